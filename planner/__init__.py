@@ -1,0 +1,57 @@
+"""planner: spread a model over a machine, price it in seconds, joules and dollars, and prove that no better spread exists.
+
+    import planner as pl
+
+    graph = pl.load_model("llama-3.1-70b", weight_dtype="fp8")
+    topology = pl.load_topology("hgx-h100", chips=8)
+    workload = pl.Workload(batch_size=8, prompt_tokens=1024, output_tokens=256)
+    print(pl.partition(graph, topology, workload, minimize="tpot_s"))
+
+Names load when they are first used, so that importing the package is cheap.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from planner.errors import InfeasibleError, InputError, NoPlanFoundError, PlannerError, UnknownNameError
+
+if TYPE_CHECKING:
+    from planner.catalogue import load_model, load_topology, model_names, software_names, topology_names
+    from planner.checking import Violation, check_plan
+    from planner.graph import Layer, ModelGraph
+    from planner.plan import ChipRange, Plan, Stage
+    from planner.planning import Result, partition, uniform_plan
+    from planner.scoring import Score, collective_s, score_plan
+    from planner.topology import Chip, Fabric, MemoryTier, Software, Topology, with_value
+    from planner.workload import Workload
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "planner.catalogue": ("load_model", "load_topology", "model_names", "software_names", "topology_names"),
+    "planner.checking": ("Violation", "check_plan"),
+    "planner.graph": ("Layer", "ModelGraph"),
+    "planner.plan": ("ChipRange", "Plan", "Stage"),
+    "planner.planning": ("Result", "partition", "uniform_plan"),
+    "planner.scoring": ("Score", "collective_s", "score_plan"),
+    "planner.topology": ("Chip", "Fabric", "MemoryTier", "Software", "Topology", "with_value"),
+    "planner.workload": ("Workload",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Chip", "ChipRange", "Fabric", "InfeasibleError", "InputError", "Layer", "MemoryTier", "ModelGraph",
+    "NoPlanFoundError", "Plan", "PlannerError", "Result", "Score", "Software", "Stage", "Topology", "UnknownNameError",
+    "Violation", "Workload", "check_plan", "collective_s", "load_model", "load_topology", "model_names", "partition",
+    "score_plan", "software_names", "topology_names", "uniform_plan", "with_value",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'planner' has no attribute {name!r}")
+    return getattr(import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,104 @@
+"""`Demand`: what operators ask of a chip, as coefficients of the step.
+
+A step runs `tokens` tokens of `sequences` sequences, each token attending to `context_tokens` earlier ones (a mean, the
+sliding window not yet applied). Decode is the step with one token per sequence. Every coefficient may be a float (one
+operator) or an array (many operators at once, see `stacked`); the step's figures may be arrays that broadcast with them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Numbers = float | NDArray[np.float64]
+
+UNLIMITED_TOKENS = 1e12
+"""The window of an attention that sees everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Coefficients of the work, the traffic and the messages of operators on one chip."""
+
+    flop_per_token: Numbers = 0.0
+    flop_per_token_context: Numbers = 0.0
+    decode_flop_per_token_context: Numbers = 0.0
+    flop_per_sequence: Numbers = 0.0
+    weight_bytes: Numbers = 0.0
+    """Dense weights: held, and read once in a step."""
+    sparse_bytes: Numbers = 0.0
+    """Weights of which a step reads just the parts that its tokens touch: routed experts, rows of an embedding."""
+    sparse_parts: Numbers = 1.0
+    sparse_parts_active: Numbers = 1.0
+    """Parts that one token touches."""
+    sparse_tokens_per_token: Numbers = 1.0
+    """Tokens that reach the parts for one token of this chip: data-parallel attention pools its experts."""
+    read_bytes_per_token: Numbers = 0.0
+    written_bytes_per_token: Numbers = 0.0
+    io_bytes_per_sequence: Numbers = 0.0
+    kv_bytes_per_token: Numbers = 0.0
+    """Written once for a token, read by every later token of its sequence."""
+    window_tokens: Numbers = UNLIMITED_TOKENS
+    kernels: Numbers = 1.0
+    reduced_bytes_per_token: Numbers = 0.0
+    """Summed over the tensor-parallel group after the operator."""
+    gathered_bytes_per_token: Numbers = 0.0
+    gathered_bytes_per_sequence: Numbers = 0.0
+    """Gathered over the tensor-parallel group after the operator: the bytes that every chip ends with."""
+    shuffled_bytes_per_token: Numbers = 0.0
+    """Sent among the chips that share out a sequence, so that each sees all tokens of some heads."""
+    exchanged_bytes_per_token: Numbers = 0.0
+    """Sent to the experts' chips and back, each way."""
+    activation_bytes_per_token: Numbers = 0.0
+    """Held while the operator runs."""
+
+    def flop(self, tokens: Numbers, context_tokens: Numbers, sequences: Numbers, decode: bool) -> Numbers:
+        """Floating-point operations of the step. [FLOP]"""
+        per_context = self.decode_flop_per_token_context if decode else self.flop_per_token_context
+        seen = np.minimum(context_tokens, self.window_tokens)
+        return tokens * (self.flop_per_token + per_context * seen) + sequences * self.flop_per_sequence
+
+    @property
+    def held_weight_bytes(self) -> Numbers:
+        """Weights that the chip holds. [B]"""
+        return self.weight_bytes + self.sparse_bytes
+
+    def weights_read_bytes(self, tokens: Numbers) -> Numbers:
+        """Weights that the step reads, of the sparse ones those it is expected to touch. [B]"""
+        return self.weight_bytes + self.sparse_bytes * self.touched_fraction(tokens)
+
+    def touched_fraction(self, tokens: Numbers) -> Numbers:
+        """Share of the sparse parts that a step touches: 1 - (1 - k/E)^tokens, for even, independent routing. [1]"""
+        untouched = 1.0 - self.sparse_parts_active / self.sparse_parts
+        return 1.0 - untouched ** (tokens * self.sparse_tokens_per_token)
+
+    def kv_read_bytes(self, context_tokens: Numbers, sequences: Numbers) -> Numbers:
+        """KV cache that the step reads: once for each sequence. [B]"""
+        return sequences * np.minimum(context_tokens, self.window_tokens) * self.kv_bytes_per_token
+
+    def read_bytes(self, tokens: Numbers, context_tokens: Numbers, sequences: Numbers) -> Numbers:
+        """Weights, KV cache and activations that the step reads. [B]"""
+        activations = tokens * self.read_bytes_per_token + 0.5 * sequences * self.io_bytes_per_sequence
+        return self.weights_read_bytes(tokens) + self.kv_read_bytes(context_tokens, sequences) + activations
+
+    def written_bytes(self, tokens: Numbers, sequences: Numbers) -> Numbers:
+        """Activations and KV cache that the step writes. [B]"""
+        per_token = self.written_bytes_per_token + self.kv_bytes_per_token
+        return tokens * per_token + 0.5 * sequences * self.io_bytes_per_sequence
+
+    def held_kv_bytes(self, context_tokens: Numbers, sequences: Numbers) -> Numbers:
+        """KV cache of sequences that have grown to `context_tokens`; a window keeps no more than itself. [B]"""
+        return sequences * np.minimum(context_tokens, self.window_tokens) * self.kv_bytes_per_token
+
+
+def stacked(demands: Sequence[Demand]) -> Demand:
+    """One Demand whose every coefficient is an array over `demands`, shape (n, 1): a column that grids broadcast with."""
+
+    def column(name: str) -> Any:
+        array = np.array([[float(getattr(demand, name))] for demand in demands])
+        array.setflags(write=False)
+        return array
+
+    return Demand(**{field.name: column(field.name) for field in fields(Demand)})

@@ -1,0 +1,62 @@
+"""Number formats: what a value costs in memory, and what it is multiplied in.
+
+Bits include the scales that a block format carries: NVFP4 has an 8-bit scale for 16 values [1], MXFP4 one for 32 [2],
+llama.cpp's Q4_0 and Q8_0 a 16-bit one for 32, Q4_K_M mixes 4- and 6-bit blocks [3]; INT4 as GPTQ and AWQ ship it has a
+16-bit scale and zero for 128.
+
+[1] NVIDIA, "Introducing NVFP4", 2025. [2] OCP Microscaling Formats (MX) v1.0, 2023. [3] ggml-quants.h of llama.cpp.
+"""
+
+from typing import Literal
+
+Dtype = Literal[
+    "fp32", "bf16", "fp16", "fp8", "int8", "q8_0", "fp6", "fp5", "fp4", "nvfp4", "mxfp4", "int4", "q4_k_m", "q4_0"
+]
+
+BITS: dict[str, float] = {
+    "fp32": 32.0,
+    "bf16": 16.0,
+    "fp16": 16.0,
+    "fp8": 8.0,
+    "int8": 8.0,
+    "q8_0": 8.5,
+    "fp6": 6.0,
+    "fp5": 5.0,
+    "fp4": 4.0,
+    "nvfp4": 4.5,
+    "mxfp4": 4.25,
+    "int4": 4.25,
+    "q4_k_m": 4.83,
+    "q4_0": 4.5,
+}
+
+# In which formats a chip may multiply values of this one, best first: without the peak of one it falls to the next.
+MULTIPLIED_IN: dict[str, tuple[str, ...]] = {
+    "fp32": ("fp32", "bf16", "fp16"),
+    "bf16": ("bf16", "fp16", "fp32"),
+    "fp16": ("fp16", "bf16", "fp32"),
+    "fp8": ("fp8", "bf16", "fp16", "fp32"),
+    "int8": ("int8", "bf16", "fp16", "fp32"),
+    "q8_0": ("int8", "fp16", "bf16", "fp32"),
+    "fp6": ("bf16", "fp16", "fp32"),
+    "fp5": ("bf16", "fp16", "fp32"),
+    "fp4": ("fp4", "fp8", "bf16", "fp16", "fp32"),
+    "nvfp4": ("fp4", "fp8", "bf16", "fp16", "fp32"),
+    "mxfp4": ("fp4", "fp8", "bf16", "fp16", "fp32"),
+    "int4": ("bf16", "fp16", "fp32"),
+    "q4_k_m": ("fp16", "bf16", "fp32"),
+    "q4_0": ("fp16", "bf16", "fp32"),
+}
+
+# What the activations are multiplied in where nobody says otherwise: recipes that quantise both sides.
+ACTIVATIONS_OF: dict[str, str] = {"fp8": "fp8", "int8": "int8", "nvfp4": "nvfp4", "fp32": "fp32", "fp16": "fp16"}
+
+
+def bytes_of(dtype: str) -> float:
+    """Bytes of one value, its share of the block's scales included."""
+    return BITS[dtype] / 8
+
+
+def stream_bytes_of(dtype: str) -> float:
+    """Bytes of one value of the residual stream, which stays at 16 bit however the matmuls are quantised."""
+    return 4.0 if dtype == "fp32" else 2.0

@@ -1,0 +1,84 @@
+"""What can go wrong, and what each word promises.
+
+    PlannerError
+    ├── InputError (also a ValueError)   something given is wrong; the sentence names the field and the remedy
+    │   └── UnknownNameError             no such model, topology, software or field; names the nearest three
+    ├── InfeasibleError                  proved: there is no plan; says demand, capacity, gap, and how many chips would do
+    └── NoPlanFoundError                 time ran out or Ctrl-C came before any plan; nothing is proved
+
+Every message is one sentence that stands alone. A solver that broke our own rules is our bug: `AssertionError`.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class PlannerError(Exception):
+    """The root of everything that this package raises on purpose."""
+
+
+class InputError(PlannerError, ValueError):
+    """Something given is wrong: the sentence names the field and says what would be right."""
+
+
+class UnknownNameError(InputError):
+    """A name that no table has."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        self.kind, self.name, self.nearest = kind, name, nearest_names(name, known)
+        super().__init__(f"there is no {kind} called {shortened(name)!r}; the nearest names are {listed(self.nearest)}")
+
+
+class InfeasibleError(PlannerError):
+    """Proved: no plan meets the demand.
+
+    `resource` names what binds; `demand`, `capacity` and `gap` are in the resource's unit; `smallest_chips` is the
+    fewest chips of the same kind that would do (None where no number of them does, or where none was searched for).
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        resource: str,
+        demand: float,
+        capacity: float,
+        smallest_chips: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.resource, self.demand, self.capacity = resource, demand, capacity
+        self.gap = demand - capacity
+        self.smallest_chips = smallest_chips
+
+
+class NoPlanFoundError(PlannerError):
+    """Time ran out, or Ctrl-C came, before any plan was found; nothing is proved."""
+
+
+def nearest_names(name: str, known: Iterable[str], count: int = 3) -> tuple[str, ...]:
+    """The `count` known names most like `name`, whatever its case or punctuation."""
+    plain = {candidate: plain_name(candidate) for candidate in known}
+    wanted = plain_name(name[:100])
+
+    def likeness(candidate: str) -> tuple[float, str]:
+        ratio = difflib.SequenceMatcher(None, wanted, plain[candidate]).ratio()
+        return (-ratio - 0.3 * (bool(wanted) and (wanted in plain[candidate] or plain[candidate] in wanted)), candidate)
+
+    return tuple(sorted(plain, key=likeness)[:count])
+
+
+def plain_name(name: str) -> str:
+    """Lower case, letters and digits only: what two spellings of one name share."""
+    return "".join(letter for letter in name.lower() if letter.isalnum())
+
+
+def listed(names: Iterable[object], conjunction: str = "and") -> str:
+    """'a, b and c'."""
+    words = [str(name) for name in names]
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {conjunction} {words[-1]}" if words else "none"
+
+
+def shortened(text: object, width: int = 60) -> str:
+    """At most `width` characters of something a user gave, for a message that stays one line."""
+    line = " ".join(str(text).split())
+    return line if len(line) <= width else line[: width - 1] + "…"

@@ -1,0 +1,94 @@
+"""Packing blocks of slots in order, never across a border that they could keep clear of.
+
+Slots come in units of several sizes, each a multiple of the one before: chips, lines of a grid, nodes, racks. A block no
+larger than a unit lies inside one; a larger one begins at a unit's first slot and takes whole units.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.intp]
+
+
+class Rule(NamedTuple):
+    """Where a block may begin: at multiples of `grain`, inside one unit of `fence` slots."""
+
+    grain: int
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """The borders among `slots` slots."""
+
+    slots: int
+    spans: tuple[int, ...]
+    """Sizes of the units, ascending, each a multiple of the one before; the last holds all slots."""
+    borders: tuple[int, ...] = ()
+    """Those of the spans, ascending, whose borders a message pays for crossing."""
+
+    def rule(self, width: int) -> Rule | None:
+        """Where a block of `width` slots may begin; None where no unit can hold such a block whole."""
+        below = 1
+        for span in self.spans or (1,):
+            if width <= span:
+                return Rule(below, span) if width % below == 0 and width <= self.slots else None
+            below = span
+        return None
+
+    def start(self, offset: Ints, width: int) -> Ints:
+        """First slots, at or after the offsets, where a block of a width that has a rule may begin."""
+        rule = self.rule(width)
+        if rule is None:
+            raise AssertionError(f"no block of {width} slots fits the borders")
+        begin = -(-offset // rule.grain) * rule.grain
+        straddles = begin // rule.fence < (begin + width - 1) // rule.fence
+        return np.where(straddles, -(-begin // rule.fence) * rule.fence, begin)
+
+    def border(self, before: Ints, after: Ints) -> Ints:
+        """The highest kind of border between two slots: 0 where there is none, else 1, 2, …"""
+        crossed = np.zeros(np.broadcast(before, after).shape, dtype=np.intp)
+        for span in self.borders:
+            crossed += before // span != after // span
+        return crossed
+
+    def copies(self, width: int, count: int) -> list[int] | None:
+        """First slots of `count` like copies of something `width` slots wide, all with the same borders inside; None
+        where they do not fit."""
+        if self.room(width) < count:
+            return None
+        begins, offset, size = [0], self.padded(width), self.padded(width)
+        for _ in range(count - 1):
+            begin = int(self.start(np.array(offset), size))
+            begins.append(begin)
+            offset = begin + size
+        return begins
+
+    def room(self, width: int) -> int:
+        """How many copies fit."""
+        size = self.padded(width)
+        rule = self.rule(size)
+        if rule is None:  # larger than what is there when padded: one copy, or none
+            return int(width <= self.slots)
+        whole, rest = divmod(self.slots, rule.fence)
+        return whole * (rule.fence // size) + (max(0, rest - width) // size + 1 if rest >= width else 0)
+
+    def padded(self, width: int) -> int:
+        """The smallest block that holds `width` slots."""
+        below = 1
+        for span in self.spans or (1,):
+            if width <= span:
+                return -(-width // below) * below
+            below = span
+        return self.slots + 1
+
+    def widest(self, count: int) -> int:
+        """The widest thing of which `count` copies fit, and then all narrower ones do; 0 where not even one slot does."""
+        low, high = 0, self.slots // count
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if self.room(middle) >= count else (low, middle - 1)
+        return low

@@ -1,0 +1,88 @@
+"""`Plan`: which layers run on which chips, and how each stage splits its work."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from planner.errors import InputError
+from planner.records import Record
+from planner.units import Count, Degree
+
+
+class ChipRange(Record):
+    """Consecutive chips."""
+
+    first: Annotated[int, Field(ge=0, le=10_000_000)]
+    count: Count
+
+    @property
+    def last(self) -> int:
+        return self.first + self.count - 1
+
+    def __str__(self) -> str:
+        return f"{self.first}" if self.count == 1 else f"{self.first}-{self.last}"
+
+
+class Stage(Record):
+    """Layers that run together on one group of chips, and its copies in the other replicas."""
+
+    layers: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Names, in the order in which they run."""
+    groups: Annotated[tuple[ChipRange, ...], Field(min_length=1)]
+    """The chips of each replica; all of the same count."""
+    tensor_parallel: Degree = 1
+    """Ways in which every matmul is split."""
+    expert_parallel: Degree = 1
+    """Ways in which the experts are shared out, inside the group."""
+    sequence_parallel: Degree = 1
+    """Ways in which a sequence's tokens are shared out."""
+
+    @model_validator(mode="after")
+    def check_groups(self) -> Self:
+        sizes = {group.count for group in self.groups}
+        if len(sizes) > 1:
+            raise InputError(f"Stage.groups: every replica needs as many chips as the others, not {sorted(sizes)}")
+        each = self.tensor_parallel * self.sequence_parallel
+        if self.group_chips % each:
+            raise InputError(
+                f"Stage.groups: {self.group_chips} chips do not divide into groups of tensor_parallel ×"
+                f" sequence_parallel = {each}"
+            )
+        return self
+
+    @property
+    def group_chips(self) -> int:
+        """Chips of one replica of the stage."""
+        return self.groups[0].count
+
+    @property
+    def attention_parallel(self) -> int:
+        """Ways in which the group shares out its sequences: data-parallel attention over common experts."""
+        return self.group_chips // (self.tensor_parallel * self.sequence_parallel)
+
+
+class Plan(Record):
+    """Stages in the order in which a token crosses them."""
+
+    schema_version: Literal[1] = 1
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
+    micro_batches: Count = 1
+    """Into how many parts a replica cuts its sequences while it decodes, so that the stages work at the same time."""
+    batch_size: Count | None = None
+    """Sequences in flight that the plan was made for, where the workload leaves them open."""
+
+    @model_validator(mode="after")
+    def check_replicas(self) -> Self:
+        counts = {len(stage.groups) for stage in self.stages}
+        if len(counts) > 1:
+            raise InputError(f"Plan.stages: every stage needs as many groups as the others, not {sorted(counts)}")
+        return self
+
+    @property
+    def replicas(self) -> int:
+        return len(self.stages[0].groups)
+
+    @property
+    def chips(self) -> int:
+        """Chips that it holds."""
+        return sum(stage.group_chips * len(stage.groups) for stage in self.stages)

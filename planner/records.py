@@ -1,0 +1,105 @@
+"""`Record`: what every noun that crosses our edge is made of.
+
+Frozen, extra fields forbidden, infinities refused; changed with `replace()`, which validates; JSON both ways, exactly.
+A record that is refused says so in one sentence that names the field.
+"""
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from planner.errors import InputError, shortened
+
+
+class Record(BaseModel):
+    """A frozen, validated noun."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, validate_default=False
+    )
+
+    def __init__(self, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            raise InputError(sentence_of(error, type(self).__name__)) from None
+
+    # Tells pydantic that records nested in records need no call of this __init__: they are built without it, fast.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields changed, validated as a whole."""
+        return type(self)(**{**{name: getattr(self, name) for name in type(self).model_fields}, **changes})
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> Self:
+        """A record from plain nested data, such as a parsed file."""
+        try:
+            return cls.model_validate(fields)
+        except ValidationError as error:
+            raise InputError(sentence_of(error, cls.__name__)) from None
+
+    def to_json(self, *, indent: int | None = 1) -> str:
+        """The record as JSON text; `from_json` gives back an equal record."""
+        return self.model_dump_json(indent=indent)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """The record that `to_json` wrote."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise InputError(sentence_of(error, cls.__name__)) from None
+
+    def __str__(self) -> str:
+        """As a person reads it, where `planner.report` knows how; else as Python writes it."""
+        shown = _portrait("TEXTS", self)
+        return super().__str__() if shown is None else shown
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        """Text, and HTML where `planner.report` has a portrait of the record."""
+        html = _portrait("HTMLS", self)
+        return {"text/plain": str(self)} | ({} if html is None else {"text/html": html})
+
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """The JSON schema (draft 2020-12) of this record."""
+        return {"$schema": "https://json-schema.org/draft/2020-12/schema", **cls.model_json_schema()}
+
+
+def _portrait(kind: str, record: Record) -> str | None:
+    """What `planner.report` makes of a record. The report stands high above the nouns, so it is looked up by name when
+    somebody looks at a record, and never imported by one."""
+    draw = getattr(import_module("planner.report"), kind).get(type(record).__name__)
+    return None if draw is None else str(draw(record))
+
+
+def sentence_of(error: ValidationError, name: str) -> str:
+    """The first fault of a record, in one sentence: field, remedy, what was given."""
+    fault = error.errors(include_url=False)[0]
+    cause = fault.get("ctx", {}).get("error")
+    field = field_name(name, fault["loc"])
+    if isinstance(cause, InputError):
+        return str(cause)
+    if cause is not None:
+        return f"{field}: {cause}"
+    given = "" if fault["type"] in ("missing", "extra_forbidden", "json_invalid") else f", not {said(fault['input'])}"
+    remedy = {
+        "missing": "is missing",
+        "extra_forbidden": "is not a field of it",
+        "json_invalid": f"is not valid JSON ({fault['msg'].partition(': ')[2]})",
+    }.get(fault["type"], fault["msg"].replace("Input should", "should"))
+    more = len(error.errors()) - 1
+    return f"{field} {remedy}{given}" + (f" (and {more} more such fault{'s' * (more > 1)})" if more else "")
+
+
+def field_name(name: str, location: Sequence[int | str]) -> str:
+    """'Topology.fabrics[0].latency_s'."""
+    return name + "".join(f"[{part}]" if isinstance(part, int) else f".{shortened(part, 40)}" for part in location)
+
+
+def said(given: Any) -> str:
+    """What was given, short enough for one line."""
+    return repr(shortened(given, 40)) if isinstance(given, str) else shortened(repr(given), 40)

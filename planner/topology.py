@@ -1,0 +1,357 @@
+"""`Topology`: chips, the memory on them, and the fabrics that join them, stored as shapes and never as expanded pairs.
+
+Fabrics stand in levels, innermost first: the first joins chips into a node, the next joins nodes, and so on. A level has
+one shape and equal units. Chips are numbered along the levels, and along a grid as the ox ploughs, so that consecutive
+chips are neighbours; `chips` of them are there, and the last unit of a level may be partly filled.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from planner.dtypes import MULTIPLIED_IN, Dtype
+from planner.errors import InputError, listed
+from planner.records import Record
+from planner.units import Bytes, BytesPerS, Count, Dollars, FlopPerS, Fraction, PositiveBytes, Seconds, Watts
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+Shape = Literal["switch", "full-mesh", "ring", "chain", "torus", "mesh", "dragonfly"]
+PowerScope = Literal["chip", "system"]
+CollectiveKind = Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast", "send_recv"]
+Algorithm = Literal["ring", "tree", "one-shot", "two-shot", "in-switch"]
+
+
+class Peak(Record):
+    """The most operations of one format that a chip does in a second, dense."""
+
+    dtype: Dtype
+    flop_per_s: FlopPerS
+
+
+class MemoryTier(Record):
+    """One kind of memory of a chip."""
+
+    name: str
+    capacity_bytes: PositiveBytes
+    bandwidth_bytes_per_s: BytesPerS
+
+
+class Chip(Record):
+    """What a plan counts: one GPU, one LPU, one wafer."""
+
+    name: str
+    peaks: Annotated[tuple[Peak, ...], Field(min_length=1)]
+    memory: Annotated[tuple[MemoryTier, ...], Field(min_length=1)]
+    """Fastest use first: weights and KV cache live in the first tier."""
+
+    def peak_flop_per_s(self, dtype: str) -> float:
+        """Peak for values of this format, or for the best format that the chip has to multiply them in. [FLOP/s]"""
+        peaks = {peak.dtype: peak.flop_per_s for peak in self.peaks}
+        for candidate in (dtype, *MULTIPLIED_IN[dtype]):
+            if candidate in peaks:
+                return peaks[candidate]
+        return max(peaks.values())
+
+
+class Fabric(Record):
+    """One level of the interconnect: equal units, joined in one shape."""
+
+    name: str
+    shape: Shape
+    units: Count
+    """The most units that it joins: chips at the first level, units of the level below at the others."""
+    dimensions: tuple[Count, ...] = ()
+    """Of a torus or a mesh: the most units along each axis."""
+    bandwidth_bytes_per_s: BytesPerS
+    """Of one link, per direction: a switch port, or the link to one neighbour; above the first level, each chip's share."""
+    latency_s: Seconds
+    """One hop, port to port; through a switch the whole way."""
+    wraps_from: Count = 1
+    """Of a torus: an axis closes into a ring when it has at least so many units."""
+    reduces_in_network: bool = False
+    """Whether its switches add up what passes through them."""
+
+    @model_validator(mode="after")
+    def check_dimensions(self) -> Self:
+        if self.shape in ("torus", "mesh"):
+            if not self.dimensions or math.prod(self.dimensions) != self.units:
+                raise InputError(
+                    f"Fabric.dimensions of {self.name!r}: a {self.shape} of {self.units} units needs dimensions whose"
+                    f" product is {self.units}, such as ({self.units},)"
+                )
+        elif self.dimensions:
+            raise InputError(f"Fabric.dimensions of {self.name!r}: only a torus or a mesh has them, not a {self.shape}")
+        return self
+
+
+class CollectiveKernel(Record):
+    """One way in which a software stack moves data among chips."""
+
+    algorithm: Algorithm
+    kinds: tuple[CollectiveKind, ...]
+    base_latency_s: Seconds
+    """Software, launch and synchronisation: all that does not depend on the number of steps or bytes."""
+    step_latency_s: Seconds = 0.0
+    """Software's share of each step in the innermost level, beside the fabric's hop."""
+    across_step_latency_s: Seconds = 0.0
+    """The same beyond the innermost level, where a network card takes part."""
+    bandwidth_fraction: Fraction = 1.0
+    """Share of the link that a long message reaches."""
+    most_ranks: Count = 10_000_000
+    across_nodes: bool = True
+    """Whether it works beyond the innermost level."""
+
+
+class Software(Record):
+    """What runs the model: its overheads, its efficiencies, its collectives, what it keeps for itself."""
+
+    name: str
+    kernel_overhead_s: Seconds
+    """For each operator launched, on top of the roofline."""
+    layer_overhead_s: Seconds = 0.0
+    """For each layer: synchronisation and mapping on machines that are bound by latency."""
+    step_overhead_s: Seconds = 0.0
+    """For each pass through the model: scheduling and sampling."""
+    compute_efficiency: Fraction
+    """Share of the peak that large matmuls reach."""
+    memory_efficiency: Fraction
+    """Share of the memory bandwidth that long reads reach."""
+    collectives: tuple[CollectiveKernel, ...] = ()
+    hop_overhead_s: Seconds = 0.0
+    """For each transfer from stage to stage, on top of the fabric."""
+    prefill_chunk_tokens: Count
+    """The most prompt tokens that one pass takes."""
+    reserved_bytes: Bytes = 0.0
+    """Kept on every chip: context, code, communication buffers."""
+    usable_memory_fraction: Fraction
+    """Share of the memory that a plan may fill."""
+    most_sequences: Count = 4096
+    """In flight in one replica."""
+    most_tensor_parallel: Count = 1_000_000
+    """1: layers are never split over chips."""
+
+
+class Figure(Record):
+    """Where a number comes from."""
+
+    path: str
+    """Of the field, such as "chip.memory[0].capacity_bytes"."""
+    value: float
+    source: str
+    confidence: Literal["A", "B", "C", "M", "derived", "fit", "guess", "claim", "stated"]
+    """A: primary source read. B: secondary. C: contested. M: from memory. Fit, guess and claim say what they are."""
+    note: str = ""
+
+
+class Power(Record):
+    """Watts drawn for each chip held, by scope."""
+
+    chip_w: Watts | None = None
+    """The chip or card alone."""
+    system_w: Watts | None = None
+    """Its share of everything at the wall: hosts, switches, fans."""
+
+
+class Price(Record):
+    """What holding a chip costs."""
+
+    usd_per_chip_hour: Dollars | None = None
+    basis: Literal["rental", "purchase", "unknown"] = "unknown"
+    """Rental: a cloud's list price. Purchase: the price over its life, and its power."""
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A fabric as it is wired up for the chips that are there."""
+
+    fabric: Fabric
+    units: int
+    unit_chips: int
+    """Chips in each unit that it joins."""
+    axes: tuple[int, ...]
+    """Units along each axis; one axis for everything but a grid."""
+
+    @property
+    def span_chips(self) -> int:
+        return self.units * self.unit_chips
+
+    def wraps(self, axis: int) -> bool:
+        """Whether that axis closes into a ring."""
+        shape, length = self.fabric.shape, self.axes[axis]
+        return length > 2 and (shape == "ring" or (shape == "torus" and length >= self.fabric.wraps_from))
+
+    def hops(self, one: int, other: int) -> int:
+        """Hops between two of its units."""
+        if one == other:
+            return 0
+        if self.fabric.shape in ("switch", "full-mesh"):
+            return 1
+        if self.fabric.shape == "dragonfly":
+            return 3  # local, global, local
+        steps = 0
+        for axis, (a, b) in enumerate(zip(self.coordinates(one), self.coordinates(other), strict=True)):
+            steps += min(abs(a - b), self.axes[axis] - abs(a - b)) if self.wraps(axis) else abs(a - b)
+        return steps
+
+    def coordinates(self, unit: int) -> tuple[int, ...]:
+        """Of a unit in a grid whose lines are numbered to and fro, so that unit n and n + 1 are neighbours."""
+        position: list[int] = []
+        below = self.units
+        for length in self.axes:
+            below //= length
+            index, unit = divmod(unit, below)
+            if index % 2:
+                unit = below - 1 - unit
+            position.append(index)
+        return tuple(position)
+
+
+class Topology(Record):
+    """A machine."""
+
+    name: str
+    title: str = ""
+    chip: Chip
+    chips: Count
+    """How many are there; `replace(chips=n)` shrinks or extends the machine."""
+    fabrics: tuple[Fabric, ...] = ()
+    """Innermost first."""
+    most_chips: Count | None = None
+    """The largest that was ever described; None: what the fabrics join."""
+    software: Software
+    power: Power = Power()
+    price: Price = Price()
+    divisible: bool = False
+    """Whether a chip may be held in part, as some claims count them: power and price then count the share of its memory
+    that is filled."""
+    figures: tuple[Figure, ...] = ()
+    """Source and confidence of every number."""
+
+    @model_validator(mode="after")
+    def check_chips(self) -> Self:
+        most = self.limit_chips
+        if self.chips > most:
+            raise InputError(
+                f"Topology.chips of {self.name!r}: its fabrics join at most {most} chips, not {self.chips}"
+            )
+        return self
+
+    @property
+    def limit_chips(self) -> int:
+        """The most chips that it may have."""
+        joined = math.prod(fabric.units for fabric in self.fabrics)
+        return min(joined, self.most_chips or joined)
+
+    @cached_property
+    def levels(self) -> tuple[Level, ...]:
+        """The fabrics as wired for `chips`, innermost first; those that join a single unit are left out."""
+        levels, unit_chips = [], 1
+        for fabric in self.fabrics:
+            needed = min(fabric.units, math.ceil(self.chips / unit_chips))
+            if needed > 1:
+                axes = grid_axes(needed, fabric.dimensions) if fabric.dimensions else (needed,)
+                levels.append(Level(fabric, math.prod(axes), unit_chips, axes))
+                unit_chips *= math.prod(axes)
+            else:
+                unit_chips *= needed
+        return tuple(levels)
+
+    def level_between(self, one: int, other: int) -> int | None:
+        """The number of the level that a message between two chips crosses; None for a chip and itself."""
+        for number, level in enumerate(self.levels):
+            if one // level.span_chips == other // level.span_chips:
+                return number if one != other else None
+        raise InputError(
+            f"Topology {self.name!r} has chips 0 to {self.chips - 1}; {max(one, other)} is not one of them"
+        )
+
+    def to_networkx(self) -> "nx.Graph[Any]":
+        """Chips (integers) and switches (names) as nodes, links as edges with bandwidth_bytes_per_s (per direction),
+        latency_s and fabric. Above the first level a link joins chips that stand at the same place in their units."""
+        import networkx as nx
+
+        drawn: nx.Graph[Any] = nx.Graph(name=self.name)
+        drawn.add_nodes_from(range(self.chips), kind="chip", chip=self.chip.name)
+        for number, level in enumerate(self.levels):
+            fabric = level.fabric
+            wire = {"fabric": fabric.name, "latency_s": fabric.latency_s}
+            wire |= {"bandwidth_bytes_per_s": fabric.bandwidth_bytes_per_s}
+            for first in range(0, self.chips, level.span_chips):
+                for place in range(level.unit_chips):
+                    members = [first + unit * level.unit_chips + place for unit in range(level.units)]
+                    present = [chip for chip in members if chip < self.chips]
+                    if fabric.shape == "switch" and len(present) > 1:
+                        switch = f"{fabric.name} {number}.{first // level.span_chips}.{place}"
+                        drawn.add_node(switch, kind="switch")
+                        drawn.add_edges_from(((chip, switch) for chip in present), **wire)
+                    else:
+                        ends = ((members[a], members[b]) for a, b in level_links(level))
+                        drawn.add_edges_from(((a, b) for a, b in ends if max(a, b) < self.chips), **wire)
+        return drawn
+
+
+def level_links(level: Level) -> Iterator[tuple[int, int]]:
+    """Pairs of units that a link joins directly."""
+    if level.fabric.shape in ("full-mesh", "dragonfly", "switch"):
+        yield from ((a, b) for a in range(level.units) for b in range(a + 1, level.units))
+        return
+    at: dict[tuple[int, ...], int] = {level.coordinates(unit): unit for unit in range(level.units)}
+    for place, unit in at.items():
+        for axis, length in enumerate(level.axes):
+            ahead = place[axis] + 1
+            if ahead == length and level.wraps(axis):
+                ahead = 0
+            if ahead < length:
+                yield unit, at[(*place[:axis], ahead, *place[axis + 1 :])]
+
+
+def grid_axes(units: int, most: tuple[int, ...]) -> tuple[int, ...]:
+    """The most compact grid of `units` units, or of the next larger number that a grid within `most` can have.
+
+    The result has len(most) axes, in the order of `most`.
+    """
+    for candidate in range(units, math.prod(most) + 1):
+        options = list(_factorings(candidate, most))
+        if options:
+            return min(options, key=lambda axes: (sum(axes), axes))
+    return most
+
+
+def _factorings(units: int, most: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    if not most:
+        if units == 1:
+            yield ()
+        return
+    for length in range(1, min(units, most[0]) + 1):
+        if units % length == 0:
+            for rest in _factorings(units // length, most[1:]):
+                yield (length, *rest)
+
+
+def described(topology: Topology) -> str:
+    """'64 chips: 8 by switch (NVLink 4), 8 by switch (InfiniBand NDR)'."""
+    parts = [
+        f"{' × '.join(str(length) for length in level.axes)} by {level.fabric.shape} ({level.fabric.name})"
+        for level in topology.levels
+    ]
+    return f"{topology.chips} × {topology.chip.name}" + (f", {listed(parts, 'then')}" if parts else "")
+
+
+def with_value(topology: Topology, path: str, value: Any) -> Topology:
+    """The topology with one field, named by its path ("fabrics[0].latency_s"), set to another value."""
+    fields = topology.model_dump()
+    place: Any = fields
+    keys = [int(key) if key.isdigit() else key for key in path.replace("[", ".").replace("]", "").split(".")]
+    try:
+        for key in keys[:-1]:
+            place = place[key]
+        place[keys[-1]] = value
+    except (KeyError, IndexError, TypeError):
+        raise InputError(f"topology {topology.name!r} has no figure at {path!r}") from None
+    return Topology.from_fields(fields)

@@ -1,0 +1,29 @@
+"""`Workload`: what is asked of the machine."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from planner.records import Record
+
+
+class Workload(Record):
+    """Requests of one size, a fixed number of them in flight."""
+
+    batch_size: Annotated[int, Field(ge=1, le=10_000_000)] | None = 1
+    """Sequences in flight in the whole deployment, replicas included; None: as many as fit."""
+    prompt_tokens: Annotated[int, Field(ge=1, le=100_000_000)] = 1024
+    output_tokens: Annotated[int, Field(ge=1, le=100_000_000)] = 256
+    arrivals: Literal["together", "steady"] = "steady"
+    """Together: a batch starts as one and ends as one. Steady: a finished request is replaced at once, so that decode
+    steps wait for the prompts of others, and a time to first token is that of one request joining a loaded server."""
+
+    @property
+    def context_tokens(self) -> int:
+        """The longest that a sequence grows."""
+        return self.prompt_tokens + self.output_tokens
+
+    @property
+    def mean_context_tokens(self) -> float:
+        """What a decode step finds in the cache, on average over the generation."""
+        return self.prompt_tokens + self.output_tokens / 2
