@@ -1,0 +1,144 @@
+"""`check_plan`: every rule of a plan, said again without a solver."""
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from planner.errors import listed, shortened
+from planner.graph import ModelGraph
+from planner.ledger import ledger_of, resolved_batch, split_of
+from planner.plan import Plan, Stage
+from planner.pricing import PriceList, unoffered
+from planner.records import Record
+from planner.schedule import schedule
+from planner.topology import Topology
+from planner.units import spoken
+from planner.workload import Workload
+
+
+class Violation(Record):
+    """A rule that a plan breaks."""
+
+    rule: str
+    message: str
+    demand: float = 0.0
+    capacity: float = 0.0
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def check_plan(plan: Plan, graph: ModelGraph, topology: Topology, workload: Workload) -> tuple[Violation, ...]:
+    """The rules that a plan breaks, with figures; () when it is valid.
+
+    Memory is checked once everything else is right, since a plan that makes no sense has no ledger.
+    """
+    broken = tuple(violation for check in STRUCTURE for violation in check(plan, graph, topology))
+    return broken or tuple(check_memory(plan, graph, topology, workload))
+
+
+def check_layers(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator[Violation]:
+    """Every layer runs on exactly one stage, and nothing else does."""
+    placed = Counter(name for stage in plan.stages for name in stage.layers)
+    known = {layer.name for layer in graph.layers}
+    for name in placed.keys() - known:
+        yield Violation(rule="layers", message=f"{graph.name} has no layer called {shortened(name)!r}")
+    missing = [layer.name for layer in graph.layers if layer.name not in placed]
+    if missing:
+        yield Violation(rule="layers", message=f"no stage runs {_some(missing)}")
+    repeated = [name for name, count in placed.items() if count > 1]
+    if repeated:
+        yield Violation(rule="layers", message=f"more than one stage runs {_some(repeated)}")
+
+
+def check_order(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator[Violation]:
+    """No edge goes back from a later stage to an earlier one."""
+    at = {name: number for number, stage in enumerate(plan.stages) for name in stage.layers}
+    for sender, receiver in graph.edges:
+        if at.get(sender, 0) > at.get(receiver, len(plan.stages)):
+            yield Violation(
+                rule="order",
+                message=f"stage {at[sender]} runs {sender!r}, whose output {receiver!r} needs on the earlier stage"
+                f" {at[receiver]}",
+            )
+            return
+
+
+def check_chips(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator[Violation]:
+    """Every group stands on chips that exist and that no other group uses."""
+    ranges = sorted((group.first, group.last) for stage in plan.stages for group in stage.groups)
+    if ranges[-1][1] >= topology.chips:
+        message = f"a stage uses chip {ranges[-1][1]}, but {topology.name} has chips 0 to {topology.chips - 1}"
+        yield Violation(rule="chips", message=message, demand=ranges[-1][1] + 1, capacity=topology.chips)
+    for (_, last), (first, _) in itertools.pairwise(ranges):
+        if first <= last:
+            yield Violation(rule="chips", message=f"two groups use chip {first}")
+            return
+
+
+def check_degrees(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator[Violation]:
+    """Heads, experts and groups divide by the degrees, and the software can split so far."""
+    for number, stage in enumerate(plan.stages):
+        for message in _degree_faults(stage, graph, topology):
+            yield Violation(rule="degrees", message=f"stage {number}: {message}")
+
+
+def check_memory(plan: Plan, graph: ModelGraph, topology: Topology, workload: Workload) -> Iterator[Violation]:
+    """On every chip weights, KV cache and activations fit into what may be filled."""
+    prices, software = PriceList(graph, topology), topology.software
+    batch_size = resolved_batch(prices, plan, workload) or plan.replicas
+    at = schedule(workload, software, batch_size=batch_size, replicas=plan.replicas, micro_batches=plan.micro_batches)
+    if at.sequences > software.most_sequences:
+        message = f"a replica has {at.sequences} sequences, {software.name} takes at most {software.most_sequences}"
+        yield Violation(rule="sequences", message=message, demand=at.sequences, capacity=software.most_sequences)
+    for number, stage in enumerate(plan.stages):
+        ledger = ledger_of(prices, stage, at)
+        if ledger.headroom_bytes < 0:
+            yield Violation(
+                rule="memory",
+                message=f"stage {number} needs {spoken(ledger.needed_bytes, 'B')} on each chip (weights"
+                f" {spoken(ledger.weight_bytes, 'B')}, KV cache {spoken(ledger.kv_bytes, 'B')}, activations"
+                f" {spoken(ledger.activation_bytes, 'B')}) but {topology.chip.name} has"
+                f" {spoken(ledger.usable_bytes, 'B')} to fill",
+                demand=ledger.needed_bytes,
+                capacity=ledger.usable_bytes,
+            )
+
+
+STRUCTURE: tuple[Callable[[Plan, ModelGraph, Topology], Iterator[Violation]], ...] = (
+    check_layers,
+    check_order,
+    check_chips,
+    check_degrees,
+)
+
+
+def _degree_faults(stage: Stage, graph: ModelGraph, topology: Topology) -> Iterator[str]:
+    tensor, expert, software = stage.tensor_parallel, stage.expert_parallel, topology.software
+    splits = graph.splits()
+    if tensor > software.most_tensor_parallel:
+        yield f"tensor_parallel is {tensor}, but {software.name} splits a layer at most {software.most_tensor_parallel} ways"
+    for heads in splits.get("heads", ()):
+        if heads % tensor:
+            yield f"tensor_parallel = {tensor} does not divide the {heads} heads of {graph.name}"
+    for heads in splits.get("kv_heads", ()):
+        if heads % tensor and tensor % heads:
+            yield f"tensor_parallel = {tensor} neither divides nor is a multiple of the {heads} key-value heads"
+    if expert > 1 and "experts" not in splits:
+        yield f"expert_parallel is {expert}, but {graph.name} has no experts; it must be 1"
+    for experts in splits.get("experts", ()):
+        if experts % expert:
+            yield f"expert_parallel = {expert} does not divide the {experts} experts of {graph.name}"
+    if expert % tensor and tensor % expert:
+        yield f"expert_parallel = {expert} neither divides nor is a multiple of tensor_parallel = {tensor}"
+    elif stage.attention_parallel % max(1, expert // tensor):
+        yield (
+            f"{stage.group_chips} chips do not hold whole groups of expert_parallel = {expert} chips;"
+            f" the group must be a multiple of it"
+        )
+    elif stage.groups[0].last < topology.chips and (kind := unoffered(topology, split_of(stage))) is not None:
+        yield f"{software.name} has no {kind} over so many chips of {topology.name}; split the stage less far"
+
+
+def _some(names: list[str]) -> str:
+    return listed([*(repr(shortened(name)) for name in names[:3]), *(["others"] if len(names) > 3 else [])])

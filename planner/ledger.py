@@ -1,0 +1,106 @@
+"""The memory ledger: what the busiest chip of each stage holds, and how many sequences fit."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.cost import memory
+from planner.graph import MatMul, ModelGraph
+from planner.plan import Plan, Stage
+from planner.pricing import PriceList, Split
+from planner.schedule import Schedule, schedule
+from planner.workload import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What one chip of a stage holds, and what it may hold. [B]"""
+
+    weight_bytes: float
+    kv_bytes: float
+    activation_bytes: float
+    usable_bytes: float
+
+    @property
+    def needed_bytes(self) -> float:
+        return float(memory.needed_bytes(self.weight_bytes, self.kv_bytes, self.activation_bytes))
+
+    @property
+    def headroom_bytes(self) -> float:
+        return self.usable_bytes - self.needed_bytes
+
+
+def split_of(stage: Stage) -> Split:
+    """How a stage of a plan shares out its work."""
+    return Split(stage.tensor_parallel, stage.expert_parallel, stage.sequence_parallel, stage.attention_parallel)
+
+
+def layers_of(stage: Stage, graph: ModelGraph) -> NDArray[np.intp]:
+    """Positions of a stage's layers in the graph, shape (layers,)."""
+    position = {layer.name: number for number, layer in enumerate(graph.layers)}
+    return np.array([position[name] for name in stage.layers], dtype=np.intp)
+
+
+def tied_layers(graph: ModelGraph) -> tuple[tuple[int, int], ...]:
+    """Pairs of positions: a layer that reads another's weights, and that other."""
+    position = {layer.name: number for number, layer in enumerate(graph.layers)}
+    return tuple(
+        (number, position[operator.tied_to])
+        for number, layer in enumerate(graph.layers)
+        for operator in layer.operators
+        if isinstance(operator, MatMul) and operator.tied_to
+    )
+
+
+def ledger_of(prices: PriceList, stage: Stage, at: Schedule) -> Ledger:
+    """What the busiest chip of a stage holds while it serves a schedule."""
+    graph, split, present = prices.graph, split_of(stage), layers_of(stage, prices.graph)
+    kinds = graph.kind_of_layer[present]
+    holdings = prices.holdings(split, at.workload, max(at.prefill.tokens, at.decode.tokens), at.decode.sequences)
+    weights = float(holdings.weight_bytes[kinds].sum())
+    here = set(present.tolist())
+    weights -= sum(float(holdings.tied_bytes[graph.kind_of_layer[a]]) for a, b in tied_layers(graph) if {a, b} <= here)
+    share = math.ceil(at.sequences / split.attention)
+    return Ledger(
+        weight_bytes=weights,
+        kv_bytes=share * float(holdings.kv_bytes_per_sequence[kinds].sum()),
+        activation_bytes=holdings.activation_bytes,
+        usable_bytes=prices.usable_bytes,
+    )
+
+
+def most_sequences(prices: PriceList, plan: Plan, workload: Workload) -> int:
+    """The most sequences in one replica that every stage can hold; 0 where not even one fits."""
+    software = prices.topology.software
+
+    def fits(sequences: int) -> bool:
+        at = schedule(
+            workload, software, batch_size=sequences * plan.replicas, replicas=plan.replicas,
+            micro_batches=plan.micro_batches,
+        )  # fmt: skip
+        return all(ledger_of(prices, stage, at).headroom_bytes >= 0 for stage in plan.stages)
+
+    return largest(fits, software.most_sequences)
+
+
+def largest(fits: Callable[[int], bool], most: int) -> int:
+    """The largest number up to `most` that fits, where all smaller ones fit too; 0 where 1 does not."""
+    fitting, failing = 0, most + 1
+    probe = 1
+    while failing - fitting > 1:
+        if fits(probe):
+            fitting = probe
+            probe = min(2 * probe, (fitting + failing) // 2) if failing > most else (fitting + failing) // 2
+            probe = max(probe, fitting + 1)
+        else:
+            failing = probe
+            probe = (fitting + failing) // 2
+    return fitting
+
+
+def resolved_batch(prices: PriceList, plan: Plan, workload: Workload) -> int:
+    """Sequences in flight in the whole deployment: the workload's, else the plan's, else as many as fit (0: none)."""
+    return workload.batch_size or plan.batch_size or most_sequences(prices, plan, workload) * plan.replicas

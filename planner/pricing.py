@@ -1,0 +1,260 @@
+"""The one price list: what a layer costs on a chip of a group, in a step. Solver and score both read it here.
+
+Prices come per kind of layer (equal layers cost the same) and per cause; who needs a stage adds up its layers.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.cost import memory, roofline
+from planner.demand import Demand, Numbers, stacked
+from planner.dtypes import bytes_of
+from planner.graph import Attention, Experts, MatMul, ModelGraph
+from planner.messages import Spans, group_collective_s, offers, spans_of
+from planner.topology import Topology
+from planner.workload import Workload
+
+Floats = NDArray[np.float64]
+
+CAUSES = ("compute", "memory", "collective", "overhead")
+"""What a layer's time is made of, in the order of the first axis of `Prices.seconds`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """How a group of chips shares out a stage."""
+
+    tensor: int = 1
+    expert: int = 1
+    sequence: int = 1
+    attention: int = 1
+    """Ways in which the group shares out its sequences."""
+
+    @property
+    def chips(self) -> int:
+        return self.tensor * self.sequence * self.attention
+
+
+class Reach(NamedTuple):
+    """How far the messages of a group travel: the spans of those who split matmuls, sequences, experts."""
+
+    tensor: Spans
+    sequence: Spans
+    expert: Spans
+
+
+class Step(NamedTuple):
+    """One pass of one group: figures of the whole group; context as each token sees it."""
+
+    tokens: float
+    sequences: float
+    context_tokens: float
+    decode: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What one step costs on the chip with the most to do."""
+
+    seconds: Floats
+    """By cause and kind of layer, shape (causes, kinds)."""
+    flop: Floats
+    """Operations that the chip does, shape (kinds,)."""
+    moved_bytes: Floats
+    """Bytes between the chip and its memory, shape (kinds,)."""
+    sent_bytes: Floats
+    """What each chip hands on to the next stage when a stage ends with such a layer, shape (kinds,)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What one chip of a group holds, by kind of layer, each of shape (kinds,)."""
+
+    weight_bytes: Floats
+    kv_bytes_per_sequence: Floats
+    """For each sequence of the chip's share."""
+    activation_bytes: float
+    """Buffers as large as the largest layer of the graph needs, on every stage."""
+    tied_bytes: Floats
+    """The part of the weights that another layer holds too, for a chip that has both."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """The operators of all kinds of layer, one row each."""
+
+    demand: Demand
+    peak_flop_per_s: Floats
+    first_row: NDArray[np.intp]
+    """Of each kind."""
+    tied_bytes: Floats
+
+    def by_kind(self, rows: Numbers) -> Floats:
+        """Sums over the operators of each kind."""
+        column = np.broadcast_to(np.asarray(rows, dtype=float), self.peak_flop_per_s.shape)
+        return np.add.reduceat(column[:, 0], self.first_row)
+
+
+class PriceList:
+    """Prices of one graph on one topology; tables are made once for each way of splitting."""
+
+    def __init__(self, graph: ModelGraph, topology: Topology) -> None:
+        self.graph, self.topology = graph, topology
+        self._tables: dict[tuple[int, int], _Table] = {}
+        self._has_attention = np.array([_has(kind[0].operators, Attention) for kind in graph.kinds], dtype=float)
+        self._handed_bytes = np.array([kind[0].activation_bytes_per_token for kind in graph.kinds])
+
+    def prices(self, split: Split, step: Step, reach: Reach, *, whole: bool = True) -> Prices:
+        """What one step costs; `whole` False shares out sequences in fractions, for bounds."""
+        table, software = self._table(split), self.topology.software
+        tokens, sequences = shares_of(split, step, whole=whole)
+        context = step.context_tokens / split.sequence if step.decode else step.context_tokens
+        demand = table.demand
+        flop = demand.flop(tokens, context, sequences, step.decode)
+        moved = demand.read_bytes(tokens, context, sequences) + demand.written_bytes(tokens, sequences)
+        arithmetic = roofline.compute_s(flop, table.peak_flop_per_s, software.compute_efficiency)
+        tier = self.topology.chip.memory[0]
+        traffic = roofline.memory_s(moved, tier.bandwidth_bytes_per_s, software.memory_efficiency)
+        bound = arithmetic >= traffic
+        seconds = np.stack(
+            [
+                table.by_kind(np.where(bound, arithmetic, 0.0)),
+                table.by_kind(np.where(bound, 0.0, traffic)),
+                self._collective_s(table, split, tokens, sequences, reach),
+                self._overhead_s(table),
+            ]
+        )
+        return Prices(seconds, table.by_kind(flop), table.by_kind(moved), self._handed_bytes * tokens)
+
+    def holdings(self, split: Split, workload: Workload, tokens: float, sequences: float) -> Holdings:
+        """What one chip holds for `sequences` sequences that grow to their full length, in steps of `tokens` tokens of
+        its group."""
+        table = self._table(split)
+        share = shares_of(split, Step(tokens, max(1.0, tokens / workload.prompt_tokens), 0.0, False))[0]
+        demand, context = table.demand, workload.context_tokens / split.sequence
+        held_kv = np.asarray(demand.held_kv_bytes(context, 1.0))
+        activation = np.broadcast_to(share * np.asarray(demand.activation_bytes_per_token), held_kv.shape)
+        logits = np.broadcast_to(sequences * np.asarray(demand.io_bytes_per_sequence), held_kv.shape)
+        return Holdings(
+            weight_bytes=table.by_kind(demand.held_weight_bytes),
+            kv_bytes_per_sequence=table.by_kind(held_kv),
+            activation_bytes=float((activation + logits).max()),
+            tied_bytes=table.tied_bytes,
+        )
+
+    @property
+    def usable_bytes(self) -> float:
+        """What a plan may fill of one chip's memory. [B]"""
+        software, tier = self.topology.software, self.topology.chip.memory[0]
+        return float(memory.usable_bytes(tier.capacity_bytes, software.usable_memory_fraction, software.reserved_bytes))
+
+    def _table(self, split: Split) -> _Table:
+        key = (split.tensor, split.expert)
+        if key not in self._tables:
+            self._tables[key] = self._made_table(*key)
+        return self._tables[key]
+
+    def _made_table(self, tensor: int, expert: int) -> _Table:
+        rows: list[Demand] = []
+        peaks: list[list[float]] = []
+        firsts: list[int] = []
+        tied: list[float] = []
+        for kind in self.graph.kinds:
+            firsts.append(len(rows))
+            tied.append(0.0)
+            for operator in kind[0].operators:
+                demand = operator.demand(tensor, expert)
+                rows.append(demand)
+                multiplied = getattr(operator, "compute_dtype", "fp32")
+                peaks.append([self.topology.chip.peak_flop_per_s(multiplied)])
+                if isinstance(operator, MatMul) and operator.tied_to:
+                    tied[-1] += float(demand.weight_bytes)
+        return _Table(stacked(rows), np.array(peaks), np.array(firsts), np.array(tied))
+
+    def _collective_s(self, table: _Table, split: Split, tokens: float, sequences: float, reach: Reach) -> Floats:
+        demand, seconds = table.demand, np.zeros(len(self.graph.kinds))
+        if split.tensor > 1:
+            reduced = tokens * np.asarray(demand.reduced_bytes_per_token)
+            gathered = tokens * np.asarray(demand.gathered_bytes_per_token)
+            gathered = gathered + sequences * np.asarray(demand.gathered_bytes_per_sequence)
+            seconds += table.by_kind(self._sent_s("all_reduce", reach.tensor, reduced))
+            seconds += table.by_kind(self._sent_s("all_gather", reach.tensor, gathered))
+        if split.sequence > 1:
+            shuffled = tokens * np.asarray(demand.shuffled_bytes_per_token)
+            seconds += table.by_kind(self._sent_s("all_to_all", reach.sequence, shuffled))
+        if split.expert > split.tensor:
+            exchanged = tokens * np.asarray(demand.exchanged_bytes_per_token)
+            seconds += 2 * table.by_kind(self._sent_s("all_to_all", reach.expert, exchanged))
+        return seconds
+
+    def _sent_s(self, kind: str, spans: Spans, message_bytes: Floats) -> Floats:
+        """Of each operator that has something to send."""
+        some = message_bytes > 0
+        if not some.any():
+            return message_bytes
+        return np.where(some, group_collective_s(self.topology, kind, spans, message_bytes), 0.0)
+
+    def _overhead_s(self, table: _Table) -> Floats:
+        software = self.topology.software
+        launches = table.by_kind(table.demand.kernels) * software.kernel_overhead_s
+        return launches + self._has_attention * software.layer_overhead_s
+
+
+def reach_of(topology: Topology, split: Split, first: int) -> Reach:
+    """Of a group that begins at chip `first`: tensor ranks stand together, then sequence ranks, then experts' ranks."""
+
+    def farthest(count: int) -> Spans:
+        subgroups = range(first, first + max(split.chips, count), count)
+        return max((spans_of(topology, start, count) for start in subgroups), key=lambda spans: spans[::-1])
+
+    across = split.expert if split.expert > split.tensor else 1
+    return Reach(farthest(split.tensor), farthest(split.tensor * split.sequence), farthest(across))
+
+
+def unoffered(topology: Topology, split: Split) -> str | None:
+    """The first collective that a split needs and that the software stack does not have; None where it has all."""
+    reach = reach_of(topology, split, 0)
+    needed = [("all_reduce", reach.tensor), ("all_gather", reach.tensor), ("all_to_all", reach.sequence)]
+    needed = [*needed[: 2 if split.sequence == 1 else 3], ("all_to_all", reach.expert)]
+    return next((kind for kind, spans in needed if not offers(topology, kind, spans)), None)
+
+
+def shares_of(split: Split, step: Step, *, whole: bool = True) -> tuple[float, float]:
+    """Tokens and sequences of the chip with the most to do: sequences are shared out whole, or in fractions."""
+    if step.decode:
+        share = step.sequences / split.attention
+        most = float(math.ceil(share)) if whole else share
+        return most, most
+    share = max(1.0 / split.attention, 1.0 / max(1.0, step.sequences))
+    return step.tokens * share / split.sequence, max(step.sequences * share, 1.0 / split.sequence)
+
+
+def useful_work(graph: ModelGraph, step: Step) -> tuple[float, float]:
+    """Operations and bytes that a step needs however it is split: what MFU and MBU count as useful. [FLOP, B]"""
+    flop = moved = 0.0
+    for kind, count in zip(graph.kinds, graph.kind_counts, strict=True):
+        for operator in kind[0].operators:
+            demand = operator.demand()
+            flop += count * float(demand.flop(step.tokens, step.context_tokens, step.sequences, step.decode))
+            moved += count * float(demand.weights_read_bytes(step.tokens))
+            moved += count * float(demand.kv_read_bytes(step.context_tokens, step.sequences))
+    return flop, moved
+
+
+def _has(operators: tuple[object, ...], kind: type) -> bool:
+    return any(isinstance(operator, kind) for operator in operators)
+
+
+def multiplied_in(graph: ModelGraph) -> str:
+    """The format whose peak MFU is measured against: what the most weights are multiplied in."""
+    totals: dict[str, float] = {}
+    for kind, count in zip(graph.kinds, graph.kind_counts, strict=True):
+        for operator in kind[0].operators:
+            if isinstance(operator, MatMul | Experts):
+                weight = count * operator.parameters / bytes_of(operator.compute_dtype)
+                totals[operator.compute_dtype] = totals.get(operator.compute_dtype, 0.0) + weight
+    return max(totals, key=lambda dtype: (totals[dtype], dtype), default="bf16")

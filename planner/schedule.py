@@ -1,0 +1,77 @@
+"""`Schedule`: the passes in which one replica serves its share of a workload."""
+
+import math
+from dataclasses import dataclass
+
+from planner.pricing import Step
+from planner.topology import Software
+from planner.workload import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """What one replica does for its sequences."""
+
+    workload: Workload
+    sequences: int
+    """In flight in the busiest replica."""
+    micro_batches: int
+    prefill_passes: float
+    """Passes that the prompts of a whole batch ("together") or of one request ("steady") take."""
+    prefill: Step
+    decode: Step
+    relaxed: bool = False
+    """Whether sequences may be shared out in fractions: then times for a sequence only shrink as more are in flight, and
+    bounds hold for fewer too."""
+
+    @property
+    def later_tokens(self) -> int:
+        """Output tokens of a request after its first."""
+        return self.workload.output_tokens - 1
+
+    @property
+    def waiting_share(self) -> float:
+        """Part of a round of decode passes that a request waits before its prompt starts: it takes the place of one that
+        has finished when that place's turn comes, after half a round on average; nothing where a batch starts as one."""
+        return 0.5 if self.workload.arrivals == "steady" else 0.0
+
+    def others_prefills(self, attention_parallel: int) -> float:
+        """Prefills of other requests that a request sees during its life, on a stage that shares out its sequences."""
+        if self.workload.arrivals == "together":
+            return 0.0
+        share = self.sequences / attention_parallel
+        return max(0.0, share - 1.0) if self.relaxed else math.ceil(share) - 1.0
+
+
+def schedule(workload: Workload, software: Software, *, batch_size: int, replicas: int, micro_batches: int) -> Schedule:
+    """The passes of the busiest replica: no more micro-batches than sequences, prompts in chunks that the software takes."""
+    sequences = math.ceil(batch_size / replicas)
+    micro_sequences = math.ceil(sequences / micro_batches)
+    return schedule_of(workload, software, sequences, math.ceil(sequences / micro_sequences), micro_sequences)
+
+
+def schedule_of(
+    workload: Workload,
+    software: Software,
+    sequences: int,
+    micro_batches: int,
+    micro_sequences: int,
+    *,
+    relaxed: bool = False,
+    whole_passes: bool = True,
+) -> Schedule:
+    """The passes of a replica with so many sequences, cut into micro-batches of at most `micro_sequences`."""
+    steady = workload.arrivals == "steady"
+    prompt_tokens = workload.prompt_tokens * (1 if steady else sequences)
+    passes = prompt_tokens / software.prefill_chunk_tokens
+    passes = max(1.0, math.ceil(passes) if whole_passes or steady else passes)
+    tokens = prompt_tokens / passes
+    return Schedule(
+        workload=workload,
+        sequences=sequences,
+        micro_batches=micro_batches,
+        prefill_passes=passes,
+        prefill=Step(tokens, max(1.0, tokens / workload.prompt_tokens), workload.prompt_tokens / 2, False),
+        decode=Step(float(micro_sequences), float(micro_sequences), workload.mean_context_tokens, True),
+        relaxed=relaxed,
+    )

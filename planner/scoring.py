@@ -1,0 +1,260 @@
+"""`score_plan`: what any plan costs, whoever made it, and where its time goes."""
+
+import math
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.catalogue import load_software
+from planner.checking import Violation, check_plan
+from planner.cost import energy
+from planner.errors import InfeasibleError, InputError
+from planner.graph import ModelGraph
+from planner.ledger import ledger_of, resolved_batch
+from planner.messages import group_collective_s, spans_of
+from planner.plan import Plan
+from planner.pricing import PriceList, multiplied_in, useful_work
+from planner.records import Record
+from planner.schedule import Schedule, schedule
+from planner.timing import ALL_CAUSES, Timing, bubble_fraction, steps_of_cycle, timing_of
+from planner.topology import PowerScope, Topology
+from planner.workload import Workload
+
+Floats = NDArray[np.float64]
+
+
+class StageTime(Record):
+    """Seconds of one stage, by cause."""
+
+    compute_s: float = 0.0
+    memory_s: float = 0.0
+    collective_s: float = 0.0
+    hop_s: float = 0.0
+    overhead_s: float = 0.0
+    bubble_s: float = 0.0
+    """Waiting for the slowest stage, or for a turn."""
+
+    @property
+    def total_s(self) -> float:
+        return self.compute_s + self.memory_s + self.collective_s + self.hop_s + self.overhead_s + self.bubble_s
+
+
+class StageScore(Record):
+    """One stage of a plan, as it runs."""
+
+    first_layer: str
+    last_layer: str
+    layers: int
+    chips: int
+    """Of one replica."""
+    first_chip: int
+    tensor_parallel: int
+    expert_parallel: int
+    sequence_parallel: int
+    attention_parallel: int
+    weight_bytes: float
+    """On each chip."""
+    kv_bytes: float
+    activation_bytes: float
+    usable_bytes: float
+    decode_s: float
+    """Busy with one pass of one micro-batch."""
+    prefill_s: float
+    """Busy with one pass of prompt tokens."""
+    decode_flop: float
+    """Operations of a decode pass on one chip."""
+    decode_moved_bytes: float
+    """Between one chip and its memory in a decode pass."""
+
+    @property
+    def needed_bytes(self) -> float:
+        return self.weight_bytes + self.kv_bytes + self.activation_bytes
+
+
+class Score(Record):
+    """What a plan costs. Times are means of the busiest replica; rates, power and price are of the whole deployment."""
+
+    ttft_s: float
+    """To the first token: of a whole batch that starts as one, or of one request that joins a loaded server."""
+    tpot_s: float
+    """Between later tokens of one request; the first is not counted."""
+    request_s: float
+    """To the last token."""
+    tokens_per_s: float
+    """Output tokens of all users, in the steady state."""
+    tokens_per_s_per_user: float
+    energy_per_token_j: float | None
+    """For one output token, everything held; None where the power is not known."""
+    usd_per_million_tokens: float | None
+    """Of output; None where the price is not known."""
+    power_w: float | None
+    power_scope: Literal["chip", "system", "unknown"]
+    """Chip: chips or cards alone. System: everything at the wall."""
+    chips: int
+    """Held."""
+    batch_size: int
+    """Sequences in flight in the whole deployment."""
+    memory_headroom_bytes: float
+    """Least over the chips."""
+    bubble_fraction: float
+    """Share of the stages' time, over a request, in which they wait."""
+    mfu_fraction: float
+    """Useful operations over those that the peak allows, prefill and decode."""
+    mbu_fraction: float
+    """Useful bytes (weights once a pass, KV cache once a token) over those that the bandwidth allows."""
+    breakdown: tuple[StageTime, ...]
+    """One output token, by stage; sums to `tpot_s`."""
+    prefill_breakdown: tuple[StageTime, ...]
+    """The first token, by stage; sums to `ttft_s`."""
+    stages: tuple[StageScore, ...]
+
+
+def score_plan(
+    plan: Plan,
+    graph: ModelGraph,
+    topology: Topology,
+    workload: Workload,
+    *,
+    power_scope: PowerScope | None = None,
+) -> Score:
+    """The price of a plan.
+
+    `power_scope` says what counts as power: "chip" or "system"; None takes the system's where it is known. An
+    InfeasibleError says what does not fit; an InputError, which rule the plan breaks.
+    """
+    refuse_broken(check_plan(plan, graph, topology, workload))
+    prices = PriceList(graph, topology)
+    batch_size = resolved_batch(prices, plan, workload)
+    at = schedule(
+        workload, topology.software, batch_size=batch_size, replicas=plan.replicas, micro_batches=plan.micro_batches
+    )
+    timing = timing_of(prices, plan, at)
+    rate = batch_size * workload.output_tokens / timing.cycle_s
+    watts, scope = chosen_power(topology, power_scope)
+    price = topology.price.usd_per_chip_hour
+    stages = tuple(_stage_score(prices, plan, number, timing, at) for number in range(len(plan.stages)))
+    held = _held_chips(plan, topology, stages)
+    power = None if watts is None else float(energy.held_power_w(held, watts))
+    return Score(
+        ttft_s=timing.ttft_s,
+        tpot_s=timing.tpot_s,
+        request_s=timing.request_s,
+        tokens_per_s=rate,
+        tokens_per_s_per_user=1.0 / timing.tpot_s,
+        energy_per_token_j=None if power is None else float(energy.energy_per_token_j(power, rate)),
+        usd_per_million_tokens=None if price is None else float(energy.usd_per_million_tokens(held, price, rate)),
+        power_w=power,
+        power_scope=scope,
+        chips=plan.chips,
+        batch_size=batch_size,
+        memory_headroom_bytes=min(stage.usable_bytes - stage.needed_bytes for stage in stages),
+        bubble_fraction=bubble_fraction(timing, at),
+        **_utilisation(prices, plan, at, timing.cycle_s),
+        breakdown=_breakdown(timing.token),
+        prefill_breakdown=_breakdown(timing.first_token),
+        stages=stages,
+    )
+
+
+def collective_s(
+    topology: Topology,
+    kind: str,
+    ranks: int,
+    message_bytes: float,
+    *,
+    software: str | None = None,
+    ranks_per_node: int | None = None,
+) -> float:
+    """One collective among `ranks` chips of an otherwise idle machine. [s]
+
+    `kind` is one of all_reduce, all_gather, reduce_scatter, all_to_all, broadcast, send_recv; `message_bytes` is the
+    payload of one rank, as `cost.collectives` counts it; `software` replaces the topology's stack; `ranks_per_node`
+    spreads the ranks over nodes.
+    """
+    if software is not None:
+        topology = topology.replace(software=load_software(software))
+    if not 1 <= ranks <= topology.chips:
+        raise InputError(f"ranks must lie between 1 and the {topology.chips} chips of {topology.name}, not {ranks}")
+    if not message_bytes >= 0:
+        raise InputError(f"message_bytes must not be negative, not {message_bytes}")
+    spans = spans_of(topology, 0, ranks)
+    if ranks_per_node and len(spans) > 1:
+        spans = (ranks_per_node, math.ceil(ranks / ranks_per_node), *(1 for _ in spans[2:]))
+    return float(group_collective_s(topology, kind, spans, message_bytes))
+
+
+def refuse_broken(violations: tuple[Violation, ...]) -> None:
+    """Raise what a broken plan deserves."""
+    if not violations:
+        return
+    first = violations[0]
+    more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
+    if first.rule in ("memory", "sequences"):
+        raise InfeasibleError(first.message + more, resource=first.rule, demand=first.demand, capacity=first.capacity)
+    raise InputError(first.message + more)
+
+
+def chosen_power(
+    topology: Topology, scope: PowerScope | None
+) -> tuple[float | None, Literal["chip", "system", "unknown"]]:
+    """Watts for each chip held, and what they count."""
+    known = {"system": topology.power.system_w, "chip": topology.power.chip_w}
+    wanted: tuple[PowerScope, ...] = (scope,) if scope else ("system", "chip")
+    for candidate in wanted:
+        if known[candidate] is not None:
+            return known[candidate], candidate
+    return None, "unknown"
+
+
+def _breakdown(parts: Floats) -> tuple[StageTime, ...]:
+    return tuple(
+        StageTime(**{f"{cause}_s": float(seconds) for cause, seconds in zip(ALL_CAUSES, stage, strict=True)})
+        for stage in parts
+    )
+
+
+def _stage_score(prices: PriceList, plan: Plan, number: int, timing: Timing, at: Schedule) -> StageScore:
+    stage = plan.stages[number]
+    ledger, decode = ledger_of(prices, stage, at), timing.decode
+    return StageScore(
+        first_layer=stage.layers[0],
+        last_layer=stage.layers[-1],
+        layers=len(stage.layers),
+        chips=stage.group_chips,
+        first_chip=stage.groups[0].first,
+        tensor_parallel=stage.tensor_parallel,
+        expert_parallel=stage.expert_parallel,
+        sequence_parallel=stage.sequence_parallel,
+        attention_parallel=stage.attention_parallel,
+        weight_bytes=ledger.weight_bytes,
+        kv_bytes=ledger.kv_bytes,
+        activation_bytes=ledger.activation_bytes,
+        usable_bytes=ledger.usable_bytes,
+        decode_s=float(decode.seconds[number, :-1].sum()),
+        prefill_s=float(timing.prefill.seconds[number, :-1].sum()),
+        decode_flop=float(decode.flop[number]),
+        decode_moved_bytes=float(decode.moved_bytes[number]),
+    )
+
+
+def _held_chips(plan: Plan, topology: Topology, stages: tuple[StageScore, ...]) -> float:
+    """Chips that count for power and price: all of them whole, or the share that is filled where they are divisible."""
+    if not topology.divisible:
+        return float(plan.chips)
+    capacity = topology.chip.memory[0].capacity_bytes
+    return sum(stage.chips * plan.replicas * (stage.weight_bytes + stage.kv_bytes) / capacity for stage in stages)
+
+
+def _utilisation(prices: PriceList, plan: Plan, at: Schedule, cycle_s: float) -> dict[str, float]:
+    """MFU and MBU over a cycle: what the passes need however they are split, over what the chips could do."""
+    graph, chip = prices.graph, prices.topology.chip
+    prefills, decodes = steps_of_cycle(at)
+    prefill_flop, prefill_bytes = useful_work(graph, at.prefill)
+    decode_flop, decode_bytes = useful_work(graph, at.decode)
+    chip_seconds = cycle_s * plan.chips / plan.replicas
+    flop, moved = prefills * prefill_flop + decodes * decode_flop, prefills * prefill_bytes + decodes * decode_bytes
+    return {
+        "mfu_fraction": flop / (chip_seconds * chip.peak_flop_per_s(multiplied_in(graph))),
+        "mbu_fraction": moved / (chip_seconds * chip.memory[0].bandwidth_bytes_per_s),
+    }

@@ -1,0 +1,195 @@
+"""How the passes of a plan add up in time: one token's way round, and a request's."""
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.cost import pipeline
+from planner.graph import ModelGraph
+from planner.ledger import layers_of, split_of
+from planner.messages import hop_s
+from planner.plan import ChipRange, Plan
+from planner.pricing import CAUSES, PriceList, Prices, Reach, Step, reach_of, shares_of
+from planner.schedule import Schedule
+from planner.topology import Topology
+
+Floats = NDArray[np.float64]
+
+ALL_CAUSES = (*CAUSES, "hop", "bubble")
+"""The last axis of a breakdown."""
+
+Hop = tuple[int | None, int]
+"""The level that a transfer crosses, and over how many hops."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """One pass through the stages of a replica."""
+
+    seconds: Floats
+    """By stage and cause, the hop behind the stage last, shape (stages, causes + 1)."""
+    flop: Floats
+    """On each chip, shape (stages,)."""
+    moved_bytes: Floats
+    """Between each chip and its memory, shape (stages,)."""
+
+    @property
+    def pass_s(self) -> float:
+        """All stages and hops, one after the other."""
+        return float(self.seconds.sum())
+
+    @property
+    def busy_s(self) -> Floats:
+        """How long each stage's chips, and the link behind it, are busy: two resources, shape (stages, 2)."""
+        return np.stack([self.seconds[:, :-1].sum(axis=1), self.seconds[:, -1]], axis=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """What a request waits, and for what."""
+
+    ttft_s: float
+    tpot_s: float
+    request_s: float
+    cycle_s: float
+    """In which a replica serves as many requests as it has in flight."""
+    token: Floats
+    """One output token by stage and cause, shape (stages, causes + 2); sums to `tpot_s`."""
+    first_token: Floats
+    """The first token likewise; sums to `ttft_s`."""
+    decode: Passes
+    prefill: Passes
+
+
+def timing_of(prices: PriceList, plan: Plan, at: Schedule) -> Timing:
+    """The timing of the slowest replica."""
+    ways = {_way(prices.topology, plan, replica) for replica in range(plan.replicas)}
+    return max((_timed(prices, plan, at, way) for way in ways), key=lambda timing: (timing.cycle_s, timing.tpot_s))
+
+
+def _way(topology: Topology, plan: Plan, replica: int) -> tuple[tuple[Reach, Hop], ...]:
+    """For each stage of a replica how far its messages travel, and its hop to the next."""
+    groups = [stage.groups[replica] for stage in plan.stages]
+    hops = [hop_between(topology, a, b) for a, b in itertools.pairwise(groups)]
+    return tuple(
+        (reach_of(topology, split_of(stage), group.first), hop)
+        for stage, group, hop in zip(plan.stages, groups, [*hops, (None, 0)], strict=True)
+    )
+
+
+def hop_between(topology: Topology, sender: ChipRange, receiver: ChipRange) -> Hop:
+    """The nearest way from one group to another, by their ends."""
+    found: list[tuple[int, int]] = []
+    for one, other in ((sender.last, receiver.first), (sender.first, receiver.last)):
+        number = topology.level_between(one, other)
+        if number is not None:
+            level = topology.levels[number]
+            ends = ((chip // level.unit_chips) % level.units for chip in (one, other))
+            found.append((number, level.hops(*ends)))
+    return min(found) if found else (None, 0)
+
+
+def _timed(prices: PriceList, plan: Plan, at: Schedule, way: tuple[tuple[Reach, Hop], ...]) -> Timing:
+    decode = _passes(prices, plan, at.decode, way)
+    prefill = _passes(prices, plan, at.prefill, way)
+    turns = at.micro_batches * decode.busy_s
+    others = np.array([[at.others_prefills(stage.attention_parallel)] for stage in plan.stages])
+    other_work = others * at.prefill_passes * prefill.busy_s
+    interruptions = other_work / at.later_tokens if at.later_tokens else 0.0 * other_work
+    tpot = float(pipeline.cycle_s(decode.pass_s, (turns + interruptions).max()))
+    waiting = at.waiting_share * float(pipeline.cycle_s(decode.pass_s, turns.max()))
+    ttft = float(waiting + pipeline.fill_and_drain_s(prefill.pass_s, prefill.busy_s.max(), at.prefill_passes))
+    request = float(pipeline.request_s(ttft, tpot, at.workload.output_tokens))
+    return Timing(
+        ttft_s=ttft,
+        tpot_s=tpot,
+        request_s=request,
+        cycle_s=request if at.later_tokens else request + float(other_work.max()),
+        token=_token_breakdown(decode, prefill, turns, interruptions),
+        first_token=_first_token_breakdown(prefill, at.prefill_passes, waiting),
+        decode=decode,
+        prefill=prefill,
+    )
+
+
+def _passes(prices: PriceList, plan: Plan, step: Step, way: tuple[tuple[Reach, Hop], ...]) -> Passes:
+    graph = prices.graph
+    seconds = np.zeros((len(plan.stages), len(CAUSES) + 1))
+    flop, moved = np.zeros(len(plan.stages)), np.zeros(len(plan.stages))
+    handed = _handed_on(plan, graph)
+    for number, (stage, (reach, (level, hops))) in enumerate(zip(plan.stages, way, strict=True)):
+        split = split_of(stage)
+        priced: Prices = prices.prices(split, step, reach)
+        kinds = graph.kind_of_layer[layers_of(stage, graph)]
+        seconds[number, :-1] = priced.seconds[:, kinds].sum(axis=1)
+        flop[number], moved[number] = priced.flop[kinds].sum(), priced.moved_bytes[kinds].sum()
+        sent = handed[number] * shares_of(split, step)[0]
+        seconds[number, -1] = hop_s(prices.topology, level, hops, sent)
+    seconds[-1, CAUSES.index("overhead")] += prices.topology.software.step_overhead_s
+    return Passes(seconds, flop, moved)
+
+
+def _handed_on(plan: Plan, graph: ModelGraph) -> list[float]:
+    """Bytes for one token that cross from each stage to the next: each producer that a later stage needs, once."""
+    stage_of = {name: number for number, stage in enumerate(plan.stages) for name in stage.layers}
+    farthest: dict[str, int] = {}
+    for sender, receiver in graph.edges:
+        farthest[sender] = max(farthest.get(sender, 0), stage_of[receiver])
+    width = {layer.name: layer.activation_bytes_per_token for layer in graph.layers}
+    crossing = [0.0] * len(plan.stages)
+    for sender, last in farthest.items():
+        for number in range(stage_of[sender], last):
+            crossing[number] += width[sender]
+    return crossing
+
+
+def _token_breakdown(decode: Passes, prefill: Passes, turns: Floats, interruptions: Floats) -> Floats:
+    """A token's own way; then, where it waits for the slowest stage, other requests' prompts there, then its turn."""
+    parts = np.concatenate([decode.seconds, np.zeros((len(turns), 1))], axis=1)
+    slowest, resource = _slowest(turns + interruptions)
+    waits = float((turns + interruptions)[slowest, resource]) - decode.pass_s
+    if waits > 0:
+        for_prompts = min(waits, float(interruptions[slowest, resource]))
+        parts[slowest, :-1] += for_prompts * _mix(prefill, slowest, resource)
+        parts[slowest, -1] += waits - for_prompts
+    return parts
+
+
+def _first_token_breakdown(prefill: Passes, passes: float, waiting_s: float) -> Floats:
+    """One pass through all stages, then the other passes at the slowest of them."""
+    parts = np.concatenate([prefill.seconds, np.zeros((len(prefill.flop), 1))], axis=1)
+    slowest, resource = _slowest(prefill.busy_s)
+    parts[slowest, :-1] += (passes - 1) * float(prefill.busy_s[slowest, resource]) * _mix(prefill, slowest, resource)
+    parts[0, -1] += waiting_s
+    return parts
+
+
+def _slowest(loads: Floats) -> tuple[int, int]:
+    """The stage with the highest load, and whether that is on its chips (0) or on the link behind it (1)."""
+    stage, resource = np.unravel_index(int(np.argmax(loads)), loads.shape)
+    return int(stage), int(resource)
+
+
+def _mix(passes: Passes, stage: int, resource: int) -> Floats:
+    """What keeps a stage's chips, or its link, busy, as shares by cause."""
+    work = np.zeros(passes.seconds.shape[1])
+    if resource:
+        work[-1] = 1.0
+    elif (total := float(passes.seconds[stage, :-1].sum())) > 0:
+        work[:-1] = passes.seconds[stage, :-1] / total
+    return work
+
+
+def steps_of_cycle(at: Schedule) -> tuple[float, float]:
+    """Prefill passes and decode passes of one replica in a cycle."""
+    requests = at.sequences if at.workload.arrivals == "steady" else 1
+    return float(requests * at.prefill_passes), float(at.later_tokens * at.micro_batches)
+
+
+def bubble_fraction(timing: Timing, at: Schedule) -> float:
+    """Share of the stages' time, over a cycle, in which they wait. [1]"""
+    prefills, decodes = steps_of_cycle(at)
+    busy = prefills * timing.prefill.seconds[:, :-1].sum() + decodes * timing.decode.seconds[:, :-1].sum()
+    return float(pipeline.bubble_fraction(float(busy), len(timing.decode.flop), timing.cycle_s))
