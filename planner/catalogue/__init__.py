@@ -1,0 +1,162 @@
+"""The catalogue: names become nouns. Models in `models.toml`, machines in the folder `topologies/`."""
+
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from planner.decoder import DecoderShape, Formats, decoder_graph
+from planner.errors import InputError, UnknownNameError, plain_name
+from planner.graph import ModelGraph
+from planner.readers.files import read_text, read_toml
+from planner.readers.huggingface import read_config
+from planner.readers.topology_file import software_from, topology_from
+from planner.topology import Software, Topology
+
+Fields = dict[str, Any]
+
+
+def load_model(
+    name: str | Path,
+    *,
+    weight_dtype: str | None = None,
+    kv_dtype: str = "bf16",
+    activation_dtype: str | None = None,
+) -> ModelGraph:
+    """A model of the catalogue, or of a Hugging Face `config.json` (or a folder that holds one).
+
+    `weight_dtype` None takes the format in which it is published; `activation_dtype` None what recipes with such weights
+    multiply in. An UnknownNameError names the nearest models; an InputError says what is wrong with a file.
+    """
+    path = _as_path(name, (".json", ".gguf", ".onnx", ".safetensors"))
+    if path is not None:
+        config = _config_in(path)
+        shape, published = read_config(config)
+        title = config.resolve().parent.name if config.name == "config.json" else config.stem
+        source, confidence = config.name, "stated"
+    else:
+        entry = _found("model", str(name), model_table(), model_aliases())
+        shape, published = DecoderShape.from_fields(entry["shape"]), entry.get("dtype", "bf16")
+        title, source, confidence = entry["name"], entry["source"], entry["confidence"]
+    formats = Formats.from_fields(
+        {"weight_dtype": weight_dtype or published, "kv_dtype": kv_dtype, "activation_dtype": activation_dtype}
+    )
+    return decoder_graph(shape, title, formats, source=source, confidence=confidence)
+
+
+def load_topology(name: str | Path, *, chips: int | None = None, software: str | None = None) -> Topology:
+    """A machine of the catalogue, or of a TOML file.
+
+    `chips` shrinks or extends it (16 of hgx-h100 are two nodes over InfiniBand); `software` replaces its stack.
+    """
+    path = _as_path(name, (".toml", ".json"))
+    if path is not None and path.suffix == ".json":
+        topology = Topology.from_json(read_text(path, "a topology"))
+    else:
+        fields = read_toml(path, "a topology") if path is not None else _found(
+            "topology", str(name), topology_table(), topology_aliases()
+        )  # fmt: skip
+        topology = topology_from(fields, find_chip=find_chip, find_software=find_software, software=software)
+    return topology if chips is None else topology.replace(chips=chips)
+
+
+def load_software(name: str) -> Software:
+    """A software stack of the catalogue."""
+    return software_from(find_software(name))
+
+
+def model_names() -> tuple[str, ...]:
+    """Names of the models, in the catalogue's order."""
+    return tuple(model_table())
+
+
+def topology_names() -> tuple[str, ...]:
+    """Names of the machines, sorted."""
+    return tuple(topology_table())
+
+
+def software_names() -> tuple[str, ...]:
+    """Names of the software stacks, sorted."""
+    return tuple(_folder("software"))
+
+
+def find_chip(name: str) -> Fields:
+    """The file of a chip."""
+    return _found("chip", name, _folder("chips"), {})
+
+
+def find_software(name: str) -> Fields:
+    """The file of a software stack."""
+    return _found("software", name, _folder("software"), {})
+
+
+@lru_cache
+def model_table() -> dict[str, Fields]:
+    """Rows of the model table by name."""
+    with resources.as_file(resources.files("planner.catalogue") / "models.toml") as path:
+        return {entry["name"]: entry for entry in read_toml(path, "the model table")["model"]}
+
+
+@lru_cache
+def model_aliases() -> dict[str, str]:
+    return {alias: name for name, entry in model_table().items() for alias in entry.get("aliases", ())}
+
+
+@lru_cache
+def topology_table() -> dict[str, Fields]:
+    """Files of the machines by name."""
+    return _folder(".")
+
+
+@lru_cache
+def topology_aliases() -> dict[str, str]:
+    return {alias: name for name, entry in topology_table().items() for alias in entry.get("aliases", ())}
+
+
+@lru_cache
+def sources() -> dict[str, str]:
+    """What the short names of sources stand for."""
+    return {name: str(text) for name, text in read_toml(topologies_folder() / "sources.toml", "sources").items()}
+
+
+@lru_cache
+def topologies_folder() -> Path:
+    """The folder `topologies/`: inside the package as it is installed, beside it in a checkout."""
+    here = Path(__file__).resolve().parent.parent
+    for folder in (here / "topologies", here.parent / "topologies"):
+        if (folder / "sources.toml").is_file():
+            return folder
+    raise InputError(f"the catalogue is missing: there is no folder topologies in {here} or beside it")
+
+
+@lru_cache
+def _folder(name: str) -> dict[str, Fields]:
+    paths = sorted((topologies_folder() / name).glob("*.toml"))
+    return {path.stem: read_toml(path, name) for path in paths if path.name != "sources.toml"}
+
+
+def _found(kind: str, name: str, table: dict[str, Fields], aliases: dict[str, str]) -> Fields:
+    wanted = plain_name(name)
+    for candidate, fields in table.items():
+        if plain_name(candidate) == wanted:
+            return fields
+    for alias, target in aliases.items():
+        if plain_name(alias) == wanted:
+            return table[target]
+    raise UnknownNameError(kind, name, table)
+
+
+def _as_path(name: str | Path, suffixes: tuple[str, ...]) -> Path | None:
+    """The path that a user means; None for a name of the catalogue."""
+    text = str(name)
+    if isinstance(name, Path) or "/" in text or "\\" in text or text.lower().endswith(suffixes):
+        return Path(text)
+    return None
+
+
+def _config_in(path: Path) -> Path:
+    if path.is_dir():
+        return path / "config.json"
+    if path.suffix in (".gguf", ".onnx", ".safetensors"):
+        raise InputError(f"{path} is a {path.suffix[1:]} file; what is read is a Hugging Face config.json")
+    return path

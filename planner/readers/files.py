@@ -1,0 +1,48 @@
+"""Opening what a user points at: sizes, encodings and syntax, each fault in one sentence."""
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from planner.errors import InputError, shortened
+
+MOST_BYTES = 32 * 2**20
+"""More than any description of a model or a machine; a file beyond is something else."""
+
+
+def read_text(path: Path, what: str) -> str:
+    """The text of a file that should hold `what`."""
+    try:
+        if path.is_dir():
+            raise InputError(f"{path} is a folder; {what} must be a file")
+        size = path.stat().st_size
+        if size > MOST_BYTES:
+            raise InputError(f"{path} has {size / 2**20:.0f} MiB; {what} has less than {MOST_BYTES // 2**20}")
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not text; {what} must be UTF-8") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def read_json(path: Path, what: str) -> dict[str, Any]:
+    """A JSON object."""
+    text = read_text(path, what)
+    try:
+        fields = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        place = f"line {error.lineno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+        raise InputError(f"{path} is not valid JSON ({place}); is it truncated?") from None
+    if not isinstance(fields, dict):
+        raise InputError(f"{path} must hold a JSON object; it holds {shortened(type(fields).__name__)}")
+    return fields
+
+
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """A TOML table."""
+    text = read_text(path, what)
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise InputError(f"{path} is not valid TOML: {shortened(str(error), 100)}") from None

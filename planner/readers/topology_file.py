@@ -1,0 +1,218 @@
+"""A machine from a TOML file: topologies, and the chips and software stacks that they name.
+
+A figure is text with a unit ("450 GB/s"), or a table that also says where it comes from:
+`{ value = "450 GB/s", source = "…", confidence = "B", note = "…" }`. A topology may hold its chip and its software as
+tables of its own, or name those of the catalogue.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from planner.cost.energy import hourly_usd
+from planner.errors import InputError, listed, nearest_names, shortened
+from planner.topology import Figure, Software, Topology
+from planner.units import parse_quantity
+
+Fields = dict[str, Any]
+Finder = Callable[[str], Mapping[str, Any]]
+
+LIFETIME_H = 4 * 365 * 24.0
+"""Over which a purchase is spread: four years, our assumption."""
+USD_PER_KWH = 0.10
+"""Price of power beside a purchase: our assumption."""
+
+# Key in the file: field of the record and dimension; "" is a bare number.
+CHIP_MEMORY = {
+    "capacity": ("capacity_bytes", "bytes"),
+    "bandwidth": ("bandwidth_bytes_per_s", "bytes per second"),
+}
+FABRIC = {
+    "bandwidth": ("bandwidth_bytes_per_s", "bytes per second"),
+    "latency": ("latency_s", "seconds"),
+    "wraps_from": ("wraps_from", ""),
+}
+SOFTWARE = {
+    "kernel_overhead": ("kernel_overhead_s", "seconds"),
+    "layer_overhead": ("layer_overhead_s", "seconds"),
+    "step_overhead": ("step_overhead_s", "seconds"),
+    "hop_overhead": ("hop_overhead_s", "seconds"),
+    "reserved": ("reserved_bytes", "bytes"),
+    "compute_efficiency": ("compute_efficiency", ""),
+    "memory_efficiency": ("memory_efficiency", ""),
+    "usable_memory": ("usable_memory_fraction", ""),
+    "prefill_chunk_tokens": ("prefill_chunk_tokens", ""),
+    "most_sequences": ("most_sequences", ""),
+    "most_tensor_parallel": ("most_tensor_parallel", ""),
+}
+COLLECTIVE = {
+    "base_latency": ("base_latency_s", "seconds"),
+    "step_latency": ("step_latency_s", "seconds"),
+    "across_step_latency": ("across_step_latency_s", "seconds"),
+    "bandwidth_fraction": ("bandwidth_fraction", ""),
+}
+PLAIN = {
+    "topology": {"name", "title", "aliases", "chips", "most_chips", "divisible", "chip", "software", "fabric", "power", "price"},
+    "chip": {"name", "peak", "power", "memory"},
+    "memory": {"name", *CHIP_MEMORY},
+    "fabric": {"name", "shape", "units", "dimensions", "reduces_in_network", *FABRIC},
+    "software": {"name", "title", "collective", *SOFTWARE},
+    "collective": {"algorithm", "kinds", "most_ranks", "across_nodes", *COLLECTIVE},
+    "power": {"system", "chip"},
+    "price": {"rental", "purchase"},
+}  # fmt: skip
+
+
+def topology_from(
+    fields: Mapping[str, Any], *, find_chip: Finder, find_software: Finder, software: str | None
+) -> Topology:
+    """The topology that a parsed file describes; `software` replaces the stack that it names."""
+    known_keys(fields, "topology")
+    book = _Book()
+    chip = _named_or_own(fields.get("chip"), find_chip, "chip")
+    stack = find_software(software) if software else _named_or_own(fields.get("software"), find_software, "software")
+    fabrics = [book.fabric(fabric, number) for number, fabric in enumerate(tables(fields, "fabric"))]
+    power = _table(fields, "power")
+    known_keys(power, "power")
+    watts = {}
+    if "power" in chip:
+        watts["chip_w"] = book.figure(chip["power"], "power.chip_w", "watts", "chip.power")
+    for scope in power:
+        watts[f"{scope}_w"] = book.figure(power[scope], f"power.{scope}_w", "watts", f"power.{scope}")
+    made: Fields = {
+        "name": fields.get("name"),
+        "title": fields.get("title", ""),
+        "chip": book.chip(chip),
+        "fabrics": fabrics,
+        "software": book.software(stack),
+        "power": watts,
+        "price": book.price(_table(fields, "price"), watts.get("system_w") or watts.get("chip_w") or 0.0),
+        "divisible": fields.get("divisible", False),
+        "most_chips": fields.get("most_chips"),
+        "chips": fields.get("chips", 1),
+    }
+    if made["name"] is None:
+        raise InputError("topology.name is missing; give it a name in kebab-case")
+    return Topology.from_fields({**made, "figures": book.figures})
+
+
+def software_from(fields: Mapping[str, Any]) -> Software:
+    """The software stack that a parsed file describes."""
+    return Software.from_fields(_Book().software(fields))
+
+
+def known_keys(fields: Mapping[str, Any], table: str) -> None:
+    """Refuse a key that the table does not have."""
+    for key in fields:
+        if key not in PLAIN[table]:
+            nearest = listed(nearest_names(key, PLAIN[table]), "or")
+            raise InputError(f"{table}.{shortened(key)} is not a field of a {table}; did you mean {nearest}?")
+
+
+def tables(fields: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    """The array of tables under a key."""
+    found = fields.get(key, [])
+    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+        raise InputError(f"{key} must be an array of tables, written as [[{key}]]")
+    return found
+
+
+def _table(fields: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = fields.get(key, {})
+    if not isinstance(found, dict):
+        raise InputError(f"{key} must be a table, written as [{key}]")
+    return found
+
+
+def _named_or_own(given: Any, find: Finder, what: str) -> Mapping[str, Any]:
+    if isinstance(given, dict):
+        return given
+    if isinstance(given, str):
+        return find(given)
+    raise InputError(f"topology.{what} must be a name of the catalogue or a table, written as [{what}]")
+
+
+class _Book:
+    """Turns tables of a file into fields of records, and writes down where every figure comes from."""
+
+    def __init__(self) -> None:
+        self.figures: list[Figure] = []
+
+    def figure(self, given: Any, path: str, dimension: str, field: str) -> Any:
+        """The SI value of a figure."""
+        entry = given if isinstance(given, dict) else {"value": given}
+        unknown = set(entry) - {"value", "source", "confidence", "note", "dtype"}
+        if unknown or "value" not in entry:
+            wrong = f"{shortened(min(unknown))} is not one of its fields" if unknown else "it has no value"
+            raise InputError(f"{field} must be a figure or a table with value, source, confidence and note; {wrong}")
+        if dimension:
+            value: Any = parse_quantity(entry["value"], dimension, field)
+        else:
+            value = entry["value"]
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise InputError(f"{field} must be a number, not {shortened(repr(value))}")
+        origin = {key: entry[key] for key in ("source", "confidence", "note") if key in entry}
+        self.figures.append(
+            Figure.from_fields({"path": path, "value": float(value), "source": "", "confidence": "stated"} | origin)
+        )
+        return value
+
+    def values(
+        self, fields: Mapping[str, Any], keys: Mapping[str, tuple[str, str]], path: str, table: str, where: str
+    ) -> Fields:
+        """The figures of a table as fields of its record, what is no figure as it stands."""
+        known_keys(fields, table)
+        made: Fields = {}
+        for key, given in fields.items():
+            if key in keys:
+                name, dimension = keys[key]
+                made[name] = self.figure(given, f"{path}.{name}", dimension, f"{where}.{key}")
+            else:
+                made[key] = given
+        return made
+
+    def fabric(self, fields: Mapping[str, Any], number: int) -> Fields:
+        path = f"fabrics[{number}]"
+        return self.values(fields, FABRIC, path, "fabric", f"fabric[{number}]")
+
+    def chip(self, fields: Mapping[str, Any]) -> Fields:
+        known_keys(fields, "chip")
+        peaks = []
+        for number, peak in enumerate(tables(fields, "peak")):
+            where = f"chip.peak[{number}]"
+            value = self.figure(peak, f"chip.peaks[{number}].flop_per_s", "operations per second", where)
+            peaks.append({"dtype": peak.get("dtype"), "flop_per_s": value})
+        memory = [
+            self.values(tier, CHIP_MEMORY, f"chip.memory[{number}]", "memory", f"chip.memory[{number}]")
+            for number, tier in enumerate(tables(fields, "memory"))
+        ]
+        return {"name": fields.get("name"), "peaks": peaks, "memory": memory}
+
+    def software(self, fields: Mapping[str, Any]) -> Fields:
+        made = self.values(fields, SOFTWARE, "software", "software", "software")
+        made.pop("title", None)
+        made.pop("collective", None)
+        made["collectives"] = [
+            self.values(kernel, COLLECTIVE, f"software.collectives[{number}]", "collective", f"collective[{number}]")
+            for number, kernel in enumerate(tables(fields, "collective"))
+        ]
+        return made
+
+    def price(self, fields: Mapping[str, Any], power_w: float) -> Fields:
+        """An hourly price: as rented, or a purchase over its life with its power."""
+        known_keys(fields, "price")
+        if "rental" in fields:
+            hourly = self.figure(fields["rental"], "price.usd_per_chip_hour", "dollars per hour", "price.rental")
+            return {"usd_per_chip_hour": hourly, "basis": "rental"}
+        if "purchase" in fields:
+            purchase = parse_quantity(_value_of(fields["purchase"]), "dollars", "price.purchase")
+            hourly = float(hourly_usd(purchase, LIFETIME_H, power_w, USD_PER_KWH))
+            entry = fields["purchase"] if isinstance(fields["purchase"], dict) else {"value": fields["purchase"]}
+            note = f"{purchase:,.0f} USD over four years, power at {USD_PER_KWH:.2f} USD/kWh; {entry.get('note', '')}"
+            derived = {**entry, "value": f"{hourly!r} USD/h", "note": note.removesuffix("; ")}
+            self.figure(derived, "price.usd_per_chip_hour", "dollars per hour", "price.purchase")
+            return {"usd_per_chip_hour": hourly, "basis": "purchase"}
+        return {}
+
+
+def _value_of(given: Any) -> Any:
+    return given.get("value") if isinstance(given, dict) else given
