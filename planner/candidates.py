@@ -1,0 +1,536 @@
+"""Candidates: the plans that `partition` chooses from, lowered to the solver's arrays and lifted back.
+
+A plan is a number of replicas, a pipeline of stages in chain order on consecutive chips (a stage never straddles a border
+that it could keep clear of), a split for each stage, and a number of micro-batches. A `Box` fixes the replicas and leaves
+ranges for the micro-batches and the sequences in each; a box of single values lowers to a problem whose optimum is the
+optimum of its plans, a larger one to a relaxation that bounds them: what only grows with the batch (latencies, memory) is
+taken at the low end, what only shrinks (time, energy, cost for one token) at the high end.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.cost.energy import SECONDS_PER_HOUR
+from planner.errors import InfeasibleError, InputError, UnknownNameError
+from planner.graph import ModelGraph
+from planner.layout import packing_of
+from planner.ledger import largest, most_sequences, tied_layers
+from planner.messages import hop_s
+from planner.packing import Packing
+from planner.plan import ChipRange, Plan, Stage
+from planner.pricing import PriceList, Split, multiplied_in, reach_of, shares_of, unoffered, useful_work
+from planner.schedule import Schedule, schedule_of
+from planner.scoring import chosen_power, score_plan
+from planner.solver.problem import ChainProblem, Larger, Limit, Measure, Run
+from planner.timing import steps_of_cycle
+from planner.topology import PowerScope, Topology
+from planner.workload import Workload
+
+Floats = NDArray[np.float64]
+
+# Sums, in pairs for the low and the high end of a box; then what is held.
+DECODE, PREFILL, CHIPS, FILL = 0, 2, 4, 5
+SUMS = 6
+# Peaks, likewise: a stage's turn for one token of all sequences, with and without others' prompts; a prefill pass; others'
+# prompts in a cycle; then memory.
+TURN, ROUND, CHUNK, OTHERS, NEEDED = 0, 2, 4, 6, 8
+PEAKS = 9
+# Resources of a layer, likewise; then the bytes that it holds.
+RESOURCES = 5
+HELD = 4
+
+
+class Field(NamedTuple):
+    """A field of `Score` that the solver can optimise or limit."""
+
+    best: Literal["least", "most"]
+    end: Literal["low", "high"]
+    """Which end of a box bounds it: low for what grows with the batch, high for what shrinks."""
+
+
+FIELDS: dict[str, Field] = {
+    "ttft_s": Field("least", "low"),
+    "tpot_s": Field("least", "low"),
+    "request_s": Field("least", "low"),
+    "tokens_per_s": Field("most", "high"),
+    "tokens_per_s_per_user": Field("most", "low"),
+    "energy_per_token_j": Field("least", "high"),
+    "usd_per_million_tokens": Field("least", "high"),
+    "power_w": Field("least", "low"),
+    "chips": Field("least", "low"),
+    "memory_headroom_bytes": Field("most", "low"),
+    "mfu_fraction": Field("most", "high"),
+    "mbu_fraction": Field("most", "high"),
+}
+
+
+class Box(NamedTuple):
+    """A set of plans: replicas, and ranges (ends included) of micro-batches and of the sequences in each.
+
+    Where the workload fixes the batch, the most micro-batches go with the fewest sequences in each.
+    """
+
+    replicas: int
+    batch_size: int | None
+    """Of the whole deployment, where the workload fixes it."""
+    micro_batches: tuple[int, int]
+    micro_sequences: tuple[int, int]
+
+    @property
+    def single(self) -> bool:
+        return self.micro_batches[0] == self.micro_batches[1] and self.micro_sequences[0] == self.micro_sequences[1]
+
+    @property
+    def corners(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Micro-batches and sequences in each at the low end, where a pass is shortest, and at the high end."""
+        (m0, m1), (u0, u1) = self.micro_batches, self.micro_sequences
+        return ((m0, u0), (m1, u1)) if self.batch_size is None else ((m1, u0), (m0, u1))
+
+    def sequences(self, end: int) -> int:
+        """Of one replica, at the low (0) or the high (1) end."""
+        if self.batch_size is not None:
+            return math.ceil(self.batch_size / self.replicas)
+        micro_batches, micro_sequences = self.corners[end]
+        return micro_batches * micro_sequences
+
+    def halves(self) -> Iterator["Box"]:
+        """The box cut in two along the side that spans the larger ratio."""
+        (m0, m1), (u0, u1) = self.micro_batches, self.micro_sequences
+        if self.batch_size is not None:
+            ways = [parts for parts in least_parts(self.sequences(0), self.sequences(0)) if m0 <= parts <= m1]
+            for half in (ways[: len(ways) // 2], ways[len(ways) // 2 :]):
+                yield self._replace(micro_batches=(half[0], half[-1]), micro_sequences=self._sizes(half))
+        elif m1 * u0 >= u1 * m0 and m1 > m0:
+            middle = math.isqrt(m0 * m1)
+            yield self._replace(micro_batches=(m0, middle))
+            yield self._replace(micro_batches=(middle + 1, m1))
+        else:
+            middle = math.isqrt(u0 * u1)
+            yield self._replace(micro_sequences=(u0, middle))
+            yield self._replace(micro_sequences=(middle + 1, u1))
+
+    def _sizes(self, ways: list[int]) -> tuple[int, int]:
+        return math.ceil(self.sequences(0) / ways[-1]), math.ceil(self.sequences(0) / ways[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of the candidates."""
+
+    objective: str
+    limits: tuple[tuple[str, float], ...]
+    power_scope: PowerScope | None = None
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        return (self.objective, *(name for name, _ in self.limits))
+
+
+class Candidates:
+    """The plans of one graph on one topology for one workload."""
+
+    def __init__(self, graph: ModelGraph, topology: Topology, workload: Workload, question: Question) -> None:
+        if not graph.is_chain:
+            raise InputError(
+                f"{graph.name} is not a chain of layers; partition() plans chains, score_plan() prices any plan"
+            )
+        self.graph, self.topology, self.workload, self.question = graph, topology, workload, question
+        self.prices = PriceList(graph, topology)
+        self.packing: Packing = packing_of(topology)
+        self.splits = splits_of(graph, topology, self.packing)
+        self.watts, self.scope = chosen_power(topology, question.power_scope)
+        self._check_known()
+        tied = tied_layers(graph)
+        self.tied = tied if tied and len(graph.layers) > 1 else ()
+        self.options = [*self.splits, *(self.splits if self.tied else ())]
+
+    def _check_known(self) -> None:
+        """Refuse to optimise what the topology does not know."""
+        for name in self.question.fields:
+            if name in ("energy_per_token_j", "power_w") and self.watts is None:
+                scope = f"{self.question.power_scope} power" if self.question.power_scope else "power"
+                raise InputError(
+                    f"{name} needs the {scope} of {self.topology.name}, which is not published; give it in a file"
+                )
+            if name == "usd_per_million_tokens" and self.topology.price.usd_per_chip_hour is None:
+                raise InputError(f"{name} needs a price of {self.topology.name}, which is not known; give it in a file")
+
+    def boxes(self) -> Iterator[Box]:
+        """All plans, in boxes: single ones for a fixed batch, large ones where the batch is open."""
+        batch = self.workload.batch_size
+        if batch is None:
+            yield from self._open_boxes()
+            return
+        for replicas in least_parts(batch, self.topology.chips):
+            sequences = math.ceil(batch / replicas)
+            if sequences > self.topology.software.most_sequences:
+                continue
+            yield Box(replicas, batch, (1, sequences), (1, sequences))
+
+    def _open_boxes(self) -> Iterator[Box]:
+        most, layers = self.topology.software.most_sequences, len(self.graph.layers)
+        if all(FIELDS[name].end == "low" for name in self.question.fields):
+            yield Box(1, None, (1, 1), (1, 1))
+            return
+        width = 1
+        while width <= self.topology.chips:
+            replicas = self.packing.room(width)
+            yield Box(replicas, None, (1, min(layers, most)), (1, most))
+            width = self.packing.widest(replicas) + 1
+
+    def to_problem(self, box: Box) -> ChainProblem | None:
+        """The solver's arrays for a box; None where there is no room for its replicas."""
+        budget = self.packing.widest(box.replicas)
+        if not budget or box.sequences(0) > self.topology.software.most_sequences:
+            return None
+        ends = tuple(self.schedule(box, end) for end in (0, 1))
+        lowered = [self._lowered(number, ends) for number in range(len(self.options))]
+        objective = self.measure(self.question.objective, box, ends)
+        limits = tuple(
+            Limit(self.measure(name, box, ends), self.canonical(name, value)) for name, value in self.question.limits
+        )
+        return ChainProblem(
+            prefix=np.stack([option.prefix for option in lowered]),
+            feasible=np.stack([option.feasible for option in lowered]),
+            run_sums=np.stack([option.run_sums for option in lowered]),
+            run_sums_fixed=np.stack([option.run_sums_fixed for option in lowered]),
+            run_peaks=np.stack([option.run_peaks for option in lowered]),
+            run_peaks_fixed=np.stack([option.run_peaks_fixed for option in lowered]),
+            link_sums=np.stack([option.link_sums for option in lowered], axis=1),
+            link_peaks=np.stack([option.link_peaks for option in lowered], axis=1),
+            widths=np.array([split.chips for split in self.options]),
+            packing=self.packing,
+            budget=budget,
+            objective=objective,
+            limits=limits,
+        )
+
+    def to_plan(self, box: Box, runs: tuple[Run, ...]) -> Plan:
+        """The plan that a solution of a box's problem stands for."""
+        end = runs[-1].start + self.options[runs[-1].option].chips
+        bases = self.packing.copies(end, box.replicas)
+        if bases is None:
+            raise AssertionError("a solution takes more chips than its replicas have")
+        names = [layer.name for layer in self.graph.layers]
+        stages = tuple(
+            Stage(
+                layers=tuple(names[run.tail : run.head]),
+                groups=tuple(ChipRange(first=base + run.start, count=self.options[run.option].chips) for base in bases),
+                tensor_parallel=self.options[run.option].tensor,
+                expert_parallel=self.options[run.option].expert,
+                sequence_parallel=self.options[run.option].sequence,
+            )
+            for run in runs
+        )
+        micro_batches = box.micro_batches[0] if len(stages) > 1 else 1
+        batch = None if box.batch_size is not None else box.replicas * box.sequences(0)
+        return Plan(stages=stages, micro_batches=micro_batches, batch_size=batch)
+
+    def realised(self, box: Box, plan: Plan) -> tuple[Plan, float]:
+        """The best plan of a box with the stages of a relaxed solution, and its canonical value (infinite: none fits)."""
+        best, value = plan, math.inf
+        for micro_batches in sorted(
+            {*box.micro_batches, min(max(len(plan.stages), box.micro_batches[0]), box.micro_batches[1])}
+        ):
+            for candidate in self._batches(box, plan.replace(micro_batches=micro_batches, batch_size=None)):
+                reached = self._allowed_value(candidate)
+                if reached < value:
+                    best, value = candidate, reached
+        return best, value
+
+    def _batches(self, box: Box, plan: Plan) -> Iterator[Plan]:
+        """The plan with the largest batch that fits, and the largest that keeps the limits; fixed batches as they are."""
+        if box.batch_size is not None:
+            yield plan
+            return
+        each = plan.replicas * plan.micro_batches
+        most = min(most_sequences(self.prices, plan, self.workload), self.topology.software.most_sequences)
+        fitting = min(most // plan.micro_batches, box.micro_sequences[1])
+        if fitting < 1:
+            return
+        yield plan.replace(batch_size=fitting * each)
+        if self.question.limits:
+            allowed = largest(lambda u: math.isfinite(self._allowed_value(plan.replace(batch_size=u * each))), fitting)
+            if allowed:
+                yield plan.replace(batch_size=allowed * each)
+
+    def _allowed_value(self, plan: Plan) -> float:
+        """Canonical value of a plan; infinite where it breaks a rule or a limit."""
+        try:
+            score = score_plan(plan, self.graph, self.topology, self.workload, power_scope=self.question.power_scope)
+        except (InfeasibleError, InputError):
+            return math.inf
+        for name, value in self.question.limits:
+            if self.canonical(name, float(getattr(score, name))) > self.canonical(name, value) * (1 + 1e-12):
+                return math.inf
+        return self.canonical(self.question.objective, float(getattr(score, self.question.objective)))
+
+    def schedule(self, box: Box, end: int) -> Schedule:
+        """The passes at one end of a box."""
+        micro_batches, micro_sequences = box.corners[end]
+        return schedule_of(
+            self.workload, self.topology.software, box.sequences(end), micro_batches, micro_sequences,
+            relaxed=not box.single, whole_passes=box.single or box.batch_size is not None,
+        )  # fmt: skip
+
+    def canonical(self, name: str, value: float) -> float:
+        """A field's value as the solver minimises it: rates as their inverse, headroom as what is needed."""
+        if name == "memory_headroom_bytes":
+            return self.prices.usable_bytes - value
+        if FIELDS[name].best == "most":
+            return math.inf if value <= 0 else 1.0 / value
+        return value
+
+    def field_value(self, name: str, canonical: float) -> float:
+        """The inverse of `canonical`."""
+        if name == "memory_headroom_bytes":
+            return self.prices.usable_bytes - canonical
+        if FIELDS[name].best == "most":
+            return 1.0 / canonical if canonical > 0 else math.inf
+        return canonical
+
+    def measure(self, name: str, box: Box, ends: tuple[Schedule, ...]) -> Measure:
+        """A field of `Score` as a measure of sums and peaks, at the end of the box where it is best."""
+        if box.batch_size is not None:  # a pass is shortest at the low end, a turn of all passes at the high one
+            sums, turn, tokens = 0, 1, box.batch_size * self.workload.output_tokens / box.replicas
+        else:
+            sums = turn = 0 if FIELDS[name].end == "low" else 1
+            tokens = ends[sums].sequences * self.workload.output_tokens
+        at, held = ends[sums], FILL if self.topology.divisible else CHIPS
+        clock = _Clock(at, sums, turn)
+        if name in {"tpot_s", "tokens_per_s_per_user"}:
+            return _measure(larger=(Larger(DECODE + sums, TURN + turn, 1.0),))
+        if name == "ttft_s":
+            return clock.time(0)
+        if name == "request_s":
+            return clock.time(at.later_tokens)
+        if name == "tokens_per_s":
+            return clock.cycle(scale=1.0 / (tokens * box.replicas))
+        if name == "energy_per_token_j":
+            return clock.cycle(held=held, scale=float(self.watts or 0.0) / tokens)
+        if name == "usd_per_million_tokens":
+            hourly = self.topology.price.usd_per_chip_hour or 0.0
+            return clock.cycle(held=held, scale=1e6 * hourly / SECONDS_PER_HOUR / tokens)
+        if name == "power_w":
+            return _measure(sums={held: 1.0}, scale=float(self.watts or 0.0) * box.replicas)
+        if name == "chips":
+            return _measure(sums={CHIPS: 1.0}, scale=float(box.replicas))
+        if name == "memory_headroom_bytes":
+            return _measure(peaks={NEEDED: 1.0})
+        if name == "mfu_fraction":
+            return clock.cycle(held=CHIPS, scale=1.0 / self._useful(0, at))
+        low = _Clock(ends[0], 0, turn if sums == 0 else 0)
+        return low.cycle(held=CHIPS, scale=1.0 / self._useful(1, ends[0] if box.batch_size else ends[1]))
+
+    def _useful(self, number: int, at: Schedule) -> float:
+        """Chip-seconds that a cycle's useful operations (0) or bytes (1) need at the peak."""
+        prefills, decodes = steps_of_cycle(at)
+        work = [useful_work(self.graph, step) for step in (at.prefill, at.decode)]
+        chip = self.topology.chip
+        peak = chip.memory[0].bandwidth_bytes_per_s if number else chip.peak_flop_per_s(multiplied_in(self.graph))
+        return (prefills * work[0][number] + decodes * work[1][number]) / peak
+
+    def _lowered(self, number: int, ends: tuple[Schedule, ...]) -> "_Option":
+        """One option: a split, for whole models with tied weights a second time."""
+        split, low = self.options[number], ends[0]
+        kinds = self.graph.kind_of_layer
+        resources = np.zeros((len(kinds), RESOURCES))
+        reach = reach_of(self.topology, split, 0)
+        for end, at in enumerate(ends):
+            for column, step in ((end, at.decode), (2 + end, at.prefill)):
+                priced = self.prices.prices(split, step, reach, whole=not at.relaxed)
+                resources[:, column] = priced.seconds.sum(axis=0)[kinds]
+                resources[-1, column] += self.topology.software.step_overhead_s
+        holdings = self.prices.holdings(
+            split, self.workload, max(low.prefill.tokens, low.decode.tokens), low.decode.sequences
+        )
+        share = math.ceil(low.sequences / split.attention)
+        resources[:, HELD] = (holdings.weight_bytes + share * holdings.kv_bytes_per_sequence)[kinds]
+        whole = number >= len(self.splits)
+        if whole:
+            for reader, _ in self.tied:
+                resources[reader, HELD] -= holdings.tied_bytes[kinds[reader]]
+        prefix = np.concatenate([np.zeros((1, RESOURCES)), np.cumsum(resources, axis=0)])
+        needed = prefix[None, :, HELD] - prefix[:, None, HELD] + holdings.activation_bytes
+        feasible = np.triu(needed <= self.prices.usable_bytes, 1)
+        if self.tied:
+            only = np.zeros_like(feasible)
+            only[0, -1] = True
+            feasible &= only if whole else ~only
+        run_sums, run_sums_fixed, run_peaks, run_peaks_fixed = self._run_arrays(split, ends, holdings.activation_bytes)
+        link_sums, link_peaks = self._links(split, ends)
+        return _Option(prefix, feasible, run_sums, run_sums_fixed, run_peaks, run_peaks_fixed, link_sums, link_peaks)
+
+    def _run_arrays(
+        self, split: Split, ends: tuple[Schedule, ...], activation: float
+    ) -> tuple[Floats, Floats, Floats, Floats]:
+        sums, peaks = np.zeros((SUMS, RESOURCES)), np.zeros((PEAKS, RESOURCES))
+        for end, at in enumerate(ends):
+            sums[DECODE + end, end] = sums[PREFILL + end, 2 + end] = 1.0
+            loads = _loads(at, split)
+            peaks[TURN + end, end], peaks[TURN + end, 2 + end] = loads.turns, loads.interruption
+            peaks[ROUND + end, end] = loads.turns
+            peaks[CHUNK + end, 2 + end] = 1.0
+            peaks[OTHERS + end, 2 + end] = loads.others
+        capacity = self.topology.chip.memory[0].capacity_bytes
+        sums[FILL, HELD] = split.chips / capacity
+        peaks[NEEDED, HELD] = 1.0
+        sums_fixed, peaks_fixed = np.zeros(SUMS), np.zeros(PEAKS)
+        sums_fixed[CHIPS] = split.chips
+        peaks_fixed[NEEDED] = activation
+        return sums, sums_fixed, peaks, peaks_fixed
+
+    def _links(self, split: Split, ends: tuple[Schedule, ...]) -> tuple[Floats, Floats]:
+        borders = max(1, len(self.topology.levels))
+        items = len(self.graph.layers)
+        sums, peaks = np.zeros((items + 1, borders, SUMS)), np.zeros((items + 1, borders, PEAKS))
+        handed = np.array([0.0, *(layer.activation_bytes_per_token for layer in self.graph.layers)])
+        for border in range(len(self.topology.levels)):
+            hops = 3 if self.topology.levels[border].fabric.shape == "dragonfly" else 1
+            for end, at in enumerate(ends):
+                loads = _loads(at, split)
+                decode, prefill = (
+                    hop_s(self.topology, border, hops, handed * shares_of(split, step, whole=not at.relaxed)[0])
+                    for step in (at.decode, at.prefill)
+                )
+                sums[:, border, DECODE + end], sums[:, border, PREFILL + end] = decode, prefill
+                peaks[:, border, TURN + end] = loads.turns * decode + loads.interruption * prefill
+                peaks[:, border, ROUND + end] = loads.turns * decode
+                peaks[:, border, CHUNK + end] = prefill
+                peaks[:, border, OTHERS + end] = loads.others * prefill
+        sums[[0, items]], peaks[[0, items]] = 0.0, 0.0
+        return sums, peaks
+
+
+class _Option(NamedTuple):
+    prefix: Floats
+    feasible: NDArray[np.bool_]
+    run_sums: Floats
+    run_sums_fixed: Floats
+    run_peaks: Floats
+    run_peaks_fixed: Floats
+    link_sums: Floats
+    link_peaks: Floats
+
+
+class _Loads(NamedTuple):
+    """How often a stage does what."""
+
+    turns: float
+    """Decode passes for one output token of each sequence."""
+    interruption: float
+    """Prefill passes of others for one output token."""
+    others: float
+    """Prefill passes of others in a cycle."""
+
+
+def _loads(at: Schedule, split: Split) -> _Loads:
+    turns = at.sequences / at.decode.sequences if at.relaxed else float(at.micro_batches)
+    others = at.others_prefills(split.attention) * at.prefill_passes
+    return _Loads(turns, others / at.later_tokens if at.later_tokens else 0.0, others)
+
+
+def _measure(
+    *,
+    sums: dict[int, float] | None = None,
+    peaks: dict[int, float] | None = None,
+    larger: tuple[Larger, ...] = (),
+    held: int | None = None,
+    scale: float = 1.0,
+) -> Measure:
+    weights, heights = np.zeros(SUMS), np.zeros(PEAKS)
+    for number, weight in (sums or {}).items():
+        weights[number] = weight
+    for number, weight in (peaks or {}).items():
+        heights[number] = weight
+    return Measure(weights, heights, larger, held, scale)
+
+
+class _Clock(NamedTuple):
+    """Which sums and peaks tell the time under a schedule: those of one end of a box, turns maybe of the other."""
+
+    at: Schedule
+    end: int
+    turn: int
+
+    def time(self, later_tokens: int, *, others: float = 0.0, held: int | None = None, scale: float = 1.0) -> Measure:
+        """To the first token, and so many later ones.
+
+        Passes in fractions stand for any number up to theirs: of those only the slowest stage's work is certain.
+        """
+        at, decode = self.at, DECODE + self.end
+        whole = at.prefill_passes == int(at.prefill_passes)
+        return _measure(
+            sums={PREFILL + self.end: 1.0 if whole else 0.0},
+            peaks={CHUNK + self.end: at.prefill_passes - (1.0 if whole else 0.0), OTHERS + self.end: others},
+            larger=(
+                Larger(decode, ROUND + self.turn, at.waiting_share),
+                Larger(decode, TURN + self.turn, float(later_tokens)),
+            ),
+            held=held,
+            scale=scale,
+        )
+
+    def cycle(self, *, held: int | None = None, scale: float = 1.0) -> Measure:
+        """In which a replica serves as many requests as it has in flight."""
+        others = 0.0 if self.at.later_tokens else 1.0
+        return self.time(self.at.later_tokens, others=others, held=held, scale=scale)
+
+
+def splits_of(graph: ModelGraph, topology: Topology, packing: Packing) -> tuple[Split, ...]:
+    """All ways of splitting a stage that the graph, the software and the borders allow, narrowest first."""
+    ways = graph.splits()
+    heads, kv_heads = ways.get("heads", (1,)), ways.get("kv_heads", (1,))
+    experts = math.gcd(*ways["experts"]) if "experts" in ways else 1
+    most = min(topology.chips, topology.software.most_tensor_parallel)
+    found = []
+    for tensor in _divisors(math.gcd(*heads)):
+        if tensor > most or any(count % tensor and tensor % count for count in kv_heads):
+            continue
+        found.append(Split(tensor, 1, 1, 1))
+        beyond = [expert for expert in _divisors(experts) if expert > tensor and expert % tensor == 0]
+        found += [Split(tensor, expert, 1, expert // tensor) for expert in beyond]
+    usable = [split for split in found if packing.rule(split.chips) is not None and unoffered(topology, split) is None]
+    return tuple(sorted(usable, key=lambda split: (split.chips, -split.tensor, split.expert)))
+
+
+def question_of(
+    minimize: str | None, maximize: str | None, limits: dict[str, float] | None, power_scope: PowerScope | None
+) -> Question:
+    """What is asked, checked."""
+    if minimize and maximize:
+        raise InputError(f"give minimize= or maximize=, not both ({minimize!r} and {maximize!r})")
+    objective = minimize or maximize or "tpot_s"
+    for name in (objective, *(limits or {})):
+        if name not in FIELDS:
+            raise UnknownNameError("field to optimise or limit", name, FIELDS)
+    wanted = "most" if maximize else "least"
+    if (minimize or maximize) and FIELDS[objective].best != wanted:
+        other = "maximize" if FIELDS[objective].best == "most" else "minimize"
+        raise InputError(
+            f"{objective} is better when it is {'higher' if other == 'maximize' else 'lower'}; use {other}={objective!r}"
+        )
+    for name, value in (limits or {}).items():
+        if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
+            raise InputError(f"limits[{name!r}] must be a positive number, not {value!r}")
+    return Question(objective, tuple(sorted((limits or {}).items())), power_scope)
+
+
+def least_parts(whole: int, most: int) -> Iterator[int]:
+    """For each size that the largest of some parts can have, the fewest parts that give it: 1, then more."""
+    parts = 1
+    while parts <= min(whole, most):
+        yield parts
+        size = math.ceil(whole / parts)
+        if size == 1:
+            return
+        parts = math.ceil(whole / (size - 1))
+
+
+def _divisors(number: int) -> list[int]:
+    return [divisor for divisor in range(1, number + 1) if number % divisor == 0]

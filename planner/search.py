@@ -1,0 +1,161 @@
+"""The search over boxes of plans: best first, each bounded by its problem and cut in two until it is a single one."""
+
+import contextlib
+import heapq
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from planner.candidates import Box, Candidates
+from planner.plan import Plan
+from planner.records import Record
+from planner.solver import chain
+from planner.solver.problem import ChainProblem, Run, Solution
+
+Engine = Literal["auto", "cp-sat"]
+
+CLOSE = 1 - 1e-12
+"""Canonical values closer than this are one."""
+
+
+class Progress(Record):
+    """How far a search has come."""
+
+    elapsed_s: float
+    boxes_done: int
+    boxes_open: int
+    objective: float | None
+    """Of the best plan so far, in the field's own unit."""
+    bound: float | None
+    """Proved so far: no plan is better."""
+
+
+@dataclass
+class _Best:
+    plan: Plan | None = None
+    value: float = math.inf
+
+
+class Search:
+    """Best first over boxes of plans: each is bounded by its problem, cut in two where it is not single."""
+
+    def __init__(
+        self,
+        candidates: Candidates,
+        *,
+        time_limit_s: float | None = None,
+        progress: Callable[[Progress], None] | None = None,
+        engine: Engine = "auto",
+        seed: int = 0,
+    ) -> None:
+        self.candidates, self.progress, self.engine, self.seed = candidates, progress, engine, seed
+        self.started = time.monotonic()
+        self.deadline = math.inf if time_limit_s is None else self.started + time_limit_s
+        self.best = _Best()
+        self.open: list[tuple[float, int, Box]] = []
+        self.done = 0
+        self.left: list[float] = []
+        """Bounds of boxes that the clock closed."""
+
+    @property
+    def elapsed_s(self) -> float:
+        return time.monotonic() - self.started
+
+    @property
+    def bound(self) -> float:
+        """Proved: no plan has a lower canonical value."""
+        return min([self.best.value, *self.left, *(bound for bound, _, _ in self.open)])
+
+    def run(self) -> None:
+        """Until the best plan is proved, the clock runs out, or Ctrl-C."""
+        with contextlib.suppress(KeyboardInterrupt):
+            self._run()
+        self.open = [(max(bound, self._root_bound(box, bound)), number, box) for bound, number, box in self.open]
+
+    def _run(self) -> None:
+        for number, box in enumerate(self.candidates.boxes()):
+            heapq.heappush(self.open, (-math.inf, number, box))
+        number = len(self.open)
+        while self.open and time.monotonic() < self.deadline:
+            bound, _, box = self.open[0]
+            if bound >= self.best.value * CLOSE:
+                return
+            children = self._closed(bound, box)
+            heapq.heappop(self.open)
+            for lower, child in children:
+                heapq.heappush(self.open, (lower, number, child))
+                number += 1
+            self.done += 1
+            if self.progress is not None:
+                self.progress(self._report())
+
+    def _root_bound(self, box: Box, known: float) -> float:
+        """A quick bound of a box that was never opened, so that an interrupted search still proves something."""
+        if known > -math.inf:
+            return known
+        problem = self.candidates.to_problem(box)
+        return math.inf if problem is None else chain.root_bound(problem)
+
+    def _closed(self, bound: float, box: Box) -> list[tuple[float, Box]]:
+        """Solve a box's problem; the boxes that it leaves."""
+        problem = self.candidates.to_problem(box)
+        if problem is None:
+            return []
+        solution = self._solved(problem, exactly=box.single)
+        if solution.runs is not None:
+            self._offer(box, self.candidates.to_plan(box, solution.runs), solution.objective)
+        lower = max(bound, solution.bound)
+        if box.single:
+            if lower < self.best.value * CLOSE:
+                self.left.append(lower)
+            return []
+        return [(lower, half) for half in box.halves()]
+
+    def _solved(self, problem: ChainProblem, *, exactly: bool) -> Solution:
+        """By labels; what they cannot finish, and everything where that is asked for, by CP-SAT. A box that will be cut in
+        any case gets a quick look: one narrow beam."""
+        if self.engine == "cp-sat":
+            return self._by_cpsat(problem, None)
+        solution = chain.solve(
+            problem,
+            incumbent=self.best.value,
+            last_beam=chain.LAST_BEAM if exactly else chain.FIRST_BEAM,
+            stop=lambda: time.monotonic() >= self.deadline,
+        )
+        if not exactly:
+            return solution
+        best = min(self.best.value, solution.objective)
+        if solution.bound >= best * CLOSE or time.monotonic() >= self.deadline:
+            return solution
+        other = self._by_cpsat(problem, solution.runs)
+        better = min(solution, other, key=lambda one: one.objective)
+        return Solution(better.runs, better.objective, max(solution.bound, other.bound))
+
+    def _by_cpsat(self, problem: ChainProblem, runs: tuple[Run, ...] | None) -> Solution:
+        from planner.solver import cpsat  # importing OR-Tools takes most of a second
+
+        if not cpsat.supports(problem):
+            return Solution(runs, math.inf, 0.0)
+        hint = None if runs is None else tuple((run.tail, run.head, run.option) for run in runs)
+        limit = self.deadline - time.monotonic()
+        return cpsat.solve(problem, hint=hint, time_limit_s=limit, seed=self.seed)
+
+    def _offer(self, box: Box, plan: Plan, value: float) -> None:
+        if not box.single:
+            plan, value = self.candidates.realised(box, plan)
+        if value < self.best.value:
+            self.best = _Best(plan, value)
+
+    def _report(self) -> Progress:
+        name = self.candidates.question.objective
+        known = self.best.plan is not None
+        bound = self.bound
+        return Progress(
+            elapsed_s=self.elapsed_s,
+            boxes_done=self.done,
+            boxes_open=len(self.open),
+            objective=self.candidates.field_value(name, self.best.value) if known else None,
+            bound=self.candidates.field_value(name, bound) if math.isfinite(bound) and bound > 0 else None,
+        )
