@@ -1,0 +1,383 @@
+"""The command `planner`: a face for a terminal, with no logic of its own.
+
+Answers go to standard output, everything else to standard error. Exit status: 0 a plan, 2 something given is wrong,
+3 proved infeasible, 4 no plan in time.
+"""
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+import typer
+
+from planner import catalogue
+from planner.errors import InfeasibleError, InputError, NoPlanFoundError, PlannerError, shortened
+from planner.graph import ModelGraph
+from planner.plan import Plan
+from planner.planning import Result, partition, uniform_plan
+from planner.report import aligned, assumption_lines, question_lines, score_lines
+from planner.scoring import Score, score_plan
+from planner.search import Engine, Progress
+from planner.topology import PowerScope, Topology, described
+from planner.units import spoken
+from planner.words import field_text
+from planner.workload import Workload
+
+app = typer.Typer(
+    name="planner", add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True,
+    help="Spread a model over a machine, price it in seconds, joules and dollars, and prove that no better spread exists.",
+)  # fmt: skip
+
+Format = Literal["table", "json"]
+ModelName = Annotated[str, typer.Argument(help="A name of the catalogue (see `planner models`), or a config.json.")]
+TopologyName = Annotated[
+    str, typer.Argument(help="A name of the catalogue (see `planner topologies`), or a TOML file.")
+]
+Weights = Annotated[str | None, typer.Option("--weights", help="Format of the weights; default: as published.")]
+Kv = Annotated[str, typer.Option("--kv", help="Format of the KV cache.")]
+Batch = Annotated[str, typer.Option("--batch", help="Sequences in flight in the whole deployment, or 'max'.")]
+Prompt = Annotated[int, typer.Option("--prompt", help="Prompt tokens of a request.")]
+Output = Annotated[int, typer.Option("--output", help="Output tokens of a request.")]
+Arrivals = Annotated[
+    str, typer.Option("--arrivals", help="steady: a finished request is replaced; together: one batch.")
+]
+Chips = Annotated[int | None, typer.Option("--chips", help="How many chips; default: as the catalogue has them.")]
+Stack = Annotated[str | None, typer.Option("--software", help="Software stack; default: the machine's.")]
+Scope = Annotated[str | None, typer.Option("--power-scope", help="chip or system; default: the widest that is known.")]
+Shape = Annotated[str, typer.Option("--format", help="table or json.")]
+
+
+@app.command()
+def plan(
+    model: ModelName,
+    topology: TopologyName,
+    weights: Weights = None,
+    kv: Kv = "bf16",
+    batch: Batch = "8",
+    prompt: Prompt = 1024,
+    output: Output = 256,
+    arrivals: Arrivals = "steady",
+    chips: Chips = None,
+    software: Stack = None,
+    minimize: Annotated[str | None, typer.Option("--minimize", help="Field of the score; default: tpot_s.")] = None,
+    maximize: Annotated[str | None, typer.Option("--maximize", help="Field of the score.")] = None,
+    limit: Annotated[list[str] | None, typer.Option("--limit", help="Worst value of a field: tpot_s=0.02.")] = None,
+    time_limit: Annotated[float | None, typer.Option("--time-limit", help="Seconds.")] = None,
+    engine: Annotated[str, typer.Option("--engine", help="auto or cp-sat.")] = "auto",
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+    power_scope: Scope = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the plan here, as JSON.")] = None,
+    format: Shape = "table",
+) -> None:
+    """Find the best plan, and prove it."""
+    shape, machine, work = _nouns(model, topology, weights, kv, batch, prompt, output, arrivals, chips, software)
+    _check_writable(out)
+    result = partition(
+        shape, machine, work, minimize=minimize, maximize=maximize, limits=_limits(limit or []),
+        time_limit_s=time_limit, power_scope=_scope(power_scope), progress=_Meter(), engine=_engine(engine), seed=seed,
+    )  # fmt: skip
+    if out is not None:
+        _write(out, result.plan.to_json())
+    _answer(format, str(result), _result_fields(result))
+
+
+@app.command()
+def score(
+    model: ModelName,
+    topology: TopologyName,
+    plan: Annotated[
+        Path | None, typer.Option("--plan", help="A plan in JSON, as `planner plan --out` writes it.")
+    ] = None,
+    tensor: Annotated[int, typer.Option("--tensor", help="Tensor parallel degree.")] = 1,
+    pipeline: Annotated[int, typer.Option("--pipeline", help="Pipeline parallel degree.")] = 1,
+    expert: Annotated[int, typer.Option("--expert", help="Expert parallel degree.")] = 1,
+    data: Annotated[int, typer.Option("--data", help="Data parallel degree.")] = 1,
+    weights: Weights = None,
+    kv: Kv = "bf16",
+    batch: Batch = "8",
+    prompt: Prompt = 1024,
+    output: Output = 256,
+    arrivals: Arrivals = "steady",
+    chips: Chips = None,
+    software: Stack = None,
+    power_scope: Scope = None,
+    format: Shape = "table",
+) -> None:
+    """Price a plan: one from a file, or the uniform plan of given degrees."""
+    shape, machine, work = _nouns(model, topology, weights, kv, batch, prompt, output, arrivals, chips, software)
+    if plan is not None:
+        scored = Plan.from_json(_read_plan(plan))
+    else:
+        scored = uniform_plan(
+            shape,
+            machine,
+            tensor_parallel=tensor,
+            pipeline_parallel=pipeline,
+            expert_parallel=expert,
+            data_parallel=data,
+        )
+    price = score_plan(scored, shape, machine, work, power_scope=_scope(power_scope))
+    lines = [*question_lines(shape, machine, work), "", *score_lines(price), "", "assumptions"]
+    lines += [f"  {line}" for line in assumption_lines(shape, machine, work)]
+    _answer(format, "\n".join(lines), {"score": price.model_dump(mode="json"), "plan": scored.model_dump(mode="json")})
+
+
+@app.command()
+def compare(
+    model: ModelName,
+    topologies: Annotated[list[str], typer.Argument(help="Machines, each as NAME or NAME:CHIPS.")],
+    weights: Weights = None,
+    kv: Kv = "bf16",
+    batch: Batch = "8",
+    prompt: Prompt = 1024,
+    output: Output = 256,
+    arrivals: Arrivals = "steady",
+    minimize: Annotated[str | None, typer.Option("--minimize")] = None,
+    maximize: Annotated[str | None, typer.Option("--maximize")] = None,
+    limit: Annotated[list[str] | None, typer.Option("--limit")] = None,
+    time_limit: Annotated[float | None, typer.Option("--time-limit")] = None,
+    power_scope: Scope = None,
+    format: Shape = "table",
+) -> None:
+    """The best plan of one model on several machines, side by side."""
+    results: list[Result] = []
+    refusals: list[tuple[str, str]] = []
+    for entry in topologies:
+        name, _, count = entry.partition(":")
+        shape, machine, work = _nouns(
+            model, name, weights, kv, batch, prompt, output, arrivals, _whole("chips", count) if count else None, None
+        )
+        try:
+            found = partition(
+                shape, machine, work, minimize=minimize, maximize=maximize, limits=_limits(limit or []),
+                time_limit_s=time_limit, power_scope=_scope(power_scope), progress=_Meter(),
+            )  # fmt: skip
+            results.append(found)
+        except (InfeasibleError, NoPlanFoundError) as error:
+            refusals.append((entry, str(error)))
+    if not results:
+        raise InfeasibleError(
+            "; ".join(reason for _, reason in refusals), resource="every machine", demand=1, capacity=0
+        )
+    fields = {"results": [_result_fields(result) for result in results], "refused": dict(refusals)}
+    _answer(format, _comparison(results, refusals), fields)
+
+
+@app.command()
+def models(format: Shape = "table") -> None:
+    """The models of the catalogue."""
+    graphs = [catalogue.load_model(name) for name in catalogue.model_names()]
+    header = ("model", "parameters", "active", "layers", "as published", "KV cache of a token", "confidence")
+    rows = [
+        (
+            graph.name, f"{graph.parameters / 1e9:.4g} B", f"{graph.parameters_active / 1e9:.4g} B", str(len(graph.layers)),
+            graph.weight_dtype, spoken(graph.kv_bytes_per_token, "B"), graph.confidence,
+        )
+        for graph in graphs
+    ]  # fmt: skip
+    _answer(format, "\n".join(aligned([header, *rows])), [dict(zip(header, row, strict=True)) for row in rows])
+
+
+@app.command()
+def topologies(format: Shape = "table") -> None:
+    """The machines of the catalogue."""
+    machines = [catalogue.load_topology(name) for name in catalogue.topology_names()]
+    header = ("topology", "chips", "at most", "memory", "bandwidth", "power a chip", "software", "made of")
+    rows = [
+        (
+            machine.name, str(machine.chips), str(machine.limit_chips),
+            spoken(machine.chip.memory[0].capacity_bytes, "B"), spoken(machine.chip.memory[0].bandwidth_bytes_per_s, "B/s"),
+            spoken(machine.power.system_w or machine.power.chip_w, "W"), machine.software.name, described(machine),
+        )
+        for machine in machines
+    ]  # fmt: skip
+    _answer(format, "\n".join(aligned([header, *rows])), [dict(zip(header, row, strict=True)) for row in rows])
+
+
+# ── Arguments ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _nouns(
+    model: str,
+    topology: str,
+    weights: str | None,
+    kv: str,
+    batch: str,
+    prompt: int,
+    output: int,
+    arrivals: str,
+    chips: int | None,
+    software: str | None,
+) -> tuple[ModelGraph, Topology, Workload]:
+    graph = catalogue.load_model(model, weight_dtype=weights, kv_dtype=kv)
+    machine = catalogue.load_topology(topology, chips=chips, software=software)
+    size = None if batch == "max" else _whole("--batch", batch)
+    fields = {"batch_size": size, "prompt_tokens": prompt, "output_tokens": output, "arrivals": arrivals}
+    return graph, machine, Workload.from_fields(fields)  # fmt: skip
+
+
+def _whole(name: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise InputError(f"{name} must be a whole number, not {shortened(text)!r}") from None
+
+
+def _limits(entries: list[str]) -> dict[str, float]:
+    limits = {}
+    for entry in entries:
+        name, _, value = entry.partition("=")
+        try:
+            limits[name.strip()] = float(value)
+        except ValueError:
+            raise InputError(f"--limit must look like tpot_s=0.02, not {shortened(entry)!r}") from None
+    return limits
+
+
+def _one_of(name: str, given: str, *known: str) -> str:
+    if given not in known:
+        raise InputError(f"{name} must be {' or '.join(known)}, not {shortened(given)!r}")
+    return given
+
+
+def _engine(given: str) -> Engine:
+    return cast(Engine, _one_of("--engine", given, "auto", "cp-sat"))
+
+
+def _scope(given: str | None) -> PowerScope | None:
+    return None if given is None else cast(PowerScope, _one_of("--power-scope", given, "chip", "system"))
+
+
+def _read_plan(path: Path) -> str:
+    from planner.readers.files import read_text
+
+    return read_text(path, "a plan")
+
+
+# ── Answers ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _answer(format: str, text: str, fields: Any) -> None:
+    """The answer on standard output, and nothing else there."""
+    if _one_of("--format", format, "table", "json") == "json":
+        print(json.dumps(fields, indent=1))
+    else:
+        print(text)
+
+
+def _result_fields(result: Result) -> dict[str, Any]:
+    """A result without its inputs, which the caller has."""
+    return result.model_dump(mode="json", exclude={"graph", "topology"}) | {
+        "model": result.graph.name,
+        "topology": {"name": result.topology.name, "chips": result.topology.chips},
+    }
+
+
+COMPARED = (
+    "tpot_s",
+    "ttft_s",
+    "tokens_per_s",
+    "tokens_per_s_per_user",
+    "energy_per_token_j",
+    "usd_per_million_tokens",
+    "chips",
+)
+
+
+def _comparison(results: list[Result], refusals: list[tuple[str, str]]) -> str:
+    first = results[0]
+    lines = [*question_lines(first.graph, first.topology, first.workload)]
+    lines = [lines[0], lines[2], f"the best {first.field} of each machine", ""]
+    header = ("", *(result.topology.name for result in results))
+    rows = [(name, *(field_text(name, getattr(result.score, name)) for result in results)) for name in COMPARED]
+    rows.insert(0, ("status", *(result.status for result in results)))
+    rows.append(("power counts", *(_scope_word(result.score) for result in results)))
+    rows.append(("price is by", *(result.topology.price.basis for result in results)))
+    lines += aligned([header, *rows])
+    if len({result.score.power_scope for result in results}) > 1:
+        lines += ["", "energy is not comparable here: power counts different things; give --power-scope"]
+    if len({result.topology.price.basis for result in results}) > 1:
+        lines += ["", "prices are not comparable here: some are rented, some bought"]
+    lines += ["", *(f"{name}: {reason}" for name, reason in refusals)] if refusals else []
+    return "\n".join(lines)
+
+
+def _scope_word(score: Score) -> str:
+    return {"chip": "chips alone", "system": "at the wall", "unknown": "not published"}[score.power_scope]
+
+
+class _Meter:
+    """Progress on standard error, from the second second on, where somebody is watching."""
+
+    def __init__(self) -> None:
+        self.shown_s = 1.0
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.elapsed_s < self.shown_s or not sys.stderr.isatty():
+            return
+        self.shown_s = progress.elapsed_s + 0.5
+        best = "no plan yet" if progress.objective is None else f"best {progress.objective:.4g}"
+        bound = "" if progress.bound is None else f", bound {progress.bound:.4g}"
+        boxes = f"{progress.boxes_done} done, {progress.boxes_open} open"
+        line = f"{progress.elapsed_s:5.0f} s  {best}{bound}  ({boxes}; Ctrl-C stops)"
+        print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
+
+
+# ── Files ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _check_writable(path: Path | None) -> None:
+    """Refuse an output path before the work, not after it."""
+    if path is None:
+        return
+    folder = path.parent
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise InputError(f"--out {path} cannot be written: {folder} is not a folder that may be written to")
+
+
+def _write(path: Path, text: str) -> None:
+    """The whole file or nothing."""
+    try:
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as stream:
+            stream.write(text + "\n")
+        os.replace(stream.name, path)
+    except OSError as error:
+        raise InputError(f"--out {path} cannot be written: {error.strerror or error}") from None
+
+
+def main() -> None:
+    """Run the command; every fault is one sentence."""
+    as_json = "json" in sys.argv
+    try:
+        app(standalone_mode=False)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except InfeasibleError as error:
+        _refuse(error, 3, as_json, "infeasible", demand=error.demand, capacity=error.capacity, gap=error.gap,
+                resource=error.resource, smallest_chips=error.smallest_chips)  # fmt: skip
+    except NoPlanFoundError as error:
+        _refuse(error, 4, as_json, "no plan found")
+    except PlannerError as error:
+        _refuse(error, 2, as_json, "input")
+    except (KeyboardInterrupt, typer.Abort):
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        if not hasattr(error, "format_message"):
+            raise
+        _refuse(error, 2, as_json, "usage")
+
+
+def _refuse(error: Exception, status: int, as_json: bool, kind: str, **details: Any) -> None:
+    message = error.format_message() if hasattr(error, "format_message") else str(error)
+    if as_json:
+        print(json.dumps({"error": kind, "message": message, **details}, indent=1))
+    print(f"planner: {message}", file=sys.stderr)
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

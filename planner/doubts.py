@@ -1,0 +1,68 @@
+"""Doubts: which of the figures that nobody is sure of move the answer."""
+
+from typing import NamedTuple
+
+from planner.errors import PlannerError
+from planner.graph import ModelGraph
+from planner.plan import Plan
+from planner.scoring import score_plan
+from planner.topology import Figure, Topology, with_value
+from planner.workload import Workload
+
+DOUBTFUL = {"C", "M", "derived", "fit", "guess", "claim"}
+"""Grades of confidence below a source that was read."""
+STEP = 0.2
+"""Relative: how far a figure is moved."""
+MATTERS = 0.01
+"""Relative: effects below this are left out."""
+WORDS = {
+    "A": "primary source",
+    "B": "secondary source",
+    "C": "contested source",
+    "M": "from memory",
+    "derived": "derived",
+    "fit": "fitted",
+    "guess": "guess",
+    "claim": "claim",
+    "stated": "as stated",
+}
+
+
+class Doubt(NamedTuple):
+    """A figure of low confidence, and what it does to the answer."""
+
+    figure: Figure
+    effect: float
+    """Relative change of the field when the figure grows by STEP (or shrinks, where it cannot grow)."""
+    step: float
+
+
+def doubts_about(
+    field: str, plan: Plan, graph: ModelGraph, topology: Topology, workload: Workload, *, most: int = 5
+) -> tuple[Doubt, ...]:
+    """The doubtful figures that move a field of the plan's score by more than 1 %, strongest first."""
+    base = float(getattr(score_plan(plan, graph, topology, workload), field))
+    found = []
+    for figure in topology.figures:
+        if figure.confidence not in DOUBTFUL or figure.value == 0 or base == 0:
+            continue
+        for step in (STEP, -STEP):
+            moved = _moved(field, plan, graph, topology, workload, figure, step)
+            if moved is not None:
+                if abs(moved / base - 1) >= MATTERS:
+                    found.append(Doubt(figure, moved / base - 1, step))
+                break
+    return tuple(sorted(found, key=lambda doubt: -abs(doubt.effect))[:most])
+
+
+def _moved(
+    field: str, plan: Plan, graph: ModelGraph, topology: Topology, workload: Workload, figure: Figure, step: float
+) -> float | None:
+    """The field with one figure moved; None where that makes no sense."""
+    value = figure.value * (1 + step)
+    whole = figure.path.endswith(("_tokens", "_sequences", "_parallel", "wraps_from"))
+    try:
+        varied = with_value(topology, figure.path, max(1, round(value)) if whole else value)
+        return float(getattr(score_plan(plan, graph, varied, workload), field))
+    except PlannerError:
+        return None

@@ -1,0 +1,200 @@
+"""`partition`: the best plan, and what is proved about it. `uniform_plan`: the plan that engines make without asking."""
+
+import itertools
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from planner.candidates import FIELDS, Candidates, Question, question_of
+from planner.checking import STRUCTURE
+from planner.errors import InputError, NoPlanFoundError
+from planner.graph import ModelGraph
+from planner.infeasible import infeasible
+from planner.layout import packing_of
+from planner.plan import ChipRange, Plan, Stage
+from planner.plotting import Kind, figure_of
+from planner.records import Record
+from planner.scoring import Score, refuse_broken, score_plan
+from planner.search import Engine, Progress, Search
+from planner.topology import PowerScope, Topology
+from planner.workload import Workload
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+TOLERANCE = 1e-9
+"""Relative: between the solver's objective and the score of its plan, and between objective and bound of an optimum."""
+
+
+class Result(Record):
+    """A plan, its score, and what was proved."""
+
+    plan: Plan
+    score: Score
+    status: Literal["optimal", "feasible"]
+    """Optimal: no plan of the space is better (see `space`). Feasible: time ran out; the bound says how far it may be."""
+    field: str
+    """The field of `Score` that was optimised."""
+    direction: Literal["minimize", "maximize"]
+    objective: float
+    bound: float
+    """Proved: no plan of the space is better than this."""
+    gap: float
+    """|objective - bound| / |objective|."""
+    limits: tuple[tuple[str, float], ...]
+    elapsed_s: float
+    graph: ModelGraph
+    topology: Topology
+    workload: Workload
+
+    def plot(self, kind: Kind = "breakdown") -> "go.Figure":
+        """An interactive picture: "breakdown", "memory", "stages" or "roofline" (needs plotly)."""
+        return figure_of(self, kind)
+
+
+def uniform_plan(
+    graph: ModelGraph,
+    topology: Topology,
+    *,
+    tensor_parallel: int = 1,
+    pipeline_parallel: int = 1,
+    expert_parallel: int = 1,
+    data_parallel: int = 1,
+    sequence_parallel: int = 1,
+    micro_batches: int | None = None,
+) -> Plan:
+    """The plan that engines make from degrees alone: equal stages, the same split on each.
+
+    tensor × pipeline × data × sequence is the number of chips; experts are placed inside tensor × data. `micro_batches`
+    None: as many as stages.
+    """
+    degrees = {
+        "tensor_parallel": tensor_parallel, "pipeline_parallel": pipeline_parallel, "expert_parallel": expert_parallel,
+        "data_parallel": data_parallel, "sequence_parallel": sequence_parallel,
+    }  # fmt: skip
+    for name, degree in degrees.items():
+        if isinstance(degree, bool) or not isinstance(degree, int) or degree < 1:
+            raise InputError(f"{name} must be a whole number of at least 1, not {degree!r}")
+    attention = max(1, expert_parallel // tensor_parallel)
+    if data_parallel % attention or (expert_parallel > tensor_parallel and expert_parallel % tensor_parallel):
+        raise InputError(
+            f"expert_parallel = {expert_parallel} must divide, or be a multiple of, tensor_parallel = {tensor_parallel},"
+            f" and fit into tensor_parallel × data_parallel = {tensor_parallel * data_parallel}"
+        )
+    width = tensor_parallel * sequence_parallel * attention
+    groups = _groups(topology, width, pipeline_parallel, data_parallel // attention)
+    plan = Plan(
+        stages=tuple(
+            Stage(
+                layers=layers,
+                groups=stage_groups,
+                tensor_parallel=tensor_parallel,
+                expert_parallel=expert_parallel,
+                sequence_parallel=sequence_parallel,
+            )
+            for layers, stage_groups in zip(_even_layers(graph, pipeline_parallel), groups, strict=True)
+        ),
+        micro_batches=micro_batches or pipeline_parallel,
+    )
+    refuse_broken(tuple(violation for check in STRUCTURE for violation in check(plan, graph, topology)))
+    return plan
+
+
+def _groups(topology: Topology, width: int, stages: int, replicas: int) -> list[tuple[ChipRange, ...]]:
+    """The chips of each stage in each replica: packed inside the borders where that fits, else one after the other."""
+    needed = width * stages * replicas
+    if needed > topology.chips:
+        raise InputError(
+            f"tensor × pipeline × data × sequence parallel need {needed} chips; {topology.name} has {topology.chips}"
+        )
+    packing, starts, offset = packing_of(topology), [], 0
+    for _ in range(stages):
+        starts.append(int(packing.start(np.array(offset), width)) if packing.rule(width) else offset)
+        offset = starts[-1] + width
+    bases = packing.copies(offset, replicas)
+    if bases is None:
+        starts = [width * stage for stage in range(stages)]
+        bases = [width * stages * replica for replica in range(replicas)]
+    return [tuple(ChipRange(first=base + start, count=width) for base in bases) for start in starts]
+
+
+def _even_layers(graph: ModelGraph, stages: int) -> list[tuple[str, ...]]:
+    """Runs of layers with equally many decoder layers, as vLLM cuts them: what is left over goes to the stages before the
+    last. The embedding joins the first stage, the head the last."""
+    names = [layer.name for layer in graph.layers]
+    inner = [number for number, layer in enumerate(graph.layers) if layer.kind not in ("embedding", "head")]
+    if stages > len(inner):
+        raise InputError(f"pipeline_parallel = {stages} is more than the {len(inner)} layers of {graph.name}")
+    counts = [len(inner) // stages] * stages
+    for back in range(len(inner) % stages):
+        counts[-2 - back] += 1
+    borders = [0]
+    for count in counts[:-1]:
+        borders.append(borders[-1] + count)
+    cuts = [0, *(inner[border] for border in borders[1:]), len(names)]
+    return [tuple(names[a:b]) for a, b in itertools.pairwise(cuts)]
+
+
+def partition(
+    graph: ModelGraph,
+    topology: Topology,
+    workload: Workload,
+    *,
+    minimize: str | None = None,
+    maximize: str | None = None,
+    limits: dict[str, float] | None = None,
+    time_limit_s: float | None = None,
+    power_scope: PowerScope | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    engine: Engine = "auto",
+    seed: int = 0,
+) -> Result:
+    """The plan that makes one field of `Score` best, with a proof.
+
+    `limits` are the worst values allowed of other fields: at most for times, costs and chips, at least for rates.
+    `engine` "cp-sat" leaves everything to OR-Tools CP-SAT; "auto" takes it for what the chain search cannot finish.
+    Ctrl-C, or the end of `time_limit_s`, returns the best plan so far with its proved bound. InfeasibleError: proved that
+    there is none; NoPlanFoundError: none was found in time.
+    """
+    question = question_of(minimize, maximize, limits, power_scope)
+    candidates = Candidates(graph, topology, workload, question)
+    search = Search(candidates, time_limit_s=time_limit_s, progress=progress, engine=engine, seed=seed)
+    search.run()
+    if search.best.plan is None:
+        if search.bound == math.inf:
+            raise infeasible(candidates)
+        raise NoPlanFoundError(
+            f"no plan of {graph.name} on {topology.chips} × {topology.name} was found in {search.elapsed_s:.1f} s;"
+            " nothing is proved: allow more time"
+        )
+    score = score_plan(search.best.plan, graph, topology, workload, power_scope=power_scope)
+    return _result(candidates, question, search, score)
+
+
+def _result(candidates: Candidates, question: Question, search: Search, score: Score) -> Result:
+    objective = float(getattr(score, question.objective))
+    promised = candidates.field_value(question.objective, search.best.value)
+    if not math.isclose(objective, promised, rel_tol=TOLERANCE):
+        raise AssertionError(
+            f"the solver promised {promised!r} for {question.objective}, its plan scores {objective!r}"
+        )
+    proved = search.bound >= search.best.value * (1 - TOLERANCE)
+    bound = objective if proved else candidates.field_value(question.objective, search.bound)
+    assert search.best.plan is not None
+    return Result(
+        plan=search.best.plan,
+        score=score,
+        status="optimal" if proved else "feasible",
+        field=question.objective,
+        direction="minimize" if FIELDS[question.objective].best == "least" else "maximize",
+        objective=objective,
+        bound=bound,
+        gap=abs(objective - bound) / abs(objective) if objective else 0.0,
+        limits=question.limits,
+        elapsed_s=search.elapsed_s,
+        graph=candidates.graph,
+        topology=candidates.topology,
+        workload=candidates.workload,
+    )

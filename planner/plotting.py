@@ -1,0 +1,108 @@
+"""Interactive pictures with plotly: where the time goes, what the chips hold, who holds which chip, and the roofline."""
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from planner.cost import roofline
+from planner.drawing import CAUSE_COLOURS, MEMORY_COLOURS, stage_colour
+from planner.errors import InputError, UnknownNameError
+from planner.pricing import multiplied_in
+from planner.report import CAUSES, equal_runs, memory_parts
+from planner.units import spoken
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+Kind = Literal["breakdown", "memory", "stages", "roofline"]
+
+
+def figure_of(result: Any, kind: str = "breakdown") -> "go.Figure":
+    """One of the four pictures of a planning result.
+
+    "breakdown": one output token by stage and cause; "memory": the ledger of each stage; "stages": the stages on the
+    chips; "roofline": each stage's decode pass under the roof of its chip. Needs plotly (`pip install
+    spread-planner[viz]`).
+    """
+    pictures = {"breakdown": _breakdown, "memory": _memory, "stages": _stages, "roofline": _roofline}
+    if kind not in pictures:
+        raise UnknownNameError("picture", kind, pictures)
+    try:
+        import plotly.graph_objects as go
+    except ImportError:
+        raise InputError("plots need plotly: pip install 'spread-planner[viz]'") from None
+    drawn = pictures[kind](go, result)
+    drawn.update_layout(template="plotly_white", font={"size": 13}, legend_title_text="")
+    return drawn
+
+
+def _breakdown(go: Any, result: Any) -> Any:
+    score = result.score
+    drawn = go.Figure()
+    stages = [f"stage {number}" for number in range(len(score.breakdown))]
+    for cause in CAUSES:
+        seconds = [getattr(stage, f"{cause}_s") * 1e3 for stage in score.breakdown]
+        if any(seconds):
+            drawn.add_bar(y=stages, x=seconds, name=cause, orientation="h", marker_color=CAUSE_COLOURS[cause])
+    drawn.update_layout(
+        barmode="stack", title=f"One output token of {result.graph.name}: {spoken(score.tpot_s, 's')}",
+        xaxis_title="time [ms]", yaxis={"autorange": "reversed"},
+    )  # fmt: skip
+    return drawn
+
+
+def _memory(go: Any, result: Any) -> Any:
+    stages = result.score.stages
+    runs = equal_runs(stages)
+    names = [f"stage {run[0]}" if len(run) == 1 else f"stages {run[0]}-{run[-1]}" for run in runs]
+    drawn = go.Figure()
+    for place, (part, _) in enumerate(memory_parts(stages[0])):
+        held = [memory_parts(stages[run[0]])[place][1] / 1e9 for run in runs]
+        drawn.add_bar(y=names, x=held, name=part, orientation="h", marker_color=MEMORY_COLOURS[part])
+    drawn.update_layout(
+        barmode="stack", title=f"Memory of one {result.topology.chip.name} of each stage",
+        xaxis_title="memory [GB]", yaxis={"autorange": "reversed"},
+    )  # fmt: skip
+    return drawn
+
+
+def _stages(go: Any, result: Any) -> Any:
+    topology, plan = result.topology, result.plan
+    row = topology.levels[0].span_chips if topology.levels else 1
+    drawn = go.Figure()
+    for number, stage in enumerate(plan.stages):
+        chips = [chip for group in stage.groups for chip in range(group.first, group.last + 1)]
+        drawn.add_scatter(
+            x=[chip % row for chip in chips], y=[chip // row for chip in chips], mode="markers",
+            marker={"symbol": "square", "size": 14, "color": stage_colour(number)},
+            name=f"stage {number}: {stage.layers[0]}…{stage.layers[-1]}", text=[f"chip {chip}" for chip in chips],
+            showlegend=number < 20,
+        )  # fmt: skip
+    drawn.update_layout(
+        title=f"Stages on the chips of {topology.name}", xaxis_title="chip in its unit", yaxis_title="unit",
+        yaxis={"autorange": "reversed"},
+    )  # fmt: skip
+    return drawn
+
+
+def _roofline(go: Any, result: Any) -> Any:
+    chip, score = result.topology.chip, result.score
+    peak, bandwidth = chip.peak_flop_per_s(multiplied_in(result.graph)), chip.memory[0].bandwidth_bytes_per_s
+    points = [
+        (stage.decode_flop / stage.decode_moved_bytes, stage.decode_flop / stage.decode_s, number)
+        for number, stage in enumerate(score.stages)
+        if stage.decode_moved_bytes and stage.decode_s
+    ]
+    ridge = peak / bandwidth
+    least = min([ridge / 30, *(intensity / 3 for intensity, _, _ in points)])
+    axis = [least, ridge, max([ridge * 30, *(3 * intensity for intensity, _, _ in points)])]
+    drawn = go.Figure()
+    roof = [float(roofline.attainable_flop_per_s(intensity, peak, bandwidth)) for intensity in axis]
+    drawn.add_scatter(x=axis, y=roof, mode="lines", name=f"roof of {chip.name}", line={"color": "#222222"})
+    drawn.add_scatter(
+        x=[point[0] for point in points], y=[point[1] for point in points], mode="markers", name="decode pass of a stage",
+        marker={"size": 9, "color": CAUSE_COLOURS["collective"]}, text=[f"stage {point[2]}" for point in points],
+    )  # fmt: skip
+    drawn.update_layout(
+        title=f"Decode passes under the roof of {chip.name}", xaxis_title="intensity [FLOP/B]", yaxis_title="rate [FLOP/s]",
+        xaxis_type="log", yaxis_type="log",
+    )  # fmt: skip
+    return drawn

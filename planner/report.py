@@ -1,0 +1,326 @@
+"""Plans and scores as text, tables and small pictures, for people."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from planner import drawing
+from planner.doubts import DOUBTFUL, WORDS, doubts_about
+from planner.graph import ModelGraph
+from planner.plan import Plan
+from planner.scoring import Score, StageScore, StageTime
+from planner.topology import Topology, described
+from planner.units import spoken
+from planner.words import FIELD_WORDS, field_text, headline
+from planner.workload import Workload
+
+CAUSES = ("compute", "memory", "collective", "hop", "overhead", "bubble")
+MOST_STAGES = 24
+"""Rows of a table of stages; equal neighbours are told as one row before that."""
+
+
+# ── Rows ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def question_lines(graph: ModelGraph, topology: Topology, workload: Workload) -> list[str]:
+    """What was asked."""
+    batch = "as many sequences as pay" if workload.batch_size is None else f"{workload.batch_size} sequences"
+    start = "starting together" if workload.arrivals == "together" else "a finished one replaced at once"
+    return [
+        f"{graph.name} ({graph.parameters / 1e9:,.4g} B parameters: weights {graph.weight_dtype}, KV cache"
+        f" {graph.kv_dtype}, matmuls {graph.activation_dtype})",
+        f"on {described(topology)}; software {topology.software.name}",
+        f"for {batch} of {workload.prompt_tokens} + {workload.output_tokens} tokens, {start}",
+    ]
+
+
+def time_rows(breakdown: Sequence[StageTime]) -> list[tuple[str, float, float]]:
+    """Cause, seconds, share; the largest first."""
+    totals = {cause: sum(getattr(stage, f"{cause}_s") for stage in breakdown) for cause in CAUSES}
+    whole = sum(totals.values()) or 1.0
+    ordered = sorted(totals.items(), key=lambda pair: -pair[1])
+    return [(cause, seconds, seconds / whole) for cause, seconds in ordered if seconds > 1e-4 * whole]
+
+
+STAGE_HEADER = ("stage", "layers", "chips", "TP", "EP", "memory on each chip", "decode pass", "prefill pass")
+
+
+def stage_rows(score: Score) -> list[tuple[str, ...]]:
+    """A row for each stage, or for each run of equal neighbours."""
+    rows = [_stage_row(run, score.stages) for run in equal_runs(score.stages)]
+    if len(rows) > MOST_STAGES:
+        half = MOST_STAGES // 2
+        rows = [*rows[:half], ("…", f"{len(rows) - 2 * half} more rows", *[""] * 6), *rows[-half:]]
+    return rows
+
+
+def equal_runs(stages: Sequence[StageScore]) -> list[list[int]]:
+    """Numbers of neighbouring stages that are alike, together."""
+    runs: list[list[int]] = []
+    for number, stage in enumerate(stages):
+        if runs and _alike(stages[runs[-1][-1]], stage):
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return runs
+
+
+def _numbers(run: Sequence[int]) -> str:
+    return str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}"
+
+
+def _alike(one: StageScore, other: StageScore) -> bool:
+    same = ("layers", "chips", "tensor_parallel", "expert_parallel", "needed_bytes")
+    if any(getattr(one, name) != getattr(other, name) for name in same):
+        return False
+    return abs(one.decode_s - other.decode_s) < 1e-9 and abs(one.prefill_s - other.prefill_s) < 1e-9
+
+
+def _stage_row(run: Sequence[int], stages: Sequence[StageScore]) -> tuple[str, ...]:
+    first, last = stages[run[0]], stages[run[-1]]
+    span = first.first_layer if first.first_layer == last.last_layer else f"{first.first_layer}…{last.last_layer}"
+    used = first.needed_bytes / first.usable_bytes if first.usable_bytes > 0 else 0.0
+    last_chip = last.first_chip + last.chips - 1
+    each = f" each of {len(run)}" if len(run) > 1 else ""
+    return (
+        _numbers(run),
+        f"{first.layers}{each} ({span})",
+        str(first.first_chip) if first.first_chip == last_chip else f"{first.first_chip}-{last_chip}",
+        str(first.tensor_parallel),
+        str(first.expert_parallel),
+        f"{spoken(first.needed_bytes, 'B')} of {spoken(first.usable_bytes, 'B')} ({100 * used:.0f} %)",
+        spoken(first.decode_s, "s"),
+        spoken(first.prefill_s, "s"),
+    )
+
+
+def proof_line(result: Any) -> str:
+    """What was proved, and no more."""
+    better = "lower" if result.direction == "minimize" else "higher"
+    objective, bound = field_text(result.field, result.objective), field_text(result.field, result.bound)
+    if result.status == "optimal":
+        return f"optimal: {result.field} = {objective}, and it is proved that no plan has a {better} one"
+    return (
+        f"feasible: {result.field} = {objective}; no plan can be better than {bound}, a gap of {100 * result.gap:.2g} %"
+    )
+
+
+def doubt_lines(field: str, plan: Plan, graph: ModelGraph, topology: Topology, workload: Workload) -> list[str]:
+    """The inputs of low confidence that move the answer."""
+    lines = []
+    for doubt in doubts_about(field, plan, graph, topology, workload):
+        figure = doubt.figure
+        lines.append(
+            f"{figure.path} = {figure.value:.4g} ({WORDS[figure.confidence]}, {figure.source or 'no source'}):"
+            f" {100 * doubt.step:+.0f} % moves {field} by {100 * doubt.effect:+.1f} %"
+        )
+    return lines
+
+
+def assumption_lines(graph: ModelGraph, topology: Topology, workload: Workload) -> list[str]:
+    """What the figures rest on."""
+    doubtful = sum(figure.confidence in DOUBTFUL for figure in topology.figures)
+    lines = [f"{doubtful} of {len(topology.figures)} figures of {topology.name} are fits, guesses, claims or contested"]
+    if topology.price.basis != "unknown":
+        lines.append(
+            f"price: {topology.price.basis} basis, {topology.price.usd_per_chip_hour:.3g} USD an hour for each chip"
+        )
+    if topology.divisible:
+        lines.append("power and price count the share of each chip's memory that is filled, as the claim does")
+    if graph.confidence in ("guess", "C", "M"):
+        lines.append(f"the shape of {graph.name} is {WORDS[graph.confidence]}: {graph.source}")
+    if graph.most_context_tokens and workload.context_tokens > graph.most_context_tokens:
+        lines.append(
+            f"{workload.context_tokens} tokens are more than the {graph.most_context_tokens} that {graph.name} was made for"
+        )
+    return lines
+
+
+# ── Text ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def result_text(result: Any) -> str:
+    """A planning result for a terminal."""
+    lines = [*question_lines(result.graph, result.topology, result.workload), ""]
+    lines += [proof_line(result), *_limit_lines(result), ""]
+    lines += [*score_lines(result.score), ""]
+    lines += [
+        "assumptions",
+        *(f"  {line}" for line in assumption_lines(result.graph, result.topology, result.workload)),
+    ]
+    doubts = doubt_lines(result.field, result.plan, result.graph, result.topology, result.workload)
+    lines += [*(f"  {line}" for line in doubts)]
+    return "\n".join(lines)
+
+
+def _limit_lines(result: Any) -> list[str]:
+    return [
+        f"limit: {name} = {field_text(name, getattr(result.score, name))}, allowed {field_text(name, value)}"
+        for name, value in result.limits
+    ]
+
+
+def score_lines(score: Score) -> list[str]:
+    """The figures, where the time goes, the stages."""
+    width = max(len(title) for title, _ in headline(score))
+    lines = [f"  {title:<{width}}  {words}" for title, words in headline(score)]
+    for title, breakdown in (("output token", score.breakdown), ("first token", score.prefill_breakdown)):
+        lines += [
+            "",
+            f"where the time of an {title} goes" if title[0] == "o" else f"where the time of the {title} goes",
+        ]
+        for cause, seconds, share in time_rows(breakdown):
+            lines.append(
+                f"  {cause:<11}{spoken(seconds, 's'):>10}  {100 * share:4.1f} %  {'█' * round(30 * share)}".rstrip()
+            )
+    return [*lines, "", *aligned([STAGE_HEADER, *stage_rows(score)])]
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of text in columns."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+
+
+# ── Pictures ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def breakdown_svg(score: Score) -> str:
+    """Where the time of one output token goes, summed, and by stage where there are a few."""
+    rows = [_time_bar("all stages", score.breakdown)]
+    if 1 < len(score.breakdown) <= 12:
+        rows += [_time_bar(f"stage {number}", [stage]) for number, stage in enumerate(score.breakdown)]
+    title = f"One output token: {spoken(score.tpot_s, 's')}"
+    return drawing.bars(rows, title=title, unit="s", legend=drawing.CAUSE_COLOURS)
+
+
+def _time_bar(title: str, breakdown: Sequence[StageTime]) -> drawing.Bar:
+    parts = [
+        (cause, sum(getattr(stage, f"{cause}_s") for stage in breakdown), drawing.CAUSE_COLOURS[cause])
+        for cause in CAUSES
+    ]
+    return drawing.Bar(title, parts, spoken(sum(value for _, value, _ in parts), "s"))
+
+
+def memory_svg(score: Score) -> str:
+    """What the chips of each stage hold; equal neighbours in one row."""
+    runs = equal_runs(score.stages)
+    rows = []
+    for run in runs[:MOST_STAGES]:
+        stage = score.stages[run[0]]
+        coloured = [(name, value, drawing.MEMORY_COLOURS[name]) for name, value in memory_parts(stage)]
+        note = f"{spoken(stage.needed_bytes, 'B')} of {spoken(stage.usable_bytes, 'B')}"
+        rows.append(drawing.Bar(("stages " if len(run) > 1 else "stage ") + _numbers(run), coloured, note))
+    more = f" (first {MOST_STAGES} of {len(runs)} kinds of stage)" if len(runs) > MOST_STAGES else ""
+    return drawing.bars(rows, title=f"Memory of one chip of each stage{more}", unit="B", legend=drawing.MEMORY_COLOURS)
+
+
+def memory_parts(stage: StageScore) -> list[tuple[str, float]]:
+    """What one chip of a stage holds, and what is free. [B]"""
+    free = max(0.0, stage.usable_bytes - stage.needed_bytes)
+    return [
+        ("weights", stage.weight_bytes),
+        ("KV cache", stage.kv_bytes),
+        ("activations", stage.activation_bytes),
+        ("free", free),
+    ]
+
+
+def stage_map_svg(plan: Plan, topology: Topology) -> str:
+    """Which stage holds which chip; a frame around each unit of the innermost level."""
+    owners: list[int | None] = [None] * topology.chips
+    names = []
+    for number, stage in enumerate(plan.stages):
+        names.append(f"stage {number}: {stage.layers[0]} to {stage.layers[-1]}")
+        for group in stage.groups:
+            owners[group.first : group.last + 1] = [number] * group.count
+    row = topology.levels[0].span_chips if topology.levels else 1
+    if topology.levels and row == topology.chips and row > 16:
+        row = 8
+    shown = owners[:2048]
+    more = f", first 2,048 of {topology.chips:,} chips" if len(owners) > 2048 else ""
+    title = f"Stages on the chips of {topology.name}{more}"
+    return drawing.chip_map(shown, row, names, title=title)
+
+
+# ── HTML ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def result_html(result: Any) -> str:
+    """A planning result for a notebook."""
+    parts = ["<br>".join(_escaped(question_lines(result.graph, result.topology, result.workload)))]
+    parts.append(f"<b>{_escaped([proof_line(result)])[0]}</b>")
+    parts.append(score_html(result.score))
+    parts.append(stage_map_svg(result.plan, result.topology))
+    doubts = doubt_lines(result.field, result.plan, result.graph, result.topology, result.workload)
+    notes = [*assumption_lines(result.graph, result.topology, result.workload), *doubts]
+    parts.append("<details><summary>assumptions</summary>" + "<br>".join(_escaped(notes)) + "</details>")
+    return "<div>" + "".join(f"<div style='margin:6px 0'>{part}</div>" for part in parts) + "</div>"
+
+
+def score_html(score: Score) -> str:
+    """A score for a notebook."""
+    figures = drawing.table(("", ""), headline(score))
+    stages = drawing.table(STAGE_HEADER, stage_rows(score), words=(0, 1))
+    return figures + breakdown_svg(score) + memory_svg(score) + stages
+
+
+def topology_html(topology: Topology) -> str:
+    """A machine for a notebook: its figures with their sources."""
+    rows = [(f.path, f"{f.value:.6g}", WORDS[f.confidence], f.source, f.note) for f in topology.figures]
+    return f"<b>{_escaped([topology.name + ': ' + described(topology)])[0]}</b>" + drawing.table(
+        ("figure", "value", "confidence", "source", "note"), rows, words=(0, 2, 3, 4)
+    )
+
+
+def graph_html(graph: ModelGraph) -> str:
+    """A model for a notebook: its kinds of layer."""
+    rows = [
+        (
+            f"{len(kind)} × {kind[0].kind}", f"{kind[0].parameters:,.0f}", spoken(kind[0].weight_bytes, "B"),
+            spoken(kind[0].kv_bytes_per_token, "B"), ", ".join(operator.name for operator in kind[0].operators),
+        )
+        for kind in graph.kinds
+    ]  # fmt: skip
+    header = ("layers", "parameters", "weights", "KV cache of a token", "operators")
+    title = (
+        f"{graph.name}: {graph.parameters:,.0f} parameters, {spoken(graph.weight_bytes, 'B')} in {graph.weight_dtype}"
+    )
+    return f"<b>{_escaped([title])[0]}</b>" + drawing.table(header, rows, words=(0, 4))
+
+
+def plan_html(plan: Plan) -> str:
+    """A plan for a notebook."""
+    rows = [
+        (
+            str(number), f"{len(stage.layers)} ({stage.layers[0]}…{stage.layers[-1]})", str(stage.groups[0]),
+            str(len(stage.groups)), str(stage.tensor_parallel), str(stage.expert_parallel), str(stage.sequence_parallel),
+        )
+        for number, stage in enumerate(plan.stages)
+    ]  # fmt: skip
+    return drawing.table(("stage", "layers", "chips", "replicas", "TP", "EP", "SP"), rows)
+
+
+def _escaped(lines: Sequence[str]) -> list[str]:
+    return [line.replace("&", "&amp;").replace("<", "&lt;") for line in lines]
+
+
+TEXTS: dict[str, Callable[[Any], str]] = {
+    "Result": result_text,
+    "Score": lambda score: "\n".join(score_lines(score)),
+}
+HTMLS: dict[str, Callable[[Any], str]] = {
+    "Result": result_html,
+    "Score": score_html,
+    "Topology": topology_html,
+    "ModelGraph": graph_html,
+    "Plan": plan_html,
+}
+"""By the name of the record: how it shows itself (see `Record`)."""
+
+
+def title_of(field: str) -> str:
+    """What a field is called on an axis."""
+    word = FIELD_WORDS[field]
+    return f"{word.title} [{word.unit}]" if word.unit else word.title

@@ -1,0 +1,55 @@
+"""Units and names of the fields of `Score`, as a person reads them."""
+
+from typing import Any, NamedTuple
+
+from planner.scoring import Score
+from planner.units import spoken, trimmed
+
+
+class Word(NamedTuple):
+    """How a field is shown."""
+
+    title: str
+    unit: str
+
+
+FIELD_WORDS: dict[str, Word] = {
+    "ttft_s": Word("time to first token", "s"),
+    "tpot_s": Word("time per output token", "s"),
+    "request_s": Word("whole request", "s"),
+    "tokens_per_s": Word("output tokens per second, all users", "1/s"),
+    "tokens_per_s_per_user": Word("output tokens per second, each user", "1/s"),
+    "energy_per_token_j": Word("energy per output token", "J"),
+    "usd_per_million_tokens": Word("price per million output tokens", "USD"),
+    "power_w": Word("power held", "W"),
+    "chips": Word("chips held", ""),
+    "batch_size": Word("sequences in flight", ""),
+    "memory_headroom_bytes": Word("memory left on the fullest chip", "B"),
+    "bubble_fraction": Word("time that stages wait", "%"),
+    "mfu_fraction": Word("useful share of the peak (MFU)", "%"),
+    "mbu_fraction": Word("useful share of the bandwidth (MBU)", "%"),
+}
+
+
+def field_text(name: str, value: float | None) -> str:
+    """A field's value with the unit that a person reads: field_text("tpot_s", 0.0068) is '6.8 ms'."""
+    unit = FIELD_WORDS[name].unit
+    if value is None:
+        return "not known"
+    if unit == "%":
+        return f"{trimmed(100 * value)} %"
+    if unit == "USD":
+        return f"{trimmed(value)} USD"
+    if unit == "1/s":
+        return f"{trimmed(value, 4)}"
+    return spoken(value, unit)
+
+
+def headline(score: Score) -> list[tuple[str, str]]:
+    """Title and text of the figures that answer most questions."""
+    rows: list[tuple[str, Any]] = [(name, getattr(score, name)) for name in FIELD_WORDS]
+    shown = [(FIELD_WORDS[name].title, field_text(name, value)) for name, value in rows]
+    scope = {"chip": "chips alone", "system": "everything at the wall", "unknown": "power not published"}[
+        score.power_scope
+    ]
+    return [(title, f"{text} ({scope})" if title.startswith(("energy", "power")) else text) for title, text in shown]
