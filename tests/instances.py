@@ -1,0 +1,142 @@
+"""Small machines and models that a person can follow, and random ones for the oracle."""
+
+import random
+from typing import Any
+
+from planner.decoder import DecoderShape, Formats, decoder_graph
+from planner.graph import ModelGraph
+from planner.topology import (
+    Chip,
+    CollectiveKernel,
+    Fabric,
+    MemoryTier,
+    Peak,
+    Power,
+    Price,
+    Software,
+    Topology,
+)
+from planner.workload import Workload
+
+SHAPES = ("switch", "full-mesh", "ring", "chain", "torus", "mesh", "dragonfly")
+
+
+def tiny_graph(layers: int = 2, **changes: Any) -> ModelGraph:
+    """A decoder with round numbers: hidden 1024, 8 heads, 4 key-value heads."""
+    numbers: dict[str, Any] = {
+        "layers": layers, "hidden": 1024, "heads": 8, "kv_heads": 4, "head_dim": 128, "ffn": 4096, "vocabulary": 8192,
+    }  # fmt: skip
+    return decoder_graph(DecoderShape(**{**numbers, **changes}), "tiny", Formats())
+
+
+def tiny_moe(layers: int = 2, **changes: Any) -> ModelGraph:
+    """The same with 8 experts, 2 of them active."""
+    return tiny_graph(layers, ffn=0, experts=8, experts_active=2, expert_ffn=1024, **changes)
+
+
+def tiny_software(**changes: Any) -> Software:
+    numbers: dict[str, Any] = {
+        "name": "plain",
+        "kernel_overhead_s": 1e-6,
+        "step_overhead_s": 1e-5,
+        "compute_efficiency": 0.5,
+        "memory_efficiency": 0.8,
+        "hop_overhead_s": 1e-6,
+        "prefill_chunk_tokens": 256,
+        "usable_memory_fraction": 0.9,
+        "most_sequences": 64,
+        "collectives": (
+            CollectiveKernel(
+                algorithm="ring",
+                kinds=("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast", "send_recv"),
+                base_latency_s=2e-6,
+                bandwidth_fraction=0.8,
+            ),
+            CollectiveKernel(algorithm="one-shot", kinds=("all_reduce",), base_latency_s=1e-6, across_nodes=False),
+        ),
+    }
+    return Software(**{**numbers, **changes})
+
+
+def tiny_chip(memory_bytes: float = 1e9, **changes: Any) -> Chip:
+    numbers: dict[str, Any] = {
+        "name": "tiny",
+        "peaks": (Peak(dtype="bf16", flop_per_s=100e12),),
+        "memory": (MemoryTier(name="HBM", capacity_bytes=memory_bytes, bandwidth_bytes_per_s=1e12),),
+    }
+    return Chip(**{**numbers, **changes})
+
+
+def fabric(shape: str, units: int, **changes: Any) -> Fabric:
+    numbers: dict[str, Any] = {
+        "name": shape, "shape": shape, "units": units, "bandwidth_bytes_per_s": 50e9, "latency_s": 1e-6,
+    }  # fmt: skip
+    if shape in ("torus", "mesh"):
+        numbers["dimensions"] = (units,) if units in (2, 3) else (2, units // 2)
+    return Fabric(**{**numbers, **changes})
+
+
+def tiny_topology(chips: int = 4, *fabrics: Fabric, **changes: Any) -> Topology:
+    numbers: dict[str, Any] = {
+        "name": "tiny",
+        "chip": tiny_chip(),
+        "chips": chips,
+        "fabrics": fabrics or (fabric("switch", max(chips, 2)),),
+        "software": tiny_software(),
+        "power": Power(chip_w=100.0, system_w=150.0),
+        "price": Price(usd_per_chip_hour=1.0, basis="rental"),
+    }
+    return Topology(**{**numbers, **changes})
+
+
+def random_graph(dice: random.Random) -> ModelGraph:
+    heads = dice.choice((2, 4, 8))
+    changes: dict[str, Any] = {
+        "heads": heads,
+        "kv_heads": dice.choice([count for count in (1, 2, 4, 8) if heads % count == 0]),
+        "hidden": dice.choice((256, 512, 1024)),
+        "head_dim": 64,
+        "tied_embedding": dice.random() < 0.3,
+        "vocabulary": dice.choice((1000, 8192, 50000)),
+    }
+    layers = dice.choice((1, 2, 2))
+    if dice.random() < 0.35:
+        changes |= {"dense_first": dice.choice((0, 1))}
+        dense = {"ffn": 2048} if changes["dense_first"] else {}
+        return tiny_moe(layers, **{**changes, **dense}) if not dense else tiny_graph(
+            layers, **changes, **dense, experts=4, experts_active=2, expert_ffn=512
+        )  # fmt: skip
+    return tiny_graph(layers, **changes, ffn=dice.choice((1024, 4096)))
+
+
+def random_topology(dice: random.Random, shape: str) -> Topology:
+    """One or two levels, the first or the second of the given shape; memory about as large as the models."""
+    inner_shape, outer_shape = (shape, None) if dice.random() < 0.5 else (dice.choice(SHAPES), shape)
+    inner = dice.choice((2, 4)) if outer_shape else dice.choice((2, 3, 4))
+    changes = {"bandwidth_bytes_per_s": dice.choice((1e9, 20e9, 300e9)), "latency_s": dice.choice((0.0, 1e-6, 2e-5))}
+    fabrics = [fabric(inner_shape, inner, **changes)]
+    chips = inner
+    if outer_shape:
+        outer = 2
+        slower = {"bandwidth_bytes_per_s": dice.choice((1e8, 5e8)), "latency_s": dice.choice((2e-5, 1e-4))}
+        fabrics.append(fabric(outer_shape, outer, **slower))
+        chips = dice.choice((inner * outer, inner * outer - 1)) if inner == 2 else inner + dice.choice((0, 1))
+    return tiny_topology(
+        max(chips, 2),
+        *fabrics,
+        chip=tiny_chip(dice.choice((12e6, 25e6, 60e6, 400e6)) * (1 + dice.random())),
+        software=tiny_software(
+            step_overhead_s=dice.choice((0.0, 1e-5)),
+            most_tensor_parallel=dice.choice((1, 1_000_000, 1_000_000, 1_000_000)),
+            prefill_chunk_tokens=dice.choice((16, 64, 4096)),
+        ),
+    )
+
+
+def random_workload(dice: random.Random) -> Workload:
+    return Workload(
+        batch_size=dice.choice((1, 1, 2, 3, 5)),
+        prompt_tokens=dice.choice((8, 100, 500)),
+        output_tokens=dice.choice((1, 2, 20)),
+        arrivals=dice.choice(("steady", "together")),
+    )

@@ -1,0 +1,171 @@
+"""The oracle: every plan of the space, priced by `score_plan` alone.
+
+It shares no code with the candidates or the solvers: it lists degrees from their definitions and places groups by trying
+every first chip. What it finds best is best.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator
+
+from planner.errors import InfeasibleError, InputError
+from planner.graph import ModelGraph
+from planner.plan import ChipRange, Plan, Stage
+from planner.scoring import Score, score_plan
+from planner.topology import Topology
+from planner.workload import Workload
+
+Split = tuple[int, int]
+"""Tensor and expert parallel degree."""
+
+
+def best_plan(
+    graph: ModelGraph, topology: Topology, workload: Workload, field: str, *, most: bool, limits: dict[str, float]
+) -> tuple[Plan | None, float]:
+    """The best plan and its value; (None, nan) where there is none."""
+    best, best_value = None, math.nan
+    for plan in all_plans(graph, topology, workload):
+        score = scored(plan, graph, topology, workload)
+        if score is None or not kept(score, limits):
+            continue
+        value = float(getattr(score, field))
+        if best is None or (value > best_value if most else value < best_value):
+            best, best_value = plan, value
+    return best, best_value
+
+
+def scored(plan: Plan, graph: ModelGraph, topology: Topology, workload: Workload) -> Score | None:
+    try:
+        return score_plan(plan, graph, topology, workload)
+    except (InfeasibleError, InputError):
+        return None
+
+
+HIGHER_IS_BETTER = {"tokens_per_s", "tokens_per_s_per_user", "mfu_fraction", "mbu_fraction", "memory_headroom_bytes"}
+
+
+def kept(score: Score, limits: dict[str, float]) -> bool:
+    """Whether a score keeps its limits."""
+    for name, limit in limits.items():
+        value = float(getattr(score, name))
+        if value < limit * (1 - 1e-12) if name in HIGHER_IS_BETTER else value > limit * (1 + 1e-12):
+            return False
+    return True
+
+
+def all_plans(graph: ModelGraph, topology: Topology, workload: Workload) -> Iterator[Plan]:
+    """Every pipeline in chain order on consecutive chips, every split, every number of replicas and micro-batches."""
+    names = [layer.name for layer in graph.layers]
+    splits = all_splits(graph, topology)
+    for cuts in all_cuts(len(names)):
+        for chosen in itertools.product(splits, repeat=len(cuts) - 1):
+            widths = [max(split) for split in chosen]
+            starts = packed(topology, widths)
+            if starts is None:
+                continue
+            end = starts[-1] + widths[-1]
+            for replicas in range(1, topology.chips // end + 1):
+                bases = copies(topology, end, replicas)
+                if bases is None:
+                    break
+                yield from batched(names, cuts, chosen, starts, bases, workload, topology.software.most_sequences)
+
+
+def batched(
+    names: list[str],
+    cuts: tuple[int, ...],
+    chosen: tuple[Split, ...],
+    starts: list[int],
+    bases: list[int],
+    workload: Workload,
+    most_sequences: int,
+) -> Iterator[Plan]:
+    stages = tuple(
+        Stage(
+            layers=tuple(names[a:b]),
+            groups=tuple(ChipRange(first=base + start, count=max(split)) for base in bases),
+            tensor_parallel=split[0],
+            expert_parallel=split[1],
+        )
+        for a, b, split, start in zip(cuts, cuts[1:], chosen, starts, strict=False)
+    )  # fmt: skip
+    if workload.batch_size:
+        for micro_batches in range(1, math.ceil(workload.batch_size / len(bases)) + 1):
+            yield Plan(stages=stages, micro_batches=micro_batches)
+        return
+    for micro_batches in range(1, len(names) + 1):  # an open batch: micro-batches of one size
+        for sequences in range(micro_batches, most_sequences + 1, micro_batches):
+            yield Plan(stages=stages, micro_batches=micro_batches, batch_size=sequences * len(bases))
+
+
+def all_cuts(layers: int) -> Iterator[tuple[int, ...]]:
+    for count in range(layers):
+        for inner in itertools.combinations(range(1, layers), count):
+            yield (0, *inner, layers)
+
+
+def all_splits(graph: ModelGraph, topology: Topology) -> list[Split]:
+    ways = graph.splits()
+    found = []
+    for tensor, expert in itertools.product(range(1, topology.chips + 1), repeat=2):
+        if tensor > topology.software.most_tensor_parallel:
+            continue
+        if any(heads % tensor for heads in ways.get("heads", ())):
+            continue
+        if any(heads % tensor and tensor % heads for heads in ways.get("kv_heads", ())):
+            continue
+        if expert > 1 and any(count % expert for count in ways.get("experts", (1,))):
+            continue
+        if expert > 1 and "experts" not in ways:
+            continue
+        if expert % tensor and tensor % expert:
+            continue
+        if placeable(topology, max(tensor, expert)):
+            found.append((tensor, expert))
+    return found
+
+
+def units(topology: Topology) -> list[tuple[int, int]]:
+    """Chips in a unit and in the next larger one: lines of a grid, planes, nodes, racks."""
+    sizes = [1]
+    for level in topology.levels:
+        for length in reversed(level.axes):
+            if length > 1:
+                sizes.append(sizes[-1] * length)
+    return list(itertools.pairwise(sizes)) or [(1, 1)]
+
+
+def placeable(topology: Topology, width: int) -> bool:
+    return any(width <= larger and width % unit == 0 for unit, larger in units(topology) if width > unit or unit == 1)
+
+
+def may_begin(topology: Topology, first: int, width: int) -> bool:
+    """Whether a group may stand there: inside one unit of the smallest size that holds it, at a unit of the size below."""
+    for unit, larger in units(topology):
+        if width <= larger:
+            return first % unit == 0 and first // larger == (first + width - 1) // larger
+    return False
+
+
+def packed(topology: Topology, widths: list[int]) -> list[int] | None:
+    starts, free = [], 0
+    for width in widths:
+        first = next((n for n in range(free, topology.chips - width + 1) if may_begin(topology, n, width)), None)
+        if first is None:
+            return None
+        starts.append(first)
+        free = first + width
+    return starts
+
+
+def copies(topology: Topology, end: int, count: int) -> list[int] | None:
+    """First chips of `count` replicas that see the borders as the first one does: whole units for each."""
+    size = next((-(-end // unit) * unit for unit, larger in units(topology) if end <= larger), None)
+    bases, free = [0], size
+    for _ in range(count - 1):
+        base = next((n for n in range(free, topology.chips - end + 1) if may_begin(topology, n, size)), None)
+        if base is None:
+            return None
+        bases.append(base)
+        free = base + size
+    return bases
