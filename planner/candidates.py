@@ -177,11 +177,28 @@ class Candidates:
         if all(FIELDS[name].end == "low" for name in self.question.fields):
             yield Box(1, None, (1, 1), (1, 1))
             return
-        width = 1
-        while width <= self.topology.chips:
-            replicas = self.packing.room(width)
+        for replicas in self._open_replicas():
             yield Box(replicas, None, (1, min(layers, most)), (1, most))
-            width = self.packing.widest(replicas) + 1
+
+    def _open_replicas(self) -> list[int]:
+        """Numbers of replicas worth trying where the batch is open: of like replicas the more the better, as long as there
+        is room and no limit counts the chips; where their number itself is to be small, all."""
+        if self.question.objective in ("chips", "power_w"):
+            return list(range(1, self.topology.chips + 1))
+        found, width = set(), 1
+        while width <= self.topology.chips:
+            found.add(self.packing.room(width))
+            width = self.packing.widest(self.packing.room(width)) + 1
+        most_chips = self._most_chips()
+        if most_chips is not None:
+            found |= {most_chips // width for width in range(1, most_chips + 1)}
+        return sorted(found, reverse=True)
+
+    def _most_chips(self) -> int | None:
+        """How many chips the limits allow to be held; None where they do not say."""
+        each = {"chips": 1.0, "power_w": self.watts or 0.0}
+        allowed = [value * (1 + 1e-12) / each[name] for name, value in self.question.limits if each.get(name)]
+        return min(self.topology.chips, *(math.floor(most) for most in allowed)) if allowed else None
 
     def to_problem(self, box: Box) -> ChainProblem | None:
         """The solver's arrays for a box; None where there is no room for its replicas."""

@@ -29,6 +29,7 @@ MOST_TOTAL = 2.0**30
 ACCURACY = 2e-6
 """Relative: of the grid; a proof beyond it would be of rounding errors."""
 MOST_CASES = 1024
+"""Slots up to which a product by them is told case by case."""
 HELD_GRID = 2.0**20
 """The same for a sum by which a measure is multiplied, where it is not a number of slots."""
 
@@ -49,6 +50,9 @@ def solve(
     solver.parameters.num_workers = 1
     solver.parameters.random_seed = seed
     solver.parameters.relative_gap_limit = ACCURACY
+    solver.parameters.binary_search_num_conflicts = (
+        10  # else a product may improve by one grid step a solution, for hours
+    )
     if math.isfinite(time_limit_s):
         solver.parameters.max_time_in_seconds = max(0.0, time_limit_s)
     if math.isfinite(deterministic_limit):
