@@ -1,0 +1,49 @@
+"""Relaxations never promise more than the exhaustive solver finds."""
+
+import numpy as np
+import pytest
+
+from planner.candidates import FIELDS
+from planner.solver import bounds, chain, exhaustive
+from tests.instances import SHAPES
+from tests.solver.posed import problems
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_the_bound_at_the_root_is_never_above_the_optimum(field):
+    for shape in SHAPES:
+        for problem in problems(shape, field, 2):
+            best = exhaustive.solve(problem)
+            assert chain.root_bound(problem) <= best.objective * (1 + 1e-12)
+
+
+def test_the_cheapest_path_costs_what_its_cuts_cost():
+    for problem in problems("full-mesh", "tpot_s", 4):
+        weights = problem.objective.as_sums()
+        rest = bounds.cheapest(problem, weights, 0.0)
+        cost = 0.0
+        for tail, head, option in rest.cuts:
+            used = problem.prefix[option, head] - problem.prefix[option, tail]
+            cost += float(weights @ (problem.run_sums[option] @ used + problem.run_sums_fixed[option]))
+            cost += float((problem.link_sums[head, option] @ weights).min()) * (head < problem.items)
+        assert rest.cost[0] == pytest.approx(cost, rel=1e-12)
+
+
+def test_a_price_on_slots_never_lets_a_path_take_more_of_them():
+    for problem in problems("switch", "energy_per_token_j", 6):
+        weights = problem.objective.as_sums()
+        free = bounds.cheapest(problem, weights, 0.0)
+        priced = bounds.cheapest(problem, weights, 10.0 * float(np.max(free.cost[np.isfinite(free.cost)], initial=1.0)))
+        assert priced.path_slots <= free.path_slots
+        assert priced.path_slots == bounds.narrowest(problem).path_slots
+
+
+def test_least_peaks_are_below_those_of_every_solution():
+    for problem in problems("ring", "tpot_s", 4):
+        least, _ = bounds.least_peaks(problem)
+        for cuts in exhaustive.all_cuts(problem):
+            loads = [
+                problem.run_peaks[o] @ (problem.prefix[o, h] - problem.prefix[o, t]) + problem.run_peaks_fixed[o]
+                for t, h, o in cuts
+            ]
+            assert (least[0] <= np.max(loads, axis=0) * (1 + 1e-12)).all()
