@@ -1,0 +1,53 @@
+"""Passes in which a replica serves its share, by hand."""
+
+import pytest
+
+from planner.schedule import schedule
+from planner.workload import Workload
+from tests.instances import tiny_software
+
+
+def made(batch: int, replicas: int = 1, micro_batches: int = 1, **changes):
+    work = Workload(**{"prompt_tokens": 1000, "output_tokens": 11, "batch_size": batch, **changes})
+    chunk = tiny_software(prefill_chunk_tokens=256)
+    return schedule(work, chunk, batch_size=batch, replicas=replicas, micro_batches=micro_batches)
+
+
+def test_the_busiest_replica_takes_what_does_not_divide():
+    assert made(7, replicas=2).sequences == 4
+
+
+def test_no_more_micro_batches_run_than_there_are_sequences():
+    at = made(3, micro_batches=8)
+    assert (at.micro_batches, at.decode.sequences) == (3, 1.0)
+
+
+def test_a_prompt_longer_than_a_chunk_takes_several_passes():
+    at = made(1)
+    assert at.prefill_passes == 4  # 1000 / 256, rounded up
+    assert at.prefill.tokens == 250
+
+
+def test_prompts_of_a_batch_that_starts_as_one_are_prefilled_together():
+    assert made(4, arrivals="together").prefill_passes == 16  # 4000 / 256 = 15.6
+
+
+def test_decode_finds_the_mean_context_and_prefill_half_its_prompt():
+    at = made(1)
+    assert at.decode.context_tokens == 1000 + 11 / 2
+    assert at.prefill.context_tokens == 500
+
+
+def test_the_first_token_comes_from_the_prefill():
+    assert made(1).later_tokens == 10
+
+
+def test_in_the_steady_state_a_request_meets_the_prompts_of_all_others():
+    assert made(8).others_prefills(1) == 7
+    assert made(8).others_prefills(4) == 1  # two of eight share its chips
+    assert made(8, arrivals="together").others_prefills(1) == 0
+
+
+@pytest.mark.parametrize(("arrivals", "share"), [("steady", 0.5), ("together", 0.0)])
+def test_a_request_that_joins_waits_half_a_round(arrivals, share):
+    assert made(8, arrivals=arrivals).waiting_share == share
