@@ -51,6 +51,8 @@ def _best(candidates: Candidates, topology: Topology, workload: Workload, field:
     alone = Candidates(candidates.graph, topology, workload, Question(field, (), candidates.question.power_scope))
     search = Search(alone)
     search.run()
+    if search.interrupted:
+        raise KeyboardInterrupt
     return search.best.plan, alone.field_value(field, search.best.value)
 
 

@@ -1,7 +1,7 @@
 """`score_plan`: what any plan costs, whoever made it, and where its time goes."""
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from planner.catalogue import load_software
 from planner.checking import Violation, check_plan
 from planner.cost import energy
-from planner.errors import InfeasibleError, InputError
+from planner.errors import InfeasibleError, InputError, UnknownNameError
 from planner.graph import ModelGraph
 from planner.ledger import ledger_of, resolved_batch
 from planner.messages import group_collective_s, spans_of
@@ -18,7 +18,7 @@ from planner.pricing import PriceList, multiplied_in, useful_work
 from planner.records import Record
 from planner.schedule import Schedule, schedule
 from planner.timing import ALL_CAUSES, Timing, bubble_fraction, steps_of_cycle, timing_of
-from planner.topology import PowerScope, Topology
+from planner.topology import CollectiveKind, PowerScope, Topology
 from planner.workload import Workload
 
 Floats = NDArray[np.float64]
@@ -174,11 +174,15 @@ def collective_s(
     """
     if software is not None:
         topology = topology.replace(software=load_software(software))
+    if kind not in get_args(CollectiveKind):
+        raise UnknownNameError("collective", kind, get_args(CollectiveKind))
     if not 1 <= ranks <= topology.chips:
         raise InputError(f"ranks must lie between 1 and the {topology.chips} chips of {topology.name}, not {ranks}")
     if not message_bytes >= 0:
         raise InputError(f"message_bytes must not be negative, not {message_bytes}")
     spans = spans_of(topology, 0, ranks)
+    if ranks_per_node is not None and not 1 <= ranks_per_node <= ranks:
+        raise InputError(f"ranks_per_node must lie between 1 and the {ranks} ranks, not {ranks_per_node}")
     if ranks_per_node and len(spans) > 1:
         spans = (ranks_per_node, math.ceil(ranks / ranks_per_node), *(1 for _ in spans[2:]))
     return float(group_collective_s(topology, kind, spans, message_bytes))

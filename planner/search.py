@@ -1,6 +1,5 @@
 """The search over boxes of plans: best first, each bounded by its problem and cut in two until it is a single one."""
 
-import contextlib
 import heapq
 import math
 import time
@@ -56,6 +55,7 @@ class Search:
         self.best = _Best()
         self.open: list[tuple[float, int, Box]] = []
         self.done = 0
+        self.interrupted = False
         self.left: list[float] = []
         """Bounds of boxes that the clock closed."""
 
@@ -70,8 +70,10 @@ class Search:
 
     def run(self) -> None:
         """Until the best plan is proved, the clock runs out, or Ctrl-C."""
-        with contextlib.suppress(KeyboardInterrupt):
+        try:
             self._run()
+        except KeyboardInterrupt:
+            self.interrupted = True
         self.open = [(max(bound, self._root_bound(box, bound)), number, box) for bound, number, box in self.open]
 
     def _run(self) -> None:

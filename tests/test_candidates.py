@@ -1,0 +1,125 @@
+"""Boxes of plans, and questions."""
+
+import pytest
+
+import planner as pl
+from planner.candidates import Box, Candidates, least_parts, question_of, splits_of
+from planner.layout import packing_of
+from tests.instances import fabric, tiny_graph, tiny_moe, tiny_software, tiny_topology
+
+
+def candidates(graph=None, topology=None, field="tpot_s", limits=None, **work) -> Candidates:
+    return Candidates(
+        graph or tiny_graph(), topology or tiny_topology(4), pl.Workload(**work), question_of(field, None, limits, None)
+    )
+
+
+@pytest.mark.parametrize("whole", [1, 2, 7, 12, 100])
+@pytest.mark.parametrize("most", [1, 3, 200])
+def test_of_parts_of_one_size_only_the_fewest_are_tried(whole, most):
+    parts = list(least_parts(whole, most))
+    sizes = [-(-whole // count) for count in parts]
+    assert sizes == sorted(set(sizes), reverse=True)
+    assert sorted(set(sizes)) == sorted({-(-whole // count) for count in range(1, min(most, whole) + 1)})
+
+
+def test_halving_a_box_again_and_again_leaves_every_plan_once():
+    box = Box(1, None, (1, 5), (1, 7))
+    todo, found = [box], []
+    while todo:
+        one = todo.pop()
+        if one.single:
+            found.append((one.micro_batches[0], one.micro_sequences[0]))
+        else:
+            todo += one.halves()
+    assert sorted(found) == [(m, u) for m in range(1, 6) for u in range(1, 8)]
+
+
+def test_halving_a_box_of_a_fixed_batch_leaves_every_way_of_cutting_it():
+    todo, found = [Box(1, 12, (1, 12), (1, 12))], []
+    while todo:
+        one = todo.pop()
+        if one.single:
+            found.append((one.micro_batches[0], one.micro_sequences[0]))
+        else:
+            todo += one.halves()
+    assert sorted(found) == [(1, 12), (2, 6), (3, 4), (4, 3), (6, 2), (12, 1)]
+
+
+def test_a_box_bounds_all_its_plans():
+    from planner.solver import exhaustive
+
+    several = candidates(batch_size=6, field="energy_per_token_j")
+    (box, *_) = [box for box in several.boxes() if box.replicas == 1]
+    bound = exhaustive.solve(several.to_problem(box)).objective
+    singles, todo = [], [box]
+    while todo:
+        one = todo.pop()
+        if one.single:
+            singles.append(exhaustive.solve(several.to_problem(one)).objective)
+        else:
+            todo += one.halves()
+    assert len(singles) > 3
+    assert bound <= min(singles) * (1 + 1e-12)
+
+
+def test_splits_divide_the_heads_and_fit_the_borders():
+    topology = tiny_topology(6, fabric("switch", 3), fabric("switch", 2))
+    splits = splits_of(tiny_graph(), topology, packing_of(topology))
+    assert [split.tensor for split in splits] == [1, 2]  # 4 and 8 heads' worth do not fill nodes of three
+
+
+def test_experts_may_be_spread_beyond_the_tensor_group():
+    topology = tiny_topology(8)
+    splits = splits_of(tiny_moe(), topology, packing_of(topology))
+    assert {(split.tensor, split.expert) for split in splits} == {
+        (1, 1), (2, 1), (4, 1), (8, 1), (1, 2), (1, 4), (1, 8), (2, 4), (2, 8), (4, 8),
+    }  # fmt: skip
+
+
+def test_software_that_never_splits_layers_gets_pipelines_only():
+    topology = tiny_topology(4, software=tiny_software(most_tensor_parallel=1))
+    assert [split.tensor for split in splits_of(tiny_graph(), topology, packing_of(topology))] == [1]
+
+
+def test_a_question_has_one_objective():
+    with pytest.raises(pl.InputError, match="minimize= or maximize="):
+        question_of("tpot_s", "tokens_per_s", None, None)
+
+
+def test_without_a_field_the_time_per_token_is_asked_for():
+    assert question_of(None, None, None, None).objective == "tpot_s"
+
+
+def test_an_unknown_field_gets_the_nearest():
+    with pytest.raises(pl.UnknownNameError, match="tpot_s"):
+        question_of("tpot", None, None, None)
+
+
+@pytest.mark.parametrize(("minimize", "maximize"), [("tokens_per_s", None), (None, "tpot_s")])
+def test_the_wrong_direction_is_refused(minimize, maximize):
+    with pytest.raises(pl.InputError, match=r"tokens_per_s|tpot_s"):
+        question_of(minimize, maximize, None, None)
+
+
+@pytest.mark.parametrize("limit", [float("nan"), -1.0, "fast"])
+def test_a_limit_that_is_no_figure_is_refused(limit):
+    with pytest.raises(pl.InputError, match="ttft_s"):
+        question_of("tpot_s", None, {"ttft_s": limit}, None)
+
+
+def test_what_is_not_published_cannot_be_optimised():
+    from planner.topology import Power, Price
+
+    blind = tiny_topology(4, power=Power(), price=Price())
+    with pytest.raises(pl.InputError, match="power of tiny"):
+        candidates(topology=blind, field="energy_per_token_j")
+    with pytest.raises(pl.InputError, match="price of tiny"):
+        candidates(topology=blind, field="usd_per_million_tokens")
+
+
+def test_a_graph_that_is_no_chain_is_refused():
+    graph = tiny_graph(2)
+    skip = (graph.layers[0].name, graph.layers[2].name)
+    with pytest.raises(pl.InputError, match="not a chain"):
+        candidates(graph.replace(edges=(*graph.edges, skip)))

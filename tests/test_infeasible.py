@@ -1,0 +1,82 @@
+"""A refusal names what binds, by how much, and what would do."""
+
+import pytest
+
+import planner as pl
+from tests.instances import tiny_chip, tiny_graph, tiny_software, tiny_topology
+
+
+def refused(model: str, dtype: str, machine: str, chips: int) -> pl.InfeasibleError:
+    graph, topology = pl.load_model(model, weight_dtype=dtype), pl.load_topology(machine, chips=chips)
+    with pytest.raises(pl.InfeasibleError) as caught:
+        pl.partition(graph, topology, pl.Workload(batch_size=1), minimize="tpot_s")
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("model", "dtype", "machine", "chips", "least"),
+    [
+        ("llama-3.1-70b", "fp8", "groq-lpu-chain", 300, 307),
+        ("llama-3.1-70b", "bf16", "cerebras-cs3", 3, 4),
+        ("llama-3.1-70b", "bf16", "hgx-h100", 1, 2),
+        ("gpt-4-rumour", "bf16", "cerebras-cs3", 64, 84),
+    ],
+)
+def test_bare_facts_about_memory_come_out(model, dtype, machine, chips, least):
+    error = refused(model, dtype, machine, chips)
+    assert error.resource == "memory for weights"
+    assert f"at least {least} chips" in str(error)
+    assert error.gap == pytest.approx(error.demand - error.capacity)
+    assert error.gap > 0
+    assert error.smallest_chips >= least
+
+
+def test_as_many_chips_as_the_refusal_says_do():
+    graph, work = tiny_graph(8), pl.Workload(batch_size=4)
+    for memory in (3e7, 6e7, 1e8):
+        topology = tiny_topology(64, chip=tiny_chip(memory))
+        with pytest.raises(pl.InfeasibleError) as caught:
+            pl.partition(graph, topology.replace(chips=1), work, minimize="tpot_s")
+        enough = caught.value.smallest_chips
+        assert pl.partition(graph, topology.replace(chips=enough), work, minimize="tpot_s").score.chips <= enough
+        with pytest.raises(pl.InfeasibleError):
+            pl.partition(graph, topology.replace(chips=enough - 1), work, minimize="tpot_s")
+
+
+def test_where_no_number_of_chips_would_do_that_is_said():
+    topology = tiny_topology(2, chip=tiny_chip(1e6))
+    with pytest.raises(pl.InfeasibleError, match="no number of them up to 2 would do") as caught:
+        pl.partition(tiny_graph(), topology, pl.Workload(), minimize="tpot_s")
+    assert caught.value.smallest_chips is None
+
+
+def test_a_cache_that_does_not_fit_is_told_from_weights_that_do_not():
+    topology = tiny_topology(1, chip=tiny_chip(1.2e8))
+    with pytest.raises(pl.InfeasibleError, match="KV cache of 64") as caught:
+        pl.partition(tiny_graph(), topology, pl.Workload(batch_size=64, prompt_tokens=10_000), minimize="tpot_s")
+    assert caught.value.resource == "memory for weights, KV cache and activations"
+
+
+def test_more_sequences_than_the_software_takes_are_counted():
+    topology = tiny_topology(2, software=tiny_software(most_sequences=4))
+    with pytest.raises(pl.InfeasibleError, match="9 sequences are too many") as caught:
+        pl.partition(tiny_graph(), topology, pl.Workload(batch_size=9, prompt_tokens=1), minimize="tpot_s")
+    assert (caught.value.resource, caught.value.demand, caught.value.capacity) == ("sequences", 9, 8)
+
+
+def test_a_limit_that_cannot_be_met_says_what_can():
+    with pytest.raises(pl.InfeasibleError, match="the best that any plan") as caught:
+        pl.partition(tiny_graph(), tiny_topology(4), pl.Workload(), minimize="chips", limits={"tpot_s": 1e-9})
+    best = pl.partition(tiny_graph(), tiny_topology(4), pl.Workload(), minimize="tpot_s").objective
+    assert caught.value.resource == "limit on tpot_s"
+    assert caught.value.capacity == pytest.approx(best)
+
+
+def test_limits_that_hold_one_by_one_but_not_together_are_told_apart():
+    graph, work = tiny_graph(4), pl.Workload(batch_size=4)
+    machine = tiny_topology(4)
+    fastest = pl.partition(graph, machine, work, minimize="tpot_s")
+    assert fastest.score.chips > 1
+    with pytest.raises(pl.InfeasibleError, match="one by one"):
+        pl.partition(graph, machine, work, minimize="ttft_s", limits={"tpot_s": fastest.objective * 1.0001, "chips": 1})
