@@ -8,7 +8,7 @@ import planner as pl
 from planner.candidates import FIELDS
 from planner.planning import Result
 from planner.scoring import score_plan
-from tests.instances import SHAPES, random_graph, random_topology, random_workload
+from tests.instances import SHAPES, random_graph, random_topology, random_workload, tiny_graph, tiny_topology
 from tests.oracle import HIGHER_IS_BETTER, best_plan
 
 CASES = 4
@@ -107,3 +107,105 @@ def test_the_bound_is_never_better_than_the_objective():
         if result is not None:
             sign = 1 if result.direction == "minimize" else -1
             assert sign * result.bound <= sign * result.objective * (1 + sign * 1e-12)
+
+
+REAL = [
+    ("llama-3.1-70b", "fp8", "hgx-h100", 8),
+    ("llama-3.1-70b", "fp8", "groq-lpu-chain", 576),
+    ("llama-3.1-70b", "bf16", "cerebras-cs3", 4),
+    ("llama-3.1-405b", "bf16", "hgx-h100", 16),
+]
+
+
+@pytest.mark.parametrize(("model", "dtype", "machine", "chips"), REAL)
+def test_real_models_on_three_architectures_are_planned_with_a_proof(model, dtype, machine, chips):
+    graph, topology = pl.load_model(model, weight_dtype=dtype), pl.load_topology(machine, chips=chips)
+    result = pl.partition(graph, topology, pl.Workload(batch_size=8), minimize="tpot_s")
+    assert result.status == "optimal"
+    assert result.bound == result.objective == result.score.tpot_s
+    assert result.gap == 0.0
+    assert sum(part.total_s for part in result.score.breakdown) == pytest.approx(result.objective, rel=1e-9)
+    assert pl.check_plan(result.plan, graph, topology, pl.Workload(batch_size=8)) == ()
+
+
+def test_on_eight_gpus_tensor_parallel_8_is_proposed():
+    """A list of plans that stops at TP × PP < chips never proposes it."""
+    graph, topology = pl.load_model("llama-3.1-70b", weight_dtype="fp8"), pl.load_topology("hgx-h100")
+    result = pl.partition(graph, topology, pl.Workload(batch_size=8), minimize="tpot_s")
+    assert [stage.tensor_parallel for stage in result.plan.stages] == [8]
+
+
+def test_no_uniform_plan_is_better_than_the_optimum():
+    graph, topology = pl.load_model("llama-3.1-8b", weight_dtype="fp8"), pl.load_topology("hgx-h100")
+    work = pl.Workload(batch_size=16)
+    for field in ("tpot_s", "request_s", "energy_per_token_j"):
+        best = pl.partition(graph, topology, work, minimize=field).objective
+        for tensor, pipeline, data in (
+            (8, 1, 1),
+            (4, 2, 1),
+            (2, 4, 1),
+            (1, 8, 1),
+            (4, 1, 2),
+            (2, 2, 2),
+            (1, 1, 8),
+            (1, 1, 1),
+        ):
+            plan = pl.uniform_plan(
+                graph, topology, tensor_parallel=tensor, pipeline_parallel=pipeline, data_parallel=data
+            )
+            assert best <= getattr(pl.score_plan(plan, graph, topology, work), field) * (1 + 1e-12)
+
+
+def test_a_limit_is_kept():
+    graph, topology = pl.load_model("llama-3.1-8b", weight_dtype="fp8"), pl.load_topology("hgx-h100")
+    work = pl.Workload(batch_size=64)
+    free = pl.partition(graph, topology, work, minimize="usd_per_million_tokens")
+    bound = pl.partition(
+        graph, topology, work, minimize="usd_per_million_tokens", limits={"tpot_s": free.score.tpot_s / 2}
+    )
+    assert bound.score.tpot_s <= free.score.tpot_s / 2
+    assert bound.objective > free.objective
+
+
+def test_an_open_batch_serves_as_many_as_fit():
+    graph, topology = pl.load_model("llama-3.1-8b", weight_dtype="fp8"), pl.load_topology("hgx-h100", chips=2)
+    result = pl.partition(
+        graph, topology, pl.Workload(batch_size=None), maximize="tokens_per_s", limits={"tpot_s": 0.05}
+    )
+    assert result.score.batch_size == result.plan.batch_size > 100
+    assert result.status == "optimal"
+
+
+def test_the_stages_of_a_uniform_plan_are_equal_and_the_ends_carry_more():
+    graph, topology = tiny_graph(6), tiny_topology(8)
+    plan = pl.uniform_plan(graph, topology, tensor_parallel=2, pipeline_parallel=4)
+    assert [len(stage.layers) for stage in plan.stages] == [1 + 1, 2, 2, 1 + 1]
+    assert (plan.chips, plan.micro_batches, plan.replicas) == (8, 4, 1)
+
+
+def test_a_uniform_plan_places_replicas_side_by_side():
+    plan = pl.uniform_plan(tiny_graph(4), tiny_topology(8), tensor_parallel=2, pipeline_parallel=2, data_parallel=2)
+    assert [[str(group) for group in stage.groups] for stage in plan.stages] == [["0-1", "4-5"], ["2-3", "6-7"]]
+
+
+@pytest.mark.parametrize(
+    ("degrees", "word"),
+    [
+        ({"tensor_parallel": 3}, "3 does not divide the 8 heads"),
+        ({"tensor_parallel": 0}, "tensor_parallel"),
+        ({"tensor_parallel": 2.0}, "tensor_parallel"),
+        ({"pipeline_parallel": 5}, "pipeline_parallel = 5"),
+        ({"tensor_parallel": 8, "pipeline_parallel": 2}, "need 16 chips"),
+        ({"expert_parallel": 2, "data_parallel": 2}, "no experts"),
+        ({"expert_parallel": 3, "data_parallel": 2}, "expert_parallel = 3"),
+    ],
+)
+def test_degrees_that_cannot_be_are_explained(degrees, word):
+    with pytest.raises(pl.InputError, match=word) as caught:
+        pl.uniform_plan(tiny_graph(4), tiny_topology(8), **degrees)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_result_survives_json():
+    result = pl.partition(tiny_graph(2), tiny_topology(4), pl.Workload(), minimize="tpot_s")
+    assert Result.from_json(result.to_json()) == result

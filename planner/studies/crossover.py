@@ -91,6 +91,8 @@ def crossover(
     """
     if metric not in FIELDS:
         raise UnknownNameError("field to compare", metric, FIELDS)
+    if family != "dense":
+        raise UnknownNameError("family of models", family, ("dense",))
     machines = [load_topology(one) if isinstance(one, str) else one for one in (first, second)]
     work = workload or ONE_REQUEST
     known: dict[float, Point] = {}
