@@ -10,7 +10,7 @@ from planner.ledger import ledger_of, resolved_batch, split_of
 from planner.plan import Plan, Stage
 from planner.pricing import PriceList, unoffered
 from planner.records import Record
-from planner.schedule import schedule
+from planner.schedule import scheduled
 from planner.topology import Topology
 from planner.units import spoken
 from planner.workload import Workload
@@ -87,7 +87,7 @@ def check_memory(plan: Plan, graph: ModelGraph, topology: Topology, workload: Wo
     """On every chip weights, KV cache and activations fit into what may be filled."""
     prices, software = PriceList(graph, topology), topology.software
     batch_size = resolved_batch(prices, plan, workload) or plan.replicas
-    at = schedule(workload, software, batch_size=batch_size, replicas=plan.replicas, micro_batches=plan.micro_batches)
+    at = scheduled(workload, software, batch_size=batch_size, replicas=plan.replicas, micro_batches=plan.micro_batches)
     if at.sequences > software.most_sequences:
         message = f"a replica has {at.sequences} sequences, {software.name} takes at most {software.most_sequences}"
         yield Violation(rule="sequences", message=message, demand=at.sequences, capacity=software.most_sequences)

@@ -11,7 +11,7 @@ from planner.cost import memory
 from planner.graph import MatMul, ModelGraph
 from planner.plan import Plan, Stage
 from planner.pricing import PriceList, Split
-from planner.schedule import Schedule, schedule
+from planner.schedule import Schedule, scheduled
 from planner.workload import Workload
 
 
@@ -77,7 +77,7 @@ def most_sequences(prices: PriceList, plan: Plan, workload: Workload) -> int:
     software = prices.topology.software
 
     def fits(sequences: int) -> bool:
-        at = schedule(
+        at = scheduled(
             workload, software, batch_size=sequences * plan.replicas, replicas=plan.replicas,
             micro_batches=plan.micro_batches,
         )  # fmt: skip

@@ -11,11 +11,11 @@ from planner.candidates import FIELDS, Candidates, Question, question_of
 from planner.checking import STRUCTURE
 from planner.errors import InputError, NoPlanFoundError
 from planner.graph import ModelGraph
-from planner.infeasible import infeasible
 from planner.layout import packing_of
 from planner.plan import ChipRange, Plan, Stage
 from planner.plotting import Kind, figure_of
 from planner.records import Record
+from planner.refusals import refusal_of
 from planner.scoring import Score, refuse_broken, score_plan
 from planner.search import Engine, Progress, Search
 from planner.topology import PowerScope, Topology
@@ -164,7 +164,7 @@ def partition(
     search.run()
     if search.best.plan is None:
         if search.bound == math.inf:
-            raise infeasible(candidates)
+            raise refusal_of(candidates)
         raise NoPlanFoundError(
             f"no plan of {graph.name} on {topology.chips} × {topology.name} was found in {search.elapsed_s:.1f} s;"
             " nothing is proved: allow more time"

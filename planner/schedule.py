@@ -43,7 +43,9 @@ class Schedule:
         return max(0.0, share - 1.0) if self.relaxed else math.ceil(share) - 1.0
 
 
-def schedule(workload: Workload, software: Software, *, batch_size: int, replicas: int, micro_batches: int) -> Schedule:
+def scheduled(
+    workload: Workload, software: Software, *, batch_size: int, replicas: int, micro_batches: int
+) -> Schedule:
     """The passes of the busiest replica: no more micro-batches than sequences, prompts in chunks that the software takes."""
     sequences = math.ceil(batch_size / replicas)
     micro_sequences = math.ceil(sequences / micro_batches)

@@ -16,7 +16,7 @@ from planner.messages import group_collective_s, spans_of
 from planner.plan import Plan
 from planner.pricing import PriceList, multiplied_in, useful_work
 from planner.records import Record
-from planner.schedule import Schedule, schedule
+from planner.schedule import Schedule, scheduled
 from planner.timing import ALL_CAUSES, Timing, bubble_fraction, steps_of_cycle, timing_of
 from planner.topology import CollectiveKind, PowerScope, Topology
 from planner.workload import Workload
@@ -126,7 +126,7 @@ def score_plan(
     refuse_broken(check_plan(plan, graph, topology, workload))
     prices = PriceList(graph, topology)
     batch_size = resolved_batch(prices, plan, workload)
-    at = schedule(
+    at = scheduled(
         workload, topology.software, batch_size=batch_size, replicas=plan.replicas, micro_batches=plan.micro_batches
     )
     timing = timing_of(prices, plan, at)

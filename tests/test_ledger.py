@@ -5,7 +5,7 @@ import pytest
 from planner.ledger import largest, layers_of, ledger_of, most_sequences, resolved_batch, tied_layers
 from planner.plan import ChipRange, Plan, Stage
 from planner.pricing import PriceList
-from planner.schedule import schedule
+from planner.schedule import scheduled
 from planner.workload import Workload
 from tests.instances import tiny_chip, tiny_graph, tiny_software, tiny_topology
 
@@ -20,7 +20,7 @@ def one_stage(graph, chips: int = 1, **changes) -> Plan:
 def ledger(graph, batch: int = 1, **changes):
     topology, plan = tiny_topology(1), one_stage(graph)
     work = Workload(batch_size=batch, **changes)
-    at = schedule(work, topology.software, batch_size=batch, replicas=1, micro_batches=1)
+    at = scheduled(work, topology.software, batch_size=batch, replicas=1, micro_batches=1)
     return ledger_of(PriceList(graph, topology), plan.stages[0], at)
 
 
@@ -57,7 +57,7 @@ def test_an_open_batch_holds_as_many_sequences_as_fit():
     fitting = most_sequences(prices, plan, work)
     assert 9 <= fitting <= 10  # activations take a little
     for sequences, holds in ((fitting, True), (fitting + 1, False)):
-        at = schedule(work, topology.software, batch_size=sequences, replicas=1, micro_batches=1)
+        at = scheduled(work, topology.software, batch_size=sequences, replicas=1, micro_batches=1)
         assert (ledger_of(prices, plan.stages[0], at).headroom_bytes >= 0) == holds
 
 

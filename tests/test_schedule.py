@@ -2,7 +2,7 @@
 
 import pytest
 
-from planner.schedule import schedule
+from planner.schedule import scheduled
 from planner.workload import Workload
 from tests.instances import tiny_software
 
@@ -10,7 +10,7 @@ from tests.instances import tiny_software
 def made(batch: int, replicas: int = 1, micro_batches: int = 1, **changes):
     work = Workload(**{"prompt_tokens": 1000, "output_tokens": 11, "batch_size": batch, **changes})
     chunk = tiny_software(prefill_chunk_tokens=256)
-    return schedule(work, chunk, batch_size=batch, replicas=replicas, micro_batches=micro_batches)
+    return scheduled(work, chunk, batch_size=batch, replicas=replicas, micro_batches=micro_batches)
 
 
 def test_the_busiest_replica_takes_what_does_not_divide():

@@ -7,7 +7,7 @@ import pytest
 
 from planner.plan import ChipRange, Plan, Stage
 from planner.pricing import PriceList
-from planner.schedule import schedule
+from planner.schedule import scheduled
 from planner.timing import ALL_CAUSES, bubble_fraction, hop_between, steps_of_cycle, timing_of
 from planner.workload import Workload
 from tests.instances import fabric, tiny_chip, tiny_graph, tiny_topology
@@ -30,7 +30,7 @@ def pipeline(stages: int, **changes) -> Plan:
 def timed(plan: Plan, topology=None, **work):
     topology = topology or tiny_topology(4, chip=tiny_chip(1e10))
     workload = Workload(**{"batch_size": 1, "prompt_tokens": 100, "output_tokens": 11, **work})
-    at = schedule(
+    at = scheduled(
         workload, topology.software, batch_size=workload.batch_size, replicas=plan.replicas, micro_batches=plan.micro_batches
     )  # fmt: skip
     return timing_of(PriceList(GRAPH, topology), plan, at), at
@@ -61,7 +61,7 @@ def test_micro_batches_let_the_stages_work_at_the_same_time():
     four, _ = timed(pipeline(4, micro_batches=4), batch_size=8, arrivals="together", output_tokens=100)
     free, at = timed(pipeline(4, micro_batches=4), batch_size=4, arrivals="together", output_tokens=100)
     assert four.cycle_s / 8 < one.cycle_s / 4  # more sequences in no more time
-    assert bubble_fraction(four, schedule(Workload(batch_size=8, prompt_tokens=100, output_tokens=100, arrivals="together"),
+    assert bubble_fraction(four, scheduled(Workload(batch_size=8, prompt_tokens=100, output_tokens=100, arrivals="together"),
                            tiny_topology().software, batch_size=8, replicas=1, micro_batches=4)) < 0.6  # fmt: skip
     assert free.tpot_s <= four.tpot_s
     assert at.micro_batches == 4

@@ -3,7 +3,7 @@
 import pytest
 
 import planner as pl
-from planner.studies.crossover import crossover
+from planner.studies.crossovers import crossover
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ MOST_TRIED = 64
 """Numbers of chips tried above the lower bound before the packed plan's own number is taken."""
 
 
-def infeasible(candidates: Candidates) -> InfeasibleError:
+def refusal_of(candidates: Candidates) -> InfeasibleError:
     """The error that says why a question with no plan has none."""
     if candidates.question.limits and _fewest(candidates, candidates.topology) is not None:
         return _beyond_limits(candidates)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from planner.catalogue import load_topology
 from planner.dtypes import Dtype
 from planner.records import Record
-from planner.studies.crossover import ONE_REQUEST, best_plan
+from planner.studies.crossovers import ONE_REQUEST, best_plan
 from planner.topology import Topology
 from planner.workload import Workload
 

@@ -3,7 +3,7 @@
 import pytest
 
 import planner as pl
-from planner.studies.fading import fading
+from planner.studies.fades import fading
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,39 @@
+# `make demo` runs the main job, `make test` everything that must hold; both set themselves up in .venv on a fresh machine.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check fast schemas bench notebooks clean
+
+demo: $(VENV)/.installed
+	$(BIN)/planner plan llama-3.1-70b hgx-h100 --weights fp8 --batch 8 --prompt 1024 --output 256
+	$(BIN)/planner compare llama-3.1-70b hgx-h100 groq-lpu-chain cerebras-cs3:4 --weights fp8 --batch 8
+
+test: check
+	$(BIN)/python -m pytest -n 2 --dist worksteal --nbmake --nbmake-timeout=300 tests notebooks
+
+check: $(VENV)/.installed
+	$(BIN)/ruff check planner tests benchmarks
+	$(BIN)/ruff format --check planner tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+fast: $(VENV)/.installed
+	$(BIN)/python -m pytest -n 2 -x -q -k "not exhaustive_oracle" tests
+
+schemas: $(VENV)/.installed
+	$(BIN)/python -c "from planner.schemas import write_schemas; write_schemas()"
+
+bench: $(VENV)/.installed
+	$(BIN)/python -m benchmarks
+
+notebooks: $(VENV)/.installed
+	$(BIN)/jupyter execute --inplace notebooks/*.ipynb
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .hypothesis .benchmarks

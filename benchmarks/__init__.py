@@ -1,0 +1,1 @@
+"""Speed and size: `python -m benchmarks` prints a table; `--save` and `--against` compare two states of the code."""

@@ -1,0 +1,69 @@
+"""How time grows with the layers of the model and the chips of the machine."""
+
+import math
+import time
+from collections.abc import Callable, Iterable
+
+import planner as pl
+from planner.decoder import DecoderShape, Formats, decoder_graph
+
+LAYERS = (16, 32, 64, 128, 254)
+LPUS = (8, 64, 576, 2048, 10440)
+GPUS = (8, 16, 32, 64)
+SHAPE = DecoderShape(layers=16, hidden=8192, heads=64, kv_heads=8, head_dim=128, ffn=28672, vocabulary=128256)
+SMALL = SHAPE.replace(hidden=2048, heads=16, kv_heads=8, ffn=8192, vocabulary=32000)
+
+
+def by_layers(layers: int) -> Callable[[], object]:
+    """Best time per token of a model of so many layers on 64 GPUs in nodes of eight."""
+    graph = decoder_graph(SHAPE.replace(layers=layers), f"{layers} layers", Formats(weight_dtype="fp8"))
+    return lambda: pl.partition(
+        graph, pl.load_topology("hgx-h100", chips=64), pl.Workload(batch_size=8), minimize="tpot_s"
+    )
+
+
+def by_lpus(chips: int) -> Callable[[], object]:
+    """The largest model of the small shape that fits so many LPUs at half their memory."""
+    room = chips * 230e6 * 0.5
+    layers = max(1, min(254, int((room - 2 * 65e6) / 61e6)))
+    graph = decoder_graph(SMALL.replace(layers=layers), f"{layers} layers", Formats(weight_dtype="fp8"))
+    topology = pl.load_topology("groq-lpu-chain", chips=chips)
+    return lambda: pl.partition(graph, topology, pl.Workload(batch_size=1), minimize="tpot_s")
+
+
+def by_gpus(chips: int) -> Callable[[], object]:
+    """Llama-3.1-70B at its best price on so many GPUs."""
+    graph, topology = pl.load_model("llama-3.1-70b", weight_dtype="fp8"), pl.load_topology("hgx-h100", chips=chips)
+    return lambda: pl.partition(graph, topology, pl.Workload(batch_size=64), minimize="usd_per_million_tokens")
+
+
+def by_score(chips: int) -> Callable[[], object]:
+    """`score_plan` of tensor parallel 8 in replicas."""
+    graph, topology = pl.load_model("llama-3.1-70b", weight_dtype="fp8"), pl.load_topology("hgx-h100", chips=chips)
+    plan = pl.uniform_plan(graph, topology, tensor_parallel=8, data_parallel=chips // 8)
+    return lambda: pl.score_plan(plan, graph, topology, pl.Workload(batch_size=64))
+
+
+CURVES: tuple[tuple[str, str, Callable[[int], Callable[[], object]], tuple[int, ...]], ...] = (
+    ("partition, tpot_s, 64 H100", "layers", by_layers, LAYERS),
+    ("partition, tpot_s, LPU chain", "chips", by_lpus, LPUS),
+    ("partition, usd, 70B, H100", "chips", by_gpus, GPUS),
+    ("score_plan, 70B, H100", "chips", by_score, GPUS),
+)
+
+
+def best_s(work: Callable[[], object], *, least_s: float = 0.5) -> float:
+    """The fastest of several runs, at least two, until `least_s` is spent."""
+    taken: list[float] = []
+    while len(taken) < 2 or (sum(taken) < least_s and len(taken) < 200):
+        started = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - started)
+    return min(taken)
+
+
+def exponent(points: Iterable[tuple[float, float]]) -> float:
+    """The slope of a straight line through the points on logarithmic axes: time grows as size to this power."""
+    logs = [(math.log(size), math.log(seconds)) for size, seconds in points]
+    mean_x, mean_y = (sum(column) / len(logs) for column in zip(*logs, strict=True))
+    return sum((x - mean_x) * (y - mean_y) for x, y in logs) / sum((x - mean_x) ** 2 for x, _ in logs)

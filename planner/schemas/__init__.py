@@ -1,0 +1,33 @@
+"""The published JSON schemas (draft 2020-12) of the nouns that files hold, beside this file; `make schemas` writes them."""
+
+import json
+from pathlib import Path
+
+from planner.graph import ModelGraph
+from planner.plan import Plan
+from planner.records import Record
+from planner.topology import Topology
+from planner.workload import Workload
+
+PUBLISHED: dict[str, type[Record]] = {
+    "model-graph": ModelGraph,
+    "topology": Topology,
+    "workload": Workload,
+    "plan": Plan,
+}
+
+
+def schema_text(name: str) -> str:
+    """The schema of one of the published nouns, as its file holds it."""
+    return json.dumps(PUBLISHED[name].json_schema(), indent=1, ensure_ascii=False) + "\n"
+
+
+def schema_path(name: str) -> Path:
+    """Where that file is."""
+    return Path(__file__).parent / f"{name}.schema.json"
+
+
+def write_schemas() -> None:
+    """Write all of them again, from the code."""
+    for name in PUBLISHED:
+        schema_path(name).write_text(schema_text(name), encoding="utf-8")

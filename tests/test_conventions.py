@@ -1,0 +1,182 @@
+"""The rules of the house, enforced: mirror, names, numbers, sizes, sources."""
+
+import ast
+import inspect
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import planner as pl
+from planner import catalogue
+from planner.records import Record
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "planner"
+MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
+UNITS = (
+    "_s", "_bytes", "_bytes_per_s", "_bytes_per_token", "_bytes_per_chip", "_flop_per_s", "_flop", "_w", "_j", "_usd", "_hour",
+    "_fraction", "_efficiency", "_share", "_tokens", "_parallel", "_chips", "_per_million_tokens", "_per_s_per_user", "_per_token_j", "_size",
+)  # fmt: skip
+COUNTED = {
+    "units", "chips", "count", "first", "layers", "experts", "heads", "matrices", "inputs", "outputs", "width", "vocabulary",
+    "wraps_from", "most_ranks", "most_chips", "most_sequences", "kv_heads", "experts_active", "hidden", "weights", "kernels",
+    "gap", "bound", "objective", "demand", "capacity", "parameters", "parameters_active", "value", "micro_batches", "most_ways",
+    "schema_version", "users", "first_chip", "boxes_done", "boxes_open", "params", "second", "window", "advantage", "batch_size",
+    "hidden_size",
+}  # fmt: skip
+"""Numbers without a unit: counts, and figures in the unit of another field."""
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def has_logic(path: Path) -> bool:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return any(isinstance(node, ast.FunctionDef | ast.ClassDef) for node in tree.body)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_every_module_has_its_tests(path):
+    if not has_logic(path):
+        return
+    inside = path.relative_to(PACKAGE)
+    wanted = (
+        inside.parent / f"test_{inside.name}" if inside.name != "__init__.py" else Path(f"test_{inside.parent.name}.py")
+    )
+    if inside == Path("__init__.py"):
+        wanted = Path("test_package.py")
+    assert (ROOT / "tests" / wanted).is_file(), f"tests/{wanted} is missing"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("test_*.py")), ids=name_of)
+def test_every_test_file_mirrors_a_module_or_a_rule(path):
+    inside = path.relative_to(ROOT / "tests")
+    module = PACKAGE / inside.parent / inside.name.removeprefix("test_")
+    of_all = {"test_conventions.py", "test_properties.py", "test_package.py", "test_notebooks.py"}
+    assert module.is_file() or module.with_suffix("").is_dir() or inside.name in of_all
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_names_say_what_a_module_is_about(path):
+    assert path.stem not in {"utils", "util", "common", "helpers", "misc", "base", "core"}
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree), "a module says in one line what it is"
+    public = [node.name for node in tree.body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")]
+    assert path.stem not in public
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_functions_are_short_and_public_ones_explained(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.FunctionDef):
+            continue
+        length = (node.end_lineno or 0) - node.lineno + 1
+        if path.stem != "cli":  # the options of a command are its arguments
+            assert length <= 60, f"{node.name} has {length} lines"
+
+
+def test_public_names_have_docstrings():
+    for name in pl.__all__:
+        assert inspect.getdoc(getattr(pl, name)), name
+
+
+def test_ortools_is_imported_in_the_solver_only():
+    for path in MODULES:
+        if path.parent.name != "solver":
+            assert not re.search(r"^\s*(from|import) ortools", path.read_text(encoding="utf-8"), re.MULTILINE), (
+                path.name
+            )
+
+
+def test_the_solver_and_the_cost_core_know_nothing_of_ours_above_them():
+    for folder in ("solver", "cost"):
+        for path in (PACKAGE / folder).glob("*.py"):
+            for line in path.read_text(encoding="utf-8").splitlines():
+                if re.match(r"from planner\.|import planner", line):
+                    assert re.match(rf"from planner\.({folder}|packing)", line), f"{path.name}: {line}"
+
+
+def records() -> list[type[Record]]:
+    for path in MODULES:
+        if path.stem != "__main__":
+            import_module(name_of(path))
+    found, todo = [], [Record]
+    while todo:
+        for child in todo.pop().__subclasses__():
+            found.append(child)
+            todo.append(child)
+    return sorted((record for record in found if record.__module__.startswith("planner")), key=lambda one: one.__name__)
+
+
+def test_numbers_carry_their_unit_in_their_name():
+    for record in records():
+        for name, field in record.model_fields.items():
+            if (
+                "float" in str(field.annotation)
+                and "tuple" not in str(field.annotation)
+                and "dict" not in str(field.annotation)
+            ):
+                known = name in COUNTED or any(name.endswith(unit) for unit in UNITS) or "_per_" in name
+                assert known, f"{record.__name__}.{name} has no unit"
+
+
+def test_records_are_frozen_and_hold_no_lists():
+    for record in records():
+        assert record.model_config["frozen"], record.__name__
+        assert record.model_config["extra"] == "forbid", record.__name__
+        for name, field in record.model_fields.items():
+            assert not str(field.annotation).startswith("list"), f"{record.__name__}.{name}"
+
+
+def test_cost_functions_end_in_their_unit_and_cite():
+    endings = (
+        "_s",
+        "_bytes",
+        "_j",
+        "_w",
+        "_usd",
+        "_fraction",
+        "_chips",
+        "_sequences",
+        "_flop_per_s",
+        "_flop_per_byte",
+        "_tokens",
+    )
+    for path in (PACKAGE / "cost").glob("*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef) and not node.name.startswith(("_", "steps_of")):
+                assert node.name.endswith(endings), node.name
+                docstring = ast.get_docstring(node) or ""
+                assert re.search(r"\[[A-Za-z0-9/]+\]\s*$", docstring), f"{node.name} says no unit"
+
+
+def test_every_figure_of_the_catalogue_has_a_source_that_is_explained():
+    known = catalogue.sources()
+    for name in catalogue.topology_names():
+        topology = catalogue.load_topology(name)
+        assert topology.figures
+        for figure in topology.figures:
+            assert figure.source in known, f"{name}: {figure.path} cites {figure.source}"
+            assert figure.confidence
+
+
+def test_every_model_of_the_catalogue_has_a_source():
+    for name in catalogue.model_names():
+        graph = catalogue.load_model(name)
+        assert graph.source
+        assert graph.confidence
+
+
+def test_nothing_speaks_of_a_machine_or_a_person():
+    forbidden = re.compile(r"/(home|root|work|tmp)/|localhost|https?://\d")
+    for path in [
+        *MODULES,
+        *ROOT.glob("*.md"),
+        ROOT / "pyproject.toml",
+        ROOT / "Makefile",
+        *(ROOT / "topologies").rglob("*.toml"),
+    ]:
+        assert not forbidden.search(path.read_text(encoding="utf-8")), path.name
