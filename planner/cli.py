@@ -299,7 +299,7 @@ def _comparison(results: list[Result], refusals: list[tuple[str, str]]) -> str:
     lines += aligned([header, *rows])
     if len({result.score.power_scope for result in results}) > 1:
         lines += ["", "energy is not comparable here: power counts different things; give --power-scope"]
-    if len({result.topology.price.basis for result in results}) > 1:
+    if len({result.topology.price.basis for result in results} - {"unknown"}) > 1:
         lines += ["", "prices are not comparable here: some are rented, some bought"]
     lines += ["", *(f"{name}: {reason}" for name, reason in refusals)] if refusals else []
     return "\n".join(lines)
