@@ -18,6 +18,7 @@ from planner.errors import InfeasibleError, InputError, NoPlanFoundError, Planne
 from planner.graph import ModelGraph
 from planner.plan import Plan
 from planner.planning import Result, partition, uniform_plan
+from planner.readers.files import read_text
 from planner.report import aligned, assumption_lines, question_lines, score_lines
 from planner.scoring import Score, score_plan
 from planner.search import Engine, Progress
@@ -77,7 +78,7 @@ def plan(
     _check_writable(out)
     result = partition(
         shape, machine, work, minimize=minimize, maximize=maximize, limits=_limits(limit or []),
-        time_limit_s=time_limit, power_scope=_scope(power_scope), progress=_Meter(), engine=_engine(engine), seed=seed,
+        time_limit_s=_seconds(time_limit), power_scope=_scope(power_scope), progress=_Meter(), engine=_engine(engine), seed=seed,
     )  # fmt: skip
     if out is not None:
         _write(out, result.plan.to_json())
@@ -109,7 +110,9 @@ def score(
     """Price a plan: one from a file, or the uniform plan of given degrees."""
     shape, machine, work = _nouns(model, topology, weights, kv, batch, prompt, output, arrivals, chips, software)
     if plan is not None:
-        scored = Plan.from_json(_read_plan(plan))
+        if (tensor, pipeline, expert, data) != (1, 1, 1, 1):
+            raise InputError("--plan and degrees are both given; a plan has its own degrees, so give one or the other")
+        scored = _read_plan(plan)
     else:
         scored = uniform_plan(
             shape,
@@ -145,6 +148,7 @@ def compare(
     """The best plan of one model on several machines, side by side."""
     results: list[Result] = []
     refusals: list[tuple[str, str]] = []
+    unproved: NoPlanFoundError | None = None
     for entry in topologies:
         name, _, count = entry.partition(":")
         shape, machine, work = _nouns(
@@ -153,13 +157,16 @@ def compare(
         try:
             found = partition(
                 shape, machine, work, minimize=minimize, maximize=maximize, limits=_limits(limit or []),
-                time_limit_s=time_limit, power_scope=_scope(power_scope), progress=_Meter(),
+                time_limit_s=_seconds(time_limit), power_scope=_scope(power_scope), progress=_Meter(),
             )  # fmt: skip
             results.append(found)
-        except (InfeasibleError, NoPlanFoundError) as error:
+        except InfeasibleError as error:
+            refusals.append((entry, str(error)))
+        except NoPlanFoundError as error:
+            unproved = error
             refusals.append((entry, str(error)))
     if not results:
-        raise InfeasibleError(
+        raise unproved or InfeasibleError(
             "; ".join(reason for _, reason in refusals), resource="every machine", demand=1, capacity=0
         )
     fields = {"results": [_result_fields(result) for result in results], "refused": dict(refusals)}
@@ -173,7 +180,7 @@ def models(format: Shape = "table") -> None:
     header = ("model", "parameters", "active", "layers", "as published", "KV cache of a token", "confidence")
     rows = [
         (
-            graph.name, f"{graph.parameters / 1e9:.4g} B", f"{graph.parameters_active / 1e9:.4g} B", str(len(graph.layers)),
+            graph.name, f"{graph.parameters / 1e9:.4g} B", f"{graph.parameters_active / 1e9:.4g} B", str(len(graph.layers) - 2),
             graph.weight_dtype, spoken(graph.kv_bytes_per_token, "B"), graph.confidence,
         )
         for graph in graphs
@@ -243,6 +250,12 @@ def _one_of(name: str, given: str, *known: str) -> str:
     return given
 
 
+def _seconds(given: float | None) -> float | None:
+    if given is not None and not given >= 0:
+        raise InputError(f"--time-limit must be a number of seconds of at least 0, not {given}")
+    return given
+
+
 def _engine(given: str) -> Engine:
     return cast(Engine, _one_of("--engine", given, "auto", "cp-sat"))
 
@@ -251,10 +264,12 @@ def _scope(given: str | None) -> PowerScope | None:
     return None if given is None else cast(PowerScope, _one_of("--power-scope", given, "chip", "system"))
 
 
-def _read_plan(path: Path) -> str:
-    from planner.readers.files import read_text
-
-    return read_text(path, "a plan")
+def _read_plan(path: Path) -> Plan:
+    text = read_text(path, "a plan")
+    try:
+        return Plan.from_json(text)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 # ── Answers ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -291,7 +306,7 @@ def _comparison(results: list[Result], refusals: list[tuple[str, str]]) -> str:
     first = results[0]
     lines = [*question_lines(first.graph, first.topology, first.workload)]
     lines = [lines[0], lines[2], f"the best {first.field} of each machine", ""]
-    header = ("", *(result.topology.name for result in results))
+    header = ("", *(f"{result.topology.name}:{result.topology.chips}" for result in results))
     rows = [(name, *(field_text(name, getattr(result.score, name)) for result in results)) for name in COMPARED]
     rows.insert(0, ("status", *(result.status for result in results)))
     rows.append(("power counts", *(_scope_word(result.score) for result in results)))
@@ -307,6 +322,10 @@ def _comparison(results: list[Result], refusals: list[tuple[str, str]]) -> str:
 
 def _scope_word(score: Score) -> str:
     return {"chip": "chips alone", "system": "at the wall", "unknown": "not published"}[score.power_scope]
+
+
+INTERRUPTED = 130
+"""Status after Ctrl-C, as shells count it; the command line library hands it back and does not exit."""
 
 
 class _Meter:
@@ -331,28 +350,53 @@ class _Meter:
 
 def _check_writable(path: Path | None) -> None:
     """Refuse an output path before the work, not after it."""
-    if path is None:
+    if path is None or _is_stream(path):
         return
-    folder = path.parent
-    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise InputError(f"--out {path} cannot be written: {folder} is not a folder that may be written to")
+    target = path.resolve()
+    if target.is_dir():
+        raise InputError(f"--out {path} is a folder; give the name of a file")
+    if not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
+        raise InputError(f"--out {path} cannot be written: {target.parent} is not a folder that may be written to")
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether something other than a file or a folder stands there: a pipe, /dev/stdout."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def _write(path: Path, text: str) -> None:
-    """The whole file or nothing."""
+    """The whole file or nothing; what is no file is written to as it is."""
     try:
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as stream:
-            stream.write(text + "\n")
-        os.replace(stream.name, path)
+        if _is_stream(path):
+            path.write_text(text + "\n", encoding="utf-8")
+            return
+        target = path.resolve()
+        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+                stream.write(text + "\n")
+            os.chmod(name, target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())
+            os.replace(name, target)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
     except OSError as error:
         raise InputError(f"--out {path} cannot be written: {error.strerror or error}") from None
 
 
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
 def main() -> None:
     """Run the command; every fault is one sentence."""
-    as_json = "json" in sys.argv
+    as_json = any(word in ("json", "--format=json") for word in sys.argv)
     try:
-        app(standalone_mode=False)
+        status = app(standalone_mode=False)
+        if status == INTERRUPTED:
+            raise KeyboardInterrupt
     except typer.Exit as stop:
         sys.exit(stop.exit_code)
     except InfeasibleError as error:
@@ -364,10 +408,12 @@ def main() -> None:
         _refuse(error, 2, as_json, "input")
     except (KeyboardInterrupt, typer.Abort):
         print("stopped", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except Exception as error:
         if not hasattr(error, "format_message"):
             raise
+        if not error.format_message():  # no arguments: the help has been shown
+            sys.exit(2)
         _refuse(error, 2, as_json, "usage")
 
 

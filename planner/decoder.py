@@ -81,6 +81,8 @@ class DecoderShape(Record):
             )
         if not self.ffn and not self.experts:
             raise InputError("DecoderShape.ffn: a decoder without experts needs the width of its feed-forward layers")
+        if not self.ffn and (self.dense_first or self.expert_every > 1):
+            raise InputError("DecoderShape.ffn: the layers without experts need the width of their feed-forward part")
         if self.kv_latent and not (self.rope_dim and self.nope_dim and self.value_dim):
             raise InputError("DecoderShape.kv_latent: latent attention needs rope_dim, nope_dim and value_dim")
         return self

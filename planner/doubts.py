@@ -1,12 +1,13 @@
 """Doubts: which of the figures that nobody is sure of move the answer."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from planner.errors import PlannerError
 from planner.graph import ModelGraph
 from planner.plan import Plan
 from planner.scoring import score_plan
-from planner.topology import Figure, Topology, with_value
+from planner.topology import Figure, PowerScope, Topology, with_value
 from planner.workload import Workload
 
 DOUBTFUL = {"C", "M", "derived", "fit", "guess", "claim"}
@@ -38,16 +39,30 @@ class Doubt(NamedTuple):
 
 
 def doubts_about(
-    field: str, plan: Plan, graph: ModelGraph, topology: Topology, workload: Workload, *, most: int = 5
+    field: str,
+    plan: Plan,
+    graph: ModelGraph,
+    topology: Topology,
+    workload: Workload,
+    *,
+    power_scope: PowerScope | None = None,
+    most: int = 5,
 ) -> tuple[Doubt, ...]:
-    """The doubtful figures that move a field of the plan's score by more than 1 %, strongest first."""
-    base = float(getattr(score_plan(plan, graph, topology, workload), field))
-    found = []
+    """The doubtful figures that move a field of the plan's score by more than 1 %, strongest first; none of a field that is
+    not known."""
+
+    def value_on(machine: Topology) -> float | None:
+        value = getattr(score_plan(plan, graph, machine, workload, power_scope=power_scope), field)
+        return None if value is None else float(value)
+
+    base, found = value_on(topology), []
+    if base is None:
+        return ()
     for figure in topology.figures:
         if figure.confidence not in DOUBTFUL or figure.value == 0 or base == 0:
             continue
         for step in (STEP, -STEP):
-            moved = _moved(field, plan, graph, topology, workload, figure, step)
+            moved = _moved(value_on, topology, figure, step)
             if moved is not None:
                 if abs(moved / base - 1) >= MATTERS:
                     found.append(Doubt(figure, moved / base - 1, step))
@@ -56,13 +71,13 @@ def doubts_about(
 
 
 def _moved(
-    field: str, plan: Plan, graph: ModelGraph, topology: Topology, workload: Workload, figure: Figure, step: float
+    value_on: Callable[[Topology], float | None], topology: Topology, figure: Figure, step: float
 ) -> float | None:
     """The field with one figure moved; None where that makes no sense."""
     value = figure.value * (1 + step)
     whole = figure.path.endswith(("_tokens", "_sequences", "_parallel", "wraps_from"))
     try:
         varied = with_value(topology, figure.path, max(1, round(value)) if whole else value)
-        return float(getattr(score_plan(plan, graph, varied, workload), field))
+        return value_on(varied)
     except PlannerError:
         return None

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from planner.errors import InputError, shortened
 
@@ -43,7 +44,10 @@ class Record(BaseModel):
 
     def to_json(self, *, indent: int | None = 1) -> str:
         """The record as JSON text; `from_json` gives back an equal record."""
-        return self.model_dump_json(indent=indent)
+        try:
+            return self.model_dump_json(indent=indent)
+        except (PydanticSerializationError, UnicodeEncodeError):
+            raise InputError(f"{type(self).__name__} holds text that UTF-8 cannot hold; it cannot be written") from None
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
@@ -79,7 +83,7 @@ def _portrait(kind: str, record: Record) -> str | None:
 def sentence_of(error: ValidationError, name: str) -> str:
     """The first fault of a record, in one sentence: field, remedy, what was given."""
     fault = error.errors(include_url=False)[0]
-    cause = fault.get("ctx", {}).get("error")
+    cause = None if fault["type"] == "json_invalid" else fault.get("ctx", {}).get("error")
     field = field_name(name, fault["loc"])
     if isinstance(cause, InputError):
         return str(cause)

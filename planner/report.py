@@ -10,7 +10,7 @@ from planner.plan import Plan
 from planner.scoring import Score, StageScore, StageTime
 from planner.topology import Topology, described
 from planner.units import spoken
-from planner.words import FIELD_WORDS, field_text, headline
+from planner.words import field_text, headline
 from planner.workload import Workload
 
 CAUSES = ("compute", "memory", "collective", "hop", "overhead", "bubble")
@@ -104,10 +104,12 @@ def proof_line(result: Any) -> str:
     )
 
 
-def doubt_lines(field: str, plan: Plan, graph: ModelGraph, topology: Topology, workload: Workload) -> list[str]:
+def doubt_lines(result: Any) -> list[str]:
     """The inputs of low confidence that move the answer."""
-    lines = []
-    for doubt in doubts_about(field, plan, graph, topology, workload):
+    lines, field = [], result.field
+    scope = None if result.score.power_scope == "unknown" else result.score.power_scope
+    found = doubts_about(field, result.plan, result.graph, result.topology, result.workload, power_scope=scope)
+    for doubt in found:
         figure = doubt.figure
         lines.append(
             f"{figure.path} = {figure.value:.4g} ({WORDS[figure.confidence]}, {figure.source or 'no source'}):"
@@ -119,7 +121,11 @@ def doubt_lines(field: str, plan: Plan, graph: ModelGraph, topology: Topology, w
 def assumption_lines(graph: ModelGraph, topology: Topology, workload: Workload) -> list[str]:
     """What the figures rest on."""
     doubtful = sum(figure.confidence in DOUBTFUL for figure in topology.figures)
-    lines = [f"{doubtful} of {len(topology.figures)} figures of {topology.name} are fits, guesses, claims or contested"]
+    lines = []
+    if topology.figures:
+        lines.append(
+            f"{doubtful} of {len(topology.figures)} figures of {topology.name} are fits, guesses, claims or contested"
+        )
     if topology.price.basis != "unknown":
         lines.append(
             f"price: {topology.price.basis} basis, {topology.price.usd_per_chip_hour:.3g} USD an hour for each chip"
@@ -127,7 +133,8 @@ def assumption_lines(graph: ModelGraph, topology: Topology, workload: Workload) 
     if topology.divisible:
         lines.append("power and price count the share of each chip's memory that is filled, as the claim does")
     if graph.confidence in ("guess", "C", "M"):
-        lines.append(f"the shape of {graph.name} is {WORDS[graph.confidence]}: {graph.source}")
+        article = "a " if graph.confidence in ("guess", "C") else ""
+        lines.append(f"the shape of {graph.name} is {article}{WORDS[graph.confidence]}: {graph.source}")
     if graph.most_context_tokens and workload.context_tokens > graph.most_context_tokens:
         lines.append(
             f"{workload.context_tokens} tokens are more than the {graph.most_context_tokens} that {graph.name} was made for"
@@ -147,7 +154,7 @@ def result_text(result: Any) -> str:
         "assumptions",
         *(f"  {line}" for line in assumption_lines(result.graph, result.topology, result.workload)),
     ]
-    doubts = doubt_lines(result.field, result.plan, result.graph, result.topology, result.workload)
+    doubts = doubt_lines(result)
     lines += [*(f"  {line}" for line in doubts)]
     return "\n".join(lines)
 
@@ -253,7 +260,7 @@ def result_html(result: Any) -> str:
     parts.append(f"<b>{_escaped([proof_line(result)])[0]}</b>")
     parts.append(score_html(result.score))
     parts.append(stage_map_svg(result.plan, result.topology))
-    doubts = doubt_lines(result.field, result.plan, result.graph, result.topology, result.workload)
+    doubts = doubt_lines(result)
     notes = [*assumption_lines(result.graph, result.topology, result.workload), *doubts]
     parts.append("<details><summary>assumptions</summary>" + "<br>".join(_escaped(notes)) + "</details>")
     return "<div>" + "".join(f"<div style='margin:6px 0'>{part}</div>" for part in parts) + "</div>"
@@ -302,6 +309,37 @@ def plan_html(plan: Plan) -> str:
     return drawing.table(("stage", "layers", "chips", "replicas", "TP", "EP", "SP"), rows)
 
 
+def graph_text(graph: ModelGraph) -> str:
+    """A model in a few lines."""
+    kinds = ", ".join(f"{count} × {kind[0].kind}" for kind, count in zip(graph.kinds, graph.kind_counts, strict=True))
+    return "\n".join(
+        (
+            f"{graph.name}: {graph.parameters / 1e9:,.4g} B parameters, {graph.parameters_active / 1e9:,.4g} B active;"
+            f" weights {graph.weight_dtype} ({spoken(graph.weight_bytes, 'B')}), KV cache {graph.kv_dtype}"
+            f" ({spoken(graph.kv_bytes_per_token, 'B')} a token), matmuls {graph.activation_dtype}",
+            f"layers: {kinds}",
+            f"source: {graph.source or 'none'} ({graph.confidence or 'no confidence stated'})",
+        )
+    )
+
+
+def topology_text(topology: Topology) -> str:
+    """A machine in a few lines."""
+    chip, tier = topology.chip, topology.chip.memory[0]
+    peaks = ", ".join(f"{spoken(peak.flop_per_s, 'FLOP/s')} {peak.dtype}" for peak in chip.peaks)
+    lines = [
+        f"{topology.name}: {described(topology)}; software {topology.software.name}",
+        f"{chip.name}: {spoken(tier.capacity_bytes, 'B')} of {tier.name} at {spoken(tier.bandwidth_bytes_per_s, 'B/s')}; {peaks}",
+        *(
+            f"{fabric.name}: {spoken(fabric.bandwidth_bytes_per_s, 'B/s')} per direction, {spoken(fabric.latency_s, 's')} a hop"
+            for fabric in topology.fabrics
+        ),
+        f"power for each chip: {spoken(topology.power.chip_w, 'W')} alone, {spoken(topology.power.system_w, 'W')} at the wall;"
+        f" price: {spoken(topology.price.usd_per_chip_hour, 'USD/h')} ({topology.price.basis})",
+    ]
+    return "\n".join(lines)
+
+
 def _escaped(lines: Sequence[str]) -> list[str]:
     return [line.replace("&", "&amp;").replace("<", "&lt;") for line in lines]
 
@@ -309,6 +347,8 @@ def _escaped(lines: Sequence[str]) -> list[str]:
 TEXTS: dict[str, Callable[[Any], str]] = {
     "Result": result_text,
     "Score": lambda score: "\n".join(score_lines(score)),
+    "ModelGraph": graph_text,
+    "Topology": topology_text,
 }
 HTMLS: dict[str, Callable[[Any], str]] = {
     "Result": result_html,
@@ -318,9 +358,3 @@ HTMLS: dict[str, Callable[[Any], str]] = {
     "Plan": plan_html,
 }
 """By the name of the record: how it shows itself (see `Record`)."""
-
-
-def title_of(field: str) -> str:
-    """What a field is called on an axis."""
-    word = FIELD_WORDS[field]
-    return f"{word.title} [{word.unit}]" if word.unit else word.title

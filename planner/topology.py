@@ -264,11 +264,13 @@ class Topology(Record):
 
     def level_between(self, one: int, other: int) -> int | None:
         """The number of the level that a message between two chips crosses; None for a chip and itself."""
-        for number, level in enumerate(self.levels):
-            if one // level.span_chips == other // level.span_chips:
-                return number if one != other else None
-        raise InputError(
-            f"Topology {self.name!r} has chips 0 to {self.chips - 1}; {max(one, other)} is not one of them"
+        if not 0 <= min(one, other) <= max(one, other) < self.chips:
+            strange = max(one, other) if max(one, other) >= self.chips else min(one, other)
+            raise InputError(f"Topology {self.name!r} has chips 0 to {self.chips - 1}; {strange} is not one of them")
+        if one == other:
+            return None
+        return next(
+            number for number, level in enumerate(self.levels) if one // level.span_chips == other // level.span_chips
         )
 
     def to_networkx(self) -> "nx.Graph[Any]":
@@ -347,7 +349,7 @@ def with_value(topology: Topology, path: str, value: Any) -> Topology:
     """The topology with one field, named by its path ("fabrics[0].latency_s"), set to another value."""
     fields = topology.model_dump()
     place: Any = fields
-    keys = [int(key) if key.isdigit() else key for key in path.replace("[", ".").replace("]", "").split(".")]
+    keys = [int(key) if key.isdecimal() else key for key in path.replace("[", ".").replace("]", "").split(".")]
     try:
         for key in keys[:-1]:
             place = place[key]

@@ -4,6 +4,7 @@ GB is 10⁹ bytes and GiB 2³⁰; Gb/s is 10⁹ bit/s. A figure without its unit
 bandwidths are off by a factor of 8 (bits) or 2 (both directions).
 """
 
+import math
 import re
 from typing import Annotated
 
@@ -45,16 +46,25 @@ EXAMPLES = {
 }  # fmt: skip
 
 
+QUANTITY = re.compile(
+    r"\s*([-+]?(?:\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d[\d_]*(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)\s*([^\d\s.,_].*?)?\s*"
+)
+"""A number, thousands apart by commas or underscores if at all, and its unit."""
+MOST_WHOLE = 10**300
+
+
 def parse_quantity(text: object, dimension: str, field: str) -> float:
     """The SI value of text such as "450 GB/s".
 
     `dimension` is a key of DIMENSIONS; `field` is named in the InputError that a missing or wrong unit raises.
     """
     wanted = f"{field} needs a number and a unit of {dimension}, such as {EXAMPLES[dimension]!r}"
-    given = str(text) if isinstance(text, int | float | str) and not isinstance(text, bool) else ""
-    match = re.fullmatch(r"\s*([-+]?[\d_,.]*\d\.?(?:[eE][-+]?\d+)?)\s*(\S.*?)?\s*", given[:100])
+    whole = isinstance(text, int) and not isinstance(text, bool) and abs(text) < MOST_WHOLE
+    given = str(text) if whole or isinstance(text, float | str | bool) else ""
+    match = QUANTITY.fullmatch(given[:100])
     if match is None:
-        raise InputError(f"{wanted}; {shortened(text)!r} is not one")
+        shown = "a number of hundreds of digits" if isinstance(text, int) and not given else repr(shortened(text))
+        raise InputError(f"{wanted}; {shown} is not one")
     number, unit = match.groups()
     if not unit:
         raise InputError(f"{wanted}; {shortened(text)!r} has no unit")
@@ -85,4 +95,5 @@ def trimmed(value: float, digits: int = 3) -> str:
     if value != 0 and not 1e-3 <= abs(value) < 1e7:
         return f"{value:.{digits}g}"
     rounded = float(f"{value:.{digits}g}")
-    return f"{rounded:,.{max(0, digits)}f}".rstrip("0").rstrip(".")
+    decimals = digits if abs(value) >= 1 or value == 0 else digits - 1 - math.floor(math.log10(abs(value)))
+    return f"{rounded:,.{decimals}f}".rstrip("0").rstrip(".")

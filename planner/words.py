@@ -40,6 +40,8 @@ def field_text(name: str, value: float | None) -> str:
         return f"{trimmed(100 * value)} %"
     if unit == "USD":
         return f"{trimmed(value)} USD"
+    if unit == "" and value == int(value):
+        return f"{value:,.0f}"
     if unit == "1/s":
         return f"{trimmed(value, 4)}"
     return spoken(value, unit)

@@ -31,7 +31,7 @@ def load_model(
     path = _as_path(name, (".json", ".gguf", ".onnx", ".safetensors"))
     if path is not None:
         config = _config_in(path)
-        shape, published = read_config(config)
+        shape, published = read_config(config, weight_dtype)
         title = config.resolve().parent.name if config.name == "config.json" else config.stem
         source, confidence = config.name, "stated"
     else:
@@ -52,6 +52,8 @@ def load_topology(name: str | Path, *, chips: int | None = None, software: str |
     path = _as_path(name, (".toml", ".json"))
     if path is not None and path.suffix == ".json":
         topology = Topology.from_json(read_text(path, "a topology"))
+        if software is not None:
+            topology = topology.replace(software=load_software(software))
     else:
         fields = read_toml(path, "a topology") if path is not None else _found(
             "topology", str(name), topology_table(), topology_aliases()
@@ -77,7 +79,7 @@ def topology_names() -> tuple[str, ...]:
 
 def software_names() -> tuple[str, ...]:
     """Names of the software stacks, sorted."""
-    return tuple(_folder("software"))
+    return tuple(sorted(_folder("software")))
 
 
 def find_chip(name: str) -> Fields:
@@ -155,8 +157,11 @@ def _as_path(name: str | Path, suffixes: tuple[str, ...]) -> Path | None:
 
 
 def _config_in(path: Path) -> Path:
-    if path.is_dir():
-        return path / "config.json"
+    try:
+        if path.is_dir():
+            return path / "config.json"
+    except (OSError, ValueError):  # longer than file systems take, or with a null byte: reading it says so
+        return path
     if path.suffix in (".gguf", ".onnx", ".safetensors"):
         raise InputError(f"{path} is a {path.suffix[1:]} file; what is read is a Hugging Face config.json")
     return path

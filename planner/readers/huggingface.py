@@ -25,63 +25,100 @@ ACTIVE = ("num_experts_per_tok", "experts_per_token", "moe_topk", "moe_top_k", "
 EXPERT_FFN = ("moe_intermediate_size", "expert_ffn_hidden_size")
 CONTEXT = ("max_position_embeddings", "n_positions", "seq_length")
 
-NOT_DECODERS = {"bert", "roberta", "t5", "clip", "vit", "whisper", "mamba", "rwkv", "diffusers"}
-GATED = {"silu", "swish", "swiglu", "silu_and_mul", "gelu_pytorch_tanh", "gelu_tanh"}
-UNGATED_TYPES = {
-    "gpt2",
-    "gptj",
-    "gpt_neo",
-    "gpt_neox",
-    "gpt_bigcode",
-    "opt",
-    "bloom",
-    "falcon",
-    "phi",
-    "mpt",
-    "starcoder2",
-}
+ENCODERS = ("bert", "roberta", "electra", "deberta", "t5", "clip", "vit", "whisper", "bart", "siglip")
+"""A model_type with one of these in its name is no decoder."""
+STATE_SPACES = ("mamba", "ssm_", "hybrid_override_pattern", "linear_num_", "rwkv", "time_mix")
+"""Keys that begin so belong to layers that are not attention."""
+UNGATED_TYPES = (
+    ["gpt2", "gptj", "gpt_neo", "gpt_neox", "gpt_bigcode", "opt", "bloom", "falcon", "phi", "mpt", "starcoder2"]
+)  # fmt: skip
+TIED_TYPES = ("gpt2", "falcon", "bloom", "gemma")
+"""Families that tie their embedding where the config does not say."""
+METHODS = {"fp8": "fp8", "fbgemm_fp8": "fp8", "mxfp4": "mxfp4", "awq": "int4", "nvfp4": "nvfp4"}
+"""Formats by the name of a quantisation that has just one."""
 
 
-def read_config(path: Path) -> tuple[DecoderShape, str]:
-    """The shape that a config.json states, and the format in which its weights are published."""
+def read_config(path: Path, weight_dtype: str | None = None) -> tuple[DecoderShape, str]:
+    """The shape that a config.json states, and the format of its weights: the one given, else as they are published."""
     fields = read_json(path, "a config.json")
     nested = next((fields[key] for key in ("text_config", "llm_config", "language_config") if key in fields), None)
     text = {**fields, **nested} if isinstance(nested, dict) else fields
-    return shape_of(text, str(path)), published_dtype(fields)
+    return shape_of(text, str(path)), weight_dtype or published_dtype(text, str(path))
 
 
 def shape_of(fields: Fields, path: str) -> DecoderShape:
     """The shape of a config whose text part has been brought to the top."""
-    kind = str(fields.get("model_type", ""))
-    if kind in NOT_DECODERS or not any(key in fields for key in LAYERS):
-        raise InputError(f"{path} does not describe a decoder: it has no {LAYERS[0]}")
+    kind = str(fields.get("model_type", "")).lower()
+    _check_decoder(fields, kind, path)
     config = _Config(fields, path)
     hidden, heads = config.whole(HIDDEN), config.whole(HEADS)
     head_dim = config.whole(("head_dim",), default=0) or hidden // heads
-    return DecoderShape(
-        layers=config.whole(LAYERS),
-        hidden=hidden,
-        heads=heads,
-        kv_heads=_kv_heads(config, heads),
-        head_dim=head_dim,
-        matrices=2 if kind in UNGATED_TYPES else 3,
-        vocabulary=config.whole(("vocab_size",)),
-        tied_embedding=bool(fields.get("tie_word_embeddings", kind in {"gpt2", "falcon", "bloom", "gemma"})),
-        parallel_block=bool(fields.get("parallel_attn", False)),
-        most_context_tokens=config.whole(CONTEXT, default=0),
-        **_feed_forward(config, kind),
-        **_latent_attention(config),
-        **_window(config, kind),
-        unquantised=_unquantised(fields),
-    )
+    try:
+        return DecoderShape(
+            layers=config.whole(LAYERS),
+            hidden=hidden,
+            heads=heads,
+            kv_heads=_kv_heads(config, heads),
+            head_dim=head_dim,
+            matrices=2 if kind in UNGATED_TYPES else 3,
+            vocabulary=config.whole(("vocab_size",)),
+            tied_embedding=bool(fields.get("tie_word_embeddings", kind.startswith(TIED_TYPES))),
+            parallel_block=bool(fields.get("parallel_attn", False)),
+            most_context_tokens=config.whole(CONTEXT, default=0),
+            **_feed_forward(config, kind),
+            **_latent_attention(config),
+            **_window(config, kind),
+            unquantised=_unquantised(fields),
+        )
+    except InputError as error:
+        raise InputError(str(error) if str(error).startswith(path) else f"{path}: {error}") from None
 
 
-def published_dtype(fields: Fields) -> str:
-    """The format of the weights as they are published; bf16 where the config does not say."""
+def _check_decoder(fields: Fields, kind: str, path: str) -> None:
+    """Refuse what this reader would price as something that it is not."""
+    if any(name in kind for name in ENCODERS) or fields.get("is_encoder_decoder"):
+        raise InputError(f"{path} does not describe a decoder: {shortened(kind)} is an encoder, or has one")
+    kinds = fields.get("layer_types")
+    linear = isinstance(kinds, list) and any("linear" in str(name) or "mamba" in str(name) for name in kinds)
+    foreign = next((str(key) for key in fields if str(key).startswith(STATE_SPACES)), "linear layers" if linear else "")
+    if foreign:
+        raise InputError(
+            f"{path} does not describe a decoder of attention alone ({shortened(foreign)}); hybrids are not read yet"
+        )
+    if not any(key in fields for key in LAYERS):
+        raise InputError(f"{path} does not describe a decoder: it has no {LAYERS[0]}")
+
+
+def published_dtype(fields: Fields, path: str = "config.json") -> str:
+    """The format of the weights as they are published; bf16 where the config does not say that they are quantised."""
     quantised = fields.get("quantization_config")
-    method = str(quantised.get("quant_method", "")) if isinstance(quantised, dict) else ""
-    named = {"fp8": "fp8", "mxfp4": "mxfp4", "gptq": "int4", "awq": "int4", "fbgemm_fp8": "fp8"}
-    return named.get(method, "bf16")
+    if not isinstance(quantised, dict):
+        return "bf16"
+    method = str(quantised.get("quant_method", "")).lower()
+    bits, floats = _bits(quantised)
+    if bits == 8:
+        return "fp8" if floats or "fp8" in method else "int8"
+    if bits == 4:
+        return "nvfp4" if floats else "int4"
+    named = METHODS.get(method) or METHODS.get(str(quantised.get("quant_algo", "")).lower())
+    if named is None:
+        raise InputError(
+            f"{path}: quantization_config of method {shortened(method)!r} is not known; give weight_dtype (--weights)"
+        )
+    return named
+
+
+def _bits(quantised: Fields) -> tuple[int, bool]:
+    """Bits of a weight, and whether it is a float; 0 where the config does not say."""
+    if quantised.get("load_in_4bit") or quantised.get("load_in_8bit"):
+        return (4 if quantised.get("load_in_4bit") else 8), False
+    groups = quantised.get("config_groups")
+    first = next(iter(groups.values()), None) if isinstance(groups, dict) else None
+    weights = first.get("weights") if isinstance(first, dict) else None
+    if isinstance(weights, dict):
+        return int(weights.get("num_bits", 0)), weights.get("type") == "float"
+    bits = quantised.get("bits", 0)
+    return (bits if isinstance(bits, int) else 0), False
 
 
 class _Config:
@@ -97,6 +134,8 @@ class _Config:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 10**9:
                 raise InputError(f"{self.path}: {name} must be a whole number, not {shortened(repr(value), 30)}")
+            if value == 0 and default != 0:
+                raise InputError(f"{self.path}: {name} must be at least 1, not 0")
             return value
         if default is None:
             raise InputError(f"{self.path}: {names[0]} is missing")
@@ -145,16 +184,22 @@ def _latent_attention(config: _Config) -> dict[str, int]:
 
 
 def _window(config: _Config, kind: str) -> dict[str, Any]:
+    """Which layers see a window only: as listed, or every so-manieth not."""
     fields = config.fields
-    kinds = fields.get("layer_types")
-    window = config.whole(("sliding_window", "attention_chunk_size"), default=0)
+    kinds, window = fields.get("layer_types"), config.whole(("sliding_window", "attention_chunk_size"), default=0)
     if not window or fields.get("use_sliding_window") is False:
         return {}
-    if isinstance(kinds, list) and "full_attention" in kinds:
-        first = kinds.index("full_attention")
-        every = next((n - first for n in range(first + 1, len(kinds)) if kinds[n] == "full_attention"), len(kinds))
-        return {"window_tokens": window, "full_every": every, "full_first": first == 0}
-    return {"window_tokens": window, "full_every": 4 if kind.startswith("llama4") else 0}
+    if not isinstance(kinds, list) or "full_attention" not in kinds:
+        usual = 4 if kind.startswith("llama4") else 0
+        return {"window_tokens": window, "full_every": config.whole(("sliding_window_pattern",), default=0) or usual}
+    first, layers = kinds.index("full_attention"), config.whole(LAYERS)
+    every = next((n - first for n in range(first + 1, len(kinds)) if kinds[n] == "full_attention"), len(kinds))
+    full = [number % every == (0 if first == 0 else every - 1) for number in range(layers)]
+    if full != [name == "full_attention" for name in kinds]:
+        raise InputError(
+            f"{config.path}: layer_types mixes full and windowed layers without a period; that is not read yet"
+        )
+    return {"window_tokens": window, "full_every": every, "full_first": first == 0}
 
 
 def _unquantised(fields: Fields) -> tuple[str, ...]:

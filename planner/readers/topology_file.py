@@ -18,6 +18,7 @@ Finder = Callable[[str], Mapping[str, Any]]
 
 LIFETIME_H = 4 * 365 * 24.0
 """Over which a purchase is spread: four years, our assumption."""
+MOST_USD = 1e9
 USD_PER_KWH = 0.10
 """Price of power beside a purchase: our assumption."""
 
@@ -151,9 +152,11 @@ class _Book:
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise InputError(f"{field} must be a number, not {shortened(repr(value))}")
         origin = {key: entry[key] for key in ("source", "confidence", "note") if key in entry}
-        self.figures.append(
-            Figure.from_fields({"path": path, "value": float(value), "source": "", "confidence": "stated"} | origin)
-        )
+        try:
+            noted = {"path": path, "value": float(value), "source": "", "confidence": "stated"} | origin
+            self.figures.append(Figure.from_fields(noted))
+        except (InputError, OverflowError) as error:
+            raise InputError(f"{field}: {error}") from None
         return value
 
     def values(
@@ -200,11 +203,15 @@ class _Book:
     def price(self, fields: Mapping[str, Any], power_w: float) -> Fields:
         """An hourly price: as rented, or a purchase over its life with its power."""
         known_keys(fields, "price")
+        if "rental" in fields and "purchase" in fields:
+            raise InputError("price.rental and price.purchase are both given; a chip is rented or bought, so give one")
         if "rental" in fields:
             hourly = self.figure(fields["rental"], "price.usd_per_chip_hour", "dollars per hour", "price.rental")
             return {"usd_per_chip_hour": hourly, "basis": "rental"}
         if "purchase" in fields:
             purchase = parse_quantity(_value_of(fields["purchase"]), "dollars", "price.purchase")
+            if not 0 <= purchase <= MOST_USD:
+                raise InputError(f"price.purchase must lie between 0 and {MOST_USD:.0e} USD, not {purchase:.4g}")
             hourly = float(hourly_usd(purchase, LIFETIME_H, power_w, USD_PER_KWH))
             entry = fields["purchase"] if isinstance(fields["purchase"], dict) else {"value": fields["purchase"]}
             note = f"{purchase:,.0f} USD over four years, power at {USD_PER_KWH:.2f} USD/kWh; {entry.get('note', '')}"

@@ -1,0 +1,344 @@
+"""Decoders from a Hugging Face config.json: the same graph as the catalogue's, or one sentence."""
+
+import json
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+import planner as pl
+from planner.errors import InputError
+from planner.graph import Attention
+from planner.readers.files import MOST_BYTES
+from planner.readers.huggingface import published_dtype
+
+CONFIGS = sorted((Path(__file__).parent.parent / "data" / "configs").glob("*.json"))
+"""Named as the catalogue names the models, and reduced to the keys that decide."""
+
+LLAMA = {
+    "model_type": "llama",
+    "num_hidden_layers": 4,
+    "hidden_size": 64,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 2,
+    "intermediate_size": 128,
+    "vocab_size": 100,
+}
+EXPERTS = {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
+
+
+def graph_of(folder, fields, **options):
+    return pl.load_model(written(folder, json.dumps(fields)), **options)
+
+
+def written(folder, content):
+    path = folder / "config.json"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def refusal(path):
+    with pytest.raises(InputError) as refused:
+        pl.load_model(path)
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+def windows(graph):
+    return [o.window_tokens for layer in graph.layers for o in layer.operators if isinstance(o, Attention)]
+
+
+def mixed(fields, **changes):
+    return {**fields, **changes}
+
+
+# ── As the catalogue ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_there_are_sixteen_configs():
+    assert len(CONFIGS) == 16
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_config_makes_the_graph_of_the_catalogue(path):
+    made, known = pl.load_model(path), pl.load_model(path.stem)
+    assert made.layers == known.layers
+    assert made.edges == known.edges
+    same = ("name", "weight_dtype", "kv_dtype", "activation_dtype", "parameters_active", "most_context_tokens")
+    assert [getattr(made, name) for name in same] == [getattr(known, name) for name in same]
+
+
+def test_a_folder_stands_for_the_config_in_it_and_gives_the_name(tmp_path):
+    folder = tmp_path / "my-llama"
+    folder.mkdir()
+    made = graph_of(folder, LLAMA)
+    assert made.name == "my-llama"
+    assert pl.load_model(folder) == made
+
+
+def test_a_file_of_another_name_gives_its_stem(tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(LLAMA), encoding="utf-8")
+    assert pl.load_model(str(path)).name == "mine"
+
+
+def test_formats_are_chosen_as_for_a_name(tmp_path):
+    made = graph_of(tmp_path, LLAMA, weight_dtype="fp8", kv_dtype="fp8")
+    assert (made.weight_dtype, made.kv_dtype, made.activation_dtype) == ("fp8", "fp8", "fp8")
+
+
+# ── Keys ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("part", ["text_config", "llm_config", "language_config"])
+def test_the_text_part_of_a_multimodal_config_counts(tmp_path, part):
+    vision = {"num_hidden_layers": 99, "hidden_size": 99}
+    nested = {"model_type": "llava", "vision_config": vision, "hidden_size": 99, part: LLAMA}
+    assert graph_of(tmp_path, nested).layers == graph_of(tmp_path, LLAMA).layers
+
+
+def test_keys_beside_the_text_part_count_where_it_has_none(tmp_path):
+    nested = {"tie_word_embeddings": True, "text_config": LLAMA}
+    assert graph_of(tmp_path, nested) == graph_of(tmp_path, mixed(LLAMA, tie_word_embeddings=True))
+
+
+@pytest.mark.parametrize(
+    ("key", "other"),
+    [
+        ("num_hidden_layers", "n_layer"),
+        ("hidden_size", "d_model"),
+        ("num_attention_heads", "n_head"),
+        ("num_key_value_heads", "num_kv_heads"),
+        ("intermediate_size", "ffn_dim"),
+    ],
+)
+def test_families_name_one_number_differently(tmp_path, key, other):
+    renamed = {(other if name == key else name): value for name, value in LLAMA.items()}
+    assert graph_of(tmp_path, renamed) == graph_of(tmp_path, LLAMA)
+
+
+def test_without_key_value_heads_every_head_has_its_own(tmp_path):
+    fields = {key: value for key, value in LLAMA.items() if key != "num_key_value_heads"}
+    assert graph_of(tmp_path, fields) == graph_of(tmp_path, mixed(LLAMA, num_key_value_heads=8))
+
+
+def test_multi_query_attention_has_one_key_value_head(tmp_path):
+    assert graph_of(tmp_path, mixed(LLAMA, multi_query=True)).splits()["kv_heads"] == (1,)
+
+
+def test_the_head_width_follows_from_the_heads_unless_it_is_given(tmp_path):
+    assert graph_of(tmp_path, LLAMA) == graph_of(tmp_path, mixed(LLAMA, head_dim=8))
+    assert graph_of(tmp_path, mixed(LLAMA, head_dim=16)).kv_bytes_per_token == 4 * 2 * 2 * 16 * 2
+
+
+def test_a_key_that_is_null_counts_as_missing(tmp_path):
+    nulls = {"head_dim": None, "sliding_window": None, "num_experts": None, "q_lora_rank": None}
+    assert graph_of(tmp_path, {**LLAMA, **nulls}) == graph_of(tmp_path, LLAMA)
+
+
+def test_older_architectures_have_no_gate(tmp_path):
+    gated, plain = graph_of(tmp_path, LLAMA), graph_of(tmp_path, mixed(LLAMA, model_type="opt"))
+    assert gated.parameters - plain.parameters == 4 * 64 * 128
+
+
+def test_shared_experts_are_as_wide_as_the_routed_ones(tmp_path):
+    shared = graph_of(tmp_path, {**LLAMA, **EXPERTS, "n_shared_experts": 2})
+    assert shared.parameters - graph_of(tmp_path, {**LLAMA, **EXPERTS}).parameters == 4 * 3 * 64 * 2 * 32
+
+
+def test_sparse_layers_come_every_so_many(tmp_path):
+    graph = graph_of(tmp_path, {**LLAMA, **EXPERTS, "decoder_sparse_step": 2})
+    assert ["experts" in layer.splits() for layer in graph.layers[1:-1]] == [False, True, False, True]
+
+
+def test_one_expert_is_none(tmp_path):
+    assert graph_of(tmp_path, mixed(LLAMA, num_experts=1)) == graph_of(tmp_path, LLAMA)
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({"sliding_window": 64}, [64, 64, 64, 64]),
+        ({"sliding_window": 64, "use_sliding_window": False}, [0, 0, 0, 0]),
+        ({"sliding_window": 64, "layer_types": ["sliding_attention", "full_attention"] * 2}, [64, 0, 64, 0]),
+        ({"sliding_window": 64, "layer_types": ["full_attention", "sliding_attention"] * 2}, [0, 64, 0, 64]),
+        ({"sliding_window": 64, "layer_types": ["sliding_attention"] * 3 + ["full_attention"]}, [64, 64, 64, 0]),
+    ],
+)
+def test_a_window_holds_in_the_layers_that_the_config_lists(tmp_path, keys, expected):
+    assert windows(graph_of(tmp_path, {**LLAMA, **keys})) == expected
+
+
+def test_an_irregular_list_of_windows_is_kept_or_refused(tmp_path):
+    kinds = ["sliding_attention", "full_attention", "full_attention", "sliding_attention"]
+    with suppress(InputError):
+        assert windows(graph_of(tmp_path, mixed(LLAMA, sliding_window=64, layer_types=kinds))) == [64, 0, 0, 64]
+
+
+def test_a_pattern_of_windows_leaves_every_so_manieth_layer_full(tmp_path):
+    keys = {"model_type": "gemma3_text", "sliding_window": 64, "sliding_window_pattern": 2}
+    assert windows(graph_of(tmp_path, {**LLAMA, **keys})) == [64, 0, 64, 0]
+
+
+@pytest.mark.parametrize("kind", ["gemma2", "gemma3_text"])
+def test_later_gemmas_tie_their_embedding_where_the_config_does_not_say(tmp_path, kind):
+    assert graph_of(tmp_path, mixed(LLAMA, model_type=kind)).layers[-1].operators[-1].tied_to == "embedding"
+
+
+# ── Formats as published ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("quantised", "dtype"),
+    [
+        (None, "bf16"),
+        ({"quant_method": "fp8"}, "fp8"),
+        ({"quant_method": "mxfp4"}, "mxfp4"),
+        ({"quant_method": "awq", "bits": 4}, "int4"),
+        ({"quant_method": "gptq", "bits": 4}, "int4"),
+    ],
+)
+def test_the_published_format_is_that_of_the_quantisation(quantised, dtype):
+    assert published_dtype({"quantization_config": quantised}) == dtype
+
+
+@pytest.mark.parametrize(
+    ("quantised", "wrong"),
+    [
+        ({"quant_method": "gptq", "bits": 8}, "int4"),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "bf16"),
+        ({"quant_method": "compressed-tensors", "config_groups": {"g": {"weights": {"num_bits": 4}}}}, "bf16"),
+    ],
+)
+def test_a_quantisation_is_never_taken_for_another(quantised, wrong):
+    with suppress(InputError):
+        assert published_dtype({"quantization_config": quantised}) != wrong
+
+
+def test_the_published_format_may_stand_in_the_text_part(tmp_path):
+    nested = {"text_config": mixed(LLAMA, quantization_config={"quant_method": "fp8"})}
+    assert graph_of(tmp_path, nested).weight_dtype == "fp8"
+
+
+# ── Refused ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("key", ["num_hidden_layers", "hidden_size", "num_attention_heads", "vocab_size"])
+def test_a_missing_key_is_named(tmp_path, key):
+    path = written(tmp_path, json.dumps({name: value for name, value in LLAMA.items() if name != key}))
+    sentence = refusal(path)
+    assert str(path) in sentence
+    assert key in sentence
+
+
+def test_experts_need_the_number_of_active_ones(tmp_path):
+    fields = mixed(LLAMA, num_local_experts=8)
+    assert "num_experts_per_tok is missing" in refusal(written(tmp_path, json.dumps(fields)))
+
+
+@pytest.mark.parametrize("key", ["qk_rope_head_dim", "qk_nope_head_dim", "v_head_dim"])
+def test_latent_attention_needs_its_widths(tmp_path, key):
+    latent = {"kv_lora_rank": 16, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 8}
+    fields = {name: value for name, value in {**LLAMA, **latent}.items() if name != key}
+    assert f"{key} is missing" in refusal(written(tmp_path, json.dumps(fields)))
+
+
+@pytest.mark.parametrize("key", [key for key in LLAMA if key != "model_type"])
+@pytest.mark.parametrize("wrong", [-1, "64", 64.0, True, [64], {"a": 64}, 10**12])
+def test_a_number_that_is_none_is_refused_by_its_key(tmp_path, key, wrong):
+    sentence = refusal(written(tmp_path, json.dumps({**LLAMA, key: wrong})))
+    assert f"config.json: {key} must be a whole number, not {wrong!r}" in sentence
+
+
+def test_no_heads_at_all_are_refused(tmp_path):
+    assert "num_attention_heads" in refusal(written(tmp_path, json.dumps(mixed(LLAMA, num_attention_heads=0))))
+
+
+@pytest.mark.parametrize("key", ["num_hidden_layers", "hidden_size", "num_key_value_heads", "vocab_size"])
+def test_a_zero_is_refused_by_its_key(tmp_path, key):
+    sentence = refusal(written(tmp_path, json.dumps({**LLAMA, key: 0})))
+    assert key in sentence
+    assert "config.json" in sentence
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"num_key_value_heads": 3}, "3 does not divide the 8 heads"),
+        ({**EXPERTS, "num_experts_per_tok": 9}, "experts_active between 1 and 8, not 9"),
+        ({**EXPERTS, "mlp_only_layers": [1]}, "mlp_only_layers is not empty"),
+        ({**EXPERTS, "moe_layer_freq": [0, 1, 1, 1]}, "moe_layer_freq must be a whole number"),
+    ],
+)
+def test_numbers_that_do_not_fit_together_are_refused(tmp_path, changes, said):
+    assert said in refusal(written(tmp_path, json.dumps({**LLAMA, **changes})))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"model_type": "mamba", "d_model": 64},
+        {"model_type": "clip", "text_config": {"hidden_size": 64}},
+        {"_class_name": "UNet2DConditionModel", "sample_size": 128},
+        {"text_config": "a string"},
+        {},
+    ],
+)
+def test_what_is_no_decoder_is_refused(tmp_path, fields):
+    assert "does not describe a decoder" in refusal(written(tmp_path, json.dumps(fields)))
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta", "t5", "whisper"])
+def test_an_encoder_is_refused_although_it_has_layers(tmp_path, kind):
+    assert "does not describe a decoder" in refusal(written(tmp_path, json.dumps(mixed(LLAMA, model_type=kind))))
+
+
+def test_the_refusal_of_an_encoder_says_what_is_true(tmp_path):
+    assert "no num_hidden_layers" not in refusal(written(tmp_path, json.dumps(mixed(LLAMA, model_type="bert"))))
+
+
+@pytest.mark.parametrize("kind", ["albert", "electra", "xlm-roberta", "deberta-v2", "modernbert"])
+def test_every_encoder_is_refused(tmp_path, kind):
+    refusal(written(tmp_path, json.dumps(mixed(LLAMA, model_type=kind))))
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"model_type": "jamba", "mamba_d_state": 16, "attn_layer_period": 8},
+        {"model_type": "nemotron_h", "hybrid_override_pattern": "M-M*", "mamba_num_heads": 8},
+        {"model_type": "qwen3_next", "layer_types": ["linear_attention"] * 3 + ["full_attention"]},
+    ],
+)
+def test_a_hybrid_is_refused(tmp_path, keys):
+    refusal(written(tmp_path, json.dumps({**LLAMA, **keys})))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "is not valid JSON"),
+        (json.dumps(LLAMA)[:-20], "is it truncated?"),
+        ("[1, 2]", "must hold a JSON object; it holds list"),
+        (b"\xff\xfe{}", "is not text"),
+        ('{"num_hidden_layers": 2, "hidden_size": NaN}', "hidden_size must be a whole number, not nan"),
+    ],
+)
+def test_a_broken_file_is_refused_by_its_name(tmp_path, content, said):
+    path = written(tmp_path, content)
+    sentence = refusal(path)
+    assert sentence.startswith(str(path))
+    assert said in sentence
+
+
+def test_a_huge_file_is_not_opened(tmp_path):
+    path = written(tmp_path, json.dumps(LLAMA))
+    with path.open("r+b") as stream:
+        stream.truncate(100 * MOST_BYTES)
+    assert "has 3200 MiB; a config.json has less than 32" in refusal(path)
+
+
+def test_a_folder_without_a_config_says_which_file_is_missing(tmp_path):
+    sentence = refusal(tmp_path)
+    assert str(tmp_path / "config.json") in sentence
+    assert "No such file" in sentence

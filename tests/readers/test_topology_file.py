@@ -1,0 +1,288 @@
+"""Machines from TOML: what a file may say, and one sentence for everything that it may not."""
+
+import pytest
+
+import planner as pl
+from planner.cost.energy import hourly_usd
+from planner.readers.topology_file import LIFETIME_H, USD_PER_KWH
+
+GOOD = """
+name = "mine"
+chip = "h100-sxm"
+chips = 4
+software = "vllm"
+
+[[fabric]]
+name = "wire"
+shape = "switch"
+units = 8
+bandwidth = "450 GB/s"
+latency = { value = "2 us", source = "a data sheet", confidence = "B", note = "one way" }
+"""
+OWN_CHIP = """
+name = "mine"
+software = "vllm"
+
+[chip]
+name = "own"
+peak = [{ dtype = "bf16", value = "100 TFLOP/s" }]
+power = "300 W"
+
+[[chip.memory]]
+name = "HBM"
+capacity = "16 GB"
+bandwidth = "1 TB/s"
+"""
+OWN_SOFTWARE = """
+name = "mine"
+chip = "h100-sxm"
+
+[software]
+name = "own"
+kernel_overhead = "1 us"
+compute_efficiency = 0.5
+memory_efficiency = 0.8
+usable_memory = 0.9
+prefill_chunk_tokens = 256
+
+[[software.collective]]
+algorithm = "ring"
+kinds = ["all_reduce"]
+base_latency = "2 us"
+"""
+
+
+def machine_of(folder, text, **options):
+    path = folder / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    return pl.load_topology(path, **options)
+
+
+def refusal(folder, text, **options):
+    with pytest.raises(pl.InputError) as refused:
+        machine_of(folder, text, **options)
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 300
+    return refused.value
+
+
+def with_bandwidth(figure):
+    return GOOD.replace('"450 GB/s"', figure)
+
+
+# ── Read ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_file_names_chip_and_software_of_the_catalogue(tmp_path):
+    machine, h100 = machine_of(tmp_path, GOOD), pl.load_topology("hgx-h100", software="vllm")
+    assert (machine.name, machine.chips, machine.limit_chips) == ("mine", 4, 8)
+    assert (machine.chip, machine.software) == (h100.chip, h100.software)
+    assert (machine.fabrics[0].bandwidth_bytes_per_s, machine.fabrics[0].latency_s) == (450e9, 2e-6)
+
+
+def test_a_file_may_hold_its_own_chip(tmp_path):
+    machine = machine_of(tmp_path, OWN_CHIP)
+    assert machine.chip.peak_flop_per_s("bf16") == 100e12
+    assert machine.chip.memory[0].capacity_bytes == 16e9
+    assert machine.power.chip_w == 300
+    assert (machine.chips, machine.fabrics, machine.price.basis) == (1, (), "unknown")
+
+
+def test_a_file_may_hold_its_own_software(tmp_path):
+    software = machine_of(tmp_path, OWN_SOFTWARE).software
+    assert (software.name, software.kernel_overhead_s, software.usable_memory_fraction) == ("own", 1e-6, 0.9)
+    assert (software.collectives[0].algorithm, software.collectives[0].base_latency_s) == ("ring", 2e-6)
+
+
+def test_chips_and_software_given_beside_the_file_replace_its_own(tmp_path):
+    machine = machine_of(tmp_path, GOOD, chips=8, software="sglang")
+    assert (machine.chips, machine.software.name) == (8, "sglang")
+
+
+def test_a_figure_keeps_its_source_confidence_and_note(tmp_path):
+    figure = next(f for f in machine_of(tmp_path, GOOD).figures if f.path == "fabrics[0].latency_s")
+    assert (figure.value, figure.source, figure.confidence, figure.note) == (2e-6, "a data sheet", "B", "one way")
+
+
+def test_a_bare_figure_stands_as_stated_without_a_source(tmp_path):
+    figure = next(f for f in machine_of(tmp_path, GOOD).figures if f.path == "fabrics[0].bandwidth_bytes_per_s")
+    assert (figure.value, figure.source, figure.confidence) == (450e9, "", "stated")
+
+
+@pytest.mark.parametrize(
+    ("figure", "bytes_per_s"),
+    [
+        ('"450 GB/s"', 450e9),
+        ('"450GB/s"', 450e9),
+        ('"3600 Gb/s"', 450e9),
+        ('"1 GiB/s"', 2.0**30),
+        ('{ value = "1.5 TB/s" }', 1.5e12),
+    ],
+)
+def test_a_bandwidth_is_read_with_its_unit(tmp_path, figure, bytes_per_s):
+    assert machine_of(tmp_path, with_bandwidth(figure)).fabrics[0].bandwidth_bytes_per_s == bytes_per_s
+
+
+def test_a_rental_is_the_hourly_price(tmp_path):
+    price = machine_of(tmp_path, GOOD + '[price]\nrental = "3 USD/h"\n').price
+    assert (price.usd_per_chip_hour, price.basis) == (3.0, "rental")
+
+
+def test_a_purchase_is_spread_over_its_life_with_its_power(tmp_path):
+    tables = '[price]\npurchase = "35040 USD"\n[power]\nsystem = "1 kW"\n'
+    price = machine_of(tmp_path, GOOD + tables).price
+    assert price.basis == "purchase"
+    assert price.usd_per_chip_hour == pytest.approx(1.0 + 0.10)
+    assert price.usd_per_chip_hour == pytest.approx(hourly_usd(35040, LIFETIME_H, 1000.0, USD_PER_KWH))
+
+
+def test_power_of_the_file_goes_before_the_chips(tmp_path):
+    power = machine_of(tmp_path, GOOD + '[power]\nchip = "650 W"\nsystem = "1.2 kW"\n').power
+    assert (power.chip_w, power.system_w) == (650, 1200)
+
+
+# ── Refused ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("figure", "said"),
+    [
+        ('"450"', "'450' has no unit"),
+        ("450", "'450' has no unit"),
+        ('"450 GHz"', "the unit of '450 GHz' is not one of bytes per second"),
+        ('"450 gb/s"', "the unit of '450 gb/s' is not one of bytes per second"),
+        ('"GB/s"', "'GB/s' is not one"),
+        ('""', "'' is not one"),
+        ("true", "'True' is not one"),
+        ('"inf GB/s"', "'inf GB/s' is not one"),
+        ('{ source = "x" }', "it has no value"),
+        ('{ value = "450 GB/s", sauce = "x" }', "sauce is not one of its fields"),
+    ],
+)
+def test_a_bandwidth_that_is_none_is_refused_by_its_name_in_the_file(tmp_path, figure, said):
+    sentence = str(refusal(tmp_path, with_bandwidth(figure)))
+    assert sentence.startswith("fabric[0].bandwidth ")
+    assert said in sentence
+
+
+@pytest.mark.parametrize(
+    ("figure", "said"),
+    [
+        ('"-450 GB/s"', "greater than 0, not -4500000000"),
+        ('"0 GB/s"', "greater than 0"),
+        ('"1e30 GB/s"', "less than or equal to 1"),
+    ],
+)
+def test_a_bandwidth_that_cannot_be_is_refused(tmp_path, figure, said):
+    sentence = str(refusal(tmp_path, with_bandwidth(figure)))
+    assert sentence.startswith("Topology.fabrics[0].bandwidth_bytes_per_s should be ")
+    assert said in sentence
+
+
+@pytest.mark.parametrize("figure", ['"1.2.3 GB/s"', '"..5 GB/s"'])
+def test_a_number_with_two_points_is_refused(tmp_path, figure):
+    assert "bandwidth" in str(refusal(tmp_path, with_bandwidth(figure)))
+
+
+def test_a_decimal_comma_is_never_read_as_thousands(tmp_path):
+    assert "bandwidth" in str(refusal(tmp_path, with_bandwidth('"12,5 GB/s"')))
+
+
+@pytest.mark.parametrize(
+    "figure",
+    ['"1e999 GB/s"', '{ value = "450 GB/s", confidence = "Z" }', '{ value = "450 GB/s", source = 5 }'],
+)
+def test_a_figure_that_is_refused_is_named(tmp_path, figure):
+    assert "bandwidth" in str(refusal(tmp_path, with_bandwidth(figure)))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('name = "mine"\n', "", "topology.name is missing"),
+        ('name = "mine"', "name = 5", "Topology.name should be a valid string, not 5"),
+        ('chip = "h100-sxm"\n', "", "topology.chip must be a name of the catalogue or a table"),
+        ('software = "vllm"\n', "", "topology.software must be a name of the catalogue or a table"),
+        ("chips = 4", "chips = 9", "its fabrics join at most 8 chips, not 9"),
+        ("chips = 4", "chips = 0", "Topology.chips should be greater than or equal to 1, not 0"),
+        ("chips = 4", "chips = 4.5", "Topology.chips should be a valid integer"),
+        ('"switch"', '"star"', "Topology.fabrics[0].shape should be 'switch', 'full-mesh', 'ring', 'chain', 'torus', 'mesh'"),
+        ('"switch"', '"torus"', "Fabric.dimensions of 'wire': a torus of 8 units needs dimensions whose product is 8"),
+        ("units = 8", "units = 8\ndimensions = [8]", "only a torus or a mesh has them, not a switch"),
+        ("units = 8\n", "", "Topology.fabrics[0].units is missing"),
+        ("units = 8", "units = 0", "Topology.fabrics[0].units should be greater than or equal to 1, not 0"),
+        ('bandwidth = "450 GB/s"\n', "", "Topology.fabrics[0].bandwidth_bytes_per_s is missing"),
+        ('"2 us"', '"-2 us"', "Topology.fabrics[0].latency_s should be greater than or equal to 0"),
+        ('"2 us"', '"2 GB"', "fabric[0].latency needs a number and a unit of seconds, such as '2 us'"),
+        ("[[fabric]]", "[fabric]", "fabric must be an array of tables, written as [[fabric]]"),
+        ("[[fabric]]", "power = 5\n[[fabric]]", "power must be a table, written as [power]"),
+        ("[[fabric]]", 'power = { rack = "5 W" }\n[[fabric]]', "power.rack is not a field"),
+        ("[[fabric]]", 'price = { rental = "3 USD" }\n[[fabric]]', "price.rental needs a number and a unit of dollars per hour"),
+        ("[[fabric]]", 'price = { purchase = { note = "x" } }\n[[fabric]]', "price.purchase needs a number"),
+        ('name = "mine"', 'name = "mine', "is not valid TOML"),
+        ("units = 8", "units = 8\nunits = 9", "is not valid TOML: Cannot overwrite a value (at line 11"),
+    ],
+)  # fmt: skip
+def test_a_file_that_cannot_be_is_refused_in_one_sentence(tmp_path, old, new, said):
+    assert GOOD.count(old) == 1
+    assert said in str(refusal(tmp_path, GOOD.replace(old, new)))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (OWN_CHIP.replace('"bf16"', '"bf17"'), "Topology.chip.peaks[0].dtype should be 'fp32'"),
+        (OWN_CHIP.replace('"100 TFLOP/s"', '"100 TB/s"'), "chip.peak[0] needs a number and a unit of operations per second"),
+        (OWN_CHIP.replace('"16 GB"', '"16 GB/s"'), "chip.memory[0].capacity needs a number and a unit of bytes"),
+        (OWN_CHIP.partition("[[chip.memory]]")[0], "Topology.chip.memory"),
+        (OWN_CHIP.replace("power =", "watts ="), "chip.watts is not a field of a chip; did you mean"),
+        (OWN_SOFTWARE.replace("0.5", "1.5"), "Topology.software.compute_efficiency should be less than or equal to 1"),
+        (OWN_SOFTWARE.replace("0.5", '"half"'), "software.compute_efficiency must be a number, not 'half'"),
+        (OWN_SOFTWARE.replace('"all_reduce"', '"all_sum"'), "Topology.software.collectives[0].kinds[0] should be 'all_reduce'"),
+        (OWN_SOFTWARE.replace("kinds =", "kind ="), "collective.kind is not a field of a collective; did you mean kinds"),
+    ],
+)  # fmt: skip
+def test_a_chip_or_a_stack_that_cannot_be_is_refused_in_one_sentence(tmp_path, text, said):
+    assert said in str(refusal(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('colour = "red"\n' + GOOD, "topology.colour is not a field of a topology; did you mean "),
+        (GOOD + "wraps = 4\n", "fabric.wraps is not a field of a fabric; did you mean wraps_from, "),
+    ],
+)
+def test_an_unknown_key_gets_the_three_nearest(tmp_path, text, said):
+    sentence = str(refusal(tmp_path, text))
+    assert sentence.startswith(said)
+    assert sentence.count(",") == 1
+    assert " or " in sentence
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "kind", "nearest"),
+    [("h100-sxm", "h100sxm5", "chip", "h100-sxm"), ("vllm", "vlm", "software", "vllm")],
+)
+def test_an_unknown_name_in_the_file_gets_the_three_nearest(tmp_path, old, new, kind, nearest):
+    error = refusal(tmp_path, GOOD.replace(f'"{old}"', f'"{new}"'))
+    assert isinstance(error, pl.UnknownNameError)
+    assert (error.kind, error.name, error.nearest[0], len(error.nearest)) == (kind, new, nearest, 3)
+
+
+def test_an_unknown_software_beside_the_file_gets_the_three_nearest(tmp_path):
+    error = refusal(tmp_path, GOOD, software="vlm")
+    assert isinstance(error, pl.UnknownNameError)
+    assert error.nearest[0] == "vllm"
+
+
+def test_too_many_chips_beside_the_file_are_refused_with_the_most(tmp_path):
+    assert "at most 8 chips, not 9" in str(refusal(tmp_path, GOOD, chips=9))
+
+
+def test_a_negative_purchase_is_refused(tmp_path):
+    assert "price" in str(refusal(tmp_path, GOOD + '[price]\npurchase = "-100 USD"\n'))
+
+
+def test_a_rental_beside_a_purchase_is_refused(tmp_path):
+    assert "price" in str(refusal(tmp_path, GOOD + '[price]\nrental = "3 USD/h"\npurchase = "30000 USD"\n'))

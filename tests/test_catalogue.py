@@ -1,0 +1,286 @@
+"""The catalogue: names, the figures behind them, and machines of other sizes."""
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+
+import planner as pl
+from planner.catalogue import load_software, model_aliases, model_table, sources, topology_aliases, topology_table
+from planner.errors import plain_name
+from planner.topology import with_value
+from tests.instances import tiny_topology
+
+with (Path(__file__).parent / "data" / "datasheets.csv").open() as table:
+    DATASHEETS = {row["topology"]: row for row in csv.DictReader(table)}
+
+COUNTED = {"chips", "most_chips", "units", "dimensions", "most_ranks"}
+"""Numbers that say how a machine is put together, and so need no source."""
+
+
+def numbers_of(fields, path=""):
+    """Paths of the numbers in nested data, without those that count."""
+    if isinstance(fields, dict):
+        entries = [(f"{path}.{key}".removeprefix("."), value) for key, value in fields.items() if key not in COUNTED]
+    elif isinstance(fields, list | tuple):
+        entries = [(f"{path}[{number}]", value) for number, value in enumerate(fields)]
+    else:
+        return {path} if isinstance(fields, int | float) and not isinstance(fields, bool) else set()
+    return set().union(*(numbers_of(value, where) for where, value in entries))
+
+
+def refusal(load, *given, **options):
+    with pytest.raises(pl.InputError) as refused:
+        load(*given, **options)
+    assert "\n" not in str(refused.value)
+    return refused.value
+
+
+# ── Figures ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("name", pl.topology_names())
+def test_every_number_of_a_machine_has_a_figure(name):
+    machine = pl.load_topology(name)
+    stated = machine.model_dump(exclude_unset=True, exclude={"figures"})
+    assert numbers_of(stated) == {figure.path for figure in machine.figures}
+
+
+@pytest.mark.parametrize("name", pl.topology_names())
+def test_every_figure_has_a_source_that_is_explained_and_a_confidence(name):
+    figures = pl.load_topology(name).figures
+    assert [figure.path for figure in figures if not sources().get(figure.source)] == []
+    assert [figure.path for figure in figures if figure.confidence == "stated"] == []
+
+
+@pytest.mark.parametrize("name", pl.topology_names())
+def test_every_figure_stands_at_its_path(name):
+    machine = pl.load_topology(name)
+    wrong = [f.path for f in machine.figures if with_value(machine, f.path, f.value) != machine]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("name", pl.software_names())
+def test_every_figure_of_a_software_stack_has_a_source_that_is_explained(name):
+    machine = pl.load_topology("hgx-h100", software=name)
+    figures = [figure for figure in machine.figures if figure.path.startswith("software.")]
+    assert len(figures) >= 5
+    assert [figure.path for figure in figures if not sources().get(figure.source)] == []
+    assert [figure.path for figure in figures if figure.confidence == "stated"] == []
+
+
+def test_every_source_is_explained_in_words():
+    assert [name for name, text in sources().items() if len(text.split()) < 3] == []
+
+
+@pytest.mark.parametrize("name", pl.model_names())
+def test_every_model_is_a_chain_with_a_source_and_a_confidence(name):
+    graph = pl.load_model(name)
+    assert graph.is_chain
+    assert graph.source
+    assert graph.confidence in ("A", "B", "C", "M", "guess")
+    assert graph.most_context_tokens >= 2048
+
+
+@pytest.mark.parametrize("name", DATASHEETS)
+def test_machines_are_as_on_their_data_sheets(name):
+    row, machine = DATASHEETS[name], pl.load_topology(name)
+    memory, fabric = machine.chip.memory[0], machine.fabrics[0]
+    assert memory.capacity_bytes == pytest.approx(1e9 * float(row["memory_gb"]))
+    assert memory.bandwidth_bytes_per_s == pytest.approx(1e12 * float(row["memory_tb_per_s"]))
+    assert machine.chip.peak_flop_per_s(row["dtype"]) == pytest.approx(1e12 * float(row["peak_tflop_per_s"]))
+    assert fabric.bandwidth_bytes_per_s == pytest.approx(1e9 * float(row["link_gb_per_s"]))
+
+
+# ── Names ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def spellings(name):
+    return (name, name.upper(), name.replace("-", "_"), name.replace("-", " ").title(), plain_name(name))
+
+
+@pytest.mark.parametrize("name", [*pl.topology_names(), *topology_aliases()])
+def test_a_machine_is_found_whatever_its_case_and_punctuation(name):
+    meant = topology_aliases().get(name, name)
+    assert {pl.load_topology(spelling).name for spelling in spellings(name)} == {meant}
+
+
+@pytest.mark.parametrize("name", [*pl.model_names(), *model_aliases()])
+def test_a_model_is_found_whatever_its_case_and_punctuation(name):
+    meant = model_aliases().get(name, name)
+    assert {pl.load_model(spelling).name for spelling in spellings(name)} == {meant}
+
+
+@pytest.mark.parametrize(
+    ("entries", "aliases"), [(model_table(), model_aliases()), (topology_table(), topology_aliases())]
+)
+def test_no_two_entries_answer_to_one_name(entries, aliases):
+    meant = {}
+    for name, entry in [*((name, name) for name in entries), *aliases.items()]:
+        meant.setdefault(plain_name(name), set()).add(entry)
+    assert {name: both for name, both in meant.items() if len(both) > 1} == {}
+
+
+def test_a_file_is_called_as_the_machine_in_it():
+    assert {name: fields["name"] for name, fields in topology_table().items() if fields["name"] != name} == {}
+
+
+@pytest.mark.parametrize(
+    ("load", "wrong", "kind", "nearest"),
+    [
+        (pl.load_model, "lama-3.1-70b", "model", "llama-3.1-70b"),
+        (pl.load_model, "mixtral", "model", "mixtral-8x7b"),
+        (pl.load_topology, "hgx-h10", "topology", "hgx-h100"),
+        (pl.load_topology, "", "topology", None),
+        (load_software, "vlmm", "software", "vllm"),
+    ],
+)
+def test_a_wrong_name_gets_the_three_nearest(load, wrong, kind, nearest):
+    error = refusal(load, wrong)
+    assert isinstance(error, pl.UnknownNameError)
+    assert error.kind == kind
+    assert len(error.nearest) == 3
+    assert nearest is None or error.nearest[0] == nearest
+    assert all(name in str(error) for name in error.nearest)
+
+
+def test_an_endless_wrong_name_gets_a_short_sentence():
+    assert len(str(refusal(pl.load_model, "x" * 100_000))) < 200
+
+
+def test_the_three_nearest_names_can_all_be_loaded():
+    assert [pl.load_topology(name).name for name in refusal(pl.load_topology, "hgx").nearest] == list(
+        refusal(pl.load_topology, "hgx").nearest
+    )
+
+
+def test_software_names_are_sorted():
+    assert list(pl.software_names()) == sorted(pl.software_names())
+
+
+def test_topology_names_are_sorted():
+    assert list(pl.topology_names()) == sorted(pl.topology_names())
+
+
+def test_the_catalogue_is_found_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    topology_table.cache_clear()
+    assert "hgx-h100" in pl.topology_names()
+
+
+# ── Models ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("deepseek-v3", "fp8"), ("gpt-oss-120b", "mxfp4"), ("llama-3.1-8b", "bf16")]
+)
+def test_weights_come_as_published_unless_somebody_says_otherwise(name, dtype):
+    assert pl.load_model(name).weight_dtype == dtype
+    assert pl.load_model(name, weight_dtype="int8").weight_dtype == "int8"
+
+
+@pytest.mark.parametrize("field", ["weight_dtype", "kv_dtype", "activation_dtype"])
+def test_an_unknown_format_is_refused_with_those_that_are_known(field):
+    sentence = str(refusal(pl.load_model, "llama-3.1-8b", **{field: "fp9"}))
+    assert field in sentence
+    assert "'bf16'" in sentence
+    assert "'fp9'" in sentence
+
+
+@pytest.mark.parametrize("name", ["model.gguf", "model.onnx", "model.safetensors"])
+def test_a_file_of_another_kind_says_what_is_read(name):
+    assert "config.json" in str(refusal(pl.load_model, name))
+
+
+@pytest.mark.parametrize("name", ["a\0b/config.json", "x/" * 5000])
+def test_a_path_that_cannot_be_is_refused_in_one_sentence(name):
+    with pytest.raises(pl.PlannerError):
+        pl.load_model(name)
+
+
+# ── Machines of other sizes ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def wired(name, chips=None):
+    """Shape, units and chips in each unit, level by level."""
+    machine = pl.load_topology(name, chips=chips)
+    return [(level.fabric.shape, level.units, level.unit_chips) for level in machine.levels]
+
+
+@pytest.mark.parametrize(
+    ("name", "chips", "levels"),
+    [
+        ("hgx-h100", None, [("switch", 8, 1)]),
+        ("hgx-h100", 1, []),
+        ("hgx-h100", 3, [("switch", 3, 1)]),
+        ("hgx-h100", 16, [("switch", 8, 1), ("switch", 2, 8)]),
+        ("hgx-h100", 17, [("switch", 8, 1), ("switch", 3, 8)]),
+        ("superpod-h100", None, [("switch", 8, 1), ("switch", 32, 8)]),
+        ("gb200-nvl72", 144, [("switch", 72, 1), ("switch", 2, 72)]),
+        ("groq-lpu-chain", 576, [("full-mesh", 8, 1), ("chain", 72, 8)]),
+        ("groq-lpu-dragonfly", 576, [("full-mesh", 8, 1), ("full-mesh", 33, 8), ("dragonfly", 3, 264)]),
+        ("cerebras-cs3", 1, []),
+        ("cerebras-cs3", 4, [("chain", 4, 1)]),
+        ("cerebras-cs3", 64, [("chain", 64, 1)]),
+        ("tpu-v4", 64, [("torus", 64, 1)]),
+    ],
+)
+def test_chips_shrink_and_extend_a_machine(name, chips, levels):
+    assert wired(name, chips) == levels
+
+
+def test_two_nodes_talk_over_infiniband():
+    levels = pl.load_topology("hgx-h100", chips=16).levels
+    assert [level.fabric.name for level in levels] == ["NVLink 4", "InfiniBand NDR"]
+
+
+@pytest.mark.parametrize("name", pl.topology_names())
+def test_as_many_chips_as_are_allowed_can_be_had_and_not_one_more(name):
+    most = pl.load_topology(name).limit_chips
+    assert pl.load_topology(name, chips=most).chips == most
+    sentence = str(refusal(pl.load_topology, name, chips=most + 1))
+    assert f"at most {most} chips" in sentence
+    assert f"not {most + 1}" in sentence
+
+
+@pytest.mark.parametrize("chips", [0, -3])
+def test_fewer_chips_than_one_are_refused(chips):
+    assert re.search(rf"Topology\.chips .* 1, not {chips}$", str(refusal(pl.load_topology, "hgx-h100", chips=chips)))
+
+
+@pytest.mark.parametrize("chips", [2.5, "four"])
+def test_chips_that_are_no_whole_number_are_refused(chips):
+    assert "Topology.chips should be a valid integer" in str(refusal(pl.load_topology, "hgx-h100", chips=chips))
+
+
+def test_another_software_stack_replaces_the_machines_own():
+    assert pl.load_topology("hgx-h100", software="vllm").software == load_software("vllm")
+
+
+# ── JSON ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_machine_comes_back_from_json(tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text(pl.load_topology("gb200-nvl72").to_json(), encoding="utf-8")
+    assert pl.load_topology(path, chips=8) == pl.load_topology("gb200-nvl72", chips=8)
+
+
+def test_another_software_stack_replaces_that_of_a_machine_in_json(tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text(tiny_topology().to_json(), encoding="utf-8")
+    assert pl.load_topology(path, software="vllm").software.name == "vllm"
+
+
+def test_an_unknown_software_stack_is_refused_for_a_machine_in_json(tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text(tiny_topology().to_json(), encoding="utf-8")
+    refusal(pl.load_topology, path, software="no-such-stack")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"name": "mine", "colour": "red"}'])
+def test_json_that_is_no_machine_is_refused_in_one_sentence(tmp_path, text):
+    path = tmp_path / "mine.json"
+    path.write_text(text, encoding="utf-8")
+    assert str(refusal(pl.load_topology, path)).startswith("Topology")

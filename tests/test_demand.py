@@ -1,0 +1,113 @@
+"""The coefficients of a step, against sums done by hand."""
+
+import itertools
+import math
+from dataclasses import FrozenInstanceError, asdict, fields
+
+import numpy as np
+import pytest
+
+from planner.demand import UNLIMITED_TOKENS, Demand, stacked
+from tests.instances import tiny_moe
+
+DENSE = Demand(flop_per_token=100.0, flop_per_sequence=7.0, weight_bytes=1000.0, read_bytes_per_token=3.0)
+ATTENTION = Demand(
+    flop_per_token_context=2.0, decode_flop_per_token_context=5.0, kv_bytes_per_token=4.0, window_tokens=50.0,
+    written_bytes_per_token=6.0,
+)  # fmt: skip
+ROUTED = Demand(sparse_bytes=800.0, sparse_parts=8.0, sparse_parts_active=2.0)
+
+
+def test_an_operator_that_asks_for_nothing_costs_nothing_but_a_launch():
+    nothing = Demand()
+    figures = [nothing.flop(8, 100, 2, False), nothing.flop(8, 100, 8, True), nothing.read_bytes(8, 100, 2),
+               nothing.written_bytes(8, 2), nothing.held_weight_bytes, nothing.held_kv_bytes(100, 2)]  # fmt: skip
+    messages = [
+        value for name, value in asdict(nothing).items() if name.startswith(("reduced", "gathered", "shuffled"))
+    ]
+    assert figures == [0.0] * 6
+    assert [*messages, nothing.exchanged_bytes_per_token, nothing.activation_bytes_per_token] == [0.0] * 6
+    assert nothing.kernels == 1.0
+
+
+def test_arithmetic_counts_tokens_contexts_and_sequences():
+    assert DENSE.flop(10, 20, 2, decode=False) == 10 * 100 + 2 * 7
+    assert ATTENTION.flop(10, 20, 2, decode=False) == 10 * 20 * 2
+    assert ATTENTION.flop(10, 20, 10, decode=True) == 10 * 20 * 5
+
+
+def test_a_window_limits_what_is_seen_read_and_held():
+    for context in (50, 51, 10_000):
+        assert ATTENTION.flop(10, context, 2, decode=False) == 10 * 50 * 2
+        assert ATTENTION.kv_read_bytes(context, 3) == ATTENTION.held_kv_bytes(context, 3) == 3 * 50 * 4
+    assert ATTENTION.kv_read_bytes(49, 3) == 3 * 49 * 4
+
+
+def test_without_a_window_everything_is_seen():
+    assert UNLIMITED_TOKENS > 1e9
+    assert Demand(kv_bytes_per_token=4.0).held_kv_bytes(10**8, 1) == 4 * 10**8
+
+
+def test_dense_weights_are_read_once_whatever_the_tokens():
+    assert DENSE.weights_read_bytes(1) == DENSE.weights_read_bytes(500) == 1000.0
+
+
+def test_a_step_reads_weights_cache_and_activations():
+    assert DENSE.read_bytes(10, 20, 2) == 1000 + 10 * 3
+    assert ATTENTION.read_bytes(10, 20, 2) == 2 * 20 * 4
+
+
+def test_a_step_writes_activations_and_the_cache_of_its_own_tokens():
+    assert ATTENTION.written_bytes(10, 2) == 10 * 6 + 10 * 4
+
+
+def test_what_a_sequence_moves_is_half_read_and_half_written():
+    head = Demand(io_bytes_per_sequence=10.0)
+    assert head.read_bytes(8, 100, 4) == head.written_bytes(8, 4) == 4 * 5
+
+
+@pytest.mark.parametrize(("tokens", "distinct"), [(1, 2.0), (2, 3.5), (4, 8 * (1 - 81 / 256)), (1000, 8.0)])
+def test_a_step_reads_the_experts_that_its_tokens_are_expected_to_touch(tokens, distinct):
+    assert ROUTED.weights_read_bytes(tokens) == pytest.approx(100 * distinct, rel=1e-12)
+    assert ROUTED.held_weight_bytes == 800.0
+
+
+@pytest.mark.parametrize(("experts", "active", "tokens"), [(4, 2, 2), (4, 1, 3), (5, 2, 2), (3, 3, 2)])
+def test_touched_experts_are_those_of_every_routing_counted_out(experts, active, tokens):
+    choices = list(itertools.combinations(range(experts), active))
+    routings = list(itertools.product(choices, repeat=tokens))
+    mean = sum(len(set().union(*routing)) for routing in routings) / len(routings)
+    demand = Demand(sparse_parts=float(experts), sparse_parts_active=float(active))
+    assert experts * demand.touched_fraction(tokens) == pytest.approx(mean, rel=1e-12)
+
+
+def test_pooled_tokens_touch_more_experts():
+    pooled = Demand(sparse_parts=8.0, sparse_parts_active=2.0, sparse_tokens_per_token=4.0)
+    assert pooled.touched_fraction(1) == pytest.approx(1 - (3 / 4) ** 4, rel=1e-12)
+
+
+def test_a_step_without_tokens_touches_nothing():
+    assert ROUTED.touched_fraction(0) == 0.0
+
+
+def test_stacked_demands_give_what_each_gives_alone():
+    demands = [operator.demand(2, 4) for layer in tiny_moe().layers for operator in layer.operators]
+    together, tokens = stacked(demands), np.array([1.0, 4.0, 300.0])
+    for name, figures in {
+        "flop": lambda demand, n: demand.flop(n, 1000.0, n, True),
+        "read": lambda demand, n: demand.read_bytes(n, 1000.0, n),
+        "written": lambda demand, n: demand.written_bytes(n, n),
+        "held": lambda demand, n: demand.held_kv_bytes(1000.0, n) + demand.held_weight_bytes,
+    }.items():
+        alone = [[figures(demand, float(n)) for n in tokens] for demand in demands]
+        assert figures(together, tokens) == pytest.approx(np.array(alone), rel=1e-12), name
+
+
+def test_stacked_coefficients_are_columns_that_nobody_changes():
+    together = stacked([DENSE, ATTENTION, ROUTED])
+    for field in fields(Demand):
+        column = getattr(together, field.name)
+        assert column.shape == (3, 1)
+        assert not column.flags.writeable
+    with pytest.raises(FrozenInstanceError):
+        together.weight_bytes = math.nan

@@ -1,0 +1,121 @@
+"""Doubts: which uncertain inputs move the answer, by how much, and which are left out."""
+
+import pytest
+
+import planner as pl
+from planner.doubts import DOUBTFUL, MATTERS, STEP, WORDS, doubts_about
+from planner.topology import Figure, Power, with_value
+from tests.instances import tiny_graph, tiny_software, tiny_topology
+
+GRAPH = tiny_graph()
+WORKLOAD = pl.Workload(batch_size=2, prompt_tokens=64, output_tokens=16)
+
+
+def figure(path, value, confidence="guess"):
+    return Figure(path=path, value=value, source="here", confidence=confidence)
+
+
+def machine(*figures, **changes):
+    return tiny_topology(2, **changes).replace(figures=figures)
+
+
+def plan_on(topology):
+    return pl.uniform_plan(GRAPH, topology, tensor_parallel=2)
+
+
+def doubts(topology, field="tpot_s", **options):
+    return doubts_about(field, plan_on(topology), GRAPH, topology, WORKLOAD, **options)
+
+
+def rescored(topology, path, value, field="tpot_s"):
+    """The field of the same plan, with one figure of the machine changed."""
+    return getattr(pl.score_plan(plan_on(topology), GRAPH, with_value(topology, path, value), WORKLOAD), field)
+
+
+SEVERAL = (
+    figure("software.kernel_overhead_s", 1e-6),
+    figure("software.memory_efficiency", 0.8),
+    figure("software.step_overhead_s", 1e-5),
+    figure("chip.memory[0].bandwidth_bytes_per_s", 1e12),
+    figure("fabrics[0].latency_s", 1e-6),
+    figure("software.collectives[0].base_latency_s", 2e-6),
+)
+
+
+def test_what_matters_most_comes_first():
+    effects = [abs(doubt.effect) for doubt in doubts(machine(*SEVERAL))]
+    assert len(effects) >= 3
+    assert effects == sorted(effects, reverse=True)
+
+
+@pytest.mark.parametrize("field", ["tpot_s", "ttft_s", "tokens_per_s", "energy_per_token_j"])
+def test_each_effect_is_that_of_scoring_again(field):
+    topology = machine(*SEVERAL)
+    base = getattr(pl.score_plan(plan_on(topology), GRAPH, topology, WORKLOAD), field)
+    found = doubts(topology, field)
+    assert found
+    for doubt in found:
+        moved = rescored(topology, doubt.figure.path, doubt.figure.value * (1 + doubt.step), field)
+        assert doubt.effect == pytest.approx(moved / base - 1)
+
+
+def test_power_that_is_a_fifth_higher_is_a_fifth_more_energy():
+    (doubt,) = doubts(machine(figure("power.system_w", 150.0)), "energy_per_token_j")
+    assert (doubt.step, doubt.effect) == (STEP, pytest.approx(STEP))
+
+
+@pytest.mark.parametrize("confidence", sorted(WORDS))
+def test_just_what_nobody_is_sure_of_is_doubted(confidence):
+    found = doubts(machine(figure("software.kernel_overhead_s", 1e-6, confidence)))
+    assert bool(found) == (confidence in DOUBTFUL)
+
+
+def test_a_share_that_cannot_grow_is_moved_down():
+    topology = machine(figure("software.memory_efficiency", 0.9), software=tiny_software(memory_efficiency=0.9))
+    (doubt,) = doubts(topology)
+    assert doubt.step == -STEP
+    assert doubt.effect > 0
+
+
+def test_what_moves_the_answer_by_less_than_a_hundredth_is_left_out():
+    topology = machine(figure("software.step_overhead_s", 1e-7), software=tiny_software(step_overhead_s=1e-7))
+    base, path = pl.score_plan(plan_on(topology), GRAPH, topology, WORKLOAD).tpot_s, "software.step_overhead_s"
+    assert 0 < rescored(topology, path, 1.2e-7) / base - 1 < MATTERS
+    assert doubts(topology) == ()
+
+
+def test_what_does_not_touch_the_field_is_left_out():
+    assert doubts(machine(figure("power.system_w", 150.0)), "tpot_s") == ()
+
+
+def test_a_figure_of_nothing_is_left_out():
+    topology = machine(figure("fabrics[0].latency_s", 0.0))
+    assert doubts(with_value(topology, "fabrics[0].latency_s", 0.0)) == ()
+
+
+def test_a_whole_number_stays_one():
+    topology = machine(figure("software.prefill_chunk_tokens", 54), software=tiny_software(prefill_chunk_tokens=54))
+    (doubt,) = doubts(topology, "ttft_s")
+    base = pl.score_plan(plan_on(topology), GRAPH, topology, WORKLOAD).ttft_s
+    assert doubt.step == STEP
+    assert doubt.effect == pytest.approx(rescored(topology, doubt.figure.path, 65, "ttft_s") / base - 1)
+
+
+def test_only_the_strongest_are_kept():
+    topology = machine(*SEVERAL)
+    assert doubts(topology, most=2) == doubts(topology)[:2]
+
+
+def test_a_doubtful_figure_of_the_catalogue_is_named_with_its_effect():
+    graph, topology = pl.load_model("qwen3-8b"), pl.load_topology("hgx-h100", chips=1)
+    plan, workload = pl.uniform_plan(graph, topology), pl.Workload(batch_size=1)
+    first = doubts_about("tpot_s", plan, graph, topology, workload)[0]
+    assert first.figure.path == "software.memory_efficiency"
+    faster = with_value(topology, first.figure.path, 1.2 * topology.software.memory_efficiency)
+    before, after = (pl.score_plan(plan, graph, machine, workload).tpot_s for machine in (topology, faster))
+    assert first.effect == pytest.approx(after / before - 1)
+    assert first.effect < -0.1
+
+
+def test_a_field_that_is_not_known_has_no_doubts():
+    assert doubts(machine(*SEVERAL, power=Power()), "energy_per_token_j") == ()

@@ -1,0 +1,51 @@
+"""The borders that packing sees in a machine."""
+
+import itertools
+
+import pytest
+
+from planner.layout import packing_of
+from planner.packing import Packing
+from tests.instances import SHAPES, fabric, tiny_topology
+
+
+def test_nodes_of_a_cluster_have_borders_that_cost():
+    cluster = tiny_topology(32, fabric("switch", 8), fabric("switch", 4))
+    assert packing_of(cluster) == Packing(32, (8, 32), (8,))
+
+
+def test_three_levels_have_two_kinds_of_borders():
+    racks = tiny_topology(64, fabric("switch", 4), fabric("full-mesh", 8), fabric("switch", 2))
+    assert packing_of(racks) == Packing(64, (4, 32, 64), (4, 32))
+
+
+def test_lines_and_planes_of_a_grid_have_borders_that_cost_nothing():
+    assert packing_of(tiny_topology(16, fabric("torus", 16, dimensions=(4, 4)))) == Packing(16, (4, 16), ())
+    cube = tiny_topology(24, fabric("mesh", 24, dimensions=(2, 3, 4)))
+    assert packing_of(cube) == Packing(24, (4, 12, 24), ())
+
+
+def test_lines_of_nodes_are_whole_nodes():
+    pods = tiny_topology(32, fabric("switch", 4), fabric("torus", 8, dimensions=(2, 4)))
+    assert packing_of(pods) == Packing(32, (4, 16, 32), (4,))
+
+
+def test_axes_of_one_make_no_borders():
+    assert packing_of(tiny_topology(8, fabric("torus", 8, dimensions=(1, 8)))) == Packing(8, (8,), ())
+
+
+def test_a_node_that_is_not_full_keeps_its_borders():
+    assert packing_of(tiny_topology(12, fabric("switch", 8), fabric("switch", 4))) == Packing(12, (8, 16), (8,))
+    assert packing_of(tiny_topology(6, fabric("switch", 8), fabric("switch", 4))) == Packing(6, (6,), ())
+
+
+def test_a_chip_alone_has_no_borders():
+    assert packing_of(tiny_topology(1)) == Packing(1, (), ())
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_last_unit_holds_all_chips_and_each_is_a_multiple_of_the_one_before(shape):
+    packing = packing_of(tiny_topology(11, fabric("switch", 2), fabric(shape, 6)))
+    assert packing.spans[-1] >= packing.slots == 11
+    assert all(larger % smaller == 0 for smaller, larger in itertools.pairwise(packing.spans))
+    assert set(packing.borders) <= set(packing.spans)

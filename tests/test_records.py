@@ -1,0 +1,170 @@
+"""Records: frozen, closed, finite, and refused in one sentence that names the field."""
+
+import math
+from typing import Annotated
+
+import pytest
+from pydantic import Field, ValidationError, model_validator
+
+from planner.errors import InputError
+from planner.plan import ChipRange
+from planner.records import Record, field_name, said
+from planner.workload import Workload
+
+
+class Cable(Record):
+    """A cable."""
+
+    length_m: Annotated[float, Field(gt=0)]
+    """From plug to plug."""
+    strands: tuple[int, ...] = ()
+
+    @model_validator(mode="after")
+    def check_strands(self):
+        if len(self.strands) > 3:
+            raise InputError(f"Cable.strands: at most 3 of them, not {len(self.strands)}")
+        if 13 in self.strands:
+            raise ValueError("13 brings bad luck")
+        return self
+
+
+class Loom(Record):
+    """Cables, tied together."""
+
+    cables: tuple[Cable, ...]
+    label: str = "loom"
+
+
+CABLE = Cable(length_m=1.5, strands=(1, 2))
+
+REFUSED = [
+    (Cable, {}, "Cable.length_m is missing"),
+    (Cable, {"length_m": -1}, "Cable.length_m should be greater than 0, not -1"),
+    (
+        Cable,
+        {"length_m": "long"},
+        "Cable.length_m should be a valid number, unable to parse string as a number, not 'long'",
+    ),
+    (Cable, {"length_m": math.nan}, "Cable.length_m should be a finite number, not nan"),
+    (Cable, {"length_m": math.inf}, "Cable.length_m should be a finite number, not inf"),
+    (Cable, {"length_m": -math.inf}, "Cable.length_m should be a finite number, not -inf"),
+    (Cable, {"length_m": None}, "Cable.length_m should be a valid number, not None"),
+    (Cable, {"length_m": 1, "colour": "red"}, "Cable.colour is not a field of it"),
+    (Cable, {"length_m": 1, "strands": (1, 2, 3, 4)}, "Cable.strands: at most 3 of them, not 4"),
+    (Cable, {"length_m": 1, "strands": (13,)}, "Cable: 13 brings bad luck"),
+    (
+        Cable,
+        {"length_m": 0, "strands": ("a", "b")},
+        "Cable.length_m should be greater than 0, not 0 (and 2 more such faults)",
+    ),
+    (
+        Cable,
+        {"length_m": 0, "strands": ("a",)},
+        "Cable.length_m should be greater than 0, not 0 (and 1 more such fault)",
+    ),
+    (Loom, {"cables": [{"length_m": 1}, {"length_m": 0}]}, "Loom.cables[1].length_m should be greater than 0, not 0"),
+    (Loom, {"cables": [{"length_m": 1, "ends": 2}]}, "Loom.cables[0].ends is not a field of it"),
+    (Loom, {"cables": [{"length_m": math.nan}]}, "Loom.cables[0].length_m should be a finite number, not nan"),
+    (Loom, {"cables": [{"length_m": 1, "strands": (1, 2, 3, 4)}]}, "Cable.strands: at most 3 of them, not 4"),
+]
+
+
+@pytest.mark.parametrize(("noun", "fields", "sentence"), REFUSED)
+def test_a_bad_field_is_refused_in_one_sentence_that_names_it(noun, fields, sentence):
+    with pytest.raises(InputError) as built:
+        noun(**fields)
+    with pytest.raises(InputError) as read:
+        noun.from_fields(fields)
+    assert str(built.value) == str(read.value) == sentence
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"length_m": "two\nlines" * 100}, {"length_m": 1, "two\nlines" * 100: 1}, {"length_m": list(range(10**4))}],
+)
+def test_a_refusal_is_one_short_line_whatever_was_given(fields):
+    with pytest.raises(InputError) as refusal:
+        Cable(**fields)
+    assert "\n" not in str(refusal.value)
+    assert len(str(refusal.value)) < 200
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "nonsense", b"\xff\xfe", '{"length_m": NaN}', '{"length_m": 1e999}'])
+def test_text_that_is_no_record_is_refused_by_name(text):
+    with pytest.raises(InputError, match=r"^Cable[^\n]+$"):
+        Cable.from_json(text)
+
+
+@pytest.mark.parametrize("text", ["", "{", "nonsense"])
+def test_text_that_is_not_json_is_called_so(text):
+    with pytest.raises(InputError, match=r"^Cable is not valid JSON \("):
+        Cable.from_json(text)
+
+
+def test_a_record_stays_as_it_is():
+    with pytest.raises(ValidationError, match="frozen"):
+        CABLE.length_m = 2.0
+    with pytest.raises(ValidationError, match="frozen"):
+        del CABLE.length_m
+    assert CABLE.length_m == 1.5
+
+
+def test_equal_records_are_one_key():
+    assert len({CABLE, Cable(length_m=1.5, strands=(1, 2)), Cable(length_m=2)}) == 2
+
+
+def test_lists_become_tuples():
+    assert Cable(length_m=1, strands=[1, 2]).strands == (1, 2)
+
+
+def test_replacing_a_field_leaves_the_others_and_validates_the_whole():
+    assert CABLE.replace(length_m=3) == Cable(length_m=3, strands=(1, 2))
+    with pytest.raises(InputError, match=r"^Cable\.length_m should be greater than 0"):
+        CABLE.replace(length_m=0)
+    with pytest.raises(InputError, match=r"^Cable\.strands: at most 3"):
+        CABLE.replace(strands=(1, 2, 3, 4))
+    with pytest.raises(InputError, match=r"^Cable\.colour is not a field of it$"):
+        CABLE.replace(colour="red")
+
+
+@pytest.mark.parametrize("length", [0.1, 1 / 3, 1e-300, 1.7e308, 123456789.123456789, 5e-324])
+def test_json_gives_back_the_same_float_to_the_last_bit(length):
+    loom = Loom(cables=(Cable(length_m=length),), label='é "quoted"\n')
+    assert Loom.from_json(loom.to_json()) == loom
+    assert Loom.from_json(loom.to_json(indent=None)).cables[0].length_m.hex() == length.hex()
+
+
+def test_text_that_json_cannot_hold_is_refused_when_it_is_written():
+    loom = Loom(cables=(), label="\ud800")
+    with pytest.raises(InputError, match=r"^Loom holds text that UTF-8 cannot hold"):
+        loom.to_json()
+
+
+def test_the_schema_is_closed_and_carries_the_docstrings():
+    schema = Loom.json_schema()
+    cable = schema["$defs"]["Cable"]
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert schema["additionalProperties"] is cable["additionalProperties"] is False
+    assert cable["properties"]["length_m"]["description"] == "From plug to plug."
+    assert (schema["required"], cable["required"]) == (["cables"], ["length_m"])
+
+
+def test_a_record_without_a_portrait_shows_its_fields():
+    assert CABLE._repr_mimebundle_() == {"text/plain": "length_m=1.5 strands=(1, 2)"}
+    assert str(Workload(batch_size=3)).startswith("batch_size=3 ")
+
+
+def test_a_record_that_knows_how_to_show_itself_does():
+    assert str(ChipRange(first=4, count=4)) == "4-7"
+
+
+def test_a_place_is_named_as_python_would_write_it():
+    assert field_name("Topology", ("fabrics", 0, "latency_s")) == "Topology.fabrics[0].latency_s"
+    assert field_name("Topology", ()) == "Topology"
+
+
+def test_what_was_given_is_said_short():
+    assert said("text") == "'text'"
+    assert said(2.5) == "2.5"
+    assert len(said("x" * 1000)) == 42
+    assert len(said(list(range(1000)))) == 40

@@ -1,0 +1,303 @@
+"""Reports: what was asked, what was proved and no more, every stage, every assumption."""
+
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+import planner as pl
+from planner import report
+from planner.words import FIELD_WORDS, field_text
+from tests.instances import tiny_graph, tiny_topology
+
+SVG = re.compile(r"<svg.*?</svg>", re.DOTALL)
+WORKLOAD = pl.Workload(batch_size=4, prompt_tokens=64, output_tokens=16)
+HOSTILE = "<i>&\"'</i>"
+
+
+@pytest.fixture(scope="module")
+def result():
+    return pl.partition(tiny_graph(), tiny_topology(), WORKLOAD, limits={"chips": 4})
+
+
+@pytest.fixture(scope="module")
+def score():
+    """Of three stages that differ: the first holds the embedding, the last the head."""
+    return score_of_pipeline(stages=3, layers=6)
+
+
+def score_of_pipeline(stages, layers):
+    graph, topology = tiny_graph(layers=layers), tiny_topology(max(stages, 2))
+    plan = pl.uniform_plan(graph, topology, pipeline_parallel=stages)
+    return pl.score_plan(plan, graph, topology, WORKLOAD)
+
+
+def words_of(html):
+    """Everything in HTML that is read, and the tree."""
+    root = ElementTree.fromstring(html.replace("<br>", "<br/>"))
+    return " ".join(root.itertext()), root
+
+
+# ── Text ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_printed_result_says_what_was_asked(result):
+    first, second, third = str(result).splitlines()[:3]
+    assert first == "tiny (0.04824 B parameters: weights bf16, KV cache bf16, matmuls bf16)"
+    assert second == "on 4 × tiny, 4 by switch (switch); software plain"
+    assert third == "for 4 sequences of 64 + 16 tokens, a finished one replaced at once"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"batch_size": None}, "for as many sequences as pay of 64 + 16 tokens"),
+        ({"arrivals": "together"}, "for 4 sequences of 64 + 16 tokens, starting together"),
+    ],
+)
+def test_the_question_is_told_in_words(changes, said):
+    assert report.question_lines(tiny_graph(), tiny_topology(), WORKLOAD.replace(**changes))[2].startswith(said)
+
+
+def test_an_optimum_is_said_to_be_proved(result):
+    assert report.proof_line(result) == (
+        f"optimal: tpot_s = {field_text('tpot_s', result.objective)}, and it is proved that no plan has a lower one"
+    )
+    assert report.proof_line(result) in str(result).splitlines()
+
+
+def test_a_feasible_plan_says_how_far_it_may_be_and_never_that_it_is_the_best(result):
+    found = result.replace(status="feasible", objective=0.02, bound=0.015, gap=0.25)
+    assert report.proof_line(found) == "feasible: tpot_s = 20 ms; no plan can be better than 15 ms, a gap of 25 %"
+    assert "optimal" not in str(found)
+
+
+def test_the_best_of_what_is_to_be_high_has_no_higher_one():
+    best = pl.partition(tiny_graph(), tiny_topology(), WORKLOAD, maximize="tokens_per_s")
+    assert report.proof_line(best).endswith("it is proved that no plan has a higher one")
+
+
+def test_a_limit_is_shown_with_what_the_plan_reaches(result):
+    assert f"limit: chips = {result.score.chips}, allowed 4" in str(result).splitlines()
+
+
+def test_every_figure_stands_in_the_text_with_its_unit(result):
+    text = str(result)
+    for name, word in FIELD_WORDS.items():
+        value = re.escape(field_text(name, getattr(result.score, name)))
+        assert re.search(rf"^  {re.escape(word.title)} +{value}( \(.*\))?$", text, re.MULTILINE)
+
+
+def test_assumptions_stand_at_the_end(result):
+    lines = str(result).splitlines()
+    after = lines[lines.index("assumptions") + 1 :]
+    assert after == ["  price: rental basis, 1 USD an hour for each chip"]
+
+
+def test_the_inputs_that_nobody_is_sure_of_stand_among_the_assumptions():
+    machine = pl.load_topology("hgx-h100", chips=1)
+    text = str(pl.partition(pl.load_model("qwen3-8b"), machine, WORKLOAD))
+    doubtful = sum(figure.confidence not in ("A", "B") for figure in machine.figures)
+    assert f"  {doubtful} of {len(machine.figures)} figures of hgx-h100 are fits" in text
+    moved = re.findall(r"^  (\S+) = \S+ \(.*\): \+20 % moves tpot_s by ([-+][\d.]+) %$", text, re.MULTILINE)
+    assert moved[0][0] == "software.memory_efficiency"
+    assert float(moved[0][1]) < -10
+
+
+def test_doubts_count_the_power_that_the_question_counts():
+    machine = pl.load_topology("hgx-h200", chips=1)
+    asked = {"minimize": "energy_per_token_j", "power_scope": "chip"}
+    assert "power.system_w" not in str(pl.partition(pl.load_model("qwen3-0.6b"), machine, WORKLOAD, **asked))
+
+
+@pytest.mark.parametrize(
+    ("model", "machine", "workload", "said"),
+    [
+        ("gpt-4-rumour", "hgx-h100", {}, "the shape of gpt-4-rumour is a guess: a leak of 2023"),
+        ("palm-540b", "hgx-h100", {}, "the shape of palm-540b is from memory"),
+        ("llama-2-7b", "hgx-h100", {"prompt_tokens": 5000}, "5256 tokens are more than the 4096 that llama-2-7b was made for"),
+        ("llama-2-7b", "article-lpu", {}, "power and price count the share of each chip's memory that is filled"),
+        ("llama-2-7b", "tpu-v4", {}, "price: rental basis, 3.22 USD an hour for each chip"),
+        ("llama-2-7b", "hgx-h100", {}, "price: purchase basis, 1.09 USD an hour for each chip"),
+    ],
+)  # fmt: skip
+def test_what_the_figures_rest_on_is_said(model, machine, workload, said):
+    lines = report.assumption_lines(pl.load_model(model), pl.load_topology(machine), pl.Workload(**workload))
+    assert sum(line.startswith(said) for line in lines) == 1
+
+
+def test_a_machine_without_a_price_has_no_price_among_its_assumptions():
+    lines = report.assumption_lines(tiny_graph(), pl.load_topology("article-h100"), WORKLOAD)
+    assert not any(line.startswith("price") for line in lines)
+
+
+# ── Tables ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_where_the_time_goes_sums_to_the_time(score):
+    for breakdown, whole in ((score.breakdown, score.tpot_s), (score.prefill_breakdown, score.ttft_s)):
+        rows = report.time_rows(breakdown)
+        assert sum(seconds for _, seconds, _ in rows) == pytest.approx(whole, rel=1e-3)
+        assert sum(share for _, _, share in rows) == pytest.approx(1, rel=1e-3)
+        assert [seconds for _, seconds, _ in rows] == sorted((seconds for _, seconds, _ in rows), reverse=True)
+
+
+def test_stages_that_differ_have_a_row_each(score):
+    assert [row[:3] for row in report.stage_rows(score)] == [
+        ("0", "3 (embedding…decoder.1)", "0"),
+        ("1", "2 (decoder.2…decoder.3)", "1"),
+        ("2", "3 (decoder.4…head)", "2"),
+    ]
+
+
+def test_equal_neighbours_share_a_row():
+    assert [row[:3] for row in report.stage_rows(score_of_pipeline(stages=4, layers=6))] == [
+        ("0", "2 (embedding…decoder.0)", "0"),
+        ("1-2", "2 each of 2 (decoder.1…decoder.4)", "1-2"),
+        ("3", "2 (decoder.5…head)", "3"),
+    ]
+
+
+def test_many_kinds_of_stages_are_shortened_in_the_middle(score):
+    stages = tuple(score.stages[0].replace(layers=number + 1) for number in range(50))
+    rows = report.stage_rows(score.replace(stages=stages))
+    assert len(rows) == report.MOST_STAGES + 1
+    assert [row[0] for row in (rows[0], rows[-1])] == ["0", "49"]
+    assert [row[1] for row in rows if row[0] == "…"] == ["26 more rows"]
+
+
+def test_a_row_says_layers_chips_degrees_memory_and_times():
+    graph, topology = tiny_graph(layers=2), tiny_topology(4)
+    plan = pl.uniform_plan(graph, topology, tensor_parallel=4)
+    (row,) = report.stage_rows(pl.score_plan(plan, graph, topology, WORKLOAD))
+    stage, layers, chips, tensor, expert, memory, decode, prefill = row
+    assert (stage, layers, chips, tensor, expert) == ("0", "4 (embedding…head)", "0-3", "4", "1")
+    assert re.fullmatch(r"[\d.]+ MB of 900 MB \(\d+ %\)", memory)
+    assert re.fullmatch(r"[\d.]+ [mµ]s", decode)
+    assert re.fullmatch(r"[\d.]+ [mµ]s", prefill)
+
+
+def test_columns_are_aligned():
+    assert report.aligned([("a", "bbb"), ("cc", "d")]) == ["  a   bbb", "  cc  d"]
+
+
+def test_a_printed_score_has_a_row_for_each_stage(score):
+    lines = str(score).splitlines()
+    header = next(number for number, line in enumerate(lines) if line.split()[:2] == ["stage", "layers"])
+    assert len(lines[header + 1 :]) == len(report.stage_rows(score))
+
+
+# ── HTML ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def nouns(name):
+    """One of everything that shows itself, with a name of our choice."""
+    graph, topology = tiny_graph().replace(name=name), tiny_topology(name=name)
+    found = pl.partition(graph, topology, WORKLOAD)
+    return {"result": found, "score": found.score, "plan": found.plan, "graph": graph, "topology": topology}
+
+
+@pytest.mark.parametrize("what", ["result", "score", "plan", "graph", "topology"])
+def test_a_notebook_gets_text_and_html(what):
+    noun = nouns("tiny")[what]
+    bundle = noun._repr_mimebundle_()
+    assert set(bundle) == {"text/plain", "text/html"}
+    assert bundle["text/plain"] == str(noun)
+    assert bundle["text/html"].startswith("<")
+
+
+@pytest.mark.parametrize("what", ["result", "score", "plan", "graph", "topology"])
+def test_a_hostile_name_stays_text(what):
+    html = nouns(HOSTILE)[what]._repr_mimebundle_()["text/html"]
+    words, root = words_of(f"<div>{html}</div>")
+    assert list(root.iter("i")) == []
+    assert (HOSTILE in words) == (what in ("result", "graph", "topology"))
+
+
+def test_a_result_has_pictures_that_are_xml(result):
+    html = result._repr_mimebundle_()["text/html"]
+    titles = [ElementTree.fromstring(picture)[0].text for picture in SVG.findall(html)]
+    assert titles == [
+        f"One output token: {field_text('tpot_s', result.score.tpot_s)}",
+        "Memory of one chip of each stage",
+        "Stages on the chips of tiny",
+    ]
+
+
+def test_a_result_says_in_html_what_it_says_in_text(result):
+    words, _ = words_of(result._repr_mimebundle_()["text/html"])
+    lines = [*report.question_lines(result.graph, result.topology, result.workload), report.proof_line(result)]
+    assert [line for line in lines if line not in words] == []
+    assert all(field_text(name, getattr(result.score, name)) in words for name in FIELD_WORDS)
+
+
+def test_a_machine_shows_its_figures_with_their_sources():
+    machine = pl.load_topology("hgx-h100")
+    words, root = words_of(f"<div>{machine._repr_mimebundle_()['text/html']}</div>")
+    assert "8 × NVIDIA H100 SXM" in words
+    assert len(list(root.iter("tr"))) == 1 + len(machine.figures)
+
+
+def test_a_model_shows_its_kinds_of_layer():
+    graph = pl.load_model("deepseek-v3")
+    words, root = words_of(f"<div>{graph._repr_mimebundle_()['text/html']}</div>")
+    assert len(list(root.iter("tr"))) == 1 + len(graph.kinds)
+    assert "58 × decoder" in words
+
+
+def test_a_plan_shows_a_row_for_each_stage():
+    plan = pl.uniform_plan(tiny_graph(layers=4), tiny_topology(4), pipeline_parallel=2, data_parallel=2)
+    _, root = words_of(f"<div>{plan._repr_mimebundle_()['text/html']}</div>")
+    rows = [[cell.text for cell in row] for row in root.iter("tr")]
+    assert rows[1:] == [
+        ["0", "3 (embedding…decoder.1)", "0", "2", "1", "1", "1"],
+        ["1", "3 (decoder.2…head)", "1", "2", "1", "1", "1"],
+    ]
+
+
+@pytest.mark.parametrize("load", [lambda: pl.load_model("llama-3.1-70b"), lambda: pl.load_topology("hgx-h100")])
+def test_a_printed_noun_fits_a_screen(load):
+    assert len(str(load())) < 5000
+
+
+# ── Pictures ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def rows_of(picture):
+    """Texts at the left of the bars."""
+    return [text.text for text in ElementTree.fromstring(picture) if text.get("text-anchor") == "end"]
+
+
+def test_the_breakdown_shows_all_stages_then_each(score):
+    assert rows_of(report.breakdown_svg(score)) == ["all stages", "stage 0", "stage 1", "stage 2"]
+
+
+def test_the_memory_shows_equal_stages_once(score):
+    stages = score.replace(stages=(score.stages[0],) * 5)
+    assert rows_of(report.memory_svg(stages)) == ["stages 0-4"]
+
+
+def test_what_a_chip_holds_and_what_is_free_is_what_may_be_filled(score):
+    for stage in score.stages:
+        assert sum(value for _, value in report.memory_parts(stage)) == pytest.approx(stage.usable_bytes)
+
+
+def test_the_map_shows_each_chip_with_its_stage():
+    graph, topology = tiny_graph(layers=2), tiny_topology(4)
+    plan = pl.uniform_plan(graph, topology, pipeline_parallel=2)
+    picture = ElementTree.fromstring(report.stage_map_svg(plan, topology))
+    tips = [box[0].text for box in picture if len(box)]
+    assert tips == [
+        "chip 0: stage 0: embedding to decoder.0",
+        "chip 1: stage 1: decoder.1 to head",
+        "chip 2: unused",
+        "chip 3: unused",
+    ]
+
+
+def test_the_map_of_a_large_machine_stops_and_says_so():
+    graph, topology = tiny_graph(), pl.load_topology("groq-lpu-chain", chips=4000)
+    plan = pl.uniform_plan(graph, topology)
+    picture = ElementTree.fromstring(report.stage_map_svg(plan, topology))
+    assert picture[0].text.endswith("first 2,048 of 4,000 chips")
+    assert sum(len(box) for box in picture) == 2048

@@ -1,0 +1,85 @@
+"""Words: every figure of a score has a title, a unit, and as many digits as a person reads."""
+
+import re
+
+import pytest
+
+from planner.candidates import FIELDS
+from planner.planning import uniform_plan
+from planner.scoring import Score, score_plan
+from planner.topology import Power
+from planner.words import FIELD_WORDS, field_text, headline
+from planner.workload import Workload
+from tests.instances import tiny_graph, tiny_topology
+
+
+def score_of(power=None):
+    graph, topology = tiny_graph(), tiny_topology(1, power=power or Power(chip_w=100.0, system_w=150.0))
+    return score_plan(uniform_plan(graph, topology), graph, topology, Workload(batch_size=2))
+
+
+def test_every_figure_of_a_score_has_words():
+    words = {"power_scope", "breakdown", "prefill_breakdown", "stages"}
+    assert set(FIELD_WORDS) == set(Score.model_fields) - words
+
+
+def test_every_field_that_can_be_optimised_has_words():
+    assert set(FIELDS) <= set(FIELD_WORDS)
+
+
+def test_no_two_fields_have_one_title():
+    assert len({word.title for word in FIELD_WORDS.values()}) == len(FIELD_WORDS)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "text"),
+    [
+        ("tpot_s", 0.0068, "6.8 ms"),
+        ("ttft_s", 12.3e-6, "12.3 µs"),
+        ("request_s", 75.0, "75 s"),
+        ("tokens_per_s", 1701.23, "1,701"),
+        ("tokens_per_s_per_user", 0.5, "0.5"),
+        ("energy_per_token_j", 1.504, "1.5 J"),
+        ("energy_per_token_j", None, "not known"),
+        ("usd_per_million_tokens", 0.3561, "0.356 USD"),
+        ("usd_per_million_tokens", None, "not known"),
+        ("power_w", 10_200.0, "10.2 kW"),
+        ("chips", 576, "576"),
+        ("memory_headroom_bytes", 63e9, "63 GB"),
+        ("memory_headroom_bytes", -5e9, "-5 GB"),
+        ("mfu_fraction", 0.0624, "6.24 %"),
+        ("bubble_fraction", 0.0, "0 %"),
+    ],
+)
+def test_a_field_is_shown_with_the_unit_that_a_person_reads(field, value, text):
+    assert field_text(field, value) == text
+
+
+@pytest.mark.parametrize(("field", "value", "digits"), [("chips", 2048, "2048"), ("batch_size", 12_345, "12345")])
+def test_what_is_counted_is_shown_to_the_last_digit(field, value, digits):
+    assert field_text(field, value).replace(",", "") == digits
+
+
+def test_the_headline_has_every_figure_in_order():
+    score = score_of()
+    assert [title for title, _ in headline(score)] == [word.title for word in FIELD_WORDS.values()]
+    assert dict(headline(score))["time per output token"] == field_text("tpot_s", score.tpot_s)
+
+
+@pytest.mark.parametrize(
+    ("power", "scope"),
+    [
+        (Power(chip_w=100.0), "chips alone"),
+        (Power(chip_w=100.0, system_w=150.0), "everything at the wall"),
+        (Power(), "power not published"),
+    ],
+)
+def test_energy_and_power_say_what_they_count(power, scope):
+    scoped = [title for title, text in headline(score_of(power)) if text.endswith(f"({scope})")]
+    assert scoped == ["energy per output token", "power held"]
+
+
+def test_every_time_and_every_memory_has_its_unit():
+    texts = dict(zip(FIELD_WORDS, (text for _, text in headline(score_of())), strict=True))
+    assert all(re.fullmatch(r"[\d.,]+ [mµn]?s", texts[name]) for name in ("ttft_s", "tpot_s", "request_s"))
+    assert re.fullmatch(r"[\d.,]+ [kMGT]?B", texts["memory_headroom_bytes"])

@@ -1,0 +1,76 @@
+"""What is asked of a machine."""
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from planner.errors import InputError
+from planner.workload import Workload
+
+counts = st.integers(1, 10_000_000)
+workloads = st.builds(
+    Workload,
+    batch_size=st.none() | counts,
+    prompt_tokens=counts,
+    output_tokens=counts,
+    arrivals=st.sampled_from(["together", "steady"]),
+)
+
+
+def test_a_sequence_grows_to_its_prompt_and_its_output():
+    assert Workload(prompt_tokens=1000, output_tokens=200).context_tokens == 1200
+
+
+def test_a_decode_step_finds_the_prompt_and_half_the_output_on_average():
+    assert Workload(prompt_tokens=1000, output_tokens=200).mean_context_tokens == 1100.0
+
+
+@settings(deadline=None)
+@given(workloads)
+def test_json_gives_back_an_equal_workload(workload):
+    assert Workload.from_json(workload.to_json()) == workload
+
+
+@settings(deadline=None)
+@given(workloads)
+def test_the_mean_context_lies_between_prompt_and_context(workload):
+    assert workload.prompt_tokens < workload.mean_context_tokens < workload.context_tokens
+
+
+@pytest.mark.parametrize("field", ["batch_size", "prompt_tokens", "output_tokens"])
+@pytest.mark.parametrize("bad", [0, -1, 2.5, "many", math.nan, math.inf, 10**12, [8]])
+def test_a_count_that_is_none_is_refused_by_name(field, bad):
+    with pytest.raises(InputError, match=rf"^Workload\.{field} should be [^\n]+$"):
+        Workload(**{field: bad})
+
+
+def test_only_the_batch_may_be_left_open():
+    assert Workload(batch_size=None).batch_size is None
+    with pytest.raises(InputError, match=r"^Workload\.prompt_tokens should be a valid integer, not None$"):
+        Workload(prompt_tokens=None)
+
+
+def test_arrivals_are_together_or_steady():
+    with pytest.raises(InputError, match=r"^Workload\.arrivals should be 'together' or 'steady', not 'poisson'$"):
+        Workload(arrivals="poisson")
+
+
+def test_a_field_that_it_has_not_is_refused():
+    with pytest.raises(InputError, match=r"^Workload\.concurrency is not a field of it$"):
+        Workload(concurrency=4)
+
+
+def test_a_workload_stays_as_it_is():
+    with pytest.raises(ValidationError, match="frozen"):
+        Workload().batch_size = 4
+
+
+def test_a_replaced_field_is_validated_and_the_original_stays():
+    workload = Workload(batch_size=2)
+    assert workload.replace(batch_size=4) == Workload(batch_size=4)
+    assert workload.batch_size == 2
+    with pytest.raises(InputError, match=r"^Workload\.batch_size"):
+        workload.replace(batch_size=0)
