@@ -11,6 +11,8 @@ Every message is one sentence that stands alone. A solver that broke our own rul
 
 import difflib
 from collections.abc import Iterable
+from functools import partial
+from typing import Any
 
 
 class PlannerError(Exception):
@@ -27,6 +29,10 @@ class UnknownNameError(InputError):
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         self.kind, self.name, self.nearest = kind, name, nearest_names(name, known)
         super().__init__(f"there is no {kind} called {shortened(name)!r}; the nearest names are {listed(self.nearest)}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For processes that hand errors on."""
+        return type(self), (self.kind, self.name, self.nearest)
 
 
 class InfeasibleError(PlannerError):
@@ -49,6 +55,11 @@ class InfeasibleError(PlannerError):
         self.resource, self.demand, self.capacity = resource, demand, capacity
         self.gap = demand - capacity
         self.smallest_chips = smallest_chips
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For processes that hand errors on."""
+        names = ("resource", "demand", "capacity", "smallest_chips")
+        return partial(type(self), **{name: getattr(self, name) for name in names}), (str(self),)
 
 
 class NoPlanFoundError(PlannerError):

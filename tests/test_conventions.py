@@ -17,7 +17,7 @@ PACKAGE = ROOT / "planner"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 UNITS = (
     "_s", "_bytes", "_bytes_per_s", "_bytes_per_token", "_bytes_per_chip", "_flop_per_s", "_flop", "_w", "_j", "_usd", "_hour",
-    "_fraction", "_efficiency", "_share", "_tokens", "_parallel", "_chips", 
+    "_fraction", "_efficiency", "_share", "_tokens", "_parallel", "_chips",
     "_per_million_tokens", "_per_s_per_user", "_per_token_j", "_size",
 )  # fmt: skip
 COUNTED = {

@@ -1,5 +1,6 @@
 """The words for what goes wrong, and what they promise."""
 
+import pickle
 import re
 
 import pytest
@@ -104,3 +105,15 @@ def test_what_a_user_gave_is_shortened_to_one_line():
     assert shortened("x" * 60) == "x" * 60
     assert shortened("x" * 61) == "x" * 59 + "…"
     assert shortened("abcdef", 4) == "abc…"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UnknownNameError("model", "lama", ["llama", "gemma", "qwen", "phi"]),
+        InfeasibleError("too little", resource="memory", demand=3.0, capacity=1.0, smallest_chips=2),
+    ],
+)
+def test_errors_pass_between_processes(error):
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))

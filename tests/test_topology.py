@@ -291,8 +291,8 @@ def test_every_figure_has_a_path(path, value):
 
 @pytest.mark.parametrize(
     "path",
-    ["", "latency_s", "fabrics[3].latency_s", "fabrics[-1].latency_s", "fabrics[²].latency_s", "²", "fabrics[0].speed", "chip.memory.capacity_bytes",
-     "chips.count", "name[0]", "power.chip_w.peak", "fabrics[0]"],
+    ["", "latency_s", "fabrics[3].latency_s", "fabrics[-1].latency_s", "fabrics[²].latency_s", "²", "fabrics[0].speed",
+     "chip.memory.capacity_bytes", "chips.count", "name[0]", "power.chip_w.peak", "fabrics[0]"],
 )  # fmt: skip
 def test_a_path_that_leads_nowhere_is_refused(path):
     with pytest.raises(InputError, match=r"^[Tt]opology[^\n]+$"):
