@@ -4,8 +4,7 @@ Frozen, extra fields forbidden, infinities refused; changed with `replace()`, wh
 A record that is refused says so in one sentence that names the field.
 """
 
-from collections.abc import Mapping, Sequence
-from importlib import import_module
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -59,12 +58,12 @@ class Record(BaseModel):
 
     def __str__(self) -> str:
         """As a person reads it, where `planner.report` knows how; else as Python writes it."""
-        shown = _portrait("TEXTS", self)
+        shown = _portrait("text", self)
         return super().__str__() if shown is None else shown
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         """Text, and HTML where `planner.report` has a portrait of the record."""
-        html = _portrait("HTMLS", self)
+        html = _portrait("html", self)
         return {"text/plain": str(self)} | ({} if html is None else {"text/html": html})
 
     @classmethod
@@ -73,11 +72,13 @@ class Record(BaseModel):
         return {"$schema": "https://json-schema.org/draft/2020-12/schema", **cls.model_json_schema()}
 
 
+PORTRAITS: dict[str, dict[str, Callable[[Any], str]]] = {"text": {}, "html": {}}
+"""How records of each name show themselves; `planner.report` fills it."""
+
+
 def _portrait(kind: str, record: Record) -> str | None:
-    """What `planner.report` makes of a record. The report stands high above the nouns, so it is looked up by name when
-    somebody looks at a record, and never imported by one."""
-    draw = getattr(import_module("planner.report"), kind).get(type(record).__name__)
-    return None if draw is None else str(draw(record))
+    draw = PORTRAITS[kind].get(type(record).__name__)
+    return None if draw is None else draw(record)
 
 
 def sentence_of(error: ValidationError, name: str) -> str:

@@ -1,12 +1,13 @@
 """Plans and scores as text, tables and small pictures, for people."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from planner import drawing
 from planner.doubts import DOUBTFUL, WORDS, doubts_about
 from planner.graph import ModelGraph
 from planner.plan import Plan
+from planner.records import PORTRAITS
 from planner.scoring import Score, StageScore, StageTime
 from planner.topology import Topology, described
 from planner.units import spoken
@@ -357,4 +358,6 @@ HTMLS: dict[str, Callable[[Any], str]] = {
     "ModelGraph": graph_html,
     "Plan": plan_html,
 }
-"""By the name of the record: how it shows itself (see `Record`)."""
+"""By the name of the record."""
+PORTRAITS["text"].update(TEXTS)
+PORTRAITS["html"].update(HTMLS)
