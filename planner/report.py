@@ -1,6 +1,6 @@
 """Plans and scores as text, tables and small pictures, for people."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from planner import drawing
