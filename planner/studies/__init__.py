@@ -1,1 +1,26 @@
-"""Studies: many plans, one question."""
+"""Studies: many plans, one question. `planner.studies.crossover(…)` and its neighbours load when they are first used."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from planner.studies.crossovers import Crossover, crossover
+    from planner.studies.fades import Fading, fading
+    from planner.studies.family import dense_family, dense_shape
+
+__all__ = ["Crossover", "Fading", "crossover", "dense_family", "dense_shape", "fading"]
+
+_HOME_OF = {
+    "Crossover": "crossovers",
+    "crossover": "crossovers",
+    "Fading": "fades",
+    "fading": "fades",
+    "dense_family": "family",
+    "dense_shape": "family",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'planner.studies' has no attribute {name!r}")
+    return getattr(import_module(f"planner.studies.{_HOME_OF[name]}"), name)
