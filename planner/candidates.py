@@ -40,9 +40,9 @@ SUMS = 6
 # prompts in a cycle; then memory.
 TURN, ROUND, CHUNK, OTHERS, NEEDED = 0, 2, 4, 6, 8
 PEAKS = 9
-# Resources of a layer, likewise; then the bytes that it holds.
-RESOURCES = 5
-HELD = 4
+# Resources of a layer, likewise; then the bytes that it holds, and what a request waits for just once.
+RESOURCES = 6
+HELD, ONCE = 4, 5
 
 
 class Field(NamedTuple):
@@ -363,15 +363,14 @@ class Candidates:
                 priced = self.prices.prices(split, step, reach, whole=not at.relaxed)
                 resources[:, column] = priced.seconds.sum(axis=0)[kinds]
                 resources[-1, column] += self.topology.software.step_overhead_s
-        holdings = self.prices.holdings(
-            split, self.workload, max(low.prefill.tokens, low.decode.tokens), low.decode.sequences
-        )
+        holdings = self.prices.holdings(split, self.workload, low.most_tokens, low.decode.sequences)
         share = math.ceil(low.sequences / split.attention)
         resources[:, HELD] = (holdings.weight_bytes + share * holdings.kv_bytes_per_sequence)[kinds]
         whole = number >= len(self.splits)
         if whole:
             for reader, _ in self.tied:
                 resources[reader, HELD] -= holdings.tied_bytes[kinds[reader]]
+        resources[-1, ONCE] = self.topology.software.request_overhead_s
         prefix = np.concatenate([np.zeros((1, RESOURCES)), np.cumsum(resources, axis=0)])
         needed = prefix[None, :, HELD] - prefix[:, None, HELD] + holdings.activation_bytes
         feasible = np.triu(needed <= self.prices.usable_bytes, 1)
@@ -388,7 +387,7 @@ class Candidates:
     ) -> tuple[Floats, Floats, Floats, Floats]:
         sums, peaks = np.zeros((SUMS, RESOURCES)), np.zeros((PEAKS, RESOURCES))
         for end, at in enumerate(ends):
-            sums[DECODE + end, end] = sums[PREFILL + end, 2 + end] = 1.0
+            sums[DECODE + end, end] = sums[PREFILL + end, 2 + end] = sums[PREFILL + end, ONCE] = 1.0
             loads = _loads(at, split)
             peaks[TURN + end, end], peaks[TURN + end, 2 + end] = loads.turns, loads.interruption
             peaks[ROUND + end, end] = loads.turns
@@ -449,7 +448,8 @@ class _Loads(NamedTuple):
 def _loads(at: Schedule, split: Split) -> _Loads:
     turns = at.sequences / at.decode.sequences if at.relaxed else float(at.micro_batches)
     others = at.others_prefills(split.attention) * at.prefill_passes
-    return _Loads(turns, others / at.later_tokens if at.later_tokens else 0.0, others)
+    lost = at.software.interruption_share * others
+    return _Loads(turns, lost / at.later_tokens if at.later_tokens else 0.0, others)
 
 
 def _measure(
@@ -484,7 +484,10 @@ class _Clock(NamedTuple):
         whole = at.prefill_passes == int(at.prefill_passes)
         return _measure(
             sums={PREFILL + self.end: 1.0 if whole else 0.0},
-            peaks={CHUNK + self.end: at.prefill_passes - (1.0 if whole else 0.0), OTHERS + self.end: others},
+            peaks={
+                CHUNK + self.end: at.prefill_passes - (1.0 if whole else 0.0),
+                OTHERS + self.end: others + at.software.burst_share,
+            },
             larger=(
                 Larger(decode, ROUND + self.turn, at.waiting_share),
                 Larger(decode, TURN + self.turn, float(later_tokens)),

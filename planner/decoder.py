@@ -176,7 +176,7 @@ class _Maker:
         summed = not shape.parallel_block
         return [
             self.matmul("query", shape.hidden, width, "outputs", "attention"),
-            self.matmul("key value", shape.hidden, 2 * kv_width, "outputs", "attention", most_ways=shape.kv_heads),
+            self.matmul("key value", shape.hidden, 2 * kv_width, "outputs", "attention", most_ways=shape.kv_heads, fused=True),
             Attention.from_fields(
                 {
                     "name": "attention", "heads": shape.heads, "kv_heads": shape.kv_heads,

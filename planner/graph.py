@@ -42,6 +42,8 @@ class MatMul(Record):
     """Whether a row split sums its outputs at once; false where a later row split sums both."""
     rows: Literal["tokens", "sequences"] = "tokens"
     """Sequences: one row for each sequence, as in a language-model head."""
+    fused: bool = False
+    """Whether it is launched together with the matmul before it, as keys and values are with queries."""
     tied_to: str = ""
     """The layer whose weights it reads in place of its own; a chip that holds both holds them once."""
 
@@ -73,6 +75,7 @@ class MatMul(Record):
             written_bytes_per_token=outputs * stream,
             reduced_bytes_per_token=self.outputs * stream if shared else 0.0,
             activation_bytes_per_token=(inputs + outputs) * stream,
+            kernels=0.0 if self.fused else 1.0,
         )
 
 

@@ -59,7 +59,7 @@ def ledger_of(prices: PriceList, stage: Stage, at: Schedule) -> Ledger:
     """What the busiest chip of a stage holds while it serves a schedule."""
     graph, split, present = prices.graph, split_of(stage), layers_of(stage, prices.graph)
     kinds = graph.kind_of_layer[present]
-    holdings = prices.holdings(split, at.workload, max(at.prefill.tokens, at.decode.tokens), at.decode.sequences)
+    holdings = prices.holdings(split, at.workload, at.most_tokens, at.decode.sequences)
     weights = float(holdings.weight_bytes[kinds].sum())
     here = set(present.tolist())
     weights -= sum(float(holdings.tied_bytes[graph.kind_of_layer[a]]) for a, b in tied_layers(graph) if {a, b} <= here)

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from planner.cost import memory, roofline
 from planner.demand import Demand, Numbers, stacked
 from planner.dtypes import bytes_of
-from planner.graph import Attention, Experts, MatMul, ModelGraph
+from planner.graph import Attention, Experts, MatMul, ModelGraph, Operator
 from planner.messages import Spans, group_collective_s, offers, spans_of
-from planner.topology import Topology
+from planner.topology import Software, Topology
 from planner.workload import Workload
 
 Floats = NDArray[np.float64]
@@ -88,14 +88,17 @@ class _Table:
     """The operators of all kinds of layer, one row each."""
 
     demand: Demand
-    peak_flop_per_s: Floats
+    achieved_flop_per_s: Floats
+    """Of the peak for the operator's format what large operators of its kind reach, shape (rows, 1)."""
+    overhead_s: Floats
+    """Launches, shape (rows, 1)."""
     first_row: NDArray[np.intp]
     """Of each kind."""
     tied_bytes: Floats
 
     def by_kind(self, rows: Numbers) -> Floats:
         """Sums over the operators of each kind."""
-        column = np.broadcast_to(np.asarray(rows, dtype=float), self.peak_flop_per_s.shape)
+        column = np.broadcast_to(np.asarray(rows, dtype=float), self.overhead_s.shape)
         return np.add.reduceat(column[:, 0], self.first_row)
 
 
@@ -116,16 +119,17 @@ class PriceList:
         demand = table.demand
         flop = demand.flop(tokens, context, sequences, step.decode)
         moved = demand.read_bytes(tokens, context, sequences) + demand.written_bytes(tokens, sequences)
-        arithmetic = roofline.compute_s(flop, table.peak_flop_per_s, software.compute_efficiency)
-        tier = self.topology.chip.memory[0]
-        traffic = roofline.memory_s(moved, tier.bandwidth_bytes_per_s, software.memory_efficiency)
+        arithmetic = roofline.compute_s(flop, table.achieved_flop_per_s)
+        chip = self.topology.chip
+        reached = software.memory_efficiency * chip.memory_efficiency
+        traffic = roofline.memory_s(moved, chip.memory[0].bandwidth_bytes_per_s, reached)
         bound = arithmetic >= traffic
         seconds = np.stack(
             [
                 table.by_kind(np.where(bound, arithmetic, 0.0)),
                 table.by_kind(np.where(bound, 0.0, traffic)),
                 self._collective_s(table, split, tokens, sequences, reach),
-                self._overhead_s(table),
+                table.by_kind(table.overhead_s) + self._has_attention * software.layer_overhead_s,
             ]
         )
         return Prices(seconds, table.by_kind(flop), table.by_kind(moved), self._handed_bytes * tokens)
@@ -160,7 +164,8 @@ class PriceList:
 
     def _made_table(self, tensor: int, expert: int) -> _Table:
         rows: list[Demand] = []
-        peaks: list[list[float]] = []
+        achieved: list[list[float]] = []
+        overheads: list[list[float]] = []
         firsts: list[int] = []
         tied: list[float] = []
         for kind in self.graph.kinds:
@@ -170,10 +175,12 @@ class PriceList:
                 demand = operator.demand(tensor, expert)
                 rows.append(demand)
                 multiplied = getattr(operator, "compute_dtype", "fp32")
-                peaks.append([self.topology.chip.peak_flop_per_s(multiplied)])
+                peak = self.topology.chip.peak_flop_per_s(multiplied) * self.topology.chip.compute_efficiency
+                achieved.append([peak * efficiency_of(self.topology.software, operator)])
+                overheads.append([launch_s(self.topology.software, operator, float(demand.kernels))])
                 if isinstance(operator, MatMul) and operator.tied_to:
                     tied[-1] += float(demand.weight_bytes)
-        return _Table(stacked(rows), np.array(peaks), np.array(firsts), np.array(tied))
+        return _Table(stacked(rows), np.array(achieved), np.array(overheads), np.array(firsts), np.array(tied))
 
     def _collective_s(self, table: _Table, split: Split, tokens: float, sequences: float, reach: Reach) -> Floats:
         demand, seconds = table.demand, np.zeros(len(self.graph.kinds))
@@ -198,10 +205,33 @@ class PriceList:
             return message_bytes
         return np.where(some, group_collective_s(self.topology, kind, spans, message_bytes), 0.0)
 
-    def _overhead_s(self, table: _Table) -> Floats:
-        software = self.topology.software
-        launches = table.by_kind(table.demand.kernels) * software.kernel_overhead_s
-        return launches + self._has_attention * software.layer_overhead_s
+
+def efficiency_of(software: Software, operator: Operator) -> float:
+    """Share of the peak for its format that an operator reaches when it is large. [1]"""
+    bits = 8 * bytes_of(getattr(operator, "compute_dtype", "fp32"))
+    matmuls = software.compute_efficiency
+    if bits <= 6 and software.narrow_efficiency is not None:
+        matmuls = software.narrow_efficiency
+    elif bits <= 9 and software.quantised_efficiency is not None:
+        matmuls = software.quantised_efficiency
+    if isinstance(operator, Attention) and software.attention_efficiency is not None:
+        return software.attention_efficiency
+    if isinstance(operator, Experts) and software.experts_efficiency is not None:
+        return matmuls * software.experts_efficiency
+    return matmuls
+
+
+def launch_s(software: Software, operator: Operator, kernels: float) -> float:
+    """Launches of an operator. [s]"""
+    quantised = bytes_of(getattr(operator, "compute_dtype", "fp32")) < 1.5
+    given = {
+        "matmul": software.quantised_overhead_s if quantised else software.matmul_overhead_s,
+        "attention": software.attention_overhead_s,
+        "experts": software.experts_overhead_s,
+    }.get(operator.kind)
+    if given is None:
+        return kernels * software.kernel_overhead_s
+    return given * min(1.0, kernels)
 
 
 def reach_of(topology: Topology, split: Split, first: int) -> Reach:

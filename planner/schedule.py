@@ -13,6 +13,7 @@ class Schedule:
     """What one replica does for its sequences."""
 
     workload: Workload
+    software: Software
     sequences: int
     """In flight in the busiest replica."""
     micro_batches: int
@@ -20,6 +21,8 @@ class Schedule:
     """Passes that the prompts of a whole batch ("together") or of one request ("steady") take."""
     prefill: Step
     decode: Step
+    most_tokens: float
+    """In any pass: what buffers are made for."""
     relaxed: bool = False
     """Whether sequences may be shared out in fractions: then times for a sequence only shrink as more are in flight, and
     bounds hold for fewer too."""
@@ -70,10 +73,12 @@ def schedule_of(
     tokens = prompt_tokens / passes
     return Schedule(
         workload=workload,
+        software=software,
         sequences=sequences,
         micro_batches=micro_batches,
         prefill_passes=passes,
         prefill=Step(tokens, max(1.0, tokens / workload.prompt_tokens), workload.prompt_tokens / 2, False),
         decode=Step(float(micro_sequences), float(micro_sequences), workload.mean_context_tokens, True),
+        most_tokens=max(float(min(prompt_tokens, software.prefill_chunk_tokens)), float(micro_sequences)),
         relaxed=relaxed,
     )

@@ -97,10 +97,15 @@ def _timed(prices: PriceList, plan: Plan, at: Schedule, way: tuple[tuple[Reach, 
     turns = at.micro_batches * decode.busy_s
     others = np.array([[at.others_prefills(stage.attention_parallel)] for stage in plan.stages])
     other_work = others * at.prefill_passes * prefill.busy_s
-    interruptions = other_work / at.later_tokens if at.later_tokens else 0.0 * other_work
+    lost = at.software.interruption_share * other_work
+    interruptions = lost / at.later_tokens if at.later_tokens else 0.0 * lost
     tpot = float(pipeline.cycle_s(decode.pass_s, (turns + interruptions).max()))
     waiting = at.waiting_share * float(pipeline.cycle_s(decode.pass_s, turns.max()))
-    ttft = float(waiting + pipeline.fill_and_drain_s(prefill.pass_s, prefill.busy_s.max(), at.prefill_passes))
+    waiting += at.software.burst_share * float(other_work.max())
+    overhead = at.software.request_overhead_s
+    ttft = float(
+        overhead + waiting + pipeline.fill_and_drain_s(prefill.pass_s, prefill.busy_s.max(), at.prefill_passes)
+    )
     request = float(pipeline.request_s(ttft, tpot, at.workload.output_tokens))
     return Timing(
         ttft_s=ttft,
@@ -108,7 +113,7 @@ def _timed(prices: PriceList, plan: Plan, at: Schedule, way: tuple[tuple[Reach, 
         request_s=request,
         cycle_s=request if at.later_tokens else request + float(other_work.max()),
         token=_token_breakdown(decode, prefill, turns, interruptions),
-        first_token=_first_token_breakdown(prefill, at.prefill_passes, waiting),
+        first_token=_first_token_breakdown(prefill, at.prefill_passes, waiting, overhead),
         decode=decode,
         prefill=prefill,
     )
@@ -157,12 +162,13 @@ def _token_breakdown(decode: Passes, prefill: Passes, turns: Floats, interruptio
     return parts
 
 
-def _first_token_breakdown(prefill: Passes, passes: float, waiting_s: float) -> Floats:
+def _first_token_breakdown(prefill: Passes, passes: float, waiting_s: float, overhead_s: float) -> Floats:
     """One pass through all stages, then the other passes at the slowest of them."""
     parts = np.concatenate([prefill.seconds, np.zeros((len(prefill.flop), 1))], axis=1)
     slowest, resource = _slowest(prefill.busy_s)
     parts[slowest, :-1] += (passes - 1) * float(prefill.busy_s[slowest, resource]) * _mix(prefill, slowest, resource)
     parts[0, -1] += waiting_s
+    parts[0, CAUSES.index("overhead")] += overhead_s
     return parts
 
 

@@ -49,6 +49,10 @@ class Chip(Record):
     peaks: Annotated[tuple[Peak, ...], Field(min_length=1)]
     memory: Annotated[tuple[MemoryTier, ...], Field(min_length=1)]
     """Fastest use first: weights and KV cache live in the first tier."""
+    compute_efficiency: Fraction = 1.0
+    """What of the data sheet's peak the generation can sustain at all, beside what software loses."""
+    memory_efficiency: Fraction = 1.0
+    """What of the data sheet's bandwidth it can."""
 
     def peak_flop_per_s(self, dtype: str) -> float:
         """Peak for values of this format, or for the best format that the chip has to multiply them in. [FLOP/s]"""
@@ -114,12 +118,33 @@ class Software(Record):
     name: str
     kernel_overhead_s: Seconds
     """For each operator launched, on top of the roofline."""
+    matmul_overhead_s: Seconds | None = None
+    """For each matmul in 16 bit or more instead; None: as for every operator. So below."""
+    quantised_overhead_s: Seconds | None = None
+    """For each matmul in 8 bit or less, which quantises what comes in."""
+    attention_overhead_s: Seconds | None = None
+    experts_overhead_s: Seconds | None = None
+    """For each layer's experts: routing, sorting, their matmuls, adding up."""
     layer_overhead_s: Seconds = 0.0
     """For each layer: synchronisation and mapping on machines that are bound by latency."""
     step_overhead_s: Seconds = 0.0
     """For each pass through the model: scheduling and sampling."""
+    request_overhead_s: Seconds = 0.0
+    """For each request before its first token: transport, tokenising, scheduling."""
+    burst_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Of the prompts of all other sequences in flight, those that stand before a new one in the queue, on average: clients
+    start together, and prompts come in bursts."""
+    interruption_share: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Of the time that others' prompts take, what decode steps lose: less than all where both share a pass."""
     compute_efficiency: Fraction
-    """Share of the peak that large matmuls reach."""
+    """Share of the peak that large matmuls in 16 bit or more reach."""
+    quantised_efficiency: Fraction | None = None
+    """The same in 8 bit; None: as in 16. So below."""
+    narrow_efficiency: Fraction | None = None
+    """The same in 4 bit."""
+    attention_efficiency: Fraction | None = None
+    experts_efficiency: Fraction | None = None
+    """Share of what a matmul would reach that unevenly filled experts reach."""
     memory_efficiency: Fraction
     """Share of the memory bandwidth that long reads reach."""
     collectives: tuple[CollectiveKernel, ...] = ()

@@ -27,6 +27,10 @@ CHIP_MEMORY = {
     "capacity": ("capacity_bytes", "bytes"),
     "bandwidth": ("bandwidth_bytes_per_s", "bytes per second"),
 }
+CHIP = {
+    "compute_efficiency": ("compute_efficiency", ""),
+    "memory_efficiency": ("memory_efficiency", ""),
+}
 FABRIC = {
     "bandwidth": ("bandwidth_bytes_per_s", "bytes per second"),
     "latency": ("latency_s", "seconds"),
@@ -34,7 +38,18 @@ FABRIC = {
 }
 SOFTWARE = {
     "kernel_overhead": ("kernel_overhead_s", "seconds"),
+    "matmul_overhead": ("matmul_overhead_s", "seconds"),
+    "quantised_overhead": ("quantised_overhead_s", "seconds"),
+    "attention_overhead": ("attention_overhead_s", "seconds"),
+    "experts_overhead": ("experts_overhead_s", "seconds"),
     "layer_overhead": ("layer_overhead_s", "seconds"),
+    "request_overhead": ("request_overhead_s", "seconds"),
+    "burst_share": ("burst_share", ""),
+    "interruption_share": ("interruption_share", ""),
+    "quantised_efficiency": ("quantised_efficiency", ""),
+    "narrow_efficiency": ("narrow_efficiency", ""),
+    "attention_efficiency": ("attention_efficiency", ""),
+    "experts_efficiency": ("experts_efficiency", ""),
     "step_overhead": ("step_overhead_s", "seconds"),
     "hop_overhead": ("hop_overhead_s", "seconds"),
     "reserved": ("reserved_bytes", "bytes"),
@@ -53,7 +68,7 @@ COLLECTIVE = {
 }
 PLAIN = {
     "topology": {"name", "title", "aliases", "chips", "most_chips", "divisible", "chip", "software", "fabric", "power", "price"},
-    "chip": {"name", "peak", "power", "memory"},
+    "chip": {"name", "peak", "power", "memory", *CHIP},
     "memory": {"name", *CHIP_MEMORY},
     "fabric": {"name", "shape", "units", "dimensions", "reduces_in_network", *FABRIC},
     "software": {"name", "title", "collective", *SOFTWARE},
@@ -188,7 +203,12 @@ class _Book:
             self.values(tier, CHIP_MEMORY, f"chip.memory[{number}]", "memory", f"chip.memory[{number}]")
             for number, tier in enumerate(tables(fields, "memory"))
         ]
-        return {"name": fields.get("name"), "peaks": peaks, "memory": memory}
+        shares = {key: fields[key] for key in CHIP if key in fields}
+        reached = {
+            CHIP[key][0]: self.figure(given, f"chip.{CHIP[key][0]}", CHIP[key][1], f"chip.{key}")
+            for key, given in shares.items()
+        }
+        return {"name": fields.get("name"), "peaks": peaks, "memory": memory, **reached}
 
     def software(self, fields: Mapping[str, Any]) -> Fields:
         made = self.values(fields, SOFTWARE, "software", "software", "software")
