@@ -18,6 +18,9 @@ with (Path(__file__).parent / "data" / "datasheets.csv").open() as table:
 COUNTED = {"chips", "most_chips", "units", "dimensions", "most_ranks"}
 """Numbers that say how a machine is put together, and so need no source."""
 
+EXPECTED = (Path(__file__).parent / "data" / "machines.txt").read_text(encoding="utf-8").split()
+"""Machines that measurements and designs speak of."""
+
 
 def numbers_of(fields, path=""):
     """Paths of the numbers in nested data, without those that count."""
@@ -157,6 +160,15 @@ def test_the_three_nearest_names_can_all_be_loaded():
 
 def test_software_names_are_sorted():
     assert list(pl.software_names()) == sorted(pl.software_names())
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_machine_that_people_speak_of_loads_with_its_memory_and_links(name):
+    machine = pl.load_topology(name)
+    assert machine.name == name
+    assert machine.title
+    assert machine.fabrics
+    assert machine.chip.memory[0].bandwidth_bytes_per_s > 0
 
 
 def test_topology_names_are_sorted():

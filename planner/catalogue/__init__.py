@@ -133,7 +133,7 @@ def topologies_folder() -> Path:
 
 @lru_cache
 def _folder(name: str) -> dict[str, Fields]:
-    paths = sorted((topologies_folder() / name).glob("*.toml"))
+    paths = sorted((topologies_folder() / name).glob("*.toml"), key=lambda path: path.stem)
     return {path.stem: read_toml(path, name) for path in paths if path.name != "sources.toml"}
 
 
