@@ -23,7 +23,7 @@ from planner.ledger import largest, most_sequences, tied_layers
 from planner.messages import hop_s
 from planner.packing import Packing
 from planner.plan import ChipRange, Plan, Stage
-from planner.pricing import PriceList, Split, multiplied_in, reach_of, shares_of, unoffered, useful_work
+from planner.pricing import PriceList, Split, host_s, multiplied_in, reach_of, shares_of, unoffered, useful_work
 from planner.schedule import Schedule, schedule_of
 from planner.scoring import chosen_power, score_plan
 from planner.solver.problem import ChainProblem, Larger, Limit, Measure, Run
@@ -362,7 +362,7 @@ class Candidates:
             for column, step in ((end, at.decode), (2 + end, at.prefill)):
                 priced = self.prices.prices(split, step, reach, whole=not at.relaxed)
                 resources[:, column] = priced.seconds.sum(axis=0)[kinds]
-                resources[-1, column] += self.topology.software.step_overhead_s
+                resources[-1, column] += host_s(self.topology.software, step)
         holdings = self.prices.holdings(split, self.workload, low.most_tokens, low.decode.sequences)
         share = math.ceil(low.sequences / split.attention)
         resources[:, HELD] = (holdings.weight_bytes + share * holdings.kv_bytes_per_sequence)[kinds]
@@ -370,7 +370,7 @@ class Candidates:
         if whole:
             for reader, _ in self.tied:
                 resources[reader, HELD] -= holdings.tied_bytes[kinds[reader]]
-        resources[-1, ONCE] = self.topology.software.request_overhead_s
+        resources[-1, ONCE] = low.request_overhead_s
         prefix = np.concatenate([np.zeros((1, RESOURCES)), np.cumsum(resources, axis=0)])
         needed = prefix[None, :, HELD] - prefix[:, None, HELD] + holdings.activation_bytes
         feasible = np.triu(needed <= self.prices.usable_bytes, 1)

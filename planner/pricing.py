@@ -221,6 +221,11 @@ def efficiency_of(software: Software, operator: Operator) -> float:
     return matmuls
 
 
+def host_s(software: Software, step: Step) -> float:
+    """What the host does for a pass: scheduling and sampling. [s]"""
+    return software.step_overhead_s + software.sequence_overhead_s * step.sequences * step.decode
+
+
 def launch_s(software: Software, operator: Operator, kernels: float) -> float:
     """Launches of an operator. [s]"""
     quantised = bytes_of(getattr(operator, "compute_dtype", "fp32")) < 1.5

@@ -33,6 +33,11 @@ class Schedule:
         return self.workload.output_tokens - 1
 
     @property
+    def request_overhead_s(self) -> float:
+        """Before the first token, where requests join a loaded server."""
+        return self.software.request_overhead_s if self.workload.arrivals == "steady" else 0.0
+
+    @property
     def waiting_share(self) -> float:
         """Part of a round of decode passes that a request waits before its prompt starts: it takes the place of one that
         has finished when that place's turn comes, after half a round on average; nothing where a batch starts as one."""

@@ -11,7 +11,7 @@ from planner.graph import ModelGraph
 from planner.ledger import layers_of, split_of
 from planner.messages import hop_s
 from planner.plan import ChipRange, Plan
-from planner.pricing import CAUSES, PriceList, Prices, Reach, Step, reach_of, shares_of
+from planner.pricing import CAUSES, PriceList, Prices, Reach, Step, host_s, reach_of, shares_of
 from planner.schedule import Schedule
 from planner.topology import Topology
 
@@ -102,7 +102,7 @@ def _timed(prices: PriceList, plan: Plan, at: Schedule, way: tuple[tuple[Reach, 
     tpot = float(pipeline.cycle_s(decode.pass_s, (turns + interruptions).max()))
     waiting = at.waiting_share * float(pipeline.cycle_s(decode.pass_s, turns.max()))
     waiting += at.software.burst_share * float(other_work.max())
-    overhead = at.software.request_overhead_s
+    overhead = at.request_overhead_s
     ttft = float(
         overhead + waiting + pipeline.fill_and_drain_s(prefill.pass_s, prefill.busy_s.max(), at.prefill_passes)
     )
@@ -132,7 +132,7 @@ def _passes(prices: PriceList, plan: Plan, step: Step, way: tuple[tuple[Reach, H
         flop[number], moved[number] = priced.flop[kinds].sum(), priced.moved_bytes[kinds].sum()
         sent = handed[number] * shares_of(split, step)[0]
         seconds[number, -1] = hop_s(prices.topology, level, hops, sent)
-    seconds[-1, CAUSES.index("overhead")] += prices.topology.software.step_overhead_s
+    seconds[-1, CAUSES.index("overhead")] += host_s(prices.topology.software, step)
     return Passes(seconds, flop, moved)
 
 

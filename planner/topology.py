@@ -129,8 +129,10 @@ class Software(Record):
     """For each layer: synchronisation and mapping on machines that are bound by latency."""
     step_overhead_s: Seconds = 0.0
     """For each pass through the model: scheduling and sampling."""
+    sequence_overhead_s: Seconds = 0.0
+    """For each sequence of a decode pass, on the host: sampling, detokenising, bookkeeping."""
     request_overhead_s: Seconds = 0.0
-    """For each request before its first token: transport, tokenising, scheduling."""
+    """For each request that joins a loaded server, before its first token: transport, tokenising, scheduling."""
     burst_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Of the prompts of all other sequences in flight, those that stand before a new one in the queue, on average: clients
     start together, and prompts come in bursts."""

@@ -43,6 +43,7 @@ SOFTWARE = {
     "attention_overhead": ("attention_overhead_s", "seconds"),
     "experts_overhead": ("experts_overhead_s", "seconds"),
     "layer_overhead": ("layer_overhead_s", "seconds"),
+    "sequence_overhead": ("sequence_overhead_s", "seconds"),
     "request_overhead": ("request_overhead_s", "seconds"),
     "burst_share": ("burst_share", ""),
     "interruption_share": ("interruption_share", ""),
