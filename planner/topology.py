@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from planner.dtypes import MULTIPLIED_IN, Dtype
+from planner.dtypes import MULTIPLIED_IN, Dtype, Zeros
 from planner.errors import InputError, listed
 from planner.records import Record
 from planner.units import Bytes, BytesPerS, Count, Dollars, FlopPerS, Fraction, PositiveBytes, Seconds, Watts
@@ -49,6 +49,8 @@ class Chip(Record):
     peaks: Annotated[tuple[Peak, ...], Field(min_length=1)]
     memory: Annotated[tuple[MemoryTier, ...], Field(min_length=1)]
     """Fastest use first: weights and KV cache live in the first tier."""
+    skips: tuple[Zeros, ...] = ()
+    """Patterns of zeros in weights that cost it no arithmetic."""
 
     def peak_flop_per_s(self, dtype: str) -> float:
         """Peak for values of this format, or for the best format that the chip has to multiply them in. [FLOP/s]"""

@@ -53,7 +53,7 @@ COLLECTIVE = {
 }
 PLAIN = {
     "topology": {"name", "title", "aliases", "chips", "most_chips", "divisible", "chip", "software", "fabric", "power", "price"},
-    "chip": {"name", "peak", "power", "memory"},
+    "chip": {"name", "peak", "power", "memory", "skips"},
     "memory": {"name", *CHIP_MEMORY},
     "fabric": {"name", "shape", "units", "dimensions", "reduces_in_network", *FABRIC},
     "software": {"name", "title", "collective", *SOFTWARE},
@@ -188,7 +188,7 @@ class _Book:
             self.values(tier, CHIP_MEMORY, f"chip.memory[{number}]", "memory", f"chip.memory[{number}]")
             for number, tier in enumerate(tables(fields, "memory"))
         ]
-        return {"name": fields.get("name"), "peaks": peaks, "memory": memory}
+        return {"name": fields.get("name"), "peaks": peaks, "memory": memory, "skips": fields.get("skips", ())}
 
     def software(self, fields: Mapping[str, Any]) -> Fields:
         made = self.values(fields, SOFTWARE, "software", "software", "software")
