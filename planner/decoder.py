@@ -1,6 +1,7 @@
-"""Decoder-only transformers: a shape (what a config.json states) and the layer graph that it stands for."""
+"""Decoder-only transformers, and hybrids of attention and recurrences: a shape (what a config.json states) and the layer
+graph that it stands for."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
@@ -15,12 +16,30 @@ from planner.graph import (
     ModelGraph,
     Operator,
     Pointwise,
+    Recurrent,
     Width,
     chain_edges,
 )
 from planner.records import Record
 
 Some = Annotated[int, Field(ge=0, le=100_000_000)]
+
+FLOP_PER_VALUE = {"mamba-2": 5.0, "gated-delta": 7.0}
+"""Of a recurrence's state, for each token (counted in `Recurrent`)."""
+
+
+class Parts(NamedTuple):
+    """What a layer is made of."""
+
+    mixer: Literal["attention", "recurrence", ""]
+    feed_forward: Literal["dense", "experts", ""]
+    window: int
+
+
+PATTERN: dict[str, tuple[Literal["attention", "recurrence", ""], Literal["dense", "experts", ""]]] = {
+    "M": ("recurrence", ""), "*": ("attention", ""), "-": ("", "dense"), "E": ("", "experts"),
+}  # fmt: skip
+"""Letters of Nemotron-H's hybrid_override_pattern."""
 
 
 class DecoderShape(Record):
@@ -66,6 +85,24 @@ class DecoderShape(Record):
     """Of the layers every so-manieth attends to everything, in spite of the window; 0: none does."""
     full_first: bool = False
     """Whether the full layer comes first in each run (else last)."""
+
+    gated_attention: bool = False
+    """Whether queries come with a gate of the same width for the heads' outputs."""
+    pattern: str = ""
+    """What each layer is, where mixing and feed-forward are layers of their own: M a recurrence, * attention, - a dense
+    feed-forward layer, E experts."""
+    attention_every: Annotated[int, Field(ge=1)] = 1
+    """Of the layers every so-manieth has attention, the last of each run; the others have a recurrence."""
+    recurrence: Literal["", "mamba-2", "gated-delta"] = ""
+    state_heads: Some = 0
+    """Of a recurrence; each keeps a matrix of `state_key` × `state_value`."""
+    state_key_heads: Some = 0
+    """Keys and queries, shared among the heads of a group."""
+    state_key: Some = 0
+    state_value: Some = 0
+    convolved_tokens: Annotated[int, Field(ge=1, le=1000)] = 4
+    """Over which the convolution before a recurrence runs."""
+
     most_context_tokens: Some = 0
     unquantised: tuple[str, ...] = ()
     """What stays at 16 bit whatever the weights' format: "attention", "embedding", "router"."""
@@ -86,6 +123,37 @@ class DecoderShape(Record):
         if self.kv_latent and not (self.rope_dim and self.nope_dim and self.value_dim):
             raise InputError("DecoderShape.kv_latent: latent attention needs rope_dim, nope_dim and value_dim")
         return self
+
+    @model_validator(mode="after")
+    def check_recurrences(self) -> Self:
+        strange = next((letter for letter in self.pattern if letter not in PATTERN), None)
+        if strange:
+            raise InputError(f"DecoderShape.pattern: {strange!r} is no kind of layer; M, *, - and E are")
+        if self.pattern and len(self.pattern) != self.layers:
+            raise InputError(f"DecoderShape.pattern: it names {len(self.pattern)} layers of {self.layers}; name all")
+        if "E" in self.pattern and not self.experts:
+            raise InputError("DecoderShape.pattern: its layers E need experts, expert_ffn and experts_active")
+        sizes = (self.state_heads, self.state_key_heads, self.state_key, self.state_value)
+        if ("M" in self.pattern or self.attention_every > 1) and not (self.recurrence and all(sizes)):
+            raise InputError(
+                "DecoderShape.recurrence: layers without attention need a recurrence, state_heads, state_key_heads,"
+                " state_key and state_value"
+            )
+        if self.state_key_heads and self.state_heads % self.state_key_heads:
+            raise InputError(
+                f"DecoderShape.state_key_heads: {self.state_key_heads} does not divide the {self.state_heads} heads of the"
+                " state; it must"
+            )
+        return self
+
+    def parts_of(self, layer: int) -> Parts:
+        """What a layer is made of."""
+        if self.pattern:
+            mixer, feed_forward = PATTERN[self.pattern[layer]]
+        else:
+            mixer = "attention" if (layer + 1) % self.attention_every == 0 else "recurrence"
+            feed_forward = "experts" if self.routes(layer) else "dense"
+        return Parts(mixer, feed_forward, self.window_of(layer) if mixer == "attention" else 0)
 
     def routes(self, layer: int) -> bool:
         """Whether a layer has experts."""
@@ -119,12 +187,12 @@ def decoder_graph(
 ) -> ModelGraph:
     """The layer graph of a decoder: embedding, its layers, the language-model head; a chain."""
     layers = [_embedding(shape, formats)]
-    templates: dict[tuple[bool, int], Layer] = {}
+    templates: dict[Parts, Layer] = {}
     for number in range(shape.layers):
-        key = (shape.routes(number), shape.window_of(number))
-        if key not in templates:
-            templates[key] = _decoder_layer(shape, formats, routed=key[0], window=key[1])
-        layers.append(templates[key].model_copy(update={"name": f"decoder.{number}"}))
+        parts = shape.parts_of(number)
+        if parts not in templates:
+            templates[parts] = _decoder_layer(shape, formats, parts)
+        layers.append(templates[parts].model_copy(update={"name": f"decoder.{number}"}))
     layers.append(_head(shape, formats))
     chain = tuple(layers)
     return ModelGraph(
@@ -174,8 +242,9 @@ class _Maker:
             return self.latent_attention(window)
         width, kv_width = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
         summed = not shape.parallel_block
+        gate = [Pointwise(name="attention gate", width=width, split=True)] if shape.gated_attention else []
         return [
-            self.matmul("query", shape.hidden, width, "outputs", "attention"),
+            self.matmul("query", shape.hidden, (1 + shape.gated_attention) * width, "outputs", "attention"),
             self.matmul("key value", shape.hidden, 2 * kv_width, "outputs", "attention", most_ways=shape.kv_heads, fused=True),
             Attention.from_fields(
                 {
@@ -185,7 +254,27 @@ class _Maker:
                     "kv_dtype": self.formats.kv_dtype, "compute_dtype": "bf16", "window_tokens": window,
                 }
             ),
+            *gate,
             self.matmul("attention output", width, shape.hidden, "inputs", "attention", summed=summed),
+        ]  # fmt: skip
+
+    def recurrence(self) -> list[Operator]:
+        """Queries, keys, values, a gate of the values' width and the heads' own rates; the recurrence; the gated norm."""
+        shape = self.shape
+        inner, keys = shape.state_heads * shape.state_value, shape.state_key_heads * shape.state_key
+        gated_delta = shape.recurrence == "gated-delta"
+        rates = (2 if gated_delta else 1) * shape.state_heads
+        return [
+            self.matmul("state input", shape.hidden, 2 * inner + 2 * keys + rates, "outputs", "attention"),
+            Recurrent.from_fields(
+                {
+                    "name": "recurrence", "heads": shape.state_heads, "key_heads": shape.state_key_heads,
+                    "key_width": shape.state_key, "value_width": shape.state_value,
+                    "convolved_tokens": shape.convolved_tokens, "flop_per_value": FLOP_PER_VALUE[shape.recurrence],
+                }
+            ),
+            Pointwise(name="gated norm", width=inner, weights=shape.state_value if gated_delta else inner, split=True),
+            self.matmul("state output", inner, shape.hidden, "inputs", "attention"),
         ]  # fmt: skip
 
     def latent_attention(self, window: int) -> list[Operator]:
@@ -242,11 +331,17 @@ class _Maker:
         ]  # fmt: skip
 
 
-def _decoder_layer(shape: DecoderShape, formats: Formats, *, routed: bool, window: int) -> Layer:
+def _decoder_layer(shape: DecoderShape, formats: Formats, parts: Parts) -> Layer:
     maker = _Maker(shape, formats)
-    feed_forward = maker.experts() if routed else maker.feed_forward("feed-forward", shape.ffn)
-    norms = [maker.norm("attention norm")] + ([] if shape.parallel_block else [maker.norm("feed-forward norm")])
-    operators = [norms[0], *maker.attention(window), *norms[1:], *feed_forward]
+    operators: list[Operator] = []
+    if parts.mixer:
+        operators.append(maker.norm("attention norm" if parts.mixer == "attention" else "recurrence norm"))
+        operators += maker.attention(parts.window) if parts.mixer == "attention" else maker.recurrence()
+    if parts.feed_forward:
+        if not (parts.mixer and shape.parallel_block):
+            operators.append(maker.norm("feed-forward norm"))
+        routed = parts.feed_forward == "experts"
+        operators += maker.experts() if routed else maker.feed_forward("feed-forward", shape.ffn)
     return Layer(
         name="decoder", kind="decoder", operators=tuple(operators), activation_width=shape.hidden,
         activation_dtype="fp32" if formats.compute_dtype == "fp32" else "bf16",

@@ -6,7 +6,7 @@ operator) or an array (many operators at once, see `stacked`); the step's figure
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,8 @@ class Demand:
     io_bytes_per_sequence: Numbers = 0.0
     kv_bytes_per_token: Numbers = 0.0
     """Written once for a token, read by every later token of its sequence."""
+    state_bytes_per_sequence: Numbers = 0.0
+    """Held for a sequence whatever its length, read and written in every step: what a recurrence remembers."""
     window_tokens: Numbers = UNLIMITED_TOKENS
     kernels: Numbers = 1.0
     reduced_bytes_per_token: Numbers = 0.0
@@ -60,6 +62,14 @@ class Demand:
         seen = np.minimum(context_tokens, self.window_tokens)
         return tokens * (self.flop_per_token + per_context * seen) + sequences * self.flop_per_sequence
 
+    def skipping(self, kept_fraction: float) -> "Demand":
+        """The same where only so much of the arithmetic has to be done: the rest multiplies zeros."""
+        return replace(
+            self,
+            flop_per_token=kept_fraction * self.flop_per_token,
+            flop_per_sequence=kept_fraction * self.flop_per_sequence,
+        )
+
     @property
     def held_weight_bytes(self) -> Numbers:
         """Weights that the chip holds. [B]"""
@@ -75,8 +85,8 @@ class Demand:
         return 1.0 - untouched ** (tokens * self.sparse_tokens_per_token)
 
     def kv_read_bytes(self, context_tokens: Numbers, sequences: Numbers) -> Numbers:
-        """KV cache that the step reads: once for each sequence. [B]"""
-        return sequences * np.minimum(context_tokens, self.window_tokens) * self.kv_bytes_per_token
+        """KV cache and state that the step reads: once for each sequence. [B]"""
+        return self.held_kv_bytes(context_tokens, sequences)
 
     def read_bytes(self, tokens: Numbers, context_tokens: Numbers, sequences: Numbers) -> Numbers:
         """Weights, KV cache and activations that the step reads. [B]"""
@@ -84,13 +94,15 @@ class Demand:
         return self.weights_read_bytes(tokens) + self.kv_read_bytes(context_tokens, sequences) + activations
 
     def written_bytes(self, tokens: Numbers, sequences: Numbers) -> Numbers:
-        """Activations and KV cache that the step writes. [B]"""
+        """Activations, KV cache and state that the step writes. [B]"""
         per_token = self.written_bytes_per_token + self.kv_bytes_per_token
-        return tokens * per_token + 0.5 * sequences * self.io_bytes_per_sequence
+        return tokens * per_token + sequences * (0.5 * self.io_bytes_per_sequence + self.state_bytes_per_sequence)
 
     def held_kv_bytes(self, context_tokens: Numbers, sequences: Numbers) -> Numbers:
-        """KV cache of sequences that have grown to `context_tokens`; a window keeps no more than itself. [B]"""
-        return sequences * np.minimum(context_tokens, self.window_tokens) * self.kv_bytes_per_token
+        """KV cache of sequences that have grown to `context_tokens`, and their state; a window keeps no more than
+        itself. [B]"""
+        cached = np.minimum(context_tokens, self.window_tokens) * self.kv_bytes_per_token
+        return sequences * (cached + self.state_bytes_per_sequence)
 
 
 def stacked(demands: Sequence[Demand]) -> Demand:

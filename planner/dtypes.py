@@ -13,6 +13,9 @@ Dtype = Literal[
     "fp32", "bf16", "fp16", "fp8", "int8", "q8_0", "fp6", "fp5", "fp4", "nvfp4", "mxfp4", "int4", "q4_k_m", "q4_0"
 ]
 
+Zeros = Literal["2:4", "unstructured"]
+"""How the zeros of a pruned matrix lie: two in every four neighbours, or anywhere."""
+
 BITS: dict[str, float] = {
     "fp32": 32.0,
     "bf16": 16.0,
@@ -60,3 +63,16 @@ def bytes_of(dtype: str) -> float:
 def stream_bytes_of(dtype: str) -> float:
     """Bytes of one value of the residual stream, which stays at 16 bit however the matmuls are quantised."""
     return 4.0 if dtype == "fp32" else 2.0
+
+
+def stored_bytes_of(dtype: str, density: float = 1.0, pattern: str = "") -> float:
+    """Bytes that a weight takes on average in a matrix of which pruning has left `density`.
+
+    2:4 stores what is left and 2 bits for its place; zeros anywhere, a byte for each that is left or a map of one bit for
+    each weight, whichever is less, and never more than the dense matrix.
+    """
+    dense = bytes_of(dtype)
+    if not pattern:
+        return dense
+    places = density * 2 / 8 if pattern == "2:4" else min(density, 1 / 8)
+    return min(dense, density * dense + places)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from planner.demand import UNLIMITED_TOKENS, Demand, Numbers
-from planner.dtypes import Dtype, bytes_of, stream_bytes_of
+from planner.dtypes import Dtype, Zeros, bytes_of, stored_bytes_of, stream_bytes_of
 from planner.errors import InputError, listed, shortened
 from planner.records import Record
 
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     import networkx as nx
 
 Width = Annotated[int, Field(ge=1, le=100_000_000)]
+ENDS = ("embedding", "head", "pooler")
+"""Kinds of layer that stand around the layers of a model."""
+
+Density = Annotated[float, Field(gt=0, le=1)]
 
 
 class MatMul(Record):
@@ -46,31 +50,37 @@ class MatMul(Record):
     """Whether it is launched together with the matmul before it, as keys and values are with queries."""
     tied_to: str = ""
     """The layer whose weights it reads in place of its own; a chip that holds both holds them once."""
+    density: Density = 1.0
+    """Share of its weights that pruning has left; chips that skip the pattern do so much of the arithmetic."""
+    pattern: Zeros | Literal[""] = ""
+    """How the zeros of a pruned matrix lie."""
 
     @property
     def parameters(self) -> float:
+        """Those of the dense matrix, pruned or not."""
         return 0.0 if self.tied_to else float(self.inputs) * self.outputs
 
     @property
     def weight_bytes(self) -> float:
-        return self.parameters * bytes_of(self.weight_dtype)
+        return self.parameters * stored_bytes_of(self.weight_dtype, self.density, self.pattern)
 
     def demand(self, tensor_parallel: int = 1, expert_parallel: int = 1) -> Demand:
         ways = 1 if self.split == "none" else min(tensor_parallel, self.most_ways)
         inputs = self.inputs / ways if self.split == "inputs" else float(self.inputs)
         outputs = self.outputs / ways if self.split == "outputs" else float(self.outputs)
         stream, flop = stream_bytes_of(self.compute_dtype), 2.0 * inputs * outputs
+        stored = inputs * outputs * stored_bytes_of(self.weight_dtype, self.density, self.pattern)
         shared = tensor_parallel > 1 and self.split == "inputs" and self.summed
         if self.rows == "sequences":
             return Demand(
                 flop_per_sequence=flop,
-                weight_bytes=inputs * outputs * bytes_of(self.weight_dtype),
+                weight_bytes=stored,
                 io_bytes_per_sequence=(inputs + outputs) * stream,
                 gathered_bytes_per_sequence=self.outputs * stream if ways > 1 else 0.0,
             )
         return Demand(
             flop_per_token=flop,
-            weight_bytes=inputs * outputs * bytes_of(self.weight_dtype),
+            weight_bytes=stored,
             read_bytes_per_token=inputs * stream,
             written_bytes_per_token=outputs * stream,
             reduced_bytes_per_token=self.outputs * stream if shared else 0.0,
@@ -99,6 +109,10 @@ class Attention(Record):
     compute_dtype: Dtype
     window_tokens: Annotated[int, Field(ge=0)] = 0
     """The sliding window; 0 sees everything."""
+    causal: bool = True
+    """Whether a token sees just those before it; else its whole sequence, twice as much on average."""
+    cached: bool = True
+    """Whether keys and values are kept for later tokens; an encoder has none."""
 
     @property
     def parameters(self) -> float:
@@ -112,16 +126,76 @@ class Attention(Record):
         heads = self.heads / tensor_parallel
         kv_heads = max(1.0, self.kv_heads / tensor_parallel)
         stream = stream_bytes_of(self.compute_dtype)
+        fresh = 0.0 if self.cached else kv_heads * self.cached_width * stream  # else they are read as a cache
         return Demand(
-            flop_per_token_context=2.0 * heads * (self.key_width + self.value_width),
+            flop_per_token_context=(2.0 if self.causal else 4.0) * heads * (self.key_width + self.value_width),
             decode_flop_per_token_context=2.0 * heads * (self.decode_key_width + self.decode_value_width),
-            read_bytes_per_token=heads * self.key_width * stream,
+            read_bytes_per_token=heads * self.key_width * stream + fresh,
             written_bytes_per_token=heads * self.value_width * stream,
-            kv_bytes_per_token=kv_heads * self.cached_width * bytes_of(self.kv_dtype),
+            kv_bytes_per_token=kv_heads * self.cached_width * bytes_of(self.kv_dtype) if self.cached else 0.0,
             window_tokens=float(self.window_tokens or UNLIMITED_TOKENS),
             shuffled_bytes_per_token=heads * (self.key_width + self.value_width) * stream
             + kv_heads * self.cached_width * stream,
             activation_bytes_per_token=heads * (self.key_width + self.value_width) * stream,
+        )
+
+
+class Recurrent(Record):
+    """Linear attention or a state space: every head keeps one matrix, which each token of its sequence updates and reads.
+
+    Projections around it are matmuls of their own. Operations for a value of the state and a token: Mamba-2 [1] decays it
+    (1), adds a product (2) and reads it out (2); the gated delta rule [2] also reads it before it writes (2).
+
+    [1] T. Dao, A. Gu, "Transformers are SSMs", ICML 2024. [2] S. Yang et al., "Gated delta networks", ICLR 2025.
+    """
+
+    kind: Literal["recurrent"] = "recurrent"
+    name: str
+    heads: Width
+    key_heads: Width
+    """Keys and queries (in a state space: input and output maps), shared by the heads of a group."""
+    key_width: Width
+    """Of one head: rows of its state."""
+    value_width: Width
+    """Of one head: columns of its state."""
+    convolved_tokens: Width = 1
+    """Over which a short convolution runs before the recurrence; it remembers all of them but the last."""
+    flop_per_value: Annotated[float, Field(ge=0)] = 5.0
+    """For each value of the state and each token."""
+    state_dtype: Dtype = "fp32"
+    compute_dtype: Dtype = "bf16"
+
+    @property
+    def convolved_width(self) -> int:
+        """Values of a token that go through the convolution: queries, keys, values."""
+        return 2 * self.key_heads * self.key_width + self.heads * self.value_width
+
+    @property
+    def parameters(self) -> float:
+        """Of the convolution."""
+        return float(self.convolved_tokens) * self.convolved_width if self.convolved_tokens > 1 else 0.0
+
+    @property
+    def weight_bytes(self) -> float:
+        return 2.0 * self.parameters
+
+    def demand(self, tensor_parallel: int = 1, expert_parallel: int = 1) -> Demand:
+        heads = self.heads / tensor_parallel
+        key_heads = max(1.0, self.key_heads / tensor_parallel)
+        stream = stream_bytes_of(self.compute_dtype)
+        values = heads * self.key_width * self.value_width
+        width = 2 * key_heads * self.key_width + heads * self.value_width
+        remembered = (self.convolved_tokens - 1) * width * stream
+        moved = (width + heads * self.value_width) * stream
+        return Demand(
+            flop_per_token=self.flop_per_value * values + 2.0 * self.convolved_tokens * width,
+            weight_bytes=2.0 * self.convolved_tokens * width if self.convolved_tokens > 1 else 0.0,
+            read_bytes_per_token=width * stream,
+            written_bytes_per_token=heads * self.value_width * stream,
+            state_bytes_per_sequence=values * bytes_of(self.state_dtype) + remembered,
+            kernels=2.0 if self.convolved_tokens > 1 else 1.0,
+            shuffled_bytes_per_token=moved,
+            activation_bytes_per_token=moved,
         )
 
 
@@ -139,6 +213,9 @@ class Experts(Record):
     """3 with a gate, 2 without."""
     weight_dtype: Dtype
     compute_dtype: Dtype
+    density: Density = 1.0
+    """As of a matmul."""
+    pattern: Zeros | Literal[""] = ""
 
     @property
     def parameters(self) -> float:
@@ -146,7 +223,7 @@ class Experts(Record):
 
     @property
     def weight_bytes(self) -> float:
-        return self.parameters * bytes_of(self.weight_dtype)
+        return self.parameters * stored_bytes_of(self.weight_dtype, self.density, self.pattern)
 
     def demand(self, tensor_parallel: int = 1, expert_parallel: int = 1) -> Demand:
         """Split over max(tensor, expert) chips: whole experts first, then each expert's matrices."""
@@ -232,7 +309,7 @@ class Pointwise(Record):
         )
 
 
-Operator = Annotated[MatMul | Attention | Experts | Embedding | Pointwise, Field(discriminator="kind")]
+Operator = Annotated[MatMul | Attention | Recurrent | Experts | Embedding | Pointwise, Field(discriminator="kind")]
 
 
 class Layer(Record):
@@ -240,7 +317,7 @@ class Layer(Record):
 
     name: str
     kind: str
-    """What its equals are called: "decoder", "embedding", "head"."""
+    """What its equals are called: "decoder", "encoder", "embedding", "head", "pooler"."""
     operators: tuple[Operator, ...]
     activation_width: Width
     """Values that it hands on for one token."""
@@ -270,6 +347,11 @@ class Layer(Record):
         return float(sum(operator.demand().kv_bytes_per_token for operator in self.operators))
 
     @property
+    def state_bytes_per_sequence(self) -> float:
+        """What recurrences remember of one sequence, however long. [B]"""
+        return float(sum(operator.demand().state_bytes_per_sequence for operator in self.operators))
+
+    @property
     def activation_bytes_per_token(self) -> float:
         """What it hands on for one token. [B]"""
         return self.activation_width * stream_bytes_of(self.activation_dtype)
@@ -280,7 +362,7 @@ class Layer(Record):
         return sum(operator.demand().flop(tokens, context_tokens, sequences, decode) for operator in self.operators)
 
     def read_bytes(self, tokens: Numbers, context_tokens: Numbers, sequences: Numbers) -> Numbers:
-        """Weights, KV cache and activations read in the step. [B]"""
+        """Weights, KV cache, state and activations read in the step. [B]"""
         return sum(operator.demand().read_bytes(tokens, context_tokens, sequences) for operator in self.operators)
 
     def written_bytes(self, tokens: Numbers, sequences: Numbers) -> Numbers:
@@ -293,6 +375,8 @@ class Layer(Record):
         for operator in self.operators:
             if isinstance(operator, Attention):
                 found |= {"heads": operator.heads, "kv_heads": operator.kv_heads}
+            if isinstance(operator, Recurrent):
+                found |= {"heads": operator.heads, "kv_heads": operator.key_heads}
             if isinstance(operator, Experts):
                 found["experts"] = operator.experts
         return found
@@ -314,6 +398,8 @@ class ModelGraph(Record):
     """Weights that one token uses, the embedding included."""
     most_context_tokens: Annotated[int, Field(ge=0)] = 0
     """The longest context that the model was made for; 0 where it is not known."""
+    sparsity: str = ""
+    """How its layers are pruned: "2:4", or the share of zeros, such as "90%"."""
     source: str = ""
     confidence: str = ""
 
@@ -355,6 +441,12 @@ class ModelGraph(Record):
     def kv_bytes_per_token(self) -> float:
         """KV cache of one token of one sequence, all layers. [B]"""
         return sum(kind[0].kv_bytes_per_token * count for kind, count in zip(self.kinds, self.kind_counts, strict=True))
+
+    @property
+    def state_bytes_per_sequence(self) -> float:
+        """What the recurrences of all layers remember of one sequence. [B]"""
+        each = (kind[0].state_bytes_per_sequence for kind in self.kinds)
+        return sum(state * count for state, count in zip(each, self.kind_counts, strict=True))
 
     @property
     def is_chain(self) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from planner.candidates import FIELDS, Candidates, Question, question_of
 from planner.checking import STRUCTURE
 from planner.errors import InputError, NoPlanFoundError
-from planner.graph import ModelGraph
+from planner.graph import ENDS, ModelGraph
 from planner.layout import packing_of
 from planner.plan import ChipRange, Plan, Stage
 from planner.plotting import Kind, figure_of
@@ -124,7 +124,7 @@ def _even_layers(graph: ModelGraph, stages: int) -> list[tuple[str, ...]]:
     """Runs of layers with equally many decoder layers, as vLLM cuts them: what is left over goes to the stages before the
     last. The embedding joins the first stage, the head the last."""
     names = [layer.name for layer in graph.layers]
-    inner = [number for number, layer in enumerate(graph.layers) if layer.kind not in ("embedding", "head")]
+    inner = [number for number, layer in enumerate(graph.layers) if layer.kind not in ENDS]
     if stages > len(inner):
         raise InputError(f"pipeline_parallel = {stages} is more than the {len(inner)} layers of {graph.name}")
     counts = [len(inner) // stages] * stages

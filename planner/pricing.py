@@ -4,16 +4,17 @@ Prices come per kind of layer (equal layers cost the same) and per cause; who ne
 """
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from planner.cost import memory, roofline
 from planner.demand import Demand, Numbers, stacked
-from planner.dtypes import bytes_of
-from planner.graph import Attention, Experts, MatMul, ModelGraph, Operator
+from planner.dtypes import Zeros, bytes_of
+from planner.graph import Attention, Experts, MatMul, ModelGraph, Operator, Recurrent
 from planner.messages import Spans, group_collective_s, offers, spans_of
 from planner.topology import Software, Topology
 from planner.workload import Workload
@@ -76,7 +77,7 @@ class Holdings:
 
     weight_bytes: Floats
     kv_bytes_per_sequence: Floats
-    """For each sequence of the chip's share."""
+    """KV cache and state, for each sequence of the chip's share."""
     activation_bytes: float
     """Buffers as large as the largest layer of the graph needs, on every stage."""
     tied_bytes: Floats
@@ -108,7 +109,7 @@ class PriceList:
     def __init__(self, graph: ModelGraph, topology: Topology) -> None:
         self.graph, self.topology = graph, topology
         self._tables: dict[tuple[int, int], _Table] = {}
-        self._has_attention = np.array([_has(kind[0].operators, Attention) for kind in graph.kinds], dtype=float)
+        self._mixes_tokens = np.array([_mixes(kind[0].operators) for kind in graph.kinds], dtype=float)
         self._handed_bytes = np.array([kind[0].activation_bytes_per_token for kind in graph.kinds])
 
     def prices(self, split: Split, step: Step, reach: Reach, *, whole: bool = True) -> Prices:
@@ -129,7 +130,7 @@ class PriceList:
                 table.by_kind(np.where(bound, arithmetic, 0.0)),
                 table.by_kind(np.where(bound, 0.0, traffic)),
                 self._collective_s(table, split, tokens, sequences, reach),
-                table.by_kind(table.overhead_s) + self._has_attention * software.layer_overhead_s,
+                table.by_kind(table.overhead_s) + self._mixes_tokens * software.layer_overhead_s,
             ]
         )
         return Prices(seconds, table.by_kind(flop), table.by_kind(moved), self._handed_bytes * tokens)
@@ -172,7 +173,7 @@ class PriceList:
             firsts.append(len(rows))
             tied.append(0.0)
             for operator in kind[0].operators:
-                demand = operator.demand(tensor, expert)
+                demand = _needed(operator, operator.demand(tensor, expert), self.topology.chip.skips)
                 rows.append(demand)
                 multiplied = getattr(operator, "compute_dtype", "fp32")
                 peak = self.topology.chip.peak_flop_per_s(multiplied) * self.topology.chip.compute_efficiency
@@ -214,7 +215,7 @@ def efficiency_of(software: Software, operator: Operator) -> float:
         matmuls = software.narrow_efficiency
     elif bits <= 9 and software.quantised_efficiency is not None:
         matmuls = software.quantised_efficiency
-    if isinstance(operator, Attention) and software.attention_efficiency is not None:
+    if isinstance(operator, Attention | Recurrent) and software.attention_efficiency is not None:
         return software.attention_efficiency
     if isinstance(operator, Experts) and software.experts_efficiency is not None:
         return matmuls * software.experts_efficiency
@@ -232,6 +233,7 @@ def launch_s(software: Software, operator: Operator, kernels: float) -> float:
     given = {
         "matmul": software.quantised_overhead_s if quantised else software.matmul_overhead_s,
         "attention": software.attention_overhead_s,
+        "recurrent": software.attention_overhead_s,
         "experts": software.experts_overhead_s,
     }.get(operator.kind)
     if given is None:
@@ -269,19 +271,28 @@ def shares_of(split: Split, step: Step, *, whole: bool = True) -> tuple[float, f
 
 
 def useful_work(graph: ModelGraph, step: Step) -> tuple[float, float]:
-    """Operations and bytes that a step needs however it is split: what MFU and MBU count as useful. [FLOP, B]"""
+    """Operations and bytes that a step needs however it is split, none for zeros: what MFU and MBU count as useful.
+    [FLOP, B]"""
     flop = moved = 0.0
     for kind, count in zip(graph.kinds, graph.kind_counts, strict=True):
         for operator in kind[0].operators:
-            demand = operator.demand()
+            demand = _needed(operator, operator.demand(), get_args(Zeros))
             flop += count * float(demand.flop(step.tokens, step.context_tokens, step.sequences, step.decode))
             moved += count * float(demand.weights_read_bytes(step.tokens))
             moved += count * float(demand.kv_read_bytes(step.context_tokens, step.sequences))
     return flop, moved
 
 
-def _has(operators: tuple[object, ...], kind: type) -> bool:
-    return any(isinstance(operator, kind) for operator in operators)
+def _mixes(operators: tuple[Operator, ...]) -> bool:
+    """Whether tokens of a sequence meet: once in a usual layer, not where a feed-forward part is a layer of its own."""
+    return any(isinstance(operator, Attention | Recurrent) for operator in operators)
+
+
+def _needed(operator: Operator, demand: Demand, skipped: Collection[str]) -> Demand:
+    """What is left of an operator's arithmetic on a chip that skips such zeros."""
+    if isinstance(operator, MatMul | Experts) and operator.pattern in skipped:
+        return demand.skipping(operator.density)
+    return demand
 
 
 def multiplied_in(graph: ModelGraph) -> str:

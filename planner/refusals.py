@@ -61,7 +61,8 @@ def _out_of_memory(candidates: Candidates) -> InfeasibleError:
     capacity_each = topology.chip.memory[0].capacity_bytes
     usable_each = candidates.prices.usable_bytes
     weights, chips = graph.weight_bytes, topology.chips
-    kv = (workload.batch_size or 1) * workload.context_tokens * graph.kv_bytes_per_token
+    each = workload.context_tokens * graph.kv_bytes_per_token + graph.state_bytes_per_sequence
+    kv = (workload.batch_size or 1) * each
     least = memory.fewest_chips(weights, capacity_each)
     smallest = smallest_chips(candidates)
     model = f"{graph.name} in {graph.weight_dtype}"

@@ -313,11 +313,14 @@ def plan_html(plan: Plan) -> str:
 def graph_text(graph: ModelGraph) -> str:
     """A model in a few lines."""
     kinds = ", ".join(f"{count} × {kind[0].kind}" for kind, count in zip(graph.kinds, graph.kind_counts, strict=True))
+    remembered = graph.state_bytes_per_sequence
+    state = f" and {spoken(remembered, 'B')} of state a sequence" if remembered else ""
+    pruned = f", pruned {graph.sparsity}" if graph.sparsity else ""
     return "\n".join(
         (
             f"{graph.name}: {graph.parameters / 1e9:,.4g} B parameters, {graph.parameters_active / 1e9:,.4g} B active;"
             f" weights {graph.weight_dtype} ({spoken(graph.weight_bytes, 'B')}), KV cache {graph.kv_dtype}"
-            f" ({spoken(graph.kv_bytes_per_token, 'B')} a token), matmuls {graph.activation_dtype}",
+            f" ({spoken(graph.kv_bytes_per_token, 'B')} a token{state}), matmuls {graph.activation_dtype}{pruned}",
             f"layers: {kinds}",
             f"source: {graph.source or 'none'} ({graph.confidence or 'no confidence stated'})",
         )

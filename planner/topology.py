@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from planner.dtypes import MULTIPLIED_IN, Dtype
+from planner.dtypes import MULTIPLIED_IN, Dtype, Zeros
 from planner.errors import InputError, listed
 from planner.records import Record
 from planner.units import Bytes, BytesPerS, Count, Dollars, FlopPerS, Fraction, PositiveBytes, Seconds, Watts
@@ -53,6 +53,8 @@ class Chip(Record):
     """What of the data sheet's peak the generation can sustain at all, beside what software loses."""
     memory_efficiency: Fraction = 1.0
     """What of the data sheet's bandwidth it can."""
+    skips: tuple[Zeros, ...] = ()
+    """Patterns of zeros in weights that cost it no arithmetic."""
 
     def peak_flop_per_s(self, dtype: str) -> float:
         """Peak for values of this format, or for the best format that the chip has to multiply them in. [FLOP/s]"""

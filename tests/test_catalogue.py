@@ -83,7 +83,7 @@ def test_every_model_is_a_chain_with_a_source_and_a_confidence(name):
     assert graph.is_chain
     assert graph.source
     assert graph.confidence in ("A", "B", "C", "M", "guess")
-    assert graph.most_context_tokens >= 2048
+    assert graph.most_context_tokens >= 512
 
 
 @pytest.mark.parametrize("name", DATASHEETS)
@@ -190,6 +190,45 @@ def test_the_catalogue_is_found_from_any_folder(tmp_path, monkeypatch):
 def test_weights_come_as_published_unless_somebody_says_otherwise(name, dtype):
     assert pl.load_model(name).weight_dtype == dtype
     assert pl.load_model(name, weight_dtype="int8").weight_dtype == "int8"
+
+
+def test_an_encoder_has_no_cache_and_no_head():
+    graph = pl.load_model("bert-base")
+    assert graph.kv_bytes_per_token == 0
+    assert [layer.kind for layer in graph.layers] == ["embedding", *12 * ["encoder"], "pooler"]
+
+
+def test_a_request_to_an_encoder_is_its_prefill():
+    graph, topology = pl.load_model("bert-large"), pl.load_topology("hgx-h100", chips=1)
+    work = pl.Workload(batch_size=8, prompt_tokens=384, output_tokens=1, arrivals="together")
+    score = pl.score_plan(pl.uniform_plan(graph, topology), graph, topology, work)
+    assert score.request_s == score.ttft_s > 0
+    assert score.stages[0].kv_bytes == 0
+
+
+def test_a_pruned_model_is_smaller_and_says_so():
+    dense, pruned = pl.load_model("bert-base"), pl.load_model("bert-base", sparsity="90%")
+    assert pruned.parameters == dense.parameters
+    assert pruned.weight_bytes < 0.4 * dense.weight_bytes
+    assert "pruned 90%" in str(pruned)
+    assert "pruned" not in str(dense)
+
+
+@pytest.mark.parametrize("sparsity", ["3:4", "0%", "100%", "90", "", "x" * 1000])
+def test_an_unknown_sparsity_is_refused_with_what_would_be_right(sparsity):
+    sentence = str(refusal(pl.load_model, "bert-base", sparsity=sparsity))
+    assert '"2:4"' in sentence
+    assert '"90%"' in sentence
+    assert len(sentence) < 200
+
+
+@pytest.mark.parametrize(
+    ("name", "skips"),
+    [("hgx-a100", {"2:4"}), ("hgx-h100", {"2:4"}), ("hgx-h200", {"2:4"}), ("hgx-b200", {"2:4"}),
+     ("gb200-nvl72", {"2:4"}), ("cerebras-cs3", {"2:4", "unstructured"}), ("tpu-v5p", set()), ("article-h100", set())],
+)  # fmt: skip
+def test_chips_skip_the_zeros_that_their_makers_say(name, skips):
+    assert set(pl.load_topology(name).chip.skips) == skips
 
 
 @pytest.mark.parametrize("field", ["weight_dtype", "kv_dtype", "activation_dtype"])

@@ -7,7 +7,7 @@ import pytest
 
 import planner as pl
 from planner.decoder import DecoderShape, Formats, decoder_graph
-from planner.graph import Attention, MatMul
+from planner.graph import Attention, MatMul, Recurrent
 from tests.instances import tiny_graph, tiny_moe
 
 with (Path(__file__).parent / "data" / "parameters.csv").open() as table:
@@ -25,6 +25,14 @@ def layer_parameters(graph, number=0):
 
 def windows(graph):
     return [o.window_tokens for layer in graph.layers for o in layer.operators if isinstance(o, Attention)]
+
+
+def mixers(graph):
+    """A letter for each layer, as in the pattern of a hybrid."""
+    letters = {Attention: "*", Recurrent: "M"}
+    return "".join(
+        next((letters[type(o)] for o in layer.operators if type(o) in letters), "-") for layer in graph.layers[1:-1]
+    )
 
 
 def has_experts(graph):
@@ -167,6 +175,67 @@ def test_equal_layers_are_of_one_kind():
     assert tiny_graph(layers=50).kind_counts == (1, 50, 1)
 
 
+# ── Hybrids ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+MAMBA = {
+    "recurrence": "mamba-2", "state_heads": 16, "state_key_heads": 2, "state_key": 32, "state_value": 64,
+}  # fmt: skip
+INNER, KEYS = 16 * 64, 2 * 32
+CONVOLUTION = 4 * (INNER + 2 * KEYS)
+
+
+def test_a_pattern_makes_mixing_and_feed_forward_layers_of_their_own():
+    graph = tiny_graph(layers=4, pattern="M-*-", **MAMBA)
+    mixing = HIDDEN * (2 * INNER + 2 * KEYS + 16) + CONVOLUTION + INNER + INNER * HIDDEN
+    expected = [mixing + HIDDEN, 3 * HIDDEN * FFN + HIDDEN, ATTENTION + HIDDEN, 3 * HIDDEN * FFN + HIDDEN]
+    assert [layer_parameters(graph, number) for number in range(4)] == expected
+    assert graph.kind_counts == (1, 1, 2, 1, 1)
+
+
+def test_a_pattern_can_place_experts():
+    graph = tiny_moe(layers=3, pattern="ME*", **MAMBA)
+    assert has_experts(graph) == [False, True, False]
+    assert mixers(graph) == "M-*"
+
+
+def test_of_every_so_many_layers_one_has_attention_and_the_others_a_recurrence():
+    graph = tiny_graph(layers=8, attention_every=4, **{**MAMBA, "recurrence": "gated-delta"})
+    assert mixers(graph) == "MMM*MMM*"
+    mixing = HIDDEN * (2 * INNER + 2 * KEYS + 2 * 16) + CONVOLUTION + 64 + INNER * HIDDEN
+    assert layer_parameters(graph) == mixing + 3 * HIDDEN * FFN + 2 * HIDDEN
+
+
+def test_a_recurrence_has_a_state_and_no_cache():
+    graph = tiny_graph(layers=2, pattern="M*", **MAMBA)
+    assert graph.kv_bytes_per_token == 2 * KV_HEADS * HEAD_DIM * 2
+    assert graph.state_bytes_per_sequence == 16 * 32 * 64 * 4 + 3 * (INNER + 2 * KEYS) * 2
+
+
+def test_gated_attention_doubles_the_queries():
+    gated, plain = tiny_graph(layers=1, gated_attention=True), tiny_graph(layers=1)
+    assert gated.parameters - plain.parameters == HIDDEN * HEADS * HEAD_DIM
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [
+        ("nemotron-nano-9b-v2", "M-M-M-MM-M-M-M*-M-M-M*-M-M-M-M*-M-M-M-M*-M-MM-M-M-M-M-M-"),
+        ("nemotron-nano-12b-v2", 6 * "M-M-M-M*-" + "M-M-M-M-"),
+        ("qwen3.5-397b-a17b", 15 * "MMM*"),
+        ("gemma-3-12b", 48 * "*"),
+    ],
+)
+def test_the_layers_of_a_hybrid_are_as_published(name, pattern):
+    assert mixers(pl.load_model(name)) == pattern
+
+
+@pytest.mark.parametrize(("name", "layers", "full"), [("gemma-3-12b", 48, 8), ("gemma-3-27b", 62, 10)])
+def test_every_sixth_layer_of_gemma_sees_everything(name, layers, full):
+    seen = windows(pl.load_model(name))
+    assert (len(seen), seen.count(0), seen.count(1024)) == (layers, full, layers - full)
+    assert seen[:6] == [1024] * 5 + [0]
+
+
 # ── Formats ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -223,6 +292,12 @@ def shape(**changes):
         ({"experts": 8, "experts_active": 2}, "experts need expert_ffn"),
         ({"ffn": 0}, "DecoderShape.ffn: a decoder without experts needs"),
         ({"kv_latent": 512}, "latent attention needs rope_dim, nope_dim and value_dim"),
+        ({"pattern": "MX"}, "DecoderShape.pattern: 'X' is no kind of layer"),
+        ({"pattern": "*"}, "DecoderShape.pattern: it names 1 layers of 2"),
+        ({"pattern": "*E"}, "DecoderShape.pattern: its layers E need experts"),
+        ({"pattern": "M*"}, "DecoderShape.recurrence: layers without attention need"),
+        ({"attention_every": 2}, "DecoderShape.recurrence: layers without attention need"),
+        ({"state_heads": 4, "state_key_heads": 3}, "DecoderShape.state_key_heads: 3 does not divide the 4 heads"),
         ({"layers": 0}, "DecoderShape.layers should be greater than or equal to 1, not 0"),
         ({"layers": 10_001}, "DecoderShape.layers should be less than or equal to 10000"),
         ({"hidden": -1}, "DecoderShape.hidden should be greater than or equal to 1, not -1"),

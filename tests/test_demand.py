@@ -90,6 +90,19 @@ def test_a_step_without_tokens_touches_nothing():
     assert ROUTED.touched_fraction(0) == 0.0
 
 
+def test_a_state_is_held_read_and_written_whatever_the_context():
+    recurrence = Demand(state_bytes_per_sequence=100.0)
+    for context in (1, 10_000):
+        assert recurrence.held_kv_bytes(context, 3) == recurrence.read_bytes(3, context, 3) == 300
+        assert recurrence.written_bytes(3, 3) == recurrence.written_bytes(60, 3) == 300
+
+
+def test_skipped_zeros_cost_no_arithmetic_but_their_bytes_stay():
+    halved = DENSE.skipping(0.5)
+    assert halved.flop(10, 20, 2, decode=False) == (10 * 100 + 2 * 7) / 2
+    assert halved.read_bytes(10, 20, 2) == DENSE.read_bytes(10, 20, 2)
+
+
 def test_stacked_demands_give_what_each_gives_alone():
     demands = [operator.demand(2, 4) for layer in tiny_moe().layers for operator in layer.operators]
     together, tokens = stacked(demands), np.array([1.0, 4.0, 300.0])

@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from planner.errors import InputError
-from planner.graph import Attention, Embedding, Experts, Layer, MatMul, ModelGraph, Pointwise, chain_edges
+from planner.graph import (
+    Attention,
+    Embedding,
+    Experts,
+    Layer,
+    MatMul,
+    ModelGraph,
+    Pointwise,
+    Recurrent,
+    chain_edges,
+)
 from tests.instances import random_graph, tiny_graph, tiny_moe
 
 MATMUL = MatMul(name="up", inputs=1024, outputs=4096, weight_dtype="bf16", compute_dtype="bf16", split="outputs")
@@ -23,6 +33,7 @@ EXPERTS = Experts(
     name="experts", experts=8, experts_active=2, inputs=1024, hidden=512, matrices=3, weight_dtype="bf16",
     compute_dtype="bf16",
 )  # fmt: skip
+RECURRENT = Recurrent(name="recurrence", heads=16, key_heads=2, key_width=32, value_width=64, convolved_tokens=4)
 EMBEDDING = Embedding(name="tokens", vocabulary=8192, width=1024, weight_dtype="bf16")
 NORM = Pointwise(name="norm", width=1024, weights=1024)
 
@@ -423,3 +434,62 @@ def test_a_split_never_leaves_a_chip_with_more_than_the_whole(seed, ways):
             assert each.flop(64, 500.0, 2, False) <= whole.flop(64, 500.0, 2, False)
             assert each.read_bytes(64, 500.0, 2) <= whole.read_bytes(64, 500.0, 2)
             assert each.held_weight_bytes <= whole.held_weight_bytes
+
+
+# ── Recurrences, encoders, zeros ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_recurrence_keeps_a_matrix_for_every_head_and_the_tokens_of_its_convolution():
+    width = 16 * 64 + 2 * 2 * 32
+    demand = RECURRENT.demand()
+    assert demand.state_bytes_per_sequence == 16 * 32 * 64 * 4 + 3 * width * 2
+    assert demand.flop_per_token == 5 * 16 * 32 * 64 + 2 * 4 * width
+    assert demand.kv_bytes_per_token == demand.flop_per_token_context == 0
+    assert RECURRENT.parameters == 4 * width
+
+
+def test_a_decode_step_of_a_recurrence_costs_the_same_whatever_the_context():
+    alone = layer("a", operators=(RECURRENT,))
+    assert alone.flop(4, 10, 4) == alone.flop(4, 1_000_000, 4)
+    assert alone.read_bytes(4, 10, 4) == alone.read_bytes(4, 1_000_000, 4)
+
+
+def test_a_recurrence_splits_over_its_heads_and_repeats_keys_beyond_theirs():
+    assert layer("a", operators=(RECURRENT,)).splits() == {"heads": 16, "kv_heads": 2}
+    for ways in (1, 2):
+        assert chips_total(RECURRENT, ways, "state_bytes_per_sequence") == RECURRENT.demand().state_bytes_per_sequence
+    each = 4 * 32 * 64 * 4 + 3 * (4 * 64 + 2 * 32) * 2
+    assert RECURRENT.demand(4).state_bytes_per_sequence == each
+
+
+def test_without_a_convolution_a_recurrence_has_no_weights():
+    plain = RECURRENT.replace(convolved_tokens=1)
+    assert plain.parameters == plain.demand().weight_bytes == 0
+    assert plain.demand().kernels == RECURRENT.demand().kernels - 1
+
+
+def test_attention_to_both_sides_sees_twice_the_mean_of_a_causal_one():
+    both = ATTENTION.replace(causal=False)
+    assert both.demand().flop_per_token_context == 2 * ATTENTION.demand().flop_per_token_context
+
+
+def test_attention_without_a_cache_reads_its_keys_and_values_from_this_step():
+    fresh, cached = ATTENTION.replace(cached=False).demand(), ATTENTION.demand()
+    assert fresh.kv_bytes_per_token == fresh.held_kv_bytes(1000, 1) == 0
+    assert fresh.read_bytes_per_token - cached.read_bytes_per_token == 4 * 256 * 2
+
+
+@pytest.mark.parametrize(("dtype", "share"), [("bf16", 9 / 16), ("fp8", 5 / 8), ("int8", 5 / 8), ("fp32", 17 / 32)])
+def test_a_matrix_with_two_zeros_in_four_stores_what_is_left_and_where_it_stood(dtype, share):
+    dense = MATMUL.replace(weight_dtype=dtype)
+    pruned = dense.replace(pattern="2:4", density=0.5)
+    assert pruned.weight_bytes == pruned.demand().weight_bytes == share * dense.weight_bytes
+    assert pruned.parameters == dense.parameters
+    assert pruned.demand().flop_per_token == dense.demand().flop_per_token
+
+
+@pytest.mark.parametrize(("density", "stored"), [(0.1, 0.1 * 2 + 0.1), (0.5, 0.5 * 2 + 0.125), (0.99, 2.0)])
+def test_zeros_anywhere_need_a_place_for_each_value_that_is_left_or_a_map(density, stored):
+    experts = EXPERTS.replace(pattern="unstructured", density=density)
+    assert experts.weight_bytes == pytest.approx(stored * EXPERTS.parameters, rel=1e-12)
+    assert experts.demand().sparse_bytes == experts.weight_bytes

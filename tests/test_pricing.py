@@ -16,8 +16,9 @@ from planner.pricing import (
     unoffered,
     useful_work,
 )
+from planner.pruning import pruned
 from planner.workload import Workload
-from tests.instances import fabric, tiny_graph, tiny_moe, tiny_software, tiny_topology
+from tests.instances import fabric, tiny_chip, tiny_graph, tiny_moe, tiny_software, tiny_topology
 
 ALONE = Reach((1,), (1,), (1,))
 DECODE = Step(tokens=1.0, sequences=1.0, context_tokens=100.0, decode=True)
@@ -150,3 +151,48 @@ def test_prices_scale_over_numpy_arrays_of_layers():
     prices = PriceList(tiny_graph(3), tiny_topology(1)).prices(Split(), DECODE, ALONE)
     assert prices.seconds.shape == (len(CAUSES), 3)  # embedding, decoder, head
     assert np.isfinite(prices.seconds).all()
+
+
+# ── States and zeros ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def hybrid(**changes):
+    sizes = {"state_heads": 8, "state_key_heads": 2, "state_key": 128, "state_value": 128, "recurrence": "mamba-2"}
+    return tiny_graph(layers=4, pattern="M-*-", **{**sizes, **changes})
+
+
+def test_a_state_is_held_for_every_sequence_however_long():
+    graph = hybrid()
+    prices = PriceList(graph, tiny_topology(1))
+    short, long = (prices.holdings(Split(), Workload(prompt_tokens=n, output_tokens=n), 1.0, 1.0) for n in (10, 1000))
+    recurrence, attention = (int(graph.kind_of_layer[number]) for number in (1, 3))
+    state = 8 * 128 * 128 * 4 + 3 * (8 * 128 + 2 * 2 * 128) * 2
+    assert short.kv_bytes_per_sequence[recurrence] == long.kv_bytes_per_sequence[recurrence] == state
+    assert long.kv_bytes_per_sequence[attention] == 100 * short.kv_bytes_per_sequence[attention] > 0
+
+
+def test_a_layer_that_only_feeds_forward_has_no_layer_overhead():
+    graph = hybrid()
+    slow = tiny_software(kernel_overhead_s=0.0, layer_overhead_s=5e-3)
+    prices = PriceList(graph, tiny_topology(1, software=slow)).prices(Split(), DECODE, ALONE)
+    overheads = prices.seconds[CAUSES.index("overhead"), graph.kind_of_layer]
+    assert overheads.tolist() == [0.0, 5e-3, 0.0, 5e-3, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(("skips", "share"), [((), 1.0), (("unstructured",), 1.0), (("2:4",), 0.5)])
+def test_zeros_are_skipped_where_the_chip_can(skips, share):
+    graph = pruned(tiny_graph(), "2:4")
+    step = Step(tokens=10_000.0, sequences=1.0, context_tokens=0.0, decode=False)
+    prices = PriceList(graph, tiny_topology(1, chip=tiny_chip(skips=skips))).prices(Split(), step, ALONE)
+    decoder = graph.layers[1]
+    matmuls = sum(2 * 10_000 * o.parameters for o in decoder.operators if isinstance(o, MatMul))
+    others = sum(10_000 * o.demand().flop_per_token for o in decoder.operators if not isinstance(o, MatMul))
+    assert prices.flop[kind_of(graph, "decoder")] == pytest.approx(share * matmuls + others)
+
+
+def test_multiplying_zeros_is_no_useful_work():
+    dense, thin = tiny_graph(), pruned(tiny_graph(), "90%")
+    saved = (
+        2 * 0.9 * sum(o.parameters for layer in dense.layers[1:-1] for o in layer.operators if isinstance(o, MatMul))
+    )
+    assert useful_work(dense, DECODE)[0] - useful_work(thin, DECODE)[0] == pytest.approx(saved)

@@ -58,6 +58,17 @@ def test_a_cache_that_does_not_fit_is_told_from_weights_that_do_not():
     assert caught.value.resource == "memory for weights, KV cache and activations"
 
 
+def test_states_count_with_the_cache():
+    graph = tiny_graph(
+        2, pattern="M-", recurrence="mamba-2", state_heads=8, state_key_heads=2, state_key=128, state_value=128
+    )
+    topology = tiny_topology(1, chip=tiny_chip(graph.weight_bytes / 0.9 + 1e6))
+    with pytest.raises(pl.InfeasibleError) as caught:
+        pl.partition(graph, topology, pl.Workload(batch_size=64), minimize="tpot_s")
+    state = 8 * 128 * 128 * 4 + 3 * (8 * 128 + 2 * 2 * 128) * 2
+    assert caught.value.demand == graph.weight_bytes + 64 * state
+
+
 def test_more_sequences_than_the_software_takes_are_counted():
     topology = tiny_topology(2, software=tiny_software(most_sequences=4))
     with pytest.raises(pl.InfeasibleError, match="9 sequences are too many") as caught:

@@ -238,6 +238,11 @@ def test_a_machine_shows_its_figures_with_their_sources():
     assert len(list(root.iter("tr"))) == 1 + len(machine.figures)
 
 
+def test_a_model_with_recurrences_shows_its_state():
+    assert "of state a sequence" in str(pl.load_model("nemotron-nano-9b-v2"))
+    assert "of state" not in str(tiny_graph())
+
+
 def test_a_model_shows_its_kinds_of_layer():
     graph = pl.load_model("deepseek-v3")
     words, root = words_of(f"<div>{graph._repr_mimebundle_()['text/html']}</div>")

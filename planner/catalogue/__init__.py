@@ -6,14 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from planner.decoder import DecoderShape, Formats, decoder_graph
+from planner.encoder import EncoderShape, encoder_graph
 from planner.errors import InputError, UnknownNameError, plain_name
 from planner.graph import ModelGraph
+from planner.pruning import pruned
 from planner.readers.files import read_text, read_toml
 from planner.readers.huggingface import read_config
 from planner.readers.topology_file import software_from, topology_from
 from planner.topology import Software, Topology
 
 Fields = dict[str, Any]
+
+SHAPES: dict[str, type[DecoderShape] | type[EncoderShape]] = {"decoder": DecoderShape, "encoder": EncoderShape}
+"""By what the model table calls a model's kind."""
 
 
 def load_model(
@@ -22,13 +27,16 @@ def load_model(
     weight_dtype: str | None = None,
     kv_dtype: str = "bf16",
     activation_dtype: str | None = None,
+    sparsity: str | None = None,
 ) -> ModelGraph:
     """A model of the catalogue, or of a Hugging Face `config.json` (or a folder that holds one).
 
     `weight_dtype` None takes the format in which it is published; `activation_dtype` None what recipes with such weights
-    multiply in. An UnknownNameError names the nearest models; an InputError says what is wrong with a file.
+    multiply in; `sparsity` prunes the layers: "2:4", or a share of zeros such as "90%". An UnknownNameError names the
+    nearest models; an InputError says what is wrong with a file.
     """
     path = _as_path(name, (".json", ".gguf", ".onnx", ".safetensors"))
+    shape: DecoderShape | EncoderShape
     if path is not None:
         config = _config_in(path)
         shape, published = read_config(config, weight_dtype)
@@ -36,12 +44,17 @@ def load_model(
         source, confidence = config.name, "stated"
     else:
         entry = _found("model", str(name), model_table(), model_aliases())
-        shape, published = DecoderShape.from_fields(entry["shape"]), entry.get("dtype", "bf16")
+        shape = SHAPES[entry.get("kind", "decoder")].from_fields(entry["shape"])
+        published = entry.get("dtype", "bf16")
         title, source, confidence = entry["name"], entry["source"], entry["confidence"]
     formats = Formats.from_fields(
         {"weight_dtype": weight_dtype or published, "kv_dtype": kv_dtype, "activation_dtype": activation_dtype}
     )
-    return decoder_graph(shape, title, formats, source=source, confidence=confidence)
+    if isinstance(shape, EncoderShape):
+        graph = encoder_graph(shape, title, formats, source=source, confidence=confidence)
+    else:
+        graph = decoder_graph(shape, title, formats, source=source, confidence=confidence)
+    return graph if sparsity is None else pruned(graph, sparsity)
 
 
 def load_topology(name: str | Path, *, chips: int | None = None, software: str | None = None) -> Topology:

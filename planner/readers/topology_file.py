@@ -69,7 +69,7 @@ COLLECTIVE = {
 }
 PLAIN = {
     "topology": {"name", "title", "aliases", "chips", "most_chips", "divisible", "chip", "software", "fabric", "power", "price"},
-    "chip": {"name", "peak", "power", "memory", *CHIP},
+    "chip": {"name", "peak", "power", "memory", "skips", *CHIP},
     "memory": {"name", *CHIP_MEMORY},
     "fabric": {"name", "shape", "units", "dimensions", "reduces_in_network", *FABRIC},
     "software": {"name", "title", "collective", *SOFTWARE},
@@ -209,7 +209,13 @@ class _Book:
             CHIP[key][0]: self.figure(given, f"chip.{CHIP[key][0]}", CHIP[key][1], f"chip.{key}")
             for key, given in shares.items()
         }
-        return {"name": fields.get("name"), "peaks": peaks, "memory": memory, **reached}
+        return {
+            "name": fields.get("name"),
+            "peaks": peaks,
+            "memory": memory,
+            "skips": fields.get("skips", ()),
+            **reached,
+        }
 
     def software(self, fields: Mapping[str, Any]) -> Fields:
         made = self.values(fields, SOFTWARE, "software", "software", "software")

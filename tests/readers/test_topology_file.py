@@ -88,6 +88,13 @@ def test_a_file_may_hold_its_own_chip(tmp_path):
     assert (machine.chips, machine.fabrics, machine.price.basis) == (1, (), "unknown")
 
 
+def test_a_chip_may_skip_zeros_and_else_skips_none(tmp_path):
+    assert machine_of(tmp_path, OWN_CHIP).chip.skips == ()
+    skipping = OWN_CHIP.replace('name = "own"', 'name = "own"\nskips = ["2:4"]')
+    assert machine_of(tmp_path, skipping).chip.skips == ("2:4",)
+    assert "skips" in str(refusal(tmp_path, skipping.replace("2:4", "1:2")))
+
+
 def test_a_file_may_hold_its_own_software(tmp_path):
     software = machine_of(tmp_path, OWN_SOFTWARE).software
     assert (software.name, software.kernel_overhead_s, software.usable_memory_fraction) == ("own", 1e-6, 0.9)

@@ -1,0 +1,43 @@
+"""Pruning: the same graph with zeros among the weights of its layers."""
+
+import re
+
+from planner.dtypes import Zeros
+from planner.errors import InputError, shortened
+from planner.graph import ENDS, Experts, Layer, MatMul, ModelGraph, Operator
+
+
+def pruned(graph: ModelGraph, sparsity: str) -> ModelGraph:
+    """A graph whose matmuls and experts are pruned, but for embedding, head and pooler.
+
+    `sparsity` is "2:4" (two zeros in every four neighbours) or a share of zeros that may lie anywhere, such as "90%".
+    """
+    pattern, density = pattern_of(sparsity)
+    thinned: dict[int, tuple[Operator, ...]] = {}
+
+    def layer_of(layer: Layer) -> Layer:
+        if layer.kind in ENDS:
+            return layer
+        key = id(layer.operators)  # equal layers share them
+        if key not in thinned:
+            thinned[key] = tuple(
+                operator.replace(pattern=pattern, density=density)
+                if isinstance(operator, MatMul | Experts)
+                else operator
+                for operator in layer.operators
+            )
+        return layer.model_copy(update={"operators": thinned[key]})
+
+    return graph.replace(layers=tuple(layer_of(layer) for layer in graph.layers), sparsity=sparsity)
+
+
+def pattern_of(sparsity: str) -> tuple[Zeros, float]:
+    """How the zeros lie, and the share of weights that is left."""
+    if sparsity == "2:4":
+        return "2:4", 0.5
+    share = re.fullmatch(r"(\d{1,2}(?:\.\d{1,6})?)\s*%", sparsity) if isinstance(sparsity, str) else None
+    if share is None or not float(share[1]) > 0:
+        raise InputError(
+            f'sparsity must be "2:4" or a share of zeros between 0 and 100 %, such as "90%", not {shortened(repr(sparsity), 30)}'
+        )
+    return "unstructured", (100 - float(share[1])) / 100
