@@ -16,7 +16,7 @@ from planner.demand import Demand, Numbers, stacked
 from planner.dtypes import Zeros, bytes_of
 from planner.graph import Attention, Experts, MatMul, ModelGraph, Operator, Recurrent
 from planner.messages import Spans, group_collective_s, offers, spans_of
-from planner.topology import Software, Topology
+from planner.topology import Software, Topology, Tuning
 from planner.workload import Workload
 
 Floats = NDArray[np.float64]
@@ -109,6 +109,7 @@ class PriceList:
     def __init__(self, graph: ModelGraph, topology: Topology) -> None:
         self.graph, self.topology = graph, topology
         self._tables: dict[tuple[int, int], _Table] = {}
+        self._tuning = tuning_of(topology)
         self._mixes_tokens = np.array([_mixes(kind[0].operators) for kind in graph.kinds], dtype=float)
         self._handed_bytes = np.array([kind[0].activation_bytes_per_token for kind in graph.kinds])
 
@@ -122,7 +123,7 @@ class PriceList:
         moved = demand.read_bytes(tokens, context, sequences) + demand.written_bytes(tokens, sequences)
         arithmetic = roofline.compute_s(flop, table.achieved_flop_per_s)
         chip = self.topology.chip
-        reached = software.memory_efficiency * chip.memory_efficiency
+        reached = software.memory_efficiency * chip.memory_efficiency * self._tuning.memory_efficiency
         traffic = roofline.memory_s(moved, chip.memory[0].bandwidth_bytes_per_s, reached)
         bound = arithmetic >= traffic
         seconds = np.stack(
@@ -177,6 +178,7 @@ class PriceList:
                 rows.append(demand)
                 multiplied = getattr(operator, "compute_dtype", "fp32")
                 peak = self.topology.chip.peak_flop_per_s(multiplied) * self.topology.chip.compute_efficiency
+                peak *= self._tuning.compute_efficiency
                 achieved.append([peak * efficiency_of(self.topology.software, operator)])
                 overheads.append([launch_s(self.topology.software, operator, float(demand.kernels))])
                 if isinstance(operator, MatMul) and operator.tied_to:
@@ -205,6 +207,12 @@ class PriceList:
         if not some.any():
             return message_bytes
         return np.where(some, group_collective_s(self.topology, kind, spans, message_bytes), 0.0)
+
+
+def tuning_of(topology: Topology) -> Tuning:
+    """How well the software suits the chip."""
+    wanted = topology.chip.architecture
+    return next((one for one in topology.software.tunings if one.architecture == wanted), Tuning(architecture=wanted))
 
 
 def efficiency_of(software: Software, operator: Operator) -> float:

@@ -49,6 +49,8 @@ class Chip(Record):
     peaks: Annotated[tuple[Peak, ...], Field(min_length=1)]
     memory: Annotated[tuple[MemoryTier, ...], Field(min_length=1)]
     """Fastest use first: weights and KV cache live in the first tier."""
+    architecture: str = ""
+    """The family of chips whose kernels it shares, such as "hopper"."""
     compute_efficiency: Fraction = 1.0
     """What of the data sheet's peak the generation can sustain at all, beside what software loses."""
     memory_efficiency: Fraction = 1.0
@@ -114,6 +116,14 @@ class CollectiveKernel(Record):
     """Whether it works beyond the innermost level."""
 
 
+class Tuning(Record):
+    """How well a software stack's kernels suit one architecture, beside its efficiencies elsewhere."""
+
+    architecture: str
+    compute_efficiency: Fraction = 1.0
+    memory_efficiency: Fraction = 1.0
+
+
 class Software(Record):
     """What runs the model: its overheads, its efficiencies, its collectives, what it keeps for itself."""
 
@@ -151,6 +161,8 @@ class Software(Record):
     """Share of what a matmul would reach that unevenly filled experts reach."""
     memory_efficiency: Fraction
     """Share of the memory bandwidth that long reads reach."""
+    tunings: tuple[Tuning, ...] = ()
+    """Architectures that its kernels suit less."""
     collectives: tuple[CollectiveKernel, ...] = ()
     hop_overhead_s: Seconds = 0.0
     """For each transfer from stage to stage, on top of the fabric."""

@@ -67,13 +67,18 @@ COLLECTIVE = {
     "across_step_latency": ("across_step_latency_s", "seconds"),
     "bandwidth_fraction": ("bandwidth_fraction", ""),
 }
+TUNING = {
+    "compute_efficiency": ("compute_efficiency", ""),
+    "memory_efficiency": ("memory_efficiency", ""),
+}
 PLAIN = {
     "topology": {"name", "title", "aliases", "chips", "most_chips", "divisible", "chip", "software", "fabric", "power", "price"},
-    "chip": {"name", "peak", "power", "memory", "skips", *CHIP},
+    "chip": {"name", "peak", "power", "memory", "skips", "architecture", *CHIP},
     "memory": {"name", *CHIP_MEMORY},
     "fabric": {"name", "shape", "units", "dimensions", "reduces_in_network", *FABRIC},
-    "software": {"name", "title", "collective", *SOFTWARE},
+    "software": {"name", "title", "collective", "tuning", *SOFTWARE},
     "collective": {"algorithm", "kinds", "most_ranks", "across_nodes", *COLLECTIVE},
+    "tuning": {"architecture", *TUNING},
     "power": {"system", "chip"},
     "price": {"rental", "purchase"},
 }  # fmt: skip
@@ -214,6 +219,7 @@ class _Book:
             "peaks": peaks,
             "memory": memory,
             "skips": fields.get("skips", ()),
+            "architecture": fields.get("architecture", ""),
             **reached,
         }
 
@@ -221,6 +227,11 @@ class _Book:
         made = self.values(fields, SOFTWARE, "software", "software", "software")
         made.pop("title", None)
         made.pop("collective", None)
+        made.pop("tuning", None)
+        made["tunings"] = [
+            self.values(tuning, TUNING, f"software.tunings[{number}]", "tuning", f"tuning[{number}]")
+            for number, tuning in enumerate(tables(fields, "tuning"))
+        ]
         made["collectives"] = [
             self.values(kernel, COLLECTIVE, f"software.collectives[{number}]", "collective", f"collective[{number}]")
             for number, kernel in enumerate(tables(fields, "collective"))
