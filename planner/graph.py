@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import networkx as nx
 
 Width = Annotated[int, Field(ge=1, le=100_000_000)]
+Factor = Annotated[float, Field(gt=0, le=1e9)]
+"""Tokens that an operator works on for each token of the step: below 1 for a text beside a picture, or a coarse level."""
 
 
 class MatMul(Record):
@@ -44,10 +46,13 @@ class MatMul(Record):
     """Sequences: one row for each sequence, as in a language-model head."""
     tied_to: str = ""
     """The layer whose weights it reads in place of its own; a chip that holds both holds them once."""
+    positions: Width = 1
+    """Neighbours that each output sees, itself included: 9 in a convolution of 3 × 3. They are read from memory once."""
+    tokens_factor: Factor = 1.0
 
     @property
     def parameters(self) -> float:
-        return 0.0 if self.tied_to else float(self.inputs) * self.outputs
+        return 0.0 if self.tied_to else float(self.inputs) * self.outputs * self.positions
 
     @property
     def weight_bytes(self) -> float:
@@ -57,23 +62,24 @@ class MatMul(Record):
         ways = 1 if self.split == "none" else min(tensor_parallel, self.most_ways)
         inputs = self.inputs / ways if self.split == "inputs" else float(self.inputs)
         outputs = self.outputs / ways if self.split == "outputs" else float(self.outputs)
-        stream, flop = stream_bytes_of(self.compute_dtype), 2.0 * inputs * outputs
+        stream, weights = stream_bytes_of(self.compute_dtype), inputs * outputs * self.positions
+        flop, weight_bytes = 2.0 * weights, weights * bytes_of(self.weight_dtype)
         shared = tensor_parallel > 1 and self.split == "inputs" and self.summed
         if self.rows == "sequences":
             return Demand(
                 flop_per_sequence=flop,
-                weight_bytes=inputs * outputs * bytes_of(self.weight_dtype),
+                weight_bytes=weight_bytes,
                 io_bytes_per_sequence=(inputs + outputs) * stream,
                 gathered_bytes_per_sequence=self.outputs * stream if ways > 1 else 0.0,
             )
         return Demand(
             flop_per_token=flop,
-            weight_bytes=inputs * outputs * bytes_of(self.weight_dtype),
+            weight_bytes=weight_bytes,
             read_bytes_per_token=inputs * stream,
             written_bytes_per_token=outputs * stream,
             reduced_bytes_per_token=self.outputs * stream if shared else 0.0,
             activation_bytes_per_token=(inputs + outputs) * stream,
-        )
+        ).for_tokens(self.tokens_factor)
 
 
 class Attention(Record):
@@ -96,6 +102,14 @@ class Attention(Record):
     compute_dtype: Dtype
     window_tokens: Annotated[int, Field(ge=0)] = 0
     """The sliding window; 0 sees everything."""
+    causal: bool = True
+    """Whether a token sees just the tokens before it."""
+    cached: bool = True
+    """Whether keys and values stay for later tokens."""
+    fixed_tokens: Annotated[int, Field(ge=0)] = 0
+    """Keys that every token sees in place of its sequence's own: a text in cross attention, and the width of a head in
+    linear attention, whose state is as large; 0: its sequence's."""
+    tokens_factor: Factor = 1.0
 
     @property
     def parameters(self) -> float:
@@ -109,17 +123,24 @@ class Attention(Record):
         heads = self.heads / tensor_parallel
         kv_heads = max(1.0, self.kv_heads / tensor_parallel)
         stream = stream_bytes_of(self.compute_dtype)
+        each, of_keys = 2.0 * heads * (self.key_width + self.value_width), kv_heads * self.cached_width
+        seen = 0.0 if self.fixed_tokens else 1.0 if self.causal else 2.0  # a causal token sees half of its prompt
+        shuffled = heads * (self.key_width + self.value_width) + of_keys
         return Demand(
-            flop_per_token_context=2.0 * heads * (self.key_width + self.value_width),
-            decode_flop_per_token_context=2.0 * heads * (self.decode_key_width + self.decode_value_width),
-            read_bytes_per_token=heads * self.key_width * stream,
+            flop_per_token=each * self.fixed_tokens,
+            flop_per_token_context=each * seen,
+            decode_flop_per_token_context=2.0
+            * heads
+            * (self.decode_key_width + self.decode_value_width)
+            * min(1.0, seen),
+            read_bytes_per_token=(heads * self.key_width + (0.0 if self.cached or self.fixed_tokens else of_keys))
+            * stream,
             written_bytes_per_token=heads * self.value_width * stream,
-            kv_bytes_per_token=kv_heads * self.cached_width * bytes_of(self.kv_dtype),
+            kv_bytes_per_token=of_keys * bytes_of(self.kv_dtype) if self.cached else 0.0,
             window_tokens=float(self.window_tokens or UNLIMITED_TOKENS),
-            shuffled_bytes_per_token=heads * (self.key_width + self.value_width) * stream
-            + kv_heads * self.cached_width * stream,
+            shuffled_bytes_per_token=0.0 if self.fixed_tokens else shuffled * stream,
             activation_bytes_per_token=heads * (self.key_width + self.value_width) * stream,
-        )
+        ).for_tokens(self.tokens_factor)
 
 
 class Experts(Record):
@@ -178,6 +199,7 @@ class Embedding(Record):
     vocabulary: Width
     width: Width
     weight_dtype: Dtype
+    tokens_factor: Factor = 1.0
 
     @property
     def parameters(self) -> float:
@@ -195,7 +217,7 @@ class Embedding(Record):
             written_bytes_per_token=self.width * stream,
             reduced_bytes_per_token=self.width * stream if tensor_parallel > 1 else 0.0,
             activation_bytes_per_token=self.width * stream,
-        )
+        ).for_tokens(self.tokens_factor)
 
 
 class Pointwise(Record):
@@ -209,6 +231,7 @@ class Pointwise(Record):
     flop_per_value: Annotated[float, Field(ge=0)] = 4.0
     split: bool = False
     """Whether it works on a shard: an activation between a column and a row split."""
+    tokens_factor: Factor = 1.0
 
     @property
     def parameters(self) -> float:
@@ -226,7 +249,7 @@ class Pointwise(Record):
             read_bytes_per_token=2.0 * width,
             written_bytes_per_token=2.0 * width,
             activation_bytes_per_token=4.0 * width,
-        )
+        ).for_tokens(self.tokens_factor)
 
 
 Operator = Annotated[MatMul | Attention | Experts | Embedding | Pointwise, Field(discriminator="kind")]
@@ -242,6 +265,9 @@ class Layer(Record):
     activation_width: Width
     """Values that it hands on for one token."""
     activation_dtype: Dtype = "bf16"
+    runs_per_sample: Annotated[int, Field(ge=0, le=1)] | None = None
+    """Of a diffusion model: None in every step; 1 once for each sample, whole on every group of chips; 0 is just held,
+    for the steps in which it takes the turn of a twin that is counted in all of them."""
 
     @property
     def parameters(self) -> float:
@@ -287,7 +313,7 @@ class Layer(Record):
     def splits(self) -> dict[str, int]:
         """How many ways it can be shared out: "heads", "kv_heads", "experts" (those that it has)."""
         found: dict[str, int] = {}
-        for operator in self.operators:
+        for operator in self.operators if self.runs_per_sample != 1 else ():
             if isinstance(operator, Attention):
                 found |= {"heads": operator.heads, "kv_heads": operator.kv_heads}
             if isinstance(operator, Experts):
@@ -313,6 +339,18 @@ class ModelGraph(Record):
     """The longest context that the model was made for; 0 where it is not known."""
     source: str = ""
     confidence: str = ""
+    steps: Annotated[int, Field(ge=0, le=100_000)] = 0
+    """Denoising steps of one sample of a diffusion model; 0: a language model."""
+    tokens_per_sample: Annotated[float, Field(ge=0, le=1e12)] = 0
+    """Latent tokens of one picture or video."""
+    passes_per_step: Annotated[int, Field(ge=1, le=8)] = 1
+    """Of each sample through the denoiser: 2 with classifier-free guidance."""
+
+    @model_validator(mode="after")
+    def check_steps(self) -> Self:
+        if self.is_diffusion and self.tokens_per_sample < 1:
+            raise InputError("ModelGraph.tokens_per_sample: a diffusion model needs at least one token in each sample")
+        return self
 
     @model_validator(mode="after")
     def check_edges(self) -> Self:
@@ -354,6 +392,11 @@ class ModelGraph(Record):
         return sum(kind[0].kv_bytes_per_token * count for kind, count in zip(self.kinds, self.kind_counts, strict=True))
 
     @property
+    def is_diffusion(self) -> bool:
+        """Whether it makes samples in steps, and not tokens."""
+        return self.steps > 0
+
+    @property
     def is_chain(self) -> bool:
         """Whether each layer feeds just the next."""
         return self.edges == tuple(
@@ -376,16 +419,17 @@ class ModelGraph(Record):
 
     @cached_property
     def _grouped(self) -> tuple[tuple[tuple[Layer, ...], ...], NDArray[np.intp]]:
-        by_identity: dict[int, int] = {}
+        by_identity: dict[tuple[int, int | None], int] = {}
         by_shape: dict[tuple[Any, ...], int] = {}
         members: list[list[Layer]] = []
         numbers = np.empty(len(self.layers), dtype=np.intp)
         for position, layer in enumerate(self.layers):
-            number = by_identity.get(id(layer.operators))
+            identity = (id(layer.operators), layer.runs_per_sample)
+            number = by_identity.get(identity)
             if number is None:
-                shape = (layer.operators, layer.activation_width, layer.activation_dtype)
+                shape = (layer.operators, layer.activation_width, layer.activation_dtype, layer.runs_per_sample)
                 number = by_shape.setdefault(shape, len(members))
-                by_identity[id(layer.operators)] = number
+                by_identity[identity] = number
                 if number == len(members):
                     members.append([])
             members[number].append(layer)

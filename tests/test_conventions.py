@@ -25,7 +25,7 @@ COUNTED = {
     "wraps_from", "most_ranks", "most_chips", "most_sequences", "kv_heads", "experts_active", "hidden", "weights", "kernels",
     "gap", "bound", "objective", "demand", "capacity", "parameters", "parameters_active", "value", "micro_batches", "most_ways",
     "schema_version", "users", "first_chip", "boxes_done", "boxes_open", "params", "second", "window", "advantage", "batch_size",
-    "hidden_size",
+    "hidden_size", "tokens_factor",
 }  # fmt: skip
 """Numbers without a unit: counts, and figures in the unit of another field."""
 
