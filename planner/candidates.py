@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.cost.energy import SECONDS_PER_HOUR
-from planner.errors import InfeasibleError, InputError, UnknownNameError
+from planner.errors import InfeasibleError, InputError, UnknownNameError, listed
 from planner.graph import ModelGraph
 from planner.layout import packing_of
 from planner.ledger import largest, most_sequences, tied_layers
@@ -67,6 +67,15 @@ FIELDS: dict[str, Field] = {
     "mfu_fraction": Field("most", "high"),
     "mbu_fraction": Field("most", "high"),
 }
+
+SAMPLE_FIELDS: dict[str, Field] = {
+    "step_s": Field("least", "low"),
+    "image_s": Field("least", "low"),
+    "samples_per_s": Field("most", "high"),
+    "energy_per_sample_j": Field("least", "high"),
+    **{name: FIELDS[name] for name in ("power_w", "chips", "memory_headroom_bytes", "mfu_fraction", "mbu_fraction")},
+}
+"""Those of a diffusion model."""
 
 
 class Box(NamedTuple):
@@ -520,18 +529,29 @@ def splits_of(graph: ModelGraph, topology: Topology, packing: Packing) -> tuple[
 
 
 def question_of(
-    minimize: str | None, maximize: str | None, limits: dict[str, float] | None, power_scope: PowerScope | None
+    minimize: str | None,
+    maximize: str | None,
+    limits: dict[str, float] | None,
+    power_scope: PowerScope | None,
+    *,
+    diffusion: bool = False,
 ) -> Question:
-    """What is asked, checked."""
+    """What is asked, checked; of a diffusion model, or of a language model."""
+    fields, others = (SAMPLE_FIELDS, FIELDS) if diffusion else (FIELDS, SAMPLE_FIELDS)
     if minimize and maximize:
         raise InputError(f"give minimize= or maximize=, not both ({minimize!r} and {maximize!r})")
-    objective = minimize or maximize or "tpot_s"
+    objective = minimize or maximize or ("image_s" if diffusion else "tpot_s")
     for name in (objective, *(limits or {})):
-        if name not in FIELDS:
-            raise UnknownNameError("field to optimise or limit", name, FIELDS)
+        if name in others and name not in fields:
+            kinds = ("language", "diffusion") if diffusion else ("diffusion", "language")
+            raise InputError(
+                f"{name} is asked of {kinds[0]} models, and this is a {kinds[1]} model; ask for {listed(fields, 'or')}"
+            )
+        if name not in fields:
+            raise UnknownNameError("field to optimise or limit", name, fields)
     wanted = "most" if maximize else "least"
-    if (minimize or maximize) and FIELDS[objective].best != wanted:
-        other = "maximize" if FIELDS[objective].best == "most" else "minimize"
+    if (minimize or maximize) and fields[objective].best != wanted:
+        other = "maximize" if fields[objective].best == "most" else "minimize"
         raise InputError(
             f"{objective} is better when it is {'higher' if other == 'maximize' else 'lower'}; use {other}={objective!r}"
         )

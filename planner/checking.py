@@ -76,6 +76,18 @@ def check_chips(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator[V
             return
 
 
+def check_stages(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator[Violation]:
+    """A diffusion model runs in one stage: its steps follow one another, and each needs the whole sample."""
+    if graph.is_diffusion and len(plan.stages) > 1:
+        yield Violation(
+            rule="stages",
+            message=f"{graph.name} is a diffusion model, which is planned in one stage, not in {len(plan.stages)}; split it"
+            " by tensor_parallel, sequence_parallel or data_parallel",
+            demand=len(plan.stages),
+            capacity=1,
+        )
+
+
 def check_degrees(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator[Violation]:
     """Heads, experts and groups divide by the degrees, and the software can split so far."""
     for number, stage in enumerate(plan.stages):
@@ -87,7 +99,9 @@ def check_memory(plan: Plan, graph: ModelGraph, topology: Topology, workload: Wo
     """On every chip weights, KV cache and activations fit into what may be filled."""
     prices, software = PriceList(graph, topology), topology.software
     batch_size = resolved_batch(prices, plan, workload) or plan.replicas
-    at = scheduled(workload, software, batch_size=batch_size, replicas=plan.replicas, micro_batches=plan.micro_batches)
+    at = scheduled(
+        workload, software, batch_size=batch_size, replicas=plan.replicas, micro_batches=plan.micro_batches, graph=graph
+    )
     if at.sequences > software.most_sequences:
         message = f"a replica has {at.sequences} sequences, {software.name} takes at most {software.most_sequences}"
         yield Violation(rule="sequences", message=message, demand=at.sequences, capacity=software.most_sequences)
@@ -109,6 +123,7 @@ STRUCTURE: tuple[Callable[[Plan, ModelGraph, Topology], Iterator[Violation]], ..
     check_layers,
     check_order,
     check_chips,
+    check_stages,
     check_degrees,
 )
 

@@ -63,7 +63,9 @@ def plan(
     arrivals: Arrivals = "steady",
     chips: Chips = None,
     software: Stack = None,
-    minimize: Annotated[str | None, typer.Option("--minimize", help="Field of the score; default: tpot_s.")] = None,
+    minimize: Annotated[
+        str | None, typer.Option("--minimize", help="Field of the score; default: tpot_s (diffusion: image_s).")
+    ] = None,
     maximize: Annotated[str | None, typer.Option("--maximize", help="Field of the score.")] = None,
     limit: Annotated[list[str] | None, typer.Option("--limit", help="Worst value of a field: tpot_s=0.02.")] = None,
     time_limit: Annotated[float | None, typer.Option("--time-limit", help="Seconds.")] = None,
@@ -300,14 +302,16 @@ COMPARED = (
     "usd_per_million_tokens",
     "chips",
 )
+COMPARED_SAMPLES = ("step_s", "image_s", "samples_per_s", "energy_per_sample_j", "chips")
 
 
 def _comparison(results: list[Result], refusals: list[tuple[str, str]]) -> str:
     first = results[0]
     lines = [*question_lines(first.graph, first.topology, first.workload)]
     lines = [lines[0], lines[2], f"the best {first.field} of each machine", ""]
+    compared = COMPARED_SAMPLES if first.graph.is_diffusion else COMPARED
     header = ("", *(f"{result.topology.name}:{result.topology.chips}" for result in results))
-    rows = [(name, *(field_text(name, getattr(result.score, name)) for result in results)) for name in COMPARED]
+    rows = [(name, *(field_text(name, getattr(result.score, name)) for result in results)) for name in compared]
     rows.insert(0, ("status", *(result.status for result in results)))
     rows.append(("power counts", *(_scope_word(result.score) for result in results)))
     rows.append(("price is by", *(result.topology.price.basis for result in results)))

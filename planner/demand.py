@@ -56,6 +56,15 @@ class Demand:
     activation_bytes_per_token: Numbers = 0.0
     """Held while the operator runs."""
 
+    def for_tokens(self, factor: float) -> "Demand":
+        """The same where each token of the step stands for `factor` tokens of these operators, in sequences that are
+        longer by it: a text beside a picture, a level of a UNet."""
+        if factor == 1:
+            return self
+        linear = {name: factor * getattr(self, name) for name in PER_TOKEN}
+        square = {name: factor**2 * getattr(self, name) for name in PER_TOKEN_CONTEXT}
+        return replace(self, window_tokens=self.window_tokens / factor, **linear, **square)
+
     def flop(self, tokens: Numbers, context_tokens: Numbers, sequences: Numbers, decode: bool) -> Numbers:
         """Floating-point operations of the step. [FLOP]"""
         per_context = self.decode_flop_per_token_context if decode else self.flop_per_token_context
@@ -103,6 +112,14 @@ class Demand:
         itself. [B]"""
         cached = np.minimum(context_tokens, self.window_tokens) * self.kv_bytes_per_token
         return sequences * (cached + self.state_bytes_per_sequence)
+
+
+PER_TOKEN = (
+    "flop_per_token", "sparse_tokens_per_token", "read_bytes_per_token", "written_bytes_per_token", "kv_bytes_per_token",
+    "reduced_bytes_per_token", "gathered_bytes_per_token", "shuffled_bytes_per_token", "exchanged_bytes_per_token",
+    "activation_bytes_per_token",
+)  # fmt: skip
+PER_TOKEN_CONTEXT = ("flop_per_token_context", "decode_flop_per_token_context")
 
 
 def stacked(demands: Sequence[Demand]) -> Demand:

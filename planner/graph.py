@@ -27,6 +27,8 @@ ENDS = ("embedding", "head", "pooler")
 """Kinds of layer that stand around the layers of a model."""
 
 Density = Annotated[float, Field(gt=0, le=1)]
+Factor = Annotated[float, Field(gt=0, le=1e9)]
+"""Tokens that an operator works on for each token of the step: below 1 for a text beside a picture, or a coarse level."""
 
 
 class MatMul(Record):
@@ -54,11 +56,14 @@ class MatMul(Record):
     """Share of its weights that pruning has left; chips that skip the pattern do so much of the arithmetic."""
     pattern: Zeros | Literal[""] = ""
     """How the zeros of a pruned matrix lie."""
+    positions: Width = 1
+    """Neighbours that each output sees, itself included: 9 in a convolution of 3 × 3. They are read from memory once."""
+    tokens_factor: Factor = 1.0
 
     @property
     def parameters(self) -> float:
         """Those of the dense matrix, pruned or not."""
-        return 0.0 if self.tied_to else float(self.inputs) * self.outputs
+        return 0.0 if self.tied_to else float(self.inputs) * self.outputs * self.positions
 
     @property
     def weight_bytes(self) -> float:
@@ -68,8 +73,8 @@ class MatMul(Record):
         ways = 1 if self.split == "none" else min(tensor_parallel, self.most_ways)
         inputs = self.inputs / ways if self.split == "inputs" else float(self.inputs)
         outputs = self.outputs / ways if self.split == "outputs" else float(self.outputs)
-        stream, flop = stream_bytes_of(self.compute_dtype), 2.0 * inputs * outputs
-        stored = inputs * outputs * stored_bytes_of(self.weight_dtype, self.density, self.pattern)
+        stream, weights = stream_bytes_of(self.compute_dtype), inputs * outputs * self.positions
+        flop, stored = 2.0 * weights, weights * stored_bytes_of(self.weight_dtype, self.density, self.pattern)
         shared = tensor_parallel > 1 and self.split == "inputs" and self.summed
         if self.rows == "sequences":
             return Demand(
@@ -86,7 +91,7 @@ class MatMul(Record):
             reduced_bytes_per_token=self.outputs * stream if shared else 0.0,
             activation_bytes_per_token=(inputs + outputs) * stream,
             kernels=0.0 if self.fused else 1.0,
-        )
+        ).for_tokens(self.tokens_factor)
 
 
 class Attention(Record):
@@ -113,6 +118,10 @@ class Attention(Record):
     """Whether a token sees just those before it; else its whole sequence, twice as much on average."""
     cached: bool = True
     """Whether keys and values are kept for later tokens; an encoder has none."""
+    fixed_tokens: Annotated[int, Field(ge=0)] = 0
+    """Keys that every token sees in place of its sequence's own: a text in cross attention, and the width of a head in
+    linear attention, whose state is as large; 0: its sequence's."""
+    tokens_factor: Factor = 1.0
 
     @property
     def parameters(self) -> float:
@@ -126,18 +135,24 @@ class Attention(Record):
         heads = self.heads / tensor_parallel
         kv_heads = max(1.0, self.kv_heads / tensor_parallel)
         stream = stream_bytes_of(self.compute_dtype)
-        fresh = 0.0 if self.cached else kv_heads * self.cached_width * stream  # else they are read as a cache
+        each, of_keys = 2.0 * heads * (self.key_width + self.value_width), kv_heads * self.cached_width
+        seen = 0.0 if self.fixed_tokens else 1.0 if self.causal else 2.0  # a causal token sees half of its prompt
+        shuffled = heads * (self.key_width + self.value_width) + of_keys
         return Demand(
-            flop_per_token_context=(2.0 if self.causal else 4.0) * heads * (self.key_width + self.value_width),
-            decode_flop_per_token_context=2.0 * heads * (self.decode_key_width + self.decode_value_width),
-            read_bytes_per_token=heads * self.key_width * stream + fresh,
+            flop_per_token=each * self.fixed_tokens,
+            flop_per_token_context=each * seen,
+            decode_flop_per_token_context=2.0
+            * heads
+            * (self.decode_key_width + self.decode_value_width)
+            * min(1.0, seen),
+            read_bytes_per_token=(heads * self.key_width + (0.0 if self.cached or self.fixed_tokens else of_keys))
+            * stream,
             written_bytes_per_token=heads * self.value_width * stream,
-            kv_bytes_per_token=kv_heads * self.cached_width * bytes_of(self.kv_dtype) if self.cached else 0.0,
+            kv_bytes_per_token=of_keys * bytes_of(self.kv_dtype) if self.cached else 0.0,
             window_tokens=float(self.window_tokens or UNLIMITED_TOKENS),
-            shuffled_bytes_per_token=heads * (self.key_width + self.value_width) * stream
-            + kv_heads * self.cached_width * stream,
+            shuffled_bytes_per_token=0.0 if self.fixed_tokens else shuffled * stream,
             activation_bytes_per_token=heads * (self.key_width + self.value_width) * stream,
-        )
+        ).for_tokens(self.tokens_factor)
 
 
 class Recurrent(Record):
@@ -258,6 +273,7 @@ class Embedding(Record):
     vocabulary: Width
     width: Width
     weight_dtype: Dtype
+    tokens_factor: Factor = 1.0
 
     @property
     def parameters(self) -> float:
@@ -275,7 +291,7 @@ class Embedding(Record):
             written_bytes_per_token=self.width * stream,
             reduced_bytes_per_token=self.width * stream if tensor_parallel > 1 else 0.0,
             activation_bytes_per_token=self.width * stream,
-        )
+        ).for_tokens(self.tokens_factor)
 
 
 class Pointwise(Record):
@@ -289,6 +305,7 @@ class Pointwise(Record):
     flop_per_value: Annotated[float, Field(ge=0)] = 4.0
     split: bool = False
     """Whether it works on a shard: an activation between a column and a row split."""
+    tokens_factor: Factor = 1.0
 
     @property
     def parameters(self) -> float:
@@ -306,7 +323,7 @@ class Pointwise(Record):
             read_bytes_per_token=2.0 * width,
             written_bytes_per_token=2.0 * width,
             activation_bytes_per_token=4.0 * width,
-        )
+        ).for_tokens(self.tokens_factor)
 
 
 Operator = Annotated[MatMul | Attention | Recurrent | Experts | Embedding | Pointwise, Field(discriminator="kind")]
@@ -322,6 +339,9 @@ class Layer(Record):
     activation_width: Width
     """Values that it hands on for one token."""
     activation_dtype: Dtype = "bf16"
+    runs_per_sample: Annotated[int, Field(ge=0, le=1)] | None = None
+    """Of a diffusion model: None in every step; 1 once for each sample, whole on every group of chips; 0 is just held,
+    for the steps in which it takes the turn of a twin that is counted in all of them."""
 
     @property
     def parameters(self) -> float:
@@ -372,7 +392,7 @@ class Layer(Record):
     def splits(self) -> dict[str, int]:
         """How many ways it can be shared out: "heads", "kv_heads", "experts" (those that it has)."""
         found: dict[str, int] = {}
-        for operator in self.operators:
+        for operator in self.operators if self.runs_per_sample != 1 else ():
             if isinstance(operator, Attention):
                 found |= {"heads": operator.heads, "kv_heads": operator.kv_heads}
             if isinstance(operator, Recurrent):
@@ -402,6 +422,18 @@ class ModelGraph(Record):
     """How its layers are pruned: "2:4", or the share of zeros, such as "90%"."""
     source: str = ""
     confidence: str = ""
+    steps: Annotated[int, Field(ge=0, le=100_000)] = 0
+    """Denoising steps of one sample of a diffusion model; 0: a language model."""
+    tokens_per_sample: Annotated[float, Field(ge=0, le=1e12)] = 0
+    """Latent tokens of one picture or video."""
+    passes_per_step: Annotated[int, Field(ge=1, le=8)] = 1
+    """Of each sample through the denoiser: 2 with classifier-free guidance."""
+
+    @model_validator(mode="after")
+    def check_steps(self) -> Self:
+        if self.is_diffusion and self.tokens_per_sample < 1:
+            raise InputError("ModelGraph.tokens_per_sample: a diffusion model needs at least one token in each sample")
+        return self
 
     @model_validator(mode="after")
     def check_edges(self) -> Self:
@@ -449,6 +481,11 @@ class ModelGraph(Record):
         return sum(state * count for state, count in zip(each, self.kind_counts, strict=True))
 
     @property
+    def is_diffusion(self) -> bool:
+        """Whether it makes samples in steps, and not tokens."""
+        return self.steps > 0
+
+    @property
     def is_chain(self) -> bool:
         """Whether each layer feeds just the next."""
         return self.edges == tuple(
@@ -471,16 +508,17 @@ class ModelGraph(Record):
 
     @cached_property
     def _grouped(self) -> tuple[tuple[tuple[Layer, ...], ...], NDArray[np.intp]]:
-        by_identity: dict[int, int] = {}
+        by_identity: dict[tuple[int, int | None], int] = {}
         by_shape: dict[tuple[Any, ...], int] = {}
         members: list[list[Layer]] = []
         numbers = np.empty(len(self.layers), dtype=np.intp)
         for position, layer in enumerate(self.layers):
-            number = by_identity.get(id(layer.operators))
+            identity = (id(layer.operators), layer.runs_per_sample)
+            number = by_identity.get(identity)
             if number is None:
-                shape = (layer.operators, layer.activation_width, layer.activation_dtype)
+                shape = (layer.operators, layer.activation_width, layer.activation_dtype, layer.runs_per_sample)
                 number = by_shape.setdefault(shape, len(members))
-                by_identity[id(layer.operators)] = number
+                by_identity[identity] = number
                 if number == len(members):
                     members.append([])
             members[number].append(layer)

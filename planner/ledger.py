@@ -59,7 +59,8 @@ def ledger_of(prices: PriceList, stage: Stage, at: Schedule) -> Ledger:
     """What the busiest chip of a stage holds while it serves a schedule."""
     graph, split, present = prices.graph, split_of(stage), layers_of(stage, prices.graph)
     kinds = graph.kind_of_layer[present]
-    holdings = prices.holdings(split, at.workload, at.most_tokens, at.decode.sequences)
+    at_once = at.most_tokens / graph.passes_per_step  # guidance can run pass by pass
+    holdings = prices.holdings(split, at.workload, at_once, at.decode.sequences)
     weights = float(holdings.weight_bytes[kinds].sum())
     here = set(present.tolist())
     weights -= sum(float(holdings.tied_bytes[graph.kind_of_layer[a]]) for a, b in tied_layers(graph) if {a, b} <= here)
@@ -79,7 +80,7 @@ def most_sequences(prices: PriceList, plan: Plan, workload: Workload) -> int:
     def fits(sequences: int) -> bool:
         at = scheduled(
             workload, software, batch_size=sequences * plan.replicas, replicas=plan.replicas,
-            micro_batches=plan.micro_batches,
+            micro_batches=plan.micro_batches, graph=prices.graph,
         )  # fmt: skip
         return all(ledger_of(prices, stage, at).headroom_bytes >= 0 for stage in plan.stages)
 

@@ -2,13 +2,15 @@
 
 import itertools
 import math
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from planner.candidates import FIELDS, Candidates, Question, question_of
+from planner.candidates import FIELDS, SAMPLE_FIELDS, Candidates, Question, question_of
 from planner.checking import STRUCTURE
+from planner.denoising import best_sampling
 from planner.errors import InputError, NoPlanFoundError
 from planner.graph import ENDS, ModelGraph
 from planner.layout import packing_of
@@ -156,8 +158,11 @@ def partition(
     `limits` are the worst values allowed of other fields: at most for times, costs and chips, at least for rates.
     `engine` "cp-sat" leaves everything to OR-Tools CP-SAT; "auto" takes it for what the chain search cannot finish.
     Ctrl-C, or the end of `time_limit_s`, returns the best plan so far with its proved bound. InfeasibleError: proved that
-    there is none; NoPlanFoundError: none was found in time.
+    there is none; NoPlanFoundError: none was found in time. A diffusion model has fields and a space of its own
+    (`best_sampling` says which), all of which is scored whatever the clock says.
     """
+    if graph.is_diffusion:
+        return _sampled(graph, topology, workload, question_of(minimize, maximize, limits, power_scope, diffusion=True))
     question = question_of(minimize, maximize, limits, power_scope)
     candidates = Candidates(graph, topology, workload, question)
     search = Search(candidates, time_limit_s=time_limit_s, progress=progress, engine=engine, seed=seed)
@@ -171,6 +176,27 @@ def partition(
         )
     score = score_plan(search.best.plan, graph, topology, workload, power_scope=power_scope)
     return _result(candidates, question, search, score)
+
+
+def _sampled(graph: ModelGraph, topology: Topology, workload: Workload, question: Question) -> Result:
+    started = time.monotonic()
+    plan, score = best_sampling(graph, topology, workload, question)
+    objective = float(getattr(score, question.objective))
+    return Result(
+        plan=plan,
+        score=score,
+        status="optimal",
+        field=question.objective,
+        direction="minimize" if SAMPLE_FIELDS[question.objective].best == "least" else "maximize",
+        objective=objective,
+        bound=objective,
+        gap=0.0,
+        limits=question.limits,
+        elapsed_s=time.monotonic() - started,
+        graph=graph,
+        topology=topology,
+        workload=workload,
+    )
 
 
 def _result(candidates: Candidates, question: Question, search: Search, score: Score) -> Result:

@@ -42,8 +42,9 @@ def _breakdown(go: Any, result: Any) -> Any:
         seconds = [getattr(stage, f"{cause}_s") * 1e3 for stage in score.breakdown]
         if any(seconds):
             drawn.add_bar(y=stages, x=seconds, name=cause, orientation="h", marker_color=CAUSE_COLOURS[cause])
+    what, lasts_s = ("output token", score.tpot_s) if score.step_s is None else ("step", score.step_s)
     drawn.update_layout(
-        barmode="stack", title=f"One output token of {result.graph.name}: {spoken(score.tpot_s, 's')}",
+        barmode="stack", title=f"One {what} of {result.graph.name}: {spoken(lasts_s, 's')}",
         xaxis_title="time [ms]", yaxis={"autorange": "reversed"},
     )  # fmt: skip
     return drawn

@@ -96,6 +96,8 @@ class _Table:
     first_row: NDArray[np.intp]
     """Of each kind."""
     tied_bytes: Floats
+    in_steps: Floats
+    """1 for each row that works in every pass; 0 for what runs once for a sample, in tiles as small as memory asks."""
 
     def by_kind(self, rows: Numbers) -> Floats:
         """Sums over the operators of each kind."""
@@ -148,7 +150,7 @@ class PriceList:
         return Holdings(
             weight_bytes=table.by_kind(demand.held_weight_bytes),
             kv_bytes_per_sequence=table.by_kind(held_kv),
-            activation_bytes=float((activation + logits).max()),
+            activation_bytes=float((table.in_steps * (activation + logits)).max()),
             tied_bytes=table.tied_bytes,
         )
 
@@ -170,12 +172,14 @@ class PriceList:
         overheads: list[list[float]] = []
         firsts: list[int] = []
         tied: list[float] = []
+        in_steps: list[list[float]] = []
         for kind in self.graph.kinds:
             firsts.append(len(rows))
             tied.append(0.0)
             for operator in kind[0].operators:
                 demand = _needed(operator, operator.demand(tensor, expert), self.topology.chip.skips)
                 rows.append(demand)
+                in_steps.append([0.0 if kind[0].runs_per_sample == 1 else 1.0])
                 multiplied = getattr(operator, "compute_dtype", "fp32")
                 peak = self.topology.chip.peak_flop_per_s(multiplied) * self.topology.chip.compute_efficiency
                 peak *= self._tuning.compute_efficiency
@@ -183,7 +187,9 @@ class PriceList:
                 overheads.append([launch_s(self.topology.software, operator, float(demand.kernels))])
                 if isinstance(operator, MatMul) and operator.tied_to:
                     tied[-1] += float(demand.weight_bytes)
-        return _Table(stacked(rows), np.array(achieved), np.array(overheads), np.array(firsts), np.array(tied))
+        return _Table(
+            stacked(rows), np.array(achieved), np.array(overheads), np.array(firsts), np.array(tied), np.array(in_steps)
+        )
 
     def _collective_s(self, table: _Table, split: Split, tokens: float, sequences: float, reach: Reach) -> Floats:
         demand, seconds = table.demand, np.zeros(len(self.graph.kinds))
@@ -278,11 +284,13 @@ def shares_of(split: Split, step: Step, *, whole: bool = True) -> tuple[float, f
     return step.tokens * share / split.sequence, max(step.sequences * share, 1.0 / split.sequence)
 
 
-def useful_work(graph: ModelGraph, step: Step) -> tuple[float, float]:
-    """Operations and bytes that a step needs however it is split, none for zeros: what MFU and MBU count as useful.
-    [FLOP, B]"""
+def useful_work(graph: ModelGraph, step: Step, *, runs_per_sample: int | None = None) -> tuple[float, float]:
+    """Operations and bytes that a step needs however it is split, none for zeros, in the layers that run so often: what
+    MFU and MBU count as useful. [FLOP, B]"""
     flop = moved = 0.0
     for kind, count in zip(graph.kinds, graph.kind_counts, strict=True):
+        if kind[0].runs_per_sample != runs_per_sample:
+            continue
         for operator in kind[0].operators:
             demand = _needed(operator, operator.demand(), get_args(Zeros))
             flop += count * float(demand.flop(step.tokens, step.context_tokens, step.sequences, step.decode))
@@ -308,7 +316,7 @@ def multiplied_in(graph: ModelGraph) -> str:
     totals: dict[str, float] = {}
     for kind, count in zip(graph.kinds, graph.kind_counts, strict=True):
         for operator in kind[0].operators:
-            if isinstance(operator, MatMul | Experts):
+            if isinstance(operator, MatMul | Experts) and kind[0].runs_per_sample != 1:
                 weight = count * operator.parameters / bytes_of(operator.compute_dtype)
                 totals[operator.compute_dtype] = totals.get(operator.compute_dtype, 0.0) + weight
     return max(totals, key=lambda dtype: (totals[dtype], dtype), default="bf16")

@@ -25,12 +25,16 @@ MOST_STAGES = 24
 def question_lines(graph: ModelGraph, topology: Topology, workload: Workload) -> list[str]:
     """What was asked."""
     batch = "as many sequences as pay" if workload.batch_size is None else f"{workload.batch_size} sequences"
+    size = f"{workload.prompt_tokens} + {workload.output_tokens} tokens"
+    if graph.is_diffusion:
+        batch = batch.replace("sequences", "samples")
+        size = f"{graph.tokens_per_sample:,.0f} latent tokens in {graph.steps} steps of {graph.passes_per_step} passes"
     start = "starting together" if workload.arrivals == "together" else "a finished one replaced at once"
     return [
         f"{graph.name} ({graph.parameters / 1e9:,.4g} B parameters: weights {graph.weight_dtype}, KV cache"
         f" {graph.kv_dtype}, matmuls {graph.activation_dtype})",
         f"on {described(topology)}; software {topology.software.name}",
-        f"for {batch} of {workload.prompt_tokens} + {workload.output_tokens} tokens, {start}",
+        f"for {batch} of {size}, {start}",
     ]
 
 
@@ -136,6 +140,8 @@ def assumption_lines(graph: ModelGraph, topology: Topology, workload: Workload) 
     if graph.confidence in ("guess", "C", "M"):
         article = "a " if graph.confidence in ("guess", "C") else ""
         lines.append(f"the shape of {graph.name} is {article}{WORDS[graph.confidence]}: {graph.source}")
+    if graph.is_diffusion:
+        lines.append("texts are encoded and samples decoded whole on every chip, the next batch starts after this one")
     if graph.most_context_tokens and workload.context_tokens > graph.most_context_tokens:
         lines.append(
             f"{workload.context_tokens} tokens are more than the {graph.most_context_tokens} that {graph.name} was made for"
@@ -171,11 +177,9 @@ def score_lines(score: Score) -> list[str]:
     """The figures, where the time goes, the stages."""
     width = max(len(title) for title, _ in headline(score))
     lines = [f"  {title:<{width}}  {words}" for title, words in headline(score)]
-    for title, breakdown in (("output token", score.breakdown), ("first token", score.prefill_breakdown)):
-        lines += [
-            "",
-            f"where the time of an {title} goes" if title[0] == "o" else f"where the time of the {title} goes",
-        ]
+    titles = ("an output token", "the first token") if score.step_s is None else ("a step", "a batch of samples")
+    for title, breakdown in zip(titles, (score.breakdown, score.prefill_breakdown), strict=True):
+        lines += ["", f"where the time of {title} goes"]
         for cause, seconds, share in time_rows(breakdown):
             lines.append(
                 f"  {cause:<11}{spoken(seconds, 's'):>10}  {100 * share:4.1f} %  {'█' * round(30 * share)}".rstrip()
@@ -200,6 +204,8 @@ def breakdown_svg(score: Score) -> str:
     if 1 < len(score.breakdown) <= 12:
         rows += [_time_bar(f"stage {number}", [stage]) for number, stage in enumerate(score.breakdown)]
     title = f"One output token: {spoken(score.tpot_s, 's')}"
+    if score.step_s is not None:
+        title = f"One step: {spoken(score.step_s, 's')}"
     return drawing.bars(rows, title=title, unit="s", legend=drawing.CAUSE_COLOURS)
 
 

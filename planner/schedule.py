@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from planner.graph import ModelGraph
 from planner.pricing import Step
 from planner.topology import Software
 from planner.workload import Workload
@@ -52,12 +53,28 @@ class Schedule:
 
 
 def scheduled(
-    workload: Workload, software: Software, *, batch_size: int, replicas: int, micro_batches: int
+    workload: Workload,
+    software: Software,
+    *,
+    batch_size: int,
+    replicas: int,
+    micro_batches: int,
+    graph: ModelGraph | None = None,
 ) -> Schedule:
-    """The passes of the busiest replica: no more micro-batches than sequences, prompts in chunks that the software takes."""
+    """The passes of the busiest replica: no more micro-batches than sequences, prompts in chunks that the software takes;
+    of a diffusion graph the samples of the whole batch in one pass."""
     sequences = math.ceil(batch_size / replicas)
+    if graph is not None and graph.is_diffusion:
+        step = denoising(graph, sequences)
+        return Schedule(workload, software, sequences, 1, 1.0, step, step, step.tokens)
     micro_sequences = math.ceil(sequences / micro_batches)
     return schedule_of(workload, software, sequences, math.ceil(sequences / micro_sequences), micro_sequences)
+
+
+def denoising(graph: ModelGraph, samples: int) -> Step:
+    """A step of the denoiser: all patches of all samples, once for each pass of guidance."""
+    passes = samples * graph.passes_per_step
+    return Step(passes * graph.tokens_per_sample, float(passes), graph.tokens_per_sample / 2, False)
 
 
 def schedule_of(

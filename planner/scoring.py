@@ -16,6 +16,7 @@ from planner.messages import group_collective_s, spans_of
 from planner.plan import Plan
 from planner.pricing import PriceList, multiplied_in, useful_work
 from planner.records import Record
+from planner.sampling import sample_utilisation, sampling_of
 from planner.schedule import Schedule, scheduled
 from planner.timing import ALL_CAUSES, Timing, bubble_fraction, steps_of_cycle, timing_of
 from planner.topology import CollectiveKind, PowerScope, Topology
@@ -59,9 +60,9 @@ class StageScore(Record):
     activation_bytes: float
     usable_bytes: float
     decode_s: float
-    """Busy with one pass of one micro-batch."""
+    """Busy with one pass of one micro-batch, of a diffusion model with one step."""
     prefill_s: float
-    """Busy with one pass of prompt tokens."""
+    """Busy with one pass of prompt tokens, of a diffusion model with what runs once."""
     decode_flop: float
     """Operations of a decode pass on one chip."""
     decode_moved_bytes: float
@@ -73,7 +74,11 @@ class StageScore(Record):
 
 
 class Score(Record):
-    """What a plan costs. Times are means of the busiest replica; rates, power and price are of the whole deployment."""
+    """What a plan costs. Times are means of the busiest replica; rates, power and price are of the whole deployment.
+
+    Of a diffusion model a whole batch of samples stands in for a request and for each of its tokens: all their times are
+    `image_s`, tokens are samples.
+    """
 
     ttft_s: float
     """To the first token: of a whole batch that starts as one, or of one request that joins a loaded server."""
@@ -104,10 +109,18 @@ class Score(Record):
     mbu_fraction: float
     """Useful bytes (weights once a pass, KV cache once a token) over those that the bandwidth allows."""
     breakdown: tuple[StageTime, ...]
-    """One output token, by stage; sums to `tpot_s`."""
+    """One output token, by stage; sums to `tpot_s`, of a diffusion model to `step_s`."""
     prefill_breakdown: tuple[StageTime, ...]
     """The first token, by stage; sums to `ttft_s`."""
     stages: tuple[StageScore, ...]
+    step_s: float | None = None
+    """One denoising step of a batch of samples; None for language models, as the next three are."""
+    image_s: float | None = None
+    """Until a batch of pictures or videos is ready, text encoding and decoding included."""
+    samples_per_s: float | None = None
+    """Of the whole deployment, one batch after the other."""
+    energy_per_sample_j: float | None = None
+    """For one picture or video, everything held; None too where the power is not known."""
 
 
 def score_plan(
@@ -127,13 +140,18 @@ def score_plan(
     prices = PriceList(graph, topology)
     batch_size = resolved_batch(prices, plan, workload)
     at = scheduled(
-        workload, topology.software, batch_size=batch_size, replicas=plan.replicas, micro_batches=plan.micro_batches
-    )
+        workload, topology.software, batch_size=batch_size, replicas=plan.replicas, micro_batches=plan.micro_batches,
+        graph=graph,
+    )  # fmt: skip
+    if graph.is_diffusion:
+        return _sample_score(prices, plan, at, batch_size, power_scope)
     timing = timing_of(prices, plan, at)
     rate = batch_size * workload.output_tokens / timing.cycle_s
     watts, scope = chosen_power(topology, power_scope)
     price = topology.price.usd_per_chip_hour
-    stages = tuple(_stage_score(prices, plan, number, timing, at) for number in range(len(plan.stages)))
+    stages = tuple(
+        _stage_score(prices, plan, number, at, _stage_passes(timing, number)) for number in range(len(plan.stages))
+    )
     held = _held_chips(plan, topology, stages)
     power = None if watts is None else float(energy.held_power_w(held, watts))
     return Score(
@@ -154,6 +172,48 @@ def score_plan(
         breakdown=_breakdown(timing.token),
         prefill_breakdown=_breakdown(timing.first_token),
         stages=stages,
+    )
+
+
+def _sample_score(
+    prices: PriceList, plan: Plan, at: Schedule, batch_size: int, power_scope: PowerScope | None
+) -> Score:
+    """The price of a plan for a diffusion model."""
+    topology, sampling = prices.topology, sampling_of(prices, plan, at)
+    image_s, rate = sampling.image_s, batch_size / sampling.image_s
+    watts, scope = chosen_power(topology, power_scope)
+    price = topology.price.usd_per_chip_hour
+    passes = {
+        "decode_s": sampling.step_s, "prefill_s": sampling.once_s, "decode_flop": sampling.step_flop,
+        "decode_moved_bytes": sampling.step_moved_bytes,
+    }  # fmt: skip
+    stages = (_stage_score(prices, plan, 0, at, passes),)
+    held = _held_chips(plan, topology, stages)
+    power = None if watts is None else float(energy.held_power_w(held, watts))
+    joules = None if power is None else float(energy.energy_per_token_j(power, rate))
+    whole = sampling.once + sampling.steps * sampling.step
+    return Score(
+        ttft_s=image_s,
+        tpot_s=image_s,
+        request_s=image_s,
+        tokens_per_s=rate,
+        tokens_per_s_per_user=1.0 / image_s,
+        energy_per_token_j=joules,
+        usd_per_million_tokens=None if price is None else float(energy.usd_per_million_tokens(held, price, rate)),
+        power_w=power,
+        power_scope=scope,
+        chips=plan.chips,
+        batch_size=batch_size,
+        memory_headroom_bytes=min(stage.usable_bytes - stage.needed_bytes for stage in stages),
+        bubble_fraction=0.0,
+        **sample_utilisation(prices, plan, at, image_s),
+        breakdown=_breakdown(np.array([[*sampling.step, 0.0, 0.0]])),
+        prefill_breakdown=_breakdown(np.array([[*whole, 0.0, 0.0]])),
+        stages=stages,
+        step_s=sampling.step_s,
+        image_s=image_s,
+        samples_per_s=rate,
+        energy_per_sample_j=joules,
     )
 
 
@@ -218,9 +278,19 @@ def _breakdown(parts: Floats) -> tuple[StageTime, ...]:
     )
 
 
-def _stage_score(prices: PriceList, plan: Plan, number: int, timing: Timing, at: Schedule) -> StageScore:
+def _stage_passes(timing: Timing, number: int) -> dict[str, float]:
+    decode = timing.decode
+    return {
+        "decode_s": float(decode.seconds[number, :-1].sum()),
+        "prefill_s": float(timing.prefill.seconds[number, :-1].sum()),
+        "decode_flop": float(decode.flop[number]),
+        "decode_moved_bytes": float(decode.moved_bytes[number]),
+    }
+
+
+def _stage_score(prices: PriceList, plan: Plan, number: int, at: Schedule, passes: dict[str, float]) -> StageScore:
     stage = plan.stages[number]
-    ledger, decode = ledger_of(prices, stage, at), timing.decode
+    ledger = ledger_of(prices, stage, at)
     return StageScore(
         first_layer=stage.layers[0],
         last_layer=stage.layers[-1],
@@ -235,10 +305,7 @@ def _stage_score(prices: PriceList, plan: Plan, number: int, timing: Timing, at:
         kv_bytes=ledger.kv_bytes,
         activation_bytes=ledger.activation_bytes,
         usable_bytes=ledger.usable_bytes,
-        decode_s=float(decode.seconds[number, :-1].sum()),
-        prefill_s=float(timing.prefill.seconds[number, :-1].sum()),
-        decode_flop=float(decode.flop[number]),
-        decode_moved_bytes=float(decode.moved_bytes[number]),
+        **passes,
     )
 
 

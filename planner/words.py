@@ -1,6 +1,6 @@
 """Units and names of the fields of `Score`, as a person reads them."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from planner.scoring import Score
 from planner.units import spoken, trimmed
@@ -30,10 +30,21 @@ FIELD_WORDS: dict[str, Word] = {
     "mbu_fraction": Word("useful share of the bandwidth (MBU)", "%"),
 }
 
+_OF_TOKENS = {name for name in FIELD_WORDS if "token" in name} | {"ttft_s", "tpot_s", "request_s"}
+SAMPLE_WORDS: dict[str, Word] = {
+    "step_s": Word("one denoising step of a batch", "s"),
+    "image_s": Word("whole batch of samples", "s"),
+    "samples_per_s": Word("samples per second", "1/s"),
+    "energy_per_sample_j": Word("energy per sample", "J"),
+    **{name: word for name, word in FIELD_WORDS.items() if name not in _OF_TOKENS},
+    "batch_size": Word("samples in flight", ""),
+}
+"""Those of a diffusion model."""
+
 
 def field_text(name: str, value: float | None) -> str:
     """A field's value with the unit that a person reads: field_text("tpot_s", 0.0068) is '6.8 ms'."""
-    unit = FIELD_WORDS[name].unit
+    unit = (FIELD_WORDS | SAMPLE_WORDS)[name].unit
     if value is None:
         return "not known"
     if unit == "%":
@@ -49,8 +60,8 @@ def field_text(name: str, value: float | None) -> str:
 
 def headline(score: Score) -> list[tuple[str, str]]:
     """Title and text of the figures that answer most questions."""
-    rows: list[tuple[str, Any]] = [(name, getattr(score, name)) for name in FIELD_WORDS]
-    shown = [(FIELD_WORDS[name].title, field_text(name, value)) for name, value in rows]
+    words = FIELD_WORDS if score.step_s is None else SAMPLE_WORDS
+    shown = [(word.title, field_text(name, getattr(score, name))) for name, word in words.items()]
     scope = {"chip": "chips alone", "system": "everything at the wall", "unknown": "power not published"}[
         score.power_scope
     ]

@@ -369,6 +369,13 @@ def test_machines_stand_side_by_side(run):
     assert re.search(r"^  tpot_s +[\d.]+ ms +[\d.]+ ms$", answer.out, re.MULTILINE)
 
 
+def test_diffusion_models_are_compared_by_their_samples(run):
+    answer = run("compare", "dit-xl-2", "hgx-h100:2", "hgx-a100:4")
+    assert (answer.status, answer.err) == (0, "")
+    assert re.search(r"^  image_s +[\d.]+ m?s +[\d.]+ m?s$", answer.out, re.MULTILINE)
+    assert "tpot_s" not in answer.out
+
+
 def test_like_machines_are_compared_without_a_warning(run):
     answer = run("compare", "qwen3-0.6b", "hgx-h100:1", "hgx-a100:1")
     assert POWER not in answer.out

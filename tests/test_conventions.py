@@ -26,6 +26,7 @@ COUNTED = {
     "gap", "bound", "objective", "demand", "capacity", "parameters", "parameters_active", "value", "micro_batches", "most_ways",
     "schema_version", "users", "first_chip", "boxes_done", "boxes_open", "params", "second", "window", "advantage", "batch_size",
     "hidden_size", "density",
+    "tokens_factor",
 }  # fmt: skip
 """Numbers without a unit: counts, and figures in the unit of another field."""
 

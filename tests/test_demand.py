@@ -124,3 +124,17 @@ def test_stacked_coefficients_are_columns_that_nobody_changes():
         assert not column.flags.writeable
     with pytest.raises(FrozenInstanceError):
         together.weight_bytes = math.nan
+
+
+def test_a_text_half_as_long_has_half_the_work_and_a_quarter_of_the_pairs():
+    whole = Demand(flop_per_token=10.0, flop_per_token_context=3.0, weight_bytes=7.0, read_bytes_per_token=4.0)
+    half = whole.for_tokens(0.5)
+    assert (half.flop_per_token, half.flop_per_token_context) == (5.0, 0.75)
+    assert (half.weight_bytes, half.read_bytes_per_token) == (7.0, 2.0)
+    assert half.flop(100.0, 50.0, 1.0, False) == whole.flop(50.0, 25.0, 1.0, False)
+    assert whole.for_tokens(1.0) is whole
+
+
+def test_a_window_stays_as_wide_whatever_the_factor():
+    windowed = Demand(flop_per_token_context=1.0, window_tokens=10.0)
+    assert windowed.for_tokens(0.5).flop(100.0, 40.0, 1.0, False) == windowed.flop(50.0, 20.0, 1.0, False)

@@ -493,3 +493,38 @@ def test_zeros_anywhere_need_a_place_for_each_value_that_is_left_or_a_map(densit
     experts = EXPERTS.replace(pattern="unstructured", density=density)
     assert experts.weight_bytes == pytest.approx(stored * EXPERTS.parameters, rel=1e-12)
     assert experts.demand().sparse_bytes == experts.weight_bytes
+
+
+def test_a_convolution_multiplies_its_neighbours_and_reads_its_inputs_once():
+    whole = MATMUL.replace(positions=9)
+    assert whole.parameters == 9 * MATMUL.parameters
+    assert whole.demand().flop_per_token == 9 * MATMUL.demand().flop_per_token
+    assert whole.demand().read_bytes_per_token == MATMUL.demand().read_bytes_per_token
+
+
+def test_attention_in_both_directions_sees_twice_as_much_and_keeps_nothing():
+    attention = next(o for o in tiny_graph(1).layers[1].operators if isinstance(o, Attention))
+    both = attention.replace(causal=False, cached=False).demand()
+    assert both.flop_per_token_context == 2 * attention.demand().flop_per_token_context
+    assert both.kv_bytes_per_token == 0
+    assert both.read_bytes_per_token > attention.demand().read_bytes_per_token
+
+
+def test_cross_attention_grows_with_the_tokens_alone():
+    attention = next(o for o in tiny_graph(1).layers[1].operators if isinstance(o, Attention))
+    crossed = attention.replace(fixed_tokens=77, cached=False, causal=False).demand()
+    assert crossed.flop(100.0, 50.0, 1.0, False) == crossed.flop(100.0, 5000.0, 1.0, False) == 100 * 77 * 4 * 1024
+    assert crossed.shuffled_bytes_per_token == 0
+
+
+def test_layers_that_run_once_are_a_kind_of_their_own_and_cannot_bind_the_split():
+    base = tiny_graph(2)
+    once = base.layers[1].model_copy(update={"runs_per_sample": 1})
+    graph = base.replace(layers=(base.layers[0], once, *base.layers[2:]))
+    assert len(graph.kinds) == len(base.kinds) + 1
+    assert once.splits() == {}
+
+
+def test_a_diffusion_graph_needs_tokens():
+    with pytest.raises(InputError, match="tokens_per_sample"):
+        tiny_graph(1).replace(steps=10)

@@ -103,3 +103,9 @@ def test_without_plotly_the_sentence_says_what_to_install(result, monkeypatch):
     monkeypatch.setitem(sys.modules, "plotly.graph_objects", None)
     with pytest.raises(pl.InputError, match=r"pip install 'spread-planner\[viz\]'"):
         result.plot()
+
+
+def test_the_breakdown_of_a_diffusion_model_is_of_a_step():
+    machine = pl.load_topology("hgx-h100", chips=1)
+    result = pl.partition(pl.load_model("dit-xl-2"), machine, pl.Workload(), minimize="step_s")
+    assert figure_of(result).layout.title.text.startswith("One step of dit-xl-2")

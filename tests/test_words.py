@@ -4,11 +4,12 @@ import re
 
 import pytest
 
-from planner.candidates import FIELDS
+from planner.candidates import FIELDS, SAMPLE_FIELDS
+from planner.catalogue import load_model, load_topology
 from planner.planning import uniform_plan
 from planner.scoring import Score, score_plan
 from planner.topology import Power
-from planner.words import FIELD_WORDS, field_text, headline
+from planner.words import FIELD_WORDS, SAMPLE_WORDS, field_text, headline
 from planner.workload import Workload
 from tests.instances import tiny_graph, tiny_topology
 
@@ -20,11 +21,12 @@ def score_of(power=None):
 
 def test_every_figure_of_a_score_has_words():
     words = {"power_scope", "breakdown", "prefill_breakdown", "stages"}
-    assert set(FIELD_WORDS) == set(Score.model_fields) - words
+    assert set(FIELD_WORDS) | set(SAMPLE_WORDS) == set(Score.model_fields) - words
 
 
 def test_every_field_that_can_be_optimised_has_words():
     assert set(FIELDS) <= set(FIELD_WORDS)
+    assert set(SAMPLE_FIELDS) <= set(SAMPLE_WORDS)
 
 
 def test_no_two_fields_have_one_title():
@@ -83,3 +85,10 @@ def test_every_time_and_every_memory_has_its_unit():
     texts = dict(zip(FIELD_WORDS, (text for _, text in headline(score_of())), strict=True))
     assert all(re.fullmatch(r"[\d.,]+ [mµn]?s", texts[name]) for name in ("ttft_s", "tpot_s", "request_s"))
     assert re.fullmatch(r"[\d.,]+ [kMGT]?B", texts["memory_headroom_bytes"])
+
+
+def test_the_headline_of_a_diffusion_model_speaks_of_samples():
+    graph, topology = load_model("sdxl"), load_topology("hgx-h100", chips=1)
+    titles = [title for title, _ in headline(score_plan(uniform_plan(graph, topology), graph, topology, Workload()))]
+    assert titles == [word.title for word in SAMPLE_WORDS.values()]
+    assert not any("token" in title for title in titles)

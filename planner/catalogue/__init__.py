@@ -1,4 +1,4 @@
-"""The catalogue: names become nouns. Models in `models.toml`, machines in the folder `topologies/`."""
+"""The catalogue: names become nouns. Models in `models.toml` and `diffusion.toml`, machines in the folder `topologies/`."""
 
 from functools import lru_cache
 from importlib import resources
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.decoder import DecoderShape, Formats, decoder_graph
+from planner.diffusion import DiffusionShape, diffusion_graph, picture_of
 from planner.encoder import EncoderShape, encoder_graph
 from planner.errors import InputError, UnknownNameError, plain_name
 from planner.graph import ModelGraph
@@ -28,14 +29,21 @@ def load_model(
     kv_dtype: str = "bf16",
     activation_dtype: str | None = None,
     sparsity: str | None = None,
+    height: int | None = None,
+    width: int | None = None,
+    frames: int | None = None,
+    steps: int | None = None,
 ) -> ModelGraph:
     """A model of the catalogue, or of a Hugging Face `config.json` (or a folder that holds one).
 
     `weight_dtype` None takes the format in which it is published; `activation_dtype` None what recipes with such weights
-    multiply in; `sparsity` prunes the layers: "2:4", or a share of zeros such as "90%". An UnknownNameError names the
-    nearest models; an InputError says what is wrong with a file.
+    multiply in; `sparsity` prunes the layers: "2:4", or a share of zeros such as "90%". `height`, `width`, `frames` and
+    `steps` say what a diffusion model makes; None: what it makes by default. An UnknownNameError names the nearest models;
+    an InputError says what is wrong with a file.
     """
     path = _as_path(name, (".json", ".gguf", ".onnx", ".safetensors"))
+    picture = {"height": height, "width": width, "frames": frames, "steps": steps}
+    asked = [field for field, value in picture.items() if value is not None]
     shape: DecoderShape | EncoderShape
     if path is not None:
         config = _config_in(path)
@@ -44,12 +52,18 @@ def load_model(
         source, confidence = config.name, "stated"
     else:
         entry = _found("model", str(name), model_table(), model_aliases())
-        shape = SHAPES[entry.get("kind", "decoder")].from_fields(entry["shape"])
-        published = entry.get("dtype", "bf16")
         title, source, confidence = entry["name"], entry["source"], entry["confidence"]
-    formats = Formats.from_fields(
-        {"weight_dtype": weight_dtype or published, "kv_dtype": kv_dtype, "activation_dtype": activation_dtype}
-    )
+        published = entry.get("dtype", "bf16")
+        if title in diffusion_table():
+            formats = _formats(weight_dtype or published, kv_dtype, activation_dtype)
+            drawn = diffusion_shape(title)
+            made = picture_of(drawn, title, picture)
+            graph = diffusion_graph(drawn, title, formats, made, source=source, confidence=confidence)
+            return graph if sparsity is None else pruned(graph, sparsity)
+        shape = SHAPES[entry.get("kind", "decoder")].from_fields(entry["shape"])
+    if asked:
+        raise InputError(f"{asked[0]} is for diffusion models, and {title} is a language model; leave it out")
+    formats = _formats(weight_dtype or published, kv_dtype, activation_dtype)
     if isinstance(shape, EncoderShape):
         graph = encoder_graph(shape, title, formats, source=source, confidence=confidence)
     else:
@@ -107,9 +121,43 @@ def find_software(name: str) -> Fields:
 
 @lru_cache
 def model_table() -> dict[str, Fields]:
-    """Rows of the model table by name."""
-    with resources.as_file(resources.files("planner.catalogue") / "models.toml") as path:
-        return {entry["name"]: entry for entry in read_toml(path, "the model table")["model"]}
+    """Rows of the model tables by name: language models, then diffusion models."""
+    return {entry["name"]: entry for entry in _rows("models")["model"]} | diffusion_table()
+
+
+@lru_cache
+def diffusion_table() -> dict[str, Fields]:
+    """Rows of the diffusion models by name."""
+    return {entry["name"]: entry for entry in _rows("diffusion")["model"]}
+
+
+@lru_cache
+def diffusion_shape(name: str) -> DiffusionShape:
+    """The shape of a diffusion model, its text encoders and its autoencoder looked up."""
+    tables, entry = _rows("diffusion"), diffusion_table()[name]
+    encoders, autoencoders = (
+        {part["name"]: {"name": part["name"], **part["shape"]} for part in tables[kind]}
+        for kind in ("encoder", "autoencoder")
+    )
+    decoder = entry.get("autoencoder")
+    return DiffusionShape.from_fields(
+        {
+            **entry["shape"],
+            "encoders": [{**encoders[part], "prompt_tokens": most} for part, most in entry.get("encoders", {}).items()],
+            "autoencoder": autoencoders[decoder] if decoder else None,
+        }
+    )
+
+
+def _rows(name: str) -> dict[str, list[Fields]]:
+    with resources.as_file(resources.files("planner.catalogue") / f"{name}.toml") as path:
+        return read_toml(path, "the model table")
+
+
+def _formats(weight_dtype: str, kv_dtype: str, activation_dtype: str | None) -> Formats:
+    return Formats.from_fields(
+        {"weight_dtype": weight_dtype, "kv_dtype": kv_dtype, "activation_dtype": activation_dtype}
+    )
 
 
 @lru_cache

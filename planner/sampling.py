@@ -1,0 +1,94 @@
+"""How the steps of a diffusion model add up in time: one step of the denoiser, and a whole batch of samples."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.graph import ModelGraph
+from planner.ledger import split_of
+from planner.plan import Plan
+from planner.pricing import CAUSES, PriceList, Prices, Reach, Split, Step, multiplied_in, reach_of, useful_work
+from planner.schedule import Schedule
+from planner.topology import Topology
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """What a batch of samples waits, and for what."""
+
+    step: Floats
+    """One step by cause, shape (causes,)."""
+    once: Floats
+    """Text encoding and decoding of the whole batch likewise."""
+    steps: int
+    step_flop: float
+    """On each chip."""
+    step_moved_bytes: float
+    """Between each chip and its memory."""
+
+    @property
+    def step_s(self) -> float:
+        return float(self.step.sum())
+
+    @property
+    def once_s(self) -> float:
+        return float(self.once.sum())
+
+    @property
+    def image_s(self) -> float:
+        """Until the batch is ready. [s]"""
+        return self.once_s + self.steps * self.step_s
+
+
+def sampling_of(prices: PriceList, plan: Plan, at: Schedule) -> Sampling:
+    """The sampling of the slowest replica.
+
+    A group of chips shares out the denoiser. Texts are encoded and samples decoded whole on every chip, as serving
+    frameworks do; the empty prompt of guidance is encoded beforehand. The next batch starts when this one is ready.
+    """
+    stage, topology = plan.stages[0], prices.topology
+    split = split_of(stage)
+    reaches = {reach_of(topology, split, group.first) for group in stage.groups}
+    return max((_sampled(prices, split, at, reach) for reach in reaches), key=lambda sampling: sampling.image_s)
+
+
+def _sampled(prices: PriceList, split: Split, at: Schedule, reach: Reach) -> Sampling:
+    graph, counts = prices.graph, np.array(prices.graph.kind_counts)
+    in_steps = counts * [kind[0].runs_per_sample is None for kind in graph.kinds]
+    once = counts * [kind[0].runs_per_sample == 1 for kind in graph.kinds]
+    step = prices.prices(split, at.prefill, reach)
+    apart = prices.prices(Split(), whole_samples(graph, at.sequences), reach)
+    return Sampling(
+        step=_by_cause(step, in_steps, prices.topology),
+        once=_by_cause(apart, once, prices.topology) if once.any() else np.zeros(len(CAUSES)),
+        steps=graph.steps,
+        step_flop=float(step.flop @ in_steps),
+        step_moved_bytes=float(step.moved_bytes @ in_steps),
+    )
+
+
+def whole_samples(graph: ModelGraph, samples: int) -> Step:
+    """The pass that encodes texts or decodes samples: each sample once, whatever the guidance."""
+    return Step(samples * graph.tokens_per_sample, float(samples), graph.tokens_per_sample / 2, False)
+
+
+def _by_cause(priced: Prices, counts: Floats, topology: Topology) -> Floats:
+    seconds: Floats = priced.seconds @ counts
+    seconds[CAUSES.index("overhead")] += topology.software.step_overhead_s
+    return seconds
+
+
+def sample_utilisation(prices: PriceList, plan: Plan, at: Schedule, image_s: float) -> dict[str, float]:
+    """MFU and MBU until a batch is ready: what the samples need however they are split, over what the chips could do."""
+    graph, chip = prices.graph, prices.topology.chip
+    step = useful_work(graph, at.prefill, runs_per_sample=None)
+    once = useful_work(graph, whole_samples(graph, at.sequences), runs_per_sample=1)
+    flop, moved = (graph.steps * of_step + of_once for of_step, of_once in zip(step, once, strict=True))
+    chip_seconds = image_s * plan.chips / plan.replicas
+    return {
+        "mfu_fraction": flop / (chip_seconds * chip.peak_flop_per_s(multiplied_in(graph))),
+        "mbu_fraction": moved / (chip_seconds * chip.memory[0].bandwidth_bytes_per_s),
+    }
