@@ -5,7 +5,7 @@ Prices come per kind of layer (equal layers cost the same) and per cause; who ne
 
 import math
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, get_args
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from planner.cost import memory, roofline
 from planner.demand import Demand, Numbers, stacked
 from planner.dtypes import Zeros, bytes_of
-from planner.graph import Attention, Experts, MatMul, ModelGraph, Operator, Recurrent
+from planner.graph import Attention, Experts, MatMul, ModelGraph, Operator, Pointwise, Recurrent
 from planner.messages import Spans, group_collective_s, offers, spans_of
 from planner.topology import Software, Topology, Tuning
 from planner.workload import Workload
@@ -178,6 +178,8 @@ class PriceList:
             tied.append(0.0)
             for operator in kind[0].operators:
                 demand = _needed(operator, operator.demand(tensor, expert), self.topology.chip.skips)
+                if isinstance(operator, Pointwise):
+                    demand = _fused(demand, self.topology.software.unfused_share)
                 rows.append(demand)
                 in_steps.append([0.0 if kind[0].runs_per_sample == 1 else 1.0])
                 multiplied = getattr(operator, "compute_dtype", "fp32")
@@ -213,6 +215,15 @@ class PriceList:
         if not some.any():
             return message_bytes
         return np.where(some, group_collective_s(self.topology, kind, spans, message_bytes), 0.0)
+
+
+def _fused(demand: Demand, unfused_share: float) -> Demand:
+    """A pointwise operator of which so much of the traffic is left."""
+    return replace(
+        demand,
+        read_bytes_per_token=unfused_share * demand.read_bytes_per_token,
+        written_bytes_per_token=unfused_share * demand.written_bytes_per_token,
+    )
 
 
 def tuning_of(topology: Topology) -> Tuning:

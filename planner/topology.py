@@ -161,6 +161,8 @@ class Software(Record):
     """Share of what a matmul would reach that unevenly filled experts reach."""
     memory_efficiency: Fraction
     """Share of the memory bandwidth that long reads reach."""
+    unfused_share: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Of the memory traffic of norms, activations and other pointwise operators, what is not fused into their neighbours."""
     tunings: tuple[Tuning, ...] = ()
     """Architectures that its kernels suit less."""
     collectives: tuple[CollectiveKernel, ...] = ()

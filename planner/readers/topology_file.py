@@ -47,6 +47,7 @@ SOFTWARE = {
     "request_overhead": ("request_overhead_s", "seconds"),
     "burst_share": ("burst_share", ""),
     "interruption_share": ("interruption_share", ""),
+    "unfused_share": ("unfused_share", ""),
     "quantised_efficiency": ("quantised_efficiency", ""),
     "narrow_efficiency": ("narrow_efficiency", ""),
     "attention_efficiency": ("attention_efficiency", ""),
