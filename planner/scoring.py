@@ -262,12 +262,13 @@ def refuse_broken(violations: tuple[Violation, ...]) -> None:
 def chosen_power(
     topology: Topology, scope: PowerScope | None
 ) -> tuple[float | None, Literal["chip", "system", "unknown"]]:
-    """Watts for each chip held, and what they count."""
+    """Watts drawn for each chip held while it serves, and what they count."""
     known = {"system": topology.power.system_w, "chip": topology.power.chip_w}
     wanted: tuple[PowerScope, ...] = (scope,) if scope else ("system", "chip")
     for candidate in wanted:
-        if known[candidate] is not None:
-            return known[candidate], candidate
+        provisioned = known[candidate]
+        if provisioned is not None:
+            return provisioned * topology.power.drawn_share, candidate
     return None, "unknown"
 
 

@@ -199,6 +199,8 @@ class Power(Record):
     """The chip or card alone."""
     system_w: Watts | None = None
     """Its share of everything at the wall: hosts, switches, fans."""
+    drawn_share: Fraction = 1.0
+    """Of these, as provisioned, what is drawn while it serves."""
 
 
 class Price(Record):

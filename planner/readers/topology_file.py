@@ -74,7 +74,7 @@ TUNING = {
 }
 PLAIN = {
     "topology": {"name", "title", "aliases", "chips", "most_chips", "divisible", "chip", "software", "fabric", "power", "price"},
-    "chip": {"name", "peak", "power", "memory", "skips", "architecture", *CHIP},
+    "chip": {"name", "peak", "power", "memory", "skips", "architecture", "drawn_share", *CHIP},
     "memory": {"name", *CHIP_MEMORY},
     "fabric": {"name", "shape", "units", "dimensions", "reduces_in_network", *FABRIC},
     "software": {"name", "title", "collective", "tuning", *SOFTWARE},
@@ -99,8 +99,12 @@ def topology_from(
     watts = {}
     if "power" in chip:
         watts["chip_w"] = book.figure(chip["power"], "power.chip_w", "watts", "chip.power")
+    if "drawn_share" in chip:
+        watts["drawn_share"] = book.figure(chip["drawn_share"], "power.drawn_share", "", "chip.drawn_share")
     for scope in power:
         watts[f"{scope}_w"] = book.figure(power[scope], f"power.{scope}_w", "watts", f"power.{scope}")
+    provisioned = watts.get("system_w") or watts.get("chip_w") or 0.0
+    drawn = provisioned * watts.get("drawn_share", 1.0)
     made: Fields = {
         "name": fields.get("name"),
         "title": fields.get("title", ""),
@@ -108,7 +112,7 @@ def topology_from(
         "fabrics": fabrics,
         "software": book.software(stack),
         "power": watts,
-        "price": book.price(_table(fields, "price"), watts.get("system_w") or watts.get("chip_w") or 0.0),
+        "price": book.price(_table(fields, "price"), drawn),
         "divisible": fields.get("divisible", False),
         "most_chips": fields.get("most_chips"),
         "chips": fields.get("chips", 1),
