@@ -19,11 +19,11 @@ from planner.cost.energy import SECONDS_PER_HOUR
 from planner.errors import InfeasibleError, InputError, UnknownNameError, listed
 from planner.graph import ModelGraph
 from planner.layout import packing_of
-from planner.ledger import largest, most_sequences, tied_layers
+from planner.ledger import largest, most_sequences
 from planner.messages import hop_s
 from planner.packing import Packing
 from planner.plan import ChipRange, Plan, Stage
-from planner.pricing import PriceList, Split, host_s, multiplied_in, reach_of, shares_of, unoffered, useful_work
+from planner.pricing import Split, host_s, multiplied_in, price_list, reach_of, shares_of, unoffered, useful_work
 from planner.schedule import Schedule, schedule_of
 from planner.scoring import chosen_power, score_plan
 from planner.solver.problem import ChainProblem, Larger, Limit, Measure, Run
@@ -149,12 +149,12 @@ class Candidates:
                 f"{graph.name} is not a chain of layers; partition() plans chains, score_plan() prices any plan"
             )
         self.graph, self.topology, self.workload, self.question = graph, topology, workload, question
-        self.prices = PriceList(graph, topology)
+        self.prices = price_list(graph, topology)
         self.packing: Packing = packing_of(topology)
         self.splits = splits_of(graph, topology, self.packing)
         self.watts, self.scope = chosen_power(topology, question.power_scope)
         self._check_known()
-        tied = tied_layers(graph)
+        tied = graph.tied_layers
         self.tied = tied if tied and len(graph.layers) > 1 else ()
         self.options = [*self.splits, *(self.splits if self.tied else ())]
 

@@ -8,7 +8,7 @@ from planner.errors import listed, shortened
 from planner.graph import ModelGraph
 from planner.ledger import ledger_of, resolved_batch, split_of
 from planner.plan import Plan, Stage
-from planner.pricing import PriceList, unoffered
+from planner.pricing import price_list, unoffered
 from planner.records import Record
 from planner.schedule import scheduled
 from planner.topology import Topology
@@ -97,7 +97,7 @@ def check_degrees(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator
 
 def check_memory(plan: Plan, graph: ModelGraph, topology: Topology, workload: Workload) -> Iterator[Violation]:
     """On every chip weights, KV cache and activations fit into what may be filled."""
-    prices, software = PriceList(graph, topology), topology.software
+    prices, software = price_list(graph, topology), topology.software
     batch_size = resolved_batch(prices, plan, workload) or plan.replicas
     at = scheduled(
         workload, software, batch_size=batch_size, replicas=plan.replicas, micro_batches=plan.micro_batches, graph=graph

@@ -493,6 +493,27 @@ class ModelGraph(Record):
         )
 
     @cached_property
+    def tied_layers(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of positions: a layer that reads another's weights, and that other."""
+        tied = {number: kind[0] for number, kind in enumerate(self.kinds)}
+        readers = {
+            number: operator.tied_to
+            for number, layer in tied.items()
+            for operator in layer.operators
+            if isinstance(operator, MatMul) and operator.tied_to
+        }
+        return tuple(
+            (place, self.position_of_layer[readers[int(kind)]])
+            for place, kind in enumerate(self.kind_of_layer)
+            if int(kind) in readers
+        )
+
+    @cached_property
+    def position_of_layer(self) -> dict[str, int]:
+        """Of each layer, by its name."""
+        return {layer.name: number for number, layer in enumerate(self.layers)}
+
+    @cached_property
     def kinds(self) -> tuple[tuple[Layer, ...], ...]:
         """Layers with the same operators, together; in order of first appearance."""
         return self._grouped[0]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.cost import memory
-from planner.graph import MatMul, ModelGraph
+from planner.graph import ModelGraph
 from planner.plan import Plan, Stage
 from planner.pricing import PriceList, Split
 from planner.schedule import Schedule, scheduled
@@ -40,19 +40,7 @@ def split_of(stage: Stage) -> Split:
 
 def layers_of(stage: Stage, graph: ModelGraph) -> NDArray[np.intp]:
     """Positions of a stage's layers in the graph, shape (layers,)."""
-    position = {layer.name: number for number, layer in enumerate(graph.layers)}
-    return np.array([position[name] for name in stage.layers], dtype=np.intp)
-
-
-def tied_layers(graph: ModelGraph) -> tuple[tuple[int, int], ...]:
-    """Pairs of positions: a layer that reads another's weights, and that other."""
-    position = {layer.name: number for number, layer in enumerate(graph.layers)}
-    return tuple(
-        (number, position[operator.tied_to])
-        for number, layer in enumerate(graph.layers)
-        for operator in layer.operators
-        if isinstance(operator, MatMul) and operator.tied_to
-    )
+    return np.array([graph.position_of_layer[name] for name in stage.layers], dtype=np.intp)
 
 
 def ledger_of(prices: PriceList, stage: Stage, at: Schedule) -> Ledger:
@@ -63,7 +51,7 @@ def ledger_of(prices: PriceList, stage: Stage, at: Schedule) -> Ledger:
     holdings = prices.holdings(split, at.workload, at_once, at.decode.sequences)
     weights = float(holdings.weight_bytes[kinds].sum())
     here = set(present.tolist())
-    weights -= sum(float(holdings.tied_bytes[graph.kind_of_layer[a]]) for a, b in tied_layers(graph) if {a, b} <= here)
+    weights -= sum(float(holdings.tied_bytes[graph.kind_of_layer[a]]) for a, b in graph.tied_layers if {a, b} <= here)
     share = math.ceil(at.sequences / split.attention)
     return Ledger(
         weight_bytes=weights,

@@ -4,6 +4,7 @@ Prices come per kind of layer (equal layers cost the same) and per cause; who ne
 """
 
 import math
+from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import NamedTuple, get_args
@@ -264,6 +265,19 @@ def launch_s(software: Software, operator: Operator, kernels: float) -> float:
     if given is None:
         return kernels * software.kernel_overhead_s
     return given * min(1.0, kernels)
+
+
+_RECENT: deque[PriceList] = deque(maxlen=8)
+
+
+def price_list(graph: ModelGraph, topology: Topology) -> PriceList:
+    """The price list of these very objects: one of the last few where it has been made before."""
+    for prices in _RECENT:
+        if prices.graph is graph and prices.topology is topology:
+            return prices
+    prices = PriceList(graph, topology)
+    _RECENT.append(prices)
+    return prices
 
 
 def reach_of(topology: Topology, split: Split, first: int) -> Reach:

@@ -14,7 +14,7 @@ from planner.graph import ModelGraph
 from planner.ledger import ledger_of, resolved_batch
 from planner.messages import group_collective_s, spans_of
 from planner.plan import Plan
-from planner.pricing import PriceList, multiplied_in, useful_work
+from planner.pricing import PriceList, multiplied_in, price_list, useful_work
 from planner.records import Record
 from planner.sampling import sample_utilisation, sampling_of
 from planner.schedule import Schedule, scheduled
@@ -137,7 +137,7 @@ def score_plan(
     InfeasibleError says what does not fit; an InputError, which rule the plan breaks.
     """
     refuse_broken(check_plan(plan, graph, topology, workload))
-    prices = PriceList(graph, topology)
+    prices = price_list(graph, topology)
     batch_size = resolved_batch(prices, plan, workload)
     at = scheduled(
         workload, topology.software, batch_size=batch_size, replicas=plan.replicas, micro_batches=plan.micro_batches,

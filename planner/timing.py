@@ -138,6 +138,8 @@ def _passes(prices: PriceList, plan: Plan, step: Step, way: tuple[tuple[Reach, H
 
 def _handed_on(plan: Plan, graph: ModelGraph) -> list[float]:
     """Bytes for one token that cross from each stage to the next: each producer that a later stage needs, once."""
+    if len(plan.stages) == 1:
+        return [0.0]
     stage_of = {name: number for number, stage in enumerate(plan.stages) for name in stage.layers}
     farthest: dict[str, int] = {}
     for sender, receiver in graph.edges:

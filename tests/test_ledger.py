@@ -2,7 +2,7 @@
 
 import pytest
 
-from planner.ledger import largest, layers_of, ledger_of, most_sequences, resolved_batch, tied_layers
+from planner.ledger import largest, layers_of, ledger_of, most_sequences, resolved_batch
 from planner.plan import ChipRange, Plan, Stage
 from planner.pricing import PriceList
 from planner.schedule import scheduled
@@ -39,7 +39,7 @@ def test_every_sequence_leaves_its_own_cache():
 def test_tied_weights_are_held_once_by_a_chip_that_has_both():
     graph = tiny_graph(tied_embedding=True)
     table = 8192 * 1024 * 2
-    assert tied_layers(graph) == ((3, 0),)
+    assert graph.tied_layers == ((3, 0),)
     assert ledger(graph).weight_bytes == graph.weight_bytes
     assert ledger(tiny_graph()).weight_bytes - ledger(graph).weight_bytes == table
 
