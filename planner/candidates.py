@@ -374,7 +374,8 @@ class Candidates:
                 resources[-1, column] += host_s(self.topology.software, step)
         holdings = self.prices.holdings(split, self.workload, low.most_tokens, low.decode.sequences)
         share = math.ceil(low.sequences / split.attention)
-        resources[:, HELD] = (holdings.weight_bytes + share * holdings.kv_bytes_per_sequence)[kinds]
+        cache = share * holdings.kv_bytes_per_sequence + holdings.kv_bytes_more
+        resources[:, HELD] = (holdings.weight_bytes + cache)[kinds]
         whole = number >= len(self.splits)
         if whole:
             for reader, _ in self.tied:

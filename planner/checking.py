@@ -134,10 +134,10 @@ def _degree_faults(stage: Stage, graph: ModelGraph, topology: Topology) -> Itera
     if tensor > software.most_tensor_parallel:
         yield f"tensor_parallel is {tensor}, but {software.name} splits a layer at most {software.most_tensor_parallel} ways"
     for heads in splits.get("heads", ()):
-        if heads % tensor:
+        if heads % tensor and not software.pads_heads:
             yield f"tensor_parallel = {tensor} does not divide the {heads} heads of {graph.name}"
     for heads in splits.get("kv_heads", ()):
-        if heads % tensor and tensor % heads:
+        if heads % tensor and tensor % heads and not software.pads_heads:
             yield f"tensor_parallel = {tensor} neither divides nor is a multiple of the {heads} key-value heads"
     if expert > 1 and "experts" not in splits:
         yield f"expert_parallel is {expert}, but {graph.name} has no experts; it must be 1"

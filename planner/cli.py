@@ -6,15 +6,20 @@ Answers go to standard output, everything else to standard error. Exit status: 0
 
 import json
 import os
+import re
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import typer
 
 from planner import catalogue
-from planner.errors import InfeasibleError, InputError, NoPlanFoundError, PlannerError, shortened
+from planner.calibration.fitting import MEASURE, fit_software, profile_toml
+from planner.calibration.measurements import PUBLISHED, read_measurements
+from planner.calibration.validation import cases_of, families_of
+from planner.errors import InfeasibleError, InputError, NoPlanFoundError, PlannerError, listed, shortened
 from planner.graph import ModelGraph
 from planner.plan import Plan
 from planner.planning import Result, partition, uniform_plan
@@ -204,6 +209,58 @@ def topologies(format: Shape = "table") -> None:
         for machine in machines
     ]  # fmt: skip
     _answer(format, "\n".join(aligned([header, *rows])), [dict(zip(header, row, strict=True)) for row in rows])
+
+
+@app.command()
+def validate(
+    measurements: Annotated[
+        Path | None, typer.Argument(help="A CSV of measurements; default: those that we ship.")
+    ] = None,
+    format: Shape = "table",
+) -> None:
+    """Compare predictions with measurements, family by family."""
+    cases, refused = cases_of(read_measurements(measurements or PUBLISHED))
+    families = families_of(cases, refused)
+    header = ("family", "rows", "predicted", "median error", "p90", "bias", "within 80 % interval")
+    rows = [
+        (
+            one.name, str(one.rows), str(one.predicted), f"{100 * one.median:.1f} %", f"{100 * one.p90:.0f} %",
+            f"{100 * one.bias:+.1f} %", f"{100 * one.covered:.0f} %",
+        )
+        for one in families
+    ]  # fmt: skip
+    lines = aligned([header, *rows])
+    reasons = Counter(shortened(re.sub(r"[\d.,]+", "#", one.reason), 110) for one in refused)
+    lines += ["", *(f"{count} × {reason}" for reason, count in reasons.most_common(5))] if refused else []
+    _answer(format, "\n".join(lines), [one._asdict() for one in families])
+
+
+@app.command()
+def calibrate(
+    measurements: Annotated[Path, typer.Argument(help="A CSV of measurements.")],
+    out: Annotated[Path, typer.Option("--out", help="Write the calibrated software stack here, as TOML.")],
+    software: Annotated[str | None, typer.Option("--software", help="Take only rows of this stack.")] = None,
+    format: Shape = "table",
+) -> None:
+    """Fit a software stack's constants to your own measurements; use the result as --software FILE."""
+    _check_writable(out)
+    rows = read_measurements(measurements)
+    cases, _ = cases_of([row for row in rows if software in (None, row.software)])
+    if not cases:
+        raise InputError(f"{measurements} has no row that can be predicted{f' of {software}' if software else ''}")
+    fit = fit_software(cases)
+    _write(out, profile_toml(fit).rstrip())
+    header = ("constant", "before", "after", "effect")
+    lines = aligned(
+        [header, *((c.name, f"{c.before:.4g}", f"{c.after:.4g}", f"{c.effect:.2f}") for c in fit.constants)]
+    )
+    lines += [
+        "",
+        f"median error of {fit.rows} rows: {100 * fit.median_before:.1f} %, now {100 * fit.median_after:.1f} %",
+    ]
+    if fit.untouched:
+        lines.append(f"no row tells {listed(fit.untouched)}; next, measure {MEASURE[fit.untouched[0]]}")
+    _answer(format, "\n".join(lines), fit.model_dump(mode="json", exclude={"software"}))
 
 
 # ── Arguments ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -55,7 +55,7 @@ def ledger_of(prices: PriceList, stage: Stage, at: Schedule) -> Ledger:
     share = math.ceil(at.sequences / split.attention)
     return Ledger(
         weight_bytes=weights,
-        kv_bytes=share * float(holdings.kv_bytes_per_sequence[kinds].sum()),
+        kv_bytes=float((share * holdings.kv_bytes_per_sequence + holdings.kv_bytes_more)[kinds].sum()),
         activation_bytes=holdings.activation_bytes,
         usable_bytes=prices.usable_bytes,
     )

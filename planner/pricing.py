@@ -79,6 +79,8 @@ class Holdings:
     weight_bytes: Floats
     kv_bytes_per_sequence: Floats
     """KV cache and state, for each sequence of the chip's share."""
+    kv_bytes_more: Floats
+    """What the longest of them holds beyond that."""
     activation_bytes: float
     """Buffers as large as the largest layer of the graph needs, on every stage."""
     tied_bytes: Floats
@@ -140,17 +142,19 @@ class PriceList:
         return Prices(seconds, table.by_kind(flop), table.by_kind(moved), self._handed_bytes * tokens)
 
     def holdings(self, split: Split, workload: Workload, tokens: float, sequences: float) -> Holdings:
-        """What one chip holds for `sequences` sequences that grow to their full length, in steps of `tokens` tokens of
-        its group."""
+        """What one chip holds for `sequences` sequences, one of them of full length, in steps of `tokens` tokens of its
+        group."""
         table = self._table(split)
         share = shares_of(split, Step(tokens, max(1.0, tokens / workload.prompt_tokens), 0.0, False))[0]
-        demand, context = table.demand, workload.context_tokens / split.sequence
-        held_kv = np.asarray(demand.held_kv_bytes(context, 1.0))
+        demand = table.demand
+        held_kv = np.asarray(demand.held_kv_bytes(workload.held_context_tokens / split.sequence, 1.0))
+        longest = np.asarray(demand.held_kv_bytes(workload.context_tokens / split.sequence, 1.0))
         activation = np.broadcast_to(share * np.asarray(demand.activation_bytes_per_token), held_kv.shape)
         logits = np.broadcast_to(sequences * np.asarray(demand.io_bytes_per_sequence), held_kv.shape)
         return Holdings(
             weight_bytes=table.by_kind(demand.held_weight_bytes),
             kv_bytes_per_sequence=table.by_kind(held_kv),
+            kv_bytes_more=table.by_kind(longest - held_kv),
             activation_bytes=float((table.in_steps * (activation + logits)).max()),
             tied_bytes=table.tied_bytes,
         )

@@ -19,7 +19,7 @@ from planner.records import Record
 from planner.sampling import sample_utilisation, sampling_of
 from planner.schedule import Schedule, scheduled
 from planner.timing import ALL_CAUSES, Timing, bubble_fraction, steps_of_cycle, timing_of
-from planner.topology import CollectiveKind, PowerScope, Topology
+from planner.topology import CollectiveKind, PowerScope, Residual, Software, Topology
 from planner.workload import Workload
 
 Floats = NDArray[np.float64]
@@ -73,6 +73,26 @@ class StageScore(Record):
         return self.weight_bytes + self.kv_bytes + self.activation_bytes
 
 
+LIKE: dict[str, tuple[str, ...]] = {
+    "tokens_per_s_per_user": ("tpot_s",),
+    "usd_per_million_tokens": ("tokens_per_s", "request_s"),
+    "tokens_per_s": ("request_s", "tpot_s"),
+    "request_s": ("tpot_s", "tokens_per_s"),
+    "energy_per_token_j": ("tokens_per_s", "request_s", "tpot_s"),
+    "step_s": ("image_s",),
+    "image_s": ("step_s",),
+    "samples_per_s": ("image_s", "step_s"),
+    "energy_per_sample_j": ("image_s", "step_s"),
+    "mfu_fraction": ("request_s", "tokens_per_s", "tpot_s"),
+    "mbu_fraction": ("request_s", "tokens_per_s", "tpot_s"),
+}
+"""A field that was never measured on a stack is taken to be as uncertain as the first of these that was."""
+UNCERTAIN = ("ttft_s", "tpot_s", "power_w", *LIKE)
+"""Fields with an interval; the others are counted and not predicted."""
+UNMEASURED = 0.7
+"""Half width of a field of a stack on which nothing was measured: a factor of two either way."""
+
+
 class Score(Record):
     """What a plan costs. Times are means of the busiest replica; rates, power and price are of the whole deployment.
 
@@ -112,6 +132,8 @@ class Score(Record):
     """One output token, by stage; sums to `tpot_s`, of a diffusion model to `step_s`."""
     prefill_breakdown: tuple[StageTime, ...]
     """The first token, by stage; sums to `ttft_s`."""
+    residuals: tuple[Residual, ...] = ()
+    """How uncertain the fields are (see `interval`)."""
     stages: tuple[StageScore, ...]
     step_s: float | None = None
     """One denoising step of a batch of samples; None for language models, as the next three are."""
@@ -121,6 +143,22 @@ class Score(Record):
     """Of the whole deployment, one batch after the other."""
     energy_per_sample_j: float | None = None
     """For one picture or video, everything held; None too where the power is not known."""
+
+    def interval(self, field: str, probability: float = 0.8) -> tuple[float, float]:
+        """Where the measured figure would lie with that probability, in the field's unit.
+
+        Errors are taken to follow a Laplace distribution on a logarithmic scale; its width comes from what was measured on
+        the software stack. A field that is counted and not predicted has no width.
+        """
+        value = getattr(self, field, None) if field in type(self).model_fields else None
+        if not isinstance(value, int | float):
+            numbers = [name for name in type(self).model_fields if isinstance(getattr(self, name), int | float)]
+            raise UnknownNameError("numeric field of this score", field, numbers)
+        if not 0 < probability < 1:
+            raise InputError(f"probability must lie between 0 and 1, not {probability!r}")
+        width = next((one.half_width for one in self.residuals if one.field == field), 0.0)
+        factor = math.exp(width * math.log(1 - probability) / math.log(0.2))
+        return float(value) / factor, float(value) * factor
 
 
 def score_plan(
@@ -171,6 +209,7 @@ def score_plan(
         **_utilisation(prices, plan, at, timing.cycle_s),
         breakdown=_breakdown(timing.token),
         prefill_breakdown=_breakdown(timing.first_token),
+        residuals=residuals_of(topology.software),
         stages=stages,
     )
 
@@ -209,6 +248,7 @@ def _sample_score(
         **sample_utilisation(prices, plan, at, image_s),
         breakdown=_breakdown(np.array([[*sampling.step, 0.0, 0.0]])),
         prefill_breakdown=_breakdown(np.array([[*whole, 0.0, 0.0]])),
+        residuals=residuals_of(topology.software),
         stages=stages,
         step_s=sampling.step_s,
         image_s=image_s,
@@ -257,6 +297,16 @@ def refuse_broken(violations: tuple[Violation, ...]) -> None:
     if first.rule in ("memory", "sequences"):
         raise InfeasibleError(first.message + more, resource=first.rule, demand=first.demand, capacity=first.capacity)
     raise InputError(first.message + more)
+
+
+def residuals_of(software: Software) -> tuple[Residual, ...]:
+    """How uncertain the fields of a score are: as measured on the stack, or as much as what they depend on."""
+    known = {residual.field: residual.half_width for residual in software.residuals}
+
+    def half_width(field: str) -> float:
+        return next((known[name] for name in (field, *LIKE.get(field, ())) if name in known), UNMEASURED)
+
+    return tuple(Residual(field=field, half_width=half_width(field)) for field in UNCERTAIN)
 
 
 def chosen_power(

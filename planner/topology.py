@@ -124,6 +124,14 @@ class Tuning(Record):
     memory_efficiency: Fraction = 1.0
 
 
+class Residual(Record):
+    """How far predictions of one field of `Score` lie from measurements."""
+
+    field: str
+    half_width: Annotated[float, Field(ge=0, le=10)]
+    """|ln(predicted / measured)| within which four of five measured rows stay."""
+
+
 class Software(Record):
     """What runs the model: its overheads, its efficiencies, its collectives, what it keeps for itself."""
 
@@ -163,6 +171,8 @@ class Software(Record):
     """Share of the memory bandwidth that long reads reach."""
     unfused_share: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Of the memory traffic of norms, activations and other pointwise operators, what is not fused into their neighbours."""
+    residuals: tuple[Residual, ...] = ()
+    """Of what was measured on this stack; a field that is not there was never measured."""
     tunings: tuple[Tuning, ...] = ()
     """Architectures that its kernels suit less."""
     collectives: tuple[CollectiveKernel, ...] = ()
@@ -176,6 +186,8 @@ class Software(Record):
     """Share of the memory that a plan may fill."""
     most_sequences: Count = 4096
     """In flight in one replica."""
+    pads_heads: bool = False
+    """Whether it splits heads that do not divide by the degree, adding empty ones."""
     most_tensor_parallel: Count = 1_000_000
     """1: layers are never split over chips."""
 

@@ -24,6 +24,12 @@ class Workload(Record):
         return self.prompt_tokens + self.output_tokens
 
     @property
+    def held_context_tokens(self) -> float:
+        """What a sequence holds in the cache while others come and go: all of it where a batch starts and ends as one, else
+        its mean over its life, since sequences are of every age."""
+        return float(self.context_tokens) if self.arrivals == "together" else self.mean_context_tokens
+
+    @property
     def mean_context_tokens(self) -> float:
         """What a decode step finds in the cache, on average over the generation."""
         return self.prompt_tokens + self.output_tokens / 2

@@ -76,6 +76,12 @@ def test_a_degree_that_does_not_divide_is_explained(graph, degrees, chips, words
     assert (rule, words in message) == ("degrees", True), message
 
 
+def test_software_that_pads_heads_splits_them_unevenly():
+    topology = tiny_topology(4, chip=tiny_chip(1e10), software=tiny_software(pads_heads=True))
+    plan = Plan(stages=(stage(NAMES, (0, 3), tensor_parallel=3),))
+    assert check_plan(plan, GRAPH, topology, Workload()) == ()
+
+
 def test_software_that_does_not_split_layers_is_named():
     topology = tiny_topology(4, software=tiny_software(most_tensor_parallel=1))
     rule, message = broken(Plan(stages=(stage(NAMES, (0, 2), tensor_parallel=2),)), topology=topology)

@@ -31,7 +31,8 @@ def test_one_chip_holds_all_weights():
 
 def test_every_sequence_leaves_its_own_cache():
     graph = tiny_graph()
-    one, four = (ledger(graph, batch, prompt_tokens=100, output_tokens=28).kv_bytes for batch in (1, 4))
+    sizes = {"prompt_tokens": 100, "output_tokens": 28, "arrivals": "together"}
+    one, four = (ledger(graph, batch, **sizes).kv_bytes for batch in (1, 4))
     assert one == 128 * graph.kv_bytes_per_token
     assert four == 4 * one
 

@@ -105,8 +105,17 @@ def test_beyond_the_key_value_heads_the_cache_is_copied_and_not_split():
 def test_the_cache_of_a_sequence_is_what_its_tokens_leave():
     # 2 (K and V) × 4 heads × 128 × 2 B = 2048 B a token and layer.
     graph = tiny_graph()
-    held = PriceList(graph, tiny_topology(1)).holdings(Split(), Workload(prompt_tokens=100, output_tokens=28), 1.0, 1.0)
+    work = Workload(prompt_tokens=100, output_tokens=28, arrivals="together")
+    held = PriceList(graph, tiny_topology(1)).holdings(Split(), work, 1.0, 1.0)
     assert held.kv_bytes_per_sequence[kind_of(graph, "decoder")] == 128 * 2048
+    assert held.kv_bytes_more[kind_of(graph, "decoder")] == 0
+
+
+def test_sequences_of_every_age_hold_their_mean_and_one_its_full_length():
+    graph, work = tiny_graph(), Workload(prompt_tokens=100, output_tokens=28, arrivals="steady")
+    held = PriceList(graph, tiny_topology(1)).holdings(Split(), work, 1.0, 1.0)
+    assert held.kv_bytes_per_sequence[kind_of(graph, "decoder")] == 114 * 2048
+    assert held.kv_bytes_more[kind_of(graph, "decoder")] == 14 * 2048
 
 
 def test_sequences_are_shared_out_whole_or_for_bounds_in_fractions():

@@ -115,7 +115,10 @@ def find_chip(name: str) -> Fields:
 
 
 def find_software(name: str) -> Fields:
-    """The file of a software stack."""
+    """The file of a software stack: a name of the catalogue, or a path to a TOML file such as `planner calibrate` writes."""
+    path = _as_path(name, (".toml",))
+    if path is not None:
+        return read_toml(path, "a software stack")
     return _found("software", name, _folder("software"), {})
 
 

@@ -5,11 +5,13 @@ A figure is text with a unit ("450 GB/s"), or a table that also says where it co
 tables of its own, or name those of the catalogue.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from planner.cost.energy import hourly_usd
 from planner.errors import InputError, listed, nearest_names, shortened
+from planner.records import Record
 from planner.topology import Figure, Software, Topology
 from planner.units import parse_quantity
 
@@ -77,7 +79,7 @@ PLAIN = {
     "chip": {"name", "peak", "power", "memory", "skips", "architecture", "drawn_share", *CHIP},
     "memory": {"name", *CHIP_MEMORY},
     "fabric": {"name", "shape", "units", "dimensions", "reduces_in_network", *FABRIC},
-    "software": {"name", "title", "collective", "tuning", *SOFTWARE},
+    "software": {"name", "title", "collective", "tuning", "residual", "pads_heads", *SOFTWARE},
     "collective": {"algorithm", "kinds", "most_ranks", "across_nodes", *COLLECTIVE},
     "tuning": {"architecture", *TUNING},
     "power": {"system", "chip"},
@@ -125,6 +127,43 @@ def topology_from(
 def software_from(fields: Mapping[str, Any]) -> Software:
     """The software stack that a parsed file describes."""
     return Software.from_fields(_Book().software(fields))
+
+
+def software_toml(software: Software, *, note: str = "") -> str:
+    """A software stack as a file that `software_from` reads back."""
+    tail = f', source = "FIT", confidence = "fit", note = {_quoted(note)} }}'
+    lines = [f"name = {_quoted(software.name)}"] + (["pads_heads = true"] if software.pads_heads else [])
+    lines += _toml_figures(software, SOFTWARE, tail)
+    for tuning in software.tunings:
+        lines += [
+            "",
+            "[[tuning]]",
+            f"architecture = {_quoted(tuning.architecture)}",
+            *_toml_figures(tuning, TUNING, tail),
+        ]
+    for kernel in software.collectives:
+        kinds = ", ".join(_quoted(kind) for kind in kernel.kinds)
+        lines += ["", "[[collective]]", f"algorithm = {_quoted(kernel.algorithm)}", f"kinds = [{kinds}]"]
+        lines += [f"most_ranks = {kernel.most_ranks}", f"across_nodes = {str(kernel.across_nodes).lower()}"]
+        lines += _toml_figures(kernel, COLLECTIVE, tail)
+    if software.residuals:
+        lines += ["", "[residual]", *(f"{one.field} = {one.half_width!r}" for one in software.residuals)]
+    return "\n".join(lines) + "\n"
+
+
+def _toml_figures(record: Record, keys: Mapping[str, tuple[str, str]], tail: str) -> list[str]:
+    units = {"seconds": " s", "bytes": " B"}
+    found = []
+    for key, (name, dimension) in keys.items():
+        value = getattr(record, name)
+        if value is not None:
+            text = _quoted(f"{value!r}{units[dimension]}") if dimension else repr(value)
+            found.append(f"{key} = {{ value = {text}{tail}")
+    return found
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
 
 
 def known_keys(fields: Mapping[str, Any], table: str) -> None:
@@ -233,6 +272,7 @@ class _Book:
         made.pop("title", None)
         made.pop("collective", None)
         made.pop("tuning", None)
+        made["residuals"] = [{"field": name, "half_width": width} for name, width in made.pop("residual", {}).items()]
         made["tunings"] = [
             self.values(tuning, TUNING, f"software.tunings[{number}]", "tuning", f"tuning[{number}]")
             for number, tuning in enumerate(tables(fields, "tuning"))

@@ -1,0 +1,1 @@
+"""Predictions against measurements: read them, compare, and fit the constants of a software stack to them."""

@@ -1,0 +1,147 @@
+"""Predictions beside measurements, family by family."""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from planner.calibration.measurements import Measurement
+from planner.catalogue import load_model, load_topology
+from planner.errors import PlannerError
+from planner.graph import ModelGraph
+from planner.plan import Plan
+from planner.planning import uniform_plan
+from planner.scoring import score_plan
+from planner.topology import Topology
+from planner.workload import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A measurement, ready to be predicted."""
+
+    measurement: Measurement
+    graph: ModelGraph
+    topology: Topology
+    workload: Workload
+    plan: Plan
+
+    def predicted(self, topology: Topology | None = None) -> float:
+        """The figure that the planner gives, on the case's machine or on another version of it."""
+        score = score_plan(
+            self.plan, self.graph, topology or self.topology, self.workload,
+            power_scope=self.measurement.power_scope or None,  # type: ignore[arg-type]
+        )  # fmt: skip
+        value = getattr(score, self.measurement.field)
+        return math.nan if value is None else float(value)
+
+
+class Refused(NamedTuple):
+    """A measurement that cannot be predicted, and why."""
+
+    measurement: Measurement
+    reason: str
+
+
+class Family(NamedTuple):
+    """How good the predictions of a family are; errors as factors: 0.1 is 10 % off either way."""
+
+    name: str
+    rows: int
+    predicted: int
+    median: float
+    p90: float
+    bias: float
+    """Median of ln(predicted / measured)."""
+    covered: float
+    """Share within the 80 % interval."""
+
+
+class _Loaded:
+    """Graphs and machines, each loaded once."""
+
+    def __init__(self) -> None:
+        self.graphs: dict[tuple[object, ...], ModelGraph] = {}
+        self.topologies: dict[tuple[object, ...], Topology] = {}
+
+    def graph(self, row: Measurement) -> ModelGraph:
+        picture = {name: getattr(row, name) for name in ("height", "width", "frames", "steps") if getattr(row, name)}
+        key = (row.model, row.weight_dtype, row.activation_dtype, row.kv_dtype, *picture.items())
+        if key not in self.graphs:
+            self.graphs[key] = load_model(
+                row.model, weight_dtype=row.weight_dtype, kv_dtype=row.kv_dtype,
+                activation_dtype=row.activation_dtype or None, **picture,
+            )  # fmt: skip
+        return self.graphs[key]
+
+    def topology(self, row: Measurement) -> Topology:
+        key = (row.topology, row.chips, row.software)
+        if key not in self.topologies:
+            self.topologies[key] = load_topology(row.topology, chips=row.chips, software=row.software or None)
+        return self.topologies[key]
+
+
+def cases_of(measurements: Sequence[Measurement]) -> tuple[list[Case], list[Refused]]:
+    """What can be predicted, and what cannot."""
+    loaded, cases, refused = _Loaded(), [], []
+    for row in measurements:
+        try:
+            graph, topology = loaded.graph(row), loaded.topology(row)
+            workload = Workload(
+                batch_size=row.batch_size, prompt_tokens=row.prompt_tokens, output_tokens=row.output_tokens,
+                arrivals=row.arrivals,
+            )  # fmt: skip
+            plan = uniform_plan(
+                graph, topology, tensor_parallel=row.tensor_parallel, pipeline_parallel=row.pipeline_parallel,
+                expert_parallel=row.expert_parallel, data_parallel=row.data_parallel,
+                sequence_parallel=row.sequence_parallel,
+            )  # fmt: skip
+            case = Case(row, graph, topology, workload, plan)
+            if math.isnan(case.predicted()):
+                refused.append(Refused(row, f"{row.field} is not known on {row.topology}"))
+            else:
+                cases.append(case)
+        except PlannerError as error:
+            refused.append(Refused(row, str(error)))
+    return cases, refused
+
+
+def families_of(cases: Sequence[Case], refused: Sequence[Refused]) -> list[Family]:
+    """The table of errors."""
+    errors: dict[str, list[tuple[float, bool]]] = defaultdict(list)
+    missed: dict[str, int] = defaultdict(int)
+    for case in cases:
+        error = math.log(case.predicted() / case.measurement.value)
+        errors[case.measurement.family].append((error, abs(error) <= half_width(case)))
+    for one in refused:
+        missed[one.measurement.family] += 1
+    return [_family(name, errors.get(name, []), missed[name]) for name in sorted({*errors, *missed})]
+
+
+def half_width(case: Case) -> float:
+    """Of the 80 % interval, on a logarithmic scale."""
+    score = score_plan(
+        case.plan, case.graph, case.topology, case.workload,
+        power_scope=case.measurement.power_scope or None,  # type: ignore[arg-type]
+    )  # fmt: skip
+    low, high = score.interval(case.measurement.field, 0.8)
+    return math.log(high / low) / 2 if low > 0 else 0.0
+
+
+def _family(name: str, errors: list[tuple[float, bool]], missed: int) -> Family:
+    if not errors:
+        return Family(name, missed, 0, math.nan, math.nan, math.nan, math.nan)
+    signed = np.array([error for error, _ in errors])
+    sizes = np.exp(np.abs(signed)) - 1
+    return Family(
+        name=name,
+        rows=len(errors) + missed,
+        predicted=len(errors),
+        median=float(np.median(sizes)),
+        p90=float(np.quantile(sizes, 0.9)),
+        bias=float(np.median(signed)),
+        covered=float(np.mean([inside for _, inside in errors])),
+    )

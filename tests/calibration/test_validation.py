@@ -1,0 +1,46 @@
+"""Predictions beside measurements."""
+
+import pytest
+
+import planner as pl
+from planner.calibration.measurements import PUBLISHED, Measurement, read_measurements
+from planner.calibration.validation import cases_of, families_of
+
+ROW = Measurement(
+    row_id="1", family="decode", field="tpot_s", value=1.0, model="llama-3.1-8b", topology="hgx-h100", chips=1, batch_size=4
+)  # fmt: skip
+
+
+def test_a_case_is_predicted_as_score_plan_does():
+    (case,), refused = cases_of([ROW])
+    score = pl.score_plan(case.plan, case.graph, case.topology, case.workload)
+    assert case.predicted() == score.tpot_s
+    assert refused == []
+
+
+def test_what_cannot_be_predicted_says_why():
+    cases, refused = cases_of([ROW.replace(model="llama-3.1-405b"), ROW.replace(model="nobody"), ROW])
+    assert len(cases) == 1
+    assert [("needs" in one.reason, "nobody" in one.reason) for one in refused] == [(True, False), (False, True)]
+
+
+def test_errors_are_factors_and_intervals_are_counted():
+    (case,), _ = cases_of([ROW])
+    low, high = pl.score_plan(case.plan, case.graph, case.topology, case.workload).interval("tpot_s")
+    values = [case.predicted(), 0.999 * high, 2 * high]
+    rows = [ROW.replace(row_id=str(n), value=value) for n, value in enumerate(values)]
+    (family,) = families_of(*cases_of(rows))
+    assert (family.rows, family.predicted) == (3, 3)
+    assert family.covered == pytest.approx(2 / 3)
+    assert family.median == pytest.approx(0.999 * high / case.predicted() - 1)
+    assert family.bias < 0
+    assert low < case.predicted() < high
+
+
+def test_every_29th_shipped_measurement_is_predicted_as_well_as_we_say():
+    """Medians of the whole table are in the README; a regression by a third shows here."""
+    families = {one.name: one for one in families_of(*cases_of(read_measurements(PUBLISHED)[::29]))}
+    goals = {"gpu-decode-tpot": 0.16, "gpu-serving-ttft": 0.45, "gpu-request-latency": 0.16, "card-decode": 0.10}
+    for name, most in goals.items():
+        assert families[name].median < most, name
+    assert sum(one.predicted for one in families.values()) > 0.93 * sum(one.rows for one in families.values())
