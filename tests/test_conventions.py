@@ -26,7 +26,8 @@ COUNTED = {
     "gap", "bound", "objective", "demand", "capacity", "parameters", "parameters_active", "value", "micro_batches", "most_ways",
     "schema_version", "users", "first_chip", "boxes_done", "boxes_open", "params", "second", "window", "advantage", "batch_size",
     "hidden_size", "density",
-    "tokens_factor", "half_width", "before", "after", "effect", "median_before", "median_after", "median", "p90", "bias", "covered",
+    "tokens_factor", "half_width", "before", "after", "effect", "median_before", "median_after", "median", "p90", "bias",
+    "covered",
 }  # fmt: skip
 """Numbers without a unit: counts, and figures in the unit of another field."""
 
