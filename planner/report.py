@@ -24,10 +24,11 @@ MOST_STAGES = 24
 
 def question_lines(graph: ModelGraph, topology: Topology, workload: Workload) -> list[str]:
     """What was asked."""
-    batch = "as many sequences as pay" if workload.batch_size is None else f"{workload.batch_size} sequences"
+    count = workload.batch_size
+    batch = "as many sequences as pay" if count is None else f"{count} sequence{'s' * (count != 1)}"
     size = f"{workload.prompt_tokens} + {workload.output_tokens} tokens"
     if graph.is_diffusion:
-        batch = batch.replace("sequences", "samples")
+        batch = batch.replace("sequence", "sample")
         size = f"{graph.tokens_per_sample:,.0f} latent tokens in {graph.steps} steps of {graph.passes_per_step} passes"
     start = "starting together" if workload.arrivals == "together" else "a finished one replaced at once"
     return [
@@ -155,7 +156,7 @@ def assumption_lines(graph: ModelGraph, topology: Topology, workload: Workload) 
 def result_text(result: Any) -> str:
     """A planning result for a terminal."""
     lines = [*question_lines(result.graph, result.topology, result.workload), ""]
-    lines += [proof_line(result), *_limit_lines(result), ""]
+    lines += [proof_line(result), *_interval_lines(result), *_limit_lines(result), ""]
     lines += [*score_lines(result.score), ""]
     lines += [
         "assumptions",
@@ -164,6 +165,17 @@ def result_text(result: Any) -> str:
     doubts = doubt_lines(result)
     lines += [*(f"  {line}" for line in doubts)]
     return "\n".join(lines)
+
+
+def _interval_lines(result: Any) -> list[str]:
+    """How sure the price itself is, which the proof takes as given."""
+    low, high = result.score.interval(result.field, 0.8)
+    if low == high:
+        return []
+    return [
+        f"the price itself: 4 of 5 measurements of such a plan would lie between {field_text(result.field, low)} and"
+        f" {field_text(result.field, high)}"
+    ]
 
 
 def _limit_lines(result: Any) -> list[str]:
@@ -265,6 +277,7 @@ def result_html(result: Any) -> str:
     """A planning result for a notebook."""
     parts = ["<br>".join(_escaped(question_lines(result.graph, result.topology, result.workload)))]
     parts.append(f"<b>{_escaped([proof_line(result)])[0]}</b>")
+    parts += [f"<br>{line}" for line in _escaped(_interval_lines(result))]
     parts.append(score_html(result.score))
     parts.append(stage_map_svg(result.plan, result.topology))
     doubts = doubt_lines(result)

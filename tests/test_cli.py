@@ -204,7 +204,7 @@ def test_an_infeasible_question_in_json_says_demand_capacity_and_gap(run):
     assert answer.status == 3
     assert answer.fields["error"] == "infeasible"
     assert answer.fields["gap"] == answer.fields["demand"] - answer.fields["capacity"] > 0
-    assert answer.fields["smallest_chips"] == 3
+    assert answer.fields["smallest_chips"] == 2
     assert answer.err == f"planner: {answer.fields['message']}\n"
 
 
