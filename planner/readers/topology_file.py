@@ -272,7 +272,8 @@ class _Book:
         made.pop("title", None)
         made.pop("collective", None)
         made.pop("tuning", None)
-        made["residuals"] = [{"field": name, "half_width": width} for name, width in made.pop("residual", {}).items()]
+        made["residuals"] = self.residuals(_table(made, "residual"))
+        made.pop("residual", None)
         made["tunings"] = [
             self.values(tuning, TUNING, f"software.tunings[{number}]", "tuning", f"tuning[{number}]")
             for number, tuning in enumerate(tables(fields, "tuning"))
@@ -281,6 +282,15 @@ class _Book:
             self.values(kernel, COLLECTIVE, f"software.collectives[{number}]", "collective", f"collective[{number}]")
             for number, kernel in enumerate(tables(fields, "collective"))
         ]
+        return made
+
+    def residuals(self, fields: Mapping[str, Any]) -> list[Fields]:
+        """How far predictions lay from measurements, by field of `Score`."""
+        made = []
+        for number, (name, width) in enumerate(fields.items()):
+            found = {"value": width, "source": "FIT", "confidence": "fit"}
+            path, where = f"software.residuals[{number}].half_width", f"residual.{name}"
+            made.append({"field": name, "half_width": self.figure(found, path, "", where)})
         return made
 
     def price(self, fields: Mapping[str, Any], power_w: float) -> Fields:
