@@ -44,11 +44,21 @@ def by_score(chips: int) -> Callable[[], object]:
     return lambda: pl.score_plan(plan, graph, topology, pl.Workload(batch_size=64))
 
 
+def by_grid(points: int) -> Callable[[], object]:
+    """A grid of four degrees, 250 batches and so many points in all."""
+    graph, topology = pl.load_model("llama-3.1-70b", weight_dtype="fp8"), pl.load_topology("hgx-h100")
+    contexts = [100.0 * (number + 1) for number in range(points // 1000)]
+    return lambda: pl.decode_grid_s(
+        graph, topology, tensor_parallel=(1, 2, 4, 8), batch_sizes=range(1, 251), context_tokens=contexts
+    )
+
+
 CURVES: tuple[tuple[str, str, Callable[[int], Callable[[], object]], tuple[int, ...]], ...] = (
     ("partition, tpot_s, 64 H100", "layers", by_layers, LAYERS),
     ("partition, tpot_s, LPU chain", "chips", by_lpus, LPUS),
     ("partition, usd, 70B, H100", "chips", by_gpus, GPUS),
     ("score_plan, 70B, H100", "chips", by_score, GPUS),
+    ("decode_grid_s, 70B, H100", "plans", by_grid, (10_000, 100_000, 1_000_000)),
 )
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from planner.catalogue import load_model, load_topology, model_names, software_names, topology_names
     from planner.checking import Violation, check_plan
     from planner.graph import Layer, ModelGraph
+    from planner.grids import decode_grid_s
     from planner.plan import ChipRange, Plan, Stage
     from planner.planning import Result, partition, uniform_plan
     from planner.scoring import Score, collective_s, score_plan
@@ -31,6 +32,7 @@ _HOMES = {
     "planner.catalogue": ("load_model", "load_topology", "model_names", "software_names", "topology_names"),
     "planner.checking": ("Violation", "check_plan"),
     "planner.graph": ("Layer", "ModelGraph"),
+    "planner.grids": ("decode_grid_s",),
     "planner.plan": ("ChipRange", "Plan", "Stage"),
     "planner.planning": ("Result", "partition", "uniform_plan"),
     "planner.scoring": ("Score", "collective_s", "score_plan"),
@@ -42,8 +44,8 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "Chip", "ChipRange", "Fabric", "InfeasibleError", "InputError", "Layer", "MemoryTier", "ModelGraph",
     "NoPlanFoundError", "Plan", "PlannerError", "Result", "Score", "Software", "Stage", "Topology", "UnknownNameError",
-    "Violation", "Workload", "check_plan", "collective_s", "load_model", "load_topology", "model_names", "partition",
-    "score_plan", "software_names", "topology_names", "uniform_plan", "with_value",
+    "Violation", "Workload", "check_plan", "collective_s", "decode_grid_s", "load_model", "load_topology", "model_names",
+    "partition", "score_plan", "software_names", "topology_names", "uniform_plan", "with_value",
 ]  # fmt: skip
 
 

@@ -91,7 +91,9 @@ class Holdings:
 class _Table:
     """The operators of all kinds of layer, one row each."""
 
+    rows: tuple[Demand, ...]
     demand: Demand
+    """The rows as one, with a column for each coefficient."""
     achieved_flop_per_s: Floats
     """Of the peak for the operator's format what large operators of its kind reach, shape (rows, 1)."""
     overhead_s: Floats
@@ -115,6 +117,8 @@ class PriceList:
         self.graph, self.topology = graph, topology
         self._tables: dict[tuple[int, int], _Table] = {}
         self._tuning = tuning_of(topology)
+        software, chip = topology.software, topology.chip
+        self._memory_efficiency = software.memory_efficiency * chip.memory_efficiency * self._tuning.memory_efficiency
         self._mixes_tokens = np.array([_mixes(kind[0].operators) for kind in graph.kinds], dtype=float)
         self._handed_bytes = np.array([kind[0].activation_bytes_per_token for kind in graph.kinds])
 
@@ -128,8 +132,7 @@ class PriceList:
         moved = demand.read_bytes(tokens, context, sequences) + demand.written_bytes(tokens, sequences)
         arithmetic = roofline.compute_s(flop, table.achieved_flop_per_s)
         chip = self.topology.chip
-        reached = software.memory_efficiency * chip.memory_efficiency * self._tuning.memory_efficiency
-        traffic = roofline.memory_s(moved, chip.memory[0].bandwidth_bytes_per_s, reached)
+        traffic = roofline.memory_s(moved, chip.memory[0].bandwidth_bytes_per_s, self._memory_efficiency)
         bound = arithmetic >= traffic
         seconds = np.stack(
             [
@@ -140,6 +143,24 @@ class PriceList:
             ]
         )
         return Prices(seconds, table.by_kind(flop), table.by_kind(moved), self._handed_bytes * tokens)
+
+    def decode_steps_s(self, split: Split, sequences: Floats, context_tokens: Floats, reach: Reach) -> Floats:
+        """A whole decode step of one group, for every pair of sequences and of context [s], shape (sequences, contexts)."""
+        table, software = self._table(split), self.topology.software
+        each, context = np.ceil(sequences / split.attention)[:, None], context_tokens[None, :] / split.sequence
+        counts = np.array(self.graph.kind_counts, dtype=float)
+        often = np.repeat(counts, np.diff([*table.first_row, len(table.rows)]))
+        bandwidth = self.topology.chip.memory[0].bandwidth_bytes_per_s
+        total = np.zeros((len(sequences), len(context_tokens)))
+        for row, demand in enumerate(table.rows):
+            arithmetic = roofline.compute_s(demand.flop(each, context, each, True), table.achieved_flop_per_s[row, 0])
+            moved = demand.read_bytes(each, context, each) + demand.written_bytes(each, each)
+            traffic = roofline.memory_s(moved, bandwidth, self._memory_efficiency)
+            total += often[row] * roofline.operator_s(arithmetic, traffic, table.overhead_s[row, 0])
+        sent = [self._collective_s(table, split, float(one), float(one), reach) @ counts for one in each[:, 0]]
+        layers = float(self._mixes_tokens @ counts) * software.layer_overhead_s
+        host = software.step_overhead_s + software.sequence_overhead_s * sequences
+        return total + (np.array(sent) + layers + host)[:, None]
 
     def holdings(self, split: Split, workload: Workload, tokens: float, sequences: float) -> Holdings:
         """What one chip holds for `sequences` sequences, one of them of full length, in steps of `tokens` tokens of its
@@ -195,7 +216,13 @@ class PriceList:
                 if isinstance(operator, MatMul) and operator.tied_to:
                     tied[-1] += float(demand.weight_bytes)
         return _Table(
-            stacked(rows), np.array(achieved), np.array(overheads), np.array(firsts), np.array(tied), np.array(in_steps)
+            tuple(rows),
+            stacked(rows),
+            np.array(achieved),
+            np.array(overheads),
+            np.array(firsts),
+            np.array(tied),
+            np.array(in_steps),
         )
 
     def _collective_s(self, table: _Table, split: Split, tokens: float, sequences: float, reach: Reach) -> Floats:

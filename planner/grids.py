@@ -1,0 +1,52 @@
+"""Decode steps of uniform plans over a whole grid of degrees, batches and contexts at once.
+
+The same price list as `score_plan`, with arrays in place of figures: one stage on one group, every sequence at the same
+length, nothing else going on. A grid point equals `tpot_s` of the uniform plan for a batch that starts as one.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.errors import InputError
+from planner.graph import ModelGraph
+from planner.pricing import PriceList, Split, reach_of, unoffered
+from planner.topology import Topology
+
+Floats = NDArray[np.float64]
+
+
+def decode_grid_s(
+    graph: ModelGraph,
+    topology: Topology,
+    *,
+    tensor_parallel: Sequence[int],
+    batch_sizes: Sequence[int] | NDArray[np.generic],
+    context_tokens: Sequence[float] | NDArray[np.generic],
+) -> Floats:
+    """Time of one decode step [s], shape (degrees, batches, contexts).
+
+    `context_tokens` is what each sequence finds in its cache. Memory limits are not looked at. An InputError names a degree
+    that does not divide the heads or does not fit the machine.
+    """
+    prices = PriceList(graph, topology)
+    batches, contexts = np.asarray(batch_sizes, dtype=float), np.asarray(context_tokens, dtype=float)
+    if batches.ndim != 1 or contexts.ndim != 1 or not (batches >= 1).all() or not (contexts >= 0).all():
+        raise InputError("batch_sizes and context_tokens must be lists of numbers, at least 1 and at least 0")
+    splits = [_split(graph, topology, degree) for degree in tensor_parallel]
+    return np.stack([prices.decode_steps_s(split, batches, contexts, reach_of(topology, split, 0)) for split in splits])
+
+
+def _split(graph: ModelGraph, topology: Topology, degree: int) -> Split:
+    heads = graph.splits().get("heads", ())
+    if not 1 <= degree <= topology.chips or any(count % degree for count in heads):
+        raise InputError(
+            f"tensor_parallel = {degree} must divide the heads of {graph.name} and lie between 1 and the {topology.chips}"
+            f" chips of {topology.name}"
+        )
+    split = Split(tensor=degree)
+    missing = unoffered(topology, split)
+    if missing is not None:
+        raise InputError(f"{topology.software.name} has no {missing} over {degree} chips of {topology.name}")
+    return split
