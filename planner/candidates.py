@@ -371,7 +371,7 @@ class Candidates:
             for column, step in ((end, at.decode), (2 + end, at.prefill)):
                 priced = self.prices.prices(split, step, reach, whole=not at.relaxed)
                 resources[:, column] = priced.seconds.sum(axis=0)[kinds]
-                resources[-1, column] += host_s(self.topology.software, step)
+                resources[-1, column] += host_s(self.topology.software, step.sequences * step.decode)
         holdings = self.prices.holdings(split, self.workload, low.most_tokens, low.decode.sequences)
         share = math.ceil(low.sequences / split.attention)
         cache = share * holdings.kv_bytes_per_sequence + holdings.kv_bytes_more
@@ -519,11 +519,11 @@ def splits_of(graph: ModelGraph, topology: Topology, packing: Packing) -> tuple[
     experts = math.gcd(*ways["experts"]) if "experts" in ways else 1
     most = min(topology.chips, topology.software.most_tensor_parallel)
     found = []
-    for tensor in _divisors(math.gcd(*heads)):
+    for tensor in divisors(math.gcd(*heads)):
         if tensor > most or any(count % tensor and tensor % count for count in kv_heads):
             continue
         found.append(Split(tensor, 1, 1, 1))
-        beyond = [expert for expert in _divisors(experts) if expert > tensor and expert % tensor == 0]
+        beyond = [expert for expert in divisors(experts) if expert > tensor and expert % tensor == 0]
         found += [Split(tensor, expert, 1, expert // tensor) for expert in beyond]
     usable = [split for split in found if packing.rule(split.chips) is not None and unoffered(topology, split) is None]
     return tuple(sorted(usable, key=lambda split: (split.chips, -split.tensor, split.expert)))
@@ -573,5 +573,6 @@ def least_parts(whole: int, most: int) -> Iterator[int]:
         parts = math.ceil(whole / (size - 1))
 
 
-def _divisors(number: int) -> list[int]:
+def divisors(number: int) -> list[int]:
+    """Ascending, 1 and the number included."""
     return [divisor for divisor in range(1, number + 1) if number % divisor == 0]

@@ -3,14 +3,14 @@
 import math
 from collections.abc import Iterator
 
-from planner.candidates import SAMPLE_FIELDS, Question, least_parts
+from planner.candidates import SAMPLE_FIELDS, Question, divisors, least_parts
 from planner.checking import STRUCTURE
 from planner.errors import InfeasibleError, InputError
 from planner.graph import ModelGraph
 from planner.layout import packing_of
 from planner.ledger import most_sequences
 from planner.plan import ChipRange, Plan, Stage
-from planner.pricing import PriceList
+from planner.pricing import PriceList, price_list
 from planner.scoring import Score, score_plan
 from planner.topology import Topology
 from planner.workload import Workload
@@ -20,9 +20,9 @@ def best_sampling(graph: ModelGraph, topology: Topology, workload: Workload, que
     """The best of all uniform plans in one stage: tensor × sequence × guidance × data parallel.
 
     Tensor × sequence divides the attention heads, so that every chip has whole heads; the passes of guidance run one after
-    the other or on chips of their own (whose results, one latent
-    each, change hands at no price); an open batch is 1, 2, 4, … samples in a replica, or as many as fit. Each plan is
-    scored, so the best is proved for this space and no larger one: pipelines and uneven splits are not in it.
+    the other or on chips of their own (whose results, one latent each, change hands at no price); an open batch is 1, 2,
+    4, … samples in a replica, or as many as fit. Each plan is scored, so the best is proved for this space and no larger
+    one: pipelines and uneven splits are not in it.
     """
     best: tuple[float, int, Plan, Score] | None = None
     tightest: InfeasibleError | None = None
@@ -53,12 +53,12 @@ def sampling_plans(graph: ModelGraph, topology: Topology, workload: Workload) ->
     """All plans of the space that keep the rules of structure."""
     packing, heads = packing_of(topology), math.gcd(*graph.splits()["heads"])
     layers = tuple(layer.name for layer in graph.layers)
-    prices = PriceList(graph, topology)
+    prices = price_list(graph, topology)
     most = min(topology.chips, topology.software.most_tensor_parallel)
     degrees = [
         (tensor, sequence, passes)
-        for tensor in _divisors(heads) if tensor <= most
-        for sequence in _divisors(heads // tensor)
+        for tensor in divisors(heads) if tensor <= most
+        for sequence in divisors(heads // tensor)
         for passes in range(1, graph.passes_per_step + 1)
     ]  # fmt: skip
     for tensor, sequence, passes in degrees:
@@ -101,7 +101,3 @@ def _value(score: Score, field: str) -> float:
 def _keeps(score: Score, question: Question) -> bool:
     signs = ((name, -1 if SAMPLE_FIELDS[name].best == "most" else 1, value) for name, value in question.limits)
     return all(_value(score, name) <= sign * value + 1e-12 * abs(value) for name, sign, value in signs)
-
-
-def _divisors(number: int) -> list[int]:
-    return [divisor for divisor in range(1, number + 1) if number % divisor == 0]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from planner.errors import InputError
 from planner.graph import ModelGraph
-from planner.pricing import PriceList, Split, reach_of, unoffered
+from planner.pricing import Split, price_list, reach_of, unoffered
 from planner.topology import Topology
 
 Floats = NDArray[np.float64]
@@ -30,7 +30,7 @@ def decode_grid_s(
     `context_tokens` is what each sequence finds in its cache. Memory limits are not looked at. An InputError names a degree
     that does not divide the heads or does not fit the machine.
     """
-    prices = PriceList(graph, topology)
+    prices = price_list(graph, topology)
     batches, contexts = np.asarray(batch_sizes, dtype=float), np.asarray(context_tokens, dtype=float)
     if batches.ndim != 1 or contexts.ndim != 1 or not (batches >= 1).all() or not (contexts >= 0).all():
         raise InputError("batch_sizes and context_tokens must be lists of numbers, at least 1 and at least 0")

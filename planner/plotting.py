@@ -88,7 +88,11 @@ def _roofline(go: Any, result: Any) -> Any:
     chip, score = result.topology.chip, result.score
     peak, bandwidth = chip.peak_flop_per_s(multiplied_in(result.graph)), chip.memory[0].bandwidth_bytes_per_s
     points = [
-        (stage.decode_flop / stage.decode_moved_bytes, stage.decode_flop / stage.decode_s, number)
+        (
+            float(roofline.intensity_flop_per_byte(stage.decode_flop, stage.decode_moved_bytes)),
+            stage.decode_flop / stage.decode_s,
+            number,
+        )
         for number, stage in enumerate(score.stages)
         if stage.decode_moved_bytes and stage.decode_s
     ]

@@ -68,8 +68,6 @@ class Prices:
     """Operations that the chip does, shape (kinds,)."""
     moved_bytes: Floats
     """Bytes between the chip and its memory, shape (kinds,)."""
-    sent_bytes: Floats
-    """What each chip hands on to the next stage when a stage ends with such a layer, shape (kinds,)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +118,6 @@ class PriceList:
         software, chip = topology.software, topology.chip
         self._memory_efficiency = software.memory_efficiency * chip.memory_efficiency * self._tuning.memory_efficiency
         self._mixes_tokens = np.array([_mixes(kind[0].operators) for kind in graph.kinds], dtype=float)
-        self._handed_bytes = np.array([kind[0].activation_bytes_per_token for kind in graph.kinds])
 
     def prices(self, split: Split, step: Step, reach: Reach, *, whole: bool = True) -> Prices:
         """What one step costs; `whole` False shares out sequences in fractions, for bounds."""
@@ -142,7 +139,7 @@ class PriceList:
                 table.by_kind(table.overhead_s) + self._mixes_tokens * software.layer_overhead_s,
             ]
         )
-        return Prices(seconds, table.by_kind(flop), table.by_kind(moved), self._handed_bytes * tokens)
+        return Prices(seconds, table.by_kind(flop), table.by_kind(moved))
 
     def decode_steps_s(self, split: Split, sequences: Floats, context_tokens: Floats, reach: Reach) -> Floats:
         """A whole decode step of one group, for every pair of sequences and of context [s], shape (sequences, contexts)."""
@@ -159,8 +156,7 @@ class PriceList:
             total += often[row] * roofline.operator_s(arithmetic, traffic, table.overhead_s[row, 0])
         sent = [self._collective_s(table, split, float(one), float(one), reach) @ counts for one in each[:, 0]]
         layers = float(self._mixes_tokens @ counts) * software.layer_overhead_s
-        host = software.step_overhead_s + software.sequence_overhead_s * sequences
-        return total + (np.array(sent) + layers + host)[:, None]
+        return total + (np.array(sent) + layers + host_s(software, sequences))[:, None]
 
     def holdings(self, split: Split, workload: Workload, tokens: float, sequences: float) -> Holdings:
         """What one chip holds for `sequences` sequences, one of them of full length, in steps of `tokens` tokens of its
@@ -279,9 +275,18 @@ def efficiency_of(software: Software, operator: Operator) -> float:
     return matmuls
 
 
-def host_s(software: Software, step: Step) -> float:
-    """What the host does for a pass: scheduling and sampling. [s]"""
-    return software.step_overhead_s + software.sequence_overhead_s * step.sequences * step.decode
+def host_s(software: Software, sequences: Numbers) -> Numbers:
+    """What the host does for a pass that makes a token for so many sequences: scheduling and sampling. [s]"""
+    return software.step_overhead_s + software.sequence_overhead_s * sequences
+
+
+def utilisation(prices: PriceList, chip_seconds: float, work: tuple[float, float]) -> dict[str, float]:
+    """MFU and MBU: useful operations and bytes over what the chips could do in that time."""
+    chip, (flop, moved) = prices.topology.chip, work
+    return {
+        "mfu_fraction": flop / (chip_seconds * chip.peak_flop_per_s(multiplied_in(prices.graph))),
+        "mbu_fraction": moved / (chip_seconds * chip.memory[0].bandwidth_bytes_per_s),
+    }
 
 
 def launch_s(software: Software, operator: Operator, kernels: float) -> float:

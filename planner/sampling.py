@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from planner.graph import ModelGraph
 from planner.ledger import split_of
 from planner.plan import Plan
-from planner.pricing import CAUSES, PriceList, Prices, Reach, Split, Step, multiplied_in, reach_of, useful_work
+from planner.pricing import CAUSES, PriceList, Prices, Reach, Split, Step, host_s, reach_of, useful_work, utilisation
 from planner.schedule import Schedule
 from planner.topology import Topology
 
@@ -77,18 +77,14 @@ def whole_samples(graph: ModelGraph, samples: int) -> Step:
 
 def _by_cause(priced: Prices, counts: Floats, topology: Topology) -> Floats:
     seconds: Floats = priced.seconds @ counts
-    seconds[CAUSES.index("overhead")] += topology.software.step_overhead_s
+    seconds[CAUSES.index("overhead")] += host_s(topology.software, 0)
     return seconds
 
 
 def sample_utilisation(prices: PriceList, plan: Plan, at: Schedule, image_s: float) -> dict[str, float]:
     """MFU and MBU until a batch is ready: what the samples need however they are split, over what the chips could do."""
-    graph, chip = prices.graph, prices.topology.chip
+    graph = prices.graph
     step = useful_work(graph, at.prefill, runs_per_sample=None)
     once = useful_work(graph, whole_samples(graph, at.sequences), runs_per_sample=1)
     flop, moved = (graph.steps * of_step + of_once for of_step, of_once in zip(step, once, strict=True))
-    chip_seconds = image_s * plan.chips / plan.replicas
-    return {
-        "mfu_fraction": flop / (chip_seconds * chip.peak_flop_per_s(multiplied_in(graph))),
-        "mbu_fraction": moved / (chip_seconds * chip.memory[0].bandwidth_bytes_per_s),
-    }
+    return utilisation(prices, image_s * plan.chips / plan.replicas, (flop, moved))

@@ -1,7 +1,7 @@
 """`score_plan`: what any plan costs, whoever made it, and where its time goes."""
 
 import math
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from planner.graph import ModelGraph
 from planner.ledger import ledger_of, resolved_batch
 from planner.messages import group_collective_s, spans_of
 from planner.plan import Plan
-from planner.pricing import PriceList, multiplied_in, price_list, useful_work
+from planner.pricing import PriceList, price_list, useful_work, utilisation
 from planner.records import Record
 from planner.sampling import sample_utilisation, sampling_of
 from planner.schedule import Schedule, scheduled
@@ -185,32 +185,20 @@ def score_plan(
         return _sample_score(prices, plan, at, batch_size, power_scope)
     timing = timing_of(prices, plan, at)
     rate = batch_size * workload.output_tokens / timing.cycle_s
-    watts, scope = chosen_power(topology, power_scope)
-    price = topology.price.usd_per_chip_hour
     stages = tuple(
         _stage_score(prices, plan, number, at, _stage_passes(timing, number)) for number in range(len(plan.stages))
     )
-    held = _held_chips(plan, topology, stages)
-    power = None if watts is None else float(energy.held_power_w(held, watts))
     return Score(
         ttft_s=timing.ttft_s,
         tpot_s=timing.tpot_s,
         request_s=timing.request_s,
-        tokens_per_s=rate,
         tokens_per_s_per_user=1.0 / timing.tpot_s,
-        energy_per_token_j=None if power is None else float(energy.energy_per_token_j(power, rate)),
-        usd_per_million_tokens=None if price is None else float(energy.usd_per_million_tokens(held, price, rate)),
-        power_w=power,
-        power_scope=scope,
-        chips=plan.chips,
         batch_size=batch_size,
-        memory_headroom_bytes=min(stage.usable_bytes - stage.needed_bytes for stage in stages),
         bubble_fraction=bubble_fraction(timing, at),
+        **_bill(plan, topology, stages, rate, power_scope),
         **_utilisation(prices, plan, at, timing.cycle_s),
         breakdown=_breakdown(timing.token),
         prefill_breakdown=_breakdown(timing.first_token),
-        residuals=residuals_of(topology.software),
-        stages=stages,
     )
 
 
@@ -220,41 +208,49 @@ def _sample_score(
     """The price of a plan for a diffusion model."""
     topology, sampling = prices.topology, sampling_of(prices, plan, at)
     image_s, rate = sampling.image_s, batch_size / sampling.image_s
-    watts, scope = chosen_power(topology, power_scope)
-    price = topology.price.usd_per_chip_hour
     passes = {
         "decode_s": sampling.step_s, "prefill_s": sampling.once_s, "decode_flop": sampling.step_flop,
         "decode_moved_bytes": sampling.step_moved_bytes,
     }  # fmt: skip
     stages = (_stage_score(prices, plan, 0, at, passes),)
-    held = _held_chips(plan, topology, stages)
-    power = None if watts is None else float(energy.held_power_w(held, watts))
-    joules = None if power is None else float(energy.energy_per_token_j(power, rate))
+    bill = _bill(plan, topology, stages, rate, power_scope)
     whole = sampling.once + sampling.steps * sampling.step
     return Score(
         ttft_s=image_s,
         tpot_s=image_s,
         request_s=image_s,
-        tokens_per_s=rate,
         tokens_per_s_per_user=1.0 / image_s,
-        energy_per_token_j=joules,
-        usd_per_million_tokens=None if price is None else float(energy.usd_per_million_tokens(held, price, rate)),
-        power_w=power,
-        power_scope=scope,
-        chips=plan.chips,
         batch_size=batch_size,
-        memory_headroom_bytes=min(stage.usable_bytes - stage.needed_bytes for stage in stages),
         bubble_fraction=0.0,
+        **bill,
         **sample_utilisation(prices, plan, at, image_s),
         breakdown=_breakdown(np.array([[*sampling.step, 0.0, 0.0]])),
         prefill_breakdown=_breakdown(np.array([[*whole, 0.0, 0.0]])),
-        residuals=residuals_of(topology.software),
-        stages=stages,
         step_s=sampling.step_s,
         image_s=image_s,
         samples_per_s=rate,
-        energy_per_sample_j=joules,
+        energy_per_sample_j=bill["energy_per_token_j"],
     )
+
+
+def _bill(
+    plan: Plan, topology: Topology, stages: tuple[StageScore, ...], rate: float, power_scope: PowerScope | None
+) -> dict[str, Any]:
+    """What a plan holds, and what that costs at a rate of so many tokens, or samples, a second."""
+    watts, scope = chosen_power(topology, power_scope)
+    price, held = topology.price.usd_per_chip_hour, _held_chips(plan, topology, stages)
+    power = None if watts is None else float(energy.held_power_w(held, watts))
+    return {
+        "tokens_per_s": rate,
+        "energy_per_token_j": None if power is None else float(energy.energy_per_token_j(power, rate)),
+        "usd_per_million_tokens": None if price is None else float(energy.usd_per_million_tokens(held, price, rate)),
+        "power_w": power,
+        "power_scope": scope,
+        "chips": plan.chips,
+        "memory_headroom_bytes": min(stage.usable_bytes - stage.needed_bytes for stage in stages),
+        "residuals": residuals_of(topology.software),
+        "stages": stages,
+    }
 
 
 def collective_s(
@@ -370,13 +366,9 @@ def _held_chips(plan: Plan, topology: Topology, stages: tuple[StageScore, ...]) 
 
 def _utilisation(prices: PriceList, plan: Plan, at: Schedule, cycle_s: float) -> dict[str, float]:
     """MFU and MBU over a cycle: what the passes need however they are split, over what the chips could do."""
-    graph, chip = prices.graph, prices.topology.chip
+    graph = prices.graph
     prefills, decodes = steps_of_cycle(at)
     prefill_flop, prefill_bytes = useful_work(graph, at.prefill)
     decode_flop, decode_bytes = useful_work(graph, at.decode)
-    chip_seconds = cycle_s * plan.chips / plan.replicas
     flop, moved = prefills * prefill_flop + decodes * decode_flop, prefills * prefill_bytes + decodes * decode_bytes
-    return {
-        "mfu_fraction": flop / (chip_seconds * chip.peak_flop_per_s(multiplied_in(graph))),
-        "mbu_fraction": moved / (chip_seconds * chip.memory[0].bandwidth_bytes_per_s),
-    }
+    return utilisation(prices, cycle_s * plan.chips / plan.replicas, (flop, moved))

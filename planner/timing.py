@@ -132,7 +132,7 @@ def _passes(prices: PriceList, plan: Plan, step: Step, way: tuple[tuple[Reach, H
         flop[number], moved[number] = priced.flop[kinds].sum(), priced.moved_bytes[kinds].sum()
         sent = handed[number] * shares_of(split, step)[0]
         seconds[number, -1] = hop_s(prices.topology, level, hops, sent)
-    seconds[-1, CAUSES.index("overhead")] += host_s(prices.topology.software, step)
+    seconds[-1, CAUSES.index("overhead")] += host_s(prices.topology.software, step.sequences * step.decode)
     return Passes(seconds, flop, moved)
 
 
