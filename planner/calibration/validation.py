@@ -10,33 +10,35 @@ import numpy as np
 
 from planner.calibration.measurements import Measurement
 from planner.catalogue import load_model, load_topology
-from planner.errors import PlannerError
+from planner.errors import InputError, PlannerError
 from planner.graph import ModelGraph
 from planner.plan import Plan
 from planner.planning import uniform_plan
-from planner.scoring import score_plan
+from planner.scoring import Score, score_plan
 from planner.topology import Topology
 from planner.workload import Workload
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A measurement, ready to be predicted."""
+    """A measurement, and what the planner says of it."""
 
     measurement: Measurement
     graph: ModelGraph
     topology: Topology
     workload: Workload
     plan: Plan
+    figure: float
+    """Predicted."""
+    half_width: float
+    """Of its 80 % interval, on a logarithmic scale."""
 
     def predicted(self, topology: Topology | None = None) -> float:
         """The figure that the planner gives, on the case's machine or on another version of it."""
-        score = score_plan(
-            self.plan, self.graph, topology or self.topology, self.workload,
-            power_scope=self.measurement.power_scope or None,  # type: ignore[arg-type]
-        )  # fmt: skip
-        value = getattr(score, self.measurement.field)
-        return math.nan if value is None else float(value)
+        if topology is None:
+            return self.figure
+        score = _scored(self.measurement, self.plan, self.graph, topology, self.workload)
+        return float(getattr(score, self.measurement.field))
 
 
 class Refused(NamedTuple):
@@ -99,14 +101,25 @@ def cases_of(measurements: Sequence[Measurement]) -> tuple[list[Case], list[Refu
                 expert_parallel=row.expert_parallel, data_parallel=row.data_parallel,
                 sequence_parallel=row.sequence_parallel,
             )  # fmt: skip
-            case = Case(row, graph, topology, workload, plan)
-            if math.isnan(case.predicted()):
-                refused.append(Refused(row, f"{row.field} is not known on {row.topology}"))
-            else:
-                cases.append(case)
+            cases.append(_case(row, plan, graph, topology, workload))
         except PlannerError as error:
             refused.append(Refused(row, str(error)))
     return cases, refused
+
+
+def _case(row: Measurement, plan: Plan, graph: ModelGraph, topology: Topology, workload: Workload) -> Case:
+    """Scored once, for the figure and for its interval."""
+    score = _scored(row, plan, graph, topology, workload)
+    if getattr(score, row.field, None) is None:
+        raise InputError(f"{row.field} is not known on {row.topology}")
+    low, high = score.interval(row.field, 0.8)
+    width = math.log(high / low) / 2 if low > 0 else 0.0
+    return Case(row, graph, topology, workload, plan, float(getattr(score, row.field)), width)
+
+
+def _scored(row: Measurement, plan: Plan, graph: ModelGraph, topology: Topology, workload: Workload) -> Score:
+    scope = row.power_scope or None
+    return score_plan(plan, graph, topology, workload, power_scope=scope)  # type: ignore[arg-type]
 
 
 def families_of(cases: Sequence[Case], refused: Sequence[Refused]) -> list[Family]:
@@ -115,20 +128,10 @@ def families_of(cases: Sequence[Case], refused: Sequence[Refused]) -> list[Famil
     missed: dict[str, int] = defaultdict(int)
     for case in cases:
         error = math.log(case.predicted() / case.measurement.value)
-        errors[case.measurement.family].append((error, abs(error) <= half_width(case)))
+        errors[case.measurement.family].append((error, abs(error) <= case.half_width))
     for one in refused:
         missed[one.measurement.family] += 1
     return [_family(name, errors.get(name, []), missed[name]) for name in sorted({*errors, *missed})]
-
-
-def half_width(case: Case) -> float:
-    """Of the 80 % interval, on a logarithmic scale."""
-    score = score_plan(
-        case.plan, case.graph, case.topology, case.workload,
-        power_scope=case.measurement.power_scope or None,  # type: ignore[arg-type]
-    )  # fmt: skip
-    low, high = score.interval(case.measurement.field, 0.8)
-    return math.log(high / low) / 2 if low > 0 else 0.0
 
 
 def _family(name: str, errors: list[tuple[float, bool]], missed: int) -> Family:
