@@ -335,3 +335,26 @@ def test_json_that_is_no_machine_is_refused_in_one_sentence(tmp_path, text):
     path = tmp_path / "mine.json"
     path.write_text(text, encoding="utf-8")
     assert str(refusal(pl.load_topology, path)).startswith("Topology")
+
+
+# ── Software stacks ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_stack_takes_the_collectives_of_those_that_it_names(tmp_path):
+    text = (Path(__file__).parent.parent / "topologies" / "software" / "oneccl.toml").read_text(encoding="utf-8")
+    path = tmp_path / "mine.toml"
+    path.write_text(text.replace('["nccl-pytorch"]', '["custom", "nccl"]'), encoding="utf-8")
+    custom, nccl, mine = (
+        pl.load_topology("hgx-h100", software=name).software for name in ("custom", "nccl", str(path))
+    )
+    assert mine.collectives == custom.collectives + nccl.collectives
+
+
+@pytest.mark.parametrize(
+    ("named", "words"), [('["nckl"]', "no software called 'nckl'"), ('"nccl"', "must be a list of names")]
+)
+def test_collectives_of_nobody_are_refused(tmp_path, named, words):
+    text = (Path(__file__).parent.parent / "topologies" / "software" / "oneccl.toml").read_text(encoding="utf-8")
+    path = tmp_path / "mine.toml"
+    path.write_text(text.replace('["nccl-pytorch"]', named), encoding="utf-8")
+    assert words in str(refusal(pl.load_topology, "hgx-h100", software=str(path)))

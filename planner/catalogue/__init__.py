@@ -91,7 +91,7 @@ def load_topology(name: str | Path, *, chips: int | None = None, software: str |
 
 def load_software(name: str) -> Software:
     """A software stack of the catalogue."""
-    return software_from(find_software(name))
+    return software_from(find_software(name), find_software)
 
 
 def model_names() -> tuple[str, ...]:

@@ -95,6 +95,7 @@ def topology_from(
     book = _Book()
     chip = _named_or_own(fields.get("chip"), find_chip, "chip")
     stack = find_software(software) if software else _named_or_own(fields.get("software"), find_software, "software")
+    stack = with_collectives(stack, find_software)
     fabrics = [book.fabric(fabric, number) for number, fabric in enumerate(tables(fields, "fabric"))]
     power = _table(fields, "power")
     known_keys(power, "power")
@@ -124,9 +125,19 @@ def topology_from(
     return Topology.from_fields({**made, "figures": book.figures})
 
 
-def software_from(fields: Mapping[str, Any]) -> Software:
+def software_from(fields: Mapping[str, Any], find_software: Finder) -> Software:
     """The software stack that a parsed file describes."""
-    return Software.from_fields(_Book().software(fields))
+    return Software.from_fields(_Book().software(with_collectives(fields, find_software)))
+
+
+def with_collectives(fields: Mapping[str, Any], find_software: Finder) -> Mapping[str, Any]:
+    """A stack with the collectives of those that it names under `collectives_of`, before its own."""
+    named = fields.get("collectives_of", [])
+    if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
+        raise InputError("software.collectives_of must be a list of names of software stacks")
+    taken = [kernel for name in named for kernel in tables(find_software(name), "collective")]
+    rest = {key: value for key, value in fields.items() if key != "collectives_of"}
+    return rest | {"collective": [*taken, *tables(fields, "collective")]} if named else rest
 
 
 def software_toml(software: Software, *, note: str = "") -> str:
