@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check fast schemas bench notebooks clean
+.PHONY: demo test check fast schemas bench calibration notebooks clean
 
 demo: $(VENV)/.installed
 	$(BIN)/planner plan llama-3.1-70b hgx-h100 --weights fp8 --batch 8 --prompt 1024 --output 256
@@ -26,6 +26,9 @@ schemas: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks
+
+calibration: $(VENV)/.installed
+	$(BIN)/planner calibrate --shipped --report CALIBRATION.md
 
 notebooks: $(VENV)/.installed
 	$(BIN)/jupyter execute --inplace notebooks/*.ipynb

@@ -17,9 +17,19 @@ import typer
 
 from planner import catalogue
 from planner.calibration.fitting import MEASURE, fit_software, profile_toml
-from planner.calibration.measurements import PUBLISHED, read_measurements
+from planner.calibration.measurements import COLLECTIVES, PUBLISHED, read_measurements
+from planner.calibration.reporting import calibration_report
+from planner.calibration.shipping import fit_recipe, left_out_errors, recipes, ship
 from planner.calibration.validation import cases_of, families_of
-from planner.errors import InfeasibleError, InputError, NoPlanFoundError, PlannerError, listed, shortened
+from planner.errors import (
+    InfeasibleError,
+    InputError,
+    NoPlanFoundError,
+    PlannerError,
+    UnknownNameError,
+    listed,
+    shortened,
+)
 from planner.graph import ModelGraph
 from planner.plan import Plan
 from planner.planning import Result, partition, uniform_plan
@@ -237,13 +247,30 @@ def validate(
 
 @app.command()
 def calibrate(
-    measurements: Annotated[Path, typer.Argument(help="A CSV of measurements.")],
-    out: Annotated[Path, typer.Option("--out", help="Write the calibrated software stack here, as TOML.")],
+    measurements: Annotated[Path | None, typer.Argument(help="A CSV of measurements.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write the calibrated software stack here, as TOML.")
+    ] = None,
     software: Annotated[str | None, typer.Option("--software", help="Take only rows of this stack.")] = None,
+    shipped: Annotated[
+        bool, typer.Option("--shipped", help="Fit the constants that are shipped, on the tables that are shipped.")
+    ] = False,
+    report: Annotated[Path | None, typer.Option("--report", help="With --shipped: write its report here.")] = None,
     format: Shape = "table",
 ) -> None:
     """Fit a software stack's constants to your own measurements; use the result as --software FILE."""
-    _check_writable(out)
+    if shipped and measurements is None:
+        if report is not None:
+            _check_writable(report)
+        _ship(software, report, format)
+    elif measurements is not None and out is not None and not shipped:
+        _check_writable(out)
+        _calibrate(measurements, out, software, format)
+    else:
+        raise InputError("give a CSV of measurements and --out FILE, or --shipped alone")
+
+
+def _calibrate(measurements: Path, out: Path, software: str | None, format: str) -> None:
     rows = read_measurements(measurements)
     cases, _ = cases_of([row for row in rows if software in (None, row.software)])
     if not cases:
@@ -261,6 +288,25 @@ def calibrate(
     if fit.untouched:
         lines.append(f"no row tells {listed(fit.untouched)}; next, measure {MEASURE[fit.untouched[0]]}")
     _answer(format, "\n".join(lines), fit.model_dump(mode="json", exclude={"software"}))
+
+
+def _ship(stack: str | None, report: Path | None, format: str) -> None:
+    wanted = [recipe for recipe in recipes() if stack in (None, recipe.stack)]
+    if not wanted:
+        raise UnknownNameError("recipe", str(stack), [recipe.stack for recipe in recipes()])
+    fitted = []
+    for recipe in wanted:
+        fitted.append(fit_recipe(recipe))
+        ship(recipe, fitted[-1], catalogue.topologies_folder())
+        print(f"{recipe.stack}: {fitted[-1].rows} rows, median error {fitted[-1].median:.1%}", file=sys.stderr)
+    if report is not None:
+        left_out = [left_out_errors(recipe, by) for recipe in wanted for by in recipe.left_out]
+        rows = [*read_measurements(PUBLISHED), *read_measurements(COLLECTIVES)]
+        _write(report, calibration_report(*cases_of(rows), left_out, fitted).rstrip())
+    rows_shown = [(one.stack, name, f"{value:.3g}") for one in fitted for name, value in one.constants.items()]
+    _answer(
+        format, "\n".join(aligned([("stack", "constant", "value"), *rows_shown])), [one.model_dump() for one in fitted]
+    )
 
 
 # ── Arguments ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -50,7 +50,9 @@ def group_collective_s(topology: Topology, kind: str, spans: Spans, tensor_bytes
     if not offered:
         ranks = math.prod(spans)
         raise InputError(f"software {topology.software.name!r} has no {kind} over {ranks} chips of {topology.name!r}")
-    return np.minimum.reduce(np.broadcast_arrays(*offered)) if len(offered) > 1 else offered[0]
+    quickest = np.minimum.reduce(np.broadcast_arrays(*offered)) if len(offered) > 1 else offered[0]
+    launched_s = topology.software.collective_overhead_s
+    return np.maximum(quickest, launched_s) if launched_s else quickest
 
 
 def _kernels(topology: Topology, kind: str, spans: Spans) -> list[CollectiveKernel]:
@@ -114,9 +116,11 @@ class _Place:
     def link(self) -> tuple[float, float]:
         """Bandwidth and latency of one step."""
         fabric, kernel = self.level.fabric, self.kernel
-        software_s = kernel.step_latency_s if self.level.unit_chips == 1 else kernel.across_step_latency_s
+        inside = self.level.unit_chips == 1
+        software_s = kernel.step_latency_s if inside else kernel.across_step_latency_s
+        share = kernel.bandwidth_fraction if inside else kernel.across_bandwidth_fraction or kernel.bandwidth_fraction
         hops = 3 if fabric.shape == "dragonfly" else 1
-        return fabric.bandwidth_bytes_per_s * kernel.bandwidth_fraction, hops * fabric.latency_s + software_s
+        return fabric.bandwidth_bytes_per_s * share, hops * fabric.latency_s + software_s
 
     @property
     def grid(self) -> tuple[tuple[int, ...], tuple[bool, ...]]:

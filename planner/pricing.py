@@ -94,6 +94,8 @@ class _Table:
     """The rows as one, with a column for each coefficient."""
     achieved_flop_per_s: Floats
     """Of the peak for the operator's format what large operators of its kind reach, shape (rows, 1)."""
+    widening_flop_per_byte: Floats
+    """What it takes to widen stored weights to the format that they are multiplied in, shape (rows, 1)."""
     overhead_s: Floats
     """Launches, shape (rows, 1)."""
     first_row: NDArray[np.intp]
@@ -126,8 +128,9 @@ class PriceList:
         context = step.context_tokens / split.sequence if step.decode else step.context_tokens
         demand = table.demand
         flop = demand.flop(tokens, context, sequences, step.decode)
+        widened = table.widening_flop_per_byte * demand.weights_read_bytes(tokens)
         moved = demand.read_bytes(tokens, context, sequences) + demand.written_bytes(tokens, sequences)
-        arithmetic = roofline.compute_s(flop, table.achieved_flop_per_s)
+        arithmetic = roofline.compute_s(flop + widened, table.achieved_flop_per_s)
         chip = self.topology.chip
         traffic = roofline.memory_s(moved, chip.memory[0].bandwidth_bytes_per_s, self._memory_efficiency)
         bound = arithmetic >= traffic
@@ -150,7 +153,9 @@ class PriceList:
         bandwidth = self.topology.chip.memory[0].bandwidth_bytes_per_s
         total = np.zeros((len(sequences), len(context_tokens)))
         for row, demand in enumerate(table.rows):
-            arithmetic = roofline.compute_s(demand.flop(each, context, each, True), table.achieved_flop_per_s[row, 0])
+            flop = demand.flop(each, context, each, True)
+            flop = flop + table.widening_flop_per_byte[row, 0] * demand.weights_read_bytes(each)
+            arithmetic = roofline.compute_s(flop, table.achieved_flop_per_s[row, 0])
             moved = demand.read_bytes(each, context, each) + demand.written_bytes(each, each)
             traffic = roofline.memory_s(moved, bandwidth, self._memory_efficiency)
             total += often[row] * roofline.operator_s(arithmetic, traffic, table.overhead_s[row, 0])
@@ -191,6 +196,7 @@ class PriceList:
     def _made_table(self, tensor: int, expert: int) -> _Table:
         rows: list[Demand] = []
         achieved: list[list[float]] = []
+        widened: list[list[float]] = []
         overheads: list[list[float]] = []
         firsts: list[int] = []
         tied: list[float] = []
@@ -208,6 +214,7 @@ class PriceList:
                 peak = self.topology.chip.peak_flop_per_s(multiplied) * self.topology.chip.compute_efficiency
                 peak *= self._tuning.compute_efficiency
                 achieved.append([peak * efficiency_of(self.topology.software, operator)])
+                widened.append([widening_flop_per_byte(self._tuning, operator)])
                 overheads.append([launch_s(self.topology.software, operator, float(demand.kernels))])
                 if isinstance(operator, MatMul) and operator.tied_to:
                     tied[-1] += float(demand.weight_bytes)
@@ -215,6 +222,7 @@ class PriceList:
             tuple(rows),
             stacked(rows),
             np.array(achieved),
+            np.array(widened),
             np.array(overheads),
             np.array(firsts),
             np.array(tied),
@@ -273,6 +281,14 @@ def efficiency_of(software: Software, operator: Operator) -> float:
     if isinstance(operator, Experts) and software.experts_efficiency is not None:
         return matmuls * software.experts_efficiency
     return matmuls
+
+
+def widening_flop_per_byte(tuning: Tuning, operator: Operator) -> float:
+    """Operations that widen a byte of weights stored in fewer bits than they are multiplied in. [FLOP/B]"""
+    if not isinstance(operator, MatMul | Experts):
+        return 0.0
+    stored = bytes_of(operator.weight_dtype)
+    return tuning.widening_flop_per_weight / stored if stored < bytes_of(operator.compute_dtype) else 0.0
 
 
 def host_s(software: Software, sequences: Numbers) -> Numbers:

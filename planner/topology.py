@@ -111,6 +111,8 @@ class CollectiveKernel(Record):
     """The same beyond the innermost level, where a network card takes part."""
     bandwidth_fraction: Fraction = 1.0
     """Share of the link that a long message reaches."""
+    across_bandwidth_fraction: Fraction | None = None
+    """The same beyond the innermost level; None: as inside."""
     most_ranks: Count = 10_000_000
     across_nodes: bool = True
     """Whether it works beyond the innermost level."""
@@ -122,6 +124,8 @@ class Tuning(Record):
     architecture: str
     compute_efficiency: Fraction = 1.0
     memory_efficiency: Fraction = 1.0
+    widening_flop_per_weight: Annotated[float, Field(ge=0, le=1e6)] = 0.0
+    """Operations for each weight, once in a pass, where weights are stored in fewer bits than they are multiplied in."""
 
 
 class Residual(Record):
@@ -176,6 +180,8 @@ class Software(Record):
     tunings: tuple[Tuning, ...] = ()
     """Architectures that its kernels suit less."""
     collectives: tuple[CollectiveKernel, ...] = ()
+    collective_overhead_s: Seconds = 0.0
+    """What launching a collective from the host takes: none is shorter."""
     hop_overhead_s: Seconds = 0.0
     """For each transfer from stage to stage, on top of the fabric."""
     prefill_chunk_tokens: Count

@@ -358,3 +358,18 @@ def test_collectives_of_nobody_are_refused(tmp_path, named, words):
     path = tmp_path / "mine.toml"
     path.write_text(text.replace('["nccl-pytorch"]', named), encoding="utf-8")
     assert words in str(refusal(pl.load_topology, "hgx-h100", software=str(path)))
+
+
+def test_a_stack_takes_each_figure_that_it_does_not_state_from_the_one_whose_kernels_it_runs():
+    kernels, engine = (pl.load_topology("hgx-h100", software=name).software for name in ("cuda-kernels", "vllm"))
+    assert engine.matmul_overhead_s == kernels.matmul_overhead_s
+    assert engine.memory_efficiency != kernels.memory_efficiency
+    assert engine.collectives != kernels.collectives
+
+
+def test_kernels_of_nobody_are_refused(tmp_path):
+    text = (Path(__file__).parent.parent / "topologies" / "software" / "vllm.toml").read_text(encoding="utf-8")
+    path = tmp_path / "mine.toml"
+    for named, words in (('"cudakernels2"', "no software called"), ("3", "must be the name of a software stack")):
+        path.write_text(text.replace('"cuda-kernels"', named), encoding="utf-8")
+        assert words in str(refusal(pl.load_topology, "hgx-h100", software=str(path)))

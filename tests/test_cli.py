@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typing import NamedTuple
 import pytest
 
 import planner as pl
-from planner import cli
+from planner import catalogue, cli
 from planner.search import Progress
 
 SMALL = ("qwen3-0.6b", "hgx-h100", "--chips", "1")
@@ -451,6 +452,46 @@ def test_progress_is_shown_to_somebody_who_watches(monkeypatch, capsys):
 def test_progress_is_kept_from_a_file(capsys):
     cli._Meter()(progress(10.0))
     assert capsys.readouterr() == ("", "")
+
+
+# ── calibrate ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def catalogue_copy(tmp_path, monkeypatch):
+    """The catalogue's folder, to write into."""
+    folder = tmp_path / "topologies"
+    shutil.copytree(catalogue.topologies_folder(), folder)
+    monkeypatch.setattr(catalogue, "topologies_folder", lambda: folder)
+    catalogue.reread()
+    yield folder
+    monkeypatch.undo()
+    catalogue.reread()
+
+
+def test_shipped_constants_are_fitted_again_and_reported(run, catalogue_copy):
+    stack = catalogue_copy / "software" / "distributed-llama.toml"
+    before = stack.read_text(encoding="utf-8")
+    stack.write_text(before.replace('"12 rows"', '"9 rows"'), encoding="utf-8")
+    answer = run("calibrate", "--shipped", "--software", "distributed-llama", "--format", "json")
+    assert answer.status == 0
+    assert stack.read_text(encoding="utf-8") == before
+    (fitted,) = answer.fields
+    assert fitted["stack"] == "distributed-llama"
+    assert "median error" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "give a CSV of measurements and --out FILE, or --shipped alone"),
+        (("mine.csv",), "give a CSV of measurements and --out FILE"),
+        (("mine.csv", "--shipped"), "--shipped alone"),
+        (("--shipped", "--software", "nobody"), "no recipe called 'nobody'"),
+    ],
+)
+def test_a_calibration_of_nothing_is_refused(run, arguments, words):
+    assert words in refused(run("calibrate", *arguments), 2)
 
 
 # ── The process ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -203,6 +203,19 @@ def test_steps_beyond_the_node_have_their_own_price():
     assert more == pytest.approx(14 * 1 + 2 * 20, rel=1e-9)
 
 
+def test_links_beyond_the_node_have_their_own_share():
+    shares = (kernel(bandwidth_fraction=0.5, across_bandwidth_fraction=0.1),)
+    nodes = machine(wired("switch", 8), across(2), kernels=shares)
+    assert microseconds(nodes, "all_gather", (8, 2), 8e6) == pytest.approx(2 + 7 * (1 + 20) + (5 + 500), rel=1e-12)
+
+
+def test_no_collective_is_shorter_than_its_launch():
+    eight = machine(wired("switch", 8))
+    eager = with_value(eight, "software.collective_overhead_s", 1e-4)
+    assert microseconds(eager, "all_reduce", (8,), 8.0) == pytest.approx(100)
+    assert microseconds(eager, "all_reduce", (8,), 1e9) == microseconds(eight, "all_reduce", (8,), 1e9) > 100
+
+
 # ── Which kernel ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 CHOICE = (kernel("ring"), kernel("one-shot", kinds=("all_reduce",), base_latency_s=1e-6, across_nodes=False))

@@ -1,29 +1,35 @@
-"""Fitting a software stack's constants to measurements: robust, and drawn towards what is shipped.
+"""Fitting constants to measurements: robust, and drawn towards where they start.
 
-Logarithms of the constants are moved by damped Gauss-Newton steps on ln(predicted / measured) with pseudo-Huber weights
-[1, 2]; a ridge holds constants that the rows hardly touch. Constants that the rows do not touch at all stay as they are.
+A constant is named by its path in a topology's software ("memory_efficiency", "tunings[hopper].compute_efficiency",
+"collectives[0].base_latency_s"), or by a fabric's name ("fabrics[NVLink 4].latency_s"). Logarithms of the constants are
+moved by damped Gauss-Newton steps on ln(predicted / measured) with pseudo-Huber weights [1, 2]; a ridge holds constants
+that the rows hardly touch.
 
 [1] K. Levenberg, 1944; D. Marquardt, 1963. [2] P. Charbonnier et al., "Deterministic edge-preserving regularization", 1997.
 """
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.calibration.validation import Case
 from planner.errors import InfeasibleError, InputError, listed
 from planner.readers.topology_file import software_toml
 from planner.records import Record
-from planner.topology import Residual, Software, Topology
+from planner.topology import Residual, Software, Topology, Tuning
 
 Floats = NDArray[np.float64]
 
 MOST_ROWS = 600
-"""Rows that a fit looks at, evenly spaced over those given."""
+"""Rows that a fit looks at, drawn from those given, always the same."""
 LEAST_EFFECT = 1e-3
 """Root mean square of d ln(prediction) / d ln(constant) below which rows say nothing about a constant."""
+LEAST_ROWS = 5
+"""Below which a field's residual is not known."""
+LEAST_WIDTH = 0.03
 STEP = 0.05
 SCALE = 0.25
 """Errors beyond count less and less."""
@@ -50,6 +56,20 @@ MEASURE: dict[str, str] = {
 """The constants of a stack that a fit may move, and what would tell them."""
 
 
+class Fitted(Protocol):
+    """A measured figure and how to predict it."""
+
+    @property
+    def topology(self) -> Topology: ...
+    @property
+    def field(self) -> str: ...
+    @property
+    def measured(self) -> float: ...
+    def predicted(self, topology: Topology | None = None) -> float:
+        """The figure on the case's machine, or on another version of it."""
+        ...
+
+
 class Constant(Record):
     """One constant before and after."""
 
@@ -73,43 +93,52 @@ class Fit(Record):
     median_after: float
 
 
-def fit_software(cases: Sequence[Case], *, strength: float = 0.05, rounds: int = 8) -> Fit:
+def fit_software(cases: Sequence[Fitted], *, strength: float = 0.05, rounds: int = 8) -> Fit:
     """The constants of the one stack that all cases run on; `strength` is how firmly the shipped values hold.
 
     An InputError says what to measure next where the rows cannot tell the constants apart.
     """
     software = _one_stack(cases)
-    used = cases[:: max(1, math.ceil(len(cases) / MOST_ROWS))]
-    names = [name for name in MEASURE if getattr(software, name) not in (None, 0.0)]
-    start = np.log([getattr(software, name) for name in names])
-    errors = _errors(used, software, names, start)
-    effects = np.sqrt(np.mean(_slopes(used, software, names, start, errors) ** 2, axis=0))
-    told = [name for name, effect in zip(names, effects, strict=True) if effect > LEAST_EFFECT]
-    untouched = tuple(name for name in names if name not in told)
+    used = thinned(cases)
+    shipped = {name: getattr(software, name) for name in MEASURE if getattr(software, name) not in (None, 0.0)}
+    effects = effects_of(used, shipped)
+    told = {name: value for name, value in shipped.items() if effects[name] > LEAST_EFFECT}
+    untouched = tuple(name for name in shipped if name not in told)
     if len(used) < len(told) or not told:
-        hints = listed([MEASURE[name] for name in (told or names)[:3]], "or")
+        hints = listed([MEASURE[name] for name in [*(told or shipped)][:3]], "or")
         raise InputError(
             f"{len(used)} rows cannot tell {len(told)} constants of {software.name} apart; measure more, such as {hints}"
         )
-    start = np.log([getattr(software, name) for name in told])
-    found = _minimised(used, software, told, start, strength, rounds)
-    fitted = _with(software, told, found)
-    after = _errors(used, software, told, found)
-    sizes = dict(zip(names, effects, strict=True))
+    found = fit_constants(used, told, strength=strength, rounds=rounds)
+    before, after = errors_of(used, told), errors_of(used, found)
+    fitted = software.replace(**found)
     return Fit(
-        software=fitted.replace(residuals=_residuals(used, after)),
+        software=fitted.replace(residuals=residuals_of([case.field for case in used], after)),
         constants=tuple(
-            Constant(name=name, before=getattr(software, name), after=getattr(fitted, name), effect=float(sizes[name]))
-            for name in told
+            Constant(name=name, before=value, after=getattr(fitted, name), effect=effects[name])
+            for name, value in told.items()
         ),
         untouched=untouched,
         rows=len(cases),
-        median_before=float(np.exp(np.median(np.abs(errors))) - 1),
-        median_after=float(np.exp(np.median(np.abs(after))) - 1),
+        median_before=median_factor(before),
+        median_after=median_factor(after),
     )
 
 
-def _one_stack(cases: Sequence[Case]) -> Software:
+def thinned(cases: Sequence[Fitted], most: int = MOST_ROWS) -> Sequence[Fitted]:
+    """At most so many, drawn with a fixed seed, in their order."""
+    if len(cases) <= most:
+        return cases
+    drawn = np.random.default_rng(0).choice(len(cases), size=most, replace=False)
+    return [cases[number] for number in sorted(drawn.tolist())]
+
+
+def median_factor(errors: Floats) -> float:
+    """The median of the factors by which predictions are off, less 1: 0.1 is 10 % off either way."""
+    return float(np.exp(np.median(np.abs(errors))) - 1)
+
+
+def _one_stack(cases: Sequence[Fitted]) -> Software:
     stacks = {case.topology.software.name: case.topology.software for case in cases}
     if len(stacks) != 1:
         raise InputError(
@@ -118,85 +147,148 @@ def _one_stack(cases: Sequence[Case]) -> Software:
     return next(iter(stacks.values()))
 
 
-def _minimised(
-    cases: Sequence[Case], software: Software, names: list[str], start: Floats, strength: float, rounds: int
-) -> Floats:
-    """Damped Gauss-Newton."""
+def effects_of(cases: Sequence[Fitted], start: Mapping[str, float]) -> dict[str, float]:
+    """Of each constant, the root mean square of d ln(prediction) / d ln(constant) over the cases."""
+    logs = _logs(start)
+    slopes = _slopes(cases, list(start), logs, errors_of(cases, start))
+    return dict(zip(start, np.sqrt(np.mean(slopes**2, axis=0)).tolist(), strict=True))
+
+
+def fit_constants(
+    cases: Sequence[Fitted],
+    start: Mapping[str, float],
+    *,
+    strength: float,
+    rounds: int = 8,
+    weights: Floats | None = None,
+) -> dict[str, float]:
+    """The constants that suit the cases, each counted with its weight, drawn towards `start` by `strength`."""
+    names, origin = list(start), _logs(start)
+    counted = np.ones(len(cases)) if weights is None else weights
     ridge = strength * len(cases) / 100
-    most = np.array([0.0 if name.endswith(("_efficiency", "_share")) else math.inf for name in names])
+    most = np.array([0.0 if _is_share(name) else math.inf for name in names])
 
     def cost(errors: Floats, at: Floats) -> float:
         robust = 2 * SCALE**2 * (np.sqrt(1 + (errors / SCALE) ** 2) - 1)
-        return float(robust.sum() + ridge * ((at - start) ** 2).sum())
+        return float(counted @ robust + ridge * ((at - origin) ** 2).sum())
 
-    here, damping = np.asarray(start, dtype=np.float64), 1e-2
-    errors = _errors(cases, software, names, here)
+    here, damping = origin, 1e-2
+    errors = _errors(cases, names, here)
     for _ in range(rounds):
-        slopes = _slopes(cases, software, names, here, errors)
-        weights = 1 / np.sqrt(1 + (errors / SCALE) ** 2)
-        curvature = (slopes * weights[:, None]).T @ slopes + ridge * np.eye(len(names))
-        gradient = (slopes * weights[:, None]).T @ errors + ridge * (here - start)
+        slopes = _slopes(cases, names, here, errors)
+        pulls = counted / np.sqrt(1 + (errors / SCALE) ** 2)
+        curvature = (slopes * pulls[:, None]).T @ slopes + ridge * np.eye(len(names))
+        gradient = (slopes * pulls[:, None]).T @ errors + ridge * (here - origin)
         for _ in range(5):
             damped = curvature + damping * np.diag(np.diag(curvature))
             there = np.minimum(np.clip(here - np.linalg.solve(damped, gradient), here - 0.7, here + 0.7), most)
-            tried = _errors(cases, software, names, there)
+            tried = _errors(cases, names, there)
             if cost(tried, there) < cost(errors, here):
                 break
             damping *= 6
         else:
-            return here
+            break
         gain = cost(errors, here) - cost(tried, there)
         here, errors, damping = np.asarray(there), tried, max(damping / 4, 1e-5)
         if gain < 1e-4 * cost(errors, here):
-            return here
-    return here
+            break
+    return _values(names, here)
 
 
-def _errors(cases: Sequence[Case], software: Software, names: list[str], logs: Floats) -> Floats:
-    """ln(predicted / measured) of each case, shape (cases,); 0 where another value makes a case infeasible."""
-    varied = _with(software, names, logs)
+def errors_of(cases: Sequence[Fitted], constants: Mapping[str, float]) -> Floats:
+    """ln(predicted / measured) of each case under such constants, shape (cases,); 0 where they make it infeasible."""
     machines: dict[int, Topology] = {}
     errors = np.zeros(len(cases))
     for number, case in enumerate(cases):
         machine = machines.get(id(case.topology))
         if machine is None:
-            machine = machines[id(case.topology)] = case.topology.replace(software=varied)
+            machine = machines[id(case.topology)] = varied(case.topology, constants)
         try:
-            errors[number] = math.log(case.predicted(machine) / case.measurement.value)
+            errors[number] = math.log(case.predicted(machine) / case.measured)
         except InfeasibleError:
             errors[number] = 0.0
     return errors
 
 
-def _slopes(cases: Sequence[Case], software: Software, names: list[str], logs: Floats, errors: Floats) -> Floats:
-    """d error / d ln(constant), shape (cases, constants)."""
-    slopes = np.zeros((len(cases), len(names)))
-    for column, name in enumerate(names):
-        bounded = name.endswith(("_efficiency", "_share")) and logs[column] + STEP > 0
-        step = -STEP if bounded else STEP
-        moved = logs.copy()
-        moved[column] += step
-        slopes[:, column] = (_errors(cases, software, names, moved) - errors) / step
-    return slopes
+class Place(NamedTuple):
+    """Where a constant stands: a field of the software, or of the entry of one of its lists."""
+
+    field: str
+    table: str = ""
+    entry: str = ""
 
 
-def _with(software: Software, names: list[str], logs: Floats) -> Software:
-    return software.replace(**{name: float(value) for name, value in zip(names, np.exp(logs), strict=True)})
+def place_of(name: str) -> Place:
+    """The parts of a constant's path."""
+    found = re.fullmatch(r"(\w+)\[(.+)\]\.(\w+)", name)
+    return Place(found[3], found[1], found[2]) if found else Place(name)
 
 
-def _residuals(cases: Sequence[Case], errors: Floats) -> tuple[Residual, ...]:
+def varied(topology: Topology, constants: Mapping[str, float]) -> Topology:
+    """The machine with other constants."""
+    software: dict[str, Any] = {}
+    entries: dict[str, dict[str, dict[str, float]]] = {"tunings": {}, "collectives": {}, "fabrics": {}}
+    for name, value in constants.items():
+        place = place_of(name)
+        if place.table:
+            entries[place.table].setdefault(place.entry, {})[place.field] = value
+        else:
+            software[place.field] = value
+    stack = topology.software
+    if entries["tunings"]:
+        others = [one for one in stack.tunings if one.architecture not in entries["tunings"]]
+        software["tunings"] = (
+            *others,
+            *(Tuning(architecture=one, **fields) for one, fields in entries["tunings"].items()),
+        )
+    if entries["collectives"]:
+        kernels = enumerate(stack.collectives)
+        software["collectives"] = tuple(
+            kernel.replace(**entries["collectives"].get(str(number), {})) for number, kernel in kernels
+        )
+    fabrics = tuple(fabric.replace(**entries["fabrics"].get(fabric.name, {})) for fabric in topology.fabrics)
+    return topology.replace(software=stack.replace(**software), fabrics=fabrics)
+
+
+def residuals_of(fields: Sequence[str], errors: Floats) -> tuple[Residual, ...]:
     """By field, what four of five rows stay within."""
-    fields = sorted({case.measurement.field for case in cases})
-    by_field = {
-        name: [abs(e) for c, e in zip(cases, errors, strict=True) if c.measurement.field == name] for name in fields
-    }
+    sizes: dict[str, list[float]] = {}
+    for field, error in zip(fields, errors, strict=True):
+        sizes.setdefault(field, []).append(abs(float(error)))
     return tuple(
-        Residual(field=name, half_width=max(0.03, float(np.quantile(sizes, 0.8))))
-        for name, sizes in by_field.items()
-        if len(sizes) >= 5
+        Residual(field=field, half_width=max(LEAST_WIDTH, float(np.quantile(found, 0.8))))
+        for field, found in sorted(sizes.items())
+        if len(found) >= LEAST_ROWS
     )
 
 
 def profile_toml(fit: Fit) -> str:
     """The calibrated stack as a file that `load_topology(…, software="profile.toml")` takes."""
     return software_toml(fit.software, note=f"calibrated on {fit.rows} rows")
+
+
+def _slopes(cases: Sequence[Fitted], names: list[str], logs: Floats, errors: Floats) -> Floats:
+    """d error / d ln(constant), shape (cases, constants)."""
+    slopes = np.zeros((len(cases), len(names)))
+    for column, name in enumerate(names):
+        step = -STEP if _is_share(name) and logs[column] + STEP > 0 else STEP
+        moved = logs.copy()
+        moved[column] += step
+        slopes[:, column] = (_errors(cases, names, moved) - errors) / step
+    return slopes
+
+
+def _errors(cases: Sequence[Fitted], names: list[str], logs: Floats) -> Floats:
+    return errors_of(cases, _values(names, logs))
+
+
+def _is_share(name: str) -> bool:
+    return name.endswith(("_efficiency", "_share", "_fraction"))
+
+
+def _logs(constants: Mapping[str, float]) -> Floats:
+    return np.log(np.array(list(constants.values()), dtype=np.float64))
+
+
+def _values(names: list[str], logs: Floats) -> dict[str, float]:
+    return {name: float(value) for name, value in zip(names, np.exp(logs), strict=True)}

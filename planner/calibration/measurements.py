@@ -3,14 +3,15 @@
 import csv
 import io
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from planner.errors import InputError, listed
 from planner.readers.files import read_text
 from planner.records import Record
-from planner.units import Count, Degree
+from planner.topology import CollectiveKind
+from planner.units import Bytes, Count, Degree
 
 
 class Measurement(Record):
@@ -20,12 +21,13 @@ class Measurement(Record):
     family: str = "measured"
     """What it is reported with."""
     field: str
-    """Of `Score`, such as tpot_s."""
+    """Of `Score`, such as tpot_s; collective_s: one collective by itself."""
     value: Annotated[float, Field(gt=0)]
     """In the field's SI unit."""
-    model: str
+    model: str = ""
     topology: str
-    chips: Count
+    chips: Count | None = None
+    """Empty: the fewest that hold the model."""
     software: str = ""
     """Stack; empty: the topology's own."""
     weight_dtype: str = "bf16"
@@ -36,6 +38,8 @@ class Measurement(Record):
     prompt_tokens: Count = 1024
     output_tokens: Count = 256
     arrivals: Literal["together", "steady"] = "steady"
+    plan: Literal["uniform", "best"] = "uniform"
+    """Best: the one that suits the field best, in place of the degrees that follow."""
     tensor_parallel: Degree = 1
     pipeline_parallel: Degree = 1
     expert_parallel: Degree = 1
@@ -46,12 +50,28 @@ class Measurement(Record):
     width: Count | None = None
     frames: Count | None = None
     steps: Count | None = None
+    collective: CollectiveKind | None = None
+    ranks: Count | None = None
+    ranks_per_node: Count | None = None
+    message_bytes: Bytes | None = None
+    """As in `cost.collectives`."""
     source: str = ""
+
+    @model_validator(mode="after")
+    def check_what_is_measured(self) -> Self:
+        if self.field == "collective_s":
+            if None in (self.collective, self.message_bytes, self.ranks, self.chips):
+                raise InputError("a row of collective_s needs collective, message_bytes, ranks and chips")
+        elif not self.model:
+            raise InputError("Measurement.model is missing; only rows of collective_s have none")
+        return self
 
 
 PUBLISHED = Path(__file__).parent / "published.csv"
 """Published measurements, as the shipped constants were fitted on."""
-NEEDED = ("row_id", "field", "value", "model", "topology", "chips")
+COLLECTIVES = Path(__file__).parent / "collectives.csv"
+"""The same of collectives by themselves."""
+NEEDED = ("row_id", "field", "value", "topology")
 
 
 def read_measurements(path: Path) -> tuple[Measurement, ...]:

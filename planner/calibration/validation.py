@@ -2,19 +2,20 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from planner.calibration.measurements import Measurement
+from planner.candidates import FIELDS, SAMPLE_FIELDS
 from planner.catalogue import load_model, load_topology
 from planner.errors import InputError, PlannerError
 from planner.graph import ModelGraph
 from planner.plan import Plan
-from planner.planning import uniform_plan
-from planner.scoring import Score, score_plan
+from planner.planning import partition, uniform_plan
+from planner.scoring import Score, collective_s, score_plan
 from planner.topology import Topology
 from planner.workload import Workload
 
@@ -24,21 +25,24 @@ class Case:
     """A measurement, and what the planner says of it."""
 
     measurement: Measurement
-    graph: ModelGraph
     topology: Topology
-    workload: Workload
-    plan: Plan
+    predict: Callable[[Topology], float]
     figure: float
     """Predicted."""
     half_width: float
-    """Of its 80 % interval, on a logarithmic scale."""
+    """Of its 80 % interval, on a logarithmic scale; 0 where nothing is known of it."""
+
+    @property
+    def field(self) -> str:
+        return self.measurement.field
+
+    @property
+    def measured(self) -> float:
+        return self.measurement.value
 
     def predicted(self, topology: Topology | None = None) -> float:
         """The figure that the planner gives, on the case's machine or on another version of it."""
-        if topology is None:
-            return self.figure
-        score = _scored(self.measurement, self.plan, self.graph, topology, self.workload)
-        return float(getattr(score, self.measurement.field))
+        return self.figure if topology is None else self.predict(topology)
 
 
 class Refused(NamedTuple):
@@ -91,35 +95,59 @@ def cases_of(measurements: Sequence[Measurement]) -> tuple[list[Case], list[Refu
     loaded, cases, refused = _Loaded(), [], []
     for row in measurements:
         try:
-            graph, topology = loaded.graph(row), loaded.topology(row)
-            workload = Workload(
-                batch_size=row.batch_size, prompt_tokens=row.prompt_tokens, output_tokens=row.output_tokens,
-                arrivals=row.arrivals,
-            )  # fmt: skip
-            plan = uniform_plan(
-                graph, topology, tensor_parallel=row.tensor_parallel, pipeline_parallel=row.pipeline_parallel,
-                expert_parallel=row.expert_parallel, data_parallel=row.data_parallel,
-                sequence_parallel=row.sequence_parallel,
-            )  # fmt: skip
-            cases.append(_case(row, plan, graph, topology, workload))
+            cases.append(_message_case(row, loaded) if row.field == "collective_s" else _score_case(row, loaded))
         except PlannerError as error:
             refused.append(Refused(row, str(error)))
     return cases, refused
 
 
-def _case(row: Measurement, plan: Plan, graph: ModelGraph, topology: Topology, workload: Workload) -> Case:
+def _message_case(row: Measurement, loaded: _Loaded) -> Case:
+    topology = loaded.topology(row)
+    kind, ranks, message_bytes = str(row.collective), row.ranks or 1, row.message_bytes or 0.0
+
+    def predict(machine: Topology) -> float:
+        return collective_s(machine, kind, ranks, message_bytes, ranks_per_node=row.ranks_per_node)
+
+    return Case(row, topology, predict, predict(topology), _width(topology, row.field))
+
+
+def _width(topology: Topology, field: str) -> float:
+    return next((one.half_width for one in topology.software.residuals if one.field == field), 0.0)
+
+
+def _score_case(row: Measurement, loaded: _Loaded) -> Case:
     """Scored once, for the figure and for its interval."""
-    score = _scored(row, plan, graph, topology, workload)
+    graph, topology = loaded.graph(row), loaded.topology(row)
+    workload = Workload(
+        batch_size=row.batch_size, prompt_tokens=row.prompt_tokens, output_tokens=row.output_tokens,
+        arrivals=row.arrivals,
+    )  # fmt: skip
+    if row.chips is None:
+        topology = topology.replace(chips=partition(graph, topology, workload, minimize="chips").score.chips)
+    plan = _plan(row, graph, topology, workload)
+
+    def scored(machine: Topology) -> Score:
+        return score_plan(plan, graph, machine, workload, power_scope=row.power_scope or None)  # type: ignore[arg-type]
+
+    score = scored(topology)
     if getattr(score, row.field, None) is None:
         raise InputError(f"{row.field} is not known on {row.topology}")
     low, high = score.interval(row.field, 0.8)
     width = math.log(high / low) / 2 if low > 0 else 0.0
-    return Case(row, graph, topology, workload, plan, float(getattr(score, row.field)), width)
+    return Case(
+        row, topology, lambda machine: float(getattr(scored(machine), row.field)), getattr(score, row.field), width
+    )
 
 
-def _scored(row: Measurement, plan: Plan, graph: ModelGraph, topology: Topology, workload: Workload) -> Score:
-    scope = row.power_scope or None
-    return score_plan(plan, graph, topology, workload, power_scope=scope)  # type: ignore[arg-type]
+def _plan(row: Measurement, graph: ModelGraph, topology: Topology, workload: Workload) -> Plan:
+    if row.plan == "best":
+        wish = "maximize" if {**FIELDS, **SAMPLE_FIELDS}[row.field].best == "most" else "minimize"
+        return partition(graph, topology, workload, **{wish: row.field}).plan  # type: ignore[arg-type]
+    return uniform_plan(
+        graph, topology, tensor_parallel=row.tensor_parallel, pipeline_parallel=row.pipeline_parallel,
+        expert_parallel=row.expert_parallel, data_parallel=row.data_parallel,
+        sequence_parallel=row.sequence_parallel,
+    )  # fmt: skip
 
 
 def families_of(cases: Sequence[Case], refused: Sequence[Refused]) -> list[Family]:

@@ -201,6 +201,12 @@ def _folder(name: str) -> dict[str, Fields]:
     return {path.stem: read_toml(path, name) for path in paths if path.name != "sources.toml"}
 
 
+def reread() -> None:
+    """Forget what was read of machines, chips and stacks: their files have changed."""
+    for cached in (_folder, topology_table, topology_aliases):
+        cached.cache_clear()
+
+
 def _found(kind: str, name: str, table: dict[str, Fields], aliases: dict[str, str]) -> Fields:
     wanted = plain_name(name)
     for candidate, fields in table.items():

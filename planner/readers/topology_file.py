@@ -56,6 +56,7 @@ SOFTWARE = {
     "experts_efficiency": ("experts_efficiency", ""),
     "step_overhead": ("step_overhead_s", "seconds"),
     "hop_overhead": ("hop_overhead_s", "seconds"),
+    "collective_overhead": ("collective_overhead_s", "seconds"),
     "reserved": ("reserved_bytes", "bytes"),
     "compute_efficiency": ("compute_efficiency", ""),
     "memory_efficiency": ("memory_efficiency", ""),
@@ -69,8 +70,10 @@ COLLECTIVE = {
     "step_latency": ("step_latency_s", "seconds"),
     "across_step_latency": ("across_step_latency_s", "seconds"),
     "bandwidth_fraction": ("bandwidth_fraction", ""),
+    "across_bandwidth_fraction": ("across_bandwidth_fraction", ""),
 }
 TUNING = {
+    "widening": ("widening_flop_per_weight", ""),
     "compute_efficiency": ("compute_efficiency", ""),
     "memory_efficiency": ("memory_efficiency", ""),
 }
@@ -95,7 +98,7 @@ def topology_from(
     book = _Book()
     chip = _named_or_own(fields.get("chip"), find_chip, "chip")
     stack = find_software(software) if software else _named_or_own(fields.get("software"), find_software, "software")
-    stack = with_collectives(stack, find_software)
+    stack = composed(stack, find_software)
     fabrics = [book.fabric(fabric, number) for number, fabric in enumerate(tables(fields, "fabric"))]
     power = _table(fields, "power")
     known_keys(power, "power")
@@ -127,16 +130,22 @@ def topology_from(
 
 def software_from(fields: Mapping[str, Any], find_software: Finder) -> Software:
     """The software stack that a parsed file describes."""
-    return Software.from_fields(_Book().software(with_collectives(fields, find_software)))
+    return Software.from_fields(_Book().software(composed(fields, find_software)))
 
 
-def with_collectives(fields: Mapping[str, Any], find_software: Finder) -> Mapping[str, Any]:
-    """A stack with the collectives of those that it names under `collectives_of`, before its own."""
+def composed(fields: Mapping[str, Any], find_software: Finder) -> Mapping[str, Any]:
+    """A stack with what it takes from others: each figure that it does not state from the one under `kernels_of`, and the
+    collectives of those under `collectives_of`, before its own."""
+    rest = {key: value for key, value in fields.items() if key not in ("kernels_of", "collectives_of")}
+    if "kernels_of" in fields:
+        if not isinstance(fields["kernels_of"], str):
+            raise InputError("software.kernels_of must be the name of a software stack")
+        lent = composed(find_software(fields["kernels_of"]), find_software)
+        rest = {key: value for key, value in lent.items() if key in SOFTWARE} | rest
     named = fields.get("collectives_of", [])
     if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
         raise InputError("software.collectives_of must be a list of names of software stacks")
-    taken = [kernel for name in named for kernel in tables(find_software(name), "collective")]
-    rest = {key: value for key, value in fields.items() if key != "collectives_of"}
+    taken = [kernel for name in named for kernel in tables(composed(find_software(name), find_software), "collective")]
     return rest | {"collective": [*taken, *tables(fields, "collective")]} if named else rest
 
 

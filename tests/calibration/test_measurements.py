@@ -27,6 +27,8 @@ def test_a_row_is_read_with_its_defaults(tmp_path):
         ("0.01", "-1", "line 2: Measurement.value should be greater than 0"),
         ("0.01", "fast", "line 2: Measurement.value"),
         (",1,8", ",0,8", "line 2: Measurement.chips"),
+        ("llama-3.1-8b", "", "line 2: Measurement.model is missing"),
+        ("tpot_s", "collective_s", "line 2: a row of collective_s needs collective, message_bytes, ranks and chips"),
     ],
 )
 def test_a_fault_is_named_with_its_line(tmp_path, old, new, words):

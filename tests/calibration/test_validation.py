@@ -5,17 +5,49 @@ import pytest
 import planner as pl
 from planner.calibration.measurements import PUBLISHED, Measurement, read_measurements
 from planner.calibration.validation import cases_of, families_of
+from planner.topology import with_value
 
 ROW = Measurement(
     row_id="1", family="decode", field="tpot_s", value=1.0, model="llama-3.1-8b", topology="hgx-h100", chips=1, batch_size=4
 )  # fmt: skip
+GRAPH, MACHINE = pl.load_model("llama-3.1-8b", weight_dtype="bf16"), pl.load_topology("hgx-h100", chips=1)
+SCORE = pl.score_plan(pl.uniform_plan(GRAPH, MACHINE), GRAPH, MACHINE, pl.Workload(batch_size=4))
 
 
 def test_a_case_is_predicted_as_score_plan_does():
     (case,), refused = cases_of([ROW])
-    score = pl.score_plan(case.plan, case.graph, case.topology, case.workload)
-    assert case.predicted() == score.tpot_s
+    assert case.predicted() == SCORE.tpot_s
     assert refused == []
+
+
+def test_a_case_is_predicted_on_another_version_of_its_machine():
+    (case,), _ = cases_of([ROW.replace(arrivals="together")])
+    slower = with_value(case.topology, "software.step_overhead_s", 1.0)
+    more = 1.0 - case.topology.software.step_overhead_s
+    assert case.predicted(slower) - case.predicted() == pytest.approx(more)
+
+
+def test_a_row_without_chips_is_predicted_on_the_fewest_that_hold_the_model():
+    (case,), _ = cases_of([ROW.replace(model="llama-3.1-70b", chips=None, plan="best")])
+    assert case.topology.chips == 2
+
+
+def test_the_best_plan_is_at_least_as_good_as_a_uniform_one():
+    eight = {"chips": 8, "model": "llama-3.1-70b"}
+    (uniform, best), _ = cases_of(
+        [ROW.replace(**eight, tensor_parallel=4, data_parallel=2), ROW.replace(**eight, plan="best")]
+    )
+    assert best.predicted() < uniform.predicted()
+
+
+def test_a_collective_is_predicted_by_itself():
+    row = Measurement(
+        row_id="1", field="collective_s", value=1e-5, topology="superpod-h100", chips=16, ranks=4, ranks_per_node=2,
+        collective="all_reduce", message_bytes=1e6, software="nccl",
+    )  # fmt: skip
+    (case,), _ = cases_of([row])
+    machine = pl.load_topology("superpod-h100", chips=16, software="nccl")
+    assert case.predicted() == pl.collective_s(machine, "all_reduce", 4, 1e6, ranks_per_node=2)
 
 
 def test_what_cannot_be_predicted_says_why():
@@ -26,7 +58,7 @@ def test_what_cannot_be_predicted_says_why():
 
 def test_errors_are_factors_and_intervals_are_counted():
     (case,), _ = cases_of([ROW])
-    low, high = pl.score_plan(case.plan, case.graph, case.topology, case.workload).interval("tpot_s")
+    low, high = SCORE.interval("tpot_s")
     values = [case.predicted(), 0.999 * high, 2 * high]
     rows = [ROW.replace(row_id=str(n), value=value) for n, value in enumerate(values)]
     (family,) = families_of(*cases_of(rows))

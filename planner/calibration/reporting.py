@@ -1,0 +1,100 @@
+"""The report of a calibration, as Markdown: errors by family, what was left out, the worst rows, every constant."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from planner import catalogue
+from planner.calibration.measurements import Measurement
+from planner.calibration.shipping import LeftOut, Shipped
+from planner.calibration.validation import Case, Refused, families_of
+
+OPENING = """# Calibration
+
+Written by `planner calibrate --shipped` (`make calibration`). Errors are factors: 10 % is off by a factor of 1.1 either way;
+a bias is the median of ln(predicted / measured)."""
+WORST = 5
+
+
+def calibration_report(
+    cases: Sequence[Case], refused: Sequence[Refused], left_out: Sequence[LeftOut], shipped: Sequence[Shipped]
+) -> str:
+    """All of it."""
+    sections = [
+        OPENING,
+        "## By family",
+        _families(cases, refused),
+        "## Left out",
+        "Each model (or machine) in turn is predicted by constants that were fitted without it; medians, weighted by rows.",
+        _table(
+            ("stack", "left out", "error on what was left out", "the same rows when fitted"),
+            ((one.stack, f"one {one.by}", f"{one.left_out:.1%}", f"{one.fitted:.1%}") for one in left_out),
+        ),
+        "## Constants that were fitted",
+        _constants(shipped),
+        "## The worst rows of each family",
+        _worst(cases),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _families(cases: Sequence[Case], refused: Sequence[Refused]) -> str:
+    widths: dict[str, list[float]] = defaultdict(list)
+    for case in cases:
+        widths[case.measurement.family].append(case.half_width)
+    header = (
+        "family",
+        "rows",
+        "predicted",
+        "median",
+        "p90",
+        "bias",
+        "within the 80 % interval",
+        "its median half width",
+    )
+    rows = (
+        (
+            one.name, str(one.rows), str(one.predicted), f"{one.median:.1%}", f"{one.p90:.0%}", f"{one.bias:+.1%}",
+            f"{one.covered:.0%}" if any(widths[one.name]) else "",
+            f"{math.expm1(sorted(widths[one.name])[len(widths[one.name]) // 2]):.0%}" if any(widths[one.name]) else "",
+        )
+        for one in families_of(cases, refused)
+    )  # fmt: skip
+    return _table(header, rows)
+
+
+def _constants(shipped: Sequence[Shipped]) -> str:
+    rows = [
+        (one.stack, name, f"{value:.3g}", str(one.rows), f"{one.median:.1%}")
+        for one in shipped
+        for name, value in one.constants.items()
+    ]
+    text = _table(("stack", "constant (seconds and shares)", "value", "rows of the stack", "their median error"), rows)
+    return f"{text}\n\n{len(rows)} in all."
+
+
+def _worst(cases: Sequence[Case]) -> str:
+    by_family: dict[str, list[tuple[float, Measurement]]] = defaultdict(list)
+    for case in cases:
+        error = math.log(case.predicted() / case.measured)
+        by_family[case.measurement.family].append((error, case.measurement))
+    rows = [
+        (family, row.row_id, row.field, _described(row), f"{row.value:.4g}", f"{math.exp(error):.2f}")
+        for family, found in sorted(by_family.items())
+        for error, row in sorted(found, key=lambda one: -abs(one[0]))[:WORST]
+    ]
+    return _table(("family", "row", "field", "what", "measured", "predicted / measured"), rows)
+
+
+def _described(row: Measurement) -> str:
+    what = row.collective or f"{row.model} {row.weight_dtype}"
+    size = f"{row.message_bytes:.3g} B" if row.message_bytes else f"batch {row.batch_size or 'max'}"
+    if not row.message_bytes and row.height is None:
+        size += f", {row.prompt_tokens} + {row.output_tokens}"
+    stack = row.software or catalogue.load_topology(row.topology).software.name
+    return f"{what}, {row.ranks or row.chips or 'fewest'} × {row.topology}, {stack}, {size}"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
+    return "\n".join(lines)

@@ -1,0 +1,214 @@
+"""The constants that we ship: fitted, stack after stack, on the tables beside this module, and written into `topologies/`.
+
+`recipes.toml` says what is fitted on what. The result depends on the recipes and the tables alone: each search begins at
+its recipe's start, never at what is shipped today.
+"""
+
+import functools
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from planner import catalogue
+from planner.calibration.fitting import (
+    Fitted,
+    Floats,
+    errors_of,
+    fit_constants,
+    median_factor,
+    place_of,
+    residuals_of,
+    thinned,
+)
+from planner.calibration.measurements import COLLECTIVES, PUBLISHED, read_measurements
+from planner.calibration.operators import kernel_cases, read_kernels
+from planner.calibration.validation import Case, cases_of
+from planner.readers.files import read_toml
+from planner.readers.topology_file import COLLECTIVE, FABRIC, SOFTWARE, TUNING
+from planner.records import Record
+
+SPEED_FIELDS = ("ttft_s", "tpot_s", "request_s", "tokens_per_s", "image_s", "step_s", "samples_per_s")
+"""What tells a stack's constants: not watts, whose constants belong to the chips."""
+RESIDUAL_TITLE = "# What four of five measured rows stay within, |ln(predicted / measured)|."
+FAMILY_ROWS = 120
+"""A family of more rows than this counts no more than one of as many."""
+
+
+class Recipe(Record):
+    """How the constants of one stack are fitted."""
+
+    stack: str
+    table: Literal["published", "collectives", "kernels"] = "published"
+    start: dict[str, Annotated[float, Field(gt=0)]]
+    """Constants by path, where their search begins."""
+    strength: float
+    """How firmly the start holds."""
+    without: tuple[str, ...] = ()
+    """Rows that say something else than they seem to."""
+    left_out: tuple[Literal["model", "topology"], ...] = ()
+    """What the report leaves out in turn."""
+
+
+class Shipped(Record):
+    """The constants of one stack as they were fitted."""
+
+    stack: str
+    constants: dict[str, float]
+    rows: int
+    """That it was fitted on."""
+    median: float
+    """Over all of its rows, as a factor - 1."""
+
+
+class LeftOut(Record):
+    """How a stack's constants predict what they were not fitted on."""
+
+    stack: str
+    by: str
+    left_out: float
+    """Median error of what was left out, weighted by rows, as a factor - 1."""
+    fitted: float
+    """Of the same rows when they take part."""
+
+
+@functools.cache
+def recipes() -> tuple[Recipe, ...]:
+    """In the order in which they are fitted."""
+    tables = read_toml(Path(__file__).parent / "recipes.toml", "the recipes")["recipe"]
+    return tuple(Recipe.from_fields(table) for table in tables)
+
+
+def fit_recipe(recipe: Recipe) -> Shipped:
+    """The constants of one stack, on what the catalogue says of the others today."""
+    cases = cases_for(recipe)
+    found = _fitted(recipe, thinned(cases))
+    rounded = {name: float(f"{value:.3g}") for name, value in found.items()}
+    return Shipped(
+        stack=recipe.stack,
+        constants=rounded,
+        rows=len(cases),
+        median=median_factor(errors_of(cases, rounded)),
+    )
+
+
+def left_out_errors(recipe: Recipe, by: str) -> LeftOut:
+    """Each model (or machine) in turn is predicted by constants that were fitted without it."""
+    used = [case for case in thinned(cases_for(recipe)) if isinstance(case, Case)]
+    keys = np.array([getattr(case.measurement, by) for case in used])
+    together = errors_of(used, _fitted(recipe, used))
+    counts, outside, inside = [], [], []
+    for key, count in sorted(Counter(keys.tolist()).items()):
+        if 5 <= count < len(used):
+            without = _fitted(recipe, [case for case, one in zip(used, keys, strict=True) if one != key])
+            left = [case for case, one in zip(used, keys, strict=True) if one == key]
+            counts.append(count)
+            outside.append(median_factor(errors_of(left, without)))
+            inside.append(median_factor(together[keys == key]))
+    return LeftOut(
+        stack=recipe.stack,
+        by=by,
+        left_out=float(np.average(outside, weights=counts)),
+        fitted=float(np.average(inside, weights=counts)),
+    )
+
+
+def cases_for(recipe: Recipe) -> list[Fitted]:
+    """All that was measured on its stack, sorted so that equal machines and models follow each other."""
+    if recipe.table == "kernels":
+        return [*kernel_cases([row for row in read_kernels() if row.software == recipe.stack])]
+    path = COLLECTIVES if recipe.table == "collectives" else PUBLISHED
+    rows = [row for row in _rows(path) if _stack_of(row.topology, row.software) == recipe.stack]
+    wanted = ("collective_s",) if recipe.table == "collectives" else SPEED_FIELDS
+    cases, _ = cases_of([row for row in rows if row.field in wanted and row.row_id not in recipe.without])
+    cases.sort(key=lambda case: (case.measurement.topology, case.measurement.model, case.measurement.row_id))
+    return [*cases]
+
+
+_rows = functools.cache(read_measurements)
+
+
+@functools.cache
+def _stack_of(topology: str, software: str) -> str:
+    return software or catalogue.load_topology(topology).software.name
+
+
+def _fitted(recipe: Recipe, cases: Sequence[Fitted]) -> dict[str, float]:
+    return fit_constants(cases, recipe.start, strength=recipe.strength, weights=_weights(cases))
+
+
+def _weights(cases: Sequence[Fitted]) -> Floats:
+    families = [case.measurement.family if isinstance(case, Case) else case.field for case in cases]
+    counts = Counter(families)
+    return np.array([min(1.0, FAMILY_ROWS / counts[family]) for family in families])
+
+
+# ── Into the files ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def ship(recipe: Recipe, shipped: Shipped, folder: Path) -> None:
+    """Write the constants, and how far off they are, into the stack's file and those of its fabrics."""
+    cases = cases_for(recipe)
+    errors = errors_of(cases, shipped.constants)
+    own = {name: value for name, value in shipped.constants.items() if place_of(name).table != "fabrics"}
+    note = f"{shipped.rows} rows"
+    path = folder / "software" / f"{recipe.stack}.toml"
+    text = with_figures(path.read_text(encoding="utf-8"), own, note)
+    if recipe.table == "published":
+        measured = [case.field for case in cases]
+        text = with_residuals(text, {one.field: one.half_width for one in residuals_of(measured, errors)})
+    path.write_text(text, encoding="utf-8")
+    fabrics = {name: value for name, value in shipped.constants.items() if name not in own}
+    for machine in sorted(folder.glob("*.toml")) if fabrics else ():
+        before = machine.read_text(encoding="utf-8")
+        after = with_figures(before, fabrics, f"a step of NCCL's low-latency protocol over it, {note}")
+        if after != before:
+            machine.write_text(after, encoding="utf-8")
+    catalogue.reread()
+
+
+_KEYS = {"": SOFTWARE, "collective": COLLECTIVE, "tuning": TUNING, "fabric": FABRIC}
+
+
+def with_figures(text: str, constants: Mapping[str, float], note: str) -> str:
+    """A TOML file with these constants in place of those that it has; others and remarks stay as they are."""
+    lines = text.splitlines()
+    for at, table, entry, key in _figures_in(lines):
+        name, dimension = _KEYS.get(table, {}).get(key, ("", ""))
+        path = f"{table}s[{entry}].{name}" if table else name
+        if path in constants:
+            value = _written(constants[path], dimension)
+            lines[at] = f'{key} = {{ value = {value}, source = "FIT", confidence = "fit", note = "{note}" }}'
+    return "\n".join(lines) + "\n"
+
+
+def _figures_in(lines: Sequence[str]) -> Iterator[tuple[int, str, str, str]]:
+    """Of each line "key = …": its number, its table ("" at the top), the table's name or number among its like, the key."""
+    table, entry, seen = "", "", Counter[str]()
+    for at, line in enumerate(lines):
+        if header := re.fullmatch(r"\[\[?(\w+)\]?\]", line):
+            table = header[1]
+            block = "\n".join(lines[at + 1 :]).partition("\n[")[0]
+            named = re.search(r'^(?:name|architecture) = "([^"]*)"', block, re.MULTILINE)
+            entry = named[1] if named else str(seen[table])
+            seen[table] += 1
+        elif figure := re.match(r"(\w+) = ", line):
+            yield at, table, entry, figure[1]
+
+
+def _written(value: float, dimension: str) -> str:
+    if dimension != "seconds":
+        return f"{value:.3g}"
+    return f'"{value * 1e6:.3g} us"' if value < 1e-3 else f'"{value * 1e3:.3g} ms"'
+
+
+def with_residuals(text: str, widths: Mapping[str, float]) -> str:
+    """A stack's file with these half widths, beside those of fields that are not among them."""
+    head, _, tail = text.partition(RESIDUAL_TITLE)
+    kept = {key: line for line in tail.splitlines() for key in re.findall(r"^(\w+) = ", line)}
+    lines = kept | {field: f"{field} = {width:.3g}" for field, width in widths.items()}
+    return "\n".join([head.rstrip(), "", RESIDUAL_TITLE, "[residual]", *(lines[key] for key in sorted(lines))]) + "\n"

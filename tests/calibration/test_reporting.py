@@ -1,0 +1,26 @@
+"""The report of a calibration."""
+
+from planner.calibration.measurements import PUBLISHED, read_measurements
+from planner.calibration.reporting import calibration_report
+from planner.calibration.shipping import LeftOut, Shipped
+from planner.calibration.validation import Refused, cases_of
+
+ROWS = [row for row in read_measurements(PUBLISHED) if row.family == "edge-clusters"]
+
+
+def test_the_report_has_every_family_every_constant_and_the_worst_rows():
+    cases, _ = cases_of(ROWS)
+    refused = [Refused(ROWS[0].replace(family="other"), "too large")]
+    left_out = [LeftOut(stack="vllm", by="model", left_out=0.25, fitted=0.125)]
+    shipped = [Shipped(stack="vllm", constants={"memory_efficiency": 0.7581, "burst_share": 0.1}, rows=12, median=0.1)]
+    text = calibration_report(cases, refused, left_out, shipped)
+    lines = text.splitlines()
+    assert any(line.startswith(f"| edge-clusters | {len(ROWS)} | {len(ROWS)} |") for line in lines)
+    assert any(line.startswith("| other | 1 | 0 |") for line in lines)
+    assert "| vllm | one model | 25.0% | 12.5% |" in lines
+    assert "| vllm | memory_efficiency | 0.758 | 12 | 10.0% |" in lines
+    assert "2 in all." in lines
+    worst = max(cases, key=lambda case: max(case.figure / case.measured, case.measured / case.figure))
+    first = next(line for line in lines if worst.measurement.row_id in line)
+    assert f"{worst.figure / worst.measured:.2f}" in first
+    assert sum(line.startswith("| edge-clusters | ") for line in lines) == 1 + min(5, len(ROWS))

@@ -1,0 +1,117 @@
+"""The shipped constants: made by their recipes, and by nothing else."""
+
+import re
+
+import pytest
+
+from planner import catalogue
+from planner.calibration.fitting import errors_of, place_of
+from planner.calibration.shipping import (
+    RESIDUAL_TITLE,
+    cases_for,
+    fit_recipe,
+    left_out_errors,
+    recipes,
+    ship,
+    with_figures,
+    with_residuals,
+)
+
+BY_STACK = {recipe.stack: recipe for recipe in recipes()}
+FILE = """name = "mine"
+step_overhead = { value = "1 ms", source = "OURS", confidence = "guess" }
+memory_efficiency = 0.8
+
+[[collective]]
+algorithm = "ring"
+base_latency = "1 us"
+
+[[collective]]
+algorithm = "tree"
+base_latency = "2 us" # as stated
+
+[[tuning]]
+architecture = "hopper"
+memory_efficiency = 0.9
+"""
+
+
+@pytest.mark.parametrize("stack", ["custom", "custom-eager", "nccl-pytorch", "lmdeploy", "groq-compiler"])
+def test_a_recipe_gives_the_constants_that_are_shipped(stack):
+    shipped = fit_recipe(BY_STACK[stack])
+    machine = catalogue.load_topology("superpod-a100", software=stack)
+    for name, value in shipped.constants.items():
+        assert value == pytest.approx(shipped_value(machine, name), rel=0.02), name
+
+
+def shipped_value(machine, name: str) -> float:
+    place = place_of(name)
+    if not place.table:
+        return getattr(machine.software, place.field)
+    if place.table == "collectives":
+        return getattr(machine.software.collectives[int(place.entry)], place.field)
+    return next(getattr(one, place.field) for one in machine.software.tunings if one.architecture == place.entry)
+
+
+def test_fewer_than_120_constants_are_fitted_and_each_is_marked_as_such():
+    """Beside these, three for each generation of chips say what it draws."""
+    assert sum(len(recipe.start) for recipe in recipes()) < 112
+    for recipe in recipes():
+        text = (catalogue.topologies_folder() / "software" / f"{recipe.stack}.toml").read_text(encoding="utf-8")
+        own = [name for name in recipe.start if place_of(name).table != "fabrics"]
+        assert len(re.findall(r'source = "FIT"', text)) == len(own), recipe.stack
+
+
+def test_no_other_stack_says_that_it_was_fitted():
+    for path in (catalogue.topologies_folder() / "software").glob("*.toml"):
+        assert path.stem in BY_STACK or 'source = "FIT"' not in path.read_text(encoding="utf-8"), path.stem
+
+
+def test_figures_are_replaced_where_they_stand_and_nothing_else_is():
+    constants = {
+        "step_overhead_s": 2.5e-3,
+        "collectives[1].base_latency_s": 3e-6,
+        "tunings[hopper].memory_efficiency": 0.7,
+    }
+    text = with_figures(FILE, constants, "9 rows")
+    fitted = ', source = "FIT", confidence = "fit", note = "9 rows" }'
+    changed = [line for line in text.splitlines() if line not in FILE.splitlines()]
+    assert changed == [
+        f'step_overhead = {{ value = "2.5 ms"{fitted}',
+        f'base_latency = {{ value = "3 us"{fitted}',
+        f"memory_efficiency = {{ value = 0.7{fitted}",
+    ]
+    assert text.index("3 us") > text.index("tree")
+
+
+def test_residuals_of_other_fields_stay():
+    once = with_residuals(FILE, {"tpot_s": 0.2})
+    twice = with_residuals(once, {"ttft_s": 0.25})
+    assert twice == f"{FILE}\n{RESIDUAL_TITLE}\n[residual]\ntpot_s = 0.2\nttft_s = 0.25\n"
+    assert with_residuals(twice, {"tpot_s": 0.3}).count("tpot_s") == 1
+
+
+def test_shipping_writes_what_was_fitted(tmp_path):
+    recipe = BY_STACK["nccl"]
+    (tmp_path / "software").mkdir()
+    for name in ("software/nccl", "hgx-h100"):
+        text = (catalogue.topologies_folder() / f"{name}.toml").read_text(encoding="utf-8")
+        (tmp_path / f"{name}.toml").write_text(text, encoding="utf-8")
+    shipped = fit_recipe(recipe)
+    ship(recipe, shipped.model_copy(update={"constants": dict.fromkeys(shipped.constants, 0.5)}), tmp_path)
+    written = (tmp_path / "software" / "nccl.toml").read_text(encoding="utf-8")
+    assert written.count('value = 0.5, source = "FIT"') == 6
+    assert 'latency = { value = "500 ms"' in (tmp_path / "hgx-h100.toml").read_text(encoding="utf-8")
+
+
+def test_what_is_left_out_is_predicted_worse_than_what_takes_part():
+    found = left_out_errors(BY_STACK["megatron-lm"], "model")
+    assert found.left_out >= found.fitted > 0
+
+
+def test_constants_of_a_recipe_change_its_predictions():
+    for stack in ("custom", "lmdeploy"):
+        recipe = BY_STACK[stack]
+        cases = cases_for(recipe)
+        shipped, at_start = errors_of(cases, {}), errors_of(cases, recipe.start)
+        assert abs(shipped).mean() < abs(at_start).mean()
