@@ -180,6 +180,8 @@ class Software(Record):
     """For each transfer from stage to stage, on top of the fabric."""
     prefill_chunk_tokens: Count
     """The most prompt tokens that one pass takes."""
+    kv_block_tokens: Count = 1
+    """Tokens of a sequence that the KV cache allots at once: the last block of each is half empty on average."""
     reserved_bytes: Bytes = 0.0
     """Kept on every chip: context, code, communication buffers."""
     usable_memory_fraction: Fraction

@@ -29,6 +29,13 @@ class Workload(Record):
         its mean over its life, since sequences are of every age."""
         return float(self.context_tokens) if self.arrivals == "together" else self.mean_context_tokens
 
+    def unfilled_tokens(self, block_tokens: int) -> float:
+        """What the last block of a sequence's cache leaves empty: what rounding up its full length does where a batch starts
+        and ends as one, else half a block on average."""
+        if self.arrivals == "together":
+            return float(-self.context_tokens % block_tokens)
+        return (block_tokens - 1) / 2
+
     @property
     def mean_context_tokens(self) -> float:
         """What a decode step finds in the cache, on average over the generation."""

@@ -28,6 +28,12 @@ def test_a_decode_step_finds_the_prompt_and_half_the_output_on_average():
     assert Workload(prompt_tokens=1000, output_tokens=200).mean_context_tokens == 1100.0
 
 
+@pytest.mark.parametrize(("arrivals", "block", "unfilled"), [("together", 16, 8), ("together", 20, 0), ("steady", 16, 7.5),
+                                                            ("steady", 1, 0)])  # fmt: skip
+def test_the_last_block_of_a_sequence_is_partly_empty(arrivals, block, unfilled):
+    assert Workload(prompt_tokens=100, output_tokens=20, arrivals=arrivals).unfilled_tokens(block) == unfilled
+
+
 @settings(deadline=None)
 @given(workloads)
 def test_json_gives_back_an_equal_workload(workload):
