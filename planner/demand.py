@@ -7,6 +7,7 @@ operator) or an array (many operators at once, see `stacked`); the step's figure
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from statistics import NormalDist
 from typing import Any
 
@@ -98,7 +99,7 @@ class Demand:
         """Share of its sparse parts that a step touches, in the group with the most: 1 - (1 - k/E)^tokens on average, for
         even, independent routing, and above that the largest of as many binomials as there are groups. [1]"""
         mean = 1.0 - (1.0 - self.sparse_parts_active / self.sparse_parts) ** (tokens * self.sparse_tokens_per_token)
-        if not np.any(self.sparse_spread):
+        if not self._uneven:
             return mean
         parts = self.sparse_parts / self.sparse_groups
         spread = np.minimum(
@@ -107,9 +108,15 @@ class Demand:
         most = mean + spread * np.sqrt(mean * (1.0 - mean) / parts)
         return np.where(spread > 0, np.clip(most, 1.0 / parts, 1.0), mean)
 
+    @property
+    def _uneven(self) -> bool:
+        """Whether groups share out parts at all: asked of single operators often, so it must be quick."""
+        spread = self.sparse_spread
+        return bool(spread.any() if isinstance(spread, np.ndarray) else spread)
+
     def busiest_share(self, tokens: Numbers) -> Numbers:
         """Tokens in the group of sparse parts with the most, over their mean: the largest count of a multinomial. [1]"""
-        if not np.any(self.sparse_spread):
+        if not self._uneven:
             return 1.0
         routed = tokens * self.sparse_tokens_per_token * self.sparse_parts_active
         return 1.0 + self.sparse_spread * np.sqrt((self.sparse_groups - 1.0) / routed)
@@ -146,6 +153,7 @@ PER_TOKEN = (
 PER_TOKEN_CONTEXT = ("flop_per_token_context", "decode_flop_per_token_context")
 
 
+@cache
 def most_of_normal(count: int) -> float:
     """Expected largest of `count` independent standard normal variables, by Blom's formula, within 0.03 [1]. [1]
 

@@ -64,6 +64,26 @@ def test_arrivals_are_together_or_steady():
         Workload(arrivals="poisson")
 
 
+def test_under_a_rate_of_requests_the_batch_is_an_outcome():
+    assert Workload(requests_per_s=2.5).batch_size is None
+    assert Workload.from_json(Workload(requests_per_s=2.5).to_json()) == Workload(requests_per_s=2.5)
+    with pytest.raises(
+        InputError, match=r"^Workload\.batch_size: under a rate of requests [^\n]+ make it None, not 4$"
+    ):
+        Workload(requests_per_s=2.5, batch_size=4)
+
+
+def test_requests_that_come_at_a_rate_do_not_start_together():
+    with pytest.raises(InputError, match=r"^Workload\.arrivals: "):
+        Workload(requests_per_s=2.5, arrivals="together")
+
+
+@pytest.mark.parametrize("bad", [0, -1.0, math.nan, math.inf, "often"])
+def test_a_rate_that_is_none_is_refused(bad):
+    with pytest.raises(InputError, match=r"^Workload\.requests_per_s should be "):
+        Workload(requests_per_s=bad)
+
+
 def test_a_field_that_it_has_not_is_refused():
     with pytest.raises(InputError, match=r"^Workload\.concurrency is not a field of it$"):
         Workload(concurrency=4)
