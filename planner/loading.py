@@ -29,6 +29,8 @@ MOST_LOAD = 0.9
 """Share of the rate at which a plan can serve up to which percentiles are given: compared with simulation up to there."""
 MOST_PROMPT = 0.15
 """Share of the time of a request's later tokens that a prompt may take: beyond, a single prompt of another is felt."""
+MOST_FULL = 0.005
+"""Share of the time in which as many are in flight as fit: beyond, requests wait for room, which nothing here counts."""
 ROUNDS = 32
 """Points of a round of decode at which a request may come, for percentiles."""
 
@@ -81,18 +83,28 @@ class Load(Record):
                 f"percentiles of {field} are known where a prompt takes at most {100 * MOST_PROMPT:.0f} % of the time of a"
                 f" request's later tokens, and prompt_tokens makes it {100 * self.prompt_share:.0f} %; ask for ttft_s"
             )
-        among, shares = self._crowds()
+        among, shares = self._crowds(field)
         tpots = np.interp(among, self.sequences, self.tpots_s)
         if field == "tpot_s":
             return float(tpots[np.searchsorted(np.cumsum(shares), probability)])
         later = self.later_tokens * tpots if field == "request_s" else np.zeros(1)
         return self._quantile(later, shares if field == "request_s" else np.ones(1), probability)
 
-    def _crowds(self) -> tuple[Floats, Floats]:
+    def _crowds(self, field: str) -> tuple[Floats, Floats]:
         """How many are in flight while a request is, itself included, ascending, and with which probability."""
         most = self.sequences[-1]
         counts = np.arange(1, most + 1, dtype=float)
-        shares = queueing.in_flight_fraction(np.interp(counts, self.sequences, self.cycles_s), self.requests_per_s)[:-1]
+        shares = queueing.in_flight_fraction(np.interp(counts, self.sequences, self.cycles_s), self.requests_per_s)
+        full = shares[-1] / (
+            1.0 - self.load_fraction
+        )  # and those that wait, of whom each further one is as much less likely
+        if full > MOST_FULL:
+            raise InputError(
+                f"percentiles of {field} are known where requests need not wait for room in memory, and with requests_per_s ="
+                f" {self.requests_per_s:.4g} a replica is full {100 * min(full, 1.0):.1f} % of the time; lower the rate or hold"
+                " more chips"
+            )
+        shares = shares[:-1]
         likely = shares > 1e-9 * shares.max()
         return counts[likely], shares[likely] / shares[likely].sum()
 

@@ -153,7 +153,8 @@ class Score(Record):
 
         Prompts wait for one another as in a queue of equal services at one server; the time per token follows from how many
         happen to be in flight, as in generalised processor sharing. Both hold for a Poisson stream of requests of one size,
-        up to 90 % of what the plan can serve; an InputError says where that ends.
+        up to 90 % of what the plan can serve, while memory has room for those that come; those of later tokens where a
+        prompt takes at most 15 % of their time. An InputError says where that ends.
         """
         if self.load is None:
             raise InputError("percentiles need a rate of requests; give Workload(requests_per_s=…)")

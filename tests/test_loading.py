@@ -173,6 +173,17 @@ def test_percentiles_end_where_the_load_comes_near_what_is_served():
         pl.score_plan(plan, GRAPH, MACHINE, near).percentile("ttft_s", 0.5)
 
 
+def test_percentiles_end_where_requests_wait_for_room_in_memory():
+    narrow = MACHINE.replace(software=MACHINE.software.replace(most_sequences=8))
+    plan, prices = plan_and_prices(machine=narrow)
+    work = pl.Workload(requests_per_s=1.0, prompt_tokens=200, output_tokens=100)
+    most = most_requests_per_s(prices, plan, work)
+    few, many = (pl.score_plan(plan, GRAPH, narrow, work.replace(requests_per_s=share * most)) for share in (0.1, 0.8))
+    assert few.percentile("ttft_s", 0.99) > few.ttft_s
+    with pytest.raises(pl.InputError, match=r"wait for room in memory, [^\n]+ % of the time"):
+        many.percentile("ttft_s", 0.99)
+
+
 @pytest.mark.parametrize(("field", "share"), [("chips", 0.5), ("ttft_s", 0.0), ("ttft_s", 1.0)])
 def test_a_percentile_of_nothing_is_refused(field, share):
     plan, _ = plan_and_prices()
