@@ -10,12 +10,14 @@ taken at the low end, what only shrinks (time, energy, cost for one token) at th
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.cost.energy import SECONDS_PER_HOUR
+from planner.cost.energy import SECONDS_PER_HOUR, energy_per_token_j, usd_per_million_tokens
+from planner.cost.queueing import queue_s
 from planner.errors import InfeasibleError, InputError, UnknownNameError, listed
 from planner.graph import ModelGraph
 from planner.layout import packing_of
@@ -26,7 +28,7 @@ from planner.plan import ChipRange, Plan, Stage
 from planner.pricing import Split, host_s, multiplied_in, price_list, reach_of, shares_of, unoffered, useful_work
 from planner.schedule import Schedule, schedule_of
 from planner.scoring import chosen_power, score_plan
-from planner.solver.problem import ChainProblem, Larger, Limit, Measure, Run
+from planner.solver.problem import ChainProblem, Curve, Larger, Limit, Measure, Run
 from planner.timing import steps_of_cycle
 from planner.topology import PowerScope, Topology
 from planner.workload import Workload
@@ -37,9 +39,9 @@ Floats = NDArray[np.float64]
 DECODE, PREFILL, CHIPS, FILL = 0, 2, 4, 5
 SUMS = 6
 # Peaks, likewise: a stage's turn for one token of all sequences, with and without others' prompts; a prefill pass; others'
-# prompts in a cycle; then memory.
-TURN, ROUND, CHUNK, OTHERS, NEEDED = 0, 2, 4, 6, 8
-PEAKS = 9
+# prompts in a cycle; then memory, and the work of a prompt where requests come at a rate.
+TURN, ROUND, CHUNK, OTHERS, NEEDED, QUEUE = 0, 2, 4, 6, 8, 9
+PEAKS = 10
 # Resources of a layer, likewise; then the bytes that it holds, and what a request waits for just once.
 RESOURCES = 6
 HELD, ONCE = 4, 5
@@ -67,6 +69,9 @@ FIELDS: dict[str, Field] = {
     "mfu_fraction": Field("most", "high"),
     "mbu_fraction": Field("most", "high"),
 }
+
+PER_TOKEN = ("energy_per_token_j", "usd_per_million_tokens")
+"""Where requests come at a rate, these count the chips held."""
 
 SAMPLE_FIELDS: dict[str, Field] = {
     "step_s": Field("least", "low"),
@@ -154,13 +159,21 @@ class Candidates:
         self.splits = splits_of(graph, topology, self.packing)
         self.watts, self.scope = chosen_power(topology, question.power_scope)
         self._check_known()
+        rate = workload.requests_per_s
+        served = () if rate is None else (("tokens_per_s", rate * workload.output_tokens),)
+        self.limits = (*question.limits, *served)
         tied = graph.tied_layers
         self.tied = tied if tied and len(graph.layers) > 1 else ()
         self.options = [*self.splits, *(self.splits if self.tied else ())]
 
     def _check_known(self) -> None:
-        """Refuse to optimise what the topology does not know."""
+        """Refuse to optimise what the topology does not know, or what the rate of requests leaves no choice in."""
         for name in self.question.fields:
+            if self.workload.requests_per_s is not None and FIELDS[name].end == "high" and name not in PER_TOKEN:
+                raise InputError(
+                    f"{name} follows from Workload.requests_per_s; ask for another field, or leave the rate out and the batch"
+                    " open"
+                )
             if name in ("energy_per_token_j", "power_w") and self.watts is None:
                 scope = f"{self.question.power_scope} power" if self.question.power_scope else "power"
                 raise InputError(
@@ -183,7 +196,7 @@ class Candidates:
 
     def _open_boxes(self) -> Iterator[Box]:
         most, layers = self.topology.software.most_sequences, len(self.graph.layers)
-        if all(FIELDS[name].end == "low" for name in self.question.fields):
+        if all(FIELDS[name].end == "low" for name in self.question.fields) and self.workload.requests_per_s is None:
             yield Box(1, None, (1, 1), (1, 1))
             return
         for replicas in self._open_replicas():
@@ -192,7 +205,7 @@ class Candidates:
     def _open_replicas(self) -> list[int]:
         """Numbers of replicas worth trying where the batch is open: of like replicas the more the better, as long as there
         is room and no limit counts the chips; where their number itself is to be small, all."""
-        if self.question.objective in ("chips", "power_w"):
+        if self.question.objective in self._per_chip():
             return list(range(1, self.topology.chips + 1))
         found, width = set(), 1
         while width <= self.topology.chips:
@@ -205,9 +218,19 @@ class Candidates:
 
     def _most_chips(self) -> int | None:
         """How many chips the limits allow to be held; None where they do not say."""
-        each = {"chips": 1.0, "power_w": self.watts or 0.0}
+        each = self._per_chip()
         allowed = [value * (1 + 1e-12) / each[name] for name, value in self.question.limits if each.get(name)]
         return min(self.topology.chips, *(math.floor(most) for most in allowed)) if allowed else None
+
+    def _per_chip(self) -> dict[str, float]:
+        """Fields that count the chips held, and what each adds."""
+        each = {"chips": 1.0, "power_w": self.watts or 0.0}
+        if self.workload.requests_per_s is not None:
+            tokens_per_s = self.workload.requests_per_s * self.workload.output_tokens
+            hourly = self.topology.price.usd_per_chip_hour or 0.0
+            each["energy_per_token_j"] = float(energy_per_token_j(self.watts or 0.0, tokens_per_s))
+            each["usd_per_million_tokens"] = float(usd_per_million_tokens(1.0, hourly, tokens_per_s))
+        return each
 
     def to_problem(self, box: Box) -> ChainProblem | None:
         """The solver's arrays for a box; None where there is no room for its replicas."""
@@ -217,9 +240,9 @@ class Candidates:
         ends = tuple(self.schedule(box, end) for end in (0, 1))
         lowered = [self._lowered(number, ends) for number in range(len(self.options))]
         objective = self.measure(self.question.objective, box, ends)
-        limits = tuple(
-            Limit(self.measure(name, box, ends), self.canonical(name, value)) for name, value in self.question.limits
-        )
+        limits = tuple(Limit(self.measure(name, box, ends), self.canonical(name, value)) for name, value in self.limits)
+        if self.workload.requests_per_s is not None:
+            limits += (Limit(_measure(peaks={QUEUE: 1.0}), box.replicas / self.workload.requests_per_s),)
         return ChainProblem(
             prefix=np.stack([option.prefix for option in lowered]),
             feasible=np.stack([option.feasible for option in lowered]),
@@ -254,7 +277,8 @@ class Candidates:
             for run in runs
         )
         micro_batches = box.micro_batches[0] if len(stages) > 1 else 1
-        batch = None if box.batch_size is not None else box.replicas * box.sequences(0)
+        settled = box.batch_size is not None or self.workload.requests_per_s is not None
+        batch = None if settled else box.replicas * box.sequences(0)
         return Plan(stages=stages, micro_batches=micro_batches, batch_size=batch)
 
     def realised(self, box: Box, plan: Plan) -> tuple[Plan, float]:
@@ -271,7 +295,7 @@ class Candidates:
 
     def _batches(self, box: Box, plan: Plan) -> Iterator[Plan]:
         """The plan with the largest batch that fits, and the largest that keeps the limits; fixed batches as they are."""
-        if box.batch_size is not None:
+        if box.batch_size is not None or self.workload.requests_per_s is not None:
             yield plan
             return
         each = plan.replicas * plan.micro_batches
@@ -291,7 +315,7 @@ class Candidates:
             score = score_plan(plan, self.graph, self.topology, self.workload, power_scope=self.question.power_scope)
         except (InfeasibleError, InputError):
             return math.inf
-        for name, value in self.question.limits:
+        for name, value in self.limits:
             if self.canonical(name, float(getattr(score, name))) > self.canonical(name, value) * (1 + 1e-12):
                 return math.inf
         return self.canonical(self.question.objective, float(getattr(score, self.question.objective)))
@@ -328,7 +352,8 @@ class Candidates:
             sums = turn = 0 if FIELDS[name].end == "low" else 1
             tokens = ends[sums].sequences * self.workload.output_tokens
         at, held = ends[sums], FILL if self.topology.divisible else CHIPS
-        clock = _Clock(at, sums, turn)
+        rate = self.workload.requests_per_s
+        clock = _Clock(at, sums, turn, 0.0 if rate is None else rate / box.replicas)
         if name in {"tpot_s", "tokens_per_s_per_user"}:
             return _measure(larger=(Larger(DECODE + sums, TURN + turn, 1.0),))
         if name == "ttft_s":
@@ -337,20 +362,19 @@ class Candidates:
             return clock.time(at.later_tokens)
         if name == "tokens_per_s":
             return clock.cycle(scale=1.0 / (tokens * box.replicas))
+        if name in ("chips", "power_w") or (name in PER_TOKEN and rate is not None):
+            counted = CHIPS if name == "chips" else held
+            return _measure(sums={counted: 1.0}, scale=self._per_chip()[name] * box.replicas)
         if name == "energy_per_token_j":
             return clock.cycle(held=held, scale=float(self.watts or 0.0) / tokens)
         if name == "usd_per_million_tokens":
             hourly = self.topology.price.usd_per_chip_hour or 0.0
             return clock.cycle(held=held, scale=1e6 * hourly / SECONDS_PER_HOUR / tokens)
-        if name == "power_w":
-            return _measure(sums={held: 1.0}, scale=float(self.watts or 0.0) * box.replicas)
-        if name == "chips":
-            return _measure(sums={CHIPS: 1.0}, scale=float(box.replicas))
         if name == "memory_headroom_bytes":
             return _measure(peaks={NEEDED: 1.0})
         if name == "mfu_fraction":
             return clock.cycle(held=CHIPS, scale=1.0 / self._useful(0, at))
-        low = _Clock(ends[0], 0, turn if sums == 0 else 0)
+        low = _Clock(ends[0], 0, turn if sums == 0 else 0, 0.0)
         return low.cycle(held=CHIPS, scale=1.0 / self._useful(1, ends[0] if box.batch_size else ends[1]))
 
     def _useful(self, number: int, at: Schedule) -> float:
@@ -403,6 +427,7 @@ class Candidates:
             peaks[ROUND + end, end] = loads.turns
             peaks[CHUNK + end, 2 + end] = 1.0
             peaks[OTHERS + end, 2 + end] = loads.others
+        peaks[QUEUE, 2] = loads.prompt
         capacity = self.topology.chip.memory[0].capacity_bytes
         sums[FILL, HELD] = split.chips / capacity
         peaks[NEEDED, HELD] = 1.0
@@ -429,6 +454,7 @@ class Candidates:
                 peaks[:, border, ROUND + end] = loads.turns * decode
                 peaks[:, border, CHUNK + end] = prefill
                 peaks[:, border, OTHERS + end] = loads.others * prefill
+                peaks[:, border, QUEUE] = loads.prompt * prefill
         sums[[0, items]], peaks[[0, items]] = 0.0, 0.0
         return sums, peaks
 
@@ -453,13 +479,16 @@ class _Loads(NamedTuple):
     """Prefill passes of others for one output token."""
     others: float
     """Prefill passes of others in a cycle."""
+    prompt: float
+    """Prefill passes of a prompt, over the ranks that share out the sequences."""
 
 
 def _loads(at: Schedule, split: Split) -> _Loads:
     turns = at.sequences / at.decode.sequences if at.relaxed else float(at.micro_batches)
     others = at.others_prefills(split.attention) * at.prefill_passes
     lost = at.software.interruption_share * others
-    return _Loads(turns, lost / at.later_tokens if at.later_tokens else 0.0, others)
+    prompt = at.prefill_passes / split.attention
+    return _Loads(turns, lost / at.later_tokens if at.later_tokens else 0.0, others, prompt)
 
 
 def _measure(
@@ -467,6 +496,7 @@ def _measure(
     sums: dict[int, float] | None = None,
     peaks: dict[int, float] | None = None,
     larger: tuple[Larger, ...] = (),
+    curves: tuple[Curve, ...] = (),
     held: int | None = None,
     scale: float = 1.0,
 ) -> Measure:
@@ -475,7 +505,7 @@ def _measure(
         weights[number] = weight
     for number, weight in (peaks or {}).items():
         heights[number] = weight
-    return Measure(weights, heights, larger, held, scale)
+    return Measure(weights, heights, larger, curves, held, scale)
 
 
 class _Clock(NamedTuple):
@@ -484,24 +514,35 @@ class _Clock(NamedTuple):
     at: Schedule
     end: int
     turn: int
+    requests_per_s: float
+    """That come to a replica; 0 where the batch is given."""
 
-    def time(self, later_tokens: int, *, others: float = 0.0, held: int | None = None, scale: float = 1.0) -> Measure:
-        """To the first token, and so many later ones.
+    def time(
+        self,
+        later_tokens: int,
+        *,
+        others: float = 0.0,
+        queued: bool = True,
+        held: int | None = None,
+        scale: float = 1.0,
+    ) -> Measure:
+        """To the first token, and so many later ones, with the wait for the prompts before it or without.
 
         Passes in fractions stand for any number up to theirs: of those only the slowest stage's work is certain.
         """
-        at, decode = self.at, DECODE + self.end
+        at, decode, queue = self.at, DECODE + self.end, queued and self.requests_per_s > 0
         whole = at.prefill_passes == int(at.prefill_passes)
         return _measure(
             sums={PREFILL + self.end: 1.0 if whole else 0.0},
             peaks={
                 CHUNK + self.end: at.prefill_passes - (1.0 if whole else 0.0),
-                OTHERS + self.end: others + at.software.burst_share,
+                OTHERS + self.end: others + at.burst_share,
             },
             larger=(
                 Larger(decode, ROUND + self.turn, at.waiting_share),
                 Larger(decode, TURN + self.turn, float(later_tokens)),
             ),
+            curves=(Curve(QUEUE, partial(queue_s, requests_per_s=self.requests_per_s)),) if queue else (),
             held=held,
             scale=scale,
         )
@@ -509,7 +550,7 @@ class _Clock(NamedTuple):
     def cycle(self, *, held: int | None = None, scale: float = 1.0) -> Measure:
         """In which a replica serves as many requests as it has in flight."""
         others = 0.0 if self.at.later_tokens else 1.0
-        return self.time(self.at.later_tokens, others=others, held=held, scale=scale)
+        return self.time(self.at.later_tokens, others=others, queued=False, held=held, scale=scale)
 
 
 def splits_of(graph: ModelGraph, topology: Topology, packing: Packing) -> tuple[Split, ...]:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 
 from planner.errors import listed, shortened
 from planner.graph import ModelGraph
-from planner.ledger import ledger_of, resolved_batch, split_of
+from planner.ledger import ledger_of, split_of
+from planner.loading import batch_of, most_requests_per_s
 from planner.plan import Plan, Stage
 from planner.pricing import price_list, unoffered
 from planner.records import Record
@@ -96,9 +97,18 @@ def check_degrees(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator
 
 
 def check_memory(plan: Plan, graph: ModelGraph, topology: Topology, workload: Workload) -> Iterator[Violation]:
-    """On every chip weights, KV cache and activations fit into what may be filled."""
+    """On every chip weights, KV cache and activations fit into what may be filled, while requests leave as fast as they come."""
     prices, software = price_list(graph, topology), topology.software
-    batch_size = resolved_batch(prices, plan, workload) or plan.replicas
+    batch_size = batch_of(prices, plan, workload)
+    rate = workload.requests_per_s
+    if rate is not None and not batch_size and (most := most_requests_per_s(prices, plan, workload)):
+        message = (
+            f"Workload.requests_per_s = {rate:.4g} is more than the plan serves: {most:.4g} requests a second, with as many"
+            " sequences in flight as fit"
+        )
+        yield Violation(rule="rate", message=message, demand=rate, capacity=most)
+        return
+    batch_size = batch_size or plan.replicas
     at = scheduled(
         workload, software, batch_size=batch_size, replicas=plan.replicas, micro_batches=plan.micro_batches, graph=graph
     )

@@ -54,7 +54,10 @@ TopologyName = Annotated[
 ]
 Weights = Annotated[str | None, typer.Option("--weights", help="Format of the weights; default: as published.")]
 Kv = Annotated[str, typer.Option("--kv", help="Format of the KV cache.")]
-Batch = Annotated[str, typer.Option("--batch", help="Sequences in flight in the whole deployment, or 'max'.")]
+Batch = Annotated[
+    str | None, typer.Option("--batch", help="Sequences in flight in the whole deployment, or 'max'; default: 8.")
+]
+Rate = Annotated[float | None, typer.Option("--rate", help="Requests a second of all users, in place of a batch.")]
 Prompt = Annotated[int, typer.Option("--prompt", help="Prompt tokens of a request.")]
 Output = Annotated[int, typer.Option("--output", help="Output tokens of a request.")]
 Arrivals = Annotated[
@@ -72,7 +75,8 @@ def plan(
     topology: TopologyName,
     weights: Weights = None,
     kv: Kv = "bf16",
-    batch: Batch = "8",
+    batch: Batch = None,
+    rate: Rate = None,
     prompt: Prompt = 1024,
     output: Output = 256,
     arrivals: Arrivals = "steady",
@@ -91,7 +95,7 @@ def plan(
     format: Shape = "table",
 ) -> None:
     """Find the best plan, and prove it."""
-    shape, machine, work = _nouns(model, topology, weights, kv, batch, prompt, output, arrivals, chips, software)
+    shape, machine, work = _nouns(model, topology, weights, kv, batch, prompt, output, arrivals, chips, software, rate)
     _check_writable(out)
     result = partition(
         shape, machine, work, minimize=minimize, maximize=maximize, limits=_limits(limit or []),
@@ -115,7 +119,8 @@ def score(
     data: Annotated[int, typer.Option("--data", help="Data parallel degree.")] = 1,
     weights: Weights = None,
     kv: Kv = "bf16",
-    batch: Batch = "8",
+    batch: Batch = None,
+    rate: Rate = None,
     prompt: Prompt = 1024,
     output: Output = 256,
     arrivals: Arrivals = "steady",
@@ -125,7 +130,7 @@ def score(
     format: Shape = "table",
 ) -> None:
     """Price a plan: one from a file, or the uniform plan of given degrees."""
-    shape, machine, work = _nouns(model, topology, weights, kv, batch, prompt, output, arrivals, chips, software)
+    shape, machine, work = _nouns(model, topology, weights, kv, batch, prompt, output, arrivals, chips, software, rate)
     if plan is not None:
         if (tensor, pipeline, expert, data) != (1, 1, 1, 1):
             raise InputError("--plan and degrees are both given; a plan has its own degrees, so give one or the other")
@@ -151,7 +156,8 @@ def compare(
     topologies: Annotated[list[str], typer.Argument(help="Machines, each as NAME or NAME:CHIPS.")],
     weights: Weights = None,
     kv: Kv = "bf16",
-    batch: Batch = "8",
+    batch: Batch = None,
+    rate: Rate = None,
     prompt: Prompt = 1024,
     output: Output = 256,
     arrivals: Arrivals = "steady",
@@ -169,7 +175,17 @@ def compare(
     for entry in topologies:
         name, _, count = entry.partition(":")
         shape, machine, work = _nouns(
-            model, name, weights, kv, batch, prompt, output, arrivals, _whole("chips", count) if count else None, None
+            model,
+            name,
+            weights,
+            kv,
+            batch,
+            prompt,
+            output,
+            arrivals,
+            _whole("chips", count) if count else None,
+            None,
+            rate,
         )
         try:
             found = partition(
@@ -317,17 +333,28 @@ def _nouns(
     topology: str,
     weights: str | None,
     kv: str,
-    batch: str,
+    batch: str | None,
     prompt: int,
     output: int,
     arrivals: str,
     chips: int | None,
     software: str | None,
+    rate: float | None,
 ) -> tuple[ModelGraph, Topology, Workload]:
     graph = catalogue.load_model(model, weight_dtype=weights, kv_dtype=kv)
     machine = catalogue.load_topology(topology, chips=chips, software=software)
-    size = None if batch == "max" else _whole("--batch", batch)
-    fields = {"batch_size": size, "prompt_tokens": prompt, "output_tokens": output, "arrivals": arrivals}
+    if rate is not None and batch is not None:
+        raise InputError(
+            "--batch and --rate are both given; under a rate the batch is an outcome, so give one or the other"
+        )
+    size = None if batch == "max" or rate is not None else _whole("--batch", batch or "8")
+    fields: dict[str, Any] = {
+        "batch_size": size,
+        "prompt_tokens": prompt,
+        "output_tokens": output,
+        "arrivals": arrivals,
+    }
+    fields |= {} if rate is None else {"requests_per_s": rate}
     return graph, machine, Workload.from_fields(fields)  # fmt: skip
 
 

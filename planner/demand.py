@@ -7,6 +7,8 @@ operator) or an array (many operators at once, see `stacked`); the step's figure
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cache
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -35,6 +37,10 @@ class Demand:
     """Parts that one token touches."""
     sparse_tokens_per_token: Numbers = 1.0
     """Tokens that reach the parts for one token of this chip: data-parallel attention pools its experts."""
+    sparse_groups: Numbers = 1.0
+    """Groups of chips that share out whole parts; all wait for the one with the most to do."""
+    sparse_spread: Numbers = 0.0
+    """Standard deviations by which the fullest group lies above the mean (see `most_of_normal`)."""
     read_bytes_per_token: Numbers = 0.0
     written_bytes_per_token: Numbers = 0.0
     io_bytes_per_sequence: Numbers = 0.0
@@ -69,7 +75,8 @@ class Demand:
         """Floating-point operations of the step. [FLOP]"""
         per_context = self.decode_flop_per_token_context if decode else self.flop_per_token_context
         seen = np.minimum(context_tokens, self.window_tokens)
-        return tokens * (self.flop_per_token + per_context * seen) + sequences * self.flop_per_sequence
+        routed = self.busiest_share(tokens) * self.flop_per_token
+        return tokens * (routed + per_context * seen) + sequences * self.flop_per_sequence
 
     def skipping(self, kept_fraction: float) -> "Demand":
         """The same where only so much of the arithmetic has to be done: the rest multiplies zeros."""
@@ -89,9 +96,30 @@ class Demand:
         return self.weight_bytes + self.sparse_bytes * self.touched_fraction(tokens)
 
     def touched_fraction(self, tokens: Numbers) -> Numbers:
-        """Share of the sparse parts that a step touches: 1 - (1 - k/E)^tokens, for even, independent routing. [1]"""
-        untouched = 1.0 - self.sparse_parts_active / self.sparse_parts
-        return 1.0 - untouched ** (tokens * self.sparse_tokens_per_token)
+        """Share of its sparse parts that a step touches, in the group with the most: 1 - (1 - k/E)^tokens on average, for
+        even, independent routing, and above that the largest of as many binomials as there are groups. [1]"""
+        mean = 1.0 - (1.0 - self.sparse_parts_active / self.sparse_parts) ** (tokens * self.sparse_tokens_per_token)
+        if not self._uneven:
+            return mean
+        parts = self.sparse_parts / self.sparse_groups
+        spread = np.minimum(
+            self.sparse_spread, np.sqrt(3.0 * parts)
+        )  # beyond, the normal tail would fall as more are touched
+        most = mean + spread * np.sqrt(mean * (1.0 - mean) / parts)
+        return np.where(spread > 0, np.clip(most, 1.0 / parts, 1.0), mean)
+
+    @property
+    def _uneven(self) -> bool:
+        """Whether groups share out parts at all: asked of single operators often, so it must be quick."""
+        spread = self.sparse_spread
+        return bool(spread.any() if isinstance(spread, np.ndarray) else spread)
+
+    def busiest_share(self, tokens: Numbers) -> Numbers:
+        """Tokens in the group of sparse parts with the most, over their mean: the largest count of a multinomial. [1]"""
+        if not self._uneven:
+            return 1.0
+        routed = tokens * self.sparse_tokens_per_token * self.sparse_parts_active
+        return 1.0 + self.sparse_spread * np.sqrt((self.sparse_groups - 1.0) / routed)
 
     def kv_read_bytes(self, context_tokens: Numbers, sequences: Numbers) -> Numbers:
         """KV cache and state that the step reads: once for each sequence. [B]"""
@@ -99,12 +127,15 @@ class Demand:
 
     def read_bytes(self, tokens: Numbers, context_tokens: Numbers, sequences: Numbers) -> Numbers:
         """Weights, KV cache and activations that the step reads. [B]"""
-        activations = tokens * self.read_bytes_per_token + 0.5 * sequences * self.io_bytes_per_sequence
+        activations = (
+            tokens * self.busiest_share(tokens) * self.read_bytes_per_token
+            + 0.5 * sequences * self.io_bytes_per_sequence
+        )
         return self.weights_read_bytes(tokens) + self.kv_read_bytes(context_tokens, sequences) + activations
 
     def written_bytes(self, tokens: Numbers, sequences: Numbers) -> Numbers:
         """Activations, KV cache and state that the step writes. [B]"""
-        per_token = self.written_bytes_per_token + self.kv_bytes_per_token
+        per_token = self.busiest_share(tokens) * self.written_bytes_per_token + self.kv_bytes_per_token
         return tokens * per_token + sequences * (0.5 * self.io_bytes_per_sequence + self.state_bytes_per_sequence)
 
     def held_kv_bytes(self, context_tokens: Numbers, sequences: Numbers) -> Numbers:
@@ -120,6 +151,15 @@ PER_TOKEN = (
     "activation_bytes_per_token",
 )  # fmt: skip
 PER_TOKEN_CONTEXT = ("flop_per_token_context", "decode_flop_per_token_context")
+
+
+@cache
+def most_of_normal(count: int) -> float:
+    """Expected largest of `count` independent standard normal variables, by Blom's formula, within 0.03 [1]. [1]
+
+    [1] G. Blom, "Statistical estimates and transformed beta-variables", 1958.
+    """
+    return NormalDist().inv_cdf((count - 0.375) / (count + 0.25))
 
 
 def stacked(demands: Sequence[Demand]) -> Demand:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from planner.demand import UNLIMITED_TOKENS, Demand, Numbers
+from planner.demand import UNLIMITED_TOKENS, Demand, Numbers, most_of_normal
 from planner.dtypes import Dtype, Zeros, bytes_of, stored_bytes_of, stream_bytes_of
 from planner.errors import InputError, listed, shortened
 from planner.records import Record
@@ -255,6 +255,8 @@ class Experts(Record):
             sparse_parts=float(self.experts),
             sparse_parts_active=float(self.experts_active),
             sparse_tokens_per_token=tokens,
+            sparse_groups=float(expert_parallel),
+            sparse_spread=most_of_normal(expert_parallel),
             read_bytes_per_token=routed * (self.inputs + self.hidden) * stream,
             written_bytes_per_token=routed * (self.inputs + self.hidden) * stream,
             kernels=3.0,

@@ -88,8 +88,3 @@ def largest(fits: Callable[[int], bool], most: int) -> int:
             failing = probe
             probe = (fitting + failing) // 2
     return fitting
-
-
-def resolved_batch(prices: PriceList, plan: Plan, workload: Workload) -> int:
-    """Sequences in flight in the whole deployment: the workload's, else the plan's, else as many as fit (0: none)."""
-    return workload.batch_size or plan.batch_size or most_sequences(prices, plan, workload) * plan.replicas

@@ -69,7 +69,7 @@ class Plan(Record):
     micro_batches: Count = 1
     """Into how many parts a replica cuts its sequences while it decodes, so that the stages work at the same time."""
     batch_size: Count | None = None
-    """Sequences in flight that the plan was made for, where the workload leaves them open."""
+    """Sequences in flight that the plan was made for, where the workload leaves them open and states no rate of requests."""
 
     @model_validator(mode="after")
     def check_replicas(self) -> Self:

@@ -164,6 +164,11 @@ def partition(
     if graph.is_diffusion:
         return _sampled(graph, topology, workload, question_of(minimize, maximize, limits, power_scope, diffusion=True))
     question = question_of(minimize, maximize, limits, power_scope)
+    queued = sorted({"ttft_s", "request_s"} & set(question.fields))
+    if engine == "cp-sat" and workload.requests_per_s is not None and queued:
+        raise InputError(
+            f"engine 'cp-sat' cannot weigh {queued[0]} under a rate of requests: a queue is not linear; leave it out"
+        )
     candidates = Candidates(graph, topology, workload, question)
     search = Search(candidates, time_limit_s=time_limit_s, progress=progress, engine=engine, seed=seed)
     search.run()

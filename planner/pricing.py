@@ -165,12 +165,18 @@ class PriceList:
 
     def holdings(self, split: Split, workload: Workload, tokens: float, sequences: float) -> Holdings:
         """What one chip holds for `sequences` sequences, one of them of full length, in steps of `tokens` tokens of its
-        group."""
+        group; each sequence leaves a part of its last block of the cache empty [1].
+
+        [1] W. Kwon et al., "Efficient memory management for large language model serving with PagedAttention", SOSP 2023.
+        """
         table = self._table(split)
         share = shares_of(split, Step(tokens, max(1.0, tokens / workload.prompt_tokens), 0.0, False))[0]
         demand = table.demand
-        held_kv = np.asarray(demand.held_kv_bytes(workload.held_context_tokens / split.sequence, 1.0))
-        longest = np.asarray(demand.held_kv_bytes(workload.context_tokens / split.sequence, 1.0))
+        unfilled = workload.unfilled_tokens(self.topology.software.kv_block_tokens) * np.asarray(
+            demand.kv_bytes_per_token
+        )
+        held_kv = unfilled + demand.held_kv_bytes(workload.held_context_tokens / split.sequence, 1.0)
+        longest = unfilled + demand.held_kv_bytes(workload.context_tokens / split.sequence, 1.0)
         activation = np.broadcast_to(share * np.asarray(demand.activation_bytes_per_token), held_kv.shape)
         logits = np.broadcast_to(sequences * np.asarray(demand.io_bytes_per_sequence), held_kv.shape)
         return Holdings(

@@ -3,6 +3,7 @@
 from planner.candidates import FIELDS, Candidates, Question
 from planner.cost import memory
 from planner.errors import InfeasibleError
+from planner.loading import most_requests_per_s
 from planner.plan import Plan
 from planner.search import Search
 from planner.topology import Topology
@@ -15,8 +16,8 @@ MOST_TRIED = 64
 
 def refusal_of(candidates: Candidates) -> InfeasibleError:
     """The error that says why a question with no plan has none."""
-    if candidates.question.limits and _fewest(candidates, candidates.topology) is not None:
-        return _beyond_limits(candidates)
+    if candidates.limits and _fewest(candidates, candidates.topology) is not None:
+        return _beyond_rate(candidates) or _beyond_limits(candidates)
     sequences = _too_many_sequences(candidates)
     return sequences if sequences is not None else _out_of_memory(candidates)
 
@@ -39,7 +40,7 @@ def _fewest(candidates: Candidates, topology: Topology) -> tuple[int, int] | Non
     """Chips of the plan with the fewest on a topology, and how many it takes when packed; None where there is none."""
     workload = candidates.workload
     if workload.batch_size is None:
-        workload = workload.replace(batch_size=1)
+        workload = workload.replace(batch_size=1, requests_per_s=None)
     plan = _best(candidates, topology, workload, "chips")[0]
     if plan is None:
         return None
@@ -104,6 +105,23 @@ def _too_many_sequences(candidates: Candidates) -> InfeasibleError | None:
         resource="sequences",
         demand=batch,
         capacity=capacity,
+    )
+
+
+def _beyond_rate(candidates: Candidates) -> InfeasibleError | None:
+    """That more requests come than any plan serves, and how many one serves that is good at it; None where one does."""
+    topology, workload = candidates.topology, candidates.workload
+    rate = workload.requests_per_s
+    if rate is None or _best(candidates, topology, workload, "tpot_s")[0] is not None:
+        return None
+    plan = _best(candidates, topology, workload.replace(requests_per_s=None), "tokens_per_s")[0]
+    most = 0.0 if plan is None else most_requests_per_s(candidates.prices, plan, workload)
+    return InfeasibleError(
+        f"Workload.requests_per_s = {rate:.4g} is more than any plan on {topology.chips} × {topology.chip.name} serves; the"
+        f" one for the highest throughput serves {most:.4g} requests a second",
+        resource="rate of requests",
+        demand=rate,
+        capacity=most,
     )
 
 

@@ -10,7 +10,7 @@ from planner.plan import Plan
 from planner.records import PORTRAITS
 from planner.scoring import Score, StageScore, StageTime
 from planner.topology import Topology, described
-from planner.units import spoken
+from planner.units import spoken, trimmed
 from planner.words import field_text, headline
 from planner.workload import Workload
 
@@ -31,6 +31,8 @@ def question_lines(graph: ModelGraph, topology: Topology, workload: Workload) ->
         batch = batch.replace("sequence", "sample")
         size = f"{graph.tokens_per_sample:,.0f} latent tokens in {graph.steps} steps of {graph.passes_per_step} passes"
     start = "starting together" if workload.arrivals == "together" else "a finished one replaced at once"
+    if workload.requests_per_s is not None:
+        batch, start = f"{trimmed(workload.requests_per_s, 4)} requests a second", "whenever their users like"
     return [
         f"{graph.name} ({graph.parameters / 1e9:,.4g} B parameters: weights {graph.weight_dtype}, KV cache"
         f" {graph.kv_dtype}, matmuls {graph.activation_dtype})",

@@ -44,12 +44,20 @@ class Schedule:
         has finished when that place's turn comes, after half a round on average; nothing where a batch starts as one."""
         return 0.5 if self.workload.arrivals == "steady" else 0.0
 
+    @property
+    def burst_share(self) -> float:
+        """Of the prompts of all others in flight, those that stand before a new one where clients start together; where
+        requests come at a rate, the queue says that."""
+        return 0.0 if self.workload.requests_per_s is not None else self.software.burst_share
+
     def others_prefills(self, attention_parallel: int) -> float:
-        """Prefills of other requests that a request sees during its life, on a stage that shares out its sequences."""
+        """Prefills of other requests that a request sees during its life, on a stage that shares out its sequences: of all
+        others in flight; where requests come at a rate, of as many as are in flight, since one that comes finds so many."""
         if self.workload.arrivals == "together":
             return 0.0
         share = self.sequences / attention_parallel
-        return max(0.0, share - 1.0) if self.relaxed else math.ceil(share) - 1.0
+        itself = 1.0 if self.workload.requests_per_s is None else 0.0
+        return max(0.0, share - itself) if self.relaxed else math.ceil(share) - itself
 
 
 def scheduled(

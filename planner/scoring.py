@@ -11,7 +11,8 @@ from planner.checking import Violation, check_plan
 from planner.cost import energy
 from planner.errors import InfeasibleError, InputError, UnknownNameError
 from planner.graph import ModelGraph
-from planner.ledger import ledger_of, resolved_batch
+from planner.ledger import ledger_of
+from planner.loading import Load, batch_of, load_of
 from planner.messages import group_collective_s, spans_of
 from planner.plan import Plan
 from planner.pricing import PriceList, price_list, useful_work, utilisation
@@ -135,6 +136,8 @@ class Score(Record):
     residuals: tuple[Residual, ...] = ()
     """How uncertain the fields are (see `interval`)."""
     stages: tuple[StageScore, ...]
+    load: Load | None = None
+    """Of one replica, where requests come at a rate (see `percentile`)."""
     step_s: float | None = None
     """One denoising step of a batch of samples; None for language models, as the next three are."""
     image_s: float | None = None
@@ -143,6 +146,19 @@ class Score(Record):
     """Of the whole deployment, one batch after the other."""
     energy_per_sample_j: float | None = None
     """For one picture or video, everything held; None too where the power is not known."""
+
+    def percentile(self, field: str, probability: float) -> float:
+        """What `ttft_s`, `tpot_s` or `request_s` of a request stays within with that probability, where requests come at a
+        rate. [s]
+
+        Prompts wait for one another as in a queue of equal services at one server; the time per token follows from how many
+        happen to be in flight, as in generalised processor sharing. Both hold for a Poisson stream of requests of one size,
+        up to 90 % of what the plan can serve, while memory has room for those that come; those of later tokens where a
+        prompt takes at most 15 % of their time. An InputError says where that ends.
+        """
+        if self.load is None:
+            raise InputError("percentiles need a rate of requests; give Workload(requests_per_s=…)")
+        return self.load.percentile(field, probability)
 
     def interval(self, field: str, probability: float = 0.8) -> tuple[float, float]:
         """Where the measured figure would lie with that probability, in the field's unit.
@@ -176,7 +192,7 @@ def score_plan(
     """
     refuse_broken(check_plan(plan, graph, topology, workload))
     prices = price_list(graph, topology)
-    batch_size = resolved_batch(prices, plan, workload)
+    batch_size = batch_of(prices, plan, workload)
     at = scheduled(
         workload, topology.software, batch_size=batch_size, replicas=plan.replicas, micro_batches=plan.micro_batches,
         graph=graph,
@@ -184,7 +200,8 @@ def score_plan(
     if graph.is_diffusion:
         return _sample_score(prices, plan, at, batch_size, power_scope)
     timing = timing_of(prices, plan, at)
-    rate = batch_size * workload.output_tokens / timing.cycle_s
+    served = batch_size / timing.cycle_s if workload.requests_per_s is None else workload.requests_per_s
+    rate = served * workload.output_tokens
     stages = tuple(
         _stage_score(prices, plan, number, at, _stage_passes(timing, number)) for number in range(len(plan.stages))
     )
@@ -196,9 +213,10 @@ def score_plan(
         batch_size=batch_size,
         bubble_fraction=bubble_fraction(timing, at),
         **_bill(plan, topology, stages, rate, power_scope),
-        **_utilisation(prices, plan, at, timing.cycle_s),
+        **_utilisation(prices, plan, at, batch_size / served),
         breakdown=_breakdown(timing.token),
         prefill_breakdown=_breakdown(timing.first_token),
+        load=None if workload.requests_per_s is None else load_of(prices, plan, at, timing),
     )
 
 
@@ -290,7 +308,7 @@ def refuse_broken(violations: tuple[Violation, ...]) -> None:
         return
     first = violations[0]
     more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
-    if first.rule in ("memory", "sequences"):
+    if first.rule in ("memory", "sequences", "rate"):
         raise InfeasibleError(first.message + more, resource=first.rule, demand=first.demand, capacity=first.capacity)
     raise InputError(first.message + more)
 

@@ -145,7 +145,7 @@ class Search:
         return cpsat.solve(problem, hint=hint, time_limit_s=limit, seed=self.seed)
 
     def _offer(self, box: Box, plan: Plan, value: float) -> None:
-        if not box.single:
+        if not box.single or self.candidates.workload.requests_per_s is not None:
             plan, value = self.candidates.realised(box, plan)
         if value < self.best.value:
             self.best = _Best(plan, value)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.cost import pipeline
+from planner.cost import pipeline, queueing
 from planner.graph import ModelGraph
 from planner.ledger import layers_of, split_of
 from planner.messages import hop_s
@@ -61,6 +61,12 @@ class Timing:
     """The first token likewise; sums to `ttft_s`."""
     decode: Passes
     prefill: Passes
+    round_s: float
+    """Of decode passes, without others' prompts."""
+    prompt_s: float
+    """Work of a prompt at the busiest stage, over the ranks that share out the sequences."""
+    queue_s: float
+    """Of `ttft_s`, the wait for the prompts of those who came before, where requests come at a rate."""
 
 
 def timing_of(prices: PriceList, plan: Plan, at: Schedule) -> Timing:
@@ -100,22 +106,29 @@ def _timed(prices: PriceList, plan: Plan, at: Schedule, way: tuple[tuple[Reach, 
     lost = at.software.interruption_share * other_work
     interruptions = lost / at.later_tokens if at.later_tokens else 0.0 * lost
     tpot = float(pipeline.cycle_s(decode.pass_s, (turns + interruptions).max()))
-    waiting = at.waiting_share * float(pipeline.cycle_s(decode.pass_s, turns.max()))
-    waiting += at.software.burst_share * float(other_work.max())
+    round_s = float(pipeline.cycle_s(decode.pass_s, turns.max()))
+    ranks = np.array([[stage.attention_parallel] for stage in plan.stages])
+    prompt = float((at.prefill_passes / ranks * prefill.busy_s).max())
+    rate = (at.workload.requests_per_s or 0.0) / plan.replicas
+    queue = float(queueing.queue_s(prompt, rate)) if rate else 0.0
+    waiting = at.waiting_share * round_s + at.burst_share * float(other_work.max())
     overhead = at.request_overhead_s
-    ttft = float(
+    joined = float(
         overhead + waiting + pipeline.fill_and_drain_s(prefill.pass_s, prefill.busy_s.max(), at.prefill_passes)
     )
-    request = float(pipeline.request_s(ttft, tpot, at.workload.output_tokens))
+    cycle = float(pipeline.request_s(joined, tpot, at.workload.output_tokens))
     return Timing(
-        ttft_s=ttft,
+        ttft_s=joined + queue,
         tpot_s=tpot,
-        request_s=request,
-        cycle_s=request if at.later_tokens else request + float(other_work.max()),
+        request_s=cycle + queue,
+        cycle_s=cycle if at.later_tokens else cycle + float(other_work.max()),
         token=_token_breakdown(decode, prefill, turns, interruptions),
-        first_token=_first_token_breakdown(prefill, at.prefill_passes, waiting, overhead),
+        first_token=_first_token_breakdown(prefill, at.prefill_passes, waiting + queue, overhead),
         decode=decode,
         prefill=prefill,
+        round_s=round_s,
+        prompt_s=prompt,
+        queue_s=queue,
     )
 
 

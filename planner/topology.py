@@ -186,6 +186,8 @@ class Software(Record):
     """For each transfer from stage to stage, on top of the fabric."""
     prefill_chunk_tokens: Count
     """The most prompt tokens that one pass takes."""
+    kv_block_tokens: Count = 1
+    """Tokens of a sequence that the KV cache allots at once: the last block of each is half empty on average."""
     reserved_bytes: Bytes = 0.0
     """Kept on every chip: context, code, communication buffers."""
     usable_memory_fraction: Fraction
@@ -196,6 +198,15 @@ class Software(Record):
     """Whether it splits heads that do not divide by the degree, adding empty ones."""
     most_tensor_parallel: Count = 1_000_000
     """1: layers are never split over chips."""
+
+    @model_validator(mode="after")
+    def check_shares(self) -> Self:
+        if self.burst_share + self.interruption_share > 1 + 1e-9:
+            raise InputError(
+                f"Software.burst_share and interruption_share of {self.name!r} must be at most 1 together: others' prompts "
+                "stand before a request's first token or come after it"
+            )
+        return self
 
 
 class Figure(Record):

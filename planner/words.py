@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from planner.errors import InputError
+from planner.loading import SCATTERED
 from planner.scoring import Score
 from planner.units import spoken, trimmed
 
@@ -65,4 +67,17 @@ def headline(score: Score) -> list[tuple[str, str]]:
     scope = {"chip": "chips alone", "system": "everything at the wall", "unknown": "power not published"}[
         score.power_scope
     ]
-    return [(title, f"{text} ({scope})" if title.startswith(("energy", "power")) else text) for title, text in shown]
+    lines = [(title, f"{text} ({scope})" if title.startswith(("energy", "power")) else text) for title, text in shown]
+    return [*lines, *_scattered(score)]
+
+
+def _scattered(score: Score) -> list[tuple[str, str]]:
+    """What half of the requests, and 99 of 100, stay within, where they come at a rate; else why that is not known."""
+    lines = []
+    for name in SCATTERED if score.load is not None else ():
+        try:
+            text = " and ".join(field_text(name, score.percentile(name, share)) for share in (0.5, 0.99))
+        except InputError as error:
+            text = f"not known: {error}"
+        lines.append((f"{FIELD_WORDS[name].title}, p50 and p99", text))
+    return lines

@@ -1,14 +1,15 @@
 """`Workload`: what is asked of the machine."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from planner.errors import InputError
 from planner.records import Record
 
 
 class Workload(Record):
-    """Requests of one size, a fixed number of them in flight."""
+    """Requests of one size: a fixed number of them in flight, as many as fit, or as many as come in a second."""
 
     batch_size: Annotated[int, Field(ge=1, le=10_000_000)] | None = 1
     """Sequences in flight in the whole deployment, replicas included; None: as many as fit."""
@@ -17,6 +18,26 @@ class Workload(Record):
     arrivals: Literal["together", "steady"] = "steady"
     """Together: a batch starts as one and ends as one. Steady: a finished request is replaced at once, so that decode
     steps wait for the prompts of others, and a time to first token is that of one request joining a loaded server."""
+    requests_per_s: Annotated[float, Field(gt=0, le=1e9)] | None = None
+    """Requests that the whole deployment is sent, as a Poisson stream; the batch is then what comes of it, and stays None."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def open_batch(cls, fields: Any) -> Any:
+        """Where a rate is given, no batch is."""
+        if isinstance(fields, dict) and fields.get("requests_per_s") is not None:
+            return {"batch_size": None, **fields}
+        return fields
+
+    @model_validator(mode="after")
+    def check_rate(self) -> Self:
+        if self.requests_per_s is not None and self.batch_size is not None:
+            raise InputError(
+                f"Workload.batch_size: under a rate of requests the batch is an outcome; make it None, not {self.batch_size}"
+            )
+        if self.requests_per_s is not None and self.arrivals != "steady":
+            raise InputError("Workload.arrivals: requests that come at a rate do not start together; make it 'steady'")
+        return self
 
     @property
     def context_tokens(self) -> int:
@@ -28,6 +49,13 @@ class Workload(Record):
         """What a sequence holds in the cache while others come and go: all of it where a batch starts and ends as one, else
         its mean over its life, since sequences are of every age."""
         return float(self.context_tokens) if self.arrivals == "together" else self.mean_context_tokens
+
+    def unfilled_tokens(self, block_tokens: int) -> float:
+        """What the last block of a sequence's cache leaves empty: what rounding up its full length does where a batch starts
+        and ends as one, else half a block on average."""
+        if self.arrivals == "together":
+            return float(-self.context_tokens % block_tokens)
+        return (block_tokens - 1) / 2
 
     @property
     def mean_context_tokens(self) -> float:

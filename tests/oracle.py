@@ -89,6 +89,9 @@ def batched(
         )
         for a, b, split, start in zip(cuts, cuts[1:], chosen, starts, strict=False)
     )  # fmt: skip
+    if workload.requests_per_s:  # the batch is an outcome
+        yield from (Plan(stages=stages, micro_batches=micro_batches) for micro_batches in range(1, len(names) + 1))
+        return
     if workload.batch_size:
         for micro_batches in range(1, math.ceil(workload.batch_size / len(bases)) + 1):
             yield Plan(stages=stages, micro_batches=micro_batches)

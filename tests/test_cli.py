@@ -105,6 +105,21 @@ def test_the_batch_may_be_as_many_as_fit(run):
     assert answer.fields["score"]["batch_size"] > 8
 
 
+def test_a_rate_takes_the_place_of_a_batch_and_shows_percentiles(run):
+    answer = run("plan", *SMALL, "--rate", "3", "--prompt", "64", "--output", "64")
+    assert answer.status == 0
+    assert "for 3 requests a second of 64 + 64 tokens" in answer.out
+    assert re.search(r"time to first token, p50 and p99 +[\d.]+ ms and [\d.]+ ms", answer.out)
+
+
+def test_a_rate_and_a_batch_are_not_both_taken(run):
+    assert "--batch and --rate" in refused(run("plan", *SMALL, "--rate", "3", "--batch", "4"), 2)
+
+
+def test_a_rate_that_is_too_high_is_infeasible(run):
+    assert "requests a second" in refused(run("plan", *SMALL, "--rate", "1e6"), 3)
+
+
 def test_a_limit_is_kept_and_shown(run):
     answer = run("plan", "qwen3-8b", "hgx-h100", "--minimize", "chips", "--limit", "tpot_s=0.005")
     assert answer.status == 0

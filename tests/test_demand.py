@@ -7,7 +7,7 @@ from dataclasses import FrozenInstanceError, asdict, fields
 import numpy as np
 import pytest
 
-from planner.demand import UNLIMITED_TOKENS, Demand, stacked
+from planner.demand import UNLIMITED_TOKENS, Demand, most_of_normal, stacked
 from tests.instances import tiny_moe
 
 DENSE = Demand(flop_per_token=100.0, flop_per_sequence=7.0, weight_bytes=1000.0, read_bytes_per_token=3.0)
@@ -138,3 +138,42 @@ def test_a_text_half_as_long_has_half_the_work_and_a_quarter_of_the_pairs():
 def test_a_window_stays_as_wide_whatever_the_factor():
     windowed = Demand(flop_per_token_context=1.0, window_tokens=10.0)
     assert windowed.for_tokens(0.5).flop(100.0, 40.0, 1.0, False) == windowed.flop(50.0, 20.0, 1.0, False)
+
+
+def shared_out(experts: int, active: int, groups: int) -> Demand:
+    return Demand(
+        flop_per_token=1.0, sparse_parts=float(experts), sparse_parts_active=float(active), sparse_groups=float(groups),
+        sparse_spread=most_of_normal(groups),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("count", [1, 2, 8, 64])
+def test_the_largest_of_normal_variables_lies_as_far_out_as_drawn_ones(count):
+    drawn = np.random.default_rng(1).standard_normal((40_000, count)).max(axis=1).mean()
+    assert most_of_normal(count) == pytest.approx(drawn, abs=0.04)
+
+
+@pytest.mark.parametrize(("experts", "active", "groups"), [(256, 8, 8), (128, 4, 8), (128, 4, 2), (256, 8, 32)])
+@pytest.mark.parametrize("tokens", [1, 4, 16, 64, 512])
+def test_the_busiest_group_has_as_much_as_in_drawn_routings(experts, active, groups, tokens):
+    dice = np.random.default_rng(2)
+    draws = dice.random((200, tokens, experts)).argpartition(active, axis=2)[..., :active].reshape(200, -1)
+    counts = np.stack([np.bincount(draw, minlength=experts) for draw in draws]).reshape(200, groups, -1)
+    busiest, touched = counts.sum(axis=2).max(axis=1).mean(), (counts > 0).sum(axis=2).max(axis=1).mean()
+    demand = shared_out(experts, active, groups)
+    assert float(demand.touched_fraction(tokens)) * experts / groups == pytest.approx(
+        touched, rel=0.15 if tokens > 1 else 0.3
+    )
+    assert float(demand.busiest_share(tokens)) * tokens * active / groups == pytest.approx(
+        busiest, rel=0.15 if tokens > 1 else 0.3
+    )
+
+
+@pytest.mark.parametrize(
+    ("experts", "active", "groups"), [(256, 8, 256), (256, 8, 32), (128, 4, 2), (8, 2, 8), (64, 1, 64)]
+)
+def test_the_busiest_group_has_more_to_do_for_more_tokens_and_less_for_each(experts, active, groups):
+    demand, tokens = shared_out(experts, active, groups), np.geomspace(0.01, 1e5, 3000)
+    for work in (np.asarray(demand.touched_fraction(tokens)), np.asarray(demand.flop(tokens, 0.0, tokens, True))):
+        assert (np.diff(work) >= -1e-12 * work[1:]).all()
+        assert (np.diff(work / tokens) <= 1e-12 * (work / tokens)[1:]).all()

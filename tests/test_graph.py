@@ -290,7 +290,7 @@ def test_experts_spread_over_more_chips_hold_fewer_and_serve_all_groups():
     spread = EXPERTS.demand(1, 8)
     assert spread.sparse_bytes == EXPERTS.weight_bytes / 8
     assert spread.flop_per_token == EXPERTS.demand().flop_per_token  # an eighth of the experts, eight groups' tokens
-    assert spread.touched_fraction(1) == pytest.approx(1 - (3 / 4) ** 8, rel=1e-12)
+    assert spread.touched_fraction(1) == 1.0  # of one expert each, the busiest group reads all
 
 
 def test_an_embedding_and_a_head_are_split_over_the_vocabulary():

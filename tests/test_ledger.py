@@ -2,7 +2,7 @@
 
 import pytest
 
-from planner.ledger import largest, layers_of, ledger_of, most_sequences, resolved_batch
+from planner.ledger import largest, layers_of, ledger_of, most_sequences
 from planner.plan import ChipRange, Plan, Stage
 from planner.pricing import PriceList
 from planner.schedule import scheduled
@@ -60,13 +60,6 @@ def test_an_open_batch_holds_as_many_sequences_as_fit():
     for sequences, holds in ((fitting, True), (fitting + 1, False)):
         at = scheduled(work, topology.software, batch_size=sequences, replicas=1, micro_batches=1)
         assert (ledger_of(prices, plan.stages[0], at).headroom_bytes >= 0) == holds
-
-
-def test_the_workloads_batch_comes_before_the_plans_and_that_before_what_fits():
-    graph, prices = tiny_graph(), PriceList(tiny_graph(), tiny_topology(1))
-    plan = one_stage(graph, batch_size=3)
-    assert resolved_batch(prices, plan, Workload(batch_size=5)) == 5
-    assert resolved_batch(prices, plan, Workload(batch_size=None)) == 3
 
 
 @pytest.mark.parametrize("true_most", [0, 1, 2, 3, 7, 64, 99, 100])

@@ -95,6 +95,65 @@ def test_with_an_open_batch_no_more_replicas_are_held_than_the_question_wants(fi
             feasible += agrees_with_the_oracle(graph, topology, workload, field, {limited_field: worst})
 
 
+LEFT_OPEN = tuple(name for name in FIELDS if name not in ("tokens_per_s", "mfu_fraction", "mbu_fraction"))
+"""What a rate of requests leaves a choice in."""
+
+
+@pytest.mark.parametrize("field", LEFT_OPEN)
+def test_under_a_rate_of_requests_the_plan_is_as_good_as_the_exhaustive_oracles(field):
+    feasible = case = 0
+    while feasible < OPEN_CASES:
+        dice, case = random.Random(f"rate {field} {case}"), case + 1
+        graph, topology = random_graph(dice), random_topology(dice, dice.choice(SHAPES))
+        topology = topology.replace(software=topology.software.replace(most_sequences=dice.choice((6, 12))))
+        workload = random_workload(dice).replace(batch_size=None, arrivals="steady")
+        most = solved(graph, topology, workload, "tokens_per_s")
+        if most is None:
+            continue
+        rate = most.objective / workload.output_tokens * dice.choice((0.01, 0.1, 0.3, 0.6, 0.9))
+        workload = workload.replace(requests_per_s=rate)
+        limits = {} if dice.random() < 0.5 else limited_times(graph, topology, workload, field, dice)
+        feasible += agrees_with_the_oracle(graph, topology, workload, field, limits)
+
+
+def limited_times(graph, topology, workload, field, dice) -> dict[str, float]:
+    """A limit on a field that a rate of requests leaves a choice in, a little worse than the best."""
+    name = dice.choice(
+        [name for name in ("ttft_s", "tpot_s", "request_s", "chips", "energy_per_token_j") if name != field]
+    )
+    result = solved(graph, topology, workload, name)
+    return {} if result is None else {name: result.objective * dice.choice((1.02, 1.3, 3.0))}
+
+
+def test_a_queue_is_not_left_to_an_engine_that_is_linear():
+    work = pl.Workload(requests_per_s=1.0)
+    with pytest.raises(pl.InputError, match="'cp-sat' cannot weigh ttft_s"):
+        pl.partition(tiny_graph(2), tiny_topology(2), work, minimize="ttft_s", engine="cp-sat")
+    labels, linear = (pl.partition(tiny_graph(2), tiny_topology(2), work, minimize="tpot_s", engine=engine)
+                      for engine in ("auto", "cp-sat"))  # fmt: skip
+    assert linear.objective == pytest.approx(labels.objective, rel=1e-4)
+
+
+@pytest.mark.parametrize("field", ["tokens_per_s", "mfu_fraction", "mbu_fraction"])
+def test_what_a_rate_of_requests_settles_is_not_asked_for(field):
+    with pytest.raises(pl.InputError, match=rf"^{field} follows from Workload.requests_per_s"):
+        pl.partition(tiny_graph(2), tiny_topology(2), pl.Workload(requests_per_s=1.0), maximize=field)
+
+
+def test_the_fewest_chips_that_keep_up_with_a_rate_are_more_for_a_higher_rate():
+    graph, topology = pl.load_model("llama-3.1-8b", weight_dtype="fp8"), pl.load_topology("hgx-h100")
+    chips = []
+    for rate in (5.0, 40.0, 80.0):
+        work = pl.Workload(requests_per_s=rate)
+        result = pl.partition(graph, topology, work, minimize="chips", limits={"tpot_s": 0.03})
+        assert result.status == "optimal"
+        assert result.score.tokens_per_s == pytest.approx(rate * 256)
+        assert pl.score_plan(result.plan, graph, topology, work) == result.score
+        chips.append(result.objective)
+    assert chips == sorted(chips)
+    assert chips[0] < chips[-1]
+
+
 def test_the_bound_is_never_better_than_the_objective():
     for case in range(60):
         dice = random.Random(f"bound {case}")

@@ -205,3 +205,17 @@ def test_multiplying_zeros_is_no_useful_work():
         2 * 0.9 * sum(o.parameters for layer in dense.layers[1:-1] for o in layer.operators if isinstance(o, MatMul))
     )
     assert useful_work(dense, DECODE)[0] - useful_work(thin, DECODE)[0] == pytest.approx(saved)
+
+
+@pytest.mark.parametrize("window", [0, 64])
+def test_every_sequence_leaves_half_of_its_last_block_of_the_cache_empty(window):
+    graph, work = tiny_graph(window_tokens=window), Workload(prompt_tokens=100, output_tokens=20)
+    each, paged = (
+        PriceList(graph, tiny_topology(1, software=tiny_software(kv_block_tokens=block))).holdings(
+            Split(), work, 1.0, 1.0
+        )
+        for block in (1, 17)
+    )
+    unfilled = paged.kv_bytes_per_sequence - each.kv_bytes_per_sequence
+    assert unfilled[kind_of(graph, "decoder")] == 8 * graph.kv_bytes_per_token / 2
+    assert (paged.kv_bytes_more == each.kv_bytes_more).all()

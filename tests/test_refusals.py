@@ -91,3 +91,19 @@ def test_limits_that_hold_one_by_one_but_not_together_are_told_apart():
     assert fastest.score.chips > 1
     with pytest.raises(pl.InfeasibleError, match="one by one"):
         pl.partition(graph, machine, work, minimize="ttft_s", limits={"tpot_s": fastest.objective * 1.0001, "chips": 1})
+
+
+def test_a_rate_beyond_what_any_plan_serves_is_told_with_what_one_does():
+    graph, topology = tiny_graph(2), tiny_topology(2)
+    with pytest.raises(pl.InfeasibleError, match=r"more than any plan on 2 × tiny serves") as caught:
+        pl.partition(graph, topology, pl.Workload(requests_per_s=1e6), minimize="tpot_s")
+    assert caught.value.resource == "rate of requests"
+    served = pl.Workload(requests_per_s=0.95 * caught.value.capacity)
+    assert pl.partition(graph, topology, served, minimize="tpot_s").status == "optimal"
+
+
+def test_a_limit_that_no_plan_keeps_at_the_rate_is_named():
+    with pytest.raises(pl.InfeasibleError, match=r"^ttft_s of at most"):
+        pl.partition(
+            tiny_graph(2), tiny_topology(2), pl.Workload(requests_per_s=1.0), minimize="chips", limits={"ttft_s": 1e-9}
+        )

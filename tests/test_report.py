@@ -52,6 +52,7 @@ def test_a_printed_result_says_what_was_asked(result):
     ("changes", "said"),
     [
         ({"batch_size": None}, "for as many sequences as pay of 64 + 16 tokens"),
+        ({"batch_size": None, "requests_per_s": 2.5}, "for 2.5 requests a second of 64 + 16 tokens, whenever"),
         ({"arrivals": "together"}, "for 4 sequences of 64 + 16 tokens, starting together"),
     ],
 )

@@ -28,6 +28,12 @@ def test_a_decode_step_finds_the_prompt_and_half_the_output_on_average():
     assert Workload(prompt_tokens=1000, output_tokens=200).mean_context_tokens == 1100.0
 
 
+@pytest.mark.parametrize(("arrivals", "block", "unfilled"), [("together", 16, 8), ("together", 20, 0), ("steady", 16, 7.5),
+                                                            ("steady", 1, 0)])  # fmt: skip
+def test_the_last_block_of_a_sequence_is_partly_empty(arrivals, block, unfilled):
+    assert Workload(prompt_tokens=100, output_tokens=20, arrivals=arrivals).unfilled_tokens(block) == unfilled
+
+
 @settings(deadline=None)
 @given(workloads)
 def test_json_gives_back_an_equal_workload(workload):
@@ -56,6 +62,26 @@ def test_only_the_batch_may_be_left_open():
 def test_arrivals_are_together_or_steady():
     with pytest.raises(InputError, match=r"^Workload\.arrivals should be 'together' or 'steady', not 'poisson'$"):
         Workload(arrivals="poisson")
+
+
+def test_under_a_rate_of_requests_the_batch_is_an_outcome():
+    assert Workload(requests_per_s=2.5).batch_size is None
+    assert Workload.from_json(Workload(requests_per_s=2.5).to_json()) == Workload(requests_per_s=2.5)
+    with pytest.raises(
+        InputError, match=r"^Workload\.batch_size: under a rate of requests [^\n]+ make it None, not 4$"
+    ):
+        Workload(requests_per_s=2.5, batch_size=4)
+
+
+def test_requests_that_come_at_a_rate_do_not_start_together():
+    with pytest.raises(InputError, match=r"^Workload\.arrivals: "):
+        Workload(requests_per_s=2.5, arrivals="together")
+
+
+@pytest.mark.parametrize("bad", [0, -1.0, math.nan, math.inf, "often"])
+def test_a_rate_that_is_none_is_refused(bad):
+    with pytest.raises(InputError, match=r"^Workload\.requests_per_s should be "):
+        Workload(requests_per_s=bad)
 
 
 def test_a_field_that_it_has_not_is_refused():

@@ -30,6 +30,7 @@ LEAST_EFFECT = 1e-3
 LEAST_ROWS = 5
 """Below which a field's residual is not known."""
 LEAST_WIDTH = 0.03
+PROMPT_SHARES = ("burst_share", "interruption_share")
 STEP = 0.05
 SCALE = 0.25
 """Errors beyond count less and less."""
@@ -291,4 +292,8 @@ def _logs(constants: Mapping[str, float]) -> Floats:
 
 
 def _values(names: list[str], logs: Floats) -> dict[str, float]:
-    return {name: float(value) for name, value in zip(names, np.exp(logs), strict=True)}
+    """The constants of a point of the search; what a request loses to others' prompts before and after its first token is
+    at most all of them."""
+    found = {name: float(value) for name, value in zip(names, np.exp(logs), strict=True)}
+    lost = sum(found.get(name, 0.0) for name in PROMPT_SHARES)
+    return found if lost <= 1 else found | {name: found[name] / lost for name in PROMPT_SHARES}

@@ -62,6 +62,7 @@ SOFTWARE = {
     "memory_efficiency": ("memory_efficiency", ""),
     "usable_memory": ("usable_memory_fraction", ""),
     "prefill_chunk_tokens": ("prefill_chunk_tokens", ""),
+    "kv_block_tokens": ("kv_block_tokens", ""),
     "most_sequences": ("most_sequences", ""),
     "most_tensor_parallel": ("most_tensor_parallel", ""),
 }

@@ -61,7 +61,7 @@ class MeasureBound:
         left = np.maximum(self.budget - slots, 1e-9)
         peaks = np.maximum(np.maximum(peaks, self.peaks[item]), self.work[item] / left[:, None])
         measure = self.measure
-        base = peaks @ measure.peaks
+        base = measure.of_peaks(peaks)
         whole = sums @ measure.as_sums() + base
         by_peak = np.full(len(slots), -np.inf)
         for pair, rest in self.by_peak:

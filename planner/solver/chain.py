@@ -311,8 +311,8 @@ def _used(problem: ChainProblem) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     for measure in problem.measures:
         sums |= measure.as_sums() > 0
         peaks |= measure.peaks > 0
-        for pair in measure.larger:
-            peaks[pair.peak] = True
+        for peak in (*(pair.peak for pair in measure.larger), *(curve.peak for curve in measure.curves)):
+            peaks[peak] = True
         if measure.held is not None:
             sums[measure.held] = True
     return sums, peaks
@@ -322,7 +322,7 @@ def _weighed(problem: ChainProblem) -> dict[int, tuple[int, Rest]]:
     """Peaks that no measure sees but as the larger of the two beside one sum: that sum, and the least that it still grows."""
     pairs: dict[int, set[int]] = {}
     for measure in problem.measures:
-        for peak in np.flatnonzero(measure.peaks > 0).tolist():
+        for peak in (*np.flatnonzero(measure.peaks > 0).tolist(), *(curve.peak for curve in measure.curves)):
             pairs.setdefault(peak, set()).add(-1)
         for pair in measure.larger:
             pairs.setdefault(pair.peak, set()).add(pair.sum)

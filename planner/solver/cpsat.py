@@ -88,7 +88,9 @@ def _interruptible(solver: cp_model.CpSolver, model: cp_model.CpModel) -> Any:
 
 def supports(problem: ChainProblem) -> bool:
     """Whether a link across a higher border never costs less: only then is packing in order the best packing, as the
-    model takes for granted."""
+    model takes for granted; and whether everything is linear."""
+    if any(measure.curves for measure in problem.measures):
+        return False
     return bool((np.diff(problem.link_sums, axis=2) >= 0).all() and (np.diff(problem.link_peaks, axis=2) >= 0).all())
 
 

@@ -6,6 +6,7 @@ make up *sums* (added over the runs, and over the links between consecutive runs
 measure is built of sums and peaks and grows with each of them; one is minimised, others may have limits.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -26,27 +27,43 @@ class Larger(NamedTuple):
     weight: float
 
 
+class Curve(NamedTuple):
+    """A function of a peak, by number, that only grows."""
+
+    peak: int
+    of: Callable[[Floats], float | Floats]
+
+
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """scale × (sums·X + peaks·Y + weight × max(X[sum], Y[peak]) for each pair) × (X[held] where there is one)."""
+    """scale × (sums·X + peaks·Y + weight × max(X[sum], Y[peak]) for each pair + f(Y[peak]) for each curve) × (X[held] where
+    there is one)."""
 
     sums: Floats
     """Weights, none negative, shape (sums,)."""
     peaks: Floats
     """Weights, none negative, shape (peaks,)."""
     larger: tuple[Larger, ...] = ()
+    curves: tuple[Curve, ...] = ()
     held: int | None = None
     """The number of a sum by which the whole is multiplied."""
     scale: float = 1.0
 
     def value(self, sums: Floats, peaks: Floats) -> Floats:
         """Of one or many (sums, peaks), each along the last axis."""
-        total = sums @ self.sums + peaks @ self.peaks
+        total = sums @ self.sums + self.of_peaks(peaks)
         for pair in self.larger:
             total = total + pair.weight * np.maximum(sums[..., pair.sum], peaks[..., pair.peak])
         if self.held is not None:
             total = total * sums[..., self.held]
         return self.scale * total
+
+    def of_peaks(self, peaks: Floats) -> Floats:
+        """The part that depends on peaks alone."""
+        total = peaks @ self.peaks
+        for curve in self.curves:
+            total = total + curve.of(peaks[..., curve.peak])
+        return np.asarray(total)
 
     def as_sums(self, *, without: Larger | None = None) -> Floats:
         """Weights of the sums where the larger of every pair (but one) is taken to be its sum: never more than the
