@@ -132,7 +132,7 @@ def random_topology(dice: random.Random, shape: str) -> Topology:
             request_overhead_s=dice.choice((0.0, 1e-3)),
             sequence_overhead_s=dice.choice((0.0, 1e-5)),
             burst_share=dice.choice((0.0, 0.1)),
-            interruption_share=dice.choice((1.0, 0.6)),
+            interruption_share=dice.choice((0.9, 0.6)),
             attention_overhead_s=dice.choice((None, 5e-6)),
         ),
     )
