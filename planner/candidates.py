@@ -9,7 +9,7 @@ taken at the low end, what only shrinks (time, energy, cost for one token) at th
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -26,8 +26,8 @@ from planner.plan import ChipRange, Plan, Stage
 from planner.pricing import Split, host_s, multiplied_in, price_list, reach_of, shares_of, unoffered, useful_work
 from planner.schedule import Schedule, schedule_of
 from planner.scoring import chosen_power, score_plan
-from planner.solver.problem import ChainProblem, Larger, Limit, Measure, Run
-from planner.timing import steps_of_cycle
+from planner.solver.problem import ChainProblem, Larger, Limit, Line, Measure, Run
+from planner.timing import active_chip_s, steps_of_cycle
 from planner.topology import PowerScope, Topology
 from planner.workload import Workload
 
@@ -152,7 +152,9 @@ class Candidates:
         self.prices = price_list(graph, topology)
         self.packing: Packing = packing_of(topology)
         self.splits = splits_of(graph, topology, self.packing)
-        self.watts, self.scope = chosen_power(topology, question.power_scope)
+        self.draws, self.scope = chosen_power(topology, question.power_scope)
+        self.averages = len(self.draws) > 1 and "power_w" in question.fields
+        """Whether the power that is asked about follows the plan."""
         self._check_known()
         tied = graph.tied_layers
         self.tied = tied if tied and len(graph.layers) > 1 else ()
@@ -161,7 +163,7 @@ class Candidates:
     def _check_known(self) -> None:
         """Refuse to optimise what the topology does not know."""
         for name in self.question.fields:
-            if name in ("energy_per_token_j", "power_w") and self.watts is None:
+            if name in ("energy_per_token_j", "power_w") and not self.draws:
                 scope = f"{self.question.power_scope} power" if self.question.power_scope else "power"
                 raise InputError(
                     f"{name} needs the {scope} of {self.topology.name}, which is not published; give it in a file"
@@ -183,7 +185,7 @@ class Candidates:
 
     def _open_boxes(self) -> Iterator[Box]:
         most, layers = self.topology.software.most_sequences, len(self.graph.layers)
-        if all(FIELDS[name].end == "low" for name in self.question.fields):
+        if all(FIELDS[name].end == "low" for name in self.question.fields) and not self.averages:
             yield Box(1, None, (1, 1), (1, 1))
             return
         for replicas in self._open_replicas():
@@ -191,8 +193,8 @@ class Candidates:
 
     def _open_replicas(self) -> list[int]:
         """Numbers of replicas worth trying where the batch is open: of like replicas the more the better, as long as there
-        is room and no limit counts the chips; where their number itself is to be small, all."""
-        if self.question.objective in ("chips", "power_w"):
+        is room and no limit counts the chips; where their number itself is to be small, or power follows the plan, all."""
+        if self.question.objective in ("chips", "power_w") or self.averages:
             return list(range(1, self.topology.chips + 1))
         found, width = set(), 1
         while width <= self.topology.chips:
@@ -205,7 +207,7 @@ class Candidates:
 
     def _most_chips(self) -> int | None:
         """How many chips the limits allow to be held; None where they do not say."""
-        each = {"chips": 1.0, "power_w": self.watts or 0.0}
+        each = {"chips": 1.0, "power_w": self.draws[0].held_w if self.draws else 0.0}
         allowed = [value * (1 + 1e-12) / each[name] for name, value in self.question.limits if each.get(name)]
         return min(self.topology.chips, *(math.floor(most) for most in allowed)) if allowed else None
 
@@ -253,7 +255,7 @@ class Candidates:
             )
             for run in runs
         )
-        micro_batches = box.micro_batches[0] if len(stages) > 1 else 1
+        micro_batches = box.micro_batches[0] if len(stages) > 1 or self.averages else 1
         batch = None if box.batch_size is not None else box.replicas * box.sequences(0)
         return Plan(stages=stages, micro_batches=micro_batches, batch_size=batch)
 
@@ -338,12 +340,12 @@ class Candidates:
         if name == "tokens_per_s":
             return clock.cycle(scale=1.0 / (tokens * box.replicas))
         if name == "energy_per_token_j":
-            return clock.cycle(held=held, scale=float(self.watts or 0.0) / tokens)
+            return self._drawn(clock.cycle(held=held, scale=1.0 / tokens), ends[turn])
         if name == "usd_per_million_tokens":
             hourly = self.topology.price.usd_per_chip_hour or 0.0
             return clock.cycle(held=held, scale=1e6 * hourly / SECONDS_PER_HOUR / tokens)
         if name == "power_w":
-            return _measure(sums={held: 1.0}, scale=float(self.watts or 0.0) * box.replicas)
+            return self._power(clock, box, held)
         if name == "chips":
             return _measure(sums={CHIPS: 1.0}, scale=float(box.replicas))
         if name == "memory_headroom_bytes":
@@ -352,6 +354,19 @@ class Candidates:
             return clock.cycle(held=CHIPS, scale=1.0 / self._useful(0, at))
         low = _Clock(ends[0], 0, turn if sums == 0 else 0)
         return low.cycle(held=CHIPS, scale=1.0 / self._useful(1, ends[0] if box.batch_size else ends[1]))
+
+    def _drawn(self, held: Measure, at: Schedule) -> Measure:
+        """Joules of what is held, from its chip-seconds; its activity is the same for all plans."""
+        if len(self.draws) == 1:
+            return replace(held, scale=held.scale * self.draws[0].held_w)
+        active = held.scale * active_chip_s(self.prices, at)
+        return replace(held, lines=tuple(Line(draw.held_w, draw.active_w * active) for draw in self.draws))
+
+    def _power(self, clock: "_Clock", box: Box, held: int) -> Measure:
+        """The average over a cycle, where that follows the plan; of several batches at least what is drawn idle."""
+        if self.averages and box.single:
+            return replace(self._drawn(clock.cycle(held=held, scale=float(box.replicas)), clock.at), averaged=True)
+        return _measure(sums={held: 1.0}, scale=self.draws[0].held_w * box.replicas)
 
     def _useful(self, number: int, at: Schedule) -> float:
         """Chip-seconds that a cycle's useful operations (0) or bytes (1) need at the peak."""
