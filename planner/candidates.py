@@ -9,14 +9,14 @@ taken at the low end, what only shrinks (time, energy, cost for one token) at th
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.cost.energy import SECONDS_PER_HOUR, energy_per_token_j, usd_per_million_tokens
+from planner.cost.energy import SECONDS_PER_HOUR, usd_per_million_tokens
 from planner.cost.queueing import queue_s
 from planner.errors import InfeasibleError, InputError, UnknownNameError, listed
 from planner.graph import ModelGraph
@@ -28,8 +28,8 @@ from planner.plan import ChipRange, Plan, Stage
 from planner.pricing import Split, host_s, multiplied_in, price_list, reach_of, shares_of, unoffered, useful_work
 from planner.schedule import Schedule, schedule_of
 from planner.scoring import chosen_power, score_plan
-from planner.solver.problem import ChainProblem, Curve, Larger, Limit, Measure, Run
-from planner.timing import steps_of_cycle
+from planner.solver.problem import ChainProblem, Curve, Larger, Limit, Line, Measure, Run
+from planner.timing import active_chip_s, steps_of_cycle
 from planner.topology import PowerScope, Topology
 from planner.workload import Workload
 
@@ -157,7 +157,9 @@ class Candidates:
         self.prices = price_list(graph, topology)
         self.packing: Packing = packing_of(topology)
         self.splits = splits_of(graph, topology, self.packing)
-        self.watts, self.scope = chosen_power(topology, question.power_scope)
+        self.draws, self.scope = chosen_power(topology, question.power_scope)
+        self.averages = len(self.draws) > 1 and "power_w" in question.fields
+        """Whether the power that is asked about follows the plan."""
         self._check_known()
         rate = workload.requests_per_s
         served = () if rate is None else (("tokens_per_s", rate * workload.output_tokens),)
@@ -174,7 +176,16 @@ class Candidates:
                     f"{name} follows from Workload.requests_per_s; ask for another field, or leave the rate out and the batch"
                     " open"
                 )
-            if name in ("energy_per_token_j", "power_w") and self.watts is None:
+            if (
+                self.workload.requests_per_s is not None
+                and name in ("energy_per_token_j", "power_w")
+                and len(self.draws) > 1
+            ):
+                raise InputError(
+                    f"{name} at Workload.requests_per_s follows the batch that the rate brings about; ask for chips or"
+                    " usd_per_million_tokens, and read it from the score"
+                )
+            if name in ("energy_per_token_j", "power_w") and not self.draws:
                 scope = f"{self.question.power_scope} power" if self.question.power_scope else "power"
                 raise InputError(
                     f"{name} needs the {scope} of {self.topology.name}, which is not published; give it in a file"
@@ -196,7 +207,8 @@ class Candidates:
 
     def _open_boxes(self) -> Iterator[Box]:
         most, layers = self.topology.software.most_sequences, len(self.graph.layers)
-        if all(FIELDS[name].end == "low" for name in self.question.fields) and self.workload.requests_per_s is None:
+        fixed = self.workload.requests_per_s is not None or self.averages
+        if all(FIELDS[name].end == "low" for name in self.question.fields) and not fixed:
             yield Box(1, None, (1, 1), (1, 1))
             return
         for replicas in self._open_replicas():
@@ -204,8 +216,8 @@ class Candidates:
 
     def _open_replicas(self) -> list[int]:
         """Numbers of replicas worth trying where the batch is open: of like replicas the more the better, as long as there
-        is room and no limit counts the chips; where their number itself is to be small, all."""
-        if self.question.objective in self._per_chip():
+        is room and no limit counts the chips; where their number itself is to be small, or power follows the plan, all."""
+        if self.question.objective in self._per_chip() or self.averages:
             return list(range(1, self.topology.chips + 1))
         found, width = set(), 1
         while width <= self.topology.chips:
@@ -224,11 +236,12 @@ class Candidates:
 
     def _per_chip(self) -> dict[str, float]:
         """Fields that count the chips held, and what each adds."""
-        each = {"chips": 1.0, "power_w": self.watts or 0.0}
+        watts = self.draws[0].held_w if self.draws else 0.0
+        each = {"chips": 1.0, "power_w": watts}
         if self.workload.requests_per_s is not None:
             tokens_per_s = self.workload.requests_per_s * self.workload.output_tokens
             hourly = self.topology.price.usd_per_chip_hour or 0.0
-            each["energy_per_token_j"] = float(energy_per_token_j(self.watts or 0.0, tokens_per_s))
+            each["energy_per_token_j"] = watts / tokens_per_s
             each["usd_per_million_tokens"] = float(usd_per_million_tokens(1.0, hourly, tokens_per_s))
         return each
 
@@ -276,7 +289,7 @@ class Candidates:
             )
             for run in runs
         )
-        micro_batches = box.micro_batches[0] if len(stages) > 1 else 1
+        micro_batches = box.micro_batches[0] if len(stages) > 1 or self.averages else 1
         settled = box.batch_size is not None or self.workload.requests_per_s is not None
         batch = None if settled else box.replicas * box.sequences(0)
         return Plan(stages=stages, micro_batches=micro_batches, batch_size=batch)
@@ -362,20 +375,35 @@ class Candidates:
             return clock.time(at.later_tokens)
         if name == "tokens_per_s":
             return clock.cycle(scale=1.0 / (tokens * box.replicas))
-        if name in ("chips", "power_w") or (name in PER_TOKEN and rate is not None):
+        if name == "chips" or (name in ("power_w", *PER_TOKEN) and rate is not None):
             counted = CHIPS if name == "chips" else held
             return _measure(sums={counted: 1.0}, scale=self._per_chip()[name] * box.replicas)
         if name == "energy_per_token_j":
-            return clock.cycle(held=held, scale=float(self.watts or 0.0) / tokens)
+            return self._drawn(clock.cycle(held=held, scale=1.0 / tokens), ends[turn])
         if name == "usd_per_million_tokens":
             hourly = self.topology.price.usd_per_chip_hour or 0.0
             return clock.cycle(held=held, scale=1e6 * hourly / SECONDS_PER_HOUR / tokens)
+        if name == "power_w":
+            return self._power(clock, box, held)
         if name == "memory_headroom_bytes":
             return _measure(peaks={NEEDED: 1.0})
         if name == "mfu_fraction":
             return clock.cycle(held=CHIPS, scale=1.0 / self._useful(0, at))
         low = _Clock(ends[0], 0, turn if sums == 0 else 0, 0.0)
         return low.cycle(held=CHIPS, scale=1.0 / self._useful(1, ends[0] if box.batch_size else ends[1]))
+
+    def _drawn(self, held: Measure, at: Schedule) -> Measure:
+        """Joules of what is held, from its chip-seconds; its activity is the same for all plans."""
+        if len(self.draws) == 1:
+            return replace(held, scale=held.scale * self.draws[0].held_w)
+        active = held.scale * active_chip_s(self.prices, at)
+        return replace(held, lines=tuple(Line(draw.held_w, draw.active_w * active) for draw in self.draws))
+
+    def _power(self, clock: "_Clock", box: Box, held: int) -> Measure:
+        """The average over a cycle, where that follows the plan; of several batches at least what is drawn idle."""
+        if self.averages and box.single:
+            return replace(self._drawn(clock.cycle(held=held, scale=float(box.replicas)), clock.at), averaged=True)
+        return _measure(sums={held: 1.0}, scale=self.draws[0].held_w * box.replicas)
 
     def _useful(self, number: int, at: Schedule) -> float:
         """Chip-seconds that a cycle's useful operations (0) or bytes (1) need at the peak."""

@@ -12,7 +12,7 @@ from typing import NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.cost import memory, roofline
+from planner.cost import energy, memory, roofline
 from planner.demand import Demand, Numbers, stacked
 from planner.dtypes import Zeros, bytes_of
 from planner.graph import Attention, Experts, MatMul, ModelGraph, Operator, Pointwise, Recurrent
@@ -96,6 +96,8 @@ class _Table:
     """Of the peak for the operator's format what large operators of its kind reach, shape (rows, 1)."""
     widening_flop_per_byte: Floats
     """What it takes to widen stored weights to the format that they are multiplied in, shape (rows, 1)."""
+    peak_flop_per_s: Floats
+    """That peak, shape (rows, 1)."""
     overhead_s: Floats
     """Launches, shape (rows, 1)."""
     first_row: NDArray[np.intp]
@@ -143,6 +145,26 @@ class PriceList:
             ]
         )
         return Prices(seconds, table.by_kind(flop), table.by_kind(moved))
+
+    def active_chip_s(self, step: Step, *, runs_per_sample: int | None = None) -> float:
+        """What the power of a group follows in a step, in the layers that run so often (see `cost.energy`). [s]"""
+        power, chip, table = self.topology.power, self.topology.chip, self._table(Split())
+        if power.idle_share == 1:
+            return 0.0
+        demand, (tokens, sequences, context, decode) = table.demand, step
+        flop = demand.flop(tokens, context, sequences, decode)
+        moved = demand.read_bytes(tokens, context, sequences) + demand.written_bytes(tokens, sequences)
+        active = energy.active_s(
+            flop / table.peak_flop_per_s,
+            moved / chip.memory[0].bandwidth_bytes_per_s,
+            power.compute_activity,
+            power.memory_activity,
+        )
+        runs = [
+            count * (kind[0].runs_per_sample == runs_per_sample)
+            for kind, count in zip(self.graph.kinds, self.graph.kind_counts, strict=True)
+        ]
+        return float(table.by_kind(active) @ runs)
 
     def decode_steps_s(self, split: Split, sequences: Floats, context_tokens: Floats, reach: Reach) -> Floats:
         """A whole decode step of one group, for every pair of sequences and of context [s], shape (sequences, contexts)."""
@@ -203,6 +225,7 @@ class PriceList:
         rows: list[Demand] = []
         achieved: list[list[float]] = []
         widened: list[list[float]] = []
+        peaks: list[list[float]] = []
         overheads: list[list[float]] = []
         firsts: list[int] = []
         tied: list[float] = []
@@ -217,8 +240,8 @@ class PriceList:
                 rows.append(demand)
                 in_steps.append([0.0 if kind[0].runs_per_sample == 1 else 1.0])
                 multiplied = getattr(operator, "compute_dtype", "fp32")
-                peak = self.topology.chip.peak_flop_per_s(multiplied) * self.topology.chip.compute_efficiency
-                peak *= self._tuning.compute_efficiency
+                peaks.append([self.topology.chip.peak_flop_per_s(multiplied)])
+                peak = peaks[-1][0] * self.topology.chip.compute_efficiency * self._tuning.compute_efficiency
                 achieved.append([peak * efficiency_of(self.topology.software, operator)])
                 widened.append([widening_flop_per_byte(self._tuning, operator)])
                 overheads.append([launch_s(self.topology.software, operator, float(demand.kernels))])
@@ -229,6 +252,7 @@ class PriceList:
             stacked(rows),
             np.array(achieved),
             np.array(widened),
+            np.array(peaks),
             np.array(overheads),
             np.array(firsts),
             np.array(tied),

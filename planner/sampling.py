@@ -81,6 +81,13 @@ def _by_cause(priced: Prices, counts: Floats, topology: Topology) -> Floats:
     return seconds
 
 
+def sample_active_chip_s(prices: PriceList, at: Schedule) -> float:
+    """What the power of a replica's chips follows until a batch is ready, however the work is split. [s]"""
+    step = prices.active_chip_s(at.prefill)
+    once = prices.active_chip_s(whole_samples(prices.graph, at.sequences), runs_per_sample=1)
+    return prices.graph.steps * step + once
+
+
 def sample_utilisation(prices: PriceList, plan: Plan, at: Schedule, image_s: float) -> dict[str, float]:
     """MFU and MBU until a batch is ready: what the samples need however they are split, over what the chips could do."""
     graph = prices.graph

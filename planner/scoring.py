@@ -17,9 +17,9 @@ from planner.messages import group_collective_s, spans_of
 from planner.plan import Plan
 from planner.pricing import PriceList, price_list, useful_work, utilisation
 from planner.records import Record
-from planner.sampling import sample_utilisation, sampling_of
+from planner.sampling import sample_active_chip_s, sample_utilisation, sampling_of
 from planner.schedule import Schedule, scheduled
-from planner.timing import ALL_CAUSES, Timing, bubble_fraction, steps_of_cycle, timing_of
+from planner.timing import ALL_CAUSES, Timing, active_chip_s, bubble_fraction, steps_of_cycle, timing_of
 from planner.topology import CollectiveKind, PowerScope, Residual, Software, Topology
 from planner.workload import Workload
 
@@ -212,7 +212,7 @@ def score_plan(
         tokens_per_s_per_user=1.0 / timing.tpot_s,
         batch_size=batch_size,
         bubble_fraction=bubble_fraction(timing, at),
-        **_bill(plan, topology, stages, rate, power_scope),
+        **_bill(plan, topology, stages, rate, power_scope, batch_size / served, active_chip_s(prices, at)),
         **_utilisation(prices, plan, at, batch_size / served),
         breakdown=_breakdown(timing.token),
         prefill_breakdown=_breakdown(timing.first_token),
@@ -231,7 +231,7 @@ def _sample_score(
         "decode_moved_bytes": sampling.step_moved_bytes,
     }  # fmt: skip
     stages = (_stage_score(prices, plan, 0, at, passes),)
-    bill = _bill(plan, topology, stages, rate, power_scope)
+    bill = _bill(plan, topology, stages, rate, power_scope, image_s, sample_active_chip_s(prices, at))
     whole = sampling.once + sampling.steps * sampling.step
     return Score(
         ttft_s=image_s,
@@ -252,15 +252,22 @@ def _sample_score(
 
 
 def _bill(
-    plan: Plan, topology: Topology, stages: tuple[StageScore, ...], rate: float, power_scope: PowerScope | None
+    plan: Plan,
+    topology: Topology,
+    stages: tuple[StageScore, ...],
+    rate: float,
+    power_scope: PowerScope | None,
+    cycle_s: float,
+    active_chip_s: float,
 ) -> dict[str, Any]:
-    """What a plan holds, and what that costs at a rate of so many tokens, or samples, a second."""
-    watts, scope = chosen_power(topology, power_scope)
+    """What a plan holds, and what that costs at a rate of so many tokens, or samples, a second; a replica is active so many
+    chip-seconds in a cycle."""
+    draws, scope = chosen_power(topology, power_scope)
     price, held = topology.price.usd_per_chip_hour, _held_chips(plan, topology, stages)
-    power = None if watts is None else float(energy.held_power_w(held, watts))
+    power = float(energy.energy_j(draws, held, plan.replicas * active_chip_s / cycle_s)) if draws else None
     return {
         "tokens_per_s": rate,
-        "energy_per_token_j": None if power is None else float(energy.energy_per_token_j(power, rate)),
+        "energy_per_token_j": None if power is None else power / rate,
         "usd_per_million_tokens": None if price is None else float(energy.usd_per_million_tokens(held, price, rate)),
         "power_w": power,
         "power_scope": scope,
@@ -325,15 +332,17 @@ def residuals_of(software: Software) -> tuple[Residual, ...]:
 
 def chosen_power(
     topology: Topology, scope: PowerScope | None
-) -> tuple[float | None, Literal["chip", "system", "unknown"]]:
-    """Watts drawn for each chip held while it serves, and what they count."""
-    known = {"system": topology.power.system_w, "chip": topology.power.chip_w}
+) -> tuple[tuple[energy.Draw, ...], Literal["chip", "system", "unknown"]]:
+    """What each chip held draws, none where that is not known; and what it counts."""
+    power = topology.power
+    known = {"system": power.system_w, "chip": power.chip_w}
     wanted: tuple[PowerScope, ...] = (scope,) if scope else ("system", "chip")
     for candidate in wanted:
         provisioned = known[candidate]
         if provisioned is not None:
-            return provisioned * topology.power.drawn_share, candidate
-    return None, "unknown"
+            chip_w = provisioned if power.chip_w is None else min(power.chip_w, provisioned)
+            return energy.drawn_w(chip_w, power.idle_share, power.host_share * (provisioned - chip_w)), candidate
+    return (), "unknown"
 
 
 def _breakdown(parts: Floats) -> tuple[StageTime, ...]:

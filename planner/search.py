@@ -118,7 +118,7 @@ class Search:
     def _solved(self, problem: ChainProblem, *, exactly: bool) -> Solution:
         """By labels; what they cannot finish, and everything where that is asked for, by CP-SAT. A box that will be cut in
         any case gets a quick look: one narrow beam."""
-        if self.engine == "cp-sat":
+        if self.engine == "cp-sat" and not any(measure.averaged for measure in problem.measures):
             return self._by_cpsat(problem, None)
         solution = chain.solve(
             problem,

@@ -209,6 +209,14 @@ def steps_of_cycle(at: Schedule) -> tuple[float, float]:
     return float(requests * at.prefill_passes), float(at.later_tokens * at.micro_batches)
 
 
+def active_chip_s(prices: PriceList, at: Schedule) -> float:
+    """What the power of a replica's chips follows, over a cycle, however the work is split. [s]"""
+    prefills, decodes = steps_of_cycle(at)
+    if at.relaxed:  # no number of passes takes fewer
+        decodes = at.later_tokens * at.sequences / at.decode.sequences
+    return prefills * prices.active_chip_s(at.prefill) + decodes * prices.active_chip_s(at.decode)
+
+
 def bubble_fraction(timing: Timing, at: Schedule) -> float:
     """Share of the stages' time, over a cycle, in which they wait. [1]"""
     prefills, decodes = steps_of_cycle(at)

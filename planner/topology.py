@@ -228,8 +228,14 @@ class Power(Record):
     """The chip or card alone."""
     system_w: Watts | None = None
     """Its share of everything at the wall: hosts, switches, fans."""
-    drawn_share: Fraction = 1.0
-    """Of these, as provisioned, what is drawn while it serves."""
+    idle_share: Fraction = 1.0
+    """Of the chip's watts, what it draws while it waits; 1: always all of them, whatever it does."""
+    compute_activity: Annotated[float, Field(ge=0, le=100)] = 0.0
+    """How active it is when it computes at the peak (see `cost.energy.LINES`)."""
+    memory_activity: Annotated[float, Field(ge=0, le=100)] = 0.0
+    """How active it is when it reads at the full bandwidth."""
+    host_share: Fraction = 1.0
+    """Of the system's watts beyond the chip's, what hosts, switches and fans draw, with what supplies lose."""
 
 
 class Price(Record):

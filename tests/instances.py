@@ -18,6 +18,11 @@ from planner.topology import (
 )
 from planner.workload import Workload
 
+CONSTANT = Power(chip_w=100.0, system_w=150.0)
+FOLLOWING = Power(
+    chip_w=100.0, system_w=150.0, idle_share=0.2, compute_activity=7.0, memory_activity=1.5, host_share=0.5
+)
+"""Power that follows what the chips do."""
 SHAPES = ("switch", "full-mesh", "ring", "chain", "torus", "mesh", "dragonfly")
 
 
@@ -83,7 +88,7 @@ def tiny_topology(chips: int = 4, *fabrics: Fabric, **changes: Any) -> Topology:
         "chips": chips,
         "fabrics": fabrics or (fabric("switch", max(chips, 2)),),
         "software": tiny_software(),
-        "power": Power(chip_w=100.0, system_w=150.0),
+        "power": CONSTANT,
         "price": Price(usd_per_chip_hour=1.0, basis="rental"),
     }
     return Topology(**{**numbers, **changes})
@@ -135,6 +140,7 @@ def random_topology(dice: random.Random, shape: str) -> Topology:
             interruption_share=dice.choice((0.9, 0.6)),
             attention_overhead_s=dice.choice((None, 5e-6)),
         ),
+        power=dice.choice((CONSTANT, FOLLOWING)),
     )
 
 

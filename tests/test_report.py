@@ -119,7 +119,7 @@ def test_doubts_count_the_power_that_the_question_counts():
         ("llama-2-7b", "hgx-h100", {"prompt_tokens": 5000}, "5256 tokens are more than the 4096 that llama-2-7b was made for"),
         ("llama-2-7b", "article-lpu", {}, "power and price count the share of each chip's memory that is filled"),
         ("llama-2-7b", "tpu-v4", {}, "price: rental basis, 3.22 USD an hour for each chip"),
-        ("llama-2-7b", "hgx-h100", {}, "price: purchase basis, 1.06 USD an hour for each chip"),
+        ("llama-2-7b", "hgx-h100", {}, "price: purchase basis, 1.09 USD an hour for each chip"),
     ],
 )  # fmt: skip
 def test_what_the_figures_rest_on_is_said(model, machine, workload, said):

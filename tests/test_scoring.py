@@ -7,7 +7,7 @@ import pytest
 import planner as pl
 from planner.candidates import FIELDS
 from planner.topology import Power, Price
-from tests.instances import tiny_chip, tiny_graph, tiny_moe, tiny_software, tiny_topology
+from tests.instances import FOLLOWING, tiny_chip, tiny_graph, tiny_moe, tiny_software, tiny_topology
 
 GRAPH = tiny_graph(4)
 
@@ -36,6 +36,15 @@ def test_energy_is_everything_held_over_the_tokens_of_all():
     score = scored(degrees={"tensor_parallel": 4})
     assert score.power_w == 4 * 150.0
     assert score.energy_per_token_j == pytest.approx(600 / score.tokens_per_s)
+
+
+def test_power_that_follows_the_plan_lies_between_idle_and_what_is_provisioned_and_rises_with_the_batch():
+    machine = tiny_topology(4, chip=tiny_chip(1e10), power=FOLLOWING)
+    powers = [scored(machine, batch_size=batch).power_w for batch in (1, 8, 64)]  # the last at its limit
+    assert 0.2 * 100 + 0.5 * 50 < powers[0] < powers[1] < powers[2] == 100 + 0.5 * 50
+    score = scored(machine, degrees={"tensor_parallel": 4})
+    assert score.energy_per_token_j == pytest.approx(score.power_w / score.tokens_per_s)
+    assert scored(machine, scope="chip").power_w == pytest.approx(scored(machine).power_w - 0.5 * 50)
 
 
 def test_price_is_everything_held_over_the_tokens_of_all():

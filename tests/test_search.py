@@ -7,7 +7,7 @@ import pytest
 import planner as pl
 from planner.candidates import Candidates, question_of
 from planner.search import Progress, Search
-from tests.instances import tiny_graph, tiny_topology
+from tests.instances import FOLLOWING, tiny_graph, tiny_topology
 
 
 def candidates(field: str = "energy_per_token_j", **work) -> Candidates:
@@ -80,3 +80,18 @@ def test_both_engines_agree(field):
     assert other.objective == pytest.approx(one.objective, rel=1e-5)
     assert other.bound <= one.objective * (1 + 1e-9)
     assert one.status == "optimal"
+
+
+def test_cp_sat_leaves_averages_to_labels():
+    machine = tiny_topology(4, power=FOLLOWING)
+    asked = {"graph": tiny_graph(2), "topology": machine, "workload": pl.Workload(batch_size=4), "minimize": "power_w"}
+    one, other = pl.partition(**asked, engine="cp-sat"), pl.partition(**asked)
+    assert (one.status, one.objective) == (other.status, other.objective) == ("optimal", other.score.power_w)
+
+
+def test_a_limit_on_power_that_follows_the_plan_is_kept_and_costs_speed():
+    machine, work = tiny_topology(4, power=FOLLOWING), pl.Workload(batch_size=16)
+    free = pl.partition(tiny_graph(2), machine, work, minimize="tpot_s")
+    held = pl.partition(tiny_graph(2), machine, work, minimize="tpot_s", limits={"power_w": 0.7 * free.score.power_w})
+    assert held.score.power_w <= 0.7 * free.score.power_w
+    assert (held.status, held.objective > free.objective) == ("optimal", True)

@@ -78,15 +78,16 @@ TUNING = {
     "compute_efficiency": ("compute_efficiency", ""),
     "memory_efficiency": ("memory_efficiency", ""),
 }
+DRAWN = ("idle_share", "compute_activity", "memory_activity")
 PLAIN = {
     "topology": {"name", "title", "aliases", "chips", "most_chips", "divisible", "chip", "software", "fabric", "power", "price"},
-    "chip": {"name", "peak", "power", "memory", "skips", "architecture", "drawn_share", *CHIP},
+    "chip": {"name", "peak", "power", "memory", "skips", "architecture", *DRAWN, *CHIP},
     "memory": {"name", *CHIP_MEMORY},
     "fabric": {"name", "shape", "units", "dimensions", "reduces_in_network", *FABRIC},
     "software": {"name", "title", "collective", "tuning", "residual", "pads_heads", *SOFTWARE},
     "collective": {"algorithm", "kinds", "most_ranks", "across_nodes", *COLLECTIVE},
     "tuning": {"architecture", *TUNING},
-    "power": {"system", "chip"},
+    "power": {"system", "chip", "host_share"},
     "price": {"rental", "purchase"},
 }  # fmt: skip
 
@@ -106,12 +107,12 @@ def topology_from(
     watts = {}
     if "power" in chip:
         watts["chip_w"] = book.figure(chip["power"], "power.chip_w", "watts", "chip.power")
-    if "drawn_share" in chip:
-        watts["drawn_share"] = book.figure(chip["drawn_share"], "power.drawn_share", "", "chip.drawn_share")
-    for scope in power:
+    watts |= {name: book.figure(chip[name], f"power.{name}", "", f"chip.{name}") for name in DRAWN if name in chip}
+    for scope in sorted(power.keys() - {"host_share"}):
         watts[f"{scope}_w"] = book.figure(power[scope], f"power.{scope}_w", "watts", f"power.{scope}")
+    if "host_share" in power:
+        watts["host_share"] = book.figure(power["host_share"], "power.host_share", "", "power.host_share")
     provisioned = watts.get("system_w") or watts.get("chip_w") or 0.0
-    drawn = provisioned * watts.get("drawn_share", 1.0)
     made: Fields = {
         "name": fields.get("name"),
         "title": fields.get("title", ""),
@@ -119,7 +120,7 @@ def topology_from(
         "fabrics": fabrics,
         "software": book.software(stack),
         "power": watts,
-        "price": book.price(_table(fields, "price"), drawn),
+        "price": book.price(_table(fields, "price"), provisioned),
         "divisible": fields.get("divisible", False),
         "most_chips": fields.get("most_chips"),
         "chips": fields.get("chips", 1),

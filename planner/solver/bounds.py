@@ -55,9 +55,18 @@ class MeasureBound:
     """Least peaks from each item to the end, shape (items + 1, peaks)."""
     work: Floats
     """Least load × slots from each item to the end, shape (items + 1, peaks)."""
+    most: "_Most | None"
+    """How long the rest can become, where the measure is an average."""
 
     def value(self, item: int, slots: NDArray[np.intp], sums: Floats, peaks: Floats) -> Floats:
         """Of partial solutions that end before `item`, shape (n,)."""
+        if self.most is None or self.held is None:
+            return self.measure.lined(self.measure.scale * self._whole(item, slots, sums, peaks))
+        held = sums[:, self.measure.held] + self.held.cost[item]
+        return self.measure.lined(self.measure.scale * held, self.most.total(item, sums, peaks))
+
+    def _whole(self, item: int, slots: NDArray[np.intp], sums: Floats, peaks: Floats) -> Floats:
+        """Before the scale, and the lines over it."""
         left = np.maximum(self.budget - slots, 1e-9)
         peaks = np.maximum(np.maximum(peaks, self.peaks[item]), self.work[item] / left[:, None])
         measure = self.measure
@@ -69,8 +78,8 @@ class MeasureBound:
             by_peak = np.maximum(by_peak, one)
         if self.held is None or measure.held is None:
             lines = [whole + rest.cost[item] - rest.slot_price * left for rest in self.priced]
-            return np.asarray(measure.scale * np.maximum(np.maximum.reduce(lines), by_peak))
-        return measure.scale * self._product(item, sums[:, measure.held], slots, whole, by_peak)
+            return np.asarray(np.maximum(np.maximum.reduce(lines), by_peak))
+        return self._product(item, sums[:, measure.held], slots, whole, by_peak)
 
     def _product(self, item: int, held: Floats, slots: NDArray[np.intp], whole: Floats, by_peak: Floats) -> Floats:
         """Least of (slots held) × (cost), where each price of a slot says how much cost fewer slots must bring."""
@@ -97,15 +106,58 @@ def bound_of(problem: ChainProblem, measure: Measure) -> tuple[MeasureBound, lis
     """The bound of one measure, and the solutions found on the way (they may break the budget or a limit)."""
     priced, starts = hull(problem, measure.as_sums())
     by_peak = tuple((pair, cheapest(problem, measure.as_sums(without=pair), 0.0)) for pair in measure.larger)
-    held = None
-    if measure.held is not None:
-        unit = np.zeros(len(measure.sums))
-        unit[measure.held] = 1.0
-        held = cheapest(problem, unit, 0.0)
+    held = None if measure.held is None else alone(problem, measure.held)
+    most = most_of(problem, measure) if measure.averaged else None
     peaks, work = least_peaks(problem)
     held_slots = measure.held is not None and _counts_slots(problem, measure.held)
-    bound = MeasureBound(measure, problem.budget, tuple(priced), by_peak, held, held_slots, peaks, work)
+    bound = MeasureBound(measure, problem.budget, tuple(priced), by_peak, held, held_slots, peaks, work, most)
     return bound, starts
+
+
+def alone(problem: ChainProblem, number: int, sign: float = 1.0) -> Rest:
+    """Shortest paths under one sum; with the other sign the longest, as costs below zero."""
+    unit = np.zeros(problem.run_sums.shape[1])
+    unit[number] = sign
+    return cheapest(problem, unit, 0.0)
+
+
+def _finite(cost: Floats) -> Floats:
+    """Zero where there is no way to the end: other bounds say so."""
+    return np.where(np.isfinite(cost), cost, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Most:
+    """An upper bound on the total of a measure for any start of a solution."""
+
+    measure: Measure
+    sums: Floats
+    """Longest weighted way from each item to the end, shape (items + 1,)."""
+    pairs: tuple[Floats, ...]
+    """The same of the sum of each pair."""
+    peaks: Floats
+    """The most that any run or link loads, shape (peaks,)."""
+
+    def total(self, item: int, sums: Floats, peaks: Floats) -> Floats:
+        """Of partial solutions that end before `item`, shape (n,)."""
+        peaks = np.maximum(peaks, self.peaks)
+        total = sums @ self.measure.sums + self.sums[item] + peaks @ self.measure.peaks
+        for pair, longest in zip(self.measure.larger, self.pairs, strict=True):
+            total = total + pair.weight * np.maximum(sums[:, pair.sum] + longest[item], peaks[:, pair.peak])
+        return np.asarray(np.maximum(total, np.finfo(float).tiny))
+
+
+def most_of(problem: ChainProblem, measure: Measure) -> _Most:
+    """How large a measure's total can become from each item on."""
+    loads = np.einsum("oir,oqr->oqi", problem.prefix, problem.run_peaks)
+    runs = loads[:, :, None, :] - loads[:, :, :, None] + problem.run_peaks_fixed[:, :, None, None]
+    most = np.where(problem.feasible[:, None], runs, 0.0).max(axis=(0, 2, 3))
+    return _Most(
+        measure,
+        -_finite(cheapest(problem, -measure.sums, 0.0).cost),
+        tuple(-_finite(alone(problem, pair.sum, -1.0).cost) for pair in measure.larger),
+        np.maximum(most, problem.link_peaks.max(axis=(0, 1, 2))),
+    )
 
 
 def _counts_slots(problem: ChainProblem, number: int) -> bool:

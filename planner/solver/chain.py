@@ -13,16 +13,17 @@ so a label that starts earlier makes another useless when it wins by that much (
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.solver.bounds import Cuts, MeasureBound, Rest, bound_of, cheapest, narrowest
-from planner.solver.problem import ChainProblem, Floats, Ints, Solution, evaluate, packed
+from planner.solver.bounds import Cuts, MeasureBound, Rest, alone, bound_of, narrowest
+from planner.solver.problem import ChainProblem, Floats, Ints, Limit, Solution, evaluate, packed
 
 TOLERANCE = 1e-12
 """Relative: objectives closer than this are one."""
+ROUNDING = 1e-14
 FIRST_BEAM = 64
 WIDENING = 8
 CROWD = 16
@@ -131,6 +132,7 @@ class _Search:
         self.best = incumbent
         self.best_cuts: Cuts | None = None
         self.used_sums, self.used_peaks = _used(problem)
+        self.longer_sums, self.longer_peaks = _lengthening(problem)
         self.slots_left = narrowest(problem).cost
         self.weighed = _weighed(problem)
         self.run_costs = np.einsum("oir,osr->ois", problem.prefix, problem.run_sums)
@@ -249,11 +251,17 @@ class _Search:
         kind = link_class[labels.option]
         peaks = self._peaks_that_matter(item, labels)
         criteria = np.concatenate([labels.sums[:, self.used_sums], labels.peaks[:, self.used_peaks]], axis=1)
-        harmless = np.concatenate([labels.sums[:, self.used_sums], peaks[:, self.used_peaks]], axis=1)
+        longer = np.concatenate([-labels.sums[:, self.longer_sums], -peaks[:, self.longer_peaks]], axis=1)
+        no_worse = no_worse & no_worse.T if longer.shape[1] else no_worse
+        criteria = np.concatenate([criteria, longer], axis=1)
+        harmless = np.concatenate([labels.sums[:, self.used_sums], peaks[:, self.used_peaks], longer], axis=1)
+        if longer.shape[1]:  # as long in everything: rounding must not tell labels apart
+            harmless = harmless + ROUNDING * np.abs(harmless)
         order = np.lexsort((*criteria.T[::-1], kind, labels.slots))
         labels, kind, criteria, harmless = labels.taken(order), kind[order], criteria[order], harmless[order]
-        slack = np.concatenate([self.slack[self.used_sums], np.zeros(int(self.used_peaks.sum()))])
-        floor = np.concatenate([np.full(int(self.used_sums.sum()), -np.inf), self.worst_link[self.used_peaks]])
+        unlike = np.full(longer.shape[1], np.inf)  # where an average counts, only like places compare
+        slack = np.concatenate([self.slack[self.used_sums], np.zeros(int(self.used_peaks.sum())), unlike])
+        floor = np.concatenate([np.full(int(self.used_sums.sum()), -np.inf), self.worst_link[self.used_peaks], unlike])
         kept = []
         alive = np.ones(len(labels), dtype=bool)
         for index in range(len(labels)):
@@ -318,6 +326,16 @@ def _used(problem: ChainProblem) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     return sums, peaks
 
 
+def _lengthening(problem: ChainProblem) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which sums and peaks make a measure better as they grow: those of an average's total."""
+    averages = tuple(
+        replace(measure, held=None, lines=(), averaged=False) for measure in problem.measures if measure.averaged
+    )
+    if not averages:
+        return np.zeros(problem.run_sums.shape[1], dtype=bool), np.zeros(problem.run_peaks.shape[1], dtype=bool)
+    return _used(replace(problem, objective=averages[0], limits=tuple(Limit(one, math.inf) for one in averages[1:])))
+
+
 def _weighed(problem: ChainProblem) -> dict[int, tuple[int, Rest]]:
     """Peaks that no measure sees but as the larger of the two beside one sum: that sum, and the least that it still grows."""
     pairs: dict[int, set[int]] = {}
@@ -330,9 +348,7 @@ def _weighed(problem: ChainProblem) -> dict[int, tuple[int, Rest]]:
     for peak, sums in pairs.items():
         if len(sums) == 1 and -1 not in sums:
             number = next(iter(sums))
-            weights = np.zeros(problem.run_sums.shape[1])
-            weights[number] = 1.0
-            found[peak] = number, cheapest(problem, weights, 0.0)
+            found[peak] = number, alone(problem, number)
     return found
 
 

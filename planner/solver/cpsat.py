@@ -60,7 +60,7 @@ def solve(
     status = _interruptible(solver, model.model)
     if status == cp_model.INFEASIBLE:
         return Solution(None, math.inf, math.inf)
-    bound = solver.best_objective_bound * model.unit
+    bound = float(problem.objective.lined(np.array(solver.best_objective_bound * model.unit)))
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         return Solution(None, math.inf, max(0.0, bound))
     cuts = tuple(sorted(run for run, chosen in model.runs.items() if solver.boolean_value(chosen)))
@@ -87,9 +87,9 @@ def _interruptible(solver: cp_model.CpSolver, model: cp_model.CpModel) -> Any:
 
 
 def supports(problem: ChainProblem) -> bool:
-    """Whether a link across a higher border never costs less: only then is packing in order the best packing, as the
-    model takes for granted; and whether everything is linear."""
-    if any(measure.curves for measure in problem.measures):
+    """Whether a link across a higher border never costs less, for only then is packing in order the best packing, as the
+    model takes for granted; and whether all is linear and no average is asked about, which the model cannot state."""
+    if any(measure.averaged or measure.curves for measure in problem.measures):
         return False
     return bool((np.diff(problem.link_sums, axis=2) >= 0).all() and (np.diff(problem.link_peaks, axis=2) >= 0).all())
 
@@ -121,7 +121,8 @@ class _Model:
         for limit in problem.limits:
             limited = self._measure(limit.measure)
             if math.isfinite(limit.most):
-                self.model.add(limited.expression <= math.floor(limit.most * (1 + 1e-12) / limited.unit))
+                most = limit.measure.unlined(limit.most * (1 + 1e-12))
+                self.model.add(limited.expression <= math.floor(most / limited.unit))
         self.model.minimize(objective.expression)
 
     def hint(self, cuts: Cuts) -> None:

@@ -19,6 +19,13 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
 
+class Line(NamedTuple):
+    """A straight line over the whole of a measure: it rises, from no less than zero."""
+
+    slope: float
+    start: float
+
+
 class Larger(NamedTuple):
     """weight × the larger of a sum and a peak, both by number."""
 
@@ -36,8 +43,12 @@ class Curve(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """scale × (sums·X + peaks·Y + weight × max(X[sum], Y[peak]) for each pair + f(Y[peak]) for each curve) × (X[held] where
-    there is one)."""
+    """total = sums·X + peaks·Y + weight × max(X[sum], Y[peak]) for each pair + f(Y[peak]) for each curve;
+    whole = total × (X[held] where there is one).
+
+    The value is scale × whole, or the least of the `lines` over that; where it is `averaged`, it is divided by the total. An
+    average does not grow with the total: bounds take the most that this can become.
+    """
 
     sums: Floats
     """Weights, none negative, shape (sums,)."""
@@ -48,15 +59,27 @@ class Measure:
     held: int | None = None
     """The number of a sum by which the whole is multiplied."""
     scale: float = 1.0
+    lines: tuple[Line, ...] = ()
+    averaged: bool = False
 
     def value(self, sums: Floats, peaks: Floats) -> Floats:
         """Of one or many (sums, peaks), each along the last axis."""
         total = sums @ self.sums + self.of_peaks(peaks)
         for pair in self.larger:
             total = total + pair.weight * np.maximum(sums[..., pair.sum], peaks[..., pair.peak])
-        if self.held is not None:
-            total = total * sums[..., self.held]
-        return self.scale * total
+        whole = total if self.held is None else total * sums[..., self.held]
+        value = self.lined(self.scale * whole)
+        return value / total if self.averaged else value
+
+    def lined(self, scaled: Floats, over: float | Floats = 1.0) -> Floats:
+        """The least of the lines over a scaled whole; of one that is averaged over so much already, their average."""
+        if not self.lines:
+            return scaled
+        return np.asarray(np.min([line.slope * scaled + line.start / over for line in self.lines], axis=0))
+
+    def unlined(self, value: float) -> float:
+        """The largest scaled whole over which the lines reach no more than that value."""
+        return max(((value - line.start) / line.slope for line in self.lines), default=value)
 
     def of_peaks(self, peaks: Floats) -> Floats:
         """The part that depends on peaks alone."""

@@ -139,8 +139,8 @@ def test_a_purchase_is_spread_over_its_life_with_its_power(tmp_path):
     tables = '[price]\npurchase = "35040 USD"\n[power]\nsystem = "1 kW"\n'
     price = machine_of(tmp_path, GOOD + tables).price
     assert price.basis == "purchase"
-    assert price.usd_per_chip_hour == pytest.approx(1.0 + 0.10 * 0.76)  # an H100 draws so much of what is provisioned
-    assert price.usd_per_chip_hour == pytest.approx(hourly_usd(35040, LIFETIME_H, 760.0, USD_PER_KWH))
+    assert price.usd_per_chip_hour == pytest.approx(1.0 + 0.10)
+    assert price.usd_per_chip_hour == pytest.approx(hourly_usd(35040, LIFETIME_H, 1000.0, USD_PER_KWH))
 
 
 def test_power_of_the_file_goes_before_the_chips(tmp_path):

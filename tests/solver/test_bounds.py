@@ -1,10 +1,13 @@
 """Relaxations never promise more than the exhaustive solver finds."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from planner.candidates import FIELDS
 from planner.solver import bounds, chain, exhaustive
+from planner.solver.problem import evaluate, packed
 from tests.instances import SHAPES
 from tests.solver.posed import problems
 
@@ -47,3 +50,31 @@ def test_least_peaks_are_below_those_of_every_solution():
                 for t, h, o in cuts
             ]
             assert (least[0] <= np.max(loads, axis=0) * (1 + 1e-12)).all()
+
+
+@pytest.mark.parametrize("field", ["energy_per_token_j", "power_w"])
+def test_no_solution_is_below_the_bound_where_power_follows_the_plan(field):
+    seen = 0
+    for problem in problems("switch", field, 24):
+        if bounds.narrowest(problem).cost[0] > problem.budget:
+            continue
+        seen += bool(problem.objective.lines)
+        first = np.zeros((1, problem.run_sums.shape[1])), np.zeros((1, problem.run_peaks.shape[1]))
+        bound, _ = bounds.bound_of(problem, problem.objective)
+        least = float(bound.value(0, np.zeros(1, dtype=np.intp), *first)[0])
+        for cuts in exhaustive.all_cuts(problem):
+            runs = packed(problem, cuts)
+            if runs is not None:
+                assert least <= float(problem.objective.value(*evaluate(problem, runs))) * (1 + 1e-12)
+    assert seen > 4
+
+
+def test_a_total_never_becomes_larger_than_is_said():
+    for problem in problems("ring", "power_w", 12):
+        measure = replace(problem.objective, held=None, scale=1.0, lines=(), averaged=False)
+        first = np.zeros((1, problem.run_sums.shape[1])), np.zeros((1, problem.run_peaks.shape[1]))
+        most = float(bounds.most_of(problem, measure).total(0, *first)[0])
+        for cuts in exhaustive.all_cuts(problem):
+            runs = packed(problem, cuts)
+            if runs is not None:
+                assert float(measure.value(*evaluate(problem, runs))) <= most * (1 + 1e-12)

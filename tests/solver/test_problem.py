@@ -1,10 +1,12 @@
 """Measures, packing and evaluation, by hand on a chain of three items."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from planner.packing import Packing
-from planner.solver.problem import ChainProblem, Larger, Measure, evaluate, packed
+from planner.solver.problem import ChainProblem, Larger, Line, Measure, evaluate, packed
 
 WORK, LINKS = 0, 0
 
@@ -69,3 +71,25 @@ def test_taking_the_larger_as_its_sum_never_gives_more():
     for work, peak in ((1.0, 4.0), (5.0, 4.0)):
         value = float(measure.value(np.array([work]), np.array([peak])))
         assert float(np.array([work]) @ measure.as_sums()) <= value
+
+
+LINED = Measure(np.array([2.0, 0.0]), np.array([0.0]), held=1, scale=0.5, lines=(Line(1.0, 7.0), Line(3.0, 0.0)))
+
+
+def test_of_several_lines_over_a_measure_the_least_counts():
+    """Held wholes of 2 and of 20."""
+    values = LINED.value(np.array([[1.0, 2.0], [2.0, 10.0]]), np.array([[0.0], [0.0]]))
+    assert values.tolist() == [min(2 + 7, 3 * 2), min(20 + 7, 3 * 20)]
+
+
+@pytest.mark.parametrize("value", [1.0, 6.0, 10.5, 40.0])
+def test_the_lines_reach_a_value_at_the_whole_that_is_said(value):
+    assert float(LINED.lined(np.array(LINED.unlined(value)))) == pytest.approx(value)
+    assert float(LINED.lined(np.array(LINED.unlined(value) * 1.01))) > value
+
+
+def test_an_average_is_divided_by_the_time_and_need_not_grow_with_it():
+    average = replace(LINED, averaged=True)
+    sums, peaks = np.array([[1.0, 2.0], [2.0, 2.0]]), np.zeros((2, 1))
+    assert average.value(sums, peaks) == pytest.approx(LINED.value(sums, peaks) / [2.0, 4.0])
+    assert average.value(np.array([8.0, 2.0]), np.zeros(1)) < average.value(np.array([4.0, 2.0]), np.zeros(1))

@@ -1,0 +1,178 @@
+"""Fitting what chips draw to measured power: three constants for each generation of chips, and what all share.
+
+A run whose power and energy were both measured tells its own rate, so that errors of the predicted time stay out of the fit.
+Logarithms of the constants are moved by damped Gauss-Newton steps on ln(predicted / measured) with pseudo-Huber weights, as
+in `fitting`; a ridge draws each generation towards the fit of all rows together.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.calibration.measurements import Measurement
+from planner.calibration.validation import Case
+from planner.cost.energy import drawn_w, energy_j
+from planner.errors import InputError
+from planner.topology import Power, Topology
+
+Floats = NDArray[np.float64]
+
+START = Power(idle_share=0.2, compute_activity=7.0, memory_activity=1.5)
+MOST = Power(idle_share=0.9, compute_activity=50.0, memory_activity=50.0)
+NAMES = ("idle_share", "compute_activity", "memory_activity")
+SCALE = 0.1
+"""Errors beyond count less and less."""
+RIDGE = 0.5
+"""Squared logarithms by which a generation's constants differ from those of all count as so many squared errors."""
+LEAST_ROWS = 10
+PROBE = 1e-3
+"""An activity so small that draw is a straight line."""
+
+
+class Drawn(NamedTuple):
+    """The constants of one generation of chips, and how they fare at the measured rates."""
+
+    architecture: str
+    """Empty: of all together."""
+    power: Power
+    """Its shares and activities; no watts."""
+    rows: int
+    median: float
+    """Factor - 1: 0.1 is 10 % off either way."""
+    p90: float
+
+
+class _Rows(NamedTuple):
+    """Runs of one generation, each of shape (runs,)."""
+
+    drawn: Floats
+    """Of the watts provisioned, what was measured."""
+    compute: Floats
+    """Share of the time in which arithmetic at the peak would be done."""
+    memory: Floats
+    """The same of traffic at the full bandwidth."""
+
+
+def fit_power(cases: Sequence[Case]) -> tuple[Drawn, ...]:
+    """What chips draw, for all generations together and for each; from rows of power_w (of the chips alone) and, where the same
+    run has one, of its energy for a token or a sample."""
+    runs = _runs(cases)
+    everything = _Rows(*(np.concatenate(parts) for parts in zip(*runs.values(), strict=True))) if runs else None
+    if everything is None or len(everything.drawn) < LEAST_ROWS:
+        raise InputError(
+            f"what chips draw needs {LEAST_ROWS} measured rows of power_w with power_scope chip; measure more, such as"
+            " decode at several batches and prefill"
+        )
+    start = _logs(START)
+    shared = _fitted(everything, start, 0.0)
+    fits = [_drawn("", everything, shared)]
+    fits += [_drawn(name, rows, _fitted(rows, shared, RIDGE)) for name, rows in sorted(runs.items())]
+    return tuple(fits)
+
+
+def fit_host_share(cases: Sequence[Case]) -> float:
+    """What hosts draw of the watts that the system has beyond its chips: the median over rows of power_w at the wall."""
+    shares = []
+    for case in cases:
+        power = case.topology.power
+        if case.measurement.field == "power_w" and case.measurement.power_scope == "system":
+            half, full = (case.predicted(case.topology.replace(power=power.replace(host_share=s))) for s in (0.5, 1.0))
+            if full > half:
+                shares.append(1 - (full - case.measurement.value) / (2 * (full - half)))
+    if not shares:
+        raise InputError(
+            "what hosts draw needs measured rows of power_w with power_scope system, on a machine that knows the watts of"
+            " its chips and of the system"
+        )
+    return float(np.median(shares))
+
+
+def _runs(cases: Sequence[Case]) -> dict[str, _Rows]:
+    energies: dict[Measurement, list[Case]] = defaultdict(list)
+    powers: list[tuple[Case, Measurement, int]] = []
+    seen: dict[Measurement, int] = defaultdict(int)
+    for case in cases:
+        row = case.measurement
+        key = row.replace(row_id="", family="", field="", value=1.0)
+        if row.field in ("energy_per_token_j", "energy_per_sample_j"):
+            energies[key].append(case)
+        elif row.field == "power_w" and row.power_scope == "chip":
+            powers.append((case, key, seen[key]))
+            seen[key] += 1
+    found: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
+    probes: dict[int, tuple[Topology, ...]] = {}
+    for case, key, number in powers:
+        twin = energies[key][number] if number < len(energies[key]) else None
+        machines = probes.get(id(case.topology)) or probes.setdefault(id(case.topology), _probes(case.topology))
+        found[case.topology.chip.architecture].append(_run(case, twin, machines))
+    return {name: _Rows(*np.array(rows).T) for name, rows in found.items()}
+
+
+def _probes(topology: Topology) -> tuple[Topology, ...]:
+    """The machine with chips of one watt that draw half of it idle: always, and with a little of each activity."""
+    if topology.power.chip_w is None:
+        raise InputError(f"power of {topology.name} needs the watts of its chip; give chip.power in its file")
+    idle = Power(chip_w=1.0, idle_share=0.5)
+    powers = (idle, *(idle.replace(**{name: PROBE}) for name in NAMES[1:]))
+    return tuple(topology.replace(power=power) for power in powers)
+
+
+def _run(case: Case, twin: Case | None, probes: tuple[Topology, ...]) -> tuple[float, float, float]:
+    """Share drawn, and how busy arithmetic and memory were, at the rate that was measured where it is known."""
+    idle, *moved = (case.predicted(probe) for probe in probes)
+    compute, memory = ((drawn / idle - 1) / PROBE for drawn in moved)
+    faster = 1.0
+    if twin is not None:
+        measured = case.measurement.value / twin.measurement.value
+        faster = measured * twin.predicted() / case.predicted()
+    return (
+        case.measurement.value / (2 * idle * float(case.topology.power.chip_w or 0.0)),
+        faster * compute,
+        faster * memory,
+    )
+
+
+def _logs(power: Power) -> Floats:
+    return np.log([getattr(power, name) for name in NAMES])
+
+
+def _errors(rows: _Rows, logs: Floats) -> Floats:
+    """ln(predicted / measured) of each run."""
+    idle, compute, memory = np.exp(logs)
+    predicted = energy_j(drawn_w(1.0, float(idle), 0.0), 1.0, compute * rows.compute + memory * rows.memory)
+    return np.log(predicted / rows.drawn)
+
+
+def _fitted(rows: _Rows, start: Floats, ridge: float) -> Floats:
+    """Damped Gauss-Newton."""
+
+    def cost(errors: Floats, at: Floats) -> float:
+        robust = 2 * SCALE**2 * (np.sqrt(1 + (errors / SCALE) ** 2) - 1)
+        return float(robust.sum() + ridge * ((at - start) ** 2).sum())
+
+    here, damping, step = start, 1e-2, 1e-4
+    for _ in range(200):
+        errors = _errors(rows, here)
+        slopes = np.stack([(_errors(rows, here + step * unit) - errors) / step for unit in np.eye(len(here))], axis=1)
+        weighted = slopes / np.sqrt(1 + (errors / SCALE) ** 2)[:, None]
+        curvature = weighted.T @ slopes + ridge * np.eye(len(here))
+        downhill = np.linalg.solve(
+            curvature + damping * np.diag(np.diag(curvature) + 1e-9), weighted.T @ errors + ridge * (here - start)
+        )
+        there = np.minimum(here - np.clip(downhill, -0.5, 0.5), _logs(MOST))
+        gain = cost(errors, here) - cost(_errors(rows, there), there)
+        damping = damping / 3 if gain > 0 else damping * 5
+        here = there if gain > 0 else here
+        if abs(gain) < 1e-9 * cost(errors, here) or damping > 1e6:
+            break
+    return here
+
+
+def _drawn(architecture: str, rows: _Rows, logs: Floats) -> Drawn:
+    power = Power(**{name: float(f"{math.exp(value):.3g}") for name, value in zip(NAMES, logs, strict=True)})
+    sizes = np.exp(np.abs(_errors(rows, _logs(power)))) - 1
+    return Drawn(architecture, power, len(rows.drawn), float(np.median(sizes)), float(np.quantile(sizes, 0.9)))
