@@ -19,7 +19,7 @@ from planner import catalogue
 from planner.calibration.fitting import MEASURE, fit_software, profile_toml
 from planner.calibration.measurements import COLLECTIVES, PUBLISHED, read_measurements
 from planner.calibration.reporting import calibration_report
-from planner.calibration.shipping import fit_recipe, left_out_errors, recipes, ship
+from planner.calibration.shipping import fit_draws, fit_recipe, left_out_errors, recipes, ship, ship_draws
 from planner.calibration.validation import cases_of, families_of
 from planner.errors import (
     InfeasibleError,
@@ -315,10 +315,13 @@ def _ship(stack: str | None, report: Path | None, format: str) -> None:
         fitted.append(fit_recipe(recipe))
         ship(recipe, fitted[-1], catalogue.topologies_folder())
         print(f"{recipe.stack}: {fitted[-1].rows} rows, median error {fitted[-1].median:.1%}", file=sys.stderr)
+    draws, host_share = fit_draws()
+    if stack is None:
+        ship_draws(draws, host_share, catalogue.topologies_folder())
     if report is not None:
         left_out = [left_out_errors(recipe, by) for recipe in wanted for by in recipe.left_out]
         rows = [*read_measurements(PUBLISHED), *read_measurements(COLLECTIVES)]
-        _write(report, calibration_report(*cases_of(rows), left_out, fitted).rstrip())
+        _write(report, calibration_report(*cases_of(rows), left_out, fitted, draws, host_share).rstrip())
     rows_shown = [(one.stack, name, f"{value:.3g}") for one in fitted for name, value in one.constants.items()]
     _answer(
         format, "\n".join(aligned([("stack", "constant", "value"), *rows_shown])), [one.model_dump() for one in fitted]

@@ -1,11 +1,8 @@
 """Fitting constants to measurements: robust, and drawn towards where they start.
 
 A constant is named by its path in a topology's software ("memory_efficiency", "tunings[hopper].compute_efficiency",
-"collectives[0].base_latency_s"), or by a fabric's name ("fabrics[NVLink 4].latency_s"). Logarithms of the constants are
-moved by damped Gauss-Newton steps on ln(predicted / measured) with pseudo-Huber weights [1, 2]; a ridge holds constants
-that the rows hardly touch.
-
-[1] K. Levenberg, 1944; D. Marquardt, 1963. [2] P. Charbonnier et al., "Deterministic edge-preserving regularization", 1997.
+"collectives[0].base_latency_s"), or by a fabric's name ("fabrics[NVLink 4].latency_s"). The
+search (`descent`) moves their logarithms; its start holds a constant that the rows hardly touch.
 """
 
 import math
@@ -14,14 +11,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planner.calibration.descent import Floats, descended
 from planner.errors import InfeasibleError, InputError, listed
 from planner.readers.topology_file import software_toml
 from planner.records import Record
 from planner.topology import Residual, Software, Topology, Tuning
-
-Floats = NDArray[np.float64]
 
 MOST_ROWS = 600
 """Rows that a fit looks at, drawn from those given, always the same."""
@@ -164,36 +159,19 @@ def fit_constants(
     weights: Floats | None = None,
 ) -> dict[str, float]:
     """The constants that suit the cases, each counted with its weight, drawn towards `start` by `strength`."""
-    names, origin = list(start), _logs(start)
-    counted = np.ones(len(cases)) if weights is None else weights
-    ridge = strength * len(cases) / 100
-    most = np.array([0.0 if _is_share(name) else math.inf for name in names])
-
-    def cost(errors: Floats, at: Floats) -> float:
-        robust = 2 * SCALE**2 * (np.sqrt(1 + (errors / SCALE) ** 2) - 1)
-        return float(counted @ robust + ridge * ((at - origin) ** 2).sum())
-
-    here, damping = origin, 1e-2
-    errors = _errors(cases, names, here)
-    for _ in range(rounds):
-        slopes = _slopes(cases, names, here, errors)
-        pulls = counted / np.sqrt(1 + (errors / SCALE) ** 2)
-        curvature = (slopes * pulls[:, None]).T @ slopes + ridge * np.eye(len(names))
-        gradient = (slopes * pulls[:, None]).T @ errors + ridge * (here - origin)
-        for _ in range(5):
-            damped = curvature + damping * np.diag(np.diag(curvature))
-            there = np.minimum(np.clip(here - np.linalg.solve(damped, gradient), here - 0.7, here + 0.7), most)
-            tried = _errors(cases, names, there)
-            if cost(tried, there) < cost(errors, here):
-                break
-            damping *= 6
-        else:
-            break
-        gain = cost(errors, here) - cost(tried, there)
-        here, errors, damping = np.asarray(there), tried, max(damping / 4, 1e-5)
-        if gain < 1e-4 * cost(errors, here):
-            break
-    return _values(names, here)
+    names = list(start)
+    found = descended(
+        lambda logs: _errors(cases, names, logs),
+        _logs(start),
+        hold=strength * len(cases) / 100,
+        most=np.array([0.0 if _is_share(name) else math.inf for name in names]),
+        scale=SCALE,
+        counted=np.ones(len(cases)) if weights is None else weights,
+        step=STEP,
+        rounds=rounds,
+        tolerance=1e-4,
+    )
+    return _values(names, found)
 
 
 def errors_of(cases: Sequence[Fitted], constants: Mapping[str, float]) -> Floats:

@@ -39,7 +39,8 @@ class Measurement(Record):
     output_tokens: Count = 256
     arrivals: Literal["together", "steady"] = "steady"
     plan: Literal["uniform", "best"] = "uniform"
-    """Best: the one that suits the field best, in place of the degrees that follow."""
+    """Best: the one that suits the field best (watts and joules: the one that is fastest), in place of the degrees that
+    follow."""
     tensor_parallel: Degree = 1
     pipeline_parallel: Degree = 1
     expert_parallel: Degree = 1

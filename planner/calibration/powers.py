@@ -1,8 +1,7 @@
 """Fitting what chips draw to measured power: three constants for each generation of chips, and what all share.
 
 A run whose power and energy were both measured tells its own rate, so that errors of the predicted time stay out of the fit.
-Logarithms of the constants are moved by damped Gauss-Newton steps on ln(predicted / measured) with pseudo-Huber weights, as
-in `fitting`; a ridge draws each generation towards the fit of all rows together.
+A ridge draws each generation towards the fit of all rows together.
 """
 
 import math
@@ -11,15 +10,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planner.calibration.descent import Floats, descended
 from planner.calibration.measurements import Measurement
 from planner.calibration.validation import Case
 from planner.cost.energy import drawn_w, energy_j
 from planner.errors import InputError
 from planner.topology import Power, Topology
-
-Floats = NDArray[np.float64]
 
 START = Power(idle_share=0.2, compute_activity=7.0, memory_activity=1.5)
 MOST = Power(idle_share=0.9, compute_activity=50.0, memory_activity=50.0)
@@ -148,28 +145,17 @@ def _errors(rows: _Rows, logs: Floats) -> Floats:
 
 
 def _fitted(rows: _Rows, start: Floats, ridge: float) -> Floats:
-    """Damped Gauss-Newton."""
-
-    def cost(errors: Floats, at: Floats) -> float:
-        robust = 2 * SCALE**2 * (np.sqrt(1 + (errors / SCALE) ** 2) - 1)
-        return float(robust.sum() + ridge * ((at - start) ** 2).sum())
-
-    here, damping, step = start, 1e-2, 1e-4
-    for _ in range(200):
-        errors = _errors(rows, here)
-        slopes = np.stack([(_errors(rows, here + step * unit) - errors) / step for unit in np.eye(len(here))], axis=1)
-        weighted = slopes / np.sqrt(1 + (errors / SCALE) ** 2)[:, None]
-        curvature = weighted.T @ slopes + ridge * np.eye(len(here))
-        downhill = np.linalg.solve(
-            curvature + damping * np.diag(np.diag(curvature) + 1e-9), weighted.T @ errors + ridge * (here - start)
-        )
-        there = np.minimum(here - np.clip(downhill, -0.5, 0.5), _logs(MOST))
-        gain = cost(errors, here) - cost(_errors(rows, there), there)
-        damping = damping / 3 if gain > 0 else damping * 5
-        here = there if gain > 0 else here
-        if abs(gain) < 1e-9 * cost(errors, here) or damping > 1e6:
-            break
-    return here
+    return descended(
+        lambda logs: _errors(rows, logs),
+        start,
+        hold=ridge,
+        most=_logs(MOST),
+        scale=SCALE,
+        counted=np.ones(len(rows.drawn)),
+        step=1e-4,
+        rounds=200,
+        tolerance=1e-9,
+    )
 
 
 def _drawn(architecture: str, rows: _Rows, logs: Floats) -> Drawn:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from planner import catalogue
 from planner.calibration.measurements import Measurement
+from planner.calibration.powers import NAMES, Drawn
 from planner.calibration.shipping import LeftOut, Shipped
 from planner.calibration.validation import Case, Refused, families_of
 
@@ -17,7 +18,12 @@ WORST = 5
 
 
 def calibration_report(
-    cases: Sequence[Case], refused: Sequence[Refused], left_out: Sequence[LeftOut], shipped: Sequence[Shipped]
+    cases: Sequence[Case],
+    refused: Sequence[Refused],
+    left_out: Sequence[LeftOut],
+    shipped: Sequence[Shipped],
+    draws: Sequence[Drawn],
+    host_share: float,
 ) -> str:
     """All of it."""
     sections = [
@@ -31,7 +37,7 @@ def calibration_report(
             ((one.stack, f"one {one.by}", f"{one.left_out:.1%}", f"{one.fitted:.1%}") for one in left_out),
         ),
         "## Constants that were fitted",
-        _constants(shipped),
+        _constants(shipped, draws, host_share),
         "## The worst rows of each family",
         _worst(cases),
     ]
@@ -63,13 +69,25 @@ def _families(cases: Sequence[Case], refused: Sequence[Refused]) -> str:
     return _table(header, rows)
 
 
-def _constants(shipped: Sequence[Shipped]) -> str:
+def _constants(shipped: Sequence[Shipped], draws: Sequence[Drawn], host_share: float) -> str:
     rows = [
         (one.stack, name, f"{value:.3g}", str(one.rows), f"{one.median:.1%}")
         for one in shipped
         for name, value in one.constants.items()
     ]
-    text = _table(("stack", "constant (seconds and shares)", "value", "rows of the stack", "their median error"), rows)
+    rows += [
+        (
+            f"chips: {one.architecture or 'all generations'}",
+            name,
+            f"{getattr(one.power, name):.3g}",
+            str(one.rows),
+            f"{one.median:.1%}",
+        )
+        for one in draws
+        for name in NAMES
+    ]
+    rows.append(("machines with hosts", "host_share", f"{host_share:.2g}", "", ""))
+    text = _table(("of", "constant (seconds and shares)", "value", "rows", "their median error"), rows)
     return f"{text}\n\n{len(rows)} in all."
 
 

@@ -6,7 +6,7 @@ its recipe's start, never at what is shipped today.
 
 import functools
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,9 +15,9 @@ import numpy as np
 from pydantic import Field
 
 from planner import catalogue
+from planner.calibration.descent import Floats
 from planner.calibration.fitting import (
     Fitted,
-    Floats,
     errors_of,
     fit_constants,
     median_factor,
@@ -27,11 +27,13 @@ from planner.calibration.fitting import (
 )
 from planner.calibration.measurements import COLLECTIVES, PUBLISHED, read_measurements
 from planner.calibration.operators import kernel_cases, read_kernels
+from planner.calibration.powers import NAMES, Drawn, fit_host_share, fit_power
 from planner.calibration.validation import Case, cases_of
 from planner.readers.files import read_toml
 from planner.readers.topology_file import COLLECTIVE, FABRIC, SOFTWARE, TUNING
 from planner.records import Record
 
+POWER_FIELDS = ("power_w", "energy_per_token_j", "energy_per_sample_j")
 SPEED_FIELDS = ("ttft_s", "tpot_s", "request_s", "tokens_per_s", "image_s", "step_s", "samples_per_s")
 """What tells a stack's constants: not watts, whose constants belong to the chips."""
 RESIDUAL_TITLE = "# What four of five measured rows stay within, |ln(predicted / measured)|."
@@ -129,6 +131,12 @@ def cases_for(recipe: Recipe) -> list[Fitted]:
     return [*cases]
 
 
+def fit_draws() -> tuple[tuple[Drawn, ...], float]:
+    """What chips draw, of all generations and of each, and the share of hosts."""
+    cases, _ = cases_of([row for row in _rows(PUBLISHED) if row.field in POWER_FIELDS])
+    return fit_power(cases), float(f"{fit_host_share(cases):.2g}")
+
+
 _rows = functools.cache(read_measurements)
 
 
@@ -171,10 +179,49 @@ def ship(recipe: Recipe, shipped: Shipped, folder: Path) -> None:
     catalogue.reread()
 
 
-_KEYS = {"": SOFTWARE, "collective": COLLECTIVE, "tuning": TUNING, "fabric": FABRIC}
+def ship_draws(draws: Sequence[Drawn], host_share: float, folder: Path) -> None:
+    """Write what chips draw into their files, those of generations that were not measured as all together, and how far off
+    power and energy are into the stacks'."""
+    by_generation = {drawn.architecture: drawn for drawn in draws}
+    for path in sorted((folder / "chips").glob("*.toml")):
+        text = path.read_text(encoding="utf-8")
+        generation = re.search(r'^architecture = "(.*)"$', text, re.MULTILINE)
+        own = by_generation.get(generation[1] if generation else "")
+        drawn = own or by_generation[""]
+        constants = {name: getattr(drawn.power, name) for name in NAMES if f"{name} = " in text}
+        note = f"{drawn.rows} rows" + ("" if own else " of all generations that were measured")
+        path.write_text(with_figures(text, constants, note, "fit" if own else "guess"), encoding="utf-8")
+    for path in sorted(folder.glob("*.toml")):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(
+            with_figures(text, {"powers[0].host_share": host_share}, "runs of MLPerf at the wall on B200"),
+            encoding="utf-8",
+        )
+    catalogue.reread()
+    cases, _ = cases_of([row for row in _rows(PUBLISHED) if row.field in POWER_FIELDS])
+    by_stack: dict[str, list[Case]] = defaultdict(list)
+    for case in cases:
+        by_stack[case.topology.software.name].append(case)
+    for stack, found in by_stack.items():
+        widths = {
+            one.field: one.half_width for one in residuals_of([case.field for case in found], errors_of(found, {}))
+        }
+        path = folder / "software" / f"{stack}.toml"
+        path.write_text(with_residuals(path.read_text(encoding="utf-8"), widths), encoding="utf-8")
+    catalogue.reread()
 
 
-def with_figures(text: str, constants: Mapping[str, float], note: str) -> str:
+_DRAWN = {name: (name, "") for name in NAMES}
+_KEYS = {
+    "": SOFTWARE | _DRAWN,
+    "power": {"host_share": ("host_share", "")},
+    "collective": COLLECTIVE,
+    "tuning": TUNING,
+    "fabric": FABRIC,
+}
+
+
+def with_figures(text: str, constants: Mapping[str, float], note: str, confidence: str = "fit") -> str:
     """A TOML file with these constants in place of those that it has; others and remarks stay as they are."""
     lines = text.splitlines()
     for at, table, entry, key in _figures_in(lines):
@@ -182,7 +229,7 @@ def with_figures(text: str, constants: Mapping[str, float], note: str) -> str:
         path = f"{table}s[{entry}].{name}" if table else name
         if path in constants:
             value = _written(constants[path], dimension)
-            lines[at] = f'{key} = {{ value = {value}, source = "FIT", confidence = "fit", note = "{note}" }}'
+            lines[at] = f'{key} = {{ value = {value}, source = "FIT", confidence = "{confidence}", note = "{note}" }}'
     return "\n".join(lines) + "\n"
 
 

@@ -141,8 +141,10 @@ def _score_case(row: Measurement, loaded: _Loaded) -> Case:
 
 def _plan(row: Measurement, graph: ModelGraph, topology: Topology, workload: Workload) -> Plan:
     if row.plan == "best":
-        wish = "maximize" if {**FIELDS, **SAMPLE_FIELDS}[row.field].best == "most" else "minimize"
-        return partition(graph, topology, workload, **{wish: row.field}).plan  # type: ignore[arg-type]
+        fastest = "samples_per_s" if graph.is_diffusion else "tokens_per_s"
+        field = fastest if row.field.startswith(("power", "energy")) else row.field
+        wish = "maximize" if {**FIELDS, **SAMPLE_FIELDS}[field].best == "most" else "minimize"
+        return partition(graph, topology, workload, **{wish: field}).plan  # type: ignore[arg-type]
     return uniform_plan(
         graph, topology, tensor_parallel=row.tensor_parallel, pipeline_parallel=row.pipeline_parallel,
         expert_parallel=row.expert_parallel, data_parallel=row.data_parallel,
