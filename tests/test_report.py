@@ -100,9 +100,9 @@ def test_the_inputs_that_nobody_is_sure_of_stand_among_the_assumptions():
     text = str(pl.partition(pl.load_model("qwen3-8b"), machine, WORKLOAD))
     doubtful = sum(figure.confidence not in ("A", "B") for figure in machine.figures)
     assert f"  {doubtful} of {len(machine.figures)} figures of hgx-h100 are fits" in text
-    moved = re.findall(r"^  (\S+) = \S+ \(.*\): -20 % moves tpot_s by ([-+][\d.]+) %$", text, re.MULTILINE)
+    moved = re.findall(r"^  (\S+) = \S+ \(.*\): [-+]20 % moves tpot_s by ([-+][\d.]+) %$", text, re.MULTILINE)
     assert moved[0][0] == "software.memory_efficiency"
-    assert float(moved[0][1]) > 10
+    assert abs(float(moved[0][1])) > 10
 
 
 def test_doubts_count_the_power_that_the_question_counts():

@@ -37,6 +37,9 @@ POWER_FIELDS = ("power_w", "energy_per_token_j", "energy_per_sample_j")
 SPEED_FIELDS = ("ttft_s", "tpot_s", "request_s", "tokens_per_s", "image_s", "step_s", "samples_per_s")
 """What tells a stack's constants: not watts, whose constants belong to the chips."""
 RESIDUAL_TITLE = "# What four of five measured rows stay within, |ln(predicted / measured)|."
+LEFT_OUT_ROWS = 300
+LEAST_SHARE = 0.03
+"""Of the rows: models (or machines) of fewer are not left out by themselves."""
 FAMILY_ROWS = 120
 """A family of more rows than this counts no more than one of as many."""
 
@@ -100,12 +103,12 @@ def fit_recipe(recipe: Recipe) -> Shipped:
 
 def left_out_errors(recipe: Recipe, by: str) -> LeftOut:
     """Each model (or machine) in turn is predicted by constants that were fitted without it."""
-    used = [case for case in thinned(cases_for(recipe)) if isinstance(case, Case)]
+    used = [case for case in thinned(cases_for(recipe), LEFT_OUT_ROWS) if isinstance(case, Case)]
     keys = np.array([getattr(case.measurement, by) for case in used])
     together = errors_of(used, _fitted(recipe, used))
     counts, outside, inside = [], [], []
     for key, count in sorted(Counter(keys.tolist()).items()):
-        if 5 <= count < len(used):
+        if LEAST_SHARE * len(used) <= count < len(used):
             without = _fitted(recipe, [case for case, one in zip(used, keys, strict=True) if one != key])
             left = [case for case, one in zip(used, keys, strict=True) if one == key]
             counts.append(count)
