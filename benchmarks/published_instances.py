@@ -59,5 +59,17 @@ def _graph(path: Path, mode: str, limit_s: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _cluster(path: Path, limit_s: float) -> dict[str, Any]:
+    from planner.readers.cluster_file import read_cluster
+    from planner.solver.flow import solve
+
+    layout = solve(read_cluster(path), time_limit_s=limit_s)
+    proved = layout.bound <= layout.objective * (1 + 1e-9)
+    return {
+        "objective": layout.objective, "bound": layout.bound, "status": "optimal" if proved else "feasible",
+        "assignment": {str(node): list(run) for node, run in enumerate(layout.runs)},
+    }  # fmt: skip
+
+
 if __name__ == "__main__":
     sys.exit(main())

@@ -241,3 +241,43 @@ def search(problem: GraphProblem, units: Units, *, rounds: int, seed: int = 0, p
         if idle >= patience:
             break
     return best
+
+
+def one_after_another(problem: GraphProblem, units: Units, order: Order) -> tuple[float, tuple[int, ...]] | None:
+    """Pieces of an order on paying devices and single units on hosts, for the least sum of all times: (sum, the device of
+    every unit). Where the graph is nearly a chain, the sum is nearly its latency."""
+    count, hosts = units.count, np.flatnonzero(~problem.pays & (problem.counts > 0))
+    least = np.full((1, count + 1), math.inf)
+    host = units.times[hosts].min(axis=0)[list(order)] if hosts.size else np.full(count, math.inf)
+    kinds = [int(kind) for kind in problem.devices if problem.pays[kind]]
+    tables = {}
+    for kind in sorted(set(kinds)):
+        tables[kind] = interval_loads(units, order, pays=True, times=units.times[kind])
+        tables[kind] = tables[kind] + _fits(units, order, float(problem.capacity[kind]))
+    least = np.full((len(kinds) + 1, count + 1), math.inf)
+    came = np.full((len(kinds) + 1, count + 1), -1)
+    for row in range(len(kinds) + 1):
+        if row:
+            reached = least[row - 1][:, None] + tables[kinds[row - 1]]
+            came[row], least[row] = reached.argmin(axis=0), reached.min(axis=0)
+        else:
+            least[0, 0] = 0.0
+        for end in range(count):
+            if least[row, end] + host[end] < least[row, end + 1]:
+                least[row, end + 1], came[row, end + 1] = least[row, end] + host[end], -1
+    if not math.isfinite(least[-1, -1]):
+        return None
+    first = {int(kind): int(np.flatnonzero(problem.devices == kind)[0]) for kind in set(problem.devices.tolist())}
+    device, row, end = [0] * count, len(kinds), count
+    paying = np.flatnonzero(problem.pays[problem.devices])
+    while end:
+        start = int(came[row, end])
+        if start < 0:
+            end -= 1
+            best = hosts[int(units.times[hosts][:, order[end]].argmin())]
+            device[order[end]] = first[int(best)]
+            continue
+        for unit in order[start:end]:
+            device[unit] = int(paying[row - 1])
+        row, end = row - 1, start
+    return float(least[-1, -1]), tuple(device)
