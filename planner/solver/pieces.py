@@ -22,6 +22,9 @@ from ortools.sat.python import cp_model
 from planner.solver.dag import GraphProblem, Units, finishes, latency
 from planner.solver.placing import MOST_TOTAL
 
+STRATEGIES = ("max_lp", "lb_tree_search")
+"""Of CP-SAT: one finds, one proves; they take turns, so that answers do not depend on the machine's speed."""
+
 Chain = tuple[int, ...]
 """Nodes, each of which waits for the one before it, by an edge or because they share a piece."""
 
@@ -112,7 +115,7 @@ def soonest(
             break
         model = _Model(problem, units, value, paths, chains)
         found, lower = model.solve(left, seed, best)
-        bound = max(bound, min(lower, value))
+        bound = max(bound, lower if best is None and math.isinf(lower) else min(lower, value))
         fresh = [chain for chain in dict.fromkeys(paths.binding(device) for device in found) if chain not in chains]
         for device in found:
             if latency(problem, device) < value:
@@ -143,6 +146,7 @@ class _Model:
         total = float(self.able.sum() + np.where(np.isfinite(self.least), self.least, 0.0).sum())
         self.unit = (total + float(units.costs[self.payable].sum()) + most * (self.pieces + 1)) / MOST_TOTAL or 1.0
         self.top = math.floor(most / self.unit)
+        self.hostable = [all(self.host[node] <= self.most for node in nodes) for nodes in units.members]
         self.unit_of = {node: number for number, nodes in enumerate(units.members) for node in nodes}
         self._levels()
         self.loads = [self._load(piece) for piece in range(self.pieces)]
@@ -160,7 +164,7 @@ class _Model:
         self.past = [[model.new_bool_var("") for _ in range(self.pieces)] for _ in range(problem.nodes)]
         for number, nodes in enumerate(units.members):
             model.add_exactly_one([*self.held[number], self.hosted[number]])
-            if any(self.host[node] > self.most for node in nodes):
+            if not self.hostable[number]:
                 model.add(self.hosted[number] == 0)
             for node in nodes:
                 for piece in range(self.pieces):
@@ -227,7 +231,7 @@ class _Model:
         on_host = dict.fromkeys(units, 0)
         for node in chain:
             on_host[self.unit_of[node]] += math.floor(float(self.able[node]) / self.unit)
-        more = [(on_host[unit] - work[unit]) * self.hosted[unit] for unit in units]
+        more = [(on_host[unit] - work[unit]) * self.hosted[unit] for unit in units if self.hostable[unit]]
         together: list[Any] = []
         for first, second in zip(chain, chain[1:], strict=False):
             if second not in self.paths.ahead[first] and self.unit_of[first] != self.unit_of[second]:
@@ -252,10 +256,9 @@ class _Model:
     ) -> tuple[list[tuple[int, ...]], float]:
         """Assignments of nodes that it finds, and the bound."""
         solver = cp_model.CpSolver()
-        import os
-        solver.parameters.num_workers = int(os.environ.get('W','1'))
-        for kv in os.environ.get('CPS','').split():
-            k,v=kv.split('='); setattr(solver.parameters,k,type(getattr(solver.parameters,k))(eval(v)))
+        solver.parameters.num_workers = len(STRATEGIES)
+        solver.parameters.subsolvers.extend(STRATEGIES)
+        solver.parameters.interleave_search = True
         solver.parameters.random_seed = seed
         solver.parameters.max_time_in_seconds = time_limit_s
         found: list[tuple[int, ...]] = []
@@ -263,9 +266,8 @@ class _Model:
         status = solver.solve(self.model, watch)
         if status == cp_model.MODEL_INVALID:
             raise AssertionError("CP-SAT refused the model")
-        if os.environ.get('V'): print(solver.status_name(status), solver.best_objective_bound*self.unit, solver.objective_value*self.unit, [round(latency(self.problem,f),3) for f in found[-3:]], round(solver.wall_time,2),flush=True)
         if status == cp_model.INFEASIBLE:
-            return [], self.most if hint is not None else math.inf
+            return [], math.inf
         return found[-3:], max(0.0, solver.best_objective_bound * self.unit)
 
     def devices(self, chosen: Any) -> tuple[int, ...]:

@@ -10,14 +10,16 @@ deterministic time limit give the same answer on every machine.
 """
 
 import math
-from collections.abc import Sequence
+import random
+import time
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import networkx as nx
 import numpy as np
 from ortools.sat.python import cp_model
 
-from planner.solver.dag import GraphProblem, Units
+from planner.solver.dag import GraphProblem, Units, loads
 from planner.solver.problem import Floats, Ints
 
 MOST_TOTAL = 2.0**30
@@ -35,15 +37,18 @@ def prove(
     deterministic_limit: float = math.inf,
     workers: int = 1,
     seed: int = 0,
+    accuracy: float = 0.0,
+    fixed: Collection[int] = (),
 ) -> tuple[tuple[int, ...] | None, float]:
     """The device of every unit with a largest load below `best`, None where none was found, and the bound proved."""
-    model = _Model(problem, units, best, ordered=ordered)
+    model = _Model(problem, units, best, ordered=ordered, alike=not fixed)
     if hint is not None:
-        model.hint(hint)
+        model.hint(hint, fixed)
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = workers
     solver.parameters.random_seed = seed
     solver.parameters.linearization_level = 0 if ordered else 1
+    solver.parameters.relative_gap_limit = accuracy
     if math.isfinite(time_limit_s):
         solver.parameters.max_time_in_seconds = max(0.0, time_limit_s)
     if math.isfinite(deterministic_limit):
@@ -59,8 +64,48 @@ def prove(
     return model.devices(solver), bound
 
 
+def improve(
+    problem: GraphProblem, units: Units, start: tuple[int, ...], *, until: float, seed: int = 0, around: int = 60
+) -> tuple[int, ...]:
+    """A better free assignment: again and again, units near one unit of the fullest device are placed anew and the others stay.
+
+    Fewer units are free at a time where CP-SAT does not finish with them. Ends when nothing is found for long, or at `until`.
+    """
+    generator, best = random.Random(seed), start
+    near: list[set[int]] = [set() for _ in range(units.count)]
+    for net in units.nets:
+        for pin in net:
+            near[pin].update(net)
+    idle = 0
+    while idle < 40 and time.monotonic() < until:
+        load = loads(problem, units.spread(best))
+        fullest = int(load.argmax())
+        value = float(load[fullest])
+        loose = _ball(near, generator.choice([u for u in range(units.count) if best[u] == fullest]), around // 2)
+        other = generator.choice(range(units.count))
+        loose |= _ball(near, other, around - around // 2)
+        found, _ = prove(
+            problem, units, value * (1 - 1e-7), best, ordered=False, seed=seed, accuracy=1e-4,
+            time_limit_s=max(0.1, min(5.0, until - time.monotonic())), deterministic_limit=1.0,
+            fixed=set(range(units.count)) - loose,
+        )  # fmt: skip
+        better = found is not None and float(loads(problem, units.spread(found)).max()) < value * (1 - 1e-9)
+        idle = 0 if better else idle + 1
+        best = found if found is not None and better else best
+    return best
+
+
+def _ball(near: list[set[int]], centre: int, count: int) -> set[int]:
+    """A unit and the units nearest to it along nets."""
+    found, edge = {centre}, [centre]
+    while edge and len(found) < count:
+        edge = sorted({other for unit in edge for other in near[unit]} - found)
+        found.update(edge[: count - len(found)])
+    return found
+
+
 class _Model:
-    def __init__(self, problem: GraphProblem, units: Units, best: float, *, ordered: bool) -> None:
+    def __init__(self, problem: GraphProblem, units: Units, best: float, *, ordered: bool, alike: bool = True) -> None:
         self.problem, self.units, self.model = problem, units, cp_model.CpModel()
         self.never, self.always = self.model.new_constant(0), self.model.new_constant(1)
         self.positions = int(problem.counts.sum())
@@ -75,6 +120,8 @@ class _Model:
             self._stages()
         else:
             self._devices()
+            if alike:
+                self._in_order()
         self.load = self.model.new_int_var(-(-int(self.least.sum()) // self.positions), self.top, "load")
         for position in range(self.positions):
             self._loads(position)
@@ -126,6 +173,10 @@ class _Model:
         self.of_class = [
             [self.always if number == of else self.never for number in range(self.problem.counts.size)] for of in classes
         ]
+
+    def _in_order(self) -> None:
+        """Of equal devices, the one whose first unit comes earlier, heavy units first, is the earlier one."""
+        model, units, classes = self.model, self.units, self.problem.devices.tolist()
         heavy = sorted(range(units.count), key=lambda unit: (-int(self.least[unit]), unit))
         for device in range(1, self.positions):
             if classes[device] != classes[device - 1]:
@@ -178,10 +229,14 @@ class _Model:
             held = sum(math.floor(size / grain) * here for size, here in zip(units.sizes, at, strict=True))
             model.add(held <= room).only_enforce_if(choice)
 
-    def hint(self, device: Sequence[int]) -> None:
-        for row, place in zip(self.at, device, strict=True):
+    def hint(self, device: Sequence[int], fixed: Collection[int]) -> None:
+        """Where free units were; `fixed` ones stay there."""
+        for unit, (row, place) in enumerate(zip(self.at, device, strict=True)):
             for position, here in enumerate(row):
-                self.model.add_hint(here, position == place)
+                if unit in fixed:
+                    self.model.add(here == int(position == place))
+                else:
+                    self.model.add_hint(here, position == place)
 
     def devices(self, solver: Any) -> tuple[int, ...]:
         """The device of every unit; stages take the devices of their class in order."""

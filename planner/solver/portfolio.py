@@ -1,7 +1,8 @@
 """One door to the engines that place a graph on devices.
 
 Contiguous: a DP along many linear orders finds, CP-SAT proves. Free: contiguous stages are the start, CP-SAT improves pairs
-of devices, then all of them, and proves. An answer is the better of all, evaluated from the definition.
+of devices, then all of them, and proves. Latency: a DP along linear orders finds, CP-SAT with cuts along paths improves and
+proves. An answer is the best of all, evaluated from the definition.
 """
 
 import math
@@ -10,11 +11,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from planner.solver.dag import GraphProblem, Placement, Units, contract, loads
-from planner.solver.orders import Stages, search
+from planner.solver.dag import GraphProblem, Placement, Units, contract, latency, loads
+from planner.solver.orders import Stages, one_after_another, search, start_orders
 
 ACCURACY = 5e-6
 """Relative: of the grid on which CP-SAT proves."""
+WORKERS = 2
+"""Of CP-SAT where nothing less would do."""
 MOST_CELLS = 3e8
 """Table cells that the search over linear orders fills at most: a few seconds."""
 
@@ -38,6 +41,44 @@ def contiguous(problem: GraphProblem, *, time_limit_s: float = math.inf, seed: i
         return Placement(None, math.inf, math.inf if bound >= best else max(bound, floor))
     choices = [device for device in (start, found) if device is not None]
     return _placement(problem, units, min(choices, key=lambda device: _value(problem, units, device)), max(bound, floor))
+
+
+def free(problem: GraphProblem, *, time_limit_s: float = math.inf, seed: int = 0) -> Placement:
+    """Any devices for the least largest load."""
+    started = time.monotonic()
+    ordered = contiguous(problem, time_limit_s=time_limit_s / 4, seed=seed)
+    units = contract(problem, contiguous=False)
+    start = None if ordered.device is None else tuple(ordered.device[nodes[0]] for nodes in units.members)
+    from planner.solver.placing import improve, prove
+
+    if start is not None:
+        start = improve(problem, units, start, until=started + 0.5 * time_limit_s, seed=seed)
+    best = _value(problem, units, start)
+    left = time_limit_s - (time.monotonic() - started)
+    found, bound = prove(
+        problem, units, best, start, ordered=False, time_limit_s=left, workers=WORKERS, seed=seed, accuracy=ACCURACY / 2
+    )
+    bound = max(bound, _work_bound(problem, units))
+    choices = [device for device in (start, found) if device is not None]
+    if not choices:
+        return Placement(None, math.inf, math.inf if bound >= best else bound)
+    return _placement(problem, units, min(choices, key=lambda device: _value(problem, units, device)), bound)
+
+
+def soonest(problem: GraphProblem, *, time_limit_s: float = math.inf, seed: int = 0) -> Placement:
+    """Pieces on paying devices and nodes on hosts for the least latency."""
+    started, units = time.monotonic(), contract(problem, contiguous=True)
+    tried = (one_after_another(problem, units, order) for order in start_orders(units))
+    starts = [units.spread(found[1]) for found in tried if found is not None]
+    start = min(starts, key=lambda device: latency(problem, device), default=None)
+    from planner.solver import pieces
+
+    left = time_limit_s - (time.monotonic() - started)
+    device, bound = pieces.soonest(problem, contract(problem, contiguous=False), start, time_limit_s=left, seed=seed)
+    if device is None:
+        return Placement(None, math.inf, bound)
+    objective = latency(problem, device)
+    return Placement(device, objective, min(bound, objective))
 
 
 def _devices(problem: GraphProblem, stages: Stages) -> tuple[int, ...]:
