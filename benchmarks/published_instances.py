@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from planner.errors import PlannerError
 
-LIMITS_S = {"contiguous": 60.0, "free": 120.0, "latency": 120.0, "helix": 10.0}
+LIMITS_S = {"contiguous": 60.0, "free": 120.0, "latency": 120.0, "helix": 8.0}
 
 
 def main() -> int:
@@ -31,7 +31,9 @@ def main() -> int:
     limit_s = LIMITS_S[options.mode] if options.time_limit is None else options.time_limit
     started = time.monotonic()
     try:
-        answer = _cluster(options.file, limit_s) if options.mode == "helix" else _graph(options.file, options.mode, limit_s)
+        answer = (
+            _cluster(options.file, limit_s) if options.mode == "helix" else _graph(options.file, options.mode, limit_s)
+        )
     except PlannerError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -46,16 +48,16 @@ def main() -> int:
 
 
 def _graph(path: Path, mode: str, limit_s: float) -> dict[str, Any]:
-    from planner.readers.operator_file import read_operator_graph
+    from planner.readers.operator_file import load_operators
     from planner.spreading import partition_operators
 
-    graph, ids = read_operator_graph(path)
+    graph = load_operators(path)
     result = partition_operators(
         graph, mode="latency" if mode == "latency" else "throughput", contiguous=mode != "free", time_limit_s=limit_s
     )
     return {
         "objective": result.objective, "bound": result.bound, "status": result.status,
-        "assignment": {str(name): device for name, device in zip(ids, result.devices, strict=True)},
+        "assignment": {node.name: device for node, device in zip(graph.operators, result.devices, strict=True)},
     }  # fmt: skip
 
 

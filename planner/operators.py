@@ -61,14 +61,18 @@ class OperatorGraph(Record):
                     f"OperatorGraph.operators[{number}].times_s has {len(operator.times_s)} times; "
                     f"give one for each of the {len(self.devices)} classes of devices"
                 )
-            if not any(time is not None and kind.count for time, kind in zip(operator.times_s, self.devices, strict=True)):
+            if not any(
+                time is not None and kind.count for time, kind in zip(operator.times_s, self.devices, strict=True)
+            ):
                 raise InputError(
                     f"OperatorGraph.operators[{number}] ({shortened(operator.name)}) can run on no device; "
                     "give it a time on a class that has devices"
                 )
         for number, ends in enumerate(self.edges):
             if not all(0 <= end < len(self.operators) for end in ends) or ends[0] == ends[1]:
-                raise InputError(f"OperatorGraph.edges[{number}] must join two different of {len(self.operators)} operators")
+                raise InputError(
+                    f"OperatorGraph.edges[{number}] must join two different of {len(self.operators)} operators"
+                )
         if not self.acyclic:
             raise InputError("OperatorGraph.edges go in a circle; an operator cannot wait for itself")
         if len({kind.name for kind in self.devices}) < len(self.devices):

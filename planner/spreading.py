@@ -8,7 +8,7 @@ from planner.errors import InfeasibleError, InputError, NoPlanFoundError
 from planner.operators import OperatorGraph
 from planner.records import Record
 from planner.solver import portfolio
-from planner.solver.dag import loads
+from planner.solver.dag import faults, latency, loads
 
 Mode = Literal["throughput", "latency"]
 
@@ -78,3 +78,14 @@ def partition_operators(
         loads=tuple((names[place], float(used[place])) for place in sorted(set(placement.device))),
         elapsed_s=time.monotonic() - started,
     )
+
+
+def rules_of_thumb(graph: OperatorGraph, *, mode: Mode = "throughput") -> dict[str, float]:
+    """What simple rules reach, to compare `partition_operators` with: contiguous stages of equal numbers of operators, equal
+    bytes or equal times, and a greedy filling. Infinite where the rule breaks a limit."""
+    problem = graph.to_problem()
+    reached = {}
+    for name, device in portfolio.by_rules(problem).items():
+        value = float(loads(problem, device).max()) if mode == "throughput" else latency(problem, device)
+        reached[name] = math.inf if faults(problem, device, contiguous=mode == "throughput") else value
+    return reached

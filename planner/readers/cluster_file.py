@@ -29,12 +29,16 @@ def read_cluster(path: str | Path) -> FlowProblem:
     for number, kind in enumerate(types):
         rates = kind.get("tokens_per_s_by_layers")
         if not isinstance(rates, dict):
-            raise InputError(f"node_types[{number}].tokens_per_s_by_layers must be an object of layers and tokens per second")
+            raise InputError(
+                f"node_types[{number}].tokens_per_s_by_layers must be an object of layers and tokens per second"
+            )
         row = {_layers(text, number): _rate(rate, f"node_types[{number}]") for text, rate in rates.items()}
         nodes = kind.get("nodes")
         for node in nodes if isinstance(nodes, list) else ():
             if isinstance(node, bool) or not isinstance(node, int) or not 0 <= node < count or node in rows:
-                raise InputError(f"node_types[{number}].nodes must name each of 0 to {count - 1} once, not {shortened(node)}")
+                raise InputError(
+                    f"node_types[{number}].nodes must name each of 0 to {count - 1} once, not {shortened(node)}"
+                )
             rows[node] = row
     if len(rows) < count:
         raise InputError(f"node_types must say of each of the {count} nodes what it is")
@@ -49,7 +53,9 @@ def read_cluster(path: str | Path) -> FlowProblem:
 
 def _links(links: Any, count: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     if not isinstance(links, Mapping):
-        raise InputError("links must be an object with every_ordered_pair_tokens_per_s and source_and_sink_tokens_per_s")
+        raise InputError(
+            "links must be an object with every_ordered_pair_tokens_per_s and source_and_sink_tokens_per_s"
+        )
     table = np.zeros((count + 2, count + 2))
     table[:count, :count] = _rate(links.get("every_ordered_pair_tokens_per_s", 0.0), "links")
     table[count, :count] = table[:count, count + 1] = _rate(links.get("source_and_sink_tokens_per_s"), "links")
@@ -58,8 +64,14 @@ def _links(links: Any, count: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any
     if not isinstance(pairs, list):
         raise InputError("links.pairs must be a list of [sender, receiver, tokens per second]")
     for number, pair in enumerate(pairs):
-        if not isinstance(pair, list) or len(pair) != 3 or not all(isinstance(end, int | str) and end in ends for end in pair[:2]):
-            raise InputError(f"links.pairs[{number}] must be [sender, receiver, tokens per second] of nodes 0 to {count - 1}")
+        if (
+            not isinstance(pair, list)
+            or len(pair) != 3
+            or not all(isinstance(end, int | str) and end in ends for end in pair[:2])
+        ):
+            raise InputError(
+                f"links.pairs[{number}] must be [sender, receiver, tokens per second] of nodes 0 to {count - 1}"
+            )
         table[ends[pair[0]], ends[pair[1]]] = _rate(pair[2], f"links.pairs[{number}]")
     np.fill_diagonal(table, 0.0)
     return table[:count, :count], table[count, :count], table[:count, count + 1]
@@ -67,7 +79,9 @@ def _links(links: Any, count: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any
 
 def _layers(text: str, number: int) -> int:
     if not text.isdigit() or not 1 <= int(text) <= 100_000:
-        raise InputError(f"node_types[{number}].tokens_per_s_by_layers has {shortened(text, 20)!r}; it must be a number of layers")
+        raise InputError(
+            f"node_types[{number}].tokens_per_s_by_layers has {shortened(text, 20)!r}; it must be a number of layers"
+        )
     return int(text)
 
 

@@ -16,8 +16,8 @@ from planner.readers.files import read_json
 Fields = Mapping[str, Any]
 
 
-def read_operator_graph(path: str | Path) -> tuple[OperatorGraph, tuple[int, ...]]:
-    """The graph of a file, and the id of each operator."""
+def load_operators(path: str | Path) -> OperatorGraph:
+    """The operators, edges and devices of a file; operators are named by their ids."""
     fields = read_json(Path(path), "an operator graph")
     nodes, edges = (_rows(fields, name) for name in ("nodes", "edges"))
     ids = [_whole(node, "id", f"nodes[{number}]") for number, node in enumerate(nodes)]
@@ -34,23 +34,26 @@ def read_operator_graph(path: str | Path) -> tuple[OperatorGraph, tuple[int, ...
         if abs(costs.setdefault(place[tail], cost) - cost) > 1e-6:
             raise InputError(f"edges[{number}].cost must equal that of the other edges out of node {tail}")
         ends.append((place[tail], place[head]))
-    graph = OperatorGraph(
-        operators=tuple(_operator(node, f"nodes[{number}]", costs.get(number, 0.0)) for number, node in enumerate(nodes)),
+    return OperatorGraph(
+        operators=tuple(
+            _operator(node, f"nodes[{number}]", costs.get(number, 0.0)) for number, node in enumerate(nodes)
+        ),
         edges=tuple(ends),
         devices=(
             DeviceClass(
-                name="a", count=_whole(fields, "maxFPGAs", "the file"), memory_bytes=_figure(fields, "maxSizePerFPGA", "the file")
+                name="a",
+                count=_whole(fields, "maxFPGAs", "the file"),
+                memory_bytes=_figure(fields, "maxSizePerFPGA", "the file"),
             ),
             DeviceClass(name="c", count=_whole(fields, "maxCPUs", "the file"), pays_transfers=False),
         ),
     )
-    return graph, tuple(ids)
 
 
 def _operator(node: Fields, where: str, transfer: float) -> Operator:
     supported = bool(node.get("supportedOnFpga", True))
     return Operator(
-        name=str(node.get("name", node["id"])),
+        name=str(node["id"]),
         times_s=(_figure(node, "fpgaLatency", where) if supported else None, _figure(node, "cpuLatency", where)),
         transfer_s=transfer,
         size_bytes=_figure(node, "size", where) if "size" in node else 0.0,

@@ -100,7 +100,7 @@ def contract(problem: GraphProblem, *, contiguous: bool) -> Units:
     devices; two units on a cycle would each have to come no later than the other, so they share a device too, and
     strongly connected components are merged. Both hold for every objective; no assignment is lost.
     """
-    merged = nx.DiGraph()
+    merged: nx.DiGraph[int] = nx.DiGraph()
     merged.add_nodes_from(np.unique(problem.colour).tolist())
     if contiguous:
         merged.add_edges_from(_ordered(problem))
@@ -118,7 +118,7 @@ def contract(problem: GraphProblem, *, contiguous: bool) -> Units:
     return Units(
         members=tuple(tuple(nodes) for nodes in members),
         times=times,
-        sizes=np.bincount(unit, problem.sizes, len(parts)),
+        sizes=np.bincount(unit, problem.sizes, len(parts)).astype(np.float64),
         nets=tuple(nets),
         costs=np.array([nets[net] for net in nets]),
         edges=tuple(sorted((tail, head) for tail, head in edges if tail != head)),
@@ -168,7 +168,7 @@ def finishes(problem: GraphProblem, device: Iterable[int]) -> list[float]:
     load = loads(problem, places)
     alone = [not problem.pays[classes[place]] for place in places]
     piece = [problem.counts.sum() + node if alone[node] else place for node, place in enumerate(places)]
-    quotient = nx.DiGraph()
+    quotient: nx.DiGraph[int] = nx.DiGraph()
     quotient.add_nodes_from(int(part) for part in piece)
     quotient.add_edges_from((int(piece[t]), int(piece[h])) for t, h in problem.edges if piece[t] != piece[h])
     if not nx.is_directed_acyclic_graph(quotient):

@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -21,7 +22,6 @@ Run = tuple[int, int]
 
 MOST_STAGES = 20_000
 """Kinds of stage that are told apart at most."""
-SWAPS_PER_S = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class FlowProblem:
 
 def flow(problem: FlowProblem, runs: Sequence[Run]) -> float:
     """The most tokens per second through a layout, from the definition."""
-    graph = nx.DiGraph()
+    graph: nx.DiGraph[Any] = nx.DiGraph()
     graph.add_nodes_from(("source", "sink"))
     for node, (first, count) in enumerate(runs):
         if not count:
@@ -82,6 +82,8 @@ def solve(problem: FlowProblem, *, time_limit_s: float = 10.0, seed: int = 0) ->
     kinds = _kinds(problem)
     low, high = 0.0, _work_bound(problem, kinds)
     best = Layout(((0, 0),) * problem.nodes, 0.0, high)
+    if not high:
+        return best
     aim = high
     for _ in range(40):
         runs = _staged(problem, kinds, aim)
@@ -122,6 +124,8 @@ def _work_bound(problem: FlowProblem, kinds: list[tuple[Floats, list[int]]]) -> 
             for row, nodes in kinds
         )
 
+    if sum(len(nodes) * int(np.flatnonzero(row).max(initial=0)) for row, nodes in kinds) < problem.layers:
+        return 0.0
     low, high = 0.0, sum(float(row.max()) * len(nodes) for row, nodes in kinds)
     for _ in range(100):
         middle = (low + high) / 2
@@ -197,7 +201,7 @@ def _exchanged(problem: FlowProblem, start: Layout, until: float, seed: int) -> 
 
 def _cover_bound(problem: FlowProblem, kinds: list[tuple[Floats, list[int]]], low: float, high: float) -> float:
     """The least rate above `low` that is refuted, by halves."""
-    if _refuted(problem, kinds, low * (1 + 1e-9)):
+    if low and _refuted(problem, kinds, low * (1 + 1e-9)):
         return low
     for _ in range(14):
         middle = (low + high) / 2
@@ -232,7 +236,7 @@ def _cheapest(items: list[tuple[int, int, float]], prices: Floats, kinds: int) -
     of each kind; by branch and bound on the price of a share."""
     ranked = sorted((float(prices[kind]) / count / share, float(prices[kind]) / count, share, kind, count)
                     for kind, count, share in items)  # fmt: skip
-    best, best_path = math.inf, ()
+    best, best_path = math.inf, tuple[tuple[int, int], ...]()
 
     def descend(start: int, left: float, cost: float, path: tuple[tuple[int, int], ...]) -> None:
         nonlocal best, best_path

@@ -50,7 +50,9 @@ def _crossing(units: Units, order: Order) -> Floats:
     count = units.count
     place = np.empty(count, dtype=np.intp)
     place[list(order)] = np.arange(count)
-    rows, columns, steps = [], [], []
+    rows: list[int] = []
+    columns: list[int] = []
+    steps: list[float] = []
 
     def add(low: int, high: int, left: int, right: int, cost: float) -> None:
         """Over the rectangle low to high - 1, left to right - 1."""

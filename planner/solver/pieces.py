@@ -10,6 +10,7 @@ optimum is a bound; the chain that binds in its solution joins it, until the bou
 leaves a piece by another branch than that by which it came waits only where both nodes share a piece, and binds where they do.
 """
 
+import itertools
 import math
 import time
 from collections.abc import Sequence
@@ -22,9 +23,6 @@ from ortools.sat.python import cp_model
 from planner.solver.dag import GraphProblem, Units, finishes, latency
 from planner.solver.placing import MOST_TOTAL
 
-STRATEGIES = ("max_lp", "lb_tree_search")
-"""Of CP-SAT: one finds, one proves; they take turns, so that answers do not depend on the machine's speed."""
-
 Chain = tuple[int, ...]
 """Nodes, each of which waits for the one before it, by an edge or because they share a piece."""
 
@@ -34,7 +32,7 @@ class Paths:
 
     def __init__(self, problem: GraphProblem) -> None:
         self.problem, self.least = problem, problem.times.min(axis=0)
-        graph = nx.DiGraph()
+        graph: nx.DiGraph[int] = nx.DiGraph()
         graph.add_nodes_from(range(problem.nodes))
         graph.add_edges_from(problem.edges.tolist())
         self.order = list(nx.lexicographical_topological_sort(graph))
@@ -64,7 +62,7 @@ class Paths:
         return tuple(reversed(path))
 
     def binding(self, device: Sequence[int]) -> Chain:
-        """The chain that makes the latency of an assignment, from a source to a sink."""
+        """The chain that makes the latency of an assignment that finishes, from a source to a sink."""
         problem, done = self.problem, finishes(self.problem, device)
         pays = problem.pays[problem.devices]
         mates: dict[int, list[int]] = {}
@@ -114,7 +112,10 @@ def soonest(
         if left <= 0:
             break
         model = _Model(problem, units, value, paths, chains)
-        found, lower = model.solve(left, seed, best)
+        found, lower = model.solve(0.35 * left, seed, proving=False)
+        if lower < min((latency(problem, device) for device in found), default=value) * (1 - 1e-6):
+            more, higher = model.solve(0.9 * (time_limit_s - (time.monotonic() - began)), seed, proving=True)
+            found, lower = [*found, *more], max(lower, higher)
         bound = max(bound, lower if best is None and math.isinf(lower) else min(lower, value))
         fresh = [chain for chain in dict.fromkeys(paths.binding(device) for device in found) if chain not in chains]
         for device in found:
@@ -233,7 +234,7 @@ class _Model:
             on_host[self.unit_of[node]] += math.floor(float(self.able[node]) / self.unit)
         more = [(on_host[unit] - work[unit]) * self.hosted[unit] for unit in units if self.hostable[unit]]
         together: list[Any] = []
-        for first, second in zip(chain, chain[1:], strict=False):
+        for first, second in itertools.pairwise(chain):
             if second not in self.paths.ahead[first] and self.unit_of[first] != self.unit_of[second]:
                 both = model.new_bool_var("")
                 for one, other in zip(self.held[self.unit_of[first]], self.held[self.unit_of[second]], strict=True):
@@ -251,14 +252,12 @@ class _Model:
         if together:
             least.only_enforce_if(together)
 
-    def solve(
-        self, time_limit_s: float, seed: int, hint: Sequence[int] | None
-    ) -> tuple[list[tuple[int, ...]], float]:
-        """Assignments of nodes that it finds, and the bound."""
+    def solve(self, time_limit_s: float, seed: int, *, proving: bool) -> tuple[list[tuple[int, ...]], float]:
+        """The last assignments of nodes that it finds, and the bound; `proving` raises the bound first."""
         solver = cp_model.CpSolver()
-        solver.parameters.num_workers = len(STRATEGIES)
-        solver.parameters.subsolvers.extend(STRATEGIES)
-        solver.parameters.interleave_search = True
+        solver.parameters.num_workers = 1
+        solver.parameters.linearization_level = 2
+        solver.parameters.optimize_with_lb_tree_search = proving
         solver.parameters.random_seed = seed
         solver.parameters.max_time_in_seconds = time_limit_s
         found: list[tuple[int, ...]] = []

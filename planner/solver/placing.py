@@ -20,7 +20,7 @@ import numpy as np
 from ortools.sat.python import cp_model
 
 from planner.solver.dag import GraphProblem, Units, loads
-from planner.solver.problem import Floats, Ints
+from planner.solver.problem import Ints
 
 MOST_TOTAL = 2.0**30
 """All coefficients of a constraint together."""
@@ -122,7 +122,8 @@ class _Model:
             self._devices()
             if alike:
                 self._in_order()
-        self.load = self.model.new_int_var(-(-int(self.least.sum()) // self.positions), self.top, "load")
+        self.load = self.model.new_int_var(0, self.top, "load")
+        self.model.add(self.load >= -(-int(self.least.sum()) // self.positions))
         for position in range(self.positions):
             self._loads(position)
         self.model.minimize(self.load)
@@ -152,7 +153,7 @@ class _Model:
 
     def _windows(self) -> tuple[Ints, Ints]:
         """Earliest and latest stage of every unit: j stages do at most j times the best load."""
-        graph = nx.DiGraph()
+        graph: nx.DiGraph[int] = nx.DiGraph()
         graph.add_nodes_from(range(self.units.count))
         graph.add_edges_from(self.units.edges)
         sooner, later = np.zeros(self.units.count, dtype=np.intp), np.zeros(self.units.count, dtype=np.intp)
@@ -171,7 +172,8 @@ class _Model:
             model.add_exactly_one(row)
         classes = self.problem.devices.tolist()
         self.of_class = [
-            [self.always if number == of else self.never for number in range(self.problem.counts.size)] for of in classes
+            [self.always if number == of else self.never for number in range(self.problem.counts.size)]
+            for of in classes
         ]
 
     def _in_order(self) -> None:
@@ -208,8 +210,8 @@ class _Model:
                 model.add_bool_or([pays, ~paying, ~first, second])
             paid.append(int(self.costs[number]) * pays)
         model.add(sum(int(time) * here for time, here in zip(self.least, at, strict=True)) + sum(paid) <= self.load)
-        for number, choice in enumerate(self.of_class[position]):
-            self._load_of(number, choice, at, sum(paid) if self.problem.pays[number] else 0)
+        for kind, choice in enumerate(self.of_class[position]):
+            self._load_of(kind, choice, at, sum(paid) if self.problem.pays[kind] else 0)
 
     def _load_of(self, number: int, choice: Any, at: list[Any], paid: Any) -> None:
         """What the class of a device adds: longer times, and memory."""
@@ -221,7 +223,9 @@ class _Model:
             coarse = math.ceil(float(able.sum() + units.costs[self.payable].sum() + self.over) / self.unit / MOST_TOTAL)
             work = model.new_int_var(0, self.top // coarse, "")
             parts = np.floor(able / self.unit / coarse).astype(np.int64)
-            model.add(sum(int(part) * here for part, here in zip(parts, at, strict=True)) <= work).only_enforce_if(choice)
+            model.add(sum(int(part) * here for part, here in zip(parts, at, strict=True)) <= work).only_enforce_if(
+                choice
+            )
             model.add(coarse * work + paid <= self.load).only_enforce_if(choice)
         if units.sizes.sum() > self.problem.capacity[number]:
             grain = float(units.sizes.sum()) / MOST_TOTAL
@@ -240,6 +244,12 @@ class _Model:
 
     def devices(self, solver: Any) -> tuple[int, ...]:
         """The device of every unit; stages take the devices of their class in order."""
-        spare = {number: list(np.flatnonzero(self.problem.devices == number)) for number in range(self.problem.counts.size)}
-        device = [spare[next(n for n, c in enumerate(choice) if solver.boolean_value(c))].pop(0) for choice in self.of_class]
-        return tuple(int(device[next(j for j, here in enumerate(row) if solver.boolean_value(here))]) for row in self.at)
+        spare = {
+            number: list(np.flatnonzero(self.problem.devices == number)) for number in range(self.problem.counts.size)
+        }
+        device = [
+            spare[next(n for n, c in enumerate(choice) if solver.boolean_value(c))].pop(0) for choice in self.of_class
+        ]
+        return tuple(
+            int(device[next(j for j, here in enumerate(row) if solver.boolean_value(here))]) for row in self.at
+        )

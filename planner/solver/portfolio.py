@@ -40,7 +40,9 @@ def contiguous(problem: GraphProblem, *, time_limit_s: float = math.inf, seed: i
     if found is None and start is None:
         return Placement(None, math.inf, math.inf if bound >= best else max(bound, floor))
     choices = [device for device in (start, found) if device is not None]
-    return _placement(problem, units, min(choices, key=lambda device: _value(problem, units, device)), max(bound, floor))
+    return _placement(
+        problem, units, min(choices, key=lambda device: _value(problem, units, device)), max(bound, floor)
+    )
 
 
 def free(problem: GraphProblem, *, time_limit_s: float = math.inf, seed: int = 0) -> Placement:
@@ -79,6 +81,28 @@ def soonest(problem: GraphProblem, *, time_limit_s: float = math.inf, seed: int 
         return Placement(None, math.inf, bound)
     objective = latency(problem, device)
     return Placement(device, objective, min(bound, objective))
+
+
+def by_rules(problem: GraphProblem) -> dict[str, tuple[int, ...]]:
+    """What simple rules make of the devices that pay for transfers, along one order of the graph: the same number of units
+    each, the same bytes, the same time; and greedy, which fills a device until one more unit would exceed an even share."""
+    units = contract(problem, contiguous=True)
+    order = list(start_orders(units)[0])
+    places = np.flatnonzero(problem.pays[problem.devices])
+    times = units.times[problem.devices[places]].min(axis=0)[order] if places.size else np.zeros(units.count)
+    weights = {"equal operators": np.ones(units.count), "equal bytes": units.sizes[order], "equal times": times}
+    found = {}
+    for name, weight in weights.items():
+        shares = (np.cumsum(weight) - weight / 2) / (float(weight.sum()) or 1.0)
+        found[name] = np.minimum((shares * places.size).astype(int), places.size - 1)
+    stage, filled, greedy = 0, 0.0, []
+    for took in times.tolist():
+        if filled + took > float(times.sum()) / places.size and filled and stage < places.size - 1:
+            stage, filled = stage + 1, 0.0
+        filled += took
+        greedy.append(stage)
+    found["greedy"] = np.array(greedy)
+    return {name: units.spread(places[stages[np.argsort(order)]].tolist()) for name, stages in found.items()}
 
 
 def _devices(problem: GraphProblem, stages: Stages) -> tuple[int, ...]:

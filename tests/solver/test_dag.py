@@ -54,7 +54,9 @@ def test_loads_latency_and_rules_against_the_oracle(seed):
         np.testing.assert_allclose(loads(problem, device), mine)
         assert latency(problem, device) == pytest.approx(latency_of(problem, device))
         for contiguous in (True, False):
-            assert (not faults(problem, device, contiguous=contiguous)) == allowed(problem, device, contiguous=contiguous)
+            assert (not faults(problem, device, contiguous=contiguous)) == allowed(
+                problem, device, contiguous=contiguous
+            )
 
 
 def test_units_on_a_cycle_are_merged_for_contiguous_stages_only():
