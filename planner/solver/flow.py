@@ -43,7 +43,7 @@ class FlowProblem:
         return int(self.rates.shape[0])
 
 
-def flow(problem: FlowProblem, runs: Sequence[Run]) -> float:
+def throughput(problem: FlowProblem, runs: Sequence[Run]) -> float:
     """The most tokens per second through a layout, from the definition."""
     graph: nx.DiGraph[Any] = nx.DiGraph()
     graph.add_nodes_from(("source", "sink"))
@@ -88,7 +88,7 @@ def solve(problem: FlowProblem, *, time_limit_s: float = 10.0, seed: int = 0) ->
     for _ in range(40):
         runs = _staged(problem, kinds, aim)
         if runs is not None:
-            passed = flow(problem, runs)
+            passed = throughput(problem, runs)
             if passed > best.objective:
                 best = Layout(runs, passed, high)
             low = aim
@@ -191,7 +191,7 @@ def _exchanged(problem: FlowProblem, start: Layout, until: float, seed: int) -> 
         runs[one], runs[other] = runs[other], runs[one]
         able = all(runs[node][1] < problem.rates.shape[1] and (not runs[node][1] or problem.rates[node, runs[node][1]] > 0)
                    for node in (one, other))  # fmt: skip
-        after = flow(problem, runs) if able else -1.0
+        after = throughput(problem, runs) if able else -1.0
         if after >= passed:
             passed = after
         else:

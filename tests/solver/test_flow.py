@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 
-from planner.solver.flow import FlowProblem, flow, solve
+from planner.solver.flow import FlowProblem, solve, throughput
 
 
 def cluster(layers, rows, *, link=1e6):
@@ -25,21 +25,21 @@ def oracle(problem):
                    for first in range(problem.layers - count + 1))]
         for node in range(problem.nodes)
     ]  # fmt: skip
-    return max(flow(problem, layout) for layout in itertools.product(*runs))
+    return max(throughput(problem, layout) for layout in itertools.product(*runs))
 
 
 def test_replicas_of_a_stage_add_up_and_the_slowest_stage_binds():
     problem = cluster(3, [[9, 5], [9, 4], [9, 3]])
-    assert flow(problem, ((0, 2), (0, 2), (2, 1))) == 9.0
-    assert flow(problem, ((0, 2), (1, 2), (2, 1))) == 5.0
+    assert throughput(problem, ((0, 2), (0, 2), (2, 1))) == 9.0
+    assert throughput(problem, ((0, 2), (1, 2), (2, 1))) == 5.0
 
 
 def test_a_link_binds():
-    assert flow(cluster(2, [[9], [9]], link=2.0), ((0, 1), (1, 1))) == 2.0
+    assert throughput(cluster(2, [[9], [9]], link=2.0), ((0, 1), (1, 1))) == 2.0
 
 
 def test_layers_that_nobody_holds_stop_everything():
-    assert flow(cluster(3, [[9], [9]]), ((0, 1), (2, 1))) == 0.0
+    assert throughput(cluster(3, [[9], [9]]), ((0, 1), (2, 1))) == 0.0
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -48,7 +48,7 @@ def test_layouts_are_what_they_are_said_to_be_and_bounds_hold(seed):
     rows = [[float(generator.randint(4, 12)), float(generator.randint(2, 6))] for _ in range(2)]
     problem = cluster(3, [rows[generator.randrange(2)] for _ in range(3)], link=generator.choice((1e6, 3.0)))
     found, best = solve(problem, time_limit_s=1.0), oracle(problem)
-    assert found.objective == pytest.approx(flow(problem, found.runs))
+    assert found.objective == pytest.approx(throughput(problem, found.runs))
     assert found.objective <= best * (1 + 1e-9)
     assert found.bound >= best * (1 - 1e-9)
 
