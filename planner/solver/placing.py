@@ -38,10 +38,13 @@ def prove(
     workers: int = 1,
     seed: int = 0,
     accuracy: float = 0.0,
+    floor: float = 0.0,
     fixed: Collection[int] = (),
 ) -> tuple[tuple[int, ...] | None, float]:
-    """The device of every unit with a largest load below `best`, None where none was found, and the bound proved."""
+    """The device of every unit with a largest load below `best`, None where none was found, and the bound proved;
+    nothing is below `floor`, and `fixed` units stay where the hint has them."""
     model = _Model(problem, units, best, ordered=ordered, alike=not fixed)
+    model.model.add(model.load >= min(model.top, math.floor(floor / model.unit) - units.count - len(units.nets)))
     if hint is not None:
         model.hint(hint, fixed)
     solver = cp_model.CpSolver()

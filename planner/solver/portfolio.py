@@ -1,8 +1,8 @@
 """One door to the engines that place a graph on devices.
 
-Contiguous: a DP along many linear orders finds, CP-SAT proves. Free: contiguous stages are the start, CP-SAT improves pairs
-of devices, then all of them, and proves. Latency: a DP along linear orders finds, CP-SAT with cuts along paths improves and
-proves. An answer is the best of all, evaluated from the definition.
+Contiguous: a DP along many linear orders finds, CP-SAT proves. Free: contiguous stages are the start, CP-SAT improves
+neighbourhoods, prices of units bound, and CP-SAT tries for the proof. Latency: a DP along linear orders finds, CP-SAT with
+cuts along paths improves and proves. An answer is the best of all, evaluated from the definition.
 """
 
 import math
@@ -52,15 +52,28 @@ def free(problem: GraphProblem, *, time_limit_s: float = math.inf, seed: int = 0
     units = contract(problem, contiguous=False)
     start = None if ordered.device is None else tuple(ordered.device[nodes[0]] for nodes in units.members)
     from planner.solver.placing import improve, prove
+    from planner.solver.shares import refuted_below
 
+    floor = _work_bound(problem, units)
     if start is not None:
         start = improve(problem, units, start, until=started + 0.5 * time_limit_s, seed=seed)
     best = _value(problem, units, start)
+    if start is not None:
+        floor = refuted_below(problem, units, min(floor, best), best, until=started + 0.7 * time_limit_s)
     left = time_limit_s - (time.monotonic() - started)
     found, bound = prove(
-        problem, units, best, start, ordered=False, time_limit_s=left, workers=WORKERS, seed=seed, accuracy=ACCURACY / 2
+        problem,
+        units,
+        best,
+        start,
+        ordered=False,
+        floor=floor,
+        time_limit_s=left,
+        workers=WORKERS,
+        seed=seed,
+        accuracy=ACCURACY / 2,
     )
-    bound = max(bound, _work_bound(problem, units))
+    bound = max(bound, floor)
     choices = [device for device in (start, found) if device is not None]
     if not choices:
         return Placement(None, math.inf, math.inf if bound >= best else bound)
