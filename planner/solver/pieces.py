@@ -68,27 +68,23 @@ class Paths:
         mates: dict[int, list[int]] = {}
         for node, place in enumerate(device):
             mates.setdefault(place, []).append(node)
-        end = int(np.argmax(done))
-        chain = list(self.longest(end, None) or (end,))[::-1]
+        node, chain = int(np.argmax(done)), list[int]()
         while True:
-            node = chain[-1]
             entries = [
                 (done[before], mate, before)
                 for mate in (mates[device[node]] if pays[device[node]] else [node])
                 for before in self.behind[mate]
                 if device[before] != device[node] or not pays[device[node]]
             ]
-            latest = max((entry[0] for entry in entries), default=0.0)
-            entries = [entry for entry in entries if entry[0] == latest]
-            ways = [(len(way), way, before) for _, mate, before in entries if (way := self.longest(mate, node))]
+            last = node if chain else None
             if not entries:
-                return tuple(reversed(chain + list((self.longest(None, node) or (node,))[:-1])[::-1]))
-            if ways:
-                _, way, before = max(ways)
-                chain += [*way[:-1][::-1], before]
-            else:
-                _, mate, before = min(entries)
-                chain += [mate, before]
+                return tuple(reversed(chain[:-1] + list(self.longest(None, node) or ())[::-1]))
+            latest = max(entry[0] for entry in entries)
+            entries = [entry for entry in entries if entry[0] == latest]
+            ways = [(len(way), way, before) for _, mate, before in entries if (way := self.longest(mate, last))]
+            _, way, before = max(ways, default=(0, (min(entries)[1], node), min(entries)[2]))
+            chain = [*chain[:-1], *way[::-1], before]
+            node = before
 
 
 def soonest(
@@ -235,7 +231,11 @@ class _Model:
         more = [(on_host[unit] - work[unit]) * self.hosted[unit] for unit in units if self.hostable[unit]]
         together: list[Any] = []
         for first, second in itertools.pairwise(chain):
-            if second not in self.paths.ahead[first] and self.unit_of[first] != self.unit_of[second]:
+            if second in self.paths.ahead[first]:
+                continue
+            if self.unit_of[first] == self.unit_of[second]:
+                together.append(~self.hosted[self.unit_of[first]])
+            else:
                 both = model.new_bool_var("")
                 for one, other in zip(self.held[self.unit_of[first]], self.held[self.unit_of[second]], strict=True):
                     model.add_bool_or([~one, ~other, both])

@@ -1,10 +1,11 @@
 """Latency by pieces: chains that bind, and bounds that hold without a start."""
 
+import itertools
 import math
 
 import pytest
 
-from planner.solver.dag import contract
+from planner.solver.dag import contract, latency, loads
 from planner.solver.pieces import Paths, soonest
 from tests.solver.graphs import graph_problem, latency_of, oracle, random_problem
 
@@ -21,6 +22,22 @@ def test_the_longest_path_goes_through_the_slow_branch():
 def test_the_binding_chain_follows_what_waits():
     assert Paths(DIAMOND).binding((0, 0, 1, 2)) == (0, 2, 3)
     assert Paths(DIAMOND).binding((0, 1, 2, 2)) == (0, 1, 3)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_chains_hold_nodes_once_and_make_the_latency_of_what_shares_a_piece(seed):
+    problem = random_problem(seed, nodes=8)
+    for device in itertools.islice(itertools.product(range(3), repeat=8), seed, None, 397):
+        if latency(problem, device) < math.inf:
+            chain = Paths(problem).binding(device)
+            joined = {(int(tail), int(head)) for tail, head in problem.edges}
+            assert len(set(chain)) == len(chain)
+            for one, other in itertools.pairwise(chain):
+                assert (one, other) in joined or (device[one] == device[other] != 2)
+            met = {device[node] for node in chain} - {2}
+            waited = loads(problem, device)[sorted(met)].sum()
+            hosted = [node for node in chain if device[node] == 2]
+            assert waited + problem.times[1, hosted].sum() == pytest.approx(latency(problem, device))
 
 
 @pytest.mark.parametrize("seed", range(10))
