@@ -20,9 +20,12 @@ if TYPE_CHECKING:
     from planner.checking import Violation, check_plan
     from planner.graph import Layer, ModelGraph
     from planner.grids import decode_grid_s
+    from planner.operators import DeviceClass, Operator, OperatorGraph
     from planner.plan import ChipRange, Plan, Stage
     from planner.planning import Result, partition, uniform_plan
+    from planner.readers.operator_file import load_operators
     from planner.scoring import Score, collective_s, score_plan
+    from planner.spreading import Spread, partition_operators, rules_of_thumb
     from planner.topology import Chip, Fabric, MemoryTier, Software, Topology, with_value
     from planner.workload import Workload
 
@@ -33,19 +36,23 @@ _HOMES = {
     "planner.checking": ("Violation", "check_plan"),
     "planner.graph": ("Layer", "ModelGraph"),
     "planner.grids": ("decode_grid_s",),
+    "planner.operators": ("DeviceClass", "Operator", "OperatorGraph"),
     "planner.plan": ("ChipRange", "Plan", "Stage"),
     "planner.planning": ("Result", "partition", "uniform_plan"),
+    "planner.readers.operator_file": ("load_operators",),
     "planner.scoring": ("Score", "collective_s", "score_plan"),
+    "planner.spreading": ("Spread", "partition_operators", "rules_of_thumb"),
     "planner.topology": ("Chip", "Fabric", "MemoryTier", "Software", "Topology", "with_value"),
     "planner.workload": ("Workload",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "Chip", "ChipRange", "Fabric", "InfeasibleError", "InputError", "Layer", "MemoryTier", "ModelGraph",
-    "NoPlanFoundError", "Plan", "PlannerError", "Result", "Score", "Software", "Stage", "Topology", "UnknownNameError",
-    "Violation", "Workload", "check_plan", "collective_s", "decode_grid_s", "load_model", "load_topology", "model_names",
-    "partition", "score_plan", "software_names", "topology_names", "uniform_plan", "with_value",
+    "Chip", "ChipRange", "DeviceClass", "Fabric", "InfeasibleError", "InputError", "Layer", "MemoryTier", "ModelGraph",
+    "NoPlanFoundError", "Operator", "OperatorGraph", "Plan", "PlannerError", "Result", "Score", "Software", "Spread",
+    "Stage", "Topology", "UnknownNameError", "Violation", "Workload", "check_plan", "collective_s", "decode_grid_s",
+    "load_model", "load_operators", "load_topology", "model_names", "partition", "partition_operators",
+    "rules_of_thumb", "score_plan", "software_names", "topology_names", "uniform_plan", "with_value",
 ]  # fmt: skip
 
 

@@ -1,0 +1,91 @@
+"""`partition_operators`: any DAG of operators on its devices, for throughput or latency; and simple rules to compare with."""
+
+import math
+import time
+from typing import Literal
+
+from planner.errors import InfeasibleError, InputError, NoPlanFoundError
+from planner.operators import OperatorGraph
+from planner.records import Record
+from planner.solver import portfolio
+from planner.solver.dag import faults, latency, loads
+
+Mode = Literal["throughput", "latency"]
+
+
+class Spread(Record):
+    """Where every operator runs, and what was proved."""
+
+    devices: tuple[str, ...]
+    """Of each operator."""
+    mode: Mode
+    contiguous: bool
+    status: Literal["optimal", "feasible"]
+    objective: float
+    """The largest load, or when the last operator is done, in the unit of the operators' times."""
+    bound: float
+    """Proved: no assignment is better."""
+    gap: float
+    """(objective - bound) / objective."""
+    loads: tuple[tuple[str, float], ...]
+    """Of every device that is used."""
+    elapsed_s: float
+
+
+def partition_operators(
+    graph: OperatorGraph,
+    *,
+    mode: Mode = "throughput",
+    contiguous: bool = True,
+    time_limit_s: float = 60.0,
+    seed: int = 0,
+) -> Spread:
+    """The best devices for the operators of a graph.
+
+    Throughput: the least largest load of a device, where outputs that cross its border count once for each producer;
+    `contiguous` asks that forward edges order the devices, as in a pipeline. Latency: the least time of one sample,
+    where each device that pays for transfers runs one contiguous piece, and hosts run operators side by side.
+    """
+    if not time_limit_s > 0:
+        raise InputError(f"time_limit_s must be above 0, not {time_limit_s}")
+    started, problem = time.monotonic(), graph.to_problem()
+    if mode == "throughput":
+        solve = portfolio.contiguous if contiguous else portfolio.free
+    elif mode == "latency":
+        solve = portfolio.soonest
+    else:
+        raise InputError(f"mode must be throughput or latency, not {mode!r}")
+    placement = solve(problem, time_limit_s=time_limit_s, seed=seed)
+    if placement.device is None:
+        if math.isinf(placement.bound):
+            demand, capacity = float(problem.sizes.sum()), float((problem.capacity * problem.counts).sum())
+            raise InfeasibleError(
+                "the operators do not fit the devices' memory in any way that is allowed",
+                resource="memory", demand=demand, capacity=capacity,
+            )  # fmt: skip
+        raise NoPlanFoundError(f"no assignment was found in {time_limit_s:g} s; give more time_limit_s")
+    names = graph.device_names
+    used = loads(problem, placement.device)
+    gap = (placement.objective - placement.bound) / placement.objective if placement.objective else 0.0
+    return Spread(
+        devices=tuple(names[place] for place in placement.device),
+        mode=mode,
+        contiguous=contiguous or mode == "latency",
+        status="optimal" if gap <= portfolio.ACCURACY else "feasible",
+        objective=placement.objective,
+        bound=placement.bound,
+        gap=gap,
+        loads=tuple((names[place], float(used[place])) for place in sorted(set(placement.device))),
+        elapsed_s=time.monotonic() - started,
+    )
+
+
+def rules_of_thumb(graph: OperatorGraph, *, mode: Mode = "throughput") -> dict[str, float]:
+    """What simple rules reach, to compare `partition_operators` with: contiguous stages of equal numbers of operators, equal
+    bytes or equal times, and a greedy filling. Infinite where the rule breaks a limit."""
+    problem = graph.to_problem()
+    reached = {}
+    for name, device in portfolio.by_rules(problem).items():
+        value = float(loads(problem, device).max()) if mode == "throughput" else latency(problem, device)
+        reached[name] = math.inf if faults(problem, device, contiguous=mode == "throughput") else value
+    return reached
