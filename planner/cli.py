@@ -77,6 +77,9 @@ def plan(
     engine: Annotated[str, typer.Option("--engine", help="auto or cp-sat.")] = "auto",
     seed: Annotated[int, typer.Option("--seed")] = 0,
     power_scope: Scope = None,
+    why: Annotated[
+        bool, typer.Option("--why", help="Also what binds, what more of it would buy, and other shapes.")
+    ] = False,
     out: Annotated[Path | None, typer.Option("--out", help="Write the plan here, as JSON.")] = None,
     format: Shape = "table",
 ) -> None:
@@ -89,7 +92,11 @@ def plan(
     )  # fmt: skip
     if out is not None:
         _write(out, result.plan.to_json())
-    _answer(format, str(result), _result_fields(result))
+    reasons = result.why(time_limit_s=_seconds(time_limit)) if why else None
+    text = str(result) if reasons is None else f"{result}\n\n{reasons}"
+    _answer(
+        format, text, _result_fields(result) | ({} if reasons is None else {"why": reasons.model_dump(mode="json")})
+    )
 
 
 @app.command()

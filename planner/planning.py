@@ -16,6 +16,7 @@ from planner.graph import ENDS, ModelGraph
 from planner.layout import packing_of
 from planner.plan import ChipRange, Plan, Stage
 from planner.plotting import Kind, figure_of
+from planner.reasons import Answered, Reasons, reasons_of
 from planner.records import Record
 from planner.refusals import refusal_of
 from planner.scoring import Score, refuse_broken, score_plan
@@ -54,6 +55,18 @@ class Result(Record):
     def plot(self, kind: Kind = "breakdown") -> "go.Figure":
         """An interactive picture: "breakdown", "memory", "stages" or "roofline" (needs plotly)."""
         return figure_of(self, kind)
+
+    @property
+    def question(self) -> Question:
+        """What was asked."""
+        scope = None if self.score.power_scope == "unknown" else self.score.power_scope
+        return Question(self.field, self.limits, scope)
+
+    def why(self, *, time_limit_s: float | None = None) -> Reasons:
+        """What binds; what one more GB, or twice the bandwidth, of each resource would buy (each solved again, to a proof); the
+        best plan of every other shape. `time_limit_s` is shared out over some twenty questions."""
+        answered = Answered(self.graph, self.topology, self.workload, self.question, self.plan, self.score)
+        return reasons_of(answered, time_limit_s=time_limit_s)
 
 
 def uniform_plan(

@@ -98,6 +98,13 @@ def test_the_command_answers_as_the_function_does(run):
     assert answer.fields["score"] == json.loads(expected.score.to_json())
 
 
+def test_why_follows_the_plan_in_text_and_in_json(run):
+    text = run("plan", "qwen3-0.6b", "hgx-h100", "--chips", "2", "--why").out
+    assert text.index("optimal:") < text.index("what binds") < text.index("what more would buy") < text.index("worse")
+    fields = run("plan", *SMALL, "--why", "--format", "json").fields
+    assert fields["why"]["objective"] == fields["objective"]
+
+
 def test_the_batch_may_be_as_many_as_fit(run):
     answer = run("plan", *SMALL, "--batch", "max", "--maximize", "tokens_per_s", "--format", "json")
     assert answer.fields["workload"]["batch_size"] is None
