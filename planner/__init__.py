@@ -18,6 +18,7 @@ from planner.errors import InfeasibleError, InputError, NoPlanFoundError, Planne
 if TYPE_CHECKING:
     from planner.catalogue import load_model, load_topology, model_names, software_names, topology_names
     from planner.checking import Violation, check_plan
+    from planner.fronts import Front, pareto
     from planner.graph import Layer, ModelGraph
     from planner.grids import decode_grid_s
     from planner.plan import ChipRange, Plan, Stage
@@ -31,6 +32,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "planner.catalogue": ("load_model", "load_topology", "model_names", "software_names", "topology_names"),
     "planner.checking": ("Violation", "check_plan"),
+    "planner.fronts": ("Front", "pareto"),
     "planner.graph": ("Layer", "ModelGraph"),
     "planner.grids": ("decode_grid_s",),
     "planner.plan": ("ChipRange", "Plan", "Stage"),
@@ -42,10 +44,10 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "Chip", "ChipRange", "Fabric", "InfeasibleError", "InputError", "Layer", "MemoryTier", "ModelGraph",
+    "Chip", "ChipRange", "Fabric", "Front", "InfeasibleError", "InputError", "Layer", "MemoryTier", "ModelGraph",
     "NoPlanFoundError", "Plan", "PlannerError", "Result", "Score", "Software", "Stage", "Topology", "UnknownNameError",
     "Violation", "Workload", "check_plan", "collective_s", "decode_grid_s", "load_model", "load_topology", "model_names",
-    "partition", "score_plan", "software_names", "topology_names", "uniform_plan", "with_value",
+    "pareto", "partition", "score_plan", "software_names", "topology_names", "uniform_plan", "with_value",
 ]  # fmt: skip
 
 
