@@ -47,9 +47,8 @@ class Families:
 def families_of(widths: Ints, budget: int, layers: int) -> Families:
     """All families on at most `budget` chips: together they hold every plan."""
     options = len(widths)
-    counts = [
-        one for one in itertools.islice(_multisets(widths.tolist(), budget, layers), MOST_FAMILIES + 1) if any(one)
-    ]
+    every = (one for one in _multisets(widths.tolist(), budget, layers) if any(one))
+    counts = list(itertools.islice(every, MOST_FAMILIES + 1))
     ranges: list[tuple[int, int]] = []
     if len(counts) > MOST_FAMILIES:
         counts = [

@@ -25,7 +25,7 @@ from planner.scoring import Score, score_plan
 from planner.solver.bounds import Cuts
 from planner.solver.chain import LAST_BEAM
 from planner.solver.problem import Floats, Ints, Run
-from planner.solver.tradeoffs import Known, tradeoffs
+from planner.solver.tradeoffs import Known, uncovered
 from planner.topology import PowerScope, Topology
 from planner.words import FIELD_WORDS, field_text
 from planner.workload import Workload
@@ -235,7 +235,7 @@ class FrontSearch:
         used = np.concatenate([used, used]) if self.candidates.tied else used
         problem = replace(problem, feasible=problem.feasible & used[:, None, None])
         beam = LAST_BEAM if box.single else QUICK_BEAM
-        found, proved = tradeoffs(problem, self.known, beam=beam, stop=lambda: time.monotonic() >= self.deadline)
+        found, proved = uncovered(problem, self.known, beam=beam, stop=lambda: time.monotonic() >= self.deadline)
         for one in found:
             self._offer(box, one.cuts)
         if box.single:

@@ -53,6 +53,7 @@ def checked(graph, topology, workload) -> int:
 def test_where_there_are_too_many_families_ranges_of_chips_take_their_place():
     families = families_of(np.array([1, 2, 4, 8, 16]), 300, 100)
     assert len(families) < 1000
+    assert (families.counts[families.exact] > 0).sum(axis=1).max() == 1
     mixed = np.flatnonzero(~families.exact)
     covered = {chips for row in mixed for chips in range(families.least_chips[row], families.most_chips[row] + 1)}
     assert covered == set(range(2, 301))

@@ -49,7 +49,7 @@ class Tradeoff(NamedTuple):
     vector: Floats
 
 
-def tradeoffs(
+def uncovered(
     problem: ChainProblem, known: Known, *, beam: int = LAST_BEAM, stop: Callable[[], bool] = lambda: False
 ) -> tuple[list[Tradeoff], bool]:
     """Solutions so that each solution of the problem is covered by a known vector or by one of these; and whether that is

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from planner.solver import exhaustive
 from planner.solver.exhaustive import all_cuts
 from planner.solver.problem import Limit, evaluate, packed
-from planner.solver.tradeoffs import Known, tradeoffs
+from planner.solver.tradeoffs import Known, uncovered
 from tests.solver.posed import problems
 
 
@@ -18,7 +19,7 @@ def test_every_solution_is_covered(shape, tolerance):
     for problem, other in zip(problems(shape, "tpot_s", 4), others, strict=True):
         problem = replace(problem, limits=(Limit(other.objective, 1e300),))  # noqa: PLW2901
         known = Known(2, tolerance)
-        found, proved = tradeoffs(problem, known)
+        found, proved = uncovered(problem, known)
         assert proved
         for one in found:
             known.offer(one.vector)
@@ -28,14 +29,17 @@ def test_every_solution_is_covered(shape, tolerance):
                 totals = evaluate(problem, runs)
                 vector = np.array([float(measure.value(*totals)) for measure in problem.measures])
                 assert known.covers(vector[None] * (1 + 1e-9))[0]
-        again, proved = tradeoffs(problem, known)
+        again, proved = uncovered(problem, known)
         assert proved
         assert all(known.covers(one.vector[None])[0] for one in again)
 
 
-def test_a_narrow_beam_or_a_stop_proves_nothing():
-    problem = next(iter(problems("switch", "tpot_s", 1)))
-    assert not tradeoffs(problem, Known(1 + len(problem.limits), 0.0), stop=lambda: True)[1]
+def test_a_stop_or_a_narrow_beam_proves_nothing():
+    solvable = [one for one in problems("switch", "tpot_s", 6) if exhaustive.solve(one).runs is not None]
+    for problem in solvable:
+        known = Known(1 + len(problem.limits), 0.0)
+        assert uncovered(problem, known, stop=lambda: True) == ([], False)
+    assert not all(uncovered(problem, Known(1 + len(problem.limits), 0.0), beam=1)[1] for problem in solvable)
 
 
 def test_what_is_beaten_is_forgotten_and_what_is_no_better_refused():
