@@ -17,6 +17,7 @@ from planner.errors import InfeasibleError, InputError, NoPlanFoundError, Planne
 
 if TYPE_CHECKING:
     from planner.catalogue import load_model, load_topology, model_names, software_names, topology_names
+    from planner.certificates import Certificate, Verdict, verify
     from planner.checking import Violation, check_plan
     from planner.fronts import Front, pareto
     from planner.graph import Layer, ModelGraph
@@ -31,6 +32,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "planner.catalogue": ("load_model", "load_topology", "model_names", "software_names", "topology_names"),
+    "planner.certificates": ("Certificate", "Verdict", "verify"),
     "planner.checking": ("Violation", "check_plan"),
     "planner.fronts": ("Front", "pareto"),
     "planner.graph": ("Layer", "ModelGraph"),
@@ -44,10 +46,11 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "Chip", "ChipRange", "Fabric", "Front", "InfeasibleError", "InputError", "Layer", "MemoryTier", "ModelGraph",
+    "Certificate", "Chip", "ChipRange", "Fabric", "Front", "InfeasibleError", "InputError", "Layer", "MemoryTier", "ModelGraph",
     "NoPlanFoundError", "Plan", "PlannerError", "Result", "Score", "Software", "Stage", "Topology", "UnknownNameError",
-    "Violation", "Workload", "check_plan", "collective_s", "decode_grid_s", "load_model", "load_topology", "model_names",
-    "pareto", "partition", "score_plan", "software_names", "topology_names", "uniform_plan", "with_value",
+    "Verdict", "Violation", "Workload", "check_plan", "collective_s", "decode_grid_s", "load_model", "load_topology",
+    "model_names", "pareto", "partition", "score_plan", "software_names", "topology_names", "uniform_plan", "verify",
+    "with_value",
 ]  # fmt: skip
 
 

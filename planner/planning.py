@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from planner.candidates import FIELDS, SAMPLE_FIELDS, Candidates, Question, question_of
+from planner.certificates import Certificate
 from planner.checking import STRUCTURE
 from planner.denoising import best_sampling
 from planner.errors import InputError, NoPlanFoundError
@@ -61,6 +62,11 @@ class Result(Record):
         """What was asked."""
         scope = None if self.score.power_scope == "unknown" else self.score.power_scope
         return Question(self.field, self.limits, scope)
+
+    def certificate(self) -> Certificate:
+        """The result with all that `verify` needs to check it without the solver."""
+        shared = {name: getattr(self, name) for name in Certificate.model_fields if name in type(self).model_fields}
+        return Certificate(**shared, power_scope=self.question.power_scope)
 
     def why(self, *, time_limit_s: float | None = None) -> Reasons:
         """What binds; what one more GB, or twice the bandwidth, of each resource would buy (each solved again, to a proof); the

@@ -34,12 +34,12 @@ def test_every_solution_is_covered(shape, tolerance):
         assert all(known.covers(one.vector[None])[0] for one in again)
 
 
-def test_a_stop_or_a_narrow_beam_proves_nothing():
+def test_a_search_that_is_stopped_proves_nothing():
     solvable = [one for one in problems("switch", "tpot_s", 6) if exhaustive.solve(one).runs is not None]
+    assert solvable
     for problem in solvable:
         known = Known(1 + len(problem.limits), 0.0)
         assert uncovered(problem, known, stop=lambda: True) == ([], False)
-    assert not all(uncovered(problem, Known(1 + len(problem.limits), 0.0), beam=1)[1] for problem in solvable)
 
 
 def test_what_is_beaten_is_forgotten_and_what_is_no_better_refused():
