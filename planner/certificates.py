@@ -34,8 +34,10 @@ from planner.workload import Workload
 CLOSE = 1e-6
 """Relative: figures closer than this are one."""
 RANGES = 200
-"""Ranges of the largest load into which a box of one batch is cut at most; a larger box has a quarter of them."""
-MULTIPLES = (0.03, 0.1, 0.3, 1.0, 3.0)
+"""Ranges of the largest load into which a box of one batch is cut at most."""
+FEW_RANGES = 6
+"""The same for a larger box, which is cut in two where that is not enough."""
+MULTIPLES = (0.1, 0.3, 1.0)
 """Weights of a limit against the objective, both relative."""
 MOST_CELLS = 2_000_000
 """Layers × chips up to which the recursion is run."""
@@ -150,27 +152,24 @@ class Proof:
 
     def least(self, deadline: float) -> float:
         """The least bound over all boxes: the claim where all is shown."""
-        reached, todo = self.claim, [(box, 0.0) for box in self.candidates.boxes()]
-        while todo:
-            box, known = todo.pop()
-            if time.monotonic() >= deadline:
-                reached = min(reached, known)
-                continue
+        numbers = itertools.count()
+        todo = [(0.0, next(numbers), box) for box in self.candidates.boxes()]
+        reached, claim = self.claim, self.claim * (1 - CLOSE)
+        while todo and time.monotonic() < deadline:
+            known, _, box = heapq.heappop(todo)
             self.boxes += 1
             problem = self.candidates.to_problem(box)
             if problem is None:
                 continue
             if problem.items * problem.budget > MOST_CELLS:
                 return 0.0
-            most = RANGES if box.single else RANGES // 4
-            bound = max(known, BoxProof(problem, self.claim * (1 - CLOSE)).least(most, deadline))
-            if bound >= self.claim * (1 - CLOSE):
-                continue
-            if box.single:
+            bound = max(known, BoxProof(problem, claim).least(RANGES if box.single else FEW_RANGES, deadline))
+            if bound < claim and box.single:
                 reached = min(reached, bound)
-            else:
-                todo += [(half, bound) for half in box.halves()]
-        return reached
+            elif bound < claim:
+                for half in box.halves():
+                    heapq.heappush(todo, (bound, next(numbers), half))
+        return min([reached, *(known for known, _, _ in todo)])
 
 
 class BoxProof:
@@ -197,6 +196,10 @@ class BoxProof:
         ):
             links = problem.link_peaks[..., peak]
             self.fewest[:, peak] = self._least(self.peaks[..., peak], links, problem.feasible, together=np.maximum)
+        self.held = {
+            measure.held: self._multiplier(measure.held) for measure in problem.measures if measure.held is not None
+        }
+        """The least that a sum which multiplies a measure can be."""
         self.used = np.flatnonzero(self._heights(problem.objective))
         """The peaks whose ranges are looked at."""
         self.weighed = list(_weighed(problem, claim))
@@ -249,9 +252,9 @@ class BoxProof:
     def _values(self, measure: Measure, allowed: NDArray[np.bool_], peaks: Floats) -> tuple[Floats, Floats]:
         """Bounds of a measure for plans that end before each chip, shape (chips + 1,), and the loads that would do, (…, peaks):
         every pair taken as its sum, the heaviest as its peak, or all."""
-        pairs = sorted(measure.larger, key=lambda pair: -pair.weight)
+        pairs = sorted((pair for pair in measure.larger if pair.weight), key=lambda pair: -pair.weight)
         known = np.where(np.isfinite(peaks), peaks, 0.0)
-        held = self._held(measure, allowed) * measure.scale
+        held = measure.scale if measure.held is None else measure.scale * self.held[measure.held]
         weights, heights = measure.as_sums(), measure.peaks.copy()
         cost = known @ heights + self._priced(weights, allowed)
         for taken in (pairs[:1], pairs[1:]):
@@ -262,21 +265,17 @@ class BoxProof:
             cost = np.maximum(cost, by_peak)
         values = np.where(np.isfinite(peaks).all(axis=1), cost * held, np.inf)
         finite = np.where(np.isfinite(values), by_peak * held, 0.0)
-        steep = held[:, None] * np.where(heights > 0, heights, np.inf)
+        steep = np.reshape(held, (-1, 1)) * np.where(heights > 0, heights, np.inf)
         enough = known + (self.claim - finite)[:, None] / np.where(steep > 0, steep, np.inf)
         return values, np.where(np.isfinite(values)[:, None], enough, -np.inf)
+
+    def _multiplier(self, number: int) -> Floats:
+        least = self._priced(np.arange(len(self.problem.objective.sums)) == number, self.problem.feasible)
+        return np.where(np.isfinite(least), least, 1.0)
 
     def _priced(self, weights: Floats, allowed: NDArray[np.bool_]) -> Floats:
         links = self.problem.link_sums @ weights
         return self._least(self.sums @ weights, links, allowed, together=np.add)
-
-    def _held(self, measure: Measure, allowed: NDArray[np.bool_]) -> Floats:
-        """Of the sum that multiplies a measure."""
-        if measure.held is None:
-            return np.ones(len(self.chips))
-        unit = np.zeros(len(measure.sums))
-        unit[measure.held] = 1.0
-        return np.where(np.isfinite(found := self._priced(unit, allowed)), found, 1.0)
 
     def _least(self, runs: Floats, links: Floats, allowed: NDArray[np.bool_], *, together: np.ufunc) -> Floats:
         """The least total of runs, and of links (behind each option, over each border) between them, from the first layer to
