@@ -11,7 +11,6 @@ import heapq
 import itertools
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -26,7 +25,7 @@ from planner.graph import ModelGraph
 from planner.plan import Plan
 from planner.records import PORTRAITS, Record
 from planner.scoring import score_plan
-from planner.solver.problem import ChainProblem, Floats, Ints, Larger, Measure
+from planner.solver.problem import ChainProblem, Floats, Ints, Measure
 from planner.topology import PowerScope, Topology
 from planner.words import field_text
 from planner.workload import Workload
@@ -37,8 +36,6 @@ RANGES = 200
 """Ranges of the largest load into which a box of one batch is cut at most."""
 FEW_RANGES = 6
 """The same for a larger box, which is cut in two where that is not enough."""
-MULTIPLES = (0.1, 0.3, 1.0)
-"""Weights of a limit against the objective, both relative."""
 MOST_CELLS = 2_000_000
 """Layers × chips up to which the recursion is run."""
 
@@ -202,7 +199,6 @@ class BoxProof:
         """The least that a sum which multiplies a measure can be."""
         self.used = np.flatnonzero(self._heights(problem.objective))
         """The peaks whose ranges are looked at."""
-        self.weighed = list(_weighed(problem, claim))
 
     @staticmethod
     def _heights(measure: Measure) -> Floats:
@@ -244,9 +240,6 @@ class BoxProof:
         for limit in self.problem.limits:
             kept = self._values(limit.measure, allowed, peaks)[0] <= limit.most * (1 + 1e-9)
             values, enough = np.where(kept, values, np.inf), np.where(kept[:, None], enough, -np.inf)
-        for weighed, most in self.weighed:
-            if values.min() < self.claim:
-                values = np.maximum(values, self._values(weighed, allowed, peaks)[0] - most)
         return float(values.min()), enough.max(axis=0)
 
     def _values(self, measure: Measure, allowed: NDArray[np.bool_], peaks: Floats) -> tuple[Floats, Floats]:
@@ -311,20 +304,6 @@ def _places(problem: ChainProblem, width: int) -> _Places:
     starts = problem.packing.start(offsets, width)
     fits = starts + width <= problem.budget
     return _Places((starts + width)[fits], problem.packing.border(offsets - 1, starts)[fits])
-
-
-def _weighed(problem: ChainProblem, claim: float) -> Iterator[tuple[Measure, float]]:
-    """The objective with a multiple of what a limit (its pairs taken as their sums) is exceeded by, which a plan that keeps
-    the limit only gains from; for measures that nothing multiplies. With each, the multiple of what is allowed."""
-    one = problem.objective
-    for other, most in problem.limits:
-        if one.held is not None or other.held is not None or most > 1e200:
-            continue
-        for weight in MULTIPLES:
-            factor = weight * claim / most * other.scale
-            larger = tuple(Larger(pair.sum, pair.peak, one.scale * pair.weight) for pair in one.larger)
-            sums, peaks = one.scale * one.sums + factor * other.as_sums(), one.scale * one.peaks + factor * other.peaks
-            yield Measure(sums, peaks, larger), weight * claim
 
 
 # ── Text ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
