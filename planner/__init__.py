@@ -17,7 +17,9 @@ from planner.errors import InfeasibleError, InputError, NoPlanFoundError, Planne
 
 if TYPE_CHECKING:
     from planner.catalogue import load_model, load_topology, model_names, software_names, topology_names
+    from planner.certificates import Certificate, Verdict, verify
     from planner.checking import Violation, check_plan
+    from planner.fronts import Front, pareto
     from planner.graph import Layer, ModelGraph
     from planner.grids import decode_grid_s
     from planner.operators import DeviceClass, Operator, OperatorGraph
@@ -33,7 +35,9 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "planner.catalogue": ("load_model", "load_topology", "model_names", "software_names", "topology_names"),
+    "planner.certificates": ("Certificate", "Verdict", "verify"),
     "planner.checking": ("Violation", "check_plan"),
+    "planner.fronts": ("Front", "pareto"),
     "planner.graph": ("Layer", "ModelGraph"),
     "planner.grids": ("decode_grid_s",),
     "planner.operators": ("DeviceClass", "Operator", "OperatorGraph"),
@@ -48,11 +52,12 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "Chip", "ChipRange", "DeviceClass", "Fabric", "InfeasibleError", "InputError", "Layer", "MemoryTier", "ModelGraph",
-    "NoPlanFoundError", "Operator", "OperatorGraph", "Plan", "PlannerError", "Result", "Score", "Software", "Spread",
-    "Stage", "Topology", "UnknownNameError", "Violation", "Workload", "check_plan", "collective_s", "decode_grid_s",
-    "load_model", "load_operators", "load_topology", "model_names", "partition", "partition_operators",
-    "rules_of_thumb", "score_plan", "software_names", "topology_names", "uniform_plan", "with_value",
+    "Certificate", "Chip", "ChipRange", "DeviceClass", "Fabric", "Front", "InfeasibleError", "InputError", "Layer",
+    "MemoryTier", "ModelGraph", "NoPlanFoundError", "Operator", "OperatorGraph", "Plan", "PlannerError", "Result", "Score",
+    "Software", "Spread", "Stage", "Topology", "UnknownNameError", "Verdict", "Violation", "Workload", "check_plan",
+    "collective_s", "decode_grid_s", "load_model", "load_operators", "load_topology", "model_names", "pareto", "partition",
+    "partition_operators", "rules_of_thumb", "score_plan", "software_names", "topology_names", "uniform_plan", "verify",
+    "with_value",
 ]  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from planner.ledger import largest, most_sequences
 from planner.messages import hop_s
 from planner.packing import Packing
 from planner.plan import ChipRange, Plan, Stage
-from planner.pricing import Split, host_s, multiplied_in, price_list, reach_of, shares_of, unoffered, useful_work
+from planner.pricing import Split, Step, host_s, multiplied_in, price_list, reach_of, shares_of, unoffered, useful_work
 from planner.schedule import Schedule, schedule_of
 from planner.scoring import chosen_power, score_plan
 from planner.solver.problem import ChainProblem, Curve, Larger, Limit, Line, Measure, Run
@@ -167,6 +167,7 @@ class Candidates:
         tied = graph.tied_layers
         self.tied = tied if tied and len(graph.layers) > 1 else ()
         self.options = [*self.splits, *(self.splits if self.tied else ())]
+        self._passes: dict[tuple[Split, Step, bool], Floats] = {}
 
     def _check_known(self) -> None:
         """Refuse to optimise what the topology does not know, or what the rate of requests leaves no choice in."""
@@ -413,40 +414,53 @@ class Candidates:
         peak = chip.memory[0].bandwidth_bytes_per_s if number else chip.peak_flop_per_s(multiplied_in(self.graph))
         return (prefills * work[0][number] + decodes * work[1][number]) / peak
 
-    def _lowered(self, number: int, ends: tuple[Schedule, ...]) -> "_Option":
-        """One option: a split, for whole models with tied weights a second time."""
+    def resources(self, number: int, ends: tuple[Schedule, ...]) -> tuple[Floats, float]:
+        """What each layer needs under one option, shape (layers, RESOURCES), and the buffers of a chip [B]; an option is a
+        split, for whole models with tied weights a second time."""
         split, low = self.options[number], ends[0]
         kinds = self.graph.kind_of_layer
         resources = np.zeros((len(kinds), RESOURCES))
-        reach = reach_of(self.topology, split, 0)
         for end, at in enumerate(ends):
             for column, step in ((end, at.decode), (2 + end, at.prefill)):
-                priced = self.prices.prices(split, step, reach, whole=not at.relaxed)
-                resources[:, column] = priced.seconds.sum(axis=0)[kinds]
+                resources[:, column] = self._pass_s(split, step, whole=not at.relaxed)[kinds]
                 resources[-1, column] += host_s(self.topology.software, step.sequences * step.decode)
         holdings = self.prices.holdings(split, self.workload, low.most_tokens, low.decode.sequences)
         share = math.ceil(low.sequences / split.attention)
         cache = share * holdings.kv_bytes_per_sequence + holdings.kv_bytes_more
         resources[:, HELD] = (holdings.weight_bytes + cache)[kinds]
-        whole = number >= len(self.splits)
-        if whole:
+        if number >= len(self.splits):
             for reader, _ in self.tied:
                 resources[reader, HELD] -= holdings.tied_bytes[kinds[reader]]
         resources[-1, ONCE] = low.request_overhead_s
+        return resources, holdings.activation_bytes
+
+    def _pass_s(self, split: Split, step: Step, *, whole: bool) -> Floats:
+        """One pass by kind of layer, remembered: boxes share their corners."""
+        key = (split, step, whole)
+        if key not in self._passes:
+            reach = reach_of(self.topology, split, 0)
+            self._passes[key] = self.prices.prices(split, step, reach, whole=whole).seconds.sum(axis=0)
+        return self._passes[key]
+
+    def _lowered(self, number: int, ends: tuple[Schedule, ...]) -> "_Option":
+        """One option."""
+        split, whole = self.options[number], number >= len(self.splits)
+        resources, activation = self.resources(number, ends)
         prefix = np.concatenate([np.zeros((1, RESOURCES)), np.cumsum(resources, axis=0)])
-        needed = prefix[None, :, HELD] - prefix[:, None, HELD] + holdings.activation_bytes
+        needed = prefix[None, :, HELD] - prefix[:, None, HELD] + activation
         feasible = np.triu(needed <= self.prices.usable_bytes, 1)
         if self.tied:
             only = np.zeros_like(feasible)
             only[0, -1] = True
             feasible &= only if whole else ~only
-        run_sums, run_sums_fixed, run_peaks, run_peaks_fixed = self._run_arrays(split, ends, holdings.activation_bytes)
+        run_sums, run_sums_fixed, run_peaks, run_peaks_fixed = self.run_arrays(split, ends, activation)
         link_sums, link_peaks = self._links(split, ends)
         return _Option(prefix, feasible, run_sums, run_sums_fixed, run_peaks, run_peaks_fixed, link_sums, link_peaks)
 
-    def _run_arrays(
+    def run_arrays(
         self, split: Split, ends: tuple[Schedule, ...], activation: float
     ) -> tuple[Floats, Floats, Floats, Floats]:
+        """How resources, and a run besides, add to sums and peaks."""
         sums, peaks = np.zeros((SUMS, RESOURCES)), np.zeros((PEAKS, RESOURCES))
         for end, at in enumerate(ends):
             sums[DECODE + end, end] = sums[PREFILL + end, 2 + end] = sums[PREFILL + end, ONCE] = 1.0

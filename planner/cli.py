@@ -21,6 +21,8 @@ from planner.calibration.measurements import COLLECTIVES, PUBLISHED, read_measur
 from planner.calibration.reporting import calibration_report
 from planner.calibration.shipping import fit_draws, fit_recipe, left_out_errors, recipes, ship, ship_draws
 from planner.calibration.validation import cases_of, families_of
+from planner.certificates import Certificate
+from planner.certificates import verify as check_certificate
 from planner.errors import (
     InfeasibleError,
     InputError,
@@ -91,19 +93,32 @@ def plan(
     engine: Annotated[str, typer.Option("--engine", help="auto or cp-sat.")] = "auto",
     seed: Annotated[int, typer.Option("--seed")] = 0,
     power_scope: Scope = None,
+    why: Annotated[
+        bool, typer.Option("--why", help="Also what binds, what more of it would buy, and other shapes.")
+    ] = False,
     out: Annotated[Path | None, typer.Option("--out", help="Write the plan here, as JSON.")] = None,
+    certificate: Annotated[
+        Path | None, typer.Option("--certificate", help="Write what `planner verify` needs here, as JSON.")
+    ] = None,
     format: Shape = "table",
 ) -> None:
     """Find the best plan, and prove it."""
     shape, machine, work = _nouns(model, topology, weights, kv, batch, prompt, output, arrivals, chips, software, rate)
     _check_writable(out)
+    _check_writable(certificate, "--certificate")
     result = partition(
         shape, machine, work, minimize=minimize, maximize=maximize, limits=_limits(limit or []),
         time_limit_s=_seconds(time_limit), power_scope=_scope(power_scope), progress=_Meter(), engine=_engine(engine), seed=seed,
     )  # fmt: skip
     if out is not None:
         _write(out, result.plan.to_json())
-    _answer(format, str(result), _result_fields(result))
+    if certificate is not None:
+        _write(certificate, result.certificate().to_json(), "--certificate")
+    reasons = result.why(time_limit_s=_seconds(time_limit)) if why else None
+    text = str(result) if reasons is None else f"{result}\n\n{reasons}"
+    _answer(
+        format, text, _result_fields(result) | ({} if reasons is None else {"why": reasons.model_dump(mode="json")})
+    )
 
 
 @app.command()
@@ -204,6 +219,21 @@ def compare(
         )
     fields = {"results": [_result_fields(result) for result in results], "refused": dict(refusals)}
     _answer(format, _comparison(results, refusals), fields)
+
+
+@app.command()
+def verify(
+    certificate: Annotated[Path, typer.Argument(help="A certificate, as `planner plan --certificate` writes it.")],
+    time_limit: Annotated[float | None, typer.Option("--time-limit", help="Seconds.")] = 60.0,
+    format: Shape = "table",
+) -> None:
+    """Check a result without the solver: its plan, its objective and, as far as that goes, its bound."""
+    try:
+        given = Certificate.from_json(read_text(certificate, "a certificate"))
+        verdict = check_certificate(given, time_limit_s=_seconds(time_limit))
+    except InputError as error:
+        raise InputError(f"{certificate}: {error}") from None
+    _answer(format, str(verdict), verdict.model_dump(mode="json"))
 
 
 @app.command()
@@ -485,15 +515,15 @@ class _Meter:
 # ── Files ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _check_writable(path: Path | None) -> None:
+def _check_writable(path: Path | None, option: str = "--out") -> None:
     """Refuse an output path before the work, not after it."""
     if path is None or _is_stream(path):
         return
     target = path.resolve()
     if target.is_dir():
-        raise InputError(f"--out {path} is a folder; give the name of a file")
+        raise InputError(f"{option} {path} is a folder; give the name of a file")
     if not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
-        raise InputError(f"--out {path} cannot be written: {target.parent} is not a folder that may be written to")
+        raise InputError(f"{option} {path} cannot be written: {target.parent} is not a folder that may be written to")
 
 
 def _is_stream(path: Path) -> bool:
@@ -501,7 +531,7 @@ def _is_stream(path: Path) -> bool:
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, text: str, option: str = "--out") -> None:
     """The whole file or nothing; what is no file is written to as it is."""
     try:
         if _is_stream(path):
@@ -518,7 +548,7 @@ def _write(path: Path, text: str) -> None:
             Path(name).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise InputError(f"--out {path} cannot be written: {error.strerror or error}") from None
+        raise InputError(f"{option} {path} cannot be written: {error.strerror or error}") from None
 
 
 def _umask() -> int:

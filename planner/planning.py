@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from planner.candidates import FIELDS, SAMPLE_FIELDS, Candidates, Question, question_of
+from planner.certificates import Certificate
 from planner.checking import STRUCTURE
 from planner.denoising import best_sampling
 from planner.errors import InputError, NoPlanFoundError
@@ -16,6 +17,7 @@ from planner.graph import ENDS, ModelGraph
 from planner.layout import packing_of
 from planner.plan import ChipRange, Plan, Stage
 from planner.plotting import Kind, figure_of
+from planner.reasons import Answered, Reasons, reasons_of
 from planner.records import Record
 from planner.refusals import refusal_of
 from planner.scoring import Score, refuse_broken, score_plan
@@ -54,6 +56,23 @@ class Result(Record):
     def plot(self, kind: Kind = "breakdown") -> "go.Figure":
         """An interactive picture: "breakdown", "memory", "stages" or "roofline" (needs plotly)."""
         return figure_of(self, kind)
+
+    @property
+    def question(self) -> Question:
+        """What was asked."""
+        scope = None if self.score.power_scope == "unknown" else self.score.power_scope
+        return Question(self.field, self.limits, scope)
+
+    def certificate(self) -> Certificate:
+        """The result with all that `verify` needs to check it without the solver."""
+        shared = {name: getattr(self, name) for name in Certificate.model_fields if name in type(self).model_fields}
+        return Certificate(**shared, power_scope=self.question.power_scope)
+
+    def why(self, *, time_limit_s: float | None = None) -> Reasons:
+        """What binds; what one more GB, or twice the bandwidth, of each resource would buy (each solved again, to a proof); the
+        best plan of every other shape. `time_limit_s` is shared out over some twenty questions."""
+        answered = Answered(self.graph, self.topology, self.workload, self.question, self.plan, self.score)
+        return reasons_of(answered, time_limit_s=time_limit_s)
 
 
 def uniform_plan(

@@ -99,6 +99,29 @@ def test_the_command_answers_as_the_function_does(run):
     assert answer.fields["score"] == json.loads(expected.score.to_json())
 
 
+def test_why_follows_the_plan_in_text_and_in_json(run):
+    text = run("plan", "qwen3-0.6b", "hgx-h100", "--chips", "2", "--why").out
+    assert text.index("optimal:") < text.index("what binds") < text.index("what more would buy") < text.index("worse")
+    fields = run("plan", *SMALL, "--why", "--format", "json").fields
+    assert fields["why"]["objective"] == fields["objective"]
+
+
+def test_a_certificate_is_written_and_verified_and_a_changed_one_refused(run, tmp_path):
+    path = tmp_path / "certificate.json"
+    assert run("plan", *SMALL, "--certificate", path).status == 0
+    answer = run("verify", path)
+    assert (answer.status, answer.err) == (0, "")
+    assert "proved again without the solver" in answer.out
+    assert run("verify", path, "--format", "json").fields["confirmed"]
+    fields = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(fields | {"bound": 0.9 * fields["bound"]}), encoding="utf-8")
+    assert "Certificate.status" in refused(run("verify", path), 2)
+    path.write_text("{}", encoding="utf-8")
+    assert "Certificate" in refused(run("verify", path), 2)
+    assert "missing.json" in refused(run("verify", tmp_path / "missing.json"), 2)
+    assert "--certificate" in refused(run("plan", *SMALL, "--certificate", tmp_path), 2)
+
+
 def test_the_batch_may_be_as_many_as_fit(run):
     answer = run("plan", *SMALL, "--batch", "max", "--maximize", "tokens_per_s", "--format", "json")
     assert answer.fields["workload"]["batch_size"] is None

@@ -37,7 +37,8 @@ POWER_FIELDS = ("power_w", "energy_per_token_j", "energy_per_sample_j")
 SPEED_FIELDS = ("ttft_s", "tpot_s", "request_s", "tokens_per_s", "image_s", "step_s", "samples_per_s")
 """What tells a stack's constants: not watts, whose constants belong to the chips."""
 RESIDUAL_TITLE = "# What four of five measured rows stay within, |ln(predicted / measured)|."
-LEFT_OUT_ROWS = 300
+LEFT_OUT_ROWS = 150
+LEFT_OUT_ROUNDS = 4
 LEAST_SHARE = 0.03
 """Of the rows: models (or machines) of fewer are not left out by themselves."""
 FAMILY_ROWS = 120
@@ -105,11 +106,12 @@ def left_out_errors(recipe: Recipe, by: str) -> LeftOut:
     """Each model (or machine) in turn is predicted by constants that were fitted without it."""
     used = [case for case in thinned(cases_for(recipe), LEFT_OUT_ROWS) if isinstance(case, Case)]
     keys = np.array([getattr(case.measurement, by) for case in used])
-    together = errors_of(used, _fitted(recipe, used))
+    together = errors_of(used, _fitted(recipe, used, LEFT_OUT_ROUNDS))
     counts, outside, inside = [], [], []
     for key, count in sorted(Counter(keys.tolist()).items()):
         if LEAST_SHARE * len(used) <= count < len(used):
-            without = _fitted(recipe, [case for case, one in zip(used, keys, strict=True) if one != key])
+            rest = [case for case, one in zip(used, keys, strict=True) if one != key]
+            without = _fitted(recipe, rest, LEFT_OUT_ROUNDS)
             left = [case for case, one in zip(used, keys, strict=True) if one == key]
             counts.append(count)
             outside.append(median_factor(errors_of(left, without)))
@@ -148,8 +150,8 @@ def _stack_of(topology: str, software: str) -> str:
     return software or catalogue.load_topology(topology).software.name
 
 
-def _fitted(recipe: Recipe, cases: Sequence[Fitted]) -> dict[str, float]:
-    return fit_constants(cases, recipe.start, strength=recipe.strength, weights=_weights(cases))
+def _fitted(recipe: Recipe, cases: Sequence[Fitted], rounds: int = 8) -> dict[str, float]:
+    return fit_constants(cases, recipe.start, strength=recipe.strength, weights=_weights(cases), rounds=rounds)
 
 
 def _weights(cases: Sequence[Fitted]) -> Floats:

@@ -1,0 +1,333 @@
+"""Certificates: a result written out so that anyone can check it, and the check, which knows nothing of the solver.
+
+The plan is checked rule by rule and scored again. The bound is proved anew, by one plain recursion over (layer, chips) in
+place of labels: in each box of batches, and for each range of the longest turn (or other largest load), runs that would
+take longer are left out, and the cheapest way to the end, on each number of chips, is a bound for all plans of that range.
+Box and range are cut in two until each is at least as dear as the bound. What this cannot confirm in time it says. It shares
+with the solver the price list and the arrays that `candidates` makes of it, and nothing else.
+"""
+
+import heapq
+import itertools
+import math
+import time
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.candidates import FIELDS, SAMPLE_FIELDS, Candidates, Question, question_of
+from planner.checking import check_plan
+from planner.denoising import best_sampling
+from planner.errors import InputError
+from planner.graph import ModelGraph
+from planner.plan import Plan
+from planner.records import PORTRAITS, Record
+from planner.scoring import score_plan
+from planner.solver.problem import ChainProblem, Floats, Ints, Measure
+from planner.topology import PowerScope, Topology
+from planner.words import field_text
+from planner.workload import Workload
+
+CLOSE = 1e-6
+"""Relative: figures closer than this are one."""
+RANGES = 200
+"""Ranges of the largest load into which a box of one batch is cut at most."""
+FEW_RANGES = 6
+"""The same for a larger box, which is cut in two where that is not enough."""
+MOST_CELLS = 2_000_000
+"""Layers × chips up to which the recursion is run."""
+
+
+class Certificate(Record):
+    """A result with all that is needed to check it."""
+
+    schema_version: Literal[1] = 1
+    graph: ModelGraph
+    topology: Topology
+    workload: Workload
+    field: str
+    direction: Literal["minimize", "maximize"]
+    limits: tuple[tuple[str, float], ...]
+    power_scope: PowerScope | None
+    plan: Plan
+    status: Literal["optimal", "feasible"]
+    objective: float
+    bound: float
+
+
+class Verdict(Record):
+    """What a check of a certificate has shown; a false one has no verdict, it is refused."""
+
+    field: str
+    objective: float
+    bound: float
+    checked_bound: float | None
+    """No plan is better than this: proved by the check itself; None where it can say nothing."""
+    confirmed: bool
+    """Whether that is the bound claimed."""
+    boxes: int
+    """Of batches, each bounded by itself."""
+    elapsed_s: float
+
+
+def verify(certificate: Certificate, *, time_limit_s: float | None = 60.0) -> Verdict:
+    """Check a certificate without the solver.
+
+    An InputError in one sentence says what is false: a rule that the plan breaks, a limit that it misses, an objective that
+    is not its score, a bound that the plan itself beats or that its status contradicts. A bound that is not refuted but
+    cannot be confirmed (in time, or by this method) is told as such: `confirmed` is False and `checked` says how far.
+    """
+    started = time.monotonic()
+    question = _question(certificate)
+    _check_answer(certificate)
+    if certificate.graph.is_diffusion:
+        _, score = best_sampling(certificate.graph, certificate.topology, certificate.workload, question)
+        checked: float | None = float(getattr(score, certificate.field))
+        boxes = 1
+    else:
+        candidates = Candidates(certificate.graph, certificate.topology, certificate.workload, question)
+        proof = Proof(candidates, candidates.canonical(certificate.field, certificate.bound))
+        deadline = math.inf if time_limit_s is None else started + time_limit_s
+        reached = 0.0 if candidates.averages else proof.least(deadline)  # an average does not grow with what it is over
+        checked, boxes = candidates.field_value(certificate.field, reached) if reached > 0 else None, proof.boxes
+    confirmed = checked is not None and not _better(certificate, checked, certificate.bound)
+    return Verdict(
+        field=certificate.field, objective=certificate.objective, bound=certificate.bound,
+        checked_bound=certificate.bound if confirmed else checked, confirmed=confirmed, boxes=boxes,
+        elapsed_s=time.monotonic() - started,
+    )  # fmt: skip
+
+
+def _better(certificate: Certificate, one: float, other: float) -> bool:
+    """Whether a value of the field is better than another, by more than rounding."""
+    sign = 1 if certificate.direction == "minimize" else -1
+    return sign * (one - other) < -CLOSE * abs(other)
+
+
+def _question(certificate: Certificate) -> Question:
+    wanted = {certificate.direction: certificate.field}
+    return question_of(
+        wanted.get("minimize"), wanted.get("maximize"), dict(certificate.limits), certificate.power_scope,
+        diffusion=certificate.graph.is_diffusion,
+    )  # fmt: skip
+
+
+def _check_answer(certificate: Certificate) -> None:
+    """Everything that needs no search."""
+    at, fields = certificate, SAMPLE_FIELDS if certificate.graph.is_diffusion else FIELDS
+    broken = check_plan(at.plan, at.graph, at.topology, at.workload)
+    if broken:
+        raise InputError(f"Certificate.plan breaks a rule: {broken[0].message}")
+    score = score_plan(at.plan, at.graph, at.topology, at.workload, power_scope=at.power_scope)
+    reached = getattr(score, at.field)
+    if reached is None or not math.isclose(reached, at.objective, rel_tol=CLOSE):
+        raise InputError(f"Certificate.objective is {at.objective:.9g}, but {at.field} of its plan is {reached}")
+    for name, value in at.limits:
+        kept, sign = getattr(score, name), 1 if fields[name].best == "least" else -1
+        if kept is None or sign * (kept - value) > CLOSE * abs(value):
+            raise InputError(f"Certificate.plan misses its limit: {name} is {kept}, allowed {value:.9g}")
+    if _better(at, at.objective, at.bound):
+        raise InputError(f"Certificate.bound is {at.bound:.9g}, and its own plan is better: {at.objective:.9g}")
+    if at.status == "optimal" and not math.isclose(at.objective, at.bound, rel_tol=CLOSE):
+        raise InputError(
+            f"Certificate.status is optimal, but objective {at.objective:.9g} and bound {at.bound:.9g} differ"
+        )
+
+
+# ── The bound ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass
+class Proof:
+    """That no plan has a canonical value below a claim, or how far that can be shown."""
+
+    candidates: Candidates
+    claim: float
+    boxes: int = 0
+
+    def least(self, deadline: float) -> float:
+        """The least bound over all boxes: the claim where all is shown."""
+        numbers = itertools.count()
+        todo = [(0.0, next(numbers), box) for box in self.candidates.boxes()]
+        reached, claim = self.claim, self.claim * (1 - CLOSE)
+        while todo and time.monotonic() < deadline:
+            known, _, box = heapq.heappop(todo)
+            self.boxes += 1
+            problem = self.candidates.to_problem(box)
+            if problem is None:
+                continue
+            if problem.items * problem.budget > MOST_CELLS:
+                return 0.0
+            bound = max(known, BoxProof(problem, claim).least(RANGES if box.single else FEW_RANGES, deadline))
+            if bound < claim and box.single:
+                reached = min(reached, bound)
+            elif bound < claim:
+                for half in box.halves():
+                    heapq.heappush(todo, (bound, next(numbers), half))
+        return min([reached, *(known for known, _, _ in todo)])
+
+
+class BoxProof:
+    """The same for one problem."""
+
+    def __init__(self, problem: ChainProblem, claim: float) -> None:
+        self.problem, self.claim = problem, claim
+        run = problem.prefix[:, None, :, :] - problem.prefix[:, :, None, :]
+        self.sums = np.einsum("othr,osr->oths", run, problem.run_sums) + problem.run_sums_fixed[:, None, None]
+        """Of every run, shape (options, tails, heads, sums)."""
+        self.peaks = np.einsum("othr,oqr->othq", run, problem.run_peaks) + problem.run_peaks_fixed[:, None, None]
+        behind = np.concatenate([problem.link_sums, problem.link_peaks], axis=3).swapaxes(0, 1)
+        _, alike, likeness = np.unique(
+            behind.reshape(problem.options, -1), axis=0, return_index=True, return_inverse=True
+        )
+        self.alike, self.likeness = alike.tolist(), likeness.reshape(-1)
+        """One option for each kind of link behind a run, and the kind of each option."""
+        self.chips = np.arange(problem.budget + 1)
+        self.places = [_places(problem, width) for width in problem.widths.tolist()]
+        self.fewest = np.zeros((len(self.chips), self.peaks.shape[3]))
+        """Least peaks of plans that end before each chip, shape (chips + 1, peaks)."""
+        for peak in np.flatnonzero(
+            sum((self._heights(measure) for measure in problem.measures), np.zeros(self.peaks.shape[3]))
+        ):
+            links = problem.link_peaks[..., peak]
+            self.fewest[:, peak] = self._least(self.peaks[..., peak], links, problem.feasible, together=np.maximum)
+        self.held = {
+            measure.held: self._multiplier(measure.held) for measure in problem.measures if measure.held is not None
+        }
+        """The least that a sum which multiplies a measure can be."""
+        self.used = np.flatnonzero(self._heights(problem.objective))
+        """The peaks whose ranges are looked at."""
+
+    @staticmethod
+    def _heights(measure: Measure) -> Floats:
+        heights = measure.peaks.copy()
+        for pair in measure.larger:
+            heights[pair.peak] += pair.weight
+        return heights
+
+    def least(self, most_ranges: int, deadline: float = math.inf) -> float:
+        """The least bound over all ranges, up to the claim; infinite where no plan fits or keeps the limits."""
+        lows = self.fewest.min(axis=0)
+        if not np.isfinite(lows).all():
+            return math.inf
+        highs = np.where(self.problem.feasible[..., None], self.peaks, 0.0).max(axis=(0, 1, 2))
+        heights, numbers = self._heights(self.problem.objective), itertools.count()
+        highs = np.maximum(lows, highs) * (1 + CLOSE)
+        bound, enough = self._bound(lows, highs)
+        todo = [(bound, next(numbers), lows, highs, enough)]
+        for _ in range(most_ranges):
+            bound, _, lows, highs, enough = todo[0]
+            widths = np.where(highs > lows * (1 + CLOSE / 4), heights * (np.minimum(highs, 4 * lows) - lows), 0.0)
+            if bound >= self.claim or not widths.any() or time.monotonic() >= deadline:
+                break
+            peak = int(widths.argmax())
+            low, high = float(lows[peak]), float(highs[peak])
+            middle = enough[peak] if low < enough[peak] <= 0.98 * high else math.sqrt(max(low, 1e-9 * high) * high)
+            unit = np.arange(len(lows)) == peak
+            heapq.heappop(todo)
+            for part in ((lows, np.where(unit, middle, highs)), (np.where(unit, middle, lows), highs)):
+                least, enough = self._bound(*part)
+                heapq.heappush(todo, (max(bound, least), next(numbers), *part, enough))
+        return todo[0][0]
+
+    def _bound(self, lows: Floats, highs: Floats) -> tuple[float, Floats]:
+        """For plans whose largest loads lie in these ranges; and from which load on each peak would bring it to the claim."""
+        beyond = (self.peaks[..., self.used] > highs[self.used]).any(axis=3)
+        allowed, peaks = self.problem.feasible & ~beyond, np.maximum(self.fewest, lows)
+        values, enough = self._values(self.problem.objective, allowed, peaks)
+        for limit in self.problem.limits:
+            kept = self._values(limit.measure, allowed, peaks)[0] <= limit.most * (1 + 1e-9)
+            values, enough = np.where(kept, values, np.inf), np.where(kept[:, None], enough, -np.inf)
+        return float(values.min()), enough.max(axis=0)
+
+    def _values(self, measure: Measure, allowed: NDArray[np.bool_], peaks: Floats) -> tuple[Floats, Floats]:
+        """Bounds of a measure for plans that end before each chip, shape (chips + 1,), and the loads that would do, (…, peaks):
+        every pair taken as its sum, the heaviest as its peak, or all."""
+        pairs = sorted((pair for pair in measure.larger if pair.weight), key=lambda pair: -pair.weight)
+        known = np.where(np.isfinite(peaks), peaks, 0.0)
+        held = measure.scale if measure.held is None else measure.scale * self.held[measure.held]
+        weights, heights = measure.as_sums(), measure.peaks.copy()
+        curved = measure.of_peaks(known) - known @ heights
+        cost = known @ heights + curved + self._priced(weights, allowed)
+        for taken in (pairs[:1], pairs[1:]):
+            for pair in taken:
+                weights[pair.sum] -= pair.weight
+                heights[pair.peak] += pair.weight
+            by_peak = known @ heights + curved + self._priced(weights.clip(0.0), allowed) if taken else cost
+            cost = np.maximum(cost, by_peak)
+        values = np.where(np.isfinite(peaks).all(axis=1), measure.lined(cost * held), np.inf)
+        finite = np.where(np.isfinite(values), by_peak * held, 0.0)
+        steep = np.reshape(held, (-1, 1)) * np.where(heights > 0, heights, np.inf)
+        enough = known + (measure.unlined(self.claim) - finite)[:, None] / np.where(steep > 0, steep, np.inf)
+        return values, np.where(np.isfinite(values)[:, None], enough, -np.inf)
+
+    def _multiplier(self, number: int) -> Floats:
+        least = self._priced(np.arange(len(self.problem.objective.sums)) == number, self.problem.feasible)
+        return np.where(np.isfinite(least), least, 1.0)
+
+    def _priced(self, weights: Floats, allowed: NDArray[np.bool_]) -> Floats:
+        links = self.problem.link_sums @ weights
+        return self._least(self.sums @ weights, links, allowed, together=np.add)
+
+    def _least(self, runs: Floats, links: Floats, allowed: NDArray[np.bool_], *, together: np.ufunc) -> Floats:
+        """The least total of runs, and of links (behind each option, over each border) between them, from the first layer to
+        the last that ends before each chip, shape (chips + 1,): a plain recursion over layers and chips."""
+        problem = self.problem
+        best = np.full((len(self.alike), problem.items + 1, len(self.chips)), np.inf)
+        best[0, 0, 0] = 0.0
+        for head in range(1, problem.items + 1):
+            for option, place in enumerate(self.places):
+                tails = np.flatnonzero(allowed[option, :head, head])
+                if not len(tails) or not len(place.ends):
+                    continue
+                ways = [
+                    together(best[number, tails, : len(place.ends)], links[tails, one][:, place.borders])
+                    for number, one in enumerate(self.alike)
+                ]
+                totals = together(np.minimum.reduce(ways), runs[option, tails, head][:, None]).min(axis=0)
+                np.minimum.at(best[self.likeness[option], head], place.ends, totals)
+        return np.asarray(best[:, problem.items].min(axis=0))
+
+
+class _Places(NamedTuple):
+    """Where a run under one option goes behind each number of chips."""
+
+    ends: Ints
+    """The chip behind it; as many as fit."""
+    borders: Ints
+    """That its link crosses."""
+
+
+def _places(problem: ChainProblem, width: int) -> _Places:
+    offsets = np.arange(problem.budget + 1)
+    starts = problem.packing.start(offsets, width)
+    fits = starts + width <= problem.budget
+    return _Places((starts + width)[fits], problem.packing.border(offsets - 1, starts)[fits])
+
+
+# ── Text ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def verdict_text(verdict: Verdict) -> str:
+    """For a terminal."""
+    objective, bound = field_text(verdict.field, verdict.objective), field_text(verdict.field, verdict.bound)
+    lines = [
+        "plan: keeps every rule and limit",
+        f"objective: {verdict.field} = {objective}, scored again",
+    ]
+    if verdict.confirmed:
+        lines.append(f"bound: {bound}, proved again without the solver in {verdict.boxes} boxes of batches")
+    elif verdict.checked_bound is None:
+        lines.append(f"bound: {bound} rests on the solver alone; this method cannot check a machine of this size")
+    else:
+        share = abs(verdict.bound - verdict.checked_bound) / abs(verdict.bound)
+        lines.append(
+            f"bound: {bound} rests on the solver; without it, {field_text(verdict.field, verdict.checked_bound)} is proved,"
+            f" {100 * share:.2g} % from it"
+        )
+    return "\n".join(lines)
+
+
+PORTRAITS["text"]["Verdict"] = verdict_text

@@ -1,0 +1,462 @@
+"""Why a plan is the best: what binds, what more of each resource would buy, and what the plans of other shapes cost.
+
+A shadow price is no derivative: the question is solved again, to a proof, on a machine with one figure changed. The best
+plan of a shape is the optimum of the same search with fewer ways open to it.
+"""
+
+import itertools
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from html import escape
+from typing import Literal
+
+import numpy as np
+
+from planner import drawing
+from planner.candidates import FIELDS, NEEDED, Box, Candidates, Question
+from planner.errors import InputError
+from planner.graph import ModelGraph
+from planner.plan import Plan
+from planner.pricing import Split
+from planner.records import PORTRAITS, Record
+from planner.report import aligned
+from planner.scoring import Score, StageTime, score_plan
+from planner.search import CLOSE, Search
+from planner.solver.problem import ChainProblem
+from planner.timing import ALL_CAUSES
+from planner.topology import Topology, with_value
+from planner.units import spoken
+from planner.words import field_text
+from planner.workload import Workload
+
+Way = Literal["tensor", "pipeline", "expert", "replicas"]
+WAYS: tuple[Way, ...] = ("tensor", "pipeline", "expert", "replicas")
+"""What a plan may do with more than one chip."""
+
+GIGABYTE = 1e9
+FULL = 0.97
+"""Share of the memory that may be filled from which on a chip counts as full."""
+WORTH = 1e-4
+"""Relative: shadow prices below this are told as none."""
+LAUNCHES = (
+    "kernel_overhead_s", "matmul_overhead_s", "quantised_overhead_s", "attention_overhead_s", "experts_overhead_s",
+    "layer_overhead_s",
+)  # fmt: skip
+HOST = ("step_overhead_s", "sequence_overhead_s", "request_overhead_s")
+
+
+class Binding(Record):
+    """A resource that holds the plan back."""
+
+    resource: str
+    """Such as "memory bandwidth of the H100s of stage 0"."""
+    share_fraction: float
+    """Of the time of an output token that goes there, of what may be filled, or of what a limit allows."""
+    counts: Literal["time", "memory", "limit"]
+
+
+class ShadowPrice(Record):
+    """What more of one resource would buy."""
+
+    change: str
+    """Such as "one more GB of memory on each chip"."""
+    objective: float
+    """Of the best plan on the changed machine."""
+    effect: float
+    """Relative improvement of the objective; 0.04: 4 % better."""
+    proved: bool
+    """Whether the changed question was solved to the end; else the effect is at least this."""
+
+
+class Alternative(Record):
+    """The best plan of another shape."""
+
+    shape: str
+    """Such as "tensor × pipeline": the ways in which it uses more than one chip."""
+    plan: Plan | None
+    """None where there is none; `refused` says why."""
+    objective: float | None
+    effect: float | None
+    """Relative to the best plan of all; 0.3: 30 % worse."""
+    proved: bool
+    """Whether it is proved that no plan of the shape is better, or that there is none."""
+    refused: str = ""
+
+
+class Reasons(Record):
+    """Why the best plan is the best."""
+
+    field: str
+    direction: Literal["minimize", "maximize"]
+    objective: float
+    shape: str
+    """Of the plan itself."""
+    binding: tuple[Binding, ...]
+    """What holds it back, the strongest first."""
+    prices: tuple[ShadowPrice, ...]
+    """The strongest first, those without effect last."""
+    alternatives: tuple[Alternative, ...]
+    """The best first, then the shapes of which there is no plan."""
+    elapsed_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A question with its answer."""
+
+    graph: ModelGraph
+    topology: Topology
+    workload: Workload
+    question: Question
+    plan: Plan
+    score: Score
+
+    @property
+    def objective(self) -> float:
+        return float(getattr(self.score, self.question.objective))
+
+    def improvement(self, objective: float) -> float:
+        """Relative, of another value of the field; negative where that is worse."""
+        if objective == self.objective:
+            return 0.0
+        step = (objective - self.objective) / abs(self.objective) if self.objective else math.inf
+        return step if FIELDS[self.question.objective].best == "most" else -step
+
+    def lag(self, objective: float) -> float:
+        """How much worse another value is: 1 where a time doubles or a rate halves."""
+        if FIELDS[self.question.objective].best == "least" or not objective:
+            return -self.improvement(objective)
+        return self.objective / objective - 1.0
+
+
+def reasons_of(answered: Answered, *, time_limit_s: float | None = None) -> Reasons:
+    """What binds, shadow prices and shapes; `time_limit_s` is shared out evenly over the questions solved for it."""
+    if answered.graph.is_diffusion:
+        raise InputError(
+            f"why() explains plans of chains, and {answered.graph.name} is a diffusion model; compare scores of"
+            " uniform_plan() instead"
+        )
+    started = time.monotonic()
+    changes = list(changes_of(answered.topology))
+    shapes = [ways for ways in _shapes(answered) if ways != ways_of(answered.plan)]
+    todo = len(changes) + len(shapes)
+
+    def allowed_s() -> float | None:
+        nonlocal todo
+        todo -= 1
+        return None if time_limit_s is None else max(0.0, time_limit_s - time.monotonic() + started) / (todo + 1)
+
+    prices = [_shadow_price(answered, words, machine, allowed_s()) for words, machine in changes]
+    others = [_alternative(answered, ways, allowed_s()) for ways in shapes]
+    return Reasons(
+        field=answered.question.objective,
+        direction="minimize" if FIELDS[answered.question.objective].best == "least" else "maximize",
+        objective=answered.objective,
+        shape=shape_name(ways_of(answered.plan)),
+        binding=tuple(bindings_of(answered)),
+        prices=tuple(sorted(prices, key=lambda one: -one.effect)),
+        alternatives=tuple(
+            sorted((one for one in others if one is not None), key=lambda one: (one.plan is None, one.effect or 0.0))
+        ),
+        elapsed_s=time.monotonic() - started,
+    )
+
+
+# ── What binds ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def bindings_of(answered: Answered) -> list[Binding]:
+    """Where the time of an output token (of the first one, where that is asked) goes, by resource; chips that are full;
+    limits that are reached."""
+    score, first = answered.score, answered.question.objective == "ttft_s"
+    breakdown = score.prefill_breakdown if first else score.breakdown
+    total = sum(stage.total_s for stage in breakdown)
+    found = [
+        Binding(resource=resource, share_fraction=seconds / total, counts="time")
+        for resource, seconds in _by_resource(answered, breakdown).items()
+        if seconds >= 0.01 * total
+    ]
+    found.sort(key=lambda one: -one.share_fraction)
+    return [*_full_chips(answered), *_reached_limits(answered), *found]
+
+
+def _by_resource(answered: Answered, breakdown: tuple[StageTime, ...]) -> dict[str, float]:
+    """Seconds by resource; stages are named where the plan has more than one and one of them is the slowest."""
+    seconds: dict[str, float] = {}
+    for number, stage in enumerate(breakdown):
+        for cause in ALL_CAUSES:
+            spent = getattr(stage, f"{cause}_s")
+            if spent:
+                resource = _resource(answered, cause, number)
+                seconds[resource] = seconds.get(resource, 0.0) + spent
+    return seconds
+
+
+def _resource(answered: Answered, cause: str, number: int) -> str:
+    topology, stage = answered.topology, answered.plan.stages[number]
+    chip, group = topology.chip.name, stage.groups[0]
+    if cause == "collective":
+        return f"collectives over {_fabric(topology, group.first, group.last)}"
+    if cause == "hop":
+        following = answered.plan.stages[min(number + 1, len(answered.plan.stages) - 1)].groups[0]
+        return f"hops between stages over {_fabric(topology, group.last, following.first)}"
+    if cause == "bubble":
+        return f"waiting for stage {number}, the slowest" if len(answered.plan.stages) > 1 else "waiting for a turn"
+    return {
+        "compute": f"arithmetic of {chip}",
+        "memory": f"memory bandwidth of {chip}",
+        "overhead": f"launches and host ({topology.software.name})",
+    }[cause]
+
+
+def _fabric(topology: Topology, one: int, other: int) -> str:
+    level = topology.level_between(one, other)
+    return "nothing" if level is None else topology.levels[level].fabric.name
+
+
+def _full_chips(answered: Answered) -> Iterator[Binding]:
+    stages = answered.score.stages
+    number = max(range(len(stages)), key=lambda place: stages[place].needed_bytes / stages[place].usable_bytes)
+    share = stages[number].needed_bytes / stages[number].usable_bytes
+    if share >= FULL:
+        yield Binding(
+            resource=f"memory of the {answered.topology.chip.name} of stage {number}",
+            share_fraction=share,
+            counts="memory",
+        )
+
+
+def _reached_limits(answered: Answered) -> Iterator[Binding]:
+    for name, value in answered.question.limits:
+        reached = float(getattr(answered.score, name))
+        share = reached / value if FIELDS[name].best == "least" else value / reached
+        if share >= FULL:
+            yield Binding(resource=f"limit on {name}", share_fraction=share, counts="limit")
+
+
+# ── Shadow prices ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def changes_of(topology: Topology) -> Iterator[tuple[str, Topology]]:
+    """Better machines, one figure (or one family of figures) at a time, with the words for the change."""
+    tier = topology.chip.memory[0]
+    more = {"chip.memory[0].capacity_bytes": tier.capacity_bytes + GIGABYTE}
+    yield f"one more GB of {tier.name} on each chip", _changed(topology, more)
+    faster = {"chip.memory[0].bandwidth_bytes_per_s": 2 * tier.bandwidth_bytes_per_s}
+    yield f"doubling the bandwidth of {tier.name}", _changed(topology, faster)
+    peaks = {f"chip.peaks[{n}].flop_per_s": 2 * peak.flop_per_s for n, peak in enumerate(topology.chip.peaks)}
+    yield "doubling the peaks of each chip", _changed(topology, peaks)
+    for number, fabric in enumerate(topology.fabrics[: len(topology.levels)]):
+        wider = {f"fabrics[{number}].bandwidth_bytes_per_s": 2 * fabric.bandwidth_bytes_per_s}
+        yield f"doubling the bandwidth of {fabric.name}", _changed(topology, wider)
+        if fabric.latency_s:
+            nearer = {f"fabrics[{number}].latency_s": fabric.latency_s / 2}
+            yield f"halving the latency of {fabric.name}", _changed(topology, nearer)
+    for words, names in (("launches of operators", LAUNCHES), ("work of the host", HOST)):
+        halved = {
+            f"software.{name}": getattr(topology.software, name) / 2
+            for name in names
+            if getattr(topology.software, name)
+        }
+        if halved:
+            yield f"halving the {words}", _changed(topology, halved)
+    starts = {
+        f"software.collectives[{number}].{name}": getattr(kernel, name) / 2
+        for number, kernel in enumerate(topology.software.collectives)
+        for name in ("base_latency_s", "step_latency_s", "across_step_latency_s")
+        if getattr(kernel, name)
+    }
+    if starts:
+        yield "halving the software latency of collectives", _changed(topology, starts)
+
+
+def _changed(topology: Topology, values: dict[str, float]) -> Topology:
+    for path, value in values.items():
+        topology = with_value(topology, path, value)
+    return topology
+
+
+def _shadow_price(answered: Answered, words: str, machine: Topology, limit_s: float | None) -> ShadowPrice:
+    candidates = Candidates(answered.graph, machine, answered.workload, answered.question)
+    search = Search(candidates, time_limit_s=limit_s)
+    start = _rescored(answered, machine)
+    if start is not None:
+        search.best.plan, search.best.value = answered.plan, candidates.canonical(answered.question.objective, start)
+    _run(search)
+    reached = candidates.field_value(answered.question.objective, search.best.value)
+    proved = search.bound >= search.best.value * CLOSE
+    return ShadowPrice(change=words, objective=reached, effect=answered.improvement(reached), proved=proved)
+
+
+def _rescored(answered: Answered, machine: Topology) -> float | None:
+    """What the same plan reaches on another machine; None where a limit counts what the machine changes."""
+    score = score_plan(
+        answered.plan, answered.graph, machine, answered.workload, power_scope=answered.question.power_scope
+    )
+    return None if answered.question.limits else float(getattr(score, answered.question.objective))
+
+
+def _run(search: Search) -> None:
+    search.run()
+    if search.interrupted:
+        raise KeyboardInterrupt
+
+
+# ── Shapes ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def ways_of(plan: Plan) -> frozenset[Way]:
+    """The ways in which a plan uses more than one chip; experts count where they are shared out beyond the tensor group."""
+    used: dict[Way, bool] = {
+        "tensor": any(stage.tensor_parallel > 1 for stage in plan.stages),
+        "pipeline": len(plan.stages) > 1,
+        "expert": any(stage.expert_parallel > stage.tensor_parallel for stage in plan.stages),
+        "replicas": plan.replicas > 1,
+    }
+    return frozenset(way for way, is_used in used.items() if is_used)
+
+
+def shape_name(ways: frozenset[Way]) -> str:
+    """'tensor × pipeline', 'replicas only', 'one chip'."""
+    names = [way for way in WAYS if way in ways]
+    return " × ".join(names) if len(names) > 1 else f"{names[0]} only" if names else "one chip"
+
+
+def _shapes(answered: Answered) -> list[frozenset[Way]]:
+    """All that the machine and the model have room for, the simplest first."""
+    open_ways = [way for way in WAYS if way != "expert" or "experts" in answered.graph.splits()]
+    if answered.topology.chips == 1:
+        open_ways = []
+    return [frozenset(ways) for count in range(len(open_ways) + 1) for ways in itertools.combinations(open_ways, count)]
+
+
+class Shaped(Candidates):
+    """The candidates that use more than one chip in just the ways given; of the stages of a pipeline none need be split."""
+
+    def __init__(
+        self, graph: ModelGraph, topology: Topology, workload: Workload, question: Question, ways: frozenset[Way]
+    ) -> None:
+        super().__init__(graph, topology, workload, question)
+        self.ways = ways
+        self.splits = tuple(split for split in self.splits if self._offers(split))
+        self.options = [*self.splits, *(self.splits if self.tied else ())]
+
+    def _offers(self, split: Split) -> bool:
+        pairs = (("tensor" in self.ways, split.tensor > 1), ("expert" in self.ways, split.expert > split.tensor))
+        return all(used == is_open or (is_open and "pipeline" in self.ways) for is_open, used in pairs)
+
+    def boxes(self) -> Iterator[Box]:
+        """Those with several replicas, or with one."""
+        return (box for box in super().boxes() if ("replicas" in self.ways) == (box.replicas > 1))
+
+    def to_problem(self, box: Box) -> ChainProblem | None:
+        """The solver's arrays, with one run of all layers or without it."""
+        problem = super().to_problem(box)
+        if problem is None:
+            return None
+        one_stage = np.zeros_like(problem.feasible)
+        one_stage[:, 0, -1] = True
+        return replace(problem, feasible=problem.feasible & (~one_stage if "pipeline" in self.ways else one_stage))
+
+    def least_needed_bytes(self) -> float:
+        """On each chip by the whole model in one stage, under the split that needs least; infinite where there is none."""
+        problem = next((made for box in super().boxes() if (made := super(Shaped, self).to_problem(box))), None)
+        if problem is None or not self.options:
+            return math.inf
+        needed = (problem.prefix[:, -1] * problem.run_peaks[:, NEEDED]).sum(axis=1) + problem.run_peaks_fixed[:, NEEDED]
+        return float(needed.min())
+
+
+def _alternative(answered: Answered, ways: frozenset[Way], limit_s: float | None) -> Alternative | None:
+    """The best plan of a shape; None where there is nothing to try, or a simpler pipeline is as good and told instead."""
+    question = answered.question
+    candidates = Shaped(answered.graph, answered.topology, answered.workload, question, ways)
+    if not candidates.options or not any(True for _ in candidates.boxes()):
+        return None
+    search = Search(candidates, time_limit_s=limit_s)
+    _run(search)
+    if search.best.plan is None:
+        return _refused(candidates, ways, proved=search.bound == math.inf)
+    if ways_of(search.best.plan) != ways:
+        return None
+    reached = candidates.field_value(question.objective, search.best.value)
+    return Alternative(
+        shape=shape_name(ways), plan=search.best.plan, objective=reached, effect=answered.lag(reached),
+        proved=search.bound >= search.best.value * CLOSE,
+    )  # fmt: skip
+
+
+def _refused(candidates: Shaped, ways: frozenset[Way], *, proved: bool) -> Alternative:
+    needed, usable = candidates.least_needed_bytes(), candidates.prices.usable_bytes
+    refused = "no plan of this shape was found in time"
+    if proved and "pipeline" not in ways and usable < needed < math.inf:
+        chip = candidates.topology.chip.name
+        refused = f"needs {spoken(needed, 'B')} on each chip at least; {chip} has {spoken(usable, 'B')} to fill"
+    elif proved:
+        refused = "no plan of this shape fits" + (" and keeps the limits" if candidates.question.limits else "")
+    return Alternative(shape=shape_name(ways), plan=None, objective=None, effect=None, proved=proved, refused=refused)
+
+
+# ── Text and HTML ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+COUNTED_AS = {"time": "of the time", "memory": "of what may be filled", "limit": "of what is allowed"}
+HEADS = ("what binds", "what more would buy", "the best plan of each other shape")
+
+
+def _binding_rows(reasons: Reasons) -> list[tuple[str, ...]]:
+    return [(one.resource, f"{100 * one.share_fraction:.0f} %", COUNTED_AS[one.counts]) for one in reasons.binding]
+
+
+def _price_rows(reasons: Reasons) -> list[tuple[str, ...]]:
+    rows = [
+        (one.change, f"{100 * one.effect:.2g} % better", field_text(reasons.field, one.objective) + _doubt(one.proved))
+        for one in reasons.prices
+        if one.effect >= WORTH
+    ]
+    idle = [one.change for one in reasons.prices if one.effect < WORTH]
+    return [*rows, *((change, "nothing", "") for change in idle)]
+
+
+def _alternative_rows(reasons: Reasons) -> list[tuple[str, ...]]:
+    return [
+        (one.shape, "none", one.refused)
+        if one.objective is None or one.effect is None
+        else (
+            one.shape,
+            f"{100 * one.effect:.3g} % worse",
+            field_text(reasons.field, one.objective) + _doubt(one.proved),
+        )
+        for one in reasons.alternatives
+    ]
+
+
+def _doubt(proved: bool) -> str:
+    return "" if proved else " (the best found; time ran out)"
+
+
+def _title(reasons: Reasons) -> str:
+    return f"why {reasons.field} = {field_text(reasons.field, reasons.objective)} by {reasons.shape}"
+
+
+def reasons_text(reasons: Reasons) -> str:
+    """For a terminal."""
+    lines = [_title(reasons)]
+    parts = (_binding_rows(reasons), _price_rows(reasons), _alternative_rows(reasons))
+    for head, rows in zip(HEADS, parts, strict=True):
+        if rows:
+            lines += ["", head, *aligned(rows)]
+    return "\n".join(lines)
+
+
+def reasons_html(reasons: Reasons) -> str:
+    """For a notebook."""
+    parts = (_binding_rows(reasons), _price_rows(reasons), _alternative_rows(reasons))
+    tables = (
+        drawing.table((head, "", ""), rows, words=(0, 2)) for head, rows in zip(HEADS, parts, strict=True) if rows
+    )
+    return f"<div><b>{escape(_title(reasons))}</b>" + "".join(tables) + "</div>"
+
+
+PORTRAITS["text"]["Reasons"], PORTRAITS["html"]["Reasons"] = reasons_text, reasons_html

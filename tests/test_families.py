@@ -1,0 +1,77 @@
+"""Bounds of families hold for every plan of the oracle, and families hold every plan."""
+
+import random
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from planner.candidates import Candidates
+from planner.families import EVERY, FamilyBounds, Priced, even_cuts, families_of, mixed_cuts
+from planner.fronts import _question
+from tests.instances import SHAPES, random_graph, random_topology, random_workload
+from tests.oracle import all_plans, scored
+
+FIELDS = ("tpot_s", "tokens_per_s", "usd_per_million_tokens", "ttft_s", "memory_headroom_bytes")
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_no_plan_of_a_family_is_better_than_its_bounds(shape):
+    seen = case = 0
+    while seen <= 10:
+        dice, case = random.Random(f"families {shape} {case}"), case + 1
+        seen += checked(random_graph(dice), random_topology(dice, shape), random_workload(dice))
+
+
+def checked(graph, topology, workload) -> int:
+    """How many plans were compared with the bounds of their family; fails where one is better."""
+    candidates = Candidates(graph, topology, workload, _question(FIELDS, None))
+    numbers = {(split.tensor, split.expert): number for number, split in enumerate(candidates.splits)}
+    widths = np.array([split.chips for split in candidates.splits])
+    families = families_of(widths, topology.chips, len(graph.layers))
+    row_of = {tuple(counts): row for row, counts in enumerate(families.counts.tolist())}
+    bounds, names, seen = FamilyBounds(candidates, families), candidates.question.fields, 0
+    for plan in all_plans(graph, topology, workload):
+        score = scored(plan, graph, topology, workload)
+        degrees = [(stage.tensor_parallel, stage.expert_parallel) for stage in plan.stages]
+        if score is None or not all(one in numbers for one in degrees):
+            continue
+        counts = Counter(numbers[one] for one in degrees)
+        row = np.array([row_of[tuple(counts[number] for number in range(len(widths)))]])
+        for box in candidates.boxes():
+            if box.replicas != plan.replicas:
+                continue
+            value = np.array([candidates.canonical(name, float(getattr(score, name))) for name in names])
+            priced = Priced(candidates, box)
+            assert (bounds.quick(priced, row)[0] <= value * (1 + 1e-9)).all()
+            ranges = bounds.tight(priced, row)[0][0]
+            assert (ranges <= value * (1 + 1e-9)).all(axis=1).any()
+            seen += 1
+    return seen
+
+
+def test_where_there_are_too_many_families_ranges_of_chips_take_their_place():
+    families = families_of(np.array([1, 2, 4, 8, 16]), 300, 100)
+    assert len(families) < 1000
+    assert (families.counts[families.exact] > 0).sum(axis=1).max() == 1
+    mixed = np.flatnonzero(~families.exact)
+    covered = {chips for row in mixed for chips in range(families.least_chips[row], families.most_chips[row] + 1)}
+    assert covered == set(range(2, 301))
+    assert (families.counts[mixed] < EVERY).all()
+
+
+def test_cuts_run_every_layer_once_on_as_many_stages_as_were_asked_for():
+    dice = random.Random(7)
+    graph, topology, workload = random_graph(dice), random_topology(dice, "switch"), random_workload(dice)
+    candidates = Candidates(graph, topology, workload, _question(FIELDS, None))
+    priced = Priced(candidates, next(iter(candidates.boxes())))
+    layers = len(graph.layers)
+    cuts = even_cuts(priced.prefix[0], 2, 0)
+    assert (cuts[0][0], cuts[-1][1], len(cuts)) == (0, layers, 2)
+    counts = np.zeros(len(candidates.splits), dtype=np.intp)
+    counts[:2] = 1
+    mixed = mixed_cuts(priced, counts, float(priced.prefix.max()), [1, 0])
+    assert mixed is not None
+    assert [option for _, _, option in mixed] == [1, 0]
+    assert (mixed[0][0], mixed[0][1], mixed[1][1]) == (0, mixed[1][0], layers)
+    assert mixed_cuts(priced, counts * layers, 1.0, [1, 0]) is None
