@@ -3,6 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from planner import catalogue
 from planner.calibration.measurements import Measurement
@@ -15,6 +16,8 @@ OPENING = """# Calibration
 Written by `planner calibrate --shipped` (`make calibration`). Errors are factors: 10 % is off by a factor of 1.1 either way;
 a bias is the median of ln(predicted / measured)."""
 WORST = 5
+REMARKS = Path(__file__).parent / "remarks.md"
+"""What a person has found out about the worst rows."""
 
 
 def calibration_report(
@@ -40,6 +43,7 @@ def calibration_report(
         _constants(shipped, draws, host_share),
         "## The worst rows of each family",
         _worst(cases),
+        REMARKS.read_text(encoding="utf-8").rstrip(),
     ]
     return "\n\n".join(sections) + "\n"
 
