@@ -33,6 +33,8 @@ def question_lines(graph: ModelGraph, topology: Topology, workload: Workload) ->
     start = "starting together" if workload.arrivals == "together" else "a finished one replaced at once"
     if workload.requests_per_s is not None:
         batch, start = f"{trimmed(workload.requests_per_s, 4)} requests a second", "whenever their users like"
+    if workload.phase != "both":
+        start += f"; a pool for {workload.phase} alone"
     return [
         f"{graph.name} ({graph.parameters / 1e9:,.4g} B parameters: weights {graph.weight_dtype}, KV cache"
         f" {graph.kv_dtype}, matmuls {graph.activation_dtype})",
