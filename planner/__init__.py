@@ -18,10 +18,12 @@ from planner.errors import InfeasibleError, InputError, NoPlanFoundError, Planne
 if TYPE_CHECKING:
     from planner.catalogue import load_model, load_topology, model_names, software_names, topology_names
     from planner.checking import Violation, check_plan
+    from planner.disaggregation import Disaggregation, disaggregate
     from planner.graph import Layer, ModelGraph
     from planner.grids import decode_grid_s
     from planner.plan import ChipRange, Plan, Stage
     from planner.planning import Result, partition, uniform_plan
+    from planner.pools import DisaggregatedScore, Link, score_disaggregated
     from planner.scoring import Score, collective_s, score_plan
     from planner.topology import Chip, Fabric, MemoryTier, Software, Topology, with_value
     from planner.workload import Workload
@@ -31,10 +33,12 @@ __version__ = "0.1.0"
 _HOMES = {
     "planner.catalogue": ("load_model", "load_topology", "model_names", "software_names", "topology_names"),
     "planner.checking": ("Violation", "check_plan"),
+    "planner.disaggregation": ("Disaggregation", "disaggregate"),
     "planner.graph": ("Layer", "ModelGraph"),
     "planner.grids": ("decode_grid_s",),
     "planner.plan": ("ChipRange", "Plan", "Stage"),
     "planner.planning": ("Result", "partition", "uniform_plan"),
+    "planner.pools": ("DisaggregatedScore", "Link", "score_disaggregated"),
     "planner.scoring": ("Score", "collective_s", "score_plan"),
     "planner.topology": ("Chip", "Fabric", "MemoryTier", "Software", "Topology", "with_value"),
     "planner.workload": ("Workload",),
@@ -42,10 +46,11 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "Chip", "ChipRange", "Fabric", "InfeasibleError", "InputError", "Layer", "MemoryTier", "ModelGraph",
-    "NoPlanFoundError", "Plan", "PlannerError", "Result", "Score", "Software", "Stage", "Topology", "UnknownNameError",
-    "Violation", "Workload", "check_plan", "collective_s", "decode_grid_s", "load_model", "load_topology", "model_names",
-    "partition", "score_plan", "software_names", "topology_names", "uniform_plan", "with_value",
+    "Chip", "ChipRange", "DisaggregatedScore", "Disaggregation", "Fabric", "InfeasibleError", "InputError", "Layer", "Link",
+    "MemoryTier", "ModelGraph", "NoPlanFoundError", "Plan", "PlannerError", "Result", "Score", "Software", "Stage", "Topology",
+    "UnknownNameError", "Violation", "Workload", "check_plan", "collective_s", "decode_grid_s", "disaggregate", "load_model",
+    "load_topology", "model_names", "partition", "score_disaggregated", "score_plan", "software_names", "topology_names",
+    "uniform_plan", "with_value",
 ]  # fmt: skip
 
 
