@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from planner.catalogue import load_model, load_topology, model_names, software_names, topology_names
     from planner.certificates import Certificate, Verdict, verify
     from planner.checking import Violation, check_plan
+    from planner.disaggregation import Disaggregation, disaggregate
     from planner.fronts import Front, pareto
     from planner.graph import Layer, ModelGraph
     from planner.grids import decode_grid_s
     from planner.operators import DeviceClass, Operator, OperatorGraph
     from planner.plan import ChipRange, Plan, Stage
     from planner.planning import Result, partition, uniform_plan
+    from planner.pools import DisaggregatedScore, Link, score_disaggregated
     from planner.readers.operator_file import load_operators
     from planner.scoring import Score, collective_s, score_plan
     from planner.spreading import Spread, partition_operators, rules_of_thumb
@@ -38,12 +40,14 @@ _HOMES = {
     "planner.certificates": ("Certificate", "Verdict", "verify"),
     "planner.checking": ("Violation", "check_plan"),
     "planner.fronts": ("Front", "pareto"),
+    "planner.disaggregation": ("Disaggregation", "disaggregate"),
     "planner.graph": ("Layer", "ModelGraph"),
     "planner.grids": ("decode_grid_s",),
     "planner.operators": ("DeviceClass", "Operator", "OperatorGraph"),
     "planner.plan": ("ChipRange", "Plan", "Stage"),
     "planner.planning": ("Result", "partition", "uniform_plan"),
     "planner.readers.operator_file": ("load_operators",),
+    "planner.pools": ("DisaggregatedScore", "Link", "score_disaggregated"),
     "planner.scoring": ("Score", "collective_s", "score_plan"),
     "planner.spreading": ("Spread", "partition_operators", "rules_of_thumb"),
     "planner.topology": ("Chip", "Fabric", "MemoryTier", "Software", "Topology", "with_value"),
@@ -52,11 +56,12 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "Certificate", "Chip", "ChipRange", "DeviceClass", "Fabric", "Front", "InfeasibleError", "InputError", "Layer",
-    "MemoryTier", "ModelGraph", "NoPlanFoundError", "Operator", "OperatorGraph", "Plan", "PlannerError", "Result", "Score",
-    "Software", "Spread", "Stage", "Topology", "UnknownNameError", "Verdict", "Violation", "Workload", "check_plan",
-    "collective_s", "decode_grid_s", "load_model", "load_operators", "load_topology", "model_names", "pareto", "partition",
-    "partition_operators", "rules_of_thumb", "score_plan", "software_names", "topology_names", "uniform_plan", "verify",
+    "Certificate", "Chip", "ChipRange", "DeviceClass", "DisaggregatedScore", "Disaggregation", "Fabric", "Front",
+    "InfeasibleError", "InputError", "Layer", "Link", "MemoryTier", "ModelGraph", "NoPlanFoundError", "Operator",
+    "OperatorGraph", "Plan", "PlannerError", "Result", "Score", "Software", "Spread", "Stage", "Topology",
+    "UnknownNameError", "Verdict", "Violation", "Workload", "check_plan", "collective_s", "decode_grid_s", "disaggregate",
+    "load_model", "load_operators", "load_topology", "model_names", "pareto", "partition", "partition_operators",
+    "rules_of_thumb", "score_disaggregated", "score_plan", "software_names", "topology_names", "uniform_plan", "verify",
     "with_value",
 ]  # fmt: skip
 

@@ -22,6 +22,7 @@ from planner.errors import InfeasibleError, InputError, UnknownNameError, listed
 from planner.graph import ModelGraph
 from planner.layout import packing_of
 from planner.ledger import largest, most_sequences
+from planner.loading import FULL
 from planner.messages import hop_s
 from planner.packing import Packing
 from planner.plan import ChipRange, Plan, Stage
@@ -72,6 +73,9 @@ FIELDS: dict[str, Field] = {
 
 PER_TOKEN = ("energy_per_token_j", "usd_per_million_tokens")
 """Where requests come at a rate, these count the chips held."""
+
+NOT_IN_PHASE = {"prefill": ("tpot_s", "tokens_per_s_per_user", "request_s"), "decode": ("ttft_s",)}
+"""Fields that a pool of its own has no part in."""
 
 SAMPLE_FIELDS: dict[str, Field] = {
     "step_s": Field("least", "low"),
@@ -170,8 +174,13 @@ class Candidates:
         self._passes: dict[tuple[Split, Step, bool], Floats] = {}
 
     def _check_known(self) -> None:
-        """Refuse to optimise what the topology does not know, or what the rate of requests leaves no choice in."""
+        """Refuse to optimise what the topology does not know, what the rate of requests leaves no choice in, or what a pool
+        has no part in."""
         for name in self.question.fields:
+            if name in NOT_IN_PHASE.get(self.workload.phase, ()):
+                raise InputError(
+                    f"{name} says nothing of a {self.workload.phase} pool; ask for another field, or make Workload.phase 'both'"
+                )
             if self.workload.requests_per_s is not None and FIELDS[name].end == "high" and name not in PER_TOKEN:
                 raise InputError(
                     f"{name} follows from Workload.requests_per_s; ask for another field, or leave the rate out and the batch"
@@ -212,8 +221,10 @@ class Candidates:
         if all(FIELDS[name].end == "low" for name in self.question.fields) and not fixed:
             yield Box(1, None, (1, 1), (1, 1))
             return
+        one = (1, 1)
         for replicas in self._open_replicas():
-            yield Box(replicas, None, (1, min(layers, most)), (1, most))
+            prompts = self.workload.phase == "prefill"
+            yield Box(replicas, None, one if prompts else (1, min(layers, most)), one if prompts else (1, most))
 
     def _open_replicas(self) -> list[int]:
         """Numbers of replicas worth trying where the batch is open: of like replicas the more the better, as long as there
@@ -256,7 +267,7 @@ class Candidates:
         objective = self.measure(self.question.objective, box, ends)
         limits = tuple(Limit(self.measure(name, box, ends), self.canonical(name, value)) for name, value in self.limits)
         if self.workload.requests_per_s is not None:
-            limits += (Limit(_measure(peaks={QUEUE: 1.0}), box.replicas / self.workload.requests_per_s),)
+            limits += (Limit(_measure(peaks={QUEUE: 1.0}), FULL * box.replicas / self.workload.requests_per_s),)
         return ChainProblem(
             prefix=np.stack([option.prefix for option in lowered]),
             feasible=np.stack([option.feasible for option in lowered]),
@@ -292,6 +303,7 @@ class Candidates:
         )
         micro_batches = box.micro_batches[0] if len(stages) > 1 or self.averages else 1
         settled = box.batch_size is not None or self.workload.requests_per_s is not None
+        settled |= self.workload.phase == "prefill"
         batch = None if settled else box.replicas * box.sequences(0)
         return Plan(stages=stages, micro_batches=micro_batches, batch_size=batch)
 
@@ -422,10 +434,11 @@ class Candidates:
         resources = np.zeros((len(kinds), RESOURCES))
         for end, at in enumerate(ends):
             for column, step in ((end, at.decode), (2 + end, at.prefill)):
-                resources[:, column] = self._pass_s(split, step, whole=not at.relaxed)[kinds]
-                resources[-1, column] += host_s(self.topology.software, step.sequences * step.decode)
+                runs = step.decode or at.prefill_passes > 0
+                resources[:, column] = runs * self._pass_s(split, step, whole=not at.relaxed)[kinds]
+                resources[-1, column] += host_s(self.topology.software, step.sequences * step.decode) * runs
         holdings = self.prices.holdings(split, self.workload, low.most_tokens, low.decode.sequences)
-        share = math.ceil(low.sequences / split.attention)
+        share = low.held_sequences(split.attention)
         cache = share * holdings.kv_bytes_per_sequence + holdings.kv_bytes_more
         resources[:, HELD] = (holdings.weight_bytes + cache)[kinds]
         if number >= len(self.splits):
@@ -491,6 +504,7 @@ class Candidates:
                     hop_s(self.topology, border, hops, handed * shares_of(split, step, whole=not at.relaxed)[0])
                     for step in (at.decode, at.prefill)
                 )
+                prefill = prefill * (at.prefill_passes > 0)
                 sums[:, border, DECODE + end], sums[:, border, PREFILL + end] = decode, prefill
                 peaks[:, border, TURN + end] = loads.turns * decode + loads.interruption * prefill
                 peaks[:, border, ROUND + end] = loads.turns * decode
@@ -573,11 +587,11 @@ class _Clock(NamedTuple):
         Passes in fractions stand for any number up to theirs: of those only the slowest stage's work is certain.
         """
         at, decode, queue = self.at, DECODE + self.end, queued and self.requests_per_s > 0
-        whole = at.prefill_passes == int(at.prefill_passes)
+        once = 1.0 if at.prefill_passes == int(at.prefill_passes) else 0.0
         return _measure(
-            sums={PREFILL + self.end: 1.0 if whole else 0.0},
+            sums={PREFILL + self.end: once},
             peaks={
-                CHUNK + self.end: at.prefill_passes - (1.0 if whole else 0.0),
+                CHUNK + self.end: max(0.0, at.prefill_passes - once),
                 OTHERS + self.end: others + at.burst_share,
             },
             larger=(
@@ -590,7 +604,9 @@ class _Clock(NamedTuple):
         )
 
     def cycle(self, *, held: int | None = None, scale: float = 1.0) -> Measure:
-        """In which a replica serves as many requests as it has in flight."""
+        """In which a replica serves as many requests as it has in flight; of a prefill pool one prompt."""
+        if self.at.workload.phase == "prefill":
+            return _measure(peaks={QUEUE: 1.0}, held=held, scale=scale)
         others = 0.0 if self.at.later_tokens else 1.0
         return self.time(self.at.later_tokens, others=others, queued=False, held=held, scale=scale)
 

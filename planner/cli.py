@@ -23,6 +23,7 @@ from planner.calibration.shipping import fit_draws, fit_recipe, left_out_errors,
 from planner.calibration.validation import cases_of, families_of
 from planner.certificates import Certificate
 from planner.certificates import verify as check_certificate
+from planner.disaggregation import disaggregate
 from planner.errors import (
     InfeasibleError,
     InputError,
@@ -35,12 +36,13 @@ from planner.errors import (
 from planner.graph import ModelGraph
 from planner.plan import Plan
 from planner.planning import Result, partition, uniform_plan
+from planner.pools import Link
 from planner.readers.files import read_text
 from planner.report import aligned, assumption_lines, question_lines, score_lines
 from planner.scoring import Score, score_plan
 from planner.search import Engine, Progress
 from planner.topology import PowerScope, Topology, described
-from planner.units import spoken
+from planner.units import parse_quantity, spoken
 from planner.words import field_text
 from planner.workload import Workload
 
@@ -119,6 +121,53 @@ def plan(
     _answer(
         format, text, _result_fields(result) | ({} if reasons is None else {"why": reasons.model_dump(mode="json")})
     )
+
+
+@app.command(name="disaggregate")
+def disaggregate_pools(
+    model: ModelName,
+    prefill: TopologyName,
+    decode: Annotated[
+        str | None, typer.Argument(help="Machine of the decode pool; default: the chips of the first are shared out.")
+    ] = None,
+    link: Annotated[str, typer.Option("--link", help="Bandwidth from one pool to the other: '50 GB/s'.")] = "",
+    link_latency: Annotated[str, typer.Option("--link-latency", help="Its latency: '10 us'.")] = "0 s",
+    weights: Weights = None,
+    kv: Kv = "bf16",
+    batch: Batch = None,
+    rate: Rate = None,
+    prompt: Prompt = 1024,
+    output: Output = 256,
+    chips: Chips = None,
+    decode_chips: Annotated[int | None, typer.Option("--decode-chips", help="Chips of the second machine.")] = None,
+    minimize: Annotated[str | None, typer.Option("--minimize", help="Field of the score; default: tpot_s.")] = None,
+    maximize: Annotated[str | None, typer.Option("--maximize", help="Field of the score.")] = None,
+    limit: Annotated[list[str] | None, typer.Option("--limit", help="Worst value of a field: tpot_s=0.02.")] = None,
+    time_limit: Annotated[float | None, typer.Option("--time-limit", help="Seconds.")] = None,
+    power_scope: Scope = None,
+    format: Shape = "table",
+) -> None:
+    """Find the best prefill pool and decode pool, and prove them."""
+    shape, machine, work = _nouns(model, prefill, weights, kv, batch, prompt, output, "steady", chips, None, rate)
+    other = None if decode is None else catalogue.load_topology(decode, chips=decode_chips)
+    if other is None and decode_chips is not None:
+        raise InputError(
+            "--decode-chips needs a second machine; without one the pools share out the chips of the first"
+        )
+    joined = Link(
+        bandwidth_bytes_per_s=parse_quantity(link, "bytes per second", "--link"),
+        latency_s=parse_quantity(link_latency, "seconds", "--link-latency"),
+    )
+    result = disaggregate(
+        shape, work, prefill=machine, decode=other, link=joined, minimize=minimize, maximize=maximize,
+        limits=_limits(limit or []), time_limit_s=_seconds(time_limit), power_scope=_scope(power_scope),
+    )  # fmt: skip
+    fields = result.model_dump(mode="json", exclude={"graph", "prefill_topology", "decode_topology"}) | {
+        "model": shape.name
+    }
+    for name, pool in (("prefill_topology", result.prefill_topology), ("decode_topology", result.decode_topology)):
+        fields[name] = {"name": pool.name, "chips": pool.chips}
+    _answer(format, str(result), fields)
 
 
 @app.command()

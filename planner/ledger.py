@@ -1,6 +1,5 @@
 """The memory ledger: what the busiest chip of each stage holds, and how many sequences fit."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -52,7 +51,7 @@ def ledger_of(prices: PriceList, stage: Stage, at: Schedule) -> Ledger:
     weights = float(holdings.weight_bytes[kinds].sum())
     here = set(present.tolist())
     weights -= sum(float(holdings.tied_bytes[graph.kind_of_layer[a]]) for a, b in graph.tied_layers if {a, b} <= here)
-    share = math.ceil(at.sequences / split.attention)
+    share = at.held_sequences(split.attention)
     return Ledger(
         weight_bytes=weights,
         kv_bytes=float((share * holdings.kv_bytes_per_sequence + holdings.kv_bytes_more)[kinds].sum()),

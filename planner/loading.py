@@ -31,6 +31,8 @@ MOST_PROMPT = 0.15
 """Share of the time of a request's later tokens that a prompt may take: beyond, a single prompt of another is felt."""
 MOST_FULL = 0.005
 """Share of the time in which as many are in flight as fit: beyond, requests wait for room, which nothing here counts."""
+FULL = 1.0 - 1e-9
+"""Share of the time that prompts may take: at all of it the wait for them has no end."""
 ROUNDS = 32
 """Points of a round of decode at which a request may come, for percentiles."""
 
@@ -67,6 +69,11 @@ class Load(Record):
         """Work of a prompt over the time of a request's later tokens."""
         return self.prompt_s / max(self.later_tokens * self.tpots_s[0], 1e-300)
 
+    @property
+    def _scattered(self) -> tuple[str, ...]:
+        """Fields with percentiles: of a prefill pool, which makes no later tokens, and of a decode pool only its own."""
+        return ("ttft_s",) if not self.later_tokens else ("tpot_s",) if not self.prompt_s else SCATTERED
+
     def percentile(self, field: str, probability: float) -> float:
         """What a request's time stays within, with that probability; see `Score.percentile`. [s]"""
         if field not in SCATTERED:
@@ -77,6 +84,10 @@ class Load(Record):
             raise InputError(
                 f"percentiles are known up to {100 * MOST_LOAD:.0f} % of what a plan can serve, and requests_per_s is"
                 f" {100 * self.load_fraction:.1f} % of it; lower the rate or hold more chips"
+            )
+        if field not in self._scattered:
+            raise InputError(
+                f"{field} has no percentiles where the other phase has a pool of its own; ask for {self._scattered[0]}"
             )
         if field != "ttft_s" and self.prompt_share > MOST_PROMPT:
             raise InputError(
@@ -126,7 +137,8 @@ class Load(Record):
 
 def batch_of(prices: PriceList, plan: Plan, workload: Workload) -> int:
     """Sequences in flight in the whole deployment: what the rate of requests brings about, else the workload's, else the
-    plan's, else as many as fit. 0: not even one fits, or the plan cannot keep up with the rate."""
+    plan's, else as many as fit; of a prefill pool a prompt in each replica. 0: not even one fits, or the plan cannot keep up
+    with the rate."""
     if workload.requests_per_s is not None:
         if prices.graph.is_diffusion:
             raise InputError("Workload.requests_per_s is for language models; give a diffusion model a batch_size")
@@ -135,6 +147,8 @@ def batch_of(prices: PriceList, plan: Plan, workload: Workload) -> int:
                 return known[3]
         _RECENT.append((prices, plan, workload, busy_sequences(prices, plan, workload) * plan.replicas))
         return _RECENT[-1][3]
+    if workload.phase == "prefill":
+        return plan.replicas
     return workload.batch_size or plan.batch_size or most_sequences(prices, plan, workload) * plan.replicas
 
 
@@ -156,8 +170,10 @@ def busy_sequences(prices: PriceList, plan: Plan, workload: Workload) -> int:
         stays = _timing(prices, plan, workload, parts * each).cycle_s
         return float(queueing.in_flight_sequences(stays, rate)) / each * (1 - 1e-12)
 
-    if most < 1 or rate * _timing(prices, plan, workload, each).prompt_s >= 1:
+    if most < 1 or rate * _timing(prices, plan, workload, each).prompt_s > FULL:
         return 0
+    if workload.phase == "prefill":
+        return 1
     parts = ranks * largest(lambda rounds: needed(rounds * ranks) > rounds * ranks, most // ranks) + 1
     while parts <= most and (wanted := needed(parts)) > parts:
         parts = max(parts + 1, math.ceil(wanted))
@@ -169,8 +185,13 @@ def most_requests_per_s(prices: PriceList, plan: Plan, workload: Workload) -> fl
     most = most_sequences(prices, plan, workload)
     if most < 1:
         return 0.0
-    timing = _timing(prices, plan, workload, most)
-    return plan.replicas * min(most / timing.cycle_s, 1.0 / timing.prompt_s)
+    return plan.replicas * _most_served_per_s(_timing(prices, plan, workload, most), most)
+
+
+def _most_served_per_s(timing: Timing, sequences: int) -> float:
+    """By one replica with so many in flight: in a prefill pool a prompt after the other, in a decode pool no prompts."""
+    prompts = 1.0 / timing.prompt_s if timing.prompt_s else math.inf
+    return min(sequences / timing.cycle_s, prompts)
 
 
 def load_of(prices: PriceList, plan: Plan, at: Schedule, timing: Timing) -> Load:
@@ -181,7 +202,7 @@ def load_of(prices: PriceList, plan: Plan, at: Schedule, timing: Timing) -> Load
     among = [_timing(prices, plan, workload, count) for count in sequences]
     return Load(
         requests_per_s=_rate_of(plan, workload),
-        most_requests_per_s=min(most / among[-1].cycle_s, 1.0 / timing.prompt_s),
+        most_requests_per_s=_most_served_per_s(among[-1], most),
         prompt_s=timing.prompt_s,
         queue_s=timing.queue_s,
         round_s=timing.round_s,

@@ -40,7 +40,8 @@ def _fewest(candidates: Candidates, topology: Topology) -> tuple[int, int] | Non
     """Chips of the plan with the fewest on a topology, and how many it takes when packed; None where there is none."""
     workload = candidates.workload
     if workload.batch_size is None:
-        workload = workload.replace(batch_size=1, requests_per_s=None)
+        one = None if workload.phase == "prefill" else 1
+        workload = workload.replace(batch_size=one, requests_per_s=None)
     plan = _best(candidates, topology, workload, "chips")[0]
     if plan is None:
         return None
@@ -111,8 +112,8 @@ def _too_many_sequences(candidates: Candidates) -> InfeasibleError | None:
 def _beyond_rate(candidates: Candidates) -> InfeasibleError | None:
     """That more requests come than any plan serves, and how many one serves that is good at it; None where one does."""
     topology, workload = candidates.topology, candidates.workload
-    rate = workload.requests_per_s
-    if rate is None or _best(candidates, topology, workload, "tpot_s")[0] is not None:
+    rate, any_field = workload.requests_per_s, "ttft_s" if workload.phase == "prefill" else "tpot_s"
+    if rate is None or _best(candidates, topology, workload, any_field)[0] is not None:
         return None
     plan = _best(candidates, topology, workload.replace(requests_per_s=None), "tokens_per_s")[0]
     most = 0.0 if plan is None else most_requests_per_s(candidates.prices, plan, workload)

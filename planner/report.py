@@ -7,11 +7,12 @@ from planner import drawing
 from planner.doubts import DOUBTFUL, WORDS, doubts_about
 from planner.graph import ModelGraph
 from planner.plan import Plan
+from planner.pools import DisaggregatedScore
 from planner.records import PORTRAITS
 from planner.scoring import Score, StageScore, StageTime
 from planner.topology import Topology, described
 from planner.units import spoken, trimmed
-from planner.words import field_text, headline
+from planner.words import field_text, headline, pool_headline
 from planner.workload import Workload
 
 CAUSES = ("compute", "memory", "collective", "hop", "overhead", "bubble")
@@ -33,6 +34,8 @@ def question_lines(graph: ModelGraph, topology: Topology, workload: Workload) ->
     start = "starting together" if workload.arrivals == "together" else "a finished one replaced at once"
     if workload.requests_per_s is not None:
         batch, start = f"{trimmed(workload.requests_per_s, 4)} requests a second", "whenever their users like"
+    if workload.phase != "both":
+        start += f"; a pool for {workload.phase} alone"
     return [
         f"{graph.name} ({graph.parameters / 1e9:,.4g} B parameters: weights {graph.weight_dtype}, KV cache"
         f" {graph.kv_dtype}, matmuls {graph.activation_dtype})",
@@ -169,6 +172,26 @@ def result_text(result: Any) -> str:
     return "\n".join(lines)
 
 
+def disaggregation_text(result: Any) -> str:
+    """Two pools for a terminal."""
+    model, _, load = question_lines(result.graph, result.prefill_topology, result.workload)
+    machines = (("prefill", result.prefill_topology), ("decode", result.decode_topology))
+    lines = [model, *(f"{name} on {described(one)}; software {one.software.name}" for name, one in machines), load, ""]
+    lines += [proof_line(result).replace("no plan", "no pair of plans"), *_limit_lines(result), ""]
+    return "\n".join([*lines, *disaggregated_lines(result.score)])
+
+
+def disaggregated_lines(score: DisaggregatedScore) -> list[str]:
+    """The figures of two pools, what sets their rate, where the time goes, their stages."""
+    titles = pool_headline(score)
+    width = max(len(title) for title, _ in titles)
+    lines = [f"  {title:<{width}}  {words}" for title, words in titles]
+    lines += ["", *_breakdown_lines(("a later token", "the first token"), (score.breakdown, score.prefill_breakdown))]
+    for name, pool in (("prefill", score.prefill), ("decode", score.decode)):
+        lines += ["", f"{name} pool", *aligned([STAGE_HEADER, *stage_rows(pool)])]
+    return lines
+
+
 def _interval_lines(result: Any) -> list[str]:
     """How sure the price itself is, which the proof takes as given."""
     low, high = result.score.interval(result.field, 0.8)
@@ -192,13 +215,19 @@ def score_lines(score: Score) -> list[str]:
     width = max(len(title) for title, _ in headline(score))
     lines = [f"  {title:<{width}}  {words}" for title, words in headline(score)]
     titles = ("an output token", "the first token") if score.step_s is None else ("a step", "a batch of samples")
-    for title, breakdown in zip(titles, (score.breakdown, score.prefill_breakdown), strict=True):
-        lines += ["", f"where the time of {title} goes"]
+    lines += ["", *_breakdown_lines(titles, (score.breakdown, score.prefill_breakdown))]
+    return [*lines, "", *aligned([STAGE_HEADER, *stage_rows(score)])]
+
+
+def _breakdown_lines(titles: Sequence[str], breakdowns: Sequence[Sequence[StageTime]]) -> list[str]:
+    lines: list[str] = []
+    for title, breakdown in zip(titles, breakdowns, strict=True):
+        lines += [*([""] if lines else []), f"where the time of {title} goes"]
         for cause, seconds, share in time_rows(breakdown):
             lines.append(
                 f"  {cause:<11}{spoken(seconds, 's'):>10}  {100 * share:4.1f} %  {'█' * round(30 * share)}".rstrip()
             )
-    return [*lines, "", *aligned([STAGE_HEADER, *stage_rows(score)])]
+    return lines
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -372,6 +401,8 @@ def _escaped(lines: Sequence[str]) -> list[str]:
 TEXTS: dict[str, Callable[[Any], str]] = {
     "Result": result_text,
     "Score": lambda score: "\n".join(score_lines(score)),
+    "Disaggregation": disaggregation_text,
+    "DisaggregatedScore": lambda score: "\n".join(disaggregated_lines(score)),
     "ModelGraph": graph_text,
     "Topology": topology_text,
 }

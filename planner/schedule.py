@@ -19,7 +19,7 @@ class Schedule:
     """In flight in the busiest replica."""
     micro_batches: int
     prefill_passes: float
-    """Passes that the prompts of a whole batch ("together") or of one request ("steady") take."""
+    """Passes that the prompts of a whole batch ("together") or of one request ("steady") take; 0 in a decode pool."""
     prefill: Step
     decode: Step
     most_tokens: float
@@ -30,34 +30,44 @@ class Schedule:
 
     @property
     def later_tokens(self) -> int:
-        """Output tokens of a request after its first."""
-        return self.workload.output_tokens - 1
+        """Output tokens of a request after its first, none where those are made elsewhere."""
+        return 0 if self.workload.phase == "prefill" else self.workload.output_tokens - 1
 
     @property
     def request_overhead_s(self) -> float:
-        """Before the first token, where requests join a loaded server."""
+        """Before the first token, where requests join a loaded server; in a decode pool, until their cache has come."""
+        if self.workload.phase == "decode":
+            return self.workload.transfer_s
         return self.software.request_overhead_s if self.workload.arrivals == "steady" else 0.0
 
     @property
     def waiting_share(self) -> float:
         """Part of a round of decode passes that a request waits before its prompt starts: it takes the place of one that
-        has finished when that place's turn comes, after half a round on average; nothing where a batch starts as one."""
-        return 0.5 if self.workload.arrivals == "steady" else 0.0
+        has finished when that place's turn comes, after half a round on average; nothing where a batch starts as one, or
+        where nothing decodes."""
+        return 0.5 if self.workload.arrivals == "steady" and self.workload.phase != "prefill" else 0.0
 
     @property
     def burst_share(self) -> float:
         """Of the prompts of all others in flight, those that stand before a new one where clients start together; where
-        requests come at a rate, the queue says that."""
-        return 0.0 if self.workload.requests_per_s is not None else self.software.burst_share
+        requests come at a rate, the queue says that, and pools of their own hand each prompt out when its turn comes."""
+        queued = self.workload.requests_per_s is not None or self.workload.phase != "both"
+        return 0.0 if queued else self.software.burst_share
 
     def others_prefills(self, attention_parallel: int) -> float:
         """Prefills of other requests that a request sees during its life, on a stage that shares out its sequences: of all
-        others in flight; where requests come at a rate, of as many as are in flight, since one that comes finds so many."""
-        if self.workload.arrivals == "together":
+        others in flight; where requests come at a rate, of as many as are in flight, since one that comes finds so many;
+        none where prompts have a pool of their own."""
+        if self.workload.arrivals == "together" or self.workload.phase != "both":
             return 0.0
         share = self.sequences / attention_parallel
         itself = 1.0 if self.workload.requests_per_s is None else 0.0
         return max(0.0, share - itself) if self.relaxed else math.ceil(share) - itself
+
+    def held_sequences(self, attention_parallel: int) -> int:
+        """Whose cache a rank of a stage that shares out its sequences holds: of a prefill pool the prompt in work and the
+        one that leaves, since each stage sends on what it has of a prompt when it is done with it."""
+        return 2 if self.workload.phase == "prefill" else math.ceil(self.sequences / attention_parallel)
 
 
 def scheduled(
@@ -95,8 +105,11 @@ def schedule_of(
     relaxed: bool = False,
     whole_passes: bool = True,
 ) -> Schedule:
-    """The passes of a replica with so many sequences, cut into micro-batches of at most `micro_sequences`."""
-    steady = workload.arrivals == "steady"
+    """The passes of a replica with so many sequences, cut into micro-batches of at most `micro_sequences`; of one in a
+    prefill pool, with one prompt after the other."""
+    if workload.phase == "prefill":
+        sequences = micro_batches = micro_sequences = 1
+    steady, decodes = workload.arrivals == "steady", workload.phase == "decode"
     prompt_tokens = workload.prompt_tokens * (1 if steady else sequences)
     passes = prompt_tokens / software.prefill_chunk_tokens
     passes = max(1.0, math.ceil(passes) if whole_passes or steady else passes)
@@ -106,9 +119,11 @@ def schedule_of(
         software=software,
         sequences=sequences,
         micro_batches=micro_batches,
-        prefill_passes=passes,
+        prefill_passes=0.0 if decodes else passes,
         prefill=Step(tokens, max(1.0, tokens / workload.prompt_tokens), workload.prompt_tokens / 2, False),
         decode=Step(float(micro_sequences), float(micro_sequences), workload.mean_context_tokens, True),
-        most_tokens=max(float(min(prompt_tokens, software.prefill_chunk_tokens)), float(micro_sequences)),
+        most_tokens=max(
+            0.0 if decodes else float(min(prompt_tokens, software.prefill_chunk_tokens)), float(micro_sequences)
+        ),
         relaxed=relaxed,
     )

@@ -48,7 +48,12 @@ class Search:
         progress: Callable[[Progress], None] | None = None,
         engine: Engine = "auto",
         seed: int = 0,
+        enough: float = -math.inf,
+        hopeless: float = math.inf,
     ) -> None:
+        """`enough` is a canonical value that need not be bettered, `hopeless` one above which none is of use: either ends the
+        search."""
+        self.enough, self.hopeless = enough, hopeless
         self.candidates, self.progress, self.engine, self.seed = candidates, progress, engine, seed
         self.started = time.monotonic()
         self.deadline = math.inf if time_limit_s is None else self.started + time_limit_s
@@ -66,7 +71,12 @@ class Search:
     @property
     def bound(self) -> float:
         """Proved: no plan has a lower canonical value."""
-        return min([self.best.value, *self.left, *(bound for bound, _, _ in self.open)])
+        return min([self.goal, *self.left, *(bound for bound, _, _ in self.open)])
+
+    @property
+    def goal(self) -> float:
+        """What a plan must stay below to be of use."""
+        return min(self.best.value, self.hopeless)
 
     def run(self) -> None:
         """Until the best plan is proved, the clock runs out, or Ctrl-C."""
@@ -82,7 +92,7 @@ class Search:
         number = len(self.open)
         while self.open and time.monotonic() < self.deadline:
             bound, _, box = self.open[0]
-            if bound >= self.best.value * CLOSE:
+            if bound >= self.goal * CLOSE or self.best.value <= self.enough:
                 return
             children = self._closed(bound, box)
             heapq.heappop(self.open)
@@ -110,7 +120,7 @@ class Search:
             self._offer(box, self.candidates.to_plan(box, solution.runs), solution.objective)
         lower = max(bound, solution.bound)
         if box.single:
-            if lower < self.best.value * CLOSE:
+            if lower < self.goal * CLOSE:
                 self.left.append(lower)
             return []
         return [(lower, half) for half in box.halves()]
@@ -122,13 +132,13 @@ class Search:
             return self._by_cpsat(problem, None)
         solution = chain.solve(
             problem,
-            incumbent=self.best.value,
+            incumbent=self.goal,
             last_beam=chain.LAST_BEAM if exactly else chain.FIRST_BEAM,
             stop=lambda: time.monotonic() >= self.deadline,
         )
         if not exactly:
             return solution
-        best = min(self.best.value, solution.objective)
+        best = min(self.goal, solution.objective)
         if solution.bound >= best * CLOSE or time.monotonic() >= self.deadline:
             return solution
         other = self._by_cpsat(problem, solution.runs)

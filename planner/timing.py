@@ -113,17 +113,21 @@ def _timed(prices: PriceList, plan: Plan, at: Schedule, way: tuple[tuple[Reach, 
     queue = float(queueing.queue_s(prompt, rate)) if rate else 0.0
     waiting = at.waiting_share * round_s + at.burst_share * float(other_work.max())
     overhead = at.request_overhead_s
-    joined = float(
-        overhead + waiting + pipeline.fill_and_drain_s(prefill.pass_s, prefill.busy_s.max(), at.prefill_passes)
-    )
-    cycle = float(pipeline.request_s(joined, tpot, at.workload.output_tokens))
+    joined = overhead + waiting
+    if at.prefill_passes:
+        joined += float(pipeline.fill_and_drain_s(prefill.pass_s, prefill.busy_s.max(), at.prefill_passes))
+    cycle = float(pipeline.request_s(joined, tpot, at.later_tokens + 1))
     return Timing(
         ttft_s=joined + queue,
         tpot_s=tpot,
         request_s=cycle + queue,
-        cycle_s=cycle if at.later_tokens else cycle + float(other_work.max()),
+        cycle_s=prompt
+        if at.workload.phase == "prefill"
+        else cycle
+        if at.later_tokens
+        else cycle + float(other_work.max()),
         token=_token_breakdown(decode, prefill, turns, interruptions),
-        first_token=_first_token_breakdown(prefill, at.prefill_passes, waiting + queue, overhead),
+        first_token=_first_token_breakdown(prefill, at, waiting + queue),
         decode=decode,
         prefill=prefill,
         round_s=round_s,
@@ -177,13 +181,14 @@ def _token_breakdown(decode: Passes, prefill: Passes, turns: Floats, interruptio
     return parts
 
 
-def _first_token_breakdown(prefill: Passes, passes: float, waiting_s: float, overhead_s: float) -> Floats:
-    """One pass through all stages, then the other passes at the slowest of them."""
-    parts = np.concatenate([prefill.seconds, np.zeros((len(prefill.flop), 1))], axis=1)
+def _first_token_breakdown(prefill: Passes, at: Schedule, waiting_s: float) -> Floats:
+    """One pass through all stages, then the other passes at the slowest of them; nothing where there are none."""
+    passes, once = at.prefill_passes, min(1.0, at.prefill_passes)
+    parts = np.concatenate([once * prefill.seconds, np.zeros((len(prefill.flop), 1))], axis=1)
     slowest, resource = _slowest(prefill.busy_s)
-    parts[slowest, :-1] += (passes - 1) * float(prefill.busy_s[slowest, resource]) * _mix(prefill, slowest, resource)
+    parts[slowest, :-1] += (passes - once) * float(prefill.busy_s[slowest, resource]) * _mix(prefill, slowest, resource)
     parts[0, -1] += waiting_s
-    parts[0, CAUSES.index("overhead")] += overhead_s
+    parts[0, ALL_CAUSES.index("hop" if at.workload.phase == "decode" else "overhead")] += at.request_overhead_s
     return parts
 
 

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from planner.errors import InputError
 from planner.loading import SCATTERED
+from planner.pools import DisaggregatedScore
 from planner.scoring import Score
 from planner.units import spoken, trimmed
 
@@ -69,6 +70,24 @@ def headline(score: Score) -> list[tuple[str, str]]:
     ]
     lines = [(title, f"{text} ({scope})" if title.startswith(("energy", "power")) else text) for title, text in shown]
     return [*lines, *_scattered(score)]
+
+
+def pool_headline(score: DisaggregatedScore) -> list[tuple[str, str]]:
+    """The same of a prefill pool and a decode pool."""
+    known = [
+        (word.title, field_text(name, getattr(score, name)))
+        for name, word in FIELD_WORDS.items()
+        if hasattr(score, name)
+    ]
+    sent, rate = spoken(score.transfer_bytes, "B"), trimmed(score.requests_per_s, 4)
+    return [
+        *known,
+        ("KV cache of a prompt", f"{sent} over the link in {spoken(score.transfer_s, 's')}"),
+        (
+            "requests per second",
+            f"{rate}, as {'many as come' if score.slowest == 'arrivals' else f'the {score.slowest} serves'}",
+        ),
+    ]
 
 
 def _scattered(score: Score) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from planner.errors import InputError
 from planner.records import Record
+from planner.units import Seconds
 
 
 class Workload(Record):
@@ -20,12 +21,18 @@ class Workload(Record):
     steps wait for the prompts of others, and a time to first token is that of one request joining a loaded server."""
     requests_per_s: Annotated[float, Field(gt=0, le=1e9)] | None = None
     """Requests that the whole deployment is sent, as a Poisson stream; the batch is then what comes of it, and stays None."""
+    phase: Literal["both", "prefill", "decode"] = "both"
+    """Which passes the machine is there for, where prefill and decode have pools of their own. A prefill pool sees prompts
+    alone, one after the other; each rank holds the cache of the one in work and of the one that leaves. A decode pool sees
+    later tokens alone; its `ttft_s` is what a request waits for its cache and its turn. Rates count whole requests in both."""
+    transfer_s: Seconds = 0.0
+    """Until the KV cache of a request has come to a decode pool; its place there is taken meanwhile."""
 
     @model_validator(mode="before")
     @classmethod
     def open_batch(cls, fields: Any) -> Any:
-        """Where a rate is given, no batch is."""
-        if isinstance(fields, dict) and fields.get("requests_per_s") is not None:
+        """Where a rate is given, and where no tokens are made, no batch is."""
+        if isinstance(fields, dict) and (fields.get("requests_per_s") is not None or fields.get("phase") == "prefill"):
             return {"batch_size": None, **fields}
         return fields
 
@@ -39,16 +46,33 @@ class Workload(Record):
             raise InputError("Workload.arrivals: requests that come at a rate do not start together; make it 'steady'")
         return self
 
+    @model_validator(mode="after")
+    def check_phase(self) -> Self:
+        if self.phase == "prefill" and self.batch_size is not None:
+            raise InputError(
+                f"Workload.batch_size: a prefill pool takes one prompt after the other; make it None, not {self.batch_size}"
+            )
+        if self.phase != "both" and self.arrivals != "steady":
+            raise InputError(f"Workload.arrivals: a {self.phase} pool serves a steady stream; make it 'steady'")
+        if self.transfer_s and self.phase != "decode":
+            raise InputError("Workload.transfer_s: only a decode pool waits for caches; make it 0 or phase 'decode'")
+        if self.phase == "decode" and self.output_tokens == 1:
+            raise InputError(
+                "Workload.output_tokens: a decode pool makes the tokens after the first; make it at least 2"
+            )
+        return self
+
     @property
     def context_tokens(self) -> int:
         """The longest that a sequence grows."""
-        return self.prompt_tokens + self.output_tokens
+        return self.prompt_tokens + (0 if self.phase == "prefill" else self.output_tokens)
 
     @property
     def held_context_tokens(self) -> float:
-        """What a sequence holds in the cache while others come and go: all of it where a batch starts and ends as one, else
-        its mean over its life, since sequences are of every age."""
-        return float(self.context_tokens) if self.arrivals == "together" else self.mean_context_tokens
+        """What a sequence holds in the cache while others come and go: all of it where a batch starts and ends as one, or
+        goes elsewhere after its prompt, else its mean over its life, since sequences are of every age."""
+        whole = self.arrivals == "together" or self.phase == "prefill"
+        return float(self.context_tokens) if whole else self.mean_context_tokens
 
     def unfilled_tokens(self, block_tokens: int) -> float:
         """What the last block of a sequence's cache leaves empty: what rounding up its full length does where a batch starts

@@ -89,6 +89,9 @@ def batched(
         )
         for a, b, split, start in zip(cuts, cuts[1:], chosen, starts, strict=False)
     )  # fmt: skip
+    if workload.phase == "prefill":  # one prompt after the other
+        yield Plan(stages=stages)
+        return
     if workload.requests_per_s:  # the batch is an outcome
         yield from (Plan(stages=stages, micro_batches=micro_batches) for micro_batches in range(1, len(names) + 1))
         return

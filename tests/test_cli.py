@@ -543,3 +543,20 @@ def test_the_process_ends_with_the_status(arguments, status):
     assert ended.returncode == status
     assert ("error" in json.loads(ended.stdout)) == (status > 0)
     assert ended.stderr.count("\n") == (status > 0)
+
+
+def test_two_pools_are_planned_and_shown(run):
+    asked = ("disaggregate", "qwen3-0.6b", "hgx-h100", "--chips", "2", "--link", "50 GB/s", "--link-latency", "10 us")
+    text = run(*asked)
+    assert text.status == 0
+    assert "it is proved that no pair of plans has a lower one" in text.out
+    assert "over the link in" in text.out
+    fields = run(*asked, "--format", "json").fields
+    assert (fields["prefill_topology"]["chips"], fields["decode_topology"]["chips"]) == (1, 1)
+    assert fields["score"]["chips"] == 2
+
+
+def test_two_pools_need_a_link_and_chips_of_their_own(run):
+    assert run("disaggregate", "qwen3-0.6b", "hgx-h100").err.startswith("planner: --link needs a number and a unit")
+    lonely = run("disaggregate", "qwen3-0.6b", "hgx-h100", "--link", "1 GB/s", "--decode-chips", "2")
+    assert (lonely.status, "--decode-chips needs a second machine" in lonely.err) == (2, True)

@@ -5,7 +5,7 @@ import random
 import pytest
 
 import planner as pl
-from planner.candidates import FIELDS
+from planner.candidates import FIELDS, NOT_IN_PHASE
 from planner.planning import Result
 from planner.scoring import score_plan
 from tests.instances import SHAPES, random_graph, random_topology, random_workload, tiny_graph, tiny_topology
@@ -123,6 +123,39 @@ def limited_times(graph, topology, workload, field, dice) -> dict[str, float]:
     )
     result = solved(graph, topology, workload, name)
     return {} if result is None else {name: result.objective * dice.choice((1.02, 1.3, 3.0))}
+
+
+@pytest.mark.parametrize("rated", [False, True])
+@pytest.mark.parametrize("field", ["ttft_s", "tpot_s", "request_s", "tokens_per_s", "chips", "usd_per_million_tokens",
+                                   "energy_per_token_j", "memory_headroom_bytes"])  # fmt: skip
+@pytest.mark.parametrize("phase", ["prefill", "decode"])
+def test_the_plan_of_a_pool_for_one_phase_is_as_good_as_the_exhaustive_oracles(phase, field, rated):
+    if field in NOT_IN_PHASE[phase] or (rated and field in ("tokens_per_s", "energy_per_token_j")):
+        return
+    feasible = case = 0
+    while feasible < OPEN_CASES:
+        dice, case = random.Random(f"{phase} {field} {rated} {case}"), case + 1
+        graph, topology = random_graph(dice), random_topology(dice, dice.choice(SHAPES))
+        topology = topology.replace(software=topology.software.replace(most_sequences=6))
+        workload = random_workload(dice).replace(output_tokens=20, arrivals="steady")
+        batch = None if phase == "prefill" or rated else dice.choice((None, workload.batch_size))
+        transfer_s = dice.choice((0.0, 0.01)) if phase == "decode" else 0.0
+        workload = workload.replace(phase=phase, batch_size=batch, transfer_s=transfer_s)
+        name = dice.choice([name for name in ("chips", "request_s", "ttft_s") if name not in NOT_IN_PHASE[phase]])
+        if rated:
+            most = solved(graph, topology, workload, "tokens_per_s")
+            if most is None:
+                continue
+            workload = workload.replace(requests_per_s=most.objective / 20 * dice.choice((0.1, 0.5, 0.9)))
+        best = solved(graph, topology, workload, name)
+        limits = {} if name == field or best is None or dice.random() < 0.5 else {name: 1.3 * best.objective}
+        feasible += agrees_with_the_oracle(graph, topology, workload, field, limits)
+
+
+def test_a_pool_is_not_asked_for_what_it_has_no_part_in():
+    for phase, field in (("prefill", "tpot_s"), ("decode", "ttft_s")):
+        with pytest.raises(pl.InputError, match=rf"^{field} says nothing of a {phase} pool; "):
+            pl.partition(tiny_graph(2), tiny_topology(2), pl.Workload(phase=phase), minimize=field)
 
 
 def test_a_queue_is_not_left_to_an_engine_that_is_linear():

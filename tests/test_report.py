@@ -307,3 +307,13 @@ def test_the_map_of_a_large_machine_stops_and_says_so():
     picture = ElementTree.fromstring(report.stage_map_svg(plan, topology))
     assert picture[0].text.endswith("first 2,048 of 4,000 chips")
     assert sum(len(box) for box in picture) == 2048
+
+
+def test_two_pools_are_told_with_what_sets_their_rate_and_where_the_time_goes():
+    link, graph = pl.Link(bandwidth_bytes_per_s=1e9, latency_s=1e-3), tiny_graph(2)
+    result = pl.disaggregate(graph, pl.Workload(batch_size=4), prefill=tiny_topology(2), link=link, minimize="tpot_s")
+    text = str(result)
+    assert f"as the {result.score.slowest} serves" in text
+    assert "\n  hop " in text  # the cache's way
+    assert text.index("prefill pool") < text.index("decode pool")
+    assert str(result.score) in text

@@ -95,3 +95,19 @@ def test_a_limit_on_power_that_follows_the_plan_is_kept_and_costs_speed():
     held = pl.partition(tiny_graph(2), machine, work, minimize="tpot_s", limits={"power_w": 0.7 * free.score.power_w})
     assert held.score.power_w <= 0.7 * free.score.power_w
     assert (held.status, held.objective > free.objective) == ("optimal", True)
+
+
+def test_a_search_ends_at_what_is_enough_and_where_nothing_is_of_use():
+    whole = Search(candidates(batch_size=64))
+    whole.run()
+    value = whole.best.value
+    enough = Search(candidates(batch_size=64), enough=1.5 * value)
+    enough.run()
+    assert enough.bound <= value <= enough.best.value * (1 + 1e-12)
+    assert enough.best.value <= 1.5 * value
+    assert enough.done <= whole.done
+    for below in (0.5, 0.999, 1.001):
+        hopeless = Search(candidates(batch_size=64), hopeless=below * value)
+        hopeless.run()
+        assert min(below, 1.0) * value * (1 - 1e-11) <= hopeless.bound <= value * (1 + 1e-12)
+        assert (hopeless.best.value == pytest.approx(value)) or below < 1

@@ -31,7 +31,7 @@ def timed(plan: Plan, topology=None, **work):
     topology = topology or tiny_topology(4, chip=tiny_chip(1e10))
     workload = Workload(**{"batch_size": 1, "prompt_tokens": 100, "output_tokens": 11, **work})
     at = scheduled(
-        workload, topology.software, batch_size=workload.batch_size, replicas=plan.replicas, micro_batches=plan.micro_batches
+        workload, topology.software, batch_size=workload.batch_size or 1, replicas=plan.replicas, micro_batches=plan.micro_batches
     )  # fmt: skip
     return timing_of(PriceList(GRAPH, topology), plan, at), at
 
@@ -111,3 +111,29 @@ def test_the_slowest_replica_tells_the_time():
     timing, _ = timed(Plan(stages=(near, far)), topology, batch_size=2)
     assert timing.decode.seconds[0, -1] == pytest.approx(3e-3, rel=0.01)
     assert np.isfinite(timing.cycle_s)
+
+
+def test_a_prefill_pool_serves_a_prompt_in_the_time_of_its_busiest_stage():
+    timing, _ = timed(pipeline(2), batch_size=None, phase="prefill", prompt_tokens=1000)
+    passes = 4  # chunks of 256
+    busiest = float(timing.prefill.busy_s.max())
+    assert timing.cycle_s == timing.prompt_s == pytest.approx(passes * busiest)
+    assert timing.ttft_s == pytest.approx(timing.prefill.pass_s + (passes - 1) * busiest)
+    assert timing.first_token.sum() == pytest.approx(timing.ttft_s)
+
+
+def test_a_decode_pool_is_interrupted_by_nothing():
+    both, _ = timed(pipeline(2), batch_size=8)
+    alone, _ = timed(pipeline(2), batch_size=8, phase="decode")
+    assert alone.tpot_s < both.tpot_s
+    assert alone.tpot_s == pytest.approx(both.round_s)
+    assert alone.ttft_s == pytest.approx(0.5 * alone.round_s) == pytest.approx(float(alone.first_token.sum()))
+    assert alone.request_s == pytest.approx(alone.ttft_s + 10 * alone.tpot_s)
+
+
+def test_a_request_keeps_its_place_in_a_decode_pool_while_its_cache_comes():
+    at_once, _ = timed(pipeline(2), batch_size=8, phase="decode")
+    later, _ = timed(pipeline(2), batch_size=8, phase="decode", transfer_s=0.5)
+    for name in ("ttft_s", "request_s", "cycle_s"):
+        assert getattr(later, name) == pytest.approx(getattr(at_once, name) + 0.5)
+    assert later.first_token[0, ALL_CAUSES.index("hop")] == 0.5

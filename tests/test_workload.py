@@ -78,6 +78,23 @@ def test_requests_that_come_at_a_rate_do_not_start_together():
         Workload(requests_per_s=2.5, arrivals="together")
 
 
+def test_a_prefill_pool_takes_one_prompt_after_the_other_and_grows_no_sequence():
+    work = Workload(phase="prefill", prompt_tokens=100, output_tokens=20)
+    assert work.batch_size is None
+    assert work.context_tokens == work.held_context_tokens == 100
+    with pytest.raises(InputError, match=r"^Workload\.batch_size: a prefill pool [^\n]+ make it None, not 4$"):
+        Workload(phase="prefill", batch_size=4)
+
+
+def test_pools_of_one_phase_serve_a_steady_stream_of_more_than_first_tokens():
+    with pytest.raises(InputError, match=r"^Workload\.arrivals: a decode pool serves a steady stream"):
+        Workload(phase="decode", arrivals="together")
+    with pytest.raises(InputError, match=r"^Workload\.output_tokens: a decode pool "):
+        Workload(phase="decode", output_tokens=1)
+    with pytest.raises(InputError, match=r"^Workload\.transfer_s: only a decode pool "):
+        Workload(transfer_s=1.0)
+
+
 @pytest.mark.parametrize("bad", [0, -1.0, math.nan, math.inf, "often"])
 def test_a_rate_that_is_none_is_refused(bad):
     with pytest.raises(InputError, match=r"^Workload\.requests_per_s should be "):

@@ -1,0 +1,476 @@
+"""`disaggregate`: the best prefill pool and the best decode pool together, with a proof.
+
+Chips of one machine are shared out between the pools, or each has a machine of its own. What a question wants of a pool only
+improves with its chips, so a rectangle of sizes (so many chips for prefill, so many for decode) is bounded by the best plans
+of its largest pools, held by the fewest chips; `Search` finds those plans, and proves them. The rectangle in which these
+plans stay best is closed, the rest is cut in two; best first.
+"""
+
+import heapq
+import itertools
+import math
+import time
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from planner.candidates import FIELDS, Candidates, Question, question_of
+from planner.cost.energy import usd_per_million_tokens
+from planner.errors import InfeasibleError, InputError, NoPlanFoundError, listed
+from planner.graph import ModelGraph
+from planner.plan import Plan
+from planner.planning import TOLERANCE, partition
+from planner.pools import DisaggregatedScore, Handover, Link, handover, score_disaggregated
+from planner.records import Record
+from planner.search import CLOSE, Search
+from planner.topology import PowerScope, Topology
+from planner.workload import Workload
+
+SPEED, RATE, HELD = ("ttft_s", "request_s"), ("tokens_per_s", "tokens_per_s"), ("chips", "chips")
+"""What the prefill pool and the decode pool are each asked for."""
+ASKED = {
+    "ttft_s": SPEED, "tpot_s": SPEED, "tokens_per_s_per_user": SPEED, "request_s": SPEED, "tokens_per_s": RATE,
+    "usd_per_million_tokens": RATE, "chips": HELD,
+}  # fmt: skip
+"""Of the pools, for each field that may be optimised."""
+CUTTABLE = ("switch", "full-mesh", "chain", "dragonfly")
+"""Shapes of which a part is a smaller one of the kind."""
+
+
+class Disaggregation(Record):
+    """A prefill pool and a decode pool, what they cost together, and what was proved."""
+
+    prefill_plan: Plan
+    decode_plan: Plan
+    prefill_topology: Topology
+    """Its `chips` are those of the pool."""
+    decode_topology: Topology
+    score: DisaggregatedScore
+    status: Literal["optimal", "feasible"]
+    """Optimal: no two pools of the space are better. Feasible: time ran out; the bound says how far they may be."""
+    field: str
+    direction: Literal["minimize", "maximize"]
+    objective: float
+    bound: float
+    """Proved: no two pools are better than this."""
+    gap: float
+    """|objective - bound| / |objective|."""
+    limits: tuple[tuple[str, float], ...]
+    elapsed_s: float
+    graph: ModelGraph
+    workload: Workload
+    link: Link
+
+
+def disaggregate(
+    graph: ModelGraph,
+    workload: Workload,
+    *,
+    prefill: Topology,
+    decode: Topology | None = None,
+    link: Link,
+    minimize: str | None = None,
+    maximize: str | None = None,
+    limits: dict[str, float] | None = None,
+    time_limit_s: float | None = None,
+    power_scope: PowerScope | None = None,
+) -> Disaggregation:
+    """The prefill pool and the decode pool that make one field of `DisaggregatedScore` best together, with a proof.
+
+    `decode` None: the chips of `prefill` are shared out between the two. Fields to optimise or limit: ttft_s, tpot_s,
+    tokens_per_s, tokens_per_s_per_user, request_s (to optimise alone), chips, usd_per_million_tokens. Of the pools with the
+    best value those with the fewest chips are taken where rates or chips are asked for, then the fastest. InfeasibleError:
+    proved that there are none; NoPlanFoundError: none were found in time.
+    """
+    started = time.monotonic()
+    question = question_of(minimize, maximize, limits, power_scope)
+    asked = _Asked(graph, workload, prefill, decode, handover(graph, workload, link), question)
+    clock = _Clock(math.inf if time_limit_s is None else started + time_limit_s)
+    found = _Rectangles(asked, clock)
+    found.run()
+    if found.best is None:
+        if found.bound < math.inf:
+            raise NoPlanFoundError(
+                f"no pools of {graph.name} were found in {time.monotonic() - started:.1f} s; nothing is proved: allow more time"
+            )
+        raise _refusal(asked, clock)
+    first, second = _settled(asked, clock, found.best)
+    machines = asked.prefill.replace(chips=first.chips), asked.decode.replace(chips=second.chips)
+    score = score_disaggregated(
+        first.plan,
+        second.plan,
+        graph,
+        workload,
+        prefill=machines[0],
+        decode=machines[1],
+        link=link,
+        power_scope=power_scope,
+    )
+    return _result(asked, link, found, (first.plan, second.plan), machines, score, time.monotonic() - started)
+
+
+class _Pair(NamedTuple):
+    """A plan, and the chips of its pool."""
+
+    plan: Plan
+    chips: int
+
+
+class _Best(NamedTuple):
+    value: float
+    values: tuple[float, float]
+    """Of each pool."""
+    prefill: _Pair
+    decode: _Pair
+
+
+@dataclass
+class _Clock:
+    deadline: float
+
+    @property
+    def left_s(self) -> float | None:
+        return None if self.deadline == math.inf else max(0.0, self.deadline - time.monotonic())
+
+    @property
+    def over(self) -> bool:
+        return time.monotonic() >= self.deadline
+
+
+class _Asked:
+    """The question, taken apart: what each pool must keep, and what both together cost."""
+
+    def __init__(
+        self, graph: ModelGraph, workload: Workload, prefill: Topology, decode: Topology | None, over: Handover,
+        question: Question,
+    ) -> None:  # fmt: skip
+        self.graph, self.workload, self.over, self.question = graph, workload, over, question
+        self.shared = decode is None
+        self.prefill, self.decode = prefill, prefill if decode is None else decode
+        self.limits = dict(question.limits)
+        self._check()
+        rate, later = workload.requests_per_s, workload.output_tokens - 1
+        self.tokens_per_s = None if rate is None else rate * workload.output_tokens
+        self.later_tokens = later
+        self.least = tuple(_least(machine) for machine in (self.prefill, self.decode))
+        spare = self.prefill.chips - self.least[1] if self.shared else self.prefill.chips
+        self.most = (spare, spare if self.shared else self.decode.chips)
+        held = self.prefill.chips if self.shared else self.prefill.chips + self.decode.chips
+        self.most_held = min(held, math.floor(self.limits.get("chips", held)))
+        served = {} if rate is not None else {"tokens_per_s": self.limits.get("tokens_per_s", 0.0)}
+        request_s = later * min(
+            self.limits.get("tpot_s", math.inf), 1.0 / self.limits.get("tokens_per_s_per_user", 1e-300)
+        )
+        served = {name: value for name, value in served.items() if value}
+        self.pool_limits = (
+            served | ({"ttft_s": self.limits["ttft_s"]} if "ttft_s" in self.limits else {}),
+            served | ({"request_s": request_s} if request_s < 1e200 else {}),
+        )
+
+    def _check(self) -> None:
+        objective, rated = self.question.objective, self.workload.requests_per_s is not None
+        for name in self.question.fields:
+            if name not in ASKED:
+                raise InputError(
+                    f"{name} is not asked of two pools; ask for {listed(ASKED, 'or')}, and read it from the score"
+                )
+            if name == "tokens_per_s" and rated:
+                raise InputError("tokens_per_s follows from Workload.requests_per_s; ask for another field")
+            if name == "usd_per_million_tokens" and None in self._prices:
+                raise InputError(f"{name} needs a price of both machines; give it in a file")
+        if "request_s" in self.limits:
+            raise InputError("limits['request_s'] joins the pools; limit ttft_s and tpot_s, of which it is made")
+        if "usd_per_million_tokens" in self.limits and not rated and ASKED[objective] is not RATE:
+            raise InputError(
+                "limits['usd_per_million_tokens'] follows from the rate; give Workload.requests_per_s, or optimise tokens_per_s"
+            )
+        if self.shared:
+            _check_shared(self.prefill)
+
+    @property
+    def _prices(self) -> tuple[float | None, float | None]:
+        return self.prefill.price.usd_per_chip_hour, self.decode.price.usd_per_chip_hour
+
+    def value(self, sizes: tuple[int, int], values: tuple[float, float]) -> float:
+        """Canonical value of the objective with pools of such sizes, whose own values are such; infinite beyond a limit.
+        It grows with each of the four."""
+        if math.inf in values or sum(sizes) > self.most_held:
+            return math.inf
+        token_s = 0.0 if self.tokens_per_s is None else 1.0 / self.tokens_per_s
+        if self.fields is RATE:
+            token_s = max(*values, self.link_token_s)
+        usd = self._usd(sizes, token_s)
+        if usd > self.limits.get("usd_per_million_tokens", math.inf) * (1 + 1e-12):
+            return math.inf
+        if self.limits.get("tokens_per_s", 0.0) * self.link_token_s > 1 + 1e-12:
+            return math.inf
+        return {
+            "ttft_s": values[0],
+            "tpot_s": values[1] / self.later_tokens,
+            "tokens_per_s_per_user": values[1] / self.later_tokens,
+            "request_s": sum(values),
+            "tokens_per_s": token_s,
+            "usd_per_million_tokens": usd,
+            "chips": float(sum(sizes)),
+        }[self.question.objective]
+
+    @property
+    def fields(self) -> tuple[str, str]:
+        """What each pool is asked for; where the rate is given, a price counts chips alone."""
+        fields = ASKED[self.question.objective]
+        return HELD if fields is RATE and self.tokens_per_s is not None else fields
+
+    @property
+    def link_token_s(self) -> float:
+        """For each output token that the link lets through."""
+        return 1.0 / (self.over.link_requests_per_s * self.workload.output_tokens)
+
+    def window(self, sizes: tuple[int, int], prefill_value: float, best: float) -> tuple[float, float]:
+        """Between which values the decode pool's matters, with pools of at least such sizes: below, the prefill pool or the
+        link is slower; above, no two pools are better than the best known."""
+        if self.fields is not RATE:
+            return -math.inf, math.inf
+        each = 1.0 if self.question.objective == "tokens_per_s" else self._usd(sizes, 1.0)
+        return max(prefill_value, self.link_token_s), best / each
+
+    def _usd(self, sizes: tuple[int, int], token_s: float) -> float:
+        hourly = sum(size * (price or 0.0) for size, price in zip(sizes, self._prices, strict=True))
+        return float(usd_per_million_tokens(1.0, hourly, 1.0)) * token_s
+
+    def pool(self, number: int, clock: _Clock, field: str, more: dict[str, float] | None = None) -> "_Pool":
+        """The prefill pool (0) or the decode pool (1), asked for a field; under more limits where there are any."""
+        machine = (self.prefill, self.decode)[number]
+        work = self.over.decode if number else self.over.prefill
+        limits = self.pool_limits[number] | (more or {})
+        question = Question(field, tuple(sorted(limits.items())), self.question.power_scope)
+        return _Pool(self.graph, machine, work, question, clock)
+
+
+def _least(machine: Topology) -> int:
+    """The smallest pool that can be cut from a machine: all of it, where a part would be wired otherwise."""
+    return 1 if all(level.fabric.shape in CUTTABLE for level in machine.levels) else machine.chips
+
+
+def _check_shared(machine: Topology) -> None:
+    if machine.chips < 2 or _least(machine) > 1:
+        raise InputError(
+            f"{machine.name} cannot be cut into two pools of its kind; give prefill= and decode= machines of their own"
+        )
+    unit = machine.levels[-1].unit_chips
+    if machine.chips % unit:
+        raise InputError(
+            f"{machine.name} with {machine.chips} chips is no whole number of units of {unit}; two pools need whole units"
+        )
+
+
+class _Answer(NamedTuple):
+    """What a pool of some size reaches."""
+
+    value: float
+    """Canonical; infinite where no plan was found."""
+    bound: float
+    plan: Plan | None
+    packed: int
+    """Chips from the first to the last that the plan uses: a pool that small reaches as much."""
+
+
+class _Pool:
+    """The best plans of one pool by its size, found once each."""
+
+    def __init__(
+        self, graph: ModelGraph, machine: Topology, workload: Workload, question: Question, clock: _Clock
+    ) -> None:
+        self.graph, self.machine, self.workload, self.question, self.clock = graph, machine, workload, question, clock
+        self.least, self.known = _least(machine), list[tuple[int, _Answer]]()
+
+    def answer(self, chips: int, enough: float = -math.inf, hopeless: float = math.inf) -> _Answer:
+        """Of a pool of that size; exact, or as good as `enough`, or proved to be no better than `hopeless`."""
+        for high, known in self.known:
+            if chips <= high and known.bound >= hopeless:
+                return known if chips >= known.packed else known._replace(plan=None, value=math.inf, packed=self.least)
+            if known.packed <= chips <= high and (known.bound >= known.value or known.value <= enough):
+                return known
+        search = Search(
+            Candidates(self.graph, self.machine.replace(chips=chips), self.workload, self.question),
+            time_limit_s=self.clock.left_s, enough=enough, hopeless=hopeless,
+        )  # fmt: skip
+        search.run()
+        if search.interrupted:
+            self.clock.deadline = -math.inf
+        plan, value = search.best.plan, search.best.value
+        packed = 1 if plan is None else 1 + max(group.last for stage in plan.stages for group in stage.groups)
+        found = _Answer(value, search.bound if search.bound < value * CLOSE else value, plan, max(packed, self.least))
+        self.known.append((chips, found))
+        return found
+
+
+Rectangle = tuple[int, int, int, int]
+"""Fewest and most chips of the prefill pool, then of the decode pool."""
+
+
+class _Rectangles:
+    """The search over sizes of both pools."""
+
+    def __init__(self, asked: _Asked, clock: _Clock) -> None:
+        self.asked, self.clock = asked, clock
+        self.pools = tuple(asked.pool(number, clock, field) for number, field in enumerate(asked.fields))
+        self.best: _Best | None = None
+        self.left: list[float] = []
+        """Bounds of what was closed without a proof."""
+        self.open: list[tuple[float, int, Rectangle]] = []
+        self.count = itertools.count()
+        self._add(-math.inf, (asked.least[0], asked.most[0], asked.least[1], asked.most[1]))
+
+    @property
+    def bound(self) -> float:
+        return min([self._least_value, *self.left, *(bound for bound, _, _ in self.open)])
+
+    @property
+    def _least_value(self) -> float:
+        return math.inf if self.best is None else self.best.value
+
+    def run(self) -> None:
+        while self.open and not self.clock.over and self.open[0][0] < self._least_value * CLOSE:
+            bound, _, rectangle = heapq.heappop(self.open)
+            self._cut(bound, rectangle)
+
+    def _add(self, bound: float, rectangle: Rectangle) -> None:
+        """What is left of a rectangle once no more chips are held than there are."""
+        x0, x1, y0, y1 = rectangle
+        x1, y1 = min(x1, self.asked.most_held - y0), min(y1, self.asked.most_held - x0)
+        if x0 <= x1 and y0 <= y1:
+            heapq.heappush(self.open, (bound, next(self.count), (x0, x1, y0, y1)))
+
+    def _cut(self, bound: float, rectangle: Rectangle) -> None:
+        x0, x1, y0, y1 = rectangle
+        first = self.pools[0].answer(x1)
+        if first.bound == math.inf:
+            return
+        second = self.pools[1].answer(y1, *self.asked.window((x0, y0), first.value, self._least_value))
+        bound = max(bound, self.asked.value((x0, y0), (first.bound, second.bound)))
+        if bound >= self._least_value * CLOSE:
+            return
+        x, y = max(x0, min(x1, first.packed)), max(y0, min(y1, second.packed))
+        if x + y > self.asked.most_held:
+            if x1 - x0 >= y1 - y0:
+                middle = (x0 + x1) // 2
+                self._add(bound, (x0, middle, y0, y1))
+                self._add(bound, (middle + 1, x1, y0, y1))
+            else:
+                middle = (y0 + y1) // 2
+                self._add(bound, (x0, x1, y0, middle))
+                self._add(bound, (x0, x1, middle + 1, y1))
+            return
+        value = self.asked.value((x, y), (first.value, second.value))
+        if value < self._least_value and first.plan is not None and second.plan is not None:
+            self.best = _Best(value, (first.value, second.value), _Pair(first.plan, x), _Pair(second.plan, y))
+        unproved = self.asked.value((x, y), (first.bound, second.bound))
+        if unproved < value * CLOSE:
+            self.left.append(unproved)
+        self._add(bound, (x0, x - 1, y0, y1))
+        self._add(bound, (x, x1, y0, y - 1))
+
+
+def _settled(asked: _Asked, clock: _Clock, best: _Best) -> tuple[_Pair, _Pair]:
+    """Among pools as good: for throughput those with the fewest chips that keep up with the slowest, then the fastest plans."""
+    pairs = best.prefill, best.decode
+    if asked.fields is SPEED:
+        return pairs
+    more: dict[str, float] = {}
+    if asked.fields is RATE:
+        slowest = max(*best.values, asked.link_token_s)
+        more = {"tokens_per_s": (1 - 1e-13) / slowest}
+        fewest = tuple(_fewest(asked.pool(number, clock, "chips", more), pair) for number, pair in enumerate(pairs))
+        pairs = (fewest[0], fewest[1])
+    fast = (_faster(asked.pool(number, clock, SPEED[number], more), pair) for number, pair in enumerate(pairs))
+    return next(fast), next(fast)
+
+
+def _fewest(pool: "_Pool", known: _Pair) -> _Pair:
+    """The smallest pool that keeps its limits, no larger than one that is known."""
+    while known.chips > pool.least and not pool.clock.over:
+        found = pool.answer(known.chips)
+        if found.plan is not None and found.packed < known.chips:
+            known = _Pair(found.plan, found.packed)
+            continue
+        smaller = pool.answer(known.chips - 1)
+        if smaller.plan is None:
+            break
+        known = _Pair(smaller.plan, smaller.packed)
+    return known
+
+
+def _faster(pool: "_Pool", known: _Pair) -> _Pair:
+    found = known.plan if pool.clock.over else pool.answer(known.chips).plan
+    return known if found is None else _Pair(found, known.chips)
+
+
+def _result(
+    asked: _Asked,
+    link: Link,
+    found: _Rectangles,
+    plans: tuple[Plan, Plan],
+    machines: tuple[Topology, Topology],
+    score: DisaggregatedScore,
+    elapsed_s: float,
+) -> Disaggregation:
+    name = asked.question.objective
+    objective, most = float(getattr(score, name)), FIELDS[name].best == "most"
+    assert found.best is not None
+    promised = 1.0 / found.best.value if most else found.best.value
+    if not math.isclose(objective, promised, rel_tol=TOLERANCE):
+        raise AssertionError(f"the search promised {promised!r} for {name}, its pools score {objective!r}")
+    proved = found.bound >= found.best.value * (1 - TOLERANCE)
+    bound = objective if proved else (1.0 / found.bound if found.bound > 0 else math.inf) if most else found.bound
+    return Disaggregation(
+        prefill_plan=plans[0],
+        decode_plan=plans[1],
+        prefill_topology=machines[0],
+        decode_topology=machines[1],
+        score=score,
+        status="optimal" if proved else "feasible",
+        field=name,
+        direction="maximize" if most else "minimize",
+        objective=objective,
+        bound=bound,
+        gap=abs(objective - bound) / abs(objective),
+        limits=asked.question.limits,
+        elapsed_s=elapsed_s,
+        graph=asked.graph,
+        workload=asked.workload,
+        link=link,
+    )
+
+
+def _refusal(asked: _Asked, clock: _Clock) -> InfeasibleError:
+    """Which pool cannot be had even alone; else that both cannot be had together."""
+    fewest = []
+    for number, (name, most) in enumerate(zip(("prefill", "decode"), asked.most, strict=True)):
+        pool = asked.pool(number, clock, "chips")
+        found = pool.answer(most)
+        if found.plan is None:
+            try:
+                partition(
+                    asked.graph,
+                    pool.machine.replace(chips=most),
+                    pool.workload,
+                    minimize="chips",
+                    limits=dict(pool.question.limits),
+                )
+            except InfeasibleError as error:
+                return InfeasibleError(
+                    f"no {name} pool: {error}", resource=error.resource, demand=error.demand, capacity=error.capacity,
+                    smallest_chips=error.smallest_chips,
+                )  # fmt: skip
+        else:
+            fewest.append(_fewest(pool, _Pair(found.plan, found.packed)).chips)
+    if sum(fewest) > asked.most_held:
+        return InfeasibleError(
+            f"a prefill pool of {asked.graph.name} needs {fewest[0]} chips and a decode pool {fewest[1]}, and both together may"
+            f" hold {asked.most_held}",
+            resource="chips", demand=sum(fewest), capacity=asked.most_held, smallest_chips=sum(fewest),
+        )  # fmt: skip
+    names = listed(name for name, _ in asked.question.limits)
+    return InfeasibleError(
+        f"the limits on {names} can be met by each pool, but not by both together over this link",
+        resource="limits together", demand=float(len(asked.limits)), capacity=float(len(asked.limits) - 1),
+    )  # fmt: skip

@@ -1,0 +1,240 @@
+"""`disaggregate` against all pairs of pools, and what must hold of every answer."""
+
+import math
+import random
+
+import pytest
+
+import planner as pl
+from planner.candidates import FIELDS
+from planner.disaggregation import ASKED, disaggregate
+from planner.pools import Link, handover, score_disaggregated
+from planner.scoring import score_plan
+from tests.instances import fabric, random_graph, tiny_chip, tiny_graph, tiny_software, tiny_topology
+from tests.oracle import all_plans, kept, scored
+
+LINK = Link(bandwidth_bytes_per_s=1e9, latency_s=1e-4)
+CASES = 3
+
+
+class Together:
+    """Two scores of pools as one, put together from their definitions."""
+
+    def __init__(self, sizes, first, later, over, machines, workload):
+        tokens = workload.output_tokens
+        rates = (first.tokens_per_s / tokens, later.tokens_per_s / tokens, over.link_requests_per_s)
+        self.tokens_per_s = tokens * (workload.requests_per_s or min(rates))
+        self.ttft_s = first.ttft_s
+        self.request_s = first.ttft_s + later.request_s
+        self.tpot_s = later.request_s / (tokens - 1)
+        self.tokens_per_s_per_user = 1 / self.tpot_s
+        self.chips = sum(sizes)
+        hourly = sum(size * machine.price.usd_per_chip_hour for size, machine in zip(sizes, machines, strict=True))
+        self.usd_per_million_tokens = 1e6 * hourly / 3600 / self.tokens_per_s
+
+
+def pools_of(graph, machine, workload, sizes):
+    """What matters of each plan of a pool, by its size."""
+    found = {}
+    for chips in sizes:
+        smaller = machine.replace(chips=chips)
+        scores = (scored(plan, graph, smaller, workload) for plan in all_plans(graph, smaller, workload))
+        told = {}
+        for score in scores:
+            if score is not None:
+                told.setdefault((score.ttft_s, score.request_s, score.tokens_per_s), score)
+        found[chips] = list(told.values())
+    return found
+
+
+def best_of_all(graph, workload, machines, shared, field, limits):
+    """The best value over all pairs of pools; None where there is none."""
+    over, most, best = handover(graph, workload, LINK), FIELDS[field].best == "most", None
+    chips = [machine.chips for machine in machines]
+    sides = zip(machines, (over.prefill, over.decode), chips, strict=True)
+    pools = [pools_of(graph, machine, work, range(1, count + 1 - shared)) for machine, work, count in sides]
+    for x, firsts in pools[0].items():
+        for y, laters in pools[1].items():
+            if shared and x + y > chips[0]:
+                continue
+            for first in firsts:
+                for later in laters:
+                    both = Together((x, y), first, later, over, machines, workload)
+                    value = getattr(both, field)
+                    if (best is None or (value > best if most else value < best)) and kept(both, limits):
+                        best = value
+    return best
+
+
+def solved(graph, workload, machines, shared, field, limits):
+    direction = "maximize" if FIELDS[field].best == "most" else "minimize"
+    pools = {"prefill": machines[0]} if shared else {"prefill": machines[0], "decode": machines[1]}
+    try:
+        return disaggregate(graph, workload, **pools, link=LINK, limits=limits, **{direction: field})
+    except pl.InfeasibleError:
+        return None
+
+
+def random_machine(dice, chips):
+    fabrics = [fabric("switch", chips)] if dice.random() < 0.5 or chips % 2 else [
+        fabric(dice.choice(("full-mesh", "chain")), 2), fabric("switch", 2, bandwidth_bytes_per_s=5e8, latency_s=2e-5),
+    ]  # fmt: skip
+    software = tiny_software(most_sequences=4, prefill_chunk_tokens=dice.choice((64, 4096)), request_overhead_s=1e-3)
+    return tiny_topology(chips, *fabrics, chip=tiny_chip(dice.choice((15e6, 30e6, 400e6))), software=software)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("field", ASKED)
+def test_the_pools_are_as_good_as_the_best_of_all_pairs(field, shared):
+    feasible = case = 0
+    while feasible < CASES:
+        dice, case = random.Random(f"{field} {shared} {case}"), case + 1
+        graph = random_graph(dice)
+        machines = [random_machine(dice, 4)] * 2 if shared else [random_machine(dice, 3), random_machine(dice, 2)]
+        workload = pl.Workload(
+            batch_size=dice.choice((None, 1, 3)), prompt_tokens=dice.choice((8, 500)), output_tokens=20
+        )
+        if dice.random() < 0.3 and field != "tokens_per_s":
+            workload = workload.replace(batch_size=None, requests_per_s=dice.choice((1.0, 30.0)))
+        limits = {}
+        if dice.random() < 0.6 and (other := solved(graph, workload, machines, shared, "request_s", {})):
+            name = dice.choice([name for name in ("ttft_s", "tpot_s", "chips") if name != field])
+            limits = {name: float(getattr(other.score, name)) * dice.choice((1.0, 1.3, 3.0))}
+        best = best_of_all(graph, workload, machines, shared, field, limits)
+        result = solved(graph, workload, machines, shared, field, limits)
+        assert (best is None) == (result is None)
+        if result is not None:
+            feasible += 1
+            assert result.status == "optimal"
+            assert result.objective == pytest.approx(best, rel=1e-9)
+            agrees_with_its_score(result)
+
+
+def agrees_with_its_score(result):
+    score = score_disaggregated(
+        result.prefill_plan, result.decode_plan, result.graph, result.workload, prefill=result.prefill_topology,
+        decode=result.decode_topology, link=result.link,
+    )  # fmt: skip
+    assert score == result.score
+    assert getattr(score, result.field) == result.objective
+    assert kept(score, dict(result.limits))
+
+
+def llama(**changes):
+    graph, gpus = pl.load_model("llama-3.1-8b", weight_dtype="fp8"), pl.load_topology("hgx-h100")
+    work = pl.Workload(**{"requests_per_s": 10.0, "prompt_tokens": 2048, "output_tokens": 128, **changes})
+    return graph, gpus, work, Link(bandwidth_bytes_per_s=50e9, latency_s=1e-5)
+
+
+def test_throughput_is_that_of_pools_that_keep_up_with_each_other_and_hold_no_spare_chip():
+    graph, gpus, work, link = llama(requests_per_s=None, batch_size=16)
+    result = disaggregate(graph, work, prefill=gpus, link=link, maximize="tokens_per_s")
+    assert result.status == "optimal"
+    for chips in range(1, 8):
+        over = handover(graph, work, link)
+        rates = [
+            pl.partition(graph, gpus.replace(chips=size), side, maximize="tokens_per_s").objective
+            for size, side in ((chips, over.prefill), (8 - chips, over.decode))
+        ]
+        assert min(rates) <= result.objective * (1 + 1e-9)
+    smaller = result.prefill_topology.chips - 1
+    if smaller:
+        over = handover(graph, work, link)
+        less = pl.partition(graph, gpus.replace(chips=smaller), over.prefill, maximize="tokens_per_s")
+        assert less.objective < result.objective
+
+
+def test_more_chips_and_a_wider_link_never_worsen_the_pools():
+    graph, gpus, work, _ = llama()
+    times = []
+    for chips, bandwidth in ((4, 5e9), (8, 5e9), (8, 5e10)):
+        link = Link(bandwidth_bytes_per_s=bandwidth)
+        machine = gpus.replace(chips=chips)
+        times.append(disaggregate(graph, work, prefill=machine, link=link, minimize="request_s").objective)
+    assert times == sorted(times, reverse=True)
+    assert len(set(times)) == 3
+
+
+def test_pools_of_different_machines_each_have_their_own_price():
+    graph, gpus, work, link = llama()
+    other = pl.load_topology("hgx-h200")
+    result = disaggregate(graph, work, prefill=gpus, decode=other, link=link, minimize="usd_per_million_tokens")
+    hourly = sum(
+        machine.chips * machine.price.usd_per_chip_hour for machine in (result.prefill_topology, result.decode_topology)
+    )
+    assert result.objective == pytest.approx(1e6 * hourly / 3600 / (10.0 * 128))
+    assert result.decode_topology.chip.name == other.chip.name
+
+
+def test_two_pools_that_do_not_fit_are_refused_with_what_would_do():
+    graph, gpus, work, link = llama(requests_per_s=None, batch_size=1)
+    large = pl.load_model("llama-3.1-70b", weight_dtype="bf16")
+    with pytest.raises(pl.InfeasibleError, match=r"^no prefill pool: ") as refused:
+        disaggregate(large, work, prefill=gpus.replace(chips=2), link=link, minimize="tpot_s")
+    assert refused.value.smallest_chips == 2
+    with pytest.raises(
+        pl.InfeasibleError, match="needs 2 chips and a decode pool 2, and both together may hold 3"
+    ) as refused:
+        disaggregate(large, work, prefill=gpus.replace(chips=3), link=link, minimize="tpot_s")
+    assert (refused.value.demand, refused.value.capacity, refused.value.gap) == (4, 3, 1)
+    assert graph.name != large.name
+
+
+@pytest.mark.parametrize(
+    ("question", "sentence"),
+    [
+        ({"minimize": "energy_per_token_j"}, "energy_per_token_j is not asked of two pools"),
+        ({"minimize": "tpot_s", "limits": {"request_s": 1.0}}, r"limits\['request_s'\] joins the pools"),
+        ({"maximize": "tokens_per_s"}, "tokens_per_s follows from Workload.requests_per_s"),
+    ],
+)
+def test_what_two_pools_are_not_asked_is_refused(question, sentence):
+    graph, gpus, work, link = llama()
+    with pytest.raises(pl.InputError, match=f"^{sentence}"):
+        disaggregate(graph, work, prefill=gpus, link=link, **question)
+
+
+def test_a_price_is_a_limit_only_where_the_rate_is_known_or_sought():
+    graph, gpus, work, link = llama(requests_per_s=None, batch_size=4)
+    limits = {"usd_per_million_tokens": 10.0}
+    with pytest.raises(pl.InputError, match=r"^limits\['usd_per_million_tokens'\] follows from the rate"):
+        disaggregate(graph, work, prefill=gpus, link=link, minimize="tpot_s", limits=limits)
+    result = disaggregate(graph, work, prefill=gpus, link=link, maximize="tokens_per_s", limits=limits)
+    assert result.score.usd_per_million_tokens <= 10.0
+
+
+def test_a_machine_that_is_no_whole_number_of_units_is_not_cut_in_two():
+    graph, _, work, link = llama()
+    with pytest.raises(pl.InputError, match="is no whole number of units of 8; two pools need whole units"):
+        disaggregate(graph, work, prefill=pl.load_topology("hgx-h100", chips=12), link=link)
+    ring = tiny_topology(4, fabric("ring", 4), chip=tiny_chip(1e10))
+    with pytest.raises(pl.InputError, match="cannot be cut into two pools of its kind"):
+        disaggregate(tiny_graph(2), work, prefill=ring, link=link)
+
+
+def test_time_that_runs_out_before_any_pools_proves_nothing():
+    graph, gpus, work, link = llama()
+    with pytest.raises(pl.NoPlanFoundError, match="nothing is proved"):
+        disaggregate(graph, work, prefill=gpus, link=link, time_limit_s=0.0)
+
+
+def test_a_bound_that_is_not_reached_is_still_a_bound():
+    graph, gpus, work, link = llama(requests_per_s=None, batch_size=None, prompt_tokens=4096)
+    best = disaggregate(graph, work, prefill=gpus.replace(chips=3), link=link, maximize="tokens_per_s")
+    for limit in (0.2, 0.6, 1.5):
+        try:
+            early = disaggregate(
+                graph, work, prefill=gpus.replace(chips=3), link=link, maximize="tokens_per_s", time_limit_s=limit
+            )
+        except pl.NoPlanFoundError:
+            continue
+        assert early.objective <= best.objective * (1 + 1e-9) <= early.bound * (1 + 1e-9) ** 2
+        assert (early.status == "optimal") == math.isclose(early.objective, early.bound, rel_tol=1e-9)
+
+
+def test_the_plans_are_those_of_their_pools():
+    graph, gpus, work, link = llama()
+    result = disaggregate(graph, work, prefill=gpus, link=link, minimize="chips", limits={"tpot_s": 0.02})
+    over = handover(graph, work, link)
+    assert score_plan(result.prefill_plan, graph, result.prefill_topology, over.prefill) == result.score.prefill
+    assert score_plan(result.decode_plan, graph, result.decode_topology, over.decode) == result.score.decode
