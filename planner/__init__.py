@@ -18,10 +18,13 @@ from planner.errors import InfeasibleError, InputError, NoPlanFoundError, Planne
 if TYPE_CHECKING:
     from planner.catalogue import load_model, load_topology, model_names, software_names, topology_names
     from planner.checking import Violation, check_plan
+    from planner.cluster import Cluster, Link, Pool, PooledPlan, PooledStage
+    from planner.cluster_planning import ClusterResult, partition_cluster
     from planner.graph import Layer, ModelGraph
     from planner.grids import decode_grid_s
     from planner.plan import ChipRange, Plan, Stage
     from planner.planning import Result, partition, uniform_plan
+    from planner.pooling import check_pooled_plan, score_pooled_plan
     from planner.scoring import Score, collective_s, score_plan
     from planner.topology import Chip, Fabric, MemoryTier, Software, Topology, with_value
     from planner.workload import Workload
@@ -31,10 +34,13 @@ __version__ = "0.1.0"
 _HOMES = {
     "planner.catalogue": ("load_model", "load_topology", "model_names", "software_names", "topology_names"),
     "planner.checking": ("Violation", "check_plan"),
+    "planner.cluster": ("Cluster", "Link", "Pool", "PooledPlan", "PooledStage"),
+    "planner.cluster_planning": ("ClusterResult", "partition_cluster"),
     "planner.graph": ("Layer", "ModelGraph"),
     "planner.grids": ("decode_grid_s",),
     "planner.plan": ("ChipRange", "Plan", "Stage"),
     "planner.planning": ("Result", "partition", "uniform_plan"),
+    "planner.pooling": ("check_pooled_plan", "score_pooled_plan"),
     "planner.scoring": ("Score", "collective_s", "score_plan"),
     "planner.topology": ("Chip", "Fabric", "MemoryTier", "Software", "Topology", "with_value"),
     "planner.workload": ("Workload",),
@@ -42,10 +48,11 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "Chip", "ChipRange", "Fabric", "InfeasibleError", "InputError", "Layer", "MemoryTier", "ModelGraph",
-    "NoPlanFoundError", "Plan", "PlannerError", "Result", "Score", "Software", "Stage", "Topology", "UnknownNameError",
-    "Violation", "Workload", "check_plan", "collective_s", "decode_grid_s", "load_model", "load_topology", "model_names",
-    "partition", "score_plan", "software_names", "topology_names", "uniform_plan", "with_value",
+    "Chip", "ChipRange", "Cluster", "ClusterResult", "Fabric", "InfeasibleError", "InputError", "Layer", "Link", "MemoryTier",
+    "ModelGraph", "NoPlanFoundError", "Plan", "PlannerError", "Pool", "PooledPlan", "PooledStage", "Result", "Score",
+    "Software", "Stage", "Topology", "UnknownNameError", "Violation", "Workload", "check_plan", "check_pooled_plan",
+    "collective_s", "decode_grid_s", "load_model", "load_topology", "model_names", "partition", "partition_cluster",
+    "score_plan", "score_pooled_plan", "software_names", "topology_names", "uniform_plan", "with_value",
 ]  # fmt: skip
 
 
