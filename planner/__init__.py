@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Any
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, PlannerError, UnknownNameError
 
 if TYPE_CHECKING:
-    from planner.catalogue import load_model, load_topology, model_names, software_names, topology_names
+    from planner.catalogue import (
+        cluster_names,
+        load_cluster,
+        load_model,
+        load_topology,
+        model_names,
+        software_names,
+        topology_names,
+    )
     from planner.checking import Violation, check_plan
     from planner.cluster import Cluster, Link, Pool, PooledPlan, PooledStage
     from planner.cluster_planning import ClusterResult, partition_cluster
@@ -32,7 +40,15 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "planner.catalogue": ("load_model", "load_topology", "model_names", "software_names", "topology_names"),
+    "planner.catalogue": (
+        "cluster_names",
+        "load_cluster",
+        "load_model",
+        "load_topology",
+        "model_names",
+        "software_names",
+        "topology_names",
+    ),
     "planner.checking": ("Violation", "check_plan"),
     "planner.cluster": ("Cluster", "Link", "Pool", "PooledPlan", "PooledStage"),
     "planner.cluster_planning": ("ClusterResult", "partition_cluster"),
@@ -48,11 +64,12 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "Chip", "ChipRange", "Cluster", "ClusterResult", "Fabric", "InfeasibleError", "InputError", "Layer", "Link", "MemoryTier",
-    "ModelGraph", "NoPlanFoundError", "Plan", "PlannerError", "Pool", "PooledPlan", "PooledStage", "Result", "Score",
-    "Software", "Stage", "Topology", "UnknownNameError", "Violation", "Workload", "check_plan", "check_pooled_plan",
-    "collective_s", "decode_grid_s", "load_model", "load_topology", "model_names", "partition", "partition_cluster",
-    "score_plan", "score_pooled_plan", "software_names", "topology_names", "uniform_plan", "with_value",
+    "Chip", "ChipRange", "Cluster", "ClusterResult", "Fabric", "InfeasibleError", "InputError", "Layer", "Link",
+    "MemoryTier", "ModelGraph", "NoPlanFoundError", "Plan", "PlannerError", "Pool", "PooledPlan", "PooledStage",
+    "Result", "Score", "Software", "Stage", "Topology", "UnknownNameError", "Violation", "Workload", "check_plan",
+    "check_pooled_plan", "cluster_names", "collective_s", "decode_grid_s", "load_cluster", "load_model",
+    "load_topology", "model_names", "partition", "partition_cluster", "score_plan", "score_pooled_plan",
+    "software_names", "topology_names", "uniform_plan", "with_value",
 ]  # fmt: skip
 
 

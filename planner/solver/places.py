@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.packing import Packing
-from planner.solver.bounds import MeasureBound, bound_of, cheapest, narrowest
+from planner.solver.bounds import MeasureBound, bound_of, cheapest, least_peaks, narrowest
 from planner.solver.chain import (
     CROWD,
     FIRST_BEAM,
@@ -27,7 +27,7 @@ from planner.solver.chain import (
     used_criteria,
     weighed_peaks,
 )
-from planner.solver.problem import ChainProblem, Floats, Ints
+from planner.solver.problem import ChainProblem, Floats, Ints, Measure
 
 MOST_ANYWHERE = 62
 """Slots of a ground on which runs may stand anywhere."""
@@ -313,6 +313,51 @@ class _Opened:
     parts: list[tuple[Ints, Floats, Floats, Floats, Ints] | None] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class _Product:
+    """A lower bound on a measure that multiplies its total by a sum: what the one costs at least for each value of the other.
+
+    Shortest paths under total + price × sum are lines below that curve; a product of a sum and a curve of lines is least
+    where two of them meet, or at the least sum.
+    """
+
+    measure: Measure
+    sum: int
+    least: tuple[tuple[Floats, Floats], ...]
+    """For each item what is still to come, where lines meet: the sum and the total, shape (points,) each."""
+    peaks: Floats
+    """Least peaks from each item to the end, shape (items + 1, peaks)."""
+
+    def value(self, item: int, sums: Floats, peaks: Floats) -> Floats:
+        """Of partial solutions that end before `item`, shape (n,)."""
+        whole = sums @ self.measure.as_sums() + self.measure.of_peaks(np.maximum(peaks, self.peaks[item]))
+        more, cost = self.least[item]
+        products = (sums[:, self.sum, None] + more) * (whole[:, None] + cost)
+        return np.asarray(self.measure.scale * products.min(axis=1))
+
+
+def _product_of(chain: ChainProblem, measure: Measure) -> _Product | None:
+    if measure.held is None or measure.lines:
+        return None
+    weights, unit = measure.as_sums(), np.zeros(chain.run_sums.shape[1])
+    unit[measure.held] = 1.0
+    free, alone = cheapest(chain, weights, 0.0).cost, cheapest(chain, unit, 0.0).cost
+    if not (np.isfinite(free[0]) and alone[0] > 0):
+        return None
+    prices = [0.0, *(free[0] / alone[0] * 2.0**power for power in range(-7, 8))]
+    costs = np.stack([cheapest(chain, weights + price * unit, 0.0).cost for price in prices])
+    least = []
+    for item in range(chain.items + 1):
+        if not np.isfinite(alone[item]):
+            least.append((np.zeros(1), np.full(1, np.inf)))
+            continue
+        meet = np.diff(costs[:, item]) / np.diff(prices)
+        more = np.array([alone[item], *meet[meet > alone[item]]])
+        cost = (costs[:, item, None] - np.outer(prices, more)).max(axis=0)
+        least.append((more, cost))
+    return _Product(measure, measure.held, tuple(least), least_peaks(chain)[0])
+
+
 class _Search:
     def __init__(self, problem: PlacedProblem, incumbent: float, stop: Callable[[], bool]) -> None:
         self.problem, self.stop, self.best = problem, stop, incumbent
@@ -320,6 +365,7 @@ class _Search:
         chain = problem.chain
         self.map = _Map(problem)
         self.bounds: list[MeasureBound] = [bound_of(chain, measure)[0] for measure in chain.measures]
+        self.products = [_product_of(chain, measure) for measure in chain.measures]
         self.rests = [
             cheapest(chain, weights, 0.0).cost if weights.any() else np.zeros(chain.items + 1)
             for weights in problem.plus
@@ -432,6 +478,9 @@ class _Search:
         """A lower bound on a measure, the objective first, of whatever a label becomes."""
         slots = self.problem.chain.budget - self._left(labels)
         value = self.bounds[number].value(item, slots, labels.sums, labels.peaks)
+        product = self.products[number]
+        if product is not None:
+            value = np.maximum(value, product.value(item, labels.sums, labels.peaks))
         return np.asarray(value + labels.sums @ self.problem.plus[number] + self.rests[number][item])
 
     def _chosen(self, item: int, labels: _Labels, beam: int) -> tuple[_Labels, float]:
