@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from planner.plan import ChipRange, Plan, Stage
     from planner.planning import Result, partition, uniform_plan
     from planner.pooling import check_pooled_plan, score_pooled_plan
+    from planner.replanning import Move, Replanning, moved_bytes, replan
     from planner.scoring import Score, collective_s, score_plan
     from planner.topology import Chip, Fabric, MemoryTier, Software, Topology, with_value
     from planner.workload import Workload
@@ -57,6 +58,7 @@ _HOMES = {
     "planner.plan": ("ChipRange", "Plan", "Stage"),
     "planner.planning": ("Result", "partition", "uniform_plan"),
     "planner.pooling": ("check_pooled_plan", "score_pooled_plan"),
+    "planner.replanning": ("Move", "Replanning", "moved_bytes", "replan"),
     "planner.scoring": ("Score", "collective_s", "score_plan"),
     "planner.topology": ("Chip", "Fabric", "MemoryTier", "Software", "Topology", "with_value"),
     "planner.workload": ("Workload",),
@@ -65,11 +67,11 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Chip", "ChipRange", "Cluster", "ClusterResult", "Fabric", "InfeasibleError", "InputError", "Layer", "Link",
-    "MemoryTier", "ModelGraph", "NoPlanFoundError", "Plan", "PlannerError", "Pool", "PooledPlan", "PooledStage",
-    "Result", "Score", "Software", "Stage", "Topology", "UnknownNameError", "Violation", "Workload", "check_plan",
-    "check_pooled_plan", "cluster_names", "collective_s", "decode_grid_s", "load_cluster", "load_model",
-    "load_topology", "model_names", "partition", "partition_cluster", "score_plan", "score_pooled_plan",
-    "software_names", "topology_names", "uniform_plan", "with_value",
+    "MemoryTier", "ModelGraph", "Move", "NoPlanFoundError", "Plan", "PlannerError", "Pool", "PooledPlan", "PooledStage",
+    "Replanning", "Result", "Score", "Software", "Stage", "Topology", "UnknownNameError", "Violation", "Workload",
+    "check_plan", "check_pooled_plan", "cluster_names", "collective_s", "decode_grid_s", "load_cluster", "load_model",
+    "load_topology", "model_names", "moved_bytes", "partition", "partition_cluster", "replan", "score_plan",
+    "score_pooled_plan", "software_names", "topology_names", "uniform_plan", "with_value",
 ]  # fmt: skip
 
 

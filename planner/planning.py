@@ -206,10 +206,14 @@ def alone(topology: Topology, exclude: tuple[int, ...]) -> Cluster:
 def result_alone(found: ClusterResult) -> Result:
     """A result on a cluster of one pool, as one on its topology."""
     fields = {name: getattr(found, name) for name in ClusterResult.model_fields if name not in ("plan", "cluster")}
-    stages = tuple(Stage(**{name: getattr(stage, name) for name in Stage.model_fields}) for stage in found.plan.stages)
-    plan = Plan(stages=stages, micro_batches=found.plan.micro_batches, batch_size=found.plan.batch_size)
     pool = found.cluster.pools[0]
-    return Result(plan=plan, topology=pool.topology, exclude=pool.exclude, **fields)
+    return Result(plan=stages_alone(found.plan), topology=pool.topology, exclude=pool.exclude, **fields)
+
+
+def stages_alone(plan: Plan) -> Plan:
+    """A plan on a cluster of one pool, as one on its topology."""
+    stages = tuple(Stage(**{name: getattr(stage, name) for name in Stage.model_fields}) for stage in plan.stages)
+    return Plan(stages=stages, micro_batches=plan.micro_batches, batch_size=plan.batch_size)
 
 
 def _sampled(graph: ModelGraph, topology: Topology, workload: Workload, question: Question) -> Result:

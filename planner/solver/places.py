@@ -282,6 +282,7 @@ class _Map:
         end = first + width
         kind = np.array([-1 if state.option < 0 else int(problem.link_class[state.option]) for state in states])
         uniform = np.array([state.option < 0 or problem.grounds[state.place.ground].uniform for state in states])
+        uniform &= problem.anywhere or problem.placed is None  # what is packed in order later stands elsewhere
         like = (ground[:, None] == ground) & (kind[:, None] == kind) & (owners[:, None] & ~owners[None] == 0)
         same = (first[:, None] == first) & (width[:, None] == width)
         if problem.anywhere:
