@@ -41,7 +41,7 @@ class Arrangement:
         return {slot for slot in other.packing.blocked if slot < self.budget} <= set(self.packing.blocked)
 
 
-def arrangements(packing: Packing, replicas: int) -> list[Arrangement]:
+def arranged(packing: Packing, replicas: int) -> list[Arrangement]:
     """The choices of blocks for so many replicas, none of them useless; [] where there is no room."""
     if not packing.blocked:
         budget = packing.widest(replicas)

@@ -54,8 +54,11 @@ class PooledSearch(Search):
         *,
         time_limit_s: float | None = None,
         progress: Callable[[Progress], None] | None = None,
+        known: ClusterResult | None = None,
     ) -> None:
         super().__init__(cast(Candidates, candidates), time_limit_s=time_limit_s, progress=progress)
+        if known is not None:
+            self.best.plan, self.best.value = known.plan, candidates.canonical(known.field, known.objective)
 
     def _root_bound(self, box: Any, known: float) -> float:
         if known > -math.inf:
@@ -93,7 +96,19 @@ def partition_cluster(
     """
     question = question_of(minimize, maximize, limits, power_scope)
     candidates = PooledCandidates(graph, cluster, workload, question)
-    search = PooledSearch(candidates, time_limit_s=time_limit_s, progress=progress)
+    return best_of(candidates, time_limit_s=time_limit_s, progress=progress)
+
+
+def best_of(
+    candidates: PooledCandidates,
+    *,
+    time_limit_s: float | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    known: ClusterResult | None = None,
+) -> ClusterResult:
+    """The best of the candidates, with a proof; `known` is a result to improve on."""
+    graph, cluster, workload = candidates.graph, candidates.cluster, candidates.workload
+    search = PooledSearch(candidates, time_limit_s=time_limit_s, progress=progress, known=known)
     search.run()
     if search.best.plan is None:
         if search.bound == math.inf:
@@ -103,7 +118,7 @@ def partition_cluster(
             " time"
         )
     plan = cast(PooledPlan, search.best.plan)
-    score = score_pooled_plan(plan, graph, cluster, workload, power_scope=power_scope)
+    score = score_pooled_plan(plan, graph, cluster, workload, power_scope=candidates.question.power_scope)
     return pooled_result(candidates, plan, score, search.best.value, search.bound, search.elapsed_s)
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.arrangements import Arrangement, arrangements
+from planner.arrangements import Arrangement, arranged
 from planner.candidates import (
     NEEDED,
     PEAKS,
@@ -44,7 +44,7 @@ from planner.pooling import (
 )
 from planner.pricing import Split, Step
 from planner.schedule import Schedule
-from planner.solver.places import Ground, Link, Place, PlacedProblem, PlacedRun
+from planner.solver.places import MOST_ANYWHERE, Ground, Link, Place, PlacedProblem, PlacedRun
 from planner.solver.problem import ChainProblem, Limit, Measure
 from planner.timing import active_kinds_s, hop_between
 from planner.workload import Workload
@@ -87,8 +87,12 @@ class Stand:
 class PooledCandidates:
     """The plans of one graph on one cluster for one workload."""
 
-    def __init__(self, graph: ModelGraph, cluster: Cluster, workload: Workload, question: Question) -> None:
+    def __init__(
+        self, graph: ModelGraph, cluster: Cluster, workload: Workload, question: Question, *, anywhere: bool = False
+    ) -> None:
         refuse_unplanned(graph, workload)
+        self.anywhere = anywhere and all(pool.topology.chips <= MOST_ANYWHERE for pool in cluster.pools)
+        """Whether stages may stand anywhere in their pool, not only in order; on large pools they never may."""
         self.graph, self.cluster, self.workload, self.question = graph, cluster, workload, question
         self._check_known()
         own = replace(question, power_scope=common_scope(cluster, question.power_scope))
@@ -97,7 +101,6 @@ class PooledCandidates:
             replace(packing_of(pool.topology), blocked=tuple(sorted(set(pool.exclude)))) for pool in cluster.pools
         ]
         self.usable_bytes = max(candidates.prices.usable_bytes for candidates in self.each)
-        self._stands: list[Stand] = []
 
     def _check_known(self) -> None:
         """Refuse to optimise what a cluster is not planned for, or what a pool does not know."""
@@ -154,7 +157,7 @@ class PooledCandidates:
             if sequences > candidates.topology.software.most_sequences:
                 continue
             draws = candidates.draws if drawn else (Draw(0.0, 0.0),)
-            for arrangement in arrangements(self.packings[number], replicas):
+            for arrangement in arranged(self.packings[number], replicas):
                 found += [Stand(number, arrangement, draw) for draw in draws]
         return found
 
@@ -286,6 +289,7 @@ class _Lowering:
             link_class=np.array([classes[self._pool(option), split.attention] for option, split in enumerate(splits)]),
             link=self._link,
             plus=tuple(self._plus(name) for name in question.fields),
+            anywhere=candidates.anywhere,
         )
 
     def _pool(self, option: int) -> int:

@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.candidates import question_of
+from planner.cluster_planning import best_of
 from planner.errors import InputError, NoPlanFoundError
 from planner.graph import ModelGraph
 from planner.ledger import layers_of, split_of
 from planner.messages import hop_s
 from planner.plan import ChipRange, Plan, Stage
-from planner.planning import TOLERANCE, Result, alone, partition, stages_alone
+from planner.planning import TOLERANCE, Result, alone, result_alone, stages_alone
 from planner.pooled_candidates import MOVED, PooledBox, PooledCandidates, option_numbers
 from planner.pricing import PriceList, Split, price_list
 from planner.records import Record
@@ -87,13 +88,13 @@ def replan(
     exclude = tuple(sorted({*result.exclude, *gone}))
     direction = {result.direction: result.field}
     scope = None if result.score.power_scope == "unknown" else result.score.power_scope
-    best = partition(
-        result.graph, result.topology, result.workload, limits=kept, exclude=exclude, time_limit_s=time_limit_s,
-        power_scope=scope, minimize=direction.get("minimize"), maximize=direction.get("maximize"),
-    )  # fmt: skip
-    workload = result.workload.replace(batch_size=best.score.batch_size)
     question = question_of(direction.get("minimize"), direction.get("maximize"), kept, scope)
-    candidates = PooledCandidates(result.graph, alone(result.topology, exclude), workload, question)
+    cluster = alone(result.topology, exclude)
+    in_order = best_of(PooledCandidates(result.graph, cluster, result.workload, question), time_limit_s=time_limit_s)
+    free = PooledCandidates(result.graph, cluster, result.workload, question, anywhere=True)
+    best = result_alone(best_of(free, time_limit_s=time_limit_s, known=in_order) if free.anywhere else in_order)
+    workload = result.workload.replace(batch_size=best.score.batch_size)
+    candidates = PooledCandidates(result.graph, cluster, workload, question, anywhere=True)
     allowed = candidates.canonical(result.field, best.objective) * (1 + max(worse, TOLERANCE))
     search = _Moving(candidates, _Held.of(result.plan, result.graph, result.topology, gone), allowed)
     search.offer(best.plan)
@@ -245,7 +246,6 @@ class _Moving:
             ),
             plus=(np.zeros(sums), *problem.plus[0 if good else 1 :]),
             placed=lambda option, place: excess[option, place],
-            anywhere=max(ground.budget for ground in problem.grounds) <= places.MOST_ANYWHERE,
         )
 
     def _least(self, problem: PlacedProblem, table: dict[tuple[int, Place], Floats], option: int) -> Floats:

@@ -99,3 +99,103 @@ def test_a_cluster_of_one_pool_gives_what_its_topology_gives(shape):
             continue
         assert one.status == plain.status == "optimal"
         assert one.objective == pytest.approx(plain.objective, rel=1e-9)
+
+
+def test_three_macs_hold_together_what_none_of_them_holds_alone():
+    graph, cluster, work = (
+        pl.load_model("llama-3.1-70b", weight_dtype="bf16"),
+        pl.load_cluster("three-macs"),
+        pl.Workload(batch_size=1),
+    )
+    small = cluster.replace(pools=cluster.pools[1:], links=cluster.links[1:])
+    result = pl.partition_cluster(graph, small, work, minimize="tpot_s")
+    assert {stage.pool for stage in result.plan.stages} == {"m3-max", "m1-max"}
+    assert result.status == "optimal"
+    whole = pl.partition_cluster(graph, cluster, work, minimize="tpot_s")
+    assert whole.objective < result.objective
+    with pytest.raises(pl.InfeasibleError, match=r"add a pool or take fewer bits") as caught:
+        pl.partition_cluster(graph, small.replace(pools=small.pools[1:], links=()), work, minimize="tpot_s")
+    assert caught.value.gap == caught.value.demand - caught.value.capacity > 0
+
+
+def test_a_model_goes_over_three_kinds_of_gpus_with_a_proof():
+    graph, cluster, work = (
+        pl.load_model("llama-3.1-70b", weight_dtype="bf16"),
+        pl.load_cluster("a100-l4-t4"),
+        pl.Workload(batch_size=8),
+    )
+    result = pl.partition_cluster(graph, cluster, work, minimize="tpot_s")
+    assert result.status == "optimal"
+    assert result.objective == pytest.approx(pl.score_pooled_plan(result.plan, graph, cluster, work).tpot_s)
+    alone = pl.partition(graph, cluster.pools[0].topology, work, minimize="tpot_s")
+    assert result.objective <= alone.objective
+    slower = cluster.replace(links=tuple(link.replace(bandwidth_bytes_per_s=1e6) for link in cluster.links))
+    assert pl.partition_cluster(graph, slower, work, minimize="tpot_s").objective == pytest.approx(alone.objective)
+
+
+def relabelled(cluster: Cluster, order: tuple[int, ...]) -> Cluster:
+    """The same pools in another order and under other names."""
+    names = {pool.name: f"renamed-{number}" for number, pool in enumerate(cluster.pools)}
+    pools = tuple(cluster.pools[number] for number in order)
+    return cluster.replace(
+        pools=tuple(pool.replace(name=names[pool.name]) for pool in pools),
+        links=tuple(link.replace(between=tuple(names[end] for end in link.between)) for link in cluster.links),
+    )
+
+
+def test_names_and_order_of_pools_change_nothing():
+    for case in range(6):
+        dice = random.Random(f"relabel {case}")
+        graph, cluster, work = random_graph(dice), random_cluster(dice, 3), random_workload(dice)
+        twin = cluster.pools[0].replace(name="twin")
+        links = tuple(
+            link.replace(between=tuple("twin" if end == cluster.pools[0].name else end for end in link.between))
+            for link in cluster.links
+        )
+        doubled = cluster.replace(pools=(*cluster.pools, twin), links=(*cluster.links, *links))
+        one = solved(graph, doubled, work, "tpot_s")
+        other = solved(graph, relabelled(doubled, (3, 1, 2, 0)), work, "tpot_s")
+        assert (one is None) == (other is None)
+        if one is not None:
+            assert other.objective == pytest.approx(one.objective, rel=1e-12)
+            without = solved(graph, cluster, work, "tpot_s")
+            assert without is None or one.objective <= without.objective * (1 + 1e-12)
+
+
+def test_a_limit_that_no_plan_keeps_is_named_with_the_best_there_is():
+    graph, cluster = tiny_graph(2), random_cluster(random.Random("limits"))
+    with pytest.raises(
+        pl.InfeasibleError, match="tpot_s of at most 1e-09 cannot be met: the best that any plan"
+    ) as caught:
+        pl.partition_cluster(graph, cluster, pl.Workload(), minimize="chips", limits={"tpot_s": 1e-9})
+    assert caught.value.capacity > caught.value.demand == 1e-9
+
+
+def test_a_search_without_time_says_so_or_proves_what_it_can():
+    for case in range(12):
+        dice = random.Random(f"clock {case}")
+        graph, cluster, work = random_graph(dice), random_cluster(dice), random_workload(dice)
+        try:
+            result = solved(graph, cluster, work, "request_s", time_limit_s=0.01)
+        except pl.NoPlanFoundError:
+            continue
+        if result is not None:
+            assert result.bound <= result.objective
+            assert result.status == "optimal" or result.gap > 0
+
+
+def test_an_open_batch_on_a_cluster_serves_as_many_as_fit():
+    graph, cluster = tiny_graph(2), random_cluster(random.Random("open 1"))
+    work = pl.Workload(batch_size=None, prompt_tokens=100, output_tokens=20)
+    result = pl.partition_cluster(graph, cluster, work, maximize="tokens_per_s")
+    assert result.status == "optimal"
+    assert result.score.batch_size == result.plan.batch_size > 1
+    fixed = pl.partition_cluster(
+        graph, cluster, work.replace(batch_size=result.score.batch_size), maximize="tokens_per_s"
+    )
+    assert fixed.objective <= result.objective * (1 + 1e-9)
+
+
+def test_a_result_on_a_cluster_survives_json():
+    result = solved(tiny_graph(2), random_cluster(random.Random("json")), pl.Workload(), "tpot_s")
+    assert ClusterResult.from_json(result.to_json()) == result

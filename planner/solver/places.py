@@ -115,7 +115,7 @@ def solve(
 ) -> PlacedSolution:
     """The best solution below `incumbent`, with a proved bound, as `solver.chain.solve` gives it."""
     search = _Search(problem, incumbent, stop)
-    if search.slots_left[0] > problem.chain.budget:
+    if search.slots_left[0] > problem.chain.budget or search.beyond_limits:
         return search.solution(math.inf)
     proved, beam = search.root_bound, FIRST_BEAM
     if proved >= search.goal:
@@ -387,6 +387,14 @@ class _Search:
     @property
     def root_bound(self) -> float:
         return float(self._lower(0, 0, self._first())[0])
+
+    @property
+    def beyond_limits(self) -> bool:
+        """Whether bounds alone say that some limit cannot be kept."""
+        limits = enumerate(self.problem.chain.limits, 1)
+        return any(
+            float(self._lower(number, 0, self._first())[0]) > limit.most * (1 + TOLERANCE) for number, limit in limits
+        )
 
     def solution(self, proved: float) -> PlacedSolution:
         if self.best_runs is None:
