@@ -179,7 +179,7 @@ def test_what_replan_needs_is_said_in_one_sentence():
 
 
 def test_the_bound_of_a_replanned_result_never_exceeds_its_objective():
-    graph, topology = pl.load_model("llama-3.1-8b", weight_dtype="bf16"), pl.load_topology("hgx-h100", chips=16)
+    graph, topology = pl.load_model("llama-3.1-8b", weight_dtype="bf16"), pl.load_topology("hgx-h100", chips=8)
     before = pl.partition(graph, topology, pl.Workload(batch_size=8), minimize="tpot_s")
     for worse in (0.0, 0.2):
         found = pl.replan(before, lost=(3,), worse=worse, time_limit_s=5)
