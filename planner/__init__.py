@@ -16,9 +16,19 @@ from typing import TYPE_CHECKING, Any
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, PlannerError, UnknownNameError
 
 if TYPE_CHECKING:
-    from planner.catalogue import load_model, load_topology, model_names, software_names, topology_names
+    from planner.catalogue import (
+        cluster_names,
+        load_cluster,
+        load_model,
+        load_topology,
+        model_names,
+        software_names,
+        topology_names,
+    )
     from planner.certificates import Certificate, Verdict, verify
     from planner.checking import Violation, check_plan
+    from planner.cluster import Cluster, Pool, PooledPlan, PooledStage, PoolLink
+    from planner.cluster_planning import ClusterResult, partition_cluster
     from planner.disaggregation import Disaggregation, disaggregate
     from planner.fronts import Front, pareto
     from planner.graph import Layer, ModelGraph
@@ -26,8 +36,10 @@ if TYPE_CHECKING:
     from planner.operators import DeviceClass, Operator, OperatorGraph
     from planner.plan import ChipRange, Plan, Stage
     from planner.planning import Result, partition, uniform_plan
+    from planner.pooling import check_pooled_plan, score_pooled_plan
     from planner.pools import DisaggregatedScore, Link, score_disaggregated
     from planner.readers.operator_file import load_operators
+    from planner.replanning import Move, Replanning, moved_bytes, replan
     from planner.scoring import Score, collective_s, score_plan
     from planner.spreading import Spread, partition_operators, rules_of_thumb
     from planner.topology import Chip, Fabric, MemoryTier, Software, Topology, with_value
@@ -36,11 +48,21 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "planner.catalogue": ("load_model", "load_topology", "model_names", "software_names", "topology_names"),
     "planner.certificates": ("Certificate", "Verdict", "verify"),
     "planner.checking": ("Violation", "check_plan"),
     "planner.fronts": ("Front", "pareto"),
     "planner.disaggregation": ("Disaggregation", "disaggregate"),
+    "planner.catalogue": (
+        "cluster_names",
+        "load_cluster",
+        "load_model",
+        "load_topology",
+        "model_names",
+        "software_names",
+        "topology_names",
+    ),
+    "planner.cluster": ("Cluster", "Pool", "PoolLink", "PooledPlan", "PooledStage"),
+    "planner.cluster_planning": ("ClusterResult", "partition_cluster"),
     "planner.graph": ("Layer", "ModelGraph"),
     "planner.grids": ("decode_grid_s",),
     "planner.operators": ("DeviceClass", "Operator", "OperatorGraph"),
@@ -48,6 +70,8 @@ _HOMES = {
     "planner.planning": ("Result", "partition", "uniform_plan"),
     "planner.readers.operator_file": ("load_operators",),
     "planner.pools": ("DisaggregatedScore", "Link", "score_disaggregated"),
+    "planner.pooling": ("check_pooled_plan", "score_pooled_plan"),
+    "planner.replanning": ("Move", "Replanning", "moved_bytes", "replan"),
     "planner.scoring": ("Score", "collective_s", "score_plan"),
     "planner.spreading": ("Spread", "partition_operators", "rules_of_thumb"),
     "planner.topology": ("Chip", "Fabric", "MemoryTier", "Software", "Topology", "with_value"),
@@ -56,13 +80,14 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "Certificate", "Chip", "ChipRange", "DeviceClass", "DisaggregatedScore", "Disaggregation", "Fabric", "Front",
-    "InfeasibleError", "InputError", "Layer", "Link", "MemoryTier", "ModelGraph", "NoPlanFoundError", "Operator",
-    "OperatorGraph", "Plan", "PlannerError", "Result", "Score", "Software", "Spread", "Stage", "Topology",
-    "UnknownNameError", "Verdict", "Violation", "Workload", "check_plan", "collective_s", "decode_grid_s", "disaggregate",
-    "load_model", "load_operators", "load_topology", "model_names", "pareto", "partition", "partition_operators",
-    "rules_of_thumb", "score_disaggregated", "score_plan", "software_names", "topology_names", "uniform_plan", "verify",
-    "with_value",
+    "Certificate", "Chip", "ChipRange", "Cluster", "ClusterResult", "DeviceClass", "DisaggregatedScore", "Disaggregation",
+    "Fabric", "Front", "InfeasibleError", "InputError", "Layer", "Link", "MemoryTier", "ModelGraph", "Move",
+    "NoPlanFoundError", "Operator", "OperatorGraph", "Plan", "PlannerError", "Pool", "PoolLink", "PooledPlan",
+    "PooledStage", "Replanning", "Result", "Score", "Software", "Spread", "Stage", "Topology", "UnknownNameError",
+    "Verdict", "Violation", "Workload", "check_plan", "check_pooled_plan", "cluster_names", "collective_s", "decode_grid_s",
+    "disaggregate", "load_cluster", "load_model", "load_operators", "load_topology", "model_names", "moved_bytes", "pareto",
+    "partition", "partition_cluster", "partition_operators", "replan", "rules_of_thumb", "score_disaggregated",
+    "score_plan", "score_pooled_plan", "software_names", "topology_names", "uniform_plan", "verify", "with_value",
 ]  # fmt: skip
 
 

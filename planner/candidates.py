@@ -8,10 +8,10 @@ taken at the low end, what only shrinks (time, energy, cost for one token) at th
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,7 @@ from planner.topology import PowerScope, Topology
 from planner.workload import Workload
 
 Floats = NDArray[np.float64]
+P = TypeVar("P", bound=Plan)
 
 # Sums, in pairs for the low and the high end of a box; then what is held.
 DECODE, PREFILL, CHIPS, FILL = 0, 2, 4, 5
@@ -222,11 +223,11 @@ class Candidates:
             yield Box(1, None, (1, 1), (1, 1))
             return
         one = (1, 1)
-        for replicas in self._open_replicas():
+        for replicas in self.open_replicas():
             prompts = self.workload.phase == "prefill"
             yield Box(replicas, None, one if prompts else (1, min(layers, most)), one if prompts else (1, most))
 
-    def _open_replicas(self) -> list[int]:
+    def open_replicas(self) -> list[int]:
         """Numbers of replicas worth trying where the batch is open: of like replicas the more the better, as long as there
         is room and no limit counts the chips; where their number itself is to be small, or power follows the plan, all."""
         if self.question.objective in self._per_chip() or self.averages:
@@ -263,7 +264,7 @@ class Candidates:
         if not budget or box.sequences(0) > self.topology.software.most_sequences:
             return None
         ends = tuple(self.schedule(box, end) for end in (0, 1))
-        lowered = [self._lowered(number, ends) for number in range(len(self.options))]
+        lowered = [self.lowered(number, ends) for number in range(len(self.options))]
         objective = self.measure(self.question.objective, box, ends)
         limits = tuple(Limit(self.measure(name, box, ends), self.canonical(name, value)) for name, value in self.limits)
         if self.workload.requests_per_s is not None:
@@ -309,31 +310,13 @@ class Candidates:
 
     def realised(self, box: Box, plan: Plan) -> tuple[Plan, float]:
         """The best plan of a box with the stages of a relaxed solution, and its canonical value (infinite: none fits)."""
-        best, value = plan, math.inf
-        for micro_batches in sorted(
-            {*box.micro_batches, min(max(len(plan.stages), box.micro_batches[0]), box.micro_batches[1])}
-        ):
-            for candidate in self._batches(box, plan.replace(micro_batches=micro_batches, batch_size=None)):
-                reached = self._allowed_value(candidate)
-                if reached < value:
-                    best, value = candidate, reached
-        return best, value
-
-    def _batches(self, box: Box, plan: Plan) -> Iterator[Plan]:
-        """The plan with the largest batch that fits, and the largest that keeps the limits; fixed batches as they are."""
-        if box.batch_size is not None or self.workload.requests_per_s is not None:
-            yield plan
-            return
-        each = plan.replicas * plan.micro_batches
-        most = min(most_sequences(self.prices, plan, self.workload), self.topology.software.most_sequences)
-        fitting = min(most // plan.micro_batches, box.micro_sequences[1])
-        if fitting < 1:
-            return
-        yield plan.replace(batch_size=fitting * each)
-        if self.question.limits:
-            allowed = largest(lambda u: math.isfinite(self._allowed_value(plan.replace(batch_size=u * each))), fitting)
-            if allowed:
-                yield plan.replace(batch_size=allowed * each)
+        fixed = box.batch_size is not None or self.workload.requests_per_s is not None
+        most = (
+            None
+            if fixed
+            else min(most_sequences(self.prices, plan, self.workload), self.topology.software.most_sequences)
+        )
+        return best_batch(box, plan, most, self._allowed_value, bool(self.question.limits))
 
     def _allowed_value(self, plan: Plan) -> float:
         """Canonical value of a plan; infinite where it breaks a rule or a limit."""
@@ -455,7 +438,7 @@ class Candidates:
             self._passes[key] = self.prices.prices(split, step, reach, whole=whole).seconds.sum(axis=0)
         return self._passes[key]
 
-    def _lowered(self, number: int, ends: tuple[Schedule, ...]) -> "_Option":
+    def lowered(self, number: int, ends: tuple[Schedule, ...]) -> "Option":
         """One option."""
         split, whole = self.options[number], number >= len(self.splits)
         resources, activation = self.resources(number, ends)
@@ -468,7 +451,7 @@ class Candidates:
             feasible &= only if whole else ~only
         run_sums, run_sums_fixed, run_peaks, run_peaks_fixed = self.run_arrays(split, ends, activation)
         link_sums, link_peaks = self._links(split, ends)
-        return _Option(prefix, feasible, run_sums, run_sums_fixed, run_peaks, run_peaks_fixed, link_sums, link_peaks)
+        return Option(prefix, feasible, run_sums, run_sums_fixed, run_peaks, run_peaks_fixed, link_sums, link_peaks)
 
     def run_arrays(
         self, split: Split, ends: tuple[Schedule, ...], activation: float
@@ -495,27 +478,45 @@ class Candidates:
         borders = max(1, len(self.topology.levels))
         items = len(self.graph.layers)
         sums, peaks = np.zeros((items + 1, borders, SUMS)), np.zeros((items + 1, borders, PEAKS))
-        handed = np.array([0.0, *(layer.activation_bytes_per_token for layer in self.graph.layers)])
         for border in range(len(self.topology.levels)):
             hops = 3 if self.topology.levels[border].fabric.shape == "dragonfly" else 1
-            for end, at in enumerate(ends):
-                loads = _loads(at, split)
-                decode, prefill = (
-                    hop_s(self.topology, border, hops, handed * shares_of(split, step, whole=not at.relaxed)[0])
-                    for step in (at.decode, at.prefill)
-                )
-                prefill = prefill * (at.prefill_passes > 0)
-                sums[:, border, DECODE + end], sums[:, border, PREFILL + end] = decode, prefill
-                peaks[:, border, TURN + end] = loads.turns * decode + loads.interruption * prefill
-                peaks[:, border, ROUND + end] = loads.turns * decode
-                peaks[:, border, CHUNK + end] = prefill
-                peaks[:, border, OTHERS + end] = loads.others * prefill
-                peaks[:, border, QUEUE] = loads.prompt * prefill
+            sums[:, border], peaks[:, border] = self.hop(split, ends, border, hops)
+        return sums, peaks
+
+    def hop(self, split: Split, ends: tuple[Schedule, ...], level: int, hops: int) -> tuple[Floats, Floats]:
+        """What handing on from a stage across so many hops of a level adds, in front of each layer, to the sums and to the
+        load on the peaks, shapes (layers + 1, SUMS) and (layers + 1, PEAKS)."""
+
+        def seconds(bytes_per_token: Floats, step: Step, at: Schedule) -> Floats:
+            share = shares_of(split, step, whole=not at.relaxed)[0]
+            return np.asarray(hop_s(self.topology, level, hops, bytes_per_token * share))
+
+        return self.link(split, ends, seconds)
+
+    def link(
+        self, split: Split, ends: tuple[Schedule, ...], seconds: Callable[[Floats, Step, Schedule], Floats]
+    ) -> tuple[Floats, Floats]:
+        """The same of any link, from how long it takes for so many bytes for each token of a step."""
+        items = len(self.graph.layers)
+        sums, peaks = np.zeros((items + 1, SUMS)), np.zeros((items + 1, PEAKS))
+        handed = np.array([0.0, *(layer.activation_bytes_per_token for layer in self.graph.layers)])
+        for end, at in enumerate(ends):
+            loads = _loads(at, split)
+            decode, prefill = (seconds(handed, step, at) for step in (at.decode, at.prefill))
+            prefill = prefill * (at.prefill_passes > 0)
+            sums[:, DECODE + end], sums[:, PREFILL + end] = decode, prefill
+            peaks[:, TURN + end] = loads.turns * decode + loads.interruption * prefill
+            peaks[:, ROUND + end] = loads.turns * decode
+            peaks[:, CHUNK + end] = prefill
+            peaks[:, OTHERS + end] = loads.others * prefill
+            peaks[:, QUEUE] = loads.prompt * prefill
         sums[[0, items]], peaks[[0, items]] = 0.0, 0.0
         return sums, peaks
 
 
-class _Option(NamedTuple):
+class Option(NamedTuple):
+    """The arrays of one option; see `solver.problem`."""
+
     prefix: Floats
     feasible: NDArray[np.bool_]
     run_sums: Floats
@@ -609,6 +610,37 @@ class _Clock(NamedTuple):
             return _measure(peaks={QUEUE: 1.0}, held=held, scale=scale)
         others = 0.0 if self.at.later_tokens else 1.0
         return self.time(self.at.later_tokens, others=others, queued=False, held=held, scale=scale)
+
+
+def best_batch(box: Box, plan: P, most: int | None, value_of: Callable[[P], float], limited: bool) -> tuple[P, float]:
+    """The best plan of a box with the stages of one, and its value (infinite: none fits).
+
+    `most` sequences fit into a replica (None: the batch is settled): tried are the largest batch that fits, and the largest
+    that keeps the limits.
+    """
+    best, value = plan, math.inf
+    (low, high), stages = box.micro_batches, len(plan.stages)
+    for micro_batches in sorted({low, high, min(max(stages, low), high)}):
+        cut = plan.replace(micro_batches=micro_batches, batch_size=None)
+        fitting = None if most is None else min(most // micro_batches, box.micro_sequences[1])
+        for candidate in _batches(cut, fitting, value_of, limited):
+            reached = value_of(candidate)
+            if reached < value:
+                best, value = candidate, reached
+    return best, value
+
+
+def _batches(plan: P, fitting: int | None, value_of: Callable[[P], float], limited: bool) -> Iterator[P]:
+    """The plan with the largest micro-batch that fits, and the largest that keeps the limits; settled batches as they are."""
+    each = plan.replicas * plan.micro_batches
+    if fitting is None:
+        yield plan
+    elif fitting:
+        yield plan.replace(batch_size=fitting * each)
+        if limited:
+            allowed = largest(lambda size: math.isfinite(value_of(plan.replace(batch_size=size * each))), fitting)
+            if allowed:
+                yield plan.replace(batch_size=allowed * each)
 
 
 def splits_of(graph: ModelGraph, topology: Topology, packing: Packing) -> tuple[Split, ...]:

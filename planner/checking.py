@@ -2,16 +2,16 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from planner.errors import listed, shortened
 from planner.graph import ModelGraph
 from planner.ledger import ledger_of, split_of
 from planner.loading import batch_of, most_requests_per_s
 from planner.plan import Plan, Stage
-from planner.pricing import price_list, unoffered
+from planner.pricing import PriceList, price_list, unoffered
 from planner.records import Record
-from planner.schedule import scheduled
+from planner.schedule import Schedule, scheduled
 from planner.topology import Topology
 from planner.units import spoken
 from planner.workload import Workload
@@ -29,12 +29,15 @@ class Violation(Record):
         return self.message
 
 
-def check_plan(plan: Plan, graph: ModelGraph, topology: Topology, workload: Workload) -> tuple[Violation, ...]:
-    """The rules that a plan breaks, with figures; () when it is valid.
+def check_plan(
+    plan: Plan, graph: ModelGraph, topology: Topology, workload: Workload, *, exclude: Iterable[int] = ()
+) -> tuple[Violation, ...]:
+    """The rules that a plan breaks, with figures; () when it is valid. `exclude` names chips that it may not use.
 
     Memory is checked once everything else is right, since a plan that makes no sense has no ledger.
     """
     broken = tuple(violation for check in STRUCTURE for violation in check(plan, graph, topology))
+    broken += tuple(check_excluded(plan, exclude))
     return broken or tuple(check_memory(plan, graph, topology, workload))
 
 
@@ -77,6 +80,13 @@ def check_chips(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator[V
             return
 
 
+def check_excluded(plan: Plan, exclude: Iterable[int]) -> Iterator[Violation]:
+    """No group stands on a chip that has failed or is taken."""
+    for chip in sorted(set(exclude)):
+        if any(group.first <= chip <= group.last for stage in plan.stages for group in stage.groups):
+            yield Violation(rule="exclude", message=f"a stage uses chip {chip}, which is excluded", demand=chip)
+
+
 def check_stages(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator[Violation]:
     """A diffusion model runs in one stage: its steps follow one another, and each needs the whole sample."""
     if graph.is_diffusion and len(plan.stages) > 1:
@@ -116,17 +126,22 @@ def check_memory(plan: Plan, graph: ModelGraph, topology: Topology, workload: Wo
         message = f"a replica has {at.sequences} sequences, {software.name} takes at most {software.most_sequences}"
         yield Violation(rule="sequences", message=message, demand=at.sequences, capacity=software.most_sequences)
     for number, stage in enumerate(plan.stages):
-        ledger = ledger_of(prices, stage, at)
-        if ledger.headroom_bytes < 0:
-            yield Violation(
-                rule="memory",
-                message=f"stage {number} needs {spoken(ledger.needed_bytes, 'B')} on each chip (weights"
-                f" {spoken(ledger.weight_bytes, 'B')}, KV cache {spoken(ledger.kv_bytes, 'B')}, activations"
-                f" {spoken(ledger.activation_bytes, 'B')}) but {topology.chip.name} has"
-                f" {spoken(ledger.usable_bytes, 'B')} to fill",
-                demand=ledger.needed_bytes,
-                capacity=ledger.usable_bytes,
-            )
+        yield from check_ledger(prices, number, stage, at)
+
+
+def check_ledger(prices: PriceList, number: int, stage: Stage, at: Schedule) -> Iterator[Violation]:
+    """What the busiest chip of a stage holds fits into what may be filled."""
+    ledger = ledger_of(prices, stage, at)
+    if ledger.headroom_bytes < 0:
+        yield Violation(
+            rule="memory",
+            message=f"stage {number} needs {spoken(ledger.needed_bytes, 'B')} on each chip (weights"
+            f" {spoken(ledger.weight_bytes, 'B')}, KV cache {spoken(ledger.kv_bytes, 'B')}, activations"
+            f" {spoken(ledger.activation_bytes, 'B')}) but {prices.topology.chip.name} has"
+            f" {spoken(ledger.usable_bytes, 'B')} to fill",
+            demand=ledger.needed_bytes,
+            capacity=ledger.usable_bytes,
+        )
 
 
 STRUCTURE: tuple[Callable[[Plan, ModelGraph, Topology], Iterator[Violation]], ...] = (

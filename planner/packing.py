@@ -4,7 +4,7 @@ Slots come in units of several sizes, each a multiple of the one before: chips, 
 larger than a unit lies inside one; a larger one begins at a unit's first slot and takes whole units.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +29,8 @@ class Packing:
     """Sizes of the units, ascending, each a multiple of the one before; the last holds all slots."""
     borders: tuple[int, ...] = ()
     """Those of the spans, ascending, whose borders a message pays for crossing."""
+    blocked: tuple[int, ...] = ()
+    """Slots that no block may take, ascending."""
 
     def rule(self, width: int) -> Rule | None:
         """Where a block of `width` slots may begin; None where no unit can hold such a block whole."""
@@ -46,7 +48,21 @@ class Packing:
             raise AssertionError(f"no block of {width} slots fits the borders")
         begin = -(-offset // rule.grain) * rule.grain
         straddles = begin // rule.fence < (begin + width - 1) // rule.fence
-        return np.where(straddles, -(-begin // rule.fence) * rule.fence, begin)
+        begin = np.where(straddles, -(-begin // rule.fence) * rule.fence, begin)
+        for slot in self.blocked:
+            if np.any(hit := (begin <= slot) & (slot < begin + width)):
+                begin = np.where(hit, replace(self, blocked=()).start(np.full_like(begin, slot + 1), width), begin)
+        return begin
+
+    def starts(self, width: int) -> list[int]:
+        """All first slots where a block of that width may stand."""
+        found, offset = [], 0
+        while (
+            self.rule(width) is not None and (begin := int(self.start(np.array(offset), width))) + width <= self.slots
+        ):
+            found.append(begin)
+            offset = begin + 1
+        return found
 
     def border(self, before: Ints, after: Ints) -> Ints:
         """The highest kind of border between two slots: 0 where there is none, else 1, 2, …"""

@@ -3,7 +3,7 @@
 import itertools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -11,6 +11,8 @@ import numpy as np
 from planner.candidates import FIELDS, SAMPLE_FIELDS, Candidates, Question, question_of
 from planner.certificates import Certificate
 from planner.checking import STRUCTURE
+from planner.cluster import Cluster, Pool
+from planner.cluster_planning import ClusterResult, partition_cluster
 from planner.denoising import best_sampling
 from planner.errors import InputError, NoPlanFoundError
 from planner.graph import ENDS, ModelGraph
@@ -52,6 +54,8 @@ class Result(Record):
     graph: ModelGraph
     topology: Topology
     workload: Workload
+    exclude: tuple[int, ...] = ()
+    """Chips that no plan was allowed to use."""
 
     def plot(self, kind: Kind = "breakdown") -> "go.Figure":
         """An interactive picture: "breakdown", "memory", "stages" or "roofline" (needs plotly)."""
@@ -171,15 +175,26 @@ def partition(
     progress: Callable[[Progress], None] | None = None,
     engine: Engine = "auto",
     seed: int = 0,
+    exclude: Iterable[int] = (),
 ) -> Result:
     """The plan that makes one field of `Score` best, with a proof.
 
     `limits` are the worst values allowed of other fields: at most for times, costs and chips, at least for rates.
     `engine` "cp-sat" leaves everything to OR-Tools CP-SAT; "auto" takes it for what the chain search cannot finish.
     Ctrl-C, or the end of `time_limit_s`, returns the best plan so far with its proved bound. InfeasibleError: proved that
-    there is none; NoPlanFoundError: none was found in time. A diffusion model has fields and a space of its own
-    (`best_sampling` says which), all of which is scored whatever the clock says.
+    there is none; NoPlanFoundError: none was found in time. `exclude` names chips that have failed or are taken: a stage
+    takes the first free chips behind the stage before it, and replicas stand in like blocks. A diffusion model has fields
+    and a space of its own (`best_sampling` says which), all of which is scored whatever the clock says.
     """
+    excluded = tuple(sorted(set(exclude)))
+    if excluded:
+        if engine == "cp-sat":
+            raise InputError("engine 'cp-sat' knows no exclude=; leave the engine out")
+        found = partition_cluster(
+            graph, alone(topology, excluded), workload, minimize=minimize, maximize=maximize, limits=limits,
+            time_limit_s=time_limit_s, power_scope=power_scope, progress=progress,
+        )  # fmt: skip
+        return result_alone(found)
     if graph.is_diffusion:
         return _sampled(graph, topology, workload, question_of(minimize, maximize, limits, power_scope, diffusion=True))
     question = question_of(minimize, maximize, limits, power_scope)
@@ -200,6 +215,24 @@ def partition(
         )
     score = score_plan(search.best.plan, graph, topology, workload, power_scope=power_scope)
     return _result(candidates, question, search, score)
+
+
+def alone(topology: Topology, exclude: tuple[int, ...]) -> Cluster:
+    """A topology as a cluster of one pool, without some of its chips."""
+    return Cluster(name=topology.name, pools=(Pool(name=topology.name, topology=topology, exclude=exclude),))
+
+
+def result_alone(found: ClusterResult) -> Result:
+    """A result on a cluster of one pool, as one on its topology."""
+    fields = {name: getattr(found, name) for name in ClusterResult.model_fields if name not in ("plan", "cluster")}
+    pool = found.cluster.pools[0]
+    return Result(plan=stages_alone(found.plan), topology=pool.topology, exclude=pool.exclude, **fields)
+
+
+def stages_alone(plan: Plan) -> Plan:
+    """A plan on a cluster of one pool, as one on its topology."""
+    stages = tuple(Stage(**{name: getattr(stage, name) for name in Stage.model_fields}) for stage in plan.stages)
+    return Plan(stages=stages, micro_batches=plan.micro_batches, batch_size=plan.batch_size)
 
 
 def _sampled(graph: ModelGraph, topology: Topology, workload: Workload, question: Question) -> Result:

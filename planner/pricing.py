@@ -148,9 +148,14 @@ class PriceList:
 
     def active_chip_s(self, step: Step, *, runs_per_sample: int | None = None) -> float:
         """What the power of a group follows in a step, in the layers that run so often (see `cost.energy`). [s]"""
+        return float(self.active_kinds_s(step, runs_per_sample=runs_per_sample) @ self.graph.kind_counts)
+
+    def active_kinds_s(self, step: Step, *, runs_per_sample: int | None = None) -> Floats:
+        """The same of one layer of each kind, shape (kinds,). [s]"""
         power, chip, table = self.topology.power, self.topology.chip, self._table(Split())
+        runs = np.array([float(kind[0].runs_per_sample == runs_per_sample) for kind in self.graph.kinds])
         if power.idle_share == 1:
-            return 0.0
+            return 0.0 * runs
         demand, (tokens, sequences, context, decode) = table.demand, step
         flop = demand.flop(tokens, context, sequences, decode)
         moved = demand.read_bytes(tokens, context, sequences) + demand.written_bytes(tokens, sequences)
@@ -160,11 +165,7 @@ class PriceList:
             power.compute_activity,
             power.memory_activity,
         )
-        runs = [
-            count * (kind[0].runs_per_sample == runs_per_sample)
-            for kind, count in zip(self.graph.kinds, self.graph.kind_counts, strict=True)
-        ]
-        return float(table.by_kind(active) @ runs)
+        return np.asarray(table.by_kind(active) * runs)
 
     def decode_steps_s(self, split: Split, sequences: Floats, context_tokens: Floats, reach: Reach) -> Floats:
         """A whole decode step of one group, for every pair of sequences and of context [s], shape (sequences, contexts)."""

@@ -1,10 +1,12 @@
 """Plans and scores as text, tables and small pictures, for people."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from planner import drawing
 from planner.doubts import DOUBTFUL, WORDS, doubts_about
+from planner.errors import listed
 from planner.graph import ModelGraph
 from planner.plan import Plan
 from planner.pools import DisaggregatedScore
@@ -190,6 +192,47 @@ def disaggregated_lines(score: DisaggregatedScore) -> list[str]:
     for name, pool in (("prefill", score.prefill), ("decode", score.decode)):
         lines += ["", f"{name} pool", *aligned([STAGE_HEADER, *stage_rows(pool)])]
     return lines
+
+
+def cluster_result_text(result: Any) -> str:
+    """A result on a cluster for a terminal."""
+    asked = question_lines(result.graph, result.cluster.pools[0].topology, result.workload)
+    pools = [
+        f"{pool.name}: {described(pool.topology)}; software {pool.topology.software.name}"
+        for pool in result.cluster.pools
+    ]
+    pools = [f"on {pools[0]}", *(f"   {line}" for line in pools[1:])]
+    way = listed([name for name, _ in itertools.groupby(stage.pool for stage in result.plan.stages)], "then")
+    lines = [asked[0], *pools, *asked[2:], "", proof_line(result), *_interval_lines(result), *_limit_lines(result)]
+    return "\n".join([*lines, f"pools in the order of the layers: {way}", "", *score_lines(result.score)])
+
+
+def replanning_text(found: Any) -> str:
+    """What a new plan moves, and the plan, for a terminal."""
+    proved = "no plan as good moves fewer bytes" if found.status == "optimal" else (
+        f"no plan as good moves fewer than {spoken(found.moved_bound_bytes, 'B')}"
+    )  # fmt: skip
+    rows = [
+        (
+            f"chip {move.chip}",
+            f"{move.layers[0]}…{move.layers[-1]}",
+            spoken(move.moved_bytes, "B"),
+            _origin(move.sources),
+        )
+        for move in found.moves[:MOST_STAGES]
+    ]
+    more = len(found.moves) - len(rows)
+    lines = [
+        f"without chips {listed(found.result.exclude)}: moves {spoken(found.moved_bytes, 'B')} in"
+        f" {spoken(found.moving_s, 's')}; {proved}",
+        *(aligned(rows) if rows else []),
+        *([f"  … and {more} more"] if more else []),
+    ]
+    return "\n".join([*lines, "", result_text(found.result)])
+
+
+def _origin(sources: Sequence[int]) -> str:
+    return f"from chips {listed(sources)}" if sources else "read anew"
 
 
 def _interval_lines(result: Any) -> list[str]:
@@ -400,6 +443,8 @@ def _escaped(lines: Sequence[str]) -> list[str]:
 
 TEXTS: dict[str, Callable[[Any], str]] = {
     "Result": result_text,
+    "ClusterResult": cluster_result_text,
+    "Replanning": replanning_text,
     "Score": lambda score: "\n".join(score_lines(score)),
     "Disaggregation": disaggregation_text,
     "DisaggregatedScore": lambda score: "\n".join(disaggregated_lines(score)),

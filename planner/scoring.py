@@ -1,6 +1,7 @@
 """`score_plan`: what any plan costs, whoever made it, and where its time goes."""
 
 import math
+from collections.abc import Iterable
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -184,13 +185,14 @@ def score_plan(
     workload: Workload,
     *,
     power_scope: PowerScope | None = None,
+    exclude: Iterable[int] = (),
 ) -> Score:
-    """The price of a plan.
+    """The price of a plan; `exclude` names chips that it may not use.
 
     `power_scope` says what counts as power: "chip" or "system"; None takes the system's where it is known. An
     InfeasibleError says what does not fit; an InputError, which rule the plan breaks.
     """
-    refuse_broken(check_plan(plan, graph, topology, workload))
+    refuse_broken(check_plan(plan, graph, topology, workload, exclude=exclude))
     prices = price_list(graph, topology)
     batch_size = batch_of(prices, plan, workload)
     at = scheduled(
@@ -202,9 +204,7 @@ def score_plan(
     timing = timing_of(prices, plan, at)
     served = batch_size / timing.cycle_s if workload.requests_per_s is None else workload.requests_per_s
     rate = served * workload.output_tokens
-    stages = tuple(
-        _stage_score(prices, plan, number, at, _stage_passes(timing, number)) for number in range(len(plan.stages))
-    )
+    stages = tuple(stage_score(prices, plan, number, at, timing) for number in range(len(plan.stages)))
     return Score(
         ttft_s=timing.ttft_s,
         tpot_s=timing.tpot_s,
@@ -214,8 +214,8 @@ def score_plan(
         bubble_fraction=bubble_fraction(timing, at),
         **_bill(plan, topology, stages, rate, power_scope, batch_size / served, active_chip_s(prices, at)),
         **_utilisation(prices, plan, at, batch_size / served),
-        breakdown=_breakdown(timing.token),
-        prefill_breakdown=_breakdown(timing.first_token),
+        breakdown=breakdown_of(timing.token),
+        prefill_breakdown=breakdown_of(timing.first_token),
         load=None if workload.requests_per_s is None else load_of(prices, plan, at, timing),
     )
 
@@ -242,8 +242,8 @@ def _sample_score(
         bubble_fraction=0.0,
         **bill,
         **sample_utilisation(prices, plan, at, image_s),
-        breakdown=_breakdown(np.array([[*sampling.step, 0.0, 0.0]])),
-        prefill_breakdown=_breakdown(np.array([[*whole, 0.0, 0.0]])),
+        breakdown=breakdown_of(np.array([[*sampling.step, 0.0, 0.0]])),
+        prefill_breakdown=breakdown_of(np.array([[*whole, 0.0, 0.0]])),
         step_s=sampling.step_s,
         image_s=image_s,
         samples_per_s=rate,
@@ -345,21 +345,24 @@ def chosen_power(
     return (), "unknown"
 
 
-def _breakdown(parts: Floats) -> tuple[StageTime, ...]:
+def breakdown_of(parts: Floats) -> tuple[StageTime, ...]:
+    """Seconds by stage and cause, as records."""
     return tuple(
         StageTime(**{f"{cause}_s": float(seconds) for cause, seconds in zip(ALL_CAUSES, stage, strict=True)})
         for stage in parts
     )
 
 
-def _stage_passes(timing: Timing, number: int) -> dict[str, float]:
+def stage_score(prices: PriceList, plan: Plan, number: int, at: Schedule, timing: Timing) -> StageScore:
+    """A stage of a plan for a language model, under the price list of its chips."""
     decode = timing.decode
-    return {
+    passes = {
         "decode_s": float(decode.seconds[number, :-1].sum()),
         "prefill_s": float(timing.prefill.seconds[number, :-1].sum()),
         "decode_flop": float(decode.flop[number]),
         "decode_moved_bytes": float(decode.moved_bytes[number]),
     }
+    return _stage_score(prices, plan, number, at, passes)
 
 
 def _stage_score(prices: PriceList, plan: Plan, number: int, at: Schedule, passes: dict[str, float]) -> StageScore:

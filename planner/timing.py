@@ -1,6 +1,7 @@
 """How the passes of a plan add up in time: one token's way round, and a request's."""
 
 import itertools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,7 +73,12 @@ class Timing:
 def timing_of(prices: PriceList, plan: Plan, at: Schedule) -> Timing:
     """The timing of the slowest replica."""
     ways = {_way(prices.topology, plan, replica) for replica in range(plan.replicas)}
-    return max((_timed(prices, plan, at, way) for way in ways), key=lambda timing: (timing.cycle_s, timing.tpot_s))
+    return slowest_timing(_timed(prices, plan, at, way) for way in ways)
+
+
+def slowest_timing(timings: Iterable[Timing]) -> Timing:
+    """Of several replicas, the one that sets the pace."""
+    return max(timings, key=lambda timing: (timing.cycle_s, timing.tpot_s))
 
 
 def _way(topology: Topology, plan: Plan, replica: int) -> tuple[tuple[Reach, Hop], ...]:
@@ -98,8 +104,18 @@ def hop_between(topology: Topology, sender: ChipRange, receiver: ChipRange) -> H
 
 
 def _timed(prices: PriceList, plan: Plan, at: Schedule, way: tuple[tuple[Reach, Hop], ...]) -> Timing:
-    decode = _passes(prices, plan, at.decode, way)
-    prefill = _passes(prices, plan, at.prefill, way)
+    def hop(number: int, bytes_per_token: float, step: Step) -> float:
+        level, hops = way[number][1]
+        sent = bytes_per_token * shares_of(split_of(plan.stages[number]), step)[0]
+        return float(hop_s(prices.topology, level, hops, sent))
+
+    lists, reaches = [prices] * len(plan.stages), [reach for reach, _ in way]
+    decode, prefill = (passes_of(lists, plan, step, reaches, hop) for step in (at.decode, at.prefill))
+    return timing_from(plan, at, decode, prefill)
+
+
+def timing_from(plan: Plan, at: Schedule, decode: Passes, prefill: Passes) -> Timing:
+    """What a request waits in a replica of which a decode pass and a prefill pass are known."""
     turns = at.micro_batches * decode.busy_s
     others = np.array([[at.others_prefills(stage.attention_parallel)] for stage in plan.stages])
     other_work = others * at.prefill_passes * prefill.busy_s
@@ -136,20 +152,26 @@ def _timed(prices: PriceList, plan: Plan, at: Schedule, way: tuple[tuple[Reach, 
     )
 
 
-def _passes(prices: PriceList, plan: Plan, step: Step, way: tuple[tuple[Reach, Hop], ...]) -> Passes:
-    graph = prices.graph
+def passes_of(
+    lists: Sequence[PriceList],
+    plan: Plan,
+    step: Step,
+    reaches: Sequence[Reach],
+    hop: Callable[[int, float, Step], float],
+) -> Passes:
+    """One pass, from the price list and the reach of each stage, and from what it takes to hand so many bytes for each token
+    on from a stage."""
+    graph = lists[0].graph
     seconds = np.zeros((len(plan.stages), len(CAUSES) + 1))
     flop, moved = np.zeros(len(plan.stages)), np.zeros(len(plan.stages))
     handed = _handed_on(plan, graph)
-    for number, (stage, (reach, (level, hops))) in enumerate(zip(plan.stages, way, strict=True)):
-        split = split_of(stage)
-        priced: Prices = prices.prices(split, step, reach)
+    for number, (prices, stage, reach) in enumerate(zip(lists, plan.stages, reaches, strict=True)):
+        priced: Prices = prices.prices(split_of(stage), step, reach)
         kinds = graph.kind_of_layer[layers_of(stage, graph)]
         seconds[number, :-1] = priced.seconds[:, kinds].sum(axis=1)
         flop[number], moved[number] = priced.flop[kinds].sum(), priced.moved_bytes[kinds].sum()
-        sent = handed[number] * shares_of(split, step)[0]
-        seconds[number, -1] = hop_s(prices.topology, level, hops, sent)
-    seconds[-1, CAUSES.index("overhead")] += host_s(prices.topology.software, step.sequences * step.decode)
+        seconds[number, -1] = hop(number, handed[number], step) if number + 1 < len(plan.stages) else 0.0
+    seconds[-1, CAUSES.index("overhead")] += host_s(lists[-1].topology.software, step.sequences * step.decode)
     return Passes(seconds, flop, moved)
 
 
@@ -216,10 +238,15 @@ def steps_of_cycle(at: Schedule) -> tuple[float, float]:
 
 def active_chip_s(prices: PriceList, at: Schedule) -> float:
     """What the power of a replica's chips follows, over a cycle, however the work is split. [s]"""
+    return float(active_kinds_s(prices, at) @ prices.graph.kind_counts)
+
+
+def active_kinds_s(prices: PriceList, at: Schedule) -> Floats:
+    """The same of one layer of each kind, shape (kinds,)."""
     prefills, decodes = steps_of_cycle(at)
     if at.relaxed:  # no number of passes takes fewer
         decodes = at.later_tokens * at.sequences / at.decode.sequences
-    return prefills * prices.active_chip_s(at.prefill) + decodes * prices.active_chip_s(at.decode)
+    return prefills * prices.active_kinds_s(at.prefill) + decodes * prices.active_kinds_s(at.decode)
 
 
 def bubble_fraction(timing: Timing, at: Schedule) -> float:

@@ -3,6 +3,7 @@
 import random
 from typing import Any
 
+from planner.cluster import Cluster, Pool, PoolLink
 from planner.decoder import DecoderShape, Formats, decoder_graph
 from planner.graph import ModelGraph
 from planner.topology import (
@@ -151,3 +152,23 @@ def random_workload(dice: random.Random) -> Workload:
         output_tokens=dice.choice((1, 2, 20)),
         arrivals=dice.choice(("steady", "together")),
     )
+
+
+def random_cluster(dice: random.Random, pools: int = 2) -> Cluster:
+    """Small pools that hold a part of a small model each, joined in a line, sometimes with a shortcut."""
+    made = []
+    for number in range(pools):
+        topology = random_topology(dice, dice.choice(SHAPES))
+        topology = topology.replace(chips=min(topology.chips, dice.choice((1, 2, 2, 3)))) if number else topology
+        taken = dice.choice(((), (), (0,), (topology.chips - 1,))) if topology.chips > 1 else ()
+        made.append(Pool(name=f"pool-{number}", topology=topology, exclude=taken))
+    pairs = [(number, number + 1) for number in range(pools - 1)] + ([(0, pools - 1)] if pools > 2 else [])
+    links = tuple(
+        PoolLink(
+            between=(f"pool-{a}", f"pool-{b}"),
+            bandwidth_bytes_per_s=dice.choice((1e7, 1e9)),
+            latency_s=dice.choice((1e-6, 1e-4)),
+        )
+        for a, b in pairs
+    )
+    return Cluster(name="tiny-cluster", pools=tuple(made), links=links)

@@ -8,9 +8,11 @@ import itertools
 import math
 from collections.abc import Iterator
 
+from planner.cluster import Cluster, PooledPlan, PooledStage
 from planner.errors import InfeasibleError, InputError
 from planner.graph import ModelGraph
 from planner.plan import ChipRange, Plan, Stage
+from planner.pooling import score_pooled_plan
 from planner.scoring import Score, score_plan
 from planner.topology import Topology
 from planner.workload import Workload
@@ -175,3 +177,118 @@ def copies(topology: Topology, end: int, count: int) -> list[int] | None:
         bases.append(base)
         free = base + size
     return bases
+
+
+# ── Pools of unlike chips, and chips that are out of use ─────────────────────────────────────────────────────────────
+
+
+def best_pooled_plan(
+    graph: ModelGraph, cluster: Cluster, workload: Workload, field: str, *, most: bool, limits: dict[str, float]
+) -> tuple[PooledPlan | None, float]:
+    """The best plan on a cluster and its value; (None, nan) where there is none."""
+    best, best_value = None, math.nan
+    for plan in all_pooled_plans(graph, cluster, workload):
+        try:
+            score = score_pooled_plan(plan, graph, cluster, workload)
+        except (InfeasibleError, InputError):
+            continue
+        value = float(getattr(score, field))
+        if kept(score, limits) and (best is None or (value > best_value if most else value < best_value)):
+            best, best_value = plan, value
+    return best, best_value
+
+
+def all_pooled_plans(graph: ModelGraph, cluster: Cluster, workload: Workload) -> Iterator[PooledPlan]:
+    """Every way of giving runs of layers to pools, each pool once, and every pipeline inside each of them."""
+    names = [layer.name for layer in graph.layers]
+    splits = [all_splits(graph, pool.topology) for pool in cluster.pools]
+    for cuts in all_cuts(len(names)):
+        count = len(cuts) - 1
+        for chosen in itertools.product(range(len(cluster.pools)), repeat=count):
+            visits = [number for number, _ in itertools.groupby(chosen)]
+            if len(set(visits)) < len(visits):
+                continue
+            for degrees in itertools.product(*(splits[number] for number in chosen)):
+                for replicas in range(1, min(cluster.pools[number].topology.chips for number in visits) + 1):
+                    for groups in all_groups(cluster, chosen, [max(split) for split in degrees], replicas):
+                        yield from pooled(names, cuts, cluster, chosen, degrees, groups, workload)
+
+
+def pooled(names, cuts, cluster, chosen, degrees, groups, workload) -> Iterator[PooledPlan]:
+    stages = tuple(
+        PooledStage(
+            pool=cluster.pools[number].name,
+            layers=tuple(names[a:b]),
+            groups=group,
+            tensor_parallel=t,
+            expert_parallel=e,
+        )
+        for a, b, number, (t, e), group in zip(cuts, cuts[1:], chosen, degrees, groups, strict=False)
+    )
+    for micro_batches in range(1, math.ceil(workload.batch_size / len(groups[0])) + 1):
+        yield PooledPlan(stages=stages, micro_batches=micro_batches)
+
+
+def all_groups(
+    cluster: Cluster, chosen: tuple[int, ...], widths: list[int], replicas: int
+) -> Iterator[list[tuple[ChipRange, ...]]]:
+    """Chips of every stage in every replica: for each pool all choices of where the replicas stand."""
+    visits = [(number, len(list(run))) for number, run in itertools.groupby(chosen)]
+    choices, at = [], 0
+    for number, count in visits:
+        pool = cluster.pools[number]
+        choices.append(list(stood(pool.topology, set(pool.exclude), widths[at : at + count], replicas)))
+        at += count
+    for picked in itertools.product(*choices):
+        yield [group for groups in picked for group in groups]
+
+
+def stood(
+    topology: Topology, excluded: set[int], widths: list[int], replicas: int
+) -> Iterator[list[tuple[ChipRange, ...]]]:
+    """Chips of the stages on one pool: packed in order clear of what is out of use, in like blocks for the replicas."""
+    for bases, missing, end in blocks(topology, excluded, widths, replicas):
+        starts, free = [], 0
+        for width in widths:
+            open_ = (n for n in range(free, end - width + 1) if may_begin(topology, n, width))
+            first = next((n for n in open_ if not missing & set(range(n, n + width))), None)
+            if first is None:
+                break
+            starts.append(first)
+            free = first + width
+        else:
+            yield [
+                tuple(ChipRange(first=base + start, count=width) for base in bases)
+                for start, width in zip(starts, widths, strict=True)
+            ]
+
+
+def blocks(
+    topology: Topology, excluded: set[int], widths: list[int], replicas: int
+) -> Iterator[tuple[tuple[int, ...], set[int], int]]:
+    """Where the replicas' blocks begin, what is missing in any of them, and how long they are."""
+    if not excluded:
+        starts = packed(topology, widths)
+        end = topology.chips if starts is None else starts[-1] + widths[-1]
+        bases = None if starts is None else copies(topology, end, replicas)
+        if bases is not None:
+            yield tuple(bases), set(), end
+        return
+    if replicas == 1:
+        yield (0,), excluded, topology.chips
+        return
+    sizes = {
+        next((-(-end // unit) * unit for unit, larger in units(topology) if end <= larger), 0)
+        for end in range(1, topology.chips + 1)
+    }
+    for size in sizes - {0}:
+        bases, free = [], 0
+        while free < topology.chips:
+            base = next((n for n in range(free, free + 4 * size) if may_begin(topology, n, size)), None)
+            if base is None or base >= topology.chips:
+                break
+            bases.append(base)
+            free = base + size
+        for some in itertools.combinations(bases, replicas):
+            missing = {n for base in some for n in range(size) if base + n in excluded or base + n >= topology.chips}
+            yield some, missing, size

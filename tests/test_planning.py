@@ -6,10 +6,11 @@ import pytest
 
 import planner as pl
 from planner.candidates import FIELDS, NOT_IN_PHASE
+from planner.cluster import Cluster, Pool
 from planner.planning import Result
 from planner.scoring import score_plan
-from tests.instances import SHAPES, random_graph, random_topology, random_workload, tiny_graph, tiny_topology
-from tests.oracle import HIGHER_IS_BETTER, best_plan
+from tests.instances import SHAPES, fabric, random_graph, random_topology, random_workload, tiny_graph, tiny_topology
+from tests.oracle import HIGHER_IS_BETTER, best_plan, best_pooled_plan
 
 CASES = 4
 """That have a plan, for every shape of fabric and every field: 7 × 12 × 4 = 336; infeasible ones are compared besides."""
@@ -301,3 +302,55 @@ def test_degrees_that_cannot_be_are_explained(degrees, word):
 def test_a_result_survives_json():
     result = pl.partition(tiny_graph(2), tiny_topology(4), pl.Workload(), minimize="tpot_s")
     assert Result.from_json(result.to_json()) == result
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_plans_that_leave_chips_out_are_as_good_as_the_oracles(shape):
+    feasible = case = 0
+    while feasible < 6:
+        dice, case = random.Random(f"exclude {shape} {case}"), case + 1
+        graph, topology, workload = random_graph(dice), random_topology(dice, shape), random_workload(dice)
+        if topology.chips < 3:
+            topology = tiny_topology(4, fabric(shape, 4), chip=topology.chip, software=topology.software)
+        exclude = tuple(dice.sample(range(topology.chips), dice.choice((1, 1, 2))))
+        field = dice.choice([field for field in FIELDS if field != "power_w"])
+        cluster = Cluster(name="one", pools=(Pool(name="only", topology=topology, exclude=exclude),))
+        plan, value = best_pooled_plan(graph, cluster, workload, field, most=field in HIGHER_IS_BETTER, limits={})
+        result = solved(graph, topology, workload, field, exclude=exclude)
+        assert (plan is None) == (result is None)
+        if result is not None:
+            feasible += 1
+            assert result.status == "optimal"
+            assert result.objective == pytest.approx(value, rel=1e-9)
+            assert pl.check_plan(result.plan, graph, topology, workload, exclude=exclude) == ()
+            score = score_plan(result.plan, graph, topology, workload, exclude=exclude)
+            assert getattr(score, field) == pytest.approx(result.objective, rel=1e-9)
+
+
+def test_a_chip_that_is_left_out_is_not_used_and_one_that_is_used_is_named():
+    graph, topology, work = tiny_graph(4), tiny_topology(4), pl.Workload(batch_size=4)
+    whole = pl.partition(graph, topology, work, minimize="tpot_s")
+    result = pl.partition(graph, topology, work, minimize="tpot_s", exclude=(1,))
+    assert result.exclude == (1,)
+    assert result.objective > whole.objective
+    used = {
+        chip for stage in result.plan.stages for group in stage.groups for chip in range(group.first, group.last + 1)
+    }
+    assert 1 not in used
+    broken = pl.check_plan(whole.plan, graph, topology, work, exclude=(1,))
+    assert [violation.rule for violation in broken] == ["exclude"]
+    with pytest.raises(pl.InputError, match="a stage uses chip 1, which is excluded"):
+        pl.score_plan(whole.plan, graph, topology, work, exclude=(1,))
+
+
+def test_what_exclude_cannot_do_is_said_in_one_sentence():
+    graph, topology, work = tiny_graph(2), tiny_topology(4), pl.Workload(batch_size=2)
+    with pytest.raises(pl.InputError, match="has chips 0 to 3; 4 is not one of them"):
+        pl.partition(graph, topology, work, minimize="tpot_s", exclude=(4,))
+    with pytest.raises(pl.InputError, match="knows no exclude=; leave the engine out"):
+        pl.partition(graph, topology, work, minimize="tpot_s", exclude=(1,), engine="cp-sat")
+    with pytest.raises(pl.InputError, match=r"^Workload\.requests_per_s: .*give a batch_size"):
+        pl.partition(graph, topology, pl.Workload(requests_per_s=1.0), minimize="tpot_s", exclude=(1,))
+    with pytest.raises(pl.InfeasibleError) as caught:
+        pl.partition(graph, topology, work, minimize="tpot_s", exclude=range(4))
+    assert (caught.value.capacity, caught.value.demand > 0) == (0.0, True)

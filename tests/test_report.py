@@ -8,7 +8,7 @@ import pytest
 import planner as pl
 from planner import report
 from planner.words import FIELD_WORDS, field_text
-from tests.instances import tiny_graph, tiny_topology
+from tests.instances import tiny_graph, tiny_software, tiny_topology
 
 SVG = re.compile(r"<svg.*?</svg>", re.DOTALL)
 WORKLOAD = pl.Workload(batch_size=4, prompt_tokens=64, output_tokens=16)
@@ -317,3 +317,22 @@ def test_two_pools_are_told_with_what_sets_their_rate_and_where_the_time_goes():
     assert "\n  hop " in text  # the cache's way
     assert text.index("prefill pool") < text.index("decode pool")
     assert str(result.score) in text
+
+
+def test_a_result_on_a_cluster_names_its_pools_and_what_is_proved():
+    cluster = pl.load_cluster("three-macs")
+    graph = pl.load_model("llama-3.1-8b", weight_dtype="bf16")
+    text = str(pl.partition_cluster(graph, cluster, pl.Workload(), minimize="tpot_s"))
+    assert "on m2-ultra: 1 × Apple M2 Ultra" in text
+    assert "m1-max: 1 × Apple M1 Max" in text
+    assert "optimal: tpot_s =" in text
+    assert "pools in the order of the layers: m2-ultra" in text
+
+
+def test_a_new_plan_after_a_failure_says_what_it_moves():
+    topology, graph = tiny_topology(8, software=tiny_software(most_tensor_parallel=1)), tiny_graph(4)
+    before = pl.partition(graph, topology, pl.Workload(), minimize="chips")
+    text = str(pl.replan(before, lost=(0,)))
+    assert text.startswith("without chips 0: moves ")
+    assert "no plan as good moves fewer bytes" in text
+    assert "read anew" in text

@@ -1,16 +1,19 @@
 """The catalogue: names become nouns. Models in `models.toml` and `diffusion.toml`, machines in the folder `topologies/`."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from planner.cluster import Cluster
 from planner.decoder import DecoderShape, Formats, decoder_graph
 from planner.diffusion import DiffusionShape, diffusion_graph, picture_of
 from planner.encoder import EncoderShape, encoder_graph
 from planner.errors import InputError, UnknownNameError, plain_name
 from planner.graph import ModelGraph
 from planner.pruning import pruned
+from planner.readers.cluster_file import cluster_from
 from planner.readers.files import read_text, read_toml
 from planner.readers.huggingface import read_config
 from planner.readers.topology_file import software_from, topology_from
@@ -87,6 +90,27 @@ def load_topology(name: str | Path, *, chips: int | None = None, software: str |
         )  # fmt: skip
         topology = topology_from(fields, find_chip=find_chip, find_software=find_software, software=software)
     return topology if chips is None else topology.replace(chips=chips)
+
+
+def load_cluster(name: str | Path) -> Cluster:
+    """A cluster of the catalogue, or of a TOML file: pools of unlike chips and the links between them."""
+    path = _as_path(name, (".toml", ".json"))
+    if path is not None and path.suffix == ".json":
+        return Cluster.from_json(read_text(path, "a cluster"))
+    fields = read_toml(path, "a cluster") if path is not None else _found("cluster", str(name), _folder("clusters"), {})
+    return cluster_from(fields, _pool_topology)
+
+
+def _pool_topology(given: str | Mapping[str, Any], chips: int | None, software: str | None) -> Topology:
+    if isinstance(given, str):
+        return load_topology(given, chips=chips, software=software)
+    topology = topology_from(given, find_chip=find_chip, find_software=find_software, software=software)
+    return topology if chips is None else topology.replace(chips=chips)
+
+
+def cluster_names() -> tuple[str, ...]:
+    """Names of the clusters, sorted."""
+    return tuple(_folder("clusters"))
 
 
 def load_software(name: str) -> Software:

@@ -97,7 +97,7 @@ def topology_from(
 ) -> Topology:
     """The topology that a parsed file describes; `software` replaces the stack that it names."""
     known_keys(fields, "topology")
-    book = _Book()
+    book = Book()
     chip = _named_or_own(fields.get("chip"), find_chip, "chip")
     stack = find_software(software) if software else _named_or_own(fields.get("software"), find_software, "software")
     stack = composed(stack, find_software)
@@ -132,7 +132,7 @@ def topology_from(
 
 def software_from(fields: Mapping[str, Any], find_software: Finder) -> Software:
     """The software stack that a parsed file describes."""
-    return Software.from_fields(_Book().software(composed(fields, find_software)))
+    return Software.from_fields(Book().software(composed(fields, find_software)))
 
 
 def composed(fields: Mapping[str, Any], find_software: Finder) -> Mapping[str, Any]:
@@ -219,7 +219,7 @@ def _named_or_own(given: Any, find: Finder, what: str) -> Mapping[str, Any]:
     raise InputError(f"topology.{what} must be a name of the catalogue or a table, written as [{what}]")
 
 
-class _Book:
+class Book:
     """Turns tables of a file into fields of records, and writes down where every figure comes from."""
 
     def __init__(self) -> None:

@@ -131,10 +131,10 @@ class _Search:
         self.problem, self.bounds, self.stop = problem, bounds, stop
         self.best = incumbent
         self.best_cuts: Cuts | None = None
-        self.used_sums, self.used_peaks = _used(problem)
+        self.used_sums, self.used_peaks = used_criteria(problem)
         self.longer_sums, self.longer_peaks = _lengthening(problem)
         self.slots_left = narrowest(problem).cost
-        self.weighed = _weighed(problem)
+        self.weighed = weighed_peaks(problem)
         self.run_costs = np.einsum("oir,osr->ois", problem.prefix, problem.run_sums)
         self.run_loads = np.einsum("oir,oqr->oiq", problem.prefix, problem.run_peaks)
         spans = problem.packing.spans
@@ -313,7 +313,7 @@ class _Search:
             self.offer(cuts)
 
 
-def _used(problem: ChainProblem) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def used_criteria(problem: ChainProblem) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which sums and peaks any measure looks at."""
     sums, peaks = np.zeros(problem.run_sums.shape[1], dtype=bool), np.zeros(problem.run_peaks.shape[1], dtype=bool)
     for measure in problem.measures:
@@ -333,10 +333,12 @@ def _lengthening(problem: ChainProblem) -> tuple[NDArray[np.bool_], NDArray[np.b
     )
     if not averages:
         return np.zeros(problem.run_sums.shape[1], dtype=bool), np.zeros(problem.run_peaks.shape[1], dtype=bool)
-    return _used(replace(problem, objective=averages[0], limits=tuple(Limit(one, math.inf) for one in averages[1:])))
+    return used_criteria(
+        replace(problem, objective=averages[0], limits=tuple(Limit(one, math.inf) for one in averages[1:]))
+    )
 
 
-def _weighed(problem: ChainProblem) -> dict[int, tuple[int, Rest]]:
+def weighed_peaks(problem: ChainProblem) -> dict[int, tuple[int, Rest]]:
     """Peaks that no measure sees but as the larger of the two beside one sum: that sum, and the least that it still grows."""
     pairs: dict[int, set[int]] = {}
     for measure in problem.measures:

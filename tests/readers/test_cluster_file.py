@@ -1,52 +1,68 @@
-"""Clusters from JSON."""
-
-import json
+"""Clusters as files that a person writes."""
 
 import pytest
 
-from planner.errors import InputError
-from planner.readers.cluster_file import read_cluster
+import planner as pl
+from planner import catalogue
 
-FIELDS = {
-    "layers": 3, "nodes": 2,
-    "node_types": [{"nodes": [0, 1], "tokens_per_s_by_layers": {"1": 9.0, "2": 5.0, "4": 1.0}}],
-    "links": {"every_ordered_pair_tokens_per_s": 7.0, "source_and_sink_tokens_per_s": 50.0},
-}  # fmt: skip
-
-
-def read(folder, **changes):
-    path = folder / "cluster.json"
-    path.write_text(json.dumps(FIELDS | changes))
-    return read_cluster(path)
-
-
-def test_rates_and_links_are_those_of_the_file(tmp_path):
-    cluster = read(tmp_path)
-    assert cluster.rates.tolist() == [[0.0, 9.0, 5.0, 0.0]] * 2
-    assert cluster.links.tolist() == [[0.0, 7.0], [7.0, 0.0]]
-    assert cluster.source.tolist() == cluster.sink.tolist() == [50.0, 50.0]
+MINE = """
+name = "mine"
+[[pool]]
+topology = "hgx-h100"
+chips = 4
+exclude = [2]
+[[pool]]
+name = "small"
+topology = "l4"
+software = "vllm"
+[[link]]
+between = ["hgx-h100", "small"]
+bandwidth = "12.5 GB/s"
+latency = "30 us"
+"""
 
 
-def test_links_that_differ_are_told_by_pairs(tmp_path):
-    cluster = read(tmp_path, links=FIELDS["links"] | {"pairs": [[0, 1, 2.0], ["source", 1, 3.0], [0, "sink", 4.0]]})
-    assert cluster.links.tolist() == [[0.0, 2.0], [7.0, 0.0]]
-    assert (cluster.source.tolist(), cluster.sink.tolist()) == ([50.0, 3.0], [4.0, 50.0])
+def written(tmp_path, text: str) -> pl.Cluster:
+    path = tmp_path / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    return pl.load_cluster(path)
+
+
+def test_a_file_names_pools_and_links(tmp_path):
+    cluster = written(tmp_path, MINE)
+    assert [(pool.name, pool.topology.chips, pool.exclude) for pool in cluster.pools] == [
+        ("hgx-h100", 4, (2,)),
+        ("small", 1, ()),
+    ]
+    assert cluster.pools[1].topology.software.name == "vllm"
+    assert (cluster.links[0].bandwidth_bytes_per_s, cluster.links[0].latency_s) == (12.5e9, pytest.approx(30e-6))
+    (tmp_path / "mine.json").write_text(cluster.to_json(), encoding="utf-8")
+    assert pl.load_cluster(tmp_path / "mine.json") == cluster
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("was", "becomes", "word"),
     [
-        ({"layers": 0}, "layers"),
-        ({"node_types": {}}, "node_types must be"),
-        ({"nodes": 3}, "each of the 3 nodes"),
-        ({"node_types": [FIELDS["node_types"][0] | {"nodes": [0, 0]}]}, "once"),
-        ({"node_types": [{"nodes": [0], "tokens_per_s_by_layers": {"one": 1}}]}, "number of layers"),
-        ({"links": None}, "links must be an object"),
-        ({"links": FIELDS["links"] | {"pairs": [[0, 9, 1.0]]}}, "links.pairs[0]"),
+        ('name = "mine"', "", "cluster.name is missing"),
+        ("latency", "delay", "link.delay is not a field of a link"),
+        ('latency = "30 us"', "", r"link\[0\].latency is missing"),
+        ('"30 us"', '"30"', r"link\[0\].latency needs a number and a unit"),
+        ('topology = "l4"', "topology = 4", r"pool\[1\].topology must be a name of the catalogue or a table"),
+        ('"small"]', '"smal"]', "'smal'"),
+        ("[2]", "[9]", "chips 0 to 3; 9 is not one of them"),
     ],
 )
-def test_a_wrong_file_is_refused_in_one_sentence(tmp_path, changes, words):
-    with pytest.raises(InputError) as refused:
-        read(tmp_path, **changes)
-    assert words in str(refused.value)
-    assert "\n" not in str(refused.value)
+def test_what_is_wrong_in_a_file_is_said_in_one_sentence(tmp_path, was, becomes, word):
+    with pytest.raises(pl.InputError, match=word) as caught:
+        written(tmp_path, MINE.replace(was, becomes))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", catalogue.cluster_names())
+def test_every_figure_of_a_shipped_cluster_has_a_source_that_is_explained(name):
+    cluster, known = pl.load_cluster(name), catalogue.sources()
+    assert cluster.name == name
+    assert len(cluster.figures) == 2 * len(cluster.links) > 0
+    for figure in (*cluster.figures, *(figure for pool in cluster.pools for figure in pool.topology.figures)):
+        assert figure.source in known, figure.path
+        assert figure.confidence

@@ -1,0 +1,211 @@
+"""`partition_cluster`: the best plan on pools of unlike chips, and what is proved about it."""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any, Literal, cast
+
+from planner.candidates import FIELDS, Candidates, Question, question_of
+from planner.cluster import Cluster, PooledPlan
+from planner.errors import InfeasibleError, NoPlanFoundError
+from planner.graph import ModelGraph
+from planner.pooled_candidates import PooledBox, PooledCandidates
+from planner.pooling import score_pooled_plan
+from planner.records import Record
+from planner.scoring import Score
+from planner.search import Progress, Search
+from planner.solver import chain, places
+from planner.topology import PowerScope
+from planner.units import spoken
+from planner.workload import Workload
+
+TOLERANCE = 1e-9
+"""Relative: between the solver's objective and the score of its plan, and between objective and bound of an optimum."""
+
+
+class ClusterResult(Record):
+    """A plan on a cluster, its score, and what was proved."""
+
+    plan: PooledPlan
+    score: Score
+    status: Literal["optimal", "feasible"]
+    """Optimal: no plan of the space is better (see `partition_cluster`). Feasible: the search ended before that was proved."""
+    field: str
+    """The field of `Score` that was optimised."""
+    direction: Literal["minimize", "maximize"]
+    objective: float
+    bound: float
+    """Proved: no plan of the space is better than this."""
+    gap: float
+    """|objective - bound| / |objective|."""
+    limits: tuple[tuple[str, float], ...]
+    elapsed_s: float
+    graph: ModelGraph
+    cluster: Cluster
+    workload: Workload
+
+
+class PooledSearch(Search):
+    """The search over boxes of plans on a cluster."""
+
+    def __init__(
+        self,
+        candidates: PooledCandidates,
+        *,
+        time_limit_s: float | None = None,
+        progress: Callable[[Progress], None] | None = None,
+        known: ClusterResult | None = None,
+    ) -> None:
+        super().__init__(cast(Candidates, candidates), time_limit_s=time_limit_s, progress=progress)
+        if known is not None:
+            self.best.plan, self.best.value = known.plan, candidates.canonical(known.field, known.objective)
+
+    def _root_bound(self, box: Any, known: float) -> float:
+        if known > -math.inf:
+            return known
+        problem = cast(PooledCandidates, self.candidates).to_problem(cast(PooledBox, box))
+        return math.inf if problem is None else places.root_bound(problem)
+
+    def _solved(self, problem: Any, *, exactly: bool) -> Any:
+        return places.solve(
+            problem,
+            incumbent=self.best.value,
+            last_beam=chain.LAST_BEAM if exactly else chain.FIRST_BEAM,
+            stop=lambda: time.monotonic() >= self.deadline,
+        )
+
+
+def partition_cluster(
+    graph: ModelGraph,
+    cluster: Cluster,
+    workload: Workload,
+    *,
+    minimize: str | None = None,
+    maximize: str | None = None,
+    limits: dict[str, float] | None = None,
+    time_limit_s: float | None = None,
+    power_scope: PowerScope | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> ClusterResult:
+    """The plan on a cluster that makes one field of `Score` best, with a proof, as `partition` gives it on a topology.
+
+    The space: pools in any order, each used for one run of consecutive layers or left out; inside a pool stages of
+    consecutive layers on consecutive chips, a tensor and an expert parallel degree for each; any number of like replicas,
+    each spread over all pools that are used, and of micro-batches. InfeasibleError: proved that there is none;
+    NoPlanFoundError: none was found in time.
+    """
+    question = question_of(minimize, maximize, limits, power_scope)
+    candidates = PooledCandidates(graph, cluster, workload, question)
+    return best_of(candidates, time_limit_s=time_limit_s, progress=progress)
+
+
+def best_of(
+    candidates: PooledCandidates,
+    *,
+    time_limit_s: float | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    known: ClusterResult | None = None,
+) -> ClusterResult:
+    """The best of the candidates, with a proof; `known` is a result to improve on."""
+    graph, cluster, workload = candidates.graph, candidates.cluster, candidates.workload
+    search = PooledSearch(candidates, time_limit_s=time_limit_s, progress=progress, known=known)
+    search.run()
+    if search.best.plan is None:
+        if search.bound == math.inf:
+            raise refusal_on(candidates)
+        raise NoPlanFoundError(
+            f"no plan of {graph.name} on {cluster.name} was found in {search.elapsed_s:.1f} s; nothing is proved: allow more"
+            " time"
+        )
+    plan = cast(PooledPlan, search.best.plan)
+    score = score_pooled_plan(plan, graph, cluster, workload, power_scope=candidates.question.power_scope)
+    return pooled_result(candidates, plan, score, search.best.value, search.bound, search.elapsed_s)
+
+
+def pooled_result(
+    candidates: PooledCandidates, plan: PooledPlan, score: Score, value: float, lower: float, elapsed_s: float
+) -> ClusterResult:
+    """What was found, once the score says the same as the solver, whose value and bound are canonical."""
+    name = candidates.question.objective
+    objective, promised = float(getattr(score, name)), candidates.field_value(name, value)
+    if not math.isclose(objective, promised, rel_tol=TOLERANCE):
+        raise AssertionError(f"the solver promised {promised!r} for {name}, its plan scores {objective!r}")
+    proved = lower >= value * (1 - TOLERANCE)
+    bound = objective if proved else candidates.field_value(name, lower)
+    return ClusterResult(
+        plan=plan,
+        score=score,
+        status="optimal" if proved else "feasible",
+        field=name,
+        direction="minimize" if FIELDS[name].best == "least" else "maximize",
+        objective=objective,
+        bound=bound,
+        gap=abs(objective - bound) / abs(objective) if objective else 0.0,
+        limits=candidates.question.limits,
+        elapsed_s=elapsed_s,
+        graph=candidates.graph,
+        cluster=candidates.cluster,
+        workload=candidates.workload,
+    )
+
+
+def refusal_on(candidates: PooledCandidates) -> InfeasibleError:
+    """The error that says why a question about a cluster has no plan."""
+    if candidates.question.limits:
+        found = {name: _best(candidates, name) for name, _ in candidates.question.limits}
+        if all(value < math.inf for value in found.values()):
+            return _beyond_limits(candidates, found)
+    return _out_of_memory(candidates)
+
+
+def _best(candidates: PooledCandidates, name: str) -> float:
+    """The best canonical value of one field without limits; infinite where there is no plan."""
+    question = Question(name, (), candidates.question.power_scope)
+    search = PooledSearch(PooledCandidates(candidates.graph, candidates.cluster, candidates.workload, question))
+    search.run()
+    if search.interrupted:
+        raise KeyboardInterrupt
+    return search.best.value
+
+
+def _beyond_limits(candidates: PooledCandidates, found: dict[str, float]) -> InfeasibleError:
+    for name, value in candidates.question.limits:
+        if found[name] > candidates.canonical(name, value) * (1 + TOLERANCE):
+            most = "at most" if FIELDS[name].best == "least" else "at least"
+            best = candidates.field_value(name, found[name])
+            return InfeasibleError(
+                f"{name} of {most} {value:.4g} cannot be met: the best that any plan on {candidates.cluster.name} reaches is"
+                f" {best:.4g}",
+                resource=f"limit on {name}",
+                demand=value,
+                capacity=best,
+            )
+    names = " and ".join(name for name, _ in candidates.question.limits)
+    return InfeasibleError(
+        f"the limits on {names} can be met one by one, but by no plan together on {candidates.cluster.name}",
+        resource="limits together",
+        demand=float(len(found)),
+        capacity=float(len(found) - 1),
+    )
+
+
+def _out_of_memory(candidates: PooledCandidates) -> InfeasibleError:
+    graph, workload, cluster = candidates.graph, candidates.workload, candidates.cluster
+    sequences = workload.batch_size or 1
+    kv = sequences * (workload.context_tokens * graph.kv_bytes_per_token + graph.state_bytes_per_sequence)
+    demand = graph.weight_bytes + kv
+    pairs = list(zip(cluster.pools, candidates.each, strict=True))
+    capacity = sum(pool.free_chips * each.prices.usable_bytes for pool, each in pairs)
+    chips = " + ".join(f"{pool.free_chips} × {pool.topology.chip.name}" for pool in cluster.pools)
+    gap = demand - capacity
+    why = (
+        f"{spoken(gap, 'B')} too little" if gap > 0 else "but whole layers, buffers, sequences or links do not allow it"
+    )
+    return InfeasibleError(
+        f"{graph.name} in {graph.weight_dtype} does not fit {cluster.name} ({chips}): its weights are"
+        f" {spoken(graph.weight_bytes, 'B')}, the KV cache of {sequences} × {workload.context_tokens} tokens"
+        f" {spoken(kv, 'B')}, and {spoken(capacity, 'B')} may be filled, {why}; add a pool or take fewer bits for each weight",
+        resource="memory for weights, KV cache and activations",
+        demand=demand,
+        capacity=capacity,
+    )

@@ -1,0 +1,343 @@
+"""`replan`: after chips are lost, the best plan without them, and of the best ones the one that moves the fewest bytes.
+
+Weights that a surviving chip holds already need not be moved. A chip of a group of n holds the n-th part of each layer of its
+stage that its place in the group says; of that part it keeps what lies in the part that it held before.
+"""
+
+import math
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.candidates import question_of
+from planner.cluster_planning import best_of
+from planner.errors import InputError, NoPlanFoundError
+from planner.graph import ModelGraph
+from planner.ledger import layers_of, split_of
+from planner.messages import hop_s
+from planner.plan import ChipRange, Plan, Stage
+from planner.planning import TOLERANCE, Result, alone, result_alone, stages_alone
+from planner.pooled_candidates import MOVED, PooledBox, PooledCandidates, option_numbers
+from planner.pricing import PriceList, Split, price_list
+from planner.records import Record
+from planner.scoring import score_plan
+from planner.solver import places
+from planner.solver.places import Place, PlacedProblem
+from planner.solver.problem import Limit, Measure
+from planner.timing import hop_between
+from planner.topology import Topology
+from planner.workload import Workload
+
+Floats = NDArray[np.float64]
+
+
+class Move(Record):
+    """Weights that a chip must be sent."""
+
+    layers: tuple[str, ...]
+    chip: int
+    """That receives them."""
+    sources: tuple[int, ...]
+    """Surviving chips that hold some of them; () where none does, so that they are read anew."""
+    moved_bytes: float
+
+
+class Replanning(Record):
+    """A plan after a failure, and what it takes to get there."""
+
+    result: Result
+    """Its status speaks of the field that was optimised; the plan may be worse than the best by what `worse` allows."""
+    best: Result
+    """The best plan without the lost chips, whatever it moves."""
+    lost: tuple[int, ...]
+    moves: tuple[Move, ...]
+    moved_bytes: float
+    moved_bound_bytes: float
+    """Proved: no plan of the space that is as good in the field moves fewer."""
+    status: Literal["optimal", "feasible"]
+    """Optimal: no plan of the space that is as good in the field moves fewer bytes."""
+    moving_s: float
+    """Until the last chip has what it needs, all of them at once over the fabric."""
+
+
+def replan(
+    result: Result,
+    *,
+    lost: Iterable[int],
+    worse: float = 0.0,
+    limits: dict[str, float] | None = None,
+    time_limit_s: float | None = None,
+) -> Replanning:
+    """The plan without the lost chips that is best in the field of a result, and moves the fewest bytes of those.
+
+    `worse` is the share by which the field may be worse than the best that is left, for the sake of fewer bytes: 0.05 allows
+    5 %, `math.inf` asks for the fewest bytes whatever the field says. `limits` replace those of the result and are kept in
+    any case. A batch that the workload leaves open stays what it was, where that fits. On machines of up to 62 chips stages
+    may stand anywhere; on larger ones they stand in order, as `partition` puts them.
+    """
+    gone = tuple(sorted(set(lost)))
+    if not gone:
+        raise InputError("lost: name at least one chip that is gone, such as lost=(3,)")
+    if not worse >= 0:
+        raise InputError(f"worse must be a share of at least 0, such as 0.05, not {worse!r}")
+    kept = dict(result.limits) if limits is None else limits
+    exclude = tuple(sorted({*result.exclude, *gone}))
+    direction = {result.direction: result.field}
+    scope = None if result.score.power_scope == "unknown" else result.score.power_scope
+    question = question_of(direction.get("minimize"), direction.get("maximize"), kept, scope)
+    cluster = alone(result.topology, exclude)
+    in_order = best_of(PooledCandidates(result.graph, cluster, result.workload, question), time_limit_s=time_limit_s)
+    free = PooledCandidates(result.graph, cluster, result.workload, question, anywhere=True)
+    best = result_alone(best_of(free, time_limit_s=time_limit_s, known=in_order) if free.anywhere else in_order)
+    workload = result.workload.replace(batch_size=best.score.batch_size)
+    candidates = PooledCandidates(result.graph, cluster, workload, question, anywhere=True)
+    allowed = candidates.canonical(result.field, best.objective) * (1 + max(worse, TOLERANCE))
+    search = _Moving(candidates, _Held.of(result.plan, result.graph, result.topology, gone), allowed)
+    search.offer(best.plan)
+    search.run(time_limit_s)
+    return _replanning(result, best, gone, search)
+
+
+def moved_bytes(before: Plan, after: Plan, graph: ModelGraph, topology: Topology, lost: Iterable[int] = ()) -> float:
+    """Bytes of weights that chips must be sent to go from one plan to another. [B]"""
+    return sum(move.moved_bytes for move in moves_of(before, after, graph, topology, tuple(lost)))
+
+
+def moves_of(
+    before: Plan, after: Plan, graph: ModelGraph, topology: Topology, lost: tuple[int, ...]
+) -> tuple[Move, ...]:
+    """What each chip must be sent to go from one plan to another, chip by chip."""
+    held, prices, found = _Held.of(before, graph, topology, lost), price_list(graph, topology), []
+    for stage in after.stages:
+        needed = _needed(prices, stage, len(after.stages) == 1)
+        layers = layers_of(stage, graph)
+        for group in stage.groups:
+            for position in range(group.count):
+                chip = group.first + position
+                sent = needed * held.missing(chip, position, group.count)[layers]
+                moving = [number for number in range(len(layers)) if sent[number] > 0]
+                if moving:
+                    sources = held.sources(layers[moving], chip)
+                    names = tuple(stage.layers[number] for number in moving)
+                    found.append(Move(layers=names, chip=chip, sources=sources, moved_bytes=float(sent.sum())))
+    return tuple(found)
+
+
+def _needed(prices: PriceList, stage: Stage, whole: bool) -> Floats:
+    """Bytes of weights of each layer of a stage on each chip, shape (layers,)."""
+    return _weights(prices, split_of(stage), whole)[layers_of(stage, prices.graph)]
+
+
+def _weights(prices: PriceList, split: Split, whole: bool) -> Floats:
+    """Bytes of weights of each layer of the graph on a chip; of a whole model tied weights count once, shape (layers,)."""
+    graph = prices.graph
+    holdings = prices.holdings(split, Workload(), 1.0, 1.0)
+    weights = holdings.weight_bytes[graph.kind_of_layer].copy()
+    for reader, _ in graph.tied_layers if whole else ():
+        weights[reader] -= holdings.tied_bytes[graph.kind_of_layer[reader]]
+    return weights
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """Which part of each layer each chip holds: from a share of it to another, shape (chips, layers)."""
+
+    low: Floats
+    high: Floats
+
+    @classmethod
+    def of(cls, plan: Plan, graph: ModelGraph, topology: Topology, lost: tuple[int, ...]) -> "_Held":
+        low, high = np.zeros((topology.chips, len(graph.layers))), np.zeros((topology.chips, len(graph.layers)))
+        for stage in plan.stages:
+            layers = layers_of(stage, graph)
+            for group in stage.groups:
+                for position in range(group.count):
+                    if group.first + position not in lost:
+                        low[group.first + position, layers] = position / group.count
+                        high[group.first + position, layers] = (position + 1) / group.count
+        return cls(low, high)
+
+    def missing(self, chip: int, position: int, count: int) -> Floats:
+        """What a chip lacks of each layer to be at that position in a group, as a share of its part, shape (layers,)."""
+        first, last = position / count, (position + 1) / count
+        common = np.minimum(self.high[chip], last) - np.maximum(self.low[chip], first)
+        share = 1 - np.maximum(common, 0.0) * count
+        return np.where(share < 1e-9, 0.0, share)
+
+    def sources(self, layers: NDArray[np.intp], chip: int) -> tuple[int, ...]:
+        """Other chips that hold any of the layers."""
+        holders = np.flatnonzero((self.high[:, layers] > 0).any(axis=1)).tolist()
+        return tuple(holder for holder in holders if holder != chip)
+
+
+class _Found(NamedTuple):
+    plan: Plan
+    moved: float
+
+
+class _Moving:
+    """The search for the plan that moves the fewest bytes and is good enough."""
+
+    def __init__(self, candidates: PooledCandidates, held: _Held, allowed: float) -> None:
+        self.candidates, self.held, self.allowed = candidates, held, allowed
+        self.prices = candidates.each[0].prices
+        self.best: _Found | None = None
+        self.bound = math.inf
+
+    def offer(self, plan: Plan) -> None:
+        """Take a plan as the best so far."""
+        moved = sum(
+            float(
+                (
+                    _needed(self.prices, stage, len(plan.stages) == 1) * missing[layers_of(stage, self.prices.graph)]
+                ).sum()
+            )
+            for stage in plan.stages
+            for group in stage.groups
+            for missing in (self.held.missing(group.first + n, n, group.count) for n in range(group.count))
+        )
+        if self.best is None or moved < self.best.moved:
+            self.best = _Found(plan, moved)
+
+    def run(self, time_limit_s: float | None) -> None:
+        """Box by box, each until it is proved or the clock runs out."""
+        deadline = math.inf if time_limit_s is None else time.monotonic() + time_limit_s
+        lower = math.inf
+        for box in singles(self.candidates.boxes()):
+            problem = self.candidates.to_problem(box)
+            if problem is None or self.best is None:
+                continue
+            solution = places.solve(
+                self._lowered(problem, box), incumbent=self.best.moved, stop=lambda: time.monotonic() >= deadline
+            )
+            lower = min(lower, solution.bound)
+            if solution.runs is not None:
+                self.offer(self.candidates.to_plan(box, solution.runs))
+        if self.best is not None:
+            self.bound = max(0.0, min(lower, self.best.moved))
+
+    def _lowered(self, problem: PlacedProblem, box: PooledBox) -> PlacedProblem:
+        """The problem of a box, with the bytes moved as its objective and the field as a limit."""
+        chain, (options, sums) = problem.chain, problem.chain.run_sums_fixed.shape
+        table = self._table(problem, box)
+        least = np.stack([self._least(problem, table, option) for option in range(options)])
+        prefix = np.concatenate([np.zeros((options, 1)), np.cumsum(least, axis=1)], axis=1)[:, :, None]
+        run_sums = np.concatenate([chain.run_sums, np.zeros((options, sums, 1))], axis=2)
+        run_sums[:, MOVED, -1] = 1.0
+        run_peaks = np.concatenate([chain.run_peaks, np.zeros((options, chain.run_peaks.shape[1], 1))], axis=2)
+        only = np.zeros(sums)
+        only[MOVED] = 1.0
+        good = math.isfinite(self.allowed)
+        limits = (*([Limit(chain.objective, self.allowed)] if good else []), *chain.limits)
+        excess = {key: np.concatenate([[0.0], np.cumsum(moved - least[key[0]])]) for key, moved in table.items()}
+        return replace(
+            problem,
+            chain=replace(
+                chain,
+                prefix=np.concatenate([chain.prefix, prefix], axis=2),
+                run_sums=run_sums,
+                run_peaks=run_peaks,
+                objective=Measure(only, np.zeros(chain.run_peaks.shape[1])),
+                limits=limits,
+            ),
+            plus=(np.zeros(sums), *problem.plus[0 if good else 1 :]),
+            placed=lambda option, place: excess[option, place],
+        )
+
+    def _least(self, problem: PlacedProblem, table: dict[tuple[int, Place], Floats], option: int) -> Floats:
+        """Bytes that each layer moves at least under an option, shape (layers,)."""
+        found = [table[option, place] for place in self._places(problem, option)]
+        return np.asarray(np.min(found, axis=0)) if found else np.zeros(problem.chain.items)
+
+    def _places(self, problem: PlacedProblem, option: int) -> Iterator[Place]:
+        """Where a run under an option may stand."""
+        number, width = int(problem.ground_of[option]), int(problem.chain.widths[option])
+        ground = problem.grounds[number]
+        for start in ground.packing.starts(width):
+            if start + width <= ground.budget:
+                yield Place(number, start, width)
+
+    def _table(self, problem: PlacedProblem, box: PooledBox) -> dict[tuple[int, Place], Floats]:
+        """Bytes that each layer moves under each option at each place, shape (layers,)."""
+        stands, each = self.candidates.stands(box), self.candidates.each[0]
+        found = {}
+        for option, (ground, number) in enumerate(option_numbers(self.candidates, stands)):
+            weights = _weights(
+                self.prices, each.options[number], number >= len(each.splits) or len(each.graph.layers) == 1
+            )
+            for place in self._places(problem, option):
+                chips = [
+                    (base + place.first + position, position)
+                    for base in stands[ground].arrangement.bases
+                    for position in range(place.width)
+                ]
+                found[option, place] = weights * np.sum(
+                    [self.held.missing(chip, at, place.width) for chip, at in chips], axis=0
+                )
+        return found
+
+
+def singles(boxes: Iterable[PooledBox]) -> Iterator[PooledBox]:
+    """The single boxes that boxes hold."""
+    for box in boxes:
+        if box.single:
+            yield box
+        else:
+            yield from singles(box.halves())
+
+
+def _replanning(before: Result, best: Result, lost: tuple[int, ...], search: _Moving) -> Replanning:
+    if search.best is None:
+        raise NoPlanFoundError("no plan without the lost chips was found in time; nothing is proved: allow more time")
+    graph, topology = before.graph, before.topology
+    plan = stages_alone(search.best.plan)
+    if before.workload.batch_size is None:
+        plan = plan.replace(batch_size=best.score.batch_size)
+    scope = None if before.score.power_scope == "unknown" else before.score.power_scope
+    score = score_plan(plan, graph, topology, before.workload, power_scope=scope, exclude=best.exclude)
+    objective = float(getattr(score, before.field))
+    gap = abs(objective - best.bound) / abs(objective) if objective else 0.0
+    proved = best.status == "optimal" and gap <= TOLERANCE
+    moves = moves_of(before.plan, plan, graph, topology, lost)
+    moved = sum(move.moved_bytes for move in moves)
+    if not math.isclose(moved, search.best.moved, rel_tol=TOLERANCE, abs_tol=1.0):
+        raise AssertionError(f"the solver promised to move {search.best.moved!r} bytes, its plan moves {moved!r}")
+    least = search.bound >= search.best.moved * (1 - TOLERANCE)
+    fields = {
+        "plan": plan, "score": score, "objective": objective, "gap": 0.0 if proved else gap,
+        "bound": objective if proved else best.bound, "status": "optimal" if proved else "feasible",
+    }  # fmt: skip
+    return Replanning(
+        result=best.replace(**fields),
+        best=best,
+        lost=lost,
+        moves=moves,
+        moved_bytes=moved,
+        moved_bound_bytes=moved if least else search.bound,
+        status="optimal" if least else "feasible",
+        moving_s=moving_s(moves, topology),
+    )
+
+
+def moving_s(moves: tuple[Move, ...], topology: Topology) -> float:
+    """Until the last chip has what it needs: each receives over the nearest of its sources, shared with nobody; what no
+    chip holds comes over the outermost fabric. [s]"""
+
+    def received_s(move: Move) -> float:
+        if not topology.levels:
+            return 0.0
+        here = ChipRange(first=move.chip, count=1)
+        ways = [hop_between(topology, ChipRange(first=source, count=1), here) for source in move.sources]
+        level, hops = min(
+            ((level, hops) for level, hops in ways if level is not None), default=(len(topology.levels) - 1, 1)
+        )
+        return float(hop_s(topology, level, hops, move.moved_bytes))
+
+    totals: dict[int, float] = {}
+    for move in moves:
+        totals[move.chip] = totals.get(move.chip, 0.0) + received_s(move)
+    return max(totals.values(), default=0.0)

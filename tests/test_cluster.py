@@ -1,0 +1,62 @@
+"""Pools, links, and the paths over them."""
+
+import itertools
+
+import pytest
+
+from planner.cluster import Cluster, Pool, PoolLink, Way
+from planner.errors import InputError, UnknownNameError
+from tests.instances import tiny_topology
+
+
+def line(*pools: str, exclude: tuple[int, ...] = ()) -> Cluster:
+    """Like pools in a line, and a slow wide shortcut from the first to the last."""
+    topology = tiny_topology(2)
+    made = tuple(Pool(name=name, topology=topology, exclude=exclude) for name in pools)
+    links = [PoolLink(between=(a, b), bandwidth_bytes_per_s=1e9, latency_s=1e-5) for a, b in itertools.pairwise(pools)]
+    shortcut = PoolLink(between=(pools[0], pools[-1]), bandwidth_bytes_per_s=4e9, latency_s=1e-3)
+    return Cluster(name="line", pools=made, links=(*links, shortcut))
+
+
+def test_of_the_paths_between_two_pools_those_stay_that_are_quick_or_wide():
+    cluster = line("a", "b", "c")
+    assert cluster.ways[0][2] == (Way(2e-5, 1e9), Way(1e-3, 4e9))
+    assert cluster.ways[0][1] == (Way(1e-5, 1e9),)
+    assert cluster.ways[1][1] == ()
+    assert cluster.ways[2][0] == cluster.ways[0][2]
+
+
+def test_pools_are_like_when_chips_and_distances_are():
+    assert line("a", "b", "c").twin_before == (None, None, 0)
+    assert line("a", "b").twin_before == (None, 0)
+
+
+def test_a_record_survives_json():
+    cluster = line("a", "b", "c", exclude=(1,))
+    assert Cluster.from_json(cluster.to_json()) == cluster
+    assert cluster.pools[0].free_chips == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "word"),
+    [
+        (lambda: line("a", "a"), "two pools are called 'a'"),
+        (
+            lambda: line("a", "b").replace(links=(PoolLink(between=("a", "a"), bandwidth_bytes_per_s=1, latency_s=0),)),
+            "to itself",
+        ),
+        (lambda: Pool(name="a", topology=tiny_topology(2), exclude=(2,)), "chips 0 to 1; 2 is not one of them"),
+    ],
+)
+def test_what_cannot_be_is_explained(wrong, word):
+    with pytest.raises(InputError, match=word) as caught:
+        wrong()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_link_to_a_pool_that_is_not_there_names_those_that_are():
+    stray = PoolLink(between=("a", "x"), bandwidth_bytes_per_s=1e9, latency_s=0.0)
+    with pytest.raises(InputError, match="'x'"):
+        line("a", "b").replace(links=(stray,))
+    with pytest.raises(UnknownNameError, match="pool called 'x'"):
+        line("a", "b").number("x")
