@@ -161,10 +161,10 @@ class Candidates:
         self.graph, self.topology, self.workload, self.question = graph, topology, workload, question
         self.prices = price_list(graph, topology)
         self.packing: Packing = packing_of(topology)
-        self.splits = splits_of(graph, topology, self.packing)
         self.draws, self.scope = chosen_power(topology, question.power_scope)
         self.averages = len(self.draws) > 1 and "power_w" in question.fields
         """Whether the power that is asked about follows the plan."""
+        self.splits = splits_of(graph, topology, self.packing, within=self.averages)
         self._check_known()
         rate = workload.requests_per_s
         served = () if rate is None else (("tokens_per_s", rate * workload.output_tokens),)
@@ -643,8 +643,9 @@ def _batches(plan: P, fitting: int | None, value_of: Callable[[P], float], limit
                 yield plan.replace(batch_size=allowed * each)
 
 
-def splits_of(graph: ModelGraph, topology: Topology, packing: Packing) -> tuple[Split, ...]:
-    """All ways of splitting a stage that the graph, the software and the borders allow, narrowest first."""
+def splits_of(graph: ModelGraph, topology: Topology, packing: Packing, *, within: bool = False) -> tuple[Split, ...]:
+    """All ways of splitting a stage that the graph, the software and the borders allow, narrowest first; `within`: those too
+    that share out whole experts inside a tensor group, which is never faster than to split each of them."""
     ways = graph.splits()
     heads, kv_heads = ways.get("heads", (1,)), ways.get("kv_heads", (1,))
     experts = math.gcd(*ways["experts"]) if "experts" in ways else 1
@@ -654,6 +655,10 @@ def splits_of(graph: ModelGraph, topology: Topology, packing: Packing) -> tuple[
         if tensor > most or any(count % tensor and tensor % count for count in kv_heads):
             continue
         found.append(Split(tensor, 1, 1, 1))
+        if within:
+            found += [
+                Split(tensor, expert, 1, 1) for expert in divisors(experts) if expert > 1 and tensor % expert == 0
+            ]
         beyond = [expert for expert in divisors(experts) if expert > tensor and expert % tensor == 0]
         found += [Split(tensor, expert, 1, expert // tensor) for expert in beyond]
     usable = [split for split in found if packing.rule(split.chips) is not None and unoffered(topology, split) is None]

@@ -9,7 +9,17 @@ from planner.candidates import FIELDS, NOT_IN_PHASE
 from planner.cluster import Cluster, Pool
 from planner.planning import Result
 from planner.scoring import score_plan
-from tests.instances import SHAPES, fabric, random_graph, random_topology, random_workload, tiny_graph, tiny_topology
+from tests.instances import (
+    CONSTANT,
+    FOLLOWING,
+    SHAPES,
+    fabric,
+    random_graph,
+    random_topology,
+    random_workload,
+    tiny_graph,
+    tiny_topology,
+)
 from tests.oracle import HIGHER_IS_BETTER, best_plan, best_pooled_plan
 
 CASES = 4
@@ -106,7 +116,8 @@ def test_under_a_rate_of_requests_the_plan_is_as_good_as_the_exhaustive_oracles(
     while feasible < OPEN_CASES:
         dice, case = random.Random(f"rate {field} {case}"), case + 1
         graph, topology = random_graph(dice), random_topology(dice, dice.choice(SHAPES))
-        topology = topology.replace(software=topology.software.replace(most_sequences=dice.choice((6, 12))))
+        software = topology.software.replace(most_sequences=dice.choice((6, 12)))
+        topology = topology.replace(software=software, power=CONSTANT)  # what follows the work is refused at a rate
         workload = random_workload(dice).replace(batch_size=None, arrivals="steady")
         most = solved(graph, topology, workload, "tokens_per_s")
         if most is None:
@@ -115,6 +126,13 @@ def test_under_a_rate_of_requests_the_plan_is_as_good_as_the_exhaustive_oracles(
         workload = workload.replace(requests_per_s=rate)
         limits = {} if dice.random() < 0.5 else limited_times(graph, topology, workload, field, dice)
         feasible += agrees_with_the_oracle(graph, topology, workload, field, limits)
+
+
+@pytest.mark.parametrize("field", ["power_w", "energy_per_token_j"])
+def test_power_that_follows_the_work_is_no_objective_under_a_rate(field):
+    topology = tiny_topology(2).replace(power=FOLLOWING)
+    with pytest.raises(pl.InputError, match="follows the batch that the rate brings about"):
+        pl.partition(tiny_graph(2), topology, pl.Workload(requests_per_s=1.0), minimize=field)
 
 
 def limited_times(graph, topology, workload, field, dice) -> dict[str, float]:
