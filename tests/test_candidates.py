@@ -77,6 +77,13 @@ def test_experts_may_be_spread_beyond_the_tensor_group():
     }  # fmt: skip
 
 
+def test_whole_experts_inside_a_tensor_group_count_only_where_slower_may_be_better():
+    topology = tiny_topology(4)
+    plain = splits_of(tiny_moe(), topology, packing_of(topology))
+    slower = set(splits_of(tiny_moe(), topology, packing_of(topology), within=True)) - set(plain)
+    assert {(split.tensor, split.expert, split.attention) for split in slower} == {(2, 2, 1), (4, 2, 1), (4, 4, 1)}
+
+
 def test_software_that_never_splits_layers_gets_pipelines_only():
     topology = tiny_topology(4, software=tiny_software(most_tensor_parallel=1))
     assert [split.tensor for split in splits_of(tiny_graph(), topology, packing_of(topology))] == [1]
