@@ -92,6 +92,28 @@ class Units:
         of_node = {node: place for nodes, place in zip(self.members, device, strict=True) for node in nodes}
         return tuple(int(of_node[node]) for node in range(len(of_node)))
 
+    def joined(self, label: Ints) -> "Units":
+        """Units of one label as one unit; labels are 0, 1 and on without gaps. For free placements: edges are dropped."""
+        count = int(label.max(initial=-1)) + 1
+        costs: dict[tuple[int, ...], float] = defaultdict(float)
+        for net, cost in zip(self.nets, self.costs.tolist(), strict=True):
+            pins = tuple(sorted({int(label[pin]) for pin in net}))
+            if len(pins) > 1:
+                costs[pins] += cost
+        times = np.zeros((self.times.shape[0], count))
+        np.add.at(times.T, label, self.times.T)
+        members: list[list[int]] = [[] for _ in range(count)]
+        for number, nodes in zip(label.tolist(), self.members, strict=True):
+            members[number].extend(nodes)
+        return Units(
+            members=tuple(tuple(sorted(nodes)) for nodes in members),
+            times=times,
+            sizes=np.bincount(label, self.sizes, count).astype(np.float64),
+            nets=tuple(costs),
+            costs=np.array(list(costs.values()), dtype=np.float64),
+            edges=(),
+        )
+
 
 def contract(problem: GraphProblem, *, contiguous: bool) -> Units:
     """Merge what shares a device in every assignment that is allowed.

@@ -1,8 +1,8 @@
 """One door to the engines that place a graph on devices.
 
-Contiguous: a DP along many linear orders finds, CP-SAT proves. Free: contiguous stages are the start, CP-SAT improves
-neighbourhoods, prices of units bound, and CP-SAT tries for the proof. Latency: a DP along linear orders finds, CP-SAT with
-cuts along paths improves and proves. An answer is the best of all, evaluated from the definition.
+Contiguous: a DP along many linear orders finds, CP-SAT proves. Free: contiguous stages are the start, annealing and then
+CP-SAT on neighbourhoods improve it, prices of units bound, and CP-SAT tries for the proof. Latency: a DP along linear orders
+finds, CP-SAT with cuts along paths improves and proves. An answer is the best of all, evaluated from the definition.
 """
 
 import math
@@ -51,15 +51,25 @@ def free(problem: GraphProblem, *, time_limit_s: float = math.inf, seed: int = 0
     ordered = contiguous(problem, time_limit_s=time_limit_s / 4, seed=seed)
     units = contract(problem, contiguous=False)
     start = None if ordered.device is None else tuple(ordered.device[nodes[0]] for nodes in units.members)
+    from planner.solver.annealing import anneal
     from planner.solver.placing import improve, prove
     from planner.solver.shares import refuted_below
 
     floor = _work_bound(problem, units)
     if start is not None:
-        start = improve(problem, units, start, until=started + 0.5 * time_limit_s, seed=seed)
+        start = anneal(
+            problem,
+            units,
+            start,
+            until=started + 0.6 * time_limit_s,
+            floor=floor,
+            seed=seed,
+            patience=10 + units.count // 4,
+        )
+        start = improve(problem, units, start, until=started + 0.7 * time_limit_s, seed=seed)
     best = _value(problem, units, start)
     if start is not None:
-        floor = refuted_below(problem, units, min(floor, best), best, until=started + 0.7 * time_limit_s)
+        floor = refuted_below(problem, units, min(floor, best), best, until=started + 0.8 * time_limit_s)
     left = time_limit_s - (time.monotonic() - started)
     found, bound = prove(
         problem,
