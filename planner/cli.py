@@ -394,7 +394,8 @@ def _ship(stack: str | None, report: Path | None, format: str) -> None:
         fitted.append(fit_recipe(recipe))
         ship(recipe, fitted[-1], catalogue.topologies_folder())
         print(f"{recipe.stack}: {fitted[-1].rows} rows, median error {fitted[-1].median:.1%}", file=sys.stderr)
-    draws, host_share = fit_draws()
+    if stack is None or report is not None:
+        draws, host_share = fit_draws()
     if stack is None:
         ship_draws(draws, host_share, catalogue.topologies_folder())
     if report is not None:
@@ -403,7 +404,9 @@ def _ship(stack: str | None, report: Path | None, format: str) -> None:
         _write(report, calibration_report(*cases_of(rows), left_out, fitted, draws, host_share).rstrip())
     rows_shown = [(one.stack, name, f"{value:.3g}") for one in fitted for name, value in one.constants.items()]
     _answer(
-        format, "\n".join(aligned([("stack", "constant", "value"), *rows_shown])), [one.model_dump() for one in fitted]
+        format,
+        "\n".join(aligned([("stack", "constant", "value"), *rows_shown])),
+        [one.model_dump(exclude={"residuals"}) for one in fitted],
     )
 
 

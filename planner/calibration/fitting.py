@@ -215,11 +215,12 @@ def varied(topology: Topology, constants: Mapping[str, float]) -> Topology:
             software[place.field] = value
     stack = topology.software
     if entries["tunings"]:
-        others = [one for one in stack.tunings if one.architecture not in entries["tunings"]]
-        software["tunings"] = (
-            *others,
-            *(Tuning(architecture=one, **fields) for one, fields in entries["tunings"].items()),
-        )
+        known = {one.architecture: one for one in stack.tunings}
+        moved = {
+            name: known.get(name, Tuning(architecture=name)).replace(**fields)
+            for name, fields in entries["tunings"].items()
+        }
+        software["tunings"] = tuple((known | moved).values())
     if entries["collectives"]:
         kernels = enumerate(stack.collectives)
         software["collectives"] = tuple(

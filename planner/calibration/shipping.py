@@ -32,6 +32,7 @@ from planner.calibration.validation import Case, cases_of
 from planner.readers.files import read_toml
 from planner.readers.topology_file import COLLECTIVE, FABRIC, SOFTWARE, TUNING
 from planner.records import Record
+from planner.topology import Residual
 
 POWER_FIELDS = ("power_w", "energy_per_token_j", "energy_per_sample_j")
 SPEED_FIELDS = ("ttft_s", "tpot_s", "request_s", "tokens_per_s", "image_s", "step_s", "samples_per_s")
@@ -69,6 +70,8 @@ class Shipped(Record):
     """That it was fitted on."""
     median: float
     """Over all of its rows, as a factor - 1."""
+    residuals: tuple[Residual, ...] = ()
+    """Of measured fields of `Score`; none of a table of collectives or kernels."""
 
 
 class LeftOut(Record):
@@ -94,11 +97,13 @@ def fit_recipe(recipe: Recipe) -> Shipped:
     cases = cases_for(recipe)
     found = _fitted(recipe, thinned(cases))
     rounded = {name: float(f"{value:.3g}") for name, value in found.items()}
+    errors = errors_of(cases, rounded)
     return Shipped(
         stack=recipe.stack,
         constants=rounded,
         rows=len(cases),
-        median=median_factor(errors_of(cases, rounded)),
+        median=median_factor(errors),
+        residuals=residuals_of([case.field for case in cases], errors) if recipe.table == "published" else (),
     )
 
 
@@ -165,15 +170,12 @@ def _weights(cases: Sequence[Fitted]) -> Floats:
 
 def ship(recipe: Recipe, shipped: Shipped, folder: Path) -> None:
     """Write the constants, and how far off they are, into the stack's file and those of its fabrics."""
-    cases = cases_for(recipe)
-    errors = errors_of(cases, shipped.constants)
     own = {name: value for name, value in shipped.constants.items() if place_of(name).table != "fabrics"}
     note = f"{shipped.rows} rows"
     path = folder / "software" / f"{recipe.stack}.toml"
     text = with_figures(path.read_text(encoding="utf-8"), own, note)
-    if recipe.table == "published":
-        measured = [case.field for case in cases]
-        text = with_residuals(text, {one.field: one.half_width for one in residuals_of(measured, errors)})
+    if shipped.residuals:
+        text = with_residuals(text, {one.field: one.half_width for one in shipped.residuals})
     path.write_text(text, encoding="utf-8")
     fabrics = {name: value for name, value in shipped.constants.items() if name not in own}
     for machine in sorted(folder.glob("*.toml")) if fabrics else ():

@@ -14,6 +14,7 @@ so a label that starts earlier makes another useless when it wins by that much (
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,17 +59,34 @@ def solve(
         return search.solution(math.inf)
     if search.root_bound >= search.goal:
         return search.solution(search.root_bound)
+    return search.solution(widened(search, last_beam))
+
+
+class Beamed(Protocol):
+    """A search that keeps so many labels at each item."""
+
+    best: float
+
+    @property
+    def goal(self) -> float: ...
+    @property
+    def root_bound(self) -> float: ...
+    def run(self, beam: int) -> float: ...
+
+
+def widened(search: Beamed, last_beam: int) -> float:
+    """What is proved when a search has run with beams that widen until nothing worth having is left out, or `last_beam`."""
     proved, beam = search.root_bound, FIRST_BEAM
     try:
         while beam <= last_beam:
             left_out = search.run(beam)
             proved = max(proved, min(left_out, search.best))
             if left_out >= search.goal:
-                return search.solution(search.best)
+                return search.best
             beam *= WIDENING
     except Stopped:
         pass
-    return search.solution(proved)
+    return proved
 
 
 def root_bound(problem: ChainProblem) -> float:

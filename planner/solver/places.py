@@ -18,14 +18,13 @@ from planner.packing import Packing
 from planner.solver.bounds import MeasureBound, bound_of, cheapest, least_peaks, narrowest
 from planner.solver.chain import (
     CROWD,
-    FIRST_BEAM,
     LAST_BEAM,
     ROUNDING,
     TOLERANCE,
-    WIDENING,
     Stopped,
     used_criteria,
     weighed_peaks,
+    widened,
 )
 from planner.solver.problem import ChainProblem, Floats, Ints, Measure
 
@@ -117,19 +116,9 @@ def solve(
     search = _Search(problem, incumbent, stop)
     if search.slots_left[0] > problem.chain.budget or search.beyond_limits:
         return search.solution(math.inf)
-    proved, beam = search.root_bound, FIRST_BEAM
-    if proved >= search.goal:
-        return search.solution(proved)
-    try:
-        while beam <= last_beam:
-            left_out = search.run(beam)
-            proved = max(proved, min(left_out, search.best))
-            if left_out >= search.goal:
-                return search.solution(search.best)
-            beam *= WIDENING
-    except Stopped:
-        pass
-    return search.solution(proved)
+    if search.root_bound >= search.goal:
+        return search.solution(search.root_bound)
+    return search.solution(widened(search, last_beam))
 
 
 def root_bound(problem: PlacedProblem) -> float:
