@@ -1,17 +1,14 @@
 """Energy, price and speed of one token on several machines as models grow: the table behind the picture."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from planner.catalogue import load_topology
 from planner.dtypes import Dtype
 from planner.records import Record
 from planner.studies.crossovers import ONE_REQUEST, best_plan
+from planner.studies.study import Study
 from planner.topology import Topology
 from planner.workload import Workload
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 class FadingRow(Record):
@@ -29,7 +26,7 @@ class FadingRow(Record):
     status: str = "infeasible"
 
 
-class Fading(Record):
+class Fading(Study):
     """Rows of all machines, sizes and numbers of users."""
 
     metric: str
@@ -40,12 +37,6 @@ class Fading(Record):
         """(parameters, field) of one machine, where it has a plan, by size."""
         chosen = [row for row in self.rows if row.topology == topology and row.users == users]
         return [(row.parameters, value) for row in chosen if (value := getattr(row, field)) is not None]
-
-    def to_frame(self) -> "pd.DataFrame":
-        """The rows as a pandas table."""
-        import pandas as pd
-
-        return pd.DataFrame([row.model_dump() for row in self.rows])
 
 
 def fading(

@@ -1,0 +1,59 @@
+"""`Study`: what every answer of many plans is: rows, a table of them, a picture, a page."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from planner.drawing import table
+from planner.errors import InputError
+from planner.records import Record
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOWN = 40
+"""Rows on a page; the table has them all."""
+
+
+class Study(Record):
+    """Rows, and what was asked of them. JSON both ways like every record."""
+
+    rows: tuple[Record, ...]
+
+    def to_frame(self) -> "pd.DataFrame":
+        """The rows as a pandas table, one column a field."""
+        import pandas as pd
+
+        return pd.DataFrame([row.model_dump(mode="json") for row in self.rows])
+
+    def plot(self) -> Any:
+        """The picture as a plotly figure (`pip install spread-planner[viz]`)."""
+        raise InputError(f"{type(self).__name__} has no picture")
+
+    def _repr_html_(self) -> str:
+        """The first rows, for a notebook."""
+        if not self.rows:
+            return "<p>no rows</p>"
+        frame = [row.model_dump(mode="json") for row in self.rows[:SHOWN]]
+        names = list(frame[0])
+        left = len(self.rows) - len(frame)
+        more = f"<p>{left} more rows in <code>.to_frame()</code></p>" if left > 0 else ""
+        return table(names, [[_spoken(row[name]) for name in names] for row in frame]) + more
+
+
+def plotly() -> Any:
+    """`plotly.graph_objects`, or one sentence that says how to get it."""
+    try:
+        import plotly.graph_objects as go
+    except ImportError:
+        raise InputError("plots need plotly: pip install 'spread-planner[viz]'") from None
+    return go
+
+
+def _spoken(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(_spoken(part) for part in value)
+    return str(value)

@@ -1,0 +1,48 @@
+"""What every study offers: a table, a page, JSON."""
+
+import pytest
+
+from planner.errors import InputError
+from planner.records import Record
+from planner.studies.study import SHOWN, Study
+
+
+class Row(Record):
+    name: str
+    value: float | None = None
+    parts: tuple[float, ...] = ()
+
+
+class Two(Study):
+    rows: tuple[Row, ...]
+
+
+def two(count: int = 2) -> Two:
+    return Two(rows=tuple(Row(name=f"<{n}>", value=n / 3 or None, parts=(1.0, 2.5)) for n in range(count)))
+
+
+def test_a_frame_has_a_row_for_each_and_a_column_for_each_field():
+    frame = two().to_frame()
+    assert list(frame.columns) == ["name", "value", "parts"]
+    assert frame["value"].tolist()[1] == pytest.approx(1 / 3)
+
+
+def test_a_page_shows_figures_short_and_names_escaped():
+    page = two()._repr_html_()
+    assert "0.3333" in page
+    assert "&lt;1&gt;" in page
+    assert "1, 2.5" in page
+    assert "no rows" in two(0)._repr_html_()
+
+
+def test_a_long_study_says_how_many_rows_it_leaves_out():
+    assert "3 more rows" in two(SHOWN + 3)._repr_html_()
+
+
+def test_json_gives_it_back():
+    assert Two.from_json(two().to_json()) == two()
+
+
+def test_a_study_without_a_picture_says_so():
+    with pytest.raises(InputError, match="Two has no picture"):
+        two().plot()
