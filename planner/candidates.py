@@ -25,7 +25,18 @@ from planner.ledger import largest, most_sequences
 from planner.messages import hop_s
 from planner.packing import Packing
 from planner.plan import ChipRange, Plan, Stage
-from planner.pricing import Split, host_s, multiplied_in, price_list, reach_of, shares_of, unoffered, useful_work
+from planner.pricing import (
+    Holdings,
+    Split,
+    Step,
+    host_s,
+    multiplied_in,
+    price_list,
+    reach_of,
+    shares_of,
+    unoffered,
+    useful_work,
+)
 from planner.schedule import Schedule, schedule_of
 from planner.scoring import chosen_power, score_plan
 from planner.solver.problem import ChainProblem, Curve, Larger, Limit, Line, Measure, Run
@@ -167,6 +178,9 @@ class Candidates:
         tied = graph.tied_layers
         self.tied = tied if tied and len(graph.layers) > 1 else ()
         self.options = [*self.splits, *(self.splits if self.tied else ())]
+        self.widths = np.array([split.chips for split in self.options])
+        self._seconds_of: dict[tuple[Split, Step, bool], Floats] = {}
+        self._holdings_of: dict[tuple[Split, float, float], Holdings] = {}
 
     def _check_known(self) -> None:
         """Refuse to optimise what the topology does not know, or what the rate of requests leaves no choice in."""
@@ -251,21 +265,24 @@ class Candidates:
         if not budget or box.sequences(0) > self.topology.software.most_sequences:
             return None
         ends = tuple(self.schedule(box, end) for end in (0, 1))
-        lowered = [self._lowered(number, ends) for number in range(len(self.options))]
         objective = self.measure(self.question.objective, box, ends)
         limits = tuple(Limit(self.measure(name, box, ends), self.canonical(name, value)) for name, value in self.limits)
         if self.workload.requests_per_s is not None:
             limits += (Limit(_measure(peaks={QUEUE: 1.0}), box.replicas / self.workload.requests_per_s),)
+        prefix, feasible, activation = self._resources(ends)
+        feasible[self.widths > budget] = False
+        run_sums, run_sums_fixed, run_peaks, run_peaks_fixed = self._runs(ends, activation)
+        link_sums, link_peaks = self._links(ends)
         return ChainProblem(
-            prefix=np.stack([option.prefix for option in lowered]),
-            feasible=np.stack([option.feasible for option in lowered]),
-            run_sums=np.stack([option.run_sums for option in lowered]),
-            run_sums_fixed=np.stack([option.run_sums_fixed for option in lowered]),
-            run_peaks=np.stack([option.run_peaks for option in lowered]),
-            run_peaks_fixed=np.stack([option.run_peaks_fixed for option in lowered]),
-            link_sums=np.stack([option.link_sums for option in lowered], axis=1),
-            link_peaks=np.stack([option.link_peaks for option in lowered], axis=1),
-            widths=np.array([split.chips for split in self.options]),
+            prefix=prefix,
+            feasible=feasible,
+            run_sums=run_sums,
+            run_sums_fixed=run_sums_fixed,
+            run_peaks=run_peaks,
+            run_peaks_fixed=run_peaks_fixed,
+            link_sums=link_sums,
+            link_peaks=link_peaks,
+            widths=self.widths,
             packing=self.packing,
             budget=budget,
             objective=objective,
@@ -413,110 +430,112 @@ class Candidates:
         peak = chip.memory[0].bandwidth_bytes_per_s if number else chip.peak_flop_per_s(multiplied_in(self.graph))
         return (prefills * work[0][number] + decodes * work[1][number]) / peak
 
-    def _lowered(self, number: int, ends: tuple[Schedule, ...]) -> "_Option":
-        """One option: a split, for whole models with tied weights a second time."""
-        split, low = self.options[number], ends[0]
-        kinds = self.graph.kind_of_layer
-        resources = np.zeros((len(kinds), RESOURCES))
-        reach = reach_of(self.topology, split, 0)
+    def _seconds(self, split: Split, step: Step, *, whole: bool) -> Floats:
+        """Of one step by kind of layer: boxes share most of their steps."""
+        key = split, step, whole
+        if key not in self._seconds_of:
+            reach = reach_of(self.topology, split, 0)
+            self._seconds_of[key] = self.prices.prices(split, step, reach, whole=whole).seconds.sum(axis=0)
+        return self._seconds_of[key]
+
+    def _holdings(self, split: Split, at: Schedule) -> Holdings:
+        key = split, at.most_tokens, at.decode.sequences
+        if key not in self._holdings_of:
+            self._holdings_of[key] = self.prices.holdings(split, self.workload, *key[1:])
+        return self._holdings_of[key]
+
+    def _resources(self, ends: tuple[Schedule, ...]) -> tuple[Floats, NDArray[np.bool_], Floats]:
+        """Prefix sums of resources, the runs that memory allows, and the buffers of each option (see `ChainProblem`); the
+        second half of the options, where there is one, is for whole models with tied weights."""
+        kinds, low, splits = self.graph.kind_of_layer, ends[0], len(self.splits)
+        resources = np.zeros((len(self.options), len(kinds), RESOURCES))
         for end, at in enumerate(ends):
             for column, step in ((end, at.decode), (2 + end, at.prefill)):
-                priced = self.prices.prices(split, step, reach, whole=not at.relaxed)
-                resources[:, column] = priced.seconds.sum(axis=0)[kinds]
-                resources[-1, column] += host_s(self.topology.software, step.sequences * step.decode)
-        holdings = self.prices.holdings(split, self.workload, low.most_tokens, low.decode.sequences)
-        share = math.ceil(low.sequences / split.attention)
-        cache = share * holdings.kv_bytes_per_sequence + holdings.kv_bytes_more
-        resources[:, HELD] = (holdings.weight_bytes + cache)[kinds]
-        whole = number >= len(self.splits)
-        if whole:
-            for reader, _ in self.tied:
-                resources[reader, HELD] -= holdings.tied_bytes[kinds[reader]]
-        resources[-1, ONCE] = low.request_overhead_s
-        prefix = np.concatenate([np.zeros((1, RESOURCES)), np.cumsum(resources, axis=0)])
-        needed = prefix[None, :, HELD] - prefix[:, None, HELD] + holdings.activation_bytes
-        feasible = np.triu(needed <= self.prices.usable_bytes, 1)
+                priced = np.array([self._seconds(split, step, whole=not at.relaxed) for split in self.options])
+                resources[:, :, column] = priced[:, kinds]
+                resources[:, -1, column] += host_s(self.topology.software, step.sequences * step.decode)
+        holdings = [self._holdings(split, low) for split in self.options]
+        for number, (split, held) in enumerate(zip(self.options, holdings, strict=True)):
+            share = math.ceil(low.sequences / split.attention)
+            cache = share * held.kv_bytes_per_sequence + held.kv_bytes_more
+            resources[number, :, HELD] = (held.weight_bytes + cache)[kinds]
+            for reader, _ in self.tied if number >= splits else ():
+                resources[number, reader, HELD] -= held.tied_bytes[kinds[reader]]
+        resources[:, -1, ONCE] = low.request_overhead_s
+        prefix = np.concatenate([np.zeros((len(self.options), 1, RESOURCES)), np.cumsum(resources, axis=1)], axis=1)
+        activation = np.array([held.activation_bytes for held in holdings])
+        filled, ranks = prefix[:, :, HELD], np.arange(len(kinds) + 1)
+        room = self.prices.usable_bytes - activation
+        feasible = np.stack([one - one[:, None] <= left for one, left in zip(filled, room, strict=True)])
+        feasible &= ranks > ranks[:, None]
         if self.tied:
-            only = np.zeros_like(feasible)
-            only[0, -1] = True
-            feasible &= only if whole else ~only
-        run_sums, run_sums_fixed, run_peaks, run_peaks_fixed = self._run_arrays(split, ends, holdings.activation_bytes)
-        link_sums, link_peaks = self._links(split, ends)
-        return _Option(prefix, feasible, run_sums, run_sums_fixed, run_peaks, run_peaks_fixed, link_sums, link_peaks)
+            feasible[:splits, 0, -1] = False
+            feasible[splits:, 1:] = feasible[splits:, :, :-1] = False
+        return prefix, feasible, activation
 
-    def _run_arrays(
-        self, split: Split, ends: tuple[Schedule, ...], activation: float
-    ) -> tuple[Floats, Floats, Floats, Floats]:
-        sums, peaks = np.zeros((SUMS, RESOURCES)), np.zeros((PEAKS, RESOURCES))
+    def _runs(self, ends: tuple[Schedule, ...], activation: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+        sums, peaks = np.zeros((len(self.options), SUMS, RESOURCES)), np.zeros((len(self.options), PEAKS, RESOURCES))
         for end, at in enumerate(ends):
-            sums[DECODE + end, end] = sums[PREFILL + end, 2 + end] = sums[PREFILL + end, ONCE] = 1.0
-            loads = _loads(at, split)
-            peaks[TURN + end, end], peaks[TURN + end, 2 + end] = loads.turns, loads.interruption
-            peaks[ROUND + end, end] = loads.turns
-            peaks[CHUNK + end, 2 + end] = 1.0
-            peaks[OTHERS + end, 2 + end] = loads.others
-        peaks[QUEUE, 2] = loads.prompt
-        capacity = self.topology.chip.memory[0].capacity_bytes
-        sums[FILL, HELD] = split.chips / capacity
-        peaks[NEEDED, HELD] = 1.0
-        sums_fixed, peaks_fixed = np.zeros(SUMS), np.zeros(PEAKS)
-        sums_fixed[CHIPS] = split.chips
-        peaks_fixed[NEEDED] = activation
+            sums[:, DECODE + end, end] = sums[:, PREFILL + end, 2 + end] = sums[:, PREFILL + end, ONCE] = 1.0
+            loads = self._loads(at)
+            peaks[:, TURN + end, end], peaks[:, TURN + end, 2 + end] = loads.turns, loads.interruption
+            peaks[:, ROUND + end, end] = loads.turns
+            peaks[:, CHUNK + end, 2 + end] = 1.0
+            peaks[:, OTHERS + end, 2 + end] = loads.others
+            peaks[:, QUEUE, 2] = loads.prompt
+        sums[:, FILL, HELD] = self.widths / self.topology.chip.memory[0].capacity_bytes
+        peaks[:, NEEDED, HELD] = 1.0
+        sums_fixed, peaks_fixed = np.zeros(sums.shape[:2]), np.zeros(peaks.shape[:2])
+        sums_fixed[:, CHIPS] = self.widths
+        peaks_fixed[:, NEEDED] = activation
         return sums, sums_fixed, peaks, peaks_fixed
 
-    def _links(self, split: Split, ends: tuple[Schedule, ...]) -> tuple[Floats, Floats]:
-        borders = max(1, len(self.topology.levels))
-        items = len(self.graph.layers)
-        sums, peaks = np.zeros((items + 1, borders, SUMS)), np.zeros((items + 1, borders, PEAKS))
-        handed = np.array([0.0, *(layer.activation_bytes_per_token for layer in self.graph.layers)])
-        for border in range(len(self.topology.levels)):
-            hops = 3 if self.topology.levels[border].fabric.shape == "dragonfly" else 1
-            for end, at in enumerate(ends):
-                loads = _loads(at, split)
-                decode, prefill = (
-                    hop_s(self.topology, border, hops, handed * shares_of(split, step, whole=not at.relaxed)[0])
-                    for step in (at.decode, at.prefill)
-                )
-                sums[:, border, DECODE + end], sums[:, border, PREFILL + end] = decode, prefill
-                peaks[:, border, TURN + end] = loads.turns * decode + loads.interruption * prefill
-                peaks[:, border, ROUND + end] = loads.turns * decode
-                peaks[:, border, CHUNK + end] = prefill
-                peaks[:, border, OTHERS + end] = loads.others * prefill
-                peaks[:, border, QUEUE] = loads.prompt * prefill
+    def _links(self, ends: tuple[Schedule, ...]) -> tuple[Floats, Floats]:
+        levels, items = self.topology.levels, len(self.graph.layers)
+        shape = items + 1, len(self.options), max(1, len(levels))
+        sums, peaks = np.zeros((*shape, SUMS)), np.zeros((*shape, PEAKS))
+        handed = np.array([[0.0], *([layer.activation_bytes_per_token] for layer in self.graph.layers)])
+        for end, at in enumerate(ends):
+            loads = self._loads(at)
+            shares = [
+                np.array([shares_of(split, step, whole=not at.relaxed)[0] for split in self.options])
+                for step in (at.decode, at.prefill)
+            ]
+            for border, level in enumerate(levels):
+                hops = 3 if level.fabric.shape == "dragonfly" else 1
+                decode, prefill = (hop_s(self.topology, border, hops, handed * share) for share in shares)
+                sums[:, :, border, DECODE + end], sums[:, :, border, PREFILL + end] = decode, prefill
+                peaks[:, :, border, TURN + end] = loads.turns * decode + loads.interruption * prefill
+                peaks[:, :, border, ROUND + end] = loads.turns * decode
+                peaks[:, :, border, CHUNK + end] = prefill
+                peaks[:, :, border, OTHERS + end] = loads.others * prefill
+                peaks[:, :, border, QUEUE] = loads.prompt * prefill
         sums[[0, items]], peaks[[0, items]] = 0.0, 0.0
         return sums, peaks
 
-
-class _Option(NamedTuple):
-    prefix: Floats
-    feasible: NDArray[np.bool_]
-    run_sums: Floats
-    run_sums_fixed: Floats
-    run_peaks: Floats
-    run_peaks_fixed: Floats
-    link_sums: Floats
-    link_peaks: Floats
+    def _loads(self, at: Schedule) -> "_Loads":
+        return _Loads(*np.array([_loads(at, split) for split in self.options]).T)
 
 
 class _Loads(NamedTuple):
-    """How often a stage does what."""
+    """How often a stage does what, under each option."""
 
-    turns: float
+    turns: Floats
     """Decode passes for one output token of each sequence."""
-    interruption: float
+    interruption: Floats
     """Prefill passes of others for one output token."""
-    others: float
+    others: Floats
     """Prefill passes of others in a cycle."""
-    prompt: float
+    prompt: Floats
     """Prefill passes of a prompt, over the ranks that share out the sequences."""
 
 
-def _loads(at: Schedule, split: Split) -> _Loads:
+def _loads(at: Schedule, split: Split) -> tuple[float, float, float, float]:
     turns = at.sequences / at.decode.sequences if at.relaxed else float(at.micro_batches)
     others = at.others_prefills(split.attention) * at.prefill_passes
     lost = at.software.interruption_share * others
     prompt = at.prefill_passes / split.attention
-    return _Loads(turns, lost / at.later_tokens if at.later_tokens else 0.0, others, prompt)
+    return turns, lost / at.later_tokens if at.later_tokens else 0.0, others, prompt
 
 
 def _measure(

@@ -10,7 +10,7 @@ from typing import Literal
 from planner.candidates import Box, Candidates
 from planner.plan import Plan
 from planner.records import Record
-from planner.solver import chain
+from planner.solver import chain, labels
 from planner.solver.problem import ChainProblem, Run, Solution
 
 Engine = Literal["auto", "cp-sat"]
@@ -123,7 +123,7 @@ class Search:
         solution = chain.solve(
             problem,
             incumbent=self.best.value,
-            last_beam=chain.LAST_BEAM if exactly else chain.FIRST_BEAM,
+            last_beam=labels.LAST_BEAM if exactly else 0,
             stop=lambda: time.monotonic() >= self.deadline,
         )
         if not exactly:
