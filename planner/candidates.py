@@ -105,6 +105,8 @@ class Box(NamedTuple):
     """Of the whole deployment, where the workload fixes it."""
     micro_batches: tuple[int, int]
     micro_sequences: tuple[int, int]
+    most_sequences: int = 0
+    """That a replica can hold, where the batch is open."""
 
     @property
     def single(self) -> bool:
@@ -121,7 +123,8 @@ class Box(NamedTuple):
         if self.batch_size is not None:
             return math.ceil(self.batch_size / self.replicas)
         micro_batches, micro_sequences = self.corners[end]
-        return micro_batches * micro_sequences
+        most = micro_batches * micro_sequences
+        return min(most, self.most_sequences) if end and self.most_sequences else most
 
     def halves(self) -> Iterator["Box"]:
         """The box cut in two along the side that spans the larger ratio."""
@@ -132,12 +135,20 @@ class Box(NamedTuple):
                 yield self._replace(micro_batches=(half[0], half[-1]), micro_sequences=self._sizes(half))
         elif m1 * u0 >= u1 * m0 and m1 > m0:
             middle = math.isqrt(m0 * m1)
-            yield self._replace(micro_batches=(m0, middle))
-            yield self._replace(micro_batches=(middle + 1, m1))
+            yield from self._replace(micro_batches=(m0, middle)).trimmed()
+            yield from self._replace(micro_batches=(middle + 1, m1)).trimmed()
         else:
             middle = math.isqrt(u0 * u1)
-            yield self._replace(micro_sequences=(u0, middle))
-            yield self._replace(micro_sequences=(middle + 1, u1))
+            yield from self._replace(micro_sequences=(u0, middle)).trimmed()
+            yield from self._replace(micro_sequences=(middle + 1, u1)).trimmed()
+
+    def trimmed(self) -> Iterator["Box"]:
+        """The box without ranges that no replica can hold; nothing where none is left."""
+        (m0, m1), (u0, u1), most = self.micro_batches, self.micro_sequences, self.most_sequences
+        if not most:
+            yield self
+        elif m0 * u0 <= most:
+            yield self._replace(micro_batches=(m0, min(m1, most // u0)), micro_sequences=(u0, min(u1, most // m0)))
 
     def _sizes(self, ways: list[int]) -> tuple[int, int]:
         return math.ceil(self.sequences(0) / ways[-1]), math.ceil(self.sequences(0) / ways[0])
@@ -226,7 +237,26 @@ class Candidates:
             yield Box(1, None, (1, 1), (1, 1))
             return
         for replicas in self._open_replicas():
-            yield Box(replicas, None, (1, min(layers, most)), (1, most))
+            yield from Box(replicas, None, (1, layers), (1, most), self._most_sequences(replicas)).trimmed()
+
+    def _most_sequences(self, replicas: int) -> int:
+        """More than so many no replica can hold, whatever its stages: all that they need does not fill all that there is."""
+        budget, software = self.packing.widest(replicas), self.topology.software
+        first = schedule_of(self.workload, software, 1, 1, 1)
+        able = [split for split in self.splits if split.chips <= budget]
+        held = [self._holdings(split, first) for split in able]
+        ranks = np.array([[split.attention] for split in able])
+        width = np.array([[split.chips] for split in able])
+        fixed = np.array([one.weight_bytes - one.tied_bytes + one.kv_bytes_more for one in held])
+        each = np.array([one.kv_bytes_per_sequence for one in held])
+        room = self.prices.usable_bytes - min((one.activation_bytes for one in held), default=math.inf)
+        counts = np.array(self.graph.kind_counts)
+
+        def fits(sequences: int) -> bool:
+            needed = width * (fixed + np.ceil(sequences / ranks) * each)
+            return bool(able and needed.min(axis=0) @ counts <= budget * room)
+
+        return max(1, largest(fits, software.most_sequences))
 
     def _open_replicas(self) -> list[int]:
         """Numbers of replicas worth trying where the batch is open: of like replicas the more the better, as long as there
@@ -380,7 +410,9 @@ class Candidates:
             sums, turn, tokens = 0, 1, box.batch_size * self.workload.output_tokens / box.replicas
         else:
             sums = turn = 0 if FIELDS[name].end == "low" else 1
-            tokens = ends[sums].sequences * self.workload.output_tokens
+            if turn and ends[1].sequences < math.prod(box.corners[1]):
+                sums = 0  # no plan has all that the high end promises: the pass is as short as at the low end, for as many
+            tokens = ends[turn].sequences * self.workload.output_tokens
         at, held = ends[sums], FILL if self.topology.divisible else CHIPS
         rate = self.workload.requests_per_s
         clock = _Clock(at, sums, turn, 0.0 if rate is None else rate / box.replicas)
@@ -405,8 +437,8 @@ class Candidates:
         if name == "memory_headroom_bytes":
             return _measure(peaks={NEEDED: 1.0})
         if name == "mfu_fraction":
-            return clock.cycle(held=CHIPS, scale=1.0 / self._useful(0, at))
-        low = _Clock(ends[0], 0, turn if sums == 0 else 0, 0.0)
+            return clock.cycle(held=CHIPS, scale=1.0 / self._useful(0, ends[sums if box.batch_size else turn]))
+        low = _Clock(ends[0], 0, turn if box.batch_size else 0, 0.0)
         return low.cycle(held=CHIPS, scale=1.0 / self._useful(1, ends[0] if box.batch_size else ends[1]))
 
     def _drawn(self, held: Measure, at: Schedule) -> Measure:

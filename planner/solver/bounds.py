@@ -275,9 +275,7 @@ def shortest(problem: ChainProblem, asked: Sequence[tuple[Floats, float]]) -> li
     begun = costs + (weights @ problem.run_sums_fixed.T + prices[:, None] * problem.widths)[:, :, None]
     least, crossed = lowest_borders(problem), np.arange(problem.link_sums.shape[2])
     links = np.minimum.accumulate((problem.link_sums @ weights.T)[:, :, ::-1], axis=2)[:, :, ::-1]
-    links = links[:, options[:, None], np.maximum(least[:, None], crossed)].transpose(
-        3, 0, 1, 2
-    )  # asked, item, option, border
+    links = links[:, options[:, None], np.maximum(least[:, None], crossed)]
     kinds = [(border, np.flatnonzero(least == border)) for border in crossed if (least == border).any()]
     rest = np.full((len(asked), items + 1), np.inf)
     rest[:, items] = 0.0
@@ -286,7 +284,7 @@ def shortest(problem: ChainProblem, asked: Sequence[tuple[Floats, float]]) -> li
     heads = np.zeros((items, len(asked), len(options)), dtype=np.intp)
     follows = np.zeros((items, len(asked), len(options)), dtype=np.intp)
     firsts = np.zeros(len(asked), dtype=np.intp)
-    last = farthest(problem).max(axis=0)
+    last = np.maximum(farthest(problem).max(axis=0), np.arange(1, items + 2))
     for tail in range(items - 1, -1, -1):
         near = slice(tail + 1, last[tail] + 1)
         reach = np.where(problem.feasible[:, tail, near], after[:, :, near], np.inf)
@@ -298,7 +296,7 @@ def shortest(problem: ChainProblem, asked: Sequence[tuple[Floats, float]]) -> li
         onward = np.full(ways.shape, np.inf)
         for border, alike in kinds:
             best = alike[ways[:, alike].argmin(axis=1)]
-            cost = ways[every, best][:, None] + links[:, tail, :, border]
+            cost = ways[every, best][:, None] + links[tail, :, border].T
             follows[tail] = np.where(cost < onward, best[:, None], follows[tail])
             onward = np.minimum(onward, cost)
         after[:, :, tail] = begun[:, :, tail] + onward
