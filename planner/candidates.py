@@ -105,8 +105,8 @@ class Box(NamedTuple):
     """Of the whole deployment, where the workload fixes it."""
     micro_batches: tuple[int, int]
     micro_sequences: tuple[int, int]
-    most_sequences: int = 0
-    """That a replica can hold, where the batch is open."""
+    all_sequences: tuple[int, int] = (0, 0)
+    """What a replica may have in flight, where the batch is open: products of the two."""
 
     @property
     def single(self) -> bool:
@@ -123,8 +123,8 @@ class Box(NamedTuple):
         if self.batch_size is not None:
             return math.ceil(self.batch_size / self.replicas)
         micro_batches, micro_sequences = self.corners[end]
-        most = micro_batches * micro_sequences
-        return min(most, self.most_sequences) if end and self.most_sequences else most
+        whole = micro_batches * micro_sequences
+        return min(whole, self.all_sequences[1]) if end and self.all_sequences[1] else whole
 
     def halves(self) -> Iterator["Box"]:
         """The box cut in two along the side that spans the larger ratio."""
@@ -133,22 +133,25 @@ class Box(NamedTuple):
             ways = [parts for parts in least_parts(self.sequences(0), self.sequences(0)) if m0 <= parts <= m1]
             for half in (ways[: len(ways) // 2], ways[len(ways) // 2 :]):
                 yield self._replace(micro_batches=(half[0], half[-1]), micro_sequences=self._sizes(half))
-        elif m1 * u0 >= u1 * m0 and m1 > m0:
-            middle = math.isqrt(m0 * m1)
-            yield from self._replace(micro_batches=(m0, middle)).trimmed()
-            yield from self._replace(micro_batches=(middle + 1, m1)).trimmed()
         else:
-            middle = math.isqrt(u0 * u1)
-            yield from self._replace(micro_sequences=(u0, middle)).trimmed()
-            yield from self._replace(micro_sequences=(middle + 1, u1)).trimmed()
+            sides = ("micro_batches", "micro_sequences", *(("all_sequences",) if self.all_sequences[1] else ()))
+            side = max(sides, key=lambda name: getattr(self, name)[1] / getattr(self, name)[0])
+            low, high = getattr(self, side)
+            middle = math.isqrt(low * high)
+            for half in ((low, middle), (middle + 1, high)):
+                yield from self._replace(**{side: half}).trimmed()
 
     def trimmed(self) -> Iterator["Box"]:
-        """The box without ranges that no replica can hold; nothing where none is left."""
-        (m0, m1), (u0, u1), most = self.micro_batches, self.micro_sequences, self.most_sequences
-        if not most:
+        """The box with no more of each range than the others leave of it; nothing where one is left empty."""
+        (m0, m1), (u0, u1), (n0, n1) = self.micro_batches, self.micro_sequences, self.all_sequences
+        if not n1:
             yield self
-        elif m0 * u0 <= most:
-            yield self._replace(micro_batches=(m0, min(m1, most // u0)), micro_sequences=(u0, min(u1, most // m0)))
+            return
+        n0, n1 = max(n0, m0 * u0), min(n1, m1 * u1)
+        m0, m1 = max(m0, -(-n0 // u1)), min(m1, n1 // u0)
+        u0, u1 = max(u0, -(-n0 // max(1, m1))), min(u1, n1 // m0)
+        if n0 <= n1 and m0 <= m1 and u0 <= u1:
+            yield self._replace(micro_batches=(m0, m1), micro_sequences=(u0, u1), all_sequences=(n0, n1))
 
     def _sizes(self, ways: list[int]) -> tuple[int, int]:
         return math.ceil(self.sequences(0) / ways[-1]), math.ceil(self.sequences(0) / ways[0])
@@ -237,7 +240,7 @@ class Candidates:
             yield Box(1, None, (1, 1), (1, 1))
             return
         for replicas in self._open_replicas():
-            yield from Box(replicas, None, (1, layers), (1, most), self._most_sequences(replicas)).trimmed()
+            yield from Box(replicas, None, (1, layers), (1, most), (1, self._most_sequences(replicas))).trimmed()
 
     def _most_sequences(self, replicas: int) -> int:
         """More than so many no replica can hold, whatever its stages: all that they need does not fill all that there is."""
@@ -299,7 +302,8 @@ class Candidates:
         limits = tuple(Limit(self.measure(name, box, ends), self.canonical(name, value)) for name, value in self.limits)
         if self.workload.requests_per_s is not None:
             limits += (Limit(_measure(peaks={QUEUE: 1.0}), box.replicas / self.workload.requests_per_s),)
-        prefix, feasible, activation = self._resources(ends)
+        held = max(box.sequences(0), box.all_sequences[0])
+        prefix, feasible, activation = self._resources(ends, held)
         feasible[self.widths > budget] = False
         run_sums, run_sums_fixed, run_peaks, run_peaks_fixed = self._runs(ends, activation)
         link_sums, link_peaks = self._links(ends)
@@ -411,7 +415,9 @@ class Candidates:
         else:
             sums = turn = 0 if FIELDS[name].end == "low" else 1
             if turn and ends[1].sequences < math.prod(box.corners[1]):
-                sums = 0  # no plan has all that the high end promises: the pass is as short as at the low end, for as many
+                sums = (
+                    0  # no plan has all that the high end promises: the pass is as short as at the low end, for as many
+                )
             tokens = ends[turn].sequences * self.workload.output_tokens
         at, held = ends[sums], FILL if self.topology.divisible else CHIPS
         rate = self.workload.requests_per_s
@@ -476,8 +482,8 @@ class Candidates:
             self._holdings_of[key] = self.prices.holdings(split, self.workload, *key[1:])
         return self._holdings_of[key]
 
-    def _resources(self, ends: tuple[Schedule, ...]) -> tuple[Floats, NDArray[np.bool_], Floats]:
-        """Prefix sums of resources, the runs that memory allows, and the buffers of each option (see `ChainProblem`); the
+    def _resources(self, ends: tuple[Schedule, ...], sequences: int) -> tuple[Floats, NDArray[np.bool_], Floats]:
+        """Prefix sums of resources with so many sequences held, the runs that memory allows, and the buffers of each option (see `ChainProblem`); the
         second half of the options, where there is one, is for whole models with tied weights."""
         kinds, low, splits = self.graph.kind_of_layer, ends[0], len(self.splits)
         resources = np.zeros((len(self.options), len(kinds), RESOURCES))
@@ -488,7 +494,7 @@ class Candidates:
                 resources[:, -1, column] += host_s(self.topology.software, step.sequences * step.decode)
         holdings = [self._holdings(split, low) for split in self.options]
         for number, (split, held) in enumerate(zip(self.options, holdings, strict=True)):
-            share = math.ceil(low.sequences / split.attention)
+            share = math.ceil(sequences / split.attention)
             cache = share * held.kv_bytes_per_sequence + held.kv_bytes_more
             resources[number, :, HELD] = (held.weight_bytes + cache)[kinds]
             for reader, _ in self.tied if number >= splits else ():

@@ -39,6 +39,17 @@ def test_halving_a_box_again_and_again_leaves_every_plan_once():
     assert sorted(found) == [(m, u) for m in range(1, 6) for u in range(1, 8)]
 
 
+def test_halving_a_box_leaves_every_plan_that_a_replica_can_hold_once():
+    todo, found = [Box(1, None, (1, 9), (1, 20), (1, 23))], []
+    while todo:
+        one = todo.pop()
+        if one.single:
+            found.append((one.micro_batches[0], one.micro_sequences[0]))
+        else:
+            todo += one.halves()
+    assert sorted(found) == [(m, u) for m in range(1, 10) for u in range(1, 21) if m * u <= 23]
+
+
 def test_halving_a_box_of_a_fixed_batch_leaves_every_way_of_cutting_it():
     todo, found = [Box(1, 12, (1, 12), (1, 12))], []
     while todo:
@@ -78,7 +89,7 @@ def test_where_the_batch_is_open_a_box_bounds_all_its_plans_whatever_memory_leav
     question = question_of(direction.get("minimize"), direction.get("maximize"), None, None)
     several = Candidates(tiny_graph(2), topology, pl.Workload(batch_size=None, output_tokens=20), question)
     (box, *_) = [box for box in several.boxes() if box.replicas == 1]
-    assert 4 < box.most_sequences < box.micro_batches[1] * box.micro_sequences[1]
+    assert 4 < box.all_sequences[1] < box.micro_batches[1] * box.micro_sequences[1]
 
     def least(one: Box) -> float:
         """Of all its plans; each box on the way is checked against its own."""
@@ -97,7 +108,7 @@ def test_more_sequences_than_all_chips_can_hold_are_in_no_box():
     (box, *_) = [box for box in several.boxes() if box.replicas == 1]
     plan = pl.uniform_plan(several.graph, several.topology, tensor_parallel=2)
     fitting = most_sequences(several.prices, plan, several.workload)
-    assert fitting <= box.most_sequences < 1.2 * fitting
+    assert fitting <= box.all_sequences[1] < 1.2 * fitting
 
 
 def test_splits_divide_the_heads_and_fit_the_borders():
