@@ -128,8 +128,8 @@ class Box(NamedTuple):
 
     def halves(self) -> Iterator["Box"]:
         """The box cut in two along the side that spans the larger ratio."""
-        (m0, m1), (u0, u1) = self.micro_batches, self.micro_sequences
         if self.batch_size is not None:
+            m0, m1 = self.micro_batches
             ways = [parts for parts in least_parts(self.sequences(0), self.sequences(0)) if m0 <= parts <= m1]
             for half in (ways[: len(ways) // 2], ways[len(ways) // 2 :]):
                 yield self._replace(micro_batches=(half[0], half[-1]), micro_sequences=self._sizes(half))
@@ -138,8 +138,8 @@ class Box(NamedTuple):
             side = max(sides, key=lambda name: getattr(self, name)[1] / getattr(self, name)[0])
             low, high = getattr(self, side)
             middle = math.isqrt(low * high)
-            for half in ((low, middle), (middle + 1, high)):
-                yield from self._replace(**{side: half}).trimmed()
+            for part in ((low, middle), (middle + 1, high)):
+                yield from Box(**{**self._asdict(), side: part}).trimmed()
 
     def trimmed(self) -> Iterator["Box"]:
         """The box with no more of each range than the others leave of it; nothing where one is left empty."""

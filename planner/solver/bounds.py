@@ -77,13 +77,26 @@ class MeasureBound:
         measure = self.measure
         base = measure.of_peaks(peaks)
         whole = sums @ measure.as_sums() + base
-        by_peak = np.full(len(slots), -np.inf)
+        by_peak, spread = np.full(len(slots), -np.inf), []
         for pair, rest in self.by_peak:
-            one = sums @ measure.as_sums(without=pair) + rest.cost[item] + base + pair.weight * peaks[:, pair.peak]
-            by_peak = np.maximum(by_peak, one)
+            beside = sums @ measure.as_sums(without=pair) + rest.cost[item] + base
+            by_peak = np.maximum(by_peak, beside + pair.weight * peaks[:, pair.peak])
+            spread.append((beside, pair.weight * float(self.work[item, pair.peak])))
         if self.held is None or measure.held is None:
             return np.asarray(np.maximum(self._priced(item, whole, left), by_peak))
-        return self._product(item, sums[:, measure.held], slots, whole, by_peak)
+        held = sums[:, measure.held]
+        product = self._product(item, held, slots, whole, by_peak)
+        for beside, work in spread if self.held_slots and np.isfinite(self.held.cost[item]) else ():
+            product = np.maximum(product, self._spread(item, held, slots, beside, work))
+        return product
+
+    def _spread(self, item: int, held: Floats, slots: NDArray[np.intp], beside: Floats, work: float) -> Floats:
+        """Least of (slots held) × (cost) where the rest's work is spread evenly over the slots that the rest takes."""
+        assert self.held is not None
+        least = max(float(self.held.cost[item]), 1e-9)
+        most = np.maximum(least, self.budget - slots)
+        spent = np.clip(np.sqrt(held * work / np.maximum(beside, 1e-300)), least, most)
+        return np.asarray((held + spent) * (beside + work / spent))
 
     def _priced(self, item: int, whole: Floats, spent: Floats) -> Floats:
         """The whole with the rest's cost if the rest takes no more than so many slots."""
