@@ -118,6 +118,12 @@ class Box(NamedTuple):
         (m0, m1), (u0, u1) = self.micro_batches, self.micro_sequences
         return ((m0, u0), (m1, u1)) if self.batch_size is None else ((m1, u0), (m0, u1))
 
+    @property
+    def ratio(self) -> float:
+        """The largest that a range spans."""
+        sides = (self.micro_batches, self.micro_sequences, *((self.all_sequences,) if self.all_sequences[1] else ()))
+        return max(float(high / low) for low, high in sides)
+
     def sequences(self, end: int) -> int:
         """Of one replica, at the low (0) or the high (1) end."""
         if self.batch_size is not None:
@@ -413,11 +419,9 @@ class Candidates:
         if box.batch_size is not None:  # a pass is shortest at the low end, a turn of all passes at the high one
             sums, turn, tokens = 0, 1, box.batch_size * self.workload.output_tokens / box.replicas
         else:
-            sums = turn = 0 if FIELDS[name].end == "low" else 1
-            if turn and ends[1].sequences < math.prod(box.corners[1]):
-                sums = (
-                    0  # no plan has all that the high end promises: the pass is as short as at the low end, for as many
-                )
+            turn = 0 if FIELDS[name].end == "low" else 1
+            full = ends[1].sequences == math.prod(box.corners[1])
+            sums = int(turn and full)  # where a replica holds less, a pass is at least as long as at the low end
             tokens = ends[turn].sequences * self.workload.output_tokens
         at, held = ends[sums], FILL if self.topology.divisible else CHIPS
         rate = self.workload.requests_per_s
@@ -483,8 +487,8 @@ class Candidates:
         return self._holdings_of[key]
 
     def _resources(self, ends: tuple[Schedule, ...], sequences: int) -> tuple[Floats, NDArray[np.bool_], Floats]:
-        """Prefix sums of resources with so many sequences held, the runs that memory allows, and the buffers of each option (see `ChainProblem`); the
-        second half of the options, where there is one, is for whole models with tied weights."""
+        """Prefix sums of resources with so many sequences held, the runs that memory allows, and the buffers of each option
+        (see `ChainProblem`); the second half of the options, where there is one, is for whole models with tied weights."""
         kinds, low, splits = self.graph.kind_of_layer, ends[0], len(self.splits)
         resources = np.zeros((len(self.options), len(kinds), RESOURCES))
         for end, at in enumerate(ends):

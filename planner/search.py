@@ -19,6 +19,10 @@ CLOSE = 1 - 1e-12
 """Canonical values closer than this are one."""
 
 
+NARROW, WIDE_NODES, NARROW_NODES = 1.3, 3, 48
+"""Boxes that span no larger a ratio are bounded with more nodes: they could well be closed as they are."""
+
+
 class Progress(Record):
     """How far a search has come."""
 
@@ -105,7 +109,7 @@ class Search:
         problem = self.candidates.to_problem(box)
         if problem is None:
             return []
-        solution = self._solved(problem, exactly=box.single)
+        solution = self._solved(problem, exactly=box.single, nodes=NARROW_NODES if box.ratio < NARROW else WIDE_NODES)
         if solution.runs is not None:
             self._offer(box, self.candidates.to_plan(box, solution.runs), solution.objective)
         lower = max(bound, solution.bound)
@@ -115,15 +119,16 @@ class Search:
             return []
         return [(lower, half) for half in box.halves()]
 
-    def _solved(self, problem: ChainProblem, *, exactly: bool) -> Solution:
+    def _solved(self, problem: ChainProblem, *, exactly: bool, nodes: int) -> Solution:
         """By labels; what they cannot finish, and everything where that is asked for, by CP-SAT. A box that will be cut in
-        any case gets a quick look: one narrow beam."""
+        any case gets a quick look: so many nodes, and no labels."""
         if self.engine == "cp-sat" and not any(measure.averaged for measure in problem.measures):
             return self._by_cpsat(problem, None)
         solution = chain.solve(
             problem,
             incumbent=self.best.value,
             last_beam=labels.LAST_BEAM if exactly else 0,
+            most_nodes=math.inf if exactly else nodes,
             stop=lambda: time.monotonic() >= self.deadline,
         )
         if not exactly:

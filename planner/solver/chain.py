@@ -21,11 +21,11 @@ from planner.solver.problem import TOLERANCE, ChainProblem, Cuts, Floats, Incumb
 
 GRID = 64
 """Points of a peak's range at which its bound is looked at."""
+FEW_SLOTS = 16
+"""Up to which labels are so few that thresholds do not pay."""
 ROUNDING, TINY = 1e-13, 1e-300
 PROMISING = 0.02
 """Part of the gap to the best solution that a peak must explain for its range to be worth halving."""
-QUICK_NODES = 3
-"""Nodes spent on a problem that need not be solved exactly."""
 
 
 def solve(
@@ -33,13 +33,15 @@ def solve(
     *,
     incumbent: float = math.inf,
     last_beam: int = LAST_BEAM,
+    most_nodes: float = math.inf,
     stop: Callable[[], bool] = lambda: False,
 ) -> Solution:
     """The best solution below `incumbent`, with a proved bound (the incumbent itself where nothing better exists).
 
-    The search ends without proof when it would need more than `last_beam` labels at one item, or when `stop` says so.
+    The search ends without proof when it would need more than `last_beam` labels at one item, after so many nodes, or when
+    `stop` says so.
     """
-    return _Thresholds(problem, Incumbent(problem, incumbent), last_beam, stop).solution()
+    return _Thresholds(problem, Incumbent(problem, incumbent), last_beam, stop).solution(most_nodes)
 
 
 def root_bound(problem: ChainProblem) -> float:
@@ -71,10 +73,10 @@ class _Thresholds:
         self.left = math.inf
         """The least bound of nodes that were given up."""
 
-    def solution(self) -> Solution:
+    def solution(self, most_nodes: float) -> Solution:
         nodes = 0
         while self.open and self.open[0].lower < self.best.goal:
-            if self.stop() or (self.last_beam < LAST_BEAM and nodes >= QUICK_NODES):
+            if self.stop() or nodes >= most_nodes:
                 break
             nodes += 1
             self._close(heapq.heappop(self.open))
@@ -100,17 +102,15 @@ class _Thresholds:
             return
         caps = self._tightened(node, relaxation, np.minimum(node.caps, (1 + ROUNDING) * most_peaks(problem) + TINY))
         _, reached = relaxed_use(problem, self._path(relaxation, node.floors))
-        peak = self._widest(objective, node.floors, np.minimum(reached, caps), lower)
+        few = problem.budget <= FEW_SLOTS
+        peak = None if few else self._widest(objective, node.floors, np.minimum(reached, caps), lower)
         if peak is not None:
             self._halve(node, lower, caps, peak, float(min(reached[peak], caps[peak])))
-        elif ((reached >= caps) & (caps < node.caps))[self.peaks].any():
+        elif not few and ((reached >= caps) & (caps < node.caps))[self.peaks].any():
             self._push(lower, node.floors, caps)
         else:
-            proved = (
-                lower
-                if self.last_beam < FIRST_BEAM
-                else labelled(problem, relaxation, self.best, self.last_beam, self.stop)
-            )
+            last_beam = max(self.last_beam, FIRST_BEAM) if few else self.last_beam
+            proved = labelled(problem, relaxation, self.best, last_beam, self.stop) if last_beam else lower
             if proved < self.best.goal:
                 self.left = min(self.left, max(lower, proved))
 
