@@ -1,11 +1,15 @@
 """Boxes of plans, and questions."""
 
+import math
+
 import pytest
 
 import planner as pl
 from planner.candidates import Box, Candidates, least_parts, question_of, splits_of
 from planner.layout import packing_of
-from tests.instances import fabric, tiny_graph, tiny_moe, tiny_software, tiny_topology
+from planner.ledger import most_sequences
+from tests.instances import fabric, tiny_chip, tiny_graph, tiny_moe, tiny_software, tiny_topology
+from tests.oracle import HIGHER_IS_BETTER
 
 
 def candidates(graph=None, topology=None, field="tpot_s", limits=None, **work) -> Candidates:
@@ -35,6 +39,17 @@ def test_halving_a_box_again_and_again_leaves_every_plan_once():
     assert sorted(found) == [(m, u) for m in range(1, 6) for u in range(1, 8)]
 
 
+def test_halving_a_box_leaves_every_plan_that_a_replica_can_hold_once():
+    todo, found = [Box(1, None, (1, 9), (1, 20), (1, 23))], []
+    while todo:
+        one = todo.pop()
+        if one.single:
+            found.append((one.micro_batches[0], one.micro_sequences[0]))
+        else:
+            todo += one.halves()
+    assert sorted(found) == [(m, u) for m in range(1, 10) for u in range(1, 21) if m * u <= 23]
+
+
 def test_halving_a_box_of_a_fixed_batch_leaves_every_way_of_cutting_it():
     todo, found = [Box(1, 12, (1, 12), (1, 12))], []
     while todo:
@@ -61,6 +76,39 @@ def test_a_box_bounds_all_its_plans():
             todo += one.halves()
     assert len(singles) > 3
     assert bound <= min(singles) * (1 + 1e-12)
+
+
+@pytest.mark.parametrize(
+    "field", ["tokens_per_s", "energy_per_token_j", "usd_per_million_tokens", "mfu_fraction", "mbu_fraction"]
+)
+def test_where_the_batch_is_open_a_box_bounds_all_its_plans_whatever_memory_leaves_of_it(field):
+    from planner.solver import exhaustive
+
+    topology = tiny_topology(2, chip=tiny_chip(80e6), software=tiny_software(burst_share=0.1, interruption_share=0.9))
+    direction = {"maximize": field} if field in HIGHER_IS_BETTER else {"minimize": field}
+    question = question_of(direction.get("minimize"), direction.get("maximize"), None, None)
+    several = Candidates(tiny_graph(2), topology, pl.Workload(batch_size=None, output_tokens=20), question)
+    (box, *_) = [box for box in several.boxes() if box.replicas == 1]
+    assert 4 < box.all_sequences[1] < box.micro_batches[1] * box.micro_sequences[1]
+
+    def least(one: Box) -> float:
+        """Of all its plans; each box on the way is checked against its own."""
+        problem = several.to_problem(one)
+        bound = math.inf if problem is None else exhaustive.solve(problem).objective
+        reached = bound if one.single else min((least(half) for half in one.halves()), default=math.inf)
+        assert bound <= reached * (1 + 1e-12)
+        return reached
+
+    assert math.isfinite(least(box))
+
+
+def test_more_sequences_than_all_chips_can_hold_are_in_no_box():
+    """Every plan that fits is within the bound on what a replica can hold, and some come near."""
+    several = candidates(topology=tiny_topology(2, chip=tiny_chip(80e6)), field="energy_per_token_j", batch_size=None)
+    (box, *_) = [box for box in several.boxes() if box.replicas == 1]
+    plan = pl.uniform_plan(several.graph, several.topology, tensor_parallel=2)
+    fitting = most_sequences(several.prices, plan, several.workload)
+    assert fitting <= box.all_sequences[1] < 1.2 * fitting
 
 
 def test_splits_divide_the_heads_and_fit_the_borders():
