@@ -374,11 +374,10 @@ class Candidates:
             )
             for run in runs
         )
-        micro_batches = box.micro_batches[0] if len(stages) > 1 or self.averages else 1
         settled = box.batch_size is not None or self.workload.requests_per_s is not None
         settled |= self.workload.phase == "prefill"
         batch = None if settled else box.replicas * box.sequences(0)
-        return Plan(stages=stages, micro_batches=micro_batches, batch_size=batch)
+        return Plan(stages=stages, micro_batches=box.micro_batches[0], batch_size=batch)
 
     def realised(self, box: Box, plan: Plan) -> tuple[Plan, float]:
         """The best plan of a box with the stages of a relaxed solution, and its canonical value (infinite: none fits)."""

@@ -14,7 +14,10 @@ from tests.oracle import HIGHER_IS_BETTER
 
 def candidates(graph=None, topology=None, field="tpot_s", limits=None, **work) -> Candidates:
     return Candidates(
-        graph or tiny_graph(), topology or tiny_topology(4), pl.Workload(**work), question_of(field, None, limits, None)
+        graph or tiny_graph(),
+        topology or tiny_topology(4),
+        pl.Workload(**work),
+        question_of(*((None, field) if field in HIGHER_IS_BETTER else (field, None)), limits, None),
     )
 
 
@@ -61,6 +64,19 @@ def test_halving_a_box_of_a_fixed_batch_leaves_every_way_of_cutting_it():
     assert sorted(found) == [(1, 12), (2, 6), (3, 4), (4, 3), (6, 2), (12, 1)]
 
 
+@pytest.mark.parametrize("field", ["mbu_fraction", "memory_headroom_bytes", "tokens_per_s"])
+@pytest.mark.parametrize("box", [Box(2, None, (3, 3), (2, 2)), Box(2, 12, (3, 3), (2, 2))])
+def test_a_plan_of_one_stage_keeps_the_micro_batches_that_its_box_was_solved_for(field, box):
+    from planner.solver import exhaustive
+
+    asked = candidates(tiny_graph(1), tiny_topology(2), batch_size=box.batch_size, field=field)
+    solution = exhaustive.solve(asked.to_problem(box))
+    plan = asked.to_plan(box, solution.runs)
+    assert (len(plan.stages), plan.micro_batches) == (1, 3)
+    score = pl.score_plan(plan, asked.graph, asked.topology, asked.workload)
+    assert asked.canonical(field, getattr(score, field)) == pytest.approx(solution.objective, rel=1e-12)
+
+
 def test_a_box_bounds_all_its_plans():
     from planner.solver import exhaustive
 
@@ -85,9 +101,7 @@ def test_where_the_batch_is_open_a_box_bounds_all_its_plans_whatever_memory_leav
     from planner.solver import exhaustive
 
     topology = tiny_topology(2, chip=tiny_chip(80e6), software=tiny_software(burst_share=0.1, interruption_share=0.9))
-    direction = {"maximize": field} if field in HIGHER_IS_BETTER else {"minimize": field}
-    question = question_of(direction.get("minimize"), direction.get("maximize"), None, None)
-    several = Candidates(tiny_graph(2), topology, pl.Workload(batch_size=None, output_tokens=20), question)
+    several = candidates(tiny_graph(2), topology, field, batch_size=None, output_tokens=20)
     (box, *_) = [box for box in several.boxes() if box.replicas == 1]
     assert 4 < box.all_sequences[1] < box.micro_batches[1] * box.micro_sequences[1]
 
