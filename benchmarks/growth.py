@@ -31,6 +31,22 @@ def by_lpus(chips: int) -> Callable[[], object]:
     return lambda: pl.partition(graph, topology, pl.Workload(batch_size=1), minimize="tpot_s")
 
 
+def by_layers_of_a_chain(layers: int) -> Callable[[], object]:
+    """First token of so many layers of the small shape on a hundred LPUs for each: 1,000 layers on 100,000 chips."""
+    graph = decoder_graph(SMALL.replace(layers=layers), f"{layers} layers", Formats(weight_dtype="fp8"))
+    chain = pl.load_topology("groq-lpu-chain")
+    *inner, last = chain.fabrics
+    nodes = 100 * layers // 8
+    topology = chain.replace(chips=8 * nodes, most_chips=None, fabrics=(*inner, last.replace(units=nodes)))
+    return lambda: pl.partition(graph, topology, pl.Workload(batch_size=1), minimize="ttft_s")
+
+
+def by_experts(chips: int) -> Callable[[], object]:
+    """DeepSeek-V3 with expert parallelism and data-parallel attention: joules a token of a large batch."""
+    graph, topology = pl.load_model("deepseek-v3", weight_dtype="fp8"), pl.load_topology("gb200-nvl72", chips=chips)
+    return lambda: pl.partition(graph, topology, pl.Workload(batch_size=512), minimize="energy_per_token_j")
+
+
 def by_gpus(chips: int) -> Callable[[], object]:
     """Llama-3.1-70B at its best price on so many GPUs."""
     graph, topology = pl.load_model("llama-3.1-70b", weight_dtype="fp8"), pl.load_topology("hgx-h100", chips=chips)
@@ -56,7 +72,9 @@ def by_grid(points: int) -> Callable[[], object]:
 CURVES: tuple[tuple[str, str, Callable[[int], Callable[[], object]], tuple[int, ...]], ...] = (
     ("partition, tpot_s, 64 H100", "layers", by_layers, LAYERS),
     ("partition, tpot_s, LPU chain", "chips", by_lpus, LPUS),
+    ("partition, ttft_s, LPU chain", "layers", by_layers_of_a_chain, (64, 254, 1000)),
     ("partition, usd, 70B, H100", "chips", by_gpus, GPUS),
+    ("partition, J/token, DeepSeek-V3", "chips", by_experts, (16, 72)),
     ("score_plan, 70B, H100", "chips", by_score, GPUS),
     ("decode_grid_s, 70B, H100", "plans", by_grid, (10_000, 100_000, 1_000_000)),
 )

@@ -8,7 +8,7 @@ taken at the low end, what only shrinks (time, energy, cost for one token) at th
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, NamedTuple, TypeVar
@@ -26,7 +26,18 @@ from planner.loading import FULL
 from planner.messages import hop_s
 from planner.packing import Packing
 from planner.plan import ChipRange, Plan, Stage
-from planner.pricing import Split, Step, host_s, multiplied_in, price_list, reach_of, shares_of, unoffered, useful_work
+from planner.pricing import (
+    Holdings,
+    Split,
+    Step,
+    host_s,
+    multiplied_in,
+    price_list,
+    reach_of,
+    shares_of,
+    unoffered,
+    useful_work,
+)
 from planner.schedule import Schedule, schedule_of
 from planner.scoring import chosen_power, score_plan
 from planner.solver.problem import ChainProblem, Curve, Larger, Limit, Line, Measure, Run
@@ -99,6 +110,8 @@ class Box(NamedTuple):
     """Of the whole deployment, where the workload fixes it."""
     micro_batches: tuple[int, int]
     micro_sequences: tuple[int, int]
+    all_sequences: tuple[int, int] = (0, 0)
+    """What a replica may have in flight, where the batch is open: products of the two."""
 
     @property
     def single(self) -> bool:
@@ -110,28 +123,51 @@ class Box(NamedTuple):
         (m0, m1), (u0, u1) = self.micro_batches, self.micro_sequences
         return ((m0, u0), (m1, u1)) if self.batch_size is None else ((m1, u0), (m0, u1))
 
+    @property
+    def ratio(self) -> float:
+        """The largest that a range spans."""
+        sides = (self.micro_batches, self.micro_sequences, *((self.all_sequences,) if self.all_sequences[1] else ()))
+        return max(float(high / low) for low, high in sides)
+
     def sequences(self, end: int) -> int:
         """Of one replica, at the low (0) or the high (1) end."""
         if self.batch_size is not None:
             return math.ceil(self.batch_size / self.replicas)
         micro_batches, micro_sequences = self.corners[end]
-        return micro_batches * micro_sequences
+        whole = micro_batches * micro_sequences
+        return min(whole, self.all_sequences[1]) if end and self.all_sequences[1] else whole
+
+    @property
+    def least_sequences(self) -> int:
+        """That a replica holds in any case."""
+        return max(self.sequences(0), self.all_sequences[0])
 
     def halves(self) -> Iterator["Box"]:
         """The box cut in two along the side that spans the larger ratio."""
-        (m0, m1), (u0, u1) = self.micro_batches, self.micro_sequences
         if self.batch_size is not None:
+            m0, m1 = self.micro_batches
             ways = [parts for parts in least_parts(self.sequences(0), self.sequences(0)) if m0 <= parts <= m1]
             for half in (ways[: len(ways) // 2], ways[len(ways) // 2 :]):
                 yield self._replace(micro_batches=(half[0], half[-1]), micro_sequences=self._sizes(half))
-        elif m1 * u0 >= u1 * m0 and m1 > m0:
-            middle = math.isqrt(m0 * m1)
-            yield self._replace(micro_batches=(m0, middle))
-            yield self._replace(micro_batches=(middle + 1, m1))
         else:
-            middle = math.isqrt(u0 * u1)
-            yield self._replace(micro_sequences=(u0, middle))
-            yield self._replace(micro_sequences=(middle + 1, u1))
+            sides = ("micro_batches", "micro_sequences", *(("all_sequences",) if self.all_sequences[1] else ()))
+            side = max(sides, key=lambda name: getattr(self, name)[1] / getattr(self, name)[0])
+            low, high = getattr(self, side)
+            middle = math.isqrt(low * high)
+            for part in ((low, middle), (middle + 1, high)):
+                yield from Box(**{**self._asdict(), side: part}).trimmed()
+
+    def trimmed(self) -> Iterator["Box"]:
+        """The box with no more of each range than the others leave of it; nothing where one is left empty."""
+        (m0, m1), (u0, u1), (n0, n1) = self.micro_batches, self.micro_sequences, self.all_sequences
+        if not n1:
+            yield self
+            return
+        n0, n1 = max(n0, m0 * u0), min(n1, m1 * u1)
+        m0, m1 = max(m0, -(-n0 // u1)), min(m1, n1 // u0)
+        u0, u1 = max(u0, -(-n0 // max(1, m1))), min(u1, n1 // m0)
+        if n0 <= n1 and m0 <= m1 and u0 <= u1:
+            yield self._replace(micro_batches=(m0, m1), micro_sequences=(u0, u1), all_sequences=(n0, n1))
 
     def _sizes(self, ways: list[int]) -> tuple[int, int]:
         return math.ceil(self.sequences(0) / ways[-1]), math.ceil(self.sequences(0) / ways[0])
@@ -171,8 +207,15 @@ class Candidates:
         self.limits = (*question.limits, *served)
         tied = graph.tied_layers
         self.tied = tied if tied and len(graph.layers) > 1 else ()
-        self.options = [*self.splits, *(self.splits if self.tied else ())]
-        self._passes: dict[tuple[Split, Step, bool], Floats] = {}
+        self.offer(self.splits)
+        self._seconds_of: dict[tuple[Split, Step, bool], Floats] = {}
+        self._holdings_of: dict[tuple[Split, float, float], Holdings] = {}
+
+    def offer(self, splits: tuple[Split, ...]) -> None:
+        """Allow stages these splits, ascending in chips, and no others."""
+        self.splits = splits
+        self.options = [*splits, *(splits if self.tied else ())]
+        self.widths = np.array([split.chips for split in self.options], dtype=np.intp)
 
     def _check_known(self) -> None:
         """Refuse to optimise what the topology does not know, what the rate of requests leaves no choice in, or what a pool
@@ -217,15 +260,47 @@ class Candidates:
             yield Box(replicas, batch, (1, sequences), (1, sequences))
 
     def _open_boxes(self) -> Iterator[Box]:
-        most, layers = self.topology.software.most_sequences, len(self.graph.layers)
-        fixed = self.workload.requests_per_s is not None or self.averages
-        if all(FIELDS[name].end == "low" for name in self.question.fields) and not fixed:
+        if self.one_will_do:
             yield Box(1, None, (1, 1), (1, 1))
             return
-        one = (1, 1)
         for replicas in self.open_replicas():
-            prompts = self.workload.phase == "prefill"
-            yield Box(replicas, None, one if prompts else (1, min(layers, most)), one if prompts else (1, most))
+            box = self.open_box(replicas)
+            if box.single:
+                yield box
+            else:
+                yield from box._replace(all_sequences=(1, self._most_sequences(replicas))).trimmed()
+
+    @property
+    def one_will_do(self) -> bool:
+        """Whether nothing that is asked about gains by a batch, so that of an open one a single sequence is best."""
+        fixed = self.workload.requests_per_s is not None or self.averages
+        return all(FIELDS[name].end == "low" for name in self.question.fields) and not fixed
+
+    def open_box(self, replicas: int) -> Box:
+        """All open batches, whether they fit or not; a prefill pool has one prompt in work."""
+        if self.workload.phase == "prefill":
+            return Box(replicas, None, (1, 1), (1, 1))
+        most = self.topology.software.most_sequences
+        return Box(replicas, None, (1, min(len(self.graph.layers), most)), (1, most))
+
+    def _most_sequences(self, replicas: int) -> int:
+        """More than so many no replica can hold, whatever its stages: all that they need does not fill all that there is."""
+        budget, software = self.packing.widest(replicas), self.topology.software
+        first = schedule_of(self.workload, software, 1, 1, 1)
+        able = [split for split in self.splits if split.chips <= budget]
+        held = [self._holdings(split, first) for split in able]
+        ranks = np.array([[split.attention] for split in able])
+        width = np.array([[split.chips] for split in able])
+        fixed = np.array([one.weight_bytes - one.tied_bytes + one.kv_bytes_more for one in held])
+        each = np.array([one.kv_bytes_per_sequence for one in held])
+        room = self.prices.usable_bytes - min((one.activation_bytes for one in held), default=math.inf)
+        counts = np.array(self.graph.kind_counts)
+
+        def fits(sequences: int) -> bool:
+            needed = width * (fixed + np.ceil(sequences / ranks) * each)
+            return bool(able and needed.min(axis=0) @ counts <= budget * room)
+
+        return max(1, largest(fits, software.most_sequences))
 
     def open_replicas(self) -> list[int]:
         """Numbers of replicas worth trying where the batch is open: of like replicas the more the better, as long as there
@@ -264,21 +339,18 @@ class Candidates:
         if not budget or box.sequences(0) > self.topology.software.most_sequences:
             return None
         ends = tuple(self.schedule(box, end) for end in (0, 1))
-        lowered = [self.lowered(number, ends) for number in range(len(self.options))]
         objective = self.measure(self.question.objective, box, ends)
         limits = tuple(Limit(self.measure(name, box, ends), self.canonical(name, value)) for name, value in self.limits)
         if self.workload.requests_per_s is not None:
             limits += (Limit(_measure(peaks={QUEUE: 1.0}), FULL * box.replicas / self.workload.requests_per_s),)
+        lowered = self.lowered(ends, box.least_sequences)
+        lowered.feasible[self.widths > budget] = False
+        link_sums, link_peaks = self._links(ends)
         return ChainProblem(
-            prefix=np.stack([option.prefix for option in lowered]),
-            feasible=np.stack([option.feasible for option in lowered]),
-            run_sums=np.stack([option.run_sums for option in lowered]),
-            run_sums_fixed=np.stack([option.run_sums_fixed for option in lowered]),
-            run_peaks=np.stack([option.run_peaks for option in lowered]),
-            run_peaks_fixed=np.stack([option.run_peaks_fixed for option in lowered]),
-            link_sums=np.stack([option.link_sums for option in lowered], axis=1),
-            link_peaks=np.stack([option.link_peaks for option in lowered], axis=1),
-            widths=np.array([split.chips for split in self.options]),
+            **lowered._asdict(),
+            link_sums=link_sums,
+            link_peaks=link_peaks,
+            widths=self.widths,
             packing=self.packing,
             budget=budget,
             objective=objective,
@@ -302,11 +374,10 @@ class Candidates:
             )
             for run in runs
         )
-        micro_batches = box.micro_batches[0] if len(stages) > 1 or self.averages else 1
         settled = box.batch_size is not None or self.workload.requests_per_s is not None
         settled |= self.workload.phase == "prefill"
         batch = None if settled else box.replicas * box.sequences(0)
-        return Plan(stages=stages, micro_batches=micro_batches, batch_size=batch)
+        return Plan(stages=stages, micro_batches=box.micro_batches[0], batch_size=batch)
 
     def realised(self, box: Box, plan: Plan) -> tuple[Plan, float]:
         """The best plan of a box with the stages of a relaxed solution, and its canonical value (infinite: none fits)."""
@@ -358,8 +429,10 @@ class Candidates:
         if box.batch_size is not None:  # a pass is shortest at the low end, a turn of all passes at the high one
             sums, turn, tokens = 0, 1, box.batch_size * self.workload.output_tokens / box.replicas
         else:
-            sums = turn = 0 if FIELDS[name].end == "low" else 1
-            tokens = ends[sums].sequences * self.workload.output_tokens
+            turn = 0 if FIELDS[name].end == "low" else 1
+            full = ends[1].sequences == math.prod(box.corners[1])
+            sums = int(turn and full)  # where a replica holds less, a pass is at least as long as at the low end
+            tokens = ends[turn].sequences * self.workload.output_tokens
         at, held = ends[sums], FILL if self.topology.divisible else CHIPS
         rate = self.workload.requests_per_s
         clock = _Clock(at, sums, turn, 0.0 if rate is None else rate / box.replicas)
@@ -384,8 +457,8 @@ class Candidates:
         if name == "memory_headroom_bytes":
             return _measure(peaks={NEEDED: 1.0})
         if name == "mfu_fraction":
-            return clock.cycle(held=CHIPS, scale=1.0 / self._useful(0, at))
-        low = _Clock(ends[0], 0, turn if sums == 0 else 0, 0.0)
+            return clock.cycle(held=CHIPS, scale=1.0 / self._useful(0, ends[sums if box.batch_size else turn]))
+        low = _Clock(ends[0], 0, turn if box.batch_size else 0, 0.0)
         return low.cycle(held=CHIPS, scale=1.0 / self._useful(1, ends[0] if box.batch_size else ends[1]))
 
     def _drawn(self, held: Measure, at: Schedule) -> Measure:
@@ -409,113 +482,119 @@ class Candidates:
         peak = chip.memory[0].bandwidth_bytes_per_s if number else chip.peak_flop_per_s(multiplied_in(self.graph))
         return (prefills * work[0][number] + decodes * work[1][number]) / peak
 
-    def resources(self, number: int, ends: tuple[Schedule, ...]) -> tuple[Floats, float]:
-        """What each layer needs under one option, shape (layers, RESOURCES), and the buffers of a chip [B]; an option is a
-        split, for whole models with tied weights a second time."""
-        split, low = self.options[number], ends[0]
-        kinds = self.graph.kind_of_layer
-        resources = np.zeros((len(kinds), RESOURCES))
+    def _seconds(self, split: Split, step: Step, *, whole: bool) -> Floats:
+        """Of one step by kind of layer: boxes share most of their steps."""
+        key = split, step, whole
+        if key not in self._seconds_of:
+            reach = reach_of(self.topology, split, 0)
+            self._seconds_of[key] = self.prices.prices(split, step, reach, whole=whole).seconds.sum(axis=0)
+        return self._seconds_of[key]
+
+    def _holdings(self, split: Split, at: Schedule) -> Holdings:
+        key = split, at.most_tokens, at.decode.sequences
+        if key not in self._holdings_of:
+            self._holdings_of[key] = self.prices.holdings(split, self.workload, *key[1:])
+        return self._holdings_of[key]
+
+    def resources(self, ends: tuple[Schedule, ...], sequences: int) -> tuple[Floats, Floats]:
+        """What each layer needs under each option, with at least so many sequences held in a replica, shape (options, layers,
+        RESOURCES), and the buffers of a chip [B]; the second half of the options, where there is one, is for whole models
+        with tied weights."""
+        kinds, low, splits = self.graph.kind_of_layer, ends[0], len(self.splits)
+        resources = np.zeros((len(self.options), len(kinds), RESOURCES))
         for end, at in enumerate(ends):
             for column, step in ((end, at.decode), (2 + end, at.prefill)):
-                runs = step.decode or at.prefill_passes > 0
-                resources[:, column] = runs * self._pass_s(split, step, whole=not at.relaxed)[kinds]
-                resources[-1, column] += host_s(self.topology.software, step.sequences * step.decode) * runs
-        holdings = self.prices.holdings(split, self.workload, low.most_tokens, low.decode.sequences)
-        share = low.held_sequences(split.attention)
-        cache = share * holdings.kv_bytes_per_sequence + holdings.kv_bytes_more
-        resources[:, HELD] = (holdings.weight_bytes + cache)[kinds]
-        if number >= len(self.splits):
-            for reader, _ in self.tied:
-                resources[reader, HELD] -= holdings.tied_bytes[kinds[reader]]
-        resources[-1, ONCE] = low.request_overhead_s
-        return resources, holdings.activation_bytes
+                if not (step.decode or at.prefill_passes > 0):
+                    continue
+                priced = np.array([self._seconds(split, step, whole=not at.relaxed) for split in self.options])
+                resources[:, :, column] = priced[:, kinds]
+                resources[:, -1, column] += host_s(self.topology.software, step.sequences * step.decode)
+        holdings, least = [self._holdings(split, low) for split in self.options], replace(low, sequences=sequences)
+        for number, (split, held) in enumerate(zip(self.options, holdings, strict=True)):
+            cache = least.held_sequences(split.attention) * held.kv_bytes_per_sequence + held.kv_bytes_more
+            resources[number, :, HELD] = (held.weight_bytes + cache)[kinds]
+            for reader, _ in self.tied if number >= splits else ():
+                resources[number, reader, HELD] -= held.tied_bytes[kinds[reader]]
+        resources[:, -1, ONCE] = low.request_overhead_s
+        return resources, np.array([held.activation_bytes for held in holdings])
 
-    def _pass_s(self, split: Split, step: Step, *, whole: bool) -> Floats:
-        """One pass by kind of layer, remembered: boxes share their corners."""
-        key = (split, step, whole)
-        if key not in self._passes:
-            reach = reach_of(self.topology, split, 0)
-            self._passes[key] = self.prices.prices(split, step, reach, whole=whole).seconds.sum(axis=0)
-        return self._passes[key]
-
-    def lowered(self, number: int, ends: tuple[Schedule, ...]) -> "Option":
-        """One option."""
-        split, whole = self.options[number], number >= len(self.splits)
-        resources, activation = self.resources(number, ends)
-        prefix = np.concatenate([np.zeros((1, RESOURCES)), np.cumsum(resources, axis=0)])
-        needed = prefix[None, :, HELD] - prefix[:, None, HELD] + activation
-        feasible = np.triu(needed <= self.prices.usable_bytes, 1)
+    def lowered(self, ends: tuple[Schedule, ...], sequences: int) -> "Option":
+        """All options, stacked, with at least so many sequences held in a replica."""
+        resources, activation = self.resources(ends, sequences)
+        prefix = np.concatenate([np.zeros((len(resources), 1, RESOURCES)), np.cumsum(resources, axis=1)], axis=1)
+        filled, ranks, splits = prefix[:, :, HELD], np.arange(prefix.shape[1]), len(self.splits)
+        room = self.prices.usable_bytes - activation
+        feasible = np.stack([one - one[:, None] <= left for one, left in zip(filled, room, strict=True)])
+        feasible &= ranks > ranks[:, None]
         if self.tied:
-            only = np.zeros_like(feasible)
-            only[0, -1] = True
-            feasible &= only if whole else ~only
-        run_sums, run_sums_fixed, run_peaks, run_peaks_fixed = self.run_arrays(split, ends, activation)
-        link_sums, link_peaks = self._links(split, ends)
-        return Option(prefix, feasible, run_sums, run_sums_fixed, run_peaks, run_peaks_fixed, link_sums, link_peaks)
+            feasible[:splits, 0, -1] = False
+            feasible[splits:, 1:] = feasible[splits:, :, :-1] = False
+        return Option(prefix, feasible, *self.run_arrays(ends, activation))
 
-    def run_arrays(
-        self, split: Split, ends: tuple[Schedule, ...], activation: float
-    ) -> tuple[Floats, Floats, Floats, Floats]:
-        """How resources, and a run besides, add to sums and peaks."""
-        sums, peaks = np.zeros((SUMS, RESOURCES)), np.zeros((PEAKS, RESOURCES))
+    def run_arrays(self, ends: tuple[Schedule, ...], activation: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+        """How resources, and a run besides, add to sums and peaks under each option."""
+        sums, peaks = np.zeros((len(self.options), SUMS, RESOURCES)), np.zeros((len(self.options), PEAKS, RESOURCES))
         for end, at in enumerate(ends):
-            sums[DECODE + end, end] = sums[PREFILL + end, 2 + end] = sums[PREFILL + end, ONCE] = 1.0
-            loads = _loads(at, split)
-            peaks[TURN + end, end], peaks[TURN + end, 2 + end] = loads.turns, loads.interruption
-            peaks[ROUND + end, end] = loads.turns
-            peaks[CHUNK + end, 2 + end] = 1.0
-            peaks[OTHERS + end, 2 + end] = loads.others
-        peaks[QUEUE, 2] = loads.prompt
-        capacity = self.topology.chip.memory[0].capacity_bytes
-        sums[FILL, HELD] = split.chips / capacity
-        peaks[NEEDED, HELD] = 1.0
-        sums_fixed, peaks_fixed = np.zeros(SUMS), np.zeros(PEAKS)
-        sums_fixed[CHIPS] = split.chips
-        peaks_fixed[NEEDED] = activation
+            sums[:, DECODE + end, end] = sums[:, PREFILL + end, 2 + end] = sums[:, PREFILL + end, ONCE] = 1.0
+            loads = _loads_of(at, self.options)
+            peaks[:, TURN + end, end], peaks[:, TURN + end, 2 + end] = loads.turns, loads.interruption
+            peaks[:, ROUND + end, end] = loads.turns
+            peaks[:, CHUNK + end, 2 + end] = 1.0
+            peaks[:, OTHERS + end, 2 + end] = loads.others
+            peaks[:, QUEUE, 2] = loads.prompt
+        sums[:, FILL, HELD] = self.widths / self.topology.chip.memory[0].capacity_bytes
+        peaks[:, NEEDED, HELD] = 1.0
+        sums_fixed, peaks_fixed = np.zeros(sums.shape[:2]), np.zeros(peaks.shape[:2])
+        sums_fixed[:, CHIPS] = self.widths
+        peaks_fixed[:, NEEDED] = activation
         return sums, sums_fixed, peaks, peaks_fixed
 
-    def _links(self, split: Split, ends: tuple[Schedule, ...]) -> tuple[Floats, Floats]:
-        borders = max(1, len(self.topology.levels))
-        items = len(self.graph.layers)
-        sums, peaks = np.zeros((items + 1, borders, SUMS)), np.zeros((items + 1, borders, PEAKS))
-        for border in range(len(self.topology.levels)):
-            hops = 3 if self.topology.levels[border].fabric.shape == "dragonfly" else 1
-            sums[:, border], peaks[:, border] = self.hop(split, ends, border, hops)
+    def _links(self, ends: tuple[Schedule, ...]) -> tuple[Floats, Floats]:
+        levels, items = self.topology.levels, len(self.graph.layers)
+        shape = items + 1, len(self.options), max(1, len(levels))
+        sums, peaks = np.zeros((*shape, SUMS)), np.zeros((*shape, PEAKS))
+        for border, level in enumerate(levels):
+            hops = 3 if level.fabric.shape == "dragonfly" else 1
+            sums[:, :, border], peaks[:, :, border] = self.hop(self.options, ends, border, hops)
         return sums, peaks
 
-    def hop(self, split: Split, ends: tuple[Schedule, ...], level: int, hops: int) -> tuple[Floats, Floats]:
-        """What handing on from a stage across so many hops of a level adds, in front of each layer, to the sums and to the
-        load on the peaks, shapes (layers + 1, SUMS) and (layers + 1, PEAKS)."""
+    def hop(self, splits: Sequence[Split], ends: tuple[Schedule, ...], level: int, hops: int) -> tuple[Floats, Floats]:
+        """What handing on from a stage under each split across so many hops of a level adds, in front of each layer, to the
+        sums and to the load on the peaks, shapes (layers + 1, splits, SUMS) and (layers + 1, splits, PEAKS)."""
 
         def seconds(bytes_per_token: Floats, step: Step, at: Schedule) -> Floats:
-            share = shares_of(split, step, whole=not at.relaxed)[0]
-            return np.asarray(hop_s(self.topology, level, hops, bytes_per_token * share))
+            shares = np.array([shares_of(split, step, whole=not at.relaxed)[0] for split in splits])
+            return np.asarray(hop_s(self.topology, level, hops, bytes_per_token * shares))
 
-        return self.link(split, ends, seconds)
+        return self.link(splits, ends, seconds)
 
     def link(
-        self, split: Split, ends: tuple[Schedule, ...], seconds: Callable[[Floats, Step, Schedule], Floats]
+        self,
+        splits: Sequence[Split],
+        ends: tuple[Schedule, ...],
+        seconds: Callable[[Floats, Step, Schedule], Floats],
     ) -> tuple[Floats, Floats]:
-        """The same of any link, from how long it takes for so many bytes for each token of a step."""
-        items = len(self.graph.layers)
-        sums, peaks = np.zeros((items + 1, SUMS)), np.zeros((items + 1, PEAKS))
-        handed = np.array([0.0, *(layer.activation_bytes_per_token for layer in self.graph.layers)])
+        """The same of any link, from how long it takes for so many bytes for each token of a step, shape (layers + 1, 1): in
+        one column for each split, or in one for all."""
+        shape = len(self.graph.layers) + 1, len(splits)
+        sums, peaks = np.zeros((*shape, SUMS)), np.zeros((*shape, PEAKS))
+        handed = np.array([[0.0], *([layer.activation_bytes_per_token] for layer in self.graph.layers)])
         for end, at in enumerate(ends):
-            loads = _loads(at, split)
+            loads = _loads_of(at, splits)
             decode, prefill = (seconds(handed, step, at) for step in (at.decode, at.prefill))
             prefill = prefill * (at.prefill_passes > 0)
-            sums[:, DECODE + end], sums[:, PREFILL + end] = decode, prefill
-            peaks[:, TURN + end] = loads.turns * decode + loads.interruption * prefill
-            peaks[:, ROUND + end] = loads.turns * decode
-            peaks[:, CHUNK + end] = prefill
-            peaks[:, OTHERS + end] = loads.others * prefill
-            peaks[:, QUEUE] = loads.prompt * prefill
-        sums[[0, items]], peaks[[0, items]] = 0.0, 0.0
+            sums[..., DECODE + end], sums[..., PREFILL + end] = decode, prefill
+            peaks[..., TURN + end] = loads.turns * decode + loads.interruption * prefill
+            peaks[..., ROUND + end] = loads.turns * decode
+            peaks[..., CHUNK + end] = prefill
+            peaks[..., OTHERS + end] = loads.others * prefill
+            peaks[..., QUEUE] = loads.prompt * prefill
+        sums[[0, -1]], peaks[[0, -1]] = 0.0, 0.0
         return sums, peaks
 
 
 class Option(NamedTuple):
-    """The arrays of one option; see `solver.problem`."""
+    """The arrays of one option, or of several, stacked; see `solver.problem`."""
 
     prefix: Floats
     feasible: NDArray[np.bool_]
@@ -523,29 +602,35 @@ class Option(NamedTuple):
     run_sums_fixed: Floats
     run_peaks: Floats
     run_peaks_fixed: Floats
-    link_sums: Floats
-    link_peaks: Floats
+
+    def of(self, number: int) -> "Option":
+        """One of several."""
+        return Option(*(array[number] for array in self))
 
 
 class _Loads(NamedTuple):
-    """How often a stage does what."""
+    """How often a stage does what, under each option."""
 
-    turns: float
+    turns: Floats
     """Decode passes for one output token of each sequence."""
-    interruption: float
+    interruption: Floats
     """Prefill passes of others for one output token."""
-    others: float
+    others: Floats
     """Prefill passes of others in a cycle."""
-    prompt: float
+    prompt: Floats
     """Prefill passes of a prompt, over the ranks that share out the sequences."""
 
 
-def _loads(at: Schedule, split: Split) -> _Loads:
+def _loads_of(at: Schedule, splits: Sequence[Split]) -> _Loads:
+    return _Loads(*np.array([_loads(at, split) for split in splits]).reshape(-1, 4).T)
+
+
+def _loads(at: Schedule, split: Split) -> tuple[float, float, float, float]:
     turns = at.sequences / at.decode.sequences if at.relaxed else float(at.micro_batches)
     others = at.others_prefills(split.attention) * at.prefill_passes
     lost = at.software.interruption_share * others
     prompt = at.prefill_passes / split.attention
-    return _Loads(turns, lost / at.later_tokens if at.later_tokens else 0.0, others, prompt)
+    return turns, lost / at.later_tokens if at.later_tokens else 0.0, others, prompt
 
 
 def _measure(

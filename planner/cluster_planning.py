@@ -14,7 +14,7 @@ from planner.pooling import score_pooled_plan
 from planner.records import Record
 from planner.scoring import Score
 from planner.search import Progress, Search
-from planner.solver import chain, places
+from planner.solver import labels, places
 from planner.topology import PowerScope
 from planner.units import spoken
 from planner.workload import Workload
@@ -66,11 +66,11 @@ class PooledSearch(Search):
         problem = cast(PooledCandidates, self.candidates).to_problem(cast(PooledBox, box))
         return math.inf if problem is None else places.root_bound(problem)
 
-    def _solved(self, problem: Any, *, exactly: bool) -> Any:
+    def _solved(self, problem: Any, box: Any) -> Any:
         return places.solve(
             problem,
             incumbent=self.best.value,
-            last_beam=chain.LAST_BEAM if exactly else chain.FIRST_BEAM,
+            last_beam=labels.LAST_BEAM if box.single else labels.FIRST_BEAM,
             stop=lambda: time.monotonic() >= self.deadline,
         )
 

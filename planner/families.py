@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.candidates import CHIPS, DECODE, HELD, NEEDED, TURN, Box, Candidates
-from planner.solver.bounds import Cuts
-from planner.solver.problem import Floats, Ints
+from planner.solver.problem import Cuts, Floats, Ints
 
 EVERY = 1_000_000
 """Stages, or layers in one: no bound."""
@@ -189,16 +188,14 @@ class Priced:
     def __init__(self, candidates: Candidates, box: Box) -> None:
         ends, options = (candidates.schedule(box, 0), candidates.schedule(box, 1)), len(candidates.splits)
         self.measures = [candidates.measure(name, box, ends) for name in candidates.question.fields]
-        rows = [candidates.resources(number, ends) for number in range(options)]
-        resources = np.stack([one for one, _ in rows])
+        whole, activation = candidates.resources(ends, box.least_sequences)
+        resources = whole[:options].copy()
         if candidates.tied:
-            whole = np.stack([candidates.resources(options + number, ends)[0] for number in range(options)])
-            resources[..., HELD] = np.minimum(resources[..., HELD], whole[..., HELD])
-        arrays = [candidates.run_arrays(split, ends, rows[number][1]) for number, split in enumerate(candidates.splits)]
-        run_sums, run_peaks = np.stack([a[0] for a in arrays]), np.stack([a[2] for a in arrays])
-        self.peaks_fixed = np.stack([a[3] for a in arrays])
+            resources[..., HELD] = np.minimum(resources[..., HELD], whole[options:, :, HELD])
+        arrays = candidates.run_arrays(ends, activation)
+        run_sums, _, run_peaks, self.peaks_fixed = (array[:options] for array in arrays)
         """Shape (options, peaks)."""
-        widths = np.array([split.chips for split in candidates.splits])
+        widths = candidates.widths[:options]
         first, self.counts = groups_of(candidates)
         grouped = resources[:, first]
         self.sums = np.einsum("osr,ogr->ogs", run_sums, grouped)

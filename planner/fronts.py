@@ -22,9 +22,8 @@ from planner.records import PORTRAITS, Record
 from planner.refusals import refusal_of
 from planner.report import aligned, question_lines
 from planner.scoring import Score, score_plan
-from planner.solver.bounds import Cuts
-from planner.solver.chain import LAST_BEAM
-from planner.solver.problem import Floats, Ints, Run
+from planner.solver.labels import LAST_BEAM
+from planner.solver.problem import Cuts, Floats, Ints, Run
 from planner.solver.tradeoffs import Known, uncovered
 from planner.topology import PowerScope, Topology
 from planner.words import FIELD_WORDS, field_text

@@ -128,9 +128,10 @@ class PooledCandidates:
         for head, pool in enumerate(self.cluster.pools):
             if self.cluster.twin_before[head] is not None or not pool.free_chips:
                 continue
-            found = list(self.each[head].boxes())
-            if self.workload.batch_size is None and not found[0].single:
-                found = [found[0]._replace(replicas=replicas) for replicas in self._open_replicas(head)]
+            candidates = self.each[head]
+            found = candidates.boxes()
+            if self.workload.batch_size is None and not candidates.one_will_do:  # pools hold together what none holds
+                found = (candidates.open_box(replicas) for replicas in self._open_replicas(head))
             for box in found:
                 yield PooledBox(box, head)
 
@@ -247,12 +248,12 @@ class _Lowering:
         if not any(stand.pool == box.head for stand in self.stands):
             return None
         lowered = {
-            (pool, number): candidates.each[pool].lowered(number, self.ends)
+            pool: candidates.each[pool].lowered(self.ends, box.box.least_sequences)
             for pool in {stand.pool for stand in self.stands}
-            for number in range(len(candidates.each[pool].options))
         }
         options = [
-            self._option(lowered[self.stands[ground].pool, number], ground, number) for ground, number in self.numbers
+            self._option(lowered[self.stands[ground].pool].of(number), ground, number)
+            for ground, number in self.numbers
         ]
         splits = [self._split(option) for option in range(len(options))]
         least = [self._least(option) for option in range(len(options))]
@@ -333,8 +334,7 @@ class _Lowering:
         run_peaks_fixed[NEEDED] += self.candidates.usable_bytes - candidates.prices.usable_bytes
         feasible = lowered.feasible.copy()
         feasible[0] &= stand.pool == self.box.head
-        links = np.zeros((0, 0)), np.zeros((0, 0))
-        return Option(prefix, feasible, run_sums, run_sums_fixed, run_peaks, run_peaks_fixed, *links)
+        return Option(prefix, feasible, run_sums, run_sums_fixed, run_peaks, run_peaks_fixed)
 
     def _link(self, option: int, place: Place, after: Place) -> Link | None:
         pool, split = self._pool(option), self._split(option)
@@ -354,9 +354,9 @@ class _Lowering:
         if key not in self.links:
             each = self.candidates.each[pool]
             if other < 0:
-                self.links[key] = _widened(each.hop(split, self.ends, level, hops))
+                self.links[key] = _widened(each.hop([split], self.ends, level, hops))
             elif self.candidates.cluster.ways[pool][other]:
-                self.links[key] = _widened(each.link(split, self.ends, self._crossing(pool, other)))
+                self.links[key] = _widened(each.link([split], self.ends, self._crossing(pool, other)))
             else:
                 self.links[key] = None
         return self.links[key]
@@ -411,5 +411,5 @@ _PRICED = ("usd_per_million_tokens", "energy_per_token_j")
 
 
 def _widened(link: tuple[Floats, Floats]) -> Link:
-    sums, peaks = link
+    sums, peaks = (array[:, 0] for array in link)
     return Link(np.concatenate([sums, np.zeros((len(sums), POOLED_SUMS - SUMS))], axis=1), peaks)

@@ -340,8 +340,7 @@ class Shaped(Candidates):
     ) -> None:
         super().__init__(graph, topology, workload, question)
         self.ways = ways
-        self.splits = tuple(split for split in self.splits if self._offers(split))
-        self.options = [*self.splits, *(self.splits if self.tied else ())]
+        self.offer(tuple(split for split in self.splits if self._offers(split)))
 
     def _offers(self, split: Split) -> bool:
         pairs = (("tensor" in self.ways, split.tensor > 1), ("expert" in self.ways, split.expert > split.tensor))

@@ -10,13 +10,17 @@ from typing import Literal
 from planner.candidates import Box, Candidates
 from planner.plan import Plan
 from planner.records import Record
-from planner.solver import chain
+from planner.solver import chain, labels
 from planner.solver.problem import ChainProblem, Run, Solution
 
 Engine = Literal["auto", "cp-sat"]
 
 CLOSE = 1 - 1e-12
 """Canonical values closer than this are one."""
+
+
+NARROW, WIDE_NODES, NARROW_NODES = 1.3, 3, 48
+"""Boxes that span no larger a ratio are bounded with more nodes: they could well be closed as they are."""
 
 
 class Progress(Record):
@@ -115,7 +119,7 @@ class Search:
         problem = self.candidates.to_problem(box)
         if problem is None:
             return []
-        solution = self._solved(problem, exactly=box.single)
+        solution = self._solved(problem, box)
         if solution.runs is not None:
             self._offer(box, self.candidates.to_plan(box, solution.runs), solution.objective)
         lower = max(bound, solution.bound)
@@ -125,18 +129,19 @@ class Search:
             return []
         return [(lower, half) for half in box.halves()]
 
-    def _solved(self, problem: ChainProblem, *, exactly: bool) -> Solution:
+    def _solved(self, problem: ChainProblem, box: Box) -> Solution:
         """By labels; what they cannot finish, and everything where that is asked for, by CP-SAT. A box that will be cut in
-        any case gets a quick look: one narrow beam."""
+        any case gets a quick look: a few nodes, and no labels."""
         if self.engine == "cp-sat" and not any(measure.averaged for measure in problem.measures):
             return self._by_cpsat(problem, None)
         solution = chain.solve(
             problem,
             incumbent=self.goal,
-            last_beam=chain.LAST_BEAM if exactly else chain.FIRST_BEAM,
+            last_beam=labels.LAST_BEAM if box.single else 0,
+            most_nodes=math.inf if box.single else NARROW_NODES if box.ratio < NARROW else WIDE_NODES,
             stop=lambda: time.monotonic() >= self.deadline,
         )
-        if not exactly:
+        if not box.single:
             return solution
         best = min(self.goal, solution.objective)
         if solution.bound >= best * CLOSE or time.monotonic() >= self.deadline:

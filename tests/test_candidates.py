@@ -1,16 +1,23 @@
 """Boxes of plans, and questions."""
 
+import math
+
 import pytest
 
 import planner as pl
 from planner.candidates import Box, Candidates, least_parts, question_of, splits_of
 from planner.layout import packing_of
-from tests.instances import fabric, tiny_graph, tiny_moe, tiny_software, tiny_topology
+from planner.ledger import most_sequences
+from tests.instances import fabric, tiny_chip, tiny_graph, tiny_moe, tiny_software, tiny_topology
+from tests.oracle import HIGHER_IS_BETTER
 
 
 def candidates(graph=None, topology=None, field="tpot_s", limits=None, **work) -> Candidates:
     return Candidates(
-        graph or tiny_graph(), topology or tiny_topology(4), pl.Workload(**work), question_of(field, None, limits, None)
+        graph or tiny_graph(),
+        topology or tiny_topology(4),
+        pl.Workload(**work),
+        question_of(*((None, field) if field in HIGHER_IS_BETTER else (field, None)), limits, None),
     )
 
 
@@ -35,6 +42,17 @@ def test_halving_a_box_again_and_again_leaves_every_plan_once():
     assert sorted(found) == [(m, u) for m in range(1, 6) for u in range(1, 8)]
 
 
+def test_halving_a_box_leaves_every_plan_that_a_replica_can_hold_once():
+    todo, found = [Box(1, None, (1, 9), (1, 20), (1, 23))], []
+    while todo:
+        one = todo.pop()
+        if one.single:
+            found.append((one.micro_batches[0], one.micro_sequences[0]))
+        else:
+            todo += one.halves()
+    assert sorted(found) == [(m, u) for m in range(1, 10) for u in range(1, 21) if m * u <= 23]
+
+
 def test_halving_a_box_of_a_fixed_batch_leaves_every_way_of_cutting_it():
     todo, found = [Box(1, 12, (1, 12), (1, 12))], []
     while todo:
@@ -44,6 +62,19 @@ def test_halving_a_box_of_a_fixed_batch_leaves_every_way_of_cutting_it():
         else:
             todo += one.halves()
     assert sorted(found) == [(1, 12), (2, 6), (3, 4), (4, 3), (6, 2), (12, 1)]
+
+
+@pytest.mark.parametrize("field", ["mbu_fraction", "memory_headroom_bytes", "tokens_per_s"])
+@pytest.mark.parametrize("box", [Box(2, None, (3, 3), (2, 2)), Box(2, 12, (3, 3), (2, 2))])
+def test_a_plan_of_one_stage_keeps_the_micro_batches_that_its_box_was_solved_for(field, box):
+    from planner.solver import exhaustive
+
+    asked = candidates(tiny_graph(1), tiny_topology(2), batch_size=box.batch_size, field=field)
+    solution = exhaustive.solve(asked.to_problem(box))
+    plan = asked.to_plan(box, solution.runs)
+    assert (len(plan.stages), plan.micro_batches) == (1, 3)
+    score = pl.score_plan(plan, asked.graph, asked.topology, asked.workload)
+    assert asked.canonical(field, getattr(score, field)) == pytest.approx(solution.objective, rel=1e-12)
 
 
 def test_a_box_bounds_all_its_plans():
@@ -61,6 +92,37 @@ def test_a_box_bounds_all_its_plans():
             todo += one.halves()
     assert len(singles) > 3
     assert bound <= min(singles) * (1 + 1e-12)
+
+
+@pytest.mark.parametrize(
+    "field", ["tokens_per_s", "energy_per_token_j", "usd_per_million_tokens", "mfu_fraction", "mbu_fraction"]
+)
+def test_where_the_batch_is_open_a_box_bounds_all_its_plans_whatever_memory_leaves_of_it(field):
+    from planner.solver import exhaustive
+
+    topology = tiny_topology(2, chip=tiny_chip(80e6), software=tiny_software(burst_share=0.1, interruption_share=0.9))
+    several = candidates(tiny_graph(2), topology, field, batch_size=None, output_tokens=20)
+    (box, *_) = [box for box in several.boxes() if box.replicas == 1]
+    assert 4 < box.all_sequences[1] < box.micro_batches[1] * box.micro_sequences[1]
+
+    def least(one: Box) -> float:
+        """Of all its plans; each box on the way is checked against its own."""
+        problem = several.to_problem(one)
+        bound = math.inf if problem is None else exhaustive.solve(problem).objective
+        reached = bound if one.single else min((least(half) for half in one.halves()), default=math.inf)
+        assert bound <= reached * (1 + 1e-12)
+        return reached
+
+    assert math.isfinite(least(box))
+
+
+def test_more_sequences_than_all_chips_can_hold_are_in_no_box():
+    """Every plan that fits is within the bound on what a replica can hold, and some come near."""
+    several = candidates(topology=tiny_topology(2, chip=tiny_chip(80e6)), field="energy_per_token_j", batch_size=None)
+    (box, *_) = [box for box in several.boxes() if box.replicas == 1]
+    plan = pl.uniform_plan(several.graph, several.topology, tensor_parallel=2)
+    fitting = most_sequences(several.prices, plan, several.workload)
+    assert fitting <= box.all_sequences[1] < 1.2 * fitting
 
 
 def test_splits_divide_the_heads_and_fit_the_borders():

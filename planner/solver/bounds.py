@@ -2,21 +2,26 @@
 
 The remaining cost for one set of weights is a shortest path to the end of the chain, without regard to the budget. A price
 on slots (a Lagrange multiplier) brings the budget in: for every price the priced path is a lower bound, and the prices at
-which the best path changes trace the lower hull of cost against slots [1, 2].
+which the best path changes trace the lower hull of cost against slots [1, 2]. Cost × slots is concave along each edge of
+that hull, so the corners of the hull bound a product too.
 
 [1] G. Handler, I. Zang, "A dual algorithm for the constrained shortest path problem", Networks 10(4), 1980.
 [2] M. Eisner, D. Severance, "Mathematical techniques for efficient record segmentation in large shared databases",
 JACM 23(4), 1976.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.solver.problem import ChainProblem, Floats, Larger, Measure
+from planner.solver.problem import TOLERANCE, ChainProblem, Cuts, Floats, Ints, Larger, Measure
 
-Cuts = tuple[tuple[int, int, int], ...]
+MOST_PRICES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +37,6 @@ class Rest:
     """Of that path, without the price of its slots."""
 
 
-def narrowest(problem: ChainProblem) -> Rest:
-    """Fewest slots from each item to the end."""
-    return cheapest(problem, np.zeros(problem.run_sums.shape[1]), 1.0)
-
-
 @dataclass(frozen=True, slots=True)
 class MeasureBound:
     """A lower bound on a measure for any start of a solution, one for each way of pricing slots."""
@@ -44,7 +44,7 @@ class MeasureBound:
     measure: Measure
     budget: int
     priced: tuple[Rest, ...]
-    """Of the measure taken as a sum, at several prices of a slot; the first is 0."""
+    """Of the measure taken as a sum, at rising prices of a slot; the first is 0."""
     by_peak: tuple[tuple[Larger, Rest], ...]
     """For each pair of which the larger counts: of the measure as a sum without it, for when its peak is the larger."""
     held: Rest | None
@@ -65,6 +65,11 @@ class MeasureBound:
         held = sums[:, self.measure.held] + self.held.cost[item]
         return self.measure.lined(self.measure.scale * held, self.most.total(item, sums, peaks))
 
+    def at_start(self, peaks: Floats) -> Floats:
+        """Of whole solutions whose peaks are no less than those given, shape (n, peaks): (n,)."""
+        count = len(peaks)
+        return self.value(0, np.zeros(count, dtype=np.intp), np.zeros((count, len(self.measure.sums))), peaks)
+
     def _whole(self, item: int, slots: NDArray[np.intp], sums: Floats, peaks: Floats) -> Floats:
         """Before the scale, and the lines over it."""
         left = np.maximum(self.budget - slots, 1e-9)
@@ -72,53 +77,96 @@ class MeasureBound:
         measure = self.measure
         base = measure.of_peaks(peaks)
         whole = sums @ measure.as_sums() + base
-        by_peak = np.full(len(slots), -np.inf)
+        by_peak, spread = np.full(len(slots), -np.inf), []
         for pair, rest in self.by_peak:
-            one = sums @ measure.as_sums(without=pair) + rest.cost[item] + base + pair.weight * peaks[:, pair.peak]
-            by_peak = np.maximum(by_peak, one)
+            beside = sums @ measure.as_sums(without=pair) + rest.cost[item] + base
+            by_peak = np.maximum(by_peak, beside + pair.weight * peaks[:, pair.peak])
+            spread.append((beside, pair.weight * float(self.work[item, pair.peak])))
         if self.held is None or measure.held is None:
-            lines = [whole + rest.cost[item] - rest.slot_price * left for rest in self.priced]
-            return np.asarray(np.maximum(np.maximum.reduce(lines), by_peak))
-        return self._product(item, sums[:, measure.held], slots, whole, by_peak)
+            return np.asarray(np.maximum(self._priced(item, whole, left), by_peak))
+        held = sums[:, measure.held]
+        product = self._product(item, held, slots, whole, by_peak)
+        for beside, work in spread if self.held_slots and np.isfinite(self.held.cost[item]) else ():
+            product = np.maximum(product, self._spread(item, held, slots, beside, work))
+        return product
+
+    def _spread(self, item: int, held: Floats, slots: NDArray[np.intp], beside: Floats, work: float) -> Floats:
+        """Least of (slots held) × (cost) where the rest's work is spread evenly over the slots that the rest takes."""
+        assert self.held is not None
+        least = max(float(self.held.cost[item]), 1e-9)
+        most = np.maximum(least, self.budget - slots)
+        spent = np.clip(np.sqrt(held * work / np.maximum(beside, 1e-300)), least, most)
+        return np.asarray((held + spent) * (beside + work / spent))
+
+    def _priced(self, item: int, whole: Floats, spent: Floats) -> Floats:
+        """The whole with the rest's cost if the rest takes no more than so many slots."""
+        lines = [rest.cost[item] - rest.slot_price * spent for rest in self.priced]
+        return np.asarray(whole + (lines[0] if len(lines) == 1 else np.maximum.reduce(lines)))
 
     def _product(self, item: int, held: Floats, slots: NDArray[np.intp], whole: Floats, by_peak: Floats) -> Floats:
-        """Least of (slots held) × (cost), where each price of a slot says how much cost fewer slots must bring."""
+        """Least of (slots held) × (cost): at a corner of the hull, at its ends, or where it meets the peaks' own bound."""
         assert self.held is not None
-        least = held + self.held.cost[item]
-        most = np.maximum(least, held + np.maximum(self.budget - slots, 0))
+        least, left = self.held.cost[item], np.maximum(self.budget - slots, 0.0)
+        if not (np.isfinite(least) and self.held_slots and len(self.priced) > 1):
+            return np.asarray((held + least) * np.maximum(self._priced(item, whole, left), by_peak))
+        dearer = [(rest.cost[item], rest.slot_price) for rest in self.priced]
+        corners = [np.full(len(held), (d - c) / (q - p)) for (c, p), (d, q) in pairwise(dearer)]
+        meeting = np.maximum.reduce([(whole + cost - by_peak) / price for cost, price in dearer[1:]])
         best = np.full(len(held), np.inf)
-        left = np.maximum(self.budget - slots, 0)
-        steps = 12 if len(self.priced) > 1 and self.held_slots else 1
-        dead = ~np.isfinite(least)
-        ratio = np.where(dead, 1.0, most / np.where(dead, 1.0, np.maximum(least, 1e-300))) ** (1.0 / steps)
-        low = least
-        for _ in range(steps):
-            high = low * ratio
-            spent = high - held if self.held_slots else left
-            lines = [whole + rest.cost[item] - rest.slot_price * spent for rest in self.priced]
-            cost = np.maximum(np.maximum.reduce(lines), by_peak)
-            best = np.minimum(best, low * cost)
-            low = high
+        for corner in (np.full(len(held), least), *corners, meeting, left):
+            spent = np.clip(corner, least, np.maximum(least, left))
+            best = np.minimum(best, (held + spent) * np.maximum(self._priced(item, whole, spent), by_peak))
         return best
 
 
-def bound_of(problem: ChainProblem, measure: Measure) -> tuple[MeasureBound, list[Cuts]]:
-    """The bound of one measure, and the solutions found on the way (they may break the budget or a limit)."""
-    priced, starts = hull(problem, measure.as_sums())
-    by_peak = tuple((pair, cheapest(problem, measure.as_sums(without=pair), 0.0)) for pair in measure.larger)
-    held = None if measure.held is None else alone(problem, measure.held)
-    most = most_of(problem, measure) if measure.averaged else None
-    peaks, work = least_peaks(problem)
-    held_slots = measure.held is not None and _counts_slots(problem, measure.held)
-    bound = MeasureBound(measure, problem.budget, tuple(priced), by_peak, held, held_slots, peaks, work, most)
-    return bound, starts
+class Relaxed(NamedTuple):
+    """What relaxations say about a problem."""
+
+    narrow: Rest
+    """Fewest slots from each item to the end."""
+    bounds: tuple[MeasureBound, ...]
+    """Of each measure."""
+    starts: tuple[Cuts, ...]
+    """Paths found on the way; they may break the budget or a limit."""
+
+
+def relaxed(problem: ChainProblem, floors: Floats | None = None, goal: float = math.inf) -> Relaxed:
+    """The bounds of all measures, where no peak of a solution is below its floor; of no use beyond the goal."""
+    goals = (goal, *(limit.most * (1 + TOLERANCE) for limit in problem.limits))
+    least, work = least_peaks(problem)
+    least = least if floors is None else np.maximum(least, floors)
+    asked = [(np.zeros(problem.run_sums.shape[1]), 1.0)]
+    for measure in problem.measures:
+        asked += [(measure.as_sums(), 0.0), *((measure.as_sums(without=pair), 0.0) for pair in measure.larger)]
+        asked += [] if measure.held is None else [(_unit(problem, measure.held), 0.0)]
+    answers = iter(shortest(problem, asked))
+    narrow, bounds, starts = next(answers), [], []
+    for measure, useful in zip(problem.measures, goals, strict=True):
+        free = next(answers)
+        by_peak = tuple((pair, next(answers)) for pair in measure.larger)
+        held = None if measure.held is None else next(answers)
+        held_slots = measure.held is not None and _counts_slots(problem, measure.held)
+        most = most_of(problem, measure) if measure.averaged else None
+        bound = MeasureBound(measure, problem.budget, (free,), by_peak, held, held_slots, least, work, most)
+        bounds.append(_priced(problem, bound, narrow, useful))
+        starts += [rest.cuts for rest in bounds[-1].priced if rest.cuts]
+    return Relaxed(narrow, tuple(bounds), (*((narrow.cuts,) if narrow.cuts else ()), *starts))
+
+
+def narrowest(problem: ChainProblem) -> Rest:
+    """Fewest slots from each item to the end."""
+    return cheapest(problem, np.zeros(problem.run_sums.shape[1]), 1.0)
 
 
 def alone(problem: ChainProblem, number: int, sign: float = 1.0) -> Rest:
     """Shortest paths under one sum; with the other sign the longest, as costs below zero."""
+    return cheapest(problem, sign * _unit(problem, number), 0.0)
+
+
+def _unit(problem: ChainProblem, number: int) -> Floats:
     unit = np.zeros(problem.run_sums.shape[1])
-    unit[number] = sign
-    return cheapest(problem, unit, 0.0)
+    unit[number] = 1.0
+    return unit
 
 
 def _finite(cost: Floats) -> Floats:
@@ -149,99 +197,185 @@ class _Most:
 
 def most_of(problem: ChainProblem, measure: Measure) -> _Most:
     """How large a measure's total can become from each item on."""
-    loads = np.einsum("oir,oqr->oqi", problem.prefix, problem.run_peaks)
-    runs = loads[:, :, None, :] - loads[:, :, :, None] + problem.run_peaks_fixed[:, :, None, None]
-    most = np.where(problem.feasible[:, None], runs, 0.0).max(axis=(0, 2, 3))
     return _Most(
         measure,
         -_finite(cheapest(problem, -measure.sums, 0.0).cost),
         tuple(-_finite(alone(problem, pair.sum, -1.0).cost) for pair in measure.larger),
-        np.maximum(most, problem.link_peaks.max(axis=(0, 1, 2))),
+        most_peaks(problem),
     )
+
+
+def most_peaks(problem: ChainProblem) -> Floats:
+    """The largest load that any run or link can bring, shape (peaks,): loads grow with a run, so its last end tells."""
+    loads, last = run_loads(problem), farthest(problem)
+    runs = loads[np.arange(problem.options)[:, None], last] - loads + problem.run_peaks_fixed[:, None]
+    runs = np.where(last[..., None] > 0, runs, 0.0)
+    return np.asarray(np.maximum(runs.max(axis=(0, 1)), problem.link_peaks.max(axis=(0, 1, 2))))
+
+
+def farthest(problem: ChainProblem) -> Ints:
+    """The last item before which a run may end, shape (options, items + 1); 0 where none may begin."""
+    last = problem.items - problem.feasible[:, :, ::-1].argmax(axis=2)
+    return np.where(problem.feasible.any(axis=2), last, 0)
+
+
+def run_loads(problem: ChainProblem) -> Floats:
+    """Loads on each peak of items 0 to i - 1 under each option, shape (options, items + 1, peaks)."""
+    return problem.prefix @ problem.run_peaks.transpose(0, 2, 1)
+
+
+def run_costs(problem: ChainProblem) -> Floats:
+    """What they add to each sum, shape (options, items + 1, sums)."""
+    return problem.prefix @ problem.run_sums.transpose(0, 2, 1)
 
 
 def _counts_slots(problem: ChainProblem, number: int) -> bool:
     return not problem.run_sums[:, number].any() and np.array_equal(problem.run_sums_fixed[:, number], problem.widths)
 
 
-def hull(problem: ChainProblem, weights: Floats, most: int = 12) -> tuple[list[Rest], list[Cuts]]:
-    """Priced shortest paths along the lower hull of cost against slots, the free one first; and all paths seen."""
-    free = cheapest(problem, weights, 0.0)
-    narrow = narrowest(problem)
-    if not free.cuts or not narrow.cuts:
-        return [free], []
-    found = [free]
-    ends = [(free, _recosted(problem, narrow, weights))]
-    while ends and len(found) < most:
-        wide, thin = ends.pop(0)
-        if wide.path_slots <= thin.path_slots or wide.path_cost >= thin.path_cost:
-            continue
-        price = (thin.path_cost - wide.path_cost) / (wide.path_slots - thin.path_slots)
-        between = cheapest(problem, weights, price)
-        found.append(between)
-        if between.path_slots not in (wide.path_slots, thin.path_slots):
-            ends += [(between, thin), (wide, between)]
-    return found, [narrow.cuts, *(rest.cuts for rest in found)]
+def _priced(problem: ChainProblem, bound: MeasureBound, narrow: Rest, goal: float) -> MeasureBound:
+    """The same with prices of slots along the lower hull of cost against slots: around the budget, and, where slots
+    multiply the cost, wherever a corner could still lie below the goal."""
+    (free,), measure, weights = bound.priced, bound.measure, bound.measure.as_sums()
+    if not free.cuts or not narrow.cuts or not (bound.held_slots or free.path_slots > bound.budget):
+        return bound
+    base = float(measure.of_peaks(bound.peaks[0]))
+
+    def worth(wide: Rest, thin: Rest) -> bool:
+        if wide.path_slots <= thin.path_slots or wide.path_cost >= thin.path_cost or thin.path_slots > bound.budget:
+            return False
+        if not bound.held_slots:
+            return wide.path_slots > bound.budget
+        cost, slots = float(wide.cost[0]), float(thin.path_slots)
+        if math.isfinite(thin.slot_price):
+            slots = max(slots, (float(thin.cost[0]) - cost) / (thin.slot_price - wide.slot_price))
+        corner = measure.scale * slots * (cost - wide.slot_price * slots + base)
+        return float(measure.lined(np.asarray(corner))) < goal
+
+    found, ends = [free], [(free, _recosted(problem, narrow, weights))]
+    while len(found) < MOST_PRICES and (ends := [(wide, thin) for wide, thin in ends if worth(wide, thin)]):
+        prices = [(thin.path_cost - wide.path_cost) / (wide.path_slots - thin.path_slots) for wide, thin in ends]
+        between = shortest(problem, [(weights, price) for price in prices])
+        found += between
+        ends = [
+            pair
+            for (wide, thin), one in zip(ends, between, strict=True)
+            if one.path_slots not in (wide.path_slots, thin.path_slots)
+            for pair in ((wide, one), (one, thin))
+        ]
+    rising = {rest.slot_price: rest for rest in sorted(found, key=lambda rest: rest.slot_price)}
+    return MeasureBound(
+        measure, bound.budget, tuple(rising.values()), bound.by_peak, bound.held, bound.held_slots, bound.peaks,
+        bound.work, bound.most,
+    )  # fmt: skip
 
 
 def cheapest(problem: ChainProblem, weights: Floats, slot_price: float) -> Rest:
-    """Shortest paths to the end under weights of the sums and a price of slots; links cross the cheapest border."""
-    items, options = problem.items, problem.options
-    costs = np.einsum("oir,osr,s->oi", problem.prefix, problem.run_sums, weights)
-    fixed = problem.run_sums_fixed @ weights + slot_price * problem.widths
-    links = (problem.link_sums @ weights).min(axis=2)
-    rest = np.full(items + 1, np.inf)
-    rest[items] = 0.0
-    after = np.full((options, items + 1), np.inf)
-    after[:, items] = costs[:, items] + fixed
-    choice = np.zeros((items, 2), dtype=np.intp)
+    """Shortest paths to the end under weights of the sums and a price of slots."""
+    return shortest(problem, [(weights, slot_price)])[0]
+
+
+def shortest(problem: ChainProblem, asked: Sequence[tuple[Floats, float]]) -> list[Rest]:
+    """Shortest paths to the end for several weights of the sums and prices of a slot at once; links cross the cheapest border
+    that the widths of the options beside them leave."""
+    able = np.flatnonzero(problem.feasible.any(axis=(1, 2)))
+    able = able if len(able) else np.arange(problem.options)
+    if len(able) < problem.options:
+        problem = problem.of_options(able)
+    weights, prices = np.array([one for one, _ in asked]), np.array([price for _, price in asked])
+    items, options, every = problem.items, np.arange(problem.options), np.arange(len(asked))
+    costs = np.ascontiguousarray((run_costs(problem) @ weights.T).transpose(2, 0, 1))
+    begun = costs + (weights @ problem.run_sums_fixed.T + prices[:, None] * problem.widths)[:, :, None]
+    least, crossed = lowest_borders(problem), np.arange(problem.link_sums.shape[2])
+    links = np.minimum.accumulate((problem.link_sums @ weights.T)[:, :, ::-1], axis=2)[:, :, ::-1]
+    links = links[:, options[:, None], np.maximum(least[:, None], crossed)]
+    kinds = [(border, np.flatnonzero(least == border)) for border in crossed if (least == border).any()]
+    rest = np.full((len(asked), items + 1), np.inf)
+    rest[:, items] = 0.0
+    after = np.full((len(asked), len(options), items + 1), np.inf)
+    after[:, :, items] = begun[:, :, items]
+    heads = np.zeros((items, len(asked), len(options)), dtype=np.intp)
+    follows = np.zeros((items, len(asked), len(options)), dtype=np.intp)
+    firsts = np.zeros(len(asked), dtype=np.intp)
+    last = np.maximum(farthest(problem).max(axis=0), np.arange(1, items + 2))
     for tail in range(items - 1, -1, -1):
-        reach = np.where(problem.feasible[:, tail, tail + 1 :], after[:, tail + 1 :], np.inf)
-        heads = reach.argmin(axis=1)
-        ways = reach[np.arange(options), heads] - costs[:, tail]
-        option = int(ways.argmin())
-        rest[tail] = ways[option]
-        choice[tail] = option, tail + 1 + heads[option]
-        after[:, tail] = costs[:, tail] + fixed + links[tail] + rest[tail]
-    return _with_path(problem, rest, slot_price, choice)
+        near = slice(tail + 1, last[tail] + 1)
+        reach = np.where(problem.feasible[:, tail, near], after[:, :, near], np.inf)
+        nearest = reach.argmin(axis=2)
+        ways = reach[every[:, None], options, nearest] - costs[:, :, tail]
+        heads[tail] = nearest + tail + 1
+        firsts = ways.argmin(axis=1)
+        rest[:, tail] = ways[every, firsts]
+        onward = np.full(ways.shape, np.inf)
+        for border, alike in kinds:
+            best = alike[ways[:, alike].argmin(axis=1)]
+            cost = ways[every, best][:, None] + links[tail, :, border].T
+            follows[tail] = np.where(cost < onward, best[:, None], follows[tail])
+            onward = np.minimum(onward, cost)
+        after[:, :, tail] = begun[:, :, tail] + onward
+    return [
+        _with_path(
+            problem,
+            rest[number],
+            float(prices[number]),
+            int(firsts[number]),
+            heads[:, number],
+            follows[:, number],
+            able,
+        )
+        for number in every
+    ]
 
 
-def _with_path(problem: ChainProblem, rest: Floats, slot_price: float, choice: NDArray[np.intp]) -> Rest:
+def lowest_borders(problem: ChainProblem) -> Ints:
+    """The borders that any link beside a run of each option crosses, shape (options,): those of units that the run fills."""
+    filled = [problem.widths % span == 0 for span in problem.packing.borders]
+    return np.sum(filled, axis=0, dtype=np.intp) if filled else np.zeros(problem.options, dtype=np.intp)
+
+
+def _with_path(
+    problem: ChainProblem, rest: Floats, slot_price: float, option: int, heads: Ints, follows: Ints, able: Ints
+) -> Rest:
     cuts, tail = [], 0
     while tail < problem.items and np.isfinite(rest[0]):
-        option, head = int(choice[tail, 0]), int(choice[tail, 1])
+        head = int(heads[tail, option])
         cuts.append((tail, head, option))
+        if head < problem.items:
+            option = int(follows[head, option])
         tail = head
-    slots = int(sum(problem.widths[option] for _, _, option in cuts))
+    slots = int(sum(problem.widths[used] for _, _, used in cuts))
     cost = float(rest[0]) - slot_price * slots
-    return Rest(rest, slot_price, tuple(cuts), slots, cost)
+    return Rest(rest, slot_price, tuple((tail, head, int(able[used])) for tail, head, used in cuts), slots, cost)
 
 
 def _recosted(problem: ChainProblem, path: Rest, weights: Floats) -> Rest:
     """The same path, its cost under other weights."""
-    cost = 0.0
-    for tail, head, option in path.cuts:
+    sums, _ = relaxed_use(problem, path.cuts)
+    return Rest(path.cost, math.inf, path.cuts, path.path_slots, float(sums @ weights))
+
+
+def relaxed_use(problem: ChainProblem, cuts: Cuts) -> tuple[Floats, Floats]:
+    """Sums and peaks of a path, its links across the lowest borders that its options leave."""
+    sums, peaks = np.zeros(problem.run_sums.shape[1]), np.zeros(problem.run_peaks.shape[1])
+    lowest = lowest_borders(problem)
+    for number, (tail, head, option) in enumerate(cuts):
         used = problem.prefix[option, head] - problem.prefix[option, tail]
-        cost += float(weights @ (problem.run_sums[option] @ used + problem.run_sums_fixed[option]))
+        sums += problem.run_sums[option] @ used + problem.run_sums_fixed[option]
+        peaks = np.maximum(peaks, problem.run_peaks[option] @ used + problem.run_peaks_fixed[option])
         if head < problem.items:
-            cost += float((problem.link_sums[head, option] @ weights).min())
-    return Rest(path.cost, 0.0, path.cuts, path.path_slots, cost)
+            border = max(lowest[option], lowest[cuts[number + 1][2]])
+            sums += problem.link_sums[head, option, border]
+            peaks = np.maximum(peaks, problem.link_peaks[head, option, border])
+    return sums, peaks
 
 
 def least_peaks(problem: ChainProblem) -> tuple[Floats, Floats]:
-    """From each item to the end: the least peak over all ways, and the least load × slots, each (items + 1, peaks)."""
-    items, peaks = problem.items, problem.run_peaks.shape[1]
-    loads = np.einsum("oir,oqr->oqi", problem.prefix, problem.run_peaks)
-    least = np.zeros((items + 1, peaks))
-    work = np.zeros((items + 1, peaks))
-    for peak in range(peaks):
-        load = loads[:, peak]
-        for tail in range(items - 1, -1, -1):
-            run = load[:, tail + 1 :] - load[:, tail, None] + problem.run_peaks_fixed[:, peak, None]
-            open_ = problem.feasible[:, tail, tail + 1 :]
-            worst = np.where(open_, np.maximum(run, least[None, tail + 1 :, peak]), np.inf)
-            least[tail, peak] = worst.min()
-            spent = np.where(open_, run * problem.widths[:, None] + work[None, tail + 1 :, peak], np.inf)
-            work[tail, peak] = spent.min()
-    dead = ~np.isfinite(least)  # no way to the end: the shortest paths say so
-    return np.where(dead, 0.0, least), np.where(dead, 0.0, work)
+    """From each item to the end: what no largest load and no load × slots is below, each (items + 1, peaks). Every item is
+    in a run, which loads at least as much as the item alone."""
+    loads = np.diff(run_loads(problem), axis=1)
+    fixed, widths = problem.run_peaks_fixed[:, None], problem.widths[:, None, None]
+    none = np.zeros((1, loads.shape[2]))
+    alone_ = (loads + fixed).min(axis=0)
+    work = (loads * widths).min(axis=0)
+    least = np.maximum.accumulate(alone_[::-1], axis=0)[::-1]
+    return np.concatenate([least, none]), np.concatenate([np.cumsum(work[::-1], axis=0)[::-1], none])

@@ -18,8 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from ortools.sat.python import cp_model
 
-from planner.solver.bounds import Cuts
-from planner.solver.problem import ChainProblem, Floats, Measure, Solution, evaluate, packed
+from planner.solver.problem import ChainProblem, Cuts, Floats, Measure, Solution, evaluate, packed
 
 Run = tuple[int, int, int]
 """Tail, head, option."""

@@ -2,7 +2,7 @@
 
 Runs stand on grounds, each with a packing of its own. The runs on one ground follow one another, and of the grounds of one
 owner only one is used, once; grounds come in any order, and any may be left out. On a ground runs are packed in order, or
-stand anywhere (`anywhere`). Labels are set over the items as in `solver.chain`, in classes: who may stand where from here
+stand anywhere (`anywhere`). Labels are set over the items as in `solver.labels`, in classes: who may stand where from here
 on. Bounds come from the chain without places: slots of all grounds together, every link at its cheapest.
 """
 
@@ -15,18 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.packing import Packing
-from planner.solver.bounds import MeasureBound, bound_of, cheapest, least_peaks, narrowest
-from planner.solver.chain import (
+from planner.solver.bounds import cheapest, least_peaks, relaxed, run_costs, run_loads
+from planner.solver.labels import (
     CROWD,
     LAST_BEAM,
     ROUNDING,
-    TOLERANCE,
     Stopped,
     used_criteria,
     weighed_peaks,
     widened,
 )
-from planner.solver.problem import ChainProblem, Floats, Ints, Measure
+from planner.solver.problem import TOLERANCE, ChainProblem, Floats, Ints, Measure
 
 MOST_ANYWHERE = 62
 """Slots of a ground on which runs may stand anywhere."""
@@ -116,9 +115,8 @@ def solve(
     search = _Search(problem, incumbent, stop)
     if search.slots_left[0] > problem.chain.budget or search.beyond_limits:
         return search.solution(math.inf)
-    if search.root_bound >= search.goal:
-        return search.solution(search.root_bound)
-    return search.solution(widened(search, last_beam))
+    proved = widened(search, last_beam)
+    return search.solution(search.best if proved >= search.goal else proved)
 
 
 def root_bound(problem: PlacedProblem) -> float:
@@ -354,19 +352,19 @@ class _Search:
         self.best_runs: tuple[PlacedRun, ...] | None = None
         chain = problem.chain
         self.map = _Map(problem)
-        self.bounds: list[MeasureBound] = [bound_of(chain, measure)[0] for measure in chain.measures]
+        relaxation = relaxed(chain)
+        self.bounds = relaxation.bounds
         self.products = [_product_of(chain, measure) for measure in chain.measures]
         self.rests = [
             cheapest(chain, weights, 0.0).cost if weights.any() else np.zeros(chain.items + 1)
             for weights in problem.plus
         ]
-        self.slots_left = narrowest(chain).cost
+        self.slots_left = relaxation.narrow.cost
         self.used_sums, self.used_peaks = used_criteria(chain)
         for weights in problem.plus:
             self.used_sums = self.used_sums | (weights > 0)
         self.weighed = weighed_peaks(chain)
-        self.run_costs = np.einsum("oir,osr->ois", chain.prefix, chain.run_sums)
-        self.run_loads = np.einsum("oir,oqr->oiq", chain.prefix, chain.run_peaks)
+        self.run_costs, self.run_loads = run_costs(chain), run_loads(chain)
 
     @property
     def goal(self) -> float:

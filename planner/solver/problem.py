@@ -6,8 +6,9 @@ make up *sums* (added over the runs, and over the links between consecutive runs
 measure is built of sums and peaks and grows with each of them; one is minimised, others may have limits.
 """
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,11 @@ from planner.packing import Packing
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
+Cuts = tuple[tuple[int, int, int], ...]
+"""Runs by first item, first item beyond and option, without their slots."""
+
+TOLERANCE = 1e-12
+"""Relative: objectives closer than this are one."""
 
 
 class Line(NamedTuple):
@@ -147,6 +153,12 @@ class ChainProblem:
         """The objective, then what is limited."""
         return (self.objective, *(limit.measure for limit in self.limits))
 
+    def of_options(self, chosen: Ints) -> "ChainProblem":
+        """The same with some of the options alone."""
+        own = ("prefix", "feasible", "run_sums", "run_sums_fixed", "run_peaks", "run_peaks_fixed", "widths")
+        links = {name: getattr(self, name)[:, chosen] for name in ("link_sums", "link_peaks")}
+        return replace(self, **links, **{name: getattr(self, name)[chosen] for name in own})
+
 
 class Run(NamedTuple):
     """Items tail to head - 1 under an option, in slots from `start` on."""
@@ -184,7 +196,7 @@ def evaluate(problem: ChainProblem, runs: tuple[Run, ...]) -> tuple[Floats, Floa
     return sums, peaks
 
 
-def packed(problem: ChainProblem, cuts: tuple[tuple[int, int, int], ...]) -> tuple[Run, ...] | None:
+def packed(problem: ChainProblem, cuts: Cuts) -> tuple[Run, ...] | None:
     """Runs (tail, head, option) with their slots; None where they do not fit into the budget."""
     runs, offset = [], 0
     for tail, head, option in cuts:
@@ -193,3 +205,36 @@ def packed(problem: ChainProblem, cuts: tuple[tuple[int, int, int], ...]) -> tup
         offset = start + width
         runs.append(Run(tail, head, option, start))
     return tuple(runs) if offset <= problem.budget else None
+
+
+@dataclass(slots=True)
+class Incumbent:
+    """The best solution so far of a problem."""
+
+    problem: ChainProblem
+    value: float = math.inf
+    cuts: Cuts | None = None
+    """None where the value is known from elsewhere."""
+
+    @property
+    def goal(self) -> float:
+        """What a better solution must stay below."""
+        return self.value - TOLERANCE * abs(self.value) if math.isfinite(self.value) else self.value
+
+    def offer(self, cuts: Cuts) -> None:
+        """Take a solution as the best if it is one."""
+        runs = packed(self.problem, cuts) if cuts and cuts[-1][1] == self.problem.items else None
+        if runs is None:
+            return
+        sums, peaks = evaluate(self.problem, runs)
+        if any(float(limit.measure.value(sums, peaks)) > limit.most * (1 + TOLERANCE) for limit in self.problem.limits):
+            return
+        value = float(self.problem.objective.value(sums, peaks))
+        if value < self.goal:
+            self.value, self.cuts = value, cuts
+
+    def solution(self, proved: float) -> Solution:
+        """With what was proved about it."""
+        if self.cuts is None:
+            return Solution(None, math.inf, proved)
+        return Solution(packed(self.problem, self.cuts), self.value, min(proved, self.value))

@@ -1,4 +1,4 @@
-"""Chains with several objectives: labels as in `chain`, dropped where a known vector is as good within a tolerance.
+"""Chains with several objectives: labels as in `labels`, dropped where a known vector is as good within a tolerance.
 
 A label's lower bounds, one for each measure, make a vector; a known vector that is no more than (1 + tolerance) times as
 large in every measure covers all its completions. What reaches the end uncovered is returned; once nothing does, the known
@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.solver.bounds import Cuts, bound_of
-from planner.solver.chain import LAST_BEAM, Stopped, _Labels, _Search, _traced
-from planner.solver.problem import ChainProblem, Floats
+from planner.solver.bounds import relaxed
+from planner.solver.labels import LAST_BEAM, Stopped, _Labels, _Search, _traced
+from planner.solver.problem import ChainProblem, Cuts, Floats, Incumbent
 
 
 class Known:
@@ -55,8 +55,7 @@ def uncovered(
     """Solutions so that each solution of the problem is covered by a known vector or by one of these; and whether that is
     proved (else there were more than `beam` labels at one item, or `stop` said so). Limits serve as further measures and are
     not enforced."""
-    bounds = tuple(bound_of(problem, measure)[0] for measure in problem.measures)
-    search = _Tradeoffs(problem, bounds, math.inf, stop)
+    search = _Tradeoffs(problem, relaxed(problem), Incumbent(problem), stop)
     search.known, search.found = known, []
     if search.slots_left[0] > problem.budget:
         return [], True

@@ -24,12 +24,8 @@ def test_the_cheapest_path_costs_what_its_cuts_cost():
     for problem in problems("full-mesh", "tpot_s", 4):
         weights = problem.objective.as_sums()
         rest = bounds.cheapest(problem, weights, 0.0)
-        cost = 0.0
-        for tail, head, option in rest.cuts:
-            used = problem.prefix[option, head] - problem.prefix[option, tail]
-            cost += float(weights @ (problem.run_sums[option] @ used + problem.run_sums_fixed[option]))
-            cost += float((problem.link_sums[head, option] @ weights).min()) * (head < problem.items)
-        assert rest.cost[0] == pytest.approx(cost, rel=1e-12)
+        sums, _ = bounds.relaxed_use(problem, rest.cuts)
+        assert rest.cost[0] == pytest.approx(float(sums @ weights), rel=1e-12)
 
 
 def test_a_price_on_slots_never_lets_a_path_take_more_of_them():
@@ -59,9 +55,7 @@ def test_no_solution_is_below_the_bound_where_power_follows_the_plan(field):
         if bounds.narrowest(problem).cost[0] > problem.budget:
             continue
         seen += bool(problem.objective.lines)
-        first = np.zeros((1, problem.run_sums.shape[1])), np.zeros((1, problem.run_peaks.shape[1]))
-        bound, _ = bounds.bound_of(problem, problem.objective)
-        least = float(bound.value(0, np.zeros(1, dtype=np.intp), *first)[0])
+        least = float(bounds.relaxed(problem).bounds[0].at_start(np.zeros((1, problem.run_peaks.shape[1])))[0])
         for cuts in exhaustive.all_cuts(problem):
             runs = packed(problem, cuts)
             if runs is not None:
@@ -78,3 +72,20 @@ def test_a_total_never_becomes_larger_than_is_said():
             runs = packed(problem, cuts)
             if runs is not None:
                 assert float(measure.value(*evaluate(problem, runs))) <= most * (1 + 1e-12)
+
+
+def test_a_relaxed_path_crosses_no_border_that_a_packed_one_could_keep_clear_of():
+    """Links of like widths at the lowest borders that these leave, and never more than where they are packed."""
+    for problem in problems("switch", "tpot_s", 6):
+        for cuts in exhaustive.all_cuts(problem):
+            runs = packed(problem, cuts)
+            if runs is not None:
+                relaxed, packed_sums = bounds.relaxed_use(problem, cuts)[0], evaluate(problem, runs)[0]
+                assert (relaxed <= packed_sums * (1 + 1e-12)).all()
+
+
+def test_no_run_loads_more_than_the_most_that_is_said():
+    for problem in problems("chain", "ttft_s", 4):
+        most = bounds.most_peaks(problem)
+        for cuts in exhaustive.all_cuts(problem):
+            assert (bounds.relaxed_use(problem, cuts)[1] <= most * (1 + 1e-12)).all()
