@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from planner.cost.energy import SECONDS_PER_HOUR, usd_per_million_tokens
 from planner.cost.queueing import queue_s
+from planner.drafting import serving_prices
 from planner.errors import InfeasibleError, InputError, UnknownNameError, listed
 from planner.graph import ModelGraph
 from planner.layout import packing_of
@@ -26,11 +27,11 @@ from planner.loading import FULL
 from planner.messages import hop_s
 from planner.packing import Packing
 from planner.plan import ChipRange, Plan, Stage
-from planner.pricing import Split, Step, host_s, multiplied_in, price_list, reach_of, shares_of, unoffered, useful_work
+from planner.pricing import Split, Step, host_s, multiplied_in, reach_of, shares_of, unoffered
 from planner.schedule import Schedule, schedule_of
 from planner.scoring import chosen_power, score_plan
 from planner.solver.problem import ChainProblem, Curve, Larger, Limit, Line, Measure, Run
-from planner.timing import active_chip_s, steps_of_cycle
+from planner.timing import active_chip_s, useful_of_cycle
 from planner.topology import PowerScope, Topology
 from planner.workload import Workload
 
@@ -159,7 +160,7 @@ class Candidates:
                 f"{graph.name} is not a chain of layers; partition() plans chains, score_plan() prices any plan"
             )
         self.graph, self.topology, self.workload, self.question = graph, topology, workload, question
-        self.prices = price_list(graph, topology)
+        self.prices = serving_prices(graph, topology, workload)
         self.packing: Packing = packing_of(topology)
         self.draws, self.scope = chosen_power(topology, question.power_scope)
         self.averages = len(self.draws) > 1 and "power_w" in question.fields
@@ -364,11 +365,11 @@ class Candidates:
         rate = self.workload.requests_per_s
         clock = _Clock(at, sums, turn, 0.0 if rate is None else rate / box.replicas)
         if name in {"tpot_s", "tokens_per_s_per_user"}:
-            return _measure(larger=(Larger(DECODE + sums, TURN + turn, 1.0),))
+            return _measure(larger=(Larger(DECODE + sums, TURN + turn, 1.0 / at.tokens_per_pass),))
         if name == "ttft_s":
             return clock.time(0)
         if name == "request_s":
-            return clock.time(at.later_tokens)
+            return clock.time(at.rounds)
         if name == "tokens_per_s":
             return clock.cycle(scale=1.0 / (tokens * box.replicas))
         if name == "chips" or (name in ("power_w", *PER_TOKEN) and rate is not None):
@@ -403,11 +404,9 @@ class Candidates:
 
     def _useful(self, number: int, at: Schedule) -> float:
         """Chip-seconds that a cycle's useful operations (0) or bytes (1) need at the peak."""
-        prefills, decodes = steps_of_cycle(at)
-        work = [useful_work(self.graph, step) for step in (at.prefill, at.decode)]
         chip = self.topology.chip
         peak = chip.memory[0].bandwidth_bytes_per_s if number else chip.peak_flop_per_s(multiplied_in(self.graph))
-        return (prefills * work[0][number] + decodes * work[1][number]) / peak
+        return useful_of_cycle(self.graph, at)[number] / peak
 
     def resources(self, number: int, ends: tuple[Schedule, ...]) -> tuple[Floats, float]:
         """What each layer needs under one option, shape (layers, RESOURCES), and the buffers of a chip [B]; an option is a
@@ -420,7 +419,7 @@ class Candidates:
                 runs = step.decode or at.prefill_passes > 0
                 resources[:, column] = runs * self._pass_s(split, step, whole=not at.relaxed)[kinds]
                 resources[-1, column] += host_s(self.topology.software, step.sequences * step.decode) * runs
-        holdings = self.prices.holdings(split, self.workload, low.most_tokens, low.decode.sequences)
+        holdings = self.prices.holdings(split, self.workload, low.most_tokens, low.decode.rows)
         share = low.held_sequences(split.attention)
         cache = share * holdings.kv_bytes_per_sequence + holdings.kv_bytes_more
         resources[:, HELD] = (holdings.weight_bytes + cache)[kinds]
@@ -545,7 +544,7 @@ def _loads(at: Schedule, split: Split) -> _Loads:
     others = at.others_prefills(split.attention) * at.prefill_passes
     lost = at.software.interruption_share * others
     prompt = at.prefill_passes / split.attention
-    return _Loads(turns, lost / at.later_tokens if at.later_tokens else 0.0, others, prompt)
+    return _Loads(turns, lost / at.rounds if at.later_tokens else 0.0, others, prompt)
 
 
 def _measure(
@@ -576,14 +575,14 @@ class _Clock(NamedTuple):
 
     def time(
         self,
-        later_tokens: int,
+        rounds: float,
         *,
         others: float = 0.0,
         queued: bool = True,
         held: int | None = None,
         scale: float = 1.0,
     ) -> Measure:
-        """To the first token, and so many later ones, with the wait for the prompts before it or without.
+        """To the first token, and so many rounds of decode passes, with the wait for the prompts before it or without.
 
         Passes in fractions stand for any number up to theirs: of those only the slowest stage's work is certain.
         """
@@ -597,7 +596,7 @@ class _Clock(NamedTuple):
             },
             larger=(
                 Larger(decode, ROUND + self.turn, at.waiting_share),
-                Larger(decode, TURN + self.turn, float(later_tokens)),
+                Larger(decode, TURN + self.turn, float(rounds)),
             ),
             curves=(Curve(QUEUE, partial(queue_s, requests_per_s=self.requests_per_s)),) if queue else (),
             held=held,
@@ -609,7 +608,7 @@ class _Clock(NamedTuple):
         if self.at.workload.phase == "prefill":
             return _measure(peaks={QUEUE: 1.0}, held=held, scale=scale)
         others = 0.0 if self.at.later_tokens else 1.0
-        return self.time(self.at.later_tokens, others=others, queued=False, held=held, scale=scale)
+        return self.time(self.at.rounds, others=others, queued=False, held=held, scale=scale)
 
 
 def best_batch(box: Box, plan: P, most: int | None, value_of: Callable[[P], float], limited: bool) -> tuple[P, float]:

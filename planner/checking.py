@@ -4,12 +4,13 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
+from planner.drafting import serving_prices
 from planner.errors import listed, shortened
 from planner.graph import ModelGraph
 from planner.ledger import ledger_of, split_of
 from planner.loading import batch_of, most_requests_per_s
 from planner.plan import Plan, Stage
-from planner.pricing import PriceList, price_list, unoffered
+from planner.pricing import PriceList, unoffered
 from planner.records import Record
 from planner.schedule import Schedule, scheduled
 from planner.topology import Topology
@@ -108,7 +109,7 @@ def check_degrees(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator
 
 def check_memory(plan: Plan, graph: ModelGraph, topology: Topology, workload: Workload) -> Iterator[Violation]:
     """On every chip weights, KV cache and activations fit into what may be filled, while requests leave as fast as they come."""
-    prices, software = price_list(graph, topology), topology.software
+    prices, software = serving_prices(graph, topology, workload), topology.software
     batch_size = batch_of(prices, plan, workload)
     rate = workload.requests_per_s
     if rate is not None and not batch_size and (most := most_requests_per_s(prices, plan, workload)):

@@ -488,6 +488,11 @@ class ModelGraph(Record):
         return self.steps > 0
 
     @property
+    def makes_tokens(self) -> bool:
+        """Whether it makes tokens one after the other: it ends in a language-model head."""
+        return self.layers[-1].kind == "head" and not self.is_diffusion
+
+    @property
     def is_chain(self) -> bool:
         """Whether each layer feeds just the next."""
         return self.edges == tuple(

@@ -47,7 +47,7 @@ def ledger_of(prices: PriceList, stage: Stage, at: Schedule) -> Ledger:
     graph, split, present = prices.graph, split_of(stage), layers_of(stage, prices.graph)
     kinds = graph.kind_of_layer[present]
     at_once = at.most_tokens / graph.passes_per_step  # guidance can run pass by pass
-    holdings = prices.holdings(split, at.workload, at_once, at.decode.sequences)
+    holdings = prices.holdings(split, at.workload, at_once, at.decode.rows)
     weights = float(holdings.weight_bytes[kinds].sum())
     here = set(present.tolist())
     weights -= sum(float(holdings.tied_bytes[graph.kind_of_layer[a]]) for a, b in graph.tied_layers if {a, b} <= here)

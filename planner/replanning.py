@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from planner.candidates import question_of
 from planner.cluster_planning import best_of
+from planner.drafting import serving_prices
 from planner.errors import InputError, NoPlanFoundError
 from planner.graph import ModelGraph
 from planner.ledger import layers_of, split_of
@@ -22,7 +23,7 @@ from planner.messages import hop_s
 from planner.plan import ChipRange, Plan, Stage
 from planner.planning import TOLERANCE, Result, alone, result_alone, stages_alone
 from planner.pooled_candidates import MOVED, PooledBox, PooledCandidates, option_numbers
-from planner.pricing import PriceList, Split, price_list
+from planner.pricing import PriceList, Split
 from planner.records import Record
 from planner.scoring import score_plan
 from planner.solver import places
@@ -102,16 +103,25 @@ def replan(
     return _replanning(result, best, gone, search)
 
 
-def moved_bytes(before: Plan, after: Plan, graph: ModelGraph, topology: Topology, lost: Iterable[int] = ()) -> float:
-    """Bytes of weights that chips must be sent to go from one plan to another. [B]"""
-    return sum(move.moved_bytes for move in moves_of(before, after, graph, topology, tuple(lost)))
+def moved_bytes(
+    before: Plan,
+    after: Plan,
+    graph: ModelGraph,
+    topology: Topology,
+    lost: Iterable[int] = (),
+    *,
+    workload: Workload | None = None,
+) -> float:
+    """Bytes of weights that chips must be sent to go from one plan to another; the draft model of a workload that has one goes
+    with the last layer. [B]"""
+    prices = serving_prices(graph, topology, workload or Workload())
+    return sum(move.moved_bytes for move in moves_of(before, after, prices, tuple(lost)))
 
 
-def moves_of(
-    before: Plan, after: Plan, graph: ModelGraph, topology: Topology, lost: tuple[int, ...]
-) -> tuple[Move, ...]:
+def moves_of(before: Plan, after: Plan, prices: PriceList, lost: tuple[int, ...]) -> tuple[Move, ...]:
     """What each chip must be sent to go from one plan to another, chip by chip."""
-    held, prices, found = _Held.of(before, graph, topology, lost), price_list(graph, topology), []
+    graph, found = prices.graph, []
+    held = _Held.of(before, graph, prices.topology, lost)
     for stage in after.stages:
         needed = _needed(prices, stage, len(after.stages) == 1)
         layers = layers_of(stage, graph)
@@ -302,7 +312,7 @@ def _replanning(before: Result, best: Result, lost: tuple[int, ...], search: _Mo
     objective = float(getattr(score, before.field))
     gap = abs(objective - best.bound) / abs(objective) if objective else 0.0
     proved = best.status == "optimal" and gap <= TOLERANCE
-    moves = moves_of(before.plan, plan, graph, topology, lost)
+    moves = moves_of(before.plan, plan, search.prices, lost)
     moved = sum(move.moved_bytes for move in moves)
     if not math.isclose(moved, search.best.moved, rel_tol=TOLERANCE, abs_tol=1.0):
         raise AssertionError(f"the solver promised to move {search.best.moved!r} bytes, its plan moves {moved!r}")

@@ -10,17 +10,18 @@ from numpy.typing import NDArray
 from planner.catalogue import load_software
 from planner.checking import Violation, check_plan
 from planner.cost import energy
+from planner.drafting import serving_prices
 from planner.errors import InfeasibleError, InputError, UnknownNameError
 from planner.graph import ModelGraph
 from planner.ledger import ledger_of
 from planner.loading import Load, batch_of, load_of
 from planner.messages import group_collective_s, spans_of
 from planner.plan import Plan
-from planner.pricing import PriceList, price_list, useful_work, utilisation
+from planner.pricing import PriceList, utilisation
 from planner.records import Record
 from planner.sampling import sample_active_chip_s, sample_utilisation, sampling_of
 from planner.schedule import Schedule, scheduled
-from planner.timing import ALL_CAUSES, Timing, active_chip_s, bubble_fraction, steps_of_cycle, timing_of
+from planner.timing import ALL_CAUSES, Timing, active_chip_s, bubble_fraction, timing_of, useful_of_cycle
 from planner.topology import CollectiveKind, PowerScope, Residual, Software, Topology
 from planner.workload import Workload
 
@@ -193,7 +194,7 @@ def score_plan(
     InfeasibleError says what does not fit; an InputError, which rule the plan breaks.
     """
     refuse_broken(check_plan(plan, graph, topology, workload, exclude=exclude))
-    prices = price_list(graph, topology)
+    prices = serving_prices(graph, topology, workload)
     batch_size = batch_of(prices, plan, workload)
     at = scheduled(
         workload, topology.software, batch_size=batch_size, replicas=plan.replicas, micro_batches=plan.micro_batches,
@@ -396,9 +397,4 @@ def _held_chips(plan: Plan, topology: Topology, stages: tuple[StageScore, ...]) 
 
 def _utilisation(prices: PriceList, plan: Plan, at: Schedule, cycle_s: float) -> dict[str, float]:
     """MFU and MBU over a cycle: what the passes need however they are split, over what the chips could do."""
-    graph = prices.graph
-    prefills, decodes = steps_of_cycle(at)
-    prefill_flop, prefill_bytes = useful_work(graph, at.prefill)
-    decode_flop, decode_bytes = useful_work(graph, at.decode)
-    flop, moved = prefills * prefill_flop + decodes * decode_flop, prefills * prefill_bytes + decodes * decode_bytes
-    return utilisation(prices, cycle_s * plan.chips / plan.replicas, (flop, moved))
+    return utilisation(prices, cycle_s * plan.chips / plan.replicas, useful_of_cycle(prices.graph, at))
