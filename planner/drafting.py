@@ -22,7 +22,7 @@ class DraftingPriceList(PriceList):
 
     def __init__(self, graph: ModelGraph, topology: Topology, speculation: Speculation) -> None:
         super().__init__(graph, topology)
-        self.speculation = speculation
+        self.speculation, self.tokens = speculation, speculation.tokens or 0
         self.draft = None if speculation.draft is None else PriceList(speculation.draft, topology)
         self._last = np.arange(len(graph.kinds)) == graph.kind_of_layer[-1]
 
@@ -89,7 +89,7 @@ class DraftingPriceList(PriceList):
     def _drafted(self, step: Step) -> tuple[int, Step]:
         """How often the draft model runs beside a step of the target, and what it does then: prompts it reads as well."""
         if step.decode:
-            return self.speculation.tokens, step._replace(tokens=step.sequences)
+            return self.tokens, step._replace(tokens=step.sequences)
         return 1, step
 
     def _counts(self, passes: int) -> Floats:
@@ -98,7 +98,7 @@ class DraftingPriceList(PriceList):
 
     def _ahead_bytes(self, prices: PriceList, split: Split) -> Floats:
         """What the drafted tokens of a sequence take beside those that are settled, by kind of layer. [B]"""
-        return self.speculation.tokens * prices.token_bytes(split)
+        return self.tokens * prices.token_bytes(split)
 
 
 _RECENT: deque[DraftingPriceList] = deque(maxlen=8)
@@ -112,6 +112,10 @@ def serving_prices(graph: ModelGraph, topology: Topology, workload: Workload) ->
     for prices in _RECENT:
         if prices.graph is graph and prices.topology is topology and prices.speculation is speculation:
             return prices
+    if speculation.tokens is None:
+        raise InputError(
+            "Speculation.tokens: only partition() on one topology chooses how many; give a number, such as 4"
+        )
     if not graph.makes_tokens or graph.kind_counts[graph.kind_of_layer[-1]] > 1:
         raise InputError(f"Workload.speculation: {graph.name} does not make one token after the other; make it None")
     _RECENT.append(DraftingPriceList(graph, topology, speculation))

@@ -19,8 +19,9 @@ class Speculation(Record):
     draft: ModelGraph | None = None
     """The model that drafts, such as `load_model("llama-3.2-1b")`; it runs on the chips of the last stage. None: tokens are
     drafted at no cost, as by look-up in the prompt (n-grams)."""
-    tokens: Annotated[int, Field(ge=1, le=64)] = 4
-    """Drafted for each sequence before each pass that verifies them; engines call it num_speculative_tokens."""
+    tokens: Annotated[int, Field(ge=1, le=64)] | None = 4
+    """Drafted for each sequence before each pass that verifies them; engines call it num_speculative_tokens. None: `partition`
+    takes the best number up to 8, or drafts nothing where that is better."""
     acceptance_rate: Annotated[float, Field(ge=0, le=1)] = 0.7
     """Probability that a drafted token is kept where those before it are, each independent of the others."""
 
@@ -36,7 +37,7 @@ class Speculation(Record):
     @property
     def tokens_per_pass(self) -> float:
         """Expected tokens of each sequence that a verifying pass yields, its own one included: 1 + a + a² + … + a^tokens."""
-        return sum(self.acceptance_rate**number for number in range(self.tokens + 1))
+        return sum(self.acceptance_rate**number for number in range(1 + (self.tokens or 0)))
 
 
 class Workload(Record):
@@ -99,7 +100,7 @@ class Workload(Record):
     @property
     def drafted_tokens(self) -> int:
         """For each sequence before each decode pass."""
-        return 0 if self.speculation is None else self.speculation.tokens
+        return 0 if self.speculation is None else self.speculation.tokens or 0
 
     @property
     def context_tokens(self) -> int:

@@ -268,3 +268,44 @@ def test_what_makes_no_tokens_is_not_drafted_for():
     with pytest.raises(pl.InputError, match="two pools are not planned for drafted tokens"):
         pl.disaggregate(tiny_graph(2), workload.replace(arrivals="steady"), prefill=machine,
                         link=pl.Link(bandwidth_bytes_per_s=1e9, latency_s=0))  # fmt: skip
+
+
+@pytest.mark.parametrize(("field", "rate"), [("tpot_s", 0.0), ("tpot_s", 0.5), ("energy_per_token_j", 0.9)])
+def test_an_open_number_of_drafted_tokens_is_the_best_of_all(field, rate):
+    graph, machine = tiny_graph(2), tiny_topology(4)
+    asked = SPECULATION.replace(acceptance_rate=rate)
+    every = [None, *(asked.replace(tokens=tokens) for tokens in range(1, 9))]
+    each = [pl.partition(graph, machine, WORK.replace(speculation=one), minimize=field) for one in every]
+    found = pl.partition(graph, machine, WORK.replace(speculation=asked.replace(tokens=None)), minimize=field)
+    assert found.status == "optimal"
+    assert found.objective == min(one.objective for one in each)
+    assert found.workload.speculation == min(zip(each, every, strict=True), key=lambda pair: pair[0].objective)[1]
+    assert found.score == pl.score_plan(found.plan, graph, machine, found.workload)
+    assert pl.verify(found.certificate()).confirmed
+
+
+def test_without_time_an_open_number_of_drafted_tokens_is_still_bounded():
+    graph, machine, open_ = tiny_graph(2), tiny_topology(4), SPECULATION.replace(tokens=None, acceptance_rate=0.9)
+    workload = pl.Workload(batch_size=None, speculation=open_)
+    best = pl.partition(graph, machine, workload, maximize="tokens_per_s")
+    seen = []
+    stopped = pl.partition(graph, machine, workload, maximize="tokens_per_s", progress=lambda at: stop(seen, at))
+    assert (best.status, stopped.status) == ("optimal", "feasible")
+    assert stopped.bound >= best.objective * (1 - 1e-9) > stopped.objective
+
+
+def stop(seen, at) -> None:
+    """Ctrl-C after the third box."""
+    seen.append(at)
+    if len(seen) == 3:
+        raise KeyboardInterrupt
+
+
+def test_only_partition_chooses_how_many_tokens_are_drafted():
+    graph, machine = tiny_graph(2), tiny_topology(4)
+    workload = WORK.replace(speculation=SPECULATION.replace(tokens=None))
+    plan = pl.uniform_plan(graph, machine)
+    for ask in (lambda: pl.score_plan(plan, graph, machine, workload), lambda: pl.pareto(graph, machine, workload),
+                lambda: pl.partition(graph, machine, workload, exclude=(0,))):  # fmt: skip
+        with pytest.raises(pl.InputError, match="only partition"):
+            ask()
