@@ -516,6 +516,11 @@ class ModelGraph(Record):
         )
 
     @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Of the layers, in order."""
+        return tuple(layer.name for layer in self.layers)
+
+    @cached_property
     def position_of_layer(self) -> dict[str, int]:
         """Of each layer, by its name."""
         return {layer.name: number for number, layer in enumerate(self.layers)}
@@ -556,6 +561,10 @@ class ModelGraph(Record):
 
     def splits(self) -> dict[str, tuple[int, ...]]:
         """All the head, key-value-head and expert counts of the layers, sorted."""
+        return dict(self._splits)
+
+    @cached_property
+    def _splits(self) -> dict[str, tuple[int, ...]]:
         found: dict[str, set[int]] = {}
         for kind in self.kinds:
             for name, ways in kind[0].splits().items():

@@ -114,7 +114,9 @@ class _Table:
 
     def by_kind(self, rows: Numbers) -> Floats:
         """Sums over the operators of each kind."""
-        column = np.broadcast_to(np.asarray(rows, dtype=float), self.overhead_s.shape)
+        column = np.asarray(rows, dtype=float)
+        if column.shape != self.overhead_s.shape:
+            column = np.broadcast_to(column, self.overhead_s.shape)
         return np.add.reduceat(column[:, 0], self.first_row)
 
 
@@ -408,16 +410,29 @@ def shares_of(split: Split, step: Step, *, whole: bool = True) -> tuple[float, f
 def useful_work(graph: ModelGraph, step: Step, *, runs_per_sample: int | None = None) -> tuple[float, float]:
     """Operations and bytes that a step needs however it is split, none for zeros, in the layers that run so often: what
     MFU and MBU count as useful. [FLOP, B]"""
-    flop = moved = 0.0
-    for kind, count in zip(graph.kinds, graph.kind_counts, strict=True):
-        if kind[0].runs_per_sample != runs_per_sample:
-            continue
-        for operator in kind[0].operators:
-            demand = _needed(operator, operator.demand(), get_args(Zeros))
-            flop += count * float(demand.flop(step.tokens, step.context_tokens, step.rows, step.decode))
-            moved += count * float(demand.weights_read_bytes(step.tokens))
-            moved += count * float(demand.kv_read_bytes(step.context_tokens, step.sequences))
-    return flop, moved
+    demand, counts = _useful_rows(graph, runs_per_sample)
+    flop = demand.flop(step.tokens, step.context_tokens, step.rows, step.decode)
+    moved = demand.weights_read_bytes(step.tokens) + demand.kv_read_bytes(step.context_tokens, step.sequences)
+    return float(np.sum(counts * flop)), float(np.sum(counts * moved))
+
+
+def _useful_rows(graph: ModelGraph, runs_per_sample: int | None) -> tuple[Demand, Floats]:
+    """The operators of the layers that run so often, as one, and how often each is there, shape (rows, 1)."""
+    for known in _RECENT_ROWS:
+        if known[0] is graph and known[1] == runs_per_sample:
+            return known[2:]
+    some = [
+        (_needed(operator, operator.demand(), get_args(Zeros)), float(count))
+        for kind, count in zip(graph.kinds, graph.kind_counts, strict=True)
+        if kind[0].runs_per_sample == runs_per_sample
+        for operator in kind[0].operators
+    ]
+    counts = np.array([[count] for _, count in some])
+    _RECENT_ROWS.append((graph, runs_per_sample, stacked([demand for demand, _ in some]), counts))
+    return _RECENT_ROWS[-1][2:]
+
+
+_RECENT_ROWS: deque[tuple[ModelGraph, int | None, Demand, Floats]] = deque(maxlen=8)
 
 
 def _mixes(operators: tuple[Operator, ...]) -> bool:

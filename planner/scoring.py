@@ -1,6 +1,7 @@
 """`score_plan`: what any plan costs, whoever made it, and where its time goes."""
 
 import math
+from collections import deque
 from collections.abc import Iterable
 from typing import Any, Literal, get_args
 
@@ -323,12 +324,19 @@ def refuse_broken(violations: tuple[Violation, ...]) -> None:
 
 def residuals_of(software: Software) -> tuple[Residual, ...]:
     """How uncertain the fields of a score are: as measured on the stack, or as much as what they depend on."""
+    for last, residuals in _RECENT:
+        if last is software:
+            return residuals
     known = {residual.field: residual.half_width for residual in software.residuals}
 
     def half_width(field: str) -> float:
         return next((known[name] for name in (field, *LIKE.get(field, ())) if name in known), UNMEASURED)
 
-    return tuple(Residual(field=field, half_width=half_width(field)) for field in UNCERTAIN)
+    _RECENT.append((software, tuple(Residual(field=field, half_width=half_width(field)) for field in UNCERTAIN)))
+    return _RECENT[-1][1]
+
+
+_RECENT: deque[tuple[Software, tuple[Residual, ...]]] = deque(maxlen=4)
 
 
 def chosen_power(

@@ -12,7 +12,7 @@ from planner.graph import ModelGraph
 from planner.ledger import layers_of, split_of
 from planner.messages import hop_s
 from planner.plan import ChipRange, Plan
-from planner.pricing import CAUSES, PriceList, Prices, Reach, Step, host_s, reach_of, shares_of, useful_work
+from planner.pricing import CAUSES, PriceList, Prices, Reach, Split, Step, host_s, reach_of, shares_of, useful_work
 from planner.schedule import Schedule
 from planner.topology import Topology
 
@@ -35,16 +35,13 @@ class Passes:
     """On each chip, shape (stages,)."""
     moved_bytes: Floats
     """Between each chip and its memory, shape (stages,)."""
+    busy_s: Floats
+    """How long each stage's chips, and the link behind it, are busy: two resources, shape (stages, 2)."""
 
     @property
     def pass_s(self) -> float:
         """All stages and hops, one after the other."""
         return float(self.seconds.sum())
-
-    @property
-    def busy_s(self) -> Floats:
-        """How long each stage's chips, and the link behind it, are busy: two resources, shape (stages, 2)."""
-        return np.stack([self.seconds[:, :-1].sum(axis=1), self.seconds[:, -1]], axis=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,15 +161,16 @@ def passes_of(
     graph = lists[0].graph
     seconds = np.zeros((len(plan.stages), len(CAUSES) + 1))
     flop, moved = np.zeros(len(plan.stages)), np.zeros(len(plan.stages))
-    handed = _handed_on(plan, graph)
+    handed, known = _handed_on(plan, graph), dict[tuple[int, Split, Reach], Prices]()
     for number, (prices, stage, reach) in enumerate(zip(lists, plan.stages, reaches, strict=True)):
-        priced: Prices = prices.prices(split_of(stage), step, reach)
+        key = id(prices), split_of(stage), reach
+        priced = known.get(key) or known.setdefault(key, prices.prices(split_of(stage), step, reach))
         kinds = graph.kind_of_layer[layers_of(stage, graph)]
         seconds[number, :-1] = priced.seconds[:, kinds].sum(axis=1)
         flop[number], moved[number] = priced.flop[kinds].sum(), priced.moved_bytes[kinds].sum()
         seconds[number, -1] = hop(number, handed[number], step) if number + 1 < len(plan.stages) else 0.0
     seconds[-1, CAUSES.index("overhead")] += host_s(lists[-1].topology.software, step.sequences * step.decode)
-    return Passes(seconds, flop, moved)
+    return Passes(seconds, flop, moved, np.stack([seconds[:, :-1].sum(axis=1), seconds[:, -1]], axis=1))
 
 
 def _handed_on(plan: Plan, graph: ModelGraph) -> list[float]:
