@@ -145,6 +145,8 @@ class Question:
     objective: str
     limits: tuple[tuple[str, float], ...]
     power_scope: PowerScope | None = None
+    sequence_parallel: bool = False
+    """Whether stages may share out the tokens of a sequence."""
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -165,7 +167,9 @@ class Candidates:
         self.draws, self.scope = chosen_power(topology, question.power_scope)
         self.averages = len(self.draws) > 1 and "power_w" in question.fields
         """Whether the power that is asked about follows the plan."""
-        self.splits = splits_of(graph, topology, self.packing, within=self.averages)
+        self.splits = splits_of(
+            graph, topology, self.packing, within=self.averages, sequences=question.sequence_parallel
+        )
         self._check_known()
         rate = workload.requests_per_s
         served = () if rate is None else (("tokens_per_s", rate * workload.output_tokens),)
@@ -642,9 +646,12 @@ def _batches(plan: P, fitting: int | None, value_of: Callable[[P], float], limit
                 yield plan.replace(batch_size=allowed * each)
 
 
-def splits_of(graph: ModelGraph, topology: Topology, packing: Packing, *, within: bool = False) -> tuple[Split, ...]:
+def splits_of(
+    graph: ModelGraph, topology: Topology, packing: Packing, *, within: bool = False, sequences: bool = False
+) -> tuple[Split, ...]:
     """All ways of splitting a stage that the graph, the software and the borders allow, narrowest first; `within`: those too
-    that share out whole experts inside a tensor group, which is never faster than to split each of them."""
+    that share out whole experts inside a tensor group, which is never faster than to split each of them; `sequences`: those
+    too that share out the tokens of a sequence, in which each chip attends with some of its tensor group's heads."""
     ways = graph.splits()
     heads, kv_heads = ways.get("heads", (1,)), ways.get("kv_heads", (1,))
     experts = math.gcd(*ways["experts"]) if "experts" in ways else 1
@@ -653,7 +660,8 @@ def splits_of(graph: ModelGraph, topology: Topology, packing: Packing, *, within
     for tensor in divisors(math.gcd(*heads)):
         if tensor > most or any(count % tensor and tensor % count for count in kv_heads):
             continue
-        found.append(Split(tensor, 1, 1, 1))
+        ways_of_sequences = divisors(math.gcd(*heads) // tensor) if sequences else (1,)
+        found += [Split(tensor, 1, sequence, 1) for sequence in ways_of_sequences]
         if within:
             found += [
                 Split(tensor, expert, 1, 1) for expert in divisors(experts) if expert > 1 and tensor % expert == 0
@@ -661,7 +669,7 @@ def splits_of(graph: ModelGraph, topology: Topology, packing: Packing, *, within
         beyond = [expert for expert in divisors(experts) if expert > tensor and expert % tensor == 0]
         found += [Split(tensor, expert, 1, expert // tensor) for expert in beyond]
     usable = [split for split in found if packing.rule(split.chips) is not None and unoffered(topology, split) is None]
-    return tuple(sorted(usable, key=lambda split: (split.chips, -split.tensor, split.expert)))
+    return tuple(sorted(usable, key=lambda split: (split.chips, -split.tensor, split.expert, split.sequence)))
 
 
 def question_of(

@@ -102,6 +102,9 @@ def plan(
     time_limit: Annotated[float | None, typer.Option("--time-limit", help="Seconds.")] = None,
     engine: Annotated[str, typer.Option("--engine", help="auto or cp-sat.")] = "auto",
     seed: Annotated[int, typer.Option("--seed")] = 0,
+    sequence_parallel: Annotated[
+        bool, typer.Option("--sequence-parallel", help="Also share out the tokens of a sequence: for long prompts.")
+    ] = False,
     power_scope: Scope = None,
     why: Annotated[
         bool, typer.Option("--why", help="Also what binds, what more of it would buy, and other shapes.")
@@ -120,6 +123,7 @@ def plan(
     result = partition(
         shape, machine, work, minimize=minimize, maximize=maximize, limits=_limits(limit or []),
         time_limit_s=_seconds(time_limit), power_scope=_scope(power_scope), progress=_Meter(), engine=_engine(engine), seed=seed,
+        sequence_parallel=sequence_parallel,
     )  # fmt: skip
     if out is not None:
         _write(out, result.plan.to_json())

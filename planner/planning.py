@@ -4,6 +4,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -58,6 +59,8 @@ class Result(Record):
     workload: Workload
     exclude: tuple[int, ...] = ()
     """Chips that no plan was allowed to use."""
+    sequence_parallel: bool = False
+    """Whether stages were allowed to share out the tokens of a sequence."""
 
     def plot(self, kind: Kind = "breakdown") -> "go.Figure":
         """An interactive picture: "breakdown", "memory", "stages" or "roofline" (needs plotly)."""
@@ -67,7 +70,7 @@ class Result(Record):
     def question(self) -> Question:
         """What was asked."""
         scope = None if self.score.power_scope == "unknown" else self.score.power_scope
-        return Question(self.field, self.limits, scope)
+        return Question(self.field, self.limits, scope, self.sequence_parallel)
 
     def certificate(self) -> Certificate:
         """The result with all that `verify` needs to check it without the solver."""
@@ -178,6 +181,7 @@ def partition(
     engine: Engine = "auto",
     seed: int = 0,
     exclude: Iterable[int] = (),
+    sequence_parallel: bool = False,
 ) -> Result:
     """The plan that makes one field of `Score` best, with a proof.
 
@@ -185,13 +189,17 @@ def partition(
     `engine` "cp-sat" leaves everything to OR-Tools CP-SAT; "auto" takes it for what the chain search cannot finish.
     Ctrl-C, or the end of `time_limit_s`, returns the best plan so far with its proved bound. InfeasibleError: proved that
     there is none; NoPlanFoundError: none was found in time. `exclude` names chips that have failed or are taken: a stage
-    takes the first free chips behind the stage before it, and replicas stand in like blocks. A diffusion model has fields
+    takes the first free chips behind the stage before it, and replicas stand in like blocks. `sequence_parallel` lets stages
+    share out the tokens of a sequence too, as far as tensor × sequence divides the heads: it pays where prompts are long,
+    mostly in ttft_s, and takes several times as long to prove on many chips. A diffusion model has it always, and has fields
     and a space of its own (`best_sampling` says which), all of which is scored whatever the clock says.
     """
     excluded = tuple(sorted(set(exclude)))
     if excluded:
         if engine == "cp-sat":
             raise InputError("engine 'cp-sat' knows no exclude=; leave the engine out")
+        if sequence_parallel:
+            raise InputError("sequence_parallel is not searched with exclude=; leave one of them out")
         found = partition_cluster(
             graph, alone(topology, excluded), workload, minimize=minimize, maximize=maximize, limits=limits,
             time_limit_s=time_limit_s, power_scope=power_scope, progress=progress,
@@ -199,7 +207,7 @@ def partition(
         return result_alone(found)
     if graph.is_diffusion:
         return _sampled(graph, topology, workload, question_of(minimize, maximize, limits, power_scope, diffusion=True))
-    question = question_of(minimize, maximize, limits, power_scope)
+    question = replace(question_of(minimize, maximize, limits, power_scope), sequence_parallel=sequence_parallel)
     queued = sorted({"ttft_s", "request_s"} & set(question.fields))
     if engine == "cp-sat" and workload.requests_per_s is not None and queued:
         raise InputError(
@@ -306,6 +314,7 @@ def _result(search: Search, bound: float, score: Score, elapsed_s: float) -> Res
         bound=bound,
         gap=abs(objective - bound) / abs(objective) if objective else 0.0,
         limits=question.limits,
+        sequence_parallel=question.sequence_parallel,
         elapsed_s=elapsed_s,
         graph=candidates.graph,
         topology=candidates.topology,

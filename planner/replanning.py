@@ -128,7 +128,7 @@ def moves_of(before: Plan, after: Plan, prices: PriceList, lost: tuple[int, ...]
         for group in stage.groups:
             for position in range(group.count):
                 chip = group.first + position
-                sent = needed * held.missing(chip, position, group.count)[layers]
+                sent = needed * held.missing(chip, *_part(stage, position))[layers]
                 moving = [number for number in range(len(layers)) if sent[number] > 0]
                 if moving:
                     sources = held.sources(layers[moving], chip)
@@ -152,6 +152,12 @@ def _weights(prices: PriceList, split: Split, whole: bool) -> Floats:
     return weights
 
 
+def _part(stage: Stage, position: int) -> tuple[int, int]:
+    """Which part of how many of each layer the chip at a position of a group holds: sequence ranks hold the same."""
+    tensor, together = stage.tensor_parallel, stage.tensor_parallel * stage.sequence_parallel
+    return position // together * tensor + position % tensor, stage.group_chips // stage.sequence_parallel
+
+
 @dataclass(frozen=True, slots=True)
 class _Held:
     """Which part of each layer each chip holds: from a share of it to another, shape (chips, layers)."""
@@ -167,15 +173,16 @@ class _Held:
             for group in stage.groups:
                 for position in range(group.count):
                     if group.first + position not in lost:
-                        low[group.first + position, layers] = position / group.count
-                        high[group.first + position, layers] = (position + 1) / group.count
+                        part, parts = _part(stage, position)
+                        low[group.first + position, layers] = part / parts
+                        high[group.first + position, layers] = (part + 1) / parts
         return cls(low, high)
 
-    def missing(self, chip: int, position: int, count: int) -> Floats:
-        """What a chip lacks of each layer to be at that position in a group, as a share of its part, shape (layers,)."""
-        first, last = position / count, (position + 1) / count
+    def missing(self, chip: int, part: int, parts: int) -> Floats:
+        """What a chip lacks of each layer to hold that part of so many, as a share of it, shape (layers,)."""
+        first, last = part / parts, (part + 1) / parts
         common = np.minimum(self.high[chip], last) - np.maximum(self.low[chip], first)
-        share = 1 - np.maximum(common, 0.0) * count
+        share = 1 - np.maximum(common, 0.0) * parts
         return np.where(share < 1e-9, 0.0, share)
 
     def sources(self, layers: NDArray[np.intp], chip: int) -> tuple[int, ...]:
@@ -208,7 +215,7 @@ class _Moving:
             )
             for stage in plan.stages
             for group in stage.groups
-            for missing in (self.held.missing(group.first + n, n, group.count) for n in range(group.count))
+            for missing in (self.held.missing(group.first + n, *_part(stage, n)) for n in range(group.count))
         )
         if self.best is None or moved < self.best.moved:
             self.best = _Found(plan, moved)

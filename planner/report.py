@@ -95,7 +95,7 @@ def _numbers(run: Sequence[int]) -> str:
 
 
 def _alike(one: StageScore, other: StageScore) -> bool:
-    same = ("layers", "chips", "tensor_parallel", "expert_parallel", "needed_bytes")
+    same = ("layers", "chips", "tensor_parallel", "expert_parallel", "sequence_parallel", "needed_bytes")
     if any(getattr(one, name) != getattr(other, name) for name in same):
         return False
     return abs(one.decode_s - other.decode_s) < 1e-9 and abs(one.prefill_s - other.prefill_s) < 1e-9
@@ -111,7 +111,7 @@ def _stage_row(run: Sequence[int], stages: Sequence[StageScore]) -> tuple[str, .
         _numbers(run),
         f"{first.layers}{each} ({span})",
         str(first.first_chip) if first.first_chip == last_chip else f"{first.first_chip}-{last_chip}",
-        str(first.tensor_parallel),
+        f"{first.tensor_parallel}{f' × {first.sequence_parallel} SP' if first.sequence_parallel > 1 else ''}",
         str(first.expert_parallel),
         f"{spoken(first.needed_bytes, 'B')} of {spoken(first.usable_bytes, 'B')} ({100 * used:.0f} %)",
         spoken(first.decode_s, "s"),
