@@ -492,6 +492,22 @@ class ModelGraph(Record):
         """Whether it makes tokens one after the other: it ends in a language-model head."""
         return self.layers[-1].kind == "head" and not self.is_diffusion
 
+    def cut(self, layers: int) -> Self:
+        """The same with its ends and the last `layers` of the layers between them: the shape of a prediction head (MTP, EAGLE)
+        that drafts for it."""
+        inner = [layer for layer in self.layers if layer.kind not in ENDS]
+        if not self.is_chain or not 1 <= layers <= len(inner):
+            raise InputError(f"layers must lie between 1 and the {len(inner)} of {self.name}, a chain, not {layers!r}")
+        last = {layer.name for layer in inner[-layers:]}
+        kept = tuple(layer for layer in self.layers if layer.kind in ENDS or layer.name in last)
+        active = sum(
+            operator.parameters * (operator.experts_active / operator.experts if isinstance(operator, Experts) else 1.0)
+            for layer in kept
+            for operator in layer.operators
+        )
+        name = f"{layers} layer{'s' * (layers > 1)} of {self.name}"
+        return self.replace(name=name, layers=kept, edges=chain_edges(kept), parameters_active=active)
+
     @property
     def is_chain(self) -> bool:
         """Whether each layer feeds just the next."""

@@ -17,8 +17,9 @@ class Speculation(Record):
     """
 
     draft: ModelGraph | None = None
-    """The model that drafts, such as `load_model("llama-3.2-1b")`; it runs on the chips of the last stage. None: tokens are
-    drafted at no cost, as by look-up in the prompt (n-grams)."""
+    """The model that drafts, such as `load_model("llama-3.2-1b")`; it runs on the chips of the last stage. A prediction head
+    (MTP, EAGLE) is a model of one layer, such as `target.cut(1)`. None: tokens are drafted at no cost, as by look-up in the
+    prompt (n-grams)."""
     tokens: Annotated[int, Field(ge=1, le=64)] | None = 4
     """Drafted for each sequence before each pass that verifies them; engines call it num_speculative_tokens. None: `partition`
     takes the best number up to 8, or drafts nothing where that is better."""
