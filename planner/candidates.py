@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from planner.cost.energy import SECONDS_PER_HOUR, usd_per_million_tokens
 from planner.cost.queueing import queue_s
+from planner.drafting import serving_prices
 from planner.errors import InfeasibleError, InputError, UnknownNameError, listed
 from planner.graph import ModelGraph
 from planner.layout import packing_of
@@ -32,16 +33,14 @@ from planner.pricing import (
     Step,
     host_s,
     multiplied_in,
-    price_list,
     reach_of,
     shares_of,
     unoffered,
-    useful_work,
 )
 from planner.schedule import Schedule, schedule_of
 from planner.scoring import chosen_power, score_plan
 from planner.solver.problem import ChainProblem, Curve, Larger, Limit, Line, Measure, Run
-from planner.timing import active_chip_s, steps_of_cycle
+from planner.timing import active_chip_s, useful_of_cycle
 from planner.topology import PowerScope, Topology
 from planner.workload import Workload
 
@@ -180,6 +179,8 @@ class Question:
     objective: str
     limits: tuple[tuple[str, float], ...]
     power_scope: PowerScope | None = None
+    sequence_parallel: bool = False
+    """Whether stages may share out the tokens of a sequence."""
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -195,12 +196,14 @@ class Candidates:
                 f"{graph.name} is not a chain of layers; partition() plans chains, score_plan() prices any plan"
             )
         self.graph, self.topology, self.workload, self.question = graph, topology, workload, question
-        self.prices = price_list(graph, topology)
+        self.prices = serving_prices(graph, topology, workload)
         self.packing: Packing = packing_of(topology)
         self.draws, self.scope = chosen_power(topology, question.power_scope)
         self.averages = len(self.draws) > 1 and "power_w" in question.fields
         """Whether the power that is asked about follows the plan."""
-        self.splits = splits_of(graph, topology, self.packing, within=self.averages)
+        self.splits = splits_of(
+            graph, topology, self.packing, within=self.averages, sequences=question.sequence_parallel
+        )
         self._check_known()
         rate = workload.requests_per_s
         served = () if rate is None else (("tokens_per_s", rate * workload.output_tokens),)
@@ -437,11 +440,11 @@ class Candidates:
         rate = self.workload.requests_per_s
         clock = _Clock(at, sums, turn, 0.0 if rate is None else rate / box.replicas)
         if name in {"tpot_s", "tokens_per_s_per_user"}:
-            return _measure(larger=(Larger(DECODE + sums, TURN + turn, 1.0),))
+            return _measure(larger=(Larger(DECODE + sums, TURN + turn, 1.0 / at.tokens_per_pass),))
         if name == "ttft_s":
             return clock.time(0)
         if name == "request_s":
-            return clock.time(at.later_tokens)
+            return clock.time(at.rounds)
         if name == "tokens_per_s":
             return clock.cycle(scale=1.0 / (tokens * box.replicas))
         if name == "chips" or (name in ("power_w", *PER_TOKEN) and rate is not None):
@@ -476,11 +479,9 @@ class Candidates:
 
     def _useful(self, number: int, at: Schedule) -> float:
         """Chip-seconds that a cycle's useful operations (0) or bytes (1) need at the peak."""
-        prefills, decodes = steps_of_cycle(at)
-        work = [useful_work(self.graph, step) for step in (at.prefill, at.decode)]
         chip = self.topology.chip
         peak = chip.memory[0].bandwidth_bytes_per_s if number else chip.peak_flop_per_s(multiplied_in(self.graph))
-        return (prefills * work[0][number] + decodes * work[1][number]) / peak
+        return useful_of_cycle(self.graph, at)[number] / peak
 
     def _seconds(self, split: Split, step: Step, *, whole: bool) -> Floats:
         """Of one step by kind of layer: boxes share most of their steps."""
@@ -491,7 +492,7 @@ class Candidates:
         return self._seconds_of[key]
 
     def _holdings(self, split: Split, at: Schedule) -> Holdings:
-        key = split, at.most_tokens, at.decode.sequences
+        key = split, at.most_tokens, at.decode.rows
         if key not in self._holdings_of:
             self._holdings_of[key] = self.prices.holdings(split, self.workload, *key[1:])
         return self._holdings_of[key]
@@ -630,7 +631,7 @@ def _loads(at: Schedule, split: Split) -> tuple[float, float, float, float]:
     others = at.others_prefills(split.attention) * at.prefill_passes
     lost = at.software.interruption_share * others
     prompt = at.prefill_passes / split.attention
-    return turns, lost / at.later_tokens if at.later_tokens else 0.0, others, prompt
+    return turns, lost / at.rounds if at.later_tokens else 0.0, others, prompt
 
 
 def _measure(
@@ -661,14 +662,14 @@ class _Clock(NamedTuple):
 
     def time(
         self,
-        later_tokens: int,
+        rounds: float,
         *,
         others: float = 0.0,
         queued: bool = True,
         held: int | None = None,
         scale: float = 1.0,
     ) -> Measure:
-        """To the first token, and so many later ones, with the wait for the prompts before it or without.
+        """To the first token, and so many rounds of decode passes, with the wait for the prompts before it or without.
 
         Passes in fractions stand for any number up to theirs: of those only the slowest stage's work is certain.
         """
@@ -682,7 +683,7 @@ class _Clock(NamedTuple):
             },
             larger=(
                 Larger(decode, ROUND + self.turn, at.waiting_share),
-                Larger(decode, TURN + self.turn, float(later_tokens)),
+                Larger(decode, TURN + self.turn, float(rounds)),
             ),
             curves=(Curve(QUEUE, partial(queue_s, requests_per_s=self.requests_per_s)),) if queue else (),
             held=held,
@@ -694,7 +695,7 @@ class _Clock(NamedTuple):
         if self.at.workload.phase == "prefill":
             return _measure(peaks={QUEUE: 1.0}, held=held, scale=scale)
         others = 0.0 if self.at.later_tokens else 1.0
-        return self.time(self.at.later_tokens, others=others, queued=False, held=held, scale=scale)
+        return self.time(self.at.rounds, others=others, queued=False, held=held, scale=scale)
 
 
 def best_batch(box: Box, plan: P, most: int | None, value_of: Callable[[P], float], limited: bool) -> tuple[P, float]:
@@ -728,9 +729,12 @@ def _batches(plan: P, fitting: int | None, value_of: Callable[[P], float], limit
                 yield plan.replace(batch_size=allowed * each)
 
 
-def splits_of(graph: ModelGraph, topology: Topology, packing: Packing, *, within: bool = False) -> tuple[Split, ...]:
+def splits_of(
+    graph: ModelGraph, topology: Topology, packing: Packing, *, within: bool = False, sequences: bool = False
+) -> tuple[Split, ...]:
     """All ways of splitting a stage that the graph, the software and the borders allow, narrowest first; `within`: those too
-    that share out whole experts inside a tensor group, which is never faster than to split each of them."""
+    that share out whole experts inside a tensor group, which is never faster than to split each of them; `sequences`: those
+    too that share out the tokens of a sequence, in which each chip attends with some of its tensor group's heads."""
     ways = graph.splits()
     heads, kv_heads = ways.get("heads", (1,)), ways.get("kv_heads", (1,))
     experts = math.gcd(*ways["experts"]) if "experts" in ways else 1
@@ -739,7 +743,8 @@ def splits_of(graph: ModelGraph, topology: Topology, packing: Packing, *, within
     for tensor in divisors(math.gcd(*heads)):
         if tensor > most or any(count % tensor and tensor % count for count in kv_heads):
             continue
-        found.append(Split(tensor, 1, 1, 1))
+        ways_of_sequences = divisors(math.gcd(*heads) // tensor) if sequences else (1,)
+        found += [Split(tensor, 1, sequence, 1) for sequence in ways_of_sequences]
         if within:
             found += [
                 Split(tensor, expert, 1, 1) for expert in divisors(experts) if expert > 1 and tensor % expert == 0
@@ -747,7 +752,7 @@ def splits_of(graph: ModelGraph, topology: Topology, packing: Packing, *, within
         beyond = [expert for expert in divisors(experts) if expert > tensor and expert % tensor == 0]
         found += [Split(tensor, expert, 1, expert // tensor) for expert in beyond]
     usable = [split for split in found if packing.rule(split.chips) is not None and unoffered(topology, split) is None]
-    return tuple(sorted(usable, key=lambda split: (split.chips, -split.tensor, split.expert)))
+    return tuple(sorted(usable, key=lambda split: (split.chips, -split.tensor, split.expert, split.sequence)))
 
 
 def question_of(

@@ -11,7 +11,7 @@ import heapq
 import itertools
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -51,6 +51,7 @@ class Certificate(Record):
     direction: Literal["minimize", "maximize"]
     limits: tuple[tuple[str, float], ...]
     power_scope: PowerScope | None
+    sequence_parallel: bool = False
     plan: Plan
     status: Literal["optimal", "feasible"]
     objective: float
@@ -108,10 +109,11 @@ def _better(certificate: Certificate, one: float, other: float) -> bool:
 
 def _question(certificate: Certificate) -> Question:
     wanted = {certificate.direction: certificate.field}
-    return question_of(
+    asked = question_of(
         wanted.get("minimize"), wanted.get("maximize"), dict(certificate.limits), certificate.power_scope,
         diffusion=certificate.graph.is_diffusion,
     )  # fmt: skip
+    return replace(asked, sequence_parallel=certificate.sequence_parallel)
 
 
 def _check_answer(certificate: Certificate) -> None:

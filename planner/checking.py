@@ -4,12 +4,13 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
+from planner.drafting import serving_prices
 from planner.errors import listed, shortened
 from planner.graph import ModelGraph
 from planner.ledger import ledger_of, split_of
 from planner.loading import batch_of, most_requests_per_s
 from planner.plan import Plan, Stage
-from planner.pricing import PriceList, price_list, unoffered
+from planner.pricing import PriceList, unoffered
 from planner.records import Record
 from planner.schedule import Schedule, scheduled
 from planner.topology import Topology
@@ -43,11 +44,12 @@ def check_plan(
 
 def check_layers(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator[Violation]:
     """Every layer runs on exactly one stage, and nothing else does."""
+    if _in_order(plan, graph):
+        return
     placed = Counter(name for stage in plan.stages for name in stage.layers)
-    known = {layer.name for layer in graph.layers}
-    for name in placed.keys() - known:
+    for name in placed.keys() - set(graph.names):
         yield Violation(rule="layers", message=f"{graph.name} has no layer called {shortened(name)!r}")
-    missing = [layer.name for layer in graph.layers if layer.name not in placed]
+    missing = [name for name in graph.names if name not in placed]
     if missing:
         yield Violation(rule="layers", message=f"no stage runs {_some(missing)}")
     repeated = [name for name, count in placed.items() if count > 1]
@@ -57,6 +59,8 @@ def check_layers(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator[
 
 def check_order(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator[Violation]:
     """No edge goes back from a later stage to an earlier one."""
+    if _in_order(plan, graph):
+        return
     at = {name: number for number, stage in enumerate(plan.stages) for name in stage.layers}
     for sender, receiver in graph.edges:
         if at.get(sender, 0) > at.get(receiver, len(plan.stages)):
@@ -66,6 +70,11 @@ def check_order(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator[V
                 f" {at[receiver]}",
             )
             return
+
+
+def _in_order(plan: Plan, graph: ModelGraph) -> bool:
+    """Whether the stages run all layers, each once, in the order of the graph, which is one in which they can run."""
+    return tuple(itertools.chain.from_iterable(stage.layers for stage in plan.stages)) == graph.names
 
 
 def check_chips(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator[Violation]:
@@ -108,7 +117,7 @@ def check_degrees(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator
 
 def check_memory(plan: Plan, graph: ModelGraph, topology: Topology, workload: Workload) -> Iterator[Violation]:
     """On every chip weights, KV cache and activations fit into what may be filled, while requests leave as fast as they come."""
-    prices, software = price_list(graph, topology), topology.software
+    prices, software = serving_prices(graph, topology, workload), topology.software
     batch_size = batch_of(prices, plan, workload)
     rate = workload.requests_per_s
     if rate is not None and not batch_size and (most := most_requests_per_s(prices, plan, workload)):

@@ -46,7 +46,7 @@ from planner.search import Engine, Progress
 from planner.topology import PowerScope, Topology, described
 from planner.units import parse_quantity, spoken
 from planner.words import field_text
-from planner.workload import Workload
+from planner.workload import Speculation, Workload
 
 app = typer.Typer(
     name="planner", add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True,
@@ -72,6 +72,9 @@ Arrivals = Annotated[
 Chips = Annotated[int | None, typer.Option("--chips", help="How many chips; default: as the catalogue has them.")]
 Stack = Annotated[str | None, typer.Option("--software", help="Software stack; default: the machine's.")]
 Scope = Annotated[str | None, typer.Option("--power-scope", help="chip or system; default: the widest that is known.")]
+Draft = Annotated[str | None, typer.Option("--draft", help="Model that drafts tokens; 'lookup': none, as by n-grams.")]
+Drafted = Annotated[str, typer.Option("--speculative-tokens", help="Tokens drafted for each pass, or 'best'.")]
+Acceptance = Annotated[float, typer.Option("--acceptance", help="Acceptance rate of drafted tokens.")]
 Shape = Annotated[str, typer.Option("--format", help="table or json.")]
 
 
@@ -88,6 +91,9 @@ def plan(
     arrivals: Arrivals = "steady",
     chips: Chips = None,
     software: Stack = None,
+    draft: Draft = None,
+    speculative_tokens: Drafted = "4",
+    acceptance: Acceptance = 0.7,
     minimize: Annotated[
         str | None, typer.Option("--minimize", help="Field of the score; default: tpot_s (diffusion: image_s).")
     ] = None,
@@ -96,6 +102,9 @@ def plan(
     time_limit: Annotated[float | None, typer.Option("--time-limit", help="Seconds.")] = None,
     engine: Annotated[str, typer.Option("--engine", help="auto or cp-sat.")] = "auto",
     seed: Annotated[int, typer.Option("--seed")] = 0,
+    sequence_parallel: Annotated[
+        bool, typer.Option("--sequence-parallel", help="Also share out the tokens of a sequence: for long prompts.")
+    ] = False,
     power_scope: Scope = None,
     why: Annotated[
         bool, typer.Option("--why", help="Also what binds, what more of it would buy, and other shapes.")
@@ -108,11 +117,13 @@ def plan(
 ) -> None:
     """Find the best plan, and prove it."""
     shape, machine, work = _nouns(model, topology, weights, kv, batch, prompt, output, arrivals, chips, software, rate)
+    work = work.replace(speculation=_speculation(draft, speculative_tokens, acceptance, weights, kv))
     _check_writable(out)
     _check_writable(certificate, "--certificate")
     result = partition(
         shape, machine, work, minimize=minimize, maximize=maximize, limits=_limits(limit or []),
         time_limit_s=_seconds(time_limit), power_scope=_scope(power_scope), progress=_Meter(), engine=_engine(engine), seed=seed,
+        sequence_parallel=sequence_parallel,
     )  # fmt: skip
     if out is not None:
         _write(out, result.plan.to_json())
@@ -242,11 +253,15 @@ def score(
     arrivals: Arrivals = "steady",
     chips: Chips = None,
     software: Stack = None,
+    draft: Draft = None,
+    speculative_tokens: Drafted = "4",
+    acceptance: Acceptance = 0.7,
     power_scope: Scope = None,
     format: Shape = "table",
 ) -> None:
     """Price a plan: one from a file, or the uniform plan of given degrees."""
     shape, machine, work = _nouns(model, topology, weights, kv, batch, prompt, output, arrivals, chips, software, rate)
+    work = work.replace(speculation=_speculation(draft, speculative_tokens, acceptance, weights, kv))
     if plan is not None:
         if (tensor, pipeline, expert, data) != (1, 1, 1, 1):
             raise InputError("--plan and degrees are both given; a plan has its own degrees, so give one or the other")
@@ -510,6 +525,21 @@ def _workload(batch: str | None, rate: float | None, prompt: int, output: int, a
     return Workload.from_fields(fields | ({} if rate is None else {"requests_per_s": rate}))
 
 
+def _speculation(draft: str | None, tokens: str, acceptance: float, weights: str | None, kv: str) -> Speculation | None:
+    """How tokens are drafted; the draft model has the formats of the other."""
+    if draft is None:
+        if (tokens, acceptance) != ("4", 0.7):
+            raise InputError(
+                "--speculative-tokens and --acceptance speak of drafts; give --draft NAME, or --draft lookup"
+            )
+        return None
+    return Speculation(
+        draft=None if draft == "lookup" else catalogue.load_model(draft, weight_dtype=weights, kv_dtype=kv),
+        tokens=None if tokens == "best" else _whole("--speculative-tokens", tokens),
+        acceptance_rate=acceptance,
+    )
+
+
 def _whole(name: str, text: str) -> int:
     try:
         return int(text)
@@ -569,7 +599,12 @@ def _answer(format: str, text: str, fields: Any) -> None:
 
 def _result_fields(result: Result) -> dict[str, Any]:
     """A result without its inputs, which the caller has."""
-    return result.model_dump(mode="json", exclude={"graph", "topology"}) | {
+    fields = result.model_dump(
+        mode="json", exclude={"graph": True, "topology": True, "workload": {"speculation": {"draft"}}}
+    )
+    if (speculation := result.workload.speculation) is not None:
+        fields["workload"]["speculation"]["draft"] = speculation.draft and speculation.draft.name
+    return fields | {
         "model": result.graph.name,
         "topology": {"name": result.topology.name, "chips": result.topology.chips},
     }

@@ -71,12 +71,13 @@ class Demand:
         square = {name: factor**2 * getattr(self, name) for name in PER_TOKEN_CONTEXT}
         return replace(self, window_tokens=self.window_tokens / factor, **linear, **square)
 
-    def flop(self, tokens: Numbers, context_tokens: Numbers, sequences: Numbers, decode: bool) -> Numbers:
-        """Floating-point operations of the step. [FLOP]"""
+    def flop(self, tokens: Numbers, context_tokens: Numbers, rows: Numbers, decode: bool) -> Numbers:
+        """Floating-point operations of the step, which makes so many rows of what is made for sequences: one for each, or
+        for each token that is to be verified. [FLOP]"""
         per_context = self.decode_flop_per_token_context if decode else self.flop_per_token_context
         seen = np.minimum(context_tokens, self.window_tokens)
         routed = self.busiest_share(tokens) * self.flop_per_token
-        return tokens * (routed + per_context * seen) + sequences * self.flop_per_sequence
+        return tokens * (routed + per_context * seen) + rows * self.flop_per_sequence
 
     def skipping(self, kept_fraction: float) -> "Demand":
         """The same where only so much of the arithmetic has to be done: the rest multiplies zeros."""
@@ -125,18 +126,20 @@ class Demand:
         """KV cache and state that the step reads: once for each sequence. [B]"""
         return self.held_kv_bytes(context_tokens, sequences)
 
-    def read_bytes(self, tokens: Numbers, context_tokens: Numbers, sequences: Numbers) -> Numbers:
-        """Weights, KV cache and activations that the step reads. [B]"""
+    def read_bytes(
+        self, tokens: Numbers, context_tokens: Numbers, sequences: Numbers, rows: Numbers | None = None
+    ) -> Numbers:
+        """Weights, KV cache and activations that the step reads; rows as in `flop`, None: one for each sequence. [B]"""
+        made = sequences if rows is None else rows
         activations = (
-            tokens * self.busiest_share(tokens) * self.read_bytes_per_token
-            + 0.5 * sequences * self.io_bytes_per_sequence
+            tokens * self.busiest_share(tokens) * self.read_bytes_per_token + 0.5 * made * self.io_bytes_per_sequence
         )
         return self.weights_read_bytes(tokens) + self.kv_read_bytes(context_tokens, sequences) + activations
 
-    def written_bytes(self, tokens: Numbers, sequences: Numbers) -> Numbers:
-        """Activations, KV cache and state that the step writes. [B]"""
+    def written_bytes(self, tokens: Numbers, rows: Numbers) -> Numbers:
+        """Activations, KV cache and state that the step writes; rows as in `flop`, each with its state. [B]"""
         per_token = self.busiest_share(tokens) * self.written_bytes_per_token + self.kv_bytes_per_token
-        return tokens * per_token + sequences * (0.5 * self.io_bytes_per_sequence + self.state_bytes_per_sequence)
+        return tokens * per_token + rows * (0.5 * self.io_bytes_per_sequence + self.state_bytes_per_sequence)
 
     def held_kv_bytes(self, context_tokens: Numbers, sequences: Numbers) -> Numbers:
         """KV cache of sequences that have grown to `context_tokens`, and their state; a window keeps no more than

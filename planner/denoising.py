@@ -5,12 +5,13 @@ from collections.abc import Iterator
 
 from planner.candidates import SAMPLE_FIELDS, Question, divisors, least_parts
 from planner.checking import STRUCTURE
+from planner.drafting import serving_prices
 from planner.errors import InfeasibleError, InputError
 from planner.graph import ModelGraph
 from planner.layout import packing_of
 from planner.ledger import most_sequences
 from planner.plan import ChipRange, Plan, Stage
-from planner.pricing import PriceList, price_list
+from planner.pricing import PriceList
 from planner.scoring import Score, score_plan
 from planner.topology import Topology
 from planner.workload import Workload
@@ -53,7 +54,7 @@ def sampling_plans(graph: ModelGraph, topology: Topology, workload: Workload) ->
     """All plans of the space that keep the rules of structure."""
     packing, heads = packing_of(topology), math.gcd(*graph.splits()["heads"])
     layers = tuple(layer.name for layer in graph.layers)
-    prices = price_list(graph, topology)
+    prices = serving_prices(graph, topology, workload)
     most = min(topology.chips, topology.software.most_tensor_parallel)
     degrees = [
         (tensor, sequence, passes)

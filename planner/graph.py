@@ -488,6 +488,27 @@ class ModelGraph(Record):
         return self.steps > 0
 
     @property
+    def makes_tokens(self) -> bool:
+        """Whether it makes tokens one after the other: it ends in a language-model head."""
+        return self.layers[-1].kind == "head" and not self.is_diffusion
+
+    def cut(self, layers: int) -> Self:
+        """The same with its ends and the last `layers` of the layers between them: the shape of a prediction head (MTP, EAGLE)
+        that drafts for it."""
+        inner = [layer for layer in self.layers if layer.kind not in ENDS]
+        if not self.is_chain or not 1 <= layers <= len(inner):
+            raise InputError(f"layers must lie between 1 and the {len(inner)} of {self.name}, a chain, not {layers!r}")
+        last = {layer.name for layer in inner[-layers:]}
+        kept = tuple(layer for layer in self.layers if layer.kind in ENDS or layer.name in last)
+        active = sum(
+            operator.parameters * (operator.experts_active / operator.experts if isinstance(operator, Experts) else 1.0)
+            for layer in kept
+            for operator in layer.operators
+        )
+        name = f"{layers} layer{'s' * (layers > 1)} of {self.name}"
+        return self.replace(name=name, layers=kept, edges=chain_edges(kept), parameters_active=active)
+
+    @property
     def is_chain(self) -> bool:
         """Whether each layer feeds just the next."""
         return self.edges == tuple(
@@ -509,6 +530,11 @@ class ModelGraph(Record):
             for place, kind in enumerate(self.kind_of_layer)
             if int(kind) in readers
         )
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Of the layers, in order."""
+        return tuple(layer.name for layer in self.layers)
 
     @cached_property
     def position_of_layer(self) -> dict[str, int]:
@@ -551,6 +577,10 @@ class ModelGraph(Record):
 
     def splits(self) -> dict[str, tuple[int, ...]]:
         """All the head, key-value-head and expert counts of the layers, sorted."""
+        return dict(self._splits)
+
+    @cached_property
+    def _splits(self) -> dict[str, tuple[int, ...]]:
         found: dict[str, set[int]] = {}
         for kind in self.kinds:
             for name, ways in kind[0].splits().items():

@@ -1,5 +1,6 @@
 """The memory ledger: what the busiest chip of each stage holds, and how many sequences fit."""
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from planner.cost import memory
 from planner.graph import ModelGraph
 from planner.plan import Plan, Stage
-from planner.pricing import PriceList, Split
+from planner.pricing import Holdings, PriceList, Split
 from planner.schedule import Schedule, scheduled
 from planner.workload import Workload
 
@@ -39,6 +40,9 @@ def split_of(stage: Stage) -> Split:
 
 def layers_of(stage: Stage, graph: ModelGraph) -> NDArray[np.intp]:
     """Positions of a stage's layers in the graph, shape (layers,)."""
+    first = graph.position_of_layer[stage.layers[0]]
+    if graph.names[first : first + len(stage.layers)] == stage.layers:
+        return np.arange(first, first + len(stage.layers), dtype=np.intp)
     return np.array([graph.position_of_layer[name] for name in stage.layers], dtype=np.intp)
 
 
@@ -47,9 +51,9 @@ def ledger_of(prices: PriceList, stage: Stage, at: Schedule) -> Ledger:
     graph, split, present = prices.graph, split_of(stage), layers_of(stage, prices.graph)
     kinds = graph.kind_of_layer[present]
     at_once = at.most_tokens / graph.passes_per_step  # guidance can run pass by pass
-    holdings = prices.holdings(split, at.workload, at_once, at.decode.sequences)
+    holdings = _holdings(prices, split, at, at_once)
     weights = float(holdings.weight_bytes[kinds].sum())
-    here = set(present.tolist())
+    here = set(present.tolist()) if graph.tied_layers else set[int]()
     weights -= sum(float(holdings.tied_bytes[graph.kind_of_layer[a]]) for a, b in graph.tied_layers if {a, b} <= here)
     share = at.held_sequences(split.attention)
     return Ledger(
@@ -58,6 +62,21 @@ def ledger_of(prices: PriceList, stage: Stage, at: Schedule) -> Ledger:
         activation_bytes=holdings.activation_bytes,
         usable_bytes=prices.usable_bytes,
     )
+
+
+def _holdings(prices: PriceList, split: Split, at: Schedule, tokens: float) -> Holdings:
+    """What a chip holds: stages that share out their work alike hold the same of each kind of layer, and what is checked is
+    scored next."""
+    key = split, tokens, at.decode.rows
+    for known in _RECENT:
+        if known[0] is prices and known[1] is at.workload and known[2] == key:
+            return known[3]
+    _RECENT.append((prices, at.workload, key, prices.holdings(split, at.workload, tokens, at.decode.rows)))
+    return _RECENT[-1][3]
+
+
+_RECENT: deque[tuple[PriceList, Workload, tuple[Split, float, float], Holdings]] = deque(maxlen=4)
+"""Of these very objects."""
 
 
 def most_sequences(prices: PriceList, plan: Plan, workload: Workload) -> int:

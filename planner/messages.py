@@ -5,7 +5,9 @@ inside. Of the kernels that the software stack offers, the cheapest for the mess
 """
 
 import math
+from collections import deque
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,12 +42,10 @@ def group_collective_s(topology: Topology, kind: str, spans: Spans, tensor_bytes
 
     `tensor_bytes` as in `cost.collectives`; an InputError says so where the software has no such collective.
     """
-    taking_part = [(level, ranks) for level, ranks in zip(topology.levels, spans, strict=True) if ranks > 1]
-    if not taking_part:
+    if math.prod(spans) == 1:
         return 0.0 * tensor_bytes
     offered = [
-        kernel.base_latency_s + _levels_s(kernel, kind, taking_part, tensor_bytes)
-        for kernel in _kernels(topology, kind, spans)
+        way[0].kernel.base_latency_s + _levels_s(way, kind, tensor_bytes) for way in _ways(topology, kind, spans)
     ]
     if not offered:
         ranks = math.prod(spans)
@@ -76,14 +76,27 @@ def hop_s(topology: Topology, level: int | None, hops: int, tensor_bytes: Number
     return sent + topology.software.hop_overhead_s
 
 
-def _levels_s(
-    kernel: CollectiveKernel, kind: str, taking_part: list[tuple[Level, int]], tensor_bytes: Numbers
-) -> Numbers:
+def _ways(topology: Topology, kind: str, spans: Spans) -> "list[list[_Place]]":
+    """Each kernel that can run a collective over a group, on each level with several units: of the last machines, remembered."""
+    ways = next((ways for known, ways in _RECENT if known is topology), None)
+    if ways is None:
+        ways = {}
+        _RECENT.append((topology, ways))
+    if (kind, spans) not in ways:
+        part = [(level, ranks) for level, ranks in zip(topology.levels, spans, strict=True) if ranks > 1]
+        kernels = _kernels(topology, kind, spans)
+        ways[kind, spans] = [[_Place(kernel, level, ranks) for level, ranks in part] for kernel in kernels]
+    return ways[kind, spans]
+
+
+_RECENT: "deque[tuple[Topology, dict[tuple[str, Spans], list[list[_Place]]]]]" = deque(maxlen=4)
+
+
+def _levels_s(way: "list[_Place]", kind: str, tensor_bytes: Numbers) -> Numbers:
     seconds: Numbers = 0.0
     left = tensor_bytes
-    for position, (level, ranks) in enumerate(taking_part):
-        place = _Place(kernel, level, ranks)
-        if kind == "all_reduce" and position < len(taking_part) - 1:
+    for position, place in enumerate(way):
+        if kind == "all_reduce" and position < len(way) - 1:
             seconds = seconds + 2 * place.all_gather_s(left)
         elif kind == "all_reduce":
             seconds = seconds + place.all_reduce_s(left)
@@ -95,11 +108,11 @@ def _levels_s(
             seconds = seconds + place.broadcast_s(tensor_bytes)
         else:
             seconds = seconds + place.send_s(tensor_bytes)
-        left = left / ranks
+        left = left / place.ranks
     return seconds
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Place:
     """One kernel on one level among so many of its units."""
 
@@ -107,12 +120,12 @@ class _Place:
     level: Level
     ranks: int
 
-    @property
+    @cached_property
     def wiring(self) -> str:
         shape = self.level.fabric.shape
         return {"switch": "switch", "full-mesh": "mesh", "dragonfly": "mesh"}.get(shape, "grid")
 
-    @property
+    @cached_property
     def link(self) -> tuple[float, float]:
         """Bandwidth and latency of one step."""
         fabric, kernel = self.level.fabric, self.kernel
@@ -122,7 +135,7 @@ class _Place:
         hops = 3 if fabric.shape == "dragonfly" else 1
         return fabric.bandwidth_bytes_per_s * share, hops * fabric.latency_s + software_s
 
-    @property
+    @cached_property
     def grid(self) -> tuple[tuple[int, ...], tuple[bool, ...]]:
         """Axes of the block that consecutive units fill, and which of them close."""
         axes, left = [], self.ranks

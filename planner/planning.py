@@ -4,7 +4,8 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -30,6 +31,8 @@ from planner.workload import Workload
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+MOST_DRAFTED = 8
+"""Tokens that are drafted at most, where that is left open."""
 TOLERANCE = 1e-9
 """Relative: between the solver's objective and the score of its plan, and between objective and bound of an optimum."""
 
@@ -56,6 +59,8 @@ class Result(Record):
     workload: Workload
     exclude: tuple[int, ...] = ()
     """Chips that no plan was allowed to use."""
+    sequence_parallel: bool = False
+    """Whether stages were allowed to share out the tokens of a sequence."""
 
     def plot(self, kind: Kind = "breakdown") -> "go.Figure":
         """An interactive picture: "breakdown", "memory", "stages" or "roofline" (needs plotly)."""
@@ -65,7 +70,7 @@ class Result(Record):
     def question(self) -> Question:
         """What was asked."""
         scope = None if self.score.power_scope == "unknown" else self.score.power_scope
-        return Question(self.field, self.limits, scope)
+        return Question(self.field, self.limits, scope, self.sequence_parallel)
 
     def certificate(self) -> Certificate:
         """The result with all that `verify` needs to check it without the solver."""
@@ -176,6 +181,7 @@ def partition(
     engine: Engine = "auto",
     seed: int = 0,
     exclude: Iterable[int] = (),
+    sequence_parallel: bool = False,
 ) -> Result:
     """The plan that makes one field of `Score` best, with a proof.
 
@@ -183,13 +189,17 @@ def partition(
     `engine` "cp-sat" leaves everything to OR-Tools CP-SAT; "auto" takes it for what the chain search cannot finish.
     Ctrl-C, or the end of `time_limit_s`, returns the best plan so far with its proved bound. InfeasibleError: proved that
     there is none; NoPlanFoundError: none was found in time. `exclude` names chips that have failed or are taken: a stage
-    takes the first free chips behind the stage before it, and replicas stand in like blocks. A diffusion model has fields
+    takes the first free chips behind the stage before it, and replicas stand in like blocks. `sequence_parallel` lets stages
+    share out the tokens of a sequence too, as far as tensor × sequence divides the heads: it pays where prompts are long,
+    mostly in ttft_s, and takes several times as long to prove on many chips. A diffusion model has it always, and has fields
     and a space of its own (`best_sampling` says which), all of which is scored whatever the clock says.
     """
     excluded = tuple(sorted(set(exclude)))
     if excluded:
         if engine == "cp-sat":
             raise InputError("engine 'cp-sat' knows no exclude=; leave the engine out")
+        if sequence_parallel:
+            raise InputError("sequence_parallel is not searched with exclude=; leave one of them out")
         found = partition_cluster(
             graph, alone(topology, excluded), workload, minimize=minimize, maximize=maximize, limits=limits,
             time_limit_s=time_limit_s, power_scope=power_scope, progress=progress,
@@ -197,24 +207,51 @@ def partition(
         return result_alone(found)
     if graph.is_diffusion:
         return _sampled(graph, topology, workload, question_of(minimize, maximize, limits, power_scope, diffusion=True))
-    question = question_of(minimize, maximize, limits, power_scope)
+    question = replace(question_of(minimize, maximize, limits, power_scope), sequence_parallel=sequence_parallel)
     queued = sorted({"ttft_s", "request_s"} & set(question.fields))
     if engine == "cp-sat" and workload.requests_per_s is not None and queued:
         raise InputError(
             f"engine 'cp-sat' cannot weigh {queued[0]} under a rate of requests: a queue is not linear; leave it out"
         )
-    candidates = Candidates(graph, topology, workload, question)
-    search = Search(candidates, time_limit_s=time_limit_s, progress=progress, engine=engine, seed=seed)
-    search.run()
+    started, every = time.monotonic(), [Candidates(graph, topology, work, question) for work in _settled(workload)]
+    search, bound = _searched(every, time_limit_s, progress=progress, engine=engine, seed=seed)
+    elapsed_s = time.monotonic() - started
     if search.best.plan is None:
-        if search.bound == math.inf:
-            raise refusal_of(candidates)
+        if bound == math.inf:
+            raise refusal_of(search.candidates)
         raise NoPlanFoundError(
-            f"no plan of {graph.name} on {topology.chips} × {topology.name} was found in {search.elapsed_s:.1f} s;"
+            f"no plan of {graph.name} on {topology.chips} × {topology.name} was found in {elapsed_s:.1f} s;"
             " nothing is proved: allow more time"
         )
-    score = score_plan(search.best.plan, graph, topology, workload, power_scope=power_scope)
-    return _result(candidates, question, search, score)
+    score = score_plan(search.best.plan, graph, topology, search.candidates.workload, power_scope=power_scope)
+    return _result(search, bound, score, elapsed_s)
+
+
+def _settled(workload: Workload) -> list[Workload]:
+    """The workload with each number of drafted tokens that may be chosen, none of them first; itself where that is given."""
+    speculation = workload.speculation
+    if speculation is None or speculation.tokens is not None:
+        return [workload]
+    chosen = (speculation.replace(tokens=tokens) for tokens in range(1, MOST_DRAFTED + 1))
+    return [workload.replace(speculation=one) for one in (None, *chosen)]
+
+
+def _searched(every: list[Candidates], time_limit_s: float | None, **options: Any) -> tuple[Search, float]:
+    """The search that found the best plan of several spaces, each no longer than it may better those before it, and what is
+    proved of all of them; Ctrl-C leaves what is left to bounds at the root."""
+    best, bound, left_s = None, math.inf, time_limit_s
+    for number, candidates in enumerate(every):
+        share_s = None if left_s is None else left_s / (len(every) - number)
+        known = math.inf if best is None else best.best.value
+        search = Search(candidates, time_limit_s=share_s, hopeless=known, **options)
+        search.run()
+        bound = min(bound, search.bound)
+        if best is None or search.best.value < known:
+            best = search
+        if search.interrupted or left_s is not None:
+            left_s = 0.0 if search.interrupted else max(0.0, (left_s or 0.0) - search.elapsed_s)
+    assert best is not None
+    return best, bound
 
 
 def alone(topology: Topology, exclude: tuple[int, ...]) -> Cluster:
@@ -256,15 +293,16 @@ def _sampled(graph: ModelGraph, topology: Topology, workload: Workload, question
     )
 
 
-def _result(candidates: Candidates, question: Question, search: Search, score: Score) -> Result:
+def _result(search: Search, bound: float, score: Score, elapsed_s: float) -> Result:
+    candidates, question = search.candidates, search.candidates.question
     objective = float(getattr(score, question.objective))
     promised = candidates.field_value(question.objective, search.best.value)
     if not math.isclose(objective, promised, rel_tol=TOLERANCE):
         raise AssertionError(
             f"the solver promised {promised!r} for {question.objective}, its plan scores {objective!r}"
         )
-    proved = search.bound >= search.best.value * (1 - TOLERANCE)
-    bound = objective if proved else candidates.field_value(question.objective, search.bound)
+    proved = bound >= search.best.value * (1 - TOLERANCE)
+    bound = objective if proved else candidates.field_value(question.objective, bound)
     assert search.best.plan is not None
     return Result(
         plan=search.best.plan,
@@ -276,7 +314,8 @@ def _result(candidates: Candidates, question: Question, search: Search, score: S
         bound=bound,
         gap=abs(objective - bound) / abs(objective) if objective else 0.0,
         limits=question.limits,
-        elapsed_s=search.elapsed_s,
+        sequence_parallel=question.sequence_parallel,
+        elapsed_s=elapsed_s,
         graph=candidates.graph,
         topology=candidates.topology,
         workload=candidates.workload,

@@ -193,7 +193,7 @@ class PooledCandidates:
         """The best plan of a box with the stages of a relaxed solution, and its canonical value (infinite: none fits)."""
         most = None
         if box.box.batch_size is None:
-            most = most_held(plan, price_lists(plan, self.graph, self.cluster), self.workload)
+            most = most_held(plan, price_lists(plan, self.graph, self.cluster, self.workload), self.workload)
         return best_batch(box.box, plan, most, self._allowed_value, bool(self.question.limits))
 
     def _allowed_value(self, plan: PooledPlan) -> float:

@@ -7,8 +7,6 @@ software's. All else is each pool's own: memory, kernels, collectives, power, pr
 import itertools
 from collections.abc import Iterator
 
-import numpy as np
-
 from planner.checking import (
     Violation,
     check_chips,
@@ -21,12 +19,13 @@ from planner.checking import (
 from planner.cluster import Cluster, PooledPlan
 from planner.cost import energy
 from planner.crossing import crossing_s
+from planner.drafting import serving_prices
 from planner.errors import InputError
 from planner.graph import ModelGraph
 from planner.ledger import largest, layers_of, ledger_of, split_of
 from planner.messages import hop_s
 from planner.plan import Plan
-from planner.pricing import PriceList, Step, multiplied_in, price_list, reach_of, shares_of, useful_work
+from planner.pricing import PriceList, Step, multiplied_in, reach_of, shares_of
 from planner.schedule import Schedule, scheduled
 from planner.scoring import Score, breakdown_of, chosen_power, refuse_broken, residuals_of, stage_score
 from planner.timing import (
@@ -36,8 +35,8 @@ from planner.timing import (
     hop_between,
     passes_of,
     slowest_timing,
-    steps_of_cycle,
     timing_from,
+    useful_of_cycle,
 )
 from planner.topology import PowerScope, Topology
 from planner.workload import Workload
@@ -91,7 +90,7 @@ def _structure(plan: PooledPlan, graph: ModelGraph, cluster: Cluster) -> Iterato
 
 
 def _memory(plan: PooledPlan, graph: ModelGraph, cluster: Cluster, workload: Workload) -> Iterator[Violation]:
-    lists = price_lists(plan, graph, cluster)
+    lists = price_lists(plan, graph, cluster, workload)
     at = _scheduled(plan, lists, workload, max(_batch(plan, lists, workload), plan.replicas))
     for software in {prices.topology.software.name: prices.topology.software for prices in lists}.values():
         if at.sequences > software.most_sequences:
@@ -101,9 +100,9 @@ def _memory(plan: PooledPlan, graph: ModelGraph, cluster: Cluster, workload: Wor
         yield from check_ledger(prices, number, stage, at)
 
 
-def price_lists(plan: PooledPlan, graph: ModelGraph, cluster: Cluster) -> list[PriceList]:
+def price_lists(plan: PooledPlan, graph: ModelGraph, cluster: Cluster, workload: Workload) -> list[PriceList]:
     """The price list of each stage."""
-    return [price_list(graph, cluster.pools[number].topology) for number in pools_of(plan, cluster)]
+    return [serving_prices(graph, cluster.pools[number].topology, workload) for number in pools_of(plan, cluster)]
 
 
 def _scheduled(plan: PooledPlan, lists: list[PriceList], workload: Workload, batch_size: int) -> Schedule:
@@ -134,7 +133,7 @@ def score_pooled_plan(
 ) -> Score:
     """The price of a plan on a cluster, as `score_plan` gives it for a plan on a topology."""
     refuse_broken(check_pooled_plan(plan, graph, cluster, workload))
-    lists = price_lists(plan, graph, cluster)
+    lists = price_lists(plan, graph, cluster, workload)
     batch_size = _batch(plan, lists, workload)
     at = _scheduled(plan, lists, workload, batch_size)
     timing = _timing(plan, cluster, lists, at)
@@ -235,14 +234,6 @@ def _utilisation(plan: PooledPlan, lists: list[PriceList], at: Schedule, cycle_s
         for number in (0, 1)
     )
     return {"mfu_fraction": flop / (cycle_s * most_flop), "mbu_fraction": moved / (cycle_s * most_bytes)}
-
-
-def useful_of_cycle(graph: ModelGraph, at: Schedule) -> tuple[float, float]:
-    """Operations and bytes that a replica's passes of a cycle need however they are split. [FLOP, B]"""
-    prefills, decodes = steps_of_cycle(at)
-    prefill, decode = (np.array(useful_work(graph, step)) for step in (at.prefill, at.decode))
-    flop, moved = prefills * prefill + decodes * decode
-    return float(flop), float(moved)
 
 
 def peaks_of(graph: ModelGraph, topology: Topology) -> tuple[float, float]:

@@ -90,6 +90,11 @@ def handover(graph: ModelGraph, workload: Workload, link: Link) -> Handover:
     """What the prefill pool sends for each request, and how long that takes; InfeasibleError: more than the link carries."""
     if workload.phase != "both":
         raise InputError(f"Workload.phase: pools are made of a whole workload; make it 'both', not {workload.phase!r}")
+    if workload.speculation is not None:
+        raise InputError(
+            "Workload.speculation: two pools are not planned for drafted tokens; make it None, or price a decode pool alone"
+            " with phase 'decode'"
+        )
     if graph.is_diffusion:
         raise InputError(f"{graph.name} is a diffusion model, which has no prefill; disaggregate a language model")
     sent = transfer_bytes(graph, workload.prompt_tokens)

@@ -50,12 +50,18 @@ class Reach(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One pass of one group: figures of the whole group; context as each token sees it."""
+    """One pass of one group: figures of the whole group; context as each token sees it. A decode pass has one token for each
+    sequence, or as many as are verified at once."""
 
     tokens: float
     sequences: float
     context_tokens: float
     decode: bool
+
+    @property
+    def rows(self) -> float:
+        """Tokens that the head looks at: the last of each prompt, all of a decode pass."""
+        return self.tokens if self.decode else self.sequences
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +114,9 @@ class _Table:
 
     def by_kind(self, rows: Numbers) -> Floats:
         """Sums over the operators of each kind."""
-        column = np.broadcast_to(np.asarray(rows, dtype=float), self.overhead_s.shape)
+        column = np.asarray(rows, dtype=float)
+        if column.shape != self.overhead_s.shape:
+            column = np.broadcast_to(column, self.overhead_s.shape)
         return np.add.reduceat(column[:, 0], self.first_row)
 
 
@@ -127,11 +135,12 @@ class PriceList:
         """What one step costs; `whole` False shares out sequences in fractions, for bounds."""
         table, software = self._table(split), self.topology.software
         tokens, sequences = shares_of(split, step, whole=whole)
+        rows = tokens if step.decode else sequences
         context = step.context_tokens / split.sequence if step.decode else step.context_tokens
         demand = table.demand
-        flop = demand.flop(tokens, context, sequences, step.decode)
+        flop = demand.flop(tokens, context, rows, step.decode)
         widened = table.widening_flop_per_byte * demand.weights_read_bytes(tokens)
-        moved = demand.read_bytes(tokens, context, sequences) + demand.written_bytes(tokens, sequences)
+        moved = demand.read_bytes(tokens, context, sequences, rows) + demand.written_bytes(tokens, rows)
         arithmetic = roofline.compute_s(flop + widened, table.achieved_flop_per_s)
         chip = self.topology.chip
         traffic = roofline.memory_s(moved, chip.memory[0].bandwidth_bytes_per_s, self._memory_efficiency)
@@ -140,7 +149,7 @@ class PriceList:
             [
                 table.by_kind(np.where(bound, arithmetic, 0.0)),
                 table.by_kind(np.where(bound, 0.0, traffic)),
-                self._collective_s(table, split, tokens, sequences, reach),
+                self._collective_s(table, split, tokens, rows, reach),
                 table.by_kind(table.overhead_s) + self._mixes_tokens * software.layer_overhead_s,
             ]
         )
@@ -156,9 +165,9 @@ class PriceList:
         runs = np.array([float(kind[0].runs_per_sample == runs_per_sample) for kind in self.graph.kinds])
         if power.idle_share == 1:
             return 0.0 * runs
-        demand, (tokens, sequences, context, decode) = table.demand, step
-        flop = demand.flop(tokens, context, sequences, decode)
-        moved = demand.read_bytes(tokens, context, sequences) + demand.written_bytes(tokens, sequences)
+        demand, (tokens, sequences, context, decode), rows = table.demand, step, step.rows
+        flop = demand.flop(tokens, context, rows, decode)
+        moved = demand.read_bytes(tokens, context, sequences, rows) + demand.written_bytes(tokens, rows)
         active = energy.active_s(
             flop / table.peak_flop_per_s,
             moved / chip.memory[0].bandwidth_bytes_per_s,
@@ -186,9 +195,9 @@ class PriceList:
         layers = float(self._mixes_tokens @ counts) * software.layer_overhead_s
         return total + (np.array(sent) + layers + host_s(software, sequences))[:, None]
 
-    def holdings(self, split: Split, workload: Workload, tokens: float, sequences: float) -> Holdings:
-        """What one chip holds for `sequences` sequences, one of them of full length, in steps of `tokens` tokens of its
-        group; each sequence leaves a part of its last block of the cache empty [1].
+    def holdings(self, split: Split, workload: Workload, tokens: float, rows: float) -> Holdings:
+        """What one chip holds in steps of `tokens` tokens of its group that make logits for `rows` of them, one sequence of
+        full length; each sequence leaves a part of its last block of the cache empty [1].
 
         [1] W. Kwon et al., "Efficient memory management for large language model serving with PagedAttention", SOSP 2023.
         """
@@ -201,7 +210,7 @@ class PriceList:
         held_kv = unfilled + demand.held_kv_bytes(workload.held_context_tokens / split.sequence, 1.0)
         longest = unfilled + demand.held_kv_bytes(workload.context_tokens / split.sequence, 1.0)
         activation = np.broadcast_to(share * np.asarray(demand.activation_bytes_per_token), held_kv.shape)
-        logits = np.broadcast_to(sequences * np.asarray(demand.io_bytes_per_sequence), held_kv.shape)
+        logits = np.broadcast_to(rows * np.asarray(demand.io_bytes_per_sequence), held_kv.shape)
         return Holdings(
             weight_bytes=table.by_kind(demand.held_weight_bytes),
             kv_bytes_per_sequence=table.by_kind(held_kv),
@@ -209,6 +218,12 @@ class PriceList:
             activation_bytes=float((table.in_steps * (activation + logits)).max()),
             tied_bytes=table.tied_bytes,
         )
+
+    def token_bytes(self, split: Split) -> Floats:
+        """What a token that may be taken back adds to the caches of a chip, and the state after it, shape (kinds,). [B]"""
+        table = self._table(split)
+        cached = np.asarray(table.demand.kv_bytes_per_token) / split.sequence
+        return table.by_kind(cached + np.asarray(table.demand.state_bytes_per_sequence))
 
     @property
     def usable_bytes(self) -> float:
@@ -260,12 +275,12 @@ class PriceList:
             np.array(in_steps),
         )
 
-    def _collective_s(self, table: _Table, split: Split, tokens: float, sequences: float, reach: Reach) -> Floats:
+    def _collective_s(self, table: _Table, split: Split, tokens: float, rows: float, reach: Reach) -> Floats:
         demand, seconds = table.demand, np.zeros(len(self.graph.kinds))
         if split.tensor > 1:
             reduced = tokens * np.asarray(demand.reduced_bytes_per_token)
             gathered = tokens * np.asarray(demand.gathered_bytes_per_token)
-            gathered = gathered + sequences * np.asarray(demand.gathered_bytes_per_sequence)
+            gathered = gathered + rows * np.asarray(demand.gathered_bytes_per_sequence)
             seconds += table.by_kind(self._sent_s("all_reduce", reach.tensor, reduced))
             seconds += table.by_kind(self._sent_s("all_gather", reach.tensor, gathered))
         if split.sequence > 1:
@@ -387,7 +402,7 @@ def shares_of(split: Split, step: Step, *, whole: bool = True) -> tuple[float, f
     if step.decode:
         share = step.sequences / split.attention
         most = float(math.ceil(share)) if whole else share
-        return most, most
+        return most * step.tokens / step.sequences, most
     share = max(1.0 / split.attention, 1.0 / max(1.0, step.sequences))
     return step.tokens * share / split.sequence, max(step.sequences * share, 1.0 / split.sequence)
 
@@ -395,16 +410,29 @@ def shares_of(split: Split, step: Step, *, whole: bool = True) -> tuple[float, f
 def useful_work(graph: ModelGraph, step: Step, *, runs_per_sample: int | None = None) -> tuple[float, float]:
     """Operations and bytes that a step needs however it is split, none for zeros, in the layers that run so often: what
     MFU and MBU count as useful. [FLOP, B]"""
-    flop = moved = 0.0
-    for kind, count in zip(graph.kinds, graph.kind_counts, strict=True):
-        if kind[0].runs_per_sample != runs_per_sample:
-            continue
-        for operator in kind[0].operators:
-            demand = _needed(operator, operator.demand(), get_args(Zeros))
-            flop += count * float(demand.flop(step.tokens, step.context_tokens, step.sequences, step.decode))
-            moved += count * float(demand.weights_read_bytes(step.tokens))
-            moved += count * float(demand.kv_read_bytes(step.context_tokens, step.sequences))
-    return flop, moved
+    demand, counts = _useful_rows(graph, runs_per_sample)
+    flop = demand.flop(step.tokens, step.context_tokens, step.rows, step.decode)
+    moved = demand.weights_read_bytes(step.tokens) + demand.kv_read_bytes(step.context_tokens, step.sequences)
+    return float(np.sum(counts * flop)), float(np.sum(counts * moved))
+
+
+def _useful_rows(graph: ModelGraph, runs_per_sample: int | None) -> tuple[Demand, Floats]:
+    """The operators of the layers that run so often, as one, and how often each is there, shape (rows, 1)."""
+    for known in _RECENT_ROWS:
+        if known[0] is graph and known[1] == runs_per_sample:
+            return known[2:]
+    some = [
+        (_needed(operator, operator.demand(), get_args(Zeros)), float(count))
+        for kind, count in zip(graph.kinds, graph.kind_counts, strict=True)
+        if kind[0].runs_per_sample == runs_per_sample
+        for operator in kind[0].operators
+    ]
+    counts = np.array([[count] for _, count in some])
+    _RECENT_ROWS.append((graph, runs_per_sample, stacked([demand for demand, _ in some]), counts))
+    return _RECENT_ROWS[-1][2:]
+
+
+_RECENT_ROWS: deque[tuple[ModelGraph, int | None, Demand, Floats]] = deque(maxlen=8)
 
 
 def _mixes(operators: tuple[Operator, ...]) -> bool:

@@ -31,8 +31,8 @@ from planner.units import spoken
 from planner.words import field_text
 from planner.workload import Workload
 
-Way = Literal["tensor", "pipeline", "expert", "replicas"]
-WAYS: tuple[Way, ...] = ("tensor", "pipeline", "expert", "replicas")
+Way = Literal["tensor", "sequence", "pipeline", "expert", "replicas"]
+WAYS: tuple[Way, ...] = ("tensor", "sequence", "pipeline", "expert", "replicas")
 """What a plan may do with more than one chip."""
 
 GIGABYTE = 1e9
@@ -312,6 +312,7 @@ def ways_of(plan: Plan) -> frozenset[Way]:
     used: dict[Way, bool] = {
         "tensor": any(stage.tensor_parallel > 1 for stage in plan.stages),
         "pipeline": len(plan.stages) > 1,
+        "sequence": any(stage.sequence_parallel > 1 for stage in plan.stages),
         "expert": any(stage.expert_parallel > stage.tensor_parallel for stage in plan.stages),
         "replicas": plan.replicas > 1,
     }
@@ -326,7 +327,8 @@ def shape_name(ways: frozenset[Way]) -> str:
 
 def _shapes(answered: Answered) -> list[frozenset[Way]]:
     """All that the machine and the model have room for, the simplest first."""
-    open_ways = [way for way in WAYS if way != "expert" or "experts" in answered.graph.splits()]
+    closed = {"expert": "experts" not in answered.graph.splits(), "sequence": not answered.question.sequence_parallel}
+    open_ways = [way for way in WAYS if not closed.get(way)]
     if answered.topology.chips == 1:
         open_ways = []
     return [frozenset(ways) for count in range(len(open_ways) + 1) for ways in itertools.combinations(open_ways, count)]
@@ -343,8 +345,8 @@ class Shaped(Candidates):
         self.offer(tuple(split for split in self.splits if self._offers(split)))
 
     def _offers(self, split: Split) -> bool:
-        pairs = (("tensor" in self.ways, split.tensor > 1), ("expert" in self.ways, split.expert > split.tensor))
-        return all(used == is_open or (is_open and "pipeline" in self.ways) for is_open, used in pairs)
+        used = {"tensor": split.tensor > 1, "sequence": split.sequence > 1, "expert": split.expert > split.tensor}
+        return all(uses == (way in self.ways) or ({way, "pipeline"} <= self.ways) for way, uses in used.items())
 
     def boxes(self) -> Iterator[Box]:
         """Those with several replicas, or with one."""

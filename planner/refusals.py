@@ -1,6 +1,8 @@
 """Why there is no plan: which resource binds, by how much, and how many chips would do."""
 
-from planner.candidates import FIELDS, Candidates, Question
+from dataclasses import replace
+
+from planner.candidates import FIELDS, Candidates
 from planner.cost import memory
 from planner.errors import InfeasibleError
 from planner.loading import most_requests_per_s
@@ -50,7 +52,7 @@ def _fewest(candidates: Candidates, topology: Topology) -> tuple[int, int] | Non
 
 def _best(candidates: Candidates, topology: Topology, workload: Workload, field: str) -> tuple[Plan | None, float]:
     """The plan that makes one field best, and that field, without limits."""
-    alone = Candidates(candidates.graph, topology, workload, Question(field, (), candidates.question.power_scope))
+    alone = Candidates(candidates.graph, topology, workload, replace(candidates.question, objective=field, limits=()))
     search = Search(alone)
     search.run()
     if search.interrupted:

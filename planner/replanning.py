@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from planner.candidates import question_of
 from planner.cluster_planning import best_of
+from planner.drafting import serving_prices
 from planner.errors import InputError, NoPlanFoundError
 from planner.graph import ModelGraph
 from planner.ledger import layers_of, split_of
@@ -22,7 +23,7 @@ from planner.messages import hop_s
 from planner.plan import ChipRange, Plan, Stage
 from planner.planning import TOLERANCE, Result, alone, result_alone, stages_alone
 from planner.pooled_candidates import MOVED, PooledBox, PooledCandidates, option_numbers
-from planner.pricing import PriceList, Split, price_list
+from planner.pricing import PriceList, Split
 from planner.records import Record
 from planner.scoring import score_plan
 from planner.solver import places
@@ -102,23 +103,32 @@ def replan(
     return _replanning(result, best, gone, search)
 
 
-def moved_bytes(before: Plan, after: Plan, graph: ModelGraph, topology: Topology, lost: Iterable[int] = ()) -> float:
-    """Bytes of weights that chips must be sent to go from one plan to another. [B]"""
-    return sum(move.moved_bytes for move in moves_of(before, after, graph, topology, tuple(lost)))
+def moved_bytes(
+    before: Plan,
+    after: Plan,
+    graph: ModelGraph,
+    topology: Topology,
+    lost: Iterable[int] = (),
+    *,
+    workload: Workload | None = None,
+) -> float:
+    """Bytes of weights that chips must be sent to go from one plan to another; the draft model of a workload that has one goes
+    with the last layer. [B]"""
+    prices = serving_prices(graph, topology, workload or Workload())
+    return sum(move.moved_bytes for move in moves_of(before, after, prices, tuple(lost)))
 
 
-def moves_of(
-    before: Plan, after: Plan, graph: ModelGraph, topology: Topology, lost: tuple[int, ...]
-) -> tuple[Move, ...]:
+def moves_of(before: Plan, after: Plan, prices: PriceList, lost: tuple[int, ...]) -> tuple[Move, ...]:
     """What each chip must be sent to go from one plan to another, chip by chip."""
-    held, prices, found = _Held.of(before, graph, topology, lost), price_list(graph, topology), []
+    graph, found = prices.graph, []
+    held = _Held.of(before, graph, prices.topology, lost)
     for stage in after.stages:
         needed = _needed(prices, stage, len(after.stages) == 1)
         layers = layers_of(stage, graph)
         for group in stage.groups:
             for position in range(group.count):
                 chip = group.first + position
-                sent = needed * held.missing(chip, position, group.count)[layers]
+                sent = needed * held.missing(chip, *_part(stage, position))[layers]
                 moving = [number for number in range(len(layers)) if sent[number] > 0]
                 if moving:
                     sources = held.sources(layers[moving], chip)
@@ -142,6 +152,12 @@ def _weights(prices: PriceList, split: Split, whole: bool) -> Floats:
     return weights
 
 
+def _part(stage: Stage, position: int) -> tuple[int, int]:
+    """Which part of how many of each layer the chip at a position of a group holds: sequence ranks hold the same."""
+    tensor, together = stage.tensor_parallel, stage.tensor_parallel * stage.sequence_parallel
+    return position // together * tensor + position % tensor, stage.group_chips // stage.sequence_parallel
+
+
 @dataclass(frozen=True, slots=True)
 class _Held:
     """Which part of each layer each chip holds: from a share of it to another, shape (chips, layers)."""
@@ -157,15 +173,16 @@ class _Held:
             for group in stage.groups:
                 for position in range(group.count):
                     if group.first + position not in lost:
-                        low[group.first + position, layers] = position / group.count
-                        high[group.first + position, layers] = (position + 1) / group.count
+                        part, parts = _part(stage, position)
+                        low[group.first + position, layers] = part / parts
+                        high[group.first + position, layers] = (part + 1) / parts
         return cls(low, high)
 
-    def missing(self, chip: int, position: int, count: int) -> Floats:
-        """What a chip lacks of each layer to be at that position in a group, as a share of its part, shape (layers,)."""
-        first, last = position / count, (position + 1) / count
+    def missing(self, chip: int, part: int, parts: int) -> Floats:
+        """What a chip lacks of each layer to hold that part of so many, as a share of it, shape (layers,)."""
+        first, last = part / parts, (part + 1) / parts
         common = np.minimum(self.high[chip], last) - np.maximum(self.low[chip], first)
-        share = 1 - np.maximum(common, 0.0) * count
+        share = 1 - np.maximum(common, 0.0) * parts
         return np.where(share < 1e-9, 0.0, share)
 
     def sources(self, layers: NDArray[np.intp], chip: int) -> tuple[int, ...]:
@@ -198,7 +215,7 @@ class _Moving:
             )
             for stage in plan.stages
             for group in stage.groups
-            for missing in (self.held.missing(group.first + n, n, group.count) for n in range(group.count))
+            for missing in (self.held.missing(group.first + n, *_part(stage, n)) for n in range(group.count))
         )
         if self.best is None or moved < self.best.moved:
             self.best = _Found(plan, moved)
@@ -302,7 +319,7 @@ def _replanning(before: Result, best: Result, lost: tuple[int, ...], search: _Mo
     objective = float(getattr(score, before.field))
     gap = abs(objective - best.bound) / abs(objective) if objective else 0.0
     proved = best.status == "optimal" and gap <= TOLERANCE
-    moves = moves_of(before.plan, plan, graph, topology, lost)
+    moves = moves_of(before.plan, plan, search.prices, lost)
     moved = sum(move.moved_bytes for move in moves)
     if not math.isclose(moved, search.best.moved, rel_tol=TOLERANCE, abs_tol=1.0):
         raise AssertionError(f"the solver promised to move {search.best.moved!r} bytes, its plan moves {moved!r}")

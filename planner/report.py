@@ -15,7 +15,7 @@ from planner.scoring import Score, StageScore, StageTime
 from planner.topology import Topology, described
 from planner.units import spoken, trimmed
 from planner.words import field_text, headline, pool_headline
-from planner.workload import Workload
+from planner.workload import Speculation, Workload
 
 CAUSES = ("compute", "memory", "collective", "hop", "overhead", "bubble")
 MOST_STAGES = 24
@@ -38,12 +38,25 @@ def question_lines(graph: ModelGraph, topology: Topology, workload: Workload) ->
         batch, start = f"{trimmed(workload.requests_per_s, 4)} requests a second", "whenever their users like"
     if workload.phase != "both":
         start += f"; a pool for {workload.phase} alone"
+    if workload.speculation is not None:
+        start += f"; {drafting_text(workload.speculation)}"
     return [
         f"{graph.name} ({graph.parameters / 1e9:,.4g} B parameters: weights {graph.weight_dtype}, KV cache"
         f" {graph.kv_dtype}, matmuls {graph.activation_dtype})",
         f"on {described(topology)}; software {topology.software.name}",
         f"for {batch} of {size}, {start}",
     ]
+
+
+def drafting_text(speculation: Speculation) -> str:
+    """How tokens are drafted, and how many a pass is expected to keep."""
+    drafter = "look-up" if speculation.draft is None else speculation.draft.name
+    if speculation.tokens is None:
+        return f"drafts by {drafter}"
+    return (
+        f"{speculation.tokens} token{'s' * (speculation.tokens > 1)} drafted by {drafter} for each pass, which keeps"
+        f" {speculation.tokens_per_pass:.3g} at an acceptance rate of {trimmed(speculation.acceptance_rate, 4)}"
+    )
 
 
 def time_rows(breakdown: Sequence[StageTime]) -> list[tuple[str, float, float]]:
@@ -82,7 +95,7 @@ def _numbers(run: Sequence[int]) -> str:
 
 
 def _alike(one: StageScore, other: StageScore) -> bool:
-    same = ("layers", "chips", "tensor_parallel", "expert_parallel", "needed_bytes")
+    same = ("layers", "chips", "tensor_parallel", "expert_parallel", "sequence_parallel", "needed_bytes")
     if any(getattr(one, name) != getattr(other, name) for name in same):
         return False
     return abs(one.decode_s - other.decode_s) < 1e-9 and abs(one.prefill_s - other.prefill_s) < 1e-9
@@ -98,7 +111,7 @@ def _stage_row(run: Sequence[int], stages: Sequence[StageScore]) -> tuple[str, .
         _numbers(run),
         f"{first.layers}{each} ({span})",
         str(first.first_chip) if first.first_chip == last_chip else f"{first.first_chip}-{last_chip}",
-        str(first.tensor_parallel),
+        f"{first.tensor_parallel}{f' × {first.sequence_parallel} SP' if first.sequence_parallel > 1 else ''}",
         str(first.expert_parallel),
         f"{spoken(first.needed_bytes, 'B')} of {spoken(first.usable_bytes, 'B')} ({100 * used:.0f} %)",
         spoken(first.decode_s, "s"),
@@ -148,6 +161,10 @@ def assumption_lines(graph: ModelGraph, topology: Topology, workload: Workload) 
     if graph.confidence in ("guess", "C", "M"):
         article = "a " if graph.confidence in ("guess", "C") else ""
         lines.append(f"the shape of {graph.name} is {article}{WORDS[graph.confidence]}: {graph.source}")
+    if workload.speculation is not None:
+        lines.append(
+            "each drafted token is kept with the same probability; what drafts runs on the chips of the last stage"
+        )
     if graph.is_diffusion:
         lines.append("texts are encoded and samples decoded whole on every chip, the next batch starts after this one")
     if graph.most_context_tokens and workload.context_tokens > graph.most_context_tokens:

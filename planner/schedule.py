@@ -34,6 +34,21 @@ class Schedule:
         return 0 if self.workload.phase == "prefill" else self.workload.output_tokens - 1
 
     @property
+    def tokens_per_pass(self) -> float:
+        """Of each sequence that a decode pass yields: one, or what is expected to be kept of those that are verified."""
+        return 1.0 if self.workload.speculation is None else self.workload.speculation.tokens_per_pass
+
+    @property
+    def rounds(self) -> float:
+        """Decode passes of each micro-batch in which the later tokens of a request are made."""
+        return self.later_tokens / self.tokens_per_pass
+
+    @property
+    def useful_decode(self) -> Step:
+        """What of a decode pass counts as useful: the tokens that are kept."""
+        return self.decode._replace(tokens=self.decode.sequences * self.tokens_per_pass)
+
+    @property
     def request_overhead_s(self) -> float:
         """Before the first token, where requests join a loaded server; in a decode pool, until their cache has come."""
         if self.workload.phase == "decode":
@@ -113,7 +128,7 @@ def schedule_of(
     prompt_tokens = workload.prompt_tokens * (1 if steady else sequences)
     passes = prompt_tokens / software.prefill_chunk_tokens
     passes = max(1.0, math.ceil(passes) if whole_passes or steady else passes)
-    tokens = prompt_tokens / passes
+    tokens, verified = prompt_tokens / passes, micro_sequences * (1.0 + workload.drafted_tokens)
     return Schedule(
         workload=workload,
         software=software,
@@ -121,9 +136,7 @@ def schedule_of(
         micro_batches=micro_batches,
         prefill_passes=0.0 if decodes else passes,
         prefill=Step(tokens, max(1.0, tokens / workload.prompt_tokens), workload.prompt_tokens / 2, False),
-        decode=Step(float(micro_sequences), float(micro_sequences), workload.mean_context_tokens, True),
-        most_tokens=max(
-            0.0 if decodes else float(min(prompt_tokens, software.prefill_chunk_tokens)), float(micro_sequences)
-        ),
+        decode=Step(verified, float(micro_sequences), workload.mean_context_tokens, True),
+        most_tokens=max(0.0 if decodes else float(min(prompt_tokens, software.prefill_chunk_tokens)), verified),
         relaxed=relaxed,
     )

@@ -1,6 +1,7 @@
 """`score_plan`: what any plan costs, whoever made it, and where its time goes."""
 
 import math
+from collections import deque
 from collections.abc import Iterable
 from typing import Any, Literal, get_args
 
@@ -10,17 +11,18 @@ from numpy.typing import NDArray
 from planner.catalogue import load_software
 from planner.checking import Violation, check_plan
 from planner.cost import energy
+from planner.drafting import serving_prices
 from planner.errors import InfeasibleError, InputError, UnknownNameError
 from planner.graph import ModelGraph
 from planner.ledger import ledger_of
 from planner.loading import Load, batch_of, load_of
 from planner.messages import group_collective_s, spans_of
 from planner.plan import Plan
-from planner.pricing import PriceList, price_list, useful_work, utilisation
+from planner.pricing import PriceList, utilisation
 from planner.records import Record
 from planner.sampling import sample_active_chip_s, sample_utilisation, sampling_of
 from planner.schedule import Schedule, scheduled
-from planner.timing import ALL_CAUSES, Timing, active_chip_s, bubble_fraction, steps_of_cycle, timing_of
+from planner.timing import ALL_CAUSES, Timing, active_chip_s, bubble_fraction, timing_of, useful_of_cycle
 from planner.topology import CollectiveKind, PowerScope, Residual, Software, Topology
 from planner.workload import Workload
 
@@ -193,7 +195,7 @@ def score_plan(
     InfeasibleError says what does not fit; an InputError, which rule the plan breaks.
     """
     refuse_broken(check_plan(plan, graph, topology, workload, exclude=exclude))
-    prices = price_list(graph, topology)
+    prices = serving_prices(graph, topology, workload)
     batch_size = batch_of(prices, plan, workload)
     at = scheduled(
         workload, topology.software, batch_size=batch_size, replicas=plan.replicas, micro_batches=plan.micro_batches,
@@ -322,12 +324,19 @@ def refuse_broken(violations: tuple[Violation, ...]) -> None:
 
 def residuals_of(software: Software) -> tuple[Residual, ...]:
     """How uncertain the fields of a score are: as measured on the stack, or as much as what they depend on."""
+    for last, residuals in _RECENT:
+        if last is software:
+            return residuals
     known = {residual.field: residual.half_width for residual in software.residuals}
 
     def half_width(field: str) -> float:
         return next((known[name] for name in (field, *LIKE.get(field, ())) if name in known), UNMEASURED)
 
-    return tuple(Residual(field=field, half_width=half_width(field)) for field in UNCERTAIN)
+    _RECENT.append((software, tuple(Residual(field=field, half_width=half_width(field)) for field in UNCERTAIN)))
+    return _RECENT[-1][1]
+
+
+_RECENT: deque[tuple[Software, tuple[Residual, ...]]] = deque(maxlen=4)
 
 
 def chosen_power(
@@ -396,9 +405,4 @@ def _held_chips(plan: Plan, topology: Topology, stages: tuple[StageScore, ...]) 
 
 def _utilisation(prices: PriceList, plan: Plan, at: Schedule, cycle_s: float) -> dict[str, float]:
     """MFU and MBU over a cycle: what the passes need however they are split, over what the chips could do."""
-    graph = prices.graph
-    prefills, decodes = steps_of_cycle(at)
-    prefill_flop, prefill_bytes = useful_work(graph, at.prefill)
-    decode_flop, decode_bytes = useful_work(graph, at.decode)
-    flop, moved = prefills * prefill_flop + decodes * decode_flop, prefills * prefill_bytes + decodes * decode_bytes
-    return utilisation(prices, cycle_s * plan.chips / plan.replicas, (flop, moved))
+    return utilisation(prices, cycle_s * plan.chips / plan.replicas, useful_of_cycle(prices.graph, at))

@@ -12,7 +12,7 @@ from planner.graph import ModelGraph
 from planner.ledger import layers_of, split_of
 from planner.messages import hop_s
 from planner.plan import ChipRange, Plan
-from planner.pricing import CAUSES, PriceList, Prices, Reach, Step, host_s, reach_of, shares_of
+from planner.pricing import CAUSES, PriceList, Prices, Reach, Split, Step, host_s, reach_of, shares_of, useful_work
 from planner.schedule import Schedule
 from planner.topology import Topology
 
@@ -35,16 +35,13 @@ class Passes:
     """On each chip, shape (stages,)."""
     moved_bytes: Floats
     """Between each chip and its memory, shape (stages,)."""
+    busy_s: Floats
+    """How long each stage's chips, and the link behind it, are busy: two resources, shape (stages, 2)."""
 
     @property
     def pass_s(self) -> float:
         """All stages and hops, one after the other."""
         return float(self.seconds.sum())
-
-    @property
-    def busy_s(self) -> Floats:
-        """How long each stage's chips, and the link behind it, are busy: two resources, shape (stages, 2)."""
-        return np.stack([self.seconds[:, :-1].sum(axis=1), self.seconds[:, -1]], axis=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +117,8 @@ def timing_from(plan: Plan, at: Schedule, decode: Passes, prefill: Passes) -> Ti
     others = np.array([[at.others_prefills(stage.attention_parallel)] for stage in plan.stages])
     other_work = others * at.prefill_passes * prefill.busy_s
     lost = at.software.interruption_share * other_work
-    interruptions = lost / at.later_tokens if at.later_tokens else 0.0 * lost
-    tpot = float(pipeline.cycle_s(decode.pass_s, (turns + interruptions).max()))
+    interruptions = lost / at.rounds if at.later_tokens else 0.0 * lost
+    tpot = float(pipeline.cycle_s(decode.pass_s, (turns + interruptions).max())) / at.tokens_per_pass
     round_s = float(pipeline.cycle_s(decode.pass_s, turns.max()))
     ranks = np.array([[stage.attention_parallel] for stage in plan.stages])
     prompt = float((at.prefill_passes / ranks * prefill.busy_s).max())
@@ -142,7 +139,7 @@ def timing_from(plan: Plan, at: Schedule, decode: Passes, prefill: Passes) -> Ti
         else cycle
         if at.later_tokens
         else cycle + float(other_work.max()),
-        token=_token_breakdown(decode, prefill, turns, interruptions),
+        token=_token_breakdown(decode, prefill, turns, interruptions) / at.tokens_per_pass,
         first_token=_first_token_breakdown(prefill, at, waiting + queue),
         decode=decode,
         prefill=prefill,
@@ -164,15 +161,16 @@ def passes_of(
     graph = lists[0].graph
     seconds = np.zeros((len(plan.stages), len(CAUSES) + 1))
     flop, moved = np.zeros(len(plan.stages)), np.zeros(len(plan.stages))
-    handed = _handed_on(plan, graph)
+    handed, known = _handed_on(plan, graph), dict[tuple[int, Split, Reach], Prices]()
     for number, (prices, stage, reach) in enumerate(zip(lists, plan.stages, reaches, strict=True)):
-        priced: Prices = prices.prices(split_of(stage), step, reach)
+        key = id(prices), split_of(stage), reach
+        priced = known.get(key) or known.setdefault(key, prices.prices(split_of(stage), step, reach))
         kinds = graph.kind_of_layer[layers_of(stage, graph)]
         seconds[number, :-1] = priced.seconds[:, kinds].sum(axis=1)
         flop[number], moved[number] = priced.flop[kinds].sum(), priced.moved_bytes[kinds].sum()
         seconds[number, -1] = hop(number, handed[number], step) if number + 1 < len(plan.stages) else 0.0
     seconds[-1, CAUSES.index("overhead")] += host_s(lists[-1].topology.software, step.sequences * step.decode)
-    return Passes(seconds, flop, moved)
+    return Passes(seconds, flop, moved, np.stack([seconds[:, :-1].sum(axis=1), seconds[:, -1]], axis=1))
 
 
 def _handed_on(plan: Plan, graph: ModelGraph) -> list[float]:
@@ -233,7 +231,15 @@ def _mix(passes: Passes, stage: int, resource: int) -> Floats:
 def steps_of_cycle(at: Schedule) -> tuple[float, float]:
     """Prefill passes and decode passes of one replica in a cycle."""
     requests = at.sequences if at.workload.arrivals == "steady" else 1
-    return float(requests * at.prefill_passes), float(at.later_tokens * at.micro_batches)
+    return float(requests * at.prefill_passes), float(at.rounds * at.micro_batches)
+
+
+def useful_of_cycle(graph: ModelGraph, at: Schedule) -> tuple[float, float]:
+    """Operations and bytes that a replica's passes of a cycle need however they are split: tokens that are drafted in vain,
+    and the draft model, count for nothing. [FLOP, B]"""
+    prefills, decodes = steps_of_cycle(at)
+    (flop, moved), (decode_flop, decode_moved) = (useful_work(graph, step) for step in (at.prefill, at.useful_decode))
+    return prefills * flop + decodes * decode_flop, prefills * moved + decodes * decode_moved
 
 
 def active_chip_s(prices: PriceList, at: Schedule) -> float:
@@ -245,7 +251,7 @@ def active_kinds_s(prices: PriceList, at: Schedule) -> Floats:
     """The same of one layer of each kind, shape (kinds,)."""
     prefills, decodes = steps_of_cycle(at)
     if at.relaxed:  # no number of passes takes fewer
-        decodes = at.later_tokens * at.sequences / at.decode.sequences
+        decodes = at.rounds * at.sequences / at.decode.sequences
     return prefills * prices.active_kinds_s(at.prefill) + decodes * prices.active_kinds_s(at.decode)
 
 

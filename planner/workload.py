@@ -1,12 +1,44 @@
-"""`Workload`: what is asked of the machine."""
+"""`Workload`: what is asked of the machine, and `Speculation`: how its tokens are drafted."""
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from planner.errors import InputError
+from planner.errors import InputError, shortened
+from planner.graph import ModelGraph
 from planner.records import Record
 from planner.units import Seconds
+
+
+class Speculation(Record):
+    """Speculative decoding [1]: a small model drafts tokens, one pass of the large one verifies all of them.
+
+    [1] Y. Leviathan et al., "Fast inference from transformers via speculative decoding", ICML 2023.
+    """
+
+    draft: ModelGraph | None = None
+    """The model that drafts, such as `load_model("llama-3.2-1b")`; it runs on the chips of the last stage. A prediction head
+    (MTP, EAGLE) is a model of one layer, such as `target.cut(1)`. None: tokens are drafted at no cost, as by look-up in the
+    prompt (n-grams)."""
+    tokens: Annotated[int, Field(ge=1, le=64)] | None = 4
+    """Drafted for each sequence before each pass that verifies them; engines call it num_speculative_tokens. None: `partition`
+    takes the best number up to 8, or drafts nothing where that is better."""
+    acceptance_rate: Annotated[float, Field(ge=0, le=1)] = 0.7
+    """Probability that a drafted token is kept where those before it are, each independent of the others."""
+
+    @field_validator("draft", mode="before")
+    @classmethod
+    def check_draft(cls, draft: Any) -> Any:
+        if isinstance(draft, str):
+            raise InputError(f"Speculation.draft must be a model graph, such as load_model({shortened(draft)!r})")
+        if isinstance(draft, ModelGraph) and not draft.makes_tokens:
+            raise InputError(f"Speculation.draft: {draft.name} makes no tokens, one after the other; give a decoder")
+        return draft
+
+    @property
+    def tokens_per_pass(self) -> float:
+        """Expected tokens of each sequence that a verifying pass yields, its own one included: 1 + a + a² + … + a^tokens."""
+        return sum(self.acceptance_rate**number for number in range(1 + (self.tokens or 0)))
 
 
 class Workload(Record):
@@ -27,6 +59,8 @@ class Workload(Record):
     later tokens alone; its `ttft_s` is what a request waits for its cache and its turn. Rates count whole requests in both."""
     transfer_s: Seconds = 0.0
     """Until the KV cache of a request has come to a decode pool; its place there is taken meanwhile."""
+    speculation: Speculation | None = None
+    """How later tokens are drafted; None: each takes a pass of its own. Times and costs are those of tokens that are kept."""
 
     @model_validator(mode="before")
     @classmethod
@@ -60,7 +94,14 @@ class Workload(Record):
             raise InputError(
                 "Workload.output_tokens: a decode pool makes the tokens after the first; make it at least 2"
             )
+        if self.phase == "prefill" and self.speculation is not None:
+            raise InputError("Workload.speculation: a prefill pool makes no later tokens; make it None or phase 'both'")
         return self
+
+    @property
+    def drafted_tokens(self) -> int:
+        """For each sequence before each decode pass."""
+        return 0 if self.speculation is None else self.speculation.tokens or 0
 
     @property
     def context_tokens(self) -> int:

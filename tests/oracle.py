@@ -17,16 +17,17 @@ from planner.scoring import Score, score_plan
 from planner.topology import Topology
 from planner.workload import Workload
 
-Split = tuple[int, int]
-"""Tensor and expert parallel degree."""
+Split = tuple[int, ...]
+"""Tensor and expert parallel degree, and maybe a sequence parallel degree."""
 
 
 def best_plan(
-    graph: ModelGraph, topology: Topology, workload: Workload, field: str, *, most: bool, limits: dict[str, float]
-) -> tuple[Plan | None, float]:
-    """The best plan and its value; (None, nan) where there is none."""
+    graph: ModelGraph, topology: Topology, workload: Workload, field: str, *, most: bool, limits: dict[str, float],
+    sequences: bool = False,
+) -> tuple[Plan | None, float]:  # fmt: skip
+    """The best plan and its value; (None, nan) where there is none. `sequences`: with sequence parallel degrees."""
     best, best_value = None, math.nan
-    for plan in all_plans(graph, topology, workload):
+    for plan in all_plans(graph, topology, workload, sequences):
         score = scored(plan, graph, topology, workload)
         if score is None or not kept(score, limits):
             continue
@@ -55,13 +56,17 @@ def kept(score: Score, limits: dict[str, float]) -> bool:
     return True
 
 
-def all_plans(graph: ModelGraph, topology: Topology, workload: Workload) -> Iterator[Plan]:
+def width_of(split: Split) -> int:
+    return max(split[:2]) * math.prod(split[2:])
+
+
+def all_plans(graph: ModelGraph, topology: Topology, workload: Workload, sequences: bool = False) -> Iterator[Plan]:
     """Every pipeline in chain order on consecutive chips, every split, every number of replicas and micro-batches."""
     names = [layer.name for layer in graph.layers]
-    splits = all_splits(graph, topology)
+    splits = all_splits(graph, topology) + (all_sequence_splits(graph, topology) if sequences else [])
     for cuts in all_cuts(len(names)):
         for chosen in itertools.product(splits, repeat=len(cuts) - 1):
-            widths = [max(split) for split in chosen]
+            widths = [width_of(split) for split in chosen]
             starts = packed(topology, widths)
             if starts is None:
                 continue
@@ -85,9 +90,10 @@ def batched(
     stages = tuple(
         Stage(
             layers=tuple(names[a:b]),
-            groups=tuple(ChipRange(first=base + start, count=max(split)) for base in bases),
+            groups=tuple(ChipRange(first=base + start, count=width_of(split)) for base in bases),
             tensor_parallel=split[0],
             expert_parallel=split[1],
+            sequence_parallel=math.prod(split[2:]),
         )
         for a, b, split, start in zip(cuts, cuts[1:], chosen, starts, strict=False)
     )  # fmt: skip
@@ -131,6 +137,17 @@ def all_splits(graph: ModelGraph, topology: Topology) -> list[Split]:
         if placeable(topology, max(tensor, expert)):
             found.append((tensor, expert))
     return found
+
+
+def all_sequence_splits(graph: ModelGraph, topology: Topology) -> list[Split]:
+    """Those that share out sequences: as far as all heads go round, and experts are split with the rest."""
+    return [
+        (tensor, 1, sequence)
+        for tensor, expert in all_splits(graph, topology)
+        for sequence in range(2, topology.chips + 1)
+        if expert == 1 and all(heads % (tensor * sequence) == 0 for heads in graph.splits().get("heads", ()))
+        if placeable(topology, tensor * sequence)
+    ]
 
 
 def units(topology: Topology) -> list[tuple[int, int]]:

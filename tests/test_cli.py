@@ -135,6 +135,24 @@ def test_a_rate_takes_the_place_of_a_batch_and_shows_percentiles(run):
     assert re.search(r"time to first token, p50 and p99 +[\d.]+ ms and [\d.]+ ms", answer.out)
 
 
+def test_tokens_are_drafted_by_another_model_or_by_look_up(run):
+    drafted = run(
+        "plan", *SMALL, "--draft", "qwen3-0.6b", "--speculative-tokens", "2", "--acceptance", "0.5", "--format", "json"
+    )
+    assert drafted.fields["workload"]["speculation"] == {"tokens": 2, "acceptance_rate": 0.5, "draft": "qwen3-0.6b"}
+    looked_up = run("score", *SMALL, "--draft", "lookup")
+    assert "4 tokens drafted by look-up for each pass, which keeps 2.77 at an acceptance rate of 0.7" in looked_up.out
+    best = run("plan", *SMALL, "--draft", "qwen3-0.6b", "--speculative-tokens", "best", "--acceptance", "0.01")
+    assert "drafted" not in best.out
+
+
+def test_what_is_said_of_drafts_without_one_is_refused(run):
+    assert "give --draft NAME" in refused(run("plan", *SMALL, "--acceptance", "0.9"), 2)
+    assert "--speculative-tokens must be" in refused(
+        run("plan", *SMALL, "--draft", "lookup", "--speculative-tokens", "x"), 2
+    )
+
+
 def test_a_rate_and_a_batch_are_not_both_taken(run):
     assert "--batch and --rate" in refused(run("plan", *SMALL, "--rate", "3", "--batch", "4"), 2)
 

@@ -81,6 +81,18 @@ def test_every_plan_of_the_exhaustive_oracle_is_covered(shape, is_open):
         found += covers_all(front, graph, topology, workload) > 0
 
 
+@pytest.mark.parametrize("is_open", [False, True], ids=["fixed", "open"])
+def test_every_plan_with_drafted_tokens_is_covered(is_open):
+    dice = random.Random(f"drafts {is_open}")
+    graph, topology, workload = tiny_graph(2), tiny_topology(3), random_workload(dice)
+    draft = pl.Speculation(draft=graph.cut(1), tokens=2, acceptance_rate=0.8)
+    workload = workload.replace(speculation=draft, batch_size=None if is_open else 3)
+    topology = topology.replace(software=topology.software.replace(most_sequences=4))
+    front = pl.pareto(graph, topology, workload, fields=TRIPLES[0], tolerance=0.01)
+    assert front.status == "complete"
+    assert covers_all(front, graph, topology, workload)
+
+
 def front_of_a_node(requests_per_s: float | None = None, **options) -> Front:
     work = pl.Workload(batch_size=None, prompt_tokens=64, output_tokens=16, requests_per_s=requests_per_s)
     return pl.pareto(tiny_graph(4), tiny_topology(4).replace(power=FOLLOWING), work, **options)

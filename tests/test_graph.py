@@ -528,3 +528,16 @@ def test_layers_that_run_once_are_a_kind_of_their_own_and_cannot_bind_the_split(
 def test_a_diffusion_graph_needs_tokens():
     with pytest.raises(InputError, match="tokens_per_sample"):
         tiny_graph(1).replace(steps=10)
+
+
+def test_a_cut_keeps_the_ends_and_the_last_layers():
+    graph = tiny_graph(4, dense_first=1, ffn=2048, experts=8, experts_active=2, expert_ffn=512)
+    head = graph.cut(1)
+    assert [layer.name for layer in head.layers] == ["embedding", "decoder.3", "head"]
+    assert (head.is_chain, head.name) == (True, "1 layer of tiny")
+    assert graph.cut(4).layers == graph.layers
+    assert graph.cut(4).parameters_active == pytest.approx(graph.parameters_active, rel=1e-6)
+    assert graph.cut(2).parameters == graph.parameters - sum(layer.parameters for layer in graph.layers[1:3])
+    for bad in (0, 5):
+        with pytest.raises(InputError, match="layers must lie between 1 and the 4 of tiny"):
+            graph.cut(bad)

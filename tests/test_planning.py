@@ -18,6 +18,7 @@ from tests.instances import (
     random_topology,
     random_workload,
     tiny_graph,
+    tiny_software,
     tiny_topology,
 )
 from tests.oracle import HIGHER_IS_BETTER, best_plan, best_pooled_plan
@@ -372,3 +373,51 @@ def test_what_exclude_cannot_do_is_said_in_one_sentence():
     with pytest.raises(pl.InfeasibleError) as caught:
         pl.partition(graph, topology, work, minimize="tpot_s", exclude=range(4))
     assert (caught.value.capacity, caught.value.demand > 0) == (0.0, True)
+
+
+@pytest.mark.parametrize("is_open", [False, True], ids=["fixed", "open"])
+@pytest.mark.parametrize("field", ["ttft_s", "tokens_per_s", "memory_headroom_bytes"])
+def test_with_sequence_parallel_degrees_the_plan_is_as_good_as_the_exhaustive_oracles(field, is_open):
+    feasible = used = case = 0
+    while feasible < 2 or (field == "ttft_s" and not used):
+        dice, case = random.Random(f"sequence {field} {is_open} {case}"), case + 1
+        graph, topology, workload = (
+            random_graph(dice),
+            random_topology(dice, dice.choice(SHAPES)),
+            random_workload(dice),
+        )
+        workload = workload.replace(prompt_tokens=dice.choice((500, 5_000)))
+        if is_open:
+            topology = topology.replace(software=topology.software.replace(most_sequences=3))
+            workload = workload.replace(batch_size=None)
+        plan, value = best_plan(
+            graph, topology, workload, field, most=field in HIGHER_IS_BETTER, limits={}, sequences=True
+        )
+        result = solved(graph, topology, workload, field, sequence_parallel=True)
+        assert (plan is None) == (result is None)
+        if result is not None:
+            feasible += 1
+            used += any(stage.sequence_parallel > 1 for stage in result.plan.stages)
+            assert (result.status, result.score) == ("optimal", score_plan(result.plan, graph, topology, workload))
+            assert result.objective == pytest.approx(value, rel=1e-9)
+
+
+def test_a_long_prompt_is_shared_out_over_chips_and_the_proof_is_checked():
+    graph, machine = tiny_graph(2), tiny_topology(4, software=tiny_software(prefill_chunk_tokens=100_000))
+    workload = pl.Workload(batch_size=1, prompt_tokens=50_000, output_tokens=4)
+    apart = pl.partition(graph, machine, workload, minimize="ttft_s")
+    shared = pl.partition(graph, machine, workload, minimize="ttft_s", sequence_parallel=True)
+    assert shared.objective < 0.9 * apart.objective
+    assert any(stage.sequence_parallel > 1 for stage in shared.plan.stages)
+    certificate = pl.Certificate.from_json(shared.certificate().to_json())
+    assert certificate.sequence_parallel
+    assert pl.verify(certificate).confirmed
+    reasons = shared.why()
+    assert "sequence" in reasons.shape
+    assert not any("sequence" in one.shape for one in apart.why().alternatives)
+    assert "SP" in str(shared)
+
+
+def test_sequence_parallel_degrees_are_not_searched_around_excluded_chips():
+    with pytest.raises(pl.InputError, match="leave one of them out"):
+        pl.partition(tiny_graph(2), tiny_topology(4), pl.Workload(), exclude=(0,), sequence_parallel=True)

@@ -185,3 +185,17 @@ def test_the_bound_of_a_replanned_result_never_exceeds_its_objective():
         found = pl.replan(before, lost=(3,), worse=worse, time_limit_s=5)
         assert found.best.bound <= found.result.bound <= found.result.objective
         assert found.moved_bound_bytes <= found.moved_bytes
+
+
+def test_chips_that_share_out_a_sequence_hold_the_same():
+    graph, machine = tiny_graph(2), tiny_topology(4)
+    shared = pl.uniform_plan(graph, machine, sequence_parallel=2)
+    alone = pl.uniform_plan(graph, machine)
+    moved = alone.replace(stages=(alone.stages[0].replace(groups=(ChipRange(first=1, count=1),)),))
+    assert pl.moved_bytes(shared, moved, graph, machine, lost=(0,)) == 0
+    assert pl.moved_bytes(moved, shared, graph, machine) == pytest.approx(graph.weight_bytes)
+    both = pl.uniform_plan(graph, machine, tensor_parallel=2, sequence_parallel=2)
+    assert pl.moved_bytes(both, both, graph, machine) == 0
+    split = pl.uniform_plan(graph, machine, tensor_parallel=2)
+    later = split.replace(stages=(split.stages[0].replace(groups=(ChipRange(first=2, count=2),)),))
+    assert pl.moved_bytes(both, later, graph, machine, lost=(0, 1)) == 0

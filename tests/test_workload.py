@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from planner.errors import InputError
-from planner.workload import Workload
+from planner.workload import Speculation, Workload
 
 counts = st.integers(1, 10_000_000)
 workloads = st.builds(
@@ -117,3 +117,27 @@ def test_a_replaced_field_is_validated_and_the_original_stays():
     assert workload.batch_size == 2
     with pytest.raises(InputError, match=r"^Workload\.batch_size"):
         workload.replace(batch_size=0)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "rate", "kept"), [(4, 0.0, 1.0), (4, 1.0, 5.0), (1, 0.7, 1.7), (3, 0.5, 1.875), (None, 0.5, 1.0)]
+)
+def test_a_pass_keeps_what_leviathan_expects_of_its_drafts(tokens, rate, kept):
+    assert Speculation(tokens=tokens, acceptance_rate=rate).tokens_per_pass == pytest.approx(kept)
+
+
+@given(st.integers(1, 64), st.floats(0, 0.999))
+def test_the_tokens_of_a_pass_are_the_closed_form(tokens, rate):
+    kept = Speculation(tokens=tokens, acceptance_rate=rate).tokens_per_pass
+    assert kept == pytest.approx((1 - rate ** (tokens + 1)) / (1 - rate))
+
+
+def test_what_cannot_be_drafted_is_said_in_one_sentence():
+    with pytest.raises(InputError, match=r"model graph, such as load_model\('llama-3.2-1b'\)"):
+        Speculation(draft="llama-3.2-1b")
+    with pytest.raises(InputError, match="a prefill pool makes no later tokens"):
+        Workload(phase="prefill", speculation=Speculation())
+    with pytest.raises(InputError, match="tokens should be greater"):
+        Speculation(tokens=0)
+    with pytest.raises(InputError, match="acceptance_rate should be less"):
+        Speculation(acceptance_rate=1.1)

@@ -1,0 +1,122 @@
+"""The price list of a model whose tokens are drafted: the target's own, and on the chips of its last stage the draft model.
+
+There the last layer's tokens come to be, which drafting starts from; engines put it there too [1]. The draft model takes the
+tensor degree of that stage, or the largest below that its heads allow, and sees all sequences of it.
+
+[1] vLLM 0.10, `vllm/v1/worker/gpu_model_runner.py`: "we put the entire draft model on the last PP rank".
+"""
+
+from collections import deque
+
+import numpy as np
+
+from planner.errors import InputError
+from planner.graph import ModelGraph
+from planner.pricing import Floats, Holdings, PriceList, Prices, Reach, Split, Step, price_list, reach_of
+from planner.topology import Topology
+from planner.workload import Speculation, Workload
+
+
+class DraftingPriceList(PriceList):
+    """Prices of a target and of its draft, whose share falls to the target's last layer."""
+
+    def __init__(self, graph: ModelGraph, topology: Topology, speculation: Speculation) -> None:
+        super().__init__(graph, topology)
+        self.speculation, self.tokens = speculation, speculation.tokens or 0
+        self.draft = None if speculation.draft is None else PriceList(speculation.draft, topology)
+        self._last = np.arange(len(graph.kinds)) == graph.kind_of_layer[-1]
+
+    def prices(self, split: Split, step: Step, reach: Reach, *, whole: bool = True) -> Prices:
+        """What one step costs; a decode step with all passes that draft for it."""
+        own = super().prices(split, step, reach, whole=whole)
+        if self.draft is None:
+            return own
+        narrow = self.draft_split(split)
+        if narrow.tensor < split.tensor:
+            reach = reach_of(self.topology, self._copied(split, narrow), 0)
+        passes, drafted = self._drafted(step)
+        more, counts = self.draft.prices(narrow, drafted, reach, whole=whole), self._counts(passes)
+        return Prices(
+            own.seconds + np.outer(more.seconds @ counts, self._last),
+            own.flop + (more.flop @ counts) * self._last,
+            own.moved_bytes + (more.moved_bytes @ counts) * self._last,
+        )
+
+    def active_kinds_s(self, step: Step, *, runs_per_sample: int | None = None) -> Floats:
+        """What the power of a group follows, of one layer of each kind, shape (kinds,). [s]"""
+        own = super().active_kinds_s(step, runs_per_sample=runs_per_sample)
+        if self.draft is None:
+            return own
+        passes, drafted = self._drafted(step)
+        drafting: Floats = passes * self.draft.active_chip_s(drafted) * self._last
+        return own + drafting
+
+    def holdings(self, split: Split, workload: Workload, tokens: float, rows: float) -> Holdings:
+        """What one chip holds: caches have room for the tokens that are drafted, recurrences for a state after each."""
+        own = super().holdings(split, workload, tokens, rows)
+        each = own.kv_bytes_per_sequence + self._ahead_bytes(self, split)
+        if self.draft is None:
+            return Holdings(own.weight_bytes, each, own.kv_bytes_more, own.activation_bytes, own.tied_bytes)
+        narrow, graph, counts = self.draft_split(split), self.draft.graph, self._counts(1)
+        more = self.draft.holdings(narrow, workload, tokens, rows)
+        tied = sum(float(more.tied_bytes[graph.kind_of_layer[reader]]) for reader, _ in graph.tied_layers)
+        ahead = more.kv_bytes_per_sequence + self._ahead_bytes(self.draft, narrow)
+        return Holdings(
+            weight_bytes=own.weight_bytes + (more.weight_bytes @ counts - tied) * self._last,
+            kv_bytes_per_sequence=each + (ahead @ counts) * self._last,
+            kv_bytes_more=own.kv_bytes_more + (more.kv_bytes_more @ counts) * self._last,
+            activation_bytes=max(own.activation_bytes, more.activation_bytes),
+            tied_bytes=own.tied_bytes,
+        )
+
+    def draft_split(self, split: Split) -> Split:
+        """How the chips of a stage under a split share out the draft model."""
+        assert self.draft is not None
+        ways = self.draft.graph.splits()
+
+        def able(degree: int) -> bool:
+            whole = all(heads % degree == 0 for heads in ways.get("heads", ()))
+            return whole and all(not (n % degree and degree % n) for n in ways.get("kv_heads", ()))
+
+        tensor = max(n for n in range(1, split.tensor + 1) if split.tensor % n == 0 and able(n))
+        return Split(tensor, 1, split.sequence, split.attention)
+
+    @staticmethod
+    def _copied(split: Split, narrow: Split) -> Split:
+        """All chips of the stage: where a narrower draft stands in copies, as far as its messages may have to go."""
+        return Split(narrow.tensor, 1, split.sequence, split.attention * split.tensor // narrow.tensor)
+
+    def _drafted(self, step: Step) -> tuple[int, Step]:
+        """How often the draft model runs beside a step of the target, and what it does then: prompts it reads as well."""
+        if step.decode:
+            return self.tokens, step._replace(tokens=step.sequences)
+        return 1, step
+
+    def _counts(self, passes: int) -> Floats:
+        assert self.draft is not None
+        return passes * np.array(self.draft.graph.kind_counts, dtype=float)
+
+    def _ahead_bytes(self, prices: PriceList, split: Split) -> Floats:
+        """What the drafted tokens of a sequence take beside those that are settled, by kind of layer. [B]"""
+        return self.tokens * prices.token_bytes(split)
+
+
+_RECENT: deque[DraftingPriceList] = deque(maxlen=8)
+
+
+def serving_prices(graph: ModelGraph, topology: Topology, workload: Workload) -> PriceList:
+    """The price list of these very objects for a workload; an InputError where its tokens cannot be drafted."""
+    speculation = workload.speculation
+    if speculation is None:
+        return price_list(graph, topology)
+    for prices in _RECENT:
+        if prices.graph is graph and prices.topology is topology and prices.speculation is speculation:
+            return prices
+    if speculation.tokens is None:
+        raise InputError(
+            "Speculation.tokens: only partition() on one topology chooses how many; give a number, such as 4"
+        )
+    if not graph.makes_tokens or graph.kind_counts[graph.kind_of_layer[-1]] > 1:
+        raise InputError(f"Workload.speculation: {graph.name} does not make one token after the other; make it None")
+    _RECENT.append(DraftingPriceList(graph, topology, speculation))
+    return _RECENT[-1]

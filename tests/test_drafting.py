@@ -1,0 +1,311 @@
+"""Drafted tokens: what they cost, against plain passes and the oracle, and what they must never bring."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import planner as pl
+from planner.candidates import FIELDS
+from planner.drafting import DraftingPriceList, serving_prices
+from planner.ledger import ledger_of
+from planner.pricing import Split, Step, price_list, reach_of
+from planner.schedule import scheduled
+from planner.workload import Speculation
+from tests.instances import (
+    CONSTANT,
+    SHAPES,
+    fabric,
+    random_cluster,
+    random_graph,
+    random_topology,
+    random_workload,
+    tiny_chip,
+    tiny_graph,
+    tiny_moe,
+    tiny_topology,
+)
+from tests.oracle import HIGHER_IS_BETTER, best_plan, best_pooled_plan
+
+DRAFT = tiny_graph(1, hidden=256, ffn=512, heads=2, kv_heads=1)
+WORK = pl.Workload(batch_size=3, prompt_tokens=64, output_tokens=16, arrivals="together")
+SPECULATION = Speculation(draft=DRAFT, tokens=3, acceptance_rate=0.5)
+PASS = 1 + 0.5 + 0.25 + 0.125
+
+
+def drafted(dice: random.Random) -> Speculation:
+    draft = dice.choice((None, DRAFT, tiny_graph(2, hidden=256, ffn=512, heads=3, kv_heads=3, tied_embedding=True)))
+    return Speculation(draft=draft, tokens=dice.choice((1, 2, 5)), acceptance_rate=dice.choice((0.0, 0.4, 0.8, 1.0)))
+
+
+def random_plan(dice: random.Random, graph, machine, workload):
+    """Any plan of one stage that fits; None where none does."""
+    for tensor in dice.sample((1, 2), 2):
+        try:
+            plan = pl.uniform_plan(graph, machine, tensor_parallel=tensor)
+            pl.score_plan(plan, graph, machine, workload)
+        except (pl.InputError, pl.InfeasibleError):
+            continue
+        return plan
+    return None
+
+
+@pytest.mark.parametrize("split", [Split(), Split(tensor=2), Split(tensor=2, attention=2)])
+def test_a_decode_pass_verifies_all_drafted_tokens_after_as_many_passes_of_the_draft(split):
+    graph, machine = tiny_graph(2), tiny_topology(4)
+    workload, reach = WORK.replace(speculation=SPECULATION), reach_of(machine, split, 0)
+    step = scheduled(workload, machine.software, batch_size=4, replicas=1, micro_batches=1).decode
+    assert step == Step(16.0, 4.0, 72.0, True)
+    counts, narrow = np_counts(graph), Split(min(split.tensor, 2), 1, 1, split.attention)
+    verified = price_list(graph, machine).prices(split, step, reach).seconds @ counts
+    draft = price_list(DRAFT, machine).prices(narrow, Step(4.0, 4.0, 72.0, True), reach).seconds @ np_counts(DRAFT)
+    whole = serving_prices(graph, machine, workload).prices(split, step, reach).seconds @ counts
+    assert whole == pytest.approx(verified + 3 * draft)
+
+
+def np_counts(graph) -> list[float]:
+    return [float(count) for count in graph.kind_counts]
+
+
+def test_verifying_reads_weights_and_caches_once_and_works_on_every_token():
+    graph, machine = tiny_graph(2), tiny_topology(1, fabric("switch", 2))
+    prices, reach = price_list(graph, machine), reach_of(machine, Split(), 0)
+    one, four = (prices.prices(Split(), Step(tokens, 2.0, 1e6, True), reach) for tokens in (2.0, 8.0))
+    assert four.flop == pytest.approx(4 * one.flop)
+    cache = 2 * 1e6 * graph.kv_bytes_per_token
+    assert one.moved_bytes @ np_counts(graph) > cache
+    assert four.moved_bytes @ np_counts(graph) < 1.01 * cache + graph.weight_bytes
+    batch = prices.prices(Split(), Step(8.0, 8.0, 1e6, True), reach)
+    assert batch.flop == pytest.approx(four.flop)
+    assert batch.moved_bytes @ np_counts(graph) > 3.9 * cache
+
+
+def test_verifying_touches_more_experts():
+    graph, machine = tiny_moe(2), tiny_topology(1, fabric("switch", 2))
+    plan = pl.uniform_plan(graph, machine)
+    plain, more = (
+        pl.score_plan(plan, graph, machine, WORK.replace(batch_size=1, speculation=speculation)).stages[0]
+        for speculation in (None, Speculation(tokens=7))
+    )
+    experts = sum(
+        operator.weight_bytes for layer in graph.layers for operator in layer.operators if operator.kind == "experts"
+    )
+    touched = (1 - (1 - 2 / 8) ** 8) - 2 / 8
+    assert more.decode_moved_bytes - plain.decode_moved_bytes == pytest.approx(touched * experts, rel=0.1)
+
+
+def test_a_token_takes_its_share_of_a_round_and_the_breakdown_sums_to_it():
+    graph, machine = tiny_graph(2), tiny_topology(4)
+    plan = pl.uniform_plan(graph, machine, tensor_parallel=2, pipeline_parallel=2)
+    score = pl.score_plan(plan, graph, machine, WORK.replace(speculation=SPECULATION))
+    turn = max(stage.decode_s for stage in score.stages)
+    assert turn == score.stages[1].decode_s
+    assert score.tpot_s == pytest.approx(2 * turn / PASS)
+    assert sum(part.total_s for part in score.breakdown) == pytest.approx(score.tpot_s)
+    assert score.request_s == pytest.approx(score.ttft_s + 15 * score.tpot_s)
+
+
+def test_the_last_stage_holds_the_draft_its_caches_and_room_for_what_is_drafted():
+    graph, machine = tiny_graph(2), tiny_topology(4)
+    plan = pl.uniform_plan(graph, machine, pipeline_parallel=2)
+    plain, ahead, whole = (
+        [
+            ledger_of(serving_prices(graph, machine, work), stage, at)
+            for stage in plan.stages
+            for at in [scheduled(work, machine.software, batch_size=3, replicas=1, micro_batches=2)]
+        ]
+        for work in (WORK.replace(speculation=one) for one in (None, SPECULATION.replace(draft=None), SPECULATION))
+    )  # fmt: skip
+    layer = graph.kv_bytes_per_token / 2
+    for number in (0, 1):
+        assert ahead[number].weight_bytes == plain[number].weight_bytes
+        assert ahead[number].kv_bytes == pytest.approx(plain[number].kv_bytes + 3 * 3 * layer)
+    assert whole[0].weight_bytes == plain[0].weight_bytes
+    assert whole[1].weight_bytes == pytest.approx(plain[1].weight_bytes + DRAFT.weight_bytes)
+    assert whole[1].kv_bytes == pytest.approx(ahead[1].kv_bytes + 3 * (80 + 3) * DRAFT.kv_bytes_per_token, rel=0.05)
+
+
+def test_a_draft_that_does_not_fit_leaves_no_plan():
+    graph = tiny_graph(2)
+    machine = tiny_topology(1, fabric("switch", 2), chip=tiny_chip(1.3 * graph.weight_bytes))
+    pl.partition(graph, machine, WORK.replace(speculation=Speculation()))
+    with pytest.raises(pl.InfeasibleError):
+        pl.partition(graph, machine, WORK.replace(speculation=Speculation(draft=tiny_graph(1))))
+
+
+def test_a_narrow_draft_takes_the_largest_degree_that_its_heads_allow():
+    draft = tiny_graph(1, hidden=256, heads=6, kv_heads=2, head_dim=64)
+    prices = DraftingPriceList(tiny_graph(2), tiny_topology(8), Speculation(draft=draft))
+    assert [prices.draft_split(Split(tensor=tensor)).tensor for tensor in (1, 2, 4, 8, 6)] == [1, 2, 2, 2, 6]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000))
+def test_nothing_kept_is_never_better_than_no_drafts_and_all_kept_is_a_pass_for_all(seed):
+    dice = random.Random(f"kept {seed}")
+    graph, machine, workload = random_graph(dice), random_topology(dice, dice.choice(SHAPES)), random_workload(dice)
+    speculation = drafted(dice)
+    plan = random_plan(dice, graph, machine, workload.replace(speculation=speculation))
+    if plan is None:
+        return
+    plain, none, some, all_ = (
+        pl.score_plan(plan, graph, machine, workload.replace(speculation=one))
+        for one in (None, *(speculation.replace(acceptance_rate=rate) for rate in (0.0, 0.6, 1.0)))
+    )
+    for field in ("ttft_s", "tpot_s", "request_s", "energy_per_token_j", "usd_per_million_tokens"):
+        assert getattr(none, field) >= getattr(plain, field) * (1 - 1e-12)
+        if field != "ttft_s":
+            assert getattr(all_, field) <= getattr(some, field) <= getattr(none, field) * (1 + 1e-12)
+    if workload.arrivals == "together":
+        assert all_.tpot_s == pytest.approx(none.tpot_s / (speculation.tokens + 1))
+    for score in (none, some, all_):
+        assert 0 < score.mfu_fraction <= 1
+        assert score.mfu_fraction / score.tokens_per_s == pytest.approx(plain.mfu_fraction / plain.tokens_per_s)
+        assert sum(part.total_s for part in score.breakdown) == pytest.approx(score.tpot_s)
+        assert sum(part.total_s for part in score.prefill_breakdown) == pytest.approx(score.ttft_s)
+
+
+def agrees(graph, topology, workload, field) -> bool:
+    """Whether there is a plan at all; fails where solver and oracle disagree."""
+    _, value = best_plan(graph, topology, workload, field, most=field in HIGHER_IS_BETTER, limits={})
+    direction = "maximize" if field in HIGHER_IS_BETTER else "minimize"
+    try:
+        result = pl.partition(graph, topology, workload, **{direction: field})
+    except pl.InfeasibleError:
+        assert value != value
+        return False
+    assert result.status == "optimal"
+    assert result.objective == pytest.approx(value, rel=1e-9)
+    assert getattr(pl.score_plan(result.plan, graph, topology, workload), field) == result.objective
+    return True
+
+
+@pytest.mark.parametrize("is_open", [False, True], ids=["fixed", "open"])
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_plan_with_drafts_is_as_good_as_the_exhaustive_oracles(field, is_open):
+    feasible = case = 0
+    while feasible < 1:
+        dice, case = random.Random(f"drafts {field} {is_open} {case}"), case + 1
+        graph, topology = random_graph(dice), random_topology(dice, dice.choice(SHAPES))
+        workload = random_workload(dice).replace(speculation=drafted(dice))
+        if is_open:
+            topology = topology.replace(software=topology.software.replace(most_sequences=4))
+            workload = workload.replace(batch_size=None)
+        feasible += agrees(graph, topology, workload, field)
+
+
+@pytest.mark.parametrize("field", ["tpot_s", "chips"])
+def test_under_a_rate_drafts_are_planned_as_well_as_by_the_exhaustive_oracle(field):
+    feasible = case = 0
+    while feasible < 1:
+        dice, case = random.Random(f"rate {field} {case}"), case + 1
+        graph, topology = random_graph(dice), random_topology(dice, dice.choice(SHAPES))
+        software = topology.software.replace(most_sequences=3)
+        topology = topology.replace(power=CONSTANT, software=software, chips=2)
+        workload = random_workload(dice).replace(batch_size=None, arrivals="steady", speculation=drafted(dice))
+        try:
+            most = pl.partition(graph, topology, workload, maximize="tokens_per_s").objective
+        except pl.InfeasibleError:
+            continue
+        rate = most / workload.output_tokens * dice.choice((0.1, 0.5, 0.9))
+        feasible += agrees(graph, topology, workload.replace(requests_per_s=rate), field)
+
+
+@pytest.mark.parametrize("field", ["tpot_s", "energy_per_token_j"])
+def test_on_a_cluster_drafts_are_planned_as_well_as_by_the_exhaustive_oracle(field):
+    feasible = case = 0
+    while feasible < 1:
+        dice, case = random.Random(f"cluster {field} {case}"), case + 1
+        graph, cluster = random_graph(dice), random_cluster(dice)
+        workload = random_workload(dice).replace(speculation=drafted(dice))
+        most = field in HIGHER_IS_BETTER
+        _, value = best_pooled_plan(graph, cluster, workload, field, most=most, limits={})
+        try:
+            found = pl.partition_cluster(graph, cluster, workload, **{"maximize" if most else "minimize": field})
+        except pl.InfeasibleError:
+            assert value != value
+            continue
+        feasible += 1
+        assert found.status == "optimal"
+        assert found.objective == pytest.approx(value, rel=1e-9)
+
+
+@pytest.mark.parametrize("field", ["tpot_s", "tokens_per_s"])
+def test_certificates_and_reasons_know_the_draft(field):
+    graph, machine = tiny_graph(3), tiny_topology(4)
+    direction = "maximize" if field in HIGHER_IS_BETTER else "minimize"
+    result = pl.partition(graph, machine, WORK.replace(speculation=SPECULATION), **{direction: field})
+    certificate = pl.Certificate.from_json(result.certificate().to_json())
+    assert certificate.workload.speculation == SPECULATION
+    assert pl.verify(certificate).confirmed
+    assert result.why().binding
+
+
+def test_a_lost_chip_is_planned_around_with_drafts():
+    graph, machine = tiny_graph(3), tiny_topology(4)
+    result = pl.partition(graph, machine, WORK.replace(speculation=SPECULATION))
+    found = pl.replan(result, lost=(result.plan.stages[0].groups[0].first,))
+    after = found.result
+    assert after.workload.speculation is result.workload.speculation
+    assert after.score == pl.score_plan(after.plan, graph, machine, after.workload)
+    moved = [
+        pl.moved_bytes(result.plan, after.plan, graph, machine, found.lost, workload=work)
+        for work in (None, after.workload)
+    ]
+    assert found.moved_bytes == pytest.approx(moved[1])
+    assert moved[0] < moved[1] <= moved[0] + DRAFT.weight_bytes
+
+
+def test_what_makes_no_tokens_is_not_drafted_for():
+    machine, workload = tiny_topology(2), WORK.replace(speculation=Speculation())
+    picture, encoder = pl.load_model("sd3.5-medium"), pl.load_model("bert-base")
+    for graph in (picture, encoder):
+        with pytest.raises(pl.InputError, match="does not make one token after the other"):
+            pl.partition(graph, pl.load_topology("hgx-h100"), workload)
+        with pytest.raises(pl.InputError, match="makes no tokens"):
+            Speculation(draft=graph)
+    with pytest.raises(pl.InputError, match="two pools are not planned for drafted tokens"):
+        pl.disaggregate(tiny_graph(2), workload.replace(arrivals="steady"), prefill=machine,
+                        link=pl.Link(bandwidth_bytes_per_s=1e9, latency_s=0))  # fmt: skip
+
+
+@pytest.mark.parametrize(("field", "rate"), [("tpot_s", 0.0), ("tpot_s", 0.5), ("energy_per_token_j", 0.9)])
+def test_an_open_number_of_drafted_tokens_is_the_best_of_all(field, rate):
+    graph, machine = tiny_graph(2), tiny_topology(4)
+    asked = SPECULATION.replace(acceptance_rate=rate)
+    every = [None, *(asked.replace(tokens=tokens) for tokens in range(1, 9))]
+    each = [pl.partition(graph, machine, WORK.replace(speculation=one), minimize=field) for one in every]
+    found = pl.partition(graph, machine, WORK.replace(speculation=asked.replace(tokens=None)), minimize=field)
+    assert found.status == "optimal"
+    assert found.objective == min(one.objective for one in each)
+    assert found.workload.speculation == min(zip(each, every, strict=True), key=lambda pair: pair[0].objective)[1]
+    assert found.score == pl.score_plan(found.plan, graph, machine, found.workload)
+    assert pl.verify(found.certificate()).confirmed
+
+
+def test_without_time_an_open_number_of_drafted_tokens_is_still_bounded():
+    graph, machine, open_ = tiny_graph(2), tiny_topology(4), SPECULATION.replace(tokens=None, acceptance_rate=0.9)
+    workload = pl.Workload(batch_size=None, speculation=open_)
+    best = pl.partition(graph, machine, workload, maximize="tokens_per_s")
+    seen = []
+    stopped = pl.partition(graph, machine, workload, maximize="tokens_per_s", progress=lambda at: stop(seen, at))
+    assert (best.status, stopped.status) == ("optimal", "feasible")
+    assert stopped.bound >= best.objective * (1 - 1e-9) > stopped.objective
+
+
+def stop(seen, at) -> None:
+    """Ctrl-C after the third box."""
+    seen.append(at)
+    if len(seen) == 3:
+        raise KeyboardInterrupt
+
+
+def test_only_partition_chooses_how_many_tokens_are_drafted():
+    graph, machine = tiny_graph(2), tiny_topology(4)
+    workload = WORK.replace(speculation=SPECULATION.replace(tokens=None))
+    plan = pl.uniform_plan(graph, machine)
+    for ask in (lambda: pl.score_plan(plan, graph, machine, workload), lambda: pl.pareto(graph, machine, workload),
+                lambda: pl.partition(graph, machine, workload, exclude=(0,))):  # fmt: skip
+        with pytest.raises(pl.InputError, match="only partition"):
+            ask()
