@@ -54,13 +54,13 @@ class DraftingPriceList(PriceList):
     def holdings(self, split: Split, workload: Workload, tokens: float, rows: float) -> Holdings:
         """What one chip holds: caches have room for the tokens that are drafted, recurrences for a state after each."""
         own = super().holdings(split, workload, tokens, rows)
-        each = own.kv_bytes_per_sequence + self._ahead_bytes(self, split)
+        each = own.kv_bytes_per_sequence + workload.drafted_tokens * self.token_bytes(split)
         if self.draft is None:
             return Holdings(own.weight_bytes, each, own.kv_bytes_more, own.activation_bytes, own.tied_bytes)
         narrow, graph, counts = self.draft_split(split), self.draft.graph, self._counts(1)
         more = self.draft.holdings(narrow, workload, tokens, rows)
         tied = sum(float(more.tied_bytes[graph.kind_of_layer[reader]]) for reader, _ in graph.tied_layers)
-        ahead = more.kv_bytes_per_sequence + self._ahead_bytes(self.draft, narrow)
+        ahead = more.kv_bytes_per_sequence + workload.drafted_tokens * self.draft.token_bytes(narrow)
         return Holdings(
             weight_bytes=own.weight_bytes + (more.weight_bytes @ counts - tied) * self._last,
             kv_bytes_per_sequence=each + (ahead @ counts) * self._last,
@@ -95,10 +95,6 @@ class DraftingPriceList(PriceList):
     def _counts(self, passes: int) -> Floats:
         assert self.draft is not None
         return passes * np.array(self.draft.graph.kind_counts, dtype=float)
-
-    def _ahead_bytes(self, prices: PriceList, split: Split) -> Floats:
-        """What the drafted tokens of a sequence take beside those that are settled, by kind of layer. [B]"""
-        return self.tokens * prices.token_bytes(split)
 
 
 _RECENT: deque[DraftingPriceList] = deque(maxlen=8)

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from planner.cost import energy, queueing
+from planner.drafting import serving_prices
 from planner.errors import InfeasibleError, InputError
 from planner.graph import ModelGraph
 from planner.loading import FULL
 from planner.plan import Plan
-from planner.pricing import price_list
 from planner.records import Record
 from planner.schedule import scheduled
 from planner.scoring import Score, StageTime, chosen_power, score_plan
@@ -90,14 +90,10 @@ def handover(graph: ModelGraph, workload: Workload, link: Link) -> Handover:
     """What the prefill pool sends for each request, and how long that takes; InfeasibleError: more than the link carries."""
     if workload.phase != "both":
         raise InputError(f"Workload.phase: pools are made of a whole workload; make it 'both', not {workload.phase!r}")
-    if workload.speculation is not None:
-        raise InputError(
-            "Workload.speculation: two pools are not planned for drafted tokens; make it None, or price a decode pool alone"
-            " with phase 'decode'"
-        )
     if graph.is_diffusion:
         raise InputError(f"{graph.name} is a diffusion model, which has no prefill; disaggregate a language model")
-    sent = transfer_bytes(graph, workload.prompt_tokens)
+    drafts = () if workload.speculation is None or workload.speculation.draft is None else (workload.speculation.draft,)
+    sent = sum(transfer_bytes(one, workload.prompt_tokens) for one in (graph, *drafts))
     each_s, rate = sent / link.bandwidth_bytes_per_s, workload.requests_per_s or 0.0
     if rate * each_s > FULL:
         raise InfeasibleError(
@@ -211,5 +207,5 @@ def _power_w(draws: tuple[energy.Draw, ...], pool: Pool, tokens_per_s: float) ->
     at = scheduled(
         workload, topology.software, batch_size=score.batch_size, replicas=plan.replicas, micro_batches=plan.micro_batches,
     )  # fmt: skip
-    each_s = plan.replicas * active_chip_s(price_list(graph, topology), at) / score.batch_size
+    each_s = plan.replicas * active_chip_s(serving_prices(graph, topology, workload), at) / score.batch_size
     return float(energy.energy_j(draws, topology.chips, each_s * tokens_per_s / workload.output_tokens))

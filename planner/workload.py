@@ -94,14 +94,12 @@ class Workload(Record):
             raise InputError(
                 "Workload.output_tokens: a decode pool makes the tokens after the first; make it at least 2"
             )
-        if self.phase == "prefill" and self.speculation is not None:
-            raise InputError("Workload.speculation: a prefill pool makes no later tokens; make it None or phase 'both'")
         return self
 
     @property
     def drafted_tokens(self) -> int:
-        """For each sequence before each decode pass."""
-        return 0 if self.speculation is None else self.speculation.tokens or 0
+        """For each sequence before each decode pass; none in a prefill pool, where the draft model just reads prompts."""
+        return 0 if self.speculation is None or self.phase == "prefill" else self.speculation.tokens or 0
 
     @property
     def context_tokens(self) -> int:

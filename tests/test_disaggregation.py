@@ -110,6 +110,37 @@ def test_the_pools_are_as_good_as_the_best_of_all_pairs(field, shared):
             agrees_with_its_score(result)
 
 
+@pytest.mark.parametrize("field", ["tpot_s", "tokens_per_s"])
+def test_pools_with_drafted_tokens_are_as_good_as_the_best_of_all_pairs(field):
+    dice, feasible = random.Random(f"drafts {field}"), 0
+    while feasible < 2:
+        graph, machines = tiny_graph(2, vocabulary=1000), [random_machine(dice, 3), random_machine(dice, 2)]
+        draft = pl.Speculation(draft=dice.choice((None, graph.cut(1))), tokens=3, acceptance_rate=0.8)
+        workload = pl.Workload(batch_size=None, prompt_tokens=500, output_tokens=20, speculation=draft)
+        best = best_of_all(graph, workload, machines, False, field, {})
+        result = solved(graph, workload, machines, False, field, {})
+        assert (best is None) == (result is None)
+        if result is not None:
+            feasible += 1
+            assert result.objective == pytest.approx(best, rel=1e-9)
+            agrees_with_its_score(result)
+
+
+def test_the_caches_of_the_draft_cross_the_link_and_its_weights_lie_in_both_pools():
+    graph, machine = tiny_graph(2), tiny_topology(2)
+    workload = pl.Workload(batch_size=2, prompt_tokens=100, output_tokens=20)
+    drafted = workload.replace(speculation=pl.Speculation(draft=graph.cut(1)))
+    plain, over = handover(graph, workload, LINK), handover(graph, drafted, LINK)
+    assert over.transfer_bytes == pytest.approx(1.5 * plain.transfer_bytes)
+    plan = pl.uniform_plan(graph, machine)
+    for one, other in ((plain.prefill, over.prefill), (plain.decode, over.decode)):
+        before, after = (score_plan(plan, graph, machine, work).stages[0] for work in (one, other))
+        assert after.weight_bytes == pytest.approx(before.weight_bytes + graph.cut(1).weight_bytes)
+    assert (
+        score_plan(plan, graph, machine, over.prefill).ttft_s > score_plan(plan, graph, machine, plain.prefill).ttft_s
+    )
+
+
 def agrees_with_its_score(result):
     score = score_disaggregated(
         result.prefill_plan, result.decode_plan, result.graph, result.workload, prefill=result.prefill_topology,
