@@ -4,11 +4,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from planner.studies.cells import Cell, SweepRow
     from planner.studies.crossovers import Crossover, crossover
     from planner.studies.fades import Fading, fading
     from planner.studies.family import dense_family, dense_shape
+    from planner.studies.meters import Tally
+    from planner.studies.sweeps import Sweep, sweep
 
-__all__ = ["Crossover", "Fading", "crossover", "dense_family", "dense_shape", "fading"]
+__all__ = [
+    "Cell", "Crossover", "Fading", "Sweep", "SweepRow", "Tally", "crossover", "dense_family", "dense_shape", "fading", "sweep",
+]  # fmt: skip
 
 _HOME_OF = {
     "Crossover": "crossovers",
@@ -17,6 +22,11 @@ _HOME_OF = {
     "fading": "fades",
     "dense_family": "family",
     "dense_shape": "family",
+    "Cell": "cells",
+    "SweepRow": "cells",
+    "Tally": "meters",
+    "Sweep": "sweeps",
+    "sweep": "sweeps",
 }
 
 
