@@ -9,10 +9,19 @@ if TYPE_CHECKING:
     from planner.studies.fades import Fading, fading
     from planner.studies.family import dense_family, dense_shape
     from planner.studies.meters import Tally
+    from planner.studies.requirements import Required, required
+    from planner.studies.sensitivities import (
+        GlobalSensitivity,
+        Sensitivity,
+        global_sensitivity,
+        sensitivity,
+    )
     from planner.studies.sweeps import Sweep, sweep
+    from planner.studies.what_ifs import WhatIf, what_if
 
 __all__ = [
-    "Cell", "Crossover", "Fading", "Sweep", "SweepRow", "Tally", "crossover", "dense_family", "dense_shape", "fading", "sweep",
+    "Cell", "Crossover", "Fading", "GlobalSensitivity", "Required", "Sensitivity", "Sweep", "SweepRow", "Tally", "WhatIf",
+    "crossover", "dense_family", "dense_shape", "fading", "global_sensitivity", "required", "sensitivity", "sweep", "what_if",
 ]  # fmt: skip
 
 _HOME_OF = {
@@ -27,6 +36,14 @@ _HOME_OF = {
     "Tally": "meters",
     "Sweep": "sweeps",
     "sweep": "sweeps",
+    "GlobalSensitivity": "sensitivities",
+    "Sensitivity": "sensitivities",
+    "global_sensitivity": "sensitivities",
+    "sensitivity": "sensitivities",
+    "Required": "requirements",
+    "required": "requirements",
+    "WhatIf": "what_ifs",
+    "what_if": "what_ifs",
 }
 
 

@@ -118,9 +118,8 @@ class Task(NamedTuple):
 
 
 def tasks_of(cells: Iterable[Cell], *, time_limit_s: float | None, power_scope: PowerScope | None) -> list[Task]:
-    """Every cell once, in the order of its nouns' contents. A wrong name or objective is refused here, before any work."""
-    nouns = _Nouns()
-    tasks: dict[str, Task] = {}
+    """The tasks of cells, in their order. A wrong name or objective is refused here, before any work."""
+    nouns, tasks = _Nouns(), []
     for number, given in enumerate(cells):
         cell = _checked(given, number)
         graph, graph_digest = nouns.pickled(nouns.loaded(cell.model, load_model), {"source", "confidence"})
@@ -128,8 +127,8 @@ def tasks_of(cells: Iterable[Cell], *, time_limit_s: float | None, power_scope: 
         limits = tuple(sorted((name, float(value)) for name, value in (cell.limits or {}).items()))
         asked = (cell.workload.to_json(indent=None), cell.objective, limits, time_limit_s, power_scope)
         key = _digest(json.dumps((price_list_version(), graph_digest, machine_digest, *asked)))
-        tasks[key] = Task(key, graph, machine, cell.workload, cell.objective, limits, time_limit_s, power_scope)
-    return sorted(tasks.values(), key=lambda task: (task.graph, task.topology, task.key))
+        tasks.append(Task(key, graph, machine, cell.workload, cell.objective, limits, time_limit_s, power_scope))
+    return tasks
 
 
 def _checked(given: Cell, number: int) -> Cell:
@@ -164,7 +163,9 @@ class _Nouns:
     def pickled(self, noun: Record, untold: set[str]) -> tuple[bytes, str]:
         """The record as bytes, and the digest of all that a price may depend on: what is untold says where figures are from."""
         if id(noun) not in self._pickled:
-            plain = noun.replace(figures=()) if isinstance(noun, Topology) else noun
+            plain = noun.replace(
+                **({"figures": ()} if isinstance(noun, Topology) else {})
+            )  # without what it has cached
             self._pickled[id(noun)] = (noun, pickle.dumps(plain), _digest(noun.model_dump_json(exclude=untold)))
         return self._pickled[id(noun)][1:]
 

@@ -49,7 +49,7 @@ class Sweep(Study):
     def plot(self, x: str = "tokens_per_s_per_user", y: str = "usd_per_million_tokens") -> Any:
         """All plans by two fields of `Score`, machines by colour and models by shape (needs plotly)."""
         go = plotly()
-        words = FIELD_WORDS | SAMPLE_WORDS
+        words = SAMPLE_WORDS | FIELD_WORDS
         for name in (x, y):
             if name not in words:
                 raise UnknownNameError("field to draw", name, words)
@@ -112,7 +112,8 @@ def sweep(
             raise InputError(f"{name} must be at least 1, not {count}")
     product = itertools.product(_several(models), _several(topologies), _several(workloads), _several(objectives))
     asked = (Cell(*one, limits) for one in product)
-    tasks = tasks_of(itertools.chain(asked, cells), time_limit_s=time_limit_s, power_scope=power_scope)
+    every = tasks_of(itertools.chain(asked, cells), time_limit_s=time_limit_s, power_scope=power_scope)
+    tasks = sorted({task.key: task for task in every}.values(), key=lambda task: (task.graph, task.topology, task.key))
     if not tasks:
         raise InputError("a sweep needs at least one model, topology, workload and objective, or cells=")
     store, engine = None if file is None else Store(file), executor or Embedded(processes or _cores())
@@ -126,6 +127,19 @@ def sweep(
         run.end()
     rows = sorted(run.rows.values(), key=lambda row: row.order)
     return Sweep(rows=tuple(rows), left=len(tasks) - len(rows))
+
+
+def rows_of(cells: Sequence[Cell], **options: Any) -> list[SweepRow]:
+    """The row of each cell, in their order; `options` are those of `sweep`. What a cell is refused for is raised, and so is
+    Ctrl-C; the file keeps what was done."""
+    made = {row.key: row for row in sweep(cells=cells, **options).rows}
+    tasks = tasks_of(cells, **{name: options.get(name) for name in ("time_limit_s", "power_scope")})
+    for task in tasks:
+        if task.key not in made:
+            raise KeyboardInterrupt
+        if made[task.key].status in ("error", "lost"):
+            raise InputError(made[task.key].message)
+    return [made[task.key] for task in tasks]
 
 
 def _several(given: Any) -> Sequence[Any]:

@@ -73,9 +73,11 @@ def test_keys_follow_the_price_list(monkeypatch):
     assert task(GRAPH, MACHINE, ONE).key != key
 
 
-def test_a_cell_given_twice_is_one_task():
-    twice = [Cell(GRAPH, MACHINE, ONE), Cell("llama-3.2-1b", "rtx-4090", ONE)]
-    assert len(tasks_of(twice, time_limit_s=None, power_scope=None)) == 1
+def test_a_cell_given_twice_is_the_same_task():
+    one, other = tasks_of(
+        [Cell(GRAPH, MACHINE, ONE), Cell("llama-3.2-1b", "rtx-4090", ONE)], time_limit_s=None, power_scope=None
+    )
+    assert one.key == other.key
 
 
 @pytest.mark.parametrize(
