@@ -340,4 +340,17 @@ def sensitivity_text(made: Sensitivity) -> str:
     return "\n".join([head, *aligned([("figure", "range", "at the low end", "at the high end"), *rows])])
 
 
-PORTRAITS["text"]["Sensitivity"] = sensitivity_text
+def global_text(made: GlobalSensitivity) -> str:
+    """For a terminal."""
+    low, median, high = (field_text(made.field, value) for value in (made.low, made.median, made.high))
+    rows = [
+        (row.path, *(f"{share:.2f} ± {margin:.2f}" for share, margin in (
+            (row.first_order_share, row.first_order_margin_share), (row.total_share, row.total_margin_share)
+        )))
+        for row in made.rows
+    ]  # fmt: skip
+    head = f"{made.title}: {made.field} = {median}, 80 % from {low} to {high}"
+    return "\n".join([head, *aligned([("share of the variance", "alone", "with others"), *rows])])
+
+
+PORTRAITS["text"]["Sensitivity"], PORTRAITS["text"]["GlobalSensitivity"] = sensitivity_text, global_text

@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from pathlib import Path
@@ -12,7 +12,8 @@ from typing import Any
 from planner.drawing import STAGE_COLOURS
 from planner.errors import InputError, PlannerError, UnknownNameError
 from planner.graph import ModelGraph
-from planner.records import Record
+from planner.records import PORTRAITS, Record
+from planner.report import aligned
 from planner.studies.cells import CHUNK_CELLS, Cell, SweepRow, Task, plan_chunk, row_of, tasks_of
 from planner.studies.meters import EVERY_S, Meter, Tally
 from planner.studies.store import Store
@@ -74,6 +75,17 @@ class Sweep(Study):
             xaxis_type="log", yaxis_type="log", template="plotly_white", font={"size": 13},
         )  # fmt: skip
         return drawn
+
+
+def sweep_text(made: Sweep) -> str:
+    """For a terminal: how many cells ended how, and the first sentence of each kind without a plan."""
+    counts = Counter(row.status for row in made.rows) + Counter({"left undone": made.left})
+    told: dict[str, str] = {row.status: row.message for row in reversed(made.rows) if row.message}
+    lines = [(f"{count:,}", status, told.get(status, "")) for status, count in counts.most_common()]
+    return "\n".join([f"{len(made.rows) + made.left:,} cells", *aligned(lines)])
+
+
+PORTRAITS["text"]["Sweep"] = sweep_text
 
 
 def _hover(row: SweepRow) -> str:
@@ -214,11 +226,11 @@ class _Run:
 
     def end(self) -> None:
         """Stop what was started here, and close the file."""
-        self.meter.show(last=True)
         if isinstance(self.engine, Embedded):
             self.engine.shutdown(cancel_futures=True)
         if self.store is not None:
             self.store.close()
+        self.meter.show(last=True)
 
 
 def _pieces(tasks: Sequence[Task], size: int) -> list[Chunk]:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from queue import SimpleQueue
 from threading import Thread
 from typing import IO, Any
@@ -109,29 +109,42 @@ def _answered(process: subprocess.Popen[bytes], call: Call) -> tuple[bool, Any]:
 
 
 class Embedded(Executor):
-    """One thread while it may suffice, then processes."""
+    """A thread while that may suffice, then processes."""
 
     def __init__(self, count: int) -> None:
         self._count, self._started = count, time.monotonic()
-        self._thread = ThreadPoolExecutor(max_workers=1)
         self._processes: Processes | None = None
 
     def room(self) -> int:
-        """Calls worth having under way: one for the thread; one in work and one in store for each process."""
+        """Calls worth having under way: one for a thread; one in work and one in store for each process."""
         return 1 if time.monotonic() - self._started < PATIENCE_S else 2 * self._count
 
     def submit(self, work: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
-        """Call `work` in the thread, later in a process."""
+        """Call `work` in a thread, later in a process."""
         if self.room() == 1:
-            return self._thread.submit(work, *arguments, **options)
+            return in_thread(work, *arguments, **options)
         self._processes = self._processes or Processes(self._count)
         return self._processes.submit(work, *arguments, **options)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End both."""
-        self._thread.shutdown(wait=wait and not cancel_futures, cancel_futures=cancel_futures)
+        """End the processes; nobody waits for the thread."""
         if self._processes is not None:
             self._processes.shutdown(wait, cancel_futures=cancel_futures)
+
+
+def in_thread(work: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
+    """Call `work` in a thread, which Ctrl-C does not reach and which the interpreter does not wait for."""
+    future: Future[Any] = Future()
+    future.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            future.set_result(work(*arguments, **options))
+        except Exception as error:  # it belongs to the caller
+            future.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    return future
 
 
 def serve() -> None:

@@ -110,6 +110,11 @@ def test_pictures_have_bars_for_each_figure(tornado, shares):
     assert [list(trace.y) for trace in shares.plot().data] == [[row.path for row in shares.rows]] * 2
 
 
+def test_text_has_a_line_for_each_figure(tornado, shares):
+    assert [line.split()[0] for line in str(tornado).splitlines()[2:]] == [BANDWIDTH, WATTS]
+    assert [line.split()[0] for line in str(shares).splitlines()[2:]] == [row.path for row in shares.rows]
+
+
 def test_json_gives_them_back(tornado, shares):
     assert Sensitivity.from_json(tornado.to_json()) == tornado
     assert GlobalSensitivity.from_json(shares.to_json()) == shares

@@ -90,6 +90,12 @@ def test_cells_without_plan_and_with_errors_do_not_stop_the_rest(file):
     assert told[-1].reused == 3
 
 
+def test_text_says_how_cells_ended():
+    made = sweep(("llama-3.1-405b", GRAPH), MACHINE, LENGTHS[:2], file=None, progress=False)
+    assert str(made).splitlines()[:2] == ["4 cells", "  2  infeasible  " + made.rows[0].message]
+    assert "left undone" in str(made.replace(left=3))
+
+
 def test_ctrl_c_gives_what_is_done_and_the_next_call_the_rest(plain, file, monkeypatch):
     monkeypatch.setattr(cells, "CHUNK_S", 0.0)
     monkeypatch.setattr(meters, "EVERY_S", 0.0)

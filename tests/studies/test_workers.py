@@ -64,6 +64,8 @@ def test_little_work_starts_no_process(monkeypatch):
     with Embedded(2) as engine:
         assert engine.room() == 1
         assert engine.submit(os.getpid).result() == os.getpid()
+        with pytest.raises(ZeroDivisionError):
+            engine.submit(operator.truediv, 1, 0).result()
     monkeypatch.setattr(workers, "PATIENCE_S", 0.0)
     with Embedded(2) as engine:
         assert engine.room() == 4
