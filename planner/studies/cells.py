@@ -192,7 +192,7 @@ def plan_chunk(tasks: tuple[Task, ...]) -> list[tuple[str, str]]:
     return done
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=512)
 def _unpickled(noun: bytes) -> Any:
     return pickle.loads(noun)
 

@@ -131,7 +131,8 @@ def ranges_of(
     None: every figure of the machine whose source is told. An end of a spread that the machine refuses stays where it is."""
     known, told = figures_of(topology, workload), {figure.path: figure for figure in topology.figures}
     every = [path for path in told if known.get(path)]
-    given = figures if isinstance(figures, Mapping) else dict.fromkeys(every if figures is None else figures)
+    named = every if figures is None else [figures] if isinstance(figures, str) else figures
+    given = named if isinstance(named, Mapping) else dict.fromkeys(named)
     found = []
     for pattern, by in given.items():
         for path in paths_like(pattern, known):

@@ -99,7 +99,7 @@ def test_ranges_may_be_given():
     low_high, spread = ranges_of(MACHINE, ONE, {"chips": (8, 64), "price.usd_per_chip_hour": 0.5})
     assert low_high[2:4] == (8, 64)
     assert spread.high == pytest.approx(1.5 * spread.value)
-    (batch,) = ranges_of(MACHINE, pl.Workload(batch_size=10), ["workload.batch_size"])
+    (batch,) = ranges_of(MACHINE, pl.Workload(batch_size=10), "workload.batch_size")
     assert (batch.low, batch.high, batch.confidence) == (pytest.approx(10 / 1.2), 12, "")
 
 
