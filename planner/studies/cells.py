@@ -17,6 +17,7 @@ from planner.errors import InfeasibleError, InputError, NoPlanFoundError, Planne
 from planner.graph import ModelGraph
 from planner.planning import Result, partition
 from planner.records import Record
+from planner.scoring import Score
 from planner.topology import PowerScope, Topology
 from planner.workload import Workload
 
@@ -27,12 +28,6 @@ CHUNK_CELLS = 64
 DIRECTIONS = {
     name: "minimize" if field.best == "least" else "maximize" for name, field in (FIELDS | SAMPLE_FIELDS).items()
 }
-SHOWN = (
-    "ttft_s", "tpot_s", "request_s", "tokens_per_s", "tokens_per_s_per_user", "energy_per_token_j",
-    "usd_per_million_tokens", "power_w", "power_scope", "chips", "batch_size", "memory_headroom_bytes", "bubble_fraction",
-    "mfu_fraction", "mbu_fraction", "image_s", "samples_per_s", "energy_per_sample_j",
-)  # fmt: skip
-"""Fields of `Score` that a row has."""
 
 
 class Cell(NamedTuple):
@@ -85,7 +80,8 @@ class SweepRow(Record):
     image_s: float | None = None
     samples_per_s: float | None = None
     energy_per_sample_j: float | None = None
-    stages: int | None = None
+    pipeline_parallel: int | None = None
+    """Stages."""
     tensor_parallel: int | None = None
     """The largest of the stages; so below."""
     expert_parallel: int | None = None
@@ -231,8 +227,8 @@ def _figures(result: Result) -> dict[str, Any]:
     plan = result.plan
     degrees = ("tensor_parallel", "expert_parallel", "sequence_parallel")
     return {
-        "status": result.status, "value": result.objective, "bound": result.bound, "stages": len(plan.stages),
+        "status": result.status, "value": result.objective, "bound": result.bound, "pipeline_parallel": len(plan.stages),
         "replicas": plan.replicas, "micro_batches": plan.micro_batches,
-        **{name: getattr(result.score, name) for name in SHOWN},
+        **{name: getattr(result.score, name) for name in SweepRow.model_fields if name in Score.model_fields},
         **{name: max(getattr(stage, name) for stage in plan.stages) for name in degrees},
     }  # fmt: skip

@@ -89,7 +89,8 @@ PORTRAITS["text"]["Sweep"] = sweep_text
 
 
 def _hover(row: SweepRow) -> str:
-    return f"{row.chips} chips, {row.stages} stages, tensor {row.tensor_parallel}, batch {row.batch_size}, best {row.objective}"
+    shape = f"{row.pipeline_parallel} stages, tensor {row.tensor_parallel}"
+    return f"{row.chips} chips, {shape}, batch {row.batch_size}, best {row.objective}"
 
 
 def sweep(

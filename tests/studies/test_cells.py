@@ -20,7 +20,7 @@ def test_a_row_has_what_partition_finds():
     row, result = row_of(task(GRAPH, MACHINE, ONE)), pl.partition(GRAPH, MACHINE, ONE, minimize="tpot_s")
     assert (row.status, row.value, row.bound) == (result.status, result.objective, result.bound)
     assert row.energy_per_token_j == result.score.energy_per_token_j
-    assert (row.stages, row.replicas) == (1, 1)
+    assert (row.pipeline_parallel, row.replicas) == (1, 1)
 
 
 def test_rates_are_made_most():
