@@ -37,6 +37,11 @@ class Sweep(Study):
     left: int = 0
     """Cells that Ctrl-C left undone; the same call does them."""
 
+    def columns(self) -> list[str]:
+        """Those in which some row has something, but for the key."""
+        names = [name for name in super().columns() if name != "key"]
+        return [name for name in names if any(getattr(row, name) not in (None, "", ()) for row in self.rows)]
+
     def to_parquet(self, file: str | Path) -> None:
         """Write the table as Parquet (needs pyarrow)."""
         try:

@@ -194,6 +194,12 @@ def test_a_table_goes_to_parquet_where_pyarrow_is(plain, tmp_path):
         assert (tmp_path / "t.parquet").stat().st_size > 0
 
 
+def test_a_page_leaves_out_what_no_row_has(plain):
+    page = plain._repr_html_()
+    assert "tpot_s" in page
+    assert not any(name in page for name in ("image_s", "message", plain.rows[0].key))
+
+
 def test_a_picture_has_machines_and_models_apart(plain):
     figure = plain.plot("ttft_s", "energy_per_token_j")
     assert [trace.name for trace in figure.data] == ["llama-3.2-1b on rtx-4090"]
