@@ -43,6 +43,8 @@ from planner.readers.files import read_text
 from planner.report import aligned, assumption_lines, question_lines, score_lines
 from planner.scoring import Score, score_plan
 from planner.search import Engine, Progress
+from planner.studies.specs import read_spec
+from planner.studies.sweeps import sweep
 from planner.topology import PowerScope, Topology, described
 from planner.units import parse_quantity, spoken
 from planner.words import field_text
@@ -335,6 +337,29 @@ def compare(
         )
     fields = {"results": [_result_fields(result) for result in results], "refused": dict(refusals)}
     _answer(format, _comparison(results, refusals), fields)
+
+
+@app.command(name="sweep")
+def sweep_spec(
+    spec: Annotated[Path, typer.Argument(help="A TOML file: models, topologies, [[workload]], objectives, limits.")],
+    file: Annotated[Path, typer.Option("--file", help="SQLite file of rows; what is there is kept.")] = Path(
+        "sweep.sqlite"
+    ),
+    processes: Annotated[int | None, typer.Option("--processes", help="Default: one a core.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the table here, as CSV.")] = None,
+    format: Shape = "table",
+) -> None:
+    """Find the best plans of all combinations in a file; Ctrl-C keeps what is done."""
+    asked = read_spec(spec)
+    _check_writable(out)
+    made = sweep(
+        cells=asked.cells(), file=file, processes=processes, time_limit_s=asked.time_limit_s, power_scope=asked.power_scope
+    )  # fmt: skip
+    if out is not None:
+        _write(out, made.to_frame().to_csv(index=False).rstrip("\n"))
+    _answer(format, str(made), made.model_dump(mode="json"))
+    if made.left:
+        raise KeyboardInterrupt
 
 
 @app.command()

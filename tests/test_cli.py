@@ -613,3 +613,15 @@ def test_two_pools_need_a_link_and_chips_of_their_own(run):
     assert run("disaggregate", "qwen3-0.6b", "hgx-h100").err.startswith("planner: --link needs a number and a unit")
     lonely = run("disaggregate", "qwen3-0.6b", "hgx-h100", "--link", "1 GB/s", "--decode-chips", "2")
     assert (lonely.status, "--decode-chips needs a second machine" in lonely.err) == (2, True)
+
+
+def test_a_sweep_is_read_from_a_file_kept_and_gone_on_with(run, tmp_path):
+    spec, kept, out = (tmp_path / name for name in ("spec.toml", "kept.sqlite", "table.csv"))
+    spec.write_text('models = ["llama-3.2-1b"]\ntopologies = ["rtx-4090"]\n[[workload]]\nbatch_size = [1, 2]\n')
+    for _ in range(2):
+        status, printed, said = run("sweep", spec, "--file", kept, "--out", out)
+        assert (status, said) == (0, "")
+        assert printed.splitlines() == ["2 cells", "  2  optimal"]
+    assert out.read_text().count("llama-3.2-1b") == 2
+    status, printed, _ = run("sweep", spec, "--file", kept, "--format", "json")
+    assert [row["asked_batch_size"] for row in json.loads(printed)["rows"]] == [1, 2]

@@ -4,11 +4,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from planner.studies.cells import Cell, SweepRow
     from planner.studies.crossovers import Crossover, crossover
     from planner.studies.fades import Fading, fading
     from planner.studies.family import dense_family, dense_shape
+    from planner.studies.meters import Tally
+    from planner.studies.requirements import Required, required
+    from planner.studies.sensitivities import (
+        GlobalSensitivity,
+        Sensitivity,
+        global_sensitivity,
+        sensitivity,
+    )
+    from planner.studies.sweeps import Sweep, sweep
+    from planner.studies.what_ifs import WhatIf, what_if
 
-__all__ = ["Crossover", "Fading", "crossover", "dense_family", "dense_shape", "fading"]
+__all__ = [
+    "Cell", "Crossover", "Fading", "GlobalSensitivity", "Required", "Sensitivity", "Sweep", "SweepRow", "Tally", "WhatIf",
+    "crossover", "dense_family", "dense_shape", "fading", "global_sensitivity", "required", "sensitivity", "sweep", "what_if",
+]  # fmt: skip
 
 _HOME_OF = {
     "Crossover": "crossovers",
@@ -17,6 +31,19 @@ _HOME_OF = {
     "fading": "fades",
     "dense_family": "family",
     "dense_shape": "family",
+    "Cell": "cells",
+    "SweepRow": "cells",
+    "Tally": "meters",
+    "Sweep": "sweeps",
+    "sweep": "sweeps",
+    "GlobalSensitivity": "sensitivities",
+    "Sensitivity": "sensitivities",
+    "global_sensitivity": "sensitivities",
+    "sensitivity": "sensitivities",
+    "Required": "requirements",
+    "required": "requirements",
+    "WhatIf": "what_ifs",
+    "what_if": "what_ifs",
 }
 
 

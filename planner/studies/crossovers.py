@@ -9,6 +9,7 @@ from planner.candidates import FIELDS
 from planner.catalogue import load_topology
 from planner.dtypes import Dtype
 from planner.errors import InfeasibleError, UnknownNameError
+from planner.graph import ModelGraph
 from planner.planning import Result, partition
 from planner.records import Record
 from planner.studies.family import dense_family
@@ -64,15 +65,19 @@ def best_plan(
     """The best plan of the family's model of that size on as many chips of a machine as it likes: those that it has, or
     ROOM times those that the weights and the users' caches fill; None where it fits no number of them."""
     graph = dense_family(parameters, weight_dtype=weight_dtype)
-    caches = (workload.batch_size or 1) * workload.context_tokens * graph.kv_bytes_per_token
-    least = math.ceil((graph.weight_bytes + caches) / topology.chip.memory[0].capacity_bytes)
-    chips = min(topology.limit_chips, max(topology.chips, ROOM * least))
     direction = "minimize" if FIELDS[metric].best == "least" else "maximize"
     options = {direction: metric}
     try:
-        return partition(graph, topology.replace(chips=chips), workload, limits=limits, **options)  # type: ignore[arg-type]
+        return partition(graph, with_room(graph, topology, workload), workload, limits=limits, **options)  # type: ignore[arg-type]
     except InfeasibleError:
         return None
+
+
+def with_room(graph: ModelGraph, topology: Topology, workload: Workload) -> Topology:
+    """The machine with as many chips as the model and its users may want of it."""
+    caches = (workload.batch_size or 1) * workload.context_tokens * graph.kv_bytes_per_token
+    least = math.ceil((graph.weight_bytes + caches) / topology.chip.memory[0].capacity_bytes)
+    return topology.replace(chips=min(topology.limit_chips, max(topology.chips, ROOM * least)))
 
 
 def crossover(

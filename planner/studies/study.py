@@ -29,12 +29,16 @@ class Study(Record):
         """The picture as a plotly figure (`pip install spread-planner[viz]`)."""
         raise InputError(f"{type(self).__name__} has no picture")
 
+    def columns(self) -> list[str]:
+        """Fields of the rows that a page shows."""
+        return list(type(self.rows[0]).model_fields)
+
     def _repr_html_(self) -> str:
         """The first rows, for a notebook."""
         if not self.rows:
             return "<p>no rows</p>"
         frame = [row.model_dump(mode="json") for row in self.rows[:SHOWN]]
-        names = list(frame[0])
+        names = self.columns()
         left = len(self.rows) - len(frame)
         more = f"<p>{left} more rows in <code>.to_frame()</code></p>" if left > 0 else ""
         return table(names, [[_spoken(row[name]) for name in names] for row in frame]) + more

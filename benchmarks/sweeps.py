@@ -1,0 +1,127 @@
+"""`python -m benchmarks.sweeps [--cells N] [--kills N] [--dask]`: speed of a sweep with two processes against one, and
+whether a sweep that is killed again and again ends with the same table as one that is not."""
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import planner as pl
+from planner.studies import Cell, Sweep, Tally, sweep
+
+MODELS = ("llama-3.2-1b", "llama-3.2-3b", "llama-3.1-8b")
+MACHINES = ("rtx-4090", "hgx-h100", "gh200")
+
+
+def small_cells(count: int) -> list[Cell]:
+    """Plans of a few milliseconds each: small models on one chip, one request, every length another."""
+    models = [pl.load_model(name, weight_dtype="fp8") for name in MODELS]
+    machines = [pl.load_topology(name, chips=1) for name in MACHINES]
+    return [
+        Cell(models[n % 3], machines[n // 3 % 3], pl.Workload(prompt_tokens=100 + n // 9, output_tokens=128))
+        for n in range(count)
+    ]
+
+
+def table(made: Sweep) -> bytes:
+    """The table as it would be written."""
+    return made.to_frame().to_csv(index=False).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a sweep took."""
+
+    wall_s: float
+    cpu_s: float
+    """Of this process and of those that it started."""
+    table: bytes
+
+
+def timed(cells: list[Cell], **options: object) -> Taken:
+    """A sweep from nothing."""
+    before, started = os.times(), time.perf_counter()
+    made = sweep(cells=cells, file=None, **options)  # type: ignore[arg-type]
+    wall, after = time.perf_counter() - started, os.times()
+    return Taken(wall, sum(after[:4]) - sum(before[:4]), table(made))
+
+
+def killed_once(cells: int, file: Path, after_s: float) -> bool:
+    """Sweep in a process of its own, which gets SIGKILL so many seconds after it began; whether it came in time."""
+    command = (sys.executable, "-m", "benchmarks.sweeps", "--cells", str(cells), "--into", str(file))
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            process.wait(after_s)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+    return process.returncode == -signal.SIGKILL
+
+
+def killed_often(cells: list[Cell], kills: int, within_s: float, folder: Path, *, seed: int = 0) -> tuple[bytes, int]:
+    """The table after so many kills at random moments, and how many of the cells the last run still had to plan."""
+    file, moments, told = folder / "killed.sqlite", random.Random(seed), list[Tally]()
+    for number in range(kills):
+        came = killed_once(len(cells), file, moments.uniform(0.0, within_s))
+        print(f"kill {number + 1}: {'killed' if came else 'was done before'}", file=sys.stderr)
+    made = sweep(cells=cells, file=file, progress=told.append)
+    assert told[-1].reused + told[-1].planned == len(cells)
+    return table(made), told[-1].planned
+
+
+def dask_table(cells: list[Cell], workers: int = 2) -> bytes:
+    """The table from a cluster of Dask workers, each a process on this machine."""
+    from distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address=None,
+            worker_dashboard_address=None,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        return table(sweep(cells=cells, file=None, executor=client.get_executor(), progress=False))
+
+
+def main() -> None:
+    """Measure and print; exit status 1 where a table differs."""
+    parser = argparse.ArgumentParser(prog="benchmarks.sweeps", description="Speed and steadfastness of sweeps.")
+    parser.add_argument("--cells", type=int, default=10_000)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--dask", action="store_true", help="also on a cluster of two Dask workers")
+    parser.add_argument("--into", type=Path, help="only sweep into this file")
+    options = parser.parse_args()
+    cells = small_cells(options.cells)
+    if options.into:
+        print("begins", flush=True)
+        sweep(cells=cells, file=options.into, progress=False)
+        return
+    one, two = timed(cells, processes=1), timed(cells, processes=2)
+    for name, taken in (("1 process", one), ("2 processes", two)):
+        per_cell = 1e3 * taken.cpu_s / len(cells)
+        print(f"{name:<12}{taken.wall_s:>8.1f} s wall{taken.cpu_s:>8.1f} s CPU{per_cell:>7.2f} ms CPU a cell")
+    print(f"2 processes are {one.wall_s / two.wall_s:.2f} × as fast as 1")
+    tables = {"2 processes": two.table}
+    with tempfile.TemporaryDirectory() as folder:
+        within_s = 1.0 + 2 * two.wall_s / max(1, options.kills)
+        tables[f"{options.kills} kills"], left = killed_often(cells, options.kills, within_s, Path(folder))
+    print(f"{left:,} of {len(cells):,} cells were left for the run after the last kill")
+    if options.dask:
+        tables["Dask"] = dask_table(cells)
+    wrong = [name for name, made in tables.items() if made != one.table]
+    print(f"tables that differ from the first: {', '.join(wrong) or 'none'}")
+    sys.exit(bool(wrong))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,234 @@
+"""Cells of a sweep: one question each, its key by content, and its row."""
+
+import hashlib
+import json
+import math
+import pickle
+import time
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import planner
+from planner.candidates import FIELDS, SAMPLE_FIELDS
+from planner.catalogue import load_model, load_topology
+from planner.errors import InfeasibleError, InputError, NoPlanFoundError, PlannerError, UnknownNameError, shortened
+from planner.graph import ModelGraph
+from planner.planning import Result, partition
+from planner.records import Record
+from planner.scoring import Score
+from planner.topology import PowerScope, Topology
+from planner.workload import Workload
+
+CHUNK_S = 0.25
+"""A chunk hands back what it has after so long, so that little is lost when it is killed and nobody waits for the last."""
+CHUNK_CELLS = 64
+"""The most cells of one chunk."""
+DIRECTIONS = {
+    name: "minimize" if field.best == "least" else "maximize" for name, field in (FIELDS | SAMPLE_FIELDS).items()
+}
+
+
+class Cell(NamedTuple):
+    """One question: the best plan of a model on a machine under a workload for one field of `Score`, within limits."""
+
+    model: str | ModelGraph
+    topology: str | Topology
+    workload: Workload
+    objective: str = "tpot_s"
+    limits: Mapping[str, float] | None = None
+
+
+class SweepRow(Record):
+    """A cell and its best plan; figures are None where there is none, and `message` says why."""
+
+    model: str
+    weight_dtype: str
+    topology: str
+    software: str
+    machine_chips: int
+    """There; `chips` are those that the plan holds."""
+    asked_batch_size: int | None
+    """None: as many as fit, or as many as a rate brings about."""
+    prompt_tokens: int
+    output_tokens: int
+    requests_per_s: float | None
+    objective: str
+    limits: tuple[tuple[str, float], ...]
+    status: Literal["optimal", "feasible", "infeasible", "no plan in time", "error", "lost"]
+    """Infeasible: proved. Error: the cell's question is wrong, or we are. Lost: its process died; the next sweep tries again."""
+    value: float | None = None
+    """Of the objective."""
+    bound: float | None = None
+    """Proved: no plan is better."""
+    ttft_s: float | None = None
+    tpot_s: float | None = None
+    request_s: float | None = None
+    tokens_per_s: float | None = None
+    tokens_per_s_per_user: float | None = None
+    energy_per_token_j: float | None = None
+    usd_per_million_tokens: float | None = None
+    power_w: float | None = None
+    power_scope: str | None = None
+    chips: int | None = None
+    batch_size: int | None = None
+    memory_headroom_bytes: float | None = None
+    bubble_fraction: float | None = None
+    mfu_fraction: float | None = None
+    mbu_fraction: float | None = None
+    image_s: float | None = None
+    samples_per_s: float | None = None
+    energy_per_sample_j: float | None = None
+    pipeline_parallel: int | None = None
+    """Stages."""
+    tensor_parallel: int | None = None
+    """The largest of the stages; so below."""
+    expert_parallel: int | None = None
+    sequence_parallel: int | None = None
+    replicas: int | None = None
+    micro_batches: int | None = None
+    message: str = ""
+    key: str
+    """Of the cell's content: model, machine, workload, objective, limits and the price list."""
+
+    @property
+    def order(self) -> tuple[Any, ...]:
+        """What rows are sorted by."""
+        asked = (math.inf if self.asked_batch_size is None else self.asked_batch_size, self.requests_per_s or 0.0)
+        where = (self.model, self.weight_dtype, self.topology, self.software, self.machine_chips)
+        return (*where, self.prompt_tokens, self.output_tokens, *asked, self.objective, self.limits, self.key)
+
+
+class Task(NamedTuple):
+    """A cell as it travels to a process: its nouns pickled once each, which a pickle of many tasks holds once each."""
+
+    key: str
+    graph: bytes
+    topology: bytes
+    workload: Workload
+    objective: str
+    limits: tuple[tuple[str, float], ...]
+    time_limit_s: float | None
+    power_scope: PowerScope | None
+
+
+def tasks_of(cells: Iterable[Cell], *, time_limit_s: float | None, power_scope: PowerScope | None) -> list[Task]:
+    """The tasks of cells, in their order. A wrong name or objective is refused here, before any work."""
+    nouns, tasks = _Nouns(), []
+    for number, given in enumerate(cells):
+        cell = _checked(given, number)
+        graph, graph_digest = nouns.pickled(nouns.loaded(cell.model, load_model), {"source", "confidence"})
+        machine, machine_digest = nouns.pickled(nouns.loaded(cell.topology, load_topology), {"title", "figures"})
+        limits = tuple(sorted((name, float(value)) for name, value in (cell.limits or {}).items()))
+        asked = (cell.workload.to_json(indent=None), cell.objective, limits, time_limit_s, power_scope)
+        key = _digest(json.dumps((price_list_version(), graph_digest, machine_digest, *asked)))
+        tasks.append(Task(key, graph, machine, cell.workload, cell.objective, limits, time_limit_s, power_scope))
+    return tasks
+
+
+def _checked(given: Cell, number: int) -> Cell:
+    try:
+        cell = Cell(*given)
+    except TypeError:
+        raise InputError(
+            f"cell {number} must be (model, topology, workload, objective, limits), not {shortened(given)}"
+        ) from None
+    for name, kinds in (("model", str | ModelGraph), ("topology", str | Topology), ("workload", Workload)):
+        if not isinstance(getattr(cell, name), kinds):
+            raise InputError(f"the {name} of cell {number} cannot be {shortened(repr(getattr(cell, name)))}")
+    if cell.objective not in DIRECTIONS:
+        raise UnknownNameError("field to optimise", str(cell.objective), DIRECTIONS)
+    return cell
+
+
+class _Nouns:
+    """Models and machines of a sweep, each loaded and pickled once."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, Any] = {}
+        self._pickled: dict[int, tuple[Record, bytes, str]] = {}
+
+    def loaded(self, given: Any, load: Any) -> Any:
+        if not isinstance(given, str):
+            return given
+        if given not in self._loaded:
+            self._loaded[given] = load(given)
+        return self._loaded[given]
+
+    def pickled(self, noun: Record, untold: set[str]) -> tuple[bytes, str]:
+        """The record as bytes, and the digest of all that a price may depend on: what is untold says where figures are from."""
+        if id(noun) not in self._pickled:
+            plain = noun.replace(
+                **({"figures": ()} if isinstance(noun, Topology) else {})
+            )  # without what it has cached
+            self._pickled[id(noun)] = (noun, pickle.dumps(plain), _digest(noun.model_dump_json(exclude=untold)))
+        return self._pickled[id(noun)][1:]
+
+
+@lru_cache
+def price_list_version() -> str:
+    """Digest of the code that prices, solves and makes rows: what was planned with another is planned again."""
+    home = Path(planner.__file__).parent
+    sources = sorted(path for folder in (".", "cost", "solver") for path in (home / folder).glob("*.py"))
+    return _digest("".join(path.read_text(encoding="utf-8") for path in (*sources, Path(__file__))))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def plan_chunk(tasks: tuple[Task, ...]) -> list[tuple[str, str]]:
+    """Keys and rows (as JSON) of the first cells of a chunk, at least one, until its time is over."""
+    started, done = time.monotonic(), []
+    for task in tasks:
+        done.append((task.key, row_of(task).to_json(indent=None)))
+        if time.monotonic() - started > CHUNK_S:
+            break
+    return done
+
+
+@lru_cache(maxsize=512)
+def _unpickled(noun: bytes) -> Any:
+    return pickle.loads(noun)
+
+
+def row_of(task: Task, *, lost: str = "") -> SweepRow:
+    """Plan a cell; every way in which that ends is a row. `lost` says why nothing came back instead."""
+    graph, topology = _unpickled(task.graph), _unpickled(task.topology)
+    fields = {
+        "model": graph.name, "weight_dtype": graph.weight_dtype, "topology": topology.name, "key": task.key,
+        "software": topology.software.name, "machine_chips": topology.chips, "objective": task.objective,
+        "limits": task.limits, "asked_batch_size": task.workload.batch_size, "prompt_tokens": task.workload.prompt_tokens,
+        "output_tokens": task.workload.output_tokens, "requests_per_s": task.workload.requests_per_s,
+    }  # fmt: skip
+    return SweepRow(**fields, **({"status": "lost", "message": lost} if lost else _answer(task, graph, topology)))
+
+
+def _answer(task: Task, graph: ModelGraph, topology: Topology) -> dict[str, Any]:
+    options: dict[str, Any] = {DIRECTIONS[task.objective]: task.objective, "limits": dict(task.limits)}
+    try:
+        return _figures(
+            partition(
+                graph, topology, task.workload, time_limit_s=task.time_limit_s, power_scope=task.power_scope, **options
+            )
+        )
+    except InfeasibleError as error:
+        return {"status": "infeasible", "message": str(error)}
+    except NoPlanFoundError as error:
+        return {"status": "no plan in time", "message": str(error)}
+    except PlannerError as error:
+        return {"status": "error", "message": str(error)}
+    except Exception as error:  # one cell must not stop the rest
+        return {"status": "error", "message": f"{type(error).__name__}: {error}"}
+
+
+def _figures(result: Result) -> dict[str, Any]:
+    plan = result.plan
+    degrees = ("tensor_parallel", "expert_parallel", "sequence_parallel")
+    return {
+        "status": result.status, "value": result.objective, "bound": result.bound, "pipeline_parallel": len(plan.stages),
+        "replicas": plan.replicas, "micro_batches": plan.micro_batches,
+        **{name: getattr(result.score, name) for name in SweepRow.model_fields if name in Score.model_fields},
+        **{name: max(getattr(stage, name) for stage in plan.stages) for name in degrees},
+    }  # fmt: skip
