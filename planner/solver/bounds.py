@@ -3,7 +3,8 @@
 The remaining cost for one set of weights is a shortest path to the end of the chain, without regard to the budget. A price
 on slots (a Lagrange multiplier) brings the budget in: for every price the priced path is a lower bound, and the prices at
 which the best path changes trace the lower hull of cost against slots [1, 2]. Cost × slots is concave along each edge of
-that hull, so the corners of the hull bound a product too.
+that hull, so the corners of the hull bound a product too. Where few slots are of use, each number of them has a shortest
+path of its own (`steps`), and nothing is lost between the corners.
 
 [1] G. Handler, I. Zang, "A dual algorithm for the constrained shortest path problem", Networks 10(4), 1980.
 [2] M. Eisner, D. Severance, "Mathematical techniques for efficient record segmentation in large shared databases",
@@ -11,30 +12,19 @@ JACM 23(4), 1976.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.solver.paths import Rest, alone, by_slots, cheapest, farthest, recosted, run_loads, shortest, unit
 from planner.solver.problem import TOLERANCE, ChainProblem, Cuts, Floats, Ints, Larger, Measure
 
 MOST_PRICES = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Rest:
-    """Least weighted cost from each item to the end, shape (items + 1,); infinite where there is no way."""
-
-    cost: Floats
-    slot_price: float
-    cuts: Cuts
-    """The path from the first item; () where there is none."""
-    path_slots: int
-    path_cost: float
-    """Of that path, without the price of its slots."""
+MOST_STEPS = 2e7
+"""Ways of going on by a number of slots that may be looked at in one relaxation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +47,9 @@ class MeasureBound:
     """Least load × slots from each item to the end, shape (items + 1, peaks)."""
     most: "_Most | None"
     """How long the rest can become, where the measure is an average."""
+    steps: Floats | None = None
+    """Least cost from each item to the end by exactly so many slots, up to those of use, shape (1 + pairs, items + 1,
+    slots + 1): of the measure as a sum, then without each pair, as in `by_peak`; None where `priced` has to do."""
 
     def value(self, item: int, slots: NDArray[np.intp], sums: Floats, peaks: Floats) -> Floats:
         """Of partial solutions that end before `item`, shape (n,)."""
@@ -77,6 +70,8 @@ class MeasureBound:
         measure = self.measure
         base = measure.of_peaks(peaks)
         whole = sums @ measure.as_sums() + base
+        if self.steps is not None:
+            return np.asarray(self._stepped(self.steps[:, item], item, slots, sums, peaks).min(axis=1))
         by_peak, spread = np.full(len(slots), -np.inf), []
         for pair, rest in self.by_peak:
             beside = sums @ measure.as_sums(without=pair) + rest.cost[item] + base
@@ -89,6 +84,19 @@ class MeasureBound:
         for beside, work in spread if self.held_slots and np.isfinite(self.held.cost[item]) else ():
             product = np.maximum(product, self._spread(item, held, slots, beside, work))
         return product
+
+    def _stepped(self, steps: Floats, item: int, slots: Ints, sums: Floats, peaks: Floats) -> Floats:
+        """Before the scale, if the rest takes so many slots, shape (n, numbers of slots): none where nothing is left, else from
+        one on. `steps` is what the rest costs."""
+        measure, base, first = self.measure, self.measure.of_peaks(peaks), 1 if steps[0, 0] else 0
+        spent, steps = np.arange(steps.shape[1])[first:], steps[:, first:]
+        cost = (sums @ measure.as_sums() + base)[:, None] + steps[0]
+        for (pair, _), beside in zip(self.by_peak, steps[1:], strict=True):
+            load = np.maximum(peaks[:, pair.peak, None], self.work[item, pair.peak] / np.maximum(spent, 1))
+            mine = sums @ measure.as_sums(without=pair) + base
+            cost = np.maximum(cost, mine[:, None] + beside + pair.weight * load)
+        cost = cost * (sums[:, measure.held, None] + spent)
+        return np.where(spent <= (self.budget - slots)[:, None], cost, np.inf)
 
     def _spread(self, item: int, held: Floats, slots: NDArray[np.intp], beside: Floats, work: float) -> Floats:
         """Least of (slots held) × (cost) where the rest's work is spread evenly over the slots that the rest takes."""
@@ -138,7 +146,7 @@ def relaxed(problem: ChainProblem, floors: Floats | None = None, goal: float = m
     asked = [(np.zeros(problem.run_sums.shape[1]), 1.0)]
     for measure in problem.measures:
         asked += [(measure.as_sums(), 0.0), *((measure.as_sums(without=pair), 0.0) for pair in measure.larger)]
-        asked += [] if measure.held is None else [(_unit(problem, measure.held), 0.0)]
+        asked += [] if measure.held is None else [(unit(problem, measure.held), 0.0)]
     answers = iter(shortest(problem, asked))
     narrow, bounds, starts = next(answers), [], []
     for measure, useful in zip(problem.measures, goals, strict=True):
@@ -148,25 +156,10 @@ def relaxed(problem: ChainProblem, floors: Floats | None = None, goal: float = m
         held_slots = measure.held is not None and _counts_slots(problem, measure.held)
         most = most_of(problem, measure) if measure.averaged else None
         bound = MeasureBound(measure, problem.budget, (free,), by_peak, held, held_slots, least, work, most)
-        bounds.append(_priced(problem, bound, narrow, useful))
-        starts += [rest.cuts for rest in bounds[-1].priced if rest.cuts]
+        bound, paths = _stepped(problem, bound, useful)
+        bounds.append(_priced(problem, bound, narrow, useful) if bound.steps is None else bound)
+        starts += [rest.cuts for rest in bounds[-1].priced if rest.cuts] + paths
     return Relaxed(narrow, tuple(bounds), (*((narrow.cuts,) if narrow.cuts else ()), *starts))
-
-
-def narrowest(problem: ChainProblem) -> Rest:
-    """Fewest slots from each item to the end."""
-    return cheapest(problem, np.zeros(problem.run_sums.shape[1]), 1.0)
-
-
-def alone(problem: ChainProblem, number: int, sign: float = 1.0) -> Rest:
-    """Shortest paths under one sum; with the other sign the longest, as costs below zero."""
-    return cheapest(problem, sign * _unit(problem, number), 0.0)
-
-
-def _unit(problem: ChainProblem, number: int) -> Floats:
-    unit = np.zeros(problem.run_sums.shape[1])
-    unit[number] = 1.0
-    return unit
 
 
 def _finite(cost: Floats) -> Floats:
@@ -213,24 +206,28 @@ def most_peaks(problem: ChainProblem) -> Floats:
     return np.asarray(np.maximum(runs.max(axis=(0, 1)), problem.link_peaks.max(axis=(0, 1, 2))))
 
 
-def farthest(problem: ChainProblem) -> Ints:
-    """The last item before which a run may end, shape (options, items + 1); 0 where none may begin."""
-    last = problem.items - problem.feasible[:, :, ::-1].argmax(axis=2)
-    return np.where(problem.feasible.any(axis=2), last, 0)
-
-
-def run_loads(problem: ChainProblem) -> Floats:
-    """Loads on each peak of items 0 to i - 1 under each option, shape (options, items + 1, peaks)."""
-    return problem.prefix @ problem.run_peaks.transpose(0, 2, 1)
-
-
-def run_costs(problem: ChainProblem) -> Floats:
-    """What they add to each sum, shape (options, items + 1, sums)."""
-    return problem.prefix @ problem.run_sums.transpose(0, 2, 1)
-
-
 def _counts_slots(problem: ChainProblem, number: int) -> bool:
     return not problem.run_sums[:, number].any() and np.array_equal(problem.run_sums_fixed[:, number], problem.widths)
+
+
+def _stepped(problem: ChainProblem, bound: MeasureBound, goal: float) -> tuple[MeasureBound, list[Cuts]]:
+    """The same with what each number of slots costs, and a path for each weighing; without, and none, where slots do not
+    multiply the cost, or are too many."""
+    (free,), measure = bound.priced, bound.measure
+    if not free.cuts or bound.most is not None or not bound.held_slots:
+        return bound, []
+    most = problem.budget
+    least = measure.scale * (float(free.cost[0]) + float(measure.of_peaks(bound.peaks[0])))
+    if math.isfinite(goal) and least > 0:
+        most = min(most, int(measure.unlined(goal) / least) + 1)
+    weights = np.array([measure.as_sums(), *(measure.as_sums(without=pair) for pair, _ in bound.by_peak)])
+    if most < 1 or np.count_nonzero(problem.feasible) * (most + 1) * len(weights) > MOST_STEPS:
+        return bound, []
+    steps = by_slots(problem, weights, most)
+    bound, (count, nothing) = replace(bound, steps=steps.cost), (len(measure.sums), np.zeros(1, dtype=np.intp))
+    each = bound._stepped(steps.cost[:, 0], 0, nothing, np.zeros((1, count)), bound.peaks[:1])
+    paths = (steps.cuts(problem, number, int(each.argmin()) + 1) for number in range(len(weights)))
+    return bound, [cuts for cuts in paths if cuts]
 
 
 def _priced(problem: ChainProblem, bound: MeasureBound, narrow: Rest, goal: float) -> MeasureBound:
@@ -252,7 +249,7 @@ def _priced(problem: ChainProblem, bound: MeasureBound, narrow: Rest, goal: floa
         corner = measure.scale * slots * (cost - wide.slot_price * slots + base)
         return float(measure.lined(np.asarray(corner))) < goal
 
-    found, ends = [free], [(free, _recosted(problem, narrow, weights))]
+    found, ends = [free], [(free, recosted(problem, narrow, weights))]
     while len(found) < MOST_PRICES and (ends := [(wide, thin) for wide, thin in ends if worth(wide, thin)]):
         prices = [(thin.path_cost - wide.path_cost) / (wide.path_slots - thin.path_slots) for wide, thin in ends]
         between = shortest(problem, [(weights, price) for price in prices])
@@ -264,109 +261,7 @@ def _priced(problem: ChainProblem, bound: MeasureBound, narrow: Rest, goal: floa
             for pair in ((wide, one), (one, thin))
         ]
     rising = {rest.slot_price: rest for rest in sorted(found, key=lambda rest: rest.slot_price)}
-    return MeasureBound(
-        measure, bound.budget, tuple(rising.values()), bound.by_peak, bound.held, bound.held_slots, bound.peaks,
-        bound.work, bound.most,
-    )  # fmt: skip
-
-
-def cheapest(problem: ChainProblem, weights: Floats, slot_price: float) -> Rest:
-    """Shortest paths to the end under weights of the sums and a price of slots."""
-    return shortest(problem, [(weights, slot_price)])[0]
-
-
-def shortest(problem: ChainProblem, asked: Sequence[tuple[Floats, float]]) -> list[Rest]:
-    """Shortest paths to the end for several weights of the sums and prices of a slot at once; links cross the cheapest border
-    that the widths of the options beside them leave."""
-    able = np.flatnonzero(problem.feasible.any(axis=(1, 2)))
-    able = able if len(able) else np.arange(problem.options)
-    if len(able) < problem.options:
-        problem = problem.of_options(able)
-    weights, prices = np.array([one for one, _ in asked]), np.array([price for _, price in asked])
-    items, options, every = problem.items, np.arange(problem.options), np.arange(len(asked))
-    costs = np.ascontiguousarray((run_costs(problem) @ weights.T).transpose(2, 0, 1))
-    begun = costs + (weights @ problem.run_sums_fixed.T + prices[:, None] * problem.widths)[:, :, None]
-    least, crossed = lowest_borders(problem), np.arange(problem.link_sums.shape[2])
-    links = np.minimum.accumulate((problem.link_sums @ weights.T)[:, :, ::-1], axis=2)[:, :, ::-1]
-    links = links[:, options[:, None], np.maximum(least[:, None], crossed)]
-    kinds = [(border, np.flatnonzero(least == border)) for border in crossed if (least == border).any()]
-    rest = np.full((len(asked), items + 1), np.inf)
-    rest[:, items] = 0.0
-    after = np.full((len(asked), len(options), items + 1), np.inf)
-    after[:, :, items] = begun[:, :, items]
-    heads = np.zeros((items, len(asked), len(options)), dtype=np.intp)
-    follows = np.zeros((items, len(asked), len(options)), dtype=np.intp)
-    firsts = np.zeros(len(asked), dtype=np.intp)
-    last = np.maximum(farthest(problem).max(axis=0), np.arange(1, items + 2))
-    for tail in range(items - 1, -1, -1):
-        near = slice(tail + 1, last[tail] + 1)
-        reach = np.where(problem.feasible[:, tail, near], after[:, :, near], np.inf)
-        nearest = reach.argmin(axis=2)
-        ways = reach[every[:, None], options, nearest] - costs[:, :, tail]
-        heads[tail] = nearest + tail + 1
-        firsts = ways.argmin(axis=1)
-        rest[:, tail] = ways[every, firsts]
-        onward = np.full(ways.shape, np.inf)
-        for border, alike in kinds:
-            best = alike[ways[:, alike].argmin(axis=1)]
-            cost = ways[every, best][:, None] + links[tail, :, border].T
-            follows[tail] = np.where(cost < onward, best[:, None], follows[tail])
-            onward = np.minimum(onward, cost)
-        after[:, :, tail] = begun[:, :, tail] + onward
-    return [
-        _with_path(
-            problem,
-            rest[number],
-            float(prices[number]),
-            int(firsts[number]),
-            heads[:, number],
-            follows[:, number],
-            able,
-        )
-        for number in every
-    ]
-
-
-def lowest_borders(problem: ChainProblem) -> Ints:
-    """The borders that any link beside a run of each option crosses, shape (options,): those of units that the run fills."""
-    filled = [problem.widths % span == 0 for span in problem.packing.borders]
-    return np.sum(filled, axis=0, dtype=np.intp) if filled else np.zeros(problem.options, dtype=np.intp)
-
-
-def _with_path(
-    problem: ChainProblem, rest: Floats, slot_price: float, option: int, heads: Ints, follows: Ints, able: Ints
-) -> Rest:
-    cuts, tail = [], 0
-    while tail < problem.items and np.isfinite(rest[0]):
-        head = int(heads[tail, option])
-        cuts.append((tail, head, option))
-        if head < problem.items:
-            option = int(follows[head, option])
-        tail = head
-    slots = int(sum(problem.widths[used] for _, _, used in cuts))
-    cost = float(rest[0]) - slot_price * slots
-    return Rest(rest, slot_price, tuple((tail, head, int(able[used])) for tail, head, used in cuts), slots, cost)
-
-
-def _recosted(problem: ChainProblem, path: Rest, weights: Floats) -> Rest:
-    """The same path, its cost under other weights."""
-    sums, _ = relaxed_use(problem, path.cuts)
-    return Rest(path.cost, math.inf, path.cuts, path.path_slots, float(sums @ weights))
-
-
-def relaxed_use(problem: ChainProblem, cuts: Cuts) -> tuple[Floats, Floats]:
-    """Sums and peaks of a path, its links across the lowest borders that its options leave."""
-    sums, peaks = np.zeros(problem.run_sums.shape[1]), np.zeros(problem.run_peaks.shape[1])
-    lowest = lowest_borders(problem)
-    for number, (tail, head, option) in enumerate(cuts):
-        used = problem.prefix[option, head] - problem.prefix[option, tail]
-        sums += problem.run_sums[option] @ used + problem.run_sums_fixed[option]
-        peaks = np.maximum(peaks, problem.run_peaks[option] @ used + problem.run_peaks_fixed[option])
-        if head < problem.items:
-            border = max(lowest[option], lowest[cuts[number + 1][2]])
-            sums += problem.link_sums[head, option, border]
-            peaks = np.maximum(peaks, problem.link_peaks[head, option, border])
-    return sums, peaks
+    return replace(bound, priced=tuple(rising.values()))
 
 
 def least_peaks(problem: ChainProblem) -> tuple[Floats, Floats]:

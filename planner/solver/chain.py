@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from planner.solver.bounds import MeasureBound, Relaxed, farthest, most_peaks, relaxed, relaxed_use, run_loads
+from planner.solver.bounds import MeasureBound, Relaxed, most_peaks, relaxed
 from planner.solver.labels import FIRST_BEAM, LAST_BEAM, labelled, used_criteria
+from planner.solver.paths import farthest, relaxed_use, run_loads
 from planner.solver.problem import TOLERANCE, ChainProblem, Cuts, Floats, Incumbent, Solution
 
 GRID = 64

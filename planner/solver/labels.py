@@ -19,7 +19,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.solver.bounds import Relaxed, Rest, alone, run_costs, run_loads
+from planner.solver.bounds import Relaxed
+from planner.solver.paths import Rest, alone, run_costs, run_loads
 from planner.solver.problem import TOLERANCE, ChainProblem, Cuts, Floats, Incumbent, Ints, Limit
 
 ROUNDING = 1e-14

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.packing import Packing
-from planner.solver.bounds import cheapest, least_peaks, relaxed, run_costs, run_loads
+from planner.solver.bounds import least_peaks, relaxed
 from planner.solver.labels import (
     CROWD,
     LAST_BEAM,
@@ -25,6 +25,7 @@ from planner.solver.labels import (
     weighed_peaks,
     widened,
 )
+from planner.solver.paths import cheapest, run_costs, run_loads
 from planner.solver.problem import TOLERANCE, ChainProblem, Floats, Ints, Measure
 
 MOST_ANYWHERE = 62

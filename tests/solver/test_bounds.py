@@ -7,6 +7,7 @@ import pytest
 
 from planner.candidates import FIELDS
 from planner.solver import bounds, chain, exhaustive
+from planner.solver.paths import narrowest, relaxed_use
 from planner.solver.problem import evaluate, packed
 from tests.instances import SHAPES
 from tests.solver.posed import problems
@@ -18,23 +19,6 @@ def test_the_bound_at_the_root_is_never_above_the_optimum(field):
         for problem in problems(shape, field, 2):
             best = exhaustive.solve(problem)
             assert chain.root_bound(problem) <= best.objective * (1 + 1e-12)
-
-
-def test_the_cheapest_path_costs_what_its_cuts_cost():
-    for problem in problems("full-mesh", "tpot_s", 4):
-        weights = problem.objective.as_sums()
-        rest = bounds.cheapest(problem, weights, 0.0)
-        sums, _ = bounds.relaxed_use(problem, rest.cuts)
-        assert rest.cost[0] == pytest.approx(float(sums @ weights), rel=1e-12)
-
-
-def test_a_price_on_slots_never_lets_a_path_take_more_of_them():
-    for problem in problems("switch", "energy_per_token_j", 6):
-        weights = problem.objective.as_sums()
-        free = bounds.cheapest(problem, weights, 0.0)
-        priced = bounds.cheapest(problem, weights, 10.0 * float(np.max(free.cost[np.isfinite(free.cost)], initial=1.0)))
-        assert priced.path_slots <= free.path_slots
-        assert priced.path_slots == bounds.narrowest(problem).path_slots
 
 
 def test_least_peaks_are_below_those_of_every_solution():
@@ -52,7 +36,7 @@ def test_least_peaks_are_below_those_of_every_solution():
 def test_no_solution_is_below_the_bound_where_power_follows_the_plan(field):
     seen = 0
     for problem in problems("switch", field, 24):
-        if bounds.narrowest(problem).cost[0] > problem.budget:
+        if narrowest(problem).cost[0] > problem.budget:
             continue
         seen += bool(problem.objective.lines)
         least = float(bounds.relaxed(problem).bounds[0].at_start(np.zeros((1, problem.run_peaks.shape[1])))[0])
@@ -74,18 +58,27 @@ def test_a_total_never_becomes_larger_than_is_said():
                 assert float(measure.value(*evaluate(problem, runs))) <= most * (1 + 1e-12)
 
 
-def test_a_relaxed_path_crosses_no_border_that_a_packed_one_could_keep_clear_of():
-    """Links of like widths at the lowest borders that these leave, and never more than where they are packed."""
-    for problem in problems("switch", "tpot_s", 6):
-        for cuts in exhaustive.all_cuts(problem):
-            runs = packed(problem, cuts)
-            if runs is not None:
-                relaxed, packed_sums = bounds.relaxed_use(problem, cuts)[0], evaluate(problem, runs)[0]
-                assert (relaxed <= packed_sums * (1 + 1e-12)).all()
-
-
 def test_no_run_loads_more_than_the_most_that_is_said():
     for problem in problems("chain", "ttft_s", 4):
         most = bounds.most_peaks(problem)
         for cuts in exhaustive.all_cuts(problem):
-            assert (bounds.relaxed_use(problem, cuts)[1] <= most * (1 + 1e-12)).all()
+            assert (relaxed_use(problem, cuts)[1] <= most * (1 + 1e-12)).all()
+
+
+@pytest.mark.parametrize("field", ["energy_per_token_j", "usd_per_million_tokens", "mfu_fraction"])
+def test_where_slots_multiply_the_cost_each_number_of_them_is_bounded_by_itself(field):
+    for problem in problems("switch", field, 8):
+        best = exhaustive.solve(problem).objective
+        floors = np.zeros((1, problem.run_peaks.shape[1]))
+        for goal in (np.inf, best * 1.5, best * (1 + 1e-9)) if np.isfinite(best) else ():
+            bound = bounds.relaxed(problem, goal=goal).bounds[0]
+            assert bound.steps is not None
+            exact = float(bound.at_start(floors)[0])
+            assert float(replace(bound, steps=None).at_start(floors)[0]) <= exact * (1 + 1e-12)
+            assert exact <= best * (1 + 1e-12)
+
+
+def test_numbers_of_slots_are_left_to_prices_where_there_are_too_many(monkeypatch):
+    (problem,) = problems("switch", "energy_per_token_j", 1)
+    monkeypatch.setattr(bounds, "MOST_STEPS", 0)
+    assert bounds.relaxed(problem).bounds[0].steps is None
