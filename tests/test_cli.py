@@ -560,3 +560,12 @@ def test_two_pools_need_a_link_and_chips_of_their_own(run):
     assert run("disaggregate", "qwen3-0.6b", "hgx-h100").err.startswith("planner: --link needs a number and a unit")
     lonely = run("disaggregate", "qwen3-0.6b", "hgx-h100", "--link", "1 GB/s", "--decode-chips", "2")
     assert (lonely.status, "--decode-chips needs a second machine" in lonely.err) == (2, True)
+
+
+def test_claims_of_a_file_are_audited(run, tmp_path):
+    path = tmp_path / "claims.toml"
+    path.write_text('[[claim]]\nname = "watts"\ntopology = "hgx-h100"\npower_w = 350\n')
+    answer = run("audit", path)
+    assert answer.status == 0
+    assert "watts: disagrees with its source, 2×" in answer.out
+    assert run("audit", path, "--format", "json").fields["rows"][0]["factor"] == 2
