@@ -17,7 +17,7 @@ from planner.studies.cases import Case, topology_of
 from planner.studies.claims import Claim, Greatest, Growth, Quotient, Total
 from planner.studies.findings import Finding, found
 from planner.topology import Figure, Topology, with_value
-from planner.units import spoken
+from planner.units import spoken, trimmed
 
 CLOSE = 1.05
 """Ratios within it are rounding."""
@@ -71,7 +71,7 @@ def _roofline(case: Case, roof: Roof) -> Finding | None:
         most = users / step.seconds
         law = (
             f"{'bandwidth' if by_memory else 'FLOP'} bound: a pass of {users} takes at least {spoken(step.seconds, 's')} "
-            f"on {roof.chips} × {roof.topology.chip.name} in {roof.graph.weight_dtype}, so at most {most:,.3g} tokens/s "
+            f"on {roof.chips} × {roof.topology.chip.name} in {roof.graph.weight_dtype}, so at most {trimmed(most)} tokens/s "
             "(without speculative decoding)"
         )
         path = BANDWIDTH if by_memory else peak_path(roof)
@@ -88,7 +88,7 @@ def energy_arithmetic(case: Case) -> Iterator[Finding]:
         yield found("impossible", law, factor=ratio_of(joules * inverse, 1.0))
     watts = (claim.power_w or 0) * (claim.chips or 0)
     if joules and rate and watts and ratio_of(joules * rate, watts) > CLOSE:
-        law = f"energy arithmetic: {joules:g} J × {rate:,g} tokens/s are {joules * rate:,.3g} W, not {watts:,g} W"
+        law = f"energy arithmetic: {joules:g} J × {rate:,g} tokens/s are {trimmed(joules * rate)} W, not {watts:,g} W"
         yield found("impossible", law, factor=ratio_of(joules * rate, watts))
 
 
@@ -109,10 +109,10 @@ def scope(case: Case) -> Iterator[Finding]:
     ):
         return
     whole = needed * each / claim.tokens_per_s
+    mine = spoken(each * (claim.chips or 1), "W")
     law = (
-        f"scope: {joules:.3g} J is the {spoken(each * (claim.chips or 1), 'W')} of {claim.chips or 1} over the tokens of the"
-        f" {needed} chips that {claim.model} fills in {dtype}; all of them draw"
-        f" {spoken(needed * each, 'W')}, {whole:.3g} J a token"
+        f"scope: {joules:.3g} J is the {mine} of {claim.chips or 1} alone over the tokens of the {needed} chips that"
+        f" {claim.model} fills in {dtype}; all of them draw {spoken(needed * each, 'W')}, {whole:.3g} J a token"
     )
     yield found("wrong scope", law, factor=whole / joules, source=source, needed_chips=needed)
 
@@ -299,8 +299,7 @@ def _figure(case: Case, path: str, value: float) -> Finding:
     ratio = ratio_of(known, value)
     source = cited(topology, path)
     times = "" if many == 1 else f" on {many} chips"
-    unit = next((unit for ending, unit in UNITS.items() if path.endswith(ending)), "")
-    law = f"catalogue: {path} of {topology.name} is {spoken(known, unit)}{times}, and {spoken(value, unit)} is claimed"
+    law = f"catalogue: {path} of {topology.name} is {figure_text(path, known)}{times}, and {figure_text(path, value)} is claimed"
     if figure is not None and figure.note:
         law += f" ({figure.note})"
     if ratio <= (CLOSE if figure is not None and figure.confidence in "AB" else LOOSE):
@@ -350,7 +349,7 @@ def _under_figure(case: Case, other: Claim) -> Iterator[Finding]:
     machine = with_value(case.topology, other.figure, cast(float, other.value))
     changed = Case(case.claim.replace(topology=machine), known={})
     for finding in roofline(changed):
-        law = f"with {other.figure} = {other.value:.4g} of claim {other.name}, {finding.law}"
+        law = f"with {other.figure} = {figure_text(other.figure, cast(float, other.value))} of claim {other.name}, {finding.law}"
         yield found("inconsistent", law, tail=f"with claim {other.name}", factor=finding.factor, other=other.name)
 
 
@@ -374,6 +373,11 @@ def _beyond_end(case: Case) -> Iterator[Finding]:
                 )
                 yield found("inconsistent", law, tail=f"with claim {ours.name}", factor=gain, other=ours.name)
                 return
+
+
+def figure_text(path: str, value: float) -> str:
+    """A figure with the unit of its field."""
+    return spoken(value, next((unit for ending, unit in UNITS.items() if path.endswith(ending)), ""))
 
 
 def is_deployment(claim: Claim) -> bool:

@@ -18,7 +18,7 @@ from planner.studies.findings import Finding, found
 from planner.studies.laws import CLOSE, cited, is_deployment, ratio_of
 from planner.studies.scalings import fewest_of, scaling
 from planner.topology import Topology
-from planner.units import spoken
+from planner.units import spoken, trimmed
 
 SURE = 0.95
 """A figure within the interval of this probability is not called implausible."""
@@ -26,8 +26,8 @@ BATCHES = (1, 64)
 """At which machines are compared where a claim names no batch."""
 
 
-PER_FORMAT = ("tokens_per_s", "tokens_per_s_per_user", "energy_per_token_j", "usd_per_million_tokens")
-"""Tried in each format, the widest first; other figures in the narrowest."""
+PER_FORMAT = ("tokens_per_s", "tokens_per_s_per_user", "energy_per_token_j")
+"""Tried in each format, the widest first; other figures in the narrowest, which is kindest to them."""
 
 
 PATIENCE_S = 1.0
@@ -116,7 +116,8 @@ def _reached(case: Case, dtype: Dtype, asked: Asked, times: int = 1) -> tuple[Fi
     off = asked.value / best if asked.most else best / asked.value
     source = f"the engine on {case.topology.name}"
     if batch is None and off > width:
-        return found("implausible", law, factor=off, source=source), False
+        ratio = None if asked.field == "bubble_fraction" else off  # of a share next to nothing it says nothing
+        return found("implausible", law, factor=ratio, source=source), False
     if batch is None:
         law += f"; the claim lies within the engine's error there ({width:.2g}× at {SURE:.0%})"
     least = batch or at
@@ -135,7 +136,7 @@ def measured(score: Score, asked: Asked) -> float | None:
 
 def _said(value: float | None, asked: Asked) -> str:
     units = {"energy_per_token_j": " J", "usd_per_million_tokens": " USD/M", "utilisation": "", "bubble_fraction": ""}
-    return "not known" if value is None else f"{value:,.3g}{units.get(asked.field, ' tokens/s')}"
+    return "not known" if value is None else f"{trimmed(value)}{units.get(asked.field, ' tokens/s')}"
 
 
 def _ends(tried: tuple[tuple[int, Score], ...]) -> tuple[tuple[int, Score], ...]:
