@@ -40,6 +40,8 @@ class Audit(Study):
     """A finding for each claim, in the order of the claims."""
 
     rows: tuple[Finding, ...]
+    complete: bool = True
+    """False where Ctrl-C came first: the rows are those of the claims until then."""
 
     def __getitem__(self, claim: str) -> Finding:
         """The finding on a claim, by its name."""
@@ -112,7 +114,10 @@ def audit(
     rows: dict[str, Finding] = {}
     known: dict[tuple[object, ...], Score | None] = {}
     for claim in given:
-        row = finding_on(Case(claim, tuple(one for one in given if one is not claim), known))
+        try:
+            row = finding_on(Case(claim, tuple(one for one in given if one is not claim), known))
+        except KeyboardInterrupt:
+            return Audit(rows=tuple(rows.values()), complete=False)
         rows[claim.name] = _with_premises(row, claim, rows)
         if progress is not None:
             progress(rows[claim.name])

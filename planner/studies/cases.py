@@ -5,17 +5,20 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import cast
 
+from planner.candidates import Candidates, Question
 from planner.catalogue import load_model, load_topology
+from planner.denoising import best_sampling
 from planner.dtypes import Dtype
 from planner.errors import InfeasibleError
 from planner.graph import ModelGraph
 from planner.planning import partition
-from planner.scoring import Score
+from planner.scoring import Score, score_plan
+from planner.search import Search
 from planner.studies.bounds import Roof
 from planner.studies.claims import Claim
 from planner.studies.crossovers import ONE_REQUEST
 from planner.studies.family import dense_family
-from planner.topology import Topology
+from planner.topology import PowerScope, Topology
 from planner.workload import Workload
 
 WIDTHS: tuple[tuple[Dtype, ...], ...] = (("bf16", "fp16"), ("fp8", "int8"), ("fp4",))
@@ -80,7 +83,7 @@ class Case:
         work = self.workload(batch_size)
         usable = topology.chip.memory[0].capacity_bytes * topology.software.usable_memory_fraction
         if graph.weight_bytes + batch_size * work.held_context_tokens * graph.kv_bytes_per_token > chips * usable:
-            return None  # asked of the engine, it would also search for how many chips would do
+            return None
         key = (graph.name, dtype, graph.sparsity, topology, chips, work, goal, claim.scope)
         if key not in self.known:
             self.known[key] = priced(graph, topology.replace(chips=chips), work, goal, claim.scope)
@@ -134,19 +137,25 @@ def sized(graph: ModelGraph, topology: Topology, workload: Workload) -> int | No
     return topology.chips
 
 
-def priced(graph: ModelGraph, topology: Topology, workload: Workload, goal: str, scope: str) -> Score | None:
+def priced(graph: ModelGraph, topology: Topology, workload: Workload, goal: str, scope: PowerScope) -> Score | None:
     """The score of the best plan for a field (of a diffusion model: of its counterpart), watts counted in that scope where
     they are known in it; None where nothing fits."""
     if lacks(topology, goal):
         return None
     known = topology.power.chip_w if scope == "chip" else topology.power.system_w
     aim = OF_SAMPLES.get(goal, "samples_per_s") if graph.is_diffusion else goal
-    options = {"maximize" if aim in ("tokens_per_s", "samples_per_s") else "minimize": aim}
-    try:
-        result = partition(graph, topology, workload, power_scope=None if known is None else scope, **options)  # type: ignore[arg-type]
-    except InfeasibleError:
-        return None
-    return result.score
+    question = Question(aim, (), None if known is None else scope)
+    if graph.is_diffusion:
+        try:
+            return best_sampling(graph, topology, workload, question)[1]
+        except InfeasibleError:
+            return None
+    search = Search(Candidates(graph, topology, workload, question))
+    search.run()  # a refusal by `partition` would also look for how many chips would do, which takes longer
+    if search.interrupted:
+        raise KeyboardInterrupt
+    plan = search.best.plan
+    return None if plan is None else score_plan(plan, graph, topology, workload, power_scope=question.power_scope)
 
 
 def lacks(topology: Topology, goal: str) -> str:

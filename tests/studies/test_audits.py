@@ -90,3 +90,16 @@ def test_the_verdict_follows_the_article_s_numbers(monkeypatch):
     assert found["53"].verdict == "no opinion"
     assert found["14"].verdict == "plausible"
     assert found["15"].verdict == "needs more chips"
+
+
+def test_ctrl_c_keeps_the_rows_that_are_done(monkeypatch):
+    def stop(case):
+        if case.claim.name == "second":
+            raise KeyboardInterrupt
+        yield from ()
+
+    monkeypatch.setattr(audits, "LAWS", (stop,))
+    monkeypatch.setattr(audits, "PRICES", ())
+    found = audit([Claim(name="first"), Claim(name="second"), Claim(name="third")])
+    assert not found.complete
+    assert [row.claim for row in found.rows] == ["first"]

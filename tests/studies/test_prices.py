@@ -67,7 +67,8 @@ def test_zeros_that_a_chip_does_not_skip_are_no_use():
 def test_a_speed_up_is_bounded_by_the_density():
     claim = Claim(name="x", topology="xeon-8380", model="bert-base", sparsity="90%", speed_up=8)
     assert not verdicts(prices.zeros, claim)
-    assert [one.verdict for one in verdicts(prices.sparse_speed, claim)] == ["plausible"]
+    assert [one.verdict for one in verdicts(prices.sparse_speed, claim)] == ["implausible"]
+    assert [one.verdict for one in verdicts(prices.sparse_speed, claim.replace(speed_up=2))] == ["plausible"]
     assert [one.verdict for one in verdicts(prices.zeros, claim.replace(speed_up=12))] == ["impossible"]
 
 
