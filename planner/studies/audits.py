@@ -8,7 +8,7 @@ from planner.drawing import table
 from planner.errors import InputError, UnknownNameError
 from planner.scoring import Score
 from planner.studies import laws, prices
-from planner.studies.cases import Case
+from planner.studies.cases import Case, topology_of
 from planner.studies.claims import Claim, article_claims, read_claims
 from planner.studies.findings import REFUTED, SEVERITY, Finding, found, worst
 from planner.studies.study import Study, plotly
@@ -111,6 +111,10 @@ def audit(
     strange = next(((one.name, name) for one in given for name in one.premises if name not in names), None)
     if strange is not None:
         raise UnknownNameError(f"claim (a premise of {strange[0]!r})", strange[1], names)
+    for claim in given:  # a name that is not there is better refused at once than after a minute
+        for machine in (claim.topology, claim.over):
+            if machine is not None:
+                topology_of(machine)
     rows: dict[str, Finding] = {}
     known: dict[tuple[object, ...], Score | None] = {}
     for claim in given:

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from planner.cost import energy
 from planner.dtypes import Dtype
+from planner.errors import InputError
 from planner.pricing import Step, multiplied_in, useful_work
 from planner.readers.topology_file import LIFETIME_H, USD_PER_KWH
 from planner.scoring import chosen_power
@@ -155,7 +156,7 @@ def floor_j(case: Case, dtype: Dtype) -> float | None:
 def bottleneck(case: Case) -> Iterator[Finding]:
     """What binds follows from bytes over bandwidth against operations over peak."""
     claim = case.claim
-    if claim.bound_by is None:
+    if claim.bound_by is None or not is_deployment(claim):
         return
     roof = case.roof(case.dtypes[0], 1)
     ridge = f"of {case.topology.chip.name}"
@@ -238,7 +239,7 @@ def machine_figure(case: Case) -> Iterator[Finding]:
     if claim.figure:
         yield _figure(case, claim.figure, cast(float, claim.value))
     watts = claim.power_w
-    if watts is not None and not is_deployment(claim):
+    if watts is not None and claim.topology is not None and not is_deployment(claim):
         known = {
             name: one for name in ("chip_w", "system_w") if (one := getattr(case.topology.power, name)) is not None
         }
@@ -258,7 +259,7 @@ def machine_figure(case: Case) -> Iterator[Finding]:
 def wiring(case: Case) -> Iterator[Finding]:
     """How many hops lie between two chips of a node."""
     claim = case.claim
-    if claim.hops is None or not case.topology.levels:
+    if claim.hops is None or claim.topology is None or not case.topology.levels:
         return
     level = case.topology.levels[0]
     most = max(level.hops(0, unit) for unit in range(level.units))
@@ -276,7 +277,7 @@ def wiring(case: Case) -> Iterator[Finding]:
 def purchase(case: Case) -> Iterator[Finding]:
     """What a chip costs to buy, as the hourly price that the catalogue keeps."""
     claim = case.claim
-    if claim.purchase_usd is None or case.topology.price.basis != "purchase":
+    if claim.purchase_usd is None or claim.topology is None or case.topology.price.basis != "purchase":
         return
     known, power = cast(float, case.topology.price.usd_per_chip_hour), case.topology.power
     hourly = float(
@@ -294,7 +295,10 @@ def purchase(case: Case) -> Iterator[Finding]:
 def _figure(case: Case, path: str, value: float) -> Finding:
     topology, claim = case.topology, case.claim
     many = claim.chips or 1
-    known = many * float(value_at(topology, path))
+    published = value_at(topology, path)
+    if published is None:
+        return found("no opinion", f"catalogue: {path} of {topology.name} is not published")
+    known = many * published
     figure = figure_at(topology, path)
     ratio = ratio_of(known, value)
     source = cited(topology, path)
@@ -409,11 +413,16 @@ def least_bad(findings: Iterator[Finding | None]) -> Iterator[Finding]:
         yield min((row for row in rows if row is not None), key=lambda row: row.factor or 0)
 
 
-def value_at(topology: Topology, path: str) -> Any:
-    """The field of a topology by its path."""
+def value_at(topology: Topology, path: str) -> float | None:
+    """The figure of a topology by its path; None where it is not published."""
     place: Any = topology
-    for key in path.replace("[", ".").replace("]", "").split("."):
-        place = place[int(key)] if key.isdecimal() else getattr(place, key)
+    try:
+        for key in path.replace("[", ".").replace("]", "").split("."):
+            place = place[int(key)] if key.isdecimal() else getattr(place, key)
+    except (AttributeError, IndexError, TypeError):
+        place = path
+    if place is not None and (isinstance(place, bool) or not isinstance(place, int | float)):
+        raise InputError(f"Claim.figure: topology {topology.name!r} has no figure at {path!r}")
     return place
 
 

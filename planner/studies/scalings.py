@@ -105,6 +105,10 @@ class Scaling(Study):
         drawn.update_yaxes(title="of the fewest chips' [share]", tickformat=".0%", rangemode="tozero", row=1, col=1)
         drawn.update_yaxes(title="lost [share of the chips' time]", tickformat=".0%", row=2, col=1)
         drawn.update_xaxes(title="chips", type="category", row=2, col=1)
+        words = {"showarrow": False, "xref": "paper", "yref": "paper", "x": 0, "y": -0.16, "font": {"size": 11}}
+        drawn.add_annotation(
+            text="Best plans of the engine on the catalogue's figures; below 0: less than on the fewest.", **words
+        )
         return drawn
 
 

@@ -103,3 +103,24 @@ def test_ctrl_c_keeps_the_rows_that_are_done(monkeypatch):
     found = audit([Claim(name="first"), Claim(name="second"), Claim(name="third")])
     assert not found.complete
     assert [row.claim for row in found.rows] == ["first"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"power_w": 700}, {"hops": 2}, {"purchase_usd": 5}, {"bound_by": "memory"}, {"tokens_per_s": 5}, {"speed_up": 2},
+        {"utilisation_fraction": 0.5, "sparsity": "2:4"}, {"efficiency_fraction": 0.9, "chips": 4}, {"advantage": 2},
+        {"resident": True, "model": "llama-3.1-8b"}, {"latency_exponent": 1}, {"usd_per_million_tokens": 1}, {"chips": 3},
+        {"tokens_per_s_per_w": 3, "model": "llama-3.1-8b"}, {"topology": "hgx-h100", "tokens_per_s": 1e9},
+        {"topology": "cerebras-cs3", "figure": "power.chip_w", "value": 1}, {"parameters": 1e9},
+    ],
+)  # fmt: skip
+def test_a_claim_that_leaves_out_what_it_would_take_gets_no_opinion(fields):
+    assert audit([Claim(name="x", **fields)]).rows[0].verdict == "no opinion"
+
+
+def test_names_and_paths_that_are_not_there_are_refused():
+    with pytest.raises(UnknownNameError, match="no topology called"):
+        audit([Claim(name="x", topology="hgx-h1000")])
+    with pytest.raises(InputError, match="has no figure at"):
+        audit([Claim(name="x", topology="hgx-h100", figure="chip.bandwidth", value=1)])

@@ -193,3 +193,9 @@ def test_an_advantage_said_to_end_contradicts_prices_that_show_one():
     assert finding.other == "ours"
     assert not verdicts(laws.consistency, ends, ours.replace(usd_per_million_tokens=130), theirs)
     assert not verdicts(laws.consistency, ends.replace(ends_at_parameters=2e12), ours, theirs)
+
+
+def test_no_plan_is_more_frugal_than_the_floor():
+    case = Case(Claim(name="x", topology="hgx-h100", chips=1, model="llama-3.1-8b", scope="chip"))
+    best = case.score("fp8", 256, "energy_per_token_j").energy_per_token_j
+    assert laws.floor_j(case, "fp8") < best
