@@ -43,6 +43,7 @@ from planner.readers.files import read_text
 from planner.report import aligned, assumption_lines, question_lines, score_lines
 from planner.scoring import Score, score_plan
 from planner.search import Engine, Progress
+from planner.studies.audits import audit as audited
 from planner.studies.specs import read_spec
 from planner.studies.sweeps import sweep
 from planner.topology import PowerScope, Topology, described
@@ -442,6 +443,19 @@ def validate(
     reasons = Counter(shortened(re.sub(r"[\d.,]+", "#", one.reason), 110) for one in refused)
     lines += ["", *(f"{count} × {reason}" for reason, count in reasons.most_common(5))] if refused else []
     _answer(format, "\n".join(lines), [one._asdict() for one in families])
+
+
+@app.command()
+def audit(
+    claims: Annotated[
+        Path | None, typer.Argument(help="A TOML file of [[claim]] tables; default: what the article says.")
+    ] = None,
+    format: Shape = "table",
+) -> None:
+    """Hold claims against capacity, roofline, arithmetic, sources, each other, and the best plans."""
+    found = audited(claims, progress=lambda row: typer.echo(f"{row.claim}: {row.text}", err=True))
+    lines = [f"{row.claim}: {row.text}\n    {row.law}{f' [{row.source}]' if row.source else ''}" for row in found.rows]
+    _answer(format, "\n".join(lines), found.model_dump(mode="json"))
 
 
 @app.command()

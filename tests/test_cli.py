@@ -625,3 +625,12 @@ def test_a_sweep_is_read_from_a_file_kept_and_gone_on_with(run, tmp_path):
     assert out.read_text().count("llama-3.2-1b") == 2
     status, printed, _ = run("sweep", spec, "--file", kept, "--format", "json")
     assert [row["asked_batch_size"] for row in json.loads(printed)["rows"]] == [1, 2]
+
+
+def test_claims_of_a_file_are_audited(run, tmp_path):
+    path = tmp_path / "claims.toml"
+    path.write_text('[[claim]]\nname = "watts"\ntopology = "hgx-h100"\npower_w = 350\n')
+    answer = run("audit", path)
+    assert answer.status == 0
+    assert "watts: disagrees with its source, 2×" in answer.out
+    assert run("audit", path, "--format", "json").fields["rows"][0]["factor"] == 2

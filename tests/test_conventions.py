@@ -29,6 +29,7 @@ COUNTED = {
     "tokens_factor", "half_width", "before", "after", "effect", "median_before", "median_after", "median", "p90", "bias",
     "covered", "left_out", "fitted", "strength", "compute_activity", "memory_activity", "tolerance", "checked_bound",
     "low", "high", "swing", "low_objective", "high_objective", "low_effect", "high_effect", "now", "target",
+    "factor", "speed_up", "latency_exponent", "ends_at_parameters", "last", "years",
 }  # fmt: skip
 """Numbers without a unit: counts, and figures in the unit of another field."""
 

@@ -4,44 +4,53 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from planner.studies.audits import Audit, audit
     from planner.studies.cells import Cell, SweepRow
+    from planner.studies.claims import Claim, article_claims, read_claims
     from planner.studies.crossovers import Crossover, crossover
     from planner.studies.fades import Fading, fading
     from planner.studies.family import dense_family, dense_shape
+    from planner.studies.findings import Finding
     from planner.studies.meters import Tally
     from planner.studies.requirements import Required, required
-    from planner.studies.sensitivities import (
-        GlobalSensitivity,
-        Sensitivity,
-        global_sensitivity,
-        sensitivity,
-    )
+    from planner.studies.scalings import Scaling, scaling
+    from planner.studies.sensitivities import GlobalSensitivity, Sensitivity, global_sensitivity, sensitivity
     from planner.studies.sweeps import Sweep, sweep
     from planner.studies.what_ifs import WhatIf, what_if
 
 __all__ = [
-    "Cell", "Crossover", "Fading", "GlobalSensitivity", "Required", "Sensitivity", "Sweep", "SweepRow", "Tally", "WhatIf",
-    "crossover", "dense_family", "dense_shape", "fading", "global_sensitivity", "required", "sensitivity", "sweep", "what_if",
+    "Audit", "Cell", "Claim", "Crossover", "Fading", "Finding", "GlobalSensitivity", "Required", "Scaling",
+    "Sensitivity", "Sweep", "SweepRow", "Tally", "WhatIf", "article_claims", "audit", "crossover", "dense_family",
+    "dense_shape", "fading", "global_sensitivity", "read_claims", "required", "scaling", "sensitivity", "sweep",
+    "what_if",
 ]  # fmt: skip
 
 _HOME_OF = {
+    "Audit": "audits",
+    "audit": "audits",
+    "Cell": "cells",
+    "SweepRow": "cells",
+    "Claim": "claims",
+    "article_claims": "claims",
+    "read_claims": "claims",
     "Crossover": "crossovers",
     "crossover": "crossovers",
     "Fading": "fades",
     "fading": "fades",
     "dense_family": "family",
     "dense_shape": "family",
-    "Cell": "cells",
-    "SweepRow": "cells",
+    "Finding": "findings",
     "Tally": "meters",
-    "Sweep": "sweeps",
-    "sweep": "sweeps",
+    "Required": "requirements",
+    "required": "requirements",
+    "Scaling": "scalings",
+    "scaling": "scalings",
     "GlobalSensitivity": "sensitivities",
     "Sensitivity": "sensitivities",
     "global_sensitivity": "sensitivities",
     "sensitivity": "sensitivities",
-    "Required": "requirements",
-    "required": "requirements",
+    "Sweep": "sweeps",
+    "sweep": "sweeps",
     "WhatIf": "what_ifs",
     "what_if": "what_ifs",
 }

@@ -1,0 +1,279 @@
+"""`scaling`: what more chips bring, and where the rest goes."""
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any, Literal
+
+from planner.catalogue import load_model, load_topology
+from planner.drawing import CAUSE_COLOURS
+from planner.dtypes import Dtype
+from planner.errors import InfeasibleError, InputError, NoPlanFoundError
+from planner.graph import ModelGraph
+from planner.layout import packing_of
+from planner.plan import ChipRange, Plan
+from planner.planning import Result, partition, uniform_plan
+from planner.records import Record
+from planner.scoring import score_plan
+from planner.studies.study import Study, plotly
+from planner.topology import Topology
+from planner.units import Count
+from planner.workload import Workload
+
+CAUSES = ("compute", "memory", "collective", "hop", "overhead", "bubble")
+IDLE = "idle"
+COLOURS = {**CAUSE_COLOURS, IDLE: "#F0E442"}
+PATTERNS = {"compute": "/", "memory": "\\", "collective": "x", "hop": "-", "overhead": ".", "bubble": "", IDLE: "+"}
+LATENCY = Workload(batch_size=1, prompt_tokens=1024, output_tokens=256)
+
+
+class ScalingRow(Record):
+    """The best plans on so many chips: for the throughput of many users, and for the time per token of one."""
+
+    chips: Count
+    """Given; a plan may hold fewer."""
+    status: Literal["optimal", "feasible", "infeasible", "no plan in time"]
+    batch_size: Count | None = None
+    """Users of the plan for throughput."""
+    parallelism: str = ""
+    """Of that plan: tensor × pipeline × data, and experts."""
+    held_chips: Count | None = None
+    tokens_per_s: float | None = None
+    efficiency_fraction: float | None = None
+    """Throughput on a chip, over that on the fewest chips."""
+    tpot_s: float | None = None
+    """Between two tokens of one user who is alone, by the best plan for that."""
+    latency_parallelism: str = ""
+    latency_speed_up_fraction: float | None = None
+    """How many times faster than on the fewest chips."""
+    compute_lost_share: float | None = None
+    """Of the chips' time: what each token takes longer in arithmetic than on the fewest chips. So below."""
+    memory_lost_share: float | None = None
+    collective_lost_share: float | None = None
+    hop_lost_share: float | None = None
+    overhead_lost_share: float | None = None
+    bubble_lost_share: float | None = None
+    idle_lost_share: float | None = None
+    """Of chips that no plan holds."""
+    fewest_chips: Count | None = None
+    """That would do, where it does not fit."""
+
+
+class Scaling(Study):
+    """Rows by chips; the first is on the fewest that hold the model."""
+
+    model: str
+    weight_dtype: Dtype
+    topology: str
+    rows: tuple[ScalingRow, ...]
+
+    def at(self, chips: int) -> ScalingRow:
+        """The row of so many chips."""
+        known = {row.chips: row for row in self.rows}
+        if chips not in known:
+            raise InputError(
+                f"chips = {chips} was not priced; the rows are of {', '.join(str(count) for count in known)}"
+            )
+        return known[chips]
+
+    def plot(self) -> Any:
+        """Efficiency by chips, and below it where the chips' time goes that is lost."""
+        plotly()
+        from plotly.subplots import make_subplots
+
+        rows = [row for row in self.rows if row.efficiency_fraction is not None]
+        chips = [str(row.chips) for row in rows]
+        drawn = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08)
+        drawn.add_scatter(
+            x=chips, y=[row.efficiency_fraction for row in rows], mode="lines+markers", name="throughput a chip",
+            line={"color": "#0072B2", "width": 3}, text=[row.parallelism for row in rows], row=1, col=1,
+        )  # fmt: skip
+        drawn.add_scatter(
+            x=chips, y=[(row.latency_speed_up_fraction or 0) * rows[0].chips / row.chips for row in rows], mode="lines+markers",
+            name="speed of one user, a chip", line={"color": "#D55E00", "width": 3, "dash": "dash"},
+            marker={"symbol": "square"}, text=[row.latency_parallelism for row in rows], row=1, col=1,
+        )  # fmt: skip
+        for cause in (*CAUSES, IDLE):
+            drawn.add_bar(
+                x=chips, y=[getattr(row, f"{cause}_lost_share") for row in rows], name=cause, row=2, col=1,
+                marker={"color": COLOURS[cause], "pattern": {"shape": PATTERNS[cause]}, "line": {"color": "#222222"}},
+            )  # fmt: skip
+        drawn.update_layout(
+            title=f"{self.model} in {self.weight_dtype} on {self.topology}", template="plotly_white", barmode="relative",
+            width=860, height=620, legend={"title": "above; below, by cause"},
+        )  # fmt: skip
+        drawn.update_yaxes(title="of the fewest chips' [share]", tickformat=".0%", rangemode="tozero", row=1, col=1)
+        drawn.update_yaxes(title="lost [share of the chips' time]", tickformat=".0%", row=2, col=1)
+        drawn.update_xaxes(title="chips", type="category", row=2, col=1)
+        words = {"showarrow": False, "xref": "paper", "yref": "paper", "x": 0, "y": -0.16, "font": {"size": 11}}
+        drawn.add_annotation(
+            text="Best plans of the engine on the catalogue's figures; below 0: less than on the fewest.", **words
+        )
+        return drawn
+
+
+def scaling(
+    model: str | ModelGraph,
+    topology: str | Topology,
+    *,
+    chips: Sequence[int] = (1, 2, 4, 8, 16, 32, 64),
+    workload: Workload | None = None,
+    weight_dtype: Dtype | None = None,
+    users_per_chip: float = 8.0,
+    base_chips: int | None = None,
+    time_limit_s: float | None = 20.0,
+    progress: Callable[[ScalingRow], None] | None = None,
+) -> Scaling:
+    """The best plans on each number of chips, against those on the fewest that hold the model, or on `base_chips`.
+
+    A workload with a batch keeps it on all numbers of chips (strong scaling); None, or an open batch, has `users_per_chip`
+    for each chip (weak scaling). Efficiency counts all chips given, held by the plan or not. What is lost is told by cause:
+    a token's chip-seconds there less those on the fewest chips. `time_limit_s` is of each plan; where it ends a search,
+    copies of a plan for fewer chips stand in if they are better, and the row is not called optimal.
+    """
+    graph = load_model(model, weight_dtype=weight_dtype) if isinstance(model, str) else model
+    machine = load_topology(topology) if isinstance(topology, str) else topology
+    if not chips or min(chips) < 1 or max(chips) > machine.limit_chips:
+        raise InputError(
+            f"chips must lie between 1 and the {machine.limit_chips} that {machine.name} may have, not {tuple(chips)}"
+        )
+    work = workload or LATENCY.replace(batch_size=None)
+
+    known: dict[int, tuple[Result, Result]] = {}
+
+    def plans(count: int) -> tuple[Result, Result]:
+        many, one = machine.replace(chips=count), work.replace(batch_size=1)
+        crowd = partition(
+            graph, many, _crowded(work, count, users_per_chip), maximize="tokens_per_s", time_limit_s=time_limit_s
+        )
+        if crowd.status != "optimal":
+            smaller = [pair[0] for pair in known.values()]
+            crowd = max(
+                (crowd, *_standing_in(crowd, (*_copies(crowd, smaller), *_uniform(crowd)))),
+                key=lambda one: one.objective,
+            )
+        known[count] = crowd, partition(graph, many, one, minimize="tpot_s", time_limit_s=time_limit_s)
+        return known[count]
+
+    fewest = base_chips or fewest_of(graph, machine, work, users_per_chip)
+    base = None if fewest is None else plans(fewest)
+    rows: list[ScalingRow] = []
+    for count in sorted({*chips, *(() if fewest is None else (fewest,))}):
+        row = ScalingRow(chips=count, status="infeasible", fewest_chips=fewest)
+        if base is not None and fewest is not None and count >= fewest:
+            try:
+                row = _row(count, base if count == fewest else plans(count), fewest, base)
+            except InfeasibleError as error:
+                row = row.replace(fewest_chips=error.smallest_chips)
+            except NoPlanFoundError:
+                row = row.replace(status="no plan in time")
+        rows.append(row)
+        if progress is not None:
+            progress(row)
+    return Scaling(model=graph.name, weight_dtype=graph.weight_dtype, topology=machine.name, rows=tuple(rows))
+
+
+def fewest_of(graph: ModelGraph, topology: Topology, workload: Workload, users_per_chip: float = 8.0) -> int | None:
+    """The fewest chips that hold the model and their users; None where no number does."""
+    count = 1
+    while count <= topology.limit_chips:
+        try:
+            partition(graph, topology.replace(chips=count), _crowded(workload, count, users_per_chip), minimize="chips")
+        except InfeasibleError as error:
+            if error.smallest_chips is None:
+                return None
+            count = max(error.smallest_chips, count + 1)
+        else:
+            return count
+    return None
+
+
+def _crowded(workload: Workload, chips: int, users_per_chip: float) -> Workload:
+    """With the users of so many chips."""
+    return workload.replace(batch_size=workload.batch_size or max(1, round(users_per_chip * chips)))
+
+
+def _standing_in(found: Result, plans: Iterable[Plan]) -> Iterator[Result]:
+    """Other plans for the same question, as far as they hold."""
+    for plan in plans:
+        with suppress(InfeasibleError, InputError):
+            score = score_plan(plan, found.graph, found.topology, found.workload)
+            gap = abs(found.bound / score.tokens_per_s - 1)
+            yield found.replace(plan=plan, score=score, objective=score.tokens_per_s, gap=gap)
+
+
+def _copies(found: Result, smaller: Sequence[Result]) -> Iterator[Plan]:
+    """Plans for fewer chips, as often as they fit; each serves its share of the users."""
+    for one in smaller:
+        used = 1 + max(group.last for stage in one.plan.stages for group in stage.groups)
+        times = found.topology.chips // used
+        bases = packing_of(found.topology).copies(used, times) if times > 1 else None
+        for base in (bases,) if bases else ():
+            stages = tuple(
+                stage.replace(
+                    groups=tuple(
+                        ChipRange(first=group.first + far, count=group.count) for far in base for group in stage.groups
+                    )
+                )
+                for stage in one.plan.stages
+            )
+            yield one.plan.replace(stages=stages)
+
+
+def _uniform(found: Result) -> Iterator[Plan]:
+    """What engines make of degrees that are powers of two."""
+    graph, topology = found.graph, found.topology
+    degrees = [2**n for n in range(topology.chips.bit_length())]
+    for tensor, pipeline in itertools.product(degrees[:7], degrees):
+        data = topology.chips // (tensor * pipeline)
+        for expert in degrees if data else ():
+            if expert <= tensor * data and (expert == 1 or "experts" in graph.splits()):
+                with suppress(InputError):
+                    yield uniform_plan(
+                        graph, topology, tensor_parallel=tensor, pipeline_parallel=pipeline, expert_parallel=expert,
+                        data_parallel=data,
+                    )  # fmt: skip
+
+
+def _row(count: int, plans: tuple[Result, Result], fewest: int, base: tuple[Result, Result]) -> ScalingRow:
+    crowd, one = plans
+    each, least = count / crowd.score.tokens_per_s, fewest / base[0].score.tokens_per_s
+    here, there = (_chip_seconds(found, chips) for found, chips in ((crowd, count), (base[0], fewest)))
+    return ScalingRow(
+        chips=count,
+        status="optimal" if {crowd.status, one.status} == {"optimal"} else "feasible",
+        batch_size=crowd.score.batch_size,
+        parallelism=parallelism_of(crowd),
+        held_chips=crowd.score.chips,
+        tokens_per_s=crowd.score.tokens_per_s,
+        efficiency_fraction=least / each,
+        tpot_s=one.score.tpot_s,
+        latency_parallelism=parallelism_of(one),
+        latency_speed_up_fraction=base[1].score.tpot_s / one.score.tpot_s,
+        **{f"{cause}_lost_share": (here[cause] - there[cause]) / each for cause in here},
+        fewest_chips=fewest,
+    )
+
+
+def _chip_seconds(result: Result, chips: int) -> dict[str, float]:
+    """Chip-seconds of one token of all users, by cause: those held as the token's own time is spent, the rest idle. They
+    sum to chips / tokens a second."""
+    score = result.score
+    held, token_s = score.chips / score.tokens_per_s, sum(stage.total_s for stage in score.breakdown)
+    causes = {
+        cause: held * sum(getattr(stage, f"{cause}_s") for stage in score.breakdown) / token_s for cause in CAUSES
+    }
+    return {**causes, IDLE: (chips - score.chips) / score.tokens_per_s}
+
+
+def parallelism_of(result: Result) -> str:
+    """'tensor 8 × pipeline 4 × data 2, experts over 8'."""
+    stages = result.plan.stages
+    tensors, experts = ({getattr(stage, f"{kind}_parallel") for stage in stages} for kind in ("tensor", "expert"))
+    degrees = {
+        "tensor": "/".join(str(degree) for degree in sorted(tensors)),
+        "pipeline": str(len(stages)),
+        "data": str(result.plan.replicas),
+    }  # fmt: skip
+    named = " × ".join(f"{name} {degree}" for name, degree in degrees.items() if degree != "1") or "one chip"
+    return named + (f", experts over {'/'.join(str(one) for one in sorted(experts))}" if max(experts) > 1 else "")

@@ -1,0 +1,79 @@
+"""Scaling: efficiency against the fewest chips, and where the rest goes."""
+
+import pytest
+
+import planner as pl
+from planner.errors import InputError
+from planner.studies.scalings import CAUSES, IDLE, Scaling, fewest_of, scaling
+
+
+@pytest.fixture(scope="module")
+def wafers() -> Scaling:
+    return scaling("llama-3.1-70b", "cerebras-cs3", weight_dtype="bf16", chips=(2, 5, 8))
+
+
+def test_the_first_row_that_fits_is_on_the_fewest_chips_and_is_the_measure(wafers):
+    base = next(row for row in wafers.rows if row.tokens_per_s)
+    assert base.chips == base.fewest_chips == wafers.at(2).fewest_chips
+    assert base.efficiency_fraction == base.latency_speed_up_fraction == 1
+    assert wafers.at(2).status == "infeasible"
+    with pytest.raises(InputError, match="chips = 3 was not priced"):
+        wafers.at(3)
+
+
+def test_efficiency_is_throughput_for_each_chip(wafers):
+    base = next(row for row in wafers.rows if row.tokens_per_s)
+    row = wafers.at(8)
+    assert row.efficiency_fraction == pytest.approx(row.tokens_per_s / 8 / (base.tokens_per_s / base.chips))
+    assert row.latency_speed_up_fraction == pytest.approx(base.tpot_s / row.tpot_s)
+    assert row.batch_size == 64
+
+
+def test_what_is_lost_sums_to_what_is_missing(wafers):
+    for row in wafers.rows:
+        if row.tokens_per_s:
+            lost = sum(getattr(row, f"{cause}_lost_share") for cause in (*CAUSES, IDLE))
+            assert lost == pytest.approx(1 - row.efficiency_fraction, abs=1e-9)
+
+
+def test_a_model_that_no_number_of_chips_holds_has_rows_that_say_so():
+    study = scaling("gpt-4-rumour", "hgx-h100", weight_dtype="bf16", chips=(1, 8), workload=pl.Workload(batch_size=1))
+    assert [row.status for row in study.rows[:2]] == ["infeasible", "infeasible"]
+    assert study.rows[0].fewest_chips > 8
+
+
+def test_a_workload_with_a_batch_keeps_it():
+    study = scaling(
+        "llama-3.1-8b",
+        "hgx-h100",
+        weight_dtype="fp8",
+        chips=(1, 2),
+        workload=pl.Workload(batch_size=8),
+        time_limit_s=None,
+    )
+    assert [row.batch_size for row in study.rows] == [8, 8]
+    assert study.at(2).efficiency_fraction < 1 < study.at(2).latency_speed_up_fraction
+
+
+def test_copies_stand_in_where_time_runs_out():
+    graph = pl.load_model("mixtral-8x7b", weight_dtype="fp8")
+    study = scaling(graph, "hgx-h100", chips=(8, 16), base_chips=8, time_limit_s=0.3)
+    assert study.at(16).efficiency_fraction >= 0.999
+
+
+def test_the_picture_shows_efficiency_and_causes(wafers):
+    drawn = wafers.plot()
+    assert {trace.name for trace in drawn.data} >= {"throughput a chip", "speed of one user, a chip", "bubble", "idle"}
+    assert Scaling.from_json(wafers.to_json()) == wafers
+
+
+def test_the_fewest_chips_hold_their_users_too():
+    graph, machine = pl.load_model("llama-3.1-8b", weight_dtype="fp8"), pl.load_topology("hgx-h100")
+    crowd = pl.Workload(batch_size=400, prompt_tokens=4000, output_tokens=1000)
+    assert fewest_of(graph, machine, crowd.replace(batch_size=1)) == 1
+    assert fewest_of(graph, machine, crowd) > 1
+
+
+def test_chips_beyond_the_machine_are_refused():
+    with pytest.raises(InputError, match="chips must lie between 1 and"):
+        scaling("llama-3.1-8b", "apple-m3-ultra", chips=(1, 99))
