@@ -27,6 +27,7 @@ COUNTED = {
     "schema_version", "users", "first_chip", "boxes_done", "boxes_open", "params", "second", "window", "advantage", "batch_size",
     "hidden_size", "density",
     "tokens_factor", "half_width", "before", "after", "effect", "median_before", "median_after", "median", "p90", "bias",
+    "slope",
     "covered", "left_out", "fitted", "strength", "compute_activity", "memory_activity", "tolerance", "checked_bound",
 }  # fmt: skip
 """Numbers without a unit: counts, and figures in the unit of another field."""

@@ -6,9 +6,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from planner.studies.crossovers import Crossover, crossover
     from planner.studies.fades import Fading, fading
-    from planner.studies.family import dense_family, dense_shape
+    from planner.studies.family import dense_family, dense_shape, moe_family, moe_shape
+    from planner.studies.maps import AdvantageMap, MapGrids, advantage_map, map_grids
 
-__all__ = ["Crossover", "Fading", "crossover", "dense_family", "dense_shape", "fading"]
+__all__ = [
+    "AdvantageMap",
+    "Crossover",
+    "Fading",
+    "MapGrids",
+    "advantage_map",
+    "crossover",
+    "dense_family",
+    "dense_shape",
+    "fading",
+    "map_grids",
+    "moe_family",
+    "moe_shape",
+]
 
 _HOME_OF = {
     "Crossover": "crossovers",
@@ -17,6 +31,12 @@ _HOME_OF = {
     "fading": "fades",
     "dense_family": "family",
     "dense_shape": "family",
+    "moe_family": "family",
+    "moe_shape": "family",
+    "AdvantageMap": "maps",
+    "MapGrids": "maps",
+    "advantage_map": "maps",
+    "map_grids": "maps",
 }
 
 
