@@ -18,7 +18,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 UNITS = (
     "_s", "_bytes", "_bytes_per_s", "_bytes_per_token", "_bytes_per_chip", "_flop_per_s", "_flop", "_w", "_j", "_usd", "_hour",
     "_fraction", "_efficiency", "_share", "_tokens", "_parallel", "_chips",
-    "_per_million_tokens", "_per_s_per_user", "_per_token_j", "_size",
+    "_half_width", "_per_million_tokens", "_per_s_per_user", "_per_token_j", "_size",
 )  # fmt: skip
 COUNTED = {
     "units", "chips", "count", "first", "layers", "experts", "heads", "matrices", "inputs", "outputs", "width", "vocabulary",
