@@ -6,7 +6,7 @@ enough for the cell. What uniform plans miss against all plans is measured on a 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Literal
 
@@ -259,24 +259,43 @@ class MapGrids:
     """By machine, then by size; None where nothing fits."""
     models: dict[str, tuple[PlanGrid | None, ...]] = field(default_factory=dict)
     """The same of real models, by machine."""
-    _known: dict[tuple[int, str, int | None], Stair] = field(default_factory=dict)
+    _known: dict[tuple[int, str, int | None], tuple[PlanGrid, Stair]] = field(default_factory=dict)
     _spread: dict[str, tuple[Uncertainty, ...]] = field(default_factory=dict)
 
     def stair(self, grid: PlanGrid | None, metric: str, most_users: int | None) -> Stair:
         """Of one grid, kept for the next time."""
+        if grid is None:
+            return EMPTY
         key = (id(grid), metric, most_users)
         if key not in self._known:
-            self._known[key] = EMPTY if grid is None else stair_of(grid, metric, most_users)
-        return self._known[key]
+            self._known[key] = grid, stair_of(grid, metric, most_users)
+        return self._known[key][1]
 
-    def replacing(self, name: str, topology: Topology, column: tuple[PlanGrid | None, ...]) -> "MapGrids":
-        """The same with another version of one machine."""
-        place = [one.name for one in self.topologies].index(name)
-        swapped = (*self.grids[:place], column, *self.grids[place + 1 :])
-        machines = (*self.topologies[:place], topology, *self.topologies[place + 1 :])
-        return MapGrids(
-            machines, self.family, self.weight_dtype, self.workload, self.sizes, swapped, {}, self._known, self._spread
+    def varying(self, topology: Topology) -> "MapGrids":
+        """The same with another version of one of the machines, found by its name; only that one is priced again."""
+        machine = whole(topology)
+        place = [one.name for one in self.topologies].index(machine.name)
+        column = tuple(
+            priced(member(self.family, size, self.weight_dtype), machine, self.workload) for size in self.sizes
         )
+        return replace(
+            self, topologies=(*self.topologies[:place], machine, *self.topologies[place + 1 :]),
+            grids=(*self.grids[:place], column, *self.grids[place + 1 :]), models={},
+        )  # fmt: skip
+
+    def only(self, *names: str) -> "MapGrids":
+        """The same of some of the machines."""
+        places = {one.name: place for place, one in enumerate(self.topologies)}
+        for name in names:
+            if name not in places:
+                raise UnknownNameError("machine of this map", name, places)
+        chosen = [places[name] for name in names]
+        models = {model: tuple(column[place] for place in chosen) for model, column in self.models.items()}
+        return replace(
+            self, topologies=tuple(self.topologies[place] for place in chosen),
+            grids=tuple(self.grids[place] for place in chosen), models=models,
+            _spread={metric: tuple(known[place] for place in chosen) for metric, known in self._spread.items()},
+        )  # fmt: skip
 
     def uncertainties(self, metric: str) -> tuple[Uncertainty, ...]:
         """Of each machine, at the middle of what it reaches."""

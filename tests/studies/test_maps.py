@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 
 import planner as pl
-from planner.studies.family import dense_family
 from planner.studies.maps import AdvantageMap, MapGrids, checked, map_grids, measured_systems, stair_of
-from planner.uniforms import plan_grid
 
 NAMES = ("hgx-h100", "groq-lpu-chain", "cerebras-cs3")
 SIZES, SPEEDS = tuple(np.geomspace(8e9, 4e11, 5)), tuple(np.geomspace(10, 3000, 12))
@@ -101,13 +99,20 @@ def test_a_redraw_from_grids_takes_a_blink(grids):
 
 
 def test_another_version_of_a_machine_takes_its_place(grids, drawn):
-    lpu = grids.topologies[1]
-    slow = pl.with_value(lpu, "fabrics[1].latency_s", 1e-4)
-    column = tuple(plan_grid(dense_family(size, weight_dtype="fp8"), slow, grids.workload) for size in SIZES[:2])
-    moved = grids.replacing("groq-lpu-chain", slow, (*column, *grids.grids[1][2:])).map(speeds=SPEEDS)
-    at = 2  # a speed that the chain reaches at the smallest size
-    assert moved.rows[at].values[1] >= drawn.rows[at].values[1]
-    assert moved.rows[at].values[0] == drawn.rows[at].values[0]
+    slow = pl.with_value(pl.load_topology("groq-lpu-chain"), "fabrics[1].latency_s", 1e-4)
+    moved = grids.varying(slow).map(speeds=SPEEDS)
+    for one, other in zip(moved.rows, drawn.rows, strict=True):
+        assert one.values[0] == other.values[0]
+        assert one.values[1] is None or one.values[1] >= other.values[1]
+    assert moved.rows != drawn.rows
+
+
+def test_some_of_the_machines_make_a_map_of_their_own(grids, drawn):
+    two = grids.only("hgx-h100", "groq-lpu-chain").map(speeds=SPEEDS)
+    assert [cell.values for cell in two.rows] == [cell.values[:2] for cell in drawn.rows]
+    assert "groq-lpu-chain" in {cell.winner for cell in two.rows}
+    with pytest.raises(pl.UnknownNameError, match="machine of this map"):
+        grids.only("groq")
 
 
 def test_a_stair_falls_with_speed_and_ends_at_the_fastest_plan(grids):
