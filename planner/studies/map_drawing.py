@@ -21,7 +21,7 @@ HATCHES = ("", "M0 6L6 0", "M3 2.2v1.6M2.2 3h1.6", "M0 0L6 6", "M0 3H6", "M3 0V6
 """Lines of a tile of six by six, one for each machine."""
 STRONG = 4.0
 """Times that the next machine costs from which the colour is full."""
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760.0, 500.0, 66.0, 16.0, 66.0, 104.0
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760.0, 514.0, 66.0, 16.0, 66.0, 118.0
 WORDS = {
     "energy_per_token_j": "energy for a token", "usd_per_million_tokens": "dollars for a token", "chips": "number of chips",
 }  # fmt: skip
@@ -51,9 +51,9 @@ class Frame:
         return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * float((place - self.y[0]) / (self.y[-1] - self.y[0]))
 
     def box(self, first: int, last: int, speed: int) -> tuple[float, float, float, float]:
-        """Of the cells of some sizes at one speed: x, y, width, height."""
-        x0, x1 = self._across(self.x[first]), self._across(self.x[last + 1])
-        y0, y1 = self._up(self.y[speed + 1]), self._up(self.y[speed])
+        """Of the cells of some sizes at one speed, in whole pixels: x, y, width, height."""
+        x0, x1 = round(self._across(self.x[first])), round(self._across(self.x[last + 1]))
+        y0, y1 = round(self._up(self.y[speed + 1])), round(self._up(self.y[speed]))
         return x0, y0, x1 - x0, y1 - y0
 
     def edge(self, size: int, speed: int) -> tuple[float, float]:
@@ -71,7 +71,9 @@ def short(title: str) -> str:
 def title_of(drawn: AdvantageMap) -> str:
     """What the picture says, in one line."""
     kind = "dense models" if drawn.family == "dense" else "models with experts"
-    users = "" if drawn.most_users is None else f", at most {drawn.most_users} users in flight"
+    users = (
+        "" if drawn.most_users is None else f", at most {drawn.most_users} user{'s' * (drawn.most_users > 1)} in flight"
+    )
     return f"The machine with the least {WORDS[drawn.metric]}, {kind} in {drawn.weight_dtype}{users}"
 
 
@@ -113,7 +115,7 @@ def _cells(drawn: AdvantageMap, frame: Frame, winners: NDArray[np.intp]) -> Iter
             count = len(list(group))
             x, y, width, height = frame.box(at, at + count - 1, speed)
             at += count
-            place = f"x='{x:.1f}' y='{y:.1f}' width='{width:.1f}' height='{height:.1f}'"
+            place = f"x='{x:g}' y='{y:g}' width='{width:g}' height='{height:g}'"
             if winner < 0:
                 yield f"<rect {place} fill='#ECECEC'/>"
                 continue
@@ -173,11 +175,20 @@ def _names(drawn: AdvantageMap, frame: Frame, winners: NDArray[np.intp]) -> Iter
         speeds, sizes = np.nonzero(winners == (number if number < len(drawn.titles) else -1))
         if len(speeds) < 0.02 * winners.size:
             continue
-        centre = np.array([speeds.mean(), sizes.mean()])
-        at = int(np.argmin(((np.stack([speeds, sizes], axis=1) - centre) ** 2).sum(axis=1)))
-        x, y = frame.at(drawn.sizes[sizes[at]], drawn.speeds[speeds[at]])
+        cells = [frame.at(drawn.sizes[size], drawn.speeds[speed]) for speed, size in zip(speeds, sizes, strict=True)]
+        x, y = _clear_of(
+            [frame.at(one.parameters, one.tokens_per_s_per_user) for one in drawn.measured], cells, len(name)
+        )
         halo = "paint-order='stroke' stroke='white' stroke-width='4' font-weight='bold' font-size='14'"
         yield f"<text x='{x:.1f}' y='{y:.1f}' text-anchor='middle' fill='#111' {halo}>{escape(name)}</text>"
+
+
+def _clear_of(points: list[tuple[float, float]], cells: list[tuple[float, float]], letters: int) -> tuple[float, float]:
+    """The cell nearest to the middle of all where a name hides no point."""
+    places, taken = np.array(cells), np.array(points or [(0.0, 0.0)])
+    away = np.abs(places[:, None] - taken[None])
+    hides = ((away[..., 0] < 5 * letters) & (away[..., 1] < 18)).any(axis=1)
+    return cells[int(np.argmin(((places - places.mean(axis=0)) ** 2).sum(axis=1) + 1e9 * hides))]
 
 
 def _points(drawn: AdvantageMap, frame: Frame) -> Iterator[str]:
@@ -218,11 +229,11 @@ def real_models(drawn: AdvantageMap) -> Sequence[tuple[str, float]]:
     return [(model, parameters) for parameters, model in priced]
 
 
-def caption_of(drawn: AdvantageMap) -> tuple[str, str]:
-    """Where it all comes from, in two lines."""
+def caption_of(drawn: AdvantageMap) -> tuple[str, ...]:
+    """Where it all comes from, in three lines."""
     asked = f"{drawn.prompt_tokens} + {drawn.output_tokens} tokens; batch, users in flight, split, depth and chips free"
     source = "prices: this package's catalogue and fits; points: the quickest row of each model in its published.csv"
-    return f"{asked}; {drawn.proved}.", source[0].upper() + source[1:] + "."
+    return tuple(f"{line[0].upper()}{line[1:]}." for line in (asked, drawn.proved, source))
 
 
 def _legend(drawn: AdvantageMap) -> Iterator[str]:
@@ -230,7 +241,9 @@ def _legend(drawn: AdvantageMap) -> Iterator[str]:
     marks = [
         (MARKS[n % 3], COLOURS[n % len(COLOURS)], f"{short(title)}, measured") for n, title in enumerate(drawn.titles)
     ]
-    for mark, colour, words in [*marks, (MARKS[3], "white", "border of a real model")]:
+    if any(switch.after for switch in drawn.switches):
+        marks.append((MARKS[3], "white", "border of a real model"))
+    for mark, colour, words in marks:
         yield _mark((x + 6, y + 6), mark, colour) + drawing.text(x + 16, y + 10, words, size=11)
         x += 34 + 6.2 * len(words)
     dashed = "Between dashed lines the border lies with 80 % (figures and fits in doubt)."

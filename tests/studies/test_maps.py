@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 import planner as pl
-from planner.studies.maps import AdvantageMap, MapGrids, checked, map_grids, measured_systems, stair_of
+from planner.studies.maps import (
+    AdvantageMap,
+    MapGrids,
+    advantage_map,
+    checked,
+    map_grids,
+    measured_systems,
+    stair_of,
+)
 
 NAMES = ("hgx-h100", "groq-lpu-chain", "cerebras-cs3")
 SIZES, SPEEDS = tuple(np.geomspace(8e9, 4e11, 5)), tuple(np.geomspace(10, 3000, 12))
@@ -153,3 +161,11 @@ def test_what_is_wrong_is_said_in_one_sentence(asked, said):
 def test_a_metric_that_no_map_has_gets_the_nearest(grids):
     with pytest.raises(pl.UnknownNameError, match="energy_per_token_j"):
         grids.map("energy")
+
+
+def test_one_call_prices_draws_and_checks():
+    drawn = advantage_map(["cerebras-cs3"], "chips", family="moe", sizes=(3e10, 2e11), speeds=(30, 100), checks=1)
+    assert drawn.family == "moe"
+    assert {cell.winner for cell in drawn.rows} == {"cerebras-cs3"}
+    assert all(cell.values == (cell.chips,) for cell in drawn.rows)
+    assert drawn.uncertainties[0].metric_half_width == 0.0
