@@ -8,12 +8,14 @@ if TYPE_CHECKING:
     from planner.studies.fades import Fading, fading
     from planner.studies.family import dense_family, dense_shape, moe_family, moe_shape
     from planner.studies.maps import AdvantageMap, MapGrids, advantage_map, map_grids
+    from planner.studies.proofs import ProofCourse, proof_course
 
 __all__ = [
     "AdvantageMap",
     "Crossover",
     "Fading",
     "MapGrids",
+    "ProofCourse",
     "advantage_map",
     "crossover",
     "dense_family",
@@ -22,6 +24,7 @@ __all__ = [
     "map_grids",
     "moe_family",
     "moe_shape",
+    "proof_course",
 ]
 
 _HOME_OF = {
@@ -37,6 +40,8 @@ _HOME_OF = {
     "MapGrids": "maps",
     "advantage_map": "maps",
     "map_grids": "maps",
+    "ProofCourse": "proofs",
+    "proof_course": "proofs",
 }
 
 
