@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from planner.scoring import Score, collective_s, score_plan
     from planner.spreading import Spread, partition_operators, rules_of_thumb
     from planner.topology import Chip, Fabric, MemoryTier, Software, Topology, with_value
+    from planner.uniforms import PlanGrid, plan_grid
     from planner.workload import Speculation, Workload
 
 __version__ = "0.1.0"
@@ -77,6 +78,7 @@ _HOMES = {
     "planner.scoring": ("Score", "collective_s", "score_plan"),
     "planner.spreading": ("Spread", "partition_operators", "rules_of_thumb"),
     "planner.topology": ("Chip", "Fabric", "MemoryTier", "Software", "Topology", "with_value"),
+    "planner.uniforms": ("PlanGrid", "plan_grid"),
     "planner.workload": ("Speculation", "Workload"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -84,11 +86,12 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "Certificate", "Chip", "ChipRange", "Cluster", "ClusterResult", "DeviceClass", "DisaggregatedScore", "Disaggregation",
     "Fabric", "Fleet", "Front", "InfeasibleError", "InputError", "Layer", "Link", "MemoryTier", "ModelGraph", "Move",
-    "NoPlanFoundError", "Operator", "OperatorGraph", "Plan", "PlannerError", "Pool", "PoolLink", "PooledPlan",
+    "NoPlanFoundError", "Operator", "OperatorGraph", "Plan", "PlanGrid", "PlannerError", "Pool", "PoolLink", "PooledPlan",
     "PooledStage", "Replanning", "Result", "Score", "Software", "Speculation", "Spread", "Stage", "Topology", "UnknownNameError",
     "Verdict", "Violation", "Workload", "check_plan", "check_pooled_plan", "cluster_names", "collective_s", "decode_grid_s",
     "disaggregate", "load_cluster", "load_model", "load_operators", "load_topology", "model_names", "moved_bytes", "pareto",
-    "partition", "partition_cluster", "partition_fleet", "partition_operators", "replan", "rules_of_thumb", "score_disaggregated",
+    "partition", "partition_cluster", "partition_fleet", "partition_operators", "plan_grid", "replan", "rules_of_thumb",
+    "score_disaggregated",
     "score_plan", "score_pooled_plan", "software_names", "topology_names", "uniform_plan", "verify", "with_value",
 ]  # fmt: skip
 

@@ -287,6 +287,7 @@ class FrontSearch:
 
 # ── Pictures ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+ERROR = "rgba(120, 120, 120, 0.22)"
 LINE, BAND, DOT = "#0072B2", "#B9D6E8", "#D55E00"
 SCALES = {
     "s": (1e3, "ms"),
@@ -324,6 +325,23 @@ def staircase(front: Front, across: str, up: str, factor: float = 1.0) -> list[t
         tuple(value / factor if low else value * factor for value, low in zip(pair, least, strict=True))
         for pair in ((getattr(one.score, across), getattr(one.score, up)) for one in front.members)
     ]
+    return _corners(points, least)
+
+
+def error_lines(front: Front, across: str, up: str, probability: float = 0.8) -> tuple[list[tuple[float, float]], ...]:
+    """Corners of the line through the best plans if measurements came out well, and if they came out ill: at the ends of the
+    intervals of both fields at once, since a stack that is slow in one is slow in the other."""
+    least = [FIELDS[name].best == "least" for name in (across, up)]
+
+    def pair(score: Score, well: bool) -> tuple[float, ...]:
+        ends = [score.interval(name, probability) for name in (across, up)]
+        return tuple(end[0 if low == well else 1] for end, low in zip(ends, least, strict=True))
+
+    return tuple(_corners([pair(one.score, well) for one in front.members], least) for well in (True, False))
+
+
+def _corners(points: list[tuple[float, ...]], least: list[bool]) -> list[tuple[float, float]]:
+    """Of the line through the best of some points in two fields."""
     points.sort(key=lambda point: (point[0] if least[0] else -point[0], point[1] if least[1] else -point[1]))
     kept: list[tuple[float, float]] = []
     for x, y in points:
@@ -341,6 +359,13 @@ def _figure(front: Front, across: str, up: str) -> "go.Figure":
     except ImportError:
         raise InputError("plots need plotly: pip install 'spread-planner[viz]'") from None
     drawn = go.Figure()
+    for number, corners in enumerate(error_lines(front, across, up)):
+        xs, ys = zip(*corners, strict=True)
+        drawn.add_scatter(
+            x=[_shown(across, x) for x in xs], y=[_shown(up, y) for y in ys], mode="lines", line={"color": ERROR, "width": 0.5},
+            name="where it would be measured (80 %)", showlegend=bool(number), fill="tonexty" if number else None,
+            fillcolor=ERROR,
+        )  # fmt: skip
     lines = [staircase(front, across, up, factor) for factor in (1 + front.tolerance, 1.0)]
     looks = ({"dash": "dash", "color": "#222222", "width": 1}, {"color": LINE, "width": 2})
     names = (f"no plan lies beyond (tolerance {100 * front.tolerance:g} %)", "best of the front")
@@ -373,12 +398,13 @@ WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720.0, 420.0, 80.0, 20.0, 50.0, 60.0
 
 
 def front_svg(front: Front) -> str:
-    """The first two fields, both on logarithmic axes: plans, the line through the best of them, and the band in which the
-    tolerance may hide others."""
+    """The first two fields, both on logarithmic axes: plans, the line through the best of them, the band in which the
+    tolerance may hide others, and in grey where 80 % of measurements would lie."""
     across, up = front.fields[:2]
     near, far = staircase(front, across, up), staircase(front, across, up, 1 + front.tolerance)
     plans = [(float(getattr(one.score, across)), float(getattr(one.score, up))) for one in front.members]
-    positive = [point for point in (*near, *far, *plans) if min(point) > 0]
+    well, ill = error_lines(front, across, up)
+    positive = [point for point in (*near, *far, *plans, *well, *ill) if min(point) > 0]
     ranges = [_range([_shown(name, p[axis]) for p in positive]) for axis, name in enumerate((across, up))]
 
     def place(point: tuple[float, float]) -> tuple[float, float]:
@@ -396,6 +422,7 @@ def front_svg(front: Front) -> str:
 
     body = [drawing.text(8, 20, _title(front), size=13)]
     body += _ticks(ranges, place, (across, up))
+    body.append(f"<polygon points='{points([*well, *reversed(ill)])}' fill='{ERROR}'/>")
     body.append(f"<polygon points='{points([*near, *reversed(far)])}' fill='{BAND}'/>")
     body.append(f"<polyline points='{points(far)}' fill='none' stroke='#222222' stroke-dasharray='5 4'/>")
     body.append(f"<polyline points='{points(near)}' fill='none' stroke='{LINE}' stroke-width='2'/>")
@@ -404,7 +431,9 @@ def front_svg(front: Front) -> str:
         body.append(
             f"<circle cx='{x:.1f}' cy='{y:.1f}' r='3.5' fill='{DOT}' stroke='#222222'><title>{tip}</title></circle>"
         )
-    legend = f"● plans   — best in these two fields   - - no plan lies beyond ({100 * front.tolerance:g} %)"
+    legend = (
+        f"● plans   — best of them   - - no plan lies beyond ({100 * front.tolerance:g} %)   grey: measured with 80 %"
+    )
     body.append(drawing.text(WIDTH - RIGHT, 38, legend, anchor="end"))
     return drawing.svg(WIDTH, HEIGHT, body, title=_title(front))
 

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from planner.candidates import FIELDS, SAMPLE_FIELDS, Candidates, Question, question_of
 from planner.certificates import Certificate
 from planner.checking import STRUCTURE
@@ -17,7 +15,7 @@ from planner.cluster_planning import ClusterResult, partition_cluster
 from planner.denoising import best_sampling
 from planner.errors import InputError, NoPlanFoundError
 from planner.graph import ENDS, ModelGraph
-from planner.layout import packing_of
+from planner.layout import even_borders, packing_of, starts_of
 from planner.plan import ChipRange, Plan, Stage
 from planner.plotting import Kind, figure_of
 from planner.reasons import Answered, Reasons, reasons_of
@@ -139,10 +137,8 @@ def _groups(topology: Topology, width: int, stages: int, replicas: int) -> list[
         raise InputError(
             f"tensor × pipeline × data × sequence parallel need {needed} chips; {topology.name} has {topology.chips}"
         )
-    packing, starts, offset = packing_of(topology), [], 0
-    for _ in range(stages):
-        starts.append(int(packing.start(np.array(offset), width)) if packing.rule(width) else offset)
-        offset = starts[-1] + width
+    packing = packing_of(topology)
+    starts, offset = starts_of(packing, [width] * stages)
     bases = packing.copies(offset, replicas)
     if bases is None:
         starts = [width * stage for stage in range(stages)]
@@ -157,13 +153,8 @@ def _even_layers(graph: ModelGraph, stages: int) -> list[tuple[str, ...]]:
     inner = [number for number, layer in enumerate(graph.layers) if layer.kind not in ENDS]
     if stages > len(inner):
         raise InputError(f"pipeline_parallel = {stages} is more than the {len(inner)} layers of {graph.name}")
-    counts = [len(inner) // stages] * stages
-    for back in range(len(inner) % stages):
-        counts[-2 - back] += 1
-    borders = [0]
-    for count in counts[:-1]:
-        borders.append(borders[-1] + count)
-    cuts = [0, *(inner[border] for border in borders[1:]), len(names)]
+    borders = even_borders(len(inner), stages)
+    cuts = [0, *(inner[border] for border in borders), len(names)]
     return [tuple(names[a:b]) for a, b in itertools.pairwise(cuts)]
 
 

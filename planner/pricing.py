@@ -119,6 +119,11 @@ class _Table:
             column = np.broadcast_to(column, self.overhead_s.shape)
         return np.add.reduceat(column[:, 0], self.first_row)
 
+    def steps_by_kind(self, rows: Numbers) -> Floats:
+        """The same for several steps at once, shape (kinds, steps)."""
+        shape = np.broadcast_shapes(np.shape(rows), self.overhead_s.shape)
+        return np.add.reduceat(np.broadcast_to(np.asarray(rows, dtype=float), shape), self.first_row)
+
 
 class PriceList:
     """Prices of one graph on one topology; tables are made once for each way of splitting."""
@@ -149,7 +154,7 @@ class PriceList:
             [
                 table.by_kind(np.where(bound, arithmetic, 0.0)),
                 table.by_kind(np.where(bound, 0.0, traffic)),
-                self._collective_s(table, split, tokens, rows, reach),
+                self._collective_s(table, split, tokens, rows, reach)[:, 0],
                 table.by_kind(table.overhead_s) + self._mixes_tokens * software.layer_overhead_s,
             ]
         )
@@ -191,9 +196,21 @@ class PriceList:
             moved = demand.read_bytes(each, context, each) + demand.written_bytes(each, each)
             traffic = roofline.memory_s(moved, bandwidth, self._memory_efficiency)
             total += often[row] * roofline.operator_s(arithmetic, traffic, table.overhead_s[row, 0])
-        sent = [self._collective_s(table, split, float(one), float(one), reach) @ counts for one in each[:, 0]]
+        sent = counts @ self._collective_s(table, split, each[:, 0], each[:, 0], reach)
         layers = float(self._mixes_tokens @ counts) * software.layer_overhead_s
-        return total + (np.array(sent) + layers + host_s(software, sequences))[:, None]
+        return total + (sent + layers + host_s(software, sequences))[:, None]
+
+    def decode_kinds_s(self, split: Split, sequences: Floats, context_tokens: float, reach: Reach) -> Floats:
+        """One layer of each kind in decode steps of so many sequences of a group [s], shape (kinds, steps)."""
+        table, demand = self._table(split), self._table(split).demand
+        each, context = np.ceil(sequences / split.attention), context_tokens / split.sequence
+        flop = demand.flop(each, context, each, True) + table.widening_flop_per_byte * demand.weights_read_bytes(each)
+        moved = demand.read_bytes(each, context, each) + demand.written_bytes(each, each)
+        traffic = roofline.memory_s(moved, self.topology.chip.memory[0].bandwidth_bytes_per_s, self._memory_efficiency)
+        arithmetic = roofline.compute_s(flop, table.achieved_flop_per_s)
+        busy = table.steps_by_kind(roofline.operator_s(arithmetic, traffic, table.overhead_s))
+        layers = self._mixes_tokens[:, None] * self.topology.software.layer_overhead_s
+        return busy + self._collective_s(table, split, each, each, reach) + layers
 
     def holdings(self, split: Split, workload: Workload, tokens: float, rows: float) -> Holdings:
         """What one chip holds in steps of `tokens` tokens of its group that make logits for `rows` of them, one sequence of
@@ -202,20 +219,17 @@ class PriceList:
         [1] W. Kwon et al., "Efficient memory management for large language model serving with PagedAttention", SOSP 2023.
         """
         table = self._table(split)
-        share = shares_of(split, Step(tokens, max(1.0, tokens / workload.prompt_tokens), 0.0, False))[0]
         demand = table.demand
         unfilled = workload.unfilled_tokens(self.topology.software.kv_block_tokens) * np.asarray(
             demand.kv_bytes_per_token
         )
         held_kv = unfilled + demand.held_kv_bytes(workload.held_context_tokens / split.sequence, 1.0)
         longest = unfilled + demand.held_kv_bytes(workload.context_tokens / split.sequence, 1.0)
-        activation = np.broadcast_to(share * np.asarray(demand.activation_bytes_per_token), held_kv.shape)
-        logits = np.broadcast_to(rows * np.asarray(demand.io_bytes_per_sequence), held_kv.shape)
         return Holdings(
             weight_bytes=table.by_kind(demand.held_weight_bytes),
             kv_bytes_per_sequence=table.by_kind(held_kv),
             kv_bytes_more=table.by_kind(longest - held_kv),
-            activation_bytes=float((table.in_steps * (activation + logits)).max()),
+            activation_bytes=float(self.activation_bytes(split, workload, tokens, rows)[0]),
             tied_bytes=table.tied_bytes,
         )
 
@@ -224,6 +238,14 @@ class PriceList:
         table = self._table(split)
         cached = np.asarray(table.demand.kv_bytes_per_token) / split.sequence
         return table.by_kind(cached + np.asarray(table.demand.state_bytes_per_sequence))
+
+    def activation_bytes(self, split: Split, workload: Workload, tokens: Numbers, rows: Numbers) -> Floats:
+        """Buffers of a chip, as large as the largest layer needs, for one step or for several [B], shape (steps,)."""
+        table = self._table(split)
+        rank = np.maximum(1.0 / split.attention, 1.0 / np.maximum(1.0, tokens / workload.prompt_tokens))
+        activation = tokens * rank / split.sequence * np.asarray(table.demand.activation_bytes_per_token)
+        logits = rows * np.asarray(table.demand.io_bytes_per_sequence)
+        return np.asarray((table.in_steps * (activation + logits)).max(axis=0))
 
     @property
     def usable_bytes(self) -> float:
@@ -275,20 +297,21 @@ class PriceList:
             np.array(in_steps),
         )
 
-    def _collective_s(self, table: _Table, split: Split, tokens: float, rows: float, reach: Reach) -> Floats:
-        demand, seconds = table.demand, np.zeros(len(self.graph.kinds))
+    def _collective_s(self, table: _Table, split: Split, tokens: Numbers, rows: Numbers, reach: Reach) -> Floats:
+        """Of one step or of several, shape (kinds, steps)."""
+        demand, seconds = table.demand, np.zeros((len(self.graph.kinds), np.size(tokens)))
         if split.tensor > 1:
             reduced = tokens * np.asarray(demand.reduced_bytes_per_token)
             gathered = tokens * np.asarray(demand.gathered_bytes_per_token)
             gathered = gathered + rows * np.asarray(demand.gathered_bytes_per_sequence)
-            seconds += table.by_kind(self._sent_s("all_reduce", reach.tensor, reduced))
-            seconds += table.by_kind(self._sent_s("all_gather", reach.tensor, gathered))
+            seconds += table.steps_by_kind(self._sent_s("all_reduce", reach.tensor, reduced))
+            seconds += table.steps_by_kind(self._sent_s("all_gather", reach.tensor, gathered))
         if split.sequence > 1:
             shuffled = tokens * np.asarray(demand.shuffled_bytes_per_token)
-            seconds += table.by_kind(self._sent_s("all_to_all", reach.sequence, shuffled))
+            seconds += table.steps_by_kind(self._sent_s("all_to_all", reach.sequence, shuffled))
         if split.expert > split.tensor:
             exchanged = tokens * np.asarray(demand.exchanged_bytes_per_token)
-            seconds += 2 * table.by_kind(self._sent_s("all_to_all", reach.expert, exchanged))
+            seconds += 2 * table.steps_by_kind(self._sent_s("all_to_all", reach.expert, exchanged))
         return seconds
 
     def _sent_s(self, kind: str, spans: Spans, message_bytes: Floats) -> Floats:

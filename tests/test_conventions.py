@@ -18,7 +18,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 UNITS = (
     "_s", "_bytes", "_bytes_per_s", "_bytes_per_token", "_bytes_per_chip", "_flop_per_s", "_flop", "_w", "_j", "_usd", "_hour",
     "_fraction", "_efficiency", "_share", "_tokens", "_parallel", "_chips",
-    "_per_million_tokens", "_per_s_per_user", "_per_token_j", "_size",
+    "_half_width", "_per_million_tokens", "_per_s_per_user", "_per_token_j", "_size",
 )  # fmt: skip
 COUNTED = {
     "units", "chips", "count", "first", "layers", "experts", "heads", "matrices", "inputs", "outputs", "width", "vocabulary",
@@ -27,6 +27,7 @@ COUNTED = {
     "schema_version", "users", "first_chip", "boxes_done", "boxes_open", "params", "second", "window", "advantage", "batch_size",
     "hidden_size", "density", "acceptance_rate",
     "tokens_factor", "half_width", "before", "after", "effect", "median_before", "median_after", "median", "p90", "bias",
+    "slope",
     "covered", "left_out", "fitted", "strength", "compute_activity", "memory_activity", "tolerance", "checked_bound",
     "low", "high", "swing", "low_objective", "high_objective", "low_effect", "high_effect", "now", "target",
     "factor", "speed_up", "latency_exponent", "ends_at_parameters", "last", "years",
@@ -60,7 +61,14 @@ def test_every_module_has_its_tests(path):
 def test_every_test_file_mirrors_a_module_or_a_rule(path):
     inside = path.relative_to(ROOT / "tests")
     module = PACKAGE / inside.parent / inside.name.removeprefix("test_")
-    of_all = {"test_conventions.py", "test_method.py", "test_properties.py", "test_package.py", "test_notebooks.py"}
+    of_all = {
+        "test_conventions.py",
+        "test_method.py",
+        "test_properties.py",
+        "test_package.py",
+        "test_notebooks.py",
+        "test_pages.py",
+    }
     of_benchmarks = ROOT / "benchmarks" / inside.name.removeprefix("test_")
     assert module.is_file() or module.with_suffix("").is_dir() or of_benchmarks.is_file() or inside.name in of_all
 

@@ -8,7 +8,7 @@ import pytest
 
 import planner as pl
 from planner.candidates import FIELDS
-from planner.fronts import Front, front_svg, staircase
+from planner.fronts import Front, error_lines, front_svg, staircase
 from planner.graph import ModelGraph
 from tests.instances import (
     CONSTANT,
@@ -183,3 +183,14 @@ def test_the_line_of_the_tolerance_lies_beyond_the_line_of_the_plans():
     front = front_of_a_node()
     near, far = (staircase(front, "tpot_s", "tokens_per_s", factor) for factor in (1.0, 1.05))
     assert all(x1 < x0 and y1 > y0 for (x0, y0), (x1, y1) in zip(near, far, strict=True))
+
+
+def test_the_error_band_holds_the_plans_and_is_as_wide_as_their_intervals():
+    front = front_of_a_node()
+    well, ill = error_lines(front, "tpot_s", "tokens_per_s")
+    near = staircase(front, "tpot_s", "tokens_per_s")
+    assert well[0][0] < near[0][0] < ill[0][0]
+    assert max(y for _, y in well) > max(y for _, y in near) > max(y for _, y in ill)
+    best = min(front.members, key=lambda one: one.score.tpot_s)
+    assert (well[0][0], ill[0][0]) == best.score.interval("tpot_s", 0.8)
+    assert "measured with 80 %" in front_svg(front)

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from planner.layout import packing_of
+from planner.layout import even_borders, packing_of, starts_of
 from planner.packing import Packing
 from tests.instances import SHAPES, fabric, tiny_topology
 
@@ -49,3 +49,16 @@ def test_the_last_unit_holds_all_chips_and_each_is_a_multiple_of_the_one_before(
     assert packing.spans[-1] >= packing.slots == 11
     assert all(larger % smaller == 0 for smaller, larger in itertools.pairwise(packing.spans))
     assert set(packing.borders) <= set(packing.spans)
+
+
+def test_stages_stand_one_after_the_other_inside_borders_that_can_hold_them():
+    packing = packing_of(tiny_topology(16, fabric("switch", 4), fabric("chain", 4)))
+    assert starts_of(packing, [1, 3, 2, 3]) == ([0, 1, 4, 8], 11)
+    assert starts_of(packing, [6, 6]) == ([0, 6], 12)  # no border can hold six
+
+
+@pytest.mark.parametrize(
+    ("layers", "stages", "borders"), [(8, 4, [2, 4, 6]), (8, 3, [3, 6]), (7, 1, []), (9, 4, [2, 4, 7])]
+)
+def test_layers_that_are_left_over_go_to_the_stages_before_the_last(layers, stages, borders):
+    assert even_borders(layers, stages) == borders

@@ -9,9 +9,11 @@ if TYPE_CHECKING:
     from planner.studies.claims import Claim, article_claims, read_claims
     from planner.studies.crossovers import Crossover, crossover
     from planner.studies.fades import Fading, fading
-    from planner.studies.family import dense_family, dense_shape
+    from planner.studies.family import dense_family, dense_shape, moe_family, moe_shape
     from planner.studies.findings import Finding
+    from planner.studies.maps import AdvantageMap, MapGrids, advantage_map, map_grids
     from planner.studies.meters import Tally
+    from planner.studies.proofs import ProofCourse, proof_course
     from planner.studies.requirements import Required, required
     from planner.studies.scalings import Scaling, scaling
     from planner.studies.sensitivities import GlobalSensitivity, Sensitivity, global_sensitivity, sensitivity
@@ -19,10 +21,11 @@ if TYPE_CHECKING:
     from planner.studies.what_ifs import WhatIf, what_if
 
 __all__ = [
-    "Audit", "Cell", "Claim", "Crossover", "Fading", "Finding", "GlobalSensitivity", "Required", "Scaling",
-    "Sensitivity", "Sweep", "SweepRow", "Tally", "WhatIf", "article_claims", "audit", "crossover", "dense_family",
-    "dense_shape", "fading", "global_sensitivity", "read_claims", "required", "scaling", "sensitivity", "sweep",
-    "what_if",
+    "AdvantageMap", "Audit", "Cell", "Claim", "Crossover", "Fading", "Finding", "GlobalSensitivity", "MapGrids",
+    "ProofCourse", "Required", "Scaling", "Sensitivity", "Sweep", "SweepRow", "Tally", "WhatIf", "advantage_map",
+    "article_claims", "audit", "crossover", "dense_family", "dense_shape", "fading", "global_sensitivity",
+    "map_grids", "moe_family", "moe_shape", "proof_course", "read_claims", "required", "scaling", "sensitivity",
+    "sweep", "what_if",
 ]  # fmt: skip
 
 _HOME_OF = {
@@ -39,8 +42,16 @@ _HOME_OF = {
     "fading": "fades",
     "dense_family": "family",
     "dense_shape": "family",
+    "moe_family": "family",
+    "moe_shape": "family",
     "Finding": "findings",
+    "AdvantageMap": "maps",
+    "MapGrids": "maps",
+    "advantage_map": "maps",
+    "map_grids": "maps",
     "Tally": "meters",
+    "ProofCourse": "proofs",
+    "proof_course": "proofs",
     "Required": "requirements",
     "required": "requirements",
     "Scaling": "scalings",

@@ -1,15 +1,25 @@
-"""A family of dense transformers of any size, between and beyond those that exist."""
+"""Families of transformers of any size, dense or with experts, between and beyond those that exist."""
 
 import math
+from functools import cache
+from typing import Literal
+
+import numpy as np
 
 from planner.catalogue import model_table
 from planner.decoder import DecoderShape, Formats, decoder_graph
 from planner.dtypes import Dtype
-from planner.errors import InputError
+from planner.errors import InputError, UnknownNameError
 from planner.graph import ModelGraph
 
 ANCHORS = ("llama-3.1-8b", "llama-3.1-70b", "llama-3.1-405b")
 LEAST, MOST = 1e9, 2e13
+EXPERT_ANCHORS = (
+    "qwen3-30b-a3b", "gpt-oss-120b", "minimax-m2.5", "qwen3-235b-a22b", "glm-4.7", "qwen3-coder-480b-a35b", "deepseek-v3",
+    "kimi-k2",
+)  # fmt: skip
+"""Models with many small experts: no two of them lie on one line, so a power law is fitted to all."""
+Family = Literal["dense", "moe"]
 
 
 def dense_shape(parameters: float) -> DecoderShape:
@@ -41,6 +51,57 @@ def dense_family(parameters: float, *, weight_dtype: Dtype = "bf16", kv_dtype: D
     name = f"dense-{parameters / 1e9:.4g}b"
     source = f"interpolated from {', '.join(ANCHORS)}"
     return decoder_graph(shape, name, formats, source=source, confidence="derived")
+
+
+def moe_shape(parameters: float) -> DecoderShape:
+    """The shape of a decoder with so many parameters of which most are experts, 8 of them active for a token.
+
+    Depth, width and number of experts follow power laws fitted to the catalogue's models with many small experts
+    (least squares on logarithmic axes); attention has 8 key-value heads of 128, as most of them do; the experts' width takes
+    up what is left, so that the count comes out to half a percent.
+    """
+    if not LEAST <= parameters <= MOST:
+        raise InputError(f"parameters must lie between {LEAST:.0e} and {MOST:.0e}, not {parameters:.4g}")
+    layers, hidden, experts = (math.exp(a + b * math.log(parameters)) for a, b in _expert_laws())
+    width = 128 * round(hidden / 128)
+    plain = DecoderShape(
+        layers=round(layers), hidden=width, heads=2 ** round(math.log2(width / 64)), kv_heads=8, head_dim=128,
+        vocabulary=151936, experts=2 ** round(math.log2(experts)), experts_active=8, expert_ffn=1,
+        most_context_tokens=131072,
+    )  # fmt: skip
+    one = _parameters(plain.replace(expert_ffn=2)) - _parameters(plain)
+    return plain.replace(expert_ffn=max(1, 1 + round((parameters - _parameters(plain)) / one)))
+
+
+@cache
+def _expert_laws() -> tuple[tuple[float, float], ...]:
+    """Intercept and slope of layers, width and experts over parameters, all in logarithms."""
+    shapes = [DecoderShape.from_fields(model_table()[name]["shape"]) for name in EXPERT_ANCHORS]
+    sizes = np.log([_parameters(shape) for shape in shapes])
+    columns = [
+        [shape.layers for shape in shapes],
+        [shape.hidden for shape in shapes],
+        [shape.experts for shape in shapes],
+    ]
+    laws = (np.polynomial.polynomial.polyfit(sizes, np.log(column), 1) for column in columns)
+    return tuple((float(a), float(b)) for a, b in laws)
+
+
+def moe_family(parameters: float, *, weight_dtype: Dtype = "bf16", kv_dtype: Dtype = "bf16") -> ModelGraph:
+    """The layer graph of that shape."""
+    formats = Formats(weight_dtype=weight_dtype, kv_dtype=kv_dtype)
+    source = f"power laws through {', '.join(EXPERT_ANCHORS)}"
+    return decoder_graph(
+        moe_shape(parameters), f"moe-{parameters / 1e9:.4g}b", formats, source=source, confidence="derived"
+    )
+
+
+def member(family: Family, parameters: float, weight_dtype: Dtype) -> ModelGraph:
+    """The model of a family with so many parameters."""
+    made = {"dense": dense_family, "moe": moe_family}
+    if family not in made:
+        raise UnknownNameError("family of models", family, made)
+    return made[family](parameters, weight_dtype=weight_dtype)
 
 
 def _parameters(shape: DecoderShape) -> float:

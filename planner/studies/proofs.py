@@ -1,0 +1,69 @@
+"""How a proof closes: the best plan so far and the proved bound, over the solver's time."""
+
+from typing import Any, Literal
+
+from planner.graph import ModelGraph
+from planner.planning import partition
+from planner.records import Record
+from planner.search import Progress
+from planner.studies.study import Study, plotly
+from planner.topology import Topology
+from planner.words import FIELD_WORDS
+from planner.workload import Workload
+
+
+class ProofStep(Record):
+    """Where a search stood."""
+
+    elapsed_s: float
+    objective: float | None
+    """Of the best plan so far, in the field's unit."""
+    bound: float | None
+    """Proved by then: no plan is better."""
+
+
+class ProofCourse(Study):
+    """Steps at which the best plan or the bound moved, and the end."""
+
+    field: str
+    status: Literal["optimal", "feasible"]
+    model: str
+    machine: str
+    rows: tuple[ProofStep, ...]
+
+    def plot(self) -> Any:
+        """Both over time (needs plotly)."""
+        go = plotly()
+        figure, word = go.Figure(), FIELD_WORDS[self.field]
+        looks = (
+            ("objective", "best plan so far", "#D55E00", "solid"),
+            ("bound", "no plan is better: proved", "#0072B2", "dash"),
+        )
+        for name, words, colour, dash in looks:
+            there = [(row.elapsed_s, value) for row in self.rows if (value := getattr(row, name)) is not None]
+            figure.add_scatter(
+                x=[at for at, _ in there], y=[value for _, value in there], name=words, mode="lines+markers",
+                line={"shape": "hv", "color": colour, "dash": dash, "width": 2},
+            )  # fmt: skip
+        figure.update_layout(
+            template="plotly_white", font={"size": 13}, title=f"{self.model} on {self.machine}: {self.status}",
+            xaxis_title="solver's time [s]", yaxis_title=f"{word.title} [{word.unit or '1'}]", yaxis_type="log",
+        )  # fmt: skip
+        return figure
+
+
+def proof_course(graph: ModelGraph, topology: Topology, workload: Workload, **asked: Any) -> ProofCourse:
+    """`partition(graph, topology, workload, **asked)`, with what was known when."""
+    seen: list[ProofStep] = []
+
+    def note(progress: Progress) -> None:
+        step = ProofStep(elapsed_s=progress.elapsed_s, objective=progress.objective, bound=progress.bound)
+        if not seen or (seen[-1].objective, seen[-1].bound) != (step.objective, step.bound):
+            seen.append(step)
+
+    result = partition(graph, topology, workload, progress=note, **asked)
+    seen.append(ProofStep(elapsed_s=result.elapsed_s, objective=result.objective, bound=result.bound))
+    return ProofCourse(
+        field=result.field, status=result.status, model=graph.name, machine=f"{topology.chips} × {topology.chip.name}",
+        rows=tuple(seen),
+    )  # fmt: skip

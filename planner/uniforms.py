@@ -1,0 +1,401 @@
+"""Uniform plans by the hundred thousand: every split, depth, batch and number of micro-batches at once, priced as arrays.
+
+The same price list as `score_plan`, and the same sums as `timing`, for plans that engines make from degrees alone: equal runs of
+layers on equal groups, one replica (more of them change no time, and neither joules nor dollars for a token). Embedding and
+head join the first and the last stage, or stand on stages of their own where small memories ask for it. Requests arrive
+steadily; what does not fit has no price.
+"""
+
+import itertools
+import math
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.candidates import least_parts, splits_of
+from planner.cost import energy
+from planner.errors import InfeasibleError, InputError
+from planner.graph import ENDS, ModelGraph
+from planner.layout import even_borders, packing_of, starts_of
+from planner.messages import hop_s
+from planner.plan import ChipRange, Plan, Stage
+from planner.pricing import Holdings, Reach, Split, Step, host_s, price_list, reach_of, shares_of
+from planner.schedule import schedule_of
+from planner.scoring import chosen_power
+from planner.timing import Hop, hop_between
+from planner.topology import PowerScope, Topology
+from planner.workload import Workload
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
+
+TURNS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
+"""Micro-batches as shares of the stages; 0: one."""
+
+
+class Shape(NamedTuple):
+    """A uniform pipeline."""
+
+    split: Split
+    stages: int
+    """That share out the layers evenly."""
+    ends: Split | None = None
+    """How embedding and head are split on stages of their own; None: they join the first and the last stage."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanGrid:
+    """Uniform plans of one graph on one machine; what does not fit is infinitely slow and dear."""
+
+    graph: ModelGraph
+    topology: Topology
+    workload: Workload
+    """Whose lengths count; each plan has a batch of its own."""
+    shapes: tuple[Shape, ...]
+    chips: Ints
+    """Of each shape, shape (shapes,)."""
+    micro_sequences: Ints
+    """Sequences in a micro-batch, shape (sizes,)."""
+    micro_batches: Ints
+    """Shape (shapes, turns)."""
+    ttft_s: Floats
+    """Shape (shapes, sizes, turns), as all that follow."""
+    tpot_s: Floats
+    tokens_per_s: Floats
+    energy_per_token_j: Floats
+    """Infinite too where the power is not known."""
+    usd_per_million_tokens: Floats
+
+    @property
+    def batch_size(self) -> Ints:
+        """Sequences in flight, shape (shapes, sizes, turns)."""
+        return np.asarray(self.micro_sequences[None, :, None] * self.micro_batches[:, None, :])
+
+    def value(self, field: str) -> Floats:
+        """One of the arrays by the name of its field of `Score`, chips too."""
+        found = np.asarray(getattr(self, field))
+        return np.where(np.isinf(self.tpot_s), np.inf, found[:, None, None]) if found.ndim == 1 else found
+
+    def plan(self, place: tuple[int, int, int]) -> Plan:
+        """The plan at one place of the arrays; `score_plan` gives it the same price."""
+        shape, size, turn = place
+        names = [layer.name for layer in self.graph.layers]
+        borders = zip(
+            itertools.pairwise(cuts_of(self.graph, self.shapes[shape])),
+            ground_of(self.topology).stands(self.shapes[shape]),
+            strict=True,
+        )
+        stages = tuple(
+            Stage(
+                layers=tuple(names[first:last]),
+                groups=(ChipRange(first=stand.start, count=stand.split.chips),),
+                tensor_parallel=stand.split.tensor,
+                expert_parallel=stand.split.expert,
+            )
+            for (first, last), stand in borders
+        )
+        turns = int(self.micro_batches[shape, turn])
+        return Plan(stages=stages, micro_batches=turns, batch_size=turns * int(self.micro_sequences[size]))
+
+
+class Stand(NamedTuple):
+    """Where a stage stands, how far its messages go, and its hop to the next."""
+
+    start: int
+    split: Split
+    reach: Reach
+    hop: Hop
+    code: int
+    """The same for all stages of the same split, reach and hop."""
+
+
+class Ground:
+    """Where stages stand on one machine: the same for graphs of all sizes."""
+
+    def __init__(self, topology: Topology) -> None:
+        self.topology, self.packing = topology, packing_of(topology)
+        self._stands: dict[Shape, tuple[Stand, ...]] = {}
+        self._starts: dict[tuple[int, int], list[int]] = {}
+        self._codes: dict[tuple[Split, Reach, Hop], int] = {}
+
+    def end(self, shape: Shape) -> int:
+        """The chip behind the last one that a shape takes."""
+        outer = shape.ends or shape.split
+        return self._starts_of(shape)[-1] + outer.chips
+
+    def stands(self, shape: Shape) -> tuple[Stand, ...]:
+        """Of the stages of a shape that fits, in order."""
+        if shape not in self._stands:
+            self._stands[shape] = tuple(self._made(shape))
+        return self._stands[shape]
+
+    def _made(self, shape: Shape) -> Iterator[Stand]:
+        starts = self._starts_of(shape)
+        splits = [shape.split] * len(starts)
+        if shape.ends is not None:
+            splits[0] = splits[-1] = shape.ends
+        groups = [ChipRange(first=start, count=split.chips) for start, split in zip(starts, splits, strict=True)]
+        hops = [hop_between(self.topology, a, b) for a, b in itertools.pairwise(groups)]
+        for start, split, hop in zip(starts, splits, [*hops, (None, 0)], strict=True):
+            reach = reach_of(self.topology, split, start)
+            code = self._codes.setdefault((split, reach, hop), len(self._codes))
+            yield Stand(start, split, reach, hop, code)
+
+    def _starts_of(self, shape: Shape) -> list[int]:
+        width, outer = shape.split.chips, 0 if shape.ends is None else shape.ends.chips
+        if len(self._starts.get((width, outer), ())) < shape.stages:
+            widths = [*([outer] if outer else []), *[width] * 2 * shape.stages]
+            self._starts[width, outer] = starts_of(self.packing, widths)[0][bool(outer) :]
+        starts = self._starts[width, outer][: shape.stages]
+        return [0, *starts, int(self.packing.start(np.array(starts[-1] + width), outer))] if outer else starts
+
+
+_GROUNDS: deque[Ground] = deque(maxlen=16)
+
+
+def ground_of(topology: Topology) -> Ground:
+    """That of this very machine."""
+    for ground in _GROUNDS:
+        if ground.topology is topology:
+            return ground
+    _GROUNDS.append(Ground(topology))
+    return _GROUNDS[-1]
+
+
+def cuts_of(graph: ModelGraph, shape: Shape) -> list[int]:
+    """Where each stage of a shape begins, and where the last one ends."""
+    inner = [number for number, layer in enumerate(graph.layers) if layer.kind not in ENDS]
+    borders = [inner[border] for border in even_borders(len(inner), shape.stages)]
+    around = [] if shape.ends is None else [inner[0]], [] if shape.ends is None else [inner[-1] + 1]
+    return [0, *around[0], *borders, *around[1], len(graph.layers)]
+
+
+def shapes_of(graph: ModelGraph, topology: Topology) -> Iterator[Shape]:
+    """Uniform pipelines whose weights the machine has room for: of each depth the fewest stages; embedding and head apart
+    where they, and a layer, do not fit together."""
+    ground, usable = ground_of(topology), price_list(graph, topology).usable_bytes
+    layers = sum(layer.kind not in ENDS for layer in graph.layers)
+    depths = list(least_parts(layers, min(layers, topology.chips)))
+    splits = splits_of(graph, topology, ground.packing)
+    ends = max(layer.weight_bytes for layer in graph.layers if layer.kind in ENDS)
+    for split in splits:
+        outer: list[Split | None] = [None]
+        if split.attention == 1 and ends > usable * split.chips / 4:
+            outer += [Split(wide) for wide in (split.tensor, 2 * split.tensor) if Split(wide) in splits]
+        for stages, apart in itertools.product(depths, outer):
+            held = split.chips * stages + (2 * apart.chips if apart else 0)
+            if not graph.weight_bytes <= held * usable <= topology.chips * usable:
+                continue
+            shape = Shape(split, stages, apart)
+            end = ground.end(shape)
+            if end <= topology.chips and ground.packing.room(end):
+                yield shape
+
+
+def plan_grid(
+    graph: ModelGraph,
+    topology: Topology,
+    workload: Workload,
+    *,
+    shapes: Sequence[Shape] | None = None,
+    micro_sequences: Sequence[int] | None = None,
+    turns: Sequence[float] = TURNS,
+    power_scope: PowerScope | None = None,
+) -> PlanGrid:
+    """All uniform plans of a graph on a machine, under every batch; of the workload the lengths count, its batch does not.
+
+    `micro_sequences` are the sequences of a micro-batch, by default two sizes for each doubling up to what the software takes;
+    `turns` the micro-batches, as shares of the stages. InputError: requests that do not arrive steadily, one phase alone, a
+    graph that is no chain. InfeasibleError: no shape has room for the weights.
+    """
+    if workload.arrivals != "steady" or workload.phase != "both" or workload.requests_per_s is not None:
+        raise InputError("plan_grid() needs arrivals 'steady', phase 'both' and no requests_per_s")
+    if graph.is_diffusion or not graph.is_chain:
+        raise InputError(f"plan_grid() plans chains of layers, and {graph.name} is none; use partition()")
+    found = tuple(shapes_of(graph, topology) if shapes is None else shapes)
+    if not found:
+        capacity = topology.chips * price_list(graph, topology).usable_bytes
+        message = f"no uniform pipeline of {graph.name} fits into {topology.chips} × {topology.chip.name}"
+        raise InfeasibleError(message, resource="memory", demand=graph.weight_bytes, capacity=capacity)
+    sizes = np.array(micro_sequences or _sizes(topology.software.most_sequences))
+    return _Pricer(graph, topology, workload, sizes).grid(found, tuple(turns), power_scope)
+
+
+def _sizes(most: int) -> list[int]:
+    """1, 2, 3, 4, 6, 8, 12, …"""
+    return sorted({one for n in range(24) for one in (2**n, 3 * 2**n) if one <= most})
+
+
+class Part(NamedTuple):
+    """Stages of a pipeline that are alike."""
+
+    often: int
+    decode: Floats
+    """What its chips, and the link behind it, take for a step of each size, shape (2, sizes)."""
+    prefill: Floats
+    """The same for a pass of a prompt, shape (2,)."""
+    held_bytes: Floats
+    """On each chip: weights and what does not grow with sequences, for each size, shape (sizes,)."""
+    weight_bytes: float
+    kv_bytes: float
+    """For each sequence of the chip's share."""
+    kv_bytes_more: float
+    split: Split
+
+
+class _Pricer:
+    """One graph on one machine, for steps of every size."""
+
+    def __init__(self, graph: ModelGraph, topology: Topology, workload: Workload, sizes: Ints) -> None:
+        self.graph, self.topology, self.workload, self.sizes = graph, topology, workload, sizes
+        self.prices, self.ground, self.steps = price_list(graph, topology), ground_of(topology), sizes.astype(float)
+        self.at = schedule_of(workload, topology.software, 1, 1, 1)
+        kinds = np.eye(len(graph.kinds))[graph.kind_of_layer]
+        self.kinds_before = np.concatenate([np.zeros((1, len(graph.kinds))), np.cumsum(kinds, axis=0)])
+        self.crossing = crossing_bytes(graph)
+        self._busy: dict[tuple[Split, Reach], tuple[Floats, Floats]] = {}
+        self._held: dict[Split, tuple[Holdings, Floats]] = {}
+        self._parts: dict[tuple[bytes, int, float, bool], Part] = {}
+
+    def grid(self, shapes: tuple[Shape, ...], turns: tuple[float, ...], power_scope: PowerScope | None) -> PlanGrid:
+        micro = np.array([[max(1, round(turn * shape.stages)) for turn in turns] for shape in shapes])
+        priced = [self._shape(shape, row.astype(float)) for shape, row in zip(shapes, micro, strict=True)]
+        joined, tpot, held = (np.stack(arrays) for arrays in zip(*priced, strict=True))
+        batch = self.steps[None, :, None] * micro[:, None, :]
+        cycle = joined + self.at.later_tokens * tpot
+        rate = batch / cycle * self.workload.output_tokens
+        chips = [sum(stand.split.chips for stand in self.ground.stands(shape)) for shape in shapes]
+        price = self.topology.price.usd_per_chip_hour
+        with np.errstate(divide="ignore", invalid="ignore"):
+            joules = self._watts(batch, cycle, held, micro, power_scope) / rate
+            dollars = np.inf if price is None else energy.usd_per_million_tokens(held, price, rate)
+        joules, dollars = (np.where(np.isinf(tpot), np.inf, one) for one in (joules, dollars))
+        return PlanGrid(
+            self.graph,
+            self.topology,
+            self.workload,
+            shapes,
+            np.array(chips),
+            self.sizes,
+            micro,
+            joined,
+            tpot,
+            rate,
+            joules,
+            dollars,
+        )
+
+    def _shape(self, shape: Shape, turns: Floats) -> tuple[Floats, Floats, Floats]:
+        """Time to a first token, between later ones, and chips that count, shape (sizes, turns); infinite times where it
+        does not fit."""
+        parts = self._parts_of(shape)
+        in_flight = np.ceil(self.steps[:, None] * turns / shape.split.attention)
+        others = (in_flight - 1.0) * self.at.prefill_passes
+        lost = self.at.software.interruption_share * others / max(1, self.at.later_tokens)
+        pass_s: Floats = np.sum([part.often * part.decode.sum(axis=0) for part in parts], axis=0)[:, None]
+        fill = sum(part.often * float(part.prefill.sum()) for part in parts)
+        slowest, tpot, round_s = max(float(part.prefill.max()) for part in parts), pass_s, pass_s
+        for part, resource in itertools.product(parts, (0, 1)):
+            turn = turns * part.decode[resource][:, None]
+            round_s = np.maximum(round_s, turn)
+            tpot = np.maximum(tpot, turn + lost * part.prefill[resource])
+        waiting = self.at.waiting_share * round_s + self.at.burst_share * slowest * others
+        joined = self.at.request_overhead_s + waiting + fill + (self.at.prefill_passes - 1) * slowest
+        fits = self._fits(parts, in_flight) & (self.steps[:, None] * turns <= self.topology.software.most_sequences)
+        return np.where(fits, joined, np.inf), np.where(fits, tpot, np.inf), self._chips(parts, in_flight)
+
+    def _fits(self, parts: list[Part], in_flight: Floats) -> NDArray[np.bool_]:
+        usable = self.prices.usable_bytes
+        needed = [part.held_bytes[:, None] + part.kv_bytes * in_flight for part in parts]
+        return np.asarray(np.max(needed, axis=0) <= usable)
+
+    def _chips(self, parts: list[Part], in_flight: Floats) -> Floats:
+        """That count for power and price: whole, or the filled share where they are divisible."""
+        if not self.topology.divisible:
+            return np.full_like(in_flight, sum(part.often * part.split.chips for part in parts))
+        filled = [
+            part.often * part.split.chips * (part.weight_bytes + part.kv_bytes_more + part.kv_bytes * in_flight)
+            for part in parts
+        ]
+        return np.asarray(np.sum(filled, axis=0) / self.topology.chip.memory[0].capacity_bytes)
+
+    def _watts(
+        self, batch: Floats, cycle: Floats, held: Floats, micro: Ints, power_scope: PowerScope | None
+    ) -> Floats | float:
+        """Of all that is held, over a cycle."""
+        draws, _ = chosen_power(self.topology, power_scope)
+        if not draws:
+            return math.inf
+        decode = np.array([self._active_s(self.at.decode._replace(tokens=size, sequences=size)) for size in self.steps])
+        prompts = batch * self.at.prefill_passes * self._active_s(self.at.prefill)
+        active = prompts + self.at.later_tokens * micro[:, None, :] * decode[None, :, None]
+        return np.asarray(energy.energy_j(draws, held, active / cycle))
+
+    def _active_s(self, step: Step) -> float:
+        return float(self.prices.active_kinds_s(step) @ self.graph.kind_counts)
+
+    def _parts_of(self, shape: Shape) -> list[Part]:
+        cuts, stands = np.array(cuts_of(self.graph, shape)), self.ground.stands(shape)
+        counts, handed = np.diff(self.kinds_before[cuts], axis=0), self.crossing[cuts[1:]]
+        often: dict[tuple[bytes, int, float, bool], int] = {}
+        last = len(stands) - 1
+        for number, stand in enumerate(stands):
+            key = (counts[number].tobytes(), stand.code, float(handed[number]), number == last)
+            if key not in self._parts:
+                self._parts[key] = self._part(counts[number], stand, float(handed[number]), number == last, last == 0)
+            often[key] = often.get(key, 0) + 1
+        return [self._parts[key]._replace(often=count) for key, count in often.items()]
+
+    def _part(self, counts: Floats, stand: Stand, handed: float, last: bool, alone: bool) -> Part:
+        split, (level, hops), software = stand.split, stand.hop, self.topology.software
+        busy, prompt = self._busy_of(split, stand.reach)
+        host = (host_s(software, self.steps), software.step_overhead_s) if last else (0.0, 0.0)
+        tokens = np.ceil(self.steps / split.attention)
+        link = 0.0 * tokens + hop_s(self.topology, level, hops, handed * tokens)
+        prompt_link = float(hop_s(self.topology, level, hops, handed * shares_of(split, self.at.prefill)[0]))
+        holdings, buffers = self._holdings(split)
+        weights, more = float(counts @ holdings.weight_bytes), float(counts @ holdings.kv_bytes_more)
+        if alone:
+            weights -= sum(float(holdings.tied_bytes[self.graph.kind_of_layer[a]]) for a, _ in self.graph.tied_layers)
+        return Part(
+            often=1,
+            decode=np.stack([counts @ busy + host[0], link]),
+            prefill=np.array([float(counts @ prompt) + host[1], prompt_link]),
+            held_bytes=weights + more + buffers,
+            weight_bytes=weights,
+            kv_bytes=float(counts @ holdings.kv_bytes_per_sequence),
+            kv_bytes_more=more,
+            split=split,
+        )
+
+    def _busy_of(self, split: Split, reach: Reach) -> tuple[Floats, Floats]:
+        """A layer of each kind in decode steps of every size, shape (kinds, sizes), and in a pass of a prompt, (kinds,)."""
+        if (split, reach) not in self._busy:
+            decode = self.prices.decode_kinds_s(split, self.steps, self.workload.mean_context_tokens, reach)
+            self._busy[split, reach] = decode, self.prices.prices(split, self.at.prefill, reach).seconds.sum(axis=0)
+        return self._busy[split, reach]
+
+    def _holdings(self, split: Split) -> tuple[Holdings, Floats]:
+        """What a chip holds, and its buffers for steps of every size."""
+        if split not in self._held:
+            most = np.maximum(self.at.most_tokens, self.steps)
+            buffers = self.prices.activation_bytes(split, self.workload, most, self.steps)
+            self._held[split] = self.prices.holdings(split, self.workload, 1.0, 1.0), buffers
+        return self._held[split]
+
+
+def crossing_bytes(graph: ModelGraph) -> Floats:
+    """Bytes for one token that cross from before each layer to behind it: each producer that is needed there, once; shape
+    (layers + 1,)."""
+    place = graph.position_of_layer
+    farthest: dict[int, int] = {}
+    for sender, receiver in graph.edges:
+        farthest[place[sender]] = max(farthest.get(place[sender], 0), place[receiver])
+    crossing = np.zeros(len(graph.layers) + 1)
+    for first, last in farthest.items():
+        crossing[first + 1 : last + 1] += graph.layers[first].activation_bytes_per_token
+    return crossing

@@ -1,0 +1,127 @@
+"""A grid of uniform plans is what `score_plan` says of each of them, and what it leaves out does not fit."""
+
+import math
+import random
+import time
+
+import numpy as np
+import pytest
+
+import planner as pl
+from planner.graph import ModelGraph
+from planner.layout import packing_of
+from planner.pricing import Split
+from planner.uniforms import PlanGrid, Shape, crossing_bytes, cuts_of, ground_of, plan_grid, shapes_of
+from tests.instances import FOLLOWING, SHAPES, fabric, random_topology, tiny_chip, tiny_graph, tiny_moe, tiny_topology
+
+WORK = pl.Workload(batch_size=None, prompt_tokens=90, output_tokens=20)
+FIELDS = ("ttft_s", "tpot_s", "tokens_per_s", "energy_per_token_j", "usd_per_million_tokens")
+
+
+def assert_equal_to_scores(grid: PlanGrid, dice: random.Random, samples: int) -> None:
+    fits = [tuple(place) for place in np.argwhere(np.isfinite(grid.tpot_s)).tolist()]
+    for place in dice.sample(fits, min(samples, len(fits))):
+        plan = grid.plan(place)
+        score = pl.score_plan(plan, grid.graph, grid.topology, grid.workload.replace(batch_size=None))
+        for field in FIELDS:
+            value = getattr(score, field)
+            assert grid.value(field)[place] == (math.inf if value is None else pytest.approx(value, rel=1e-12)), field
+        assert (score.chips, score.batch_size) == (grid.value("chips")[place], grid.batch_size[place])
+    assert fits
+
+
+def assert_rest_does_not_fit(grid: PlanGrid, dice: random.Random, samples: int) -> None:
+    rest = [tuple(place) for place in np.argwhere(np.isinf(grid.tpot_s)).tolist()]
+    for place in dice.sample(rest, min(samples, len(rest))):
+        broken = pl.check_plan(grid.plan(place), grid.graph, grid.topology, grid.workload.replace(batch_size=None))
+        assert {one.rule for one in broken} <= {"memory", "sequences"}
+        assert broken
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("graph", [tiny_graph(5), tiny_moe(3), tiny_graph(4, window_tokens=80, tied_embedding=True)])
+def test_every_point_is_the_score_of_its_plan_and_what_has_none_does_not_fit(graph, shape):
+    dice = random.Random(f"uniforms {shape} {graph.name}")
+    topology = random_topology(dice, shape).replace(power=FOLLOWING)
+    topology = topology.replace(chip=tiny_chip(dice.choice((1.3, 2.0, 4.0)) * graph.weight_bytes))
+    grid = plan_grid(graph, topology, WORK, micro_sequences=[1, 2, 3, 8, 40])
+    assert_equal_to_scores(grid, dice, 20)
+    assert_rest_does_not_fit(grid, dice, 10)
+
+
+@pytest.mark.parametrize(
+    ("model", "machine"),
+    [
+        ("llama-3.1-70b", "groq-lpu-chain"),
+        ("llama-3.1-70b", "hgx-h100"),
+        ("qwen3-30b-a3b", "hgx-b200"),
+        ("llama-3.1-405b", "cerebras-cs3"),
+        ("llama-3.1-8b", "article-lpu"),
+    ],
+)
+def test_real_models_on_real_machines_too(model, machine):
+    topology = pl.load_topology(machine)
+    graph = pl.load_model(model, weight_dtype="fp8")
+    grid = plan_grid(graph, topology.replace(chips=topology.limit_chips), pl.Workload(), micro_sequences=[1, 6, 64])
+    assert_equal_to_scores(grid, random.Random(f"{model} {machine}"), 6)
+
+
+def test_a_shape_without_ends_is_the_uniform_plan_of_engines():
+    graph, topology = tiny_graph(5), tiny_topology(16, fabric("switch", 4), fabric("chain", 4))
+    shape = Shape(Split(tensor=2), 3)
+    grid = plan_grid(graph, topology, WORK, shapes=[shape], micro_sequences=[4], turns=[1.0])
+    plan = pl.uniform_plan(graph, topology, tensor_parallel=2, pipeline_parallel=3)
+    assert grid.plan((0, 0, 0)) == plan.replace(batch_size=12)
+
+
+def test_more_replicas_change_neither_times_nor_joules_nor_dollars():
+    graph, topology = tiny_graph(4), tiny_topology(8, fabric("switch", 8), power=FOLLOWING)
+    grid = plan_grid(graph, topology, WORK, shapes=[Shape(Split(tensor=2), 2)], micro_sequences=[3], turns=[1.0])
+    twice = pl.uniform_plan(graph, topology, tensor_parallel=2, pipeline_parallel=2, data_parallel=2)
+    score = pl.score_plan(twice, graph, topology, WORK.replace(batch_size=12))
+    for field in ("ttft_s", "tpot_s", "energy_per_token_j", "usd_per_million_tokens"):
+        assert grid.value(field)[0, 0, 0] == pytest.approx(getattr(score, field), rel=1e-12)
+    assert score.tokens_per_s == pytest.approx(2 * grid.tokens_per_s[0, 0, 0], rel=1e-12)
+
+
+def test_small_memories_put_embedding_and_head_on_stages_of_their_own():
+    lpus = pl.load_topology("groq-lpu-chain", chips=2048)
+    apart = [shape for shape in shapes_of(pl.load_model("llama-3.1-70b", weight_dtype="fp8"), lpus) if shape.ends]
+    assert apart
+    assert {cuts_of(pl.load_model("llama-3.1-70b"), shape)[1] for shape in apart} == {1}
+
+
+def test_what_crosses_a_cut_is_what_is_needed_behind_it():
+    graph: ModelGraph = tiny_graph(3)
+    crossing = crossing_bytes(graph)
+    assert crossing[0] == crossing[-1] == 0
+    assert crossing[1:-1].tolist() == [layer.activation_bytes_per_token for layer in graph.layers[:-1]]
+
+
+def test_stages_stand_inside_borders():
+    topology = tiny_topology(16, fabric("switch", 4), fabric("chain", 4))
+    stands = ground_of(topology).stands(Shape(Split(tensor=3), 3))
+    assert [stand.start for stand in stands] == [0, 4, 8]
+    assert packing_of(topology).room(ground_of(topology).end(Shape(Split(tensor=3), 3))) == 1
+
+
+@pytest.mark.parametrize(
+    ("work", "said"), [({"arrivals": "together"}, "steady"), ({"phase": "decode", "output_tokens": 2}, "phase")]
+)
+def test_workloads_of_another_kind_are_refused(work, said):
+    with pytest.raises(pl.InputError, match=said):
+        plan_grid(tiny_graph(2), tiny_topology(4), pl.Workload(**work))
+
+
+def test_weights_that_no_shape_holds_are_refused():
+    with pytest.raises(pl.InfeasibleError, match="no uniform pipeline"):
+        plan_grid(tiny_graph(400), tiny_topology(1), WORK)
+
+
+def test_a_fine_grid_prices_many_plans_a_second():
+    topology = pl.load_topology("hgx-h100", chips=64)
+    graph = pl.load_model("llama-3.1-8b", weight_dtype="fp8")
+    plan_grid(graph, topology, pl.Workload(), micro_sequences=[1])
+    begin = time.process_time()
+    grid = plan_grid(graph, topology, pl.Workload(), micro_sequences=range(1, 513))
+    assert grid.tpot_s.size / (time.process_time() - begin) > 2e5  # over a million on a free core
