@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from planner.cluster import Cluster, Pool, PooledPlan, PooledStage, PoolLink
     from planner.cluster_planning import ClusterResult, partition_cluster
     from planner.disaggregation import Disaggregation, disaggregate
+    from planner.fleets import Fleet, partition_fleet
     from planner.fronts import Front, pareto
     from planner.graph import Layer, ModelGraph
     from planner.grids import decode_grid_s
@@ -51,6 +52,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "planner.certificates": ("Certificate", "Verdict", "verify"),
     "planner.checking": ("Violation", "check_plan"),
+    "planner.fleets": ("Fleet", "partition_fleet"),
     "planner.fronts": ("Front", "pareto"),
     "planner.disaggregation": ("Disaggregation", "disaggregate"),
     "planner.catalogue": (
@@ -83,12 +85,13 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Certificate", "Chip", "ChipRange", "Cluster", "ClusterResult", "DeviceClass", "DisaggregatedScore", "Disaggregation",
-    "Fabric", "Front", "InfeasibleError", "InputError", "Layer", "Link", "MemoryTier", "ModelGraph", "Move",
+    "Fabric", "Fleet", "Front", "InfeasibleError", "InputError", "Layer", "Link", "MemoryTier", "ModelGraph", "Move",
     "NoPlanFoundError", "Operator", "OperatorGraph", "Plan", "PlanGrid", "PlannerError", "Pool", "PoolLink", "PooledPlan",
     "PooledStage", "Replanning", "Result", "Score", "Software", "Spread", "Stage", "Topology", "UnknownNameError",
     "Verdict", "Violation", "Workload", "check_plan", "check_pooled_plan", "cluster_names", "collective_s", "decode_grid_s",
     "disaggregate", "load_cluster", "load_model", "load_operators", "load_topology", "model_names", "moved_bytes", "pareto",
-    "partition", "partition_cluster", "partition_operators", "plan_grid", "replan", "rules_of_thumb", "score_disaggregated",
+    "partition", "partition_cluster", "partition_fleet", "partition_operators", "plan_grid", "replan", "rules_of_thumb",
+    "score_disaggregated",
     "score_plan", "score_pooled_plan", "software_names", "topology_names", "uniform_plan", "verify", "with_value",
 ]  # fmt: skip
 

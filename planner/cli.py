@@ -23,6 +23,7 @@ from planner.calibration.shipping import fit_draws, fit_recipe, left_out_errors,
 from planner.calibration.validation import cases_of, families_of
 from planner.certificates import Certificate
 from planner.certificates import verify as check_certificate
+from planner.cluster_planning import ClusterResult, partition_cluster
 from planner.disaggregation import disaggregate
 from planner.errors import (
     InfeasibleError,
@@ -33,6 +34,7 @@ from planner.errors import (
     listed,
     shortened,
 )
+from planner.fleets import partition_fleet
 from planner.graph import ModelGraph
 from planner.plan import Plan
 from planner.planning import Result, partition, uniform_plan
@@ -168,6 +170,56 @@ def disaggregate_pools(
     for name, pool in (("prefill_topology", result.prefill_topology), ("decode_topology", result.decode_topology)):
         fields[name] = {"name": pool.name, "chips": pool.chips}
     _answer(format, str(result), fields)
+
+
+@app.command(name="cluster")
+def plan_cluster(
+    model: ModelName,
+    cluster: Annotated[
+        str, typer.Argument(help="A cluster of the catalogue (see `planner clusters`), or a TOML file.")
+    ],
+    unlike: Annotated[
+        bool,
+        typer.Option("--unlike", help="Share the pools out between unlike deployments, for the most tokens a second."),
+    ] = False,
+    weights: Weights = None,
+    kv: Kv = "bf16",
+    batch: Batch = None,
+    prompt: Prompt = 1024,
+    output: Output = 256,
+    minimize: Annotated[str | None, typer.Option("--minimize", help="Field of the score; default: tpot_s.")] = None,
+    maximize: Annotated[str | None, typer.Option("--maximize", help="Field of the score.")] = None,
+    limit: Annotated[list[str] | None, typer.Option("--limit", help="Worst value of a field: tpot_s=0.02.")] = None,
+    time_limit: Annotated[float | None, typer.Option("--time-limit", help="Seconds.")] = None,
+    power_scope: Scope = None,
+    format: Shape = "table",
+) -> None:
+    """Find the best plan on pools of unlike chips, and prove it."""
+    shape, pools = catalogue.load_model(model, weight_dtype=weights, kv_dtype=kv), catalogue.load_cluster(cluster)
+    if unlike and (minimize is not None or maximize not in (None, "tokens_per_s")):
+        raise InputError(
+            "--unlike plans for the most tokens a second; leave --minimize and --maximize out, and give --limit"
+        )
+    work = _workload(batch or ("max" if unlike else None), None, prompt, output, "steady")
+    options: dict[str, Any] = {
+        "limits": _limits(limit or []), "time_limit_s": _seconds(time_limit), "power_scope": _scope(power_scope),
+        "progress": _Meter(),
+    }  # fmt: skip
+    if unlike:
+        found: Any = partition_fleet(shape, pools, work, **options)
+        parts = {"deployments": [_pooled_fields(one) for one in found.deployments]}
+        fields = found.model_dump(mode="json", exclude={"graph", "cluster", "deployments"}) | parts
+    else:
+        found = partition_cluster(shape, pools, work, minimize=minimize, maximize=maximize, **options)
+        fields = _pooled_fields(found)
+    _answer(format, str(found), fields | {"model": shape.name, "cluster": pools.name})
+
+
+def _pooled_fields(result: ClusterResult) -> dict[str, Any]:
+    pools = [
+        {"name": pool.name, "topology": pool.topology.name, "chips": pool.free_chips} for pool in result.cluster.pools
+    ]
+    return result.model_dump(mode="json", exclude={"graph", "cluster"}) | {"pools": pools}
 
 
 @app.command()
@@ -317,6 +369,18 @@ def topologies(format: Shape = "table") -> None:
 
 
 @app.command()
+def clusters(format: Shape = "table") -> None:
+    """The clusters of the catalogue."""
+    known = [catalogue.load_cluster(name) for name in catalogue.cluster_names()]
+    header = ("cluster", "pools", "made of")
+    rows = [
+        (one.name, " + ".join(f"{pool.free_chips} × {pool.topology.name}" for pool in one.pools), one.title)
+        for one in known
+    ]
+    _answer(format, "\n".join(aligned([header, *rows])), [dict(zip(header, row, strict=True)) for row in rows])
+
+
+@app.command()
 def validate(
     measurements: Annotated[
         Path | None, typer.Argument(help="A CSV of measurements; default: those that we ship.")
@@ -428,6 +492,10 @@ def _nouns(
 ) -> tuple[ModelGraph, Topology, Workload]:
     graph = catalogue.load_model(model, weight_dtype=weights, kv_dtype=kv)
     machine = catalogue.load_topology(topology, chips=chips, software=software)
+    return graph, machine, _workload(batch, rate, prompt, output, arrivals)
+
+
+def _workload(batch: str | None, rate: float | None, prompt: int, output: int, arrivals: str) -> Workload:
     if rate is not None and batch is not None:
         raise InputError(
             "--batch and --rate are both given; under a rate the batch is an outcome, so give one or the other"
@@ -439,8 +507,7 @@ def _nouns(
         "output_tokens": output,
         "arrivals": arrivals,
     }
-    fields |= {} if rate is None else {"requests_per_s": rate}
-    return graph, machine, Workload.from_fields(fields)  # fmt: skip
+    return Workload.from_fields(fields | ({} if rate is None else {"requests_per_s": rate}))
 
 
 def _whole(name: str, text: str) -> int:

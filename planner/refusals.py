@@ -69,8 +69,9 @@ def _out_of_memory(candidates: Candidates) -> InfeasibleError:
     smallest = smallest_chips(candidates)
     model = f"{graph.name} in {graph.weight_dtype}"
     machine = f"{chips} × {topology.chip.name}"
-    remedy = f"the weights alone need at least {least} chips of {spoken(capacity_each, 'B')}, and " + (
-        f"{smallest} would do" if smallest else f"no number of them up to {topology.limit_chips} would do"
+    remedy = (
+        f"the weights alone need at least {least} chip{'s' * (least > 1)} of {spoken(capacity_each, 'B')}, and "
+        + (f"{smallest} would do" if smallest else f"no number of them up to {topology.limit_chips} would do")
     )
     if weights > chips * capacity_each:
         demand, capacity, resource = weights, chips * capacity_each, "memory for weights"

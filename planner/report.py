@@ -207,6 +207,25 @@ def cluster_result_text(result: Any) -> str:
     return "\n".join([*lines, f"pools in the order of the layers: {way}", "", *score_lines(result.score)])
 
 
+def fleet_text(found: Any) -> str:
+    """Deployments side by side, for a terminal."""
+    asked = question_lines(found.graph, found.cluster.pools[0].topology, found.workload)
+    header = ("pools", "chips", "replicas", "sequences", "tokens/s", "per token", "first token", "status")
+    rows = [
+        (
+            listed([pool.name for pool in one.cluster.pools], "with"), str(one.score.chips), str(one.plan.replicas),
+            str(one.score.batch_size), f"{one.score.tokens_per_s:.4g}", spoken(one.score.tpot_s, "s"),
+            spoken(one.score.ttft_s, "s"), one.status,
+        )
+        for one in found.deployments
+    ]  # fmt: skip
+    costs = {"energy_per_token_j": found.energy_per_token_j, "usd_per_million_tokens": found.usd_per_million_tokens}
+    cost_lines = [f"{name} over all: {field_text(name, value)}" for name, value in costs.items() if value is not None]
+    limits = [f"limit of each: {name} {field_text(name, value)}" for name, value in found.limits]
+    proof = proof_line(found).replace("no plan", "no sharing out of the pools")
+    return "\n".join([asked[0], asked[2], "", proof, *limits, *cost_lines, "", *aligned([header, *rows])])
+
+
 def replanning_text(found: Any) -> str:
     """What a new plan moves, and the plan, for a terminal."""
     proved = "no plan as good moves fewer bytes" if found.status == "optimal" else (
@@ -444,6 +463,7 @@ def _escaped(lines: Sequence[str]) -> list[str]:
 TEXTS: dict[str, Callable[[Any], str]] = {
     "Result": result_text,
     "ClusterResult": cluster_result_text,
+    "Fleet": fleet_text,
     "Replanning": replanning_text,
     "Score": lambda score: "\n".join(score_lines(score)),
     "Disaggregation": disaggregation_text,

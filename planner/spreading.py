@@ -2,13 +2,14 @@
 
 import math
 import time
+from collections.abc import Iterable
 from typing import Literal
 
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError
 from planner.operators import OperatorGraph
 from planner.records import Record
 from planner.solver import portfolio
-from planner.solver.dag import faults, latency, loads
+from planner.solver.dag import GraphProblem, faults, latency, loads
 
 Mode = Literal["throughput", "latency"]
 
@@ -17,7 +18,7 @@ class Spread(Record):
     """Where every operator runs, and what was proved."""
 
     devices: tuple[str, ...]
-    """Of each operator."""
+    """Of each operator; 'a0…a2': devices a0 to a2 take samples in turn, each of them all of the stage."""
     mode: Mode
     contiguous: bool
     status: Literal["optimal", "feasible"]
@@ -28,7 +29,7 @@ class Spread(Record):
     gap: float
     """(objective - bound) / objective."""
     loads: tuple[tuple[str, float], ...]
-    """Of every device that is used."""
+    """Of every device that is used, of devices in turn the load of each."""
     elapsed_s: float
 
 
@@ -37,18 +38,24 @@ def partition_operators(
     *,
     mode: Mode = "throughput",
     contiguous: bool = True,
+    most_copies: int = 1,
     time_limit_s: float = 60.0,
     seed: int = 0,
 ) -> Spread:
     """The best devices for the operators of a graph.
 
     Throughput: the least largest load of a device, where outputs that cross its border count once for each producer;
-    `contiguous` asks that forward edges order the devices, as in a pipeline. Latency: the least time of one sample,
+    `contiguous` asks that forward edges order the devices, as in a pipeline; there a stage may be replicated over up to
+    `most_copies` devices of one class, which take samples in turn where that pays. Latency: the least time of one sample,
     where each device that pays for transfers runs one contiguous piece, and hosts run operators side by side.
     """
     if not time_limit_s > 0:
         raise InputError(f"time_limit_s must be above 0, not {time_limit_s}")
-    started, problem = time.monotonic(), graph.to_problem()
+    if most_copies < 1:
+        raise InputError(f"most_copies must be at least 1, not {most_copies}")
+    if most_copies > 1 and not (contiguous and mode == "throughput"):
+        raise InputError("most_copies above 1 is for contiguous stages and throughput; leave it out")
+    started, problem = time.monotonic(), graph.to_problem().replicated(most_copies)
     if mode == "throughput":
         solve = portfolio.contiguous if contiguous else portfolio.free
     elif mode == "latency":
@@ -64,7 +71,7 @@ def partition_operators(
                 resource="memory", demand=demand, capacity=capacity,
             )  # fmt: skip
         raise NoPlanFoundError(f"no assignment was found in {time_limit_s:g} s; give more time_limit_s")
-    names = graph.device_names
+    names = _names(graph, problem, placement.device)
     used = loads(problem, placement.device)
     gap = (placement.objective - placement.bound) / placement.objective if placement.objective else 0.0
     return Spread(
@@ -78,6 +85,20 @@ def partition_operators(
         loads=tuple((names[place], float(used[place])) for place in sorted(set(placement.device))),
         elapsed_s=time.monotonic() - started,
     )
+
+
+def _names(graph: OperatorGraph, problem: GraphProblem, device: Iterable[int]) -> dict[int, str]:
+    """Of the devices that are used: those of a class are given out in the order of their first operators."""
+    names: dict[int, str] = {}
+    if not problem.copies or max(problem.copies) == 1:
+        return dict(enumerate(graph.device_names))
+    given = [0] * len(graph.devices)
+    for place in dict.fromkeys(device):
+        family, copies = problem.groups[problem.devices[place]]
+        first, name = given[family], graph.devices[family].name
+        given[family] += copies
+        names[place] = f"{name}{first}" + (f"…{name}{first + copies - 1}" if copies > 1 else "")
+    return names
 
 
 def rules_of_thumb(graph: OperatorGraph, *, mode: Mode = "throughput") -> dict[str, float]:

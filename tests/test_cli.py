@@ -295,6 +295,41 @@ def test_without_arguments_there_is_help_and_no_empty_sentence(run):
     assert "planner: \n" not in answer.err
 
 
+# ── cluster ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_cluster_is_planned_as_the_function_does(run):
+    answer = run("cluster", "llama-3.1-8b", "three-macs", "--batch", 1, "--format", "json")
+    expected = pl.partition_cluster(
+        pl.load_model("llama-3.1-8b"), pl.load_cluster("three-macs"), pl.Workload(batch_size=1)
+    )
+    assert answer.fields["objective"] == expected.objective
+    assert [pool["name"] for pool in answer.fields["pools"]] == [pool.name for pool in expected.cluster.pools]
+
+
+def test_unlike_deployments_are_shown_with_their_pools_and_their_proof(run):
+    arguments = ("cluster", "llama-3.2-1b", "three-macs", "--unlike", "--limit", "tpot_s=0.1")
+    text, fields = run(*arguments).out, run(*arguments, "--format", "json").fields
+    assert "sharing out of the pools" in text
+    assert fields["objective"] == pytest.approx(sum(one["score"]["tokens_per_s"] for one in fields["deployments"]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("cluster", "llama-3.1-8b", "three-mac"), "three-macs"),
+        (("cluster", "llama-3.1-8b", "three-macs", "--unlike", "--minimize", "tpot_s"), "leave --minimize"),
+        (("cluster", "llama-3.1-8b", "three-macs", "--unlike", "--batch", "8"), "must be None for a fleet"),
+    ],
+)
+def test_a_cluster_question_that_is_wrong_gets_a_sentence(run, arguments, said):
+    assert said in refused(run(*arguments), 2)
+
+
+def test_clusters_are_listed(run):
+    assert {row["cluster"] for row in run("clusters", "--format", "json").fields} == set(pl.cluster_names())
+
+
 # ── score and files ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -59,7 +59,9 @@ def test_every_module_has_its_tests(path):
 def test_every_test_file_mirrors_a_module_or_a_rule(path):
     inside = path.relative_to(ROOT / "tests")
     module = PACKAGE / inside.parent / inside.name.removeprefix("test_")
-    of_all = {"test_conventions.py", "test_properties.py", "test_package.py", "test_notebooks.py", "test_pages.py"}
+    of_all = {
+        "test_conventions.py", "test_method.py", "test_properties.py", "test_package.py", "test_notebooks.py", "test_pages.py",
+    }  # fmt: skip
     of_benchmarks = ROOT / "benchmarks" / inside.name.removeprefix("test_")
     assert module.is_file() or module.with_suffix("").is_dir() or of_benchmarks.is_file() or inside.name in of_all
 

@@ -36,6 +36,34 @@ def test_scattered_operators_balance_what_contiguous_ones_cannot():
     assert pl.partition_operators(graph, contiguous=False).objective == 8.0
 
 
+def test_a_heavy_stage_is_taken_in_turn_by_several_devices():
+    graph = chain([2.0, 9.0, 3.0], transfer_s=0.0, count=5)
+    once, often = pl.partition_operators(graph), pl.partition_operators(graph, most_copies=3)
+    assert (once.objective, often.objective, often.status) == (9.0, 3.0, "optimal")
+    assert often.devices == ("a0", "a1…a3", "a4")
+    assert dict(often.loads) == {"a0": 2.0, "a1…a3": 3.0, "a4": 3.0}
+
+
+def test_copies_each_need_the_memory_of_the_whole_stage():
+    graph = chain([4.0, 4.0], transfer_s=0.0, count=2, memory_bytes=5.0, size_bytes=5.0)
+    assert pl.partition_operators(graph, most_copies=2).devices == ("a0", "a1")
+
+
+def test_more_copies_are_never_slower():
+    graph = chain([3.0, 9.0, 2.0, 2.0, 7.0, 1.0], count=4)
+    reached = [pl.partition_operators(graph, most_copies=most).objective for most in (1, 2, 3, 4)]
+    assert reached == sorted(reached, reverse=True)
+    assert reached[-1] < reached[0]
+
+
+@pytest.mark.parametrize(
+    "options", [{"most_copies": 0}, {"most_copies": 2, "mode": "latency"}, {"most_copies": 2, "contiguous": False}]
+)
+def test_copies_where_they_mean_nothing_are_refused(options):
+    with pytest.raises(InputError, match="most_copies"):
+        pl.partition_operators(chain([1.0]), **options)
+
+
 def test_what_does_not_fit_is_proved_infeasible():
     with pytest.raises(InfeasibleError) as refused:
         pl.partition_operators(chain([1.0, 1.0], memory_bytes=3.0, size_bytes=5.0))

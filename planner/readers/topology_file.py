@@ -6,6 +6,7 @@ tables of its own, or name those of the catalogue.
 """
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -123,11 +124,17 @@ def topology_from(
         "price": book.price(_table(fields, "price"), provisioned),
         "divisible": fields.get("divisible", False),
         "most_chips": fields.get("most_chips"),
-        "chips": fields.get("chips", 1),
+        "chips": fields.get("chips", math.prod(_units(fabric) for fabric in fabrics)),
     }
     if made["name"] is None:
         raise InputError("topology.name is missing; give it a name in kebab-case")
     return Topology.from_fields({**made, "figures": book.figures})
+
+
+def _units(fabric: Fields) -> int:
+    """Of a level, where they are a number; what else stands there is refused with the record."""
+    units = fabric.get("units")
+    return units if isinstance(units, int) and units > 0 else 1
 
 
 def software_from(fields: Mapping[str, Any], find_software: Finder) -> Software:

@@ -7,6 +7,9 @@ output to or from host memory (an accelerator) or works in host memory and pays 
 (made inside and used outside, or made outside and used inside) the producer's transfer time, once. So a producer and
 its consumers are the pins of a net, and a device pays for exactly those nets of which it holds some pins and not all.
 
+A class may stand for groups of `copies` devices of another one that take samples in turn: each holds all of what the group
+holds and does its share of the samples, so the load is that of one device, divided by their number.
+
 *Throughput* is the largest load. *Latency* is when the last node is done, if each paying device runs its nodes as one
 piece that waits for all of its outside producers, and hosts run any number of nodes side by side.
 """
@@ -14,7 +17,7 @@ piece that waits for all of its outside producers, and hosts run any number of n
 import math
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import networkx as nx
 import numpy as np
@@ -45,6 +48,10 @@ class GraphProblem:
     """Nodes whose edges bind the order of contiguous stages; backward nodes follow their colour. Shape (nodes,)."""
     edges: Ints
     """Producer and consumer, shape (edges, 2)."""
+    copies: tuple[int, ...] = ()
+    """Devices that one of each class stands for; (): one each."""
+    family: tuple[int, ...] = ()
+    """The class of these devices, which comes before the groups of them; (): itself."""
 
     @property
     def nodes(self) -> int:
@@ -54,6 +61,38 @@ class GraphProblem:
     def devices(self) -> Ints:
         """The class of every device, class by class."""
         return np.repeat(np.arange(self.counts.size), self.counts)
+
+    @property
+    def groups(self) -> list[tuple[int, int]]:
+        """Of each class the number of its family among families, and its copies."""
+        if not self.copies:
+            return [(number, 1) for number in range(self.counts.size)]
+        families = sorted(set(self.family))
+        return [(families.index(family), copies) for family, copies in zip(self.family, self.copies, strict=True)]
+
+    @property
+    def available(self) -> tuple[int, ...]:
+        """Devices of each family."""
+        return tuple(int(count) for count, (_, copies) in zip(self.counts, self.groups, strict=True) if copies == 1)
+
+    def replicated(self, most_copies: int) -> "GraphProblem":
+        """The same where up to so many devices of a class may take samples in turn."""
+        made = [
+            (number, copies)
+            for number, count in enumerate(self.counts.tolist())
+            for copies in range(1, max(1, min(most_copies, count)) + 1)
+        ]
+        of = [number for number, _ in made]
+        places = {number: place for place, (number, copies) in enumerate(made) if copies == 1}
+        return replace(
+            self,
+            times=self.times[of],
+            counts=np.array([self.counts[number] // copies for number, copies in made], dtype=np.intp),
+            capacity=self.capacity[of],
+            pays=self.pays[of],
+            copies=tuple(copies for _, copies in made),
+            family=tuple(places[number] for number in of),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +215,8 @@ def loads(problem: GraphProblem, device: Iterable[int]) -> Floats:
     for producer, place in sorted(crossing):
         if problem.pays[classes[place]]:
             total[place] += problem.transfer[producer]
-    return np.asarray(total, dtype=np.float64)
+    copies = np.array([copies for _, copies in problem.groups])
+    return np.asarray(total / copies[classes], dtype=np.float64)
 
 
 def latency(problem: GraphProblem, device: Iterable[int]) -> float:
@@ -215,6 +255,12 @@ def faults(problem: GraphProblem, device: Iterable[int], *, contiguous: bool) ->
     filled = np.bincount(places, problem.sizes, classes.size)
     if (filled > problem.capacity[classes] * (1 + 1e-9)).any():
         found.append("a device holds more than its memory")
+    taken = [0] * len(problem.available)
+    for place in set(places.tolist()):
+        family, copies = problem.groups[classes[place]]
+        taken[family] += copies
+    if any(count > most for count, most in zip(taken, problem.available, strict=True)):
+        found.append("more devices are held than there are")
     if contiguous:
         both = problem.forward[problem.edges].all(axis=1)
         ends = places[problem.edges[both]]

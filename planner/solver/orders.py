@@ -80,18 +80,18 @@ def along(problem: GraphProblem, units: Units, order: Order) -> Stages | None:
     """The best contiguous stages whose units are intervals of an order; None where nothing fits."""
     tables = []
     for number, times in enumerate(units.times):
-        table = interval_loads(units, order, pays=bool(problem.pays[number]), times=times)
+        table = interval_loads(units, order, pays=bool(problem.pays[number]), times=times) / problem.groups[number][1]
         if math.isfinite(problem.capacity[number]):
             table += _fits(units, order, float(problem.capacity[number]))
         tables.append(table)
-    none = (0,) * len(tables)
+    none = (0,) * len(problem.available)
     least = {none: np.where(np.arange(units.count + 1) == 0, 0.0, math.inf)}
     came: dict[tuple[int, ...], list[tuple[int, Floats]]] = {}
-    for used in itertools.product(*(range(int(count) + 1) for count in problem.counts)):
+    for used in itertools.product(*(range(count + 1) for count in problem.available)):
         choices = []
-        for number, table in enumerate(tables):
-            if used[number]:
-                reached = np.maximum(least[_less(used, number)][:, None], table)
+        for number, (table, (family, copies)) in enumerate(zip(tables, problem.groups, strict=True)):
+            if used[family] >= copies:
+                reached = np.maximum(least[_less(used, family, copies)][:, None], table)
                 choices.append((number, reached.argmin(axis=0)))
                 best = reached.min(axis=0)
                 least[used] = best if used not in least else np.minimum(least[used], best)
@@ -99,8 +99,8 @@ def along(problem: GraphProblem, units: Units, order: Order) -> Stages | None:
     return _traced(problem, units, order, tables, least, came)
 
 
-def _less(used: tuple[int, ...], number: int) -> tuple[int, ...]:
-    return (*used[:number], used[number] - 1, *used[number + 1 :])
+def _less(used: tuple[int, ...], family: int, copies: int) -> tuple[int, ...]:
+    return (*used[:family], used[family] - copies, *used[family + 1 :])
 
 
 def _traced(
@@ -108,18 +108,18 @@ def _traced(
     least: dict[tuple[int, ...], Floats], came: dict[tuple[int, ...], list[tuple[int, Floats]]],
 ) -> Stages | None:  # fmt: skip
     """The stages behind the value of all units and all devices."""
-    used, end = tuple(int(count) for count in problem.counts), units.count
+    used, end = problem.available, units.count
     objective = float(least[used][end])
     if not math.isfinite(objective):
         return None
     cuts = []
     while any(used):
         for number, starts in came[used]:
-            start = int(starts[end])
-            value = max(float(least[_less(used, number)][start]), float(tables[number][start, end]))
+            start, before = int(starts[end]), _less(used, *problem.groups[number])
+            value = max(float(least[before][start]), float(tables[number][start, end]))
             if value == least[used][end]:
                 cuts.append((start, end, number))
-                used, end = _less(used, number), start
+                used, end = before, start
                 break
         else:
             raise AssertionError("the table of stages lost its way")

@@ -111,11 +111,12 @@ class _Model:
     def __init__(self, problem: GraphProblem, units: Units, best: float, *, ordered: bool, alike: bool = True) -> None:
         self.problem, self.units, self.model = problem, units, cp_model.CpModel()
         self.never, self.always = self.model.new_constant(0), self.model.new_constant(1)
-        self.positions = int(problem.counts.sum())
-        self.over = best * (1 + 1e-9)
+        self.positions = sum(problem.available)
+        self.most_copies = max(copies for _, copies in problem.groups)
+        self.over = best * self.most_copies * (1 + 1e-9)
         self.payable = np.flatnonzero(units.costs <= self.over)
         least = units.times.min(axis=0)
-        self.unit = float(least.sum() + units.costs[self.payable].sum() + best) / MOST_TOTAL or 1.0
+        self.unit = float(least.sum() + units.costs[self.payable].sum() + self.over) / MOST_TOTAL or 1.0
         self.least = np.floor(least / self.unit).astype(np.int64)
         self.costs = np.floor(units.costs / self.unit).astype(np.int64)
         self.top = math.floor(best / self.unit)
@@ -148,14 +149,28 @@ class _Model:
         for tail, head in units.edges:
             for before, after in zip(upto[tail], upto[head], strict=True):
                 model.add_implication(after, before)
-        self.of_class = [[model.new_bool_var("") for _ in self.problem.counts] for _ in range(self.positions)]
-        for choice in self.of_class:
-            model.add_exactly_one(choice)
-        for number, count in enumerate(self.problem.counts):
-            model.add(sum(choice[number] for choice in self.of_class) == int(count))
+        groups = self.problem.groups
+        self.of_class = [[model.new_bool_var("") for _ in groups] for _ in range(self.positions)]
+        for position, choice in enumerate(self.of_class):
+            if self.most_copies == 1:
+                model.add_exactly_one(choice)
+                continue
+            model.add_at_most_one(choice)
+            for row in self.at:
+                model.add_bool_or([~row[position], *choice])
+        for family, count in enumerate(self.problem.available):
+            taken = sum(
+                copies * chosen
+                for choice in self.of_class
+                for chosen, (of, copies) in zip(choice, groups, strict=True)
+                if of == family
+            )
+            model.add(taken == count if self.most_copies == 1 else taken <= count)
 
     def _windows(self) -> tuple[Ints, Ints]:
-        """Earliest and latest stage of every unit: j stages do at most j times the best load."""
+        """Earliest and latest stage of every unit: j stages on one device each do at most j times the best load."""
+        if self.most_copies > 1:
+            return np.zeros(self.units.count, dtype=np.intp), np.full(self.units.count, self.positions - 1)
         graph: nx.DiGraph[int] = nx.DiGraph()
         graph.add_nodes_from(range(self.units.count))
         graph.add_edges_from(self.units.edges)
@@ -212,7 +227,11 @@ class _Model:
             for first, second in zip(pins, (*pins[1:], pins[0]), strict=True):
                 model.add_bool_or([pays, ~paying, ~first, second])
             paid.append(int(self.costs[number]) * pays)
-        model.add(sum(int(time) * here for time, here in zip(self.least, at, strict=True)) + sum(paid) <= self.load)
+        least = sum(int(time) * here for time, here in zip(self.least, at, strict=True)) + sum(paid)
+        model.add(least <= self.most_copies * self.load)
+        for (_, copies), choice in zip(self.problem.groups, self.of_class[position], strict=True):
+            if copies < self.most_copies:
+                model.add(least <= copies * self.load).only_enforce_if(choice)
         for kind, choice in enumerate(self.of_class[position]):
             self._load_of(kind, choice, at, sum(paid) if self.problem.pays[kind] else 0)
 
@@ -224,12 +243,13 @@ class _Model:
         if (times > units.times.min(axis=0)).any():
             able = np.where(times > self.over, 0.0, times)
             coarse = math.ceil(float(able.sum() + units.costs[self.payable].sum() + self.over) / self.unit / MOST_TOTAL)
-            work = model.new_int_var(0, self.top // coarse, "")
+            copies = self.problem.groups[number][1]
+            work = model.new_int_var(0, copies * self.top // coarse, "")
             parts = np.floor(able / self.unit / coarse).astype(np.int64)
             model.add(sum(int(part) * here for part, here in zip(parts, at, strict=True)) <= work).only_enforce_if(
                 choice
             )
-            model.add(coarse * work + paid <= self.load).only_enforce_if(choice)
+            model.add(coarse * work + paid <= copies * self.load).only_enforce_if(choice)
         if units.sizes.sum() > self.problem.capacity[number]:
             grain = float(units.sizes.sum()) / MOST_TOTAL
             room = math.floor(self.problem.capacity[number] * (1 + 1e-9) / grain)
@@ -250,9 +270,8 @@ class _Model:
         spare = {
             number: list(np.flatnonzero(self.problem.devices == number)) for number in range(self.problem.counts.size)
         }
-        device = [
-            spare[next(n for n, c in enumerate(choice) if solver.boolean_value(c))].pop(0) for choice in self.of_class
-        ]
+        chosen = [[n for n, c in enumerate(choice) if solver.boolean_value(c)] for choice in self.of_class]
+        device = [spare[numbers[0]].pop(0) if numbers else -1 for numbers in chosen]
         return tuple(
             int(device[next(j for j, here in enumerate(row) if solver.boolean_value(here))]) for row in self.at
         )

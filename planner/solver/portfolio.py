@@ -26,7 +26,8 @@ def contiguous(problem: GraphProblem, *, time_limit_s: float = math.inf, seed: i
     """Stages for the least largest load."""
     started = time.monotonic()
     units = contract(problem, contiguous=True)
-    cells = (units.count + 1) ** 2 * math.prod(int(count) + 1 for count in problem.counts)
+    states = math.prod(count + 1 for count in problem.available) * len(problem.groups) / len(problem.available)
+    cells = (units.count + 1) ** 2 * states
     stages = search(problem, units, rounds=int(min(100, MOST_CELLS / cells)), seed=seed)
     start = None if stages is None else _devices(problem, stages)
     best = _value(problem, units, start)
@@ -144,9 +145,10 @@ def _value(problem: GraphProblem, units: Units, device: Sequence[int] | None) ->
 
 
 def _work_bound(problem: GraphProblem, units: Units) -> float:
-    """The work of the quickest class, shared evenly, and the longest unit."""
+    """The work of the quickest class, shared evenly, and the longest unit on as many devices as may take it in turn."""
     least = units.times[problem.counts > 0].min(axis=0)
-    return max(float(least.sum()) / float(problem.counts.sum()), float(least.max(initial=0.0)))
+    most_copies = max(copies for _, copies in problem.groups)
+    return max(float(least.sum()) / sum(problem.available), float(least.max(initial=0.0)) / most_copies)
 
 
 def _placement(problem: GraphProblem, units: Units, device: Sequence[int] | None, bound: float) -> Placement:

@@ -73,6 +73,12 @@ def with_bandwidth(figure):
 # ── Read ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def test_a_file_that_does_not_say_how_many_chips_means_all_that_its_fabrics_join(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(GOOD.replace("chips = 4\n", ""))
+    assert pl.load_topology(path).chips == 8
+
+
 def test_a_file_names_chip_and_software_of_the_catalogue(tmp_path):
     machine, h100 = machine_of(tmp_path, GOOD), pl.load_topology("hgx-h100", software="vllm")
     assert (machine.name, machine.chips, machine.limit_chips) == ("mine", 4, 8)

@@ -62,7 +62,7 @@ def load_of(problem, device, place):
             used = {int(head) for tail, head in problem.edges if tail == producer}
             leaves, arrives = producer in inside and used - inside, producer not in inside and used & inside
             total += problem.transfer[producer] if leaves or arrives else 0.0
-    return total
+    return total / (problem.copies[kind] if problem.copies else 1)
 
 
 def latency_of(problem, device):
@@ -100,6 +100,10 @@ def allowed(problem, device, *, contiguous):
             return False
     bound = [(device[t], device[h]) for t, h in problem.edges if problem.forward[t] and problem.forward[h]]
     used = sorted(set(device))
+    for family in set(problem.family):
+        held = sum(problem.copies[classes[place]] for place in used if problem.family[classes[place]] == family)
+        if held > problem.counts[family]:
+            return False
     return not contiguous or any(
         all(order.index(tail) <= order.index(head) for tail, head in bound) for order in itertools.permutations(used)
     )

@@ -28,6 +28,17 @@ def test_the_optimum_is_found_and_proved(mode, seed):
     assert best * (1 - 1e-5) <= found.bound <= best * (1 + 1e-9)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_stages_that_devices_take_in_turn_are_found_and_proved(seed):
+    problem = random_problem(seed, nodes=5, training=seed % 2 == 0, unlike=seed % 4 == 3).replicated(2)
+    best = oracle(problem, "contiguous")
+    found = portfolio.contiguous(problem, time_limit_s=20.0)
+    assert found.objective == pytest.approx(best, rel=1e-9)
+    if math.isfinite(best):
+        assert not faults(problem, found.device, contiguous=True)
+        assert best * (1 - 1e-5) <= found.bound <= best * (1 + 1e-9)
+
+
 @pytest.mark.parametrize("mode", ENGINES)
 def test_the_same_question_gets_the_same_answer(mode):
     problem = random_problem(5, nodes=9)

@@ -1,0 +1,254 @@
+"""`partition_fleet`: unlike deployments side by side on a cluster, for the most tokens a second, with a proof.
+
+The pools are shared out between deployments: each takes a group of pools and serves on them alone, with the best plan that
+`partition_cluster` has for it. What a group can give is at most what any larger group can, so groups are planned only where
+that bound says that they could pay: the best sharing out by bounds is found, its groups are planned, until they all are.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
+
+from planner.candidates import question_of
+from planner.cluster import Cluster, PooledPlan
+from planner.cluster_planning import ClusterResult, PooledSearch, pooled_result, refusal_on
+from planner.errors import InfeasibleError, InputError, NoPlanFoundError
+from planner.graph import ModelGraph
+from planner.pooled_candidates import PooledCandidates
+from planner.pooling import common_scope, score_pooled_plan
+from planner.records import Record
+from planner.search import Progress
+from planner.topology import PowerScope
+from planner.workload import Workload
+
+MOST_POOLS = 10
+"""Groups of pools double with each."""
+AGAIN = 1.5
+"""A group whose bound is open is planned again where so many times the seconds are left that it had."""
+Group = frozenset[int]
+"""Numbers of pools."""
+
+
+class Fleet(Record):
+    """Deployments on disjoint pools of one cluster, what they give together, and what was proved."""
+
+    deployments: tuple[ClusterResult, ...]
+    """Most tokens a second first; the cluster of each has its pools, and the links between them."""
+    status: Literal["optimal", "feasible"]
+    """Optimal: no other sharing out of the pools gives more. Feasible: time ran out; the bound says how far it may be."""
+    field: Literal["tokens_per_s"] = "tokens_per_s"
+    direction: Literal["maximize"] = "maximize"
+    objective: float
+    """Output tokens a second of all deployments."""
+    bound: float
+    """Proved: no sharing out gives more."""
+    gap: float
+    """|objective - bound| / |objective|."""
+    limits: tuple[tuple[str, float], ...]
+    """Which every deployment keeps."""
+    elapsed_s: float
+    graph: ModelGraph
+    cluster: Cluster
+    workload: Workload
+
+    @property
+    def chips(self) -> int:
+        return sum(one.score.chips for one in self.deployments)
+
+    @property
+    def energy_per_token_j(self) -> float | None:
+        """Over all tokens; None where the power of a deployment is not known in the scope that all pools share."""
+        return self._mean([one.score.energy_per_token_j for one in self.deployments])
+
+    @property
+    def usd_per_million_tokens(self) -> float | None:
+        """Over all tokens; None where the price of a deployment is unknown."""
+        return self._mean([one.score.usd_per_million_tokens for one in self.deployments])
+
+    def _mean(self, values: list[float | None]) -> float | None:
+        if any(value is None for value in values):
+            return None
+        rates = [one.score.tokens_per_s for one in self.deployments]
+        return sum(cast(float, value) * rate for value, rate in zip(values, rates, strict=True)) / sum(rates)
+
+
+@dataclass
+class _Known:
+    """What is known of a group of pools."""
+
+    result: ClusterResult | None
+    most: float
+    """Tokens a second that are proved not to be exceeded."""
+    took_s: float
+
+    @property
+    def least(self) -> float:
+        return 0.0 if self.result is None else self.result.objective
+
+    @property
+    def proved(self) -> bool:
+        return self.least == self.most
+
+
+@dataclass
+class _Sharing:
+    """The pools, and what is known of groups of them."""
+
+    graph: ModelGraph
+    cluster: Cluster
+    workload: Workload
+    limits: dict[str, float] | None
+    power_scope: PowerScope | None
+    deadline: float
+    progress: Callable[[Progress], None] | None
+    known: dict[Group, _Known] = field(default_factory=dict)
+    interrupted: bool = False
+
+    def bound_of(self, group: Group) -> float:
+        return min((one.most for larger, one in self.known.items() if group <= larger), default=math.inf)
+
+    def best(self, value: Callable[[Group], float]) -> tuple[float, tuple[Group, ...]]:
+        """The most that disjoint groups are worth together, and these groups."""
+        everything = frozenset(range(len(self.cluster.pools)))
+        found: dict[Group, tuple[float, tuple[Group, ...]]] = {frozenset(): (0.0, ())}
+
+        def of(left: Group) -> tuple[float, tuple[Group, ...]]:
+            if left not in found:
+                first = min(left)
+                options = [of(left - {first})]
+                for group in _groups(left - {first}):
+                    rest, chosen = of(left - group - {first})
+                    mine = group | {first}
+                    options.append((rest + value(mine), (mine, *chosen)))
+                found[left] = max(options, key=lambda one: (one[0], -len(one[1])))
+            return found[left]
+
+        return of(everything)
+
+    def plan(self, group: Group, time_limit_s: float) -> None:
+        """The best plan of a group on its own, or as far as that gets."""
+        started, part = time.monotonic(), part_of(self.cluster, group)
+        candidates = self.candidates(part)
+        search = PooledSearch(candidates, time_limit_s=time_limit_s, progress=self.progress)
+        search.run()
+        self.interrupted |= search.interrupted
+        most = 0.0 if search.bound == math.inf else candidates.field_value("tokens_per_s", search.bound)
+        result = None
+        if search.best.plan is not None:
+            plan = cast(PooledPlan, search.best.plan)
+            score = score_pooled_plan(plan, self.graph, part, self.workload, power_scope=self.power_scope)
+            result = pooled_result(candidates, plan, score, search.best.value, search.bound, search.elapsed_s)
+            most = result.bound
+        took_s = time.monotonic() - started
+        self.known[group] = _Known(
+            result, max(min(most, self.bound_of(group)), result.objective if result else 0.0), took_s
+        )
+
+    def candidates(self, part: Cluster) -> PooledCandidates:
+        question = question_of(None, "tokens_per_s", self.limits, self.power_scope)
+        return PooledCandidates(self.graph, part, self.workload, question)
+
+    def left_s(self) -> float:
+        return self.deadline - time.monotonic()
+
+    def next_group(self) -> Group | None:
+        """The largest group of the best sharing out by bounds that is not planned yet; None: they all are."""
+        chosen = self.best(self.bound_of)[1]
+        new = [group for group in chosen if group not in self.known]
+        open_ = [group for group in chosen if group in self.known and not self.known[group].proved]
+        again = [group for group in open_ if self.left_s() > AGAIN * self.known[group].took_s]
+        return max(new or again, key=lambda group: (len(group), -min(group)), default=None)
+
+    def run(self) -> None:
+        """Until the best sharing out by bounds is planned through, or time runs out."""
+        everything = frozenset(range(len(self.cluster.pools)))
+        group: Group | None = everything
+        count = 2 ** len(everything) - 1
+        while group is not None and not self.interrupted and (self.left_s() > 0 or group == everything):
+            again = group in self.known
+            share = self.left_s() if again else self.left_s() / max(1, count - len(self.known))
+            self.plan(group, max(0.0, share))
+            group = self.next_group()
+
+
+def partition_fleet(
+    graph: ModelGraph,
+    cluster: Cluster,
+    workload: Workload,
+    *,
+    limits: dict[str, float] | None = None,
+    time_limit_s: float | None = None,
+    power_scope: PowerScope | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Fleet:
+    """The deployments of one model, each on pools of its own, that give the most tokens a second together, with a proof.
+
+    The space: all ways of sharing out the pools; on each group of pools all plans of `partition_cluster`, over the links
+    between these pools only. `limits` hold for every deployment, so `limits={"tpot_s": 0.05}` says what each user gets.
+    The batch of `workload` is left open (`batch_size=None`): each deployment takes as many sequences as suit it. To let one
+    pool serve in unlike parts, describe it as several pools. InfeasibleError: proved that no group can serve;
+    NoPlanFoundError: nothing was found in time; InputError: a batch size is given, or there are more than ten pools.
+    """
+    if workload.batch_size is not None:
+        raise InputError(
+            f"Workload.batch_size must be None for a fleet, whose deployments each choose their own, not {workload.batch_size}"
+        )
+    if len(cluster.pools) > MOST_POOLS:
+        raise InputError(
+            f"a fleet is planned on at most {MOST_POOLS} pools, and {cluster.name} has {len(cluster.pools)}"
+        )
+    started = time.monotonic()
+    deadline = math.inf if time_limit_s is None else started + time_limit_s
+    scope = common_scope(cluster, power_scope)
+    sharing = _Sharing(graph, cluster, workload, limits, scope, deadline, progress)
+    sharing.run()
+    return _fleet(sharing, time.monotonic() - started)
+
+
+def part_of(cluster: Cluster, group: Group) -> Cluster:
+    """Some pools of a cluster, with the links between them."""
+    pools = tuple(cluster.pools[number] for number in sorted(group))
+    names = {pool.name for pool in pools}
+    links = tuple(link for link in cluster.links if set(link.between) <= names)
+    return cluster.replace(pools=pools, links=links, figures=())
+
+
+def _groups(pools: Group) -> list[Group]:
+    """All sets of some of the pools, none of them among these."""
+    found: list[Group] = [frozenset()]
+    for number in sorted(pools):
+        found += [group | {number} for group in found]
+    return found
+
+
+def _fleet(sharing: _Sharing, elapsed_s: float) -> Fleet:
+    objective, groups = sharing.best(lambda group: sharing.known[group].least if group in sharing.known else 0.0)
+    results: list[Any] = [sharing.known[group].result for group in groups if group in sharing.known]
+    deployments = sorted((one for one in results if one is not None), key=lambda one: -one.objective)
+    bound = max(objective, sharing.best(sharing.bound_of)[0])
+    if not deployments:
+        if bound == 0.0:
+            raise _refusal(sharing)
+        raise NoPlanFoundError(
+            f"no plan of {sharing.graph.name} on pools of {sharing.cluster.name} was found in {elapsed_s:.1f} s; nothing is"
+            " proved: allow more time"
+        )
+    return Fleet(
+        deployments=tuple(deployments),
+        status="optimal" if bound == objective else "feasible",
+        objective=objective,
+        bound=bound,
+        gap=(bound - objective) / objective,
+        limits=deployments[0].limits,
+        elapsed_s=elapsed_s,
+        graph=sharing.graph,
+        cluster=sharing.cluster,
+        workload=sharing.workload,
+    )
+
+
+def _refusal(sharing: _Sharing) -> InfeasibleError:
+    """A larger group can do all that a smaller one can, so what the whole cluster lacks says why."""
+    return refusal_on(sharing.candidates(sharing.cluster))
