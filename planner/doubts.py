@@ -14,6 +14,11 @@ DOUBTFUL = {"C", "M", "derived", "fit", "guess", "claim"}
 """Grades of confidence below a source that was read."""
 STEP = 0.2
 """Relative: how far a figure is moved."""
+SPREADS = {
+    "A": 0.02, "stated": 0.02, "B": 0.05, "derived": 0.05, "M": 0.1, "C": 0.2, "fit": 0.2, "claim": 0.3, "guess": 0.3,
+}  # fmt: skip
+"""Half widths of the 80 % interval by grade of confidence, relative: no source states its error, so these are a judgement, and
+the first thing to change for those who know better. What was fitted carries its own residual in `Score.interval`."""
 MATTERS = 0.01
 """Relative: effects below this are left out."""
 WORDS = {

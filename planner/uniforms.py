@@ -215,7 +215,9 @@ def plan_grid(
     if workload.arrivals != "steady" or workload.phase != "both" or workload.requests_per_s is not None:
         raise InputError("plan_grid() needs arrivals 'steady', phase 'both' and no requests_per_s")
     if workload.speculation is not None:
-        raise InputError("plan_grid() does not price drafted tokens; leave Workload.speculation out, or use partition()")
+        raise InputError(
+            "plan_grid() does not price drafted tokens; leave Workload.speculation out, or use partition()"
+        )
     if graph.is_diffusion or not graph.is_chain:
         raise InputError(f"plan_grid() plans chains of layers, and {graph.name} is none; use partition()")
     found = tuple(shapes_of(graph, topology) if shapes is None else shapes)

@@ -27,6 +27,8 @@ EASY = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
 )
 SEEDS = st.integers(0, 10_000)
+QUICKENED = [name for name in FIELDS if name != "power_w"]
+"""Fields that quicker links or memory never worsen; a chip that waits less draws more on average."""
 TIMES = ("ttft_s", "tpot_s", "request_s", "energy_per_token_j", "usd_per_million_tokens")
 
 
@@ -50,7 +52,7 @@ def no_worse(after: float, before: float) -> bool:
 
 
 @EASY
-@given(SEEDS, st.sampled_from(list(FIELDS)), st.floats(1.01, 100.0), st.integers(0, 1))
+@given(SEEDS, st.sampled_from(QUICKENED), st.floats(1.01, 100.0), st.integers(0, 1))
 def test_more_bandwidth_between_chips_never_worsens_the_optimum(seed, field, factor, level):
     graph, topology, workload = case(seed)
     assume(level < len(topology.fabrics))
@@ -61,7 +63,7 @@ def test_more_bandwidth_between_chips_never_worsens_the_optimum(seed, field, fac
 
 
 @EASY
-@given(SEEDS, st.sampled_from(list(FIELDS)), st.floats(0.0, 0.99), st.integers(0, 1))
+@given(SEEDS, st.sampled_from(QUICKENED), st.floats(0.0, 0.99), st.integers(0, 1))
 def test_less_latency_between_chips_never_worsens_the_optimum(seed, field, factor, level):
     graph, topology, workload = case(seed)
     assume(level < len(topology.fabrics))
@@ -74,7 +76,7 @@ def test_less_latency_between_chips_never_worsens_the_optimum(seed, field, facto
 @EASY
 @given(
     SEEDS,
-    st.sampled_from([name for name in FIELDS if name not in ("mbu_fraction", "mfu_fraction")]),
+    st.sampled_from([name for name in QUICKENED if name not in ("mbu_fraction", "mfu_fraction")]),
     st.floats(1.01, 50.0),
 )
 def test_more_memory_bandwidth_never_worsens_the_optimum(seed, field, factor):

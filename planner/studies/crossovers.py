@@ -97,7 +97,7 @@ class Crossover(Study):
     def interval(self, probability: float = 0.8) -> tuple[float, float]:
         """Where the root lies with that probability.
 
-        Doubts about figures (`uncertainty.SPREADS`, by grade) and the residuals of both stacks are taken as independent
+        Doubts about figures (`doubts.SPREADS`, by grade) and the residuals of both stacks are taken as independent
         log-normal factors; what they do to the advantage is carried over to the root by its slope. An InputError says so where
         there is no root.
         """

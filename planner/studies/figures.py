@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from planner.doubts import STEP
+from planner.doubts import SPREADS, STEP
 from planner.errors import InputError, UnknownNameError, shortened
 from planner.topology import Topology, with_value
 from planner.units import parse_quantity, spoken
@@ -17,12 +17,6 @@ from planner.workload import Workload
 
 Change = float | str
 """A new value (1e12, "450 GB/s"), or what becomes of the old: "x2", "+10 %", "-20 %"."""
-
-SPREADS = {
-    "A": 0.05, "B": 0.1, "C": 0.3, "M": 0.2, "derived": 0.1, "fit": 0.2, "guess": 0.5, "claim": 0.3, "stated": 0.1,
-}  # fmt: skip
-"""Relative: how far a figure of each confidence may lie from the truth, as a factor either way. Our assumption; what was
-fitted carries its residual in `Score.interval`, and is moved as far as `doubts` moves it."""
 
 UNITS = (
     ("_bytes_per_s", "bytes per second", "B/s"), ("_flop_per_s", "operations per second", "FLOP/s"),

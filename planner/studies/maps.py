@@ -23,7 +23,7 @@ from planner.pricing import price_list
 from planner.records import Record
 from planner.studies.family import EXPERT_ANCHORS, Family, member
 from planner.studies.study import Study
-from planner.studies.uncertainty import SPREADS, FigureEffect, combined, figure_effects, residual_of
+from planner.studies.uncertainty import TAKEN_AS_THEY_ARE, FigureEffect, combined, figure_effects, residual_of
 from planner.topology import Topology
 from planner.uniforms import PlanGrid, plan_grid
 from planner.workload import Workload
@@ -426,7 +426,9 @@ def _uncertainty(topology: Topology, column: tuple[PlanGrid | None, ...], metric
             value = float(stair_of(grid, metric).at(speed)[0][0])
             return value if math.isfinite(value) else None
 
-        doubted = topology.replace(figures=tuple(one for one in topology.figures if one.confidence in SPREADS))
+        doubted = topology.replace(
+            figures=tuple(one for one in topology.figures if one.confidence not in TAKEN_AS_THEY_ARE)
+        )
         figures = figure_effects(doubted, value_on)
     return Uncertainty(
         topology=topology.name,

@@ -185,7 +185,7 @@ def sensitivity(
 ) -> Sensitivity:
     """How far each figure by itself moves the best plan's objective over its range, strongest first.
 
-    `figures` are paths (ranges then follow the grade of their source, `figures.SPREADS`), or paths with (low, high) or a
+    `figures` are paths (ranges then follow the grade of their source, `doubts.SPREADS`), or paths with (low, high) or a
     relative spread; None: every figure of the machine whose source is told. `file`, `executor`, `processes` and `progress`
     are those of `sweep`. InputError where there is no plan with all figures as they are.
     """

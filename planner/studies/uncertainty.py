@@ -1,6 +1,6 @@
 """How sure a comparison is: what the doubt about each figure, and the fit's residual, do to one number of one machine.
 
-Each figure is taken to lie within `SPREADS` of its value with a probability of 80 %, by its grade of confidence; figures
+Each figure is taken to lie within `doubts.SPREADS` of its value with a probability of 80 %, by its grade of confidence; figures
 that were fitted are in the residual of their software. A figure's effect is the change of the number when the figure is
 moved (and the plan chosen again), on logarithmic scales; effects of different figures, and the residual, add in squares.
 """
@@ -9,15 +9,14 @@ import math
 from collections.abc import Callable
 from statistics import NormalDist
 
-from planner.doubts import STEP, WORDS
+from planner.doubts import SPREADS, STEP, WORDS
 from planner.errors import PlannerError
 from planner.records import Record
 from planner.scoring import residuals_of
 from planner.topology import Figure, Topology, with_value
 
-SPREADS = {"B": 0.05, "derived": 0.05, "M": 0.1, "C": 0.2, "claim": 0.3, "guess": 0.3}
-"""Half widths of the 80 % interval by grade of confidence, on a logarithmic scale; a judgement, and the first thing to change
-for those who know better. Grades that are not here: A and stated are taken as they stand, fit is in the residual."""
+TAKEN_AS_THEY_ARE = ("A", "stated", "fit")
+"""Grades whose doubt does not count here: what was read or stated, and what is in the residual."""
 
 
 class FigureEffect(Record):
@@ -53,7 +52,7 @@ def figure_effects(topology: Topology, value_on: Callable[[Topology], float | No
     for figure in topology.figures:
         slope = _slope(topology, figure, base, value_on)
         if abs(slope) > 1e-3:
-            spread = SPREADS.get(figure.confidence, 0.0)
+            spread = 0.0 if figure.confidence in TAKEN_AS_THEY_ARE else SPREADS[figure.confidence]
             found.append(
                 FigureEffect(
                     path=figure.path, value=figure.value, source=figure.source, confidence=figure.confidence, slope=slope,

@@ -3,8 +3,9 @@
 import pytest
 
 import planner as pl
+from planner.doubts import SPREADS
 from planner.errors import InputError, UnknownNameError
-from planner.studies.figures import SPREADS, changed, figure_text, figures_of, new_value, paths_like, ranges_of, unit_of
+from planner.studies.figures import changed, figure_text, figures_of, new_value, paths_like, ranges_of, unit_of
 
 MACHINE = pl.load_topology("groq-lpu-chain")
 ONE = pl.Workload()

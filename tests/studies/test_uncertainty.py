@@ -5,8 +5,8 @@ import math
 import pytest
 
 import planner as pl
+from planner.doubts import SPREADS
 from planner.studies.uncertainty import (
-    SPREADS,
     at_probability,
     combined,
     figure_effects,
