@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from planner.candidates import FIELDS, SAMPLE_FIELDS, Candidates, Question, question_of
+from planner.candidates import Candidates
 from planner.certificates import Certificate
 from planner.checking import STRUCTURE
 from planner.cluster import Cluster, Pool
@@ -19,6 +19,7 @@ from planner.graph import ENDS, ModelGraph
 from planner.layout import packing_of
 from planner.plan import ChipRange, Plan, Stage
 from planner.plotting import Kind, figure_of
+from planner.questions import FIELDS, SAMPLE_FIELDS, Question, question_of
 from planner.reasons import Answered, Reasons, reasons_of
 from planner.records import Record
 from planner.refusals import refusal_of

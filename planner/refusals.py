@@ -1,10 +1,11 @@
 """Why there is no plan: which resource binds, by how much, and how many chips would do."""
 
-from planner.candidates import FIELDS, Candidates, Question
+from planner.candidates import Candidates
 from planner.cost import memory
 from planner.errors import InfeasibleError
 from planner.loading import most_requests_per_s
 from planner.plan import Plan
+from planner.questions import FIELDS, Question
 from planner.search import Search
 from planner.topology import Topology
 from planner.units import spoken

@@ -5,11 +5,11 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
-from planner.candidates import FIELDS
 from planner.catalogue import load_topology
 from planner.dtypes import Dtype
 from planner.errors import InfeasibleError, UnknownNameError
 from planner.planning import Result, partition
+from planner.questions import FIELDS
 from planner.records import Record
 from planner.studies.family import dense_family
 from planner.topology import Topology
