@@ -9,17 +9,18 @@ taken at the low end, what only shrinks (time, energy, cost for one token) at th
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Literal, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.boxes import Box, best_batch, least_parts
 from planner.cost.energy import SECONDS_PER_HOUR, usd_per_million_tokens
 from planner.cost.queueing import queue_s
 from planner.drafting import serving_prices
-from planner.errors import InfeasibleError, InputError, UnknownNameError, listed
+from planner.errors import InfeasibleError, InputError
 from planner.graph import ModelGraph
 from planner.layout import packing_of
 from planner.ledger import largest, most_sequences
@@ -37,15 +38,15 @@ from planner.pricing import (
     shares_of,
     unoffered,
 )
+from planner.questions import FIELDS, NOT_IN_PHASE, PER_TOKEN, Question
 from planner.schedule import Schedule, schedule_of
 from planner.scoring import chosen_power, score_plan
 from planner.solver.problem import ChainProblem, Curve, Larger, Limit, Line, Measure, Run
 from planner.timing import active_chip_s, useful_of_cycle
-from planner.topology import PowerScope, Topology
+from planner.topology import Topology
 from planner.workload import Workload
 
 Floats = NDArray[np.float64]
-P = TypeVar("P", bound=Plan)
 
 # Sums, in pairs for the low and the high end of a box; then what is held.
 DECODE, PREFILL, CHIPS, FILL = 0, 2, 4, 5
@@ -57,134 +58,6 @@ PEAKS = 10
 # Resources of a layer, likewise; then the bytes that it holds, and what a request waits for just once.
 RESOURCES = 6
 HELD, ONCE = 4, 5
-
-
-class Field(NamedTuple):
-    """A field of `Score` that the solver can optimise or limit."""
-
-    best: Literal["least", "most"]
-    end: Literal["low", "high"]
-    """Which end of a box bounds it: low for what grows with the batch, high for what shrinks."""
-
-
-FIELDS: dict[str, Field] = {
-    "ttft_s": Field("least", "low"),
-    "tpot_s": Field("least", "low"),
-    "request_s": Field("least", "low"),
-    "tokens_per_s": Field("most", "high"),
-    "tokens_per_s_per_user": Field("most", "low"),
-    "energy_per_token_j": Field("least", "high"),
-    "usd_per_million_tokens": Field("least", "high"),
-    "power_w": Field("least", "low"),
-    "chips": Field("least", "low"),
-    "memory_headroom_bytes": Field("most", "low"),
-    "mfu_fraction": Field("most", "high"),
-    "mbu_fraction": Field("most", "high"),
-}
-
-PER_TOKEN = ("energy_per_token_j", "usd_per_million_tokens")
-"""Where requests come at a rate, these count the chips held."""
-
-NOT_IN_PHASE = {"prefill": ("tpot_s", "tokens_per_s_per_user", "request_s"), "decode": ("ttft_s",)}
-"""Fields that a pool of its own has no part in."""
-
-SAMPLE_FIELDS: dict[str, Field] = {
-    "step_s": Field("least", "low"),
-    "image_s": Field("least", "low"),
-    "samples_per_s": Field("most", "high"),
-    "energy_per_sample_j": Field("least", "high"),
-    **{name: FIELDS[name] for name in ("power_w", "chips", "memory_headroom_bytes", "mfu_fraction", "mbu_fraction")},
-}
-"""Those of a diffusion model."""
-
-
-class Box(NamedTuple):
-    """A set of plans: replicas, and ranges (ends included) of micro-batches and of the sequences in each.
-
-    Where the workload fixes the batch, the most micro-batches go with the fewest sequences in each.
-    """
-
-    replicas: int
-    batch_size: int | None
-    """Of the whole deployment, where the workload fixes it."""
-    micro_batches: tuple[int, int]
-    micro_sequences: tuple[int, int]
-    all_sequences: tuple[int, int] = (0, 0)
-    """What a replica may have in flight, where the batch is open: products of the two."""
-
-    @property
-    def single(self) -> bool:
-        return self.micro_batches[0] == self.micro_batches[1] and self.micro_sequences[0] == self.micro_sequences[1]
-
-    @property
-    def corners(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Micro-batches and sequences in each at the low end, where a pass is shortest, and at the high end."""
-        (m0, m1), (u0, u1) = self.micro_batches, self.micro_sequences
-        return ((m0, u0), (m1, u1)) if self.batch_size is None else ((m1, u0), (m0, u1))
-
-    @property
-    def ratio(self) -> float:
-        """The largest that a range spans."""
-        sides = (self.micro_batches, self.micro_sequences, *((self.all_sequences,) if self.all_sequences[1] else ()))
-        return max(float(high / low) for low, high in sides)
-
-    def sequences(self, end: int) -> int:
-        """Of one replica, at the low (0) or the high (1) end."""
-        if self.batch_size is not None:
-            return math.ceil(self.batch_size / self.replicas)
-        micro_batches, micro_sequences = self.corners[end]
-        whole = micro_batches * micro_sequences
-        return min(whole, self.all_sequences[1]) if end and self.all_sequences[1] else whole
-
-    @property
-    def least_sequences(self) -> int:
-        """That a replica holds in any case."""
-        return max(self.sequences(0), self.all_sequences[0])
-
-    def halves(self) -> Iterator["Box"]:
-        """The box cut in two along the side that spans the larger ratio."""
-        if self.batch_size is not None:
-            m0, m1 = self.micro_batches
-            ways = [parts for parts in least_parts(self.sequences(0), self.sequences(0)) if m0 <= parts <= m1]
-            for half in (ways[: len(ways) // 2], ways[len(ways) // 2 :]):
-                yield self._replace(micro_batches=(half[0], half[-1]), micro_sequences=self._sizes(half))
-        else:
-            sides = ("micro_batches", "micro_sequences", *(("all_sequences",) if self.all_sequences[1] else ()))
-            side = max(sides, key=lambda name: getattr(self, name)[1] / getattr(self, name)[0])
-            low, high = getattr(self, side)
-            middle = math.isqrt(low * high)
-            for part in ((low, middle), (middle + 1, high)):
-                yield from Box(**{**self._asdict(), side: part}).trimmed()
-
-    def trimmed(self) -> Iterator["Box"]:
-        """The box with no more of each range than the others leave of it; nothing where one is left empty."""
-        (m0, m1), (u0, u1), (n0, n1) = self.micro_batches, self.micro_sequences, self.all_sequences
-        if not n1:
-            yield self
-            return
-        n0, n1 = max(n0, m0 * u0), min(n1, m1 * u1)
-        m0, m1 = max(m0, -(-n0 // u1)), min(m1, n1 // u0)
-        u0, u1 = max(u0, -(-n0 // max(1, m1))), min(u1, n1 // m0)
-        if n0 <= n1 and m0 <= m1 and u0 <= u1:
-            yield self._replace(micro_batches=(m0, m1), micro_sequences=(u0, u1), all_sequences=(n0, n1))
-
-    def _sizes(self, ways: list[int]) -> tuple[int, int]:
-        return math.ceil(self.sequences(0) / ways[-1]), math.ceil(self.sequences(0) / ways[0])
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked of the candidates."""
-
-    objective: str
-    limits: tuple[tuple[str, float], ...]
-    power_scope: PowerScope | None = None
-    sequence_parallel: bool = False
-    """Whether stages may share out the tokens of a sequence."""
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        return (self.objective, *(name for name, _ in self.limits))
 
 
 class Candidates:
@@ -698,37 +571,6 @@ class _Clock(NamedTuple):
         return self.time(self.at.rounds, others=others, queued=False, held=held, scale=scale)
 
 
-def best_batch(box: Box, plan: P, most: int | None, value_of: Callable[[P], float], limited: bool) -> tuple[P, float]:
-    """The best plan of a box with the stages of one, and its value (infinite: none fits).
-
-    `most` sequences fit into a replica (None: the batch is settled): tried are the largest batch that fits, and the largest
-    that keeps the limits.
-    """
-    best, value = plan, math.inf
-    (low, high), stages = box.micro_batches, len(plan.stages)
-    for micro_batches in sorted({low, high, min(max(stages, low), high)}):
-        cut = plan.replace(micro_batches=micro_batches, batch_size=None)
-        fitting = None if most is None else min(most // micro_batches, box.micro_sequences[1])
-        for candidate in _batches(cut, fitting, value_of, limited):
-            reached = value_of(candidate)
-            if reached < value:
-                best, value = candidate, reached
-    return best, value
-
-
-def _batches(plan: P, fitting: int | None, value_of: Callable[[P], float], limited: bool) -> Iterator[P]:
-    """The plan with the largest micro-batch that fits, and the largest that keeps the limits; settled batches as they are."""
-    each = plan.replicas * plan.micro_batches
-    if fitting is None:
-        yield plan
-    elif fitting:
-        yield plan.replace(batch_size=fitting * each)
-        if limited:
-            allowed = largest(lambda size: math.isfinite(value_of(plan.replace(batch_size=size * each))), fitting)
-            if allowed:
-                yield plan.replace(batch_size=allowed * each)
-
-
 def splits_of(
     graph: ModelGraph, topology: Topology, packing: Packing, *, within: bool = False, sequences: bool = False
 ) -> tuple[Split, ...]:
@@ -753,50 +595,6 @@ def splits_of(
         found += [Split(tensor, expert, 1, expert // tensor) for expert in beyond]
     usable = [split for split in found if packing.rule(split.chips) is not None and unoffered(topology, split) is None]
     return tuple(sorted(usable, key=lambda split: (split.chips, -split.tensor, split.expert, split.sequence)))
-
-
-def question_of(
-    minimize: str | None,
-    maximize: str | None,
-    limits: dict[str, float] | None,
-    power_scope: PowerScope | None,
-    *,
-    diffusion: bool = False,
-) -> Question:
-    """What is asked, checked; of a diffusion model, or of a language model."""
-    fields, others = (SAMPLE_FIELDS, FIELDS) if diffusion else (FIELDS, SAMPLE_FIELDS)
-    if minimize and maximize:
-        raise InputError(f"give minimize= or maximize=, not both ({minimize!r} and {maximize!r})")
-    objective = minimize or maximize or ("image_s" if diffusion else "tpot_s")
-    for name in (objective, *(limits or {})):
-        if name in others and name not in fields:
-            kinds = ("language", "diffusion") if diffusion else ("diffusion", "language")
-            raise InputError(
-                f"{name} is asked of {kinds[0]} models, and this is a {kinds[1]} model; ask for {listed(fields, 'or')}"
-            )
-        if name not in fields:
-            raise UnknownNameError("field to optimise or limit", name, fields)
-    wanted = "most" if maximize else "least"
-    if (minimize or maximize) and fields[objective].best != wanted:
-        other = "maximize" if fields[objective].best == "most" else "minimize"
-        raise InputError(
-            f"{objective} is better when it is {'higher' if other == 'maximize' else 'lower'}; use {other}={objective!r}"
-        )
-    for name, value in (limits or {}).items():
-        if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
-            raise InputError(f"limits[{name!r}] must be a positive number, not {value!r}")
-    return Question(objective, tuple(sorted((limits or {}).items())), power_scope)
-
-
-def least_parts(whole: int, most: int) -> Iterator[int]:
-    """For each size that the largest of some parts can have, the fewest parts that give it: 1, then more."""
-    parts = 1
-    while parts <= min(whole, most):
-        yield parts
-        size = math.ceil(whole / parts)
-        if size == 1:
-            return
-        parts = math.ceil(whole / (size - 1))
 
 
 def divisors(number: int) -> list[int]:

@@ -17,12 +17,13 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.candidates import FIELDS, SAMPLE_FIELDS, Candidates, Question, question_of
+from planner.candidates import Candidates
 from planner.checking import check_plan
 from planner.denoising import best_sampling
 from planner.errors import InputError
 from planner.graph import ModelGraph
 from planner.plan import Plan
+from planner.questions import FIELDS, SAMPLE_FIELDS, Question, question_of
 from planner.records import PORTRAITS, Record
 from planner.scoring import score_plan
 from planner.solver.problem import ChainProblem, Floats, Ints, Measure

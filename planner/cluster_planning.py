@@ -5,12 +5,13 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal, cast
 
-from planner.candidates import FIELDS, Candidates, Question, question_of
+from planner.candidates import Candidates
 from planner.cluster import Cluster, PooledPlan
 from planner.errors import InfeasibleError, NoPlanFoundError
 from planner.graph import ModelGraph
 from planner.pooled_candidates import PooledBox, PooledCandidates
 from planner.pooling import score_pooled_plan
+from planner.questions import FIELDS, Question, question_of
 from planner.records import Record
 from planner.scoring import Score
 from planner.search import Progress, Search

@@ -3,7 +3,8 @@
 import math
 from collections.abc import Iterator
 
-from planner.candidates import SAMPLE_FIELDS, Question, divisors, least_parts
+from planner.boxes import least_parts
+from planner.candidates import divisors
 from planner.checking import STRUCTURE
 from planner.drafting import serving_prices
 from planner.errors import InfeasibleError, InputError
@@ -12,6 +13,7 @@ from planner.layout import packing_of
 from planner.ledger import most_sequences
 from planner.plan import ChipRange, Plan, Stage
 from planner.pricing import PriceList
+from planner.questions import SAMPLE_FIELDS, Question
 from planner.scoring import Score, score_plan
 from planner.topology import Topology
 from planner.workload import Workload

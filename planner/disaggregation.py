@@ -13,13 +13,14 @@ import time
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from planner.candidates import FIELDS, Candidates, Question, question_of
+from planner.candidates import Candidates
 from planner.cost.energy import usd_per_million_tokens
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, listed
 from planner.graph import ModelGraph
 from planner.plan import Plan
 from planner.planning import TOLERANCE, partition
 from planner.pools import DisaggregatedScore, Handover, Link, handover, score_disaggregated
+from planner.questions import FIELDS, Question, question_of
 from planner.records import Record
 from planner.search import CLOSE, Search
 from planner.topology import PowerScope, Topology

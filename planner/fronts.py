@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner import drawing
-from planner.candidates import FIELDS, Box, Candidates, Question
+from planner.boxes import Box
+from planner.candidates import Candidates
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, UnknownNameError
 from planner.families import FamilyBounds, Priced, even_cuts, families_of, mixed_cuts
 from planner.graph import ModelGraph
 from planner.ledger import most_sequences
 from planner.plan import Plan
+from planner.questions import FIELDS, Question
 from planner.reasons import shape_name, ways_of
 from planner.records import PORTRAITS, Record
 from planner.refusals import refusal_of

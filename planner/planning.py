@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from planner.candidates import FIELDS, SAMPLE_FIELDS, Candidates, Question, question_of
+from planner.candidates import Candidates
 from planner.certificates import Certificate
 from planner.checking import STRUCTURE
 from planner.cluster import Cluster, Pool
@@ -18,6 +18,7 @@ from planner.graph import ENDS, ModelGraph
 from planner.layout import even_borders, packing_of, starts_of
 from planner.plan import ChipRange, Plan, Stage
 from planner.plotting import Kind, figure_of
+from planner.questions import FIELDS, SAMPLE_FIELDS, Question, question_of
 from planner.reasons import Answered, Reasons, reasons_of
 from planner.records import Record
 from planner.refusals import refusal_of

@@ -14,17 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.arrangements import Arrangement, arranged
-from planner.candidates import (
-    NEEDED,
-    PEAKS,
-    RESOURCES,
-    SUMS,
-    Box,
-    Candidates,
-    Option,
-    Question,
-    best_batch,
-)
+from planner.boxes import Box, best_batch
+from planner.candidates import NEEDED, PEAKS, RESOURCES, SUMS, Candidates, Option
 from planner.cluster import Cluster, PooledPlan, PooledStage
 from planner.cost.energy import SECONDS_PER_HOUR, Draw
 from planner.crossing import crossing_s
@@ -43,6 +34,7 @@ from planner.pooling import (
     score_pooled_plan,
 )
 from planner.pricing import Split, Step
+from planner.questions import Question
 from planner.schedule import Schedule
 from planner.solver.places import MOST_ANYWHERE, Ground, Link, Place, PlacedProblem, PlacedRun
 from planner.solver.problem import ChainProblem, Limit, Measure

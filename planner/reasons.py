@@ -15,11 +15,13 @@ from typing import Literal
 import numpy as np
 
 from planner import drawing
-from planner.candidates import FIELDS, NEEDED, Box, Candidates, Question
+from planner.boxes import Box
+from planner.candidates import NEEDED, Candidates
 from planner.errors import InputError
 from planner.graph import ModelGraph
 from planner.plan import Plan
 from planner.pricing import Split
+from planner.questions import FIELDS, Question
 from planner.records import PORTRAITS, Record
 from planner.report import aligned
 from planner.scoring import Score, StageTime, score_plan

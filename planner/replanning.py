@@ -13,7 +13,6 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.candidates import question_of
 from planner.cluster_planning import best_of
 from planner.drafting import serving_prices
 from planner.errors import InputError, NoPlanFoundError
@@ -24,6 +23,7 @@ from planner.plan import ChipRange, Plan, Stage
 from planner.planning import TOLERANCE, Result, alone, result_alone, stages_alone
 from planner.pooled_candidates import MOVED, PooledBox, PooledCandidates, option_numbers
 from planner.pricing import PriceList, Split
+from planner.questions import question_of
 from planner.records import Record
 from planner.scoring import score_plan
 from planner.solver import places

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from planner.candidates import Box, Candidates
+from planner.boxes import Box
+from planner.candidates import Candidates
 from planner.plan import Plan
 from planner.records import Record
 from planner.solver import chain, labels

@@ -16,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.candidates import least_parts, splits_of
+from planner.boxes import least_parts
+from planner.candidates import splits_of
 from planner.cost import energy
 from planner.errors import InfeasibleError, InputError
 from planner.graph import ENDS, ModelGraph

@@ -1,13 +1,15 @@
-"""Boxes of plans, and questions."""
+"""Problems of boxes of plans, and splits."""
 
 import math
 
 import pytest
 
 import planner as pl
-from planner.candidates import Box, Candidates, least_parts, question_of, splits_of
+from planner.boxes import Box
+from planner.candidates import Candidates, splits_of
 from planner.layout import packing_of
 from planner.ledger import most_sequences
+from planner.questions import question_of
 from tests.instances import fabric, tiny_chip, tiny_graph, tiny_moe, tiny_software, tiny_topology
 from tests.oracle import HIGHER_IS_BETTER
 
@@ -19,49 +21,6 @@ def candidates(graph=None, topology=None, field="tpot_s", limits=None, **work) -
         pl.Workload(**work),
         question_of(*((None, field) if field in HIGHER_IS_BETTER else (field, None)), limits, None),
     )
-
-
-@pytest.mark.parametrize("whole", [1, 2, 7, 12, 100])
-@pytest.mark.parametrize("most", [1, 3, 200])
-def test_of_parts_of_one_size_only_the_fewest_are_tried(whole, most):
-    parts = list(least_parts(whole, most))
-    sizes = [-(-whole // count) for count in parts]
-    assert sizes == sorted(set(sizes), reverse=True)
-    assert sorted(set(sizes)) == sorted({-(-whole // count) for count in range(1, min(most, whole) + 1)})
-
-
-def test_halving_a_box_again_and_again_leaves_every_plan_once():
-    box = Box(1, None, (1, 5), (1, 7))
-    todo, found = [box], []
-    while todo:
-        one = todo.pop()
-        if one.single:
-            found.append((one.micro_batches[0], one.micro_sequences[0]))
-        else:
-            todo += one.halves()
-    assert sorted(found) == [(m, u) for m in range(1, 6) for u in range(1, 8)]
-
-
-def test_halving_a_box_leaves_every_plan_that_a_replica_can_hold_once():
-    todo, found = [Box(1, None, (1, 9), (1, 20), (1, 23))], []
-    while todo:
-        one = todo.pop()
-        if one.single:
-            found.append((one.micro_batches[0], one.micro_sequences[0]))
-        else:
-            todo += one.halves()
-    assert sorted(found) == [(m, u) for m in range(1, 10) for u in range(1, 21) if m * u <= 23]
-
-
-def test_halving_a_box_of_a_fixed_batch_leaves_every_way_of_cutting_it():
-    todo, found = [Box(1, 12, (1, 12), (1, 12))], []
-    while todo:
-        one = todo.pop()
-        if one.single:
-            found.append((one.micro_batches[0], one.micro_sequences[0]))
-        else:
-            todo += one.halves()
-    assert sorted(found) == [(1, 12), (2, 6), (3, 4), (4, 3), (6, 2), (12, 1)]
 
 
 @pytest.mark.parametrize("field", ["mbu_fraction", "memory_headroom_bytes", "tokens_per_s"])
@@ -149,32 +108,6 @@ def test_whole_experts_inside_a_tensor_group_count_only_where_slower_may_be_bett
 def test_software_that_never_splits_layers_gets_pipelines_only():
     topology = tiny_topology(4, software=tiny_software(most_tensor_parallel=1))
     assert [split.tensor for split in splits_of(tiny_graph(), topology, packing_of(topology))] == [1]
-
-
-def test_a_question_has_one_objective():
-    with pytest.raises(pl.InputError, match="minimize= or maximize="):
-        question_of("tpot_s", "tokens_per_s", None, None)
-
-
-def test_without_a_field_the_time_per_token_is_asked_for():
-    assert question_of(None, None, None, None).objective == "tpot_s"
-
-
-def test_an_unknown_field_gets_the_nearest():
-    with pytest.raises(pl.UnknownNameError, match="tpot_s"):
-        question_of("tpot", None, None, None)
-
-
-@pytest.mark.parametrize(("minimize", "maximize"), [("tokens_per_s", None), (None, "tpot_s")])
-def test_the_wrong_direction_is_refused(minimize, maximize):
-    with pytest.raises(pl.InputError, match=r"tokens_per_s|tpot_s"):
-        question_of(minimize, maximize, None, None)
-
-
-@pytest.mark.parametrize("limit", [float("nan"), -1.0, "fast"])
-def test_a_limit_that_is_no_figure_is_refused(limit):
-    with pytest.raises(pl.InputError, match="ttft_s"):
-        question_of("tpot_s", None, {"ttft_s": limit}, None)
 
 
 def test_what_is_not_published_cannot_be_optimised():

@@ -7,8 +7,9 @@ import re
 import pytest
 
 import planner as pl
-from planner.candidates import FIELDS, Candidates, question_of
+from planner.candidates import Candidates
 from planner.certificates import BoxProof, Certificate
+from planner.questions import FIELDS, question_of
 from planner.solver import exhaustive
 from tests.instances import (
     CONSTANT,

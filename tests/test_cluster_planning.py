@@ -5,9 +5,9 @@ import random
 import pytest
 
 import planner as pl
-from planner.candidates import FIELDS
 from planner.cluster import Cluster, Pool
 from planner.cluster_planning import ClusterResult
+from planner.questions import FIELDS
 from tests.instances import (
     SHAPES,
     random_cluster,

@@ -6,9 +6,9 @@ import random
 import pytest
 
 import planner as pl
-from planner.candidates import FIELDS
 from planner.disaggregation import ASKED, disaggregate
 from planner.pools import Link, handover, score_disaggregated
+from planner.questions import FIELDS
 from planner.scoring import score_plan
 from tests.instances import fabric, random_graph, tiny_chip, tiny_graph, tiny_software, tiny_topology
 from tests.oracle import all_plans, kept, scored

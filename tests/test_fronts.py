@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import planner as pl
-from planner.candidates import FIELDS
 from planner.fronts import Front, error_lines, front_svg, staircase
 from planner.graph import ModelGraph
+from planner.questions import FIELDS
 from tests.instances import (
     CONSTANT,
     FOLLOWING,

@@ -5,9 +5,9 @@ import random
 import pytest
 
 import planner as pl
-from planner.candidates import FIELDS, NOT_IN_PHASE
 from planner.cluster import Cluster, Pool
 from planner.planning import Result
+from planner.questions import FIELDS, NOT_IN_PHASE
 from planner.scoring import score_plan
 from tests.instances import (
     CONSTANT,

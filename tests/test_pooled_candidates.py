@@ -3,8 +3,8 @@
 import pytest
 
 import planner as pl
-from planner.candidates import question_of
 from planner.pooled_candidates import PooledCandidates
+from planner.questions import question_of
 from planner.solver import places
 from tests.instances import tiny_graph
 from tests.test_cluster import line

@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import planner as pl
-from planner.candidates import FIELDS
 from planner.plan import ChipRange, Plan
+from planner.questions import FIELDS
 from planner.scoring import Score
 from planner.topology import Topology
 from tests.instances import (

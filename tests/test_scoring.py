@@ -5,7 +5,7 @@ import math
 import pytest
 
 import planner as pl
-from planner.candidates import FIELDS
+from planner.questions import FIELDS
 from planner.topology import Power, Price
 from tests.instances import FOLLOWING, tiny_chip, tiny_graph, tiny_moe, tiny_software, tiny_topology
 

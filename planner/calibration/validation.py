@@ -9,12 +9,12 @@ from typing import NamedTuple
 import numpy as np
 
 from planner.calibration.measurements import Measurement
-from planner.candidates import FIELDS, SAMPLE_FIELDS
 from planner.catalogue import load_model, load_topology
 from planner.errors import InputError, PlannerError
 from planner.graph import ModelGraph
 from planner.plan import Plan
 from planner.planning import partition, uniform_plan
+from planner.questions import FIELDS, SAMPLE_FIELDS
 from planner.scoring import Score, collective_s, score_plan
 from planner.topology import Topology
 from planner.workload import Workload

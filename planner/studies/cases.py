@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import cast
 
-from planner.candidates import Candidates, Question
+from planner.candidates import Candidates
 from planner.catalogue import load_model, load_topology
 from planner.denoising import best_sampling
 from planner.dtypes import Dtype
 from planner.errors import InfeasibleError
 from planner.graph import ModelGraph
 from planner.planning import partition
+from planner.questions import Question
 from planner.scoring import Score, score_plan
 from planner.search import Search
 from planner.studies.bounds import Roof

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import planner
-from planner.candidates import FIELDS, SAMPLE_FIELDS
 from planner.catalogue import load_model, load_topology
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, PlannerError, UnknownNameError, shortened
 from planner.graph import ModelGraph
 from planner.planning import Result, partition
+from planner.questions import FIELDS, SAMPLE_FIELDS
 from planner.records import Record
 from planner.scoring import Score
 from planner.topology import PowerScope, Topology

@@ -5,12 +5,12 @@ import math
 from collections.abc import Callable
 from typing import Any, get_args
 
-from planner.candidates import FIELDS
 from planner.catalogue import load_topology
 from planner.dtypes import Dtype
 from planner.errors import InfeasibleError, InputError, UnknownNameError
 from planner.graph import ModelGraph
 from planner.planning import Result, partition
+from planner.questions import FIELDS
 from planner.records import Record
 from planner.report import CAUSES
 from planner.scoring import score_plan

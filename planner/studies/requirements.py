@@ -7,10 +7,10 @@ from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from planner.candidates import question_of
 from planner.catalogue import load_topology
 from planner.errors import InputError
 from planner.graph import ModelGraph
+from planner.questions import question_of
 from planner.records import PORTRAITS, Record
 from planner.studies.cells import DIRECTIONS, Cell, SweepRow
 from planner.studies.crossovers import with_room

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.candidates import question_of
 from planner.errors import InputError
 from planner.graph import ModelGraph
+from planner.questions import question_of
 from planner.records import PORTRAITS, Record
 from planner.report import aligned
 from planner.studies.cells import Cell, SweepRow

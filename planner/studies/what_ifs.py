@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from planner.candidates import question_of
 from planner.drawing import CAUSE_COLOURS
 from planner.errors import InfeasibleError
 from planner.graph import ModelGraph
 from planner.planning import Result, partition
+from planner.questions import question_of
 from planner.records import PORTRAITS, Record
 from planner.report import CAUSES, aligned
 from planner.studies.figures import Change, changed, figure_text, figures_of

@@ -3,7 +3,8 @@
 import random
 from collections.abc import Iterator
 
-from planner.candidates import Candidates, question_of
+from planner.candidates import Candidates
+from planner.questions import question_of
 from planner.solver.problem import ChainProblem
 from tests.instances import random_graph, random_topology, random_workload
 from tests.oracle import HIGHER_IS_BETTER

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from planner.candidates import FIELDS
+from planner.questions import FIELDS
 from planner.solver import bounds, chain, exhaustive
 from planner.solver.paths import narrowest, relaxed_use
 from planner.solver.problem import evaluate, packed

@@ -5,8 +5,9 @@ import random
 import numpy as np
 import pytest
 
-from planner.candidates import FIELDS, Candidates, question_of
+from planner.candidates import Candidates
 from planner.packing import Packing
+from planner.questions import FIELDS, question_of
 from planner.solver import chain, exhaustive
 from planner.solver.problem import ChainProblem, Measure, evaluate, packed
 from tests.instances import SHAPES, random_graph, random_topology, random_workload

@@ -2,7 +2,7 @@
 
 import pytest
 
-from planner.candidates import FIELDS
+from planner.questions import FIELDS
 from planner.solver import cpsat, exhaustive
 from tests.instances import SHAPES
 from tests.solver.posed import problems

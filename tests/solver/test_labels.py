@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from planner.candidates import FIELDS
+from planner.questions import FIELDS
 from planner.solver import exhaustive
 from planner.solver.bounds import relaxed
 from planner.solver.labels import FIRST_BEAM, LAST_BEAM, labelled

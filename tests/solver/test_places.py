@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from planner.candidates import question_of
 from planner.pooled_candidates import PooledCandidates
+from planner.questions import question_of
 from planner.solver import exhaustive, places
 from planner.solver.places import Place, PlacedProblem, PlacedRun
 from tests.instances import random_cluster, random_graph, random_workload

@@ -1,0 +1,48 @@
+"""Boxes of plans, cut in two again and again."""
+
+import pytest
+
+from planner.boxes import Box, least_parts
+
+
+@pytest.mark.parametrize("whole", [1, 2, 7, 12, 100])
+@pytest.mark.parametrize("most", [1, 3, 200])
+def test_of_parts_of_one_size_only_the_fewest_are_tried(whole, most):
+    parts = list(least_parts(whole, most))
+    sizes = [-(-whole // count) for count in parts]
+    assert sizes == sorted(set(sizes), reverse=True)
+    assert sorted(set(sizes)) == sorted({-(-whole // count) for count in range(1, min(most, whole) + 1)})
+
+
+def test_halving_a_box_again_and_again_leaves_every_plan_once():
+    box = Box(1, None, (1, 5), (1, 7))
+    todo, found = [box], []
+    while todo:
+        one = todo.pop()
+        if one.single:
+            found.append((one.micro_batches[0], one.micro_sequences[0]))
+        else:
+            todo += one.halves()
+    assert sorted(found) == [(m, u) for m in range(1, 6) for u in range(1, 8)]
+
+
+def test_halving_a_box_leaves_every_plan_that_a_replica_can_hold_once():
+    todo, found = [Box(1, None, (1, 9), (1, 20), (1, 23))], []
+    while todo:
+        one = todo.pop()
+        if one.single:
+            found.append((one.micro_batches[0], one.micro_sequences[0]))
+        else:
+            todo += one.halves()
+    assert sorted(found) == [(m, u) for m in range(1, 10) for u in range(1, 21) if m * u <= 23]
+
+
+def test_halving_a_box_of_a_fixed_batch_leaves_every_way_of_cutting_it():
+    todo, found = [Box(1, 12, (1, 12), (1, 12))], []
+    while todo:
+        one = todo.pop()
+        if one.single:
+            found.append((one.micro_batches[0], one.micro_sequences[0]))
+        else:
+            todo += one.halves()
+    assert sorted(found) == [(1, 12), (2, 6), (3, 4), (4, 3), (6, 2), (12, 1)]
