@@ -77,14 +77,14 @@ def test_moving_a_slider_changes_the_picture(address, browser):
     assert len(handles) == 3
 
     def picture() -> str:
-        found = browser.find_elements("css selector", ".widget-html svg")
-        return found[0].get_attribute("outerHTML") if found else ""
+        """Read in one go: the page may replace the element between two questions."""
+        return browser.execute_script("return document.querySelector('.widget-html svg')?.outerHTML ?? ''")
 
     before = waited_for(picture)
     assert "Groq LPUs" in before
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", handles[0])
     for _ in range(4):  # from any number of users in flight to one
-        handles[0].send_keys("\ue014")  # arrow to the right
+        browser.find_elements("css selector", ".noUi-handle")[0].send_keys("\ue014")  # arrow to the right
     after = waited_for(lambda: picture() if "at most 1 user in" in picture() else "")
     assert after != before
     if place := os.environ.get("PLANNER_SCREENSHOT"):
