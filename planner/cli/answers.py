@@ -1,0 +1,90 @@
+"""What commands say: answers on standard output, progress on standard error."""
+
+import json
+import sys
+from typing import Any
+
+from planner.cli.arguments import (
+    one_of,
+)
+from planner.planning import Result
+from planner.report import aligned, question_lines
+from planner.scoring import Score
+from planner.search import Progress
+from planner.words import field_text
+
+
+def answer(format: str, text: str, fields: Any) -> None:
+    """The answer on standard output, and nothing else there."""
+    if one_of("--format", format, "table", "json") == "json":
+        print(json.dumps(fields, indent=1))
+    else:
+        print(text)
+
+
+def result_fields(result: Result) -> dict[str, Any]:
+    """A result without its inputs, which the caller has."""
+    fields = result.model_dump(
+        mode="json", exclude={"graph": True, "topology": True, "workload": {"speculation": {"draft"}}}
+    )
+    if (speculation := result.workload.speculation) is not None:
+        fields["workload"]["speculation"]["draft"] = speculation.draft and speculation.draft.name
+    return fields | {
+        "model": result.graph.name,
+        "topology": {"name": result.topology.name, "chips": result.topology.chips},
+    }
+
+
+COMPARED = (
+    "tpot_s",
+    "ttft_s",
+    "tokens_per_s",
+    "tokens_per_s_per_user",
+    "energy_per_token_j",
+    "usd_per_million_tokens",
+    "chips",
+)
+
+
+COMPARED_SAMPLES = ("step_s", "image_s", "samples_per_s", "energy_per_sample_j", "chips")
+
+
+def comparison(results: list[Result], refusals: list[tuple[str, str]]) -> str:
+    """Results side by side, and what is not comparable."""
+    first = results[0]
+    lines = [*question_lines(first.graph, first.topology, first.workload)]
+    lines = [lines[0], lines[2], f"the best {first.field} of each machine", ""]
+    compared = COMPARED_SAMPLES if first.graph.is_diffusion else COMPARED
+    header = ("", *(f"{result.topology.name}:{result.topology.chips}" for result in results))
+    rows = [(name, *(field_text(name, getattr(result.score, name)) for result in results)) for name in compared]
+    rows.insert(0, ("status", *(result.status for result in results)))
+    rows.append(("power counts", *(_scope_word(result.score) for result in results)))
+    rows.append(("price is by", *(result.topology.price.basis for result in results)))
+    lines += aligned([header, *rows])
+    if len({result.score.power_scope for result in results}) > 1:
+        lines += ["", "energy is not comparable here: power counts different things; give --power-scope"]
+    if len({result.topology.price.basis for result in results} - {"unknown"}) > 1:
+        lines += ["", "prices are not comparable here: some are rented, some bought"]
+    lines += ["", *(f"{name}: {reason}" for name, reason in refusals)] if refusals else []
+    return "\n".join(lines)
+
+
+def _scope_word(score: Score) -> str:
+    return {"chip": "chips alone", "system": "at the wall", "unknown": "not published"}[score.power_scope]
+
+
+class Meter:
+    """Progress on standard error, from the second second on, where somebody is watching."""
+
+    def __init__(self) -> None:
+        self.shown_s = 1.0
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.elapsed_s < self.shown_s or not sys.stderr.isatty():
+            return
+        self.shown_s = progress.elapsed_s + 0.5
+        best = "no plan yet" if progress.objective is None else f"best {progress.objective:.4g}"
+        bound = "" if progress.bound is None else f", bound {progress.bound:.4g}"
+        boxes = f"{progress.boxes_done} done, {progress.boxes_open} open"
+        line = f"{progress.elapsed_s:5.0f} s  {best}{bound}  ({boxes}; Ctrl-C stops)"
+        print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)

@@ -1,0 +1,66 @@
+"""What is wrong on the command line gets one sentence that names it."""
+
+import pytest
+
+from tests.terminal import SMALL, refused
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("plan", "lama-3.1-70b", "hgx-h100"), "there is no model called 'lama-3.1-70b'; the nearest names are llama-3.1-70b"),
+        (("plan", "qwen3-0.6b", "hgx-h10"), "there is no topology called 'hgx-h10'; the nearest names are hgx-h100"),
+        (("plan", "qwen3-0.6b"), "Missing argument 'topology'"),
+        (("plan",), "Missing argument 'model'"),
+        (("plan", "nowhere/config.json", "hgx-h100"), "nowhere/config.json cannot be read: No such file"),
+        (("plan", "qwen3-0.6b", "nowhere.toml"), "nowhere.toml cannot be read: No such file"),
+        (("plan", *SMALL, "--batch", "0"), "batch_size should be greater than or equal to 1, not 0"),
+        (("plan", *SMALL, "--batch", "many"), "--batch must be a whole number, not 'many'"),
+        (("plan", *SMALL, "--prompt", "-5"), "prompt_tokens should be greater than or equal to 1, not -5"),
+        (("plan", *SMALL, "--prompt", "x"), "--prompt"),
+        (("plan", *SMALL, "--output", "0"), "output_tokens should be greater than or equal to 1, not 0"),
+        (("plan", *SMALL, "--weights", "fp9"), "weight_dtype should be 'fp32', 'bf16'"),
+        (("plan", *SMALL, "--kv", "fp9"), "kv_dtype should be 'fp32', 'bf16'"),
+        (("plan", *SMALL, "--arrivals", "never"), "arrivals should be 'together' or 'steady', not 'never'"),
+        (("plan", *SMALL, "--limit", "tpot_s"), "--limit must look like tpot_s=0.02, not 'tpot_s'"),
+        (("plan", *SMALL, "--limit", "tpot=0.02"), "called 'tpot'; the nearest names are tpot_s"),
+        (("plan", *SMALL, "--limit", "tpot_s=-1"), "limits['tpot_s'] must be a positive number, not -1.0"),
+        (("plan", *SMALL, "--limit", "tpot_s=nan"), "limits['tpot_s'] must be a positive number, not nan"),
+        (("plan", *SMALL, "--minimize", "tpot"), "called 'tpot'; the nearest names are tpot_s, ttft_s"),
+        (("plan", *SMALL, "--minimize", "tokens_per_s"), "tokens_per_s is better when it is higher; use maximize="),
+        (("plan", *SMALL, "--minimize", "tpot_s", "--maximize", "tokens_per_s"), "not both"),
+        (("plan", *SMALL, "--engine", "gurobi"), "--engine must be auto or cp-sat, not 'gurobi'"),
+        (("plan", *SMALL, "--power-scope", "rack"), "--power-scope must be chip or system, not 'rack'"),
+        (("plan", *SMALL, "--software", "vlm"), "there is no software called 'vlm'; the nearest names are vllm"),
+        (("plan", *SMALL, "--chips", "2000"), "at most 1024 chips, not 2000"),
+        (("plan", *SMALL, "--frobnicate", "1"), "No such option: --frobnicate"),
+        (("plan", *SMALL, "--format", "xml"), "--format must be table or json, not 'xml'"),
+        (("plan", "qwen3-0.6b", "tpu-v4", "--minimize", "power_w"), "needs the power of tpu-v4, which is not published"),
+        (("score", *SMALL, "--tensor", "2"), "need 2 chips; hgx-h100 has 1"),
+        (("score", "qwen3-0.6b", "hgx-h100", "--tensor", "3"), "tensor_parallel = 3 does not divide the 16 heads"),
+        (("score", "qwen3-0.6b", "hgx-h100", "--tensor", "0"), "tensor_parallel must be a whole number of at least 1, not 0"),
+        (("score", "qwen3-0.6b", "hgx-h100", "--expert", "2"), "expert_parallel = 2"),
+        (("score", *SMALL, "--plan", "nowhere.json"), "nowhere.json cannot be read: No such file"),
+        (("compare", "qwen3-0.6b"), "Missing argument 'topologies'"),
+        (("compare", "qwen3-0.6b", "hgx-h100:two"), "chips must be a whole number, not 'two'"),
+        (("compare", "qwen3-0.6b", "hgx-h10"), "there is no topology called 'hgx-h10'"),
+        (("plann",), "No such command 'plann'"),
+    ],
+    ids=lambda given: " ".join(given[-2:]) if isinstance(given, tuple) else "",
+)  # fmt: skip
+def test_what_is_wrong_is_said_in_one_sentence_with_status_2(run, arguments, said):
+    assert said in refused(run(*arguments), 2)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "{}", "[]", b"\xff", '{"stages": [{"layers": ["x"], "groups": [{"first": 0, "count": 1}]}]}']
+)
+def test_a_broken_plan_is_refused_with_status_2(run, tmp_path, content):
+    path = tmp_path / "plan.json"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert refused(run("score", *SMALL, "--plan", path), 2)
+
+
+@pytest.mark.parametrize("seconds", ["-1", "nan"])
+def test_a_time_limit_that_is_none_is_refused(run, seconds):
+    assert "time" in refused(run("plan", *SMALL, "--time-limit", seconds), 2)

@@ -1,0 +1,78 @@
+"""A file is written whole or not at all."""
+
+import os
+import stat
+
+import pytest
+
+import planner as pl
+from planner.cli import plans
+from tests.terminal import SMALL, TOO_LONG, TOO_SMALL, refused
+
+
+@pytest.mark.parametrize("arguments", [TOO_SMALL, TOO_LONG, ("nope", "hgx-h100")])
+def test_a_refusal_leaves_an_older_plan_as_it_was(run, tmp_path, arguments):
+    path = tmp_path / "plan.json"
+    path.write_text("older", encoding="utf-8")
+    assert run("plan", *arguments, "--out", path).status > 0
+    assert path.read_text(encoding="utf-8") == "older"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_the_work(run, tmp_path, monkeypatch):
+    def never(*given, **options):
+        raise AssertionError("worked before looking")
+
+    monkeypatch.setattr(plans, "partition", never)
+    path = tmp_path / "nowhere" / "plan.json"
+    assert f"--out {path} cannot be written" in refused(run("plan", *SMALL, "--out", path), 2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_as_output_is_refused_for_what_it_is(run, tmp_path):
+    assert f"{tmp_path.parent} is not a folder" not in refused(run("plan", *SMALL, "--out", tmp_path), 2)
+
+
+def failing_replace(monkeypatch):
+    def full(source, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+
+
+def test_an_output_that_fails_on_the_way_is_refused(run, tmp_path, monkeypatch):
+    failing_replace(monkeypatch)
+    sentence = refused(run("plan", *SMALL, "--out", tmp_path / "plan.json"), 2)
+    assert "cannot be written: No space left on device" in sentence
+
+
+def test_an_output_that_fails_on_the_way_leaves_nothing_behind(run, tmp_path, monkeypatch):
+    failing_replace(monkeypatch)
+    run("plan", *SMALL, "--out", tmp_path / "plan.json")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plan_may_be_read_by_whom_other_files_may(run, tmp_path):
+    path, other = tmp_path / "plan.json", tmp_path / "other"
+    other.touch()
+    run("plan", *SMALL, "--out", path)
+    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(other.stat().st_mode)
+
+
+def test_a_plan_written_through_a_link_lands_where_the_link_points(run, tmp_path):
+    target, link = tmp_path / "target.json", tmp_path / "link.json"
+    link.symlink_to(target)
+    run("plan", *SMALL, "--out", link)
+    assert link.is_symlink()
+    assert pl.Plan.from_json(target.read_text(encoding="utf-8"))
+
+
+def test_a_pipe_as_output_stays_a_pipe(run, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        run("plan", *SMALL, "--out", pipe)
+        assert stat.S_ISFIFO(pipe.stat().st_mode)
+    finally:
+        os.close(reader)

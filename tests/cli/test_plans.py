@@ -1,0 +1,262 @@
+"""Plans from the command line: answers on standard output, and as the functions give them."""
+
+import json
+import re
+
+import pytest
+
+import planner as pl
+from tests.terminal import SMALL, refused
+
+
+def test_a_plan_is_printed_with_its_proof_and_nothing_on_standard_error(run):
+    answer = run("plan", *SMALL)
+    assert (answer.status, answer.err) == (0, "")
+    assert answer.out.startswith("qwen3-0.6b (0.596 B parameters")
+    assert "optimal: tpot_s = " in answer.out
+    assert "it is proved that no plan has a lower one" in answer.out
+
+
+def test_json_is_all_that_stands_on_standard_output(run):
+    answer = run("plan", *SMALL, "--format", "json")
+    assert (answer.status, answer.err) == (0, "")
+    assert {"plan", "score", "status", "field", "objective", "bound", "gap", "model", "topology"} <= set(answer.fields)
+    assert answer.fields["objective"] == answer.fields["score"]["tpot_s"]
+    assert (answer.fields["model"], answer.fields["topology"]) == ("qwen3-0.6b", {"name": "hgx-h100", "chips": 1})
+
+
+def test_the_command_answers_as_the_function_does(run):
+    options = (
+        "--batch",
+        4,
+        "--prompt",
+        100,
+        "--output",
+        20,
+        "--weights",
+        "fp8",
+        "--kv",
+        "fp8",
+        "--arrivals",
+        "together",
+    )
+    answer = run("plan", *SMALL, *options, "--software", "vllm", "--minimize", "ttft_s", "--format", "json")
+    expected = pl.partition(
+        pl.load_model("qwen3-0.6b", weight_dtype="fp8", kv_dtype="fp8"),
+        pl.load_topology("hgx-h100", chips=1, software="vllm"),
+        pl.Workload(batch_size=4, prompt_tokens=100, output_tokens=20, arrivals="together"),
+        minimize="ttft_s",
+    )
+    assert answer.fields["score"] == json.loads(expected.score.to_json())
+
+
+def test_why_follows_the_plan_in_text_and_in_json(run):
+    text = run("plan", "qwen3-0.6b", "hgx-h100", "--chips", "2", "--why").out
+    assert text.index("optimal:") < text.index("what binds") < text.index("what more would buy") < text.index("worse")
+    fields = run("plan", *SMALL, "--why", "--format", "json").fields
+    assert fields["why"]["objective"] == fields["objective"]
+
+
+def test_a_certificate_is_written_and_verified_and_a_changed_one_refused(run, tmp_path):
+    path = tmp_path / "certificate.json"
+    assert run("plan", *SMALL, "--certificate", path).status == 0
+    answer = run("verify", path)
+    assert (answer.status, answer.err) == (0, "")
+    assert "proved again without the solver" in answer.out
+    assert run("verify", path, "--format", "json").fields["confirmed"]
+    fields = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(fields | {"bound": 0.9 * fields["bound"]}), encoding="utf-8")
+    assert "Certificate.status" in refused(run("verify", path), 2)
+    path.write_text("{}", encoding="utf-8")
+    assert "Certificate" in refused(run("verify", path), 2)
+    assert "missing.json" in refused(run("verify", tmp_path / "missing.json"), 2)
+    assert "--certificate" in refused(run("plan", *SMALL, "--certificate", tmp_path), 2)
+
+
+def test_the_batch_may_be_as_many_as_fit(run):
+    answer = run("plan", *SMALL, "--batch", "max", "--maximize", "tokens_per_s", "--format", "json")
+    assert answer.fields["workload"]["batch_size"] is None
+    assert answer.fields["score"]["batch_size"] > 8
+
+
+def test_a_rate_takes_the_place_of_a_batch_and_shows_percentiles(run):
+    answer = run("plan", *SMALL, "--rate", "3", "--prompt", "64", "--output", "64")
+    assert answer.status == 0
+    assert "for 3 requests a second of 64 + 64 tokens" in answer.out
+    assert re.search(r"time to first token, p50 and p99 +[\d.]+ ms and [\d.]+ ms", answer.out)
+
+
+def test_tokens_are_drafted_by_another_model_or_by_look_up(run):
+    drafted = run(
+        "plan", *SMALL, "--draft", "qwen3-0.6b", "--speculative-tokens", "2", "--acceptance", "0.5", "--format", "json"
+    )
+    assert drafted.fields["workload"]["speculation"] == {"tokens": 2, "acceptance_rate": 0.5, "draft": "qwen3-0.6b"}
+    looked_up = run("score", *SMALL, "--draft", "lookup")
+    assert "4 tokens drafted by look-up for each pass, which keeps 2.77 at an acceptance rate of 0.7" in looked_up.out
+    best = run("plan", *SMALL, "--draft", "qwen3-0.6b", "--speculative-tokens", "best", "--acceptance", "0.01")
+    assert "drafted" not in best.out
+
+
+def test_what_is_said_of_drafts_without_one_is_refused(run):
+    assert "give --draft NAME" in refused(run("plan", *SMALL, "--acceptance", "0.9"), 2)
+    assert "--speculative-tokens must be" in refused(
+        run("plan", *SMALL, "--draft", "lookup", "--speculative-tokens", "x"), 2
+    )
+
+
+def test_a_rate_and_a_batch_are_not_both_taken(run):
+    assert "--batch and --rate" in refused(run("plan", *SMALL, "--rate", "3", "--batch", "4"), 2)
+
+
+def test_a_rate_that_is_too_high_is_infeasible(run):
+    assert "requests a second" in refused(run("plan", *SMALL, "--rate", "1e6"), 3)
+
+
+def test_a_limit_is_kept_and_shown(run):
+    answer = run("plan", "qwen3-8b", "hgx-h100", "--minimize", "chips", "--limit", "tpot_s=0.005")
+    assert answer.status == 0
+    assert re.search(r"limit: tpot_s = [\d.]+ ms, allowed 5 ms", answer.out)
+
+
+def test_the_power_scope_is_the_one_asked_for(run):
+    answer = run("plan", *SMALL, "--power-scope", "chip", "--format", "json")
+    assert answer.fields["score"]["power_scope"] == "chip"
+    assert 700 * 0.22 < answer.fields["score"]["power_w"] < 700  # an idle H100, and its limit
+
+
+def test_a_cluster_is_planned_as_the_function_does(run):
+    answer = run("cluster", "llama-3.1-8b", "three-macs", "--batch", 1, "--format", "json")
+    expected = pl.partition_cluster(
+        pl.load_model("llama-3.1-8b"), pl.load_cluster("three-macs"), pl.Workload(batch_size=1)
+    )
+    assert answer.fields["objective"] == expected.objective
+    assert [pool["name"] for pool in answer.fields["pools"]] == [pool.name for pool in expected.cluster.pools]
+
+
+def test_unlike_deployments_are_shown_with_their_pools_and_their_proof(run):
+    arguments = ("cluster", "llama-3.2-1b", "three-macs", "--unlike", "--limit", "tpot_s=0.1")
+    text, fields = run(*arguments).out, run(*arguments, "--format", "json").fields
+    assert "sharing out of the pools" in text
+    assert fields["objective"] == pytest.approx(sum(one["score"]["tokens_per_s"] for one in fields["deployments"]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("cluster", "llama-3.1-8b", "three-mac"), "three-macs"),
+        (("cluster", "llama-3.1-8b", "three-macs", "--unlike", "--minimize", "tpot_s"), "leave --minimize"),
+        (("cluster", "llama-3.1-8b", "three-macs", "--unlike", "--batch", "8"), "must be None for a fleet"),
+    ],
+)
+def test_a_cluster_question_that_is_wrong_gets_a_sentence(run, arguments, said):
+    assert said in refused(run(*arguments), 2)
+
+
+def test_a_written_plan_scores_as_it_was_planned(run, tmp_path):
+    path = tmp_path / "plan.json"
+    planned = run("plan", "qwen3-8b", "hgx-h100", "--chips", "4", "--out", path, "--format", "json")
+    scored = run("score", "qwen3-8b", "hgx-h100", "--chips", "4", "--plan", path, "--format", "json")
+    assert (planned.status, scored.status) == (0, 0)
+    assert scored.fields["score"]["tpot_s"] == planned.fields["score"]["tpot_s"]
+    assert scored.fields == {"score": planned.fields["score"], "plan": planned.fields["plan"]}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_degrees_make_a_uniform_plan(run):
+    degrees = ("--tensor", 2, "--pipeline", 2, "--data", 2)
+    answer = run("score", "qwen3-8b", "hgx-h100", *degrees, "--format", "json")
+    graph, machine = pl.load_model("qwen3-8b"), pl.load_topology("hgx-h100")
+    plan = pl.uniform_plan(graph, machine, tensor_parallel=2, pipeline_parallel=2, data_parallel=2)
+    assert answer.fields["plan"] == json.loads(plan.to_json())
+    score = pl.score_plan(plan, graph, machine, pl.Workload(batch_size=8))
+    assert answer.fields["score"]["tpot_s"] == score.tpot_s
+
+
+def test_a_score_is_printed_with_stages_and_assumptions(run):
+    answer = run("score", "qwen3-8b", "hgx-h100", "--pipeline", 2)
+    assert (answer.status, answer.err) == (0, "")
+    assert "time per output token" in answer.out
+    assert len(re.findall(r"^  [01] +\d+ \(", answer.out, re.MULTILINE)) == 2
+    assert "assumptions" in answer.out
+
+
+POWER = "energy is not comparable here"
+
+
+PRICES = "prices are not comparable here"
+
+
+def test_machines_stand_side_by_side(run):
+    answer = run("compare", "qwen3-8b", "hgx-h100:2", "hgx-a100:4")
+    assert (answer.status, answer.err) == (0, "")
+    header = next(line for line in answer.out.splitlines() if "hgx-h100" in line)
+    assert header.split() == ["hgx-h100:2", "hgx-a100:4"]
+    assert re.search(r"^  chips +2 +4$", answer.out, re.MULTILINE)
+    assert re.search(r"^  tpot_s +[\d.]+ ms +[\d.]+ ms$", answer.out, re.MULTILINE)
+
+
+def test_diffusion_models_are_compared_by_their_samples(run):
+    answer = run("compare", "dit-xl-2", "hgx-h100:2", "hgx-a100:4")
+    assert (answer.status, answer.err) == (0, "")
+    assert re.search(r"^  image_s +[\d.]+ m?s +[\d.]+ m?s$", answer.out, re.MULTILINE)
+    assert "tpot_s" not in answer.out
+
+
+def test_like_machines_are_compared_without_a_warning(run):
+    answer = run("compare", "qwen3-0.6b", "hgx-h100:1", "hgx-a100:1")
+    assert POWER not in answer.out
+    assert PRICES not in answer.out
+
+
+def test_machines_whose_power_counts_different_things_are_compared_with_a_warning(run):
+    answer = run("compare", "qwen3-0.6b", "hgx-h100:1", "article-h100")
+    assert re.search(r"^  power counts +at the wall +chips alone$", answer.out, re.MULTILINE)
+    assert POWER in answer.out
+
+
+def test_with_one_power_scope_for_all_there_is_no_warning(run):
+    assert POWER not in run("compare", "qwen3-0.6b", "hgx-h100:1", "article-h100", "--power-scope", "chip").out
+
+
+def test_machines_rented_and_bought_are_compared_with_a_warning(run):
+    answer = run("compare", "qwen3-0.6b", "hgx-h100:1", "tpu-v4:1")
+    assert re.search(r"^  price is by +purchase +rental$", answer.out, re.MULTILINE)
+    assert PRICES in answer.out
+
+
+def test_a_machine_without_a_price_is_not_called_rented(run):
+    assert PRICES not in run("compare", "qwen3-0.6b", "hgx-h100:1", "article-h100").out
+
+
+def test_a_machine_that_is_too_small_is_told_beneath_the_others(run):
+    answer = run("compare", "llama-3.1-70b", "hgx-h100", "hgx-h100:1", "--format", "json")
+    assert answer.status == 0
+    assert [result["topology"]["chips"] for result in answer.fields["results"]] == [8]
+    assert "does not fit 1 × NVIDIA H100 SXM" in answer.fields["refused"]["hgx-h100:1"]
+
+
+def test_a_comparison_of_machines_that_are_all_too_small_is_infeasible(run):
+    sentence = refused(run("compare", "llama-3.1-70b", "hgx-h100:1", "hgx-a100:1"), 3)
+    assert "NVIDIA H100" in sentence
+    assert "NVIDIA A100" in sentence
+
+
+def test_a_comparison_without_a_plan_in_time_is_not_called_infeasible(run):
+    assert "nothing is proved" in refused(run("compare", "llama-3.1-405b", "hgx-h100:64", "--time-limit", "0"), 4)
+
+
+def test_two_pools_are_planned_and_shown(run):
+    asked = ("disaggregate", "qwen3-0.6b", "hgx-h100", "--chips", "2", "--link", "50 GB/s", "--link-latency", "10 us")
+    text = run(*asked)
+    assert text.status == 0
+    assert "it is proved that no pair of plans has a lower one" in text.out
+    assert "over the link in" in text.out
+    fields = run(*asked, "--format", "json").fields
+    assert (fields["prefill_topology"]["chips"], fields["decode_topology"]["chips"]) == (1, 1)
+    assert fields["score"]["chips"] == 2
+
+
+def test_two_pools_need_a_link_and_chips_of_their_own(run):
+    assert run("disaggregate", "qwen3-0.6b", "hgx-h100").err.startswith("planner: --link needs a number and a unit")
+    lonely = run("disaggregate", "qwen3-0.6b", "hgx-h100", "--link", "1 GB/s", "--decode-chips", "2")
+    assert (lonely.status, "--decode-chips needs a second machine" in lonely.err) == (2, True)

@@ -1,0 +1,67 @@
+"""Sweeps, audits and calibrations from the command line."""
+
+import json
+import shutil
+
+import pytest
+
+from planner import catalogue
+from tests.terminal import refused
+
+
+@pytest.fixture
+def catalogue_copy(tmp_path, monkeypatch):
+    """The catalogue's folder, to write into."""
+    folder = tmp_path / "topologies"
+    shutil.copytree(catalogue.topologies_folder(), folder)
+    monkeypatch.setattr(catalogue, "topologies_folder", lambda: folder)
+    catalogue.reread()
+    yield folder
+    monkeypatch.undo()
+    catalogue.reread()
+
+
+def test_shipped_constants_are_fitted_again_and_reported(run, catalogue_copy):
+    stack = catalogue_copy / "software" / "distributed-llama.toml"
+    before = stack.read_text(encoding="utf-8")
+    stack.write_text(before.replace('"12 rows"', '"9 rows"'), encoding="utf-8")
+    answer = run("calibrate", "--shipped", "--software", "distributed-llama", "--format", "json")
+    assert answer.status == 0
+    assert stack.read_text(encoding="utf-8") == before
+    (fitted,) = answer.fields
+    assert fitted["stack"] == "distributed-llama"
+    assert "median error" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "give a CSV of measurements and --out FILE, or --shipped alone"),
+        (("mine.csv",), "give a CSV of measurements and --out FILE"),
+        (("mine.csv", "--shipped"), "--shipped alone"),
+        (("--shipped", "--software", "nobody"), "no recipe called 'nobody'"),
+    ],
+)
+def test_a_calibration_of_nothing_is_refused(run, arguments, words):
+    assert words in refused(run("calibrate", *arguments), 2)
+
+
+def test_a_sweep_is_read_from_a_file_kept_and_gone_on_with(run, tmp_path):
+    spec, kept, out = (tmp_path / name for name in ("spec.toml", "kept.sqlite", "table.csv"))
+    spec.write_text('models = ["llama-3.2-1b"]\ntopologies = ["rtx-4090"]\n[[workload]]\nbatch_size = [1, 2]\n')
+    for _ in range(2):
+        status, printed, said = run("sweep", spec, "--file", kept, "--out", out)
+        assert (status, said) == (0, "")
+        assert printed.splitlines() == ["2 cells", "  2  optimal"]
+    assert out.read_text().count("llama-3.2-1b") == 2
+    status, printed, _ = run("sweep", spec, "--file", kept, "--format", "json")
+    assert [row["asked_batch_size"] for row in json.loads(printed)["rows"]] == [1, 2]
+
+
+def test_claims_of_a_file_are_audited(run, tmp_path):
+    path = tmp_path / "claims.toml"
+    path.write_text('[[claim]]\nname = "watts"\ntopology = "hgx-h100"\npower_w = 350\n')
+    answer = run("audit", path)
+    assert answer.status == 0
+    assert "watts: disagrees with its source, 2×" in answer.out
+    assert run("audit", path, "--format", "json").fields["rows"][0]["factor"] == 2
