@@ -62,7 +62,7 @@ class Result(Record):
     """Whether stages were allowed to share out the tokens of a sequence."""
 
     def plot(self, kind: Kind = "breakdown") -> "go.Figure":
-        """An interactive picture: "breakdown", "memory", "stages" or "roofline" (needs plotly)."""
+        """An interactive picture: "breakdown", "operators", "memory", "stages" or "roofline" (needs plotly)."""
         return figure_of(self, kind)
 
     @property

@@ -1,28 +1,43 @@
-"""Interactive pictures with plotly: where the time goes, what the chips hold, who holds which chip, and the roofline."""
+"""Interactive pictures with plotly: where the time goes, by cause and by operator, what the chips hold, who holds which chip,
+and the roofline."""
 
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from planner.cost import roofline
+from planner.drafting import serving_prices
 from planner.drawing import CAUSE_COLOURS, MEMORY_COLOURS, stage_colour
 from planner.errors import InputError, UnknownNameError
+from planner.ledger import layers_of, split_of
 from planner.pricing import multiplied_in
 from planner.report import CAUSES, equal_runs, memory_parts
+from planner.schedule import scheduled
 from planner.units import spoken
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-Kind = Literal["breakdown", "memory", "stages", "roofline"]
+Kind = Literal["breakdown", "operators", "memory", "stages", "roofline"]
+
+MOST_OPERATORS = 20
 
 
 def figure_of(result: Any, kind: str = "breakdown") -> "go.Figure":
-    """One of the four pictures of a planning result.
+    """One of the pictures of a planning result.
 
-    "breakdown": one output token by stage and cause; "memory": the ledger of each stage; "stages": the stages on the
+    "breakdown": one output token by stage and cause; "operators": each operator of a decode pass against the speed of light
+    of its chip, with the source of what it reaches; "memory": the ledger of each stage; "stages": the stages on the
     chips; "roofline": each stage's decode pass under the roof of its chip. Needs plotly (`pip install
     spread-planner[viz]`).
     """
-    pictures = {"breakdown": _breakdown, "memory": _memory, "stages": _stages, "roofline": _roofline}
+    pictures = {
+        "breakdown": _breakdown,
+        "operators": _operators,
+        "memory": _memory,
+        "stages": _stages,
+        "roofline": _roofline,
+    }
     if kind not in pictures:
         raise UnknownNameError("picture", kind, pictures)
     try:
@@ -48,6 +63,52 @@ def _breakdown(go: Any, result: Any) -> Any:
         xaxis_title="time [ms]", yaxis={"autorange": "reversed"},
     )  # fmt: skip
     return drawn
+
+
+def _operators(go: Any, result: Any) -> Any:
+    software, chip = result.topology.software, result.topology.chip
+    times = operator_times(result)[:MOST_OPERATORS]
+    names = [name for name, _, _ in times]
+    drawn = go.Figure()
+    light = [1e3 * least for _, _, least in times]
+    lost = [1e3 * (taken - least) for _, taken, least in times]
+    shares = [f"{least / taken:.0%}" for _, taken, least in times]
+    drawn.add_bar(
+        y=names, x=light, name="at the speed of light", orientation="h", marker_color=CAUSE_COLOURS["compute"]
+    )
+    drawn.add_bar(
+        y=names, x=lost, name="lost to efficiency and launches", orientation="h", text=shares, textposition="outside",
+        marker={"color": CAUSE_COLOURS["hop"], "pattern": {"shape": "/"}},
+    )  # fmt: skip
+    paths = ("software.memory_efficiency", "software.compute_efficiency")
+    reached = [one for one in result.topology.figures if one.path in paths]
+    sources = "; ".join(
+        f"{one.path.removeprefix('software.')} {one.value:.3g} ({one.source}: {one.note})" for one in reached
+    )
+    drawn.update_layout(
+        barmode="stack", xaxis_title="time in a decode pass, without collectives [ms]", yaxis={"autorange": "reversed"},
+        title=f"Operators of {result.graph.name} on {chip.name}<br><sup>{software.name}: {sources or 'as stated'}</sup>",
+    )  # fmt: skip
+    return drawn
+
+
+def operator_times(result: Any) -> list[tuple[str, float, float]]:
+    """Name, time in a decode pass through all stages, and the least that its chips allow [s]; the longest first."""
+    plan, graph = result.plan, result.graph
+    prices = serving_prices(graph, result.topology, result.workload)
+    at = scheduled(
+        result.workload, result.topology.software, batch_size=result.score.batch_size, replicas=plan.replicas,
+        micro_batches=plan.micro_batches, graph=graph,
+    )  # fmt: skip
+    totals: dict[str, list[float]] = {}
+    for stage in plan.stages:
+        often = np.bincount(graph.kind_of_layer[layers_of(stage, graph)], minlength=len(graph.kinds))
+        for one in prices.operator_times(split_of(stage), at.decode):
+            total = totals.setdefault(one.name, [0.0, 0.0])
+            total[0] += often[one.kind] * one.taken_s
+            total[1] += often[one.kind] * one.light_s
+    rows = [(name, taken, light) for name, (taken, light) in totals.items() if taken > 0]
+    return sorted(rows, key=lambda row: -row[1])
 
 
 def _memory(go: Any, result: Any) -> Any:

@@ -125,6 +125,17 @@ class _Table:
         return np.add.reduceat(np.broadcast_to(np.asarray(rows, dtype=float), shape), self.first_row)
 
 
+class OperatorTime(NamedTuple):
+    """What an operator takes, collectives left out."""
+
+    kind: int
+    """Of its layer."""
+    name: str
+    taken_s: float
+    light_s: float
+    """Its operations at the chip's peak or its bytes at the full bandwidth, whichever is longer, and no launch."""
+
+
 class PriceList:
     """Prices of one graph on one topology; tables are made once for each way of splitting."""
 
@@ -141,14 +152,7 @@ class PriceList:
         table, software = self._table(split), self.topology.software
         tokens, sequences = shares_of(split, step, whole=whole)
         rows = tokens if step.decode else sequences
-        context = step.context_tokens / split.sequence if step.decode else step.context_tokens
-        demand = table.demand
-        flop = demand.flop(tokens, context, rows, step.decode)
-        widened = table.widening_flop_per_byte * demand.weights_read_bytes(tokens)
-        moved = demand.read_bytes(tokens, context, sequences, rows) + demand.written_bytes(tokens, rows)
-        arithmetic = roofline.compute_s(flop + widened, table.achieved_flop_per_s)
-        chip = self.topology.chip
-        traffic = roofline.memory_s(moved, chip.memory[0].bandwidth_bytes_per_s, self._memory_efficiency)
+        flop, moved, arithmetic, traffic = self._worked(table, split, step, tokens, sequences)
         bound = arithmetic >= traffic
         seconds = np.stack(
             [
@@ -159,6 +163,31 @@ class PriceList:
             ]
         )
         return Prices(seconds, table.by_kind(flop), table.by_kind(moved))
+
+    def _worked(
+        self, table: _Table, split: Split, step: Step, tokens: float, sequences: float
+    ) -> tuple[Numbers, Numbers, Numbers, Numbers]:
+        """Operations and bytes of each operator, and how long its arithmetic and its traffic take, shape (rows, 1)."""
+        rows, demand = tokens if step.decode else sequences, table.demand
+        context = step.context_tokens / split.sequence if step.decode else step.context_tokens
+        flop = demand.flop(tokens, context, rows, step.decode)
+        widened = table.widening_flop_per_byte * demand.weights_read_bytes(tokens)
+        moved = demand.read_bytes(tokens, context, sequences, rows) + demand.written_bytes(tokens, rows)
+        arithmetic = roofline.compute_s(flop + widened, table.achieved_flop_per_s)
+        bandwidth = self.topology.chip.memory[0].bandwidth_bytes_per_s
+        return flop, moved, arithmetic, roofline.memory_s(moved, bandwidth, self._memory_efficiency)
+
+    def operator_times(self, split: Split, step: Step) -> list[OperatorTime]:
+        """Each operator of each kind of layer in one step, on the chip with the most to do."""
+        table, bandwidth = self._table(split), self.topology.chip.memory[0].bandwidth_bytes_per_s
+        flop, moved, arithmetic, traffic = self._worked(table, split, step, *shares_of(split, step))
+        taken = np.maximum(arithmetic, traffic) + table.overhead_s
+        least = np.maximum(flop / table.peak_flop_per_s, moved / bandwidth)
+        named = [(number, one) for number, kind in enumerate(self.graph.kinds) for one in kind[0].operators]
+        return [
+            OperatorTime(number, operator.name or operator.kind, float(seconds), float(light))
+            for (number, operator), seconds, light in zip(named, taken[:, 0], least[:, 0], strict=True)
+        ]
 
     def active_chip_s(self, step: Step, *, runs_per_sample: int | None = None) -> float:
         """What the power of a group follows in a step, in the layers that run so often (see `cost.energy`). [s]"""

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 import planner as pl
-from planner.plotting import figure_of
+from planner.plotting import figure_of, operator_times
 from planner.report import CAUSES
 from tests.instances import tiny_chip, tiny_graph, tiny_topology
 
@@ -41,6 +41,21 @@ def test_each_bar_of_the_breakdown_is_its_cause(result):
         seconds = [getattr(stage, f"{cause}_s") for stage in result.score.breakdown]
         shown = bars(result.plot("breakdown")).get(cause, [0.0] * STAGES)
         assert shown == pytest.approx([1e3 * value for value in seconds])
+
+
+def test_operators_take_what_the_decode_passes_take_without_collectives(result):
+    times = operator_times(result)
+    busy = sum(stage.decode_s for stage in result.score.stages)
+    assert 0.3 * busy < sum(taken for _, taken, _ in times) < busy
+    assert all(0 <= light <= taken for _, taken, light in times)
+    assert [taken for _, taken, _ in times] == sorted((taken for _, taken, _ in times), reverse=True)
+
+
+def test_the_bars_of_operators_are_light_and_what_is_lost(result):
+    figure, times = result.plot("operators"), operator_times(result)
+    light, lost = (list(trace.x) for trace in figure.data)
+    assert [a + b for a, b in zip(light, lost, strict=True)] == pytest.approx([1e3 * taken for _, taken, _ in times])
+    assert list(figure.data[1].text) == [f"{least / taken:.0%}" for _, taken, least in times]
 
 
 def test_the_bars_of_the_memory_sum_to_what_may_be_filled(result):
@@ -81,7 +96,7 @@ def test_the_roof_is_the_chips_and_the_passes_lie_beneath_it(result):
         assert rate < min(max(roof.y), intensity * chip.memory[0].bandwidth_bytes_per_s)
 
 
-@pytest.mark.parametrize("kind", ["breakdown", "memory", "stages", "roofline"])
+@pytest.mark.parametrize("kind", ["breakdown", "operators", "memory", "stages", "roofline"])
 def test_every_figure_has_a_title_and_named_axes(result, kind):
     layout = result.plot(kind).layout
     assert layout.title.text

@@ -37,6 +37,23 @@ def test_a_decode_step_reads_every_weight_once():
     assert prices.seconds[CAUSES.index("memory"), kind_of(graph, "decoder")] >= least
 
 
+@pytest.mark.parametrize("step", [DECODE, Step(tokens=512.0, sequences=2.0, context_tokens=128.0, decode=False)])
+def test_operators_of_a_kind_sum_to_its_price_without_collectives(step):
+    graph = tiny_moe()
+    prices = PriceList(graph, tiny_topology(1))
+    seconds = prices.prices(Split(), step, ALONE).seconds
+    for number in range(len(graph.kinds)):
+        taken = sum(one.taken_s for one in prices.operator_times(Split(), step) if one.kind == number)
+        whole = sum(seconds[CAUSES.index(cause), number] for cause in ("compute", "memory", "overhead"))
+        assert taken == pytest.approx(whole, rel=1e-9)
+
+
+def test_no_operator_is_quicker_than_its_chip_allows():
+    times = PriceList(tiny_graph(), tiny_topology(1)).operator_times(Split(), DECODE)
+    assert all(one.light_s <= one.taken_s for one in times)
+    assert any(one.light_s == pytest.approx(0.8 * (one.taken_s - 1e-6), rel=1e-3) for one in times)
+
+
 def test_a_long_prompt_is_bound_by_arithmetic():
     graph = tiny_graph()
     step = Step(tokens=10_000.0, sequences=1.0, context_tokens=1.0, decode=False)
