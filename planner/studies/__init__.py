@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from planner.studies.advantages import AdvantageMap
     from planner.studies.audits import Audit, audit
     from planner.studies.cells import Cell, SweepRow
     from planner.studies.claims import Claim, article_claims, read_claims
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from planner.studies.fades import Fading, fading
     from planner.studies.family import dense_family, dense_shape, moe_family, moe_shape
     from planner.studies.findings import Finding
-    from planner.studies.maps import AdvantageMap, MapGrids, advantage_map, map_grids
+    from planner.studies.maps import MapGrids, advantage_map, map_grids
     from planner.studies.meters import Tally
     from planner.studies.proofs import ProofCourse, proof_course
     from planner.studies.requirements import Required, required
@@ -45,7 +46,7 @@ _HOME_OF = {
     "moe_family": "family",
     "moe_shape": "family",
     "Finding": "findings",
-    "AdvantageMap": "maps",
+    "AdvantageMap": "advantages",
     "MapGrids": "maps",
     "advantage_map": "maps",
     "map_grids": "maps",

@@ -19,6 +19,10 @@ TAKEN_AS_THEY_ARE = ("A", "stated", "fit")
 """Grades whose doubt does not count here: what was read or stated, and what is in the residual."""
 
 
+SURE = 0.9
+"""Share of draws from which a winner is taken as sure: then its border lies within an 80 % interval."""
+
+
 class FigureEffect(Record):
     """What one figure does to a number."""
 
