@@ -1,11 +1,13 @@
-"""Small pictures in SVG, without any library: what a notebook shows of a record.
+"""Small pictures in SVG, without any library: what a notebook shows of a record; and the way to plotly for larger ones.
 
 Colours are those of Okabe and Ito, safe for the colour-blind, and differ in lightness, so that they survive greyscale.
 """
 
 from collections.abc import Iterable, Sequence
 from html import escape
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from planner.errors import InputError
 
 CAUSE_COLOURS = {
     "compute": "#0072B2",
@@ -17,6 +19,15 @@ CAUSE_COLOURS = {
 }
 MEMORY_COLOURS = {"weights": "#0072B2", "KV cache": "#009E73", "activations": "#E69F00", "free": "#EEEEEE"}
 FONT = "font-family='Helvetica,Arial,sans-serif' font-size='12'"
+
+
+def plotly() -> Any:
+    """`plotly.graph_objects`, or one sentence that says how to get it."""
+    try:
+        import plotly.graph_objects as go
+    except ImportError:
+        raise InputError("plots need plotly: pip install 'spread-planner[viz]'") from None
+    return go
 
 
 class Bar(NamedTuple):

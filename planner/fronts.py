@@ -356,10 +356,7 @@ def _corners(points: list[tuple[float, ...]], least: list[bool]) -> list[tuple[f
 
 
 def _figure(front: Front, across: str, up: str) -> "go.Figure":
-    try:
-        import plotly.graph_objects as go
-    except ImportError:
-        raise InputError("plots need plotly: pip install 'spread-planner[viz]'") from None
+    go = drawing.plotly()
     drawn = go.Figure()
     for number, corners in enumerate(error_lines(front, across, up)):
         xs, ys = zip(*corners, strict=True)

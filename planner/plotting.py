@@ -7,8 +7,8 @@ import numpy as np
 
 from planner.cost import roofline
 from planner.drafting import serving_prices
-from planner.drawing import CAUSE_COLOURS, MEMORY_COLOURS, stage_colour
-from planner.errors import InputError, UnknownNameError
+from planner.drawing import CAUSE_COLOURS, MEMORY_COLOURS, plotly, stage_colour
+from planner.errors import UnknownNameError
 from planner.ledger import layers_of, split_of
 from planner.pricing import multiplied_in
 from planner.report import CAUSES, equal_runs, memory_parts
@@ -40,10 +40,7 @@ def figure_of(result: Any, kind: str = "breakdown") -> "go.Figure":
     }
     if kind not in pictures:
         raise UnknownNameError("picture", kind, pictures)
-    try:
-        import plotly.graph_objects as go
-    except ImportError:
-        raise InputError("plots need plotly: pip install 'spread-planner[viz]'") from None
+    go = plotly()
     drawn = pictures[kind](go, result)
     drawn.update_layout(template="plotly_white", font={"size": 13}, legend_title_text="")
     return drawn

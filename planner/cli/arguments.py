@@ -39,6 +39,12 @@ Scope = Annotated[str | None, typer.Option("--power-scope", help="chip or system
 Draft = Annotated[str | None, typer.Option("--draft", help="Model that drafts tokens; 'lookup': none, as by n-grams.")]
 Drafted = Annotated[str, typer.Option("--speculative-tokens", help="Tokens drafted for each pass, or 'best'.")]
 Acceptance = Annotated[float, typer.Option("--acceptance", help="Acceptance rate of drafted tokens.")]
+Minimize = Annotated[
+    str | None, typer.Option("--minimize", help="Field of the score; default: tpot_s (diffusion: image_s).")
+]
+Maximize = Annotated[str | None, typer.Option("--maximize", help="Field of the score.")]
+Limit = Annotated[list[str] | None, typer.Option("--limit", help="Worst value of a field: tpot_s=0.02.")]
+TimeLimit = Annotated[float | None, typer.Option("--time-limit", help="Seconds.")]
 Shape = Annotated[str, typer.Option("--format", help="table or json.")]
 
 

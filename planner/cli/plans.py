@@ -17,6 +17,9 @@ from planner.cli.arguments import (
     Draft,
     Drafted,
     Kv,
+    Limit,
+    Maximize,
+    Minimize,
     ModelName,
     Output,
     Prompt,
@@ -24,6 +27,7 @@ from planner.cli.arguments import (
     Scope,
     Shape,
     Stack,
+    TimeLimit,
     TopologyName,
     Weights,
     engine_of,
@@ -68,12 +72,10 @@ def plan(
     draft: Draft = None,
     speculative_tokens: Drafted = "4",
     acceptance: Acceptance = 0.7,
-    minimize: Annotated[
-        str | None, typer.Option("--minimize", help="Field of the score; default: tpot_s (diffusion: image_s).")
-    ] = None,
-    maximize: Annotated[str | None, typer.Option("--maximize", help="Field of the score.")] = None,
-    limit: Annotated[list[str] | None, typer.Option("--limit", help="Worst value of a field: tpot_s=0.02.")] = None,
-    time_limit: Annotated[float | None, typer.Option("--time-limit", help="Seconds.")] = None,
+    minimize: Minimize = None,
+    maximize: Maximize = None,
+    limit: Limit = None,
+    time_limit: TimeLimit = None,
     engine: Annotated[str, typer.Option("--engine", help="auto or cp-sat.")] = "auto",
     seed: Annotated[int, typer.Option("--seed")] = 0,
     sequence_parallel: Annotated[
@@ -124,10 +126,10 @@ def disaggregate_pools(
     output: Output = 256,
     chips: Chips = None,
     decode_chips: Annotated[int | None, typer.Option("--decode-chips", help="Chips of the second machine.")] = None,
-    minimize: Annotated[str | None, typer.Option("--minimize", help="Field of the score; default: tpot_s.")] = None,
-    maximize: Annotated[str | None, typer.Option("--maximize", help="Field of the score.")] = None,
-    limit: Annotated[list[str] | None, typer.Option("--limit", help="Worst value of a field: tpot_s=0.02.")] = None,
-    time_limit: Annotated[float | None, typer.Option("--time-limit", help="Seconds.")] = None,
+    minimize: Minimize = None,
+    maximize: Maximize = None,
+    limit: Limit = None,
+    time_limit: TimeLimit = None,
     power_scope: Scope = None,
     format: Shape = "table",
 ) -> None:
@@ -168,10 +170,10 @@ def plan_cluster(
     batch: Batch = None,
     prompt: Prompt = 1024,
     output: Output = 256,
-    minimize: Annotated[str | None, typer.Option("--minimize", help="Field of the score; default: tpot_s.")] = None,
-    maximize: Annotated[str | None, typer.Option("--maximize", help="Field of the score.")] = None,
-    limit: Annotated[list[str] | None, typer.Option("--limit", help="Worst value of a field: tpot_s=0.02.")] = None,
-    time_limit: Annotated[float | None, typer.Option("--time-limit", help="Seconds.")] = None,
+    minimize: Minimize = None,
+    maximize: Maximize = None,
+    limit: Limit = None,
+    time_limit: TimeLimit = None,
     power_scope: Scope = None,
     format: Shape = "table",
 ) -> None:
@@ -260,10 +262,10 @@ def compare(
     prompt: Prompt = 1024,
     output: Output = 256,
     arrivals: Arrivals = "steady",
-    minimize: Annotated[str | None, typer.Option("--minimize")] = None,
-    maximize: Annotated[str | None, typer.Option("--maximize")] = None,
-    limit: Annotated[list[str] | None, typer.Option("--limit")] = None,
-    time_limit: Annotated[float | None, typer.Option("--time-limit")] = None,
+    minimize: Minimize = None,
+    maximize: Maximize = None,
+    limit: Limit = None,
+    time_limit: TimeLimit = None,
     power_scope: Scope = None,
     format: Shape = "table",
 ) -> None:
@@ -307,7 +309,7 @@ def compare(
 
 def verify(
     certificate: Annotated[Path, typer.Argument(help="A certificate, as `planner plan --certificate` writes it.")],
-    time_limit: Annotated[float | None, typer.Option("--time-limit", help="Seconds.")] = 60.0,
+    time_limit: TimeLimit = 60.0,
     format: Shape = "table",
 ) -> None:
     """Check a result without the solver: its plan, its objective and, as far as that goes, its bound."""

@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from planner.drawing import table
+from planner.drawing import plotly, table
 from planner.errors import InputError, UnknownNameError
 from planner.scoring import Score
 from planner.studies import laws, prices
 from planner.studies.cases import Case, topology_of
 from planner.studies.claims import Claim, article_claims, read_claims
 from planner.studies.findings import REFUTED, SEVERITY, Finding, found, worst
-from planner.studies.study import Study, plotly
+from planner.studies.study import Study
 
 LAWS: tuple[Callable[[Case], Iterator[Finding]], ...] = (
     laws.capacity, laws.roofline, laws.energy_arithmetic, laws.scope, laws.energy_floor, laws.bottleneck, laws.sums,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, get_args
 
 from planner.catalogue import load_topology
+from planner.drawing import plotly
 from planner.dtypes import Dtype
 from planner.errors import InfeasibleError, InputError, UnknownNameError
 from planner.graph import ModelGraph
@@ -15,7 +16,7 @@ from planner.records import Record
 from planner.report import CAUSES
 from planner.scoring import score_plan
 from planner.studies.family import Family, member
-from planner.studies.study import Study, plotly
+from planner.studies.study import Study
 from planner.studies.uncertainty import FigureEffect, at_probability, combined, figure_effects, residual_of
 from planner.topology import Topology
 from planner.workload import Workload

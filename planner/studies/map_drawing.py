@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner import drawing
-from planner.studies.study import plotly
+from planner.drawing import plotly
 from planner.studies.uncertainty import SURE
 
 if TYPE_CHECKING:

@@ -2,11 +2,12 @@
 
 from typing import Any, Literal
 
+from planner.drawing import plotly
 from planner.graph import ModelGraph
 from planner.planning import partition
 from planner.records import Record
 from planner.search import Progress
-from planner.studies.study import Study, plotly
+from planner.studies.study import Study
 from planner.topology import Topology
 from planner.words import FIELD_WORDS
 from planner.workload import Workload

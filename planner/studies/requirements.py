@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from planner.catalogue import load_topology
+from planner.drawing import plotly
 from planner.errors import InputError
 from planner.graph import ModelGraph
 from planner.questions import question_of
@@ -16,7 +17,7 @@ from planner.studies.cells import DIRECTIONS, Cell, SweepRow
 from planner.studies.crossovers import with_room
 from planner.studies.figures import SHARES, changed, figure_text, figures_of, paths_like, unit_of
 from planner.studies.meters import Tally
-from planner.studies.study import Study, plotly
+from planner.studies.study import Study
 from planner.studies.sweeps import rows_of
 from planner.topology import PowerScope, Topology
 from planner.words import FIELD_WORDS, SAMPLE_WORDS, field_text

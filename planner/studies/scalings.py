@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any, Literal
 
 from planner.catalogue import load_model, load_topology
-from planner.drawing import CAUSE_COLOURS
+from planner.drawing import CAUSE_COLOURS, plotly
 from planner.dtypes import Dtype
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError
 from planner.graph import ModelGraph
@@ -15,7 +15,7 @@ from planner.plan import ChipRange, Plan
 from planner.planning import Result, partition, uniform_plan
 from planner.records import Record
 from planner.scoring import score_plan
-from planner.studies.study import Study, plotly
+from planner.studies.study import Study
 from planner.topology import Topology
 from planner.units import Count
 from planner.workload import Workload

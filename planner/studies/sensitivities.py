@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.drawing import plotly
 from planner.errors import InputError
 from planner.graph import ModelGraph
 from planner.questions import question_of
@@ -20,7 +21,7 @@ from planner.report import aligned
 from planner.studies.cells import Cell, SweepRow
 from planner.studies.figures import Range, changed, figure_text, ranges_of
 from planner.studies.meters import Tally
-from planner.studies.study import Study, plotly
+from planner.studies.study import Study
 from planner.studies.sweeps import rows_of
 from planner.topology import PowerScope, Topology
 from planner.words import FIELD_WORDS, SAMPLE_WORDS, field_text

@@ -44,15 +44,6 @@ class Study(Record):
         return table(names, [[_spoken(row[name]) for name in names] for row in frame]) + more
 
 
-def plotly() -> Any:
-    """`plotly.graph_objects`, or one sentence that says how to get it."""
-    try:
-        import plotly.graph_objects as go
-    except ImportError:
-        raise InputError("plots need plotly: pip install 'spread-planner[viz]'") from None
-    return go
-
-
 def _spoken(value: Any) -> str:
     if value is None:
         return ""

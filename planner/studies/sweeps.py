@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from pathlib import Path
 from typing import Any
 
-from planner.drawing import STAGE_COLOURS
+from planner.drawing import STAGE_COLOURS, plotly
 from planner.errors import InputError, PlannerError, UnknownNameError
 from planner.graph import ModelGraph
 from planner.records import PORTRAITS, Record
@@ -17,7 +17,7 @@ from planner.report import aligned
 from planner.studies.cells import CHUNK_CELLS, Cell, SweepRow, Task, plan_chunk, row_of, tasks_of
 from planner.studies.meters import EVERY_S, Meter, Tally
 from planner.studies.store import Store
-from planner.studies.study import Study, plotly
+from planner.studies.study import Study
 from planner.studies.workers import Embedded
 from planner.topology import PowerScope, Topology
 from planner.words import FIELD_WORDS, SAMPLE_WORDS

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from planner.drawing import CAUSE_COLOURS
+from planner.drawing import CAUSE_COLOURS, plotly
 from planner.errors import InfeasibleError
 from planner.graph import ModelGraph
 from planner.planning import Result, partition
@@ -11,7 +11,7 @@ from planner.questions import question_of
 from planner.records import PORTRAITS, Record
 from planner.report import CAUSES, aligned
 from planner.studies.figures import Change, changed, figure_text, figures_of
-from planner.studies.study import Study, plotly
+from planner.studies.study import Study
 from planner.topology import PowerScope, Topology
 from planner.words import FIELD_WORDS, SAMPLE_WORDS, field_text
 from planner.workload import Workload
