@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 
 import planner as pl
-from planner.decoder import DecoderShape, Formats, decoder_graph
+from planner.models.decoder import DecoderShape, Formats, decoder_graph
 
 LAYERS = (16, 32, 64, 128, 254)
 LPUS = (8, 64, 576, 2048, 10440)

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from planner.disaggregation import Disaggregation, disaggregate
     from planner.fleets import Fleet, partition_fleet
     from planner.fronts import Front, pareto
-    from planner.graph import Layer, ModelGraph
+    from planner.models.graph import Layer, ModelGraph
     from planner.grids import decode_grid_s
-    from planner.operators import DeviceClass, Operator, OperatorGraph
+    from planner.models.operator_graph import DeviceClass, Operator, OperatorGraph
     from planner.plan import ChipRange, Plan, Stage
     from planner.planning import Result, partition, uniform_plan
     from planner.pooling import check_pooled_plan, score_pooled_plan
@@ -66,9 +66,9 @@ _HOMES = {
     ),
     "planner.cluster": ("Cluster", "Pool", "PoolLink", "PooledPlan", "PooledStage"),
     "planner.cluster_planning": ("ClusterResult", "partition_cluster"),
-    "planner.graph": ("Layer", "ModelGraph"),
+    "planner.models.graph": ("Layer", "ModelGraph"),
     "planner.grids": ("decode_grid_s",),
-    "planner.operators": ("DeviceClass", "Operator", "OperatorGraph"),
+    "planner.models.operator_graph": ("DeviceClass", "Operator", "OperatorGraph"),
     "planner.plan": ("ChipRange", "Plan", "Stage"),
     "planner.planning": ("Result", "partition", "uniform_plan"),
     "planner.readers.operator_file": ("load_operators",),

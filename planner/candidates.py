@@ -21,7 +21,7 @@ from planner.cost.energy import SECONDS_PER_HOUR, usd_per_million_tokens
 from planner.cost.queueing import queue_s
 from planner.drafting import serving_prices
 from planner.errors import InfeasibleError, InputError
-from planner.graph import ModelGraph
+from planner.models.graph import ModelGraph
 from planner.layout import packing_of
 from planner.ledger import largest, most_sequences
 from planner.loading import FULL

@@ -21,7 +21,7 @@ from planner.candidates import Candidates
 from planner.checking import check_plan
 from planner.denoising import best_sampling
 from planner.errors import InputError
-from planner.graph import ModelGraph
+from planner.models.graph import ModelGraph
 from planner.plan import Plan
 from planner.questions import FIELDS, SAMPLE_FIELDS, Question, question_of
 from planner.records import PORTRAITS, Record

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from planner.drafting import serving_prices
 from planner.errors import listed, shortened
-from planner.graph import ModelGraph
+from planner.models.graph import ModelGraph
 from planner.ledger import ledger_of, split_of
 from planner.loading import batch_of, most_requests_per_s
 from planner.plan import Plan, Stage

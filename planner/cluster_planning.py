@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 from planner.candidates import Candidates
 from planner.cluster import Cluster, PooledPlan
 from planner.errors import InfeasibleError, NoPlanFoundError
-from planner.graph import ModelGraph
+from planner.models.graph import ModelGraph
 from planner.pooled_candidates import PooledBox, PooledCandidates
 from planner.pooling import score_pooled_plan
 from planner.questions import FIELDS, Question, question_of

@@ -8,7 +8,7 @@ from planner.candidates import divisors
 from planner.checking import STRUCTURE
 from planner.drafting import serving_prices
 from planner.errors import InfeasibleError, InputError
-from planner.graph import ModelGraph
+from planner.models.graph import ModelGraph
 from planner.layout import packing_of
 from planner.ledger import most_sequences
 from planner.plan import ChipRange, Plan, Stage

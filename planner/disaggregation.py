@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 from planner.candidates import Candidates
 from planner.cost.energy import usd_per_million_tokens
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, listed
-from planner.graph import ModelGraph
+from planner.models.graph import ModelGraph
 from planner.plan import Plan
 from planner.planning import TOLERANCE, partition
 from planner.pools import DisaggregatedScore, Handover, Link, handover, score_disaggregated

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from planner.errors import PlannerError
-from planner.graph import ModelGraph
+from planner.models.graph import ModelGraph
 from planner.plan import Plan
 from planner.scoring import score_plan
 from planner.topology import Figure, PowerScope, Topology, with_value

@@ -11,7 +11,7 @@ from collections import deque
 import numpy as np
 
 from planner.errors import InputError
-from planner.graph import ModelGraph
+from planner.models.graph import ModelGraph
 from planner.pricing import Floats, Holdings, PriceList, Prices, Reach, Split, Step, price_list, reach_of
 from planner.topology import Topology
 from planner.workload import Speculation, Workload

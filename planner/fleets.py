@@ -14,7 +14,7 @@ from typing import Any, Literal, cast
 from planner.cluster import Cluster, PooledPlan
 from planner.cluster_planning import ClusterResult, PooledSearch, pooled_result, refusal_on
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError
-from planner.graph import ModelGraph
+from planner.models.graph import ModelGraph
 from planner.pooled_candidates import PooledCandidates
 from planner.pooling import common_scope, score_pooled_plan
 from planner.questions import question_of

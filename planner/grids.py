@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.errors import InputError
-from planner.graph import ModelGraph
+from planner.models.graph import ModelGraph
 from planner.pricing import Split, price_list, reach_of, unoffered
 from planner.topology import Topology
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.cost import memory
-from planner.graph import ModelGraph
+from planner.models.graph import ModelGraph
 from planner.plan import Plan, Stage
 from planner.pricing import Holdings, PriceList, Split
 from planner.schedule import Schedule, scheduled

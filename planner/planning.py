@@ -14,7 +14,7 @@ from planner.cluster import Cluster, Pool
 from planner.cluster_planning import ClusterResult, partition_cluster
 from planner.denoising import best_sampling
 from planner.errors import InputError, NoPlanFoundError
-from planner.graph import ENDS, ModelGraph
+from planner.models.graph import ENDS, ModelGraph
 from planner.layout import even_borders, packing_of, starts_of
 from planner.plan import ChipRange, Plan, Stage
 from planner.plotting import Kind, figure_of

@@ -20,7 +20,7 @@ from planner.cluster import Cluster, PooledPlan, PooledStage
 from planner.cost.energy import SECONDS_PER_HOUR, Draw
 from planner.crossing import crossing_s
 from planner.errors import InfeasibleError, InputError, listed
-from planner.graph import ModelGraph
+from planner.models.graph import ModelGraph
 from planner.layout import packing_of
 from planner.packing import Packing
 from planner.plan import ChipRange

@@ -21,7 +21,7 @@ from planner.cost import energy
 from planner.crossing import crossing_s
 from planner.drafting import serving_prices
 from planner.errors import InputError
-from planner.graph import ModelGraph
+from planner.models.graph import ModelGraph
 from planner.ledger import largest, layers_of, ledger_of, split_of
 from planner.messages import hop_s
 from planner.plan import Plan

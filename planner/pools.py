@@ -6,7 +6,7 @@ from typing import Literal
 from planner.cost import energy, queueing
 from planner.drafting import serving_prices
 from planner.errors import InfeasibleError, InputError
-from planner.graph import ModelGraph
+from planner.models.graph import ModelGraph
 from planner.loading import FULL
 from planner.plan import Plan
 from planner.records import Record

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.cost import energy, memory, roofline
-from planner.demand import Demand, Numbers, stacked
-from planner.dtypes import Zeros, bytes_of
-from planner.graph import Attention, Experts, MatMul, ModelGraph, Operator, Pointwise, Recurrent
+from planner.models.demand import Demand, Numbers, stacked
+from planner.models.dtypes import Zeros, bytes_of
+from planner.models.graph import Attention, Experts, MatMul, ModelGraph, Operator, Pointwise, Recurrent
 from planner.messages import Spans, group_collective_s, offers, spans_of
 from planner.topology import Software, Topology, Tuning
 from planner.workload import Workload

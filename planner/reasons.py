@@ -18,7 +18,7 @@ from planner import drawing
 from planner.boxes import Box
 from planner.candidates import NEEDED, Candidates
 from planner.errors import InputError
-from planner.graph import ModelGraph
+from planner.models.graph import ModelGraph
 from planner.plan import Plan
 from planner.pricing import Split
 from planner.questions import FIELDS, Question

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from planner.cluster_planning import best_of
 from planner.drafting import serving_prices
 from planner.errors import InputError, NoPlanFoundError
-from planner.graph import ModelGraph
+from planner.models.graph import ModelGraph
 from planner.ledger import layers_of, split_of
 from planner.messages import hop_s
 from planner.plan import ChipRange, Plan, Stage

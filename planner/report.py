@@ -7,7 +7,7 @@ from typing import Any
 from planner import drawing
 from planner.doubts import DOUBTFUL, WORDS, doubts_about
 from planner.errors import listed
-from planner.graph import ModelGraph
+from planner.models.graph import ModelGraph
 from planner.plan import Plan
 from planner.pools import DisaggregatedScore
 from planner.records import PORTRAITS

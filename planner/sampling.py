@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.graph import ModelGraph
+from planner.models.graph import ModelGraph
 from planner.ledger import split_of
 from planner.plan import Plan
 from planner.pricing import CAUSES, PriceList, Prices, Reach, Split, Step, host_s, reach_of, useful_work, utilisation

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from planner.graph import ModelGraph
+from planner.models.graph import ModelGraph
 from planner.pricing import Step
 from planner.topology import Software
 from planner.workload import Workload

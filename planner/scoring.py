@@ -13,7 +13,7 @@ from planner.checking import Violation, check_plan
 from planner.cost import energy
 from planner.drafting import serving_prices
 from planner.errors import InfeasibleError, InputError, UnknownNameError
-from planner.graph import ModelGraph
+from planner.models.graph import ModelGraph
 from planner.ledger import ledger_of
 from planner.loading import Load, batch_of, load_of
 from planner.messages import group_collective_s, spans_of

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError
-from planner.operators import OperatorGraph
+from planner.models.operator_graph import OperatorGraph
 from planner.records import Record
 from planner.solver import portfolio
 from planner.solver.dag import GraphProblem, faults, latency, loads

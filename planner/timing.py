@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.cost import pipeline, queueing
-from planner.graph import ModelGraph
+from planner.models.graph import ModelGraph
 from planner.ledger import layers_of, split_of
 from planner.messages import hop_s
 from planner.plan import ChipRange, Plan

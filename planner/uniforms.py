@@ -20,7 +20,7 @@ from planner.boxes import least_parts
 from planner.candidates import splits_of
 from planner.cost import energy
 from planner.errors import InfeasibleError, InputError
-from planner.graph import ENDS, ModelGraph
+from planner.models.graph import ENDS, ModelGraph
 from planner.layout import even_borders, packing_of, starts_of
 from planner.messages import hop_s
 from planner.plan import ChipRange, Plan, Stage

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from planner.errors import InputError, shortened
-from planner.graph import ModelGraph
+from planner.models.graph import ModelGraph
 from planner.records import Record
 from planner.units import Seconds
 

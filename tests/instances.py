@@ -4,8 +4,8 @@ import random
 from typing import Any
 
 from planner.cluster import Cluster, Pool, PoolLink
-from planner.decoder import DecoderShape, Formats, decoder_graph
-from planner.graph import ModelGraph
+from planner.models.decoder import DecoderShape, Formats, decoder_graph
+from planner.models.graph import ModelGraph
 from planner.topology import (
     Chip,
     CollectiveKernel,

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from planner.cluster import Cluster, PooledPlan, PooledStage
 from planner.errors import InfeasibleError, InputError
-from planner.graph import ModelGraph
+from planner.models.graph import ModelGraph
 from planner.plan import ChipRange, Plan, Stage
 from planner.pooling import score_pooled_plan
 from planner.scoring import Score, score_plan

@@ -8,7 +8,7 @@ import pytest
 
 import planner as pl
 from planner.fronts import Front, error_lines, front_svg, staircase
-from planner.graph import ModelGraph
+from planner.models.graph import ModelGraph
 from planner.questions import FIELDS
 from tests.instances import (
     CONSTANT,

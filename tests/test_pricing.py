@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from planner.graph import MatMul
+from planner.models.graph import MatMul
 from planner.pricing import (
     CAUSES,
     PriceList,
@@ -16,7 +16,7 @@ from planner.pricing import (
     unoffered,
     useful_work,
 )
-from planner.pruning import pruned
+from planner.models.pruning import pruned
 from planner.workload import Workload
 from tests.instances import fabric, tiny_chip, tiny_graph, tiny_moe, tiny_software, tiny_topology
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import planner as pl
-from planner.graph import ModelGraph
+from planner.models.graph import ModelGraph
 from planner.layout import packing_of
 from planner.pricing import Split
 from planner.uniforms import PlanGrid, Shape, crossing_bytes, cuts_of, ground_of, plan_grid, shapes_of

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from planner.catalogue import load_topology
 from planner.errors import InputError
-from planner.graph import Layer, ModelGraph, Operator
+from planner.models.graph import Layer, ModelGraph, Operator
 from planner.pricing import PriceList, Split, Step, reach_of
 from planner.readers.files import read_text
 from planner.records import Record

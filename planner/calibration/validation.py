@@ -11,7 +11,7 @@ import numpy as np
 from planner.calibration.measurements import Measurement
 from planner.catalogue import load_model, load_topology
 from planner.errors import InputError, PlannerError
-from planner.graph import ModelGraph
+from planner.models.graph import ModelGraph
 from planner.plan import Plan
 from planner.planning import partition, uniform_plan
 from planner.questions import FIELDS, SAMPLE_FIELDS

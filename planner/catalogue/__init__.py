@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from planner.cluster import Cluster
-from planner.decoder import DecoderShape, Formats, decoder_graph
-from planner.diffusion import DiffusionShape, diffusion_graph, picture_of
-from planner.encoder import EncoderShape, encoder_graph
+from planner.models.decoder import DecoderShape, Formats, decoder_graph
+from planner.models.diffusion import DiffusionShape, diffusion_graph, picture_of
+from planner.models.encoder import EncoderShape, encoder_graph
 from planner.errors import InputError, UnknownNameError, plain_name
-from planner.graph import ModelGraph
-from planner.pruning import pruned
+from planner.models.graph import ModelGraph
+from planner.models.pruning import pruned
 from planner.readers.cluster_file import cluster_from
 from planner.readers.files import read_text, read_toml
 from planner.readers.huggingface import read_config

@@ -10,7 +10,7 @@ from planner.errors import (
     InputError,
     shortened,
 )
-from planner.graph import ModelGraph
+from planner.models.graph import ModelGraph
 from planner.plan import Plan
 from planner.readers.files import read_text
 from planner.search import Engine

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from planner.decoder import DecoderShape
+from planner.models.decoder import DecoderShape
 from planner.errors import InputError, shortened
 from planner.readers.files import read_json
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.errors import InputError, shortened
-from planner.operators import DeviceClass, Operator, OperatorGraph
+from planner.models.operator_graph import DeviceClass, Operator, OperatorGraph
 from planner.readers.files import read_json
 
 Fields = Mapping[str, Any]

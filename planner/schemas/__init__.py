@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from planner.graph import ModelGraph
+from planner.models.graph import ModelGraph
 from planner.plan import Plan
 from planner.records import Record
 from planner.topology import Topology

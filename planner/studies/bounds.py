@@ -10,7 +10,7 @@ import math
 from typing import NamedTuple
 
 from planner.cost.memory import fewest_chips
-from planner.graph import ModelGraph
+from planner.models.graph import ModelGraph
 from planner.pricing import Step, multiplied_in, useful_work
 from planner.topology import Topology
 

@@ -8,9 +8,9 @@ from typing import cast
 from planner.candidates import Candidates
 from planner.catalogue import load_model, load_topology
 from planner.denoising import best_sampling
-from planner.dtypes import Dtype
+from planner.models.dtypes import Dtype
 from planner.errors import InfeasibleError
-from planner.graph import ModelGraph
+from planner.models.graph import ModelGraph
 from planner.planning import partition
 from planner.questions import Question
 from planner.scoring import Score, score_plan

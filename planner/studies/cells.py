@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import planner
 from planner.catalogue import load_model, load_topology
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, PlannerError, UnknownNameError, shortened
-from planner.graph import ModelGraph
+from planner.models.graph import ModelGraph
 from planner.planning import Result, partition
 from planner.questions import FIELDS, SAMPLE_FIELDS
 from planner.records import Record

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from planner.dtypes import Dtype
+from planner.models.dtypes import Dtype
 from planner.errors import InputError, UnknownNameError
 from planner.readers.files import read_toml
 from planner.records import Record

@@ -7,9 +7,9 @@ from typing import Any, get_args
 
 from planner.catalogue import load_topology
 from planner.drawing import plotly
-from planner.dtypes import Dtype
+from planner.models.dtypes import Dtype
 from planner.errors import InfeasibleError, InputError, UnknownNameError
-from planner.graph import ModelGraph
+from planner.models.graph import ModelGraph
 from planner.planning import Result, partition
 from planner.questions import FIELDS
 from planner.records import Record

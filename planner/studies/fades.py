@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from planner.catalogue import load_topology
-from planner.dtypes import Dtype
+from planner.models.dtypes import Dtype
 from planner.records import Record
 from planner.studies.crossovers import ONE_REQUEST, best_plan
 from planner.studies.study import Study

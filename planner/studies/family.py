@@ -7,10 +7,10 @@ from typing import Literal
 import numpy as np
 
 from planner.catalogue import model_table
-from planner.decoder import DecoderShape, Formats, decoder_graph
-from planner.dtypes import Dtype
+from planner.models.decoder import DecoderShape, Formats, decoder_graph
+from planner.models.dtypes import Dtype
 from planner.errors import InputError, UnknownNameError
-from planner.graph import ModelGraph
+from planner.models.graph import ModelGraph
 
 ANCHORS = ("llama-3.1-8b", "llama-3.1-70b", "llama-3.1-405b")
 LEAST, MOST = 1e9, 2e13

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 from planner.cost import energy
-from planner.dtypes import Dtype
+from planner.models.dtypes import Dtype
 from planner.errors import InputError
 from planner.pricing import Step, multiplied_in, useful_work
 from planner.readers.topology_file import LIFETIME_H, USD_PER_KWH

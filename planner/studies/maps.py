@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from planner.calibration.measurements import PUBLISHED, Measurement, read_measurements
 from planner.catalogue import load_model, load_topology
-from planner.dtypes import Dtype
+from planner.models.dtypes import Dtype
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, UnknownNameError
-from planner.graph import ModelGraph
+from planner.models.graph import ModelGraph
 from planner.planning import partition
 from planner.pricing import price_list
 from planner.studies.advantages import AdvantageMap, Cell, Check, Measured, Switch, Uncertainty

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple, cast
 
-from planner.dtypes import Dtype, bytes_of, stored_bytes_of
+from planner.models.dtypes import Dtype, bytes_of, stored_bytes_of
 from planner.errors import InfeasibleError, InputError
-from planner.graph import ENDS
+from planner.models.graph import ENDS
 from planner.planning import uniform_plan
-from planner.pruning import pattern_of
+from planner.models.pruning import pattern_of
 from planner.scoring import Score, score_plan
 from planner.studies.cases import Case, lacks, topology_of
 from planner.studies.claims import Claim

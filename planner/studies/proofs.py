@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 from planner.drawing import plotly
-from planner.graph import ModelGraph
+from planner.models.graph import ModelGraph
 from planner.planning import partition
 from planner.records import Record
 from planner.search import Progress

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 from planner.catalogue import load_topology
 from planner.drawing import plotly
 from planner.errors import InputError
-from planner.graph import ModelGraph
+from planner.models.graph import ModelGraph
 from planner.questions import question_of
 from planner.records import PORTRAITS, Record
 from planner.studies.cells import DIRECTIONS, Cell, SweepRow

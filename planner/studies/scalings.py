@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from planner.catalogue import load_model, load_topology
 from planner.drawing import CAUSE_COLOURS, plotly
-from planner.dtypes import Dtype
+from planner.models.dtypes import Dtype
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError
-from planner.graph import ModelGraph
+from planner.models.graph import ModelGraph
 from planner.layout import packing_of
 from planner.plan import ChipRange, Plan
 from planner.planning import Result, partition, uniform_plan

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from planner.drawing import plotly
 from planner.errors import InputError
-from planner.graph import ModelGraph
+from planner.models.graph import ModelGraph
 from planner.questions import question_of
 from planner.records import PORTRAITS, Record
 from planner.report import aligned

@@ -20,7 +20,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from planner.catalogue import load_model, load_topology
-from planner.dtypes import Dtype
+from planner.models.dtypes import Dtype
 from planner.errors import InputError
 from planner.readers.files import read_toml
 from planner.readers.topology_file import tables

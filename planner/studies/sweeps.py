@@ -11,7 +11,7 @@ from typing import Any
 
 from planner.drawing import STAGE_COLOURS, plotly
 from planner.errors import InputError, PlannerError, UnknownNameError
-from planner.graph import ModelGraph
+from planner.models.graph import ModelGraph
 from planner.records import PORTRAITS, Record
 from planner.report import aligned
 from planner.studies.cells import CHUNK_CELLS, Cell, SweepRow, Task, plan_chunk, row_of, tasks_of

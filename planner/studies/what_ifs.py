@@ -5,7 +5,7 @@ from typing import Any
 
 from planner.drawing import CAUSE_COLOURS, plotly
 from planner.errors import InfeasibleError
-from planner.graph import ModelGraph
+from planner.models.graph import ModelGraph
 from planner.planning import Result, partition
 from planner.questions import question_of
 from planner.records import PORTRAITS, Record

@@ -3,8 +3,8 @@
 import pytest
 
 from planner.errors import InputError
-from planner.graph import Experts, MatMul
-from planner.pruning import pattern_of, pruned
+from planner.models.graph import Experts, MatMul
+from planner.models.pruning import pattern_of, pruned
 from tests.instances import tiny_graph, tiny_moe
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from planner.errors import InputError
-from planner.graph import (
+from planner.models.graph import (
     Attention,
     Embedding,
     Experts,

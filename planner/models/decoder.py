@@ -5,9 +5,9 @@ from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from planner.dtypes import ACTIVATIONS_OF, Dtype
+from planner.models.dtypes import ACTIVATIONS_OF, Dtype
 from planner.errors import InputError
-from planner.graph import (
+from planner.models.graph import (
     Attention,
     Embedding,
     Experts,

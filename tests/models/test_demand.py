@@ -7,7 +7,7 @@ from dataclasses import FrozenInstanceError, asdict, fields
 import numpy as np
 import pytest
 
-from planner.demand import UNLIMITED_TOKENS, Demand, most_of_normal, stacked
+from planner.models.demand import UNLIMITED_TOKENS, Demand, most_of_normal, stacked
 from tests.instances import tiny_moe
 
 DENSE = Demand(flop_per_token=100.0, flop_per_sequence=7.0, weight_bytes=1000.0, read_bytes_per_token=3.0)

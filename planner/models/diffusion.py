@@ -10,10 +10,20 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from planner.autoencoder import Autoencoder, autoencoder_layer
-from planner.decoder import Formats
+from planner.models.autoencoder import Autoencoder, autoencoder_layer
+from planner.models.decoder import Formats
 from planner.errors import InputError
-from planner.graph import Attention, Embedding, Layer, MatMul, ModelGraph, Operator, Pointwise, Width, chain_edges
+from planner.models.graph import (
+    Attention,
+    Embedding,
+    Layer,
+    MatMul,
+    ModelGraph,
+    Operator,
+    Pointwise,
+    Width,
+    chain_edges,
+)
 from planner.records import Record
 
 Some = Annotated[int, Field(ge=0, le=100_000_000)]

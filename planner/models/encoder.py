@@ -7,9 +7,9 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from planner.decoder import Formats
+from planner.models.decoder import Formats
 from planner.errors import InputError
-from planner.graph import (
+from planner.models.graph import (
     Attention,
     Embedding,
     Layer,

@@ -2,9 +2,9 @@
 
 import re
 
-from planner.dtypes import Zeros
+from planner.models.dtypes import Zeros
 from planner.errors import InputError, shortened
-from planner.graph import ENDS, Experts, Layer, MatMul, ModelGraph, Operator
+from planner.models.graph import ENDS, Experts, Layer, MatMul, ModelGraph, Operator
 
 
 def pruned(graph: ModelGraph, sparsity: str) -> ModelGraph:

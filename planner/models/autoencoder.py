@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from planner.graph import Attention, Layer, MatMul, Operator, Pointwise, Width
+from planner.models.graph import Attention, Layer, MatMul, Operator, Pointwise, Width
 from planner.records import Record
 
 

@@ -4,7 +4,7 @@ from typing import get_args
 
 import pytest
 
-from planner.dtypes import ACTIVATIONS_OF, BITS, MULTIPLIED_IN, Dtype, bytes_of, stream_bytes_of
+from planner.models.dtypes import ACTIVATIONS_OF, BITS, MULTIPLIED_IN, Dtype, bytes_of, stream_bytes_of
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 import planner as pl
-from planner.autoencoder import Autoencoder, autoencoder_layer
+from planner.models.autoencoder import Autoencoder, autoencoder_layer
 from planner.catalogue import diffusion_shape
 
 

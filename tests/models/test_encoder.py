@@ -2,10 +2,10 @@
 
 import pytest
 
-from planner.decoder import Formats
-from planner.encoder import EncoderShape, encoder_graph
+from planner.models.decoder import Formats
+from planner.models.encoder import EncoderShape, encoder_graph
 from planner.errors import InputError
-from planner.graph import Attention, MatMul
+from planner.models.graph import Attention, MatMul
 from planner.pricing import PriceList, Reach, Split, Step
 from tests.instances import tiny_topology
 
