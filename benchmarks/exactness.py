@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import planner as pl
-from planner.cluster import Cluster, Pool, PooledPlan, PooledStage
+from planner.machines.cluster import Cluster, Pool, PooledPlan, PooledStage
 from planner.plan import ChipRange
 
 SLACK = 0.97

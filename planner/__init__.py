@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     )
     from planner.certificates import Certificate, Verdict, verify
     from planner.checking import Violation, check_plan
-    from planner.cluster import Cluster, Pool, PooledPlan, PooledStage, PoolLink
+    from planner.machines.cluster import Cluster, Pool, PooledPlan, PooledStage, PoolLink
     from planner.cluster_planning import ClusterResult, partition_cluster
     from planner.disaggregation import Disaggregation, disaggregate
     from planner.fleets import Fleet, partition_fleet
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from planner.replanning import Move, Replanning, moved_bytes, replan
     from planner.scoring import Score, collective_s, score_plan
     from planner.spreading import Spread, partition_operators, rules_of_thumb
-    from planner.topology import Chip, Fabric, MemoryTier, Software, Topology, with_value
+    from planner.machines.topology import Chip, Fabric, MemoryTier, Software, Topology, with_value
     from planner.uniforms import PlanGrid, plan_grid
     from planner.workload import Speculation, Workload
 
@@ -64,7 +64,7 @@ _HOMES = {
         "software_names",
         "topology_names",
     ),
-    "planner.cluster": ("Cluster", "Pool", "PoolLink", "PooledPlan", "PooledStage"),
+    "planner.machines.cluster": ("Cluster", "Pool", "PoolLink", "PooledPlan", "PooledStage"),
     "planner.cluster_planning": ("ClusterResult", "partition_cluster"),
     "planner.models.graph": ("Layer", "ModelGraph"),
     "planner.grids": ("decode_grid_s",),
@@ -77,7 +77,7 @@ _HOMES = {
     "planner.replanning": ("Move", "Replanning", "moved_bytes", "replan"),
     "planner.scoring": ("Score", "collective_s", "score_plan"),
     "planner.spreading": ("Spread", "partition_operators", "rules_of_thumb"),
-    "planner.topology": ("Chip", "Fabric", "MemoryTier", "Software", "Topology", "with_value"),
+    "planner.machines.topology": ("Chip", "Fabric", "MemoryTier", "Software", "Topology", "with_value"),
     "planner.uniforms": ("PlanGrid", "plan_grid"),
     "planner.workload": ("Speculation", "Workload"),
 }

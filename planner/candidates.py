@@ -43,7 +43,7 @@ from planner.schedule import Schedule, schedule_of
 from planner.scoring import chosen_power, score_plan
 from planner.solver.problem import ChainProblem, Curve, Larger, Limit, Line, Measure, Run
 from planner.timing import active_chip_s, useful_of_cycle
-from planner.topology import Topology
+from planner.machines.topology import Topology
 from planner.workload import Workload
 
 Floats = NDArray[np.float64]

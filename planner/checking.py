@@ -13,7 +13,7 @@ from planner.plan import Plan, Stage
 from planner.pricing import PriceList, unoffered
 from planner.records import Record
 from planner.schedule import Schedule, scheduled
-from planner.topology import Topology
+from planner.machines.topology import Topology
 from planner.units import spoken
 from planner.workload import Workload
 

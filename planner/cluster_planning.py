@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Literal, cast
 
 from planner.candidates import Candidates
-from planner.cluster import Cluster, PooledPlan
+from planner.machines.cluster import Cluster, PooledPlan
 from planner.errors import InfeasibleError, NoPlanFoundError
 from planner.models.graph import ModelGraph
 from planner.pooled_candidates import PooledBox, PooledCandidates
@@ -16,7 +16,7 @@ from planner.records import Record
 from planner.scoring import Score
 from planner.search import Progress, Search
 from planner.solver import labels, places
-from planner.topology import PowerScope
+from planner.machines.topology import PowerScope
 from planner.units import spoken
 from planner.workload import Workload
 

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.cluster import Cluster
+from planner.machines.cluster import Cluster
 from planner.cost.collectives import send_s
 from planner.errors import InputError
 

@@ -15,7 +15,7 @@ from planner.plan import ChipRange, Plan, Stage
 from planner.pricing import PriceList
 from planner.questions import SAMPLE_FIELDS, Question
 from planner.scoring import Score, score_plan
-from planner.topology import Topology
+from planner.machines.topology import Topology
 from planner.workload import Workload
 
 

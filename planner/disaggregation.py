@@ -23,7 +23,7 @@ from planner.pools import DisaggregatedScore, Handover, Link, handover, score_di
 from planner.questions import FIELDS, Question, question_of
 from planner.records import Record
 from planner.search import CLOSE, Search
-from planner.topology import PowerScope, Topology
+from planner.machines.topology import PowerScope, Topology
 from planner.workload import Workload
 
 SPEED, RATE, HELD = ("ttft_s", "request_s"), ("tokens_per_s", "tokens_per_s"), ("chips", "chips")

@@ -7,7 +7,7 @@ from planner.errors import PlannerError
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
 from planner.scoring import score_plan
-from planner.topology import Figure, PowerScope, Topology, with_value
+from planner.machines.topology import Figure, PowerScope, Topology, with_value
 from planner.workload import Workload
 
 DOUBTFUL = {"C", "M", "derived", "fit", "guess", "claim"}

@@ -13,7 +13,7 @@ import numpy as np
 from planner.errors import InputError
 from planner.models.graph import ModelGraph
 from planner.pricing import Floats, Holdings, PriceList, Prices, Reach, Split, Step, price_list, reach_of
-from planner.topology import Topology
+from planner.machines.topology import Topology
 from planner.workload import Speculation, Workload
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
-from planner.cluster import Cluster, PooledPlan
+from planner.machines.cluster import Cluster, PooledPlan
 from planner.cluster_planning import ClusterResult, PooledSearch, pooled_result, refusal_on
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError
 from planner.models.graph import ModelGraph
@@ -20,7 +20,7 @@ from planner.pooling import common_scope, score_pooled_plan
 from planner.questions import question_of
 from planner.records import Record
 from planner.search import Progress
-from planner.topology import PowerScope
+from planner.machines.topology import PowerScope
 from planner.workload import Workload
 
 MOST_POOLS = 10

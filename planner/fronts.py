@@ -27,7 +27,7 @@ from planner.scoring import Score, score_plan
 from planner.solver.labels import LAST_BEAM
 from planner.solver.problem import Cuts, Floats, Ints, Run
 from planner.solver.tradeoffs import Known, uncovered
-from planner.topology import PowerScope, Topology
+from planner.machines.topology import PowerScope, Topology
 from planner.words import FIELD_WORDS, field_text
 from planner.workload import Workload
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from planner.errors import InputError
 from planner.models.graph import ModelGraph
 from planner.pricing import Split, price_list, reach_of, unoffered
-from planner.topology import Topology
+from planner.machines.topology import Topology
 
 Floats = NDArray[np.float64]
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from planner.packing import Packing
-from planner.topology import Topology
+from planner.machines.topology import Topology
 
 
 def packing_of(topology: Topology) -> Packing:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from planner.cost import collectives as wire
 from planner.errors import InputError
-from planner.topology import CollectiveKernel, Level, Topology
+from planner.machines.topology import CollectiveKernel, Level, Topology
 
 Numbers = float | NDArray[np.float64]
 Spans = tuple[int, ...]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from planner.candidates import Candidates
 from planner.certificates import Certificate
 from planner.checking import STRUCTURE
-from planner.cluster import Cluster, Pool
+from planner.machines.cluster import Cluster, Pool
 from planner.cluster_planning import ClusterResult, partition_cluster
 from planner.denoising import best_sampling
 from planner.errors import InputError, NoPlanFoundError
@@ -24,7 +24,7 @@ from planner.records import Record
 from planner.refusals import refusal_of
 from planner.scoring import Score, refuse_broken, score_plan
 from planner.search import Engine, Progress, Search
-from planner.topology import PowerScope, Topology
+from planner.machines.topology import PowerScope, Topology
 from planner.workload import Workload
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from planner.arrangements import Arrangement, arranged
 from planner.boxes import Box, best_batch
 from planner.candidates import NEEDED, PEAKS, RESOURCES, SUMS, Candidates, Option
-from planner.cluster import Cluster, PooledPlan, PooledStage
+from planner.machines.cluster import Cluster, PooledPlan, PooledStage
 from planner.cost.energy import SECONDS_PER_HOUR, Draw
 from planner.crossing import crossing_s
 from planner.errors import InfeasibleError, InputError, listed

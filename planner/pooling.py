@@ -16,7 +16,7 @@ from planner.checking import (
     check_ledger,
     check_order,
 )
-from planner.cluster import Cluster, PooledPlan
+from planner.machines.cluster import Cluster, PooledPlan
 from planner.cost import energy
 from planner.crossing import crossing_s
 from planner.drafting import serving_prices
@@ -38,7 +38,7 @@ from planner.timing import (
     timing_from,
     useful_of_cycle,
 )
-from planner.topology import PowerScope, Topology
+from planner.machines.topology import PowerScope, Topology
 from planner.workload import Workload
 
 

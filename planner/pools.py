@@ -13,7 +13,7 @@ from planner.records import Record
 from planner.schedule import scheduled
 from planner.scoring import Score, StageTime, chosen_power, score_plan
 from planner.timing import active_chip_s
-from planner.topology import PowerScope, Topology
+from planner.machines.topology import PowerScope, Topology
 from planner.units import BytesPerS, Seconds, spoken
 from planner.workload import Workload
 

@@ -17,7 +17,7 @@ from planner.models.demand import Demand, Numbers, stacked
 from planner.models.dtypes import Zeros, bytes_of
 from planner.models.graph import Attention, Experts, MatMul, ModelGraph, Operator, Pointwise, Recurrent
 from planner.messages import Spans, group_collective_s, offers, spans_of
-from planner.topology import Software, Topology, Tuning
+from planner.machines.topology import Software, Topology, Tuning
 from planner.workload import Workload
 
 Floats = NDArray[np.float64]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from planner.errors import InputError, UnknownNameError, listed
-from planner.topology import PowerScope
+from planner.machines.topology import PowerScope
 
 
 class Field(NamedTuple):

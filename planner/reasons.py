@@ -28,7 +28,7 @@ from planner.scoring import Score, StageTime, score_plan
 from planner.search import CLOSE, Search
 from planner.solver.problem import ChainProblem
 from planner.timing import ALL_CAUSES
-from planner.topology import Topology, with_value
+from planner.machines.topology import Topology, with_value
 from planner.units import spoken
 from planner.words import field_text
 from planner.workload import Workload

@@ -9,7 +9,7 @@ from planner.loading import most_requests_per_s
 from planner.plan import Plan
 from planner.questions import FIELDS
 from planner.search import Search
-from planner.topology import Topology
+from planner.machines.topology import Topology
 from planner.units import spoken
 from planner.workload import Workload
 

@@ -30,7 +30,7 @@ from planner.solver import places
 from planner.solver.places import Place, PlacedProblem
 from planner.solver.problem import Limit, Measure
 from planner.timing import hop_between
-from planner.topology import Topology
+from planner.machines.topology import Topology
 from planner.workload import Workload
 
 Floats = NDArray[np.float64]

@@ -12,7 +12,7 @@ from planner.plan import Plan
 from planner.pools import DisaggregatedScore
 from planner.records import PORTRAITS
 from planner.scoring import Score, StageScore, StageTime
-from planner.topology import Topology, described
+from planner.machines.topology import Topology, described
 from planner.units import spoken, trimmed
 from planner.words import field_text, headline, pool_headline
 from planner.workload import Speculation, Workload

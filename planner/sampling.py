@@ -10,7 +10,7 @@ from planner.ledger import split_of
 from planner.plan import Plan
 from planner.pricing import CAUSES, PriceList, Prices, Reach, Split, Step, host_s, reach_of, useful_work, utilisation
 from planner.schedule import Schedule
-from planner.topology import Topology
+from planner.machines.topology import Topology
 
 Floats = NDArray[np.float64]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from planner.models.graph import ModelGraph
 from planner.pricing import Step
-from planner.topology import Software
+from planner.machines.topology import Software
 from planner.workload import Workload
 
 

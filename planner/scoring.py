@@ -23,7 +23,7 @@ from planner.records import Record
 from planner.sampling import sample_active_chip_s, sample_utilisation, sampling_of
 from planner.schedule import Schedule, scheduled
 from planner.timing import ALL_CAUSES, Timing, active_chip_s, bubble_fraction, timing_of, useful_of_cycle
-from planner.topology import CollectiveKind, PowerScope, Residual, Software, Topology
+from planner.machines.topology import CollectiveKind, PowerScope, Residual, Software, Topology
 from planner.workload import Workload
 
 Floats = NDArray[np.float64]

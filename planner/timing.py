@@ -14,7 +14,7 @@ from planner.messages import hop_s
 from planner.plan import ChipRange, Plan
 from planner.pricing import CAUSES, PriceList, Prices, Reach, Split, Step, host_s, reach_of, shares_of, useful_work
 from planner.schedule import Schedule
-from planner.topology import Topology
+from planner.machines.topology import Topology
 
 Floats = NDArray[np.float64]
 

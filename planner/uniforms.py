@@ -28,7 +28,7 @@ from planner.pricing import Holdings, Reach, Split, Step, host_s, price_list, re
 from planner.schedule import schedule_of
 from planner.scoring import chosen_power
 from planner.timing import Hop, hop_between
-from planner.topology import PowerScope, Topology
+from planner.machines.topology import PowerScope, Topology
 from planner.workload import Workload
 
 Floats = NDArray[np.float64]

@@ -3,10 +3,10 @@
 import random
 from typing import Any
 
-from planner.cluster import Cluster, Pool, PoolLink
+from planner.machines.cluster import Cluster, Pool, PoolLink
 from planner.models.decoder import DecoderShape, Formats, decoder_graph
 from planner.models.graph import ModelGraph
-from planner.topology import (
+from planner.machines.topology import (
     Chip,
     CollectiveKernel,
     Fabric,

@@ -8,13 +8,13 @@ import itertools
 import math
 from collections.abc import Iterator
 
-from planner.cluster import Cluster, PooledPlan, PooledStage
+from planner.machines.cluster import Cluster, PooledPlan, PooledStage
 from planner.errors import InfeasibleError, InputError
 from planner.models.graph import ModelGraph
 from planner.plan import ChipRange, Plan, Stage
 from planner.pooling import score_pooled_plan
 from planner.scoring import Score, score_plan
-from planner.topology import Topology
+from planner.machines.topology import Topology
 from planner.workload import Workload
 
 Split = tuple[int, ...]

@@ -111,7 +111,7 @@ def test_software_that_never_splits_layers_gets_pipelines_only():
 
 
 def test_what_is_not_published_cannot_be_optimised():
-    from planner.topology import Power, Price
+    from planner.machines.topology import Power, Price
 
     blind = tiny_topology(4, power=Power(), price=Price())
     with pytest.raises(pl.InputError, match="power of tiny"):

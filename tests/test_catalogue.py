@@ -9,7 +9,7 @@ import pytest
 import planner as pl
 from planner.catalogue import load_software, model_aliases, model_table, sources, topology_aliases, topology_table
 from planner.errors import plain_name
-from planner.topology import with_value
+from planner.machines.topology import with_value
 from tests.instances import tiny_topology
 
 with (Path(__file__).parent / "data" / "datasheets.csv").open() as table:

@@ -5,7 +5,7 @@ import random
 import pytest
 
 import planner as pl
-from planner.cluster import Cluster, Pool
+from planner.machines.cluster import Cluster, Pool
 from planner.cluster_planning import ClusterResult
 from planner.questions import FIELDS
 from tests.instances import (

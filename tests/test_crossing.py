@@ -5,7 +5,7 @@ import pytest
 
 from planner.crossing import crossing_s
 from planner.errors import InputError
-from tests.test_cluster import line
+from tests.machines.test_cluster import line
 
 
 def test_small_messages_take_the_quick_path_and_large_ones_the_wide_one():

@@ -5,7 +5,7 @@ import random
 import pytest
 
 import planner as pl
-from planner.cluster import Cluster, Pool, PoolLink
+from planner.machines.cluster import Cluster, Pool, PoolLink
 from planner.fleets import part_of
 from tests.instances import fabric, random_cluster, random_graph, tiny_chip, tiny_graph, tiny_topology
 

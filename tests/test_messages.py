@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from planner.errors import InputError
 from planner.messages import group_collective_s, hop_s, offers, spans_of
-from planner.topology import CollectiveKernel, with_value
+from planner.machines.topology import CollectiveKernel, with_value
 from tests.instances import SHAPES, fabric, random_topology, tiny_software, tiny_topology
 
 KINDS = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast", "send_recv")

@@ -5,7 +5,7 @@ import random
 import pytest
 
 import planner as pl
-from planner.cluster import Cluster, Pool
+from planner.machines.cluster import Cluster, Pool
 from planner.planning import Result
 from planner.questions import FIELDS, NOT_IN_PHASE
 from planner.scoring import score_plan

@@ -7,7 +7,7 @@ from planner.pooled_candidates import PooledCandidates
 from planner.questions import question_of
 from planner.solver import places
 from tests.instances import tiny_graph
-from tests.test_cluster import line
+from tests.machines.test_cluster import line
 
 
 def candidates(field: str = "tpot_s", **changes) -> PooledCandidates:

@@ -5,12 +5,12 @@ import random
 import pytest
 
 import planner as pl
-from planner.cluster import Cluster, Pool, PooledPlan, PooledStage
+from planner.machines.cluster import Cluster, Pool, PooledPlan, PooledStage
 from planner.crossing import crossing_s
 from planner.plan import ChipRange, Plan
 from tests.instances import FOLLOWING, random_graph, random_topology, random_workload, tiny_graph, tiny_topology
 from tests.oracle import all_plans, scored
-from tests.test_cluster import line
+from tests.machines.test_cluster import line
 
 
 def split_between(*pools: str, layers: int = 2) -> PooledPlan:

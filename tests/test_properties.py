@@ -10,7 +10,7 @@ import planner as pl
 from planner.plan import ChipRange, Plan
 from planner.questions import FIELDS
 from planner.scoring import Score
-from planner.topology import Topology
+from planner.machines.topology import Topology
 from tests.instances import (
     SHAPES,
     fabric,

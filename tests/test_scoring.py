@@ -6,7 +6,7 @@ import pytest
 
 import planner as pl
 from planner.questions import FIELDS
-from planner.topology import Power, Price
+from planner.machines.topology import Power, Price
 from tests.instances import FOLLOWING, tiny_chip, tiny_graph, tiny_moe, tiny_software, tiny_topology
 
 GRAPH = tiny_graph(4)

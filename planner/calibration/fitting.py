@@ -16,7 +16,7 @@ from planner.calibration.descent import Floats, descended
 from planner.errors import InfeasibleError, InputError, listed
 from planner.readers.topology_file import software_toml
 from planner.records import Record
-from planner.topology import Residual, Software, Topology, Tuning
+from planner.machines.topology import Residual, Software, Topology, Tuning
 
 MOST_ROWS = 600
 """Rows that a fit looks at, drawn from those given, always the same."""

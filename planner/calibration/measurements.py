@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from planner.errors import InputError, listed
 from planner.readers.files import read_text
 from planner.records import Record
-from planner.topology import CollectiveKind
+from planner.machines.topology import CollectiveKind
 from planner.units import Bytes, Count, Degree
 
 

@@ -16,7 +16,7 @@ from planner.models.graph import Layer, ModelGraph, Operator
 from planner.pricing import PriceList, Split, Step, reach_of
 from planner.readers.files import read_text
 from planner.records import Record
-from planner.topology import Topology
+from planner.machines.topology import Topology
 
 KERNELS = Path(__file__).parent / "kernels.csv"
 """Published timings of single kernels, thinned."""

@@ -16,7 +16,7 @@ from planner.calibration.measurements import Measurement
 from planner.calibration.validation import Case
 from planner.cost.energy import drawn_w, energy_j
 from planner.errors import InputError
-from planner.topology import Power, Topology
+from planner.machines.topology import Power, Topology
 
 START = Power(idle_share=0.2, compute_activity=7.0, memory_activity=1.5)
 MOST = Power(idle_share=0.9, compute_activity=50.0, memory_activity=50.0)

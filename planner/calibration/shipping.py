@@ -32,7 +32,7 @@ from planner.calibration.validation import Case, cases_of
 from planner.readers.files import read_toml
 from planner.readers.topology_file import COLLECTIVE, FABRIC, SOFTWARE, TUNING
 from planner.records import Record
-from planner.topology import Residual
+from planner.machines.topology import Residual
 
 POWER_FIELDS = ("power_w", "energy_per_token_j", "energy_per_sample_j")
 SPEED_FIELDS = ("ttft_s", "tpot_s", "request_s", "tokens_per_s", "image_s", "step_s", "samples_per_s")

@@ -16,7 +16,7 @@ from planner.plan import Plan
 from planner.planning import partition, uniform_plan
 from planner.questions import FIELDS, SAMPLE_FIELDS
 from planner.scoring import Score, collective_s, score_plan
-from planner.topology import Topology
+from planner.machines.topology import Topology
 from planner.workload import Workload
 
 

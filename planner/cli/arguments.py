@@ -14,7 +14,7 @@ from planner.models.graph import ModelGraph
 from planner.plan import Plan
 from planner.readers.files import read_text
 from planner.search import Engine
-from planner.topology import PowerScope, Topology
+from planner.machines.topology import PowerScope, Topology
 from planner.workload import Speculation, Workload
 
 Format = Literal["table", "json"]

@@ -4,7 +4,7 @@ from planner import catalogue
 from planner.cli.answers import answer
 from planner.cli.arguments import Shape
 from planner.report import aligned
-from planner.topology import described
+from planner.machines.topology import described
 from planner.units import spoken
 
 

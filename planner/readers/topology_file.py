@@ -13,7 +13,7 @@ from typing import Any
 from planner.cost.energy import hourly_usd
 from planner.errors import InputError, listed, nearest_names, shortened
 from planner.records import Record
-from planner.topology import Figure, Software, Topology
+from planner.machines.topology import Figure, Software, Topology
 from planner.units import parse_quantity
 
 Fields = dict[str, Any]

@@ -6,7 +6,7 @@ from pathlib import Path
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
 from planner.records import Record
-from planner.topology import Topology
+from planner.machines.topology import Topology
 from planner.workload import Workload
 
 PUBLISHED: dict[str, type[Record]] = {

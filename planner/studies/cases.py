@@ -19,7 +19,7 @@ from planner.studies.bounds import Roof
 from planner.studies.claims import Claim
 from planner.studies.crossovers import ONE_REQUEST
 from planner.studies.family import dense_family
-from planner.topology import PowerScope, Topology
+from planner.machines.topology import PowerScope, Topology
 from planner.workload import Workload
 
 WIDTHS: tuple[tuple[Dtype, ...], ...] = (("bf16", "fp16"), ("fp8", "int8"), ("fp4",))

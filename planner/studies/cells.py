@@ -18,7 +18,7 @@ from planner.planning import Result, partition
 from planner.questions import FIELDS, SAMPLE_FIELDS
 from planner.records import Record
 from planner.scoring import Score
-from planner.topology import PowerScope, Topology
+from planner.machines.topology import PowerScope, Topology
 from planner.workload import Workload
 
 CHUNK_S = 0.25

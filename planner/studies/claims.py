@@ -10,7 +10,7 @@ from planner.models.dtypes import Dtype
 from planner.errors import InputError, UnknownNameError
 from planner.readers.files import read_toml
 from planner.records import Record
-from planner.topology import PowerScope, Topology
+from planner.machines.topology import PowerScope, Topology
 from planner.units import Count, Fraction, Watts
 
 Positive = Annotated[float, Field(gt=0, le=1e24)]

@@ -18,7 +18,7 @@ from planner.scoring import score_plan
 from planner.studies.family import Family, member
 from planner.studies.study import Study
 from planner.studies.uncertainty import FigureEffect, at_probability, combined, figure_effects, residual_of
-from planner.topology import Topology
+from planner.machines.topology import Topology
 from planner.workload import Workload
 
 ONE_REQUEST = Workload(batch_size=1, prompt_tokens=1024, output_tokens=256)

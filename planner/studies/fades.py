@@ -7,7 +7,7 @@ from planner.models.dtypes import Dtype
 from planner.records import Record
 from planner.studies.crossovers import ONE_REQUEST, best_plan
 from planner.studies.study import Study
-from planner.topology import Topology
+from planner.machines.topology import Topology
 from planner.workload import Workload
 
 

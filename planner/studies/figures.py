@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from planner.doubts import SPREADS, STEP
 from planner.errors import InputError, UnknownNameError, shortened
-from planner.topology import Topology, with_value
+from planner.machines.topology import Topology, with_value
 from planner.units import parse_quantity, spoken
 from planner.workload import Workload
 

@@ -17,7 +17,7 @@ from planner.studies.bounds import MOST_BATCH, Roof
 from planner.studies.cases import Case, topology_of
 from planner.studies.claims import Claim, Greatest, Growth, Quotient, Total
 from planner.studies.findings import Finding, found
-from planner.topology import Figure, Topology, with_value
+from planner.machines.topology import Figure, Topology, with_value
 from planner.units import spoken, trimmed
 
 CLOSE = 1.05

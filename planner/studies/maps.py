@@ -22,7 +22,7 @@ from planner.pricing import price_list
 from planner.studies.advantages import AdvantageMap, Cell, Check, Measured, Switch, Uncertainty
 from planner.studies.family import EXPERT_ANCHORS, Family, member
 from planner.studies.uncertainty import TAKEN_AS_THEY_ARE, FigureEffect, combined, figure_effects, residual_of
-from planner.topology import Topology
+from planner.machines.topology import Topology
 from planner.uniforms import PlanGrid, plan_grid
 from planner.workload import Workload
 

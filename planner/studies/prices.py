@@ -17,7 +17,7 @@ from planner.studies.crossovers import ONE_REQUEST
 from planner.studies.findings import Finding, found
 from planner.studies.laws import CLOSE, cited, is_deployment, ratio_of
 from planner.studies.scalings import fewest_of, scaling
-from planner.topology import Topology
+from planner.machines.topology import Topology
 from planner.units import spoken, trimmed
 
 SURE = 0.95

@@ -8,7 +8,7 @@ from planner.planning import partition
 from planner.records import Record
 from planner.search import Progress
 from planner.studies.study import Study
-from planner.topology import Topology
+from planner.machines.topology import Topology
 from planner.words import FIELD_WORDS
 from planner.workload import Workload
 

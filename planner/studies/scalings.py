@@ -16,7 +16,7 @@ from planner.planning import Result, partition, uniform_plan
 from planner.records import Record
 from planner.scoring import score_plan
 from planner.studies.study import Study
-from planner.topology import Topology
+from planner.machines.topology import Topology
 from planner.units import Count
 from planner.workload import Workload
 

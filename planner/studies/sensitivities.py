@@ -23,7 +23,7 @@ from planner.studies.figures import Range, changed, figure_text, ranges_of
 from planner.studies.meters import Tally
 from planner.studies.study import Study
 from planner.studies.sweeps import rows_of
-from planner.topology import PowerScope, Topology
+from planner.machines.topology import PowerScope, Topology
 from planner.words import FIELD_WORDS, SAMPLE_WORDS, field_text
 from planner.workload import Workload
 

@@ -26,7 +26,7 @@ from planner.readers.files import read_toml
 from planner.readers.topology_file import tables
 from planner.records import Record
 from planner.studies.cells import Cell
-from planner.topology import PowerScope
+from planner.machines.topology import PowerScope
 from planner.workload import Workload
 
 Names = Annotated[tuple[str, ...], Field(min_length=1)]

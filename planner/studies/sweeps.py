@@ -19,7 +19,7 @@ from planner.studies.meters import EVERY_S, Meter, Tally
 from planner.studies.store import Store
 from planner.studies.study import Study
 from planner.studies.workers import Embedded
-from planner.topology import PowerScope, Topology
+from planner.machines.topology import PowerScope, Topology
 from planner.words import FIELD_WORDS, SAMPLE_WORDS
 from planner.workload import Workload
 

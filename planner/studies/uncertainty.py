@@ -13,7 +13,7 @@ from planner.doubts import SPREADS, STEP, WORDS
 from planner.errors import PlannerError
 from planner.records import Record
 from planner.scoring import residuals_of
-from planner.topology import Figure, Topology, with_value
+from planner.machines.topology import Figure, Topology, with_value
 
 TAKEN_AS_THEY_ARE = ("A", "stated", "fit")
 """Grades whose doubt does not count here: what was read or stated, and what is in the residual."""

@@ -12,7 +12,7 @@ from planner.records import PORTRAITS, Record
 from planner.report import CAUSES, aligned
 from planner.studies.figures import Change, changed, figure_text, figures_of
 from planner.studies.study import Study
-from planner.topology import PowerScope, Topology
+from planner.machines.topology import PowerScope, Topology
 from planner.words import FIELD_WORDS, SAMPLE_WORDS, field_text
 from planner.workload import Workload
 

@@ -5,7 +5,7 @@ from planner.calibration.powers import Drawn
 from planner.calibration.reporting import calibration_report
 from planner.calibration.shipping import LeftOut, Shipped
 from planner.calibration.validation import Refused, cases_of
-from planner.topology import Power
+from planner.machines.topology import Power
 
 ROWS = [row for row in read_measurements(PUBLISHED) if row.family == "edge-clusters"]
 

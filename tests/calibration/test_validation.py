@@ -5,7 +5,7 @@ import pytest
 import planner as pl
 from planner.calibration.measurements import PUBLISHED, Measurement, read_measurements
 from planner.calibration.validation import cases_of, families_of
-from planner.topology import with_value
+from planner.machines.topology import with_value
 
 ROW = Measurement(
     row_id="1", family="decode", field="tpot_s", value=1.0, model="llama-3.1-8b", topology="hgx-h100", chips=1, batch_size=4

@@ -6,7 +6,7 @@ import planner as pl
 from planner.studies import laws
 from planner.studies.cases import Case
 from planner.studies.claims import Claim, Greatest, Growth, Quotient, Total
-from planner.topology import with_value
+from planner.machines.topology import with_value
 
 LPU = {"topology": "groq-lpu-chain", "model": "llama-3.1-70b"}
 

@@ -6,7 +6,7 @@ import planner as pl
 from planner.studies import prices
 from planner.studies.cases import Case
 from planner.studies.claims import Claim
-from planner.topology import with_value
+from planner.machines.topology import with_value
 
 EIGHT = {"topology": "hgx-h100", "chips": 1, "model": "llama-3.1-8b", "weight_dtype": "fp8"}
 

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from planner.cluster import Cluster, Pool, PoolLink, Way
+from planner.machines.cluster import Cluster, Pool, PoolLink, Way
 from planner.errors import InputError, UnknownNameError
 from tests.instances import tiny_topology
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from planner.errors import InputError
-from planner.topology import (
+from planner.machines.topology import (
     CollectiveKernel,
     Figure,
     MemoryTier,
