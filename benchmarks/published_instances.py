@@ -62,8 +62,8 @@ def _graph(path: Path, mode: str, limit_s: float) -> dict[str, Any]:
 
 
 def _cluster(path: Path, limit_s: float) -> dict[str, Any]:
-    from planner.readers.flow_file import read_cluster
-    from planner.solver.flow import solve
+    from benchmarks.flow_file import read_cluster
+    from benchmarks.flow import solve
 
     layout = solve(read_cluster(path), time_limit_s=limit_s)
     proved = layout.bound <= layout.objective * (1 + 1e-9)

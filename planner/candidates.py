@@ -26,7 +26,7 @@ from planner.layout import packing_of
 from planner.ledger import largest, most_sequences
 from planner.loading import FULL
 from planner.messages import hop_s
-from planner.packing import Packing
+from planner.solver.chain.thresholds.packing import Packing
 from planner.plan import ChipRange, Plan, Stage
 from planner.pricing import (
     Holdings,
@@ -41,7 +41,7 @@ from planner.pricing import (
 from planner.questions import FIELDS, NOT_IN_PHASE, PER_TOKEN, Question
 from planner.schedule import Schedule, schedule_of
 from planner.scoring import chosen_power, score_plan
-from planner.solver.problem import ChainProblem, Curve, Larger, Limit, Line, Measure, Run
+from planner.solver.chain.thresholds.problem import ChainProblem, Curve, Larger, Limit, Line, Measure, Run
 from planner.timing import active_chip_s, useful_of_cycle
 from planner.machines.topology import Topology
 from planner.workload import Workload

@@ -26,7 +26,7 @@ from planner.plan import Plan
 from planner.questions import FIELDS, SAMPLE_FIELDS, Question, question_of
 from planner.records import PORTRAITS, Record
 from planner.scoring import score_plan
-from planner.solver.problem import ChainProblem, Floats, Ints, Measure
+from planner.solver.chain.thresholds.problem import ChainProblem, Floats, Ints, Measure
 from planner.machines.topology import PowerScope, Topology
 from planner.words import field_text
 from planner.workload import Workload

@@ -15,7 +15,7 @@ from planner.questions import FIELDS, Question, question_of
 from planner.records import Record
 from planner.scoring import Score
 from planner.search import Progress, Search
-from planner.solver import labels, places
+from planner.solver.chain.thresholds import labels, placed
 from planner.machines.topology import PowerScope
 from planner.units import spoken
 from planner.workload import Workload
@@ -65,10 +65,10 @@ class PooledSearch(Search):
         if known > -math.inf:
             return known
         problem = cast(PooledCandidates, self.candidates).to_problem(cast(PooledBox, box))
-        return math.inf if problem is None else places.root_bound(problem)
+        return math.inf if problem is None else placed.root_bound(problem)
 
     def _solved(self, problem: Any, box: Any) -> Any:
-        return places.solve(
+        return placed.solve(
             problem,
             incumbent=self.best.value,
             last_beam=labels.LAST_BEAM if box.single else labels.FIRST_BEAM,

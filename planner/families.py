@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from planner.boxes import Box
 from planner.candidates import CHIPS, DECODE, HELD, NEEDED, TURN, Candidates
-from planner.solver.problem import Cuts, Floats, Ints
+from planner.solver.chain.thresholds.problem import Cuts, Floats, Ints
 
 EVERY = 1_000_000
 """Stages, or layers in one: no bound."""

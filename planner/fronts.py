@@ -24,9 +24,9 @@ from planner.records import PORTRAITS, Record
 from planner.refusals import refusal_of
 from planner.report import aligned, question_lines
 from planner.scoring import Score, score_plan
-from planner.solver.labels import LAST_BEAM
-from planner.solver.problem import Cuts, Floats, Ints, Run
-from planner.solver.tradeoffs import Known, uncovered
+from planner.solver.chain.thresholds.labels import LAST_BEAM
+from planner.solver.chain.thresholds.problem import Cuts, Floats, Ints, Run
+from planner.solver.chain.thresholds.tradeoffs import Known, uncovered
 from planner.machines.topology import PowerScope, Topology
 from planner.words import FIELD_WORDS, field_text
 from planner.workload import Workload

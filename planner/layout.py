@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from planner.packing import Packing
+from planner.solver.chain.thresholds.packing import Packing
 from planner.machines.topology import Topology
 
 

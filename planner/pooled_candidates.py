@@ -22,7 +22,7 @@ from planner.crossing import crossing_s
 from planner.errors import InfeasibleError, InputError, listed
 from planner.models.graph import ModelGraph
 from planner.layout import packing_of
-from planner.packing import Packing
+from planner.solver.chain.thresholds.packing import Packing
 from planner.plan import ChipRange
 from planner.pooling import (
     common_price,
@@ -36,8 +36,8 @@ from planner.pooling import (
 from planner.pricing import Split, Step
 from planner.questions import Question
 from planner.schedule import Schedule
-from planner.solver.places import MOST_ANYWHERE, Ground, Link, Place, PlacedProblem, PlacedRun
-from planner.solver.problem import ChainProblem, Limit, Measure
+from planner.solver.chain.thresholds.placed import MOST_ANYWHERE, Ground, Link, Place, PlacedProblem, PlacedRun
+from planner.solver.chain.thresholds.problem import ChainProblem, Limit, Measure
 from planner.timing import active_kinds_s, hop_between
 from planner.workload import Workload
 

@@ -26,7 +26,7 @@ from planner.records import PORTRAITS, Record
 from planner.report import aligned
 from planner.scoring import Score, StageTime, score_plan
 from planner.search import CLOSE, Search
-from planner.solver.problem import ChainProblem
+from planner.solver.chain.thresholds.problem import ChainProblem
 from planner.timing import ALL_CAUSES
 from planner.machines.topology import Topology, with_value
 from planner.units import spoken

@@ -26,9 +26,9 @@ from planner.pricing import PriceList, Split
 from planner.questions import question_of
 from planner.records import Record
 from planner.scoring import score_plan
-from planner.solver import places
-from planner.solver.places import Place, PlacedProblem
-from planner.solver.problem import Limit, Measure
+from planner.solver.chain.thresholds import placed
+from planner.solver.chain.thresholds.placed import Place, PlacedProblem
+from planner.solver.chain.thresholds.problem import Limit, Measure
 from planner.timing import hop_between
 from planner.machines.topology import Topology
 from planner.workload import Workload
@@ -228,7 +228,7 @@ class _Moving:
             problem = self.candidates.to_problem(box)
             if problem is None or self.best is None:
                 continue
-            solution = places.solve(
+            solution = placed.solve(
                 self._lowered(problem, box), incumbent=self.best.moved, stop=lambda: time.monotonic() >= deadline
             )
             lower = min(lower, solution.bound)

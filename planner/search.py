@@ -11,8 +11,8 @@ from planner.boxes import Box
 from planner.candidates import Candidates
 from planner.plan import Plan
 from planner.records import Record
-from planner.solver import chain, labels
-from planner.solver.problem import ChainProblem, Run, Solution
+from planner.solver.chain.thresholds import thresholds, labels
+from planner.solver.chain.thresholds.problem import ChainProblem, Run, Solution
 
 Engine = Literal["auto", "cp-sat"]
 
@@ -113,7 +113,7 @@ class Search:
         if known > -math.inf:
             return known
         problem = self.candidates.to_problem(box)
-        return math.inf if problem is None else chain.root_bound(problem)
+        return math.inf if problem is None else thresholds.root_bound(problem)
 
     def _closed(self, bound: float, box: Box) -> list[tuple[float, Box]]:
         """Solve a box's problem; the boxes that it leaves."""
@@ -135,7 +135,7 @@ class Search:
         any case gets a quick look: a few nodes, and no labels."""
         if self.engine == "cp-sat" and not any(measure.averaged for measure in problem.measures):
             return self._by_cpsat(problem, None)
-        solution = chain.solve(
+        solution = thresholds.solve(
             problem,
             incumbent=self.goal,
             last_beam=labels.LAST_BEAM if box.single else 0,
@@ -152,7 +152,7 @@ class Search:
         return Solution(better.runs, better.objective, max(solution.bound, other.bound))
 
     def _by_cpsat(self, problem: ChainProblem, runs: tuple[Run, ...] | None) -> Solution:
-        from planner.solver import cpsat  # importing OR-Tools takes most of a second
+        from planner.solver.chain.thresholds import cpsat
 
         if not cpsat.supports(problem):
             return Solution(runs, math.inf, 0.0)

@@ -4,7 +4,7 @@ import pytest
 
 from planner.arrangements import Arrangement, arranged
 from planner.errors import InputError
-from planner.packing import Packing
+from planner.solver.chain.thresholds.packing import Packing
 
 NODES = Packing(8, (4, 8), (4,))
 

@@ -10,7 +10,7 @@ import planner as pl
 from planner.candidates import Candidates
 from planner.certificates import BoxProof, Certificate
 from planner.questions import FIELDS, question_of
-from planner.solver import exhaustive
+from planner.solver.chain.thresholds import exhaustive
 from tests.instances import (
     CONSTANT,
     FOLLOWING,

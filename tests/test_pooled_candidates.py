@@ -5,7 +5,7 @@ import pytest
 import planner as pl
 from planner.pooled_candidates import PooledCandidates
 from planner.questions import question_of
-from planner.solver import places
+from planner.solver.chain.thresholds import placed
 from tests.instances import tiny_graph
 from tests.machines.test_cluster import line
 
@@ -26,7 +26,7 @@ def test_what_a_solution_promises_is_what_its_plan_scores(field):
     for box in chosen.boxes():
         for single in [box] if box.single else box.halves():
             problem = chosen.to_problem(single) if single.single else None
-            solution = None if problem is None else places.solve(problem)
+            solution = None if problem is None else placed.solve(problem)
             if solution is not None and solution.runs is not None:
                 solved += 1
                 plan = chosen.to_plan(single, solution.runs)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from planner.candidates import Candidates
 from planner.questions import question_of
-from planner.solver.problem import ChainProblem
+from planner.solver.chain.thresholds.problem import ChainProblem
 from tests.instances import random_graph, random_topology, random_workload
 from tests.oracle import HIGHER_IS_BETTER
 

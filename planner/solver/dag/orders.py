@@ -1,0 +1,285 @@
+"""Contiguous stages along a linear order: loads of all intervals at once, an exact DP over them, and a search over orders.
+
+Any contiguous partition is one of intervals of some topological order, so the DP is exact for its order, and searching
+over orders finds good partitions of the graph. A solution is never lost: an order that keeps its stages together is tried next.
+"""
+
+import heapq
+import itertools
+import math
+import random
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from planner.solver.dag.problem.problem import GraphProblem, Units
+from planner.solver.chain.thresholds.problem import Floats
+
+Order = Sequence[int]
+
+
+class Stages(NamedTuple):
+    """Contiguous stages."""
+
+    objective: float
+    stage: tuple[int, ...]
+    """Of every unit; later stages come later."""
+    classes: tuple[int, ...]
+    """The device class of every stage."""
+
+
+def interval_loads(units: Units, order: Order, *, pays: bool, times: Floats) -> Floats:
+    """Load of a device of a class that holds units a to b - 1 of an order, shape (units + 1, units + 1); b < a: infinite."""
+    count = units.count
+    before = np.concatenate(([0.0], np.cumsum(times[list(order)])))
+    total = before[None, :] - before[:, None] if np.isfinite(before[-1]) else _finite_sums(times[list(order)])
+    total[np.tril_indices(count + 1, -1)] = math.inf
+    return total + _crossing(units, order) if pays else total
+
+
+def _finite_sums(times: Floats) -> Floats:
+    """Sums over intervals, infinite where a unit cannot run."""
+    before = np.concatenate(([0.0], np.cumsum(np.where(np.isfinite(times), times, 0.0))))
+    never = np.concatenate(([0], np.cumsum(~np.isfinite(times))))
+    return np.where(never[None, :] > never[:, None], math.inf, before[None, :] - before[:, None])
+
+
+def _crossing(units: Units, order: Order) -> Floats:
+    """Cost of the nets of which an interval a to b - 1 holds some pins and not all, by differences over rectangles."""
+    count = units.count
+    place = np.empty(count, dtype=np.intp)
+    place[list(order)] = np.arange(count)
+    rows: list[int] = []
+    columns: list[int] = []
+    steps: list[float] = []
+
+    def add(low: int, high: int, left: int, right: int, cost: float) -> None:
+        """Over the rectangle low to high - 1, left to right - 1."""
+        rows.extend((low, low, high, high))
+        columns.extend((left, right, left, right))
+        steps.extend((cost, -cost, -cost, cost))
+
+    for net, cost in zip(units.nets, units.costs.tolist(), strict=True):
+        pins = sorted(int(place[pin]) for pin in net)
+        for left, right in itertools.pairwise((-1, *pins, count)):
+            add(left + 1, right + 1, 0, right + 1, cost)
+        add(0, pins[0] + 1, pins[-1] + 1, count + 1, cost)
+    saved = np.zeros((count + 2, count + 2))
+    np.add.at(saved, (rows, columns), steps)
+    return np.asarray(units.costs.sum() - saved.cumsum(axis=0).cumsum(axis=1)[:-1, :-1])
+
+
+def _fits(units: Units, order: Order, capacity: float) -> Floats:
+    """Zero where an interval fits a memory, else infinite."""
+    before = np.concatenate(([0.0], np.cumsum(units.sizes[list(order)])))
+    return np.where(before[None, :] - before[:, None] <= capacity * (1 + 1e-9), 0.0, math.inf)
+
+
+def along(problem: GraphProblem, units: Units, order: Order) -> Stages | None:
+    """The best contiguous stages whose units are intervals of an order; None where nothing fits."""
+    tables = []
+    for number, times in enumerate(units.times):
+        table = interval_loads(units, order, pays=bool(problem.pays[number]), times=times) / problem.groups[number][1]
+        if math.isfinite(problem.capacity[number]):
+            table += _fits(units, order, float(problem.capacity[number]))
+        tables.append(table)
+    none = (0,) * len(problem.available)
+    least = {none: np.where(np.arange(units.count + 1) == 0, 0.0, math.inf)}
+    came: dict[tuple[int, ...], list[tuple[int, Floats]]] = {}
+    for used in itertools.product(*(range(count + 1) for count in problem.available)):
+        choices = []
+        for number, (table, (family, copies)) in enumerate(zip(tables, problem.groups, strict=True)):
+            if used[family] >= copies:
+                reached = np.maximum(least[_less(used, family, copies)][:, None], table)
+                choices.append((number, reached.argmin(axis=0)))
+                best = reached.min(axis=0)
+                least[used] = best if used not in least else np.minimum(least[used], best)
+        came[used] = choices
+    return _traced(problem, units, order, tables, least, came)
+
+
+def _less(used: tuple[int, ...], family: int, copies: int) -> tuple[int, ...]:
+    return (*used[:family], used[family] - copies, *used[family + 1 :])
+
+
+def _traced(
+    problem: GraphProblem, units: Units, order: Order, tables: list[Floats],
+    least: dict[tuple[int, ...], Floats], came: dict[tuple[int, ...], list[tuple[int, Floats]]],
+) -> Stages | None:  # fmt: skip
+    """The stages behind the value of all units and all devices."""
+    used, end = problem.available, units.count
+    objective = float(least[used][end])
+    if not math.isfinite(objective):
+        return None
+    cuts = []
+    while any(used):
+        for number, starts in came[used]:
+            start, before = int(starts[end]), _less(used, *problem.groups[number])
+            value = max(float(least[before][start]), float(tables[number][start, end]))
+            if value == least[used][end]:
+                cuts.append((start, end, number))
+                used, end = before, start
+                break
+        else:
+            raise AssertionError("the table of stages lost its way")
+    stage = [0] * units.count
+    for number, (start, end_of_stage, _) in enumerate(reversed(cuts)):
+        for unit in order[start:end_of_stage]:
+            stage[unit] = number
+    return Stages(objective, tuple(stage), tuple(number for _, _, number in reversed(cuts)))
+
+
+def start_orders(units: Units) -> list[Order]:
+    """Topological orders worth a try: breadth first, depth first from either end, and least open traffic first."""
+    ahead = _ahead(units.count, units.edges)
+    behind = _ahead(units.count, [(head, tail) for tail, head in units.edges])
+    found = [_sorted(ahead, lambda unit, step: unit), _sorted(ahead, lambda unit, step: -step)]
+    found += [_sorted(behind, rule)[::-1] for rule in (lambda unit, step: -unit, lambda unit, step: -step)]
+    found.append(_closing(units, ahead))
+    return [_settled(units, ahead, order) for order in found]
+
+
+def _settled(units: Units, ahead: list[list[int]], order: list[int], sweeps: int = 30) -> list[int]:
+    """The order with units that no edge binds moved amid those with which they share nets."""
+    bound = {unit for edge in units.edges for unit in edge}
+    free = [unit for unit in range(units.count) if unit not in bound]
+    place = {unit: float(number) for number, unit in enumerate(order) if unit in bound}
+    near: dict[int, list[tuple[float, int]]] = {unit: [] for unit in free}
+    for net, cost in zip(units.nets, units.costs.tolist(), strict=True):
+        for unit in net:
+            if unit in near:
+                near[unit] += [(cost / (len(net) - 1), other) for other in net if other != unit]
+    for _ in range(sweeps if place else 0):
+        for unit in free:
+            known = [(cost, place[other]) for cost, other in near[unit] if other in place]
+            if known:
+                place[unit] = sum(cost * where for cost, where in known) / sum(cost for cost, _ in known)
+    return _sorted(ahead, lambda unit, step: place.get(unit, math.inf))
+
+
+def _ahead(count: int, edges: Iterable[tuple[int, int]]) -> list[list[int]]:
+    following: list[list[int]] = [[] for _ in range(count)]
+    for tail, head in edges:
+        following[tail].append(head)
+    return following
+
+
+def _sorted(ahead: list[list[int]], key: Callable[[int, int], float]) -> list[int]:
+    """A topological order: of what is ready, the least key of (unit, step at which it became ready) first."""
+    waiting = [0] * len(ahead)
+    for heads in ahead:
+        for head in heads:
+            waiting[head] += 1
+    ready = [(key(unit, 0), unit) for unit, count in enumerate(waiting) if not count]
+    heapq.heapify(ready)
+    order: list[int] = []
+    while ready:
+        _, unit = heapq.heappop(ready)
+        order.append(unit)
+        for head in ahead[unit]:
+            waiting[head] -= 1
+            if not waiting[head]:
+                heapq.heappush(ready, (key(head, len(order)), head))
+    return order
+
+
+def _closing(units: Units, ahead: list[list[int]]) -> list[int]:
+    """Of what is ready, that first which leaves the least traffic open behind it."""
+    of_unit: list[list[int]] = [[] for _ in range(units.count)]
+    for number, net in enumerate(units.nets):
+        for pin in net:
+            of_unit[pin].append(number)
+    left = [len(net) for net in units.nets]
+    waiting = [0] * units.count
+    for heads in ahead:
+        for head in heads:
+            waiting[head] += 1
+    ready = {unit for unit, count in enumerate(waiting) if not count}
+
+    def opened(unit: int) -> tuple[float, int]:
+        change = 0.0
+        for number in of_unit[unit]:
+            fresh, last = left[number] == len(units.nets[number]), left[number] == 1
+            change += float(units.costs[number]) * (fresh - last)
+        return change, unit
+
+    order = []
+    while ready:
+        unit = min(ready, key=opened)
+        ready.remove(unit)
+        order.append(unit)
+        for number in of_unit[unit]:
+            left[number] -= 1
+        for head in ahead[unit]:
+            waiting[head] -= 1
+            if not waiting[head]:
+                ready.add(head)
+    return order
+
+
+def search(problem: GraphProblem, units: Units, *, rounds: int, seed: int = 0, patience: int = 40) -> Stages | None:
+    """The best stages found along many orders: the start orders, then orders that shuffle units within stages of the best.
+
+    Deterministic; `patience` rounds without a better solution end it.
+    """
+    generator = random.Random(seed)
+    ahead = _ahead(units.count, units.edges)
+    tried = (along(problem, units, order) for order in start_orders(units))
+    best = min((stages for stages in tried if stages is not None), default=None)
+    if best is None:
+        return None
+    idle = 0
+    for _ in range(rounds):
+        noise = [generator.random() for _ in range(units.count)]
+        blur = generator.choice((0.0, 0.5, 1.0, 2.0))
+        stage = best.stage
+        found = along(problem, units, _sorted(ahead, lambda unit, step: stage[unit] + (1 + blur) * noise[unit]))  # noqa: B023
+        if found is not None and found.objective <= best.objective:
+            idle = 0 if found.objective < best.objective else idle + 1
+            best = found
+        else:
+            idle += 1
+        if idle >= patience:
+            break
+    return best
+
+
+def one_after_another(problem: GraphProblem, units: Units, order: Order) -> tuple[float, tuple[int, ...]] | None:
+    """Pieces of an order on paying devices and single units on hosts, for the least sum of all times: (sum, the device of
+    every unit). Where the graph is nearly a chain, the sum is nearly its latency."""
+    count, hosts = units.count, np.flatnonzero(~problem.pays & (problem.counts > 0))
+    least = np.full((1, count + 1), math.inf)
+    host = units.times[hosts].min(axis=0)[list(order)] if hosts.size else np.full(count, math.inf)
+    kinds = [int(kind) for kind in problem.devices if problem.pays[kind]]
+    tables = {}
+    for kind in sorted(set(kinds)):
+        tables[kind] = interval_loads(units, order, pays=True, times=units.times[kind])
+        tables[kind] = tables[kind] + _fits(units, order, float(problem.capacity[kind]))
+    least = np.full((len(kinds) + 1, count + 1), math.inf)
+    came = np.full((len(kinds) + 1, count + 1), -1)
+    for row in range(len(kinds) + 1):
+        if row:
+            reached = least[row - 1][:, None] + tables[kinds[row - 1]]
+            came[row], least[row] = reached.argmin(axis=0), reached.min(axis=0)
+        else:
+            least[0, 0] = 0.0
+        for end in range(count):
+            if least[row, end] + host[end] < least[row, end + 1]:
+                least[row, end + 1], came[row, end + 1] = least[row, end] + host[end], -1
+    if not math.isfinite(least[-1, -1]):
+        return None
+    first = {int(kind): int(np.flatnonzero(problem.devices == kind)[0]) for kind in set(problem.devices.tolist())}
+    device, row, end = [0] * count, len(kinds), count
+    paying = np.flatnonzero(problem.pays[problem.devices])
+    while end:
+        start = int(came[row, end])
+        if start < 0:
+            end -= 1
+            best = hosts[int(units.times[hosts][:, order[end]].argmin())]
+            device[order[end]] = first[int(best)]
+            continue
+        for unit in order[start:end]:
+            device[unit] = int(paying[row - 1])
+        row, end = row - 1, start
+    return float(least[-1, -1]), tuple(device)

@@ -1,0 +1,37 @@
+"""CP-SAT against the exhaustive solver; its grid is good to a few millionths."""
+
+import pytest
+
+from planner.questions import FIELDS
+from planner.solver.chain.thresholds import cpsat, exhaustive
+from tests.instances import SHAPES
+from tests.solver.posed import problems
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_cp_sat_finds_what_the_exhaustive_search_finds(shape, field):
+    for problem in filter(cpsat.supports, problems(shape, field, 2)):
+        best, found = exhaustive.solve(problem), cpsat.solve(problem, deterministic_limit=60.0)
+        assert (best.runs is None) == (found.runs is None)
+        assert found.bound <= best.objective * (1 + 1e-9)
+        assert found.objective == pytest.approx(best.objective, rel=1e-5)
+
+
+def test_with_a_hint_it_finds_the_same():
+    for problem in problems("switch", "tpot_s", 3):
+        best = exhaustive.solve(problem)
+        if best.runs is not None:
+            cuts = tuple((run.tail, run.head, run.option) for run in best.runs)
+            assert cpsat.solve(problem, hint=cuts).objective == pytest.approx(best.objective, rel=1e-5)
+
+
+def test_the_same_seed_gives_the_same_plan():
+    for problem in problems("torus", "usd_per_million_tokens", 2):
+        assert cpsat.solve(problem, seed=3).runs == cpsat.solve(problem, seed=3).runs
+
+
+def test_out_of_time_it_still_proves_a_bound():
+    for problem in problems("switch", "energy_per_token_j", 3):
+        best = exhaustive.solve(problem)
+        assert cpsat.solve(problem, time_limit_s=0.0).bound <= best.objective * (1 + 1e-9)

@@ -1,0 +1,102 @@
+"""Placed labels against trying everything, on the very problems that `partition_cluster` poses."""
+
+import itertools
+import math
+import random
+
+import pytest
+
+from planner.pooled_candidates import PooledCandidates
+from planner.questions import question_of
+from planner.solver.chain.thresholds import exhaustive, placed
+from planner.solver.chain.thresholds.placed import Place, PlacedProblem, PlacedRun
+from tests.instances import random_cluster, random_graph, random_workload
+from tests.oracle import HIGHER_IS_BETTER
+
+
+def problems(field: str, count: int, *, anywhere: bool = False):
+    """Single boxes of random cases."""
+    case = 0
+    while count:
+        dice, case = random.Random(f"places {field} {case}"), case + 1
+        graph, cluster, workload = random_graph(dice), random_cluster(dice), random_workload(dice)
+        direction = ("", field) if field in HIGHER_IS_BETTER else (field, "")
+        candidates = PooledCandidates(graph, cluster, workload, question_of(*direction, None, None), anywhere=anywhere)
+        box = next((box for box in candidates.boxes() if box.single), None)
+        problem = None if box is None else candidates.to_problem(box)
+        if problem is not None and len(problem.grounds) < 4:
+            count -= 1
+            yield problem
+
+
+def best_of_all(problem: PlacedProblem) -> float:
+    """The least value of any solution, from the definitions."""
+    best = math.inf
+    for cuts in exhaustive.all_cuts(problem.chain):
+        for starts in itertools.product(*(_starts(problem, option) for _, _, option in cuts)):
+            runs = tuple(
+                PlacedRun(*cut, Place(int(problem.ground_of[cut[2]]), start, int(problem.chain.widths[cut[2]])))
+                for cut, start in zip(cuts, starts, strict=True)
+            )
+            if _allowed(problem, runs):
+                best = min(best, float(problem.value(0, *placed.evaluate(problem, runs))))
+    return best
+
+
+def _starts(problem: PlacedProblem, option: int) -> list[int]:
+    ground = problem.grounds[problem.ground_of[option]]
+    width = int(problem.chain.widths[option])
+    return [start for start in ground.packing.starts(width) if start + width <= ground.budget]
+
+
+def _allowed(problem: PlacedProblem, runs: tuple[PlacedRun, ...]) -> bool:
+    visits = [number for number, _ in itertools.groupby(run.place.ground for run in runs)]
+    owners = [problem.grounds[number].owner for number in visits]
+    if len(set(owners)) < len(owners):
+        return False
+    used = [
+        (run.place.ground, slot) for run in runs for slot in range(run.place.first, run.place.first + run.place.width)
+    ]
+    if len(set(used)) < len(used):
+        return False
+    pairs = list(itertools.pairwise(runs))
+    if any(problem.link(one.option, one.place, other.place) is None for one, other in pairs):
+        return False
+    if problem.anywhere:
+        return True
+    free = dict.fromkeys(visits, 0)
+    for run in runs:
+        packing = problem.grounds[run.place.ground].packing
+        if run.place.first != int(packing.start(free[run.place.ground], run.place.width)):
+            return False
+        free[run.place.ground] = run.place.first + run.place.width
+    return True
+
+
+@pytest.mark.parametrize("field", ["tpot_s", "usd_per_million_tokens", "memory_headroom_bytes"])
+@pytest.mark.parametrize("anywhere", [False, True])
+def test_labels_find_what_trying_everything_finds(field, anywhere):
+    feasible = 0
+    for problem in problems(field, 5, anywhere=anywhere):
+        best, found = best_of_all(problem), placed.solve(problem)
+        feasible += found.runs is not None
+        assert found.objective == pytest.approx(best, rel=1e-9)
+        assert found.bound == pytest.approx(best, rel=1e-9)
+        assert placed.root_bound(problem) <= best * (1 + 1e-12)
+    assert feasible
+
+
+def test_a_search_that_is_stopped_or_narrow_still_proves_a_bound():
+    for problem in problems("request_s", 5):
+        best = placed.solve(problem)
+        for other in (placed.solve(problem, stop=lambda: True), placed.solve(problem, last_beam=1)):
+            assert other.bound <= best.objective * (1 + 1e-12)
+            assert other.objective >= best.objective * (1 - 1e-12)
+
+
+def test_an_incumbent_that_is_already_best_is_proved_and_not_improved():
+    for problem in problems("tpot_s", 4):
+        best = placed.solve(problem)
+        if best.runs is not None:
+            again = placed.solve(problem, incumbent=best.objective)
+            assert (again.runs, again.bound) == (None, pytest.approx(best.objective, rel=1e-9))

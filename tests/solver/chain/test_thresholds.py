@@ -1,0 +1,96 @@
+"""Thresholds and labels against the exhaustive solver, on the very problems that `partition` poses."""
+
+import random
+
+import numpy as np
+import pytest
+
+from planner.candidates import Candidates
+from planner.solver.chain.thresholds.packing import Packing
+from planner.questions import FIELDS, question_of
+from planner.solver.chain.thresholds import thresholds, exhaustive
+from planner.solver.chain.thresholds.problem import ChainProblem, Measure, evaluate, packed
+from tests.instances import SHAPES, random_graph, random_topology, random_workload
+from tests.solver.posed import problems
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_chain_search_finds_what_the_exhaustive_search_finds(shape, field):
+    for problem in problems(shape, field, 3):
+        best, found = exhaustive.solve(problem), thresholds.solve(problem)
+        assert (best.runs is None) == (found.runs is None)
+        assert found.objective == pytest.approx(best.objective, rel=1e-9)
+        if found.runs is not None:
+            assert found.bound == pytest.approx(found.objective, rel=1e-9)
+
+
+def test_an_incumbent_that_is_already_best_is_proved_and_not_improved():
+    for problem in problems("switch", "tpot_s", 6):
+        best = exhaustive.solve(problem)
+        if best.runs is not None:
+            again = thresholds.solve(problem, incumbent=best.objective)
+            assert again.bound == pytest.approx(best.objective, rel=1e-9)
+
+
+def test_a_search_that_is_stopped_still_proves_a_bound():
+    for problem in problems("switch", "tpot_s", 5):
+        best = exhaustive.solve(problem)
+        stopped = thresholds.solve(problem, stop=lambda: True)
+        assert stopped.bound <= best.objective * (1 + 1e-12)
+        assert stopped.objective >= best.objective * (1 - 1e-12)
+
+
+def test_a_beam_of_one_label_proves_no_more_than_it_may():
+    for problem in problems("chain", "request_s", 5):
+        best = exhaustive.solve(problem)
+        narrow = thresholds.solve(problem, last_beam=1)
+        assert narrow.bound <= best.objective * (1 + 1e-12)
+
+
+def test_every_box_of_a_question_is_bounded_and_solved_as_the_exhaustive_search_does():
+    """With ranges, ties and limits: what single boxes do not show."""
+    dice = random.Random("boxes")
+    for _ in range(12):
+        graph, topology, workload = random_graph(dice), random_topology(dice, "switch"), random_workload(dice)
+        question = question_of("energy_per_token_j", None, {"tpot_s": 10 ** dice.uniform(-4.5, -2)}, None)
+        candidates = Candidates(graph, topology, workload, question)
+        for box in candidates.boxes():
+            problem = candidates.to_problem(box)
+            if problem is not None:
+                best, found, quick = (
+                    exhaustive.solve(problem),
+                    thresholds.solve(problem),
+                    thresholds.solve(problem, last_beam=0, most_nodes=3),
+                )
+                assert found.objective == pytest.approx(best.objective, rel=1e-9)
+                assert quick.bound <= best.objective * (1 + 1e-12)
+                assert quick.objective >= best.objective * (1 - 1e-12)
+
+
+def test_a_thousand_layers_on_a_hundred_thousand_chips_are_proved():
+    """Two options of one and of four slots: the bottleneck against the sum, where links cost and slots are plenty."""
+    items, rng = 1000, np.random.default_rng(7)
+    work = rng.uniform(0.5, 1.5, items)
+    prefix = np.stack([np.concatenate([[0.0], np.cumsum(work * share)]) for share in (1.0, 0.4)])[..., None]
+    links = np.zeros((items + 1, 2, 1, 1))
+    links[1:-1] = 0.05
+    problem = ChainProblem(
+        prefix=prefix,
+        feasible=np.stack([np.triu(np.ones((items + 1, items + 1), dtype=bool), 1)] * 2),
+        run_sums=np.ones((2, 1, 1)),
+        run_sums_fixed=np.zeros((2, 1)),
+        run_peaks=np.ones((2, 1, 1)),
+        run_peaks_fixed=np.zeros((2, 1)),
+        link_sums=links,
+        link_peaks=0.0 * links,
+        widths=np.array([1, 4]),
+        packing=Packing(100_000, (100_000,)),
+        budget=100_000,
+        objective=Measure(np.array([1.0]), np.array([30.0])),
+    )
+    found = thresholds.solve(problem)
+    assert found.runs is not None
+    assert found.bound == pytest.approx(found.objective, rel=1e-9)
+    equal = tuple((tail, min(tail + 20, items), 1) for tail in range(0, items, 20))
+    assert found.objective < float(problem.objective.value(*evaluate(problem, packed(problem, equal))))
