@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from planner.fleets import Fleet, partition_fleet
     from planner.fronts import Front, pareto
     from planner.models.graph import Layer, ModelGraph
-    from planner.grids import decode_grid_s
+    from planner.pricing.price_list.grids import decode_grid_s
     from planner.models.operator_graph import DeviceClass, Operator, OperatorGraph
     from planner.plan import ChipRange, Plan, Stage
     from planner.planning import Result, partition, uniform_plan
@@ -67,7 +67,7 @@ _HOMES = {
     "planner.machines.cluster": ("Cluster", "Pool", "PoolLink", "PooledPlan", "PooledStage"),
     "planner.cluster_planning": ("ClusterResult", "partition_cluster"),
     "planner.models.graph": ("Layer", "ModelGraph"),
-    "planner.grids": ("decode_grid_s",),
+    "planner.pricing.grids": ("decode_grid_s",),
     "planner.models.operator_graph": ("DeviceClass", "Operator", "OperatorGraph"),
     "planner.plan": ("ChipRange", "Plan", "Stage"),
     "planner.planning": ("Result", "partition", "uniform_plan"),

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
-from planner.ledger import largest
+from planner.pricing.price_list.holdings import largest
 from planner.plan import Plan
 
 P = TypeVar("P", bound=Plan)

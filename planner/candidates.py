@@ -19,16 +19,16 @@ from numpy.typing import NDArray
 from planner.boxes import Box, best_batch, least_parts
 from planner.cost.energy import SECONDS_PER_HOUR, usd_per_million_tokens
 from planner.cost.queueing import queue_s
-from planner.drafting import serving_prices
+from planner.pricing.price_list.drafts import serving_prices
 from planner.errors import InfeasibleError, InputError
 from planner.models.graph import ModelGraph
 from planner.layout import packing_of
-from planner.ledger import largest, most_sequences
-from planner.loading import FULL
-from planner.messages import hop_s
+from planner.pricing.price_list.holdings import largest, most_sequences
+from planner.pricing.price_list.queueing import FULL
+from planner.pricing.price_list.collectives import hop_s
 from planner.solver.chain.thresholds.packing import Packing
 from planner.plan import ChipRange, Plan, Stage
-from planner.pricing import (
+from planner.pricing.price_list.price_list import (
     Holdings,
     Split,
     Step,
@@ -39,10 +39,10 @@ from planner.pricing import (
     unoffered,
 )
 from planner.questions import FIELDS, NOT_IN_PHASE, PER_TOKEN, Question
-from planner.schedule import Schedule, schedule_of
+from planner.pricing.price_list.schedule import Schedule, schedule_of
 from planner.scoring import chosen_power, score_plan
 from planner.solver.chain.thresholds.problem import ChainProblem, Curve, Larger, Limit, Line, Measure, Run
-from planner.timing import active_chip_s, useful_of_cycle
+from planner.pricing.price_list.timing import active_chip_s, useful_of_cycle
 from planner.machines.topology import Topology
 from planner.workload import Workload
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from planner.boxes import least_parts
 from planner.candidates import divisors
 from planner.checking import STRUCTURE
-from planner.drafting import serving_prices
+from planner.pricing.price_list.drafts import serving_prices
 from planner.errors import InfeasibleError, InputError
 from planner.models.graph import ModelGraph
 from planner.layout import packing_of
-from planner.ledger import most_sequences
+from planner.pricing.price_list.holdings import most_sequences
 from planner.plan import ChipRange, Plan, Stage
-from planner.pricing import PriceList
+from planner.pricing.price_list.price_list import PriceList
 from planner.questions import SAMPLE_FIELDS, Question
 from planner.scoring import Score, score_plan
 from planner.machines.topology import Topology

@@ -16,7 +16,7 @@ from planner.candidates import Candidates
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, UnknownNameError
 from planner.families import FamilyBounds, Priced, even_cuts, families_of, mixed_cuts
 from planner.models.graph import ModelGraph
-from planner.ledger import most_sequences
+from planner.pricing.price_list.holdings import most_sequences
 from planner.plan import Plan
 from planner.questions import FIELDS, Question
 from planner.reasons import shape_name, ways_of

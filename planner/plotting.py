@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from planner.cost import roofline
-from planner.drafting import serving_prices
+from planner.pricing.price_list.drafts import serving_prices
 from planner.drawing import CAUSE_COLOURS, MEMORY_COLOURS, plotly, stage_colour
 from planner.errors import UnknownNameError
-from planner.ledger import layers_of, split_of
-from planner.pricing import multiplied_in
+from planner.pricing.price_list.holdings import layers_of, split_of
+from planner.pricing.price_list.price_list import multiplied_in
 from planner.report import CAUSES, equal_runs, memory_parts
-from planner.schedule import scheduled
+from planner.pricing.price_list.schedule import scheduled
 from planner.units import spoken
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from planner.boxes import Box, best_batch
 from planner.candidates import NEEDED, PEAKS, RESOURCES, SUMS, Candidates, Option
 from planner.machines.cluster import Cluster, PooledPlan, PooledStage
 from planner.cost.energy import SECONDS_PER_HOUR, Draw
-from planner.crossing import crossing_s
+from planner.pricing.price_list.crossing import crossing_s
 from planner.errors import InfeasibleError, InputError, listed
 from planner.models.graph import ModelGraph
 from planner.layout import packing_of
@@ -33,12 +33,12 @@ from planner.pooling import (
     refuse_unplanned,
     score_pooled_plan,
 )
-from planner.pricing import Split, Step
+from planner.pricing.price_list.price_list import Split, Step
 from planner.questions import Question
-from planner.schedule import Schedule
+from planner.pricing.price_list.schedule import Schedule
 from planner.solver.chain.thresholds.placed import MOST_ANYWHERE, Ground, Link, Place, PlacedProblem, PlacedRun
 from planner.solver.chain.thresholds.problem import ChainProblem, Limit, Measure
-from planner.timing import active_kinds_s, hop_between
+from planner.pricing.price_list.timing import active_kinds_s, hop_between
 from planner.workload import Workload
 
 Floats = NDArray[np.float64]

@@ -18,17 +18,17 @@ from planner.checking import (
 )
 from planner.machines.cluster import Cluster, PooledPlan
 from planner.cost import energy
-from planner.crossing import crossing_s
-from planner.drafting import serving_prices
+from planner.pricing.price_list.crossing import crossing_s
+from planner.pricing.price_list.drafts import serving_prices
 from planner.errors import InputError
 from planner.models.graph import ModelGraph
-from planner.ledger import largest, layers_of, ledger_of, split_of
-from planner.messages import hop_s
+from planner.pricing.price_list.holdings import largest, layers_of, ledger_of, split_of
+from planner.pricing.price_list.collectives import hop_s
 from planner.plan import Plan
-from planner.pricing import PriceList, Step, multiplied_in, reach_of, shares_of
-from planner.schedule import Schedule, scheduled
+from planner.pricing.price_list.price_list import PriceList, Step, multiplied_in, reach_of, shares_of
+from planner.pricing.price_list.schedule import Schedule, scheduled
 from planner.scoring import Score, breakdown_of, chosen_power, refuse_broken, residuals_of, stage_score
-from planner.timing import (
+from planner.pricing.price_list.timing import (
     Timing,
     active_kinds_s,
     bubble_fraction,

@@ -4,15 +4,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from planner.cost import energy, queueing
-from planner.drafting import serving_prices
+from planner.pricing.price_list.drafts import serving_prices
 from planner.errors import InfeasibleError, InputError
 from planner.models.graph import ModelGraph
-from planner.loading import FULL
+from planner.pricing.price_list.queueing import FULL
 from planner.plan import Plan
 from planner.records import Record
-from planner.schedule import scheduled
+from planner.pricing.price_list.schedule import scheduled
 from planner.scoring import Score, StageTime, chosen_power, score_plan
-from planner.timing import active_chip_s
+from planner.pricing.price_list.timing import active_chip_s
 from planner.machines.topology import PowerScope, Topology
 from planner.units import BytesPerS, Seconds, spoken
 from planner.workload import Workload

@@ -20,14 +20,14 @@ from planner.candidates import NEEDED, Candidates
 from planner.errors import InputError
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
-from planner.pricing import Split
+from planner.pricing.price_list.price_list import Split
 from planner.questions import FIELDS, Question
 from planner.records import PORTRAITS, Record
 from planner.report import aligned
 from planner.scoring import Score, StageTime, score_plan
 from planner.search import CLOSE, Search
 from planner.solver.chain.thresholds.problem import ChainProblem
-from planner.timing import ALL_CAUSES
+from planner.pricing.price_list.timing import ALL_CAUSES
 from planner.machines.topology import Topology, with_value
 from planner.units import spoken
 from planner.words import field_text

@@ -5,7 +5,7 @@ from dataclasses import replace
 from planner.candidates import Candidates
 from planner.cost import memory
 from planner.errors import InfeasibleError
-from planner.loading import most_requests_per_s
+from planner.pricing.price_list.queueing import most_requests_per_s
 from planner.plan import Plan
 from planner.questions import FIELDS
 from planner.search import Search

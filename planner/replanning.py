@@ -14,22 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.cluster_planning import best_of
-from planner.drafting import serving_prices
+from planner.pricing.price_list.drafts import serving_prices
 from planner.errors import InputError, NoPlanFoundError
 from planner.models.graph import ModelGraph
-from planner.ledger import layers_of, split_of
-from planner.messages import hop_s
+from planner.pricing.price_list.holdings import layers_of, split_of
+from planner.pricing.price_list.collectives import hop_s
 from planner.plan import ChipRange, Plan, Stage
 from planner.planning import TOLERANCE, Result, alone, result_alone, stages_alone
 from planner.pooled_candidates import MOVED, PooledBox, PooledCandidates, option_numbers
-from planner.pricing import PriceList, Split
+from planner.pricing.price_list.price_list import PriceList, Split
 from planner.questions import question_of
 from planner.records import Record
 from planner.scoring import score_plan
 from planner.solver.chain.thresholds import placed
 from planner.solver.chain.thresholds.placed import Place, PlacedProblem
 from planner.solver.chain.thresholds.problem import Limit, Measure
-from planner.timing import hop_between
+from planner.pricing.price_list.timing import hop_between
 from planner.machines.topology import Topology
 from planner.workload import Workload
 

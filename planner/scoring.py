@@ -11,18 +11,25 @@ from numpy.typing import NDArray
 from planner.catalogue import load_software
 from planner.checking import Violation, check_plan
 from planner.cost import energy
-from planner.drafting import serving_prices
+from planner.pricing.price_list.drafts import serving_prices
 from planner.errors import InfeasibleError, InputError, UnknownNameError
 from planner.models.graph import ModelGraph
-from planner.ledger import ledger_of
-from planner.loading import Load, batch_of, load_of
-from planner.messages import group_collective_s, spans_of
+from planner.pricing.price_list.holdings import ledger_of
+from planner.pricing.price_list.queueing import Load, batch_of, load_of
+from planner.pricing.price_list.collectives import group_collective_s, spans_of
 from planner.plan import Plan
-from planner.pricing import PriceList, utilisation
+from planner.pricing.price_list.price_list import PriceList, utilisation
 from planner.records import Record
-from planner.sampling import sample_active_chip_s, sample_utilisation, sampling_of
-from planner.schedule import Schedule, scheduled
-from planner.timing import ALL_CAUSES, Timing, active_chip_s, bubble_fraction, timing_of, useful_of_cycle
+from planner.pricing.price_list.denoising import sample_active_chip_s, sample_utilisation, sampling_of
+from planner.pricing.price_list.schedule import Schedule, scheduled
+from planner.pricing.price_list.timing import (
+    ALL_CAUSES,
+    Timing,
+    active_chip_s,
+    bubble_fraction,
+    timing_of,
+    useful_of_cycle,
+)
 from planner.machines.topology import CollectiveKind, PowerScope, Residual, Software, Topology
 from planner.workload import Workload
 

@@ -22,12 +22,12 @@ from planner.cost import energy
 from planner.errors import InfeasibleError, InputError
 from planner.models.graph import ENDS, ModelGraph
 from planner.layout import even_borders, packing_of, starts_of
-from planner.messages import hop_s
+from planner.pricing.price_list.collectives import hop_s
 from planner.plan import ChipRange, Plan, Stage
-from planner.pricing import Holdings, Reach, Split, Step, host_s, price_list, reach_of, shares_of
-from planner.schedule import schedule_of
+from planner.pricing.price_list.price_list import Holdings, Reach, Split, Step, host_s, price_list, reach_of, shares_of
+from planner.pricing.price_list.schedule import schedule_of
 from planner.scoring import chosen_power
-from planner.timing import Hop, hop_between
+from planner.pricing.price_list.timing import Hop, hop_between
 from planner.machines.topology import PowerScope, Topology
 from planner.workload import Workload
 

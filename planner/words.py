@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from planner.errors import InputError
-from planner.loading import SCATTERED
+from planner.pricing.price_list.queueing import SCATTERED
 from planner.pools import DisaggregatedScore
 from planner.scoring import Score
 from planner.units import spoken, trimmed

@@ -8,7 +8,7 @@ import planner as pl
 from planner.boxes import Box
 from planner.candidates import Candidates, splits_of
 from planner.layout import packing_of
-from planner.ledger import most_sequences
+from planner.pricing.price_list.holdings import most_sequences
 from planner.questions import question_of
 from tests.instances import fabric, tiny_chip, tiny_graph, tiny_moe, tiny_software, tiny_topology
 from tests.oracle import HIGHER_IS_BETTER

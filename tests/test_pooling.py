@@ -6,7 +6,7 @@ import pytest
 
 import planner as pl
 from planner.machines.cluster import Cluster, Pool, PooledPlan, PooledStage
-from planner.crossing import crossing_s
+from planner.pricing.price_list.crossing import crossing_s
 from planner.plan import ChipRange, Plan
 from tests.instances import FOLLOWING, random_graph, random_topology, random_workload, tiny_graph, tiny_topology
 from tests.oracle import all_plans, scored

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from planner.cost.memory import fewest_chips
 from planner.models.graph import ModelGraph
-from planner.pricing import Step, multiplied_in, useful_work
+from planner.pricing.price_list.price_list import Step, multiplied_in, useful_work
 from planner.machines.topology import Topology
 
 MOST_BATCH = 2**20

@@ -10,7 +10,7 @@ from typing import Any, cast
 from planner.cost import energy
 from planner.models.dtypes import Dtype
 from planner.errors import InputError
-from planner.pricing import Step, multiplied_in, useful_work
+from planner.pricing.price_list.price_list import Step, multiplied_in, useful_work
 from planner.readers.topology_file import LIFETIME_H, USD_PER_KWH
 from planner.scoring import chosen_power
 from planner.studies.bounds import MOST_BATCH, Roof

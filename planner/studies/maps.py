@@ -18,7 +18,7 @@ from planner.models.dtypes import Dtype
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, UnknownNameError
 from planner.models.graph import ModelGraph
 from planner.planning import partition
-from planner.pricing import price_list
+from planner.pricing.price_list.price_list import price_list
 from planner.studies.advantages import AdvantageMap, Cell, Check, Measured, Switch, Uncertainty
 from planner.studies.family import EXPERT_ANCHORS, Family, member
 from planner.studies.uncertainty import TAKEN_AS_THEY_ARE, FigureEffect, combined, figure_effects, residual_of

@@ -6,10 +6,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.models.graph import ModelGraph
-from planner.ledger import split_of
+from planner.pricing.price_list.holdings import split_of
 from planner.plan import Plan
-from planner.pricing import CAUSES, PriceList, Prices, Reach, Split, Step, host_s, reach_of, useful_work, utilisation
-from planner.schedule import Schedule
+from planner.pricing.price_list.price_list import (
+    CAUSES,
+    PriceList,
+    Prices,
+    Reach,
+    Split,
+    Step,
+    host_s,
+    reach_of,
+    useful_work,
+    utilisation,
+)
+from planner.pricing.price_list.schedule import Schedule
 from planner.machines.topology import Topology
 
 Floats = NDArray[np.float64]

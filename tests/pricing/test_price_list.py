@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from planner.models.graph import MatMul
-from planner.pricing import (
+from planner.pricing.price_list.price_list import (
     CAUSES,
     PriceList,
     Reach,

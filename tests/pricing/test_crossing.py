@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from planner.crossing import crossing_s
+from planner.pricing.price_list.crossing import crossing_s
 from planner.errors import InputError
 from tests.machines.test_cluster import line
 

@@ -9,11 +9,22 @@ from numpy.typing import NDArray
 
 from planner.cost import pipeline, queueing
 from planner.models.graph import ModelGraph
-from planner.ledger import layers_of, split_of
-from planner.messages import hop_s
+from planner.pricing.price_list.holdings import layers_of, split_of
+from planner.pricing.price_list.collectives import hop_s
 from planner.plan import ChipRange, Plan
-from planner.pricing import CAUSES, PriceList, Prices, Reach, Split, Step, host_s, reach_of, shares_of, useful_work
-from planner.schedule import Schedule
+from planner.pricing.price_list.price_list import (
+    CAUSES,
+    PriceList,
+    Prices,
+    Reach,
+    Split,
+    Step,
+    host_s,
+    reach_of,
+    shares_of,
+    useful_work,
+)
+from planner.pricing.price_list.schedule import Schedule
 from planner.machines.topology import Topology
 
 Floats = NDArray[np.float64]

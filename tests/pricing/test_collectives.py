@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.errors import InputError
-from planner.messages import group_collective_s, hop_s, offers, spans_of
+from planner.pricing.price_list.collectives import group_collective_s, hop_s, offers, spans_of
 from planner.machines.topology import CollectiveKernel, with_value
 from tests.instances import SHAPES, fabric, random_topology, tiny_software, tiny_topology
 

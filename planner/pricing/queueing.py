@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from planner.cost import queueing
 from planner.errors import InputError, UnknownNameError
-from planner.ledger import largest, most_sequences
+from planner.pricing.price_list.holdings import largest, most_sequences
 from planner.plan import Plan
-from planner.pricing import PriceList
+from planner.pricing.price_list.price_list import PriceList
 from planner.records import Record
-from planner.schedule import Schedule, scheduled
-from planner.timing import Timing, timing_of
+from planner.pricing.price_list.schedule import Schedule, scheduled
+from planner.pricing.price_list.timing import Timing, timing_of
 from planner.workload import Workload
 
 Floats = NDArray[np.float64]

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from planner.models.graph import ModelGraph
-from planner.pricing import Step
+from planner.pricing.price_list.price_list import Step
 from planner.machines.topology import Software
 from planner.workload import Workload
 

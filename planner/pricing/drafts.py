@@ -12,7 +12,17 @@ import numpy as np
 
 from planner.errors import InputError
 from planner.models.graph import ModelGraph
-from planner.pricing import Floats, Holdings, PriceList, Prices, Reach, Split, Step, price_list, reach_of
+from planner.pricing.price_list.price_list import (
+    Floats,
+    Holdings,
+    PriceList,
+    Prices,
+    Reach,
+    Split,
+    Step,
+    price_list,
+    reach_of,
+)
 from planner.machines.topology import Topology
 from planner.workload import Speculation, Workload
 

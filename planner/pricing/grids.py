@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from planner.errors import InputError
 from planner.models.graph import ModelGraph
-from planner.pricing import Split, price_list, reach_of, unoffered
+from planner.pricing.price_list.price_list import Split, price_list, reach_of, unoffered
 from planner.machines.topology import Topology
 
 Floats = NDArray[np.float64]
