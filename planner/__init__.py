@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         topology_names,
     )
     from planner.certificates import Certificate, Verdict, verify
-    from planner.checking import Violation, check_plan
+    from planner.scoring.plans.checking import Violation, check_plan
     from planner.machines.cluster import Cluster, Pool, PooledPlan, PooledStage, PoolLink
     from planner.cluster_planning import ClusterResult, partition_cluster
     from planner.disaggregation import Disaggregation, disaggregate
@@ -37,11 +37,11 @@ if TYPE_CHECKING:
     from planner.models.operator_graph import DeviceClass, Operator, OperatorGraph
     from planner.plan import ChipRange, Plan, Stage
     from planner.planning import Result, partition, uniform_plan
-    from planner.pooling import check_pooled_plan, score_pooled_plan
-    from planner.pools import DisaggregatedScore, Link, score_disaggregated
+    from planner.scoring.plans.clusters import check_pooled_plan, score_pooled_plan
+    from planner.scoring.plans.disaggregated import DisaggregatedScore, Link, score_disaggregated
     from planner.readers.operator_file import load_operators
     from planner.replanning import Move, Replanning, moved_bytes, replan
-    from planner.scoring import Score, collective_s, score_plan
+    from planner.scoring.plans.plans import Score, collective_s, score_plan
     from planner.spreading import Spread, partition_operators, rules_of_thumb
     from planner.machines.topology import Chip, Fabric, MemoryTier, Software, Topology, with_value
     from planner.uniforms import PlanGrid, plan_grid
@@ -51,7 +51,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "planner.certificates": ("Certificate", "Verdict", "verify"),
-    "planner.checking": ("Violation", "check_plan"),
+    "planner.scoring.plans.checking": ("Violation", "check_plan"),
     "planner.fleets": ("Fleet", "partition_fleet"),
     "planner.fronts": ("Front", "pareto"),
     "planner.disaggregation": ("Disaggregation", "disaggregate"),
@@ -72,10 +72,10 @@ _HOMES = {
     "planner.plan": ("ChipRange", "Plan", "Stage"),
     "planner.planning": ("Result", "partition", "uniform_plan"),
     "planner.readers.operator_file": ("load_operators",),
-    "planner.pools": ("DisaggregatedScore", "Link", "score_disaggregated"),
-    "planner.pooling": ("check_pooled_plan", "score_pooled_plan"),
+    "planner.scoring.disaggregated": ("DisaggregatedScore", "Link", "score_disaggregated"),
+    "planner.scoring.clusters": ("check_pooled_plan", "score_pooled_plan"),
     "planner.replanning": ("Move", "Replanning", "moved_bytes", "replan"),
-    "planner.scoring": ("Score", "collective_s", "score_plan"),
+    "planner.scoring.plans": ("Score", "collective_s", "score_plan"),
     "planner.spreading": ("Spread", "partition_operators", "rules_of_thumb"),
     "planner.machines.topology": ("Chip", "Fabric", "MemoryTier", "Software", "Topology", "with_value"),
     "planner.uniforms": ("PlanGrid", "plan_grid"),

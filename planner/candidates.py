@@ -40,7 +40,7 @@ from planner.pricing.price_list.price_list import (
 )
 from planner.questions import FIELDS, NOT_IN_PHASE, PER_TOKEN, Question
 from planner.pricing.price_list.schedule import Schedule, schedule_of
-from planner.scoring import chosen_power, score_plan
+from planner.scoring.plans.plans import chosen_power, score_plan
 from planner.solver.chain.thresholds.problem import ChainProblem, Curve, Larger, Limit, Line, Measure, Run
 from planner.pricing.price_list.timing import active_chip_s, useful_of_cycle
 from planner.machines.topology import Topology

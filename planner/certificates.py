@@ -18,14 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.candidates import Candidates
-from planner.checking import check_plan
+from planner.scoring.plans.checking import check_plan
 from planner.denoising import best_sampling
 from planner.errors import InputError
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
 from planner.questions import FIELDS, SAMPLE_FIELDS, Question, question_of
 from planner.records import PORTRAITS, Record
-from planner.scoring import score_plan
+from planner.scoring.plans.plans import score_plan
 from planner.solver.chain.thresholds.problem import ChainProblem, Floats, Ints, Measure
 from planner.machines.topology import PowerScope, Topology
 from planner.words import field_text

@@ -10,10 +10,10 @@ from planner.machines.cluster import Cluster, PooledPlan
 from planner.errors import InfeasibleError, NoPlanFoundError
 from planner.models.graph import ModelGraph
 from planner.pooled_candidates import PooledBox, PooledCandidates
-from planner.pooling import score_pooled_plan
+from planner.scoring.plans.clusters import score_pooled_plan
 from planner.questions import FIELDS, Question, question_of
 from planner.records import Record
-from planner.scoring import Score
+from planner.scoring.plans.plans import Score
 from planner.search import Progress, Search
 from planner.solver.chain.thresholds import labels, placed
 from planner.machines.topology import PowerScope

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from planner.boxes import least_parts
 from planner.candidates import divisors
-from planner.checking import STRUCTURE
+from planner.scoring.plans.checking import STRUCTURE
 from planner.pricing.price_list.drafts import serving_prices
 from planner.errors import InfeasibleError, InputError
 from planner.models.graph import ModelGraph
@@ -14,7 +14,7 @@ from planner.pricing.price_list.holdings import most_sequences
 from planner.plan import ChipRange, Plan, Stage
 from planner.pricing.price_list.price_list import PriceList
 from planner.questions import SAMPLE_FIELDS, Question
-from planner.scoring import Score, score_plan
+from planner.scoring.plans.plans import Score, score_plan
 from planner.machines.topology import Topology
 from planner.workload import Workload
 

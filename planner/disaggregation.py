@@ -19,7 +19,7 @@ from planner.errors import InfeasibleError, InputError, NoPlanFoundError, listed
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
 from planner.planning import TOLERANCE, partition
-from planner.pools import DisaggregatedScore, Handover, Link, handover, score_disaggregated
+from planner.scoring.plans.disaggregated import DisaggregatedScore, Handover, Link, handover, score_disaggregated
 from planner.questions import FIELDS, Question, question_of
 from planner.records import Record
 from planner.search import CLOSE, Search

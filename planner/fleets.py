@@ -16,7 +16,7 @@ from planner.cluster_planning import ClusterResult, PooledSearch, pooled_result,
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError
 from planner.models.graph import ModelGraph
 from planner.pooled_candidates import PooledCandidates
-from planner.pooling import common_scope, score_pooled_plan
+from planner.scoring.plans.clusters import common_scope, score_pooled_plan
 from planner.questions import question_of
 from planner.records import Record
 from planner.search import Progress

@@ -23,7 +23,7 @@ from planner.reasons import shape_name, ways_of
 from planner.records import PORTRAITS, Record
 from planner.refusals import refusal_of
 from planner.report import aligned, question_lines
-from planner.scoring import Score, score_plan
+from planner.scoring.plans.plans import Score, score_plan
 from planner.solver.chain.thresholds.labels import LAST_BEAM
 from planner.solver.chain.thresholds.problem import Cuts, Floats, Ints, Run
 from planner.solver.chain.thresholds.tradeoffs import Known, uncovered

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from planner.candidates import Candidates
 from planner.certificates import Certificate
-from planner.checking import STRUCTURE
+from planner.scoring.plans.checking import STRUCTURE
 from planner.machines.cluster import Cluster, Pool
 from planner.cluster_planning import ClusterResult, partition_cluster
 from planner.denoising import best_sampling
@@ -22,7 +22,7 @@ from planner.questions import FIELDS, SAMPLE_FIELDS, Question, question_of
 from planner.reasons import Answered, Reasons, reasons_of
 from planner.records import Record
 from planner.refusals import refusal_of
-from planner.scoring import Score, refuse_broken, score_plan
+from planner.scoring.plans.plans import Score, refuse_broken, score_plan
 from planner.search import Engine, Progress, Search
 from planner.machines.topology import PowerScope, Topology
 from planner.workload import Workload

@@ -24,7 +24,7 @@ from planner.models.graph import ModelGraph
 from planner.layout import packing_of
 from planner.solver.chain.thresholds.packing import Packing
 from planner.plan import ChipRange
-from planner.pooling import (
+from planner.scoring.plans.clusters import (
     common_price,
     common_scope,
     most_held,

@@ -24,7 +24,7 @@ from planner.pricing.price_list.price_list import Split
 from planner.questions import FIELDS, Question
 from planner.records import PORTRAITS, Record
 from planner.report import aligned
-from planner.scoring import Score, StageTime, score_plan
+from planner.scoring.plans.plans import Score, StageTime, score_plan
 from planner.search import CLOSE, Search
 from planner.solver.chain.thresholds.problem import ChainProblem
 from planner.pricing.price_list.timing import ALL_CAUSES

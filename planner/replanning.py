@@ -25,7 +25,7 @@ from planner.pooled_candidates import MOVED, PooledBox, PooledCandidates, option
 from planner.pricing.price_list.price_list import PriceList, Split
 from planner.questions import question_of
 from planner.records import Record
-from planner.scoring import score_plan
+from planner.scoring.plans.plans import score_plan
 from planner.solver.chain.thresholds import placed
 from planner.solver.chain.thresholds.placed import Place, PlacedProblem
 from planner.solver.chain.thresholds.problem import Limit, Measure

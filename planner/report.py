@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from planner import drawing
-from planner.doubts import DOUBTFUL, WORDS, doubts_about
+from planner.scoring.plans.doubts import DOUBTFUL, WORDS, doubts_about
 from planner.errors import listed
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
-from planner.pools import DisaggregatedScore
+from planner.scoring.plans.disaggregated import DisaggregatedScore
 from planner.records import PORTRAITS
-from planner.scoring import Score, StageScore, StageTime
+from planner.scoring.plans.plans import Score, StageScore, StageTime
 from planner.machines.topology import Topology, described
 from planner.units import spoken, trimmed
 from planner.words import field_text, headline, pool_headline

@@ -26,7 +26,7 @@ from planner.pricing.price_list.collectives import hop_s
 from planner.plan import ChipRange, Plan, Stage
 from planner.pricing.price_list.price_list import Holdings, Reach, Split, Step, host_s, price_list, reach_of, shares_of
 from planner.pricing.price_list.schedule import schedule_of
-from planner.scoring import chosen_power
+from planner.scoring.plans.plans import chosen_power
 from planner.pricing.price_list.timing import Hop, hop_between
 from planner.machines.topology import PowerScope, Topology
 from planner.workload import Workload

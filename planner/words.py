@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 from planner.errors import InputError
 from planner.pricing.price_list.queueing import SCATTERED
-from planner.pools import DisaggregatedScore
-from planner.scoring import Score
+from planner.scoring.plans.disaggregated import DisaggregatedScore
+from planner.scoring.plans.plans import Score
 from planner.units import spoken, trimmed
 
 

@@ -12,8 +12,8 @@ from planner.machines.cluster import Cluster, PooledPlan, PooledStage
 from planner.errors import InfeasibleError, InputError
 from planner.models.graph import ModelGraph
 from planner.plan import ChipRange, Plan, Stage
-from planner.pooling import score_pooled_plan
-from planner.scoring import Score, score_plan
+from planner.scoring.plans.clusters import score_pooled_plan
+from planner.scoring.plans.plans import Score, score_plan
 from planner.machines.topology import Topology
 from planner.workload import Workload
 

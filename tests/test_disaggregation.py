@@ -7,9 +7,9 @@ import pytest
 
 import planner as pl
 from planner.disaggregation import ASKED, disaggregate
-from planner.pools import Link, handover, score_disaggregated
+from planner.scoring.plans.disaggregated import Link, handover, score_disaggregated
 from planner.questions import FIELDS
-from planner.scoring import score_plan
+from planner.scoring.plans.plans import score_plan
 from tests.instances import fabric, random_graph, tiny_chip, tiny_graph, tiny_software, tiny_topology
 from tests.oracle import all_plans, kept, scored
 

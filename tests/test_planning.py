@@ -8,7 +8,7 @@ import planner as pl
 from planner.machines.cluster import Cluster, Pool
 from planner.planning import Result
 from planner.questions import FIELDS, NOT_IN_PHASE
-from planner.scoring import score_plan
+from planner.scoring.plans.plans import score_plan
 from tests.instances import (
     CONSTANT,
     FOLLOWING,

@@ -7,7 +7,7 @@ import pytest
 from planner.catalogue import load_model, load_topology
 from planner.planning import uniform_plan
 from planner.questions import FIELDS, SAMPLE_FIELDS
-from planner.scoring import Score, score_plan
+from planner.scoring.plans.plans import Score, score_plan
 from planner.machines.topology import Power
 from planner.words import FIELD_WORDS, SAMPLE_WORDS, field_text, headline
 from planner.workload import Workload

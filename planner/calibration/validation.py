@@ -15,7 +15,7 @@ from planner.models.graph import ModelGraph
 from planner.plan import Plan
 from planner.planning import partition, uniform_plan
 from planner.questions import FIELDS, SAMPLE_FIELDS
-from planner.scoring import Score, collective_s, score_plan
+from planner.scoring.plans.plans import Score, collective_s, score_plan
 from planner.machines.topology import Topology
 from planner.workload import Workload
 

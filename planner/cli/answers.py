@@ -9,7 +9,7 @@ from planner.cli.arguments import (
 )
 from planner.planning import Result
 from planner.report import aligned, question_lines
-from planner.scoring import Score
+from planner.scoring.plans.plans import Score
 from planner.search import Progress
 from planner.words import field_text
 

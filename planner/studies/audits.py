@@ -6,7 +6,7 @@ from typing import Any
 
 from planner.drawing import plotly, table
 from planner.errors import InputError, UnknownNameError
-from planner.scoring import Score
+from planner.scoring.plans.plans import Score
 from planner.studies import laws, prices
 from planner.studies.cases import Case, topology_of
 from planner.studies.claims import Claim, article_claims, read_claims

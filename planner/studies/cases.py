@@ -13,7 +13,7 @@ from planner.errors import InfeasibleError
 from planner.models.graph import ModelGraph
 from planner.planning import partition
 from planner.questions import Question
-from planner.scoring import Score, score_plan
+from planner.scoring.plans.plans import Score, score_plan
 from planner.search import Search
 from planner.studies.bounds import Roof
 from planner.studies.claims import Claim

@@ -17,7 +17,7 @@ from planner.models.graph import ModelGraph
 from planner.planning import Result, partition
 from planner.questions import FIELDS, SAMPLE_FIELDS
 from planner.records import Record
-from planner.scoring import Score
+from planner.scoring.plans.plans import Score
 from planner.machines.topology import PowerScope, Topology
 from planner.workload import Workload
 

@@ -14,7 +14,7 @@ from planner.planning import Result, partition
 from planner.questions import FIELDS
 from planner.records import Record
 from planner.report import CAUSES
-from planner.scoring import score_plan
+from planner.scoring.plans.plans import score_plan
 from planner.studies.family import Family, member
 from planner.studies.study import Study
 from planner.studies.uncertainty import FigureEffect, at_probability, combined, figure_effects, residual_of

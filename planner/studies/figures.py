@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from planner.doubts import SPREADS, STEP
+from planner.scoring.plans.doubts import SPREADS, STEP
 from planner.errors import InputError, UnknownNameError, shortened
 from planner.machines.topology import Topology, with_value
 from planner.units import parse_quantity, spoken

@@ -12,7 +12,7 @@ from planner.models.dtypes import Dtype
 from planner.errors import InputError
 from planner.pricing.price_list.price_list import Step, multiplied_in, useful_work
 from planner.readers.topology_file import LIFETIME_H, USD_PER_KWH
-from planner.scoring import chosen_power
+from planner.scoring.plans.plans import chosen_power
 from planner.studies.bounds import MOST_BATCH, Roof
 from planner.studies.cases import Case, topology_of
 from planner.studies.claims import Claim, Greatest, Growth, Quotient, Total

@@ -10,7 +10,7 @@ from planner.errors import InfeasibleError, InputError
 from planner.models.graph import ENDS
 from planner.planning import uniform_plan
 from planner.models.pruning import pattern_of
-from planner.scoring import Score, score_plan
+from planner.scoring.plans.plans import Score, score_plan
 from planner.studies.cases import Case, lacks, topology_of
 from planner.studies.claims import Claim
 from planner.studies.crossovers import ONE_REQUEST

@@ -14,7 +14,7 @@ from planner.layout import packing_of
 from planner.plan import ChipRange, Plan
 from planner.planning import Result, partition, uniform_plan
 from planner.records import Record
-from planner.scoring import score_plan
+from planner.scoring.plans.plans import score_plan
 from planner.studies.study import Study
 from planner.machines.topology import Topology
 from planner.units import Count

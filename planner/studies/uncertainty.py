@@ -9,10 +9,10 @@ import math
 from collections.abc import Callable
 from statistics import NormalDist
 
-from planner.doubts import SPREADS, STEP, WORDS
+from planner.scoring.plans.doubts import SPREADS, STEP, WORDS
 from planner.errors import PlannerError
 from planner.records import Record
-from planner.scoring import residuals_of
+from planner.scoring.plans.plans import residuals_of
 from planner.machines.topology import Figure, Topology, with_value
 
 TAKEN_AS_THEY_ARE = ("A", "stated", "fit")

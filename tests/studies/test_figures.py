@@ -3,7 +3,7 @@
 import pytest
 
 import planner as pl
-from planner.doubts import SPREADS
+from planner.scoring.plans.doubts import SPREADS
 from planner.errors import InputError, UnknownNameError
 from planner.studies.figures import changed, figure_text, figures_of, new_value, paths_like, ranges_of, unit_of
 

@@ -5,7 +5,7 @@ import math
 import pytest
 
 import planner as pl
-from planner.doubts import SPREADS
+from planner.scoring.plans.doubts import SPREADS
 from planner.studies.uncertainty import (
     at_probability,
     combined,

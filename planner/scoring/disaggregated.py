@@ -11,7 +11,7 @@ from planner.pricing.price_list.queueing import FULL
 from planner.plan import Plan
 from planner.records import Record
 from planner.pricing.price_list.schedule import scheduled
-from planner.scoring import Score, StageTime, chosen_power, score_plan
+from planner.scoring.plans.plans import Score, StageTime, chosen_power, score_plan
 from planner.pricing.price_list.timing import active_chip_s
 from planner.machines.topology import PowerScope, Topology
 from planner.units import BytesPerS, Seconds, spoken

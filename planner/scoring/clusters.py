@@ -7,7 +7,7 @@ software's. All else is each pool's own: memory, kernels, collectives, power, pr
 import itertools
 from collections.abc import Iterator
 
-from planner.checking import (
+from planner.scoring.plans.checking import (
     Violation,
     check_chips,
     check_degrees,
@@ -27,7 +27,7 @@ from planner.pricing.price_list.collectives import hop_s
 from planner.plan import Plan
 from planner.pricing.price_list.price_list import PriceList, Step, multiplied_in, reach_of, shares_of
 from planner.pricing.price_list.schedule import Schedule, scheduled
-from planner.scoring import Score, breakdown_of, chosen_power, refuse_broken, residuals_of, stage_score
+from planner.scoring.plans.plans import Score, breakdown_of, chosen_power, refuse_broken, residuals_of, stage_score
 from planner.pricing.price_list.timing import (
     Timing,
     active_kinds_s,

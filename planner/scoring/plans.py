@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.catalogue import load_software
-from planner.checking import Violation, check_plan
+from planner.scoring.plans.checking import Violation, check_plan
 from planner.cost import energy
 from planner.pricing.price_list.drafts import serving_prices
 from planner.errors import InfeasibleError, InputError, UnknownNameError

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from planner.errors import PlannerError
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
-from planner.scoring import score_plan
+from planner.scoring.plans.plans import score_plan
 from planner.machines.topology import Figure, PowerScope, Topology, with_value
 from planner.workload import Workload
 

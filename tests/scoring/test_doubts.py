@@ -3,7 +3,7 @@
 import pytest
 
 import planner as pl
-from planner.doubts import DOUBTFUL, MATTERS, STEP, WORDS, doubts_about
+from planner.scoring.plans.doubts import DOUBTFUL, MATTERS, STEP, WORDS, doubts_about
 from planner.machines.topology import Figure, Power, with_value
 from tests.instances import tiny_graph, tiny_software, tiny_topology
 
