@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from planner.scoring.plans.plans import Score, collective_s, score_plan
     from planner.spreading import Spread, partition_operators, rules_of_thumb
     from planner.machines.topology import Chip, Fabric, MemoryTier, Software, Topology, with_value
-    from planner.uniforms import PlanGrid, plan_grid
+    from planner.space.uniform import PlanGrid, plan_grid
     from planner.workload import Speculation, Workload
 
 __version__ = "0.1.0"
@@ -78,7 +78,7 @@ _HOMES = {
     "planner.scoring.plans": ("Score", "collective_s", "score_plan"),
     "planner.spreading": ("Spread", "partition_operators", "rules_of_thumb"),
     "planner.machines.topology": ("Chip", "Fabric", "MemoryTier", "Software", "Topology", "with_value"),
-    "planner.uniforms": ("PlanGrid", "plan_grid"),
+    "planner.space.uniform": ("PlanGrid", "plan_grid"),
     "planner.workload": ("Speculation", "Workload"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

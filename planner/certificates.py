@@ -17,9 +17,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.candidates import Candidates
+from planner.space.candidates import Candidates
 from planner.scoring.plans.checking import check_plan
-from planner.denoising import best_sampling
+from planner.space.diffusion import best_sampling
 from planner.errors import InputError
 from planner.models.graph import ModelGraph
 from planner.plan import Plan

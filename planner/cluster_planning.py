@@ -5,11 +5,11 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal, cast
 
-from planner.candidates import Candidates
+from planner.space.candidates import Candidates
 from planner.machines.cluster import Cluster, PooledPlan
 from planner.errors import InfeasibleError, NoPlanFoundError
 from planner.models.graph import ModelGraph
-from planner.pooled_candidates import PooledBox, PooledCandidates
+from planner.space.cluster_candidates import PooledBox, PooledCandidates
 from planner.scoring.plans.clusters import score_pooled_plan
 from planner.questions import FIELDS, Question, question_of
 from planner.records import Record

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from planner.candidates import Candidates
+from planner.space.candidates import Candidates
 from planner.cost.energy import usd_per_million_tokens
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, listed
 from planner.models.graph import ModelGraph

@@ -15,7 +15,7 @@ from planner.machines.cluster import Cluster, PooledPlan
 from planner.cluster_planning import ClusterResult, PooledSearch, pooled_result, refusal_on
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError
 from planner.models.graph import ModelGraph
-from planner.pooled_candidates import PooledCandidates
+from planner.space.cluster_candidates import PooledCandidates
 from planner.scoring.plans.clusters import common_scope, score_pooled_plan
 from planner.questions import question_of
 from planner.records import Record

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner import drawing
-from planner.boxes import Box
-from planner.candidates import Candidates
+from planner.space.boxes import Box
+from planner.space.candidates import Candidates
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, UnknownNameError
-from planner.families import FamilyBounds, Priced, even_cuts, families_of, mixed_cuts
+from planner.space.families import FamilyBounds, Priced, even_cuts, families_of, mixed_cuts
 from planner.models.graph import ModelGraph
 from planner.pricing.price_list.holdings import most_sequences
 from planner.plan import Plan

@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from planner.candidates import Candidates
+from planner.space.candidates import Candidates
 from planner.certificates import Certificate
 from planner.scoring.plans.checking import STRUCTURE
 from planner.machines.cluster import Cluster, Pool
 from planner.cluster_planning import ClusterResult, partition_cluster
-from planner.denoising import best_sampling
+from planner.space.diffusion import best_sampling
 from planner.errors import InputError, NoPlanFoundError
 from planner.models.graph import ENDS, ModelGraph
-from planner.layout import even_borders, packing_of, starts_of
+from planner.space.layout import even_borders, packing_of, starts_of
 from planner.plan import ChipRange, Plan, Stage
 from planner.plotting import Kind, figure_of
 from planner.questions import FIELDS, SAMPLE_FIELDS, Question, question_of

@@ -15,8 +15,8 @@ from typing import Literal
 import numpy as np
 
 from planner import drawing
-from planner.boxes import Box
-from planner.candidates import NEEDED, Candidates
+from planner.space.boxes import Box
+from planner.space.candidates import NEEDED, Candidates
 from planner.errors import InputError
 from planner.models.graph import ModelGraph
 from planner.plan import Plan

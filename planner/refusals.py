@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from planner.candidates import Candidates
+from planner.space.candidates import Candidates
 from planner.cost import memory
 from planner.errors import InfeasibleError
 from planner.pricing.price_list.queueing import most_requests_per_s

@@ -21,7 +21,7 @@ from planner.pricing.price_list.holdings import layers_of, split_of
 from planner.pricing.price_list.collectives import hop_s
 from planner.plan import ChipRange, Plan, Stage
 from planner.planning import TOLERANCE, Result, alone, result_alone, stages_alone
-from planner.pooled_candidates import MOVED, PooledBox, PooledCandidates, option_numbers
+from planner.space.cluster_candidates import MOVED, PooledBox, PooledCandidates, option_numbers
 from planner.pricing.price_list.price_list import PriceList, Split
 from planner.questions import question_of
 from planner.records import Record

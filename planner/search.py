@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from planner.boxes import Box
-from planner.candidates import Candidates
+from planner.space.boxes import Box
+from planner.space.candidates import Candidates
 from planner.plan import Plan
 from planner.records import Record
 from planner.solver.chain.thresholds import thresholds, labels

@@ -7,7 +7,7 @@ import re
 import pytest
 
 import planner as pl
-from planner.candidates import Candidates
+from planner.space.candidates import Candidates
 from planner.certificates import BoxProof, Certificate
 from planner.questions import FIELDS, question_of
 from planner.solver.chain.thresholds import exhaustive

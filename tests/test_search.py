@@ -5,7 +5,7 @@ import math
 import pytest
 
 import planner as pl
-from planner.candidates import Candidates
+from planner.space.candidates import Candidates
 from planner.questions import question_of
 from planner.search import Progress, Search
 from tests.instances import FOLLOWING, tiny_graph, tiny_topology

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import cast
 
-from planner.candidates import Candidates
+from planner.space.candidates import Candidates
 from planner.catalogue import load_model, load_topology
-from planner.denoising import best_sampling
+from planner.space.diffusion import best_sampling
 from planner.models.dtypes import Dtype
 from planner.errors import InfeasibleError
 from planner.models.graph import ModelGraph

@@ -1,6 +1,6 @@
 """`advantage_map`: which machine wins, for models of each size, at each speed demanded for a user; and how sure that is.
 
-The plans are uniform pipelines (`planner.uniforms`), each as one replica; of each machine the one that costs least and is fast
+The plans are uniform pipelines (`planner.space.uniform`), each as one replica; of each machine the one that costs least and is fast
 enough for the cell. What uniform plans miss against all plans is measured on a sample of cells (`checks`).
 """
 
@@ -23,7 +23,7 @@ from planner.studies.advantages import AdvantageMap, Cell, Check, Measured, Swit
 from planner.studies.family import EXPERT_ANCHORS, Family, member
 from planner.studies.uncertainty import TAKEN_AS_THEY_ARE, FigureEffect, combined, figure_effects, residual_of
 from planner.machines.topology import Topology
-from planner.uniforms import PlanGrid, plan_grid
+from planner.space.uniform import PlanGrid, plan_grid
 from planner.workload import Workload
 
 Floats = NDArray[np.float64]

@@ -10,7 +10,7 @@ from planner.drawing import CAUSE_COLOURS, plotly
 from planner.models.dtypes import Dtype
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError
 from planner.models.graph import ModelGraph
-from planner.layout import packing_of
+from planner.space.layout import packing_of
 from planner.plan import ChipRange, Plan
 from planner.planning import Result, partition, uniform_plan
 from planner.records import Record

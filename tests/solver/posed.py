@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterator
 
-from planner.candidates import Candidates
+from planner.space.candidates import Candidates
 from planner.questions import question_of
 from planner.solver.chain.thresholds.problem import ChainProblem
 from tests.instances import random_graph, random_topology, random_workload

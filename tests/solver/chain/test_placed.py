@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from planner.pooled_candidates import PooledCandidates
+from planner.space.cluster_candidates import PooledCandidates
 from planner.questions import question_of
 from planner.solver.chain.thresholds import exhaustive, placed
 from planner.solver.chain.thresholds.placed import Place, PlacedProblem, PlacedRun

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from planner.candidates import Candidates
+from planner.space.candidates import Candidates
 from planner.solver.chain.thresholds.packing import Packing
 from planner.questions import FIELDS, question_of
 from planner.solver.chain.thresholds import thresholds, exhaustive

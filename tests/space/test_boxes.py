@@ -2,7 +2,7 @@
 
 import pytest
 
-from planner.boxes import Box, least_parts
+from planner.space.boxes import Box, least_parts
 
 
 @pytest.mark.parametrize("whole", [1, 2, 7, 12, 100])

@@ -3,7 +3,7 @@
 import pytest
 
 import planner as pl
-from planner.pooled_candidates import PooledCandidates
+from planner.space.cluster_candidates import PooledCandidates
 from planner.questions import question_of
 from planner.solver.chain.thresholds import placed
 from tests.instances import tiny_graph

@@ -13,15 +13,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.arrangements import Arrangement, arranged
-from planner.boxes import Box, best_batch
-from planner.candidates import NEEDED, PEAKS, RESOURCES, SUMS, Candidates, Option
+from planner.space.arrangements import Arrangement, arranged
+from planner.space.boxes import Box, best_batch
+from planner.space.candidates import NEEDED, PEAKS, RESOURCES, SUMS, Candidates, Option
 from planner.machines.cluster import Cluster, PooledPlan, PooledStage
 from planner.cost.energy import SECONDS_PER_HOUR, Draw
 from planner.pricing.price_list.crossing import crossing_s
 from planner.errors import InfeasibleError, InputError, listed
 from planner.models.graph import ModelGraph
-from planner.layout import packing_of
+from planner.space.layout import packing_of
 from planner.solver.chain.thresholds.packing import Packing
 from planner.plan import ChipRange
 from planner.scoring.plans.clusters import (

@@ -3,13 +3,13 @@
 import math
 from collections.abc import Iterator
 
-from planner.boxes import least_parts
-from planner.candidates import divisors
+from planner.space.boxes import least_parts
+from planner.space.candidates import divisors
 from planner.scoring.plans.checking import STRUCTURE
 from planner.pricing.price_list.drafts import serving_prices
 from planner.errors import InfeasibleError, InputError
 from planner.models.graph import ModelGraph
-from planner.layout import packing_of
+from planner.space.layout import packing_of
 from planner.pricing.price_list.holdings import most_sequences
 from planner.plan import ChipRange, Plan, Stage
 from planner.pricing.price_list.price_list import PriceList

@@ -2,7 +2,7 @@
 
 import pytest
 
-from planner.arrangements import Arrangement, arranged
+from planner.space.arrangements import Arrangement, arranged
 from planner.errors import InputError
 from planner.solver.chain.thresholds.packing import Packing
 

@@ -16,12 +16,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.boxes import least_parts
-from planner.candidates import splits_of
+from planner.space.boxes import least_parts
+from planner.space.candidates import splits_of
 from planner.cost import energy
 from planner.errors import InfeasibleError, InputError
 from planner.models.graph import ENDS, ModelGraph
-from planner.layout import even_borders, packing_of, starts_of
+from planner.space.layout import even_borders, packing_of, starts_of
 from planner.pricing.price_list.collectives import hop_s
 from planner.plan import ChipRange, Plan, Stage
 from planner.pricing.price_list.price_list import Holdings, Reach, Split, Step, host_s, price_list, reach_of, shares_of

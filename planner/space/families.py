@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.boxes import Box
-from planner.candidates import CHIPS, DECODE, HELD, NEEDED, TURN, Candidates
+from planner.space.boxes import Box
+from planner.space.candidates import CHIPS, DECODE, HELD, NEEDED, TURN, Candidates
 from planner.solver.chain.thresholds.problem import Cuts, Floats, Ints
 
 EVERY = 1_000_000

@@ -16,13 +16,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.boxes import Box, best_batch, least_parts
+from planner.space.boxes import Box, best_batch, least_parts
 from planner.cost.energy import SECONDS_PER_HOUR, usd_per_million_tokens
 from planner.cost.queueing import queue_s
 from planner.pricing.price_list.drafts import serving_prices
 from planner.errors import InfeasibleError, InputError
 from planner.models.graph import ModelGraph
-from planner.layout import packing_of
+from planner.space.layout import packing_of
 from planner.pricing.price_list.holdings import largest, most_sequences
 from planner.pricing.price_list.queueing import FULL
 from planner.pricing.price_list.collectives import hop_s

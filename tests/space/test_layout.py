@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from planner.layout import even_borders, packing_of, starts_of
+from planner.space.layout import even_borders, packing_of, starts_of
 from planner.solver.chain.thresholds.packing import Packing
 from tests.instances import SHAPES, fabric, tiny_topology
 

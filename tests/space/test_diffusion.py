@@ -3,7 +3,7 @@
 import pytest
 
 import planner as pl
-from planner.denoising import sampling_plans
+from planner.space.diffusion import sampling_plans
 from planner.questions import SAMPLE_FIELDS
 
 WORK = pl.Workload(batch_size=1, prompt_tokens=1, output_tokens=1, arrivals="together")

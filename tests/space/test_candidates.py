@@ -5,9 +5,9 @@ import math
 import pytest
 
 import planner as pl
-from planner.boxes import Box
-from planner.candidates import Candidates, splits_of
-from planner.layout import packing_of
+from planner.space.boxes import Box
+from planner.space.candidates import Candidates, splits_of
+from planner.space.layout import packing_of
 from planner.pricing.price_list.holdings import most_sequences
 from planner.questions import question_of
 from tests.instances import fabric, tiny_chip, tiny_graph, tiny_moe, tiny_software, tiny_topology
