@@ -99,7 +99,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module 'planner' has no attribute {name!r}")
-    import_module("planner.report")  # so that records know how to show themselves
+    import_module("planner.report.text")  # so that records know how to show themselves
     return getattr(import_module(_HOME_OF[name]), name)
 
 

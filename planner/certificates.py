@@ -28,7 +28,7 @@ from planner.records import PORTRAITS, Record
 from planner.scoring.plans.plans import score_plan
 from planner.solver.chain.thresholds.problem import ChainProblem, Floats, Ints, Measure
 from planner.machines.topology import PowerScope, Topology
-from planner.words import field_text
+from planner.report.text.words import field_text
 from planner.workload import Workload
 
 CLOSE = 1e-6

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from planner import drawing
+from planner.report.text import svg
 from planner.space.boxes import Box
 from planner.space.candidates import Candidates
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, UnknownNameError
@@ -22,13 +22,13 @@ from planner.questions import FIELDS, Question
 from planner.reasons import shape_name, ways_of
 from planner.records import PORTRAITS, Record
 from planner.refusals import refusal_of
-from planner.report import aligned, question_lines
+from planner.report.text.text import aligned, question_lines
 from planner.scoring.plans.plans import Score, score_plan
 from planner.solver.chain.thresholds.labels import LAST_BEAM
 from planner.solver.chain.thresholds.problem import Cuts, Floats, Ints, Run
 from planner.solver.chain.thresholds.tradeoffs import Known, uncovered
 from planner.machines.topology import PowerScope, Topology
-from planner.words import FIELD_WORDS, field_text
+from planner.report.text.words import FIELD_WORDS, field_text
 from planner.workload import Workload
 
 if TYPE_CHECKING:
@@ -356,7 +356,7 @@ def _corners(points: list[tuple[float, ...]], least: list[bool]) -> list[tuple[f
 
 
 def _figure(front: Front, across: str, up: str) -> "go.Figure":
-    go = drawing.plotly()
+    go = svg.plotly()
     drawn = go.Figure()
     for number, corners in enumerate(error_lines(front, across, up)):
         xs, ys = zip(*corners, strict=True)
@@ -419,7 +419,7 @@ def front_svg(front: Front) -> str:
     def points(corners: list[tuple[float, float]]) -> str:
         return " ".join(f"{x:.1f},{y:.1f}" for x, y in map(place, corners))
 
-    body = [drawing.text(8, 20, _title(front), size=13)]
+    body = [svg.text(8, 20, _title(front), size=13)]
     body += _ticks(ranges, place, (across, up))
     body.append(f"<polygon points='{points([*well, *reversed(ill)])}' fill='{ERROR}'/>")
     body.append(f"<polygon points='{points([*near, *reversed(far)])}' fill='{BAND}'/>")
@@ -433,8 +433,8 @@ def front_svg(front: Front) -> str:
     legend = (
         f"● plans   — best of them   - - no plan lies beyond ({100 * front.tolerance:g} %)   grey: measured with 80 %"
     )
-    body.append(drawing.text(WIDTH - RIGHT, 38, legend, anchor="end"))
-    return drawing.svg(WIDTH, HEIGHT, body, title=_title(front))
+    body.append(svg.text(WIDTH - RIGHT, 38, legend, anchor="end"))
+    return svg.svg(WIDTH, HEIGHT, body, title=_title(front))
 
 
 def _range(values: list[float]) -> tuple[float, float]:
@@ -455,13 +455,13 @@ def _ticks(ranges: list[tuple[float, float]], place: Any, names: tuple[str, str]
             x, y = place(tuple(corner))
             if axis == 0:
                 yield f"<line x1='{x:.1f}' y1='{TOP}' x2='{x:.1f}' y2='{y:.1f}' stroke='#E5E5E5'/>"
-                yield drawing.text(x, y + 16, f"{value:,g}", anchor="middle")
+                yield svg.text(x, y + 16, f"{value:,g}", anchor="middle")
             else:
                 yield f"<line x1='{x:.1f}' y1='{y:.1f}' x2='{WIDTH - RIGHT}' y2='{y:.1f}' stroke='#E5E5E5'/>"
-                yield drawing.text(x - 6, y + 4, f"{value:,g}", anchor="end")
-    yield drawing.text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 18, _axis_title(names[0]), anchor="middle")
+                yield svg.text(x - 6, y + 4, f"{value:,g}", anchor="end")
+    yield svg.text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 18, _axis_title(names[0]), anchor="middle")
     middle = (TOP + HEIGHT - BOTTOM) / 2
-    yield f"<g transform='rotate(-90 18 {middle})'>{drawing.text(18, middle, _axis_title(names[1]), anchor='middle')}</g>"
+    yield f"<g transform='rotate(-90 18 {middle})'>{svg.text(18, middle, _axis_title(names[1]), anchor='middle')}</g>"
 
 
 def _table(front: Front) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -486,7 +486,7 @@ def front_text(front: Front) -> str:
 def front_html(front: Front) -> str:
     """For a notebook."""
     header, rows = _table(front)
-    return f"<div>{front_svg(front)}{drawing.table(header, rows, words=(len(front.fields),))}</div>"
+    return f"<div>{front_svg(front)}{svg.table(header, rows, words=(len(front.fields),))}</div>"
 
 
 PORTRAITS["text"]["Front"], PORTRAITS["html"]["Front"] = front_text, front_html

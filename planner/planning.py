@@ -17,7 +17,7 @@ from planner.errors import InputError, NoPlanFoundError
 from planner.models.graph import ENDS, ModelGraph
 from planner.space.layout import even_borders, packing_of, starts_of
 from planner.plan import ChipRange, Plan, Stage
-from planner.plotting import Kind, figure_of
+from planner.report.text.plots import Kind, figure_of
 from planner.questions import FIELDS, SAMPLE_FIELDS, Question, question_of
 from planner.reasons import Answered, Reasons, reasons_of
 from planner.records import Record

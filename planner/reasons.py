@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from planner import drawing
+from planner.report.text import svg
 from planner.space.boxes import Box
 from planner.space.candidates import NEEDED, Candidates
 from planner.errors import InputError
@@ -23,14 +23,14 @@ from planner.plan import Plan
 from planner.pricing.price_list.price_list import Split
 from planner.questions import FIELDS, Question
 from planner.records import PORTRAITS, Record
-from planner.report import aligned
+from planner.report.text.text import aligned
 from planner.scoring.plans.plans import Score, StageTime, score_plan
 from planner.search import CLOSE, Search
 from planner.solver.chain.thresholds.problem import ChainProblem
 from planner.pricing.price_list.timing import ALL_CAUSES
 from planner.machines.topology import Topology, with_value
 from planner.units import spoken
-from planner.words import field_text
+from planner.report.text.words import field_text
 from planner.workload import Workload
 
 Way = Literal["tensor", "sequence", "pipeline", "expert", "replicas"]
@@ -457,7 +457,7 @@ def reasons_html(reasons: Reasons) -> str:
     """For a notebook."""
     parts = (_binding_rows(reasons), _price_rows(reasons), _alternative_rows(reasons))
     tables = (
-        drawing.table((head, "", ""), rows, words=(0, 2)) for head, rows in zip(HEADS, parts, strict=True) if rows
+        svg.table((head, "", ""), rows, words=(0, 2)) for head, rows in zip(HEADS, parts, strict=True) if rows
     )
     return f"<div><b>{escape(_title(reasons))}</b>" + "".join(tables) + "</div>"
 

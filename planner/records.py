@@ -57,12 +57,12 @@ class Record(BaseModel):
             raise InputError(sentence_of(error, cls.__name__)) from None
 
     def __str__(self) -> str:
-        """As a person reads it, where `planner.report` knows how; else as Python writes it."""
+        """As a person reads it, where `planner.report.text` knows how; else as Python writes it."""
         shown = _portrait("text", self)
         return super().__str__() if shown is None else shown
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        """Text, and HTML where `planner.report` has a portrait of the record."""
+        """Text, and HTML where `planner.report.text` has a portrait of the record."""
         html = _portrait("html", self)
         return {"text/plain": str(self)} | ({} if html is None else {"text/html": html})
 
@@ -73,7 +73,7 @@ class Record(BaseModel):
 
 
 PORTRAITS: dict[str, dict[str, Callable[[Any], str]]] = {"text": {}, "html": {}}
-"""How records of each name show themselves; `planner.report` fills it."""
+"""How records of each name show themselves; `planner.report.text` fills it."""
 
 
 def _portrait(kind: str, record: Record) -> str | None:

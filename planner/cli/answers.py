@@ -8,10 +8,10 @@ from planner.cli.arguments import (
     one_of,
 )
 from planner.planning import Result
-from planner.report import aligned, question_lines
+from planner.report.text.text import aligned, question_lines
 from planner.scoring.plans.plans import Score
 from planner.search import Progress
-from planner.words import field_text
+from planner.report.text.words import field_text
 
 
 def answer(format: str, text: str, fields: Any) -> None:

@@ -3,7 +3,7 @@
 from planner import catalogue
 from planner.cli.answers import answer
 from planner.cli.arguments import Shape
-from planner.report import aligned
+from planner.report.text.text import aligned
 from planner.machines.topology import described
 from planner.units import spoken
 

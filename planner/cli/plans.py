@@ -52,7 +52,7 @@ from planner.fleets import partition_fleet
 from planner.planning import Result, partition, uniform_plan
 from planner.scoring.plans.disaggregated import Link
 from planner.readers.files import read_text
-from planner.report import assumption_lines, question_lines, score_lines
+from planner.report.text.text import assumption_lines, question_lines, score_lines
 from planner.scoring.plans.plans import score_plan
 from planner.units import parse_quantity
 

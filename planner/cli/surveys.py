@@ -23,7 +23,7 @@ from planner.errors import (
     listed,
     shortened,
 )
-from planner.report import aligned
+from planner.report.text.text import aligned
 from planner.studies.audits import audit as audited
 from planner.studies.specs import read_spec
 from planner.studies.sweeps import sweep

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from planner.drawing import plotly, table
+from planner.report.text.svg import plotly, table
 from planner.errors import InputError, UnknownNameError
 from planner.scoring.plans.plans import Score
 from planner.studies import laws, prices

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import Any, get_args
 
 from planner.catalogue import load_topology
-from planner.drawing import plotly
+from planner.report.text.svg import plotly
 from planner.models.dtypes import Dtype
 from planner.errors import InfeasibleError, InputError, UnknownNameError
 from planner.models.graph import ModelGraph
 from planner.planning import Result, partition
 from planner.questions import FIELDS
 from planner.records import Record
-from planner.report import CAUSES
+from planner.report.text.text import CAUSES
 from planner.scoring.plans.plans import score_plan
 from planner.studies.family import Family, member
 from planner.studies.study import Study

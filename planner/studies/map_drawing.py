@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from planner import drawing
-from planner.drawing import plotly
+from planner.report.text import svg
+from planner.report.text.svg import plotly
 from planner.studies.uncertainty import SURE
 
 if TYPE_CHECKING:
@@ -85,14 +85,14 @@ def map_svg(drawn: "AdvantageMap") -> str:
     frame, winners = Frame(drawn), drawn.winners()
     sure = np.array([(cell.likely_share or 0.0) >= SURE for cell in drawn.rows])
     sure = sure.reshape(len(drawn.sizes), len(drawn.speeds)).T
-    body = [_patterns(len(drawn.topologies)), drawing.text(8, 20, title_of(drawn), size=14)]
+    body = [_patterns(len(drawn.topologies)), svg.text(8, 20, title_of(drawn), size=14)]
     body += ["<g shape-rendering='crispEdges'>", *_cells(drawn, frame, winners), "</g>"]
     body.append(
         f"<path d='{_borders(frame, np.where(winners < 0, 2, sure))}' stroke='#000' stroke-dasharray='3 3' fill='none'/>"
     )
     body.append(f"<path d='{_borders(frame, winners)}' stroke='#000' stroke-width='2.2' fill='none'/>")
     body += [*_axes(drawn, frame), *_points(drawn, frame), *_names(drawn, frame, winners), *_legend(drawn)]
-    return drawing.svg(WIDTH, HEIGHT, body, title=title_of(drawn))
+    return svg.svg(WIDTH, HEIGHT, body, title=title_of(drawn))
 
 
 def _patterns(count: int) -> str:
@@ -156,17 +156,17 @@ def _axes(drawn: "AdvantageMap", frame: Frame) -> Iterator[str]:
     bottom, middle = HEIGHT - BOTTOM, (TOP + HEIGHT - BOTTOM) / 2
     for value in _ticks(math.exp(frame.x[0]), math.exp(frame.x[-1])):
         x = frame.at(value, drawn.speeds[0])[0]
-        yield f"<path d='M{x:.1f} {bottom}v5' stroke='#222'/>" + drawing.text(
+        yield f"<path d='M{x:.1f} {bottom}v5' stroke='#222'/>" + svg.text(
             x, bottom + 18, f"{value / 1e9:,g}", anchor="middle"
         )
     for value in _ticks(math.exp(frame.y[0]), math.exp(frame.y[-1])):
         y = frame.at(drawn.sizes[0], value)[1]
-        yield f"<path d='M{LEFT} {y:.1f}h-5' stroke='#222'/>" + drawing.text(
+        yield f"<path d='M{LEFT} {y:.1f}h-5' stroke='#222'/>" + svg.text(
             LEFT - 8, y + 4, f"{value:,g}", anchor="end"
         )
     across = "parameters [10⁹]" + (", 8 experts active" if drawn.family == "moe" else "")
-    yield drawing.text((LEFT + WIDTH - RIGHT) / 2, bottom + 36, across, anchor="middle")
-    up = drawing.text(16, middle, "speed demanded for each user [tokens/s]", anchor="middle")
+    yield svg.text((LEFT + WIDTH - RIGHT) / 2, bottom + 36, across, anchor="middle")
+    up = svg.text(16, middle, "speed demanded for each user [tokens/s]", anchor="middle")
     yield f"<g transform='rotate(-90 16 {middle})'>{up}</g>"
     yield f"<rect x='{LEFT}' y='{TOP}' width='{WIDTH - LEFT - RIGHT}' height='{bottom - TOP}' fill='none' stroke='#222'/>"
 
@@ -203,7 +203,7 @@ def _points(drawn: "AdvantageMap", frame: Frame) -> Iterator[str]:
         x = frame.at(parameters, drawn.speeds[0])[0]
         yield f"<path d='M{x:.1f} {TOP}v-6' stroke='#222'/>"
         if x - last > 24:
-            yield f"<g transform='translate({x + 3:.1f} {TOP - 8}) rotate(-16)'>{drawing.text(0, 0, model, size=10)}</g>"
+            yield f"<g transform='translate({x + 3:.1f} {TOP - 8}) rotate(-16)'>{svg.text(0, 0, model, size=10)}</g>"
             last = x
     for switch in drawn.switches:
         if switch.after is not None and frame.holds(switch.parameters, switch.tokens_per_s_per_user):
@@ -247,12 +247,12 @@ def _legend(drawn: "AdvantageMap") -> Iterator[str]:
     if any(switch.after for switch in drawn.switches):
         marks.append((MARKS[3], "white", "border of a real model"))
     for mark, colour, words in marks:
-        yield _mark((x + 6, y + 6), mark, colour) + drawing.text(x + 16, y + 10, words, size=11)
+        yield _mark((x + 6, y + 6), mark, colour) + svg.text(x + 16, y + 10, words, size=11)
         x += 34 + 6.2 * len(words)
     dashed = "Between dashed lines the border lies with 80 % (figures and fits in doubt)."
     lines = (f"Strong colour: the next machine costs {STRONG:g} × or more. {dashed}", *caption_of(drawn))
     for number, line in enumerate(lines):
-        yield drawing.text(LEFT, y + 26 + 13 * number, line, size=10, colour="#444444")
+        yield svg.text(LEFT, y + 26 + 13 * number, line, size=10, colour="#444444")
 
 
 def map_figure(drawn: "AdvantageMap") -> Any:

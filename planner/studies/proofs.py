@@ -2,14 +2,14 @@
 
 from typing import Any, Literal
 
-from planner.drawing import plotly
+from planner.report.text.svg import plotly
 from planner.models.graph import ModelGraph
 from planner.planning import partition
 from planner.records import Record
 from planner.search import Progress
 from planner.studies.study import Study
 from planner.machines.topology import Topology
-from planner.words import FIELD_WORDS
+from planner.report.text.words import FIELD_WORDS
 from planner.workload import Workload
 
 

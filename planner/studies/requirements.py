@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from planner.catalogue import load_topology
-from planner.drawing import plotly
+from planner.report.text.svg import plotly
 from planner.errors import InputError
 from planner.models.graph import ModelGraph
 from planner.questions import question_of
@@ -20,7 +20,7 @@ from planner.studies.meters import Tally
 from planner.studies.study import Study
 from planner.studies.sweeps import rows_of
 from planner.machines.topology import PowerScope, Topology
-from planner.words import FIELD_WORDS, SAMPLE_WORDS, field_text
+from planner.report.text.words import FIELD_WORDS, SAMPLE_WORDS, field_text
 from planner.workload import Workload
 
 SPAN = 1000.0

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any, Literal
 
 from planner.catalogue import load_model, load_topology
-from planner.drawing import CAUSE_COLOURS, plotly
+from planner.report.text.svg import CAUSE_COLOURS, plotly
 from planner.models.dtypes import Dtype
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError
 from planner.models.graph import ModelGraph

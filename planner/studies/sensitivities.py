@@ -12,19 +12,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.drawing import plotly
+from planner.report.text.svg import plotly
 from planner.errors import InputError
 from planner.models.graph import ModelGraph
 from planner.questions import question_of
 from planner.records import PORTRAITS, Record
-from planner.report import aligned
+from planner.report.text.text import aligned
 from planner.studies.cells import Cell, SweepRow
 from planner.studies.figures import Range, changed, figure_text, ranges_of
 from planner.studies.meters import Tally
 from planner.studies.study import Study
 from planner.studies.sweeps import rows_of
 from planner.machines.topology import PowerScope, Topology
-from planner.words import FIELD_WORDS, SAMPLE_WORDS, field_text
+from planner.report.text.words import FIELD_WORDS, SAMPLE_WORDS, field_text
 from planner.workload import Workload
 
 BARS = 15

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from planner.drawing import table
+from planner.report.text.svg import table
 from planner.errors import InputError
 from planner.records import Record
 

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from planner import drawing
+from planner.report.text import svg
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = "<b>&\"'</b>"
@@ -13,7 +13,7 @@ COLOURS = {"one": "#000001", "two": "#000002"}
 
 
 def bar(title="row", one=3.0, two=1.0):
-    return drawing.Bar(title, [("one", one, COLOURS["one"]), ("two", two, COLOURS["two"])], "a note")
+    return svg.Bar(title, [("one", one, COLOURS["one"]), ("two", two, COLOURS["two"])], "a note")
 
 
 def rectangles(picture, colour=None):
@@ -37,37 +37,37 @@ def tips(picture):
 
 
 def test_bars_are_true_to_scale():
-    picture = drawing.bars([bar(), bar(one=1.0, two=0.5)], title="t", unit="s", legend=COLOURS)
+    picture = svg.bars([bar(), bar(one=1.0, two=0.5)], title="t", unit="s", legend=COLOURS)
     long, short = widths(picture, COLOURS["one"])
     assert long / short == pytest.approx(3, rel=1e-3)
     assert widths(picture, COLOURS["two"])[0] == pytest.approx(long / 3, rel=1e-3)
 
 
 def test_parts_of_a_bar_follow_each_other():
-    picture = drawing.bars([bar()], title="t", unit="s", legend={})
+    picture = svg.bars([bar()], title="t", unit="s", legend={})
     one, two = rectangles(picture)
     assert float(two.get("x")) == pytest.approx(float(one.get("x")) + float(one.get("width")), abs=0.02)
 
 
 def test_the_longest_bar_leaves_room_for_its_note():
-    picture = drawing.bars([bar()], title="t", unit="s", legend={}, width=500)
+    picture = svg.bars([bar()], title="t", unit="s", legend={}, width=500)
     last = rectangles(picture)[-1]
     assert float(last.get("x")) + float(last.get("width")) <= 500 - 100
 
 
 def test_each_part_says_its_value_and_its_unit():
-    assert tips(drawing.bars([bar()], title="t", unit="s", legend={})) == ["one: 3 s", "two: 1 s"]
+    assert tips(svg.bars([bar()], title="t", unit="s", legend={})) == ["one: 3 s", "two: 1 s"]
 
 
 def test_bars_have_a_title_a_note_and_a_legend():
     assert {"t", "row", "a note", "one", "two"} <= set(
-        texts(drawing.bars([bar()], title="t", unit="s", legend=COLOURS))
+        texts(svg.bars([bar()], title="t", unit="s", legend=COLOURS))
     )
 
 
 @pytest.mark.parametrize("rows", [[], [bar(one=0.0, two=0.0)]])
 def test_bars_of_nothing_are_a_picture_still(rows):
-    picture = drawing.bars(rows, title="t", unit="s", legend=COLOURS)
+    picture = svg.bars(rows, title="t", unit="s", legend=COLOURS)
     assert ElementTree.fromstring(picture).tag == f"{SVG}svg"
     assert set(widths(picture, COLOURS["one"])) <= {0.0}
 
@@ -76,26 +76,26 @@ def test_bars_of_nothing_are_a_picture_still(rows):
 
 
 def test_every_chip_has_a_box_that_says_who_holds_it():
-    picture = drawing.chip_map([0, 0, 1, None], 2, ["stage 0: a", "stage 1: b"], title="t")
+    picture = svg.chip_map([0, 0, 1, None], 2, ["stage 0: a", "stage 1: b"], title="t")
     assert tips(picture) == ["chip 0: stage 0: a", "chip 1: stage 0: a", "chip 2: stage 1: b", "chip 3: unused"]
 
 
 def test_chips_of_one_stage_have_one_colour():
-    picture = drawing.chip_map([0, 0, 1, None], 2, ["a", "b"], title="t")
+    picture = svg.chip_map([0, 0, 1, None], 2, ["a", "b"], title="t")
     first, second, third, unused = (box.get("fill") for box in rectangles(picture))
     assert first == second
     assert len({first, third, unused}) == 3
 
 
 def test_every_unit_has_a_frame():
-    picture = drawing.chip_map([0] * 12, 4, ["a"], title="t")
+    picture = svg.chip_map([0] * 12, 4, ["a"], title="t")
     assert sum(box.get("fill") == "none" for box in ElementTree.fromstring(picture).iter(f"{SVG}rect")) == 3
 
 
 @pytest.mark.parametrize("chips", [1, 8, 72, 576, 2048])
 @pytest.mark.parametrize("row", [1, 8, 72])
 def test_all_chips_lie_inside_the_picture(chips, row):
-    picture = drawing.chip_map([0] * chips, row, ["a"], title="t")
+    picture = svg.chip_map([0] * chips, row, ["a"], title="t")
     root, boxes = ElementTree.fromstring(picture), rectangles(picture)
     assert len(boxes) == chips
     assert max(float(box.get("x")) + float(box.get("width")) for box in boxes) <= float(root.get("width"))
@@ -104,7 +104,7 @@ def test_all_chips_lie_inside_the_picture(chips, row):
 
 
 def test_neighbouring_stages_differ_in_colour():
-    colours = [drawing.stage_colour(stage) for stage in range(30)]
+    colours = [svg.stage_colour(stage) for stage in range(30)]
     assert all(one != other for one, other in pairwise(colours))
 
 
@@ -114,9 +114,9 @@ def test_neighbouring_stages_differ_in_colour():
 @pytest.mark.parametrize(
     "picture",
     [
-        drawing.bars([bar(HOSTILE)], title=HOSTILE, unit="s", legend={HOSTILE: "#000000"}),
-        drawing.chip_map([0], 1, [HOSTILE], title=HOSTILE),
-        f"<div>{drawing.table((HOSTILE,), [(HOSTILE,)])}</div>",
+        svg.bars([bar(HOSTILE)], title=HOSTILE, unit="s", legend={HOSTILE: "#000000"}),
+        svg.chip_map([0], 1, [HOSTILE], title=HOSTILE),
+        f"<div>{svg.table((HOSTILE,), [(HOSTILE,)])}</div>",
     ],
     ids=["bars", "chip_map", "table"],
 )
@@ -127,13 +127,13 @@ def test_a_hostile_name_stays_text(picture):
 
 
 def test_a_picture_says_its_title_to_those_who_cannot_see_it():
-    root = ElementTree.fromstring(drawing.svg(10, 10, [], title="what it shows"))
+    root = ElementTree.fromstring(svg.svg(10, 10, [], title="what it shows"))
     assert root.get("role") == "img"
     assert root.find(f"{SVG}title").text == "what it shows"
 
 
 def test_figures_of_a_table_stand_to_the_right_and_words_to_the_left():
-    root = ElementTree.fromstring(drawing.table(("what", "how many"), [("a", "1"), ("b", "2")]))
+    root = ElementTree.fromstring(svg.table(("what", "how many"), [("a", "1"), ("b", "2")]))
     sides = [[cell.get("style").split(";")[0] for cell in row] for row in root.iter("tr")]
     assert sides == [["text-align:left", "text-align:right"]] * 3
     assert [[cell.text for cell in row] for row in root.iter("tr")] == [["what", "how many"], ["a", "1"], ["b", "2"]]

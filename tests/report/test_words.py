@@ -9,7 +9,7 @@ from planner.planning import uniform_plan
 from planner.questions import FIELDS, SAMPLE_FIELDS
 from planner.scoring.plans.plans import Score, score_plan
 from planner.machines.topology import Power
-from planner.words import FIELD_WORDS, SAMPLE_WORDS, field_text, headline
+from planner.report.text.words import FIELD_WORDS, SAMPLE_WORDS, field_text, headline
 from planner.workload import Workload
 from tests.instances import tiny_graph, tiny_topology
 

@@ -6,8 +6,8 @@ from xml.etree import ElementTree
 import pytest
 
 import planner as pl
-from planner import report
-from planner.words import FIELD_WORDS, field_text
+from planner.report.text import text
+from planner.report.text.words import FIELD_WORDS, field_text
 from tests.instances import tiny_graph, tiny_software, tiny_topology
 
 SVG = re.compile(r"<svg.*?</svg>", re.DOTALL)
@@ -57,25 +57,25 @@ def test_a_printed_result_says_what_was_asked(result):
     ],
 )
 def test_the_question_is_told_in_words(changes, said):
-    assert report.question_lines(tiny_graph(), tiny_topology(), WORKLOAD.replace(**changes))[2].startswith(said)
+    assert text.question_lines(tiny_graph(), tiny_topology(), WORKLOAD.replace(**changes))[2].startswith(said)
 
 
 def test_an_optimum_is_said_to_be_proved(result):
-    assert report.proof_line(result) == (
+    assert text.proof_line(result) == (
         f"optimal: tpot_s = {field_text('tpot_s', result.objective)}, and it is proved that no plan has a lower one"
     )
-    assert report.proof_line(result) in str(result).splitlines()
+    assert text.proof_line(result) in str(result).splitlines()
 
 
 def test_a_feasible_plan_says_how_far_it_may_be_and_never_that_it_is_the_best(result):
     found = result.replace(status="feasible", objective=0.02, bound=0.015, gap=0.25)
-    assert report.proof_line(found) == "feasible: tpot_s = 20 ms; no plan can be better than 15 ms, a gap of 25 %"
+    assert text.proof_line(found) == "feasible: tpot_s = 20 ms; no plan can be better than 15 ms, a gap of 25 %"
     assert "optimal" not in str(found)
 
 
 def test_the_best_of_what_is_to_be_high_has_no_higher_one():
     best = pl.partition(tiny_graph(), tiny_topology(), WORKLOAD, maximize="tokens_per_s")
-    assert report.proof_line(best).endswith("it is proved that no plan has a higher one")
+    assert text.proof_line(best).endswith("it is proved that no plan has a higher one")
 
 
 def test_a_limit_is_shown_with_what_the_plan_reaches(result):
@@ -123,12 +123,12 @@ def test_doubts_count_the_power_that_the_question_counts():
     ],
 )  # fmt: skip
 def test_what_the_figures_rest_on_is_said(model, machine, workload, said):
-    lines = report.assumption_lines(pl.load_model(model), pl.load_topology(machine), pl.Workload(**workload))
+    lines = text.assumption_lines(pl.load_model(model), pl.load_topology(machine), pl.Workload(**workload))
     assert sum(line.startswith(said) for line in lines) == 1
 
 
 def test_a_machine_without_a_price_has_no_price_among_its_assumptions():
-    lines = report.assumption_lines(tiny_graph(), pl.load_topology("article-h100"), WORKLOAD)
+    lines = text.assumption_lines(tiny_graph(), pl.load_topology("article-h100"), WORKLOAD)
     assert not any(line.startswith("price") for line in lines)
 
 
@@ -137,14 +137,14 @@ def test_a_machine_without_a_price_has_no_price_among_its_assumptions():
 
 def test_where_the_time_goes_sums_to_the_time(score):
     for breakdown, whole in ((score.breakdown, score.tpot_s), (score.prefill_breakdown, score.ttft_s)):
-        rows = report.time_rows(breakdown)
+        rows = text.time_rows(breakdown)
         assert sum(seconds for _, seconds, _ in rows) == pytest.approx(whole, rel=1e-3)
         assert sum(share for _, _, share in rows) == pytest.approx(1, rel=1e-3)
         assert [seconds for _, seconds, _ in rows] == sorted((seconds for _, seconds, _ in rows), reverse=True)
 
 
 def test_stages_that_differ_have_a_row_each(score):
-    assert [row[:3] for row in report.stage_rows(score)] == [
+    assert [row[:3] for row in text.stage_rows(score)] == [
         ("0", "3 (embedding…decoder.1)", "0"),
         ("1", "2 (decoder.2…decoder.3)", "1"),
         ("2", "3 (decoder.4…head)", "2"),
@@ -152,7 +152,7 @@ def test_stages_that_differ_have_a_row_each(score):
 
 
 def test_equal_neighbours_share_a_row():
-    assert [row[:3] for row in report.stage_rows(score_of_pipeline(stages=4, layers=6))] == [
+    assert [row[:3] for row in text.stage_rows(score_of_pipeline(stages=4, layers=6))] == [
         ("0", "2 (embedding…decoder.0)", "0"),
         ("1-2", "2 each of 2 (decoder.1…decoder.4)", "1-2"),
         ("3", "2 (decoder.5…head)", "3"),
@@ -161,8 +161,8 @@ def test_equal_neighbours_share_a_row():
 
 def test_many_kinds_of_stages_are_shortened_in_the_middle(score):
     stages = tuple(score.stages[0].replace(layers=number + 1) for number in range(50))
-    rows = report.stage_rows(score.replace(stages=stages))
-    assert len(rows) == report.MOST_STAGES + 1
+    rows = text.stage_rows(score.replace(stages=stages))
+    assert len(rows) == text.MOST_STAGES + 1
     assert [row[0] for row in (rows[0], rows[-1])] == ["0", "49"]
     assert [row[1] for row in rows if row[0] == "…"] == ["26 more rows"]
 
@@ -170,7 +170,7 @@ def test_many_kinds_of_stages_are_shortened_in_the_middle(score):
 def test_a_row_says_layers_chips_degrees_memory_and_times():
     graph, topology = tiny_graph(layers=2), tiny_topology(4)
     plan = pl.uniform_plan(graph, topology, tensor_parallel=4)
-    (row,) = report.stage_rows(pl.score_plan(plan, graph, topology, WORKLOAD))
+    (row,) = text.stage_rows(pl.score_plan(plan, graph, topology, WORKLOAD))
     stage, layers, chips, tensor, expert, memory, decode, prefill = row
     assert (stage, layers, chips, tensor, expert) == ("0", "4 (embedding…head)", "0-3", "4", "1")
     assert re.fullmatch(r"[\d.]+ MB of 900 MB \(\d+ %\)", memory)
@@ -179,13 +179,13 @@ def test_a_row_says_layers_chips_degrees_memory_and_times():
 
 
 def test_columns_are_aligned():
-    assert report.aligned([("a", "bbb"), ("cc", "d")]) == ["  a   bbb", "  cc  d"]
+    assert text.aligned([("a", "bbb"), ("cc", "d")]) == ["  a   bbb", "  cc  d"]
 
 
 def test_a_printed_score_has_a_row_for_each_stage(score):
     lines = str(score).splitlines()
     header = next(number for number, line in enumerate(lines) if line.split()[:2] == ["stage", "layers"])
-    assert len(lines[header + 1 :]) == len(report.stage_rows(score))
+    assert len(lines[header + 1 :]) == len(text.stage_rows(score))
 
 
 # ── HTML ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -227,7 +227,7 @@ def test_a_result_has_pictures_that_are_xml(result):
 
 def test_a_result_says_in_html_what_it_says_in_text(result):
     words, _ = words_of(result._repr_mimebundle_()["text/html"])
-    lines = [*report.question_lines(result.graph, result.topology, result.workload), report.proof_line(result)]
+    lines = [*text.question_lines(result.graph, result.topology, result.workload), text.proof_line(result)]
     assert [line for line in lines if line not in words] == []
     assert all(field_text(name, getattr(result.score, name)) in words for name in FIELD_WORDS)
 
@@ -275,23 +275,23 @@ def rows_of(picture):
 
 
 def test_the_breakdown_shows_all_stages_then_each(score):
-    assert rows_of(report.breakdown_svg(score)) == ["all stages", "stage 0", "stage 1", "stage 2"]
+    assert rows_of(text.breakdown_svg(score)) == ["all stages", "stage 0", "stage 1", "stage 2"]
 
 
 def test_the_memory_shows_equal_stages_once(score):
     stages = score.replace(stages=(score.stages[0],) * 5)
-    assert rows_of(report.memory_svg(stages)) == ["stages 0-4"]
+    assert rows_of(text.memory_svg(stages)) == ["stages 0-4"]
 
 
 def test_what_a_chip_holds_and_what_is_free_is_what_may_be_filled(score):
     for stage in score.stages:
-        assert sum(value for _, value in report.memory_parts(stage)) == pytest.approx(stage.usable_bytes)
+        assert sum(value for _, value in text.memory_parts(stage)) == pytest.approx(stage.usable_bytes)
 
 
 def test_the_map_shows_each_chip_with_its_stage():
     graph, topology = tiny_graph(layers=2), tiny_topology(4)
     plan = pl.uniform_plan(graph, topology, pipeline_parallel=2)
-    picture = ElementTree.fromstring(report.stage_map_svg(plan, topology))
+    picture = ElementTree.fromstring(text.stage_map_svg(plan, topology))
     tips = [box[0].text for box in picture if len(box)]
     assert tips == [
         "chip 0: stage 0: embedding to decoder.0",
@@ -304,7 +304,7 @@ def test_the_map_shows_each_chip_with_its_stage():
 def test_the_map_of_a_large_machine_stops_and_says_so():
     graph, topology = tiny_graph(), pl.load_topology("groq-lpu-chain", chips=4000)
     plan = pl.uniform_plan(graph, topology)
-    picture = ElementTree.fromstring(report.stage_map_svg(plan, topology))
+    picture = ElementTree.fromstring(text.stage_map_svg(plan, topology))
     assert picture[0].text.endswith("first 2,048 of 4,000 chips")
     assert sum(len(box) for box in picture) == 2048
 

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from planner import drawing
+from planner.report.text import svg
 from planner.scoring.plans.doubts import DOUBTFUL, WORDS, doubts_about
 from planner.errors import listed
 from planner.models.graph import ModelGraph
@@ -14,7 +14,7 @@ from planner.records import PORTRAITS
 from planner.scoring.plans.plans import Score, StageScore, StageTime
 from planner.machines.topology import Topology, described
 from planner.units import spoken, trimmed
-from planner.words import field_text, headline, pool_headline
+from planner.report.text.words import field_text, headline, pool_headline
 from planner.workload import Speculation, Workload
 
 CAUSES = ("compute", "memory", "collective", "hop", "overhead", "bubble")
@@ -328,15 +328,15 @@ def breakdown_svg(score: Score) -> str:
     title = f"One output token: {spoken(score.tpot_s, 's')}"
     if score.step_s is not None:
         title = f"One step: {spoken(score.step_s, 's')}"
-    return drawing.bars(rows, title=title, unit="s", legend=drawing.CAUSE_COLOURS)
+    return svg.bars(rows, title=title, unit="s", legend=svg.CAUSE_COLOURS)
 
 
-def _time_bar(title: str, breakdown: Sequence[StageTime]) -> drawing.Bar:
+def _time_bar(title: str, breakdown: Sequence[StageTime]) -> svg.Bar:
     parts = [
-        (cause, sum(getattr(stage, f"{cause}_s") for stage in breakdown), drawing.CAUSE_COLOURS[cause])
+        (cause, sum(getattr(stage, f"{cause}_s") for stage in breakdown), svg.CAUSE_COLOURS[cause])
         for cause in CAUSES
     ]
-    return drawing.Bar(title, parts, spoken(sum(value for _, value, _ in parts), "s"))
+    return svg.Bar(title, parts, spoken(sum(value for _, value, _ in parts), "s"))
 
 
 def memory_svg(score: Score) -> str:
@@ -345,11 +345,11 @@ def memory_svg(score: Score) -> str:
     rows = []
     for run in runs[:MOST_STAGES]:
         stage = score.stages[run[0]]
-        coloured = [(name, value, drawing.MEMORY_COLOURS[name]) for name, value in memory_parts(stage)]
+        coloured = [(name, value, svg.MEMORY_COLOURS[name]) for name, value in memory_parts(stage)]
         note = f"{spoken(stage.needed_bytes, 'B')} of {spoken(stage.usable_bytes, 'B')}"
-        rows.append(drawing.Bar(("stages " if len(run) > 1 else "stage ") + _numbers(run), coloured, note))
+        rows.append(svg.Bar(("stages " if len(run) > 1 else "stage ") + _numbers(run), coloured, note))
     more = f" (first {MOST_STAGES} of {len(runs)} kinds of stage)" if len(runs) > MOST_STAGES else ""
-    return drawing.bars(rows, title=f"Memory of one chip of each stage{more}", unit="B", legend=drawing.MEMORY_COLOURS)
+    return svg.bars(rows, title=f"Memory of one chip of each stage{more}", unit="B", legend=svg.MEMORY_COLOURS)
 
 
 def memory_parts(stage: StageScore) -> list[tuple[str, float]]:
@@ -377,7 +377,7 @@ def stage_map_svg(plan: Plan, topology: Topology) -> str:
     shown = owners[:2048]
     more = f", first 2,048 of {topology.chips:,} chips" if len(owners) > 2048 else ""
     title = f"Stages on the chips of {topology.name}{more}"
-    return drawing.chip_map(shown, row, names, title=title)
+    return svg.chip_map(shown, row, names, title=title)
 
 
 # ── HTML ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -398,15 +398,15 @@ def result_html(result: Any) -> str:
 
 def score_html(score: Score) -> str:
     """A score for a notebook."""
-    figures = drawing.table(("", ""), headline(score))
-    stages = drawing.table(STAGE_HEADER, stage_rows(score), words=(0, 1))
+    figures = svg.table(("", ""), headline(score))
+    stages = svg.table(STAGE_HEADER, stage_rows(score), words=(0, 1))
     return figures + breakdown_svg(score) + memory_svg(score) + stages
 
 
 def topology_html(topology: Topology) -> str:
     """A machine for a notebook: its figures with their sources."""
     rows = [(f.path, f"{f.value:.6g}", WORDS[f.confidence], f.source, f.note) for f in topology.figures]
-    return f"<b>{_escaped([topology.name + ': ' + described(topology)])[0]}</b>" + drawing.table(
+    return f"<b>{_escaped([topology.name + ': ' + described(topology)])[0]}</b>" + svg.table(
         ("figure", "value", "confidence", "source", "note"), rows, words=(0, 2, 3, 4)
     )
 
@@ -424,7 +424,7 @@ def graph_html(graph: ModelGraph) -> str:
     title = (
         f"{graph.name}: {graph.parameters:,.0f} parameters, {spoken(graph.weight_bytes, 'B')} in {graph.weight_dtype}"
     )
-    return f"<b>{_escaped([title])[0]}</b>" + drawing.table(header, rows, words=(0, 4))
+    return f"<b>{_escaped([title])[0]}</b>" + svg.table(header, rows, words=(0, 4))
 
 
 def plan_html(plan: Plan) -> str:
@@ -436,7 +436,7 @@ def plan_html(plan: Plan) -> str:
         )
         for number, stage in enumerate(plan.stages)
     ]  # fmt: skip
-    return drawing.table(("stage", "layers", "chips", "replicas", "TP", "EP", "SP"), rows)
+    return svg.table(("stage", "layers", "chips", "replicas", "TP", "EP", "SP"), rows)
 
 
 def graph_text(graph: ModelGraph) -> str:

@@ -7,11 +7,11 @@ import numpy as np
 
 from planner.cost import roofline
 from planner.pricing.price_list.drafts import serving_prices
-from planner.drawing import CAUSE_COLOURS, MEMORY_COLOURS, plotly, stage_colour
+from planner.report.text.svg import CAUSE_COLOURS, MEMORY_COLOURS, plotly, stage_colour
 from planner.errors import UnknownNameError
 from planner.pricing.price_list.holdings import layers_of, split_of
 from planner.pricing.price_list.price_list import multiplied_in
-from planner.report import CAUSES, equal_runs, memory_parts
+from planner.report.text.text import CAUSES, equal_runs, memory_parts
 from planner.pricing.price_list.schedule import scheduled
 from planner.units import spoken
 
