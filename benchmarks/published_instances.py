@@ -49,7 +49,7 @@ def main() -> int:
 
 def _graph(path: Path, mode: str, limit_s: float) -> dict[str, Any]:
     from planner.readers.operator_file import load_operators
-    from planner.spreading import partition_operators
+    from planner.planning.partitioning.placement import partition_operators
 
     graph = load_operators(path)
     result = partition_operators(

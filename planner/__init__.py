@@ -25,24 +25,24 @@ if TYPE_CHECKING:
         software_names,
         topology_names,
     )
-    from planner.certificates import Certificate, Verdict, verify
+    from planner.planning.partitioning.certificates import Certificate, Verdict, verify
     from planner.scoring.plans.checking import Violation, check_plan
     from planner.machines.cluster import Cluster, Pool, PooledPlan, PooledStage, PoolLink
-    from planner.cluster_planning import ClusterResult, partition_cluster
-    from planner.disaggregation import Disaggregation, disaggregate
-    from planner.fleets import Fleet, partition_fleet
-    from planner.fronts import Front, pareto
+    from planner.planning.partitioning.clusters import ClusterResult, partition_cluster
+    from planner.planning.partitioning.disaggregation import Disaggregation, disaggregate
+    from planner.planning.partitioning.fleets import Fleet, partition_fleet
+    from planner.planning.partitioning.fronts import Front, pareto
     from planner.models.graph import Layer, ModelGraph
     from planner.pricing.price_list.grids import decode_grid_s
     from planner.models.operator_graph import DeviceClass, Operator, OperatorGraph
     from planner.plan import ChipRange, Plan, Stage
-    from planner.planning import Result, partition, uniform_plan
+    from planner.planning.partitioning.partitioning import Result, partition, uniform_plan
     from planner.scoring.plans.clusters import check_pooled_plan, score_pooled_plan
     from planner.scoring.plans.disaggregated import DisaggregatedScore, Link, score_disaggregated
     from planner.readers.operator_file import load_operators
-    from planner.replanning import Move, Replanning, moved_bytes, replan
+    from planner.planning.partitioning.replanning import Move, Replanning, moved_bytes, replan
     from planner.scoring.plans.plans import Score, collective_s, score_plan
-    from planner.spreading import Spread, partition_operators, rules_of_thumb
+    from planner.planning.partitioning.placement import Spread, partition_operators, rules_of_thumb
     from planner.machines.topology import Chip, Fabric, MemoryTier, Software, Topology, with_value
     from planner.space.uniform import PlanGrid, plan_grid
     from planner.workload import Speculation, Workload
@@ -50,11 +50,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "planner.certificates": ("Certificate", "Verdict", "verify"),
+    "planner.planning.partitioning.certificates": ("Certificate", "Verdict", "verify"),
     "planner.scoring.plans.checking": ("Violation", "check_plan"),
-    "planner.fleets": ("Fleet", "partition_fleet"),
-    "planner.fronts": ("Front", "pareto"),
-    "planner.disaggregation": ("Disaggregation", "disaggregate"),
+    "planner.planning.fleets": ("Fleet", "partition_fleet"),
+    "planner.planning.fronts": ("Front", "pareto"),
+    "planner.planning.partitioning.disaggregation": ("Disaggregation", "disaggregate"),
     "planner.catalogue": (
         "cluster_names",
         "load_cluster",
@@ -65,18 +65,18 @@ _HOMES = {
         "topology_names",
     ),
     "planner.machines.cluster": ("Cluster", "Pool", "PoolLink", "PooledPlan", "PooledStage"),
-    "planner.cluster_planning": ("ClusterResult", "partition_cluster"),
+    "planner.planning.partitioning.clusters": ("ClusterResult", "partition_cluster"),
     "planner.models.graph": ("Layer", "ModelGraph"),
     "planner.pricing.grids": ("decode_grid_s",),
     "planner.models.operator_graph": ("DeviceClass", "Operator", "OperatorGraph"),
     "planner.plan": ("ChipRange", "Plan", "Stage"),
-    "planner.planning": ("Result", "partition", "uniform_plan"),
+    "planner.planning.partitioning": ("Result", "partition", "uniform_plan"),
     "planner.readers.operator_file": ("load_operators",),
     "planner.scoring.disaggregated": ("DisaggregatedScore", "Link", "score_disaggregated"),
     "planner.scoring.clusters": ("check_pooled_plan", "score_pooled_plan"),
-    "planner.replanning": ("Move", "Replanning", "moved_bytes", "replan"),
+    "planner.planning.partitioning.replanning": ("Move", "Replanning", "moved_bytes", "replan"),
     "planner.scoring.plans": ("Score", "collective_s", "score_plan"),
-    "planner.spreading": ("Spread", "partition_operators", "rules_of_thumb"),
+    "planner.planning.partitioning.placement": ("Spread", "partition_operators", "rules_of_thumb"),
     "planner.machines.topology": ("Chip", "Fabric", "MemoryTier", "Software", "Topology", "with_value"),
     "planner.space.uniform": ("PlanGrid", "plan_grid"),
     "planner.workload": ("Speculation", "Workload"),

@@ -7,10 +7,10 @@ from typing import Any
 from planner.cli.arguments import (
     one_of,
 )
-from planner.planning import Result
+from planner.planning.partitioning.partitioning import Result
 from planner.report.text.text import aligned, question_lines
 from planner.scoring.plans.plans import Score
-from planner.search import Progress
+from planner.planning.partitioning.search import Progress
 from planner.report.text.words import field_text
 
 

@@ -13,7 +13,7 @@ from planner.errors import (
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
 from planner.readers.files import read_text
-from planner.search import Engine
+from planner.planning.partitioning.search import Engine
 from planner.machines.topology import PowerScope, Topology
 from planner.workload import Speculation, Workload
 

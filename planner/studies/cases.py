@@ -11,10 +11,10 @@ from planner.space.diffusion import best_sampling
 from planner.models.dtypes import Dtype
 from planner.errors import InfeasibleError
 from planner.models.graph import ModelGraph
-from planner.planning import partition
+from planner.planning.partitioning.partitioning import partition
 from planner.questions import Question
 from planner.scoring.plans.plans import Score, score_plan
-from planner.search import Search
+from planner.planning.partitioning.search import Search
 from planner.studies.bounds import Roof
 from planner.studies.claims import Claim
 from planner.studies.crossovers import ONE_REQUEST

@@ -14,7 +14,7 @@ import planner
 from planner.catalogue import load_model, load_topology
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, PlannerError, UnknownNameError, shortened
 from planner.models.graph import ModelGraph
-from planner.planning import Result, partition
+from planner.planning.partitioning.partitioning import Result, partition
 from planner.questions import FIELDS, SAMPLE_FIELDS
 from planner.records import Record
 from planner.scoring.plans.plans import Score

@@ -10,7 +10,7 @@ from planner.report.text.svg import plotly
 from planner.models.dtypes import Dtype
 from planner.errors import InfeasibleError, InputError, UnknownNameError
 from planner.models.graph import ModelGraph
-from planner.planning import Result, partition
+from planner.planning.partitioning.partitioning import Result, partition
 from planner.questions import FIELDS
 from planner.records import Record
 from planner.report.text.text import CAUSES

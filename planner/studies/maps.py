@@ -17,7 +17,7 @@ from planner.catalogue import load_model, load_topology
 from planner.models.dtypes import Dtype
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, UnknownNameError
 from planner.models.graph import ModelGraph
-from planner.planning import partition
+from planner.planning.partitioning.partitioning import partition
 from planner.pricing.price_list.price_list import price_list
 from planner.studies.advantages import AdvantageMap, Cell, Check, Measured, Switch, Uncertainty
 from planner.studies.family import EXPERT_ANCHORS, Family, member

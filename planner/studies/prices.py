@@ -8,7 +8,7 @@ from typing import NamedTuple, cast
 from planner.models.dtypes import Dtype, bytes_of, stored_bytes_of
 from planner.errors import InfeasibleError, InputError
 from planner.models.graph import ENDS
-from planner.planning import uniform_plan
+from planner.planning.partitioning.partitioning import uniform_plan
 from planner.models.pruning import pattern_of
 from planner.scoring.plans.plans import Score, score_plan
 from planner.studies.cases import Case, lacks, topology_of

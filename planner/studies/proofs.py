@@ -4,9 +4,9 @@ from typing import Any, Literal
 
 from planner.report.text.svg import plotly
 from planner.models.graph import ModelGraph
-from planner.planning import partition
+from planner.planning.partitioning.partitioning import partition
 from planner.records import Record
-from planner.search import Progress
+from planner.planning.partitioning.search import Progress
 from planner.studies.study import Study
 from planner.machines.topology import Topology
 from planner.report.text.words import FIELD_WORDS

@@ -12,7 +12,7 @@ from planner.errors import InfeasibleError, InputError, NoPlanFoundError
 from planner.models.graph import ModelGraph
 from planner.space.layout import packing_of
 from planner.plan import ChipRange, Plan
-from planner.planning import Result, partition, uniform_plan
+from planner.planning.partitioning.partitioning import Result, partition, uniform_plan
 from planner.records import Record
 from planner.scoring.plans.plans import score_plan
 from planner.studies.study import Study

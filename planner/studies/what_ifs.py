@@ -6,7 +6,7 @@ from typing import Any
 from planner.report.text.svg import CAUSE_COLOURS, plotly
 from planner.errors import InfeasibleError
 from planner.models.graph import ModelGraph
-from planner.planning import Result, partition
+from planner.planning.partitioning.partitioning import Result, partition
 from planner.questions import question_of
 from planner.records import PORTRAITS, Record
 from planner.report.text.text import CAUSES, aligned

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from planner.catalogue import load_model, load_topology
-from planner.planning import uniform_plan
+from planner.planning.partitioning.partitioning import uniform_plan
 from planner.questions import FIELDS, SAMPLE_FIELDS
 from planner.scoring.plans.plans import Score, score_plan
 from planner.machines.topology import Power

@@ -8,7 +8,7 @@ import pytest
 
 from planner.space.candidates import Candidates
 from planner.space.families import EVERY, FamilyBounds, Priced, even_cuts, families_of, mixed_cuts
-from planner.fronts import _question
+from planner.planning.partitioning.fronts import _question
 from tests.instances import SHAPES, random_graph, random_topology, random_workload
 from tests.oracle import all_plans, scored
 

@@ -7,7 +7,7 @@ import pytest
 import planner as pl
 from planner.space.candidates import Candidates
 from planner.questions import question_of
-from planner.search import Progress, Search
+from planner.planning.partitioning.search import Progress, Search
 from tests.instances import FOLLOWING, tiny_graph, tiny_topology
 
 

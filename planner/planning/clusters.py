@@ -14,7 +14,7 @@ from planner.scoring.plans.clusters import score_pooled_plan
 from planner.questions import FIELDS, Question, question_of
 from planner.records import Record
 from planner.scoring.plans.plans import Score
-from planner.search import Progress, Search
+from planner.planning.partitioning.search import Progress, Search
 from planner.solver.chain.thresholds import labels, placed
 from planner.machines.topology import PowerScope
 from planner.units import spoken

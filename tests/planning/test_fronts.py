@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import planner as pl
-from planner.fronts import Front, error_lines, front_svg, staircase
+from planner.planning.partitioning.fronts import Front, error_lines, front_svg, staircase
 from planner.models.graph import ModelGraph
 from planner.questions import FIELDS
 from tests.instances import (

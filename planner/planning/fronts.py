@@ -19,9 +19,9 @@ from planner.models.graph import ModelGraph
 from planner.pricing.price_list.holdings import most_sequences
 from planner.plan import Plan
 from planner.questions import FIELDS, Question
-from planner.reasons import shape_name, ways_of
+from planner.planning.partitioning.reasons import shape_name, ways_of
 from planner.records import PORTRAITS, Record
-from planner.refusals import refusal_of
+from planner.planning.partitioning.refusals import refusal_of
 from planner.report.text.text import aligned, question_lines
 from planner.scoring.plans.plans import Score, score_plan
 from planner.solver.chain.thresholds.labels import LAST_BEAM

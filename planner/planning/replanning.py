@@ -13,14 +13,14 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.cluster_planning import best_of
+from planner.planning.partitioning.clusters import best_of
 from planner.pricing.price_list.drafts import serving_prices
 from planner.errors import InputError, NoPlanFoundError
 from planner.models.graph import ModelGraph
 from planner.pricing.price_list.holdings import layers_of, split_of
 from planner.pricing.price_list.collectives import hop_s
 from planner.plan import ChipRange, Plan, Stage
-from planner.planning import TOLERANCE, Result, alone, result_alone, stages_alone
+from planner.planning.partitioning.partitioning import TOLERANCE, Result, alone, result_alone, stages_alone
 from planner.space.cluster_candidates import MOVED, PooledBox, PooledCandidates, option_numbers
 from planner.pricing.price_list.price_list import PriceList, Split
 from planner.questions import question_of

@@ -6,7 +6,7 @@ import random
 import pytest
 
 import planner as pl
-from planner.disaggregation import ASKED, disaggregate
+from planner.planning.partitioning.disaggregation import ASKED, disaggregate
 from planner.scoring.plans.disaggregated import Link, handover, score_disaggregated
 from planner.questions import FIELDS
 from planner.scoring.plans.plans import score_plan

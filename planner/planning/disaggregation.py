@@ -18,11 +18,11 @@ from planner.cost.energy import usd_per_million_tokens
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, listed
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
-from planner.planning import TOLERANCE, partition
+from planner.planning.partitioning.partitioning import TOLERANCE, partition
 from planner.scoring.plans.disaggregated import DisaggregatedScore, Handover, Link, handover, score_disaggregated
 from planner.questions import FIELDS, Question, question_of
 from planner.records import Record
-from planner.search import CLOSE, Search
+from planner.planning.partitioning.search import CLOSE, Search
 from planner.machines.topology import PowerScope, Topology
 from planner.workload import Workload
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from planner.space.candidates import Candidates
-from planner.certificates import Certificate
+from planner.planning.partitioning.certificates import Certificate
 from planner.scoring.plans.checking import STRUCTURE
 from planner.machines.cluster import Cluster, Pool
-from planner.cluster_planning import ClusterResult, partition_cluster
+from planner.planning.partitioning.clusters import ClusterResult, partition_cluster
 from planner.space.diffusion import best_sampling
 from planner.errors import InputError, NoPlanFoundError
 from planner.models.graph import ENDS, ModelGraph
@@ -19,11 +19,11 @@ from planner.space.layout import even_borders, packing_of, starts_of
 from planner.plan import ChipRange, Plan, Stage
 from planner.report.text.plots import Kind, figure_of
 from planner.questions import FIELDS, SAMPLE_FIELDS, Question, question_of
-from planner.reasons import Answered, Reasons, reasons_of
+from planner.planning.partitioning.reasons import Answered, Reasons, reasons_of
 from planner.records import Record
-from planner.refusals import refusal_of
+from planner.planning.partitioning.refusals import refusal_of
 from planner.scoring.plans.plans import Score, refuse_broken, score_plan
-from planner.search import Engine, Progress, Search
+from planner.planning.partitioning.search import Engine, Progress, Search
 from planner.machines.topology import PowerScope, Topology
 from planner.workload import Workload
 

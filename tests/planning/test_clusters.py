@@ -6,7 +6,7 @@ import pytest
 
 import planner as pl
 from planner.machines.cluster import Cluster, Pool
-from planner.cluster_planning import ClusterResult
+from planner.planning.partitioning.clusters import ClusterResult
 from planner.questions import FIELDS
 from tests.instances import (
     SHAPES,

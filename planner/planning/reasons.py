@@ -25,7 +25,7 @@ from planner.questions import FIELDS, Question
 from planner.records import PORTRAITS, Record
 from planner.report.text.text import aligned
 from planner.scoring.plans.plans import Score, StageTime, score_plan
-from planner.search import CLOSE, Search
+from planner.planning.partitioning.search import CLOSE, Search
 from planner.solver.chain.thresholds.problem import ChainProblem
 from planner.pricing.price_list.timing import ALL_CAUSES
 from planner.machines.topology import Topology, with_value

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 from planner.machines.cluster import Cluster, PooledPlan
-from planner.cluster_planning import ClusterResult, PooledSearch, pooled_result, refusal_on
+from planner.planning.partitioning.clusters import ClusterResult, PooledSearch, pooled_result, refusal_on
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError
 from planner.models.graph import ModelGraph
 from planner.space.cluster_candidates import PooledCandidates
 from planner.scoring.plans.clusters import common_scope, score_pooled_plan
 from planner.questions import question_of
 from planner.records import Record
-from planner.search import Progress
+from planner.planning.partitioning.search import Progress
 from planner.machines.topology import PowerScope
 from planner.workload import Workload
 

@@ -1,0 +1,4 @@
+"""The verbs: search, prove, explain, check and refuse.
+
+Knows the space of plans and all below it.
+"""
