@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import planner as pl
 from planner.plan import ChipRange, Plan
-from planner.questions import FIELDS
+from planner.answers.question import FIELDS
 from planner.scoring.plans.plans import Score
 from planner.machines.topology import Topology
 from tests.instances import (

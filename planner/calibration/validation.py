@@ -14,7 +14,7 @@ from planner.errors import InputError, PlannerError
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
 from planner.planning.partitioning.partitioning import partition, uniform_plan
-from planner.questions import FIELDS, SAMPLE_FIELDS
+from planner.answers.question import FIELDS, SAMPLE_FIELDS
 from planner.scoring.plans.plans import Score, collective_s, score_plan
 from planner.machines.topology import Topology
 from planner.workload import Workload

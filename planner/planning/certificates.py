@@ -23,7 +23,7 @@ from planner.space.diffusion import best_sampling
 from planner.errors import InputError
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
-from planner.questions import FIELDS, SAMPLE_FIELDS, Question, question_of
+from planner.answers.question import FIELDS, SAMPLE_FIELDS, Question, question_of
 from planner.records import PORTRAITS, Record
 from planner.scoring.plans.plans import score_plan
 from planner.solver.chain.thresholds.problem import ChainProblem, Floats, Ints, Measure

@@ -11,7 +11,7 @@ from planner.errors import InfeasibleError, NoPlanFoundError
 from planner.models.graph import ModelGraph
 from planner.space.cluster_candidates import PooledBox, PooledCandidates
 from planner.scoring.plans.clusters import score_pooled_plan
-from planner.questions import FIELDS, Question, question_of
+from planner.answers.question import FIELDS, Question, question_of
 from planner.records import Record
 from planner.scoring.plans.plans import Score
 from planner.planning.partitioning.search import Progress, Search

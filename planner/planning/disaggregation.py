@@ -20,7 +20,7 @@ from planner.models.graph import ModelGraph
 from planner.plan import Plan
 from planner.planning.partitioning.partitioning import TOLERANCE, partition
 from planner.scoring.plans.disaggregated import DisaggregatedScore, Handover, Link, handover, score_disaggregated
-from planner.questions import FIELDS, Question, question_of
+from planner.answers.question import FIELDS, Question, question_of
 from planner.records import Record
 from planner.planning.partitioning.search import CLOSE, Search
 from planner.machines.topology import PowerScope, Topology

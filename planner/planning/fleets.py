@@ -17,7 +17,7 @@ from planner.errors import InfeasibleError, InputError, NoPlanFoundError
 from planner.models.graph import ModelGraph
 from planner.space.cluster_candidates import PooledCandidates
 from planner.scoring.plans.clusters import common_scope, score_pooled_plan
-from planner.questions import question_of
+from planner.answers.question import question_of
 from planner.records import Record
 from planner.planning.partitioning.search import Progress
 from planner.machines.topology import PowerScope

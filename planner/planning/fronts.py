@@ -18,7 +18,7 @@ from planner.space.families import FamilyBounds, Priced, even_cuts, families_of,
 from planner.models.graph import ModelGraph
 from planner.pricing.price_list.holdings import most_sequences
 from planner.plan import Plan
-from planner.questions import FIELDS, Question
+from planner.answers.question import FIELDS, Question
 from planner.planning.partitioning.reasons import shape_name, ways_of
 from planner.records import PORTRAITS, Record
 from planner.planning.partitioning.refusals import refusal_of

@@ -18,7 +18,7 @@ from planner.models.graph import ENDS, ModelGraph
 from planner.space.layout import even_borders, packing_of, starts_of
 from planner.plan import ChipRange, Plan, Stage
 from planner.report.text.plots import Kind, figure_of
-from planner.questions import FIELDS, SAMPLE_FIELDS, Question, question_of
+from planner.answers.question import FIELDS, SAMPLE_FIELDS, Question, question_of
 from planner.planning.partitioning.reasons import Answered, Reasons, reasons_of
 from planner.records import Record
 from planner.planning.partitioning.refusals import refusal_of

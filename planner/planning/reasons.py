@@ -21,7 +21,7 @@ from planner.errors import InputError
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
 from planner.pricing.price_list.price_list import Split
-from planner.questions import FIELDS, Question
+from planner.answers.question import FIELDS, Question
 from planner.records import PORTRAITS, Record
 from planner.report.text.text import aligned
 from planner.scoring.plans.plans import Score, StageTime, score_plan

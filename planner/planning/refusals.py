@@ -7,7 +7,7 @@ from planner.cost import memory
 from planner.errors import InfeasibleError
 from planner.pricing.price_list.queueing import most_requests_per_s
 from planner.plan import Plan
-from planner.questions import FIELDS
+from planner.answers.question import FIELDS
 from planner.planning.partitioning.search import Search
 from planner.machines.topology import Topology
 from planner.units import spoken

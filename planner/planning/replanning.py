@@ -23,7 +23,7 @@ from planner.plan import ChipRange, Plan, Stage
 from planner.planning.partitioning.partitioning import TOLERANCE, Result, alone, result_alone, stages_alone
 from planner.space.cluster_candidates import MOVED, PooledBox, PooledCandidates, option_numbers
 from planner.pricing.price_list.price_list import PriceList, Split
-from planner.questions import question_of
+from planner.answers.question import question_of
 from planner.records import Record
 from planner.scoring.plans.plans import score_plan
 from planner.solver.chain.thresholds import placed

@@ -38,7 +38,7 @@ from planner.pricing.price_list.price_list import (
     shares_of,
     unoffered,
 )
-from planner.questions import FIELDS, NOT_IN_PHASE, PER_TOKEN, Question
+from planner.answers.question import FIELDS, NOT_IN_PHASE, PER_TOKEN, Question
 from planner.pricing.price_list.schedule import Schedule, schedule_of
 from planner.scoring.plans.plans import chosen_power, score_plan
 from planner.solver.chain.thresholds.problem import ChainProblem, Curve, Larger, Limit, Line, Measure, Run

@@ -34,7 +34,7 @@ from planner.scoring.plans.clusters import (
     score_pooled_plan,
 )
 from planner.pricing.price_list.price_list import Split, Step
-from planner.questions import Question
+from planner.answers.question import Question
 from planner.pricing.price_list.schedule import Schedule
 from planner.solver.chain.thresholds.placed import MOST_ANYWHERE, Ground, Link, Place, PlacedProblem, PlacedRun
 from planner.solver.chain.thresholds.problem import ChainProblem, Limit, Measure

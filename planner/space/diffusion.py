@@ -13,7 +13,7 @@ from planner.space.layout import packing_of
 from planner.pricing.price_list.holdings import most_sequences
 from planner.plan import ChipRange, Plan, Stage
 from planner.pricing.price_list.price_list import PriceList
-from planner.questions import SAMPLE_FIELDS, Question
+from planner.answers.question import SAMPLE_FIELDS, Question
 from planner.scoring.plans.plans import Score, score_plan
 from planner.machines.topology import Topology
 from planner.workload import Workload

@@ -12,7 +12,7 @@ from planner.models.dtypes import Dtype
 from planner.errors import InfeasibleError
 from planner.models.graph import ModelGraph
 from planner.planning.partitioning.partitioning import partition
-from planner.questions import Question
+from planner.answers.question import Question
 from planner.scoring.plans.plans import Score, score_plan
 from planner.planning.partitioning.search import Search
 from planner.studies.bounds import Roof

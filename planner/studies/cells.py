@@ -15,7 +15,7 @@ from planner.catalogue import load_model, load_topology
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, PlannerError, UnknownNameError, shortened
 from planner.models.graph import ModelGraph
 from planner.planning.partitioning.partitioning import Result, partition
-from planner.questions import FIELDS, SAMPLE_FIELDS
+from planner.answers.question import FIELDS, SAMPLE_FIELDS
 from planner.records import Record
 from planner.scoring.plans.plans import Score
 from planner.machines.topology import PowerScope, Topology

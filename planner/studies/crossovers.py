@@ -11,7 +11,7 @@ from planner.models.dtypes import Dtype
 from planner.errors import InfeasibleError, InputError, UnknownNameError
 from planner.models.graph import ModelGraph
 from planner.planning.partitioning.partitioning import Result, partition
-from planner.questions import FIELDS
+from planner.answers.question import FIELDS
 from planner.records import Record
 from planner.report.text.text import CAUSES
 from planner.scoring.plans.plans import score_plan

@@ -11,7 +11,7 @@ from planner.catalogue import load_topology
 from planner.report.text.svg import plotly
 from planner.errors import InputError
 from planner.models.graph import ModelGraph
-from planner.questions import question_of
+from planner.answers.question import question_of
 from planner.records import PORTRAITS, Record
 from planner.studies.cells import DIRECTIONS, Cell, SweepRow
 from planner.studies.crossovers import with_room

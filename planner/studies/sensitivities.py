@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from planner.report.text.svg import plotly
 from planner.errors import InputError
 from planner.models.graph import ModelGraph
-from planner.questions import question_of
+from planner.answers.question import question_of
 from planner.records import PORTRAITS, Record
 from planner.report.text.text import aligned
 from planner.studies.cells import Cell, SweepRow

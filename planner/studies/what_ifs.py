@@ -7,7 +7,7 @@ from planner.report.text.svg import CAUSE_COLOURS, plotly
 from planner.errors import InfeasibleError
 from planner.models.graph import ModelGraph
 from planner.planning.partitioning.partitioning import Result, partition
-from planner.questions import question_of
+from planner.answers.question import question_of
 from planner.records import PORTRAITS, Record
 from planner.report.text.text import CAUSES, aligned
 from planner.studies.figures import Change, changed, figure_text, figures_of

@@ -9,7 +9,7 @@ import pytest
 import planner as pl
 from planner.space.candidates import Candidates
 from planner.planning.partitioning.certificates import BoxProof, Certificate
-from planner.questions import FIELDS, question_of
+from planner.answers.question import FIELDS, question_of
 from planner.solver.chain.thresholds import exhaustive
 from tests.instances import (
     CONSTANT,

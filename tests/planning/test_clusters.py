@@ -7,7 +7,7 @@ import pytest
 import planner as pl
 from planner.machines.cluster import Cluster, Pool
 from planner.planning.partitioning.clusters import ClusterResult
-from planner.questions import FIELDS
+from planner.answers.question import FIELDS
 from tests.instances import (
     SHAPES,
     random_cluster,

@@ -9,7 +9,7 @@ import pytest
 import planner as pl
 from planner.planning.partitioning.fronts import Front, error_lines, front_svg, staircase
 from planner.models.graph import ModelGraph
-from planner.questions import FIELDS
+from planner.answers.question import FIELDS
 from tests.instances import (
     CONSTANT,
     FOLLOWING,

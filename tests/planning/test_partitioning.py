@@ -7,7 +7,7 @@ import pytest
 import planner as pl
 from planner.machines.cluster import Cluster, Pool
 from planner.planning.partitioning.partitioning import Result
-from planner.questions import FIELDS, NOT_IN_PHASE
+from planner.answers.question import FIELDS, NOT_IN_PHASE
 from planner.scoring.plans.plans import score_plan
 from tests.instances import (
     CONSTANT,

@@ -6,7 +6,7 @@ import pytest
 
 import planner as pl
 from planner.space.candidates import Candidates
-from planner.questions import question_of
+from planner.answers.question import question_of
 from planner.planning.partitioning.search import Progress, Search
 from tests.instances import FOLLOWING, tiny_graph, tiny_topology
 

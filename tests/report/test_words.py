@@ -6,7 +6,7 @@ import pytest
 
 from planner.catalogue import load_model, load_topology
 from planner.planning.partitioning.partitioning import uniform_plan
-from planner.questions import FIELDS, SAMPLE_FIELDS
+from planner.answers.question import FIELDS, SAMPLE_FIELDS
 from planner.scoring.plans.plans import Score, score_plan
 from planner.machines.topology import Power
 from planner.report.text.words import FIELD_WORDS, SAMPLE_WORDS, field_text, headline

@@ -5,7 +5,7 @@ import math
 import pytest
 
 import planner as pl
-from planner.questions import FIELDS
+from planner.answers.question import FIELDS
 from planner.machines.topology import Power, Price
 from tests.instances import FOLLOWING, tiny_chip, tiny_graph, tiny_moe, tiny_software, tiny_topology
 

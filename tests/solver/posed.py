@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator
 
 from planner.space.candidates import Candidates
-from planner.questions import question_of
+from planner.answers.question import question_of
 from planner.solver.chain.thresholds.problem import ChainProblem
 from tests.instances import random_graph, random_topology, random_workload
 from tests.oracle import HIGHER_IS_BETTER

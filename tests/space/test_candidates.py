@@ -9,7 +9,7 @@ from planner.space.boxes import Box
 from planner.space.candidates import Candidates, splits_of
 from planner.space.layout import packing_of
 from planner.pricing.price_list.holdings import most_sequences
-from planner.questions import question_of
+from planner.answers.question import question_of
 from tests.instances import fabric, tiny_chip, tiny_graph, tiny_moe, tiny_software, tiny_topology
 from tests.oracle import HIGHER_IS_BETTER
 

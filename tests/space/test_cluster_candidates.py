@@ -4,7 +4,7 @@ import pytest
 
 import planner as pl
 from planner.space.cluster_candidates import PooledCandidates
-from planner.questions import question_of
+from planner.answers.question import question_of
 from planner.solver.chain.thresholds import placed
 from tests.instances import tiny_graph
 from tests.machines.test_cluster import line

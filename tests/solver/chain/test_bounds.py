@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from planner.questions import FIELDS
+from planner.answers.question import FIELDS
 from planner.solver.chain.thresholds import bounds, thresholds, exhaustive
 from planner.solver.chain.thresholds.paths import narrowest, relaxed_use
 from planner.solver.chain.thresholds.problem import evaluate, packed

@@ -2,7 +2,7 @@
 
 import pytest
 
-from planner.questions import FIELDS
+from planner.answers.question import FIELDS
 from planner.solver.chain.thresholds import cpsat, exhaustive
 from tests.instances import SHAPES
 from tests.solver.posed import problems

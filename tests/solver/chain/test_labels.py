@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from planner.questions import FIELDS
+from planner.answers.question import FIELDS
 from planner.solver.chain.thresholds import exhaustive
 from planner.solver.chain.thresholds.bounds import relaxed
 from planner.solver.chain.thresholds.labels import FIRST_BEAM, LAST_BEAM, labelled

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from planner.space.cluster_candidates import PooledCandidates
-from planner.questions import question_of
+from planner.answers.question import question_of
 from planner.solver.chain.thresholds import exhaustive, placed
 from planner.solver.chain.thresholds.placed import Place, PlacedProblem, PlacedRun
 from tests.instances import random_cluster, random_graph, random_workload

@@ -7,7 +7,7 @@ import pytest
 
 from planner.space.candidates import Candidates
 from planner.solver.chain.thresholds.packing import Packing
-from planner.questions import FIELDS, question_of
+from planner.answers.question import FIELDS, question_of
 from planner.solver.chain.thresholds import thresholds, exhaustive
 from planner.solver.chain.thresholds.problem import ChainProblem, Measure, evaluate, packed
 from tests.instances import SHAPES, random_graph, random_topology, random_workload

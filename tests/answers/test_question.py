@@ -3,7 +3,7 @@
 import pytest
 
 import planner as pl
-from planner.questions import question_of
+from planner.answers.question import question_of
 
 
 def test_a_question_has_one_objective():
