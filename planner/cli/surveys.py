@@ -24,9 +24,9 @@ from planner.errors import (
     shortened,
 )
 from planner.report.text.text import aligned
-from planner.studies.audits import audit as audited
-from planner.studies.specs import read_spec
-from planner.studies.sweeps import sweep
+from planner.studies.audit.audits import audit as audited
+from planner.studies.sweep.specs import read_spec
+from planner.studies.sweep.sweeps import sweep
 
 
 def sweep_spec(

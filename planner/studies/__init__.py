@@ -4,22 +4,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from planner.studies.advantages import AdvantageMap
-    from planner.studies.audits import Audit, audit
-    from planner.studies.cells import Cell, SweepRow
-    from planner.studies.claims import Claim, article_claims, read_claims
-    from planner.studies.crossovers import Crossover, crossover
-    from planner.studies.fades import Fading, fading
-    from planner.studies.family import dense_family, dense_shape, moe_family, moe_shape
-    from planner.studies.findings import Finding
-    from planner.studies.maps import MapGrids, advantage_map, map_grids
-    from planner.studies.meters import Tally
+    from planner.studies.advantage.records import AdvantageMap
+    from planner.studies.audit.audits import Audit, audit
+    from planner.studies.sweep.cells import Cell, SweepRow
+    from planner.studies.audit.claims import Claim, article_claims, read_claims
+    from planner.studies.advantage.crossovers import Crossover, crossover
+    from planner.studies.advantage.fades import Fading, fading
+    from planner.studies.advantage.family import dense_family, dense_shape, moe_family, moe_shape
+    from planner.studies.audit.findings import Finding
+    from planner.studies.advantage.maps import MapGrids, advantage_map, map_grids
+    from planner.studies.sweep.meters import Tally
     from planner.studies.proofs import ProofCourse, proof_course
-    from planner.studies.requirements import Required, required
+    from planner.studies.levers.requirements import Required, required
     from planner.studies.scalings import Scaling, scaling
-    from planner.studies.sensitivities import GlobalSensitivity, Sensitivity, global_sensitivity, sensitivity
-    from planner.studies.sweeps import Sweep, sweep
-    from planner.studies.what_ifs import WhatIf, what_if
+    from planner.studies.levers.sensitivities import (
+        GlobalSensitivity,
+        Sensitivity,
+        global_sensitivity,
+        sensitivity,
+    )
+    from planner.studies.sweep.sweeps import Sweep, sweep
+    from planner.studies.levers.what_ifs import WhatIf, what_if
 
 __all__ = [
     "AdvantageMap", "Audit", "Cell", "Claim", "Crossover", "Fading", "Finding", "GlobalSensitivity", "MapGrids",

@@ -1,0 +1,75 @@
+"""Energy, price and speed of one token on several machines as models grow: the table behind the picture."""
+
+from collections.abc import Callable, Sequence
+
+from planner.catalogue import load_topology
+from planner.models.dtypes import Dtype
+from planner.records import Record
+from planner.studies.advantage.crossovers import ONE_REQUEST, best_plan
+from planner.studies.study import Study
+from planner.machines.topology import Topology
+from planner.workload import Workload
+
+
+class FadingRow(Record):
+    """The best plan of one model on one machine for so many users; figures are None where there is no plan."""
+
+    topology: str
+    parameters: float
+    users: int
+    """Requests in flight."""
+    chips: int | None = None
+    energy_per_token_j: float | None = None
+    usd_per_million_tokens: float | None = None
+    tokens_per_s_per_user: float | None = None
+    tokens_per_s: float | None = None
+    status: str = "infeasible"
+
+
+class Fading(Study):
+    """Rows of all machines, sizes and numbers of users."""
+
+    metric: str
+    """What each plan was made best for."""
+    rows: tuple[FadingRow, ...]
+
+    def line(self, topology: str, users: int, field: str) -> list[tuple[float, float]]:
+        """(parameters, field) of one machine, where it has a plan, by size."""
+        chosen = [row for row in self.rows if row.topology == topology and row.users == users]
+        return [(row.parameters, value) for row in chosen if (value := getattr(row, field)) is not None]
+
+
+def fading(
+    topologies: Sequence[str | Topology],
+    sizes: Sequence[float],
+    users: Sequence[int],
+    *,
+    metric: str = "energy_per_token_j",
+    workload: Workload = ONE_REQUEST,
+    weight_dtype: Dtype = "fp8",
+    progress: Callable[[FadingRow], None] | None = None,
+) -> Fading:
+    """The best plan (for `metric`) of the dense family's models on each machine, for each number of users.
+
+    Chips are counted honestly: as many as the model, its caches and its buffers need, chosen by the solver.
+    """
+    rows = []
+    for topology in [load_topology(one) if isinstance(one, str) else one for one in topologies]:
+        for parameters in sizes:
+            for count in users:
+                work = workload.replace(batch_size=count)
+                result = best_plan(parameters, topology, work, metric, weight_dtype=weight_dtype)
+                fields = {"topology": topology.name, "parameters": parameters, "users": count}
+                if result is not None:
+                    names = (
+                        "chips",
+                        "energy_per_token_j",
+                        "usd_per_million_tokens",
+                        "tokens_per_s_per_user",
+                        "tokens_per_s",
+                    )
+                    fields |= {name: getattr(result.score, name) for name in names} | {"status": result.status}
+                rows.append(FadingRow.from_fields(fields))
+                if progress is not None:
+                    progress(rows[-1])
+    return Fading(metric=metric, rows=tuple(rows))

@@ -1,0 +1,4 @@
+"""What a published claim would need, and whether physics allows it.
+
+Knows the verbs.
+"""

@@ -1,0 +1,166 @@
+"""`Case`: a claim beside the machine and the model that it is about, as the engine sees them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import cast
+
+from planner.space.candidates import Candidates
+from planner.catalogue import load_model, load_topology
+from planner.space.diffusion import best_sampling
+from planner.models.dtypes import Dtype
+from planner.errors import InfeasibleError
+from planner.models.graph import ModelGraph
+from planner.planning.partitioning.partitioning import partition
+from planner.answers.question import Question
+from planner.scoring.plans.plans import Score, score_plan
+from planner.planning.partitioning.search import Search
+from planner.studies.audit.bounds import Roof
+from planner.studies.audit.claims import Claim
+from planner.studies.advantage.crossovers import ONE_REQUEST
+from planner.studies.advantage.family import dense_family
+from planner.machines.topology import PowerScope, Topology
+from planner.workload import Workload
+
+WIDTHS: tuple[tuple[Dtype, ...], ...] = (("bf16", "fp16"), ("fp8", "int8"), ("fp4",))
+"""Formats in which a claim that names none may hold, where the chip multiplies in them."""
+SPARE = 1.25
+"""Where the number of chips is open: so many times the fewest, for caches and for the solver to choose from."""
+MOST_BATCH = 4096
+"""Tried."""
+OF_SAMPLES = {"energy_per_token_j": "energy_per_sample_j", "tokens_per_s": "samples_per_s"}
+"""What a diffusion model has instead."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A claim, loaded."""
+
+    claim: Claim
+    others: tuple[Claim, ...] = ()
+    """The other claims of the audit."""
+    known: dict[tuple[object, ...], Score | None] = field(default_factory=dict)
+    """What was priced already."""
+
+    @cached_property
+    def topology(self) -> Topology:
+        return topology_of(self.claim.topology)
+
+    @cached_property
+    def dtypes(self) -> tuple[Dtype, ...]:
+        """Widest first."""
+        if self.claim.weight_dtype is not None:
+            return (self.claim.weight_dtype,)
+        peaks = {peak.dtype for peak in self.topology.chip.peaks}
+        return tuple(names[0] for group in WIDTHS if (names := [one for one in group if one in peaks])) or ("bf16",)
+
+    def graph(self, dtype: Dtype) -> ModelGraph:
+        return graph_of(self.claim, dtype)
+
+    @property
+    def context_tokens(self) -> float:
+        """That a pass finds in the caches at least: none where the claim does not say."""
+        return (self.claim.prompt_tokens or 0) + (self.claim.output_tokens or 0) / 2
+
+    def roof(self, dtype: Dtype, chips: int | None = None) -> Roof:
+        return Roof(
+            self.graph(dtype), self.topology, chips or self.claim.chips or self.topology.chips, self.context_tokens
+        )
+
+    def workload(self, batch_size: int) -> Workload:
+        claim = self.claim
+        return ONE_REQUEST.replace(
+            batch_size=batch_size, prompt_tokens=claim.prompt_tokens or ONE_REQUEST.prompt_tokens,
+            output_tokens=claim.output_tokens or ONE_REQUEST.output_tokens,
+        )  # fmt: skip
+
+    def score(self, dtype: Dtype, batch_size: int, goal: str, times: int = 1) -> Score | None:
+        """That of the best plan for a field, on so many times the chips of the claim; None where nothing fits."""
+        graph, topology, claim = self.graph(dtype), self.topology, self.claim
+        chips = claim.chips or sized(graph, topology, self.workload(claim.batch_size or 1))
+        if chips is None or chips * times > topology.limit_chips:
+            return None
+        chips *= times
+        work = self.workload(batch_size)
+        usable = topology.chip.memory[0].capacity_bytes * topology.software.usable_memory_fraction
+        if graph.weight_bytes + batch_size * work.held_context_tokens * graph.kv_bytes_per_token > chips * usable:
+            return None
+        key = (graph.name, dtype, graph.sparsity, topology, chips, work, goal, claim.scope)
+        if key not in self.known:
+            self.known[key] = priced(graph, topology.replace(chips=chips), work, goal, claim.scope)
+        return self.known[key]
+
+    def least_batch(
+        self, dtype: Dtype, goal: str, reached: Callable[[Score], bool], times: int = 1
+    ) -> tuple[int | None, tuple[tuple[int, Score], ...]]:
+        """The fewest sequences in flight with which the best plan reaches something, None where none does; and what was
+        priced on the way, by batch. Batches grow fourfold, near the end twofold, then the last step is halved."""
+        batch, priced_at = self.claim.batch_size or 1, []
+        for step in (4, 2):
+            while (score := self.score(dtype, batch, goal, times)) is not None:
+                priced_at.append((batch, score))
+                if reached(score) or self.claim.batch_size is not None or step * batch > MOST_BATCH:
+                    break
+                batch *= step
+            if score is not None or not priced_at:
+                break
+            batch = 2 * priced_at[-1][0]
+        if not priced_at or not reached(priced_at[-1][1]):
+            return None, tuple(priced_at)
+        low, high = (priced_at[-2][0] if len(priced_at) > 1 else priced_at[-1][0] - 1), priced_at[-1][0]
+        while self.claim.batch_size is None and high - low > max(1, high // 4):
+            middle = (low + high) // 2
+            score = self.score(dtype, middle, goal, times)
+            low, high = (low, middle) if score is not None and reached(score) else (middle, high)
+        return high, tuple(priced_at)
+
+
+def topology_of(given: str | Topology | None) -> Topology:
+    """A name, a file or a record."""
+    return load_topology(cast(str, given)) if not isinstance(given, Topology) else given
+
+
+def graph_of(claim: Claim, dtype: Dtype) -> ModelGraph:
+    """The model of a claim, or the dense family's of its size."""
+    if claim.model is None:
+        return dense_family(cast(float, claim.parameters), weight_dtype=dtype)
+    sparsity = None if claim.sparsity == "unstructured" else claim.sparsity
+    return load_model(claim.model, weight_dtype=dtype, sparsity=sparsity)
+
+
+def sized(graph: ModelGraph, topology: Topology, workload: Workload) -> int | None:
+    """The machine's own number of chips where they hold the model, else SPARE times the fewest that do; None: no number."""
+    try:
+        partition(graph, topology, workload, minimize="chips")
+    except InfeasibleError as error:
+        fewest = error.smallest_chips
+        return None if fewest is None else min(topology.limit_chips, round(SPARE * fewest))
+    return topology.chips
+
+
+def priced(graph: ModelGraph, topology: Topology, workload: Workload, goal: str, scope: PowerScope) -> Score | None:
+    """The score of the best plan for a field (of a diffusion model: of its counterpart), watts counted in that scope where
+    they are known in it; None where nothing fits."""
+    if lacks(topology, goal):
+        return None
+    known = topology.power.chip_w if scope == "chip" else topology.power.system_w
+    aim = OF_SAMPLES.get(goal, "samples_per_s") if graph.is_diffusion else goal
+    question = Question(aim, (), None if known is None else scope)
+    if graph.is_diffusion:
+        try:
+            return best_sampling(graph, topology, workload, question)[1]
+        except InfeasibleError:
+            return None
+    search = Search(Candidates(graph, topology, workload, question))
+    search.run()  # a refusal by `partition` would also look for how many chips would do, which takes longer
+    if search.interrupted:
+        raise KeyboardInterrupt
+    plan = search.best.plan
+    return None if plan is None else score_plan(plan, graph, topology, workload, power_scope=question.power_scope)
+
+
+def lacks(topology: Topology, goal: str) -> str:
+    """What of a machine's figures a field would need that is not published; "" where nothing is missing."""
+    if goal == "energy_per_token_j" and topology.power.chip_w is None and topology.power.system_w is None:
+        return "power"
+    return "price" if goal == "usd_per_million_tokens" and topology.price.usd_per_chip_hour is None else ""

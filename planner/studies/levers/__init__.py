@@ -1,0 +1,4 @@
+"""What a figure of the machine does to the answer.
+
+Knows sweeps and the verbs.
+"""

@@ -1,0 +1,263 @@
+"""`required`: what a figure must be for a target to be met. The inverse question, with the solver inside."""
+
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from itertools import pairwise, zip_longest
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from planner.catalogue import load_topology
+from planner.report.text.svg import plotly
+from planner.errors import InputError
+from planner.models.graph import ModelGraph
+from planner.answers.question import question_of
+from planner.records import PORTRAITS, Record
+from planner.studies.sweep.cells import DIRECTIONS, Cell, SweepRow
+from planner.studies.advantage.crossovers import with_room
+from planner.studies.levers.paths import SHARES, changed, figure_text, figures_of, paths_like, unit_of
+from planner.studies.sweep.meters import Tally
+from planner.studies.study import Study
+from planner.studies.sweep.sweeps import rows_of
+from planner.machines.topology import PowerScope, Topology
+from planner.report.text.words import FIELD_WORDS, SAMPLE_WORDS, field_text
+from planner.workload import Workload
+
+SPAN = 1000.0
+"""How many times smaller, and larger, than it is a figure is tried."""
+POINTS = 7
+"""Values, evenly spaced on a logarithmic axis, between which the target is looked for."""
+CLOSE = 1e-2
+"""Relative: how narrow the value is bracketed."""
+
+
+class Tried(Record):
+    """A value of the figure, and the best plan with it."""
+
+    value: float
+    objective: float | None
+    """None: proved that there is no plan; `message` says why."""
+    target: float
+    is_met: bool
+    chips: int | None = None
+    """That the plan holds."""
+    status: str
+    """As in a sweep."""
+    message: str = ""
+
+
+class Required(Study):
+    """What a figure must be, with all values that were tried."""
+
+    rows: tuple[Tried, ...]
+    """Ascending."""
+    path: str
+    field: str
+    against: str
+    """The machine that is to be beaten; empty where the target is a number."""
+    outcome: Literal["found", "always", "never"]
+    value: float | None
+    """With which the target is just met, to 1 %; None where all values tried, or none, meet it."""
+    is_least: bool | None
+    """Whether larger values meet it as well, or smaller ones."""
+    now: float
+    """What the figure is."""
+    crossings: int
+    """How often, over the values tried, the target comes to be met or missed; `value` is the crossing nearest to `now`."""
+    title: str
+
+    @property
+    def best(self) -> Tried | None:
+        """What comes nearest to the target; None where no value has a plan."""
+        known = [row for row in self.rows if row.objective is not None]
+        sign = 1 if DIRECTIONS[self.field] == "minimize" else -1
+        return min(known, key=lambda row: sign * (row.objective or 0.0) / row.target, default=None)
+
+    @property
+    def verdict(self) -> str:
+        """The answer, in a sentence."""
+        low, high = (figure_text(self.path, row.value) for row in (self.rows[0], self.rows[-1]))
+        if self.value is not None:
+            at = figure_text(self.path, self.value)
+            factor, now = self.value / self.now, figure_text(self.path, self.now)
+            most = "at least" if self.is_least else "at most"
+            others = f"; it crosses {self.crossings} times, this one is nearest" if self.crossings > 1 else ""
+            return f"{self.path} must be {most} {at} (now {now}, × {factor:.3g}) for {self._goal(self._met)}{others}"
+        if self.outcome == "always":
+            return f"every {self.path} from {low} to {high} gives {self._goal(self.rows[-1])}"
+        if self.best is None:
+            return f"no {self.path} from {low} to {high} has a plan: {self.rows[-1].message}"
+        reached, at = field_text(self.field, self.best.objective), figure_text(self.path, self.best.value)
+        return f"no {self.path} from {low} to {high} gives {self._goal(self.best)}: the best is {reached}, at {at}"
+
+    @property
+    def _met(self) -> Tried:
+        return next(row for row in self.rows if row.value == self.value)
+
+    def _goal(self, row: Tried) -> str:
+        words = "at most" if DIRECTIONS[self.field] == "minimize" else "at least"
+        return f"{self.field} of {words} {field_text(self.field, row.target)}" + (
+            f", as on {self.against}" if self.against else ""
+        )
+
+    def plot(self) -> Any:
+        """The objective over the figure, the target, and where they meet (needs plotly)."""
+        go, known = plotly(), [row for row in self.rows if row.objective is not None]
+        drawn = go.Figure()
+        drawn.add_scatter(
+            x=[row.value for row in known], y=[row.objective for row in known], mode="lines+markers", name="best plan",
+            line={"color": "#0072B2"}, text=[f"{row.chips} chips, {row.status}" for row in known],
+        )  # fmt: skip
+        drawn.add_scatter(
+            x=[row.value for row in self.rows], y=[row.target for row in self.rows], mode="lines", name=self.against or "target",
+            line={"color": "#D55E00", "dash": "dash"},
+        )  # fmt: skip
+        at = {row.value: row for row in known}
+        for value, name, symbol in ((self.now, "now", "circle-open"), (self.value, "required", "diamond")):
+            if value in at:
+                drawn.add_scatter(
+                    x=[value], y=[at[value].objective], mode="markers+text", name=name, showlegend=False,
+                    text=[f"{name}: {figure_text(self.path, value)}"], textposition="top right",
+                    marker={"size": 13, "symbol": symbol, "color": "#333333"},
+                )  # fmt: skip
+        word = (SAMPLE_WORDS | FIELD_WORDS)[self.field]
+        axis = f"{self.path} [{unit_of(self.path)}]".replace(" []", "")
+        drawn.update_layout(
+            xaxis_type="log", yaxis_type="log", template="plotly_white", font={"size": 13},
+            xaxis={"title": axis, "exponentformat": "SI"}, yaxis_title=f"{word.title} [{word.unit}]",
+            legend={"orientation": "h", "yref": "container", "y": 0.01, "yanchor": "bottom"},
+            title=f"{self.title}<br><sup>each point planned anew; source: planner's price list</sup>",
+        )  # fmt: skip
+        return drawn
+
+
+class _Trial(NamedTuple):
+    """Best plans by value of the figure, each made once."""
+
+    graph: ModelGraph
+    topology: Topology
+    workload: Workload
+    path: str
+    target: float | Topology
+    objective: str
+    limits: dict[str, float] | None
+    free_chips: bool
+    options: dict[str, Any]
+    """Of the sweep."""
+    known: dict[float, Tried]
+
+    def plan(self, values: Sequence[float]) -> list[Tried]:
+        """The best plan at each value, against the target."""
+        new = [value for value in values if value not in self.known]
+        cells, against = [], list[Cell]()
+        for value in new:
+            machine, work = changed(self.topology, self.workload, {self.path: value})
+            cells.append(self._cell(machine, work))
+            if isinstance(self.target, Topology):
+                against.append(self._cell(self.target, work))
+        rows = rows_of([*cells, *against], **self.options) if new else []
+        for value, row, other in zip_longest(new, rows[: len(new)], rows[len(new) :]):
+            self.known[value] = self._tried(value, row, other)
+        return [self.known[value] for value in values]
+
+    def _cell(self, machine: Topology, work: Workload) -> Cell:
+        roomy = with_room(self.graph, machine, work) if self.free_chips else machine
+        return Cell(self.graph, roomy, work, self.objective, self.limits)
+
+    def _tried(self, value: float, row: SweepRow, other: SweepRow | None) -> Tried:
+        target = self.target if other is None else other.value
+        if not isinstance(target, int | float):
+            raise InputError(f"there is nothing to beat: {other.message if other else ''}")
+        better = 1 if DIRECTIONS[self.objective] == "maximize" else -1
+        is_met = row.value is not None and better * row.value >= better * target
+        return Tried(
+            value=value, objective=row.value, target=target, is_met=is_met, chips=row.chips, status=row.status,
+            message=row.message,
+        )  # fmt: skip
+
+
+def required(
+    path: str,
+    graph: ModelGraph,
+    topology: str | Topology,
+    workload: Workload,
+    *,
+    target: float | str | Topology,
+    minimize: str | None = None,
+    maximize: str | None = None,
+    between: tuple[float, float] | None = None,
+    free_chips: bool = False,
+    limits: dict[str, float] | None = None,
+    power_scope: PowerScope | None = None,
+    time_limit_s: float | None = None,
+    file: str | Path | None = None,
+    executor: Executor | None = None,
+    processes: int | None = None,
+    progress: bool | Callable[[Tally], None] = False,
+) -> Required:
+    """What a figure must be for the best plan to reach a target: a number, or what another machine reaches with its own best
+    plan for the same model and workload.
+
+    `path` is that of a figure (`figures.figures_of` has them all), such as "chip.memory[0].capacity_bytes" or
+    "fabrics[*].latency_s", whose places are then all set to one value. Seven values `between` (default: 1/1000 of what it is
+    to 1000 times) are planned, and the change nearest to what it is bisected to 1 %. `free_chips`: both machines may take
+    as many chips as they like. The last four options are those of `sweep`. InputError where the machine to beat has no plan.
+    """
+    objective = question_of(minimize, maximize, limits, power_scope, diffusion=graph.is_diffusion).objective
+    machine = load_topology(topology) if isinstance(topology, str) else topology
+    rival = load_topology(target) if isinstance(target, str) else target
+    if not isinstance(rival, Topology) and not (isinstance(rival, int | float) and 0 < rival < math.inf):
+        raise InputError(f"target must be a number above 0, or a machine, not {rival!r}")
+    now, whole = _now(path, machine, workload)
+    options: dict[str, Any] = {
+        "time_limit_s": time_limit_s, "file": file, "executor": executor, "processes": processes, "progress": progress,
+        "power_scope": power_scope,
+    }  # fmt: skip
+    trial = _Trial(graph, machine, workload, path, rival, objective, limits, free_chips, options, {})
+    points = trial.plan(_values(path, now, whole, between))
+    brackets = [(low, high) for low, high in pairwise(points) if low.is_met != high.is_met]
+    nearest = min(brackets, key=lambda pair: abs(math.log(pair[0].value * pair[1].value / now**2)), default=None)
+    found = None if nearest is None else _bisected(trial, *nearest, whole=whole)
+    return Required(
+        rows=tuple(trial.known[value] for value in sorted(trial.known)), path=path, field=objective,
+        against=rival.name if isinstance(rival, Topology) else "", now=now, crossings=len(brackets),
+        outcome="found" if nearest else "always" if points[0].is_met else "never",
+        value=None if found is None else found.value, is_least=None if nearest is None else nearest[1].is_met,
+        title=f"{graph.name} on {machine.name}",
+    )  # fmt: skip
+
+
+def _now(path: str, machine: Topology, workload: Workload) -> tuple[float, bool]:
+    """What the figure is (the first, of several), and whether it is a whole number."""
+    figures = figures_of(machine, workload)
+    value = figures[paths_like(path, figures)[0]]
+    if value is None or value <= 0:
+        raise InputError(f"{path} is {value}; give a machine on which it has a value above 0")
+    return value, isinstance(value, int)
+
+
+def _values(path: str, now: float, whole: bool, between: tuple[float, float] | None) -> list[float]:
+    low, high = between or (now / SPAN, now * SPAN)
+    if between is None and path.endswith(SHARES):
+        high = 1.0
+    low = max(low, 1) if whole else low
+    if not 0 < low < high < math.inf:
+        raise InputError(f"between must be two numbers above 0, the lower first, not {between}")
+    steps = [low * (high / low) ** (step / (POINTS - 1)) for step in range(POINTS)]
+    steps[-1] = high
+    steps += [now] if low <= now <= high else []
+    return sorted({float(round(step)) if whole else step for step in steps})
+
+
+def _bisected(trial: _Trial, low: Tried, high: Tried, *, whole: bool) -> Tried:
+    """The end of the bracket, once narrow, at which the target is met."""
+    while high.value / low.value > 1 + CLOSE and not (whole and high.value - low.value <= 1):
+        middle = math.sqrt(low.value * high.value)
+        (found,) = trial.plan([float(round(middle)) if whole else middle])
+        if found in (low, high):
+            break
+        low, high = (found, high) if found.is_met == low.is_met else (low, found)
+    return low if low.is_met else high
+
+
+PORTRAITS["text"]["Required"] = lambda made: made.verdict

@@ -1,0 +1,75 @@
+"""A sweep from a TOML file.
+
+models = ["llama-3.1-8b", "llama-3.1-70b"]
+weights = "fp8"                                  # of all of them; leave it out for what is published
+topologies = ["hgx-h100:8", "groq-lpu-chain"]    # NAME or NAME:CHIPS
+objectives = ["tpot_s", "energy_per_token_j"]
+limits = { ttft_s = 2.0 }
+
+[[workload]]
+batch_size = [1, 8, 64]                          # lists are multiplied out
+prompt_tokens = 1024
+output_tokens = [256, 1024]
+"""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from planner.catalogue import load_model, load_topology
+from planner.models.dtypes import Dtype
+from planner.errors import InputError
+from planner.readers.files import read_toml
+from planner.readers.topology_file import tables
+from planner.records import Record
+from planner.studies.sweep.cells import Cell
+from planner.machines.topology import PowerScope
+from planner.workload import Workload
+
+Names = Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class SweepSpec(Record):
+    """What a file asks of a sweep."""
+
+    models: Names
+    topologies: Names
+    """NAME or NAME:CHIPS."""
+    workloads: Annotated[tuple[Workload, ...], Field(min_length=1)]
+    objectives: Names = ("tpot_s",)
+    limits: dict[str, float] = Field(default_factory=dict)
+    weights: Dtype | None = None
+    kv: Dtype = "bf16"
+    time_limit_s: float | None = None
+    """For each cell."""
+    power_scope: PowerScope | None = None
+
+    def cells(self) -> Iterator[Cell]:
+        """All combinations."""
+        models = [load_model(name, weight_dtype=self.weights, kv_dtype=self.kv) for name in self.models]
+        machines = [load_topology(name, chips=chips) for name, chips in map(_counted, self.topologies)]
+        for one in itertools.product(models, machines, self.workloads, self.objectives):
+            yield Cell(*one, self.limits)
+
+
+def read_spec(path: str | Path) -> SweepSpec:
+    """The sweep that a TOML file describes; an InputError names the field that is wrong."""
+    fields = read_toml(Path(path), "a sweep")
+    workloads = [Workload.from_fields(one) for table in tables(fields, "workload") for one in _multiplied(table)]
+    rest = {name: value for name, value in fields.items() if name != "workload"}
+    return SweepSpec.from_fields({**rest, "workloads": workloads or [Workload()]})
+
+
+def _multiplied(table: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    choices = [value if isinstance(value, list) else [value] for value in table.values()]
+    return (dict(zip(table, one, strict=True)) for one in itertools.product(*choices))
+
+
+def _counted(entry: str) -> tuple[str, int | None]:
+    name, _, count = entry.partition(":")
+    if count and not count.isdecimal():
+        raise InputError(f"SweepSpec.topologies: {entry!r} must be NAME or NAME:CHIPS, such as 'hgx-h100:8'")
+    return name, int(count) if count else None

@@ -1,0 +1,243 @@
+"""`sweep`: thousands of plans, on the processes of this machine or on any executor, kept in a file as they come."""
+
+import contextlib
+import itertools
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from pathlib import Path
+from typing import Any
+
+from planner.report.text.svg import STAGE_COLOURS, plotly
+from planner.errors import InputError, PlannerError, UnknownNameError
+from planner.models.graph import ModelGraph
+from planner.records import PORTRAITS, Record
+from planner.report.text.text import aligned
+from planner.studies.sweep.cells import CHUNK_CELLS, Cell, SweepRow, Task, plan_chunk, row_of, tasks_of
+from planner.studies.sweep.meters import EVERY_S, Meter, Tally
+from planner.studies.sweep.store import Store
+from planner.studies.study import Study
+from planner.studies.sweep.workers import Embedded
+from planner.machines.topology import PowerScope, Topology
+from planner.report.text.words import FIELD_WORDS, SAMPLE_WORDS
+from planner.workload import Workload
+
+IN_FLIGHT = 64
+"""Chunks under way on an executor that was given."""
+SYMBOLS = ("circle", "square", "diamond", "cross", "x", "triangle-up", "triangle-down", "star", "hexagon", "pentagon")
+
+Chunk = tuple[Task, ...]
+
+
+class Sweep(Study):
+    """A row for each cell, sorted by what was asked: the same table whoever made it, in however many runs."""
+
+    rows: tuple[SweepRow, ...]
+    left: int = 0
+    """Cells that Ctrl-C left undone; the same call does them."""
+
+    def columns(self) -> list[str]:
+        """Those in which some row has something, but for the key."""
+        names = [name for name in super().columns() if name != "key"]
+        return [name for name in names if any(getattr(row, name) not in (None, "", ()) for row in self.rows)]
+
+    def to_parquet(self, file: str | Path) -> None:
+        """Write the table as Parquet (needs pyarrow)."""
+        try:
+            import pyarrow  # type: ignore[import-not-found,unused-ignore]  # noqa: F401
+        except ImportError:
+            raise InputError(
+                "Parquet needs pyarrow: pip install pyarrow; .to_frame().to_csv(file) needs nothing"
+            ) from None
+        self.to_frame().to_parquet(file, engine="pyarrow")
+
+    def plot(self, x: str = "tokens_per_s_per_user", y: str = "usd_per_million_tokens") -> Any:
+        """All plans by two fields of `Score`, machines by colour and models by shape (needs plotly)."""
+        go = plotly()
+        words = SAMPLE_WORDS | FIELD_WORDS
+        for name in (x, y):
+            if name not in words:
+                raise UnknownNameError("field to draw", name, words)
+        shown = [row for row in self.rows if getattr(row, x) is not None and getattr(row, y) is not None]
+        machines, models = (sorted({getattr(row, name) for row in shown}) for name in ("topology", "model"))
+        drawn = go.Figure()
+        for (place, machine), (shape, model) in itertools.product(enumerate(machines), enumerate(models)):
+            rows = [row for row in shown if (row.topology, row.model) == (machine, model)]
+            if rows:
+                drawn.add_scatter(
+                    x=[getattr(row, x) for row in rows], y=[getattr(row, y) for row in rows], mode="markers",
+                    name=f"{model} on {machine}", text=[_hover(row) for row in rows],
+                    marker={
+                        "color": STAGE_COLOURS[place % len(STAGE_COLOURS)], "symbol": SYMBOLS[shape % len(SYMBOLS)],
+                        "size": 9, "line": {"width": 1, "color": "#333333"},
+                    },
+                )  # fmt: skip
+        titles = [f"{words[name].title} [{words[name].unit}]".replace(" []", "") for name in (x, y)]
+        drawn.update_layout(
+            title=f"Best plans of {len(shown):,} cells<br><sup>source: planner's price list</sup>",
+            xaxis_title=titles[0], yaxis_title=titles[1],
+            xaxis_type="log", yaxis_type="log", template="plotly_white", font={"size": 13},
+        )  # fmt: skip
+        return drawn
+
+
+def sweep_text(made: Sweep) -> str:
+    """For a terminal: how many cells ended how, and the first sentence of each kind without a plan."""
+    counts = Counter(row.status for row in made.rows) + Counter({"left undone": made.left})
+    told: dict[str, str] = {row.status: row.message for row in reversed(made.rows) if row.message}
+    lines = [(f"{count:,}", status, told.get(status, "")) for status, count in counts.most_common()]
+    return "\n".join([f"{len(made.rows) + made.left:,} cells", *aligned(lines)])
+
+
+PORTRAITS["text"]["Sweep"] = sweep_text
+
+
+def _hover(row: SweepRow) -> str:
+    shape = f"{row.pipeline_parallel} stages, tensor {row.tensor_parallel}"
+    return f"{row.chips} chips, {shape}, batch {row.batch_size}, best {row.objective}"
+
+
+def sweep(
+    models: str | ModelGraph | Iterable[str | ModelGraph] = (),
+    topologies: str | Topology | Iterable[str | Topology] = (),
+    workloads: Workload | Iterable[Workload] = (),
+    objectives: str | Iterable[str] = ("tpot_s",),
+    *,
+    limits: dict[str, float] | None = None,
+    cells: Iterable[Cell] = (),
+    file: str | Path | None = "sweep.sqlite",
+    executor: Executor | None = None,
+    processes: int | None = None,
+    in_flight: int = IN_FLIGHT,
+    progress: bool | Callable[[Tally], None] = True,
+    resume: bool = True,
+    time_limit_s: float | None = None,
+    power_scope: PowerScope | None = None,
+) -> Sweep:
+    """The best plan of every combination of models, machines, workloads and objectives (fields of `Score`), and of `cells`.
+
+    Rows go to `file` (SQLite) as they come, by the content of their question: a killed sweep goes on where it was, and what
+    has changed is planned anew; `resume=False` plans all anew. A cell without a plan, or with an error, is a row that says
+    so. Ctrl-C returns what is done. After a second, `processes` (None: one a core) share the work; `executor` is anything
+    shaped like `concurrent.futures.Executor` instead, such as Dask's `Client.get_executor()`, with `in_flight` chunks of
+    cells under way. `time_limit_s` holds for each cell; where it binds, answers depend on the machine.
+    """
+    if executor is not None and processes is not None:
+        raise InputError("processes= counts those that sweep starts; leave it out where executor= is given")
+    for name, count in (("processes", processes), ("in_flight", in_flight)):
+        if count is not None and count < 1:
+            raise InputError(f"{name} must be at least 1, not {count}")
+    product = itertools.product(_several(models), _several(topologies), _several(workloads), _several(objectives))
+    asked = (Cell(*one, limits) for one in product)
+    every = tasks_of(itertools.chain(asked, cells), time_limit_s=time_limit_s, power_scope=power_scope)
+    tasks = [task for _, task in sorted({task.key: task for task in every}.items())]  # mixed, so that the ETA holds
+    if not tasks:
+        raise InputError("a sweep needs at least one model, topology, workload and objective, or cells=")
+    store, engine = None if file is None else Store(file), executor or Embedded(processes or _cores())
+    run = _Run(engine, in_flight, store, Meter(len(tasks), progress))
+    try:
+        if resume:
+            run.recall(tasks)
+        with contextlib.suppress(KeyboardInterrupt):
+            run.work(tasks)
+    finally:
+        run.end()
+    rows = sorted(run.rows.values(), key=lambda row: row.order)
+    return Sweep(rows=tuple(rows), left=len(tasks) - len(rows))
+
+
+def rows_of(cells: Sequence[Cell], **options: Any) -> list[SweepRow]:
+    """The row of each cell, in their order; `options` are those of `sweep`. What a cell is refused for is raised, and so is
+    Ctrl-C; the file keeps what was done."""
+    made = {row.key: row for row in sweep(cells=cells, **options).rows}
+    tasks = tasks_of(cells, **{name: options.get(name) for name in ("time_limit_s", "power_scope")})
+    for task in tasks:
+        if task.key not in made:
+            raise KeyboardInterrupt
+        if made[task.key].status in ("error", "lost"):
+            raise InputError(made[task.key].message)
+    return [made[task.key] for task in tasks]
+
+
+def _several(given: Any) -> Sequence[Any]:
+    return (given,) if isinstance(given, str | Record) else tuple(given)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class _Run:
+    """Rows of one call, as they come."""
+
+    def __init__(self, engine: Executor, in_flight: int, store: Store | None, meter: Meter) -> None:
+        self.engine, self.in_flight, self.store, self.meter = engine, in_flight, store, meter
+        self.rows: dict[str, SweepRow] = {}
+
+    def recall(self, tasks: list[Task]) -> None:
+        """Take what the file has; a row that was lost counts as not there."""
+        found = {} if self.store is None else self.store.known(task.key for task in tasks)
+        rows = (SweepRow.from_json(row) for row in found.values())
+        self.rows = {row.key: row for row in rows if row.status != "lost"}
+        self.meter.count([row.status for row in self.rows.values()], reused=True)
+
+    def keep(self, done: list[tuple[str, str]]) -> None:
+        """Write rows down, then count them."""
+        if self.store is not None:
+            self.store.keep(done)
+        rows = [SweepRow.from_json(row) for _, row in done]
+        self.rows |= {row.key: row for row in rows}
+        self.meter.count([row.status for row in rows])
+
+    def work(self, tasks: list[Task]) -> None:
+        """Plan what is missing, with few chunks under way, so that memory stays small."""
+        waiting = deque(_pieces([task for task in tasks if task.key not in self.rows], CHUNK_CELLS))
+        under_way: dict[Future[Any], Chunk] = {}
+        try:
+            while waiting or under_way:
+                room = self.engine.room() if isinstance(self.engine, Embedded) else self.in_flight
+                while waiting and len(under_way) < room:
+                    chunk = waiting.popleft()
+                    under_way[self._submitted(chunk)] = chunk
+                for future in wait(under_way, timeout=EVERY_S, return_when=FIRST_COMPLETED).done:
+                    waiting.extendleft(self._taken(future, under_way.pop(future)))
+                self.meter.show()
+        finally:
+            for future in under_way:
+                future.cancel()
+
+    def _submitted(self, chunk: Chunk) -> Future[Any]:
+        try:
+            return self.engine.submit(plan_chunk, chunk)
+        except RuntimeError as error:
+            raise PlannerError(
+                f"the executor takes no more work after {len(self.rows)} cells ({error}); sweep again with another, and it goes"
+                " on from there"
+            ) from error
+
+    def _taken(self, future: Future[Any], chunk: Chunk) -> list[Chunk]:
+        """Keep what has come of a chunk; what is left of it, in pieces as large as that. Of a chunk that was lost every cell
+        is tried again, alone."""
+        error = future.exception()
+        if error is None:
+            done = future.result()
+            self.keep(done)
+            return _pieces(chunk[len(done) :], len(done))
+        if len(chunk) == 1:
+            lost = row_of(chunk[0], lost=f"{type(error).__name__}: {error}")
+            self.keep([(lost.key, lost.to_json(indent=None))])
+            return []
+        return _pieces(chunk, 1)
+
+    def end(self) -> None:
+        """Stop what was started here, and close the file."""
+        if isinstance(self.engine, Embedded):
+            self.engine.shutdown(cancel_futures=True)
+        if self.store is not None:
+            self.store.close()
+        self.meter.show(last=True)
+
+
+def _pieces(tasks: Sequence[Task], size: int) -> list[Chunk]:
+    return [tuple(tasks[start : start + size]) for start in range(0, len(tasks), size)]

@@ -1,0 +1,172 @@
+"""Processes on this machine that work for one caller: an executor that starts them when there is enough to do.
+
+Each is a fresh interpreter that is fed over its standard input. So a script needs no `if __name__ == "__main__"`, Ctrl-C does
+not reach it, it ends when its caller does (however that ends), and one that dies takes only its own work along.
+"""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from queue import SimpleQueue
+from threading import Thread
+from typing import IO, Any
+
+from planner.errors import PlannerError
+
+PATIENCE_S = 1.0
+"""Starting a process takes about as long: what is done by then was not worth one."""
+BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from planner.studies.sweep.workers import serve; serve()"
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""Each process has one core."""
+
+Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+
+
+class LostError(PlannerError):
+    """The process that worked on something died."""
+
+
+class Processes(Executor):
+    """So many processes, each started with its first call."""
+
+    def __init__(self, count: int) -> None:
+        self._calls: SimpleQueue[tuple[Future[Any], Call] | None] = SimpleQueue()
+        self._alive: set[subprocess.Popen[bytes]] = set()
+        self._stopped = False
+        self._threads = [Thread(target=self._attend, daemon=True) for _ in range(count)]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, work: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
+        """Call `work` in the next process that is free; all must be picklable."""
+        future: Future[Any] = Future()
+        self._calls.put((future, (work, arguments, options)))
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the processes, at once where `cancel_futures` says so."""
+        if cancel_futures:
+            self._stopped = True
+            for process in list(self._alive):
+                process.kill()
+        for _ in self._threads:
+            self._calls.put(None)
+        for thread in self._threads if wait else ():
+            thread.join()
+
+    def _attend(self) -> None:
+        process: subprocess.Popen[bytes] | None = None
+        while (entry := self._calls.get()) is not None:
+            future, call = entry
+            if self._stopped or not future.set_running_or_notify_cancel():
+                future.cancel()
+                continue
+            process = process or self._started()
+            try:
+                is_well, answer = _answered(process, call)
+            except (EOFError, OSError, pickle.UnpicklingError):
+                future.set_exception(LostError(f"its process ended with status {self._ended(process)}"))
+                process = None
+            except Exception as error:  # what cannot be pickled
+                future.set_exception(error)
+            else:
+                if is_well:
+                    future.set_result(answer)
+                else:
+                    future.set_exception(answer)
+        if process is not None:
+            self._ended(process)
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            (sys.executable, "-c", BOOT, json.dumps(sys.path)), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            env=os.environ | ONE_THREAD, start_new_session=True,
+        )  # fmt: skip
+        self._alive.add(process)
+        if self._stopped:
+            process.kill()
+        return process
+
+    def _ended(self, process: subprocess.Popen[bytes]) -> int:
+        with process:
+            pass
+        self._alive.discard(process)
+        return process.returncode
+
+
+def _answered(process: subprocess.Popen[bytes], call: Call) -> tuple[bool, Any]:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(pickle.dumps(call))
+    process.stdin.flush()
+    answer: tuple[bool, Any] = pickle.load(process.stdout)
+    return answer
+
+
+class Embedded(Executor):
+    """A thread while that may suffice, then processes."""
+
+    def __init__(self, count: int) -> None:
+        self._count, self._started = count, time.monotonic()
+        self._processes: Processes | None = None
+
+    def room(self) -> int:
+        """Calls worth having under way: one for a thread; one in work and one in store for each process."""
+        return 1 if time.monotonic() - self._started < PATIENCE_S else 2 * self._count
+
+    def submit(self, work: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
+        """Call `work` in a thread, later in a process."""
+        if self.room() == 1:
+            return in_thread(work, *arguments, **options)
+        self._processes = self._processes or Processes(self._count)
+        return self._processes.submit(work, *arguments, **options)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the processes; nobody waits for the thread."""
+        if self._processes is not None:
+            self._processes.shutdown(wait, cancel_futures=cancel_futures)
+
+
+def in_thread(work: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
+    """Call `work` in a thread, which Ctrl-C does not reach and which the interpreter does not wait for."""
+    future: Future[Any] = Future()
+    future.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            future.set_result(work(*arguments, **options))
+        except Exception as error:  # it belongs to the caller
+            future.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    return future
+
+
+def serve() -> None:
+    """Answer calls from standard input on standard output until it ends; what work prints goes to standard error."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    answer_all(sys.stdin.buffer, answers)
+
+
+def answer_all(calls: IO[bytes], answers: IO[bytes]) -> None:
+    """Answer one call after the other: whether it went well, and what it gave or raised."""
+    while True:
+        try:
+            work, arguments, options = pickle.load(calls)
+        except EOFError:
+            return
+        try:
+            answer = pickle.dumps((True, work(*arguments, **options)))
+        except Exception as error:  # it belongs to the caller
+            answer = pickle.dumps((False, error))
+        try:
+            answers.write(answer)
+            answers.flush()
+        except BrokenPipeError:  # the caller is gone
+            return

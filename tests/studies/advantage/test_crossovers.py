@@ -1,0 +1,112 @@
+"""Where one machine's advantage ends: out of the engine, and moved by one link's latency."""
+
+import pytest
+
+import planner as pl
+from planner.studies.advantage import crossovers
+from planner.studies.advantage.crossovers import crossover
+
+
+@pytest.fixture
+def few_sizes(monkeypatch):
+    monkeypatch.setattr(crossovers, "SIZES", crossovers.SIZES[8:14:2])
+
+
+@pytest.fixture(scope="module")
+def article():
+    return crossover("article-lpu", "article-h100")
+
+
+def test_the_articles_premises_cross_at_about_203_billion(article):
+    assert article.params == pytest.approx(203e9, rel=0.02)
+    assert (article.winner_below, article.winner_above) == ("article-lpu", "article-h100")
+
+
+def test_one_unit_serves_70_billion_at_a_fifth_of_a_joule(article):
+    near = min(article.points, key=lambda point: abs(point.parameters - 70e9))
+    assert near.first == pytest.approx(0.20 * (near.parameters / 70e9) ** 2, rel=0.05)
+    assert near.second == pytest.approx(0.58 * near.parameters / 70e9, rel=0.05)
+
+
+def test_the_advantage_fades_all_the_way(article):
+    advantages = [point.advantage for point in article.points]
+    assert advantages == sorted(advantages, reverse=True)
+
+
+def test_a_slower_link_brings_the_crossover_nearer_and_a_slower_still_nearer_still(article, few_sizes):
+    lpu = pl.load_topology("article-lpu")
+    moved = [
+        crossover(pl.with_value(lpu, "fabrics[0].latency_s", latency), "article-h100").params
+        for latency in (1e-4, 2e-4)
+    ]
+    assert article.params > moved[0] > moved[1]
+
+
+def test_where_one_machine_wins_throughout_there_is_no_crossover(few_sizes):
+    h100 = pl.load_topology("article-h100")
+    hungry = h100.replace(
+        name="hungry", power=h100.power.replace(system_w=10 * (h100.power.system_w or h100.power.chip_w))
+    )
+    result = crossover("article-h100", hungry)
+    assert result.params is None
+    assert result.winner_below == result.winner_above == "article-h100"
+
+
+def test_a_metric_nobody_knows_gets_the_nearest():
+    with pytest.raises(pl.UnknownNameError, match="energy_per_token_j"):
+        crossover("article-lpu", "article-h100", metric="energy")
+
+
+def test_a_family_nobody_knows_is_refused():
+    with pytest.raises(pl.InputError, match="dense"):
+        crossover("article-lpu", "article-h100", family="sparse")
+
+
+def test_the_interval_widens_with_the_probability_and_holds_the_root(article):
+    narrow, wide = article.interval(0.5), article.interval(0.8)
+    assert wide[0] < narrow[0] < article.params < narrow[1] < wide[1]
+    assert article.half_width > article.residual_half_width / abs(article.slope)
+
+
+def test_a_figure_moves_the_root_as_its_slope_says(article, few_sizes):
+    path = "fabrics[0].latency_s"
+    slower = pl.with_value(pl.load_topology("article-lpu"), "power.chip_w", 1.05 * article_watts())
+    named = {one.path: one for one in article.sensitivities}
+    assert f"article-lpu: {path}" not in named  # no latency is claimed, so no part of it can be moved
+    moved = crossover(slower, "article-h100").params
+    slope = named["article-lpu: power.chip_w"].slope
+    assert moved / article.params == pytest.approx(1.05**slope, rel=3e-3)
+    widths = [one.half_width for one in article.sensitivities]
+    assert widths == sorted(widths, reverse=True)
+
+
+def article_watts() -> float:
+    watts = pl.load_topology("article-lpu").power.chip_w
+    assert watts is not None
+    return watts
+
+
+def test_the_reason_is_memory_that_grows_twice_as_fast(article):
+    assert "article-lpu pays for memory" in article.reason
+    assert "power 2.0" in article.reason
+    assert "power 1.0" in article.reason
+    terms = {(one.topology, one.cause): one for one in article.terms}
+    ours = [one for one in article.rows if one.parameters in article.around]
+    assert sum(one.before for one in terms.values() if one.topology == "article-lpu") == pytest.approx(ours[0].first)
+
+
+def test_a_crossover_is_a_study_with_a_table_and_a_picture(article):
+    assert len(article.to_frame()) == len(article.rows) == len(article.points)
+    assert crossovers.Crossover.from_json(article.to_json()) == article
+    assert "204 B" in str(article)
+    pytest.importorskip("plotly")
+    assert list(article.plot().data[1].y) == [1]
+
+
+def test_without_a_crossover_there_is_no_interval_and_the_reason_names_the_winner(few_sizes):
+    fast = pl.with_value(pl.load_topology("article-lpu"), "power.chip_w", 1e-3)
+    result = crossover(fast, "article-h100", family="moe")
+    assert result.params is None
+    assert "article-lpu wins at every size" in result.reason
+    with pytest.raises(pl.InputError, match="wins throughout"):
+        result.interval()

@@ -1,0 +1,171 @@
+"""Each cell has the cheapest plan that is fast enough, its border moves with doubt, and pictures say what they show."""
+
+import itertools
+import time
+
+import numpy as np
+import pytest
+
+import planner as pl
+from planner.studies.advantage.maps import (
+    AdvantageMap,
+    MapGrids,
+    advantage_map,
+    checked,
+    map_grids,
+    measured_systems,
+    stair_of,
+)
+
+NAMES = ("hgx-h100", "groq-lpu-chain", "cerebras-cs3")
+SIZES, SPEEDS = tuple(np.geomspace(8e9, 4e11, 5)), tuple(np.geomspace(10, 3000, 12))
+
+
+@pytest.fixture(scope="module")
+def grids() -> MapGrids:
+    return map_grids(NAMES, sizes=SIZES, models=["llama-3.1-70b"])
+
+
+@pytest.fixture(scope="module")
+def drawn(grids) -> AdvantageMap:
+    return grids.map(speeds=SPEEDS)
+
+
+def test_a_cell_has_the_least_value_of_all_plans_that_are_fast_enough(grids, drawn):
+    for size, cell in itertools.product(range(len(SIZES)), (0, 4, 8)):
+        row = drawn.rows[size * len(SPEEDS) + cell]
+        for value, column in zip(row.values, grids.grids, strict=True):
+            fast = column[size].tpot_s <= 1 / row.tokens_per_s_per_user
+            least = column[size].energy_per_token_j[fast].min(initial=np.inf)
+            assert (np.inf if value is None else value) == least
+
+
+def test_the_winner_is_the_cheapest_and_the_advantage_is_over_the_next(drawn):
+    for cell in drawn.rows:
+        there = sorted(value for value in cell.values if value is not None)
+        if not there:
+            assert (cell.winner, cell.chips, cell.likely_share) == (None, None, None)
+            continue
+        assert cell.values[drawn.topologies.index(cell.winner)] == there[0]
+        assert cell.advantage == (there[1] / there[0] if len(there) > 1 else None)
+        assert cell.tpot_s <= 1 / cell.tokens_per_s_per_user
+
+
+def test_what_is_reached_at_one_speed_is_reached_at_every_lower_one(drawn):
+    reached = drawn.winners() >= 0
+    assert (reached[:-1] >= reached[1:]).all()
+    assert reached[0].all()
+    assert not reached[-1].any()
+
+
+def test_deep_inside_a_winner_is_surer_than_at_its_border(drawn):
+    shares = [cell.likely_share for cell in drawn.rows if cell.likely_share is not None]
+    assert max(shares) > 0.97
+    assert 0.2 < min(shares) < 0.8
+    near = min((cell for cell in drawn.rows if cell.advantage), key=lambda cell: cell.advantage)
+    assert near.likely_share < 0.75
+
+
+def test_a_border_lies_inside_its_interval(drawn):
+    for speed in SPEEDS[:8]:
+        for border in drawn.borders(speed):
+            assert border.below != border.above
+            assert (border.interval[0] or 0) <= border.parameters <= (border.interval[1] or 1e15)
+    assert any(drawn.borders(speed) for speed in SPEEDS)
+
+
+def test_a_real_model_changes_sides_near_where_the_family_does(drawn):
+    switch = next(one for one in drawn.switches if one.after is not None)
+    below = drawn.cell(switch.parameters, switch.tokens_per_s_per_user / 2.5)
+    above = drawn.cell(switch.parameters, switch.tokens_per_s_per_user * 2.5)
+    assert (switch.model, below.winner, above.winner) == ("llama-3.1-70b", switch.before, switch.after)
+
+
+def test_fewer_users_in_flight_cost_no_less(grids, drawn):
+    capped = grids.map(speeds=SPEEDS, most_users=8)
+    for free, few in zip(drawn.rows, capped.rows, strict=True):
+        assert few.users is None or few.users <= 8
+        for one, other in zip(free.values, few.values, strict=True):
+            assert other is None or one <= other
+
+
+def test_uniform_plans_are_close_to_what_is_proved_of_all_plans(drawn, grids):
+    checks = checked(drawn, grids, 3)
+    assert checks
+    assert all(-1e-9 < one.gap < 0.15 for one in checks if one.status == "optimal")
+    assert any(one.status == "optimal" for one in checks)
+    proved = sum(one.status == "optimal" for one in checks)
+    assert f"on {proved} cells checked" in drawn.replace(checks=checks).proved
+
+
+def test_a_redraw_from_grids_takes_a_blink(grids):
+    grids.map("usd_per_million_tokens", speeds=SPEEDS)
+    begin = time.process_time()
+    for users in (1, 64):
+        grids.map("usd_per_million_tokens", speeds=SPEEDS, most_users=users, draws=100).svg()
+    assert time.process_time() - begin < 0.4
+
+
+def test_another_version_of_a_machine_takes_its_place(grids, drawn):
+    slow = pl.with_value(pl.load_topology("groq-lpu-chain"), "fabrics[1].latency_s", 1e-4)
+    moved = grids.varying(slow).map(speeds=SPEEDS)
+    for one, other in zip(moved.rows, drawn.rows, strict=True):
+        assert one.values[0] == other.values[0]
+        assert one.values[1] is None or one.values[1] >= other.values[1]
+    assert moved.rows != drawn.rows
+
+
+def test_some_of_the_machines_make_a_map_of_their_own(grids, drawn):
+    two = grids.only("hgx-h100", "groq-lpu-chain").map(speeds=SPEEDS)
+    assert [cell.values for cell in two.rows] == [cell.values[:2] for cell in drawn.rows]
+    assert "groq-lpu-chain" in {cell.winner for cell in two.rows}
+    with pytest.raises(pl.UnknownNameError, match="machine of this map"):
+        grids.only("groq")
+
+
+def test_a_stair_falls_with_speed_and_ends_at_the_fastest_plan(grids):
+    stair = stair_of(grids.grids[0][0], "energy_per_token_j")
+    assert (np.diff(stair.speeds) < 0).all()
+    assert (np.diff(stair.values) < 0).all()
+    value, place = stair.at(np.array([2 * stair.speeds[0], stair.speeds[0]]))
+    assert np.isinf(value[0])
+    assert place[0] == -1
+    assert value[1] == stair.values[0]
+
+
+def test_measured_systems_are_the_quickest_rows_of_the_published_table():
+    found = {(one.topology, one.model): one for one in measured_systems("dense", NAMES)}
+    assert found["cerebras-cs3", "llama-3.1-70b"].tokens_per_s_per_user == pytest.approx(450, rel=0.01)
+    assert found["hgx-h100", "qwen3-14b"].energy_per_token_j == pytest.approx(0.7061, rel=1e-3)
+    assert all(one.source for one in found.values())
+    assert {one.model for one in measured_systems("moe", NAMES)} >= {"gpt-oss-120b"}
+
+
+def test_a_map_is_a_table_a_page_a_sentence_and_json(drawn):
+    assert len(drawn.to_frame()) == len(SIZES) * len(SPEEDS)
+    assert AdvantageMap.from_json(drawn.to_json()) == drawn
+    assert "uniform plans only" in str(drawn)
+    assert drawn._repr_html_().startswith("<svg")
+    assert sum(drawn.share(name) for name in NAMES) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [({"topologies": ("hgx-h100", "hgx-h100")}, "each once"), ({"family": "sparse"}, "family of models")],
+)
+def test_what_is_wrong_is_said_in_one_sentence(asked, said):
+    with pytest.raises(pl.InputError, match=said):
+        map_grids(**asked)
+
+
+def test_a_metric_that_no_map_has_gets_the_nearest(grids):
+    with pytest.raises(pl.UnknownNameError, match="energy_per_token_j"):
+        grids.map("energy")
+
+
+def test_one_call_prices_draws_and_checks():
+    drawn = advantage_map(["cerebras-cs3"], "chips", family="moe", sizes=(3e10, 2e11), speeds=(30, 100), checks=1)
+    assert drawn.family == "moe"
+    assert {cell.winner for cell in drawn.rows} == {"cerebras-cs3"}
+    assert all(cell.values == (cell.chips,) for cell in drawn.rows)
+    assert drawn.uncertainties[0].metric_half_width == 0.0

@@ -1,0 +1,108 @@
+"""Cells: keys by content, and a row whatever happens."""
+
+import pytest
+
+import planner as pl
+from planner.errors import InputError, UnknownNameError
+from planner.studies.sweep import cells
+from planner.studies.sweep.cells import Cell, plan_chunk, price_list_version, row_of, tasks_of
+
+GRAPH = pl.load_model("llama-3.2-1b")
+MACHINE = pl.load_topology("rtx-4090")
+ONE = pl.Workload()
+
+
+def task(*cell):
+    return tasks_of([Cell(*cell)], time_limit_s=None, power_scope=None)[0]
+
+
+def test_a_row_has_what_partition_finds():
+    row, result = row_of(task(GRAPH, MACHINE, ONE)), pl.partition(GRAPH, MACHINE, ONE, minimize="tpot_s")
+    assert (row.status, row.value, row.bound) == (result.status, result.objective, result.bound)
+    assert row.energy_per_token_j == result.score.energy_per_token_j
+    assert (row.pipeline_parallel, row.replicas) == (1, 1)
+
+
+def test_rates_are_made_most():
+    assert row_of(task(GRAPH, MACHINE, ONE, "tokens_per_s")).value == pytest.approx(
+        pl.partition(GRAPH, MACHINE, ONE, maximize="tokens_per_s").objective
+    )
+
+
+def test_no_plan_is_a_result_with_its_sentence():
+    row = row_of(task("llama-3.1-405b", MACHINE, ONE))
+    assert row.status == "infeasible"
+    assert "does not fit" in row.message
+    assert row.value is None
+
+
+def test_no_plan_in_time_is_told_apart():
+    late = tasks_of([Cell(GRAPH, MACHINE, ONE)], time_limit_s=0.0, power_scope=None)[0]
+    assert row_of(late).status == "no plan in time"
+
+
+def test_a_wrong_question_and_our_own_faults_are_rows_too(monkeypatch):
+    assert "diffusion" in row_of(task(GRAPH, MACHINE, ONE, "image_s")).message
+
+    def broken(*_, **__):
+        raise AssertionError("of ours")
+
+    monkeypatch.setattr(cells, "partition", broken)
+    row = row_of(task(GRAPH, MACHINE, ONE))
+    assert (row.status, row.message) == ("error", "AssertionError: of ours")
+
+
+def test_keys_follow_the_content_and_not_its_sources():
+    key = task(GRAPH, MACHINE, ONE).key
+    assert task("llama-3.2-1b", "rtx-4090", pl.Workload(batch_size=1)).key == key
+    assert task(GRAPH.replace(source="elsewhere"), MACHINE.replace(title="another"), ONE).key == key
+    others = (
+        (GRAPH.replace(name="mine"), MACHINE, ONE),
+        (GRAPH, pl.with_value(MACHINE, "power.chip_w", 400.0), ONE),
+        (GRAPH, MACHINE, pl.Workload(batch_size=2)),
+        (GRAPH, MACHINE, ONE, "ttft_s"),
+        (GRAPH, MACHINE, ONE, "tpot_s", {"chips": 1}),
+    )
+    assert len({key, *(task(*other).key for other in others)}) == 6
+
+
+def test_keys_follow_the_price_list(monkeypatch):
+    key = task(GRAPH, MACHINE, ONE).key
+    assert len(price_list_version()) == 32
+    monkeypatch.setattr(cells, "price_list_version", lambda: "another")
+    assert task(GRAPH, MACHINE, ONE).key != key
+
+
+def test_a_cell_given_twice_is_the_same_task():
+    one, other = tasks_of(
+        [Cell(GRAPH, MACHINE, ONE), Cell("llama-3.2-1b", "rtx-4090", ONE)], time_limit_s=None, power_scope=None
+    )
+    assert one.key == other.key
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [
+        (("llama-3.2-1c", MACHINE, ONE), "llama-3.2-1b"),
+        ((GRAPH, "rtx-4091", ONE), "rtx-4090"),
+        ((GRAPH, MACHINE, ONE, "tpot"), "tpot_s"),
+    ],
+)
+def test_a_wrong_name_is_refused_before_any_work(cell, words):
+    with pytest.raises(UnknownNameError, match=words):
+        task(*cell)
+
+
+def test_a_cell_of_the_wrong_kind_is_refused():
+    with pytest.raises(InputError, match="the workload of cell 0 cannot be 8"):
+        task(GRAPH, MACHINE, 8)
+    with pytest.raises(InputError, match="cell 0 must be"):
+        tasks_of([3], time_limit_s=None, power_scope=None)
+
+
+def test_a_chunk_ends_with_its_time_and_has_one_row_at_least(monkeypatch):
+    chunk = tuple(task(GRAPH, MACHINE, pl.Workload(prompt_tokens=tokens)) for tokens in (100, 200, 300))
+    monkeypatch.setattr(cells, "CHUNK_S", 60.0)
+    assert [key for key, _ in plan_chunk(chunk)] == [one.key for one in chunk]
+    monkeypatch.setattr(cells, "CHUNK_S", 0.0)
+    assert len(plan_chunk(chunk)) == 1

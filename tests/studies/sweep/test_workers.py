@@ -1,0 +1,114 @@
+"""Processes that work for one caller."""
+
+import io
+import operator
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from planner.studies.sweep import workers
+from planner.studies.sweep.workers import Embedded, LostError, Processes, answer_all
+
+
+@pytest.fixture(scope="module")
+def two():
+    with Processes(2) as started:
+        yield started
+
+
+def test_work_is_done_elsewhere(two):
+    assert two.submit(os.getpid).result() != os.getpid()
+    assert list(two.map(operator.mul, range(5), range(5))) == [0, 1, 4, 9, 16]
+
+
+def test_what_work_raises_comes_back(two):
+    with pytest.raises(ZeroDivisionError):
+        two.submit(operator.truediv, 1, 0).result()
+
+
+def test_what_work_prints_does_not_garble_answers(two):
+    assert two.submit(print, "a word", file=None).result() is None
+    assert two.submit(abs, -1).result() == 1
+
+
+def test_what_cannot_be_pickled_is_refused(two):
+    with pytest.raises((pickle.PicklingError, AttributeError, TypeError)):
+        two.submit(lambda: 1).result()
+
+
+def test_a_process_that_dies_loses_only_its_own_work(two):
+    dying, well = two.submit(os._exit, 7), [two.submit(abs, -number) for number in range(8)]
+    with pytest.raises(LostError, match="status 7"):
+        dying.result()
+    assert [future.result() for future in well] == list(range(8))
+
+
+def test_cancelling_ends_at_once():
+    started = time.monotonic()
+    processes = Processes(1)
+    asleep, waiting = processes.submit(time.sleep, 60), processes.submit(abs, 1)
+    while not asleep.running():
+        time.sleep(0.01)
+    processes.shutdown(cancel_futures=True)
+    assert isinstance(asleep.exception(), LostError)
+    assert waiting.cancelled()
+    assert time.monotonic() - started < 30
+
+
+def test_little_work_starts_no_process(monkeypatch):
+    with Embedded(2) as engine:
+        assert engine.room() == 1
+        assert engine.submit(os.getpid).result() == os.getpid()
+        with pytest.raises(ZeroDivisionError):
+            engine.submit(operator.truediv, 1, 0).result()
+    monkeypatch.setattr(workers, "PATIENCE_S", 0.0)
+    with Embedded(2) as engine:
+        assert engine.room() == 4
+        assert engine.submit(os.getpid).result() != os.getpid()
+
+
+def test_a_process_ends_with_its_caller_however_that_ends():
+    script = (
+        "import os, time; from planner.studies.sweep.workers import Processes\n"
+        "print(Processes(1).submit(os.getpid).result(), flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen((sys.executable, "-c", script), stdout=subprocess.PIPE, env=os.environ) as caller:
+        number = int(caller.stdout.readline())
+        caller.kill()
+    assert _gone(number, within_s=20)
+
+
+def _gone(number, *, within_s):
+    end = time.monotonic() + within_s
+    while time.monotonic() < end:
+        try:
+            with open(f"/proc/{number}/stat", encoding="utf-8") as stat:
+                if stat.read().rsplit(")", 1)[1].split()[0] == "Z":
+                    return True
+        except FileNotFoundError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_calls_are_answered_in_order_until_they_end():
+    calls = io.BytesIO(pickle.dumps((abs, (-3,), {})) + pickle.dumps((operator.truediv, (1, 0), {})))
+    answers = io.BytesIO()
+    answer_all(calls, answers)
+    answers.seek(0)
+    assert pickle.load(answers) == (True, 3)
+    well, error = pickle.load(answers)
+    assert not well
+    assert isinstance(error, ZeroDivisionError)
+
+
+def test_threads_end_with_their_executor():
+    before = threading.active_count()
+    with Processes(2) as processes:
+        processes.submit(abs, 1).result()
+    assert threading.active_count() == before
