@@ -15,7 +15,7 @@ import networkx as nx
 import numpy as np
 from ortools.sat.python import cp_model
 
-from planner.solver.chain.thresholds.problem import Floats
+from planner.solver.chain.problem import Floats
 
 Run = tuple[int, int]
 """First layer, number of layers; (0, 0): none."""

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.flow import FlowProblem
 from planner.errors import InputError, shortened
 from planner.readers.files import read_json
-from benchmarks.flow import FlowProblem
 
 MOST_NODES = 10_000
 

@@ -48,8 +48,8 @@ def main() -> int:
 
 
 def _graph(path: Path, mode: str, limit_s: float) -> dict[str, Any]:
+    from planner.planning.placement import partition_operators
     from planner.readers.operator_file import load_operators
-    from planner.planning.partitioning.placement import partition_operators
 
     graph = load_operators(path)
     result = partition_operators(
@@ -62,8 +62,8 @@ def _graph(path: Path, mode: str, limit_s: float) -> dict[str, Any]:
 
 
 def _cluster(path: Path, limit_s: float) -> dict[str, Any]:
-    from benchmarks.flow_file import read_cluster
     from benchmarks.flow import solve
+    from benchmarks.flow_file import read_cluster
 
     layout = solve(read_cluster(path), time_limit_s=limit_s)
     proved = layout.bound <= layout.objective * (1 + 1e-9)

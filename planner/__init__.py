@@ -25,36 +25,36 @@ if TYPE_CHECKING:
         software_names,
         topology_names,
     )
-    from planner.planning.partitioning.certificates import Certificate, Verdict, verify
-    from planner.scoring.plans.checking import Violation, check_plan
     from planner.machines.cluster import Cluster, Pool, PooledPlan, PooledStage, PoolLink
-    from planner.planning.partitioning.clusters import ClusterResult, partition_cluster
-    from planner.planning.partitioning.disaggregation import Disaggregation, disaggregate
-    from planner.planning.partitioning.fleets import Fleet, partition_fleet
-    from planner.planning.partitioning.fronts import Front, pareto
+    from planner.machines.topology import Chip, Fabric, MemoryTier, Software, Topology, with_value
     from planner.models.graph import Layer, ModelGraph
-    from planner.pricing.price_list.grids import decode_grid_s
     from planner.models.operator_graph import DeviceClass, Operator, OperatorGraph
     from planner.plan import ChipRange, Plan, Stage
-    from planner.planning.partitioning.partitioning import Result, partition, uniform_plan
-    from planner.scoring.plans.clusters import check_pooled_plan, score_pooled_plan
-    from planner.scoring.plans.disaggregated import DisaggregatedScore, Link, score_disaggregated
+    from planner.planning.certificates import Certificate, Verdict, verify
+    from planner.planning.clusters import ClusterResult, partition_cluster
+    from planner.planning.disaggregation import Disaggregation, disaggregate
+    from planner.planning.fleets import Fleet, partition_fleet
+    from planner.planning.fronts import Front, pareto
+    from planner.planning.partitioning import Result, partition, uniform_plan
+    from planner.planning.placement import Spread, partition_operators, rules_of_thumb
+    from planner.planning.replanning import Move, Replanning, moved_bytes, replan
+    from planner.pricing.grids import decode_grid_s
     from planner.readers.operator_file import load_operators
-    from planner.planning.partitioning.replanning import Move, Replanning, moved_bytes, replan
-    from planner.scoring.plans.plans import Score, collective_s, score_plan
-    from planner.planning.partitioning.placement import Spread, partition_operators, rules_of_thumb
-    from planner.machines.topology import Chip, Fabric, MemoryTier, Software, Topology, with_value
+    from planner.scoring.checking import Violation, check_plan
+    from planner.scoring.clusters import check_pooled_plan, score_pooled_plan
+    from planner.scoring.disaggregated import DisaggregatedScore, Link, score_disaggregated
+    from planner.scoring.plans import Score, collective_s, score_plan
     from planner.space.uniform import PlanGrid, plan_grid
     from planner.workload import Speculation, Workload
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "planner.planning.partitioning.certificates": ("Certificate", "Verdict", "verify"),
-    "planner.scoring.plans.checking": ("Violation", "check_plan"),
+    "planner.planning.certificates": ("Certificate", "Verdict", "verify"),
+    "planner.scoring.checking": ("Violation", "check_plan"),
     "planner.planning.fleets": ("Fleet", "partition_fleet"),
     "planner.planning.fronts": ("Front", "pareto"),
-    "planner.planning.partitioning.disaggregation": ("Disaggregation", "disaggregate"),
+    "planner.planning.disaggregation": ("Disaggregation", "disaggregate"),
     "planner.catalogue": (
         "cluster_names",
         "load_cluster",
@@ -65,7 +65,7 @@ _HOMES = {
         "topology_names",
     ),
     "planner.machines.cluster": ("Cluster", "Pool", "PoolLink", "PooledPlan", "PooledStage"),
-    "planner.planning.partitioning.clusters": ("ClusterResult", "partition_cluster"),
+    "planner.planning.clusters": ("ClusterResult", "partition_cluster"),
     "planner.models.graph": ("Layer", "ModelGraph"),
     "planner.pricing.grids": ("decode_grid_s",),
     "planner.models.operator_graph": ("DeviceClass", "Operator", "OperatorGraph"),
@@ -74,9 +74,9 @@ _HOMES = {
     "planner.readers.operator_file": ("load_operators",),
     "planner.scoring.disaggregated": ("DisaggregatedScore", "Link", "score_disaggregated"),
     "planner.scoring.clusters": ("check_pooled_plan", "score_pooled_plan"),
-    "planner.planning.partitioning.replanning": ("Move", "Replanning", "moved_bytes", "replan"),
+    "planner.planning.replanning": ("Move", "Replanning", "moved_bytes", "replan"),
     "planner.scoring.plans": ("Score", "collective_s", "score_plan"),
-    "planner.planning.partitioning.placement": ("Spread", "partition_operators", "rules_of_thumb"),
+    "planner.planning.placement": ("Spread", "partition_operators", "rules_of_thumb"),
     "planner.machines.topology": ("Chip", "Fabric", "MemoryTier", "Software", "Topology", "with_value"),
     "planner.space.uniform": ("PlanGrid", "plan_grid"),
     "planner.workload": ("Speculation", "Workload"),

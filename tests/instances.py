@@ -4,8 +4,6 @@ import random
 from typing import Any
 
 from planner.machines.cluster import Cluster, Pool, PoolLink
-from planner.models.decoder import DecoderShape, Formats, decoder_graph
-from planner.models.graph import ModelGraph
 from planner.machines.topology import (
     Chip,
     CollectiveKernel,
@@ -17,6 +15,8 @@ from planner.machines.topology import (
     Software,
     Topology,
 )
+from planner.models.decoder import DecoderShape, Formats, decoder_graph
+from planner.models.graph import ModelGraph
 from planner.workload import Workload
 
 CONSTANT = Power(chip_w=100.0, system_w=150.0)

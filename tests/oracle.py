@@ -8,13 +8,13 @@ import itertools
 import math
 from collections.abc import Iterator
 
-from planner.machines.cluster import Cluster, PooledPlan, PooledStage
 from planner.errors import InfeasibleError, InputError
+from planner.machines.cluster import Cluster, PooledPlan, PooledStage
+from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
 from planner.plan import ChipRange, Plan, Stage
-from planner.scoring.plans.clusters import score_pooled_plan
-from planner.scoring.plans.plans import Score, score_plan
-from planner.machines.topology import Topology
+from planner.scoring.clusters import score_pooled_plan
+from planner.scoring.plans import Score, score_plan
 from planner.workload import Workload
 
 Split = tuple[int, ...]

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from planner.errors import InputError
 from benchmarks.flow_file import read_cluster
+from planner.errors import InputError
 
 FIELDS = {
     "layers": 3, "nodes": 2,

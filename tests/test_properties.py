@@ -7,10 +7,10 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import planner as pl
-from planner.plan import ChipRange, Plan
 from planner.answers.question import FIELDS
-from planner.scoring.plans.plans import Score
 from planner.machines.topology import Topology
+from planner.plan import ChipRange, Plan
+from planner.scoring.plans import Score
 from tests.instances import (
     SHAPES,
     fabric,

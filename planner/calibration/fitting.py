@@ -14,9 +14,9 @@ import numpy as np
 
 from planner.calibration.descent import Floats, descended
 from planner.errors import InfeasibleError, InputError, listed
+from planner.machines.topology import Residual, Software, Topology, Tuning
 from planner.readers.topology_file import software_toml
 from planner.records import Record
-from planner.machines.topology import Residual, Software, Topology, Tuning
 
 MOST_ROWS = 600
 """Rows that a fit looks at, drawn from those given, always the same."""

@@ -29,10 +29,10 @@ from planner.calibration.measurements import COLLECTIVES, PUBLISHED, read_measur
 from planner.calibration.operators import kernel_cases, read_kernels
 from planner.calibration.powers import NAMES, Drawn, fit_host_share, fit_power
 from planner.calibration.validation import Case, cases_of
+from planner.machines.topology import Residual
 from planner.readers.files import read_toml
 from planner.readers.topology_file import COLLECTIVE, FABRIC, SOFTWARE, TUNING
 from planner.records import Record
-from planner.machines.topology import Residual
 
 POWER_FIELDS = ("power_w", "energy_per_token_j", "energy_per_sample_j")
 SPEED_FIELDS = ("ttft_s", "tpot_s", "request_s", "tokens_per_s", "image_s", "step_s", "samples_per_s")

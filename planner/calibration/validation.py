@@ -8,15 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from planner.answers.question import FIELDS, SAMPLE_FIELDS
 from planner.calibration.measurements import Measurement
 from planner.catalogue import load_model, load_topology
 from planner.errors import InputError, PlannerError
+from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
-from planner.planning.partitioning.partitioning import partition, uniform_plan
-from planner.answers.question import FIELDS, SAMPLE_FIELDS
-from planner.scoring.plans.plans import Score, collective_s, score_plan
-from planner.machines.topology import Topology
+from planner.planning.partitioning import partition, uniform_plan
+from planner.scoring.plans import Score, collective_s, score_plan
 from planner.workload import Workload
 
 

@@ -6,18 +6,18 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from planner.errors import InputError, UnknownNameError, plain_name
 from planner.machines.cluster import Cluster
+from planner.machines.topology import Software, Topology
 from planner.models.decoder import DecoderShape, Formats, decoder_graph
 from planner.models.diffusion import DiffusionShape, diffusion_graph, picture_of
 from planner.models.encoder import EncoderShape, encoder_graph
-from planner.errors import InputError, UnknownNameError, plain_name
 from planner.models.graph import ModelGraph
 from planner.models.pruning import pruned
 from planner.readers.cluster_file import cluster_from
 from planner.readers.files import read_text, read_toml
 from planner.readers.huggingface import read_config
 from planner.readers.topology_file import software_from, topology_from
-from planner.machines.topology import Software, Topology
 
 Fields = dict[str, Any]
 

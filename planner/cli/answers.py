@@ -7,11 +7,11 @@ from typing import Any
 from planner.cli.arguments import (
     one_of,
 )
-from planner.planning.partitioning.partitioning import Result
-from planner.report.text.text import aligned, question_lines
-from planner.scoring.plans.plans import Score
-from planner.planning.partitioning.search import Progress
-from planner.report.text.words import field_text
+from planner.planning.partitioning import Result
+from planner.planning.search import Progress
+from planner.report.text import aligned, question_lines
+from planner.report.words import field_text
+from planner.scoring.plans import Score
 
 
 def answer(format: str, text: str, fields: Any) -> None:

@@ -10,11 +10,11 @@ from planner.errors import (
     InputError,
     shortened,
 )
+from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
+from planner.planning.search import Engine
 from planner.readers.files import read_text
-from planner.planning.partitioning.search import Engine
-from planner.machines.topology import PowerScope, Topology
 from planner.workload import Speculation, Workload
 
 Format = Literal["table", "json"]

@@ -3,8 +3,8 @@
 from planner import catalogue
 from planner.cli.answers import answer
 from planner.cli.arguments import Shape
-from planner.report.text.text import aligned
 from planner.machines.topology import described
+from planner.report.text import aligned
 from planner.units import spoken
 
 

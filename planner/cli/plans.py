@@ -6,8 +6,6 @@ from typing import Annotated, Any
 import typer
 
 from planner import catalogue
-from planner.planning.partitioning.certificates import Certificate
-from planner.planning.partitioning.certificates import verify as check_certificate
 from planner.cli.answers import Meter, answer, comparison, result_fields
 from planner.cli.arguments import (
     Acceptance,
@@ -41,19 +39,21 @@ from planner.cli.arguments import (
     workload_of,
 )
 from planner.cli.files import check_writable, write_whole
-from planner.planning.partitioning.clusters import ClusterResult, partition_cluster
-from planner.planning.partitioning.disaggregation import disaggregate
 from planner.errors import (
     InfeasibleError,
     InputError,
     NoPlanFoundError,
 )
-from planner.planning.partitioning.fleets import partition_fleet
-from planner.planning.partitioning.partitioning import Result, partition, uniform_plan
-from planner.scoring.plans.disaggregated import Link
+from planner.planning.certificates import Certificate
+from planner.planning.certificates import verify as check_certificate
+from planner.planning.clusters import ClusterResult, partition_cluster
+from planner.planning.disaggregation import disaggregate
+from planner.planning.fleets import partition_fleet
+from planner.planning.partitioning import Result, partition, uniform_plan
 from planner.readers.files import read_text
-from planner.report.text.text import assumption_lines, question_lines, score_lines
-from planner.scoring.plans.plans import score_plan
+from planner.report.text import assumption_lines, question_lines, score_lines
+from planner.scoring.disaggregated import Link
+from planner.scoring.plans import score_plan
 from planner.units import parse_quantity
 
 

@@ -23,7 +23,7 @@ from planner.errors import (
     listed,
     shortened,
 )
-from planner.report.text.text import aligned
+from planner.report.text import aligned
 from planner.studies.audit.audits import audit as audited
 from planner.studies.sweep.specs import read_spec
 from planner.studies.sweep.sweeps import sweep

@@ -13,9 +13,9 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from planner.errors import InputError, UnknownNameError
+from planner.machines.topology import Figure, Topology
 from planner.plan import Plan, Stage
 from planner.records import Record
-from planner.machines.topology import Figure, Topology
 from planner.units import BytesPerS, Seconds
 
 ChipNumber = Annotated[int, Field(ge=0, le=10_000_000)]

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from planner.models.dtypes import MULTIPLIED_IN, Dtype, Zeros
 from planner.errors import InputError, listed
+from planner.models.dtypes import MULTIPLIED_IN, Dtype, Zeros
 from planner.records import Record
 from planner.units import Bytes, BytesPerS, Count, Dollars, FlopPerS, Fraction, PositiveBytes, Seconds, Watts
 

@@ -5,8 +5,8 @@ from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from planner.models.dtypes import ACTIVATIONS_OF, Dtype
 from planner.errors import InputError
+from planner.models.dtypes import ACTIVATIONS_OF, Dtype
 from planner.models.graph import (
     Attention,
     Embedding,

@@ -10,9 +10,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from planner.errors import InputError
 from planner.models.autoencoder import Autoencoder, autoencoder_layer
 from planner.models.decoder import Formats
-from planner.errors import InputError
 from planner.models.graph import (
     Attention,
     Embedding,

@@ -7,8 +7,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from planner.models.decoder import Formats
 from planner.errors import InputError
+from planner.models.decoder import Formats
 from planner.models.graph import (
     Attention,
     Embedding,

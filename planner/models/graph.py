@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from planner.errors import InputError, listed, shortened
 from planner.models.demand import UNLIMITED_TOKENS, Demand, Numbers, most_of_normal
 from planner.models.dtypes import Dtype, Zeros, bytes_of, stored_bytes_of, stream_bytes_of
-from planner.errors import InputError, listed, shortened
 from planner.records import Record
 
 if TYPE_CHECKING:

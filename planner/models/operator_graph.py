@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from planner.errors import InputError, shortened
 from planner.records import Record
-from planner.solver.dag.problem.problem import GraphProblem
+from planner.solver.dag.problem import GraphProblem
 
 Time = Annotated[float, Field(ge=0, le=1e12)]
 Bytes = Annotated[float, Field(ge=0, le=1e18)]

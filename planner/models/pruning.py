@@ -2,8 +2,8 @@
 
 import re
 
-from planner.models.dtypes import Zeros
 from planner.errors import InputError, shortened
+from planner.models.dtypes import Zeros
 from planner.models.graph import ENDS, Experts, Layer, MatMul, ModelGraph, Operator
 
 

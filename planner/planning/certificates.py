@@ -17,18 +17,18 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.space.candidates import Candidates
-from planner.scoring.plans.checking import check_plan
-from planner.space.diffusion import best_sampling
+from planner.answers.question import FIELDS, SAMPLE_FIELDS, Question, question_of
 from planner.errors import InputError
+from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
-from planner.answers.question import FIELDS, SAMPLE_FIELDS, Question, question_of
 from planner.records import PORTRAITS, Record
-from planner.scoring.plans.plans import score_plan
-from planner.solver.chain.thresholds.problem import ChainProblem, Floats, Ints, Measure
-from planner.machines.topology import PowerScope, Topology
-from planner.report.text.words import field_text
+from planner.report.words import field_text
+from planner.scoring.checking import check_plan
+from planner.scoring.plans import score_plan
+from planner.solver.chain.problem import ChainProblem, Floats, Ints, Measure
+from planner.space.candidates import Candidates
+from planner.space.diffusion import best_sampling
 from planner.workload import Workload
 
 CLOSE = 1e-6

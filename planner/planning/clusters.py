@@ -5,18 +5,18 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal, cast
 
-from planner.space.candidates import Candidates
-from planner.machines.cluster import Cluster, PooledPlan
-from planner.errors import InfeasibleError, NoPlanFoundError
-from planner.models.graph import ModelGraph
-from planner.space.cluster_candidates import PooledBox, PooledCandidates
-from planner.scoring.plans.clusters import score_pooled_plan
 from planner.answers.question import FIELDS, Question, question_of
-from planner.records import Record
-from planner.scoring.plans.plans import Score
-from planner.planning.partitioning.search import Progress, Search
-from planner.solver.chain.thresholds import labels, placed
+from planner.errors import InfeasibleError, NoPlanFoundError
+from planner.machines.cluster import Cluster, PooledPlan
 from planner.machines.topology import PowerScope
+from planner.models.graph import ModelGraph
+from planner.planning.search import Progress, Search
+from planner.records import Record
+from planner.scoring.clusters import score_pooled_plan
+from planner.scoring.plans import Score
+from planner.solver.chain import labels, placed
+from planner.space.candidates import Candidates
+from planner.space.cluster_candidates import PooledBox, PooledCandidates
 from planner.units import spoken
 from planner.workload import Workload
 

@@ -13,17 +13,17 @@ import time
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from planner.space.candidates import Candidates
+from planner.answers.question import FIELDS, Question, question_of
 from planner.cost.energy import usd_per_million_tokens
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, listed
+from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
-from planner.planning.partitioning.partitioning import TOLERANCE, partition
-from planner.scoring.plans.disaggregated import DisaggregatedScore, Handover, Link, handover, score_disaggregated
-from planner.answers.question import FIELDS, Question, question_of
+from planner.planning.partitioning import TOLERANCE, partition
+from planner.planning.search import CLOSE, Search
 from planner.records import Record
-from planner.planning.partitioning.search import CLOSE, Search
-from planner.machines.topology import PowerScope, Topology
+from planner.scoring.disaggregated import DisaggregatedScore, Handover, Link, handover, score_disaggregated
+from planner.space.candidates import Candidates
 from planner.workload import Workload
 
 SPEED, RATE, HELD = ("ttft_s", "request_s"), ("tokens_per_s", "tokens_per_s"), ("chips", "chips")

@@ -11,16 +11,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
-from planner.machines.cluster import Cluster, PooledPlan
-from planner.planning.partitioning.clusters import ClusterResult, PooledSearch, pooled_result, refusal_on
-from planner.errors import InfeasibleError, InputError, NoPlanFoundError
-from planner.models.graph import ModelGraph
-from planner.space.cluster_candidates import PooledCandidates
-from planner.scoring.plans.clusters import common_scope, score_pooled_plan
 from planner.answers.question import question_of
-from planner.records import Record
-from planner.planning.partitioning.search import Progress
+from planner.errors import InfeasibleError, InputError, NoPlanFoundError
+from planner.machines.cluster import Cluster, PooledPlan
 from planner.machines.topology import PowerScope
+from planner.models.graph import ModelGraph
+from planner.planning.clusters import ClusterResult, PooledSearch, pooled_result, refusal_on
+from planner.planning.search import Progress
+from planner.records import Record
+from planner.scoring.clusters import common_scope, score_pooled_plan
+from planner.space.cluster_candidates import PooledCandidates
 from planner.workload import Workload
 
 MOST_POOLS = 10

@@ -10,25 +10,25 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.report.text import svg
+from planner.answers.question import FIELDS, Question
+from planner.errors import InfeasibleError, InputError, NoPlanFoundError, UnknownNameError
+from planner.machines.topology import PowerScope, Topology
+from planner.models.graph import ModelGraph
+from planner.plan import Plan
+from planner.planning.reasons import shape_name, ways_of
+from planner.planning.refusals import refusal_of
+from planner.pricing.holdings import most_sequences
+from planner.records import PORTRAITS, Record
+from planner.report import svg
+from planner.report.text import aligned, question_lines
+from planner.report.words import FIELD_WORDS, field_text
+from planner.scoring.plans import Score, score_plan
+from planner.solver.chain.labels import LAST_BEAM
+from planner.solver.chain.problem import Cuts, Floats, Ints, Run
+from planner.solver.chain.tradeoffs import Known, uncovered
 from planner.space.boxes import Box
 from planner.space.candidates import Candidates
-from planner.errors import InfeasibleError, InputError, NoPlanFoundError, UnknownNameError
 from planner.space.families import FamilyBounds, Priced, even_cuts, families_of, mixed_cuts
-from planner.models.graph import ModelGraph
-from planner.pricing.price_list.holdings import most_sequences
-from planner.plan import Plan
-from planner.answers.question import FIELDS, Question
-from planner.planning.partitioning.reasons import shape_name, ways_of
-from planner.records import PORTRAITS, Record
-from planner.planning.partitioning.refusals import refusal_of
-from planner.report.text.text import aligned, question_lines
-from planner.scoring.plans.plans import Score, score_plan
-from planner.solver.chain.thresholds.labels import LAST_BEAM
-from planner.solver.chain.thresholds.problem import Cuts, Floats, Ints, Run
-from planner.solver.chain.thresholds.tradeoffs import Known, uncovered
-from planner.machines.topology import PowerScope, Topology
-from planner.report.text.words import FIELD_WORDS, field_text
 from planner.workload import Workload
 
 if TYPE_CHECKING:

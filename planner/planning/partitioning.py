@@ -7,24 +7,24 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from planner.space.candidates import Candidates
-from planner.planning.partitioning.certificates import Certificate
-from planner.scoring.plans.checking import STRUCTURE
-from planner.machines.cluster import Cluster, Pool
-from planner.planning.partitioning.clusters import ClusterResult, partition_cluster
-from planner.space.diffusion import best_sampling
-from planner.errors import InputError, NoPlanFoundError
-from planner.models.graph import ENDS, ModelGraph
-from planner.space.layout import even_borders, packing_of, starts_of
-from planner.plan import ChipRange, Plan, Stage
-from planner.report.text.plots import Kind, figure_of
 from planner.answers.question import FIELDS, SAMPLE_FIELDS, Question, question_of
-from planner.planning.partitioning.reasons import Answered, Reasons, reasons_of
-from planner.records import Record
-from planner.planning.partitioning.refusals import refusal_of
-from planner.scoring.plans.plans import Score, refuse_broken, score_plan
-from planner.planning.partitioning.search import Engine, Progress, Search
+from planner.errors import InputError, NoPlanFoundError
+from planner.machines.cluster import Cluster, Pool
 from planner.machines.topology import PowerScope, Topology
+from planner.models.graph import ENDS, ModelGraph
+from planner.plan import ChipRange, Plan, Stage
+from planner.planning.certificates import Certificate
+from planner.planning.clusters import ClusterResult, partition_cluster
+from planner.planning.reasons import Answered, Reasons, reasons_of
+from planner.planning.refusals import refusal_of
+from planner.planning.search import Engine, Progress, Search
+from planner.records import Record
+from planner.report.plots import Kind, figure_of
+from planner.scoring.checking import STRUCTURE
+from planner.scoring.plans import Score, refuse_broken, score_plan
+from planner.space.candidates import Candidates
+from planner.space.diffusion import best_sampling
+from planner.space.layout import even_borders, packing_of, starts_of
 from planner.workload import Workload
 
 if TYPE_CHECKING:

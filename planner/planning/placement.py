@@ -8,8 +8,8 @@ from typing import Literal
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError
 from planner.models.operator_graph import OperatorGraph
 from planner.records import Record
-from planner.solver.dag.problem import portfolio
-from planner.solver.dag.problem.problem import GraphProblem, faults, latency, loads
+from planner.solver.dag import portfolio
+from planner.solver.dag.problem import GraphProblem, faults, latency, loads
 
 Mode = Literal["throughput", "latency"]
 

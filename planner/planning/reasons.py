@@ -14,23 +14,23 @@ from typing import Literal
 
 import numpy as np
 
-from planner.report.text import svg
-from planner.space.boxes import Box
-from planner.space.candidates import NEEDED, Candidates
+from planner.answers.question import FIELDS, Question
 from planner.errors import InputError
+from planner.machines.topology import Topology, with_value
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
-from planner.pricing.price_list.price_list import Split
-from planner.answers.question import FIELDS, Question
+from planner.planning.search import CLOSE, Search
+from planner.pricing.price_list import Split
+from planner.pricing.timing import ALL_CAUSES
 from planner.records import PORTRAITS, Record
-from planner.report.text.text import aligned
-from planner.scoring.plans.plans import Score, StageTime, score_plan
-from planner.planning.partitioning.search import CLOSE, Search
-from planner.solver.chain.thresholds.problem import ChainProblem
-from planner.pricing.price_list.timing import ALL_CAUSES
-from planner.machines.topology import Topology, with_value
+from planner.report import svg
+from planner.report.text import aligned
+from planner.report.words import field_text
+from planner.scoring.plans import Score, StageTime, score_plan
+from planner.solver.chain.problem import ChainProblem
+from planner.space.boxes import Box
+from planner.space.candidates import NEEDED, Candidates
 from planner.units import spoken
-from planner.report.text.words import field_text
 from planner.workload import Workload
 
 Way = Literal["tensor", "sequence", "pipeline", "expert", "replicas"]
@@ -456,9 +456,7 @@ def reasons_text(reasons: Reasons) -> str:
 def reasons_html(reasons: Reasons) -> str:
     """For a notebook."""
     parts = (_binding_rows(reasons), _price_rows(reasons), _alternative_rows(reasons))
-    tables = (
-        svg.table((head, "", ""), rows, words=(0, 2)) for head, rows in zip(HEADS, parts, strict=True) if rows
-    )
+    tables = (svg.table((head, "", ""), rows, words=(0, 2)) for head, rows in zip(HEADS, parts, strict=True) if rows)
     return f"<div><b>{escape(_title(reasons))}</b>" + "".join(tables) + "</div>"
 
 

@@ -2,14 +2,14 @@
 
 from dataclasses import replace
 
-from planner.space.candidates import Candidates
+from planner.answers.question import FIELDS
 from planner.cost import memory
 from planner.errors import InfeasibleError
-from planner.pricing.price_list.queueing import most_requests_per_s
-from planner.plan import Plan
-from planner.answers.question import FIELDS
-from planner.planning.partitioning.search import Search
 from planner.machines.topology import Topology
+from planner.plan import Plan
+from planner.planning.search import Search
+from planner.pricing.queueing import most_requests_per_s
+from planner.space.candidates import Candidates
 from planner.units import spoken
 from planner.workload import Workload
 

@@ -13,24 +13,24 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.planning.partitioning.clusters import best_of
-from planner.pricing.price_list.drafts import serving_prices
-from planner.errors import InputError, NoPlanFoundError
-from planner.models.graph import ModelGraph
-from planner.pricing.price_list.holdings import layers_of, split_of
-from planner.pricing.price_list.collectives import hop_s
-from planner.plan import ChipRange, Plan, Stage
-from planner.planning.partitioning.partitioning import TOLERANCE, Result, alone, result_alone, stages_alone
-from planner.space.cluster_candidates import MOVED, PooledBox, PooledCandidates, option_numbers
-from planner.pricing.price_list.price_list import PriceList, Split
 from planner.answers.question import question_of
-from planner.records import Record
-from planner.scoring.plans.plans import score_plan
-from planner.solver.chain.thresholds import placed
-from planner.solver.chain.thresholds.placed import Place, PlacedProblem
-from planner.solver.chain.thresholds.problem import Limit, Measure
-from planner.pricing.price_list.timing import hop_between
+from planner.errors import InputError, NoPlanFoundError
 from planner.machines.topology import Topology
+from planner.models.graph import ModelGraph
+from planner.plan import ChipRange, Plan, Stage
+from planner.planning.clusters import best_of
+from planner.planning.partitioning import TOLERANCE, Result, alone, result_alone, stages_alone
+from planner.pricing.collectives import hop_s
+from planner.pricing.drafts import serving_prices
+from planner.pricing.holdings import layers_of, split_of
+from planner.pricing.price_list import PriceList, Split
+from planner.pricing.timing import hop_between
+from planner.records import Record
+from planner.scoring.plans import score_plan
+from planner.solver.chain import placed
+from planner.solver.chain.placed import Place, PlacedProblem
+from planner.solver.chain.problem import Limit, Measure
+from planner.space.cluster_candidates import MOVED, PooledBox, PooledCandidates, option_numbers
 from planner.workload import Workload
 
 Floats = NDArray[np.float64]

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from planner.space.boxes import Box
-from planner.space.candidates import Candidates
 from planner.plan import Plan
 from planner.records import Record
-from planner.solver.chain.thresholds import thresholds, labels
-from planner.solver.chain.thresholds.problem import ChainProblem, Run, Solution
+from planner.solver.chain import labels, thresholds
+from planner.solver.chain.problem import ChainProblem, Run, Solution
+from planner.space.boxes import Box
+from planner.space.candidates import Candidates
 
 Engine = Literal["auto", "cp-sat"]
 
@@ -152,7 +152,7 @@ class Search:
         return Solution(better.runs, better.objective, max(solution.bound, other.bound))
 
     def _by_cpsat(self, problem: ChainProblem, runs: tuple[Run, ...] | None) -> Solution:
-        from planner.solver.chain.thresholds import cpsat
+        from planner.solver.chain import cpsat
 
         if not cpsat.supports(problem):
             return Solution(runs, math.inf, 0.0)

@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.machines.cluster import Cluster
 from planner.cost.collectives import send_s
 from planner.errors import InputError
+from planner.machines.cluster import Cluster
 
 Floats = NDArray[np.float64]
 

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
-from planner.pricing.price_list.holdings import split_of
 from planner.plan import Plan
-from planner.pricing.price_list.price_list import (
+from planner.pricing.holdings import split_of
+from planner.pricing.price_list import (
     CAUSES,
     PriceList,
     Prices,
@@ -20,8 +21,7 @@ from planner.pricing.price_list.price_list import (
     useful_work,
     utilisation,
 )
-from planner.pricing.price_list.schedule import Schedule
-from planner.machines.topology import Topology
+from planner.pricing.schedule import Schedule
 
 Floats = NDArray[np.float64]
 

@@ -11,8 +11,9 @@ from collections import deque
 import numpy as np
 
 from planner.errors import InputError
+from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
-from planner.pricing.price_list.price_list import (
+from planner.pricing.price_list import (
     Floats,
     Holdings,
     PriceList,
@@ -23,7 +24,6 @@ from planner.pricing.price_list.price_list import (
     price_list,
     reach_of,
 )
-from planner.machines.topology import Topology
 from planner.workload import Speculation, Workload
 
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.errors import InputError
-from planner.models.graph import ModelGraph
-from planner.pricing.price_list.price_list import Split, price_list, reach_of, unoffered
 from planner.machines.topology import Topology
+from planner.models.graph import ModelGraph
+from planner.pricing.price_list import Split, price_list, reach_of, unoffered
 
 Floats = NDArray[np.float64]
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from planner.cost import memory
 from planner.models.graph import ModelGraph
 from planner.plan import Plan, Stage
-from planner.pricing.price_list.price_list import Holdings, PriceList, Split
-from planner.pricing.price_list.schedule import Schedule, scheduled
+from planner.pricing.price_list import Holdings, PriceList, Split
+from planner.pricing.schedule import Schedule, scheduled
 from planner.workload import Workload
 
 

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from planner.cost import queueing
 from planner.errors import InputError, UnknownNameError
-from planner.pricing.price_list.holdings import largest, most_sequences
 from planner.plan import Plan
-from planner.pricing.price_list.price_list import PriceList
+from planner.pricing.holdings import largest, most_sequences
+from planner.pricing.price_list import PriceList
+from planner.pricing.schedule import Schedule, scheduled
+from planner.pricing.timing import Timing, timing_of
 from planner.records import Record
-from planner.pricing.price_list.schedule import Schedule, scheduled
-from planner.pricing.price_list.timing import Timing, timing_of
 from planner.workload import Workload
 
 Floats = NDArray[np.float64]

@@ -3,9 +3,9 @@
 import math
 from dataclasses import dataclass
 
-from planner.models.graph import ModelGraph
-from planner.pricing.price_list.price_list import Step
 from planner.machines.topology import Software
+from planner.models.graph import ModelGraph
+from planner.pricing.price_list import Step
 from planner.workload import Workload
 
 

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.cost import pipeline, queueing
+from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
-from planner.pricing.price_list.holdings import layers_of, split_of
-from planner.pricing.price_list.collectives import hop_s
 from planner.plan import ChipRange, Plan
-from planner.pricing.price_list.price_list import (
+from planner.pricing.collectives import hop_s
+from planner.pricing.holdings import layers_of, split_of
+from planner.pricing.price_list import (
     CAUSES,
     PriceList,
     Prices,
@@ -24,8 +25,7 @@ from planner.pricing.price_list.price_list import (
     shares_of,
     useful_work,
 )
-from planner.pricing.price_list.schedule import Schedule
-from planner.machines.topology import Topology
+from planner.pricing.schedule import Schedule
 
 Floats = NDArray[np.float64]
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from planner.machines.cluster import Cluster
 from planner.errors import InputError, listed, nearest_names, shortened
-from planner.readers.topology_file import Book, tables
+from planner.machines.cluster import Cluster
 from planner.machines.topology import Topology
+from planner.readers.topology_file import Book, tables
 
 Fields = dict[str, Any]
 PLAIN = {

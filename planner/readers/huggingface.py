@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from planner.models.decoder import DecoderShape
 from planner.errors import InputError, shortened
+from planner.models.decoder import DecoderShape
 from planner.readers.files import read_json
 
 Fields = Mapping[str, Any]

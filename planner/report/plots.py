@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from planner.cost import roofline
-from planner.pricing.price_list.drafts import serving_prices
-from planner.report.text.svg import CAUSE_COLOURS, MEMORY_COLOURS, plotly, stage_colour
 from planner.errors import UnknownNameError
-from planner.pricing.price_list.holdings import layers_of, split_of
-from planner.pricing.price_list.price_list import multiplied_in
-from planner.report.text.text import CAUSES, equal_runs, memory_parts
-from planner.pricing.price_list.schedule import scheduled
+from planner.pricing.drafts import serving_prices
+from planner.pricing.holdings import layers_of, split_of
+from planner.pricing.price_list import multiplied_in
+from planner.pricing.schedule import scheduled
+from planner.report.svg import CAUSE_COLOURS, MEMORY_COLOURS, plotly, stage_colour
+from planner.report.text import CAUSES, equal_runs, memory_parts
 from planner.units import spoken
 
 if TYPE_CHECKING:

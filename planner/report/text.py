@@ -4,17 +4,17 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from planner.report.text import svg
-from planner.scoring.plans.doubts import DOUBTFUL, WORDS, doubts_about
 from planner.errors import listed
+from planner.machines.topology import Topology, described
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
-from planner.scoring.plans.disaggregated import DisaggregatedScore
 from planner.records import PORTRAITS
-from planner.scoring.plans.plans import Score, StageScore, StageTime
-from planner.machines.topology import Topology, described
+from planner.report import svg
+from planner.report.words import field_text, headline, pool_headline
+from planner.scoring.disaggregated import DisaggregatedScore
+from planner.scoring.doubts import DOUBTFUL, WORDS, doubts_about
+from planner.scoring.plans import Score, StageScore, StageTime
 from planner.units import spoken, trimmed
-from planner.report.text.words import field_text, headline, pool_headline
 from planner.workload import Speculation, Workload
 
 CAUSES = ("compute", "memory", "collective", "hop", "overhead", "bubble")
@@ -333,8 +333,7 @@ def breakdown_svg(score: Score) -> str:
 
 def _time_bar(title: str, breakdown: Sequence[StageTime]) -> svg.Bar:
     parts = [
-        (cause, sum(getattr(stage, f"{cause}_s") for stage in breakdown), svg.CAUSE_COLOURS[cause])
-        for cause in CAUSES
+        (cause, sum(getattr(stage, f"{cause}_s") for stage in breakdown), svg.CAUSE_COLOURS[cause]) for cause in CAUSES
     ]
     return svg.Bar(title, parts, spoken(sum(value for _, value, _ in parts), "s"))
 

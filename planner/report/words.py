@@ -3,9 +3,9 @@
 from typing import NamedTuple
 
 from planner.errors import InputError
-from planner.pricing.price_list.queueing import SCATTERED
-from planner.scoring.plans.disaggregated import DisaggregatedScore
-from planner.scoring.plans.plans import Score
+from planner.pricing.queueing import SCATTERED
+from planner.scoring.disaggregated import DisaggregatedScore
+from planner.scoring.plans import Score
 from planner.units import spoken, trimmed
 
 

@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
+from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
 from planner.records import Record
-from planner.machines.topology import Topology
 from planner.workload import Workload
 
 PUBLISHED: dict[str, type[Record]] = {

@@ -4,16 +4,16 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
-from planner.pricing.price_list.drafts import serving_prices
 from planner.errors import listed, shortened
-from planner.models.graph import ModelGraph
-from planner.pricing.price_list.holdings import ledger_of, split_of
-from planner.pricing.price_list.queueing import batch_of, most_requests_per_s
-from planner.plan import Plan, Stage
-from planner.pricing.price_list.price_list import PriceList, unoffered
-from planner.records import Record
-from planner.pricing.price_list.schedule import Schedule, scheduled
 from planner.machines.topology import Topology
+from planner.models.graph import ModelGraph
+from planner.plan import Plan, Stage
+from planner.pricing.drafts import serving_prices
+from planner.pricing.holdings import ledger_of, split_of
+from planner.pricing.price_list import PriceList, unoffered
+from planner.pricing.queueing import batch_of, most_requests_per_s
+from planner.pricing.schedule import Schedule, scheduled
+from planner.records import Record
 from planner.units import spoken
 from planner.workload import Workload
 

@@ -7,28 +7,19 @@ software's. All else is each pool's own: memory, kernels, collectives, power, pr
 import itertools
 from collections.abc import Iterator
 
-from planner.scoring.plans.checking import (
-    Violation,
-    check_chips,
-    check_degrees,
-    check_excluded,
-    check_layers,
-    check_ledger,
-    check_order,
-)
-from planner.machines.cluster import Cluster, PooledPlan
 from planner.cost import energy
-from planner.pricing.price_list.crossing import crossing_s
-from planner.pricing.price_list.drafts import serving_prices
 from planner.errors import InputError
+from planner.machines.cluster import Cluster, PooledPlan
+from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
-from planner.pricing.price_list.holdings import largest, layers_of, ledger_of, split_of
-from planner.pricing.price_list.collectives import hop_s
 from planner.plan import Plan
-from planner.pricing.price_list.price_list import PriceList, Step, multiplied_in, reach_of, shares_of
-from planner.pricing.price_list.schedule import Schedule, scheduled
-from planner.scoring.plans.plans import Score, breakdown_of, chosen_power, refuse_broken, residuals_of, stage_score
-from planner.pricing.price_list.timing import (
+from planner.pricing.collectives import hop_s
+from planner.pricing.crossing import crossing_s
+from planner.pricing.drafts import serving_prices
+from planner.pricing.holdings import largest, layers_of, ledger_of, split_of
+from planner.pricing.price_list import PriceList, Step, multiplied_in, reach_of, shares_of
+from planner.pricing.schedule import Schedule, scheduled
+from planner.pricing.timing import (
     Timing,
     active_kinds_s,
     bubble_fraction,
@@ -38,7 +29,16 @@ from planner.pricing.price_list.timing import (
     timing_from,
     useful_of_cycle,
 )
-from planner.machines.topology import PowerScope, Topology
+from planner.scoring.checking import (
+    Violation,
+    check_chips,
+    check_degrees,
+    check_excluded,
+    check_layers,
+    check_ledger,
+    check_order,
+)
+from planner.scoring.plans import Score, breakdown_of, chosen_power, refuse_broken, residuals_of, stage_score
 from planner.workload import Workload
 
 

@@ -4,16 +4,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from planner.cost import energy, queueing
-from planner.pricing.price_list.drafts import serving_prices
 from planner.errors import InfeasibleError, InputError
-from planner.models.graph import ModelGraph
-from planner.pricing.price_list.queueing import FULL
-from planner.plan import Plan
-from planner.records import Record
-from planner.pricing.price_list.schedule import scheduled
-from planner.scoring.plans.plans import Score, StageTime, chosen_power, score_plan
-from planner.pricing.price_list.timing import active_chip_s
 from planner.machines.topology import PowerScope, Topology
+from planner.models.graph import ModelGraph
+from planner.plan import Plan
+from planner.pricing.drafts import serving_prices
+from planner.pricing.queueing import FULL
+from planner.pricing.schedule import scheduled
+from planner.pricing.timing import active_chip_s
+from planner.records import Record
+from planner.scoring.plans import Score, StageTime, chosen_power, score_plan
 from planner.units import BytesPerS, Seconds, spoken
 from planner.workload import Workload
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from planner.errors import PlannerError
+from planner.machines.topology import Figure, PowerScope, Topology, with_value
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
-from planner.scoring.plans.plans import score_plan
-from planner.machines.topology import Figure, PowerScope, Topology, with_value
+from planner.scoring.plans import score_plan
 from planner.workload import Workload
 
 DOUBTFUL = {"C", "M", "derived", "fit", "guess", "claim"}

@@ -9,20 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.catalogue import load_software
-from planner.scoring.plans.checking import Violation, check_plan
 from planner.cost import energy
-from planner.pricing.price_list.drafts import serving_prices
 from planner.errors import InfeasibleError, InputError, UnknownNameError
+from planner.machines.topology import CollectiveKind, PowerScope, Residual, Software, Topology
 from planner.models.graph import ModelGraph
-from planner.pricing.price_list.holdings import ledger_of
-from planner.pricing.price_list.queueing import Load, batch_of, load_of
-from planner.pricing.price_list.collectives import group_collective_s, spans_of
 from planner.plan import Plan
-from planner.pricing.price_list.price_list import PriceList, utilisation
-from planner.records import Record
-from planner.pricing.price_list.denoising import sample_active_chip_s, sample_utilisation, sampling_of
-from planner.pricing.price_list.schedule import Schedule, scheduled
-from planner.pricing.price_list.timing import (
+from planner.pricing.collectives import group_collective_s, spans_of
+from planner.pricing.denoising import sample_active_chip_s, sample_utilisation, sampling_of
+from planner.pricing.drafts import serving_prices
+from planner.pricing.holdings import ledger_of
+from planner.pricing.price_list import PriceList, utilisation
+from planner.pricing.queueing import Load, batch_of, load_of
+from planner.pricing.schedule import Schedule, scheduled
+from planner.pricing.timing import (
     ALL_CAUSES,
     Timing,
     active_chip_s,
@@ -30,7 +29,8 @@ from planner.pricing.price_list.timing import (
     timing_of,
     useful_of_cycle,
 )
-from planner.machines.topology import CollectiveKind, PowerScope, Residual, Software, Topology
+from planner.records import Record
+from planner.scoring.checking import Violation, check_plan
 from planner.workload import Workload
 
 Floats = NDArray[np.float64]

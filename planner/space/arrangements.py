@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from planner.errors import InputError
-from planner.solver.chain.thresholds.packing import Packing
+from planner.solver.chain.packing import Packing
 
 MOST_PATTERNS = 12
 """Kinds of broken blocks of which all subsets are looked at."""

@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
-from planner.pricing.price_list.holdings import largest
 from planner.plan import Plan
+from planner.pricing.holdings import largest
 
 P = TypeVar("P", bound=Plan)
 

@@ -16,19 +16,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.space.boxes import Box, best_batch, least_parts
+from planner.answers.question import FIELDS, NOT_IN_PHASE, PER_TOKEN, Question
 from planner.cost.energy import SECONDS_PER_HOUR, usd_per_million_tokens
 from planner.cost.queueing import queue_s
-from planner.pricing.price_list.drafts import serving_prices
 from planner.errors import InfeasibleError, InputError
+from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
-from planner.space.layout import packing_of
-from planner.pricing.price_list.holdings import largest, most_sequences
-from planner.pricing.price_list.queueing import FULL
-from planner.pricing.price_list.collectives import hop_s
-from planner.solver.chain.thresholds.packing import Packing
 from planner.plan import ChipRange, Plan, Stage
-from planner.pricing.price_list.price_list import (
+from planner.pricing.collectives import hop_s
+from planner.pricing.drafts import serving_prices
+from planner.pricing.holdings import largest, most_sequences
+from planner.pricing.price_list import (
     Holdings,
     Split,
     Step,
@@ -38,12 +36,14 @@ from planner.pricing.price_list.price_list import (
     shares_of,
     unoffered,
 )
-from planner.answers.question import FIELDS, NOT_IN_PHASE, PER_TOKEN, Question
-from planner.pricing.price_list.schedule import Schedule, schedule_of
-from planner.scoring.plans.plans import chosen_power, score_plan
-from planner.solver.chain.thresholds.problem import ChainProblem, Curve, Larger, Limit, Line, Measure, Run
-from planner.pricing.price_list.timing import active_chip_s, useful_of_cycle
-from planner.machines.topology import Topology
+from planner.pricing.queueing import FULL
+from planner.pricing.schedule import Schedule, schedule_of
+from planner.pricing.timing import active_chip_s, useful_of_cycle
+from planner.scoring.plans import chosen_power, score_plan
+from planner.solver.chain.packing import Packing
+from planner.solver.chain.problem import ChainProblem, Curve, Larger, Limit, Line, Measure, Run
+from planner.space.boxes import Box, best_batch, least_parts
+from planner.space.layout import packing_of
 from planner.workload import Workload
 
 Floats = NDArray[np.float64]

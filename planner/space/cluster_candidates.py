@@ -13,18 +13,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.space.arrangements import Arrangement, arranged
-from planner.space.boxes import Box, best_batch
-from planner.space.candidates import NEEDED, PEAKS, RESOURCES, SUMS, Candidates, Option
-from planner.machines.cluster import Cluster, PooledPlan, PooledStage
+from planner.answers.question import Question
 from planner.cost.energy import SECONDS_PER_HOUR, Draw
-from planner.pricing.price_list.crossing import crossing_s
 from planner.errors import InfeasibleError, InputError, listed
+from planner.machines.cluster import Cluster, PooledPlan, PooledStage
 from planner.models.graph import ModelGraph
-from planner.space.layout import packing_of
-from planner.solver.chain.thresholds.packing import Packing
 from planner.plan import ChipRange
-from planner.scoring.plans.clusters import (
+from planner.pricing.crossing import crossing_s
+from planner.pricing.price_list import Split, Step
+from planner.pricing.schedule import Schedule
+from planner.pricing.timing import active_kinds_s, hop_between
+from planner.scoring.clusters import (
     common_price,
     common_scope,
     most_held,
@@ -33,12 +32,13 @@ from planner.scoring.plans.clusters import (
     refuse_unplanned,
     score_pooled_plan,
 )
-from planner.pricing.price_list.price_list import Split, Step
-from planner.answers.question import Question
-from planner.pricing.price_list.schedule import Schedule
-from planner.solver.chain.thresholds.placed import MOST_ANYWHERE, Ground, Link, Place, PlacedProblem, PlacedRun
-from planner.solver.chain.thresholds.problem import ChainProblem, Limit, Measure
-from planner.pricing.price_list.timing import active_kinds_s, hop_between
+from planner.solver.chain.packing import Packing
+from planner.solver.chain.placed import MOST_ANYWHERE, Ground, Link, Place, PlacedProblem, PlacedRun
+from planner.solver.chain.problem import ChainProblem, Limit, Measure
+from planner.space.arrangements import Arrangement, arranged
+from planner.space.boxes import Box, best_batch
+from planner.space.candidates import NEEDED, PEAKS, RESOURCES, SUMS, Candidates, Option
+from planner.space.layout import packing_of
 from planner.workload import Workload
 
 Floats = NDArray[np.float64]

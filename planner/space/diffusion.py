@@ -3,19 +3,19 @@
 import math
 from collections.abc import Iterator
 
+from planner.answers.question import SAMPLE_FIELDS, Question
+from planner.errors import InfeasibleError, InputError
+from planner.machines.topology import Topology
+from planner.models.graph import ModelGraph
+from planner.plan import ChipRange, Plan, Stage
+from planner.pricing.drafts import serving_prices
+from planner.pricing.holdings import most_sequences
+from planner.pricing.price_list import PriceList
+from planner.scoring.checking import STRUCTURE
+from planner.scoring.plans import Score, score_plan
 from planner.space.boxes import least_parts
 from planner.space.candidates import divisors
-from planner.scoring.plans.checking import STRUCTURE
-from planner.pricing.price_list.drafts import serving_prices
-from planner.errors import InfeasibleError, InputError
-from planner.models.graph import ModelGraph
 from planner.space.layout import packing_of
-from planner.pricing.price_list.holdings import most_sequences
-from planner.plan import ChipRange, Plan, Stage
-from planner.pricing.price_list.price_list import PriceList
-from planner.answers.question import SAMPLE_FIELDS, Question
-from planner.scoring.plans.plans import Score, score_plan
-from planner.machines.topology import Topology
 from planner.workload import Workload
 
 

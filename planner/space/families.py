@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.solver.chain.problem import Cuts, Floats, Ints
 from planner.space.boxes import Box
 from planner.space.candidates import CHIPS, DECODE, HELD, NEEDED, TURN, Candidates
-from planner.solver.chain.thresholds.problem import Cuts, Floats, Ints
 
 EVERY = 1_000_000
 """Stages, or layers in one: no bound."""

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from planner.solver.chain.thresholds.packing import Packing
 from planner.machines.topology import Topology
+from planner.solver.chain.packing import Packing
 
 
 def packing_of(topology: Topology) -> Packing:

@@ -16,19 +16,19 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.space.boxes import least_parts
-from planner.space.candidates import splits_of
 from planner.cost import energy
 from planner.errors import InfeasibleError, InputError
-from planner.models.graph import ENDS, ModelGraph
-from planner.space.layout import even_borders, packing_of, starts_of
-from planner.pricing.price_list.collectives import hop_s
-from planner.plan import ChipRange, Plan, Stage
-from planner.pricing.price_list.price_list import Holdings, Reach, Split, Step, host_s, price_list, reach_of, shares_of
-from planner.pricing.price_list.schedule import schedule_of
-from planner.scoring.plans.plans import chosen_power
-from planner.pricing.price_list.timing import Hop, hop_between
 from planner.machines.topology import PowerScope, Topology
+from planner.models.graph import ENDS, ModelGraph
+from planner.plan import ChipRange, Plan, Stage
+from planner.pricing.collectives import hop_s
+from planner.pricing.price_list import Holdings, Reach, Split, Step, host_s, price_list, reach_of, shares_of
+from planner.pricing.schedule import schedule_of
+from planner.pricing.timing import Hop, hop_between
+from planner.scoring.plans import chosen_power
+from planner.space.boxes import least_parts
+from planner.space.candidates import splits_of
+from planner.space.layout import even_borders, packing_of, starts_of
 from planner.workload import Workload
 
 Floats = NDArray[np.float64]

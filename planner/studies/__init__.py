@@ -4,27 +4,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from planner.studies.advantage.records import AdvantageMap
-    from planner.studies.audit.audits import Audit, audit
-    from planner.studies.sweep.cells import Cell, SweepRow
-    from planner.studies.audit.claims import Claim, article_claims, read_claims
     from planner.studies.advantage.crossovers import Crossover, crossover
     from planner.studies.advantage.fades import Fading, fading
     from planner.studies.advantage.family import dense_family, dense_shape, moe_family, moe_shape
-    from planner.studies.audit.findings import Finding
     from planner.studies.advantage.maps import MapGrids, advantage_map, map_grids
-    from planner.studies.sweep.meters import Tally
-    from planner.studies.proofs import ProofCourse, proof_course
+    from planner.studies.advantage.records import AdvantageMap
+    from planner.studies.audit.audits import Audit, audit
+    from planner.studies.audit.claims import Claim, article_claims, read_claims
+    from planner.studies.audit.findings import Finding
     from planner.studies.levers.requirements import Required, required
-    from planner.studies.scalings import Scaling, scaling
     from planner.studies.levers.sensitivities import (
         GlobalSensitivity,
         Sensitivity,
         global_sensitivity,
         sensitivity,
     )
-    from planner.studies.sweep.sweeps import Sweep, sweep
     from planner.studies.levers.what_ifs import WhatIf, what_if
+    from planner.studies.proofs import ProofCourse, proof_course
+    from planner.studies.scalings import Scaling, scaling
+    from planner.studies.sweep.cells import Cell, SweepRow
+    from planner.studies.sweep.meters import Tally
+    from planner.studies.sweep.sweeps import Sweep, sweep
 
 __all__ = [
     "AdvantageMap", "Audit", "Cell", "Claim", "Crossover", "Fading", "Finding", "GlobalSensitivity", "MapGrids",
@@ -35,41 +35,41 @@ __all__ = [
 ]  # fmt: skip
 
 _HOME_OF = {
-    "Audit": "audits",
-    "audit": "audits",
-    "Cell": "cells",
-    "SweepRow": "cells",
-    "Claim": "claims",
-    "article_claims": "claims",
-    "read_claims": "claims",
-    "Crossover": "crossovers",
-    "crossover": "crossovers",
-    "Fading": "fades",
-    "fading": "fades",
-    "dense_family": "family",
-    "dense_shape": "family",
-    "moe_family": "family",
-    "moe_shape": "family",
-    "Finding": "findings",
-    "AdvantageMap": "advantages",
-    "MapGrids": "maps",
-    "advantage_map": "maps",
-    "map_grids": "maps",
-    "Tally": "meters",
+    "Audit": "audit.audits",
+    "audit": "audit.audits",
+    "Cell": "sweep.cells",
+    "SweepRow": "sweep.cells",
+    "Claim": "audit.claims",
+    "article_claims": "audit.claims",
+    "read_claims": "audit.claims",
+    "Crossover": "advantage.crossovers",
+    "crossover": "advantage.crossovers",
+    "Fading": "advantage.fades",
+    "fading": "advantage.fades",
+    "dense_family": "advantage.family",
+    "dense_shape": "advantage.family",
+    "moe_family": "advantage.family",
+    "moe_shape": "advantage.family",
+    "Finding": "audit.findings",
+    "AdvantageMap": "advantage.records",
+    "MapGrids": "advantage.maps",
+    "advantage_map": "advantage.maps",
+    "map_grids": "advantage.maps",
+    "Tally": "sweep.meters",
     "ProofCourse": "proofs",
     "proof_course": "proofs",
-    "Required": "requirements",
-    "required": "requirements",
+    "Required": "levers.requirements",
+    "required": "levers.requirements",
     "Scaling": "scalings",
     "scaling": "scalings",
-    "GlobalSensitivity": "sensitivities",
-    "Sensitivity": "sensitivities",
-    "global_sensitivity": "sensitivities",
-    "sensitivity": "sensitivities",
-    "Sweep": "sweeps",
-    "sweep": "sweeps",
-    "WhatIf": "what_ifs",
-    "what_if": "what_ifs",
+    "GlobalSensitivity": "levers.sensitivities",
+    "Sensitivity": "levers.sensitivities",
+    "global_sensitivity": "levers.sensitivities",
+    "sensitivity": "levers.sensitivities",
+    "Sweep": "sweep.sweeps",
+    "sweep": "sweep.sweeps",
+    "WhatIf": "levers.what_ifs",
+    "what_if": "levers.what_ifs",
 }
 
 

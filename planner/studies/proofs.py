@@ -2,14 +2,14 @@
 
 from typing import Any, Literal
 
-from planner.report.text.svg import plotly
-from planner.models.graph import ModelGraph
-from planner.planning.partitioning.partitioning import partition
-from planner.records import Record
-from planner.planning.partitioning.search import Progress
-from planner.studies.study import Study
 from planner.machines.topology import Topology
-from planner.report.text.words import FIELD_WORDS
+from planner.models.graph import ModelGraph
+from planner.planning.partitioning import partition
+from planner.planning.search import Progress
+from planner.records import Record
+from planner.report.svg import plotly
+from planner.report.words import FIELD_WORDS
+from planner.studies.study import Study
 from planner.workload import Workload
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from planner.report.text.svg import table
 from planner.errors import InputError
 from planner.records import Record
+from planner.report.svg import table
 
 if TYPE_CHECKING:
     import pandas as pd

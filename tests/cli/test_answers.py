@@ -3,7 +3,7 @@
 import sys
 
 from planner.cli.answers import Meter
-from planner.planning.partitioning.search import Progress
+from planner.planning.search import Progress
 
 
 def progress(elapsed_s):

@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-from planner.machines.cluster import Cluster, Pool, PoolLink, Way
 from planner.errors import InputError, UnknownNameError
+from planner.machines.cluster import Cluster, Pool, PoolLink, Way
 from tests.instances import tiny_topology
 
 

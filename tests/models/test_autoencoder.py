@@ -3,8 +3,8 @@
 import pytest
 
 import planner as pl
-from planner.models.autoencoder import Autoencoder, autoencoder_layer
 from planner.catalogue import diffusion_shape
+from planner.models.autoencoder import Autoencoder, autoencoder_layer
 
 
 def decoder_of(name, **picture):

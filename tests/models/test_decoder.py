@@ -11,7 +11,7 @@ from planner.models.decoder import DecoderShape, Formats, decoder_graph
 from planner.models.graph import Attention, MatMul, Recurrent
 from tests.instances import tiny_graph, tiny_moe
 
-with (Path(__file__).parent / "data" / "parameters.csv").open() as table:
+with (Path(__file__).parent.parent / "data" / "parameters.csv").open() as table:
     PUBLISHED = {row["model"]: row for row in csv.DictReader(table)}
 
 HIDDEN, HEADS, KV_HEADS, HEAD_DIM, FFN, VOCABULARY = 1024, 8, 4, 128, 4096, 8192

@@ -2,11 +2,11 @@
 
 import pytest
 
+from planner.errors import InputError
 from planner.models.decoder import Formats
 from planner.models.encoder import EncoderShape, encoder_graph
-from planner.errors import InputError
 from planner.models.graph import Attention, MatMul
-from planner.pricing.price_list.price_list import PriceList, Reach, Split, Step
+from planner.pricing.price_list import PriceList, Reach, Split, Step
 from tests.instances import tiny_topology
 
 SHAPE = EncoderShape(layers=3, hidden=256, heads=4, ffn=1024, vocabulary=1000, positions=128)

@@ -7,10 +7,10 @@ import re
 import pytest
 
 import planner as pl
-from planner.space.candidates import Candidates
-from planner.planning.partitioning.certificates import BoxProof, Certificate
 from planner.answers.question import FIELDS, question_of
-from planner.solver.chain.thresholds import exhaustive
+from planner.planning.certificates import BoxProof, Certificate
+from planner.solver.chain import exhaustive
+from planner.space.candidates import Candidates
 from tests.instances import (
     CONSTANT,
     FOLLOWING,

@@ -5,9 +5,9 @@ import random
 import pytest
 
 import planner as pl
-from planner.machines.cluster import Cluster, Pool
-from planner.planning.partitioning.clusters import ClusterResult
 from planner.answers.question import FIELDS
+from planner.machines.cluster import Cluster, Pool
+from planner.planning.clusters import ClusterResult
 from tests.instances import (
     SHAPES,
     random_cluster,

@@ -6,10 +6,10 @@ import random
 import pytest
 
 import planner as pl
-from planner.planning.partitioning.disaggregation import ASKED, disaggregate
-from planner.scoring.plans.disaggregated import Link, handover, score_disaggregated
 from planner.answers.question import FIELDS
-from planner.scoring.plans.plans import score_plan
+from planner.planning.disaggregation import ASKED, disaggregate
+from planner.scoring.disaggregated import Link, handover, score_disaggregated
+from planner.scoring.plans import score_plan
 from tests.instances import fabric, random_graph, tiny_chip, tiny_graph, tiny_software, tiny_topology
 from tests.oracle import all_plans, kept, scored
 

@@ -6,7 +6,7 @@ import pytest
 
 import planner as pl
 from planner.machines.cluster import Cluster, Pool, PoolLink
-from planner.planning.partitioning.fleets import part_of
+from planner.planning.fleets import part_of
 from tests.instances import fabric, random_cluster, random_graph, tiny_chip, tiny_graph, tiny_topology
 
 OPEN = pl.Workload(batch_size=None, prompt_tokens=50, output_tokens=20)

@@ -5,10 +5,10 @@ import random
 import pytest
 
 import planner as pl
-from planner.machines.cluster import Cluster, Pool
-from planner.planning.partitioning.partitioning import Result
 from planner.answers.question import FIELDS, NOT_IN_PHASE
-from planner.scoring.plans.plans import score_plan
+from planner.machines.cluster import Cluster, Pool
+from planner.planning.partitioning import Result
+from planner.scoring.plans import score_plan
 from tests.instances import (
     CONSTANT,
     FOLLOWING,

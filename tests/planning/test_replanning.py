@@ -9,8 +9,8 @@ import pytest
 import planner as pl
 from planner.errors import InfeasibleError, InputError
 from planner.plan import ChipRange, Plan, Stage
-from planner.planning.partitioning.replanning import moving_s
-from planner.scoring.plans.plans import score_plan
+from planner.planning.replanning import moving_s
+from planner.scoring.plans import score_plan
 from tests.instances import fabric, tiny_chip, tiny_graph, tiny_software, tiny_topology
 from tests.oracle import all_cuts, all_splits, may_begin
 

@@ -5,9 +5,9 @@ import math
 import pytest
 
 import planner as pl
-from planner.space.candidates import Candidates
 from planner.answers.question import question_of
-from planner.planning.partitioning.search import Progress, Search
+from planner.planning.search import Progress, Search
+from planner.space.candidates import Candidates
 from tests.instances import FOLLOWING, tiny_graph, tiny_topology
 
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.errors import InputError
-from planner.pricing.price_list.collectives import group_collective_s, hop_s, offers, spans_of
 from planner.machines.topology import CollectiveKernel, with_value
+from planner.pricing.collectives import group_collective_s, hop_s, offers, spans_of
 from tests.instances import SHAPES, fabric, random_topology, tiny_software, tiny_topology
 
 KINDS = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast", "send_recv")

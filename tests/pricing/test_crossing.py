@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from planner.pricing.price_list.crossing import crossing_s
 from planner.errors import InputError
+from planner.pricing.crossing import crossing_s
 from tests.machines.test_cluster import line
 
 

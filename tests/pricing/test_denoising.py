@@ -5,10 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import planner as pl
-from planner.pricing.price_list.holdings import split_of
-from planner.pricing.price_list.price_list import PriceList
-from planner.pricing.price_list.denoising import sampling_of, whole_samples
-from planner.pricing.price_list.schedule import scheduled
+from planner.pricing.denoising import sampling_of, whole_samples
+from planner.pricing.holdings import split_of
+from planner.pricing.price_list import PriceList
+from planner.pricing.schedule import scheduled
 from tests.instances import tiny_topology
 
 WORK = pl.Workload(batch_size=1, prompt_tokens=1, output_tokens=1, arrivals="together")

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import planner as pl
-from planner.pricing.price_list.drafts import DraftingPriceList, serving_prices
-from planner.pricing.price_list.holdings import ledger_of
-from planner.pricing.price_list.price_list import Split, Step, price_list, reach_of
 from planner.answers.question import FIELDS
-from planner.pricing.price_list.schedule import scheduled
+from planner.pricing.drafts import DraftingPriceList, serving_prices
+from planner.pricing.holdings import ledger_of
+from planner.pricing.price_list import Split, Step, price_list, reach_of
+from planner.pricing.schedule import scheduled
 from planner.workload import Speculation
 from tests.instances import (
     CONSTANT,

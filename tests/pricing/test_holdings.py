@@ -2,10 +2,10 @@
 
 import pytest
 
-from planner.pricing.price_list.holdings import largest, layers_of, ledger_of, most_sequences
 from planner.plan import ChipRange, Plan, Stage
-from planner.pricing.price_list.price_list import PriceList
-from planner.pricing.price_list.schedule import scheduled
+from planner.pricing.holdings import largest, layers_of, ledger_of, most_sequences
+from planner.pricing.price_list import PriceList
+from planner.pricing.schedule import scheduled
 from planner.workload import Workload
 from tests.instances import tiny_chip, tiny_graph, tiny_software, tiny_topology
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from planner.models.graph import MatMul
-from planner.pricing.price_list.price_list import (
+from planner.models.pruning import pruned
+from planner.pricing.price_list import (
     CAUSES,
     PriceList,
     Reach,
@@ -16,7 +17,6 @@ from planner.pricing.price_list.price_list import (
     unoffered,
     useful_work,
 )
-from planner.models.pruning import pruned
 from planner.workload import Workload
 from tests.instances import fabric, tiny_chip, tiny_graph, tiny_moe, tiny_software, tiny_topology
 

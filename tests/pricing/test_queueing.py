@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import planner as pl
-from planner.pricing.price_list.queueing import MOST_LOAD, SCATTERED, batch_of, busy_sequences, most_requests_per_s
-from planner.pricing.price_list.price_list import price_list
-from planner.pricing.price_list.schedule import scheduled
-from planner.pricing.price_list.timing import timing_of
+from planner.pricing.price_list import price_list
+from planner.pricing.queueing import MOST_LOAD, SCATTERED, batch_of, busy_sequences, most_requests_per_s
+from planner.pricing.schedule import scheduled
+from planner.pricing.timing import timing_of
 from tests.instances import tiny_chip, tiny_graph, tiny_moe, tiny_software, tiny_topology
 
 GRAPH = tiny_graph(4)

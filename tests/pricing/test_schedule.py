@@ -2,7 +2,7 @@
 
 import pytest
 
-from planner.pricing.price_list.schedule import scheduled
+from planner.pricing.schedule import scheduled
 from planner.workload import Workload
 from tests.instances import tiny_software
 

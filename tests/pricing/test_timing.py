@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from planner.plan import ChipRange, Plan, Stage
-from planner.pricing.price_list.price_list import PriceList
-from planner.pricing.price_list.schedule import scheduled
-from planner.pricing.price_list.timing import ALL_CAUSES, bubble_fraction, hop_between, steps_of_cycle, timing_of
+from planner.pricing.price_list import PriceList
+from planner.pricing.schedule import scheduled
+from planner.pricing.timing import ALL_CAUSES, bubble_fraction, hop_between, steps_of_cycle, timing_of
 from planner.workload import Workload
 from tests.instances import fabric, tiny_chip, tiny_graph, tiny_topology
 

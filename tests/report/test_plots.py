@@ -5,8 +5,8 @@ import sys
 import pytest
 
 import planner as pl
-from planner.report.text.plots import figure_of, operator_times
-from planner.report.text.text import CAUSES
+from planner.report.plots import figure_of, operator_times
+from planner.report.text import CAUSES
 from tests.instances import tiny_chip, tiny_graph, tiny_topology
 
 pytest.importorskip("plotly")

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from planner.report.text import svg
+from planner.report import svg
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = "<b>&\"'</b>"
@@ -60,9 +60,7 @@ def test_each_part_says_its_value_and_its_unit():
 
 
 def test_bars_have_a_title_a_note_and_a_legend():
-    assert {"t", "row", "a note", "one", "two"} <= set(
-        texts(svg.bars([bar()], title="t", unit="s", legend=COLOURS))
-    )
+    assert {"t", "row", "a note", "one", "two"} <= set(texts(svg.bars([bar()], title="t", unit="s", legend=COLOURS)))
 
 
 @pytest.mark.parametrize("rows", [[], [bar(one=0.0, two=0.0)]])

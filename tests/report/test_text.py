@@ -6,8 +6,8 @@ from xml.etree import ElementTree
 import pytest
 
 import planner as pl
-from planner.report.text import text
-from planner.report.text.words import FIELD_WORDS, field_text
+from planner.report import text
+from planner.report.words import FIELD_WORDS, field_text
 from tests.instances import tiny_graph, tiny_software, tiny_topology
 
 SVG = re.compile(r"<svg.*?</svg>", re.DOTALL)

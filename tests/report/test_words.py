@@ -4,12 +4,12 @@ import re
 
 import pytest
 
-from planner.catalogue import load_model, load_topology
-from planner.planning.partitioning.partitioning import uniform_plan
 from planner.answers.question import FIELDS, SAMPLE_FIELDS
-from planner.scoring.plans.plans import Score, score_plan
+from planner.catalogue import load_model, load_topology
 from planner.machines.topology import Power
-from planner.report.text.words import FIELD_WORDS, SAMPLE_WORDS, field_text, headline
+from planner.planning.partitioning import uniform_plan
+from planner.report.words import FIELD_WORDS, SAMPLE_WORDS, field_text, headline
+from planner.scoring.plans import Score, score_plan
 from planner.workload import Workload
 from tests.instances import tiny_graph, tiny_topology
 

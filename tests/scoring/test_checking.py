@@ -3,8 +3,8 @@
 import pytest
 
 import planner as pl
-from planner.scoring.plans.checking import check_plan
 from planner.plan import ChipRange, Plan, Stage
+from planner.scoring.checking import check_plan
 from planner.workload import Workload
 from tests.instances import tiny_chip, tiny_graph, tiny_moe, tiny_software, tiny_topology
 

@@ -6,11 +6,11 @@ import pytest
 
 import planner as pl
 from planner.machines.cluster import Cluster, Pool, PooledPlan, PooledStage
-from planner.pricing.price_list.crossing import crossing_s
 from planner.plan import ChipRange, Plan
+from planner.pricing.crossing import crossing_s
 from tests.instances import FOLLOWING, random_graph, random_topology, random_workload, tiny_graph, tiny_topology
-from tests.oracle import all_plans, scored
 from tests.machines.test_cluster import line
+from tests.oracle import all_plans, scored
 
 
 def split_between(*pools: str, layers: int = 2) -> PooledPlan:

@@ -3,8 +3,8 @@
 import pytest
 
 import planner as pl
-from planner.scoring.plans.disaggregated import Link, handover, score_disaggregated, transfer_bytes
-from planner.scoring.plans.plans import score_plan
+from planner.scoring.disaggregated import Link, handover, score_disaggregated, transfer_bytes
+from planner.scoring.plans import score_plan
 from tests.instances import FOLLOWING, tiny_chip, tiny_graph, tiny_topology
 
 GRAPH = tiny_graph(4)

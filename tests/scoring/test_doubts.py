@@ -3,8 +3,8 @@
 import pytest
 
 import planner as pl
-from planner.scoring.plans.doubts import DOUBTFUL, MATTERS, STEP, WORDS, doubts_about
 from planner.machines.topology import Figure, Power, with_value
+from planner.scoring.doubts import DOUBTFUL, MATTERS, STEP, WORDS, doubts_about
 from tests.instances import tiny_graph, tiny_software, tiny_topology
 
 GRAPH = tiny_graph()

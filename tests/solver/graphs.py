@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 
-from planner.solver.dag.problem.problem import GraphProblem
+from planner.solver.dag.problem import GraphProblem
 
 
 def graph_problem(

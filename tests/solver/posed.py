@@ -3,9 +3,9 @@
 import random
 from collections.abc import Iterator
 
-from planner.space.candidates import Candidates
 from planner.answers.question import question_of
-from planner.solver.chain.thresholds.problem import ChainProblem
+from planner.solver.chain.problem import ChainProblem
+from planner.space.candidates import Candidates
 from tests.instances import random_graph, random_topology, random_workload
 from tests.oracle import HIGHER_IS_BETTER
 

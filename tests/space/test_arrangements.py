@@ -2,9 +2,9 @@
 
 import pytest
 
-from planner.space.arrangements import Arrangement, arranged
 from planner.errors import InputError
-from planner.solver.chain.thresholds.packing import Packing
+from planner.solver.chain.packing import Packing
+from planner.space.arrangements import Arrangement, arranged
 
 NODES = Packing(8, (4, 8), (4,))
 

@@ -5,11 +5,11 @@ import math
 import pytest
 
 import planner as pl
+from planner.answers.question import question_of
+from planner.pricing.holdings import most_sequences
 from planner.space.boxes import Box
 from planner.space.candidates import Candidates, splits_of
 from planner.space.layout import packing_of
-from planner.pricing.price_list.holdings import most_sequences
-from planner.answers.question import question_of
 from tests.instances import fabric, tiny_chip, tiny_graph, tiny_moe, tiny_software, tiny_topology
 from tests.oracle import HIGHER_IS_BETTER
 
@@ -26,7 +26,7 @@ def candidates(graph=None, topology=None, field="tpot_s", limits=None, **work) -
 @pytest.mark.parametrize("field", ["mbu_fraction", "memory_headroom_bytes", "tokens_per_s"])
 @pytest.mark.parametrize("box", [Box(2, None, (3, 3), (2, 2)), Box(2, 12, (3, 3), (2, 2))])
 def test_a_plan_of_one_stage_keeps_the_micro_batches_that_its_box_was_solved_for(field, box):
-    from planner.solver.chain.thresholds import exhaustive
+    from planner.solver.chain import exhaustive
 
     asked = candidates(tiny_graph(1), tiny_topology(2), batch_size=box.batch_size, field=field)
     solution = exhaustive.solve(asked.to_problem(box))
@@ -37,7 +37,7 @@ def test_a_plan_of_one_stage_keeps_the_micro_batches_that_its_box_was_solved_for
 
 
 def test_a_box_bounds_all_its_plans():
-    from planner.solver.chain.thresholds import exhaustive
+    from planner.solver.chain import exhaustive
 
     several = candidates(batch_size=6, field="energy_per_token_j")
     (box, *_) = [box for box in several.boxes() if box.replicas == 1]
@@ -57,7 +57,7 @@ def test_a_box_bounds_all_its_plans():
     "field", ["tokens_per_s", "energy_per_token_j", "usd_per_million_tokens", "mfu_fraction", "mbu_fraction"]
 )
 def test_where_the_batch_is_open_a_box_bounds_all_its_plans_whatever_memory_leaves_of_it(field):
-    from planner.solver.chain.thresholds import exhaustive
+    from planner.solver.chain import exhaustive
 
     topology = tiny_topology(2, chip=tiny_chip(80e6), software=tiny_software(burst_share=0.1, interruption_share=0.9))
     several = candidates(tiny_graph(2), topology, field, batch_size=None, output_tokens=20)

@@ -3,9 +3,9 @@
 import pytest
 
 import planner as pl
-from planner.space.cluster_candidates import PooledCandidates
 from planner.answers.question import question_of
-from planner.solver.chain.thresholds import placed
+from planner.solver.chain import placed
+from planner.space.cluster_candidates import PooledCandidates
 from tests.instances import tiny_graph
 from tests.machines.test_cluster import line
 

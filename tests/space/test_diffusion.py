@@ -3,8 +3,8 @@
 import pytest
 
 import planner as pl
-from planner.space.diffusion import sampling_plans
 from planner.answers.question import SAMPLE_FIELDS
+from planner.space.diffusion import sampling_plans
 
 WORK = pl.Workload(batch_size=1, prompt_tokens=1, output_tokens=1, arrivals="together")
 EIGHT = pl.load_topology("hgx-h100", chips=8)

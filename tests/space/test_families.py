@@ -6,9 +6,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from planner.planning.fronts import _question
 from planner.space.candidates import Candidates
 from planner.space.families import EVERY, FamilyBounds, Priced, even_cuts, families_of, mixed_cuts
-from planner.planning.partitioning.fronts import _question
 from tests.instances import SHAPES, random_graph, random_topology, random_workload
 from tests.oracle import all_plans, scored
 

@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
+from planner.solver.chain.packing import Packing
 from planner.space.layout import even_borders, packing_of, starts_of
-from planner.solver.chain.thresholds.packing import Packing
 from tests.instances import SHAPES, fabric, tiny_topology
 
 

@@ -9,8 +9,8 @@ import pytest
 
 import planner as pl
 from planner.models.graph import ModelGraph
+from planner.pricing.price_list import Split
 from planner.space.layout import packing_of
-from planner.pricing.price_list.price_list import Split
 from planner.space.uniform import PlanGrid, Shape, crossing_bytes, cuts_of, ground_of, plan_grid, shapes_of
 from tests.instances import FOLLOWING, SHAPES, fabric, random_topology, tiny_chip, tiny_graph, tiny_moe, tiny_topology
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.solver.chain.thresholds.paths import (
+from planner.solver.chain.paths import (
     Rest,
     alone,
     by_slots,
@@ -30,7 +30,7 @@ from planner.solver.chain.thresholds.paths import (
     shortest,
     unit,
 )
-from planner.solver.chain.thresholds.problem import TOLERANCE, ChainProblem, Cuts, Floats, Ints, Larger, Measure
+from planner.solver.chain.problem import TOLERANCE, ChainProblem, Cuts, Floats, Ints, Larger, Measure
 
 MOST_PRICES = 16
 MOST_STEPS = 2e7

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from ortools.sat.python import cp_model
 
-from planner.solver.chain.thresholds.problem import ChainProblem, Cuts, Floats, Measure, Solution, evaluate, packed
+from planner.solver.chain.problem import ChainProblem, Cuts, Floats, Measure, Solution, evaluate, packed
 
 Run = tuple[int, int, int]
 """Tail, head, option."""

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from planner.solver.chain.thresholds.problem import ChainProblem, Solution, evaluate, packed
+from planner.solver.chain.problem import ChainProblem, Solution, evaluate, packed
 
 Cuts = tuple[tuple[int, int, int], ...]
 

@@ -19,9 +19,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.solver.chain.thresholds.bounds import Relaxed
-from planner.solver.chain.thresholds.paths import Rest, alone, run_costs, run_loads
-from planner.solver.chain.thresholds.problem import TOLERANCE, ChainProblem, Cuts, Floats, Incumbent, Ints, Limit
+from planner.solver.chain.bounds import Relaxed
+from planner.solver.chain.paths import Rest, alone, run_costs, run_loads
+from planner.solver.chain.problem import TOLERANCE, ChainProblem, Cuts, Floats, Incumbent, Ints, Limit
 
 ROUNDING = 1e-14
 FIRST_BEAM = 64

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from planner.solver.chain.thresholds.problem import ChainProblem, Cuts, Floats, Ints
+from planner.solver.chain.problem import ChainProblem, Cuts, Floats, Ints
 
 
 @dataclass(frozen=True, slots=True)

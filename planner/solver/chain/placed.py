@@ -14,9 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.solver.chain.thresholds.packing import Packing
-from planner.solver.chain.thresholds.bounds import least_peaks, relaxed
-from planner.solver.chain.thresholds.labels import (
+from planner.solver.chain.bounds import least_peaks, relaxed
+from planner.solver.chain.labels import (
     CROWD,
     LAST_BEAM,
     ROUNDING,
@@ -25,8 +24,9 @@ from planner.solver.chain.thresholds.labels import (
     weighed_peaks,
     widened,
 )
-from planner.solver.chain.thresholds.paths import cheapest, run_costs, run_loads
-from planner.solver.chain.thresholds.problem import TOLERANCE, ChainProblem, Floats, Ints, Measure
+from planner.solver.chain.packing import Packing
+from planner.solver.chain.paths import cheapest, run_costs, run_loads
+from planner.solver.chain.problem import TOLERANCE, ChainProblem, Floats, Ints, Measure
 
 MOST_ANYWHERE = 62
 """Slots of a ground on which runs may stand anywhere."""

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.solver.chain.thresholds.packing import Packing
+from planner.solver.chain.packing import Packing
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]

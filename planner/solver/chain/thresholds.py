@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from planner.solver.chain.thresholds.bounds import MeasureBound, Relaxed, most_peaks, relaxed
-from planner.solver.chain.thresholds.labels import FIRST_BEAM, LAST_BEAM, labelled, used_criteria
-from planner.solver.chain.thresholds.paths import farthest, relaxed_use, run_loads
-from planner.solver.chain.thresholds.problem import TOLERANCE, ChainProblem, Cuts, Floats, Incumbent, Solution
+from planner.solver.chain.bounds import MeasureBound, Relaxed, most_peaks, relaxed
+from planner.solver.chain.labels import FIRST_BEAM, LAST_BEAM, labelled, used_criteria
+from planner.solver.chain.paths import farthest, relaxed_use, run_loads
+from planner.solver.chain.problem import TOLERANCE, ChainProblem, Cuts, Floats, Incumbent, Solution
 
 GRID = 64
 """Points of a peak's range at which its bound is looked at."""

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.solver.chain.thresholds.bounds import relaxed
-from planner.solver.chain.thresholds.labels import LAST_BEAM, Stopped, _Labels, _Search, _traced
-from planner.solver.chain.thresholds.problem import ChainProblem, Cuts, Floats, Incumbent
+from planner.solver.chain.bounds import relaxed
+from planner.solver.chain.labels import LAST_BEAM, Stopped, _Labels, _Search, _traced
+from planner.solver.chain.problem import ChainProblem, Cuts, Floats, Incumbent
 
 
 class Known:

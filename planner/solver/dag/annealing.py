@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from planner.solver.dag.problem.problem import GraphProblem, Units, loads
-from planner.solver.chain.thresholds.problem import Floats, Ints
+from planner.solver.chain.problem import Floats, Ints
+from planner.solver.dag.problem import GraphProblem, Units, loads
 
 WALKERS = 64
 MOST_CELLS = 2e7

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from planner.solver.dag.problem.problem import GraphProblem, Units
-from planner.solver.chain.thresholds.problem import Floats
+from planner.solver.chain.problem import Floats
+from planner.solver.dag.problem import GraphProblem, Units
 
 Order = Sequence[int]
 

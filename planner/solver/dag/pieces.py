@@ -20,8 +20,8 @@ import networkx as nx
 import numpy as np
 from ortools.sat.python import cp_model
 
-from planner.solver.dag.problem.problem import GraphProblem, Units, finishes, latency
-from planner.solver.dag.problem.placing import MOST_TOTAL
+from planner.solver.dag.placing import MOST_TOTAL
+from planner.solver.dag.problem import GraphProblem, Units, finishes, latency
 
 Chain = tuple[int, ...]
 """Nodes, each of which waits for the one before it, by an edge or because they share a piece."""

@@ -19,8 +19,8 @@ import networkx as nx
 import numpy as np
 from ortools.sat.python import cp_model
 
-from planner.solver.dag.problem.problem import GraphProblem, Units, loads
-from planner.solver.chain.thresholds.problem import Ints
+from planner.solver.chain.problem import Ints
+from planner.solver.dag.problem import GraphProblem, Units, loads
 
 MOST_TOTAL = 2.0**30
 """All coefficients of a constraint together."""

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from planner.solver.dag.problem.problem import GraphProblem, Placement, Units, contract, latency, loads
-from planner.solver.dag.problem.orders import Stages, one_after_another, search, start_orders
+from planner.solver.dag.orders import Stages, one_after_another, search, start_orders
+from planner.solver.dag.problem import GraphProblem, Placement, Units, contract, latency, loads
 
 ACCURACY = 5e-6
 """Relative: of the grid on which CP-SAT proves."""
@@ -34,7 +34,7 @@ def contiguous(problem: GraphProblem, *, time_limit_s: float = math.inf, seed: i
     floor = _work_bound(problem, units)
     if floor >= best * (1 - 1e-12):
         return _placement(problem, units, start, best)
-    from planner.solver.dag.problem.placing import prove
+    from planner.solver.dag.placing import prove
 
     left = time_limit_s - (time.monotonic() - started)
     found, bound = prove(problem, units, best, None, ordered=True, time_limit_s=left, seed=seed)
@@ -52,9 +52,9 @@ def free(problem: GraphProblem, *, time_limit_s: float = math.inf, seed: int = 0
     ordered = contiguous(problem, time_limit_s=time_limit_s / 4, seed=seed)
     units = contract(problem, contiguous=False)
     start = None if ordered.device is None else tuple(ordered.device[nodes[0]] for nodes in units.members)
-    from planner.solver.dag.problem.annealing import anneal
-    from planner.solver.dag.problem.placing import improve, prove
-    from planner.solver.dag.problem.shares import refuted_below
+    from planner.solver.dag.annealing import anneal
+    from planner.solver.dag.placing import improve, prove
+    from planner.solver.dag.shares import refuted_below
 
     floor = _work_bound(problem, units)
     if start is not None:
@@ -97,7 +97,7 @@ def soonest(problem: GraphProblem, *, time_limit_s: float = math.inf, seed: int 
     tried = (one_after_another(problem, units, order) for order in start_orders(units))
     starts = [units.spread(found[1]) for found in tried if found is not None]
     start = min(starts, key=lambda device: latency(problem, device), default=None)
-    from planner.solver.dag.problem import pieces
+    from planner.solver.dag import pieces
 
     left = time_limit_s - (time.monotonic() - started)
     device, bound = pieces.soonest(problem, contract(problem, contiguous=False), start, time_limit_s=left, seed=seed)

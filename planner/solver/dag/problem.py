@@ -23,7 +23,7 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.solver.chain.thresholds.problem import Floats, Ints
+from planner.solver.chain.problem import Floats, Ints
 
 
 @dataclass(frozen=True, slots=True)

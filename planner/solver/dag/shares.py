@@ -13,9 +13,9 @@ import numpy as np
 from ortools.linear_solver import pywraplp
 from ortools.sat.python import cp_model
 
-from planner.solver.dag.problem.problem import GraphProblem, Units
-from planner.solver.dag.problem.placing import MOST_TOTAL
-from planner.solver.chain.thresholds.problem import Floats
+from planner.solver.chain.problem import Floats
+from planner.solver.dag.placing import MOST_TOTAL
+from planner.solver.dag.problem import GraphProblem, Units
 
 SEARCH_S = 3.0
 """For the richest set of one device; a search that takes longer ends the whole."""

@@ -5,18 +5,18 @@ import math
 from collections.abc import Callable
 from typing import Any, get_args
 
-from planner.catalogue import load_topology
-from planner.report.text.svg import plotly
-from planner.models.dtypes import Dtype
-from planner.errors import InfeasibleError, InputError, UnknownNameError
-from planner.models.graph import ModelGraph
-from planner.planning.partitioning.partitioning import Result, partition
 from planner.answers.question import FIELDS
+from planner.catalogue import load_topology
+from planner.errors import InfeasibleError, InputError, UnknownNameError
+from planner.machines.topology import Topology
+from planner.models.dtypes import Dtype
+from planner.models.graph import ModelGraph
+from planner.planning.partitioning import Result, partition
 from planner.records import Record
-from planner.report.text.text import CAUSES
-from planner.scoring.plans.plans import score_plan
+from planner.report.svg import plotly
+from planner.report.text import CAUSES
+from planner.scoring.plans import score_plan
 from planner.studies.advantage.family import Family, member
-from planner.studies.study import Study
 from planner.studies.advantage.uncertainty import (
     FigureEffect,
     at_probability,
@@ -24,7 +24,7 @@ from planner.studies.advantage.uncertainty import (
     figure_effects,
     residual_of,
 )
-from planner.machines.topology import Topology
+from planner.studies.study import Study
 from planner.workload import Workload
 
 ONE_REQUEST = Workload(batch_size=1, prompt_tokens=1024, output_tokens=256)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.report.text import svg
-from planner.report.text.svg import plotly
+from planner.report import svg
+from planner.report.svg import plotly
 from planner.studies.advantage.uncertainty import SURE
 
 if TYPE_CHECKING:
@@ -161,9 +161,7 @@ def _axes(drawn: "AdvantageMap", frame: Frame) -> Iterator[str]:
         )
     for value in _ticks(math.exp(frame.y[0]), math.exp(frame.y[-1])):
         y = frame.at(drawn.sizes[0], value)[1]
-        yield f"<path d='M{LEFT} {y:.1f}h-5' stroke='#222'/>" + svg.text(
-            LEFT - 8, y + 4, f"{value:,g}", anchor="end"
-        )
+        yield f"<path d='M{LEFT} {y:.1f}h-5' stroke='#222'/>" + svg.text(LEFT - 8, y + 4, f"{value:,g}", anchor="end")
     across = "parameters [10⁹]" + (", 8 experts active" if drawn.family == "moe" else "")
     yield svg.text((LEFT + WIDTH - RIGHT) / 2, bottom + 36, across, anchor="middle")
     up = svg.text(16, middle, "speed demanded for each user [tokens/s]", anchor="middle")

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 
 from planner.catalogue import load_topology
+from planner.machines.topology import Topology
 from planner.models.dtypes import Dtype
 from planner.records import Record
 from planner.studies.advantage.crossovers import ONE_REQUEST, best_plan
 from planner.studies.study import Study
-from planner.machines.topology import Topology
 from planner.workload import Workload
 
 

@@ -7,9 +7,9 @@ from typing import Literal
 import numpy as np
 
 from planner.catalogue import model_table
+from planner.errors import InputError, UnknownNameError
 from planner.models.decoder import DecoderShape, Formats, decoder_graph
 from planner.models.dtypes import Dtype
-from planner.errors import InputError, UnknownNameError
 from planner.models.graph import ModelGraph
 
 ANCHORS = ("llama-3.1-8b", "llama-3.1-70b", "llama-3.1-405b")

@@ -1,7 +1,7 @@
 """`advantage_map`: which machine wins, for models of each size, at each speed demanded for a user; and how sure that is.
 
-The plans are uniform pipelines (`planner.space.uniform`), each as one replica; of each machine the one that costs least and is fast
-enough for the cell. What uniform plans miss against all plans is measured on a sample of cells (`checks`).
+The plans are uniform pipelines (`planner.space.uniform`), each as one replica; of each machine the one that costs least
+and is fast enough for the cell. What uniform plans miss against all plans is measured on a sample of cells (`checks`).
 """
 
 import math
@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 
 from planner.calibration.measurements import PUBLISHED, Measurement, read_measurements
 from planner.catalogue import load_model, load_topology
-from planner.models.dtypes import Dtype
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, UnknownNameError
+from planner.machines.topology import Topology
+from planner.models.dtypes import Dtype
 from planner.models.graph import ModelGraph
-from planner.planning.partitioning.partitioning import partition
-from planner.pricing.price_list.price_list import price_list
-from planner.studies.advantage.records import AdvantageMap, Cell, Check, Measured, Switch, Uncertainty
+from planner.planning.partitioning import partition
+from planner.pricing.price_list import price_list
+from planner.space.uniform import PlanGrid, plan_grid
 from planner.studies.advantage.family import EXPERT_ANCHORS, Family, member
+from planner.studies.advantage.records import AdvantageMap, Cell, Check, Measured, Switch, Uncertainty
 from planner.studies.advantage.uncertainty import (
     TAKEN_AS_THEY_ARE,
     FigureEffect,
@@ -28,8 +30,6 @@ from planner.studies.advantage.uncertainty import (
     figure_effects,
     residual_of,
 )
-from planner.machines.topology import Topology
-from planner.space.uniform import PlanGrid, plan_grid
 from planner.workload import Workload
 
 Floats = NDArray[np.float64]

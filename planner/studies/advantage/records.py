@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from planner.errors import listed
 from planner.records import Record
 from planner.studies.advantage.family import Family
-from planner.studies.study import Study
 from planner.studies.advantage.uncertainty import SURE, FigureEffect
+from planner.studies.study import Study
 
 
 class Cell(Record):

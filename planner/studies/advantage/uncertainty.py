@@ -9,11 +9,11 @@ import math
 from collections.abc import Callable
 from statistics import NormalDist
 
-from planner.scoring.plans.doubts import SPREADS, STEP, WORDS
 from planner.errors import PlannerError
-from planner.records import Record
-from planner.scoring.plans.plans import residuals_of
 from planner.machines.topology import Figure, Topology, with_value
+from planner.records import Record
+from planner.scoring.doubts import SPREADS, STEP, WORDS
+from planner.scoring.plans import residuals_of
 
 TAKEN_AS_THEY_ARE = ("A", "stated", "fit")
 """Grades whose doubt does not count here: what was read or stated, and what is in the residual."""

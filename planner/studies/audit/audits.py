@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from planner.report.text.svg import plotly, table
 from planner.errors import InputError, UnknownNameError
-from planner.scoring.plans.plans import Score
+from planner.report.svg import plotly, table
+from planner.scoring.plans import Score
 from planner.studies.audit import laws, prices
 from planner.studies.audit.cases import Case, topology_of
 from planner.studies.audit.claims import Claim, article_claims, read_claims

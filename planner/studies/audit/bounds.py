@@ -10,9 +10,9 @@ import math
 from typing import NamedTuple
 
 from planner.cost.memory import fewest_chips
-from planner.models.graph import ModelGraph
-from planner.pricing.price_list.price_list import Step, multiplied_in, useful_work
 from planner.machines.topology import Topology
+from planner.models.graph import ModelGraph
+from planner.pricing.price_list import Step, multiplied_in, useful_work
 
 MOST_BATCH = 2**20
 

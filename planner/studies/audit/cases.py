@@ -5,21 +5,21 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import cast
 
-from planner.space.candidates import Candidates
-from planner.catalogue import load_model, load_topology
-from planner.space.diffusion import best_sampling
-from planner.models.dtypes import Dtype
-from planner.errors import InfeasibleError
-from planner.models.graph import ModelGraph
-from planner.planning.partitioning.partitioning import partition
 from planner.answers.question import Question
-from planner.scoring.plans.plans import Score, score_plan
-from planner.planning.partitioning.search import Search
-from planner.studies.audit.bounds import Roof
-from planner.studies.audit.claims import Claim
+from planner.catalogue import load_model, load_topology
+from planner.errors import InfeasibleError
+from planner.machines.topology import PowerScope, Topology
+from planner.models.dtypes import Dtype
+from planner.models.graph import ModelGraph
+from planner.planning.partitioning import partition
+from planner.planning.search import Search
+from planner.scoring.plans import Score, score_plan
+from planner.space.candidates import Candidates
+from planner.space.diffusion import best_sampling
 from planner.studies.advantage.crossovers import ONE_REQUEST
 from planner.studies.advantage.family import dense_family
-from planner.machines.topology import PowerScope, Topology
+from planner.studies.audit.bounds import Roof
+from planner.studies.audit.claims import Claim
 from planner.workload import Workload
 
 WIDTHS: tuple[tuple[Dtype, ...], ...] = (("bf16", "fp16"), ("fp8", "int8"), ("fp4",))

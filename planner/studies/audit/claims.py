@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from planner.models.dtypes import Dtype
 from planner.errors import InputError, UnknownNameError
+from planner.machines.topology import PowerScope, Topology
+from planner.models.dtypes import Dtype
 from planner.readers.files import read_toml
 from planner.records import Record
-from planner.machines.topology import PowerScope, Topology
 from planner.units import Count, Fraction, Watts
 
 Positive = Annotated[float, Field(gt=0, le=1e24)]
@@ -160,7 +160,7 @@ def read_claims(path: str | Path) -> tuple[Claim, ...]:
 def article_claims() -> tuple[Claim, ...]:
     """What the article "trust in AI chips moves from shipments to efficiency" says, in the order of its 59 figures; "7 LPU" is
     the LPU's part of figure 7."""
-    with resources.as_file(resources.files("planner.studies") / "article.toml") as path:
+    with resources.as_file(resources.files("planner.studies.audit") / "article.toml") as path:
         return read_claims(path)
 
 

@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 from planner.cost import energy
-from planner.models.dtypes import Dtype
 from planner.errors import InputError
-from planner.pricing.price_list.price_list import Step, multiplied_in, useful_work
+from planner.machines.topology import Figure, Topology, with_value
+from planner.models.dtypes import Dtype
+from planner.pricing.price_list import Step, multiplied_in, useful_work
 from planner.readers.topology_file import LIFETIME_H, USD_PER_KWH
-from planner.scoring.plans.plans import chosen_power
+from planner.scoring.plans import chosen_power
 from planner.studies.audit.bounds import MOST_BATCH, Roof
 from planner.studies.audit.cases import Case, topology_of
 from planner.studies.audit.claims import Claim, Greatest, Growth, Quotient, Total
 from planner.studies.audit.findings import Finding, found
-from planner.machines.topology import Figure, Topology, with_value
 from planner.units import spoken, trimmed
 
 CLOSE = 1.05

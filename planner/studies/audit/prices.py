@@ -5,19 +5,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple, cast
 
-from planner.models.dtypes import Dtype, bytes_of, stored_bytes_of
 from planner.errors import InfeasibleError, InputError
+from planner.machines.topology import Topology
+from planner.models.dtypes import Dtype, bytes_of, stored_bytes_of
 from planner.models.graph import ENDS
-from planner.planning.partitioning.partitioning import uniform_plan
 from planner.models.pruning import pattern_of
-from planner.scoring.plans.plans import Score, score_plan
+from planner.planning.partitioning import uniform_plan
+from planner.scoring.plans import Score, score_plan
+from planner.studies.advantage.crossovers import ONE_REQUEST
 from planner.studies.audit.cases import Case, lacks, topology_of
 from planner.studies.audit.claims import Claim
-from planner.studies.advantage.crossovers import ONE_REQUEST
 from planner.studies.audit.findings import Finding, found
 from planner.studies.audit.laws import CLOSE, cited, is_deployment, ratio_of
 from planner.studies.scalings import fewest_of, scaling
-from planner.machines.topology import Topology
 from planner.units import spoken, trimmed
 
 SURE = 0.95

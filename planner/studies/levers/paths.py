@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from planner.scoring.plans.doubts import SPREADS, STEP
 from planner.errors import InputError, UnknownNameError, shortened
 from planner.machines.topology import Topology, with_value
+from planner.scoring.doubts import SPREADS, STEP
 from planner.units import parse_quantity, spoken
 from planner.workload import Workload
 

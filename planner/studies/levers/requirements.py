@@ -7,20 +7,20 @@ from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from planner.catalogue import load_topology
-from planner.report.text.svg import plotly
-from planner.errors import InputError
-from planner.models.graph import ModelGraph
 from planner.answers.question import question_of
+from planner.catalogue import load_topology
+from planner.errors import InputError
+from planner.machines.topology import PowerScope, Topology
+from planner.models.graph import ModelGraph
 from planner.records import PORTRAITS, Record
-from planner.studies.sweep.cells import DIRECTIONS, Cell, SweepRow
+from planner.report.svg import plotly
+from planner.report.words import FIELD_WORDS, SAMPLE_WORDS, field_text
 from planner.studies.advantage.crossovers import with_room
 from planner.studies.levers.paths import SHARES, changed, figure_text, figures_of, paths_like, unit_of
-from planner.studies.sweep.meters import Tally
 from planner.studies.study import Study
+from planner.studies.sweep.cells import DIRECTIONS, Cell, SweepRow
+from planner.studies.sweep.meters import Tally
 from planner.studies.sweep.sweeps import rows_of
-from planner.machines.topology import PowerScope, Topology
-from planner.report.text.words import FIELD_WORDS, SAMPLE_WORDS, field_text
 from planner.workload import Workload
 
 SPAN = 1000.0

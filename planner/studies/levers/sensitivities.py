@@ -12,19 +12,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.report.text.svg import plotly
-from planner.errors import InputError
-from planner.models.graph import ModelGraph
 from planner.answers.question import question_of
-from planner.records import PORTRAITS, Record
-from planner.report.text.text import aligned
-from planner.studies.sweep.cells import Cell, SweepRow
-from planner.studies.levers.paths import Range, changed, figure_text, ranges_of
-from planner.studies.sweep.meters import Tally
-from planner.studies.study import Study
-from planner.studies.sweep.sweeps import rows_of
+from planner.errors import InputError
 from planner.machines.topology import PowerScope, Topology
-from planner.report.text.words import FIELD_WORDS, SAMPLE_WORDS, field_text
+from planner.models.graph import ModelGraph
+from planner.records import PORTRAITS, Record
+from planner.report.svg import plotly
+from planner.report.text import aligned
+from planner.report.words import FIELD_WORDS, SAMPLE_WORDS, field_text
+from planner.studies.levers.paths import Range, changed, figure_text, ranges_of
+from planner.studies.study import Study
+from planner.studies.sweep.cells import Cell, SweepRow
+from planner.studies.sweep.meters import Tally
+from planner.studies.sweep.sweeps import rows_of
 from planner.workload import Workload
 
 BARS = 15

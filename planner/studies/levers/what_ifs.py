@@ -3,17 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
-from planner.report.text.svg import CAUSE_COLOURS, plotly
-from planner.errors import InfeasibleError
-from planner.models.graph import ModelGraph
-from planner.planning.partitioning.partitioning import Result, partition
 from planner.answers.question import question_of
+from planner.errors import InfeasibleError
+from planner.machines.topology import PowerScope, Topology
+from planner.models.graph import ModelGraph
+from planner.planning.partitioning import Result, partition
 from planner.records import PORTRAITS, Record
-from planner.report.text.text import CAUSES, aligned
+from planner.report.svg import CAUSE_COLOURS, plotly
+from planner.report.text import CAUSES, aligned
+from planner.report.words import FIELD_WORDS, SAMPLE_WORDS, field_text
 from planner.studies.levers.paths import Change, changed, figure_text, figures_of
 from planner.studies.study import Study
-from planner.machines.topology import PowerScope, Topology
-from planner.report.text.words import FIELD_WORDS, SAMPLE_WORDS, field_text
 from planner.workload import Workload
 
 TOLD = 3

@@ -20,13 +20,13 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from planner.catalogue import load_model, load_topology
-from planner.models.dtypes import Dtype
 from planner.errors import InputError
+from planner.machines.topology import PowerScope
+from planner.models.dtypes import Dtype
 from planner.readers.files import read_toml
 from planner.readers.topology_file import tables
 from planner.records import Record
 from planner.studies.sweep.cells import Cell
-from planner.machines.topology import PowerScope
 from planner.workload import Workload
 
 Names = Annotated[tuple[str, ...], Field(min_length=1)]

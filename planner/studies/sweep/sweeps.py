@@ -9,18 +9,18 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from pathlib import Path
 from typing import Any
 
-from planner.report.text.svg import STAGE_COLOURS, plotly
 from planner.errors import InputError, PlannerError, UnknownNameError
+from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.records import PORTRAITS, Record
-from planner.report.text.text import aligned
+from planner.report.svg import STAGE_COLOURS, plotly
+from planner.report.text import aligned
+from planner.report.words import FIELD_WORDS, SAMPLE_WORDS
+from planner.studies.study import Study
 from planner.studies.sweep.cells import CHUNK_CELLS, Cell, SweepRow, Task, plan_chunk, row_of, tasks_of
 from planner.studies.sweep.meters import EVERY_S, Meter, Tally
 from planner.studies.sweep.store import Store
-from planner.studies.study import Study
 from planner.studies.sweep.workers import Embedded
-from planner.machines.topology import PowerScope, Topology
-from planner.report.text.words import FIELD_WORDS, SAMPLE_WORDS
 from planner.workload import Workload
 
 IN_FLIGHT = 64

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from planner.answers.question import FIELDS
-from planner.solver.chain.thresholds import bounds, thresholds, exhaustive
-from planner.solver.chain.thresholds.paths import narrowest, relaxed_use
-from planner.solver.chain.thresholds.problem import evaluate, packed
+from planner.solver.chain import bounds, exhaustive, thresholds
+from planner.solver.chain.paths import narrowest, relaxed_use
+from planner.solver.chain.problem import evaluate, packed
 from tests.instances import SHAPES
 from tests.solver.posed import problems
 

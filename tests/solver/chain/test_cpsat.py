@@ -3,7 +3,7 @@
 import pytest
 
 from planner.answers.question import FIELDS
-from planner.solver.chain.thresholds import cpsat, exhaustive
+from planner.solver.chain import cpsat, exhaustive
 from tests.instances import SHAPES
 from tests.solver.posed import problems
 

@@ -2,7 +2,7 @@
 
 import math
 
-from planner.solver.chain.thresholds import exhaustive
+from planner.solver.chain import exhaustive
 from tests.solver.chain.test_problem import three_items
 
 

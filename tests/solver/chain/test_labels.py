@@ -5,10 +5,10 @@ import math
 import pytest
 
 from planner.answers.question import FIELDS
-from planner.solver.chain.thresholds import exhaustive
-from planner.solver.chain.thresholds.bounds import relaxed
-from planner.solver.chain.thresholds.labels import FIRST_BEAM, LAST_BEAM, labelled
-from planner.solver.chain.thresholds.problem import Incumbent
+from planner.solver.chain import exhaustive
+from planner.solver.chain.bounds import relaxed
+from planner.solver.chain.labels import FIRST_BEAM, LAST_BEAM, labelled
+from planner.solver.chain.problem import Incumbent
 from tests.solver.posed import problems
 
 

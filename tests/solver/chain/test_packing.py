@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.solver.chain.thresholds.packing import Packing, Rule
+from planner.solver.chain.packing import Packing, Rule
 
 
 @st.composite

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from planner.solver.chain.thresholds import exhaustive, paths
-from planner.solver.chain.thresholds.problem import evaluate, packed
+from planner.solver.chain import exhaustive, paths
+from planner.solver.chain.problem import evaluate, packed
 from tests.instances import SHAPES
 from tests.solver.posed import problems
 

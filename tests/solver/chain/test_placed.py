@@ -6,10 +6,10 @@ import random
 
 import pytest
 
-from planner.space.cluster_candidates import PooledCandidates
 from planner.answers.question import question_of
-from planner.solver.chain.thresholds import exhaustive, placed
-from planner.solver.chain.thresholds.placed import Place, PlacedProblem, PlacedRun
+from planner.solver.chain import exhaustive, placed
+from planner.solver.chain.placed import Place, PlacedProblem, PlacedRun
+from planner.space.cluster_candidates import PooledCandidates
 from tests.instances import random_cluster, random_graph, random_workload
 from tests.oracle import HIGHER_IS_BETTER
 

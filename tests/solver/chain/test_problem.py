@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from planner.solver.chain.thresholds.packing import Packing
-from planner.solver.chain.thresholds.problem import ChainProblem, Larger, Line, Measure, evaluate, packed
+from planner.solver.chain.packing import Packing
+from planner.solver.chain.problem import ChainProblem, Larger, Line, Measure, evaluate, packed
 
 WORK, LINKS = 0, 0
 

@@ -5,11 +5,11 @@ import random
 import numpy as np
 import pytest
 
-from planner.space.candidates import Candidates
-from planner.solver.chain.thresholds.packing import Packing
 from planner.answers.question import FIELDS, question_of
-from planner.solver.chain.thresholds import thresholds, exhaustive
-from planner.solver.chain.thresholds.problem import ChainProblem, Measure, evaluate, packed
+from planner.solver.chain import exhaustive, thresholds
+from planner.solver.chain.packing import Packing
+from planner.solver.chain.problem import ChainProblem, Measure, evaluate, packed
+from planner.space.candidates import Candidates
 from tests.instances import SHAPES, random_graph, random_topology, random_workload
 from tests.solver.posed import problems
 

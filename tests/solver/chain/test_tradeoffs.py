@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from planner.solver.chain.thresholds import exhaustive
-from planner.solver.chain.thresholds.exhaustive import all_cuts
-from planner.solver.chain.thresholds.problem import Limit, evaluate, packed
-from planner.solver.chain.thresholds.tradeoffs import Known, uncovered
+from planner.solver.chain import exhaustive
+from planner.solver.chain.exhaustive import all_cuts
+from planner.solver.chain.problem import Limit, evaluate, packed
+from planner.solver.chain.tradeoffs import Known, uncovered
 from tests.solver.posed import problems
 
 

@@ -5,8 +5,8 @@ import time
 import numpy as np
 import pytest
 
-from planner.solver.dag.problem.annealing import anneal
-from planner.solver.dag.problem.problem import contract, faults, loads
+from planner.solver.dag.annealing import anneal
+from planner.solver.dag.problem import contract, faults, loads
 from tests.solver.graphs import graph_problem, oracle, random_problem
 
 

@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from planner.solver.dag.problem.problem import contract, faults, latency, loads
-from planner.solver.dag.problem.orders import along, interval_loads, one_after_another, search, start_orders
+from planner.solver.dag.orders import along, interval_loads, one_after_another, search, start_orders
+from planner.solver.dag.problem import contract, faults, latency, loads
 from tests.solver.graphs import graph_problem, load_of, oracle, random_problem
 
 

@@ -5,8 +5,8 @@ import math
 
 import pytest
 
-from planner.solver.dag.problem.problem import contract, latency, loads
-from planner.solver.dag.problem.pieces import Paths, soonest
+from planner.solver.dag.pieces import Paths, soonest
+from planner.solver.dag.problem import contract, latency, loads
 from tests.solver.graphs import graph_problem, latency_of, oracle, random_problem
 
 DIAMOND = graph_problem([[1, 5, 2, 1]], [(0, 1), (0, 2), (1, 3), (2, 3)], counts=(3,), transfer=[1] * 4)

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from planner.solver.dag.problem.problem import contract, loads
-from planner.solver.dag.problem.placing import improve, prove
+from planner.solver.dag.placing import improve, prove
+from planner.solver.dag.problem import contract, loads
 from tests.solver.graphs import oracle, random_problem
 
 

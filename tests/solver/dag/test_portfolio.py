@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from planner.solver.dag.problem import portfolio
-from planner.solver.dag.problem.problem import faults, latency, loads
+from planner.solver.dag import portfolio
+from planner.solver.dag.problem import faults, latency, loads
 from tests.solver.graphs import graph_problem, oracle, random_problem
 
 ENGINES = {"contiguous": portfolio.contiguous, "free": portfolio.free, "latency": portfolio.soonest}

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from planner.solver.dag.problem.problem import contract, faults, latency, loads
+from planner.solver.dag.problem import contract, faults, latency, loads
 from tests.solver.graphs import allowed, classes_of, graph_problem, latency_of, load_of, random_problem
 
 FORK = graph_problem(

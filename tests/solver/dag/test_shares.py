@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from planner.solver.dag.problem.problem import contract
-from planner.solver.dag.problem.shares import refuted_below
+from planner.solver.dag.problem import contract
+from planner.solver.dag.shares import refuted_below
 from tests.solver.graphs import graph_problem, oracle, random_problem
 
 

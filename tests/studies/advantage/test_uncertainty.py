@@ -5,7 +5,7 @@ import math
 import pytest
 
 import planner as pl
-from planner.scoring.plans.doubts import SPREADS
+from planner.scoring.doubts import SPREADS
 from planner.studies.advantage.uncertainty import at_probability, combined, figure_effects, residual_of
 
 WAFERS = pl.load_topology("cerebras-cs3")

@@ -3,8 +3,8 @@
 import pytest
 
 import planner as pl
-from planner.scoring.plans.doubts import SPREADS
 from planner.errors import InputError, UnknownNameError
+from planner.scoring.doubts import SPREADS
 from planner.studies.levers.paths import (
     changed,
     figure_text,
