@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Any
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, PlannerError, UnknownNameError
 
 if TYPE_CHECKING:
+    from planner.answers.certificates import Certificate, Verdict
+    from planner.answers.fronts import Front
+    from planner.answers.results import ClusterResult, Disaggregation, Fleet, Move, Replanning, Result, Spread
     from planner.catalogue import (
         cluster_names,
         load_cluster,
@@ -26,35 +29,48 @@ if TYPE_CHECKING:
         topology_names,
     )
     from planner.machines.cluster import Cluster, Pool, PooledPlan, PooledStage, PoolLink
-    from planner.machines.topology import Chip, Fabric, MemoryTier, Software, Topology, with_value
+    from planner.machines.software import Software
+    from planner.machines.topology import Chip, Fabric, MemoryTier, Topology, with_value
     from planner.models.graph import Layer, ModelGraph
     from planner.models.operator_graph import DeviceClass, Operator, OperatorGraph
     from planner.plan import ChipRange, Plan, Stage
-    from planner.planning.certificates import Certificate, Verdict, verify
-    from planner.planning.clusters import ClusterResult, partition_cluster
-    from planner.planning.disaggregation import Disaggregation, disaggregate
-    from planner.planning.fleets import Fleet, partition_fleet
-    from planner.planning.fronts import Front, pareto
-    from planner.planning.partitioning import Result, partition, uniform_plan
-    from planner.planning.placement import Spread, partition_operators, rules_of_thumb
-    from planner.planning.replanning import Move, Replanning, moved_bytes, replan
+    from planner.planning.certificates import verify
+    from planner.planning.clusters import partition_cluster
+    from planner.planning.disaggregation import disaggregate
+    from planner.planning.fleets import partition_fleet
+    from planner.planning.fronts import pareto
+    from planner.planning.partitioning import partition
+    from planner.planning.placement import partition_operators, rules_of_thumb
+    from planner.planning.replanning import moved_bytes, replan
+    from planner.pricing.collectives import collective_s
     from planner.pricing.grids import decode_grid_s
     from planner.readers.operator_file import load_operators
     from planner.scoring.checking import Violation, check_plan
     from planner.scoring.clusters import check_pooled_plan, score_pooled_plan
     from planner.scoring.disaggregated import DisaggregatedScore, Link, score_disaggregated
-    from planner.scoring.plans import Score, collective_s, score_plan
+    from planner.scoring.plans import score_plan
+    from planner.scoring.score import Score
     from planner.space.uniform import PlanGrid, plan_grid
+    from planner.space.uniform_plan import uniform_plan
     from planner.workload import Speculation, Workload
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "planner.planning.certificates": ("Certificate", "Verdict", "verify"),
-    "planner.scoring.checking": ("Violation", "check_plan"),
-    "planner.planning.fleets": ("Fleet", "partition_fleet"),
-    "planner.planning.fronts": ("Front", "pareto"),
-    "planner.planning.disaggregation": ("Disaggregation", "disaggregate"),
+    "planner.answers.certificates": (
+        "Certificate",
+        "Verdict",
+    ),
+    "planner.answers.fronts": ("Front",),
+    "planner.answers.results": (
+        "ClusterResult",
+        "Disaggregation",
+        "Fleet",
+        "Move",
+        "Replanning",
+        "Result",
+        "Spread",
+    ),
     "planner.catalogue": (
         "cluster_names",
         "load_cluster",
@@ -64,22 +80,76 @@ _HOMES = {
         "software_names",
         "topology_names",
     ),
-    "planner.machines.cluster": ("Cluster", "Pool", "PoolLink", "PooledPlan", "PooledStage"),
-    "planner.planning.clusters": ("ClusterResult", "partition_cluster"),
-    "planner.models.graph": ("Layer", "ModelGraph"),
+    "planner.machines.cluster": (
+        "Cluster",
+        "Pool",
+        "PoolLink",
+        "PooledPlan",
+        "PooledStage",
+    ),
+    "planner.machines.software": ("Software",),
+    "planner.machines.topology": (
+        "Chip",
+        "Fabric",
+        "MemoryTier",
+        "Topology",
+        "with_value",
+    ),
+    "planner.models.graph": (
+        "Layer",
+        "ModelGraph",
+    ),
+    "planner.models.operator_graph": (
+        "DeviceClass",
+        "Operator",
+        "OperatorGraph",
+    ),
+    "planner.plan": (
+        "ChipRange",
+        "Plan",
+        "Stage",
+    ),
+    "planner.planning.certificates": ("verify",),
+    "planner.planning.clusters": ("partition_cluster",),
+    "planner.planning.disaggregation": ("disaggregate",),
+    "planner.planning.fleets": ("partition_fleet",),
+    "planner.planning.fronts": ("pareto",),
+    "planner.planning.partitioning": ("partition",),
+    "planner.planning.placement": (
+        "partition_operators",
+        "rules_of_thumb",
+    ),
+    "planner.planning.replanning": (
+        "moved_bytes",
+        "replan",
+    ),
+    "planner.pricing.collectives": ("collective_s",),
     "planner.pricing.grids": ("decode_grid_s",),
-    "planner.models.operator_graph": ("DeviceClass", "Operator", "OperatorGraph"),
-    "planner.plan": ("ChipRange", "Plan", "Stage"),
-    "planner.planning.partitioning": ("Result", "partition", "uniform_plan"),
     "planner.readers.operator_file": ("load_operators",),
-    "planner.scoring.disaggregated": ("DisaggregatedScore", "Link", "score_disaggregated"),
-    "planner.scoring.clusters": ("check_pooled_plan", "score_pooled_plan"),
-    "planner.planning.replanning": ("Move", "Replanning", "moved_bytes", "replan"),
-    "planner.scoring.plans": ("Score", "collective_s", "score_plan"),
-    "planner.planning.placement": ("Spread", "partition_operators", "rules_of_thumb"),
-    "planner.machines.topology": ("Chip", "Fabric", "MemoryTier", "Software", "Topology", "with_value"),
-    "planner.space.uniform": ("PlanGrid", "plan_grid"),
-    "planner.workload": ("Speculation", "Workload"),
+    "planner.scoring.checking": (
+        "Violation",
+        "check_plan",
+    ),
+    "planner.scoring.clusters": (
+        "check_pooled_plan",
+        "score_pooled_plan",
+    ),
+    "planner.scoring.disaggregated": (
+        "DisaggregatedScore",
+        "Link",
+        "score_disaggregated",
+    ),
+    "planner.scoring.plans": ("score_plan",),
+    "planner.scoring.score": ("Score",),
+    "planner.space.uniform": (
+        "PlanGrid",
+        "plan_grid",
+    ),
+    "planner.space.uniform_plan": ("uniform_plan",),
+    "planner.workload": (
+        "Speculation",
+        "Workload",
+    ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -99,7 +169,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module 'planner' has no attribute {name!r}")
-    import_module("planner.report.text")  # so that records know how to show themselves
     return getattr(import_module(_HOME_OF[name]), name)
 
 

@@ -86,3 +86,28 @@ class Plan(Record):
     def chips(self) -> int:
         """Chips that it holds."""
         return sum(stage.group_chips * len(stage.groups) for stage in self.stages)
+
+
+Way = Literal["tensor", "sequence", "pipeline", "expert", "replicas"]
+
+
+WAYS: tuple[Way, ...] = ("tensor", "sequence", "pipeline", "expert", "replicas")
+"""What a plan may do with more than one chip."""
+
+
+def ways_of(plan: Plan) -> frozenset[Way]:
+    """The ways in which a plan uses more than one chip; experts count where they are shared out beyond the tensor group."""
+    used: dict[Way, bool] = {
+        "tensor": any(stage.tensor_parallel > 1 for stage in plan.stages),
+        "pipeline": len(plan.stages) > 1,
+        "sequence": any(stage.sequence_parallel > 1 for stage in plan.stages),
+        "expert": any(stage.expert_parallel > stage.tensor_parallel for stage in plan.stages),
+        "replicas": plan.replicas > 1,
+    }
+    return frozenset(way for way, is_used in used.items() if is_used)
+
+
+def shape_name(ways: frozenset[Way]) -> str:
+    """'tensor × pipeline', 'replicas only', 'one chip'."""
+    names = [way for way in WAYS if way in ways]
+    return " × ".join(names) if len(names) > 1 else f"{names[0]} only" if names else "one chip"

@@ -4,8 +4,9 @@ Frozen, extra fields forbidden, infinities refused; changed with `replace()`, wh
 A record that is refused says so in one sentence that names the field.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import PydanticSerializationError
@@ -57,14 +58,17 @@ class Record(BaseModel):
             raise InputError(sentence_of(error, cls.__name__)) from None
 
     def __str__(self) -> str:
-        """As a person reads it, where `planner.report.text` knows how; else as Python writes it."""
-        shown = _portrait("text", self)
+        """As a person reads it, where somebody said how; else as Python writes it."""
+        shown = as_text(self)
         return super().__str__() if shown is None else shown
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        """Text, and HTML where `planner.report.text` has a portrait of the record."""
-        html = _portrait("html", self)
-        return {"text/plain": str(self)} | ({} if html is None else {"text/html": html})
+        """Text, and HTML where somebody said how the record looks in a notebook."""
+        bundle = {"text/plain": str(self)}
+        html = as_html(self)
+        if html is not None:
+            bundle["text/html"] = html
+        return bundle
 
     @classmethod
     def json_schema(cls) -> dict[str, Any]:
@@ -72,13 +76,52 @@ class Record(BaseModel):
         return {"$schema": "https://json-schema.org/draft/2020-12/schema", **cls.model_json_schema()}
 
 
-PORTRAITS: dict[str, dict[str, Callable[[Any], str]]] = {"text": {}, "html": {}}
-"""How records of each name show themselves; `planner.report.text` fills it."""
+class Portrait(NamedTuple):
+    """How the records of one class show themselves; None: not in this form."""
+
+    text: Callable[[Any], str] | None = None
+    html: Callable[[Any], str] | None = None
+    figure: Callable[..., Any] | None = None
+    """An interactive picture (plotly), from the record and what of it is to be seen."""
 
 
-def _portrait(kind: str, record: Record) -> str | None:
-    draw = PORTRAITS[kind].get(type(record).__name__)
+@functools.singledispatch
+def portrait(record: Any) -> Portrait:
+    """The portrait of a record's class: `portrait.register(Plan, lambda _: Portrait(…))` says one."""
+    return Portrait()
+
+
+def show_as(kind: type[Record], **forms: Callable[..., Any]) -> None:
+    """Say how the records of a class show themselves, in some of the forms of a `Portrait`."""
+    shown = Portrait(**forms)
+    portrait.register(kind, lambda _: shown)
+
+
+def as_text(record: Record) -> str | None:
+    """A record for a terminal; None where nobody said how."""
+    draw = _portrait_of(record).text
     return None if draw is None else draw(record)
+
+
+def as_html(record: Record) -> str | None:
+    """A record for a notebook; None where nobody said how."""
+    draw = _portrait_of(record).html
+    return None if draw is None else draw(record)
+
+
+def as_figure(record: Record, *seen: Any) -> Any:
+    """An interactive picture of a record (needs plotly); `seen` says what of it."""
+    draw = _portrait_of(record).figure
+    if draw is None:
+        raise InputError(f"{type(record).__name__} has no picture")
+    return draw(record, *seen)
+
+
+def _portrait_of(record: Record) -> Portrait:
+    # The one import that runs up the floors: a record shows itself whatever was imported before it.
+    from planner import report
+
+    return report.portrait(record)
 
 
 def sentence_of(error: ValidationError, name: str) -> str:

@@ -4,17 +4,8 @@ import random
 from typing import Any
 
 from planner.machines.cluster import Cluster, Pool, PoolLink
-from planner.machines.topology import (
-    Chip,
-    CollectiveKernel,
-    Fabric,
-    MemoryTier,
-    Peak,
-    Power,
-    Price,
-    Software,
-    Topology,
-)
+from planner.machines.software import CollectiveKernel, Software
+from planner.machines.topology import Chip, Fabric, MemoryTier, Peak, Power, Price, Topology
 from planner.models.decoder import DecoderShape, Formats, decoder_graph
 from planner.models.graph import ModelGraph
 from planner.workload import Workload

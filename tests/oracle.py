@@ -14,7 +14,8 @@ from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
 from planner.plan import ChipRange, Plan, Stage
 from planner.scoring.clusters import score_pooled_plan
-from planner.scoring.plans import Score, score_plan
+from planner.scoring.plans import score_plan
+from planner.scoring.score import Score
 from planner.workload import Workload
 
 Split = tuple[int, ...]

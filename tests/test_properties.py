@@ -10,7 +10,7 @@ import planner as pl
 from planner.answers.question import FIELDS
 from planner.machines.topology import Topology
 from planner.plan import ChipRange, Plan
-from planner.scoring.plans import Score
+from planner.scoring.score import Score
 from tests.instances import (
     SHAPES,
     fabric,

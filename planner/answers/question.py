@@ -58,6 +58,12 @@ class Question:
     """Whether stages may share out the tokens of a sequence."""
 
     @property
+    def direction(self) -> Literal["minimize", "maximize"]:
+        """Whether less or more of the objective is better."""
+        fields = SAMPLE_FIELDS if self.objective in SAMPLE_FIELDS else FIELDS
+        return "minimize" if fields[self.objective].best == "least" else "maximize"
+
+    @property
     def fields(self) -> tuple[str, ...]:
         return (self.objective, *(name for name, _ in self.limits))
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from planner.calibration.descent import Floats, descended
 from planner.errors import InfeasibleError, InputError, listed
-from planner.machines.topology import Residual, Software, Topology, Tuning
+from planner.machines.software import Residual, Software, Tuning
+from planner.machines.topology import Topology
 from planner.readers.topology_file import software_toml
 from planner.records import Record
 

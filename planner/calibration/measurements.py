@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from planner.errors import InputError, listed
-from planner.machines.topology import CollectiveKind
+from planner.machines.software import CollectiveKind
 from planner.readers.files import read_text
 from planner.records import Record
 from planner.units import Bytes, Count, Degree

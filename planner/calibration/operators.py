@@ -13,7 +13,8 @@ from pydantic import Field
 from planner.catalogue import load_topology
 from planner.errors import InputError
 from planner.machines.topology import Topology
-from planner.models.graph import Layer, ModelGraph, Operator
+from planner.models.graph import Layer, ModelGraph
+from planner.models.operators import Operator
 from planner.pricing.price_list import PriceList, Split, Step, reach_of
 from planner.readers.files import read_text
 from planner.records import Record

@@ -29,7 +29,7 @@ from planner.calibration.measurements import COLLECTIVES, PUBLISHED, read_measur
 from planner.calibration.operators import kernel_cases, read_kernels
 from planner.calibration.powers import NAMES, Drawn, fit_host_share, fit_power
 from planner.calibration.validation import Case, cases_of
-from planner.machines.topology import Residual
+from planner.machines.software import Residual
 from planner.readers.files import read_toml
 from planner.readers.topology_file import COLLECTIVE, FABRIC, SOFTWARE, TUNING
 from planner.records import Record

@@ -15,8 +15,11 @@ from planner.errors import InputError, PlannerError
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
-from planner.planning.partitioning import partition, uniform_plan
-from planner.scoring.plans import Score, collective_s, score_plan
+from planner.planning.partitioning import partition
+from planner.pricing.collectives import collective_s
+from planner.scoring.plans import score_plan
+from planner.scoring.score import Score
+from planner.space.uniform_plan import uniform_plan
 from planner.workload import Workload
 
 

@@ -8,9 +8,11 @@ from typing import Any
 
 from planner.errors import InputError, UnknownNameError, plain_name
 from planner.machines.cluster import Cluster
-from planner.machines.topology import Software, Topology
+from planner.machines.software import Software
+from planner.machines.topology import Topology
 from planner.models.decoder import DecoderShape, Formats, decoder_graph
-from planner.models.diffusion import DiffusionShape, diffusion_graph, picture_of
+from planner.models.diffusion import DiffusionShape, picture_of
+from planner.models.diffusion_layers import diffusion_graph
 from planner.models.encoder import EncoderShape, encoder_graph
 from planner.models.graph import ModelGraph
 from planner.models.pruning import pruned

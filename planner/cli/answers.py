@@ -4,14 +4,14 @@ import json
 import sys
 from typing import Any
 
+from planner.answers.results import Result
 from planner.cli.arguments import (
     one_of,
 )
-from planner.planning.partitioning import Result
 from planner.planning.search import Progress
 from planner.report.text import aligned, question_lines
 from planner.report.words import field_text
-from planner.scoring.plans import Score
+from planner.scoring.score import Score
 
 
 def answer(format: str, text: str, fields: Any) -> None:

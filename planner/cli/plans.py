@@ -6,6 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from planner import catalogue
+from planner.answers.certificates import Certificate
+from planner.answers.results import ClusterResult, Result
 from planner.cli.answers import Meter, answer, comparison, result_fields
 from planner.cli.arguments import (
     Acceptance,
@@ -44,16 +46,16 @@ from planner.errors import (
     InputError,
     NoPlanFoundError,
 )
-from planner.planning.certificates import Certificate
 from planner.planning.certificates import verify as check_certificate
-from planner.planning.clusters import ClusterResult, partition_cluster
+from planner.planning.clusters import partition_cluster
 from planner.planning.disaggregation import disaggregate
 from planner.planning.fleets import partition_fleet
-from planner.planning.partitioning import Result, partition, uniform_plan
+from planner.planning.partitioning import partition
 from planner.readers.files import read_text
 from planner.report.text import assumption_lines, question_lines, score_lines
 from planner.scoring.disaggregated import Link
 from planner.scoring.plans import score_plan
+from planner.space.uniform_plan import uniform_plan
 from planner.units import parse_quantity
 
 

@@ -14,17 +14,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from planner.errors import InputError, listed
+from planner.machines.software import Software
 from planner.models.dtypes import MULTIPLIED_IN, Dtype, Zeros
 from planner.records import Record
-from planner.units import Bytes, BytesPerS, Count, Dollars, FlopPerS, Fraction, PositiveBytes, Seconds, Watts
+from planner.units import BytesPerS, Count, Dollars, FlopPerS, Fraction, PositiveBytes, Seconds, Watts
 
 if TYPE_CHECKING:
     import networkx as nx
 
 Shape = Literal["switch", "full-mesh", "ring", "chain", "torus", "mesh", "dragonfly"]
 PowerScope = Literal["chip", "system"]
-CollectiveKind = Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast", "send_recv"]
-Algorithm = Literal["ring", "tree", "one-shot", "two-shot", "in-switch"]
 
 
 class Peak(Record):
@@ -95,117 +94,6 @@ class Fabric(Record):
                 )
         elif self.dimensions:
             raise InputError(f"Fabric.dimensions of {self.name!r}: only a torus or a mesh has them, not a {self.shape}")
-        return self
-
-
-class CollectiveKernel(Record):
-    """One way in which a software stack moves data among chips."""
-
-    algorithm: Algorithm
-    kinds: tuple[CollectiveKind, ...]
-    base_latency_s: Seconds
-    """Software, launch and synchronisation: all that does not depend on the number of steps or bytes."""
-    step_latency_s: Seconds = 0.0
-    """Software's share of each step in the innermost level, beside the fabric's hop."""
-    across_step_latency_s: Seconds = 0.0
-    """The same beyond the innermost level, where a network card takes part."""
-    bandwidth_fraction: Fraction = 1.0
-    """Share of the link that a long message reaches."""
-    across_bandwidth_fraction: Fraction | None = None
-    """The same beyond the innermost level; None: as inside."""
-    most_ranks: Count = 10_000_000
-    across_nodes: bool = True
-    """Whether it works beyond the innermost level."""
-
-
-class Tuning(Record):
-    """How well a software stack's kernels suit one architecture, beside its efficiencies elsewhere."""
-
-    architecture: str
-    compute_efficiency: Fraction = 1.0
-    memory_efficiency: Fraction = 1.0
-    widening_flop_per_weight: Annotated[float, Field(ge=0, le=1e6)] = 0.0
-    """Operations for each weight, once in a pass, where weights are stored in fewer bits than they are multiplied in."""
-
-
-class Residual(Record):
-    """How far predictions of one field of `Score` lie from measurements."""
-
-    field: str
-    half_width: Annotated[float, Field(ge=0, le=10)]
-    """|ln(predicted / measured)| within which four of five measured rows stay."""
-
-
-class Software(Record):
-    """What runs the model: its overheads, its efficiencies, its collectives, what it keeps for itself."""
-
-    name: str
-    kernel_overhead_s: Seconds
-    """For each operator launched, on top of the roofline."""
-    matmul_overhead_s: Seconds | None = None
-    """For each matmul in 16 bit or more instead; None: as for every operator. So below."""
-    quantised_overhead_s: Seconds | None = None
-    """For each matmul in 8 bit or less, which quantises what comes in."""
-    attention_overhead_s: Seconds | None = None
-    experts_overhead_s: Seconds | None = None
-    """For each layer's experts: routing, sorting, their matmuls, adding up."""
-    layer_overhead_s: Seconds = 0.0
-    """For each layer: synchronisation and mapping on machines that are bound by latency."""
-    step_overhead_s: Seconds = 0.0
-    """For each pass through the model: scheduling and sampling."""
-    sequence_overhead_s: Seconds = 0.0
-    """For each sequence of a decode pass, on the host: sampling, detokenising, bookkeeping."""
-    request_overhead_s: Seconds = 0.0
-    """For each request that joins a loaded server, before its first token: transport, tokenising, scheduling."""
-    burst_share: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Of the prompts of all other sequences in flight, those that stand before a new one in the queue, on average: clients
-    start together, and prompts come in bursts."""
-    interruption_share: Annotated[float, Field(ge=0, le=1)] = 1.0
-    """Of the time that others' prompts take, what decode steps lose: less than all where both share a pass."""
-    compute_efficiency: Fraction
-    """Share of the peak that large matmuls in 16 bit or more reach."""
-    quantised_efficiency: Fraction | None = None
-    """The same in 8 bit; None: as in 16. So below."""
-    narrow_efficiency: Fraction | None = None
-    """The same in 4 bit."""
-    attention_efficiency: Fraction | None = None
-    experts_efficiency: Fraction | None = None
-    """Share of what a matmul would reach that unevenly filled experts reach."""
-    memory_efficiency: Fraction
-    """Share of the memory bandwidth that long reads reach."""
-    unfused_share: Annotated[float, Field(ge=0, le=1)] = 1.0
-    """Of the memory traffic of norms, activations and other pointwise operators, what is not fused into their neighbours."""
-    residuals: tuple[Residual, ...] = ()
-    """Of what was measured on this stack; a field that is not there was never measured."""
-    tunings: tuple[Tuning, ...] = ()
-    """Architectures that its kernels suit less."""
-    collectives: tuple[CollectiveKernel, ...] = ()
-    collective_overhead_s: Seconds = 0.0
-    """What launching a collective from the host takes: none is shorter."""
-    hop_overhead_s: Seconds = 0.0
-    """For each transfer from stage to stage, on top of the fabric."""
-    prefill_chunk_tokens: Count
-    """The most prompt tokens that one pass takes."""
-    kv_block_tokens: Count = 1
-    """Tokens of a sequence that the KV cache allots at once: the last block of each is half empty on average."""
-    reserved_bytes: Bytes = 0.0
-    """Kept on every chip: context, code, communication buffers."""
-    usable_memory_fraction: Fraction
-    """Share of the memory that a plan may fill."""
-    most_sequences: Count = 4096
-    """In flight in one replica."""
-    pads_heads: bool = False
-    """Whether it splits heads that do not divide by the degree, adding empty ones."""
-    most_tensor_parallel: Count = 1_000_000
-    """1: layers are never split over chips."""
-
-    @model_validator(mode="after")
-    def check_shares(self) -> Self:
-        if self.burst_share + self.interruption_share > 1 + 1e-9:
-            raise InputError(
-                f"Software.burst_share and interruption_share of {self.name!r} must be at most 1 together: others' prompts "
-                "stand before a request's first token or come after it"
-            )
         return self
 
 

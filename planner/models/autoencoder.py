@@ -5,7 +5,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from planner.models.graph import Attention, Layer, MatMul, Operator, Pointwise, Width
+from planner.models.graph import Layer
+from planner.models.operators import Attention, MatMul, Operator, Pointwise, Width
 from planner.records import Record
 
 

@@ -7,18 +7,16 @@ from pydantic import Field, model_validator
 
 from planner.errors import InputError
 from planner.models.dtypes import ACTIVATIONS_OF, Dtype
-from planner.models.graph import (
+from planner.models.graph import Layer, ModelGraph, chain_edges
+from planner.models.operators import (
     Attention,
     Embedding,
     Experts,
-    Layer,
     MatMul,
-    ModelGraph,
     Operator,
     Pointwise,
     Recurrent,
     Width,
-    chain_edges,
 )
 from planner.records import Record
 

@@ -9,17 +9,8 @@ from pydantic import Field, model_validator
 
 from planner.errors import InputError
 from planner.models.decoder import Formats
-from planner.models.graph import (
-    Attention,
-    Embedding,
-    Layer,
-    MatMul,
-    ModelGraph,
-    Operator,
-    Pointwise,
-    Width,
-    chain_edges,
-)
+from planner.models.graph import Layer, ModelGraph, chain_edges
+from planner.models.operators import Attention, Embedding, MatMul, Operator, Pointwise, Width
 from planner.records import Record
 
 

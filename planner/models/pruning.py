@@ -4,7 +4,8 @@ import re
 
 from planner.errors import InputError, shortened
 from planner.models.dtypes import Zeros
-from planner.models.graph import ENDS, Experts, Layer, MatMul, ModelGraph, Operator
+from planner.models.graph import ENDS, Layer, ModelGraph
+from planner.models.operators import Experts, MatMul, Operator
 
 
 def pruned(graph: ModelGraph, sparsity: str) -> ModelGraph:

@@ -12,24 +12,19 @@ import itertools
 import math
 import time
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.answers.certificates import Certificate, Verdict
 from planner.answers.question import FIELDS, SAMPLE_FIELDS, Question, question_of
 from planner.errors import InputError
-from planner.machines.topology import PowerScope, Topology
-from planner.models.graph import ModelGraph
-from planner.plan import Plan
-from planner.records import PORTRAITS, Record
-from planner.report.words import field_text
 from planner.scoring.checking import check_plan
 from planner.scoring.plans import score_plan
 from planner.solver.chain.problem import ChainProblem, Floats, Ints, Measure
 from planner.space.candidates import Candidates
 from planner.space.diffusion import best_sampling
-from planner.workload import Workload
 
 CLOSE = 1e-6
 """Relative: figures closer than this are one."""
@@ -39,39 +34,6 @@ FEW_RANGES = 6
 """The same for a larger box, which is cut in two where that is not enough."""
 MOST_CELLS = 2_000_000
 """Layers × chips up to which the recursion is run."""
-
-
-class Certificate(Record):
-    """A result with all that is needed to check it."""
-
-    schema_version: Literal[1] = 1
-    graph: ModelGraph
-    topology: Topology
-    workload: Workload
-    field: str
-    direction: Literal["minimize", "maximize"]
-    limits: tuple[tuple[str, float], ...]
-    power_scope: PowerScope | None
-    sequence_parallel: bool = False
-    plan: Plan
-    status: Literal["optimal", "feasible"]
-    objective: float
-    bound: float
-
-
-class Verdict(Record):
-    """What a check of a certificate has shown; a false one has no verdict, it is refused."""
-
-    field: str
-    objective: float
-    bound: float
-    checked_bound: float | None
-    """No plan is better than this: proved by the check itself; None where it can say nothing."""
-    confirmed: bool
-    """Whether that is the bound claimed."""
-    boxes: int
-    """Of batches, each bounded by itself."""
-    elapsed_s: float
 
 
 def verify(certificate: Certificate, *, time_limit_s: float | None = 60.0) -> Verdict:
@@ -308,29 +270,3 @@ def _places(problem: ChainProblem, width: int) -> _Places:
     starts = problem.packing.start(offsets, width)
     fits = starts + width <= problem.budget
     return _Places((starts + width)[fits], problem.packing.border(offsets - 1, starts)[fits])
-
-
-# ── Text ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def verdict_text(verdict: Verdict) -> str:
-    """For a terminal."""
-    objective, bound = field_text(verdict.field, verdict.objective), field_text(verdict.field, verdict.bound)
-    lines = [
-        "plan: keeps every rule and limit",
-        f"objective: {verdict.field} = {objective}, scored again",
-    ]
-    if verdict.confirmed:
-        lines.append(f"bound: {bound}, proved again without the solver in {verdict.boxes} boxes of batches")
-    elif verdict.checked_bound is None:
-        lines.append(f"bound: {bound} rests on the solver alone; this method cannot check a machine of this size")
-    else:
-        share = abs(verdict.bound - verdict.checked_bound) / abs(verdict.bound)
-        lines.append(
-            f"bound: {bound} rests on the solver; without it, {field_text(verdict.field, verdict.checked_bound)} is proved,"
-            f" {100 * share:.2g} % from it"
-        )
-    return "\n".join(lines)
-
-
-PORTRAITS["text"]["Verdict"] = verdict_text

@@ -3,47 +3,23 @@
 import math
 import time
 from collections.abc import Callable
-from typing import Any, Literal, cast
+from typing import Any, cast
 
+from planner.answers.proof import TOLERANCE, StoppedBy, proved
 from planner.answers.question import FIELDS, Question, question_of
+from planner.answers.results import ClusterResult
 from planner.errors import InfeasibleError, NoPlanFoundError
 from planner.machines.cluster import Cluster, PooledPlan
 from planner.machines.topology import PowerScope
 from planner.models.graph import ModelGraph
 from planner.planning.search import Progress, Search
-from planner.records import Record
 from planner.scoring.clusters import score_pooled_plan
-from planner.scoring.plans import Score
+from planner.scoring.score import Score
 from planner.solver.chain import labels, placed
 from planner.space.candidates import Candidates
 from planner.space.cluster_candidates import PooledBox, PooledCandidates
 from planner.units import spoken
 from planner.workload import Workload
-
-TOLERANCE = 1e-9
-"""Relative: between the solver's objective and the score of its plan, and between objective and bound of an optimum."""
-
-
-class ClusterResult(Record):
-    """A plan on a cluster, its score, and what was proved."""
-
-    plan: PooledPlan
-    score: Score
-    status: Literal["optimal", "feasible"]
-    """Optimal: no plan of the space is better (see `partition_cluster`). Feasible: the search ended before that was proved."""
-    field: str
-    """The field of `Score` that was optimised."""
-    direction: Literal["minimize", "maximize"]
-    objective: float
-    bound: float
-    """Proved: no plan of the space is better than this."""
-    gap: float
-    """|objective - bound| / |objective|."""
-    limits: tuple[tuple[str, float], ...]
-    elapsed_s: float
-    graph: ModelGraph
-    cluster: Cluster
-    workload: Workload
 
 
 class PooledSearch(Search):
@@ -120,33 +96,30 @@ def best_of(
         )
     plan = cast(PooledPlan, search.best.plan)
     score = score_pooled_plan(plan, graph, cluster, workload, power_scope=candidates.question.power_scope)
-    return pooled_result(candidates, plan, score, search.best.value, search.bound, search.elapsed_s)
+    return pooled_result(candidates, plan, score, search.best.value, search.bound, search.elapsed_s, search.stopped_by)
 
 
 def pooled_result(
-    candidates: PooledCandidates, plan: PooledPlan, score: Score, value: float, lower: float, elapsed_s: float
-) -> ClusterResult:
+    candidates: PooledCandidates, plan: PooledPlan, score: Score, value: float, lower: float, elapsed_s: float,
+    stopped_by: StoppedBy,
+) -> ClusterResult:  # fmt: skip
     """What was found, once the score says the same as the solver, whose value and bound are canonical."""
     name = candidates.question.objective
-    objective, promised = float(getattr(score, name)), candidates.field_value(name, value)
-    if not math.isclose(objective, promised, rel_tol=TOLERANCE):
-        raise AssertionError(f"the solver promised {promised!r} for {name}, its plan scores {objective!r}")
-    proved = lower >= value * (1 - TOLERANCE)
-    bound = objective if proved else candidates.field_value(name, lower)
+    proof = proved(
+        candidates.question,
+        objective=float(getattr(score, name)),
+        promised=candidates.field_value(name, value),
+        bound=candidates.field_value(name, lower),
+        elapsed_s=elapsed_s,
+        stopped_by=stopped_by,
+    )
     return ClusterResult(
         plan=plan,
         score=score,
-        status="optimal" if proved else "feasible",
-        field=name,
-        direction="minimize" if FIELDS[name].best == "least" else "maximize",
-        objective=objective,
-        bound=bound,
-        gap=abs(objective - bound) / abs(objective) if objective else 0.0,
-        limits=candidates.question.limits,
-        elapsed_s=elapsed_s,
         graph=candidates.graph,
         cluster=candidates.cluster,
         workload=candidates.workload,
+        **proof,
     )
 
 

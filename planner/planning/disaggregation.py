@@ -11,17 +11,18 @@ import itertools
 import math
 import time
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from planner.answers.question import FIELDS, Question, question_of
+from planner.answers.proof import StoppedBy, proved
+from planner.answers.question import Question, question_of
+from planner.answers.results import Disaggregation
 from planner.cost.energy import usd_per_million_tokens
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, listed
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
-from planner.planning.partitioning import TOLERANCE, partition
+from planner.planning.partitioning import partition
 from planner.planning.search import CLOSE, Search
-from planner.records import Record
 from planner.scoring.disaggregated import DisaggregatedScore, Handover, Link, handover, score_disaggregated
 from planner.space.candidates import Candidates
 from planner.workload import Workload
@@ -35,31 +36,6 @@ ASKED = {
 """Of the pools, for each field that may be optimised."""
 CUTTABLE = ("switch", "full-mesh", "chain", "dragonfly")
 """Shapes of which a part is a smaller one of the kind."""
-
-
-class Disaggregation(Record):
-    """A prefill pool and a decode pool, what they cost together, and what was proved."""
-
-    prefill_plan: Plan
-    decode_plan: Plan
-    prefill_topology: Topology
-    """Its `chips` are those of the pool."""
-    decode_topology: Topology
-    score: DisaggregatedScore
-    status: Literal["optimal", "feasible"]
-    """Optimal: no two pools of the space are better. Feasible: time ran out; the bound says how far they may be."""
-    field: str
-    direction: Literal["minimize", "maximize"]
-    objective: float
-    bound: float
-    """Proved: no two pools are better than this."""
-    gap: float
-    """|objective - bound| / |objective|."""
-    limits: tuple[tuple[str, float], ...]
-    elapsed_s: float
-    graph: ModelGraph
-    workload: Workload
-    link: Link
 
 
 def disaggregate(
@@ -127,14 +103,17 @@ class _Best(NamedTuple):
 @dataclass
 class _Clock:
     deadline: float
+    interrupted: bool = False
 
     @property
     def left_s(self) -> float | None:
+        if self.interrupted:
+            return 0.0
         return None if self.deadline == math.inf else max(0.0, self.deadline - time.monotonic())
 
     @property
     def over(self) -> bool:
-        return time.monotonic() >= self.deadline
+        return self.interrupted or time.monotonic() >= self.deadline
 
 
 class _Asked:
@@ -213,6 +192,12 @@ class _Asked:
             "usd_per_million_tokens": usd,
             "chips": float(sum(sizes)),
         }[self.question.objective]
+
+    def field_value(self, canonical: float) -> float:
+        """The objective's own value: of what is better the more of it there is, canonical values are inverse."""
+        if self.question.direction == "minimize":
+            return canonical
+        return 1.0 / canonical if canonical > 0 else math.inf
 
     @property
     def fields(self) -> tuple[str, str]:
@@ -296,7 +281,7 @@ class _Pool:
         )  # fmt: skip
         search.run()
         if search.interrupted:
-            self.clock.deadline = -math.inf
+            self.clock.interrupted = True
         plan, value = search.best.plan, search.best.value
         packed = 1 if plan is None else 1 + max(group.last for stage in plan.stages for group in stage.groups)
         found = _Answer(value, search.bound if search.bound < value * CLOSE else value, plan, max(packed, self.least))
@@ -324,6 +309,15 @@ class _Rectangles:
     @property
     def bound(self) -> float:
         return min([self._least_value, *self.left, *(bound for bound, _, _ in self.open)])
+
+    @property
+    def stopped_by(self) -> StoppedBy:
+        """What ended the search."""
+        if self.bound >= self._least_value * CLOSE:
+            return "proof"
+        if self.clock.interrupted:
+            return "interrupt"
+        return "time" if self.clock.over else "beam"
 
     @property
     def _least_value(self) -> float:
@@ -414,31 +408,26 @@ def _result(
     score: DisaggregatedScore,
     elapsed_s: float,
 ) -> Disaggregation:
-    name = asked.question.objective
-    objective, most = float(getattr(score, name)), FIELDS[name].best == "most"
     assert found.best is not None
-    promised = 1.0 / found.best.value if most else found.best.value
-    if not math.isclose(objective, promised, rel_tol=TOLERANCE):
-        raise AssertionError(f"the search promised {promised!r} for {name}, its pools score {objective!r}")
-    proved = found.bound >= found.best.value * (1 - TOLERANCE)
-    bound = objective if proved else (1.0 / found.bound if found.bound > 0 else math.inf) if most else found.bound
+    name = asked.question.objective
+    proof = proved(
+        asked.question,
+        objective=float(getattr(score, name)),
+        promised=asked.field_value(found.best.value),
+        bound=asked.field_value(found.bound),
+        elapsed_s=elapsed_s,
+        stopped_by=found.stopped_by,
+    )
     return Disaggregation(
         prefill_plan=plans[0],
         decode_plan=plans[1],
         prefill_topology=machines[0],
         decode_topology=machines[1],
         score=score,
-        status="optimal" if proved else "feasible",
-        field=name,
-        direction="maximize" if most else "minimize",
-        objective=objective,
-        bound=bound,
-        gap=abs(objective - bound) / abs(objective),
-        limits=asked.question.limits,
-        elapsed_s=elapsed_s,
         graph=asked.graph,
         workload=asked.workload,
         link=link,
+        **proof,
     )
 
 

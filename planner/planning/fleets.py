@@ -9,16 +9,17 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Any, cast
 
-from planner.answers.question import question_of
+from planner.answers.proof import StoppedBy, proved
+from planner.answers.question import Question, question_of
+from planner.answers.results import ClusterResult, Fleet
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError
 from planner.machines.cluster import Cluster, PooledPlan
 from planner.machines.topology import PowerScope
 from planner.models.graph import ModelGraph
-from planner.planning.clusters import ClusterResult, PooledSearch, pooled_result, refusal_on
+from planner.planning.clusters import PooledSearch, pooled_result, refusal_on
 from planner.planning.search import Progress
-from planner.records import Record
 from planner.scoring.clusters import common_scope, score_pooled_plan
 from planner.space.cluster_candidates import PooledCandidates
 from planner.workload import Workload
@@ -29,49 +30,6 @@ AGAIN = 1.5
 """A group whose bound is open is planned again where so many times the seconds are left that it had."""
 Group = frozenset[int]
 """Numbers of pools."""
-
-
-class Fleet(Record):
-    """Deployments on disjoint pools of one cluster, what they give together, and what was proved."""
-
-    deployments: tuple[ClusterResult, ...]
-    """Most tokens a second first; the cluster of each has its pools, and the links between them."""
-    status: Literal["optimal", "feasible"]
-    """Optimal: no other sharing out of the pools gives more. Feasible: time ran out; the bound says how far it may be."""
-    field: Literal["tokens_per_s"] = "tokens_per_s"
-    direction: Literal["maximize"] = "maximize"
-    objective: float
-    """Output tokens a second of all deployments."""
-    bound: float
-    """Proved: no sharing out gives more."""
-    gap: float
-    """|objective - bound| / |objective|."""
-    limits: tuple[tuple[str, float], ...]
-    """Which every deployment keeps."""
-    elapsed_s: float
-    graph: ModelGraph
-    cluster: Cluster
-    workload: Workload
-
-    @property
-    def chips(self) -> int:
-        return sum(one.score.chips for one in self.deployments)
-
-    @property
-    def energy_per_token_j(self) -> float | None:
-        """Over all tokens; None where the power of a deployment is not known in the scope that all pools share."""
-        return self._mean([one.score.energy_per_token_j for one in self.deployments])
-
-    @property
-    def usd_per_million_tokens(self) -> float | None:
-        """Over all tokens; None where the price of a deployment is unknown."""
-        return self._mean([one.score.usd_per_million_tokens for one in self.deployments])
-
-    def _mean(self, values: list[float | None]) -> float | None:
-        if any(value is None for value in values):
-            return None
-        rates = [one.score.tokens_per_s for one in self.deployments]
-        return sum(cast(float, value) * rate for value, rate in zip(values, rates, strict=True)) / sum(rates)
 
 
 @dataclass
@@ -139,7 +97,9 @@ class _Sharing:
         if search.best.plan is not None:
             plan = cast(PooledPlan, search.best.plan)
             score = score_pooled_plan(plan, self.graph, part, self.workload, power_scope=self.power_scope)
-            result = pooled_result(candidates, plan, score, search.best.value, search.bound, search.elapsed_s)
+            result = pooled_result(
+                candidates, plan, score, search.best.value, search.bound, search.elapsed_s, search.stopped_by
+            )
             most = result.bound
         took_s = time.monotonic() - started
         self.known[group] = _Known(
@@ -147,8 +107,19 @@ class _Sharing:
         )
 
     def candidates(self, part: Cluster) -> PooledCandidates:
-        question = question_of(None, "tokens_per_s", self.limits, self.power_scope)
-        return PooledCandidates(self.graph, part, self.workload, question)
+        return PooledCandidates(self.graph, part, self.workload, self.question)
+
+    @property
+    def question(self) -> Question:
+        """What is asked of every group."""
+        return question_of(None, "tokens_per_s", self.limits, self.power_scope)
+
+    @property
+    def stopped_by(self) -> StoppedBy:
+        """What ended the search, where it is not proved to the end."""
+        if self.interrupted:
+            return "interrupt"
+        return "time" if self.left_s() <= 0 else "beam"
 
     def left_s(self) -> float:
         return self.deadline - time.monotonic()
@@ -235,17 +206,20 @@ def _fleet(sharing: _Sharing, elapsed_s: float) -> Fleet:
             f"no plan of {sharing.graph.name} on pools of {sharing.cluster.name} was found in {elapsed_s:.1f} s; nothing is"
             " proved: allow more time"
         )
+    proof = proved(
+        sharing.question,
+        objective=objective,
+        promised=objective,
+        bound=bound,
+        elapsed_s=elapsed_s,
+        stopped_by=sharing.stopped_by,
+    )
     return Fleet(
         deployments=tuple(deployments),
-        status="optimal" if bound == objective else "feasible",
-        objective=objective,
-        bound=bound,
-        gap=(bound - objective) / objective,
-        limits=deployments[0].limits,
-        elapsed_s=elapsed_s,
         graph=sharing.graph,
         cluster=sharing.cluster,
         workload=sharing.workload,
+        **proof,
     )
 
 

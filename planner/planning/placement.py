@@ -3,34 +3,13 @@
 import math
 import time
 from collections.abc import Iterable
-from typing import Literal
 
+from planner.answers.proof import gap_between
+from planner.answers.results import Mode, Spread
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError
 from planner.models.operator_graph import OperatorGraph
-from planner.records import Record
 from planner.solver.dag import portfolio
 from planner.solver.dag.problem import GraphProblem, faults, latency, loads
-
-Mode = Literal["throughput", "latency"]
-
-
-class Spread(Record):
-    """Where every operator runs, and what was proved."""
-
-    devices: tuple[str, ...]
-    """Of each operator; 'a0…a2': devices a0 to a2 take samples in turn, each of them all of the stage."""
-    mode: Mode
-    contiguous: bool
-    status: Literal["optimal", "feasible"]
-    objective: float
-    """The largest load, or when the last operator is done, in the unit of the operators' times."""
-    bound: float
-    """Proved: no assignment is better."""
-    gap: float
-    """(objective - bound) / objective."""
-    loads: tuple[tuple[str, float], ...]
-    """Of every device that is used, of devices in turn the load of each."""
-    elapsed_s: float
 
 
 def partition_operators(
@@ -73,17 +52,19 @@ def partition_operators(
         raise NoPlanFoundError(f"no assignment was found in {time_limit_s:g} s; give more time_limit_s")
     names = _names(graph, problem, placement.device)
     used = loads(problem, placement.device)
-    gap = (placement.objective - placement.bound) / placement.objective if placement.objective else 0.0
+    gap = gap_between(placement.objective, placement.bound)
+    optimal = gap <= portfolio.ACCURACY
     return Spread(
         devices=tuple(names[place] for place in placement.device),
         mode=mode,
         contiguous=contiguous or mode == "latency",
-        status="optimal" if gap <= portfolio.ACCURACY else "feasible",
+        status="optimal" if optimal else "feasible",
         objective=placement.objective,
         bound=placement.bound,
         gap=gap,
         loads=tuple((names[place], float(used[place])) for place in sorted(set(placement.device))),
         elapsed_s=time.monotonic() - started,
+        stopped_by="proof" if optimal else "time",
     )
 
 

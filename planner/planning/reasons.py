@@ -9,99 +9,36 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from html import escape
-from typing import Literal
 
 import numpy as np
 
 from planner.answers.question import FIELDS, Question
+from planner.answers.reasons import Alternative, Binding, Reasons, ShadowPrice
+from planner.answers.results import Result
 from planner.errors import InputError
 from planner.machines.topology import Topology, with_value
 from planner.models.graph import ModelGraph
-from planner.plan import Plan
+from planner.plan import WAYS, Plan, Way, shape_name, ways_of
 from planner.planning.search import CLOSE, Search
 from planner.pricing.price_list import Split
 from planner.pricing.timing import ALL_CAUSES
-from planner.records import PORTRAITS, Record
-from planner.report import svg
-from planner.report.text import aligned
-from planner.report.words import field_text
-from planner.scoring.plans import Score, StageTime, score_plan
+from planner.scoring.plans import score_plan
+from planner.scoring.score import Score, StageTime
 from planner.solver.chain.problem import ChainProblem
 from planner.space.boxes import Box
-from planner.space.candidates import NEEDED, Candidates
+from planner.space.candidates import Candidates
+from planner.space.measures import NEEDED
 from planner.units import spoken
 from planner.workload import Workload
-
-Way = Literal["tensor", "sequence", "pipeline", "expert", "replicas"]
-WAYS: tuple[Way, ...] = ("tensor", "sequence", "pipeline", "expert", "replicas")
-"""What a plan may do with more than one chip."""
 
 GIGABYTE = 1e9
 FULL = 0.97
 """Share of the memory that may be filled from which on a chip counts as full."""
-WORTH = 1e-4
-"""Relative: shadow prices below this are told as none."""
 LAUNCHES = (
     "kernel_overhead_s", "matmul_overhead_s", "quantised_overhead_s", "attention_overhead_s", "experts_overhead_s",
     "layer_overhead_s",
 )  # fmt: skip
 HOST = ("step_overhead_s", "sequence_overhead_s", "request_overhead_s")
-
-
-class Binding(Record):
-    """A resource that holds the plan back."""
-
-    resource: str
-    """Such as "memory bandwidth of the H100s of stage 0"."""
-    share_fraction: float
-    """Of the time of an output token that goes there, of what may be filled, or of what a limit allows."""
-    counts: Literal["time", "memory", "limit"]
-
-
-class ShadowPrice(Record):
-    """What more of one resource would buy."""
-
-    change: str
-    """Such as "one more GB of memory on each chip"."""
-    objective: float
-    """Of the best plan on the changed machine."""
-    effect: float
-    """Relative improvement of the objective; 0.04: 4 % better."""
-    proved: bool
-    """Whether the changed question was solved to the end; else the effect is at least this."""
-
-
-class Alternative(Record):
-    """The best plan of another shape."""
-
-    shape: str
-    """Such as "tensor × pipeline": the ways in which it uses more than one chip."""
-    plan: Plan | None
-    """None where there is none; `refused` says why."""
-    objective: float | None
-    effect: float | None
-    """Relative to the best plan of all; 0.3: 30 % worse."""
-    proved: bool
-    """Whether it is proved that no plan of the shape is better, or that there is none."""
-    refused: str = ""
-
-
-class Reasons(Record):
-    """Why the best plan is the best."""
-
-    field: str
-    direction: Literal["minimize", "maximize"]
-    objective: float
-    shape: str
-    """Of the plan itself."""
-    binding: tuple[Binding, ...]
-    """What holds it back, the strongest first."""
-    prices: tuple[ShadowPrice, ...]
-    """The strongest first, those without effect last."""
-    alternatives: tuple[Alternative, ...]
-    """The best first, then the shapes of which there is no plan."""
-    elapsed_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +70,12 @@ class Answered:
         return self.objective / objective - 1.0
 
 
-def reasons_of(answered: Answered, *, time_limit_s: float | None = None) -> Reasons:
-    """What binds, shadow prices and shapes; `time_limit_s` is shared out evenly over the questions solved for it."""
+def reasons_of(result: Result, *, time_limit_s: float | None = None) -> Reasons:
+    """Why the plan of a result is the best: what binds, shadow prices and shapes.
+
+    `time_limit_s` is shared out evenly over the questions solved for it.
+    """
+    answered = Answered(result.graph, result.topology, result.workload, result.question, result.plan, result.score)
     if answered.graph.is_diffusion:
         raise InputError(
             f"why() explains plans of chains, and {answered.graph.name} is a diffusion model; compare scores of"
@@ -154,7 +95,7 @@ def reasons_of(answered: Answered, *, time_limit_s: float | None = None) -> Reas
     others = [_alternative(answered, ways, allowed_s()) for ways in shapes]
     return Reasons(
         field=answered.question.objective,
-        direction="minimize" if FIELDS[answered.question.objective].best == "least" else "maximize",
+        direction=answered.question.direction,
         objective=answered.objective,
         shape=shape_name(ways_of(answered.plan)),
         binding=tuple(bindings_of(answered)),
@@ -309,24 +250,6 @@ def _run(search: Search) -> None:
 # ── Shapes ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def ways_of(plan: Plan) -> frozenset[Way]:
-    """The ways in which a plan uses more than one chip; experts count where they are shared out beyond the tensor group."""
-    used: dict[Way, bool] = {
-        "tensor": any(stage.tensor_parallel > 1 for stage in plan.stages),
-        "pipeline": len(plan.stages) > 1,
-        "sequence": any(stage.sequence_parallel > 1 for stage in plan.stages),
-        "expert": any(stage.expert_parallel > stage.tensor_parallel for stage in plan.stages),
-        "replicas": plan.replicas > 1,
-    }
-    return frozenset(way for way, is_used in used.items() if is_used)
-
-
-def shape_name(ways: frozenset[Way]) -> str:
-    """'tensor × pipeline', 'replicas only', 'one chip'."""
-    names = [way for way in WAYS if way in ways]
-    return " × ".join(names) if len(names) > 1 else f"{names[0]} only" if names else "one chip"
-
-
 def _shapes(answered: Answered) -> list[frozenset[Way]]:
     """All that the machine and the model have room for, the simplest first."""
     closed = {"expert": "experts" not in answered.graph.splits(), "sequence": not answered.question.sequence_parallel}
@@ -400,64 +323,3 @@ def _refused(candidates: Shaped, ways: frozenset[Way], *, proved: bool) -> Alter
     elif proved:
         refused = "no plan of this shape fits" + (" and keeps the limits" if candidates.question.limits else "")
     return Alternative(shape=shape_name(ways), plan=None, objective=None, effect=None, proved=proved, refused=refused)
-
-
-# ── Text and HTML ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-COUNTED_AS = {"time": "of the time", "memory": "of what may be filled", "limit": "of what is allowed"}
-HEADS = ("what binds", "what more would buy", "the best plan of each other shape")
-
-
-def _binding_rows(reasons: Reasons) -> list[tuple[str, ...]]:
-    return [(one.resource, f"{100 * one.share_fraction:.0f} %", COUNTED_AS[one.counts]) for one in reasons.binding]
-
-
-def _price_rows(reasons: Reasons) -> list[tuple[str, ...]]:
-    rows = [
-        (one.change, f"{100 * one.effect:.2g} % better", field_text(reasons.field, one.objective) + _doubt(one.proved))
-        for one in reasons.prices
-        if one.effect >= WORTH
-    ]
-    idle = [one.change for one in reasons.prices if one.effect < WORTH]
-    return [*rows, *((change, "nothing", "") for change in idle)]
-
-
-def _alternative_rows(reasons: Reasons) -> list[tuple[str, ...]]:
-    return [
-        (one.shape, "none", one.refused)
-        if one.objective is None or one.effect is None
-        else (
-            one.shape,
-            f"{100 * one.effect:.3g} % worse",
-            field_text(reasons.field, one.objective) + _doubt(one.proved),
-        )
-        for one in reasons.alternatives
-    ]
-
-
-def _doubt(proved: bool) -> str:
-    return "" if proved else " (the best found; time ran out)"
-
-
-def _title(reasons: Reasons) -> str:
-    return f"why {reasons.field} = {field_text(reasons.field, reasons.objective)} by {reasons.shape}"
-
-
-def reasons_text(reasons: Reasons) -> str:
-    """For a terminal."""
-    lines = [_title(reasons)]
-    parts = (_binding_rows(reasons), _price_rows(reasons), _alternative_rows(reasons))
-    for head, rows in zip(HEADS, parts, strict=True):
-        if rows:
-            lines += ["", head, *aligned(rows)]
-    return "\n".join(lines)
-
-
-def reasons_html(reasons: Reasons) -> str:
-    """For a notebook."""
-    parts = (_binding_rows(reasons), _price_rows(reasons), _alternative_rows(reasons))
-    tables = (svg.table((head, "", ""), rows, words=(0, 2)) for head, rows in zip(HEADS, parts, strict=True) if rows)
-    return f"<div><b>{escape(_title(reasons))}</b>" + "".join(tables) + "</div>"
-
-
-PORTRAITS["text"]["Reasons"], PORTRAITS["html"]["Reasons"] = reasons_text, reasons_html

@@ -8,24 +8,25 @@ import math
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.answers.proof import TOLERANCE
 from planner.answers.question import question_of
+from planner.answers.results import Move, Replanning, Result
 from planner.errors import InputError, NoPlanFoundError
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
 from planner.plan import ChipRange, Plan, Stage
 from planner.planning.clusters import best_of
-from planner.planning.partitioning import TOLERANCE, Result, alone, result_alone, stages_alone
+from planner.planning.partitioning import alone, result_alone, stages_alone
 from planner.pricing.collectives import hop_s
 from planner.pricing.drafts import serving_prices
 from planner.pricing.holdings import layers_of, split_of
 from planner.pricing.price_list import PriceList, Split
 from planner.pricing.timing import hop_between
-from planner.records import Record
 from planner.scoring.plans import score_plan
 from planner.solver.chain import placed
 from planner.solver.chain.placed import Place, PlacedProblem
@@ -34,35 +35,6 @@ from planner.space.cluster_candidates import MOVED, PooledBox, PooledCandidates,
 from planner.workload import Workload
 
 Floats = NDArray[np.float64]
-
-
-class Move(Record):
-    """Weights that a chip must be sent."""
-
-    layers: tuple[str, ...]
-    chip: int
-    """That receives them."""
-    sources: tuple[int, ...]
-    """Surviving chips that hold some of them; () where none does, so that they are read anew."""
-    moved_bytes: float
-
-
-class Replanning(Record):
-    """A plan after a failure, and what it takes to get there."""
-
-    result: Result
-    """Its status speaks of the field that was optimised; the plan may be worse than the best by what `worse` allows."""
-    best: Result
-    """The best plan without the lost chips, whatever it moves."""
-    lost: tuple[int, ...]
-    moves: tuple[Move, ...]
-    moved_bytes: float
-    moved_bound_bytes: float
-    """Proved: no plan of the space that is as good in the field moves fewer."""
-    status: Literal["optimal", "feasible"]
-    """Optimal: no plan of the space that is as good in the field moves fewer bytes."""
-    moving_s: float
-    """Until the last chip has what it needs, all of them at once over the fabric."""
 
 
 def replan(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from planner.answers.proof import StoppedBy
 from planner.plan import Plan
 from planner.records import Record
 from planner.solver.chain import labels, thresholds
@@ -77,6 +78,17 @@ class Search:
     def bound(self) -> float:
         """Proved: no plan has a lower canonical value."""
         return min([self.goal, *self.left, *(bound for bound, _, _ in self.open)])
+
+    @property
+    def stopped_by(self) -> StoppedBy:
+        """What ended the search."""
+        if self.interrupted:
+            return "interrupt"
+        if self.bound >= self.goal * CLOSE:
+            return "proof"
+        if time.monotonic() >= self.deadline:
+            return "time"
+        return "beam"
 
     @property
     def goal(self) -> float:

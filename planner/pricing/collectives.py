@@ -8,13 +8,16 @@ import math
 from collections import deque
 from dataclasses import dataclass
 from functools import cached_property
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.catalogue import load_software
 from planner.cost import collectives as wire
-from planner.errors import InputError
-from planner.machines.topology import CollectiveKernel, Level, Topology
+from planner.errors import InputError, UnknownNameError
+from planner.machines.software import CollectiveKernel, CollectiveKind
+from planner.machines.topology import Level, Topology
 
 Numbers = float | NDArray[np.float64]
 Spans = tuple[int, ...]
@@ -184,3 +187,34 @@ class _Place:
 
     def send_s(self, tensor_bytes: Numbers) -> Numbers:
         return wire.send_s(tensor_bytes, *self.link)
+
+
+def collective_s(
+    topology: Topology,
+    kind: str,
+    ranks: int,
+    message_bytes: float,
+    *,
+    software: str | None = None,
+    ranks_per_node: int | None = None,
+) -> float:
+    """One collective among `ranks` chips of an otherwise idle machine. [s]
+
+    `kind` is one of all_reduce, all_gather, reduce_scatter, all_to_all, broadcast, send_recv; `message_bytes` is the
+    payload of one rank, as `cost.collectives` counts it; `software` replaces the topology's stack; `ranks_per_node`
+    spreads the ranks over nodes.
+    """
+    if software is not None:
+        topology = topology.replace(software=load_software(software))
+    if kind not in get_args(CollectiveKind):
+        raise UnknownNameError("collective", kind, get_args(CollectiveKind))
+    if not 1 <= ranks <= topology.chips:
+        raise InputError(f"ranks must lie between 1 and the {topology.chips} chips of {topology.name}, not {ranks}")
+    if not message_bytes >= 0:
+        raise InputError(f"message_bytes must not be negative, not {message_bytes}")
+    spans = spans_of(topology, 0, ranks)
+    if ranks_per_node is not None and not 1 <= ranks_per_node <= ranks:
+        raise InputError(f"ranks_per_node must lie between 1 and the {ranks} ranks, not {ranks_per_node}")
+    if ranks_per_node and len(spans) > 1:
+        spans = (ranks_per_node, math.ceil(ranks / ranks_per_node), *(1 for _ in spans[2:]))
+    return float(group_collective_s(topology, kind, spans, message_bytes))

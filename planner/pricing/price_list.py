@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.cost import energy, memory, roofline
-from planner.machines.topology import Software, Topology, Tuning
+from planner.machines.software import Software, Tuning
+from planner.machines.topology import Topology
 from planner.models.demand import Demand, Numbers, stacked
 from planner.models.dtypes import Zeros, bytes_of
-from planner.models.graph import Attention, Experts, MatMul, ModelGraph, Operator, Pointwise, Recurrent
+from planner.models.graph import ModelGraph
+from planner.models.operators import Attention, Experts, MatMul, Operator, Pointwise, Recurrent
 from planner.pricing.collectives import Spans, group_collective_s, offers, spans_of
 from planner.workload import Workload
 

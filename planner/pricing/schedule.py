@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from planner.machines.topology import Software
+from planner.machines.software import Software
 from planner.models.graph import ModelGraph
 from planner.pricing.price_list import Step
 from planner.workload import Workload

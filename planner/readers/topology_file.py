@@ -12,7 +12,8 @@ from typing import Any
 
 from planner.cost.energy import hourly_usd
 from planner.errors import InputError, listed, nearest_names, shortened
-from planner.machines.topology import Figure, Software, Topology
+from planner.machines.software import Software
+from planner.machines.topology import Figure, Topology
 from planner.records import Record
 from planner.units import parse_quantity
 

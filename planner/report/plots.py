@@ -11,8 +11,9 @@ from planner.pricing.drafts import serving_prices
 from planner.pricing.holdings import layers_of, split_of
 from planner.pricing.price_list import multiplied_in
 from planner.pricing.schedule import scheduled
+from planner.report.pictures import memory_parts
 from planner.report.svg import CAUSE_COLOURS, MEMORY_COLOURS, plotly, stage_colour
-from planner.report.text import CAUSES, equal_runs, memory_parts
+from planner.report.text import CAUSES, equal_runs
 from planner.units import spoken
 
 if TYPE_CHECKING:

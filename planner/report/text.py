@@ -1,19 +1,17 @@
 """Plans and scores as text, tables and small pictures, for people."""
 
 import itertools
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from planner.answers.proof import Answer
+from planner.answers.results import ClusterResult, Disaggregation, Fleet, Replanning, Result
 from planner.errors import listed
 from planner.machines.topology import Topology, described
 from planner.models.graph import ModelGraph
-from planner.plan import Plan
-from planner.records import PORTRAITS
-from planner.report import svg
 from planner.report.words import field_text, headline, pool_headline
 from planner.scoring.disaggregated import DisaggregatedScore
 from planner.scoring.doubts import DOUBTFUL, WORDS, doubts_about
-from planner.scoring.plans import Score, StageScore, StageTime
+from planner.scoring.score import Score, StageScore, StageTime
 from planner.units import spoken, trimmed
 from planner.workload import Speculation, Workload
 
@@ -90,7 +88,7 @@ def equal_runs(stages: Sequence[StageScore]) -> list[list[int]]:
     return runs
 
 
-def _numbers(run: Sequence[int]) -> str:
+def numbers(run: Sequence[int]) -> str:
     return str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}"
 
 
@@ -108,7 +106,7 @@ def _stage_row(run: Sequence[int], stages: Sequence[StageScore]) -> tuple[str, .
     last_chip = last.first_chip + last.chips - 1
     each = f" each of {len(run)}" if len(run) > 1 else ""
     return (
-        _numbers(run),
+        numbers(run),
         f"{first.layers}{each} ({span})",
         str(first.first_chip) if first.first_chip == last_chip else f"{first.first_chip}-{last_chip}",
         f"{first.tensor_parallel}{f' × {first.sequence_parallel} SP' if first.sequence_parallel > 1 else ''}",
@@ -119,7 +117,7 @@ def _stage_row(run: Sequence[int], stages: Sequence[StageScore]) -> tuple[str, .
     )
 
 
-def proof_line(result: Any) -> str:
+def proof_line(result: Answer) -> str:
     """What was proved, and no more."""
     better = "lower" if result.direction == "minimize" else "higher"
     objective, bound = field_text(result.field, result.objective), field_text(result.field, result.bound)
@@ -130,7 +128,7 @@ def proof_line(result: Any) -> str:
     )
 
 
-def doubt_lines(result: Any) -> list[str]:
+def doubt_lines(result: Result) -> list[str]:
     """The inputs of low confidence that move the answer."""
     lines, field = [], result.field
     scope = None if result.score.power_scope == "unknown" else result.score.power_scope
@@ -177,10 +175,10 @@ def assumption_lines(graph: ModelGraph, topology: Topology, workload: Workload) 
 # ── Text ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def result_text(result: Any) -> str:
+def result_text(result: Result) -> str:
     """A planning result for a terminal."""
     lines = [*question_lines(result.graph, result.topology, result.workload), ""]
-    lines += [proof_line(result), *_interval_lines(result), *_limit_lines(result), ""]
+    lines += [proof_line(result), *interval_lines(result), *_limit_lines(result), ""]
     lines += [*score_lines(result.score), ""]
     lines += [
         "assumptions",
@@ -191,7 +189,7 @@ def result_text(result: Any) -> str:
     return "\n".join(lines)
 
 
-def disaggregation_text(result: Any) -> str:
+def disaggregation_text(result: Disaggregation) -> str:
     """Two pools for a terminal."""
     model, _, load = question_lines(result.graph, result.prefill_topology, result.workload)
     machines = (("prefill", result.prefill_topology), ("decode", result.decode_topology))
@@ -211,7 +209,7 @@ def disaggregated_lines(score: DisaggregatedScore) -> list[str]:
     return lines
 
 
-def cluster_result_text(result: Any) -> str:
+def cluster_result_text(result: ClusterResult) -> str:
     """A result on a cluster for a terminal."""
     asked = question_lines(result.graph, result.cluster.pools[0].topology, result.workload)
     pools = [
@@ -220,11 +218,11 @@ def cluster_result_text(result: Any) -> str:
     ]
     pools = [f"on {pools[0]}", *(f"   {line}" for line in pools[1:])]
     way = listed([name for name, _ in itertools.groupby(stage.pool for stage in result.plan.stages)], "then")
-    lines = [asked[0], *pools, *asked[2:], "", proof_line(result), *_interval_lines(result), *_limit_lines(result)]
+    lines = [asked[0], *pools, *asked[2:], "", proof_line(result), *interval_lines(result), *_limit_lines(result)]
     return "\n".join([*lines, f"pools in the order of the layers: {way}", "", *score_lines(result.score)])
 
 
-def fleet_text(found: Any) -> str:
+def fleet_text(found: Fleet) -> str:
     """Deployments side by side, for a terminal."""
     asked = question_lines(found.graph, found.cluster.pools[0].topology, found.workload)
     header = ("pools", "chips", "replicas", "sequences", "tokens/s", "per token", "first token", "status")
@@ -243,7 +241,7 @@ def fleet_text(found: Any) -> str:
     return "\n".join([asked[0], asked[2], "", proof, *limits, *cost_lines, "", *aligned([header, *rows])])
 
 
-def replanning_text(found: Any) -> str:
+def replanning_text(found: Replanning) -> str:
     """What a new plan moves, and the plan, for a terminal."""
     proved = "no plan as good moves fewer bytes" if found.status == "optimal" else (
         f"no plan as good moves fewer than {spoken(found.moved_bound_bytes, 'B')}"
@@ -271,7 +269,7 @@ def _origin(sources: Sequence[int]) -> str:
     return f"from chips {listed(sources)}" if sources else "read anew"
 
 
-def _interval_lines(result: Any) -> list[str]:
+def interval_lines(result: Result | ClusterResult) -> list[str]:
     """How sure the price itself is, which the proof takes as given."""
     low, high = result.score.interval(result.field, 0.8)
     if low == high:
@@ -282,7 +280,7 @@ def _interval_lines(result: Any) -> list[str]:
     ]
 
 
-def _limit_lines(result: Any) -> list[str]:
+def _limit_lines(result: Result | ClusterResult | Disaggregation) -> list[str]:
     return [
         f"limit: {name} = {field_text(name, getattr(result.score, name))}, allowed {field_text(name, value)}"
         for name, value in result.limits
@@ -296,6 +294,16 @@ def score_lines(score: Score) -> list[str]:
     titles = ("an output token", "the first token") if score.step_s is None else ("a step", "a batch of samples")
     lines += ["", *_breakdown_lines(titles, (score.breakdown, score.prefill_breakdown))]
     return [*lines, "", *aligned([STAGE_HEADER, *stage_rows(score)])]
+
+
+def score_text(score: Score) -> str:
+    """A score for a terminal."""
+    return "\n".join(score_lines(score))
+
+
+def disaggregated_text(score: DisaggregatedScore) -> str:
+    """The score of two pools for a terminal."""
+    return "\n".join(disaggregated_lines(score))
 
 
 def _breakdown_lines(titles: Sequence[str], breakdowns: Sequence[Sequence[StageTime]]) -> list[str]:
@@ -315,185 +323,3 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     return [
         "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
-
-
-# ── Pictures ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def breakdown_svg(score: Score) -> str:
-    """Where the time of one output token goes, summed, and by stage where there are a few."""
-    rows = [_time_bar("all stages", score.breakdown)]
-    if 1 < len(score.breakdown) <= 12:
-        rows += [_time_bar(f"stage {number}", [stage]) for number, stage in enumerate(score.breakdown)]
-    title = f"One output token: {spoken(score.tpot_s, 's')}"
-    if score.step_s is not None:
-        title = f"One step: {spoken(score.step_s, 's')}"
-    return svg.bars(rows, title=title, unit="s", legend=svg.CAUSE_COLOURS)
-
-
-def _time_bar(title: str, breakdown: Sequence[StageTime]) -> svg.Bar:
-    parts = [
-        (cause, sum(getattr(stage, f"{cause}_s") for stage in breakdown), svg.CAUSE_COLOURS[cause]) for cause in CAUSES
-    ]
-    return svg.Bar(title, parts, spoken(sum(value for _, value, _ in parts), "s"))
-
-
-def memory_svg(score: Score) -> str:
-    """What the chips of each stage hold; equal neighbours in one row."""
-    runs = equal_runs(score.stages)
-    rows = []
-    for run in runs[:MOST_STAGES]:
-        stage = score.stages[run[0]]
-        coloured = [(name, value, svg.MEMORY_COLOURS[name]) for name, value in memory_parts(stage)]
-        note = f"{spoken(stage.needed_bytes, 'B')} of {spoken(stage.usable_bytes, 'B')}"
-        rows.append(svg.Bar(("stages " if len(run) > 1 else "stage ") + _numbers(run), coloured, note))
-    more = f" (first {MOST_STAGES} of {len(runs)} kinds of stage)" if len(runs) > MOST_STAGES else ""
-    return svg.bars(rows, title=f"Memory of one chip of each stage{more}", unit="B", legend=svg.MEMORY_COLOURS)
-
-
-def memory_parts(stage: StageScore) -> list[tuple[str, float]]:
-    """What one chip of a stage holds, and what is free. [B]"""
-    free = max(0.0, stage.usable_bytes - stage.needed_bytes)
-    return [
-        ("weights", stage.weight_bytes),
-        ("KV cache", stage.kv_bytes),
-        ("activations", stage.activation_bytes),
-        ("free", free),
-    ]
-
-
-def stage_map_svg(plan: Plan, topology: Topology) -> str:
-    """Which stage holds which chip; a frame around each unit of the innermost level."""
-    owners: list[int | None] = [None] * topology.chips
-    names = []
-    for number, stage in enumerate(plan.stages):
-        names.append(f"stage {number}: {stage.layers[0]} to {stage.layers[-1]}")
-        for group in stage.groups:
-            owners[group.first : group.last + 1] = [number] * group.count
-    row = topology.levels[0].span_chips if topology.levels else 1
-    if topology.levels and row == topology.chips and row > 16:
-        row = 8
-    shown = owners[:2048]
-    more = f", first 2,048 of {topology.chips:,} chips" if len(owners) > 2048 else ""
-    title = f"Stages on the chips of {topology.name}{more}"
-    return svg.chip_map(shown, row, names, title=title)
-
-
-# ── HTML ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def result_html(result: Any) -> str:
-    """A planning result for a notebook."""
-    parts = ["<br>".join(_escaped(question_lines(result.graph, result.topology, result.workload)))]
-    parts.append(f"<b>{_escaped([proof_line(result)])[0]}</b>")
-    parts += [f"<br>{line}" for line in _escaped(_interval_lines(result))]
-    parts.append(score_html(result.score))
-    parts.append(stage_map_svg(result.plan, result.topology))
-    doubts = doubt_lines(result)
-    notes = [*assumption_lines(result.graph, result.topology, result.workload), *doubts]
-    parts.append("<details><summary>assumptions</summary>" + "<br>".join(_escaped(notes)) + "</details>")
-    return "<div>" + "".join(f"<div style='margin:6px 0'>{part}</div>" for part in parts) + "</div>"
-
-
-def score_html(score: Score) -> str:
-    """A score for a notebook."""
-    figures = svg.table(("", ""), headline(score))
-    stages = svg.table(STAGE_HEADER, stage_rows(score), words=(0, 1))
-    return figures + breakdown_svg(score) + memory_svg(score) + stages
-
-
-def topology_html(topology: Topology) -> str:
-    """A machine for a notebook: its figures with their sources."""
-    rows = [(f.path, f"{f.value:.6g}", WORDS[f.confidence], f.source, f.note) for f in topology.figures]
-    return f"<b>{_escaped([topology.name + ': ' + described(topology)])[0]}</b>" + svg.table(
-        ("figure", "value", "confidence", "source", "note"), rows, words=(0, 2, 3, 4)
-    )
-
-
-def graph_html(graph: ModelGraph) -> str:
-    """A model for a notebook: its kinds of layer."""
-    rows = [
-        (
-            f"{len(kind)} × {kind[0].kind}", f"{kind[0].parameters:,.0f}", spoken(kind[0].weight_bytes, "B"),
-            spoken(kind[0].kv_bytes_per_token, "B"), ", ".join(operator.name for operator in kind[0].operators),
-        )
-        for kind in graph.kinds
-    ]  # fmt: skip
-    header = ("layers", "parameters", "weights", "KV cache of a token", "operators")
-    title = (
-        f"{graph.name}: {graph.parameters:,.0f} parameters, {spoken(graph.weight_bytes, 'B')} in {graph.weight_dtype}"
-    )
-    return f"<b>{_escaped([title])[0]}</b>" + svg.table(header, rows, words=(0, 4))
-
-
-def plan_html(plan: Plan) -> str:
-    """A plan for a notebook."""
-    rows = [
-        (
-            str(number), f"{len(stage.layers)} ({stage.layers[0]}…{stage.layers[-1]})", str(stage.groups[0]),
-            str(len(stage.groups)), str(stage.tensor_parallel), str(stage.expert_parallel), str(stage.sequence_parallel),
-        )
-        for number, stage in enumerate(plan.stages)
-    ]  # fmt: skip
-    return svg.table(("stage", "layers", "chips", "replicas", "TP", "EP", "SP"), rows)
-
-
-def graph_text(graph: ModelGraph) -> str:
-    """A model in a few lines."""
-    kinds = ", ".join(f"{count} × {kind[0].kind}" for kind, count in zip(graph.kinds, graph.kind_counts, strict=True))
-    remembered = graph.state_bytes_per_sequence
-    state = f" and {spoken(remembered, 'B')} of state a sequence" if remembered else ""
-    pruned = f", pruned {graph.sparsity}" if graph.sparsity else ""
-    return "\n".join(
-        (
-            f"{graph.name}: {graph.parameters / 1e9:,.4g} B parameters, {graph.parameters_active / 1e9:,.4g} B active;"
-            f" weights {graph.weight_dtype} ({spoken(graph.weight_bytes, 'B')}), KV cache {graph.kv_dtype}"
-            f" ({spoken(graph.kv_bytes_per_token, 'B')} a token{state}), matmuls {graph.activation_dtype}{pruned}",
-            f"layers: {kinds}",
-            f"source: {graph.source or 'none'} ({graph.confidence or 'no confidence stated'})",
-        )
-    )
-
-
-def topology_text(topology: Topology) -> str:
-    """A machine in a few lines."""
-    chip, tier = topology.chip, topology.chip.memory[0]
-    peaks = ", ".join(f"{spoken(peak.flop_per_s, 'FLOP/s')} {peak.dtype}" for peak in chip.peaks)
-    lines = [
-        f"{topology.name}: {described(topology)}; software {topology.software.name}",
-        f"{chip.name}: {spoken(tier.capacity_bytes, 'B')} of {tier.name} at {spoken(tier.bandwidth_bytes_per_s, 'B/s')}; {peaks}",
-        *(
-            f"{fabric.name}: {spoken(fabric.bandwidth_bytes_per_s, 'B/s')} per direction, {spoken(fabric.latency_s, 's')} a hop"
-            for fabric in topology.fabrics
-        ),
-        f"power for each chip: {spoken(topology.power.chip_w, 'W')} alone, {spoken(topology.power.system_w, 'W')} at the wall;"
-        f" price: {spoken(topology.price.usd_per_chip_hour, 'USD/h')} ({topology.price.basis})",
-    ]
-    return "\n".join(lines)
-
-
-def _escaped(lines: Sequence[str]) -> list[str]:
-    return [line.replace("&", "&amp;").replace("<", "&lt;") for line in lines]
-
-
-TEXTS: dict[str, Callable[[Any], str]] = {
-    "Result": result_text,
-    "ClusterResult": cluster_result_text,
-    "Fleet": fleet_text,
-    "Replanning": replanning_text,
-    "Score": lambda score: "\n".join(score_lines(score)),
-    "Disaggregation": disaggregation_text,
-    "DisaggregatedScore": lambda score: "\n".join(disaggregated_lines(score)),
-    "ModelGraph": graph_text,
-    "Topology": topology_text,
-}
-HTMLS: dict[str, Callable[[Any], str]] = {
-    "Result": result_html,
-    "Score": score_html,
-    "Topology": topology_html,
-    "ModelGraph": graph_html,
-    "Plan": plan_html,
-}
-"""By the name of the record."""
-PORTRAITS["text"].update(TEXTS)
-PORTRAITS["html"].update(HTMLS)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from planner.errors import InputError
 from planner.pricing.queueing import SCATTERED
 from planner.scoring.disaggregated import DisaggregatedScore
-from planner.scoring.plans import Score
+from planner.scoring.score import Score
 from planner.units import spoken, trimmed
 
 

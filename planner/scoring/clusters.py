@@ -38,7 +38,8 @@ from planner.scoring.checking import (
     check_ledger,
     check_order,
 )
-from planner.scoring.plans import Score, breakdown_of, chosen_power, refuse_broken, residuals_of, stage_score
+from planner.scoring.plans import breakdown_of, chosen_power, refuse_broken, stage_score
+from planner.scoring.score import Score, residuals_of
 from planner.workload import Workload
 
 

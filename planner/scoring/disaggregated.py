@@ -13,7 +13,8 @@ from planner.pricing.queueing import FULL
 from planner.pricing.schedule import scheduled
 from planner.pricing.timing import active_chip_s
 from planner.records import Record
-from planner.scoring.plans import Score, StageTime, chosen_power, score_plan
+from planner.scoring.plans import chosen_power, score_plan
+from planner.scoring.score import Score, StageTime
 from planner.units import BytesPerS, Seconds, spoken
 from planner.workload import Workload
 

@@ -1,25 +1,21 @@
 """`score_plan`: what any plan costs, whoever made it, and where its time goes."""
 
-import math
-from collections import deque
 from collections.abc import Iterable
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.catalogue import load_software
 from planner.cost import energy
-from planner.errors import InfeasibleError, InputError, UnknownNameError
-from planner.machines.topology import CollectiveKind, PowerScope, Residual, Software, Topology
+from planner.errors import InfeasibleError, InputError
+from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
-from planner.pricing.collectives import group_collective_s, spans_of
 from planner.pricing.denoising import sample_active_chip_s, sample_utilisation, sampling_of
 from planner.pricing.drafts import serving_prices
 from planner.pricing.holdings import ledger_of
 from planner.pricing.price_list import PriceList, utilisation
-from planner.pricing.queueing import Load, batch_of, load_of
+from planner.pricing.queueing import batch_of, load_of
 from planner.pricing.schedule import Schedule, scheduled
 from planner.pricing.timing import (
     ALL_CAUSES,
@@ -29,162 +25,11 @@ from planner.pricing.timing import (
     timing_of,
     useful_of_cycle,
 )
-from planner.records import Record
 from planner.scoring.checking import Violation, check_plan
+from planner.scoring.score import Score, StageScore, StageTime, residuals_of
 from planner.workload import Workload
 
 Floats = NDArray[np.float64]
-
-
-class StageTime(Record):
-    """Seconds of one stage, by cause."""
-
-    compute_s: float = 0.0
-    memory_s: float = 0.0
-    collective_s: float = 0.0
-    hop_s: float = 0.0
-    overhead_s: float = 0.0
-    bubble_s: float = 0.0
-    """Waiting for the slowest stage, or for a turn."""
-
-    @property
-    def total_s(self) -> float:
-        return self.compute_s + self.memory_s + self.collective_s + self.hop_s + self.overhead_s + self.bubble_s
-
-
-class StageScore(Record):
-    """One stage of a plan, as it runs."""
-
-    first_layer: str
-    last_layer: str
-    layers: int
-    chips: int
-    """Of one replica."""
-    first_chip: int
-    tensor_parallel: int
-    expert_parallel: int
-    sequence_parallel: int
-    attention_parallel: int
-    weight_bytes: float
-    """On each chip."""
-    kv_bytes: float
-    activation_bytes: float
-    usable_bytes: float
-    decode_s: float
-    """Busy with one pass of one micro-batch, of a diffusion model with one step."""
-    prefill_s: float
-    """Busy with one pass of prompt tokens, of a diffusion model with what runs once."""
-    decode_flop: float
-    """Operations of a decode pass on one chip."""
-    decode_moved_bytes: float
-    """Between one chip and its memory in a decode pass."""
-
-    @property
-    def needed_bytes(self) -> float:
-        return self.weight_bytes + self.kv_bytes + self.activation_bytes
-
-
-LIKE: dict[str, tuple[str, ...]] = {
-    "tokens_per_s_per_user": ("tpot_s",),
-    "usd_per_million_tokens": ("tokens_per_s", "request_s"),
-    "tokens_per_s": ("request_s", "tpot_s"),
-    "request_s": ("tpot_s", "tokens_per_s"),
-    "energy_per_token_j": ("tokens_per_s", "request_s", "tpot_s"),
-    "step_s": ("image_s",),
-    "image_s": ("step_s",),
-    "samples_per_s": ("image_s", "step_s"),
-    "energy_per_sample_j": ("image_s", "step_s"),
-    "mfu_fraction": ("request_s", "tokens_per_s", "tpot_s"),
-    "mbu_fraction": ("request_s", "tokens_per_s", "tpot_s"),
-}
-"""A field that was never measured on a stack is taken to be as uncertain as the first of these that was."""
-UNCERTAIN = ("ttft_s", "tpot_s", "power_w", *LIKE)
-"""Fields with an interval; the others are counted and not predicted."""
-UNMEASURED = 0.7
-"""Half width of a field of a stack on which nothing was measured: a factor of two either way."""
-
-
-class Score(Record):
-    """What a plan costs. Times are means of the busiest replica; rates, power and price are of the whole deployment.
-
-    Of a diffusion model a whole batch of samples stands in for a request and for each of its tokens: all their times are
-    `image_s`, tokens are samples.
-    """
-
-    ttft_s: float
-    """To the first token: of a whole batch that starts as one, or of one request that joins a loaded server."""
-    tpot_s: float
-    """Between later tokens of one request; the first is not counted."""
-    request_s: float
-    """To the last token."""
-    tokens_per_s: float
-    """Output tokens of all users, in the steady state."""
-    tokens_per_s_per_user: float
-    energy_per_token_j: float | None
-    """For one output token, everything held; None where the power is not known."""
-    usd_per_million_tokens: float | None
-    """Of output; None where the price is not known."""
-    power_w: float | None
-    power_scope: Literal["chip", "system", "unknown"]
-    """Chip: chips or cards alone. System: everything at the wall."""
-    chips: int
-    """Held."""
-    batch_size: int
-    """Sequences in flight in the whole deployment."""
-    memory_headroom_bytes: float
-    """Least over the chips."""
-    bubble_fraction: float
-    """Share of the stages' time, over a request, in which they wait."""
-    mfu_fraction: float
-    """Useful operations over those that the peak allows, prefill and decode."""
-    mbu_fraction: float
-    """Useful bytes (weights once a pass, KV cache once a token) over those that the bandwidth allows."""
-    breakdown: tuple[StageTime, ...]
-    """One output token, by stage; sums to `tpot_s`, of a diffusion model to `step_s`."""
-    prefill_breakdown: tuple[StageTime, ...]
-    """The first token, by stage; sums to `ttft_s`."""
-    residuals: tuple[Residual, ...] = ()
-    """How uncertain the fields are (see `interval`)."""
-    stages: tuple[StageScore, ...]
-    load: Load | None = None
-    """Of one replica, where requests come at a rate (see `percentile`)."""
-    step_s: float | None = None
-    """One denoising step of a batch of samples; None for language models, as the next three are."""
-    image_s: float | None = None
-    """Until a batch of pictures or videos is ready, text encoding and decoding included."""
-    samples_per_s: float | None = None
-    """Of the whole deployment, one batch after the other."""
-    energy_per_sample_j: float | None = None
-    """For one picture or video, everything held; None too where the power is not known."""
-
-    def percentile(self, field: str, probability: float) -> float:
-        """What `ttft_s`, `tpot_s` or `request_s` of a request stays within with that probability, where requests come at a
-        rate. [s]
-
-        Prompts wait for one another as in a queue of equal services at one server; the time per token follows from how many
-        happen to be in flight, as in generalised processor sharing. Both hold for a Poisson stream of requests of one size,
-        up to 90 % of what the plan can serve, while memory has room for those that come; those of later tokens where a
-        prompt takes at most 15 % of their time. An InputError says where that ends.
-        """
-        if self.load is None:
-            raise InputError("percentiles need a rate of requests; give Workload(requests_per_s=…)")
-        return self.load.percentile(field, probability)
-
-    def interval(self, field: str, probability: float = 0.8) -> tuple[float, float]:
-        """Where the measured figure would lie with that probability, in the field's unit.
-
-        Errors are taken to follow a Laplace distribution on a logarithmic scale; its width comes from what was measured on
-        the software stack. A field that is counted and not predicted has no width.
-        """
-        value = getattr(self, field, None) if field in type(self).model_fields else None
-        if not isinstance(value, int | float):
-            numbers = [name for name in type(self).model_fields if isinstance(getattr(self, name), int | float)]
-            raise UnknownNameError("numeric field of this score", field, numbers)
-        if not 0 < probability < 1:
-            raise InputError(f"probability must lie between 0 and 1, not {probability!r}")
-        width = next((one.half_width for one in self.residuals if one.field == field), 0.0)
-        factor = math.exp(width * math.log(1 - probability) / math.log(0.2))
-        return float(value) / factor, float(value) * factor
 
 
 def score_plan(
@@ -287,37 +132,6 @@ def _bill(
     }
 
 
-def collective_s(
-    topology: Topology,
-    kind: str,
-    ranks: int,
-    message_bytes: float,
-    *,
-    software: str | None = None,
-    ranks_per_node: int | None = None,
-) -> float:
-    """One collective among `ranks` chips of an otherwise idle machine. [s]
-
-    `kind` is one of all_reduce, all_gather, reduce_scatter, all_to_all, broadcast, send_recv; `message_bytes` is the
-    payload of one rank, as `cost.collectives` counts it; `software` replaces the topology's stack; `ranks_per_node`
-    spreads the ranks over nodes.
-    """
-    if software is not None:
-        topology = topology.replace(software=load_software(software))
-    if kind not in get_args(CollectiveKind):
-        raise UnknownNameError("collective", kind, get_args(CollectiveKind))
-    if not 1 <= ranks <= topology.chips:
-        raise InputError(f"ranks must lie between 1 and the {topology.chips} chips of {topology.name}, not {ranks}")
-    if not message_bytes >= 0:
-        raise InputError(f"message_bytes must not be negative, not {message_bytes}")
-    spans = spans_of(topology, 0, ranks)
-    if ranks_per_node is not None and not 1 <= ranks_per_node <= ranks:
-        raise InputError(f"ranks_per_node must lie between 1 and the {ranks} ranks, not {ranks_per_node}")
-    if ranks_per_node and len(spans) > 1:
-        spans = (ranks_per_node, math.ceil(ranks / ranks_per_node), *(1 for _ in spans[2:]))
-    return float(group_collective_s(topology, kind, spans, message_bytes))
-
-
 def refuse_broken(violations: tuple[Violation, ...]) -> None:
     """Raise what a broken plan deserves."""
     if not violations:
@@ -327,23 +141,6 @@ def refuse_broken(violations: tuple[Violation, ...]) -> None:
     if first.rule in ("memory", "sequences", "rate"):
         raise InfeasibleError(first.message + more, resource=first.rule, demand=first.demand, capacity=first.capacity)
     raise InputError(first.message + more)
-
-
-def residuals_of(software: Software) -> tuple[Residual, ...]:
-    """How uncertain the fields of a score are: as measured on the stack, or as much as what they depend on."""
-    for last, residuals in _RECENT:
-        if last is software:
-            return residuals
-    known = {residual.field: residual.half_width for residual in software.residuals}
-
-    def half_width(field: str) -> float:
-        return next((known[name] for name in (field, *LIKE.get(field, ())) if name in known), UNMEASURED)
-
-    _RECENT.append((software, tuple(Residual(field=field, half_width=half_width(field)) for field in UNCERTAIN)))
-    return _RECENT[-1][1]
-
-
-_RECENT: deque[tuple[Software, tuple[Residual, ...]]] = deque(maxlen=4)
 
 
 def chosen_power(

@@ -10,7 +10,6 @@ taken at the low end, what only shrinks (time, energy, cost for one token) at th
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +17,6 @@ from numpy.typing import NDArray
 
 from planner.answers.question import FIELDS, NOT_IN_PHASE, PER_TOKEN, Question
 from planner.cost.energy import SECONDS_PER_HOUR, usd_per_million_tokens
-from planner.cost.queueing import queue_s
 from planner.errors import InfeasibleError, InputError
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
@@ -41,23 +39,30 @@ from planner.pricing.schedule import Schedule, schedule_of
 from planner.pricing.timing import active_chip_s, useful_of_cycle
 from planner.scoring.plans import chosen_power, score_plan
 from planner.solver.chain.packing import Packing
-from planner.solver.chain.problem import ChainProblem, Curve, Larger, Limit, Line, Measure, Run
+from planner.solver.chain.problem import ChainProblem, Larger, Limit, Line, Measure, Run
 from planner.space.boxes import Box, best_batch, least_parts
 from planner.space.layout import packing_of
+from planner.space.measures import (
+    CHIPS,
+    CHUNK,
+    DECODE,
+    FILL,
+    HELD,
+    NEEDED,
+    ONCE,
+    OTHERS,
+    PEAKS,
+    PREFILL,
+    QUEUE,
+    RESOURCES,
+    ROUND,
+    SUMS,
+    TURN,
+    Clock,
+    Floats,
+    measure_of,
+)
 from planner.workload import Workload
-
-Floats = NDArray[np.float64]
-
-# Sums, in pairs for the low and the high end of a box; then what is held.
-DECODE, PREFILL, CHIPS, FILL = 0, 2, 4, 5
-SUMS = 6
-# Peaks, likewise: a stage's turn for one token of all sequences, with and without others' prompts; a prefill pass; others'
-# prompts in a cycle; then memory, and the work of a prompt where requests come at a rate.
-TURN, ROUND, CHUNK, OTHERS, NEEDED, QUEUE = 0, 2, 4, 6, 8, 9
-PEAKS = 10
-# Resources of a layer, likewise; then the bytes that it holds, and what a request waits for just once.
-RESOURCES = 6
-HELD, ONCE = 4, 5
 
 
 class Candidates:
@@ -218,7 +223,7 @@ class Candidates:
         objective = self.measure(self.question.objective, box, ends)
         limits = tuple(Limit(self.measure(name, box, ends), self.canonical(name, value)) for name, value in self.limits)
         if self.workload.requests_per_s is not None:
-            limits += (Limit(_measure(peaks={QUEUE: 1.0}), FULL * box.replicas / self.workload.requests_per_s),)
+            limits += (Limit(measure_of(peaks={QUEUE: 1.0}), FULL * box.replicas / self.workload.requests_per_s),)
         lowered = self.lowered(ends, box.least_sequences)
         lowered.feasible[self.widths > budget] = False
         link_sums, link_peaks = self._links(ends)
@@ -311,9 +316,9 @@ class Candidates:
             tokens = ends[turn].sequences * self.workload.output_tokens
         at, held = ends[sums], FILL if self.topology.divisible else CHIPS
         rate = self.workload.requests_per_s
-        clock = _Clock(at, sums, turn, 0.0 if rate is None else rate / box.replicas)
+        clock = Clock(at, sums, turn, 0.0 if rate is None else rate / box.replicas)
         if name in {"tpot_s", "tokens_per_s_per_user"}:
-            return _measure(larger=(Larger(DECODE + sums, TURN + turn, 1.0 / at.tokens_per_pass),))
+            return measure_of(larger=(Larger(DECODE + sums, TURN + turn, 1.0 / at.tokens_per_pass),))
         if name == "ttft_s":
             return clock.time(0)
         if name == "request_s":
@@ -322,7 +327,7 @@ class Candidates:
             return clock.cycle(scale=1.0 / (tokens * box.replicas))
         if name == "chips" or (name in ("power_w", *PER_TOKEN) and rate is not None):
             counted = CHIPS if name == "chips" else held
-            return _measure(sums={counted: 1.0}, scale=self._per_chip()[name] * box.replicas)
+            return measure_of(sums={counted: 1.0}, scale=self._per_chip()[name] * box.replicas)
         if name == "energy_per_token_j":
             return self._drawn(clock.cycle(held=held, scale=1.0 / tokens), ends[turn])
         if name == "usd_per_million_tokens":
@@ -331,10 +336,10 @@ class Candidates:
         if name == "power_w":
             return self._power(clock, box, held)
         if name == "memory_headroom_bytes":
-            return _measure(peaks={NEEDED: 1.0})
+            return measure_of(peaks={NEEDED: 1.0})
         if name == "mfu_fraction":
             return clock.cycle(held=CHIPS, scale=1.0 / self._useful(0, ends[sums if box.batch_size else turn]))
-        low = _Clock(ends[0], 0, turn if box.batch_size else 0, 0.0)
+        low = Clock(ends[0], 0, turn if box.batch_size else 0, 0.0)
         return low.cycle(held=CHIPS, scale=1.0 / self._useful(1, ends[0] if box.batch_size else ends[1]))
 
     def _drawn(self, held: Measure, at: Schedule) -> Measure:
@@ -344,11 +349,11 @@ class Candidates:
         active = held.scale * active_chip_s(self.prices, at)
         return replace(held, lines=tuple(Line(draw.held_w, draw.active_w * active) for draw in self.draws))
 
-    def _power(self, clock: "_Clock", box: Box, held: int) -> Measure:
+    def _power(self, clock: "Clock", box: Box, held: int) -> Measure:
         """The average over a cycle, where that follows the plan; of several batches at least what is drawn idle."""
         if self.averages and box.single:
             return replace(self._drawn(clock.cycle(held=held, scale=float(box.replicas)), clock.at), averaged=True)
-        return _measure(sums={held: 1.0}, scale=self.draws[0].held_w * box.replicas)
+        return measure_of(sums={held: 1.0}, scale=self.draws[0].held_w * box.replicas)
 
     def _useful(self, number: int, at: Schedule) -> float:
         """Chip-seconds that a cycle's useful operations (0) or bytes (1) need at the peak."""
@@ -505,70 +510,6 @@ def _loads(at: Schedule, split: Split) -> tuple[float, float, float, float]:
     lost = at.software.interruption_share * others
     prompt = at.prefill_passes / split.attention
     return turns, lost / at.rounds if at.later_tokens else 0.0, others, prompt
-
-
-def _measure(
-    *,
-    sums: dict[int, float] | None = None,
-    peaks: dict[int, float] | None = None,
-    larger: tuple[Larger, ...] = (),
-    curves: tuple[Curve, ...] = (),
-    held: int | None = None,
-    scale: float = 1.0,
-) -> Measure:
-    weights, heights = np.zeros(SUMS), np.zeros(PEAKS)
-    for number, weight in (sums or {}).items():
-        weights[number] = weight
-    for number, weight in (peaks or {}).items():
-        heights[number] = weight
-    return Measure(weights, heights, larger, curves, held, scale)
-
-
-class _Clock(NamedTuple):
-    """Which sums and peaks tell the time under a schedule: those of one end of a box, turns maybe of the other."""
-
-    at: Schedule
-    end: int
-    turn: int
-    requests_per_s: float
-    """That come to a replica; 0 where the batch is given."""
-
-    def time(
-        self,
-        rounds: float,
-        *,
-        others: float = 0.0,
-        queued: bool = True,
-        held: int | None = None,
-        scale: float = 1.0,
-    ) -> Measure:
-        """To the first token, and so many rounds of decode passes, with the wait for the prompts before it or without.
-
-        Passes in fractions stand for any number up to theirs: of those only the slowest stage's work is certain.
-        """
-        at, decode, queue = self.at, DECODE + self.end, queued and self.requests_per_s > 0
-        once = 1.0 if at.prefill_passes == int(at.prefill_passes) else 0.0
-        return _measure(
-            sums={PREFILL + self.end: once},
-            peaks={
-                CHUNK + self.end: max(0.0, at.prefill_passes - once),
-                OTHERS + self.end: others + at.burst_share,
-            },
-            larger=(
-                Larger(decode, ROUND + self.turn, at.waiting_share),
-                Larger(decode, TURN + self.turn, float(rounds)),
-            ),
-            curves=(Curve(QUEUE, partial(queue_s, requests_per_s=self.requests_per_s)),) if queue else (),
-            held=held,
-            scale=scale,
-        )
-
-    def cycle(self, *, held: int | None = None, scale: float = 1.0) -> Measure:
-        """In which a replica serves as many requests as it has in flight; of a prefill pool one prompt."""
-        if self.at.workload.phase == "prefill":
-            return _measure(peaks={QUEUE: 1.0}, held=held, scale=scale)
-        others = 0.0 if self.at.later_tokens else 1.0
-        return self.time(self.at.rounds, others=others, queued=False, held=held, scale=scale)
 
 
 def splits_of(

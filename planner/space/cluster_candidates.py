@@ -37,8 +37,9 @@ from planner.solver.chain.placed import MOST_ANYWHERE, Ground, Link, Place, Plac
 from planner.solver.chain.problem import ChainProblem, Limit, Measure
 from planner.space.arrangements import Arrangement, arranged
 from planner.space.boxes import Box, best_batch
-from planner.space.candidates import NEEDED, PEAKS, RESOURCES, SUMS, Candidates, Option
+from planner.space.candidates import Candidates, Option
 from planner.space.layout import packing_of
+from planner.space.measures import NEEDED, PEAKS, RESOURCES, SUMS
 from planner.workload import Workload
 
 Floats = NDArray[np.float64]
@@ -267,9 +268,9 @@ class _Lowering:
             widths=np.array([split.chips for split in splits]),
             packing=Packing(budget, (budget,)),
             budget=budget,
-            objective=self._measure(question.objective),
+            objective=self.measure_of(question.objective),
             limits=tuple(
-                Limit(self._measure(name), candidates.canonical(name, value)) for name, value in question.limits
+                Limit(self.measure_of(name), candidates.canonical(name, value)) for name, value in question.limits
             ),
         )
         classes: dict[tuple[int, int], int] = {}
@@ -375,7 +376,7 @@ class _Lowering:
             return Link(np.zeros((items + 1, POOLED_SUMS)), np.zeros((items + 1, PEAKS)))
         return Link(np.minimum.reduce([link.sums for link in known]), np.minimum.reduce([link.peaks for link in known]))
 
-    def _measure(self, name: str) -> Measure:
+    def measure_of(self, name: str) -> Measure:
         """A field of `Score` as a measure, at the end of the box where it is best."""
         head, box = self.head, self.box.box
         measure = head.measure("tokens_per_s" if name in _PRICED else name, box, self.ends)

@@ -12,7 +12,8 @@ from planner.pricing.drafts import serving_prices
 from planner.pricing.holdings import most_sequences
 from planner.pricing.price_list import PriceList
 from planner.scoring.checking import STRUCTURE
-from planner.scoring.plans import Score, score_plan
+from planner.scoring.plans import score_plan
+from planner.scoring.score import Score
 from planner.space.boxes import least_parts
 from planner.space.candidates import divisors
 from planner.space.layout import packing_of

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from planner.solver.chain.problem import Cuts, Floats, Ints
 from planner.space.boxes import Box
-from planner.space.candidates import CHIPS, DECODE, HELD, NEEDED, TURN, Candidates
+from planner.space.candidates import Candidates
+from planner.space.measures import CHIPS, DECODE, HELD, NEEDED, TURN
 
 EVERY = 1_000_000
 """Stages, or layers in one: no bound."""

@@ -8,8 +8,7 @@ steadily; what does not fit has no price.
 
 import itertools
 import math
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,16 +18,13 @@ from numpy.typing import NDArray
 from planner.cost import energy
 from planner.errors import InfeasibleError, InputError
 from planner.machines.topology import PowerScope, Topology
-from planner.models.graph import ENDS, ModelGraph
+from planner.models.graph import ModelGraph
 from planner.plan import ChipRange, Plan, Stage
 from planner.pricing.collectives import hop_s
-from planner.pricing.price_list import Holdings, Reach, Split, Step, host_s, price_list, reach_of, shares_of
+from planner.pricing.price_list import Holdings, Reach, Split, Step, host_s, price_list, shares_of
 from planner.pricing.schedule import schedule_of
-from planner.pricing.timing import Hop, hop_between
 from planner.scoring.plans import chosen_power
-from planner.space.boxes import least_parts
-from planner.space.candidates import splits_of
-from planner.space.layout import even_borders, packing_of, starts_of
+from planner.space.uniform_shapes import Shape, Stand, cuts_of, ground_of, shapes_of
 from planner.workload import Workload
 
 Floats = NDArray[np.float64]
@@ -36,16 +32,6 @@ Ints = NDArray[np.intp]
 
 TURNS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 """Micro-batches as shares of the stages; 0: one."""
-
-
-class Shape(NamedTuple):
-    """A uniform pipeline."""
-
-    split: Split
-    stages: int
-    """That share out the layers evenly."""
-    ends: Split | None = None
-    """How embedding and head are split on stages of their own; None: they join the first and the last stage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,100 +87,6 @@ class PlanGrid:
         )
         turns = int(self.micro_batches[shape, turn])
         return Plan(stages=stages, micro_batches=turns, batch_size=turns * int(self.micro_sequences[size]))
-
-
-class Stand(NamedTuple):
-    """Where a stage stands, how far its messages go, and its hop to the next."""
-
-    start: int
-    split: Split
-    reach: Reach
-    hop: Hop
-    code: int
-    """The same for all stages of the same split, reach and hop."""
-
-
-class Ground:
-    """Where stages stand on one machine: the same for graphs of all sizes."""
-
-    def __init__(self, topology: Topology) -> None:
-        self.topology, self.packing = topology, packing_of(topology)
-        self._stands: dict[Shape, tuple[Stand, ...]] = {}
-        self._starts: dict[tuple[int, int], list[int]] = {}
-        self._codes: dict[tuple[Split, Reach, Hop], int] = {}
-
-    def end(self, shape: Shape) -> int:
-        """The chip behind the last one that a shape takes."""
-        outer = shape.ends or shape.split
-        return self._starts_of(shape)[-1] + outer.chips
-
-    def stands(self, shape: Shape) -> tuple[Stand, ...]:
-        """Of the stages of a shape that fits, in order."""
-        if shape not in self._stands:
-            self._stands[shape] = tuple(self._made(shape))
-        return self._stands[shape]
-
-    def _made(self, shape: Shape) -> Iterator[Stand]:
-        starts = self._starts_of(shape)
-        splits = [shape.split] * len(starts)
-        if shape.ends is not None:
-            splits[0] = splits[-1] = shape.ends
-        groups = [ChipRange(first=start, count=split.chips) for start, split in zip(starts, splits, strict=True)]
-        hops = [hop_between(self.topology, a, b) for a, b in itertools.pairwise(groups)]
-        for start, split, hop in zip(starts, splits, [*hops, (None, 0)], strict=True):
-            reach = reach_of(self.topology, split, start)
-            code = self._codes.setdefault((split, reach, hop), len(self._codes))
-            yield Stand(start, split, reach, hop, code)
-
-    def _starts_of(self, shape: Shape) -> list[int]:
-        width, outer = shape.split.chips, 0 if shape.ends is None else shape.ends.chips
-        if len(self._starts.get((width, outer), ())) < shape.stages:
-            widths = [*([outer] if outer else []), *[width] * 2 * shape.stages]
-            self._starts[width, outer] = starts_of(self.packing, widths)[0][bool(outer) :]
-        starts = self._starts[width, outer][: shape.stages]
-        return [0, *starts, int(self.packing.start(np.array(starts[-1] + width), outer))] if outer else starts
-
-
-_GROUNDS: deque[Ground] = deque(maxlen=16)
-
-
-def ground_of(topology: Topology) -> Ground:
-    """That of this very machine."""
-    for ground in _GROUNDS:
-        if ground.topology is topology:
-            return ground
-    _GROUNDS.append(Ground(topology))
-    return _GROUNDS[-1]
-
-
-def cuts_of(graph: ModelGraph, shape: Shape) -> list[int]:
-    """Where each stage of a shape begins, and where the last one ends."""
-    inner = [number for number, layer in enumerate(graph.layers) if layer.kind not in ENDS]
-    borders = [inner[border] for border in even_borders(len(inner), shape.stages)]
-    around = [] if shape.ends is None else [inner[0]], [] if shape.ends is None else [inner[-1] + 1]
-    return [0, *around[0], *borders, *around[1], len(graph.layers)]
-
-
-def shapes_of(graph: ModelGraph, topology: Topology) -> Iterator[Shape]:
-    """Uniform pipelines whose weights the machine has room for: of each depth the fewest stages; embedding and head apart
-    where they, and a layer, do not fit together."""
-    ground, usable = ground_of(topology), price_list(graph, topology).usable_bytes
-    layers = sum(layer.kind not in ENDS for layer in graph.layers)
-    depths = list(least_parts(layers, min(layers, topology.chips)))
-    splits = splits_of(graph, topology, ground.packing)
-    ends = max(layer.weight_bytes for layer in graph.layers if layer.kind in ENDS)
-    for split in splits:
-        outer: list[Split | None] = [None]
-        if split.attention == 1 and ends > usable * split.chips / 4:
-            outer += [Split(wide) for wide in (split.tensor, 2 * split.tensor) if Split(wide) in splits]
-        for stages, apart in itertools.product(depths, outer):
-            held = split.chips * stages + (2 * apart.chips if apart else 0)
-            if not graph.weight_bytes <= held * usable <= topology.chips * usable:
-                continue
-            shape = Shape(split, stages, apart)
-            end = ground.end(shape)
-            if end <= topology.chips and ground.packing.room(end):
-                yield shape
 
 
 def plan_grid(

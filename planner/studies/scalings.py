@@ -5,17 +5,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Literal
 
+from planner.answers.results import Result
 from planner.catalogue import load_model, load_topology
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError
 from planner.machines.topology import Topology
 from planner.models.dtypes import Dtype
 from planner.models.graph import ModelGraph
 from planner.plan import ChipRange, Plan
-from planner.planning.partitioning import Result, partition, uniform_plan
+from planner.planning.partitioning import partition
 from planner.records import Record
 from planner.report.svg import CAUSE_COLOURS, plotly
 from planner.scoring.plans import score_plan
 from planner.space.layout import packing_of
+from planner.space.uniform_plan import uniform_plan
 from planner.studies.study import Study
 from planner.units import Count
 from planner.workload import Workload

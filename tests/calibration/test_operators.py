@@ -8,7 +8,7 @@ import pytest
 import planner as pl
 from planner.calibration.fitting import errors_of, median_factor
 from planner.calibration.operators import KERNELS, KernelTime, kernel_cases, read_kernels
-from planner.models.graph import MatMul
+from planner.models.operators import MatMul
 
 MATMUL = MatMul(
     name="matmul", inputs=4096, outputs=8192, weight_dtype="bf16", compute_dtype="bf16", split="none"

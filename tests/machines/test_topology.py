@@ -10,14 +10,13 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from planner.errors import InputError
+from planner.machines.software import CollectiveKernel, Software
 from planner.machines.topology import (
-    CollectiveKernel,
     Figure,
     MemoryTier,
     Peak,
     Power,
     Price,
-    Software,
     Topology,
     described,
     grid_axes,

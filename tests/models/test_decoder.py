@@ -8,7 +8,7 @@ import pytest
 import planner as pl
 from planner.catalogue import diffusion_table
 from planner.models.decoder import DecoderShape, Formats, decoder_graph
-from planner.models.graph import Attention, MatMul, Recurrent
+from planner.models.operators import Attention, MatMul, Recurrent
 from tests.instances import tiny_graph, tiny_moe
 
 with (Path(__file__).parent.parent / "data" / "parameters.csv").open() as table:

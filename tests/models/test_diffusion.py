@@ -9,7 +9,7 @@ import pytest
 import planner as pl
 from planner.catalogue import diffusion_shape, diffusion_table
 from planner.models.diffusion import DiffusionShape, UNetLevel, latent_frames
-from planner.models.graph import Attention
+from planner.models.operators import Attention
 
 with (Path(__file__).parent.parent / "data" / "diffusion_parameters.csv").open() as table:
     PUBLISHED = {row["model"]: float(row["parameters_billion"]) for row in csv.DictReader(table)}

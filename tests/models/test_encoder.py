@@ -5,7 +5,7 @@ import pytest
 from planner.errors import InputError
 from planner.models.decoder import Formats
 from planner.models.encoder import EncoderShape, encoder_graph
-from planner.models.graph import Attention, MatMul
+from planner.models.operators import Attention, MatMul
 from planner.pricing.price_list import PriceList, Reach, Split, Step
 from tests.instances import tiny_topology
 

@@ -11,17 +11,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from planner.errors import InputError
-from planner.models.graph import (
-    Attention,
-    Embedding,
-    Experts,
-    Layer,
-    MatMul,
-    ModelGraph,
-    Pointwise,
-    Recurrent,
-    chain_edges,
-)
+from planner.models.graph import Layer, ModelGraph, chain_edges
+from planner.models.operators import Attention, Embedding, Experts, MatMul, Pointwise, Recurrent
 from tests.instances import random_graph, tiny_graph, tiny_moe
 
 MATMUL = MatMul(name="up", inputs=1024, outputs=4096, weight_dtype="bf16", compute_dtype="bf16", split="outputs")

@@ -3,7 +3,7 @@
 import pytest
 
 from planner.errors import InputError
-from planner.models.graph import Experts, MatMul
+from planner.models.operators import Experts, MatMul
 from planner.models.pruning import pattern_of, pruned
 from tests.instances import tiny_graph, tiny_moe
 

@@ -7,8 +7,9 @@ import re
 import pytest
 
 import planner as pl
+from planner.answers.certificates import Certificate
 from planner.answers.question import FIELDS, question_of
-from planner.planning.certificates import BoxProof, Certificate
+from planner.planning.certificates import BoxProof
 from planner.solver.chain import exhaustive
 from planner.space.candidates import Candidates
 from tests.instances import (

@@ -6,8 +6,8 @@ import pytest
 
 import planner as pl
 from planner.answers.question import FIELDS
+from planner.answers.results import ClusterResult
 from planner.machines.cluster import Cluster, Pool
-from planner.planning.clusters import ClusterResult
 from tests.instances import (
     SHAPES,
     random_cluster,

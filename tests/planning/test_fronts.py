@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 import planner as pl
+from planner.answers.fronts import Front
 from planner.answers.question import FIELDS
 from planner.models.graph import ModelGraph
-from planner.planning.fronts import Front, error_lines, front_svg, staircase
+from planner.report.fronts import error_lines, front_svg, staircase
 from tests.instances import (
     CONSTANT,
     FOLLOWING,

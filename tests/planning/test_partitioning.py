@@ -6,8 +6,8 @@ import pytest
 
 import planner as pl
 from planner.answers.question import FIELDS, NOT_IN_PHASE
+from planner.answers.results import Result
 from planner.machines.cluster import Cluster, Pool
-from planner.planning.partitioning import Result
 from planner.scoring.plans import score_plan
 from tests.instances import (
     CONSTANT,

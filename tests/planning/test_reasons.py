@@ -3,7 +3,8 @@
 import pytest
 
 import planner as pl
-from planner.planning.reasons import changes_of, shape_name, ways_of
+from planner.plan import shape_name, ways_of
+from planner.planning.reasons import changes_of
 from tests.instances import fabric, tiny_chip, tiny_graph, tiny_moe, tiny_topology
 from tests.oracle import HIGHER_IS_BETTER, all_plans, kept, scored
 

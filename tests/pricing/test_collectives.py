@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.errors import InputError
-from planner.machines.topology import CollectiveKernel, with_value
+from planner.machines.software import CollectiveKernel
+from planner.machines.topology import with_value
 from planner.pricing.collectives import group_collective_s, hop_s, offers, spans_of
 from tests.instances import SHAPES, fabric, random_topology, tiny_software, tiny_topology
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from planner.models.graph import MatMul
+from planner.models.operators import MatMul
 from planner.models.pruning import pruned
 from planner.pricing.price_list import (
     CAUSES,

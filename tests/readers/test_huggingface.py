@@ -8,7 +8,7 @@ import pytest
 
 import planner as pl
 from planner.errors import InputError
-from planner.models.graph import Attention
+from planner.models.operators import Attention
 from planner.readers.files import MOST_BYTES
 from planner.readers.huggingface import published_dtype
 

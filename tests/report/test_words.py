@@ -7,9 +7,10 @@ import pytest
 from planner.answers.question import FIELDS, SAMPLE_FIELDS
 from planner.catalogue import load_model, load_topology
 from planner.machines.topology import Power
-from planner.planning.partitioning import uniform_plan
 from planner.report.words import FIELD_WORDS, SAMPLE_WORDS, field_text, headline
-from planner.scoring.plans import Score, score_plan
+from planner.scoring.plans import score_plan
+from planner.scoring.score import Score
+from planner.space.uniform_plan import uniform_plan
 from planner.workload import Workload
 from tests.instances import tiny_graph, tiny_topology
 

@@ -11,7 +11,8 @@ import planner as pl
 from planner.models.graph import ModelGraph
 from planner.pricing.price_list import Split
 from planner.space.layout import packing_of
-from planner.space.uniform import PlanGrid, Shape, crossing_bytes, cuts_of, ground_of, plan_grid, shapes_of
+from planner.space.uniform import PlanGrid, crossing_bytes, plan_grid
+from planner.space.uniform_shapes import Shape, cuts_of, ground_of, shapes_of
 from tests.instances import FOLLOWING, SHAPES, fabric, random_topology, tiny_chip, tiny_graph, tiny_moe, tiny_topology
 
 WORK = pl.Workload(batch_size=None, prompt_tokens=90, output_tokens=20)

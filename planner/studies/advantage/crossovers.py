@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Any, get_args
 
 from planner.answers.question import FIELDS
+from planner.answers.results import Result
 from planner.catalogue import load_topology
 from planner.errors import InfeasibleError, InputError, UnknownNameError
 from planner.machines.topology import Topology
 from planner.models.dtypes import Dtype
 from planner.models.graph import ModelGraph
-from planner.planning.partitioning import Result, partition
+from planner.planning.partitioning import partition
 from planner.records import Record
 from planner.report.svg import plotly
 from planner.report.text import CAUSES

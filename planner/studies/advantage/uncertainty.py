@@ -13,7 +13,7 @@ from planner.errors import PlannerError
 from planner.machines.topology import Figure, Topology, with_value
 from planner.records import Record
 from planner.scoring.doubts import SPREADS, STEP, WORDS
-from planner.scoring.plans import residuals_of
+from planner.scoring.score import residuals_of
 
 TAKEN_AS_THEY_ARE = ("A", "stated", "fit")
 """Grades whose doubt does not count here: what was read or stated, and what is in the residual."""

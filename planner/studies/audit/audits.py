@@ -6,7 +6,7 @@ from typing import Any
 
 from planner.errors import InputError, UnknownNameError
 from planner.report.svg import plotly, table
-from planner.scoring.plans import Score
+from planner.scoring.score import Score
 from planner.studies.audit import laws, prices
 from planner.studies.audit.cases import Case, topology_of
 from planner.studies.audit.claims import Claim, article_claims, read_claims

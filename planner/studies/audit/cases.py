@@ -13,7 +13,8 @@ from planner.models.dtypes import Dtype
 from planner.models.graph import ModelGraph
 from planner.planning.partitioning import partition
 from planner.planning.search import Search
-from planner.scoring.plans import Score, score_plan
+from planner.scoring.plans import score_plan
+from planner.scoring.score import Score
 from planner.space.candidates import Candidates
 from planner.space.diffusion import best_sampling
 from planner.studies.advantage.crossovers import ONE_REQUEST

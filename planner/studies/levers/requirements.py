@@ -12,7 +12,7 @@ from planner.catalogue import load_topology
 from planner.errors import InputError
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
-from planner.records import PORTRAITS, Record
+from planner.records import Record, show_as
 from planner.report.svg import plotly
 from planner.report.words import FIELD_WORDS, SAMPLE_WORDS, field_text
 from planner.studies.advantage.crossovers import with_room
@@ -260,4 +260,4 @@ def _bisected(trial: _Trial, low: Tried, high: Tried, *, whole: bool) -> Tried:
     return low if low.is_met else high
 
 
-PORTRAITS["text"]["Required"] = lambda made: made.verdict
+show_as(Required, text=lambda made: made.verdict)

@@ -16,7 +16,7 @@ from planner.answers.question import question_of
 from planner.errors import InputError
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
-from planner.records import PORTRAITS, Record
+from planner.records import Record, show_as
 from planner.report.svg import plotly
 from planner.report.text import aligned
 from planner.report.words import FIELD_WORDS, SAMPLE_WORDS, field_text
@@ -354,4 +354,5 @@ def global_text(made: GlobalSensitivity) -> str:
     return "\n".join([head, *aligned([("share of the variance", "alone", "with others"), *rows])])
 
 
-PORTRAITS["text"]["Sensitivity"], PORTRAITS["text"]["GlobalSensitivity"] = sensitivity_text, global_text
+show_as(Sensitivity, text=sensitivity_text)
+show_as(GlobalSensitivity, text=global_text)

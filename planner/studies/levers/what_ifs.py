@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from planner.answers.question import question_of
+from planner.answers.results import Result
 from planner.errors import InfeasibleError
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
-from planner.planning.partitioning import Result, partition
-from planner.records import PORTRAITS, Record
+from planner.planning.partitioning import partition
+from planner.records import Record, show_as
 from planner.report.svg import CAUSE_COLOURS, plotly
 from planner.report.text import CAUSES, aligned
 from planner.report.words import FIELD_WORDS, SAMPLE_WORDS, field_text
@@ -152,4 +153,4 @@ def _effect(effect: float | None) -> str:
     return "" if not effect else f"{100 * effect:+.3g} %"
 
 
-PORTRAITS["text"]["WhatIf"] = what_if_text
+show_as(WhatIf, text=what_if_text)

@@ -12,13 +12,14 @@ from typing import Any, Literal, NamedTuple
 
 import planner
 from planner.answers.question import FIELDS, SAMPLE_FIELDS
+from planner.answers.results import Result
 from planner.catalogue import load_model, load_topology
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, PlannerError, UnknownNameError, shortened
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
-from planner.planning.partitioning import Result, partition
+from planner.planning.partitioning import partition
 from planner.records import Record
-from planner.scoring.plans import Score
+from planner.scoring.score import Score
 from planner.workload import Workload
 
 CHUNK_S = 0.25

@@ -12,7 +12,7 @@ from typing import Any
 from planner.errors import InputError, PlannerError, UnknownNameError
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
-from planner.records import PORTRAITS, Record
+from planner.records import Record, show_as
 from planner.report.svg import STAGE_COLOURS, plotly
 from planner.report.text import aligned
 from planner.report.words import FIELD_WORDS, SAMPLE_WORDS
@@ -90,7 +90,7 @@ def sweep_text(made: Sweep) -> str:
     return "\n".join([f"{len(made.rows) + made.left:,} cells", *aligned(lines)])
 
 
-PORTRAITS["text"]["Sweep"] = sweep_text
+show_as(Sweep, text=sweep_text)
 
 
 def _hover(row: SweepRow) -> str:

@@ -1,0 +1,42 @@
+"""A result with all that is needed to check it, and what a check has shown."""
+
+from typing import Literal
+
+from planner.machines.topology import PowerScope, Topology
+from planner.models.graph import ModelGraph
+from planner.plan import Plan
+from planner.records import Record
+from planner.workload import Workload
+
+
+class Certificate(Record):
+    """A result with all that is needed to check it."""
+
+    schema_version: Literal[1] = 1
+    graph: ModelGraph
+    topology: Topology
+    workload: Workload
+    field: str
+    direction: Literal["minimize", "maximize"]
+    limits: tuple[tuple[str, float], ...]
+    power_scope: PowerScope | None
+    sequence_parallel: bool = False
+    plan: Plan
+    status: Literal["optimal", "feasible"]
+    objective: float
+    bound: float
+
+
+class Verdict(Record):
+    """What a check of a certificate has shown; a false one has no verdict, it is refused."""
+
+    field: str
+    objective: float
+    bound: float
+    checked_bound: float | None
+    """No plan is better than this: proved by the check itself; None where it can say nothing."""
+    confirmed: bool
+    """Whether that is the bound claimed."""
+    boxes: int
+    """Of batches, each bounded by itself."""
+    elapsed_s: float

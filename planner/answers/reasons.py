@@ -1,0 +1,61 @@
+"""Why a plan is the best: what binds, what more would buy, what other shapes reach."""
+
+from typing import Literal
+
+from planner.plan import Plan
+from planner.records import Record
+
+
+class Binding(Record):
+    """A resource that holds the plan back."""
+
+    resource: str
+    """Such as "memory bandwidth of the H100s of stage 0"."""
+    share_fraction: float
+    """Of the time of an output token that goes there, of what may be filled, or of what a limit allows."""
+    counts: Literal["time", "memory", "limit"]
+
+
+class ShadowPrice(Record):
+    """What more of one resource would buy."""
+
+    change: str
+    """Such as "one more GB of memory on each chip"."""
+    objective: float
+    """Of the best plan on the changed machine."""
+    effect: float
+    """Relative improvement of the objective; 0.04: 4 % better."""
+    proved: bool
+    """Whether the changed question was solved to the end; else the effect is at least this."""
+
+
+class Alternative(Record):
+    """The best plan of another shape."""
+
+    shape: str
+    """Such as "tensor × pipeline": the ways in which it uses more than one chip."""
+    plan: Plan | None
+    """None where there is none; `refused` says why."""
+    objective: float | None
+    effect: float | None
+    """Relative to the best plan of all; 0.3: 30 % worse."""
+    proved: bool
+    """Whether it is proved that no plan of the shape is better, or that there is none."""
+    refused: str = ""
+
+
+class Reasons(Record):
+    """Why the best plan is the best."""
+
+    field: str
+    direction: Literal["minimize", "maximize"]
+    objective: float
+    shape: str
+    """Of the plan itself."""
+    binding: tuple[Binding, ...]
+    """What holds it back, the strongest first."""
+    prices: tuple[ShadowPrice, ...]
+    """The strongest first, those without effect last."""
+    alternatives: tuple[Alternative, ...]
+    """The best first, then the shapes of which there is no plan."""
+    elapsed_s: float

@@ -1,0 +1,154 @@
+"""What was found and proved: a plan, its score, a bound."""
+
+from typing import TYPE_CHECKING, Literal, cast
+
+from planner.answers.certificates import Certificate
+from planner.answers.proof import Answer, Proof
+from planner.answers.question import Question
+from planner.answers.reasons import Reasons
+from planner.machines.cluster import Cluster, PooledPlan
+from planner.machines.topology import Topology
+from planner.plan import Plan
+from planner.records import Record, as_figure
+from planner.scoring.disaggregated import DisaggregatedScore, Link
+from planner.scoring.score import Score
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+Kind = Literal["breakdown", "operators", "memory", "stages", "roofline"]
+"""What of a result a picture shows."""
+
+
+class Result(Answer):
+    """A plan, its score, and what was proved."""
+
+    plan: Plan
+    score: Score
+    topology: Topology
+    exclude: tuple[int, ...] = ()
+    """Chips that no plan was allowed to use."""
+    sequence_parallel: bool = False
+    """Whether stages were allowed to share out the tokens of a sequence."""
+
+    def plot(self, kind: Kind = "breakdown") -> "go.Figure":
+        """An interactive picture: "breakdown", "operators", "memory", "stages" or "roofline" (needs plotly)."""
+        return as_figure(self, kind)
+
+    @property
+    def question(self) -> Question:
+        """What was asked."""
+        scope = None if self.score.power_scope == "unknown" else self.score.power_scope
+        return Question(self.field, self.limits, scope, self.sequence_parallel)
+
+    def certificate(self) -> Certificate:
+        """The result with all that `verify` needs to check it without the solver."""
+        shared = {name: getattr(self, name) for name in Certificate.model_fields if name in type(self).model_fields}
+        return Certificate(**shared, power_scope=self.question.power_scope)
+
+    def why(self, *, time_limit_s: float | None = None) -> Reasons:
+        """What binds; what one more GB, or twice the bandwidth, of each resource would buy (each solved again, to a proof); the
+        best plan of every other shape. `time_limit_s` is shared out over some twenty questions."""
+        # The one import that runs up from the answers: to explain a result, questions are asked anew.
+        from planner.planning.reasons import reasons_of
+
+        return reasons_of(self, time_limit_s=time_limit_s)
+
+
+class ClusterResult(Answer):
+    """A plan on a cluster, its score, and what was proved."""
+
+    plan: PooledPlan
+    score: Score
+    cluster: Cluster
+
+
+class Disaggregation(Answer):
+    """A prefill pool and a decode pool, what they cost together, and what was proved."""
+
+    prefill_plan: Plan
+    decode_plan: Plan
+    prefill_topology: Topology
+    """Its `chips` are those of the pool."""
+    decode_topology: Topology
+    score: DisaggregatedScore
+    link: Link
+
+
+class Fleet(Answer):
+    """Deployments on disjoint pools of one cluster, what they give together, and what was proved.
+
+    Every deployment keeps the limits; objective and bound are output tokens a second of all deployments.
+    """
+
+    deployments: tuple[ClusterResult, ...]
+    """Most tokens a second first; the cluster of each has its pools, and the links between them."""
+    field: Literal["tokens_per_s"] = "tokens_per_s"
+    direction: Literal["maximize"] = "maximize"
+    cluster: Cluster
+
+    @property
+    def chips(self) -> int:
+        return sum(one.score.chips for one in self.deployments)
+
+    @property
+    def energy_per_token_j(self) -> float | None:
+        """Over all tokens; None where the power of a deployment is not known in the scope that all pools share."""
+        return self._mean([one.score.energy_per_token_j for one in self.deployments])
+
+    @property
+    def usd_per_million_tokens(self) -> float | None:
+        """Over all tokens; None where the price of a deployment is unknown."""
+        return self._mean([one.score.usd_per_million_tokens for one in self.deployments])
+
+    def _mean(self, values: list[float | None]) -> float | None:
+        if any(value is None for value in values):
+            return None
+        rates = [one.score.tokens_per_s for one in self.deployments]
+        return sum(cast(float, value) * rate for value, rate in zip(values, rates, strict=True)) / sum(rates)
+
+
+class Move(Record):
+    """Weights that a chip must be sent."""
+
+    layers: tuple[str, ...]
+    chip: int
+    """That receives them."""
+    sources: tuple[int, ...]
+    """Surviving chips that hold some of them; () where none does, so that they are read anew."""
+    moved_bytes: float
+
+
+class Replanning(Record):
+    """A plan after a failure, and what it takes to get there."""
+
+    result: Result
+    """Its status speaks of the field that was optimised; the plan may be worse than the best by what `worse` allows."""
+    best: Result
+    """The best plan without the lost chips, whatever it moves."""
+    lost: tuple[int, ...]
+    moves: tuple[Move, ...]
+    moved_bytes: float
+    moved_bound_bytes: float
+    """Proved: no plan of the space that is as good in the field moves fewer."""
+    status: Literal["optimal", "feasible"]
+    """Optimal: no plan of the space that is as good in the field moves fewer bytes."""
+    moving_s: float
+    """Until the last chip has what it needs, all of them at once over the fabric."""
+
+
+Mode = Literal["throughput", "latency"]
+
+
+class Spread(Proof):
+    """Where every operator runs, and what was proved.
+
+    The objective is the largest load, or when the last operator is done, in the unit of the operators' times.
+    """
+
+    devices: tuple[str, ...]
+    """Of each operator; 'a0…a2': devices a0 to a2 take samples in turn, each of them all of the stage."""
+    mode: Mode
+    contiguous: bool
+    loads: tuple[tuple[str, float], ...]
+    """Of every device that is used, of devices in turn the load of each."""

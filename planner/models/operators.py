@@ -1,0 +1,322 @@
+"""The operators of a layer, and what each demands of a chip for each token."""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from planner.models.demand import UNLIMITED_TOKENS, Demand, most_of_normal
+from planner.models.dtypes import Dtype, Zeros, bytes_of, stored_bytes_of, stream_bytes_of
+from planner.records import Record
+
+if TYPE_CHECKING:
+    pass
+
+
+Width = Annotated[int, Field(ge=1, le=100_000_000)]
+
+
+Density = Annotated[float, Field(gt=0, le=1)]
+
+
+Factor = Annotated[float, Field(gt=0, le=1e9)]
+"""Tokens that an operator works on for each token of the step: below 1 for a text beside a picture, or a coarse level."""
+
+
+class MatMul(Record):
+    """`tokens × inputs` by `inputs × outputs`."""
+
+    kind: Literal["matmul"] = "matmul"
+    name: str
+    inputs: Width
+    outputs: Width
+    weight_dtype: Dtype
+    compute_dtype: Dtype
+    split: Literal["outputs", "inputs", "none"]
+    """Outputs: a column split, each chip makes some of the outputs. Inputs: a row split, the outputs are summed."""
+    most_ways: Width = 100_000_000
+    """Beyond so many ways the shards repeat each other: the key and value heads of a grouped attention."""
+    summed: bool = True
+    """Whether a row split sums its outputs at once; false where a later row split sums both."""
+    rows: Literal["tokens", "sequences"] = "tokens"
+    """Sequences: one row for each sequence, as in a language-model head."""
+    fused: bool = False
+    """Whether it is launched together with the matmul before it, as keys and values are with queries."""
+    tied_to: str = ""
+    """The layer whose weights it reads in place of its own; a chip that holds both holds them once."""
+    density: Density = 1.0
+    """Share of its weights that pruning has left; chips that skip the pattern do so much of the arithmetic."""
+    pattern: Zeros | Literal[""] = ""
+    """How the zeros of a pruned matrix lie."""
+    positions: Width = 1
+    """Neighbours that each output sees, itself included: 9 in a convolution of 3 × 3. They are read from memory once."""
+    tokens_factor: Factor = 1.0
+
+    @property
+    def parameters(self) -> float:
+        """Those of the dense matrix, pruned or not."""
+        return 0.0 if self.tied_to else float(self.inputs) * self.outputs * self.positions
+
+    @property
+    def weight_bytes(self) -> float:
+        return self.parameters * stored_bytes_of(self.weight_dtype, self.density, self.pattern)
+
+    def demand(self, tensor_parallel: int = 1, expert_parallel: int = 1) -> Demand:
+        ways = 1 if self.split == "none" else min(tensor_parallel, self.most_ways)
+        inputs = self.inputs / ways if self.split == "inputs" else float(self.inputs)
+        outputs = self.outputs / ways if self.split == "outputs" else float(self.outputs)
+        stream, weights = stream_bytes_of(self.compute_dtype), inputs * outputs * self.positions
+        flop, stored = 2.0 * weights, weights * stored_bytes_of(self.weight_dtype, self.density, self.pattern)
+        shared = tensor_parallel > 1 and self.split == "inputs" and self.summed
+        if self.rows == "sequences":
+            return Demand(
+                flop_per_sequence=flop,
+                weight_bytes=stored,
+                io_bytes_per_sequence=(inputs + outputs) * stream,
+                gathered_bytes_per_sequence=self.outputs * stream if ways > 1 else 0.0,
+            )
+        return Demand(
+            flop_per_token=flop,
+            weight_bytes=stored,
+            read_bytes_per_token=inputs * stream,
+            written_bytes_per_token=outputs * stream,
+            reduced_bytes_per_token=self.outputs * stream if shared else 0.0,
+            activation_bytes_per_token=(inputs + outputs) * stream,
+            kernels=0.0 if self.fused else 1.0,
+        ).for_tokens(self.tokens_factor)
+
+
+class Attention(Record):
+    """Scores and weighted sums of the tokens' queries over their sequence's keys and values."""
+
+    kind: Literal["attention"] = "attention"
+    name: str
+    heads: Width
+    kv_heads: Width
+    key_width: Width
+    """Of one head."""
+    value_width: Width
+    """Of one head."""
+    cached_width: Width
+    """Values cached for one token and one key-value head: key and value, or one latent vector."""
+    decode_key_width: Width
+    """As `key_width`, where decode works on the cached latent vector itself."""
+    decode_value_width: Width
+    kv_dtype: Dtype
+    compute_dtype: Dtype
+    window_tokens: Annotated[int, Field(ge=0)] = 0
+    """The sliding window; 0 sees everything."""
+    causal: bool = True
+    """Whether a token sees just those before it; else its whole sequence, twice as much on average."""
+    cached: bool = True
+    """Whether keys and values are kept for later tokens; an encoder has none."""
+    fixed_tokens: Annotated[int, Field(ge=0)] = 0
+    """Keys that every token sees in place of its sequence's own: a text in cross attention, and the width of a head in
+    linear attention, whose state is as large; 0: its sequence's."""
+    tokens_factor: Factor = 1.0
+
+    @property
+    def parameters(self) -> float:
+        return 0.0
+
+    @property
+    def weight_bytes(self) -> float:
+        return 0.0
+
+    def demand(self, tensor_parallel: int = 1, expert_parallel: int = 1) -> Demand:
+        heads = self.heads / tensor_parallel
+        kv_heads = max(1.0, self.kv_heads / tensor_parallel)
+        stream = stream_bytes_of(self.compute_dtype)
+        each, of_keys = 2.0 * heads * (self.key_width + self.value_width), kv_heads * self.cached_width
+        seen = 0.0 if self.fixed_tokens else 1.0 if self.causal else 2.0  # a causal token sees half of its prompt
+        shuffled = heads * (self.key_width + self.value_width) + of_keys
+        return Demand(
+            flop_per_token=each * self.fixed_tokens,
+            flop_per_token_context=each * seen,
+            decode_flop_per_token_context=2.0
+            * heads
+            * (self.decode_key_width + self.decode_value_width)
+            * min(1.0, seen),
+            read_bytes_per_token=(heads * self.key_width + (0.0 if self.cached or self.fixed_tokens else of_keys))
+            * stream,
+            written_bytes_per_token=heads * self.value_width * stream,
+            kv_bytes_per_token=of_keys * bytes_of(self.kv_dtype) if self.cached else 0.0,
+            window_tokens=float(self.window_tokens or UNLIMITED_TOKENS),
+            shuffled_bytes_per_token=0.0 if self.fixed_tokens else shuffled * stream,
+            activation_bytes_per_token=heads * (self.key_width + self.value_width) * stream,
+        ).for_tokens(self.tokens_factor)
+
+
+class Recurrent(Record):
+    """Linear attention or a state space: every head keeps one matrix, which each token of its sequence updates and reads.
+
+    Projections around it are matmuls of their own. Operations for a value of the state and a token: Mamba-2 [1] decays it
+    (1), adds a product (2) and reads it out (2); the gated delta rule [2] also reads it before it writes (2).
+
+    [1] T. Dao, A. Gu, "Transformers are SSMs", ICML 2024. [2] S. Yang et al., "Gated delta networks", ICLR 2025.
+    """
+
+    kind: Literal["recurrent"] = "recurrent"
+    name: str
+    heads: Width
+    key_heads: Width
+    """Keys and queries (in a state space: input and output maps), shared by the heads of a group."""
+    key_width: Width
+    """Of one head: rows of its state."""
+    value_width: Width
+    """Of one head: columns of its state."""
+    convolved_tokens: Width = 1
+    """Over which a short convolution runs before the recurrence; it remembers all of them but the last."""
+    flop_per_value: Annotated[float, Field(ge=0)] = 5.0
+    """For each value of the state and each token."""
+    state_dtype: Dtype = "fp32"
+    compute_dtype: Dtype = "bf16"
+
+    @property
+    def convolved_width(self) -> int:
+        """Values of a token that go through the convolution: queries, keys, values."""
+        return 2 * self.key_heads * self.key_width + self.heads * self.value_width
+
+    @property
+    def parameters(self) -> float:
+        """Of the convolution."""
+        return float(self.convolved_tokens) * self.convolved_width if self.convolved_tokens > 1 else 0.0
+
+    @property
+    def weight_bytes(self) -> float:
+        return 2.0 * self.parameters
+
+    def demand(self, tensor_parallel: int = 1, expert_parallel: int = 1) -> Demand:
+        heads = self.heads / tensor_parallel
+        key_heads = max(1.0, self.key_heads / tensor_parallel)
+        stream = stream_bytes_of(self.compute_dtype)
+        values = heads * self.key_width * self.value_width
+        width = 2 * key_heads * self.key_width + heads * self.value_width
+        remembered = (self.convolved_tokens - 1) * width * stream
+        moved = (width + heads * self.value_width) * stream
+        return Demand(
+            flop_per_token=self.flop_per_value * values + 2.0 * self.convolved_tokens * width,
+            weight_bytes=2.0 * self.convolved_tokens * width if self.convolved_tokens > 1 else 0.0,
+            read_bytes_per_token=width * stream,
+            written_bytes_per_token=heads * self.value_width * stream,
+            state_bytes_per_sequence=values * bytes_of(self.state_dtype) + remembered,
+            kernels=2.0 if self.convolved_tokens > 1 else 1.0,
+            shuffled_bytes_per_token=moved,
+            activation_bytes_per_token=moved,
+        )
+
+
+class Experts(Record):
+    """Routed feed-forward experts, of which each token uses a few."""
+
+    kind: Literal["experts"] = "experts"
+    name: str
+    experts: Width
+    experts_active: Width
+    inputs: Width
+    hidden: Width
+    """Inner width of one expert."""
+    matrices: Annotated[int, Field(ge=2, le=3)]
+    """3 with a gate, 2 without."""
+    weight_dtype: Dtype
+    compute_dtype: Dtype
+    density: Density = 1.0
+    """As of a matmul."""
+    pattern: Zeros | Literal[""] = ""
+
+    @property
+    def parameters(self) -> float:
+        return float(self.experts) * self.matrices * self.inputs * self.hidden
+
+    @property
+    def weight_bytes(self) -> float:
+        return self.parameters * stored_bytes_of(self.weight_dtype, self.density, self.pattern)
+
+    def demand(self, tensor_parallel: int = 1, expert_parallel: int = 1) -> Demand:
+        """Split over max(tensor, expert) chips: whole experts first, then each expert's matrices."""
+        ways = max(tensor_parallel, expert_parallel)
+        tokens = max(1.0, expert_parallel / tensor_parallel)  # attention is data parallel beyond the tensor group
+        stream = stream_bytes_of(self.compute_dtype)
+        each = self.experts_active * self.matrices * float(self.inputs) * self.hidden
+        routed = self.experts_active * tokens / ways
+        across = expert_parallel > tensor_parallel
+        moved = self.experts_active * self.inputs * stream / tensor_parallel
+        return Demand(
+            flop_per_token=2.0 * each * tokens / ways,
+            sparse_bytes=self.weight_bytes / ways,
+            sparse_parts=float(self.experts),
+            sparse_parts_active=float(self.experts_active),
+            sparse_tokens_per_token=tokens,
+            sparse_groups=float(expert_parallel),
+            sparse_spread=most_of_normal(expert_parallel),
+            read_bytes_per_token=routed * (self.inputs + self.hidden) * stream,
+            written_bytes_per_token=routed * (self.inputs + self.hidden) * stream,
+            kernels=3.0,
+            reduced_bytes_per_token=self.inputs * stream if tensor_parallel > 1 and not across else 0.0,
+            gathered_bytes_per_token=self.inputs * stream if tensor_parallel > 1 and across else 0.0,
+            exchanged_bytes_per_token=moved if across else 0.0,
+            activation_bytes_per_token=routed * (2 * self.inputs + 2 * self.hidden) * stream,
+        )
+
+
+class Embedding(Record):
+    """A table look-up, split over the vocabulary."""
+
+    kind: Literal["embedding"] = "embedding"
+    name: str
+    vocabulary: Width
+    width: Width
+    weight_dtype: Dtype
+    tokens_factor: Factor = 1.0
+
+    @property
+    def parameters(self) -> float:
+        return float(self.vocabulary) * self.width
+
+    @property
+    def weight_bytes(self) -> float:
+        return self.parameters * bytes_of(self.weight_dtype)
+
+    def demand(self, tensor_parallel: int = 1, expert_parallel: int = 1) -> Demand:
+        stream = stream_bytes_of(self.weight_dtype)
+        return Demand(
+            sparse_bytes=self.weight_bytes / tensor_parallel,
+            sparse_parts=float(self.vocabulary),
+            written_bytes_per_token=self.width * stream,
+            reduced_bytes_per_token=self.width * stream if tensor_parallel > 1 else 0.0,
+            activation_bytes_per_token=self.width * stream,
+        ).for_tokens(self.tokens_factor)
+
+
+class Pointwise(Record):
+    """Normalisation, rotation, activation, residual: one pass over the stream, bound by memory."""
+
+    kind: Literal["pointwise"] = "pointwise"
+    name: str
+    width: Width
+    weights: Annotated[int, Field(ge=0)] = 0
+    """Parameters, such as a norm's scale; kept at 16 bit."""
+    flop_per_value: Annotated[float, Field(ge=0)] = 4.0
+    split: bool = False
+    """Whether it works on a shard: an activation between a column and a row split."""
+    tokens_factor: Factor = 1.0
+
+    @property
+    def parameters(self) -> float:
+        return float(self.weights)
+
+    @property
+    def weight_bytes(self) -> float:
+        return 2.0 * self.weights
+
+    def demand(self, tensor_parallel: int = 1, expert_parallel: int = 1) -> Demand:
+        width = self.width / tensor_parallel if self.split else float(self.width)
+        return Demand(
+            flop_per_token=self.flop_per_value * width,
+            weight_bytes=self.weight_bytes,
+            read_bytes_per_token=2.0 * width,
+            written_bytes_per_token=2.0 * width,
+            activation_bytes_per_token=4.0 * width,
+        ).for_tokens(self.tokens_factor)
+
+
+Operator = Annotated[MatMul | Attention | Recurrent | Experts | Embedding | Pointwise, Field(discriminator="kind")]

@@ -1,0 +1,83 @@
+"""Answers and nouns as HTML, for notebooks."""
+
+from collections.abc import Sequence
+
+from planner.answers.results import Result
+from planner.machines.topology import Topology, described
+from planner.models.graph import ModelGraph
+from planner.plan import Plan
+from planner.report import svg
+from planner.report.pictures import breakdown_svg, memory_svg, stage_map_svg
+from planner.report.text import (
+    STAGE_HEADER,
+    assumption_lines,
+    doubt_lines,
+    interval_lines,
+    proof_line,
+    question_lines,
+    stage_rows,
+)
+from planner.report.words import headline
+from planner.scoring.doubts import WORDS
+from planner.scoring.score import Score
+from planner.units import spoken
+
+
+def result_html(result: Result) -> str:
+    """A planning result for a notebook."""
+    parts = ["<br>".join(_escaped(question_lines(result.graph, result.topology, result.workload)))]
+    parts.append(f"<b>{_escaped([proof_line(result)])[0]}</b>")
+    parts += [f"<br>{line}" for line in _escaped(interval_lines(result))]
+    parts.append(score_html(result.score))
+    parts.append(stage_map_svg(result.plan, result.topology))
+    doubts = doubt_lines(result)
+    notes = [*assumption_lines(result.graph, result.topology, result.workload), *doubts]
+    parts.append("<details><summary>assumptions</summary>" + "<br>".join(_escaped(notes)) + "</details>")
+    return "<div>" + "".join(f"<div style='margin:6px 0'>{part}</div>" for part in parts) + "</div>"
+
+
+def score_html(score: Score) -> str:
+    """A score for a notebook."""
+    figures = svg.table(("", ""), headline(score))
+    stages = svg.table(STAGE_HEADER, stage_rows(score), words=(0, 1))
+    return figures + breakdown_svg(score) + memory_svg(score) + stages
+
+
+def topology_html(topology: Topology) -> str:
+    """A machine for a notebook: its figures with their sources."""
+    rows = [(f.path, f"{f.value:.6g}", WORDS[f.confidence], f.source, f.note) for f in topology.figures]
+    return f"<b>{_escaped([topology.name + ': ' + described(topology)])[0]}</b>" + svg.table(
+        ("figure", "value", "confidence", "source", "note"), rows, words=(0, 2, 3, 4)
+    )
+
+
+def graph_html(graph: ModelGraph) -> str:
+    """A model for a notebook: its kinds of layer."""
+    rows = [
+        (
+            f"{len(kind)} × {kind[0].kind}", f"{kind[0].parameters:,.0f}", spoken(kind[0].weight_bytes, "B"),
+            spoken(kind[0].kv_bytes_per_token, "B"), ", ".join(operator.name for operator in kind[0].operators),
+        )
+        for kind in graph.kinds
+    ]  # fmt: skip
+    header = ("layers", "parameters", "weights", "KV cache of a token", "operators")
+    title = (
+        f"{graph.name}: {graph.parameters:,.0f} parameters, {spoken(graph.weight_bytes, 'B')} in {graph.weight_dtype}"
+    )
+    return f"<b>{_escaped([title])[0]}</b>" + svg.table(header, rows, words=(0, 4))
+
+
+def plan_html(plan: Plan) -> str:
+    """A plan for a notebook."""
+    rows = [
+        (
+            str(number), f"{len(stage.layers)} ({stage.layers[0]}…{stage.layers[-1]})", str(stage.groups[0]),
+            str(len(stage.groups)), str(stage.tensor_parallel), str(stage.expert_parallel), str(stage.sequence_parallel),
+        )
+        for number, stage in enumerate(plan.stages)
+    ]  # fmt: skip
+    return svg.table(("stage", "layers", "chips", "replicas", "TP", "EP", "SP"), rows)
+
+
+def _escaped(lines: Sequence[str]) -> list[str]:
+    return [line.replace("&", "&amp;").replace("<", "&lt;") for line in lines]
