@@ -50,8 +50,8 @@ if TYPE_CHECKING:
     from planner.scoring.disaggregated import DisaggregatedScore, Link, score_disaggregated
     from planner.scoring.plans import score_plan
     from planner.scoring.score import Score
+    from planner.space.degrees import uniform_plan
     from planner.space.uniform import PlanGrid, plan_grid
-    from planner.space.uniform_plan import uniform_plan
     from planner.workload import Speculation, Workload
 
 __version__ = "0.1.0"
@@ -145,7 +145,7 @@ _HOMES = {
         "PlanGrid",
         "plan_grid",
     ),
-    "planner.space.uniform_plan": ("uniform_plan",),
+    "planner.space.degrees": ("uniform_plan",),
     "planner.workload": (
         "Speculation",
         "Workload",

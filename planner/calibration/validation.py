@@ -19,7 +19,7 @@ from planner.planning.partitioning import partition
 from planner.pricing.collectives import collective_s
 from planner.scoring.plans import score_plan
 from planner.scoring.score import Score
-from planner.space.uniform_plan import uniform_plan
+from planner.space.degrees import uniform_plan
 from planner.workload import Workload
 
 

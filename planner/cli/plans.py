@@ -55,7 +55,7 @@ from planner.readers.files import read_text
 from planner.report.text import assumption_lines, question_lines, score_lines
 from planner.scoring.disaggregated import Link
 from planner.scoring.plans import score_plan
-from planner.space.uniform_plan import uniform_plan
+from planner.space.degrees import uniform_plan
 from planner.units import parse_quantity
 
 

@@ -21,7 +21,7 @@ from planner.pricing.price_list import (
     Reach,
     Split,
     Step,
-    price_list,
+    price_list_of,
     reach_of,
 )
 from planner.workload import Speculation, Workload
@@ -114,7 +114,7 @@ def serving_prices(graph: ModelGraph, topology: Topology, workload: Workload) ->
     """The price list of these very objects for a workload; an InputError where its tokens cannot be drafted."""
     speculation = workload.speculation
     if speculation is None:
-        return price_list(graph, topology)
+        return price_list_of(graph, topology)
     for prices in _RECENT:
         if prices.graph is graph and prices.topology is topology and prices.speculation is speculation:
             return prices

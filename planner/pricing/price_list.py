@@ -422,7 +422,7 @@ def launch_s(software: Software, operator: Operator, kernels: float) -> float:
 _RECENT: deque[PriceList] = deque(maxlen=8)
 
 
-def price_list(graph: ModelGraph, topology: Topology) -> PriceList:
+def price_list_of(graph: ModelGraph, topology: Topology) -> PriceList:
     """The price list of these very objects: one of the last few where it has been made before."""
     for prices in _RECENT:
         if prices.graph is graph and prices.topology is topology:

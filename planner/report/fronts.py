@@ -170,7 +170,7 @@ def front_svg(front: Front) -> str:
         f"● plans   — best of them   - - no plan lies beyond ({100 * front.tolerance:g} %)   grey: measured with 80 %"
     )
     body.append(svg.text(WIDTH - RIGHT, 38, legend, anchor="end"))
-    return svg.svg(WIDTH, HEIGHT, body, title=_title(front))
+    return svg.picture(WIDTH, HEIGHT, body, title=_title(front))
 
 
 def _range(values: list[float]) -> tuple[float, float]:

@@ -39,7 +39,7 @@ class Bar(NamedTuple):
     note: str
 
 
-def svg(width: float, height: float, body: Iterable[str], *, title: str) -> str:
+def picture(width: float, height: float, body: Iterable[str], *, title: str) -> str:
     """A picture with a title for those who cannot see it."""
     return (
         f"<svg xmlns='http://www.w3.org/2000/svg' width='{width:g}' height='{height:g}' viewBox='0 0 {width:g} {height:g}'"
@@ -83,7 +83,7 @@ def bars(rows: Sequence[Bar], *, title: str, unit: str, legend: dict[str, str], 
         body.append(rectangle(x, y, 11, 11, colour, line="#999999"))
         body.append(text(x + 15, y + 10, name))
         x += 26 + 7 * len(name)
-    return svg(width, y + 24, body, title=title)
+    return picture(width, y + 24, body, title=title)
 
 
 def chip_map(
@@ -106,7 +106,7 @@ def chip_map(
             if size >= 16 and owner is not None:
                 body.append(text(x0 + place * size + size / 2, y + size * 0.7, str(owner), anchor="middle", size=10))
     lines = -(-len(rows) // per_line)
-    return svg(width, top + lines * (size + 6) + 8, body, title=title)
+    return picture(width, top + lines * (size + 6) + 8, body, title=title)
 
 
 STAGE_COLOURS = ("#56B4E9", "#E69F00", "#009E73", "#F0E442", "#CC79A7", "#D55E00", "#7FB2D6", "#B8B8B8")

@@ -21,7 +21,7 @@ from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.plan import ChipRange, Plan, Stage
 from planner.pricing.collectives import hop_s
-from planner.pricing.price_list import Holdings, Reach, Split, Step, host_s, price_list, shares_of
+from planner.pricing.price_list import Holdings, Reach, Split, Step, host_s, price_list_of, shares_of
 from planner.pricing.schedule import schedule_of
 from planner.scoring.plans import chosen_power
 from planner.space.uniform_shapes import Shape, Stand, cuts_of, ground_of, shapes_of
@@ -115,7 +115,7 @@ def plan_grid(
         raise InputError(f"plan_grid() plans chains of layers, and {graph.name} is none; use partition()")
     found = tuple(shapes_of(graph, topology) if shapes is None else shapes)
     if not found:
-        capacity = topology.chips * price_list(graph, topology).usable_bytes
+        capacity = topology.chips * price_list_of(graph, topology).usable_bytes
         message = f"no uniform pipeline of {graph.name} fits into {topology.chips} × {topology.chip.name}"
         raise InfeasibleError(message, resource="memory", demand=graph.weight_bytes, capacity=capacity)
     sizes = np.array(micro_sequences or _sizes(topology.software.most_sequences))
@@ -149,7 +149,7 @@ class _Pricer:
 
     def __init__(self, graph: ModelGraph, topology: Topology, workload: Workload, sizes: Ints) -> None:
         self.graph, self.topology, self.workload, self.sizes = graph, topology, workload, sizes
-        self.prices, self.ground, self.steps = price_list(graph, topology), ground_of(topology), sizes.astype(float)
+        self.prices, self.ground, self.steps = price_list_of(graph, topology), ground_of(topology), sizes.astype(float)
         self.at = schedule_of(workload, topology.software, 1, 1, 1)
         kinds = np.eye(len(graph.kinds))[graph.kind_of_layer]
         self.kinds_before = np.concatenate([np.zeros((1, len(graph.kinds))), np.cumsum(kinds, axis=0)])

@@ -10,7 +10,7 @@ import numpy as np
 from planner.machines.topology import Topology
 from planner.models.graph import ENDS, ModelGraph
 from planner.plan import ChipRange
-from planner.pricing.price_list import Reach, Split, price_list, reach_of
+from planner.pricing.price_list import Reach, Split, price_list_of, reach_of
 from planner.pricing.timing import Hop, hop_between
 from planner.space.boxes import least_parts
 from planner.space.candidates import splits_of
@@ -102,7 +102,7 @@ def cuts_of(graph: ModelGraph, shape: Shape) -> list[int]:
 def shapes_of(graph: ModelGraph, topology: Topology) -> Iterator[Shape]:
     """Uniform pipelines whose weights the machine has room for: of each depth the fewest stages; embedding and head apart
     where they, and a layer, do not fit together."""
-    ground, usable = ground_of(topology), price_list(graph, topology).usable_bytes
+    ground, usable = ground_of(topology), price_list_of(graph, topology).usable_bytes
     layers = sum(layer.kind not in ENDS for layer in graph.layers)
     depths = list(least_parts(layers, min(layers, topology.chips)))
     splits = splits_of(graph, topology, ground.packing)

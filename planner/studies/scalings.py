@@ -16,8 +16,8 @@ from planner.planning.partitioning import partition
 from planner.records import Record
 from planner.report.svg import CAUSE_COLOURS, plotly
 from planner.scoring.plans import score_plan
+from planner.space.degrees import uniform_plan
 from planner.space.layout import packing_of
-from planner.space.uniform_plan import uniform_plan
 from planner.studies.study import Study
 from planner.units import Count
 from planner.workload import Workload

@@ -423,8 +423,3 @@ def test_json_gives_back_an_equal_machine(seed, shape):
     again = Topology.from_json(made.to_json())
     assert again == made
     assert again.levels == levels
-
-
-def test_a_stack_cannot_lose_more_than_all_of_others_prompts():
-    with pytest.raises(InputError, match="at most 1 together"):
-        tiny_software(burst_share=0.3, interruption_share=0.8)

@@ -1,7 +1,6 @@
 """A front covers every plan of the space within its tolerance, and holds real plans only."""
 
 import random
-import re
 
 import numpy as np
 import pytest
@@ -10,10 +9,8 @@ import planner as pl
 from planner.answers.fronts import Front
 from planner.answers.question import FIELDS
 from planner.models.graph import ModelGraph
-from planner.report.fronts import error_lines, front_svg, staircase
 from tests.instances import (
     CONSTANT,
-    FOLLOWING,
     SHAPES,
     random_graph,
     random_topology,
@@ -22,6 +19,7 @@ from tests.instances import (
     tiny_topology,
 )
 from tests.oracle import HIGHER_IS_BETTER, all_plans, scored
+from tests.report.test_fronts import front_of_a_node
 
 TRIPLES = (
     ("tpot_s", "tokens_per_s", "usd_per_million_tokens"),
@@ -94,11 +92,6 @@ def test_every_plan_with_drafted_tokens_is_covered(is_open):
     assert covers_all(front, graph, topology, workload)
 
 
-def front_of_a_node(requests_per_s: float | None = None, **options) -> Front:
-    work = pl.Workload(batch_size=None, prompt_tokens=64, output_tokens=16, requests_per_s=requests_per_s)
-    return pl.pareto(tiny_graph(4), tiny_topology(4).replace(power=FOLLOWING), work, **options)
-
-
 def test_no_member_is_better_than_another_in_every_field():
     front = front_of_a_node()
     vectors = [vector(one.score, front.fields) for one in front.members]
@@ -153,45 +146,3 @@ def test_what_is_wrong_is_said_in_one_sentence(options, said):
 def test_no_plan_at_all_says_why():
     with pytest.raises(pl.InfeasibleError, match="does not fit"):
         pl.pareto(tiny_graph(400), tiny_topology(1), pl.Workload(batch_size=None))
-
-
-def test_a_front_shows_itself_and_comes_back_from_json():
-    front = front_of_a_node()
-    assert "within 5 %" in str(front)
-    assert "tokens_per_s" in str(front)
-    assert "<svg" in front._repr_mimebundle_()["text/html"]
-    assert Front.from_json(front.to_json()) == front
-    assert [row["tpot_s"] for row in front.rows()] == sorted(row["tpot_s"] for row in front.rows())
-    pandas = pytest.importorskip("pandas")
-    assert isinstance(front.to_frame(), pandas.DataFrame)
-
-
-def test_the_picture_has_a_dot_for_each_plan_units_on_its_axes_and_the_band_of_the_tolerance():
-    front = front_of_a_node()
-    drawn = front_svg(front)
-    assert drawn.count("<circle") == len(front.members)
-    assert "time per output token [ms]" in drawn
-    assert "output tokens per second, all users [1/s]" in drawn
-    assert re.search("stroke-dasharray", drawn)
-    pytest.importorskip("plotly")
-    figure = front.plot("tpot_s", "usd_per_million_tokens")
-    assert len(figure.data[-1].x) == len(front.members)
-    with pytest.raises(pl.UnknownNameError, match="field of this front"):
-        front.plot("ttft_s")
-
-
-def test_the_line_of_the_tolerance_lies_beyond_the_line_of_the_plans():
-    front = front_of_a_node()
-    near, far = (staircase(front, "tpot_s", "tokens_per_s", factor) for factor in (1.0, 1.05))
-    assert all(x1 < x0 and y1 > y0 for (x0, y0), (x1, y1) in zip(near, far, strict=True))
-
-
-def test_the_error_band_holds_the_plans_and_is_as_wide_as_their_intervals():
-    front = front_of_a_node()
-    well, ill = error_lines(front, "tpot_s", "tokens_per_s")
-    near = staircase(front, "tpot_s", "tokens_per_s")
-    assert well[0][0] < near[0][0] < ill[0][0]
-    assert max(y for _, y in well) > max(y for _, y in near) > max(y for _, y in ill)
-    best = min(front.members, key=lambda one: one.score.tpot_s)
-    assert (well[0][0], ill[0][0]) == best.score.interval("tpot_s", 0.8)
-    assert "measured with 80 %" in front_svg(front)

@@ -100,16 +100,6 @@ def test_without_time_nothing_is_said_to_be_proved():
     assert all(one.plan is None and "time" in one.refused for one in refusals)
 
 
-def test_reasons_show_themselves_as_text_and_html_and_come_back_from_json():
-    reasons = pl.partition(tiny_graph(2), two_nodes(), WORK, minimize="tpot_s").why()
-    text = str(reasons)
-    assert all(
-        head in text for head in ("what binds", "what more would buy", "each other shape", "% worse", "% better")
-    )
-    assert "<table" in reasons._repr_mimebundle_()["text/html"]
-    assert type(reasons).from_json(reasons.to_json()) == reasons
-
-
 def test_diffusion_models_are_refused_in_one_sentence():
     graph, topology = pl.load_model("sdxl"), pl.load_topology("hgx-h100", chips=1)
     result = pl.partition(graph, topology, pl.Workload(batch_size=1))

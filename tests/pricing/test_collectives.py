@@ -8,11 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import planner as pl
 from planner.errors import InputError
 from planner.machines.software import CollectiveKernel
 from planner.machines.topology import with_value
 from planner.pricing.collectives import group_collective_s, hop_s, offers, spans_of
-from tests.instances import SHAPES, fabric, random_topology, tiny_software, tiny_topology
+from tests.instances import (
+    SHAPES,
+    fabric,
+    random_topology,
+    tiny_software,
+    tiny_topology,
+)
 
 KINDS = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast", "send_recv")
 MB = 1e6
@@ -326,3 +333,31 @@ def test_a_better_level_is_never_slower(group, kind, tensor_bytes, factor, numbe
     nearer = with_value(topology, f"fabrics[{level}].latency_s", latency / factor)
     assert group_collective_s(wider, kind, spans, tensor_bytes) <= given_s
     assert group_collective_s(nearer, kind, spans, tensor_bytes) <= given_s
+
+
+def test_a_small_all_reduce_over_eight_gpus_takes_3_to_4_us_in_a_graph():
+    topology = pl.load_topology("hgx-h100")
+    assert pl.collective_s(topology, "all_reduce", 8, 16 * 1024) == pytest.approx(3.6e-6, rel=0.35)
+
+
+def test_the_library_decides_what_a_collective_takes():
+    topology = pl.load_topology("hgx-h100")
+    fast = pl.collective_s(topology, "all_reduce", 8, 16 * 1024)
+    assert pl.collective_s(topology, "all_reduce", 8, 16 * 1024, software="pytorch") > 3 * fast
+
+
+def test_ranks_spread_over_nodes_take_longer():
+    topology = pl.load_topology("hgx-h100", chips=16)
+    together = pl.collective_s(topology, "all_reduce", 8, 1e6)
+    assert pl.collective_s(topology, "all_reduce", 8, 1e6, ranks_per_node=4) > together
+
+
+@pytest.mark.parametrize(("ranks", "size", "word"), [(0, 1.0, "ranks"), (9, 1.0, "ranks"), (2, -1.0, "message_bytes")])
+def test_a_collective_that_makes_no_sense_is_refused(ranks, size, word):
+    with pytest.raises(pl.InputError, match=word):
+        pl.collective_s(pl.load_topology("hgx-h100"), "all_reduce", ranks, size)
+
+
+def test_an_unknown_collective_is_refused_with_those_that_are_known():
+    with pytest.raises(pl.InputError, match="all_reduce"):
+        pl.collective_s(pl.load_topology("hgx-h100"), "allreduce", 2, 1.0)

@@ -10,7 +10,7 @@ import planner as pl
 from planner.answers.question import FIELDS
 from planner.pricing.drafts import DraftingPriceList, serving_prices
 from planner.pricing.holdings import ledger_of
-from planner.pricing.price_list import Split, Step, price_list, reach_of
+from planner.pricing.price_list import Split, Step, price_list_of, reach_of
 from planner.pricing.schedule import scheduled
 from planner.workload import Speculation
 from tests.instances import (
@@ -58,8 +58,8 @@ def test_a_decode_pass_verifies_all_drafted_tokens_after_as_many_passes_of_the_d
     step = scheduled(workload, machine.software, batch_size=4, replicas=1, micro_batches=1).decode
     assert step == Step(16.0, 4.0, 72.0, True)
     counts, narrow = np_counts(graph), Split(min(split.tensor, 2), 1, 1, split.attention)
-    verified = price_list(graph, machine).prices(split, step, reach).seconds @ counts
-    draft = price_list(DRAFT, machine).prices(narrow, Step(4.0, 4.0, 72.0, True), reach).seconds @ np_counts(DRAFT)
+    verified = price_list_of(graph, machine).prices(split, step, reach).seconds @ counts
+    draft = price_list_of(DRAFT, machine).prices(narrow, Step(4.0, 4.0, 72.0, True), reach).seconds @ np_counts(DRAFT)
     whole = serving_prices(graph, machine, workload).prices(split, step, reach).seconds @ counts
     assert whole == pytest.approx(verified + 3 * draft)
 
@@ -70,7 +70,7 @@ def np_counts(graph) -> list[float]:
 
 def test_verifying_reads_weights_and_caches_once_and_works_on_every_token():
     graph, machine = tiny_graph(2), tiny_topology(1, fabric("switch", 2))
-    prices, reach = price_list(graph, machine), reach_of(machine, Split(), 0)
+    prices, reach = price_list_of(graph, machine), reach_of(machine, Split(), 0)
     one, four = (prices.prices(Split(), Step(tokens, 2.0, 1e6, True), reach) for tokens in (2.0, 8.0))
     assert four.flop == pytest.approx(4 * one.flop)
     cache = 2 * 1e6 * graph.kv_bytes_per_token

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import planner as pl
-from planner.pricing.price_list import price_list
+from planner.pricing.price_list import price_list_of
 from planner.pricing.queueing import MOST_LOAD, SCATTERED, batch_of, busy_sequences, most_requests_per_s
 from planner.pricing.schedule import scheduled
 from planner.pricing.timing import timing_of
@@ -23,7 +23,7 @@ SIZES = [(200, 100), (50, 400), (1000, 200), (4000, 400)]
 
 
 def plan_and_prices(graph=GRAPH, machine=MACHINE, **degrees):
-    return pl.uniform_plan(graph, machine, **degrees), price_list(graph, machine)
+    return pl.uniform_plan(graph, machine, **degrees), price_list_of(graph, machine)
 
 
 def timed(plan, prices, workload, sequences):

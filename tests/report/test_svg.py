@@ -125,7 +125,7 @@ def test_a_hostile_name_stays_text(picture):
 
 
 def test_a_picture_says_its_title_to_those_who_cannot_see_it():
-    root = ElementTree.fromstring(svg.svg(10, 10, [], title="what it shows"))
+    root = ElementTree.fromstring(svg.picture(10, 10, [], title="what it shows"))
     assert root.get("role") == "img"
     assert root.find(f"{SVG}title").text == "what it shows"
 

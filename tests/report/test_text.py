@@ -1,7 +1,6 @@
 """Reports: what was asked, what was proved and no more, every stage, every assumption."""
 
 import re
-from xml.etree import ElementTree
 
 import pytest
 
@@ -9,34 +8,7 @@ import planner as pl
 from planner.report import text
 from planner.report.words import FIELD_WORDS, field_text
 from tests.instances import tiny_graph, tiny_software, tiny_topology
-
-SVG = re.compile(r"<svg.*?</svg>", re.DOTALL)
-WORKLOAD = pl.Workload(batch_size=4, prompt_tokens=64, output_tokens=16)
-HOSTILE = "<i>&\"'</i>"
-
-
-@pytest.fixture(scope="module")
-def result():
-    return pl.partition(tiny_graph(), tiny_topology(), WORKLOAD, limits={"chips": 4})
-
-
-@pytest.fixture(scope="module")
-def score():
-    """Of three stages that differ: the first holds the embedding, the last the head."""
-    return score_of_pipeline(stages=3, layers=6)
-
-
-def score_of_pipeline(stages, layers):
-    graph, topology = tiny_graph(layers=layers), tiny_topology(max(stages, 2))
-    plan = pl.uniform_plan(graph, topology, pipeline_parallel=stages)
-    return pl.score_plan(plan, graph, topology, WORKLOAD)
-
-
-def words_of(html):
-    """Everything in HTML that is read, and the tree."""
-    root = ElementTree.fromstring(html.replace("<br>", "<br/>"))
-    return " ".join(root.itertext()), root
-
+from tests.report.conftest import WORKLOAD, score_of_pipeline
 
 # ── Text ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -191,122 +163,7 @@ def test_a_printed_score_has_a_row_for_each_stage(score):
 # ── HTML ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def nouns(name):
-    """One of everything that shows itself, with a name of our choice."""
-    graph, topology = tiny_graph().replace(name=name), tiny_topology(name=name)
-    found = pl.partition(graph, topology, WORKLOAD)
-    return {"result": found, "score": found.score, "plan": found.plan, "graph": graph, "topology": topology}
-
-
-@pytest.mark.parametrize("what", ["result", "score", "plan", "graph", "topology"])
-def test_a_notebook_gets_text_and_html(what):
-    noun = nouns("tiny")[what]
-    bundle = noun._repr_mimebundle_()
-    assert set(bundle) == {"text/plain", "text/html"}
-    assert bundle["text/plain"] == str(noun)
-    assert bundle["text/html"].startswith("<")
-
-
-@pytest.mark.parametrize("what", ["result", "score", "plan", "graph", "topology"])
-def test_a_hostile_name_stays_text(what):
-    html = nouns(HOSTILE)[what]._repr_mimebundle_()["text/html"]
-    words, root = words_of(f"<div>{html}</div>")
-    assert list(root.iter("i")) == []
-    assert (HOSTILE in words) == (what in ("result", "graph", "topology"))
-
-
-def test_a_result_has_pictures_that_are_xml(result):
-    html = result._repr_mimebundle_()["text/html"]
-    titles = [ElementTree.fromstring(picture)[0].text for picture in SVG.findall(html)]
-    assert titles == [
-        f"One output token: {field_text('tpot_s', result.score.tpot_s)}",
-        "Memory of one chip of each stage",
-        "Stages on the chips of tiny",
-    ]
-
-
-def test_a_result_says_in_html_what_it_says_in_text(result):
-    words, _ = words_of(result._repr_mimebundle_()["text/html"])
-    lines = [*text.question_lines(result.graph, result.topology, result.workload), text.proof_line(result)]
-    assert [line for line in lines if line not in words] == []
-    assert all(field_text(name, getattr(result.score, name)) in words for name in FIELD_WORDS)
-
-
-def test_a_machine_shows_its_figures_with_their_sources():
-    machine = pl.load_topology("hgx-h100")
-    words, root = words_of(f"<div>{machine._repr_mimebundle_()['text/html']}</div>")
-    assert "8 × NVIDIA H100 SXM" in words
-    assert len(list(root.iter("tr"))) == 1 + len(machine.figures)
-
-
-def test_a_model_with_recurrences_shows_its_state():
-    assert "of state a sequence" in str(pl.load_model("nemotron-nano-9b-v2"))
-    assert "of state" not in str(tiny_graph())
-
-
-def test_a_model_shows_its_kinds_of_layer():
-    graph = pl.load_model("deepseek-v3")
-    words, root = words_of(f"<div>{graph._repr_mimebundle_()['text/html']}</div>")
-    assert len(list(root.iter("tr"))) == 1 + len(graph.kinds)
-    assert "58 × decoder" in words
-
-
-def test_a_plan_shows_a_row_for_each_stage():
-    plan = pl.uniform_plan(tiny_graph(layers=4), tiny_topology(4), pipeline_parallel=2, data_parallel=2)
-    _, root = words_of(f"<div>{plan._repr_mimebundle_()['text/html']}</div>")
-    rows = [[cell.text for cell in row] for row in root.iter("tr")]
-    assert rows[1:] == [
-        ["0", "3 (embedding…decoder.1)", "0", "2", "1", "1", "1"],
-        ["1", "3 (decoder.2…head)", "1", "2", "1", "1", "1"],
-    ]
-
-
-@pytest.mark.parametrize("load", [lambda: pl.load_model("llama-3.1-70b"), lambda: pl.load_topology("hgx-h100")])
-def test_a_printed_noun_fits_a_screen(load):
-    assert len(str(load())) < 5000
-
-
 # ── Pictures ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def rows_of(picture):
-    """Texts at the left of the bars."""
-    return [text.text for text in ElementTree.fromstring(picture) if text.get("text-anchor") == "end"]
-
-
-def test_the_breakdown_shows_all_stages_then_each(score):
-    assert rows_of(text.breakdown_svg(score)) == ["all stages", "stage 0", "stage 1", "stage 2"]
-
-
-def test_the_memory_shows_equal_stages_once(score):
-    stages = score.replace(stages=(score.stages[0],) * 5)
-    assert rows_of(text.memory_svg(stages)) == ["stages 0-4"]
-
-
-def test_what_a_chip_holds_and_what_is_free_is_what_may_be_filled(score):
-    for stage in score.stages:
-        assert sum(value for _, value in text.memory_parts(stage)) == pytest.approx(stage.usable_bytes)
-
-
-def test_the_map_shows_each_chip_with_its_stage():
-    graph, topology = tiny_graph(layers=2), tiny_topology(4)
-    plan = pl.uniform_plan(graph, topology, pipeline_parallel=2)
-    picture = ElementTree.fromstring(text.stage_map_svg(plan, topology))
-    tips = [box[0].text for box in picture if len(box)]
-    assert tips == [
-        "chip 0: stage 0: embedding to decoder.0",
-        "chip 1: stage 1: decoder.1 to head",
-        "chip 2: unused",
-        "chip 3: unused",
-    ]
-
-
-def test_the_map_of_a_large_machine_stops_and_says_so():
-    graph, topology = tiny_graph(), pl.load_topology("groq-lpu-chain", chips=4000)
-    plan = pl.uniform_plan(graph, topology)
-    picture = ElementTree.fromstring(text.stage_map_svg(plan, topology))
-    assert picture[0].text.endswith("first 2,048 of 4,000 chips")
-    assert sum(len(box) for box in picture) == 2048
 
 
 def test_two_pools_are_told_with_what_sets_their_rate_and_where_the_time_goes():

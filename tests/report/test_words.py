@@ -10,7 +10,7 @@ from planner.machines.topology import Power
 from planner.report.words import FIELD_WORDS, SAMPLE_WORDS, field_text, headline
 from planner.scoring.plans import score_plan
 from planner.scoring.score import Score
-from planner.space.uniform_plan import uniform_plan
+from planner.space.degrees import uniform_plan
 from planner.workload import Workload
 from tests.instances import tiny_graph, tiny_topology
 

@@ -1,13 +1,11 @@
 """`score_plan` as a whole: rates, power, price and the peers' known mistakes."""
 
-import math
-
 import pytest
 
 import planner as pl
 from planner.answers.question import FIELDS
 from planner.machines.topology import Power, Price
-from tests.instances import FOLLOWING, tiny_chip, tiny_graph, tiny_moe, tiny_software, tiny_topology
+from tests.instances import FOLLOWING, tiny_chip, tiny_graph, tiny_moe, tiny_topology
 
 GRAPH = tiny_graph(4)
 
@@ -102,34 +100,6 @@ def test_sixteen_gpus_over_two_nodes_are_slower_than_eight_in_one():
     assert tpot[16] > tpot[8]
 
 
-def test_a_small_all_reduce_over_eight_gpus_takes_3_to_4_us_in_a_graph():
-    topology = pl.load_topology("hgx-h100")
-    assert pl.collective_s(topology, "all_reduce", 8, 16 * 1024) == pytest.approx(3.6e-6, rel=0.35)
-
-
-def test_the_library_decides_what_a_collective_takes():
-    topology = pl.load_topology("hgx-h100")
-    fast = pl.collective_s(topology, "all_reduce", 8, 16 * 1024)
-    assert pl.collective_s(topology, "all_reduce", 8, 16 * 1024, software="pytorch") > 3 * fast
-
-
-def test_ranks_spread_over_nodes_take_longer():
-    topology = pl.load_topology("hgx-h100", chips=16)
-    together = pl.collective_s(topology, "all_reduce", 8, 1e6)
-    assert pl.collective_s(topology, "all_reduce", 8, 1e6, ranks_per_node=4) > together
-
-
-@pytest.mark.parametrize(("ranks", "size", "word"), [(0, 1.0, "ranks"), (9, 1.0, "ranks"), (2, -1.0, "message_bytes")])
-def test_a_collective_that_makes_no_sense_is_refused(ranks, size, word):
-    with pytest.raises(pl.InputError, match=word):
-        pl.collective_s(pl.load_topology("hgx-h100"), "all_reduce", ranks, size)
-
-
-def test_an_unknown_collective_is_refused_with_those_that_are_known():
-    with pytest.raises(pl.InputError, match="all_reduce"):
-        pl.collective_s(pl.load_topology("hgx-h100"), "allreduce", 2, 1.0)
-
-
 def test_experts_can_be_spread_with_or_without_the_attention():
     graph, topology = tiny_moe(), tiny_topology(4, chip=tiny_chip(1e10))
     tensor = scored(topology, graph, degrees={"tensor_parallel": 4})
@@ -142,41 +112,3 @@ def test_experts_can_be_spread_with_or_without_the_attention():
 def test_every_field_that_can_be_asked_for_is_a_number_of_the_score():
     score = scored()
     assert all(isinstance(getattr(score, name), int | float) for name in FIELDS)
-
-
-def measured_on(**half_widths):
-    software = tiny_software(residuals=[{"field": name, "half_width": width} for name, width in half_widths.items()])
-    return scored(tiny_topology(4, chip=tiny_chip(1e10), software=software))
-
-
-def test_an_interval_is_as_wide_as_what_was_measured():
-    score = measured_on(tpot_s=0.1)
-    low, high = score.interval("tpot_s")
-    assert (low, high) == pytest.approx((score.tpot_s * math.exp(-0.1), score.tpot_s * math.exp(0.1)))
-    assert score.interval("tokens_per_s_per_user")[1] == pytest.approx(score.tokens_per_s_per_user * math.exp(0.1))
-
-
-def test_a_likelier_interval_is_wider():
-    score = measured_on(tpot_s=0.1)
-    widths = [high - low for low, high in (score.interval("tpot_s", p) for p in (0.5, 0.8, 0.9, 0.99))]
-    assert widths == sorted(widths)
-
-
-def test_what_nobody_measured_is_uncertain_by_a_factor_of_two_and_what_is_counted_not_at_all():
-    score = measured_on(tpot_s=0.1)
-    assert score.interval("ttft_s")[1] == pytest.approx(score.ttft_s * math.exp(0.7))
-    assert score.interval("chips") == (score.chips, score.chips)
-
-
-@pytest.mark.parametrize(
-    ("field", "probability"), [("speed", 0.8), ("breakdown", 0.8), ("tpot_s", 0.0), ("tpot_s", 1.0)]
-)
-def test_an_interval_of_nothing_is_refused(field, probability):
-    with pytest.raises(pl.InputError):
-        measured_on(tpot_s=0.1).interval(field, probability)
-
-
-@pytest.mark.parametrize("machine", ["hgx-h100", "groq-lpu-chain", "cerebras-cs3", "apple-m3-ultra"])
-def test_the_stacks_that_we_ship_carry_their_measured_errors(machine):
-    software = pl.load_topology(machine).software
-    assert {residual.field for residual in software.residuals} & {"tpot_s", "request_s", "tokens_per_s"}

@@ -92,7 +92,7 @@ def map_svg(drawn: "AdvantageMap") -> str:
     )
     body.append(f"<path d='{_borders(frame, winners)}' stroke='#000' stroke-width='2.2' fill='none'/>")
     body += [*_axes(drawn, frame), *_points(drawn, frame), *_names(drawn, frame, winners), *_legend(drawn)]
-    return svg.svg(WIDTH, HEIGHT, body, title=title_of(drawn))
+    return svg.picture(WIDTH, HEIGHT, body, title=title_of(drawn))
 
 
 def _patterns(count: int) -> str:

@@ -19,7 +19,7 @@ from planner.machines.topology import Topology
 from planner.models.dtypes import Dtype
 from planner.models.graph import ModelGraph
 from planner.planning.partitioning import partition
-from planner.pricing.price_list import price_list
+from planner.pricing.price_list import price_list_of
 from planner.space.uniform import PlanGrid, plan_grid
 from planner.studies.advantage.family import EXPERT_ANCHORS, Family, member
 from planner.studies.advantage.records import AdvantageMap, Cell, Check, Measured, Switch, Uncertainty
@@ -235,11 +235,11 @@ def _uncertainty(topology: Topology, column: tuple[PlanGrid | None, ...], metric
     if there:
         middle = there[len(there) // 2]
         stair = stair_of(middle, metric)
-        speed, usable = np.array([0.5 * stair.speeds[0]]), price_list(middle.graph, topology).usable_bytes
+        speed, usable = np.array([0.5 * stair.speeds[0]]), price_list_of(middle.graph, topology).usable_bytes
         shapes = [middle.shapes[n] for n in np.unique(stair.place // math.prod(middle.tpot_s.shape[1:]))]
 
         def value_on(machine: Topology) -> float | None:
-            same = price_list(middle.graph, machine).usable_bytes == usable
+            same = price_list_of(middle.graph, machine).usable_bytes == usable
             grid = plan_grid(middle.graph, machine, grids.workload, shapes=shapes if same else None)
             value = float(stair_of(grid, metric).at(speed)[0][0])
             return value if math.isfinite(value) else None

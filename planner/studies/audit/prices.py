@@ -12,7 +12,7 @@ from planner.models.graph import ENDS
 from planner.models.pruning import pattern_of
 from planner.scoring.plans import score_plan
 from planner.scoring.score import Score
-from planner.space.uniform_plan import uniform_plan
+from planner.space.degrees import uniform_plan
 from planner.studies.advantage.crossovers import ONE_REQUEST
 from planner.studies.audit.cases import Case, lacks, topology_of
 from planner.studies.audit.claims import Claim
