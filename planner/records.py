@@ -81,6 +81,7 @@ class Portrait(NamedTuple):
 
     text: Callable[[Any], str] | None = None
     html: Callable[[Any], str] | None = None
+    svg: Callable[[Any], str] | None = None
     figure: Callable[..., Any] | None = None
     """An interactive picture (plotly), from the record and what of it is to be seen."""
 
@@ -107,6 +108,14 @@ def as_html(record: Record) -> str | None:
     """A record for a notebook; None where nobody said how."""
     draw = _portrait_of(record).html
     return None if draw is None else draw(record)
+
+
+def as_svg(record: Record) -> str:
+    """A picture of a record that needs no library."""
+    draw = _portrait_of(record).svg
+    if draw is None:
+        raise InputError(f"{type(record).__name__} has no picture")
+    return draw(record)
 
 
 def as_figure(record: Record, *seen: Any) -> Any:

@@ -2,3 +2,9 @@
 
 Knows sweeps and the verbs.
 """
+
+from planner.records import show_as
+from planner.studies.advantage.drawing import map_figure, map_svg
+from planner.studies.advantage.records import AdvantageMap
+
+show_as(AdvantageMap, svg=map_svg, figure=map_figure)

@@ -7,17 +7,15 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from planner.report import svg
 from planner.report.svg import plotly
+from planner.studies.advantage.records import AdvantageMap, Cell
 from planner.studies.advantage.uncertainty import SURE
-
-if TYPE_CHECKING:
-    from planner.studies.advantage.records import AdvantageMap, Cell
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 HATCHES = ("", "M0 6L6 0", "M3 2.2v1.6M2.2 3h1.6", "M0 0L6 6", "M0 3H6", "M3 0V6")
@@ -34,7 +32,7 @@ MARKS = ("M-4 -4H4V4H-4Z", "M0 -5L5 4H-5Z", "M-4.5 0A4.5 4.5 0 1 0 4.5 0A4.5 4.5
 class Frame:
     """Where sizes and speeds lie in the picture: logarithmic axes, half a cell beyond the outermost cells."""
 
-    def __init__(self, drawn: "AdvantageMap") -> None:
+    def __init__(self, drawn: AdvantageMap) -> None:
         self.x, self.y = (self._edges(np.log(np.array(axis))) for axis in (drawn.sizes, drawn.speeds))
 
     @staticmethod
@@ -71,7 +69,7 @@ def short(title: str) -> str:
     return title.split(":", maxsplit=1)[0]
 
 
-def title_of(drawn: "AdvantageMap") -> str:
+def title_of(drawn: AdvantageMap) -> str:
     """What the picture says, in one line."""
     kind = "dense models" if drawn.family == "dense" else "models with experts"
     users = (
@@ -80,7 +78,7 @@ def title_of(drawn: "AdvantageMap") -> str:
     return f"The machine with the least {WORDS[drawn.metric]}, {kind} in {drawn.weight_dtype}{users}"
 
 
-def map_svg(drawn: "AdvantageMap") -> str:
+def map_svg(drawn: AdvantageMap) -> str:
     """The map as a picture."""
     frame, winners = Frame(drawn), drawn.winners()
     sure = np.array([(cell.likely_share or 0.0) >= SURE for cell in drawn.rows])
@@ -105,7 +103,7 @@ def _patterns(count: int) -> str:
     return f"<defs>{''.join(tiles)}</defs>"
 
 
-def _cells(drawn: "AdvantageMap", frame: Frame, winners: NDArray[np.intp]) -> Iterator[str]:
+def _cells(drawn: AdvantageMap, frame: Frame, winners: NDArray[np.intp]) -> Iterator[str]:
     """Runs of like cells along each row."""
     columns = len(drawn.speeds)
     for speed in range(columns):
@@ -127,7 +125,7 @@ def _cells(drawn: "AdvantageMap", frame: Frame, winners: NDArray[np.intp]) -> It
                 yield f"<rect {place} fill='url(#hatch{winner})'/>"
 
 
-def _strength(cell: "Cell") -> float:
+def _strength(cell: Cell) -> float:
     """Of the colour, in five steps: full where nobody else comes near, or nobody else is fast enough."""
     if cell.advantage is None:
         return 0.95
@@ -152,7 +150,7 @@ def _ticks(low: float, high: float) -> Iterator[float]:
         yield from (k * 10.0**power for k in (1, 2, 5) if low <= k * 10.0**power <= high)
 
 
-def _axes(drawn: "AdvantageMap", frame: Frame) -> Iterator[str]:
+def _axes(drawn: AdvantageMap, frame: Frame) -> Iterator[str]:
     bottom, middle = HEIGHT - BOTTOM, (TOP + HEIGHT - BOTTOM) / 2
     for value in _ticks(math.exp(frame.x[0]), math.exp(frame.x[-1])):
         x = frame.at(value, drawn.speeds[0])[0]
@@ -169,7 +167,7 @@ def _axes(drawn: "AdvantageMap", frame: Frame) -> Iterator[str]:
     yield f"<rect x='{LEFT}' y='{TOP}' width='{WIDTH - LEFT - RIGHT}' height='{bottom - TOP}' fill='none' stroke='#222'/>"
 
 
-def _names(drawn: "AdvantageMap", frame: Frame, winners: NDArray[np.intp]) -> Iterator[str]:
+def _names(drawn: AdvantageMap, frame: Frame, winners: NDArray[np.intp]) -> Iterator[str]:
     """Of the machines, and of what nobody reaches, in the middle of their cells."""
     names = [*(short(title) for title in drawn.titles), "no machine is as fast"]
     for number, name in enumerate(names):
@@ -192,7 +190,7 @@ def _clear_of(points: list[tuple[float, float]], cells: list[tuple[float, float]
     return cells[int(np.argmin(((places - places.mean(axis=0)) ** 2).sum(axis=1) + 1e9 * hides))]
 
 
-def _points(drawn: "AdvantageMap", frame: Frame) -> Iterator[str]:
+def _points(drawn: AdvantageMap, frame: Frame) -> Iterator[str]:
     """Real models along the top and where the winner changes for them; measured systems."""
     last = -math.inf
     for model, parameters in real_models(drawn):
@@ -224,20 +222,20 @@ def _mark(at: tuple[float, float], shape: str, colour: str, tip: str = "") -> st
     )
 
 
-def real_models(drawn: "AdvantageMap") -> Sequence[tuple[str, float]]:
+def real_models(drawn: AdvantageMap) -> Sequence[tuple[str, float]]:
     """Those that were priced, by size."""
     priced = sorted({(switch.parameters, switch.model) for switch in drawn.switches})
     return [(model, parameters) for parameters, model in priced]
 
 
-def caption_of(drawn: "AdvantageMap") -> tuple[str, ...]:
+def caption_of(drawn: AdvantageMap) -> tuple[str, ...]:
     """Where it all comes from, in three lines."""
     asked = f"{drawn.prompt_tokens} + {drawn.output_tokens} tokens; batch, users in flight, split, depth and chips free"
     source = "prices: this package's catalogue and fits; points: the quickest row of each model in its published.csv"
     return tuple(f"{line[0].upper()}{line[1:]}." for line in (asked, drawn.proved, source))
 
 
-def _legend(drawn: "AdvantageMap") -> Iterator[str]:
+def _legend(drawn: AdvantageMap) -> Iterator[str]:
     x, y = LEFT, HEIGHT - BOTTOM + 50
     marks = [
         (MARKS[n % 3], COLOURS[n % len(COLOURS)], f"{short(title)}, measured") for n, title in enumerate(drawn.titles)
@@ -253,7 +251,7 @@ def _legend(drawn: "AdvantageMap") -> Iterator[str]:
         yield svg.text(LEFT, y + 26 + 13 * number, line, size=10, colour="#444444")
 
 
-def map_figure(drawn: "AdvantageMap") -> Any:
+def map_figure(drawn: AdvantageMap) -> Any:
     """The map in plotly: every cell says what each machine costs there, with which batch and chips."""
     go = plotly()
     shape = (len(drawn.sizes), len(drawn.speeds))
@@ -296,7 +294,7 @@ def map_figure(drawn: "AdvantageMap") -> Any:
     return figure
 
 
-def _tip(drawn: "AdvantageMap", cell: "Cell") -> str:
+def _tip(drawn: AdvantageMap, cell: Cell) -> str:
     head = f"{cell.parameters / 1e9:.3g} B at {cell.tokens_per_s_per_user:.3g} tokens/s"
     if cell.winner is None:
         return f"{head}<br>no machine is as fast"

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.errors import listed
-from planner.records import Record
+from planner.records import Record, as_figure, as_svg
 from planner.studies.advantage.family import Family
 from planner.studies.advantage.uncertainty import SURE, FigureEffect
 from planner.studies.study import Study
@@ -120,15 +120,11 @@ class AdvantageMap(Study):
 
     def plot(self) -> Any:
         """The map in plotly, whose cells say what each machine costs there (`pip install spread-planner[viz]`)."""
-        from planner.studies.advantage.drawing import map_figure
-
-        return map_figure(self)
+        return as_figure(self)
 
     def svg(self) -> str:
         """The map as a picture that needs no library."""
-        from planner.studies.advantage.drawing import map_svg
-
-        return map_svg(self)
+        return as_svg(self)
 
     def _repr_html_(self) -> str:
         return self.svg()
