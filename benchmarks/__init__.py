@@ -1,1 +1,2 @@
-"""Speed and size: `python -m benchmarks` prints a table; `--save` and `--against` compare two states of the code."""
+"""Speed and size: `python -m benchmarks` prints a table; `--save` and `--against` compare two
+states of the code."""

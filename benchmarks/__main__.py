@@ -10,10 +10,14 @@ from benchmarks.growth import CURVES, best_s, exponent
 
 def main() -> None:
     """Measure, print, compare."""
-    parser = argparse.ArgumentParser(prog="benchmarks", description="Speed and size of the planner.")
+    parser = argparse.ArgumentParser(
+        prog="benchmarks", description="Speed and size of the planner."
+    )
     parser.add_argument("--quick", action="store_true", help="one run of each command")
     parser.add_argument("--save", type=Path, help="write the figures here, as JSON")
-    parser.add_argument("--against", type=Path, help="figures of an earlier state, for the last column")
+    parser.add_argument(
+        "--against", type=Path, help="figures of an earlier state, for the last column"
+    )
     options = parser.parse_args()
     before = json.loads(options.against.read_text(encoding="utf-8")) if options.against else {}
     figures: dict[str, float] = {}
@@ -24,7 +28,9 @@ def main() -> None:
 
 
 def _commands(figures: dict[str, float], before: dict[str, float], *, runs: int) -> None:
-    print(f"{'command, start-up included':<34}{'wall':>9}{'goal':>9}{'of goal':>9}{'memory':>9}{'before':>9}")
+    print(
+        f"{'command, start-up included':<34}{'wall':>9}{'goal':>9}{'of goal':>9}{'memory':>9}{'before':>9}"
+    )
     for goal in GOALS:
         taken = measured(goal, runs)
         figures[goal.name] = taken.wall_s
@@ -42,7 +48,9 @@ def _curves(figures: dict[str, float], before: dict[str, float]) -> None:
             name = f"{title}, {size} {axis}"
             figures[name] = best_s(made(size))
             points.append((float(size), figures[name]))
-            print(f"{title:<34}{size:>6,} {axis:<7}{1e3 * figures[name]:>8.1f} ms{_ratio(figures, before, name):>9}")
+            print(
+                f"{title:<34}{size:>6,} {axis:<7}{1e3 * figures[name]:>8.1f} ms{_ratio(figures, before, name):>9}"
+            )
         print(f"{'':<34}grows as {axis}^{exponent(points):.2f}")
 
 

@@ -35,14 +35,24 @@ GOALS = (
     Goal("llama-3.1-70b on 4 wafers", plan("llama-3.1-70b", "cerebras-cs3", 4, "bf16"), 5.0),
     Goal("llama-3.1-405b on 16 H100", plan("llama-3.1-405b", "hgx-h100", 16, "fp8"), 5.0),
     Goal("llama-3.1-405b on 64 H100", plan("llama-3.1-405b", "hgx-h100", 64, "fp8"), 5.0),
-    Goal("llama-3.1-405b on 10,440 LPUs", plan("llama-3.1-405b", "groq-lpu-chain", 10440, "fp8"), 5.0),
-    Goal("the same, time to first token", plan("llama-3.1-405b", "groq-lpu-chain", 10440, "fp8", field="ttft_s"), 5.0),
+    Goal(
+        "llama-3.1-405b on 10,440 LPUs", plan("llama-3.1-405b", "groq-lpu-chain", 10440, "fp8"), 5.0
+    ),
+    Goal(
+        "the same, time to first token",
+        plan("llama-3.1-405b", "groq-lpu-chain", 10440, "fp8", field="ttft_s"),
+        5.0,
+    ),
     Goal(
         "405b on 1,024 H100, 256 users, J",
         plan("llama-3.1-405b", "hgx-h100", 1024, "fp8", batch=256, field="energy_per_token_j"),
         30.0,
     ),
-    Goal("deepseek-v3 on 72 B200, 256 users", plan("deepseek-v3", "gb200-nvl72", 72, "fp8", batch=256), 30.0),
+    Goal(
+        "deepseek-v3 on 72 B200, 256 users",
+        plan("deepseek-v3", "gb200-nvl72", 72, "fp8", batch=256),
+        30.0,
+    ),
     Goal(
         "kimi-k2 on 32 B200, 64 users, J",
         plan("kimi-k2", "hgx-b200", 32, "fp8", batch=64, field="energy_per_token_j"),

@@ -1,7 +1,9 @@
-"""`python -m benchmarks.exactness`: how much a proved plan buys over rules of thumb, on ten realistic questions.
+"""`python -m benchmarks.exactness`: how much a proved plan buys over rules of thumb, on ten
+realistic questions.
 
-The rules are those of engines and guides: tensor parallel over a node and equal stages behind it, one chip a stage with equal
-numbers of layers, layers in proportion to memory (as llama.cpp shares them out), and filling chip after chip.
+The rules are those of engines and guides: tensor parallel over a node and equal stages behind it,
+one chip a stage with equal numbers of layers, layers in proportion to memory (as llama.cpp shares
+them out), and filling chip after chip.
 """
 
 import itertools
@@ -15,7 +17,8 @@ from planner.machines.cluster import Cluster, Pool, PooledPlan, PooledStage
 from planner.plan import ChipRange
 
 SLACK = 0.97
-"""Of the memory of a stage, where it is filled: caches and buffers of the last layer are not counted exactly."""
+"""Of the memory of a stage, where it is filled: caches and buffers of the last layer are not
+counted exactly."""
 
 
 class Case(NamedTuple):
@@ -62,7 +65,8 @@ class Unit(NamedTuple):
 
 
 class Bought(NamedTuple):
-    """What the exact plan reaches, and how many times worse each rule is; infinite where it gives no plan."""
+    """What the exact plan reaches, and how many times worse each rule is; infinite where it
+    gives no plan."""
 
     case: Case
     objective: float
@@ -88,10 +92,16 @@ def bought(case: Case, *, time_limit_s: float = 60.0) -> Bought:
     started = time.perf_counter()
     result: pl.Result | pl.ClusterResult
     if case.chips is None:
-        result = pl.partition_cluster(graph, cluster, workload, time_limit_s=time_limit_s, **{direction: case.field})
+        result = pl.partition_cluster(
+            graph, cluster, workload, time_limit_s=time_limit_s, **{direction: case.field}
+        )
     else:
         result = pl.partition(
-            graph, cluster.pools[0].topology, workload, time_limit_s=time_limit_s, **{direction: case.field}
+            graph,
+            cluster.pools[0].topology,
+            workload,
+            time_limit_s=time_limit_s,
+            **{direction: case.field},
         )
     took_s = time.perf_counter() - started
 
@@ -111,11 +121,26 @@ def plans_by_rule(
     """The plan of each rule; None where it has none."""
     nodes, single = list(_units(cluster, graph, most=None)), list(_units(cluster, graph, most=1))
     layers = len(graph.layers)
-    yield "a node a stage, equal layers", _plan(graph, nodes, _shared(layers, [1.0] * len(nodes)), workload)
-    yield "a node a stage, by memory", _plan(graph, nodes, _shared(layers, [unit.bytes for unit in nodes]), workload)
-    yield "a chip a stage, equal layers", _plan(graph, single, _shared(layers, [1.0] * len(single)), workload)
-    yield "a chip a stage, by memory", _plan(graph, single, _shared(layers, [unit.bytes for unit in single]), workload)
-    yield "filled one after the other", _plan(graph, single, _filled(graph, single, workload), workload)
+    yield (
+        "a node a stage, equal layers",
+        _plan(graph, nodes, _shared(layers, [1.0] * len(nodes)), workload),
+    )
+    yield (
+        "a node a stage, by memory",
+        _plan(graph, nodes, _shared(layers, [unit.bytes for unit in nodes]), workload),
+    )
+    yield (
+        "a chip a stage, equal layers",
+        _plan(graph, single, _shared(layers, [1.0] * len(single)), workload),
+    )
+    yield (
+        "a chip a stage, by memory",
+        _plan(graph, single, _shared(layers, [unit.bytes for unit in single]), workload),
+    )
+    yield (
+        "filled one after the other",
+        _plan(graph, single, _filled(graph, single, workload), workload),
+    )
 
 
 def _units(cluster: Cluster, graph: pl.ModelGraph, *, most: int | None) -> Iterator[Unit]:
@@ -125,7 +150,9 @@ def _units(cluster: Cluster, graph: pl.ModelGraph, *, most: int | None) -> Itera
         topology = pool.topology
         node = topology.levels[0].span_chips if topology.levels else topology.chips
         size = most or next(
-            n for n in range(min(node, topology.chips), 0, -1) if heads % n == 0 and topology.chips % n == 0
+            n
+            for n in range(min(node, topology.chips), 0, -1)
+            if heads % n == 0 and topology.chips % n == 0
         )
         for first in range(0, topology.chips, size):
             yield Unit(pool, first, size)
@@ -139,7 +166,12 @@ def _shared(layers: int, shares: Sequence[float]) -> list[int]:
 
 def _filled(graph: pl.ModelGraph, units: Sequence[Unit], workload: pl.Workload) -> list[int]:
     """As many layers as fit, unit after unit."""
-    caches = (workload.batch_size or 1) * workload.context_tokens * graph.kv_bytes_per_token / len(graph.layers)
+    caches = (
+        (workload.batch_size or 1)
+        * workload.context_tokens
+        * graph.kv_bytes_per_token
+        / len(graph.layers)
+    )
     sizes = [layer.weight_bytes + caches for layer in graph.layers]
     counts, at = [], 0
     for unit in units:

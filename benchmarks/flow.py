@@ -1,7 +1,9 @@
-"""Layers on a cluster of unlike nodes for the most tokens per second: stages of like runs found, a bound from covers.
+"""Layers on a cluster of unlike nodes for the most tokens per second: stages of like runs found, a
+bound from covers.
 
-Every node holds a run of consecutive layers and passes no more tokens per second than it can for a run so long; a link
-may be used where its receiver continues where its sender ends. The flow from layer 0 to the last is maximised.
+Every node holds a run of consecutive layers and passes no more tokens per second than it can for a
+run so long; a link may be used where its receiver continues where its sender ends. The flow from
+layer 0 to the last is maximised.
 """
 
 import math
@@ -30,7 +32,8 @@ class FlowProblem:
 
     layers: int
     rates: Floats
-    """Tokens per second that a node passes with a run of so many layers, 0 where it cannot hold it, shape (nodes, most + 1)."""
+    """Tokens per second that a node passes with a run of so many layers, 0 where it cannot hold
+    it, shape (nodes, most + 1)."""
     links: Floats
     """Tokens per second from node to node, shape (nodes, nodes)."""
     source: Floats
@@ -75,8 +78,9 @@ class Layout:
 def solve(problem: FlowProblem, *, time_limit_s: float = 10.0, seed: int = 0) -> Layout:
     """A layout of stages, each of nodes that hold the same run, and a bound on all layouts.
 
-    The rate aimed at is searched for by halves: at each, a knapsack over kinds of stage says whether all layers are covered.
-    Where links bind, nodes change places while that helps, for the rest of the time.
+    The rate aimed at is searched for by halves: at each, a knapsack over kinds of stage says
+    whether all layers are covered. Where links bind, nodes change places while that helps, for the
+    rest of the time.
     """
     began = time.monotonic()
     kinds = _kinds(problem)
@@ -104,9 +108,11 @@ def solve(problem: FlowProblem, *, time_limit_s: float = 10.0, seed: int = 0) ->
 
 
 def _kinds(problem: FlowProblem) -> list[tuple[Floats, list[int]]]:
-    """What each kind of node passes with so many layers, no more than all its links do, and the nodes of the kind."""
+    """What each kind of node passes with so many layers, no more than all its links do, and the
+    nodes of the kind."""
     most = np.minimum(
-        np.maximum(problem.source, problem.links.sum(axis=0)), np.maximum(problem.sink, problem.links.sum(axis=1))
+        np.maximum(problem.source, problem.links.sum(axis=0)),
+        np.maximum(problem.sink, problem.links.sum(axis=1)),
     )
     rates = np.minimum(problem.rates, most[:, None])
     kinds: dict[bytes, tuple[Floats, list[int]]] = {}
@@ -116,30 +122,41 @@ def _kinds(problem: FlowProblem) -> list[tuple[Floats, list[int]]]:
 
 
 def _work_bound(problem: FlowProblem, kinds: list[tuple[Floats, list[int]]]) -> float:
-    """A node with c layers does c × its flow of the layers × flow in all; at a rate F no node's flow exceeds F."""
+    """A node with c layers does c × its flow of the layers × flow in all; at a rate F no node's
+    flow exceeds F."""
 
     def covered(rate: float) -> float:
         return sum(
-            len(nodes) * max(count * min(1.0, float(passed) / rate) for count, passed in enumerate(row))
+            len(nodes)
+            * max(count * min(1.0, float(passed) / rate) for count, passed in enumerate(row))
             for row, nodes in kinds
         )
 
-    if sum(len(nodes) * int(np.flatnonzero(row).max(initial=0)) for row, nodes in kinds) < problem.layers:
+    if (
+        sum(len(nodes) * int(np.flatnonzero(row).max(initial=0)) for row, nodes in kinds)
+        < problem.layers
+    ):
         return 0.0
     low, high = 0.0, sum(float(row.max()) * len(nodes) for row, nodes in kinds)
     for _ in range(100):
         middle = (low + high) / 2
-        low, high = (middle, high) if middle > 0 and covered(middle) >= problem.layers else (low, middle)
+        low, high = (
+            (middle, high) if middle > 0 and covered(middle) >= problem.layers else (low, middle)
+        )
     return high
 
 
-def _stages(kinds: list[tuple[Floats, list[int]]], rate: float) -> Iterator[tuple[int, tuple[int, ...]]]:
+def _stages(
+    kinds: list[tuple[Floats, list[int]]], rate: float
+) -> Iterator[tuple[int, tuple[int, ...]]]:
     """Layers, and the fewest nodes of each kind that together pass a rate with so many."""
     longest = max(row.size for row, _ in kinds)
     for count in range(1, longest):
         passed = [float(row[count]) if count < row.size else 0.0 for row, _ in kinds]
 
-        def grown(kind: int, left: float, passed: list[float] = passed) -> Iterator[tuple[int, ...]]:
+        def grown(
+            kind: int, left: float, passed: list[float] = passed
+        ) -> Iterator[tuple[int, ...]]:
             if left <= rate * 1e-12:
                 yield (0,) * (len(kinds) - kind)
             elif kind < len(kinds):
@@ -150,11 +167,16 @@ def _stages(kinds: list[tuple[Floats, list[int]]], rate: float) -> Iterator[tupl
 
         for used in grown(0, rate):
             spare = sum(number * each for number, each in zip(used, passed, strict=True)) - rate
-            if all(not number or each > spare * (1 + 1e-9) for number, each in zip(used, passed, strict=True)):
+            if all(
+                not number or each > spare * (1 + 1e-9)
+                for number, each in zip(used, passed, strict=True)
+            ):
                 yield count, used
 
 
-def _staged(problem: FlowProblem, kinds: list[tuple[Floats, list[int]]], rate: float) -> tuple[Run, ...] | None:
+def _staged(
+    problem: FlowProblem, kinds: list[tuple[Floats, list[int]]], rate: float
+) -> tuple[Run, ...] | None:
     """Stages that cover all layers at a rate, one after another; None where there are none."""
     stages = []
     for stage in _stages(kinds, rate):
@@ -164,8 +186,14 @@ def _staged(problem: FlowProblem, kinds: list[tuple[Floats, list[int]]], rate: f
     model = cp_model.CpModel()
     chosen = [model.new_int_var(0, problem.layers // count, "") for count, _ in stages]
     for kind, (_, nodes) in enumerate(kinds):
-        model.add(sum(used[kind] * number for (_, used), number in zip(stages, chosen, strict=True)) <= len(nodes))
-    model.add(sum(count * number for (count, _), number in zip(stages, chosen, strict=True)) == problem.layers)
+        model.add(
+            sum(used[kind] * number for (_, used), number in zip(stages, chosen, strict=True))
+            <= len(nodes)
+        )
+    model.add(
+        sum(count * number for (count, _), number in zip(stages, chosen, strict=True))
+        == problem.layers
+    )
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1
     solver.parameters.max_deterministic_time = 1.0
@@ -199,7 +227,9 @@ def _exchanged(problem: FlowProblem, start: Layout, until: float, seed: int) -> 
     return Layout(tuple(runs), passed, start.bound)
 
 
-def _cover_bound(problem: FlowProblem, kinds: list[tuple[Floats, list[int]]], low: float, high: float) -> float:
+def _cover_bound(
+    problem: FlowProblem, kinds: list[tuple[Floats, list[int]]], low: float, high: float
+) -> float:
     """The least rate above `low` that is refuted, by halves."""
     if low and _refuted(problem, kinds, low * (1 + 1e-9)):
         return low
@@ -212,11 +242,16 @@ def _cover_bound(problem: FlowProblem, kinds: list[tuple[Floats, list[int]]], lo
 def _refuted(problem: FlowProblem, kinds: list[tuple[Floats, list[int]]], rate: float) -> bool:
     """Whether prices of nodes prove that no layout passes a rate.
 
-    The nodes that hold a layer pass the rate together. A node of price w with c layers gives each of them w / c; so
-    if the cheapest set that passes the rate costs q, layers × q is at most the price of all nodes. Prices follow the sets
-    that come out cheapest, by multiplicative weights.
+    The nodes that hold a layer pass the rate together. A node of price w with c layers gives each
+    of them w / c; so if the cheapest set that passes the rate costs q, layers × q is at most the
+    price of all nodes. Prices follow the sets that come out cheapest, by multiplicative weights.
     """
-    prices = np.array([max(count * min(1.0, float(each) / rate) for count, each in enumerate(row)) for row, _ in kinds])
+    prices = np.array(
+        [
+            max(count * min(1.0, float(each) / rate) for count, each in enumerate(row))
+            for row, _ in kinds
+        ]
+    )
     owned = np.array([len(nodes) for _, nodes in kinds], dtype=float)
     items = [(kind, count, min(1.0, float(each) / rate)) for kind, (row, _) in enumerate(kinds)
              for count, each in enumerate(row) if count and each > 0]  # fmt: skip
@@ -227,13 +262,17 @@ def _refuted(problem: FlowProblem, kinds: list[tuple[Floats, list[int]]], rate: 
         if problem.layers * cheapest > float(prices @ owned) * (1 + 1e-9):
             return True
         pull = used * problem.layers - owned
-        prices = prices * np.exp(0.3 / math.sqrt(1 + turn) * pull / max(1.0, float(np.abs(pull).max())))
+        prices = prices * np.exp(
+            0.3 / math.sqrt(1 + turn) * pull / max(1.0, float(np.abs(pull).max()))
+        )
     return False
 
 
-def _cheapest(items: list[tuple[int, int, float]], prices: Floats, kinds: int) -> tuple[float, Floats]:
-    """The least price of items (kind, layers, share of the rate) that make up the rate, and the nodes that one layer takes
-    of each kind; by branch and bound on the price of a share."""
+def _cheapest(
+    items: list[tuple[int, int, float]], prices: Floats, kinds: int
+) -> tuple[float, Floats]:
+    """The least price of items (kind, layers, share of the rate) that make up the rate, and the
+    nodes that one layer takes of each kind; by branch and bound on the price of a share."""
     ranked = sorted((float(prices[kind]) / count / share, float(prices[kind]) / count, share, kind, count)
                     for kind, count, share in items)  # fmt: skip
     best, best_path = math.inf, tuple[tuple[int, int], ...]()

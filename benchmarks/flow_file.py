@@ -1,4 +1,5 @@
-"""Clusters of unlike nodes from JSON, for stages of consecutive layers: what `benchmarks.flow` maximises.
+"""Clusters of unlike nodes from JSON, for stages of consecutive layers: what `benchmarks.flow`
+maximises.
 
 Top: `layers`, `nodes` (how many), `node_types` (each with its `nodes` and `tokens_per_s_by_layers`) and `links`:
 `every_ordered_pair_tokens_per_s`, `source_and_sink_tokens_per_s`, and `pairs` of those that differ, each
@@ -32,10 +33,18 @@ def read_cluster(path: str | Path) -> FlowProblem:
             raise InputError(
                 f"node_types[{number}].tokens_per_s_by_layers must be an object of layers and tokens per second"
             )
-        row = {_layers(text, number): _rate(rate, f"node_types[{number}]") for text, rate in rates.items()}
+        row = {
+            _layers(text, number): _rate(rate, f"node_types[{number}]")
+            for text, rate in rates.items()
+        }
         nodes = kind.get("nodes")
         for node in nodes if isinstance(nodes, list) else ():
-            if isinstance(node, bool) or not isinstance(node, int) or not 0 <= node < count or node in rows:
+            if (
+                isinstance(node, bool)
+                or not isinstance(node, int)
+                or not 0 <= node < count
+                or node in rows
+            ):
                 raise InputError(
                     f"node_types[{number}].nodes must name each of 0 to {count - 1} once, not {shortened(node)}"
                 )
@@ -51,15 +60,23 @@ def read_cluster(path: str | Path) -> FlowProblem:
     return FlowProblem(layers, rates, *_links(fields.get("links"), count))
 
 
-def _links(links: Any, count: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def _links(
+    links: Any, count: int
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     if not isinstance(links, Mapping):
         raise InputError(
             "links must be an object with every_ordered_pair_tokens_per_s and source_and_sink_tokens_per_s"
         )
     table = np.zeros((count + 2, count + 2))
     table[:count, :count] = _rate(links.get("every_ordered_pair_tokens_per_s", 0.0), "links")
-    table[count, :count] = table[:count, count + 1] = _rate(links.get("source_and_sink_tokens_per_s"), "links")
-    ends: dict[object, int] = {**{number: number for number in range(count)}, "source": count, "sink": count + 1}
+    table[count, :count] = table[:count, count + 1] = _rate(
+        links.get("source_and_sink_tokens_per_s"), "links"
+    )
+    ends: dict[object, int] = {
+        **{number: number for number in range(count)},
+        "source": count,
+        "sink": count + 1,
+    }
     pairs = links.get("pairs", [])
     if not isinstance(pairs, list):
         raise InputError("links.pairs must be a list of [sender, receiver, tokens per second]")
@@ -87,11 +104,15 @@ def _layers(text: str, number: int) -> int:
 
 def _whole(value: Any, name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_NODES:
-        raise InputError(f"{name} must be a whole number from 1 to {MOST_NODES}, not {shortened(repr(value), 40)}")
+        raise InputError(
+            f"{name} must be a whole number from 1 to {MOST_NODES}, not {shortened(repr(value), 40)}"
+        )
     return value
 
 
 def _rate(value: Any, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1e15:
-        raise InputError(f"{where}: tokens per second must be a number of at least 0, not {shortened(repr(value), 40)}")
+        raise InputError(
+            f"{where}: tokens per second must be a number of at least 0, not {shortened(repr(value), 40)}"
+        )
     return float(value)

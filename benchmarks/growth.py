@@ -10,13 +10,17 @@ from planner.models.decoder import DecoderShape, Formats, decoder_graph
 LAYERS = (16, 32, 64, 128, 254)
 LPUS = (8, 64, 576, 2048, 10440)
 GPUS = (8, 16, 32, 64)
-SHAPE = DecoderShape(layers=16, hidden=8192, heads=64, kv_heads=8, head_dim=128, ffn=28672, vocabulary=128256)
+SHAPE = DecoderShape(
+    layers=16, hidden=8192, heads=64, kv_heads=8, head_dim=128, ffn=28672, vocabulary=128256
+)
 SMALL = SHAPE.replace(hidden=2048, heads=16, kv_heads=8, ffn=8192, vocabulary=32000)
 
 
 def by_layers(layers: int) -> Callable[[], object]:
     """Best time per token of a model of so many layers on 64 GPUs in nodes of eight."""
-    graph = decoder_graph(SHAPE.replace(layers=layers), f"{layers} layers", Formats(weight_dtype="fp8"))
+    graph = decoder_graph(
+        SHAPE.replace(layers=layers), f"{layers} layers", Formats(weight_dtype="fp8")
+    )
     return lambda: pl.partition(
         graph, pl.load_topology("hgx-h100", chips=64), pl.Workload(batch_size=8), minimize="tpot_s"
     )
@@ -26,46 +30,74 @@ def by_lpus(chips: int) -> Callable[[], object]:
     """The largest model of the small shape that fits so many LPUs at half their memory."""
     room = chips * 230e6 * 0.5
     layers = max(1, min(254, int((room - 2 * 65e6) / 61e6)))
-    graph = decoder_graph(SMALL.replace(layers=layers), f"{layers} layers", Formats(weight_dtype="fp8"))
+    graph = decoder_graph(
+        SMALL.replace(layers=layers), f"{layers} layers", Formats(weight_dtype="fp8")
+    )
     topology = pl.load_topology("groq-lpu-chain", chips=chips)
     return lambda: pl.partition(graph, topology, pl.Workload(batch_size=1), minimize="tpot_s")
 
 
 def by_layers_of_a_chain(layers: int) -> Callable[[], object]:
-    """First token of so many layers of the small shape on a hundred LPUs for each: 1,000 layers on 100,000 chips."""
-    graph = decoder_graph(SMALL.replace(layers=layers), f"{layers} layers", Formats(weight_dtype="fp8"))
+    """First token of so many layers of the small shape on a hundred LPUs for each: 1,000 layers
+    on 100,000 chips."""
+    graph = decoder_graph(
+        SMALL.replace(layers=layers), f"{layers} layers", Formats(weight_dtype="fp8")
+    )
     chain = pl.load_topology("groq-lpu-chain")
     *inner, last = chain.fabrics
     nodes = 100 * layers // 8
-    topology = chain.replace(chips=8 * nodes, most_chips=None, fabrics=(*inner, last.replace(units=nodes)))
+    topology = chain.replace(
+        chips=8 * nodes, most_chips=None, fabrics=(*inner, last.replace(units=nodes))
+    )
     return lambda: pl.partition(graph, topology, pl.Workload(batch_size=1), minimize="ttft_s")
 
 
 def by_experts(chips: int) -> Callable[[], object]:
-    """DeepSeek-V3 with expert parallelism and data-parallel attention: joules a token of a large batch."""
-    graph, topology = pl.load_model("deepseek-v3", weight_dtype="fp8"), pl.load_topology("gb200-nvl72", chips=chips)
-    return lambda: pl.partition(graph, topology, pl.Workload(batch_size=512), minimize="energy_per_token_j")
+    """DeepSeek-V3 with expert parallelism and data-parallel attention: joules a token of a large
+    batch."""
+    graph, topology = (
+        pl.load_model("deepseek-v3", weight_dtype="fp8"),
+        pl.load_topology("gb200-nvl72", chips=chips),
+    )
+    return lambda: pl.partition(
+        graph, topology, pl.Workload(batch_size=512), minimize="energy_per_token_j"
+    )
 
 
 def by_gpus(chips: int) -> Callable[[], object]:
     """Llama-3.1-70B at its best price on so many GPUs."""
-    graph, topology = pl.load_model("llama-3.1-70b", weight_dtype="fp8"), pl.load_topology("hgx-h100", chips=chips)
-    return lambda: pl.partition(graph, topology, pl.Workload(batch_size=64), minimize="usd_per_million_tokens")
+    graph, topology = (
+        pl.load_model("llama-3.1-70b", weight_dtype="fp8"),
+        pl.load_topology("hgx-h100", chips=chips),
+    )
+    return lambda: pl.partition(
+        graph, topology, pl.Workload(batch_size=64), minimize="usd_per_million_tokens"
+    )
 
 
 def by_score(chips: int) -> Callable[[], object]:
     """`score_plan` of tensor parallel 8 in replicas."""
-    graph, topology = pl.load_model("llama-3.1-70b", weight_dtype="fp8"), pl.load_topology("hgx-h100", chips=chips)
+    graph, topology = (
+        pl.load_model("llama-3.1-70b", weight_dtype="fp8"),
+        pl.load_topology("hgx-h100", chips=chips),
+    )
     plan = pl.uniform_plan(graph, topology, tensor_parallel=8, data_parallel=chips // 8)
     return lambda: pl.score_plan(plan, graph, topology, pl.Workload(batch_size=64))
 
 
 def by_grid(points: int) -> Callable[[], object]:
     """A grid of four degrees, 250 batches and so many points in all."""
-    graph, topology = pl.load_model("llama-3.1-70b", weight_dtype="fp8"), pl.load_topology("hgx-h100")
+    graph, topology = (
+        pl.load_model("llama-3.1-70b", weight_dtype="fp8"),
+        pl.load_topology("hgx-h100"),
+    )
     contexts = [100.0 * (number + 1) for number in range(points // 1000)]
     return lambda: pl.decode_grid_s(
-        graph, topology, tensor_parallel=(1, 2, 4, 8), batch_sizes=range(1, 251), context_tokens=contexts
+        graph,
+        topology,
+        tensor_parallel=(1, 2, 4, 8),
+        batch_sizes=range(1, 251),
+        context_tokens=contexts,
     )
 
 
@@ -91,7 +123,10 @@ def best_s(work: Callable[[], object], *, least_s: float = 0.5) -> float:
 
 
 def exponent(points: Iterable[tuple[float, float]]) -> float:
-    """The slope of a straight line through the points on logarithmic axes: time grows as size to this power."""
+    """The slope of a straight line through the points on logarithmic axes: time grows as size to
+    this power."""
     logs = [(math.log(size), math.log(seconds)) for size, seconds in points]
     mean_x, mean_y = (sum(column) / len(logs) for column in zip(*logs, strict=True))
-    return sum((x - mean_x) * (y - mean_y) for x, y in logs) / sum((x - mean_x) ** 2 for x, _ in logs)
+    return sum((x - mean_x) * (y - mean_y) for x, y in logs) / sum(
+        (x - mean_x) ** 2 for x, _ in logs
+    )

@@ -1,8 +1,9 @@
-"""`python benchmarks/published_instances.py FILE --mode {contiguous,free,latency,helix} [--time-limit S] [--json]`.
+"""`python benchmarks/published_instances.py FILE --mode {contiguous,free,latency,helix}
+[--time-limit S] [--json]`.
 
-Solves one published instance and prints objective, bound, status, CPU and wall seconds, peak memory and the assignment:
-one JSON line, or a few lines to read. `FILE` is an operator graph of Tarnawski et al. (NeurIPS 2020) or a cluster of Mei
-et al. (ASPLOS 2025); neither is part of this project.
+Solves one published instance and prints objective, bound, status, CPU and wall seconds, peak memory
+and the assignment: one JSON line, or a few lines to read. `FILE` is an operator graph of Tarnawski
+et al. (NeurIPS 2020) or a cluster of Mei et al. (ASPLOS 2025); neither is part of this project.
 """
 
 import argparse
@@ -25,14 +26,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="One published instance, solved and measured.")
     parser.add_argument("file", type=Path)
     parser.add_argument("--mode", choices=tuple(LIMITS_S), required=True)
-    parser.add_argument("--time-limit", type=float, help=f"wall seconds, {LIMITS_S} where none are given")
+    parser.add_argument(
+        "--time-limit", type=float, help=f"wall seconds, {LIMITS_S} where none are given"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON line")
     options = parser.parse_args()
     limit_s = LIMITS_S[options.mode] if options.time_limit is None else options.time_limit
     started = time.monotonic()
     try:
         answer = (
-            _cluster(options.file, limit_s) if options.mode == "helix" else _graph(options.file, options.mode, limit_s)
+            _cluster(options.file, limit_s)
+            if options.mode == "helix"
+            else _graph(options.file, options.mode, limit_s)
         )
     except PlannerError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -43,7 +48,11 @@ def main() -> int:
         "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3 * 1.024, 1),
         "assignment": answer.pop("assignment"),
     }
-    print(json.dumps(answer) if options.json else "\n".join(f"{name}: {value}" for name, value in answer.items()))
+    print(
+        json.dumps(answer)
+        if options.json
+        else "\n".join(f"{name}: {value}" for name, value in answer.items())
+    )
     return 0
 
 
@@ -53,7 +62,10 @@ def _graph(path: Path, mode: str, limit_s: float) -> dict[str, Any]:
 
     graph = load_operators(path)
     result = partition_operators(
-        graph, mode="latency" if mode == "latency" else "throughput", contiguous=mode != "free", time_limit_s=limit_s
+        graph,
+        mode="latency" if mode == "latency" else "throughput",
+        contiguous=mode != "free",
+        time_limit_s=limit_s,
     )
     return {
         "objective": result.objective, "bound": result.bound, "status": result.status,

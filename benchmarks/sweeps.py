@@ -1,5 +1,6 @@
-"""`python -m benchmarks.sweeps [--cells N] [--kills N] [--dask]`: speed of a sweep with two processes against one, and
-whether a sweep that is killed again and again ends with the same table as one that is not."""
+"""`python -m benchmarks.sweeps [--cells N] [--kills N] [--dask]`: speed of a sweep with two
+processes against one, and whether a sweep that is killed again and again ends with the same
+table as one that is not."""
 
 import argparse
 import os
@@ -20,11 +21,16 @@ MACHINES = ("rtx-4090", "hgx-h100", "gh200")
 
 
 def small_cells(count: int) -> list[Cell]:
-    """Plans of a few milliseconds each: small models on one chip, one request, every length another."""
+    """Plans of a few milliseconds each: small models on one chip, one request, every length
+    another."""
     models = [pl.load_model(name, weight_dtype="fp8") for name in MODELS]
     machines = [pl.load_topology(name, chips=1) for name in MACHINES]
     return [
-        Cell(models[n % 3], machines[n // 3 % 3], pl.Workload(prompt_tokens=100 + n // 9, output_tokens=128))
+        Cell(
+            models[n % 3],
+            machines[n // 3 % 3],
+            pl.Workload(prompt_tokens=100 + n // 9, output_tokens=128),
+        )
         for n in range(count)
     ]
 
@@ -53,8 +59,17 @@ def timed(cells: list[Cell], **options: object) -> Taken:
 
 
 def killed_once(cells: int, file: Path, after_s: float) -> bool:
-    """Sweep in a process of its own, which gets SIGKILL so many seconds after it began; whether it came in time."""
-    command = (sys.executable, "-m", "benchmarks.sweeps", "--cells", str(cells), "--into", str(file))
+    """Sweep in a process of its own, which gets SIGKILL so many seconds after it began; whether
+    it came in time."""
+    command = (
+        sys.executable,
+        "-m",
+        "benchmarks.sweeps",
+        "--cells",
+        str(cells),
+        "--into",
+        str(file),
+    )
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
@@ -65,8 +80,11 @@ def killed_once(cells: int, file: Path, after_s: float) -> bool:
     return process.returncode == -signal.SIGKILL
 
 
-def killed_often(cells: list[Cell], kills: int, within_s: float, folder: Path, *, seed: int = 0) -> tuple[bytes, int]:
-    """The table after so many kills at random moments, and how many of the cells the last run still had to plan."""
+def killed_often(
+    cells: list[Cell], kills: int, within_s: float, folder: Path, *, seed: int = 0
+) -> tuple[bytes, int]:
+    """The table after so many kills at random moments, and how many of the cells the last run
+    still had to plan."""
     file, moments, told = folder / "killed.sqlite", random.Random(seed), list[Tally]()
     for number in range(kills):
         came = killed_once(len(cells), file, moments.uniform(0.0, within_s))
@@ -95,7 +113,9 @@ def dask_table(cells: list[Cell], workers: int = 2) -> bytes:
 
 def main() -> None:
     """Measure and print; exit status 1 where a table differs."""
-    parser = argparse.ArgumentParser(prog="benchmarks.sweeps", description="Speed and steadfastness of sweeps.")
+    parser = argparse.ArgumentParser(
+        prog="benchmarks.sweeps", description="Speed and steadfastness of sweeps."
+    )
     parser.add_argument("--cells", type=int, default=10_000)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--dask", action="store_true", help="also on a cluster of two Dask workers")
@@ -109,12 +129,16 @@ def main() -> None:
     one, two = timed(cells, processes=1), timed(cells, processes=2)
     for name, taken in (("1 process", one), ("2 processes", two)):
         per_cell = 1e3 * taken.cpu_s / len(cells)
-        print(f"{name:<12}{taken.wall_s:>8.1f} s wall{taken.cpu_s:>8.1f} s CPU{per_cell:>7.2f} ms CPU a cell")
+        print(
+            f"{name:<12}{taken.wall_s:>8.1f} s wall{taken.cpu_s:>8.1f} s CPU{per_cell:>7.2f} ms CPU a cell"
+        )
     print(f"2 processes are {one.wall_s / two.wall_s:.2f} × as fast as 1")
     tables = {"2 processes": two.table}
     with tempfile.TemporaryDirectory() as folder:
         within_s = 1.0 + 2 * two.wall_s / max(1, options.kills)
-        tables[f"{options.kills} kills"], left = killed_often(cells, options.kills, within_s, Path(folder))
+        tables[f"{options.kills} kills"], left = killed_often(
+            cells, options.kills, within_s, Path(folder)
+        )
     print(f"{left:,} of {len(cells):,} cells were left for the run after the last kill")
     if options.dask:
         tables["Dask"] = dask_table(cells)

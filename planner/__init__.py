@@ -1,4 +1,5 @@
-"""planner: spread a model over a machine, price it in seconds, joules and dollars, and prove that no better spread exists.
+"""planner: spread a model over a machine, price it in seconds, joules and dollars, and prove that
+no better spread exists.
 
     import planner as pl
 
@@ -13,12 +14,26 @@ Names load when they are first used, so that importing the package is cheap.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from planner.errors import InfeasibleError, InputError, NoPlanFoundError, PlannerError, UnknownNameError
+from planner.errors import (
+    InfeasibleError,
+    InputError,
+    NoPlanFoundError,
+    PlannerError,
+    UnknownNameError,
+)
 
 if TYPE_CHECKING:
     from planner.answers.certificates import Certificate, Verdict
     from planner.answers.fronts import Front
-    from planner.answers.results import ClusterResult, Disaggregation, Fleet, Move, Replanning, Result, Spread
+    from planner.answers.results import (
+        ClusterResult,
+        Disaggregation,
+        Fleet,
+        Move,
+        Replanning,
+        Result,
+        Spread,
+    )
     from planner.catalogue import (
         cluster_names,
         load_cluster,

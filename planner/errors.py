@@ -6,7 +6,8 @@
     ├── InfeasibleError                  proved: there is no plan; says demand, capacity, gap, and how many chips would do
     └── NoPlanFoundError                 time ran out or Ctrl-C came before any plan; nothing is proved
 
-Every message is one sentence that stands alone. A solver that broke our own rules is our bug: `AssertionError`.
+Every message is one sentence that stands alone. A solver that broke our own rules is our bug:
+`AssertionError`.
 """
 
 import difflib
@@ -28,7 +29,9 @@ class UnknownNameError(InputError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         self.kind, self.name, self.nearest = kind, name, nearest_names(name, known)
-        super().__init__(f"there is no {kind} called {shortened(name)!r}; the nearest names are {listed(self.nearest)}")
+        super().__init__(
+            f"there is no {kind} called {shortened(name)!r}; the nearest names are {listed(self.nearest)}"
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         """For processes that hand errors on."""
@@ -38,8 +41,9 @@ class UnknownNameError(InputError):
 class InfeasibleError(PlannerError):
     """Proved: no plan meets the demand.
 
-    `resource` names what binds; `demand`, `capacity` and `gap` are in the resource's unit; `smallest_chips` is the
-    fewest chips of the same kind that would do (None where no number of them does, or where none was searched for).
+    `resource` names what binds; `demand`, `capacity` and `gap` are in the resource's unit;
+    `smallest_chips` is the fewest chips of the same kind that would do (None where no number of
+    them does, or where none was searched for).
     """
 
     def __init__(
@@ -73,7 +77,11 @@ def nearest_names(name: str, known: Iterable[str], count: int = 3) -> tuple[str,
 
     def likeness(candidate: str) -> tuple[float, str]:
         ratio = difflib.SequenceMatcher(None, wanted, plain[candidate]).ratio()
-        return (-ratio - 0.3 * (bool(wanted) and (wanted in plain[candidate] or plain[candidate] in wanted)), candidate)
+        return (
+            -ratio
+            - 0.3 * (bool(wanted) and (wanted in plain[candidate] or plain[candidate] in wanted)),
+            candidate,
+        )
 
     return tuple(sorted(plain, key=likeness)[:count])
 
@@ -86,7 +94,13 @@ def plain_name(name: str) -> str:
 def listed(names: Iterable[object], conjunction: str = "and") -> str:
     """'a, b and c'."""
     words = [str(name) for name in names]
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {conjunction} {words[-1]}" if words else "none"
+    return (
+        words[0]
+        if len(words) == 1
+        else f"{', '.join(words[:-1])} {conjunction} {words[-1]}"
+        if words
+        else "none"
+    )
 
 
 def shortened(text: object, width: int = 60) -> str:

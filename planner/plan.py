@@ -41,7 +41,9 @@ class Stage(Record):
     def check_groups(self) -> Self:
         sizes = {group.count for group in self.groups}
         if len(sizes) > 1:
-            raise InputError(f"Stage.groups: every replica needs as many chips as the others, not {sorted(sizes)}")
+            raise InputError(
+                f"Stage.groups: every replica needs as many chips as the others, not {sorted(sizes)}"
+            )
         each = self.tensor_parallel * self.sequence_parallel
         if self.group_chips % each:
             raise InputError(
@@ -57,7 +59,8 @@ class Stage(Record):
 
     @property
     def attention_parallel(self) -> int:
-        """Ways in which the group shares out its sequences: data-parallel attention over common experts."""
+        """Ways in which the group shares out its sequences: data-parallel attention over common
+        experts."""
         return self.group_chips // (self.tensor_parallel * self.sequence_parallel)
 
 
@@ -67,15 +70,19 @@ class Plan(Record):
     schema_version: Literal[1] = 1
     stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
     micro_batches: Count = 1
-    """Into how many parts a replica cuts its sequences while it decodes, so that the stages work at the same time."""
+    """Into how many parts a replica cuts its sequences while it decodes, so that the stages work
+    at the same time."""
     batch_size: Count | None = None
-    """Sequences in flight that the plan was made for, where the workload leaves them open and states no rate of requests."""
+    """Sequences in flight that the plan was made for, where the workload leaves them open and
+    states no rate of requests."""
 
     @model_validator(mode="after")
     def check_replicas(self) -> Self:
         counts = {len(stage.groups) for stage in self.stages}
         if len(counts) > 1:
-            raise InputError(f"Plan.stages: every stage needs as many groups as the others, not {sorted(counts)}")
+            raise InputError(
+                f"Plan.stages: every stage needs as many groups as the others, not {sorted(counts)}"
+            )
         return self
 
     @property
@@ -96,7 +103,8 @@ WAYS: tuple[Way, ...] = ("tensor", "sequence", "pipeline", "expert", "replicas")
 
 
 def ways_of(plan: Plan) -> frozenset[Way]:
-    """The ways in which a plan uses more than one chip; experts count where they are shared out beyond the tensor group."""
+    """The ways in which a plan uses more than one chip; experts count where they are shared out
+    beyond the tensor group."""
     used: dict[Way, bool] = {
         "tensor": any(stage.tensor_parallel > 1 for stage in plan.stages),
         "pipeline": len(plan.stages) > 1,

@@ -1,7 +1,7 @@
 """`Record`: what every noun that crosses our edge is made of.
 
-Frozen, extra fields forbidden, infinities refused; changed with `replace()`, which validates; JSON both ways, exactly.
-A record that is refused says so in one sentence that names the field.
+Frozen, extra fields forbidden, infinities refused; changed with `replace()`, which validates; JSON
+both ways, exactly. A record that is refused says so in one sentence that names the field.
 """
 
 import functools
@@ -18,7 +18,11 @@ class Record(BaseModel):
     """A frozen, validated noun."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, validate_default=False
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        validate_default=False,
     )
 
     def __init__(self, **fields: Any) -> None:
@@ -27,12 +31,15 @@ class Record(BaseModel):
         except ValidationError as error:
             raise InputError(sentence_of(error, type(self).__name__)) from None
 
-    # Tells pydantic that records nested in records need no call of this __init__: they are built without it, fast.
+    # Tells pydantic that records nested in records need no call of this __init__: they are built
+    # without it, fast.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed, validated as a whole."""
-        return type(self)(**{**{name: getattr(self, name) for name in type(self).model_fields}, **changes})
+        return type(self)(
+            **{**{name: getattr(self, name) for name in type(self).model_fields}, **changes}
+        )
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> Self:
@@ -47,7 +54,9 @@ class Record(BaseModel):
         try:
             return self.model_dump_json(indent=indent)
         except (PydanticSerializationError, UnicodeEncodeError):
-            raise InputError(f"{type(self).__name__} holds text that UTF-8 cannot hold; it cannot be written") from None
+            raise InputError(
+                f"{type(self).__name__} holds text that UTF-8 cannot hold; it cannot be written"
+            ) from None
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
@@ -73,7 +82,10 @@ class Record(BaseModel):
     @classmethod
     def json_schema(cls) -> dict[str, Any]:
         """The JSON schema (draft 2020-12) of this record."""
-        return {"$schema": "https://json-schema.org/draft/2020-12/schema", **cls.model_json_schema()}
+        return {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            **cls.model_json_schema(),
+        }
 
 
 class Portrait(NamedTuple):
@@ -88,7 +100,8 @@ class Portrait(NamedTuple):
 
 @functools.singledispatch
 def portrait(record: Any) -> Portrait:
-    """The portrait of a record's class: `portrait.register(Plan, lambda _: Portrait(…))` says one."""
+    """The portrait of a record's class: `portrait.register(Plan, lambda _: Portrait(…))` says
+    one."""
     return Portrait()
 
 
@@ -142,19 +155,27 @@ def sentence_of(error: ValidationError, name: str) -> str:
         return str(cause)
     if cause is not None:
         return f"{field}: {cause}"
-    given = "" if fault["type"] in ("missing", "extra_forbidden", "json_invalid") else f", not {said(fault['input'])}"
+    given = (
+        ""
+        if fault["type"] in ("missing", "extra_forbidden", "json_invalid")
+        else f", not {said(fault['input'])}"
+    )
     remedy = {
         "missing": "is missing",
         "extra_forbidden": "is not a field of it",
         "json_invalid": f"is not valid JSON ({fault['msg'].partition(': ')[2]})",
     }.get(fault["type"], fault["msg"].replace("Input should", "should"))
     more = len(error.errors()) - 1
-    return f"{field} {remedy}{given}" + (f" (and {more} more such fault{'s' * (more > 1)})" if more else "")
+    return f"{field} {remedy}{given}" + (
+        f" (and {more} more such fault{'s' * (more > 1)})" if more else ""
+    )
 
 
 def field_name(name: str, location: Sequence[int | str]) -> str:
     """'Topology.fabrics[0].latency_s'."""
-    return name + "".join(f"[{part}]" if isinstance(part, int) else f".{shortened(part, 40)}" for part in location)
+    return name + "".join(
+        f"[{part}]" if isinstance(part, int) else f".{shortened(part, 40)}" for part in location
+    )
 
 
 def said(given: Any) -> str:

@@ -1,7 +1,8 @@
-"""Quantities: text with a unit is read once, here; inside, every figure is an SI float with its unit in its name.
+"""Quantities: text with a unit is read once, here; inside, every figure is an SI float with its
+unit in its name.
 
-GB is 10⁹ bytes and GiB 2³⁰; Gb/s is 10⁹ bit/s. A figure without its unit is refused, since half of all published
-bandwidths are off by a factor of 8 (bits) or 2 (both directions).
+GB is 10⁹ bytes and GiB 2³⁰; Gb/s is 10⁹ bit/s. A figure without its unit is refused, since half of
+all published bandwidths are off by a factor of 8 (bits) or 2 (both directions).
 """
 
 import math
@@ -32,8 +33,18 @@ PREFIXES = {"": 1.0, "p": 1e-12, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "μ": 1e-6, "
 # Base units of each dimension and their factor to SI; a prefix may stand before those marked True.
 DIMENSIONS: dict[str, dict[str, tuple[float, bool]]] = {
     "bytes": {"B": (1.0, True), "byte": (1.0, True), "bytes": (1.0, True)},
-    "bytes per second": {"B/s": (1.0, True), "Bps": (1.0, True), "b/s": (0.125, True), "bit/s": (0.125, True)},
-    "operations per second": {"FLOP/s": (1.0, True), "FLOPS": (1.0, True), "OP/s": (1.0, True), "OPS": (1.0, True)},
+    "bytes per second": {
+        "B/s": (1.0, True),
+        "Bps": (1.0, True),
+        "b/s": (0.125, True),
+        "bit/s": (0.125, True),
+    },
+    "operations per second": {
+        "FLOP/s": (1.0, True),
+        "FLOPS": (1.0, True),
+        "OP/s": (1.0, True),
+        "OPS": (1.0, True),
+    },
     "seconds": {"s": (1.0, True), "min": (60.0, False), "h": (3600.0, False)},
     "watts": {"W": (1.0, True)},
     "joules": {"J": (1.0, True)},
@@ -56,14 +67,19 @@ MOST_WHOLE = 10**300
 def parse_quantity(text: object, dimension: str, field: str) -> float:
     """The SI value of text such as "450 GB/s".
 
-    `dimension` is a key of DIMENSIONS; `field` is named in the InputError that a missing or wrong unit raises.
+    `dimension` is a key of DIMENSIONS; `field` is named in the InputError that a missing or wrong
+    unit raises.
     """
     wanted = f"{field} needs a number and a unit of {dimension}, such as {EXAMPLES[dimension]!r}"
     whole = isinstance(text, int) and not isinstance(text, bool) and abs(text) < MOST_WHOLE
     given = str(text) if whole or isinstance(text, float | str | bool) else ""
     match = QUANTITY.fullmatch(given[:100])
     if match is None:
-        shown = "a number of hundreds of digits" if isinstance(text, int) and not given else repr(shortened(text))
+        shown = (
+            "a number of hundreds of digits"
+            if isinstance(text, int) and not given
+            else repr(shortened(text))
+        )
         raise InputError(f"{wanted}; {shown} is not one")
     number, unit = match.groups()
     if not unit:
@@ -91,9 +107,12 @@ def spoken(value: float | None, unit: str, digits: int = 3) -> str:
 
 
 def trimmed(value: float, digits: int = 3) -> str:
-    """`digits` significant digits, thousands apart, no exponent for figures that a person would write out."""
+    """`digits` significant digits, thousands apart, no exponent for figures that a person would
+    write out."""
     if value != 0 and not 1e-3 <= abs(value) < 1e7:
         return f"{value:.{digits}g}"
     rounded = float(f"{value:.{digits}g}")
-    decimals = digits if abs(value) >= 1 or value == 0 else digits - 1 - math.floor(math.log10(abs(value)))
+    decimals = (
+        digits if abs(value) >= 1 or value == 0 else digits - 1 - math.floor(math.log10(abs(value)))
+    )
     return f"{rounded:,.{decimals}f}".rstrip("0").rstrip(".")

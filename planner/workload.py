@@ -11,62 +11,78 @@ from planner.units import Seconds
 
 
 class Speculation(Record):
-    """Speculative decoding [1]: a small model drafts tokens, one pass of the large one verifies all of them.
+    """Speculative decoding [1]: a small model drafts tokens, one pass of the large one verifies all
+    of them.
 
     [1] Y. Leviathan et al., "Fast inference from transformers via speculative decoding", ICML 2023.
     """
 
     draft: ModelGraph | None = None
-    """The model that drafts, such as `load_model("llama-3.2-1b")`; it runs on the chips of the last stage. A prediction head
-    (MTP, EAGLE) is a model of one layer, such as `target.cut(1)`. None: tokens are drafted at no cost, as by look-up in the
-    prompt (n-grams)."""
+    """The model that drafts, such as `load_model("llama-3.2-1b")`; it runs on the chips of the
+    last stage. A prediction head (MTP, EAGLE) is a model of one layer, such as `target.cut(1)`.
+    None: tokens are drafted at no cost, as by look-up in the prompt (n-grams)."""
     tokens: Annotated[int, Field(ge=1, le=64)] | None = 4
-    """Drafted for each sequence before each pass that verifies them; engines call it num_speculative_tokens. None: `partition`
-    takes the best number up to 8, or drafts nothing where that is better."""
+    """Drafted for each sequence before each pass that verifies them; engines call it
+    num_speculative_tokens. None: `partition` takes the best number up to 8, or drafts nothing
+    where that is better."""
     acceptance_rate: Annotated[float, Field(ge=0, le=1)] = 0.7
-    """Probability that a drafted token is kept where those before it are, each independent of the others."""
+    """Probability that a drafted token is kept where those before it are, each independent of
+    the others."""
 
     @field_validator("draft", mode="before")
     @classmethod
     def check_draft(cls, draft: Any) -> Any:
         if isinstance(draft, str):
-            raise InputError(f"Speculation.draft must be a model graph, such as load_model({shortened(draft)!r})")
+            raise InputError(
+                f"Speculation.draft must be a model graph, such as load_model({shortened(draft)!r})"
+            )
         if isinstance(draft, ModelGraph) and not draft.makes_tokens:
-            raise InputError(f"Speculation.draft: {draft.name} makes no tokens, one after the other; give a decoder")
+            raise InputError(
+                f"Speculation.draft: {draft.name} makes no tokens, one after the other; give a decoder"
+            )
         return draft
 
     @property
     def tokens_per_pass(self) -> float:
-        """Expected tokens of each sequence that a verifying pass yields, its own one included: 1 + a + a² + … + a^tokens."""
+        """Expected tokens of each sequence that a verifying pass yields, its own one included: 1
+        + a + a² + … + a^tokens."""
         return sum(self.acceptance_rate**number for number in range(1 + (self.tokens or 0)))
 
 
 class Workload(Record):
-    """Requests of one size: a fixed number of them in flight, as many as fit, or as many as come in a second."""
+    """Requests of one size: a fixed number of them in flight, as many as fit, or as many as come
+    in a second."""
 
     batch_size: Annotated[int, Field(ge=1, le=10_000_000)] | None = 1
     """Sequences in flight in the whole deployment, replicas included; None: as many as fit."""
     prompt_tokens: Annotated[int, Field(ge=1, le=100_000_000)] = 1024
     output_tokens: Annotated[int, Field(ge=1, le=100_000_000)] = 256
     arrivals: Literal["together", "steady"] = "steady"
-    """Together: a batch starts as one and ends as one. Steady: a finished request is replaced at once, so that decode
-    steps wait for the prompts of others, and a time to first token is that of one request joining a loaded server."""
+    """Together: a batch starts as one and ends as one. Steady: a finished request is replaced at
+    once, so that decode steps wait for the prompts of others, and a time to first token is that
+    of one request joining a loaded server."""
     requests_per_s: Annotated[float, Field(gt=0, le=1e9)] | None = None
-    """Requests that the whole deployment is sent, as a Poisson stream; the batch is then what comes of it, and stays None."""
+    """Requests that the whole deployment is sent, as a Poisson stream; the batch is then what
+    comes of it, and stays None."""
     phase: Literal["both", "prefill", "decode"] = "both"
-    """Which passes the machine is there for, where prefill and decode have pools of their own. A prefill pool sees prompts
-    alone, one after the other; each rank holds the cache of the one in work and of the one that leaves. A decode pool sees
-    later tokens alone; its `ttft_s` is what a request waits for its cache and its turn. Rates count whole requests in both."""
+    """Which passes the machine is there for, where prefill and decode have pools of their own. A
+    prefill pool sees prompts alone, one after the other; each rank holds the cache of the one in
+    work and of the one that leaves. A decode pool sees later tokens alone; its `ttft_s` is what
+    a request waits for its cache and its turn. Rates count whole requests in both."""
     transfer_s: Seconds = 0.0
-    """Until the KV cache of a request has come to a decode pool; its place there is taken meanwhile."""
+    """Until the KV cache of a request has come to a decode pool; its place there is taken
+    meanwhile."""
     speculation: Speculation | None = None
-    """How later tokens are drafted; None: each takes a pass of its own. Times and costs are those of tokens that are kept."""
+    """How later tokens are drafted; None: each takes a pass of its own. Times and costs are
+    those of tokens that are kept."""
 
     @model_validator(mode="before")
     @classmethod
     def open_batch(cls, fields: Any) -> Any:
         """Where a rate is given, and where no tokens are made, no batch is."""
-        if isinstance(fields, dict) and (fields.get("requests_per_s") is not None or fields.get("phase") == "prefill"):
+        if isinstance(fields, dict) and (
+            fields.get("requests_per_s") is not None or fields.get("phase") == "prefill"
+        ):
             return {"batch_size": None, **fields}
         return fields
 
@@ -77,7 +93,9 @@ class Workload(Record):
                 f"Workload.batch_size: under a rate of requests the batch is an outcome; make it None, not {self.batch_size}"
             )
         if self.requests_per_s is not None and self.arrivals != "steady":
-            raise InputError("Workload.arrivals: requests that come at a rate do not start together; make it 'steady'")
+            raise InputError(
+                "Workload.arrivals: requests that come at a rate do not start together; make it 'steady'"
+            )
         return self
 
     @model_validator(mode="after")
@@ -87,9 +105,13 @@ class Workload(Record):
                 f"Workload.batch_size: a prefill pool takes one prompt after the other; make it None, not {self.batch_size}"
             )
         if self.phase != "both" and self.arrivals != "steady":
-            raise InputError(f"Workload.arrivals: a {self.phase} pool serves a steady stream; make it 'steady'")
+            raise InputError(
+                f"Workload.arrivals: a {self.phase} pool serves a steady stream; make it 'steady'"
+            )
         if self.transfer_s and self.phase != "decode":
-            raise InputError("Workload.transfer_s: only a decode pool waits for caches; make it 0 or phase 'decode'")
+            raise InputError(
+                "Workload.transfer_s: only a decode pool waits for caches; make it 0 or phase 'decode'"
+            )
         if self.phase == "decode" and self.output_tokens == 1:
             raise InputError(
                 "Workload.output_tokens: a decode pool makes the tokens after the first; make it at least 2"
@@ -98,8 +120,13 @@ class Workload(Record):
 
     @property
     def drafted_tokens(self) -> int:
-        """For each sequence before each decode pass; none in a prefill pool, where the draft model just reads prompts."""
-        return 0 if self.speculation is None or self.phase == "prefill" else self.speculation.tokens or 0
+        """For each sequence before each decode pass; none in a prefill pool, where the draft
+        model just reads prompts."""
+        return (
+            0
+            if self.speculation is None or self.phase == "prefill"
+            else self.speculation.tokens or 0
+        )
 
     @property
     def context_tokens(self) -> int:
@@ -108,14 +135,15 @@ class Workload(Record):
 
     @property
     def held_context_tokens(self) -> float:
-        """What a sequence holds in the cache while others come and go: all of it where a batch starts and ends as one, or
-        goes elsewhere after its prompt, else its mean over its life, since sequences are of every age."""
+        """What a sequence holds in the cache while others come and go: all of it where a batch
+        starts and ends as one, or goes elsewhere after its prompt, else its mean over its life,
+        since sequences are of every age."""
         whole = self.arrivals == "together" or self.phase == "prefill"
         return float(self.context_tokens) if whole else self.mean_context_tokens
 
     def unfilled_tokens(self, block_tokens: int) -> float:
-        """What the last block of a sequence's cache leaves empty: what rounding up its full length does where a batch starts
-        and ends as one, else half a block on average."""
+        """What the last block of a sequence's cache leaves empty: what rounding up its full
+        length does where a batch starts and ends as one, else half a block on average."""
         if self.arrivals == "together":
             return float(-self.context_tokens % block_tokens)
         return (block_tokens - 1) / 2

@@ -12,7 +12,12 @@ from planner.workload import Workload
 
 CONSTANT = Power(chip_w=100.0, system_w=150.0)
 FOLLOWING = Power(
-    chip_w=100.0, system_w=150.0, idle_share=0.2, compute_activity=7.0, memory_activity=1.5, host_share=0.5
+    chip_w=100.0,
+    system_w=150.0,
+    idle_share=0.2,
+    compute_activity=7.0,
+    memory_activity=1.5,
+    host_share=0.5,
 )
 """Power that follows what the chips do."""
 SHAPES = ("switch", "full-mesh", "ring", "chain", "torus", "mesh", "dragonfly")
@@ -45,11 +50,20 @@ def tiny_software(**changes: Any) -> Software:
         "collectives": (
             CollectiveKernel(
                 algorithm="ring",
-                kinds=("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast", "send_recv"),
+                kinds=(
+                    "all_reduce",
+                    "all_gather",
+                    "reduce_scatter",
+                    "all_to_all",
+                    "broadcast",
+                    "send_recv",
+                ),
                 base_latency_s=2e-6,
                 bandwidth_fraction=0.8,
             ),
-            CollectiveKernel(algorithm="one-shot", kinds=("all_reduce",), base_latency_s=1e-6, across_nodes=False),
+            CollectiveKernel(
+                algorithm="one-shot", kinds=("all_reduce",), base_latency_s=1e-6, across_nodes=False
+            ),
         ),
     }
     return Software(**{**numbers, **changes})
@@ -59,7 +73,9 @@ def tiny_chip(memory_bytes: float = 1e9, **changes: Any) -> Chip:
     numbers: dict[str, Any] = {
         "name": "tiny",
         "peaks": (Peak(dtype="bf16", flop_per_s=100e12),),
-        "memory": (MemoryTier(name="HBM", capacity_bytes=memory_bytes, bandwidth_bytes_per_s=1e12),),
+        "memory": (
+            MemoryTier(name="HBM", capacity_bytes=memory_bytes, bandwidth_bytes_per_s=1e12),
+        ),
     }
     return Chip(**{**numbers, **changes})
 
@@ -107,17 +123,30 @@ def random_graph(dice: random.Random) -> ModelGraph:
 
 
 def random_topology(dice: random.Random, shape: str) -> Topology:
-    """One or two levels, the first or the second of the given shape; memory about as large as the models."""
-    inner_shape, outer_shape = (shape, None) if dice.random() < 0.5 else (dice.choice(SHAPES), shape)
+    """One or two levels, the first or the second of the given shape; memory about as large as
+    the models."""
+    inner_shape, outer_shape = (
+        (shape, None) if dice.random() < 0.5 else (dice.choice(SHAPES), shape)
+    )
     inner = dice.choice((2, 4)) if outer_shape else dice.choice((2, 3, 4))
-    changes = {"bandwidth_bytes_per_s": dice.choice((1e9, 20e9, 300e9)), "latency_s": dice.choice((0.0, 1e-6, 2e-5))}
+    changes = {
+        "bandwidth_bytes_per_s": dice.choice((1e9, 20e9, 300e9)),
+        "latency_s": dice.choice((0.0, 1e-6, 2e-5)),
+    }
     fabrics = [fabric(inner_shape, inner, **changes)]
     chips = inner
     if outer_shape:
         outer = 2
-        slower = {"bandwidth_bytes_per_s": dice.choice((1e8, 5e8)), "latency_s": dice.choice((2e-5, 1e-4))}
+        slower = {
+            "bandwidth_bytes_per_s": dice.choice((1e8, 5e8)),
+            "latency_s": dice.choice((2e-5, 1e-4)),
+        }
         fabrics.append(fabric(outer_shape, outer, **slower))
-        chips = dice.choice((inner * outer, inner * outer - 1)) if inner == 2 else inner + dice.choice((0, 1))
+        chips = (
+            dice.choice((inner * outer, inner * outer - 1))
+            if inner == 2
+            else inner + dice.choice((0, 1))
+        )
     return tiny_topology(
         max(chips, 2),
         *fabrics,
@@ -146,14 +175,21 @@ def random_workload(dice: random.Random) -> Workload:
 
 
 def random_cluster(dice: random.Random, pools: int = 2) -> Cluster:
-    """Small pools that hold a part of a small model each, joined in a line, sometimes with a shortcut."""
+    """Small pools that hold a part of a small model each, joined in a line, sometimes with a
+    shortcut."""
     made = []
     for number in range(pools):
         topology = random_topology(dice, dice.choice(SHAPES))
-        topology = topology.replace(chips=min(topology.chips, dice.choice((1, 2, 2, 3)))) if number else topology
+        topology = (
+            topology.replace(chips=min(topology.chips, dice.choice((1, 2, 2, 3))))
+            if number
+            else topology
+        )
         taken = dice.choice(((), (), (0,), (topology.chips - 1,))) if topology.chips > 1 else ()
         made.append(Pool(name=f"pool-{number}", topology=topology, exclude=taken))
-    pairs = [(number, number + 1) for number in range(pools - 1)] + ([(0, pools - 1)] if pools > 2 else [])
+    pairs = [(number, number + 1) for number in range(pools - 1)] + (
+        [(0, pools - 1)] if pools > 2 else []
+    )
     links = tuple(
         PoolLink(
             between=(f"pool-{a}", f"pool-{b}"),

@@ -1,7 +1,7 @@
 """The oracle: every plan of the space, priced by `score_plan` alone.
 
-It shares no code with the candidates or the solvers: it lists degrees from their definitions and places groups by trying
-every first chip. What it finds best is best.
+It shares no code with the candidates or the solvers: it lists degrees from their definitions and
+places groups by trying every first chip. What it finds best is best.
 """
 
 import itertools
@@ -26,7 +26,8 @@ def best_plan(
     graph: ModelGraph, topology: Topology, workload: Workload, field: str, *, most: bool, limits: dict[str, float],
     sequences: bool = False,
 ) -> tuple[Plan | None, float]:  # fmt: skip
-    """The best plan and its value; (None, nan) where there is none. `sequences`: with sequence parallel degrees."""
+    """The best plan and its value; (None, nan) where there is none. `sequences`: with sequence
+    parallel degrees."""
     best, best_value = None, math.nan
     for plan in all_plans(graph, topology, workload, sequences):
         score = scored(plan, graph, topology, workload)
@@ -45,7 +46,13 @@ def scored(plan: Plan, graph: ModelGraph, topology: Topology, workload: Workload
         return None
 
 
-HIGHER_IS_BETTER = {"tokens_per_s", "tokens_per_s_per_user", "mfu_fraction", "mbu_fraction", "memory_headroom_bytes"}
+HIGHER_IS_BETTER = {
+    "tokens_per_s",
+    "tokens_per_s_per_user",
+    "mfu_fraction",
+    "mbu_fraction",
+    "memory_headroom_bytes",
+}
 
 
 def kept(score: Score, limits: dict[str, float]) -> bool:
@@ -61,10 +68,15 @@ def width_of(split: Split) -> int:
     return max(split[:2]) * math.prod(split[2:])
 
 
-def all_plans(graph: ModelGraph, topology: Topology, workload: Workload, sequences: bool = False) -> Iterator[Plan]:
-    """Every pipeline in chain order on consecutive chips, every split, every number of replicas and micro-batches."""
+def all_plans(
+    graph: ModelGraph, topology: Topology, workload: Workload, sequences: bool = False
+) -> Iterator[Plan]:
+    """Every pipeline in chain order on consecutive chips, every split, every number of replicas
+    and micro-batches."""
     names = [layer.name for layer in graph.layers]
-    splits = all_splits(graph, topology) + (all_sequence_splits(graph, topology) if sequences else [])
+    splits = all_splits(graph, topology) + (
+        all_sequence_splits(graph, topology) if sequences else []
+    )
     for cuts in all_cuts(len(names)):
         for chosen in itertools.product(splits, repeat=len(cuts) - 1):
             widths = [width_of(split) for split in chosen]
@@ -76,7 +88,9 @@ def all_plans(graph: ModelGraph, topology: Topology, workload: Workload, sequenc
                 bases = copies(topology, end, replicas)
                 if bases is None:
                     break
-                yield from batched(names, cuts, chosen, starts, bases, workload, topology.software.most_sequences)
+                yield from batched(
+                    names, cuts, chosen, starts, bases, workload, topology.software.most_sequences
+                )
 
 
 def batched(
@@ -102,7 +116,10 @@ def batched(
         yield Plan(stages=stages)
         return
     if workload.requests_per_s:  # the batch is an outcome
-        yield from (Plan(stages=stages, micro_batches=micro_batches) for micro_batches in range(1, len(names) + 1))
+        yield from (
+            Plan(stages=stages, micro_batches=micro_batches)
+            for micro_batches in range(1, len(names) + 1)
+        )
         return
     if workload.batch_size:
         for micro_batches in range(1, math.ceil(workload.batch_size / len(bases)) + 1):
@@ -110,7 +127,9 @@ def batched(
         return
     for micro_batches in range(1, len(names) + 1):  # an open batch: micro-batches of one size
         for sequences in range(micro_batches, most_sequences + 1, micro_batches):
-            yield Plan(stages=stages, micro_batches=micro_batches, batch_size=sequences * len(bases))
+            yield Plan(
+                stages=stages, micro_batches=micro_batches, batch_size=sequences * len(bases)
+            )
 
 
 def all_cuts(layers: int) -> Iterator[tuple[int, ...]]:
@@ -141,12 +160,14 @@ def all_splits(graph: ModelGraph, topology: Topology) -> list[Split]:
 
 
 def all_sequence_splits(graph: ModelGraph, topology: Topology) -> list[Split]:
-    """Those that share out sequences: as far as all heads go round, and experts are split with the rest."""
+    """Those that share out sequences: as far as all heads go round, and experts are split with
+    the rest."""
     return [
         (tensor, 1, sequence)
         for tensor, expert in all_splits(graph, topology)
         for sequence in range(2, topology.chips + 1)
-        if expert == 1 and all(heads % (tensor * sequence) == 0 for heads in graph.splits().get("heads", ()))
+        if expert == 1
+        and all(heads % (tensor * sequence) == 0 for heads in graph.splits().get("heads", ()))
         if placeable(topology, tensor * sequence)
     ]
 
@@ -162,11 +183,16 @@ def units(topology: Topology) -> list[tuple[int, int]]:
 
 
 def placeable(topology: Topology, width: int) -> bool:
-    return any(width <= larger and width % unit == 0 for unit, larger in units(topology) if width > unit or unit == 1)
+    return any(
+        width <= larger and width % unit == 0
+        for unit, larger in units(topology)
+        if width > unit or unit == 1
+    )
 
 
 def may_begin(topology: Topology, first: int, width: int) -> bool:
-    """Whether a group may stand there: inside one unit of the smallest size that holds it, at a unit of the size below."""
+    """Whether a group may stand there: inside one unit of the smallest size that holds it, at a
+    unit of the size below."""
     for unit, larger in units(topology):
         if width <= larger:
             return first % unit == 0 and first // larger == (first + width - 1) // larger
@@ -176,7 +202,10 @@ def may_begin(topology: Topology, first: int, width: int) -> bool:
 def packed(topology: Topology, widths: list[int]) -> list[int] | None:
     starts, free = [], 0
     for width in widths:
-        first = next((n for n in range(free, topology.chips - width + 1) if may_begin(topology, n, width)), None)
+        first = next(
+            (n for n in range(free, topology.chips - width + 1) if may_begin(topology, n, width)),
+            None,
+        )
         if first is None:
             return None
         starts.append(first)
@@ -185,11 +214,14 @@ def packed(topology: Topology, widths: list[int]) -> list[int] | None:
 
 
 def copies(topology: Topology, end: int, count: int) -> list[int] | None:
-    """First chips of `count` replicas that see the borders as the first one does: whole units for each."""
+    """First chips of `count` replicas that see the borders as the first one does: whole units
+    for each."""
     size = next((-(-end // unit) * unit for unit, larger in units(topology) if end <= larger), None)
     bases, free = [0], size
     for _ in range(count - 1):
-        base = next((n for n in range(free, topology.chips - end + 1) if may_begin(topology, n, size)), None)
+        base = next(
+            (n for n in range(free, topology.chips - end + 1) if may_begin(topology, n, size)), None
+        )
         if base is None:
             return None
         bases.append(base)
@@ -201,7 +233,13 @@ def copies(topology: Topology, end: int, count: int) -> list[int] | None:
 
 
 def best_pooled_plan(
-    graph: ModelGraph, cluster: Cluster, workload: Workload, field: str, *, most: bool, limits: dict[str, float]
+    graph: ModelGraph,
+    cluster: Cluster,
+    workload: Workload,
+    field: str,
+    *,
+    most: bool,
+    limits: dict[str, float],
 ) -> tuple[PooledPlan | None, float]:
     """The best plan on a cluster and its value; (None, nan) where there is none."""
     best, best_value = None, math.nan
@@ -211,13 +249,18 @@ def best_pooled_plan(
         except (InfeasibleError, InputError):
             continue
         value = float(getattr(score, field))
-        if kept(score, limits) and (best is None or (value > best_value if most else value < best_value)):
+        if kept(score, limits) and (
+            best is None or (value > best_value if most else value < best_value)
+        ):
             best, best_value = plan, value
     return best, best_value
 
 
-def all_pooled_plans(graph: ModelGraph, cluster: Cluster, workload: Workload) -> Iterator[PooledPlan]:
-    """Every way of giving runs of layers to pools, each pool once, and every pipeline inside each of them."""
+def all_pooled_plans(
+    graph: ModelGraph, cluster: Cluster, workload: Workload
+) -> Iterator[PooledPlan]:
+    """Every way of giving runs of layers to pools, each pool once, and every pipeline inside
+    each of them."""
     names = [layer.name for layer in graph.layers]
     splits = [all_splits(graph, pool.topology) for pool in cluster.pools]
     for cuts in all_cuts(len(names)):
@@ -227,8 +270,12 @@ def all_pooled_plans(graph: ModelGraph, cluster: Cluster, workload: Workload) ->
             if len(set(visits)) < len(visits):
                 continue
             for degrees in itertools.product(*(splits[number] for number in chosen)):
-                for replicas in range(1, min(cluster.pools[number].topology.chips for number in visits) + 1):
-                    for groups in all_groups(cluster, chosen, [max(split) for split in degrees], replicas):
+                for replicas in range(
+                    1, min(cluster.pools[number].topology.chips for number in visits) + 1
+                ):
+                    for groups in all_groups(
+                        cluster, chosen, [max(split) for split in degrees], replicas
+                    ):
                         yield from pooled(names, cuts, cluster, chosen, degrees, groups, workload)
 
 
@@ -241,7 +288,9 @@ def pooled(names, cuts, cluster, chosen, degrees, groups, workload) -> Iterator[
             tensor_parallel=t,
             expert_parallel=e,
         )
-        for a, b, number, (t, e), group in zip(cuts, cuts[1:], chosen, degrees, groups, strict=False)
+        for a, b, number, (t, e), group in zip(
+            cuts, cuts[1:], chosen, degrees, groups, strict=False
+        )
     )
     for micro_batches in range(1, math.ceil(workload.batch_size / len(groups[0])) + 1):
         yield PooledPlan(stages=stages, micro_batches=micro_batches)
@@ -250,12 +299,15 @@ def pooled(names, cuts, cluster, chosen, degrees, groups, workload) -> Iterator[
 def all_groups(
     cluster: Cluster, chosen: tuple[int, ...], widths: list[int], replicas: int
 ) -> Iterator[list[tuple[ChipRange, ...]]]:
-    """Chips of every stage in every replica: for each pool all choices of where the replicas stand."""
+    """Chips of every stage in every replica: for each pool all choices of where the replicas
+    stand."""
     visits = [(number, len(list(run))) for number, run in itertools.groupby(chosen)]
     choices, at = [], 0
     for number, count in visits:
         pool = cluster.pools[number]
-        choices.append(list(stood(pool.topology, set(pool.exclude), widths[at : at + count], replicas)))
+        choices.append(
+            list(stood(pool.topology, set(pool.exclude), widths[at : at + count], replicas))
+        )
         at += count
     for picked in itertools.product(*choices):
         yield [group for groups in picked for group in groups]
@@ -264,7 +316,8 @@ def all_groups(
 def stood(
     topology: Topology, excluded: set[int], widths: list[int], replicas: int
 ) -> Iterator[list[tuple[ChipRange, ...]]]:
-    """Chips of the stages on one pool: packed in order clear of what is out of use, in like blocks for the replicas."""
+    """Chips of the stages on one pool: packed in order clear of what is out of use, in like
+    blocks for the replicas."""
     for bases, missing, end in blocks(topology, excluded, widths, replicas):
         starts, free = [], 0
         for width in widths:
@@ -302,11 +355,18 @@ def blocks(
     for size in sizes - {0}:
         bases, free = [], 0
         while free < topology.chips:
-            base = next((n for n in range(free, free + 4 * size) if may_begin(topology, n, size)), None)
+            base = next(
+                (n for n in range(free, free + 4 * size) if may_begin(topology, n, size)), None
+            )
             if base is None or base >= topology.chips:
                 break
             bases.append(base)
             free = base + size
         for some in itertools.combinations(bases, replicas):
-            missing = {n for base in some for n in range(size) if base + n in excluded or base + n >= topology.chips}
+            missing = {
+                n
+                for base in some
+                for n in range(size)
+                if base + n in excluded or base + n >= topology.chips
+            }
             yield some, missing, size

@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 import planner as pl
-from planner.catalogue import load_software, model_aliases, model_table, sources, topology_aliases, topology_table
+from planner.catalogue import (
+    load_software,
+    model_aliases,
+    model_table,
+    sources,
+    topology_aliases,
+    topology_table,
+)
 from planner.errors import plain_name
 from planner.machines.topology import with_value
 from tests.instances import tiny_topology
@@ -25,7 +32,11 @@ EXPECTED = (Path(__file__).parent / "data" / "machines.txt").read_text(encoding=
 def numbers_of(fields, path=""):
     """Paths of the numbers in nested data, without those that count."""
     if isinstance(fields, dict):
-        entries = [(f"{path}.{key}".removeprefix("."), value) for key, value in fields.items() if key not in COUNTED]
+        entries = [
+            (f"{path}.{key}".removeprefix("."), value)
+            for key, value in fields.items()
+            if key not in COUNTED
+        ]
     elif isinstance(fields, list | tuple):
         entries = [(f"{path}[{number}]", value) for number, value in enumerate(fields)]
     else:
@@ -92,7 +103,9 @@ def test_machines_are_as_on_their_data_sheets(name):
     memory, fabric = machine.chip.memory[0], machine.fabrics[0]
     assert memory.capacity_bytes == pytest.approx(1e9 * float(row["memory_gb"]))
     assert memory.bandwidth_bytes_per_s == pytest.approx(1e12 * float(row["memory_tb_per_s"]))
-    assert machine.chip.peak_flop_per_s(row["dtype"]) == pytest.approx(1e12 * float(row["peak_tflop_per_s"]))
+    assert machine.chip.peak_flop_per_s(row["dtype"]) == pytest.approx(
+        1e12 * float(row["peak_tflop_per_s"])
+    )
     assert fabric.bandwidth_bytes_per_s == pytest.approx(1e9 * float(row["link_gb_per_s"]))
 
 
@@ -100,7 +113,13 @@ def test_machines_are_as_on_their_data_sheets(name):
 
 
 def spellings(name):
-    return (name, name.upper(), name.replace("-", "_"), name.replace("-", " ").title(), plain_name(name))
+    return (
+        name,
+        name.upper(),
+        name.replace("-", "_"),
+        name.replace("-", " ").title(),
+        plain_name(name),
+    )
 
 
 @pytest.mark.parametrize("name", [*pl.topology_names(), *topology_aliases()])
@@ -116,7 +135,8 @@ def test_a_model_is_found_whatever_its_case_and_punctuation(name):
 
 
 @pytest.mark.parametrize(
-    ("entries", "aliases"), [(model_table(), model_aliases()), (topology_table(), topology_aliases())]
+    ("entries", "aliases"),
+    [(model_table(), model_aliases()), (topology_table(), topology_aliases())],
 )
 def test_no_two_entries_answer_to_one_name(entries, aliases):
     meant = {}
@@ -126,7 +146,9 @@ def test_no_two_entries_answer_to_one_name(entries, aliases):
 
 
 def test_a_file_is_called_as_the_machine_in_it():
-    assert {name: fields["name"] for name, fields in topology_table().items() if fields["name"] != name} == {}
+    assert {
+        name: fields["name"] for name, fields in topology_table().items() if fields["name"] != name
+    } == {}
 
 
 @pytest.mark.parametrize(
@@ -153,9 +175,9 @@ def test_an_endless_wrong_name_gets_a_short_sentence():
 
 
 def test_the_three_nearest_names_can_all_be_loaded():
-    assert [pl.load_topology(name).name for name in refusal(pl.load_topology, "hgx").nearest] == list(
-        refusal(pl.load_topology, "hgx").nearest
-    )
+    assert [
+        pl.load_topology(name).name for name in refusal(pl.load_topology, "hgx").nearest
+    ] == list(refusal(pl.load_topology, "hgx").nearest)
 
 
 def test_software_names_are_sorted():
@@ -270,7 +292,11 @@ def wired(name, chips=None):
         ("superpod-h100", None, [("switch", 8, 1), ("switch", 32, 8)]),
         ("gb200-nvl72", 144, [("switch", 72, 1), ("switch", 2, 72)]),
         ("groq-lpu-chain", 576, [("full-mesh", 8, 1), ("chain", 72, 8)]),
-        ("groq-lpu-dragonfly", 576, [("full-mesh", 8, 1), ("full-mesh", 33, 8), ("dragonfly", 3, 264)]),
+        (
+            "groq-lpu-dragonfly",
+            576,
+            [("full-mesh", 8, 1), ("full-mesh", 33, 8), ("dragonfly", 3, 264)],
+        ),
         ("cerebras-cs3", 1, []),
         ("cerebras-cs3", 4, [("chain", 4, 1)]),
         ("cerebras-cs3", 64, [("chain", 64, 1)]),
@@ -297,12 +323,17 @@ def test_as_many_chips_as_are_allowed_can_be_had_and_not_one_more(name):
 
 @pytest.mark.parametrize("chips", [0, -3])
 def test_fewer_chips_than_one_are_refused(chips):
-    assert re.search(rf"Topology\.chips .* 1, not {chips}$", str(refusal(pl.load_topology, "hgx-h100", chips=chips)))
+    assert re.search(
+        rf"Topology\.chips .* 1, not {chips}$",
+        str(refusal(pl.load_topology, "hgx-h100", chips=chips)),
+    )
 
 
 @pytest.mark.parametrize("chips", [2.5, "four"])
 def test_chips_that_are_no_whole_number_are_refused(chips):
-    assert "Topology.chips should be a valid integer" in str(refusal(pl.load_topology, "hgx-h100", chips=chips))
+    assert "Topology.chips should be a valid integer" in str(
+        refusal(pl.load_topology, "hgx-h100", chips=chips)
+    )
 
 
 def test_another_software_stack_replaces_the_machines_own():
@@ -341,35 +372,48 @@ def test_json_that_is_no_machine_is_refused_in_one_sentence(tmp_path, text):
 
 
 def test_a_stack_takes_the_collectives_of_those_that_it_names(tmp_path):
-    text = (Path(__file__).parent.parent / "topologies" / "software" / "oneccl.toml").read_text(encoding="utf-8")
+    text = (Path(__file__).parent.parent / "topologies" / "software" / "oneccl.toml").read_text(
+        encoding="utf-8"
+    )
     path = tmp_path / "mine.toml"
     path.write_text(text.replace('["nccl-pytorch"]', '["custom", "nccl"]'), encoding="utf-8")
     custom, nccl, mine = (
-        pl.load_topology("hgx-h100", software=name).software for name in ("custom", "nccl", str(path))
+        pl.load_topology("hgx-h100", software=name).software
+        for name in ("custom", "nccl", str(path))
     )
     assert mine.collectives == custom.collectives + nccl.collectives
 
 
 @pytest.mark.parametrize(
-    ("named", "words"), [('["nckl"]', "no software called 'nckl'"), ('"nccl"', "must be a list of names")]
+    ("named", "words"),
+    [('["nckl"]', "no software called 'nckl'"), ('"nccl"', "must be a list of names")],
 )
 def test_collectives_of_nobody_are_refused(tmp_path, named, words):
-    text = (Path(__file__).parent.parent / "topologies" / "software" / "oneccl.toml").read_text(encoding="utf-8")
+    text = (Path(__file__).parent.parent / "topologies" / "software" / "oneccl.toml").read_text(
+        encoding="utf-8"
+    )
     path = tmp_path / "mine.toml"
     path.write_text(text.replace('["nccl-pytorch"]', named), encoding="utf-8")
     assert words in str(refusal(pl.load_topology, "hgx-h100", software=str(path)))
 
 
 def test_a_stack_takes_each_figure_that_it_does_not_state_from_the_one_whose_kernels_it_runs():
-    kernels, engine = (pl.load_topology("hgx-h100", software=name).software for name in ("cuda-kernels", "vllm"))
+    kernels, engine = (
+        pl.load_topology("hgx-h100", software=name).software for name in ("cuda-kernels", "vllm")
+    )
     assert engine.matmul_overhead_s == kernels.matmul_overhead_s
     assert engine.memory_efficiency != kernels.memory_efficiency
     assert engine.collectives != kernels.collectives
 
 
 def test_kernels_of_nobody_are_refused(tmp_path):
-    text = (Path(__file__).parent.parent / "topologies" / "software" / "vllm.toml").read_text(encoding="utf-8")
+    text = (Path(__file__).parent.parent / "topologies" / "software" / "vllm.toml").read_text(
+        encoding="utf-8"
+    )
     path = tmp_path / "mine.toml"
-    for named, words in (('"cudakernels2"', "no software called"), ("3", "must be the name of a software stack")):
+    for named, words in (
+        ('"cudakernels2"', "no software called"),
+        ("3", "must be the name of a software stack"),
+    ):
         path.write_text(text.replace('"cuda-kernels"', named), encoding="utf-8")
         assert words in str(refusal(pl.load_topology, "hgx-h100", software=str(path)))

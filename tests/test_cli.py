@@ -1,4 +1,5 @@
-"""The command: answers on standard output, one sentence on standard error, and an exit status that keeps its promise."""
+"""The command: answers on standard output, one sentence on standard error, and an exit status
+that keeps its promise."""
 
 import json
 import re
@@ -20,7 +21,9 @@ def test_70_b_on_one_chip_is_infeasible_and_says_how_many_would_do(run):
 
 
 def test_a_limit_that_nobody_can_keep_is_infeasible(run):
-    assert "tpot_s of at most 1e-06 cannot be met" in refused(run("plan", *SMALL, "--limit", "tpot_s=1e-6"), 3)
+    assert "tpot_s of at most 1e-06 cannot be met" in refused(
+        run("plan", *SMALL, "--limit", "tpot_s=1e-6"), 3
+    )
 
 
 def test_a_plan_that_does_not_fit_is_infeasible(run):
@@ -78,7 +81,9 @@ def test_a_fault_of_our_own_is_not_dressed_up_as_the_users(run, monkeypatch):
 def test_help_names_the_commands(run):
     answer = run("--help")
     assert answer.status == 0
-    assert all(command in answer.out for command in ("plan", "score", "compare", "models", "topologies"))
+    assert all(
+        command in answer.out for command in ("plan", "score", "compare", "models", "topologies")
+    )
 
 
 def test_without_arguments_there_is_help_and_no_empty_sentence(run):

@@ -50,7 +50,9 @@ def test_every_module_has_its_tests(path):
         return
     inside = path.relative_to(PACKAGE)
     wanted = (
-        inside.parent / f"test_{inside.name}" if inside.name != "__init__.py" else Path(f"test_{inside.parent.name}.py")
+        inside.parent / f"test_{inside.name}"
+        if inside.name != "__init__.py"
+        else Path(f"test_{inside.parent.name}.py")
     )
     if inside == Path("__init__.py"):
         wanted = Path("test_package.py")
@@ -70,7 +72,12 @@ def test_every_test_file_mirrors_a_module_or_a_rule(path):
         "test_pages.py",
     }
     of_benchmarks = ROOT / "benchmarks" / inside.name.removeprefix("test_")
-    assert module.is_file() or module.with_suffix("").is_dir() or of_benchmarks.is_file() or inside.name in of_all
+    assert (
+        module.is_file()
+        or module.with_suffix("").is_dir()
+        or of_benchmarks.is_file()
+        or inside.name in of_all
+    )
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
@@ -78,7 +85,11 @@ def test_names_say_what_a_module_is_about(path):
     assert path.stem not in {"utils", "util", "common", "helpers", "misc", "base", "core"}
     tree = ast.parse(path.read_text(encoding="utf-8"))
     assert ast.get_docstring(tree), "a module says in one line what it is"
-    public = [node.name for node in tree.body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")]
+    public = [
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+    ]
     assert path.stem not in public
 
 
@@ -100,9 +111,9 @@ def test_public_names_have_docstrings():
 def test_ortools_is_imported_in_the_solver_only():
     for path in MODULES:
         if PACKAGE / "solver" not in path.parents:
-            assert not re.search(r"^\s*(from|import) ortools", path.read_text(encoding="utf-8"), re.MULTILINE), (
-                path.name
-            )
+            assert not re.search(
+                r"^\s*(from|import) ortools", path.read_text(encoding="utf-8"), re.MULTILINE
+            ), path.name
 
 
 def test_the_solver_and_the_cost_core_know_nothing_of_ours_above_them():
@@ -122,7 +133,10 @@ def records() -> list[type[Record]]:
         for child in todo.pop().__subclasses__():
             found.append(child)
             todo.append(child)
-    return sorted((record for record in found if record.__module__.startswith("planner")), key=lambda one: one.__name__)
+    return sorted(
+        (record for record in found if record.__module__.startswith("planner")),
+        key=lambda one: one.__name__,
+    )
 
 
 def test_numbers_carry_their_unit_in_their_name():
@@ -133,7 +147,9 @@ def test_numbers_carry_their_unit_in_their_name():
                 and "tuple" not in str(field.annotation)
                 and "dict" not in str(field.annotation)
             ):
-                known = name in COUNTED or any(name.endswith(unit) for unit in UNITS) or "_per_" in name
+                known = (
+                    name in COUNTED or any(name.endswith(unit) for unit in UNITS) or "_per_" in name
+                )
                 assert known, f"{record.__name__}.{name} has no unit"
 
 

@@ -18,7 +18,14 @@ from planner.errors import (
     shortened,
 )
 
-MODELS = ("llama-3.1-8b", "llama-3.1-70b", "llama-3.1-405b", "mixtral-8x7b", "deepseek-v3", "gpt-oss-20b")
+MODELS = (
+    "llama-3.1-8b",
+    "llama-3.1-70b",
+    "llama-3.1-405b",
+    "mixtral-8x7b",
+    "deepseek-v3",
+    "gpt-oss-20b",
+)
 
 
 def family(error):
@@ -43,8 +50,15 @@ def test_proved_impossible_and_out_of_time_are_never_confused():
 
 
 def test_an_infeasible_demand_says_demand_capacity_and_gap():
-    error = InfeasibleError("too large", resource="memory", demand=140e9, capacity=80e9, smallest_chips=2)
-    assert (error.resource, error.demand, error.capacity, error.gap) == ("memory", 140e9, 80e9, 60e9)
+    error = InfeasibleError(
+        "too large", resource="memory", demand=140e9, capacity=80e9, smallest_chips=2
+    )
+    assert (error.resource, error.demand, error.capacity, error.gap) == (
+        "memory",
+        140e9,
+        80e9,
+        60e9,
+    )
     assert (error.smallest_chips, str(error)) == (2, "too large")
 
 
@@ -52,7 +66,9 @@ def test_an_unknown_name_gets_the_three_nearest():
     error = UnknownNameError("model", "Llama 3.1 70", MODELS)
     assert error.nearest[0] == "llama-3.1-70b"
     assert (error.kind, error.name, len(error.nearest)) == ("model", "Llama 3.1 70", 3)
-    assert str(error).startswith("there is no model called 'Llama 3.1 70'; the nearest names are llama-3.1-70b, ")
+    assert str(error).startswith(
+        "there is no model called 'Llama 3.1 70'; the nearest names are llama-3.1-70b, "
+    )
 
 
 def test_an_unknown_name_is_one_line_however_long_it_is():
@@ -72,7 +88,10 @@ def test_the_nearest_name_is_the_one_a_person_means(name, nearest):
 
 def test_a_name_that_is_part_of_another_is_nearer_than_one_of_like_letters():
     assert nearest_names("v3", ("vit-3b", "deepseek-v3"))[0] == "deepseek-v3"
-    assert nearest_names("meta-llama-3.1-8b-instruct", ("meta-dino-instruct", "llama-3.1-8b"))[0] == "llama-3.1-8b"
+    assert (
+        nearest_names("meta-llama-3.1-8b-instruct", ("meta-dino-instruct", "llama-3.1-8b"))[0]
+        == "llama-3.1-8b"
+    )
 
 
 def test_there_are_never_more_nearest_names_than_known_ones():
@@ -82,7 +101,11 @@ def test_there_are_never_more_nearest_names_than_known_ones():
 
 
 def test_equally_near_names_come_in_the_same_order_every_time():
-    assert nearest_names("zzz", ("b", "c", "a")) == nearest_names("zzz", ("c", "a", "b")) == ("a", "b", "c")
+    assert (
+        nearest_names("zzz", ("b", "c", "a"))
+        == nearest_names("zzz", ("c", "a", "b"))
+        == ("a", "b", "c")
+    )
 
 
 def test_two_spellings_share_their_plain_name():
@@ -90,7 +113,8 @@ def test_two_spellings_share_their_plain_name():
 
 
 @pytest.mark.parametrize(
-    ("names", "text"), [((), "none"), (("a",), "a"), (("a", "b"), "a and b"), (("a", "b", "c"), "a, b and c")]
+    ("names", "text"),
+    [((), "none"), (("a",), "a"), (("a", "b"), "a and b"), (("a", "b", "c"), "a, b and c")],
 )
 def test_names_are_listed_as_a_person_lists_them(names, text):
     assert listed(names) == text
@@ -111,7 +135,9 @@ def test_what_a_user_gave_is_shortened_to_one_line():
     "error",
     [
         UnknownNameError("model", "lama", ["llama", "gemma", "qwen", "phi"]),
-        InfeasibleError("too little", resource="memory", demand=3.0, capacity=1.0, smallest_chips=2),
+        InfeasibleError(
+            "too little", resource="memory", demand=3.0, capacity=1.0, smallest_chips=2
+        ),
     ],
 )
 def test_errors_pass_between_processes(error):

@@ -46,7 +46,9 @@ def test_layers_that_nobody_holds_stop_everything():
 def test_layouts_are_what_they_are_said_to_be_and_bounds_hold(seed):
     generator = random.Random(seed)
     rows = [[float(generator.randint(4, 12)), float(generator.randint(2, 6))] for _ in range(2)]
-    problem = cluster(3, [rows[generator.randrange(2)] for _ in range(3)], link=generator.choice((1e6, 3.0)))
+    problem = cluster(
+        3, [rows[generator.randrange(2)] for _ in range(3)], link=generator.choice((1e6, 3.0))
+    )
     found, best = solve(problem, time_limit_s=1.0), oracle(problem)
     assert found.objective == pytest.approx(throughput(problem, found.runs))
     assert found.objective <= best * (1 + 1e-9)

@@ -28,7 +28,10 @@ def test_rates_and_links_are_those_of_the_file(tmp_path):
 
 
 def test_links_that_differ_are_told_by_pairs(tmp_path):
-    cluster = read(tmp_path, links=FIELDS["links"] | {"pairs": [[0, 1, 2.0], ["source", 1, 3.0], [0, "sink", 4.0]]})
+    cluster = read(
+        tmp_path,
+        links=FIELDS["links"] | {"pairs": [[0, 1, 2.0], ["source", 1, 3.0], [0, "sink", 4.0]]},
+    )
     assert cluster.links.tolist() == [[0.0, 2.0], [7.0, 0.0]]
     assert (cluster.source.tolist(), cluster.sink.tolist()) == ([50.0, 3.0], [4.0, 50.0])
 
@@ -40,7 +43,10 @@ def test_links_that_differ_are_told_by_pairs(tmp_path):
         ({"node_types": {}}, "node_types must be"),
         ({"nodes": 3}, "each of the 3 nodes"),
         ({"node_types": [FIELDS["node_types"][0] | {"nodes": [0, 0]}]}, "once"),
-        ({"node_types": [{"nodes": [0], "tokens_per_s_by_layers": {"one": 1}}]}, "number of layers"),
+        (
+            {"node_types": [{"nodes": [0], "tokens_per_s_by_layers": {"one": 1}}]},
+            "number of layers",
+        ),
         ({"links": None}, "links must be an object"),
         ({"links": FIELDS["links"] | {"pairs": [[0, 9, 1.0]]}}, "links.pairs[0]"),
     ],

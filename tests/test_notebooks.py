@@ -1,4 +1,5 @@
-"""Notebooks ask one question, carry small static pictures, and end by asserting what their prose claims."""
+"""Notebooks ask one question, carry small static pictures, and end by asserting what their prose
+claims."""
 
 import json
 from pathlib import Path
@@ -35,6 +36,11 @@ def test_it_was_run_from_top_to_bottom_without_an_error(cells):
 
 def test_its_outputs_are_small_and_static(cells):
     size = len(json.dumps(cells))
-    kinds = {kind for cell in cells for output in cell.get("outputs", ()) for kind in output.get("data", {})}
+    kinds = {
+        kind
+        for cell in cells
+        for output in cell.get("outputs", ())
+        for kind in output.get("data", {})
+    }
     assert size < 600_000
     assert kinds <= {"text/plain", "text/html", "image/png", "image/svg+xml"}

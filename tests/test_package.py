@@ -42,9 +42,13 @@ def test_a_name_that_is_not_there_is_missed_as_usual():
         _ = pl.partitions
 
 
-@pytest.mark.parametrize("package", ["ortools", "networkx", "pandas", "plotly", "matplotlib", "rich", "typer"])
+@pytest.mark.parametrize(
+    "package", ["ortools", "networkx", "pandas", "plotly", "matplotlib", "rich", "typer"]
+)
 def test_importing_is_cheap(package):
-    loaded = run(sys.executable, "-c", "import sys, planner; print(' '.join(sys.modules))", cwd=ROOT)
+    loaded = run(
+        sys.executable, "-c", "import sys, planner; print(' '.join(sys.modules))", cwd=ROOT
+    )
     assert package not in loaded.split()
 
 

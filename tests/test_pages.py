@@ -1,4 +1,5 @@
-"""The notebook of the map runs unchanged as a page under Voilà: in a real browser a slider moves, and the picture changes."""
+"""The notebook of the map runs unchanged as a page under Voilà: in a real browser a slider
+moves, and the picture changes."""
 
 import os
 import shutil
@@ -28,7 +29,16 @@ def address(tmp_path) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     notebook = shutil.copy(ROOT / "notebooks" / "where_does_the_lpu_advantage_fade.ipynb", tmp_path)
-    command = [sys.executable, "-W", "ignore", "-m", "voila", str(notebook), "--no-browser", f"--port={port}"]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "voila",
+        str(notebook),
+        "--no-browser",
+        f"--port={port}",
+    ]
     command.append(f"--VoilaConfiguration.http_keep_alive_timeout={PATIENCE_S}")
     places = {"PYTHONPATH": str(ROOT), "HOME": str(tmp_path), "JUPYTER_PREFER_ENV_PATH": "1"}
     with subprocess.Popen(
@@ -78,13 +88,17 @@ def test_moving_a_slider_changes_the_picture(address, browser):
 
     def picture() -> str:
         """Read in one go: the page may replace the element between two questions."""
-        return browser.execute_script("return document.querySelector('.widget-html svg')?.outerHTML ?? ''")
+        return browser.execute_script(
+            "return document.querySelector('.widget-html svg')?.outerHTML ?? ''"
+        )
 
     before = waited_for(picture)
     assert "Groq LPUs" in before
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", handles[0])
     for _ in range(4):  # from any number of users in flight to one
-        browser.find_elements("css selector", ".noUi-handle")[0].send_keys("\ue014")  # arrow to the right
+        browser.find_elements("css selector", ".noUi-handle")[0].send_keys(
+            "\ue014"
+        )  # arrow to the right
     after = waited_for(lambda: picture() if "at most 1 user in" in picture() else "")
     assert after != before
     if place := os.environ.get("PLANNER_SCREENSHOT"):

@@ -18,7 +18,8 @@ degrees = st.sampled_from([1, 2, 3, 4])
 def stages(draw, replicas):
     tensor, sequence, attention = draw(degrees), draw(degrees), draw(degrees)
     groups = [
-        ChipRange(first=draw(st.integers(0, 10**6)), count=tensor * sequence * attention) for _ in range(replicas)
+        ChipRange(first=draw(st.integers(0, 10**6)), count=tensor * sequence * attention)
+        for _ in range(replicas)
     ]
     return Stage(
         layers=draw(names),
@@ -40,7 +41,11 @@ plans = st.integers(1, 3).flatmap(
 
 
 def stage(*groups, **changes):
-    return Stage(layers=("a",), groups=[ChipRange(first=first, count=count) for first, count in groups], **changes)
+    return Stage(
+        layers=("a",),
+        groups=[ChipRange(first=first, count=count) for first, count in groups],
+        **changes,
+    )
 
 
 def test_a_range_ends_with_its_last_chip_and_says_so():
@@ -56,7 +61,9 @@ def test_a_group_divides_into_tensor_sequence_and_attention_parallel():
 
 
 def test_a_plan_holds_the_chips_of_all_groups_of_all_stages():
-    plan = Plan(stages=(stage((0, 4), (6, 4), tensor_parallel=4), stage((4, 2), (10, 2), tensor_parallel=2)))
+    plan = Plan(
+        stages=(stage((0, 4), (6, 4), tensor_parallel=4), stage((4, 2), (10, 2), tensor_parallel=2))
+    )
     assert (plan.replicas, plan.chips) == (2, 12)
 
 
@@ -64,7 +71,12 @@ def test_what_a_plan_does_not_say_it_does_not_do():
     plan = Plan(stages=(stage((0, 1)),))
     assert (plan.replicas, plan.chips, plan.micro_batches, plan.batch_size) == (1, 1, 1, None)
     alone = plan.stages[0]
-    splits = (alone.tensor_parallel, alone.expert_parallel, alone.sequence_parallel, alone.attention_parallel)
+    splits = (
+        alone.tensor_parallel,
+        alone.expert_parallel,
+        alone.sequence_parallel,
+        alone.attention_parallel,
+    )
     assert splits == (1, 1, 1, 1)
 
 
@@ -85,7 +97,10 @@ def test_a_plan_from_its_own_fields_is_equal_and_as_hashable(plan):
 @pytest.mark.parametrize(
     ("build", "sentence"),
     [
-        (lambda: stage((0, 2), (2, 3)), "Stage.groups: every replica needs as many chips as the others, not [2, 3]"),
+        (
+            lambda: stage((0, 2), (2, 3)),
+            "Stage.groups: every replica needs as many chips as the others, not [2, 3]",
+        ),
         (
             lambda: stage((0, 6), tensor_parallel=4),
             "Stage.groups: 6 chips do not divide into groups of tensor_parallel × sequence_parallel = 4",

@@ -24,11 +24,14 @@ from tests.instances import (
 from tests.oracle import HIGHER_IS_BETTER, all_plans, scored
 
 EASY = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 SEEDS = st.integers(0, 10_000)
 QUICKENED = [name for name in FIELDS if name != "power_w"]
-"""Fields that quicker links or memory never worsen; a chip that waits less draws more on average."""
+"""Fields that quicker links or memory never worsen; a chip that waits less draws more on
+average."""
 TIMES = ("ttft_s", "tpot_s", "request_s", "energy_per_token_j", "usd_per_million_tokens")
 
 
@@ -44,7 +47,11 @@ def best(graph, topology, workload, field) -> float:
 
 def case(seed: int, shape: str | None = None):
     dice = random.Random(f"property {seed}")
-    return random_graph(dice), random_topology(dice, shape or dice.choice(SHAPES)), random_workload(dice)
+    return (
+        random_graph(dice),
+        random_topology(dice, shape or dice.choice(SHAPES)),
+        random_workload(dice),
+    )
 
 
 def no_worse(after: float, before: float) -> bool:
@@ -57,7 +64,9 @@ def test_more_bandwidth_between_chips_never_worsens_the_optimum(seed, field, fac
     graph, topology, workload = case(seed)
     assume(level < len(topology.fabrics))
     fabrics = list(topology.fabrics)
-    fabrics[level] = fabrics[level].replace(bandwidth_bytes_per_s=factor * fabrics[level].bandwidth_bytes_per_s)
+    fabrics[level] = fabrics[level].replace(
+        bandwidth_bytes_per_s=factor * fabrics[level].bandwidth_bytes_per_s
+    )
     wider = topology.replace(fabrics=tuple(fabrics))
     assert no_worse(best(graph, wider, workload, field), best(graph, topology, workload, field))
 
@@ -82,7 +91,9 @@ def test_less_latency_between_chips_never_worsens_the_optimum(seed, field, facto
 def test_more_memory_bandwidth_never_worsens_the_optimum(seed, field, factor):
     graph, topology, workload = case(seed)
     tier = topology.chip.memory[0]
-    faster = pl.with_value(topology, "chip.memory[0].bandwidth_bytes_per_s", factor * tier.bandwidth_bytes_per_s)
+    faster = pl.with_value(
+        topology, "chip.memory[0].bandwidth_bytes_per_s", factor * tier.bandwidth_bytes_per_s
+    )
     assert no_worse(best(graph, faster, workload, field), best(graph, topology, workload, field))
 
 
@@ -96,12 +107,19 @@ def test_more_memory_never_worsens_the_optimum(seed, field, factor):
 
 
 @EASY
-@given(SEEDS, st.sampled_from(list(FIELDS)), st.sampled_from(("switch", "full-mesh", "chain", "dragonfly")))
+@given(
+    SEEDS,
+    st.sampled_from(list(FIELDS)),
+    st.sampled_from(("switch", "full-mesh", "chain", "dragonfly")),
+)
 def test_another_chip_never_worsens_the_optimum(seed, field, shape):
-    """Not so on a ring, a torus or a mesh: with another chip they are wired otherwise, and are another machine."""
+    """Not so on a ring, a torus or a mesh: with another chip they are wired otherwise, and are
+    another machine."""
     graph, topology, workload = case(seed, shape)
     chips = topology.chips
-    grown = Topology.from_fields({**topology.model_dump(), "fabrics": [fabric(shape, 8)], "chips": min(chips, 4) + 1})
+    grown = Topology.from_fields(
+        {**topology.model_dump(), "fabrics": [fabric(shape, 8)], "chips": min(chips, 4) + 1}
+    )
     before = grown.replace(chips=min(chips, 4))
     assert no_worse(best(graph, grown, workload, field), best(graph, before, workload, field))
 
@@ -132,7 +150,10 @@ def test_the_same_input_gives_the_same_plan_byte_for_byte(seed):
     except pl.InfeasibleError:
         return
     other = pl.partition(
-        pl.ModelGraph.from_json(graph.to_json()), pl.Topology.from_json(topology.to_json()), workload, minimize="tpot_s"
+        pl.ModelGraph.from_json(graph.to_json()),
+        pl.Topology.from_json(topology.to_json()),
+        workload,
+        minimize="tpot_s",
     )
     assert one.plan.to_json() == other.plan.to_json()
     assert one.score.to_json() == other.score.to_json()
@@ -146,7 +167,9 @@ def test_renaming_chips_layers_and_machines_changes_no_figure(seed):
 
     def renamed(layer):
         operators = [
-            operator.replace(tied_to=names[operator.tied_to]) if getattr(operator, "tied_to", "") else operator
+            operator.replace(tied_to=names[operator.tied_to])
+            if getattr(operator, "tied_to", "")
+            else operator
             for operator in layer.operators
         ]
         return layer.replace(name=names[layer.name], operators=tuple(operators))
@@ -157,7 +180,9 @@ def test_renaming_chips_layers_and_machines_changes_no_figure(seed):
         edges=tuple((names[a], names[b]) for a, b in graph.edges),
     )
     other_machine = topology.replace(name="other", chip=topology.chip.replace(name="other"))
-    assert best(other_graph, other_machine, workload, "tpot_s") == best(graph, topology, workload, "tpot_s")
+    assert best(other_graph, other_machine, workload, "tpot_s") == best(
+        graph, topology, workload, "tpot_s"
+    )
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -194,7 +219,9 @@ def shifted(plan: Plan, at) -> Plan:
     def group(old: ChipRange) -> ChipRange:
         return ChipRange(first=min(at(old.first), at(old.last)), count=old.count)
 
-    stages = tuple(stage.replace(groups=tuple(group(old) for old in stage.groups)) for stage in plan.stages)
+    stages = tuple(
+        stage.replace(groups=tuple(group(old) for old in stage.groups)) for stage in plan.stages
+    )
     return plan.replace(stages=stages)
 
 
@@ -210,7 +237,11 @@ def test_a_given_plan_is_never_slower_with_faster_parts(seed, factor):
     plan = plans[seed % len(plans)]
     before = scored(plan, graph, topology, workload)
     assume(before is not None)
-    paths = ["chip.memory[0].bandwidth_bytes_per_s", "chip.peaks[0].flop_per_s", "fabrics[0].bandwidth_bytes_per_s"]
+    paths = [
+        "chip.memory[0].bandwidth_bytes_per_s",
+        "chip.peaks[0].flop_per_s",
+        "fabrics[0].bandwidth_bytes_per_s",
+    ]
     faster = pl.with_value(topology, paths[seed % 3], factor * {
         0: topology.chip.memory[0].bandwidth_bytes_per_s, 1: topology.chip.peaks[0].flop_per_s,
         2: topology.fabrics[0].bandwidth_bytes_per_s,
@@ -227,5 +258,12 @@ def test_the_breakdowns_sum_to_the_totals(seed):
     score = scored(plans[seed % len(plans)], graph, topology, workload)
     assume(score is not None)
     assert sum(part.total_s for part in score.breakdown) == pytest.approx(score.tpot_s, rel=1e-9)
-    assert sum(part.total_s for part in score.prefill_breakdown) == pytest.approx(score.ttft_s, rel=1e-9)
-    assert min(min(part.model_dump().values()) for part in (*score.breakdown, *score.prefill_breakdown)) >= 0.0
+    assert sum(part.total_s for part in score.prefill_breakdown) == pytest.approx(
+        score.ttft_s, rel=1e-9
+    )
+    assert (
+        min(
+            min(part.model_dump().values()) for part in (*score.breakdown, *score.prefill_breakdown)
+        )
+        >= 0.0
+    )

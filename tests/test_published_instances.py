@@ -1,4 +1,5 @@
-"""The door through which published instances are solved: one JSON line, evaluated anew; a bad file in one sentence."""
+"""The door through which published instances are solved: one JSON line, evaluated anew; a bad
+file in one sentence."""
 
 import json
 import subprocess
@@ -31,7 +32,16 @@ CLUSTER = {
 
 
 def run(path, mode):
-    command = (sys.executable, str(PROGRAM), str(path), "--mode", mode, "--time-limit", "20", "--json")
+    command = (
+        sys.executable,
+        str(PROGRAM),
+        str(path),
+        "--mode",
+        mode,
+        "--time-limit",
+        "20",
+        "--json",
+    )
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -42,7 +52,15 @@ def answer_of(folder, fields, mode):
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("\n") == 1
     answer = json.loads(done.stdout)
-    assert {"objective", "bound", "status", "cpu_s", "wall_s", "peak_mb", "assignment"} <= answer.keys()
+    assert {
+        "objective",
+        "bound",
+        "status",
+        "cpu_s",
+        "wall_s",
+        "peak_mb",
+        "assignment",
+    } <= answer.keys()
     assert answer["status"] == "optimal"
     assert answer["bound"] == pytest.approx(answer["objective"], rel=1e-5)
     assert min(answer["cpu_s"], answer["wall_s"], answer["peak_mb"]) > 0

@@ -62,10 +62,22 @@ REFUSED = [
         {"length_m": 0, "strands": ("a",)},
         "Cable.length_m should be greater than 0, not 0 (and 1 more such fault)",
     ),
-    (Loom, {"cables": [{"length_m": 1}, {"length_m": 0}]}, "Loom.cables[1].length_m should be greater than 0, not 0"),
+    (
+        Loom,
+        {"cables": [{"length_m": 1}, {"length_m": 0}]},
+        "Loom.cables[1].length_m should be greater than 0, not 0",
+    ),
     (Loom, {"cables": [{"length_m": 1, "ends": 2}]}, "Loom.cables[0].ends is not a field of it"),
-    (Loom, {"cables": [{"length_m": math.nan}]}, "Loom.cables[0].length_m should be a finite number, not nan"),
-    (Loom, {"cables": [{"length_m": 1, "strands": (1, 2, 3, 4)}]}, "Cable.strands: at most 3 of them, not 4"),
+    (
+        Loom,
+        {"cables": [{"length_m": math.nan}]},
+        "Loom.cables[0].length_m should be a finite number, not nan",
+    ),
+    (
+        Loom,
+        {"cables": [{"length_m": 1, "strands": (1, 2, 3, 4)}]},
+        "Cable.strands: at most 3 of them, not 4",
+    ),
 ]
 
 
@@ -80,7 +92,11 @@ def test_a_bad_field_is_refused_in_one_sentence_that_names_it(noun, fields, sent
 
 @pytest.mark.parametrize(
     "fields",
-    [{"length_m": "two\nlines" * 100}, {"length_m": 1, "two\nlines" * 100: 1}, {"length_m": list(range(10**4))}],
+    [
+        {"length_m": "two\nlines" * 100},
+        {"length_m": 1, "two\nlines" * 100: 1},
+        {"length_m": list(range(10**4))},
+    ],
 )
 def test_a_refusal_is_one_short_line_whatever_was_given(fields):
     with pytest.raises(InputError) as refusal:
@@ -89,7 +105,9 @@ def test_a_refusal_is_one_short_line_whatever_was_given(fields):
     assert len(str(refusal.value)) < 200
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "nonsense", b"\xff\xfe", '{"length_m": NaN}', '{"length_m": 1e999}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "nonsense", b"\xff\xfe", '{"length_m": NaN}', '{"length_m": 1e999}']
+)
 def test_text_that_is_no_record_is_refused_by_name(text):
     with pytest.raises(InputError, match=r"^Cable[^\n]+$"):
         Cable.from_json(text)

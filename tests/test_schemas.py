@@ -31,7 +31,12 @@ def test_a_record_keeps_its_published_schema(name):
 
 def test_the_schema_refuses_what_the_record_refuses():
     schema = json.loads(schema_path("workload").read_text(encoding="utf-8"))
-    for wrong in ({"batch_size": 0}, {"prompt_tokens": -1}, {"arrivals": "sometimes"}, {"batches": 1}):
+    for wrong in (
+        {"batch_size": 0},
+        {"prompt_tokens": -1},
+        {"arrivals": "sometimes"},
+        {"batches": 1},
+    ):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(wrong, schema)
 

@@ -70,7 +70,9 @@ def test_text_with_a_unit_becomes_an_si_value(text, dimension, value):
 
 
 def test_bits_and_bytes_differ_by_eight_and_decimal_and_binary_by_seven_percent():
-    assert parse_quantity("8 Gb/s", "bytes per second", "f") == parse_quantity("1 GB/s", "bytes per second", "f")
+    assert parse_quantity("8 Gb/s", "bytes per second", "f") == parse_quantity(
+        "1 GB/s", "bytes per second", "f"
+    )
     ratio = parse_quantity("1 GiB", "bytes", "f") / parse_quantity("1 GB", "bytes", "f")
     assert ratio == pytest.approx(1.073741824, rel=1e-15)
 
@@ -78,7 +80,8 @@ def test_bits_and_bytes_differ_by_eight_and_decimal_and_binary_by_seven_percent(
 @pytest.mark.parametrize("text", ["80", 80, 80.0, "1e9"])
 def test_a_figure_without_its_unit_is_refused(text):
     with pytest.raises(
-        InputError, match=r"^Chip\.memory needs a number and a unit of bytes, such as '80 GB'; .*no unit$"
+        InputError,
+        match=r"^Chip\.memory needs a number and a unit of bytes, such as '80 GB'; .*no unit$",
     ):
         parse_quantity(text, "bytes", "Chip.memory")
 
@@ -89,15 +92,20 @@ def test_a_figure_without_its_unit_is_refused(text):
      ("700 w", "watts"), ("1 XB", "bytes"), ("450 Gb", "bytes"), ("1 GB per s", "bytes per second")],
 )  # fmt: skip
 def test_a_wrong_unit_is_refused(text, dimension):
-    with pytest.raises(InputError, match=rf"^Link\.figure needs .* the unit of '{text}' is not one of {dimension}$"):
+    with pytest.raises(
+        InputError, match=rf"^Link\.figure needs .* the unit of '{text}' is not one of {dimension}$"
+    ):
         parse_quantity(text, dimension, "Link.figure")
 
 
 @pytest.mark.parametrize(
-    "given_value", ["", "GB", "about 5 GB", "five GB", None, True, [80], "nan GB", "inf GB", math.inf]
+    "given_value",
+    ["", "GB", "about 5 GB", "five GB", None, True, [80], "nan GB", "inf GB", math.inf],
 )
 def test_what_is_no_figure_is_refused(given_value):
-    with pytest.raises(InputError, match=r"^Chip\.memory needs a number and a unit of bytes, such as '80 GB'; "):
+    with pytest.raises(
+        InputError, match=r"^Chip\.memory needs a number and a unit of bytes, such as '80 GB'; "
+    ):
         parse_quantity(given_value, "bytes", "Chip.memory")
 
 
@@ -152,10 +160,14 @@ def test_a_figure_is_not_negative_nor_nothing_where_nothing_makes_no_sense(kind,
 
 
 @settings(deadline=None)
-@given(st.floats(1e-6, 1e6), st.sampled_from(["", "k", "M", "G", "T"]), st.sampled_from(["B", "bytes"]))
+@given(
+    st.floats(1e-6, 1e6), st.sampled_from(["", "k", "M", "G", "T"]), st.sampled_from(["B", "bytes"])
+)
 def test_a_number_is_read_as_python_reads_it(number, prefix, unit):
     factor = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}[prefix]
-    assert parse_quantity(f"{number!r} {prefix}{unit}", "bytes", "f") == pytest.approx(number * factor, rel=1e-15)
+    assert parse_quantity(f"{number!r} {prefix}{unit}", "bytes", "f") == pytest.approx(
+        number * factor, rel=1e-15
+    )
 
 
 @pytest.mark.parametrize(
@@ -210,6 +222,8 @@ def test_a_number_is_trimmed_to_three_digits(value, text):
     assert trimmed(value) == text
 
 
-@pytest.mark.parametrize(("value", "text"), [(0.0456, "0.0456"), (0.0123, "0.0123"), (0.00123, "0.00123")])
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0456, "0.0456"), (0.0123, "0.0123"), (0.00123, "0.00123")]
+)
 def test_a_small_number_keeps_its_three_digits_too(value, text):
     assert trimmed(value) == text

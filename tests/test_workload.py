@@ -31,7 +31,10 @@ def test_a_decode_step_finds_the_prompt_and_half_the_output_on_average():
 @pytest.mark.parametrize(("arrivals", "block", "unfilled"), [("together", 16, 8), ("together", 20, 0), ("steady", 16, 7.5),
                                                             ("steady", 1, 0)])  # fmt: skip
 def test_the_last_block_of_a_sequence_is_partly_empty(arrivals, block, unfilled):
-    assert Workload(prompt_tokens=100, output_tokens=20, arrivals=arrivals).unfilled_tokens(block) == unfilled
+    assert (
+        Workload(prompt_tokens=100, output_tokens=20, arrivals=arrivals).unfilled_tokens(block)
+        == unfilled
+    )
 
 
 @settings(deadline=None)
@@ -55,20 +58,27 @@ def test_a_count_that_is_none_is_refused_by_name(field, bad):
 
 def test_only_the_batch_may_be_left_open():
     assert Workload(batch_size=None).batch_size is None
-    with pytest.raises(InputError, match=r"^Workload\.prompt_tokens should be a valid integer, not None$"):
+    with pytest.raises(
+        InputError, match=r"^Workload\.prompt_tokens should be a valid integer, not None$"
+    ):
         Workload(prompt_tokens=None)
 
 
 def test_arrivals_are_together_or_steady():
-    with pytest.raises(InputError, match=r"^Workload\.arrivals should be 'together' or 'steady', not 'poisson'$"):
+    with pytest.raises(
+        InputError, match=r"^Workload\.arrivals should be 'together' or 'steady', not 'poisson'$"
+    ):
         Workload(arrivals="poisson")
 
 
 def test_under_a_rate_of_requests_the_batch_is_an_outcome():
     assert Workload(requests_per_s=2.5).batch_size is None
-    assert Workload.from_json(Workload(requests_per_s=2.5).to_json()) == Workload(requests_per_s=2.5)
+    assert Workload.from_json(Workload(requests_per_s=2.5).to_json()) == Workload(
+        requests_per_s=2.5
+    )
     with pytest.raises(
-        InputError, match=r"^Workload\.batch_size: under a rate of requests [^\n]+ make it None, not 4$"
+        InputError,
+        match=r"^Workload\.batch_size: under a rate of requests [^\n]+ make it None, not 4$",
     ):
         Workload(requests_per_s=2.5, batch_size=4)
 
@@ -82,12 +92,16 @@ def test_a_prefill_pool_takes_one_prompt_after_the_other_and_grows_no_sequence()
     work = Workload(phase="prefill", prompt_tokens=100, output_tokens=20)
     assert work.batch_size is None
     assert work.context_tokens == work.held_context_tokens == 100
-    with pytest.raises(InputError, match=r"^Workload\.batch_size: a prefill pool [^\n]+ make it None, not 4$"):
+    with pytest.raises(
+        InputError, match=r"^Workload\.batch_size: a prefill pool [^\n]+ make it None, not 4$"
+    ):
         Workload(phase="prefill", batch_size=4)
 
 
 def test_pools_of_one_phase_serve_a_steady_stream_of_more_than_first_tokens():
-    with pytest.raises(InputError, match=r"^Workload\.arrivals: a decode pool serves a steady stream"):
+    with pytest.raises(
+        InputError, match=r"^Workload\.arrivals: a decode pool serves a steady stream"
+    ):
         Workload(phase="decode", arrivals="together")
     with pytest.raises(InputError, match=r"^Workload\.output_tokens: a decode pool "):
         Workload(phase="decode", output_tokens=1)
@@ -120,7 +134,8 @@ def test_a_replaced_field_is_validated_and_the_original_stays():
 
 
 @pytest.mark.parametrize(
-    ("tokens", "rate", "kept"), [(4, 0.0, 1.0), (4, 1.0, 5.0), (1, 0.7, 1.7), (3, 0.5, 1.875), (None, 0.5, 1.0)]
+    ("tokens", "rate", "kept"),
+    [(4, 0.0, 1.0), (4, 1.0, 5.0), (1, 0.7, 1.7), (3, 0.5, 1.875), (None, 0.5, 1.0)],
 )
 def test_a_pass_keeps_what_leviathan_expects_of_its_drafts(tokens, rate, kept):
     assert Speculation(tokens=tokens, acceptance_rate=rate).tokens_per_pass == pytest.approx(kept)

@@ -25,7 +25,8 @@ class Member(Record):
 class Front(Ended):
     """Plans of which none is better than another in every field.
 
-    Complete: every plan of the space (see `partition`) is, in every field, at most `tolerance` better than one of them.
+    Complete: every plan of the space (see `partition`) is, in every field, at most `tolerance`
+    better than one of them.
     """
 
     fields: tuple[str, ...]
@@ -40,7 +41,8 @@ class Front(Ended):
     workload: Workload
 
     def rows(self) -> list[dict[str, Any]]:
-        """A row for each member: its fields, its shape, chips, replicas, stages, micro-batches and sequences."""
+        """A row for each member: its fields, its shape, chips, replicas, stages, micro-batches
+        and sequences."""
         return [
             {name: getattr(one.score, name) for name in self.fields}
             | {
@@ -57,6 +59,6 @@ class Front(Ended):
         return pd.DataFrame(self.rows())
 
     def plot(self, across: str | None = None, up: str | None = None) -> "go.Figure":
-        """An interactive picture of two of the fields; between the two lines no plan is proved to be missing, beyond the
-        dashed one there is none (needs plotly)."""
+        """An interactive picture of two of the fields; between the two lines no plan is proved
+        to be missing, beyond the dashed one there is none (needs plotly)."""
         return as_figure(self, across, up)

@@ -1,4 +1,5 @@
-"""What every answer says of the search behind it: what was asked, found and proved, and what ended the search."""
+"""What every answer says of the search behind it: what was asked, found and proved, and what
+ended the search."""
 
 import math
 from typing import Any, Literal
@@ -9,7 +10,8 @@ from planner.records import Record
 from planner.workload import Workload
 
 TOLERANCE = 1e-9
-"""Relative: between the solver's objective and the score of its plan, and between objective and bound of an optimum."""
+"""Relative: between the solver's objective and the score of its plan, and between objective and
+bound of an optimum."""
 
 StoppedBy = Literal["proof", "time", "interrupt", "beam"]
 
@@ -19,15 +21,17 @@ class Ended(Record):
 
     elapsed_s: float
     stopped_by: StoppedBy | None = None
-    """Proof: everything is proved. Time: the clock ran out. Interrupt: Ctrl-C. Beam: the search kept as many partial plans as it
-    may and could not decide the rest. None in files written before this was said."""
+    """Proof: everything is proved. Time: the clock ran out. Interrupt: Ctrl-C. Beam: the search
+    kept as many partial plans as it may and could not decide the rest. None in files written
+    before this was said."""
 
 
 class Proof(Ended):
     """What was found, and how good the best can be at most."""
 
     status: Literal["optimal", "feasible"]
-    """Optimal: nothing of the space is better. Feasible: that is not proved; the bound says how much better it might be."""
+    """Optimal: nothing of the space is better. Feasible: that is not proved; the bound says how
+    much better it might be."""
     objective: float
     bound: float
     """Proved: nothing of the space is better than this."""
@@ -57,8 +61,9 @@ def proved(
 ) -> dict[str, Any]:
     """The fields of an `Answer` that speak of proof, once the score says the same as the search.
 
-    `objective` is the plan's score in the field asked, `promised` the value that the search gave it, `bound` what the search
-    proved, all in the field's own unit. Where objective and bound agree within `TOLERANCE`, the answer is optimal.
+    `objective` is the plan's score in the field asked, `promised` the value that the search gave
+    it, `bound` what the search proved, all in the field's own unit. Where objective and bound agree
+    within `TOLERANCE`, the answer is optimal.
     """
     if not math.isclose(objective, promised, rel_tol=TOLERANCE):
         raise AssertionError(

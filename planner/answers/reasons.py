@@ -12,7 +12,8 @@ class Binding(Record):
     resource: str
     """Such as "memory bandwidth of the H100s of stage 0"."""
     share_fraction: float
-    """Of the time of an output token that goes there, of what may be filled, or of what a limit allows."""
+    """Of the time of an output token that goes there, of what may be filled, or of what a limit
+    allows."""
     counts: Literal["time", "memory", "limit"]
 
 

@@ -32,7 +32,8 @@ class Result(Answer):
     """Whether stages were allowed to share out the tokens of a sequence."""
 
     def plot(self, kind: Kind = "breakdown") -> "go.Figure":
-        """An interactive picture: "breakdown", "operators", "memory", "stages" or "roofline" (needs plotly)."""
+        """An interactive picture: "breakdown", "operators", "memory", "stages" or "roofline"
+        (needs plotly)."""
         return as_figure(self, kind)
 
     @property
@@ -43,13 +44,19 @@ class Result(Answer):
 
     def certificate(self) -> Certificate:
         """The result with all that `verify` needs to check it without the solver."""
-        shared = {name: getattr(self, name) for name in Certificate.model_fields if name in type(self).model_fields}
+        shared = {
+            name: getattr(self, name)
+            for name in Certificate.model_fields
+            if name in type(self).model_fields
+        }
         return Certificate(**shared, power_scope=self.question.power_scope)
 
     def why(self, *, time_limit_s: float | None = None) -> Reasons:
-        """What binds; what one more GB, or twice the bandwidth, of each resource would buy (each solved again, to a proof); the
-        best plan of every other shape. `time_limit_s` is shared out over some twenty questions."""
-        # The one import that runs up from the answers: to explain a result, questions are asked anew.
+        """What binds; what one more GB, or twice the bandwidth, of each resource would buy (each
+        solved again, to a proof); the best plan of every other shape. `time_limit_s` is shared
+        out over some twenty questions."""
+        # The one import that runs up from the answers: to explain a result, questions are asked
+        # anew.
         from planner.planning.reasons import reasons_of
 
         return reasons_of(self, time_limit_s=time_limit_s)
@@ -78,7 +85,8 @@ class Disaggregation(Answer):
 class Fleet(Answer):
     """Deployments on disjoint pools of one cluster, what they give together, and what was proved.
 
-    Every deployment keeps the limits; objective and bound are output tokens a second of all deployments.
+    Every deployment keeps the limits; objective and bound are output tokens a second of all
+    deployments.
     """
 
     deployments: tuple[ClusterResult, ...]
@@ -93,7 +101,8 @@ class Fleet(Answer):
 
     @property
     def energy_per_token_j(self) -> float | None:
-        """Over all tokens; None where the power of a deployment is not known in the scope that all pools share."""
+        """Over all tokens; None where the power of a deployment is not known in the scope that
+        all pools share."""
         return self._mean([one.score.energy_per_token_j for one in self.deployments])
 
     @property
@@ -105,7 +114,9 @@ class Fleet(Answer):
         if any(value is None for value in values):
             return None
         rates = [one.score.tokens_per_s for one in self.deployments]
-        return sum(cast(float, value) * rate for value, rate in zip(values, rates, strict=True)) / sum(rates)
+        return sum(
+            cast(float, value) * rate for value, rate in zip(values, rates, strict=True)
+        ) / sum(rates)
 
 
 class Move(Record):
@@ -123,7 +134,8 @@ class Replanning(Record):
     """A plan after a failure, and what it takes to get there."""
 
     result: Result
-    """Its status speaks of the field that was optimised; the plan may be worse than the best by what `worse` allows."""
+    """Its status speaks of the field that was optimised; the plan may be worse than the best by
+    what `worse` allows."""
     best: Result
     """The best plan without the lost chips, whatever it moves."""
     lost: tuple[int, ...]
@@ -143,11 +155,13 @@ Mode = Literal["throughput", "latency"]
 class Spread(Proof):
     """Where every operator runs, and what was proved.
 
-    The objective is the largest load, or when the last operator is done, in the unit of the operators' times.
+    The objective is the largest load, or when the last operator is done, in the unit of the
+    operators' times.
     """
 
     devices: tuple[str, ...]
-    """Of each operator; 'a0…a2': devices a0 to a2 take samples in turn, each of them all of the stage."""
+    """Of each operator; 'a0…a2': devices a0 to a2 take samples in turn, each of them all of the
+    stage."""
     mode: Mode
     contiguous: bool
     loads: tuple[tuple[str, float], ...]

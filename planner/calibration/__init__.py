@@ -1,1 +1,2 @@
-"""Predictions against measurements: read them, compare, and fit the constants of a software stack to them."""
+"""Predictions against measurements: read them, compare, and fit the constants of a software
+stack to them."""

@@ -1,4 +1,5 @@
-"""Constants that suit measurements: damped Gauss-Newton steps [1] on robust errors [2], held to where they start.
+"""Constants that suit measurements: damped Gauss-Newton steps [1] on robust errors [2], held to
+where they start.
 
 [1] K. Levenberg, 1944; D. Marquardt, 1963. [2] P. Charbonnier et al., "Deterministic edge-preserving regularization", 1997.
 """
@@ -26,11 +27,13 @@ def descended(
     rounds: int,
     tolerance: float,
 ) -> Floats:
-    """Logarithms of constants with the least sum of pseudo-Huber errors and of `hold` × their squared way from the start.
+    """Logarithms of constants with the least sum of pseudo-Huber errors and of `hold` × their
+    squared way from the start.
 
-    `errors_at` gives ln(predicted / measured) of each row, shape (rows,), each counted with its weight; errors beyond `scale`
-    count less and less; no logarithm gets above `most`, slopes are taken over `step` (downwards where it would); the search
-    ends where a step gains less than `tolerance` of what is left, or after so many rounds.
+    `errors_at` gives ln(predicted / measured) of each row, shape (rows,), each counted with its
+    weight; errors beyond `scale` count less and less; no logarithm gets above `most`, slopes are
+    taken over `step` (downwards where it would); the search ends where a step gains less than
+    `tolerance` of what is left, or after so many rounds.
     """
 
     def cost(errors: Floats, at: Floats) -> float:
@@ -42,7 +45,10 @@ def descended(
     for _ in range(rounds):
         steps = np.where(here + step > most, -step, step)
         slopes = np.stack(
-            [(errors_at(here + one * unit) - errors) / one for one, unit in zip(steps, np.eye(len(here)), strict=True)],
+            [
+                (errors_at(here + one * unit) - errors) / one
+                for one, unit in zip(steps, np.eye(len(here)), strict=True)
+            ],
             axis=1,
         )
         pulls = slopes * (counted / np.sqrt(1 + (errors / scale) ** 2))[:, None]
@@ -50,7 +56,9 @@ def descended(
         gradient = pulls.T @ errors + hold * (here - start)
         for _ in range(5):
             damped = curvature + damping * np.diag(np.diag(curvature) + 1e-9)
-            there = np.minimum(here - np.clip(np.linalg.solve(damped, gradient), -MOST_STEP, MOST_STEP), most)
+            there = np.minimum(
+                here - np.clip(np.linalg.solve(damped, gradient), -MOST_STEP, MOST_STEP), most
+            )
             tried = errors_at(there)
             gain = cost(errors, here) - cost(tried, there)
             if gain > 0:

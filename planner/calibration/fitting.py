@@ -1,8 +1,9 @@
 """Fitting constants to measurements: robust, and drawn towards where they start.
 
-A constant is named by its path in a topology's software ("memory_efficiency", "tunings[hopper].compute_efficiency",
-"collectives[0].base_latency_s"), or by a fabric's name ("fabrics[NVLink 4].latency_s"). The
-search (`descent`) moves their logarithms; its start holds a constant that the rows hardly touch.
+A constant is named by its path in a topology's software ("memory_efficiency",
+"tunings[hopper].compute_efficiency", "collectives[0].base_latency_s"), or by a fabric's name
+("fabrics[NVLink 4].latency_s"). The search (`descent`) moves their logarithms; its start holds a
+constant that the rows hardly touch.
 """
 
 import math
@@ -22,7 +23,8 @@ from planner.records import Record
 MOST_ROWS = 600
 """Rows that a fit looks at, drawn from those given, always the same."""
 LEAST_EFFECT = 1e-3
-"""Root mean square of d ln(prediction) / d ln(constant) below which rows say nothing about a constant."""
+"""Root mean square of d ln(prediction) / d ln(constant) below which rows say nothing about a
+constant."""
 LEAST_ROWS = 5
 """Below which a field's residual is not known."""
 LEAST_WIDTH = 0.03
@@ -91,13 +93,18 @@ class Fit(Record):
 
 
 def fit_software(cases: Sequence[Fitted], *, strength: float = 0.05, rounds: int = 8) -> Fit:
-    """The constants of the one stack that all cases run on; `strength` is how firmly the shipped values hold.
+    """The constants of the one stack that all cases run on; `strength` is how firmly the shipped
+    values hold.
 
     An InputError says what to measure next where the rows cannot tell the constants apart.
     """
     software = _one_stack(cases)
     used = thinned(cases)
-    shipped = {name: getattr(software, name) for name in MEASURE if getattr(software, name) not in (None, 0.0)}
+    shipped = {
+        name: getattr(software, name)
+        for name in MEASURE
+        if getattr(software, name) not in (None, 0.0)
+    }
     effects = effects_of(used, shipped)
     told = {name: value for name, value in shipped.items() if effects[name] > LEAST_EFFECT}
     untouched = tuple(name for name in shipped if name not in told)
@@ -131,7 +138,8 @@ def thinned(cases: Sequence[Fitted], most: int = MOST_ROWS) -> Sequence[Fitted]:
 
 
 def median_factor(errors: Floats) -> float:
-    """The median of the factors by which predictions are off, less 1: 0.1 is 10 % off either way."""
+    """The median of the factors by which predictions are off, less 1: 0.1 is 10 % off either
+    way."""
     return float(np.exp(np.median(np.abs(errors))) - 1)
 
 
@@ -145,7 +153,8 @@ def _one_stack(cases: Sequence[Fitted]) -> Software:
 
 
 def effects_of(cases: Sequence[Fitted], start: Mapping[str, float]) -> dict[str, float]:
-    """Of each constant, the root mean square of d ln(prediction) / d ln(constant) over the cases."""
+    """Of each constant, the root mean square of d ln(prediction) / d ln(constant) over the
+    cases."""
     logs = _logs(start)
     slopes = _slopes(cases, list(start), logs, errors_of(cases, start))
     return dict(zip(start, np.sqrt(np.mean(slopes**2, axis=0)).tolist(), strict=True))
@@ -159,7 +168,8 @@ def fit_constants(
     rounds: int = 8,
     weights: Floats | None = None,
 ) -> dict[str, float]:
-    """The constants that suit the cases, each counted with its weight, drawn towards `start` by `strength`."""
+    """The constants that suit the cases, each counted with its weight, drawn towards `start` by
+    `strength`."""
     names = list(start)
     found = descended(
         lambda logs: _errors(cases, names, logs),
@@ -176,7 +186,8 @@ def fit_constants(
 
 
 def errors_of(cases: Sequence[Fitted], constants: Mapping[str, float]) -> Floats:
-    """ln(predicted / measured) of each case under such constants, shape (cases,); 0 where they make it infeasible."""
+    """ln(predicted / measured) of each case under such constants, shape (cases,); 0 where they
+    make it infeasible."""
     machines: dict[int, Topology] = {}
     errors = np.zeros(len(cases))
     for number, case in enumerate(cases):
@@ -207,7 +218,11 @@ def place_of(name: str) -> Place:
 def varied(topology: Topology, constants: Mapping[str, float]) -> Topology:
     """The machine with other constants."""
     software: dict[str, Any] = {}
-    entries: dict[str, dict[str, dict[str, float]]] = {"tunings": {}, "collectives": {}, "fabrics": {}}
+    entries: dict[str, dict[str, dict[str, float]]] = {
+        "tunings": {},
+        "collectives": {},
+        "fabrics": {},
+    }
     for name, value in constants.items():
         place = place_of(name)
         if place.table:
@@ -225,9 +240,12 @@ def varied(topology: Topology, constants: Mapping[str, float]) -> Topology:
     if entries["collectives"]:
         kernels = enumerate(stack.collectives)
         software["collectives"] = tuple(
-            kernel.replace(**entries["collectives"].get(str(number), {})) for number, kernel in kernels
+            kernel.replace(**entries["collectives"].get(str(number), {}))
+            for number, kernel in kernels
         )
-    fabrics = tuple(fabric.replace(**entries["fabrics"].get(fabric.name, {})) for fabric in topology.fabrics)
+    fabrics = tuple(
+        fabric.replace(**entries["fabrics"].get(fabric.name, {})) for fabric in topology.fabrics
+    )
     return topology.replace(software=stack.replace(**software), fabrics=fabrics)
 
 
@@ -272,8 +290,8 @@ def _logs(constants: Mapping[str, float]) -> Floats:
 
 
 def _values(names: list[str], logs: Floats) -> dict[str, float]:
-    """The constants of a point of the search; what a request loses to others' prompts before and after its first token is
-    at most all of them."""
+    """The constants of a point of the search; what a request loses to others' prompts before and
+    after its first token is at most all of them."""
     found = {name: float(value) for name, value in zip(names, np.exp(logs), strict=True)}
     lost = sum(found.get(name, 0.0) for name in PROMPT_SHARES)
     return found if lost <= 1 else found | {name: found[name] / lost for name in PROMPT_SHARES}

@@ -39,8 +39,8 @@ class Measurement(Record):
     output_tokens: Count = 256
     arrivals: Literal["together", "steady"] = "steady"
     plan: Literal["uniform", "best"] = "uniform"
-    """Best: the one that suits the field best (watts and joules: the one that is fastest), in place of the degrees that
-    follow."""
+    """Best: the one that suits the field best (watts and joules: the one that is fastest), in
+    place of the degrees that follow."""
     tensor_parallel: Degree = 1
     pipeline_parallel: Degree = 1
     expert_parallel: Degree = 1
@@ -62,7 +62,9 @@ class Measurement(Record):
     def check_what_is_measured(self) -> Self:
         if self.field == "collective_s":
             if None in (self.collective, self.message_bytes, self.ranks, self.chips):
-                raise InputError("a row of collective_s needs collective, message_bytes, ranks and chips")
+                raise InputError(
+                    "a row of collective_s needs collective, message_bytes, ranks and chips"
+                )
         elif not self.model:
             raise InputError("Measurement.model is missing; only rows of collective_s have none")
         return self
@@ -76,12 +78,15 @@ NEEDED = ("row_id", "field", "value", "topology")
 
 
 def read_measurements(path: Path) -> tuple[Measurement, ...]:
-    """The rows of a CSV whose header names fields of `Measurement`; an InputError names the row and the column."""
+    """The rows of a CSV whose header names fields of `Measurement`; an InputError names the row
+    and the column."""
     reader = csv.DictReader(io.StringIO(read_text(path, "a table of measurements")))
     columns = reader.fieldnames or []
     missing = [name for name in NEEDED if name not in columns]
     if missing:
-        raise InputError(f"{path} has no column {listed(missing)}; a table of measurements needs {listed(NEEDED)}")
+        raise InputError(
+            f"{path} has no column {listed(missing)}; a table of measurements needs {listed(NEEDED)}"
+        )
     unknown = [name for name in columns if name not in Measurement.model_fields]
     if unknown:
         raise InputError(f"{path}: {unknown[0]!r} is not a column of a table of measurements")

@@ -69,10 +69,18 @@ class KernelCase:
 def read_kernels(path: Path = KERNELS) -> tuple[KernelTime, ...]:
     """The rows of a table of kernels; an InputError names the line."""
     rows = []
-    for line, row in enumerate(csv.DictReader(io.StringIO(read_text(path, "a table of kernels"))), 2):
+    for line, row in enumerate(
+        csv.DictReader(io.StringIO(read_text(path, "a table of kernels"))), 2
+    ):
         try:
-            given: dict[str, Any] = {name: text for name, text in row.items() if text not in (None, "")}
-            rows.append(KernelTime.from_fields({**given, "operator": json.loads(given.get("operator", "{}"))}))
+            given: dict[str, Any] = {
+                name: text for name, text in row.items() if text not in (None, "")
+            }
+            rows.append(
+                KernelTime.from_fields(
+                    {**given, "operator": json.loads(given.get("operator", "{}"))}
+                )
+            )
         except (InputError, ValueError) as error:
             raise InputError(f"{path}, line {line}: {error}") from None
     return tuple(rows)
@@ -81,9 +89,12 @@ def read_kernels(path: Path = KERNELS) -> tuple[KernelTime, ...]:
 def kernel_cases(rows: Sequence[KernelTime]) -> list[KernelCase]:
     """Each on one chip of its machine."""
     machines = {
-        (row.topology, row.software): load_topology(row.topology, chips=1, software=row.software) for row in rows
+        (row.topology, row.software): load_topology(row.topology, chips=1, software=row.software)
+        for row in rows
     }
-    return [KernelCase(row, machines[row.topology, row.software], _alone(row.operator)) for row in rows]
+    return [
+        KernelCase(row, machines[row.topology, row.software], _alone(row.operator)) for row in rows
+    ]
 
 
 def _alone(operator: Operator) -> ModelGraph:

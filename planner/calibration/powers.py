@@ -1,7 +1,8 @@
-"""Fitting what chips draw to measured power: three constants for each generation of chips, and what all share.
+"""Fitting what chips draw to measured power: three constants for each generation of chips, and what
+all share.
 
-A run whose power and energy were both measured tells its own rate, so that errors of the predicted time stay out of the fit.
-A ridge draws each generation towards the fit of all rows together.
+A run whose power and energy were both measured tells its own rate, so that errors of the predicted
+time stay out of the fit. A ridge draws each generation towards the fit of all rows together.
 """
 
 import math
@@ -24,7 +25,8 @@ NAMES = ("idle_share", "compute_activity", "memory_activity")
 SCALE = 0.1
 """Errors beyond count less and less."""
 RIDGE = 0.5
-"""Squared logarithms by which a generation's constants differ from those of all count as so many squared errors."""
+"""Squared logarithms by which a generation's constants differ from those of all count as so many
+squared errors."""
 LEAST_ROWS = 10
 PROBE = 1e-3
 """An activity so small that draw is a straight line."""
@@ -55,10 +57,14 @@ class _Rows(NamedTuple):
 
 
 def fit_power(cases: Sequence[Case]) -> tuple[Drawn, ...]:
-    """What chips draw, for all generations together and for each; from rows of power_w (of the chips alone) and, where the same
-    run has one, of its energy for a token or a sample."""
+    """What chips draw, for all generations together and for each; from rows of power_w (of the
+    chips alone) and, where the same run has one, of its energy for a token or a sample."""
     runs = _runs(cases)
-    everything = _Rows(*(np.concatenate(parts) for parts in zip(*runs.values(), strict=True))) if runs else None
+    everything = (
+        _Rows(*(np.concatenate(parts) for parts in zip(*runs.values(), strict=True)))
+        if runs
+        else None
+    )
     if everything is None or len(everything.drawn) < LEAST_ROWS:
         raise InputError(
             f"what chips draw needs {LEAST_ROWS} measured rows of power_w with power_scope chip; measure more, such as"
@@ -67,17 +73,23 @@ def fit_power(cases: Sequence[Case]) -> tuple[Drawn, ...]:
     start = _logs(START)
     shared = _fitted(everything, start, 0.0)
     fits = [_drawn("", everything, shared)]
-    fits += [_drawn(name, rows, _fitted(rows, shared, RIDGE)) for name, rows in sorted(runs.items())]
+    fits += [
+        _drawn(name, rows, _fitted(rows, shared, RIDGE)) for name, rows in sorted(runs.items())
+    ]
     return tuple(fits)
 
 
 def fit_host_share(cases: Sequence[Case]) -> float:
-    """What hosts draw of the watts that the system has beyond its chips: the median over rows of power_w at the wall."""
+    """What hosts draw of the watts that the system has beyond its chips: the median over rows of
+    power_w at the wall."""
     shares = []
     for case in cases:
         power = case.topology.power
         if case.measurement.field == "power_w" and case.measurement.power_scope == "system":
-            half, full = (case.predicted(case.topology.replace(power=power.replace(host_share=s))) for s in (0.5, 1.0))
+            half, full = (
+                case.predicted(case.topology.replace(power=power.replace(host_share=s)))
+                for s in (0.5, 1.0)
+            )
             if full > half:
                 shares.append(1 - (full - case.measurement.value) / (2 * (full - half)))
     if not shares:
@@ -104,22 +116,28 @@ def _runs(cases: Sequence[Case]) -> dict[str, _Rows]:
     probes: dict[int, tuple[Topology, ...]] = {}
     for case, key, number in powers:
         twin = energies[key][number] if number < len(energies[key]) else None
-        machines = probes.get(id(case.topology)) or probes.setdefault(id(case.topology), _probes(case.topology))
+        machines = probes.get(id(case.topology)) or probes.setdefault(
+            id(case.topology), _probes(case.topology)
+        )
         found[case.topology.chip.architecture].append(_run(case, twin, machines))
     return {name: _Rows(*np.array(rows).T) for name, rows in found.items()}
 
 
 def _probes(topology: Topology) -> tuple[Topology, ...]:
-    """The machine with chips of one watt that draw half of it idle: always, and with a little of each activity."""
+    """The machine with chips of one watt that draw half of it idle: always, and with a little of
+    each activity."""
     if topology.power.chip_w is None:
-        raise InputError(f"power of {topology.name} needs the watts of its chip; give chip.power in its file")
+        raise InputError(
+            f"power of {topology.name} needs the watts of its chip; give chip.power in its file"
+        )
     idle = Power(chip_w=1.0, idle_share=0.5)
     powers = (idle, *(idle.replace(**{name: PROBE}) for name in NAMES[1:]))
     return tuple(topology.replace(power=power) for power in powers)
 
 
 def _run(case: Case, twin: Case | None, probes: tuple[Topology, ...]) -> tuple[float, float, float]:
-    """Share drawn, and how busy arithmetic and memory were, at the rate that was measured where it is known."""
+    """Share drawn, and how busy arithmetic and memory were, at the rate that was measured where
+    it is known."""
     idle, *moved = (case.predicted(probe) for probe in probes)
     compute, memory = ((drawn / idle - 1) / PROBE for drawn in moved)
     faster = 1.0
@@ -140,7 +158,9 @@ def _logs(power: Power) -> Floats:
 def _errors(rows: _Rows, logs: Floats) -> Floats:
     """ln(predicted / measured) of each run."""
     idle, compute, memory = np.exp(logs)
-    predicted = energy_j(drawn_w(1.0, float(idle), 0.0), 1.0, compute * rows.compute + memory * rows.memory)
+    predicted = energy_j(
+        drawn_w(1.0, float(idle), 0.0), 1.0, compute * rows.compute + memory * rows.memory
+    )
     return np.log(predicted / rows.drawn)
 
 
@@ -159,6 +179,14 @@ def _fitted(rows: _Rows, start: Floats, ridge: float) -> Floats:
 
 
 def _drawn(architecture: str, rows: _Rows, logs: Floats) -> Drawn:
-    power = Power(**{name: float(f"{math.exp(value):.3g}") for name, value in zip(NAMES, logs, strict=True)})
+    power = Power(
+        **{name: float(f"{math.exp(value):.3g}") for name, value in zip(NAMES, logs, strict=True)}
+    )
     sizes = np.exp(np.abs(_errors(rows, _logs(power)))) - 1
-    return Drawn(architecture, power, len(rows.drawn), float(np.median(sizes)), float(np.quantile(sizes, 0.9)))
+    return Drawn(
+        architecture,
+        power,
+        len(rows.drawn),
+        float(np.median(sizes)),
+        float(np.quantile(sizes, 0.9)),
+    )

@@ -1,4 +1,5 @@
-"""The report of a calibration, as Markdown: errors by family, what was left out, the worst rows, every constant."""
+"""The report of a calibration, as Markdown: errors by family, what was left out, the worst rows,
+every constant."""
 
 import math
 from collections import defaultdict
@@ -37,7 +38,10 @@ def calibration_report(
         "Each model (or machine) in turn is predicted by constants that were fitted without it; medians, weighted by rows.",
         _table(
             ("stack", "left out", "error on what was left out", "the same rows when fitted"),
-            ((one.stack, f"one {one.by}", f"{one.left_out:.1%}", f"{one.fitted:.1%}") for one in left_out),
+            (
+                (one.stack, f"one {one.by}", f"{one.left_out:.1%}", f"{one.fitted:.1%}")
+                for one in left_out
+            ),
         ),
         "## Constants that were fitted",
         _constants(shipped, draws, host_share),
@@ -91,7 +95,9 @@ def _constants(shipped: Sequence[Shipped], draws: Sequence[Drawn], host_share: f
         for name in NAMES
     ]
     rows.append(("machines with hosts", "host_share", f"{host_share:.2g}", "", ""))
-    text = _table(("of", "constant (seconds and shares)", "value", "rows", "their median error"), rows)
+    text = _table(
+        ("of", "constant (seconds and shares)", "value", "rows", "their median error"), rows
+    )
     return f"{text}\n\n{len(rows)} in all."
 
 
@@ -101,7 +107,14 @@ def _worst(cases: Sequence[Case]) -> str:
         error = math.log(case.predicted() / case.measured)
         by_family[case.measurement.family].append((error, case.measurement))
     rows = [
-        (family, row.row_id, row.field, _described(row), f"{row.value:.4g}", f"{math.exp(error):.2f}")
+        (
+            family,
+            row.row_id,
+            row.field,
+            _described(row),
+            f"{row.value:.4g}",
+            f"{math.exp(error):.2f}",
+        )
         for family, found in sorted(by_family.items())
         for error, row in sorted(found, key=lambda one: -abs(one[0]))[:WORST]
     ]

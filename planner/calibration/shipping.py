@@ -1,7 +1,8 @@
-"""The constants that we ship: fitted, stack after stack, on the tables beside this module, and written into `topologies/`.
+"""The constants that we ship: fitted, stack after stack, on the tables beside this module, and
+written into `topologies/`.
 
-`recipes.toml` says what is fitted on what. The result depends on the recipes and the tables alone: each search begins at
-its recipe's start, never at what is shipped today.
+`recipes.toml` says what is fitted on what. The result depends on the recipes and the tables alone:
+each search begins at its recipe's start, never at what is shipped today.
 """
 
 import functools
@@ -35,7 +36,15 @@ from planner.readers.topology_file import COLLECTIVE, FABRIC, SOFTWARE, TUNING
 from planner.records import Record
 
 POWER_FIELDS = ("power_w", "energy_per_token_j", "energy_per_sample_j")
-SPEED_FIELDS = ("ttft_s", "tpot_s", "request_s", "tokens_per_s", "image_s", "step_s", "samples_per_s")
+SPEED_FIELDS = (
+    "ttft_s",
+    "tpot_s",
+    "request_s",
+    "tokens_per_s",
+    "image_s",
+    "step_s",
+    "samples_per_s",
+)
 """What tells a stack's constants: not watts, whose constants belong to the chips."""
 RESIDUAL_TITLE = "# What four of five measured rows stay within, |ln(predicted / measured)|."
 LEFT_OUT_ROWS = 150
@@ -103,7 +112,9 @@ def fit_recipe(recipe: Recipe) -> Shipped:
         constants=rounded,
         rows=len(cases),
         median=median_factor(errors),
-        residuals=residuals_of([case.field for case in cases], errors) if recipe.table == "published" else (),
+        residuals=residuals_of([case.field for case in cases], errors)
+        if recipe.table == "published"
+        else (),
     )
 
 
@@ -130,14 +141,23 @@ def left_out_errors(recipe: Recipe, by: str) -> LeftOut:
 
 
 def cases_for(recipe: Recipe) -> list[Fitted]:
-    """All that was measured on its stack, sorted so that equal machines and models follow each other."""
+    """All that was measured on its stack, sorted so that equal machines and models follow each
+    other."""
     if recipe.table == "kernels":
         return [*kernel_cases([row for row in read_kernels() if row.software == recipe.stack])]
     path = COLLECTIVES if recipe.table == "collectives" else PUBLISHED
     rows = [row for row in _rows(path) if _stack_of(row.topology, row.software) == recipe.stack]
     wanted = ("collective_s",) if recipe.table == "collectives" else SPEED_FIELDS
-    cases, _ = cases_of([row for row in rows if row.field in wanted and row.row_id not in recipe.without])
-    cases.sort(key=lambda case: (case.measurement.topology, case.measurement.model, case.measurement.row_id))
+    cases, _ = cases_of(
+        [row for row in rows if row.field in wanted and row.row_id not in recipe.without]
+    )
+    cases.sort(
+        key=lambda case: (
+            case.measurement.topology,
+            case.measurement.model,
+            case.measurement.row_id,
+        )
+    )
     return [*cases]
 
 
@@ -156,7 +176,9 @@ def _stack_of(topology: str, software: str) -> str:
 
 
 def _fitted(recipe: Recipe, cases: Sequence[Fitted], rounds: int = 8) -> dict[str, float]:
-    return fit_constants(cases, recipe.start, strength=recipe.strength, weights=_weights(cases), rounds=rounds)
+    return fit_constants(
+        cases, recipe.start, strength=recipe.strength, weights=_weights(cases), rounds=rounds
+    )
 
 
 def _weights(cases: Sequence[Fitted]) -> Floats:
@@ -169,8 +191,13 @@ def _weights(cases: Sequence[Fitted]) -> Floats:
 
 
 def ship(recipe: Recipe, shipped: Shipped, folder: Path) -> None:
-    """Write the constants, and how far off they are, into the stack's file and those of its fabrics."""
-    own = {name: value for name, value in shipped.constants.items() if place_of(name).table != "fabrics"}
+    """Write the constants, and how far off they are, into the stack's file and those of its
+    fabrics."""
+    own = {
+        name: value
+        for name, value in shipped.constants.items()
+        if place_of(name).table != "fabrics"
+    }
     note = f"{shipped.rows} rows"
     path = folder / "software" / f"{recipe.stack}.toml"
     text = with_figures(path.read_text(encoding="utf-8"), own, note)
@@ -180,15 +207,17 @@ def ship(recipe: Recipe, shipped: Shipped, folder: Path) -> None:
     fabrics = {name: value for name, value in shipped.constants.items() if name not in own}
     for machine in sorted(folder.glob("*.toml")) if fabrics else ():
         before = machine.read_text(encoding="utf-8")
-        after = with_figures(before, fabrics, f"a step of NCCL's low-latency protocol over it, {note}")
+        after = with_figures(
+            before, fabrics, f"a step of NCCL's low-latency protocol over it, {note}"
+        )
         if after != before:
             machine.write_text(after, encoding="utf-8")
     catalogue.reread()
 
 
 def ship_draws(draws: Sequence[Drawn], host_share: float, folder: Path) -> None:
-    """Write what chips draw into their files, those of generations that were not measured as all together, and how far off
-    power and energy are into the stacks'."""
+    """Write what chips draw into their files, those of generations that were not measured as all
+    together, and how far off power and energy are into the stacks'."""
     by_generation = {drawn.architecture: drawn for drawn in draws}
     for path in sorted((folder / "chips").glob("*.toml")):
         text = path.read_text(encoding="utf-8")
@@ -197,11 +226,15 @@ def ship_draws(draws: Sequence[Drawn], host_share: float, folder: Path) -> None:
         drawn = own or by_generation[""]
         constants = {name: getattr(drawn.power, name) for name in NAMES if f"{name} = " in text}
         note = f"{drawn.rows} rows" + ("" if own else " of all generations that were measured")
-        path.write_text(with_figures(text, constants, note, "fit" if own else "guess"), encoding="utf-8")
+        path.write_text(
+            with_figures(text, constants, note, "fit" if own else "guess"), encoding="utf-8"
+        )
     for path in sorted(folder.glob("*.toml")):
         text = path.read_text(encoding="utf-8")
         path.write_text(
-            with_figures(text, {"powers[0].host_share": host_share}, "runs of MLPerf at the wall on B200"),
+            with_figures(
+                text, {"powers[0].host_share": host_share}, "runs of MLPerf at the wall on B200"
+            ),
             encoding="utf-8",
         )
     catalogue.reread()
@@ -211,7 +244,8 @@ def ship_draws(draws: Sequence[Drawn], host_share: float, folder: Path) -> None:
         by_stack[case.topology.software.name].append(case)
     for stack, found in by_stack.items():
         widths = {
-            one.field: one.half_width for one in residuals_of([case.field for case in found], errors_of(found, {}))
+            one.field: one.half_width
+            for one in residuals_of([case.field for case in found], errors_of(found, {}))
         }
         path = folder / "software" / f"{stack}.toml"
         path.write_text(with_residuals(path.read_text(encoding="utf-8"), widths), encoding="utf-8")
@@ -228,20 +262,26 @@ _KEYS = {
 }
 
 
-def with_figures(text: str, constants: Mapping[str, float], note: str, confidence: str = "fit") -> str:
-    """A TOML file with these constants in place of those that it has; others and remarks stay as they are."""
+def with_figures(
+    text: str, constants: Mapping[str, float], note: str, confidence: str = "fit"
+) -> str:
+    """A TOML file with these constants in place of those that it has; others and remarks stay as
+    they are."""
     lines = text.splitlines()
     for at, table, entry, key in _figures_in(lines):
         name, dimension = _KEYS.get(table, {}).get(key, ("", ""))
         path = f"{table}s[{entry}].{name}" if table else name
         if path in constants:
             value = _written(constants[path], dimension)
-            lines[at] = f'{key} = {{ value = {value}, source = "FIT", confidence = "{confidence}", note = "{note}" }}'
+            lines[at] = (
+                f'{key} = {{ value = {value}, source = "FIT", confidence = "{confidence}", note = "{note}" }}'
+            )
     return "\n".join(lines) + "\n"
 
 
 def _figures_in(lines: Sequence[str]) -> Iterator[tuple[int, str, str, str]]:
-    """Of each line "key = …": its number, its table ("" at the top), the table's name or number among its like, the key."""
+    """Of each line "key = …": its number, its table ("" at the top), the table's name or number
+    among its like, the key."""
     table, entry, seen = "", "", Counter[str]()
     for at, line in enumerate(lines):
         if header := re.fullmatch(r"\[\[?(\w+)\]?\]", line):
@@ -265,4 +305,15 @@ def with_residuals(text: str, widths: Mapping[str, float]) -> str:
     head, _, tail = text.partition(RESIDUAL_TITLE)
     kept = {key: line for line in tail.splitlines() for key in re.findall(r"^(\w+) = ", line)}
     lines = kept | {field: f"{field} = {width:.3g}" for field, width in widths.items()}
-    return "\n".join([head.rstrip(), "", RESIDUAL_TITLE, "[residual]", *(lines[key] for key in sorted(lines))]) + "\n"
+    return (
+        "\n".join(
+            [
+                head.rstrip(),
+                "",
+                RESIDUAL_TITLE,
+                "[residual]",
+                *(lines[key] for key in sorted(lines)),
+            ]
+        )
+        + "\n"
+    )

@@ -77,7 +77,11 @@ class _Loaded:
         self.topologies: dict[tuple[object, ...], Topology] = {}
 
     def graph(self, row: Measurement) -> ModelGraph:
-        picture = {name: getattr(row, name) for name in ("height", "width", "frames", "steps") if getattr(row, name)}
+        picture = {
+            name: getattr(row, name)
+            for name in ("height", "width", "frames", "steps")
+            if getattr(row, name)
+        }
         key = (row.model, row.weight_dtype, row.activation_dtype, row.kv_dtype, *picture.items())
         if key not in self.graphs:
             self.graphs[key] = load_model(
@@ -89,7 +93,9 @@ class _Loaded:
     def topology(self, row: Measurement) -> Topology:
         key = (row.topology, row.chips, row.software)
         if key not in self.topologies:
-            self.topologies[key] = load_topology(row.topology, chips=row.chips, software=row.software or None)
+            self.topologies[key] = load_topology(
+                row.topology, chips=row.chips, software=row.software or None
+            )
         return self.topologies[key]
 
 
@@ -98,7 +104,11 @@ def cases_of(measurements: Sequence[Measurement]) -> tuple[list[Case], list[Refu
     loaded, cases, refused = _Loaded(), [], []
     for row in measurements:
         try:
-            cases.append(_message_case(row, loaded) if row.field == "collective_s" else _score_case(row, loaded))
+            cases.append(
+                _message_case(row, loaded)
+                if row.field == "collective_s"
+                else _score_case(row, loaded)
+            )
         except PlannerError as error:
             refused.append(Refused(row, str(error)))
     return cases, refused
@@ -126,7 +136,9 @@ def _score_case(row: Measurement, loaded: _Loaded) -> Case:
         arrivals=row.arrivals,
     )  # fmt: skip
     if row.chips is None:
-        topology = topology.replace(chips=partition(graph, topology, workload, minimize="chips").score.chips)
+        topology = topology.replace(
+            chips=partition(graph, topology, workload, minimize="chips").score.chips
+        )
     plan = _plan(row, graph, topology, workload)
 
     def scored(machine: Topology) -> Score:
@@ -138,7 +150,11 @@ def _score_case(row: Measurement, loaded: _Loaded) -> Case:
     low, high = score.interval(row.field, 0.8)
     width = math.log(high / low) / 2 if low > 0 else 0.0
     return Case(
-        row, topology, lambda machine: float(getattr(scored(machine), row.field)), getattr(score, row.field), width
+        row,
+        topology,
+        lambda machine: float(getattr(scored(machine), row.field)),
+        getattr(score, row.field),
+        width,
     )
 
 
@@ -164,7 +180,9 @@ def families_of(cases: Sequence[Case], refused: Sequence[Refused]) -> list[Famil
         errors[case.measurement.family].append((error, abs(error) <= case.half_width))
     for one in refused:
         missed[one.measurement.family] += 1
-    return [_family(name, errors.get(name, []), missed[name]) for name in sorted({*errors, *missed})]
+    return [
+        _family(name, errors.get(name, []), missed[name]) for name in sorted({*errors, *missed})
+    ]
 
 
 def _family(name: str, errors: list[tuple[float, bool]], missed: int) -> Family:

@@ -1,4 +1,5 @@
-"""The catalogue: names become nouns. Models in `models.toml` and `diffusion.toml`, machines in the folder `topologies/`."""
+"""The catalogue: names become nouns. Models in `models.toml` and `diffusion.toml`, machines in
+the folder `topologies/`."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -23,7 +24,10 @@ from planner.readers.topology_file import software_from, topology_from
 
 Fields = dict[str, Any]
 
-SHAPES: dict[str, type[DecoderShape] | type[EncoderShape]] = {"decoder": DecoderShape, "encoder": EncoderShape}
+SHAPES: dict[str, type[DecoderShape] | type[EncoderShape]] = {
+    "decoder": DecoderShape,
+    "encoder": EncoderShape,
+}
 """By what the model table calls a model's kind."""
 
 
@@ -41,10 +45,11 @@ def load_model(
 ) -> ModelGraph:
     """A model of the catalogue, or of a Hugging Face `config.json` (or a folder that holds one).
 
-    `weight_dtype` None takes the format in which it is published; `activation_dtype` None what recipes with such weights
-    multiply in; `sparsity` prunes the layers: "2:4", or a share of zeros such as "90%". `height`, `width`, `frames` and
-    `steps` say what a diffusion model makes; None: what it makes by default. An UnknownNameError names the nearest models;
-    an InputError says what is wrong with a file.
+    `weight_dtype` None takes the format in which it is published; `activation_dtype` None what
+    recipes with such weights multiply in; `sparsity` prunes the layers: "2:4", or a share of zeros
+    such as "90%". `height`, `width`, `frames` and `steps` say what a diffusion model makes; None:
+    what it makes by default. An UnknownNameError names the nearest models; an InputError says what
+    is wrong with a file.
     """
     path = _as_path(name, (".json", ".gguf", ".onnx", ".safetensors"))
     picture = {"height": height, "width": width, "frames": frames, "steps": steps}
@@ -63,11 +68,15 @@ def load_model(
             formats = _formats(weight_dtype or published, kv_dtype, activation_dtype)
             drawn = diffusion_shape(title)
             made = picture_of(drawn, title, picture)
-            graph = diffusion_graph(drawn, title, formats, made, source=source, confidence=confidence)
+            graph = diffusion_graph(
+                drawn, title, formats, made, source=source, confidence=confidence
+            )
             return graph if sparsity is None else pruned(graph, sparsity)
         shape = SHAPES[entry.get("kind", "decoder")].from_fields(entry["shape"])
     if asked:
-        raise InputError(f"{asked[0]} is for diffusion models, and {title} is a language model; leave it out")
+        raise InputError(
+            f"{asked[0]} is for diffusion models, and {title} is a language model; leave it out"
+        )
     formats = _formats(weight_dtype or published, kv_dtype, activation_dtype)
     if isinstance(shape, EncoderShape):
         graph = encoder_graph(shape, title, formats, source=source, confidence=confidence)
@@ -76,10 +85,13 @@ def load_model(
     return graph if sparsity is None else pruned(graph, sparsity)
 
 
-def load_topology(name: str | Path, *, chips: int | None = None, software: str | None = None) -> Topology:
+def load_topology(
+    name: str | Path, *, chips: int | None = None, software: str | None = None
+) -> Topology:
     """A machine of the catalogue, or of a TOML file.
 
-    `chips` shrinks or extends it (16 of hgx-h100 are two nodes over InfiniBand); `software` replaces its stack.
+    `chips` shrinks or extends it (16 of hgx-h100 are two nodes over InfiniBand); `software`
+    replaces its stack.
     """
     path = _as_path(name, (".toml", ".json"))
     if path is not None and path.suffix == ".json":
@@ -90,23 +102,34 @@ def load_topology(name: str | Path, *, chips: int | None = None, software: str |
         fields = read_toml(path, "a topology") if path is not None else _found(
             "topology", str(name), topology_table(), topology_aliases()
         )  # fmt: skip
-        topology = topology_from(fields, find_chip=find_chip, find_software=find_software, software=software)
+        topology = topology_from(
+            fields, find_chip=find_chip, find_software=find_software, software=software
+        )
     return topology if chips is None else topology.replace(chips=chips)
 
 
 def load_cluster(name: str | Path) -> Cluster:
-    """A cluster of the catalogue, or of a TOML file: pools of unlike chips and the links between them."""
+    """A cluster of the catalogue, or of a TOML file: pools of unlike chips and the links between
+    them."""
     path = _as_path(name, (".toml", ".json"))
     if path is not None and path.suffix == ".json":
         return Cluster.from_json(read_text(path, "a cluster"))
-    fields = read_toml(path, "a cluster") if path is not None else _found("cluster", str(name), _folder("clusters"), {})
+    fields = (
+        read_toml(path, "a cluster")
+        if path is not None
+        else _found("cluster", str(name), _folder("clusters"), {})
+    )
     return cluster_from(fields, _pool_topology)
 
 
-def _pool_topology(given: str | Mapping[str, Any], chips: int | None, software: str | None) -> Topology:
+def _pool_topology(
+    given: str | Mapping[str, Any], chips: int | None, software: str | None
+) -> Topology:
     if isinstance(given, str):
         return load_topology(given, chips=chips, software=software)
-    topology = topology_from(given, find_chip=find_chip, find_software=find_software, software=software)
+    topology = topology_from(
+        given, find_chip=find_chip, find_software=find_software, software=software
+    )
     return topology if chips is None else topology.replace(chips=chips)
 
 
@@ -141,7 +164,8 @@ def find_chip(name: str) -> Fields:
 
 
 def find_software(name: str) -> Fields:
-    """The file of a software stack: a name of the catalogue, or a path to a TOML file such as `planner calibrate` writes."""
+    """The file of a software stack: a name of the catalogue, or a path to a TOML file such as
+    `planner calibrate` writes."""
     path = _as_path(name, (".toml",))
     if path is not None:
         return read_toml(path, "a software stack")
@@ -172,7 +196,10 @@ def diffusion_shape(name: str) -> DiffusionShape:
     return DiffusionShape.from_fields(
         {
             **entry["shape"],
-            "encoders": [{**encoders[part], "prompt_tokens": most} for part, most in entry.get("encoders", {}).items()],
+            "encoders": [
+                {**encoders[part], "prompt_tokens": most}
+                for part, most in entry.get("encoders", {}).items()
+            ],
             "autoencoder": autoencoders[decoder] if decoder else None,
         }
     )
@@ -191,7 +218,9 @@ def _formats(weight_dtype: str, kv_dtype: str, activation_dtype: str | None) -> 
 
 @lru_cache
 def model_aliases() -> dict[str, str]:
-    return {alias: name for name, entry in model_table().items() for alias in entry.get("aliases", ())}
+    return {
+        alias: name for name, entry in model_table().items() for alias in entry.get("aliases", ())
+    }
 
 
 @lru_cache
@@ -202,13 +231,20 @@ def topology_table() -> dict[str, Fields]:
 
 @lru_cache
 def topology_aliases() -> dict[str, str]:
-    return {alias: name for name, entry in topology_table().items() for alias in entry.get("aliases", ())}
+    return {
+        alias: name
+        for name, entry in topology_table().items()
+        for alias in entry.get("aliases", ())
+    }
 
 
 @lru_cache
 def sources() -> dict[str, str]:
     """What the short names of sources stand for."""
-    return {name: str(text) for name, text in read_toml(topologies_folder() / "sources.toml", "sources").items()}
+    return {
+        name: str(text)
+        for name, text in read_toml(topologies_folder() / "sources.toml", "sources").items()
+    }
 
 
 @lru_cache
@@ -218,7 +254,9 @@ def topologies_folder() -> Path:
     for folder in (here / "topologies", here.parent / "topologies"):
         if (folder / "sources.toml").is_file():
             return folder
-    raise InputError(f"the catalogue is missing: there is no folder topologies in {here} or beside it")
+    raise InputError(
+        f"the catalogue is missing: there is no folder topologies in {here} or beside it"
+    )
 
 
 @lru_cache
@@ -256,8 +294,13 @@ def _config_in(path: Path) -> Path:
     try:
         if path.is_dir():
             return path / "config.json"
-    except (OSError, ValueError):  # longer than file systems take, or with a null byte: reading it says so
+    except (
+        OSError,
+        ValueError,
+    ):  # longer than file systems take, or with a null byte: reading it says so
         return path
     if path.suffix in (".gguf", ".onnx", ".safetensors"):
-        raise InputError(f"{path} is a {path.suffix[1:]} file; what is read is a Hugging Face config.json")
+        raise InputError(
+            f"{path} is a {path.suffix[1:]} file; what is read is a Hugging Face config.json"
+        )
     return path

@@ -1,7 +1,7 @@
 """The command `planner`: a face for a terminal, with no logic of its own.
 
-Answers go to standard output, everything else to standard error. Exit status: 0 a plan, 2 something given is wrong,
-3 proved infeasible, 4 no plan in time.
+Answers go to standard output, everything else to standard error. Exit status: 0 a plan, 2 something
+given is wrong, 3 proved infeasible, 4 no plan in time.
 """
 
 import json
@@ -20,7 +20,8 @@ app = typer.Typer(
 
 
 INTERRUPTED = 130
-"""Status after Ctrl-C, as shells count it; the command line library hands it back and does not exit."""
+"""Status after Ctrl-C, as shells count it; the command line library hands it back and does not
+exit."""
 
 
 for name, command in (

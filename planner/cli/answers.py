@@ -25,7 +25,8 @@ def answer(format: str, text: str, fields: Any) -> None:
 def result_fields(result: Result) -> dict[str, Any]:
     """A result without its inputs, which the caller has."""
     fields = result.model_dump(
-        mode="json", exclude={"graph": True, "topology": True, "workload": {"speculation": {"draft"}}}
+        mode="json",
+        exclude={"graph": True, "topology": True, "workload": {"speculation": {"draft"}}},
     )
     if (speculation := result.workload.speculation) is not None:
         fields["workload"]["speculation"]["draft"] = speculation.draft and speculation.draft.name
@@ -56,13 +57,19 @@ def comparison(results: list[Result], refusals: list[tuple[str, str]]) -> str:
     lines = [lines[0], lines[2], f"the best {first.field} of each machine", ""]
     compared = COMPARED_SAMPLES if first.graph.is_diffusion else COMPARED
     header = ("", *(f"{result.topology.name}:{result.topology.chips}" for result in results))
-    rows = [(name, *(field_text(name, getattr(result.score, name)) for result in results)) for name in compared]
+    rows = [
+        (name, *(field_text(name, getattr(result.score, name)) for result in results))
+        for name in compared
+    ]
     rows.insert(0, ("status", *(result.status for result in results)))
     rows.append(("power counts", *(_scope_word(result.score) for result in results)))
     rows.append(("price is by", *(result.topology.price.basis for result in results)))
     lines += aligned([header, *rows])
     if len({result.score.power_scope for result in results}) > 1:
-        lines += ["", "energy is not comparable here: power counts different things; give --power-scope"]
+        lines += [
+            "",
+            "energy is not comparable here: power counts different things; give --power-scope",
+        ]
     if len({result.topology.price.basis for result in results} - {"unknown"}) > 1:
         lines += ["", "prices are not comparable here: some are rented, some bought"]
     lines += ["", *(f"{name}: {reason}" for name, reason in refusals)] if refusals else []
@@ -70,7 +77,9 @@ def comparison(results: list[Result], refusals: list[tuple[str, str]]) -> str:
 
 
 def _scope_word(score: Score) -> str:
-    return {"chip": "chips alone", "system": "at the wall", "unknown": "not published"}[score.power_scope]
+    return {"chip": "chips alone", "system": "at the wall", "unknown": "not published"}[
+        score.power_scope
+    ]
 
 
 class Meter:

@@ -18,32 +18,60 @@ from planner.readers.files import read_text
 from planner.workload import Speculation, Workload
 
 Format = Literal["table", "json"]
-ModelName = Annotated[str, typer.Argument(help="A name of the catalogue (see `planner models`), or a config.json.")]
+ModelName = Annotated[
+    str, typer.Argument(help="A name of the catalogue (see `planner models`), or a config.json.")
+]
 TopologyName = Annotated[
     str, typer.Argument(help="A name of the catalogue (see `planner topologies`), or a TOML file.")
 ]
-Weights = Annotated[str | None, typer.Option("--weights", help="Format of the weights; default: as published.")]
+Weights = Annotated[
+    str | None, typer.Option("--weights", help="Format of the weights; default: as published.")
+]
 Kv = Annotated[str, typer.Option("--kv", help="Format of the KV cache.")]
 Batch = Annotated[
-    str | None, typer.Option("--batch", help="Sequences in flight in the whole deployment, or 'max'; default: 8.")
+    str | None,
+    typer.Option(
+        "--batch", help="Sequences in flight in the whole deployment, or 'max'; default: 8."
+    ),
 ]
-Rate = Annotated[float | None, typer.Option("--rate", help="Requests a second of all users, in place of a batch.")]
+Rate = Annotated[
+    float | None,
+    typer.Option("--rate", help="Requests a second of all users, in place of a batch."),
+]
 Prompt = Annotated[int, typer.Option("--prompt", help="Prompt tokens of a request.")]
 Output = Annotated[int, typer.Option("--output", help="Output tokens of a request.")]
 Arrivals = Annotated[
-    str, typer.Option("--arrivals", help="steady: a finished request is replaced; together: one batch.")
+    str,
+    typer.Option("--arrivals", help="steady: a finished request is replaced; together: one batch."),
 ]
-Chips = Annotated[int | None, typer.Option("--chips", help="How many chips; default: as the catalogue has them.")]
-Stack = Annotated[str | None, typer.Option("--software", help="Software stack; default: the machine's.")]
-Scope = Annotated[str | None, typer.Option("--power-scope", help="chip or system; default: the widest that is known.")]
-Draft = Annotated[str | None, typer.Option("--draft", help="Model that drafts tokens; 'lookup': none, as by n-grams.")]
-Drafted = Annotated[str, typer.Option("--speculative-tokens", help="Tokens drafted for each pass, or 'best'.")]
-Acceptance = Annotated[float, typer.Option("--acceptance", help="Acceptance rate of drafted tokens.")]
+Chips = Annotated[
+    int | None, typer.Option("--chips", help="How many chips; default: as the catalogue has them.")
+]
+Stack = Annotated[
+    str | None, typer.Option("--software", help="Software stack; default: the machine's.")
+]
+Scope = Annotated[
+    str | None,
+    typer.Option("--power-scope", help="chip or system; default: the widest that is known."),
+]
+Draft = Annotated[
+    str | None,
+    typer.Option("--draft", help="Model that drafts tokens; 'lookup': none, as by n-grams."),
+]
+Drafted = Annotated[
+    str, typer.Option("--speculative-tokens", help="Tokens drafted for each pass, or 'best'.")
+]
+Acceptance = Annotated[
+    float, typer.Option("--acceptance", help="Acceptance rate of drafted tokens.")
+]
 Minimize = Annotated[
-    str | None, typer.Option("--minimize", help="Field of the score; default: tpot_s (diffusion: image_s).")
+    str | None,
+    typer.Option("--minimize", help="Field of the score; default: tpot_s (diffusion: image_s)."),
 ]
 Maximize = Annotated[str | None, typer.Option("--maximize", help="Field of the score.")]
-Limit = Annotated[list[str] | None, typer.Option("--limit", help="Worst value of a field: tpot_s=0.02.")]
+Limit = Annotated[
+    list[str] | None, typer.Option("--limit", help="Worst value of a field: tpot_s=0.02.")
+]
 TimeLimit = Annotated[float | None, typer.Option("--time-limit", help="Seconds.")]
 Shape = Annotated[str, typer.Option("--format", help="table or json.")]
 
@@ -67,7 +95,9 @@ def nouns(
     return graph, machine, workload_of(batch, rate, prompt, output, arrivals)
 
 
-def workload_of(batch: str | None, rate: float | None, prompt: int, output: int, arrivals: str) -> Workload:
+def workload_of(
+    batch: str | None, rate: float | None, prompt: int, output: int, arrivals: str
+) -> Workload:
     """The workload of --batch or --rate, --prompt, --output and --arrivals."""
     if rate is not None and batch is not None:
         raise InputError(
@@ -94,7 +124,9 @@ def speculation_of(
             )
         return None
     return Speculation(
-        draft=None if draft == "lookup" else catalogue.load_model(draft, weight_dtype=weights, kv_dtype=kv),
+        draft=None
+        if draft == "lookup"
+        else catalogue.load_model(draft, weight_dtype=weights, kv_dtype=kv),
         tokens=None if tokens == "best" else whole("--speculative-tokens", tokens),
         acceptance_rate=acceptance,
     )
@@ -116,7 +148,9 @@ def limits_of(entries: list[str]) -> dict[str, float]:
         try:
             limits[name.strip()] = float(value)
         except ValueError:
-            raise InputError(f"--limit must look like tpot_s=0.02, not {shortened(entry)!r}") from None
+            raise InputError(
+                f"--limit must look like tpot_s=0.02, not {shortened(entry)!r}"
+            ) from None
     return limits
 
 
@@ -141,7 +175,11 @@ def engine_of(given: str) -> Engine:
 
 def scope_of(given: str | None) -> PowerScope | None:
     """What --power-scope says."""
-    return None if given is None else cast(PowerScope, one_of("--power-scope", given, "chip", "system"))
+    return (
+        None
+        if given is None
+        else cast(PowerScope, one_of("--power-scope", given, "chip", "system"))
+    )
 
 
 def read_plan(path: Path) -> Plan:

@@ -11,7 +11,15 @@ from planner.units import spoken
 def models(format: Shape = "table") -> None:
     """The models of the catalogue."""
     graphs = [catalogue.load_model(name) for name in catalogue.model_names()]
-    header = ("model", "parameters", "active", "layers", "as published", "KV cache of a token", "confidence")
+    header = (
+        "model",
+        "parameters",
+        "active",
+        "layers",
+        "as published",
+        "KV cache of a token",
+        "confidence",
+    )
     rows = [
         (
             graph.name, f"{graph.parameters / 1e9:.4g} B", f"{graph.parameters_active / 1e9:.4g} B", str(len(graph.layers) - 2),
@@ -19,13 +27,26 @@ def models(format: Shape = "table") -> None:
         )
         for graph in graphs
     ]  # fmt: skip
-    answer(format, "\n".join(aligned([header, *rows])), [dict(zip(header, row, strict=True)) for row in rows])
+    answer(
+        format,
+        "\n".join(aligned([header, *rows])),
+        [dict(zip(header, row, strict=True)) for row in rows],
+    )
 
 
 def topologies(format: Shape = "table") -> None:
     """The machines of the catalogue."""
     machines = [catalogue.load_topology(name) for name in catalogue.topology_names()]
-    header = ("topology", "chips", "at most", "memory", "bandwidth", "power a chip", "software", "made of")
+    header = (
+        "topology",
+        "chips",
+        "at most",
+        "memory",
+        "bandwidth",
+        "power a chip",
+        "software",
+        "made of",
+    )
     rows = [
         (
             machine.name, str(machine.chips), str(machine.limit_chips),
@@ -34,7 +55,11 @@ def topologies(format: Shape = "table") -> None:
         )
         for machine in machines
     ]  # fmt: skip
-    answer(format, "\n".join(aligned([header, *rows])), [dict(zip(header, row, strict=True)) for row in rows])
+    answer(
+        format,
+        "\n".join(aligned([header, *rows])),
+        [dict(zip(header, row, strict=True)) for row in rows],
+    )
 
 
 def clusters(format: Shape = "table") -> None:
@@ -42,7 +67,15 @@ def clusters(format: Shape = "table") -> None:
     known = [catalogue.load_cluster(name) for name in catalogue.cluster_names()]
     header = ("cluster", "pools", "made of")
     rows = [
-        (one.name, " + ".join(f"{pool.free_chips} × {pool.topology.name}" for pool in one.pools), one.title)
+        (
+            one.name,
+            " + ".join(f"{pool.free_chips} × {pool.topology.name}" for pool in one.pools),
+            one.title,
+        )
         for one in known
     ]
-    answer(format, "\n".join(aligned([header, *rows])), [dict(zip(header, row, strict=True)) for row in rows])
+    answer(
+        format,
+        "\n".join(aligned([header, *rows])),
+        [dict(zip(header, row, strict=True)) for row in rows],
+    )

@@ -12,7 +12,14 @@ from planner import catalogue
 from planner.calibration.fitting import MEASURE, fit_software, profile_toml
 from planner.calibration.measurements import COLLECTIVES, PUBLISHED, read_measurements
 from planner.calibration.reporting import calibration_report
-from planner.calibration.shipping import fit_draws, fit_recipe, left_out_errors, recipes, ship, ship_draws
+from planner.calibration.shipping import (
+    fit_draws,
+    fit_recipe,
+    left_out_errors,
+    recipes,
+    ship,
+    ship_draws,
+)
 from planner.calibration.validation import cases_of, families_of
 from planner.cli.answers import answer
 from planner.cli.arguments import Shape
@@ -30,11 +37,16 @@ from planner.studies.sweep.sweeps import sweep
 
 
 def sweep_spec(
-    spec: Annotated[Path, typer.Argument(help="A TOML file: models, topologies, [[workload]], objectives, limits.")],
-    file: Annotated[Path, typer.Option("--file", help="SQLite file of rows; what is there is kept.")] = Path(
-        "sweep.sqlite"
-    ),
-    processes: Annotated[int | None, typer.Option("--processes", help="Default: one a core.")] = None,
+    spec: Annotated[
+        Path,
+        typer.Argument(help="A TOML file: models, topologies, [[workload]], objectives, limits."),
+    ],
+    file: Annotated[
+        Path, typer.Option("--file", help="SQLite file of rows; what is there is kept.")
+    ] = Path("sweep.sqlite"),
+    processes: Annotated[
+        int | None, typer.Option("--processes", help="Default: one a core.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write the table here, as CSV.")] = None,
     format: Shape = "table",
 ) -> None:
@@ -70,35 +82,53 @@ def validate(
     ]  # fmt: skip
     lines = aligned([header, *rows])
     reasons = Counter(shortened(re.sub(r"[\d.,]+", "#", one.reason), 110) for one in refused)
-    lines += ["", *(f"{count} × {reason}" for reason, count in reasons.most_common(5))] if refused else []
+    lines += (
+        ["", *(f"{count} × {reason}" for reason, count in reasons.most_common(5))]
+        if refused
+        else []
+    )
     answer(format, "\n".join(lines), [one._asdict() for one in families])
 
 
 def audit(
     claims: Annotated[
-        Path | None, typer.Argument(help="A TOML file of [[claim]] tables; default: what the article says.")
+        Path | None,
+        typer.Argument(help="A TOML file of [[claim]] tables; default: what the article says."),
     ] = None,
     format: Shape = "table",
 ) -> None:
-    """Hold claims against capacity, roofline, arithmetic, sources, each other, and the best plans."""
+    """Hold claims against capacity, roofline, arithmetic, sources, each other, and the best
+    plans."""
     found = audited(claims, progress=lambda row: typer.echo(f"{row.claim}: {row.text}", err=True))
-    lines = [f"{row.claim}: {row.text}\n    {row.law}{f' [{row.source}]' if row.source else ''}" for row in found.rows]
+    lines = [
+        f"{row.claim}: {row.text}\n    {row.law}{f' [{row.source}]' if row.source else ''}"
+        for row in found.rows
+    ]
     answer(format, "\n".join(lines), found.model_dump(mode="json"))
 
 
 def calibrate(
     measurements: Annotated[Path | None, typer.Argument(help="A CSV of measurements.")] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Write the calibrated software stack here, as TOML.")
+        Path | None,
+        typer.Option("--out", help="Write the calibrated software stack here, as TOML."),
     ] = None,
-    software: Annotated[str | None, typer.Option("--software", help="Take only rows of this stack.")] = None,
+    software: Annotated[
+        str | None, typer.Option("--software", help="Take only rows of this stack.")
+    ] = None,
     shipped: Annotated[
-        bool, typer.Option("--shipped", help="Fit the constants that are shipped, on the tables that are shipped.")
+        bool,
+        typer.Option(
+            "--shipped", help="Fit the constants that are shipped, on the tables that are shipped."
+        ),
     ] = False,
-    report: Annotated[Path | None, typer.Option("--report", help="With --shipped: write its report here.")] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="With --shipped: write its report here.")
+    ] = None,
     format: Shape = "table",
 ) -> None:
-    """Fit a software stack's constants to your own measurements; use the result as --software FILE."""
+    """Fit a software stack's constants to your own measurements; use the result as --software
+    FILE."""
     if shipped and measurements is None:
         if report is not None:
             check_writable(report)
@@ -114,19 +144,29 @@ def _calibrate(measurements: Path, out: Path, software: str | None, format: str)
     rows = read_measurements(measurements)
     cases, _ = cases_of([row for row in rows if software in (None, row.software)])
     if not cases:
-        raise InputError(f"{measurements} has no row that can be predicted{f' of {software}' if software else ''}")
+        raise InputError(
+            f"{measurements} has no row that can be predicted{f' of {software}' if software else ''}"
+        )
     fit = fit_software(cases)
     write_whole(out, profile_toml(fit).rstrip())
     header = ("constant", "before", "after", "effect")
     lines = aligned(
-        [header, *((c.name, f"{c.before:.4g}", f"{c.after:.4g}", f"{c.effect:.2f}") for c in fit.constants)]
+        [
+            header,
+            *(
+                (c.name, f"{c.before:.4g}", f"{c.after:.4g}", f"{c.effect:.2f}")
+                for c in fit.constants
+            ),
+        ]
     )
     lines += [
         "",
         f"median error of {fit.rows} rows: {100 * fit.median_before:.1f} %, now {100 * fit.median_after:.1f} %",
     ]
     if fit.untouched:
-        lines.append(f"no row tells {listed(fit.untouched)}; next, measure {MEASURE[fit.untouched[0]]}")
+        lines.append(
+            f"no row tells {listed(fit.untouched)}; next, measure {MEASURE[fit.untouched[0]]}"
+        )
     answer(format, "\n".join(lines), fit.model_dump(mode="json", exclude={"software"}))
 
 
@@ -138,7 +178,10 @@ def _ship(stack: str | None, report: Path | None, format: str) -> None:
     for recipe in wanted:
         fitted.append(fit_recipe(recipe))
         ship(recipe, fitted[-1], catalogue.topologies_folder())
-        print(f"{recipe.stack}: {fitted[-1].rows} rows, median error {fitted[-1].median:.1%}", file=sys.stderr)
+        print(
+            f"{recipe.stack}: {fitted[-1].rows} rows, median error {fitted[-1].median:.1%}",
+            file=sys.stderr,
+        )
     if stack is None or report is not None:
         draws, host_share = fit_draws()
     if stack is None:
@@ -146,8 +189,13 @@ def _ship(stack: str | None, report: Path | None, format: str) -> None:
     if report is not None:
         left_out = [left_out_errors(recipe, by) for recipe in wanted for by in recipe.left_out]
         rows = [*read_measurements(PUBLISHED), *read_measurements(COLLECTIVES)]
-        write_whole(report, calibration_report(*cases_of(rows), left_out, fitted, draws, host_share).rstrip())
-    rows_shown = [(one.stack, name, f"{value:.3g}") for one in fitted for name, value in one.constants.items()]
+        write_whole(
+            report,
+            calibration_report(*cases_of(rows), left_out, fitted, draws, host_share).rstrip(),
+        )
+    rows_shown = [
+        (one.stack, name, f"{value:.3g}") for one in fitted for name, value in one.constants.items()
+    ]
     answer(
         format,
         "\n".join(aligned([("stack", "constant", "value"), *rows_shown])),

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 Numbers = float | NDArray[np.float64]
 
 
-def usable_bytes(capacity_bytes: Numbers, usable_fraction: Numbers, reserved_bytes: Numbers) -> Numbers:
+def usable_bytes(
+    capacity_bytes: Numbers, usable_fraction: Numbers, reserved_bytes: Numbers
+) -> Numbers:
     """What a plan may fill: the usable share of the memory, less what the software keeps. [B]"""
     return capacity_bytes * usable_fraction - reserved_bytes
 
@@ -25,7 +27,9 @@ def most_sequences(free_bytes: float, kv_bytes_per_sequence: float) -> int:
     """Sequences whose cache fits into what the weights and activations leave [1]. [1]"""
     if free_bytes < 0:
         return 0
-    return math.floor(free_bytes / kv_bytes_per_sequence) if kv_bytes_per_sequence > 0 else 10_000_000
+    return (
+        math.floor(free_bytes / kv_bytes_per_sequence) if kv_bytes_per_sequence > 0 else 10_000_000
+    )
 
 
 def fewest_chips(demand_bytes: float, usable_bytes_per_chip: float) -> int:

@@ -1,7 +1,7 @@
 """A pipeline of stages: what a token waits, what a batch waits.
 
-A pass takes `passes_s`: the sum over the stages of their work and of the hop behind each. `slowest_s` is the longest that
-any one stage, or the link behind it, is busy with a pass.
+A pass takes `passes_s`: the sum over the stages of their work and of the hop behind each.
+`slowest_s` is the longest that any one stage, or the link behind it, is busy with a pass.
 
 [1] Y. Huang et al., "GPipe", NeurIPS 2019 (bubble of a filled pipeline). [2] E. G. Coffman, "Computer and Job-Shop
 Scheduling Theory", 1976 (a flow shop of equal jobs ends after the sum over the stages plus the slowest once per job more).
@@ -19,8 +19,8 @@ def fill_and_drain_s(pass_s: Numbers, slowest_s: Numbers, passes: Numbers) -> Nu
 
 
 def cycle_s(pass_s: Numbers, slowest_s: Numbers) -> Numbers:
-    """Between two tokens of one sequence: its own way round, or the turn of all micro-batches at the slowest stage,
-    whichever is longer. `slowest_s` counts all micro-batches. [s]"""
+    """Between two tokens of one sequence: its own way round, or the turn of all micro-batches at
+    the slowest stage, whichever is longer. `slowest_s` counts all micro-batches. [s]"""
     return np.maximum(pass_s, slowest_s)
 
 

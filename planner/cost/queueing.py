@@ -16,14 +16,16 @@ Numbers = float | Floats
 
 
 def queue_s(work_s: Numbers, requests_per_s: float) -> Numbers:
-    """Mean wait for the work of those who came before; infinite where more comes than is done [1]. [s]"""
+    """Mean wait for the work of those who came before; infinite where more comes than is done
+    [1]. [s]"""
     load = np.asarray(requests_per_s * work_s)
     room = np.where(load < 1.0, 1.0 - load, 1.0)
     return np.where(load < 1.0, load * work_s / (2.0 * room), np.inf)[()]
 
 
 def waits_longer_fraction(waited_s: Numbers, work_s: float, requests_per_s: float) -> Numbers:
-    """Share of requests that wait longer: the exponential tail of equal services, never more than find somebody [2]. [1]"""
+    """Share of requests that wait longer: the exponential tail of equal services, never more
+    than find somebody [2]. [1]"""
     load = requests_per_s * work_s
     decay = 2.0 * (1.0 - load) + 1e-12
     for _ in range(
@@ -31,13 +33,18 @@ def waits_longer_fraction(waited_s: Numbers, work_s: float, requests_per_s: floa
     ):  # the root above 0 of load × (e^decay - 1) = decay, by Newton's method from where the slope is steep
         decay = max(decay, math.log1p(decay / load))
     waited = np.asarray(waited_s)
-    tail = (1.0 - load) / (load * math.exp(decay) - 1.0) * np.exp(-decay * np.maximum(waited, 0.0) / work_s)
+    tail = (
+        (1.0 - load)
+        / (load * math.exp(decay) - 1.0)
+        * np.exp(-decay * np.maximum(waited, 0.0) / work_s)
+    )
     return np.where(waited < 0.0, 1.0, np.minimum(load, tail))[()]
 
 
 def in_flight_fraction(residences_s: Floats, requests_per_s: float) -> Floats:
-    """Probability of 0, 1, 2, … requests in flight where each would stay `residences_s[n - 1]` among n, shape (n + 1,): the
-    product form of generalised processor sharing, whatever the distribution of the work [3]. [1]"""
+    """Probability of 0, 1, 2, … requests in flight where each would stay `residences_s[n - 1]`
+    among n, shape (n + 1,): the product form of generalised processor sharing, whatever the
+    distribution of the work [3]. [1]"""
     counts = np.arange(1, len(residences_s) + 1)
     logs = np.concatenate([[0.0], np.cumsum(np.log(requests_per_s * residences_s / counts))])
     shares = np.exp(logs - logs.max())

@@ -10,12 +10,16 @@ from numpy.typing import NDArray
 Numbers = float | NDArray[np.float64]
 
 
-def compute_s(flop: Numbers, peak_flop_per_s: Numbers, compute_efficiency: Numbers = 1.0) -> Numbers:
+def compute_s(
+    flop: Numbers, peak_flop_per_s: Numbers, compute_efficiency: Numbers = 1.0
+) -> Numbers:
     """Time of the arithmetic alone [1]. [s]"""
     return flop / (peak_flop_per_s * compute_efficiency)
 
 
-def memory_s(moved_bytes: Numbers, bandwidth_bytes_per_s: Numbers, memory_efficiency: Numbers = 1.0) -> Numbers:
+def memory_s(
+    moved_bytes: Numbers, bandwidth_bytes_per_s: Numbers, memory_efficiency: Numbers = 1.0
+) -> Numbers:
     """Time of the memory traffic alone [1]. [s]"""
     return moved_bytes / (bandwidth_bytes_per_s * memory_efficiency)
 
@@ -30,6 +34,8 @@ def intensity_flop_per_byte(flop: Numbers, moved_bytes: Numbers) -> Numbers:
     return flop / moved_bytes
 
 
-def attainable_flop_per_s(intensity: Numbers, peak_flop_per_s: Numbers, bandwidth_bytes_per_s: Numbers) -> Numbers:
+def attainable_flop_per_s(
+    intensity: Numbers, peak_flop_per_s: Numbers, bandwidth_bytes_per_s: Numbers
+) -> Numbers:
     """The roof over an operator of that intensity [1]. [FLOP/s]"""
     return np.minimum(peak_flop_per_s, intensity * bandwidth_bytes_per_s)

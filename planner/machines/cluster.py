@@ -1,8 +1,9 @@
-"""`Cluster`: pools of unlike chips, and the links between them. `PooledPlan`: which layers run on which chips of which pool.
+"""`Cluster`: pools of unlike chips, and the links between them. `PooledPlan`: which layers run on
+which chips of which pool.
 
-A pool is a topology, maybe with chips that are not to be used. A link joins two pools; what goes between pools that no link
-joins passes through others. Its packets go through one after the other, so latencies add up and the narrowest link sets
-the pace; all that crosses a link at once shares it.
+A pool is a topology, maybe with chips that are not to be used. A link joins two pools; what goes
+between pools that no link joins passes through others. Its packets go through one after the other,
+so latencies add up and the narrowest link sets the pace; all that crosses a link at once shares it.
 """
 
 from collections.abc import Iterator
@@ -76,13 +77,17 @@ class Cluster(Record):
         names = [pool.name for pool in self.pools]
         repeated = next((name for name in names if names.count(name) > 1), None)
         if repeated is not None:
-            raise InputError(f"Cluster.pools: two pools are called {repeated!r}; give each a name of its own")
+            raise InputError(
+                f"Cluster.pools: two pools are called {repeated!r}; give each a name of its own"
+            )
         for link in self.links:
             for name in link.between:
                 if name not in names:
                     raise UnknownNameError("pool at the end of a link", name, names)
             if link.between[0] == link.between[1]:
-                raise InputError(f"Cluster.links: a link joins {link.between[0]!r} to itself; name two pools")
+                raise InputError(
+                    f"Cluster.links: a link joins {link.between[0]!r} to itself; name two pools"
+                )
         return self
 
     def number(self, name: str) -> int:
@@ -94,8 +99,8 @@ class Cluster(Record):
 
     @cached_property
     def ways(self) -> tuple[tuple[tuple[Way, ...], ...], ...]:
-        """From each pool to each other: the paths of which none is both slower and narrower than another; () for a pool
-        and itself, and where there is none."""
+        """From each pool to each other: the paths of which none is both slower and narrower than
+        another; () for a pool and itself, and where there is none."""
         count = len(self.pools)
         found: list[list[tuple[Way, ...]]] = [[() for _ in range(count)] for _ in range(count)]
         for start in range(count):
@@ -105,10 +110,15 @@ class Cluster(Record):
                 at, way = todo.pop()
                 for other, link in self._links_at(at):
                     longer = Way(
-                        way.latency_s + link.latency_s, min(way.bandwidth_bytes_per_s, link.bandwidth_bytes_per_s)
+                        way.latency_s + link.latency_s,
+                        min(way.bandwidth_bytes_per_s, link.bandwidth_bytes_per_s),
                     )
-                    if other != start and not any(_no_worse(known, longer) for known in reached[other]):
-                        reached[other] = [known for known in reached[other] if not _no_worse(longer, known)] + [longer]
+                    if other != start and not any(
+                        _no_worse(known, longer) for known in reached[other]
+                    ):
+                        reached[other] = [
+                            known for known in reached[other] if not _no_worse(longer, known)
+                        ] + [longer]
                         todo.append((other, longer))
             found[start] = [tuple(sorted(ways)) for ways in reached]
         return tuple(tuple(row) for row in found)
@@ -121,7 +131,8 @@ class Cluster(Record):
 
     @cached_property
     def twin_before(self) -> tuple[int | None, ...]:
-        """For each pool the last one before it that it is like: the same chips, as far from everything else."""
+        """For each pool the last one before it that it is like: the same chips, as far from
+        everything else."""
         return tuple(
             next((other for other in reversed(range(number)) if self._alike(number, other)), None)
             for number in range(len(self.pools))
@@ -136,7 +147,10 @@ class Cluster(Record):
 
 
 def _no_worse(one: Way, other: Way) -> bool:
-    return one.latency_s <= other.latency_s and one.bandwidth_bytes_per_s >= other.bandwidth_bytes_per_s
+    return (
+        one.latency_s <= other.latency_s
+        and one.bandwidth_bytes_per_s >= other.bandwidth_bytes_per_s
+    )
 
 
 class PooledStage(Stage):

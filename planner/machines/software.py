@@ -1,4 +1,5 @@
-"""What software makes of chips: launches, efficiencies, collectives, limits; how far its figures may be off."""
+"""What software makes of chips: launches, efficiencies, collectives, limits; how far its figures
+may be off."""
 
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
@@ -12,7 +13,9 @@ if TYPE_CHECKING:
     pass
 
 
-CollectiveKind = Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast", "send_recv"]
+CollectiveKind = Literal[
+    "all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast", "send_recv"
+]
 
 
 Algorithm = Literal["ring", "tree", "one-shot", "two-shot", "in-switch"]
@@ -24,7 +27,8 @@ class CollectiveKernel(Record):
     algorithm: Algorithm
     kinds: tuple[CollectiveKind, ...]
     base_latency_s: Seconds
-    """Software, launch and synchronisation: all that does not depend on the number of steps or bytes."""
+    """Software, launch and synchronisation: all that does not depend on the number of steps or
+    bytes."""
     step_latency_s: Seconds = 0.0
     """Software's share of each step in the innermost level, beside the fabric's hop."""
     across_step_latency_s: Seconds = 0.0
@@ -39,13 +43,15 @@ class CollectiveKernel(Record):
 
 
 class Tuning(Record):
-    """How well a software stack's kernels suit one architecture, beside its efficiencies elsewhere."""
+    """How well a software stack's kernels suit one architecture, beside its efficiencies
+    elsewhere."""
 
     architecture: str
     compute_efficiency: Fraction = 1.0
     memory_efficiency: Fraction = 1.0
     widening_flop_per_weight: Annotated[float, Field(ge=0, le=1e6)] = 0.0
-    """Operations for each weight, once in a pass, where weights are stored in fewer bits than they are multiplied in."""
+    """Operations for each weight, once in a pass, where weights are stored in fewer bits than
+    they are multiplied in."""
 
 
 class Residual(Record):
@@ -57,7 +63,8 @@ class Residual(Record):
 
 
 class Software(Record):
-    """What runs the model: its overheads, its efficiencies, its collectives, what it keeps for itself."""
+    """What runs the model: its overheads, its efficiencies, its collectives, what it keeps for
+    itself."""
 
     name: str
     kernel_overhead_s: Seconds
@@ -76,12 +83,14 @@ class Software(Record):
     sequence_overhead_s: Seconds = 0.0
     """For each sequence of a decode pass, on the host: sampling, detokenising, bookkeeping."""
     request_overhead_s: Seconds = 0.0
-    """For each request that joins a loaded server, before its first token: transport, tokenising, scheduling."""
+    """For each request that joins a loaded server, before its first token: transport,
+    tokenising, scheduling."""
     burst_share: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Of the prompts of all other sequences in flight, those that stand before a new one in the queue, on average: clients
-    start together, and prompts come in bursts."""
+    """Of the prompts of all other sequences in flight, those that stand before a new one in the
+    queue, on average: clients start together, and prompts come in bursts."""
     interruption_share: Annotated[float, Field(ge=0, le=1)] = 1.0
-    """Of the time that others' prompts take, what decode steps lose: less than all where both share a pass."""
+    """Of the time that others' prompts take, what decode steps lose: less than all where both
+    share a pass."""
     compute_efficiency: Fraction
     """Share of the peak that large matmuls in 16 bit or more reach."""
     quantised_efficiency: Fraction | None = None
@@ -94,7 +103,8 @@ class Software(Record):
     memory_efficiency: Fraction
     """Share of the memory bandwidth that long reads reach."""
     unfused_share: Annotated[float, Field(ge=0, le=1)] = 1.0
-    """Of the memory traffic of norms, activations and other pointwise operators, what is not fused into their neighbours."""
+    """Of the memory traffic of norms, activations and other pointwise operators, what is not
+    fused into their neighbours."""
     residuals: tuple[Residual, ...] = ()
     """Of what was measured on this stack; a field that is not there was never measured."""
     tunings: tuple[Tuning, ...] = ()
@@ -107,7 +117,8 @@ class Software(Record):
     prefill_chunk_tokens: Count
     """The most prompt tokens that one pass takes."""
     kv_block_tokens: Count = 1
-    """Tokens of a sequence that the KV cache allots at once: the last block of each is half empty on average."""
+    """Tokens of a sequence that the KV cache allots at once: the last block of each is half
+    empty on average."""
     reserved_bytes: Bytes = 0.0
     """Kept on every chip: context, code, communication buffers."""
     usable_memory_fraction: Fraction

@@ -1,8 +1,10 @@
-"""`Topology`: chips, the memory on them, and the fabrics that join them, stored as shapes and never as expanded pairs.
+"""`Topology`: chips, the memory on them, and the fabrics that join them, stored as shapes and never
+as expanded pairs.
 
-Fabrics stand in levels, innermost first: the first joins chips into a node, the next joins nodes, and so on. A level has
-one shape and equal units. Chips are numbered along the levels, and along a grid as the ox ploughs, so that consecutive
-chips are neighbours; `chips` of them are there, and the last unit of a level may be partly filled.
+Fabrics stand in levels, innermost first: the first joins chips into a node, the next joins nodes,
+and so on. A level has one shape and equal units. Chips are numbered along the levels, and along a
+grid as the ox ploughs, so that consecutive chips are neighbours; `chips` of them are there, and the
+last unit of a level may be partly filled.
 """
 
 import math
@@ -17,7 +19,16 @@ from planner.errors import InputError, listed
 from planner.machines.software import Software
 from planner.models.dtypes import MULTIPLIED_IN, Dtype, Zeros
 from planner.records import Record
-from planner.units import BytesPerS, Count, Dollars, FlopPerS, Fraction, PositiveBytes, Seconds, Watts
+from planner.units import (
+    BytesPerS,
+    Count,
+    Dollars,
+    FlopPerS,
+    Fraction,
+    PositiveBytes,
+    Seconds,
+    Watts,
+)
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -51,14 +62,16 @@ class Chip(Record):
     architecture: str = ""
     """The family of chips whose kernels it shares, such as "hopper"."""
     compute_efficiency: Fraction = 1.0
-    """What of the data sheet's peak the generation can sustain at all, beside what software loses."""
+    """What of the data sheet's peak the generation can sustain at all, beside what software
+    loses."""
     memory_efficiency: Fraction = 1.0
     """What of the data sheet's bandwidth it can."""
     skips: tuple[Zeros, ...] = ()
     """Patterns of zeros in weights that cost it no arithmetic."""
 
     def peak_flop_per_s(self, dtype: str) -> float:
-        """Peak for values of this format, or for the best format that the chip has to multiply them in. [FLOP/s]"""
+        """Peak for values of this format, or for the best format that the chip has to multiply
+        them in. [FLOP/s]"""
         peaks = {peak.dtype: peak.flop_per_s for peak in self.peaks}
         for candidate in (dtype, *MULTIPLIED_IN[dtype]):
             if candidate in peaks:
@@ -72,11 +85,13 @@ class Fabric(Record):
     name: str
     shape: Shape
     units: Count
-    """The most units that it joins: chips at the first level, units of the level below at the others."""
+    """The most units that it joins: chips at the first level, units of the level below at the
+    others."""
     dimensions: tuple[Count, ...] = ()
     """Of a torus or a mesh: the most units along each axis."""
     bandwidth_bytes_per_s: BytesPerS
-    """Of one link, per direction: a switch port, or the link to one neighbour; above the first level, each chip's share."""
+    """Of one link, per direction: a switch port, or the link to one neighbour; above the first
+    level, each chip's share."""
     latency_s: Seconds
     """One hop, port to port; through a switch the whole way."""
     wraps_from: Count = 1
@@ -93,7 +108,9 @@ class Fabric(Record):
                     f" product is {self.units}, such as ({self.units},)"
                 )
         elif self.dimensions:
-            raise InputError(f"Fabric.dimensions of {self.name!r}: only a torus or a mesh has them, not a {self.shape}")
+            raise InputError(
+                f"Fabric.dimensions of {self.name!r}: only a torus or a mesh has them, not a {self.shape}"
+            )
         return self
 
 
@@ -105,7 +122,8 @@ class Figure(Record):
     value: float
     source: str
     confidence: Literal["A", "B", "C", "M", "derived", "fit", "guess", "claim", "stated"]
-    """A: primary source read. B: secondary. C: contested. M: from memory. Fit, guess and claim say what they are."""
+    """A: primary source read. B: secondary. C: contested. M: from memory. Fit, guess and claim
+    say what they are."""
     note: str = ""
 
 
@@ -117,13 +135,15 @@ class Power(Record):
     system_w: Watts | None = None
     """Its share of everything at the wall: hosts, switches, fans."""
     idle_share: Fraction = 1.0
-    """Of the chip's watts, what it draws while it waits; 1: always all of them, whatever it does."""
+    """Of the chip's watts, what it draws while it waits; 1: always all of them, whatever it
+    does."""
     compute_activity: Annotated[float, Field(ge=0, le=100)] = 0.0
     """How active it is when it computes at the peak (see `cost.energy.LINES`)."""
     memory_activity: Annotated[float, Field(ge=0, le=100)] = 0.0
     """How active it is when it reads at the full bandwidth."""
     host_share: Fraction = 1.0
-    """Of the system's watts beyond the chip's, what hosts, switches and fans draw, with what supplies lose."""
+    """Of the system's watts beyond the chip's, what hosts, switches and fans draw, with what
+    supplies lose."""
 
 
 class Price(Record):
@@ -152,7 +172,9 @@ class Level:
     def wraps(self, axis: int) -> bool:
         """Whether that axis closes into a ring."""
         shape, length = self.fabric.shape, self.axes[axis]
-        return length > 2 and (shape == "ring" or (shape == "torus" and length >= self.fabric.wraps_from))
+        return length > 2 and (
+            shape == "ring" or (shape == "torus" and length >= self.fabric.wraps_from)
+        )
 
     def hops(self, one: int, other: int) -> int:
         """Hops between two of its units."""
@@ -163,12 +185,17 @@ class Level:
         if self.fabric.shape == "dragonfly":
             return 3  # local, global, local
         steps = 0
-        for axis, (a, b) in enumerate(zip(self.coordinates(one), self.coordinates(other), strict=True)):
-            steps += min(abs(a - b), self.axes[axis] - abs(a - b)) if self.wraps(axis) else abs(a - b)
+        for axis, (a, b) in enumerate(
+            zip(self.coordinates(one), self.coordinates(other), strict=True)
+        ):
+            steps += (
+                min(abs(a - b), self.axes[axis] - abs(a - b)) if self.wraps(axis) else abs(a - b)
+            )
         return steps
 
     def coordinates(self, unit: int) -> tuple[int, ...]:
-        """Of a unit in a grid whose lines are numbered to and fro, so that unit n and n + 1 are neighbours."""
+        """Of a unit in a grid whose lines are numbered to and fro, so that unit n and n + 1 are
+        neighbours."""
         position: list[int] = []
         below = self.units
         for length in self.axes:
@@ -196,8 +223,8 @@ class Topology(Record):
     power: Power = Power()
     price: Price = Price()
     divisible: bool = False
-    """Whether a chip may be held in part, as some claims count them: power and price then count the share of its memory
-    that is filled."""
+    """Whether a chip may be held in part, as some claims count them: power and price then count
+    the share of its memory that is filled."""
     figures: tuple[Figure, ...] = ()
     """Source and confidence of every number."""
 
@@ -218,7 +245,8 @@ class Topology(Record):
 
     @cached_property
     def levels(self) -> tuple[Level, ...]:
-        """The fabrics as wired for `chips`, innermost first; those that join a single unit are left out."""
+        """The fabrics as wired for `chips`, innermost first; those that join a single unit are
+        left out."""
         levels, unit_chips = [], 1
         for fabric in self.fabrics:
             needed = min(fabric.units, math.ceil(self.chips / unit_chips))
@@ -231,19 +259,25 @@ class Topology(Record):
         return tuple(levels)
 
     def level_between(self, one: int, other: int) -> int | None:
-        """The number of the level that a message between two chips crosses; None for a chip and itself."""
+        """The number of the level that a message between two chips crosses; None for a chip and
+        itself."""
         if not 0 <= min(one, other) <= max(one, other) < self.chips:
             strange = max(one, other) if max(one, other) >= self.chips else min(one, other)
-            raise InputError(f"Topology {self.name!r} has chips 0 to {self.chips - 1}; {strange} is not one of them")
+            raise InputError(
+                f"Topology {self.name!r} has chips 0 to {self.chips - 1}; {strange} is not one of them"
+            )
         if one == other:
             return None
         return next(
-            number for number, level in enumerate(self.levels) if one // level.span_chips == other // level.span_chips
+            number
+            for number, level in enumerate(self.levels)
+            if one // level.span_chips == other // level.span_chips
         )
 
     def to_networkx(self) -> "nx.Graph[Any]":
-        """Chips (integers) and switches (names) as nodes, links as edges with bandwidth_bytes_per_s (per direction),
-        latency_s and fabric. Above the first level a link joins chips that stand at the same place in their units."""
+        """Chips (integers) and switches (names) as nodes, links as edges with
+        bandwidth_bytes_per_s (per direction), latency_s and fabric. Above the first level a link
+        joins chips that stand at the same place in their units."""
         import networkx as nx
 
         drawn: nx.Graph[Any] = nx.Graph(name=self.name)
@@ -254,7 +288,9 @@ class Topology(Record):
             wire |= {"bandwidth_bytes_per_s": fabric.bandwidth_bytes_per_s}
             for first in range(0, self.chips, level.span_chips):
                 for place in range(level.unit_chips):
-                    members = [first + unit * level.unit_chips + place for unit in range(level.units)]
+                    members = [
+                        first + unit * level.unit_chips + place for unit in range(level.units)
+                    ]
                     present = [chip for chip in members if chip < self.chips]
                     if fabric.shape == "switch" and len(present) > 1:
                         switch = f"{fabric.name} {number}.{first // level.span_chips}.{place}"
@@ -262,7 +298,9 @@ class Topology(Record):
                         drawn.add_edges_from(((chip, switch) for chip in present), **wire)
                     else:
                         ends = ((members[a], members[b]) for a, b in level_links(level))
-                        drawn.add_edges_from(((a, b) for a, b in ends if max(a, b) < self.chips), **wire)
+                        drawn.add_edges_from(
+                            ((a, b) for a, b in ends if max(a, b) < self.chips), **wire
+                        )
         return drawn
 
 
@@ -282,7 +320,8 @@ def level_links(level: Level) -> Iterator[tuple[int, int]]:
 
 
 def grid_axes(units: int, most: tuple[int, ...]) -> tuple[int, ...]:
-    """The most compact grid of `units` units, or of the next larger number that a grid within `most` can have.
+    """The most compact grid of `units` units, or of the next larger number that a grid within
+    `most` can have.
 
     The result has len(most) axes, in the order of `most`.
     """
@@ -310,14 +349,20 @@ def described(topology: Topology) -> str:
         f"{' × '.join(str(length) for length in level.axes)} by {level.fabric.shape} ({level.fabric.name})"
         for level in topology.levels
     ]
-    return f"{topology.chips} × {topology.chip.name}" + (f", {listed(parts, 'then')}" if parts else "")
+    return f"{topology.chips} × {topology.chip.name}" + (
+        f", {listed(parts, 'then')}" if parts else ""
+    )
 
 
 def with_value(topology: Topology, path: str, value: Any) -> Topology:
-    """The topology with one field, named by its path ("fabrics[0].latency_s"), set to another value."""
+    """The topology with one field, named by its path ("fabrics[0].latency_s"), set to another
+    value."""
     fields = topology.model_dump()
     place: Any = fields
-    keys = [int(key) if key.isdecimal() else key for key in path.replace("[", ".").replace("]", "").split(".")]
+    keys = [
+        int(key) if key.isdecimal() else key
+        for key in path.replace("[", ".").replace("]", "").split(".")
+    ]
     try:
         for key in keys[:-1]:
             place = place[key]

@@ -1,4 +1,5 @@
-"""The decoder of an autoencoder: from latent values to the pixels of a picture or a video, in convolutions."""
+"""The decoder of an autoencoder: from latent values to the pixels of a picture or a video, in
+convolutions."""
 
 import math
 from typing import Annotated
@@ -11,7 +12,8 @@ from planner.records import Record
 
 
 class Autoencoder(Record):
-    """The numbers that make the decoding half; levels are counted from the latent picture outwards."""
+    """The numbers that make the decoding half; levels are counted from the latent picture
+    outwards."""
 
     name: str
     latent_channels: Width
@@ -33,7 +35,12 @@ class Autoencoder(Record):
 
 class _Maker:
     def __init__(self, shape: Autoencoder, latent_factor: float, frames: int, dtype: str) -> None:
-        self.shape, self.latent_factor, self.frames, self.dtype = shape, latent_factor, frames, dtype
+        self.shape, self.latent_factor, self.frames, self.dtype = (
+            shape,
+            latent_factor,
+            frames,
+            dtype,
+        )
 
     def factor(self, level: int) -> float:
         """Values at a level for one token of the denoiser: a first frame of a video stays one."""
@@ -42,7 +49,9 @@ class _Maker:
         grown = self.latent_factor * 4**level * frames / self.frames
         return float(grown)
 
-    def matmul(self, name: str, inputs: int, outputs: int, level: int, positions: int = 1) -> MatMul:
+    def matmul(
+        self, name: str, inputs: int, outputs: int, level: int, positions: int = 1
+    ) -> MatMul:
         return MatMul.from_fields(
             {
                 "name": name, "inputs": inputs, "outputs": outputs, "split": "none", "weight_dtype": self.dtype,
@@ -57,7 +66,8 @@ class _Maker:
         return Pointwise(name="norm", width=width, tokens_factor=self.factor(level))
 
     def attention(self, width: int, level: int, keys: int) -> Attention:
-        """One head over each frame (pairs within frames are fewer by their number), or over a state of so many keys."""
+        """One head over each frame (pairs within frames are fewer by their number), or over a
+        state of so many keys."""
         return Attention.from_fields(
             {
                 "name": "attention", "heads": 1, "kv_heads": 1, "key_width": width, "value_width": width,
@@ -75,7 +85,8 @@ class _Maker:
         ]  # fmt: skip
 
     def linear_block(self, width: int, level: int) -> list[Operator]:
-        """Linear attention at two scales, then a gated feed-forward part with a depthwise convolution."""
+        """Linear attention at two scales, then a gated feed-forward part with a depthwise
+        convolution."""
         return [
             self.matmul("query key value", width, 3 * width, level),
             self.attention(2 * width, level, 32),
@@ -88,7 +99,8 @@ class _Maker:
 
 
 def autoencoder_layer(shape: Autoencoder, latent_factor: float, frames: int, dtype: str) -> Layer:
-    """The decoder as one layer that runs once for each sample; `latent_factor` is latent values for one token."""
+    """The decoder as one layer that runs once for each sample; `latent_factor` is latent values
+    for one token."""
     maker = _Maker(shape, latent_factor, frames, dtype)
     inputs = shape.channels[0]
     operators: list[Operator] = [maker.convolution("in", shape.latent_channels, inputs, 0)]
@@ -101,14 +113,28 @@ def autoencoder_layer(shape: Autoencoder, latent_factor: float, frames: int, dty
     for level, channels in enumerate(shape.channels):
         for _ in range(shape.residual_blocks):
             linear = level < shape.linear_levels
-            operators += maker.linear_block(channels, level) if linear else maker.residual(inputs, channels, level)
+            operators += (
+                maker.linear_block(channels, level)
+                if linear
+                else maker.residual(inputs, channels, level)
+            )
             inputs = channels
         if level < len(shape.channels) - 1:
-            outputs = inputs // 2 if shape.narrowing else shape.channels[level + 1] if shape.linear_levels else inputs
+            outputs = (
+                inputs // 2
+                if shape.narrowing
+                else shape.channels[level + 1]
+                if shape.linear_levels
+                else inputs
+            )
             operators.append(maker.convolution("doubling", inputs, outputs, level + 1))
             inputs = outputs
     last = len(shape.channels) - 1
     operators += [maker.norm(inputs, last), maker.convolution("out", inputs, 3, last)]
     return Layer(
-        name="autoencoder", kind="autoencoder", operators=tuple(operators), activation_width=3, runs_per_sample=1
+        name="autoencoder",
+        kind="autoencoder",
+        operators=tuple(operators),
+        activation_width=3,
+        runs_per_sample=1,
     )

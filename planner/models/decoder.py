@@ -1,5 +1,5 @@
-"""Decoder-only transformers, and hybrids of attention and recurrences: a shape (what a config.json states) and the layer
-graph that it stands for."""
+"""Decoder-only transformers, and hybrids of attention and recurrences: a shape (what a
+config.json states) and the layer graph that it stands for."""
 
 from typing import Annotated, Literal, NamedTuple, Self
 
@@ -80,17 +80,19 @@ class DecoderShape(Record):
     window_tokens: Some = 0
     """Sliding or chunked attention; 0: none."""
     full_every: Some = 0
-    """Of the layers every so-manieth attends to everything, in spite of the window; 0: none does."""
+    """Of the layers every so-manieth attends to everything, in spite of the window; 0: none
+    does."""
     full_first: bool = False
     """Whether the full layer comes first in each run (else last)."""
 
     gated_attention: bool = False
     """Whether queries come with a gate of the same width for the heads' outputs."""
     pattern: str = ""
-    """What each layer is, where mixing and feed-forward are layers of their own: M a recurrence, * attention, - a dense
-    feed-forward layer, E experts."""
+    """What each layer is, where mixing and feed-forward are layers of their own: M a recurrence,
+    * attention, - a dense feed-forward layer, E experts."""
     attention_every: Annotated[int, Field(ge=1)] = 1
-    """Of the layers every so-manieth has attention, the last of each run; the others have a recurrence."""
+    """Of the layers every so-manieth has attention, the last of each run; the others have a
+    recurrence."""
     recurrence: Literal["", "mamba-2", "gated-delta"] = ""
     state_heads: Some = 0
     """Of a recurrence; each keeps a matrix of `state_key` × `state_value`."""
@@ -108,31 +110,47 @@ class DecoderShape(Record):
     @model_validator(mode="after")
     def check_shape(self) -> Self:
         if self.heads % self.kv_heads:
-            raise InputError(f"DecoderShape.kv_heads: {self.kv_heads} does not divide the {self.heads} heads; it must")
+            raise InputError(
+                f"DecoderShape.kv_heads: {self.kv_heads} does not divide the {self.heads} heads; it must"
+            )
         if self.experts and not (1 <= self.experts_active <= self.experts and self.expert_ffn):
             raise InputError(
                 "DecoderShape.experts: experts need expert_ffn and experts_active between 1 and"
                 f" {self.experts}, not {self.experts_active}"
             )
         if not self.ffn and not self.experts:
-            raise InputError("DecoderShape.ffn: a decoder without experts needs the width of its feed-forward layers")
+            raise InputError(
+                "DecoderShape.ffn: a decoder without experts needs the width of its feed-forward layers"
+            )
         if not self.ffn and (self.dense_first or self.expert_every > 1):
-            raise InputError("DecoderShape.ffn: the layers without experts need the width of their feed-forward part")
+            raise InputError(
+                "DecoderShape.ffn: the layers without experts need the width of their feed-forward part"
+            )
         if self.kv_latent and not (self.rope_dim and self.nope_dim and self.value_dim):
-            raise InputError("DecoderShape.kv_latent: latent attention needs rope_dim, nope_dim and value_dim")
+            raise InputError(
+                "DecoderShape.kv_latent: latent attention needs rope_dim, nope_dim and value_dim"
+            )
         return self
 
     @model_validator(mode="after")
     def check_recurrences(self) -> Self:
         strange = next((letter for letter in self.pattern if letter not in PATTERN), None)
         if strange:
-            raise InputError(f"DecoderShape.pattern: {strange!r} is no kind of layer; M, *, - and E are")
+            raise InputError(
+                f"DecoderShape.pattern: {strange!r} is no kind of layer; M, *, - and E are"
+            )
         if self.pattern and len(self.pattern) != self.layers:
-            raise InputError(f"DecoderShape.pattern: it names {len(self.pattern)} layers of {self.layers}; name all")
+            raise InputError(
+                f"DecoderShape.pattern: it names {len(self.pattern)} layers of {self.layers}; name all"
+            )
         if "E" in self.pattern and not self.experts:
-            raise InputError("DecoderShape.pattern: its layers E need experts, expert_ffn and experts_active")
+            raise InputError(
+                "DecoderShape.pattern: its layers E need experts, expert_ffn and experts_active"
+            )
         sizes = (self.state_heads, self.state_key_heads, self.state_key, self.state_value)
-        if ("M" in self.pattern or self.attention_every > 1) and not (self.recurrence and all(sizes)):
+        if ("M" in self.pattern or self.attention_every > 1) and not (
+            self.recurrence and all(sizes)
+        ):
             raise InputError(
                 "DecoderShape.recurrence: layers without attention need a recurrence, state_heads, state_key_heads,"
                 " state_key and state_value"
@@ -210,7 +228,9 @@ def decoder_graph(
 def active_parameters(shape: DecoderShape, layers: tuple[Layer, ...]) -> float:
     """Weights that one token uses, embedding included: of the experts the active ones."""
     idle = 1 - shape.experts_active / shape.experts if shape.experts else 0.0
-    routed = sum(o.parameters for layer in layers for o in layer.operators if isinstance(o, Experts))
+    routed = sum(
+        o.parameters for layer in layers for o in layer.operators if isinstance(o, Experts)
+    )
     return sum(layer.parameters for layer in layers) - idle * routed
 
 
@@ -220,7 +240,9 @@ class _Maker:
     def __init__(self, shape: DecoderShape, formats: Formats) -> None:
         self.shape, self.formats = shape, formats
 
-    def matmul(self, name: str, inputs: int, outputs: int, split: str, part: str = "", **options: object) -> MatMul:
+    def matmul(
+        self, name: str, inputs: int, outputs: int, split: str, part: str = "", **options: object
+    ) -> MatMul:
         plain = part in self.shape.unquantised
         return MatMul.from_fields(
             {
@@ -240,7 +262,11 @@ class _Maker:
             return self.latent_attention(window)
         width, kv_width = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
         summed = not shape.parallel_block
-        gate = [Pointwise(name="attention gate", width=width, split=True)] if shape.gated_attention else []
+        gate = (
+            [Pointwise(name="attention gate", width=width, split=True)]
+            if shape.gated_attention
+            else []
+        )
         return [
             self.matmul("query", shape.hidden, (1 + shape.gated_attention) * width, "outputs", "attention"),
             self.matmul("key value", shape.hidden, 2 * kv_width, "outputs", "attention", most_ways=shape.kv_heads, fused=True),
@@ -257,7 +283,8 @@ class _Maker:
         ]  # fmt: skip
 
     def recurrence(self) -> list[Operator]:
-        """Queries, keys, values, a gate of the values' width and the heads' own rates; the recurrence; the gated norm."""
+        """Queries, keys, values, a gate of the values' width and the heads' own rates; the
+        recurrence; the gated norm."""
         shape = self.shape
         inner, keys = shape.state_heads * shape.state_value, shape.state_key_heads * shape.state_key
         gated_delta = shape.recurrence == "gated-delta"
@@ -276,11 +303,14 @@ class _Maker:
         ]  # fmt: skip
 
     def latent_attention(self, window: int) -> list[Operator]:
-        """DeepSeek-V2's multi-head latent attention: decode works on the cached latent vector (weights absorbed)."""
+        """DeepSeek-V2's multi-head latent attention: decode works on the cached latent vector
+        (weights absorbed)."""
         shape = self.shape
         query_inputs = shape.q_latent or shape.hidden
         compress = (
-            [self.matmul("query down", shape.hidden, shape.q_latent, "none", "attention")] if shape.q_latent else []
+            [self.matmul("query down", shape.hidden, shape.q_latent, "none", "attention")]
+            if shape.q_latent
+            else []
         )
         per_head = shape.nope_dim + shape.rope_dim
         latent = shape.kv_latent + shape.rope_dim
@@ -312,7 +342,11 @@ class _Maker:
 
     def experts(self) -> list[Operator]:
         shape = self.shape
-        shared = self.feed_forward("shared expert", shape.shared_ffn, summed=False) if shape.shared_ffn else []
+        shared = (
+            self.feed_forward("shared expert", shape.shared_ffn, summed=False)
+            if shape.shared_ffn
+            else []
+        )
         return [
             MatMul(
                 name="router", inputs=shape.hidden, outputs=shape.experts, split="none",
@@ -333,8 +367,12 @@ def _decoder_layer(shape: DecoderShape, formats: Formats, parts: Parts) -> Layer
     maker = _Maker(shape, formats)
     operators: list[Operator] = []
     if parts.mixer:
-        operators.append(maker.norm("attention norm" if parts.mixer == "attention" else "recurrence norm"))
-        operators += maker.attention(parts.window) if parts.mixer == "attention" else maker.recurrence()
+        operators.append(
+            maker.norm("attention norm" if parts.mixer == "attention" else "recurrence norm")
+        )
+        operators += (
+            maker.attention(parts.window) if parts.mixer == "attention" else maker.recurrence()
+        )
     if parts.feed_forward:
         if not (parts.mixer and shape.parallel_block):
             operators.append(maker.norm("feed-forward norm"))
@@ -349,15 +387,30 @@ def _decoder_layer(shape: DecoderShape, formats: Formats, parts: Parts) -> Layer
 def _embedding(shape: DecoderShape, formats: Formats) -> Layer:
     dtype = "bf16" if "embedding" in shape.unquantised else formats.weight_dtype
     tables: list[Operator] = [
-        Embedding(name="tokens", vocabulary=shape.vocabulary, width=shape.hidden, weight_dtype=dtype)
+        Embedding(
+            name="tokens", vocabulary=shape.vocabulary, width=shape.hidden, weight_dtype=dtype
+        )
     ]
     if shape.positions:
-        tables.append(Embedding(name="positions", vocabulary=shape.positions, width=shape.hidden, weight_dtype=dtype))
-    return Layer(name="embedding", kind="embedding", operators=tuple(tables), activation_width=shape.hidden)
+        tables.append(
+            Embedding(
+                name="positions", vocabulary=shape.positions, width=shape.hidden, weight_dtype=dtype
+            )
+        )
+    return Layer(
+        name="embedding", kind="embedding", operators=tuple(tables), activation_width=shape.hidden
+    )
 
 
 def _head(shape: DecoderShape, formats: Formats) -> Layer:
     maker = _Maker(shape, formats)
     tied = {"tied_to": "embedding"} if shape.tied_embedding else {}
-    logits = maker.matmul("logits", shape.hidden, shape.vocabulary, "outputs", "embedding", rows="sequences", **tied)
-    return Layer(name="head", kind="head", operators=(maker.norm("final norm"), logits), activation_width=shape.hidden)
+    logits = maker.matmul(
+        "logits", shape.hidden, shape.vocabulary, "outputs", "embedding", rows="sequences", **tied
+    )
+    return Layer(
+        name="head",
+        kind="head",
+        operators=(maker.norm("final norm"), logits),
+        activation_width=shape.hidden,
+    )

@@ -1,8 +1,9 @@
 """`Demand`: what operators ask of a chip, as coefficients of the step.
 
-A step runs `tokens` tokens of `sequences` sequences, each token attending to `context_tokens` earlier ones (a mean, the
-sliding window not yet applied). Decode is the step with one token per sequence. Every coefficient may be a float (one
-operator) or an array (many operators at once, see `stacked`); the step's figures may be arrays that broadcast with them.
+A step runs `tokens` tokens of `sequences` sequences, each token attending to `context_tokens`
+earlier ones (a mean, the sliding window not yet applied). Decode is the step with one token per
+sequence. Every coefficient may be a float (one operator) or an array (many operators at once, see
+`stacked`); the step's figures may be arrays that broadcast with them.
 """
 
 from collections.abc import Sequence
@@ -31,12 +32,14 @@ class Demand:
     weight_bytes: Numbers = 0.0
     """Dense weights: held, and read once in a step."""
     sparse_bytes: Numbers = 0.0
-    """Weights of which a step reads just the parts that its tokens touch: routed experts, rows of an embedding."""
+    """Weights of which a step reads just the parts that its tokens touch: routed experts, rows
+    of an embedding."""
     sparse_parts: Numbers = 1.0
     sparse_parts_active: Numbers = 1.0
     """Parts that one token touches."""
     sparse_tokens_per_token: Numbers = 1.0
-    """Tokens that reach the parts for one token of this chip: data-parallel attention pools its experts."""
+    """Tokens that reach the parts for one token of this chip: data-parallel attention pools its
+    experts."""
     sparse_groups: Numbers = 1.0
     """Groups of chips that share out whole parts; all wait for the one with the most to do."""
     sparse_spread: Numbers = 0.0
@@ -47,40 +50,46 @@ class Demand:
     kv_bytes_per_token: Numbers = 0.0
     """Written once for a token, read by every later token of its sequence."""
     state_bytes_per_sequence: Numbers = 0.0
-    """Held for a sequence whatever its length, read and written in every step: what a recurrence remembers."""
+    """Held for a sequence whatever its length, read and written in every step: what a recurrence
+    remembers."""
     window_tokens: Numbers = UNLIMITED_TOKENS
     kernels: Numbers = 1.0
     reduced_bytes_per_token: Numbers = 0.0
     """Summed over the tensor-parallel group after the operator."""
     gathered_bytes_per_token: Numbers = 0.0
     gathered_bytes_per_sequence: Numbers = 0.0
-    """Gathered over the tensor-parallel group after the operator: the bytes that every chip ends with."""
+    """Gathered over the tensor-parallel group after the operator: the bytes that every chip ends
+    with."""
     shuffled_bytes_per_token: Numbers = 0.0
-    """Sent among the chips that share out a sequence, so that each sees all tokens of some heads."""
+    """Sent among the chips that share out a sequence, so that each sees all tokens of some
+    heads."""
     exchanged_bytes_per_token: Numbers = 0.0
     """Sent to the experts' chips and back, each way."""
     activation_bytes_per_token: Numbers = 0.0
     """Held while the operator runs."""
 
     def for_tokens(self, factor: float) -> "Demand":
-        """The same where each token of the step stands for `factor` tokens of these operators, in sequences that are
-        longer by it: a text beside a picture, a level of a UNet."""
+        """The same where each token of the step stands for `factor` tokens of these operators,
+        in sequences that are longer by it: a text beside a picture, a level of a UNet."""
         if factor == 1:
             return self
         linear = {name: factor * getattr(self, name) for name in PER_TOKEN}
         square = {name: factor**2 * getattr(self, name) for name in PER_TOKEN_CONTEXT}
         return replace(self, window_tokens=self.window_tokens / factor, **linear, **square)
 
-    def flop(self, tokens: Numbers, context_tokens: Numbers, rows: Numbers, decode: bool) -> Numbers:
-        """Floating-point operations of the step, which makes so many rows of what is made for sequences: one for each, or
-        for each token that is to be verified. [FLOP]"""
+    def flop(
+        self, tokens: Numbers, context_tokens: Numbers, rows: Numbers, decode: bool
+    ) -> Numbers:
+        """Floating-point operations of the step, which makes so many rows of what is made for
+        sequences: one for each, or for each token that is to be verified. [FLOP]"""
         per_context = self.decode_flop_per_token_context if decode else self.flop_per_token_context
         seen = np.minimum(context_tokens, self.window_tokens)
         routed = self.busiest_share(tokens) * self.flop_per_token
         return tokens * (routed + per_context * seen) + rows * self.flop_per_sequence
 
     def skipping(self, kept_fraction: float) -> "Demand":
-        """The same where only so much of the arithmetic has to be done: the rest multiplies zeros."""
+        """The same where only so much of the arithmetic has to be done: the rest multiplies
+        zeros."""
         return replace(
             self,
             flop_per_token=kept_fraction * self.flop_per_token,
@@ -97,9 +106,12 @@ class Demand:
         return self.weight_bytes + self.sparse_bytes * self.touched_fraction(tokens)
 
     def touched_fraction(self, tokens: Numbers) -> Numbers:
-        """Share of its sparse parts that a step touches, in the group with the most: 1 - (1 - k/E)^tokens on average, for
-        even, independent routing, and above that the largest of as many binomials as there are groups. [1]"""
-        mean = 1.0 - (1.0 - self.sparse_parts_active / self.sparse_parts) ** (tokens * self.sparse_tokens_per_token)
+        """Share of its sparse parts that a step touches, in the group with the most: 1 - (1 -
+        k/E)^tokens on average, for even, independent routing, and above that the largest of as
+        many binomials as there are groups. [1]"""
+        mean = 1.0 - (1.0 - self.sparse_parts_active / self.sparse_parts) ** (
+            tokens * self.sparse_tokens_per_token
+        )
         if not self._uneven:
             return mean
         parts = self.sparse_parts / self.sparse_groups
@@ -111,12 +123,14 @@ class Demand:
 
     @property
     def _uneven(self) -> bool:
-        """Whether groups share out parts at all: asked of single operators often, so it must be quick."""
+        """Whether groups share out parts at all: asked of single operators often, so it must be
+        quick."""
         spread = self.sparse_spread
         return bool(spread.any() if isinstance(spread, np.ndarray) else spread)
 
     def busiest_share(self, tokens: Numbers) -> Numbers:
-        """Tokens in the group of sparse parts with the most, over their mean: the largest count of a multinomial. [1]"""
+        """Tokens in the group of sparse parts with the most, over their mean: the largest count
+        of a multinomial. [1]"""
         if not self._uneven:
             return 1.0
         routed = tokens * self.sparse_tokens_per_token * self.sparse_parts_active
@@ -127,23 +141,38 @@ class Demand:
         return self.held_kv_bytes(context_tokens, sequences)
 
     def read_bytes(
-        self, tokens: Numbers, context_tokens: Numbers, sequences: Numbers, rows: Numbers | None = None
+        self,
+        tokens: Numbers,
+        context_tokens: Numbers,
+        sequences: Numbers,
+        rows: Numbers | None = None,
     ) -> Numbers:
-        """Weights, KV cache and activations that the step reads; rows as in `flop`, None: one for each sequence. [B]"""
+        """Weights, KV cache and activations that the step reads; rows as in `flop`, None: one
+        for each sequence. [B]"""
         made = sequences if rows is None else rows
         activations = (
-            tokens * self.busiest_share(tokens) * self.read_bytes_per_token + 0.5 * made * self.io_bytes_per_sequence
+            tokens * self.busiest_share(tokens) * self.read_bytes_per_token
+            + 0.5 * made * self.io_bytes_per_sequence
         )
-        return self.weights_read_bytes(tokens) + self.kv_read_bytes(context_tokens, sequences) + activations
+        return (
+            self.weights_read_bytes(tokens)
+            + self.kv_read_bytes(context_tokens, sequences)
+            + activations
+        )
 
     def written_bytes(self, tokens: Numbers, rows: Numbers) -> Numbers:
-        """Activations, KV cache and state that the step writes; rows as in `flop`, each with its state. [B]"""
-        per_token = self.busiest_share(tokens) * self.written_bytes_per_token + self.kv_bytes_per_token
-        return tokens * per_token + rows * (0.5 * self.io_bytes_per_sequence + self.state_bytes_per_sequence)
+        """Activations, KV cache and state that the step writes; rows as in `flop`, each with its
+        state. [B]"""
+        per_token = (
+            self.busiest_share(tokens) * self.written_bytes_per_token + self.kv_bytes_per_token
+        )
+        return tokens * per_token + rows * (
+            0.5 * self.io_bytes_per_sequence + self.state_bytes_per_sequence
+        )
 
     def held_kv_bytes(self, context_tokens: Numbers, sequences: Numbers) -> Numbers:
-        """KV cache of sequences that have grown to `context_tokens`, and their state; a window keeps no more than
-        itself. [B]"""
+        """KV cache of sequences that have grown to `context_tokens`, and their state; a window
+        keeps no more than itself. [B]"""
         cached = np.minimum(context_tokens, self.window_tokens) * self.kv_bytes_per_token
         return sequences * (cached + self.state_bytes_per_sequence)
 
@@ -158,7 +187,8 @@ PER_TOKEN_CONTEXT = ("flop_per_token_context", "decode_flop_per_token_context")
 
 @cache
 def most_of_normal(count: int) -> float:
-    """Expected largest of `count` independent standard normal variables, by Blom's formula, within 0.03 [1]. [1]
+    """Expected largest of `count` independent standard normal variables, by Blom's formula, within
+    0.03 [1]. [1]
 
     [1] G. Blom, "Statistical estimates and transformed beta-variables", 1958.
     """
@@ -166,7 +196,8 @@ def most_of_normal(count: int) -> float:
 
 
 def stacked(demands: Sequence[Demand]) -> Demand:
-    """One Demand whose every coefficient is an array over `demands`, shape (n, 1): a column that grids broadcast with."""
+    """One Demand whose every coefficient is an array over `demands`, shape (n, 1): a column that
+    grids broadcast with."""
 
     def column(name: str) -> Any:
         array = np.array([[float(getattr(demand, name))] for demand in demands])

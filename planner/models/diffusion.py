@@ -1,8 +1,10 @@
-"""Diffusion models: a shape (what papers and config.json files state) and the layer graph that it stands for.
+"""Diffusion models: a shape (what papers and config.json files state) and the layer graph that it
+stands for.
 
-A sample is made in three parts: its text is encoded once, a denoiser (a transformer over patches of the latent picture,
-or a UNet over the picture itself) runs in every step, and an autoencoder decodes the result once. All three are ordinary
-operators; those that work on another number of tokens than the patches say so in `tokens_factor`.
+A sample is made in three parts: its text is encoded once, a denoiser (a transformer over patches of
+the latent picture, or a UNet over the picture itself) runs in every step, and an autoencoder
+decodes the result once. All three are ordinary operators; those that work on another number of
+tokens than the patches say so in `tokens_factor`.
 """
 
 import math
@@ -66,7 +68,8 @@ class DiffusionShape(Record):
     layers: Some = 0
     """Blocks over one stream of tokens."""
     text: Literal["none", "cross", "joined"] = "none"
-    """How those blocks see the text: not at all, by cross attention, or as more tokens of the stream."""
+    """How those blocks see the text: not at all, by cross attention, or as more tokens of the
+    stream."""
     linear_attention: bool = False
     skips: Some = 0
     """Blocks that take in the output of an early one."""
@@ -133,7 +136,9 @@ class DiffusionShape(Record):
             )
         sees_text = self.levels or self.text != "none" or self.double_layers
         if sees_text and not (self.text_tokens and self.text_widths):
-            raise InputError("DiffusionShape.text_tokens: a model that sees a text needs text_tokens and text_widths")
+            raise InputError(
+                "DiffusionShape.text_tokens: a model that sees a text needs text_tokens and text_widths"
+            )
         return self
 
 
@@ -147,11 +152,14 @@ class Picture(Record):
 
 
 def picture_of(shape: DiffusionShape, name: str, given: dict[str, int | None]) -> Picture:
-    """The picture that is asked for, checked; what is not given is as the model makes it by default."""
+    """The picture that is asked for, checked; what is not given is as the model makes it by
+    default."""
     for field, value in given.items():
         whole = isinstance(value, int) and not isinstance(value, bool)
         if value is not None and not (whole and 1 <= value <= MOST[field]):
-            raise InputError(f"{field} must be a whole number between 1 and {MOST[field]}, not {value!r}")
+            raise InputError(
+                f"{field} must be a whole number between 1 and {MOST[field]}, not {value!r}"
+            )
     if shape.frames == 1 and (given.get("frames") or 1) > 1:
         raise InputError(f"frames is {given['frames']}, but {name} makes pictures; leave it out")
     return Picture.from_fields({field: given.get(field) or getattr(shape, field) for field in MOST})

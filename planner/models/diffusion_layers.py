@@ -2,13 +2,25 @@
 
 from planner.models.autoencoder import autoencoder_layer
 from planner.models.decoder import Formats
-from planner.models.diffusion import DiffusionShape, Picture, TextEncoder, latent_frames, latent_tokens
+from planner.models.diffusion import (
+    DiffusionShape,
+    Picture,
+    TextEncoder,
+    latent_frames,
+    latent_tokens,
+)
 from planner.models.graph import Layer, ModelGraph, chain_edges
 from planner.models.operators import Attention, Embedding, MatMul, Operator, Pointwise
 
 
 def diffusion_graph(
-    shape: DiffusionShape, name: str, formats: Formats, picture: Picture, *, source: str = "", confidence: str = ""
+    shape: DiffusionShape,
+    name: str,
+    formats: Formats,
+    picture: Picture,
+    *,
+    source: str = "",
+    confidence: str = "",
 ) -> ModelGraph:
     """The layer graph of a diffusion model: text encoders, denoiser, autoencoder; a chain."""
     tokens = latent_tokens(shape, picture)
@@ -24,7 +36,9 @@ def diffusion_graph(
     if shape.autoencoder is not None:
         values = tokens * shape.patch**2 * shape.patch_frames
         frames = latent_frames(shape, picture.frames)
-        layers.append(autoencoder_layer(shape.autoencoder, values / tokens, frames, maker.plain_dtype))
+        layers.append(
+            autoencoder_layer(shape.autoencoder, values / tokens, frames, maker.plain_dtype)
+        )
     return ModelGraph(
         name=name,
         layers=tuple(layers),
@@ -49,9 +63,13 @@ class _Maker:
         self.of_text = shape.text_tokens / tokens
         self.of_both = 1.0 + self.of_text
         self.tokens = tokens
-        self.plain_dtype = formats.weight_dtype if formats.weight_dtype in ("fp16", "fp32") else "bf16"
+        self.plain_dtype = (
+            formats.weight_dtype if formats.weight_dtype in ("fp16", "fp32") else "bf16"
+        )
 
-    def matmul(self, name: str, inputs: int, outputs: int, split: str = "outputs", **options: object) -> MatMul:
+    def matmul(
+        self, name: str, inputs: int, outputs: int, split: str = "outputs", **options: object
+    ) -> MatMul:
         return MatMul.from_fields(
             {
                 "name": name, "inputs": inputs, "outputs": outputs, "split": split,
@@ -62,13 +80,17 @@ class _Maker:
     def plain(self, name: str, inputs: int, outputs: int, **options: object) -> MatMul:
         """One that is neither quantised nor split."""
         dtype = self.plain_dtype
-        return self.matmul(name, inputs, outputs, "none", weight_dtype=dtype, compute_dtype=dtype, **options)
+        return self.matmul(
+            name, inputs, outputs, "none", weight_dtype=dtype, compute_dtype=dtype, **options
+        )
 
     def vector(self, name: str, inputs: int, outputs: int) -> MatMul:
         """One on a single vector of each sample."""
         return self.matmul(name, inputs, outputs, rows="sequences")
 
-    def attention(self, name: str, heads: int, head_dim: int, factor: float, **options: object) -> Attention:
+    def attention(
+        self, name: str, heads: int, head_dim: int, factor: float, **options: object
+    ) -> Attention:
         return Attention.from_fields(
             {
                 "name": name, "heads": heads, "kv_heads": heads, "key_width": head_dim, "value_width": head_dim,
@@ -94,15 +116,21 @@ class _Maker:
         shape = self.shape
         return [
             self.matmul("text query", hidden, hidden, tokens_factor=factor),
-            self.matmul("text key value", shape.text_widths[-1], 2 * hidden, tokens_factor=self.of_text),
-            self.attention("text attention", heads, hidden // heads, factor, fixed_tokens=shape.text_tokens),
+            self.matmul(
+                "text key value", shape.text_widths[-1], 2 * hidden, tokens_factor=self.of_text
+            ),
+            self.attention(
+                "text attention", heads, hidden // heads, factor, fixed_tokens=shape.text_tokens
+            ),
             self.matmul("text attention output", hidden, hidden, "inputs", tokens_factor=factor),
         ]
 
     def norm(self, name: str, width: int, factor: float) -> Pointwise:
         return Pointwise(name=name, width=width, tokens_factor=factor)
 
-    def feed_forward(self, hidden: int, ffn: int, matrices: int, factor: float, name: str = "ffn") -> list[Operator]:
+    def feed_forward(
+        self, hidden: int, ffn: int, matrices: int, factor: float, name: str = "ffn"
+    ) -> list[Operator]:
         inner = (matrices - 1) * ffn
         convolution = Pointwise(
             name=f"{name} convolution",
@@ -122,7 +150,11 @@ class _Maker:
 
     def modulated(self, name: str, vectors: int) -> list[Operator]:
         shape = self.shape
-        return [self.vector(name, shape.modulation_inputs or shape.hidden, vectors * shape.hidden)] if vectors else []
+        return (
+            [self.vector(name, shape.modulation_inputs or shape.hidden, vectors * shape.hidden)]
+            if vectors
+            else []
+        )
 
     def layer(self, kind: str, number: int, operators: list[Operator], width: int = 0) -> Layer:
         return Layer(
@@ -137,18 +169,31 @@ def _transformer(maker: _Maker) -> list[Layer]:
     """A denoiser of blocks over patches."""
     shape = maker.shape
     refined, doubled = range(shape.refiner_layers), range(shape.double_layers)
-    refiners = [[*maker.modulated("modulation", 2), *_stream(maker, maker.of_text)] for _ in refined]
+    refiners = [
+        [*maker.modulated("modulation", 2), *_stream(maker, maker.of_text)] for _ in refined
+    ]
     doubles = [
-        _double(maker, dual=number < shape.dual_layers, ends=shape.text_ends_early and number == doubled[-1])
+        _double(
+            maker,
+            dual=number < shape.dual_layers,
+            ends=shape.text_ends_early and number == doubled[-1],
+        )
         for number in doubled
     ]
     singles = [_single(maker) for _ in range(shape.single_layers)]
-    blocks = [_block(maker, skip=number >= shape.layers - shape.skips) for number in range(shape.layers)]
+    blocks = [
+        _block(maker, skip=number >= shape.layers - shape.skips) for number in range(shape.layers)
+    ]
     return [
         maker.layer("input", 0, _inputs(maker)),
         *(
             maker.layer(kind, number, operators)
-            for kind, stack in (("refiner", refiners), ("double", doubles), ("single", singles), ("block", blocks))
+            for kind, stack in (
+                ("refiner", refiners),
+                ("double", doubles),
+                ("single", singles),
+                ("block", blocks),
+            )
             for number, operators in enumerate(stack)
         ),
         maker.layer("output", 0, _outputs(maker)),
@@ -160,7 +205,10 @@ def _repeated(layer: Layer, count: int) -> list[Layer]:
 
 
 def _numbered(layers: list[Layer]) -> list[Layer]:
-    return [layer.model_copy(update={"name": f"{layer.kind}.{number}"}) for number, layer in enumerate(layers)]
+    return [
+        layer.model_copy(update={"name": f"{layer.kind}.{number}"})
+        for number, layer in enumerate(layers)
+    ]
 
 
 def _inputs(maker: _Maker) -> list[Operator]:
@@ -172,10 +220,16 @@ def _inputs(maker: _Maker) -> list[Operator]:
     dtype = maker.plain_dtype
     for name, entries in (("positions", shape.position_table), ("classes", shape.classes)):
         if entries:
-            operators.append(Embedding(name=name, vocabulary=entries, width=shape.hidden, weight_dtype=dtype))
+            operators.append(
+                Embedding(name=name, vocabulary=entries, width=shape.hidden, weight_dtype=dtype)
+            )
     operators += [
-        maker.matmul(f"text projection {number}", inputs, outputs, "none", tokens_factor=maker.of_text)
-        for number, (inputs, outputs) in enumerate(zip(shape.text_widths, shape.text_widths[1:], strict=False))
+        maker.matmul(
+            f"text projection {number}", inputs, outputs, "none", tokens_factor=maker.of_text
+        )
+        for number, (inputs, outputs) in enumerate(
+            zip(shape.text_widths, shape.text_widths[1:], strict=False)
+        )
     ]
     for number, inputs in enumerate(shape.vectors):
         operators += [
@@ -189,13 +243,19 @@ def _outputs(maker: _Maker) -> list[Operator]:
     shape = maker.shape
     values = (shape.output_channels or shape.latent_channels) * shape.patch**2 * shape.patch_frames
     final = [] if shape.shared_modulation else maker.modulated("final modulation", 2)
-    return [*final, maker.norm("final norm", shape.hidden, 1.0), maker.plain("patches", shape.hidden, values)]
+    return [
+        *final,
+        maker.norm("final norm", shape.hidden, 1.0),
+        maker.plain("patches", shape.hidden, values),
+    ]
 
 
 def _stream(maker: _Maker, factor: float) -> list[Operator]:
     """Attention and feed-forward over one stream."""
     shape = maker.shape
-    cross = maker.cross_attention(shape.hidden, shape.heads, factor) if shape.text == "cross" else []
+    cross = (
+        maker.cross_attention(shape.hidden, shape.heads, factor) if shape.text == "cross" else []
+    )
     return [
         maker.norm("attention norm", shape.hidden, factor),
         *maker.self_attention(factor),
@@ -263,7 +323,10 @@ def _unet(maker: _Maker) -> list[Layer]:
     ]
     found = [
         maker.layer(
-            "input", 0, [*vectors, maker.matmul("in", shape.latent_channels, first, "none", positions=9)], first
+            "input",
+            0,
+            [*vectors, maker.matmul("in", shape.latent_channels, first, "none", positions=9)],
+            first,
         )
     ]
     inputs, skips = first, [first]
@@ -291,7 +354,9 @@ def _unet(maker: _Maker) -> list[Layer]:
 
 
 def _resampling(maker: _Maker, kind: str, channels: int, factor: float) -> Layer:
-    convolution = maker.matmul("convolution", channels, channels, "none", positions=9, tokens_factor=factor)
+    convolution = maker.matmul(
+        "convolution", channels, channels, "none", positions=9, tokens_factor=factor
+    )
     return maker.layer(kind, 0, [convolution], channels)
 
 
@@ -299,7 +364,11 @@ def _unet_block(maker: _Maker, number: int, inputs: int) -> list[Layer]:
     """A residual block, and the transformer behind it where the level has one."""
     level, factor = maker.shape.levels[number], 0.25**number
     channels, inner = level.channels, 4 * maker.shape.levels[0].channels
-    shortcut = [maker.matmul("shortcut", inputs, channels, "none", tokens_factor=factor)] if inputs != channels else []
+    shortcut = (
+        [maker.matmul("shortcut", inputs, channels, "none", tokens_factor=factor)]
+        if inputs != channels
+        else []
+    )
     residual = maker.layer("residual", 0, [
         maker.norm("norm in", inputs, factor),
         maker.matmul("convolution in", inputs, channels, positions=9, tokens_factor=factor),
@@ -310,7 +379,9 @@ def _unet_block(maker: _Maker, number: int, inputs: int) -> list[Layer]:
     ], channels)  # fmt: skip
     if not level.transformers:
         return [residual]
-    edge: list[Operator] = [maker.matmul("projection", channels, channels, "none", tokens_factor=factor)]
+    edge: list[Operator] = [
+        maker.matmul("projection", channels, channels, "none", tokens_factor=factor)
+    ]
     block: list[Operator] = [
         maker.norm("attention norm", channels, factor),
         maker.matmul("query key value", channels, 3 * channels, tokens_factor=factor),
@@ -322,12 +393,21 @@ def _unet_block(maker: _Maker, number: int, inputs: int) -> list[Layer]:
     ]
     before = maker.layer("projection", 0, [maker.norm("norm", channels, factor), *edge], channels)
     after = maker.layer("projection", 0, list(edge), channels)
-    return [residual, before, *([maker.layer("transformer", 0, block, channels)] * level.transformers), after]
+    return [
+        residual,
+        before,
+        *([maker.layer("transformer", 0, block, channels)] * level.transformers),
+        after,
+    ]
 
 
 def _text_encoder(maker: _Maker, encoder: TextEncoder) -> list[Layer]:
     """A text encoder as layers that run once: its table, then its blocks."""
-    hidden, width, factor = encoder.hidden, encoder.heads * encoder.head_dim, encoder.prompt_tokens / maker.tokens
+    hidden, width, factor = (
+        encoder.hidden,
+        encoder.heads * encoder.head_dim,
+        encoder.prompt_tokens / maker.tokens,
+    )
     keys = encoder.kv_heads * encoder.head_dim
     attention = maker.attention("attention", encoder.heads, encoder.head_dim, factor).replace(
         kv_heads=encoder.kv_heads, causal=encoder.causal
@@ -343,7 +423,11 @@ def _text_encoder(maker: _Maker, encoder: TextEncoder) -> list[Layer]:
         maker.plain("ffn down", encoder.ffn, hidden, tokens_factor=factor),
     ]
     table = Embedding(
-        name="tokens", vocabulary=encoder.vocabulary, width=hidden, weight_dtype=maker.plain_dtype, tokens_factor=factor
+        name="tokens",
+        vocabulary=encoder.vocabulary,
+        width=hidden,
+        weight_dtype=maker.plain_dtype,
+        tokens_factor=factor,
     )
     first = maker.layer(f"{encoder.name} tokens", 0, [table], hidden)
     blocks = _repeated(maker.layer(f"{encoder.name} text", 0, block, hidden), encoder.layers)

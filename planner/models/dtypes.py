@@ -1,8 +1,8 @@
 """Number formats: what a value costs in memory, and what it is multiplied in.
 
-Bits include the scales that a block format carries: NVFP4 has an 8-bit scale for 16 values [1], MXFP4 one for 32 [2],
-llama.cpp's Q4_0 and Q8_0 a 16-bit one for 32, Q4_K_M mixes 4- and 6-bit blocks [3]; INT4 as GPTQ and AWQ ship it has a
-16-bit scale and zero for 128.
+Bits include the scales that a block format carries: NVFP4 has an 8-bit scale for 16 values [1],
+MXFP4 one for 32 [2], llama.cpp's Q4_0 and Q8_0 a 16-bit one for 32, Q4_K_M mixes 4- and 6-bit
+blocks [3]; INT4 as GPTQ and AWQ ship it has a 16-bit scale and zero for 128.
 
 [1] NVIDIA, "Introducing NVFP4", 2025. [2] OCP Microscaling Formats (MX) v1.0, 2023. [3] ggml-quants.h of llama.cpp.
 """
@@ -10,7 +10,20 @@ llama.cpp's Q4_0 and Q8_0 a 16-bit one for 32, Q4_K_M mixes 4- and 6-bit blocks 
 from typing import Literal
 
 Dtype = Literal[
-    "fp32", "bf16", "fp16", "fp8", "int8", "q8_0", "fp6", "fp5", "fp4", "nvfp4", "mxfp4", "int4", "q4_k_m", "q4_0"
+    "fp32",
+    "bf16",
+    "fp16",
+    "fp8",
+    "int8",
+    "q8_0",
+    "fp6",
+    "fp5",
+    "fp4",
+    "nvfp4",
+    "mxfp4",
+    "int4",
+    "q4_k_m",
+    "q4_0",
 ]
 
 Zeros = Literal["2:4", "unstructured"]
@@ -33,7 +46,8 @@ BITS: dict[str, float] = {
     "q4_0": 4.5,
 }
 
-# In which formats a chip may multiply values of this one, best first: without the peak of one it falls to the next.
+# In which formats a chip may multiply values of this one, best first: without the peak of one it
+# falls to the next.
 MULTIPLIED_IN: dict[str, tuple[str, ...]] = {
     "fp32": ("fp32", "bf16", "fp16"),
     "bf16": ("bf16", "fp16", "fp32"),
@@ -51,8 +65,15 @@ MULTIPLIED_IN: dict[str, tuple[str, ...]] = {
     "q4_0": ("fp16", "bf16", "fp32"),
 }
 
-# What the activations are multiplied in where nobody says otherwise: recipes that quantise both sides.
-ACTIVATIONS_OF: dict[str, str] = {"fp8": "fp8", "int8": "int8", "nvfp4": "nvfp4", "fp32": "fp32", "fp16": "fp16"}
+# What the activations are multiplied in where nobody says otherwise: recipes that quantise both
+# sides.
+ACTIVATIONS_OF: dict[str, str] = {
+    "fp8": "fp8",
+    "int8": "int8",
+    "nvfp4": "nvfp4",
+    "fp32": "fp32",
+    "fp16": "fp16",
+}
 
 
 def bytes_of(dtype: str) -> float:
@@ -61,15 +82,16 @@ def bytes_of(dtype: str) -> float:
 
 
 def stream_bytes_of(dtype: str) -> float:
-    """Bytes of one value of the residual stream, which stays at 16 bit however the matmuls are quantised."""
+    """Bytes of one value of the residual stream, which stays at 16 bit however the matmuls are
+    quantised."""
     return 4.0 if dtype == "fp32" else 2.0
 
 
 def stored_bytes_of(dtype: str, density: float = 1.0, pattern: str = "") -> float:
     """Bytes that a weight takes on average in a matrix of which pruning has left `density`.
 
-    2:4 stores what is left and 2 bits for its place; zeros anywhere, a byte for each that is left or a map of one bit for
-    each weight, whichever is less, and never more than the dense matrix.
+    2:4 stores what is left and 2 bits for its place; zeros anywhere, a byte for each that is left
+    or a map of one bit for each weight, whichever is less, and never more than the dense matrix.
     """
     dense = bytes_of(dtype)
     if not pattern:

@@ -1,4 +1,5 @@
-"""Encoders: all tokens of a text at once, each seeing all the others; no cache, no language-model head [1].
+"""Encoders: all tokens of a text at once, each seeing all the others; no cache, no language-model
+head [1].
 
 [1] J. Devlin et al., "BERT: pre-training of deep bidirectional transformers for language understanding", NAACL 2019.
 """
@@ -30,16 +31,21 @@ class EncoderShape(Record):
     @model_validator(mode="after")
     def check_heads(self) -> Self:
         if self.hidden % self.heads:
-            raise InputError(f"EncoderShape.heads: {self.heads} does not divide the width of {self.hidden}; it must")
+            raise InputError(
+                f"EncoderShape.heads: {self.heads} does not divide the width of {self.hidden}; it must"
+            )
         return self
 
 
 def encoder_graph(
     shape: EncoderShape, name: str, formats: Formats, *, source: str = "", confidence: str = ""
 ) -> ModelGraph:
-    """The layer graph of an encoder: embeddings, its layers, the pooler; a chain. A request ends with its prefill."""
+    """The layer graph of an encoder: embeddings, its layers, the pooler; a chain. A request ends
+    with its prefill."""
     template = _encoder_layer(shape, formats)
-    layers = tuple(template.model_copy(update={"name": f"encoder.{number}"}) for number in range(shape.layers))
+    layers = tuple(
+        template.model_copy(update={"name": f"encoder.{number}"}) for number in range(shape.layers)
+    )
     chain = (_embedding(shape, formats), *layers, _pooler(shape, formats))
     return ModelGraph(
         name=name,
@@ -55,7 +61,9 @@ def encoder_graph(
     )
 
 
-def _matmul(formats: Formats, name: str, inputs: int, outputs: int, split: str, **options: object) -> MatMul:
+def _matmul(
+    formats: Formats, name: str, inputs: int, outputs: int, split: str, **options: object
+) -> MatMul:
     return MatMul.from_fields(
         {
             "name": name, "inputs": inputs, "outputs": outputs, "split": split, "weight_dtype": formats.weight_dtype,
@@ -79,7 +87,11 @@ def _layer(shape: EncoderShape, formats: Formats, kind: str, operators: list[Ope
 
 
 def _embedding(shape: EncoderShape, formats: Formats) -> Layer:
-    sizes = {"tokens": shape.vocabulary, "positions": shape.positions, "token types": shape.token_types}
+    sizes = {
+        "tokens": shape.vocabulary,
+        "positions": shape.positions,
+        "token types": shape.token_types,
+    }
     tables: list[Operator] = [
         Embedding(name=name, vocabulary=size, width=shape.hidden, weight_dtype=formats.weight_dtype)
         for name, size in sizes.items()

@@ -1,8 +1,9 @@
 """`ModelGraph`: a model as a DAG of layers, each made of operators that know their own arithmetic.
 
-An operator states its shape; `demand(tensor_parallel, expert_parallel)` turns it into the coefficients of what one chip
-of a group has to do when the operator is split over the group (whole: 1, 1). Column-split matmuls need no message,
-row-split ones a sum over the group, heads and experts move whole.
+An operator states its shape; `demand(tensor_parallel, expert_parallel)` turns it into the
+coefficients of what one chip of a group has to do when the operator is split over the group (whole:
+1, 1). Column-split matmuls need no message, row-split ones a sum over the group, heads and experts
+move whole.
 """
 
 import graphlib
@@ -38,8 +39,9 @@ class Layer(Record):
     """Values that it hands on for one token."""
     activation_dtype: Dtype = "bf16"
     runs_per_sample: Annotated[int, Field(ge=0, le=1)] | None = None
-    """Of a diffusion model: None in every step; 1 once for each sample, whole on every group of chips; 0 is just held,
-    for the steps in which it takes the turn of a twin that is counted in all of them."""
+    """Of a diffusion model: None in every step; 1 once for each sample, whole on every group of
+    chips; 0 is just held, for the steps in which it takes the turn of a twin that is counted in
+    all of them."""
 
     @property
     def parameters(self) -> float:
@@ -75,20 +77,30 @@ class Layer(Record):
         return self.activation_width * stream_bytes_of(self.activation_dtype)
 
     def flop(self, tokens: Numbers, context_tokens: Numbers, sequences: Numbers) -> Numbers:
-        """Operations of a step of `tokens` tokens of `sequences` sequences over `context_tokens` each. [FLOP]"""
+        """Operations of a step of `tokens` tokens of `sequences` sequences over `context_tokens`
+        each. [FLOP]"""
         decode = bool(np.all(np.asarray(tokens) == np.asarray(sequences)))
-        return sum(operator.demand().flop(tokens, context_tokens, sequences, decode) for operator in self.operators)
+        return sum(
+            operator.demand().flop(tokens, context_tokens, sequences, decode)
+            for operator in self.operators
+        )
 
     def read_bytes(self, tokens: Numbers, context_tokens: Numbers, sequences: Numbers) -> Numbers:
         """Weights, KV cache, state and activations read in the step. [B]"""
-        return sum(operator.demand().read_bytes(tokens, context_tokens, sequences) for operator in self.operators)
+        return sum(
+            operator.demand().read_bytes(tokens, context_tokens, sequences)
+            for operator in self.operators
+        )
 
     def written_bytes(self, tokens: Numbers, sequences: Numbers) -> Numbers:
         """Activations and KV cache written in the step. [B]"""
-        return sum(operator.demand().written_bytes(tokens, sequences) for operator in self.operators)
+        return sum(
+            operator.demand().written_bytes(tokens, sequences) for operator in self.operators
+        )
 
     def splits(self) -> dict[str, int]:
-        """How many ways it can be shared out: "heads", "kv_heads", "experts" (those that it has)."""
+        """How many ways it can be shared out: "heads", "kv_heads", "experts" (those that it
+        has)."""
         found: dict[str, int] = {}
         for operator in self.operators if self.runs_per_sample != 1 else ():
             if isinstance(operator, Attention):
@@ -130,20 +142,28 @@ class ModelGraph(Record):
     @model_validator(mode="after")
     def check_steps(self) -> Self:
         if self.is_diffusion and self.tokens_per_sample < 1:
-            raise InputError("ModelGraph.tokens_per_sample: a diffusion model needs at least one token in each sample")
+            raise InputError(
+                "ModelGraph.tokens_per_sample: a diffusion model needs at least one token in each sample"
+            )
         return self
 
     @model_validator(mode="after")
     def check_edges(self) -> Self:
         names = {layer.name: number for number, layer in enumerate(self.layers)}
         if len(names) < len(self.layers):
-            repeated = next(layer.name for n, layer in enumerate(self.layers) if names[layer.name] != n)
-            raise InputError(f"ModelGraph.layers: two layers are called {shortened(repeated)!r}; names must be unique")
+            repeated = next(
+                layer.name for n, layer in enumerate(self.layers) if names[layer.name] != n
+            )
+            raise InputError(
+                f"ModelGraph.layers: two layers are called {shortened(repeated)!r}; names must be unique"
+            )
         sorter: graphlib.TopologicalSorter[str] = graphlib.TopologicalSorter()
         for sender, receiver in self.edges:
             for end in (sender, receiver):
                 if end not in names:
-                    raise InputError(f"ModelGraph.edges: there is no layer called {shortened(end)!r}")
+                    raise InputError(
+                        f"ModelGraph.edges: there is no layer called {shortened(end)!r}"
+                    )
             sorter.add(receiver, sender)
         try:
             sorter.prepare()
@@ -161,16 +181,25 @@ class ModelGraph(Record):
 
     @property
     def parameters(self) -> float:
-        return sum(kind[0].parameters * count for kind, count in zip(self.kinds, self.kind_counts, strict=True))
+        return sum(
+            kind[0].parameters * count
+            for kind, count in zip(self.kinds, self.kind_counts, strict=True)
+        )
 
     @property
     def weight_bytes(self) -> float:
-        return sum(kind[0].weight_bytes * count for kind, count in zip(self.kinds, self.kind_counts, strict=True))
+        return sum(
+            kind[0].weight_bytes * count
+            for kind, count in zip(self.kinds, self.kind_counts, strict=True)
+        )
 
     @property
     def kv_bytes_per_token(self) -> float:
         """KV cache of one token of one sequence, all layers. [B]"""
-        return sum(kind[0].kv_bytes_per_token * count for kind, count in zip(self.kinds, self.kind_counts, strict=True))
+        return sum(
+            kind[0].kv_bytes_per_token * count
+            for kind, count in zip(self.kinds, self.kind_counts, strict=True)
+        )
 
     @property
     def state_bytes_per_sequence(self) -> float:
@@ -189,26 +218,32 @@ class ModelGraph(Record):
         return self.layers[-1].kind == "head" and not self.is_diffusion
 
     def cut(self, layers: int) -> Self:
-        """The same with its ends and the last `layers` of the layers between them: the shape of a prediction head (MTP, EAGLE)
-        that drafts for it."""
+        """The same with its ends and the last `layers` of the layers between them: the shape of
+        a prediction head (MTP, EAGLE) that drafts for it."""
         inner = [layer for layer in self.layers if layer.kind not in ENDS]
         if not self.is_chain or not 1 <= layers <= len(inner):
-            raise InputError(f"layers must lie between 1 and the {len(inner)} of {self.name}, a chain, not {layers!r}")
+            raise InputError(
+                f"layers must lie between 1 and the {len(inner)} of {self.name}, a chain, not {layers!r}"
+            )
         last = {layer.name for layer in inner[-layers:]}
         kept = tuple(layer for layer in self.layers if layer.kind in ENDS or layer.name in last)
         active = sum(
-            operator.parameters * (operator.experts_active / operator.experts if isinstance(operator, Experts) else 1.0)
+            operator.parameters
+            * (operator.experts_active / operator.experts if isinstance(operator, Experts) else 1.0)
             for layer in kept
             for operator in layer.operators
         )
         name = f"{layers} layer{'s' * (layers > 1)} of {self.name}"
-        return self.replace(name=name, layers=kept, edges=chain_edges(kept), parameters_active=active)
+        return self.replace(
+            name=name, layers=kept, edges=chain_edges(kept), parameters_active=active
+        )
 
     @property
     def is_chain(self) -> bool:
         """Whether each layer feeds just the next."""
         return self.edges == tuple(
-            (before.name, after.name) for before, after in zip(self.layers, self.layers[1:], strict=False)
+            (before.name, after.name)
+            for before, after in zip(self.layers, self.layers[1:], strict=False)
         )
 
     @cached_property
@@ -261,7 +296,12 @@ class ModelGraph(Record):
             identity = (id(layer.operators), layer.runs_per_sample)
             number = by_identity.get(identity)
             if number is None:
-                shape = (layer.operators, layer.activation_width, layer.activation_dtype, layer.runs_per_sample)
+                shape = (
+                    layer.operators,
+                    layer.activation_width,
+                    layer.activation_dtype,
+                    layer.runs_per_sample,
+                )
                 number = by_shape.setdefault(shape, len(members))
                 by_identity[identity] = number
                 if number == len(members):
@@ -284,8 +324,8 @@ class ModelGraph(Record):
         return {name: tuple(sorted(ways)) for name, ways in found.items()}
 
     def to_networkx(self) -> "nx.DiGraph[str]":
-        """The layers as nodes (attributes: kind, parameters, weight_bytes, kv_bytes_per_token) and the edges, with the
-        activation's bytes for one token."""
+        """The layers as nodes (attributes: kind, parameters, weight_bytes, kv_bytes_per_token)
+        and the edges, with the activation's bytes for one token."""
         import networkx as nx
 
         drawn: nx.DiGraph[str] = nx.DiGraph(name=self.name)
@@ -295,7 +335,9 @@ class ModelGraph(Record):
                 kv_bytes_per_token=layer.kv_bytes_per_token,
             )  # fmt: skip
         handed = {layer.name: layer.activation_bytes_per_token for layer in self.layers}
-        drawn.add_edges_from((a, b, {"activation_bytes_per_token": handed[a]}) for a, b in self.edges)
+        drawn.add_edges_from(
+            (a, b, {"activation_bytes_per_token": handed[a]}) for a, b in self.edges
+        )
         return drawn
 
 

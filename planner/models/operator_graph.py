@@ -1,7 +1,8 @@
-"""`OperatorGraph`: any DAG of operators with measured times, and the classes of devices that may run them.
+"""`OperatorGraph`: any DAG of operators with measured times, and the classes of devices that may
+run them.
 
-Where a graph of layers is priced by a roofline, an operator says itself how long it takes on a device of each class. Times
-may be in any one unit; answers are in the same.
+Where a graph of layers is priced by a roofline, an operator says itself how long it takes on a
+device of each class. Times may be in any one unit; answers are in the same.
 """
 
 from typing import Annotated, Self
@@ -26,7 +27,8 @@ class DeviceClass(Record):
     memory_bytes: Bytes | None = None
     """Of one device; None: no limit."""
     pays_transfers: bool = True
-    """Whether outputs that cross the device's border cost it time; false for a host, which works where they are kept."""
+    """Whether outputs that cross the device's border cost it time; false for a host, which works
+    where they are kept."""
 
 
 class Operator(Record):
@@ -62,7 +64,8 @@ class OperatorGraph(Record):
                     f"give one for each of the {len(self.devices)} classes of devices"
                 )
             if not any(
-                time is not None and kind.count for time, kind in zip(operator.times_s, self.devices, strict=True)
+                time is not None and kind.count
+                for time, kind in zip(operator.times_s, self.devices, strict=True)
             ):
                 raise InputError(
                     f"OperatorGraph.operators[{number}] ({shortened(operator.name)}) can run on no device; "
@@ -74,7 +77,9 @@ class OperatorGraph(Record):
                     f"OperatorGraph.edges[{number}] must join two different of {len(self.operators)} operators"
                 )
         if not self.acyclic:
-            raise InputError("OperatorGraph.edges go in a circle; an operator cannot wait for itself")
+            raise InputError(
+                "OperatorGraph.edges go in a circle; an operator cannot wait for itself"
+            )
         if len({kind.name for kind in self.devices}) < len(self.devices):
             raise InputError("OperatorGraph.devices must have different names")
         if not sum(kind.count for kind in self.devices):
@@ -84,7 +89,9 @@ class OperatorGraph(Record):
     @property
     def acyclic(self) -> bool:
         """Whether no operator waits for itself."""
-        waiting = np.bincount([head for _, head in self.edges], minlength=len(self.operators)).tolist()
+        waiting = np.bincount(
+            [head for _, head in self.edges], minlength=len(self.operators)
+        ).tolist()
         ahead: list[list[int]] = [[] for _ in self.operators]
         for tail, head in self.edges:
             ahead[tail].append(head)
@@ -99,14 +106,25 @@ class OperatorGraph(Record):
     @property
     def device_names(self) -> tuple[str, ...]:
         """Of every device, class by class."""
-        return tuple(f"{kind.name}{number}" for kind in self.devices for number in range(kind.count))
+        return tuple(
+            f"{kind.name}{number}" for kind in self.devices for number in range(kind.count)
+        )
 
     def to_problem(self) -> GraphProblem:
         """The arrays that the solvers read."""
-        fresh = max((node.colour for node in self.operators if node.colour is not None), default=0) + 1
-        colours = [fresh + number if node.colour is None else node.colour for number, node in enumerate(self.operators)]
-        times = [[np.inf if time is None else time for time in node.times_s] for node in self.operators]
-        limits = [np.inf if kind.memory_bytes is None else kind.memory_bytes for kind in self.devices]
+        fresh = (
+            max((node.colour for node in self.operators if node.colour is not None), default=0) + 1
+        )
+        colours = [
+            fresh + number if node.colour is None else node.colour
+            for number, node in enumerate(self.operators)
+        ]
+        times = [
+            [np.inf if time is None else time for time in node.times_s] for node in self.operators
+        ]
+        limits = [
+            np.inf if kind.memory_bytes is None else kind.memory_bytes for kind in self.devices
+        ]
         return GraphProblem(
             times=np.array(times).T,
             counts=np.array([kind.count for kind in self.devices], dtype=np.intp),

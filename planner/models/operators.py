@@ -19,7 +19,8 @@ Density = Annotated[float, Field(gt=0, le=1)]
 
 
 Factor = Annotated[float, Field(gt=0, le=1e9)]
-"""Tokens that an operator works on for each token of the step: below 1 for a text beside a picture, or a coarse level."""
+"""Tokens that an operator works on for each token of the step: below 1 for a text beside a
+picture, or a coarse level."""
 
 
 class MatMul(Record):
@@ -32,23 +33,29 @@ class MatMul(Record):
     weight_dtype: Dtype
     compute_dtype: Dtype
     split: Literal["outputs", "inputs", "none"]
-    """Outputs: a column split, each chip makes some of the outputs. Inputs: a row split, the outputs are summed."""
+    """Outputs: a column split, each chip makes some of the outputs. Inputs: a row split, the
+    outputs are summed."""
     most_ways: Width = 100_000_000
-    """Beyond so many ways the shards repeat each other: the key and value heads of a grouped attention."""
+    """Beyond so many ways the shards repeat each other: the key and value heads of a grouped
+    attention."""
     summed: bool = True
     """Whether a row split sums its outputs at once; false where a later row split sums both."""
     rows: Literal["tokens", "sequences"] = "tokens"
     """Sequences: one row for each sequence, as in a language-model head."""
     fused: bool = False
-    """Whether it is launched together with the matmul before it, as keys and values are with queries."""
+    """Whether it is launched together with the matmul before it, as keys and values are with
+    queries."""
     tied_to: str = ""
-    """The layer whose weights it reads in place of its own; a chip that holds both holds them once."""
+    """The layer whose weights it reads in place of its own; a chip that holds both holds them
+    once."""
     density: Density = 1.0
-    """Share of its weights that pruning has left; chips that skip the pattern do so much of the arithmetic."""
+    """Share of its weights that pruning has left; chips that skip the pattern do so much of the
+    arithmetic."""
     pattern: Zeros | Literal[""] = ""
     """How the zeros of a pruned matrix lie."""
     positions: Width = 1
-    """Neighbours that each output sees, itself included: 9 in a convolution of 3 × 3. They are read from memory once."""
+    """Neighbours that each output sees, itself included: 9 in a convolution of 3 × 3. They are
+    read from memory once."""
     tokens_factor: Factor = 1.0
 
     @property
@@ -65,7 +72,10 @@ class MatMul(Record):
         inputs = self.inputs / ways if self.split == "inputs" else float(self.inputs)
         outputs = self.outputs / ways if self.split == "outputs" else float(self.outputs)
         stream, weights = stream_bytes_of(self.compute_dtype), inputs * outputs * self.positions
-        flop, stored = 2.0 * weights, weights * stored_bytes_of(self.weight_dtype, self.density, self.pattern)
+        flop, stored = (
+            2.0 * weights,
+            weights * stored_bytes_of(self.weight_dtype, self.density, self.pattern),
+        )
         shared = tensor_parallel > 1 and self.split == "inputs" and self.summed
         if self.rows == "sequences":
             return Demand(
@@ -106,12 +116,13 @@ class Attention(Record):
     window_tokens: Annotated[int, Field(ge=0)] = 0
     """The sliding window; 0 sees everything."""
     causal: bool = True
-    """Whether a token sees just those before it; else its whole sequence, twice as much on average."""
+    """Whether a token sees just those before it; else its whole sequence, twice as much on
+    average."""
     cached: bool = True
     """Whether keys and values are kept for later tokens; an encoder has none."""
     fixed_tokens: Annotated[int, Field(ge=0)] = 0
-    """Keys that every token sees in place of its sequence's own: a text in cross attention, and the width of a head in
-    linear attention, whose state is as large; 0: its sequence's."""
+    """Keys that every token sees in place of its sequence's own: a text in cross attention, and
+    the width of a head in linear attention, whose state is as large; 0: its sequence's."""
     tokens_factor: Factor = 1.0
 
     @property
@@ -126,8 +137,13 @@ class Attention(Record):
         heads = self.heads / tensor_parallel
         kv_heads = max(1.0, self.kv_heads / tensor_parallel)
         stream = stream_bytes_of(self.compute_dtype)
-        each, of_keys = 2.0 * heads * (self.key_width + self.value_width), kv_heads * self.cached_width
-        seen = 0.0 if self.fixed_tokens else 1.0 if self.causal else 2.0  # a causal token sees half of its prompt
+        each, of_keys = (
+            2.0 * heads * (self.key_width + self.value_width),
+            kv_heads * self.cached_width,
+        )
+        seen = (
+            0.0 if self.fixed_tokens else 1.0 if self.causal else 2.0
+        )  # a causal token sees half of its prompt
         shuffled = heads * (self.key_width + self.value_width) + of_keys
         return Demand(
             flop_per_token=each * self.fixed_tokens,
@@ -136,7 +152,9 @@ class Attention(Record):
             * heads
             * (self.decode_key_width + self.decode_value_width)
             * min(1.0, seen),
-            read_bytes_per_token=(heads * self.key_width + (0.0 if self.cached or self.fixed_tokens else of_keys))
+            read_bytes_per_token=(
+                heads * self.key_width + (0.0 if self.cached or self.fixed_tokens else of_keys)
+            )
             * stream,
             written_bytes_per_token=heads * self.value_width * stream,
             kv_bytes_per_token=of_keys * bytes_of(self.kv_dtype) if self.cached else 0.0,
@@ -147,10 +165,12 @@ class Attention(Record):
 
 
 class Recurrent(Record):
-    """Linear attention or a state space: every head keeps one matrix, which each token of its sequence updates and reads.
+    """Linear attention or a state space: every head keeps one matrix, which each token of its
+    sequence updates and reads.
 
-    Projections around it are matmuls of their own. Operations for a value of the state and a token: Mamba-2 [1] decays it
-    (1), adds a product (2) and reads it out (2); the gated delta rule [2] also reads it before it writes (2).
+    Projections around it are matmuls of their own. Operations for a value of the state and a token:
+    Mamba-2 [1] decays it (1), adds a product (2) and reads it out (2); the gated delta rule [2]
+    also reads it before it writes (2).
 
     [1] T. Dao, A. Gu, "Transformers are SSMs", ICML 2024. [2] S. Yang et al., "Gated delta networks", ICLR 2025.
     """
@@ -159,13 +179,15 @@ class Recurrent(Record):
     name: str
     heads: Width
     key_heads: Width
-    """Keys and queries (in a state space: input and output maps), shared by the heads of a group."""
+    """Keys and queries (in a state space: input and output maps), shared by the heads of a
+    group."""
     key_width: Width
     """Of one head: rows of its state."""
     value_width: Width
     """Of one head: columns of its state."""
     convolved_tokens: Width = 1
-    """Over which a short convolution runs before the recurrence; it remembers all of them but the last."""
+    """Over which a short convolution runs before the recurrence; it remembers all of them but
+    the last."""
     flop_per_value: Annotated[float, Field(ge=0)] = 5.0
     """For each value of the state and each token."""
     state_dtype: Dtype = "fp32"
@@ -179,7 +201,11 @@ class Recurrent(Record):
     @property
     def parameters(self) -> float:
         """Of the convolution."""
-        return float(self.convolved_tokens) * self.convolved_width if self.convolved_tokens > 1 else 0.0
+        return (
+            float(self.convolved_tokens) * self.convolved_width
+            if self.convolved_tokens > 1
+            else 0.0
+        )
 
     @property
     def weight_bytes(self) -> float:
@@ -232,9 +258,12 @@ class Experts(Record):
         return self.parameters * stored_bytes_of(self.weight_dtype, self.density, self.pattern)
 
     def demand(self, tensor_parallel: int = 1, expert_parallel: int = 1) -> Demand:
-        """Split over max(tensor, expert) chips: whole experts first, then each expert's matrices."""
+        """Split over max(tensor, expert) chips: whole experts first, then each expert's
+        matrices."""
         ways = max(tensor_parallel, expert_parallel)
-        tokens = max(1.0, expert_parallel / tensor_parallel)  # attention is data parallel beyond the tensor group
+        tokens = max(
+            1.0, expert_parallel / tensor_parallel
+        )  # attention is data parallel beyond the tensor group
         stream = stream_bytes_of(self.compute_dtype)
         each = self.experts_active * self.matrices * float(self.inputs) * self.hidden
         routed = self.experts_active * tokens / ways
@@ -251,8 +280,12 @@ class Experts(Record):
             read_bytes_per_token=routed * (self.inputs + self.hidden) * stream,
             written_bytes_per_token=routed * (self.inputs + self.hidden) * stream,
             kernels=3.0,
-            reduced_bytes_per_token=self.inputs * stream if tensor_parallel > 1 and not across else 0.0,
-            gathered_bytes_per_token=self.inputs * stream if tensor_parallel > 1 and across else 0.0,
+            reduced_bytes_per_token=self.inputs * stream
+            if tensor_parallel > 1 and not across
+            else 0.0,
+            gathered_bytes_per_token=self.inputs * stream
+            if tensor_parallel > 1 and across
+            else 0.0,
             exchanged_bytes_per_token=moved if across else 0.0,
             activation_bytes_per_token=routed * (2 * self.inputs + 2 * self.hidden) * stream,
         )
@@ -319,4 +352,6 @@ class Pointwise(Record):
         ).for_tokens(self.tokens_factor)
 
 
-Operator = Annotated[MatMul | Attention | Recurrent | Experts | Embedding | Pointwise, Field(discriminator="kind")]
+Operator = Annotated[
+    MatMul | Attention | Recurrent | Experts | Embedding | Pointwise, Field(discriminator="kind")
+]

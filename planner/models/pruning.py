@@ -11,7 +11,8 @@ from planner.models.operators import Experts, MatMul, Operator
 def pruned(graph: ModelGraph, sparsity: str) -> ModelGraph:
     """A graph whose matmuls and experts are pruned, but for embedding, head and pooler.
 
-    `sparsity` is "2:4" (two zeros in every four neighbours) or a share of zeros that may lie anywhere, such as "90%".
+    `sparsity` is "2:4" (two zeros in every four neighbours) or a share of zeros that may lie
+    anywhere, such as "90%".
     """
     pattern, density = pattern_of(sparsity)
     thinned: dict[int, tuple[Operator, ...]] = {}
@@ -36,7 +37,11 @@ def pattern_of(sparsity: str) -> tuple[Zeros, float]:
     """How the zeros lie, and the share of weights that is left."""
     if sparsity == "2:4":
         return "2:4", 0.5
-    share = re.fullmatch(r"(\d{1,2}(?:\.\d{1,6})?)\s*%", sparsity) if isinstance(sparsity, str) else None
+    share = (
+        re.fullmatch(r"(\d{1,2}(?:\.\d{1,6})?)\s*%", sparsity)
+        if isinstance(sparsity, str)
+        else None
+    )
     if share is None or not float(share[1]) > 0:
         raise InputError(
             f'sparsity must be "2:4" or a share of zeros between 0 and 100 %, such as "90%", not {shortened(repr(sparsity), 30)}'

@@ -1,9 +1,11 @@
-"""Certificates: a result written out so that anyone can check it, and the check, which knows nothing of the solver.
+"""Certificates: a result written out so that anyone can check it, and the check, which knows
+nothing of the solver.
 
-The plan is checked rule by rule and scored again. The bound is proved anew, by one plain recursion over (layer, chips) in
-place of labels: in each box of batches, and for each range of the longest turn (or other largest load), runs that would
-take longer are left out, and the cheapest way to the end, on each number of chips, is a bound for all plans of that range.
-Box and range are cut in two until each is at least as dear as the bound. What this cannot confirm in time it says. It shares
+The plan is checked rule by rule and scored again. The bound is proved anew, by one plain recursion
+over (layer, chips) in place of labels: in each box of batches, and for each range of the longest
+turn (or other largest load), runs that would take longer are left out, and the cheapest way to the
+end, on each number of chips, is a bound for all plans of that range. Box and range are cut in two
+until each is at least as dear as the bound. What this cannot confirm in time it says. It shares
 with the solver the price list and the arrays that `candidates` makes of it, and nothing else.
 """
 
@@ -39,23 +41,33 @@ MOST_CELLS = 2_000_000
 def verify(certificate: Certificate, *, time_limit_s: float | None = 60.0) -> Verdict:
     """Check a certificate without the solver.
 
-    An InputError in one sentence says what is false: a rule that the plan breaks, a limit that it misses, an objective that
-    is not its score, a bound that the plan itself beats or that its status contradicts. A bound that is not refuted but
-    cannot be confirmed (in time, or by this method) is told as such: `confirmed` is False and `checked` says how far.
+    An InputError in one sentence says what is false: a rule that the plan breaks, a limit that it
+    misses, an objective that is not its score, a bound that the plan itself beats or that its
+    status contradicts. A bound that is not refuted but cannot be confirmed (in time, or by this
+    method) is told as such: `confirmed` is False and `checked` says how far.
     """
     started = time.monotonic()
     question = _question(certificate)
     _check_answer(certificate)
     if certificate.graph.is_diffusion:
-        _, score = best_sampling(certificate.graph, certificate.topology, certificate.workload, question)
+        _, score = best_sampling(
+            certificate.graph, certificate.topology, certificate.workload, question
+        )
         checked: float | None = float(getattr(score, certificate.field))
         boxes = 1
     else:
-        candidates = Candidates(certificate.graph, certificate.topology, certificate.workload, question)
+        candidates = Candidates(
+            certificate.graph, certificate.topology, certificate.workload, question
+        )
         proof = Proof(candidates, candidates.canonical(certificate.field, certificate.bound))
         deadline = math.inf if time_limit_s is None else started + time_limit_s
-        reached = 0.0 if candidates.averages else proof.least(deadline)  # an average does not grow with what it is over
-        checked, boxes = candidates.field_value(certificate.field, reached) if reached > 0 else None, proof.boxes
+        reached = (
+            0.0 if candidates.averages else proof.least(deadline)
+        )  # an average does not grow with what it is over
+        checked, boxes = (
+            candidates.field_value(certificate.field, reached) if reached > 0 else None,
+            proof.boxes,
+        )
     confirmed = checked is not None and not _better(certificate, checked, certificate.bound)
     return Verdict(
         field=certificate.field, objective=certificate.objective, bound=certificate.bound,
@@ -88,13 +100,19 @@ def _check_answer(certificate: Certificate) -> None:
     score = score_plan(at.plan, at.graph, at.topology, at.workload, power_scope=at.power_scope)
     reached = getattr(score, at.field)
     if reached is None or not math.isclose(reached, at.objective, rel_tol=CLOSE):
-        raise InputError(f"Certificate.objective is {at.objective:.9g}, but {at.field} of its plan is {reached}")
+        raise InputError(
+            f"Certificate.objective is {at.objective:.9g}, but {at.field} of its plan is {reached}"
+        )
     for name, value in at.limits:
         kept, sign = getattr(score, name), 1 if fields[name].best == "least" else -1
         if kept is None or sign * (kept - value) > CLOSE * abs(value):
-            raise InputError(f"Certificate.plan misses its limit: {name} is {kept}, allowed {value:.9g}")
+            raise InputError(
+                f"Certificate.plan misses its limit: {name} is {kept}, allowed {value:.9g}"
+            )
     if _better(at, at.objective, at.bound):
-        raise InputError(f"Certificate.bound is {at.bound:.9g}, and its own plan is better: {at.objective:.9g}")
+        raise InputError(
+            f"Certificate.bound is {at.bound:.9g}, and its own plan is better: {at.objective:.9g}"
+        )
     if at.status == "optimal" and not math.isclose(at.objective, at.bound, rel_tol=CLOSE):
         raise InputError(
             f"Certificate.status is optimal, but objective {at.objective:.9g} and bound {at.bound:.9g} differ"
@@ -125,7 +143,10 @@ class Proof:
                 continue
             if problem.items * problem.budget > MOST_CELLS:
                 return 0.0
-            bound = max(known, BoxProof(problem, claim).least(RANGES if box.single else FEW_RANGES, deadline))
+            bound = max(
+                known,
+                BoxProof(problem, claim).least(RANGES if box.single else FEW_RANGES, deadline),
+            )
             if bound < claim and box.single:
                 reached = min(reached, bound)
             elif bound < claim:
@@ -140,9 +161,15 @@ class BoxProof:
     def __init__(self, problem: ChainProblem, claim: float) -> None:
         self.problem, self.claim = problem, claim
         run = problem.prefix[:, None, :, :] - problem.prefix[:, :, None, :]
-        self.sums = np.einsum("othr,osr->oths", run, problem.run_sums) + problem.run_sums_fixed[:, None, None]
+        self.sums = (
+            np.einsum("othr,osr->oths", run, problem.run_sums)
+            + problem.run_sums_fixed[:, None, None]
+        )
         """Of every run, shape (options, tails, heads, sums)."""
-        self.peaks = np.einsum("othr,oqr->othq", run, problem.run_peaks) + problem.run_peaks_fixed[:, None, None]
+        self.peaks = (
+            np.einsum("othr,oqr->othq", run, problem.run_peaks)
+            + problem.run_peaks_fixed[:, None, None]
+        )
         behind = np.concatenate([problem.link_sums, problem.link_peaks], axis=3).swapaxes(0, 1)
         _, alike, likeness = np.unique(
             behind.reshape(problem.options, -1), axis=0, return_index=True, return_inverse=True
@@ -154,12 +181,19 @@ class BoxProof:
         self.fewest = np.zeros((len(self.chips), self.peaks.shape[3]))
         """Least peaks of plans that end before each chip, shape (chips + 1, peaks)."""
         for peak in np.flatnonzero(
-            sum((self._heights(measure) for measure in problem.measures), np.zeros(self.peaks.shape[3]))
+            sum(
+                (self._heights(measure) for measure in problem.measures),
+                np.zeros(self.peaks.shape[3]),
+            )
         ):
             links = problem.link_peaks[..., peak]
-            self.fewest[:, peak] = self._least(self.peaks[..., peak], links, problem.feasible, together=np.maximum)
+            self.fewest[:, peak] = self._least(
+                self.peaks[..., peak], links, problem.feasible, together=np.maximum
+            )
         self.held = {
-            measure.held: self._multiplier(measure.held) for measure in problem.measures if measure.held is not None
+            measure.held: self._multiplier(measure.held)
+            for measure in problem.measures
+            if measure.held is not None
         }
         """The least that a sum which multiplies a measure can be."""
         self.used = np.flatnonzero(self._heights(problem.objective))
@@ -173,7 +207,8 @@ class BoxProof:
         return heights
 
     def least(self, most_ranges: int, deadline: float = math.inf) -> float:
-        """The least bound over all ranges, up to the claim; infinite where no plan fits or keeps the limits."""
+        """The least bound over all ranges, up to the claim; infinite where no plan fits or keeps
+        the limits."""
         lows = self.fewest.min(axis=0)
         if not np.isfinite(lows).all():
             return math.inf
@@ -184,33 +219,51 @@ class BoxProof:
         todo = [(bound, next(numbers), lows, highs, enough)]
         for _ in range(most_ranges):
             bound, _, lows, highs, enough = todo[0]
-            widths = np.where(highs > lows * (1 + CLOSE / 4), heights * (np.minimum(highs, 4 * lows) - lows), 0.0)
+            widths = np.where(
+                highs > lows * (1 + CLOSE / 4), heights * (np.minimum(highs, 4 * lows) - lows), 0.0
+            )
             if bound >= self.claim or not widths.any() or time.monotonic() >= deadline:
                 break
             peak = int(widths.argmax())
             low, high = float(lows[peak]), float(highs[peak])
-            middle = enough[peak] if low < enough[peak] <= 0.98 * high else math.sqrt(max(low, 1e-9 * high) * high)
+            middle = (
+                enough[peak]
+                if low < enough[peak] <= 0.98 * high
+                else math.sqrt(max(low, 1e-9 * high) * high)
+            )
             unit = np.arange(len(lows)) == peak
             heapq.heappop(todo)
-            for part in ((lows, np.where(unit, middle, highs)), (np.where(unit, middle, lows), highs)):
+            for part in (
+                (lows, np.where(unit, middle, highs)),
+                (np.where(unit, middle, lows), highs),
+            ):
                 least, enough = self._bound(*part)
                 heapq.heappush(todo, (max(bound, least), next(numbers), *part, enough))
         return todo[0][0]
 
     def _bound(self, lows: Floats, highs: Floats) -> tuple[float, Floats]:
-        """For plans whose largest loads lie in these ranges; and from which load on each peak would bring it to the claim."""
+        """For plans whose largest loads lie in these ranges; and from which load on each peak
+        would bring it to the claim."""
         beyond = (self.peaks[..., self.used] > highs[self.used]).any(axis=3)
         allowed, peaks = self.problem.feasible & ~beyond, np.maximum(self.fewest, lows)
         values, enough = self._values(self.problem.objective, allowed, peaks)
         for limit in self.problem.limits:
             kept = self._values(limit.measure, allowed, peaks)[0] <= limit.most * (1 + 1e-9)
-            values, enough = np.where(kept, values, np.inf), np.where(kept[:, None], enough, -np.inf)
+            values, enough = (
+                np.where(kept, values, np.inf),
+                np.where(kept[:, None], enough, -np.inf),
+            )
         return float(values.min()), enough.max(axis=0)
 
-    def _values(self, measure: Measure, allowed: NDArray[np.bool_], peaks: Floats) -> tuple[Floats, Floats]:
-        """Bounds of a measure for plans that end before each chip, shape (chips + 1,), and the loads that would do, (…, peaks):
-        every pair taken as its sum, the heaviest as its peak, or all."""
-        pairs = sorted((pair for pair in measure.larger if pair.weight), key=lambda pair: -pair.weight)
+    def _values(
+        self, measure: Measure, allowed: NDArray[np.bool_], peaks: Floats
+    ) -> tuple[Floats, Floats]:
+        """Bounds of a measure for plans that end before each chip, shape (chips + 1,), and the
+        loads that would do, (…, peaks): every pair taken as its sum, the heaviest as its peak,
+        or all."""
+        pairs = sorted(
+            (pair for pair in measure.larger if pair.weight), key=lambda pair: -pair.weight
+        )
         known = np.where(np.isfinite(peaks), peaks, 0.0)
         held = measure.scale if measure.held is None else measure.scale * self.held[measure.held]
         weights, heights = measure.as_sums(), measure.peaks.copy()
@@ -220,25 +273,36 @@ class BoxProof:
             for pair in taken:
                 weights[pair.sum] -= pair.weight
                 heights[pair.peak] += pair.weight
-            by_peak = known @ heights + curved + self._priced(weights.clip(0.0), allowed) if taken else cost
+            by_peak = (
+                known @ heights + curved + self._priced(weights.clip(0.0), allowed)
+                if taken
+                else cost
+            )
             cost = np.maximum(cost, by_peak)
         values = np.where(np.isfinite(peaks).all(axis=1), measure.lined(cost * held), np.inf)
         finite = np.where(np.isfinite(values), by_peak * held, 0.0)
         steep = np.reshape(held, (-1, 1)) * np.where(heights > 0, heights, np.inf)
-        enough = known + (measure.unlined(self.claim) - finite)[:, None] / np.where(steep > 0, steep, np.inf)
+        enough = known + (measure.unlined(self.claim) - finite)[:, None] / np.where(
+            steep > 0, steep, np.inf
+        )
         return values, np.where(np.isfinite(values)[:, None], enough, -np.inf)
 
     def _multiplier(self, number: int) -> Floats:
-        least = self._priced(np.arange(len(self.problem.objective.sums)) == number, self.problem.feasible)
+        least = self._priced(
+            np.arange(len(self.problem.objective.sums)) == number, self.problem.feasible
+        )
         return np.where(np.isfinite(least), least, 1.0)
 
     def _priced(self, weights: Floats, allowed: NDArray[np.bool_]) -> Floats:
         links = self.problem.link_sums @ weights
         return self._least(self.sums @ weights, links, allowed, together=np.add)
 
-    def _least(self, runs: Floats, links: Floats, allowed: NDArray[np.bool_], *, together: np.ufunc) -> Floats:
-        """The least total of runs, and of links (behind each option, over each border) between them, from the first layer to
-        the last that ends before each chip, shape (chips + 1,): a plain recursion over layers and chips."""
+    def _least(
+        self, runs: Floats, links: Floats, allowed: NDArray[np.bool_], *, together: np.ufunc
+    ) -> Floats:
+        """The least total of runs, and of links (behind each option, over each border) between
+        them, from the first layer to the last that ends before each chip, shape (chips + 1,): a
+        plain recursion over layers and chips."""
         problem = self.problem
         best = np.full((len(self.alike), problem.items + 1, len(self.chips)), np.inf)
         best[0, 0, 0] = 0.0
@@ -248,10 +312,14 @@ class BoxProof:
                 if not len(tails) or not len(place.ends):
                     continue
                 ways = [
-                    together(best[number, tails, : len(place.ends)], links[tails, one][:, place.borders])
+                    together(
+                        best[number, tails, : len(place.ends)], links[tails, one][:, place.borders]
+                    )
                     for number, one in enumerate(self.alike)
                 ]
-                totals = together(np.minimum.reduce(ways), runs[option, tails, head][:, None]).min(axis=0)
+                totals = together(np.minimum.reduce(ways), runs[option, tails, head][:, None]).min(
+                    axis=0
+                )
                 np.minimum.at(best[self.likeness[option], head], place.ends, totals)
         return np.asarray(best[:, problem.items].min(axis=0))
 

@@ -35,7 +35,10 @@ class PooledSearch(Search):
     ) -> None:
         super().__init__(cast(Candidates, candidates), time_limit_s=time_limit_s, progress=progress)
         if known is not None:
-            self.best.plan, self.best.value = known.plan, candidates.canonical(known.field, known.objective)
+            self.best.plan, self.best.value = (
+                known.plan,
+                candidates.canonical(known.field, known.objective),
+            )
 
     def _root_bound(self, box: Any, known: float) -> float:
         if known > -math.inf:
@@ -64,12 +67,14 @@ def partition_cluster(
     power_scope: PowerScope | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> ClusterResult:
-    """The plan on a cluster that makes one field of `Score` best, with a proof, as `partition` gives it on a topology.
+    """The plan on a cluster that makes one field of `Score` best, with a proof, as `partition`
+    gives it on a topology.
 
-    The space: pools in any order, each used for one run of consecutive layers or left out; inside a pool stages of
-    consecutive layers on consecutive chips, a tensor and an expert parallel degree for each; any number of like replicas,
-    each spread over all pools that are used, and of micro-batches. InfeasibleError: proved that there is none;
-    NoPlanFoundError: none was found in time.
+    The space: pools in any order, each used for one run of consecutive layers or left out; inside a
+    pool stages of consecutive layers on consecutive chips, a tensor and an expert parallel degree
+    for each; any number of like replicas, each spread over all pools that are used, and of
+    micro-batches. InfeasibleError: proved that there is none; NoPlanFoundError: none was found in
+    time.
     """
     question = question_of(minimize, maximize, limits, power_scope)
     candidates = PooledCandidates(graph, cluster, workload, question)
@@ -95,15 +100,26 @@ def best_of(
             " time"
         )
     plan = cast(PooledPlan, search.best.plan)
-    score = score_pooled_plan(plan, graph, cluster, workload, power_scope=candidates.question.power_scope)
-    return pooled_result(candidates, plan, score, search.best.value, search.bound, search.elapsed_s, search.stopped_by)
+    score = score_pooled_plan(
+        plan, graph, cluster, workload, power_scope=candidates.question.power_scope
+    )
+    return pooled_result(
+        candidates,
+        plan,
+        score,
+        search.best.value,
+        search.bound,
+        search.elapsed_s,
+        search.stopped_by,
+    )
 
 
 def pooled_result(
     candidates: PooledCandidates, plan: PooledPlan, score: Score, value: float, lower: float, elapsed_s: float,
     stopped_by: StoppedBy,
 ) -> ClusterResult:  # fmt: skip
-    """What was found, once the score says the same as the solver, whose value and bound are canonical."""
+    """What was found, once the score says the same as the solver, whose value and bound are
+    canonical."""
     name = candidates.question.objective
     proof = proved(
         candidates.question,
@@ -135,7 +151,9 @@ def refusal_on(candidates: PooledCandidates) -> InfeasibleError:
 def _best(candidates: PooledCandidates, name: str) -> float:
     """The best canonical value of one field without limits; infinite where there is no plan."""
     question = Question(name, (), candidates.question.power_scope)
-    search = PooledSearch(PooledCandidates(candidates.graph, candidates.cluster, candidates.workload, question))
+    search = PooledSearch(
+        PooledCandidates(candidates.graph, candidates.cluster, candidates.workload, question)
+    )
     search.run()
     if search.interrupted:
         raise KeyboardInterrupt
@@ -166,14 +184,18 @@ def _beyond_limits(candidates: PooledCandidates, found: dict[str, float]) -> Inf
 def _out_of_memory(candidates: PooledCandidates) -> InfeasibleError:
     graph, workload, cluster = candidates.graph, candidates.workload, candidates.cluster
     sequences = workload.batch_size or 1
-    kv = sequences * (workload.context_tokens * graph.kv_bytes_per_token + graph.state_bytes_per_sequence)
+    kv = sequences * (
+        workload.context_tokens * graph.kv_bytes_per_token + graph.state_bytes_per_sequence
+    )
     demand = graph.weight_bytes + kv
     pairs = list(zip(cluster.pools, candidates.each, strict=True))
     capacity = sum(pool.free_chips * each.prices.usable_bytes for pool, each in pairs)
     chips = " + ".join(f"{pool.free_chips} × {pool.topology.chip.name}" for pool in cluster.pools)
     gap = demand - capacity
     why = (
-        f"{spoken(gap, 'B')} too little" if gap > 0 else "but whole layers, buffers, sequences or links do not allow it"
+        f"{spoken(gap, 'B')} too little"
+        if gap > 0
+        else "but whole layers, buffers, sequences or links do not allow it"
     )
     return InfeasibleError(
         f"{graph.name} in {graph.weight_dtype} does not fit {cluster.name} ({chips}): its weights are"

@@ -1,9 +1,10 @@
 """`disaggregate`: the best prefill pool and the best decode pool together, with a proof.
 
-Chips of one machine are shared out between the pools, or each has a machine of its own. What a question wants of a pool only
-improves with its chips, so a rectangle of sizes (so many chips for prefill, so many for decode) is bounded by the best plans
-of its largest pools, held by the fewest chips; `Search` finds those plans, and proves them. The rectangle in which these
-plans stay best is closed, the rest is cut in two; best first.
+Chips of one machine are shared out between the pools, or each has a machine of its own. What a
+question wants of a pool only improves with its chips, so a rectangle of sizes (so many chips for
+prefill, so many for decode) is bounded by the best plans of its largest pools, held by the fewest
+chips; `Search` finds those plans, and proves them. The rectangle in which these plans stay best is
+closed, the rest is cut in two; best first.
 """
 
 import heapq
@@ -23,7 +24,13 @@ from planner.models.graph import ModelGraph
 from planner.plan import Plan
 from planner.planning.partitioning import partition
 from planner.planning.search import CLOSE, Search
-from planner.scoring.disaggregated import DisaggregatedScore, Handover, Link, handover, score_disaggregated
+from planner.scoring.disaggregated import (
+    DisaggregatedScore,
+    Handover,
+    Link,
+    handover,
+    score_disaggregated,
+)
 from planner.space.candidates import Candidates
 from planner.workload import Workload
 
@@ -51,12 +58,14 @@ def disaggregate(
     time_limit_s: float | None = None,
     power_scope: PowerScope | None = None,
 ) -> Disaggregation:
-    """The prefill pool and the decode pool that make one field of `DisaggregatedScore` best together, with a proof.
+    """The prefill pool and the decode pool that make one field of `DisaggregatedScore` best
+    together, with a proof.
 
-    `decode` None: the chips of `prefill` are shared out between the two. Fields to optimise or limit: ttft_s, tpot_s,
-    tokens_per_s, tokens_per_s_per_user, request_s (to optimise alone), chips, usd_per_million_tokens. Of the pools with the
-    best value those with the fewest chips are taken where rates or chips are asked for, then the fastest. InfeasibleError:
-    proved that there are none; NoPlanFoundError: none were found in time.
+    `decode` None: the chips of `prefill` are shared out between the two. Fields to optimise or
+    limit: ttft_s, tpot_s, tokens_per_s, tokens_per_s_per_user, request_s (to optimise alone),
+    chips, usd_per_million_tokens. Of the pools with the best value those with the fewest chips are
+    taken where rates or chips are asked for, then the fastest. InfeasibleError: proved that there
+    are none; NoPlanFoundError: none were found in time.
     """
     started = time.monotonic()
     question = question_of(minimize, maximize, limits, power_scope)
@@ -82,7 +91,9 @@ def disaggregate(
         link=link,
         power_scope=power_scope,
     )
-    return _result(asked, link, found, (first.plan, second.plan), machines, score, time.monotonic() - started)
+    return _result(
+        asked, link, found, (first.plan, second.plan), machines, score, time.monotonic() - started
+    )
 
 
 class _Pair(NamedTuple):
@@ -138,7 +149,8 @@ class _Asked:
         self.most_held = min(held, math.floor(self.limits.get("chips", held)))
         served = {} if rate is not None else {"tokens_per_s": self.limits.get("tokens_per_s", 0.0)}
         request_s = later * min(
-            self.limits.get("tpot_s", math.inf), 1.0 / self.limits.get("tokens_per_s_per_user", 1e-300)
+            self.limits.get("tpot_s", math.inf),
+            1.0 / self.limits.get("tokens_per_s_per_user", 1e-300),
         )
         served = {name: value for name, value in served.items() if value}
         self.pool_limits = (
@@ -154,11 +166,15 @@ class _Asked:
                     f"{name} is not asked of two pools; ask for {listed(ASKED, 'or')}, and read it from the score"
                 )
             if name == "tokens_per_s" and rated:
-                raise InputError("tokens_per_s follows from Workload.requests_per_s; ask for another field")
+                raise InputError(
+                    "tokens_per_s follows from Workload.requests_per_s; ask for another field"
+                )
             if name == "usd_per_million_tokens" and None in self._prices:
                 raise InputError(f"{name} needs a price of both machines; give it in a file")
         if "request_s" in self.limits:
-            raise InputError("limits['request_s'] joins the pools; limit ttft_s and tpot_s, of which it is made")
+            raise InputError(
+                "limits['request_s'] joins the pools; limit ttft_s and tpot_s, of which it is made"
+            )
         if "usd_per_million_tokens" in self.limits and not rated and ASKED[objective] is not RATE:
             raise InputError(
                 "limits['usd_per_million_tokens'] follows from the rate; give Workload.requests_per_s, or optimise tokens_per_s"
@@ -171,8 +187,8 @@ class _Asked:
         return self.prefill.price.usd_per_chip_hour, self.decode.price.usd_per_chip_hour
 
     def value(self, sizes: tuple[int, int], values: tuple[float, float]) -> float:
-        """Canonical value of the objective with pools of such sizes, whose own values are such; infinite beyond a limit.
-        It grows with each of the four."""
+        """Canonical value of the objective with pools of such sizes, whose own values are such;
+        infinite beyond a limit. It grows with each of the four."""
         if math.inf in values or sum(sizes) > self.most_held:
             return math.inf
         token_s = 0.0 if self.tokens_per_s is None else 1.0 / self.tokens_per_s
@@ -194,7 +210,8 @@ class _Asked:
         }[self.question.objective]
 
     def field_value(self, canonical: float) -> float:
-        """The objective's own value: of what is better the more of it there is, canonical values are inverse."""
+        """The objective's own value: of what is better the more of it there is, canonical values
+        are inverse."""
         if self.question.direction == "minimize":
             return canonical
         return 1.0 / canonical if canonical > 0 else math.inf
@@ -210,9 +227,12 @@ class _Asked:
         """For each output token that the link lets through."""
         return 1.0 / (self.over.link_requests_per_s * self.workload.output_tokens)
 
-    def window(self, sizes: tuple[int, int], prefill_value: float, best: float) -> tuple[float, float]:
-        """Between which values the decode pool's matters, with pools of at least such sizes: below, the prefill pool or the
-        link is slower; above, no two pools are better than the best known."""
+    def window(
+        self, sizes: tuple[int, int], prefill_value: float, best: float
+    ) -> tuple[float, float]:
+        """Between which values the decode pool's matters, with pools of at least such sizes:
+        below, the prefill pool or the link is slower; above, no two pools are better than the
+        best known."""
         if self.fields is not RATE:
             return -math.inf, math.inf
         each = 1.0 if self.question.objective == "tokens_per_s" else self._usd(sizes, 1.0)
@@ -222,8 +242,11 @@ class _Asked:
         hourly = sum(size * (price or 0.0) for size, price in zip(sizes, self._prices, strict=True))
         return float(usd_per_million_tokens(1.0, hourly, 1.0)) * token_s
 
-    def pool(self, number: int, clock: _Clock, field: str, more: dict[str, float] | None = None) -> "_Pool":
-        """The prefill pool (0) or the decode pool (1), asked for a field; under more limits where there are any."""
+    def pool(
+        self, number: int, clock: _Clock, field: str, more: dict[str, float] | None = None
+    ) -> "_Pool":
+        """The prefill pool (0) or the decode pool (1), asked for a field; under more limits
+        where there are any."""
         machine = (self.prefill, self.decode)[number]
         work = self.over.decode if number else self.over.prefill
         limits = self.pool_limits[number] | (more or {})
@@ -232,7 +255,8 @@ class _Asked:
 
 
 def _least(machine: Topology) -> int:
-    """The smallest pool that can be cut from a machine: all of it, where a part would be wired otherwise."""
+    """The smallest pool that can be cut from a machine: all of it, where a part would be wired
+    otherwise."""
     return 1 if all(level.fabric.shape in CUTTABLE for level in machine.levels) else machine.chips
 
 
@@ -263,17 +287,35 @@ class _Pool:
     """The best plans of one pool by its size, found once each."""
 
     def __init__(
-        self, graph: ModelGraph, machine: Topology, workload: Workload, question: Question, clock: _Clock
+        self,
+        graph: ModelGraph,
+        machine: Topology,
+        workload: Workload,
+        question: Question,
+        clock: _Clock,
     ) -> None:
-        self.graph, self.machine, self.workload, self.question, self.clock = graph, machine, workload, question, clock
+        self.graph, self.machine, self.workload, self.question, self.clock = (
+            graph,
+            machine,
+            workload,
+            question,
+            clock,
+        )
         self.least, self.known = _least(machine), list[tuple[int, _Answer]]()
 
     def answer(self, chips: int, enough: float = -math.inf, hopeless: float = math.inf) -> _Answer:
-        """Of a pool of that size; exact, or as good as `enough`, or proved to be no better than `hopeless`."""
+        """Of a pool of that size; exact, or as good as `enough`, or proved to be no better than
+        `hopeless`."""
         for high, known in self.known:
             if chips <= high and known.bound >= hopeless:
-                return known if chips >= known.packed else known._replace(plan=None, value=math.inf, packed=self.least)
-            if known.packed <= chips <= high and (known.bound >= known.value or known.value <= enough):
+                return (
+                    known
+                    if chips >= known.packed
+                    else known._replace(plan=None, value=math.inf, packed=self.least)
+                )
+            if known.packed <= chips <= high and (
+                known.bound >= known.value or known.value <= enough
+            ):
                 return known
         search = Search(
             Candidates(self.graph, self.machine.replace(chips=chips), self.workload, self.question),
@@ -283,8 +325,17 @@ class _Pool:
         if search.interrupted:
             self.clock.interrupted = True
         plan, value = search.best.plan, search.best.value
-        packed = 1 if plan is None else 1 + max(group.last for stage in plan.stages for group in stage.groups)
-        found = _Answer(value, search.bound if search.bound < value * CLOSE else value, plan, max(packed, self.least))
+        packed = (
+            1
+            if plan is None
+            else 1 + max(group.last for stage in plan.stages for group in stage.groups)
+        )
+        found = _Answer(
+            value,
+            search.bound if search.bound < value * CLOSE else value,
+            plan,
+            max(packed, self.least),
+        )
         self.known.append((chips, found))
         return found
 
@@ -298,7 +349,9 @@ class _Rectangles:
 
     def __init__(self, asked: _Asked, clock: _Clock) -> None:
         self.asked, self.clock = asked, clock
-        self.pools = tuple(asked.pool(number, clock, field) for number, field in enumerate(asked.fields))
+        self.pools = tuple(
+            asked.pool(number, clock, field) for number, field in enumerate(asked.fields)
+        )
         self.best: _Best | None = None
         self.left: list[float] = []
         """Bounds of what was closed without a proof."""
@@ -340,7 +393,9 @@ class _Rectangles:
         first = self.pools[0].answer(x1)
         if first.bound == math.inf:
             return
-        second = self.pools[1].answer(y1, *self.asked.window((x0, y0), first.value, self._least_value))
+        second = self.pools[1].answer(
+            y1, *self.asked.window((x0, y0), first.value, self._least_value)
+        )
         bound = max(bound, self.asked.value((x0, y0), (first.bound, second.bound)))
         if bound >= self._least_value * CLOSE:
             return
@@ -357,7 +412,9 @@ class _Rectangles:
             return
         value = self.asked.value((x, y), (first.value, second.value))
         if value < self._least_value and first.plan is not None and second.plan is not None:
-            self.best = _Best(value, (first.value, second.value), _Pair(first.plan, x), _Pair(second.plan, y))
+            self.best = _Best(
+                value, (first.value, second.value), _Pair(first.plan, x), _Pair(second.plan, y)
+            )
         unproved = self.asked.value((x, y), (first.bound, second.bound))
         if unproved < value * CLOSE:
             self.left.append(unproved)
@@ -366,7 +423,8 @@ class _Rectangles:
 
 
 def _settled(asked: _Asked, clock: _Clock, best: _Best) -> tuple[_Pair, _Pair]:
-    """Among pools as good: for throughput those with the fewest chips that keep up with the slowest, then the fastest plans."""
+    """Among pools as good: for throughput those with the fewest chips that keep up with the
+    slowest, then the fastest plans."""
     pairs = best.prefill, best.decode
     if asked.fields is SPEED:
         return pairs
@@ -374,9 +432,15 @@ def _settled(asked: _Asked, clock: _Clock, best: _Best) -> tuple[_Pair, _Pair]:
     if asked.fields is RATE:
         slowest = max(*best.values, asked.link_token_s)
         more = {"tokens_per_s": (1 - 1e-13) / slowest}
-        fewest = tuple(_fewest(asked.pool(number, clock, "chips", more), pair) for number, pair in enumerate(pairs))
+        fewest = tuple(
+            _fewest(asked.pool(number, clock, "chips", more), pair)
+            for number, pair in enumerate(pairs)
+        )
         pairs = (fewest[0], fewest[1])
-    fast = (_faster(asked.pool(number, clock, SPEED[number], more), pair) for number, pair in enumerate(pairs))
+    fast = (
+        _faster(asked.pool(number, clock, SPEED[number], more), pair)
+        for number, pair in enumerate(pairs)
+    )
     return next(fast), next(fast)
 
 

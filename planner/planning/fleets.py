@@ -1,8 +1,10 @@
-"""`partition_fleet`: unlike deployments side by side on a cluster, for the most tokens a second, with a proof.
+"""`partition_fleet`: unlike deployments side by side on a cluster, for the most tokens a second,
+with a proof.
 
-The pools are shared out between deployments: each takes a group of pools and serves on them alone, with the best plan that
-`partition_cluster` has for it. What a group can give is at most what any larger group can, so groups are planned only where
-that bound says that they could pay: the best sharing out by bounds is found, its groups are planned, until they all are.
+The pools are shared out between deployments: each takes a group of pools and serves on them alone,
+with the best plan that `partition_cluster` has for it. What a group can give is at most what any
+larger group can, so groups are planned only where that bound says that they could pay: the best
+sharing out by bounds is found, its groups are planned, until they all are.
 """
 
 import math
@@ -27,7 +29,8 @@ from planner.workload import Workload
 MOST_POOLS = 10
 """Groups of pools double with each."""
 AGAIN = 1.5
-"""A group whose bound is open is planned again where so many times the seconds are left that it had."""
+"""A group whose bound is open is planned again where so many times the seconds are left that it
+had."""
 Group = frozenset[int]
 """Numbers of pools."""
 
@@ -65,7 +68,9 @@ class _Sharing:
     interrupted: bool = False
 
     def bound_of(self, group: Group) -> float:
-        return min((one.most for larger, one in self.known.items() if group <= larger), default=math.inf)
+        return min(
+            (one.most for larger, one in self.known.items() if group <= larger), default=math.inf
+        )
 
     def best(self, value: Callable[[Group], float]) -> tuple[float, tuple[Group, ...]]:
         """The most that disjoint groups are worth together, and these groups."""
@@ -92,18 +97,32 @@ class _Sharing:
         search = PooledSearch(candidates, time_limit_s=time_limit_s, progress=self.progress)
         search.run()
         self.interrupted |= search.interrupted
-        most = 0.0 if search.bound == math.inf else candidates.field_value("tokens_per_s", search.bound)
+        most = (
+            0.0
+            if search.bound == math.inf
+            else candidates.field_value("tokens_per_s", search.bound)
+        )
         result = None
         if search.best.plan is not None:
             plan = cast(PooledPlan, search.best.plan)
-            score = score_pooled_plan(plan, self.graph, part, self.workload, power_scope=self.power_scope)
+            score = score_pooled_plan(
+                plan, self.graph, part, self.workload, power_scope=self.power_scope
+            )
             result = pooled_result(
-                candidates, plan, score, search.best.value, search.bound, search.elapsed_s, search.stopped_by
+                candidates,
+                plan,
+                score,
+                search.best.value,
+                search.bound,
+                search.elapsed_s,
+                search.stopped_by,
             )
             most = result.bound
         took_s = time.monotonic() - started
         self.known[group] = _Known(
-            result, max(min(most, self.bound_of(group)), result.objective if result else 0.0), took_s
+            result,
+            max(min(most, self.bound_of(group)), result.objective if result else 0.0),
+            took_s,
         )
 
     def candidates(self, part: Cluster) -> PooledCandidates:
@@ -125,7 +144,8 @@ class _Sharing:
         return self.deadline - time.monotonic()
 
     def next_group(self) -> Group | None:
-        """The largest group of the best sharing out by bounds that is not planned yet; None: they all are."""
+        """The largest group of the best sharing out by bounds that is not planned yet; None:
+        they all are."""
         chosen = self.best(self.bound_of)[1]
         new = [group for group in chosen if group not in self.known]
         open_ = [group for group in chosen if group in self.known and not self.known[group].proved]
@@ -137,7 +157,11 @@ class _Sharing:
         everything = frozenset(range(len(self.cluster.pools)))
         group: Group | None = everything
         count = 2 ** len(everything) - 1
-        while group is not None and not self.interrupted and (self.left_s() > 0 or group == everything):
+        while (
+            group is not None
+            and not self.interrupted
+            and (self.left_s() > 0 or group == everything)
+        ):
             again = group in self.known
             share = self.left_s() if again else self.left_s() / max(1, count - len(self.known))
             self.plan(group, max(0.0, share))
@@ -154,13 +178,16 @@ def partition_fleet(
     power_scope: PowerScope | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Fleet:
-    """The deployments of one model, each on pools of its own, that give the most tokens a second together, with a proof.
+    """The deployments of one model, each on pools of its own, that give the most tokens a second
+    together, with a proof.
 
-    The space: all ways of sharing out the pools; on each group of pools all plans of `partition_cluster`, over the links
-    between these pools only. `limits` hold for every deployment, so `limits={"tpot_s": 0.05}` says what each user gets.
-    The batch of `workload` is left open (`batch_size=None`): each deployment takes as many sequences as suit it. To let one
-    pool serve in unlike parts, describe it as several pools. InfeasibleError: proved that no group can serve;
-    NoPlanFoundError: nothing was found in time; InputError: a batch size is given, or there are more than ten pools.
+    The space: all ways of sharing out the pools; on each group of pools all plans of
+    `partition_cluster`, over the links between these pools only. `limits` hold for every
+    deployment, so `limits={"tpot_s": 0.05}` says what each user gets. The batch of `workload` is
+    left open (`batch_size=None`): each deployment takes as many sequences as suit it. To let one
+    pool serve in unlike parts, describe it as several pools. InfeasibleError: proved that no group
+    can serve; NoPlanFoundError: nothing was found in time; InputError: a batch size is given, or
+    there are more than ten pools.
     """
     if workload.batch_size is not None:
         raise InputError(
@@ -195,9 +222,13 @@ def _groups(pools: Group) -> list[Group]:
 
 
 def _fleet(sharing: _Sharing, elapsed_s: float) -> Fleet:
-    objective, groups = sharing.best(lambda group: sharing.known[group].least if group in sharing.known else 0.0)
+    objective, groups = sharing.best(
+        lambda group: sharing.known[group].least if group in sharing.known else 0.0
+    )
     results: list[Any] = [sharing.known[group].result for group in groups if group in sharing.known]
-    deployments = sorted((one for one in results if one is not None), key=lambda one: -one.objective)
+    deployments = sorted(
+        (one for one in results if one is not None), key=lambda one: -one.objective
+    )
     bound = max(objective, sharing.best(sharing.bound_of)[0])
     if not deployments:
         if bound == 0.0:
@@ -224,5 +255,6 @@ def _fleet(sharing: _Sharing, elapsed_s: float) -> Fleet:
 
 
 def _refusal(sharing: _Sharing) -> InfeasibleError:
-    """A larger group can do all that a smaller one can, so what the whole cluster lacks says why."""
+    """A larger group can do all that a smaller one can, so what the whole cluster lacks says
+    why."""
     return refusal_on(sharing.candidates(sharing.cluster))

@@ -1,4 +1,5 @@
-"""`pareto`: the plans worth having when several fields count, proved complete within a tolerance, with a picture."""
+"""`pareto`: the plans worth having when several fields count, proved complete within a
+tolerance, with a picture."""
 
 import math
 import time
@@ -47,33 +48,43 @@ def pareto(
 ) -> Front:
     """The plans worth having when several fields of `Score` count.
 
-    Every plan of the space of `partition` is covered: in every field one of the members is at most `tolerance` (relative)
-    worse. Where the workload leaves the batch open, the front spans all batches. InfeasibleError: proved that there is no
-    plan at all.
+    Every plan of the space of `partition` is covered: in every field one of the members is at most
+    `tolerance` (relative) worse. Where the workload leaves the batch open, the front spans all
+    batches. InfeasibleError: proved that there is no plan at all.
     """
     question = _question(tuple(fields), power_scope)
     if not 1e-4 <= tolerance <= 1:
         raise InputError(f"tolerance must lie between 0.0001 and 1, not {tolerance!r}")
     if graph.is_diffusion:
-        raise InputError(f"pareto() plans chains of layers, and {graph.name} is a diffusion model; use partition()")
+        raise InputError(
+            f"pareto() plans chains of layers, and {graph.name} is a diffusion model; use partition()"
+        )
     if workload.requests_per_s is not None:
         raise InputError("pareto() takes a batch or an open one; leave Workload.requests_per_s out")
     candidates = Candidates(graph, topology, workload, question)
     if candidates.averages:
-        raise InputError(f"pareto() has no proof for power_w of {topology.name}, an average; take energy_per_token_j")
+        raise InputError(
+            f"pareto() has no proof for power_w of {topology.name}, an average; take energy_per_token_j"
+        )
     search = FrontSearch(candidates, tolerance, time_limit_s=time_limit_s)
     search.run()
     if not search.members and search.complete:
-        raise refusal_of(Candidates(graph, topology, workload, Question(question.objective, (), power_scope)))
+        raise refusal_of(
+            Candidates(graph, topology, workload, Question(question.objective, (), power_scope))
+        )
     if not search.members:
-        raise NoPlanFoundError(f"no plan of {graph.name} was found in {time_limit_s} s; allow more time")
+        raise NoPlanFoundError(
+            f"no plan of {graph.name} was found in {time_limit_s} s; allow more time"
+        )
     members = [search.members[vector.tobytes()] for vector in search.known.vectors]
     sign = 1 if FIELDS[fields[0]].best == "least" else -1
     return Front(
         fields=tuple(fields),
         tolerance=tolerance,
         status="complete" if search.complete else "partial",
-        members=tuple(sorted(members, key=lambda one: (sign * getattr(one.score, fields[0]), one.score.chips))),
+        members=tuple(
+            sorted(members, key=lambda one: (sign * getattr(one.score, fields[0]), one.score.chips))
+        ),
         elapsed_s=time.monotonic() - search.started,
         stopped_by=search.stopped_by,
         graph=graph,
@@ -83,8 +94,8 @@ def pareto(
 
 
 def _question(fields: tuple[str, ...], power_scope: PowerScope | None) -> Question:
-    """The fields as an objective and limits that nothing breaks; what counts chips first, so that all numbers of replicas
-    are looked at."""
+    """The fields as an objective and limits that nothing breaks; what counts chips first, so
+    that all numbers of replicas are looked at."""
     if len(set(fields)) != len(fields) or len(fields) < 2:
         raise InputError(f"fields must name two or more different fields of Score, not {fields!r}")
     for name in fields:
@@ -94,7 +105,9 @@ def _question(fields: tuple[str, ...], power_scope: PowerScope | None) -> Questi
     worst = {name: 1e300 if FIELDS[name].best == "least" else 1e-300 for name in fields} | {
         "memory_headroom_bytes": -1e300
     }
-    return Question(first, tuple((name, worst[name]) for name in fields if name != first), power_scope)
+    return Question(
+        first, tuple((name, worst[name]) for name in fields if name != first), power_scope
+    )
 
 
 # ── Search ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -103,11 +116,13 @@ def _question(fields: tuple[str, ...], power_scope: PowerScope | None) -> Questi
 class FrontSearch:
     """Boxes of batches, each with the families of plans that may still hold something new.
 
-    A box loses the families whose bounds known plans cover; in a small one plans of the others are made and scored; what
-    bounds cannot decide, labels do.
+    A box loses the families whose bounds known plans cover; in a small one plans of the others are
+    made and scored; what bounds cannot decide, labels do.
     """
 
-    def __init__(self, candidates: Candidates, tolerance: float, *, time_limit_s: float | None = None) -> None:
+    def __init__(
+        self, candidates: Candidates, tolerance: float, *, time_limit_s: float | None = None
+    ) -> None:
         self.candidates, self.tolerance, self.started = candidates, tolerance, time.monotonic()
         self.deadline = math.inf if time_limit_s is None else self.started + time_limit_s
         self.known = Known(len(candidates.question.fields), tolerance)
@@ -122,9 +137,14 @@ class FrontSearch:
         candidates = self.candidates
         budgets = {box: candidates.packing.widest(box.replicas) for box in candidates.boxes()}
         widths = np.array([split.chips for split in candidates.splits])
-        self.families = families_of(widths, max(budgets.values(), default=0), len(candidates.graph.layers))
+        self.families = families_of(
+            widths, max(budgets.values(), default=0), len(candidates.graph.layers)
+        )
         self.bounds = FamilyBounds(candidates, self.families)
-        todo = [(box, np.flatnonzero(self.families.least_chips <= budgets[box])) for box in reversed(budgets)]
+        todo = [
+            (box, np.flatnonzero(self.families.least_chips <= budgets[box]))
+            for box in reversed(budgets)
+        ]
         while todo:
             if time.monotonic() >= self.deadline:
                 self.complete = False
@@ -162,7 +182,9 @@ class FrontSearch:
 
     def _small(self, box: Box) -> bool:
         (m0, m1), (u0, u1) = box.micro_batches, box.micro_sequences
-        return box.single or (box.batch_size is None and m0 == m1 and u1 <= u0 * (1 + self.tolerance))
+        return box.single or (
+            box.batch_size is None and m0 == m1 and u1 <= u0 * (1 + self.tolerance)
+        )
 
     def _tried(self, box: Box, priced: Priced, rows: Ints, lower: Floats, turns: Floats) -> Ints:
         """The families left after plans were made where bounds are lowest."""
@@ -202,7 +224,9 @@ class FrontSearch:
         used = np.concatenate([used, used]) if self.candidates.tied else used
         problem = replace(problem, feasible=problem.feasible & used[:, None, None])
         beam = LAST_BEAM if box.single else QUICK_BEAM
-        found, proved = uncovered(problem, self.known, beam=beam, stop=lambda: time.monotonic() >= self.deadline)
+        found, proved = uncovered(
+            problem, self.known, beam=beam, stop=lambda: time.monotonic() >= self.deadline
+        )
         for one in found:
             self._offer(box, one.cuts)
         if box.single:
@@ -211,9 +235,14 @@ class FrontSearch:
         return rows[:0] if done or box.single else rows
 
     def _offer(self, box: Box, cuts: Cuts) -> None:
-        """Score a plan with these cuts at the high end of a box, or with as many sequences as fit."""
+        """Score a plan with these cuts at the high end of a box, or with as many sequences as
+        fit."""
         most, sequences = box.micro_batches[1], box.micro_sequences[1]
-        single = box if box.single else box._replace(micro_batches=(most, most), micro_sequences=(sequences, sequences))
+        single = (
+            box
+            if box.single
+            else box._replace(micro_batches=(most, most), micro_sequences=(sequences, sequences))
+        )
         runs = None if (cuts, single) in self.tried else self._placed(cuts, box.replicas)
         self.tried.add((cuts, single))
         if runs is None:
@@ -221,12 +250,17 @@ class FrontSearch:
         plan = self.candidates.to_plan(single, runs)
         score = self._score(plan)
         if score is None and not box.single:
-            fitting = min(most_sequences(self.candidates.prices, plan, self.candidates.workload) // most, sequences)
+            fitting = min(
+                most_sequences(self.candidates.prices, plan, self.candidates.workload) // most,
+                sequences,
+            )
             plan = plan.replace(batch_size=plan.replicas * most * max(1, fitting))
             score = self._score(plan) if fitting else None
         if score is not None:
             names = self.candidates.question.fields
-            vector = np.array([self.candidates.canonical(name, float(getattr(score, name))) for name in names])
+            vector = np.array(
+                [self.candidates.canonical(name, float(getattr(score, name))) for name in names]
+            )
             if self.known.offer(vector):
                 self.members[vector.tobytes()] = Member(plan=plan, score=score)
 
@@ -243,6 +277,8 @@ class FrontSearch:
     def _score(self, plan: Plan) -> Score | None:
         at = self.candidates
         try:
-            return score_plan(plan, at.graph, at.topology, at.workload, power_scope=at.question.power_scope)
+            return score_plan(
+                plan, at.graph, at.topology, at.workload, power_scope=at.question.power_scope
+            )
         except (InfeasibleError, InputError):
             return None

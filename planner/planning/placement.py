@@ -1,4 +1,5 @@
-"""`partition_operators`: any DAG of operators on its devices, for throughput or latency; and simple rules to compare with."""
+"""`partition_operators`: any DAG of operators on its devices, for throughput or latency; and
+simple rules to compare with."""
 
 import math
 import time
@@ -23,17 +24,20 @@ def partition_operators(
 ) -> Spread:
     """The best devices for the operators of a graph.
 
-    Throughput: the least largest load of a device, where outputs that cross its border count once for each producer;
-    `contiguous` asks that forward edges order the devices, as in a pipeline; there a stage may be replicated over up to
-    `most_copies` devices of one class, which take samples in turn where that pays. Latency: the least time of one sample,
-    where each device that pays for transfers runs one contiguous piece, and hosts run operators side by side.
+    Throughput: the least largest load of a device, where outputs that cross its border count once
+    for each producer; `contiguous` asks that forward edges order the devices, as in a pipeline;
+    there a stage may be replicated over up to `most_copies` devices of one class, which take
+    samples in turn where that pays. Latency: the least time of one sample, where each device that
+    pays for transfers runs one contiguous piece, and hosts run operators side by side.
     """
     if not time_limit_s > 0:
         raise InputError(f"time_limit_s must be above 0, not {time_limit_s}")
     if most_copies < 1:
         raise InputError(f"most_copies must be at least 1, not {most_copies}")
     if most_copies > 1 and not (contiguous and mode == "throughput"):
-        raise InputError("most_copies above 1 is for contiguous stages and throughput; leave it out")
+        raise InputError(
+            "most_copies above 1 is for contiguous stages and throughput; leave it out"
+        )
     started, problem = time.monotonic(), graph.to_problem().replicated(most_copies)
     if mode == "throughput":
         solve = portfolio.contiguous if contiguous else portfolio.free
@@ -44,12 +48,17 @@ def partition_operators(
     placement = solve(problem, time_limit_s=time_limit_s, seed=seed)
     if placement.device is None:
         if math.isinf(placement.bound):
-            demand, capacity = float(problem.sizes.sum()), float((problem.capacity * problem.counts).sum())
+            demand, capacity = (
+                float(problem.sizes.sum()),
+                float((problem.capacity * problem.counts).sum()),
+            )
             raise InfeasibleError(
                 "the operators do not fit the devices' memory in any way that is allowed",
                 resource="memory", demand=demand, capacity=capacity,
             )  # fmt: skip
-        raise NoPlanFoundError(f"no assignment was found in {time_limit_s:g} s; give more time_limit_s")
+        raise NoPlanFoundError(
+            f"no assignment was found in {time_limit_s:g} s; give more time_limit_s"
+        )
     names = _names(graph, problem, placement.device)
     used = loads(problem, placement.device)
     gap = gap_between(placement.objective, placement.bound)
@@ -69,7 +78,8 @@ def partition_operators(
 
 
 def _names(graph: OperatorGraph, problem: GraphProblem, device: Iterable[int]) -> dict[int, str]:
-    """Of the devices that are used: those of a class are given out in the order of their first operators."""
+    """Of the devices that are used: those of a class are given out in the order of their first
+    operators."""
     names: dict[int, str] = {}
     if not problem.copies or max(problem.copies) == 1:
         return dict(enumerate(graph.device_names))
@@ -83,11 +93,18 @@ def _names(graph: OperatorGraph, problem: GraphProblem, device: Iterable[int]) -
 
 
 def rules_of_thumb(graph: OperatorGraph, *, mode: Mode = "throughput") -> dict[str, float]:
-    """What simple rules reach, to compare `partition_operators` with: contiguous stages of equal numbers of operators, equal
-    bytes or equal times, and a greedy filling. Infinite where the rule breaks a limit."""
+    """What simple rules reach, to compare `partition_operators` with: contiguous stages of equal
+    numbers of operators, equal bytes or equal times, and a greedy filling. Infinite where the
+    rule breaks a limit."""
     problem = graph.to_problem()
     reached = {}
     for name, device in portfolio.by_rules(problem).items():
-        value = float(loads(problem, device).max()) if mode == "throughput" else latency(problem, device)
-        reached[name] = math.inf if faults(problem, device, contiguous=mode == "throughput") else value
+        value = (
+            float(loads(problem, device).max())
+            if mode == "throughput"
+            else latency(problem, device)
+        )
+        reached[name] = (
+            math.inf if faults(problem, device, contiguous=mode == "throughput") else value
+        )
     return reached

@@ -1,7 +1,9 @@
-"""Why a plan is the best: what binds, what more of each resource would buy, and what the plans of other shapes cost.
+"""Why a plan is the best: what binds, what more of each resource would buy, and what the plans of
+other shapes cost.
 
-A shadow price is no derivative: the question is solved again, to a proof, on a machine with one figure changed. The best
-plan of a shape is the optimum of the same search with fewer ways open to it.
+A shadow price is no derivative: the question is solved again, to a proof, on a machine with one
+figure changed. The best plan of a shape is the optimum of the same search with fewer ways open to
+it.
 """
 
 import itertools
@@ -75,7 +77,9 @@ def reasons_of(result: Result, *, time_limit_s: float | None = None) -> Reasons:
 
     `time_limit_s` is shared out evenly over the questions solved for it.
     """
-    answered = Answered(result.graph, result.topology, result.workload, result.question, result.plan, result.score)
+    answered = Answered(
+        result.graph, result.topology, result.workload, result.question, result.plan, result.score
+    )
     if answered.graph.is_diffusion:
         raise InputError(
             f"why() explains plans of chains, and {answered.graph.name} is a diffusion model; compare scores of"
@@ -89,7 +93,11 @@ def reasons_of(result: Result, *, time_limit_s: float | None = None) -> Reasons:
     def allowed_s() -> float | None:
         nonlocal todo
         todo -= 1
-        return None if time_limit_s is None else max(0.0, time_limit_s - time.monotonic() + started) / (todo + 1)
+        return (
+            None
+            if time_limit_s is None
+            else max(0.0, time_limit_s - time.monotonic() + started) / (todo + 1)
+        )
 
     prices = [_shadow_price(answered, words, machine, allowed_s()) for words, machine in changes]
     others = [_alternative(answered, ways, allowed_s()) for ways in shapes]
@@ -101,7 +109,10 @@ def reasons_of(result: Result, *, time_limit_s: float | None = None) -> Reasons:
         binding=tuple(bindings_of(answered)),
         prices=tuple(sorted(prices, key=lambda one: -one.effect)),
         alternatives=tuple(
-            sorted((one for one in others if one is not None), key=lambda one: (one.plan is None, one.effect or 0.0))
+            sorted(
+                (one for one in others if one is not None),
+                key=lambda one: (one.plan is None, one.effect or 0.0),
+            )
         ),
         elapsed_s=time.monotonic() - started,
     )
@@ -111,8 +122,8 @@ def reasons_of(result: Result, *, time_limit_s: float | None = None) -> Reasons:
 
 
 def bindings_of(answered: Answered) -> list[Binding]:
-    """Where the time of an output token (of the first one, where that is asked) goes, by resource; chips that are full;
-    limits that are reached."""
+    """Where the time of an output token (of the first one, where that is asked) goes, by
+    resource; chips that are full; limits that are reached."""
     score, first = answered.score, answered.question.objective == "ttft_s"
     breakdown = score.prefill_breakdown if first else score.breakdown
     total = sum(stage.total_s for stage in breakdown)
@@ -126,7 +137,8 @@ def bindings_of(answered: Answered) -> list[Binding]:
 
 
 def _by_resource(answered: Answered, breakdown: tuple[StageTime, ...]) -> dict[str, float]:
-    """Seconds by resource; stages are named where the plan has more than one and one of them is the slowest."""
+    """Seconds by resource; stages are named where the plan has more than one and one of them is
+    the slowest."""
     seconds: dict[str, float] = {}
     for number, stage in enumerate(breakdown):
         for cause in ALL_CAUSES:
@@ -146,7 +158,11 @@ def _resource(answered: Answered, cause: str, number: int) -> str:
         following = answered.plan.stages[min(number + 1, len(answered.plan.stages) - 1)].groups[0]
         return f"hops between stages over {_fabric(topology, group.last, following.first)}"
     if cause == "bubble":
-        return f"waiting for stage {number}, the slowest" if len(answered.plan.stages) > 1 else "waiting for a turn"
+        return (
+            f"waiting for stage {number}, the slowest"
+            if len(answered.plan.stages) > 1
+            else "waiting for a turn"
+        )
     return {
         "compute": f"arithmetic of {chip}",
         "memory": f"memory bandwidth of {chip}",
@@ -161,7 +177,10 @@ def _fabric(topology: Topology, one: int, other: int) -> str:
 
 def _full_chips(answered: Answered) -> Iterator[Binding]:
     stages = answered.score.stages
-    number = max(range(len(stages)), key=lambda place: stages[place].needed_bytes / stages[place].usable_bytes)
+    number = max(
+        range(len(stages)),
+        key=lambda place: stages[place].needed_bytes / stages[place].usable_bytes,
+    )
     share = stages[number].needed_bytes / stages[number].usable_bytes
     if share >= FULL:
         yield Binding(
@@ -183,13 +202,17 @@ def _reached_limits(answered: Answered) -> Iterator[Binding]:
 
 
 def changes_of(topology: Topology) -> Iterator[tuple[str, Topology]]:
-    """Better machines, one figure (or one family of figures) at a time, with the words for the change."""
+    """Better machines, one figure (or one family of figures) at a time, with the words for the
+    change."""
     tier = topology.chip.memory[0]
     more = {"chip.memory[0].capacity_bytes": tier.capacity_bytes + GIGABYTE}
     yield f"one more GB of {tier.name} on each chip", _changed(topology, more)
     faster = {"chip.memory[0].bandwidth_bytes_per_s": 2 * tier.bandwidth_bytes_per_s}
     yield f"doubling the bandwidth of {tier.name}", _changed(topology, faster)
-    peaks = {f"chip.peaks[{n}].flop_per_s": 2 * peak.flop_per_s for n, peak in enumerate(topology.chip.peaks)}
+    peaks = {
+        f"chip.peaks[{n}].flop_per_s": 2 * peak.flop_per_s
+        for n, peak in enumerate(topology.chip.peaks)
+    }
     yield "doubling the peaks of each chip", _changed(topology, peaks)
     for number, fabric in enumerate(topology.fabrics[: len(topology.levels)]):
         wider = {f"fabrics[{number}].bandwidth_bytes_per_s": 2 * fabric.bandwidth_bytes_per_s}
@@ -221,22 +244,34 @@ def _changed(topology: Topology, values: dict[str, float]) -> Topology:
     return topology
 
 
-def _shadow_price(answered: Answered, words: str, machine: Topology, limit_s: float | None) -> ShadowPrice:
+def _shadow_price(
+    answered: Answered, words: str, machine: Topology, limit_s: float | None
+) -> ShadowPrice:
     candidates = Candidates(answered.graph, machine, answered.workload, answered.question)
     search = Search(candidates, time_limit_s=limit_s)
     start = _rescored(answered, machine)
     if start is not None:
-        search.best.plan, search.best.value = answered.plan, candidates.canonical(answered.question.objective, start)
+        search.best.plan, search.best.value = (
+            answered.plan,
+            candidates.canonical(answered.question.objective, start),
+        )
     _run(search)
     reached = candidates.field_value(answered.question.objective, search.best.value)
     proved = search.bound >= search.best.value * CLOSE
-    return ShadowPrice(change=words, objective=reached, effect=answered.improvement(reached), proved=proved)
+    return ShadowPrice(
+        change=words, objective=reached, effect=answered.improvement(reached), proved=proved
+    )
 
 
 def _rescored(answered: Answered, machine: Topology) -> float | None:
-    """What the same plan reaches on another machine; None where a limit counts what the machine changes."""
+    """What the same plan reaches on another machine; None where a limit counts what the machine
+    changes."""
     score = score_plan(
-        answered.plan, answered.graph, machine, answered.workload, power_scope=answered.question.power_scope
+        answered.plan,
+        answered.graph,
+        machine,
+        answered.workload,
+        power_scope=answered.question.power_scope,
     )
     return None if answered.question.limits else float(getattr(score, answered.question.objective))
 
@@ -252,26 +287,46 @@ def _run(search: Search) -> None:
 
 def _shapes(answered: Answered) -> list[frozenset[Way]]:
     """All that the machine and the model have room for, the simplest first."""
-    closed = {"expert": "experts" not in answered.graph.splits(), "sequence": not answered.question.sequence_parallel}
+    closed = {
+        "expert": "experts" not in answered.graph.splits(),
+        "sequence": not answered.question.sequence_parallel,
+    }
     open_ways = [way for way in WAYS if not closed.get(way)]
     if answered.topology.chips == 1:
         open_ways = []
-    return [frozenset(ways) for count in range(len(open_ways) + 1) for ways in itertools.combinations(open_ways, count)]
+    return [
+        frozenset(ways)
+        for count in range(len(open_ways) + 1)
+        for ways in itertools.combinations(open_ways, count)
+    ]
 
 
 class Shaped(Candidates):
-    """The candidates that use more than one chip in just the ways given; of the stages of a pipeline none need be split."""
+    """The candidates that use more than one chip in just the ways given; of the stages of a
+    pipeline none need be split."""
 
     def __init__(
-        self, graph: ModelGraph, topology: Topology, workload: Workload, question: Question, ways: frozenset[Way]
+        self,
+        graph: ModelGraph,
+        topology: Topology,
+        workload: Workload,
+        question: Question,
+        ways: frozenset[Way],
     ) -> None:
         super().__init__(graph, topology, workload, question)
         self.ways = ways
         self.offer(tuple(split for split in self.splits if self._offers(split)))
 
     def _offers(self, split: Split) -> bool:
-        used = {"tensor": split.tensor > 1, "sequence": split.sequence > 1, "expert": split.expert > split.tensor}
-        return all(uses == (way in self.ways) or ({way, "pipeline"} <= self.ways) for way, uses in used.items())
+        used = {
+            "tensor": split.tensor > 1,
+            "sequence": split.sequence > 1,
+            "expert": split.expert > split.tensor,
+        }
+        return all(
+            uses == (way in self.ways) or ({way, "pipeline"} <= self.ways)
+            for way, uses in used.items()
+        )
 
     def boxes(self) -> Iterator[Box]:
         """Those with several replicas, or with one."""
@@ -284,19 +339,30 @@ class Shaped(Candidates):
             return None
         one_stage = np.zeros_like(problem.feasible)
         one_stage[:, 0, -1] = True
-        return replace(problem, feasible=problem.feasible & (~one_stage if "pipeline" in self.ways else one_stage))
+        return replace(
+            problem,
+            feasible=problem.feasible & (~one_stage if "pipeline" in self.ways else one_stage),
+        )
 
     def least_needed_bytes(self) -> float:
-        """On each chip by the whole model in one stage, under the split that needs least; infinite where there is none."""
-        problem = next((made for box in super().boxes() if (made := super(Shaped, self).to_problem(box))), None)
+        """On each chip by the whole model in one stage, under the split that needs least;
+        infinite where there is none."""
+        problem = next(
+            (made for box in super().boxes() if (made := super(Shaped, self).to_problem(box))), None
+        )
         if problem is None or not self.options:
             return math.inf
-        needed = (problem.prefix[:, -1] * problem.run_peaks[:, NEEDED]).sum(axis=1) + problem.run_peaks_fixed[:, NEEDED]
+        needed = (problem.prefix[:, -1] * problem.run_peaks[:, NEEDED]).sum(
+            axis=1
+        ) + problem.run_peaks_fixed[:, NEEDED]
         return float(needed.min())
 
 
-def _alternative(answered: Answered, ways: frozenset[Way], limit_s: float | None) -> Alternative | None:
-    """The best plan of a shape; None where there is nothing to try, or a simpler pipeline is as good and told instead."""
+def _alternative(
+    answered: Answered, ways: frozenset[Way], limit_s: float | None
+) -> Alternative | None:
+    """The best plan of a shape; None where there is nothing to try, or a simpler pipeline is as
+    good and told instead."""
     question = answered.question
     candidates = Shaped(answered.graph, answered.topology, answered.workload, question, ways)
     if not candidates.options or not any(True for _ in candidates.boxes()):
@@ -321,5 +387,14 @@ def _refused(candidates: Shaped, ways: frozenset[Way], *, proved: bool) -> Alter
         chip = candidates.topology.chip.name
         refused = f"needs {spoken(needed, 'B')} on each chip at least; {chip} has {spoken(usable, 'B')} to fill"
     elif proved:
-        refused = "no plan of this shape fits" + (" and keeps the limits" if candidates.question.limits else "")
-    return Alternative(shape=shape_name(ways), plan=None, objective=None, effect=None, proved=proved, refused=refused)
+        refused = "no plan of this shape fits" + (
+            " and keeps the limits" if candidates.question.limits else ""
+        )
+    return Alternative(
+        shape=shape_name(ways),
+        plan=None,
+        objective=None,
+        effect=None,
+        proved=proved,
+        refused=refused,
+    )

@@ -26,7 +26,8 @@ def refusal_of(candidates: Candidates) -> InfeasibleError:
 
 
 def smallest_chips(candidates: Candidates) -> int | None:
-    """The fewest chips of the same machine that hold the model and its workload; None where no number does."""
+    """The fewest chips of the same machine that hold the model and its workload; None where no
+    number does."""
     topology = candidates.topology
     largest = topology.replace(chips=topology.limit_chips)
     found = _fewest(candidates, largest)
@@ -40,7 +41,8 @@ def smallest_chips(candidates: Candidates) -> int | None:
 
 
 def _fewest(candidates: Candidates, topology: Topology) -> tuple[int, int] | None:
-    """Chips of the plan with the fewest on a topology, and how many it takes when packed; None where there is none."""
+    """Chips of the plan with the fewest on a topology, and how many it takes when packed; None
+    where there is none."""
     workload = candidates.workload
     if workload.batch_size is None:
         one = None if workload.phase == "prefill" else 1
@@ -51,9 +53,16 @@ def _fewest(candidates: Candidates, topology: Topology) -> tuple[int, int] | Non
     return plan.chips, 1 + max(group.last for stage in plan.stages for group in stage.groups)
 
 
-def _best(candidates: Candidates, topology: Topology, workload: Workload, field: str) -> tuple[Plan | None, float]:
+def _best(
+    candidates: Candidates, topology: Topology, workload: Workload, field: str
+) -> tuple[Plan | None, float]:
     """The plan that makes one field best, and that field, without limits."""
-    alone = Candidates(candidates.graph, topology, workload, replace(candidates.question, objective=field, limits=()))
+    alone = Candidates(
+        candidates.graph,
+        topology,
+        workload,
+        replace(candidates.question, objective=field, limits=()),
+    )
     search = Search(alone)
     search.run()
     if search.interrupted:
@@ -74,13 +83,21 @@ def _out_of_memory(candidates: Candidates) -> InfeasibleError:
     machine = f"{chips} × {topology.chip.name}"
     remedy = (
         f"the weights alone need at least {least} chip{'s' * (least > 1)} of {spoken(capacity_each, 'B')}, and "
-        + (f"{smallest} would do" if smallest else f"no number of them up to {topology.limit_chips} would do")
+        + (
+            f"{smallest} would do"
+            if smallest
+            else f"no number of them up to {topology.limit_chips} would do"
+        )
     )
     if weights > chips * capacity_each:
         demand, capacity, resource = weights, chips * capacity_each, "memory for weights"
         what = f"its weights are {spoken(demand, 'B')} and the memory is {spoken(capacity, 'B')}"
     else:
-        demand, capacity, resource = weights + kv, chips * usable_each, "memory for weights, KV cache and activations"
+        demand, capacity, resource = (
+            weights + kv,
+            chips * usable_each,
+            "memory for weights, KV cache and activations",
+        )
         what = (
             f"its weights are {spoken(weights, 'B')}, the KV cache of {workload.batch_size or 1} × {workload.context_tokens}"
             f" tokens {spoken(kv, 'B')}, and {spoken(capacity, 'B')} may be filled"
@@ -114,7 +131,8 @@ def _too_many_sequences(candidates: Candidates) -> InfeasibleError | None:
 
 
 def _beyond_rate(candidates: Candidates) -> InfeasibleError | None:
-    """That more requests come than any plan serves, and how many one serves that is good at it; None where one does."""
+    """That more requests come than any plan serves, and how many one serves that is good at it;
+    None where one does."""
     topology, workload = candidates.topology, candidates.workload
     rate, any_field = workload.requests_per_s, "ttft_s" if workload.phase == "prefill" else "tpot_s"
     if rate is None or _best(candidates, topology, workload, any_field)[0] is not None:
@@ -134,7 +152,9 @@ def _beyond_limits(candidates: Candidates) -> InfeasibleError:
     """Which limit cannot be met even alone; else that they cannot be met together."""
     for name, value in candidates.question.limits:
         plan, best = _best(candidates, candidates.topology, candidates.workload, name)
-        if plan is not None and candidates.canonical(name, best) > candidates.canonical(name, value) * (1 + 1e-9):
+        if plan is not None and candidates.canonical(name, best) > candidates.canonical(
+            name, value
+        ) * (1 + 1e-9):
             most = "at most" if FIELDS[name].best == "least" else "at least"
             return InfeasibleError(
                 f"{name} of {most} {value:.4g} cannot be met: the best that any plan on {candidates.topology.chips} ×"

@@ -1,7 +1,9 @@
-"""`replan`: after chips are lost, the best plan without them, and of the best ones the one that moves the fewest bytes.
+"""`replan`: after chips are lost, the best plan without them, and of the best ones the one that
+moves the fewest bytes.
 
-Weights that a surviving chip holds already need not be moved. A chip of a group of n holds the n-th part of each layer of its
-stage that its place in the group says; of that part it keeps what lies in the part that it held before.
+Weights that a surviving chip holds already need not be moved. A chip of a group of n holds the n-th
+part of each layer of its stage that its place in the group says; of that part it keeps what lies in
+the part that it held before.
 """
 
 import math
@@ -45,12 +47,14 @@ def replan(
     limits: dict[str, float] | None = None,
     time_limit_s: float | None = None,
 ) -> Replanning:
-    """The plan without the lost chips that is best in the field of a result, and moves the fewest bytes of those.
+    """The plan without the lost chips that is best in the field of a result, and moves the fewest
+    bytes of those.
 
-    `worse` is the share by which the field may be worse than the best that is left, for the sake of fewer bytes: 0.05 allows
-    5 %, `math.inf` asks for the fewest bytes whatever the field says. `limits` replace those of the result and are kept in
-    any case. A batch that the workload leaves open stays what it was, where that fits. On machines of up to 62 chips stages
-    may stand anywhere; on larger ones they stand in order, as `partition` puts them.
+    `worse` is the share by which the field may be worse than the best that is left, for the sake of
+    fewer bytes: 0.05 allows 5 %, `math.inf` asks for the fewest bytes whatever the field says.
+    `limits` replace those of the result and are kept in any case. A batch that the workload leaves
+    open stays what it was, where that fits. On machines of up to 62 chips stages may stand
+    anywhere; on larger ones they stand in order, as `partition` puts them.
     """
     gone = tuple(sorted(set(lost)))
     if not gone:
@@ -63,13 +67,20 @@ def replan(
     scope = None if result.score.power_scope == "unknown" else result.score.power_scope
     question = question_of(direction.get("minimize"), direction.get("maximize"), kept, scope)
     cluster = alone(result.topology, exclude)
-    in_order = best_of(PooledCandidates(result.graph, cluster, result.workload, question), time_limit_s=time_limit_s)
+    in_order = best_of(
+        PooledCandidates(result.graph, cluster, result.workload, question),
+        time_limit_s=time_limit_s,
+    )
     free = PooledCandidates(result.graph, cluster, result.workload, question, anywhere=True)
-    best = result_alone(best_of(free, time_limit_s=time_limit_s, known=in_order) if free.anywhere else in_order)
+    best = result_alone(
+        best_of(free, time_limit_s=time_limit_s, known=in_order) if free.anywhere else in_order
+    )
     workload = result.workload.replace(batch_size=best.score.batch_size)
     candidates = PooledCandidates(result.graph, cluster, workload, question, anywhere=True)
     allowed = candidates.canonical(result.field, best.objective) * (1 + max(worse, TOLERANCE))
-    search = _Moving(candidates, _Held.of(result.plan, result.graph, result.topology, gone), allowed)
+    search = _Moving(
+        candidates, _Held.of(result.plan, result.graph, result.topology, gone), allowed
+    )
     search.offer(best.plan)
     search.run(time_limit_s)
     return _replanning(result, best, gone, search)
@@ -84,13 +95,15 @@ def moved_bytes(
     *,
     workload: Workload | None = None,
 ) -> float:
-    """Bytes of weights that chips must be sent to go from one plan to another; the draft model of a workload that has one goes
-    with the last layer. [B]"""
+    """Bytes of weights that chips must be sent to go from one plan to another; the draft model
+    of a workload that has one goes with the last layer. [B]"""
     prices = serving_prices(graph, topology, workload or Workload())
     return sum(move.moved_bytes for move in moves_of(before, after, prices, tuple(lost)))
 
 
-def moves_of(before: Plan, after: Plan, prices: PriceList, lost: tuple[int, ...]) -> tuple[Move, ...]:
+def moves_of(
+    before: Plan, after: Plan, prices: PriceList, lost: tuple[int, ...]
+) -> tuple[Move, ...]:
     """What each chip must be sent to go from one plan to another, chip by chip."""
     graph, found = prices.graph, []
     held = _Held.of(before, graph, prices.topology, lost)
@@ -105,7 +118,11 @@ def moves_of(before: Plan, after: Plan, prices: PriceList, lost: tuple[int, ...]
                 if moving:
                     sources = held.sources(layers[moving], chip)
                     names = tuple(stage.layers[number] for number in moving)
-                    found.append(Move(layers=names, chip=chip, sources=sources, moved_bytes=float(sent.sum())))
+                    found.append(
+                        Move(
+                            layers=names, chip=chip, sources=sources, moved_bytes=float(sent.sum())
+                        )
+                    )
     return tuple(found)
 
 
@@ -115,7 +132,8 @@ def _needed(prices: PriceList, stage: Stage, whole: bool) -> Floats:
 
 
 def _weights(prices: PriceList, split: Split, whole: bool) -> Floats:
-    """Bytes of weights of each layer of the graph on a chip; of a whole model tied weights count once, shape (layers,)."""
+    """Bytes of weights of each layer of the graph on a chip; of a whole model tied weights count
+    once, shape (layers,)."""
     graph = prices.graph
     holdings = prices.holdings(split, Workload(), 1.0, 1.0)
     weights = holdings.weight_bytes[graph.kind_of_layer].copy()
@@ -125,21 +143,31 @@ def _weights(prices: PriceList, split: Split, whole: bool) -> Floats:
 
 
 def _part(stage: Stage, position: int) -> tuple[int, int]:
-    """Which part of how many of each layer the chip at a position of a group holds: sequence ranks hold the same."""
+    """Which part of how many of each layer the chip at a position of a group holds: sequence
+    ranks hold the same."""
     tensor, together = stage.tensor_parallel, stage.tensor_parallel * stage.sequence_parallel
-    return position // together * tensor + position % tensor, stage.group_chips // stage.sequence_parallel
+    return (
+        position // together * tensor + position % tensor,
+        stage.group_chips // stage.sequence_parallel,
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """Which part of each layer each chip holds: from a share of it to another, shape (chips, layers)."""
+    """Which part of each layer each chip holds: from a share of it to another, shape (chips,
+    layers)."""
 
     low: Floats
     high: Floats
 
     @classmethod
-    def of(cls, plan: Plan, graph: ModelGraph, topology: Topology, lost: tuple[int, ...]) -> "_Held":
-        low, high = np.zeros((topology.chips, len(graph.layers))), np.zeros((topology.chips, len(graph.layers)))
+    def of(
+        cls, plan: Plan, graph: ModelGraph, topology: Topology, lost: tuple[int, ...]
+    ) -> "_Held":
+        low, high = (
+            np.zeros((topology.chips, len(graph.layers))),
+            np.zeros((topology.chips, len(graph.layers))),
+        )
         for stage in plan.stages:
             layers = layers_of(stage, graph)
             for group in stage.groups:
@@ -151,7 +179,8 @@ class _Held:
         return cls(low, high)
 
     def missing(self, chip: int, part: int, parts: int) -> Floats:
-        """What a chip lacks of each layer to hold that part of so many, as a share of it, shape (layers,)."""
+        """What a chip lacks of each layer to hold that part of so many, as a share of it, shape
+        (layers,)."""
         first, last = part / parts, (part + 1) / parts
         common = np.minimum(self.high[chip], last) - np.maximum(self.low[chip], first)
         share = 1 - np.maximum(common, 0.0) * parts
@@ -182,12 +211,15 @@ class _Moving:
         moved = sum(
             float(
                 (
-                    _needed(self.prices, stage, len(plan.stages) == 1) * missing[layers_of(stage, self.prices.graph)]
+                    _needed(self.prices, stage, len(plan.stages) == 1)
+                    * missing[layers_of(stage, self.prices.graph)]
                 ).sum()
             )
             for stage in plan.stages
             for group in stage.groups
-            for missing in (self.held.missing(group.first + n, *_part(stage, n)) for n in range(group.count))
+            for missing in (
+                self.held.missing(group.first + n, *_part(stage, n)) for n in range(group.count)
+            )
         )
         if self.best is None or moved < self.best.moved:
             self.best = _Found(plan, moved)
@@ -201,7 +233,9 @@ class _Moving:
             if problem is None or self.best is None:
                 continue
             solution = placed.solve(
-                self._lowered(problem, box), incumbent=self.best.moved, stop=lambda: time.monotonic() >= deadline
+                self._lowered(problem, box),
+                incumbent=self.best.moved,
+                stop=lambda: time.monotonic() >= deadline,
             )
             lower = min(lower, solution.bound)
             if solution.runs is not None:
@@ -214,15 +248,22 @@ class _Moving:
         chain, (options, sums) = problem.chain, problem.chain.run_sums_fixed.shape
         table = self._table(problem, box)
         least = np.stack([self._least(problem, table, option) for option in range(options)])
-        prefix = np.concatenate([np.zeros((options, 1)), np.cumsum(least, axis=1)], axis=1)[:, :, None]
+        prefix = np.concatenate([np.zeros((options, 1)), np.cumsum(least, axis=1)], axis=1)[
+            :, :, None
+        ]
         run_sums = np.concatenate([chain.run_sums, np.zeros((options, sums, 1))], axis=2)
         run_sums[:, MOVED, -1] = 1.0
-        run_peaks = np.concatenate([chain.run_peaks, np.zeros((options, chain.run_peaks.shape[1], 1))], axis=2)
+        run_peaks = np.concatenate(
+            [chain.run_peaks, np.zeros((options, chain.run_peaks.shape[1], 1))], axis=2
+        )
         only = np.zeros(sums)
         only[MOVED] = 1.0
         good = math.isfinite(self.allowed)
         limits = (*([Limit(chain.objective, self.allowed)] if good else []), *chain.limits)
-        excess = {key: np.concatenate([[0.0], np.cumsum(moved - least[key[0]])]) for key, moved in table.items()}
+        excess = {
+            key: np.concatenate([[0.0], np.cumsum(moved - least[key[0]])])
+            for key, moved in table.items()
+        }
         return replace(
             problem,
             chain=replace(
@@ -237,7 +278,9 @@ class _Moving:
             placed=lambda option, place: excess[option, place],
         )
 
-    def _least(self, problem: PlacedProblem, table: dict[tuple[int, Place], Floats], option: int) -> Floats:
+    def _least(
+        self, problem: PlacedProblem, table: dict[tuple[int, Place], Floats], option: int
+    ) -> Floats:
         """Bytes that each layer moves at least under an option, shape (layers,)."""
         found = [table[option, place] for place in self._places(problem, option)]
         return np.asarray(np.min(found, axis=0)) if found else np.zeros(problem.chain.items)
@@ -256,7 +299,9 @@ class _Moving:
         found = {}
         for option, (ground, number) in enumerate(option_numbers(self.candidates, stands)):
             weights = _weights(
-                self.prices, each.options[number], number >= len(each.splits) or len(each.graph.layers) == 1
+                self.prices,
+                each.options[number],
+                number >= len(each.splits) or len(each.graph.layers) == 1,
             )
             for place in self._places(problem, option):
                 chips = [
@@ -281,20 +326,26 @@ def singles(boxes: Iterable[PooledBox]) -> Iterator[PooledBox]:
 
 def _replanning(before: Result, best: Result, lost: tuple[int, ...], search: _Moving) -> Replanning:
     if search.best is None:
-        raise NoPlanFoundError("no plan without the lost chips was found in time; nothing is proved: allow more time")
+        raise NoPlanFoundError(
+            "no plan without the lost chips was found in time; nothing is proved: allow more time"
+        )
     graph, topology = before.graph, before.topology
     plan = stages_alone(search.best.plan)
     if before.workload.batch_size is None:
         plan = plan.replace(batch_size=best.score.batch_size)
     scope = None if before.score.power_scope == "unknown" else before.score.power_scope
-    score = score_plan(plan, graph, topology, before.workload, power_scope=scope, exclude=best.exclude)
+    score = score_plan(
+        plan, graph, topology, before.workload, power_scope=scope, exclude=best.exclude
+    )
     objective = float(getattr(score, before.field))
     gap = abs(objective - best.bound) / abs(objective) if objective else 0.0
     proved = best.status == "optimal" and gap <= TOLERANCE
     moves = moves_of(before.plan, plan, search.prices, lost)
     moved = sum(move.moved_bytes for move in moves)
     if not math.isclose(moved, search.best.moved, rel_tol=TOLERANCE, abs_tol=1.0):
-        raise AssertionError(f"the solver promised to move {search.best.moved!r} bytes, its plan moves {moved!r}")
+        raise AssertionError(
+            f"the solver promised to move {search.best.moved!r} bytes, its plan moves {moved!r}"
+        )
     least = search.bound >= search.best.moved * (1 - TOLERANCE)
     fields = {
         "plan": plan, "score": score, "objective": objective, "gap": 0.0 if proved else gap,
@@ -313,16 +364,19 @@ def _replanning(before: Result, best: Result, lost: tuple[int, ...], search: _Mo
 
 
 def moving_s(moves: tuple[Move, ...], topology: Topology) -> float:
-    """Until the last chip has what it needs: each receives over the nearest of its sources, shared with nobody; what no
-    chip holds comes over the outermost fabric. [s]"""
+    """Until the last chip has what it needs: each receives over the nearest of its sources,
+    shared with nobody; what no chip holds comes over the outermost fabric. [s]"""
 
     def received_s(move: Move) -> float:
         if not topology.levels:
             return 0.0
         here = ChipRange(first=move.chip, count=1)
-        ways = [hop_between(topology, ChipRange(first=source, count=1), here) for source in move.sources]
+        ways = [
+            hop_between(topology, ChipRange(first=source, count=1), here) for source in move.sources
+        ]
         level, hops = min(
-            ((level, hops) for level, hops in ways if level is not None), default=(len(topology.levels) - 1, 1)
+            ((level, hops) for level, hops in ways if level is not None),
+            default=(len(topology.levels) - 1, 1),
         )
         return float(hop_s(topology, level, hops, move.moved_bytes))
 

@@ -1,4 +1,5 @@
-"""The search over boxes of plans: best first, each bounded by its problem and cut in two until it is a single one."""
+"""The search over boxes of plans: best first, each bounded by its problem and cut in two until
+it is a single one."""
 
 import heapq
 import math
@@ -22,7 +23,8 @@ CLOSE = 1 - 1e-12
 
 
 NARROW, WIDE_NODES, NARROW_NODES = 1.3, 3, 48
-"""Boxes that span no larger a ratio are bounded with more nodes: they could well be closed as they are."""
+"""Boxes that span no larger a ratio are bounded with more nodes: they could well be closed as
+they are."""
 
 
 class Progress(Record):
@@ -44,7 +46,8 @@ class _Best:
 
 
 class Search:
-    """Best first over boxes of plans: each is bounded by its problem, cut in two where it is not single."""
+    """Best first over boxes of plans: each is bounded by its problem, cut in two where it is not
+    single."""
 
     def __init__(
         self,
@@ -57,8 +60,8 @@ class Search:
         enough: float = -math.inf,
         hopeless: float = math.inf,
     ) -> None:
-        """`enough` is a canonical value that need not be bettered, `hopeless` one above which none is of use: either ends the
-        search."""
+        """`enough` is a canonical value that need not be bettered, `hopeless` one above which
+        none is of use: either ends the search."""
         self.enough, self.hopeless = enough, hopeless
         self.candidates, self.progress, self.engine, self.seed = candidates, progress, engine, seed
         self.started = time.monotonic()
@@ -101,7 +104,10 @@ class Search:
             self._run()
         except KeyboardInterrupt:
             self.interrupted = True
-        self.open = [(max(bound, self._root_bound(box, bound)), number, box) for bound, number, box in self.open]
+        self.open = [
+            (max(bound, self._root_bound(box, bound)), number, box)
+            for bound, number, box in self.open
+        ]
 
     def _run(self) -> None:
         for number, box in enumerate(self.candidates.boxes()):
@@ -121,7 +127,8 @@ class Search:
                 self.progress(self._report())
 
     def _root_bound(self, box: Box, known: float) -> float:
-        """A quick bound of a box that was never opened, so that an interrupted search still proves something."""
+        """A quick bound of a box that was never opened, so that an interrupted search still
+        proves something."""
         if known > -math.inf:
             return known
         problem = self.candidates.to_problem(box)
@@ -143,15 +150,19 @@ class Search:
         return [(lower, half) for half in box.halves()]
 
     def _solved(self, problem: ChainProblem, box: Box) -> Solution:
-        """By labels; what they cannot finish, and everything where that is asked for, by CP-SAT. A box that will be cut in
-        any case gets a quick look: a few nodes, and no labels."""
+        """By labels; what they cannot finish, and everything where that is asked for, by CP-SAT.
+        A box that will be cut in any case gets a quick look: a few nodes, and no labels."""
         if self.engine == "cp-sat" and not any(measure.averaged for measure in problem.measures):
             return self._by_cpsat(problem, None)
         solution = thresholds.solve(
             problem,
             incumbent=self.goal,
             last_beam=labels.LAST_BEAM if box.single else 0,
-            most_nodes=math.inf if box.single else NARROW_NODES if box.ratio < NARROW else WIDE_NODES,
+            most_nodes=math.inf
+            if box.single
+            else NARROW_NODES
+            if box.ratio < NARROW
+            else WIDE_NODES,
             stop=lambda: time.monotonic() >= self.deadline,
         )
         if not box.single:
@@ -187,5 +198,7 @@ class Search:
             boxes_done=self.done,
             boxes_open=len(self.open),
             objective=self.candidates.field_value(name, self.best.value) if known else None,
-            bound=self.candidates.field_value(name, bound) if math.isfinite(bound) and bound > 0 else None,
+            bound=self.candidates.field_value(name, bound)
+            if math.isfinite(bound) and bound > 0
+            else None,
         )

@@ -1,7 +1,9 @@
-"""What moving data between chips costs: collectives over the levels that a group spans, and hops from stage to stage.
+"""What moving data between chips costs: collectives over the levels that a group spans, and hops
+from stage to stage.
 
-A collective over several levels runs level by level: reduce-scatter inside, the rest outside on what is left, all-gather
-inside. Of the kernels that the software stack offers, the cheapest for the message is used.
+A collective over several levels runs level by level: reduce-scatter inside, the rest outside on
+what is left, all-gather inside. Of the kernels that the software stack offers, the cheapest for the
+message is used.
 """
 
 import math
@@ -21,11 +23,13 @@ from planner.machines.topology import Level, Topology
 
 Numbers = float | NDArray[np.float64]
 Spans = tuple[int, ...]
-"""Participants at each level, innermost first; for aligned groups their product is the number of ranks."""
+"""Participants at each level, innermost first; for aligned groups their product is the number of
+ranks."""
 
 
 def spans_of(topology: Topology, first: int, count: int) -> Spans:
-    """How consecutive chips lie in the levels: the most of them in one unit, then units touched, level by level."""
+    """How consecutive chips lie in the levels: the most of them in one unit, then units touched,
+    level by level."""
     spans = []
     for level in topology.levels:
         lowest, highest = first // level.unit_chips, (first + count - 1) // level.unit_chips
@@ -40,19 +44,25 @@ def offers(topology: Topology, kind: str, spans: Spans) -> bool:
     return bool(_kernels(topology, kind, spans)) or math.prod(spans) == 1
 
 
-def group_collective_s(topology: Topology, kind: str, spans: Spans, tensor_bytes: Numbers) -> Numbers:
+def group_collective_s(
+    topology: Topology, kind: str, spans: Spans, tensor_bytes: Numbers
+) -> Numbers:
     """One collective over a group, by the cheapest kernel of the topology's software. [s]
 
-    `tensor_bytes` as in `cost.collectives`; an InputError says so where the software has no such collective.
+    `tensor_bytes` as in `cost.collectives`; an InputError says so where the software has no such
+    collective.
     """
     if math.prod(spans) == 1:
         return 0.0 * tensor_bytes
     offered = [
-        way[0].kernel.base_latency_s + _levels_s(way, kind, tensor_bytes) for way in _ways(topology, kind, spans)
+        way[0].kernel.base_latency_s + _levels_s(way, kind, tensor_bytes)
+        for way in _ways(topology, kind, spans)
     ]
     if not offered:
         ranks = math.prod(spans)
-        raise InputError(f"software {topology.software.name!r} has no {kind} over {ranks} chips of {topology.name!r}")
+        raise InputError(
+            f"software {topology.software.name!r} has no {kind} over {ranks} chips of {topology.name!r}"
+        )
     quickest = np.minimum.reduce(np.broadcast_arrays(*offered)) if len(offered) > 1 else offered[0]
     launched_s = topology.software.collective_overhead_s
     return np.maximum(quickest, launched_s) if launched_s else quickest
@@ -65,13 +75,17 @@ def _kernels(topology: Topology, kind: str, spans: Spans) -> list[CollectiveKern
     return [
         kernel
         for kernel in topology.software.collectives
-        if kind in kernel.kinds and math.prod(spans) <= kernel.most_ranks and (kernel.across_nodes or not across)
-        if kernel.algorithm != "in-switch" or any(level.fabric.reduces_in_network for level in levels)
+        if kind in kernel.kinds
+        and math.prod(spans) <= kernel.most_ranks
+        and (kernel.across_nodes or not across)
+        if kernel.algorithm != "in-switch"
+        or any(level.fabric.reduces_in_network for level in levels)
     ]
 
 
 def hop_s(topology: Topology, level: int | None, hops: int, tensor_bytes: Numbers) -> Numbers:
-    """One transfer from a stage to the next across a level; None: both are on the same chips. [s]"""
+    """One transfer from a stage to the next across a level; None: both are on the same chips.
+    [s]"""
     if level is None:
         return 0.0 * tensor_bytes
     fabric = topology.levels[level].fabric
@@ -80,15 +94,20 @@ def hop_s(topology: Topology, level: int | None, hops: int, tensor_bytes: Number
 
 
 def _ways(topology: Topology, kind: str, spans: Spans) -> "list[list[_Place]]":
-    """Each kernel that can run a collective over a group, on each level with several units: of the last machines, remembered."""
+    """Each kernel that can run a collective over a group, on each level with several units: of
+    the last machines, remembered."""
     ways = next((ways for known, ways in _RECENT if known is topology), None)
     if ways is None:
         ways = {}
         _RECENT.append((topology, ways))
     if (kind, spans) not in ways:
-        part = [(level, ranks) for level, ranks in zip(topology.levels, spans, strict=True) if ranks > 1]
+        part = [
+            (level, ranks) for level, ranks in zip(topology.levels, spans, strict=True) if ranks > 1
+        ]
         kernels = _kernels(topology, kind, spans)
-        ways[kind, spans] = [[_Place(kernel, level, ranks) for level, ranks in part] for kernel in kernels]
+        ways[kind, spans] = [
+            [_Place(kernel, level, ranks) for level, ranks in part] for kernel in kernels
+        ]
     return ways[kind, spans]
 
 
@@ -134,7 +153,11 @@ class _Place:
         fabric, kernel = self.level.fabric, self.kernel
         inside = self.level.unit_chips == 1
         software_s = kernel.step_latency_s if inside else kernel.across_step_latency_s
-        share = kernel.bandwidth_fraction if inside else kernel.across_bandwidth_fraction or kernel.bandwidth_fraction
+        share = (
+            kernel.bandwidth_fraction
+            if inside
+            else kernel.across_bandwidth_fraction or kernel.bandwidth_fraction
+        )
         hops = 3 if fabric.shape == "dragonfly" else 1
         return fabric.bandwidth_bytes_per_s * share, hops * fabric.latency_s + software_s
 
@@ -146,7 +169,10 @@ class _Place:
             axes.append(min(length, left))
             left = math.ceil(left / length)
         axes.reverse()
-        whole = [axes[axis] == length and self.level.wraps(axis) for axis, length in enumerate(self.level.axes)]
+        whole = [
+            axes[axis] == length and self.level.wraps(axis)
+            for axis, length in enumerate(self.level.axes)
+        ]
         return tuple(axes), tuple(whole)
 
     def all_reduce_s(self, tensor_bytes: Numbers) -> Numbers:
@@ -155,8 +181,12 @@ class _Place:
         by_algorithm = {
             "ring": wire.ring_all_reduce_s,
             "tree": wire.tree_all_reduce_s,
-            "one-shot": wire.one_shot_all_reduce_s if self.wiring == "switch" else wire.mesh_one_shot_all_reduce_s,
-            "two-shot": wire.two_shot_all_reduce_s if self.wiring == "switch" else wire.mesh_two_shot_all_reduce_s,
+            "one-shot": wire.one_shot_all_reduce_s
+            if self.wiring == "switch"
+            else wire.mesh_one_shot_all_reduce_s,
+            "two-shot": wire.two_shot_all_reduce_s
+            if self.wiring == "switch"
+            else wire.mesh_two_shot_all_reduce_s,
             "in-switch": wire.in_switch_all_reduce_s if self._in_switch else wire.ring_all_reduce_s,
         }
         return by_algorithm[self.kernel.algorithm](tensor_bytes, self.ranks, *self.link)
@@ -170,7 +200,9 @@ class _Place:
             return wire.grid_all_gather_s(tensor_bytes, *self.grid, *self.link)
         if self.wiring == "mesh" and self.kernel.algorithm != "ring":
             return wire.mesh_all_gather_s(tensor_bytes, self.ranks, *self.link)
-        gather = wire.ring_all_gather_s if self.kernel.algorithm == "ring" else wire.direct_all_gather_s
+        gather = (
+            wire.ring_all_gather_s if self.kernel.algorithm == "ring" else wire.direct_all_gather_s
+        )
         return gather(tensor_bytes, self.ranks, *self.link)
 
     def all_to_all_s(self, tensor_bytes: Numbers) -> Numbers:
@@ -200,21 +232,25 @@ def collective_s(
 ) -> float:
     """One collective among `ranks` chips of an otherwise idle machine. [s]
 
-    `kind` is one of all_reduce, all_gather, reduce_scatter, all_to_all, broadcast, send_recv; `message_bytes` is the
-    payload of one rank, as `cost.collectives` counts it; `software` replaces the topology's stack; `ranks_per_node`
-    spreads the ranks over nodes.
+    `kind` is one of all_reduce, all_gather, reduce_scatter, all_to_all, broadcast, send_recv;
+    `message_bytes` is the payload of one rank, as `cost.collectives` counts it; `software` replaces
+    the topology's stack; `ranks_per_node` spreads the ranks over nodes.
     """
     if software is not None:
         topology = topology.replace(software=load_software(software))
     if kind not in get_args(CollectiveKind):
         raise UnknownNameError("collective", kind, get_args(CollectiveKind))
     if not 1 <= ranks <= topology.chips:
-        raise InputError(f"ranks must lie between 1 and the {topology.chips} chips of {topology.name}, not {ranks}")
+        raise InputError(
+            f"ranks must lie between 1 and the {topology.chips} chips of {topology.name}, not {ranks}"
+        )
     if not message_bytes >= 0:
         raise InputError(f"message_bytes must not be negative, not {message_bytes}")
     spans = spans_of(topology, 0, ranks)
     if ranks_per_node is not None and not 1 <= ranks_per_node <= ranks:
-        raise InputError(f"ranks_per_node must lie between 1 and the {ranks} ranks, not {ranks_per_node}")
+        raise InputError(
+            f"ranks_per_node must lie between 1 and the {ranks} ranks, not {ranks_per_node}"
+        )
     if ranks_per_node and len(spans) > 1:
         spans = (ranks_per_node, math.ceil(ranks / ranks_per_node), *(1 for _ in spans[2:]))
     return float(group_collective_s(topology, kind, spans, message_bytes))

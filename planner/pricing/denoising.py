@@ -1,4 +1,5 @@
-"""How the steps of a diffusion model add up in time: one step of the denoiser, and a whole batch of samples."""
+"""How the steps of a diffusion model add up in time: one step of the denoiser, and a whole batch
+of samples."""
 
 from dataclasses import dataclass
 
@@ -57,13 +58,17 @@ class Sampling:
 def sampling_of(prices: PriceList, plan: Plan, at: Schedule) -> Sampling:
     """The sampling of the slowest replica.
 
-    A group of chips shares out the denoiser. Texts are encoded and samples decoded whole on every chip, as serving
-    frameworks do; the empty prompt of guidance is encoded beforehand. The next batch starts when this one is ready.
+    A group of chips shares out the denoiser. Texts are encoded and samples decoded whole on every
+    chip, as serving frameworks do; the empty prompt of guidance is encoded beforehand. The next
+    batch starts when this one is ready.
     """
     stage, topology = plan.stages[0], prices.topology
     split = split_of(stage)
     reaches = {reach_of(topology, split, group.first) for group in stage.groups}
-    return max((_sampled(prices, split, at, reach) for reach in reaches), key=lambda sampling: sampling.image_s)
+    return max(
+        (_sampled(prices, split, at, reach) for reach in reaches),
+        key=lambda sampling: sampling.image_s,
+    )
 
 
 def _sampled(prices: PriceList, split: Split, at: Schedule, reach: Reach) -> Sampling:
@@ -83,7 +88,9 @@ def _sampled(prices: PriceList, split: Split, at: Schedule, reach: Reach) -> Sam
 
 def whole_samples(graph: ModelGraph, samples: int) -> Step:
     """The pass that encodes texts or decodes samples: each sample once, whatever the guidance."""
-    return Step(samples * graph.tokens_per_sample, float(samples), graph.tokens_per_sample / 2, False)
+    return Step(
+        samples * graph.tokens_per_sample, float(samples), graph.tokens_per_sample / 2, False
+    )
 
 
 def _by_cause(priced: Prices, counts: Floats, topology: Topology) -> Floats:
@@ -93,16 +100,22 @@ def _by_cause(priced: Prices, counts: Floats, topology: Topology) -> Floats:
 
 
 def sample_active_chip_s(prices: PriceList, at: Schedule) -> float:
-    """What the power of a replica's chips follows until a batch is ready, however the work is split. [s]"""
+    """What the power of a replica's chips follows until a batch is ready, however the work is
+    split. [s]"""
     step = prices.active_chip_s(at.prefill)
     once = prices.active_chip_s(whole_samples(prices.graph, at.sequences), runs_per_sample=1)
     return prices.graph.steps * step + once
 
 
-def sample_utilisation(prices: PriceList, plan: Plan, at: Schedule, image_s: float) -> dict[str, float]:
-    """MFU and MBU until a batch is ready: what the samples need however they are split, over what the chips could do."""
+def sample_utilisation(
+    prices: PriceList, plan: Plan, at: Schedule, image_s: float
+) -> dict[str, float]:
+    """MFU and MBU until a batch is ready: what the samples need however they are split, over
+    what the chips could do."""
     graph = prices.graph
     step = useful_work(graph, at.prefill, runs_per_sample=None)
     once = useful_work(graph, whole_samples(graph, at.sequences), runs_per_sample=1)
-    flop, moved = (graph.steps * of_step + of_once for of_step, of_once in zip(step, once, strict=True))
+    flop, moved = (
+        graph.steps * of_step + of_once for of_step, of_once in zip(step, once, strict=True)
+    )
     return utilisation(prices, image_s * plan.chips / plan.replicas, (flop, moved))

@@ -1,7 +1,9 @@
-"""The price list of a model whose tokens are drafted: the target's own, and on the chips of its last stage the draft model.
+"""The price list of a model whose tokens are drafted: the target's own, and on the chips of its
+last stage the draft model.
 
-There the last layer's tokens come to be, which drafting starts from; engines put it there too [1]. The draft model takes the
-tensor degree of that stage, or the largest below that its heads allow, and sees all sequences of it.
+There the last layer's tokens come to be, which drafting starts from; engines put it there too [1].
+The draft model takes the tensor degree of that stage, or the largest below that its heads allow,
+and sees all sequences of it.
 
 [1] vLLM 0.10, `vllm/v1/worker/gpu_model_runner.py`: "we put the entire draft model on the last PP rank".
 """
@@ -62,15 +64,22 @@ class DraftingPriceList(PriceList):
         return own + drafting
 
     def holdings(self, split: Split, workload: Workload, tokens: float, rows: float) -> Holdings:
-        """What one chip holds: caches have room for the tokens that are drafted, recurrences for a state after each."""
+        """What one chip holds: caches have room for the tokens that are drafted, recurrences for
+        a state after each."""
         own = super().holdings(split, workload, tokens, rows)
         each = own.kv_bytes_per_sequence + workload.drafted_tokens * self.token_bytes(split)
         if self.draft is None:
-            return Holdings(own.weight_bytes, each, own.kv_bytes_more, own.activation_bytes, own.tied_bytes)
+            return Holdings(
+                own.weight_bytes, each, own.kv_bytes_more, own.activation_bytes, own.tied_bytes
+            )
         narrow, graph, counts = self.draft_split(split), self.draft.graph, self._counts(1)
         more = self.draft.holdings(narrow, workload, tokens, rows)
-        tied = sum(float(more.tied_bytes[graph.kind_of_layer[reader]]) for reader, _ in graph.tied_layers)
-        ahead = more.kv_bytes_per_sequence + workload.drafted_tokens * self.draft.token_bytes(narrow)
+        tied = sum(
+            float(more.tied_bytes[graph.kind_of_layer[reader]]) for reader, _ in graph.tied_layers
+        )
+        ahead = more.kv_bytes_per_sequence + workload.drafted_tokens * self.draft.token_bytes(
+            narrow
+        )
         return Holdings(
             weight_bytes=own.weight_bytes + (more.weight_bytes @ counts - tied) * self._last,
             kv_bytes_per_sequence=each + (ahead @ counts) * self._last,
@@ -93,11 +102,15 @@ class DraftingPriceList(PriceList):
 
     @staticmethod
     def _copied(split: Split, narrow: Split) -> Split:
-        """All chips of the stage: where a narrower draft stands in copies, as far as its messages may have to go."""
-        return Split(narrow.tensor, 1, split.sequence, split.attention * split.tensor // narrow.tensor)
+        """All chips of the stage: where a narrower draft stands in copies, as far as its
+        messages may have to go."""
+        return Split(
+            narrow.tensor, 1, split.sequence, split.attention * split.tensor // narrow.tensor
+        )
 
     def _drafted(self, step: Step) -> tuple[int, Step]:
-        """How often the draft model runs beside a step of the target, and what it does then: prompts it reads as well."""
+        """How often the draft model runs beside a step of the target, and what it does then:
+        prompts it reads as well."""
         if step.decode:
             return self.tokens, step._replace(tokens=step.sequences)
         return 1, step
@@ -111,18 +124,25 @@ _RECENT: deque[DraftingPriceList] = deque(maxlen=8)
 
 
 def serving_prices(graph: ModelGraph, topology: Topology, workload: Workload) -> PriceList:
-    """The price list of these very objects for a workload; an InputError where its tokens cannot be drafted."""
+    """The price list of these very objects for a workload; an InputError where its tokens cannot
+    be drafted."""
     speculation = workload.speculation
     if speculation is None:
         return price_list_of(graph, topology)
     for prices in _RECENT:
-        if prices.graph is graph and prices.topology is topology and prices.speculation is speculation:
+        if (
+            prices.graph is graph
+            and prices.topology is topology
+            and prices.speculation is speculation
+        ):
             return prices
     if speculation.tokens is None:
         raise InputError(
             "Speculation.tokens: only partition() on one topology chooses how many; give a number, such as 4"
         )
     if not graph.makes_tokens or graph.kind_counts[graph.kind_of_layer[-1]] > 1:
-        raise InputError(f"Workload.speculation: {graph.name} does not make one token after the other; make it None")
+        raise InputError(
+            f"Workload.speculation: {graph.name} does not make one token after the other; make it None"
+        )
     _RECENT.append(DraftingPriceList(graph, topology, speculation))
     return _RECENT[-1]

@@ -1,7 +1,8 @@
 """Decode steps of uniform plans over a whole grid of degrees, batches and contexts at once.
 
-The same price list as `score_plan`, with arrays in place of figures: one stage on one group, every sequence at the same
-length, nothing else going on. A grid point equals `tpot_s` of the uniform plan for a batch that starts as one.
+The same price list as `score_plan`, with arrays in place of figures: one stage on one group, every
+sequence at the same length, nothing else going on. A grid point equals `tpot_s` of the uniform plan
+for a batch that starts as one.
 """
 
 from collections.abc import Sequence
@@ -27,15 +28,30 @@ def decode_grid_s(
 ) -> Floats:
     """Time of one decode step [s], shape (degrees, batches, contexts).
 
-    `context_tokens` is what each sequence finds in its cache. Memory limits are not looked at. An InputError names a degree
-    that does not divide the heads or does not fit the machine.
+    `context_tokens` is what each sequence finds in its cache. Memory limits are not looked at. An
+    InputError names a degree that does not divide the heads or does not fit the machine.
     """
     prices = price_list_of(graph, topology)
-    batches, contexts = np.asarray(batch_sizes, dtype=float), np.asarray(context_tokens, dtype=float)
-    if batches.ndim != 1 or contexts.ndim != 1 or not (batches >= 1).all() or not (contexts >= 0).all():
-        raise InputError("batch_sizes and context_tokens must be lists of numbers, at least 1 and at least 0")
+    batches, contexts = (
+        np.asarray(batch_sizes, dtype=float),
+        np.asarray(context_tokens, dtype=float),
+    )
+    if (
+        batches.ndim != 1
+        or contexts.ndim != 1
+        or not (batches >= 1).all()
+        or not (contexts >= 0).all()
+    ):
+        raise InputError(
+            "batch_sizes and context_tokens must be lists of numbers, at least 1 and at least 0"
+        )
     splits = [_split(graph, topology, degree) for degree in tensor_parallel]
-    return np.stack([prices.decode_steps_s(split, batches, contexts, reach_of(topology, split, 0)) for split in splits])
+    return np.stack(
+        [
+            prices.decode_steps_s(split, batches, contexts, reach_of(topology, split, 0))
+            for split in splits
+        ]
+    )
 
 
 def _split(graph: ModelGraph, topology: Topology, degree: int) -> Split:
@@ -48,5 +64,7 @@ def _split(graph: ModelGraph, topology: Topology, degree: int) -> Split:
     split = Split(tensor=degree)
     missing = unoffered(topology, split)
     if missing is not None:
-        raise InputError(f"{topology.software.name} has no {missing} over {degree} chips of {topology.name}")
+        raise InputError(
+            f"{topology.software.name} has no {missing} over {degree} chips of {topology.name}"
+        )
     return split

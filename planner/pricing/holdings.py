@@ -35,7 +35,12 @@ class Ledger:
 
 def split_of(stage: Stage) -> Split:
     """How a stage of a plan shares out its work."""
-    return Split(stage.tensor_parallel, stage.expert_parallel, stage.sequence_parallel, stage.attention_parallel)
+    return Split(
+        stage.tensor_parallel,
+        stage.expert_parallel,
+        stage.sequence_parallel,
+        stage.attention_parallel,
+    )
 
 
 def layers_of(stage: Stage, graph: ModelGraph) -> NDArray[np.intp]:
@@ -54,24 +59,32 @@ def ledger_of(prices: PriceList, stage: Stage, at: Schedule) -> Ledger:
     holdings = _holdings(prices, split, at, at_once)
     weights = float(holdings.weight_bytes[kinds].sum())
     here = set(present.tolist()) if graph.tied_layers else set[int]()
-    weights -= sum(float(holdings.tied_bytes[graph.kind_of_layer[a]]) for a, b in graph.tied_layers if {a, b} <= here)
+    weights -= sum(
+        float(holdings.tied_bytes[graph.kind_of_layer[a]])
+        for a, b in graph.tied_layers
+        if {a, b} <= here
+    )
     share = at.held_sequences(split.attention)
     return Ledger(
         weight_bytes=weights,
-        kv_bytes=float((share * holdings.kv_bytes_per_sequence + holdings.kv_bytes_more)[kinds].sum()),
+        kv_bytes=float(
+            (share * holdings.kv_bytes_per_sequence + holdings.kv_bytes_more)[kinds].sum()
+        ),
         activation_bytes=holdings.activation_bytes,
         usable_bytes=prices.usable_bytes,
     )
 
 
 def _holdings(prices: PriceList, split: Split, at: Schedule, tokens: float) -> Holdings:
-    """What a chip holds: stages that share out their work alike hold the same of each kind of layer, and what is checked is
-    scored next."""
+    """What a chip holds: stages that share out their work alike hold the same of each kind of
+    layer, and what is checked is scored next."""
     key = split, tokens, at.decode.rows
     for known in _RECENT:
         if known[0] is prices and known[1] is at.workload and known[2] == key:
             return known[3]
-    _RECENT.append((prices, at.workload, key, prices.holdings(split, at.workload, tokens, at.decode.rows)))
+    _RECENT.append(
+        (prices, at.workload, key, prices.holdings(split, at.workload, tokens, at.decode.rows))
+    )
     return _RECENT[-1][3]
 
 
@@ -94,13 +107,18 @@ def most_sequences(prices: PriceList, plan: Plan, workload: Workload) -> int:
 
 
 def largest(fits: Callable[[int], bool], most: int) -> int:
-    """The largest number up to `most` that fits, where all smaller ones fit too; 0 where 1 does not."""
+    """The largest number up to `most` that fits, where all smaller ones fit too; 0 where 1 does
+    not."""
     fitting, failing = 0, most + 1
     probe = 1
     while failing - fitting > 1:
         if fits(probe):
             fitting = probe
-            probe = min(2 * probe, (fitting + failing) // 2) if failing > most else (fitting + failing) // 2
+            probe = (
+                min(2 * probe, (fitting + failing) // 2)
+                if failing > most
+                else (fitting + failing) // 2
+            )
             probe = max(probe, fitting + 1)
         else:
             failing = probe

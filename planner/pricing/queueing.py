@@ -1,8 +1,10 @@
-"""What a rate of requests does to a plan: the batch that it brings about, and how times scatter around their means.
+"""What a rate of requests does to a plan: the batch that it brings about, and how times scatter
+around their means.
 
-Requests come as a Poisson stream. Each takes its place among those in flight, so the batch is the smallest at which as many
-requests end as come (Little's law). Percentiles take a prompt's wait for the prompts before it from a queue with one server,
-and the time per token from how many happen to be in flight.
+Requests come as a Poisson stream. Each takes its place among those in flight, so the batch is the
+smallest at which as many requests end as come (Little's law). Percentiles take a prompt's wait for
+the prompts before it from a queue with one server, and the time per token from how many happen to
+be in flight.
 """
 
 import math
@@ -26,11 +28,14 @@ Floats = NDArray[np.float64]
 SCATTERED = ("ttft_s", "tpot_s", "request_s")
 """Fields that have percentiles."""
 MOST_LOAD = 0.9
-"""Share of the rate at which a plan can serve up to which percentiles are given: compared with simulation up to there."""
+"""Share of the rate at which a plan can serve up to which percentiles are given: compared with
+simulation up to there."""
 MOST_PROMPT = 0.15
-"""Share of the time of a request's later tokens that a prompt may take: beyond, a single prompt of another is felt."""
+"""Share of the time of a request's later tokens that a prompt may take: beyond, a single prompt
+of another is felt."""
 MOST_FULL = 0.005
-"""Share of the time in which as many are in flight as fit: beyond, requests wait for room, which nothing here counts."""
+"""Share of the time in which as many are in flight as fit: beyond, requests wait for room, which
+nothing here counts."""
 FULL = 1.0 - 1e-9
 """Share of the time that prompts may take: at all of it the wait for them has no end."""
 ROUNDS = 32
@@ -44,7 +49,8 @@ class Load(Record):
     most_requests_per_s: float
     """That it can serve, with as many sequences in flight as fit."""
     prompt_s: float
-    """Work of one prompt at the busiest stage; of attention data parallel ranks, as if one of all their speed did it."""
+    """Work of one prompt at the busiest stage; of attention data parallel ranks, as if one of
+    all their speed did it."""
     queue_s: float
     """Mean wait of a prompt for the prompts before it."""
     round_s: float
@@ -53,7 +59,8 @@ class Load(Record):
     """To the first token where nothing is in the way."""
     later_tokens: int
     sequences: tuple[int, ...]
-    """Numbers in flight at which the next two are known, ascending; the last is the most that fit."""
+    """Numbers in flight at which the next two are known, ascending; the last is the most that
+    fit."""
     tpots_s: tuple[float, ...]
     """Between later tokens of a request among so many."""
     cycles_s: tuple[float, ...]
@@ -71,8 +78,15 @@ class Load(Record):
 
     @property
     def _scattered(self) -> tuple[str, ...]:
-        """Fields with percentiles: of a prefill pool, which makes no later tokens, and of a decode pool only its own."""
-        return ("ttft_s",) if not self.later_tokens else ("tpot_s",) if not self.prompt_s else SCATTERED
+        """Fields with percentiles: of a prefill pool, which makes no later tokens, and of a
+        decode pool only its own."""
+        return (
+            ("ttft_s",)
+            if not self.later_tokens
+            else ("tpot_s",)
+            if not self.prompt_s
+            else SCATTERED
+        )
 
     def percentile(self, field: str, probability: float) -> float:
         """What a request's time stays within, with that probability; see `Score.percentile`. [s]"""
@@ -102,10 +116,13 @@ class Load(Record):
         return self._quantile(later, shares if field == "request_s" else np.ones(1), probability)
 
     def _crowds(self, field: str) -> tuple[Floats, Floats]:
-        """How many are in flight while a request is, itself included, ascending, and with which probability."""
+        """How many are in flight while a request is, itself included, ascending, and with which
+        probability."""
         most = self.sequences[-1]
         counts = np.arange(1, most + 1, dtype=float)
-        shares = queueing.in_flight_fraction(np.interp(counts, self.sequences, self.cycles_s), self.requests_per_s)
+        shares = queueing.in_flight_fraction(
+            np.interp(counts, self.sequences, self.cycles_s), self.requests_per_s
+        )
         full = shares[-1] / (
             1.0 - self.load_fraction
         )  # and those that wait, of whom each further one is as much less likely
@@ -136,20 +153,28 @@ class Load(Record):
 
 
 def batch_of(prices: PriceList, plan: Plan, workload: Workload) -> int:
-    """Sequences in flight in the whole deployment: what the rate of requests brings about, else the workload's, else the
-    plan's, else as many as fit; of a prefill pool a prompt in each replica. 0: not even one fits, or the plan cannot keep up
-    with the rate."""
+    """Sequences in flight in the whole deployment: what the rate of requests brings about, else
+    the workload's, else the plan's, else as many as fit; of a prefill pool a prompt in each
+    replica. 0: not even one fits, or the plan cannot keep up with the rate."""
     if workload.requests_per_s is not None:
         if prices.graph.is_diffusion:
-            raise InputError("Workload.requests_per_s is for language models; give a diffusion model a batch_size")
+            raise InputError(
+                "Workload.requests_per_s is for language models; give a diffusion model a batch_size"
+            )
         for known in _RECENT:
             if known[0] is prices and known[1] is plan and known[2] is workload:
                 return known[3]
-        _RECENT.append((prices, plan, workload, busy_sequences(prices, plan, workload) * plan.replicas))
+        _RECENT.append(
+            (prices, plan, workload, busy_sequences(prices, plan, workload) * plan.replicas)
+        )
         return _RECENT[-1][3]
     if workload.phase == "prefill":
         return plan.replicas
-    return workload.batch_size or plan.batch_size or most_sequences(prices, plan, workload) * plan.replicas
+    return (
+        workload.batch_size
+        or plan.batch_size
+        or most_sequences(prices, plan, workload) * plan.replicas
+    )
 
 
 _RECENT: deque[tuple[PriceList, Plan, Workload, int]] = deque(maxlen=4)
@@ -157,11 +182,13 @@ _RECENT: deque[tuple[PriceList, Plan, Workload, int]] = deque(maxlen=4)
 
 
 def busy_sequences(prices: PriceList, plan: Plan, workload: Workload) -> int:
-    """The fewest sequences in each replica, in equal micro-batches, that leave as fast as they come: the smallest n with n ≥
-    rate × the time that one stays among n. 0 where no number that fits does.
+    """The fewest sequences in each replica, in equal micro-batches, that leave as fast as they
+    come: the smallest n with n ≥ rate × the time that one stays among n. 0 where no number that
+    fits does.
 
-    That time only grows with n, so the steps from below, n to rate × time, end at the smallest; what one replica serves grows
-    with whole rounds over all ranks that share out its sequences, so halving finds where to begin.
+    That time only grows with n, so the steps from below, n to rate × time, end at the smallest;
+    what one replica serves grows with whole rounds over all ranks that share out its sequences, so
+    halving finds where to begin.
     """
     each, ranks = plan.micro_batches, math.lcm(*(stage.attention_parallel for stage in plan.stages))
     most, rate = most_sequences(prices, plan, workload) // each, _rate_of(plan, workload)
@@ -174,14 +201,17 @@ def busy_sequences(prices: PriceList, plan: Plan, workload: Workload) -> int:
         return 0
     if workload.phase == "prefill":
         return 1
-    parts = ranks * largest(lambda rounds: needed(rounds * ranks) > rounds * ranks, most // ranks) + 1
+    parts = (
+        ranks * largest(lambda rounds: needed(rounds * ranks) > rounds * ranks, most // ranks) + 1
+    )
     while parts <= most and (wanted := needed(parts)) > parts:
         parts = max(parts + 1, math.ceil(wanted))
     return parts * each if parts <= most else 0
 
 
 def most_requests_per_s(prices: PriceList, plan: Plan, workload: Workload) -> float:
-    """What the whole deployment can serve, with as many sequences in flight as fit; 0 where not even one does."""
+    """What the whole deployment can serve, with as many sequences in flight as fit; 0 where not
+    even one does."""
     most = most_sequences(prices, plan, workload)
     if most < 1:
         return 0.0
@@ -189,7 +219,8 @@ def most_requests_per_s(prices: PriceList, plan: Plan, workload: Workload) -> fl
 
 
 def _most_served_per_s(timing: Timing, sequences: int) -> float:
-    """By one replica with so many in flight: in a prefill pool a prompt after the other, in a decode pool no prompts."""
+    """By one replica with so many in flight: in a prefill pool a prompt after the other, in a
+    decode pool no prompts."""
     prompts = 1.0 / timing.prompt_s if timing.prompt_s else math.inf
     return min(sequences / timing.cycle_s, prompts)
 
@@ -198,7 +229,9 @@ def load_of(prices: PriceList, plan: Plan, at: Schedule, timing: Timing) -> Load
     """How the times of a plan scatter where requests come at a rate."""
     workload, most = at.workload, most_sequences(prices, plan, at.workload)
     ratios = (0.5, 0.75, 1.0, 1.35, 2.0)
-    sequences = sorted({1, *(min(most, max(1, round(at.sequences * ratio))) for ratio in ratios), most})
+    sequences = sorted(
+        {1, *(min(most, max(1, round(at.sequences * ratio))) for ratio in ratios), most}
+    )
     among = [_timing(prices, plan, workload, count) for count in sequences]
     return Load(
         requests_per_s=_rate_of(plan, workload),

@@ -19,14 +19,15 @@ class Schedule:
     """In flight in the busiest replica."""
     micro_batches: int
     prefill_passes: float
-    """Passes that the prompts of a whole batch ("together") or of one request ("steady") take; 0 in a decode pool."""
+    """Passes that the prompts of a whole batch ("together") or of one request ("steady") take; 0
+    in a decode pool."""
     prefill: Step
     decode: Step
     most_tokens: float
     """In any pass: what buffers are made for."""
     relaxed: bool = False
-    """Whether sequences may be shared out in fractions: then times for a sequence only shrink as more are in flight, and
-    bounds hold for fewer too."""
+    """Whether sequences may be shared out in fractions: then times for a sequence only shrink as
+    more are in flight, and bounds hold for fewer too."""
 
     @property
     def later_tokens(self) -> int:
@@ -35,8 +36,11 @@ class Schedule:
 
     @property
     def tokens_per_pass(self) -> float:
-        """Of each sequence that a decode pass yields: one, or what is expected to be kept of those that are verified."""
-        return 1.0 if self.workload.speculation is None else self.workload.speculation.tokens_per_pass
+        """Of each sequence that a decode pass yields: one, or what is expected to be kept of
+        those that are verified."""
+        return (
+            1.0 if self.workload.speculation is None else self.workload.speculation.tokens_per_pass
+        )
 
     @property
     def rounds(self) -> float:
@@ -50,29 +54,34 @@ class Schedule:
 
     @property
     def request_overhead_s(self) -> float:
-        """Before the first token, where requests join a loaded server; in a decode pool, until their cache has come."""
+        """Before the first token, where requests join a loaded server; in a decode pool, until
+        their cache has come."""
         if self.workload.phase == "decode":
             return self.workload.transfer_s
         return self.software.request_overhead_s if self.workload.arrivals == "steady" else 0.0
 
     @property
     def waiting_share(self) -> float:
-        """Part of a round of decode passes that a request waits before its prompt starts: it takes the place of one that
-        has finished when that place's turn comes, after half a round on average; nothing where a batch starts as one, or
-        where nothing decodes."""
-        return 0.5 if self.workload.arrivals == "steady" and self.workload.phase != "prefill" else 0.0
+        """Part of a round of decode passes that a request waits before its prompt starts: it
+        takes the place of one that has finished when that place's turn comes, after half a round
+        on average; nothing where a batch starts as one, or where nothing decodes."""
+        return (
+            0.5 if self.workload.arrivals == "steady" and self.workload.phase != "prefill" else 0.0
+        )
 
     @property
     def burst_share(self) -> float:
-        """Of the prompts of all others in flight, those that stand before a new one where clients start together; where
-        requests come at a rate, the queue says that, and pools of their own hand each prompt out when its turn comes."""
+        """Of the prompts of all others in flight, those that stand before a new one where
+        clients start together; where requests come at a rate, the queue says that, and pools of
+        their own hand each prompt out when its turn comes."""
         queued = self.workload.requests_per_s is not None or self.workload.phase != "both"
         return 0.0 if queued else self.software.burst_share
 
     def others_prefills(self, attention_parallel: int) -> float:
-        """Prefills of other requests that a request sees during its life, on a stage that shares out its sequences: of all
-        others in flight; where requests come at a rate, of as many as are in flight, since one that comes finds so many;
-        none where prompts have a pool of their own."""
+        """Prefills of other requests that a request sees during its life, on a stage that shares
+        out its sequences: of all others in flight; where requests come at a rate, of as many as
+        are in flight, since one that comes finds so many; none where prompts have a pool of
+        their own."""
         if self.workload.arrivals == "together" or self.workload.phase != "both":
             return 0.0
         share = self.sequences / attention_parallel
@@ -80,9 +89,14 @@ class Schedule:
         return max(0.0, share - itself) if self.relaxed else math.ceil(share) - itself
 
     def held_sequences(self, attention_parallel: int) -> int:
-        """Whose cache a rank of a stage that shares out its sequences holds: of a prefill pool the prompt in work and the
-        one that leaves, since each stage sends on what it has of a prompt when it is done with it."""
-        return 2 if self.workload.phase == "prefill" else math.ceil(self.sequences / attention_parallel)
+        """Whose cache a rank of a stage that shares out its sequences holds: of a prefill pool
+        the prompt in work and the one that leaves, since each stage sends on what it has of a
+        prompt when it is done with it."""
+        return (
+            2
+            if self.workload.phase == "prefill"
+            else math.ceil(self.sequences / attention_parallel)
+        )
 
 
 def scheduled(
@@ -94,14 +108,16 @@ def scheduled(
     micro_batches: int,
     graph: ModelGraph | None = None,
 ) -> Schedule:
-    """The passes of the busiest replica: no more micro-batches than sequences, prompts in chunks that the software takes;
-    of a diffusion graph the samples of the whole batch in one pass."""
+    """The passes of the busiest replica: no more micro-batches than sequences, prompts in chunks
+    that the software takes; of a diffusion graph the samples of the whole batch in one pass."""
     sequences = math.ceil(batch_size / replicas)
     if graph is not None and graph.is_diffusion:
         step = denoising(graph, sequences)
         return Schedule(workload, software, sequences, 1, 1.0, step, step, step.tokens)
     micro_sequences = math.ceil(sequences / micro_batches)
-    return schedule_of(workload, software, sequences, math.ceil(sequences / micro_sequences), micro_sequences)
+    return schedule_of(
+        workload, software, sequences, math.ceil(sequences / micro_sequences), micro_sequences
+    )
 
 
 def denoising(graph: ModelGraph, samples: int) -> Step:
@@ -120,8 +136,8 @@ def schedule_of(
     relaxed: bool = False,
     whole_passes: bool = True,
 ) -> Schedule:
-    """The passes of a replica with so many sequences, cut into micro-batches of at most `micro_sequences`; of one in a
-    prefill pool, with one prompt after the other."""
+    """The passes of a replica with so many sequences, cut into micro-batches of at most
+    `micro_sequences`; of one in a prefill pool, with one prompt after the other."""
     if workload.phase == "prefill":
         sequences = micro_batches = micro_sequences = 1
     steady, decodes = workload.arrivals == "steady", workload.phase == "decode"
@@ -135,8 +151,12 @@ def schedule_of(
         sequences=sequences,
         micro_batches=micro_batches,
         prefill_passes=0.0 if decodes else passes,
-        prefill=Step(tokens, max(1.0, tokens / workload.prompt_tokens), workload.prompt_tokens / 2, False),
+        prefill=Step(
+            tokens, max(1.0, tokens / workload.prompt_tokens), workload.prompt_tokens / 2, False
+        ),
         decode=Step(verified, float(micro_sequences), workload.mean_context_tokens, True),
-        most_tokens=max(0.0 if decodes else float(min(prompt_tokens, software.prefill_chunk_tokens)), verified),
+        most_tokens=max(
+            0.0 if decodes else float(min(prompt_tokens, software.prefill_chunk_tokens)), verified
+        ),
         relaxed=relaxed,
     )

@@ -47,7 +47,8 @@ class Passes:
     moved_bytes: Floats
     """Between each chip and its memory, shape (stages,)."""
     busy_s: Floats
-    """How long each stage's chips, and the link behind it, are busy: two resources, shape (stages, 2)."""
+    """How long each stage's chips, and the link behind it, are busy: two resources, shape
+    (stages, 2)."""
 
     @property
     def pass_s(self) -> float:
@@ -75,7 +76,8 @@ class Timing:
     prompt_s: float
     """Work of a prompt at the busiest stage, over the ranks that share out the sequences."""
     queue_s: float
-    """Of `ttft_s`, the wait for the prompts of those who came before, where requests come at a rate."""
+    """Of `ttft_s`, the wait for the prompts of those who came before, where requests come at a
+    rate."""
 
 
 def timing_of(prices: PriceList, plan: Plan, at: Schedule) -> Timing:
@@ -111,14 +113,18 @@ def hop_between(topology: Topology, sender: ChipRange, receiver: ChipRange) -> H
     return min(found) if found else (None, 0)
 
 
-def _timed(prices: PriceList, plan: Plan, at: Schedule, way: tuple[tuple[Reach, Hop], ...]) -> Timing:
+def _timed(
+    prices: PriceList, plan: Plan, at: Schedule, way: tuple[tuple[Reach, Hop], ...]
+) -> Timing:
     def hop(number: int, bytes_per_token: float, step: Step) -> float:
         level, hops = way[number][1]
         sent = bytes_per_token * shares_of(split_of(plan.stages[number]), step)[0]
         return float(hop_s(prices.topology, level, hops, sent))
 
     lists, reaches = [prices] * len(plan.stages), [reach for reach, _ in way]
-    decode, prefill = (passes_of(lists, plan, step, reaches, hop) for step in (at.decode, at.prefill))
+    decode, prefill = (
+        passes_of(lists, plan, step, reaches, hop) for step in (at.decode, at.prefill)
+    )
     return timing_from(plan, at, decode, prefill)
 
 
@@ -129,7 +135,9 @@ def timing_from(plan: Plan, at: Schedule, decode: Passes, prefill: Passes) -> Ti
     other_work = others * at.prefill_passes * prefill.busy_s
     lost = at.software.interruption_share * other_work
     interruptions = lost / at.rounds if at.later_tokens else 0.0 * lost
-    tpot = float(pipeline.cycle_s(decode.pass_s, (turns + interruptions).max())) / at.tokens_per_pass
+    tpot = (
+        float(pipeline.cycle_s(decode.pass_s, (turns + interruptions).max())) / at.tokens_per_pass
+    )
     round_s = float(pipeline.cycle_s(decode.pass_s, turns.max()))
     ranks = np.array([[stage.attention_parallel] for stage in plan.stages])
     prompt = float((at.prefill_passes / ranks * prefill.busy_s).max())
@@ -139,7 +147,9 @@ def timing_from(plan: Plan, at: Schedule, decode: Passes, prefill: Passes) -> Ti
     overhead = at.request_overhead_s
     joined = overhead + waiting
     if at.prefill_passes:
-        joined += float(pipeline.fill_and_drain_s(prefill.pass_s, prefill.busy_s.max(), at.prefill_passes))
+        joined += float(
+            pipeline.fill_and_drain_s(prefill.pass_s, prefill.busy_s.max(), at.prefill_passes)
+        )
     cycle = float(pipeline.request_s(joined, tpot, at.later_tokens + 1))
     return Timing(
         ttft_s=joined + queue,
@@ -167,25 +177,34 @@ def passes_of(
     reaches: Sequence[Reach],
     hop: Callable[[int, float, Step], float],
 ) -> Passes:
-    """One pass, from the price list and the reach of each stage, and from what it takes to hand so many bytes for each token
-    on from a stage."""
+    """One pass, from the price list and the reach of each stage, and from what it takes to hand
+    so many bytes for each token on from a stage."""
     graph = lists[0].graph
     seconds = np.zeros((len(plan.stages), len(CAUSES) + 1))
     flop, moved = np.zeros(len(plan.stages)), np.zeros(len(plan.stages))
     handed, known = _handed_on(plan, graph), dict[tuple[int, Split, Reach], Prices]()
     for number, (prices, stage, reach) in enumerate(zip(lists, plan.stages, reaches, strict=True)):
         key = id(prices), split_of(stage), reach
-        priced = known.get(key) or known.setdefault(key, prices.prices(split_of(stage), step, reach))
+        priced = known.get(key) or known.setdefault(
+            key, prices.prices(split_of(stage), step, reach)
+        )
         kinds = graph.kind_of_layer[layers_of(stage, graph)]
         seconds[number, :-1] = priced.seconds[:, kinds].sum(axis=1)
         flop[number], moved[number] = priced.flop[kinds].sum(), priced.moved_bytes[kinds].sum()
-        seconds[number, -1] = hop(number, handed[number], step) if number + 1 < len(plan.stages) else 0.0
-    seconds[-1, CAUSES.index("overhead")] += host_s(lists[-1].topology.software, step.sequences * step.decode)
-    return Passes(seconds, flop, moved, np.stack([seconds[:, :-1].sum(axis=1), seconds[:, -1]], axis=1))
+        seconds[number, -1] = (
+            hop(number, handed[number], step) if number + 1 < len(plan.stages) else 0.0
+        )
+    seconds[-1, CAUSES.index("overhead")] += host_s(
+        lists[-1].topology.software, step.sequences * step.decode
+    )
+    return Passes(
+        seconds, flop, moved, np.stack([seconds[:, :-1].sum(axis=1), seconds[:, -1]], axis=1)
+    )
 
 
 def _handed_on(plan: Plan, graph: ModelGraph) -> list[float]:
-    """Bytes for one token that cross from each stage to the next: each producer that a later stage needs, once."""
+    """Bytes for one token that cross from each stage to the next: each producer that a later
+    stage needs, once."""
     if len(plan.stages) == 1:
         return [0.0]
     stage_of = {name: number for number, stage in enumerate(plan.stages) for name in stage.layers}
@@ -200,8 +219,11 @@ def _handed_on(plan: Plan, graph: ModelGraph) -> list[float]:
     return crossing
 
 
-def _token_breakdown(decode: Passes, prefill: Passes, turns: Floats, interruptions: Floats) -> Floats:
-    """A token's own way; then, where it waits for the slowest stage, other requests' prompts there, then its turn."""
+def _token_breakdown(
+    decode: Passes, prefill: Passes, turns: Floats, interruptions: Floats
+) -> Floats:
+    """A token's own way; then, where it waits for the slowest stage, other requests' prompts
+    there, then its turn."""
     parts = np.concatenate([decode.seconds, np.zeros((len(turns), 1))], axis=1)
     slowest, resource = _slowest(turns + interruptions)
     waits = float((turns + interruptions)[slowest, resource]) - decode.pass_s
@@ -213,18 +235,26 @@ def _token_breakdown(decode: Passes, prefill: Passes, turns: Floats, interruptio
 
 
 def _first_token_breakdown(prefill: Passes, at: Schedule, waiting_s: float) -> Floats:
-    """One pass through all stages, then the other passes at the slowest of them; nothing where there are none."""
+    """One pass through all stages, then the other passes at the slowest of them; nothing where
+    there are none."""
     passes, once = at.prefill_passes, min(1.0, at.prefill_passes)
     parts = np.concatenate([once * prefill.seconds, np.zeros((len(prefill.flop), 1))], axis=1)
     slowest, resource = _slowest(prefill.busy_s)
-    parts[slowest, :-1] += (passes - once) * float(prefill.busy_s[slowest, resource]) * _mix(prefill, slowest, resource)
+    parts[slowest, :-1] += (
+        (passes - once)
+        * float(prefill.busy_s[slowest, resource])
+        * _mix(prefill, slowest, resource)
+    )
     parts[0, -1] += waiting_s
-    parts[0, ALL_CAUSES.index("hop" if at.workload.phase == "decode" else "overhead")] += at.request_overhead_s
+    parts[0, ALL_CAUSES.index("hop" if at.workload.phase == "decode" else "overhead")] += (
+        at.request_overhead_s
+    )
     return parts
 
 
 def _slowest(loads: Floats) -> tuple[int, int]:
-    """The stage with the highest load, and whether that is on its chips (0) or on the link behind it (1)."""
+    """The stage with the highest load, and whether that is on its chips (0) or on the link
+    behind it (1)."""
     stage, resource = np.unravel_index(int(np.argmax(loads)), loads.shape)
     return int(stage), int(resource)
 
@@ -246,10 +276,12 @@ def steps_of_cycle(at: Schedule) -> tuple[float, float]:
 
 
 def useful_of_cycle(graph: ModelGraph, at: Schedule) -> tuple[float, float]:
-    """Operations and bytes that a replica's passes of a cycle need however they are split: tokens that are drafted in vain,
-    and the draft model, count for nothing. [FLOP, B]"""
+    """Operations and bytes that a replica's passes of a cycle need however they are split:
+    tokens that are drafted in vain, and the draft model, count for nothing. [FLOP, B]"""
     prefills, decodes = steps_of_cycle(at)
-    (flop, moved), (decode_flop, decode_moved) = (useful_work(graph, step) for step in (at.prefill, at.useful_decode))
+    (flop, moved), (decode_flop, decode_moved) = (
+        useful_work(graph, step) for step in (at.prefill, at.useful_decode)
+    )
     return prefills * flop + decodes * decode_flop, prefills * moved + decodes * decode_moved
 
 
@@ -269,5 +301,8 @@ def active_kinds_s(prices: PriceList, at: Schedule) -> Floats:
 def bubble_fraction(timing: Timing, at: Schedule) -> float:
     """Share of the stages' time, over a cycle, in which they wait. [1]"""
     prefills, decodes = steps_of_cycle(at)
-    busy = prefills * timing.prefill.seconds[:, :-1].sum() + decodes * timing.decode.seconds[:, :-1].sum()
+    busy = (
+        prefills * timing.prefill.seconds[:, :-1].sum()
+        + decodes * timing.decode.seconds[:, :-1].sum()
+    )
     return float(pipeline.bubble_fraction(float(busy), len(timing.decode.flop), timing.cycle_s))

@@ -1,1 +1,2 @@
-"""Readers: files become nouns here, and nowhere else. Text, units and a file's own mistakes stop at this door."""
+"""Readers: files become nouns here, and nowhere else. Text, units and a file's own mistakes stop
+at this door."""

@@ -1,4 +1,5 @@
-"""A cluster from a TOML file: pools, each a topology by name or as a table of its own, and the links between them."""
+"""A cluster from a TOML file: pools, each a topology by name or as a table of its own, and the
+links between them."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,13 +15,18 @@ PLAIN = {
     "pool": {"name", "topology", "chips", "software", "exclude"},
     "link": {"between", "bandwidth", "latency"},
 }
-LINK = {"bandwidth": ("bandwidth_bytes_per_s", "bytes per second"), "latency": ("latency_s", "seconds")}
+LINK = {
+    "bandwidth": ("bandwidth_bytes_per_s", "bytes per second"),
+    "latency": ("latency_s", "seconds"),
+}
 
 
 def cluster_from(
-    fields: Mapping[str, Any], find_topology: Callable[[str | Mapping[str, Any], int | None, str | None], Topology]
+    fields: Mapping[str, Any],
+    find_topology: Callable[[str | Mapping[str, Any], int | None, str | None], Topology],
 ) -> Cluster:
-    """The cluster that a parsed file describes; `find_topology` takes what stands under `topology`, `chips` and `software`."""
+    """The cluster that a parsed file describes; `find_topology` takes what stands under
+    `topology`, `chips` and `software`."""
     _known(fields, "cluster")
     book, pools, links = Book(), [], []
     for number, pool in enumerate(tables(fields, "pool")):
@@ -32,19 +38,32 @@ def cluster_from(
             )
         topology = find_topology(given, pool.get("chips"), pool.get("software"))
         pools.append(
-            {"name": pool.get("name", topology.name), "topology": topology, "exclude": pool.get("exclude", ())}
+            {
+                "name": pool.get("name", topology.name),
+                "topology": topology,
+                "exclude": pool.get("exclude", ()),
+            }
         )
     for number, link in enumerate(tables(fields, "link")):
         _known(link, "link")
         missing = [key for key in ("between", *LINK) if key not in link]
         if missing:
-            raise InputError(f"link[{number}].{missing[0]} is missing; give two pools, a bandwidth and a latency")
+            raise InputError(
+                f"link[{number}].{missing[0]} is missing; give two pools, a bandwidth and a latency"
+            )
         figures = {
-            name: book.figure(link[key], f"links[{number}].{name}", dimension, f"link[{number}].{key}")
+            name: book.figure(
+                link[key], f"links[{number}].{name}", dimension, f"link[{number}].{key}"
+            )
             for key, (name, dimension) in LINK.items()
         }
         links.append({"between": link["between"], **figures})
-    made = {"name": fields.get("name"), "title": fields.get("title", ""), "pools": pools, "links": links}
+    made = {
+        "name": fields.get("name"),
+        "title": fields.get("title", ""),
+        "pools": pools,
+        "links": links,
+    }
     if made["name"] is None:
         raise InputError("cluster.name is missing; give it a name in kebab-case")
     return Cluster.from_fields({**made, "figures": book.figures})
@@ -54,4 +73,6 @@ def _known(fields: Mapping[str, Any], table: str) -> None:
     for key in fields:
         if key not in PLAIN[table]:
             nearest = listed(nearest_names(key, PLAIN[table]), "or")
-            raise InputError(f"{table}.{shortened(key)} is not a field of a {table}; did you mean {nearest}?")
+            raise InputError(
+                f"{table}.{shortened(key)} is not a field of a {table}; did you mean {nearest}?"
+            )

@@ -1,8 +1,8 @@
-"""A decoder's shape from a Hugging Face `config.json`: the dense Llama shapes, Mixtral, Qwen-MoE, DeepSeek and Kimi,
-gpt-oss, Llama 4.
+"""A decoder's shape from a Hugging Face `config.json`: the dense Llama shapes, Mixtral, Qwen-MoE,
+DeepSeek and Kimi, gpt-oss, Llama 4.
 
-The keys decide, not the name of the architecture, since families borrow from each other: several keys stand for the same
-number, and the first that is there counts.
+The keys decide, not the name of the architecture, since families borrow from each other: several
+keys stand for the same number, and the first that is there counts.
 """
 
 from collections.abc import Mapping
@@ -21,11 +21,29 @@ HEADS = ("num_attention_heads", "n_head", "n_heads")
 KV_HEADS = ("num_key_value_heads", "num_kv_heads", "n_head_kv")
 FFN = ("intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size")
 EXPERTS = ("num_local_experts", "n_routed_experts", "num_experts", "moe_num_experts")
-ACTIVE = ("num_experts_per_tok", "experts_per_token", "moe_topk", "moe_top_k", "num_selected_experts", "top_k")
+ACTIVE = (
+    "num_experts_per_tok",
+    "experts_per_token",
+    "moe_topk",
+    "moe_top_k",
+    "num_selected_experts",
+    "top_k",
+)
 EXPERT_FFN = ("moe_intermediate_size", "expert_ffn_hidden_size")
 CONTEXT = ("max_position_embeddings", "n_positions", "seq_length")
 
-ENCODERS = ("bert", "roberta", "electra", "deberta", "t5", "clip", "vit", "whisper", "bart", "siglip")
+ENCODERS = (
+    "bert",
+    "roberta",
+    "electra",
+    "deberta",
+    "t5",
+    "clip",
+    "vit",
+    "whisper",
+    "bart",
+    "siglip",
+)
 """A model_type with one of these in its name is no decoder."""
 STATE_SPACES = ("mamba", "ssm_", "hybrid_override_pattern", "linear_num_", "rwkv", "time_mix")
 """Keys that begin so belong to layers that are not attention."""
@@ -39,9 +57,13 @@ METHODS = {"fp8": "fp8", "fbgemm_fp8": "fp8", "mxfp4": "mxfp4", "awq": "int4", "
 
 
 def read_config(path: Path, weight_dtype: str | None = None) -> tuple[DecoderShape, str]:
-    """The shape that a config.json states, and the format of its weights: the one given, else as they are published."""
+    """The shape that a config.json states, and the format of its weights: the one given, else as
+    they are published."""
     fields = read_json(path, "a config.json")
-    nested = next((fields[key] for key in ("text_config", "llm_config", "language_config") if key in fields), None)
+    nested = next(
+        (fields[key] for key in ("text_config", "llm_config", "language_config") if key in fields),
+        None,
+    )
     text = {**fields, **nested} if isinstance(nested, dict) else fields
     return shape_of(text, str(path)), weight_dtype or published_dtype(text, str(path))
 
@@ -71,16 +93,25 @@ def shape_of(fields: Fields, path: str) -> DecoderShape:
             unquantised=_unquantised(fields),
         )
     except InputError as error:
-        raise InputError(str(error) if str(error).startswith(path) else f"{path}: {error}") from None
+        raise InputError(
+            str(error) if str(error).startswith(path) else f"{path}: {error}"
+        ) from None
 
 
 def _check_decoder(fields: Fields, kind: str, path: str) -> None:
     """Refuse what this reader would price as something that it is not."""
     if any(name in kind for name in ENCODERS) or fields.get("is_encoder_decoder"):
-        raise InputError(f"{path} does not describe a decoder: {shortened(kind)} is an encoder, or has one")
+        raise InputError(
+            f"{path} does not describe a decoder: {shortened(kind)} is an encoder, or has one"
+        )
     kinds = fields.get("layer_types")
-    linear = isinstance(kinds, list) and any("linear" in str(name) or "mamba" in str(name) for name in kinds)
-    foreign = next((str(key) for key in fields if str(key).startswith(STATE_SPACES)), "linear layers" if linear else "")
+    linear = isinstance(kinds, list) and any(
+        "linear" in str(name) or "mamba" in str(name) for name in kinds
+    )
+    foreign = next(
+        (str(key) for key in fields if str(key).startswith(STATE_SPACES)),
+        "linear layers" if linear else "",
+    )
     if foreign:
         raise InputError(
             f"{path} does not describe a decoder of attention alone ({shortened(foreign)}); hybrids are not read yet"
@@ -90,7 +121,8 @@ def _check_decoder(fields: Fields, kind: str, path: str) -> None:
 
 
 def published_dtype(fields: Fields, path: str = "config.json") -> str:
-    """The format of the weights as they are published; bf16 where the config does not say that they are quantised."""
+    """The format of the weights as they are published; bf16 where the config does not say that
+    they are quantised."""
     quantised = fields.get("quantization_config")
     if not isinstance(quantised, dict):
         return "bf16"
@@ -133,7 +165,9 @@ class _Config:
             if value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 10**9:
-                raise InputError(f"{self.path}: {name} must be a whole number, not {shortened(repr(value), 30)}")
+                raise InputError(
+                    f"{self.path}: {name} must be a whole number, not {shortened(repr(value), 30)}"
+                )
             if value == 0 and default != 0:
                 raise InputError(f"{self.path}: {name} must be at least 1, not 0")
             return value
@@ -156,16 +190,22 @@ def _feed_forward(config: _Config, kind: str) -> dict[str, Any]:
     routed: dict[str, Any] = {"experts": experts, "experts_active": config.whole(ACTIVE)}
     routed["expert_ffn"] = config.whole(EXPERT_FFN, default=0) or ffn
     if kind.startswith("llama4"):
-        routed |= {"shared_ffn": ffn, "expert_every": config.whole(("interleave_moe_layer_step",), default=1)}
+        routed |= {
+            "shared_ffn": ffn,
+            "expert_every": config.whole(("interleave_moe_layer_step",), default=1),
+        }
         return routed | {"ffn": config.whole(("intermediate_size_mlp",), default=ffn)}
     shared = config.whole(("n_shared_experts", "num_shared_experts"), default=0)
     routed["shared_ffn"] = (
-        config.whole(("shared_expert_intermediate_size",), default=0) or shared * routed["expert_ffn"]
+        config.whole(("shared_expert_intermediate_size",), default=0)
+        or shared * routed["expert_ffn"]
     )
     routed["dense_first"] = config.whole(("first_k_dense_replace",), default=0)
     routed["expert_every"] = config.whole(("decoder_sparse_step", "moe_layer_freq"), default=1)
     if fields.get("mlp_only_layers"):
-        raise InputError(f"{config.path}: mlp_only_layers is not empty; dense layers in the middle are not read yet")
+        raise InputError(
+            f"{config.path}: mlp_only_layers is not empty; dense layers in the middle are not read yet"
+        )
     has_dense = routed["dense_first"] or routed["expert_every"] > 1
     return routed | {"ffn": ffn if has_dense else 0}
 
@@ -186,14 +226,23 @@ def _latent_attention(config: _Config) -> dict[str, int]:
 def _window(config: _Config, kind: str) -> dict[str, Any]:
     """Which layers see a window only: as listed, or every so-manieth not."""
     fields = config.fields
-    kinds, window = fields.get("layer_types"), config.whole(("sliding_window", "attention_chunk_size"), default=0)
+    kinds, window = (
+        fields.get("layer_types"),
+        config.whole(("sliding_window", "attention_chunk_size"), default=0),
+    )
     if not window or fields.get("use_sliding_window") is False:
         return {}
     if not isinstance(kinds, list) or "full_attention" not in kinds:
         usual = 4 if kind.startswith("llama4") else 0
-        return {"window_tokens": window, "full_every": config.whole(("sliding_window_pattern",), default=0) or usual}
+        return {
+            "window_tokens": window,
+            "full_every": config.whole(("sliding_window_pattern",), default=0) or usual,
+        }
     first, layers = kinds.index("full_attention"), config.whole(LAYERS)
-    every = next((n - first for n in range(first + 1, len(kinds)) if kinds[n] == "full_attention"), len(kinds))
+    every = next(
+        (n - first for n in range(first + 1, len(kinds)) if kinds[n] == "full_attention"),
+        len(kinds),
+    )
     full = [number % every == (0 if first == 0 else every - 1) for number in range(layers)]
     if full != [name == "full_attention" for name in kinds]:
         raise InputError(

@@ -1,8 +1,8 @@
 """A machine from a TOML file: topologies, and the chips and software stacks that they name.
 
-A figure is text with a unit ("450 GB/s"), or a table that also says where it comes from:
-`{ value = "450 GB/s", source = "…", confidence = "B", note = "…" }`. A topology may hold its chip and its software as
-tables of its own, or name those of the catalogue.
+A figure is text with a unit ("450 GB/s"), or a table that also says where it comes from: `{ value =
+"450 GB/s", source = "…", confidence = "B", note = "…" }`. A topology may hold its chip and its
+software as tables of its own, or name those of the catalogue.
 """
 
 import json
@@ -101,19 +101,33 @@ def topology_from(
     known_keys(fields, "topology")
     book = Book()
     chip = _named_or_own(fields.get("chip"), find_chip, "chip")
-    stack = find_software(software) if software else _named_or_own(fields.get("software"), find_software, "software")
+    stack = (
+        find_software(software)
+        if software
+        else _named_or_own(fields.get("software"), find_software, "software")
+    )
     stack = composed(stack, find_software)
-    fabrics = [book.fabric(fabric, number) for number, fabric in enumerate(tables(fields, "fabric"))]
+    fabrics = [
+        book.fabric(fabric, number) for number, fabric in enumerate(tables(fields, "fabric"))
+    ]
     power = _table(fields, "power")
     known_keys(power, "power")
     watts = {}
     if "power" in chip:
         watts["chip_w"] = book.figure(chip["power"], "power.chip_w", "watts", "chip.power")
-    watts |= {name: book.figure(chip[name], f"power.{name}", "", f"chip.{name}") for name in DRAWN if name in chip}
+    watts |= {
+        name: book.figure(chip[name], f"power.{name}", "", f"chip.{name}")
+        for name in DRAWN
+        if name in chip
+    }
     for scope in sorted(power.keys() - {"host_share"}):
-        watts[f"{scope}_w"] = book.figure(power[scope], f"power.{scope}_w", "watts", f"power.{scope}")
+        watts[f"{scope}_w"] = book.figure(
+            power[scope], f"power.{scope}_w", "watts", f"power.{scope}"
+        )
     if "host_share" in power:
-        watts["host_share"] = book.figure(power["host_share"], "power.host_share", "", "power.host_share")
+        watts["host_share"] = book.figure(
+            power["host_share"], "power.host_share", "", "power.host_share"
+        )
     provisioned = watts.get("system_w") or watts.get("chip_w") or 0.0
     made: Fields = {
         "name": fields.get("name"),
@@ -144,9 +158,11 @@ def software_from(fields: Mapping[str, Any], find_software: Finder) -> Software:
 
 
 def composed(fields: Mapping[str, Any], find_software: Finder) -> Mapping[str, Any]:
-    """A stack with what it takes from others: each figure that it does not state from the one under `kernels_of`, and the
-    collectives of those under `collectives_of`, before its own."""
-    rest = {key: value for key, value in fields.items() if key not in ("kernels_of", "collectives_of")}
+    """A stack with what it takes from others: each figure that it does not state from the one
+    under `kernels_of`, and the collectives of those under `collectives_of`, before its own."""
+    rest = {
+        key: value for key, value in fields.items() if key not in ("kernels_of", "collectives_of")
+    }
     if "kernels_of" in fields:
         if not isinstance(fields["kernels_of"], str):
             raise InputError("software.kernels_of must be the name of a software stack")
@@ -155,14 +171,20 @@ def composed(fields: Mapping[str, Any], find_software: Finder) -> Mapping[str, A
     named = fields.get("collectives_of", [])
     if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
         raise InputError("software.collectives_of must be a list of names of software stacks")
-    taken = [kernel for name in named for kernel in tables(composed(find_software(name), find_software), "collective")]
+    taken = [
+        kernel
+        for name in named
+        for kernel in tables(composed(find_software(name), find_software), "collective")
+    ]
     return rest | {"collective": [*taken, *tables(fields, "collective")]} if named else rest
 
 
 def software_toml(software: Software, *, note: str = "") -> str:
     """A software stack as a file that `software_from` reads back."""
     tail = f', source = "FIT", confidence = "fit", note = {_quoted(note)} }}'
-    lines = [f"name = {_quoted(software.name)}"] + (["pads_heads = true"] if software.pads_heads else [])
+    lines = [f"name = {_quoted(software.name)}"] + (
+        ["pads_heads = true"] if software.pads_heads else []
+    )
     lines += _toml_figures(software, SOFTWARE, tail)
     for tuning in software.tunings:
         lines += [
@@ -173,11 +195,23 @@ def software_toml(software: Software, *, note: str = "") -> str:
         ]
     for kernel in software.collectives:
         kinds = ", ".join(_quoted(kind) for kind in kernel.kinds)
-        lines += ["", "[[collective]]", f"algorithm = {_quoted(kernel.algorithm)}", f"kinds = [{kinds}]"]
-        lines += [f"most_ranks = {kernel.most_ranks}", f"across_nodes = {str(kernel.across_nodes).lower()}"]
+        lines += [
+            "",
+            "[[collective]]",
+            f"algorithm = {_quoted(kernel.algorithm)}",
+            f"kinds = [{kinds}]",
+        ]
+        lines += [
+            f"most_ranks = {kernel.most_ranks}",
+            f"across_nodes = {str(kernel.across_nodes).lower()}",
+        ]
         lines += _toml_figures(kernel, COLLECTIVE, tail)
     if software.residuals:
-        lines += ["", "[residual]", *(f"{one.field} = {one.half_width!r}" for one in software.residuals)]
+        lines += [
+            "",
+            "[residual]",
+            *(f"{one.field} = {one.half_width!r}" for one in software.residuals),
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -201,7 +235,9 @@ def known_keys(fields: Mapping[str, Any], table: str) -> None:
     for key in fields:
         if key not in PLAIN[table]:
             nearest = listed(nearest_names(key, PLAIN[table]), "or")
-            raise InputError(f"{table}.{shortened(key)} is not a field of a {table}; did you mean {nearest}?")
+            raise InputError(
+                f"{table}.{shortened(key)} is not a field of a {table}; did you mean {nearest}?"
+            )
 
 
 def tables(fields: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
@@ -224,11 +260,14 @@ def _named_or_own(given: Any, find: Finder, what: str) -> Mapping[str, Any]:
         return given
     if isinstance(given, str):
         return find(given)
-    raise InputError(f"topology.{what} must be a name of the catalogue or a table, written as [{what}]")
+    raise InputError(
+        f"topology.{what} must be a name of the catalogue or a table, written as [{what}]"
+    )
 
 
 class Book:
-    """Turns tables of a file into fields of records, and writes down where every figure comes from."""
+    """Turns tables of a file into fields of records, and writes down where every figure comes
+    from."""
 
     def __init__(self) -> None:
         self.figures: list[Figure] = []
@@ -238,8 +277,14 @@ class Book:
         entry = given if isinstance(given, dict) else {"value": given}
         unknown = set(entry) - {"value", "source", "confidence", "note", "dtype"}
         if unknown or "value" not in entry:
-            wrong = f"{shortened(min(unknown))} is not one of its fields" if unknown else "it has no value"
-            raise InputError(f"{field} must be a figure or a table with value, source, confidence and note; {wrong}")
+            wrong = (
+                f"{shortened(min(unknown))} is not one of its fields"
+                if unknown
+                else "it has no value"
+            )
+            raise InputError(
+                f"{field} must be a figure or a table with value, source, confidence and note; {wrong}"
+            )
         if dimension:
             value: Any = parse_quantity(entry["value"], dimension, field)
         else:
@@ -248,14 +293,24 @@ class Book:
                 raise InputError(f"{field} must be a number, not {shortened(repr(value))}")
         origin = {key: entry[key] for key in ("source", "confidence", "note") if key in entry}
         try:
-            noted = {"path": path, "value": float(value), "source": "", "confidence": "stated"} | origin
+            noted = {
+                "path": path,
+                "value": float(value),
+                "source": "",
+                "confidence": "stated",
+            } | origin
             self.figures.append(Figure.from_fields(noted))
         except (InputError, OverflowError) as error:
             raise InputError(f"{field}: {error}") from None
         return value
 
     def values(
-        self, fields: Mapping[str, Any], keys: Mapping[str, tuple[str, str]], path: str, table: str, where: str
+        self,
+        fields: Mapping[str, Any],
+        keys: Mapping[str, tuple[str, str]],
+        path: str,
+        table: str,
+        where: str,
     ) -> Fields:
         """The figures of a table as fields of its record, what is no figure as it stands."""
         known_keys(fields, table)
@@ -277,10 +332,14 @@ class Book:
         peaks = []
         for number, peak in enumerate(tables(fields, "peak")):
             where = f"chip.peak[{number}]"
-            value = self.figure(peak, f"chip.peaks[{number}].flop_per_s", "operations per second", where)
+            value = self.figure(
+                peak, f"chip.peaks[{number}].flop_per_s", "operations per second", where
+            )
             peaks.append({"dtype": peak.get("dtype"), "flop_per_s": value})
         memory = [
-            self.values(tier, CHIP_MEMORY, f"chip.memory[{number}]", "memory", f"chip.memory[{number}]")
+            self.values(
+                tier, CHIP_MEMORY, f"chip.memory[{number}]", "memory", f"chip.memory[{number}]"
+            )
             for number, tier in enumerate(tables(fields, "memory"))
         ]
         shares = {key: fields[key] for key in CHIP if key in fields}
@@ -305,11 +364,19 @@ class Book:
         made["residuals"] = self.residuals(_table(made, "residual"))
         made.pop("residual", None)
         made["tunings"] = [
-            self.values(tuning, TUNING, f"software.tunings[{number}]", "tuning", f"tuning[{number}]")
+            self.values(
+                tuning, TUNING, f"software.tunings[{number}]", "tuning", f"tuning[{number}]"
+            )
             for number, tuning in enumerate(tables(fields, "tuning"))
         ]
         made["collectives"] = [
-            self.values(kernel, COLLECTIVE, f"software.collectives[{number}]", "collective", f"collective[{number}]")
+            self.values(
+                kernel,
+                COLLECTIVE,
+                f"software.collectives[{number}]",
+                "collective",
+                f"collective[{number}]",
+            )
             for number, kernel in enumerate(tables(fields, "collective"))
         ]
         return made
@@ -327,16 +394,26 @@ class Book:
         """An hourly price: as rented, or a purchase over its life with its power."""
         known_keys(fields, "price")
         if "rental" in fields and "purchase" in fields:
-            raise InputError("price.rental and price.purchase are both given; a chip is rented or bought, so give one")
+            raise InputError(
+                "price.rental and price.purchase are both given; a chip is rented or bought, so give one"
+            )
         if "rental" in fields:
-            hourly = self.figure(fields["rental"], "price.usd_per_chip_hour", "dollars per hour", "price.rental")
+            hourly = self.figure(
+                fields["rental"], "price.usd_per_chip_hour", "dollars per hour", "price.rental"
+            )
             return {"usd_per_chip_hour": hourly, "basis": "rental"}
         if "purchase" in fields:
             purchase = parse_quantity(_value_of(fields["purchase"]), "dollars", "price.purchase")
             if not 0 <= purchase <= MOST_USD:
-                raise InputError(f"price.purchase must lie between 0 and {MOST_USD:.0e} USD, not {purchase:.4g}")
+                raise InputError(
+                    f"price.purchase must lie between 0 and {MOST_USD:.0e} USD, not {purchase:.4g}"
+                )
             hourly = float(hourly_usd(purchase, LIFETIME_H, power_w, USD_PER_KWH))
-            entry = fields["purchase"] if isinstance(fields["purchase"], dict) else {"value": fields["purchase"]}
+            entry = (
+                fields["purchase"]
+                if isinstance(fields["purchase"], dict)
+                else {"value": fields["purchase"]}
+            )
             note = f"{purchase:,.0f} USD over four years, power at {USD_PER_KWH:.2f} USD/kWh; {entry.get('note', '')}"
             derived = {**entry, "value": f"{hourly!r} USD/h", "note": note.removesuffix("; ")}
             self.figure(derived, "price.usd_per_chip_hour", "dollars per hour", "price.purchase")

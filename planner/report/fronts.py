@@ -51,31 +51,41 @@ def _axis_title(name: str) -> str:
 
 
 def staircase(front: Front, across: str, up: str, factor: float = 1.0) -> list[tuple[float, float]]:
-    """Corners of the line beyond which none of the members lies in two fields; with a factor above 1, moved to where the
-    tolerance puts the last plan that might be missing."""
+    """Corners of the line beyond which none of the members lies in two fields; with a factor
+    above 1, moved to where the tolerance puts the last plan that might be missing."""
     least = [FIELDS[name].best == "least" for name in (across, up)]
     points = [
-        tuple(value / factor if low else value * factor for value, low in zip(pair, least, strict=True))
+        tuple(
+            value / factor if low else value * factor
+            for value, low in zip(pair, least, strict=True)
+        )
         for pair in ((getattr(one.score, across), getattr(one.score, up)) for one in front.members)
     ]
     return _corners(points, least)
 
 
-def error_lines(front: Front, across: str, up: str, probability: float = 0.8) -> tuple[list[tuple[float, float]], ...]:
-    """Corners of the line through the best plans if measurements came out well, and if they came out ill: at the ends of the
-    intervals of both fields at once, since a stack that is slow in one is slow in the other."""
+def error_lines(
+    front: Front, across: str, up: str, probability: float = 0.8
+) -> tuple[list[tuple[float, float]], ...]:
+    """Corners of the line through the best plans if measurements came out well, and if they came
+    out ill: at the ends of the intervals of both fields at once, since a stack that is slow in
+    one is slow in the other."""
     least = [FIELDS[name].best == "least" for name in (across, up)]
 
     def pair(score: Score, well: bool) -> tuple[float, ...]:
         ends = [score.interval(name, probability) for name in (across, up)]
         return tuple(end[0 if low == well else 1] for end, low in zip(ends, least, strict=True))
 
-    return tuple(_corners([pair(one.score, well) for one in front.members], least) for well in (True, False))
+    return tuple(
+        _corners([pair(one.score, well) for one in front.members], least) for well in (True, False)
+    )
 
 
 def _corners(points: list[tuple[float, ...]], least: list[bool]) -> list[tuple[float, float]]:
     """Of the line through the best of some points in two fields."""
-    points.sort(key=lambda point: (point[0] if least[0] else -point[0], point[1] if least[1] else -point[1]))
+    points.sort(
+        key=lambda point: (point[0] if least[0] else -point[0], point[1] if least[1] else -point[1])
+    )
     kept: list[tuple[float, float]] = []
     for x, y in points:
         if not kept or (y < kept[-1][1] if least[1] else y > kept[-1][1]):
@@ -125,7 +135,11 @@ def _figure(front: Front, across: str, up: str) -> "go.Figure":
 
 def _title(front: Front) -> str:
     count = f"{len(front.members)} plans of {front.graph.name} on {front.topology.chips} × {front.topology.chip.name}"
-    proof = "every plan is covered" if front.status == "complete" else "time ran out, others may be missing"
+    proof = (
+        "every plan is covered"
+        if front.status == "complete"
+        else "time ran out, others may be missing"
+    )
     return f"{count}: {proof} within {100 * front.tolerance:g} %"
 
 
@@ -133,19 +147,25 @@ WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720.0, 420.0, 80.0, 20.0, 50.0, 60.0
 
 
 def front_svg(front: Front) -> str:
-    """The first two fields, both on logarithmic axes: plans, the line through the best of them, the band in which the
-    tolerance may hide others, and in grey where 80 % of measurements would lie."""
+    """The first two fields, both on logarithmic axes: plans, the line through the best of them,
+    the band in which the tolerance may hide others, and in grey where 80 % of measurements would
+    lie."""
     across, up = front.fields[:2]
     near, far = staircase(front, across, up), staircase(front, across, up, 1 + front.tolerance)
-    plans = [(float(getattr(one.score, across)), float(getattr(one.score, up))) for one in front.members]
+    plans = [
+        (float(getattr(one.score, across)), float(getattr(one.score, up))) for one in front.members
+    ]
     well, ill = error_lines(front, across, up)
     positive = [point for point in (*near, *far, *plans, *well, *ill) if min(point) > 0]
-    ranges = [_range([_shown(name, p[axis]) for p in positive]) for axis, name in enumerate((across, up))]
+    ranges = [
+        _range([_shown(name, p[axis]) for p in positive]) for axis, name in enumerate((across, up))
+    ]
 
     def place(point: tuple[float, float]) -> tuple[float, float]:
         (x0, x1), (y0, y1) = ranges
         x, y = (
-            max(_shown(name, value), low) for name, value, (low, _) in zip((across, up), point, ranges, strict=True)
+            max(_shown(name, value), low)
+            for name, value, (low, _) in zip((across, up), point, ranges, strict=True)
         )
         return (
             LEFT + (WIDTH - LEFT - RIGHT) * math.log(x / x0) / math.log(x1 / x0),
@@ -159,16 +179,16 @@ def front_svg(front: Front) -> str:
     body += _ticks(ranges, place, (across, up))
     body.append(f"<polygon points='{points([*well, *reversed(ill)])}' fill='{ERROR}'/>")
     body.append(f"<polygon points='{points([*near, *reversed(far)])}' fill='{BAND}'/>")
-    body.append(f"<polyline points='{points(far)}' fill='none' stroke='#222222' stroke-dasharray='5 4'/>")
+    body.append(
+        f"<polyline points='{points(far)}' fill='none' stroke='#222222' stroke-dasharray='5 4'/>"
+    )
     body.append(f"<polyline points='{points(near)}' fill='none' stroke='{LINE}' stroke-width='2'/>")
     for (x, y), row in zip(map(place, plans), front.rows(), strict=True):
         tip = f"{row['shape']}, {row['chips']} chips, batch {row['batch_size']}"
         body.append(
             f"<circle cx='{x:.1f}' cy='{y:.1f}' r='3.5' fill='{DOT}' stroke='#222222'><title>{tip}</title></circle>"
         )
-    legend = (
-        f"● plans   — best of them   - - no plan lies beyond ({100 * front.tolerance:g} %)   grey: measured with 80 %"
-    )
+    legend = f"● plans   — best of them   - - no plan lies beyond ({100 * front.tolerance:g} %)   grey: measured with 80 %"
     body.append(svg.text(WIDTH - RIGHT, 38, legend, anchor="end"))
     return svg.picture(WIDTH, HEIGHT, body, title=_title(front))
 
@@ -183,7 +203,9 @@ def _ticks(ranges: list[tuple[float, float]], place: Any, names: tuple[str, str]
     scales = [SCALES.get(FIELD_WORDS[name].unit, (1.0, ""))[0] for name in names]
     for axis, (low, high) in enumerate(ranges):
         found = [
-            k * 10.0**n for n in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1) for k in (1, 2, 5)
+            k * 10.0**n
+            for n in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+            for k in (1, 2, 5)
         ]
         for value in (tick for tick in found if low <= tick <= high):
             corner = [ranges[0][0] / scales[0], ranges[1][0] / scales[1]]

@@ -32,7 +32,9 @@ def result_html(result: Result) -> str:
     parts.append(stage_map_svg(result.plan, result.topology))
     doubts = doubt_lines(result)
     notes = [*assumption_lines(result.graph, result.topology, result.workload), *doubts]
-    parts.append("<details><summary>assumptions</summary>" + "<br>".join(_escaped(notes)) + "</details>")
+    parts.append(
+        "<details><summary>assumptions</summary>" + "<br>".join(_escaped(notes)) + "</details>"
+    )
     return "<div>" + "".join(f"<div style='margin:6px 0'>{part}</div>" for part in parts) + "</div>"
 
 
@@ -45,7 +47,9 @@ def score_html(score: Score) -> str:
 
 def topology_html(topology: Topology) -> str:
     """A machine for a notebook: its figures with their sources."""
-    rows = [(f.path, f"{f.value:.6g}", WORDS[f.confidence], f.source, f.note) for f in topology.figures]
+    rows = [
+        (f.path, f"{f.value:.6g}", WORDS[f.confidence], f.source, f.note) for f in topology.figures
+    ]
     return f"<b>{_escaped([topology.name + ': ' + described(topology)])[0]}</b>" + svg.table(
         ("figure", "value", "confidence", "source", "note"), rows, words=(0, 2, 3, 4)
     )
@@ -61,9 +65,7 @@ def graph_html(graph: ModelGraph) -> str:
         for kind in graph.kinds
     ]  # fmt: skip
     header = ("layers", "parameters", "weights", "KV cache of a token", "operators")
-    title = (
-        f"{graph.name}: {graph.parameters:,.0f} parameters, {spoken(graph.weight_bytes, 'B')} in {graph.weight_dtype}"
-    )
+    title = f"{graph.name}: {graph.parameters:,.0f} parameters, {spoken(graph.weight_bytes, 'B')} in {graph.weight_dtype}"
     return f"<b>{_escaped([title])[0]}</b>" + svg.table(header, rows, words=(0, 4))
 
 

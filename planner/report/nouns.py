@@ -9,7 +9,10 @@ from planner.units import spoken
 
 def graph_text(graph: ModelGraph) -> str:
     """A model in a few lines."""
-    kinds = ", ".join(f"{count} × {kind[0].kind}" for kind, count in zip(graph.kinds, graph.kind_counts, strict=True))
+    kinds = ", ".join(
+        f"{count} × {kind[0].kind}"
+        for kind, count in zip(graph.kinds, graph.kind_counts, strict=True)
+    )
     remembered = graph.state_bytes_per_sequence
     state = f" and {spoken(remembered, 'B')} of state a sequence" if remembered else ""
     pruned = f", pruned {graph.sparsity}" if graph.sparsity else ""
@@ -43,15 +46,22 @@ def topology_text(topology: Topology) -> str:
 
 def verdict_text(verdict: Verdict) -> str:
     """For a terminal."""
-    objective, bound = field_text(verdict.field, verdict.objective), field_text(verdict.field, verdict.bound)
+    objective, bound = (
+        field_text(verdict.field, verdict.objective),
+        field_text(verdict.field, verdict.bound),
+    )
     lines = [
         "plan: keeps every rule and limit",
         f"objective: {verdict.field} = {objective}, scored again",
     ]
     if verdict.confirmed:
-        lines.append(f"bound: {bound}, proved again without the solver in {verdict.boxes} boxes of batches")
+        lines.append(
+            f"bound: {bound}, proved again without the solver in {verdict.boxes} boxes of batches"
+        )
     elif verdict.checked_bound is None:
-        lines.append(f"bound: {bound} rests on the solver alone; this method cannot check a machine of this size")
+        lines.append(
+            f"bound: {bound} rests on the solver alone; this method cannot check a machine of this size"
+        )
     else:
         share = abs(verdict.bound - verdict.checked_bound) / abs(verdict.bound)
         lines.append(

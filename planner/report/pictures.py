@@ -14,7 +14,9 @@ def breakdown_svg(score: Score) -> str:
     """Where the time of one output token goes, summed, and by stage where there are a few."""
     rows = [_time_bar("all stages", score.breakdown)]
     if 1 < len(score.breakdown) <= 12:
-        rows += [_time_bar(f"stage {number}", [stage]) for number, stage in enumerate(score.breakdown)]
+        rows += [
+            _time_bar(f"stage {number}", [stage]) for number, stage in enumerate(score.breakdown)
+        ]
     title = f"One output token: {spoken(score.tpot_s, 's')}"
     if score.step_s is not None:
         title = f"One step: {spoken(score.step_s, 's')}"
@@ -23,7 +25,8 @@ def breakdown_svg(score: Score) -> str:
 
 def _time_bar(title: str, breakdown: Sequence[StageTime]) -> svg.Bar:
     parts = [
-        (cause, sum(getattr(stage, f"{cause}_s") for stage in breakdown), svg.CAUSE_COLOURS[cause]) for cause in CAUSES
+        (cause, sum(getattr(stage, f"{cause}_s") for stage in breakdown), svg.CAUSE_COLOURS[cause])
+        for cause in CAUSES
     ]
     return svg.Bar(title, parts, spoken(sum(value for _, value, _ in parts), "s"))
 
@@ -36,9 +39,15 @@ def memory_svg(score: Score) -> str:
         stage = score.stages[run[0]]
         coloured = [(name, value, svg.MEMORY_COLOURS[name]) for name, value in memory_parts(stage)]
         note = f"{spoken(stage.needed_bytes, 'B')} of {spoken(stage.usable_bytes, 'B')}"
-        rows.append(svg.Bar(("stages " if len(run) > 1 else "stage ") + numbers(run), coloured, note))
-    more = f" (first {MOST_STAGES} of {len(runs)} kinds of stage)" if len(runs) > MOST_STAGES else ""
-    return svg.bars(rows, title=f"Memory of one chip of each stage{more}", unit="B", legend=svg.MEMORY_COLOURS)
+        rows.append(
+            svg.Bar(("stages " if len(run) > 1 else "stage ") + numbers(run), coloured, note)
+        )
+    more = (
+        f" (first {MOST_STAGES} of {len(runs)} kinds of stage)" if len(runs) > MOST_STAGES else ""
+    )
+    return svg.bars(
+        rows, title=f"Memory of one chip of each stage{more}", unit="B", legend=svg.MEMORY_COLOURS
+    )
 
 
 def memory_parts(stage: StageScore) -> list[tuple[str, float]]:

@@ -1,5 +1,5 @@
-"""Interactive pictures with plotly: where the time goes, by cause and by operator, what the chips hold, who holds which chip,
-and the roofline."""
+"""Interactive pictures with plotly: where the time goes, by cause and by operator, what the
+chips hold, who holds which chip, and the roofline."""
 
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,10 +27,10 @@ MOST_OPERATORS = 20
 def figure_of(result: Any, kind: str = "breakdown") -> "go.Figure":
     """One of the pictures of a planning result.
 
-    "breakdown": one output token by stage and cause; "operators": each operator of a decode pass against the speed of light
-    of its chip, with the source of what it reaches; "memory": the ledger of each stage; "stages": the stages on the
-    chips; "roofline": each stage's decode pass under the roof of its chip. Needs plotly (`pip install
-    spread-planner[viz]`).
+    "breakdown": one output token by stage and cause; "operators": each operator of a decode pass
+    against the speed of light of its chip, with the source of what it reaches; "memory": the ledger
+    of each stage; "stages": the stages on the chips; "roofline": each stage's decode pass under the
+    roof of its chip. Needs plotly (`pip install spread-planner[viz]`).
     """
     pictures = {
         "breakdown": _breakdown,
@@ -54,8 +54,12 @@ def _breakdown(go: Any, result: Any) -> Any:
     for cause in CAUSES:
         seconds = [getattr(stage, f"{cause}_s") * 1e3 for stage in score.breakdown]
         if any(seconds):
-            drawn.add_bar(y=stages, x=seconds, name=cause, orientation="h", marker_color=CAUSE_COLOURS[cause])
-    what, lasts_s = ("output token", score.tpot_s) if score.step_s is None else ("step", score.step_s)
+            drawn.add_bar(
+                y=stages, x=seconds, name=cause, orientation="h", marker_color=CAUSE_COLOURS[cause]
+            )
+    what, lasts_s = (
+        ("output token", score.tpot_s) if score.step_s is None else ("step", score.step_s)
+    )
     drawn.update_layout(
         barmode="stack", title=f"One {what} of {result.graph.name}: {spoken(lasts_s, 's')}",
         xaxis_title="time [ms]", yaxis={"autorange": "reversed"},
@@ -72,7 +76,11 @@ def _operators(go: Any, result: Any) -> Any:
     lost = [1e3 * (taken - least) for _, taken, least in times]
     shares = [f"{least / taken:.0%}" for _, taken, least in times]
     drawn.add_bar(
-        y=names, x=light, name="at the speed of light", orientation="h", marker_color=CAUSE_COLOURS["compute"]
+        y=names,
+        x=light,
+        name="at the speed of light",
+        orientation="h",
+        marker_color=CAUSE_COLOURS["compute"],
     )
     drawn.add_bar(
         y=names, x=lost, name="lost to efficiency and launches", orientation="h", text=shares, textposition="outside",
@@ -81,7 +89,8 @@ def _operators(go: Any, result: Any) -> Any:
     paths = ("software.memory_efficiency", "software.compute_efficiency")
     reached = [one for one in result.topology.figures if one.path in paths]
     sources = "; ".join(
-        f"{one.path.removeprefix('software.')} {one.value:.3g} ({one.source}: {one.note})" for one in reached
+        f"{one.path.removeprefix('software.')} {one.value:.3g} ({one.source}: {one.note})"
+        for one in reached
     )
     drawn.update_layout(
         barmode="stack", xaxis_title="time in a decode pass, without collectives [ms]", yaxis={"autorange": "reversed"},
@@ -91,7 +100,8 @@ def _operators(go: Any, result: Any) -> Any:
 
 
 def operator_times(result: Any) -> list[tuple[str, float, float]]:
-    """Name, time in a decode pass through all stages, and the least that its chips allow [s]; the longest first."""
+    """Name, time in a decode pass through all stages, and the least that its chips allow [s];
+    the longest first."""
     plan, graph = result.plan, result.graph
     prices = serving_prices(graph, result.topology, result.workload)
     at = scheduled(
@@ -100,7 +110,9 @@ def operator_times(result: Any) -> list[tuple[str, float, float]]:
     )  # fmt: skip
     totals: dict[str, list[float]] = {}
     for stage in plan.stages:
-        often = np.bincount(graph.kind_of_layer[layers_of(stage, graph)], minlength=len(graph.kinds))
+        often = np.bincount(
+            graph.kind_of_layer[layers_of(stage, graph)], minlength=len(graph.kinds)
+        )
         for one in prices.operator_times(split_of(stage), at.decode):
             total = totals.setdefault(one.name, [0.0, 0.0])
             total[0] += often[one.kind] * one.taken_s
@@ -116,7 +128,9 @@ def _memory(go: Any, result: Any) -> Any:
     drawn = go.Figure()
     for place, (part, _) in enumerate(memory_parts(stages[0])):
         held = [memory_parts(stages[run[0]])[place][1] / 1e9 for run in runs]
-        drawn.add_bar(y=names, x=held, name=part, orientation="h", marker_color=MEMORY_COLOURS[part])
+        drawn.add_bar(
+            y=names, x=held, name=part, orientation="h", marker_color=MEMORY_COLOURS[part]
+        )
     drawn.update_layout(
         barmode="stack", title=f"Memory of one {result.topology.chip.name} of each stage",
         xaxis_title="memory [GB]", yaxis={"autorange": "reversed"},
@@ -145,7 +159,10 @@ def _stages(go: Any, result: Any) -> Any:
 
 def _roofline(go: Any, result: Any) -> Any:
     chip, score = result.topology.chip, result.score
-    peak, bandwidth = chip.peak_flop_per_s(multiplied_in(result.graph)), chip.memory[0].bandwidth_bytes_per_s
+    peak, bandwidth = (
+        chip.peak_flop_per_s(multiplied_in(result.graph)),
+        chip.memory[0].bandwidth_bytes_per_s,
+    )
     points = [
         (
             float(roofline.intensity_flop_per_byte(stage.decode_flop, stage.decode_moved_bytes)),
@@ -160,7 +177,9 @@ def _roofline(go: Any, result: Any) -> Any:
     axis = [least, ridge, max([ridge * 30, *(3 * intensity for intensity, _, _ in points)])]
     drawn = go.Figure()
     roof = [float(roofline.attainable_flop_per_s(intensity, peak, bandwidth)) for intensity in axis]
-    drawn.add_scatter(x=axis, y=roof, mode="lines", name=f"roof of {chip.name}", line={"color": "#222222"})
+    drawn.add_scatter(
+        x=axis, y=roof, mode="lines", name=f"roof of {chip.name}", line={"color": "#222222"}
+    )
     drawn.add_scatter(
         x=[point[0] for point in points], y=[point[1] for point in points], mode="markers", name="decode pass of a stage",
         marker={"size": 9, "color": CAUSE_COLOURS["collective"]}, text=[f"stage {point[2]}" for point in points],

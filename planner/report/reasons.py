@@ -11,19 +11,30 @@ WORTH = 1e-4
 """Relative: shadow prices below this are told as none."""
 
 
-COUNTED_AS = {"time": "of the time", "memory": "of what may be filled", "limit": "of what is allowed"}
+COUNTED_AS = {
+    "time": "of the time",
+    "memory": "of what may be filled",
+    "limit": "of what is allowed",
+}
 
 
 HEADS = ("what binds", "what more would buy", "the best plan of each other shape")
 
 
 def _binding_rows(reasons: Reasons) -> list[tuple[str, ...]]:
-    return [(one.resource, f"{100 * one.share_fraction:.0f} %", COUNTED_AS[one.counts]) for one in reasons.binding]
+    return [
+        (one.resource, f"{100 * one.share_fraction:.0f} %", COUNTED_AS[one.counts])
+        for one in reasons.binding
+    ]
 
 
 def _price_rows(reasons: Reasons) -> list[tuple[str, ...]]:
     rows = [
-        (one.change, f"{100 * one.effect:.2g} % better", field_text(reasons.field, one.objective) + _doubt(one.proved))
+        (
+            one.change,
+            f"{100 * one.effect:.2g} % better",
+            field_text(reasons.field, one.objective) + _doubt(one.proved),
+        )
         for one in reasons.prices
         if one.effect >= WORTH
     ]
@@ -49,7 +60,9 @@ def _doubt(proved: bool) -> str:
 
 
 def _title(reasons: Reasons) -> str:
-    return f"why {reasons.field} = {field_text(reasons.field, reasons.objective)} by {reasons.shape}"
+    return (
+        f"why {reasons.field} = {field_text(reasons.field, reasons.objective)} by {reasons.shape}"
+    )
 
 
 def reasons_text(reasons: Reasons) -> str:
@@ -65,5 +78,9 @@ def reasons_text(reasons: Reasons) -> str:
 def reasons_html(reasons: Reasons) -> str:
     """For a notebook."""
     parts = (_binding_rows(reasons), _price_rows(reasons), _alternative_rows(reasons))
-    tables = (svg.table((head, "", ""), rows, words=(0, 2)) for head, rows in zip(HEADS, parts, strict=True) if rows)
+    tables = (
+        svg.table((head, "", ""), rows, words=(0, 2))
+        for head, rows in zip(HEADS, parts, strict=True)
+        if rows
+    )
     return f"<div><b>{escape(_title(reasons))}</b>" + "".join(tables) + "</div>"

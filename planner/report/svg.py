@@ -1,6 +1,8 @@
-"""Small pictures in SVG, without any library: what a notebook shows of a record; and the way to plotly for larger ones.
+"""Small pictures in SVG, without any library: what a notebook shows of a record; and the way to
+plotly for larger ones.
 
-Colours are those of Okabe and Ito, safe for the colour-blind, and differ in lightness, so that they survive greyscale.
+Colours are those of Okabe and Ito, safe for the colour-blind, and differ in lightness, so that they
+survive greyscale.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,7 +19,12 @@ CAUSE_COLOURS = {
     "overhead": "#777777",
     "bubble": "#DDDDDD",
 }
-MEMORY_COLOURS = {"weights": "#0072B2", "KV cache": "#009E73", "activations": "#E69F00", "free": "#EEEEEE"}
+MEMORY_COLOURS = {
+    "weights": "#0072B2",
+    "KV cache": "#009E73",
+    "activations": "#E69F00",
+    "free": "#EEEEEE",
+}
 FONT = "font-family='Helvetica,Arial,sans-serif' font-size='12'"
 
 
@@ -49,13 +56,28 @@ def picture(width: float, height: float, body: Iterable[str], *, title: str) -> 
     )
 
 
-def text(x: float, y: float, words: str, *, anchor: str = "start", colour: str = "#222222", size: int = 12) -> str:
+def text(
+    x: float,
+    y: float,
+    words: str,
+    *,
+    anchor: str = "start",
+    colour: str = "#222222",
+    size: int = 12,
+) -> str:
     """A line of text."""
     return f"<text x='{x:.1f}' y='{y:.1f}' text-anchor='{anchor}' fill='{colour}' font-size='{size}'>{escape(words)}</text>"
 
 
 def rectangle(
-    x: float, y: float, width: float, height: float, colour: str, *, tip: str = "", line: str = "none"
+    x: float,
+    y: float,
+    width: float,
+    height: float,
+    colour: str,
+    *,
+    tip: str = "",
+    line: str = "none",
 ) -> str:
     """A box, with a tool tip."""
     tip_text = f"<title>{escape(tip)}</title>" if tip else ""
@@ -65,7 +87,9 @@ def rectangle(
     )
 
 
-def bars(rows: Sequence[Bar], *, title: str, unit: str, legend: dict[str, str], width: float = 720) -> str:
+def bars(
+    rows: Sequence[Bar], *, title: str, unit: str, legend: dict[str, str], width: float = 720
+) -> str:
     """Stacked horizontal bars on one scale."""
     left, right, top, pitch = 150.0, 130.0, 34.0, 24.0
     most = max((sum(value for _, value, _ in row.parts) for row in rows), default=0.0) or 1.0
@@ -75,7 +99,9 @@ def bars(rows: Sequence[Bar], *, title: str, unit: str, legend: dict[str, str], 
         y, x = top + number * pitch, left
         body.append(text(left - 8, y + 13, row.title, anchor="end"))
         for name, value, colour in row.parts:
-            body.append(rectangle(x, y, value * scale, 17, colour, tip=f"{name}: {value:.4g} {unit}"))
+            body.append(
+                rectangle(x, y, value * scale, 17, colour, tip=f"{name}: {value:.4g} {unit}")
+            )
             x += value * scale
         body.append(text(x + 6, y + 13, row.note))
     y, x = top + len(rows) * pitch + 12, left
@@ -87,7 +113,12 @@ def bars(rows: Sequence[Bar], *, title: str, unit: str, legend: dict[str, str], 
 
 
 def chip_map(
-    owners: Sequence[int | None], row_length: int, names: Sequence[str], *, title: str, width: float = 720
+    owners: Sequence[int | None],
+    row_length: int,
+    names: Sequence[str],
+    *,
+    title: str,
+    width: float = 720,
 ) -> str:
     """Chips in rows of one unit each, coloured by the stage that holds them (None: nobody)."""
     rows = [owners[start : start + row_length] for start in range(0, len(owners), row_length)]
@@ -97,19 +128,42 @@ def chip_map(
     for number, row in enumerate(rows):
         x0 = 8 + (number % per_line) * (row_length * size + 10)
         y = top + (number // per_line) * (size + 6)
-        body.append(rectangle(x0 - 2, y - 2, row_length * size + 4, size + 4, "none", line="#BBBBBB"))
+        body.append(
+            rectangle(x0 - 2, y - 2, row_length * size + 4, size + 4, "none", line="#BBBBBB")
+        )
         for place, owner in enumerate(row):
             chip = number * row_length + place
             colour = "#F4F4F4" if owner is None else stage_colour(owner)
             who = "unused" if owner is None else names[owner]
-            body.append(rectangle(x0 + place * size, y, size - 1, size - 1, colour, tip=f"chip {chip}: {who}"))
+            body.append(
+                rectangle(
+                    x0 + place * size, y, size - 1, size - 1, colour, tip=f"chip {chip}: {who}"
+                )
+            )
             if size >= 16 and owner is not None:
-                body.append(text(x0 + place * size + size / 2, y + size * 0.7, str(owner), anchor="middle", size=10))
+                body.append(
+                    text(
+                        x0 + place * size + size / 2,
+                        y + size * 0.7,
+                        str(owner),
+                        anchor="middle",
+                        size=10,
+                    )
+                )
     lines = -(-len(rows) // per_line)
     return picture(width, top + lines * (size + 6) + 8, body, title=title)
 
 
-STAGE_COLOURS = ("#56B4E9", "#E69F00", "#009E73", "#F0E442", "#CC79A7", "#D55E00", "#7FB2D6", "#B8B8B8")
+STAGE_COLOURS = (
+    "#56B4E9",
+    "#E69F00",
+    "#009E73",
+    "#F0E442",
+    "#CC79A7",
+    "#D55E00",
+    "#7FB2D6",
+    "#B8B8B8",
+)
 
 
 def stage_colour(stage: int) -> str:
@@ -117,7 +171,9 @@ def stage_colour(stage: int) -> str:
     return STAGE_COLOURS[stage % len(STAGE_COLOURS)]
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, words: Sequence[int] = (0,)) -> str:
+def table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], *, words: Sequence[int] = (0,)
+) -> str:
     """An HTML table; the columns of words stand to the left, figures to the right."""
 
     def cell(tag: str, content: str, number: int) -> str:
@@ -125,5 +181,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, words: Sequen
         return f"<{tag} style='text-align:{side};padding:2px 10px'>{escape(content)}</{tag}>"
 
     head = "".join(cell("th", content, number) for number, content in enumerate(header))
-    body = "".join("<tr>" + "".join(cell("td", content, n) for n, content in enumerate(row)) + "</tr>" for row in rows)
+    body = "".join(
+        "<tr>" + "".join(cell("td", content, n) for n, content in enumerate(row)) + "</tr>"
+        for row in rows
+    )
     return f"<table style='border-collapse:collapse'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

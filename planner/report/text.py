@@ -31,9 +31,16 @@ def question_lines(graph: ModelGraph, topology: Topology, workload: Workload) ->
     if graph.is_diffusion:
         batch = batch.replace("sequence", "sample")
         size = f"{graph.tokens_per_sample:,.0f} latent tokens in {graph.steps} steps of {graph.passes_per_step} passes"
-    start = "starting together" if workload.arrivals == "together" else "a finished one replaced at once"
+    start = (
+        "starting together"
+        if workload.arrivals == "together"
+        else "a finished one replaced at once"
+    )
     if workload.requests_per_s is not None:
-        batch, start = f"{trimmed(workload.requests_per_s, 4)} requests a second", "whenever their users like"
+        batch, start = (
+            f"{trimmed(workload.requests_per_s, 4)} requests a second",
+            "whenever their users like",
+        )
     if workload.phase != "both":
         start += f"; a pool for {workload.phase} alone"
     if workload.speculation is not None:
@@ -62,10 +69,21 @@ def time_rows(breakdown: Sequence[StageTime]) -> list[tuple[str, float, float]]:
     totals = {cause: sum(getattr(stage, f"{cause}_s") for stage in breakdown) for cause in CAUSES}
     whole = sum(totals.values()) or 1.0
     ordered = sorted(totals.items(), key=lambda pair: -pair[1])
-    return [(cause, seconds, seconds / whole) for cause, seconds in ordered if seconds > 1e-4 * whole]
+    return [
+        (cause, seconds, seconds / whole) for cause, seconds in ordered if seconds > 1e-4 * whole
+    ]
 
 
-STAGE_HEADER = ("stage", "layers", "chips", "TP", "EP", "memory on each chip", "decode pass", "prefill pass")
+STAGE_HEADER = (
+    "stage",
+    "layers",
+    "chips",
+    "TP",
+    "EP",
+    "memory on each chip",
+    "decode pass",
+    "prefill pass",
+)
 
 
 def stage_rows(score: Score) -> list[tuple[str, ...]]:
@@ -93,7 +111,14 @@ def numbers(run: Sequence[int]) -> str:
 
 
 def _alike(one: StageScore, other: StageScore) -> bool:
-    same = ("layers", "chips", "tensor_parallel", "expert_parallel", "sequence_parallel", "needed_bytes")
+    same = (
+        "layers",
+        "chips",
+        "tensor_parallel",
+        "expert_parallel",
+        "sequence_parallel",
+        "needed_bytes",
+    )
     if any(getattr(one, name) != getattr(other, name) for name in same):
         return False
     return abs(one.decode_s - other.decode_s) < 1e-9 and abs(one.prefill_s - other.prefill_s) < 1e-9
@@ -101,14 +126,20 @@ def _alike(one: StageScore, other: StageScore) -> bool:
 
 def _stage_row(run: Sequence[int], stages: Sequence[StageScore]) -> tuple[str, ...]:
     first, last = stages[run[0]], stages[run[-1]]
-    span = first.first_layer if first.first_layer == last.last_layer else f"{first.first_layer}…{last.last_layer}"
+    span = (
+        first.first_layer
+        if first.first_layer == last.last_layer
+        else f"{first.first_layer}…{last.last_layer}"
+    )
     used = first.needed_bytes / first.usable_bytes if first.usable_bytes > 0 else 0.0
     last_chip = last.first_chip + last.chips - 1
     each = f" each of {len(run)}" if len(run) > 1 else ""
     return (
         numbers(run),
         f"{first.layers}{each} ({span})",
-        str(first.first_chip) if first.first_chip == last_chip else f"{first.first_chip}-{last_chip}",
+        str(first.first_chip)
+        if first.first_chip == last_chip
+        else f"{first.first_chip}-{last_chip}",
         f"{first.tensor_parallel}{f' × {first.sequence_parallel} SP' if first.sequence_parallel > 1 else ''}",
         str(first.expert_parallel),
         f"{spoken(first.needed_bytes, 'B')} of {spoken(first.usable_bytes, 'B')} ({100 * used:.0f} %)",
@@ -120,19 +151,22 @@ def _stage_row(run: Sequence[int], stages: Sequence[StageScore]) -> tuple[str, .
 def proof_line(result: Answer) -> str:
     """What was proved, and no more."""
     better = "lower" if result.direction == "minimize" else "higher"
-    objective, bound = field_text(result.field, result.objective), field_text(result.field, result.bound)
+    objective, bound = (
+        field_text(result.field, result.objective),
+        field_text(result.field, result.bound),
+    )
     if result.status == "optimal":
         return f"optimal: {result.field} = {objective}, and it is proved that no plan has a {better} one"
-    return (
-        f"feasible: {result.field} = {objective}; no plan can be better than {bound}, a gap of {100 * result.gap:.2g} %"
-    )
+    return f"feasible: {result.field} = {objective}; no plan can be better than {bound}, a gap of {100 * result.gap:.2g} %"
 
 
 def doubt_lines(result: Result) -> list[str]:
     """The inputs of low confidence that move the answer."""
     lines, field = [], result.field
     scope = None if result.score.power_scope == "unknown" else result.score.power_scope
-    found = doubts_about(field, result.plan, result.graph, result.topology, result.workload, power_scope=scope)
+    found = doubts_about(
+        field, result.plan, result.graph, result.topology, result.workload, power_scope=scope
+    )
     for doubt in found:
         figure = doubt.figure
         lines.append(
@@ -155,16 +189,22 @@ def assumption_lines(graph: ModelGraph, topology: Topology, workload: Workload) 
             f"price: {topology.price.basis} basis, {topology.price.usd_per_chip_hour:.3g} USD an hour for each chip"
         )
     if topology.divisible:
-        lines.append("power and price count the share of each chip's memory that is filled, as the claim does")
+        lines.append(
+            "power and price count the share of each chip's memory that is filled, as the claim does"
+        )
     if graph.confidence in ("guess", "C", "M"):
         article = "a " if graph.confidence in ("guess", "C") else ""
-        lines.append(f"the shape of {graph.name} is {article}{WORDS[graph.confidence]}: {graph.source}")
+        lines.append(
+            f"the shape of {graph.name} is {article}{WORDS[graph.confidence]}: {graph.source}"
+        )
     if workload.speculation is not None:
         lines.append(
             "each drafted token is kept with the same probability; what drafts runs on the chips of the last stage"
         )
     if graph.is_diffusion:
-        lines.append("texts are encoded and samples decoded whole on every chip, the next batch starts after this one")
+        lines.append(
+            "texts are encoded and samples decoded whole on every chip, the next batch starts after this one"
+        )
     if graph.most_context_tokens and workload.context_tokens > graph.most_context_tokens:
         lines.append(
             f"{workload.context_tokens} tokens are more than the {graph.most_context_tokens} that {graph.name} was made for"
@@ -193,7 +233,12 @@ def disaggregation_text(result: Disaggregation) -> str:
     """Two pools for a terminal."""
     model, _, load = question_lines(result.graph, result.prefill_topology, result.workload)
     machines = (("prefill", result.prefill_topology), ("decode", result.decode_topology))
-    lines = [model, *(f"{name} on {described(one)}; software {one.software.name}" for name, one in machines), load, ""]
+    lines = [
+        model,
+        *(f"{name} on {described(one)}; software {one.software.name}" for name, one in machines),
+        load,
+        "",
+    ]
     lines += [proof_line(result).replace("no plan", "no pair of plans"), *_limit_lines(result), ""]
     return "\n".join([*lines, *disaggregated_lines(result.score)])
 
@@ -203,7 +248,12 @@ def disaggregated_lines(score: DisaggregatedScore) -> list[str]:
     titles = pool_headline(score)
     width = max(len(title) for title, _ in titles)
     lines = [f"  {title:<{width}}  {words}" for title, words in titles]
-    lines += ["", *_breakdown_lines(("a later token", "the first token"), (score.breakdown, score.prefill_breakdown))]
+    lines += [
+        "",
+        *_breakdown_lines(
+            ("a later token", "the first token"), (score.breakdown, score.prefill_breakdown)
+        ),
+    ]
     for name, pool in (("prefill", score.prefill), ("decode", score.decode)):
         lines += ["", f"{name} pool", *aligned([STAGE_HEADER, *stage_rows(pool)])]
     return lines
@@ -217,15 +267,36 @@ def cluster_result_text(result: ClusterResult) -> str:
         for pool in result.cluster.pools
     ]
     pools = [f"on {pools[0]}", *(f"   {line}" for line in pools[1:])]
-    way = listed([name for name, _ in itertools.groupby(stage.pool for stage in result.plan.stages)], "then")
-    lines = [asked[0], *pools, *asked[2:], "", proof_line(result), *interval_lines(result), *_limit_lines(result)]
-    return "\n".join([*lines, f"pools in the order of the layers: {way}", "", *score_lines(result.score)])
+    way = listed(
+        [name for name, _ in itertools.groupby(stage.pool for stage in result.plan.stages)], "then"
+    )
+    lines = [
+        asked[0],
+        *pools,
+        *asked[2:],
+        "",
+        proof_line(result),
+        *interval_lines(result),
+        *_limit_lines(result),
+    ]
+    return "\n".join(
+        [*lines, f"pools in the order of the layers: {way}", "", *score_lines(result.score)]
+    )
 
 
 def fleet_text(found: Fleet) -> str:
     """Deployments side by side, for a terminal."""
     asked = question_lines(found.graph, found.cluster.pools[0].topology, found.workload)
-    header = ("pools", "chips", "replicas", "sequences", "tokens/s", "per token", "first token", "status")
+    header = (
+        "pools",
+        "chips",
+        "replicas",
+        "sequences",
+        "tokens/s",
+        "per token",
+        "first token",
+        "status",
+    )
     rows = [
         (
             listed([pool.name for pool in one.cluster.pools], "with"), str(one.score.chips), str(one.plan.replicas),
@@ -234,11 +305,20 @@ def fleet_text(found: Fleet) -> str:
         )
         for one in found.deployments
     ]  # fmt: skip
-    costs = {"energy_per_token_j": found.energy_per_token_j, "usd_per_million_tokens": found.usd_per_million_tokens}
-    cost_lines = [f"{name} over all: {field_text(name, value)}" for name, value in costs.items() if value is not None]
+    costs = {
+        "energy_per_token_j": found.energy_per_token_j,
+        "usd_per_million_tokens": found.usd_per_million_tokens,
+    }
+    cost_lines = [
+        f"{name} over all: {field_text(name, value)}"
+        for name, value in costs.items()
+        if value is not None
+    ]
     limits = [f"limit of each: {name} {field_text(name, value)}" for name, value in found.limits]
     proof = proof_line(found).replace("no plan", "no sharing out of the pools")
-    return "\n".join([asked[0], asked[2], "", proof, *limits, *cost_lines, "", *aligned([header, *rows])])
+    return "\n".join(
+        [asked[0], asked[2], "", proof, *limits, *cost_lines, "", *aligned([header, *rows])]
+    )
 
 
 def replanning_text(found: Replanning) -> str:
@@ -291,7 +371,11 @@ def score_lines(score: Score) -> list[str]:
     """The figures, where the time goes, the stages."""
     width = max(len(title) for title, _ in headline(score))
     lines = [f"  {title:<{width}}  {words}" for title, words in headline(score)]
-    titles = ("an output token", "the first token") if score.step_s is None else ("a step", "a batch of samples")
+    titles = (
+        ("an output token", "the first token")
+        if score.step_s is None
+        else ("a step", "a batch of samples")
+    )
     lines += ["", *_breakdown_lines(titles, (score.breakdown, score.prefill_breakdown))]
     return [*lines, "", *aligned([STAGE_HEADER, *stage_rows(score)])]
 
@@ -321,5 +405,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows of text in columns."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
-        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+        "  "
+        + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
     ]

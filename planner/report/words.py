@@ -46,7 +46,8 @@ SAMPLE_WORDS: dict[str, Word] = {
 
 
 def field_text(name: str, value: float | None) -> str:
-    """A field's value with the unit that a person reads: field_text("tpot_s", 0.0068) is '6.8 ms'."""
+    """A field's value with the unit that a person reads: field_text("tpot_s", 0.0068) is '6.8
+    ms'."""
     unit = (FIELD_WORDS | SAMPLE_WORDS)[name].unit
     if value is None:
         return "not known"
@@ -65,10 +66,15 @@ def headline(score: Score) -> list[tuple[str, str]]:
     """Title and text of the figures that answer most questions."""
     words = FIELD_WORDS if score.step_s is None else SAMPLE_WORDS
     shown = [(word.title, field_text(name, getattr(score, name))) for name, word in words.items()]
-    scope = {"chip": "chips alone", "system": "everything at the wall", "unknown": "power not published"}[
-        score.power_scope
+    scope = {
+        "chip": "chips alone",
+        "system": "everything at the wall",
+        "unknown": "power not published",
+    }[score.power_scope]
+    lines = [
+        (title, f"{text} ({scope})" if title.startswith(("energy", "power")) else text)
+        for title, text in shown
     ]
-    lines = [(title, f"{text} ({scope})" if title.startswith(("energy", "power")) else text) for title, text in shown]
     return [*lines, *_scattered(score)]
 
 
@@ -91,11 +97,14 @@ def pool_headline(score: DisaggregatedScore) -> list[tuple[str, str]]:
 
 
 def _scattered(score: Score) -> list[tuple[str, str]]:
-    """What half of the requests, and 99 of 100, stay within, where they come at a rate; else why that is not known."""
+    """What half of the requests, and 99 of 100, stay within, where they come at a rate; else why
+    that is not known."""
     lines = []
     for name in SCATTERED if score.load is not None else ():
         try:
-            text = " and ".join(field_text(name, score.percentile(name, share)) for share in (0.5, 0.99))
+            text = " and ".join(
+                field_text(name, score.percentile(name, share)) for share in (0.5, 0.99)
+            )
         except InputError as error:
             text = f"not known: {error}"
         lines.append((f"{FIELD_WORDS[name].title}, p50 and p99", text))

@@ -1,4 +1,5 @@
-"""The published JSON schemas (draft 2020-12) of the nouns that files hold, beside this file; `make schemas` writes them."""
+"""The published JSON schemas (draft 2020-12) of the nouns that files hold, beside this file;
+`make schemas` writes them."""
 
 import json
 from pathlib import Path

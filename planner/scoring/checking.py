@@ -31,9 +31,15 @@ class Violation(Record):
 
 
 def check_plan(
-    plan: Plan, graph: ModelGraph, topology: Topology, workload: Workload, *, exclude: Iterable[int] = ()
+    plan: Plan,
+    graph: ModelGraph,
+    topology: Topology,
+    workload: Workload,
+    *,
+    exclude: Iterable[int] = (),
 ) -> tuple[Violation, ...]:
-    """The rules that a plan breaks, with figures; () when it is valid. `exclude` names chips that it may not use.
+    """The rules that a plan breaks, with figures; () when it is valid. `exclude` names chips that
+    it may not use.
 
     Memory is checked once everything else is right, since a plan that makes no sense has no ledger.
     """
@@ -48,7 +54,9 @@ def check_layers(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator[
         return
     placed = Counter(name for stage in plan.stages for name in stage.layers)
     for name in placed.keys() - set(graph.names):
-        yield Violation(rule="layers", message=f"{graph.name} has no layer called {shortened(name)!r}")
+        yield Violation(
+            rule="layers", message=f"{graph.name} has no layer called {shortened(name)!r}"
+        )
     missing = [name for name in graph.names if name not in placed]
     if missing:
         yield Violation(rule="layers", message=f"no stage runs {_some(missing)}")
@@ -73,8 +81,11 @@ def check_order(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator[V
 
 
 def _in_order(plan: Plan, graph: ModelGraph) -> bool:
-    """Whether the stages run all layers, each once, in the order of the graph, which is one in which they can run."""
-    return tuple(itertools.chain.from_iterable(stage.layers for stage in plan.stages)) == graph.names
+    """Whether the stages run all layers, each once, in the order of the graph, which is one in
+    which they can run."""
+    return (
+        tuple(itertools.chain.from_iterable(stage.layers for stage in plan.stages)) == graph.names
+    )
 
 
 def check_chips(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator[Violation]:
@@ -82,7 +93,9 @@ def check_chips(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator[V
     ranges = sorted((group.first, group.last) for stage in plan.stages for group in stage.groups)
     if ranges[-1][1] >= topology.chips:
         message = f"a stage uses chip {ranges[-1][1]}, but {topology.name} has chips 0 to {topology.chips - 1}"
-        yield Violation(rule="chips", message=message, demand=ranges[-1][1] + 1, capacity=topology.chips)
+        yield Violation(
+            rule="chips", message=message, demand=ranges[-1][1] + 1, capacity=topology.chips
+        )
     for (_, last), (first, _) in itertools.pairwise(ranges):
         if first <= last:
             yield Violation(rule="chips", message=f"two groups use chip {first}")
@@ -92,12 +105,17 @@ def check_chips(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator[V
 def check_excluded(plan: Plan, exclude: Iterable[int]) -> Iterator[Violation]:
     """No group stands on a chip that has failed or is taken."""
     for chip in sorted(set(exclude)):
-        if any(group.first <= chip <= group.last for stage in plan.stages for group in stage.groups):
-            yield Violation(rule="exclude", message=f"a stage uses chip {chip}, which is excluded", demand=chip)
+        if any(
+            group.first <= chip <= group.last for stage in plan.stages for group in stage.groups
+        ):
+            yield Violation(
+                rule="exclude", message=f"a stage uses chip {chip}, which is excluded", demand=chip
+            )
 
 
 def check_stages(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator[Violation]:
-    """A diffusion model runs in one stage: its steps follow one another, and each needs the whole sample."""
+    """A diffusion model runs in one stage: its steps follow one another, and each needs the
+    whole sample."""
     if graph.is_diffusion and len(plan.stages) > 1:
         yield Violation(
             rule="stages",
@@ -115,12 +133,19 @@ def check_degrees(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator
             yield Violation(rule="degrees", message=f"stage {number}: {message}")
 
 
-def check_memory(plan: Plan, graph: ModelGraph, topology: Topology, workload: Workload) -> Iterator[Violation]:
-    """On every chip weights, KV cache and activations fit into what may be filled, while requests leave as fast as they come."""
+def check_memory(
+    plan: Plan, graph: ModelGraph, topology: Topology, workload: Workload
+) -> Iterator[Violation]:
+    """On every chip weights, KV cache and activations fit into what may be filled, while
+    requests leave as fast as they come."""
     prices, software = serving_prices(graph, topology, workload), topology.software
     batch_size = batch_of(prices, plan, workload)
     rate = workload.requests_per_s
-    if rate is not None and not batch_size and (most := most_requests_per_s(prices, plan, workload)):
+    if (
+        rate is not None
+        and not batch_size
+        and (most := most_requests_per_s(prices, plan, workload))
+    ):
         message = (
             f"Workload.requests_per_s = {rate:.4g} is more than the plan serves: {most:.4g} requests a second, with as many"
             " sequences in flight as fit"
@@ -129,11 +154,18 @@ def check_memory(plan: Plan, graph: ModelGraph, topology: Topology, workload: Wo
         return
     batch_size = batch_size or plan.replicas
     at = scheduled(
-        workload, software, batch_size=batch_size, replicas=plan.replicas, micro_batches=plan.micro_batches, graph=graph
+        workload,
+        software,
+        batch_size=batch_size,
+        replicas=plan.replicas,
+        micro_batches=plan.micro_batches,
+        graph=graph,
     )
     if at.sequences > software.most_sequences:
         message = f"a replica has {at.sequences} sequences, {software.name} takes at most {software.most_sequences}"
-        yield Violation(rule="sequences", message=message, demand=at.sequences, capacity=software.most_sequences)
+        yield Violation(
+            rule="sequences", message=message, demand=at.sequences, capacity=software.most_sequences
+        )
     for number, stage in enumerate(plan.stages):
         yield from check_ledger(prices, number, stage, at)
 
@@ -185,9 +217,14 @@ def _degree_faults(stage: Stage, graph: ModelGraph, topology: Topology) -> Itera
             f"{stage.group_chips} chips do not hold whole groups of expert_parallel = {expert} chips;"
             f" the group must be a multiple of it"
         )
-    elif stage.groups[0].last < topology.chips and (kind := unoffered(topology, split_of(stage))) is not None:
+    elif (
+        stage.groups[0].last < topology.chips
+        and (kind := unoffered(topology, split_of(stage))) is not None
+    ):
         yield f"{software.name} has no {kind} over so many chips of {topology.name}; split the stage less far"
 
 
 def _some(names: list[str]) -> str:
-    return listed([*(repr(shortened(name)) for name in names[:3]), *(["others"] if len(names) > 3 else [])])
+    return listed(
+        [*(repr(shortened(name)) for name in names[:3]), *(["others"] if len(names) > 3 else [])]
+    )

@@ -1,7 +1,9 @@
-"""`score_pooled_plan`, `check_pooled_plan`: what a plan on a cluster costs, and which rules it breaks.
+"""`score_pooled_plan`, `check_pooled_plan`: what a plan on a cluster costs, and which rules it
+breaks.
 
-The pool of the first stage serves the requests: how prompts are cut and interleaved, and what a request adds, are its
-software's. All else is each pool's own: memory, kernels, collectives, power, price.
+The pool of the first stage serves the requests: how prompts are cut and interleaved, and what a
+request adds, are its software's. All else is each pool's own: memory, kernels, collectives, power,
+price.
 """
 
 import itertools
@@ -90,23 +92,39 @@ def _structure(plan: PooledPlan, graph: ModelGraph, cluster: Cluster) -> Iterato
             )
 
 
-def _memory(plan: PooledPlan, graph: ModelGraph, cluster: Cluster, workload: Workload) -> Iterator[Violation]:
+def _memory(
+    plan: PooledPlan, graph: ModelGraph, cluster: Cluster, workload: Workload
+) -> Iterator[Violation]:
     lists = price_lists(plan, graph, cluster, workload)
     at = _scheduled(plan, lists, workload, max(_batch(plan, lists, workload), plan.replicas))
-    for software in {prices.topology.software.name: prices.topology.software for prices in lists}.values():
+    for software in {
+        prices.topology.software.name: prices.topology.software for prices in lists
+    }.values():
         if at.sequences > software.most_sequences:
             message = f"a replica has {at.sequences} sequences, {software.name} takes at most {software.most_sequences}"
-            yield Violation(rule="sequences", message=message, demand=at.sequences, capacity=software.most_sequences)
+            yield Violation(
+                rule="sequences",
+                message=message,
+                demand=at.sequences,
+                capacity=software.most_sequences,
+            )
     for number, (prices, stage) in enumerate(zip(lists, plan.stages, strict=True)):
         yield from check_ledger(prices, number, stage, at)
 
 
-def price_lists(plan: PooledPlan, graph: ModelGraph, cluster: Cluster, workload: Workload) -> list[PriceList]:
+def price_lists(
+    plan: PooledPlan, graph: ModelGraph, cluster: Cluster, workload: Workload
+) -> list[PriceList]:
     """The price list of each stage."""
-    return [serving_prices(graph, cluster.pools[number].topology, workload) for number in pools_of(plan, cluster)]
+    return [
+        serving_prices(graph, cluster.pools[number].topology, workload)
+        for number in pools_of(plan, cluster)
+    ]
 
 
-def _scheduled(plan: PooledPlan, lists: list[PriceList], workload: Workload, batch_size: int) -> Schedule:
+def _scheduled(
+    plan: PooledPlan, lists: list[PriceList], workload: Workload, batch_size: int
+) -> Schedule:
     return scheduled(
         workload, lists[0].topology.software, batch_size=batch_size, replicas=plan.replicas,
         micro_batches=plan.micro_batches,
@@ -114,8 +132,11 @@ def _scheduled(plan: PooledPlan, lists: list[PriceList], workload: Workload, bat
 
 
 def _batch(plan: PooledPlan, lists: list[PriceList], workload: Workload) -> int:
-    """Sequences in flight in the whole deployment: the workload's, else the plan's, else as many as fit (0: not even one)."""
-    return workload.batch_size or plan.batch_size or plan.replicas * most_held(plan, lists, workload)
+    """Sequences in flight in the whole deployment: the workload's, else the plan's, else as many
+    as fit (0: not even one)."""
+    return (
+        workload.batch_size or plan.batch_size or plan.replicas * most_held(plan, lists, workload)
+    )
 
 
 def most_held(plan: PooledPlan, lists: list[PriceList], workload: Workload) -> int:
@@ -130,7 +151,12 @@ def most_held(plan: PooledPlan, lists: list[PriceList], workload: Workload) -> i
 
 
 def score_pooled_plan(
-    plan: PooledPlan, graph: ModelGraph, cluster: Cluster, workload: Workload, *, power_scope: PowerScope | None = None
+    plan: PooledPlan,
+    graph: ModelGraph,
+    cluster: Cluster,
+    workload: Workload,
+    *,
+    power_scope: PowerScope | None = None,
 ) -> Score:
     """The price of a plan on a cluster, as `score_plan` gives it for a plan on a topology."""
     refuse_broken(check_pooled_plan(plan, graph, cluster, workload))
@@ -139,7 +165,9 @@ def score_pooled_plan(
     at = _scheduled(plan, lists, workload, batch_size)
     timing = _timing(plan, cluster, lists, at)
     rate = batch_size / timing.cycle_s * workload.output_tokens
-    stages = tuple(stage_score(prices, plan, number, at, timing) for number, prices in enumerate(lists))
+    stages = tuple(
+        stage_score(prices, plan, number, at, timing) for number, prices in enumerate(lists)
+    )
     return Score(
         ttft_s=timing.ttft_s,
         tpot_s=timing.tpot_s,
@@ -172,23 +200,33 @@ def _timing(plan: PooledPlan, cluster: Cluster, lists: list[PriceList], at: Sche
         def hop(number: int, bytes_per_token: float, step: Step) -> float:
             here, there = numbers[number], numbers[number + 1]
             if here != there:
-                return float(crossing_s(cluster, here, there, bytes_per_token * step.tokens * plan.replicas))
+                return float(
+                    crossing_s(cluster, here, there, bytes_per_token * step.tokens * plan.replicas)
+                )
             topology = lists[number].topology
             level, hops = hop_between(topology, groups[number], groups[number + 1])
             share = shares_of(split_of(plan.stages[number]), step)[0]
             return float(hop_s(topology, level, hops, bytes_per_token * share))
 
-        decode, prefill = (passes_of(lists, plan, step, reaches, hop) for step in (at.decode, at.prefill))
+        decode, prefill = (
+            passes_of(lists, plan, step, reaches, hop) for step in (at.decode, at.prefill)
+        )
         return timing_from(plan, at, decode, prefill)
 
     return slowest_timing(timed(replica) for replica in range(plan.replicas))
 
 
 def common_scope(cluster: Cluster, wanted: PowerScope | None) -> PowerScope | None:
-    """What power counts, for all pools alike: the system's where every pool's is known, else the chips'; None: neither is."""
+    """What power counts, for all pools alike: the system's where every pool's is known, else the
+    chips'; None: neither is."""
     scopes: tuple[PowerScope, ...] = (wanted,) if wanted else ("system", "chip")
     return next(
-        (scope for scope in scopes if all(chosen_power(pool.topology, scope)[0] for pool in cluster.pools)), None
+        (
+            scope
+            for scope in scopes
+            if all(chosen_power(pool.topology, scope)[0] for pool in cluster.pools)
+        ),
+        None,
     )
 
 
@@ -212,7 +250,9 @@ def _bill(
         hourly += chips * (pool.topology.price.usd_per_chip_hour or 0.0)
         if scope is not None:
             kinds = active_kinds_s(prices, at)[prices.graph.kind_of_layer]
-            active = sum(float(kinds[layers_of(plan.stages[number], prices.graph)].sum()) for number in mine)
+            active = sum(
+                float(kinds[layers_of(plan.stages[number], prices.graph)].sum()) for number in mine
+            )
             draws = chosen_power(pool.topology, scope)[0]
             power += float(energy.energy_j(draws, float(chips), plan.replicas * active / cycle_s))
     usd = float(energy.usd_per_million_tokens(1.0, hourly, rate)) if common_price(cluster) else None
@@ -224,7 +264,9 @@ def _bill(
     }
 
 
-def _utilisation(plan: PooledPlan, lists: list[PriceList], at: Schedule, cycle_s: float) -> dict[str, float]:
+def _utilisation(
+    plan: PooledPlan, lists: list[PriceList], at: Schedule, cycle_s: float
+) -> dict[str, float]:
     """Useful operations and bytes of a replica over what its chips could do in a cycle."""
     flop, moved = useful_of_cycle(lists[0].graph, at)
     most_flop, most_bytes = (
@@ -234,9 +276,14 @@ def _utilisation(plan: PooledPlan, lists: list[PriceList], at: Schedule, cycle_s
         )
         for number in (0, 1)
     )
-    return {"mfu_fraction": flop / (cycle_s * most_flop), "mbu_fraction": moved / (cycle_s * most_bytes)}
+    return {
+        "mfu_fraction": flop / (cycle_s * most_flop),
+        "mbu_fraction": moved / (cycle_s * most_bytes),
+    }
 
 
 def peaks_of(graph: ModelGraph, topology: Topology) -> tuple[float, float]:
     """What a chip could do. [FLOP/s, B/s]"""
-    return topology.chip.peak_flop_per_s(multiplied_in(graph)), topology.chip.memory[0].bandwidth_bytes_per_s
+    return topology.chip.peak_flop_per_s(multiplied_in(graph)), topology.chip.memory[
+        0
+    ].bandwidth_bytes_per_s

@@ -1,4 +1,5 @@
-"""Prefill and decode on pools of their own: what two plans cost together, the transfer of the KV cache included."""
+"""Prefill and decode on pools of their own: what two plans cost together, the transfer of the KV
+cache included."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -29,16 +30,19 @@ class Link(Record):
 
 
 class DisaggregatedScore(Record):
-    """What a prefill pool and a decode pool cost together; fields are named as in `Score`, and count both pools."""
+    """What a prefill pool and a decode pool cost together; fields are named as in `Score`, and
+    count both pools."""
 
     ttft_s: float
     """Queue and prefill; the first token comes from the prefill pool."""
     tpot_s: float
-    """Between later tokens of one request, on average: the transfer of its cache and the wait for its turn are part of it."""
+    """Between later tokens of one request, on average: the transfer of its cache and the wait
+    for its turn are part of it."""
     request_s: float
     """`ttft_s` + (output tokens - 1) × `tpot_s`."""
     requests_per_s: float
-    """That come; where that is left open, as many as the slowest of the pools and the link serve."""
+    """That come; where that is left open, as many as the slowest of the pools and the link
+    serve."""
     tokens_per_s: float
     tokens_per_s_per_user: float
     energy_per_token_j: float | None
@@ -53,7 +57,8 @@ class DisaggregatedScore(Record):
     """Sequences in flight in the decode pool."""
     memory_headroom_bytes: float
     breakdown: tuple[StageTime, ...]
-    """One later token: its share of the way to the decode pool, then the decode stages; sums to `tpot_s`."""
+    """One later token: its share of the way to the decode pool, then the decode stages; sums to
+    `tpot_s`."""
     prefill_breakdown: tuple[StageTime, ...]
     """The first token, by prefill stage; sums to `ttft_s`."""
     transfer_bytes: float
@@ -88,12 +93,21 @@ class Handover:
 
 
 def handover(graph: ModelGraph, workload: Workload, link: Link) -> Handover:
-    """What the prefill pool sends for each request, and how long that takes; InfeasibleError: more than the link carries."""
+    """What the prefill pool sends for each request, and how long that takes; InfeasibleError:
+    more than the link carries."""
     if workload.phase != "both":
-        raise InputError(f"Workload.phase: pools are made of a whole workload; make it 'both', not {workload.phase!r}")
+        raise InputError(
+            f"Workload.phase: pools are made of a whole workload; make it 'both', not {workload.phase!r}"
+        )
     if graph.is_diffusion:
-        raise InputError(f"{graph.name} is a diffusion model, which has no prefill; disaggregate a language model")
-    drafts = () if workload.speculation is None or workload.speculation.draft is None else (workload.speculation.draft,)
+        raise InputError(
+            f"{graph.name} is a diffusion model, which has no prefill; disaggregate a language model"
+        )
+    drafts = (
+        ()
+        if workload.speculation is None or workload.speculation.draft is None
+        else (workload.speculation.draft,)
+    )
     sent = sum(transfer_bytes(one, workload.prompt_tokens) for one in (graph, *drafts))
     each_s, rate = sent / link.bandwidth_bytes_per_s, workload.requests_per_s or 0.0
     if rate * each_s > FULL:
@@ -105,7 +119,9 @@ def handover(graph: ModelGraph, workload: Workload, link: Link) -> Handover:
             capacity=link.bandwidth_bytes_per_s,
         )
     queue = float(queueing.queue_s(each_s, rate)) if rate else 0.0
-    return Handover(workload, sent, link.latency_s + each_s + queue, 1.0 / each_s if each_s else 1e300)
+    return Handover(
+        workload, sent, link.latency_s + each_s + queue, 1.0 / each_s if each_s else 1e300
+    )
 
 
 def transfer_bytes(graph: ModelGraph, prompt_tokens: int) -> float:
@@ -130,8 +146,8 @@ def score_disaggregated(
 ) -> DisaggregatedScore:
     """The price of two plans of one model, on a pool for prompts and a pool for later tokens.
 
-    All chips of both topologies are held. Errors are those of `score_plan`; an InfeasibleError too where the link carries
-    less than comes.
+    All chips of both topologies are held. Errors are those of `score_plan`; an InfeasibleError too
+    where the link carries less than comes.
     """
     over = handover(graph, workload, link)
     first = score_plan(prefill_plan, graph, prefill, over.prefill, power_scope=power_scope)
@@ -177,11 +193,16 @@ Pool = tuple[Plan, Score, ModelGraph, Topology, Workload]
 
 
 def _bill(tokens_per_s: float, scope: PowerScope | None, *pools: Pool) -> dict[str, object]:
-    """What the pools hold, and what that costs at a rate that one of them may serve with time to spare."""
+    """What the pools hold, and what that costs at a rate that one of them may serve with time to
+    spare."""
     topologies = [topology for _, _, _, topology, _ in pools]
     scopes = [chosen_power(topology, scope)[1] for topology in topologies]
     common = scopes[0] if len(set(scopes)) == 1 else "unknown" if "unknown" in scopes else "chip"
-    known = [chosen_power(topology, common)[0] for topology in topologies] if common != "unknown" else []
+    known = (
+        [chosen_power(topology, common)[0] for topology in topologies]
+        if common != "unknown"
+        else []
+    )
     power = (
         sum(_power_w(draws, pool, tokens_per_s) for draws, pool in zip(known, pools, strict=True))
         if all(known) and known
@@ -189,7 +210,9 @@ def _bill(tokens_per_s: float, scope: PowerScope | None, *pools: Pool) -> dict[s
     )
     prices = [topology.price.usd_per_chip_hour for topology in topologies]
     hourly = sum(
-        price * topology.chips for price, topology in zip(prices, topologies, strict=True) if price is not None
+        price * topology.chips
+        for price, topology in zip(prices, topologies, strict=True)
+        if price is not None
     )
     return {
         "tokens_per_s": tokens_per_s,
@@ -197,7 +220,9 @@ def _bill(tokens_per_s: float, scope: PowerScope | None, *pools: Pool) -> dict[s
         "power_scope": common if power is not None else "unknown",
         "energy_per_token_j": None if power is None else power / tokens_per_s,
         "usd_per_million_tokens": (
-            None if None in prices else float(energy.usd_per_million_tokens(1.0, hourly, tokens_per_s))
+            None
+            if None in prices
+            else float(energy.usd_per_million_tokens(1.0, hourly, tokens_per_s))
         ),
     }
 
@@ -208,5 +233,11 @@ def _power_w(draws: tuple[energy.Draw, ...], pool: Pool, tokens_per_s: float) ->
     at = scheduled(
         workload, topology.software, batch_size=score.batch_size, replicas=plan.replicas, micro_batches=plan.micro_batches,
     )  # fmt: skip
-    each_s = plan.replicas * active_chip_s(serving_prices(graph, topology, workload), at) / score.batch_size
-    return float(energy.energy_j(draws, topology.chips, each_s * tokens_per_s / workload.output_tokens))
+    each_s = (
+        plan.replicas
+        * active_chip_s(serving_prices(graph, topology, workload), at)
+        / score.batch_size
+    )
+    return float(
+        energy.energy_j(draws, topology.chips, each_s * tokens_per_s / workload.output_tokens)
+    )

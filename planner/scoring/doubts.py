@@ -17,8 +17,9 @@ STEP = 0.2
 SPREADS = {
     "A": 0.02, "stated": 0.02, "B": 0.05, "derived": 0.05, "M": 0.1, "C": 0.2, "fit": 0.2, "claim": 0.3, "guess": 0.3,
 }  # fmt: skip
-"""Half widths of the 80 % interval by grade of confidence, relative: no source states its error, so these are a judgement, and
-the first thing to change for those who know better. What was fitted carries its own residual in `Score.interval`."""
+"""Half widths of the 80 % interval by grade of confidence, relative: no source states its error,
+so these are a judgement, and the first thing to change for those who know better. What was
+fitted carries its own residual in `Score.interval`."""
 MATTERS = 0.01
 """Relative: effects below this are left out."""
 WORDS = {
@@ -39,7 +40,8 @@ class Doubt(NamedTuple):
 
     figure: Figure
     effect: float
-    """Relative change of the field when the figure grows by STEP (or shrinks, where it cannot grow)."""
+    """Relative change of the field when the figure grows by STEP (or shrinks, where it cannot
+    grow)."""
     step: float
 
 
@@ -53,8 +55,8 @@ def doubts_about(
     power_scope: PowerScope | None = None,
     most: int = 5,
 ) -> tuple[Doubt, ...]:
-    """The doubtful figures that move a field of the plan's score by more than 1 %, strongest first; none of a field that is
-    not known."""
+    """The doubtful figures that move a field of the plan's score by more than 1 %, strongest
+    first; none of a field that is not known."""
 
     def value_on(machine: Topology) -> float | None:
         value = getattr(score_plan(plan, graph, machine, workload, power_scope=power_scope), field)

@@ -43,8 +43,8 @@ def score_plan(
 ) -> Score:
     """The price of a plan; `exclude` names chips that it may not use.
 
-    `power_scope` says what counts as power: "chip" or "system"; None takes the system's where it is known. An
-    InfeasibleError says what does not fit; an InputError, which rule the plan breaks.
+    `power_scope` says what counts as power: "chip" or "system"; None takes the system's where it is
+    known. An InfeasibleError says what does not fit; an InputError, which rule the plan breaks.
     """
     refuse_broken(check_plan(plan, graph, topology, workload, exclude=exclude))
     prices = serving_prices(graph, topology, workload)
@@ -56,9 +56,13 @@ def score_plan(
     if graph.is_diffusion:
         return _sample_score(prices, plan, at, batch_size, power_scope)
     timing = timing_of(prices, plan, at)
-    served = batch_size / timing.cycle_s if workload.requests_per_s is None else workload.requests_per_s
+    served = (
+        batch_size / timing.cycle_s if workload.requests_per_s is None else workload.requests_per_s
+    )
     rate = served * workload.output_tokens
-    stages = tuple(stage_score(prices, plan, number, at, timing) for number in range(len(plan.stages)))
+    stages = tuple(
+        stage_score(prices, plan, number, at, timing) for number in range(len(plan.stages))
+    )
     return Score(
         ttft_s=timing.ttft_s,
         tpot_s=timing.tpot_s,
@@ -66,7 +70,15 @@ def score_plan(
         tokens_per_s_per_user=1.0 / timing.tpot_s,
         batch_size=batch_size,
         bubble_fraction=bubble_fraction(timing, at),
-        **_bill(plan, topology, stages, rate, power_scope, batch_size / served, active_chip_s(prices, at)),
+        **_bill(
+            plan,
+            topology,
+            stages,
+            rate,
+            power_scope,
+            batch_size / served,
+            active_chip_s(prices, at),
+        ),
         **_utilisation(prices, plan, at, batch_size / served),
         breakdown=breakdown_of(timing.token),
         prefill_breakdown=breakdown_of(timing.first_token),
@@ -85,7 +97,9 @@ def _sample_score(
         "decode_moved_bytes": sampling.step_moved_bytes,
     }  # fmt: skip
     stages = (_stage_score(prices, plan, 0, at, passes),)
-    bill = _bill(plan, topology, stages, rate, power_scope, image_s, sample_active_chip_s(prices, at))
+    bill = _bill(
+        plan, topology, stages, rate, power_scope, image_s, sample_active_chip_s(prices, at)
+    )
     whole = sampling.once + sampling.steps * sampling.step
     return Score(
         ttft_s=image_s,
@@ -114,15 +128,21 @@ def _bill(
     cycle_s: float,
     active_chip_s: float,
 ) -> dict[str, Any]:
-    """What a plan holds, and what that costs at a rate of so many tokens, or samples, a second; a replica is active so many
-    chip-seconds in a cycle."""
+    """What a plan holds, and what that costs at a rate of so many tokens, or samples, a second;
+    a replica is active so many chip-seconds in a cycle."""
     draws, scope = chosen_power(topology, power_scope)
     price, held = topology.price.usd_per_chip_hour, _held_chips(plan, topology, stages)
-    power = float(energy.energy_j(draws, held, plan.replicas * active_chip_s / cycle_s)) if draws else None
+    power = (
+        float(energy.energy_j(draws, held, plan.replicas * active_chip_s / cycle_s))
+        if draws
+        else None
+    )
     return {
         "tokens_per_s": rate,
         "energy_per_token_j": None if power is None else power / rate,
-        "usd_per_million_tokens": None if price is None else float(energy.usd_per_million_tokens(held, price, rate)),
+        "usd_per_million_tokens": None
+        if price is None
+        else float(energy.usd_per_million_tokens(held, price, rate)),
         "power_w": power,
         "power_scope": scope,
         "chips": plan.chips,
@@ -139,7 +159,9 @@ def refuse_broken(violations: tuple[Violation, ...]) -> None:
     first = violations[0]
     more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
     if first.rule in ("memory", "sequences", "rate"):
-        raise InfeasibleError(first.message + more, resource=first.rule, demand=first.demand, capacity=first.capacity)
+        raise InfeasibleError(
+            first.message + more, resource=first.rule, demand=first.demand, capacity=first.capacity
+        )
     raise InputError(first.message + more)
 
 
@@ -154,19 +176,28 @@ def chosen_power(
         provisioned = known[candidate]
         if provisioned is not None:
             chip_w = provisioned if power.chip_w is None else min(power.chip_w, provisioned)
-            return energy.drawn_w(chip_w, power.idle_share, power.host_share * (provisioned - chip_w)), candidate
+            return energy.drawn_w(
+                chip_w, power.idle_share, power.host_share * (provisioned - chip_w)
+            ), candidate
     return (), "unknown"
 
 
 def breakdown_of(parts: Floats) -> tuple[StageTime, ...]:
     """Seconds by stage and cause, as records."""
     return tuple(
-        StageTime(**{f"{cause}_s": float(seconds) for cause, seconds in zip(ALL_CAUSES, stage, strict=True)})
+        StageTime(
+            **{
+                f"{cause}_s": float(seconds)
+                for cause, seconds in zip(ALL_CAUSES, stage, strict=True)
+            }
+        )
         for stage in parts
     )
 
 
-def stage_score(prices: PriceList, plan: Plan, number: int, at: Schedule, timing: Timing) -> StageScore:
+def stage_score(
+    prices: PriceList, plan: Plan, number: int, at: Schedule, timing: Timing
+) -> StageScore:
     """A stage of a plan for a language model, under the price list of its chips."""
     decode = timing.decode
     passes = {
@@ -178,7 +209,9 @@ def stage_score(prices: PriceList, plan: Plan, number: int, at: Schedule, timing
     return _stage_score(prices, plan, number, at, passes)
 
 
-def _stage_score(prices: PriceList, plan: Plan, number: int, at: Schedule, passes: dict[str, float]) -> StageScore:
+def _stage_score(
+    prices: PriceList, plan: Plan, number: int, at: Schedule, passes: dict[str, float]
+) -> StageScore:
     stage = plan.stages[number]
     ledger = ledger_of(prices, stage, at)
     return StageScore(
@@ -200,13 +233,20 @@ def _stage_score(prices: PriceList, plan: Plan, number: int, at: Schedule, passe
 
 
 def _held_chips(plan: Plan, topology: Topology, stages: tuple[StageScore, ...]) -> float:
-    """Chips that count for power and price: all of them whole, or the share that is filled where they are divisible."""
+    """Chips that count for power and price: all of them whole, or the share that is filled where
+    they are divisible."""
     if not topology.divisible:
         return float(plan.chips)
     capacity = topology.chip.memory[0].capacity_bytes
-    return sum(stage.chips * plan.replicas * (stage.weight_bytes + stage.kv_bytes) / capacity for stage in stages)
+    return sum(
+        stage.chips * plan.replicas * (stage.weight_bytes + stage.kv_bytes) / capacity
+        for stage in stages
+    )
 
 
 def _utilisation(prices: PriceList, plan: Plan, at: Schedule, cycle_s: float) -> dict[str, float]:
-    """MFU and MBU over a cycle: what the passes need however they are split, over what the chips could do."""
-    return utilisation(prices, cycle_s * plan.chips / plan.replicas, useful_of_cycle(prices.graph, at))
+    """MFU and MBU over a cycle: what the passes need however they are split, over what the chips
+    could do."""
+    return utilisation(
+        prices, cycle_s * plan.chips / plan.replicas, useful_of_cycle(prices.graph, at)
+    )

@@ -23,7 +23,14 @@ class StageTime(Record):
 
     @property
     def total_s(self) -> float:
-        return self.compute_s + self.memory_s + self.collective_s + self.hop_s + self.overhead_s + self.bubble_s
+        return (
+            self.compute_s
+            + self.memory_s
+            + self.collective_s
+            + self.hop_s
+            + self.overhead_s
+            + self.bubble_s
+        )
 
 
 class StageScore(Record):
@@ -71,7 +78,8 @@ LIKE: dict[str, tuple[str, ...]] = {
     "mfu_fraction": ("request_s", "tokens_per_s", "tpot_s"),
     "mbu_fraction": ("request_s", "tokens_per_s", "tpot_s"),
 }
-"""A field that was never measured on a stack is taken to be as uncertain as the first of these that was."""
+"""A field that was never measured on a stack is taken to be as uncertain as the first of these
+that was."""
 
 
 UNCERTAIN = ("ttft_s", "tpot_s", "power_w", *LIKE)
@@ -83,14 +91,16 @@ UNMEASURED = 0.7
 
 
 class Score(Record):
-    """What a plan costs. Times are means of the busiest replica; rates, power and price are of the whole deployment.
+    """What a plan costs. Times are means of the busiest replica; rates, power and price are of the
+    whole deployment.
 
-    Of a diffusion model a whole batch of samples stands in for a request and for each of its tokens: all their times are
-    `image_s`, tokens are samples.
+    Of a diffusion model a whole batch of samples stands in for a request and for each of its
+    tokens: all their times are `image_s`, tokens are samples.
     """
 
     ttft_s: float
-    """To the first token: of a whole batch that starts as one, or of one request that joins a loaded server."""
+    """To the first token: of a whole batch that starts as one, or of one request that joins a
+    loaded server."""
     tpot_s: float
     """Between later tokens of one request; the first is not counted."""
     request_s: float
@@ -116,7 +126,8 @@ class Score(Record):
     mfu_fraction: float
     """Useful operations over those that the peak allows, prefill and decode."""
     mbu_fraction: float
-    """Useful bytes (weights once a pass, KV cache once a token) over those that the bandwidth allows."""
+    """Useful bytes (weights once a pass, KV cache once a token) over those that the bandwidth
+    allows."""
     breakdown: tuple[StageTime, ...]
     """One output token, by stage; sums to `tpot_s`, of a diffusion model to `step_s`."""
     prefill_breakdown: tuple[StageTime, ...]
@@ -136,13 +147,14 @@ class Score(Record):
     """For one picture or video, everything held; None too where the power is not known."""
 
     def percentile(self, field: str, probability: float) -> float:
-        """What `ttft_s`, `tpot_s` or `request_s` of a request stays within with that probability, where requests come at a
-        rate. [s]
+        """What `ttft_s`, `tpot_s` or `request_s` of a request stays within with that probability,
+        where requests come at a rate. [s]
 
-        Prompts wait for one another as in a queue of equal services at one server; the time per token follows from how many
-        happen to be in flight, as in generalised processor sharing. Both hold for a Poisson stream of requests of one size,
-        up to 90 % of what the plan can serve, while memory has room for those that come; those of later tokens where a
-        prompt takes at most 15 % of their time. An InputError says where that ends.
+        Prompts wait for one another as in a queue of equal services at one server; the time per
+        token follows from how many happen to be in flight, as in generalised processor sharing.
+        Both hold for a Poisson stream of requests of one size, up to 90 % of what the plan can
+        serve, while memory has room for those that come; those of later tokens where a prompt takes
+        at most 15 % of their time. An InputError says where that ends.
         """
         if self.load is None:
             raise InputError("percentiles need a rate of requests; give Workload(requests_per_s=…)")
@@ -151,12 +163,17 @@ class Score(Record):
     def interval(self, field: str, probability: float = 0.8) -> tuple[float, float]:
         """Where the measured figure would lie with that probability, in the field's unit.
 
-        Errors are taken to follow a Laplace distribution on a logarithmic scale; its width comes from what was measured on
-        the software stack. A field that is counted and not predicted has no width.
+        Errors are taken to follow a Laplace distribution on a logarithmic scale; its width comes
+        from what was measured on the software stack. A field that is counted and not predicted has
+        no width.
         """
         value = getattr(self, field, None) if field in type(self).model_fields else None
         if not isinstance(value, int | float):
-            numbers = [name for name in type(self).model_fields if isinstance(getattr(self, name), int | float)]
+            numbers = [
+                name
+                for name in type(self).model_fields
+                if isinstance(getattr(self, name), int | float)
+            ]
             raise UnknownNameError("numeric field of this score", field, numbers)
         if not 0 < probability < 1:
             raise InputError(f"probability must lie between 0 and 1, not {probability!r}")
@@ -166,16 +183,24 @@ class Score(Record):
 
 
 def residuals_of(software: Software) -> tuple[Residual, ...]:
-    """How uncertain the fields of a score are: as measured on the stack, or as much as what they depend on."""
+    """How uncertain the fields of a score are: as measured on the stack, or as much as what they
+    depend on."""
     for last, residuals in _RECENT:
         if last is software:
             return residuals
     known = {residual.field: residual.half_width for residual in software.residuals}
 
     def half_width(field: str) -> float:
-        return next((known[name] for name in (field, *LIKE.get(field, ())) if name in known), UNMEASURED)
+        return next(
+            (known[name] for name in (field, *LIKE.get(field, ())) if name in known), UNMEASURED
+        )
 
-    _RECENT.append((software, tuple(Residual(field=field, half_width=half_width(field)) for field in UNCERTAIN)))
+    _RECENT.append(
+        (
+            software,
+            tuple(Residual(field=field, half_width=half_width(field)) for field in UNCERTAIN),
+        )
+    )
     return _RECENT[-1][1]
 
 

@@ -1,1 +1,2 @@
-"""Solvers: arrays in, rows out. They know chains of items, options and slots, and nothing of models or machines."""
+"""Solvers: arrays in, rows out. They know chains of items, options and slots, and nothing of
+models or machines."""

@@ -1,7 +1,8 @@
 """Where the replicas of a pipeline stand on one machine, some of whose chips may be out of use.
 
-Replicas stand in like blocks of slots. A pipeline then sees one block, in which every slot is blocked that is out of use in
-any of the blocks chosen; of two choices the one with more room makes the other useless.
+Replicas stand in like blocks of slots. A pipeline then sees one block, in which every slot is
+blocked that is out of use in any of the blocks chosen; of two choices the one with more room makes
+the other useless.
 """
 
 import itertools
@@ -38,11 +39,14 @@ class Arrangement:
         """Whether every pipeline that it has room for fits into the other."""
         if self.budget > other.budget:
             return False
-        return {slot for slot in other.packing.blocked if slot < self.budget} <= set(self.packing.blocked)
+        return {slot for slot in other.packing.blocked if slot < self.budget} <= set(
+            self.packing.blocked
+        )
 
 
 def arranged(packing: Packing, replicas: int) -> list[Arrangement]:
-    """The choices of blocks for so many replicas, none of them useless; [] where there is no room."""
+    """The choices of blocks for so many replicas, none of them useless; [] where there is no
+    room."""
     if not packing.blocked:
         budget = packing.widest(replicas)
         return [Arrangement(packing, budget, ())] if budget else []
@@ -50,7 +54,9 @@ def arranged(packing: Packing, replicas: int) -> list[Arrangement]:
         free = [slot for slot in range(packing.slots) if slot not in packing.blocked]
         return [Arrangement(packing, free[-1] + 1, (0,))] if free else []
     found: list[Arrangement] = []
-    for size in sorted({packing.padded(width) for width in range(1, packing.slots + 1)}, reverse=True):
+    for size in sorted(
+        {packing.padded(width) for width in range(1, packing.slots + 1)}, reverse=True
+    ):
         for one in _of_size(packing, size, replicas):
             if not any(one.no_better(other) for other in found):
                 found.append(one)
@@ -65,7 +71,9 @@ def _of_size(packing: Packing, size: int, replicas: int) -> list[Arrangement]:
     blocks: dict[frozenset[int], list[int]] = {}
     base = 0
     while base < packing.slots:
-        missing = frozenset(slot for slot in range(size) if base + slot in blocked or base + slot >= packing.slots)
+        missing = frozenset(
+            slot for slot in range(size) if base + slot in blocked or base + slot >= packing.slots
+        )
         if len(missing) < size:
             blocks.setdefault(missing, []).append(base)
         base = int(whole.start(np.array(base + size), size))

@@ -1,4 +1,5 @@
-"""Boxes of plans: how they are cut in two, down to single ones, and the best batch of a plan in one."""
+"""Boxes of plans: how they are cut in two, down to single ones, and the best batch of a plan in
+one."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -11,7 +12,8 @@ P = TypeVar("P", bound=Plan)
 
 
 class Box(NamedTuple):
-    """A set of plans: replicas, and ranges (ends included) of micro-batches and of the sequences in each.
+    """A set of plans: replicas, and ranges (ends included) of micro-batches and of the sequences in
+    each.
 
     Where the workload fixes the batch, the most micro-batches go with the fewest sequences in each.
     """
@@ -26,18 +28,26 @@ class Box(NamedTuple):
 
     @property
     def single(self) -> bool:
-        return self.micro_batches[0] == self.micro_batches[1] and self.micro_sequences[0] == self.micro_sequences[1]
+        return (
+            self.micro_batches[0] == self.micro_batches[1]
+            and self.micro_sequences[0] == self.micro_sequences[1]
+        )
 
     @property
     def corners(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Micro-batches and sequences in each at the low end, where a pass is shortest, and at the high end."""
+        """Micro-batches and sequences in each at the low end, where a pass is shortest, and at
+        the high end."""
         (m0, m1), (u0, u1) = self.micro_batches, self.micro_sequences
         return ((m0, u0), (m1, u1)) if self.batch_size is None else ((m1, u0), (m0, u1))
 
     @property
     def ratio(self) -> float:
         """The largest that a range spans."""
-        sides = (self.micro_batches, self.micro_sequences, *((self.all_sequences,) if self.all_sequences[1] else ()))
+        sides = (
+            self.micro_batches,
+            self.micro_sequences,
+            *((self.all_sequences,) if self.all_sequences[1] else ()),
+        )
         return max(float(high / low) for low, high in sides)
 
     def sequences(self, end: int) -> int:
@@ -57,11 +67,21 @@ class Box(NamedTuple):
         """The box cut in two along the side that spans the larger ratio."""
         if self.batch_size is not None:
             m0, m1 = self.micro_batches
-            ways = [parts for parts in least_parts(self.sequences(0), self.sequences(0)) if m0 <= parts <= m1]
+            ways = [
+                parts
+                for parts in least_parts(self.sequences(0), self.sequences(0))
+                if m0 <= parts <= m1
+            ]
             for half in (ways[: len(ways) // 2], ways[len(ways) // 2 :]):
-                yield self._replace(micro_batches=(half[0], half[-1]), micro_sequences=self._sizes(half))
+                yield self._replace(
+                    micro_batches=(half[0], half[-1]), micro_sequences=self._sizes(half)
+                )
         else:
-            sides = ("micro_batches", "micro_sequences", *(("all_sequences",) if self.all_sequences[1] else ()))
+            sides = (
+                "micro_batches",
+                "micro_sequences",
+                *(("all_sequences",) if self.all_sequences[1] else ()),
+            )
             side = max(sides, key=lambda name: getattr(self, name)[1] / getattr(self, name)[0])
             low, high = getattr(self, side)
             middle = math.isqrt(low * high)
@@ -69,7 +89,8 @@ class Box(NamedTuple):
                 yield from Box(**{**self._asdict(), side: part}).trimmed()
 
     def trimmed(self) -> Iterator["Box"]:
-        """The box with no more of each range than the others leave of it; nothing where one is left empty."""
+        """The box with no more of each range than the others leave of it; nothing where one is
+        left empty."""
         (m0, m1), (u0, u1), (n0, n1) = self.micro_batches, self.micro_sequences, self.all_sequences
         if not n1:
             yield self
@@ -78,17 +99,21 @@ class Box(NamedTuple):
         m0, m1 = max(m0, -(-n0 // u1)), min(m1, n1 // u0)
         u0, u1 = max(u0, -(-n0 // max(1, m1))), min(u1, n1 // m0)
         if n0 <= n1 and m0 <= m1 and u0 <= u1:
-            yield self._replace(micro_batches=(m0, m1), micro_sequences=(u0, u1), all_sequences=(n0, n1))
+            yield self._replace(
+                micro_batches=(m0, m1), micro_sequences=(u0, u1), all_sequences=(n0, n1)
+            )
 
     def _sizes(self, ways: list[int]) -> tuple[int, int]:
         return math.ceil(self.sequences(0) / ways[-1]), math.ceil(self.sequences(0) / ways[0])
 
 
-def best_batch(box: Box, plan: P, most: int | None, value_of: Callable[[P], float], limited: bool) -> tuple[P, float]:
+def best_batch(
+    box: Box, plan: P, most: int | None, value_of: Callable[[P], float], limited: bool
+) -> tuple[P, float]:
     """The best plan of a box with the stages of one, and its value (infinite: none fits).
 
-    `most` sequences fit into a replica (None: the batch is settled): tried are the largest batch that fits, and the largest
-    that keeps the limits.
+    `most` sequences fit into a replica (None: the batch is settled): tried are the largest batch
+    that fits, and the largest that keeps the limits.
     """
     best, value = plan, math.inf
     (low, high), stages = box.micro_batches, len(plan.stages)
@@ -102,21 +127,27 @@ def best_batch(box: Box, plan: P, most: int | None, value_of: Callable[[P], floa
     return best, value
 
 
-def _batches(plan: P, fitting: int | None, value_of: Callable[[P], float], limited: bool) -> Iterator[P]:
-    """The plan with the largest micro-batch that fits, and the largest that keeps the limits; settled batches as they are."""
+def _batches(
+    plan: P, fitting: int | None, value_of: Callable[[P], float], limited: bool
+) -> Iterator[P]:
+    """The plan with the largest micro-batch that fits, and the largest that keeps the limits;
+    settled batches as they are."""
     each = plan.replicas * plan.micro_batches
     if fitting is None:
         yield plan
     elif fitting:
         yield plan.replace(batch_size=fitting * each)
         if limited:
-            allowed = largest(lambda size: math.isfinite(value_of(plan.replace(batch_size=size * each))), fitting)
+            allowed = largest(
+                lambda size: math.isfinite(value_of(plan.replace(batch_size=size * each))), fitting
+            )
             if allowed:
                 yield plan.replace(batch_size=allowed * each)
 
 
 def least_parts(whole: int, most: int) -> Iterator[int]:
-    """For each size that the largest of some parts can have, the fewest parts that give it: 1, then more."""
+    """For each size that the largest of some parts can have, the fewest parts that give it: 1,
+    then more."""
     parts = 1
     while parts <= min(whole, most):
         yield parts

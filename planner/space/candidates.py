@@ -1,9 +1,11 @@
-"""Candidates: the plans that `partition` chooses from, lowered to the solver's arrays and lifted back.
+"""Candidates: the plans that `partition` chooses from, lowered to the solver's arrays and lifted
+back.
 
-A plan is a number of replicas, a pipeline of stages in chain order on consecutive chips (a stage never straddles a border
-that it could keep clear of), a split for each stage, and a number of micro-batches. A `Box` fixes the replicas and leaves
-ranges for the micro-batches and the sequences in each; a box of single values lowers to a problem whose optimum is the
-optimum of its plans, a larger one to a relaxation that bounds them: what only grows with the batch (latencies, memory) is
+A plan is a number of replicas, a pipeline of stages in chain order on consecutive chips (a stage
+never straddles a border that it could keep clear of), a split for each stage, and a number of
+micro-batches. A `Box` fixes the replicas and leaves ranges for the micro-batches and the sequences
+in each; a box of single values lowers to a problem whose optimum is the optimum of its plans, a
+larger one to a relaxation that bounds them: what only grows with the batch (latencies, memory) is
 taken at the low end, what only shrinks (time, energy, cost for one token) at the high end.
 """
 
@@ -68,19 +70,30 @@ from planner.workload import Workload
 class Candidates:
     """The plans of one graph on one topology for one workload."""
 
-    def __init__(self, graph: ModelGraph, topology: Topology, workload: Workload, question: Question) -> None:
+    def __init__(
+        self, graph: ModelGraph, topology: Topology, workload: Workload, question: Question
+    ) -> None:
         if not graph.is_chain:
             raise InputError(
                 f"{graph.name} is not a chain of layers; partition() plans chains, score_plan() prices any plan"
             )
-        self.graph, self.topology, self.workload, self.question = graph, topology, workload, question
+        self.graph, self.topology, self.workload, self.question = (
+            graph,
+            topology,
+            workload,
+            question,
+        )
         self.prices = serving_prices(graph, topology, workload)
         self.packing: Packing = packing_of(topology)
         self.draws, self.scope = chosen_power(topology, question.power_scope)
         self.averages = len(self.draws) > 1 and "power_w" in question.fields
         """Whether the power that is asked about follows the plan."""
         self.splits = splits_of(
-            graph, topology, self.packing, within=self.averages, sequences=question.sequence_parallel
+            graph,
+            topology,
+            self.packing,
+            within=self.averages,
+            sequences=question.sequence_parallel,
         )
         self._check_known()
         rate = workload.requests_per_s
@@ -99,14 +112,18 @@ class Candidates:
         self.widths = np.array([split.chips for split in self.options], dtype=np.intp)
 
     def _check_known(self) -> None:
-        """Refuse to optimise what the topology does not know, what the rate of requests leaves no choice in, or what a pool
-        has no part in."""
+        """Refuse to optimise what the topology does not know, what the rate of requests leaves
+        no choice in, or what a pool has no part in."""
         for name in self.question.fields:
             if name in NOT_IN_PHASE.get(self.workload.phase, ()):
                 raise InputError(
                     f"{name} says nothing of a {self.workload.phase} pool; ask for another field, or make Workload.phase 'both'"
                 )
-            if self.workload.requests_per_s is not None and FIELDS[name].end == "high" and name not in PER_TOKEN:
+            if (
+                self.workload.requests_per_s is not None
+                and FIELDS[name].end == "high"
+                and name not in PER_TOKEN
+            ):
                 raise InputError(
                     f"{name} follows from Workload.requests_per_s; ask for another field, or leave the rate out and the batch"
                     " open"
@@ -121,15 +138,20 @@ class Candidates:
                     " usd_per_million_tokens, and read it from the score"
                 )
             if name in ("energy_per_token_j", "power_w") and not self.draws:
-                scope = f"{self.question.power_scope} power" if self.question.power_scope else "power"
+                scope = (
+                    f"{self.question.power_scope} power" if self.question.power_scope else "power"
+                )
                 raise InputError(
                     f"{name} needs the {scope} of {self.topology.name}, which is not published; give it in a file"
                 )
             if name == "usd_per_million_tokens" and self.topology.price.usd_per_chip_hour is None:
-                raise InputError(f"{name} needs a price of {self.topology.name}, which is not known; give it in a file")
+                raise InputError(
+                    f"{name} needs a price of {self.topology.name}, which is not known; give it in a file"
+                )
 
     def boxes(self) -> Iterator[Box]:
-        """All plans, in boxes: single ones for a fixed batch, large ones where the batch is open."""
+        """All plans, in boxes: single ones for a fixed batch, large ones where the batch is
+        open."""
         batch = self.workload.batch_size
         if batch is None:
             yield from self._open_boxes()
@@ -153,7 +175,8 @@ class Candidates:
 
     @property
     def one_will_do(self) -> bool:
-        """Whether nothing that is asked about gains by a batch, so that of an open one a single sequence is best."""
+        """Whether nothing that is asked about gains by a batch, so that of an open one a single
+        sequence is best."""
         fixed = self.workload.requests_per_s is not None or self.averages
         return all(FIELDS[name].end == "low" for name in self.question.fields) and not fixed
 
@@ -165,7 +188,8 @@ class Candidates:
         return Box(replicas, None, (1, min(len(self.graph.layers), most)), (1, most))
 
     def _most_sequences(self, replicas: int) -> int:
-        """More than so many no replica can hold, whatever its stages: all that they need does not fill all that there is."""
+        """More than so many no replica can hold, whatever its stages: all that they need does
+        not fill all that there is."""
         budget, software = self.packing.widest(replicas), self.topology.software
         first = schedule_of(self.workload, software, 1, 1, 1)
         able = [split for split in self.splits if split.chips <= budget]
@@ -174,7 +198,9 @@ class Candidates:
         width = np.array([[split.chips] for split in able])
         fixed = np.array([one.weight_bytes - one.tied_bytes + one.kv_bytes_more for one in held])
         each = np.array([one.kv_bytes_per_sequence for one in held])
-        room = self.prices.usable_bytes - min((one.activation_bytes for one in held), default=math.inf)
+        room = self.prices.usable_bytes - min(
+            (one.activation_bytes for one in held), default=math.inf
+        )
         counts = np.array(self.graph.kind_counts)
 
         def fits(sequences: int) -> bool:
@@ -184,8 +210,9 @@ class Candidates:
         return max(1, largest(fits, software.most_sequences))
 
     def open_replicas(self) -> list[int]:
-        """Numbers of replicas worth trying where the batch is open: of like replicas the more the better, as long as there
-        is room and no limit counts the chips; where their number itself is to be small, or power follows the plan, all."""
+        """Numbers of replicas worth trying where the batch is open: of like replicas the more
+        the better, as long as there is room and no limit counts the chips; where their number
+        itself is to be small, or power follows the plan, all."""
         if self.question.objective in self._per_chip() or self.averages:
             return list(range(1, self.topology.chips + 1))
         found, width = set(), 1
@@ -200,8 +227,14 @@ class Candidates:
     def _most_chips(self) -> int | None:
         """How many chips the limits allow to be held; None where they do not say."""
         each = self._per_chip()
-        allowed = [value * (1 + 1e-12) / each[name] for name, value in self.question.limits if each.get(name)]
-        return min(self.topology.chips, *(math.floor(most) for most in allowed)) if allowed else None
+        allowed = [
+            value * (1 + 1e-12) / each[name]
+            for name, value in self.question.limits
+            if each.get(name)
+        ]
+        return (
+            min(self.topology.chips, *(math.floor(most) for most in allowed)) if allowed else None
+        )
 
     def _per_chip(self) -> dict[str, float]:
         """Fields that count the chips held, and what each adds."""
@@ -211,7 +244,9 @@ class Candidates:
             tokens_per_s = self.workload.requests_per_s * self.workload.output_tokens
             hourly = self.topology.price.usd_per_chip_hour or 0.0
             each["energy_per_token_j"] = watts / tokens_per_s
-            each["usd_per_million_tokens"] = float(usd_per_million_tokens(1.0, hourly, tokens_per_s))
+            each["usd_per_million_tokens"] = float(
+                usd_per_million_tokens(1.0, hourly, tokens_per_s)
+            )
         return each
 
     def to_problem(self, box: Box) -> ChainProblem | None:
@@ -221,9 +256,17 @@ class Candidates:
             return None
         ends = tuple(self.schedule(box, end) for end in (0, 1))
         objective = self.measure(self.question.objective, box, ends)
-        limits = tuple(Limit(self.measure(name, box, ends), self.canonical(name, value)) for name, value in self.limits)
+        limits = tuple(
+            Limit(self.measure(name, box, ends), self.canonical(name, value))
+            for name, value in self.limits
+        )
         if self.workload.requests_per_s is not None:
-            limits += (Limit(measure_of(peaks={QUEUE: 1.0}), FULL * box.replicas / self.workload.requests_per_s),)
+            limits += (
+                Limit(
+                    measure_of(peaks={QUEUE: 1.0}),
+                    FULL * box.replicas / self.workload.requests_per_s,
+                ),
+            )
         lowered = self.lowered(ends, box.least_sequences)
         lowered.feasible[self.widths > budget] = False
         link_sums, link_peaks = self._links(ends)
@@ -248,7 +291,10 @@ class Candidates:
         stages = tuple(
             Stage(
                 layers=tuple(names[run.tail : run.head]),
-                groups=tuple(ChipRange(first=base + run.start, count=self.options[run.option].chips) for base in bases),
+                groups=tuple(
+                    ChipRange(first=base + run.start, count=self.options[run.option].chips)
+                    for base in bases
+                ),
                 tensor_parallel=self.options[run.option].tensor,
                 expert_parallel=self.options[run.option].expert,
                 sequence_parallel=self.options[run.option].sequence,
@@ -261,25 +307,39 @@ class Candidates:
         return Plan(stages=stages, micro_batches=box.micro_batches[0], batch_size=batch)
 
     def realised(self, box: Box, plan: Plan) -> tuple[Plan, float]:
-        """The best plan of a box with the stages of a relaxed solution, and its canonical value (infinite: none fits)."""
+        """The best plan of a box with the stages of a relaxed solution, and its canonical value
+        (infinite: none fits)."""
         fixed = box.batch_size is not None or self.workload.requests_per_s is not None
         most = (
             None
             if fixed
-            else min(most_sequences(self.prices, plan, self.workload), self.topology.software.most_sequences)
+            else min(
+                most_sequences(self.prices, plan, self.workload),
+                self.topology.software.most_sequences,
+            )
         )
         return best_batch(box, plan, most, self._allowed_value, bool(self.question.limits))
 
     def _allowed_value(self, plan: Plan) -> float:
         """Canonical value of a plan; infinite where it breaks a rule or a limit."""
         try:
-            score = score_plan(plan, self.graph, self.topology, self.workload, power_scope=self.question.power_scope)
+            score = score_plan(
+                plan,
+                self.graph,
+                self.topology,
+                self.workload,
+                power_scope=self.question.power_scope,
+            )
         except (InfeasibleError, InputError):
             return math.inf
         for name, value in self.limits:
-            if self.canonical(name, float(getattr(score, name))) > self.canonical(name, value) * (1 + 1e-12):
+            if self.canonical(name, float(getattr(score, name))) > self.canonical(name, value) * (
+                1 + 1e-12
+            ):
                 return math.inf
-        return self.canonical(self.question.objective, float(getattr(score, self.question.objective)))
+        return self.canonical(
+            self.question.objective, float(getattr(score, self.question.objective))
+        )
 
     def schedule(self, box: Box, end: int) -> Schedule:
         """The passes at one end of a box."""
@@ -290,7 +350,8 @@ class Candidates:
         )  # fmt: skip
 
     def canonical(self, name: str, value: float) -> float:
-        """A field's value as the solver minimises it: rates as their inverse, headroom as what is needed."""
+        """A field's value as the solver minimises it: rates as their inverse, headroom as what
+        is needed."""
         if name == "memory_headroom_bytes":
             return self.prices.usable_bytes - value
         if FIELDS[name].best == "most":
@@ -306,19 +367,26 @@ class Candidates:
         return canonical
 
     def measure(self, name: str, box: Box, ends: tuple[Schedule, ...]) -> Measure:
-        """A field of `Score` as a measure of sums and peaks, at the end of the box where it is best."""
-        if box.batch_size is not None:  # a pass is shortest at the low end, a turn of all passes at the high one
+        """A field of `Score` as a measure of sums and peaks, at the end of the box where it is
+        best."""
+        if (
+            box.batch_size is not None
+        ):  # a pass is shortest at the low end, a turn of all passes at the high one
             sums, turn, tokens = 0, 1, box.batch_size * self.workload.output_tokens / box.replicas
         else:
             turn = 0 if FIELDS[name].end == "low" else 1
             full = ends[1].sequences == math.prod(box.corners[1])
-            sums = int(turn and full)  # where a replica holds less, a pass is at least as long as at the low end
+            sums = int(
+                turn and full
+            )  # where a replica holds less, a pass is at least as long as at the low end
             tokens = ends[turn].sequences * self.workload.output_tokens
         at, held = ends[sums], FILL if self.topology.divisible else CHIPS
         rate = self.workload.requests_per_s
         clock = Clock(at, sums, turn, 0.0 if rate is None else rate / box.replicas)
         if name in {"tpot_s", "tokens_per_s_per_user"}:
-            return measure_of(larger=(Larger(DECODE + sums, TURN + turn, 1.0 / at.tokens_per_pass),))
+            return measure_of(
+                larger=(Larger(DECODE + sums, TURN + turn, 1.0 / at.tokens_per_pass),)
+            )
         if name == "ttft_s":
             return clock.time(0)
         if name == "request_s":
@@ -338,27 +406,41 @@ class Candidates:
         if name == "memory_headroom_bytes":
             return measure_of(peaks={NEEDED: 1.0})
         if name == "mfu_fraction":
-            return clock.cycle(held=CHIPS, scale=1.0 / self._useful(0, ends[sums if box.batch_size else turn]))
+            return clock.cycle(
+                held=CHIPS, scale=1.0 / self._useful(0, ends[sums if box.batch_size else turn])
+            )
         low = Clock(ends[0], 0, turn if box.batch_size else 0, 0.0)
-        return low.cycle(held=CHIPS, scale=1.0 / self._useful(1, ends[0] if box.batch_size else ends[1]))
+        return low.cycle(
+            held=CHIPS, scale=1.0 / self._useful(1, ends[0] if box.batch_size else ends[1])
+        )
 
     def _drawn(self, held: Measure, at: Schedule) -> Measure:
         """Joules of what is held, from its chip-seconds; its activity is the same for all plans."""
         if len(self.draws) == 1:
             return replace(held, scale=held.scale * self.draws[0].held_w)
         active = held.scale * active_chip_s(self.prices, at)
-        return replace(held, lines=tuple(Line(draw.held_w, draw.active_w * active) for draw in self.draws))
+        return replace(
+            held, lines=tuple(Line(draw.held_w, draw.active_w * active) for draw in self.draws)
+        )
 
     def _power(self, clock: "Clock", box: Box, held: int) -> Measure:
-        """The average over a cycle, where that follows the plan; of several batches at least what is drawn idle."""
+        """The average over a cycle, where that follows the plan; of several batches at least
+        what is drawn idle."""
         if self.averages and box.single:
-            return replace(self._drawn(clock.cycle(held=held, scale=float(box.replicas)), clock.at), averaged=True)
+            return replace(
+                self._drawn(clock.cycle(held=held, scale=float(box.replicas)), clock.at),
+                averaged=True,
+            )
         return measure_of(sums={held: 1.0}, scale=self.draws[0].held_w * box.replicas)
 
     def _useful(self, number: int, at: Schedule) -> float:
         """Chip-seconds that a cycle's useful operations (0) or bytes (1) need at the peak."""
         chip = self.topology.chip
-        peak = chip.memory[0].bandwidth_bytes_per_s if number else chip.peak_flop_per_s(multiplied_in(self.graph))
+        peak = (
+            chip.memory[0].bandwidth_bytes_per_s
+            if number
+            else chip.peak_flop_per_s(multiplied_in(self.graph))
+        )
         return useful_of_cycle(self.graph, at)[number] / peak
 
     def _seconds(self, split: Split, step: Step, *, whole: bool) -> Floats:
@@ -366,7 +448,9 @@ class Candidates:
         key = split, step, whole
         if key not in self._seconds_of:
             reach = reach_of(self.topology, split, 0)
-            self._seconds_of[key] = self.prices.prices(split, step, reach, whole=whole).seconds.sum(axis=0)
+            self._seconds_of[key] = self.prices.prices(split, step, reach, whole=whole).seconds.sum(
+                axis=0
+            )
         return self._seconds_of[key]
 
     def _holdings(self, split: Split, at: Schedule) -> Holdings:
@@ -376,21 +460,31 @@ class Candidates:
         return self._holdings_of[key]
 
     def resources(self, ends: tuple[Schedule, ...], sequences: int) -> tuple[Floats, Floats]:
-        """What each layer needs under each option, with at least so many sequences held in a replica, shape (options, layers,
-        RESOURCES), and the buffers of a chip [B]; the second half of the options, where there is one, is for whole models
-        with tied weights."""
+        """What each layer needs under each option, with at least so many sequences held in a
+        replica, shape (options, layers, RESOURCES), and the buffers of a chip [B]; the second
+        half of the options, where there is one, is for whole models with tied weights."""
         kinds, low, splits = self.graph.kind_of_layer, ends[0], len(self.splits)
         resources = np.zeros((len(self.options), len(kinds), RESOURCES))
         for end, at in enumerate(ends):
             for column, step in ((end, at.decode), (2 + end, at.prefill)):
                 if not (step.decode or at.prefill_passes > 0):
                     continue
-                priced = np.array([self._seconds(split, step, whole=not at.relaxed) for split in self.options])
+                priced = np.array(
+                    [self._seconds(split, step, whole=not at.relaxed) for split in self.options]
+                )
                 resources[:, :, column] = priced[:, kinds]
-                resources[:, -1, column] += host_s(self.topology.software, step.sequences * step.decode)
-        holdings, least = [self._holdings(split, low) for split in self.options], replace(low, sequences=sequences)
+                resources[:, -1, column] += host_s(
+                    self.topology.software, step.sequences * step.decode
+                )
+        holdings, least = (
+            [self._holdings(split, low) for split in self.options],
+            replace(low, sequences=sequences),
+        )
         for number, (split, held) in enumerate(zip(self.options, holdings, strict=True)):
-            cache = least.held_sequences(split.attention) * held.kv_bytes_per_sequence + held.kv_bytes_more
+            cache = (
+                least.held_sequences(split.attention) * held.kv_bytes_per_sequence
+                + held.kv_bytes_more
+            )
             resources[number, :, HELD] = (held.weight_bytes + cache)[kinds]
             for reader, _ in self.tied if number >= splits else ():
                 resources[number, reader, HELD] -= held.tied_bytes[kinds[reader]]
@@ -400,23 +494,37 @@ class Candidates:
     def lowered(self, ends: tuple[Schedule, ...], sequences: int) -> "Option":
         """All options, stacked, with at least so many sequences held in a replica."""
         resources, activation = self.resources(ends, sequences)
-        prefix = np.concatenate([np.zeros((len(resources), 1, RESOURCES)), np.cumsum(resources, axis=1)], axis=1)
+        prefix = np.concatenate(
+            [np.zeros((len(resources), 1, RESOURCES)), np.cumsum(resources, axis=1)], axis=1
+        )
         filled, ranks, splits = prefix[:, :, HELD], np.arange(prefix.shape[1]), len(self.splits)
         room = self.prices.usable_bytes - activation
-        feasible = np.stack([one - one[:, None] <= left for one, left in zip(filled, room, strict=True)])
+        feasible = np.stack(
+            [one - one[:, None] <= left for one, left in zip(filled, room, strict=True)]
+        )
         feasible &= ranks > ranks[:, None]
         if self.tied:
             feasible[:splits, 0, -1] = False
             feasible[splits:, 1:] = feasible[splits:, :, :-1] = False
         return Option(prefix, feasible, *self.run_arrays(ends, activation))
 
-    def run_arrays(self, ends: tuple[Schedule, ...], activation: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    def run_arrays(
+        self, ends: tuple[Schedule, ...], activation: Floats
+    ) -> tuple[Floats, Floats, Floats, Floats]:
         """How resources, and a run besides, add to sums and peaks under each option."""
-        sums, peaks = np.zeros((len(self.options), SUMS, RESOURCES)), np.zeros((len(self.options), PEAKS, RESOURCES))
+        sums, peaks = (
+            np.zeros((len(self.options), SUMS, RESOURCES)),
+            np.zeros((len(self.options), PEAKS, RESOURCES)),
+        )
         for end, at in enumerate(ends):
-            sums[:, DECODE + end, end] = sums[:, PREFILL + end, 2 + end] = sums[:, PREFILL + end, ONCE] = 1.0
+            sums[:, DECODE + end, end] = sums[:, PREFILL + end, 2 + end] = sums[
+                :, PREFILL + end, ONCE
+            ] = 1.0
             loads = _loads_of(at, self.options)
-            peaks[:, TURN + end, end], peaks[:, TURN + end, 2 + end] = loads.turns, loads.interruption
+            peaks[:, TURN + end, end], peaks[:, TURN + end, 2 + end] = (
+                loads.turns,
+                loads.interruption,
+            )
             peaks[:, ROUND + end, end] = loads.turns
             peaks[:, CHUNK + end, 2 + end] = 1.0
             peaks[:, OTHERS + end, 2 + end] = loads.others
@@ -437,9 +545,12 @@ class Candidates:
             sums[:, :, border], peaks[:, :, border] = self.hop(self.options, ends, border, hops)
         return sums, peaks
 
-    def hop(self, splits: Sequence[Split], ends: tuple[Schedule, ...], level: int, hops: int) -> tuple[Floats, Floats]:
-        """What handing on from a stage under each split across so many hops of a level adds, in front of each layer, to the
-        sums and to the load on the peaks, shapes (layers + 1, splits, SUMS) and (layers + 1, splits, PEAKS)."""
+    def hop(
+        self, splits: Sequence[Split], ends: tuple[Schedule, ...], level: int, hops: int
+    ) -> tuple[Floats, Floats]:
+        """What handing on from a stage under each split across so many hops of a level adds, in
+        front of each layer, to the sums and to the load on the peaks, shapes (layers + 1,
+        splits, SUMS) and (layers + 1, splits, PEAKS)."""
 
         def seconds(bytes_per_token: Floats, step: Step, at: Schedule) -> Floats:
             shares = np.array([shares_of(split, step, whole=not at.relaxed)[0] for split in splits])
@@ -453,11 +564,13 @@ class Candidates:
         ends: tuple[Schedule, ...],
         seconds: Callable[[Floats, Step, Schedule], Floats],
     ) -> tuple[Floats, Floats]:
-        """The same of any link, from how long it takes for so many bytes for each token of a step, shape (layers + 1, 1): in
-        one column for each split, or in one for all."""
+        """The same of any link, from how long it takes for so many bytes for each token of a
+        step, shape (layers + 1, 1): in one column for each split, or in one for all."""
         shape = len(self.graph.layers) + 1, len(splits)
         sums, peaks = np.zeros((*shape, SUMS)), np.zeros((*shape, PEAKS))
-        handed = np.array([[0.0], *([layer.activation_bytes_per_token] for layer in self.graph.layers)])
+        handed = np.array(
+            [[0.0], *([layer.activation_bytes_per_token] for layer in self.graph.layers)]
+        )
         for end, at in enumerate(ends):
             loads = _loads_of(at, splits)
             decode, prefill = (seconds(handed, step, at) for step in (at.decode, at.prefill))
@@ -513,11 +626,17 @@ def _loads(at: Schedule, split: Split) -> tuple[float, float, float, float]:
 
 
 def splits_of(
-    graph: ModelGraph, topology: Topology, packing: Packing, *, within: bool = False, sequences: bool = False
+    graph: ModelGraph,
+    topology: Topology,
+    packing: Packing,
+    *,
+    within: bool = False,
+    sequences: bool = False,
 ) -> tuple[Split, ...]:
-    """All ways of splitting a stage that the graph, the software and the borders allow, narrowest first; `within`: those too
-    that share out whole experts inside a tensor group, which is never faster than to split each of them; `sequences`: those
-    too that share out the tokens of a sequence, in which each chip attends with some of its tensor group's heads."""
+    """All ways of splitting a stage that the graph, the software and the borders allow,
+    narrowest first; `within`: those too that share out whole experts inside a tensor group,
+    which is never faster than to split each of them; `sequences`: those too that share out the
+    tokens of a sequence, in which each chip attends with some of its tensor group's heads."""
     ways = graph.splits()
     heads, kv_heads = ways.get("heads", (1,)), ways.get("kv_heads", (1,))
     experts = math.gcd(*ways["experts"]) if "experts" in ways else 1
@@ -530,12 +649,22 @@ def splits_of(
         found += [Split(tensor, 1, sequence, 1) for sequence in ways_of_sequences]
         if within:
             found += [
-                Split(tensor, expert, 1, 1) for expert in divisors(experts) if expert > 1 and tensor % expert == 0
+                Split(tensor, expert, 1, 1)
+                for expert in divisors(experts)
+                if expert > 1 and tensor % expert == 0
             ]
-        beyond = [expert for expert in divisors(experts) if expert > tensor and expert % tensor == 0]
+        beyond = [
+            expert for expert in divisors(experts) if expert > tensor and expert % tensor == 0
+        ]
         found += [Split(tensor, expert, 1, expert // tensor) for expert in beyond]
-    usable = [split for split in found if packing.rule(split.chips) is not None and unoffered(topology, split) is None]
-    return tuple(sorted(usable, key=lambda split: (split.chips, -split.tensor, split.expert, split.sequence)))
+    usable = [
+        split
+        for split in found
+        if packing.rule(split.chips) is not None and unoffered(topology, split) is None
+    ]
+    return tuple(
+        sorted(usable, key=lambda split: (split.chips, -split.tensor, split.expert, split.sequence))
+    )
 
 
 def divisors(number: int) -> list[int]:

@@ -1,8 +1,10 @@
-"""Candidates on a cluster: the plans that `partition_cluster` chooses from, as arrays of `solver.places` and back.
+"""Candidates on a cluster: the plans that `partition_cluster` chooses from, as arrays of
+`solver.places` and back.
 
-A plan takes pools in any order, each for one run of consecutive layers at most, and leaves out those that it does not need.
-Inside a pool it is as on one topology: stages of consecutive layers on consecutive chips, each with a tensor and an expert
-parallel degree. Replicas are like copies, so every pool that is used holds a part of each.
+A plan takes pools in any order, each for one run of consecutive layers at most, and leaves out
+those that it does not need. Inside a pool it is as on one topology: stages of consecutive layers on
+consecutive chips, each with a tensor and an expert parallel degree. Replicas are like copies, so
+every pool that is used holds a part of each.
 """
 
 import math
@@ -44,15 +46,16 @@ from planner.workload import Workload
 
 Floats = NDArray[np.float64]
 
-# Sums beside those of `candidates`: what chips held cost in an hour, draw, could compute and could read; joules of what is
-# active; bytes that are moved.
+# Sums beside those of `candidates`: what chips held cost in an hour, draw, could compute and could
+# read; joules of what is active; bytes that are moved.
 DOLLARS, WATTS, FLOPS, BANDWIDTH, ACTIVE, MOVED = range(SUMS, SUMS + 6)
 POOLED_SUMS = SUMS + 6
 NOT_PLANNED = ("power_w",)
 
 
 class PooledBox(NamedTuple):
-    """A set of plans: a box, and the pool of the first stage, whose software serves the requests."""
+    """A set of plans: a box, and the pool of the first stage, whose software serves the
+    requests."""
 
     box: Box
     head: int
@@ -70,7 +73,8 @@ class PooledBox(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Stand:
-    """A way of using a pool: how the replicas are arranged in it, and which bound on what its chips draw counts."""
+    """A way of using a pool: how the replicas are arranged in it, and which bound on what its
+    chips draw counts."""
 
     pool: int
     arrangement: Arrangement
@@ -81,17 +85,27 @@ class PooledCandidates:
     """The plans of one graph on one cluster for one workload."""
 
     def __init__(
-        self, graph: ModelGraph, cluster: Cluster, workload: Workload, question: Question, *, anywhere: bool = False
+        self,
+        graph: ModelGraph,
+        cluster: Cluster,
+        workload: Workload,
+        question: Question,
+        *,
+        anywhere: bool = False,
     ) -> None:
         refuse_unplanned(graph, workload)
-        self.anywhere = anywhere and all(pool.topology.chips <= MOST_ANYWHERE for pool in cluster.pools)
-        """Whether stages may stand anywhere in their pool, not only in order; on large pools they never may."""
+        self.anywhere = anywhere and all(
+            pool.topology.chips <= MOST_ANYWHERE for pool in cluster.pools
+        )
+        """Whether stages may stand anywhere in their pool, not only in order; on large pools
+        they never may."""
         self.graph, self.cluster, self.workload, self.question = graph, cluster, workload, question
         self._check_known()
         own = replace(question, power_scope=common_scope(cluster, question.power_scope))
         self.each = [Candidates(graph, pool.topology, workload, own) for pool in cluster.pools]
         self.packings: list[Packing] = [
-            replace(packing_of(pool.topology), blocked=tuple(sorted(set(pool.exclude)))) for pool in cluster.pools
+            replace(packing_of(pool.topology), blocked=tuple(sorted(set(pool.exclude))))
+            for pool in cluster.pools
         ]
         self.usable_bytes = max(candidates.prices.usable_bytes for candidates in self.each)
 
@@ -100,18 +114,25 @@ class PooledCandidates:
         cluster, names = self.cluster, self.question.fields
         for name in NOT_PLANNED:
             if name in names:
-                raise InputError(f"{name} is not planned for on a cluster or with exclude=; ask for energy_per_token_j")
+                raise InputError(
+                    f"{name} is not planned for on a cluster or with exclude=; ask for energy_per_token_j"
+                )
         if any(pool.topology.divisible for pool in cluster.pools):
             raise InputError(
                 f"Cluster.pools of {cluster.name!r}: chips that are held in part are for one topology; hold them whole"
             )
-        if "energy_per_token_j" in names and common_scope(cluster, self.question.power_scope) is None:
+        if (
+            "energy_per_token_j" in names
+            and common_scope(cluster, self.question.power_scope) is None
+        ):
             raise InputError(
                 f"energy_per_token_j needs the power of every pool of {cluster.name} in one scope, chip or system; give it in a"
                 " file"
             )
         if "usd_per_million_tokens" in names and not common_price(cluster):
-            unknown = [pool.name for pool in cluster.pools if pool.topology.price.usd_per_chip_hour is None]
+            unknown = [
+                pool.name for pool in cluster.pools if pool.topology.price.usd_per_chip_hour is None
+            ]
             raise InputError(
                 f"usd_per_million_tokens needs a price of {listed(unknown)}, which is not known; give it in a file"
             )
@@ -123,16 +144,20 @@ class PooledCandidates:
                 continue
             candidates = self.each[head]
             found = candidates.boxes()
-            if self.workload.batch_size is None and not candidates.one_will_do:  # pools hold together what none holds
+            if (
+                self.workload.batch_size is None and not candidates.one_will_do
+            ):  # pools hold together what none holds
                 found = (candidates.open_box(replicas) for replicas in self._open_replicas(head))
             for box in found:
                 yield PooledBox(box, head)
 
     def _open_replicas(self, head: int) -> list[int]:
-        """Numbers of replicas worth trying where the batch is open: as many as there is room for, or as the limits allow."""
+        """Numbers of replicas worth trying where the batch is open: as many as there is room
+        for, or as the limits allow."""
         most = self.cluster.pools[head].free_chips
         counted = any(
-            name in ("chips", "usd_per_million_tokens", "energy_per_token_j") for name, _ in self.question.limits
+            name in ("chips", "usd_per_million_tokens", "energy_per_token_j")
+            for name, _ in self.question.limits
         )
         if counted or any(pool.exclude for pool in self.cluster.pools):
             return list(range(most, 0, -1))
@@ -163,14 +188,20 @@ class PooledCandidates:
         stages = []
         for run in runs:
             stand = stands[run.place.ground]
-            end = max(one.place.first + one.place.width for one in runs if one.place.ground == run.place.ground)
+            end = max(
+                one.place.first + one.place.width
+                for one in runs
+                if one.place.ground == run.place.ground
+            )
             bases = stand.arrangement.starts(end, replicas)
             split = self.each[stand.pool].options[numbers[run.option][1]]
             stages.append(
                 PooledStage(
                     pool=self.cluster.pools[stand.pool].name,
                     layers=tuple(names[run.tail : run.head]),
-                    groups=tuple(ChipRange(first=base + run.place.first, count=split.chips) for base in bases),
+                    groups=tuple(
+                        ChipRange(first=base + run.place.first, count=split.chips) for base in bases
+                    ),
                     tensor_parallel=split.tensor,
                     expert_parallel=split.expert,
                 )
@@ -183,10 +214,13 @@ class PooledCandidates:
         )
 
     def realised(self, box: PooledBox, plan: PooledPlan) -> tuple[PooledPlan, float]:
-        """The best plan of a box with the stages of a relaxed solution, and its canonical value (infinite: none fits)."""
+        """The best plan of a box with the stages of a relaxed solution, and its canonical value
+        (infinite: none fits)."""
         most = None
         if box.box.batch_size is None:
-            most = most_held(plan, price_lists(plan, self.graph, self.cluster, self.workload), self.workload)
+            most = most_held(
+                plan, price_lists(plan, self.graph, self.cluster, self.workload), self.workload
+            )
         return best_batch(box.box, plan, most, self._allowed_value, bool(self.question.limits))
 
     def _allowed_value(self, plan: PooledPlan) -> float:
@@ -198,13 +232,21 @@ class PooledCandidates:
         except (InfeasibleError, InputError):
             return math.inf
         for name, value in self.question.limits:
-            if self.canonical(name, float(getattr(score, name))) > self.canonical(name, value) * (1 + 1e-12):
+            if self.canonical(name, float(getattr(score, name))) > self.canonical(name, value) * (
+                1 + 1e-12
+            ):
                 return math.inf
-        return self.canonical(self.question.objective, float(getattr(score, self.question.objective)))
+        return self.canonical(
+            self.question.objective, float(getattr(score, self.question.objective))
+        )
 
     def canonical(self, name: str, value: float) -> float:
         """A field's value as the solver minimises it."""
-        return self.usable_bytes - value if name == "memory_headroom_bytes" else self.each[0].canonical(name, value)
+        return (
+            self.usable_bytes - value
+            if name == "memory_headroom_bytes"
+            else self.each[0].canonical(name, value)
+        )
 
     def field_value(self, name: str, canonical: float) -> float:
         """The inverse of `canonical`."""
@@ -216,7 +258,8 @@ class PooledCandidates:
 
 
 def option_numbers(candidates: PooledCandidates, stands: list[Stand]) -> list[tuple[int, int]]:
-    """Of each option of a problem: its stand, and its number among the options of that stand's pool."""
+    """Of each option of a problem: its stand, and its number among the options of that stand's
+    pool."""
     return [
         (ground, number)
         for ground, stand in enumerate(stands)
@@ -270,7 +313,8 @@ class _Lowering:
             budget=budget,
             objective=self.measure_of(question.objective),
             limits=tuple(
-                Limit(self.measure_of(name), candidates.canonical(name, value)) for name, value in question.limits
+                Limit(self.measure_of(name), candidates.canonical(name, value))
+                for name, value in question.limits
             ),
         )
         classes: dict[tuple[int, int], int] = {}
@@ -280,7 +324,12 @@ class _Lowering:
             chain=chain,
             grounds=grounds,
             ground_of=np.array([ground for ground, _ in self.numbers]),
-            link_class=np.array([classes[self._pool(option), split.attention] for option, split in enumerate(splits)]),
+            link_class=np.array(
+                [
+                    classes[self._pool(option), split.attention]
+                    for option, split in enumerate(splits)
+                ]
+            ),
             link=self._link,
             plus=tuple(self._plus(name) for name in question.fields),
             anywhere=candidates.anywhere,
@@ -298,20 +347,33 @@ class _Lowering:
         gapless = not stand.arrangement.packing.blocked and shapes <= {"chain", "ring"}
         uniform = len(levels) <= 1 and (shapes <= {"switch", "full-mesh", "dragonfly"} or gapless)
         after = self.candidates.cluster.twin_before[stand.pool]
-        return Ground(stand.arrangement.packing, stand.arrangement.budget, stand.pool, after, uniform)
+        return Ground(
+            stand.arrangement.packing, stand.arrangement.budget, stand.pool, after, uniform
+        )
 
     def _option(self, lowered: Option, ground: int, number: int) -> Option:
         """The arrays of a pool's option, with what only clusters count."""
         stand = self.stands[ground]
-        candidates, split = self.candidates.each[stand.pool], self.candidates.each[stand.pool].options[number]
+        candidates, split = (
+            self.candidates.each[stand.pool],
+            self.candidates.each[stand.pool].options[number],
+        )
         items, topology = len(self.candidates.graph.layers), candidates.topology
         joules = np.zeros(items)
         if stand.draw.active_w:
             at = self.ends[1]  # the end that `Candidates.measure` draws at
-            joules = stand.draw.active_w * active_kinds_s(candidates.prices, at)[self.candidates.graph.kind_of_layer]
-        prefix = np.concatenate([lowered.prefix, np.concatenate([[0.0], np.cumsum(joules)])[:, None]], axis=1)
+            joules = (
+                stand.draw.active_w
+                * active_kinds_s(candidates.prices, at)[self.candidates.graph.kind_of_layer]
+            )
+        prefix = np.concatenate(
+            [lowered.prefix, np.concatenate([[0.0], np.cumsum(joules)])[:, None]], axis=1
+        )
         run_sums, run_sums_fixed = np.zeros((POOLED_SUMS, RESOURCES + 1)), np.zeros(POOLED_SUMS)
-        run_sums[:SUMS, :RESOURCES], run_sums_fixed[:SUMS] = lowered.run_sums, lowered.run_sums_fixed
+        run_sums[:SUMS, :RESOURCES], run_sums_fixed[:SUMS] = (
+            lowered.run_sums,
+            lowered.run_sums_fixed,
+        )
         run_sums[ACTIVE, RESOURCES] = 1.0
         flops, bandwidth = peaks_of(self.candidates.graph, topology)
         each = {
@@ -341,15 +403,20 @@ class _Lowering:
             raise AssertionError("two stages stand on one chip")
         return self._known(pool, split, -1, level, hops)
 
-    def _known(self, pool: int, split: Split, other: int, level: int = 0, hops: int = 0) -> Link | None:
-        """A link inside a pool, or (`other` not below 0) to another; None where no path leads there."""
+    def _known(
+        self, pool: int, split: Split, other: int, level: int = 0, hops: int = 0
+    ) -> Link | None:
+        """A link inside a pool, or (`other` not below 0) to another; None where no path leads
+        there."""
         key = (pool, split.attention, other, level, hops)
         if key not in self.links:
             each = self.candidates.each[pool]
             if other < 0:
                 self.links[key] = _widened(each.hop([split], self.ends, level, hops))
             elif self.candidates.cluster.ways[pool][other]:
-                self.links[key] = _widened(each.link([split], self.ends, self._crossing(pool, other)))
+                self.links[key] = _widened(
+                    each.link([split], self.ends, self._crossing(pool, other))
+                )
             else:
                 self.links[key] = None
         return self.links[key]
@@ -369,12 +436,17 @@ class _Lowering:
             self._known(pool, split, -1, number, 3 if level.fabric.shape == "dragonfly" else 1)
             for number, level in enumerate(levels)
         ]
-        outside = [self._known(pool, split, stand.pool) for stand in self.stands if stand.pool != pool]
+        outside = [
+            self._known(pool, split, stand.pool) for stand in self.stands if stand.pool != pool
+        ]
         known = [link for link in (*inside, *outside) if link is not None]
         if not known:
             items = len(self.candidates.graph.layers)
             return Link(np.zeros((items + 1, POOLED_SUMS)), np.zeros((items + 1, PEAKS)))
-        return Link(np.minimum.reduce([link.sums for link in known]), np.minimum.reduce([link.peaks for link in known]))
+        return Link(
+            np.minimum.reduce([link.sums for link in known]),
+            np.minimum.reduce([link.peaks for link in known]),
+        )
 
     def measure_of(self, name: str) -> Measure:
         """A field of `Score` as a measure, at the end of the box where it is best."""
@@ -382,7 +454,9 @@ class _Lowering:
         measure = head.measure("tokens_per_s" if name in _PRICED else name, box, self.ends)
         flops, bandwidth = peaks_of(self.candidates.graph, head.topology)
         if name == "usd_per_million_tokens":
-            measure = replace(measure, held=DOLLARS, scale=measure.scale * box.replicas * 1e6 / SECONDS_PER_HOUR)
+            measure = replace(
+                measure, held=DOLLARS, scale=measure.scale * box.replicas * 1e6 / SECONDS_PER_HOUR
+            )
         elif name == "energy_per_token_j":
             measure = replace(measure, held=WATTS, scale=measure.scale * box.replicas)
         elif name == "mfu_fraction":

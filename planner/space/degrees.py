@@ -28,8 +28,8 @@ def uniform_plan(
 ) -> Plan:
     """The plan that engines make from degrees alone: equal stages, the same split on each.
 
-    tensor × pipeline × data × sequence is the number of chips; experts are placed inside tensor × data. `micro_batches`
-    None: as many as stages.
+    tensor × pipeline × data × sequence is the number of chips; experts are placed inside tensor ×
+    data. `micro_batches` None: as many as stages.
     """
     degrees = {
         "tensor_parallel": tensor_parallel, "pipeline_parallel": pipeline_parallel, "expert_parallel": expert_parallel,
@@ -39,7 +39,9 @@ def uniform_plan(
         if isinstance(degree, bool) or not isinstance(degree, int) or degree < 1:
             raise InputError(f"{name} must be a whole number of at least 1, not {degree!r}")
     attention = max(1, expert_parallel // tensor_parallel)
-    if data_parallel % attention or (expert_parallel > tensor_parallel and expert_parallel % tensor_parallel):
+    if data_parallel % attention or (
+        expert_parallel > tensor_parallel and expert_parallel % tensor_parallel
+    ):
         raise InputError(
             f"expert_parallel = {expert_parallel} must divide, or be a multiple of, tensor_parallel = {tensor_parallel},"
             f" and fit into tensor_parallel × data_parallel = {tensor_parallel * data_parallel}"
@@ -55,16 +57,23 @@ def uniform_plan(
                 expert_parallel=expert_parallel,
                 sequence_parallel=sequence_parallel,
             )
-            for layers, stage_groups in zip(_even_layers(graph, pipeline_parallel), groups, strict=True)
+            for layers, stage_groups in zip(
+                _even_layers(graph, pipeline_parallel), groups, strict=True
+            )
         ),
         micro_batches=micro_batches or pipeline_parallel,
     )
-    refuse_broken(tuple(violation for check in STRUCTURE for violation in check(plan, graph, topology)))
+    refuse_broken(
+        tuple(violation for check in STRUCTURE for violation in check(plan, graph, topology))
+    )
     return plan
 
 
-def _groups(topology: Topology, width: int, stages: int, replicas: int) -> list[tuple[ChipRange, ...]]:
-    """The chips of each stage in each replica: packed inside the borders where that fits, else one after the other."""
+def _groups(
+    topology: Topology, width: int, stages: int, replicas: int
+) -> list[tuple[ChipRange, ...]]:
+    """The chips of each stage in each replica: packed inside the borders where that fits, else
+    one after the other."""
     needed = width * stages * replicas
     if needed > topology.chips:
         raise InputError(
@@ -80,12 +89,14 @@ def _groups(topology: Topology, width: int, stages: int, replicas: int) -> list[
 
 
 def _even_layers(graph: ModelGraph, stages: int) -> list[tuple[str, ...]]:
-    """Runs of layers with equally many decoder layers, as vLLM cuts them: what is left over goes to the stages before the
-    last. The embedding joins the first stage, the head the last."""
+    """Runs of layers with equally many decoder layers, as vLLM cuts them: what is left over goes
+    to the stages before the last. The embedding joins the first stage, the head the last."""
     names = [layer.name for layer in graph.layers]
     inner = [number for number, layer in enumerate(graph.layers) if layer.kind not in ENDS]
     if stages > len(inner):
-        raise InputError(f"pipeline_parallel = {stages} is more than the {len(inner)} layers of {graph.name}")
+        raise InputError(
+            f"pipeline_parallel = {stages} is more than the {len(inner)} layers of {graph.name}"
+        )
     borders = even_borders(len(inner), stages)
     cuts = [0, *(inner[border] for border in borders), len(names)]
     return [tuple(names[a:b]) for a, b in itertools.pairwise(cuts)]

@@ -20,13 +20,16 @@ from planner.space.layout import packing_of
 from planner.workload import Workload
 
 
-def best_sampling(graph: ModelGraph, topology: Topology, workload: Workload, question: Question) -> tuple[Plan, Score]:
+def best_sampling(
+    graph: ModelGraph, topology: Topology, workload: Workload, question: Question
+) -> tuple[Plan, Score]:
     """The best of all uniform plans in one stage: tensor × sequence × guidance × data parallel.
 
-    Tensor × sequence divides the attention heads, so that every chip has whole heads; the passes of guidance run one after
-    the other or on chips of their own (whose results, one latent each, change hands at no price); an open batch is 1, 2,
-    4, … samples in a replica, or as many as fit. Each plan is scored, so the best is proved for this space and no larger
-    one: pipelines and uneven splits are not in it.
+    Tensor × sequence divides the attention heads, so that every chip has whole heads; the passes of
+    guidance run one after the other or on chips of their own (whose results, one latent each,
+    change hands at no price); an open batch is 1, 2, 4, … samples in a replica, or as many as fit.
+    Each plan is scored, so the best is proved for this space and no larger one: pipelines and
+    uneven splits are not in it.
     """
     best: tuple[float, int, Plan, Score] | None = None
     tightest: InfeasibleError | None = None
@@ -74,7 +77,9 @@ def sampling_plans(graph: ModelGraph, topology: Topology, workload: Workload) ->
             if bases is None:
                 continue
             groups = tuple(ChipRange(first=base, count=width) for base in bases)
-            stage = Stage(layers=layers, groups=groups, tensor_parallel=tensor, sequence_parallel=sequence)
+            stage = Stage(
+                layers=layers, groups=groups, tensor_parallel=tensor, sequence_parallel=sequence
+            )
             plan = Plan(stages=(stage,))
             if not any(True for check in STRUCTURE for _ in check(plan, graph, topology)):
                 yield from _with_batches(prices, plan, workload)
@@ -98,10 +103,17 @@ def _value(score: Score, field: str) -> float:
     """A field, so that lower is better; a refusal where it is not known."""
     value = getattr(score, field)
     if value is None:
-        raise InputError(f"{field} needs a figure of the topology that is not published; give it in a file")
+        raise InputError(
+            f"{field} needs a figure of the topology that is not published; give it in a file"
+        )
     return -float(value) if SAMPLE_FIELDS[field].best == "most" else float(value)
 
 
 def _keeps(score: Score, question: Question) -> bool:
-    signs = ((name, -1 if SAMPLE_FIELDS[name].best == "most" else 1, value) for name, value in question.limits)
-    return all(_value(score, name) <= sign * value + 1e-12 * abs(value) for name, sign, value in signs)
+    signs = (
+        (name, -1 if SAMPLE_FIELDS[name].best == "most" else 1, value)
+        for name, value in question.limits
+    )
+    return all(
+        _value(score, name) <= sign * value + 1e-12 * abs(value) for name, sign, value in signs
+    )

@@ -1,9 +1,11 @@
-"""Families of plans, and what no plan of a family can beat in a box of batches: bounds for all families at once.
+"""Families of plans, and what no plan of a family can beat in a box of batches: bounds for all
+families at once.
 
-A family holds the plans with so many stages under each option. Its bounds come from averages (the largest load is at least
-the mean over the chips), and from whole layers: a stage whose turn may last so long, or that has so much memory, holds no
-more than so many layers, so that no more than so many of all layers run under the option that is cheapest for them. Where
-turns are long, sums are small; so the turn is cut into ranges, each with a bound of its own.
+A family holds the plans with so many stages under each option. Its bounds come from averages (the
+largest load is at least the mean over the chips), and from whole layers: a stage whose turn may
+last so long, or that has so much memory, holds no more than so many layers, so that no more than so
+many of all layers run under the option that is cheapest for them. Where turns are long, sums are
+small; so the turn is cut into ranges, each with a bound of its own.
 """
 
 import itertools
@@ -22,7 +24,8 @@ from planner.space.measures import CHIPS, DECODE, HELD, NEEDED, TURN
 EVERY = 1_000_000
 """Stages, or layers in one: no bound."""
 MOST_FAMILIES = 1000
-"""Up to which the number of stages under each option makes families of their own; beyond, ranges of chips do."""
+"""Up to which the number of stages under each option makes families of their own; beyond, ranges
+of chips do."""
 FINE = 64
 """Chips up to which such a range is one number."""
 
@@ -32,7 +35,8 @@ class Families:
     """One row each."""
 
     counts: Ints
-    """Stages under each option, shape (families, options); of a range of chips 1 for each option that may be used."""
+    """Stages under each option, shape (families, options); of a range of chips 1 for each option
+    that may be used."""
     least_chips: Ints
     """Of one replica, shape (families,)."""
     most_chips: Ints
@@ -58,7 +62,9 @@ def families_of(widths: Ints, budget: int, layers: int) -> Families:
             for stages in range(1, min(budget // int(widths[option]), layers) + 1)
         ]
         ranges = list(_ranges(2 * int(widths.min()), budget))
-    table = np.array([*counts, *([(1,) * options] * len(ranges))], dtype=np.intp).reshape(-1, options)
+    table = np.array([*counts, *([(1,) * options] * len(ranges))], dtype=np.intp).reshape(
+        -1, options
+    )
     chips = table[: len(counts)] @ widths
     lows, highs = ([one[end] for one in ranges] for end in (0, 1))
     single = (table > 0).sum(axis=1) == 1
@@ -98,7 +104,8 @@ class FamilyBounds:
         self.widths = np.array([split.chips for split in candidates.splits])
 
     def quick(self, priced: "Priced", rows: Ints) -> Floats:
-        """Canonical lower bounds of some families, shape (rows, fields); infinite where none of its plans fits."""
+        """Canonical lower bounds of some families, shape (rows, fields); infinite where none of
+        its plans fits."""
         return self._of_totals(priced, *self._totals(priced, rows))
 
     def _totals(self, priced: "Priced", rows: Ints) -> tuple[Floats, Floats]:
@@ -106,7 +113,9 @@ class FamilyBounds:
         uses = self.families.counts[rows] > 0
         sums = _cheapest(priced.sums, uses, priced.counts)
         sums[:, CHIPS] = self.families.least_chips[rows]
-        peaks = _cheapest(priced.work, uses, priced.counts) / self.families.most_chips[rows][:, None]
+        peaks = (
+            _cheapest(priced.work, uses, priced.counts) / self.families.most_chips[rows][:, None]
+        )
         return sums, peaks + np.where(uses[:, :, None], priced.peaks_fixed, np.inf).min(axis=1)
 
     def _of_totals(self, priced: "Priced", sums: Floats, peaks: Floats) -> Floats:
@@ -115,10 +124,11 @@ class FamilyBounds:
         return found
 
     def tight(self, priced: "Priced", rows: Ints) -> tuple[Floats, Floats]:
-        """The same for each range of the longest turn, shape (rows, ranges, fields), and where each range ends.
+        """The same for each range of the longest turn, shape (rows, ranges, fields), and where each
+        range ends.
 
-        In a range a stage holds no more layers than take the longest turn, or fill its memory, so that the cheapest options
-        have room for no more than their stages hold.
+        In a range a stage holds no more layers than take the longest turn, or fill its memory, so
+        that the cheapest options have room for no more than their stages hold.
         """
         sums, peaks = self._totals(priced, rows)
         stages = np.where(self.families.exact[rows][:, None], self.families.counts[rows], EVERY)
@@ -126,14 +136,18 @@ class FamilyBounds:
         peaks = np.maximum(peaks, _whole_peaks(priced, stages))
         steps = np.concatenate([1.02 ** np.arange(24), [2.0, 4.0, np.inf]])
         turns = peaks[:, TURN, None] * steps
-        room = np.minimum(turns[:, 1:, None] / priced.inner_loads[:, TURN], self._memory_room(priced))
+        room = np.minimum(
+            turns[:, 1:, None] / priced.inner_loads[:, TURN], self._memory_room(priced)
+        )
         most = stages[:, None] * np.floor(room * (1 + 1e-9))
         outer = priced.counts.sum() - priced.inner
         fewest = np.where(self.families.exact[rows][:, None], np.maximum(stages - outer, 0.0), 0.0)
         least = np.repeat(sums[:, None], len(steps) - 1, axis=1)
         for number in np.flatnonzero(priced.inner_sums.any(axis=0)):
             placed, more = _placed(priced.inner_sums[:, number], fewest, most, priced.inner)
-            least[..., number] = np.maximum(least[..., number], placed + priced.outer_sums(stages > 0)[:, None, number])
+            least[..., number] = np.maximum(
+                least[..., number], placed + priced.outer_sums(stages > 0)[:, None, number]
+            )
             least[~more, number] = np.inf
         each = np.repeat(peaks[:, None], len(steps) - 1, axis=1)
         each[..., TURN] = turns[:, :-1]
@@ -148,8 +162,9 @@ class FamilyBounds:
 
 
 def _whole_peaks(priced: "Priced", stages: Ints) -> Floats:
-    """Least peaks at which so many stages under each option have room for all layers, each layer whole and no dearer than the
-    cheapest of those of which there are many, the last one as it is; shape (families, peaks)."""
+    """Least peaks at which so many stages under each option have room for all layers, each layer
+    whole and no dearer than the cheapest of those of which there are many, the last one as it
+    is; shape (families, peaks)."""
     inner, last = priced.inner_loads, priced.last_loads
     used = stages[:, :, None] > 0
     low = np.zeros((len(stages), inner.shape[1]))
@@ -165,11 +180,16 @@ def _whole_peaks(priced: "Priced", stages: Ints) -> Floats:
 
 def _whole(most: Floats, each: Floats) -> Floats:
     """How many layers of so much load fit."""
-    return np.asarray(np.minimum(np.floor(np.maximum(most, 0.0) / np.maximum(each, 1e-300) * (1 + 1e-9)), EVERY))
+    return np.asarray(
+        np.minimum(np.floor(np.maximum(most, 0.0) / np.maximum(each, 1e-300) * (1 + 1e-9)), EVERY)
+    )
 
 
-def _placed(costs: Floats, fewest: Floats, most: Floats, layers: float) -> tuple[Floats, NDArray[np.bool_]]:
-    """Least cost of so many layers, at least and at most so many of them under each option; and whether all find a place."""
+def _placed(
+    costs: Floats, fewest: Floats, most: Floats, layers: float
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Least cost of so many layers, at least and at most so many of them under each option; and
+    whether all find a place."""
     left = np.broadcast_to((layers - fewest.sum(axis=1))[:, None], most.shape[:2])
     total = np.broadcast_to((fewest @ costs)[:, None], most.shape[:2])
     for option in np.argsort(costs, kind="stable"):
@@ -188,7 +208,10 @@ class Priced:
     """A box's arrays, by option and by group of equal layers."""
 
     def __init__(self, candidates: Candidates, box: Box) -> None:
-        ends, options = (candidates.schedule(box, 0), candidates.schedule(box, 1)), len(candidates.splits)
+        ends, options = (
+            (candidates.schedule(box, 0), candidates.schedule(box, 1)),
+            len(candidates.splits),
+        )
         self.measures = [candidates.measure(name, box, ends) for name in candidates.question.fields]
         whole, activation = candidates.resources(ends, box.least_sequences)
         resources = whole[:options].copy()
@@ -210,9 +233,14 @@ class Priced:
             self.many = np.ones_like(self.many)
         self.inner = float(self.counts[self.many].sum())
         """Layers of which there are many alike."""
-        self.inner_loads, self.inner_sums = loads[:, self.many].min(axis=1), self.sums[:, self.many].min(axis=1)
+        self.inner_loads, self.inner_sums = (
+            loads[:, self.many].min(axis=1),
+            self.sums[:, self.many].min(axis=1),
+        )
         """Of the least of them, shapes (options, peaks) and (options, sums)."""
-        self.last_loads = np.einsum("oqr,or->oq", run_peaks, resources[:, -1]) * (not self.many[first.argmax()])
+        self.last_loads = np.einsum("oqr,or->oq", run_peaks, resources[:, -1]) * (
+            not self.many[first.argmax()]
+        )
         """Of the last layer where it is none of them."""
         turns = np.einsum("or,oir->oi", run_peaks[:, TURN], resources)
         self.prefix = np.concatenate([np.zeros((options, 1)), np.cumsum(turns, axis=1)], axis=1)
@@ -224,8 +252,8 @@ class Priced:
 
 
 def groups_of(candidates: Candidates) -> tuple[Ints, Floats]:
-    """The first of each group of equal layers, and how many they are; the last layer, and readers of tied weights, stand
-    alone."""
+    """The first of each group of equal layers, and how many they are; the last layer, and
+    readers of tied weights, stand alone."""
     kinds = candidates.graph.kind_of_layer.astype(np.intp)
     alone = {len(kinds) - 1, *(reader for reader, _ in candidates.tied)}
     keys = np.array([-1 - number if number in alone else kind for number, kind in enumerate(kinds)])
@@ -234,8 +262,9 @@ def groups_of(candidates: Candidates) -> tuple[Ints, Floats]:
 
 
 def mixed_cuts(priced: Priced, counts: Ints, turn_s: float, order: Sequence[int]) -> Cuts | None:
-    """A pipeline with so many stages under each option, in the order given, none with a longer turn where that can be: the
-    cheapest options are filled first, stages of one option alike. None where there are more stages than layers."""
+    """A pipeline with so many stages under each option, in the order given, none with a longer
+    turn where that can be: the cheapest options are filled first, stages of one option alike.
+    None where there are more stages than layers."""
     prefix, stages = priced.prefix, [option for option in order for _ in range(int(counts[option]))]
     layers = prefix.shape[1] - 1
     if len(stages) > layers:
@@ -248,9 +277,14 @@ def mixed_cuts(priced: Priced, counts: Ints, turn_s: float, order: Sequence[int]
     cheap = sorted(set(stages), key=lambda option: priced.inner_sums[option, DECODE])
     for place, option in enumerate(cheap):
         later = sum(int(counts[other]) for other in cheap[place + 1 :])
-        take = todo if place + 1 == len(cheap) else min(todo - later, int(counts[option] * room[option]))
+        take = (
+            todo
+            if place + 1 == len(cheap)
+            else min(todo - later, int(counts[option] * room[option]))
+        )
         sizes[option] = [
-            take // int(counts[option]) + (n < take % int(counts[option])) for n in range(int(counts[option]))
+            take // int(counts[option]) + (n < take % int(counts[option]))
+            for n in range(int(counts[option]))
         ]
         todo -= take
     taken = [sizes[option].pop() for option in stages]
@@ -279,7 +313,8 @@ def even_cuts(prefix: Floats, stages: int, option: int) -> Cuts:
 
 
 def _filled(prefix: Floats, stages: int, load: float) -> list[int] | None:
-    """Ends of at most `stages` stages, each as long as the load allows, but so that every later one keeps a layer."""
+    """Ends of at most `stages` stages, each as long as the load allows, but so that every later
+    one keeps a layer."""
     ends, low, layers = [], 0, len(prefix) - 1
     for left in range(stages - 1, -1, -1):
         high = int(np.searchsorted(prefix, prefix[low] + load * (1 + 1e-12), side="right")) - 1

@@ -20,15 +20,17 @@ DECODE, PREFILL, CHIPS, FILL = 0, 2, 4, 5
 SUMS = 6
 
 
-# Peaks, likewise: a stage's turn for one token of all sequences, with and without others' prompts; a prefill pass; others'
-# prompts in a cycle; then memory, and the work of a prompt where requests come at a rate.
+# Peaks, likewise: a stage's turn for one token of all sequences, with and without others' prompts;
+# a prefill pass; others' prompts in a cycle; then memory, and the work of a prompt where requests
+# come at a rate.
 TURN, ROUND, CHUNK, OTHERS, NEEDED, QUEUE = 0, 2, 4, 6, 8, 9
 
 
 PEAKS = 10
 
 
-# Resources of a layer, likewise; then the bytes that it holds, and what a request waits for just once.
+# Resources of a layer, likewise; then the bytes that it holds, and what a request waits for just
+# once.
 RESOURCES = 6
 
 
@@ -53,7 +55,8 @@ def measure_of(
 
 
 class Clock(NamedTuple):
-    """Which sums and peaks tell the time under a schedule: those of one end of a box, turns maybe of the other."""
+    """Which sums and peaks tell the time under a schedule: those of one end of a box, turns
+    maybe of the other."""
 
     at: Schedule
     end: int
@@ -70,9 +73,11 @@ class Clock(NamedTuple):
         held: int | None = None,
         scale: float = 1.0,
     ) -> Measure:
-        """To the first token, and so many rounds of decode passes, with the wait for the prompts before it or without.
+        """To the first token, and so many rounds of decode passes, with the wait for the prompts
+        before it or without.
 
-        Passes in fractions stand for any number up to theirs: of those only the slowest stage's work is certain.
+        Passes in fractions stand for any number up to theirs: of those only the slowest stage's
+        work is certain.
         """
         at, decode, queue = self.at, DECODE + self.end, queued and self.requests_per_s > 0
         once = 1.0 if at.prefill_passes == int(at.prefill_passes) else 0.0
@@ -86,13 +91,16 @@ class Clock(NamedTuple):
                 Larger(decode, ROUND + self.turn, at.waiting_share),
                 Larger(decode, TURN + self.turn, float(rounds)),
             ),
-            curves=(Curve(QUEUE, partial(queue_s, requests_per_s=self.requests_per_s)),) if queue else (),
+            curves=(Curve(QUEUE, partial(queue_s, requests_per_s=self.requests_per_s)),)
+            if queue
+            else (),
             held=held,
             scale=scale,
         )
 
     def cycle(self, *, held: int | None = None, scale: float = 1.0) -> Measure:
-        """In which a replica serves as many requests as it has in flight; of a prefill pool one prompt."""
+        """In which a replica serves as many requests as it has in flight; of a prefill pool one
+        prompt."""
         if self.at.workload.phase == "prefill":
             return measure_of(peaks={QUEUE: 1.0}, held=held, scale=scale)
         others = 0.0 if self.at.later_tokens else 1.0

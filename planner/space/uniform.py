@@ -1,9 +1,11 @@
-"""Uniform plans by the hundred thousand: every split, depth, batch and number of micro-batches at once, priced as arrays.
+"""Uniform plans by the hundred thousand: every split, depth, batch and number of micro-batches at
+once, priced as arrays.
 
-The same price list as `score_plan`, and the same sums as `timing`, for plans that engines make from degrees alone: equal runs of
-layers on equal groups, one replica (more of them change no time, and neither joules nor dollars for a token). Embedding and
-head join the first and the last stage, or stand on stages of their own where small memories ask for it. Requests arrive
-steadily; what does not fit has no price.
+The same price list as `score_plan`, and the same sums as `timing`, for plans that engines make from
+degrees alone: equal runs of layers on equal groups, one replica (more of them change no time, and
+neither joules nor dollars for a token). Embedding and head join the first and the last stage, or
+stand on stages of their own where small memories ask for it. Requests arrive steadily; what does
+not fit has no price.
 """
 
 import itertools
@@ -21,7 +23,15 @@ from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.plan import ChipRange, Plan, Stage
 from planner.pricing.collectives import hop_s
-from planner.pricing.price_list import Holdings, Reach, Split, Step, host_s, price_list_of, shares_of
+from planner.pricing.price_list import (
+    Holdings,
+    Reach,
+    Split,
+    Step,
+    host_s,
+    price_list_of,
+    shares_of,
+)
 from planner.pricing.schedule import schedule_of
 from planner.scoring.plans import chosen_power
 from planner.space.uniform_shapes import Shape, Stand, cuts_of, ground_of, shapes_of
@@ -65,7 +75,11 @@ class PlanGrid:
     def value(self, field: str) -> Floats:
         """One of the arrays by the name of its field of `Score`, chips too."""
         found = np.asarray(getattr(self, field))
-        return np.where(np.isinf(self.tpot_s), np.inf, found[:, None, None]) if found.ndim == 1 else found
+        return (
+            np.where(np.isinf(self.tpot_s), np.inf, found[:, None, None])
+            if found.ndim == 1
+            else found
+        )
 
     def plan(self, place: tuple[int, int, int]) -> Plan:
         """The plan at one place of the arrays; `score_plan` gives it the same price."""
@@ -86,7 +100,9 @@ class PlanGrid:
             for (first, last), stand in borders
         )
         turns = int(self.micro_batches[shape, turn])
-        return Plan(stages=stages, micro_batches=turns, batch_size=turns * int(self.micro_sequences[size]))
+        return Plan(
+            stages=stages, micro_batches=turns, batch_size=turns * int(self.micro_sequences[size])
+        )
 
 
 def plan_grid(
@@ -99,25 +115,37 @@ def plan_grid(
     turns: Sequence[float] = TURNS,
     power_scope: PowerScope | None = None,
 ) -> PlanGrid:
-    """All uniform plans of a graph on a machine, under every batch; of the workload the lengths count, its batch does not.
+    """All uniform plans of a graph on a machine, under every batch; of the workload the lengths
+    count, its batch does not.
 
-    `micro_sequences` are the sequences of a micro-batch, by default two sizes for each doubling up to what the software takes;
-    `turns` the micro-batches, as shares of the stages. InputError: requests that do not arrive steadily, one phase alone, a
-    graph that is no chain. InfeasibleError: no shape has room for the weights.
+    `micro_sequences` are the sequences of a micro-batch, by default two sizes for each doubling up
+    to what the software takes; `turns` the micro-batches, as shares of the stages. InputError:
+    requests that do not arrive steadily, one phase alone, a graph that is no chain.
+    InfeasibleError: no shape has room for the weights.
     """
-    if workload.arrivals != "steady" or workload.phase != "both" or workload.requests_per_s is not None:
+    if (
+        workload.arrivals != "steady"
+        or workload.phase != "both"
+        or workload.requests_per_s is not None
+    ):
         raise InputError("plan_grid() needs arrivals 'steady', phase 'both' and no requests_per_s")
     if workload.speculation is not None:
         raise InputError(
             "plan_grid() does not price drafted tokens; leave Workload.speculation out, or use partition()"
         )
     if graph.is_diffusion or not graph.is_chain:
-        raise InputError(f"plan_grid() plans chains of layers, and {graph.name} is none; use partition()")
+        raise InputError(
+            f"plan_grid() plans chains of layers, and {graph.name} is none; use partition()"
+        )
     found = tuple(shapes_of(graph, topology) if shapes is None else shapes)
     if not found:
         capacity = topology.chips * price_list_of(graph, topology).usable_bytes
-        message = f"no uniform pipeline of {graph.name} fits into {topology.chips} × {topology.chip.name}"
-        raise InfeasibleError(message, resource="memory", demand=graph.weight_bytes, capacity=capacity)
+        message = (
+            f"no uniform pipeline of {graph.name} fits into {topology.chips} × {topology.chip.name}"
+        )
+        raise InfeasibleError(
+            message, resource="memory", demand=graph.weight_bytes, capacity=capacity
+        )
     sizes = np.array(micro_sequences or _sizes(topology.software.most_sequences))
     return _Pricer(graph, topology, workload, sizes).grid(found, tuple(turns), power_scope)
 
@@ -136,7 +164,8 @@ class Part(NamedTuple):
     prefill: Floats
     """The same for a pass of a prompt, shape (2,)."""
     held_bytes: Floats
-    """On each chip: weights and what does not grow with sequences, for each size, shape (sizes,)."""
+    """On each chip: weights and what does not grow with sequences, for each size, shape
+    (sizes,)."""
     weight_bytes: float
     kv_bytes: float
     """For each sequence of the chip's share."""
@@ -147,20 +176,34 @@ class Part(NamedTuple):
 class _Pricer:
     """One graph on one machine, for steps of every size."""
 
-    def __init__(self, graph: ModelGraph, topology: Topology, workload: Workload, sizes: Ints) -> None:
+    def __init__(
+        self, graph: ModelGraph, topology: Topology, workload: Workload, sizes: Ints
+    ) -> None:
         self.graph, self.topology, self.workload, self.sizes = graph, topology, workload, sizes
-        self.prices, self.ground, self.steps = price_list_of(graph, topology), ground_of(topology), sizes.astype(float)
+        self.prices, self.ground, self.steps = (
+            price_list_of(graph, topology),
+            ground_of(topology),
+            sizes.astype(float),
+        )
         self.at = schedule_of(workload, topology.software, 1, 1, 1)
         kinds = np.eye(len(graph.kinds))[graph.kind_of_layer]
-        self.kinds_before = np.concatenate([np.zeros((1, len(graph.kinds))), np.cumsum(kinds, axis=0)])
+        self.kinds_before = np.concatenate(
+            [np.zeros((1, len(graph.kinds))), np.cumsum(kinds, axis=0)]
+        )
         self.crossing = crossing_bytes(graph)
         self._busy: dict[tuple[Split, Reach], tuple[Floats, Floats]] = {}
         self._held: dict[Split, tuple[Holdings, Floats]] = {}
         self._parts: dict[tuple[bytes, int, float, bool], Part] = {}
 
-    def grid(self, shapes: tuple[Shape, ...], turns: tuple[float, ...], power_scope: PowerScope | None) -> PlanGrid:
-        micro = np.array([[max(1, round(turn * shape.stages)) for turn in turns] for shape in shapes])
-        priced = [self._shape(shape, row.astype(float)) for shape, row in zip(shapes, micro, strict=True)]
+    def grid(
+        self, shapes: tuple[Shape, ...], turns: tuple[float, ...], power_scope: PowerScope | None
+    ) -> PlanGrid:
+        micro = np.array(
+            [[max(1, round(turn * shape.stages)) for turn in turns] for shape in shapes]
+        )
+        priced = [
+            self._shape(shape, row.astype(float)) for shape, row in zip(shapes, micro, strict=True)
+        ]
         joined, tpot, held = (np.stack(arrays) for arrays in zip(*priced, strict=True))
         batch = self.steps[None, :, None] * micro[:, None, :]
         cycle = joined + self.at.later_tokens * tpot
@@ -187,13 +230,15 @@ class _Pricer:
         )
 
     def _shape(self, shape: Shape, turns: Floats) -> tuple[Floats, Floats, Floats]:
-        """Time to a first token, between later ones, and chips that count, shape (sizes, turns); infinite times where it
-        does not fit."""
+        """Time to a first token, between later ones, and chips that count, shape (sizes, turns);
+        infinite times where it does not fit."""
         parts = self._parts_of(shape)
         in_flight = np.ceil(self.steps[:, None] * turns / shape.split.attention)
         others = (in_flight - 1.0) * self.at.prefill_passes
         lost = self.at.software.interruption_share * others / max(1, self.at.later_tokens)
-        pass_s: Floats = np.sum([part.often * part.decode.sum(axis=0) for part in parts], axis=0)[:, None]
+        pass_s: Floats = np.sum([part.often * part.decode.sum(axis=0) for part in parts], axis=0)[
+            :, None
+        ]
         fill = sum(part.often * float(part.prefill.sum()) for part in parts)
         slowest, tpot, round_s = max(float(part.prefill.max()) for part in parts), pass_s, pass_s
         for part, resource in itertools.product(parts, (0, 1)):
@@ -201,9 +246,17 @@ class _Pricer:
             round_s = np.maximum(round_s, turn)
             tpot = np.maximum(tpot, turn + lost * part.prefill[resource])
         waiting = self.at.waiting_share * round_s + self.at.burst_share * slowest * others
-        joined = self.at.request_overhead_s + waiting + fill + (self.at.prefill_passes - 1) * slowest
-        fits = self._fits(parts, in_flight) & (self.steps[:, None] * turns <= self.topology.software.most_sequences)
-        return np.where(fits, joined, np.inf), np.where(fits, tpot, np.inf), self._chips(parts, in_flight)
+        joined = (
+            self.at.request_overhead_s + waiting + fill + (self.at.prefill_passes - 1) * slowest
+        )
+        fits = self._fits(parts, in_flight) & (
+            self.steps[:, None] * turns <= self.topology.software.most_sequences
+        )
+        return (
+            np.where(fits, joined, np.inf),
+            np.where(fits, tpot, np.inf),
+            self._chips(parts, in_flight),
+        )
 
     def _fits(self, parts: list[Part], in_flight: Floats) -> NDArray[np.bool_]:
         usable = self.prices.usable_bytes
@@ -215,19 +268,31 @@ class _Pricer:
         if not self.topology.divisible:
             return np.full_like(in_flight, sum(part.often * part.split.chips for part in parts))
         filled = [
-            part.often * part.split.chips * (part.weight_bytes + part.kv_bytes_more + part.kv_bytes * in_flight)
+            part.often
+            * part.split.chips
+            * (part.weight_bytes + part.kv_bytes_more + part.kv_bytes * in_flight)
             for part in parts
         ]
         return np.asarray(np.sum(filled, axis=0) / self.topology.chip.memory[0].capacity_bytes)
 
     def _watts(
-        self, batch: Floats, cycle: Floats, held: Floats, micro: Ints, power_scope: PowerScope | None
+        self,
+        batch: Floats,
+        cycle: Floats,
+        held: Floats,
+        micro: Ints,
+        power_scope: PowerScope | None,
     ) -> Floats | float:
         """Of all that is held, over a cycle."""
         draws, _ = chosen_power(self.topology, power_scope)
         if not draws:
             return math.inf
-        decode = np.array([self._active_s(self.at.decode._replace(tokens=size, sequences=size)) for size in self.steps])
+        decode = np.array(
+            [
+                self._active_s(self.at.decode._replace(tokens=size, sequences=size))
+                for size in self.steps
+            ]
+        )
         prompts = batch * self.at.prefill_passes * self._active_s(self.at.prefill)
         active = prompts + self.at.later_tokens * micro[:, None, :] * decode[None, :, None]
         return np.asarray(energy.energy_j(draws, held, active / cycle))
@@ -243,7 +308,9 @@ class _Pricer:
         for number, stand in enumerate(stands):
             key = (counts[number].tobytes(), stand.code, float(handed[number]), number == last)
             if key not in self._parts:
-                self._parts[key] = self._part(counts[number], stand, float(handed[number]), number == last, last == 0)
+                self._parts[key] = self._part(
+                    counts[number], stand, float(handed[number]), number == last, last == 0
+                )
             often[key] = often.get(key, 0) + 1
         return [self._parts[key]._replace(often=count) for key, count in often.items()]
 
@@ -253,11 +320,19 @@ class _Pricer:
         host = (host_s(software, self.steps), software.step_overhead_s) if last else (0.0, 0.0)
         tokens = np.ceil(self.steps / split.attention)
         link = 0.0 * tokens + hop_s(self.topology, level, hops, handed * tokens)
-        prompt_link = float(hop_s(self.topology, level, hops, handed * shares_of(split, self.at.prefill)[0]))
+        prompt_link = float(
+            hop_s(self.topology, level, hops, handed * shares_of(split, self.at.prefill)[0])
+        )
         holdings, buffers = self._holdings(split)
-        weights, more = float(counts @ holdings.weight_bytes), float(counts @ holdings.kv_bytes_more)
+        weights, more = (
+            float(counts @ holdings.weight_bytes),
+            float(counts @ holdings.kv_bytes_more),
+        )
         if alone:
-            weights -= sum(float(holdings.tied_bytes[self.graph.kind_of_layer[a]]) for a, _ in self.graph.tied_layers)
+            weights -= sum(
+                float(holdings.tied_bytes[self.graph.kind_of_layer[a]])
+                for a, _ in self.graph.tied_layers
+            )
         return Part(
             often=1,
             decode=np.stack([counts @ busy + host[0], link]),
@@ -270,10 +345,16 @@ class _Pricer:
         )
 
     def _busy_of(self, split: Split, reach: Reach) -> tuple[Floats, Floats]:
-        """A layer of each kind in decode steps of every size, shape (kinds, sizes), and in a pass of a prompt, (kinds,)."""
+        """A layer of each kind in decode steps of every size, shape (kinds, sizes), and in a
+        pass of a prompt, (kinds,)."""
         if (split, reach) not in self._busy:
-            decode = self.prices.decode_kinds_s(split, self.steps, self.workload.mean_context_tokens, reach)
-            self._busy[split, reach] = decode, self.prices.prices(split, self.at.prefill, reach).seconds.sum(axis=0)
+            decode = self.prices.decode_kinds_s(
+                split, self.steps, self.workload.mean_context_tokens, reach
+            )
+            self._busy[split, reach] = (
+                decode,
+                self.prices.prices(split, self.at.prefill, reach).seconds.sum(axis=0),
+            )
         return self._busy[split, reach]
 
     def _holdings(self, split: Split) -> tuple[Holdings, Floats]:
@@ -286,8 +367,8 @@ class _Pricer:
 
 
 def crossing_bytes(graph: ModelGraph) -> Floats:
-    """Bytes for one token that cross from before each layer to behind it: each producer that is needed there, once; shape
-    (layers + 1,)."""
+    """Bytes for one token that cross from before each layer to behind it: each producer that is
+    needed there, once; shape (layers + 1,)."""
     place = graph.position_of_layer
     farthest: dict[int, int] = {}
     for sender, receiver in graph.edges:

@@ -24,7 +24,8 @@ class Shape(NamedTuple):
     stages: int
     """That share out the layers evenly."""
     ends: Split | None = None
-    """How embedding and head are split on stages of their own; None: they join the first and the last stage."""
+    """How embedding and head are split on stages of their own; None: they join the first and the
+    last stage."""
 
 
 class Stand(NamedTuple):
@@ -63,7 +64,10 @@ class Ground:
         splits = [shape.split] * len(starts)
         if shape.ends is not None:
             splits[0] = splits[-1] = shape.ends
-        groups = [ChipRange(first=start, count=split.chips) for start, split in zip(starts, splits, strict=True)]
+        groups = [
+            ChipRange(first=start, count=split.chips)
+            for start, split in zip(starts, splits, strict=True)
+        ]
         hops = [hop_between(self.topology, a, b) for a, b in itertools.pairwise(groups)]
         for start, split, hop in zip(starts, splits, [*hops, (None, 0)], strict=True):
             reach = reach_of(self.topology, split, start)
@@ -76,7 +80,11 @@ class Ground:
             widths = [*([outer] if outer else []), *[width] * 2 * shape.stages]
             self._starts[width, outer] = starts_of(self.packing, widths)[0][bool(outer) :]
         starts = self._starts[width, outer][: shape.stages]
-        return [0, *starts, int(self.packing.start(np.array(starts[-1] + width), outer))] if outer else starts
+        return (
+            [0, *starts, int(self.packing.start(np.array(starts[-1] + width), outer))]
+            if outer
+            else starts
+        )
 
 
 _GROUNDS: deque[Ground] = deque(maxlen=16)
@@ -100,8 +108,8 @@ def cuts_of(graph: ModelGraph, shape: Shape) -> list[int]:
 
 
 def shapes_of(graph: ModelGraph, topology: Topology) -> Iterator[Shape]:
-    """Uniform pipelines whose weights the machine has room for: of each depth the fewest stages; embedding and head apart
-    where they, and a layer, do not fit together."""
+    """Uniform pipelines whose weights the machine has room for: of each depth the fewest stages;
+    embedding and head apart where they, and a layer, do not fit together."""
     ground, usable = ground_of(topology), price_list_of(graph, topology).usable_bytes
     layers = sum(layer.kind not in ENDS for layer in graph.layers)
     depths = list(least_parts(layers, min(layers, topology.chips)))
@@ -110,7 +118,9 @@ def shapes_of(graph: ModelGraph, topology: Topology) -> Iterator[Shape]:
     for split in splits:
         outer: list[Split | None] = [None]
         if split.attention == 1 and ends > usable * split.chips / 4:
-            outer += [Split(wide) for wide in (split.tensor, 2 * split.tensor) if Split(wide) in splits]
+            outer += [
+                Split(wide) for wide in (split.tensor, 2 * split.tensor) if Split(wide) in splits
+            ]
         for stages, apart in itertools.product(depths, outer):
             held = split.chips * stages + (2 * apart.chips if apart else 0)
             if not graph.weight_bytes <= held * usable <= topology.chips * usable:

@@ -41,7 +41,11 @@ class ProofCourse(Study):
             ("bound", "no plan is better: proved", "#0072B2", "dash"),
         )
         for name, words, colour, dash in looks:
-            there = [(row.elapsed_s, value) for row in self.rows if (value := getattr(row, name)) is not None]
+            there = [
+                (row.elapsed_s, value)
+                for row in self.rows
+                if (value := getattr(row, name)) is not None
+            ]
             figure.add_scatter(
                 x=[at for at, _ in there], y=[value for _, value in there], name=words, mode="lines+markers",
                 line={"shape": "hv", "color": colour, "dash": dash, "width": 2},
@@ -53,17 +57,23 @@ class ProofCourse(Study):
         return figure
 
 
-def proof_course(graph: ModelGraph, topology: Topology, workload: Workload, **asked: Any) -> ProofCourse:
+def proof_course(
+    graph: ModelGraph, topology: Topology, workload: Workload, **asked: Any
+) -> ProofCourse:
     """`partition(graph, topology, workload, **asked)`, with what was known when."""
     seen: list[ProofStep] = []
 
     def note(progress: Progress) -> None:
-        step = ProofStep(elapsed_s=progress.elapsed_s, objective=progress.objective, bound=progress.bound)
+        step = ProofStep(
+            elapsed_s=progress.elapsed_s, objective=progress.objective, bound=progress.bound
+        )
         if not seen or (seen[-1].objective, seen[-1].bound) != (step.objective, step.bound):
             seen.append(step)
 
     result = partition(graph, topology, workload, progress=note, **asked)
-    seen.append(ProofStep(elapsed_s=result.elapsed_s, objective=result.objective, bound=result.bound))
+    seen.append(
+        ProofStep(elapsed_s=result.elapsed_s, objective=result.objective, bound=result.bound)
+    )
     return ProofCourse(
         field=result.field, status=result.status, model=graph.name, machine=f"{topology.chips} × {topology.chip.name}",
         rows=tuple(seen),

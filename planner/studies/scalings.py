@@ -25,12 +25,21 @@ from planner.workload import Workload
 CAUSES = ("compute", "memory", "collective", "hop", "overhead", "bubble")
 IDLE = "idle"
 COLOURS = {**CAUSE_COLOURS, IDLE: "#F0E442"}
-PATTERNS = {"compute": "/", "memory": "\\", "collective": "x", "hop": "-", "overhead": ".", "bubble": "", IDLE: "+"}
+PATTERNS = {
+    "compute": "/",
+    "memory": "\\",
+    "collective": "x",
+    "hop": "-",
+    "overhead": ".",
+    "bubble": "",
+    IDLE: "+",
+}
 LATENCY = Workload(batch_size=1, prompt_tokens=1024, output_tokens=256)
 
 
 class ScalingRow(Record):
-    """The best plans on so many chips: for the throughput of many users, and for the time per token of one."""
+    """The best plans on so many chips: for the throughput of many users, and for the time per
+    token of one."""
 
     chips: Count
     """Given; a plan may hold fewer."""
@@ -49,7 +58,8 @@ class ScalingRow(Record):
     latency_speed_up_fraction: float | None = None
     """How many times faster than on the fewest chips."""
     compute_lost_share: float | None = None
-    """Of the chips' time: what each token takes longer in arithmetic than on the fewest chips. So below."""
+    """Of the chips' time: what each token takes longer in arithmetic than on the fewest chips.
+    So below."""
     memory_lost_share: float | None = None
     collective_lost_share: float | None = None
     hop_lost_share: float | None = None
@@ -104,12 +114,22 @@ class Scaling(Study):
             title=f"{self.model} in {self.weight_dtype} on {self.topology}", template="plotly_white", barmode="relative",
             width=860, height=620, legend={"title": "above; below, by cause"},
         )  # fmt: skip
-        drawn.update_yaxes(title="of the fewest chips' [share]", tickformat=".0%", rangemode="tozero", row=1, col=1)
+        drawn.update_yaxes(
+            title="of the fewest chips' [share]", tickformat=".0%", rangemode="tozero", row=1, col=1
+        )
         drawn.update_yaxes(title="lost [share of the chips' time]", tickformat=".0%", row=2, col=1)
         drawn.update_xaxes(title="chips", type="category", row=2, col=1)
-        words = {"showarrow": False, "xref": "paper", "yref": "paper", "x": 0, "y": -0.16, "font": {"size": 11}}
+        words = {
+            "showarrow": False,
+            "xref": "paper",
+            "yref": "paper",
+            "x": 0,
+            "y": -0.16,
+            "font": {"size": 11},
+        }
         drawn.add_annotation(
-            text="Best plans of the engine on the catalogue's figures; below 0: less than on the fewest.", **words
+            text="Best plans of the engine on the catalogue's figures; below 0: less than on the fewest.",
+            **words,
         )
         return drawn
 
@@ -126,12 +146,14 @@ def scaling(
     time_limit_s: float | None = 20.0,
     progress: Callable[[ScalingRow], None] | None = None,
 ) -> Scaling:
-    """The best plans on each number of chips, against those on the fewest that hold the model, or on `base_chips`.
+    """The best plans on each number of chips, against those on the fewest that hold the model, or
+    on `base_chips`.
 
-    A workload with a batch keeps it on all numbers of chips (strong scaling); None, or an open batch, has `users_per_chip`
-    for each chip (weak scaling). Efficiency counts all chips given, held by the plan or not. What is lost is told by cause:
-    a token's chip-seconds there less those on the fewest chips. `time_limit_s` is of each plan; where it ends a search,
-    copies of a plan for fewer chips stand in if they are better, and the row is not called optimal.
+    A workload with a batch keeps it on all numbers of chips (strong scaling); None, or an open
+    batch, has `users_per_chip` for each chip (weak scaling). Efficiency counts all chips given,
+    held by the plan or not. What is lost is told by cause: a token's chip-seconds there less those
+    on the fewest chips. `time_limit_s` is of each plan; where it ends a search, copies of a plan
+    for fewer chips stand in if they are better, and the row is not called optimal.
     """
     graph = load_model(model, weight_dtype=weight_dtype) if isinstance(model, str) else model
     machine = load_topology(topology) if isinstance(topology, str) else topology
@@ -146,7 +168,11 @@ def scaling(
     def plans(count: int) -> tuple[Result, Result]:
         many, one = machine.replace(chips=count), work.replace(batch_size=1)
         crowd = partition(
-            graph, many, _crowded(work, count, users_per_chip), maximize="tokens_per_s", time_limit_s=time_limit_s
+            graph,
+            many,
+            _crowded(work, count, users_per_chip),
+            maximize="tokens_per_s",
+            time_limit_s=time_limit_s,
         )
         if crowd.status != "optimal":
             smaller = [pair[0] for pair in known.values()]
@@ -154,7 +180,10 @@ def scaling(
                 (crowd, *_standing_in(crowd, (*_copies(crowd, smaller), *_uniform(crowd)))),
                 key=lambda one: one.objective,
             )
-        known[count] = crowd, partition(graph, many, one, minimize="tpot_s", time_limit_s=time_limit_s)
+        known[count] = (
+            crowd,
+            partition(graph, many, one, minimize="tpot_s", time_limit_s=time_limit_s),
+        )
         return known[count]
 
     fewest = base_chips or fewest_of(graph, machine, work, users_per_chip)
@@ -172,15 +201,24 @@ def scaling(
         rows.append(row)
         if progress is not None:
             progress(row)
-    return Scaling(model=graph.name, weight_dtype=graph.weight_dtype, topology=machine.name, rows=tuple(rows))
+    return Scaling(
+        model=graph.name, weight_dtype=graph.weight_dtype, topology=machine.name, rows=tuple(rows)
+    )
 
 
-def fewest_of(graph: ModelGraph, topology: Topology, workload: Workload, users_per_chip: float = 8.0) -> int | None:
+def fewest_of(
+    graph: ModelGraph, topology: Topology, workload: Workload, users_per_chip: float = 8.0
+) -> int | None:
     """The fewest chips that hold the model and their users; None where no number does."""
     count = 1
     while count <= topology.limit_chips:
         try:
-            partition(graph, topology.replace(chips=count), _crowded(workload, count, users_per_chip), minimize="chips")
+            partition(
+                graph,
+                topology.replace(chips=count),
+                _crowded(workload, count, users_per_chip),
+                minimize="chips",
+            )
         except InfeasibleError as error:
             if error.smallest_chips is None:
                 return None
@@ -214,7 +252,9 @@ def _copies(found: Result, smaller: Sequence[Result]) -> Iterator[Plan]:
             stages = tuple(
                 stage.replace(
                     groups=tuple(
-                        ChipRange(first=group.first + far, count=group.count) for far in base for group in stage.groups
+                        ChipRange(first=group.first + far, count=group.count)
+                        for far in base
+                        for group in stage.groups
                     )
                 )
                 for stage in one.plan.stages
@@ -237,10 +277,14 @@ def _uniform(found: Result) -> Iterator[Plan]:
                     )  # fmt: skip
 
 
-def _row(count: int, plans: tuple[Result, Result], fewest: int, base: tuple[Result, Result]) -> ScalingRow:
+def _row(
+    count: int, plans: tuple[Result, Result], fewest: int, base: tuple[Result, Result]
+) -> ScalingRow:
     crowd, one = plans
     each, least = count / crowd.score.tokens_per_s, fewest / base[0].score.tokens_per_s
-    here, there = (_chip_seconds(found, chips) for found, chips in ((crowd, count), (base[0], fewest)))
+    here, there = (
+        _chip_seconds(found, chips) for found, chips in ((crowd, count), (base[0], fewest))
+    )
     return ScalingRow(
         chips=count,
         status="optimal" if {crowd.status, one.status} == {"optimal"} else "feasible",
@@ -258,12 +302,16 @@ def _row(count: int, plans: tuple[Result, Result], fewest: int, base: tuple[Resu
 
 
 def _chip_seconds(result: Result, chips: int) -> dict[str, float]:
-    """Chip-seconds of one token of all users, by cause: those held as the token's own time is spent, the rest idle. They
-    sum to chips / tokens a second."""
+    """Chip-seconds of one token of all users, by cause: those held as the token's own time is
+    spent, the rest idle. They sum to chips / tokens a second."""
     score = result.score
-    held, token_s = score.chips / score.tokens_per_s, sum(stage.total_s for stage in score.breakdown)
+    held, token_s = (
+        score.chips / score.tokens_per_s,
+        sum(stage.total_s for stage in score.breakdown),
+    )
     causes = {
-        cause: held * sum(getattr(stage, f"{cause}_s") for stage in score.breakdown) / token_s for cause in CAUSES
+        cause: held * sum(getattr(stage, f"{cause}_s") for stage in score.breakdown) / token_s
+        for cause in CAUSES
     }
     return {**causes, IDLE: (chips - score.chips) / score.tokens_per_s}
 
@@ -271,11 +319,20 @@ def _chip_seconds(result: Result, chips: int) -> dict[str, float]:
 def parallelism_of(result: Result) -> str:
     """'tensor 8 × pipeline 4 × data 2, experts over 8'."""
     stages = result.plan.stages
-    tensors, experts = ({getattr(stage, f"{kind}_parallel") for stage in stages} for kind in ("tensor", "expert"))
+    tensors, experts = (
+        {getattr(stage, f"{kind}_parallel") for stage in stages} for kind in ("tensor", "expert")
+    )
     degrees = {
         "tensor": "/".join(str(degree) for degree in sorted(tensors)),
         "pipeline": str(len(stages)),
         "data": str(result.plan.replicas),
     }  # fmt: skip
-    named = " × ".join(f"{name} {degree}" for name, degree in degrees.items() if degree != "1") or "one chip"
-    return named + (f", experts over {'/'.join(str(one) for one in sorted(experts))}" if max(experts) > 1 else "")
+    named = (
+        " × ".join(f"{name} {degree}" for name, degree in degrees.items() if degree != "1")
+        or "one chip"
+    )
+    return named + (
+        f", experts over {'/'.join(str(one) for one in sorted(experts))}"
+        if max(experts) > 1
+        else ""
+    )

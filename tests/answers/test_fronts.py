@@ -9,7 +9,9 @@ from tests.instances import tiny_graph, tiny_topology
 @pytest.fixture(scope="module")
 def front():
     workload = pl.Workload(batch_size=4, prompt_tokens=64, output_tokens=16)
-    return pl.pareto(tiny_graph(), tiny_topology(), workload, fields=("tpot_s", "chips"), tolerance=0.05)
+    return pl.pareto(
+        tiny_graph(), tiny_topology(), workload, fields=("tpot_s", "chips"), tolerance=0.05
+    )
 
 
 def test_a_row_holds_the_fields_of_a_member_and_its_shape(front):

@@ -63,7 +63,11 @@ def test_a_search_that_promised_another_value_than_its_plan_scores_is_a_fault_of
 
 def test_what_was_asked_stands_in_the_answer():
     fields = said(FASTEST, 0.020, 0.015)
-    assert (fields["field"], fields["direction"], fields["limits"]) == ("tpot_s", "minimize", (("chips", 8.0),))
+    assert (fields["field"], fields["direction"], fields["limits"]) == (
+        "tpot_s",
+        "minimize",
+        (("chips", 8.0),),
+    )
 
 
 def test_the_gap_is_relative_and_nothing_where_the_objective_is_nothing():

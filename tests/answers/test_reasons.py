@@ -10,9 +10,18 @@ def test_reasons_come_back_from_json():
         objective=0.02,
         shape="tensor only",
         binding=(Binding(resource="memory bandwidth of H100", share_fraction=0.7, counts="time"),),
-        prices=(ShadowPrice(change="doubling the bandwidth", objective=0.013, effect=0.35, proved=True),),
+        prices=(
+            ShadowPrice(change="doubling the bandwidth", objective=0.013, effect=0.35, proved=True),
+        ),
         alternatives=(
-            Alternative(shape="one chip", plan=None, objective=None, effect=None, proved=True, refused="too small"),
+            Alternative(
+                shape="one chip",
+                plan=None,
+                objective=None,
+                effect=None,
+                proved=True,
+                refused="too small",
+            ),
         ),
         elapsed_s=1.0,
     )

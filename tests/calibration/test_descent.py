@@ -1,4 +1,5 @@
-"""The search for constants: least squares that outliers do not pull, held where rows say nothing."""
+"""The search for constants: least squares that outliers do not pull, held where rows say
+nothing."""
 
 import numpy as np
 import pytest

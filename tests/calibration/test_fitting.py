@@ -18,7 +18,9 @@ def rows(count: int = 24) -> list[Measurement]:
     for number in range(count):
         field = ("tpot_s", "ttft_s")[number % 2]
         batch, prompt = 1 + 3 * (number // 2), 256 * (1 + number % 5)
-        work = pl.Workload(batch_size=batch, prompt_tokens=prompt, output_tokens=64, arrivals="together")
+        work = pl.Workload(
+            batch_size=batch, prompt_tokens=prompt, output_tokens=64, arrivals="together"
+        )
         score = pl.score_plan(pl.uniform_plan(graph, machine), graph, machine, work)
         made.append(
             Measurement(
@@ -50,7 +52,9 @@ def test_constants_that_no_row_touches_stay_as_they_are(fit):
 
 def test_a_firm_hand_keeps_what_is_shipped():
     firm = fit_software(cases_of(rows())[0], strength=1e6, rounds=2)
-    assert all(constant.after == pytest.approx(constant.before, rel=1e-3) for constant in firm.constants)
+    assert all(
+        constant.after == pytest.approx(constant.before, rel=1e-3) for constant in firm.constants
+    )
 
 
 def test_too_few_rows_are_refused_with_what_to_measure_next():

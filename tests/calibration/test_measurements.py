@@ -5,7 +5,9 @@ import pytest
 import planner as pl
 from planner.calibration.measurements import PUBLISHED, read_measurements
 
-GOOD = "row_id,field,value,model,topology,chips,batch_size\n1,tpot_s,0.01,llama-3.1-8b,hgx-h100,1,8\n"
+GOOD = (
+    "row_id,field,value,model,topology,chips,batch_size\n1,tpot_s,0.01,llama-3.1-8b,hgx-h100,1,8\n"
+)
 
 
 def table(tmp_path, text: str):
@@ -16,7 +18,13 @@ def table(tmp_path, text: str):
 
 def test_a_row_is_read_with_its_defaults(tmp_path):
     (row,) = read_measurements(table(tmp_path, GOOD))
-    assert (row.value, row.chips, row.batch_size, row.arrivals, row.tensor_parallel) == (0.01, 1, 8, "steady", 1)
+    assert (row.value, row.chips, row.batch_size, row.arrivals, row.tensor_parallel) == (
+        0.01,
+        1,
+        8,
+        "steady",
+        1,
+    )
 
 
 @pytest.mark.parametrize(
@@ -28,7 +36,11 @@ def test_a_row_is_read_with_its_defaults(tmp_path):
         ("0.01", "fast", "line 2: Measurement.value"),
         (",1,8", ",0,8", "line 2: Measurement.chips"),
         ("llama-3.1-8b", "", "line 2: Measurement.model is missing"),
-        ("tpot_s", "collective_s", "line 2: a row of collective_s needs collective, message_bytes, ranks and chips"),
+        (
+            "tpot_s",
+            "collective_s",
+            "line 2: a row of collective_s needs collective, message_bytes, ranks and chips",
+        ),
     ],
 )
 def test_a_fault_is_named_with_its_line(tmp_path, old, new, words):

@@ -30,7 +30,13 @@ def test_a_matmul_of_one_token_takes_its_launch_and_the_reading_of_its_weights()
 def test_a_long_matmul_takes_its_arithmetic():
     (case,) = kernel_cases([ROW.replace(tokens=100_000)])
     stack = case.topology.software
-    work = 2 * 100_000 * 4096 * 8192 / (case.topology.chip.peak_flop_per_s("bf16") * stack.compute_efficiency)
+    work = (
+        2
+        * 100_000
+        * 4096
+        * 8192
+        / (case.topology.chip.peak_flop_per_s("bf16") * stack.compute_efficiency)
+    )
     assert case.predicted() == pytest.approx(stack.matmul_overhead_s + work)
 
 

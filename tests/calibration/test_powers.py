@@ -1,4 +1,5 @@
-"""A fit of what chips draw finds the constants that made its rows, whatever the predicted time, and refuses too few."""
+"""A fit of what chips draw finds the constants that made its rows, whatever the predicted time,
+and refuses too few."""
 
 import pytest
 
@@ -10,20 +11,31 @@ from planner.calibration.validation import cases_of
 TRUTH = {"idle_share": 0.3, "compute_activity": 5.0, "memory_activity": 2.0}
 
 
-def rows(count: int = 24, slower: float = 1.0, scope: str = "chip", **power: float) -> list[Measurement]:
-    """What a machine would measure whose chips draw by the true constants, at so much of the predicted rate."""
+def rows(
+    count: int = 24, slower: float = 1.0, scope: str = "chip", **power: float
+) -> list[Measurement]:
+    """What a machine would measure whose chips draw by the true constants, at so much of the
+    predicted rate."""
     machine = pl.load_topology("hgx-h100", chips=1)
     machine = machine.replace(power=machine.power.replace(**{**TRUTH, **power}))
     software = machine.software
     if slower != 1.0:
-        lost = {name: getattr(software, name) / slower for name in ("compute_efficiency", "memory_efficiency")}
-        lost |= {name: getattr(software, name) / slower for name in ("quantised_efficiency", "attention_efficiency")}
+        lost = {
+            name: getattr(software, name) / slower
+            for name in ("compute_efficiency", "memory_efficiency")
+        }
+        lost |= {
+            name: getattr(software, name) / slower
+            for name in ("quantised_efficiency", "attention_efficiency")
+        }
         machine = machine.replace(software=software.replace(**lost))
     graph, made = pl.load_model("llama-3.1-8b"), []
     for number in range(count):
         batch, prompt = 2 ** (number % 8), 256 * (1 + number % 5)
         work = pl.Workload(batch_size=batch, prompt_tokens=prompt, output_tokens=64)
-        score = pl.score_plan(pl.uniform_plan(graph, machine), graph, machine, work, power_scope=scope)
+        score = pl.score_plan(
+            pl.uniform_plan(graph, machine), graph, machine, work, power_scope=scope
+        )
         made += [
             Measurement(
                 row_id=f"{number} {field}", field=field, value=getattr(score, field), model="llama-3.1-8b", chips=1,
@@ -36,7 +48,11 @@ def rows(count: int = 24, slower: float = 1.0, scope: str = "chip", **power: flo
 
 def found(measurements: list[Measurement]) -> dict[str, float]:
     shared, hopper = fit_power(cases_of(measurements)[0])
-    assert (shared.architecture, hopper.architecture, hopper.rows) == ("", "hopper", len(measurements) // 2)
+    assert (shared.architecture, hopper.architecture, hopper.rows) == (
+        "",
+        "hopper",
+        len(measurements) // 2,
+    )
     assert hopper.median < 0.02
     return {name: getattr(hopper.power, name) for name in TRUTH}
 
@@ -57,14 +73,24 @@ def test_too_few_rows_are_refused_with_what_to_measure_next():
 
 
 def test_the_hosts_share_is_told_by_rows_at_the_wall():
-    measured = rows(6, scope="system", **{name: getattr(pl.load_topology("hgx-h100").power, name) for name in TRUTH})
+    measured = rows(
+        6,
+        scope="system",
+        **{name: getattr(pl.load_topology("hgx-h100").power, name) for name in TRUTH},
+    )
     cases = cases_of(measured)[0]
-    assert fit_host_share(cases) == pytest.approx(pl.load_topology("hgx-h100").power.host_share, rel=1e-6)
+    assert fit_host_share(cases) == pytest.approx(
+        pl.load_topology("hgx-h100").power.host_share, rel=1e-6
+    )
     with pytest.raises(pl.InputError, match="power_scope system"):
         fit_host_share(cases_of(rows(2))[0])
 
 
 def test_chips_of_one_generation_share_their_constants_and_others_draw_what_is_provisioned():
-    assert pl.load_topology("hgx-h200").power.idle_share == pl.load_topology("hgx-h100").power.idle_share < 1
+    assert (
+        pl.load_topology("hgx-h200").power.idle_share
+        == pl.load_topology("hgx-h100").power.idle_share
+        < 1
+    )
     for name in ("groq-lpu-chain", "cerebras-cs3", "article-h100", "article-lpu", "article-wse3"):
         assert pl.load_topology(name).power.idle_share == 1.0

@@ -14,8 +14,17 @@ def test_the_report_has_every_family_every_constant_and_the_worst_rows():
     cases, _ = cases_of(ROWS)
     refused = [Refused(ROWS[0].replace(family="other"), "too large")]
     left_out = [LeftOut(stack="vllm", by="model", left_out=0.25, fitted=0.125)]
-    shipped = [Shipped(stack="vllm", constants={"memory_efficiency": 0.7581, "burst_share": 0.1}, rows=12, median=0.1)]
-    draws = [Drawn("", Power(idle_share=0.25, compute_activity=7, memory_activity=1.5), 40, 0.09, 0.2)]
+    shipped = [
+        Shipped(
+            stack="vllm",
+            constants={"memory_efficiency": 0.7581, "burst_share": 0.1},
+            rows=12,
+            median=0.1,
+        )
+    ]
+    draws = [
+        Drawn("", Power(idle_share=0.25, compute_activity=7, memory_activity=1.5), 40, 0.09, 0.2)
+    ]
     text = calibration_report(cases, refused, left_out, shipped, draws, 0.33)
     lines = text.splitlines()
     assert any(line.startswith(f"| edge-clusters | {len(ROWS)} | {len(ROWS)} |") for line in lines)
@@ -24,7 +33,9 @@ def test_the_report_has_every_family_every_constant_and_the_worst_rows():
     assert "| vllm | memory_efficiency | 0.758 | 12 | 10.0% |" in lines
     assert "| chips: all generations | compute_activity | 7 | 40 | 9.0% |" in lines
     assert "6 in all." in lines
-    worst = max(cases, key=lambda case: max(case.figure / case.measured, case.measured / case.figure))
+    worst = max(
+        cases, key=lambda case: max(case.figure / case.measured, case.measured / case.figure)
+    )
     first = next(line for line in lines if worst.measurement.row_id in line)
     assert f"{worst.figure / worst.measured:.2f}" in first
     assert sum(line.startswith("| edge-clusters | ") for line in lines) == 1 + min(5, len(ROWS))

@@ -36,7 +36,9 @@ memory_efficiency = 0.9
 """
 
 
-@pytest.mark.parametrize("stack", ["custom", "custom-eager", "nccl-pytorch", "lmdeploy", "groq-compiler"])
+@pytest.mark.parametrize(
+    "stack", ["custom", "custom-eager", "nccl-pytorch", "lmdeploy", "groq-compiler"]
+)
 def test_a_recipe_gives_the_constants_that_are_shipped(stack):
     shipped = fit_recipe(BY_STACK[stack])
     machine = catalogue.load_topology("superpod-a100", software=stack)
@@ -50,21 +52,29 @@ def shipped_value(machine, name: str) -> float:
         return getattr(machine.software, place.field)
     if place.table == "collectives":
         return getattr(machine.software.collectives[int(place.entry)], place.field)
-    return next(getattr(one, place.field) for one in machine.software.tunings if one.architecture == place.entry)
+    return next(
+        getattr(one, place.field)
+        for one in machine.software.tunings
+        if one.architecture == place.entry
+    )
 
 
 def test_fewer_than_120_constants_are_fitted_and_each_is_marked_as_such():
     """Beside these, three for each generation of chips say what it draws."""
     assert sum(len(recipe.start) for recipe in recipes()) < 112
     for recipe in recipes():
-        text = (catalogue.topologies_folder() / "software" / f"{recipe.stack}.toml").read_text(encoding="utf-8")
+        text = (catalogue.topologies_folder() / "software" / f"{recipe.stack}.toml").read_text(
+            encoding="utf-8"
+        )
         own = [name for name in recipe.start if place_of(name).table != "fabrics"]
         assert len(re.findall(r'source = "FIT"', text)) == len(own), recipe.stack
 
 
 def test_no_other_stack_says_that_it_was_fitted():
     for path in (catalogue.topologies_folder() / "software").glob("*.toml"):
-        assert path.stem in BY_STACK or 'source = "FIT"' not in path.read_text(encoding="utf-8"), path.stem
+        assert path.stem in BY_STACK or 'source = "FIT"' not in path.read_text(encoding="utf-8"), (
+            path.stem
+        )
 
 
 def test_figures_are_replaced_where_they_stand_and_nothing_else_is():
@@ -98,10 +108,16 @@ def test_shipping_writes_what_was_fitted(tmp_path):
         text = (catalogue.topologies_folder() / f"{name}.toml").read_text(encoding="utf-8")
         (tmp_path / f"{name}.toml").write_text(text, encoding="utf-8")
     shipped = fit_recipe(recipe)
-    ship(recipe, shipped.model_copy(update={"constants": dict.fromkeys(shipped.constants, 0.5)}), tmp_path)
+    ship(
+        recipe,
+        shipped.model_copy(update={"constants": dict.fromkeys(shipped.constants, 0.5)}),
+        tmp_path,
+    )
     written = (tmp_path / "software" / "nccl.toml").read_text(encoding="utf-8")
     assert written.count('value = 0.5, source = "FIT"') == 6
-    assert 'latency = { value = "500 ms"' in (tmp_path / "hgx-h100.toml").read_text(encoding="utf-8")
+    assert 'latency = { value = "500 ms"' in (tmp_path / "hgx-h100.toml").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_what_is_left_out_is_predicted_worse_than_what_takes_part():

@@ -10,7 +10,10 @@ from planner.machines.topology import with_value
 ROW = Measurement(
     row_id="1", family="decode", field="tpot_s", value=1.0, model="llama-3.1-8b", topology="hgx-h100", chips=1, batch_size=4
 )  # fmt: skip
-GRAPH, MACHINE = pl.load_model("llama-3.1-8b", weight_dtype="bf16"), pl.load_topology("hgx-h100", chips=1)
+GRAPH, MACHINE = (
+    pl.load_model("llama-3.1-8b", weight_dtype="bf16"),
+    pl.load_topology("hgx-h100", chips=1),
+)
 SCORE = pl.score_plan(pl.uniform_plan(GRAPH, MACHINE), GRAPH, MACHINE, pl.Workload(batch_size=4))
 
 
@@ -35,7 +38,10 @@ def test_a_row_without_chips_is_predicted_on_the_fewest_that_hold_the_model():
 def test_the_best_plan_is_at_least_as_good_as_a_uniform_one():
     eight = {"chips": 8, "model": "llama-3.1-70b"}
     (uniform, best), _ = cases_of(
-        [ROW.replace(**eight, tensor_parallel=4, data_parallel=2), ROW.replace(**eight, plan="best")]
+        [
+            ROW.replace(**eight, tensor_parallel=4, data_parallel=2),
+            ROW.replace(**eight, plan="best"),
+        ]
     )
     assert best.predicted() < uniform.predicted()
 
@@ -51,9 +57,14 @@ def test_a_collective_is_predicted_by_itself():
 
 
 def test_what_cannot_be_predicted_says_why():
-    cases, refused = cases_of([ROW.replace(model="llama-3.1-405b"), ROW.replace(model="nobody"), ROW])
+    cases, refused = cases_of(
+        [ROW.replace(model="llama-3.1-405b"), ROW.replace(model="nobody"), ROW]
+    )
     assert len(cases) == 1
-    assert [("needs" in one.reason, "nobody" in one.reason) for one in refused] == [(True, False), (False, True)]
+    assert [("needs" in one.reason, "nobody" in one.reason) for one in refused] == [
+        (True, False),
+        (False, True),
+    ]
 
 
 def test_errors_are_factors_and_intervals_are_counted():
@@ -72,7 +83,14 @@ def test_errors_are_factors_and_intervals_are_counted():
 def test_every_29th_shipped_measurement_is_predicted_as_well_as_we_say():
     """Medians of the whole table are in the README; a regression by a third shows here."""
     families = {one.name: one for one in families_of(*cases_of(read_measurements(PUBLISHED)[::29]))}
-    goals = {"gpu-decode-tpot": 0.16, "gpu-serving-ttft": 0.45, "gpu-request-latency": 0.16, "card-decode": 0.10}
+    goals = {
+        "gpu-decode-tpot": 0.16,
+        "gpu-serving-ttft": 0.45,
+        "gpu-request-latency": 0.16,
+        "card-decode": 0.10,
+    }
     for name, most in goals.items():
         assert families[name].median < most, name
-    assert sum(one.predicted for one in families.values()) > 0.93 * sum(one.rows for one in families.values())
+    assert sum(one.predicted for one in families.values()) > 0.93 * sum(
+        one.rows for one in families.values()
+    )

@@ -53,7 +53,15 @@ def test_what_is_wrong_is_said_in_one_sentence_with_status_2(run, arguments, sai
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "{}", "[]", b"\xff", '{"stages": [{"layers": ["x"], "groups": [{"first": 0, "count": 1}]}]}']
+    "content",
+    [
+        "",
+        "{",
+        "{}",
+        "[]",
+        b"\xff",
+        '{"stages": [{"layers": ["x"], "groups": [{"first": 0, "count": 1}]}]}',
+    ],
 )
 def test_a_broken_plan_is_refused_with_status_2(run, tmp_path, content):
     path = tmp_path / "plan.json"

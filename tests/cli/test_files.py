@@ -30,7 +30,9 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_work(run, tmp_pa
 
 
 def test_a_folder_as_output_is_refused_for_what_it_is(run, tmp_path):
-    assert f"{tmp_path.parent} is not a folder" not in refused(run("plan", *SMALL, "--out", tmp_path), 2)
+    assert f"{tmp_path.parent} is not a folder" not in refused(
+        run("plan", *SMALL, "--out", tmp_path), 2
+    )
 
 
 def failing_replace(monkeypatch):

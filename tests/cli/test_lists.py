@@ -6,7 +6,9 @@ import planner as pl
 
 
 def test_clusters_are_listed(run):
-    assert {row["cluster"] for row in run("clusters", "--format", "json").fields} == set(pl.cluster_names())
+    assert {row["cluster"] for row in run("clusters", "--format", "json").fields} == set(
+        pl.cluster_names()
+    )
 
 
 @pytest.mark.parametrize(

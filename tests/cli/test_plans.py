@@ -20,9 +20,22 @@ def test_a_plan_is_printed_with_its_proof_and_nothing_on_standard_error(run):
 def test_json_is_all_that_stands_on_standard_output(run):
     answer = run("plan", *SMALL, "--format", "json")
     assert (answer.status, answer.err) == (0, "")
-    assert {"plan", "score", "status", "field", "objective", "bound", "gap", "model", "topology"} <= set(answer.fields)
+    assert {
+        "plan",
+        "score",
+        "status",
+        "field",
+        "objective",
+        "bound",
+        "gap",
+        "model",
+        "topology",
+    } <= set(answer.fields)
     assert answer.fields["objective"] == answer.fields["score"]["tpot_s"]
-    assert (answer.fields["model"], answer.fields["topology"]) == ("qwen3-0.6b", {"name": "hgx-h100", "chips": 1})
+    assert (answer.fields["model"], answer.fields["topology"]) == (
+        "qwen3-0.6b",
+        {"name": "hgx-h100", "chips": 1},
+    )
 
 
 def test_the_command_answers_as_the_function_does(run):
@@ -40,7 +53,9 @@ def test_the_command_answers_as_the_function_does(run):
         "--arrivals",
         "together",
     )
-    answer = run("plan", *SMALL, *options, "--software", "vllm", "--minimize", "ttft_s", "--format", "json")
+    answer = run(
+        "plan", *SMALL, *options, "--software", "vllm", "--minimize", "ttft_s", "--format", "json"
+    )
     expected = pl.partition(
         pl.load_model("qwen3-0.6b", weight_dtype="fp8", kv_dtype="fp8"),
         pl.load_topology("hgx-h100", chips=1, software="vllm"),
@@ -52,7 +67,12 @@ def test_the_command_answers_as_the_function_does(run):
 
 def test_why_follows_the_plan_in_text_and_in_json(run):
     text = run("plan", "qwen3-0.6b", "hgx-h100", "--chips", "2", "--why").out
-    assert text.index("optimal:") < text.index("what binds") < text.index("what more would buy") < text.index("worse")
+    assert (
+        text.index("optimal:")
+        < text.index("what binds")
+        < text.index("what more would buy")
+        < text.index("worse")
+    )
     fields = run("plan", *SMALL, "--why", "--format", "json").fields
     assert fields["why"]["objective"] == fields["objective"]
 
@@ -88,12 +108,37 @@ def test_a_rate_takes_the_place_of_a_batch_and_shows_percentiles(run):
 
 def test_tokens_are_drafted_by_another_model_or_by_look_up(run):
     drafted = run(
-        "plan", *SMALL, "--draft", "qwen3-0.6b", "--speculative-tokens", "2", "--acceptance", "0.5", "--format", "json"
+        "plan",
+        *SMALL,
+        "--draft",
+        "qwen3-0.6b",
+        "--speculative-tokens",
+        "2",
+        "--acceptance",
+        "0.5",
+        "--format",
+        "json",
     )
-    assert drafted.fields["workload"]["speculation"] == {"tokens": 2, "acceptance_rate": 0.5, "draft": "qwen3-0.6b"}
+    assert drafted.fields["workload"]["speculation"] == {
+        "tokens": 2,
+        "acceptance_rate": 0.5,
+        "draft": "qwen3-0.6b",
+    }
     looked_up = run("score", *SMALL, "--draft", "lookup")
-    assert "4 tokens drafted by look-up for each pass, which keeps 2.77 at an acceptance rate of 0.7" in looked_up.out
-    best = run("plan", *SMALL, "--draft", "qwen3-0.6b", "--speculative-tokens", "best", "--acceptance", "0.01")
+    assert (
+        "4 tokens drafted by look-up for each pass, which keeps 2.77 at an acceptance rate of 0.7"
+        in looked_up.out
+    )
+    best = run(
+        "plan",
+        *SMALL,
+        "--draft",
+        "qwen3-0.6b",
+        "--speculative-tokens",
+        "best",
+        "--acceptance",
+        "0.01",
+    )
     assert "drafted" not in best.out
 
 
@@ -130,22 +175,32 @@ def test_a_cluster_is_planned_as_the_function_does(run):
         pl.load_model("llama-3.1-8b"), pl.load_cluster("three-macs"), pl.Workload(batch_size=1)
     )
     assert answer.fields["objective"] == expected.objective
-    assert [pool["name"] for pool in answer.fields["pools"]] == [pool.name for pool in expected.cluster.pools]
+    assert [pool["name"] for pool in answer.fields["pools"]] == [
+        pool.name for pool in expected.cluster.pools
+    ]
 
 
 def test_unlike_deployments_are_shown_with_their_pools_and_their_proof(run):
     arguments = ("cluster", "llama-3.2-1b", "three-macs", "--unlike", "--limit", "tpot_s=0.1")
     text, fields = run(*arguments).out, run(*arguments, "--format", "json").fields
     assert "sharing out of the pools" in text
-    assert fields["objective"] == pytest.approx(sum(one["score"]["tokens_per_s"] for one in fields["deployments"]))
+    assert fields["objective"] == pytest.approx(
+        sum(one["score"]["tokens_per_s"] for one in fields["deployments"])
+    )
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("cluster", "llama-3.1-8b", "three-mac"), "three-macs"),
-        (("cluster", "llama-3.1-8b", "three-macs", "--unlike", "--minimize", "tpot_s"), "leave --minimize"),
-        (("cluster", "llama-3.1-8b", "three-macs", "--unlike", "--batch", "8"), "must be None for a fleet"),
+        (
+            ("cluster", "llama-3.1-8b", "three-macs", "--unlike", "--minimize", "tpot_s"),
+            "leave --minimize",
+        ),
+        (
+            ("cluster", "llama-3.1-8b", "three-macs", "--unlike", "--batch", "8"),
+            "must be None for a fleet",
+        ),
     ],
 )
 def test_a_cluster_question_that_is_wrong_gets_a_sentence(run, arguments, said):
@@ -155,7 +210,9 @@ def test_a_cluster_question_that_is_wrong_gets_a_sentence(run, arguments, said):
 def test_a_written_plan_scores_as_it_was_planned(run, tmp_path):
     path = tmp_path / "plan.json"
     planned = run("plan", "qwen3-8b", "hgx-h100", "--chips", "4", "--out", path, "--format", "json")
-    scored = run("score", "qwen3-8b", "hgx-h100", "--chips", "4", "--plan", path, "--format", "json")
+    scored = run(
+        "score", "qwen3-8b", "hgx-h100", "--chips", "4", "--plan", path, "--format", "json"
+    )
     assert (planned.status, scored.status) == (0, 0)
     assert scored.fields["score"]["tpot_s"] == planned.fields["score"]["tpot_s"]
     assert scored.fields == {"score": planned.fields["score"], "plan": planned.fields["plan"]}
@@ -215,7 +272,12 @@ def test_machines_whose_power_counts_different_things_are_compared_with_a_warnin
 
 
 def test_with_one_power_scope_for_all_there_is_no_warning(run):
-    assert POWER not in run("compare", "qwen3-0.6b", "hgx-h100:1", "article-h100", "--power-scope", "chip").out
+    assert (
+        POWER
+        not in run(
+            "compare", "qwen3-0.6b", "hgx-h100:1", "article-h100", "--power-scope", "chip"
+        ).out
+    )
 
 
 def test_machines_rented_and_bought_are_compared_with_a_warning(run):
@@ -242,11 +304,23 @@ def test_a_comparison_of_machines_that_are_all_too_small_is_infeasible(run):
 
 
 def test_a_comparison_without_a_plan_in_time_is_not_called_infeasible(run):
-    assert "nothing is proved" in refused(run("compare", "llama-3.1-405b", "hgx-h100:64", "--time-limit", "0"), 4)
+    assert "nothing is proved" in refused(
+        run("compare", "llama-3.1-405b", "hgx-h100:64", "--time-limit", "0"), 4
+    )
 
 
 def test_two_pools_are_planned_and_shown(run):
-    asked = ("disaggregate", "qwen3-0.6b", "hgx-h100", "--chips", "2", "--link", "50 GB/s", "--link-latency", "10 us")
+    asked = (
+        "disaggregate",
+        "qwen3-0.6b",
+        "hgx-h100",
+        "--chips",
+        "2",
+        "--link",
+        "50 GB/s",
+        "--link-latency",
+        "10 us",
+    )
     text = run(*asked)
     assert text.status == 0
     assert "it is proved that no pair of plans has a lower one" in text.out
@@ -257,6 +331,10 @@ def test_two_pools_are_planned_and_shown(run):
 
 
 def test_two_pools_need_a_link_and_chips_of_their_own(run):
-    assert run("disaggregate", "qwen3-0.6b", "hgx-h100").err.startswith("planner: --link needs a number and a unit")
-    lonely = run("disaggregate", "qwen3-0.6b", "hgx-h100", "--link", "1 GB/s", "--decode-chips", "2")
+    assert run("disaggregate", "qwen3-0.6b", "hgx-h100").err.startswith(
+        "planner: --link needs a number and a unit"
+    )
+    lonely = run(
+        "disaggregate", "qwen3-0.6b", "hgx-h100", "--link", "1 GB/s", "--decode-chips", "2"
+    )
     assert (lonely.status, "--decode-chips needs a second machine" in lonely.err) == (2, True)

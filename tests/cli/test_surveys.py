@@ -48,7 +48,9 @@ def test_a_calibration_of_nothing_is_refused(run, arguments, words):
 
 def test_a_sweep_is_read_from_a_file_kept_and_gone_on_with(run, tmp_path):
     spec, kept, out = (tmp_path / name for name in ("spec.toml", "kept.sqlite", "table.csv"))
-    spec.write_text('models = ["llama-3.2-1b"]\ntopologies = ["rtx-4090"]\n[[workload]]\nbatch_size = [1, 2]\n')
+    spec.write_text(
+        'models = ["llama-3.2-1b"]\ntopologies = ["rtx-4090"]\n[[workload]]\nbatch_size = [1, 2]\n'
+    )
     for _ in range(2):
         status, printed, said = run("sweep", spec, "--file", kept, "--out", out)
         assert (status, said) == (0, "")

@@ -75,7 +75,8 @@ GRIDS = [grid_all_gather_s, grid_all_reduce_s, grid_all_to_all_s]
 
 @st.composite
 def wired(draw):
-    """A collective over a group of any number of ranks or shape of grid; or a message over some hops."""
+    """A collective over a group of any number of ranks or shape of grid; or a message over some
+    hops."""
     function = draw(st.sampled_from([*PORTS, *GRIDS, send_s]))
     if function is send_s:
         return partial(function, hops=draw(st.integers(1, 20)))
@@ -106,20 +107,32 @@ def test_a_message_pays_each_hops_latency_and_its_bytes_once():
 
 
 def test_every_collective_has_a_golden_row():
-    priced = {name for name, _ in inspect.getmembers(collectives, inspect.isfunction) if name.endswith("_s")}
+    priced = {
+        name
+        for name, _ in inspect.getmembers(collectives, inspect.isfunction)
+        if name.endswith("_s")
+    }
     assert priced == {function.__name__ for function, *_ in GOLDEN}
 
 
 @pytest.mark.parametrize(("function", "group", "microseconds"), GOLDEN)
 def test_arrays_give_what_floats_give_one_by_one(function, group, microseconds):
-    sent, bandwidth, latency = np.array([0.0, 1e3, 1e6]), np.array([1e9, 1e10, 1e11]), np.array([1e-6, 0.0, 2e-5])
+    sent, bandwidth, latency = (
+        np.array([0.0, 1e3, 1e6]),
+        np.array([1e9, 1e10, 1e11]),
+        np.array([1e-6, 0.0, 2e-5]),
+    )
     together = function(sent, *group, bandwidth, latency)
-    one_by_one = [function(float(sent[n]), *group, float(bandwidth[n]), float(latency[n])) for n in range(3)]
+    one_by_one = [
+        function(float(sent[n]), *group, float(bandwidth[n]), float(latency[n])) for n in range(3)
+    ]
     assert together.shape == (3,)
     assert list(together) == pytest.approx(one_by_one, rel=1e-15)
 
 
-@pytest.mark.parametrize(("ranks", "steps"), [(1, 0), (2, 1), (3, 2), (4, 2), (5, 3), (8, 3), (9, 4), (1024, 10)])
+@pytest.mark.parametrize(
+    ("ranks", "steps"), [(1, 0), (2, 1), (3, 2), (4, 2), (5, 3), (8, 3), (9, 4), (1024, 10)]
+)
 def test_a_tree_doubles_with_every_step(ranks, steps):
     assert steps_of_tree(ranks) == steps
 
@@ -138,25 +151,43 @@ def test_a_grid_of_one_needs_no_time(function, axes):
 @settings(deadline=None)
 @given(wired(), sizes, bandwidths, latencies, factors)
 def test_more_bandwidth_is_never_slower(collective, sent, bandwidth, latency, factor):
-    assert seconds(collective, sent, bandwidth * factor, latency) <= seconds(collective, sent, bandwidth, latency)
+    assert seconds(collective, sent, bandwidth * factor, latency) <= seconds(
+        collective, sent, bandwidth, latency
+    )
 
 
 @settings(deadline=None)
 @given(wired(), sizes, bandwidths, latencies, latencies)
 def test_more_latency_is_never_faster(collective, sent, bandwidth, latency, more):
-    assert seconds(collective, sent, bandwidth, latency + more) >= seconds(collective, sent, bandwidth, latency)
+    assert seconds(collective, sent, bandwidth, latency + more) >= seconds(
+        collective, sent, bandwidth, latency
+    )
 
 
 @settings(deadline=None)
 @given(wired(), sizes, sizes, bandwidths, latencies)
 def test_more_bytes_are_never_faster(collective, sent, more, bandwidth, latency):
-    assert seconds(collective, sent + more, bandwidth, latency) >= seconds(collective, sent, bandwidth, latency)
+    assert seconds(collective, sent + more, bandwidth, latency) >= seconds(
+        collective, sent, bandwidth, latency
+    )
 
 
 @settings(deadline=None)
-@given(st.sampled_from(THROUGH_PORTS), st.integers(1, 500), st.integers(0, 500), sizes, bandwidths, latencies)
-def test_through_a_port_more_ranks_are_never_faster(function, ranks, more, sent, bandwidth, latency):
-    few, many = function(sent, ranks, bandwidth, latency), function(sent, ranks + more, bandwidth, latency)
+@given(
+    st.sampled_from(THROUGH_PORTS),
+    st.integers(1, 500),
+    st.integers(0, 500),
+    sizes,
+    bandwidths,
+    latencies,
+)
+def test_through_a_port_more_ranks_are_never_faster(
+    function, ranks, more, sent, bandwidth, latency
+):
+    few, many = (
+        function(sent, ranks, bandwidth, latency),
+        function(sent, ranks + more, bandwidth, latency),
+    )
     assert many >= few * (1 - 1e-12)
 
 
@@ -170,23 +201,34 @@ def test_through_a_port_more_ranks_are_never_faster(function, ranks, more, sent,
 )
 @settings(deadline=None)
 @given(ranks=st.integers(1, 1000), sent=sizes, bandwidth=bandwidths, latency=latencies)
-def test_an_all_reduce_is_a_reduce_scatter_and_an_all_gather(all_reduce, all_gather, ranks, sent, bandwidth, latency):
+def test_an_all_reduce_is_a_reduce_scatter_and_an_all_gather(
+    all_reduce, all_gather, ranks, sent, bandwidth, latency
+):
     halves = 2 * all_gather(sent, ranks, bandwidth, latency)
     assert all_reduce(sent, ranks, bandwidth, latency) == pytest.approx(halves, rel=1e-12)
 
 
 @pytest.mark.parametrize(
-    "all_reduce", [ring_all_reduce_s, tree_all_reduce_s, one_shot_all_reduce_s, two_shot_all_reduce_s]
+    "all_reduce",
+    [ring_all_reduce_s, tree_all_reduce_s, one_shot_all_reduce_s, two_shot_all_reduce_s],
 )
 @settings(deadline=None)
 @given(ranks=st.integers(2, 1000), sent=sizes, bandwidth=bandwidths, latency=latencies)
-def test_no_all_reduce_through_one_port_moves_less_than_theory_demands(all_reduce, ranks, sent, bandwidth, latency):
+def test_no_all_reduce_through_one_port_moves_less_than_theory_demands(
+    all_reduce, ranks, sent, bandwidth, latency
+):
     least = 2 * (ranks - 1) / ranks * sent / bandwidth
     assert all_reduce(sent, ranks, bandwidth, latency) >= least * (1 - 1e-12)
 
 
 @settings(deadline=None)
-@given(st.sampled_from(GRIDS), st.lists(st.integers(3, 16), min_size=1, max_size=3), sizes, bandwidths, latencies)
+@given(
+    st.sampled_from(GRIDS),
+    st.lists(st.integers(3, 16), min_size=1, max_size=3),
+    sizes,
+    bandwidths,
+    latencies,
+)
 def test_closing_the_axes_of_a_grid_is_never_slower(function, axes, sent, bandwidth, latency):
     torus = function(sent, axes, [True] * len(axes), bandwidth, latency)
     assert torus <= function(sent, axes, [False] * len(axes), bandwidth, latency)
@@ -208,7 +250,9 @@ def test_the_bus_bandwidth_of_a_ring_is_the_links_against_nccl_tests(ranks):
 
 
 def test_latency_keeps_the_bus_bandwidth_below_the_links_against_nccl_tests():
-    busbw = [size / ring_all_reduce_s(size, 8, 1e11, 1e-6) * 2 * 7 / 8 for size in (1e4, 1e6, 1e8, 1e10)]
+    busbw = [
+        size / ring_all_reduce_s(size, 8, 1e11, 1e-6) * 2 * 7 / 8 for size in (1e4, 1e6, 1e8, 1e10)
+    ]
     assert busbw == sorted(busbw)
     assert busbw[0] < 0.02 * 1e11  # 10 kB: 0.175 µs on the wire, 14 µs of steps
     assert 0.999 * 1e11 < busbw[-1] < 1e11
@@ -229,12 +273,19 @@ def test_an_all_gather_over_more_axes_uses_all_their_links_against_scaling_book(
 
 @pytest.mark.parametrize("ranks", [4, 8, 16, 64])
 def test_a_small_all_gather_waits_for_half_the_ring_against_scaling_book(ranks):
-    assert grid_all_gather_s(0.0, (ranks,), (True,), 45e9, 1e-6) == pytest.approx(ranks / 2 * 1e-6, rel=1e-12)
+    assert grid_all_gather_s(0.0, (ranks,), (True,), 45e9, 1e-6) == pytest.approx(
+        ranks / 2 * 1e-6, rel=1e-12
+    )
 
 
 @pytest.mark.parametrize(("ranks", "tolerance"), [(16, 0.07), (256, 0.004), (4096, 0.0003)])
-def test_an_all_to_all_on_a_ring_costs_a_quarter_of_an_all_gather_against_scaling_book(ranks, tolerance):
-    whole, one_way = 1e9, 45e9  # the book counts the array over all chips, of which each sends its shard
+def test_an_all_to_all_on_a_ring_costs_a_quarter_of_an_all_gather_against_scaling_book(
+    ranks, tolerance
+):
+    whole, one_way = (
+        1e9,
+        45e9,
+    )  # the book counts the array over all chips, of which each sends its shard
     exchanged = grid_all_to_all_s(whole / ranks, (ranks,), (True,), one_way, 0.0)
     gathered = grid_all_gather_s(whole, (ranks,), (True,), one_way, 0.0)
     assert exchanged / gathered == pytest.approx(1 / 4, rel=tolerance)

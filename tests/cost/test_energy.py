@@ -37,7 +37,9 @@ def test_arrays_give_what_floats_give_one_by_one(function, given_values, expecte
     ("active_chip_s", "joules"),
     [(0.0, 2 * (140 + 50)), (0.2, 2 * 190 + 0.2 * 560), (1e9, 2 * 750)],
 )
-def test_a_chip_draws_its_idle_share_then_joules_for_its_activity_and_never_more_than_its_watts(active_chip_s, joules):
+def test_a_chip_draws_its_idle_share_then_joules_for_its_activity_and_never_more_than_its_watts(
+    active_chip_s, joules
+):
     draws = drawn_w(700.0, 0.2, 50.0)
     assert float(energy_j(draws, 2.0, active_chip_s)) == pytest.approx(joules, rel=1e-12)
 
@@ -74,17 +76,25 @@ def test_neither_time_nor_work_ever_saves_energy_and_power_stays_below_what_is_p
 @settings(deadline=None)
 @given(st.integers(1, 1000), positive, positive, factors)
 def test_more_tokens_from_the_same_chips_never_cost_more(chips, each, rate, factor):
-    assert usd_per_million_tokens(chips, each, rate * factor) <= usd_per_million_tokens(chips, each, rate)
+    assert usd_per_million_tokens(chips, each, rate * factor) <= usd_per_million_tokens(
+        chips, each, rate
+    )
 
 
 @settings(deadline=None)
 @given(st.integers(1, 1000), shares, positive, positive)
-def test_replicas_that_bring_as_many_tokens_as_chips_change_no_price_per_token(replicas, idle, active, rate):
+def test_replicas_that_bring_as_many_tokens_as_chips_change_no_price_per_token(
+    replicas, idle, active, rate
+):
     draws = drawn_w(700.0, idle, 50.0)
     one = float(energy_j(draws, 4.0, active))
-    assert float(energy_j(draws, 4.0 * replicas, active * replicas)) == pytest.approx(replicas * one, rel=1e-12)
+    assert float(energy_j(draws, 4.0 * replicas, active * replicas)) == pytest.approx(
+        replicas * one, rel=1e-12
+    )
     alone = usd_per_million_tokens(4, 2.0, rate)
-    assert usd_per_million_tokens(4 * replicas, 2.0, rate * replicas) == pytest.approx(alone, rel=1e-12)
+    assert usd_per_million_tokens(4 * replicas, 2.0, rate * replicas) == pytest.approx(
+        alone, rel=1e-12
+    )
 
 
 @settings(deadline=None)

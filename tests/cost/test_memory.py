@@ -29,7 +29,8 @@ def test_arrays_give_what_floats_give_one_by_one(function, given_values, expecte
 
 
 @pytest.mark.parametrize(
-    ("free", "each", "expected"), [(10e9, 3e9, 3), (9e9, 3e9, 3), (2.9e9, 3e9, 0), (0.0, 3e9, 0), (-1.0, 3e9, 0)]
+    ("free", "each", "expected"),
+    [(10e9, 3e9, 3), (9e9, 3e9, 3), (2.9e9, 3e9, 0), (0.0, 3e9, 0), (-1.0, 3e9, 0)],
 )
 def test_as_many_sequences_are_in_flight_as_fit_whole(free, each, expected):
     assert most_sequences(free, each) == expected

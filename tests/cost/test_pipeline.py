@@ -20,7 +20,8 @@ times = st.lists(st.integers(1, 50), min_size=1, max_size=8)
 
 
 def played_through(stages, passes):
-    """When the last of so many passes has left the last stage, each stage taking them one at a time."""
+    """When the last of so many passes has left the last stage, each stage taking them one at a
+    time."""
     free = [0] * len(stages)
     for _ in range(passes):
         clock = 0

@@ -5,7 +5,12 @@ import math
 import numpy as np
 import pytest
 
-from planner.cost.queueing import in_flight_fraction, in_flight_sequences, queue_s, waits_longer_fraction
+from planner.cost.queueing import (
+    in_flight_fraction,
+    in_flight_sequences,
+    queue_s,
+    waits_longer_fraction,
+)
 
 LOADS = [0.1, 0.5, 0.8, 0.9]
 
@@ -44,7 +49,9 @@ def test_everybody_waits_longer_than_less_than_nothing_and_some_find_nobody():
 
 def test_where_nobody_is_in_the_way_of_another_the_number_in_flight_is_poissons():
     shares = in_flight_fraction(np.full(60, 2.0), 1.5)
-    assert shares == pytest.approx([math.exp(-3) * 3**n / math.factorial(n) for n in range(61)], abs=1e-12)
+    assert shares == pytest.approx(
+        [math.exp(-3) * 3**n / math.factorial(n) for n in range(61)], abs=1e-12
+    )
 
 
 def test_where_all_share_one_server_the_number_in_flight_is_geometric():

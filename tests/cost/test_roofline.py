@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.cost.roofline import attainable_flop_per_s, compute_s, intensity_flop_per_byte, memory_s, operator_s
+from planner.cost.roofline import (
+    attainable_flop_per_s,
+    compute_s,
+    intensity_flop_per_byte,
+    memory_s,
+    operator_s,
+)
 
 amounts = st.floats(1.0, 1e15)
 rates = st.floats(1e6, 1e18)
@@ -50,7 +56,9 @@ def test_an_operator_at_the_ridge_needs_as_long_for_arithmetic_as_for_traffic():
 @given(amounts, amounts, rates, rates, factors)
 def test_a_faster_chip_is_never_slower(flop, moved, peak, bandwidth, factor):
     def seconds(peak_flop_per_s, bandwidth_bytes_per_s):
-        return operator_s(compute_s(flop, peak_flop_per_s), memory_s(moved, bandwidth_bytes_per_s), 1e-6)
+        return operator_s(
+            compute_s(flop, peak_flop_per_s), memory_s(moved, bandwidth_bytes_per_s), 1e-6
+        )
 
     assert seconds(peak * factor, bandwidth) <= seconds(peak, bandwidth)
     assert seconds(peak, bandwidth * factor) <= seconds(peak, bandwidth)
@@ -75,4 +83,6 @@ def test_no_operator_beats_the_roof_over_its_intensity(flop, moved, peak, bandwi
 @settings(deadline=None)
 @given(amounts, amounts, st.floats(0.0, 1.0))
 def test_overhead_is_never_hidden(arithmetic, traffic, overhead):
-    assert operator_s(arithmetic, traffic, overhead) == pytest.approx(operator_s(arithmetic, traffic) + overhead)
+    assert operator_s(arithmetic, traffic, overhead) == pytest.approx(
+        operator_s(arithmetic, traffic) + overhead
+    )

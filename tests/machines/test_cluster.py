@@ -13,7 +13,10 @@ def line(*pools: str, exclude: tuple[int, ...] = ()) -> Cluster:
     """Like pools in a line, and a slow wide shortcut from the first to the last."""
     topology = tiny_topology(2)
     made = tuple(Pool(name=name, topology=topology, exclude=exclude) for name in pools)
-    links = [PoolLink(between=(a, b), bandwidth_bytes_per_s=1e9, latency_s=1e-5) for a, b in itertools.pairwise(pools)]
+    links = [
+        PoolLink(between=(a, b), bandwidth_bytes_per_s=1e9, latency_s=1e-5)
+        for a, b in itertools.pairwise(pools)
+    ]
     shortcut = PoolLink(between=(pools[0], pools[-1]), bandwidth_bytes_per_s=4e9, latency_s=1e-3)
     return Cluster(name="line", pools=made, links=(*links, shortcut))
 
@@ -42,10 +45,15 @@ def test_a_record_survives_json():
     [
         (lambda: line("a", "a"), "two pools are called 'a'"),
         (
-            lambda: line("a", "b").replace(links=(PoolLink(between=("a", "a"), bandwidth_bytes_per_s=1, latency_s=0),)),
+            lambda: line("a", "b").replace(
+                links=(PoolLink(between=("a", "a"), bandwidth_bytes_per_s=1, latency_s=0),)
+            ),
             "to itself",
         ),
-        (lambda: Pool(name="a", topology=tiny_topology(2), exclude=(2,)), "chips 0 to 1; 2 is not one of them"),
+        (
+            lambda: Pool(name="a", topology=tiny_topology(2), exclude=(2,)),
+            "chips 0 to 1; 2 is not one of them",
+        ),
     ],
 )
 def test_what_cannot_be_is_explained(wrong, word):

@@ -52,13 +52,22 @@ def links(chips, *fabrics):
 
 
 def test_a_chip_multiplies_a_format_at_its_own_peak():
-    chip = tiny_chip(peaks=(Peak(dtype="bf16", flop_per_s=1e15), Peak(dtype="fp8", flop_per_s=2e15)))
+    chip = tiny_chip(
+        peaks=(Peak(dtype="bf16", flop_per_s=1e15), Peak(dtype="fp8", flop_per_s=2e15))
+    )
     assert (chip.peak_flop_per_s("bf16"), chip.peak_flop_per_s("fp8")) == (1e15, 2e15)
 
 
 @pytest.mark.parametrize(
     ("dtype", "peak"),
-    [("nvfp4", 2e15), ("mxfp4", 2e15), ("int8", 1e15), ("int4", 1e15), ("fp16", 1e15), ("fp32", 6e13)],
+    [
+        ("nvfp4", 2e15),
+        ("mxfp4", 2e15),
+        ("int8", 1e15),
+        ("int4", 1e15),
+        ("fp16", 1e15),
+        ("fp32", 6e13),
+    ],
 )
 def test_without_a_formats_peak_a_chip_multiplies_in_the_next_that_it_has(dtype, peak):
     chip = tiny_chip(
@@ -81,7 +90,14 @@ def test_a_chip_with_one_format_multiplies_everything_in_it():
 
 @pytest.mark.parametrize(
     ("chips", "levels"),
-    [(1, []), (5, [(5, 1)]), (8, [(8, 1)]), (9, [(8, 1), (2, 8)]), (20, [(8, 1), (3, 8)]), (32, [(8, 1), (4, 8)])],
+    [
+        (1, []),
+        (5, [(5, 1)]),
+        (8, [(8, 1)]),
+        (9, [(8, 1), (2, 8)]),
+        (20, [(8, 1), (3, 8)]),
+        (32, [(8, 1), (4, 8)]),
+    ],
 )
 def test_a_machine_is_wired_for_the_chips_that_are_there(chips, levels):
     cluster = tiny_topology(chips, fabric("switch", 8), fabric("switch", 4))
@@ -133,14 +149,20 @@ def test_a_grid_has_room_and_stays_within_its_axes(most, data):
     assert all(length <= limit for length, limit in zip(axes, most, strict=True))
 
 
-@pytest.mark.parametrize("joined", GRIDS, ids=lambda joined: f"{joined.shape} {joined.dimensions or joined.units}")
+@pytest.mark.parametrize(
+    "joined", GRIDS, ids=lambda joined: f"{joined.shape} {joined.dimensions or joined.units}"
+)
 def test_consecutive_chips_of_a_grid_are_neighbours(joined):
     level = only_level(joined)
-    assert [level.hops(chip, chip + 1) for chip in range(joined.units - 1)] == [1] * (joined.units - 1)
+    assert [level.hops(chip, chip + 1) for chip in range(joined.units - 1)] == [1] * (
+        joined.units - 1
+    )
     assert len({level.coordinates(chip) for chip in range(joined.units)}) == joined.units
 
 
-@pytest.mark.parametrize("joined", GRIDS, ids=lambda joined: f"{joined.shape} {joined.dimensions or joined.units}")
+@pytest.mark.parametrize(
+    "joined", GRIDS, ids=lambda joined: f"{joined.shape} {joined.dimensions or joined.units}"
+)
 def test_hops_are_the_shortest_path_over_the_links(joined):
     level, drawn = only_level(joined), links(joined.units, joined)
     shortest = dict(nx.all_pairs_shortest_path_length(drawn))
@@ -151,7 +173,9 @@ def test_hops_are_the_shortest_path_over_the_links(joined):
 @pytest.mark.parametrize(("shape", "hops"), [("switch", 1), ("full-mesh", 1), ("dragonfly", 3)])
 def test_every_pair_is_equally_far_where_all_are_joined(shape, hops):
     level = only_level(fabric(shape, 6))
-    assert {level.hops(one, other) for one in range(6) for other in range(6) if one != other} == {hops}
+    assert {level.hops(one, other) for one in range(6) for other in range(6) if one != other} == {
+        hops
+    }
     assert level.hops(4, 4) == 0
 
 
@@ -187,11 +211,20 @@ def test_what_nobody_states_costs_nothing_and_forbids_nothing():
         name="plain", kernel_overhead_s=0, compute_efficiency=1, memory_efficiency=1, prefill_chunk_tokens=1,
         usable_memory_fraction=1,
     )  # fmt: skip
-    overheads = (plain.layer_overhead_s, plain.step_overhead_s, plain.hop_overhead_s, plain.reserved_bytes)
+    overheads = (
+        plain.layer_overhead_s,
+        plain.step_overhead_s,
+        plain.hop_overhead_s,
+        plain.reserved_bytes,
+    )
     assert overheads == (0.0, 0.0, 0.0, 0.0)
     assert (plain.collectives, plain.most_tensor_parallel >= 100_000) == ((), True)
     kernel = CollectiveKernel(algorithm="ring", kinds=("all_reduce",), base_latency_s=0)
-    assert (kernel.step_latency_s, kernel.across_step_latency_s, kernel.bandwidth_fraction) == (0.0, 0.0, 1.0)
+    assert (kernel.step_latency_s, kernel.across_step_latency_s, kernel.bandwidth_fraction) == (
+        0.0,
+        0.0,
+        1.0,
+    )
     assert (kernel.most_ranks >= 1_000_000, kernel.across_nodes) == (True, True)
 
 
@@ -237,11 +270,22 @@ def test_a_second_level_of_switches_has_one_for_each_rail():
 
 
 def test_links_carry_the_bandwidth_of_one_direction():
-    drawn = links(12, fabric("chain", 4), fabric("switch", 3, bandwidth_bytes_per_s=1e9, latency_s=5e-6, name="rail"))
-    assert drawn.edges[0, 1] == {"fabric": "chain", "latency_s": 1e-6, "bandwidth_bytes_per_s": 50e9}
+    drawn = links(
+        12,
+        fabric("chain", 4),
+        fabric("switch", 3, bandwidth_bytes_per_s=1e9, latency_s=5e-6, name="rail"),
+    )
+    assert drawn.edges[0, 1] == {
+        "fabric": "chain",
+        "latency_s": 1e-6,
+        "bandwidth_bytes_per_s": 50e9,
+    }
     rails = [wire for *_, wire in drawn.edges(data=True) if wire["fabric"] == "rail"]
     assert len(rails) == 12
-    assert all(wire == {"fabric": "rail", "latency_s": 5e-6, "bandwidth_bytes_per_s": 1e9} for wire in rails)
+    assert all(
+        wire == {"fabric": "rail", "latency_s": 5e-6, "bandwidth_bytes_per_s": 1e9}
+        for wire in rails
+    )
     assert drawn.nodes[0] == {"kind": "chip", "chip": "tiny"}
 
 
@@ -249,7 +293,9 @@ def test_links_carry_the_bandwidth_of_one_direction():
 @pytest.mark.parametrize("chips", [1, 2, 3, 5, 7, 11, 12])
 def test_a_machine_that_is_partly_filled_is_still_connected(shape, chips):
     drawn = links(
-        chips, fabric(shape, 4), fabric(shape, 3, **({"dimensions": (3,)} if shape in ("torus", "mesh") else {}))
+        chips,
+        fabric(shape, 4),
+        fabric(shape, 3, **({"dimensions": (3,)} if shape in ("torus", "mesh") else {})),
     )
     assert nx.is_connected(drawn)
     assert {node for node in drawn if isinstance(node, int)} == set(range(chips))
@@ -320,7 +366,9 @@ def test_a_changed_figure_is_validated(path, value, field):
 
 
 def test_a_machine_is_described_level_by_level():
-    pods = tiny_topology(16, fabric("switch", 4), fabric("torus", 16, dimensions=(4, 4), name="ICI"))
+    pods = tiny_topology(
+        16, fabric("switch", 4), fabric("torus", 16, dimensions=(4, 4), name="ICI")
+    )
     assert described(pods) == "16 × tiny, 4 by switch (switch) then 2 × 2 by torus (ICI)"
     assert described(tiny_topology(1)) == "1 × tiny"
 
@@ -365,7 +413,10 @@ def test_a_machine_that_is_none_is_refused_in_a_sentence(build, sentence):
     [
         (lambda: fabric("ring", 0), "Fabric.units"),
         (lambda: fabric("ring", 8, bandwidth_bytes_per_s=0), "Fabric.bandwidth_bytes_per_s"),
-        (lambda: fabric("ring", 8, bandwidth_bytes_per_s="450 GB/s"), "Fabric.bandwidth_bytes_per_s"),
+        (
+            lambda: fabric("ring", 8, bandwidth_bytes_per_s="450 GB/s"),
+            "Fabric.bandwidth_bytes_per_s",
+        ),
         (lambda: fabric("ring", 8, bandwidth_bytes_per_s=math.inf), "Fabric.bandwidth_bytes_per_s"),
         (lambda: fabric("ring", 8, latency_s=-1e-6), "Fabric.latency_s"),
         (lambda: fabric("ring", 8, latency_s=math.nan), "Fabric.latency_s"),
@@ -373,14 +424,23 @@ def test_a_machine_that_is_none_is_refused_in_a_sentence(build, sentence):
         (lambda: fabric("torus", 8, dimensions=(0, 8)), "Fabric.dimensions[0]"),
         (lambda: Peak(dtype="fp3", flop_per_s=1e12), "Peak.dtype"),
         (lambda: Peak(dtype="fp8", flop_per_s=0), "Peak.flop_per_s"),
-        (lambda: MemoryTier(name="HBM", capacity_bytes=0, bandwidth_bytes_per_s=1e12), "MemoryTier.capacity_bytes"),
+        (
+            lambda: MemoryTier(name="HBM", capacity_bytes=0, bandwidth_bytes_per_s=1e12),
+            "MemoryTier.capacity_bytes",
+        ),
         (lambda: tiny_chip(memory=()), "Chip.memory"),
         (lambda: tiny_chip(peaks=()), "Chip.peaks"),
         (lambda: tiny_software(compute_efficiency=1.1), "Software.compute_efficiency"),
         (lambda: tiny_software(memory_efficiency=0), "Software.memory_efficiency"),
         (lambda: tiny_software(prefill_chunk_tokens=0), "Software.prefill_chunk_tokens"),
-        (lambda: CollectiveKernel(algorithm="magic", kinds=(), base_latency_s=0), "CollectiveKernel.algorithm"),
-        (lambda: CollectiveKernel(algorithm="ring", kinds=("gossip",), base_latency_s=0), "CollectiveKernel.kinds[0]"),
+        (
+            lambda: CollectiveKernel(algorithm="magic", kinds=(), base_latency_s=0),
+            "CollectiveKernel.algorithm",
+        ),
+        (
+            lambda: CollectiveKernel(algorithm="ring", kinds=("gossip",), base_latency_s=0),
+            "CollectiveKernel.kinds[0]",
+        ),
         (lambda: Figure(path="chips", value=8, source="", confidence="sure"), "Figure.confidence"),
         (lambda: Power(chip_w=-1), "Power.chip_w"),
         (lambda: Price(usd_per_chip_hour=math.inf), "Price.usd_per_chip_hour"),

@@ -3,7 +3,9 @@
 from planner.models.graph import Layer
 from planner.models.operators import Attention, Embedding, Experts, MatMul, Pointwise, Recurrent
 
-MATMUL = MatMul(name="up", inputs=1024, outputs=4096, weight_dtype="bf16", compute_dtype="bf16", split="outputs")
+MATMUL = MatMul(
+    name="up", inputs=1024, outputs=4096, weight_dtype="bf16", compute_dtype="bf16", split="outputs"
+)
 
 
 ATTENTION = Attention(
@@ -18,7 +20,9 @@ EXPERTS = Experts(
 )  # fmt: skip
 
 
-RECURRENT = Recurrent(name="recurrence", heads=16, key_heads=2, key_width=32, value_width=64, convolved_tokens=4)
+RECURRENT = Recurrent(
+    name="recurrence", heads=16, key_heads=2, key_width=32, value_width=64, convolved_tokens=4
+)
 
 
 EMBEDDING = Embedding(name="tokens", vocabulary=8192, width=1024, weight_dtype="bf16")
@@ -39,7 +43,15 @@ KV_BYTES = 2 * 4 * 128 * 2
 
 
 def layer(name, **changes):
-    return Layer(**{"name": name, "kind": "plain", "operators": (MATMUL,), "activation_width": 1024, **changes})
+    return Layer(
+        **{
+            "name": name,
+            "kind": "plain",
+            "operators": (MATMUL,),
+            "activation_width": 1024,
+            **changes,
+        }
+    )
 
 
 def chips_total(operator, ways, coefficient, expert_parallel=1):

@@ -9,16 +9,21 @@ from planner.models.autoencoder import Autoencoder, autoencoder_layer
 
 def decoder_of(name, **picture):
     graph = pl.load_model(name, **picture)
-    return next(layer for layer in graph.layers if layer.kind == "autoencoder"), graph.tokens_per_sample
+    return next(
+        layer for layer in graph.layers if layer.kind == "autoencoder"
+    ), graph.tokens_per_sample
 
 
 def test_the_decoder_of_stable_diffusion_has_49_million_parameters():
-    """49.5 M: decoder of AutoencoderKL with channels 128, 256, 512, 512 (of the checkpoint, from memory)."""
+    """49.5 M: decoder of AutoencoderKL with channels 128, 256, 512, 512 (of the checkpoint, from
+    memory)."""
     assert decoder_of("sdxl")[0].parameters == pytest.approx(49.5e6, rel=0.01)
 
 
 def test_one_convolution_multiplies_as_a_person_counts():
-    shape = Autoencoder(name="tiny", latent_channels=4, channels=(8,), residual_blocks=1, middle=False)
+    shape = Autoencoder(
+        name="tiny", latent_channels=4, channels=(8,), residual_blocks=1, middle=False
+    )
     layer = autoencoder_layer(shape, 1.0, 1, "bf16")
     convolutions = 9 * (4 * 8 + 8 * 8 + 8 * 8 + 8 * 3)
     norms = 4 * (8 + 8 + 8)
@@ -33,7 +38,10 @@ def test_four_times_the_pixels_are_four_times_the_convolutions():
 
 def test_a_first_frame_stays_one():
     shape = diffusion_shape("hunyuan-video").autoencoder
-    picture, video = (autoencoder_layer(shape, 1.0, frames, "bf16").operators[-1].tokens_factor for frames in (1, 33))
+    picture, video = (
+        autoencoder_layer(shape, 1.0, frames, "bf16").operators[-1].tokens_factor
+        for frames in (1, 33)
+    )
     assert picture == 64
     assert video == pytest.approx(64 * 129 / 33)
 

@@ -1,4 +1,5 @@
-"""Decoders: parameters counted by hand and against what was published, and which layer is of which kind."""
+"""Decoders: parameters counted by hand and against what was published, and which layer is of
+which kind."""
 
 import csv
 from pathlib import Path
@@ -25,14 +26,20 @@ def layer_parameters(graph, number=0):
 
 
 def windows(graph):
-    return [o.window_tokens for layer in graph.layers for o in layer.operators if isinstance(o, Attention)]
+    return [
+        o.window_tokens
+        for layer in graph.layers
+        for o in layer.operators
+        if isinstance(o, Attention)
+    ]
 
 
 def mixers(graph):
     """A letter for each layer, as in the pattern of a hybrid."""
     letters = {Attention: "*", Recurrent: "M"}
     return "".join(
-        next((letters[type(o)] for o in layer.operators if type(o) in letters), "-") for layer in graph.layers[1:-1]
+        next((letters[type(o)] for o in layer.operators if type(o) in letters), "-")
+        for layer in graph.layers[1:-1]
     )
 
 
@@ -63,7 +70,9 @@ def test_active_parameters_are_as_published(name):
     )
 
 
-@pytest.mark.parametrize("name", [name for name, row in PUBLISHED.items() if row["kv_bytes_per_token"]])
+@pytest.mark.parametrize(
+    "name", [name for name, row in PUBLISHED.items() if row["kv_bytes_per_token"]]
+)
 def test_the_cache_of_a_token_in_16_bit_is_as_published(name):
     graph = pl.load_model(name, kv_dtype="bf16")
     assert graph.kv_bytes_per_token == float(PUBLISHED[name]["kv_bytes_per_token"])
@@ -88,13 +97,21 @@ def test_an_ungated_feed_forward_layer_has_two_matrices():
 def test_a_parallel_block_has_one_norm_and_sums_once():
     layer = tiny_graph(parallel_block=True).layers[1]
     assert layer.parameters == ATTENTION + 3 * HIDDEN * FFN + HIDDEN
-    sums = [o for o in layer.operators if isinstance(o, MatMul) and o.split == "inputs" and o.summed]
+    sums = [
+        o for o in layer.operators if isinstance(o, MatMul) and o.split == "inputs" and o.summed
+    ]
     assert [o.name for o in sums] == ["feed-forward down"]
 
 
 def test_embedding_and_head_stand_around_the_layers():
     graph = tiny_graph(layers=3)
-    assert [layer.kind for layer in graph.layers] == ["embedding", "decoder", "decoder", "decoder", "head"]
+    assert [layer.kind for layer in graph.layers] == [
+        "embedding",
+        "decoder",
+        "decoder",
+        "decoder",
+        "head",
+    ]
     assert graph.is_chain
     assert graph.layers[0].parameters == VOCABULARY * HIDDEN
     assert graph.layers[-1].parameters == VOCABULARY * HIDDEN + HIDDEN
@@ -128,9 +145,13 @@ def test_a_dense_decoder_is_active_throughout():
 
 
 def test_latent_attention_caches_one_vector_for_all_heads():
-    graph = tiny_graph(layers=1, kv_latent=256, q_latent=384, rope_dim=64, nope_dim=128, value_dim=128)
+    graph = tiny_graph(
+        layers=1, kv_latent=256, q_latent=384, rope_dim=64, nope_dim=128, value_dim=128
+    )
     up, down = HEADS * (128 + 64), 256 + 64
-    attention = HIDDEN * 384 + 384 * up + HIDDEN * down + 256 * HEADS * (128 + 128) + HEADS * 128 * HIDDEN
+    attention = (
+        HIDDEN * 384 + 384 * up + HIDDEN * down + 256 * HEADS * (128 + 128) + HEADS * 128 * HIDDEN
+    )
     assert layer_parameters(graph) == attention + 3 * HIDDEN * FFN + 2 * HIDDEN
     assert graph.kv_bytes_per_token == 2 * down
 
@@ -167,9 +188,14 @@ def test_a_window_alone_holds_in_every_layer():
     assert windows(tiny_graph(layers=2, window_tokens=64)) == [64, 64]
 
 
-@pytest.mark.parametrize(("full_first", "expected"), [(False, [64, 64, 0, 64]), (True, [0, 64, 64, 0])])
+@pytest.mark.parametrize(
+    ("full_first", "expected"), [(False, [64, 64, 0, 64]), (True, [0, 64, 64, 0])]
+)
 def test_of_every_so_many_layers_one_sees_everything(full_first, expected):
-    assert windows(tiny_graph(layers=4, window_tokens=64, full_every=3, full_first=full_first)) == expected
+    assert (
+        windows(tiny_graph(layers=4, window_tokens=64, full_every=3, full_first=full_first))
+        == expected
+    )
 
 
 def test_equal_layers_are_of_one_kind():
@@ -188,7 +214,12 @@ CONVOLUTION = 4 * (INNER + 2 * KEYS)
 def test_a_pattern_makes_mixing_and_feed_forward_layers_of_their_own():
     graph = tiny_graph(layers=4, pattern="M-*-", **MAMBA)
     mixing = HIDDEN * (2 * INNER + 2 * KEYS + 16) + CONVOLUTION + INNER + INNER * HIDDEN
-    expected = [mixing + HIDDEN, 3 * HIDDEN * FFN + HIDDEN, ATTENTION + HIDDEN, 3 * HIDDEN * FFN + HIDDEN]
+    expected = [
+        mixing + HIDDEN,
+        3 * HIDDEN * FFN + HIDDEN,
+        ATTENTION + HIDDEN,
+        3 * HIDDEN * FFN + HIDDEN,
+    ]
     assert [layer_parameters(graph, number) for number in range(4)] == expected
     assert graph.kind_counts == (1, 1, 2, 1, 1)
 
@@ -230,7 +261,9 @@ def test_the_layers_of_a_hybrid_are_as_published(name, pattern):
     assert mixers(pl.load_model(name)) == pattern
 
 
-@pytest.mark.parametrize(("name", "layers", "full"), [("gemma-3-12b", 48, 8), ("gemma-3-27b", 62, 10)])
+@pytest.mark.parametrize(
+    ("name", "layers", "full"), [("gemma-3-12b", 48, 8), ("gemma-3-27b", 62, 10)]
+)
 def test_every_sixth_layer_of_gemma_sees_everything(name, layers, full):
     seen = windows(pl.load_model(name))
     assert (len(seen), seen.count(0), seen.count(1024)) == (layers, full, layers - full)
@@ -250,7 +283,10 @@ def test_matmuls_multiply_in_what_recipes_with_such_weights_do(weights, activati
 
 def test_half_the_bits_are_half_the_bytes_but_for_norms():
     norms = 3 * HIDDEN * 2
-    wide, narrow = tiny_graph(layers=1), decoder_graph(shape(layers=1), "tiny", Formats(weight_dtype="fp8"))
+    wide, narrow = (
+        tiny_graph(layers=1),
+        decoder_graph(shape(layers=1), "tiny", Formats(weight_dtype="fp8")),
+    )
     assert narrow.weight_bytes - norms == (wide.weight_bytes - norms) / 2
 
 
@@ -267,7 +303,9 @@ def test_what_is_not_quantised_stays_at_16_bit():
 
 def test_a_router_stays_at_16_bit_whatever_the_weights_are():
     graph = decoder_graph(
-        shape(ffn=0, experts=8, experts_active=2, expert_ffn=64), "tiny", Formats(weight_dtype="int4")
+        shape(ffn=0, experts=8, experts_active=2, expert_ffn=64),
+        "tiny",
+        Formats(weight_dtype="int4"),
     )
     router = next(operator for operator in graph.layers[1].operators if operator.name == "router")
     assert (router.weight_dtype, router.compute_dtype) == ("bf16", "bf16")
@@ -289,7 +327,10 @@ def shape(**changes):
     [
         ({"kv_heads": 3}, "DecoderShape.kv_heads: 3 does not divide the 8 heads"),
         ({"experts": 8, "expert_ffn": 64}, "experts_active between 1 and 8, not 0"),
-        ({"experts": 8, "expert_ffn": 64, "experts_active": 9}, "experts_active between 1 and 8, not 9"),
+        (
+            {"experts": 8, "expert_ffn": 64, "experts_active": 9},
+            "experts_active between 1 and 8, not 9",
+        ),
         ({"experts": 8, "experts_active": 2}, "experts need expert_ffn"),
         ({"ffn": 0}, "DecoderShape.ffn: a decoder without experts needs"),
         ({"kv_latent": 512}, "latent attention needs rope_dim, nope_dim and value_dim"),
@@ -298,7 +339,10 @@ def shape(**changes):
         ({"pattern": "*E"}, "DecoderShape.pattern: its layers E need experts"),
         ({"pattern": "M*"}, "DecoderShape.recurrence: layers without attention need"),
         ({"attention_every": 2}, "DecoderShape.recurrence: layers without attention need"),
-        ({"state_heads": 4, "state_key_heads": 3}, "DecoderShape.state_key_heads: 3 does not divide the 4 heads"),
+        (
+            {"state_heads": 4, "state_key_heads": 3},
+            "DecoderShape.state_key_heads: 3 does not divide the 4 heads",
+        ),
         ({"layers": 0}, "DecoderShape.layers should be greater than or equal to 1, not 0"),
         ({"layers": 10_001}, "DecoderShape.layers should be less than or equal to 10000"),
         ({"hidden": -1}, "DecoderShape.hidden should be greater than or equal to 1, not -1"),

@@ -10,7 +10,9 @@ import pytest
 from planner.models.demand import UNLIMITED_TOKENS, Demand, most_of_normal, stacked
 from tests.instances import tiny_moe
 
-DENSE = Demand(flop_per_token=100.0, flop_per_sequence=7.0, weight_bytes=1000.0, read_bytes_per_token=3.0)
+DENSE = Demand(
+    flop_per_token=100.0, flop_per_sequence=7.0, weight_bytes=1000.0, read_bytes_per_token=3.0
+)
 ATTENTION = Demand(
     flop_per_token_context=2.0, decode_flop_per_token_context=5.0, kv_bytes_per_token=4.0, window_tokens=50.0,
     written_bytes_per_token=6.0,
@@ -23,10 +25,14 @@ def test_an_operator_that_asks_for_nothing_costs_nothing_but_a_launch():
     figures = [nothing.flop(8, 100, 2, False), nothing.flop(8, 100, 8, True), nothing.read_bytes(8, 100, 2),
                nothing.written_bytes(8, 2), nothing.held_weight_bytes, nothing.held_kv_bytes(100, 2)]  # fmt: skip
     messages = [
-        value for name, value in asdict(nothing).items() if name.startswith(("reduced", "gathered", "shuffled"))
+        value
+        for name, value in asdict(nothing).items()
+        if name.startswith(("reduced", "gathered", "shuffled"))
     ]
     assert figures == [0.0] * 6
-    assert [*messages, nothing.exchanged_bytes_per_token, nothing.activation_bytes_per_token] == [0.0] * 6
+    assert [*messages, nothing.exchanged_bytes_per_token, nothing.activation_bytes_per_token] == [
+        0.0
+    ] * 6
     assert nothing.kernels == 1.0
 
 
@@ -39,7 +45,9 @@ def test_arithmetic_counts_tokens_contexts_and_sequences():
 def test_a_window_limits_what_is_seen_read_and_held():
     for context in (50, 51, 10_000):
         assert ATTENTION.flop(10, context, 2, decode=False) == 10 * 50 * 2
-        assert ATTENTION.kv_read_bytes(context, 3) == ATTENTION.held_kv_bytes(context, 3) == 3 * 50 * 4
+        assert (
+            ATTENTION.kv_read_bytes(context, 3) == ATTENTION.held_kv_bytes(context, 3) == 3 * 50 * 4
+        )
     assert ATTENTION.kv_read_bytes(49, 3) == 3 * 49 * 4
 
 
@@ -66,13 +74,17 @@ def test_what_a_sequence_moves_is_half_read_and_half_written():
     assert head.read_bytes(8, 100, 4) == head.written_bytes(8, 4) == 4 * 5
 
 
-@pytest.mark.parametrize(("tokens", "distinct"), [(1, 2.0), (2, 3.5), (4, 8 * (1 - 81 / 256)), (1000, 8.0)])
+@pytest.mark.parametrize(
+    ("tokens", "distinct"), [(1, 2.0), (2, 3.5), (4, 8 * (1 - 81 / 256)), (1000, 8.0)]
+)
 def test_a_step_reads_the_experts_that_its_tokens_are_expected_to_touch(tokens, distinct):
     assert ROUTED.weights_read_bytes(tokens) == pytest.approx(100 * distinct, rel=1e-12)
     assert ROUTED.held_weight_bytes == 800.0
 
 
-@pytest.mark.parametrize(("experts", "active", "tokens"), [(4, 2, 2), (4, 1, 3), (5, 2, 2), (3, 3, 2)])
+@pytest.mark.parametrize(
+    ("experts", "active", "tokens"), [(4, 2, 2), (4, 1, 3), (5, 2, 2), (3, 3, 2)]
+)
 def test_touched_experts_are_those_of_every_routing_counted_out(experts, active, tokens):
     choices = list(itertools.combinations(range(experts), active))
     routings = list(itertools.product(choices, repeat=tokens))
@@ -127,7 +139,9 @@ def test_stacked_coefficients_are_columns_that_nobody_changes():
 
 
 def test_a_text_half_as_long_has_half_the_work_and_a_quarter_of_the_pairs():
-    whole = Demand(flop_per_token=10.0, flop_per_token_context=3.0, weight_bytes=7.0, read_bytes_per_token=4.0)
+    whole = Demand(
+        flop_per_token=10.0, flop_per_token_context=3.0, weight_bytes=7.0, read_bytes_per_token=4.0
+    )
     half = whole.for_tokens(0.5)
     assert (half.flop_per_token, half.flop_per_token_context) == (5.0, 0.75)
     assert (half.weight_bytes, half.read_bytes_per_token) == (7.0, 2.0)
@@ -137,7 +151,9 @@ def test_a_text_half_as_long_has_half_the_work_and_a_quarter_of_the_pairs():
 
 def test_a_window_stays_as_wide_whatever_the_factor():
     windowed = Demand(flop_per_token_context=1.0, window_tokens=10.0)
-    assert windowed.for_tokens(0.5).flop(100.0, 40.0, 1.0, False) == windowed.flop(50.0, 20.0, 1.0, False)
+    assert windowed.for_tokens(0.5).flop(100.0, 40.0, 1.0, False) == windowed.flop(
+        50.0, 20.0, 1.0, False
+    )
 
 
 def shared_out(experts: int, active: int, groups: int) -> Demand:
@@ -153,13 +169,24 @@ def test_the_largest_of_normal_variables_lies_as_far_out_as_drawn_ones(count):
     assert most_of_normal(count) == pytest.approx(drawn, abs=0.04)
 
 
-@pytest.mark.parametrize(("experts", "active", "groups"), [(256, 8, 8), (128, 4, 8), (128, 4, 2), (256, 8, 32)])
+@pytest.mark.parametrize(
+    ("experts", "active", "groups"), [(256, 8, 8), (128, 4, 8), (128, 4, 2), (256, 8, 32)]
+)
 @pytest.mark.parametrize("tokens", [1, 4, 16, 64, 512])
 def test_the_busiest_group_has_as_much_as_in_drawn_routings(experts, active, groups, tokens):
     dice = np.random.default_rng(2)
-    draws = dice.random((200, tokens, experts)).argpartition(active, axis=2)[..., :active].reshape(200, -1)
-    counts = np.stack([np.bincount(draw, minlength=experts) for draw in draws]).reshape(200, groups, -1)
-    busiest, touched = counts.sum(axis=2).max(axis=1).mean(), (counts > 0).sum(axis=2).max(axis=1).mean()
+    draws = (
+        dice.random((200, tokens, experts))
+        .argpartition(active, axis=2)[..., :active]
+        .reshape(200, -1)
+    )
+    counts = np.stack([np.bincount(draw, minlength=experts) for draw in draws]).reshape(
+        200, groups, -1
+    )
+    busiest, touched = (
+        counts.sum(axis=2).max(axis=1).mean(),
+        (counts > 0).sum(axis=2).max(axis=1).mean(),
+    )
     demand = shared_out(experts, active, groups)
     assert float(demand.touched_fraction(tokens)) * experts / groups == pytest.approx(
         touched, rel=0.15 if tokens > 1 else 0.3
@@ -170,10 +197,16 @@ def test_the_busiest_group_has_as_much_as_in_drawn_routings(experts, active, gro
 
 
 @pytest.mark.parametrize(
-    ("experts", "active", "groups"), [(256, 8, 256), (256, 8, 32), (128, 4, 2), (8, 2, 8), (64, 1, 64)]
+    ("experts", "active", "groups"),
+    [(256, 8, 256), (256, 8, 32), (128, 4, 2), (8, 2, 8), (64, 1, 64)],
 )
-def test_the_busiest_group_has_more_to_do_for_more_tokens_and_less_for_each(experts, active, groups):
+def test_the_busiest_group_has_more_to_do_for_more_tokens_and_less_for_each(
+    experts, active, groups
+):
     demand, tokens = shared_out(experts, active, groups), np.geomspace(0.01, 1e5, 3000)
-    for work in (np.asarray(demand.touched_fraction(tokens)), np.asarray(demand.flop(tokens, 0.0, tokens, True))):
+    for work in (
+        np.asarray(demand.touched_fraction(tokens)),
+        np.asarray(demand.flop(tokens, 0.0, tokens, True)),
+    ):
         assert (np.diff(work) >= -1e-12 * work[1:]).all()
         assert (np.diff(work / tokens) <= 1e-12 * (work / tokens)[1:]).all()

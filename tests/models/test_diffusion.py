@@ -37,15 +37,24 @@ def test_a_picture_has_the_tokens_that_a_person_counts(name, picture, tokens):
 
 
 def test_a_video_keeps_its_first_frame():
-    assert [latent_frames(diffusion_shape("wan-2.1-14b"), frames) for frames in (1, 5, 81)] == [1, 2, 21]
+    assert [latent_frames(diffusion_shape("wan-2.1-14b"), frames) for frames in (1, 5, 81)] == [
+        1,
+        2,
+        21,
+    ]
     assert latent_frames(diffusion_shape("step-video-30b"), 204) == 36
 
 
 def test_text_encoders_have_the_parameters_that_are_published():
-    """T5-XXL encoder 4.76 B, CLIP-L 123 M, OpenCLIP bigG 695 M, umT5-XXL 5.68 B: of the checkpoints, from memory."""
+    """T5-XXL encoder 4.76 B, CLIP-L 123 M, OpenCLIP bigG 695 M, umT5-XXL 5.68 B: of the
+    checkpoints, from memory."""
 
     def count(model, encoder):
-        return sum(layer.parameters for layer in pl.load_model(model).layers if layer.name.startswith(f"{encoder} "))
+        return sum(
+            layer.parameters
+            for layer in pl.load_model(model).layers
+            if layer.name.startswith(f"{encoder} ")
+        )
 
     assert count("flux-1", "t5-xxl") == pytest.approx(4.76e9, rel=0.01)
     assert count("sdxl", "clip-l") == pytest.approx(123e6, rel=0.01)
@@ -85,5 +94,10 @@ def test_a_shape_that_lacks_something_is_refused(numbers, words):
 
 def test_the_factors_of_a_text_are_those_of_its_tokens():
     block = next(layer for layer in pl.load_model("flux-1").layers if layer.kind == "double")
-    factors = {operator.tokens_factor for operator in block.operators if operator.kind != "embedding"}
-    assert {factor for factor in factors if not math.isclose(factor, 1.0)} == {512 / 4096, 1 + 512 / 4096}
+    factors = {
+        operator.tokens_factor for operator in block.operators if operator.kind != "embedding"
+    }
+    assert {factor for factor in factors if not math.isclose(factor, 1.0)} == {
+        512 / 4096,
+        1 + 512 / 4096,
+    }

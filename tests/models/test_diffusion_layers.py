@@ -27,7 +27,9 @@ def test_denoisers_have_the_parameters_that_are_published(name):
 def test_dit_xl_2_multiplies_as_often_as_in_its_paper():
     """118.64 G at 256 × 256, 524.6 G at 512 × 512: arXiv 2212.09748, tables 1 and 4."""
     assert macs(pl.load_model("dit-xl-2")) == pytest.approx(118.64e9, rel=0.01)
-    assert macs(pl.load_model("dit-xl-2", height=512, width=512)) == pytest.approx(524.6e9, rel=0.01)
+    assert macs(pl.load_model("dit-xl-2", height=512, width=512)) == pytest.approx(
+        524.6e9, rel=0.01
+    )
 
 
 def test_the_unet_of_sdxl_multiplies_as_often_as_profilers_count():
@@ -65,6 +67,11 @@ def test_a_second_denoiser_is_held_and_not_run():
 
 def test_only_the_denoiser_is_quantised():
     graph = pl.load_model("flux-1", weight_dtype="fp8")
-    stored = {dtype for layer in graph.layers if layer.runs_per_sample for dtype in layer.weight_bytes_by_dtype()}
+    stored = {
+        dtype
+        for layer in graph.layers
+        if layer.runs_per_sample
+        for dtype in layer.weight_bytes_by_dtype()
+    }
     assert stored == {"bf16"}
     assert graph.weight_bytes < 0.7 * pl.load_model("flux-1", weight_dtype="bf16").weight_bytes

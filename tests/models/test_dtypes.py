@@ -4,7 +4,14 @@ from typing import get_args
 
 import pytest
 
-from planner.models.dtypes import ACTIVATIONS_OF, BITS, MULTIPLIED_IN, Dtype, bytes_of, stream_bytes_of
+from planner.models.dtypes import (
+    ACTIVATIONS_OF,
+    BITS,
+    MULTIPLIED_IN,
+    Dtype,
+    bytes_of,
+    stream_bytes_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -43,4 +50,10 @@ def test_activations_come_in_formats_that_exist():
 
 
 def test_the_stream_stays_at_16_bits_unless_all_is_in_32():
-    assert [stream_bytes_of(dtype) for dtype in ("fp32", "bf16", "fp8", "nvfp4", "q4_k_m")] == [4, 2, 2, 2, 2]
+    assert [stream_bytes_of(dtype) for dtype in ("fp32", "bf16", "fp8", "nvfp4", "q4_k_m")] == [
+        4,
+        2,
+        2,
+        2,
+        2,
+    ]

@@ -21,7 +21,13 @@ def test_an_encoder_has_the_parameters_of_its_tables_layers_and_pooler():
     tables = (1000 + 128 + 2) * 256 + 2 * 256
     graph = tiny_encoder()
     assert graph.parameters == graph.parameters_active == tables + 3 * layer + 256 * 256
-    assert [layer.kind for layer in graph.layers] == ["embedding", "encoder", "encoder", "encoder", "pooler"]
+    assert [layer.kind for layer in graph.layers] == [
+        "embedding",
+        "encoder",
+        "encoder",
+        "encoder",
+        "pooler",
+    ]
     assert graph.is_chain
     assert graph.most_context_tokens == 128
 
@@ -34,11 +40,14 @@ def test_an_encoder_keeps_nothing_for_later_tokens():
 
 
 def test_every_token_of_a_text_sees_all_of_it():
-    # 2 texts of 100 tokens: each token works on 100 keys and 100 values of width 64 for each of 4 heads.
+    # 2 texts of 100 tokens: each token works on 100 keys and 100 values of width 64 for each of 4
+    # heads.
     graph = tiny_encoder()
     step = Step(tokens=200.0, sequences=2.0, context_tokens=50.0, decode=False)
     prices = PriceList(graph, tiny_topology(1)).prices(Split(), step, Reach((1,), (1,), (1,)))
-    matmuls = 2 * 200 * sum(o.parameters for o in graph.layers[1].operators if isinstance(o, MatMul))
+    matmuls = (
+        2 * 200 * sum(o.parameters for o in graph.layers[1].operators if isinstance(o, MatMul))
+    )
     pointwise = 200 * 4 * (2 * 256 + 1024)
     assert prices.flop[1] == matmuls + pointwise + 200 * 2 * 100 * 4 * (64 + 64)
 

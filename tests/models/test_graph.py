@@ -1,4 +1,5 @@
-"""Model graphs: what a layer asks for, what a split leaves to each chip, and which graphs are refused."""
+"""Model graphs: what a layer asks for, what a split leaves to each chip, and which graphs are
+refused."""
 
 import math
 import random
@@ -71,7 +72,10 @@ def test_the_cache_of_a_token_is_the_sum_over_the_layers():
 
 
 def test_weight_bytes_are_counted_format_by_format():
-    mixed = layer("mixed", operators=(MATMUL, MATMUL.replace(name="down", weight_dtype="fp8"), NORM, ATTENTION))
+    mixed = layer(
+        "mixed",
+        operators=(MATMUL, MATMUL.replace(name="down", weight_dtype="fp8"), NORM, ATTENTION),
+    )
     assert mixed.weight_bytes_by_dtype() == {"bf16": 2 * 1024 * 4096 + 2 * 1024, "fp8": 1024 * 4096}
     assert mixed.weight_bytes == sum(mixed.weight_bytes_by_dtype().values())
 
@@ -117,7 +121,11 @@ def test_layers_that_were_read_apart_are_still_one_kind():
 def test_the_picture_has_the_layers_and_what_they_hand_on():
     drawn = tiny_graph(2).to_networkx()
     assert list(drawn.nodes) == ["embedding", "decoder.0", "decoder.1", "head"]
-    assert list(drawn.edges) == [("embedding", "decoder.0"), ("decoder.0", "decoder.1"), ("decoder.1", "head")]
+    assert list(drawn.edges) == [
+        ("embedding", "decoder.0"),
+        ("decoder.0", "decoder.1"),
+        ("decoder.1", "head"),
+    ]
     assert drawn.edges["decoder.0", "decoder.1"] == {"activation_bytes_per_token": 2048}
     assert drawn.nodes["decoder.1"] == {
         "kind": "decoder",
@@ -150,7 +158,11 @@ def test_edges_of_a_chain_join_each_layer_to_the_next():
         ("ab", (("a", "z"),), "ModelGraph.edges: there is no layer called 'z'"),
         ("ab", (("z", "a"),), "ModelGraph.edges: there is no layer called 'z'"),
         ("ab", (("b", "a"),), "ModelGraph.layers: 'a' stands before 'b', which feeds it"),
-        ("a", (("a", "a"),), "ModelGraph.edges: the layers form a cycle (a then a); a model graph must be acyclic"),
+        (
+            "a",
+            (("a", "a"),),
+            "ModelGraph.edges: the layers form a cycle (a then a); a model graph must be acyclic",
+        ),
     ],
 )
 def test_a_graph_that_is_none_is_refused_in_a_sentence(names, edges, sentence):
@@ -160,7 +172,9 @@ def test_a_graph_that_is_none_is_refused_in_a_sentence(names, edges, sentence):
 
 
 def test_a_cycle_is_named_by_the_layers_in_it():
-    with pytest.raises(InputError, match=r"^ModelGraph\.edges: the layers form a cycle \([^\n]+\); [^\n]+$") as refusal:
+    with pytest.raises(
+        InputError, match=r"^ModelGraph\.edges: the layers form a cycle \([^\n]+\); [^\n]+$"
+    ) as refusal:
         graph("abcd", (("a", "b"), ("b", "c"), ("c", "b"), ("c", "d")))
     named = str(refusal.value).partition("(")[2].partition(")")[0]
     assert set(named.replace(",", "").split()) - {"then"} == {"b", "c"}
@@ -216,7 +230,10 @@ def test_json_gives_back_an_equal_graph(seed):
 def test_a_split_never_leaves_a_chip_with_more_than_the_whole(seed, ways):
     for part in random_graph(random.Random(seed)).layers:
         for operator in part.operators:
-            whole, each = operator.demand(), operator.demand(min(ways, part.splits().get("heads", ways)))
+            whole, each = (
+                operator.demand(),
+                operator.demand(min(ways, part.splits().get("heads", ways))),
+            )
             assert each.flop(64, 500.0, 2, False) <= whole.flop(64, 500.0, 2, False)
             assert each.read_bytes(64, 500.0, 2) <= whole.read_bytes(64, 500.0, 2)
             assert each.held_weight_bytes <= whole.held_weight_bytes
@@ -245,7 +262,9 @@ def test_a_cut_keeps_the_ends_and_the_last_layers():
     assert (head.is_chain, head.name) == (True, "1 layer of tiny")
     assert graph.cut(4).layers == graph.layers
     assert graph.cut(4).parameters_active == pytest.approx(graph.parameters_active, rel=1e-6)
-    assert graph.cut(2).parameters == graph.parameters - sum(layer.parameters for layer in graph.layers[1:3])
+    assert graph.cut(2).parameters == graph.parameters - sum(
+        layer.parameters for layer in graph.layers[1:3]
+    )
     for bad in (0, 5):
         with pytest.raises(InputError, match="layers must lie between 1 and the 4 of tiny"):
             graph.cut(bad)

@@ -11,12 +11,16 @@ HOST = pl.DeviceClass(name="c", count=1, pays_transfers=False)
 
 
 def graph_of(*times, edges=(), **fields):
-    operators = tuple(pl.Operator(name=str(number), times_s=row, **fields) for number, row in enumerate(times))
+    operators = tuple(
+        pl.Operator(name=str(number), times_s=row, **fields) for number, row in enumerate(times)
+    )
     return pl.OperatorGraph(operators=operators, edges=edges, devices=(ACCELERATOR, HOST))
 
 
 def test_arrays_hold_what_the_records_say():
-    problem = graph_of((1.0, 4.0), (None, 2.0), edges=((0, 1),), transfer_s=3.0, size_bytes=5.0).to_problem()
+    problem = graph_of(
+        (1.0, 4.0), (None, 2.0), edges=((0, 1),), transfer_s=3.0, size_bytes=5.0
+    ).to_problem()
     assert problem.times.tolist() == [[1.0, np.inf], [4.0, 2.0]]
     assert problem.capacity.tolist() == [10.0, np.inf]
     assert problem.devices.tolist() == [0, 0, 1]
@@ -55,4 +59,8 @@ def test_class_names_must_differ_and_one_device_must_be_there():
     with pytest.raises(InputError, match="different names"):
         pl.OperatorGraph(operators=(node,), edges=(), devices=(ACCELERATOR, ACCELERATOR))
     with pytest.raises(InputError, match="no device"):
-        pl.OperatorGraph(operators=(node,), edges=(), devices=(ACCELERATOR.replace(count=0), HOST.replace(count=0)))
+        pl.OperatorGraph(
+            operators=(node,),
+            edges=(),
+            devices=(ACCELERATOR.replace(count=0), HOST.replace(count=0)),
+        )

@@ -31,7 +31,8 @@ def test_a_decode_step_of_a_dense_layer_is_two_operations_per_weight_and_its_att
 
 def test_a_decode_step_reads_weights_once_and_the_cache_once_per_sequence():
     dense = tiny_graph().layers[1]
-    # Norms, query, key and value, attention, output, up, activation and down: widths of 1024, 4096 where they work inside.
+    # Norms, query, key and value, attention, output, up, activation and down: widths of 1024, 4096
+    # where they work inside.
     activations = 2 * (2 * 1024 + 1024 + 1024 + 1024 + 1024 + 1024 + 4096 + 4096)
     for sequences in (1, 16):
         expected = dense.weight_bytes + sequences * (1000 * KV_BYTES + activations)
@@ -56,10 +57,14 @@ def test_a_head_works_once_for_each_sequence_however_long_the_prompt():
     assert head.flop(100, 50, 2) - head.flop(100, 50, 1) == logits
 
 
-@pytest.mark.parametrize(("sequences", "distinct"), [(1, 2.0), (2, 3.5), (4, 8 * (1 - 81 / 256)), (64, 8.0)])
+@pytest.mark.parametrize(
+    ("sequences", "distinct"), [(1, 2.0), (2, 3.5), (4, 8 * (1 - 81 / 256)), (64, 8.0)]
+)
 def test_a_step_reads_the_distinct_experts_that_a_batch_touches(sequences, distinct):
     each = 3 * 1024 * 512 * 2
-    assert EXPERTS.demand().weights_read_bytes(sequences) == pytest.approx(distinct * each, rel=1e-6)
+    assert EXPERTS.demand().weights_read_bytes(sequences) == pytest.approx(
+        distinct * each, rel=1e-6
+    )
 
 
 def test_an_embedding_reads_the_rows_that_its_tokens_name():
@@ -89,13 +94,22 @@ def test_a_window_limits_attention():
 )
 def test_an_operator_moves_its_inputs_and_outputs_for_each_token(operator, moved):
     demand = operator.demand()
-    bytes_moved = (demand.read_bytes_per_token, demand.written_bytes_per_token, demand.activation_bytes_per_token)
+    bytes_moved = (
+        demand.read_bytes_per_token,
+        demand.written_bytes_per_token,
+        demand.activation_bytes_per_token,
+    )
     assert bytes_moved == tuple(2 * values for values in moved)
 
 
 @pytest.mark.parametrize(
     ("operator", "flop"),
-    [(MATMUL, 2 * 1024 * 4096), (EXPERTS, 2 * 2 * 3 * 1024 * 512), (EMBEDDING, 0), (NORM, 4 * 1024)],
+    [
+        (MATMUL, 2 * 1024 * 4096),
+        (EXPERTS, 2 * 2 * 3 * 1024 * 512),
+        (EMBEDDING, 0),
+        (NORM, 4 * 1024),
+    ],
     ids=lambda given_value: getattr(given_value, "name", None),
 )
 def test_an_operator_works_two_operations_for_each_weight_that_a_token_uses(operator, flop):
@@ -111,7 +125,11 @@ def test_chips_that_share_out_a_sequence_send_queries_values_and_cache():
 def test_a_head_moves_its_inputs_and_logits_once_for_each_sequence():
     head = MATMUL.replace(rows="sequences", outputs=8192).demand()
     assert head.io_bytes_per_sequence == 2 * (1024 + 8192)
-    assert (head.read_bytes_per_token, head.written_bytes_per_token, head.flop_per_token) == (0.0, 0.0, 0.0)
+    assert (head.read_bytes_per_token, head.written_bytes_per_token, head.flop_per_token) == (
+        0.0,
+        0.0,
+        0.0,
+    )
 
 
 def test_experts_that_are_split_move_a_share_and_launch_three_kernels():
@@ -135,9 +153,16 @@ def test_decode_on_a_latent_cache_works_at_its_own_widths():
 def test_arrays_of_steps_give_what_each_step_gives_alone():
     for part in tiny_moe().layers:
         sequences = np.array([1.0, 4.0, 64.0])
-        read, flop = part.read_bytes(sequences, 1000.0, sequences), part.flop(sequences, 1000.0, sequences)
-        assert list(read) == pytest.approx([part.read_bytes(n, 1000.0, n) for n in (1.0, 4.0, 64.0)], rel=1e-12)
-        assert list(flop) == pytest.approx([part.flop(n, 1000.0, n) for n in (1.0, 4.0, 64.0)], rel=1e-12)
+        read, flop = (
+            part.read_bytes(sequences, 1000.0, sequences),
+            part.flop(sequences, 1000.0, sequences),
+        )
+        assert list(read) == pytest.approx(
+            [part.read_bytes(n, 1000.0, n) for n in (1.0, 4.0, 64.0)], rel=1e-12
+        )
+        assert list(flop) == pytest.approx(
+            [part.flop(n, 1000.0, n) for n in (1.0, 4.0, 64.0)], rel=1e-12
+        )
 
 
 @pytest.mark.parametrize("ways", [2, 4, 8])
@@ -147,18 +172,27 @@ def test_arrays_of_steps_give_what_each_step_gives_alone():
 def test_a_tensor_split_divides_weights_and_arithmetic_evenly(operator, ways):
     whole = operator.demand()
     assert chips_total(operator, ways, "flop_per_token") == whole.flop_per_token
-    assert chips_total(operator, ways, "held_weight_bytes") == whole.held_weight_bytes == operator.weight_bytes
+    assert (
+        chips_total(operator, ways, "held_weight_bytes")
+        == whole.held_weight_bytes
+        == operator.weight_bytes
+    )
 
 
 @pytest.mark.parametrize("ways", [2, 4])
 def test_a_tensor_split_divides_heads_and_their_cache_evenly(ways):
-    assert chips_total(ATTENTION, ways, "flop_per_token_context") == ATTENTION.demand().flop_per_token_context
+    assert (
+        chips_total(ATTENTION, ways, "flop_per_token_context")
+        == ATTENTION.demand().flop_per_token_context
+    )
     assert chips_total(ATTENTION, ways, "kv_bytes_per_token") == KV_BYTES
 
 
 def test_beyond_the_key_value_heads_each_chip_keeps_one_whole():
     assert ATTENTION.demand(8).kv_bytes_per_token == KV_BYTES / 4
-    assert ATTENTION.demand(8).flop_per_token_context == ATTENTION.demand().flop_per_token_context / 8
+    assert (
+        ATTENTION.demand(8).flop_per_token_context == ATTENTION.demand().flop_per_token_context / 8
+    )
     repeated = MATMUL.replace(most_ways=4)
     assert repeated.demand(8) == repeated.demand(4)
 
@@ -195,7 +229,9 @@ def test_experts_beyond_the_tensor_group_are_fetched_by_exchange():
 def test_experts_spread_over_more_chips_hold_fewer_and_serve_all_groups():
     spread = EXPERTS.demand(1, 8)
     assert spread.sparse_bytes == EXPERTS.weight_bytes / 8
-    assert spread.flop_per_token == EXPERTS.demand().flop_per_token  # an eighth of the experts, eight groups' tokens
+    assert (
+        spread.flop_per_token == EXPERTS.demand().flop_per_token
+    )  # an eighth of the experts, eight groups' tokens
     assert spread.touched_fraction(1) == 1.0  # of one expert each, the busiest group reads all
 
 
@@ -204,7 +240,10 @@ def test_an_embedding_and_a_head_are_split_over_the_vocabulary():
     assert chips_total(EMBEDDING, 4, "held_weight_bytes") == EMBEDDING.weight_bytes
     assert EMBEDDING.demand(4).reduced_bytes_per_token == 1024 * 2
     assert chips_total(head, 4, "flop_per_sequence") == head.demand().flop_per_sequence
-    assert (head.demand().gathered_bytes_per_sequence, head.demand(4).gathered_bytes_per_sequence) == (0.0, 8192 * 2)
+    assert (
+        head.demand().gathered_bytes_per_sequence,
+        head.demand(4).gathered_bytes_per_sequence,
+    ) == (0.0, 8192 * 2)
 
 
 def test_a_recurrence_keeps_a_matrix_for_every_head_and_the_tokens_of_its_convolution():
@@ -225,7 +264,10 @@ def test_a_decode_step_of_a_recurrence_costs_the_same_whatever_the_context():
 def test_a_recurrence_splits_over_its_heads_and_repeats_keys_beyond_theirs():
     assert layer("a", operators=(RECURRENT,)).splits() == {"heads": 16, "kv_heads": 2}
     for ways in (1, 2):
-        assert chips_total(RECURRENT, ways, "state_bytes_per_sequence") == RECURRENT.demand().state_bytes_per_sequence
+        assert (
+            chips_total(RECURRENT, ways, "state_bytes_per_sequence")
+            == RECURRENT.demand().state_bytes_per_sequence
+        )
     each = 4 * 32 * 64 * 4 + 3 * (4 * 64 + 2 * 32) * 2
     assert RECURRENT.demand(4).state_bytes_per_sequence == each
 
@@ -247,7 +289,9 @@ def test_attention_without_a_cache_reads_its_keys_and_values_from_this_step():
     assert fresh.read_bytes_per_token - cached.read_bytes_per_token == 4 * 256 * 2
 
 
-@pytest.mark.parametrize(("dtype", "share"), [("bf16", 9 / 16), ("fp8", 5 / 8), ("int8", 5 / 8), ("fp32", 17 / 32)])
+@pytest.mark.parametrize(
+    ("dtype", "share"), [("bf16", 9 / 16), ("fp8", 5 / 8), ("int8", 5 / 8), ("fp32", 17 / 32)]
+)
 def test_a_matrix_with_two_zeros_in_four_stores_what_is_left_and_where_it_stood(dtype, share):
     dense = MATMUL.replace(weight_dtype=dtype)
     pruned = dense.replace(pattern="2:4", density=0.5)
@@ -256,7 +300,9 @@ def test_a_matrix_with_two_zeros_in_four_stores_what_is_left_and_where_it_stood(
     assert pruned.demand().flop_per_token == dense.demand().flop_per_token
 
 
-@pytest.mark.parametrize(("density", "stored"), [(0.1, 0.1 * 2 + 0.1), (0.5, 0.5 * 2 + 0.125), (0.99, 2.0)])
+@pytest.mark.parametrize(
+    ("density", "stored"), [(0.1, 0.1 * 2 + 0.1), (0.5, 0.5 * 2 + 0.125), (0.99, 2.0)]
+)
 def test_zeros_anywhere_need_a_place_for_each_value_that_is_left_or_a_map(density, stored):
     experts = EXPERTS.replace(pattern="unstructured", density=density)
     assert experts.weight_bytes == pytest.approx(stored * EXPERTS.parameters, rel=1e-12)
@@ -281,5 +327,9 @@ def test_attention_in_both_directions_sees_twice_as_much_and_keeps_nothing():
 def test_cross_attention_grows_with_the_tokens_alone():
     attention = next(o for o in tiny_graph(1).layers[1].operators if isinstance(o, Attention))
     crossed = attention.replace(fixed_tokens=77, cached=False, causal=False).demand()
-    assert crossed.flop(100.0, 50.0, 1.0, False) == crossed.flop(100.0, 5000.0, 1.0, False) == 100 * 77 * 4 * 1024
+    assert (
+        crossed.flop(100.0, 50.0, 1.0, False)
+        == crossed.flop(100.0, 5000.0, 1.0, False)
+        == 100 * 77 * 4 * 1024
+    )
     assert crossed.shuffled_bytes_per_token == 0

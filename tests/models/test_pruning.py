@@ -22,7 +22,11 @@ def test_matmuls_and_experts_of_layers_are_pruned_but_not_embedding_and_head(gra
 
 def test_a_pruned_graph_has_the_parameters_and_kinds_of_the_dense_one():
     dense, thin = tiny_moe(20), pruned(tiny_moe(20), "75%")
-    assert (thin.parameters, thin.kind_counts, thin.sparsity) == (dense.parameters, dense.kind_counts, "75%")
+    assert (thin.parameters, thin.kind_counts, thin.sparsity) == (
+        dense.parameters,
+        dense.kind_counts,
+        "75%",
+    )
 
 
 def test_weights_at_16_bit_with_two_zeros_in_four_take_nine_sixteenths():

@@ -85,7 +85,10 @@ def test_random_results_are_confirmed_or_told_as_unconfirmed_but_never_refused(i
 
 def changed(given: Certificate, path: str, value: object) -> Certificate:
     fields = json.loads(given.to_json())
-    place, *keys = fields, *(int(key) if key.isdecimal() else key for key in re.split(r"[.\[\]]+", path) if key)
+    place, *keys = (
+        fields,
+        *(int(key) if key.isdecimal() else key for key in re.split(r"[.\[\]]+", path) if key),
+    )
     for key in keys[:-1]:
         place = place[key]
     place[keys[-1]] = value(place[keys[-1]]) if callable(value) else value
@@ -101,7 +104,11 @@ def changed(given: Certificate, path: str, value: object) -> Certificate:
         ("plan.stages[0].tensor_parallel", 1, "Certificate"),
         ("plan.stages[0].layers", lambda layers: layers[1:], "Certificate.plan breaks a rule"),
         ("plan.stages[0].groups[0].first", 99, "Certificate.plan breaks a rule"),
-        ("topology.chip.memory[0].bandwidth_bytes_per_s", lambda rate: 2 * rate, "Certificate.objective"),
+        (
+            "topology.chip.memory[0].bandwidth_bytes_per_s",
+            lambda rate: 2 * rate,
+            "Certificate.objective",
+        ),
         ("topology.software.kernel_overhead_s", 0.0, "Certificate.objective"),
         ("workload.batch_size", 9, "Certificate"),
         ("field", "tpots", "nearest names"),
@@ -128,9 +135,13 @@ def test_a_worse_plan_that_is_called_optimal_is_not_confirmed():
 
 def test_a_better_machine_behind_an_unused_chip_is_not_confirmed():
     slow = tiny_topology(4).fabrics[0].replace(bandwidth_bytes_per_s=1e6)
-    given = pl.partition(tiny_graph(3), tiny_topology(4, slow), WORK, minimize="tpot_s").certificate()
+    given = pl.partition(
+        tiny_graph(3), tiny_topology(4, slow), WORK, minimize="tpot_s"
+    ).certificate()
     faster = given.topology.replace(fabrics=tiny_topology(4).fabrics)
-    if pl.score_plan(given.plan, given.graph, faster, WORK).tpot_s == pytest.approx(given.objective):
+    if pl.score_plan(given.plan, given.graph, faster, WORK).tpot_s == pytest.approx(
+        given.objective
+    ):
         assert not pl.verify(given.replace(topology=faster)).confirmed
     else:
         with pytest.raises(pl.InputError, match="objective"):
@@ -150,12 +161,16 @@ def test_limits_are_part_of_what_is_proved():
 
 
 def test_diffusion_is_checked_by_scoring_every_plan():
-    result = pl.partition(pl.load_model("sdxl"), pl.load_topology("hgx-h100", chips=2), pl.Workload(batch_size=2))
+    result = pl.partition(
+        pl.load_model("sdxl"), pl.load_topology("hgx-h100", chips=2), pl.Workload(batch_size=2)
+    )
     assert pl.verify(result.certificate()).confirmed
 
 
 def test_a_box_without_a_plan_is_proved_empty():
-    candidates = Candidates(tiny_graph(3), tiny_topology(1), WORK, question_of("tpot_s", None, {"tpot_s": 1e-9}, None))
+    candidates = Candidates(
+        tiny_graph(3), tiny_topology(1), WORK, question_of("tpot_s", None, {"tpot_s": 1e-9}, None)
+    )
     problem = candidates.to_problem(next(iter(candidates.boxes())))
     assert problem is not None
     assert BoxProof(problem, 1.0).least(10) == float("inf")

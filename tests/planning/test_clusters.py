@@ -26,24 +26,31 @@ CASES = 2
 def solved(graph, cluster, workload, field, limits=None, **options) -> ClusterResult | None:
     direction = "maximize" if field in HIGHER_IS_BETTER else "minimize"
     try:
-        return pl.partition_cluster(graph, cluster, workload, limits=limits, **{direction: field}, **options)
+        return pl.partition_cluster(
+            graph, cluster, workload, limits=limits, **{direction: field}, **options
+        )
     except pl.InfeasibleError:
         return None
 
 
 def limited(graph, cluster, workload, field, dice) -> dict[str, float]:
-    """A limit on another field, sometimes: a little worse than what the best plan for it reaches."""
+    """A limit on another field, sometimes: a little worse than what the best plan for it
+    reaches."""
     name = dice.choice([name for name in PLANNED if name != field])
     result = solved(graph, cluster, workload, name) if dice.random() < 0.4 else None
     if result is None or result.objective <= 0:
         return {}
     slack = dice.choice((1.02, 1.3, 3.0))
-    return {name: result.objective / slack if name in HIGHER_IS_BETTER else result.objective * slack}
+    return {
+        name: result.objective / slack if name in HIGHER_IS_BETTER else result.objective * slack
+    }
 
 
 def agrees_with_the_oracle(graph, cluster, workload, field, limits) -> bool:
     """Whether there is a plan at all; fails where solver and oracle disagree."""
-    plan, value = best_pooled_plan(graph, cluster, workload, field, most=field in HIGHER_IS_BETTER, limits=limits)
+    plan, value = best_pooled_plan(
+        graph, cluster, workload, field, most=field in HIGHER_IS_BETTER, limits=limits
+    )
     result = solved(graph, cluster, workload, field, limits)
     assert (plan is None) == (result is None)
     if result is None:
@@ -52,8 +59,12 @@ def agrees_with_the_oracle(graph, cluster, workload, field, limits) -> bool:
     assert result.bound == result.objective == getattr(result.score, field)
     assert result.objective == pytest.approx(value, rel=1e-9)
     assert pl.score_pooled_plan(result.plan, graph, cluster, workload) == result.score
-    assert sum(part.total_s for part in result.score.breakdown) == pytest.approx(result.score.tpot_s, rel=1e-9)
-    assert sum(part.total_s for part in result.score.prefill_breakdown) == pytest.approx(result.score.ttft_s, rel=1e-9)
+    assert sum(part.total_s for part in result.score.breakdown) == pytest.approx(
+        result.score.tpot_s, rel=1e-9
+    )
+    assert sum(part.total_s for part in result.score.prefill_breakdown) == pytest.approx(
+        result.score.ttft_s, rel=1e-9
+    )
     return True
 
 
@@ -74,10 +85,15 @@ def test_the_plan_on_three_pools_is_as_good_as_the_oracles(field):
         dice, case = random.Random(f"three {field} {case}"), case + 1
         pools = random_cluster(dice, 3)
         small = tuple(
-            pool.replace(topology=pool.topology.replace(chips=min(pool.topology.chips, 2)), exclude=())
+            pool.replace(
+                topology=pool.topology.replace(chips=min(pool.topology.chips, 2)), exclude=()
+            )
             for pool in pools.pools
         )
-        graph, workload = tiny_graph(dice.choice((1, 2)), heads=2, kv_heads=2), random_workload(dice)
+        graph, workload = (
+            tiny_graph(dice.choice((1, 2)), heads=2, kv_heads=2),
+            random_workload(dice),
+        )
         feasible += agrees_with_the_oracle(graph, pools.replace(pools=small), workload, field, {})
 
 
@@ -87,11 +103,18 @@ def test_a_cluster_of_one_pool_gives_what_its_topology_gives(shape):
         dice = random.Random(f"one {shape} {case}")
         graph, topology = random_graph(dice), random_topology(dice, shape)
         workload = (
-            random_workload(dice) if case % 4 else pl.Workload(batch_size=None, prompt_tokens=100, output_tokens=20)
+            random_workload(dice)
+            if case % 4
+            else pl.Workload(batch_size=None, prompt_tokens=100, output_tokens=20)
         )
         field = dice.choice(PLANNED)
         direction = "maximize" if field in HIGHER_IS_BETTER else "minimize"
-        one = solved(graph, Cluster(name="one", pools=(Pool(name="only", topology=topology),)), workload, field)
+        one = solved(
+            graph,
+            Cluster(name="one", pools=(Pool(name="only", topology=topology),)),
+            workload,
+            field,
+        )
         try:
             plain = pl.partition(graph, topology, workload, **{direction: field})
         except pl.InfeasibleError:
@@ -114,7 +137,9 @@ def test_three_macs_hold_together_what_none_of_them_holds_alone():
     whole = pl.partition_cluster(graph, cluster, work, minimize="tpot_s")
     assert whole.objective < result.objective
     with pytest.raises(pl.InfeasibleError, match=r"add a pool or take fewer bits") as caught:
-        pl.partition_cluster(graph, small.replace(pools=small.pools[1:], links=()), work, minimize="tpot_s")
+        pl.partition_cluster(
+            graph, small.replace(pools=small.pools[1:], links=()), work, minimize="tpot_s"
+        )
     assert caught.value.gap == caught.value.demand - caught.value.capacity > 0
 
 
@@ -126,7 +151,9 @@ def test_a_model_goes_over_three_kinds_of_gpus_with_a_proof():
     )
     result = pl.partition_cluster(graph, cluster, work, minimize="tpot_s")
     assert result.status == "optimal"
-    assert result.objective == pytest.approx(pl.score_pooled_plan(result.plan, graph, cluster, work).tpot_s)
+    assert result.objective == pytest.approx(
+        pl.score_pooled_plan(result.plan, graph, cluster, work).tpot_s
+    )
     alone = pl.partition(graph, cluster.pools[0].topology, work, minimize="tpot_s")
     assert result.objective <= alone.objective
 
@@ -137,7 +164,10 @@ def relabelled(cluster: Cluster, order: tuple[int, ...]) -> Cluster:
     pools = tuple(cluster.pools[number] for number in order)
     return cluster.replace(
         pools=tuple(pool.replace(name=names[pool.name]) for pool in pools),
-        links=tuple(link.replace(between=tuple(names[end] for end in link.between)) for link in cluster.links),
+        links=tuple(
+            link.replace(between=tuple(names[end] for end in link.between))
+            for link in cluster.links
+        ),
     )
 
 
@@ -147,7 +177,11 @@ def test_names_and_order_of_pools_change_nothing():
         graph, cluster, work = random_graph(dice), random_cluster(dice, 3), random_workload(dice)
         twin = cluster.pools[0].replace(name="twin")
         links = tuple(
-            link.replace(between=tuple("twin" if end == cluster.pools[0].name else end for end in link.between))
+            link.replace(
+                between=tuple(
+                    "twin" if end == cluster.pools[0].name else end for end in link.between
+                )
+            )
             for link in cluster.links
         )
         doubled = cluster.replace(pools=(*cluster.pools, twin), links=(*cluster.links, *links))
@@ -165,7 +199,9 @@ def test_a_limit_that_no_plan_keeps_is_named_with_the_best_there_is():
     with pytest.raises(
         pl.InfeasibleError, match="tpot_s of at most 1e-09 cannot be met: the best that any plan"
     ) as caught:
-        pl.partition_cluster(graph, cluster, pl.Workload(), minimize="chips", limits={"tpot_s": 1e-9})
+        pl.partition_cluster(
+            graph, cluster, pl.Workload(), minimize="chips", limits={"tpot_s": 1e-9}
+        )
     assert caught.value.capacity > caught.value.demand == 1e-9
 
 

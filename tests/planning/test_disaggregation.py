@@ -10,7 +10,14 @@ from planner.answers.question import FIELDS
 from planner.planning.disaggregation import ASKED, disaggregate
 from planner.scoring.disaggregated import Link, handover, score_disaggregated
 from planner.scoring.plans import score_plan
-from tests.instances import fabric, random_graph, tiny_chip, tiny_graph, tiny_software, tiny_topology
+from tests.instances import (
+    fabric,
+    random_graph,
+    tiny_chip,
+    tiny_graph,
+    tiny_software,
+    tiny_topology,
+)
 from tests.oracle import all_plans, kept, scored
 
 LINK = Link(bandwidth_bytes_per_s=1e9, latency_s=1e-4)
@@ -29,7 +36,10 @@ class Together:
         self.tpot_s = later.request_s / (tokens - 1)
         self.tokens_per_s_per_user = 1 / self.tpot_s
         self.chips = sum(sizes)
-        hourly = sum(size * machine.price.usd_per_chip_hour for size, machine in zip(sizes, machines, strict=True))
+        hourly = sum(
+            size * machine.price.usd_per_chip_hour
+            for size, machine in zip(sizes, machines, strict=True)
+        )
         self.usd_per_million_tokens = 1e6 * hourly / 3600 / self.tokens_per_s
 
 
@@ -38,7 +48,9 @@ def pools_of(graph, machine, workload, sizes):
     found = {}
     for chips in sizes:
         smaller = machine.replace(chips=chips)
-        scores = (scored(plan, graph, smaller, workload) for plan in all_plans(graph, smaller, workload))
+        scores = (
+            scored(plan, graph, smaller, workload) for plan in all_plans(graph, smaller, workload)
+        )
         told = {}
         for score in scores:
             if score is not None:
@@ -52,7 +64,10 @@ def best_of_all(graph, workload, machines, shared, field, limits):
     over, most, best = handover(graph, workload, LINK), FIELDS[field].best == "most", None
     chips = [machine.chips for machine in machines]
     sides = zip(machines, (over.prefill, over.decode), chips, strict=True)
-    pools = [pools_of(graph, machine, work, range(1, count + 1 - shared)) for machine, work, count in sides]
+    pools = [
+        pools_of(graph, machine, work, range(1, count + 1 - shared))
+        for machine, work, count in sides
+    ]
     for x, firsts in pools[0].items():
         for y, laters in pools[1].items():
             if shared and x + y > chips[0]:
@@ -61,7 +76,9 @@ def best_of_all(graph, workload, machines, shared, field, limits):
                 for later in laters:
                     both = Together((x, y), first, later, over, machines, workload)
                     value = getattr(both, field)
-                    if (best is None or (value > best if most else value < best)) and kept(both, limits):
+                    if (best is None or (value > best if most else value < best)) and kept(
+                        both, limits
+                    ):
                         best = value
     return best
 
@@ -70,7 +87,9 @@ def solved(graph, workload, machines, shared, field, limits):
     direction = "maximize" if FIELDS[field].best == "most" else "minimize"
     pools = {"prefill": machines[0]} if shared else {"prefill": machines[0], "decode": machines[1]}
     try:
-        return disaggregate(graph, workload, **pools, link=LINK, limits=limits, **{direction: field})
+        return disaggregate(
+            graph, workload, **pools, link=LINK, limits=limits, **{direction: field}
+        )
     except pl.InfeasibleError:
         return None
 
@@ -79,8 +98,12 @@ def random_machine(dice, chips):
     fabrics = [fabric("switch", chips)] if dice.random() < 0.5 or chips % 2 else [
         fabric(dice.choice(("full-mesh", "chain")), 2), fabric("switch", 2, bandwidth_bytes_per_s=5e8, latency_s=2e-5),
     ]  # fmt: skip
-    software = tiny_software(most_sequences=4, prefill_chunk_tokens=dice.choice((64, 4096)), request_overhead_s=1e-3)
-    return tiny_topology(chips, *fabrics, chip=tiny_chip(dice.choice((15e6, 30e6, 400e6))), software=software)
+    software = tiny_software(
+        most_sequences=4, prefill_chunk_tokens=dice.choice((64, 4096)), request_overhead_s=1e-3
+    )
+    return tiny_topology(
+        chips, *fabrics, chip=tiny_chip(dice.choice((15e6, 30e6, 400e6))), software=software
+    )
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -90,14 +113,22 @@ def test_the_pools_are_as_good_as_the_best_of_all_pairs(field, shared):
     while feasible < CASES:
         dice, case = random.Random(f"{field} {shared} {case}"), case + 1
         graph = random_graph(dice)
-        machines = [random_machine(dice, 4)] * 2 if shared else [random_machine(dice, 3), random_machine(dice, 2)]
+        machines = (
+            [random_machine(dice, 4)] * 2
+            if shared
+            else [random_machine(dice, 3), random_machine(dice, 2)]
+        )
         workload = pl.Workload(
-            batch_size=dice.choice((None, 1, 3)), prompt_tokens=dice.choice((8, 500)), output_tokens=20
+            batch_size=dice.choice((None, 1, 3)),
+            prompt_tokens=dice.choice((8, 500)),
+            output_tokens=20,
         )
         if dice.random() < 0.3 and field != "tokens_per_s":
             workload = workload.replace(batch_size=None, requests_per_s=dice.choice((1.0, 30.0)))
         limits = {}
-        if dice.random() < 0.6 and (other := solved(graph, workload, machines, shared, "request_s", {})):
+        if dice.random() < 0.6 and (
+            other := solved(graph, workload, machines, shared, "request_s", {})
+        ):
             name = dice.choice([name for name in ("ttft_s", "tpot_s", "chips") if name != field])
             limits = {name: float(getattr(other.score, name)) * dice.choice((1.0, 1.3, 3.0))}
         best = best_of_all(graph, workload, machines, shared, field, limits)
@@ -114,9 +145,16 @@ def test_the_pools_are_as_good_as_the_best_of_all_pairs(field, shared):
 def test_pools_with_drafted_tokens_are_as_good_as_the_best_of_all_pairs(field):
     dice, feasible = random.Random(f"drafts {field}"), 0
     while feasible < 2:
-        graph, machines = tiny_graph(2, vocabulary=1000), [random_machine(dice, 3), random_machine(dice, 2)]
-        draft = pl.Speculation(draft=dice.choice((None, graph.cut(1))), tokens=3, acceptance_rate=0.8)
-        workload = pl.Workload(batch_size=None, prompt_tokens=500, output_tokens=20, speculation=draft)
+        graph, machines = (
+            tiny_graph(2, vocabulary=1000),
+            [random_machine(dice, 3), random_machine(dice, 2)],
+        )
+        draft = pl.Speculation(
+            draft=dice.choice((None, graph.cut(1))), tokens=3, acceptance_rate=0.8
+        )
+        workload = pl.Workload(
+            batch_size=None, prompt_tokens=500, output_tokens=20, speculation=draft
+        )
         best = best_of_all(graph, workload, machines, False, field, {})
         result = solved(graph, workload, machines, False, field, {})
         assert (best is None) == (result is None)
@@ -137,7 +175,8 @@ def test_the_caches_of_the_draft_cross_the_link_and_its_weights_lie_in_both_pool
         before, after = (score_plan(plan, graph, machine, work).stages[0] for work in (one, other))
         assert after.weight_bytes == pytest.approx(before.weight_bytes + graph.cut(1).weight_bytes)
     assert (
-        score_plan(plan, graph, machine, over.prefill).ttft_s > score_plan(plan, graph, machine, plain.prefill).ttft_s
+        score_plan(plan, graph, machine, over.prefill).ttft_s
+        > score_plan(plan, graph, machine, plain.prefill).ttft_s
     )
 
 
@@ -153,7 +192,9 @@ def agrees_with_its_score(result):
 
 def llama(**changes):
     graph, gpus = pl.load_model("llama-3.1-8b", weight_dtype="fp8"), pl.load_topology("hgx-h100")
-    work = pl.Workload(**{"requests_per_s": 10.0, "prompt_tokens": 2048, "output_tokens": 128, **changes})
+    work = pl.Workload(
+        **{"requests_per_s": 10.0, "prompt_tokens": 2048, "output_tokens": 128, **changes}
+    )
     return graph, gpus, work, Link(bandwidth_bytes_per_s=50e9, latency_s=1e-5)
 
 
@@ -171,7 +212,9 @@ def test_throughput_is_that_of_pools_that_keep_up_with_each_other_and_hold_no_sp
     smaller = result.prefill_topology.chips - 1
     if smaller:
         over = handover(graph, work, link)
-        less = pl.partition(graph, gpus.replace(chips=smaller), over.prefill, maximize="tokens_per_s")
+        less = pl.partition(
+            graph, gpus.replace(chips=smaller), over.prefill, maximize="tokens_per_s"
+        )
         assert less.objective < result.objective
 
 
@@ -181,7 +224,9 @@ def test_more_chips_and_a_wider_link_never_worsen_the_pools():
     for chips, bandwidth in ((4, 5e9), (8, 5e9), (8, 5e10)):
         link = Link(bandwidth_bytes_per_s=bandwidth)
         machine = gpus.replace(chips=chips)
-        times.append(disaggregate(graph, work, prefill=machine, link=link, minimize="request_s").objective)
+        times.append(
+            disaggregate(graph, work, prefill=machine, link=link, minimize="request_s").objective
+        )
     assert times == sorted(times, reverse=True)
     assert len(set(times)) == 3
 
@@ -189,9 +234,12 @@ def test_more_chips_and_a_wider_link_never_worsen_the_pools():
 def test_pools_of_different_machines_each_have_their_own_price():
     graph, gpus, work, link = llama()
     other = pl.load_topology("hgx-h200")
-    result = disaggregate(graph, work, prefill=gpus, decode=other, link=link, minimize="usd_per_million_tokens")
+    result = disaggregate(
+        graph, work, prefill=gpus, decode=other, link=link, minimize="usd_per_million_tokens"
+    )
     hourly = sum(
-        machine.chips * machine.price.usd_per_chip_hour for machine in (result.prefill_topology, result.decode_topology)
+        machine.chips * machine.price.usd_per_chip_hour
+        for machine in (result.prefill_topology, result.decode_topology)
     )
     assert result.objective == pytest.approx(1e6 * hourly / 3600 / (10.0 * 128))
     assert result.decode_topology.chip.name == other.chip.name
@@ -215,7 +263,10 @@ def test_two_pools_that_do_not_fit_are_refused_with_what_would_do():
     ("question", "sentence"),
     [
         ({"minimize": "energy_per_token_j"}, "energy_per_token_j is not asked of two pools"),
-        ({"minimize": "tpot_s", "limits": {"request_s": 1.0}}, r"limits\['request_s'\] joins the pools"),
+        (
+            {"minimize": "tpot_s", "limits": {"request_s": 1.0}},
+            r"limits\['request_s'\] joins the pools",
+        ),
         ({"maximize": "tokens_per_s"}, "tokens_per_s follows from Workload.requests_per_s"),
     ],
 )
@@ -228,15 +279,21 @@ def test_what_two_pools_are_not_asked_is_refused(question, sentence):
 def test_a_price_is_a_limit_only_where_the_rate_is_known_or_sought():
     graph, gpus, work, link = llama(requests_per_s=None, batch_size=4)
     limits = {"usd_per_million_tokens": 10.0}
-    with pytest.raises(pl.InputError, match=r"^limits\['usd_per_million_tokens'\] follows from the rate"):
+    with pytest.raises(
+        pl.InputError, match=r"^limits\['usd_per_million_tokens'\] follows from the rate"
+    ):
         disaggregate(graph, work, prefill=gpus, link=link, minimize="tpot_s", limits=limits)
-    result = disaggregate(graph, work, prefill=gpus, link=link, maximize="tokens_per_s", limits=limits)
+    result = disaggregate(
+        graph, work, prefill=gpus, link=link, maximize="tokens_per_s", limits=limits
+    )
     assert result.score.usd_per_million_tokens <= 10.0
 
 
 def test_a_machine_that_is_no_whole_number_of_units_is_not_cut_in_two():
     graph, _, work, link = llama()
-    with pytest.raises(pl.InputError, match="is no whole number of units of 8; two pools need whole units"):
+    with pytest.raises(
+        pl.InputError, match="is no whole number of units of 8; two pools need whole units"
+    ):
         disaggregate(graph, work, prefill=pl.load_topology("hgx-h100", chips=12), link=link)
     ring = tiny_topology(4, fabric("ring", 4), chip=tiny_chip(1e10))
     with pytest.raises(pl.InputError, match="cannot be cut into two pools of its kind"):
@@ -251,21 +308,38 @@ def test_time_that_runs_out_before_any_pools_proves_nothing():
 
 def test_a_bound_that_is_not_reached_is_still_a_bound():
     graph, gpus, work, link = llama(requests_per_s=None, batch_size=None, prompt_tokens=4096)
-    best = disaggregate(graph, work, prefill=gpus.replace(chips=3), link=link, maximize="tokens_per_s")
+    best = disaggregate(
+        graph, work, prefill=gpus.replace(chips=3), link=link, maximize="tokens_per_s"
+    )
     for limit in (0.2, 0.6, 1.5):
         try:
             early = disaggregate(
-                graph, work, prefill=gpus.replace(chips=3), link=link, maximize="tokens_per_s", time_limit_s=limit
+                graph,
+                work,
+                prefill=gpus.replace(chips=3),
+                link=link,
+                maximize="tokens_per_s",
+                time_limit_s=limit,
             )
         except pl.NoPlanFoundError:
             continue
         assert early.objective <= best.objective * (1 + 1e-9) <= early.bound * (1 + 1e-9) ** 2
-        assert (early.status == "optimal") == math.isclose(early.objective, early.bound, rel_tol=1e-9)
+        assert (early.status == "optimal") == math.isclose(
+            early.objective, early.bound, rel_tol=1e-9
+        )
 
 
 def test_the_plans_are_those_of_their_pools():
     graph, gpus, work, link = llama()
-    result = disaggregate(graph, work, prefill=gpus, link=link, minimize="chips", limits={"tpot_s": 0.02})
+    result = disaggregate(
+        graph, work, prefill=gpus, link=link, minimize="chips", limits={"tpot_s": 0.02}
+    )
     over = handover(graph, work, link)
-    assert score_plan(result.prefill_plan, graph, result.prefill_topology, over.prefill) == result.score.prefill
-    assert score_plan(result.decode_plan, graph, result.decode_topology, over.decode) == result.score.decode
+    assert (
+        score_plan(result.prefill_plan, graph, result.prefill_topology, over.prefill)
+        == result.score.prefill
+    )
+    assert (
+        score_plan(result.decode_plan, graph, result.decode_topology, over.decode)
+        == result.score.decode
+    )

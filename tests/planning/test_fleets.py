@@ -7,7 +7,14 @@ import pytest
 import planner as pl
 from planner.machines.cluster import Cluster, Pool, PoolLink
 from planner.planning.fleets import part_of
-from tests.instances import fabric, random_cluster, random_graph, tiny_chip, tiny_graph, tiny_topology
+from tests.instances import (
+    fabric,
+    random_cluster,
+    random_graph,
+    tiny_chip,
+    tiny_graph,
+    tiny_topology,
+)
 
 OPEN = pl.Workload(batch_size=None, prompt_tokens=50, output_tokens=20)
 
@@ -33,7 +40,10 @@ def most(graph, cluster, limits=None) -> float:
         except pl.InfeasibleError:
             return 0.0
 
-    return max(sum(of(group) for group in sharing) for sharing in sharings(tuple(range(len(cluster.pools)))))
+    return max(
+        sum(of(group) for group in sharing)
+        for sharing in sharings(tuple(range(len(cluster.pools))))
+    )
 
 
 def small_pools(dice, count: int) -> Cluster:
@@ -58,14 +68,19 @@ def test_a_fleet_gives_as_much_as_the_best_of_all_sharings():
         feasible += 1
         assert fleet.status == "optimal"
         assert fleet.objective == fleet.bound == pytest.approx(most(graph, cluster), rel=1e-9)
-        assert fleet.objective == pytest.approx(sum(one.score.tokens_per_s for one in fleet.deployments), rel=1e-12)
+        assert fleet.objective == pytest.approx(
+            sum(one.score.tokens_per_s for one in fleet.deployments), rel=1e-12
+        )
 
 
 def pair(quick: float = 4.0, bandwidth: float = 1e9) -> Cluster:
     """A quick pool and a slow one; either holds the tiny model."""
     chips = tiny_chip(), tiny_chip()
     slow = chips[1].replace(
-        memory=tuple(tier.replace(bandwidth_bytes_per_s=tier.bandwidth_bytes_per_s / quick) for tier in chips[1].memory)
+        memory=tuple(
+            tier.replace(bandwidth_bytes_per_s=tier.bandwidth_bytes_per_s / quick)
+            for tier in chips[1].memory
+        )
     )
     pools = [
         Pool(name=name, topology=tiny_topology(2, fabric("switch", 2), chip=chip))
@@ -78,7 +93,10 @@ def pair(quick: float = 4.0, bandwidth: float = 1e9) -> Cluster:
 def test_unlike_pools_on_a_poor_link_serve_each_on_its_own():
     graph, cluster = tiny_graph(2), pair(bandwidth=1e6)
     fleet = pl.partition_fleet(graph, cluster, OPEN)
-    assert [tuple(pool.name for pool in one.cluster.pools) for one in fleet.deployments] == [("quick",), ("slow",)]
+    assert [tuple(pool.name for pool in one.cluster.pools) for one in fleet.deployments] == [
+        ("quick",),
+        ("slow",),
+    ]
     together = pl.partition_cluster(graph, cluster, OPEN, maximize="tokens_per_s")
     assert fleet.objective > 1.1 * together.objective
     assert fleet.chips == 4

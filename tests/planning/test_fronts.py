@@ -33,11 +33,16 @@ def vector(score: pl.Score, fields: tuple[str, ...]) -> np.ndarray:
     """Values of which less is better; the room left in memory as its negative."""
     values = [float(getattr(score, name)) for name in fields]
     return np.array(
-        [-v if "headroom" in n else 1 / v if n in HIGHER_IS_BETTER else v for n, v in zip(fields, values, strict=True)]
+        [
+            -v if "headroom" in n else 1 / v if n in HIGHER_IS_BETTER else v
+            for n, v in zip(fields, values, strict=True)
+        ]
     )
 
 
-def covers_all(front: Front, graph: ModelGraph, topology: pl.Topology, workload: pl.Workload) -> int:
+def covers_all(
+    front: Front, graph: ModelGraph, topology: pl.Topology, workload: pl.Workload
+) -> int:
     """How many plans the oracle has; fails where one of them is not covered."""
     usable = (
         topology.chip.memory[0].capacity_bytes * topology.software.usable_memory_fraction
@@ -52,7 +57,9 @@ def covers_all(front: Front, graph: ModelGraph, topology: pl.Topology, workload:
             continue
         count += 1
         other = vector(score, front.fields) + room
-        assert (members + room <= other * (1 + front.tolerance) * (1 + 1e-9)).all(axis=1).any(), plan
+        assert (members + room <= other * (1 + front.tolerance) * (1 + 1e-9)).all(axis=1).any(), (
+            plan
+        )
     for one in front.members:
         assert one.score == pl.score_plan(one.plan, graph, topology, workload)
         assert pl.check_plan(one.plan, graph, topology, workload) == ()
@@ -65,7 +72,11 @@ def test_every_plan_of_the_exhaustive_oracle_is_covered(shape, is_open):
     found = case = 0
     while found < 3:
         dice, case = random.Random(f"front {shape} {is_open} {case}"), case + 1
-        graph, topology, workload = random_graph(dice), random_topology(dice, shape), random_workload(dice)
+        graph, topology, workload = (
+            random_graph(dice),
+            random_topology(dice, shape),
+            random_workload(dice),
+        )
         if is_open:
             workload = workload.replace(batch_size=None)
             topology = topology.replace(software=topology.software.replace(most_sequences=6))
@@ -73,7 +84,9 @@ def test_every_plan_of_the_exhaustive_oracle_is_covered(shape, is_open):
         if "power_w" in fields:  # an average has no proof
             topology = topology.replace(power=CONSTANT)
         try:
-            front = pl.pareto(graph, topology, workload, fields=fields, tolerance=dice.choice((1e-4, 0.02, 0.2)))
+            front = pl.pareto(
+                graph, topology, workload, fields=fields, tolerance=dice.choice((1e-4, 0.02, 0.2))
+            )
         except pl.InfeasibleError:
             continue
         assert front.status == "complete"
@@ -104,19 +117,25 @@ def test_the_ends_of_a_front_are_the_best_plans_for_each_field():
     front = front_of_a_node(tolerance=0.01)
     for name in front.fields:
         direction = "maximize" if FIELDS[name].best == "most" else "minimize"
-        best = pl.partition(front.graph, front.topology, front.workload, **{direction: name}).objective
+        best = pl.partition(
+            front.graph, front.topology, front.workload, **{direction: name}
+        ).objective
         values = [getattr(one.score, name) for one in front.members]
         reached = max(values) if direction == "maximize" else min(values)
         assert reached == pytest.approx(best, rel=0.01)
 
 
 def test_a_narrower_tolerance_never_has_fewer_plans_to_tell_apart():
-    assert len(front_of_a_node(tolerance=0.005).members) >= len(front_of_a_node(tolerance=0.2).members)
+    assert len(front_of_a_node(tolerance=0.005).members) >= len(
+        front_of_a_node(tolerance=0.2).members
+    )
 
 
 def test_70_b_on_8_chips_is_complete():
     graph = pl.load_model("llama-3.1-70b", weight_dtype="fp8")
-    front = pl.pareto(graph, pl.load_topology("hgx-h100", chips=8), pl.Workload(batch_size=None), tolerance=0.1)
+    front = pl.pareto(
+        graph, pl.load_topology("hgx-h100", chips=8), pl.Workload(batch_size=None), tolerance=0.1
+    )
     assert front.status == "complete"
     assert {len(one.plan.stages) for one in front.members} >= {1, 2}
     assert len({one.score.batch_size for one in front.members}) > 10

@@ -24,7 +24,8 @@ from tests.instances import (
 from tests.oracle import HIGHER_IS_BETTER, best_plan, best_pooled_plan
 
 CASES = 4
-"""That have a plan, for every shape of fabric and every field: 7 × 12 × 4 = 336; infeasible ones are compared besides."""
+"""That have a plan, for every shape of fabric and every field: 7 × 12 × 4 = 336; infeasible ones
+are compared besides."""
 OPEN_CASES = 3
 """The same where the batch is open: 252."""
 
@@ -32,14 +33,18 @@ OPEN_CASES = 3
 def solved(graph, topology, workload, field, limits=None, **options) -> Result | None:
     direction = "maximize" if field in HIGHER_IS_BETTER else "minimize"
     try:
-        return pl.partition(graph, topology, workload, limits=limits, **{direction: field}, **options)
+        return pl.partition(
+            graph, topology, workload, limits=limits, **{direction: field}, **options
+        )
     except pl.InfeasibleError:
         return None
 
 
 def agrees_with_the_oracle(graph, topology, workload, field, limits) -> bool:
     """Whether there is a plan at all; fails where solver and oracle disagree."""
-    plan, value = best_plan(graph, topology, workload, field, most=field in HIGHER_IS_BETTER, limits=limits)
+    plan, value = best_plan(
+        graph, topology, workload, field, most=field in HIGHER_IS_BETTER, limits=limits
+    )
     result = solved(graph, topology, workload, field, limits)
     assert (plan is None) == (result is None)
     if result is None:
@@ -53,7 +58,8 @@ def agrees_with_the_oracle(graph, topology, workload, field, limits) -> bool:
 
 
 def limited(graph, topology, workload, field, dice) -> dict[str, float]:
-    """A limit on another field, sometimes: a little worse than what the best plan for it reaches."""
+    """A limit on another field, sometimes: a little worse than what the best plan for it
+    reaches."""
     if dice.random() < 0.6:
         return {}
     name = dice.choice([name for name in FIELDS if name != field])
@@ -61,7 +67,9 @@ def limited(graph, topology, workload, field, dice) -> dict[str, float]:
     if result is None:
         return {}
     slack = dice.choice((1.02, 1.3, 3.0))
-    return {name: result.objective / slack if name in HIGHER_IS_BETTER else result.objective * slack}
+    return {
+        name: result.objective / slack if name in HIGHER_IS_BETTER else result.objective * slack
+    }
 
 
 @pytest.mark.parametrize("field", FIELDS)
@@ -70,7 +78,11 @@ def test_the_plan_is_as_good_as_the_exhaustive_oracles(shape, field):
     feasible = case = 0
     while feasible < CASES:
         dice, case = random.Random(f"{shape} {field} {case}"), case + 1
-        graph, topology, workload = random_graph(dice), random_topology(dice, shape), random_workload(dice)
+        graph, topology, workload = (
+            random_graph(dice),
+            random_topology(dice, shape),
+            random_workload(dice),
+        )
         limits = limited(graph, topology, workload, field, dice)
         feasible += agrees_with_the_oracle(graph, topology, workload, field, limits)
 
@@ -103,11 +115,19 @@ def test_with_an_open_batch_no_more_replicas_are_held_than_the_question_wants(fi
         best = solved(graph, topology, workload, limited_field)
         if best is not None:
             factor = dice.choice((1.0, 2.0, 3.0))
-            worst = best.objective / factor if limited_field in HIGHER_IS_BETTER else best.objective * factor
-            feasible += agrees_with_the_oracle(graph, topology, workload, field, {limited_field: worst})
+            worst = (
+                best.objective / factor
+                if limited_field in HIGHER_IS_BETTER
+                else best.objective * factor
+            )
+            feasible += agrees_with_the_oracle(
+                graph, topology, workload, field, {limited_field: worst}
+            )
 
 
-LEFT_OPEN = tuple(name for name in FIELDS if name not in ("tokens_per_s", "mfu_fraction", "mbu_fraction"))
+LEFT_OPEN = tuple(
+    name for name in FIELDS if name not in ("tokens_per_s", "mfu_fraction", "mbu_fraction")
+)
 """What a rate of requests leaves a choice in."""
 
 
@@ -118,14 +138,18 @@ def test_under_a_rate_of_requests_the_plan_is_as_good_as_the_exhaustive_oracles(
         dice, case = random.Random(f"rate {field} {case}"), case + 1
         graph, topology = random_graph(dice), random_topology(dice, dice.choice(SHAPES))
         software = topology.software.replace(most_sequences=dice.choice((6, 12)))
-        topology = topology.replace(software=software, power=CONSTANT)  # what follows the work is refused at a rate
+        topology = topology.replace(
+            software=software, power=CONSTANT
+        )  # what follows the work is refused at a rate
         workload = random_workload(dice).replace(batch_size=None, arrivals="steady")
         most = solved(graph, topology, workload, "tokens_per_s")
         if most is None:
             continue
         rate = most.objective / workload.output_tokens * dice.choice((0.01, 0.1, 0.3, 0.6, 0.9))
         workload = workload.replace(requests_per_s=rate)
-        limits = {} if dice.random() < 0.5 else limited_times(graph, topology, workload, field, dice)
+        limits = (
+            {} if dice.random() < 0.5 else limited_times(graph, topology, workload, field, dice)
+        )
         feasible += agrees_with_the_oracle(graph, topology, workload, field, limits)
 
 
@@ -137,9 +161,14 @@ def test_power_that_follows_the_work_is_no_objective_under_a_rate(field):
 
 
 def limited_times(graph, topology, workload, field, dice) -> dict[str, float]:
-    """A limit on a field that a rate of requests leaves a choice in, a little worse than the best."""
+    """A limit on a field that a rate of requests leaves a choice in, a little worse than the
+    best."""
     name = dice.choice(
-        [name for name in ("ttft_s", "tpot_s", "request_s", "chips", "energy_per_token_j") if name != field]
+        [
+            name
+            for name in ("ttft_s", "tpot_s", "request_s", "chips", "energy_per_token_j")
+            if name != field
+        ]
     )
     result = solved(graph, topology, workload, name)
     return {} if result is None else {name: result.objective * dice.choice((1.02, 1.3, 3.0))}
@@ -161,14 +190,22 @@ def test_the_plan_of_a_pool_for_one_phase_is_as_good_as_the_exhaustive_oracles(p
         batch = None if phase == "prefill" or rated else dice.choice((None, workload.batch_size))
         transfer_s = dice.choice((0.0, 0.01)) if phase == "decode" else 0.0
         workload = workload.replace(phase=phase, batch_size=batch, transfer_s=transfer_s)
-        name = dice.choice([name for name in ("chips", "request_s", "ttft_s") if name not in NOT_IN_PHASE[phase]])
+        name = dice.choice(
+            [name for name in ("chips", "request_s", "ttft_s") if name not in NOT_IN_PHASE[phase]]
+        )
         if rated:
             most = solved(graph, topology, workload, "tokens_per_s")
             if most is None:
                 continue
-            workload = workload.replace(requests_per_s=most.objective / 20 * dice.choice((0.1, 0.5, 0.9)))
+            workload = workload.replace(
+                requests_per_s=most.objective / 20 * dice.choice((0.1, 0.5, 0.9))
+            )
         best = solved(graph, topology, workload, name)
-        limits = {} if name == field or best is None or dice.random() < 0.5 else {name: 1.3 * best.objective}
+        limits = (
+            {}
+            if name == field or best is None or dice.random() < 0.5
+            else {name: 1.3 * best.objective}
+        )
         feasible += agrees_with_the_oracle(graph, topology, workload, field, limits)
 
 
@@ -190,11 +227,16 @@ def test_a_queue_is_not_left_to_an_engine_that_is_linear():
 @pytest.mark.parametrize("field", ["tokens_per_s", "mfu_fraction", "mbu_fraction"])
 def test_what_a_rate_of_requests_settles_is_not_asked_for(field):
     with pytest.raises(pl.InputError, match=rf"^{field} follows from Workload.requests_per_s"):
-        pl.partition(tiny_graph(2), tiny_topology(2), pl.Workload(requests_per_s=1.0), maximize=field)
+        pl.partition(
+            tiny_graph(2), tiny_topology(2), pl.Workload(requests_per_s=1.0), maximize=field
+        )
 
 
 def test_the_fewest_chips_that_keep_up_with_a_rate_are_more_for_a_higher_rate():
-    graph, topology = pl.load_model("llama-3.1-8b", weight_dtype="fp8"), pl.load_topology("hgx-h100")
+    graph, topology = (
+        pl.load_model("llama-3.1-8b", weight_dtype="fp8"),
+        pl.load_topology("hgx-h100"),
+    )
     chips = []
     for rate in (5.0, 40.0, 80.0):
         work = pl.Workload(requests_per_s=rate)
@@ -213,7 +255,13 @@ def test_the_bound_is_never_better_than_the_objective():
         graph, topology = random_graph(dice), random_topology(dice, dice.choice(SHAPES))
         field = dice.choice(list(FIELDS))
         try:
-            result = solved(graph, topology, random_workload(dice), field, time_limit_s=0.02 if case % 2 else None)
+            result = solved(
+                graph,
+                topology,
+                random_workload(dice),
+                field,
+                time_limit_s=0.02 if case % 2 else None,
+            )
         except pl.NoPlanFoundError:
             continue
         if result is not None:
@@ -231,24 +279,35 @@ REAL = [
 
 @pytest.mark.parametrize(("model", "dtype", "machine", "chips"), REAL)
 def test_real_models_on_three_architectures_are_planned_with_a_proof(model, dtype, machine, chips):
-    graph, topology = pl.load_model(model, weight_dtype=dtype), pl.load_topology(machine, chips=chips)
+    graph, topology = (
+        pl.load_model(model, weight_dtype=dtype),
+        pl.load_topology(machine, chips=chips),
+    )
     result = pl.partition(graph, topology, pl.Workload(batch_size=8), minimize="tpot_s")
     assert result.status == "optimal"
     assert result.bound == result.objective == result.score.tpot_s
     assert result.gap == 0.0
-    assert sum(part.total_s for part in result.score.breakdown) == pytest.approx(result.objective, rel=1e-9)
+    assert sum(part.total_s for part in result.score.breakdown) == pytest.approx(
+        result.objective, rel=1e-9
+    )
     assert pl.check_plan(result.plan, graph, topology, pl.Workload(batch_size=8)) == ()
 
 
 def test_on_eight_gpus_tensor_parallel_8_is_proposed():
     """A list of plans that stops at TP × PP < chips never proposes it."""
-    graph, topology = pl.load_model("llama-3.1-70b", weight_dtype="fp8"), pl.load_topology("hgx-h100")
+    graph, topology = (
+        pl.load_model("llama-3.1-70b", weight_dtype="fp8"),
+        pl.load_topology("hgx-h100"),
+    )
     result = pl.partition(graph, topology, pl.Workload(batch_size=8), minimize="tpot_s")
     assert [stage.tensor_parallel for stage in result.plan.stages] == [8]
 
 
 def test_no_uniform_plan_is_better_than_the_optimum():
-    graph, topology = pl.load_model("llama-3.1-8b", weight_dtype="fp8"), pl.load_topology("hgx-h100")
+    graph, topology = (
+        pl.load_model("llama-3.1-8b", weight_dtype="fp8"),
+        pl.load_topology("hgx-h100"),
+    )
     work = pl.Workload(batch_size=16)
     for field in ("tpot_s", "request_s", "energy_per_token_j"):
         best = pl.partition(graph, topology, work, minimize=field).objective
@@ -263,26 +322,44 @@ def test_no_uniform_plan_is_better_than_the_optimum():
             (1, 1, 1),
         ):
             plan = pl.uniform_plan(
-                graph, topology, tensor_parallel=tensor, pipeline_parallel=pipeline, data_parallel=data
+                graph,
+                topology,
+                tensor_parallel=tensor,
+                pipeline_parallel=pipeline,
+                data_parallel=data,
             )
             assert best <= getattr(pl.score_plan(plan, graph, topology, work), field) * (1 + 1e-12)
 
 
 def test_a_limit_is_kept():
-    graph, topology = pl.load_model("llama-3.1-8b", weight_dtype="fp8"), pl.load_topology("hgx-h100")
+    graph, topology = (
+        pl.load_model("llama-3.1-8b", weight_dtype="fp8"),
+        pl.load_topology("hgx-h100"),
+    )
     work = pl.Workload(batch_size=64)
     free = pl.partition(graph, topology, work, minimize="usd_per_million_tokens")
     bound = pl.partition(
-        graph, topology, work, minimize="usd_per_million_tokens", limits={"tpot_s": free.score.tpot_s / 2}
+        graph,
+        topology,
+        work,
+        minimize="usd_per_million_tokens",
+        limits={"tpot_s": free.score.tpot_s / 2},
     )
     assert bound.score.tpot_s <= free.score.tpot_s / 2
     assert bound.objective > free.objective
 
 
 def test_an_open_batch_serves_as_many_as_fit():
-    graph, topology = pl.load_model("llama-3.1-8b", weight_dtype="fp8"), pl.load_topology("hgx-h100", chips=2)
+    graph, topology = (
+        pl.load_model("llama-3.1-8b", weight_dtype="fp8"),
+        pl.load_topology("hgx-h100", chips=2),
+    )
     result = pl.partition(
-        graph, topology, pl.Workload(batch_size=None), maximize="tokens_per_s", limits={"tpot_s": 0.05}
+        graph,
+        topology,
+        pl.Workload(batch_size=None),
+        maximize="tokens_per_s",
+        limits={"tpot_s": 0.05},
     )
     assert result.score.batch_size == result.plan.batch_size > 100
     assert result.status == "optimal"
@@ -293,13 +370,23 @@ def test_plans_that_leave_chips_out_are_as_good_as_the_oracles(shape):
     feasible = case = 0
     while feasible < 6:
         dice, case = random.Random(f"exclude {shape} {case}"), case + 1
-        graph, topology, workload = random_graph(dice), random_topology(dice, shape), random_workload(dice)
+        graph, topology, workload = (
+            random_graph(dice),
+            random_topology(dice, shape),
+            random_workload(dice),
+        )
         if topology.chips < 3:
-            topology = tiny_topology(4, fabric(shape, 4), chip=topology.chip, software=topology.software)
+            topology = tiny_topology(
+                4, fabric(shape, 4), chip=topology.chip, software=topology.software
+            )
         exclude = tuple(dice.sample(range(topology.chips), dice.choice((1, 1, 2))))
         field = dice.choice([field for field in FIELDS if field != "power_w"])
-        cluster = Cluster(name="one", pools=(Pool(name="only", topology=topology, exclude=exclude),))
-        plan, value = best_pooled_plan(graph, cluster, workload, field, most=field in HIGHER_IS_BETTER, limits={})
+        cluster = Cluster(
+            name="one", pools=(Pool(name="only", topology=topology, exclude=exclude),)
+        )
+        plan, value = best_pooled_plan(
+            graph, cluster, workload, field, most=field in HIGHER_IS_BETTER, limits={}
+        )
         result = solved(graph, topology, workload, field, exclude=exclude)
         assert (plan is None) == (result is None)
         if result is not None:
@@ -318,7 +405,10 @@ def test_a_chip_that_is_left_out_is_not_used_and_one_that_is_used_is_named():
     assert result.exclude == (1,)
     assert result.objective > whole.objective
     used = {
-        chip for stage in result.plan.stages for group in stage.groups for chip in range(group.first, group.last + 1)
+        chip
+        for stage in result.plan.stages
+        for group in stage.groups
+        for chip in range(group.first, group.last + 1)
     }
     assert 1 not in used
     broken = pl.check_plan(whole.plan, graph, topology, work, exclude=(1,))
@@ -334,7 +424,9 @@ def test_what_exclude_cannot_do_is_said_in_one_sentence():
     with pytest.raises(pl.InputError, match="knows no exclude=; leave the engine out"):
         pl.partition(graph, topology, work, minimize="tpot_s", exclude=(1,), engine="cp-sat")
     with pytest.raises(pl.InputError, match=r"^Workload\.requests_per_s: .*give a batch_size"):
-        pl.partition(graph, topology, pl.Workload(requests_per_s=1.0), minimize="tpot_s", exclude=(1,))
+        pl.partition(
+            graph, topology, pl.Workload(requests_per_s=1.0), minimize="tpot_s", exclude=(1,)
+        )
     with pytest.raises(pl.InfeasibleError) as caught:
         pl.partition(graph, topology, work, minimize="tpot_s", exclude=range(4))
     assert (caught.value.capacity, caught.value.demand > 0) == (0.0, True)
@@ -342,7 +434,9 @@ def test_what_exclude_cannot_do_is_said_in_one_sentence():
 
 @pytest.mark.parametrize("is_open", [False, True], ids=["fixed", "open"])
 @pytest.mark.parametrize("field", ["ttft_s", "tokens_per_s", "memory_headroom_bytes"])
-def test_with_sequence_parallel_degrees_the_plan_is_as_good_as_the_exhaustive_oracles(field, is_open):
+def test_with_sequence_parallel_degrees_the_plan_is_as_good_as_the_exhaustive_oracles(
+    field, is_open
+):
     feasible = used = case = 0
     while feasible < 2 or (field == "ttft_s" and not used):
         dice, case = random.Random(f"sequence {field} {is_open} {case}"), case + 1
@@ -356,19 +450,31 @@ def test_with_sequence_parallel_degrees_the_plan_is_as_good_as_the_exhaustive_or
             topology = topology.replace(software=topology.software.replace(most_sequences=3))
             workload = workload.replace(batch_size=None)
         plan, value = best_plan(
-            graph, topology, workload, field, most=field in HIGHER_IS_BETTER, limits={}, sequences=True
+            graph,
+            topology,
+            workload,
+            field,
+            most=field in HIGHER_IS_BETTER,
+            limits={},
+            sequences=True,
         )
         result = solved(graph, topology, workload, field, sequence_parallel=True)
         assert (plan is None) == (result is None)
         if result is not None:
             feasible += 1
             used += any(stage.sequence_parallel > 1 for stage in result.plan.stages)
-            assert (result.status, result.score) == ("optimal", score_plan(result.plan, graph, topology, workload))
+            assert (result.status, result.score) == (
+                "optimal",
+                score_plan(result.plan, graph, topology, workload),
+            )
             assert result.objective == pytest.approx(value, rel=1e-9)
 
 
 def test_a_long_prompt_is_shared_out_over_chips_and_the_proof_is_checked():
-    graph, machine = tiny_graph(2), tiny_topology(4, software=tiny_software(prefill_chunk_tokens=100_000))
+    graph, machine = (
+        tiny_graph(2),
+        tiny_topology(4, software=tiny_software(prefill_chunk_tokens=100_000)),
+    )
     workload = pl.Workload(batch_size=1, prompt_tokens=50_000, output_tokens=4)
     apart = pl.partition(graph, machine, workload, minimize="ttft_s")
     shared = pl.partition(graph, machine, workload, minimize="ttft_s", sequence_parallel=True)
@@ -385,4 +491,6 @@ def test_a_long_prompt_is_shared_out_over_chips_and_the_proof_is_checked():
 
 def test_sequence_parallel_degrees_are_not_searched_around_excluded_chips():
     with pytest.raises(pl.InputError, match="leave one of them out"):
-        pl.partition(tiny_graph(2), tiny_topology(4), pl.Workload(), exclude=(0,), sequence_parallel=True)
+        pl.partition(
+            tiny_graph(2), tiny_topology(4), pl.Workload(), exclude=(0,), sequence_parallel=True
+        )

@@ -57,7 +57,12 @@ def test_more_copies_are_never_slower():
 
 
 @pytest.mark.parametrize(
-    "options", [{"most_copies": 0}, {"most_copies": 2, "mode": "latency"}, {"most_copies": 2, "contiguous": False}]
+    "options",
+    [
+        {"most_copies": 0},
+        {"most_copies": 2, "mode": "latency"},
+        {"most_copies": 2, "contiguous": False},
+    ],
 )
 def test_copies_where_they_mean_nothing_are_refused(options):
     with pytest.raises(InputError, match="most_copies"):

@@ -16,7 +16,9 @@ def two_nodes() -> pl.Topology:
     return tiny_topology(4, fabric("switch", 2, name="bus"), slow)
 
 
-@pytest.mark.parametrize("field", ["tpot_s", "tokens_per_s", "usd_per_million_tokens", "memory_headroom_bytes"])
+@pytest.mark.parametrize(
+    "field", ["tpot_s", "tokens_per_s", "usd_per_million_tokens", "memory_headroom_bytes"]
+)
 @pytest.mark.parametrize("graph", [tiny_graph(2), tiny_moe(1)], ids=["dense", "experts"])
 def test_the_best_plan_of_each_shape_is_the_oracles(graph, field):
     topology = two_nodes()
@@ -51,7 +53,9 @@ def test_shadow_prices_are_what_a_new_plan_on_the_changed_machine_gains():
         assert told[words].proved
     assert told["doubling the bandwidth of HBM"].effect > 0.02
     assert told["one more GB of HBM on each chip"].effect == 0
-    assert [one.effect for one in result.why().prices] == sorted((one.effect for one in told.values()), reverse=True)
+    assert [one.effect for one in result.why().prices] == sorted(
+        (one.effect for one in told.values()), reverse=True
+    )
 
 
 def test_memory_that_is_full_binds_and_has_a_price():
@@ -73,7 +77,10 @@ def test_a_limit_that_is_reached_binds_and_limits_hold_for_every_shape():
     assert [one.resource for one in reasons.binding if one.counts == "limit"] == ["limit on tpot_s"]
     for one in reasons.alternatives:
         assert one.plan is None or kept(pl.score_plan(one.plan, graph, topology, WORK), limits)
-    assert any(one.refused == "no plan of this shape fits and keeps the limits" for one in reasons.alternatives)
+    assert any(
+        one.refused == "no plan of this shape fits and keeps the limits"
+        for one in reasons.alternatives
+    )
 
 
 def test_a_shape_without_room_says_how_much_it_needs():

@@ -7,7 +7,10 @@ from tests.instances import tiny_chip, tiny_graph, tiny_software, tiny_topology
 
 
 def refused(model: str, dtype: str, machine: str, chips: int) -> pl.InfeasibleError:
-    graph, topology = pl.load_model(model, weight_dtype=dtype), pl.load_topology(machine, chips=chips)
+    graph, topology = (
+        pl.load_model(model, weight_dtype=dtype),
+        pl.load_topology(machine, chips=chips),
+    )
     with pytest.raises(pl.InfeasibleError) as caught:
         pl.partition(graph, topology, pl.Workload(batch_size=1), minimize="tpot_s")
     assert "\n" not in str(caught.value)
@@ -39,7 +42,10 @@ def test_as_many_chips_as_the_refusal_says_do():
         with pytest.raises(pl.InfeasibleError) as caught:
             pl.partition(graph, topology.replace(chips=1), work, minimize="tpot_s")
         enough = caught.value.smallest_chips
-        assert pl.partition(graph, topology.replace(chips=enough), work, minimize="tpot_s").score.chips <= enough
+        assert (
+            pl.partition(graph, topology.replace(chips=enough), work, minimize="tpot_s").score.chips
+            <= enough
+        )
         with pytest.raises(pl.InfeasibleError):
             pl.partition(graph, topology.replace(chips=enough - 1), work, minimize="tpot_s")
 
@@ -54,13 +60,24 @@ def test_where_no_number_of_chips_would_do_that_is_said():
 def test_a_cache_that_does_not_fit_is_told_from_weights_that_do_not():
     topology = tiny_topology(1, chip=tiny_chip(1.2e8))
     with pytest.raises(pl.InfeasibleError, match="KV cache of 64") as caught:
-        pl.partition(tiny_graph(), topology, pl.Workload(batch_size=64, prompt_tokens=10_000), minimize="tpot_s")
+        pl.partition(
+            tiny_graph(),
+            topology,
+            pl.Workload(batch_size=64, prompt_tokens=10_000),
+            minimize="tpot_s",
+        )
     assert caught.value.resource == "memory for weights, KV cache and activations"
 
 
 def test_states_count_with_the_cache():
     graph = tiny_graph(
-        2, pattern="M-", recurrence="mamba-2", state_heads=8, state_key_heads=2, state_key=128, state_value=128
+        2,
+        pattern="M-",
+        recurrence="mamba-2",
+        state_heads=8,
+        state_key_heads=2,
+        state_key=128,
+        state_value=128,
     )
     topology = tiny_topology(1, chip=tiny_chip(graph.weight_bytes / 0.9 + 1e6))
     with pytest.raises(pl.InfeasibleError) as caught:
@@ -72,13 +89,21 @@ def test_states_count_with_the_cache():
 def test_more_sequences_than_the_software_takes_are_counted():
     topology = tiny_topology(2, software=tiny_software(most_sequences=4))
     with pytest.raises(pl.InfeasibleError, match="9 sequences are too many") as caught:
-        pl.partition(tiny_graph(), topology, pl.Workload(batch_size=9, prompt_tokens=1), minimize="tpot_s")
-    assert (caught.value.resource, caught.value.demand, caught.value.capacity) == ("sequences", 9, 8)
+        pl.partition(
+            tiny_graph(), topology, pl.Workload(batch_size=9, prompt_tokens=1), minimize="tpot_s"
+        )
+    assert (caught.value.resource, caught.value.demand, caught.value.capacity) == (
+        "sequences",
+        9,
+        8,
+    )
 
 
 def test_a_limit_that_cannot_be_met_says_what_can():
     with pytest.raises(pl.InfeasibleError, match="the best that any plan") as caught:
-        pl.partition(tiny_graph(), tiny_topology(4), pl.Workload(), minimize="chips", limits={"tpot_s": 1e-9})
+        pl.partition(
+            tiny_graph(), tiny_topology(4), pl.Workload(), minimize="chips", limits={"tpot_s": 1e-9}
+        )
     best = pl.partition(tiny_graph(), tiny_topology(4), pl.Workload(), minimize="tpot_s").objective
     assert caught.value.resource == "limit on tpot_s"
     assert caught.value.capacity == pytest.approx(best)
@@ -90,12 +115,20 @@ def test_limits_that_hold_one_by_one_but_not_together_are_told_apart():
     fastest = pl.partition(graph, machine, work, minimize="tpot_s")
     assert fastest.score.chips > 1
     with pytest.raises(pl.InfeasibleError, match="one by one"):
-        pl.partition(graph, machine, work, minimize="ttft_s", limits={"tpot_s": fastest.objective * 1.0001, "chips": 1})
+        pl.partition(
+            graph,
+            machine,
+            work,
+            minimize="ttft_s",
+            limits={"tpot_s": fastest.objective * 1.0001, "chips": 1},
+        )
 
 
 def test_a_rate_beyond_what_any_plan_serves_is_told_with_what_one_does():
     graph, topology = tiny_graph(2), tiny_topology(2)
-    with pytest.raises(pl.InfeasibleError, match=r"more than any plan on 2 × tiny serves") as caught:
+    with pytest.raises(
+        pl.InfeasibleError, match=r"more than any plan on 2 × tiny serves"
+    ) as caught:
         pl.partition(graph, topology, pl.Workload(requests_per_s=1e6), minimize="tpot_s")
     assert caught.value.resource == "rate of requests"
     served = pl.Workload(requests_per_s=0.95 * caught.value.capacity)
@@ -105,5 +138,9 @@ def test_a_rate_beyond_what_any_plan_serves_is_told_with_what_one_does():
 def test_a_limit_that_no_plan_keeps_at_the_rate_is_named():
     with pytest.raises(pl.InfeasibleError, match=r"^ttft_s of at most"):
         pl.partition(
-            tiny_graph(2), tiny_topology(2), pl.Workload(requests_per_s=1.0), minimize="chips", limits={"ttft_s": 1e-9}
+            tiny_graph(2),
+            tiny_topology(2),
+            pl.Workload(requests_per_s=1.0),
+            minimize="chips",
+            limits={"ttft_s": 1e-9},
         )

@@ -1,4 +1,5 @@
-"""`replan` against an oracle that tries every place for every stage, and what must hold of every answer."""
+"""`replan` against an oracle that tries every place for every stage, and what must hold of every
+answer."""
 
 import itertools
 import math
@@ -21,7 +22,8 @@ def part(position: int, count: int) -> set[int]:
 
 
 def bytes_sent(before, after, graph, topology, lost) -> float:
-    """From the definition: slice by slice, chip by chip, under the weights that `score_plan` reports."""
+    """From the definition: slice by slice, chip by chip, under the weights that `score_plan`
+    reports."""
     held: dict[tuple[int, str], set[int]] = {}
     for stage in before.stages:
         for group in stage.groups:
@@ -55,11 +57,19 @@ def every_plan(graph, topology, excluded, batch_size):
     for cuts in all_cuts(len(names)):
         for degrees in itertools.product(splits, repeat=len(cuts) - 1):
             places = [
-                [n for n in range(topology.chips - max(split) + 1) if may_begin(topology, n, max(split))]
+                [
+                    n
+                    for n in range(topology.chips - max(split) + 1)
+                    if may_begin(topology, n, max(split))
+                ]
                 for split in degrees
             ]
             for starts in itertools.product(*places):
-                chips = [chip for n, split in zip(starts, degrees, strict=True) for chip in range(n, n + max(split))]
+                chips = [
+                    chip
+                    for n, split in zip(starts, degrees, strict=True)
+                    for chip in range(n, n + max(split))
+                ]
                 if len(set(chips)) < len(chips) or set(chips) & set(excluded):
                     continue
                 stages = tuple(
@@ -121,7 +131,12 @@ def four_in_a_row():
     """Four stages on four of eight chips."""
     graph, topology = (
         tiny_graph(6),
-        tiny_topology(8, fabric("switch", 8), chip=tiny_chip(90e6), software=tiny_software(most_tensor_parallel=1)),
+        tiny_topology(
+            8,
+            fabric("switch", 8),
+            chip=tiny_chip(90e6),
+            software=tiny_software(most_tensor_parallel=1),
+        ),
     )
     return graph, topology, pl.partition(graph, topology, pl.Workload(), minimize="chips")
 
@@ -143,7 +158,11 @@ def test_moving_takes_as_long_as_the_chip_that_receives_the_most():
     _, topology, before = four_in_a_row()
     found = pl.replan(before, lost=(1,))
     link = topology.fabrics[0]
-    wanted = found.moved_bytes / link.bandwidth_bytes_per_s + link.latency_s + topology.software.hop_overhead_s
+    wanted = (
+        found.moved_bytes / link.bandwidth_bytes_per_s
+        + link.latency_s
+        + topology.software.hop_overhead_s
+    )
     assert found.moving_s == pytest.approx(wanted)
     assert moving_s((), topology) == 0.0
 
@@ -179,7 +198,10 @@ def test_what_replan_needs_is_said_in_one_sentence():
 
 
 def test_the_bound_of_a_replanned_result_never_exceeds_its_objective():
-    graph, topology = pl.load_model("llama-3.1-8b", weight_dtype="bf16"), pl.load_topology("hgx-h100", chips=8)
+    graph, topology = (
+        pl.load_model("llama-3.1-8b", weight_dtype="bf16"),
+        pl.load_topology("hgx-h100", chips=8),
+    )
     before = pl.partition(graph, topology, pl.Workload(batch_size=8), minimize="tpot_s")
     for worse in (0.0, 0.2):
         found = pl.replan(before, lost=(3,), worse=worse, time_limit_s=5)

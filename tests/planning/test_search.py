@@ -12,7 +12,9 @@ from tests.instances import FOLLOWING, tiny_graph, tiny_topology
 
 
 def candidates(field: str = "energy_per_token_j", **work) -> Candidates:
-    return Candidates(tiny_graph(2), tiny_topology(8), pl.Workload(**work), question_of(field, None, None, None))
+    return Candidates(
+        tiny_graph(2), tiny_topology(8), pl.Workload(**work), question_of(field, None, None, None)
+    )
 
 
 def test_progress_comes_closer_from_both_sides():
@@ -50,14 +52,22 @@ def test_ctrl_c_in_partition_returns_a_feasible_result():
         raise KeyboardInterrupt
 
     work = pl.Workload(batch_size=64)
-    result = pl.partition(tiny_graph(2), tiny_topology(8), work, minimize="energy_per_token_j", progress=stop)
+    result = pl.partition(
+        tiny_graph(2), tiny_topology(8), work, minimize="energy_per_token_j", progress=stop
+    )
     assert result.status in ("feasible", "optimal")
     assert result.bound <= result.objective * (1 + 1e-12)
 
 
 def test_without_time_nothing_is_proved():
     with pytest.raises(pl.NoPlanFoundError, match="allow more time"):
-        pl.partition(tiny_graph(2), tiny_topology(8), pl.Workload(batch_size=64), minimize="tpot_s", time_limit_s=0.0)
+        pl.partition(
+            tiny_graph(2),
+            tiny_topology(8),
+            pl.Workload(batch_size=64),
+            minimize="tpot_s",
+            time_limit_s=0.0,
+        )
 
 
 def test_what_no_box_can_hold_is_proved_infeasible():
@@ -85,15 +95,30 @@ def test_both_engines_agree(field):
 
 def test_cp_sat_leaves_averages_to_labels():
     machine = tiny_topology(4, power=FOLLOWING)
-    asked = {"graph": tiny_graph(2), "topology": machine, "workload": pl.Workload(batch_size=4), "minimize": "power_w"}
+    asked = {
+        "graph": tiny_graph(2),
+        "topology": machine,
+        "workload": pl.Workload(batch_size=4),
+        "minimize": "power_w",
+    }
     one, other = pl.partition(**asked, engine="cp-sat"), pl.partition(**asked)
-    assert (one.status, one.objective) == (other.status, other.objective) == ("optimal", other.score.power_w)
+    assert (
+        (one.status, one.objective)
+        == (other.status, other.objective)
+        == ("optimal", other.score.power_w)
+    )
 
 
 def test_a_limit_on_power_that_follows_the_plan_is_kept_and_costs_speed():
     machine, work = tiny_topology(4, power=FOLLOWING), pl.Workload(batch_size=16)
     free = pl.partition(tiny_graph(2), machine, work, minimize="tpot_s")
-    held = pl.partition(tiny_graph(2), machine, work, minimize="tpot_s", limits={"power_w": 0.7 * free.score.power_w})
+    held = pl.partition(
+        tiny_graph(2),
+        machine,
+        work,
+        minimize="tpot_s",
+        limits={"power_w": 0.7 * free.score.power_w},
+    )
     assert held.score.power_w <= 0.7 * free.score.power_w
     assert (held.status, held.objective > free.objective) == ("optimal", True)
 

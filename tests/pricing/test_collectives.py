@@ -1,4 +1,5 @@
-"""Messages over the levels of a machine: how groups lie in them, and which kernel carries them at what price."""
+"""Messages over the levels of a machine: how groups lie in them, and which kernel carries them
+at what price."""
 
 import math
 import random
@@ -28,7 +29,9 @@ MB = 1e6
 
 def kernel(algorithm="ring", **changes):
     """A kernel that starts in 2 µs and fills the link."""
-    return CollectiveKernel(**{"algorithm": algorithm, "kinds": KINDS, "base_latency_s": 2e-6, **changes})
+    return CollectiveKernel(
+        **{"algorithm": algorithm, "kinds": KINDS, "base_latency_s": 2e-6, **changes}
+    )
 
 
 RING = (kernel(),)
@@ -36,7 +39,9 @@ RING = (kernel(),)
 
 def machine(*fabrics, kernels=RING):
     chips = math.prod(level.units for level in fabrics)
-    return tiny_topology(chips, *fabrics, software=tiny_software(collectives=kernels, hop_overhead_s=2e-6))
+    return tiny_topology(
+        chips, *fabrics, software=tiny_software(collectives=kernels, hop_overhead_s=2e-6)
+    )
 
 
 def wired(shape, units, **changes):
@@ -75,9 +80,19 @@ def test_an_aligned_group_has_the_ranks_that_its_spans_multiply_to(first, count,
 
 @pytest.mark.parametrize(
     ("first", "count", "spans"),
-    [(6, 4, (2, 2)), (7, 2, (1, 2)), (5, 5, (3, 2)), (7, 3, (2, 2)), (4, 12, (8, 2)), (4, 24, (8, 4)), (7, 10, (8, 3))],
+    [
+        (6, 4, (2, 2)),
+        (7, 2, (1, 2)),
+        (5, 5, (3, 2)),
+        (7, 3, (2, 2)),
+        (4, 12, (8, 2)),
+        (4, 24, (8, 4)),
+        (7, 10, (8, 3)),
+    ],
 )
-def test_a_group_that_straddles_nodes_counts_the_most_in_one_and_the_nodes_touched(first, count, spans):
+def test_a_group_that_straddles_nodes_counts_the_most_in_one_and_the_nodes_touched(
+    first, count, spans
+):
     assert spans_of(machine(wired("switch", 8), across(4)), first, count) == spans
 
 
@@ -92,7 +107,10 @@ def test_spans_are_what_counting_the_chips_one_by_one_finds(units, data):
     for below, whole in ((1, inner), (inner, inner * middle), (inner * middle, racks.chips)):
         touched = {chip // below for chip in members}
         counted.append(
-            max(sum(unit * below // whole == one for unit in touched) for one in range(racks.chips // whole))
+            max(
+                sum(unit * below // whole == one for unit in touched)
+                for one in range(racks.chips // whole)
+            )
         )
     assert spans_of(racks, first, len(members)) == tuple(counted)
 
@@ -139,25 +157,37 @@ def test_a_switch_that_adds_up_spares_the_way_round():
 
 
 def test_part_of_a_ring_is_a_chain_and_a_line_of_a_torus_is_a_ring():
-    assert microseconds(machine(wired("ring", 8)), "all_gather", (4,)) == pytest.approx(2 + 3 + 3 / 4 * 10, rel=1e-12)
+    assert microseconds(machine(wired("ring", 8)), "all_gather", (4,)) == pytest.approx(
+        2 + 3 + 3 / 4 * 10, rel=1e-12
+    )
     torus = machine(wired("torus", 16, dimensions=(4, 4)))
-    assert microseconds(torus, "all_gather", (4,)) == pytest.approx(2 + 2 + 3 / 4 * 10 / 2, rel=1e-12)
-    assert microseconds(torus, "all_gather", (8,)) == pytest.approx(2 + 1 + 2 + 7 / 8 * 10 / 3, rel=1e-12)
+    assert microseconds(torus, "all_gather", (4,)) == pytest.approx(
+        2 + 2 + 3 / 4 * 10 / 2, rel=1e-12
+    )
+    assert microseconds(torus, "all_gather", (8,)) == pytest.approx(
+        2 + 1 + 2 + 7 / 8 * 10 / 3, rel=1e-12
+    )
 
 
 @pytest.mark.xfail(
-    strict=True, reason="spans do not say where a group begins, so a bent one is priced as a closed line"
+    strict=True,
+    reason="spans do not say where a group begins, so a bent one is priced as a closed line",
 )
 def test_four_chips_around_a_corner_of_a_torus_are_no_ring():
-    """Chips 1 to 4 of lines of four: three at the end of one line, one in the next; a chain of three hops."""
+    """Chips 1 to 4 of lines of four: three at the end of one line, one in the next; a chain of
+    three hops."""
     torus = machine(wired("torus", 16, dimensions=(4, 4)))
     line, bent = spans_of(torus, 0, 4), spans_of(torus, 1, 4)
     assert microseconds(torus, "all_gather", bent) > microseconds(torus, "all_gather", line)
 
 
 def test_a_kernel_reaches_its_share_of_the_link_and_pays_for_its_steps():
-    slower = machine(wired("switch", 8), kernels=(kernel(bandwidth_fraction=0.5, step_latency_s=3e-6),))
-    assert microseconds(slower, "all_reduce", (8,)) == pytest.approx(2 + 14 * (1 + 3) + 2 * 7 / 8 * 20, rel=1e-12)
+    slower = machine(
+        wired("switch", 8), kernels=(kernel(bandwidth_fraction=0.5, step_latency_s=3e-6),)
+    )
+    assert microseconds(slower, "all_reduce", (8,)) == pytest.approx(
+        2 + 14 * (1 + 3) + 2 * 7 / 8 * 20, rel=1e-12
+    )
 
 
 # ── Several levels ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -184,29 +214,43 @@ def test_two_nodes_of_eight_work_level_by_level(kind, expected):
 def test_three_levels_hand_on_an_ever_smaller_share():
     racks = machine(wired("switch", 2), wired("switch", 4), across(2))
     inside = 2 * (1 * (1 + 8 * 10 / 2)) + 2 * (3 * (1 + 4 * 10 / 4))
-    assert microseconds(racks, "all_reduce", (2, 4, 2), 8e6) == pytest.approx(2 + inside + 2 * (5 + 100 / 2), rel=1e-12)
+    assert microseconds(racks, "all_reduce", (2, 4, 2), 8e6) == pytest.approx(
+        2 + inside + 2 * (5 + 100 / 2), rel=1e-12
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("tensor_bytes", [0.0, 1e3, 1e6, 1e9])
 def test_sixteen_chips_in_two_nodes_pay_for_the_slower_level(kind, tensor_bytes):
     inside, outside = spans_of(TWO_NODES, 0, 8), spans_of(TWO_NODES, 0, 16)
-    paid = microseconds(TWO_NODES, kind, outside, tensor_bytes) - microseconds(TWO_NODES, kind, inside, tensor_bytes)
+    paid = microseconds(TWO_NODES, kind, outside, tensor_bytes) - microseconds(
+        TWO_NODES, kind, inside, tensor_bytes
+    )
     assert paid >= 5.0
     slower = with_value(TWO_NODES, "fabrics[1].latency_s", 1e-4)
-    assert microseconds(slower, kind, inside, tensor_bytes) == microseconds(TWO_NODES, kind, inside, tensor_bytes)
-    more = microseconds(slower, kind, outside, tensor_bytes) - microseconds(TWO_NODES, kind, outside, tensor_bytes)
+    assert microseconds(slower, kind, inside, tensor_bytes) == microseconds(
+        TWO_NODES, kind, inside, tensor_bytes
+    )
+    more = microseconds(slower, kind, outside, tensor_bytes) - microseconds(
+        TWO_NODES, kind, outside, tensor_bytes
+    )
     assert more >= 95 - 1e-6
 
 
 def test_a_straddling_group_pays_for_the_slower_level_too():
     aligned, straddling = spans_of(TWO_NODES, 4, 4), spans_of(TWO_NODES, 6, 4)
     assert (aligned, straddling) == ((4, 1), (2, 2))
-    assert microseconds(TWO_NODES, "all_reduce", straddling) > microseconds(TWO_NODES, "all_reduce", aligned)
+    assert microseconds(TWO_NODES, "all_reduce", straddling) > microseconds(
+        TWO_NODES, "all_reduce", aligned
+    )
 
 
 def test_steps_beyond_the_node_have_their_own_price():
-    nodes = machine(wired("switch", 8), across(2), kernels=(kernel(step_latency_s=1e-6, across_step_latency_s=20e-6),))
+    nodes = machine(
+        wired("switch", 8),
+        across(2),
+        kernels=(kernel(step_latency_s=1e-6, across_step_latency_s=20e-6),),
+    )
     more = microseconds(nodes, "all_reduce", (8, 2)) - microseconds(TWO_NODES, "all_reduce", (8, 2))
     assert more == pytest.approx(14 * 1 + 2 * 20, rel=1e-9)
 
@@ -214,24 +258,36 @@ def test_steps_beyond_the_node_have_their_own_price():
 def test_links_beyond_the_node_have_their_own_share():
     shares = (kernel(bandwidth_fraction=0.5, across_bandwidth_fraction=0.1),)
     nodes = machine(wired("switch", 8), across(2), kernels=shares)
-    assert microseconds(nodes, "all_gather", (8, 2), 8e6) == pytest.approx(2 + 7 * (1 + 20) + (5 + 500), rel=1e-12)
+    assert microseconds(nodes, "all_gather", (8, 2), 8e6) == pytest.approx(
+        2 + 7 * (1 + 20) + (5 + 500), rel=1e-12
+    )
 
 
 def test_no_collective_is_shorter_than_its_launch():
     eight = machine(wired("switch", 8))
     eager = with_value(eight, "software.collective_overhead_s", 1e-4)
     assert microseconds(eager, "all_reduce", (8,), 8.0) == pytest.approx(100)
-    assert microseconds(eager, "all_reduce", (8,), 1e9) == microseconds(eight, "all_reduce", (8,), 1e9) > 100
+    assert (
+        microseconds(eager, "all_reduce", (8,), 1e9)
+        == microseconds(eight, "all_reduce", (8,), 1e9)
+        > 100
+    )
 
 
 # ── Which kernel ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-CHOICE = (kernel("ring"), kernel("one-shot", kinds=("all_reduce",), base_latency_s=1e-6, across_nodes=False))
+CHOICE = (
+    kernel("ring"),
+    kernel("one-shot", kinds=("all_reduce",), base_latency_s=1e-6, across_nodes=False),
+)
 
 
 def test_the_cheapest_kernel_for_the_message_is_used():
     eight = machine(wired("switch", 8), kernels=CHOICE)
-    small, large = microseconds(eight, "all_reduce", (8,), 1e3), microseconds(eight, "all_reduce", (8,), MB)
+    small, large = (
+        microseconds(eight, "all_reduce", (8,), 1e3),
+        microseconds(eight, "all_reduce", (8,), MB),
+    )
     assert small == pytest.approx(1 + 1 + 7 * 0.01, rel=1e-12)  # one-shot
     assert large == pytest.approx(2 + 14 + 2 * 7 / 8 * 10, rel=1e-12)  # ring
 
@@ -239,19 +295,32 @@ def test_the_cheapest_kernel_for_the_message_is_used():
 def test_each_message_of_an_array_gets_its_own_cheapest_kernel():
     eight, sent = machine(wired("switch", 8), kernels=CHOICE), np.array([0.0, 1e3, 1e5, 1e6, 1e9])
     together = group_collective_s(eight, "all_reduce", (8,), sent)
-    assert list(together) == [group_collective_s(eight, "all_reduce", (8,), float(each)) for each in sent]
+    assert list(together) == [
+        group_collective_s(eight, "all_reduce", (8,), float(each)) for each in sent
+    ]
 
 
 def test_another_kernel_never_makes_a_message_dearer():
     for tensor_bytes in (0.0, 1e4, 1e6, 1e8):
-        one = microseconds(machine(wired("switch", 8), kernels=CHOICE[:1]), "all_reduce", (8,), tensor_bytes)
-        assert microseconds(machine(wired("switch", 8), kernels=CHOICE), "all_reduce", (8,), tensor_bytes) <= one
+        one = microseconds(
+            machine(wired("switch", 8), kernels=CHOICE[:1]), "all_reduce", (8,), tensor_bytes
+        )
+        assert (
+            microseconds(
+                machine(wired("switch", 8), kernels=CHOICE), "all_reduce", (8,), tensor_bytes
+            )
+            <= one
+        )
 
 
 def test_a_kernel_for_one_node_is_not_used_across_nodes():
     nodes = machine(wired("switch", 8), across(2), kernels=CHOICE)
-    assert microseconds(nodes, "all_reduce", (8, 2), 1e3) == microseconds(TWO_NODES, "all_reduce", (8, 2), 1e3)
-    assert microseconds(nodes, "all_reduce", (8, 1), 1e3) < microseconds(TWO_NODES, "all_reduce", (8, 1), 1e3)
+    assert microseconds(nodes, "all_reduce", (8, 2), 1e3) == microseconds(
+        TWO_NODES, "all_reduce", (8, 2), 1e3
+    )
+    assert microseconds(nodes, "all_reduce", (8, 1), 1e3) < microseconds(
+        TWO_NODES, "all_reduce", (8, 1), 1e3
+    )
 
 
 @pytest.mark.parametrize(
@@ -275,8 +344,16 @@ def test_a_collective_that_the_software_lacks_is_refused_in_a_sentence(kernels, 
 
 
 def test_what_is_offered_can_be_priced():
-    nodes = machine(wired("switch", 8), across(2), kernels=(kernel(most_ranks=8), kernel("tree", across_nodes=False)))
-    assert [offers(nodes, "all_reduce", spans) for spans in ((8, 1), (4, 2), (8, 2))] == [True, True, False]
+    nodes = machine(
+        wired("switch", 8),
+        across(2),
+        kernels=(kernel(most_ranks=8), kernel("tree", across_nodes=False)),
+    )
+    assert [offers(nodes, "all_reduce", spans) for spans in ((8, 1), (4, 2), (8, 2))] == [
+        True,
+        True,
+        False,
+    ]
     assert microseconds(nodes, "all_reduce", (4, 2)) > microseconds(nodes, "all_reduce", (8, 1)) > 0
 
 
@@ -309,7 +386,9 @@ def test_stages_on_the_same_chip_send_nothing():
 @st.composite
 def groups(draw):
     """A random machine, and a group of it that its software serves."""
-    topology = random_topology(random.Random(draw(st.integers(0, 10**6))), draw(st.sampled_from(SHAPES)))
+    topology = random_topology(
+        random.Random(draw(st.integers(0, 10**6))), draw(st.sampled_from(SHAPES))
+    )
     first = draw(st.integers(0, topology.chips - 1))
     return topology, spans_of(topology, first, draw(st.integers(1, topology.chips - first)))
 
@@ -328,7 +407,10 @@ def test_a_better_level_is_never_slower(group, kind, tensor_bytes, factor, numbe
     topology, spans = group
     level = number % len(topology.fabrics)
     given_s = group_collective_s(topology, kind, spans, tensor_bytes)
-    bandwidth, latency = topology.fabrics[level].bandwidth_bytes_per_s, topology.fabrics[level].latency_s
+    bandwidth, latency = (
+        topology.fabrics[level].bandwidth_bytes_per_s,
+        topology.fabrics[level].latency_s,
+    )
     wider = with_value(topology, f"fabrics[{level}].bandwidth_bytes_per_s", bandwidth * factor)
     nearer = with_value(topology, f"fabrics[{level}].latency_s", latency / factor)
     assert group_collective_s(wider, kind, spans, tensor_bytes) <= given_s
@@ -352,7 +434,9 @@ def test_ranks_spread_over_nodes_take_longer():
     assert pl.collective_s(topology, "all_reduce", 8, 1e6, ranks_per_node=4) > together
 
 
-@pytest.mark.parametrize(("ranks", "size", "word"), [(0, 1.0, "ranks"), (9, 1.0, "ranks"), (2, -1.0, "message_bytes")])
+@pytest.mark.parametrize(
+    ("ranks", "size", "word"), [(0, 1.0, "ranks"), (9, 1.0, "ranks"), (2, -1.0, "message_bytes")]
+)
 def test_a_collective_that_makes_no_sense_is_refused(ranks, size, word):
     with pytest.raises(pl.InputError, match=word):
         pl.collective_s(pl.load_topology("hgx-h100"), "all_reduce", ranks, size)

@@ -34,7 +34,10 @@ def test_more_steps_cost_in_proportion(name):
     st.integers(0, 500),
 )  # fmt: skip
 def test_larger_pictures_never_cost_less(name, height, width, more):
-    small, large = score_of(name, height=height, width=width), score_of(name, height=height + more, width=width)
+    small, large = (
+        score_of(name, height=height, width=width),
+        score_of(name, height=height + more, width=width),
+    )
     assert large.step_s >= small.step_s
     assert large.image_s >= small.image_s
 
@@ -42,7 +45,9 @@ def test_larger_pictures_never_cost_less(name, height, width, more):
 @pytest.mark.parametrize("ways", [2, 4, 8])
 def test_sequence_parallel_divides_the_work_of_a_step(ways):
     whole, split = score_of("wan-2.1-1.3b"), score_of("wan-2.1-1.3b", chips=8, sequence=ways)
-    assert split.stages[0].decode_flop == pytest.approx(whole.stages[0].decode_flop / ways, rel=1e-3)
+    assert split.stages[0].decode_flop == pytest.approx(
+        whole.stages[0].decode_flop / ways, rel=1e-3
+    )
     assert sum(stage.collective_s for stage in split.breakdown) > 0
     assert whole.step_s / ways < split.step_s < whole.step_s
 
@@ -85,7 +90,9 @@ def test_a_diffusion_transformer_is_bound_by_arithmetic_and_its_fields_agree():
 def test_a_language_model_has_no_samples():
     graph, topology = pl.load_model("llama-3.1-8b"), pl.load_topology("hgx-h100", chips=1)
     score = pl.score_plan(pl.uniform_plan(graph, topology), graph, topology, WORK)
-    assert (score.step_s, score.image_s, score.samples_per_s, score.energy_per_sample_j) == (None,) * 4
+    assert (score.step_s, score.image_s, score.samples_per_s, score.energy_per_sample_j) == (
+        None,
+    ) * 4
 
 
 def test_what_runs_once_is_priced_once_for_each_sample():

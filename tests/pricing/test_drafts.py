@@ -1,4 +1,5 @@
-"""Drafted tokens: what they cost, against plain passes and the oracle, and what they must never bring."""
+"""Drafted tokens: what they cost, against plain passes and the oracle, and what they must never
+bring."""
 
 import random
 
@@ -35,8 +36,14 @@ PASS = 1 + 0.5 + 0.25 + 0.125
 
 
 def drafted(dice: random.Random) -> Speculation:
-    draft = dice.choice((None, DRAFT, tiny_graph(2, hidden=256, ffn=512, heads=3, kv_heads=3, tied_embedding=True)))
-    return Speculation(draft=draft, tokens=dice.choice((1, 2, 5)), acceptance_rate=dice.choice((0.0, 0.4, 0.8, 1.0)))
+    draft = dice.choice(
+        (None, DRAFT, tiny_graph(2, hidden=256, ffn=512, heads=3, kv_heads=3, tied_embedding=True))
+    )
+    return Speculation(
+        draft=draft,
+        tokens=dice.choice((1, 2, 5)),
+        acceptance_rate=dice.choice((0.0, 0.4, 0.8, 1.0)),
+    )
 
 
 def random_plan(dice: random.Random, graph, machine, workload):
@@ -59,7 +66,9 @@ def test_a_decode_pass_verifies_all_drafted_tokens_after_as_many_passes_of_the_d
     assert step == Step(16.0, 4.0, 72.0, True)
     counts, narrow = np_counts(graph), Split(min(split.tensor, 2), 1, 1, split.attention)
     verified = price_list_of(graph, machine).prices(split, step, reach).seconds @ counts
-    draft = price_list_of(DRAFT, machine).prices(narrow, Step(4.0, 4.0, 72.0, True), reach).seconds @ np_counts(DRAFT)
+    draft = price_list_of(DRAFT, machine).prices(
+        narrow, Step(4.0, 4.0, 72.0, True), reach
+    ).seconds @ np_counts(DRAFT)
     whole = serving_prices(graph, machine, workload).prices(split, step, reach).seconds @ counts
     assert whole == pytest.approx(verified + 3 * draft)
 
@@ -71,7 +80,9 @@ def np_counts(graph) -> list[float]:
 def test_verifying_reads_weights_and_caches_once_and_works_on_every_token():
     graph, machine = tiny_graph(2), tiny_topology(1, fabric("switch", 2))
     prices, reach = price_list_of(graph, machine), reach_of(machine, Split(), 0)
-    one, four = (prices.prices(Split(), Step(tokens, 2.0, 1e6, True), reach) for tokens in (2.0, 8.0))
+    one, four = (
+        prices.prices(Split(), Step(tokens, 2.0, 1e6, True), reach) for tokens in (2.0, 8.0)
+    )
     assert four.flop == pytest.approx(4 * one.flop)
     cache = 2 * 1e6 * graph.kv_bytes_per_token
     assert one.moved_bytes @ np_counts(graph) > cache
@@ -85,14 +96,21 @@ def test_verifying_touches_more_experts():
     graph, machine = tiny_moe(2), tiny_topology(1, fabric("switch", 2))
     plan = pl.uniform_plan(graph, machine)
     plain, more = (
-        pl.score_plan(plan, graph, machine, WORK.replace(batch_size=1, speculation=speculation)).stages[0]
+        pl.score_plan(
+            plan, graph, machine, WORK.replace(batch_size=1, speculation=speculation)
+        ).stages[0]
         for speculation in (None, Speculation(tokens=7))
     )
     experts = sum(
-        operator.weight_bytes for layer in graph.layers for operator in layer.operators if operator.kind == "experts"
+        operator.weight_bytes
+        for layer in graph.layers
+        for operator in layer.operators
+        if operator.kind == "experts"
     )
     touched = (1 - (1 - 2 / 8) ** 8) - 2 / 8
-    assert more.decode_moved_bytes - plain.decode_moved_bytes == pytest.approx(touched * experts, rel=0.1)
+    assert more.decode_moved_bytes - plain.decode_moved_bytes == pytest.approx(
+        touched * experts, rel=0.1
+    )
 
 
 def test_a_token_takes_its_share_of_a_round_and_the_breakdown_sums_to_it():
@@ -123,7 +141,9 @@ def test_the_last_stage_holds_the_draft_its_caches_and_room_for_what_is_drafted(
         assert ahead[number].kv_bytes == pytest.approx(plain[number].kv_bytes + 3 * 3 * layer)
     assert whole[0].weight_bytes == plain[0].weight_bytes
     assert whole[1].weight_bytes == pytest.approx(plain[1].weight_bytes + DRAFT.weight_bytes)
-    assert whole[1].kv_bytes == pytest.approx(ahead[1].kv_bytes + 3 * (80 + 3) * DRAFT.kv_bytes_per_token, rel=0.05)
+    assert whole[1].kv_bytes == pytest.approx(
+        ahead[1].kv_bytes + 3 * (80 + 3) * DRAFT.kv_bytes_per_token, rel=0.05
+    )
 
 
 def test_a_draft_that_does_not_fit_leaves_no_plan():
@@ -137,14 +157,24 @@ def test_a_draft_that_does_not_fit_leaves_no_plan():
 def test_a_narrow_draft_takes_the_largest_degree_that_its_heads_allow():
     draft = tiny_graph(1, hidden=256, heads=6, kv_heads=2, head_dim=64)
     prices = DraftingPriceList(tiny_graph(2), tiny_topology(8), Speculation(draft=draft))
-    assert [prices.draft_split(Split(tensor=tensor)).tensor for tensor in (1, 2, 4, 8, 6)] == [1, 2, 2, 2, 6]
+    assert [prices.draft_split(Split(tensor=tensor)).tensor for tensor in (1, 2, 4, 8, 6)] == [
+        1,
+        2,
+        2,
+        2,
+        6,
+    ]
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000))
 def test_nothing_kept_is_never_better_than_no_drafts_and_all_kept_is_a_pass_for_all(seed):
     dice = random.Random(f"kept {seed}")
-    graph, machine, workload = random_graph(dice), random_topology(dice, dice.choice(SHAPES)), random_workload(dice)
+    graph, machine, workload = (
+        random_graph(dice),
+        random_topology(dice, dice.choice(SHAPES)),
+        random_workload(dice),
+    )
     speculation = drafted(dice)
     plan = random_plan(dice, graph, machine, workload.replace(speculation=speculation))
     if plan is None:
@@ -156,19 +186,25 @@ def test_nothing_kept_is_never_better_than_no_drafts_and_all_kept_is_a_pass_for_
     for field in ("ttft_s", "tpot_s", "request_s", "energy_per_token_j", "usd_per_million_tokens"):
         assert getattr(none, field) >= getattr(plain, field) * (1 - 1e-12)
         if field != "ttft_s":
-            assert getattr(all_, field) <= getattr(some, field) <= getattr(none, field) * (1 + 1e-12)
+            assert (
+                getattr(all_, field) <= getattr(some, field) <= getattr(none, field) * (1 + 1e-12)
+            )
     if workload.arrivals == "together":
         assert all_.tpot_s == pytest.approx(none.tpot_s / (speculation.tokens + 1))
     for score in (none, some, all_):
         assert 0 < score.mfu_fraction <= 1
-        assert score.mfu_fraction / score.tokens_per_s == pytest.approx(plain.mfu_fraction / plain.tokens_per_s)
+        assert score.mfu_fraction / score.tokens_per_s == pytest.approx(
+            plain.mfu_fraction / plain.tokens_per_s
+        )
         assert sum(part.total_s for part in score.breakdown) == pytest.approx(score.tpot_s)
         assert sum(part.total_s for part in score.prefill_breakdown) == pytest.approx(score.ttft_s)
 
 
 def agrees(graph, topology, workload, field) -> bool:
     """Whether there is a plan at all; fails where solver and oracle disagree."""
-    _, value = best_plan(graph, topology, workload, field, most=field in HIGHER_IS_BETTER, limits={})
+    _, value = best_plan(
+        graph, topology, workload, field, most=field in HIGHER_IS_BETTER, limits={}
+    )
     direction = "maximize" if field in HIGHER_IS_BETTER else "minimize"
     try:
         result = pl.partition(graph, topology, workload, **{direction: field})
@@ -203,7 +239,9 @@ def test_under_a_rate_drafts_are_planned_as_well_as_by_the_exhaustive_oracle(fie
         graph, topology = random_graph(dice), random_topology(dice, dice.choice(SHAPES))
         software = topology.software.replace(most_sequences=3)
         topology = topology.replace(power=CONSTANT, software=software, chips=2)
-        workload = random_workload(dice).replace(batch_size=None, arrivals="steady", speculation=drafted(dice))
+        workload = random_workload(dice).replace(
+            batch_size=None, arrivals="steady", speculation=drafted(dice)
+        )
         try:
             most = pl.partition(graph, topology, workload, maximize="tokens_per_s").objective
         except pl.InfeasibleError:
@@ -222,7 +260,9 @@ def test_on_a_cluster_drafts_are_planned_as_well_as_by_the_exhaustive_oracle(fie
         most = field in HIGHER_IS_BETTER
         _, value = best_pooled_plan(graph, cluster, workload, field, most=most, limits={})
         try:
-            found = pl.partition_cluster(graph, cluster, workload, **{"maximize" if most else "minimize": field})
+            found = pl.partition_cluster(
+                graph, cluster, workload, **{"maximize" if most else "minimize": field}
+            )
         except pl.InfeasibleError:
             assert value != value
             continue
@@ -235,7 +275,9 @@ def test_on_a_cluster_drafts_are_planned_as_well_as_by_the_exhaustive_oracle(fie
 def test_certificates_and_reasons_know_the_draft(field):
     graph, machine = tiny_graph(3), tiny_topology(4)
     direction = "maximize" if field in HIGHER_IS_BETTER else "minimize"
-    result = pl.partition(graph, machine, WORK.replace(speculation=SPECULATION), **{direction: field})
+    result = pl.partition(
+        graph, machine, WORK.replace(speculation=SPECULATION), **{direction: field}
+    )
     certificate = pl.Certificate.from_json(result.certificate().to_json())
     assert certificate.workload.speculation == SPECULATION
     assert pl.verify(certificate).confirmed
@@ -267,26 +309,41 @@ def test_what_makes_no_tokens_is_not_drafted_for():
             Speculation(draft=graph)
 
 
-@pytest.mark.parametrize(("field", "rate"), [("tpot_s", 0.0), ("tpot_s", 0.5), ("energy_per_token_j", 0.9)])
+@pytest.mark.parametrize(
+    ("field", "rate"), [("tpot_s", 0.0), ("tpot_s", 0.5), ("energy_per_token_j", 0.9)]
+)
 def test_an_open_number_of_drafted_tokens_is_the_best_of_all(field, rate):
     graph, machine = tiny_graph(2), tiny_topology(4)
     asked = SPECULATION.replace(acceptance_rate=rate)
     every = [None, *(asked.replace(tokens=tokens) for tokens in range(1, 9))]
-    each = [pl.partition(graph, machine, WORK.replace(speculation=one), minimize=field) for one in every]
-    found = pl.partition(graph, machine, WORK.replace(speculation=asked.replace(tokens=None)), minimize=field)
+    each = [
+        pl.partition(graph, machine, WORK.replace(speculation=one), minimize=field) for one in every
+    ]
+    found = pl.partition(
+        graph, machine, WORK.replace(speculation=asked.replace(tokens=None)), minimize=field
+    )
     assert found.status == "optimal"
     assert found.objective == min(one.objective for one in each)
-    assert found.workload.speculation == min(zip(each, every, strict=True), key=lambda pair: pair[0].objective)[1]
+    assert (
+        found.workload.speculation
+        == min(zip(each, every, strict=True), key=lambda pair: pair[0].objective)[1]
+    )
     assert found.score == pl.score_plan(found.plan, graph, machine, found.workload)
     assert pl.verify(found.certificate()).confirmed
 
 
 def test_without_time_an_open_number_of_drafted_tokens_is_still_bounded():
-    graph, machine, open_ = tiny_graph(2), tiny_topology(4), SPECULATION.replace(tokens=None, acceptance_rate=0.9)
+    graph, machine, open_ = (
+        tiny_graph(2),
+        tiny_topology(4),
+        SPECULATION.replace(tokens=None, acceptance_rate=0.9),
+    )
     workload = pl.Workload(batch_size=None, speculation=open_)
     best = pl.partition(graph, machine, workload, maximize="tokens_per_s")
     seen = []
-    stopped = pl.partition(graph, machine, workload, maximize="tokens_per_s", progress=lambda at: stop(seen, at))
+    stopped = pl.partition(
+        graph, machine, workload, maximize="tokens_per_s", progress=lambda at: stop(seen, at)
+    )
     assert (best.status, stopped.status) == ("optimal", "feasible")
     assert stopped.bound >= best.objective * (1 - 1e-9) > stopped.objective
 

@@ -12,7 +12,9 @@ BATCHES, CONTEXTS = [1, 3, 8], [60.0, 110.0]
 @pytest.mark.parametrize("graph", [tiny_graph(3), tiny_moe(2), tiny_graph(2, window_tokens=80)])
 def test_every_point_is_the_tpot_of_the_uniform_plan(graph):
     topology = tiny_topology(4, chip=tiny_chip(1e11))
-    grid = pl.decode_grid_s(graph, topology, tensor_parallel=[1, 2, 4], batch_sizes=BATCHES, context_tokens=CONTEXTS)
+    grid = pl.decode_grid_s(
+        graph, topology, tensor_parallel=[1, 2, 4], batch_sizes=BATCHES, context_tokens=CONTEXTS
+    )
     for d, degree in enumerate((1, 2, 4)):
         plan = pl.uniform_plan(graph, topology, tensor_parallel=degree)
         for b, batch in enumerate(BATCHES):

@@ -13,7 +13,10 @@ from tests.instances import tiny_chip, tiny_graph, tiny_software, tiny_topology
 def one_stage(graph, chips: int = 1, **changes) -> Plan:
     names = tuple(layer.name for layer in graph.layers)
     return Plan(
-        stages=(Stage(layers=names, groups=(ChipRange(first=0, count=chips),), tensor_parallel=chips),), **changes
+        stages=(
+            Stage(layers=names, groups=(ChipRange(first=0, count=chips),), tensor_parallel=chips),
+        ),
+        **changes,
     )
 
 
@@ -47,7 +50,9 @@ def test_tied_weights_are_held_once_by_a_chip_that_has_both():
 
 def test_what_may_be_filled_is_the_usable_share_less_what_is_reserved():
     software = tiny_software(usable_memory_fraction=0.9, reserved_bytes=1e8)
-    assert PriceList(tiny_graph(), tiny_topology(1, software=software)).usable_bytes == pytest.approx(8e8)
+    assert PriceList(
+        tiny_graph(), tiny_topology(1, software=software)
+    ).usable_bytes == pytest.approx(8e8)
 
 
 def test_an_open_batch_holds_as_many_sequences_as_fit():

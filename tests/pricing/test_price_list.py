@@ -1,4 +1,5 @@
-"""The price list, by hand on a tiny chip: 100 TFLOP/s at one half, 1 TB/s at four fifths, 1 µs a kernel."""
+"""The price list, by hand on a tiny chip: 100 TFLOP/s at one half, 1 TB/s at four fifths, 1 µs a
+kernel."""
 
 import numpy as np
 import pytest
@@ -25,7 +26,9 @@ DECODE = Step(tokens=1.0, sequences=1.0, context_tokens=100.0, decode=True)
 
 
 def kind_of(graph, name: str) -> int:
-    return int(graph.kind_of_layer[next(n for n, layer in enumerate(graph.layers) if layer.kind == name)])
+    return int(
+        graph.kind_of_layer[next(n for n, layer in enumerate(graph.layers) if layer.kind == name)]
+    )
 
 
 def test_a_decode_step_reads_every_weight_once():
@@ -33,18 +36,26 @@ def test_a_decode_step_reads_every_weight_once():
     prices = PriceList(graph, tiny_topology(1)).prices(Split(), DECODE, ALONE)
     decoder = next(layer for layer in graph.layers if layer.kind == "decoder")
     least = (decoder.weight_bytes + 100 * decoder.kv_bytes_per_token) / 0.8e12
-    assert prices.seconds[CAUSES.index("memory"), kind_of(graph, "decoder")] == pytest.approx(least, rel=0.01)
+    assert prices.seconds[CAUSES.index("memory"), kind_of(graph, "decoder")] == pytest.approx(
+        least, rel=0.01
+    )
     assert prices.seconds[CAUSES.index("memory"), kind_of(graph, "decoder")] >= least
 
 
-@pytest.mark.parametrize("step", [DECODE, Step(tokens=512.0, sequences=2.0, context_tokens=128.0, decode=False)])
+@pytest.mark.parametrize(
+    "step", [DECODE, Step(tokens=512.0, sequences=2.0, context_tokens=128.0, decode=False)]
+)
 def test_operators_of_a_kind_sum_to_its_price_without_collectives(step):
     graph = tiny_moe()
     prices = PriceList(graph, tiny_topology(1))
     seconds = prices.prices(Split(), step, ALONE).seconds
     for number in range(len(graph.kinds)):
-        taken = sum(one.taken_s for one in prices.operator_times(Split(), step) if one.kind == number)
-        whole = sum(seconds[CAUSES.index(cause), number] for cause in ("compute", "memory", "overhead"))
+        taken = sum(
+            one.taken_s for one in prices.operator_times(Split(), step) if one.kind == number
+        )
+        whole = sum(
+            seconds[CAUSES.index(cause), number] for cause in ("compute", "memory", "overhead")
+        )
         assert taken == pytest.approx(whole, rel=1e-9)
 
 
@@ -74,7 +85,9 @@ def test_every_kernel_costs_its_launch():
     prices = PriceList(graph, tiny_topology(1, software=slow)).prices(Split(), DECODE, ALONE)
     decoder = next(layer for layer in graph.layers if layer.kind == "decoder")
     kernels = sum(operator.demand().kernels for operator in decoder.operators)
-    assert prices.seconds[CAUSES.index("overhead"), kind_of(graph, "decoder")] == pytest.approx(kernels * 1e-3 + 5e-3)
+    assert prices.seconds[CAUSES.index("overhead"), kind_of(graph, "decoder")] == pytest.approx(
+        kernels * 1e-3 + 5e-3
+    )
 
 
 def test_two_all_reduces_follow_a_decoder_layer_that_is_split():
@@ -83,7 +96,9 @@ def test_two_all_reduces_follow_a_decoder_layer_that_is_split():
     split = Split(tensor=2)
     prices = PriceList(graph, topology).prices(split, DECODE, reach_of(topology, split, 0))
     once = 1e-6 + 1e-6 + 2048 / 50e9
-    assert prices.seconds[CAUSES.index("collective"), kind_of(graph, "decoder")] == pytest.approx(2 * once, rel=1e-12)
+    assert prices.seconds[CAUSES.index("collective"), kind_of(graph, "decoder")] == pytest.approx(
+        2 * once, rel=1e-12
+    )
 
 
 def test_one_chip_alone_needs_no_collective():
@@ -99,7 +114,9 @@ def test_experts_on_other_chips_cost_two_all_to_alls():
     prices = PriceList(graph, topology).prices(split, step, reach_of(topology, split, 0))
     message = 1 * 2 * 1024 * 2
     direct = 2e-6 + 1e-6 + 0.75 * message / 40e9
-    assert prices.seconds[CAUSES.index("collective"), kind_of(graph, "decoder")] == pytest.approx(2 * direct, rel=1e-12)
+    assert prices.seconds[CAUSES.index("collective"), kind_of(graph, "decoder")] == pytest.approx(
+        2 * direct, rel=1e-12
+    )
 
 
 def test_halves_of_a_layer_weigh_half():
@@ -108,14 +125,20 @@ def test_halves_of_a_layer_weigh_half():
     whole, half = (prices.holdings(Split(tensor=ways), work, 1.0, 1.0) for ways in (1, 2))
     decoder = kind_of(graph, "decoder")
     norms = 2 * 1024 * 2.0  # every chip holds the norms
-    assert half.weight_bytes[decoder] - norms == pytest.approx((whole.weight_bytes[decoder] - norms) / 2)
-    assert half.kv_bytes_per_sequence[decoder] == pytest.approx(whole.kv_bytes_per_sequence[decoder] / 2)
+    assert half.weight_bytes[decoder] - norms == pytest.approx(
+        (whole.weight_bytes[decoder] - norms) / 2
+    )
+    assert half.kv_bytes_per_sequence[decoder] == pytest.approx(
+        whole.kv_bytes_per_sequence[decoder] / 2
+    )
 
 
 def test_beyond_the_key_value_heads_the_cache_is_copied_and_not_split():
     graph, topology = tiny_graph(), tiny_topology(8)
     prices, work = PriceList(graph, topology), Workload()
-    four, eight = (prices.holdings(Split(tensor=ways), work, 1.0, 1.0).kv_bytes_per_sequence for ways in (4, 8))
+    four, eight = (
+        prices.holdings(Split(tensor=ways), work, 1.0, 1.0).kv_bytes_per_sequence for ways in (4, 8)
+    )
     assert eight.tolist() == four.tolist()
 
 
@@ -183,17 +206,28 @@ def test_prices_scale_over_numpy_arrays_of_layers():
 
 
 def hybrid(**changes):
-    sizes = {"state_heads": 8, "state_key_heads": 2, "state_key": 128, "state_value": 128, "recurrence": "mamba-2"}
+    sizes = {
+        "state_heads": 8,
+        "state_key_heads": 2,
+        "state_key": 128,
+        "state_value": 128,
+        "recurrence": "mamba-2",
+    }
     return tiny_graph(layers=4, pattern="M-*-", **{**sizes, **changes})
 
 
 def test_a_state_is_held_for_every_sequence_however_long():
     graph = hybrid()
     prices = PriceList(graph, tiny_topology(1))
-    short, long = (prices.holdings(Split(), Workload(prompt_tokens=n, output_tokens=n), 1.0, 1.0) for n in (10, 1000))
+    short, long = (
+        prices.holdings(Split(), Workload(prompt_tokens=n, output_tokens=n), 1.0, 1.0)
+        for n in (10, 1000)
+    )
     recurrence, attention = (int(graph.kind_of_layer[number]) for number in (1, 3))
     state = 8 * 128 * 128 * 4 + 3 * (8 * 128 + 2 * 2 * 128) * 2
-    assert short.kv_bytes_per_sequence[recurrence] == long.kv_bytes_per_sequence[recurrence] == state
+    assert (
+        short.kv_bytes_per_sequence[recurrence] == long.kv_bytes_per_sequence[recurrence] == state
+    )
     assert long.kv_bytes_per_sequence[attention] == 100 * short.kv_bytes_per_sequence[attention] > 0
 
 
@@ -209,17 +243,28 @@ def test_a_layer_that_only_feeds_forward_has_no_layer_overhead():
 def test_zeros_are_skipped_where_the_chip_can(skips, share):
     graph = pruned(tiny_graph(), "2:4")
     step = Step(tokens=10_000.0, sequences=1.0, context_tokens=0.0, decode=False)
-    prices = PriceList(graph, tiny_topology(1, chip=tiny_chip(skips=skips))).prices(Split(), step, ALONE)
+    prices = PriceList(graph, tiny_topology(1, chip=tiny_chip(skips=skips))).prices(
+        Split(), step, ALONE
+    )
     decoder = graph.layers[1]
     matmuls = sum(2 * 10_000 * o.parameters for o in decoder.operators if isinstance(o, MatMul))
-    others = sum(10_000 * o.demand().flop_per_token for o in decoder.operators if not isinstance(o, MatMul))
+    others = sum(
+        10_000 * o.demand().flop_per_token for o in decoder.operators if not isinstance(o, MatMul)
+    )
     assert prices.flop[kind_of(graph, "decoder")] == pytest.approx(share * matmuls + others)
 
 
 def test_multiplying_zeros_is_no_useful_work():
     dense, thin = tiny_graph(), pruned(tiny_graph(), "90%")
     saved = (
-        2 * 0.9 * sum(o.parameters for layer in dense.layers[1:-1] for o in layer.operators if isinstance(o, MatMul))
+        2
+        * 0.9
+        * sum(
+            o.parameters
+            for layer in dense.layers[1:-1]
+            for o in layer.operators
+            if isinstance(o, MatMul)
+        )
     )
     assert useful_work(dense, DECODE)[0] - useful_work(thin, DECODE)[0] == pytest.approx(saved)
 

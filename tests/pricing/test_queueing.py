@@ -7,7 +7,13 @@ import pytest
 
 import planner as pl
 from planner.pricing.price_list import price_list_of
-from planner.pricing.queueing import MOST_LOAD, SCATTERED, batch_of, busy_sequences, most_requests_per_s
+from planner.pricing.queueing import (
+    MOST_LOAD,
+    SCATTERED,
+    batch_of,
+    busy_sequences,
+    most_requests_per_s,
+)
 from planner.pricing.schedule import scheduled
 from planner.pricing.timing import timing_of
 from tests.instances import tiny_chip, tiny_graph, tiny_moe, tiny_software, tiny_topology
@@ -34,8 +40,16 @@ def timed(plan, prices, workload, sequences):
     return timing_of(prices, plan, at)
 
 
-def played(requests_per_s: float, prompt_s: float, steps_s: list[float], later_tokens: int, requests: int, seed: int):
-    """Times of requests at a server that takes prompts first, one by one, and else makes a token for everybody in flight."""
+def played(
+    requests_per_s: float,
+    prompt_s: float,
+    steps_s: list[float],
+    later_tokens: int,
+    requests: int,
+    seed: int,
+):
+    """Times of requests at a server that takes prompts first, one by one, and else makes a token
+    for everybody in flight."""
     dice = random.Random(seed)
     clock, waiting, running = 0.0, [], []
     coming = dice.expovariate(requests_per_s)
@@ -74,7 +88,9 @@ def compared(prompt: int, output: int, load: float, requests: int, seed: int = 1
     return score, times
 
 
-def errors(prompt: int, output: int, load: float, requests: int, fields=SCATTERED) -> dict[tuple[str, float], float]:
+def errors(
+    prompt: int, output: int, load: float, requests: int, fields=SCATTERED
+) -> dict[tuple[str, float], float]:
     """Predicted over played, less one, for each field and probability."""
     score, times = compared(prompt, output, load, requests)
     return {
@@ -122,16 +138,22 @@ def test_the_batch_is_the_smallest_at_which_as_many_leave_as_come():
             rate = share * most_requests_per_s(prices, plan, work)
             loaded, each = work.replace(requests_per_s=rate), rate / plan.replicas
             tried = range(plan.micro_batches, 401, plan.micro_batches)
-            keeps_up = (n for n in tried if n >= each * timed(plan, prices, loaded, n).cycle_s * (1 - 1e-12))
+            keeps_up = (
+                n for n in tried if n >= each * timed(plan, prices, loaded, n).cycle_s * (1 - 1e-12)
+            )
             assert busy_sequences(prices, plan, loaded) == next(keeps_up)
-            assert batch_of(prices, plan, loaded) == plan.replicas * busy_sequences(prices, plan, loaded)
+            assert batch_of(prices, plan, loaded) == plan.replicas * busy_sequences(
+                prices, plan, loaded
+            )
 
 
 def test_a_rate_that_nothing_keeps_up_with_is_refused_with_what_would_do():
     plan, prices = plan_and_prices()
     most = most_requests_per_s(prices, plan, pl.Workload(requests_per_s=1.0))
     assert busy_sequences(prices, plan, pl.Workload(requests_per_s=1.01 * most)) == 0
-    with pytest.raises(pl.InfeasibleError, match=r"^Workload\.requests_per_s = [^\n]+ requests a second") as caught:
+    with pytest.raises(
+        pl.InfeasibleError, match=r"^Workload\.requests_per_s = [^\n]+ requests a second"
+    ) as caught:
         pl.score_plan(plan, GRAPH, MACHINE, pl.Workload(requests_per_s=2 * most))
     assert caught.value.capacity == pytest.approx(most)
     assert caught.value.demand == 2 * most
@@ -157,10 +179,16 @@ def test_percentiles_grow_with_the_probability_and_with_the_rate():
     work = pl.Workload(requests_per_s=1.0, prompt_tokens=200, output_tokens=100)
     most = most_requests_per_s(prices, plan, work)
     scores = [
-        pl.score_plan(plan, GRAPH, MACHINE, work.replace(requests_per_s=share * most)) for share in (0.01, 0.4, 0.8)
+        pl.score_plan(plan, GRAPH, MACHINE, work.replace(requests_per_s=share * most))
+        for share in (0.01, 0.4, 0.8)
     ]
     for field in SCATTERED:
-        table = np.array([[score.percentile(field, share) for share in (0.1, 0.5, 0.9, 0.99)] for score in scores])
+        table = np.array(
+            [
+                [score.percentile(field, share) for share in (0.1, 0.5, 0.9, 0.99)]
+                for score in scores
+            ]
+        )
         assert (np.diff(table, axis=1) >= 0).all()
         assert (np.diff(table, axis=0) >= -1e-12).all()
 
@@ -178,7 +206,10 @@ def test_percentiles_end_where_requests_wait_for_room_in_memory():
     plan, prices = plan_and_prices(machine=narrow)
     work = pl.Workload(requests_per_s=1.0, prompt_tokens=200, output_tokens=100)
     most = most_requests_per_s(prices, plan, work)
-    few, many = (pl.score_plan(plan, GRAPH, narrow, work.replace(requests_per_s=share * most)) for share in (0.1, 0.8))
+    few, many = (
+        pl.score_plan(plan, GRAPH, narrow, work.replace(requests_per_s=share * most))
+        for share in (0.1, 0.8)
+    )
     assert few.percentile("ttft_s", 0.99) > few.ttft_s
     with pytest.raises(pl.InputError, match=r"wait for room in memory, [^\n]+ % of the time"):
         many.percentile("ttft_s", 0.99)
@@ -188,7 +219,9 @@ def test_percentiles_end_where_requests_wait_for_room_in_memory():
 def test_a_percentile_of_nothing_is_refused(field, share):
     plan, _ = plan_and_prices()
     with pytest.raises(pl.InputError):
-        pl.score_plan(plan, GRAPH, MACHINE, pl.Workload(requests_per_s=1.0)).percentile(field, share)
+        pl.score_plan(plan, GRAPH, MACHINE, pl.Workload(requests_per_s=1.0)).percentile(
+            field, share
+        )
 
 
 def test_without_a_rate_there_are_no_percentiles():
@@ -200,4 +233,6 @@ def test_without_a_rate_there_are_no_percentiles():
 def test_a_diffusion_model_has_no_rate_of_requests():
     graph, machine = pl.load_model("sdxl"), pl.load_topology("hgx-h100", chips=1)
     with pytest.raises(pl.InputError, match="language models"):
-        pl.score_plan(pl.uniform_plan(graph, machine), graph, machine, pl.Workload(requests_per_s=1.0))
+        pl.score_plan(
+            pl.uniform_plan(graph, machine), graph, machine, pl.Workload(requests_per_s=1.0)
+        )

@@ -54,14 +54,28 @@ def test_a_request_that_joins_waits_half_a_round(arrivals, share):
 
 
 def test_a_prefill_pool_makes_first_tokens_and_holds_two_prompts_on_each_rank():
-    work, software = Workload(phase="prefill", prompt_tokens=1000), tiny_software(prefill_chunk_tokens=256)
+    work, software = (
+        Workload(phase="prefill", prompt_tokens=1000),
+        tiny_software(prefill_chunk_tokens=256),
+    )
     at = scheduled(work, software, batch_size=2, replicas=2, micro_batches=1)
-    assert (at.sequences, at.prefill_passes, at.later_tokens, at.waiting_share, at.burst_share) == (1, 4, 0, 0.0, 0.0)
+    assert (at.sequences, at.prefill_passes, at.later_tokens, at.waiting_share, at.burst_share) == (
+        1,
+        4,
+        0,
+        0.0,
+        0.0,
+    )
     assert [at.held_sequences(ranks) for ranks in (1, 4)] == [2, 2]
 
 
 def test_a_decode_pool_sees_no_prompts():
     at = made(8, phase="decode")
-    assert (at.prefill_passes, at.later_tokens, at.others_prefills(1), at.request_overhead_s) == (0, 10, 0, 0.0)
+    assert (at.prefill_passes, at.later_tokens, at.others_prefills(1), at.request_overhead_s) == (
+        0,
+        10,
+        0,
+        0.0,
+    )
     assert at.most_tokens == 8  # buffers need not take a chunk of a prompt
     assert at.held_sequences(4) == 2

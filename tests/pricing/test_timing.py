@@ -8,7 +8,13 @@ import pytest
 from planner.plan import ChipRange, Plan, Stage
 from planner.pricing.price_list import PriceList
 from planner.pricing.schedule import scheduled
-from planner.pricing.timing import ALL_CAUSES, bubble_fraction, hop_between, steps_of_cycle, timing_of
+from planner.pricing.timing import (
+    ALL_CAUSES,
+    bubble_fraction,
+    hop_between,
+    steps_of_cycle,
+    timing_of,
+)
 from planner.workload import Workload
 from tests.instances import fabric, tiny_chip, tiny_graph, tiny_topology
 
@@ -58,8 +64,12 @@ def test_a_full_pipeline_is_as_fast_as_its_slowest_stage():
 
 def test_micro_batches_let_the_stages_work_at_the_same_time():
     one, _ = timed(pipeline(4), batch_size=8, arrivals="together", output_tokens=100)
-    four, _ = timed(pipeline(4, micro_batches=4), batch_size=8, arrivals="together", output_tokens=100)
-    free, at = timed(pipeline(4, micro_batches=4), batch_size=4, arrivals="together", output_tokens=100)
+    four, _ = timed(
+        pipeline(4, micro_batches=4), batch_size=8, arrivals="together", output_tokens=100
+    )
+    free, at = timed(
+        pipeline(4, micro_batches=4), batch_size=4, arrivals="together", output_tokens=100
+    )
     assert four.cycle_s / 8 < one.cycle_s / 4  # more sequences in no more time
     assert bubble_fraction(four, scheduled(Workload(batch_size=8, prompt_tokens=100, output_tokens=100, arrivals="together"),
                            tiny_topology().software, batch_size=8, replicas=1, micro_batches=4)) < 0.6  # fmt: skip
@@ -106,7 +116,9 @@ def test_a_hop_takes_the_nearest_ends_and_the_level_between_them():
 
 def test_the_slowest_replica_tells_the_time():
     topology = tiny_topology(6, fabric("chain", 6, latency_s=1e-3), chip=tiny_chip(1e10))
-    near = Stage(layers=NAMES[:3], groups=(ChipRange(first=0, count=1), ChipRange(first=2, count=1)))
+    near = Stage(
+        layers=NAMES[:3], groups=(ChipRange(first=0, count=1), ChipRange(first=2, count=1))
+    )
     far = Stage(layers=NAMES[3:], groups=(ChipRange(first=1, count=1), ChipRange(first=5, count=1)))
     timing, _ = timed(Plan(stages=(near, far)), topology, batch_size=2)
     assert timing.decode.seconds[0, -1] == pytest.approx(3e-3, rel=0.01)
@@ -127,7 +139,11 @@ def test_a_decode_pool_is_interrupted_by_nothing():
     alone, _ = timed(pipeline(2), batch_size=8, phase="decode")
     assert alone.tpot_s < both.tpot_s
     assert alone.tpot_s == pytest.approx(both.round_s)
-    assert alone.ttft_s == pytest.approx(0.5 * alone.round_s) == pytest.approx(float(alone.first_token.sum()))
+    assert (
+        alone.ttft_s
+        == pytest.approx(0.5 * alone.round_s)
+        == pytest.approx(float(alone.first_token.sum()))
+    )
     assert alone.request_s == pytest.approx(alone.ttft_s + 10 * alone.tpot_s)
 
 

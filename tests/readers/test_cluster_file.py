@@ -35,7 +35,10 @@ def test_a_file_names_pools_and_links(tmp_path):
         ("small", 1, ()),
     ]
     assert cluster.pools[1].topology.software.name == "vllm"
-    assert (cluster.links[0].bandwidth_bytes_per_s, cluster.links[0].latency_s) == (12.5e9, pytest.approx(30e-6))
+    assert (cluster.links[0].bandwidth_bytes_per_s, cluster.links[0].latency_s) == (
+        12.5e9,
+        pytest.approx(30e-6),
+    )
     (tmp_path / "mine.json").write_text(cluster.to_json(), encoding="utf-8")
     assert pl.load_cluster(tmp_path / "mine.json") == cluster
 
@@ -47,7 +50,11 @@ def test_a_file_names_pools_and_links(tmp_path):
         ("latency", "delay", "link.delay is not a field of a link"),
         ('latency = "30 us"', "", r"link\[0\].latency is missing"),
         ('"30 us"', '"30"', r"link\[0\].latency needs a number and a unit"),
-        ('topology = "l4"', "topology = 4", r"pool\[1\].topology must be a name of the catalogue or a table"),
+        (
+            'topology = "l4"',
+            "topology = 4",
+            r"pool\[1\].topology must be a name of the catalogue or a table",
+        ),
         ('"small"]', '"smal"]', "'smal'"),
         ("[2]", "[9]", "chips 0 to 3; 9 is not one of them"),
     ],
@@ -63,6 +70,9 @@ def test_every_figure_of_a_shipped_cluster_has_a_source_that_is_explained(name):
     cluster, known = pl.load_cluster(name), catalogue.sources()
     assert cluster.name == name
     assert len(cluster.figures) == 2 * len(cluster.links) > 0
-    for figure in (*cluster.figures, *(figure for pool in cluster.pools for figure in pool.topology.figures)):
+    for figure in (
+        *cluster.figures,
+        *(figure for pool in cluster.pools for figure in pool.topology.figures),
+    ):
         assert figure.source in known, figure.path
         assert figure.confidence

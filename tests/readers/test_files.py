@@ -40,7 +40,9 @@ def test_a_folder_is_no_file(tmp_path):
 
 
 def test_bytes_that_are_not_utf_8_are_no_text(tmp_path):
-    assert "is not text; a thing must be UTF-8" in refusal(read_text, file_of(tmp_path, "é".encode("latin-1")))
+    assert "is not text; a thing must be UTF-8" in refusal(
+        read_text, file_of(tmp_path, "é".encode("latin-1"))
+    )
 
 
 def test_a_file_larger_than_any_description_is_not_opened(tmp_path):
@@ -82,13 +84,20 @@ def test_broken_json_says_where_it_breaks(tmp_path, text, said):
     assert said in sentence
 
 
-@pytest.mark.parametrize(("text", "kind"), [("[1]", "list"), ('"a"', "str"), ("1", "int"), ("null", "NoneType")])
+@pytest.mark.parametrize(
+    ("text", "kind"), [("[1]", "list"), ('"a"', "str"), ("1", "int"), ("null", "NoneType")]
+)
 def test_json_that_is_no_object_says_what_it_is(tmp_path, text, kind):
-    assert f"must hold a JSON object; it holds {kind}" in refusal(read_json, file_of(tmp_path, text))
+    assert f"must hold a JSON object; it holds {kind}" in refusal(
+        read_json, file_of(tmp_path, text)
+    )
 
 
 def test_a_toml_table_comes_back(tmp_path):
-    assert read_toml(file_of(tmp_path, "a = 1\n[b]\nc = 'd'\n"), "a thing") == {"a": 1, "b": {"c": "d"}}
+    assert read_toml(file_of(tmp_path, "a = 1\n[b]\nc = 'd'\n"), "a thing") == {
+        "a": 1,
+        "b": {"c": "d"},
+    }
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,12 @@ def refusal(path):
 
 
 def windows(graph):
-    return [o.window_tokens for layer in graph.layers for o in layer.operators if isinstance(o, Attention)]
+    return [
+        o.window_tokens
+        for layer in graph.layers
+        for o in layer.operators
+        if isinstance(o, Attention)
+    ]
 
 
 def mixed(fields, **changes):
@@ -64,7 +69,14 @@ def test_a_config_makes_the_graph_of_the_catalogue(path):
     made, known = pl.load_model(path), pl.load_model(path.stem)
     assert made.layers == known.layers
     assert made.edges == known.edges
-    same = ("name", "weight_dtype", "kv_dtype", "activation_dtype", "parameters_active", "most_context_tokens")
+    same = (
+        "name",
+        "weight_dtype",
+        "kv_dtype",
+        "activation_dtype",
+        "parameters_active",
+        "most_context_tokens",
+    )
     assert [getattr(made, name) for name in same] == [getattr(known, name) for name in same]
 
 
@@ -143,12 +155,20 @@ def test_older_architectures_have_no_gate(tmp_path):
 
 def test_shared_experts_are_as_wide_as_the_routed_ones(tmp_path):
     shared = graph_of(tmp_path, {**LLAMA, **EXPERTS, "n_shared_experts": 2})
-    assert shared.parameters - graph_of(tmp_path, {**LLAMA, **EXPERTS}).parameters == 4 * 3 * 64 * 2 * 32
+    assert (
+        shared.parameters - graph_of(tmp_path, {**LLAMA, **EXPERTS}).parameters
+        == 4 * 3 * 64 * 2 * 32
+    )
 
 
 def test_sparse_layers_come_every_so_many(tmp_path):
     graph = graph_of(tmp_path, {**LLAMA, **EXPERTS, "decoder_sparse_step": 2})
-    assert ["experts" in layer.splits() for layer in graph.layers[1:-1]] == [False, True, False, True]
+    assert ["experts" in layer.splits() for layer in graph.layers[1:-1]] == [
+        False,
+        True,
+        False,
+        True,
+    ]
 
 
 def test_one_expert_is_none(tmp_path):
@@ -160,9 +180,18 @@ def test_one_expert_is_none(tmp_path):
     [
         ({"sliding_window": 64}, [64, 64, 64, 64]),
         ({"sliding_window": 64, "use_sliding_window": False}, [0, 0, 0, 0]),
-        ({"sliding_window": 64, "layer_types": ["sliding_attention", "full_attention"] * 2}, [64, 0, 64, 0]),
-        ({"sliding_window": 64, "layer_types": ["full_attention", "sliding_attention"] * 2}, [0, 64, 0, 64]),
-        ({"sliding_window": 64, "layer_types": ["sliding_attention"] * 3 + ["full_attention"]}, [64, 64, 64, 0]),
+        (
+            {"sliding_window": 64, "layer_types": ["sliding_attention", "full_attention"] * 2},
+            [64, 0, 64, 0],
+        ),
+        (
+            {"sliding_window": 64, "layer_types": ["full_attention", "sliding_attention"] * 2},
+            [0, 64, 0, 64],
+        ),
+        (
+            {"sliding_window": 64, "layer_types": ["sliding_attention"] * 3 + ["full_attention"]},
+            [64, 64, 64, 0],
+        ),
     ],
 )
 def test_a_window_holds_in_the_layers_that_the_config_lists(tmp_path, keys, expected):
@@ -172,7 +201,12 @@ def test_a_window_holds_in_the_layers_that_the_config_lists(tmp_path, keys, expe
 def test_an_irregular_list_of_windows_is_kept_or_refused(tmp_path):
     kinds = ["sliding_attention", "full_attention", "full_attention", "sliding_attention"]
     with suppress(InputError):
-        assert windows(graph_of(tmp_path, mixed(LLAMA, sliding_window=64, layer_types=kinds))) == [64, 0, 0, 64]
+        assert windows(graph_of(tmp_path, mixed(LLAMA, sliding_window=64, layer_types=kinds))) == [
+            64,
+            0,
+            0,
+            64,
+        ]
 
 
 def test_a_pattern_of_windows_leaves_every_so_manieth_layer_full(tmp_path):
@@ -182,7 +216,10 @@ def test_a_pattern_of_windows_leaves_every_so_manieth_layer_full(tmp_path):
 
 @pytest.mark.parametrize("kind", ["gemma2", "gemma3_text"])
 def test_later_gemmas_tie_their_embedding_where_the_config_does_not_say(tmp_path, kind):
-    assert graph_of(tmp_path, mixed(LLAMA, model_type=kind)).layers[-1].operators[-1].tied_to == "embedding"
+    assert (
+        graph_of(tmp_path, mixed(LLAMA, model_type=kind)).layers[-1].operators[-1].tied_to
+        == "embedding"
+    )
 
 
 # ── Formats as published ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -207,7 +244,13 @@ def test_the_published_format_is_that_of_the_quantisation(quantised, dtype):
     [
         ({"quant_method": "gptq", "bits": 8}, "int4"),
         ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "bf16"),
-        ({"quant_method": "compressed-tensors", "config_groups": {"g": {"weights": {"num_bits": 4}}}}, "bf16"),
+        (
+            {
+                "quant_method": "compressed-tensors",
+                "config_groups": {"g": {"weights": {"num_bits": 4}}},
+            },
+            "bf16",
+        ),
     ],
 )
 def test_a_quantisation_is_never_taken_for_another(quantised, wrong):
@@ -223,9 +266,13 @@ def test_the_published_format_may_stand_in_the_text_part(tmp_path):
 # ── Refused ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("key", ["num_hidden_layers", "hidden_size", "num_attention_heads", "vocab_size"])
+@pytest.mark.parametrize(
+    "key", ["num_hidden_layers", "hidden_size", "num_attention_heads", "vocab_size"]
+)
 def test_a_missing_key_is_named(tmp_path, key):
-    path = written(tmp_path, json.dumps({name: value for name, value in LLAMA.items() if name != key}))
+    path = written(
+        tmp_path, json.dumps({name: value for name, value in LLAMA.items() if name != key})
+    )
     sentence = refusal(path)
     assert str(path) in sentence
     assert key in sentence
@@ -251,10 +298,14 @@ def test_a_number_that_is_none_is_refused_by_its_key(tmp_path, key, wrong):
 
 
 def test_no_heads_at_all_are_refused(tmp_path):
-    assert "num_attention_heads" in refusal(written(tmp_path, json.dumps(mixed(LLAMA, num_attention_heads=0))))
+    assert "num_attention_heads" in refusal(
+        written(tmp_path, json.dumps(mixed(LLAMA, num_attention_heads=0)))
+    )
 
 
-@pytest.mark.parametrize("key", ["num_hidden_layers", "hidden_size", "num_key_value_heads", "vocab_size"])
+@pytest.mark.parametrize(
+    "key", ["num_hidden_layers", "hidden_size", "num_key_value_heads", "vocab_size"]
+)
 def test_a_zero_is_refused_by_its_key(tmp_path, key):
     sentence = refusal(written(tmp_path, json.dumps({**LLAMA, key: 0})))
     assert key in sentence
@@ -290,11 +341,15 @@ def test_what_is_no_decoder_is_refused(tmp_path, fields):
 
 @pytest.mark.parametrize("kind", ["bert", "roberta", "t5", "whisper"])
 def test_an_encoder_is_refused_although_it_has_layers(tmp_path, kind):
-    assert "does not describe a decoder" in refusal(written(tmp_path, json.dumps(mixed(LLAMA, model_type=kind))))
+    assert "does not describe a decoder" in refusal(
+        written(tmp_path, json.dumps(mixed(LLAMA, model_type=kind)))
+    )
 
 
 def test_the_refusal_of_an_encoder_says_what_is_true(tmp_path):
-    assert "no num_hidden_layers" not in refusal(written(tmp_path, json.dumps(mixed(LLAMA, model_type="bert"))))
+    assert "no num_hidden_layers" not in refusal(
+        written(tmp_path, json.dumps(mixed(LLAMA, model_type="bert")))
+    )
 
 
 @pytest.mark.parametrize("kind", ["albert", "electra", "xlm-roberta", "deberta-v2", "modernbert"])
@@ -321,7 +376,10 @@ def test_a_hybrid_is_refused(tmp_path, keys):
         (json.dumps(LLAMA)[:-20], "is it truncated?"),
         ("[1, 2]", "must hold a JSON object; it holds list"),
         (b"\xff\xfe{}", "is not text"),
-        ('{"num_hidden_layers": 2, "hidden_size": NaN}', "hidden_size must be a whole number, not nan"),
+        (
+            '{"num_hidden_layers": 2, "hidden_size": NaN}',
+            "hidden_size must be a whole number, not nan",
+        ),
     ],
 )
 def test_a_broken_file_is_refused_by_its_name(tmp_path, content, said):

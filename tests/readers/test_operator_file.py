@@ -7,7 +7,14 @@ import pytest
 from planner.errors import InputError
 from planner.readers.operator_file import load_operators
 
-NODE = {"id": 7, "supportedOnFpga": 1, "fpgaLatency": 1.5, "cpuLatency": 15.0, "isBackwardNode": 0, "size": 4.0}
+NODE = {
+    "id": 7,
+    "supportedOnFpga": 1,
+    "fpgaLatency": 1.5,
+    "cpuLatency": 15.0,
+    "isBackwardNode": 0,
+    "size": 4.0,
+}
 FIELDS = {
     "maxSizePerFPGA": 9.0, "maxFPGAs": 2, "maxCPUs": 1,
     "nodes": [NODE, NODE | {"id": 3, "colorClass": 5, "supportedOnFpga": False, "isBackwardNode": True}],
@@ -24,8 +31,18 @@ def read(folder, **changes):
 def test_everything_in_the_file_is_in_the_graph(tmp_path):
     graph = read(tmp_path)
     first, second = graph.operators
-    assert (first.name, first.times_s, first.transfer_s, first.size_bytes) == ("7", (1.5, 15.0), 0.25, 4.0)
-    assert (second.name, second.times_s, second.colour, second.backward) == ("3", (None, 15.0), 5, True)
+    assert (first.name, first.times_s, first.transfer_s, first.size_bytes) == (
+        "7",
+        (1.5, 15.0),
+        0.25,
+        4.0,
+    )
+    assert (second.name, second.times_s, second.colour, second.backward) == (
+        "3",
+        (None, 15.0),
+        5,
+        True,
+    )
     assert graph.edges == ((0, 1),)
     assert graph.device_names == ("a0", "a1", "c0")
     assert graph.devices[0].memory_bytes == 9.0

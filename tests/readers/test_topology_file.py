@@ -103,8 +103,15 @@ def test_a_chip_may_skip_zeros_and_else_skips_none(tmp_path):
 
 def test_a_file_may_hold_its_own_software(tmp_path):
     software = machine_of(tmp_path, OWN_SOFTWARE).software
-    assert (software.name, software.kernel_overhead_s, software.usable_memory_fraction) == ("own", 1e-6, 0.9)
-    assert (software.collectives[0].algorithm, software.collectives[0].base_latency_s) == ("ring", 2e-6)
+    assert (software.name, software.kernel_overhead_s, software.usable_memory_fraction) == (
+        "own",
+        1e-6,
+        0.9,
+    )
+    assert (software.collectives[0].algorithm, software.collectives[0].base_latency_s) == (
+        "ring",
+        2e-6,
+    )
 
 
 def test_chips_and_software_given_beside_the_file_replace_its_own(tmp_path):
@@ -114,11 +121,20 @@ def test_chips_and_software_given_beside_the_file_replace_its_own(tmp_path):
 
 def test_a_figure_keeps_its_source_confidence_and_note(tmp_path):
     figure = next(f for f in machine_of(tmp_path, GOOD).figures if f.path == "fabrics[0].latency_s")
-    assert (figure.value, figure.source, figure.confidence, figure.note) == (2e-6, "a data sheet", "B", "one way")
+    assert (figure.value, figure.source, figure.confidence, figure.note) == (
+        2e-6,
+        "a data sheet",
+        "B",
+        "one way",
+    )
 
 
 def test_a_bare_figure_stands_as_stated_without_a_source(tmp_path):
-    figure = next(f for f in machine_of(tmp_path, GOOD).figures if f.path == "fabrics[0].bandwidth_bytes_per_s")
+    figure = next(
+        f
+        for f in machine_of(tmp_path, GOOD).figures
+        if f.path == "fabrics[0].bandwidth_bytes_per_s"
+    )
     assert (figure.value, figure.source, figure.confidence) == (450e9, "", "stated")
 
 
@@ -133,7 +149,9 @@ def test_a_bare_figure_stands_as_stated_without_a_source(tmp_path):
     ],
 )
 def test_a_bandwidth_is_read_with_its_unit(tmp_path, figure, bytes_per_s):
-    assert machine_of(tmp_path, with_bandwidth(figure)).fabrics[0].bandwidth_bytes_per_s == bytes_per_s
+    assert (
+        machine_of(tmp_path, with_bandwidth(figure)).fabrics[0].bandwidth_bytes_per_s == bytes_per_s
+    )
 
 
 def test_a_rental_is_the_hourly_price(tmp_path):
@@ -146,7 +164,9 @@ def test_a_purchase_is_spread_over_its_life_with_its_power(tmp_path):
     price = machine_of(tmp_path, GOOD + tables).price
     assert price.basis == "purchase"
     assert price.usd_per_chip_hour == pytest.approx(1.0 + 0.10)
-    assert price.usd_per_chip_hour == pytest.approx(hourly_usd(35040, LIFETIME_H, 1000.0, USD_PER_KWH))
+    assert price.usd_per_chip_hour == pytest.approx(
+        hourly_usd(35040, LIFETIME_H, 1000.0, USD_PER_KWH)
+    )
 
 
 def test_power_of_the_file_goes_before_the_chips(tmp_path):
@@ -203,7 +223,11 @@ def test_a_decimal_comma_is_never_read_as_thousands(tmp_path):
 
 @pytest.mark.parametrize(
     "figure",
-    ['"1e999 GB/s"', '{ value = "450 GB/s", confidence = "Z" }', '{ value = "450 GB/s", source = 5 }'],
+    [
+        '"1e999 GB/s"',
+        '{ value = "450 GB/s", confidence = "Z" }',
+        '{ value = "450 GB/s", source = 5 }',
+    ],
 )
 def test_a_figure_that_is_refused_is_named(tmp_path, figure):
     assert "bandwidth" in str(refusal(tmp_path, with_bandwidth(figure)))
@@ -263,7 +287,10 @@ def test_a_chip_or_a_stack_that_cannot_be_is_refused_in_one_sentence(tmp_path, t
     ("text", "said"),
     [
         ('colour = "red"\n' + GOOD, "topology.colour is not a field of a topology; did you mean "),
-        (GOOD + "wraps = 4\n", "fabric.wraps is not a field of a fabric; did you mean wraps_from, "),
+        (
+            GOOD + "wraps = 4\n",
+            "fabric.wraps is not a field of a fabric; did you mean wraps_from, ",
+        ),
     ],
 )
 def test_an_unknown_key_gets_the_three_nearest(tmp_path, text, said):
@@ -298,4 +325,6 @@ def test_a_negative_purchase_is_refused(tmp_path):
 
 
 def test_a_rental_beside_a_purchase_is_refused(tmp_path):
-    assert "price" in str(refusal(tmp_path, GOOD + '[price]\nrental = "3 USD/h"\npurchase = "30000 USD"\n'))
+    assert "price" in str(
+        refusal(tmp_path, GOOD + '[price]\nrental = "3 USD/h"\npurchase = "30000 USD"\n')
+    )

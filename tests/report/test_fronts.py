@@ -15,7 +15,9 @@ from tests.instances import (
 
 
 def front_of_a_node(requests_per_s: float | None = None, **options) -> Front:
-    work = pl.Workload(batch_size=None, prompt_tokens=64, output_tokens=16, requests_per_s=requests_per_s)
+    work = pl.Workload(
+        batch_size=None, prompt_tokens=64, output_tokens=16, requests_per_s=requests_per_s
+    )
     return pl.pareto(tiny_graph(4), tiny_topology(4).replace(power=FOLLOWING), work, **options)
 
 

@@ -27,7 +27,13 @@ def nouns(name):
     """One of everything that shows itself, with a name of our choice."""
     graph, topology = tiny_graph().replace(name=name), tiny_topology(name=name)
     found = pl.partition(graph, topology, WORKLOAD)
-    return {"result": found, "score": found.score, "plan": found.plan, "graph": graph, "topology": topology}
+    return {
+        "result": found,
+        "score": found.score,
+        "plan": found.plan,
+        "graph": graph,
+        "topology": topology,
+    }
 
 
 @pytest.mark.parametrize("what", ["result", "score", "plan", "graph", "topology"])
@@ -59,7 +65,10 @@ def test_a_result_has_pictures_that_are_xml(result):
 
 def test_a_result_says_in_html_what_it_says_in_text(result):
     words, _ = words_of(result._repr_mimebundle_()["text/html"])
-    lines = [*text.question_lines(result.graph, result.topology, result.workload), text.proof_line(result)]
+    lines = [
+        *text.question_lines(result.graph, result.topology, result.workload),
+        text.proof_line(result),
+    ]
     assert [line for line in lines if line not in words] == []
     assert all(field_text(name, getattr(result.score, name)) in words for name in FIELD_WORDS)
 
@@ -72,7 +81,9 @@ def test_a_machine_shows_its_figures_with_their_sources():
 
 
 def test_a_plan_shows_a_row_for_each_stage():
-    plan = pl.uniform_plan(tiny_graph(layers=4), tiny_topology(4), pipeline_parallel=2, data_parallel=2)
+    plan = pl.uniform_plan(
+        tiny_graph(layers=4), tiny_topology(4), pipeline_parallel=2, data_parallel=2
+    )
     _, root = words_of(f"<div>{plan._repr_mimebundle_()['text/html']}</div>")
     rows = [[cell.text for cell in row] for row in root.iter("tr")]
     assert rows[1:] == [

@@ -19,6 +19,8 @@ def test_a_model_shows_its_kinds_of_layer():
     assert "58 × decoder" in words
 
 
-@pytest.mark.parametrize("load", [lambda: pl.load_model("llama-3.1-70b"), lambda: pl.load_topology("hgx-h100")])
+@pytest.mark.parametrize(
+    "load", [lambda: pl.load_model("llama-3.1-70b"), lambda: pl.load_topology("hgx-h100")]
+)
 def test_a_printed_noun_fits_a_screen(load):
     assert len(str(load())) < 5000

@@ -11,7 +11,9 @@ from tests.instances import tiny_graph, tiny_topology
 
 def rows_of(picture):
     """Texts at the left of the bars."""
-    return [text.text for text in ElementTree.fromstring(picture) if text.get("text-anchor") == "end"]
+    return [
+        text.text for text in ElementTree.fromstring(picture) if text.get("text-anchor") == "end"
+    ]
 
 
 def test_the_breakdown_shows_all_stages_then_each(score):
@@ -25,7 +27,9 @@ def test_the_memory_shows_equal_stages_once(score):
 
 def test_what_a_chip_holds_and_what_is_free_is_what_may_be_filled(score):
     for stage in score.stages:
-        assert sum(value for _, value in pictures.memory_parts(stage)) == pytest.approx(stage.usable_bytes)
+        assert sum(value for _, value in pictures.memory_parts(stage)) == pytest.approx(
+            stage.usable_bytes
+        )
 
 
 def test_the_map_shows_each_chip_with_its_stage():

@@ -31,9 +31,13 @@ def bars(figure):
 
 def test_the_bars_of_the_breakdown_sum_to_the_time_of_a_token(result):
     by_cause = bars(result.plot("breakdown"))
-    assert sum(sum(values) for values in by_cause.values()) == pytest.approx(1e3 * result.score.tpot_s)
+    assert sum(sum(values) for values in by_cause.values()) == pytest.approx(
+        1e3 * result.score.tpot_s
+    )
     for number, stage in enumerate(result.score.breakdown):
-        assert sum(values[number] for values in by_cause.values()) == pytest.approx(1e3 * stage.total_s)
+        assert sum(values[number] for values in by_cause.values()) == pytest.approx(
+            1e3 * stage.total_s
+        )
 
 
 def test_each_bar_of_the_breakdown_is_its_cause(result):
@@ -48,13 +52,17 @@ def test_operators_take_what_the_decode_passes_take_without_collectives(result):
     busy = sum(stage.decode_s for stage in result.score.stages)
     assert 0.3 * busy < sum(taken for _, taken, _ in times) < busy
     assert all(0 <= light <= taken for _, taken, light in times)
-    assert [taken for _, taken, _ in times] == sorted((taken for _, taken, _ in times), reverse=True)
+    assert [taken for _, taken, _ in times] == sorted(
+        (taken for _, taken, _ in times), reverse=True
+    )
 
 
 def test_the_bars_of_operators_are_light_and_what_is_lost(result):
     figure, times = result.plot("operators"), operator_times(result)
     light, lost = (list(trace.x) for trace in figure.data)
-    assert [a + b for a, b in zip(light, lost, strict=True)] == pytest.approx([1e3 * taken for _, taken, _ in times])
+    assert [a + b for a, b in zip(light, lost, strict=True)] == pytest.approx(
+        [1e3 * taken for _, taken, _ in times]
+    )
     assert list(figure.data[1].text) == [f"{least / taken:.0%}" for _, taken, least in times]
 
 
@@ -76,9 +84,14 @@ def test_equal_stages_share_a_bar_of_the_memory(result):
 def test_every_chip_of_the_plan_stands_once_among_the_stages(result):
     figure = result.plot("stages")
     assert len(figure.data) == STAGES
-    chips = sorted(int(words.removeprefix("chip ")) for trace in figure.data for words in trace.text)
+    chips = sorted(
+        int(words.removeprefix("chip ")) for trace in figure.data for words in trace.text
+    )
     assert chips == sorted(
-        chip for stage in result.plan.stages for group in stage.groups for chip in range(group.first, group.last + 1)
+        chip
+        for stage in result.plan.stages
+        for group in stage.groups
+        for chip in range(group.first, group.last + 1)
     )
     places = {(x, y) for trace in figure.data for x, y in zip(trace.x, trace.y, strict=True)}
     assert len(places) == result.plan.chips
@@ -109,7 +122,8 @@ def test_the_breakdown_is_the_picture_that_nobody_has_to_ask_for(result):
 
 def test_an_unknown_picture_gets_the_nearest(result):
     with pytest.raises(
-        pl.UnknownNameError, match="there is no picture called 'rooflines'; the nearest names are roofline, "
+        pl.UnknownNameError,
+        match="there is no picture called 'rooflines'; the nearest names are roofline, ",
     ):
         result.plot("rooflines")
 

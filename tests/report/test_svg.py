@@ -18,7 +18,11 @@ def bar(title="row", one=3.0, two=1.0):
 
 def rectangles(picture, colour=None):
     boxes = ElementTree.fromstring(picture).iter(f"{SVG}rect")
-    return [box for box in boxes if box.find(f"{SVG}title") is not None and colour in (None, box.get("fill"))]
+    return [
+        box
+        for box in boxes
+        if box.find(f"{SVG}title") is not None and colour in (None, box.get("fill"))
+    ]
 
 
 def widths(picture, colour):
@@ -46,7 +50,9 @@ def test_bars_are_true_to_scale():
 def test_parts_of_a_bar_follow_each_other():
     picture = svg.bars([bar()], title="t", unit="s", legend={})
     one, two = rectangles(picture)
-    assert float(two.get("x")) == pytest.approx(float(one.get("x")) + float(one.get("width")), abs=0.02)
+    assert float(two.get("x")) == pytest.approx(
+        float(one.get("x")) + float(one.get("width")), abs=0.02
+    )
 
 
 def test_the_longest_bar_leaves_room_for_its_note():
@@ -60,7 +66,9 @@ def test_each_part_says_its_value_and_its_unit():
 
 
 def test_bars_have_a_title_a_note_and_a_legend():
-    assert {"t", "row", "a note", "one", "two"} <= set(texts(svg.bars([bar()], title="t", unit="s", legend=COLOURS)))
+    assert {"t", "row", "a note", "one", "two"} <= set(
+        texts(svg.bars([bar()], title="t", unit="s", legend=COLOURS))
+    )
 
 
 @pytest.mark.parametrize("rows", [[], [bar(one=0.0, two=0.0)]])
@@ -75,7 +83,12 @@ def test_bars_of_nothing_are_a_picture_still(rows):
 
 def test_every_chip_has_a_box_that_says_who_holds_it():
     picture = svg.chip_map([0, 0, 1, None], 2, ["stage 0: a", "stage 1: b"], title="t")
-    assert tips(picture) == ["chip 0: stage 0: a", "chip 1: stage 0: a", "chip 2: stage 1: b", "chip 3: unused"]
+    assert tips(picture) == [
+        "chip 0: stage 0: a",
+        "chip 1: stage 0: a",
+        "chip 2: stage 1: b",
+        "chip 3: unused",
+    ]
 
 
 def test_chips_of_one_stage_have_one_colour():
@@ -87,7 +100,10 @@ def test_chips_of_one_stage_have_one_colour():
 
 def test_every_unit_has_a_frame():
     picture = svg.chip_map([0] * 12, 4, ["a"], title="t")
-    assert sum(box.get("fill") == "none" for box in ElementTree.fromstring(picture).iter(f"{SVG}rect")) == 3
+    assert (
+        sum(box.get("fill") == "none" for box in ElementTree.fromstring(picture).iter(f"{SVG}rect"))
+        == 3
+    )
 
 
 @pytest.mark.parametrize("chips", [1, 8, 72, 576, 2048])
@@ -96,8 +112,12 @@ def test_all_chips_lie_inside_the_picture(chips, row):
     picture = svg.chip_map([0] * chips, row, ["a"], title="t")
     root, boxes = ElementTree.fromstring(picture), rectangles(picture)
     assert len(boxes) == chips
-    assert max(float(box.get("x")) + float(box.get("width")) for box in boxes) <= float(root.get("width"))
-    assert max(float(box.get("y")) + float(box.get("height")) for box in boxes) <= float(root.get("height"))
+    assert max(float(box.get("x")) + float(box.get("width")) for box in boxes) <= float(
+        root.get("width")
+    )
+    assert max(float(box.get("y")) + float(box.get("height")) for box in boxes) <= float(
+        root.get("height")
+    )
     assert min(float(box.get("width")) for box in boxes) > 1
 
 
@@ -134,4 +154,8 @@ def test_figures_of_a_table_stand_to_the_right_and_words_to_the_left():
     root = ElementTree.fromstring(svg.table(("what", "how many"), [("a", "1"), ("b", "2")]))
     sides = [[cell.get("style").split(";")[0] for cell in row] for row in root.iter("tr")]
     assert sides == [["text-align:left", "text-align:right"]] * 3
-    assert [[cell.text for cell in row] for row in root.iter("tr")] == [["what", "how many"], ["a", "1"], ["b", "2"]]
+    assert [[cell.text for cell in row] for row in root.iter("tr")] == [
+        ["what", "how many"],
+        ["a", "1"],
+        ["b", "2"],
+    ]

@@ -24,12 +24,17 @@ def test_a_printed_result_says_what_was_asked(result):
     ("changes", "said"),
     [
         ({"batch_size": None}, "for as many sequences as pay of 64 + 16 tokens"),
-        ({"batch_size": None, "requests_per_s": 2.5}, "for 2.5 requests a second of 64 + 16 tokens, whenever"),
+        (
+            {"batch_size": None, "requests_per_s": 2.5},
+            "for 2.5 requests a second of 64 + 16 tokens, whenever",
+        ),
         ({"arrivals": "together"}, "for 4 sequences of 64 + 16 tokens, starting together"),
     ],
 )
 def test_the_question_is_told_in_words(changes, said):
-    assert text.question_lines(tiny_graph(), tiny_topology(), WORKLOAD.replace(**changes))[2].startswith(said)
+    assert text.question_lines(tiny_graph(), tiny_topology(), WORKLOAD.replace(**changes))[
+        2
+    ].startswith(said)
 
 
 def test_an_optimum_is_said_to_be_proved(result):
@@ -41,7 +46,10 @@ def test_an_optimum_is_said_to_be_proved(result):
 
 def test_a_feasible_plan_says_how_far_it_may_be_and_never_that_it_is_the_best(result):
     found = result.replace(status="feasible", objective=0.02, bound=0.015, gap=0.25)
-    assert text.proof_line(found) == "feasible: tpot_s = 20 ms; no plan can be better than 15 ms, a gap of 25 %"
+    assert (
+        text.proof_line(found)
+        == "feasible: tpot_s = 20 ms; no plan can be better than 15 ms, a gap of 25 %"
+    )
     assert "optimal" not in str(found)
 
 
@@ -72,7 +80,9 @@ def test_the_inputs_that_nobody_is_sure_of_stand_among_the_assumptions():
     text = str(pl.partition(pl.load_model("qwen3-8b"), machine, WORKLOAD))
     doubtful = sum(figure.confidence not in ("A", "B") for figure in machine.figures)
     assert f"  {doubtful} of {len(machine.figures)} figures of hgx-h100 are fits" in text
-    moved = re.findall(r"^  (\S+) = \S+ \(.*\): [-+]20 % moves tpot_s by ([-+][\d.]+) %$", text, re.MULTILINE)
+    moved = re.findall(
+        r"^  (\S+) = \S+ \(.*\): [-+]20 % moves tpot_s by ([-+][\d.]+) %$", text, re.MULTILINE
+    )
     assert moved[0][0] == "software.memory_efficiency"
     assert abs(float(moved[0][1])) > 10
 
@@ -80,7 +90,9 @@ def test_the_inputs_that_nobody_is_sure_of_stand_among_the_assumptions():
 def test_doubts_count_the_power_that_the_question_counts():
     machine = pl.load_topology("hgx-h200", chips=1)
     asked = {"minimize": "energy_per_token_j", "power_scope": "chip"}
-    assert "power.system_w" not in str(pl.partition(pl.load_model("qwen3-0.6b"), machine, WORKLOAD, **asked))
+    assert "power.system_w" not in str(
+        pl.partition(pl.load_model("qwen3-0.6b"), machine, WORKLOAD, **asked)
+    )
 
 
 @pytest.mark.parametrize(
@@ -95,7 +107,9 @@ def test_doubts_count_the_power_that_the_question_counts():
     ],
 )  # fmt: skip
 def test_what_the_figures_rest_on_is_said(model, machine, workload, said):
-    lines = text.assumption_lines(pl.load_model(model), pl.load_topology(machine), pl.Workload(**workload))
+    lines = text.assumption_lines(
+        pl.load_model(model), pl.load_topology(machine), pl.Workload(**workload)
+    )
     assert sum(line.startswith(said) for line in lines) == 1
 
 
@@ -108,11 +122,16 @@ def test_a_machine_without_a_price_has_no_price_among_its_assumptions():
 
 
 def test_where_the_time_goes_sums_to_the_time(score):
-    for breakdown, whole in ((score.breakdown, score.tpot_s), (score.prefill_breakdown, score.ttft_s)):
+    for breakdown, whole in (
+        (score.breakdown, score.tpot_s),
+        (score.prefill_breakdown, score.ttft_s),
+    ):
         rows = text.time_rows(breakdown)
         assert sum(seconds for _, seconds, _ in rows) == pytest.approx(whole, rel=1e-3)
         assert sum(share for _, _, share in rows) == pytest.approx(1, rel=1e-3)
-        assert [seconds for _, seconds, _ in rows] == sorted((seconds for _, seconds, _ in rows), reverse=True)
+        assert [seconds for _, seconds, _ in rows] == sorted(
+            (seconds for _, seconds, _ in rows), reverse=True
+        )
 
 
 def test_stages_that_differ_have_a_row_each(score):
@@ -156,7 +175,9 @@ def test_columns_are_aligned():
 
 def test_a_printed_score_has_a_row_for_each_stage(score):
     lines = str(score).splitlines()
-    header = next(number for number, line in enumerate(lines) if line.split()[:2] == ["stage", "layers"])
+    header = next(
+        number for number, line in enumerate(lines) if line.split()[:2] == ["stage", "layers"]
+    )
     assert len(lines[header + 1 :]) == len(text.stage_rows(score))
 
 
@@ -168,7 +189,9 @@ def test_a_printed_score_has_a_row_for_each_stage(score):
 
 def test_two_pools_are_told_with_what_sets_their_rate_and_where_the_time_goes():
     link, graph = pl.Link(bandwidth_bytes_per_s=1e9, latency_s=1e-3), tiny_graph(2)
-    result = pl.disaggregate(graph, pl.Workload(batch_size=4), prefill=tiny_topology(2), link=link, minimize="tpot_s")
+    result = pl.disaggregate(
+        graph, pl.Workload(batch_size=4), prefill=tiny_topology(2), link=link, minimize="tpot_s"
+    )
     text = str(result)
     assert f"as the {result.score.slowest} serves" in text
     assert "\n  hop " in text  # the cache's way
@@ -187,7 +210,10 @@ def test_a_result_on_a_cluster_names_its_pools_and_what_is_proved():
 
 
 def test_a_new_plan_after_a_failure_says_what_it_moves():
-    topology, graph = tiny_topology(8, software=tiny_software(most_tensor_parallel=1)), tiny_graph(4)
+    topology, graph = (
+        tiny_topology(8, software=tiny_software(most_tensor_parallel=1)),
+        tiny_graph(4),
+    )
     before = pl.partition(graph, topology, pl.Workload(), minimize="chips")
     text = str(pl.replan(before, lost=(0,)))
     assert text.startswith("without chips 0: moves ")

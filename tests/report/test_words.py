@@ -16,7 +16,10 @@ from tests.instances import tiny_graph, tiny_topology
 
 
 def score_of(power=None):
-    graph, topology = tiny_graph(), tiny_topology(1, power=power or Power(chip_w=100.0, system_w=150.0))
+    graph, topology = (
+        tiny_graph(),
+        tiny_topology(1, power=power or Power(chip_w=100.0, system_w=150.0)),
+    )
     return score_plan(uniform_plan(graph, topology), graph, topology, Workload(batch_size=2))
 
 
@@ -58,7 +61,9 @@ def test_a_field_is_shown_with_the_unit_that_a_person_reads(field, value, text):
     assert field_text(field, value) == text
 
 
-@pytest.mark.parametrize(("field", "value", "digits"), [("chips", 2048, "2048"), ("batch_size", 12_345, "12345")])
+@pytest.mark.parametrize(
+    ("field", "value", "digits"), [("chips", 2048, "2048"), ("batch_size", 12_345, "12345")]
+)
 def test_what_is_counted_is_shown_to_the_last_digit(field, value, digits):
     assert field_text(field, value).replace(",", "") == digits
 
@@ -84,12 +89,19 @@ def test_energy_and_power_say_what_they_count(power, scope):
 
 def test_every_time_and_every_memory_has_its_unit():
     texts = dict(zip(FIELD_WORDS, (text for _, text in headline(score_of())), strict=True))
-    assert all(re.fullmatch(r"[\d.,]+ [mµn]?s", texts[name]) for name in ("ttft_s", "tpot_s", "request_s"))
+    assert all(
+        re.fullmatch(r"[\d.,]+ [mµn]?s", texts[name]) for name in ("ttft_s", "tpot_s", "request_s")
+    )
     assert re.fullmatch(r"[\d.,]+ [kMGT]?B", texts["memory_headroom_bytes"])
 
 
 def test_the_headline_of_a_diffusion_model_speaks_of_samples():
     graph, topology = load_model("sdxl"), load_topology("hgx-h100", chips=1)
-    titles = [title for title, _ in headline(score_plan(uniform_plan(graph, topology), graph, topology, Workload()))]
+    titles = [
+        title
+        for title, _ in headline(
+            score_plan(uniform_plan(graph, topology), graph, topology, Workload())
+        )
+    ]
     assert titles == [word.title for word in SAMPLE_WORDS.values()]
     assert not any("token" in title for title in titles)

@@ -26,7 +26,12 @@ def broken(plan: Plan, graph=GRAPH, topology=None, **workload) -> tuple[str, str
 
 
 def test_a_valid_plan_breaks_no_rule():
-    plan = Plan(stages=(stage(NAMES[:2], (0, 2), tensor_parallel=2), stage(NAMES[2:], (2, 2), tensor_parallel=2)))
+    plan = Plan(
+        stages=(
+            stage(NAMES[:2], (0, 2), tensor_parallel=2),
+            stage(NAMES[2:], (2, 2), tensor_parallel=2),
+        )
+    )
     assert check_plan(plan, GRAPH, tiny_topology(4), Workload()) == ()
 
 
@@ -56,7 +61,9 @@ def test_a_chip_that_does_not_exist_is_named():
 
 
 def test_two_groups_on_one_chip_are_refused():
-    rule, message = broken(Plan(stages=(stage(NAMES[:2], (0, 2), tensor_parallel=2), stage(NAMES[2:], (1, 1)))))
+    rule, message = broken(
+        Plan(stages=(stage(NAMES[:2], (0, 2), tensor_parallel=2), stage(NAMES[2:], (1, 1))))
+    )
     assert (rule, "chip 1" in message) == ("chips", True)
 
 
@@ -64,7 +71,12 @@ def test_two_groups_on_one_chip_are_refused():
     ("graph", "degrees", "chips", "words"),
     [
         (GRAPH, {"tensor_parallel": 3}, 3, "does not divide the 8 heads"),
-        (tiny_graph(heads=24, kv_heads=6), {"tensor_parallel": 4}, 4, "neither divides nor is a multiple of the 6"),
+        (
+            tiny_graph(heads=24, kv_heads=6),
+            {"tensor_parallel": 4},
+            4,
+            "neither divides nor is a multiple of the 6",
+        ),
         (GRAPH, {"expert_parallel": 2}, 2, "has no experts"),
         (tiny_moe(), {"expert_parallel": 3}, 3, "does not divide the 8 experts"),
         (tiny_moe(), {"tensor_parallel": 2, "expert_parallel": 8}, 4, "must be a multiple of it"),
@@ -84,7 +96,9 @@ def test_software_that_pads_heads_splits_them_unevenly():
 
 def test_software_that_does_not_split_layers_is_named():
     topology = tiny_topology(4, software=tiny_software(most_tensor_parallel=1))
-    rule, message = broken(Plan(stages=(stage(NAMES, (0, 2), tensor_parallel=2),)), topology=topology)
+    rule, message = broken(
+        Plan(stages=(stage(NAMES, (0, 2), tensor_parallel=2),)), topology=topology
+    )
     assert (rule, "plain" in message) == ("degrees", True)
 
 
@@ -98,10 +112,14 @@ def test_memory_says_demand_and_capacity():
 
 def test_more_sequences_than_the_software_takes_are_refused():
     topology = tiny_topology(1, software=tiny_software(most_sequences=2))
-    rule, _ = broken(Plan(stages=(stage(NAMES, (0, 1)),)), topology=topology, batch_size=3, prompt_tokens=1)
+    rule, _ = broken(
+        Plan(stages=(stage(NAMES, (0, 1)),)), topology=topology, batch_size=3, prompt_tokens=1
+    )
     assert rule == "sequences"
 
 
 def test_scoring_a_broken_plan_says_the_same():
     with pytest.raises(pl.InputError, match="no stage runs 'head'"):
-        pl.score_plan(Plan(stages=(stage(NAMES[:-1], (0, 1)),)), GRAPH, tiny_topology(4), Workload())
+        pl.score_plan(
+            Plan(stages=(stage(NAMES[:-1], (0, 1)),)), GRAPH, tiny_topology(4), Workload()
+        )

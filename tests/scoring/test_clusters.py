@@ -8,7 +8,14 @@ import planner as pl
 from planner.machines.cluster import Cluster, Pool, PooledPlan, PooledStage
 from planner.plan import ChipRange, Plan
 from planner.pricing.crossing import crossing_s
-from tests.instances import FOLLOWING, random_graph, random_topology, random_workload, tiny_graph, tiny_topology
+from tests.instances import (
+    FOLLOWING,
+    random_graph,
+    random_topology,
+    random_workload,
+    tiny_graph,
+    tiny_topology,
+)
 from tests.machines.test_cluster import line
 from tests.oracle import all_plans, scored
 
@@ -20,7 +27,9 @@ def split_between(*pools: str, layers: int = 2) -> PooledPlan:
     return PooledPlan(
         stages=tuple(
             PooledStage(
-                pool=pool, layers=tuple(names[n * each : (n + 1) * each]), groups=(ChipRange(first=0, count=1),)
+                pool=pool,
+                layers=tuple(names[n * each : (n + 1) * each]),
+                groups=(ChipRange(first=0, count=1),),
             )
             for n, pool in enumerate(pools)
         )
@@ -31,7 +40,11 @@ def test_on_one_pool_a_plan_scores_as_on_its_topology():
     compared = 0
     for case in range(12):
         dice = random.Random(f"pooling {case}")
-        graph, topology, work = random_graph(dice), random_topology(dice, "switch"), random_workload(dice)
+        graph, topology, work = (
+            random_graph(dice),
+            random_topology(dice, "switch"),
+            random_workload(dice),
+        )
         cluster = Cluster(name="one", pools=(Pool(name="only", topology=topology),))
         for plan in list(all_plans(graph, topology, work))[::17]:
             score = scored(plan, graph, topology, work)
@@ -39,14 +52,17 @@ def test_on_one_pool_a_plan_scores_as_on_its_topology():
                 continue
             compared += 1
             stages = tuple(
-                PooledStage(pool="only", **{k: getattr(s, k) for k in type(s).model_fields}) for s in plan.stages
+                PooledStage(pool="only", **{k: getattr(s, k) for k in type(s).model_fields})
+                for s in plan.stages
             )
             pooled = pl.score_pooled_plan(
                 PooledPlan(stages=stages, micro_batches=plan.micro_batches), graph, cluster, work
             )
             for name in type(score).model_fields:
                 if isinstance(getattr(score, name), float):
-                    assert getattr(pooled, name) == pytest.approx(getattr(score, name), rel=1e-9), name
+                    assert getattr(pooled, name) == pytest.approx(getattr(score, name), rel=1e-9), (
+                        name
+                    )
             assert pooled.stages == score.stages
     assert compared > 20
 
@@ -57,7 +73,9 @@ def test_what_crosses_a_link_is_paid_once_for_each_pair_of_neighbours():
     far = pl.score_pooled_plan(split_between("a", "c"), graph, cluster, work)
     sent = 2 * graph.layers[1].activation_bytes_per_token
     difference = far.tpot_s - near.tpot_s
-    assert difference == pytest.approx(float(crossing_s(cluster, 0, 2, sent) - crossing_s(cluster, 0, 1, sent)))
+    assert difference == pytest.approx(
+        float(crossing_s(cluster, 0, 2, sent) - crossing_s(cluster, 0, 1, sent))
+    )
     assert sum(part.total_s for part in far.breakdown) == pytest.approx(far.tpot_s)
     assert [part.hop_s > 0 for part in far.breakdown] == [True, False]
 
@@ -72,9 +90,14 @@ def test_price_and_power_add_up_over_the_pools():
     assert score.usd_per_million_tokens == pytest.approx(1e6 * hourly / 3600 / score.tokens_per_s)
     assert 150 + 0.2 * 100 < score.power_w < 300
     assert score.energy_per_token_j == pytest.approx(score.power_w / score.tokens_per_s)
-    free = cluster.pools[0].replace(topology=tiny_topology(2, price=pl.load_topology("apple-m3-max").price))
+    free = cluster.pools[0].replace(
+        topology=tiny_topology(2, price=pl.load_topology("apple-m3-max").price)
+    )
     unknown = cluster.replace(pools=(free, cluster.pools[1]))
-    assert pl.score_pooled_plan(split_between("a", "b"), graph, unknown, work).usd_per_million_tokens is None
+    assert (
+        pl.score_pooled_plan(split_between("a", "b"), graph, unknown, work).usd_per_million_tokens
+        is None
+    )
 
 
 def test_rules_that_a_plan_breaks_are_named_with_the_pool():
@@ -83,13 +106,20 @@ def test_rules_that_a_plan_breaks_are_named_with_the_pool():
     assert pl.check_pooled_plan(plan, graph, cluster, work) == ()
     taken = cluster.replace(pools=(cluster.pools[0], cluster.pools[1].replace(exclude=(0,))))
     (violation,) = pl.check_pooled_plan(plan, graph, taken, work)
-    assert (violation.rule, violation.message) == ("exclude", "pool b: a stage uses chip 0, which is excluded")
+    assert (violation.rule, violation.message) == (
+        "exclude",
+        "pool b: a stage uses chip 0, which is excluded",
+    )
     (violation,) = pl.check_pooled_plan(plan, graph, cluster.replace(links=()), work)
     assert violation.rule == "links"
-    off = PooledPlan(stages=(plan.stages[0], plan.stages[1].replace(groups=(ChipRange(first=2, count=1),))))
+    off = PooledPlan(
+        stages=(plan.stages[0], plan.stages[1].replace(groups=(ChipRange(first=2, count=1),)))
+    )
     assert [one.rule for one in pl.check_pooled_plan(off, graph, cluster, work)] == ["chips"]
     with pytest.raises(pl.InfeasibleError, match="on each chip"):
-        pl.score_pooled_plan(split_between("a", layers=60), tiny_graph(60), cluster, work.replace(batch_size=60))
+        pl.score_pooled_plan(
+            split_between("a", layers=60), tiny_graph(60), cluster, work.replace(batch_size=60)
+        )
     with pytest.raises(pl.InputError, match="give a batch_size"):
         pl.score_pooled_plan(plan, graph, cluster, pl.Workload(requests_per_s=1.0))
 

@@ -17,10 +17,14 @@ KV = 4 * 2 * 4 * 128 * 2
 
 def scored(workload=WORK, link=LINK, prefill=MACHINE, decode=MACHINE, tensor=(1, 2)):
     plans = [
-        pl.uniform_plan(GRAPH, machine, tensor_parallel=degree, data_parallel=machine.chips // degree)
+        pl.uniform_plan(
+            GRAPH, machine, tensor_parallel=degree, data_parallel=machine.chips // degree
+        )
         for machine, degree in zip((prefill, decode), tensor, strict=True)
     ]
-    return plans, score_disaggregated(*plans, GRAPH, workload, prefill=prefill, decode=decode, link=link)
+    return plans, score_disaggregated(
+        *plans, GRAPH, workload, prefill=prefill, decode=decode, link=link
+    )
 
 
 def test_the_cache_of_a_prompt_goes_over_the_link_once():
@@ -53,7 +57,9 @@ def test_times_are_those_of_the_pools_and_the_way_between_them():
     first = score_plan(plans[0], GRAPH, MACHINE, over.prefill)
     alone = score_plan(plans[1], GRAPH, MACHINE, WORK.replace(phase="decode"))
     assert score.ttft_s == first.ttft_s
-    assert score.request_s == pytest.approx(first.ttft_s + score.transfer_s + alone.ttft_s + 10 * alone.tpot_s)
+    assert score.request_s == pytest.approx(
+        first.ttft_s + score.transfer_s + alone.ttft_s + 10 * alone.tpot_s
+    )
     assert score.request_s == pytest.approx(score.ttft_s + 10 * score.tpot_s)
     assert score.tpot_s > alone.tpot_s
 
@@ -74,9 +80,15 @@ def test_breakdowns_sum_to_what_they_break_down():
 def test_the_slowest_of_pools_and_link_sets_the_rate(changes, link, slowest):
     work = WORK.replace(**changes)
     _, score = scored(work, link)
-    rates = (score.prefill.tokens_per_s, score.decode.tokens_per_s, score.link_requests_per_s * work.output_tokens)
+    rates = (
+        score.prefill.tokens_per_s,
+        score.decode.tokens_per_s,
+        score.link_requests_per_s * work.output_tokens,
+    )
     assert score.slowest == slowest
-    assert score.tokens_per_s == pytest.approx((work.requests_per_s or 0) * work.output_tokens or min(rates))
+    assert score.tokens_per_s == pytest.approx(
+        (work.requests_per_s or 0) * work.output_tokens or min(rates)
+    )
 
 
 def test_both_pools_are_paid_for_and_powered():
@@ -91,7 +103,9 @@ def test_both_pools_are_paid_for_and_powered():
 
 def test_under_a_rate_the_power_is_that_of_both_scores():
     machine = MACHINE.replace(power=FOLLOWING)
-    _, score = scored(WORK.replace(requests_per_s=2.0, batch_size=None), prefill=machine, decode=machine)
+    _, score = scored(
+        WORK.replace(requests_per_s=2.0, batch_size=None), prefill=machine, decode=machine
+    )
     assert score.power_w == pytest.approx(score.prefill.power_w + score.decode.power_w)
     _, spare = scored(prefill=machine, decode=machine)
     assert spare.power_w < spare.prefill.power_w + spare.decode.power_w  # the faster pool waits
@@ -124,7 +138,9 @@ def test_a_link_that_carries_less_than_comes_is_refused():
 
 
 def test_pools_are_made_of_a_whole_workload_of_a_language_model():
-    with pytest.raises(pl.InputError, match=r"^Workload\.phase: pools are made of a whole workload"):
+    with pytest.raises(
+        pl.InputError, match=r"^Workload\.phase: pools are made of a whole workload"
+    ):
         handover(GRAPH, WORK.replace(phase="decode"), LINK)
     with pytest.raises(pl.InputError, match="is a diffusion model, which has no prefill"):
         handover(pl.load_model("flux.1-dev"), WORK, LINK)
@@ -136,6 +152,7 @@ def test_percentiles_are_those_of_the_pool_that_makes_the_tokens():
     assert score.decode.percentile("tpot_s", 0.99) >= score.decode.percentile("tpot_s", 0.5)
     for pool, field in ((score.prefill, "tpot_s"), (score.decode, "ttft_s")):
         with pytest.raises(
-            pl.InputError, match=f"^{field} has no percentiles where the other phase has a pool of its own"
+            pl.InputError,
+            match=f"^{field} has no percentiles where the other phase has a pool of its own",
         ):
             pool.percentile(field, 0.5)

@@ -29,7 +29,9 @@ def doubts(topology, field="tpot_s", **options):
 
 def rescored(topology, path, value, field="tpot_s"):
     """The field of the same plan, with one figure of the machine changed."""
-    return getattr(pl.score_plan(plan_on(topology), GRAPH, with_value(topology, path, value), WORKLOAD), field)
+    return getattr(
+        pl.score_plan(plan_on(topology), GRAPH, with_value(topology, path, value), WORKLOAD), field
+    )
 
 
 SEVERAL = (
@@ -71,15 +73,22 @@ def test_just_what_nobody_is_sure_of_is_doubted(confidence):
 
 
 def test_a_share_that_cannot_grow_is_moved_down():
-    topology = machine(figure("software.memory_efficiency", 0.9), software=tiny_software(memory_efficiency=0.9))
+    topology = machine(
+        figure("software.memory_efficiency", 0.9), software=tiny_software(memory_efficiency=0.9)
+    )
     (doubt,) = doubts(topology)
     assert doubt.step == -STEP
     assert doubt.effect > 0
 
 
 def test_what_moves_the_answer_by_less_than_a_hundredth_is_left_out():
-    topology = machine(figure("software.step_overhead_s", 1e-7), software=tiny_software(step_overhead_s=1e-7))
-    base, path = pl.score_plan(plan_on(topology), GRAPH, topology, WORKLOAD).tpot_s, "software.step_overhead_s"
+    topology = machine(
+        figure("software.step_overhead_s", 1e-7), software=tiny_software(step_overhead_s=1e-7)
+    )
+    base, path = (
+        pl.score_plan(plan_on(topology), GRAPH, topology, WORKLOAD).tpot_s,
+        "software.step_overhead_s",
+    )
     assert 0 < rescored(topology, path, 1.2e-7) / base - 1 < MATTERS
     assert doubts(topology) == ()
 
@@ -94,11 +103,15 @@ def test_a_figure_of_nothing_is_left_out():
 
 
 def test_a_whole_number_stays_one():
-    topology = machine(figure("software.prefill_chunk_tokens", 54), software=tiny_software(prefill_chunk_tokens=54))
+    topology = machine(
+        figure("software.prefill_chunk_tokens", 54), software=tiny_software(prefill_chunk_tokens=54)
+    )
     (doubt,) = doubts(topology, "ttft_s")
     base = pl.score_plan(plan_on(topology), GRAPH, topology, WORKLOAD).ttft_s
     assert doubt.step == STEP
-    assert doubt.effect == pytest.approx(rescored(topology, doubt.figure.path, 65, "ttft_s") / base - 1)
+    assert doubt.effect == pytest.approx(
+        rescored(topology, doubt.figure.path, 65, "ttft_s") / base - 1
+    )
 
 
 def test_only_the_strongest_are_kept():
@@ -111,8 +124,12 @@ def test_a_doubtful_figure_of_the_catalogue_is_named_with_its_effect():
     plan, workload = pl.uniform_plan(graph, topology), pl.Workload(batch_size=1)
     first = doubts_about("tpot_s", plan, graph, topology, workload)[0]
     assert first.figure.path == "software.memory_efficiency"
-    moved = with_value(topology, first.figure.path, (1 + first.step) * topology.software.memory_efficiency)
-    before, after = (pl.score_plan(plan, graph, machine, workload).tpot_s for machine in (topology, moved))
+    moved = with_value(
+        topology, first.figure.path, (1 + first.step) * topology.software.memory_efficiency
+    )
+    before, after = (
+        pl.score_plan(plan, graph, machine, workload).tpot_s for machine in (topology, moved)
+    )
     assert first.effect == pytest.approx(after / before - 1)
     assert abs(first.effect) > 0.1
 

@@ -24,7 +24,10 @@ def test_the_rate_counts_the_output_tokens_of_all_users():
 
 
 def test_two_replicas_serve_twice_as_much_and_hold_twice_the_power():
-    one, two = scored(degrees={"data_parallel": 1}, batch_size=2), scored(degrees={"data_parallel": 2}, batch_size=4)
+    one, two = (
+        scored(degrees={"data_parallel": 1}, batch_size=2),
+        scored(degrees={"data_parallel": 2}, batch_size=4),
+    )
     assert two.tokens_per_s == pytest.approx(2 * one.tokens_per_s)
     assert two.power_w == 2 * one.power_w
     assert two.energy_per_token_j == pytest.approx(one.energy_per_token_j)
@@ -38,11 +41,15 @@ def test_energy_is_everything_held_over_the_tokens_of_all():
 
 def test_power_that_follows_the_plan_lies_between_idle_and_what_is_provisioned_and_rises_with_the_batch():
     machine = tiny_topology(4, chip=tiny_chip(1e10), power=FOLLOWING)
-    powers = [scored(machine, batch_size=batch).power_w for batch in (1, 8, 64)]  # the last at its limit
+    powers = [
+        scored(machine, batch_size=batch).power_w for batch in (1, 8, 64)
+    ]  # the last at its limit
     assert 0.2 * 100 + 0.5 * 50 < powers[0] < powers[1] < powers[2] == 100 + 0.5 * 50
     score = scored(machine, degrees={"tensor_parallel": 4})
     assert score.energy_per_token_j == pytest.approx(score.power_w / score.tokens_per_s)
-    assert scored(machine, scope="chip").power_w == pytest.approx(scored(machine).power_w - 0.5 * 50)
+    assert scored(machine, scope="chip").power_w == pytest.approx(
+        scored(machine).power_w - 0.5 * 50
+    )
 
 
 def test_price_is_everything_held_over_the_tokens_of_all():
@@ -63,7 +70,11 @@ def test_what_nobody_published_is_not_known_and_not_zero():
 
 def test_mbu_of_one_sequence_is_the_weights_over_the_time():
     score = scored(
-        tiny_topology(1, chip=tiny_chip(1e10)), batch_size=1, prompt_tokens=1, output_tokens=2, arrivals="together"
+        tiny_topology(1, chip=tiny_chip(1e10)),
+        batch_size=1,
+        prompt_tokens=1,
+        output_tokens=2,
+        arrivals="together",
     )
     embedding = GRAPH.layers[0].weight_bytes
     passes = 2 * (GRAPH.weight_bytes - embedding)
@@ -80,11 +91,16 @@ def test_utilisation_never_exceeds_what_the_software_reaches():
 
 def test_the_least_headroom_is_that_of_the_fullest_chip():
     score = scored(degrees={"pipeline_parallel": 2})
-    assert score.memory_headroom_bytes == min(stage.usable_bytes - stage.needed_bytes for stage in score.stages)
+    assert score.memory_headroom_bytes == min(
+        stage.usable_bytes - stage.needed_bytes for stage in score.stages
+    )
 
 
 def test_70b_on_one_80_gb_gpu_is_refused():
-    graph, topology = pl.load_model("llama-3.1-70b", weight_dtype="bf16"), pl.load_topology("hgx-h100", chips=1)
+    graph, topology = (
+        pl.load_model("llama-3.1-70b", weight_dtype="bf16"),
+        pl.load_topology("hgx-h100", chips=1),
+    )
     with pytest.raises(pl.InfeasibleError, match="141 GB") as caught:
         pl.score_plan(pl.uniform_plan(graph, topology), graph, topology, pl.Workload())
     assert caught.value.gap == pytest.approx(caught.value.demand - caught.value.capacity)
@@ -106,7 +122,9 @@ def test_experts_can_be_spread_with_or_without_the_attention():
     experts = scored(topology, graph, degrees={"data_parallel": 4, "expert_parallel": 4})
     assert experts.stages[0].attention_parallel == 4
     assert tensor.stages[0].attention_parallel == 1
-    assert tensor.stages[0].weight_bytes < experts.stages[0].weight_bytes  # attention is copied, not split
+    assert (
+        tensor.stages[0].weight_bytes < experts.stages[0].weight_bytes
+    )  # attention is copied, not split
 
 
 def test_every_field_that_can_be_asked_for_is_a_number_of_the_score():

@@ -1,4 +1,5 @@
-"""Small graphs of operators, and an oracle that tries every assignment and shares no code with the solvers."""
+"""Small graphs of operators, and an oracle that tries every assignment and shares no code with
+the solvers."""
 
 import itertools
 import math
@@ -10,7 +11,16 @@ from planner.solver.dag.problem import GraphProblem
 
 
 def graph_problem(
-    times, edges, *, counts=(2,), pays=(True,), capacity=None, transfer=None, sizes=None, colour=None, forward=None
+    times,
+    edges,
+    *,
+    counts=(2,),
+    pays=(True,),
+    capacity=None,
+    transfer=None,
+    sizes=None,
+    colour=None,
+    forward=None,
 ):
     """A problem from plain lists; what is left out costs nothing and limits nothing."""
     nodes = len(times[0])
@@ -21,18 +31,28 @@ def graph_problem(
         pays=np.array(pays),
         transfer=np.array([0.0] * nodes if transfer is None else transfer, dtype=float),
         sizes=np.array([0.0] * nodes if sizes is None else sizes, dtype=float),
-        colour=np.arange(nodes) if colour is None else np.unique(colour, return_inverse=True)[1].astype(np.intp),
+        colour=np.arange(nodes)
+        if colour is None
+        else np.unique(colour, return_inverse=True)[1].astype(np.intp),
         forward=np.array([True] * nodes if forward is None else forward),
         edges=np.array(edges, dtype=np.intp).reshape(-1, 2),
     )
 
 
 def random_problem(seed, *, nodes=6, training=False, unlike=False):
-    """Some accelerators and one host; colours, memory limits and operators that only one class can run."""
+    """Some accelerators and one host; colours, memory limits and operators that only one class
+    can run."""
     generator = random.Random(seed)
-    edges = [(tail, head) for tail, head in itertools.combinations(range(nodes), 2) if generator.random() < 0.4]
+    edges = [
+        (tail, head)
+        for tail, head in itertools.combinations(range(nodes), 2)
+        if generator.random() < 0.4
+    ]
     forward = [not training or node < (nodes + 1) // 2 for node in range(nodes)]
-    colour = [generator.randrange(nodes) if generator.random() < 0.4 else nodes + node for node in range(nodes)]
+    colour = [
+        generator.randrange(nodes) if generator.random() < 0.4 else nodes + node
+        for node in range(nodes)
+    ]
     quick = [float(generator.randint(0, 9)) for _ in range(nodes)]
     slow = [time * generator.choice((1.0, 2.0, 5.0)) for time in quick]
     rows = [[math.inf if generator.random() < 0.1 else time for time in quick], slow]
@@ -60,15 +80,22 @@ def load_of(problem, device, place):
     if problem.pays[kind]:
         for producer in range(problem.nodes):
             used = {int(head) for tail, head in problem.edges if tail == producer}
-            leaves, arrives = producer in inside and used - inside, producer not in inside and used & inside
+            leaves, arrives = (
+                producer in inside and used - inside,
+                producer not in inside and used & inside,
+            )
             total += problem.transfer[producer] if leaves or arrives else 0.0
     return total / (problem.copies[kind] if problem.copies else 1)
 
 
 def latency_of(problem, device):
-    """By waiting: whatever can start starts, until nothing can; infinite where something never can."""
+    """By waiting: whatever can start starts, until nothing can; infinite where something never
+    can."""
     classes, done = classes_of(problem), {}
-    piece = [("piece", place) if problem.pays[classes[place]] else ("node", node) for node, place in enumerate(device)]
+    piece = [
+        ("piece", place) if problem.pays[classes[place]] else ("node", node)
+        for node, place in enumerate(device)
+    ]
     while len(done) < problem.nodes:
         ready = False
         for part in dict.fromkeys(piece):
@@ -78,7 +105,11 @@ def latency_of(problem, device):
                 continue
             place = device[min(nodes)]
             kind = classes[place]
-            took = load_of(problem, device, place) if part[0] == "piece" else problem.times[kind, min(nodes)]
+            took = (
+                load_of(problem, device, place)
+                if part[0] == "piece"
+                else problem.times[kind, min(nodes)]
+            )
             finish = max((done[node] for node in producers), default=0.0) + took
             done |= dict.fromkeys(nodes, finish)
             ready = True
@@ -92,20 +123,32 @@ def allowed(problem, device, *, contiguous):
     for node, place in enumerate(device):
         if math.isinf(problem.times[classes[place], node]):
             return False
-        if any(problem.colour[node] == problem.colour[other] and place != device[other] for other in range(node)):
+        if any(
+            problem.colour[node] == problem.colour[other] and place != device[other]
+            for other in range(node)
+        ):
             return False
     for place, kind in enumerate(classes):
         filled = sum(problem.sizes[node] for node, other in enumerate(device) if other == place)
         if filled > problem.capacity[kind] * (1 + 1e-9):
             return False
-    bound = [(device[t], device[h]) for t, h in problem.edges if problem.forward[t] and problem.forward[h]]
+    bound = [
+        (device[t], device[h])
+        for t, h in problem.edges
+        if problem.forward[t] and problem.forward[h]
+    ]
     used = sorted(set(device))
     for family in set(problem.family):
-        held = sum(problem.copies[classes[place]] for place in used if problem.family[classes[place]] == family)
+        held = sum(
+            problem.copies[classes[place]]
+            for place in used
+            if problem.family[classes[place]] == family
+        )
         if held > problem.counts[family]:
             return False
     return not contiguous or any(
-        all(order.index(tail) <= order.index(head) for tail, head in bound) for order in itertools.permutations(used)
+        all(order.index(tail) <= order.index(head) for tail, head in bound)
+        for order in itertools.permutations(used)
     )
 
 

@@ -11,7 +11,9 @@ def test_of_parts_of_one_size_only_the_fewest_are_tried(whole, most):
     parts = list(least_parts(whole, most))
     sizes = [-(-whole // count) for count in parts]
     assert sizes == sorted(set(sizes), reverse=True)
-    assert sorted(set(sizes)) == sorted({-(-whole // count) for count in range(1, min(most, whole) + 1)})
+    assert sorted(set(sizes)) == sorted(
+        {-(-whole // count) for count in range(1, min(most, whole) + 1)}
+    )
 
 
 def test_halving_a_box_again_and_again_leaves_every_plan_once():

@@ -33,7 +33,9 @@ def test_a_plan_of_one_stage_keeps_the_micro_batches_that_its_box_was_solved_for
     plan = asked.to_plan(box, solution.runs)
     assert (len(plan.stages), plan.micro_batches) == (1, 3)
     score = pl.score_plan(plan, asked.graph, asked.topology, asked.workload)
-    assert asked.canonical(field, getattr(score, field)) == pytest.approx(solution.objective, rel=1e-12)
+    assert asked.canonical(field, getattr(score, field)) == pytest.approx(
+        solution.objective, rel=1e-12
+    )
 
 
 def test_a_box_bounds_all_its_plans():
@@ -54,12 +56,21 @@ def test_a_box_bounds_all_its_plans():
 
 
 @pytest.mark.parametrize(
-    "field", ["tokens_per_s", "energy_per_token_j", "usd_per_million_tokens", "mfu_fraction", "mbu_fraction"]
+    "field",
+    [
+        "tokens_per_s",
+        "energy_per_token_j",
+        "usd_per_million_tokens",
+        "mfu_fraction",
+        "mbu_fraction",
+    ],
 )
 def test_where_the_batch_is_open_a_box_bounds_all_its_plans_whatever_memory_leaves_of_it(field):
     from planner.solver.chain import exhaustive
 
-    topology = tiny_topology(2, chip=tiny_chip(80e6), software=tiny_software(burst_share=0.1, interruption_share=0.9))
+    topology = tiny_topology(
+        2, chip=tiny_chip(80e6), software=tiny_software(burst_share=0.1, interruption_share=0.9)
+    )
     several = candidates(tiny_graph(2), topology, field, batch_size=None, output_tokens=20)
     (box, *_) = [box for box in several.boxes() if box.replicas == 1]
     assert 4 < box.all_sequences[1] < box.micro_batches[1] * box.micro_sequences[1]
@@ -68,7 +79,9 @@ def test_where_the_batch_is_open_a_box_bounds_all_its_plans_whatever_memory_leav
         """Of all its plans; each box on the way is checked against its own."""
         problem = several.to_problem(one)
         bound = math.inf if problem is None else exhaustive.solve(problem).objective
-        reached = bound if one.single else min((least(half) for half in one.halves()), default=math.inf)
+        reached = (
+            bound if one.single else min((least(half) for half in one.halves()), default=math.inf)
+        )
         assert bound <= reached * (1 + 1e-12)
         return reached
 
@@ -77,7 +90,9 @@ def test_where_the_batch_is_open_a_box_bounds_all_its_plans_whatever_memory_leav
 
 def test_more_sequences_than_all_chips_can_hold_are_in_no_box():
     """Every plan that fits is within the bound on what a replica can hold, and some come near."""
-    several = candidates(topology=tiny_topology(2, chip=tiny_chip(80e6)), field="energy_per_token_j", batch_size=None)
+    several = candidates(
+        topology=tiny_topology(2, chip=tiny_chip(80e6)), field="energy_per_token_j", batch_size=None
+    )
     (box, *_) = [box for box in several.boxes() if box.replicas == 1]
     plan = pl.uniform_plan(several.graph, several.topology, tensor_parallel=2)
     fitting = most_sequences(several.prices, plan, several.workload)
@@ -87,7 +102,10 @@ def test_more_sequences_than_all_chips_can_hold_are_in_no_box():
 def test_splits_divide_the_heads_and_fit_the_borders():
     topology = tiny_topology(6, fabric("switch", 3), fabric("switch", 2))
     splits = splits_of(tiny_graph(), topology, packing_of(topology))
-    assert [split.tensor for split in splits] == [1, 2]  # 4 and 8 heads' worth do not fill nodes of three
+    assert [split.tensor for split in splits] == [
+        1,
+        2,
+    ]  # 4 and 8 heads' worth do not fill nodes of three
 
 
 def test_experts_may_be_spread_beyond_the_tensor_group():
@@ -102,12 +120,18 @@ def test_whole_experts_inside_a_tensor_group_count_only_where_slower_may_be_bett
     topology = tiny_topology(4)
     plain = splits_of(tiny_moe(), topology, packing_of(topology))
     slower = set(splits_of(tiny_moe(), topology, packing_of(topology), within=True)) - set(plain)
-    assert {(split.tensor, split.expert, split.attention) for split in slower} == {(2, 2, 1), (4, 2, 1), (4, 4, 1)}
+    assert {(split.tensor, split.expert, split.attention) for split in slower} == {
+        (2, 2, 1),
+        (4, 2, 1),
+        (4, 4, 1),
+    }
 
 
 def test_software_that_never_splits_layers_gets_pipelines_only():
     topology = tiny_topology(4, software=tiny_software(most_tensor_parallel=1))
-    assert [split.tensor for split in splits_of(tiny_graph(), topology, packing_of(topology))] == [1]
+    assert [split.tensor for split in splits_of(tiny_graph(), topology, packing_of(topology))] == [
+        1
+    ]
 
 
 def test_what_is_not_published_cannot_be_optimised():

@@ -12,7 +12,10 @@ from tests.machines.test_cluster import line
 
 def candidates(field: str = "tpot_s", **changes) -> PooledCandidates:
     return PooledCandidates(
-        tiny_graph(2), line("a", "b", "c"), pl.Workload(batch_size=4), question_of(field, None, None, None)
+        tiny_graph(2),
+        line("a", "b", "c"),
+        pl.Workload(batch_size=4),
+        question_of(field, None, None, None),
     )
 
 
@@ -20,7 +23,9 @@ def test_plans_begin_on_one_of_several_like_pools_only():
     assert {box.head for box in candidates().boxes()} == {0, 1}
 
 
-@pytest.mark.parametrize("field", ["tpot_s", "energy_per_token_j", "usd_per_million_tokens", "ttft_s"])
+@pytest.mark.parametrize(
+    "field", ["tpot_s", "energy_per_token_j", "usd_per_million_tokens", "ttft_s"]
+)
 def test_what_a_solution_promises_is_what_its_plan_scores(field):
     chosen, solved = candidates(field), 0
     for box in chosen.boxes():
@@ -31,7 +36,9 @@ def test_what_a_solution_promises_is_what_its_plan_scores(field):
                 solved += 1
                 plan = chosen.to_plan(single, solution.runs)
                 score = pl.score_pooled_plan(plan, chosen.graph, chosen.cluster, chosen.workload)
-                assert chosen.field_value(field, solution.objective) == pytest.approx(getattr(score, field), rel=1e-9)
+                assert chosen.field_value(field, solution.objective) == pytest.approx(
+                    getattr(score, field), rel=1e-9
+                )
     assert solved > 1
 
 
@@ -44,4 +51,9 @@ def test_what_clusters_are_not_planned_for_is_said(field, word):
 def test_a_price_that_a_pool_lacks_is_asked_for_by_name():
     cluster = pl.load_cluster("three-macs")
     with pytest.raises(pl.InputError, match="needs a price of m3-max"):
-        PooledCandidates(tiny_graph(2), cluster, pl.Workload(), question_of("usd_per_million_tokens", None, None, None))
+        PooledCandidates(
+            tiny_graph(2),
+            cluster,
+            pl.Workload(),
+            question_of("usd_per_million_tokens", None, None, None),
+        )

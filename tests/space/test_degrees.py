@@ -17,8 +17,13 @@ def test_the_stages_of_a_uniform_plan_are_equal_and_the_ends_carry_more():
 
 
 def test_a_uniform_plan_places_replicas_side_by_side():
-    plan = pl.uniform_plan(tiny_graph(4), tiny_topology(8), tensor_parallel=2, pipeline_parallel=2, data_parallel=2)
-    assert [[str(group) for group in stage.groups] for stage in plan.stages] == [["0-1", "4-5"], ["2-3", "6-7"]]
+    plan = pl.uniform_plan(
+        tiny_graph(4), tiny_topology(8), tensor_parallel=2, pipeline_parallel=2, data_parallel=2
+    )
+    assert [[str(group) for group in stage.groups] for stage in plan.stages] == [
+        ["0-1", "4-5"],
+        ["2-3", "6-7"],
+    ]
 
 
 @pytest.mark.parametrize(

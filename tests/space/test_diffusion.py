@@ -16,7 +16,10 @@ def test_no_plan_of_the_space_is_better(field):
     most = SAMPLE_FIELDS[field].best == "most"
     graph, work = pl.load_model("pixart-sigma"), WORK.replace(batch_size=2)
     result = pl.partition(graph, EIGHT, work, **{"maximize" if most else "minimize": field})
-    values = [getattr(pl.score_plan(plan, graph, EIGHT, work), field) for plan in sampling_plans(graph, EIGHT, work)]
+    values = [
+        getattr(pl.score_plan(plan, graph, EIGHT, work), field)
+        for plan in sampling_plans(graph, EIGHT, work)
+    ]
     assert result.objective == (max if most else min)(values) == result.bound
     assert (result.status, result.gap) == ("optimal", 0.0)
     assert field in str(result)
@@ -58,7 +61,9 @@ def test_limits_are_kept():
 def test_what_does_not_fit_is_refused_with_figures():
     small = pl.load_topology("hgx-h100", chips=1)
     with pytest.raises(pl.InfeasibleError) as refused:
-        pl.partition(pl.load_model("step-video-30b"), small, WORK.replace(batch_size=64), minimize="step_s")
+        pl.partition(
+            pl.load_model("step-video-30b"), small, WORK.replace(batch_size=64), minimize="step_s"
+        )
     assert refused.value.demand > refused.value.capacity
 
 

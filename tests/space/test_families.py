@@ -26,7 +26,9 @@ def test_no_plan_of_a_family_is_better_than_its_bounds(shape):
 def checked(graph, topology, workload) -> int:
     """How many plans were compared with the bounds of their family; fails where one is better."""
     candidates = Candidates(graph, topology, workload, _question(FIELDS, None))
-    numbers = {(split.tensor, split.expert): number for number, split in enumerate(candidates.splits)}
+    numbers = {
+        (split.tensor, split.expert): number for number, split in enumerate(candidates.splits)
+    }
     widths = np.array([split.chips for split in candidates.splits])
     families = families_of(widths, topology.chips, len(graph.layers))
     row_of = {tuple(counts): row for row, counts in enumerate(families.counts.tolist())}
@@ -41,7 +43,9 @@ def checked(graph, topology, workload) -> int:
         for box in candidates.boxes():
             if box.replicas != plan.replicas:
                 continue
-            value = np.array([candidates.canonical(name, float(getattr(score, name))) for name in names])
+            value = np.array(
+                [candidates.canonical(name, float(getattr(score, name))) for name in names]
+            )
             priced = Priced(candidates, box)
             assert (bounds.quick(priced, row)[0] <= value * (1 + 1e-9)).all()
             ranges = bounds.tight(priced, row)[0][0]
@@ -55,14 +59,22 @@ def test_where_there_are_too_many_families_ranges_of_chips_take_their_place():
     assert len(families) < 1000
     assert (families.counts[families.exact] > 0).sum(axis=1).max() == 1
     mixed = np.flatnonzero(~families.exact)
-    covered = {chips for row in mixed for chips in range(families.least_chips[row], families.most_chips[row] + 1)}
+    covered = {
+        chips
+        for row in mixed
+        for chips in range(families.least_chips[row], families.most_chips[row] + 1)
+    }
     assert covered == set(range(2, 301))
     assert (families.counts[mixed] < EVERY).all()
 
 
 def test_cuts_run_every_layer_once_on_as_many_stages_as_were_asked_for():
     dice = random.Random(7)
-    graph, topology, workload = random_graph(dice), random_topology(dice, "switch"), random_workload(dice)
+    graph, topology, workload = (
+        random_graph(dice),
+        random_topology(dice, "switch"),
+        random_workload(dice),
+    )
     candidates = Candidates(graph, topology, workload, _question(FIELDS, None))
     priced = Priced(candidates, next(iter(candidates.boxes())))
     layers = len(graph.layers)

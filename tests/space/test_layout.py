@@ -20,7 +20,9 @@ def test_three_levels_have_two_kinds_of_borders():
 
 
 def test_lines_and_planes_of_a_grid_have_borders_that_cost_nothing():
-    assert packing_of(tiny_topology(16, fabric("torus", 16, dimensions=(4, 4)))) == Packing(16, (4, 16), ())
+    assert packing_of(tiny_topology(16, fabric("torus", 16, dimensions=(4, 4)))) == Packing(
+        16, (4, 16), ()
+    )
     cube = tiny_topology(24, fabric("mesh", 24, dimensions=(2, 3, 4)))
     assert packing_of(cube) == Packing(24, (4, 12, 24), ())
 
@@ -31,12 +33,18 @@ def test_lines_of_nodes_are_whole_nodes():
 
 
 def test_axes_of_one_make_no_borders():
-    assert packing_of(tiny_topology(8, fabric("torus", 8, dimensions=(1, 8)))) == Packing(8, (8,), ())
+    assert packing_of(tiny_topology(8, fabric("torus", 8, dimensions=(1, 8)))) == Packing(
+        8, (8,), ()
+    )
 
 
 def test_a_node_that_is_not_full_keeps_its_borders():
-    assert packing_of(tiny_topology(12, fabric("switch", 8), fabric("switch", 4))) == Packing(12, (8, 16), (8,))
-    assert packing_of(tiny_topology(6, fabric("switch", 8), fabric("switch", 4))) == Packing(6, (6,), ())
+    assert packing_of(tiny_topology(12, fabric("switch", 8), fabric("switch", 4))) == Packing(
+        12, (8, 16), (8,)
+    )
+    assert packing_of(tiny_topology(6, fabric("switch", 8), fabric("switch", 4))) == Packing(
+        6, (6,), ()
+    )
 
 
 def test_a_chip_alone_has_no_borders():
@@ -58,7 +66,8 @@ def test_stages_stand_one_after_the_other_inside_borders_that_can_hold_them():
 
 
 @pytest.mark.parametrize(
-    ("layers", "stages", "borders"), [(8, 4, [2, 4, 6]), (8, 3, [3, 6]), (7, 1, []), (9, 4, [2, 4, 7])]
+    ("layers", "stages", "borders"),
+    [(8, 4, [2, 4, 6]), (8, 3, [3, 6]), (7, 1, []), (9, 4, [2, 4, 7])],
 )
 def test_layers_that_are_left_over_go_to_the_stages_before_the_last(layers, stages, borders):
     assert even_borders(layers, stages) == borders

@@ -5,7 +5,19 @@ import pytest
 
 import planner as pl
 from planner.pricing.schedule import scheduled
-from planner.space.measures import CHUNK, DECODE, OTHERS, PEAKS, PREFILL, QUEUE, ROUND, SUMS, TURN, Clock, measure_of
+from planner.space.measures import (
+    CHUNK,
+    DECODE,
+    OTHERS,
+    PEAKS,
+    PREFILL,
+    QUEUE,
+    ROUND,
+    SUMS,
+    TURN,
+    Clock,
+    measure_of,
+)
 from tests.instances import tiny_graph, tiny_software
 
 
@@ -13,7 +25,9 @@ def schedule(**changes):
     asked = {"batch_size": 4, "prompt_tokens": 256, "output_tokens": 9} | changes
     workload = pl.Workload(**asked)
     software = tiny_software(prefill_chunk_tokens=256)
-    return scheduled(workload, software, batch_size=4, replicas=1, micro_batches=1, graph=tiny_graph())
+    return scheduled(
+        workload, software, batch_size=4, replicas=1, micro_batches=1, graph=tiny_graph()
+    )
 
 
 def columns(**values):
@@ -43,7 +57,8 @@ def test_no_two_columns_are_one():
 def test_a_request_takes_its_prompt_then_a_round_for_each_later_token():
     clock = Clock(schedule(arrivals="together"), end=0, turn=0, requests_per_s=0.0)
     sums, peaks = columns(DECODE=0.5, TURN=0.4, PREFILL=2.0)
-    # One chunk of prompt, 2 s; eight later tokens, each the longer of a pass (0.5 s) and a turn (0.4 s).
+    # One chunk of prompt, 2 s; eight later tokens, each the longer of a pass (0.5 s) and a turn
+    # (0.4 s).
     assert clock.cycle().value(sums, peaks) == pytest.approx(2.0 + 8 * 0.5)
 
 

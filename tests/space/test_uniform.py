@@ -1,4 +1,5 @@
-"""A grid of uniform plans is what `score_plan` says of each of them, and what it leaves out does not fit."""
+"""A grid of uniform plans is what `score_plan` says of each of them, and what it leaves out does
+not fit."""
 
 import math
 import random
@@ -13,7 +14,16 @@ from planner.pricing.price_list import Split
 from planner.space.layout import packing_of
 from planner.space.uniform import PlanGrid, crossing_bytes, plan_grid
 from planner.space.uniform_shapes import Shape, cuts_of, ground_of, shapes_of
-from tests.instances import FOLLOWING, SHAPES, fabric, random_topology, tiny_chip, tiny_graph, tiny_moe, tiny_topology
+from tests.instances import (
+    FOLLOWING,
+    SHAPES,
+    fabric,
+    random_topology,
+    tiny_chip,
+    tiny_graph,
+    tiny_moe,
+    tiny_topology,
+)
 
 WORK = pl.Workload(batch_size=None, prompt_tokens=90, output_tokens=20)
 FIELDS = ("ttft_s", "tpot_s", "tokens_per_s", "energy_per_token_j", "usd_per_million_tokens")
@@ -23,24 +33,35 @@ def assert_equal_to_scores(grid: PlanGrid, dice: random.Random, samples: int) ->
     fits = [tuple(place) for place in np.argwhere(np.isfinite(grid.tpot_s)).tolist()]
     for place in dice.sample(fits, min(samples, len(fits))):
         plan = grid.plan(place)
-        score = pl.score_plan(plan, grid.graph, grid.topology, grid.workload.replace(batch_size=None))
+        score = pl.score_plan(
+            plan, grid.graph, grid.topology, grid.workload.replace(batch_size=None)
+        )
         for field in FIELDS:
             value = getattr(score, field)
-            assert grid.value(field)[place] == (math.inf if value is None else pytest.approx(value, rel=1e-12)), field
-        assert (score.chips, score.batch_size) == (grid.value("chips")[place], grid.batch_size[place])
+            assert grid.value(field)[place] == (
+                math.inf if value is None else pytest.approx(value, rel=1e-12)
+            ), field
+        assert (score.chips, score.batch_size) == (
+            grid.value("chips")[place],
+            grid.batch_size[place],
+        )
     assert fits
 
 
 def assert_rest_does_not_fit(grid: PlanGrid, dice: random.Random, samples: int) -> None:
     rest = [tuple(place) for place in np.argwhere(np.isinf(grid.tpot_s)).tolist()]
     for place in dice.sample(rest, min(samples, len(rest))):
-        broken = pl.check_plan(grid.plan(place), grid.graph, grid.topology, grid.workload.replace(batch_size=None))
+        broken = pl.check_plan(
+            grid.plan(place), grid.graph, grid.topology, grid.workload.replace(batch_size=None)
+        )
         assert {one.rule for one in broken} <= {"memory", "sequences"}
         assert broken
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("graph", [tiny_graph(5), tiny_moe(3), tiny_graph(4, window_tokens=80, tied_embedding=True)])
+@pytest.mark.parametrize(
+    "graph", [tiny_graph(5), tiny_moe(3), tiny_graph(4, window_tokens=80, tied_embedding=True)]
+)
 def test_every_point_is_the_score_of_its_plan_and_what_has_none_does_not_fit(graph, shape):
     dice = random.Random(f"uniforms {shape} {graph.name}")
     topology = random_topology(dice, shape).replace(power=FOLLOWING)
@@ -63,7 +84,12 @@ def test_every_point_is_the_score_of_its_plan_and_what_has_none_does_not_fit(gra
 def test_real_models_on_real_machines_too(model, machine):
     topology = pl.load_topology(machine)
     graph = pl.load_model(model, weight_dtype="fp8")
-    grid = plan_grid(graph, topology.replace(chips=topology.limit_chips), pl.Workload(), micro_sequences=[1, 6, 64])
+    grid = plan_grid(
+        graph,
+        topology.replace(chips=topology.limit_chips),
+        pl.Workload(),
+        micro_sequences=[1, 6, 64],
+    )
     assert_equal_to_scores(grid, random.Random(f"{model} {machine}"), 6)
 
 
@@ -77,8 +103,12 @@ def test_a_shape_without_ends_is_the_uniform_plan_of_engines():
 
 def test_more_replicas_change_neither_times_nor_joules_nor_dollars():
     graph, topology = tiny_graph(4), tiny_topology(8, fabric("switch", 8), power=FOLLOWING)
-    grid = plan_grid(graph, topology, WORK, shapes=[Shape(Split(tensor=2), 2)], micro_sequences=[3], turns=[1.0])
-    twice = pl.uniform_plan(graph, topology, tensor_parallel=2, pipeline_parallel=2, data_parallel=2)
+    grid = plan_grid(
+        graph, topology, WORK, shapes=[Shape(Split(tensor=2), 2)], micro_sequences=[3], turns=[1.0]
+    )
+    twice = pl.uniform_plan(
+        graph, topology, tensor_parallel=2, pipeline_parallel=2, data_parallel=2
+    )
     score = pl.score_plan(twice, graph, topology, WORK.replace(batch_size=12))
     for field in ("ttft_s", "tpot_s", "energy_per_token_j", "usd_per_million_tokens"):
         assert grid.value(field)[0, 0, 0] == pytest.approx(getattr(score, field), rel=1e-12)
@@ -87,7 +117,11 @@ def test_more_replicas_change_neither_times_nor_joules_nor_dollars():
 
 def test_small_memories_put_embedding_and_head_on_stages_of_their_own():
     lpus = pl.load_topology("groq-lpu-chain", chips=2048)
-    apart = [shape for shape in shapes_of(pl.load_model("llama-3.1-70b", weight_dtype="fp8"), lpus) if shape.ends]
+    apart = [
+        shape
+        for shape in shapes_of(pl.load_model("llama-3.1-70b", weight_dtype="fp8"), lpus)
+        if shape.ends
+    ]
     assert apart
     assert {cuts_of(pl.load_model("llama-3.1-70b"), shape)[1] for shape in apart} == {1}
 
@@ -96,7 +130,9 @@ def test_what_crosses_a_cut_is_what_is_needed_behind_it():
     graph: ModelGraph = tiny_graph(3)
     crossing = crossing_bytes(graph)
     assert crossing[0] == crossing[-1] == 0
-    assert crossing[1:-1].tolist() == [layer.activation_bytes_per_token for layer in graph.layers[:-1]]
+    assert crossing[1:-1].tolist() == [
+        layer.activation_bytes_per_token for layer in graph.layers[:-1]
+    ]
 
 
 def test_stages_stand_inside_borders():
@@ -107,7 +143,8 @@ def test_stages_stand_inside_borders():
 
 
 @pytest.mark.parametrize(
-    ("work", "said"), [({"arrivals": "together"}, "steady"), ({"phase": "decode", "output_tokens": 2}, "phase")]
+    ("work", "said"),
+    [({"arrivals": "together"}, "steady"), ({"phase": "decode", "output_tokens": 2}, "phase")],
 )
 def test_workloads_of_another_kind_are_refused(work, said):
     with pytest.raises(pl.InputError, match=said):

@@ -24,7 +24,9 @@ def test_the_first_row_that_fits_is_on_the_fewest_chips_and_is_the_measure(wafer
 def test_efficiency_is_throughput_for_each_chip(wafers):
     base = next(row for row in wafers.rows if row.tokens_per_s)
     row = wafers.at(8)
-    assert row.efficiency_fraction == pytest.approx(row.tokens_per_s / 8 / (base.tokens_per_s / base.chips))
+    assert row.efficiency_fraction == pytest.approx(
+        row.tokens_per_s / 8 / (base.tokens_per_s / base.chips)
+    )
     assert row.latency_speed_up_fraction == pytest.approx(base.tpot_s / row.tpot_s)
     assert row.batch_size == 64
 
@@ -37,7 +39,13 @@ def test_what_is_lost_sums_to_what_is_missing(wafers):
 
 
 def test_a_model_that_no_number_of_chips_holds_has_rows_that_say_so():
-    study = scaling("gpt-4-rumour", "hgx-h100", weight_dtype="bf16", chips=(1, 8), workload=pl.Workload(batch_size=1))
+    study = scaling(
+        "gpt-4-rumour",
+        "hgx-h100",
+        weight_dtype="bf16",
+        chips=(1, 8),
+        workload=pl.Workload(batch_size=1),
+    )
     assert [row.status for row in study.rows[:2]] == ["infeasible", "infeasible"]
     assert study.rows[0].fewest_chips > 8
 
@@ -63,7 +71,12 @@ def test_copies_stand_in_where_time_runs_out():
 
 def test_the_picture_shows_efficiency_and_causes(wafers):
     drawn = wafers.plot()
-    assert {trace.name for trace in drawn.data} >= {"throughput a chip", "speed of one user, a chip", "bubble", "idle"}
+    assert {trace.name for trace in drawn.data} >= {
+        "throughput a chip",
+        "speed of one user, a chip",
+        "bubble",
+        "idle",
+    }
     assert Scaling.from_json(wafers.to_json()) == wafers
 
 

@@ -18,7 +18,9 @@ class Two(Study):
 
 
 def two(count: int = 2) -> Two:
-    return Two(rows=tuple(Row(name=f"<{n}>", value=n / 3 or None, parts=(1.0, 2.5)) for n in range(count)))
+    return Two(
+        rows=tuple(Row(name=f"<{n}>", value=n / 3 or None, parts=(1.0, 2.5)) for n in range(count))
+    )
 
 
 def test_a_frame_has_a_row_for_each_and_a_column_for_each_field():

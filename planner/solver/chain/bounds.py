@@ -1,10 +1,11 @@
 """Lower bounds on what is left of a chain, and first solutions that come with them.
 
-The remaining cost for one set of weights is a shortest path to the end of the chain, without regard to the budget. A price
-on slots (a Lagrange multiplier) brings the budget in: for every price the priced path is a lower bound, and the prices at
-which the best path changes trace the lower hull of cost against slots [1, 2]. Cost × slots is concave along each edge of
-that hull, so the corners of the hull bound a product too. Where few slots are of use, each number of them has a shortest
-path of its own (`steps`), and nothing is lost between the corners.
+The remaining cost for one set of weights is a shortest path to the end of the chain, without regard
+to the budget. A price on slots (a Lagrange multiplier) brings the budget in: for every price the
+priced path is a lower bound, and the prices at which the best path changes trace the lower hull of
+cost against slots [1, 2]. Cost × slots is concave along each edge of that hull, so the corners of
+the hull bound a product too. Where few slots are of use, each number of them has a shortest path of
+its own (`steps`), and nothing is lost between the corners.
 
 [1] G. Handler, I. Zang, "A dual algorithm for the constrained shortest path problem", Networks 10(4), 1980.
 [2] M. Eisner, D. Severance, "Mathematical techniques for efficient record segmentation in large shared databases",
@@ -30,7 +31,15 @@ from planner.solver.chain.paths import (
     shortest,
     unit,
 )
-from planner.solver.chain.problem import TOLERANCE, ChainProblem, Cuts, Floats, Ints, Larger, Measure
+from planner.solver.chain.problem import (
+    TOLERANCE,
+    ChainProblem,
+    Cuts,
+    Floats,
+    Ints,
+    Larger,
+    Measure,
+)
 
 MOST_PRICES = 16
 MOST_STEPS = 2e7
@@ -46,7 +55,8 @@ class MeasureBound:
     priced: tuple[Rest, ...]
     """Of the measure taken as a sum, at rising prices of a slot; the first is 0."""
     by_peak: tuple[tuple[Larger, Rest], ...]
-    """For each pair of which the larger counts: of the measure as a sum without it, for when its peak is the larger."""
+    """For each pair of which the larger counts: of the measure as a sum without it, for when its
+    peak is the larger."""
     held: Rest | None
     """Of the sum that multiplies the whole; None where there is none."""
     held_slots: bool
@@ -58,8 +68,9 @@ class MeasureBound:
     most: "_Most | None"
     """How long the rest can become, where the measure is an average."""
     steps: Floats | None = None
-    """Least cost from each item to the end by exactly so many slots, up to those of use, shape (1 + pairs, items + 1,
-    slots + 1): of the measure as a sum, then without each pair, as in `by_peak`; None where `priced` has to do."""
+    """Least cost from each item to the end by exactly so many slots, up to those of use, shape
+    (1 + pairs, items + 1, slots + 1): of the measure as a sum, then without each pair, as in
+    `by_peak`; None where `priced` has to do."""
 
     def value(self, item: int, slots: NDArray[np.intp], sums: Floats, peaks: Floats) -> Floats:
         """Of partial solutions that end before `item`, shape (n,)."""
@@ -71,7 +82,9 @@ class MeasureBound:
     def at_start(self, peaks: Floats) -> Floats:
         """Of whole solutions whose peaks are no less than those given, shape (n, peaks): (n,)."""
         count = len(peaks)
-        return self.value(0, np.zeros(count, dtype=np.intp), np.zeros((count, len(self.measure.sums))), peaks)
+        return self.value(
+            0, np.zeros(count, dtype=np.intp), np.zeros((count, len(self.measure.sums))), peaks
+        )
 
     def _whole(self, item: int, slots: NDArray[np.intp], sums: Floats, peaks: Floats) -> Floats:
         """Before the scale, and the lines over it."""
@@ -81,7 +94,9 @@ class MeasureBound:
         base = measure.of_peaks(peaks)
         whole = sums @ measure.as_sums() + base
         if self.steps is not None:
-            return np.asarray(self._stepped(self.steps[:, item], item, slots, sums, peaks).min(axis=1))
+            return np.asarray(
+                self._stepped(self.steps[:, item], item, slots, sums, peaks).min(axis=1)
+            )
         by_peak, spread = np.full(len(slots), -np.inf), []
         for pair, rest in self.by_peak:
             beside = sums @ measure.as_sums(without=pair) + rest.cost[item] + base
@@ -95,21 +110,28 @@ class MeasureBound:
             product = np.maximum(product, self._spread(item, held, slots, beside, work))
         return product
 
-    def _stepped(self, steps: Floats, item: int, slots: Ints, sums: Floats, peaks: Floats) -> Floats:
-        """Before the scale, if the rest takes so many slots, shape (n, numbers of slots): none where nothing is left, else from
-        one on. `steps` is what the rest costs."""
+    def _stepped(
+        self, steps: Floats, item: int, slots: Ints, sums: Floats, peaks: Floats
+    ) -> Floats:
+        """Before the scale, if the rest takes so many slots, shape (n, numbers of slots): none
+        where nothing is left, else from one on. `steps` is what the rest costs."""
         measure, base, first = self.measure, self.measure.of_peaks(peaks), 1 if steps[0, 0] else 0
         spent, steps = np.arange(steps.shape[1])[first:], steps[:, first:]
         cost = (sums @ measure.as_sums() + base)[:, None] + steps[0]
         for (pair, _), beside in zip(self.by_peak, steps[1:], strict=True):
-            load = np.maximum(peaks[:, pair.peak, None], self.work[item, pair.peak] / np.maximum(spent, 1))
+            load = np.maximum(
+                peaks[:, pair.peak, None], self.work[item, pair.peak] / np.maximum(spent, 1)
+            )
             mine = sums @ measure.as_sums(without=pair) + base
             cost = np.maximum(cost, mine[:, None] + beside + pair.weight * load)
         cost = cost * (sums[:, measure.held, None] + spent)
         return np.where(spent <= (self.budget - slots)[:, None], cost, np.inf)
 
-    def _spread(self, item: int, held: Floats, slots: NDArray[np.intp], beside: Floats, work: float) -> Floats:
-        """Least of (slots held) × (cost) where the rest's work is spread evenly over the slots that the rest takes."""
+    def _spread(
+        self, item: int, held: Floats, slots: NDArray[np.intp], beside: Floats, work: float
+    ) -> Floats:
+        """Least of (slots held) × (cost) where the rest's work is spread evenly over the slots
+        that the rest takes."""
         assert self.held is not None
         least = max(float(self.held.cost[item]), 1e-9)
         most = np.maximum(least, self.budget - slots)
@@ -121,19 +143,26 @@ class MeasureBound:
         lines = [rest.cost[item] - rest.slot_price * spent for rest in self.priced]
         return np.asarray(whole + (lines[0] if len(lines) == 1 else np.maximum.reduce(lines)))
 
-    def _product(self, item: int, held: Floats, slots: NDArray[np.intp], whole: Floats, by_peak: Floats) -> Floats:
-        """Least of (slots held) × (cost): at a corner of the hull, at its ends, or where it meets the peaks' own bound."""
+    def _product(
+        self, item: int, held: Floats, slots: NDArray[np.intp], whole: Floats, by_peak: Floats
+    ) -> Floats:
+        """Least of (slots held) × (cost): at a corner of the hull, at its ends, or where it
+        meets the peaks' own bound."""
         assert self.held is not None
         least, left = self.held.cost[item], np.maximum(self.budget - slots, 0.0)
         if not (np.isfinite(least) and self.held_slots and len(self.priced) > 1):
             return np.asarray((held + least) * np.maximum(self._priced(item, whole, left), by_peak))
         dearer = [(rest.cost[item], rest.slot_price) for rest in self.priced]
         corners = [np.full(len(held), (d - c) / (q - p)) for (c, p), (d, q) in pairwise(dearer)]
-        meeting = np.maximum.reduce([(whole + cost - by_peak) / price for cost, price in dearer[1:]])
+        meeting = np.maximum.reduce(
+            [(whole + cost - by_peak) / price for cost, price in dearer[1:]]
+        )
         best = np.full(len(held), np.inf)
         for corner in (np.full(len(held), least), *corners, meeting, left):
             spent = np.clip(corner, least, np.maximum(least, left))
-            best = np.minimum(best, (held + spent) * np.maximum(self._priced(item, whole, spent), by_peak))
+            best = np.minimum(
+                best, (held + spent) * np.maximum(self._priced(item, whole, spent), by_peak)
+            )
         return best
 
 
@@ -149,13 +178,17 @@ class Relaxed(NamedTuple):
 
 
 def relaxed(problem: ChainProblem, floors: Floats | None = None, goal: float = math.inf) -> Relaxed:
-    """The bounds of all measures, where no peak of a solution is below its floor; of no use beyond the goal."""
+    """The bounds of all measures, where no peak of a solution is below its floor; of no use
+    beyond the goal."""
     goals = (goal, *(limit.most * (1 + TOLERANCE) for limit in problem.limits))
     least, work = least_peaks(problem)
     least = least if floors is None else np.maximum(least, floors)
     asked = [(np.zeros(problem.run_sums.shape[1]), 1.0)]
     for measure in problem.measures:
-        asked += [(measure.as_sums(), 0.0), *((measure.as_sums(without=pair), 0.0) for pair in measure.larger)]
+        asked += [
+            (measure.as_sums(), 0.0),
+            *((measure.as_sums(without=pair), 0.0) for pair in measure.larger),
+        ]
         asked += [] if measure.held is None else [(unit(problem, measure.held), 0.0)]
     answers = iter(shortest(problem, asked))
     narrow, bounds, starts = next(answers), [], []
@@ -165,7 +198,9 @@ def relaxed(problem: ChainProblem, floors: Floats | None = None, goal: float = m
         held = None if measure.held is None else next(answers)
         held_slots = measure.held is not None and _counts_slots(problem, measure.held)
         most = most_of(problem, measure) if measure.averaged else None
-        bound = MeasureBound(measure, problem.budget, (free,), by_peak, held, held_slots, least, work, most)
+        bound = MeasureBound(
+            measure, problem.budget, (free,), by_peak, held, held_slots, least, work, most
+        )
         bound, paths = _stepped(problem, bound, useful)
         bounds.append(_priced(problem, bound, narrow, useful) if bound.steps is None else bound)
         starts += [rest.cuts for rest in bounds[-1].priced if rest.cuts] + paths
@@ -194,7 +229,9 @@ class _Most:
         peaks = np.maximum(peaks, self.peaks)
         total = sums @ self.measure.sums + self.sums[item] + peaks @ self.measure.peaks
         for pair, longest in zip(self.measure.larger, self.pairs, strict=True):
-            total = total + pair.weight * np.maximum(sums[:, pair.sum] + longest[item], peaks[:, pair.peak])
+            total = total + pair.weight * np.maximum(
+                sums[:, pair.sum] + longest[item], peaks[:, pair.peak]
+            )
         return np.asarray(np.maximum(total, np.finfo(float).tiny))
 
 
@@ -209,20 +246,27 @@ def most_of(problem: ChainProblem, measure: Measure) -> _Most:
 
 
 def most_peaks(problem: ChainProblem) -> Floats:
-    """The largest load that any run or link can bring, shape (peaks,): loads grow with a run, so its last end tells."""
+    """The largest load that any run or link can bring, shape (peaks,): loads grow with a run, so
+    its last end tells."""
     loads, last = run_loads(problem), farthest(problem)
-    runs = loads[np.arange(problem.options)[:, None], last] - loads + problem.run_peaks_fixed[:, None]
+    runs = (
+        loads[np.arange(problem.options)[:, None], last] - loads + problem.run_peaks_fixed[:, None]
+    )
     runs = np.where(last[..., None] > 0, runs, 0.0)
     return np.asarray(np.maximum(runs.max(axis=(0, 1)), problem.link_peaks.max(axis=(0, 1, 2))))
 
 
 def _counts_slots(problem: ChainProblem, number: int) -> bool:
-    return not problem.run_sums[:, number].any() and np.array_equal(problem.run_sums_fixed[:, number], problem.widths)
+    return not problem.run_sums[:, number].any() and np.array_equal(
+        problem.run_sums_fixed[:, number], problem.widths
+    )
 
 
-def _stepped(problem: ChainProblem, bound: MeasureBound, goal: float) -> tuple[MeasureBound, list[Cuts]]:
-    """The same with what each number of slots costs, and a path for each weighing; without, and none, where slots do not
-    multiply the cost, or are too many."""
+def _stepped(
+    problem: ChainProblem, bound: MeasureBound, goal: float
+) -> tuple[MeasureBound, list[Cuts]]:
+    """The same with what each number of slots costs, and a path for each weighing; without, and
+    none, where slots do not multiply the cost, or are too many."""
     (free,), measure = bound.priced, bound.measure
     if not free.cuts or bound.most is not None or not bound.held_slots:
         return bound, []
@@ -230,26 +274,35 @@ def _stepped(problem: ChainProblem, bound: MeasureBound, goal: float) -> tuple[M
     least = measure.scale * (float(free.cost[0]) + float(measure.of_peaks(bound.peaks[0])))
     if math.isfinite(goal) and least > 0:
         most = min(most, int(measure.unlined(goal) / least) + 1)
-    weights = np.array([measure.as_sums(), *(measure.as_sums(without=pair) for pair, _ in bound.by_peak)])
+    weights = np.array(
+        [measure.as_sums(), *(measure.as_sums(without=pair) for pair, _ in bound.by_peak)]
+    )
     if most < 1 or np.count_nonzero(problem.feasible) * (most + 1) * len(weights) > MOST_STEPS:
         return bound, []
     steps = by_slots(problem, weights, most)
-    bound, (count, nothing) = replace(bound, steps=steps.cost), (len(measure.sums), np.zeros(1, dtype=np.intp))
+    bound, (count, nothing) = (
+        replace(bound, steps=steps.cost),
+        (len(measure.sums), np.zeros(1, dtype=np.intp)),
+    )
     each = bound._stepped(steps.cost[:, 0], 0, nothing, np.zeros((1, count)), bound.peaks[:1])
     paths = (steps.cuts(problem, number, int(each.argmin()) + 1) for number in range(len(weights)))
     return bound, [cuts for cuts in paths if cuts]
 
 
 def _priced(problem: ChainProblem, bound: MeasureBound, narrow: Rest, goal: float) -> MeasureBound:
-    """The same with prices of slots along the lower hull of cost against slots: around the budget, and, where slots
-    multiply the cost, wherever a corner could still lie below the goal."""
+    """The same with prices of slots along the lower hull of cost against slots: around the
+    budget, and, where slots multiply the cost, wherever a corner could still lie below the goal."""
     (free,), measure, weights = bound.priced, bound.measure, bound.measure.as_sums()
     if not free.cuts or not narrow.cuts or not (bound.held_slots or free.path_slots > bound.budget):
         return bound
     base = float(measure.of_peaks(bound.peaks[0]))
 
     def worth(wide: Rest, thin: Rest) -> bool:
-        if wide.path_slots <= thin.path_slots or wide.path_cost >= thin.path_cost or thin.path_slots > bound.budget:
+        if (
+            wide.path_slots <= thin.path_slots
+            or wide.path_cost >= thin.path_cost
+            or thin.path_slots > bound.budget
+        ):
             return False
         if not bound.held_slots:
             return wide.path_slots > bound.budget
@@ -260,8 +313,13 @@ def _priced(problem: ChainProblem, bound: MeasureBound, narrow: Rest, goal: floa
         return float(measure.lined(np.asarray(corner))) < goal
 
     found, ends = [free], [(free, recosted(problem, narrow, weights))]
-    while len(found) < MOST_PRICES and (ends := [(wide, thin) for wide, thin in ends if worth(wide, thin)]):
-        prices = [(thin.path_cost - wide.path_cost) / (wide.path_slots - thin.path_slots) for wide, thin in ends]
+    while len(found) < MOST_PRICES and (
+        ends := [(wide, thin) for wide, thin in ends if worth(wide, thin)]
+    ):
+        prices = [
+            (thin.path_cost - wide.path_cost) / (wide.path_slots - thin.path_slots)
+            for wide, thin in ends
+        ]
         between = shortest(problem, [(weights, price) for price in prices])
         found += between
         ends = [
@@ -275,12 +333,14 @@ def _priced(problem: ChainProblem, bound: MeasureBound, narrow: Rest, goal: floa
 
 
 def least_peaks(problem: ChainProblem) -> tuple[Floats, Floats]:
-    """From each item to the end: what no largest load and no load × slots is below, each (items + 1, peaks). Every item is
-    in a run, which loads at least as much as the item alone."""
+    """From each item to the end: what no largest load and no load × slots is below, each (items
+    + 1, peaks). Every item is in a run, which loads at least as much as the item alone."""
     loads = np.diff(run_loads(problem), axis=1)
     fixed, widths = problem.run_peaks_fixed[:, None], problem.widths[:, None, None]
     none = np.zeros((1, loads.shape[2]))
     alone_ = (loads + fixed).min(axis=0)
     work = (loads * widths).min(axis=0)
     least = np.maximum.accumulate(alone_[::-1], axis=0)[::-1]
-    return np.concatenate([least, none]), np.concatenate([np.cumsum(work[::-1], axis=0)[::-1], none])
+    return np.concatenate([least, none]), np.concatenate(
+        [np.cumsum(work[::-1], axis=0)[::-1], none]
+    )

@@ -1,12 +1,13 @@
-"""The same problem for OR-Tools CP-SAT: one boolean for every feasible run, a flow along the chain, integer slots.
+"""The same problem for OR-Tools CP-SAT: one boolean for every feasible run, a flow along the chain,
+integer slots.
 
-Sums and peaks become integers, rounded down, so that the bound that CP-SAT proves holds for the real figures; the
-objective of what it finds is evaluated from the definition again. One worker, a seed and a deterministic time limit give
-the same answer on every machine.
+Sums and peaks become integers, rounded down, so that the bound that CP-SAT proves holds for the
+real figures; the objective of what it finds is evaluated from the definition again. One worker, a
+seed and a deterministic time limit give the same answer on every machine.
 
-OR-Tools 9.15 loses solutions where the coefficients of a constraint's booleans add up to more than 2³¹ (issue 5293 of
-google/or-tools: 32-bit sums of 64-bit coefficients), so all of them together stay below 2³⁰: the bound is good to a few
-parts in a million, and the gap says so.
+OR-Tools 9.15 loses solutions where the coefficients of a constraint's booleans add up to more than
+2³¹ (issue 5293 of google/or-tools: 32-bit sums of 64-bit coefficients), so all of them together
+stay below 2³⁰: the bound is good to a few parts in a million, and the gap says so.
 """
 
 import math
@@ -18,7 +19,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from ortools.sat.python import cp_model
 
-from planner.solver.chain.problem import ChainProblem, Cuts, Floats, Measure, Solution, evaluate, packed
+from planner.solver.chain.problem import (
+    ChainProblem,
+    Cuts,
+    Floats,
+    Measure,
+    Solution,
+    evaluate,
+    packed,
+)
 
 Run = tuple[int, int, int]
 """Tail, head, option."""
@@ -41,7 +50,8 @@ def solve(
     deterministic_limit: float = math.inf,
     seed: int = 0,
 ) -> Solution:
-    """The best solution that CP-SAT finds, and the bound that it proves; the problem must be one that it `supports`."""
+    """The best solution that CP-SAT finds, and the bound that it proves; the problem must be one
+    that it `supports`."""
     model = _Model(problem)
     if hint is not None:
         model.hint(hint)
@@ -86,11 +96,15 @@ def _interruptible(solver: cp_model.CpSolver, model: cp_model.CpModel) -> Any:
 
 
 def supports(problem: ChainProblem) -> bool:
-    """Whether a link across a higher border never costs less, for only then is packing in order the best packing, as the
-    model takes for granted; and whether all is linear and no average is asked about, which the model cannot state."""
+    """Whether a link across a higher border never costs less, for only then is packing in order
+    the best packing, as the model takes for granted; and whether all is linear and no average is
+    asked about, which the model cannot state."""
     if any(measure.averaged or measure.curves for measure in problem.measures):
         return False
-    return bool((np.diff(problem.link_sums, axis=2) >= 0).all() and (np.diff(problem.link_peaks, axis=2) >= 0).all())
+    return bool(
+        (np.diff(problem.link_sums, axis=2) >= 0).all()
+        and (np.diff(problem.link_peaks, axis=2) >= 0).all()
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +119,9 @@ class _Model:
     def __init__(self, problem: ChainProblem) -> None:
         self.problem, self.model = problem, cp_model.CpModel()
         self.runs: dict[Run, Any] = {
-            (int(tail), int(head), int(option)): self.model.new_bool_var(f"run {tail} {head} {option}")
+            (int(tail), int(head), int(option)): self.model.new_bool_var(
+                f"run {tail} {head} {option}"
+            )
             for option, tail, head in zip(*np.nonzero(problem.feasible), strict=True)
         }
         self.into: dict[int, list[Run]] = defaultdict(list)
@@ -140,16 +156,24 @@ class _Model:
             self.model.add(arriving <= 1)
 
     def _slots(self) -> dict[tuple[int, int], Any]:
-        """Places for the runs; for each item and kind of border whether the link in front of the item crosses it."""
+        """Places for the runs; for each item and kind of border whether the link in front of the
+        item crosses it."""
         problem, model = self.problem, self.model
         rules = {int(width): problem.packing.rule(int(width)) for width in problem.widths}
         borders = problem.packing.borders
         taken = sum(int(problem.widths[run[2]]) * variable for run, variable in self.runs.items())
         model.add(taken <= problem.budget)
-        if not borders and all(rule and rule.grain == 1 and rule.fence >= problem.budget for rule in rules.values()):
+        if not borders and all(
+            rule and rule.grain == 1 and rule.fence >= problem.budget for rule in rules.values()
+        ):
             return {}
-        ends = [model.new_int_var(0, problem.budget, f"end {item}") for item in range(problem.items + 1)]
-        starts = [model.new_int_var(0, problem.budget, f"start {item}") for item in range(problem.items + 1)]
+        ends = [
+            model.new_int_var(0, problem.budget, f"end {item}") for item in range(problem.items + 1)
+        ]
+        starts = [
+            model.new_int_var(0, problem.budget, f"start {item}")
+            for item in range(problem.items + 1)
+        ]
         model.add(ends[0] == 0)
         for (tail, head, option), variable in self.runs.items():
             width = int(problem.widths[option])
@@ -175,7 +199,9 @@ class _Model:
             model.add(start >= rule.fence * unit).only_enforce_if(chosen)
             model.add(start + width <= rule.fence * (unit + 1)).only_enforce_if(chosen)
 
-    def _borders(self, starts: list[Any], ends: list[Any], borders: tuple[int, ...]) -> dict[tuple[int, int], Any]:
+    def _borders(
+        self, starts: list[Any], ends: list[Any], borders: tuple[int, ...]
+    ) -> dict[tuple[int, int], Any]:
         problem, model = self.problem, self.model
         crossed = {}
         for item in range(1, problem.items):
@@ -193,13 +219,17 @@ class _Model:
         return crossed
 
     def _measure(self, measure: Measure) -> _Scaled:
-        """A measure on its own grid: every cost of a run is weighed before it is rounded down, so that nothing is ever
-        scaled again."""
+        """A measure on its own grid: every cost of a run is weighed before it is rounded down,
+        so that nothing is ever scaled again."""
         sums = self._weighted(measure.sums)
-        peaks = [(float(weight), number) for number, weight in enumerate(measure.peaks) if weight > 0]
+        peaks = [
+            (float(weight), number) for number, weight in enumerate(measure.peaks) if weight > 0
+        ]
         total_cost = sums.total + sum(weight * self._all_loads(number) for weight, number in peaks)
         for pair in measure.larger:
-            total_cost += pair.weight * max(self._unit_costs(pair.sum).total, self._all_loads(pair.peak))
+            total_cost += pair.weight * max(
+                self._unit_costs(pair.sum).total, self._all_loads(pair.peak)
+            )
         unit = total_cost / MOST_TOTAL if total_cost > 0 else 1.0
         total = self._summed(sums, unit)
         for weight, number in peaks:
@@ -207,22 +237,27 @@ class _Model:
         for pair in measure.larger:
             if pair.weight > 0:
                 total += self._above(
-                    pair.peak, pair.weight / unit, self._summed(self._unit_costs(pair.sum), unit, pair.weight)
+                    pair.peak,
+                    pair.weight / unit,
+                    self._summed(self._unit_costs(pair.sum), unit, pair.weight),
                 )
         if measure.held is None:
             return _Scaled(total, unit * measure.scale)
         return self._product(total, unit * measure.scale, measure.held)
 
     def _weighted(self, weights: Floats) -> "_Costs":
-        """What each run, with the cheapest link behind it, and each border crossed add to a weighted sum."""
+        """What each run, with the cheapest link behind it, and each border crossed add to a
+        weighted sum."""
         problem = self.problem
         runs = {}
         for tail, head, option in self.runs:
             used = problem.prefix[option, head] - problem.prefix[option, tail]
-            cost = float(weights @ (problem.run_sums[option] @ used + problem.run_sums_fixed[option]))
-            runs[tail, head, option] = cost + float(problem.link_sums[head, option, 0] @ weights) * (
-                head < problem.items
+            cost = float(
+                weights @ (problem.run_sums[option] @ used + problem.run_sums_fixed[option])
             )
+            runs[tail, head, option] = cost + float(
+                problem.link_sums[head, option, 0] @ weights
+            ) * (head < problem.items)
         return _Costs(runs, self._extras(problem.link_sums @ weights))
 
     def _unit_costs(self, number: int) -> "_Costs":
@@ -231,21 +266,29 @@ class _Model:
         return self._weighted(weights)
 
     def _extras(self, links: Floats) -> list[tuple[int, int, float, tuple[Run, ...]]]:
-        """For every border that a link may cross: item, kind, what it adds beyond the border below, and behind which
-        runs."""
+        """For every border that a link may cross: item, kind, what it adds beyond the border
+        below, and behind which runs."""
         found = []
         for item, kind in self.crossed:
             by_cost: dict[float, list[Run]] = defaultdict(list)
             for run in self.into[item]:
-                by_cost[float(links[item, run[2], kind] - links[item, run[2], kind - 1])].append(run)
-            found += [(item, kind, extra, tuple(runs)) for extra, runs in by_cost.items() if extra > 0]
+                by_cost[float(links[item, run[2], kind] - links[item, run[2], kind - 1])].append(
+                    run
+                )
+            found += [
+                (item, kind, extra, tuple(runs)) for extra, runs in by_cost.items() if extra > 0
+            ]
         return found
 
     def _summed(self, costs: "_Costs", unit: float, weight: float = 1.0) -> Any:
-        terms = [math.floor(weight * cost / unit) * self.runs[run] for run, cost in costs.runs.items()]
+        terms = [
+            math.floor(weight * cost / unit) * self.runs[run] for run, cost in costs.runs.items()
+        ]
         for item, kind, extra, runs in costs.extras:
             both = self.model.new_bool_var("")
-            self.model.add(both >= self.crossed[item, kind] + sum(self.runs[run] for run in runs) - 1)
+            self.model.add(
+                both >= self.crossed[item, kind] + sum(self.runs[run] for run in runs) - 1
+            )
             terms.append(math.floor(weight * extra / unit) * both)
         return sum(terms)
 
@@ -253,7 +296,9 @@ class _Model:
         """The largest that a sum can be."""
         most = np.zeros(self.problem.items + 1)
         for tail in range(self.problem.items - 1, -1, -1):
-            most[tail] = max((costs.runs[run] + most[run[1]] for run in self.out_of[tail]), default=0.0)
+            most[tail] = max(
+                (costs.runs[run] + most[run[1]] for run in self.out_of[tail]), default=0.0
+            )
         return float(most[0]) + sum(extra for _, _, extra, _ in costs.extras)
 
     def _all_loads(self, number: int) -> float:
@@ -266,7 +311,9 @@ class _Model:
         problem = self.problem
         tail, head, option = run
         used = problem.prefix[option, head] - problem.prefix[option, tail]
-        return float(problem.run_peaks[option, number] @ used + problem.run_peaks_fixed[option, number])
+        return float(
+            problem.run_peaks[option, number] @ used + problem.run_peaks_fixed[option, number]
+        )
 
     def _above(self, number: int, weight: float, total: Any) -> Any:
         """A variable that is no less than a weighted peak, nor than `total`."""
@@ -274,19 +321,28 @@ class _Model:
         above = self.model.new_int_var(0, int(MOST_TOTAL), "")
         self.model.add(above >= total)
         for item in range(self.problem.items):
-            loads = (math.floor(weight * self._load(run, number)) * self.runs[run] for run in self.out_of[item])
+            loads = (
+                math.floor(weight * self._load(run, number)) * self.runs[run]
+                for run in self.out_of[item]
+            )
             self.model.add(above >= sum(loads))
         for item in range(1, self.problem.items):
-            base = (math.floor(weight * float(links[item, run[2], 0])) * self.runs[run] for run in self.into[item])
+            base = (
+                math.floor(weight * float(links[item, run[2], 0])) * self.runs[run]
+                for run in self.into[item]
+            )
             self.model.add(above >= sum(base))
             for kind in range(1, links.shape[2]):
                 for run in self.into[item] if (item, kind) in self.crossed else ():
                     load = math.floor(weight * float(links[item, run[2], kind]))
-                    self.model.add(above >= load).only_enforce_if(self.crossed[item, kind], self.runs[run])
+                    self.model.add(above >= load).only_enforce_if(
+                        self.crossed[item, kind], self.runs[run]
+                    )
         return above
 
     def _product(self, total: Any, unit: float, held: int) -> _Scaled:
-        """The measure times one sum: case by case where that counts slots, else as a product of two coarse integers."""
+        """The measure times one sum: case by case where that counts slots, else as a product of
+        two coarse integers."""
         costs, model = self._unit_costs(held), self.model
         factor = model.new_int_var(0, int(MOST_TOTAL), "")
         model.add(factor >= total)

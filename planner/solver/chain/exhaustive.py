@@ -16,7 +16,10 @@ def solve(problem: ChainProblem) -> Solution:
         if runs is None:
             continue
         sums, peaks = evaluate(problem, runs)
-        if any(float(limit.measure.value(sums, peaks)) > limit.most * (1 + 1e-12) for limit in problem.limits):
+        if any(
+            float(limit.measure.value(sums, peaks)) > limit.most * (1 + 1e-12)
+            for limit in problem.limits
+        ):
             continue
         value = float(problem.objective.value(sums, peaks))
         if value < best_value:

@@ -1,12 +1,14 @@
 """Exact on chains: label setting over items, with beams that widen until nothing is left out.
 
-A label is the start of a solution: which item it has reached, the slots taken, its sums and peaks. Of two labels at one
-item, the one that is no worse in everything makes the other useless. Labels whose lower bound reaches the best solution
-known are dropped. A pass keeps at most `beam` labels at each item and remembers the least bound of those that it leaves
-out: that is a proved bound, and a pass that leaves none out is exact [1].
+A label is the start of a solution: which item it has reached, the slots taken, its sums and peaks.
+Of two labels at one item, the one that is no worse in everything makes the other useless. Labels
+whose lower bound reaches the best solution known are dropped. A pass keeps at most `beam` labels at
+each item and remembers the least bound of those that it leaves out: that is a proved bound, and a
+pass that leaves none out is exact [1].
 
-Packing in order takes each later run no further when it starts earlier, and crosses at most one border of each kind more;
-so a label that starts earlier makes another useless when it wins by that much (`_slack`).
+Packing in order takes each later run no further when it starts earlier, and crosses at most one
+border of each kind more; so a label that starts earlier makes another useless when it wins by that
+much (`_slack`).
 
 [1] W. Zhang, "Complete anytime beam search", AAAI 1998.
 """
@@ -21,7 +23,15 @@ from numpy.typing import NDArray
 
 from planner.solver.chain.bounds import Relaxed
 from planner.solver.chain.paths import Rest, alone, run_costs, run_loads
-from planner.solver.chain.problem import TOLERANCE, ChainProblem, Cuts, Floats, Incumbent, Ints, Limit
+from planner.solver.chain.problem import (
+    TOLERANCE,
+    ChainProblem,
+    Cuts,
+    Floats,
+    Incumbent,
+    Ints,
+    Limit,
+)
 
 ROUNDING = 1e-14
 FIRST_BEAM = 64
@@ -36,11 +46,17 @@ class Stopped(Exception):
 
 
 def labelled(
-    problem: ChainProblem, relaxed: Relaxed, best: Incumbent, last_beam: int, stop: Callable[[], bool]
+    problem: ChainProblem,
+    relaxed: Relaxed,
+    best: Incumbent,
+    last_beam: int,
+    stop: Callable[[], bool],
 ) -> float:
-    """Offer solutions to the incumbent; the bound that is proved: its goal or more where nothing better is left.
+    """Offer solutions to the incumbent; the bound that is proved: its goal or more where nothing
+    better is left.
 
-    The search ends without proof when it would need more than `last_beam` labels at one item, or when `stop` says so.
+    The search ends without proof when it would need more than `last_beam` labels at one item, or
+    when `stop` says so.
     """
     return widened(_Search(problem, relaxed, best, stop), last_beam)
 
@@ -61,7 +77,8 @@ class Beamed(Protocol):
 
 
 def widened(search: Beamed, last_beam: int) -> float:
-    """What is proved when a search has run with beams that widen until nothing worth having is left out, or `last_beam`."""
+    """What is proved when a search has run with beams that widen until nothing worth having is
+    left out, or `last_beam`."""
     proved, beam = search.root_bound, FIRST_BEAM
     try:
         while proved < search.goal and beam <= last_beam:
@@ -89,7 +106,11 @@ class _Labels:
 
     def taken(self, chosen: NDArray[np.intp] | NDArray[np.bool_]) -> "_Labels":
         return _Labels(
-            self.slots[chosen], self.sums[chosen], self.peaks[chosen], self.parent[chosen], self.option[chosen]
+            self.slots[chosen],
+            self.sums[chosen],
+            self.peaks[chosen],
+            self.parent[chosen],
+            self.option[chosen],
         )
 
 
@@ -117,7 +138,9 @@ class _Opened:
 
 
 class _Search:
-    def __init__(self, problem: ChainProblem, relaxed: Relaxed, best: Incumbent, stop: Callable[[], bool]) -> None:
+    def __init__(
+        self, problem: ChainProblem, relaxed: Relaxed, best: Incumbent, stop: Callable[[], bool]
+    ) -> None:
         self.problem, self.bounds, self.best, self.stop = problem, relaxed.bounds, best, stop
         self.used_sums, self.used_peaks = used_criteria(problem)
         self.longer_sums, self.longer_peaks = _lengthening(problem)
@@ -138,7 +161,8 @@ class _Search:
         return float(self._lower(0, _first(self.problem))[0])
 
     def run(self, beam: int) -> float:
-        """One pass with at most `beam` labels at each item; the least bound of what was left out."""
+        """One pass with at most `beam` labels at each item; the least bound of what was left
+        out."""
         problem, left_out = self.problem, math.inf
         opened = [_Opened() for _ in range(problem.options)]
         history: list[tuple[int, _Labels]] = []
@@ -175,8 +199,14 @@ class _Search:
             slots = np.concatenate([waiting.slots[tail] for tail in parts])
             if not len(slots):
                 continue
-            sums = np.concatenate([waiting.sums[tail] for tail in parts]) + self.run_costs[option, item]
-            loads = np.concatenate([waiting.loads[tail] for tail in parts]) + self.run_loads[option, item]
+            sums = (
+                np.concatenate([waiting.sums[tail] for tail in parts])
+                + self.run_costs[option, item]
+            )
+            loads = (
+                np.concatenate([waiting.loads[tail] for tail in parts])
+                + self.run_loads[option, item]
+            )
             peaks = np.maximum(np.concatenate([waiting.peaks[tail] for tail in parts]), loads)
             number = np.concatenate([waiting.number[tail] for tail in parts])
             labels = _Labels(slots, sums, peaks, number, np.full(len(slots), option))
@@ -218,18 +248,35 @@ class _Search:
         link_class, no_worse = _link_classes(self.problem, item)
         kind = link_class[labels.option]
         peaks = self._peaks_that_matter(item, labels)
-        criteria = np.concatenate([labels.sums[:, self.used_sums], labels.peaks[:, self.used_peaks]], axis=1)
-        longer = np.concatenate([-labels.sums[:, self.longer_sums], -peaks[:, self.longer_peaks]], axis=1)
+        criteria = np.concatenate(
+            [labels.sums[:, self.used_sums], labels.peaks[:, self.used_peaks]], axis=1
+        )
+        longer = np.concatenate(
+            [-labels.sums[:, self.longer_sums], -peaks[:, self.longer_peaks]], axis=1
+        )
         no_worse = no_worse & no_worse.T if longer.shape[1] else no_worse
         criteria = np.concatenate([criteria, longer], axis=1)
-        harmless = np.concatenate([labels.sums[:, self.used_sums], peaks[:, self.used_peaks], longer], axis=1)
+        harmless = np.concatenate(
+            [labels.sums[:, self.used_sums], peaks[:, self.used_peaks], longer], axis=1
+        )
         if longer.shape[1]:  # as long in everything: rounding must not tell labels apart
             harmless = harmless + ROUNDING * np.abs(harmless)
         order = np.lexsort((*criteria.T[::-1], kind, labels.slots))
-        labels, kind, criteria, harmless = labels.taken(order), kind[order], criteria[order], harmless[order]
-        unlike = np.full(longer.shape[1], np.inf)  # where an average counts, only like places compare
-        slack = np.concatenate([self.slack[self.used_sums], np.zeros(int(self.used_peaks.sum())), unlike])
-        floor = np.concatenate([np.full(int(self.used_sums.sum()), -np.inf), self.worst_link[self.used_peaks], unlike])
+        labels, kind, criteria, harmless = (
+            labels.taken(order),
+            kind[order],
+            criteria[order],
+            harmless[order],
+        )
+        unlike = np.full(
+            longer.shape[1], np.inf
+        )  # where an average counts, only like places compare
+        slack = np.concatenate(
+            [self.slack[self.used_sums], np.zeros(int(self.used_peaks.sum())), unlike]
+        )
+        floor = np.concatenate(
+            [np.full(int(self.used_sums.sum()), -np.inf), self.worst_link[self.used_peaks], unlike]
+        )
         kept = []
         alive = np.ones(len(labels), dtype=bool)
         for index in range(len(labels)):
@@ -240,12 +287,15 @@ class _Search:
             like = (labels.slots[later] - labels.slots[index]) % self.shift == 0
             mine = criteria[index]
             strict = np.maximum(mine + slack, floor)
-            worse = np.where(like[:, None], harmless[later] >= mine, harmless[later] >= strict).all(axis=1)
+            worse = np.where(like[:, None], harmless[later] >= mine, harmless[later] >= strict).all(
+                axis=1
+            )
             alive[later] &= ~(worse & no_worse[kind[index], kind[later]])
         return labels.taken(np.array(kept))
 
     def _peaks_that_matter(self, item: int, labels: _Labels) -> Floats:
-        """Each label's peaks, raised to what the sum that they are weighed against will reach in any case."""
+        """Each label's peaks, raised to what the sum that they are weighed against will reach in
+        any case."""
         peaks = labels.peaks.copy()
         for peak, (number, rest) in self.weighed.items():
             peaks[:, peak] = np.maximum(peaks[:, peak], labels.sums[:, number] + rest.cost[item])
@@ -283,11 +333,17 @@ class _Search:
 
 def used_criteria(problem: ChainProblem) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which sums and peaks any measure looks at."""
-    sums, peaks = np.zeros(problem.run_sums.shape[1], dtype=bool), np.zeros(problem.run_peaks.shape[1], dtype=bool)
+    sums, peaks = (
+        np.zeros(problem.run_sums.shape[1], dtype=bool),
+        np.zeros(problem.run_peaks.shape[1], dtype=bool),
+    )
     for measure in problem.measures:
         sums |= measure.as_sums() > 0
         peaks |= measure.peaks > 0
-        for peak in (*(pair.peak for pair in measure.larger), *(curve.peak for curve in measure.curves)):
+        for peak in (
+            *(pair.peak for pair in measure.larger),
+            *(curve.peak for curve in measure.curves),
+        ):
             peaks[peak] = True
         if measure.held is not None:
             sums[measure.held] = True
@@ -297,20 +353,32 @@ def used_criteria(problem: ChainProblem) -> tuple[NDArray[np.bool_], NDArray[np.
 def _lengthening(problem: ChainProblem) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which sums and peaks make a measure better as they grow: those of an average's total."""
     averages = tuple(
-        replace(measure, held=None, lines=(), averaged=False) for measure in problem.measures if measure.averaged
+        replace(measure, held=None, lines=(), averaged=False)
+        for measure in problem.measures
+        if measure.averaged
     )
     if not averages:
-        return np.zeros(problem.run_sums.shape[1], dtype=bool), np.zeros(problem.run_peaks.shape[1], dtype=bool)
+        return np.zeros(problem.run_sums.shape[1], dtype=bool), np.zeros(
+            problem.run_peaks.shape[1], dtype=bool
+        )
     return used_criteria(
-        replace(problem, objective=averages[0], limits=tuple(Limit(one, math.inf) for one in averages[1:]))
+        replace(
+            problem,
+            objective=averages[0],
+            limits=tuple(Limit(one, math.inf) for one in averages[1:]),
+        )
     )
 
 
 def weighed_peaks(problem: ChainProblem) -> dict[int, tuple[int, Rest]]:
-    """Peaks that no measure sees but as the larger of the two beside one sum: that sum, and the least that it still grows."""
+    """Peaks that no measure sees but as the larger of the two beside one sum: that sum, and the
+    least that it still grows."""
     pairs: dict[int, set[int]] = {}
     for measure in problem.measures:
-        for peak in (*np.flatnonzero(measure.peaks > 0).tolist(), *(curve.peak for curve in measure.curves)):
+        for peak in (
+            *np.flatnonzero(measure.peaks > 0).tolist(),
+            *(curve.peak for curve in measure.curves),
+        ):
             pairs.setdefault(peak, set()).add(-1)
         for pair in measure.larger:
             pairs.setdefault(pair.peak, set()).add(pair.sum)
@@ -323,8 +391,8 @@ def weighed_peaks(problem: ChainProblem) -> dict[int, tuple[int, Rest]]:
 
 
 def _slack(problem: ChainProblem) -> Floats:
-    """The most that links may add to each sum for a start that is packed earlier, shape (sums,): one border of each kind
-    where all links cost alike, else unlimited."""
+    """The most that links may add to each sum for a start that is packed earlier, shape (sums,):
+    one border of each kind where all links cost alike, else unlimited."""
     inside = problem.link_sums[1:-1]
     if inside.size and (inside == inside[:1]).all():
         return np.asarray(np.abs(np.diff(inside, axis=2)).sum(axis=2).max(axis=(0, 1)))
@@ -332,9 +400,12 @@ def _slack(problem: ChainProblem) -> Floats:
 
 
 def _link_classes(problem: ChainProblem, item: int) -> tuple[Ints, NDArray[np.bool_]]:
-    """For each option (and for none, the last) the class of the link behind it; and whether a link of one class is
-    nowhere worse than one of another, shape (classes, classes). A class that is no worse has the lower number."""
-    links = np.concatenate([problem.link_sums[item], problem.link_peaks[item]], axis=2).reshape(problem.options, -1)
+    """For each option (and for none, the last) the class of the link behind it; and whether a
+    link of one class is nowhere worse than one of another, shape (classes, classes). A class
+    that is no worse has the lower number."""
+    links = np.concatenate([problem.link_sums[item], problem.link_peaks[item]], axis=2).reshape(
+        problem.options, -1
+    )
     links = np.concatenate([links, np.zeros((1, links.shape[1]))])
     rows, inverse = np.unique(links, axis=0, return_inverse=True)
     order = np.argsort(rows.sum(axis=1), kind="stable")
@@ -378,5 +449,9 @@ def _traced(index: int, labels: _Labels, history: list[tuple[int, _Labels]]) -> 
             tail -= 1
         cuts.append((tail, head, option))
         first, before = history[tail]
-        option, parent, head = int(before.option[parent - first]), int(before.parent[parent - first]), tail
+        option, parent, head = (
+            int(before.option[parent - first]),
+            int(before.parent[parent - first]),
+            tail,
+        )
     return tuple(reversed(cuts))

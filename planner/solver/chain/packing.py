@@ -1,7 +1,8 @@
 """Packing blocks of slots in order, never across a border that they could keep clear of.
 
-Slots come in units of several sizes, each a multiple of the one before: chips, lines of a grid, nodes, racks. A block no
-larger than a unit lies inside one; a larger one begins at a unit's first slot and takes whole units.
+Slots come in units of several sizes, each a multiple of the one before: chips, lines of a grid,
+nodes, racks. A block no larger than a unit lies inside one; a larger one begins at a unit's first
+slot and takes whole units.
 """
 
 from dataclasses import dataclass, replace
@@ -26,14 +27,16 @@ class Packing:
 
     slots: int
     spans: tuple[int, ...]
-    """Sizes of the units, ascending, each a multiple of the one before; the last holds all slots."""
+    """Sizes of the units, ascending, each a multiple of the one before; the last holds all
+    slots."""
     borders: tuple[int, ...] = ()
     """Those of the spans, ascending, whose borders a message pays for crossing."""
     blocked: tuple[int, ...] = ()
     """Slots that no block may take, ascending."""
 
     def rule(self, width: int) -> Rule | None:
-        """Where a block of `width` slots may begin; None where no unit can hold such a block whole."""
+        """Where a block of `width` slots may begin; None where no unit can hold such a block
+        whole."""
         below = 1
         for span in self.spans or (1,):
             if width <= span:
@@ -42,7 +45,8 @@ class Packing:
         return None
 
     def start(self, offset: Ints, width: int) -> Ints:
-        """First slots, at or after the offsets, where a block of a width that has a rule may begin."""
+        """First slots, at or after the offsets, where a block of a width that has a rule may
+        begin."""
         rule = self.rule(width)
         if rule is None:
             raise AssertionError(f"no block of {width} slots fits the borders")
@@ -51,14 +55,19 @@ class Packing:
         begin = np.where(straddles, -(-begin // rule.fence) * rule.fence, begin)
         for slot in self.blocked:
             if np.any(hit := (begin <= slot) & (slot < begin + width)):
-                begin = np.where(hit, replace(self, blocked=()).start(np.full_like(begin, slot + 1), width), begin)
+                begin = np.where(
+                    hit,
+                    replace(self, blocked=()).start(np.full_like(begin, slot + 1), width),
+                    begin,
+                )
         return begin
 
     def starts(self, width: int) -> list[int]:
         """All first slots where a block of that width may stand."""
         found, offset = [], 0
         while (
-            self.rule(width) is not None and (begin := int(self.start(np.array(offset), width))) + width <= self.slots
+            self.rule(width) is not None
+            and (begin := int(self.start(np.array(offset), width))) + width <= self.slots
         ):
             found.append(begin)
             offset = begin + 1
@@ -72,8 +81,8 @@ class Packing:
         return crossed
 
     def copies(self, width: int, count: int) -> list[int] | None:
-        """First slots of `count` like copies of something `width` slots wide, all with the same borders inside; None
-        where they do not fit."""
+        """First slots of `count` like copies of something `width` slots wide, all with the same
+        borders inside; None where they do not fit."""
         if self.room(width) < count:
             return None
         begins, offset, size = [0], self.padded(width), self.padded(width)
@@ -90,7 +99,9 @@ class Packing:
         if rule is None:  # larger than what is there when padded: one copy, or none
             return int(width <= self.slots)
         whole, rest = divmod(self.slots, rule.fence)
-        return whole * (rule.fence // size) + (max(0, rest - width) // size + 1 if rest >= width else 0)
+        return whole * (rule.fence // size) + (
+            max(0, rest - width) // size + 1 if rest >= width else 0
+        )
 
     def padded(self, width: int) -> int:
         """The smallest block that holds `width` slots."""
@@ -102,7 +113,8 @@ class Packing:
         return self.slots + 1
 
     def widest(self, count: int) -> int:
-        """The widest thing of which `count` copies fit, and then all narrower ones do; 0 where not even one slot does."""
+        """The widest thing of which `count` copies fit, and then all narrower ones do; 0 where
+        not even one slot does."""
         low, high = 0, self.slots // count
         while low < high:
             middle = (low + high + 1) // 2

@@ -1,4 +1,5 @@
-"""Shortest paths through a chain: under weights of the sums and a price of a slot, or by exactly so many slots.
+"""Shortest paths through a chain: under weights of the sums and a price of a slot, or by exactly so
+many slots.
 
 Links cross the cheapest border that the widths of the options beside them leave.
 """
@@ -14,7 +15,8 @@ from planner.solver.chain.problem import ChainProblem, Cuts, Floats, Ints
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """Least weighted cost from each item to the end, shape (items + 1,); infinite where there is no way."""
+    """Least weighted cost from each item to the end, shape (items + 1,); infinite where there is
+    no way."""
 
     cost: Floats
     slot_price: float
@@ -42,13 +44,15 @@ def unit(problem: ChainProblem, number: int) -> Floats:
 
 
 def farthest(problem: ChainProblem) -> Ints:
-    """The last item before which a run may end, shape (options, items + 1); 0 where none may begin."""
+    """The last item before which a run may end, shape (options, items + 1); 0 where none may
+    begin."""
     last = problem.items - problem.feasible[:, :, ::-1].argmax(axis=2)
     return np.where(problem.feasible.any(axis=2), last, 0)
 
 
 def run_loads(problem: ChainProblem) -> Floats:
-    """Loads on each peak of items 0 to i - 1 under each option, shape (options, items + 1, peaks)."""
+    """Loads on each peak of items 0 to i - 1 under each option, shape (options, items + 1,
+    peaks)."""
     return problem.prefix @ problem.run_peaks.transpose(0, 2, 1)
 
 
@@ -63,8 +67,8 @@ def cheapest(problem: ChainProblem, weights: Floats, slot_price: float) -> Rest:
 
 
 def shortest(problem: ChainProblem, asked: Sequence[tuple[Floats, float]]) -> list[Rest]:
-    """Shortest paths to the end for several weights of the sums and prices of a slot at once; links cross the cheapest border
-    that the widths of the options beside them leave."""
+    """Shortest paths to the end for several weights of the sums and prices of a slot at once;
+    links cross the cheapest border that the widths of the options beside them leave."""
     able = np.flatnonzero(problem.feasible.any(axis=(1, 2)))
     able = able if len(able) else np.arange(problem.options)
     if len(able) < problem.options:
@@ -72,7 +76,9 @@ def shortest(problem: ChainProblem, asked: Sequence[tuple[Floats, float]]) -> li
     weights, prices = np.array([one for one, _ in asked]), np.array([price for _, price in asked])
     items, options, every = problem.items, np.arange(problem.options), np.arange(len(asked))
     costs = np.ascontiguousarray((run_costs(problem) @ weights.T).transpose(2, 0, 1))
-    begun = costs + (weights @ problem.run_sums_fixed.T + prices[:, None] * problem.widths)[:, :, None]
+    begun = (
+        costs + (weights @ problem.run_sums_fixed.T + prices[:, None] * problem.widths)[:, :, None]
+    )
     links, kinds = _links(problem, weights)
     rest = np.full((len(asked), items + 1), np.inf)
     rest[:, items] = 0.0
@@ -112,19 +118,29 @@ def shortest(problem: ChainProblem, asked: Sequence[tuple[Floats, float]]) -> li
 
 
 def _links(problem: ChainProblem, weights: Floats) -> tuple[Floats, list[tuple[int, Ints]]]:
-    """What a link in front of an item costs at least behind a run of each option, by the border that the options after it
-    fill, shape (weights, items + 1, options, borders); and the options that fill each of those borders."""
+    """What a link in front of an item costs at least behind a run of each option, by the border
+    that the options after it fill, shape (weights, items + 1, options, borders); and the options
+    that fill each of those borders."""
     least, crossed = lowest_borders(problem), np.arange(problem.link_sums.shape[2])
     links = np.stack([problem.link_sums @ one for one in weights])
     links = np.minimum.accumulate(links[..., ::-1], axis=3)[..., ::-1]
     links = links[:, :, np.arange(problem.options)[:, None], np.maximum(least[:, None], crossed)]
-    return links, [(int(border), np.flatnonzero(least == border)) for border in crossed if (least == border).any()]
+    return links, [
+        (int(border), np.flatnonzero(least == border))
+        for border in crossed
+        if (least == border).any()
+    ]
 
 
 def lowest_borders(problem: ChainProblem) -> Ints:
-    """The borders that any link beside a run of each option crosses, shape (options,): those of units that the run fills."""
+    """The borders that any link beside a run of each option crosses, shape (options,): those of
+    units that the run fills."""
     filled = [problem.widths % span == 0 for span in problem.packing.borders]
-    return np.sum(filled, axis=0, dtype=np.intp) if filled else np.zeros(problem.options, dtype=np.intp)
+    return (
+        np.sum(filled, axis=0, dtype=np.intp)
+        if filled
+        else np.zeros(problem.options, dtype=np.intp)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +150,11 @@ class Steps:
     cost: Floats
     """From each item, shape (weights, items + 1, slots + 1); infinite where there is no way."""
     under: Floats
-    """Of those whose first run is under an option, shape (weights, options, items + 1, slots + 1)."""
+    """Of those whose first run is under an option, shape (weights, options, items + 1, slots +
+    1)."""
     after: Floats
-    """What follows a run under an option that ends before an item, its end paid, of the same shape."""
+    """What follows a run under an option that ends before an item, its end paid, of the same
+    shape."""
     links: Floats
     """As `_links` gives them."""
 
@@ -178,7 +196,13 @@ def by_slots(problem: ChainProblem, weights: Floats, most: int) -> Steps:
 
 
 def _with_path(
-    problem: ChainProblem, rest: Floats, slot_price: float, option: int, heads: Ints, follows: Ints, able: Ints
+    problem: ChainProblem,
+    rest: Floats,
+    slot_price: float,
+    option: int,
+    heads: Ints,
+    follows: Ints,
+    able: Ints,
 ) -> Rest:
     cuts, tail = [], 0
     while tail < problem.items and np.isfinite(rest[0]):
@@ -189,7 +213,13 @@ def _with_path(
         tail = head
     slots = int(sum(problem.widths[used] for _, _, used in cuts))
     cost = float(rest[0]) - slot_price * slots
-    return Rest(rest, slot_price, tuple((tail, head, int(able[used])) for tail, head, used in cuts), slots, cost)
+    return Rest(
+        rest,
+        slot_price,
+        tuple((tail, head, int(able[used])) for tail, head, used in cuts),
+        slots,
+        cost,
+    )
 
 
 def recosted(problem: ChainProblem, path: Rest, weights: Floats) -> Rest:
@@ -205,7 +235,9 @@ def relaxed_use(problem: ChainProblem, cuts: Cuts) -> tuple[Floats, Floats]:
     for number, (tail, head, option) in enumerate(cuts):
         used = problem.prefix[option, head] - problem.prefix[option, tail]
         sums += problem.run_sums[option] @ used + problem.run_sums_fixed[option]
-        peaks = np.maximum(peaks, problem.run_peaks[option] @ used + problem.run_peaks_fixed[option])
+        peaks = np.maximum(
+            peaks, problem.run_peaks[option] @ used + problem.run_peaks_fixed[option]
+        )
         if head < problem.items:
             border = max(lowest[option], lowest[cuts[number + 1][2]])
             sums += problem.link_sums[head, option, border]

@@ -1,9 +1,11 @@
-"""Exact on pools: the chain problem where options belong to grounds, and links depend on the places that they join.
+"""Exact on pools: the chain problem where options belong to grounds, and links depend on the places
+that they join.
 
-Runs stand on grounds, each with a packing of its own. The runs on one ground follow one another, and of the grounds of one
-owner only one is used, once; grounds come in any order, and any may be left out. On a ground runs are packed in order, or
-stand anywhere (`anywhere`). Labels are set over the items as in `solver.labels`, in classes: who may stand where from here
-on. Bounds come from the chain without places: slots of all grounds together, every link at its cheapest.
+Runs stand on grounds, each with a packing of its own. The runs on one ground follow one another,
+and of the grounds of one owner only one is used, once; grounds come in any order, and any may be
+left out. On a ground runs are packed in order, or stand anywhere (`anywhere`). Labels are set over
+the items as in `solver.labels`, in classes: who may stand where from here on. Bounds come from the
+chain without places: slots of all grounds together, every link at its cheapest.
 """
 
 import math
@@ -48,7 +50,8 @@ class Ground:
     budget: int
     owner: int
     after: int | None = None
-    """The owner that must have been used before: one that is like this one, so that only one order of the two is tried."""
+    """The owner that must have been used before: one that is like this one, so that only one
+    order of the two is tried."""
     uniform: bool = True
     """Whether links between places on it cost the same wherever these are."""
 
@@ -76,16 +79,19 @@ class PlacedProblem:
     """A chain problem, and where its options may stand."""
 
     chain: ChainProblem
-    """Its links are the cheapest that there are, its budget counts the slots of all owners; its packing is not used."""
+    """Its links are the cheapest that there are, its budget counts the slots of all owners; its
+    packing is not used."""
     grounds: tuple[Ground, ...]
     ground_of: Ints
     """Of each option."""
     link_class: Ints
     """Of each option: options of one class and one ground have the same links behind them."""
     link: Callable[[int, Place, Place], Link | None]
-    """Behind a run under an option, from its place to that of the next run; None where there is none."""
+    """Behind a run under an option, from its place to that of the next run; None where there is
+    none."""
     plus: tuple[Floats, ...]
-    """Weights of sums that are added to the value of each measure, the objective's first, each of shape (sums,)."""
+    """Weights of sums that are added to the value of each measure, the objective's first, each
+    of shape (sums,)."""
     placed: Callable[[int, Place], Floats] | None = None
     """What items 0 to i - 1 add to the last sum under an option at a place, shape (items + 1,)."""
     anywhere: bool = False
@@ -112,7 +118,8 @@ def solve(
     last_beam: int = LAST_BEAM,
     stop: Callable[[], bool] = lambda: False,
 ) -> PlacedSolution:
-    """The best solution below `incumbent`, with a proved bound, as `solver.chain.solve` gives it."""
+    """The best solution below `incumbent`, with a proved bound, as `solver.chain.solve` gives
+    it."""
     search = _Search(problem, incumbent, stop)
     if search.slots_left[0] > problem.chain.budget or search.beyond_limits:
         return search.solution(math.inf)
@@ -133,7 +140,9 @@ def evaluate(problem: PlacedProblem, runs: tuple[PlacedRun, ...]) -> tuple[Float
     for number, run in enumerate(runs):
         used = chain.prefix[run.option, run.head] - chain.prefix[run.option, run.tail]
         sums += chain.run_sums[run.option] @ used + chain.run_sums_fixed[run.option]
-        peaks = np.maximum(peaks, chain.run_peaks[run.option] @ used + chain.run_peaks_fixed[run.option])
+        peaks = np.maximum(
+            peaks, chain.run_peaks[run.option] @ used + chain.run_peaks_fixed[run.option]
+        )
         if problem.placed is not None:
             added = problem.placed(run.option, run.place)
             sums[-1] += added[run.head] - added[run.tail]
@@ -213,13 +222,26 @@ class _Map:
         owners = state.owners | 1 << ground.owner
         if problem.anywhere:
             block, taken = (1 << width) - 1, state.taken if stays else 0
-            starts = [start for start in ground.packing.starts(width) if start + width <= ground.budget]
+            starts = [
+                start for start in ground.packing.starts(width) if start + width <= ground.budget
+            ]
             free = [start for start in starts if not taken & block << start]
-            return [_State(owners, taken | block << start, option, Place(number, start, width)) for start in free]
+            return [
+                _State(owners, taken | block << start, option, Place(number, start, width))
+                for start in free
+            ]
         if ground.packing.rule(width) is None:
             return []
-        start = int(ground.packing.start(np.array(state.place.first + state.place.width if stays else 0), width))
-        return [_State(owners, 0, option, Place(number, start, width))] if start + width <= ground.budget else []
+        start = int(
+            ground.packing.start(
+                np.array(state.place.first + state.place.width if stays else 0), width
+            )
+        )
+        return (
+            [_State(owners, 0, option, Place(number, start, width))]
+            if start + width <= ground.budget
+            else []
+        )
 
     def _link(self, state: _State, after: _State) -> int | None:
         if state.option < 0:
@@ -243,9 +265,13 @@ class _Map:
 
     @property
     def link_arrays(self) -> tuple[Floats, Floats]:
-        """Of all links met so far, shapes (links, items + 1, sums) and (links, items + 1, peaks)."""
+        """Of all links met so far, shapes (links, items + 1, sums) and (links, items + 1,
+        peaks)."""
         if self._of_all is None:
-            self._of_all = np.stack([link.sums for link in self.links]), np.stack([link.peaks for link in self.links])
+            self._of_all = (
+                np.stack([link.sums for link in self.links]),
+                np.stack([link.peaks for link in self.links]),
+            )
         return self._of_all
 
     def added(self, states: Ints, item: int) -> Floats:
@@ -255,26 +281,45 @@ class _Map:
     def left(self, state: int) -> int:
         """Slots that runs behind a state may take at most."""
         here = self.states[state]
-        rest = sum(slots for owner, slots in self.slots_of.items() if not (here.owners >> owner) & 1)
+        rest = sum(
+            slots for owner, slots in self.slots_of.items() if not (here.owners >> owner) & 1
+        )
         if here.option < 0:
             return rest
         budget = self.problem.grounds[here.place.ground].budget
-        used = here.taken.bit_count() if self.problem.anywhere else here.place.first + here.place.width
+        used = (
+            here.taken.bit_count() if self.problem.anywhere else here.place.first + here.place.width
+        )
         return rest + budget - used
 
     def dominable(self, numbers: Ints) -> NDArray[np.bool_]:
-        """Whether what follows the second of two states may follow the first, at no higher cost, shape (n, n)."""
+        """Whether what follows the second of two states may follow the first, at no higher cost,
+        shape (n, n)."""
         states, problem = [self.states[number] for number in numbers.tolist()], self.problem
-        owners, taken = (np.array([getattr(state, name) for state in states]) for name in ("owners", "taken"))
+        owners, taken = (
+            np.array([getattr(state, name) for state in states]) for name in ("owners", "taken")
+        )
         ground, first, width = np.array([state.place for state in states]).T
         end = first + width
-        kind = np.array([-1 if state.option < 0 else int(problem.link_class[state.option]) for state in states])
-        uniform = np.array([state.option < 0 or problem.grounds[state.place.ground].uniform for state in states])
-        uniform &= problem.anywhere or problem.placed is None  # what is packed in order later stands elsewhere
-        like = (ground[:, None] == ground) & (kind[:, None] == kind) & (owners[:, None] & ~owners[None] == 0)
+        kind = np.array(
+            [-1 if state.option < 0 else int(problem.link_class[state.option]) for state in states]
+        )
+        uniform = np.array(
+            [state.option < 0 or problem.grounds[state.place.ground].uniform for state in states]
+        )
+        uniform &= (
+            problem.anywhere or problem.placed is None
+        )  # what is packed in order later stands elsewhere
+        like = (
+            (ground[:, None] == ground)
+            & (kind[:, None] == kind)
+            & (owners[:, None] & ~owners[None] == 0)
+        )
         same = (first[:, None] == first) & (width[:, None] == width)
         if problem.anywhere:
-            return np.asarray(like & (taken[:, None] & ~taken[None] == 0) & (same | uniform[:, None]))
+            return np.asarray(
+                like & (taken[:, None] & ~taken[None] == 0) & (same | uniform[:, None])
+            )
         return np.asarray(like & (same | (uniform[:, None] & (end[:, None] <= end))))
 
 
@@ -292,34 +337,41 @@ class _Labels:
         return len(self.state)
 
     def taken(self, chosen: NDArray[np.intp] | NDArray[np.bool_]) -> "_Labels":
-        return _Labels(self.state[chosen], self.sums[chosen], self.peaks[chosen], self.parent[chosen])
+        return _Labels(
+            self.state[chosen], self.sums[chosen], self.peaks[chosen], self.parent[chosen]
+        )
 
 
 @dataclass
 class _Opened:
-    """Labels with a next run of one option begun, by the item where it begins: states, sums, peaks, loads, parents."""
+    """Labels with a next run of one option begun, by the item where it begins: states, sums,
+    peaks, loads, parents."""
 
     parts: list[tuple[Ints, Floats, Floats, Floats, Ints] | None] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class _Product:
-    """A lower bound on a measure that multiplies its total by a sum: what the one costs at least for each value of the other.
+    """A lower bound on a measure that multiplies its total by a sum: what the one costs at least
+    for each value of the other.
 
-    Shortest paths under total + price × sum are lines below that curve; a product of a sum and a curve of lines is least
-    where two of them meet, or at the least sum.
+    Shortest paths under total + price × sum are lines below that curve; a product of a sum and a
+    curve of lines is least where two of them meet, or at the least sum.
     """
 
     measure: Measure
     sum: int
     least: tuple[tuple[Floats, Floats], ...]
-    """For each item what is still to come, where lines meet: the sum and the total, shape (points,) each."""
+    """For each item what is still to come, where lines meet: the sum and the total, shape
+    (points,) each."""
     peaks: Floats
     """Least peaks from each item to the end, shape (items + 1, peaks)."""
 
     def value(self, item: int, sums: Floats, peaks: Floats) -> Floats:
         """Of partial solutions that end before `item`, shape (n,)."""
-        whole = sums @ self.measure.as_sums() + self.measure.of_peaks(np.maximum(peaks, self.peaks[item]))
+        whole = sums @ self.measure.as_sums() + self.measure.of_peaks(
+            np.maximum(peaks, self.peaks[item])
+        )
         more, cost = self.least[item]
         products = (sums[:, self.sum, None] + more) * (whole[:, None] + cost)
         return np.asarray(self.measure.scale * products.min(axis=1))
@@ -381,7 +433,8 @@ class _Search:
         """Whether bounds alone say that some limit cannot be kept."""
         limits = enumerate(self.problem.chain.limits, 1)
         return any(
-            float(self._lower(number, 0, self._first())[0]) > limit.most * (1 + TOLERANCE) for number, limit in limits
+            float(self._lower(number, 0, self._first())[0]) > limit.most * (1 + TOLERANCE)
+            for number, limit in limits
         )
 
     def solution(self, proved: float) -> PlacedSolution:
@@ -390,7 +443,8 @@ class _Search:
         return PlacedSolution(self.best_runs, self.best, min(proved, self.best))
 
     def run(self, beam: int) -> float:
-        """One pass with at most `beam` labels at each item; the least bound of what was left out."""
+        """One pass with at most `beam` labels at each item; the least bound of what was left
+        out."""
         chain, left_out, count = self.problem.chain, math.inf, 0
         opened = [_Opened() for _ in range(chain.options)]
         history: list[tuple[int, _Labels]] = []
@@ -422,11 +476,15 @@ class _Search:
             parts = [part for tail in tails if (part := waiting.parts[tail]) is not None]
             if not parts:
                 continue
-            state, sums, peaks, loads, parent = (np.concatenate(column) for column in zip(*parts, strict=True))
+            state, sums, peaks, loads, parent = (
+                np.concatenate(column) for column in zip(*parts, strict=True)
+            )
             sums = sums + self.run_costs[option, item]
             if self.problem.placed is not None:
                 sums[:, -1] += self.map.added(state, item)
-            labels = _Labels(state, sums, np.maximum(peaks, loads + self.run_loads[option, item]), parent)
+            labels = _Labels(
+                state, sums, np.maximum(peaks, loads + self.run_loads[option, item]), parent
+            )
             arrivals.append(labels.taken(self._alive(item, labels)))
         return _Labels(
             *(
@@ -454,11 +512,18 @@ class _Search:
         state = np.concatenate([step.states for step in steps])[position]
         link = np.concatenate([step.links for step in steps])[position]
         link_sums, link_peaks = self.map.link_arrays
-        sums = labels.sums[source] + link_sums[link, item] + chain.run_sums_fixed[option] - self.run_costs[option, item]
+        sums = (
+            labels.sums[source]
+            + link_sums[link, item]
+            + chain.run_sums_fixed[option]
+            - self.run_costs[option, item]
+        )
         if self.problem.placed is not None:
             sums[:, -1] -= self.map.added(state, item)
         peaks = np.maximum(labels.peaks[source], link_peaks[link, item])
-        loads = np.broadcast_to(chain.run_peaks_fixed[option] - self.run_loads[option, item], peaks.shape)
+        loads = np.broadcast_to(
+            chain.run_peaks_fixed[option] - self.run_loads[option, item], peaks.shape
+        )
         return state, sums, peaks, loads, count + source
 
     def _alive(self, item: int, labels: _Labels) -> NDArray[np.bool_]:
@@ -478,7 +543,9 @@ class _Search:
         product = self.products[number]
         if product is not None:
             value = np.maximum(value, product.value(item, labels.sums, labels.peaks))
-        return np.asarray(value + labels.sums @ self.problem.plus[number] + self.rests[number][item])
+        return np.asarray(
+            value + labels.sums @ self.problem.plus[number] + self.rests[number][item]
+        )
 
     def _chosen(self, item: int, labels: _Labels, beam: int) -> tuple[_Labels, float]:
         """The labels worth keeping, at most `beam`; and the least bound of those beyond."""
@@ -496,13 +563,17 @@ class _Search:
     def _undominated(self, item: int, labels: _Labels) -> _Labels:
         if len(labels) < 2:
             return labels
-        criteria = np.concatenate([labels.sums[:, self.used_sums], labels.peaks[:, self.used_peaks]], axis=1)
+        criteria = np.concatenate(
+            [labels.sums[:, self.used_sums], labels.peaks[:, self.used_peaks]], axis=1
+        )
         order = np.lexsort((labels.state, *criteria.T[::-1]))
         labels, criteria = labels.taken(order), criteria[order]
         peaks = labels.peaks.copy()
         for peak, (number, rest) in self.weighed.items():
             peaks[:, peak] = np.maximum(peaks[:, peak], labels.sums[:, number] + rest.cost[item])
-        harmless = np.concatenate([labels.sums[:, self.used_sums], peaks[:, self.used_peaks]], axis=1)
+        harmless = np.concatenate(
+            [labels.sums[:, self.used_sums], peaks[:, self.used_peaks]], axis=1
+        )
         harmless = harmless + ROUNDING * np.abs(harmless)
         unique, inverse = np.unique(labels.state, return_inverse=True)
         dominable = self.map.dominable(unique)
@@ -516,7 +587,8 @@ class _Search:
         return labels.taken(np.array(kept))
 
     def _finish(self, labels: _Labels, history: list[tuple[int, _Labels]]) -> None:
-        """Take the best of the labels that have reached the end, if it is better than what is known."""
+        """Take the best of the labels that have reached the end, if it is better than what is
+        known."""
         values = self.problem.value(0, labels.sums, labels.peaks)
         order = np.lexsort((labels.state, values))
         for index in order[:8].tolist():
@@ -532,7 +604,9 @@ class _Search:
             if value < self.goal:
                 self.best, self.best_runs = value, runs
 
-    def _traced(self, index: int, labels: _Labels, history: list[tuple[int, _Labels]]) -> tuple[PlacedRun, ...]:
+    def _traced(
+        self, index: int, labels: _Labels, history: list[tuple[int, _Labels]]
+    ) -> tuple[PlacedRun, ...]:
         """The runs that led to a label at the end."""
         firsts, head, runs = np.array([count for count, _ in history]), len(history), []
         number, parent = int(labels.state[index]), int(labels.parent[index])
@@ -541,5 +615,9 @@ class _Search:
             state = self.map.states[number]
             runs.append(PlacedRun(tail, head, state.option, state.place))
             first, before = history[tail]
-            number, parent, head = int(before.state[parent - first]), int(before.parent[parent - first]), tail
+            number, parent, head = (
+                int(before.state[parent - first]),
+                int(before.parent[parent - first]),
+                tail,
+            )
         return tuple(reversed(runs))

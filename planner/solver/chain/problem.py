@@ -1,9 +1,11 @@
-"""The problem that the solvers share: cut a chain of items into runs, choose an option for each, pack them into slots.
+"""The problem that the solvers share: cut a chain of items into runs, choose an option for each,
+pack them into slots.
 
-A run covers items `tail` to `head` - 1 under one option, which takes `widths[option]` slots. Runs are packed in order:
-each begins at the first slot where its option may begin. A run uses resources, given as prefix sums over the items; they
-make up *sums* (added over the runs, and over the links between consecutive runs) and *peaks* (the largest over both). A
-measure is built of sums and peaks and grows with each of them; one is minimised, others may have limits.
+A run covers items `tail` to `head` - 1 under one option, which takes `widths[option]` slots. Runs
+are packed in order: each begins at the first slot where its option may begin. A run uses resources,
+given as prefix sums over the items; they make up *sums* (added over the runs, and over the links
+between consecutive runs) and *peaks* (the largest over both). A measure is built of sums and peaks
+and grows with each of them; one is minimised, others may have limits.
 """
 
 import math
@@ -49,11 +51,12 @@ class Curve(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """total = sums·X + peaks·Y + weight × max(X[sum], Y[peak]) for each pair + f(Y[peak]) for each curve;
-    whole = total × (X[held] where there is one).
+    """total = sums·X + peaks·Y + weight × max(X[sum], Y[peak]) for each pair + f(Y[peak]) for each
+    curve; whole = total × (X[held] where there is one).
 
-    The value is scale × whole, or the least of the `lines` over that; where it is `averaged`, it is divided by the total. An
-    average does not grow with the total: bounds take the most that this can become.
+    The value is scale × whole, or the least of the `lines` over that; where it is `averaged`, it is
+    divided by the total. An average does not grow with the total: bounds take the most that this
+    can become.
     """
 
     sums: Floats
@@ -78,10 +81,13 @@ class Measure:
         return value / total if self.averaged else value
 
     def lined(self, scaled: Floats, over: float | Floats = 1.0) -> Floats:
-        """The least of the lines over a scaled whole; of one that is averaged over so much already, their average."""
+        """The least of the lines over a scaled whole; of one that is averaged over so much
+        already, their average."""
         if not self.lines:
             return scaled
-        return np.asarray(np.min([line.slope * scaled + line.start / over for line in self.lines], axis=0))
+        return np.asarray(
+            np.min([line.slope * scaled + line.start / over for line in self.lines], axis=0)
+        )
 
     def unlined(self, value: float) -> float:
         """The largest scaled whole over which the lines reach no more than that value."""
@@ -95,8 +101,8 @@ class Measure:
         return np.asarray(total)
 
     def as_sums(self, *, without: Larger | None = None) -> Floats:
-        """Weights of the sums where the larger of every pair (but one) is taken to be its sum: never more than the
-        measure."""
+        """Weights of the sums where the larger of every pair (but one) is taken to be its sum:
+        never more than the measure."""
         weights = self.sums.copy()
         for pair in self.larger:
             if pair is not without:
@@ -118,18 +124,20 @@ class ChainProblem:
     prefix: Floats
     """Resources of items 0 to i - 1 under each option, shape (options, items + 1, resources)."""
     feasible: NDArray[np.bool_]
-    """Whether a run may go from tail to head under an option, shape (options, items + 1, items + 1)."""
+    """Whether a run may go from tail to head under an option, shape (options, items + 1, items +
+    1)."""
     run_sums: Floats
     """What a unit of each resource adds to each sum, shape (options, sums, resources)."""
     run_sums_fixed: Floats
     """What a run adds to each sum besides, shape (options, sums)."""
     run_peaks: Floats
-    """What a unit of each resource adds to a run's load on each peak, shape (options, peaks, resources)."""
+    """What a unit of each resource adds to a run's load on each peak, shape (options, peaks,
+    resources)."""
     run_peaks_fixed: Floats
     """What a run adds to its load on each peak besides, shape (options, peaks)."""
     link_sums: Floats
-    """What a link in front of an item adds to each sum, by the option of the run before it and the border that it crosses,
-    shape (items + 1, options, borders, sums)."""
+    """What a link in front of an item adds to each sum, by the option of the run before it and
+    the border that it crosses, shape (items + 1, options, borders, sums)."""
     link_peaks: Floats
     """The load of that link on each peak, shape (items + 1, options, borders, peaks)."""
     widths: Ints
@@ -155,7 +163,15 @@ class ChainProblem:
 
     def of_options(self, chosen: Ints) -> "ChainProblem":
         """The same with some of the options alone."""
-        own = ("prefix", "feasible", "run_sums", "run_sums_fixed", "run_peaks", "run_peaks_fixed", "widths")
+        own = (
+            "prefix",
+            "feasible",
+            "run_sums",
+            "run_sums_fixed",
+            "run_peaks",
+            "run_peaks_fixed",
+            "widths",
+        )
         links = {name: getattr(self, name)[:, chosen] for name in ("link_sums", "link_peaks")}
         return replace(self, **links, **{name: getattr(self, name)[chosen] for name in own})
 
@@ -187,7 +203,9 @@ def evaluate(problem: ChainProblem, runs: tuple[Run, ...]) -> tuple[Floats, Floa
     for number, run in enumerate(runs):
         used = problem.prefix[run.option, run.head] - problem.prefix[run.option, run.tail]
         sums += problem.run_sums[run.option] @ used + problem.run_sums_fixed[run.option]
-        peaks = np.maximum(peaks, problem.run_peaks[run.option] @ used + problem.run_peaks_fixed[run.option])
+        peaks = np.maximum(
+            peaks, problem.run_peaks[run.option] @ used + problem.run_peaks_fixed[run.option]
+        )
         if number + 1 < len(runs):
             last = run.start + int(problem.widths[run.option]) - 1
             border = int(problem.packing.border(np.array(last), np.array(runs[number + 1].start)))
@@ -227,7 +245,10 @@ class Incumbent:
         if runs is None:
             return
         sums, peaks = evaluate(self.problem, runs)
-        if any(float(limit.measure.value(sums, peaks)) > limit.most * (1 + TOLERANCE) for limit in self.problem.limits):
+        if any(
+            float(limit.measure.value(sums, peaks)) > limit.most * (1 + TOLERANCE)
+            for limit in self.problem.limits
+        ):
             return
         value = float(self.problem.objective.value(sums, peaks))
         if value < self.goal:

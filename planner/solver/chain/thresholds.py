@@ -1,10 +1,11 @@
 """Exact on chains: thresholds on peaks first, labels for what they leave open.
 
-A node allows every peak a range. Runs that load a peak beyond its range are left out, and no solution of the node has a peak
-below it, so what remains to be found is a path: shortest under sums, or at a corner of the hull of cost against slots. Best
-first, a node is relaxed; ranges lose what could only be worse than the best solution known; then the range of the peak
-that the relaxed path says least about is halved. Where halving no longer helps, because slots, several sums or borders
-are what is in the way, label setting finishes the node.
+A node allows every peak a range. Runs that load a peak beyond its range are left out, and no
+solution of the node has a peak below it, so what remains to be found is a path: shortest under
+sums, or at a corner of the hull of cost against slots. Best first, a node is relaxed; ranges lose
+what could only be worse than the best solution known; then the range of the peak that the relaxed
+path says least about is halved. Where halving no longer helps, because slots, several sums or
+borders are what is in the way, label setting finishes the node.
 """
 
 import heapq
@@ -26,7 +27,8 @@ FEW_SLOTS = 16
 """Up to which labels are so few that thresholds do not pay."""
 ROUNDING, TINY = 1e-13, 1e-300
 PROMISING = 0.02
-"""Part of the gap to the best solution that a peak must explain for its range to be worth halving."""
+"""Part of the gap to the best solution that a peak must explain for its range to be worth
+halving."""
 
 
 def solve(
@@ -37,10 +39,11 @@ def solve(
     most_nodes: float = math.inf,
     stop: Callable[[], bool] = lambda: False,
 ) -> Solution:
-    """The best solution below `incumbent`, with a proved bound (the incumbent itself where nothing better exists).
+    """The best solution below `incumbent`, with a proved bound (the incumbent itself where nothing
+    better exists).
 
-    The search ends without proof when it would need more than `last_beam` labels at one item, after so many nodes, or when
-    `stop` says so.
+    The search ends without proof when it would need more than `last_beam` labels at one item, after
+    so many nodes, or when `stop` says so.
     """
     return _Thresholds(problem, Incumbent(problem, incumbent), last_beam, stop).solution(most_nodes)
 
@@ -63,7 +66,9 @@ class _Node(NamedTuple):
 
 
 class _Thresholds:
-    def __init__(self, problem: ChainProblem, best: Incumbent, last_beam: int, stop: Callable[[], bool]) -> None:
+    def __init__(
+        self, problem: ChainProblem, best: Incumbent, last_beam: int, stop: Callable[[], bool]
+    ) -> None:
         self.problem, self.best, self.last_beam, self.stop = problem, best, last_beam, stop
         self.loads = run_loads(problem)
         self.peaks = np.flatnonzero(used_criteria(problem)[1])
@@ -101,17 +106,25 @@ class _Thresholds:
             for bound, limit in zip(limited, problem.limits, strict=True)
         ):
             return
-        caps = self._tightened(node, relaxation, np.minimum(node.caps, (1 + ROUNDING) * most_peaks(problem) + TINY))
+        caps = self._tightened(
+            node, relaxation, np.minimum(node.caps, (1 + ROUNDING) * most_peaks(problem) + TINY)
+        )
         _, reached = relaxed_use(problem, self._path(relaxation, node.floors))
         few = problem.budget <= FEW_SLOTS
-        peak = None if few else self._widest(objective, node.floors, np.minimum(reached, caps), lower)
+        peak = (
+            None if few else self._widest(objective, node.floors, np.minimum(reached, caps), lower)
+        )
         if peak is not None:
             self._halve(node, lower, caps, peak, float(min(reached[peak], caps[peak])))
         elif not few and ((reached >= caps) & (caps < node.caps))[self.peaks].any():
             self._push(lower, node.floors, caps)
         else:
             last_beam = max(self.last_beam, FIRST_BEAM) if few else self.last_beam
-            proved = labelled(problem, relaxation, self.best, last_beam, self.stop) if last_beam else lower
+            proved = (
+                labelled(problem, relaxation, self.best, last_beam, self.stop)
+                if last_beam
+                else lower
+            )
             if proved < self.best.goal:
                 self.left = min(self.left, max(lower, proved))
 
@@ -130,12 +143,18 @@ class _Thresholds:
             dead |= problem.link_peaks[:, :, :, peak].min(axis=2) >= caps[peak]
         dead[[0, items]] = False
         return replace(
-            problem, feasible=problem.feasible & (np.arange(items + 1) <= last[:, :, None]) & ~dead.T[:, None]
+            problem,
+            feasible=problem.feasible
+            & (np.arange(items + 1) <= last[:, :, None])
+            & ~dead.T[:, None],
         )
 
     def _tightened(self, node: _Node, relaxation: Relaxed, caps: Floats) -> Floats:
         """Caps less what can only be worse than the best solution known, or breaks a limit."""
-        goals = (self.best.goal, *(limit.most * (1 + 2 * TOLERANCE) for limit in self.problem.limits))
+        goals = (
+            self.best.goal,
+            *(limit.most * (1 + 2 * TOLERANCE) for limit in self.problem.limits),
+        )
         tight = caps.copy()
         for peak in self.peaks:
             floors = np.repeat(node.floors[None], GRID, axis=0)
@@ -148,7 +167,8 @@ class _Thresholds:
         return tight
 
     def _path(self, relaxation: Relaxed, floors: Floats) -> Cuts:
-        """The path that the bound is about: the best of all paths whose peaks would be at their floors."""
+        """The path that the bound is about: the best of all paths whose peaks would be at their
+        floors."""
         objective = self.problem.objective
 
         def promised(cuts: Cuts) -> tuple[bool, float, int]:
@@ -158,8 +178,11 @@ class _Thresholds:
 
         return min(relaxation.starts, key=promised)
 
-    def _widest(self, bound: MeasureBound, floors: Floats, reached: Floats, lower: float) -> int | None:
-        """The peak whose range, up to what the path reaches, makes most of the gap; None where none makes much of it."""
+    def _widest(
+        self, bound: MeasureBound, floors: Floats, reached: Floats, lower: float
+    ) -> int | None:
+        """The peak whose range, up to what the path reaches, makes most of the gap; None where
+        none makes much of it."""
         raised = np.repeat(floors[None], len(self.peaks), axis=0)
         raised[np.arange(len(self.peaks)), self.peaks] = np.maximum(floors, reached)[self.peaks]
         rises = bound.at_start(raised) - lower
@@ -182,11 +205,15 @@ class _Thresholds:
         problem, least = self.problem, []
         for option in range(problem.options):
             along, fixed = self.loads[option], problem.run_peaks_fixed[option]
-            heads = np.searchsorted(along[:, peak], load - fixed[peak] + along[:, peak], side="left")
+            heads = np.searchsorted(
+                along[:, peak], load - fixed[peak] + along[:, peak], side="left"
+            )
             tails = np.flatnonzero(heads <= self.farthest[option])
             least.append(along[heads[tails]] - along[tails] + fixed)
         links = problem.link_peaks[problem.link_peaks[..., peak] >= load]
-        return np.asarray((1 - ROUNDING) * np.concatenate([*least, links]).min(axis=0, initial=np.inf))
+        return np.asarray(
+            (1 - ROUNDING) * np.concatenate([*least, links]).min(axis=0, initial=np.inf)
+        )
 
     def _push(self, lower: float, floors: Floats, caps: Floats) -> None:
         heapq.heappush(self.open, _Node(lower, self.count, floors, caps))

@@ -1,8 +1,9 @@
-"""Chains with several objectives: labels as in `labels`, dropped where a known vector is as good within a tolerance.
+"""Chains with several objectives: labels as in `labels`, dropped where a known vector is as good
+within a tolerance.
 
-A label's lower bounds, one for each measure, make a vector; a known vector that is no more than (1 + tolerance) times as
-large in every measure covers all its completions. What reaches the end uncovered is returned; once nothing does, the known
-vectors cover every solution [1].
+A label's lower bounds, one for each measure, make a vector; a known vector that is no more than (1
++ tolerance) times as large in every measure covers all its completions. What reaches the end
+uncovered is returned; once nothing does, the known vectors cover every solution [1].
 
 [1] C. Papadimitriou, M. Yannakakis, "On the approximability of trade-offs", FOCS 2000.
 """
@@ -27,14 +28,16 @@ class Known:
         self.tolerance = tolerance
 
     def covers(self, lower: Floats) -> NDArray[np.bool_]:
-        """Which of some vectors are reached, within the tolerance, by one that is known, shape (n,)."""
+        """Which of some vectors are reached, within the tolerance, by one that is known, shape
+        (n,)."""
         covered: NDArray[np.bool_] = np.asarray(~np.isfinite(lower).all(axis=1))
         for one in self.vectors:
             covered |= (lower * (1 + self.tolerance) >= one).all(axis=1)
         return covered
 
     def offer(self, vector: Floats) -> bool:
-        """Take a vector unless one that is known is at least as good in everything; those that it beats go."""
+        """Take a vector unless one that is known is at least as good in everything; those that
+        it beats go."""
         if (self.vectors <= vector).all(axis=1).any():
             return False
         beaten = (vector <= self.vectors).all(axis=1)
@@ -50,11 +53,15 @@ class Tradeoff(NamedTuple):
 
 
 def uncovered(
-    problem: ChainProblem, known: Known, *, beam: int = LAST_BEAM, stop: Callable[[], bool] = lambda: False
+    problem: ChainProblem,
+    known: Known,
+    *,
+    beam: int = LAST_BEAM,
+    stop: Callable[[], bool] = lambda: False,
 ) -> tuple[list[Tradeoff], bool]:
-    """Solutions so that each solution of the problem is covered by a known vector or by one of these; and whether that is
-    proved (else there were more than `beam` labels at one item, or `stop` said so). Limits serve as further measures and are
-    not enforced."""
+    """Solutions so that each solution of the problem is covered by a known vector or by one of
+    these; and whether that is proved (else there were more than `beam` labels at one item, or
+    `stop` said so). Limits serve as further measures and are not enforced."""
     search = _Tradeoffs(problem, relaxed(problem), Incumbent(problem), stop)
     search.known, search.found = known, []
     if search.slots_left[0] > problem.budget:
@@ -72,7 +79,9 @@ class _Tradeoffs(_Search):
     def _alive(self, item: int, labels: _Labels) -> NDArray[np.bool_]:
         alive = np.asarray(labels.slots + self.slots_left[item] <= self.problem.budget)
         if alive.any():
-            lower = [bound.value(item, labels.slots, labels.sums, labels.peaks) for bound in self.bounds]
+            lower = [
+                bound.value(item, labels.slots, labels.sums, labels.peaks) for bound in self.bounds
+            ]
             alive &= ~self.known.covers(np.stack(lower, axis=1))
         return alive
 

@@ -1,11 +1,13 @@
-"""Better free placements by simulated annealing: many walkers at once, on units and on clusters of units.
+"""Better free placements by simulated annealing: many walkers at once, on units and on clusters of
+units.
 
-A walker moves one unit at a time to another device, or lets two units of like times change places. The loads of two
-devices change, by the times of the unit and by the nets that become or cease to be cut, so a move costs no more than the
-nets of its unit, and numpy makes one move of every walker in the time of a few array operations. What is made small is
-the sum over devices of what exceeds a load just below the best known, which crosses the plateaus of the largest load.
-Each round joins units that share a device into clusters of another size, so that whole branches move at once; walkers
-start from the best placement, each at its own temperature.
+A walker moves one unit at a time to another device, or lets two units of like times change places.
+The loads of two devices change, by the times of the unit and by the nets that become or cease to be
+cut, so a move costs no more than the nets of its unit, and numpy makes one move of every walker in
+the time of a few array operations. What is made small is the sum over devices of what exceeds a
+load just below the best known, which crosses the plateaus of the largest load. Each round joins
+units that share a device into clusters of another size, so that whole branches move at once;
+walkers start from the best placement, each at its own temperature.
 """
 
 import time
@@ -46,10 +48,14 @@ def anneal(
     patience: int = 60,
     seed: int = 0,
 ) -> tuple[int, ...]:
-    """The device of every unit, from an allowed start and never worse: ends after `patience` rounds without a better one, at
-    a load of `floor`, or at `until` (`time.monotonic`). Only the last makes it depend on the machine."""
+    """The device of every unit, from an allowed start and never worse: ends after `patience`
+    rounds without a better one, at a load of `floor`, or at `until` (`time.monotonic`). Only the
+    last makes it depend on the machine."""
     generator = np.random.default_rng(seed)
-    best, value = np.array(start, dtype=np.intp), float(loads(problem, units.spread(start)).max(initial=0.0))
+    best, value = (
+        np.array(start, dtype=np.intp),
+        float(loads(problem, units.spread(start)).max(initial=0.0)),
+    )
     idle = 0 if units.count and problem.counts.sum() > 1 else patience
     while idle < patience and value > floor * (1 + 1e-12) and time.monotonic() < until:
         label = _clusters(units, best, value, float(generator.choice(FRACTIONS)), generator)
@@ -65,9 +71,11 @@ def anneal(
     return tuple(int(place) for place in best)
 
 
-def _clusters(units: Units, place: Ints, value: float, fraction: float, generator: np.random.Generator) -> Ints:
-    """The cluster of every unit: nets within a device are joined, costly ones first, but for chance, and all that cost more
-    than the best load."""
+def _clusters(
+    units: Units, place: Ints, value: float, fraction: float, generator: np.random.Generator
+) -> Ints:
+    """The cluster of every unit: nets within a device are joined, costly ones first, but for
+    chance, and all that cost more than the best load."""
     parent, weight, left = list(range(units.count)), units.times.min(axis=0), units.count
 
     def root(unit: int) -> int:
@@ -75,7 +83,11 @@ def _clusters(units: Units, place: Ints, value: float, fraction: float, generato
             parent[unit] = unit = parent[parent[unit]]
         return unit
 
-    chance = generator.exponential(size=len(units.nets)) / np.sqrt(units.costs) if units.nets else np.zeros(0)
+    chance = (
+        generator.exponential(size=len(units.nets)) / np.sqrt(units.costs)
+        if units.nets
+        else np.zeros(0)
+    )
     for number in np.lexsort((chance, units.costs <= value)):
         tied = units.costs[number] > value
         if left <= fraction * units.count and not tied:
@@ -86,17 +98,26 @@ def _clusters(units: Units, place: Ints, value: float, fraction: float, generato
             if one != other and place[one] == place[other] and (light or tied):
                 parent[other], left = one, left - 1
                 weight[one] += weight[other]
-    return np.unique([root(unit) for unit in range(units.count)], return_inverse=True)[1].astype(np.intp)
+    return np.unique([root(unit) for unit in range(units.count)], return_inverse=True)[1].astype(
+        np.intp
+    )
 
 
 class _Walkers:
     def __init__(self, problem: GraphProblem, units: Units, start: Ints, target: float) -> None:
         self.units, self.start, self.target = units, start, target
-        classes, self.devices, self.padding = problem.devices, int(problem.counts.sum()), len(units.nets)
+        classes, self.devices, self.padding = (
+            problem.devices,
+            int(problem.counts.sum()),
+            len(units.nets),
+        )
         self.count = int(min(WALKERS, max(4, MOST_CELLS // ((self.padding + 1) * self.devices))))
         never = 10 * (float(np.where(np.isfinite(units.times), units.times, 0.0).sum()) + target)
         self.times = np.where(np.isfinite(units.times), units.times, never)[classes].T
-        self.pays, self.room = problem.pays[classes].astype(np.float64), problem.capacity[classes] * (1 + 1e-9)
+        self.pays, self.room = (
+            problem.pays[classes].astype(np.float64),
+            problem.capacity[classes] * (1 + 1e-9),
+        )
         of_unit: list[list[int]] = [[] for _ in range(units.count)]
         for number, net in enumerate(units.nets):
             for pin in net:
@@ -110,8 +131,13 @@ class _Walkers:
             np.add.at(held[number], start[list(net)], 1)
         paid = self.costs @ ((held > 0) & (held < self.pins[:, None])) * self.pays
         work = np.bincount(start, self.times[np.arange(units.count), start], self.devices)
-        self.held, self.load = np.tile(held.ravel(), self.count), np.tile(work + paid, (self.count, 1))
-        self.filled = np.tile(np.bincount(start, units.sizes, self.devices).astype(np.float64), (self.count, 1))
+        self.held, self.load = (
+            np.tile(held.ravel(), self.count),
+            np.tile(work + paid, (self.count, 1)),
+        )
+        self.filled = np.tile(
+            np.bincount(start, units.sizes, self.devices).astype(np.float64), (self.count, 1)
+        )
         self.place = np.tile(start, (self.count, 1))
         self.by_time = np.lexsort((np.arange(units.count), units.times.min(axis=0)))
         self.rank = np.argsort(self.by_time)
@@ -144,8 +170,9 @@ class _Walkers:
         return np.asarray(best[lowest.argmin()])
 
     def _step(self, shifts: Sequence[tuple[Ints, Ints, Ints]], allowance: Floats) -> Ints:
-        """Of each walker a unit goes from a source to a sink, or two change places, where that raises the sum by no more than
-        is allowed; which walkers moved. Units of one net do not change places, so that the changes add up."""
+        """Of each walker a unit goes from a source to a sink, or two change places, where that
+        raises the sum by no more than is allowed; which walkers moved. Units of one net do not
+        change places, so that the changes add up."""
         rows, load, filled = np.arange(self.count), self.load, self.filled
         (unit, source, sink), *back = shifts
         added, size = np.zeros((2, self.count)), self.units.sizes[unit]
@@ -164,8 +191,12 @@ class _Walkers:
         for other, _, _ in back:
             size = size - self.units.sizes[other]
             one, two = self.nets[unit], self.nets[other]
-            valid &= ~((one[:, :, None] == two[:, None, :]) & (one < self.padding)[:, :, None]).any(axis=(1, 2))
-        fits = (filled[rows, sink] + size <= self.room[sink]) & (filled[rows, source] - size <= self.room[source])
+            valid &= ~((one[:, :, None] == two[:, None, :]) & (one < self.padding)[:, :, None]).any(
+                axis=(1, 2)
+            )
+        fits = (filled[rows, sink] + size <= self.room[sink]) & (
+            filled[rows, source] - size <= self.room[source]
+        )
         change = LOAD_WEIGHT * added.sum(axis=0)
         for place, gained in zip((source, sink), added, strict=True):
             change = (

@@ -1,7 +1,9 @@
-"""Contiguous stages along a linear order: loads of all intervals at once, an exact DP over them, and a search over orders.
+"""Contiguous stages along a linear order: loads of all intervals at once, an exact DP over them,
+and a search over orders.
 
-Any contiguous partition is one of intervals of some topological order, so the DP is exact for its order, and searching
-over orders finds good partitions of the graph. A solution is never lost: an order that keeps its stages together is tried next.
+Any contiguous partition is one of intervals of some topological order, so the DP is exact for its
+order, and searching over orders finds good partitions of the graph. A solution is never lost: an
+order that keeps its stages together is tried next.
 """
 
 import heapq
@@ -30,10 +32,15 @@ class Stages(NamedTuple):
 
 
 def interval_loads(units: Units, order: Order, *, pays: bool, times: Floats) -> Floats:
-    """Load of a device of a class that holds units a to b - 1 of an order, shape (units + 1, units + 1); b < a: infinite."""
+    """Load of a device of a class that holds units a to b - 1 of an order, shape (units + 1,
+    units + 1); b < a: infinite."""
     count = units.count
     before = np.concatenate(([0.0], np.cumsum(times[list(order)])))
-    total = before[None, :] - before[:, None] if np.isfinite(before[-1]) else _finite_sums(times[list(order)])
+    total = (
+        before[None, :] - before[:, None]
+        if np.isfinite(before[-1])
+        else _finite_sums(times[list(order)])
+    )
     total[np.tril_indices(count + 1, -1)] = math.inf
     return total + _crossing(units, order) if pays else total
 
@@ -46,7 +53,8 @@ def _finite_sums(times: Floats) -> Floats:
 
 
 def _crossing(units: Units, order: Order) -> Floats:
-    """Cost of the nets of which an interval a to b - 1 holds some pins and not all, by differences over rectangles."""
+    """Cost of the nets of which an interval a to b - 1 holds some pins and not all, by
+    differences over rectangles."""
     count = units.count
     place = np.empty(count, dtype=np.intp)
     place[list(order)] = np.arange(count)
@@ -80,7 +88,10 @@ def along(problem: GraphProblem, units: Units, order: Order) -> Stages | None:
     """The best contiguous stages whose units are intervals of an order; None where nothing fits."""
     tables = []
     for number, times in enumerate(units.times):
-        table = interval_loads(units, order, pays=bool(problem.pays[number]), times=times) / problem.groups[number][1]
+        table = (
+            interval_loads(units, order, pays=bool(problem.pays[number]), times=times)
+            / problem.groups[number][1]
+        )
         if math.isfinite(problem.capacity[number]):
             table += _fits(units, order, float(problem.capacity[number]))
         tables.append(table)
@@ -89,7 +100,9 @@ def along(problem: GraphProblem, units: Units, order: Order) -> Stages | None:
     came: dict[tuple[int, ...], list[tuple[int, Floats]]] = {}
     for used in itertools.product(*(range(count + 1) for count in problem.available)):
         choices = []
-        for number, (table, (family, copies)) in enumerate(zip(tables, problem.groups, strict=True)):
+        for number, (table, (family, copies)) in enumerate(
+            zip(tables, problem.groups, strict=True)
+        ):
             if used[family] >= copies:
                 reached = np.maximum(least[_less(used, family, copies)][:, None], table)
                 choices.append((number, reached.argmin(axis=0)))
@@ -131,11 +144,14 @@ def _traced(
 
 
 def start_orders(units: Units) -> list[Order]:
-    """Topological orders worth a try: breadth first, depth first from either end, and least open traffic first."""
+    """Topological orders worth a try: breadth first, depth first from either end, and least open
+    traffic first."""
     ahead = _ahead(units.count, units.edges)
     behind = _ahead(units.count, [(head, tail) for tail, head in units.edges])
     found = [_sorted(ahead, lambda unit, step: unit), _sorted(ahead, lambda unit, step: -step)]
-    found += [_sorted(behind, rule)[::-1] for rule in (lambda unit, step: -unit, lambda unit, step: -step)]
+    found += [
+        _sorted(behind, rule)[::-1] for rule in (lambda unit, step: -unit, lambda unit, step: -step)
+    ]
     found.append(_closing(units, ahead))
     return [_settled(units, ahead, order) for order in found]
 
@@ -154,7 +170,9 @@ def _settled(units: Units, ahead: list[list[int]], order: list[int], sweeps: int
         for unit in free:
             known = [(cost, place[other]) for cost, other in near[unit] if other in place]
             if known:
-                place[unit] = sum(cost * where for cost, where in known) / sum(cost for cost, _ in known)
+                place[unit] = sum(cost * where for cost, where in known) / sum(
+                    cost for cost, _ in known
+                )
     return _sorted(ahead, lambda unit, step: place.get(unit, math.inf))
 
 
@@ -165,8 +183,14 @@ def _ahead(count: int, edges: Iterable[tuple[int, int]]) -> list[list[int]]:
     return following
 
 
+def _by(values: list[float]) -> Callable[[int, int], float]:
+    """The key that sorts units by these values."""
+    return lambda unit, _: values[unit]
+
+
 def _sorted(ahead: list[list[int]], key: Callable[[int, int], float]) -> list[int]:
-    """A topological order: of what is ready, the least key of (unit, step at which it became ready) first."""
+    """A topological order: of what is ready, the least key of (unit, step at which it became
+    ready) first."""
     waiting = [0] * len(ahead)
     for heads in ahead:
         for head in heads:
@@ -218,8 +242,11 @@ def _closing(units: Units, ahead: list[list[int]]) -> list[int]:
     return order
 
 
-def search(problem: GraphProblem, units: Units, *, rounds: int, seed: int = 0, patience: int = 40) -> Stages | None:
-    """The best stages found along many orders: the start orders, then orders that shuffle units within stages of the best.
+def search(
+    problem: GraphProblem, units: Units, *, rounds: int, seed: int = 0, patience: int = 40
+) -> Stages | None:
+    """The best stages found along many orders: the start orders, then orders that shuffle units
+    within stages of the best.
 
     Deterministic; `patience` rounds without a better solution end it.
     """
@@ -233,8 +260,8 @@ def search(problem: GraphProblem, units: Units, *, rounds: int, seed: int = 0, p
     for _ in range(rounds):
         noise = [generator.random() for _ in range(units.count)]
         blur = generator.choice((0.0, 0.5, 1.0, 2.0))
-        stage = best.stage
-        found = along(problem, units, _sorted(ahead, lambda unit, step: stage[unit] + (1 + blur) * noise[unit]))  # noqa: B023
+        spots = [stage + (1 + blur) * one for stage, one in zip(best.stage, noise, strict=True)]
+        found = along(problem, units, _sorted(ahead, _by(spots)))
         if found is not None and found.objective <= best.objective:
             idle = 0 if found.objective < best.objective else idle + 1
             best = found
@@ -245,9 +272,12 @@ def search(problem: GraphProblem, units: Units, *, rounds: int, seed: int = 0, p
     return best
 
 
-def one_after_another(problem: GraphProblem, units: Units, order: Order) -> tuple[float, tuple[int, ...]] | None:
-    """Pieces of an order on paying devices and single units on hosts, for the least sum of all times: (sum, the device of
-    every unit). Where the graph is nearly a chain, the sum is nearly its latency."""
+def one_after_another(
+    problem: GraphProblem, units: Units, order: Order
+) -> tuple[float, tuple[int, ...]] | None:
+    """Pieces of an order on paying devices and single units on hosts, for the least sum of all
+    times: (sum, the device of every unit). Where the graph is nearly a chain, the sum is nearly
+    its latency."""
     count, hosts = units.count, np.flatnonzero(~problem.pays & (problem.counts > 0))
     least = np.full((1, count + 1), math.inf)
     host = units.times[hosts].min(axis=0)[list(order)] if hosts.size else np.full(count, math.inf)
@@ -269,7 +299,10 @@ def one_after_another(problem: GraphProblem, units: Units, order: Order) -> tupl
                 least[row, end + 1], came[row, end + 1] = least[row, end] + host[end], -1
     if not math.isfinite(least[-1, -1]):
         return None
-    first = {int(kind): int(np.flatnonzero(problem.devices == kind)[0]) for kind in set(problem.devices.tolist())}
+    first = {
+        int(kind): int(np.flatnonzero(problem.devices == kind)[0])
+        for kind in set(problem.devices.tolist())
+    }
     device, row, end = [0] * count, len(kinds), count
     paying = np.flatnonzero(problem.pays[problem.devices])
     while end:

@@ -1,13 +1,15 @@
 """Least latency of one sample, proved by OR-Tools CP-SAT and cuts along paths.
 
-Each paying device runs one piece, and hosts run nodes side by side. Pieces have an order in which every edge goes forward
-(else they would wait for each other), so a node has a level: before, in or after each piece. Two booleans for each node and
-piece, "in it or later" and "later", both monotone along edges, say all of that.
+Each paying device runs one piece, and hosts run nodes side by side. Pieces have an order in which
+every edge goes forward (else they would wait for each other), so a node has a level: before, in or
+after each piece. Two booleans for each node and piece, "in it or later" and "later", both monotone
+along edges, say all of that.
 
-Times are left out of the model. The latency is the largest, over all chains of nodes that wait for each other, of the
-loads of the pieces that a chain meets and the times of its nodes on hosts. The model holds some of these chains, so its
-optimum is a bound; the chain that binds in its solution joins it, until the bound meets the best solution. A chain that
-leaves a piece by another branch than that by which it came waits only where both nodes share a piece, and binds where they do.
+Times are left out of the model. The latency is the largest, over all chains of nodes that wait for
+each other, of the loads of the pieces that a chain meets and the times of its nodes on hosts. The
+model holds some of these chains, so its optimum is a bound; the chain that binds in its solution
+joins it, until the bound meets the best solution. A chain that leaves a piece by another branch
+than that by which it came waits only where both nodes share a piece, and binds where they do.
 """
 
 import itertools
@@ -40,7 +42,8 @@ class Paths:
         self.ahead = [sorted(graph.successors(node)) for node in range(problem.nodes)]
 
     def longest(self, first: int | None = None, last: int | None = None) -> Chain | None:
-        """From a node to a node, both included; None: from any, to any. None where no path joins them."""
+        """From a node to a node, both included; None: from any, to any. None where no path joins
+        them."""
         best = np.full(self.problem.nodes, -math.inf)
         came = [-1] * self.problem.nodes
         for node in self.order:
@@ -62,7 +65,8 @@ class Paths:
         return tuple(reversed(path))
 
     def binding(self, device: Sequence[int]) -> Chain:
-        """The chain that makes the latency of an assignment that finishes, from a source to a sink."""
+        """The chain that makes the latency of an assignment that finishes, from a source to a
+        sink."""
         problem, done = self.problem, finishes(self.problem, device)
         pays = problem.pays[problem.devices]
         mates: dict[int, list[int]] = {}
@@ -81,7 +85,11 @@ class Paths:
                 return tuple(reversed(chain[:-1] + list(self.longest(None, node) or ())[::-1]))
             latest = max(entry[0] for entry in entries)
             entries = [entry for entry in entries if entry[0] == latest]
-            ways = [(len(way), way, before) for _, mate, before in entries if (way := self.longest(mate, last))]
+            ways = [
+                (len(way), way, before)
+                for _, mate, before in entries
+                if (way := self.longest(mate, last))
+            ]
             _, way, before = max(ways, default=(0, (min(entries)[1], node), min(entries)[2]))
             chain = [*chain[:-1], *way[::-1], before]
             node = before
@@ -95,7 +103,8 @@ def soonest(
     time_limit_s: float = math.inf,
     seed: int = 0,
 ) -> tuple[tuple[int, ...] | None, float]:
-    """The device of every node, and the bound: from units that only colours merge, and a first assignment."""
+    """The device of every node, and the bound: from units that only colours merge, and a first
+    assignment."""
     began, paths = time.monotonic(), Paths(problem)
     best = None if start is None else tuple(start)
     value = _most(problem, units) if best is None else latency(problem, best)
@@ -110,10 +119,16 @@ def soonest(
         model = _Model(problem, units, value, paths, chains)
         found, lower = model.solve(0.35 * left, seed, proving=False)
         if lower < min((latency(problem, device) for device in found), default=value) * (1 - 1e-6):
-            more, higher = model.solve(0.9 * (time_limit_s - (time.monotonic() - began)), seed, proving=True)
+            more, higher = model.solve(
+                0.9 * (time_limit_s - (time.monotonic() - began)), seed, proving=True
+            )
             found, lower = [*found, *more], max(lower, higher)
         bound = max(bound, lower if best is None and math.isinf(lower) else min(lower, value))
-        fresh = [chain for chain in dict.fromkeys(paths.binding(device) for device in found) if chain not in chains]
+        fresh = [
+            chain
+            for chain in dict.fromkeys(paths.binding(device) for device in found)
+            if chain not in chains
+        ]
         for device in found:
             if latency(problem, device) < value:
                 best, value = device, latency(problem, device)
@@ -129,22 +144,43 @@ def _most(problem: GraphProblem, units: Units) -> float:
 
 
 class _Model:
-    def __init__(self, problem: GraphProblem, units: Units, most: float, paths: Paths, chains: Sequence[Chain]) -> None:
+    def __init__(
+        self,
+        problem: GraphProblem,
+        units: Units,
+        most: float,
+        paths: Paths,
+        chains: Sequence[Chain],
+    ) -> None:
         self.problem, self.units, self.paths, self.model = problem, units, paths, cp_model.CpModel()
         self.most = most * (1 + 1e-9)
-        self.kinds = [number for number, count in enumerate(problem.counts) if count and problem.pays[number]]
-        hosts = [number for number, count in enumerate(problem.counts) if count and not problem.pays[number]]
+        self.kinds = [
+            number for number, count in enumerate(problem.counts) if count and problem.pays[number]
+        ]
+        hosts = [
+            number
+            for number, count in enumerate(problem.counts)
+            if count and not problem.pays[number]
+        ]
         self.pieces = int(problem.counts[self.kinds].sum())
         none = np.full(problem.nodes, math.inf)
         self.host = problem.times[hosts].min(axis=0) if hosts else none
         self.able = np.where(self.host > self.most, 0.0, self.host)
-        self.least = units.times[self.kinds].min(axis=0) if self.kinds else np.full(units.count, math.inf)
+        self.least = (
+            units.times[self.kinds].min(axis=0) if self.kinds else np.full(units.count, math.inf)
+        )
         self.payable = np.flatnonzero(units.costs <= self.most)
         total = float(self.able.sum() + np.where(np.isfinite(self.least), self.least, 0.0).sum())
-        self.unit = (total + float(units.costs[self.payable].sum()) + most * (self.pieces + 1)) / MOST_TOTAL or 1.0
+        self.unit = (
+            total + float(units.costs[self.payable].sum()) + most * (self.pieces + 1)
+        ) / MOST_TOTAL or 1.0
         self.top = math.floor(most / self.unit)
-        self.hostable = [all(self.host[node] <= self.most for node in nodes) for nodes in units.members]
-        self.unit_of = {node: number for number, nodes in enumerate(units.members) for node in nodes}
+        self.hostable = [
+            all(self.host[node] <= self.most for node in nodes) for nodes in units.members
+        ]
+        self.unit_of = {
+            node: number for number, nodes in enumerate(units.members) for node in nodes
+        }
         self._levels()
         self.loads = [self._load(piece) for piece in range(self.pieces)]
         self.latency = self.model.new_int_var(0, self.top, "latency")
@@ -155,10 +191,16 @@ class _Model:
     def _levels(self) -> None:
         """`held[unit][piece]`, `hosted[unit]`; nodes in front of, in and behind pieces."""
         problem, units, model = self.problem, self.units, self.model
-        self.held = [[model.new_bool_var("") for _ in range(self.pieces)] for _ in range(units.count)]
+        self.held = [
+            [model.new_bool_var("") for _ in range(self.pieces)] for _ in range(units.count)
+        ]
         self.hosted = [model.new_bool_var("") for _ in range(units.count)]
-        self.into = [[model.new_bool_var("") for _ in range(self.pieces)] for _ in range(problem.nodes)]
-        self.past = [[model.new_bool_var("") for _ in range(self.pieces)] for _ in range(problem.nodes)]
+        self.into = [
+            [model.new_bool_var("") for _ in range(self.pieces)] for _ in range(problem.nodes)
+        ]
+        self.past = [
+            [model.new_bool_var("") for _ in range(self.pieces)] for _ in range(problem.nodes)
+        ]
         for number, nodes in enumerate(units.members):
             model.add_exactly_one([*self.held[number], self.hosted[number]])
             if not self.hostable[number]:
@@ -205,10 +247,16 @@ class _Model:
             for unit in np.flatnonzero(units.times[kind] > self.most):
                 model.add_implication(choice, ~held[unit])
             able = np.where(units.times[kind] > self.most, 0.0, units.times[kind])
-            work = sum(math.floor(time / self.unit) * here for time, here in zip(able.tolist(), held, strict=True))
+            work = sum(
+                math.floor(time / self.unit) * here
+                for time, here in zip(able.tolist(), held, strict=True)
+            )
             bound = model.add(work + sum(paid) <= load)
             grain = float(units.sizes.sum()) / MOST_TOTAL or 1.0
-            filled = sum(math.floor(size / grain) * here for size, here in zip(units.sizes.tolist(), held, strict=True))
+            filled = sum(
+                math.floor(size / grain) * here
+                for size, here in zip(units.sizes.tolist(), held, strict=True)
+            )
             room = min(MOST_TOTAL, problem.capacity[kind] * (1 + 1e-9) / grain)
             fits = model.add(filled <= math.floor(room))
             if len(self.kinds) > 1:
@@ -220,15 +268,21 @@ class _Model:
         return load
 
     def _wait_along(self, chain: Chain) -> None:
-        """The latency is no less than what the chain waits for: the work of its units, more where a host does it, and what
-        else is in the pieces that it meets."""
+        """The latency is no less than what the chain waits for: the work of its units, more
+        where a host does it, and what else is in the pieces that it meets."""
         model = self.model
         units = sorted({self.unit_of[node] for node in chain})
-        work = {unit: math.floor(min(float(self.least[unit]), self.most) / self.unit) for unit in units}
+        work = {
+            unit: math.floor(min(float(self.least[unit]), self.most) / self.unit) for unit in units
+        }
         on_host = dict.fromkeys(units, 0)
         for node in chain:
             on_host[self.unit_of[node]] += math.floor(float(self.able[node]) / self.unit)
-        more = [(on_host[unit] - work[unit]) * self.hosted[unit] for unit in units if self.hostable[unit]]
+        more = [
+            (on_host[unit] - work[unit]) * self.hosted[unit]
+            for unit in units
+            if self.hostable[unit]
+        ]
         together: list[Any] = []
         for first, second in itertools.pairwise(chain):
             if second in self.paths.ahead[first]:
@@ -237,7 +291,9 @@ class _Model:
                 together.append(~self.hosted[self.unit_of[first]])
             else:
                 both = model.new_bool_var("")
-                for one, other in zip(self.held[self.unit_of[first]], self.held[self.unit_of[second]], strict=True):
+                for one, other in zip(
+                    self.held[self.unit_of[first]], self.held[self.unit_of[second]], strict=True
+                ):
                     model.add_bool_or([~one, ~other, both])
                 together.append(both)
         for piece in range(self.pieces):
@@ -252,8 +308,11 @@ class _Model:
         if together:
             least.only_enforce_if(together)
 
-    def solve(self, time_limit_s: float, seed: int, *, proving: bool) -> tuple[list[tuple[int, ...]], float]:
-        """The last assignments of nodes that it finds, and the bound; `proving` raises the bound first."""
+    def solve(
+        self, time_limit_s: float, seed: int, *, proving: bool
+    ) -> tuple[list[tuple[int, ...]], float]:
+        """The last assignments of nodes that it finds, and the bound; `proving` raises the bound
+        first."""
         solver = cp_model.CpSolver()
         solver.parameters.num_workers = 1
         solver.parameters.linearization_level = 2
@@ -285,7 +344,9 @@ class _Model:
     def quickest_host(self, node: int) -> int:
         """The first device of the class that runs the node soonest."""
         problem = self.problem
-        kinds = [kind for kind, count in enumerate(problem.counts) if count and not problem.pays[kind]]
+        kinds = [
+            kind for kind, count in enumerate(problem.counts) if count and not problem.pays[kind]
+        ]
         best = min(kinds, key=lambda kind: (float(problem.times[kind, node]), kind))
         return int(np.flatnonzero(problem.devices == best)[0])
 

@@ -4,9 +4,10 @@
 for each unit and device; equal devices are told apart by the first unit that they hold. In both, a boolean says of each
 net and device whether it pays; a net that costs more than the best load cannot be paid, which joins its pins.
 
-Times become integers on a grid, rounded down, so that the proved bound holds for the real figures; all coefficients of a
-constraint together stay below 2³⁰ (OR-Tools 9.15 loses solutions beyond 2³¹, issue 5293 of google/or-tools). A seed and a
-deterministic time limit give the same answer on every machine.
+Times become integers on a grid, rounded down, so that the proved bound holds for the real figures;
+all coefficients of a constraint together stay below 2³⁰ (OR-Tools 9.15 loses solutions beyond 2³¹,
+issue 5293 of google/or-tools). A seed and a deterministic time limit give the same answer on every
+machine.
 """
 
 import math
@@ -41,10 +42,12 @@ def prove(
     floor: float = 0.0,
     fixed: Collection[int] = (),
 ) -> tuple[tuple[int, ...] | None, float]:
-    """The device of every unit with a largest load below `best`, None where none was found, and the bound proved;
-    nothing is below `floor`, and `fixed` units stay where the hint has them."""
+    """The device of every unit with a largest load below `best`, None where none was found, and
+    the bound proved; nothing is below `floor`, and `fixed` units stay where the hint has them."""
     model = _Model(problem, units, best, ordered=ordered, alike=not fixed)
-    model.model.add(model.load >= min(model.top, math.floor(floor / model.unit) - units.count - len(units.nets)))
+    model.model.add(
+        model.load >= min(model.top, math.floor(floor / model.unit) - units.count - len(units.nets))
+    )
     if hint is not None:
         model.hint(hint, fixed)
     solver = cp_model.CpSolver()
@@ -68,11 +71,19 @@ def prove(
 
 
 def improve(
-    problem: GraphProblem, units: Units, start: tuple[int, ...], *, until: float, seed: int = 0, around: int = 60
+    problem: GraphProblem,
+    units: Units,
+    start: tuple[int, ...],
+    *,
+    until: float,
+    seed: int = 0,
+    around: int = 60,
 ) -> tuple[int, ...]:
-    """A better free assignment: again and again, units near one unit of the fullest device are placed anew and the others stay.
+    """A better free assignment: again and again, units near one unit of the fullest device are
+    placed anew and the others stay.
 
-    Fewer units are free at a time where CP-SAT does not finish with them. Ends when nothing is found for long, or at `until`.
+    Fewer units are free at a time where CP-SAT does not finish with them. Ends when nothing is
+    found for long, or at `until`.
     """
     generator, best = random.Random(seed), start
     near: list[set[int]] = [set() for _ in range(units.count)]
@@ -84,7 +95,11 @@ def improve(
         load = loads(problem, units.spread(best))
         fullest = int(load.argmax())
         value = float(load[fullest])
-        loose = _ball(near, generator.choice([u for u in range(units.count) if best[u] == fullest]), around // 2)
+        loose = _ball(
+            near,
+            generator.choice([u for u in range(units.count) if best[u] == fullest]),
+            around // 2,
+        )
         other = generator.choice(range(units.count))
         loose |= _ball(near, other, around - around // 2)
         found, _ = prove(
@@ -92,7 +107,9 @@ def improve(
             time_limit_s=max(0.1, min(5.0, until - time.monotonic())), deterministic_limit=1.0,
             fixed=set(range(units.count)) - loose,
         )  # fmt: skip
-        better = found is not None and float(loads(problem, units.spread(found)).max()) < value * (1 - 1e-9)
+        better = found is not None and float(loads(problem, units.spread(found)).max()) < value * (
+            1 - 1e-9
+        )
         idle = 0 if better else idle + 1
         best = found if found is not None and better else best
     return best
@@ -108,7 +125,9 @@ def _ball(near: list[set[int]], centre: int, count: int) -> set[int]:
 
 
 class _Model:
-    def __init__(self, problem: GraphProblem, units: Units, best: float, *, ordered: bool, alike: bool = True) -> None:
+    def __init__(
+        self, problem: GraphProblem, units: Units, best: float, *, ordered: bool, alike: bool = True
+    ) -> None:
         self.problem, self.units, self.model = problem, units, cp_model.CpModel()
         self.never, self.always = self.model.new_constant(0), self.model.new_constant(1)
         self.positions = sum(problem.available)
@@ -116,7 +135,9 @@ class _Model:
         self.over = best * self.most_copies * (1 + 1e-9)
         self.payable = np.flatnonzero(units.costs <= self.over)
         least = units.times.min(axis=0)
-        self.unit = float(least.sum() + units.costs[self.payable].sum() + self.over) / MOST_TOTAL or 1.0
+        self.unit = (
+            float(least.sum() + units.costs[self.payable].sum() + self.over) / MOST_TOTAL or 1.0
+        )
         self.least = np.floor(least / self.unit).astype(np.int64)
         self.costs = np.floor(units.costs / self.unit).astype(np.int64)
         self.top = math.floor(best / self.unit)
@@ -140,7 +161,8 @@ class _Model:
         self.at: list[list[Any]] = []
         for low, high in zip(earliest.tolist(), latest.tolist(), strict=True):
             row = [
-                self.never if j < low else self.always if j >= high else model.new_bool_var("") for j in range(last + 1)
+                self.never if j < low else self.always if j >= high else model.new_bool_var("")
+                for j in range(last + 1)
             ]
             self.at.append([row[0], *(model.new_bool_var("") for _ in range(last))])
             for j in range(1, last + 1):
@@ -168,13 +190,19 @@ class _Model:
             model.add(taken == count if self.most_copies == 1 else taken <= count)
 
     def _windows(self) -> tuple[Ints, Ints]:
-        """Earliest and latest stage of every unit: j stages on one device each do at most j times the best load."""
+        """Earliest and latest stage of every unit: j stages on one device each do at most j
+        times the best load."""
         if self.most_copies > 1:
-            return np.zeros(self.units.count, dtype=np.intp), np.full(self.units.count, self.positions - 1)
+            return np.zeros(self.units.count, dtype=np.intp), np.full(
+                self.units.count, self.positions - 1
+            )
         graph: nx.DiGraph[int] = nx.DiGraph()
         graph.add_nodes_from(range(self.units.count))
         graph.add_edges_from(self.units.edges)
-        sooner, later = np.zeros(self.units.count, dtype=np.intp), np.zeros(self.units.count, dtype=np.intp)
+        sooner, later = (
+            np.zeros(self.units.count, dtype=np.intp),
+            np.zeros(self.units.count, dtype=np.intp),
+        )
         for unit in range(self.units.count):
             above = int(self.least[[unit, *nx.ancestors(graph, unit)]].sum())
             below = int(self.least[[unit, *nx.descendants(graph, unit)]].sum())
@@ -185,17 +213,23 @@ class _Model:
     def _devices(self) -> None:
         """`at[unit][device]`; of equal devices the one with the earlier first unit comes first."""
         model, units = self.model, self.units
-        self.at = [[model.new_bool_var("") for _ in range(self.positions)] for _ in range(units.count)]
+        self.at = [
+            [model.new_bool_var("") for _ in range(self.positions)] for _ in range(units.count)
+        ]
         for row in self.at:
             model.add_exactly_one(row)
         classes = self.problem.devices.tolist()
         self.of_class = [
-            [self.always if number == of else self.never for number in range(self.problem.counts.size)]
+            [
+                self.always if number == of else self.never
+                for number in range(self.problem.counts.size)
+            ]
             for of in classes
         ]
 
     def _in_order(self) -> None:
-        """Of equal devices, the one whose first unit comes earlier, heavy units first, is the earlier one."""
+        """Of equal devices, the one whose first unit comes earlier, heavy units first, is the
+        earlier one."""
         model, units, classes = self.model, self.units, self.problem.devices.tolist()
         heavy = sorted(range(units.count), key=lambda unit: (-int(self.least[unit]), unit))
         for device in range(1, self.positions):
@@ -215,7 +249,10 @@ class _Model:
         units, model = self.units, self.model
         at = [row[position] for row in self.at]
         paying = model.new_bool_var("")
-        model.add(paying == sum(self.of_class[position][number] for number in np.flatnonzero(self.problem.pays)))
+        model.add(
+            paying
+            == sum(self.of_class[position][number] for number in np.flatnonzero(self.problem.pays))
+        )
         for number in np.flatnonzero(units.costs > self.over):
             pins = [at[pin] for pin in units.nets[number]]
             for first, second in zip(pins, (*pins[1:], pins[0]), strict=True):
@@ -242,18 +279,24 @@ class _Model:
             model.add_implication(choice, ~at[unit])
         if (times > units.times.min(axis=0)).any():
             able = np.where(times > self.over, 0.0, times)
-            coarse = math.ceil(float(able.sum() + units.costs[self.payable].sum() + self.over) / self.unit / MOST_TOTAL)
+            coarse = math.ceil(
+                float(able.sum() + units.costs[self.payable].sum() + self.over)
+                / self.unit
+                / MOST_TOTAL
+            )
             copies = self.problem.groups[number][1]
             work = model.new_int_var(0, copies * self.top // coarse, "")
             parts = np.floor(able / self.unit / coarse).astype(np.int64)
-            model.add(sum(int(part) * here for part, here in zip(parts, at, strict=True)) <= work).only_enforce_if(
-                choice
-            )
+            model.add(
+                sum(int(part) * here for part, here in zip(parts, at, strict=True)) <= work
+            ).only_enforce_if(choice)
             model.add(coarse * work + paid <= copies * self.load).only_enforce_if(choice)
         if units.sizes.sum() > self.problem.capacity[number]:
             grain = float(units.sizes.sum()) / MOST_TOTAL
             room = math.floor(self.problem.capacity[number] * (1 + 1e-9) / grain)
-            held = sum(math.floor(size / grain) * here for size, here in zip(units.sizes, at, strict=True))
+            held = sum(
+                math.floor(size / grain) * here for size, here in zip(units.sizes, at, strict=True)
+            )
             model.add(held <= room).only_enforce_if(choice)
 
     def hint(self, device: Sequence[int], fixed: Collection[int]) -> None:
@@ -268,10 +311,14 @@ class _Model:
     def devices(self, solver: Any) -> tuple[int, ...]:
         """The device of every unit; stages take the devices of their class in order."""
         spare = {
-            number: list(np.flatnonzero(self.problem.devices == number)) for number in range(self.problem.counts.size)
+            number: list(np.flatnonzero(self.problem.devices == number))
+            for number in range(self.problem.counts.size)
         }
-        chosen = [[n for n, c in enumerate(choice) if solver.boolean_value(c)] for choice in self.of_class]
+        chosen = [
+            [n for n, c in enumerate(choice) if solver.boolean_value(c)] for choice in self.of_class
+        ]
         device = [spare[numbers[0]].pop(0) if numbers else -1 for numbers in chosen]
         return tuple(
-            int(device[next(j for j, here in enumerate(row) if solver.boolean_value(here))]) for row in self.at
+            int(device[next(j for j, here in enumerate(row) if solver.boolean_value(here))])
+            for row in self.at
         )

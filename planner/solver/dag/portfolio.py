@@ -1,8 +1,9 @@
 """One door to the engines that place a graph on devices.
 
-Contiguous: a DP along many linear orders finds, CP-SAT proves. Free: contiguous stages are the start, annealing and then
-CP-SAT on neighbourhoods improve it, prices of units bound, and CP-SAT tries for the proof. Latency: a DP along linear orders
-finds, CP-SAT with cuts along paths improves and proves. An answer is the best of all, evaluated from the definition.
+Contiguous: a DP along many linear orders finds, CP-SAT proves. Free: contiguous stages are the
+start, annealing and then CP-SAT on neighbourhoods improve it, prices of units bound, and CP-SAT
+tries for the proof. Latency: a DP along linear orders finds, CP-SAT with cuts along paths improves
+and proves. An answer is the best of all, evaluated from the definition.
 """
 
 import math
@@ -22,11 +23,17 @@ MOST_CELLS = 3e8
 """Table cells that the search over linear orders fills at most: a few seconds."""
 
 
-def contiguous(problem: GraphProblem, *, time_limit_s: float = math.inf, seed: int = 0) -> Placement:
+def contiguous(
+    problem: GraphProblem, *, time_limit_s: float = math.inf, seed: int = 0
+) -> Placement:
     """Stages for the least largest load."""
     started = time.monotonic()
     units = contract(problem, contiguous=True)
-    states = math.prod(count + 1 for count in problem.available) * len(problem.groups) / len(problem.available)
+    states = (
+        math.prod(count + 1 for count in problem.available)
+        * len(problem.groups)
+        / len(problem.available)
+    )
     cells = (units.count + 1) ** 2 * states
     stages = search(problem, units, rounds=int(min(100, MOST_CELLS / cells)), seed=seed)
     start = None if stages is None else _devices(problem, stages)
@@ -42,7 +49,10 @@ def contiguous(problem: GraphProblem, *, time_limit_s: float = math.inf, seed: i
         return Placement(None, math.inf, math.inf if bound >= best else max(bound, floor))
     choices = [device for device in (start, found) if device is not None]
     return _placement(
-        problem, units, min(choices, key=lambda device: _value(problem, units, device)), max(bound, floor)
+        problem,
+        units,
+        min(choices, key=lambda device: _value(problem, units, device)),
+        max(bound, floor),
     )
 
 
@@ -51,7 +61,11 @@ def free(problem: GraphProblem, *, time_limit_s: float = math.inf, seed: int = 0
     started = time.monotonic()
     ordered = contiguous(problem, time_limit_s=time_limit_s / 4, seed=seed)
     units = contract(problem, contiguous=False)
-    start = None if ordered.device is None else tuple(ordered.device[nodes[0]] for nodes in units.members)
+    start = (
+        None
+        if ordered.device is None
+        else tuple(ordered.device[nodes[0]] for nodes in units.members)
+    )
     from planner.solver.dag.annealing import anneal
     from planner.solver.dag.placing import improve, prove
     from planner.solver.dag.shares import refuted_below
@@ -70,7 +84,9 @@ def free(problem: GraphProblem, *, time_limit_s: float = math.inf, seed: int = 0
         start = improve(problem, units, start, until=started + 0.7 * time_limit_s, seed=seed)
     best = _value(problem, units, start)
     if start is not None:
-        floor = refuted_below(problem, units, min(floor, best), best, until=started + 0.8 * time_limit_s)
+        floor = refuted_below(
+            problem, units, min(floor, best), best, until=started + 0.8 * time_limit_s
+        )
     left = time_limit_s - (time.monotonic() - started)
     found, bound = prove(
         problem,
@@ -88,7 +104,9 @@ def free(problem: GraphProblem, *, time_limit_s: float = math.inf, seed: int = 0
     choices = [device for device in (start, found) if device is not None]
     if not choices:
         return Placement(None, math.inf, math.inf if bound >= best else bound)
-    return _placement(problem, units, min(choices, key=lambda device: _value(problem, units, device)), bound)
+    return _placement(
+        problem, units, min(choices, key=lambda device: _value(problem, units, device)), bound
+    )
 
 
 def soonest(problem: GraphProblem, *, time_limit_s: float = math.inf, seed: int = 0) -> Placement:
@@ -100,7 +118,9 @@ def soonest(problem: GraphProblem, *, time_limit_s: float = math.inf, seed: int 
     from planner.solver.dag import pieces
 
     left = time_limit_s - (time.monotonic() - started)
-    device, bound = pieces.soonest(problem, contract(problem, contiguous=False), start, time_limit_s=left, seed=seed)
+    device, bound = pieces.soonest(
+        problem, contract(problem, contiguous=False), start, time_limit_s=left, seed=seed
+    )
     if device is None:
         return Placement(None, math.inf, bound)
     objective = latency(problem, device)
@@ -108,13 +128,22 @@ def soonest(problem: GraphProblem, *, time_limit_s: float = math.inf, seed: int 
 
 
 def by_rules(problem: GraphProblem) -> dict[str, tuple[int, ...]]:
-    """What simple rules make of the devices that pay for transfers, along one order of the graph: the same number of units
-    each, the same bytes, the same time; and greedy, which fills a device until one more unit would exceed an even share."""
+    """What simple rules make of the devices that pay for transfers, along one order of the
+    graph: the same number of units each, the same bytes, the same time; and greedy, which fills
+    a device until one more unit would exceed an even share."""
     units = contract(problem, contiguous=True)
     order = list(start_orders(units)[0])
     places = np.flatnonzero(problem.pays[problem.devices])
-    times = units.times[problem.devices[places]].min(axis=0)[order] if places.size else np.zeros(units.count)
-    weights = {"equal operators": np.ones(units.count), "equal bytes": units.sizes[order], "equal times": times}
+    times = (
+        units.times[problem.devices[places]].min(axis=0)[order]
+        if places.size
+        else np.zeros(units.count)
+    )
+    weights = {
+        "equal operators": np.ones(units.count),
+        "equal bytes": units.sizes[order],
+        "equal times": times,
+    }
     found = {}
     for name, weight in weights.items():
         shares = (np.cumsum(weight) - weight / 2) / (float(weight.sum()) or 1.0)
@@ -126,12 +155,18 @@ def by_rules(problem: GraphProblem) -> dict[str, tuple[int, ...]]:
         filled += took
         greedy.append(stage)
     found["greedy"] = np.array(greedy)
-    return {name: units.spread(places[stages[np.argsort(order)]].tolist()) for name, stages in found.items()}
+    return {
+        name: units.spread(places[stages[np.argsort(order)]].tolist())
+        for name, stages in found.items()
+    }
 
 
 def _devices(problem: GraphProblem, stages: Stages) -> tuple[int, ...]:
     """The device of every unit: stages take the devices of their class in order."""
-    spare = {number: np.flatnonzero(problem.devices == number).tolist() for number in range(problem.counts.size)}
+    spare = {
+        number: np.flatnonzero(problem.devices == number).tolist()
+        for number in range(problem.counts.size)
+    }
     device = [spare[number].pop(0) for number in stages.classes]
     return tuple(device[number] for number in stages.stage)
 
@@ -145,13 +180,18 @@ def _value(problem: GraphProblem, units: Units, device: Sequence[int] | None) ->
 
 
 def _work_bound(problem: GraphProblem, units: Units) -> float:
-    """The work of the quickest class, shared evenly, and the longest unit on as many devices as may take it in turn."""
+    """The work of the quickest class, shared evenly, and the longest unit on as many devices as
+    may take it in turn."""
     least = units.times[problem.counts > 0].min(axis=0)
     most_copies = max(copies for _, copies in problem.groups)
-    return max(float(least.sum()) / sum(problem.available), float(least.max(initial=0.0)) / most_copies)
+    return max(
+        float(least.sum()) / sum(problem.available), float(least.max(initial=0.0)) / most_copies
+    )
 
 
-def _placement(problem: GraphProblem, units: Units, device: Sequence[int] | None, bound: float) -> Placement:
+def _placement(
+    problem: GraphProblem, units: Units, device: Sequence[int] | None, bound: float
+) -> Placement:
     if device is None:
         return Placement(None, math.inf, bound)
     objective = _value(problem, units, device)

@@ -1,14 +1,17 @@
-"""The problem of placing a graph of operators on devices: arrays, what an assignment costs, and sound contraction.
+"""The problem of placing a graph of operators on devices: arrays, what an assignment costs, and
+sound contraction.
 
-Every node goes to exactly one device. Devices come in classes of equal ones; a class either pays for moving a producer's
-output to or from host memory (an accelerator) or works in host memory and pays nothing (a host).
+Every node goes to exactly one device. Devices come in classes of equal ones; a class either pays
+for moving a producer's output to or from host memory (an accelerator) or works in host memory and
+pays nothing (a host).
 
 *Load* of a device: the times of its nodes, and, where its class pays, for every producer whose output crosses its border
 (made inside and used outside, or made outside and used inside) the producer's transfer time, once. So a producer and
 its consumers are the pins of a net, and a device pays for exactly those nets of which it holds some pins and not all.
 
-A class may stand for groups of `copies` devices of another one that take samples in turn: each holds all of what the group
-holds and does its share of the samples, so the load is that of one device, divided by their number.
+A class may stand for groups of `copies` devices of another one that take samples in turn: each
+holds all of what the group holds and does its share of the samples, so the load is that of one
+device, divided by their number.
 
 *Throughput* is the largest load. *Latency* is when the last node is done, if each paying device runs its nodes as one
 piece that waits for all of its outside producers, and hosts run any number of nodes side by side.
@@ -31,7 +34,8 @@ class GraphProblem:
     """Arrays; see the module."""
 
     times: Floats
-    """Time of each node on a device of each class, infinite where it cannot run, shape (classes, nodes)."""
+    """Time of each node on a device of each class, infinite where it cannot run, shape (classes,
+    nodes)."""
     counts: Ints
     """Devices of each class, shape (classes,)."""
     capacity: Floats
@@ -45,7 +49,8 @@ class GraphProblem:
     colour: Ints
     """Nodes of one colour share a device; shape (nodes,)."""
     forward: NDArray[np.bool_]
-    """Nodes whose edges bind the order of contiguous stages; backward nodes follow their colour. Shape (nodes,)."""
+    """Nodes whose edges bind the order of contiguous stages; backward nodes follow their colour.
+    Shape (nodes,)."""
     edges: Ints
     """Producer and consumer, shape (edges, 2)."""
     copies: tuple[int, ...] = ()
@@ -68,12 +73,19 @@ class GraphProblem:
         if not self.copies:
             return [(number, 1) for number in range(self.counts.size)]
         families = sorted(set(self.family))
-        return [(families.index(family), copies) for family, copies in zip(self.family, self.copies, strict=True)]
+        return [
+            (families.index(family), copies)
+            for family, copies in zip(self.family, self.copies, strict=True)
+        ]
 
     @property
     def available(self) -> tuple[int, ...]:
         """Devices of each family."""
-        return tuple(int(count) for count, (_, copies) in zip(self.counts, self.groups, strict=True) if copies == 1)
+        return tuple(
+            int(count)
+            for count, (_, copies) in zip(self.counts, self.groups, strict=True)
+            if copies == 1
+        )
 
     def replicated(self, most_copies: int) -> "GraphProblem":
         """The same where up to so many devices of a class may take samples in turn."""
@@ -87,7 +99,9 @@ class GraphProblem:
         return replace(
             self,
             times=self.times[of],
-            counts=np.array([self.counts[number] // copies for number, copies in made], dtype=np.intp),
+            counts=np.array(
+                [self.counts[number] // copies for number, copies in made], dtype=np.intp
+            ),
             capacity=self.capacity[of],
             pays=self.pays[of],
             copies=tuple(copies for _, copies in made),
@@ -108,7 +122,8 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Units:
-    """Nodes that must share a device are one unit; nets join the units of a producer and of its consumers."""
+    """Nodes that must share a device are one unit; nets join the units of a producer and of its
+    consumers."""
 
     members: tuple[tuple[int, ...], ...]
     times: Floats
@@ -120,7 +135,8 @@ class Units:
     costs: Floats
     """Shape (nets,)."""
     edges: tuple[tuple[int, int], ...]
-    """Unit before unit, from forward edges alone; acyclic where units were made for contiguous stages."""
+    """Unit before unit, from forward edges alone; acyclic where units were made for contiguous
+    stages."""
 
     @property
     def count(self) -> int:
@@ -128,11 +144,14 @@ class Units:
 
     def spread(self, device: Iterable[int]) -> tuple[int, ...]:
         """The device of every node from that of every unit."""
-        of_node = {node: place for nodes, place in zip(self.members, device, strict=True) for node in nodes}
+        of_node = {
+            node: place for nodes, place in zip(self.members, device, strict=True) for node in nodes
+        }
         return tuple(int(of_node[node]) for node in range(len(of_node)))
 
     def joined(self, label: Ints) -> "Units":
-        """Units of one label as one unit; labels are 0, 1 and on without gaps. For free placements: edges are dropped."""
+        """Units of one label as one unit; labels are 0, 1 and on without gaps. For free
+        placements: edges are dropped."""
         count = int(label.max(initial=-1)) + 1
         costs: dict[tuple[int, ...], float] = defaultdict(float)
         for net, cost in zip(self.nets, self.costs.tolist(), strict=True):
@@ -157,16 +176,20 @@ class Units:
 def contract(problem: GraphProblem, *, contiguous: bool) -> Units:
     """Merge what shares a device in every assignment that is allowed.
 
-    Nodes of one colour do by definition. Where stages must be contiguous, the forward edges among merged nodes order the
-    devices; two units on a cycle would each have to come no later than the other, so they share a device too, and
-    strongly connected components are merged. Both hold for every objective; no assignment is lost.
+    Nodes of one colour do by definition. Where stages must be contiguous, the forward edges among
+    merged nodes order the devices; two units on a cycle would each have to come no later than the
+    other, so they share a device too, and strongly connected components are merged. Both hold for
+    every objective; no assignment is lost.
     """
     merged: nx.DiGraph[int] = nx.DiGraph()
     merged.add_nodes_from(np.unique(problem.colour).tolist())
     if contiguous:
         merged.add_edges_from(_ordered(problem))
     first = {int(colour): node for node, colour in reversed(list(enumerate(problem.colour)))}
-    parts = sorted(nx.strongly_connected_components(merged), key=lambda part: min(first[colour] for colour in part))
+    parts = sorted(
+        nx.strongly_connected_components(merged),
+        key=lambda part: min(first[colour] for colour in part),
+    )
     unit_of_colour = {colour: number for number, part in enumerate(parts) for colour in part}
     unit = np.array([unit_of_colour[int(colour)] for colour in problem.colour], dtype=np.intp)
     members: list[list[int]] = [[] for _ in parts]
@@ -209,7 +232,9 @@ def _nets(problem: GraphProblem, unit: Ints) -> dict[tuple[int, ...], float]:
 def loads(problem: GraphProblem, device: Iterable[int]) -> Floats:
     """The load of every device, from the definition."""
     places, classes = np.array(list(device), dtype=np.intp), problem.devices
-    total = np.bincount(places, problem.times[classes[places], np.arange(problem.nodes)], classes.size)
+    total = np.bincount(
+        places, problem.times[classes[places], np.arange(problem.nodes)], classes.size
+    )
     crossing = {(int(tail), int(places[end])) for tail, head in problem.edges if places[tail] != places[head]
                 for end in (tail, head)}  # fmt: skip
     for producer, place in sorted(crossing):
@@ -225,14 +250,19 @@ def latency(problem: GraphProblem, device: Iterable[int]) -> float:
 
 
 def finishes(problem: GraphProblem, device: Iterable[int]) -> list[float]:
-    """When each node is done: on a paying device with its whole piece, on a host by itself. Infinite: never."""
+    """When each node is done: on a paying device with its whole piece, on a host by itself.
+    Infinite: never."""
     places, classes = list(device), problem.devices
     load = loads(problem, places)
     alone = [not problem.pays[classes[place]] for place in places]
-    piece = [problem.counts.sum() + node if alone[node] else place for node, place in enumerate(places)]
+    piece = [
+        problem.counts.sum() + node if alone[node] else place for node, place in enumerate(places)
+    ]
     quotient: nx.DiGraph[int] = nx.DiGraph()
     quotient.add_nodes_from(int(part) for part in piece)
-    quotient.add_edges_from((int(piece[t]), int(piece[h])) for t, h in problem.edges if piece[t] != piece[h])
+    quotient.add_edges_from(
+        (int(piece[t]), int(piece[h])) for t, h in problem.edges if piece[t] != piece[h]
+    )
     if not nx.is_directed_acyclic_graph(quotient):
         return [math.inf] * problem.nodes
     node_of = {int(part): node for node, part in enumerate(piece)}
@@ -240,17 +270,22 @@ def finishes(problem: GraphProblem, device: Iterable[int]) -> list[float]:
     for part in nx.topological_sort(quotient):
         node = node_of[part]
         took = problem.times[classes[places[node]], node] if alone[node] else load[places[node]]
-        done[part] = max((done[before] for before in quotient.predecessors(part)), default=0.0) + float(took)
+        done[part] = max(
+            (done[before] for before in quotient.predecessors(part)), default=0.0
+        ) + float(took)
     return [done[int(part)] for part in piece]
 
 
 def faults(problem: GraphProblem, device: Iterable[int], *, contiguous: bool) -> tuple[str, ...]:
-    """Which rules an assignment breaks; empty where it is allowed. `contiguous`: forward edges order the devices."""
+    """Which rules an assignment breaks; empty where it is allowed. `contiguous`: forward edges
+    order the devices."""
     places, classes = np.array(list(device), dtype=np.intp), problem.devices
     found = []
     if not np.isfinite(problem.times[classes[places], np.arange(problem.nodes)]).all():
         found.append("a node is on a device that cannot run it")
-    if len(set(zip(problem.colour.tolist(), places.tolist(), strict=True))) > len(set(problem.colour.tolist())):
+    if len(set(zip(problem.colour.tolist(), places.tolist(), strict=True))) > len(
+        set(problem.colour.tolist())
+    ):
         found.append("nodes of one colour are on several devices")
     filled = np.bincount(places, problem.sizes, classes.size)
     if (filled > problem.capacity[classes] * (1 + 1e-9)).any():

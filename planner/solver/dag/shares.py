@@ -1,9 +1,10 @@
 """A bound for free placements from prices of units: what devices can hold at most, by OR-Tools.
 
-If units have prices, and no device can hold more than a worth w of its class below a load, then a placement below that load
-needs a total price of at most the sum of w over the devices. Prices that break this refute the load. The best prices are
-the duals of a linear program over the sets that devices may hold; sets are found by CP-SAT, one device at a time, so that
-equal devices need no telling apart. What it knows and sums of work do not: large units do not fill a device evenly.
+If units have prices, and no device can hold more than a worth w of its class below a load, then a
+placement below that load needs a total price of at most the sum of w over the devices. Prices that
+break this refute the load. The best prices are the duals of a linear program over the sets that
+devices may hold; sets are found by CP-SAT, one device at a time, so that equal devices need no
+telling apart. What it knows and sums of work do not: large units do not fill a device evenly.
 """
 
 import math
@@ -23,9 +24,16 @@ STEPS = 12
 
 
 def refuted_below(
-    problem: GraphProblem, units: Units, low: float, high: float, *, until: float, accuracy: float = 1e-3
+    problem: GraphProblem,
+    units: Units,
+    low: float,
+    high: float,
+    *,
+    until: float,
+    accuracy: float = 1e-3,
 ) -> float:
-    """A load between `low` and `high` that every placement reaches: the largest refuted, by halves."""
+    """A load between `low` and `high` that every placement reaches: the largest refuted, by
+    halves."""
     for _ in range(STEPS):
         middle = (low + high) / 2
         if high - low <= accuracy * high or time.monotonic() >= until:
@@ -68,7 +76,8 @@ def _refuted(problem: GraphProblem, units: Units, load: float, until: float) -> 
 def _richest(
     problem: GraphProblem, units: Units, number: int, price: Floats, load: float, until: float
 ) -> tuple[list[int], float]:
-    """The units of most worth that one device of a class can hold within a load, and a bound on that worth."""
+    """The units of most worth that one device of a class can hold within a load, and a bound on
+    that worth."""
     model, times, pays = cp_model.CpModel(), units.times[number], bool(problem.pays[number])
     held = [model.new_bool_var("") for _ in range(units.count)]
     able = np.where(times <= load, times, 0.0)
@@ -86,10 +95,15 @@ def _richest(
     model.add(sum(spent) <= math.floor(load / unit))
     if units.sizes.sum() > problem.capacity[number]:
         grain = float(units.sizes.sum()) / MOST_TOTAL
-        filled = sum(math.floor(size / grain) * here for size, here in zip(units.sizes.tolist(), held, strict=True))
+        filled = sum(
+            math.floor(size / grain) * here
+            for size, here in zip(units.sizes.tolist(), held, strict=True)
+        )
         model.add(filled <= math.floor(problem.capacity[number] * (1 + 1e-9) / grain))
     scale = MOST_TOTAL / (float(price.sum()) + units.count) / 2
-    model.maximize(sum(math.ceil(each * scale) * here for each, here in zip(price.tolist(), held, strict=True)))
+    model.maximize(
+        sum(math.ceil(each * scale) * here for each, here in zip(price.tolist(), held, strict=True))
+    )
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1
     solver.parameters.max_deterministic_time = SEARCH_S
@@ -97,4 +111,6 @@ def _richest(
     status = solver.solve(model)
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         return [], math.inf
-    return [one for one in range(units.count) if solver.boolean_value(held[one])], solver.best_objective_bound / scale
+    return [
+        one for one in range(units.count) if solver.boolean_value(held[one])
+    ], solver.best_objective_bound / scale

@@ -30,7 +30,8 @@ from planner.workload import Workload
 
 ONE_REQUEST = Workload(batch_size=1, prompt_tokens=1024, output_tokens=256)
 ROOM = 4
-"""Where that is more than the machine has, the solver may take so many times the chips that weights and caches fill."""
+"""Where that is more than the machine has, the solver may take so many times the chips that
+weights and caches fill."""
 SIZES = tuple(8e9 * 10 ** (step / 8) for step in range(20))
 """Where the sign of the advantage is looked at first: 8 B to 1.9 T."""
 CLOSE = 1e-3
@@ -52,7 +53,8 @@ class Point(Record):
 
 
 class Term(Record):
-    """What one machine pays for one cause, on either side of the root, in the unit of the metric."""
+    """What one machine pays for one cause, on either side of the root, in the unit of the
+    metric."""
 
     topology: str
     cause: str
@@ -68,7 +70,8 @@ class Term(Record):
 
 
 class Crossover(Study):
-    """Where the first machine stops, or starts, being the better one; its rows are the sizes that were priced, ascending."""
+    """Where the first machine stops, or starts, being the better one; its rows are the sizes
+    that were priced, ascending."""
 
     first: str
     second: str
@@ -82,9 +85,11 @@ class Crossover(Study):
     slope: float | None = None
     """Change of the advantage, in percent, for one percent of parameters, around the root."""
     residual_half_width: float = 0.0
-    """Of the advantage, from the residuals of both software stacks, on a logarithmic scale (80 %)."""
+    """Of the advantage, from the residuals of both software stacks, on a logarithmic scale (80
+    %)."""
     sensitivities: tuple[FigureEffect, ...] = ()
-    """What figures of both machines do to the root, those whose doubt moves it most first; paths begin with the machine."""
+    """What figures of both machines do to the root, those whose doubt moves it most first; paths
+    begin with the machine."""
     around: tuple[float, float] | None = None
     """Sizes on either side of the root at which `terms` were taken."""
     terms: tuple[Term, ...] = ()
@@ -97,20 +102,25 @@ class Crossover(Study):
 
     @property
     def half_width(self) -> float:
-        """Of the root's 80 % interval, on a logarithmic scale: residuals and doubtful figures, in squares, over the slope."""
+        """Of the root's 80 % interval, on a logarithmic scale: residuals and doubtful figures,
+        in squares, over the slope."""
         if not self.slope:
             return math.inf
-        return combined(self.residual_half_width / self.slope, *(one.half_width for one in self.sensitivities))
+        return combined(
+            self.residual_half_width / self.slope, *(one.half_width for one in self.sensitivities)
+        )
 
     def interval(self, probability: float = 0.8) -> tuple[float, float]:
         """Where the root lies with that probability.
 
-        Doubts about figures (`doubts.SPREADS`, by grade) and the residuals of both stacks are taken as independent
-        log-normal factors; what they do to the advantage is carried over to the root by its slope. An InputError says so where
-        there is no root.
+        Doubts about figures (`doubts.SPREADS`, by grade) and the residuals of both stacks are taken
+        as independent log-normal factors; what they do to the advantage is carried over to the root
+        by its slope. An InputError says so where there is no root.
         """
         if self.params is None:
-            raise InputError(f"there is no crossover to be sure of: {self.winner_below} wins throughout")
+            raise InputError(
+                f"there is no crossover to be sure of: {self.winner_below} wins throughout"
+            )
         if not 0 < probability < 1:
             raise InputError(f"probability must lie between 0 and 1, not {probability!r}")
         factor = math.exp(at_probability(self.half_width, probability))
@@ -122,10 +132,17 @@ class Crossover(Study):
         if self.around is None:
             return f"{self.winner_below or 'neither'} wins at every size that both can hold"
         loser = self.first if self.winner_above == self.second else self.second
-        ours = max((term for term in self.terms if term.topology == loser), key=lambda term: term.after - term.before)
-        theirs = max((term for term in self.terms if term.topology != loser), key=lambda term: term.after)
+        ours = max(
+            (term for term in self.terms if term.topology == loser),
+            key=lambda term: term.after - term.before,
+        )
+        theirs = max(
+            (term for term in self.terms if term.topology != loser), key=lambda term: term.after
+        )
         span = math.log(self.around[1] / self.around[0])
-        powers = [math.log(term.growth) / span if term.before else math.inf for term in (ours, theirs)]
+        powers = [
+            math.log(term.growth) / span if term.before else math.inf for term in (ours, theirs)
+        ]
         low, high = (f"{size / 1e9:.0f} B" for size in self.around)
         return (
             f"from {low} to {high} parameters what {ours.topology} pays for {ours.cause} grows from {ours.before:.3g} to"
@@ -178,13 +195,21 @@ def best_plan(
     limits: dict[str, float] | None = None,
     family: Family = "dense",
 ) -> Result | None:
-    """The best plan of the family's model of that size on as many chips of a machine as it likes: those that it has, or
-    ROOM times those that the weights and the users' caches fill; None where it fits no number of them."""
+    """The best plan of the family's model of that size on as many chips of a machine as it
+    likes: those that it has, or ROOM times those that the weights and the users' caches fill;
+    None where it fits no number of them."""
     graph = member(family, parameters, weight_dtype)
-    direction = "minimize" if FIELDS[metric].best == "least" else "maximize"
-    options = {direction: metric}
+    machine = with_room(graph, topology, workload)
+    least = FIELDS[metric].best == "least"
     try:
-        return partition(graph, with_room(graph, topology, workload), workload, limits=limits, **options)  # type: ignore[arg-type]
+        return partition(
+            graph,
+            machine,
+            workload,
+            minimize=metric if least else None,
+            maximize=None if least else metric,
+            limits=limits,
+        )
     except InfeasibleError:
         return None
 
@@ -205,11 +230,13 @@ def crossover(
     weight_dtype: Dtype = "bf16",
     family: Family = "dense",
 ) -> Crossover:
-    """The number of parameters at which two machines, each with its best plan, cost the same for one token.
+    """The number of parameters at which two machines, each with its best plan, cost the same for
+    one token.
 
-    `first` and `second` are names of the catalogue or topologies; `workload` defaults to one request of 1,024 + 256
-    tokens; `family` is "dense" or "moe" (experts). Sizes from 8 B to 1.9 T are scanned for the first change of sign, where the
-    root is then found; around it figures are moved one at a time, and both breakdowns are compared.
+    `first` and `second` are names of the catalogue or topologies; `workload` defaults to one
+    request of 1,024 + 256 tokens; `family` is "dense" or "moe" (experts). Sizes from 8 B to 1.9 T
+    are scanned for the first change of sign, where the root is then found; around it figures are
+    moved one at a time, and both breakdowns are compared.
     """
     if metric not in FIELDS:
         raise UnknownNameError("field to compare", metric, FIELDS)
@@ -226,14 +253,21 @@ def crossover(
         first=machines[0].name, second=machines[1].name, metric=metric, params=root, family=family,
         winner_below=_winner(there[0], machines), winner_above=_winner(above, machines), rows=ordered,
     )  # fmt: skip
-    return found if root is None or bracket is None else found.replace(**race.explained(root, bracket))
+    return (
+        found if root is None or bracket is None else found.replace(**race.explained(root, bracket))
+    )
 
 
 class _Race:
     """Two machines under one question."""
 
     def __init__(
-        self, machines: list[Topology], workload: Workload, metric: str, weight_dtype: Dtype, family: Family
+        self,
+        machines: list[Topology],
+        workload: Workload,
+        metric: str,
+        weight_dtype: Dtype,
+        family: Family,
     ) -> None:
         self.machines, self.workload, self.metric = machines, workload, metric
         self.weight_dtype, self.family = weight_dtype, family
@@ -241,7 +275,12 @@ class _Race:
 
     def best(self, parameters: float, machine: Topology) -> Result | None:
         return best_plan(
-            parameters, machine, self.workload, self.metric, weight_dtype=self.weight_dtype, family=self.family
+            parameters,
+            machine,
+            self.workload,
+            self.metric,
+            weight_dtype=self.weight_dtype,
+            family=self.family,
         )
 
     def point(self, parameters: float) -> Point:
@@ -266,19 +305,27 @@ class _Race:
         return {
             "slope": slope,
             "residual_half_width": combined(*widths),
-            "sensitivities": tuple(sorted(effects, key=lambda one: (-one.half_width, -abs(one.slope), one.path))),
+            "sensitivities": tuple(
+                sorted(effects, key=lambda one: (-one.half_width, -abs(one.slope), one.path))
+            ),
             "around": bracket,
             "terms": tuple(self._terms(bracket)),
         }
 
     def _effects(self, root: float, machine: Topology) -> tuple[FigureEffect, ...]:
-        """Of a machine's figures on its metric, with the plan that is best at the root; chosen again where it breaks."""
+        """Of a machine's figures on its metric, with the plan that is best at the root; chosen
+        again where it breaks."""
         result = self.best(root, machine)
         assert result is not None
 
         def value_on(moved: Topology) -> float | None:
             try:
-                score = score_plan(result.plan, result.graph, moved.replace(chips=result.topology.chips), self.workload)
+                score = score_plan(
+                    result.plan,
+                    result.graph,
+                    moved.replace(chips=result.topology.chips),
+                    self.workload,
+                )
             except InfeasibleError:
                 return _better_low(self.best(root, moved))
             value = float(getattr(score, self.metric))
@@ -293,7 +340,9 @@ class _Race:
             shares = [_by_cause(self.best(size, machine)) for size in sizes]
             found += [
                 Term(topology=machine.name, cause=cause, before=before, after=after)
-                for (cause, before), after in zip(shares[0].items(), shares[1].values(), strict=True)
+                for (cause, before), after in zip(
+                    shares[0].items(), shares[1].values(), strict=True
+                )
                 if before or after
             ]
         return sorted(found, key=lambda term: term.before - term.after)
@@ -304,7 +353,8 @@ def _by_cause(result: Result | None) -> dict[str, float]:
     assert result is not None
     value, whole = _better_low(result) or 0.0, result.score.tpot_s
     return {
-        cause: value * sum(getattr(stage, f"{cause}_s") for stage in result.score.breakdown) / whole for cause in CAUSES
+        cause: value * sum(getattr(stage, f"{cause}_s") for stage in result.score.breakdown) / whole
+        for cause in CAUSES
     }
 
 
@@ -316,12 +366,12 @@ def _better_low(result: Result | None) -> float | None:
 
 
 def _bracket(point: Callable[[float], Point]) -> tuple[float, float] | None:
-    """The first two neighbouring sizes between which the advantage changes sides; beyond, every third size is priced, for the
-    picture."""
+    """The first two neighbouring sizes between which the advantage changes sides; beyond, every
+    third size is priced, for the picture."""
     for number, (before, after) in enumerate(itertools.pairwise(SIZES)):
-        if None not in (point(before).advantage, point(after).advantage) and _wins(point(before)) != _wins(
-            point(after)
-        ):
+        if None not in (point(before).advantage, point(after).advantage) and _wins(
+            point(before)
+        ) != _wins(point(after)):
             for size in SIZES[number + 4 :: 3]:
                 point(size)
             return before, after
@@ -329,7 +379,8 @@ def _bracket(point: Callable[[float], Point]) -> tuple[float, float] | None:
 
 
 def _bisected(point: Callable[[float], Point], low: float, high: float) -> float:
-    """A root to within CLOSE: on both sides of where a straight line on logarithmic axes has it, then in the middle."""
+    """A root to within CLOSE: on both sides of where a straight line on logarithmic axes has it,
+    then in the middle."""
     side = _wins(point(low))
     while high / low > 1 + CLOSE:
         ends = [math.log(point(size).advantage or 1.0) for size in (low, high)]

@@ -1,6 +1,8 @@
-"""Pictures of an advantage map: SVG without any library for notebooks and pages, plotly for a closer look.
+"""Pictures of an advantage map: SVG without any library for notebooks and pages, plotly for a
+closer look.
 
-Machines differ in colour (Okabe and Ito), in lightness and in hatching; the stronger the colour, the dearer the next machine.
+Machines differ in colour (Okabe and Ito), in lightness and in hatching; the stronger the colour,
+the dearer the next machine.
 """
 
 import itertools
@@ -26,14 +28,22 @@ WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760.0, 514.0, 66.0, 16.0, 66.0, 118.0
 WORDS = {
     "energy_per_token_j": "energy for a token", "usd_per_million_tokens": "dollars for a token", "chips": "number of chips",
 }  # fmt: skip
-MARKS = ("M-4 -4H4V4H-4Z", "M0 -5L5 4H-5Z", "M-4.5 0A4.5 4.5 0 1 0 4.5 0A4.5 4.5 0 1 0 -4.5 0Z", "M0 -6L5 0L0 6L-5 0Z")
+MARKS = (
+    "M-4 -4H4V4H-4Z",
+    "M0 -5L5 4H-5Z",
+    "M-4.5 0A4.5 4.5 0 1 0 4.5 0A4.5 4.5 0 1 0 -4.5 0Z",
+    "M0 -6L5 0L0 6L-5 0Z",
+)
 
 
 class Frame:
-    """Where sizes and speeds lie in the picture: logarithmic axes, half a cell beyond the outermost cells."""
+    """Where sizes and speeds lie in the picture: logarithmic axes, half a cell beyond the
+    outermost cells."""
 
     def __init__(self, drawn: AdvantageMap) -> None:
-        self.x, self.y = (self._edges(np.log(np.array(axis))) for axis in (drawn.sizes, drawn.speeds))
+        self.x, self.y = (
+            self._edges(np.log(np.array(axis))) for axis in (drawn.sizes, drawn.speeds)
+        )
 
     @staticmethod
     def _edges(middles: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -49,7 +59,11 @@ class Frame:
         return LEFT + (WIDTH - LEFT - RIGHT) * float((place - self.x[0]) / (self.x[-1] - self.x[0]))
 
     def _up(self, place: float) -> float:
-        return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * float((place - self.y[0]) / (self.y[-1] - self.y[0]))
+        return (
+            HEIGHT
+            - BOTTOM
+            - (HEIGHT - TOP - BOTTOM) * float((place - self.y[0]) / (self.y[-1] - self.y[0]))
+        )
 
     def box(self, first: int, last: int, speed: int) -> tuple[float, float, float, float]:
         """Of the cells of some sizes at one speed, in whole pixels: x, y, width, height."""
@@ -61,7 +75,10 @@ class Frame:
         return self._across(self.x[size]), self._up(self.y[speed])
 
     def holds(self, parameters: float, speed: float) -> bool:
-        return bool(self.x[0] <= math.log(parameters) <= self.x[-1] and self.y[0] <= math.log(speed) <= self.y[-1])
+        return bool(
+            self.x[0] <= math.log(parameters) <= self.x[-1]
+            and self.y[0] <= math.log(speed) <= self.y[-1]
+        )
 
 
 def short(title: str) -> str:
@@ -73,9 +90,13 @@ def title_of(drawn: AdvantageMap) -> str:
     """What the picture says, in one line."""
     kind = "dense models" if drawn.family == "dense" else "models with experts"
     users = (
-        "" if drawn.most_users is None else f", at most {drawn.most_users} user{'s' * (drawn.most_users > 1)} in flight"
+        ""
+        if drawn.most_users is None
+        else f", at most {drawn.most_users} user{'s' * (drawn.most_users > 1)} in flight"
     )
-    return f"The machine with the least {WORDS[drawn.metric]}, {kind} in {drawn.weight_dtype}{users}"
+    return (
+        f"The machine with the least {WORDS[drawn.metric]}, {kind} in {drawn.weight_dtype}{users}"
+    )
 
 
 def map_svg(drawn: AdvantageMap) -> str:
@@ -88,8 +109,15 @@ def map_svg(drawn: AdvantageMap) -> str:
     body.append(
         f"<path d='{_borders(frame, np.where(winners < 0, 2, sure))}' stroke='#000' stroke-dasharray='3 3' fill='none'/>"
     )
-    body.append(f"<path d='{_borders(frame, winners)}' stroke='#000' stroke-width='2.2' fill='none'/>")
-    body += [*_axes(drawn, frame), *_points(drawn, frame), *_names(drawn, frame, winners), *_legend(drawn)]
+    body.append(
+        f"<path d='{_borders(frame, winners)}' stroke='#000' stroke-width='2.2' fill='none'/>"
+    )
+    body += [
+        *_axes(drawn, frame),
+        *_points(drawn, frame),
+        *_names(drawn, frame, winners),
+        *_legend(drawn),
+    ]
     return svg.picture(WIDTH, HEIGHT, body, title=title_of(drawn))
 
 
@@ -126,7 +154,8 @@ def _cells(drawn: AdvantageMap, frame: Frame, winners: NDArray[np.intp]) -> Iter
 
 
 def _strength(cell: Cell) -> float:
-    """Of the colour, in five steps: full where nobody else comes near, or nobody else is fast enough."""
+    """Of the colour, in five steps: full where nobody else comes near, or nobody else is fast
+    enough."""
     if cell.advantage is None:
         return 0.95
     return 0.35 + 0.15 * min(4, math.floor(4 * math.log(cell.advantage) / math.log(STRONG)))
@@ -159,7 +188,9 @@ def _axes(drawn: AdvantageMap, frame: Frame) -> Iterator[str]:
         )
     for value in _ticks(math.exp(frame.y[0]), math.exp(frame.y[-1])):
         y = frame.at(drawn.sizes[0], value)[1]
-        yield f"<path d='M{LEFT} {y:.1f}h-5' stroke='#222'/>" + svg.text(LEFT - 8, y + 4, f"{value:,g}", anchor="end")
+        yield f"<path d='M{LEFT} {y:.1f}h-5' stroke='#222'/>" + svg.text(
+            LEFT - 8, y + 4, f"{value:,g}", anchor="end"
+        )
     across = "parameters [10⁹]" + (", 8 experts active" if drawn.family == "moe" else "")
     yield svg.text((LEFT + WIDTH - RIGHT) / 2, bottom + 36, across, anchor="middle")
     up = svg.text(16, middle, "speed demanded for each user [tokens/s]", anchor="middle")
@@ -174,15 +205,24 @@ def _names(drawn: AdvantageMap, frame: Frame, winners: NDArray[np.intp]) -> Iter
         speeds, sizes = np.nonzero(winners == (number if number < len(drawn.titles) else -1))
         if len(speeds) < 0.02 * winners.size:
             continue
-        cells = [frame.at(drawn.sizes[size], drawn.speeds[speed]) for speed, size in zip(speeds, sizes, strict=True)]
+        cells = [
+            frame.at(drawn.sizes[size], drawn.speeds[speed])
+            for speed, size in zip(speeds, sizes, strict=True)
+        ]
         x, y = _clear_of(
-            [frame.at(one.parameters, one.tokens_per_s_per_user) for one in drawn.measured], cells, len(name)
+            [frame.at(one.parameters, one.tokens_per_s_per_user) for one in drawn.measured],
+            cells,
+            len(name),
         )
-        halo = "paint-order='stroke' stroke='white' stroke-width='4' font-weight='bold' font-size='14'"
+        halo = (
+            "paint-order='stroke' stroke='white' stroke-width='4' font-weight='bold' font-size='14'"
+        )
         yield f"<text x='{x:.1f}' y='{y:.1f}' text-anchor='middle' fill='#111' {halo}>{escape(name)}</text>"
 
 
-def _clear_of(points: list[tuple[float, float]], cells: list[tuple[float, float]], letters: int) -> tuple[float, float]:
+def _clear_of(
+    points: list[tuple[float, float]], cells: list[tuple[float, float]], letters: int
+) -> tuple[float, float]:
     """The cell nearest to the middle of all where a name hides no point."""
     places, taken = np.array(cells), np.array(points or [(0.0, 0.0)])
     away = np.abs(places[:, None] - taken[None])
@@ -202,13 +242,21 @@ def _points(drawn: AdvantageMap, frame: Frame) -> Iterator[str]:
             yield f"<g transform='translate({x + 3:.1f} {TOP - 8}) rotate(-16)'>{svg.text(0, 0, model, size=10)}</g>"
             last = x
     for switch in drawn.switches:
-        if switch.after is not None and frame.holds(switch.parameters, switch.tokens_per_s_per_user):
+        if switch.after is not None and frame.holds(
+            switch.parameters, switch.tokens_per_s_per_user
+        ):
             tip = f"{switch.model}: {switch.before} below, {switch.after} above {switch.tokens_per_s_per_user:.0f} tokens/s"
-            yield _mark(frame.at(switch.parameters, switch.tokens_per_s_per_user), MARKS[3], "white", tip)
+            yield _mark(
+                frame.at(switch.parameters, switch.tokens_per_s_per_user), MARKS[3], "white", tip
+            )
     for one in drawn.measured:
         if frame.holds(one.parameters, one.tokens_per_s_per_user):
             number = drawn.topologies.index(one.topology)
-            joules = "" if one.energy_per_token_j is None else f", {one.energy_per_token_j:.2g} J a token (chips alone)"
+            joules = (
+                ""
+                if one.energy_per_token_j is None
+                else f", {one.energy_per_token_j:.2g} J a token (chips alone)"
+            )
             tip = f"{one.model} on {one.topology}: {one.tokens_per_s_per_user:.0f} tokens/s{joules}; {one.source} ({one.row_id})"
             at = frame.at(one.parameters, one.tokens_per_s_per_user)
             yield _mark(at, MARKS[number % 3], COLOURS[number % len(COLOURS)], tip)
@@ -238,7 +286,8 @@ def caption_of(drawn: AdvantageMap) -> tuple[str, ...]:
 def _legend(drawn: AdvantageMap) -> Iterator[str]:
     x, y = LEFT, HEIGHT - BOTTOM + 50
     marks = [
-        (MARKS[n % 3], COLOURS[n % len(COLOURS)], f"{short(title)}, measured") for n, title in enumerate(drawn.titles)
+        (MARKS[n % 3], COLOURS[n % len(COLOURS)], f"{short(title)}, measured")
+        for n, title in enumerate(drawn.titles)
     ]
     if any(switch.after for switch in drawn.switches):
         marks.append((MARKS[3], "white", "border of a real model"))
@@ -246,19 +295,25 @@ def _legend(drawn: AdvantageMap) -> Iterator[str]:
         yield _mark((x + 6, y + 6), mark, colour) + svg.text(x + 16, y + 10, words, size=11)
         x += 34 + 6.2 * len(words)
     dashed = "Between dashed lines the border lies with 80 % (figures and fits in doubt)."
-    lines = (f"Strong colour: the next machine costs {STRONG:g} × or more. {dashed}", *caption_of(drawn))
+    lines = (
+        f"Strong colour: the next machine costs {STRONG:g} × or more. {dashed}",
+        *caption_of(drawn),
+    )
     for number, line in enumerate(lines):
         yield svg.text(LEFT, y + 26 + 13 * number, line, size=10, colour="#444444")
 
 
 def map_figure(drawn: AdvantageMap) -> Any:
-    """The map in plotly: every cell says what each machine costs there, with which batch and chips."""
+    """The map in plotly: every cell says what each machine costs there, with which batch and
+    chips."""
     go = plotly()
     shape = (len(drawn.sizes), len(drawn.speeds))
     winners = drawn.winners().astype(float)
     count = len(drawn.topologies)
     steps = [
-        (place / count, COLOURS[number % len(COLOURS)]) for number in range(count) for place in (number, number + 1)
+        (place / count, COLOURS[number % len(COLOURS)])
+        for number in range(count)
+        for place in (number, number + 1)
     ]
     figure = go.Figure()
     sizes = [size / 1e9 for size in drawn.sizes]
@@ -268,7 +323,9 @@ def map_figure(drawn: AdvantageMap) -> Any:
         opacity=0.75, text=tips, hoverinfo="text",
         colorbar={"tickvals": list(range(count)), "ticktext": [short(title) for title in drawn.titles], "title": "winner"},
     )  # fmt: skip
-    likely = np.array([math.nan if cell.likely_share is None else cell.likely_share for cell in drawn.rows])
+    likely = np.array(
+        [math.nan if cell.likely_share is None else cell.likely_share for cell in drawn.rows]
+    )
     figure.add_contour(
         x=sizes, y=drawn.speeds, z=likely.reshape(shape).T, contours={"start": SURE, "end": SURE, "coloring": "none"},
         line={"color": "#000000", "dash": "dot"}, showscale=False, name="border, 80 %", hoverinfo="skip", showlegend=True,

@@ -1,4 +1,5 @@
-"""Energy, price and speed of one token on several machines as models grow: the table behind the picture."""
+"""Energy, price and speed of one token on several machines as models grow: the table behind the
+picture."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,7 +13,8 @@ from planner.workload import Workload
 
 
 class FadingRow(Record):
-    """The best plan of one model on one machine for so many users; figures are None where there is no plan."""
+    """The best plan of one model on one machine for so many users; figures are None where there
+    is no plan."""
 
     topology: str
     parameters: float
@@ -36,7 +38,9 @@ class Fading(Study):
     def line(self, topology: str, users: int, field: str) -> list[tuple[float, float]]:
         """(parameters, field) of one machine, where it has a plan, by size."""
         chosen = [row for row in self.rows if row.topology == topology and row.users == users]
-        return [(row.parameters, value) for row in chosen if (value := getattr(row, field)) is not None]
+        return [
+            (row.parameters, value) for row in chosen if (value := getattr(row, field)) is not None
+        ]
 
 
 def fading(
@@ -49,9 +53,11 @@ def fading(
     weight_dtype: Dtype = "fp8",
     progress: Callable[[FadingRow], None] | None = None,
 ) -> Fading:
-    """The best plan (for `metric`) of the dense family's models on each machine, for each number of users.
+    """The best plan (for `metric`) of the dense family's models on each machine, for each number of
+    users.
 
-    Chips are counted honestly: as many as the model, its caches and its buffers need, chosen by the solver.
+    Chips are counted honestly: as many as the model, its caches and its buffers need, chosen by the
+    solver.
     """
     rows = []
     for topology in [load_topology(one) if isinstance(one, str) else one for one in topologies]:
@@ -68,7 +74,9 @@ def fading(
                         "tokens_per_s_per_user",
                         "tokens_per_s",
                     )
-                    fields |= {name: getattr(result.score, name) for name in names} | {"status": result.status}
+                    fields |= {name: getattr(result.score, name) for name in names} | {
+                        "status": result.status
+                    }
                 rows.append(FadingRow.from_fields(fields))
                 if progress is not None:
                     progress(rows[-1])

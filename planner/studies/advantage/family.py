@@ -1,4 +1,5 @@
-"""Families of transformers of any size, dense or with experts, between and beyond those that exist."""
+"""Families of transformers of any size, dense or with experts, between and beyond those that
+exist."""
 
 import math
 from functools import cache
@@ -18,24 +19,31 @@ EXPERT_ANCHORS = (
     "qwen3-30b-a3b", "gpt-oss-120b", "minimax-m2.5", "qwen3-235b-a22b", "glm-4.7", "qwen3-coder-480b-a35b", "deepseek-v3",
     "kimi-k2",
 )  # fmt: skip
-"""Models with many small experts: no two of them lie on one line, so a power law is fitted to all."""
+"""Models with many small experts: no two of them lie on one line, so a power law is fitted to
+all."""
 Family = Literal["dense", "moe"]
 
 
 def dense_shape(parameters: float) -> DecoderShape:
     """The shape of a dense decoder with so many parameters.
 
-    Depth and width follow Llama 3.1's three sizes, straight lines between and beyond them on logarithmic axes; heads are
-    the nearest power of two, so that splitting stays possible; the feed-forward width takes up what is left, so that the
-    count comes out to a few millionths.
+    Depth and width follow Llama 3.1's three sizes, straight lines between and beyond them on
+    logarithmic axes; heads are the nearest power of two, so that splitting stays possible; the
+    feed-forward width takes up what is left, so that the count comes out to a few millionths.
     """
     if not LEAST <= parameters <= MOST:
-        raise InputError(f"parameters must lie between {LEAST:.0e} and {MOST:.0e}, not {parameters:.4g}")
+        raise InputError(
+            f"parameters must lie between {LEAST:.0e} and {MOST:.0e}, not {parameters:.4g}"
+        )
     anchors = [DecoderShape.from_fields(model_table()[name]["shape"]) for name in ANCHORS]
     sizes = [_parameters(shape) for shape in anchors]
     layers = round(_interpolated(parameters, sizes, [shape.layers for shape in anchors]))
-    hidden = 128 * round(_interpolated(parameters, sizes, [shape.hidden for shape in anchors]) / 128)
-    heads = 2 ** round(math.log2(_interpolated(parameters, sizes, [shape.heads for shape in anchors])))
+    hidden = 128 * round(
+        _interpolated(parameters, sizes, [shape.hidden for shape in anchors]) / 128
+    )
+    heads = 2 ** round(
+        math.log2(_interpolated(parameters, sizes, [shape.heads for shape in anchors]))
+    )
     plain = anchors[0].replace(layers=layers, hidden=hidden, heads=heads, ffn=1)
     one = _parameters(plain.replace(ffn=2)) - _parameters(plain)
     ffn = 1 + round((parameters - _parameters(plain)) / one)
@@ -44,7 +52,9 @@ def dense_shape(parameters: float) -> DecoderShape:
     return plain.replace(ffn=ffn)
 
 
-def dense_family(parameters: float, *, weight_dtype: Dtype = "bf16", kv_dtype: Dtype = "bf16") -> ModelGraph:
+def dense_family(
+    parameters: float, *, weight_dtype: Dtype = "bf16", kv_dtype: Dtype = "bf16"
+) -> ModelGraph:
     """The layer graph of that shape."""
     shape = dense_shape(parameters)
     formats = Formats(weight_dtype=weight_dtype, kv_dtype=kv_dtype)
@@ -54,14 +64,18 @@ def dense_family(parameters: float, *, weight_dtype: Dtype = "bf16", kv_dtype: D
 
 
 def moe_shape(parameters: float) -> DecoderShape:
-    """The shape of a decoder with so many parameters of which most are experts, 8 of them active for a token.
+    """The shape of a decoder with so many parameters of which most are experts, 8 of them active
+    for a token.
 
-    Depth, width and number of experts follow power laws fitted to the catalogue's models with many small experts
-    (least squares on logarithmic axes); attention has 8 key-value heads of 128, as most of them do; the experts' width takes
-    up what is left, so that the count comes out to half a percent.
+    Depth, width and number of experts follow power laws fitted to the catalogue's models with many
+    small experts (least squares on logarithmic axes); attention has 8 key-value heads of 128, as
+    most of them do; the experts' width takes up what is left, so that the count comes out to half a
+    percent.
     """
     if not LEAST <= parameters <= MOST:
-        raise InputError(f"parameters must lie between {LEAST:.0e} and {MOST:.0e}, not {parameters:.4g}")
+        raise InputError(
+            f"parameters must lie between {LEAST:.0e} and {MOST:.0e}, not {parameters:.4g}"
+        )
     layers, hidden, experts = (math.exp(a + b * math.log(parameters)) for a, b in _expert_laws())
     width = 128 * round(hidden / 128)
     plain = DecoderShape(
@@ -87,12 +101,18 @@ def _expert_laws() -> tuple[tuple[float, float], ...]:
     return tuple((float(a), float(b)) for a, b in laws)
 
 
-def moe_family(parameters: float, *, weight_dtype: Dtype = "bf16", kv_dtype: Dtype = "bf16") -> ModelGraph:
+def moe_family(
+    parameters: float, *, weight_dtype: Dtype = "bf16", kv_dtype: Dtype = "bf16"
+) -> ModelGraph:
     """The layer graph of that shape."""
     formats = Formats(weight_dtype=weight_dtype, kv_dtype=kv_dtype)
     source = f"power laws through {', '.join(EXPERT_ANCHORS)}"
     return decoder_graph(
-        moe_shape(parameters), f"moe-{parameters / 1e9:.4g}b", formats, source=source, confidence="derived"
+        moe_shape(parameters),
+        f"moe-{parameters / 1e9:.4g}b",
+        formats,
+        source=source,
+        confidence="derived",
     )
 
 

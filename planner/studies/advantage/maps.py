@@ -1,7 +1,9 @@
-"""`advantage_map`: which machine wins, for models of each size, at each speed demanded for a user; and how sure that is.
+"""`advantage_map`: which machine wins, for models of each size, at each speed demanded for a user;
+and how sure that is.
 
-The plans are uniform pipelines (`planner.space.uniform`), each as one replica; of each machine the one that costs least
-and is fast enough for the cell. What uniform plans miss against all plans is measured on a sample of cells (`checks`).
+The plans are uniform pipelines (`planner.space.uniform`), each as one replica; of each machine the
+one that costs least and is fast enough for the cell. What uniform plans miss against all plans is
+measured on a sample of cells (`checks`).
 """
 
 import math
@@ -22,7 +24,14 @@ from planner.planning.partitioning import partition
 from planner.pricing.price_list import price_list_of
 from planner.space.uniform import PlanGrid, plan_grid
 from planner.studies.advantage.family import EXPERT_ANCHORS, Family, member
-from planner.studies.advantage.records import AdvantageMap, Cell, Check, Measured, Switch, Uncertainty
+from planner.studies.advantage.records import (
+    AdvantageMap,
+    Cell,
+    Check,
+    Measured,
+    Switch,
+    Uncertainty,
+)
 from planner.studies.advantage.uncertainty import (
     TAKEN_AS_THEY_ARE,
     FigureEffect,
@@ -46,7 +55,8 @@ VENDORS = {"groq-lpu-dragonfly": "groq-lpu-chain"}
 
 @dataclass(frozen=True, slots=True)
 class Stair:
-    """The best value of one machine for one model at each speed: plans sorted by speed, the fastest first."""
+    """The best value of one machine for one model at each speed: plans sorted by speed, the
+    fastest first."""
 
     speeds: Floats
     values: Floats
@@ -90,11 +100,13 @@ class MapGrids:
         return self._known[key][1]
 
     def varying(self, topology: Topology) -> "MapGrids":
-        """The same with another version of one of the machines, found by its name; only that one is priced again."""
+        """The same with another version of one of the machines, found by its name; only that one
+        is priced again."""
         machine = whole(topology)
         place = [one.name for one in self.topologies].index(machine.name)
         column = tuple(
-            priced(member(self.family, size, self.weight_dtype), machine, self.workload) for size in self.sizes
+            priced(member(self.family, size, self.weight_dtype), machine, self.workload)
+            for size in self.sizes
         )
         return replace(
             self, topologies=(*self.topologies[:place], machine, *self.topologies[place + 1 :]),
@@ -108,7 +120,9 @@ class MapGrids:
             if name not in places:
                 raise UnknownNameError("machine of this map", name, places)
         chosen = [places[name] for name in names]
-        models = {model: tuple(column[place] for place in chosen) for model, column in self.models.items()}
+        models = {
+            model: tuple(column[place] for place in chosen) for model, column in self.models.items()
+        }
         return replace(
             self, topologies=tuple(self.topologies[place] for place in chosen),
             grids=tuple(self.grids[place] for place in chosen), models=models,
@@ -135,8 +149,13 @@ class MapGrids:
         """The map of one metric, of plans with at most so many requests in flight."""
         if metric not in METRICS:
             raise UnknownNameError("metric of a map", metric, METRICS)
-        demanded, names = np.array([float(speed) for speed in speeds]), tuple(one.name for one in self.topologies)
-        stairs = [[self.stair(grid, metric, most_users) for grid in column] for column in self.grids]
+        demanded, names = (
+            np.array([float(speed) for speed in speeds]),
+            tuple(one.name for one in self.topologies),
+        )
+        stairs = [
+            [self.stair(grid, metric, most_users) for grid in column] for column in self.grids
+        ]
         found = [[stair.at(demanded) for stair in column] for column in stairs]
         values = np.array([[value for value, _ in column] for column in found])
         places = np.array([[place for _, place in column] for column in found])
@@ -150,7 +169,9 @@ class MapGrids:
             measured=measured_systems(self.family, names), switches=tuple(self._switches(metric, demanded, most_users)),
         )  # fmt: skip
 
-    def _cells(self, values: Floats, places: NDArray[np.intp], likely: Floats, speeds: Floats) -> list[Cell]:
+    def _cells(
+        self, values: Floats, places: NDArray[np.intp], likely: Floats, speeds: Floats
+    ) -> list[Cell]:
         cells = []
         best, ordered = np.argmin(values, axis=0), np.sort(values, axis=0)
         for size, speed in np.ndindex(*best.shape):
@@ -168,7 +189,9 @@ class MapGrids:
                     parameters=self.sizes[size],
                     tokens_per_s_per_user=float(speeds[speed]),
                     winner=winner,
-                    advantage=second / float(here[number]) if winner and math.isfinite(second) else None,
+                    advantage=second / float(here[number])
+                    if winner and math.isfinite(second)
+                    else None,
                     likely_share=float(likely[size, speed]) if winner else None,
                     values=tuple(float(one) if math.isfinite(one) else None for one in here),
                     chips=int(grid.chips[plan[0]]) if grid and plan else None,
@@ -211,10 +234,15 @@ def stair_of(grid: PlanGrid, metric: str, most_users: int | None = None) -> Stai
 
 
 def _likely(
-    stairs: list[list[Stair]], speeds: Floats, best: NDArray[np.intp], spreads: Sequence[Uncertainty], draws: int
+    stairs: list[list[Stair]],
+    speeds: Floats,
+    best: NDArray[np.intp],
+    spreads: Sequence[Uncertainty],
+    draws: int,
 ) -> Floats:
-    """Share of draws in which the machine that wins as predicted wins: each machine's time is off by one log-normal factor and
-    its metric by another, the same in all cells; the part of the metric's that the software is to blame for goes with time."""
+    """Share of draws in which the machine that wins as predicted wins: each machine's time is
+    off by one log-normal factor and its metric by another, the same in all cells; the part of
+    the metric's that the software is to blame for goes with time."""
     dice = np.random.default_rng(0).standard_normal((len(stairs), 2, draws)) / 1.2816
     wins = np.zeros(best.shape)
     for size in range(best.shape[0]):
@@ -224,19 +252,28 @@ def _likely(
             factor = np.exp(spread.metric_half_width * own + spread.inputs_half_width * inputs)
             values.append(column[size].at(needed)[0] * factor)
         drawn = np.array(values)
-        wins[size] = ((np.argmin(drawn, axis=0) == best[size][:, None]) & np.isfinite(drawn.min(axis=0))).mean(axis=1)
+        wins[size] = (
+            (np.argmin(drawn, axis=0) == best[size][:, None]) & np.isfinite(drawn.min(axis=0))
+        ).mean(axis=1)
     return wins
 
 
-def _uncertainty(topology: Topology, column: tuple[PlanGrid | None, ...], metric: str, grids: MapGrids) -> Uncertainty:
+def _uncertainty(
+    topology: Topology, column: tuple[PlanGrid | None, ...], metric: str, grids: MapGrids
+) -> Uncertainty:
     """At the middle size of those that fit, and half of the highest speed there."""
     there = [grid for grid in column if grid is not None and np.isfinite(grid.tpot_s).any()]
     figures: tuple[FigureEffect, ...] = ()
     if there:
         middle = there[len(there) // 2]
         stair = stair_of(middle, metric)
-        speed, usable = np.array([0.5 * stair.speeds[0]]), price_list_of(middle.graph, topology).usable_bytes
-        shapes = [middle.shapes[n] for n in np.unique(stair.place // math.prod(middle.tpot_s.shape[1:]))]
+        speed, usable = (
+            np.array([0.5 * stair.speeds[0]]),
+            price_list_of(middle.graph, topology).usable_bytes,
+        )
+        shapes = [
+            middle.shapes[n] for n in np.unique(stair.place // math.prod(middle.tpot_s.shape[1:]))
+        ]
 
         def value_on(machine: Topology) -> float | None:
             same = price_list_of(middle.graph, machine).usable_bytes == usable
@@ -245,7 +282,9 @@ def _uncertainty(topology: Topology, column: tuple[PlanGrid | None, ...], metric
             return value if math.isfinite(value) else None
 
         doubted = topology.replace(
-            figures=tuple(one for one in topology.figures if one.confidence not in TAKEN_AS_THEY_ARE)
+            figures=tuple(
+                one for one in topology.figures if one.confidence not in TAKEN_AS_THEY_ARE
+            )
         )
         figures = figure_effects(doubted, value_on)
     return Uncertainty(
@@ -267,8 +306,8 @@ def map_grids(
     weight_dtype: Dtype = "fp8",
     models: Sequence[str] | None = None,
 ) -> MapGrids:
-    """Prices all uniform plans of a family's models on machines, each as large as its fabrics join, and those of some real
-    models (None: of the family)."""
+    """Prices all uniform plans of a family's models on machines, each as large as its fabrics
+    join, and those of some real models (None: of the family)."""
     machines = tuple(whole(one) for one in topologies)
     if not machines or len({one.name for one in machines}) < len(machines):
         raise InputError("topologies must name one machine or more, each once")
@@ -310,12 +349,13 @@ def advantage_map(
     most_users: int | None = None,
     checks: int = 0,
 ) -> AdvantageMap:
-    """Which machine has the least `metric` ("energy_per_token_j", "usd_per_million_tokens" or "chips") for models of each size,
-    where every user is to get so many tokens a second.
+    """Which machine has the least `metric` ("energy_per_token_j", "usd_per_million_tokens" or
+    "chips") for models of each size, where every user is to get so many tokens a second.
 
-    On each machine batch, requests in flight, split, depth and chips are chosen for each cell among all uniform plans; `checks`
-    compares so many cells with what the solver proves of all plans. `speeds` are in tokens/s for one user. The draws behind
-    `likely_share` take each machine's figures and its software's residual as unknown (see `Uncertainty`).
+    On each machine batch, requests in flight, split, depth and chips are chosen for each cell among
+    all uniform plans; `checks` compares so many cells with what the solver proves of all plans.
+    `speeds` are in tokens/s for one user. The draws behind `likely_share` take each machine's
+    figures and its software's residual as unknown (see `Uncertainty`).
     """
     grids = map_grids(
         topologies, family=family, sizes=sizes, prompt_tokens=prompt_tokens, output_tokens=output_tokens,
@@ -325,9 +365,11 @@ def advantage_map(
     return drawn.replace(checks=checked(drawn, grids, checks)) if checks else drawn
 
 
-def checked(drawn: AdvantageMap, grids: MapGrids, count: int, *, time_limit_s: float = 3.0) -> tuple[Check, ...]:
-    """So many cells, spread evenly over those that a machine wins, beside the solver's bound for plans with as many users in
-    flight on up to twice the chips."""
+def checked(
+    drawn: AdvantageMap, grids: MapGrids, count: int, *, time_limit_s: float = 3.0
+) -> tuple[Check, ...]:
+    """So many cells, spread evenly over those that a machine wins, beside the solver's bound for
+    plans with as many users in flight on up to twice the chips."""
     reached = [cell for cell in drawn.rows if cell.winner is not None and cell.users is not None]
     found = []
     for at in np.linspace(0, len(reached) - 1, min(count, len(reached))).round().astype(int):
@@ -356,11 +398,14 @@ def checked(drawn: AdvantageMap, grids: MapGrids, count: int, *, time_limit_s: f
 
 
 def measured_systems(family: Family, topologies: Sequence[str]) -> tuple[Measured, ...]:
-    """The quickest published row of each model of the family on each machine of the map (or one that is like it)."""
+    """The quickest published row of each model of the family on each machine of the map (or one
+    that is like it)."""
     rows = [row for row in _published() if VENDORS.get(row.topology, row.topology) in topologies]
     joules = {_run(row): row.value for row in rows if row.field == "energy_per_token_j"}
     best: dict[tuple[str, str], Measured] = {}
-    graphs = {name: load_model(name) for name in {row.model for row in rows if row.field == "tpot_s"}}
+    graphs = {
+        name: load_model(name) for name in {row.model for row in rows if row.field == "tpot_s"}
+    }
     for row in rows:
         graph = graphs.get(row.model) if row.field == "tpot_s" else None
         if graph is None or ("experts" in graph.splits()) != (family == "moe"):
@@ -378,9 +423,19 @@ def measured_systems(family: Family, topologies: Sequence[str]) -> tuple[Measure
 
 @cache
 def _published() -> tuple[Measurement, ...]:
-    return tuple(row for row in read_measurements(PUBLISHED) if row.field in ("tpot_s", "energy_per_token_j"))
+    return tuple(
+        row for row in read_measurements(PUBLISHED) if row.field in ("tpot_s", "energy_per_token_j")
+    )
 
 
 def _run(row: Measurement) -> tuple[object, ...]:
     """What the rows of one run share."""
-    return row.source, row.topology, row.chips, row.model, row.weight_dtype, row.batch_size, row.tensor_parallel
+    return (
+        row.source,
+        row.topology,
+        row.chips,
+        row.model,
+        row.weight_dtype,
+        row.batch_size,
+        row.tensor_parallel,
+    )

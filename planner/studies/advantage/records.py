@@ -1,4 +1,5 @@
-"""`AdvantageMap`: the cells of a map, who wins each and how surely, its borders, and what was measured."""
+"""`AdvantageMap`: the cells of a map, who wins each and how surely, its borders, and what was
+measured."""
 
 import math
 from typing import Any, Literal
@@ -73,14 +74,16 @@ class Switch(Record):
 
 
 class Border(Record):
-    """Where the winner changes as models grow, at one speed; None on either side: not known, or beyond the map."""
+    """Where the winner changes as models grow, at one speed; None on either side: not known, or
+    beyond the map."""
 
     tokens_per_s_per_user: float
     below: str | None
     above: str | None
     parameters: float
     interval: tuple[float | None, float | None]
-    """80 %: the largest size at which the winner below is sure, and the smallest at which the winner above is."""
+    """80 %: the largest size at which the winner below is sure, and the smallest at which the
+    winner above is."""
 
 
 class Check(Record):
@@ -119,7 +122,8 @@ class AdvantageMap(Study):
     checks: tuple[Check, ...] = ()
 
     def plot(self) -> Any:
-        """The map in plotly, whose cells say what each machine costs there (`pip install spread-planner[viz]`)."""
+        """The map in plotly, whose cells say what each machine costs there (`pip install
+        spread-planner[viz]`)."""
         return as_figure(self)
 
     def svg(self) -> str:
@@ -151,15 +155,20 @@ class AdvantageMap(Study):
         return sum(cell.winner == topology for cell in reached) / max(1, len(reached))
 
     def borders(self, tokens_per_s_per_user: float) -> tuple["Border", ...]:
-        """Sizes at which the winner changes at the nearest speed, ascending, each with its 80 % interval."""
+        """Sizes at which the winner changes at the nearest speed, ascending, each with its 80 %
+        interval."""
         speed = int(np.argmin(np.abs(np.log(np.array(self.speeds) / tokens_per_s_per_user))))
         row = self.rows[speed :: len(self.speeds)]
         found = []
         for at in range(len(row) - 1):
             below, above = row[at], row[at + 1]
             if below.winner != above.winner:
-                low = next((one for one in row[at::-1] if _sure(one) or one.winner != below.winner), None)
-                high = next((one for one in row[at + 1 :] if _sure(one) or one.winner != above.winner), None)
+                low = next(
+                    (one for one in row[at::-1] if _sure(one) or one.winner != below.winner), None
+                )
+                high = next(
+                    (one for one in row[at + 1 :] if _sure(one) or one.winner != above.winner), None
+                )
                 found.append(
                     Border(
                         tokens_per_s_per_user=self.speeds[speed], below=below.winner, above=above.winner,
@@ -179,7 +188,9 @@ class AdvantageMap(Study):
         rest = [check.gap for check in self.checks if check.status != "optimal"]
         words = []
         if proved:
-            words.append(f"within {100 * max(proved):.0f} % of the proved best on {len(proved)} cells checked")
+            words.append(
+                f"within {100 * max(proved):.0f} % of the proved best on {len(proved)} cells checked"
+            )
         if rest:
             words.append(
                 f"within {100 * max(rest):.0f} % of the proved bound on {len(rest)} {'more' if proved else 'cells'}"

@@ -1,8 +1,10 @@
-"""How sure a comparison is: what the doubt about each figure, and the fit's residual, do to one number of one machine.
+"""How sure a comparison is: what the doubt about each figure, and the fit's residual, do to one
+number of one machine.
 
-Each figure is taken to lie within `doubts.SPREADS` of its value with a probability of 80 %, by its grade of confidence; figures
-that were fitted are in the residual of their software. A figure's effect is the change of the number when the figure is
-moved (and the plan chosen again), on logarithmic scales; effects of different figures, and the residual, add in squares.
+Each figure is taken to lie within `doubts.SPREADS` of its value with a probability of 80 %, by its
+grade of confidence; figures that were fitted are in the residual of their software. A figure's
+effect is the change of the number when the figure is moved (and the plan chosen again), on
+logarithmic scales; effects of different figures, and the residual, add in squares.
 """
 
 import math
@@ -20,7 +22,8 @@ TAKEN_AS_THEY_ARE = ("A", "stated", "fit")
 
 
 SURE = 0.9
-"""Share of draws from which a winner is taken as sure: then its border lies within an 80 % interval."""
+"""Share of draws from which a winner is taken as sure: then its border lies within an 80 %
+interval."""
 
 
 class FigureEffect(Record):
@@ -40,14 +43,20 @@ class FigureEffect(Record):
 
 
 def residual_of(topology: Topology, field: str) -> float:
-    """Half width of the 80 % interval that the software's residual gives a field (see `Score.interval`)."""
-    return next((one.half_width for one in residuals_of(topology.software) if one.field == field), 0.0)
+    """Half width of the 80 % interval that the software's residual gives a field (see
+    `Score.interval`)."""
+    return next(
+        (one.half_width for one in residuals_of(topology.software) if one.field == field), 0.0
+    )
 
 
-def figure_effects(topology: Topology, value_on: Callable[[Topology], float | None]) -> tuple[FigureEffect, ...]:
+def figure_effects(
+    topology: Topology, value_on: Callable[[Topology], float | None]
+) -> tuple[FigureEffect, ...]:
     """The figures that move a number of a machine, those whose doubt moves it most first.
 
-    `value_on` gives the number on another version of the machine; None, or an error of the planner, where there is none.
+    `value_on` gives the number on another version of the machine; None, or an error of the planner,
+    where there is none.
     """
     base = value_on(topology)
     if not base:
@@ -66,7 +75,9 @@ def figure_effects(topology: Topology, value_on: Callable[[Topology], float | No
     return tuple(sorted(found, key=lambda one: (-one.half_width, -abs(one.slope), one.path)))
 
 
-def _slope(topology: Topology, figure: Figure, base: float, value_on: Callable[[Topology], float | None]) -> float:
+def _slope(
+    topology: Topology, figure: Figure, base: float, value_on: Callable[[Topology], float | None]
+) -> float:
     """Of the number's logarithm over the figure's, for a step up, or down where it cannot grow."""
     whole = figure.path.endswith(("_tokens", "_sequences", "_parallel", "wraps_from"))
     if not figure.value or figure.path.startswith("software.residuals"):
@@ -89,6 +100,7 @@ def combined(*half_widths: float) -> float:
 
 
 def at_probability(half_width: float, probability: float) -> float:
-    """An 80 % half width as that of another probability, for a normal distribution of logarithms."""
+    """An 80 % half width as that of another probability, for a normal distribution of
+    logarithms."""
     normal = NormalDist()
     return half_width * normal.inv_cdf(0.5 + probability / 2) / normal.inv_cdf(0.9)

@@ -1,4 +1,5 @@
-"""`audit`: claims against capacity, roofline, arithmetic, sourced figures, each other, and the engine's price."""
+"""`audit`: claims against capacity, roofline, arithmetic, sourced figures, each other, and the
+engine's price."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -57,7 +58,9 @@ class Audit(Study):
     def plot(self) -> Any:
         """By which factor each claim is off, on a logarithmic axis."""
         go = plotly()
-        off = sorted((row for row in self.rows if row.factor is not None), key=lambda row: row.factor or 0)
+        off = sorted(
+            (row for row in self.rows if row.factor is not None), key=lambda row: row.factor or 0
+        )
         drawn = go.Figure()
         names = [f"{row.claim}: {_cut(row.quote)}" for row in off]
         drawn.add_bar(
@@ -65,7 +68,9 @@ class Audit(Study):
             showlegend=False, hoverinfo="skip",
         )  # fmt: skip
         for verdict, (colour, symbol) in LOOK.items():
-            chosen = [(row, name) for row, name in zip(off, names, strict=True) if row.verdict == verdict]
+            chosen = [
+                (row, name) for row, name in zip(off, names, strict=True) if row.verdict == verdict
+            ]
             if chosen:
                 drawn.add_scatter(
                     x=[row.factor for row, _ in chosen], y=[name for _, name in chosen], mode="markers", name=verdict,
@@ -76,11 +81,19 @@ class Audit(Study):
             title="By which factor each claim is off", template="plotly_white", width=920, height=190 + 21 * len(off), bargap=0,
             legend={"orientation": "h", "y": 1.01, "yanchor": "bottom"}, margin={"l": 10, "b": 90},
         )  # fmt: skip
-        drawn.update_xaxes(type="log", title="claimed over possible, or the reverse [factor, logarithmic]", dtick=1)
+        drawn.update_xaxes(
+            type="log", title="claimed over possible, or the reverse [factor, logarithmic]", dtick=1
+        )
         drawn.update_yaxes(categoryorder="array", categoryarray=names, automargin=True)
         note = "Limits: capacity, roofline, arithmetic, the catalogue's sourced figures, the engine's best plans."
         drawn.add_annotation(
-            text=note, x=0, y=-70 / (21 * len(off) + 60), xref="paper", yref="paper", showarrow=False, font={"size": 11}
+            text=note,
+            x=0,
+            y=-70 / (21 * len(off) + 60),
+            xref="paper",
+            yref="paper",
+            showarrow=False,
+            font={"size": 11},
         )
         return drawn
 
@@ -94,21 +107,30 @@ class Audit(Study):
 
 
 def audit(
-    claims: Sequence[Claim] | str | Path | None = None, *, progress: Callable[[Finding], None] | None = None
+    claims: Sequence[Claim] | str | Path | None = None,
+    *,
+    progress: Callable[[Finding], None] | None = None,
 ) -> Audit:
     """A verdict on each claim, its law in words and the figure that it rests on.
 
-    `claims` are records or a TOML file of [[claim]] tables; None: what the article says. Every claim is held against
-    capacity, roofline and arithmetic, the catalogue's figures and the other claims; what they allow is priced by the engine.
+    `claims` are records or a TOML file of [[claim]] tables; None: what the article says. Every
+    claim is held against capacity, roofline and arithmetic, the catalogue's figures and the other
+    claims; what they allow is priced by the engine.
     """
     given = (
-        article_claims() if claims is None else read_claims(claims) if isinstance(claims, str | Path) else tuple(claims)
+        article_claims()
+        if claims is None
+        else read_claims(claims)
+        if isinstance(claims, str | Path)
+        else tuple(claims)
     )
     names = [claim.name for claim in given]
     repeated = next((name for number, name in enumerate(names) if name in names[:number]), None)
     if repeated is not None:
         raise InputError(f"Claim.name: two claims are called {repeated!r}; names must be unique")
-    strange = next(((one.name, name) for one in given for name in one.premises if name not in names), None)
+    strange = next(
+        ((one.name, name) for one in given for name in one.premises if name not in names), None
+    )
     if strange is not None:
         raise UnknownNameError(f"claim (a premise of {strange[0]!r})", strange[1], names)
     for claim in given:  # a name that is not there is better refused at once than after a minute
@@ -140,12 +162,18 @@ def finding_on(case: Case) -> Finding:
 
 def _with_premises(row: Finding, claim: Claim, rows: dict[str, Finding]) -> Finding:
     """A claim that would stand falls with the first refuted claim on which it rests."""
-    refuted = next((rows[name] for name in claim.premises if name in rows and rows[name].verdict in REFUTED), None)
+    refuted = next(
+        (rows[name] for name in claim.premises if name in rows and rows[name].verdict in REFUTED),
+        None,
+    )
     if refuted is None or row.verdict in REFUTED:
         return row
     law = f"rests on claim {refuted.claim}, which is refuted ({refuted.text}); {row.law}"
     return row.replace(
-        verdict=refuted.verdict, text=f"{refuted.verdict}, with claim {refuted.claim}", law=law, other=refuted.claim
+        verdict=refuted.verdict,
+        text=f"{refuted.verdict}, with claim {refuted.claim}",
+        law=law,
+        other=refuted.claim,
     )
 
 

@@ -1,7 +1,9 @@
-"""What no plan can beat: memory that must hold the weights, and the roofline of a whole machine without any loss.
+"""What no plan can beat: memory that must hold the weights, and the roofline of a whole machine
+without any loss.
 
-A pass reads every weight that it needs at least once and makes one token for each sequence (no speculative decoding); its
-bytes and its operations are shared out evenly over all chips, at the data sheet's bandwidth and peak [1].
+A pass reads every weight that it needs at least once and makes one token for each sequence (no
+speculative decoding); its bytes and its operations are shared out evenly over all chips, at the
+data sheet's bandwidth and peak [1].
 
 [1] S. Williams, A. Waterman, D. Patterson, "Roofline", Communications of the ACM 52(4), 2009.
 """
@@ -39,19 +41,26 @@ class Roof(NamedTuple):
     @property
     def fewest_chips(self) -> int:
         """That hold the weights, and nothing else."""
-        return int(fewest_chips(self.graph.weight_bytes, self.topology.chip.memory[0].capacity_bytes))
+        return int(
+            fewest_chips(self.graph.weight_bytes, self.topology.chip.memory[0].capacity_bytes)
+        )
 
     @property
     def most_sequences(self) -> int:
         """Whose caches fit beside the weights."""
         free = self.chips * self.topology.chip.memory[0].capacity_bytes - self.graph.weight_bytes
-        each = self.graph.kv_bytes_per_token * self.context_tokens + self.graph.state_bytes_per_sequence
+        each = (
+            self.graph.kv_bytes_per_token * self.context_tokens
+            + self.graph.state_bytes_per_sequence
+        )
         return min(MOST_BATCH, math.floor(free / each)) if each else MOST_BATCH
 
     def decode(self, batch_size: int) -> Pass:
         """The least that a pass of so many sequences takes."""
         chip = self.topology.chip
-        flop, moved = useful_work(self.graph, Step(batch_size, batch_size, self.context_tokens, True))
+        flop, moved = useful_work(
+            self.graph, Step(batch_size, batch_size, self.context_tokens, True)
+        )
         return Pass(
             moved / (self.chips * chip.memory[0].bandwidth_bytes_per_s),
             flop / (self.chips * chip.peak_flop_per_s(multiplied_in(self.graph))),

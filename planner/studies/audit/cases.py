@@ -26,7 +26,8 @@ from planner.workload import Workload
 WIDTHS: tuple[tuple[Dtype, ...], ...] = (("bf16", "fp16"), ("fp8", "int8"), ("fp4",))
 """Formats in which a claim that names none may hold, where the chip multiplies in them."""
 SPARE = 1.25
-"""Where the number of chips is open: so many times the fewest, for caches and for the solver to choose from."""
+"""Where the number of chips is open: so many times the fewest, for caches and for the solver to
+choose from."""
 MOST_BATCH = 4096
 """Tried."""
 OF_SAMPLES = {"energy_per_token_j": "energy_per_sample_j", "tokens_per_s": "samples_per_s"}
@@ -53,7 +54,9 @@ class Case:
         if self.claim.weight_dtype is not None:
             return (self.claim.weight_dtype,)
         peaks = {peak.dtype for peak in self.topology.chip.peaks}
-        return tuple(names[0] for group in WIDTHS if (names := [one for one in group if one in peaks])) or ("bf16",)
+        return tuple(
+            names[0] for group in WIDTHS if (names := [one for one in group if one in peaks])
+        ) or ("bf16",)
 
     def graph(self, dtype: Dtype) -> ModelGraph:
         return graph_of(self.claim, dtype)
@@ -65,7 +68,10 @@ class Case:
 
     def roof(self, dtype: Dtype, chips: int | None = None) -> Roof:
         return Roof(
-            self.graph(dtype), self.topology, chips or self.claim.chips or self.topology.chips, self.context_tokens
+            self.graph(dtype),
+            self.topology,
+            chips or self.claim.chips or self.topology.chips,
+            self.context_tokens,
         )
 
     def workload(self, batch_size: int) -> Workload:
@@ -76,7 +82,8 @@ class Case:
         )  # fmt: skip
 
     def score(self, dtype: Dtype, batch_size: int, goal: str, times: int = 1) -> Score | None:
-        """That of the best plan for a field, on so many times the chips of the claim; None where nothing fits."""
+        """That of the best plan for a field, on so many times the chips of the claim; None where
+        nothing fits."""
         graph, topology, claim = self.graph(dtype), self.topology, self.claim
         chips = claim.chips or sized(graph, topology, self.workload(claim.batch_size or 1))
         if chips is None or chips * times > topology.limit_chips:
@@ -84,7 +91,10 @@ class Case:
         chips *= times
         work = self.workload(batch_size)
         usable = topology.chip.memory[0].capacity_bytes * topology.software.usable_memory_fraction
-        if graph.weight_bytes + batch_size * work.held_context_tokens * graph.kv_bytes_per_token > chips * usable:
+        if (
+            graph.weight_bytes + batch_size * work.held_context_tokens * graph.kv_bytes_per_token
+            > chips * usable
+        ):
             return None
         key = (graph.name, dtype, graph.sparsity, topology, chips, work, goal, claim.scope)
         if key not in self.known:
@@ -94,8 +104,9 @@ class Case:
     def least_batch(
         self, dtype: Dtype, goal: str, reached: Callable[[Score], bool], times: int = 1
     ) -> tuple[int | None, tuple[tuple[int, Score], ...]]:
-        """The fewest sequences in flight with which the best plan reaches something, None where none does; and what was
-        priced on the way, by batch. Batches grow fourfold, near the end twofold, then the last step is halved."""
+        """The fewest sequences in flight with which the best plan reaches something, None where
+        none does; and what was priced on the way, by batch. Batches grow fourfold, near the end
+        twofold, then the last step is halved."""
         batch, priced_at = self.claim.batch_size or 1, []
         for step in (4, 2):
             while (score := self.score(dtype, batch, goal, times)) is not None:
@@ -108,7 +119,10 @@ class Case:
             batch = 2 * priced_at[-1][0]
         if not priced_at or not reached(priced_at[-1][1]):
             return None, tuple(priced_at)
-        low, high = (priced_at[-2][0] if len(priced_at) > 1 else priced_at[-1][0] - 1), priced_at[-1][0]
+        low, high = (
+            (priced_at[-2][0] if len(priced_at) > 1 else priced_at[-1][0] - 1),
+            priced_at[-1][0],
+        )
         while self.claim.batch_size is None and high - low > max(1, high // 4):
             middle = (low + high) // 2
             score = self.score(dtype, middle, goal, times)
@@ -130,7 +144,8 @@ def graph_of(claim: Claim, dtype: Dtype) -> ModelGraph:
 
 
 def sized(graph: ModelGraph, topology: Topology, workload: Workload) -> int | None:
-    """The machine's own number of chips where they hold the model, else SPARE times the fewest that do; None: no number."""
+    """The machine's own number of chips where they hold the model, else SPARE times the fewest
+    that do; None: no number."""
     try:
         partition(graph, topology, workload, minimize="chips")
     except InfeasibleError as error:
@@ -139,9 +154,11 @@ def sized(graph: ModelGraph, topology: Topology, workload: Workload) -> int | No
     return topology.chips
 
 
-def priced(graph: ModelGraph, topology: Topology, workload: Workload, goal: str, scope: PowerScope) -> Score | None:
-    """The score of the best plan for a field (of a diffusion model: of its counterpart), watts counted in that scope where
-    they are known in it; None where nothing fits."""
+def priced(
+    graph: ModelGraph, topology: Topology, workload: Workload, goal: str, scope: PowerScope
+) -> Score | None:
+    """The score of the best plan for a field (of a diffusion model: of its counterpart), watts
+    counted in that scope where they are known in it; None where nothing fits."""
     if lacks(topology, goal):
         return None
     known = topology.power.chip_w if scope == "chip" else topology.power.system_w
@@ -157,11 +174,24 @@ def priced(graph: ModelGraph, topology: Topology, workload: Workload, goal: str,
     if search.interrupted:
         raise KeyboardInterrupt
     plan = search.best.plan
-    return None if plan is None else score_plan(plan, graph, topology, workload, power_scope=question.power_scope)
+    return (
+        None
+        if plan is None
+        else score_plan(plan, graph, topology, workload, power_scope=question.power_scope)
+    )
 
 
 def lacks(topology: Topology, goal: str) -> str:
-    """What of a machine's figures a field would need that is not published; "" where nothing is missing."""
-    if goal == "energy_per_token_j" and topology.power.chip_w is None and topology.power.system_w is None:
+    """What of a machine's figures a field would need that is not published; "" where nothing is
+    missing."""
+    if (
+        goal == "energy_per_token_j"
+        and topology.power.chip_w is None
+        and topology.power.system_w is None
+    ):
         return "power"
-    return "price" if goal == "usd_per_million_tokens" and topology.price.usd_per_chip_hour is None else ""
+    return (
+        "price"
+        if goal == "usd_per_million_tokens" and topology.price.usd_per_chip_hour is None
+        else ""
+    )

@@ -1,4 +1,5 @@
-"""`Claim`: what somebody says of a machine and a model, in fields that can be checked. The article's claims are shipped."""
+"""`Claim`: what somebody says of a machine and a model, in fields that can be checked. The
+article's claims are shipped."""
 
 from importlib import resources
 from pathlib import Path
@@ -68,7 +69,8 @@ Arithmetic = Annotated[Total | Quotient | Growth | Greatest, Field(discriminator
 
 
 class Claim(Record):
-    """A claim: what it is about, and any of the figures that an audit knows. What it leaves open stays None."""
+    """A claim: what it is about, and any of the figures that an audit knows. What it leaves open
+    stays None."""
 
     name: str
     """Unique among the claims of an audit."""
@@ -86,15 +88,18 @@ class Claim(Record):
     """That the figures are said to take; None: not said, as many as it takes."""
     model: str | None = None
     parameters: Positive | None = None
-    """The size of the model: of the dense family where no `model` is named; else it is itself a figure to check."""
+    """The size of the model: of the dense family where no `model` is named; else it is itself a
+    figure to check."""
     weight_dtype: Dtype | None = None
-    """None: not said; the claim may hold in any format of 4 bit and more that the chip multiplies in."""
+    """None: not said; the claim may hold in any format of 4 bit and more that the chip
+    multiplies in."""
     sparsity: str | None = None
     """"2:4", a share of zeros such as "90%", or "unstructured" where the share is not said."""
     batch_size: Count | None = None
     """None: not said; the claim may hold at any."""
     prompt_tokens: Count | None = None
-    """None: not said; bounds then count no cache at all, and the engine prices requests of 1,024 + 256 tokens."""
+    """None: not said; bounds then count no cache at all, and the engine prices requests of 1,024
+    + 256 tokens."""
     output_tokens: Count | None = None
     scope: PowerScope = "chip"
     """What its watts and joules count."""
@@ -144,22 +149,29 @@ class Claim(Record):
     @model_validator(mode="after")
     def check_figure(self) -> Self:
         if bool(self.figure) != (self.value is not None):
-            raise InputError(f"Claim.figure and value of {self.name!r} go together: a path and what is claimed of it")
+            raise InputError(
+                f"Claim.figure and value of {self.name!r} go together: a path and what is claimed of it"
+            )
         if self.figure and self.topology is None:
-            raise InputError(f"Claim.topology of {self.name!r} is missing: a figure belongs to a machine")
+            raise InputError(
+                f"Claim.topology of {self.name!r} is missing: a figure belongs to a machine"
+            )
         if self.sparsity == "unstructured" and self.speed_up is not None:
-            raise InputError(f"Claim.sparsity of {self.name!r}: a speed-up needs a share of zeros, such as '90%'")
+            raise InputError(
+                f"Claim.sparsity of {self.name!r}: a speed-up needs a share of zeros, such as '90%'"
+            )
         return self
 
 
 def read_claims(path: str | Path) -> tuple[Claim, ...]:
-    """The claims of a TOML file: a table [[claim]] each, with the fields of `Claim`; `source` at the top goes for all."""
+    """The claims of a TOML file: a table [[claim]] each, with the fields of `Claim`; `source` at
+    the top goes for all."""
     return _claims_in(read_toml(Path(path), "a file of claims"), str(path))
 
 
 def article_claims() -> tuple[Claim, ...]:
-    """What the article "trust in AI chips moves from shipments to efficiency" says, in the order of its 59 figures; "7 LPU" is
-    the LPU's part of figure 7."""
+    """What the article "trust in AI chips moves from shipments to efficiency" says, in the order
+    of its 59 figures; "7 LPU" is the LPU's part of figure 7."""
     with resources.as_file(resources.files("planner.studies.audit") / "article.toml") as path:
         return read_claims(path)
 
@@ -171,5 +183,7 @@ def _claims_in(fields: dict[str, Any], path: str) -> tuple[Claim, ...]:
         or not all(isinstance(row, dict) for row in rows)
         or set(fields) - {"claim", "source"}
     ):
-        raise InputError(f"{path} must hold tables called [[claim]], and nothing else but a source for all of them")
+        raise InputError(
+            f"{path} must hold tables called [[claim]], and nothing else but a source for all of them"
+        )
     return tuple(Claim.from_fields({"source": fields.get("source", ""), **row}) for row in rows)

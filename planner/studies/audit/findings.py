@@ -17,7 +17,8 @@ REFUTED: tuple[Verdict, ...] = (
     "needs more chips",
     "disagrees with its source",
 )
-"""By capacity, arithmetic or a sourced figure; "implausible" is the engine's price, which may err."""
+"""By capacity, arithmetic or a sourced figure; "implausible" is the engine's price, which may
+err."""
 SEVERITY: dict[Verdict, int] = {
     name: place
     for place, name in enumerate(
@@ -50,11 +51,21 @@ class Finding(Record):
     reading: str = ""
 
 
-def found(verdict: Verdict, law: str, *, factor: float | None = None, tail: str = "", **fields: Any) -> Finding:
+def found(
+    verdict: Verdict, law: str, *, factor: float | None = None, tail: str = "", **fields: Any
+) -> Finding:
     """A finding, its text made of verdict, tail and factor."""
     times = "" if factor is None else f", {factor:,.0f}×" if factor >= 100 else f", {factor:.2g}×"
-    named = {"needs more chips": "needs", "plausible at batch": "plausible at batch"}.get(verdict, verdict)
-    return Finding(verdict=verdict, text=f"{named}{tail and ' '}{tail}{times}", law=law, factor=factor, **fields)
+    named = {"needs more chips": "needs", "plausible at batch": "plausible at batch"}.get(
+        verdict, verdict
+    )
+    return Finding(
+        verdict=verdict,
+        text=f"{named}{tail and ' '}{tail}{times}",
+        law=law,
+        factor=factor,
+        **fields,
+    )
 
 
 def worst(findings: Iterable[Finding]) -> Finding | None:
@@ -62,4 +73,6 @@ def worst(findings: Iterable[Finding]) -> Finding | None:
     ranked = sorted(findings, key=lambda one: (SEVERITY[one.verdict], -(one.factor or 0)))
     if not ranked:
         return None
-    return ranked[0].replace(also=tuple(dict.fromkeys(f"{one.text}: {one.law}" for one in ranked[1:])))
+    return ranked[0].replace(
+        also=tuple(dict.fromkeys(f"{one.text}: {one.law}" for one in ranked[1:]))
+    )

@@ -1,6 +1,8 @@
-"""The laws that a claim is held against: each looks at a case and says what it found, or nothing where it has no say.
+"""The laws that a claim is held against: each looks at a case and says what it found, or nothing
+where it has no say.
 
-Capacity, roofline and arithmetic come first and need no fitted constant; then the catalogue's sourced figures.
+Capacity, roofline and arithmetic come first and need no fitted constant; then the catalogue's
+sourced figures.
 """
 
 import math
@@ -81,7 +83,8 @@ def _roofline(case: Case, roof: Roof) -> Finding | None:
 
 
 def energy_arithmetic(case: Case) -> Iterator[Finding]:
-    """Joules a token × tokens a second are watts; joules a token × tokens a second and watt are 1."""
+    """Joules a token × tokens a second are watts; joules a token × tokens a second and watt are
+    1."""
     claim = case.claim
     joules, rate, inverse = claim.energy_per_token_j, claim.tokens_per_s, claim.tokens_per_s_per_w
     if joules and inverse and ratio_of(joules * inverse, 1.0) > CLOSE:
@@ -144,7 +147,9 @@ def energy_floor(case: Case) -> Iterator[Finding]:
 
 def floor_j(case: Case, dtype: Dtype) -> float | None:
     """The joules of a token's operations alone; None where the power is not known."""
-    draws, _ = chosen_power(case.topology, None if case.topology.power.chip_w is None else case.claim.scope)
+    draws, _ = chosen_power(
+        case.topology, None if case.topology.power.chip_w is None else case.claim.scope
+    )
     if not draws:
         return None
     graph, chip = case.graph(dtype), case.topology.chip
@@ -177,14 +182,17 @@ def bottleneck(case: Case) -> Iterator[Finding]:
     batch = claim.batch_size
     if batch is None and turns is not None:
         sign, least = ("<", None) if claim.bound_by == "memory" else (">=", turns)
-        yield found("plausible at batch", law, tail=f"{sign} {turns}", source=source, least_batch=least)
+        yield found(
+            "plausible at batch", law, tail=f"{sign} {turns}", source=source, least_batch=least
+        )
         return
     binds = "memory" if turns is None or (batch or 1) < turns else "compute"
     yield found("plausible" if binds == claim.bound_by else "impossible", law, source=source)
 
 
 def _turning_point(roof: Roof) -> int | None:
-    """The least batch at which a pass takes longer for its operations than for its bytes; None where none does."""
+    """The least batch at which a pass takes longer for its operations than for its bytes; None
+    where none does."""
     low, high = 0, MOST_BATCH
     if roof.decode(high).compute_s <= roof.decode(high).memory_s:
         return None
@@ -196,7 +204,8 @@ def _turning_point(roof: Roof) -> int | None:
 
 
 def sums(case: Case) -> Iterator[Finding]:
-    """Totals, quotients, growth and the greatest of several: what is computed must be what is said."""
+    """Totals, quotients, growth and the greatest of several: what is computed must be what is
+    said."""
     said = case.claim.arithmetic
     if said is None:
         return
@@ -205,7 +214,11 @@ def sums(case: Case) -> Iterator[Finding]:
         return
     value, words = _computed(said)
     spoken_value = said.value
-    off = ratio_of(1 + value, 1 + spoken_value) if isinstance(said, Growth) else ratio_of(value, spoken_value)
+    off = (
+        ratio_of(1 + value, 1 + spoken_value)
+        if isinstance(said, Growth)
+        else ratio_of(value, spoken_value)
+    )
     law = f"arithmetic: {words} = {value:.4g}, and {spoken_value:g} is said"
     if off > (1.01 if isinstance(said, Growth) else CLOSE):
         factor = ratio_of(value, spoken_value)
@@ -224,8 +237,14 @@ def _computed(said: Total | Quotient | Growth) -> tuple[float, str]:
 
 
 def _greatest(said: Greatest) -> Finding:
-    factors = {name: last / first for name, first, last in zip(said.names, said.first, said.last, strict=True)}
-    points = {name: last - first for name, first, last in zip(said.names, said.first, said.last, strict=True)}
+    factors = {
+        name: last / first
+        for name, first, last in zip(said.names, said.first, said.last, strict=True)
+    }
+    points = {
+        name: last - first
+        for name, first, last in zip(said.names, said.first, said.last, strict=True)
+    }
     best, most = (max(one, key=lambda name: one[name]) for one in (factors, points))
     law = f"arithmetic: {best} grew most by factor ({factors[best]:.3g}×), {most} by points ({points[most]:+g})"
     if said.winner in (best, most):
@@ -241,7 +260,9 @@ def machine_figure(case: Case) -> Iterator[Finding]:
     watts = claim.power_w
     if watts is not None and claim.topology is not None and not is_deployment(claim):
         known = {
-            name: one for name in ("chip_w", "system_w") if (one := getattr(case.topology.power, name)) is not None
+            name: one
+            for name in ("chip_w", "system_w")
+            if (one := getattr(case.topology.power, name)) is not None
         }
         if known:
             nearest = min(known, key=lambda name: ratio_of(known[name], watts))
@@ -263,7 +284,9 @@ def wiring(case: Case) -> Iterator[Finding]:
         return
     level = case.topology.levels[0]
     most = max(level.hops(0, unit) for unit in range(level.units))
-    wires = f"{level.units} × {case.topology.chip.name} by {level.fabric.shape} ({level.fabric.name})"
+    wires = (
+        f"{level.units} × {case.topology.chip.name} by {level.fabric.shape} ({level.fabric.name})"
+    )
     law = f"wiring: {wires} are at most {most} hop{'s' * (most > 1)} apart"
     source = cited(case.topology, "fabrics[0].bandwidth_bytes_per_s")
     off = claim.hops / most
@@ -277,11 +300,17 @@ def wiring(case: Case) -> Iterator[Finding]:
 def purchase(case: Case) -> Iterator[Finding]:
     """What a chip costs to buy, as the hourly price that the catalogue keeps."""
     claim = case.claim
-    if claim.purchase_usd is None or claim.topology is None or case.topology.price.basis != "purchase":
+    if (
+        claim.purchase_usd is None
+        or claim.topology is None
+        or case.topology.price.basis != "purchase"
+    ):
         return
     known, power = cast(float, case.topology.price.usd_per_chip_hour), case.topology.power
     hourly = float(
-        energy.hourly_usd(claim.purchase_usd, LIFETIME_H, power.system_w or power.chip_w or 0.0, USD_PER_KWH)
+        energy.hourly_usd(
+            claim.purchase_usd, LIFETIME_H, power.system_w or power.chip_w or 0.0, USD_PER_KWH
+        )
     )
     off = ratio_of(hourly, known)
     law = f"price: {claim.purchase_usd:,g} USD over four years, with power, are {hourly:.3g} USD/h; the catalogue has {known:.3g}"
@@ -309,8 +338,18 @@ def _figure(case: Case, path: str, value: float) -> Finding:
     if ratio <= (CLOSE if figure is not None and figure.confidence in "AB" else LOOSE):
         return found("plausible", law, source=source)
     if path.startswith("fabrics") and ratio_of(value, 2 * known) <= CLOSE:
-        return found("wrong scope", f"both directions counted: {law}, per direction", factor=ratio, source=source)
-    if "flop_per_s" in path and claim.sparsity is not None and topology.chip.skips and value > known:
+        return found(
+            "wrong scope",
+            f"both directions counted: {law}, per direction",
+            factor=ratio,
+            source=source,
+        )
+    if (
+        "flop_per_s" in path
+        and claim.sparsity is not None
+        and topology.chip.skips
+        and value > known
+    ):
         density = known / value
         return found(
             "plausible",
@@ -325,7 +364,11 @@ def consistency(case: Case) -> Iterator[Finding]:
     claim = case.claim
     if claim.topology is None:
         return
-    telling = [one for one in (*case.others, claim) if one.topology is not None and (one.figure or joules_of(one))]
+    telling = [
+        one
+        for one in (*case.others, claim)
+        if one.topology is not None and (one.figure or joules_of(one))
+    ]
     for other in telling if claim.tokens_per_s or joules_of(claim) else ():
         if topology_of(other.topology).name != case.topology.name:
             continue
@@ -342,7 +385,11 @@ def consistency(case: Case) -> Iterator[Finding]:
         ):
             law = f"energy arithmetic: {mine:.3g} J a token here, {theirs:.3g} J in claim {other.name}, of one model and machine"
             yield found(
-                "inconsistent", law, tail=f"with claim {other.name}", factor=ratio_of(mine, theirs), other=other.name
+                "inconsistent",
+                law,
+                tail=f"with claim {other.name}",
+                factor=ratio_of(mine, theirs),
+                other=other.name,
             )
     if claim.ends_at_parameters is not None:
         yield from _beyond_end(case)
@@ -354,7 +401,13 @@ def _under_figure(case: Case, other: Claim) -> Iterator[Finding]:
     changed = Case(case.claim.replace(topology=machine), known={})
     for finding in roofline(changed):
         law = f"with {other.figure} = {figure_text(other.figure, cast(float, other.value))} of claim {other.name}, {finding.law}"
-        yield found("inconsistent", law, tail=f"with claim {other.name}", factor=finding.factor, other=other.name)
+        yield found(
+            "inconsistent",
+            law,
+            tail=f"with claim {other.name}",
+            factor=finding.factor,
+            other=other.name,
+        )
 
 
 def _beyond_end(case: Case) -> Iterator[Finding]:
@@ -363,35 +416,55 @@ def _beyond_end(case: Case) -> Iterator[Finding]:
     beyond = [
         one
         for one in case.others
-        if one.usd_per_million_tokens and one.topology and (one.parameters or 0) > (claim.ends_at_parameters or 0)
+        if one.usd_per_million_tokens
+        and one.topology
+        and (one.parameters or 0) > (claim.ends_at_parameters or 0)
     ]
     for ours in (one for one in beyond if topology_of(one.topology).name == name):
         for theirs in (
-            one for one in beyond if one.over is None and one.parameters == ours.parameters and one is not ours
+            one
+            for one in beyond
+            if one.over is None and one.parameters == ours.parameters and one is not ours
         ):
-            gain = cast(float, theirs.usd_per_million_tokens) / cast(float, ours.usd_per_million_tokens)
+            gain = cast(float, theirs.usd_per_million_tokens) / cast(
+                float, ours.usd_per_million_tokens
+            )
             if gain > CLOSE:
                 law = (
                     f"claims {ours.name} and {theirs.name}: at {spoken(ours.parameters, '')} parameters {name} is {gain:.2g}× "
                     f"cheaper than {topology_of(theirs.topology).name}, beyond where its advantage is said to end"
                 )
-                yield found("inconsistent", law, tail=f"with claim {ours.name}", factor=gain, other=ours.name)
+                yield found(
+                    "inconsistent",
+                    law,
+                    tail=f"with claim {ours.name}",
+                    factor=gain,
+                    other=ours.name,
+                )
                 return
 
 
 def figure_text(path: str, value: float) -> str:
     """A figure with the unit of its field."""
-    return spoken(value, next((unit for ending, unit in UNITS.items() if path.endswith(ending)), ""))
+    return spoken(
+        value, next((unit for ending, unit in UNITS.items() if path.endswith(ending)), "")
+    )
 
 
 def is_deployment(claim: Claim) -> bool:
     """Whether it speaks of a model on a machine."""
-    return claim.topology is not None and (claim.model is not None or claim.parameters is not None) and not claim.figure
+    return (
+        claim.topology is not None
+        and (claim.model is not None or claim.parameters is not None)
+        and not claim.figure
+    )
 
 
 def joules_of(claim: Claim) -> float | None:
     """For one token, given or turned over."""
-    return claim.energy_per_token_j or (1 / claim.tokens_per_s_per_w if claim.tokens_per_s_per_w else None)
+    return claim.energy_per_token_j or (
+        1 / claim.tokens_per_s_per_w if claim.tokens_per_s_per_w else None
+    )
 
 
 def peak_path(roof: Roof) -> str:

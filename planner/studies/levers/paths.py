@@ -1,7 +1,8 @@
 """Figures by path: what a machine and a workload state in numbers, and each of them changed.
 
-Paths are those of the records: "chip.memory[0].bandwidth_bytes_per_s", "fabrics[1].latency_s", "chips" of the machine,
-"workload.batch_size" of the workload. `[*]` stands for every place of a list.
+Paths are those of the records: "chip.memory[0].bandwidth_bytes_per_s", "fabrics[1].latency_s",
+"chips" of the machine, "workload.batch_size" of the workload. `[*]` stands for every place of a
+list.
 """
 
 import math
@@ -48,9 +49,13 @@ def figures_of(topology: Topology, workload: Workload) -> dict[str, float | None
 def _leaves(value: Any, path: str) -> list[tuple[str, float | None]]:
     if isinstance(value, dict):
         dot = "." if path and not path.endswith(".") else ""
-        return [leaf for name, part in value.items() for leaf in _leaves(part, f"{path}{dot}{name}")]
+        return [
+            leaf for name, part in value.items() for leaf in _leaves(part, f"{path}{dot}{name}")
+        ]
     if isinstance(value, list | tuple):
-        return [leaf for number, part in enumerate(value) for leaf in _leaves(part, f"{path}[{number}]")]
+        return [
+            leaf for number, part in enumerate(value) for leaf in _leaves(part, f"{path}[{number}]")
+        ]
     is_figure = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
     return [(path, value)] if is_figure else []
 
@@ -64,7 +69,9 @@ def paths_like(pattern: str, figures: Mapping[str, float | None]) -> list[str]:
     return found
 
 
-def changed(topology: Topology, workload: Workload, changes: Mapping[str, Change]) -> tuple[Topology, Workload]:
+def changed(
+    topology: Topology, workload: Workload, changes: Mapping[str, Change]
+) -> tuple[Topology, Workload]:
     """Machine and workload with figures changed, validated."""
     figures = figures_of(topology, workload)
     for pattern, change in changes.items():
@@ -89,15 +96,21 @@ def _read(path: str, old: float | None, change: str) -> float:
     share = re.fullmatch(r"\s*([-+][\d.]+)\s*%\s*", change)
     if factor or share:
         if old is None:
-            raise InputError(f"{path} has no value that {shortened(change)!r} could change; give a number")
+            raise InputError(
+                f"{path} has no value that {shortened(change)!r} could change; give a number"
+            )
         try:
-            return old * (float(factor[1]) if factor else 1 + float(share[1]) / 100 if share else 1.0)
+            return old * (
+                float(factor[1]) if factor else 1 + float(share[1]) / 100 if share else 1.0
+            )
         except ValueError:
             pass
     dimension = _kind(path)[0]
     if dimension and not (factor or share):
         return parse_quantity(change, dimension, path)
-    raise InputError(f"the change of {path} must be a number, 'x2' or '+10 %', not {shortened(change)!r}")
+    raise InputError(
+        f"the change of {path} must be a number, 'x2' or '+10 %', not {shortened(change)!r}"
+    )
 
 
 def figure_text(path: str, value: float) -> str:
@@ -113,7 +126,9 @@ def unit_of(path: str) -> str:
 def _kind(path: str) -> tuple[str, str]:
     """Dimension and unit."""
     name = f"_{path.rpartition('.')[2]}"
-    return next(((dimension, unit) for ending, dimension, unit in UNITS if name.endswith(ending)), ("", ""))
+    return next(
+        ((dimension, unit) for ending, dimension, unit in UNITS if name.endswith(ending)), ("", "")
+    )
 
 
 def ranges_of(
@@ -121,9 +136,13 @@ def ranges_of(
     workload: Workload,
     figures: Iterable[str] | Mapping[str, tuple[float, float] | float] | None = None,
 ) -> list[Range]:
-    """From where to where figures may lie: as given, (low, high) or a relative spread; else as their confidence says.
-    None: every figure of the machine whose source is told. An end of a spread that the machine refuses stays where it is."""
-    known, told = figures_of(topology, workload), {figure.path: figure for figure in topology.figures}
+    """From where to where figures may lie: as given, (low, high) or a relative spread; else as
+    their confidence says. None: every figure of the machine whose source is told. An end of a
+    spread that the machine refuses stays where it is."""
+    known, told = (
+        figures_of(topology, workload),
+        {figure.path: figure for figure in topology.figures},
+    )
     every = [path for path in told if known.get(path)]
     named = every if figures is None else [figures] if isinstance(figures, str) else figures
     given = named if isinstance(named, Mapping) else dict.fromkeys(named)
@@ -132,20 +151,33 @@ def ranges_of(
         for path in paths_like(pattern, known):
             value, figure = known[path], told.get(path)
             if value is None or value <= 0:
-                raise InputError(f"{path} is {value}; a figure that is to be moved must have a value above 0")
+                raise InputError(
+                    f"{path} is {value}; a figure that is to be moved must have a value above 0"
+                )
             if isinstance(by, Sequence):
                 low, high = by
             else:
                 spread = by if by is not None else SPREADS[figure.confidence] if figure else STEP
                 low, high = _spread(topology, workload, path, value, spread)
             if not 0 < low <= high:
-                raise InputError(f"the range of {path} must be two numbers above 0, the lower first, not {by}")
-            found.append(Range(path, value, low, high, *((figure.confidence, figure.source) if figure else ())))
+                raise InputError(
+                    f"the range of {path} must be two numbers above 0, the lower first, not {by}"
+                )
+            found.append(
+                Range(
+                    path, value, low, high, *((figure.confidence, figure.source) if figure else ())
+                )
+            )
     return found
 
 
-def _spread(topology: Topology, workload: Workload, path: str, value: float, spread: float) -> tuple[float, float]:
-    ends = [value / (1 + spread), min(value * (1 + spread), 1.0 if path.endswith(SHARES) else math.inf)]
+def _spread(
+    topology: Topology, workload: Workload, path: str, value: float, spread: float
+) -> tuple[float, float]:
+    ends = [
+        value / (1 + spread),
+        min(value * (1 + spread), 1.0 if path.endswith(SHARES) else math.inf),
+    ]
     for place, end in enumerate(ends):
         try:
             changed(topology, workload, {path: end})

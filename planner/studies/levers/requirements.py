@@ -1,4 +1,5 @@
-"""`required`: what a figure must be for a target to be met. The inverse question, with the solver inside."""
+"""`required`: what a figure must be for a target to be met. The inverse question, with the
+solver inside."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -16,7 +17,14 @@ from planner.records import Record, show_as
 from planner.report.svg import plotly
 from planner.report.words import FIELD_WORDS, SAMPLE_WORDS, field_text
 from planner.studies.advantage.crossovers import with_room
-from planner.studies.levers.paths import SHARES, changed, figure_text, figures_of, paths_like, unit_of
+from planner.studies.levers.paths import (
+    SHARES,
+    changed,
+    figure_text,
+    figures_of,
+    paths_like,
+    unit_of,
+)
 from planner.studies.study import Study
 from planner.studies.sweep.cells import DIRECTIONS, Cell, SweepRow
 from planner.studies.sweep.meters import Tally
@@ -63,7 +71,8 @@ class Required(Study):
     now: float
     """What the figure is."""
     crossings: int
-    """How often, over the values tried, the target comes to be met or missed; `value` is the crossing nearest to `now`."""
+    """How often, over the values tried, the target comes to be met or missed; `value` is the
+    crossing nearest to `now`."""
     title: str
 
     @property
@@ -81,13 +90,20 @@ class Required(Study):
             at = figure_text(self.path, self.value)
             factor, now = self.value / self.now, figure_text(self.path, self.now)
             most = "at least" if self.is_least else "at most"
-            others = f"; it crosses {self.crossings} times, this one is nearest" if self.crossings > 1 else ""
+            others = (
+                f"; it crosses {self.crossings} times, this one is nearest"
+                if self.crossings > 1
+                else ""
+            )
             return f"{self.path} must be {most} {at} (now {now}, × {factor:.3g}) for {self._goal(self._met)}{others}"
         if self.outcome == "always":
             return f"every {self.path} from {low} to {high} gives {self._goal(self.rows[-1])}"
         if self.best is None:
             return f"no {self.path} from {low} to {high} has a plan: {self.rows[-1].message}"
-        reached, at = field_text(self.field, self.best.objective), figure_text(self.path, self.best.value)
+        reached, at = (
+            field_text(self.field, self.best.objective),
+            figure_text(self.path, self.best.value),
+        )
         return f"no {self.path} from {low} to {high} gives {self._goal(self.best)}: the best is {reached}, at {at}"
 
     @property
@@ -113,7 +129,10 @@ class Required(Study):
             line={"color": "#D55E00", "dash": "dash"},
         )  # fmt: skip
         at = {row.value: row for row in known}
-        for value, name, symbol in ((self.now, "now", "circle-open"), (self.value, "required", "diamond")):
+        for value, name, symbol in (
+            (self.now, "now", "circle-open"),
+            (self.value, "required", "diamond"),
+        ):
             if value in at:
                 drawn.add_scatter(
                     x=[value], y=[at[value].objective], mode="markers+text", name=name, showlegend=False,
@@ -195,28 +214,40 @@ def required(
     processes: int | None = None,
     progress: bool | Callable[[Tally], None] = False,
 ) -> Required:
-    """What a figure must be for the best plan to reach a target: a number, or what another machine reaches with its own best
-    plan for the same model and workload.
+    """What a figure must be for the best plan to reach a target: a number, or what another machine
+    reaches with its own best plan for the same model and workload.
 
-    `path` is that of a figure (`figures.figures_of` has them all), such as "chip.memory[0].capacity_bytes" or
-    "fabrics[*].latency_s", whose places are then all set to one value. Seven values `between` (default: 1/1000 of what it is
-    to 1000 times) are planned, and the change nearest to what it is bisected to 1 %. `free_chips`: both machines may take
-    as many chips as they like. The last four options are those of `sweep`. InputError where the machine to beat has no plan.
+    `path` is that of a figure (`figures.figures_of` has them all), such as
+    "chip.memory[0].capacity_bytes" or "fabrics[*].latency_s", whose places are then all set to one
+    value. Seven values `between` (default: 1/1000 of what it is to 1000 times) are planned, and the
+    change nearest to what it is bisected to 1 %. `free_chips`: both machines may take as many chips
+    as they like. The last four options are those of `sweep`. InputError where the machine to beat
+    has no plan.
     """
-    objective = question_of(minimize, maximize, limits, power_scope, diffusion=graph.is_diffusion).objective
+    objective = question_of(
+        minimize, maximize, limits, power_scope, diffusion=graph.is_diffusion
+    ).objective
     machine = load_topology(topology) if isinstance(topology, str) else topology
     rival = load_topology(target) if isinstance(target, str) else target
-    if not isinstance(rival, Topology) and not (isinstance(rival, int | float) and 0 < rival < math.inf):
+    if not isinstance(rival, Topology) and not (
+        isinstance(rival, int | float) and 0 < rival < math.inf
+    ):
         raise InputError(f"target must be a number above 0, or a machine, not {rival!r}")
     now, whole = _now(path, machine, workload)
     options: dict[str, Any] = {
         "time_limit_s": time_limit_s, "file": file, "executor": executor, "processes": processes, "progress": progress,
         "power_scope": power_scope,
     }  # fmt: skip
-    trial = _Trial(graph, machine, workload, path, rival, objective, limits, free_chips, options, {})
+    trial = _Trial(
+        graph, machine, workload, path, rival, objective, limits, free_chips, options, {}
+    )
     points = trial.plan(_values(path, now, whole, between))
     brackets = [(low, high) for low, high in pairwise(points) if low.is_met != high.is_met]
-    nearest = min(brackets, key=lambda pair: abs(math.log(pair[0].value * pair[1].value / now**2)), default=None)
+    nearest = min(
+        brackets,
+        key=lambda pair: abs(math.log(pair[0].value * pair[1].value / now**2)),
+        default=None,
+    )
     found = None if nearest is None else _bisected(trial, *nearest, whole=whole)
     return Required(
         rows=tuple(trial.known[value] for value in sorted(trial.known)), path=path, field=objective,

@@ -1,4 +1,5 @@
-"""Which figures move the answer: one at a time (`sensitivity`), and all at once (`global_sensitivity`).
+"""Which figures move the answer: one at a time (`sensitivity`), and all at once
+(`global_sensitivity`).
 
 Every evaluation plans anew, so that the plan moves along with the figures; the plans are a sweep.
 """
@@ -71,11 +72,18 @@ class Sensitivity(Study):
 
     def plot(self) -> Any:
         """A tornado: the objective at both ends of each figure's range (needs plotly)."""
-        go, shown = plotly(), [row for row in self.rows if row.swing is None or row.swing > 0][:BARS]
+        go, shown = (
+            plotly(),
+            [row for row in self.rows if row.swing is None or row.swing > 0][:BARS],
+        )
         names = [f"{row.path}<br>{_ends(row)}" for row in shown]
         drawn, widest = (
             go.Figure(),
-            130 * max((abs(one or 0.0) for row in shown for one in (row.low_effect, row.high_effect)), default=1),
+            130
+            * max(
+                (abs(one or 0.0) for row in shown for one in (row.low_effect, row.high_effect)),
+                default=1,
+            ),
         )
         for end, colour in (("low", LOW_COLOUR), ("high", HIGH_COLOUR)):
             effects = [getattr(row, f"{end}_effect") for row in shown]
@@ -130,14 +138,19 @@ class GlobalSensitivity(Study):
         """Bars of the shares with their intervals (needs plotly)."""
         go, shown = plotly(), self.rows[:BARS]
         drawn, names = go.Figure(), [row.path for row in shown]
-        for kind, colour, name in (("first_order", LOW_COLOUR, "alone"), ("total", HIGH_COLOUR, "with others")):
+        for kind, colour, name in (
+            ("first_order", LOW_COLOUR, "alone"),
+            ("total", HIGH_COLOUR, "with others"),
+        ):
             drawn.add_bar(
                 y=names, x=[getattr(row, f"{kind}_share") for row in shown], orientation="h", marker_color=colour, name=name,
                 error_x={"array": [getattr(row, f"{kind}_margin_share") for row in shown], "color": "#333333"},
                 marker_pattern_shape="/" if kind == "first_order" else "",
             )  # fmt: skip
         between = " to ".join(field_text(self.field, value) for value in (self.low, self.high))
-        caption = f"80 % of {self.samples:,} samples; Sobol indices with 80 % intervals by resampling"
+        caption = (
+            f"80 % of {self.samples:,} samples; Sobol indices with 80 % intervals by resampling"
+        )
         drawn.update_layout(
             barmode="group", template="plotly_white", font={"size": 12}, height=220 + 52 * len(shown), margin={"l": 10, "r": 40},
             xaxis_title="share of the variance", yaxis={"autorange": "reversed", "automargin": True},
@@ -161,7 +174,9 @@ class _Question(NamedTuple):
     def rows_at(self, points: Iterable[Mapping[str, float]]) -> list[SweepRow]:
         """The best plan at each point."""
         nouns = [changed(self.topology, self.workload, point) for point in points]
-        return rows_of([Cell(self.graph, *pair, self.objective, self.limits) for pair in nouns], **self.options)
+        return rows_of(
+            [Cell(self.graph, *pair, self.objective, self.limits) for pair in nouns], **self.options
+        )
 
     @property
     def title(self) -> str:
@@ -184,25 +199,35 @@ def sensitivity(
     processes: int | None = None,
     progress: bool | Callable[[Tally], None] = True,
 ) -> Sensitivity:
-    """How far each figure by itself moves the best plan's objective over its range, strongest first.
+    """How far each figure by itself moves the best plan's objective over its range, strongest
+    first.
 
-    `figures` are paths (ranges then follow the grade of their source, `doubts.SPREADS`), or paths with (low, high) or a
-    relative spread; None: every figure of the machine whose source is told. `file`, `executor`, `processes` and `progress`
-    are those of `sweep`. InputError where there is no plan with all figures as they are.
+    `figures` are paths (ranges then follow the grade of their source, `doubts.SPREADS`), or paths
+    with (low, high) or a relative spread; None: every figure of the machine whose source is told.
+    `file`, `executor`, `processes` and `progress` are those of `sweep`. InputError where there is
+    no plan with all figures as they are.
     """
-    objective = question_of(minimize, maximize, limits, power_scope, diffusion=graph.is_diffusion).objective
+    objective = question_of(
+        minimize, maximize, limits, power_scope, diffusion=graph.is_diffusion
+    ).objective
     options: dict[str, Any] = {
         "time_limit_s": time_limit_s, "file": file, "executor": executor, "processes": processes, "progress": progress,
         "power_scope": power_scope,
     }  # fmt: skip
     asked = _Question(graph, topology, workload, objective, limits, options)
     ranges = ranges_of(topology, workload, figures)
-    first, *rows = asked.rows_at([{}, *({one.path: end} for one in ranges for end in (one.low, one.high))])
+    first, *rows = asked.rows_at(
+        [{}, *({one.path: end} for one in ranges for end in (one.low, one.high))]
+    )
     if first.value is None:
         raise InputError(f"there is no plan with all figures as they are: {first.message}")
-    swings = [_swing(*each, first.value) for each in zip(ranges, rows[::2], rows[1::2], strict=True)]
+    swings = [
+        _swing(*each, first.value) for each in zip(ranges, rows[::2], rows[1::2], strict=True)
+    ]
     swings.sort(key=lambda row: (-math.inf if row.swing is None else -row.swing, row.path))
-    return Sensitivity(rows=tuple(swings), field=objective, objective=first.value, title=asked.title)
+    return Sensitivity(
+        rows=tuple(swings), field=objective, objective=first.value, title=asked.title
+    )
 
 
 def _swing(figure: Range, low: SweepRow, high: SweepRow, now: float) -> Swing:
@@ -233,21 +258,27 @@ def global_sensitivity(
     processes: int | None = None,
     progress: bool | Callable[[Tally], None] = True,
 ) -> GlobalSensitivity:
-    """Sobol indices [1]: what share of the objective's variance each figure is behind when all vary at once.
+    """Sobol indices [1]: what share of the objective's variance each figure is behind when all vary
+    at once.
 
-    Figures vary independently, log-uniformly over their ranges (see `sensitivity`); None: the `most` that move the
-    objective most one at a time. `samples` is a power of 2; samples × (figures + 2) plans are made, each anew. The same
-    seed gives the same indices. Needs scipy (`pip install spread-planner[sensitivity]`). Ctrl-C keeps what is done in `file`.
+    Figures vary independently, log-uniformly over their ranges (see `sensitivity`); None: the
+    `most` that move the objective most one at a time. `samples` is a power of 2; samples × (figures
+    + 2) plans are made, each anew. The same seed gives the same indices. Needs scipy (`pip install
+    spread-planner[sensitivity]`). Ctrl-C keeps what is done in `file`.
 
     [1] Saltelli et al., Variance based sensitivity analysis of model output, Comput. Phys. Commun. 181, 2010.
     """
     try:
         from scipy.stats import qmc, sobol_indices
     except ImportError:
-        raise InputError("Sobol indices need scipy: pip install 'spread-planner[sensitivity]'") from None
+        raise InputError(
+            "Sobol indices need scipy: pip install 'spread-planner[sensitivity]'"
+        ) from None
     if samples < 2 or samples & (samples - 1):
         raise InputError(f"samples must be a power of 2, not {samples}")
-    objective = question_of(minimize, maximize, limits, power_scope, diffusion=graph.is_diffusion).objective
+    objective = question_of(
+        minimize, maximize, limits, power_scope, diffusion=graph.is_diffusion
+    ).objective
     options: dict[str, Any] = {
         "time_limit_s": time_limit_s, "file": file, "executor": executor, "processes": processes, "progress": progress,
         "power_scope": power_scope,
@@ -272,13 +303,16 @@ def global_sensitivity(
 
 
 def _outputs(asked: _Question, ranges: list[Range], draws: Floats) -> Floats:
-    """The objective at Saltelli's points, (figures + 2, samples): A, B, then A with one figure of B each."""
+    """The objective at Saltelli's points, (figures + 2, samples): A, B, then A with one figure
+    of B each."""
     width = len(ranges)
     a, b = draws[:, :width], draws[:, width:]
     mixed = [np.where(np.arange(width) == number, b, a) for number in range(width)]
     low, high = (np.log([getattr(one, end) for one in ranges]) for end in ("low", "high"))
     values = np.exp(low + np.concatenate([a, b, *mixed]) * (high - low))
-    rows = asked.rows_at(dict(zip([one.path for one in ranges], map(float, point), strict=True)) for point in values)
+    rows = asked.rows_at(
+        dict(zip([one.path for one in ranges], map(float, point), strict=True)) for point in values
+    )
     for row in rows:
         if row.value is None:
             raise InputError(
@@ -287,7 +321,9 @@ def _outputs(asked: _Question, ranges: list[Range], draws: Floats) -> Floats:
     return np.array([row.value for row in rows]).reshape(width + 2, -1)
 
 
-def _indices(sobol_indices: Any, outputs: Floats, chance: np.random.Generator) -> tuple[Floats, Floats]:
+def _indices(
+    sobol_indices: Any, outputs: Floats, chance: np.random.Generator
+) -> tuple[Floats, Floats]:
     """First-order and total shares, (2, figures), and half the width of their intervals."""
     samples = outputs.shape[1]
 
@@ -304,7 +340,11 @@ def _indices(sobol_indices: Any, outputs: Floats, chance: np.random.Generator) -
 
 
 def _global(
-    asked: _Question, ranges: list[Range], outputs: Floats, indices: tuple[Floats, Floats], seed: int
+    asked: _Question,
+    ranges: list[Range],
+    outputs: Floats,
+    indices: tuple[Floats, Floats],
+    seed: int,
 ) -> GlobalSensitivity:
     (first, total), (first_half, total_half) = indices
     rows = [
@@ -333,17 +373,24 @@ def sensitivity_text(made: Sensitivity) -> str:
         (
             row.path,
             _ends(row),
-            *("no plan" if one is None else f"{100 * one:+.3g} %" for one in (row.low_effect, row.high_effect)),
+            *(
+                "no plan" if one is None else f"{100 * one:+.3g} %"
+                for one in (row.low_effect, row.high_effect)
+            ),
         )
         for row in made.rows[:BARS]
     ]
     head = f"{made.title}: {made.field} = {field_text(made.field, made.objective)}"
-    return "\n".join([head, *aligned([("figure", "range", "at the low end", "at the high end"), *rows])])
+    return "\n".join(
+        [head, *aligned([("figure", "range", "at the low end", "at the high end"), *rows])]
+    )
 
 
 def global_text(made: GlobalSensitivity) -> str:
     """For a terminal."""
-    low, median, high = (field_text(made.field, value) for value in (made.low, made.median, made.high))
+    low, median, high = (
+        field_text(made.field, value) for value in (made.low, made.median, made.high)
+    )
     rows = [
         (row.path, *(f"{share:.2f} ± {margin:.2f}" for share, margin in (
             (row.first_order_share, row.first_order_margin_share), (row.total_share, row.total_margin_share)

@@ -22,7 +22,8 @@ TOLD = 3
 
 
 class FieldChange(Record):
-    """A field of `Score`, before and after; None where there is no plan, or the field is not known."""
+    """A field of `Score`, before and after; None where there is no plan, or the field is not
+    known."""
 
     field: str
     before: float | None
@@ -60,14 +61,23 @@ class WhatIf(Study):
         return self.before.plan != self.after.plan
 
     def plot(self) -> Any:
-        """One output token (one step of a diffusion model) before and after, by cause (needs plotly)."""
-        go, found = plotly(), [(name, one) for name, one in (("before", self.before), ("after", self.after)) if one]
+        """One output token (one step of a diffusion model) before and after, by cause (needs
+        plotly)."""
+        go, found = (
+            plotly(),
+            [(name, one) for name, one in (("before", self.before), ("after", self.after)) if one],
+        )
         drawn = go.Figure()
         for cause in CAUSES:
-            parts = [1e3 * sum(getattr(stage, f"{cause}_s") for stage in one.score.breakdown) for _, one in found]
+            parts = [
+                1e3 * sum(getattr(stage, f"{cause}_s") for stage in one.score.breakdown)
+                for _, one in found
+            ]
             if any(parts):
                 names = [name for name, _ in found]
-                drawn.add_bar(y=names, x=parts, name=cause, orientation="h", marker_color=CAUSE_COLOURS[cause])
+                drawn.add_bar(
+                    y=names, x=parts, name=cause, orientation="h", marker_color=CAUSE_COLOURS[cause]
+                )
         drawn.update_layout(
             barmode="stack", template="plotly_white", font={"size": 13}, xaxis_title="time [ms]",
             yaxis={"autorange": "reversed"},
@@ -89,11 +99,12 @@ def what_if(
     time_limit_s: float | None = None,
     power_scope: PowerScope | None = None,
 ) -> WhatIf:
-    """The best plan before and after figures change, each solved to a proof (or until `time_limit_s`).
+    """The best plan before and after figures change, each solved to a proof (or until
+    `time_limit_s`).
 
-    `changes` are new values by path: {"chip.memory[0].bandwidth_bytes_per_s": "x2", "fabrics[*].latency_s": "1 us",
-    "workload.batch_size": 32}. The options are those of `partition`. An UnknownNameError names the figures nearest to a
-    wrong path.
+    `changes` are new values by path: {"chip.memory[0].bandwidth_bytes_per_s": "x2",
+    "fabrics[*].latency_s": "1 us", "workload.batch_size": 32}. The options are those of
+    `partition`. An UnknownNameError names the figures nearest to a wrong path.
     """
     question = question_of(minimize, maximize, limits, power_scope, diffusion=graph.is_diffusion)
     machine, work = changed(topology, workload, changes)
@@ -120,14 +131,22 @@ def what_if(
 
 def _compared(field: str, before: Result | None, after: Result | None) -> FieldChange:
     old, new = (None if one is None else getattr(one.score, field) for one in (before, after))
-    return FieldChange(field=field, before=old, after=new, effect=new / old - 1 if old and new is not None else None)
+    return FieldChange(
+        field=field,
+        before=old,
+        after=new,
+        effect=new / old - 1 if old and new is not None else None,
+    )
 
 
 def _title(made: WhatIf, between: str = ", ") -> str:
     def text(path: str, value: float | None) -> str:
         return "none" if value is None else figure_text(path, value)
 
-    told = [f"{one.path} {text(one.path, one.before)} → {text(one.path, one.after)}" for one in made.changes[:TOLD]]
+    told = [
+        f"{one.path} {text(one.path, one.before)} → {text(one.path, one.after)}"
+        for one in made.changes[:TOLD]
+    ]
     more = [f"{len(made.changes) - TOLD} more"] if len(made.changes) > TOLD else []
     return between.join([*told, *more]) or "nothing changed"
 
@@ -144,9 +163,15 @@ def what_if_text(made: WhatIf) -> str:
         )
         for row in made.rows
     ]
-    refused = [f"{side}: {text}" for side, text in zip(("before", "after"), made.refusals, strict=True) if text]
+    refused = [
+        f"{side}: {text}"
+        for side, text in zip(("before", "after"), made.refusals, strict=True)
+        if text
+    ]
     plan = "another plan is best" if made.is_other_plan else "the same plan is best"
-    return "\n".join([_title(made), *(refused or [plan]), *aligned([("", "before", "after", ""), *rows])])
+    return "\n".join(
+        [_title(made), *(refused or [plan]), *aligned([("", "before", "after", ""), *rows])]
+    )
 
 
 def _effect(effect: float | None) -> str:

@@ -14,7 +14,14 @@ import planner
 from planner.answers.question import FIELDS, SAMPLE_FIELDS
 from planner.answers.results import Result
 from planner.catalogue import load_model, load_topology
-from planner.errors import InfeasibleError, InputError, NoPlanFoundError, PlannerError, UnknownNameError, shortened
+from planner.errors import (
+    InfeasibleError,
+    InputError,
+    NoPlanFoundError,
+    PlannerError,
+    UnknownNameError,
+    shortened,
+)
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.planning.partitioning import partition
@@ -23,16 +30,19 @@ from planner.scoring.score import Score
 from planner.workload import Workload
 
 CHUNK_S = 0.25
-"""A chunk hands back what it has after so long, so that little is lost when it is killed and nobody waits for the last."""
+"""A chunk hands back what it has after so long, so that little is lost when it is killed and
+nobody waits for the last."""
 CHUNK_CELLS = 64
 """The most cells of one chunk."""
 DIRECTIONS = {
-    name: "minimize" if field.best == "least" else "maximize" for name, field in (FIELDS | SAMPLE_FIELDS).items()
+    name: "minimize" if field.best == "least" else "maximize"
+    for name, field in (FIELDS | SAMPLE_FIELDS).items()
 }
 
 
 class Cell(NamedTuple):
-    """One question: the best plan of a model on a machine under a workload for one field of `Score`, within limits."""
+    """One question: the best plan of a model on a machine under a workload for one field of
+    `Score`, within limits."""
 
     model: str | ModelGraph
     topology: str | Topology
@@ -58,7 +68,8 @@ class SweepRow(Record):
     objective: str
     limits: tuple[tuple[str, float], ...]
     status: Literal["optimal", "feasible", "infeasible", "no plan in time", "error", "lost"]
-    """Infeasible: proved. Error: the cell's question is wrong, or we are. Lost: its process died; the next sweep tries again."""
+    """Infeasible: proved. Error: the cell's question is wrong, or we are. Lost: its process
+    died; the next sweep tries again."""
     value: float | None = None
     """Of the objective."""
     bound: float | None = None
@@ -96,13 +107,25 @@ class SweepRow(Record):
     @property
     def order(self) -> tuple[Any, ...]:
         """What rows are sorted by."""
-        asked = (math.inf if self.asked_batch_size is None else self.asked_batch_size, self.requests_per_s or 0.0)
+        asked = (
+            math.inf if self.asked_batch_size is None else self.asked_batch_size,
+            self.requests_per_s or 0.0,
+        )
         where = (self.model, self.weight_dtype, self.topology, self.software, self.machine_chips)
-        return (*where, self.prompt_tokens, self.output_tokens, *asked, self.objective, self.limits, self.key)
+        return (
+            *where,
+            self.prompt_tokens,
+            self.output_tokens,
+            *asked,
+            self.objective,
+            self.limits,
+            self.key,
+        )
 
 
 class Task(NamedTuple):
-    """A cell as it travels to a process: its nouns pickled once each, which a pickle of many tasks holds once each."""
+    """A cell as it travels to a process: its nouns pickled once each, which a pickle of many
+    tasks holds once each."""
 
     key: str
     graph: bytes
@@ -114,17 +137,41 @@ class Task(NamedTuple):
     power_scope: PowerScope | None
 
 
-def tasks_of(cells: Iterable[Cell], *, time_limit_s: float | None, power_scope: PowerScope | None) -> list[Task]:
-    """The tasks of cells, in their order. A wrong name or objective is refused here, before any work."""
+def tasks_of(
+    cells: Iterable[Cell], *, time_limit_s: float | None, power_scope: PowerScope | None
+) -> list[Task]:
+    """The tasks of cells, in their order. A wrong name or objective is refused here, before any
+    work."""
     nouns, tasks = _Nouns(), []
     for number, given in enumerate(cells):
         cell = _checked(given, number)
-        graph, graph_digest = nouns.pickled(nouns.loaded(cell.model, load_model), {"source", "confidence"})
-        machine, machine_digest = nouns.pickled(nouns.loaded(cell.topology, load_topology), {"title", "figures"})
+        graph, graph_digest = nouns.pickled(
+            nouns.loaded(cell.model, load_model), {"source", "confidence"}
+        )
+        machine, machine_digest = nouns.pickled(
+            nouns.loaded(cell.topology, load_topology), {"title", "figures"}
+        )
         limits = tuple(sorted((name, float(value)) for name, value in (cell.limits or {}).items()))
-        asked = (cell.workload.to_json(indent=None), cell.objective, limits, time_limit_s, power_scope)
+        asked = (
+            cell.workload.to_json(indent=None),
+            cell.objective,
+            limits,
+            time_limit_s,
+            power_scope,
+        )
         key = _digest(json.dumps((price_list_version(), graph_digest, machine_digest, *asked)))
-        tasks.append(Task(key, graph, machine, cell.workload, cell.objective, limits, time_limit_s, power_scope))
+        tasks.append(
+            Task(
+                key,
+                graph,
+                machine,
+                cell.workload,
+                cell.objective,
+                limits,
+                time_limit_s,
+                power_scope,
+            )
+        )
     return tasks
 
 
@@ -135,9 +182,15 @@ def _checked(given: Cell, number: int) -> Cell:
         raise InputError(
             f"cell {number} must be (model, topology, workload, objective, limits), not {shortened(given)}"
         ) from None
-    for name, kinds in (("model", str | ModelGraph), ("topology", str | Topology), ("workload", Workload)):
+    for name, kinds in (
+        ("model", str | ModelGraph),
+        ("topology", str | Topology),
+        ("workload", Workload),
+    ):
         if not isinstance(getattr(cell, name), kinds):
-            raise InputError(f"the {name} of cell {number} cannot be {shortened(repr(getattr(cell, name)))}")
+            raise InputError(
+                f"the {name} of cell {number} cannot be {shortened(repr(getattr(cell, name)))}"
+            )
     if cell.objective not in DIRECTIONS:
         raise UnknownNameError("field to optimise", str(cell.objective), DIRECTIONS)
     return cell
@@ -158,20 +211,28 @@ class _Nouns:
         return self._loaded[given]
 
     def pickled(self, noun: Record, untold: set[str]) -> tuple[bytes, str]:
-        """The record as bytes, and the digest of all that a price may depend on: what is untold says where figures are from."""
+        """The record as bytes, and the digest of all that a price may depend on: what is untold
+        says where figures are from."""
         if id(noun) not in self._pickled:
             plain = noun.replace(
                 **({"figures": ()} if isinstance(noun, Topology) else {})
             )  # without what it has cached
-            self._pickled[id(noun)] = (noun, pickle.dumps(plain), _digest(noun.model_dump_json(exclude=untold)))
+            self._pickled[id(noun)] = (
+                noun,
+                pickle.dumps(plain),
+                _digest(noun.model_dump_json(exclude=untold)),
+            )
         return self._pickled[id(noun)][1:]
 
 
 @lru_cache
 def price_list_version() -> str:
-    """Digest of the code that prices, solves and makes rows: what was planned with another is planned again."""
+    """Digest of the code that prices, solves and makes rows: what was planned with another is
+    planned again."""
     home = Path(planner.__file__).parent
-    sources = sorted(path for folder in (".", "cost", "solver") for path in (home / folder).glob("*.py"))
+    sources = sorted(
+        path for folder in (".", "cost", "solver") for path in (home / folder).glob("*.py")
+    )
     return _digest("".join(path.read_text(encoding="utf-8") for path in (*sources, Path(__file__))))
 
 
@@ -180,7 +241,8 @@ def _digest(text: str) -> str:
 
 
 def plan_chunk(tasks: tuple[Task, ...]) -> list[tuple[str, str]]:
-    """Keys and rows (as JSON) of the first cells of a chunk, at least one, until its time is over."""
+    """Keys and rows (as JSON) of the first cells of a chunk, at least one, until its time is
+    over."""
     started, done = time.monotonic(), []
     for task in tasks:
         done.append((task.key, row_of(task).to_json(indent=None)))
@@ -195,7 +257,8 @@ def _unpickled(noun: bytes) -> Any:
 
 
 def row_of(task: Task, *, lost: str = "") -> SweepRow:
-    """Plan a cell; every way in which that ends is a row. `lost` says why nothing came back instead."""
+    """Plan a cell; every way in which that ends is a row. `lost` says why nothing came back
+    instead."""
     graph, topology = _unpickled(task.graph), _unpickled(task.topology)
     fields = {
         "model": graph.name, "weight_dtype": graph.weight_dtype, "topology": topology.name, "key": task.key,
@@ -203,15 +266,26 @@ def row_of(task: Task, *, lost: str = "") -> SweepRow:
         "limits": task.limits, "asked_batch_size": task.workload.batch_size, "prompt_tokens": task.workload.prompt_tokens,
         "output_tokens": task.workload.output_tokens, "requests_per_s": task.workload.requests_per_s,
     }  # fmt: skip
-    return SweepRow(**fields, **({"status": "lost", "message": lost} if lost else _answer(task, graph, topology)))
+    return SweepRow(
+        **fields,
+        **({"status": "lost", "message": lost} if lost else _answer(task, graph, topology)),
+    )
 
 
 def _answer(task: Task, graph: ModelGraph, topology: Topology) -> dict[str, Any]:
-    options: dict[str, Any] = {DIRECTIONS[task.objective]: task.objective, "limits": dict(task.limits)}
+    options: dict[str, Any] = {
+        DIRECTIONS[task.objective]: task.objective,
+        "limits": dict(task.limits),
+    }
     try:
         return _figures(
             partition(
-                graph, topology, task.workload, time_limit_s=task.time_limit_s, power_scope=task.power_scope, **options
+                graph,
+                topology,
+                task.workload,
+                time_limit_s=task.time_limit_s,
+                power_scope=task.power_scope,
+                **options,
             )
         )
     except InfeasibleError as error:

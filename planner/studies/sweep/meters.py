@@ -37,10 +37,23 @@ class Tally(Record):
 
     def __str__(self) -> str:
         """'120 of 400 cells, 40 found in the file, 2 infeasible; 31 s left'."""
-        counts = ((self.reused, "found in the file"), (self.infeasible, "infeasible"), (self.failed, "failed"))
-        parts = [f"{self.done:,} of {self.cells:,} cells", *(f"{count:,} {word}" for count, word in counts if count)]
-        left = "" if self.left_s is None or self.done == self.cells else f"; {clock(self.left_s)} left"
-        return ", ".join(parts) + left + (f"; {clock(self.elapsed_s)}" if self.done == self.cells else "")
+        counts = (
+            (self.reused, "found in the file"),
+            (self.infeasible, "infeasible"),
+            (self.failed, "failed"),
+        )
+        parts = [
+            f"{self.done:,} of {self.cells:,} cells",
+            *(f"{count:,} {word}" for count, word in counts if count),
+        ]
+        left = (
+            "" if self.left_s is None or self.done == self.cells else f"; {clock(self.left_s)} left"
+        )
+        return (
+            ", ".join(parts)
+            + left
+            + (f"; {clock(self.elapsed_s)}" if self.done == self.cells else "")
+        )
 
 
 def clock(seconds: float) -> str:
@@ -48,7 +61,11 @@ def clock(seconds: float) -> str:
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
-    return f"{whole // 60}:{whole % 60:02} min" if whole < 3600 else f"{whole // 3600}:{whole % 3600 // 60:02} h"
+    return (
+        f"{whole // 60}:{whole % 60:02} min"
+        if whole < 3600
+        else f"{whole // 3600}:{whole % 3600 // 60:02} h"
+    )
 
 
 Shown = Callable[[Tally, bool], None]
@@ -56,7 +73,8 @@ Shown = Callable[[Tally, bool], None]
 
 
 class Meter:
-    """Counts rows and shows the tally: by `progress` where that is a function, else as a bar where somebody watches."""
+    """Counts rows and shows the tally: by `progress` where that is a function, else as a bar
+    where somebody watches."""
 
     def __init__(self, cells: int, progress: bool | Callable[[Tally], None]) -> None:
         self._started = self._shown_at = time.monotonic()

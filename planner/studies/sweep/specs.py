@@ -1,10 +1,8 @@
 """A sweep from a TOML file.
 
-models = ["llama-3.1-8b", "llama-3.1-70b"]
-weights = "fp8"                                  # of all of them; leave it out for what is published
-topologies = ["hgx-h100:8", "groq-lpu-chain"]    # NAME or NAME:CHIPS
-objectives = ["tpot_s", "energy_per_token_j"]
-limits = { ttft_s = 2.0 }
+models = ["llama-3.1-8b", "llama-3.1-70b"] weights = "fp8"                                  # of all
+of them; leave it out for what is published topologies = ["hgx-h100:8", "groq-lpu-chain"]    # NAME
+or NAME:CHIPS objectives = ["tpot_s", "energy_per_token_j"] limits = { ttft_s = 2.0 }
 
 [[workload]]
 batch_size = [1, 8, 64]                          # lists are multiplied out
@@ -49,8 +47,12 @@ class SweepSpec(Record):
 
     def cells(self) -> Iterator[Cell]:
         """All combinations."""
-        models = [load_model(name, weight_dtype=self.weights, kv_dtype=self.kv) for name in self.models]
-        machines = [load_topology(name, chips=chips) for name, chips in map(_counted, self.topologies)]
+        models = [
+            load_model(name, weight_dtype=self.weights, kv_dtype=self.kv) for name in self.models
+        ]
+        machines = [
+            load_topology(name, chips=chips) for name, chips in map(_counted, self.topologies)
+        ]
         for one in itertools.product(models, machines, self.workloads, self.objectives):
             yield Cell(*one, self.limits)
 
@@ -58,7 +60,11 @@ class SweepSpec(Record):
 def read_spec(path: str | Path) -> SweepSpec:
     """The sweep that a TOML file describes; an InputError names the field that is wrong."""
     fields = read_toml(Path(path), "a sweep")
-    workloads = [Workload.from_fields(one) for table in tables(fields, "workload") for one in _multiplied(table)]
+    workloads = [
+        Workload.from_fields(one)
+        for table in tables(fields, "workload")
+        for one in _multiplied(table)
+    ]
     rest = {name: value for name, value in fields.items() if name != "workload"}
     return SweepSpec.from_fields({**rest, "workloads": workloads or [Workload()]})
 
@@ -71,5 +77,7 @@ def _multiplied(table: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def _counted(entry: str) -> tuple[str, int | None]:
     name, _, count = entry.partition(":")
     if count and not count.isdecimal():
-        raise InputError(f"SweepSpec.topologies: {entry!r} must be NAME or NAME:CHIPS, such as 'hgx-h100:8'")
+        raise InputError(
+            f"SweepSpec.topologies: {entry!r} must be NAME or NAME:CHIPS, such as 'hgx-h100:8'"
+        )
     return name, int(count) if count else None

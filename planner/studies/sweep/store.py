@@ -13,7 +13,8 @@ AT_ONCE = 500
 
 
 class Store:
-    """A file of rows. What was kept is on the disk when `keep` returns, whatever kills the process, or the power, then."""
+    """A file of rows. What was kept is on the disk when `keep` returns, whatever kills the
+    process, or the power, then."""
 
     def __init__(self, file: str | Path) -> None:
         self._file = file
@@ -29,8 +30,12 @@ class Store:
     def _set_up(self) -> None:
         self._open.execute("PRAGMA journal_mode = WAL")
         self._open.execute("PRAGMA synchronous = FULL")
-        self._open.execute("CREATE TABLE IF NOT EXISTS plans (key TEXT PRIMARY KEY, row TEXT NOT NULL)")
-        columns = ", ".join(f"json_extract(row, '$.{name}') AS {name}" for name in SweepRow.model_fields)
+        self._open.execute(
+            "CREATE TABLE IF NOT EXISTS plans (key TEXT PRIMARY KEY, row TEXT NOT NULL)"
+        )
+        columns = ", ".join(
+            f"json_extract(row, '$.{name}') AS {name}" for name in SweepRow.model_fields
+        )
         for statement in (
             "BEGIN IMMEDIATE",
             "DROP VIEW IF EXISTS sweep",
@@ -47,7 +52,9 @@ class Store:
             for start in range(0, len(wanted), AT_ONCE):
                 some = wanted[start : start + AT_ONCE]
                 marks = ", ".join("?" * len(some))
-                found.update(self._open.execute(f"SELECT key, row FROM plans WHERE key IN ({marks})", some))
+                found.update(
+                    self._open.execute(f"SELECT key, row FROM plans WHERE key IN ({marks})", some)
+                )
         return found
 
     def keep(self, rows: Iterable[tuple[str, str]]) -> None:
@@ -66,4 +73,6 @@ class Store:
         try:
             yield
         except sqlite3.Error as error:
-            raise InputError(f"file {str(self._file)!r} cannot hold a sweep ({error}); name another, or None") from None
+            raise InputError(
+                f"file {str(self._file)!r} cannot hold a sweep ({error}); name another, or None"
+            ) from None

@@ -1,4 +1,5 @@
-"""`sweep`: thousands of plans, on the processes of this machine or on any executor, kept in a file as they come."""
+"""`sweep`: thousands of plans, on the processes of this machine or on any executor, kept in a
+file as they come."""
 
 import contextlib
 import itertools
@@ -17,7 +18,15 @@ from planner.report.svg import STAGE_COLOURS, plotly
 from planner.report.text import aligned
 from planner.report.words import FIELD_WORDS, SAMPLE_WORDS
 from planner.studies.study import Study
-from planner.studies.sweep.cells import CHUNK_CELLS, Cell, SweepRow, Task, plan_chunk, row_of, tasks_of
+from planner.studies.sweep.cells import (
+    CHUNK_CELLS,
+    Cell,
+    SweepRow,
+    Task,
+    plan_chunk,
+    row_of,
+    tasks_of,
+)
 from planner.studies.sweep.meters import EVERY_S, Meter, Tally
 from planner.studies.sweep.store import Store
 from planner.studies.sweep.workers import Embedded
@@ -25,13 +34,25 @@ from planner.workload import Workload
 
 IN_FLIGHT = 64
 """Chunks under way on an executor that was given."""
-SYMBOLS = ("circle", "square", "diamond", "cross", "x", "triangle-up", "triangle-down", "star", "hexagon", "pentagon")
+SYMBOLS = (
+    "circle",
+    "square",
+    "diamond",
+    "cross",
+    "x",
+    "triangle-up",
+    "triangle-down",
+    "star",
+    "hexagon",
+    "pentagon",
+)
 
 Chunk = tuple[Task, ...]
 
 
 class Sweep(Study):
-    """A row for each cell, sorted by what was asked: the same table whoever made it, in however many runs."""
+    """A row for each cell, sorted by what was asked: the same table whoever made it, in however
+    many runs."""
 
     rows: tuple[SweepRow, ...]
     left: int = 0
@@ -40,7 +61,11 @@ class Sweep(Study):
     def columns(self) -> list[str]:
         """Those in which some row has something, but for the key."""
         names = [name for name in super().columns() if name != "key"]
-        return [name for name in names if any(getattr(row, name) not in (None, "", ()) for row in self.rows)]
+        return [
+            name
+            for name in names
+            if any(getattr(row, name) not in (None, "", ()) for row in self.rows)
+        ]
 
     def to_parquet(self, file: str | Path) -> None:
         """Write the table as Parquet (needs pyarrow)."""
@@ -53,16 +78,23 @@ class Sweep(Study):
         self.to_frame().to_parquet(file, engine="pyarrow")
 
     def plot(self, x: str = "tokens_per_s_per_user", y: str = "usd_per_million_tokens") -> Any:
-        """All plans by two fields of `Score`, machines by colour and models by shape (needs plotly)."""
+        """All plans by two fields of `Score`, machines by colour and models by shape (needs
+        plotly)."""
         go = plotly()
         words = SAMPLE_WORDS | FIELD_WORDS
         for name in (x, y):
             if name not in words:
                 raise UnknownNameError("field to draw", name, words)
-        shown = [row for row in self.rows if getattr(row, x) is not None and getattr(row, y) is not None]
-        machines, models = (sorted({getattr(row, name) for row in shown}) for name in ("topology", "model"))
+        shown = [
+            row for row in self.rows if getattr(row, x) is not None and getattr(row, y) is not None
+        ]
+        machines, models = (
+            sorted({getattr(row, name) for row in shown}) for name in ("topology", "model")
+        )
         drawn = go.Figure()
-        for (place, machine), (shape, model) in itertools.product(enumerate(machines), enumerate(models)):
+        for (place, machine), (shape, model) in itertools.product(
+            enumerate(machines), enumerate(models)
+        ):
             rows = [row for row in shown if (row.topology, row.model) == (machine, model)]
             if rows:
                 drawn.add_scatter(
@@ -83,7 +115,8 @@ class Sweep(Study):
 
 
 def sweep_text(made: Sweep) -> str:
-    """For a terminal: how many cells ended how, and the first sentence of each kind without a plan."""
+    """For a terminal: how many cells ended how, and the first sentence of each kind without a
+    plan."""
     counts = Counter(row.status for row in made.rows) + Counter({"left undone": made.left})
     told: dict[str, str] = {row.status: row.message for row in reversed(made.rows) if row.message}
     lines = [(f"{count:,}", status, told.get(status, "")) for status, count in counts.most_common()]
@@ -115,26 +148,42 @@ def sweep(
     time_limit_s: float | None = None,
     power_scope: PowerScope | None = None,
 ) -> Sweep:
-    """The best plan of every combination of models, machines, workloads and objectives (fields of `Score`), and of `cells`.
+    """The best plan of every combination of models, machines, workloads and objectives (fields of
+    `Score`), and of `cells`.
 
-    Rows go to `file` (SQLite) as they come, by the content of their question: a killed sweep goes on where it was, and what
-    has changed is planned anew; `resume=False` plans all anew. A cell without a plan, or with an error, is a row that says
-    so. Ctrl-C returns what is done. After a second, `processes` (None: one a core) share the work; `executor` is anything
-    shaped like `concurrent.futures.Executor` instead, such as Dask's `Client.get_executor()`, with `in_flight` chunks of
-    cells under way. `time_limit_s` holds for each cell; where it binds, answers depend on the machine.
+    Rows go to `file` (SQLite) as they come, by the content of their question: a killed sweep goes
+    on where it was, and what has changed is planned anew; `resume=False` plans all anew. A cell
+    without a plan, or with an error, is a row that says so. Ctrl-C returns what is done. After a
+    second, `processes` (None: one a core) share the work; `executor` is anything shaped like
+    `concurrent.futures.Executor` instead, such as Dask's `Client.get_executor()`, with `in_flight`
+    chunks of cells under way. `time_limit_s` holds for each cell; where it binds, answers depend on
+    the machine.
     """
     if executor is not None and processes is not None:
-        raise InputError("processes= counts those that sweep starts; leave it out where executor= is given")
+        raise InputError(
+            "processes= counts those that sweep starts; leave it out where executor= is given"
+        )
     for name, count in (("processes", processes), ("in_flight", in_flight)):
         if count is not None and count < 1:
             raise InputError(f"{name} must be at least 1, not {count}")
-    product = itertools.product(_several(models), _several(topologies), _several(workloads), _several(objectives))
+    product = itertools.product(
+        _several(models), _several(topologies), _several(workloads), _several(objectives)
+    )
     asked = (Cell(*one, limits) for one in product)
-    every = tasks_of(itertools.chain(asked, cells), time_limit_s=time_limit_s, power_scope=power_scope)
-    tasks = [task for _, task in sorted({task.key: task for task in every}.items())]  # mixed, so that the ETA holds
+    every = tasks_of(
+        itertools.chain(asked, cells), time_limit_s=time_limit_s, power_scope=power_scope
+    )
+    tasks = [
+        task for _, task in sorted({task.key: task for task in every}.items())
+    ]  # mixed, so that the ETA holds
     if not tasks:
-        raise InputError("a sweep needs at least one model, topology, workload and objective, or cells=")
-    store, engine = None if file is None else Store(file), executor or Embedded(processes or _cores())
+        raise InputError(
+            "a sweep needs at least one model, topology, workload and objective, or cells="
+        )
+    store, engine = (
+        None if file is None else Store(file),
+        executor or Embedded(processes or _cores()),
+    )
     run = _Run(engine, in_flight, store, Meter(len(tasks), progress))
     try:
         if resume:
@@ -148,8 +197,8 @@ def sweep(
 
 
 def rows_of(cells: Sequence[Cell], **options: Any) -> list[SweepRow]:
-    """The row of each cell, in their order; `options` are those of `sweep`. What a cell is refused for is raised, and so is
-    Ctrl-C; the file keeps what was done."""
+    """The row of each cell, in their order; `options` are those of `sweep`. What a cell is
+    refused for is raised, and so is Ctrl-C; the file keeps what was done."""
     made = {row.key: row for row in sweep(cells=cells, **options).rows}
     tasks = tasks_of(cells, **{name: options.get(name) for name in ("time_limit_s", "power_scope")})
     for task in tasks:
@@ -217,8 +266,8 @@ class _Run:
             ) from error
 
     def _taken(self, future: Future[Any], chunk: Chunk) -> list[Chunk]:
-        """Keep what has come of a chunk; what is left of it, in pieces as large as that. Of a chunk that was lost every cell
-        is tried again, alone."""
+        """Keep what has come of a chunk; what is left of it, in pieces as large as that. Of a
+        chunk that was lost every cell is tried again, alone."""
         error = future.exception()
         if error is None:
             done = future.result()

@@ -1,7 +1,9 @@
-"""Processes on this machine that work for one caller: an executor that starts them when there is enough to do.
+"""Processes on this machine that work for one caller: an executor that starts them when there is
+enough to do.
 
-Each is a fresh interpreter that is fed over its standard input. So a script needs no `if __name__ == "__main__"`, Ctrl-C does
-not reach it, it ends when its caller does (however that ends), and one that dies takes only its own work along.
+Each is a fresh interpreter that is fed over its standard input. So a script needs no `if __name__
+== "__main__"`, Ctrl-C does not reach it, it ends when its caller does (however that ends), and one
+that dies takes only its own work along.
 """
 
 import json
@@ -20,9 +22,7 @@ from planner.errors import PlannerError
 
 PATIENCE_S = 1.0
 """Starting a process takes about as long: what is done by then was not worth one."""
-BOOT = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from planner.studies.sweep.workers import serve; serve()"
-)
+BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from planner.studies.sweep.workers import serve; serve()"
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """Each process has one core."""
 
@@ -72,7 +72,9 @@ class Processes(Executor):
             try:
                 is_well, answer = _answered(process, call)
             except (EOFError, OSError, pickle.UnpicklingError):
-                future.set_exception(LostError(f"its process ended with status {self._ended(process)}"))
+                future.set_exception(
+                    LostError(f"its process ended with status {self._ended(process)}")
+                )
                 process = None
             except Exception as error:  # what cannot be pickled
                 future.set_exception(error)
@@ -118,7 +120,8 @@ class Embedded(Executor):
         self._processes: Processes | None = None
 
     def room(self) -> int:
-        """Calls worth having under way: one for a thread; one in work and one in store for each process."""
+        """Calls worth having under way: one for a thread; one in work and one in store for each
+        process."""
         return 1 if time.monotonic() - self._started < PATIENCE_S else 2 * self._count
 
     def submit(self, work: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
@@ -135,7 +138,8 @@ class Embedded(Executor):
 
 
 def in_thread(work: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future[Any]:
-    """Call `work` in a thread, which Ctrl-C does not reach and which the interpreter does not wait for."""
+    """Call `work` in a thread, which Ctrl-C does not reach and which the interpreter does not
+    wait for."""
     future: Future[Any] = Future()
     future.set_running_or_notify_cancel()
 
@@ -150,7 +154,8 @@ def in_thread(work: Callable[..., Any], /, *arguments: Any, **options: Any) -> F
 
 
 def serve() -> None:
-    """Answer calls from standard input on standard output until it ends; what work prints goes to standard error."""
+    """Answer calls from standard input on standard output until it ends; what work prints goes
+    to standard error."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     answer_all(sys.stdin.buffer, answers)

@@ -26,7 +26,8 @@ def test_least_peaks_are_below_those_of_every_solution():
         least, _ = bounds.least_peaks(problem)
         for cuts in exhaustive.all_cuts(problem):
             loads = [
-                problem.run_peaks[o] @ (problem.prefix[o, h] - problem.prefix[o, t]) + problem.run_peaks_fixed[o]
+                problem.run_peaks[o] @ (problem.prefix[o, h] - problem.prefix[o, t])
+                + problem.run_peaks_fixed[o]
                 for t, h, o in cuts
             ]
             assert (least[0] <= np.max(loads, axis=0) * (1 + 1e-12)).all()
@@ -39,11 +40,15 @@ def test_no_solution_is_below_the_bound_where_power_follows_the_plan(field):
         if narrowest(problem).cost[0] > problem.budget:
             continue
         seen += bool(problem.objective.lines)
-        least = float(bounds.relaxed(problem).bounds[0].at_start(np.zeros((1, problem.run_peaks.shape[1])))[0])
+        least = float(
+            bounds.relaxed(problem).bounds[0].at_start(np.zeros((1, problem.run_peaks.shape[1])))[0]
+        )
         for cuts in exhaustive.all_cuts(problem):
             runs = packed(problem, cuts)
             if runs is not None:
-                assert least <= float(problem.objective.value(*evaluate(problem, runs))) * (1 + 1e-12)
+                assert least <= float(problem.objective.value(*evaluate(problem, runs))) * (
+                    1 + 1e-12
+                )
     assert seen > 4
 
 

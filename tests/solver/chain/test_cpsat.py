@@ -23,7 +23,9 @@ def test_with_a_hint_it_finds_the_same():
         best = exhaustive.solve(problem)
         if best.runs is not None:
             cuts = tuple((run.tail, run.head, run.option) for run in best.runs)
-            assert cpsat.solve(problem, hint=cuts).objective == pytest.approx(best.objective, rel=1e-5)
+            assert cpsat.solve(problem, hint=cuts).objective == pytest.approx(
+                best.objective, rel=1e-5
+            )
 
 
 def test_the_same_seed_gives_the_same_plan():

@@ -12,31 +12,41 @@ from planner.solver.chain.packing import Packing, Rule
 
 @st.composite
 def packings(draw):
-    """Up to 48 slots in units of up to three sizes, each a multiple of the one before, the last unit perhaps not full."""
+    """Up to 48 slots in units of up to three sizes, each a multiple of the one before, the last
+    unit perhaps not full."""
     spans, size = [], 1
     for _ in range(draw(st.integers(1, 3))):
         size *= draw(st.integers(2, 4))
         spans.append(size)
     below = spans[-2] if len(spans) > 1 else 1
     slots = draw(st.integers(below + 1, spans[-1]))
-    borders = draw(st.lists(st.sampled_from(spans[:-1]), unique=True).map(sorted)) if len(spans) > 1 else []
+    borders = (
+        draw(st.lists(st.sampled_from(spans[:-1]), unique=True).map(sorted))
+        if len(spans) > 1
+        else []
+    )
     return Packing(slots, tuple(spans), tuple(borders))
 
 
 def borders_inside(packing, begin, width):
     """For each size of unit, which neighbouring slots of a block have a border between them."""
-    return [[(begin + n) // span != (begin + n + 1) // span for n in range(width - 1)] for span in packing.spans]
+    return [
+        [(begin + n) // span != (begin + n + 1) // span for n in range(width - 1)]
+        for span in packing.spans
+    ]
 
 
 def keeps_clear(packing, begin, width):
-    """Whether a block lies inside the smallest unit that can hold it, and begins and ends at borders of the next smaller."""
+    """Whether a block lies inside the smallest unit that can hold it, and begins and ends at
+    borders of the next smaller."""
     fence = min(span for span in packing.spans if span >= width)
     below = max((span for span in packing.spans if span < width), default=1)
     return begin // fence == (begin + width - 1) // fence and begin % below == 0 == width % below
 
 
 def most_copies(packing, width):
-    """Like copies that fit, each begun at the first slot that leaves it the borders of the first copy and overlaps none."""
+    """Like copies that fit, each begun at the first slot that leaves it the borders of the first
+    copy and overlaps none."""
     found, free = 0, 0
     for begin in range(packing.slots - width + 1):
         alike = borders_inside(packing, begin, width) == borders_inside(packing, 0, width)
@@ -49,7 +59,8 @@ NODES_OF_EIGHT = Packing(32, (8, 32), (8,))
 
 
 @pytest.mark.parametrize(
-    ("offset", "width", "start"), [(0, 8, 0), (1, 8, 8), (6, 2, 6), (7, 2, 8), (5, 4, 8), (3, 16, 8), (9, 1, 9)]
+    ("offset", "width", "start"),
+    [(0, 8, 0), (1, 8, 8), (6, 2, 6), (7, 2, 8), (5, 4, 8), (3, 16, 8), (9, 1, 9)],
 )
 def test_a_block_waits_for_a_place_that_crosses_no_border(offset, width, start):
     assert NODES_OF_EIGHT.start(np.array(offset), width) == start
@@ -57,7 +68,15 @@ def test_a_block_waits_for_a_place_that_crosses_no_border(offset, width, start):
 
 @pytest.mark.parametrize(
     ("width", "rule"),
-    [(1, Rule(1, 8)), (8, Rule(1, 8)), (9, None), (16, Rule(8, 32)), (32, Rule(8, 32)), (33, None), (40, None)],
+    [
+        (1, Rule(1, 8)),
+        (8, Rule(1, 8)),
+        (9, None),
+        (16, Rule(8, 32)),
+        (32, Rule(8, 32)),
+        (33, None),
+        (40, None),
+    ],
 )
 def test_a_block_larger_than_a_unit_takes_whole_units(width, rule):
     assert NODES_OF_EIGHT.rule(width) == rule
@@ -71,12 +90,24 @@ def test_a_block_that_has_no_rule_is_our_bug():
 def test_one_slot_alone_has_one_place():
     alone = Packing(1, ())
     assert (alone.rule(1), alone.rule(2)) == (Rule(1, 1), None)
-    assert (alone.copies(1, 1), alone.copies(1, 2), alone.room(2), alone.widest(1)) == ([0], None, 0, 1)
+    assert (alone.copies(1, 1), alone.copies(1, 2), alone.room(2), alone.widest(1)) == (
+        [0],
+        None,
+        0,
+        1,
+    )
 
 
 @pytest.mark.parametrize(
     ("width", "count", "begins"),
-    [(8, 4, [0, 8, 16, 24]), (5, 4, [0, 8, 16, 24]), (5, 5, None), (9, 2, [0, 16]), (3, 3, [0, 3, 8]), (17, 2, None)],
+    [
+        (8, 4, [0, 8, 16, 24]),
+        (5, 4, [0, 8, 16, 24]),
+        (5, 5, None),
+        (9, 2, [0, 16]),
+        (3, 3, [0, 3, 8]),
+        (17, 2, None),
+    ],
 )
 def test_copies_lie_where_a_hand_puts_them(width, count, begins):
     assert NODES_OF_EIGHT.copies(width, count) == begins
@@ -108,9 +139,13 @@ def test_a_block_starts_at_the_first_slot_of_all_that_are_allowed(packing, data)
 @settings(deadline=None)
 @given(packings(), st.data())
 def test_many_offsets_start_as_each_alone(packing, data):
-    width = data.draw(st.integers(1, packing.slots).filter(lambda width: packing.rule(width) is not None))
+    width = data.draw(
+        st.integers(1, packing.slots).filter(lambda width: packing.rule(width) is not None)
+    )
     offsets = np.arange(packing.slots + 1)
-    assert list(packing.start(offsets, width)) == [int(packing.start(np.array(n), width)) for n in offsets]
+    assert list(packing.start(offsets, width)) == [
+        int(packing.start(np.array(n), width)) for n in offsets
+    ]
 
 
 @settings(deadline=None, max_examples=200)
@@ -130,14 +165,19 @@ def test_copies_are_alike_inside_overlap_nowhere_and_fit(packing, data):
     assert begins[0] == 0
     assert begins[-1] + width <= packing.slots
     assert all(after - before >= width for before, after in itertools.pairwise(begins))
-    assert all(borders_inside(packing, begin, width) == borders_inside(packing, 0, width) for begin in begins)
+    assert all(
+        borders_inside(packing, begin, width) == borders_inside(packing, 0, width)
+        for begin in begins
+    )
     assert packing.copies(width, packing.room(width) + 1) is None
 
 
 @settings(deadline=None)
 @given(packings(), st.integers(1, 20))
 def test_the_widest_is_the_widest_of_all_widths_tried(packing, count):
-    fitting = [width for width in range(1, packing.slots + 1) if most_copies(packing, width) >= count]
+    fitting = [
+        width for width in range(1, packing.slots + 1) if most_copies(packing, width) >= count
+    ]
     assert packing.widest(count) == max(fitting, default=0)
     assert fitting == list(range(1, len(fitting) + 1))
 

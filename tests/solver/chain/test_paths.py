@@ -21,18 +21,24 @@ def test_a_price_on_slots_never_lets_a_path_take_more_of_them():
     for problem in problems("switch", "energy_per_token_j", 6):
         weights = problem.objective.as_sums()
         free = paths.cheapest(problem, weights, 0.0)
-        priced = paths.cheapest(problem, weights, 10.0 * float(np.max(free.cost[np.isfinite(free.cost)], initial=1.0)))
+        priced = paths.cheapest(
+            problem, weights, 10.0 * float(np.max(free.cost[np.isfinite(free.cost)], initial=1.0))
+        )
         assert priced.path_slots <= free.path_slots
         assert priced.path_slots == paths.narrowest(problem).path_slots
 
 
 def test_a_relaxed_path_crosses_no_border_that_a_packed_one_could_keep_clear_of():
-    """Links of like widths at the lowest borders that these leave, and never more than where they are packed."""
+    """Links of like widths at the lowest borders that these leave, and never more than where
+    they are packed."""
     for problem in problems("switch", "tpot_s", 6):
         for cuts in exhaustive.all_cuts(problem):
             runs = packed(problem, cuts)
             if runs is not None:
-                relaxed, packed_sums = paths.relaxed_use(problem, cuts)[0], evaluate(problem, runs)[0]
+                relaxed, packed_sums = (
+                    paths.relaxed_use(problem, cuts)[0],
+                    evaluate(problem, runs)[0],
+                )
                 assert (relaxed <= packed_sums * (1 + 1e-12)).all()
 
 
@@ -45,7 +51,9 @@ def test_for_every_number_of_slots_the_path_is_the_cheapest_of_all(shape):
         for cuts in exhaustive.all_cuts(problem):
             slots = int(sum(problem.widths[option] for _, _, option in cuts))
             if slots <= problem.budget:
-                least[:, slots] = np.minimum(least[:, slots], weights @ paths.relaxed_use(problem, cuts)[0])
+                least[:, slots] = np.minimum(
+                    least[:, slots], weights @ paths.relaxed_use(problem, cuts)[0]
+                )
         np.testing.assert_allclose(steps.cost[:, 0], least, rtol=1e-12)
         for number, slots in np.argwhere(np.isfinite(least)).tolist():
             cuts = steps.cuts(problem, number, slots)

@@ -21,7 +21,9 @@ def problems(field: str, count: int, *, anywhere: bool = False):
         dice, case = random.Random(f"places {field} {case}"), case + 1
         graph, cluster, workload = random_graph(dice), random_cluster(dice), random_workload(dice)
         direction = ("", field) if field in HIGHER_IS_BETTER else (field, "")
-        candidates = PooledCandidates(graph, cluster, workload, question_of(*direction, None, None), anywhere=anywhere)
+        candidates = PooledCandidates(
+            graph, cluster, workload, question_of(*direction, None, None), anywhere=anywhere
+        )
         box = next((box for box in candidates.boxes() if box.single), None)
         problem = None if box is None else candidates.to_problem(box)
         if problem is not None and len(problem.grounds) < 4:
@@ -35,7 +37,10 @@ def best_of_all(problem: PlacedProblem) -> float:
     for cuts in exhaustive.all_cuts(problem.chain):
         for starts in itertools.product(*(_starts(problem, option) for _, _, option in cuts)):
             runs = tuple(
-                PlacedRun(*cut, Place(int(problem.ground_of[cut[2]]), start, int(problem.chain.widths[cut[2]])))
+                PlacedRun(
+                    *cut,
+                    Place(int(problem.ground_of[cut[2]]), start, int(problem.chain.widths[cut[2]])),
+                )
                 for cut, start in zip(cuts, starts, strict=True)
             )
             if _allowed(problem, runs):
@@ -55,7 +60,9 @@ def _allowed(problem: PlacedProblem, runs: tuple[PlacedRun, ...]) -> bool:
     if len(set(owners)) < len(owners):
         return False
     used = [
-        (run.place.ground, slot) for run in runs for slot in range(run.place.first, run.place.first + run.place.width)
+        (run.place.ground, slot)
+        for run in runs
+        for slot in range(run.place.first, run.place.first + run.place.width)
     ]
     if len(set(used)) < len(used):
         return False

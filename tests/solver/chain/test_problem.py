@@ -12,8 +12,9 @@ WORK, LINKS = 0, 0
 
 
 def three_items(budget: int = 4, objective: Measure | None = None) -> ChainProblem:
-    """Work of 1, 2 and 3; option 0 takes one slot, option 1 two and halves the work; a link costs 0.5, and 2.5 across the
-    border between slots 1 and 2. One sum (work and links), one peak (the busiest run)."""
+    """Work of 1, 2 and 3; option 0 takes one slot, option 1 two and halves the work; a link
+    costs 0.5, and 2.5 across the border between slots 1 and 2. One sum (work and links), one
+    peak (the busiest run)."""
     prefix = np.array([[[0.0], [1.0], [3.0], [6.0]]] * 2)
     shares = np.array([1.0, 0.5])
     return ChainProblem(
@@ -73,7 +74,9 @@ def test_taking_the_larger_as_its_sum_never_gives_more():
         assert float(np.array([work]) @ measure.as_sums()) <= value
 
 
-LINED = Measure(np.array([2.0, 0.0]), np.array([0.0]), held=1, scale=0.5, lines=(Line(1.0, 7.0), Line(3.0, 0.0)))
+LINED = Measure(
+    np.array([2.0, 0.0]), np.array([0.0]), held=1, scale=0.5, lines=(Line(1.0, 7.0), Line(3.0, 0.0))
+)
 
 
 def test_of_several_lines_over_a_measure_the_least_counts():
@@ -92,4 +95,6 @@ def test_an_average_is_divided_by_the_time_and_need_not_grow_with_it():
     average = replace(LINED, averaged=True)
     sums, peaks = np.array([[1.0, 2.0], [2.0, 2.0]]), np.zeros((2, 1))
     assert average.value(sums, peaks) == pytest.approx(LINED.value(sums, peaks) / [2.0, 4.0])
-    assert average.value(np.array([8.0, 2.0]), np.zeros(1)) < average.value(np.array([4.0, 2.0]), np.zeros(1))
+    assert average.value(np.array([8.0, 2.0]), np.zeros(1)) < average.value(
+        np.array([4.0, 2.0]), np.zeros(1)
+    )

@@ -1,4 +1,5 @@
-"""Thresholds and labels against the exhaustive solver, on the very problems that `partition` poses."""
+"""Thresholds and labels against the exhaustive solver, on the very problems that `partition`
+poses."""
 
 import random
 
@@ -52,8 +53,14 @@ def test_every_box_of_a_question_is_bounded_and_solved_as_the_exhaustive_search_
     """With ranges, ties and limits: what single boxes do not show."""
     dice = random.Random("boxes")
     for _ in range(12):
-        graph, topology, workload = random_graph(dice), random_topology(dice, "switch"), random_workload(dice)
-        question = question_of("energy_per_token_j", None, {"tpot_s": 10 ** dice.uniform(-4.5, -2)}, None)
+        graph, topology, workload = (
+            random_graph(dice),
+            random_topology(dice, "switch"),
+            random_workload(dice),
+        )
+        question = question_of(
+            "energy_per_token_j", None, {"tpot_s": 10 ** dice.uniform(-4.5, -2)}, None
+        )
         candidates = Candidates(graph, topology, workload, question)
         for box in candidates.boxes():
             problem = candidates.to_problem(box)
@@ -69,10 +76,13 @@ def test_every_box_of_a_question_is_bounded_and_solved_as_the_exhaustive_search_
 
 
 def test_a_thousand_layers_on_a_hundred_thousand_chips_are_proved():
-    """Two options of one and of four slots: the bottleneck against the sum, where links cost and slots are plenty."""
+    """Two options of one and of four slots: the bottleneck against the sum, where links cost and
+    slots are plenty."""
     items, rng = 1000, np.random.default_rng(7)
     work = rng.uniform(0.5, 1.5, items)
-    prefix = np.stack([np.concatenate([[0.0], np.cumsum(work * share)]) for share in (1.0, 0.4)])[..., None]
+    prefix = np.stack([np.concatenate([[0.0], np.cumsum(work * share)]) for share in (1.0, 0.4)])[
+        ..., None
+    ]
     links = np.zeros((items + 1, 2, 1, 1))
     links[1:-1] = 0.05
     problem = ChainProblem(
@@ -93,4 +103,6 @@ def test_a_thousand_layers_on_a_hundred_thousand_chips_are_proved():
     assert found.runs is not None
     assert found.bound == pytest.approx(found.objective, rel=1e-9)
     equal = tuple((tail, min(tail + 20, items), 1) for tail in range(0, items, 20))
-    assert found.objective < float(problem.objective.value(*evaluate(problem, packed(problem, equal))))
+    assert found.objective < float(
+        problem.objective.value(*evaluate(problem, packed(problem, equal)))
+    )

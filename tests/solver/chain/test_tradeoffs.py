@@ -35,7 +35,9 @@ def test_every_solution_is_covered(shape, tolerance):
 
 
 def test_a_search_that_is_stopped_proves_nothing():
-    solvable = [one for one in problems("switch", "tpot_s", 6) if exhaustive.solve(one).runs is not None]
+    solvable = [
+        one for one in problems("switch", "tpot_s", 6) if exhaustive.solve(one).runs is not None
+    ]
     assert solvable
     for problem in solvable:
         known = Known(1 + len(problem.limits), 0.0)
@@ -48,4 +50,8 @@ def test_what_is_beaten_is_forgotten_and_what_is_no_better_refused():
     assert not known.offer(np.array([1.0, 2.0]))
     assert known.offer(np.array([0.9, 2.0]))
     assert known.vectors.tolist() == [[0.9, 2.0]]
-    assert known.covers(np.array([[0.85, 2.0], [0.8, 2.0], [np.inf, 1.0]])).tolist() == [True, False, True]
+    assert known.covers(np.array([[0.85, 2.0], [0.8, 2.0], [np.inf, 1.0]])).tolist() == [
+        True,
+        False,
+        True,
+    ]

@@ -1,4 +1,5 @@
-"""Annealing: never worse, always allowed, out of a local optimum, and the same answer for the same seed."""
+"""Annealing: never worse, always allowed, out of a local optimum, and the same answer for the
+same seed."""
 
 import time
 
@@ -43,7 +44,9 @@ def test_units_of_unlike_times_change_places():
     problem = graph_problem([[7.0, 5.0, 4.0, 4.0, 4.0]], [])
     _, value = annealed(problem, lambda units: (0, 0, 1, 1, 1))
     assert value == 12.0
-    _, value = annealed(graph_problem([[5.0, 4.0, 3.0, 3.0, 3.0]], [], counts=[2]), lambda units: (0, 1, 0, 1, 0))
+    _, value = annealed(
+        graph_problem([[5.0, 4.0, 3.0, 3.0, 3.0]], [], counts=[2]), lambda units: (0, 1, 0, 1, 0)
+    )
     assert value == 9.0
 
 

@@ -33,7 +33,9 @@ def test_start_orders_are_topological(seed):
 
 
 def test_a_chain_needs_one_order_only():
-    chain = graph_problem([[2, 3, 4, 1, 5]], [(0, 1), (1, 2), (2, 3), (3, 4)], counts=(3,), transfer=[1] * 5)
+    chain = graph_problem(
+        [[2, 3, 4, 1, 5]], [(0, 1), (1, 2), (2, 3), (3, 4)], counts=(3,), transfer=[1] * 5
+    )
     units = contract(chain, contiguous=True)
     found = along(chain, units, range(5))
     assert found is not None
@@ -48,7 +50,10 @@ def test_stages_are_what_they_are_said_to_be(seed):
     best = oracle(problem, "contiguous")
     if found is None:
         return
-    spare = {number: np.flatnonzero(problem.devices == number).tolist() for number in range(problem.counts.size)}
+    spare = {
+        number: np.flatnonzero(problem.devices == number).tolist()
+        for number in range(problem.counts.size)
+    }
     place = [spare[number].pop(0) for number in found.classes]
     device = units.spread([place[stage] for stage in found.stage])
     assert not faults(problem, device, contiguous=True)

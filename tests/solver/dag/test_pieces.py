@@ -9,7 +9,9 @@ from planner.solver.dag.pieces import Paths, soonest
 from planner.solver.dag.problem import contract, latency, loads
 from tests.solver.graphs import graph_problem, latency_of, oracle, random_problem
 
-DIAMOND = graph_problem([[1, 5, 2, 1]], [(0, 1), (0, 2), (1, 3), (2, 3)], counts=(3,), transfer=[1] * 4)
+DIAMOND = graph_problem(
+    [[1, 5, 2, 1]], [(0, 1), (0, 2), (1, 3), (2, 3)], counts=(3,), transfer=[1] * 4
+)
 
 
 def test_the_longest_path_goes_through_the_slow_branch():
@@ -37,7 +39,9 @@ def test_chains_hold_nodes_once_and_make_the_latency_of_what_shares_a_piece(seed
             met = {device[node] for node in chain} - {2}
             waited = loads(problem, device)[sorted(met)].sum()
             hosted = [node for node in chain if device[node] == 2]
-            assert waited + problem.times[1, hosted].sum() == pytest.approx(latency(problem, device))
+            assert waited + problem.times[1, hosted].sum() == pytest.approx(
+                latency(problem, device)
+            )
 
 
 @pytest.mark.parametrize("seed", range(10))

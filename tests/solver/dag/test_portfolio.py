@@ -14,7 +14,9 @@ ENGINES = {"contiguous": portfolio.contiguous, "free": portfolio.free, "latency"
 @pytest.mark.parametrize("mode", ENGINES)
 @pytest.mark.parametrize("seed", range(14))
 def test_the_optimum_is_found_and_proved(mode, seed):
-    problem = random_problem(seed, nodes=6, training=mode != "latency" and seed % 2 == 0, unlike=seed % 4 == 3)
+    problem = random_problem(
+        seed, nodes=6, training=mode != "latency" and seed % 2 == 0, unlike=seed % 4 == 3
+    )
     best = oracle(problem, mode)
     found = ENGINES[mode](problem, time_limit_s=20.0)
     assert found.objective == pytest.approx(best, rel=1e-9)
@@ -23,14 +25,18 @@ def test_the_optimum_is_found_and_proved(mode, seed):
         assert found.bound == math.inf
         return
     assert not faults(problem, found.device, contiguous=mode == "contiguous")
-    value = latency(problem, found.device) if mode == "latency" else loads(problem, found.device).max()
+    value = (
+        latency(problem, found.device) if mode == "latency" else loads(problem, found.device).max()
+    )
     assert found.objective == pytest.approx(value, rel=1e-12)
     assert best * (1 - 1e-5) <= found.bound <= best * (1 + 1e-9)
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_stages_that_devices_take_in_turn_are_found_and_proved(seed):
-    problem = random_problem(seed, nodes=5, training=seed % 2 == 0, unlike=seed % 4 == 3).replicated(2)
+    problem = random_problem(
+        seed, nodes=5, training=seed % 2 == 0, unlike=seed % 4 == 3
+    ).replicated(2)
     best = oracle(problem, "contiguous")
     found = portfolio.contiguous(problem, time_limit_s=20.0)
     assert found.objective == pytest.approx(best, rel=1e-9)

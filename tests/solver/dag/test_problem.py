@@ -7,10 +7,22 @@ import numpy as np
 import pytest
 
 from planner.solver.dag.problem import contract, faults, latency, loads
-from tests.solver.graphs import allowed, classes_of, graph_problem, latency_of, load_of, random_problem
+from tests.solver.graphs import (
+    allowed,
+    classes_of,
+    graph_problem,
+    latency_of,
+    load_of,
+    random_problem,
+)
 
 FORK = graph_problem(
-    [[3, 4, 5], [6, 8, 10]], [(0, 1), (0, 2)], counts=(2, 1), pays=(True, False), transfer=[7, 1, 1], sizes=[1, 2, 3]
+    [[3, 4, 5], [6, 8, 10]],
+    [(0, 1), (0, 2)],
+    counts=(2, 1),
+    pays=(True, False),
+    transfer=[7, 1, 1],
+    sizes=[1, 2, 3],
 )
 """One producer, two consumers; two accelerators and a host."""
 
@@ -36,7 +48,9 @@ def test_latency_adds_what_waits_and_hosts_work_side_by_side():
 def test_pieces_that_wait_for_each_other_never_finish():
     chain = graph_problem([[1, 1, 1]], [(0, 1), (1, 2)])
     assert latency(chain, (0, 1, 0)) == math.inf
-    assert faults(chain, (0, 1, 0), contiguous=True) == ("forward edges go back and forth between devices",)
+    assert faults(chain, (0, 1, 0), contiguous=True) == (
+        "forward edges go back and forth between devices",
+    )
     assert faults(chain, (0, 1, 0), contiguous=False) == ()
 
 
@@ -66,7 +80,9 @@ def test_units_on_a_cycle_are_merged_for_contiguous_stages_only():
 
 
 def test_nets_join_what_may_be_cut_and_alike_nets_are_one():
-    doubled = graph_problem([[1, 1, 1]], [(0, 1), (0, 2), (1, 2)], transfer=[2, 3, 9], colour=[0, 0, 1])
+    doubled = graph_problem(
+        [[1, 1, 1]], [(0, 1), (0, 2), (1, 2)], transfer=[2, 3, 9], colour=[0, 0, 1]
+    )
     units = contract(doubled, contiguous=True)
     assert units.nets == ((0, 1),)
     assert units.costs.tolist() == [5.0]
@@ -82,5 +98,7 @@ def test_contraction_keeps_every_load(seed):
         for place, kind in enumerate(classes_of(problem)):
             inside = {unit for unit, other in enumerate(device) if other == place}
             cut = [0 < len(inside & set(net)) < len(net) for net in units.nets]
-            mine = units.times[kind, sorted(inside)].sum() + (units.costs[cut].sum() if problem.pays[kind] else 0.0)
+            mine = units.times[kind, sorted(inside)].sum() + (
+                units.costs[cut].sum() if problem.pays[kind] else 0.0
+            )
             assert mine == pytest.approx(total[place])

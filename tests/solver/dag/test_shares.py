@@ -11,7 +11,9 @@ from tests.solver.graphs import graph_problem, oracle, random_problem
 
 
 def bound_of(problem, low, high):
-    return refuted_below(problem, contract(problem, contiguous=False), low, high, until=time.monotonic() + 20.0)
+    return refuted_below(
+        problem, contract(problem, contiguous=False), low, high, until=time.monotonic() + 20.0
+    )
 
 
 def test_five_like_units_do_not_share_out_over_two_devices():

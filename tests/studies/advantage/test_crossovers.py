@@ -33,7 +33,9 @@ def test_the_advantage_fades_all_the_way(article):
     assert advantages == sorted(advantages, reverse=True)
 
 
-def test_a_slower_link_brings_the_crossover_nearer_and_a_slower_still_nearer_still(article, few_sizes):
+def test_a_slower_link_brings_the_crossover_nearer_and_a_slower_still_nearer_still(
+    article, few_sizes
+):
     lpu = pl.load_topology("article-lpu")
     moved = [
         crossover(pl.with_value(lpu, "fabrics[0].latency_s", latency), "article-h100").params
@@ -45,7 +47,8 @@ def test_a_slower_link_brings_the_crossover_nearer_and_a_slower_still_nearer_sti
 def test_where_one_machine_wins_throughout_there_is_no_crossover(few_sizes):
     h100 = pl.load_topology("article-h100")
     hungry = h100.replace(
-        name="hungry", power=h100.power.replace(system_w=10 * (h100.power.system_w or h100.power.chip_w))
+        name="hungry",
+        power=h100.power.replace(system_w=10 * (h100.power.system_w or h100.power.chip_w)),
     )
     result = crossover("article-h100", hungry)
     assert result.params is None
@@ -72,7 +75,9 @@ def test_a_figure_moves_the_root_as_its_slope_says(article, few_sizes):
     path = "fabrics[0].latency_s"
     slower = pl.with_value(pl.load_topology("article-lpu"), "power.chip_w", 1.05 * article_watts())
     named = {one.path: one for one in article.sensitivities}
-    assert f"article-lpu: {path}" not in named  # no latency is claimed, so no part of it can be moved
+    assert (
+        f"article-lpu: {path}" not in named
+    )  # no latency is claimed, so no part of it can be moved
     moved = crossover(slower, "article-h100").params
     slope = named["article-lpu: power.chip_w"].slope
     assert moved / article.params == pytest.approx(1.05**slope, rel=3e-3)
@@ -92,7 +97,9 @@ def test_the_reason_is_memory_that_grows_twice_as_fast(article):
     assert "power 1.0" in article.reason
     terms = {(one.topology, one.cause): one for one in article.terms}
     ours = [one for one in article.rows if one.parameters in article.around]
-    assert sum(one.before for one in terms.values() if one.topology == "article-lpu") == pytest.approx(ours[0].first)
+    assert sum(
+        one.before for one in terms.values() if one.topology == "article-lpu"
+    ) == pytest.approx(ours[0].first)
 
 
 def test_a_crossover_is_a_study_with_a_table_and_a_picture(article):

@@ -23,9 +23,18 @@ def test_more_users_share_the_power(table):
 
 
 def test_a_row_is_the_best_plan_of_that_machine(table):
-    row = next(row for row in table.rows if (row.topology, row.parameters, row.users) == ("hgx-h100", 8e9, 8))
+    row = next(
+        row
+        for row in table.rows
+        if (row.topology, row.parameters, row.users) == ("hgx-h100", 8e9, 8)
+    )
     graph = pl.load_model("llama-3.1-8b", weight_dtype="fp8")
-    result = pl.partition(graph, pl.load_topology("hgx-h100"), pl.Workload(batch_size=8), minimize="energy_per_token_j")
+    result = pl.partition(
+        graph,
+        pl.load_topology("hgx-h100"),
+        pl.Workload(batch_size=8),
+        minimize="energy_per_token_j",
+    )
     assert row.energy_per_token_j == pytest.approx(result.objective, rel=0.02)
 
 

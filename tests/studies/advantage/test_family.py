@@ -3,7 +3,13 @@
 import pytest
 
 import planner as pl
-from planner.studies.advantage.family import dense_family, dense_shape, member, moe_family, moe_shape
+from planner.studies.advantage.family import (
+    dense_family,
+    dense_shape,
+    member,
+    moe_family,
+    moe_shape,
+)
 
 
 @pytest.mark.parametrize("parameters", [8e9, 3e10, 7e10, 2e11, 4.05e11, 1e12, 2e12])
@@ -41,7 +47,9 @@ def test_a_member_with_experts_has_the_parameters_that_were_asked_for(parameters
 
 def test_members_with_experts_are_like_real_ones():
     real = pl.load_model("qwen3-235b-a22b")
-    assert moe_family(real.parameters).parameters_active == pytest.approx(real.parameters_active, rel=0.15)
+    assert moe_family(real.parameters).parameters_active == pytest.approx(
+        real.parameters_active, rel=0.15
+    )
     shapes = [moe_shape(parameters) for parameters in (8e9, 5e10, 2e11, 5e11, 2e12)]
     for field in ("layers", "hidden", "experts"):
         values = [getattr(shape, field) for shape in shapes]

@@ -1,4 +1,5 @@
-"""Each cell has the cheapest plan that is fast enough, its border moves with doubt, and pictures say what they show."""
+"""Each cell has the cheapest plan that is fast enough, its border moves with doubt, and pictures
+say what they show."""
 
 import itertools
 import time
@@ -78,7 +79,11 @@ def test_a_real_model_changes_sides_near_where_the_family_does(drawn):
     switch = next(one for one in drawn.switches if one.after is not None)
     below = drawn.cell(switch.parameters, switch.tokens_per_s_per_user / 2.5)
     above = drawn.cell(switch.parameters, switch.tokens_per_s_per_user * 2.5)
-    assert (switch.model, below.winner, above.winner) == ("llama-3.1-70b", switch.before, switch.after)
+    assert (switch.model, below.winner, above.winner) == (
+        "llama-3.1-70b",
+        switch.before,
+        switch.after,
+    )
 
 
 def test_fewer_users_in_flight_cost_no_less(grids, drawn):
@@ -135,7 +140,9 @@ def test_a_stair_falls_with_speed_and_ends_at_the_fastest_plan(grids):
 
 def test_measured_systems_are_the_quickest_rows_of_the_published_table():
     found = {(one.topology, one.model): one for one in measured_systems("dense", NAMES)}
-    assert found["cerebras-cs3", "llama-3.1-70b"].tokens_per_s_per_user == pytest.approx(450, rel=0.01)
+    assert found["cerebras-cs3", "llama-3.1-70b"].tokens_per_s_per_user == pytest.approx(
+        450, rel=0.01
+    )
     assert found["hgx-h100", "qwen3-14b"].energy_per_token_j == pytest.approx(0.7061, rel=1e-3)
     assert all(one.source for one in found.values())
     assert {one.model for one in measured_systems("moe", NAMES)} >= {"gpt-oss-120b"}
@@ -151,7 +158,10 @@ def test_a_map_is_a_table_a_page_a_sentence_and_json(drawn):
 
 @pytest.mark.parametrize(
     ("asked", "said"),
-    [({"topologies": ("hgx-h100", "hgx-h100")}, "each once"), ({"family": "sparse"}, "family of models")],
+    [
+        ({"topologies": ("hgx-h100", "hgx-h100")}, "each once"),
+        ({"family": "sparse"}, "family of models"),
+    ],
 )
 def test_what_is_wrong_is_said_in_one_sentence(asked, said):
     with pytest.raises(pl.InputError, match=said):
@@ -164,7 +174,9 @@ def test_a_metric_that_no_map_has_gets_the_nearest(grids):
 
 
 def test_one_call_prices_draws_and_checks():
-    drawn = advantage_map(["cerebras-cs3"], "chips", family="moe", sizes=(3e10, 2e11), speeds=(30, 100), checks=1)
+    drawn = advantage_map(
+        ["cerebras-cs3"], "chips", family="moe", sizes=(3e10, 2e11), speeds=(30, 100), checks=1
+    )
     assert drawn.family == "moe"
     assert {cell.winner for cell in drawn.rows} == {"cerebras-cs3"}
     assert all(cell.values == (cell.chips,) for cell in drawn.rows)

@@ -5,7 +5,10 @@ import pytest
 from planner.studies.advantage.records import AdvantageMap, Cell
 
 SIZES, SPEEDS = (1e9, 1e10, 1e11, 1e12), (10.0, 100.0)
-ROWS = (("a", 0.99), ("a", 0.6), ("b", 0.7), ("b", 0.95)), (("b", 0.9), ("b", 0.9), (None, None), (None, None))
+ROWS = (
+    (("a", 0.99), ("a", 0.6), ("b", 0.7), ("b", 0.95)),
+    (("b", 0.9), ("b", 0.9), (None, None), (None, None)),
+)
 """Winner and how likely it is, by speed, then by size."""
 
 

@@ -6,7 +6,12 @@ import pytest
 
 import planner as pl
 from planner.scoring.doubts import SPREADS
-from planner.studies.advantage.uncertainty import at_probability, combined, figure_effects, residual_of
+from planner.studies.advantage.uncertainty import (
+    at_probability,
+    combined,
+    figure_effects,
+    residual_of,
+)
 
 WAFERS = pl.load_topology("cerebras-cs3")
 
@@ -19,7 +24,9 @@ def test_a_number_that_goes_with_the_square_of_a_figure_has_a_slope_of_two():
 
 
 def test_the_most_doubted_figure_comes_first():
-    effects = figure_effects(WAFERS, lambda one: one.power.system_w**2 / one.software.usable_memory_fraction)
+    effects = figure_effects(
+        WAFERS, lambda one: one.power.system_w**2 / one.software.usable_memory_fraction
+    )
     assert [one.path for one in effects] == ["software.usable_memory_fraction", "power.system_w"]
     assert effects[0].slope == pytest.approx(-1)
 

@@ -8,21 +8,35 @@ from planner.studies.audit.audits import Audit, audit
 from planner.studies.audit.claims import Claim, article_claims
 
 RATE = Claim(
-    name="rate", quote="1,500 tokens/s", topology="groq-lpu-chain", chips=1, model="llama-3.1-70b", tokens_per_s=1500
+    name="rate",
+    quote="1,500 tokens/s",
+    topology="groq-lpu-chain",
+    chips=1,
+    model="llama-3.1-70b",
+    tokens_per_s=1500,
 )
-JOULES = RATE.replace(name="joules", quote="0.20 J", power_w=300, energy_per_token_j=0.2, premises=("rate",))
+JOULES = RATE.replace(
+    name="joules", quote="0.20 J", power_w=300, energy_per_token_j=0.2, premises=("rate",)
+)
 
 
 @pytest.fixture(scope="module")
 def small() -> Audit:
     sums = {"kind": "quotient", "first": 0.58, "second": 0.2, "value": 2.9}
-    better = Claim.from_fields({"name": "better", "quote": "2.9 times", "premises": ["joules"], "arithmetic": sums})
+    better = Claim.from_fields(
+        {"name": "better", "quote": "2.9 times", "premises": ["joules"], "arithmetic": sums}
+    )
     return audit([RATE, JOULES, better, Claim(name="stars", quote="3,200 stars")])
 
 
 def test_each_claim_has_a_row_in_its_order(small):
     assert [row.claim for row in small.rows] == ["rate", "joules", "better", "stars"]
-    assert [row.verdict for row in small.rows] == ["needs more chips", "wrong scope", "wrong scope", "no opinion"]
+    assert [row.verdict for row in small.rows] == [
+        "needs more chips",
+        "wrong scope",
+        "wrong scope",
+        "no opinion",
+    ]
     assert small["joules"].also[0].startswith("needs 307 chips")
     assert small.counts()["wrong scope"] == 2
 
@@ -41,7 +55,10 @@ def test_the_audit_is_a_table_a_page_a_picture_and_json(small):
     assert "needs 307 chips" in small._repr_html_()
     drawn = small.plot()
     assert drawn.layout.xaxis.type == "log"
-    assert {trace.name for trace in drawn.data if trace.type == "scatter"} == {"needs more chips", "wrong scope"}
+    assert {trace.name for trace in drawn.data if trace.type == "scatter"} == {
+        "needs more chips",
+        "wrong scope",
+    }
     assert Audit.from_json(small.to_json()) == small
 
 
@@ -66,12 +83,29 @@ def test_what_no_engine_can_price_gets_no_opinion_and_what_laws_refute_is_refute
     monkeypatch.setattr(audits, "PRICES", ())
     found = audit()
     assert len({row.claim.split()[0] for row in found.rows}) == 59
-    assert {row.claim for row in found.rows if row.verdict == "impossible"} == {"16", "23", "36", "53", "55"}
-    assert all(found[name].verdict == "wrong scope" for name in ("7 LPU", "7 WSE-3", "8", "9", "28"))
+    assert {row.claim for row in found.rows if row.verdict == "impossible"} == {
+        "16",
+        "23",
+        "36",
+        "53",
+        "55",
+    }
+    assert all(
+        found[name].verdict == "wrong scope" for name in ("7 LPU", "7 WSE-3", "8", "9", "28")
+    )
     assert found["15"].text == "inconsistent with claim 14, 22×"
-    assert (found["5"].needed_chips, found["6"].needed_chips, found["33"].needed_chips) == (307, 4, 84)
-    assert all(found[name].verdict == "no opinion" for name in ("20", "41", "54 2023", "56", "58", "59"))
-    assert all(found[name].factor is None or found[name].factor > 1 for name in (row.claim for row in found.rows))
+    assert (found["5"].needed_chips, found["6"].needed_chips, found["33"].needed_chips) == (
+        307,
+        4,
+        84,
+    )
+    assert all(
+        found[name].verdict == "no opinion" for name in ("20", "41", "54 2023", "56", "58", "59")
+    )
+    assert all(
+        found[name].factor is None or found[name].factor > 1
+        for name in (row.claim for row in found.rows)
+    )
 
 
 def test_the_verdict_follows_the_article_s_numbers(monkeypatch):

@@ -8,13 +8,22 @@ from planner.studies.audit.bounds import Roof
 
 @pytest.fixture(scope="module")
 def roof():
-    return Roof(pl.load_model("llama-3.1-8b", weight_dtype="fp8"), pl.load_topology("hgx-h100", chips=2), 2, 1000.0)
+    return Roof(
+        pl.load_model("llama-3.1-8b", weight_dtype="fp8"),
+        pl.load_topology("hgx-h100", chips=2),
+        2,
+        1000.0,
+    )
 
 
 def test_a_pass_of_one_takes_its_bytes_over_the_bandwidth(roof):
     step = roof.decode(1)
-    layers = roof.graph.weight_bytes - roof.graph.layers[0].weight_bytes  # of the embedding, one row is read
-    assert step.memory_s == pytest.approx((layers + 1000 * roof.graph.kv_bytes_per_token) / (2 * 3.35e12), rel=1e-3)
+    layers = (
+        roof.graph.weight_bytes - roof.graph.layers[0].weight_bytes
+    )  # of the embedding, one row is read
+    assert step.memory_s == pytest.approx(
+        (layers + 1000 * roof.graph.kv_bytes_per_token) / (2 * 3.35e12), rel=1e-3
+    )
     assert step.seconds == step.memory_s > step.compute_s
 
 

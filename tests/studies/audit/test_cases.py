@@ -40,7 +40,11 @@ def test_a_machine_without_a_count_gets_room_for_the_model():
     work = Workload(batch_size=1)
     lpus = pl.load_topology("groq-lpu-chain", chips=8)
     chips = sized(graph, lpus, work)
-    assert pl.partition(graph, lpus.replace(chips=chips), work, minimize="chips").score.chips <= chips < 100
+    assert (
+        pl.partition(graph, lpus.replace(chips=chips), work, minimize="chips").score.chips
+        <= chips
+        < 100
+    )
     assert sized(graph, pl.load_topology("hgx-h100"), work) == 8
 
 

@@ -15,8 +15,12 @@ def test_the_article_has_all_its_fifty_nine_figures_in_order():
 
 def test_a_file_of_claims_is_read_with_its_source(tmp_path):
     path = tmp_path / "claims.toml"
-    path.write_text('source = "a brochure"\n[[claim]]\nname = "one"\ntopology = "hgx-h100"\npower_w = 700\n')
-    assert read_claims(path) == (Claim(name="one", source="a brochure", topology="hgx-h100", power_w=700),)
+    path.write_text(
+        'source = "a brochure"\n[[claim]]\nname = "one"\ntopology = "hgx-h100"\npower_w = 700\n'
+    )
+    assert read_claims(path) == (
+        Claim(name="one", source="a brochure", topology="hgx-h100", power_w=700),
+    )
 
 
 def test_a_file_without_claims_says_what_it_wants(tmp_path):

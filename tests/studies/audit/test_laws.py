@@ -31,7 +31,9 @@ def test_the_bandwidth_bound_moves_with_the_claim_and_with_the_bandwidth():
     (finding,) = verdicts(laws.roofline, claim)
     assert finding.verdict == "impossible"
     assert finding.factor == pytest.approx(1500 * 69.5e9 / 18.4e12, rel=0.01)
-    faster = with_value(pl.load_topology("groq-lpu-chain"), "chip.memory[0].bandwidth_bytes_per_s", 6 * 18.4e12)
+    faster = with_value(
+        pl.load_topology("groq-lpu-chain"), "chip.memory[0].bandwidth_bytes_per_s", 6 * 18.4e12
+    )
     assert not verdicts(laws.roofline, claim.replace(topology=faster))
     assert not verdicts(laws.roofline, claim.replace(tokens_per_s=260))
     assert not verdicts(laws.roofline, claim.replace(batch_size=32))
@@ -46,9 +48,13 @@ def test_a_rate_of_any_batch_is_held_against_the_peak():
 
 
 def test_joules_times_tokens_per_second_and_watt_are_one():
-    (finding,) = verdicts(laws.energy_arithmetic, Claim(name="x", energy_per_token_j=0.2, tokens_per_s_per_w=300))
+    (finding,) = verdicts(
+        laws.energy_arithmetic, Claim(name="x", energy_per_token_j=0.2, tokens_per_s_per_w=300)
+    )
     assert finding.factor == pytest.approx(60)
-    assert not verdicts(laws.energy_arithmetic, Claim(name="x", energy_per_token_j=0.2, tokens_per_s_per_w=5))
+    assert not verdicts(
+        laws.energy_arithmetic, Claim(name="x", energy_per_token_j=0.2, tokens_per_s_per_w=5)
+    )
 
 
 def test_joules_times_tokens_per_second_are_the_watts_of_the_chips():
@@ -79,19 +85,26 @@ def test_a_token_costs_at_least_its_operations():
 def test_pictures_are_bound_by_arithmetic_and_tokens_by_memory_up_to_a_batch():
     picture = Claim(name="x", topology="hgx-h100", model="sd3-medium", bound_by="memory")
     assert [one.verdict for one in verdicts(laws.bottleneck, picture)] == ["impossible"]
-    assert [one.verdict for one in verdicts(laws.bottleneck, picture.replace(bound_by="compute"))] == ["plausible"]
+    assert [
+        one.verdict for one in verdicts(laws.bottleneck, picture.replace(bound_by="compute"))
+    ] == ["plausible"]
     tokens = Claim(name="x", topology="hgx-h100", model="llama-3.1-70b", bound_by="memory")
     (finding,) = verdicts(laws.bottleneck, tokens)
     assert finding.text == "plausible at batch < 296"
     (finding,) = verdicts(laws.bottleneck, tokens.replace(bound_by="compute"))
     assert finding.least_batch == 296
-    assert [one.verdict for one in verdicts(laws.bottleneck, tokens.replace(batch_size=400))] == ["impossible"]
+    assert [one.verdict for one in verdicts(laws.bottleneck, tokens.replace(batch_size=400))] == [
+        "impossible"
+    ]
 
 
 @pytest.mark.parametrize(
     ("said", "wrong"),
     [
-        (Growth(first=15, last=85, years=4, value=0.54), Growth(first=15, last=85, years=4, value=0.41)),
+        (
+            Growth(first=15, last=85, years=4, value=0.54),
+            Growth(first=15, last=85, years=4, value=0.41),
+        ),
         (Total(parts=(85, 2, 1, 12), value=100), Total(parts=(85, 2, 1, 22), value=100)),
         (Quotient(first=0.58, second=0.2, value=2.9), Quotient(first=0.58, second=0.2, value=3.9)),
         (
@@ -101,21 +114,38 @@ def test_pictures_are_bound_by_arithmetic_and_tokens_by_memory_up_to_a_batch():
     ],
 )
 def test_sums_that_add_up_get_no_opinion_and_those_that_do_not_are_impossible(said, wrong):
-    assert [one.verdict for one in verdicts(laws.sums, Claim(name="x", arithmetic=said))] == ["no opinion"]
-    assert [one.verdict for one in verdicts(laws.sums, Claim(name="x", arithmetic=wrong))] == ["impossible"]
+    assert [one.verdict for one in verdicts(laws.sums, Claim(name="x", arithmetic=said))] == [
+        "no opinion"
+    ]
+    assert [one.verdict for one in verdicts(laws.sums, Claim(name="x", arithmetic=wrong))] == [
+        "impossible"
+    ]
 
 
 def test_a_machines_figure_is_held_against_the_catalogues():
-    claim = Claim(name="x", topology="cerebras-cs3", figure="chip.memory[0].bandwidth_bytes_per_s", value=20e12)
+    claim = Claim(
+        name="x",
+        topology="cerebras-cs3",
+        figure="chip.memory[0].bandwidth_bytes_per_s",
+        value=20e12,
+    )
     (finding,) = verdicts(laws.machine_figure, claim)
     assert finding.text == "disagrees with its source, 1,050×"
-    assert [one.verdict for one in verdicts(laws.machine_figure, claim.replace(value=21e15))] == ["plausible"]
-    slower = with_value(pl.load_topology("cerebras-cs3"), "chip.memory[0].bandwidth_bytes_per_s", 20e12)
-    assert [one.verdict for one in verdicts(laws.machine_figure, claim.replace(topology=slower))] == ["plausible"]
+    assert [one.verdict for one in verdicts(laws.machine_figure, claim.replace(value=21e15))] == [
+        "plausible"
+    ]
+    slower = with_value(
+        pl.load_topology("cerebras-cs3"), "chip.memory[0].bandwidth_bytes_per_s", 20e12
+    )
+    assert [
+        one.verdict for one in verdicts(laws.machine_figure, claim.replace(topology=slower))
+    ] == ["plausible"]
 
 
 def test_both_directions_of_a_link_are_the_wrong_scope():
-    claim = Claim(name="x", topology="hgx-h100", figure="fabrics[0].bandwidth_bytes_per_s", value=900e9)
+    claim = Claim(
+        name="x", topology="hgx-h100", figure="fabrics[0].bandwidth_bytes_per_s", value=900e9
+    )
     assert [one.verdict for one in verdicts(laws.machine_figure, claim)] == ["wrong scope"]
     assert [one.verdict for one in verdicts(laws.machine_figure, claim.replace(value=600e9))] == [
         "disagrees with its source"
@@ -149,13 +179,15 @@ def test_sparse_peaks_say_what_density_they_take():
 def test_parameters_are_counted():
     claim = Claim(name="x", model="llama-3.1-70b", parameters=70.6e9)
     assert [one.verdict for one in verdicts(laws.machine_figure, claim)] == ["plausible"]
-    assert [one.verdict for one in verdicts(laws.machine_figure, claim.replace(parameters=8e9))] == [
-        "disagrees with its source"
-    ]
+    assert [
+        one.verdict for one in verdicts(laws.machine_figure, claim.replace(parameters=8e9))
+    ] == ["disagrees with its source"]
 
 
 def test_hops_are_counted_on_the_wires():
-    assert [one.verdict for one in verdicts(laws.wiring, Claim(name="x", topology="hgx-h100", hops=1))] == ["plausible"]
+    assert [
+        one.verdict for one in verdicts(laws.wiring, Claim(name="x", topology="hgx-h100", hops=1))
+    ] == ["plausible"]
     (finding,) = verdicts(laws.wiring, Claim(name="x", topology="hgx-h100", hops=2))
     assert finding.factor == 2
 
@@ -169,15 +201,30 @@ def test_a_purchase_is_held_against_the_hourly_price():
 
 
 def test_a_rate_contradicts_a_bandwidth_claimed_elsewhere():
-    rate = Claim(name="rate", chips=1, batch_size=1, topology="cerebras-cs3", model="llama-3.1-70b", tokens_per_s=3200)
-    slow = Claim(name="slow", topology="cerebras-cs3", figure="chip.memory[0].bandwidth_bytes_per_s", value=20e12)
+    rate = Claim(
+        name="rate",
+        chips=1,
+        batch_size=1,
+        topology="cerebras-cs3",
+        model="llama-3.1-70b",
+        tokens_per_s=3200,
+    )
+    slow = Claim(
+        name="slow",
+        topology="cerebras-cs3",
+        figure="chip.memory[0].bandwidth_bytes_per_s",
+        value=20e12,
+    )
     (finding,) = verdicts(laws.consistency, rate, slow)
     assert finding.text == "inconsistent with claim slow, 22×"
     assert not verdicts(laws.consistency, rate, slow.replace(value=21e15))
 
 
 def test_two_energies_of_one_model_contradict_each_other():
-    one, other = Claim(name="a", energy_per_token_j=0.2, **LPU), Claim(name="b", tokens_per_s_per_w=300, **LPU)
+    one, other = (
+        Claim(name="a", energy_per_token_j=0.2, **LPU),
+        Claim(name="b", tokens_per_s_per_w=300, **LPU),
+    )
     (finding,) = verdicts(laws.consistency, one, other)
     assert finding.other == "b"
     assert finding.factor == pytest.approx(60)

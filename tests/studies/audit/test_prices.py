@@ -19,23 +19,34 @@ def test_a_rate_is_plausible_from_the_batch_at_which_the_best_plan_reaches_it():
     (finding,) = verdicts(prices.reach, Claim(name="x", tokens_per_s=2000, **EIGHT))
     assert finding.verdict == "plausible at batch"
     work = pl.Workload(batch_size=finding.least_batch)
-    graph, machine = pl.load_model("llama-3.1-8b", weight_dtype="fp8"), pl.load_topology("hgx-h100", chips=1)
+    graph, machine = (
+        pl.load_model("llama-3.1-8b", weight_dtype="fp8"),
+        pl.load_topology("hgx-h100", chips=1),
+    )
     assert pl.partition(graph, machine, work, maximize="tokens_per_s").score.tokens_per_s >= 2000
     (finding,) = verdicts(prices.reach, Claim(name="x", tokens_per_s=50, **EIGHT))
     assert finding.verdict == "plausible"
 
 
 def test_a_speed_of_one_user_is_implausible_where_the_best_plan_is_far_below():
-    (finding,) = verdicts(prices.reach, Claim(name="x", batch_size=1, tokens_per_s_per_user=3000, **EIGHT))
+    (finding,) = verdicts(
+        prices.reach, Claim(name="x", batch_size=1, tokens_per_s_per_user=3000, **EIGHT)
+    )
     assert finding.verdict == "implausible"
-    twice = with_value(pl.load_topology("hgx-h100", chips=1), "chip.memory[0].bandwidth_bytes_per_s", 6.7e12)
-    faster = Claim(name="x", batch_size=1, tokens_per_s_per_user=3000, **{**EIGHT, "topology": twice})
+    twice = with_value(
+        pl.load_topology("hgx-h100", chips=1), "chip.memory[0].bandwidth_bytes_per_s", 6.7e12
+    )
+    faster = Claim(
+        name="x", batch_size=1, tokens_per_s_per_user=3000, **{**EIGHT, "topology": twice}
+    )
     assert verdicts(prices.reach, faster)[0].factor < finding.factor
 
 
 def test_a_figure_within_the_engines_error_is_said_to_be():
     best = Case(Claim(name="x", **EIGHT)).score("fp8", 1, "tpot_s").tokens_per_s_per_user
-    (finding,) = verdicts(prices.reach, Claim(name="x", batch_size=1, tokens_per_s_per_user=1.05 * best, **EIGHT))
+    (finding,) = verdicts(
+        prices.reach, Claim(name="x", batch_size=1, tokens_per_s_per_user=1.05 * best, **EIGHT)
+    )
     assert finding.verdict == "plausible"
     assert "within the engine's error" in finding.law
 
@@ -48,17 +59,31 @@ def test_a_rate_of_one_chip_may_be_a_share_of_several():
 
 def test_what_no_one_published_gets_no_opinion():
     claim = Claim(name="x", topology="tpu-v5p", model="llama-3.1-8b", energy_per_token_j=1)
-    assert [one.law for one in verdicts(prices.reach, claim)] == ["the power of tpu-v5p is not published"]
+    assert [one.law for one in verdicts(prices.reach, claim)] == [
+        "the power of tpu-v5p is not published"
+    ]
 
 
 def test_a_density_is_no_utilisation():
-    claim = Claim(name="x", topology="hgx-h100", model="llama-3.1-8b", sparsity="2:4", utilisation_fraction=0.5)
+    claim = Claim(
+        name="x",
+        topology="hgx-h100",
+        model="llama-3.1-8b",
+        sparsity="2:4",
+        utilisation_fraction=0.5,
+    )
     assert [one.verdict for one in verdicts(prices.zeros, claim)] == ["wrong scope"]
     assert not verdicts(prices.zeros, claim.replace(utilisation_fraction=0.4))
 
 
 def test_zeros_that_a_chip_does_not_skip_are_no_use():
-    claim = Claim(name="x", topology="groq-lpu-chain", model="llama-3.1-8b", sparsity="50%", utilisation_fraction=0.99)
+    claim = Claim(
+        name="x",
+        topology="groq-lpu-chain",
+        model="llama-3.1-8b",
+        sparsity="50%",
+        utilisation_fraction=0.99,
+    )
     (finding,) = verdicts(prices.zeros, claim)
     assert finding.factor == pytest.approx(1.98)
     assert not verdicts(prices.zeros, claim.replace(topology="cerebras-cs3"))
@@ -68,8 +93,12 @@ def test_a_speed_up_is_bounded_by_the_density():
     claim = Claim(name="x", topology="xeon-8380", model="bert-base", sparsity="90%", speed_up=8)
     assert not verdicts(prices.zeros, claim)
     assert [one.verdict for one in verdicts(prices.sparse_speed, claim)] == ["implausible"]
-    assert [one.verdict for one in verdicts(prices.sparse_speed, claim.replace(speed_up=2))] == ["plausible"]
-    assert [one.verdict for one in verdicts(prices.zeros, claim.replace(speed_up=12))] == ["impossible"]
+    assert [one.verdict for one in verdicts(prices.sparse_speed, claim.replace(speed_up=2))] == [
+        "plausible"
+    ]
+    assert [one.verdict for one in verdicts(prices.zeros, claim.replace(speed_up=12))] == [
+        "impossible"
+    ]
 
 
 def test_weights_stay_where_they_fit():
@@ -80,17 +109,30 @@ def test_weights_stay_where_they_fit():
 
 def test_an_advantage_is_priced_on_both_machines():
     claim = Claim(
-        name="x", topology="hgx-h200", over="hgx-h100", model="llama-3.1-8b", advantage=1.0, metric="tpot_s", chips=1
+        name="x",
+        topology="hgx-h200",
+        over="hgx-h100",
+        model="llama-3.1-8b",
+        advantage=1.0,
+        metric="tpot_s",
+        chips=1,
     )
     assert [one.verdict for one in verdicts(prices.advantage, claim)] == ["plausible"]
-    assert [one.verdict for one in verdicts(prices.advantage, claim.replace(advantage=3.0))] == ["implausible"]
+    assert [one.verdict for one in verdicts(prices.advantage, claim.replace(advantage=3.0))] == [
+        "implausible"
+    ]
     unknown = claim.replace(topology="tpu-v5p", metric="energy_per_token_j")
     assert [one.verdict for one in verdicts(prices.advantage, unknown)] == ["no opinion"]
 
 
 def test_an_advantage_that_never_was_cannot_end():
     claim = Claim(
-        name="x", topology="hgx-a100", over="hgx-h100", ends_at_parameters=40e9, metric="tpot_s", batch_size=1
+        name="x",
+        topology="hgx-a100",
+        over="hgx-h100",
+        ends_at_parameters=40e9,
+        metric="tpot_s",
+        batch_size=1,
     )
     (finding,) = verdicts(prices.advantage, claim)
     assert "no advantage to lose" in finding.law
@@ -102,10 +144,16 @@ def test_latency_on_a_chain_hardly_grows_with_its_chips():
     claim = Claim(name="x", topology="groq-lpu-chain", model="llama-3.1-8b", latency_exponent=1.0)
     (finding,) = verdicts(prices.trend, claim)
     assert finding.verdict == "implausible"
-    assert [one.verdict for one in verdicts(prices.trend, claim.replace(latency_exponent=0.05))] == ["plausible"]
+    assert [
+        one.verdict for one in verdicts(prices.trend, claim.replace(latency_exponent=0.05))
+    ] == ["plausible"]
 
 
 def test_linear_scaling_by_replicas_is_priced_and_its_denial_refused():
-    claim = Claim(name="x", topology="cerebras-cs3", chips=4, model="llama-3.1-8b", efficiency_fraction=0.9)
+    claim = Claim(
+        name="x", topology="cerebras-cs3", chips=4, model="llama-3.1-8b", efficiency_fraction=0.9
+    )
     assert [one.verdict for one in verdicts(prices.efficiency, claim)] == ["plausible"]
-    assert [one.verdict for one in verdicts(prices.efficiency, claim.replace(denied=True))] == ["implausible"]
+    assert [one.verdict for one in verdicts(prices.efficiency, claim.replace(denied=True))] == [
+        "implausible"
+    ]

@@ -34,7 +34,10 @@ def test_every_figure_of_the_catalogue_is_one():
 
 
 def test_a_star_stands_for_every_place():
-    assert paths_like("fabrics[*].latency_s", KNOWN) == ["fabrics[0].latency_s", "fabrics[1].latency_s"]
+    assert paths_like("fabrics[*].latency_s", KNOWN) == [
+        "fabrics[0].latency_s",
+        "fabrics[1].latency_s",
+    ]
     machine, _ = changed(MACHINE, ONE, {"fabrics[*].latency_s": "x2"})
     assert [fabric.latency_s for fabric in machine.fabrics] == pytest.approx([6e-7, 6e-7])
 
@@ -54,7 +57,14 @@ def test_a_wrong_path_gets_the_nearest(wrong, nearest):
 
 @pytest.mark.parametrize(
     ("change", "value"),
-    [(5e-7, 5e-7), ("x2", 6e-7), ("× 0.5", 1.5e-7), ("+10 %", 3.3e-7), ("-20%", 2.4e-7), ("1 us", 1e-6)],
+    [
+        (5e-7, 5e-7),
+        ("x2", 6e-7),
+        ("× 0.5", 1.5e-7),
+        ("+10 %", 3.3e-7),
+        ("-20%", 2.4e-7),
+        ("1 us", 1e-6),
+    ],
 )
 def test_changes_are_values_factors_shares_or_quantities(change, value):
     assert new_value("fabrics[0].latency_s", 3e-7, change) == pytest.approx(value)
@@ -113,7 +123,8 @@ def test_ranges_may_be_given():
 
 
 @pytest.mark.parametrize(
-    ("figures", "words"), [({"chips": (64, 8)}, "lower first"), (["workload.transfer_s"], "must have a value above 0")]
+    ("figures", "words"),
+    [({"chips": (64, 8)}, "lower first"), (["workload.transfer_s"], "must have a value above 0")],
 )
 def test_wrong_ranges_are_refused(figures, words):
     with pytest.raises(InputError, match=words):

@@ -18,7 +18,9 @@ def tpot(machine, workload=ONE):
 
 @pytest.fixture(scope="module")
 def faster():
-    return required(BANDWIDTH, GRAPH, MACHINE, ONE, target=0.002, minimize="tpot_s", between=(2e11, 1e13))
+    return required(
+        BANDWIDTH, GRAPH, MACHINE, ONE, target=0.002, minimize="tpot_s", between=(2e11, 1e13)
+    )
 
 
 def test_the_value_just_meets_the_target(faster):
@@ -44,7 +46,14 @@ def test_every_value_may_suffice():
 
 
 def test_less_may_be_what_is_needed():
-    less = required("software.step_overhead_s", GRAPH, MACHINE, ONE, target=0.99 * tpot(MACHINE), minimize="tpot_s")
+    less = required(
+        "software.step_overhead_s",
+        GRAPH,
+        MACHINE,
+        ONE,
+        target=0.99 * tpot(MACHINE),
+        minimize="tpot_s",
+    )
     assert not less.is_least
     assert less.value < less.now
     assert "at most" in str(less)
@@ -60,7 +69,13 @@ def test_values_without_a_plan_do_not_meet_the_target():
 
 def test_whole_figures_are_found_exactly():
     most = required(
-        "workload.batch_size", GRAPH, MACHINE, ONE, target=1.5 * tpot(MACHINE), minimize="tpot_s", between=(1, 500)
+        "workload.batch_size",
+        GRAPH,
+        MACHINE,
+        ONE,
+        target=1.5 * tpot(MACHINE),
+        minimize="tpot_s",
+        between=(1, 500),
     )
     assert most.value == int(most.value)
     assert tpot(MACHINE, pl.Workload(batch_size=int(most.value))) <= 1.5 * tpot(MACHINE)
@@ -100,7 +115,14 @@ def test_wrong_names_get_the_nearest():
     with pytest.raises(UnknownNameError, match=r"chip\.memory"):
         required("memory.bandwidth", GRAPH, MACHINE, ONE, target=1.0)
     with pytest.raises(InputError, match=r"nothing to beat.*does not fit"):
-        required(BANDWIDTH, pl.load_model("llama-3.1-70b"), "hgx-h100", ONE, target=MACHINE, between=(1e12, 2e12))
+        required(
+            BANDWIDTH,
+            pl.load_model("llama-3.1-70b"),
+            "hgx-h100",
+            ONE,
+            target=MACHINE,
+            between=(1e12, 2e12),
+        )
 
 
 def test_a_picture_has_the_curve_the_target_and_the_answer(faster):

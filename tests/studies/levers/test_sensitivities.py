@@ -9,7 +9,11 @@ from planner.studies import GlobalSensitivity, Sensitivity, global_sensitivity, 
 GRAPH = pl.load_model("llama-3.2-1b", weight_dtype="fp8")
 MACHINE = pl.load_topology("rtx-4090")
 ONE = pl.Workload()
-BANDWIDTH, PEAK, WATTS = "chip.memory[0].bandwidth_bytes_per_s", "chip.peaks[0].flop_per_s", "power.chip_w"
+BANDWIDTH, PEAK, WATTS = (
+    "chip.memory[0].bandwidth_bytes_per_s",
+    "chip.peaks[0].flop_per_s",
+    "power.chip_w",
+)
 
 MOVED = {BANDWIDTH: 0.3, "software.step_overhead_s": 0.3, WATTS: 0.3}
 
@@ -21,13 +25,17 @@ def tornado():
 
 @pytest.fixture(scope="module")
 def shares():
-    return global_sensitivity(GRAPH, MACHINE, ONE, MOVED, minimize="tpot_s", samples=16, progress=False, processes=1)
+    return global_sensitivity(
+        GRAPH, MACHINE, ONE, MOVED, minimize="tpot_s", samples=16, progress=False, processes=1
+    )
 
 
 def test_the_strongest_comes_first_with_what_partition_finds(tornado):
     assert [row.path for row in tornado.rows] == [BANDWIDTH, WATTS]
     row = tornado.rows[0]
-    high = pl.partition(GRAPH, pl.with_value(MACHINE, BANDWIDTH, row.high), ONE, minimize="tpot_s").objective
+    high = pl.partition(
+        GRAPH, pl.with_value(MACHINE, BANDWIDTH, row.high), ONE, minimize="tpot_s"
+    ).objective
     assert row.high_objective == high
     assert row.high_effect == pytest.approx(high / tornado.objective - 1)
     assert row.high_effect < 0 < row.low_effect
@@ -35,7 +43,12 @@ def test_the_strongest_comes_first_with_what_partition_finds(tornado):
 
 
 def test_without_names_every_told_figure_is_moved_and_the_strongest_share_the_variance(tmp_path):
-    options = {"minimize": "tpot_s", "progress": False, "file": tmp_path / "kept.sqlite", "processes": 1}
+    options = {
+        "minimize": "tpot_s",
+        "progress": False,
+        "file": tmp_path / "kept.sqlite",
+        "processes": 1,
+    }
     every = sensitivity(GRAPH, MACHINE, ONE, **options)
     assert {BANDWIDTH, "chip.memory[0].capacity_bytes"} < {row.path for row in every.rows}
     assert all(row.message == "" for row in every.rows)
@@ -85,7 +98,9 @@ def test_shares_of_variance_go_to_what_matters(shares):
 
 def test_the_same_seed_gives_the_same_shares():
     options = {"minimize": "tpot_s", "samples": 4, "progress": False}
-    one, again, other = (global_sensitivity(GRAPH, MACHINE, ONE, MOVED, seed=seed, **options) for seed in (1, 1, 2))
+    one, again, other = (
+        global_sensitivity(GRAPH, MACHINE, ONE, MOVED, seed=seed, **options) for seed in (1, 1, 2)
+    )
     assert again.to_json() == one.to_json()
     assert other.rows != one.rows
 
@@ -100,19 +115,25 @@ def test_the_same_seed_gives_the_same_shares():
 )
 def test_shares_that_mean_nothing_are_refused(figures, samples, words):
     with pytest.raises(InputError, match=words):
-        global_sensitivity(GRAPH, MACHINE, ONE, figures, minimize="tpot_s", samples=samples, progress=False)
+        global_sensitivity(
+            GRAPH, MACHINE, ONE, figures, minimize="tpot_s", samples=samples, progress=False
+        )
 
 
 def test_pictures_have_bars_for_each_figure(tornado, shares):
     figure = tornado.plot()
     assert [trace.name for trace in figure.data] == ["at the low end", "at the high end"]
     assert len(figure.data[0].y) == 1  # what moves nothing is not drawn
-    assert [list(trace.y) for trace in shares.plot().data] == [[row.path for row in shares.rows]] * 2
+    assert [list(trace.y) for trace in shares.plot().data] == [
+        [row.path for row in shares.rows]
+    ] * 2
 
 
 def test_text_has_a_line_for_each_figure(tornado, shares):
     assert [line.split()[0] for line in str(tornado).splitlines()[2:]] == [BANDWIDTH, WATTS]
-    assert [line.split()[0] for line in str(shares).splitlines()[2:]] == [row.path for row in shares.rows]
+    assert [line.split()[0] for line in str(shares).splitlines()[2:]] == [
+        row.path for row in shares.rows
+    ]
 
 
 def test_json_gives_them_back(tornado, shares):

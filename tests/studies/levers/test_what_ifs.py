@@ -28,7 +28,9 @@ def test_both_ends_are_planned(faster):
 
 
 def test_the_plan_moves_where_another_is_best():
-    slow = what_if(GRAPH, MACHINE, ONE, {"software.collectives[*].base_latency_s": "10 ms"}, minimize="tpot_s")
+    slow = what_if(
+        GRAPH, MACHINE, ONE, {"software.collectives[*].base_latency_s": "10 ms"}, minimize="tpot_s"
+    )
     assert slow.is_other_plan
     assert slow.before.plan.stages[0].tensor_parallel == 2
     assert slow.after.plan.stages[0].tensor_parallel == 1
@@ -46,8 +48,12 @@ def test_no_plan_after_is_an_answer():
 def test_text_and_picture_name_the_change(faster):
     assert "3.35 TB/s → 6.7 TB/s" in str(faster)
     figure = faster.plot()
-    assert sum(trace.x[0] for trace in figure.data) == pytest.approx(1e3 * faster.before.score.tpot_s)
-    assert sum(trace.x[1] for trace in figure.data) == pytest.approx(1e3 * faster.after.score.tpot_s)
+    assert sum(trace.x[0] for trace in figure.data) == pytest.approx(
+        1e3 * faster.before.score.tpot_s
+    )
+    assert sum(trace.x[1] for trace in figure.data) == pytest.approx(
+        1e3 * faster.after.score.tpot_s
+    )
     assert "6.7 TB/s" in figure.layout.title.text
 
 

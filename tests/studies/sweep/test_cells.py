@@ -17,7 +17,10 @@ def task(*cell):
 
 
 def test_a_row_has_what_partition_finds():
-    row, result = row_of(task(GRAPH, MACHINE, ONE)), pl.partition(GRAPH, MACHINE, ONE, minimize="tpot_s")
+    row, result = (
+        row_of(task(GRAPH, MACHINE, ONE)),
+        pl.partition(GRAPH, MACHINE, ONE, minimize="tpot_s"),
+    )
     assert (row.status, row.value, row.bound) == (result.status, result.objective, result.bound)
     assert row.energy_per_token_j == result.score.energy_per_token_j
     assert (row.pipeline_parallel, row.replicas) == (1, 1)
@@ -75,7 +78,9 @@ def test_keys_follow_the_price_list(monkeypatch):
 
 def test_a_cell_given_twice_is_the_same_task():
     one, other = tasks_of(
-        [Cell(GRAPH, MACHINE, ONE), Cell("llama-3.2-1b", "rtx-4090", ONE)], time_limit_s=None, power_scope=None
+        [Cell(GRAPH, MACHINE, ONE), Cell("llama-3.2-1b", "rtx-4090", ONE)],
+        time_limit_s=None,
+        power_scope=None,
     )
     assert one.key == other.key
 
@@ -101,7 +106,9 @@ def test_a_cell_of_the_wrong_kind_is_refused():
 
 
 def test_a_chunk_ends_with_its_time_and_has_one_row_at_least(monkeypatch):
-    chunk = tuple(task(GRAPH, MACHINE, pl.Workload(prompt_tokens=tokens)) for tokens in (100, 200, 300))
+    chunk = tuple(
+        task(GRAPH, MACHINE, pl.Workload(prompt_tokens=tokens)) for tokens in (100, 200, 300)
+    )
     monkeypatch.setattr(cells, "CHUNK_S", 60.0)
     assert [key for key, _ in plan_chunk(chunk)] == [one.key for one in chunk]
     monkeypatch.setattr(cells, "CHUNK_S", 0.0)

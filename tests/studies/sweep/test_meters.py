@@ -8,7 +8,15 @@ from planner.studies.sweep.meters import Meter, Tally, clock, page_bar, terminal
 
 def tally(**changes):
     return Tally(
-        **{"cells": 400, "reused": 40, "planned": 80, "infeasible": 2, "failed": 0, "elapsed_s": 10.0} | changes
+        **{
+            "cells": 400,
+            "reused": 40,
+            "planned": 80,
+            "infeasible": 2,
+            "failed": 0,
+            "elapsed_s": 10.0,
+        }
+        | changes
     )
 
 

@@ -31,14 +31,20 @@ def test_lists_are_multiplied_out(read):
     cells = read(SPEC)
     assert len(cells) == 2 * 2 * 3
     assert [cell.workload.batch_size for cell in cells[:3]] == [1, 8, None]
-    assert {(cell.topology.name, cell.topology.chips) for cell in cells} == {("hgx-h100", 2), ("rtx-4090", 1)}
+    assert {(cell.topology.name, cell.topology.chips) for cell in cells} == {
+        ("hgx-h100", 2),
+        ("rtx-4090", 1),
+    }
     assert {cell.model.weight_dtype for cell in cells} == {"fp8"}
     assert cells[0].limits == {"ttft_s": 2.0}
     assert cells[0].objective == "tpot_s"
 
 
 def test_without_a_workload_there_is_the_plain_one(read):
-    assert [cell.workload.prompt_tokens for cell in read('models = ["bert-base"]\ntopologies = ["rtx-4090"]')] == [1024]
+    assert [
+        cell.workload.prompt_tokens
+        for cell in read('models = ["bert-base"]\ntopologies = ["rtx-4090"]')
+    ] == [1024]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,9 @@ def file(tmp_path):
 
 def swept(machine=MACHINE, workloads=LENGTHS, objectives="tpot_s", **options):
     told = []
-    made = sweep(GRAPH, machine, workloads, objectives, **{"file": None, "progress": told.append} | options)
+    made = sweep(
+        GRAPH, machine, workloads, objectives, **{"file": None, "progress": told.append} | options
+    )
     return made, told[-1]
 
 
@@ -70,11 +72,14 @@ def test_a_changed_input_plans_only_what_depends_on_it(file):
     other = pl.load_topology("hgx-h100", chips=1)
     swept(machine=(MACHINE, other), file=file)
     made, tally = swept(
-        machine=(pl.with_value(MACHINE, "chip.memory[0].bandwidth_bytes_per_s", 9e11), other), file=file
+        machine=(pl.with_value(MACHINE, "chip.memory[0].bandwidth_bytes_per_s", 9e11), other),
+        file=file,
     )
     assert (tally.reused, tally.planned) == (6, 6)
     before = {row.prompt_tokens: row.value for row in swept()[0].rows}
-    assert all(row.value > before[row.prompt_tokens] for row in made.rows if row.topology == MACHINE.name)
+    assert all(
+        row.value > before[row.prompt_tokens] for row in made.rows if row.topology == MACHINE.name
+    )
 
 
 def test_cells_without_plan_and_with_errors_do_not_stop_the_rest(file):

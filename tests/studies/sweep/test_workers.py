@@ -77,7 +77,9 @@ def test_a_process_ends_with_its_caller_however_that_ends():
         "import os, time; from planner.studies.sweep.workers import Processes\n"
         "print(Processes(1).submit(os.getpid).result(), flush=True); time.sleep(60)"
     )
-    with subprocess.Popen((sys.executable, "-c", script), stdout=subprocess.PIPE, env=os.environ) as caller:
+    with subprocess.Popen(
+        (sys.executable, "-c", script), stdout=subprocess.PIPE, env=os.environ
+    ) as caller:
         number = int(caller.stdout.readline())
         caller.kill()
     assert _gone(number, within_s=20)
@@ -97,7 +99,9 @@ def _gone(number, *, within_s):
 
 
 def test_calls_are_answered_in_order_until_they_end():
-    calls = io.BytesIO(pickle.dumps((abs, (-3,), {})) + pickle.dumps((operator.truediv, (1, 0), {})))
+    calls = io.BytesIO(
+        pickle.dumps((abs, (-3,), {})) + pickle.dumps((operator.truediv, (1, 0), {}))
+    )
     answers = io.BytesIO()
     answer_all(calls, answers)
     answers.seek(0)
