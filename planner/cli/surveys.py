@@ -31,9 +31,9 @@ from planner.errors import (
     shortened,
 )
 from planner.report.text import aligned
-from planner.studies.audit.audits import audit as audited
-from planner.studies.sweep.specs import read_spec
-from planner.studies.sweep.sweeps import sweep
+from planner.studies.audits.audits import audit as audited
+from planner.studies.sweeps.specs import read_spec
+from planner.studies.sweeps.sweeps import sweep
 
 
 def sweep_spec(

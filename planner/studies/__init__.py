@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from planner.studies.advantage.family import dense_family, dense_shape, moe_family, moe_shape
     from planner.studies.advantage.maps import MapGrids, advantage_map, map_grids
     from planner.studies.advantage.records import AdvantageMap
-    from planner.studies.audit.audits import Audit, audit
-    from planner.studies.audit.claims import Claim, article_claims, read_claims
-    from planner.studies.audit.findings import Finding
+    from planner.studies.audits.audits import Audit, audit
+    from planner.studies.audits.claims import Claim, article_claims, read_claims
+    from planner.studies.audits.findings import Finding
     from planner.studies.levers.requirements import Required, required
     from planner.studies.levers.sensitivities import (
         GlobalSensitivity,
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from planner.studies.levers.what_ifs import WhatIf, what_if
     from planner.studies.proofs import ProofCourse, proof_course
     from planner.studies.scalings import Scaling, scaling
-    from planner.studies.sweep.cells import Cell, SweepRow
-    from planner.studies.sweep.meters import Tally
-    from planner.studies.sweep.sweeps import Sweep, sweep
+    from planner.studies.sweeps.cells import Cell, SweepRow
+    from planner.studies.sweeps.meters import Tally
+    from planner.studies.sweeps.sweeps import Sweep, sweep
 
 __all__ = [
     "AdvantageMap", "Audit", "Cell", "Claim", "Crossover", "Fading", "Finding", "GlobalSensitivity", "MapGrids",
@@ -36,13 +36,13 @@ __all__ = [
 ]  # fmt: skip
 
 _HOME_OF = {
-    "Audit": "audit.audits",
-    "audit": "audit.audits",
-    "Cell": "sweep.cells",
-    "SweepRow": "sweep.cells",
-    "Claim": "audit.claims",
-    "article_claims": "audit.claims",
-    "read_claims": "audit.claims",
+    "Audit": "audits.audits",
+    "audit": "audits.audits",
+    "Cell": "sweeps.cells",
+    "SweepRow": "sweeps.cells",
+    "Claim": "audits.claims",
+    "article_claims": "audits.claims",
+    "read_claims": "audits.claims",
     "Crossover": "advantage.crossovers",
     "crossover": "advantage.crossovers",
     "Fading": "advantage.fades",
@@ -51,12 +51,12 @@ _HOME_OF = {
     "dense_shape": "advantage.family",
     "moe_family": "advantage.family",
     "moe_shape": "advantage.family",
-    "Finding": "audit.findings",
+    "Finding": "audits.findings",
     "AdvantageMap": "advantage.records",
     "MapGrids": "advantage.maps",
     "advantage_map": "advantage.maps",
     "map_grids": "advantage.maps",
-    "Tally": "sweep.meters",
+    "Tally": "sweeps.meters",
     "ProofCourse": "proofs",
     "proof_course": "proofs",
     "Required": "levers.requirements",
@@ -67,8 +67,8 @@ _HOME_OF = {
     "Sensitivity": "levers.sensitivities",
     "global_sensitivity": "levers.sensitivities",
     "sensitivity": "levers.sensitivities",
-    "Sweep": "sweep.sweeps",
-    "sweep": "sweep.sweeps",
+    "Sweep": "sweeps.sweeps",
+    "sweep": "sweeps.sweeps",
     "WhatIf": "levers.what_ifs",
     "what_if": "levers.what_ifs",
 }

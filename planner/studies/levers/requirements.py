@@ -26,9 +26,9 @@ from planner.studies.levers.paths import (
     unit_of,
 )
 from planner.studies.study import Study
-from planner.studies.sweep.cells import DIRECTIONS, Cell, SweepRow
-from planner.studies.sweep.meters import Tally
-from planner.studies.sweep.sweeps import rows_of
+from planner.studies.sweeps.cells import DIRECTIONS, Cell, SweepRow
+from planner.studies.sweeps.meters import Tally
+from planner.studies.sweeps.sweeps import rows_of
 from planner.workload import Workload
 
 SPAN = 1000.0

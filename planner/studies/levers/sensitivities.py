@@ -23,9 +23,9 @@ from planner.report.text import aligned
 from planner.report.words import FIELD_WORDS, SAMPLE_WORDS, field_text
 from planner.studies.levers.paths import Range, changed, figure_text, ranges_of
 from planner.studies.study import Study
-from planner.studies.sweep.cells import Cell, SweepRow
-from planner.studies.sweep.meters import Tally
-from planner.studies.sweep.sweeps import rows_of
+from planner.studies.sweeps.cells import Cell, SweepRow
+from planner.studies.sweeps.meters import Tally
+from planner.studies.sweeps.sweeps import rows_of
 from planner.workload import Workload
 
 BARS = 15

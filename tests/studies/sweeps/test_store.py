@@ -6,7 +6,7 @@ import sqlite3
 import pytest
 
 from planner.errors import InputError
-from planner.studies.sweep.store import Store
+from planner.studies.sweeps.store import Store
 
 
 @pytest.fixture

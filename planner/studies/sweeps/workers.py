@@ -22,7 +22,7 @@ from planner.errors import PlannerError
 
 PATIENCE_S = 1.0
 """Starting a process takes about as long: what is done by then was not worth one."""
-BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from planner.studies.sweep.workers import serve; serve()"
+BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from planner.studies.sweeps.workers import serve; serve()"
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """Each process has one core."""
 

@@ -4,8 +4,8 @@ import pytest
 
 import planner as pl
 from planner.errors import InputError, UnknownNameError
-from planner.studies.sweep import cells
-from planner.studies.sweep.cells import Cell, plan_chunk, price_list_version, row_of, tasks_of
+from planner.studies.sweeps import cells
+from planner.studies.sweeps.cells import Cell, plan_chunk, price_list_version, row_of, tasks_of
 
 GRAPH = pl.load_model("llama-3.2-1b")
 MACHINE = pl.load_topology("rtx-4090")

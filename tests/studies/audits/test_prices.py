@@ -4,9 +4,9 @@ import pytest
 
 import planner as pl
 from planner.machines.topology import with_value
-from planner.studies.audit import prices
-from planner.studies.audit.cases import Case
-from planner.studies.audit.claims import Claim
+from planner.studies.audits import prices
+from planner.studies.audits.cases import Case
+from planner.studies.audits.claims import Claim
 
 EIGHT = {"topology": "hgx-h100", "chips": 1, "model": "llama-3.1-8b", "weight_dtype": "fp8"}
 

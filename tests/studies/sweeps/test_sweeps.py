@@ -8,7 +8,7 @@ import pytest
 import planner as pl
 from planner.errors import InputError, PlannerError, UnknownNameError
 from planner.studies import Cell, Sweep, sweep
-from planner.studies.sweep import cells, meters, sweeps, workers
+from planner.studies.sweeps import cells, meters, sweeps, workers
 
 GRAPH = pl.load_model("llama-3.2-1b", weight_dtype="fp8")
 MACHINE = pl.load_topology("rtx-4090")

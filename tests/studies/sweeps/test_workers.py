@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-from planner.studies.sweep import workers
-from planner.studies.sweep.workers import Embedded, LostError, Processes, answer_all
+from planner.studies.sweeps import workers
+from planner.studies.sweeps.workers import Embedded, LostError, Processes, answer_all
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_little_work_starts_no_process(monkeypatch):
 
 def test_a_process_ends_with_its_caller_however_that_ends():
     script = (
-        "import os, time; from planner.studies.sweep.workers import Processes\n"
+        "import os, time; from planner.studies.sweeps.workers import Processes\n"
         "print(Processes(1).submit(os.getpid).result(), flush=True); time.sleep(60)"
     )
     with subprocess.Popen(

@@ -16,10 +16,10 @@ from planner.models.dtypes import Dtype
 from planner.pricing.price_list import Step, multiplied_in, useful_work
 from planner.readers.topology_file import LIFETIME_H, USD_PER_KWH
 from planner.scoring.plans import chosen_power
-from planner.studies.audit.bounds import MOST_BATCH, Roof
-from planner.studies.audit.cases import Case, topology_of
-from planner.studies.audit.claims import Claim, Greatest, Growth, Quotient, Total
-from planner.studies.audit.findings import Finding, found
+from planner.studies.audits.bounds import MOST_BATCH, Roof
+from planner.studies.audits.cases import Case, topology_of
+from planner.studies.audits.claims import Claim, Greatest, Growth, Quotient, Total
+from planner.studies.audits.findings import Finding, found
 from planner.units import spoken, trimmed
 
 CLOSE = 1.05

@@ -172,7 +172,7 @@ def read_claims(path: str | Path) -> tuple[Claim, ...]:
 def article_claims() -> tuple[Claim, ...]:
     """What the article "trust in AI chips moves from shipments to efficiency" says, in the order
     of its 59 figures; "7 LPU" is the LPU's part of figure 7."""
-    with resources.as_file(resources.files("planner.studies.audit") / "article.toml") as path:
+    with resources.as_file(resources.files("planner.studies.audits") / "article.toml") as path:
         return read_claims(path)
 
 

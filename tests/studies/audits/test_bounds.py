@@ -3,7 +3,7 @@
 import pytest
 
 import planner as pl
-from planner.studies.audit.bounds import Roof
+from planner.studies.audits.bounds import Roof
 
 
 @pytest.fixture(scope="module")

@@ -15,10 +15,10 @@ from planner.scoring.plans import score_plan
 from planner.scoring.score import Score
 from planner.space.degrees import uniform_plan
 from planner.studies.advantage.crossovers import ONE_REQUEST
-from planner.studies.audit.cases import Case, lacks, topology_of
-from planner.studies.audit.claims import Claim
-from planner.studies.audit.findings import Finding, found
-from planner.studies.audit.laws import CLOSE, cited, is_deployment, ratio_of
+from planner.studies.audits.cases import Case, lacks, topology_of
+from planner.studies.audits.claims import Claim
+from planner.studies.audits.findings import Finding, found
+from planner.studies.audits.laws import CLOSE, cited, is_deployment, ratio_of
 from planner.studies.scalings import fewest_of, scaling
 from planner.units import spoken, trimmed
 

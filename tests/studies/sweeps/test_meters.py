@@ -2,8 +2,8 @@
 
 import pytest
 
-from planner.studies.sweep import meters
-from planner.studies.sweep.meters import Meter, Tally, clock, page_bar, terminal_bar
+from planner.studies.sweeps import meters
+from planner.studies.sweeps.meters import Meter, Tally, clock, page_bar, terminal_bar
 
 
 def tally(**changes):

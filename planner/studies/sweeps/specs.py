@@ -24,7 +24,7 @@ from planner.models.dtypes import Dtype
 from planner.readers.files import read_toml
 from planner.readers.topology_file import tables
 from planner.records import Record
-from planner.studies.sweep.cells import Cell
+from planner.studies.sweeps.cells import Cell
 from planner.workload import Workload
 
 Names = Annotated[tuple[str, ...], Field(min_length=1)]

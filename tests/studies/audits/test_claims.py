@@ -3,7 +3,7 @@
 import pytest
 
 from planner.errors import InputError
-from planner.studies.audit.claims import Claim, Greatest, article_claims, read_claims
+from planner.studies.audits.claims import Claim, Greatest, article_claims, read_claims
 
 
 def test_the_article_has_all_its_fifty_nine_figures_in_order():

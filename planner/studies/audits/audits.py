@@ -8,10 +8,10 @@ from typing import Any
 from planner.errors import InputError, UnknownNameError
 from planner.report.svg import plotly, table
 from planner.scoring.score import Score
-from planner.studies.audit import laws, prices
-from planner.studies.audit.cases import Case, topology_of
-from planner.studies.audit.claims import Claim, article_claims, read_claims
-from planner.studies.audit.findings import REFUTED, SEVERITY, Finding, found, worst
+from planner.studies.audits import laws, prices
+from planner.studies.audits.cases import Case, topology_of
+from planner.studies.audits.claims import Claim, article_claims, read_claims
+from planner.studies.audits.findings import REFUTED, SEVERITY, Finding, found, worst
 from planner.studies.study import Study
 
 LAWS: tuple[Callable[[Case], Iterator[Finding]], ...] = (

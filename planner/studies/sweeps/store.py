@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from planner.errors import InputError
-from planner.studies.sweep.cells import SweepRow
+from planner.studies.sweeps.cells import SweepRow
 
 AT_ONCE = 500
 """Keys asked for in one statement."""

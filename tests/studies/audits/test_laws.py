@@ -4,9 +4,9 @@ import pytest
 
 import planner as pl
 from planner.machines.topology import with_value
-from planner.studies.audit import laws
-from planner.studies.audit.cases import Case
-from planner.studies.audit.claims import Claim, Greatest, Growth, Quotient, Total
+from planner.studies.audits import laws
+from planner.studies.audits.cases import Case
+from planner.studies.audits.claims import Claim, Greatest, Growth, Quotient, Total
 
 LPU = {"topology": "groq-lpu-chain", "model": "llama-3.1-70b"}
 

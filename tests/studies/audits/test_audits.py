@@ -3,9 +3,9 @@
 import pytest
 
 from planner.errors import InputError, UnknownNameError
-from planner.studies.audit import audits
-from planner.studies.audit.audits import Audit, audit
-from planner.studies.audit.claims import Claim, article_claims
+from planner.studies.audits import audits
+from planner.studies.audits.audits import Audit, audit
+from planner.studies.audits.claims import Claim, article_claims
 
 RATE = Claim(
     name="rate",

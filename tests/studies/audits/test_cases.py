@@ -3,8 +3,8 @@
 import pytest
 
 import planner as pl
-from planner.studies.audit.cases import Case, lacks, sized
-from planner.studies.audit.claims import Claim
+from planner.studies.audits.cases import Case, lacks, sized
+from planner.studies.audits.claims import Claim
 from planner.workload import Workload
 
 

@@ -1,6 +1,6 @@
 """Findings and their order."""
 
-from planner.studies.audit.findings import found, worst
+from planner.studies.audits.findings import found, worst
 
 
 def test_the_most_severe_finding_wins_and_tells_the_others():

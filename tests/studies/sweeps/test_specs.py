@@ -3,7 +3,7 @@
 import pytest
 
 from planner.errors import InputError, UnknownNameError
-from planner.studies.sweep.specs import read_spec
+from planner.studies.sweeps.specs import read_spec
 
 SPEC = """
 models = ["llama-3.2-1b", "llama-3.1-8b"]

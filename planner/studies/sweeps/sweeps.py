@@ -18,7 +18,7 @@ from planner.report.svg import STAGE_COLOURS, plotly
 from planner.report.text import aligned
 from planner.report.words import FIELD_WORDS, SAMPLE_WORDS
 from planner.studies.study import Study
-from planner.studies.sweep.cells import (
+from planner.studies.sweeps.cells import (
     CHUNK_CELLS,
     Cell,
     SweepRow,
@@ -27,9 +27,9 @@ from planner.studies.sweep.cells import (
     row_of,
     tasks_of,
 )
-from planner.studies.sweep.meters import EVERY_S, Meter, Tally
-from planner.studies.sweep.store import Store
-from planner.studies.sweep.workers import Embedded
+from planner.studies.sweeps.meters import EVERY_S, Meter, Tally
+from planner.studies.sweeps.store import Store
+from planner.studies.sweeps.workers import Embedded
 from planner.workload import Workload
 
 IN_FLIGHT = 64

@@ -19,8 +19,8 @@ from planner.space.candidates import Candidates
 from planner.space.diffusion import best_sampling
 from planner.studies.advantage.crossovers import ONE_REQUEST
 from planner.studies.advantage.family import dense_family
-from planner.studies.audit.bounds import Roof
-from planner.studies.audit.claims import Claim
+from planner.studies.audits.bounds import Roof
+from planner.studies.audits.claims import Claim
 from planner.workload import Workload
 
 WIDTHS: tuple[tuple[Dtype, ...], ...] = (("bf16", "fp16"), ("fp8", "int8"), ("fp4",))
