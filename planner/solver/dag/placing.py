@@ -1,8 +1,9 @@
 """Placements for the largest load, proved by OR-Tools CP-SAT.
 
-*Contiguous*: monotone booleans "the stage of a unit is at most j"; any device may serve any stage. *Free*: one boolean
-for each unit and device; equal devices are told apart by the first unit that they hold. In both, a boolean says of each
-net and device whether it pays; a net that costs more than the best load cannot be paid, which joins its pins.
+*Contiguous*: monotone booleans "the stage of a unit is at most j"; any device may serve any stage.
+*Free*: one boolean for each unit and device; equal devices are told apart by the first unit that
+they hold. In both, a boolean says of each net and device whether it pays; a net that costs more
+than the best load cannot be paid, which joins its pins.
 
 Times become integers on a grid, rounded down, so that the proved bound holds for the real figures;
 all coefficients of a constraint together stay below 2³⁰ (OR-Tools 9.15 loses solutions beyond 2³¹,
@@ -13,7 +14,7 @@ machine.
 import math
 import random
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import networkx as nx
@@ -45,9 +46,9 @@ def prove(
     """The device of every unit with a largest load below `best`, None where none was found, and
     the bound proved; nothing is below `floor`, and `fixed` units stay where the hint has them."""
     model = _Model(problem, units, best, ordered=ordered, alike=not fixed)
-    model.model.add(
-        model.load >= min(model.top, math.floor(floor / model.unit) - units.count - len(units.nets))
-    )
+    # Each unit and each net may have lost up to one grid step by rounding down.
+    rounded = math.floor(floor / model.unit) - units.count - len(units.nets)
+    model.model.add(model.load >= min(model.top, rounded))
     if hint is not None:
         model.hint(hint, fixed)
     solver = cp_model.CpSolver()
@@ -85,59 +86,89 @@ def improve(
     Fewer units are free at a time where CP-SAT does not finish with them. Ends when nothing is
     found for long, or at `until`.
     """
-    generator, best = random.Random(seed), start
-    near: list[set[int]] = [set() for _ in range(units.count)]
-    for net in units.nets:
-        for pin in net:
-            near[pin].update(net)
+    generator = random.Random(seed)
+    near = _neighbours(units)
+    best = start
     idle = 0
     while idle < 40 and time.monotonic() < until:
         load = loads(problem, units.spread(best))
         fullest = int(load.argmax())
         value = float(load[fullest])
-        loose = _ball(
-            near,
-            generator.choice([u for u in range(units.count) if best[u] == fullest]),
-            around // 2,
-        )
+        # Half of the loose units lie around the fullest device, half anywhere.
+        crowded = generator.choice([unit for unit in range(units.count) if best[unit] == fullest])
+        loose = _ball(near, crowded, around // 2)
         other = generator.choice(range(units.count))
         loose |= _ball(near, other, around - around // 2)
         found, _ = prove(
-            problem, units, value * (1 - 1e-7), best, ordered=False, seed=seed, accuracy=1e-4,
-            time_limit_s=max(0.1, min(5.0, until - time.monotonic())), deterministic_limit=1.0,
+            problem,
+            units,
+            value * (1 - 1e-7),
+            best,
+            ordered=False,
+            seed=seed,
+            accuracy=1e-4,
+            time_limit_s=max(0.1, min(5.0, until - time.monotonic())),
+            deterministic_limit=1.0,
             fixed=set(range(units.count)) - loose,
-        )  # fmt: skip
-        better = found is not None and float(loads(problem, units.spread(found)).max()) < value * (
-            1 - 1e-9
         )
-        idle = 0 if better else idle + 1
-        best = found if found is not None and better else best
+        idle += 1
+        if found is not None and _reached(problem, units, found) < value * (1 - 1e-9):
+            best = found
+            idle = 0
     return best
+
+
+def _reached(problem: GraphProblem, units: Units, device: Sequence[int]) -> float:
+    return float(loads(problem, units.spread(device)).max())
+
+
+def _neighbours(units: Units) -> list[set[int]]:
+    """Of every unit those with which it shares a net, itself among them."""
+    near: list[set[int]] = [set() for _ in range(units.count)]
+    for net in units.nets:
+        for pin in net:
+            near[pin].update(net)
+    return near
 
 
 def _ball(near: list[set[int]], centre: int, count: int) -> set[int]:
     """A unit and the units nearest to it along nets."""
-    found, edge = {centre}, [centre]
+    found = {centre}
+    edge = [centre]
     while edge and len(found) < count:
         edge = sorted({other for unit in edge for other in near[unit]} - found)
         found.update(edge[: count - len(found)])
     return found
 
 
+def weighed(weights: Iterable[float], booleans: Sequence[Any]) -> Any:
+    """The sum of whole weights of the booleans that are true."""
+    return sum(int(weight) * here for weight, here in zip(weights, booleans, strict=True))
+
+
+def uncut_unless(model: cp_model.CpModel, reasons: Sequence[Any], pins: Sequence[Any]) -> None:
+    """All pins are on a device or none is, unless one of the reasons holds: each implies the
+    next, round in a circle."""
+    for first, second in zip(pins, (*pins[1:], pins[0]), strict=True):
+        model.add_bool_or([*reasons, ~first, second])
+
+
 class _Model:
     def __init__(
         self, problem: GraphProblem, units: Units, best: float, *, ordered: bool, alike: bool = True
     ) -> None:
-        self.problem, self.units, self.model = problem, units, cp_model.CpModel()
-        self.never, self.always = self.model.new_constant(0), self.model.new_constant(1)
+        self.problem = problem
+        self.units = units
+        self.model = cp_model.CpModel()
+        self.never = self.model.new_constant(0)
+        self.always = self.model.new_constant(1)
         self.positions = sum(problem.available)
         self.most_copies = max(copies for _, copies in problem.groups)
         self.over = best * self.most_copies * (1 + 1e-9)
         self.payable = np.flatnonzero(units.costs <= self.over)
         least = units.times.min(axis=0)
-        self.unit = (
-            float(least.sum() + units.costs[self.payable].sum() + self.over) / MOST_TOTAL or 1.0
-        )
+        total = float(least.sum() + units.costs[self.payable].sum() + self.over)
+        self.unit = total / MOST_TOTAL or 1.0
         self.least = np.floor(least / self.unit).astype(np.int64)
         self.costs = np.floor(units.costs / self.unit).astype(np.int64)
         self.top = math.floor(best / self.unit)
@@ -155,54 +186,60 @@ class _Model:
 
     def _stages(self) -> None:
         """`at[unit][j]`: its stage is j, as the difference of "at most j" and "at most j - 1"."""
-        model, units, last = self.model, self.units, self.positions - 1
+        model = self.model
+        last = self.positions - 1
         earliest, latest = self._windows()
         upto: list[list[Any]] = []
         self.at: list[list[Any]] = []
         for low, high in zip(earliest.tolist(), latest.tolist(), strict=True):
-            row = [
-                self.never if j < low else self.always if j >= high else model.new_bool_var("")
-                for j in range(last + 1)
-            ]
+            row = [self._at_most(j, low, high) for j in range(last + 1)]
             self.at.append([row[0], *(model.new_bool_var("") for _ in range(last))])
             for j in range(1, last + 1):
                 model.add(self.at[-1][j] == row[j] - row[j - 1])
             upto.append(row)
-        for tail, head in units.edges:
+        # What comes behind an edge is in no earlier stage.
+        for tail, head in self.units.edges:
             for before, after in zip(upto[tail], upto[head], strict=True):
                 model.add_implication(after, before)
+        self._classes()
+
+    def _at_most(self, stage: int, low: int, high: int) -> Any:
+        """Whether a unit whose stage lies between two others is in this one or an earlier one."""
+        if stage < low:
+            return self.never
+        if stage >= high:
+            return self.always
+        return self.model.new_bool_var("")
+
+    def _classes(self) -> None:
+        """Which class of devices serves each stage; no family gives more devices than it has."""
+        model = self.model
         groups = self.problem.groups
         self.of_class = [[model.new_bool_var("") for _ in groups] for _ in range(self.positions)]
         for position, choice in enumerate(self.of_class):
             if self.most_copies == 1:
                 model.add_exactly_one(choice)
                 continue
+            # Groups take several devices, so that stages may be left over: those hold nothing.
             model.add_at_most_one(choice)
             for row in self.at:
                 model.add_bool_or([~row[position], *choice])
         for family, count in enumerate(self.problem.available):
-            taken = sum(
-                copies * chosen
-                for choice in self.of_class
-                for chosen, (of, copies) in zip(choice, groups, strict=True)
-                if of == family
-            )
+            copies = [number if of == family else 0 for of, number in groups]
+            taken = sum(weighed(copies, choice) for choice in self.of_class)
             model.add(taken == count if self.most_copies == 1 else taken <= count)
 
     def _windows(self) -> tuple[Ints, Ints]:
         """Earliest and latest stage of every unit: j stages on one device each do at most j
         times the best load."""
         if self.most_copies > 1:
-            return np.zeros(self.units.count, dtype=np.intp), np.full(
-                self.units.count, self.positions - 1
-            )
+            earliest = np.zeros(self.units.count, dtype=np.intp)
+            return earliest, np.full(self.units.count, self.positions - 1)
         graph: nx.DiGraph[int] = nx.DiGraph()
         graph.add_nodes_from(range(self.units.count))
         graph.add_edges_from(self.units.edges)
-        sooner, later = (
-            np.zeros(self.units.count, dtype=np.intp),
-            np.zeros(self.units.count, dtype=np.intp),
-        )
+        sooner = np.zeros(self.units.count, dtype=np.intp)
+        later = np.zeros(self.units.count, dtype=np.intp)
         for unit in range(self.units.count):
             above = int(self.least[[unit, *nx.ancestors(graph, unit)]].sum())
             below = int(self.least[[unit, *nx.descendants(graph, unit)]].sum())
@@ -212,25 +249,24 @@ class _Model:
 
     def _devices(self) -> None:
         """`at[unit][device]`; of equal devices the one with the earlier first unit comes first."""
-        model, units = self.model, self.units
-        self.at = [
-            [model.new_bool_var("") for _ in range(self.positions)] for _ in range(units.count)
-        ]
+        model = self.model
+        self.at = []
+        for _ in range(self.units.count):
+            self.at.append([model.new_bool_var("") for _ in range(self.positions)])
         for row in self.at:
             model.add_exactly_one(row)
-        classes = self.problem.devices.tolist()
-        self.of_class = [
-            [
-                self.always if number == of else self.never
-                for number in range(self.problem.counts.size)
-            ]
-            for of in classes
-        ]
+        self.of_class = []
+        for kind in self.problem.devices.tolist():
+            choice = [self.never] * self.problem.counts.size
+            choice[kind] = self.always
+            self.of_class.append(choice)
 
     def _in_order(self) -> None:
         """Of equal devices, the one whose first unit comes earlier, heavy units first, is the
         earlier one."""
-        model, units, classes = self.model, self.units, self.problem.devices.tolist()
+        model = self.model
+        units = self.units
+        classes = self.problem.devices.tolist()
         heavy = sorted(range(units.count), key=lambda unit: (-int(self.least[unit]), unit))
         for device in range(1, self.positions):
             if classes[device] != classes[device - 1]:
@@ -246,25 +282,11 @@ class _Model:
                 opened.append(now)
 
     def _loads(self, position: int) -> None:
-        units, model = self.units, self.model
+        """What a device holds takes no longer than the load, whatever its class."""
+        model = self.model
         at = [row[position] for row in self.at]
-        paying = model.new_bool_var("")
-        model.add(
-            paying
-            == sum(self.of_class[position][number] for number in np.flatnonzero(self.problem.pays))
-        )
-        for number in np.flatnonzero(units.costs > self.over):
-            pins = [at[pin] for pin in units.nets[number]]
-            for first, second in zip(pins, (*pins[1:], pins[0]), strict=True):
-                model.add_bool_or([~paying, ~first, second])
-        paid = []
-        for number in self.payable:
-            pays = model.new_bool_var("")
-            pins = [at[pin] for pin in units.nets[number]]
-            for first, second in zip(pins, (*pins[1:], pins[0]), strict=True):
-                model.add_bool_or([pays, ~paying, ~first, second])
-            paid.append(int(self.costs[number]) * pays)
-        least = sum(int(time) * here for time, here in zip(self.least, at, strict=True)) + sum(paid)
+        paid = self._paid(position, at)
+        least = weighed(self.least, at) + sum(paid)
         model.add(least <= self.most_copies * self.load)
         for (_, copies), choice in zip(self.problem.groups, self.of_class[position], strict=True):
             if copies < self.most_copies:
@@ -272,31 +294,43 @@ class _Model:
         for kind, choice in enumerate(self.of_class[position]):
             self._load_of(kind, choice, at, sum(paid) if self.problem.pays[kind] else 0)
 
+    def _paid(self, position: int, at: list[Any]) -> list[Any]:
+        """What a device pays for each net that it cuts."""
+        model = self.model
+        units = self.units
+        paying = model.new_bool_var("")
+        payers = np.flatnonzero(self.problem.pays)
+        model.add(paying == sum(self.of_class[position][number] for number in payers))
+        for number in np.flatnonzero(units.costs > self.over):
+            uncut_unless(model, [~paying], [at[pin] for pin in units.nets[number]])
+        paid = []
+        for number in self.payable:
+            pays = model.new_bool_var("")
+            uncut_unless(model, [pays, ~paying], [at[pin] for pin in units.nets[number]])
+            paid.append(int(self.costs[number]) * pays)
+        return paid
+
     def _load_of(self, number: int, choice: Any, at: list[Any], paid: Any) -> None:
         """What the class of a device adds: longer times, and memory."""
-        units, model, times = self.units, self.model, self.units.times[number]
+        units = self.units
+        model = self.model
+        times = units.times[number]
         for unit in np.flatnonzero(times > self.over):
             model.add_implication(choice, ~at[unit])
         if (times > units.times.min(axis=0)).any():
+            # Times of a slow class may be too large for the grid; they get a coarser one.
             able = np.where(times > self.over, 0.0, times)
-            coarse = math.ceil(
-                float(able.sum() + units.costs[self.payable].sum() + self.over)
-                / self.unit
-                / MOST_TOTAL
-            )
+            total = float(able.sum() + units.costs[self.payable].sum() + self.over)
+            coarse = math.ceil(total / self.unit / MOST_TOTAL)
             copies = self.problem.groups[number][1]
             work = model.new_int_var(0, copies * self.top // coarse, "")
             parts = np.floor(able / self.unit / coarse).astype(np.int64)
-            model.add(
-                sum(int(part) * here for part, here in zip(parts, at, strict=True)) <= work
-            ).only_enforce_if(choice)
+            model.add(weighed(parts, at) <= work).only_enforce_if(choice)
             model.add(coarse * work + paid <= copies * self.load).only_enforce_if(choice)
         if units.sizes.sum() > self.problem.capacity[number]:
             grain = float(units.sizes.sum()) / MOST_TOTAL
             room = math.floor(self.problem.capacity[number] * (1 + 1e-9) / grain)
-            held = sum(
-                math.floor(size / grain) * here for size, here in zip(units.sizes, at, strict=True)
-            )
+            held = weighed(np.floor(units.sizes / grain), at)
             model.add(held <= room).only_enforce_if(choice)
 
     def hint(self, device: Sequence[int], fixed: Collection[int]) -> None:
@@ -310,15 +344,16 @@ class _Model:
 
     def devices(self, solver: Any) -> tuple[int, ...]:
         """The device of every unit; stages take the devices of their class in order."""
-        spare = {
-            number: list(np.flatnonzero(self.problem.devices == number))
+        spare = [
+            np.flatnonzero(self.problem.devices == number).tolist()
             for number in range(self.problem.counts.size)
-        }
-        chosen = [
-            [n for n, c in enumerate(choice) if solver.boolean_value(c)] for choice in self.of_class
         ]
-        device = [spare[numbers[0]].pop(0) if numbers else -1 for numbers in chosen]
-        return tuple(
-            int(device[next(j for j, here in enumerate(row) if solver.boolean_value(here))])
-            for row in self.at
-        )
+        device: list[int] = []
+        for choice in self.of_class:
+            chosen = [kind for kind, here in enumerate(choice) if solver.boolean_value(here)]
+            device.append(spare[chosen[0]].pop(0) if chosen else -1)
+        places: list[int] = []
+        for row in self.at:
+            stage = next(j for j, here in enumerate(row) if solver.boolean_value(here))
+            places.append(device[stage])
+        return tuple(places)

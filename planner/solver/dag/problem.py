@@ -5,16 +5,18 @@ Every node goes to exactly one device. Devices come in classes of equal ones; a 
 for moving a producer's output to or from host memory (an accelerator) or works in host memory and
 pays nothing (a host).
 
-*Load* of a device: the times of its nodes, and, where its class pays, for every producer whose output crosses its border
-(made inside and used outside, or made outside and used inside) the producer's transfer time, once. So a producer and
-its consumers are the pins of a net, and a device pays for exactly those nets of which it holds some pins and not all.
+*Load* of a device: the times of its nodes, and, where its class pays, for every producer whose
+output crosses its border (made inside and used outside, or made outside and used inside) the
+producer's transfer time, once. So a producer and its consumers are the pins of a net, and a device
+pays for exactly those nets of which it holds some pins and not all.
 
 A class may stand for groups of `copies` devices of another one that take samples in turn: each
 holds all of what the group holds and does its share of the samples, so the load is that of one
 device, divided by their number.
 
-*Throughput* is the largest load. *Latency* is when the last node is done, if each paying device runs its nodes as one
-piece that waits for all of its outside producers, and hosts run any number of nodes side by side.
+*Throughput* is the largest load. *Latency* is when the last node is done, if each paying device
+runs its nodes as one piece that waits for all of its outside producers, and hosts run any number of
+nodes side by side.
 """
 
 import math
@@ -89,23 +91,22 @@ class GraphProblem:
 
     def replicated(self, most_copies: int) -> "GraphProblem":
         """The same where up to so many devices of a class may take samples in turn."""
-        made = [
-            (number, copies)
-            for number, count in enumerate(self.counts.tolist())
-            for copies in range(1, max(1, min(most_copies, count)) + 1)
-        ]
+        made: list[tuple[int, int]] = []
+        for number, count in enumerate(self.counts.tolist()):
+            most = max(1, min(most_copies, count))
+            made += [(number, copies) for copies in range(1, most + 1)]
         of = [number for number, _ in made]
-        places = {number: place for place, (number, copies) in enumerate(made) if copies == 1}
+        copies = [copies for _, copies in made]
+        # Every family starts with its single device, to which groups of it point back.
+        place_of = {number: made.index((number, 1)) for number in of}
         return replace(
             self,
             times=self.times[of],
-            counts=np.array(
-                [self.counts[number] // copies for number, copies in made], dtype=np.intp
-            ),
+            counts=self.counts[of] // np.array(copies, dtype=np.intp),
             capacity=self.capacity[of],
             pays=self.pays[of],
-            copies=tuple(copies for _, copies in made),
-            family=tuple(places[number] for number in of),
+            copies=tuple(copies),
+            family=tuple(place_of[number] for number in of),
         )
 
 
@@ -144,10 +145,10 @@ class Units:
 
     def spread(self, device: Iterable[int]) -> tuple[int, ...]:
         """The device of every node from that of every unit."""
-        of_node = {
-            node: place for nodes, place in zip(self.members, device, strict=True) for node in nodes
-        }
-        return tuple(int(of_node[node]) for node in range(len(of_node)))
+        of_node: dict[int, int] = {}
+        for nodes, place in zip(self.members, device, strict=True):
+            of_node |= dict.fromkeys(nodes, int(place))
+        return tuple(of_node[node] for node in range(len(of_node)))
 
     def joined(self, label: Ints) -> "Units":
         """Units of one label as one unit; labels are 0, 1 and on without gaps. For free
@@ -181,32 +182,43 @@ def contract(problem: GraphProblem, *, contiguous: bool) -> Units:
     other, so they share a device too, and strongly connected components are merged. Both hold for
     every objective; no assignment is lost.
     """
-    merged: nx.DiGraph[int] = nx.DiGraph()
-    merged.add_nodes_from(np.unique(problem.colour).tolist())
-    if contiguous:
-        merged.add_edges_from(_ordered(problem))
-    first = {int(colour): node for node, colour in reversed(list(enumerate(problem.colour)))}
-    parts = sorted(
-        nx.strongly_connected_components(merged),
-        key=lambda part: min(first[colour] for colour in part),
-    )
-    unit_of_colour = {colour: number for number, part in enumerate(parts) for colour in part}
+    unit_of_colour = _merged(problem, contiguous=contiguous)
+    count = len(set(unit_of_colour.values()))
     unit = np.array([unit_of_colour[int(colour)] for colour in problem.colour], dtype=np.intp)
-    members: list[list[int]] = [[] for _ in parts]
+    members: list[list[int]] = [[] for _ in range(count)]
     for node, number in enumerate(unit):
         members[number].append(node)
     nets = _nets(problem, unit)
-    times = np.zeros((problem.times.shape[0], len(parts)))
+    times = np.zeros((problem.times.shape[0], count))
     np.add.at(times.T, unit, problem.times.T)
     edges = {(unit_of_colour[tail], unit_of_colour[head]) for tail, head in _ordered(problem)}
     return Units(
         members=tuple(tuple(nodes) for nodes in members),
         times=times,
-        sizes=np.bincount(unit, problem.sizes, len(parts)).astype(np.float64),
+        sizes=np.bincount(unit, problem.sizes, count).astype(np.float64),
         nets=tuple(nets),
         costs=np.array([nets[net] for net in nets]),
         edges=tuple(sorted((tail, head) for tail, head in edges if tail != head)),
     )
+
+
+def _merged(problem: GraphProblem, *, contiguous: bool) -> dict[int, int]:
+    """The unit of every colour; units are numbered in the order of their first nodes."""
+    graph: nx.DiGraph[int] = nx.DiGraph()
+    graph.add_nodes_from(np.unique(problem.colour).tolist())
+    if contiguous:
+        graph.add_edges_from(_ordered(problem))
+    first: dict[int, int] = {}
+    for node, colour in enumerate(problem.colour.tolist()):
+        first.setdefault(colour, node)
+    parts = sorted(
+        nx.strongly_connected_components(graph),
+        key=lambda part: min(first[colour] for colour in part),
+    )
+    unit_of_colour: dict[int, int] = {}
+    for number, part in enumerate(parts):
+        unit_of_colour |= dict.fromkeys(part, number)
+    return unit_of_colour
 
 
 def _ordered(problem: GraphProblem) -> set[tuple[int, int]]:
@@ -231,12 +243,15 @@ def _nets(problem: GraphProblem, unit: Ints) -> dict[tuple[int, ...], float]:
 
 def loads(problem: GraphProblem, device: Iterable[int]) -> Floats:
     """The load of every device, from the definition."""
-    places, classes = np.array(list(device), dtype=np.intp), problem.devices
-    total = np.bincount(
-        places, problem.times[classes[places], np.arange(problem.nodes)], classes.size
-    )
-    crossing = {(int(tail), int(places[end])) for tail, head in problem.edges if places[tail] != places[head]
-                for end in (tail, head)}  # fmt: skip
+    places = np.array(list(device), dtype=np.intp)
+    classes = problem.devices
+    took = problem.times[classes[places], np.arange(problem.nodes)]
+    total = np.bincount(places, took, classes.size)
+    # A producer is moved once out of its device, and once into each other one that uses it.
+    crossing: set[tuple[int, int]] = set()
+    for tail, head in problem.edges:
+        if places[tail] != places[head]:
+            crossing |= {(int(tail), int(places[tail])), (int(tail), int(places[head]))}
     for producer, place in sorted(crossing):
         if problem.pays[classes[place]]:
             total[place] += problem.transfer[producer]
@@ -252,54 +267,67 @@ def latency(problem: GraphProblem, device: Iterable[int]) -> float:
 def finishes(problem: GraphProblem, device: Iterable[int]) -> list[float]:
     """When each node is done: on a paying device with its whole piece, on a host by itself.
     Infinite: never."""
-    places, classes = list(device), problem.devices
+    places = list(device)
     load = loads(problem, places)
-    alone = [not problem.pays[classes[place]] for place in places]
-    piece = [
-        problem.counts.sum() + node if alone[node] else place for node, place in enumerate(places)
-    ]
-    quotient: nx.DiGraph[int] = nx.DiGraph()
-    quotient.add_nodes_from(int(part) for part in piece)
-    quotient.add_edges_from(
-        (int(piece[t]), int(piece[h])) for t, h in problem.edges if piece[t] != piece[h]
-    )
-    if not nx.is_directed_acyclic_graph(quotient):
+    devices = int(problem.counts.sum())
+    piece: list[int] = []
+    took: dict[int, float] = {}
+    for node, place in enumerate(places):
+        kind = problem.devices[place]
+        # A node on a host is a piece of its own, numbered behind the devices.
+        part = int(place) if problem.pays[kind] else devices + node
+        piece.append(part)
+        took[part] = float(load[place] if problem.pays[kind] else problem.times[kind, node])
+    waits: nx.DiGraph[int] = nx.DiGraph()
+    waits.add_nodes_from(piece)
+    for tail, head in problem.edges:
+        if piece[tail] != piece[head]:
+            waits.add_edge(piece[tail], piece[head])
+    if not nx.is_directed_acyclic_graph(waits):
         return [math.inf] * problem.nodes
-    node_of = {int(part): node for node, part in enumerate(piece)}
     done: dict[int, float] = {}
-    for part in nx.topological_sort(quotient):
-        node = node_of[part]
-        took = problem.times[classes[places[node]], node] if alone[node] else load[places[node]]
-        done[part] = max(
-            (done[before] for before in quotient.predecessors(part)), default=0.0
-        ) + float(took)
-    return [done[int(part)] for part in piece]
+    for part in nx.topological_sort(waits):
+        start = max((done[before] for before in waits.predecessors(part)), default=0.0)
+        done[part] = start + took[part]
+    return [done[part] for part in piece]
 
 
 def faults(problem: GraphProblem, device: Iterable[int], *, contiguous: bool) -> tuple[str, ...]:
     """Which rules an assignment breaks; empty where it is allowed. `contiguous`: forward edges
     order the devices."""
-    places, classes = np.array(list(device), dtype=np.intp), problem.devices
-    found = []
-    if not np.isfinite(problem.times[classes[places], np.arange(problem.nodes)]).all():
-        found.append("a node is on a device that cannot run it")
-    if len(set(zip(problem.colour.tolist(), places.tolist(), strict=True))) > len(
-        set(problem.colour.tolist())
-    ):
-        found.append("nodes of one colour are on several devices")
+    places = np.array(list(device), dtype=np.intp)
+    classes = problem.devices
+    colours = problem.colour.tolist()
+    took = problem.times[classes[places], np.arange(problem.nodes)]
     filled = np.bincount(places, problem.sizes, classes.size)
-    if (filled > problem.capacity[classes] * (1 + 1e-9)).any():
-        found.append("a device holds more than its memory")
+    broken = {
+        "a node is on a device that cannot run it": not np.isfinite(took).all(),
+        "nodes of one colour are on several devices": (
+            len(set(zip(colours, places.tolist(), strict=True))) > len(set(colours))
+        ),
+        "a device holds more than its memory": (
+            (filled > problem.capacity[classes] * (1 + 1e-9)).any()
+        ),
+        "more devices are held than there are": _holds_too_many(problem, places),
+        "forward edges go back and forth between devices": (
+            contiguous and not _is_ordered(problem, places)
+        ),
+    }
+    return tuple(rule for rule, is_broken in broken.items() if is_broken)
+
+
+def _holds_too_many(problem: GraphProblem, places: Ints) -> bool:
+    """Whether some family has fewer devices than are used, groups counted whole."""
     taken = [0] * len(problem.available)
     for place in set(places.tolist()):
-        family, copies = problem.groups[classes[place]]
+        family, copies = problem.groups[problem.devices[place]]
         taken[family] += copies
-    if any(count > most for count, most in zip(taken, problem.available, strict=True)):
-        found.append("more devices are held than there are")
-    if contiguous:
-        both = problem.forward[problem.edges].all(axis=1)
-        ends = places[problem.edges[both]]
-        order = nx.DiGraph((int(tail), int(head)) for tail, head in ends if tail != head)
-        if not nx.is_directed_acyclic_graph(order):
-            found.append("forward edges go back and forth between devices")
-    return tuple(found)
+    return any(count > most for count, most in zip(taken, problem.available, strict=True))
+
+
+def _is_ordered(problem: GraphProblem, places: Ints) -> bool:
+    """Whether forward edges order the devices."""
+    both = problem.forward[problem.edges].all(axis=1)
+    ends = places[problem.edges[both]]
+    order = nx.DiGraph((int(tail), int(head)) for tail, head in ends if tail != head)
+    return bool(nx.is_directed_acyclic_graph(order))

@@ -9,13 +9,14 @@ telling apart. What it knows and sums of work do not: large units do not fill a 
 
 import math
 import time
+from typing import Any
 
 import numpy as np
 from ortools.linear_solver import pywraplp
 from ortools.sat.python import cp_model
 
 from planner.solver.chain.problem import Floats
-from planner.solver.dag.placing import MOST_TOTAL
+from planner.solver.dag.placing import MOST_TOTAL, uncut_unless, weighed
 from planner.solver.dag.problem import GraphProblem, Units
 
 SEARCH_S = 3.0
@@ -46,26 +47,22 @@ def refuted_below(
 
 
 def _refuted(problem: GraphProblem, units: Units, load: float, until: float) -> bool:
+    """Whether prices show that no placement stays below a load: column generation, in which the
+    program proposes prices and each class answers with the richest set that a device can hold."""
     classes = [number for number, count in enumerate(problem.counts) if count]
-    program = pywraplp.Solver.CreateSolver("GLOP")
-    prices = [program.NumVar(0.0, 1.0, "") for _ in range(units.count)]
-    worth = {number: program.NumVar(0.0, 1.0, "") for number in classes}
-    program.Add(sum(int(problem.counts[number]) * worth[number] for number in classes) <= 1.0)
-    program.Maximize(sum(prices))
+    program = _Prices(problem, units, classes)
     while time.monotonic() < until:
-        if program.Solve() != pywraplp.Solver.OPTIMAL or program.Objective().Value() <= 1.0 + 1e-9:
+        if not program.solve():
             return False
-        price = np.maximum(0.0, [variable.solution_value() for variable in prices])
-        held_to = {number: variable.solution_value() for number, variable in worth.items()}
-        most, fresh = 0.0, False
+        price = program.price
+        most = 0.0
+        fresh = False
         for number in classes:
             found, bound = _richest(problem, units, number, price, load, until)
             if not math.isfinite(bound):
                 return False
             most += int(problem.counts[number]) * bound
-            if float(price[found].sum()) > held_to[number] + 1e-9:
-                program.Add(sum(prices[unit] for unit in found) <= worth[number])
-                fresh = True
+            fresh |= program.cut(number, found)
         if float(price.sum()) > most * (1 + 1e-9):
             return True
         if not fresh:
@@ -73,37 +70,51 @@ def _refuted(problem: GraphProblem, units: Units, load: float, until: float) -> 
     return False
 
 
+class _Prices:
+    """The linear program: prices of units, of the greatest sum, that no set known so far breaks."""
+
+    def __init__(self, problem: GraphProblem, units: Units, classes: list[int]) -> None:
+        self.program = pywraplp.Solver.CreateSolver("GLOP")
+        self.prices = [self.program.NumVar(0.0, 1.0, "") for _ in range(units.count)]
+        self.worth = {number: self.program.NumVar(0.0, 1.0, "") for number in classes}
+        shared = sum(int(problem.counts[number]) * self.worth[number] for number in classes)
+        self.program.Add(shared <= 1.0)
+        self.program.Maximize(sum(self.prices))
+        self.held_to: dict[int, float] = {}
+
+    def solve(self) -> bool:
+        """Whether the prices add up to more than all devices are worth, so that they may refute."""
+        optimal = self.program.Solve() == pywraplp.Solver.OPTIMAL
+        if not optimal or self.program.Objective().Value() <= 1.0 + 1e-9:
+            return False
+        # Read before the program changes: a cut ends what the last solution says.
+        self.price = np.maximum(0.0, [variable.solution_value() for variable in self.prices])
+        self.held_to = {number: one.solution_value() for number, one in self.worth.items()}
+        return True
+
+    def cut(self, number: int, found: list[int]) -> bool:
+        """Ask that a device of a class is worth what it can hold; whether that is news."""
+        if float(self.price[found].sum()) <= self.held_to[number] + 1e-9:
+            return False
+        self.program.Add(sum(self.prices[unit] for unit in found) <= self.worth[number])
+        return True
+
+
 def _richest(
     problem: GraphProblem, units: Units, number: int, price: Floats, load: float, until: float
 ) -> tuple[list[int], float]:
     """The units of most worth that one device of a class can hold within a load, and a bound on
     that worth."""
-    model, times, pays = cp_model.CpModel(), units.times[number], bool(problem.pays[number])
+    model = cp_model.CpModel()
     held = [model.new_bool_var("") for _ in range(units.count)]
-    able = np.where(times <= load, times, 0.0)
-    payable = np.flatnonzero(units.costs <= load)
-    unit = (float(able.sum()) + float(units.costs[payable].sum()) + load) / MOST_TOTAL or 1.0
-    spent = [math.floor(took / unit) * here for took, here in zip(able.tolist(), held, strict=True)]
-    for one in np.flatnonzero(times > load):
-        model.add(held[one] == 0)
-    for net, cost in zip(units.nets, units.costs.tolist(), strict=True) if pays else ():
-        paid = [model.new_bool_var("")] if cost <= load else []
-        pins = [held[pin] for pin in net]
-        for first, second in zip(pins, (*pins[1:], pins[0]), strict=True):
-            model.add_bool_or([*paid, ~first, second])
-        spent += [math.floor(cost / unit) * here for here in paid]
-    model.add(sum(spent) <= math.floor(load / unit))
+    _within_load(model, held, problem, units, number, load)
     if units.sizes.sum() > problem.capacity[number]:
         grain = float(units.sizes.sum()) / MOST_TOTAL
-        filled = sum(
-            math.floor(size / grain) * here
-            for size, here in zip(units.sizes.tolist(), held, strict=True)
-        )
-        model.add(filled <= math.floor(problem.capacity[number] * (1 + 1e-9) / grain))
+        room = math.floor(problem.capacity[number] * (1 + 1e-9) / grain)
+        model.add(weighed(np.floor(units.sizes / grain), held) <= room)
+    # Prices are rounded up, so that the bound on their sum holds for the real ones.
     scale = MOST_TOTAL / (float(price.sum()) + units.count) / 2
-    model.maximize(
-        sum(math.ceil(each * scale) * here for each, here in zip(price.tolist(), held, strict=True))
-    )
+    model.maximize(weighed(np.ceil(price * scale), held))
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1
     solver.parameters.max_deterministic_time = SEARCH_S
@@ -111,6 +122,31 @@ def _richest(
     status = solver.solve(model)
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         return [], math.inf
-    return [
-        one for one in range(units.count) if solver.boolean_value(held[one])
-    ], solver.best_objective_bound / scale
+    found = [unit for unit, here in enumerate(held) if solver.boolean_value(here)]
+    return found, solver.best_objective_bound / scale
+
+
+def _within_load(
+    model: cp_model.CpModel,
+    held: list[Any],
+    problem: GraphProblem,
+    units: Units,
+    number: int,
+    load: float,
+) -> None:
+    """What a device of a class holds takes no longer than a load; times are rounded down, so that
+    no set that is allowed is lost."""
+    times = units.times[number]
+    able = np.where(times <= load, times, 0.0)
+    payable = np.flatnonzero(units.costs <= load)
+    unit = (float(able.sum()) + float(units.costs[payable].sum()) + load) / MOST_TOTAL or 1.0
+    spent = [weighed(np.floor(able / unit), held)]
+    for one in np.flatnonzero(times > load):
+        model.add(held[one] == 0)
+    if problem.pays[number]:
+        for net, cost in zip(units.nets, units.costs.tolist(), strict=True):
+            # A net that costs more than the load cannot be cut: all of its pins, or none.
+            paid = [model.new_bool_var("")] if cost <= load else []
+            uncut_unless(model, paid, [held[pin] for pin in net])
+            spent += [math.floor(cost / unit) * here for here in paid]
+    model.add(sum(spent) <= math.floor(load / unit))
