@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from planner.solver.chain.problem import Floats
+from planner.solver.chain.problem import Floats, Ints
 from planner.solver.dag.problem import GraphProblem, Units
 
 Order = Sequence[int]
@@ -35,21 +35,22 @@ def interval_loads(units: Units, order: Order, *, pays: bool, times: Floats) -> 
     """Load of a device of a class that holds units a to b - 1 of an order, shape (units + 1,
     units + 1); b < a: infinite."""
     count = units.count
-    before = np.concatenate(([0.0], np.cumsum(times[list(order)])))
-    total = (
-        before[None, :] - before[:, None]
-        if np.isfinite(before[-1])
-        else _finite_sums(times[list(order)])
-    )
+    total = _interval_sums(times[list(order)])
     total[np.tril_indices(count + 1, -1)] = math.inf
-    return total + _crossing(units, order) if pays else total
+    if not pays:
+        return total
+    return total + _crossing(units, order)
 
 
-def _finite_sums(times: Floats) -> Floats:
+def _interval_sums(times: Floats) -> Floats:
     """Sums over intervals, infinite where a unit cannot run."""
-    before = np.concatenate(([0.0], np.cumsum(np.where(np.isfinite(times), times, 0.0))))
-    never = np.concatenate(([0], np.cumsum(~np.isfinite(times))))
-    return np.where(never[None, :] > never[:, None], math.inf, before[None, :] - before[:, None])
+    able = np.isfinite(times)
+    before = np.concatenate(([0.0], np.cumsum(np.where(able, times, 0.0))))
+    sums = before[None, :] - before[:, None]
+    if able.all():
+        return sums
+    never = np.concatenate(([0], np.cumsum(~able)))
+    return np.where(never[None, :] > never[:, None], math.inf, sums)
 
 
 def _crossing(units: Units, order: Order) -> Floats:
@@ -86,15 +87,9 @@ def _fits(units: Units, order: Order, capacity: float) -> Floats:
 
 def along(problem: GraphProblem, units: Units, order: Order) -> Stages | None:
     """The best contiguous stages whose units are intervals of an order; None where nothing fits."""
-    tables = []
-    for number, times in enumerate(units.times):
-        table = (
-            interval_loads(units, order, pays=bool(problem.pays[number]), times=times)
-            / problem.groups[number][1]
-        )
-        if math.isfinite(problem.capacity[number]):
-            table += _fits(units, order, float(problem.capacity[number]))
-        tables.append(table)
+    tables = [_table(problem, units, order, number) for number in range(len(units.times))]
+    # `least[used][end]`: the least largest load of the first `end` units on so many devices of
+    # each family; `came` says which class took the last stage, and where it began.
     none = (0,) * len(problem.available)
     least = {none: np.where(np.arange(units.count + 1) == 0, 0.0, math.inf)}
     came: dict[tuple[int, ...], list[tuple[int, Floats]]] = {}
@@ -112,27 +107,44 @@ def along(problem: GraphProblem, units: Units, order: Order) -> Stages | None:
     return _traced(problem, units, order, tables, least, came)
 
 
+def _table(problem: GraphProblem, units: Units, order: Order, number: int) -> Floats:
+    """Load of one stage on a class for every interval; infinite where it does not fit."""
+    pays = bool(problem.pays[number])
+    _, copies = problem.groups[number]
+    table = interval_loads(units, order, pays=pays, times=units.times[number]) / copies
+    if math.isfinite(problem.capacity[number]):
+        table += _fits(units, order, float(problem.capacity[number]))
+    return table
+
+
 def _less(used: tuple[int, ...], family: int, copies: int) -> tuple[int, ...]:
     return (*used[:family], used[family] - copies, *used[family + 1 :])
 
 
 def _traced(
-    problem: GraphProblem, units: Units, order: Order, tables: list[Floats],
-    least: dict[tuple[int, ...], Floats], came: dict[tuple[int, ...], list[tuple[int, Floats]]],
-) -> Stages | None:  # fmt: skip
+    problem: GraphProblem,
+    units: Units,
+    order: Order,
+    tables: list[Floats],
+    least: dict[tuple[int, ...], Floats],
+    came: dict[tuple[int, ...], list[tuple[int, Floats]]],
+) -> Stages | None:
     """The stages behind the value of all units and all devices."""
-    used, end = problem.available, units.count
+    used = problem.available
+    end = units.count
     objective = float(least[used][end])
     if not math.isfinite(objective):
         return None
     cuts = []
     while any(used):
         for number, starts in came[used]:
-            start, before = int(starts[end]), _less(used, *problem.groups[number])
+            start = int(starts[end])
+            before = _less(used, *problem.groups[number])
             value = max(float(least[before][start]), float(tables[number][start, end]))
             if value == least[used][end]:
                 cuts.append((start, end, number))
-                used, end = before, start
+                used = before
+                end = start
                 break
         else:
             raise AssertionError("the table of stages lost its way")
@@ -148,32 +160,44 @@ def start_orders(units: Units) -> list[Order]:
     traffic first."""
     ahead = _ahead(units.count, units.edges)
     behind = _ahead(units.count, [(head, tail) for tail, head in units.edges])
-    found = [_sorted(ahead, lambda unit, step: unit), _sorted(ahead, lambda unit, step: -step)]
-    found += [
-        _sorted(behind, rule)[::-1] for rule in (lambda unit, step: -unit, lambda unit, step: -step)
+    found = [
+        _sorted(ahead, lambda unit, step: unit),
+        _sorted(ahead, lambda unit, step: -step),
+        _sorted(behind, lambda unit, step: -unit)[::-1],
+        _sorted(behind, lambda unit, step: -step)[::-1],
+        _closing(units, ahead),
     ]
-    found.append(_closing(units, ahead))
     return [_settled(units, ahead, order) for order in found]
 
 
 def _settled(units: Units, ahead: list[list[int]], order: list[int], sweeps: int = 30) -> list[int]:
     """The order with units that no edge binds moved amid those with which they share nets."""
-    bound = {unit for edge in units.edges for unit in edge}
+    bound = set(itertools.chain.from_iterable(units.edges))
     free = [unit for unit in range(units.count) if unit not in bound]
     place = {unit: float(number) for number, unit in enumerate(order) if unit in bound}
+    if place:
+        near = _shared_nets(units, free)
+        for _ in range(sweeps):
+            for unit in free:
+                _settle(unit, near[unit], place)
+    return _sorted(ahead, lambda unit, step: place.get(unit, math.inf))
+
+
+def _shared_nets(units: Units, free: list[int]) -> dict[int, list[tuple[float, int]]]:
+    """Of each free unit the others on its nets, each with what it costs to part from it."""
     near: dict[int, list[tuple[float, int]]] = {unit: [] for unit in free}
     for net, cost in zip(units.nets, units.costs.tolist(), strict=True):
-        for unit in net:
-            if unit in near:
-                near[unit] += [(cost / (len(net) - 1), other) for other in net if other != unit]
-    for _ in range(sweeps if place else 0):
-        for unit in free:
-            known = [(cost, place[other]) for cost, other in near[unit] if other in place]
-            if known:
-                place[unit] = sum(cost * where for cost, where in known) / sum(
-                    cost for cost, _ in known
-                )
-    return _sorted(ahead, lambda unit, step: place.get(unit, math.inf))
+        for unit in near.keys() & set(net):
+            near[unit] += [(cost / (len(net) - 1), other) for other in net if other != unit]
+    return near
+
+
+def _settle(unit: int, near: list[tuple[float, int]], place: dict[int, float]) -> None:
+    """Move a unit to the mean place of those near it that have one, weighed by cost."""
+    known = [(cost, place[other]) for cost, other in near if other in place]
+    if known:
+        total = sum(cost for cost, _ in known)
+        place[unit] = sum(cost * where for cost, where in known) / total
 
 
 def _ahead(count: int, edges: Iterable[tuple[int, int]]) -> list[list[int]]:
@@ -191,10 +215,7 @@ def _by(values: list[float]) -> Callable[[int, int], float]:
 def _sorted(ahead: list[list[int]], key: Callable[[int, int], float]) -> list[int]:
     """A topological order: of what is ready, the least key of (unit, step at which it became
     ready) first."""
-    waiting = [0] * len(ahead)
-    for heads in ahead:
-        for head in heads:
-            waiting[head] += 1
+    waiting = _waiting(ahead)
     ready = [(key(unit, 0), unit) for unit, count in enumerate(waiting) if not count]
     heapq.heapify(ready)
     order: list[int] = []
@@ -208,6 +229,15 @@ def _sorted(ahead: list[list[int]], key: Callable[[int, int], float]) -> list[in
     return order
 
 
+def _waiting(ahead: list[list[int]]) -> list[int]:
+    """How many units each one waits for."""
+    waiting = [0] * len(ahead)
+    for heads in ahead:
+        for head in heads:
+            waiting[head] += 1
+    return waiting
+
+
 def _closing(units: Units, ahead: list[list[int]]) -> list[int]:
     """Of what is ready, that first which leaves the least traffic open behind it."""
     of_unit: list[list[int]] = [[] for _ in range(units.count)]
@@ -215,16 +245,14 @@ def _closing(units: Units, ahead: list[list[int]]) -> list[int]:
         for pin in net:
             of_unit[pin].append(number)
     left = [len(net) for net in units.nets]
-    waiting = [0] * units.count
-    for heads in ahead:
-        for head in heads:
-            waiting[head] += 1
+    waiting = _waiting(ahead)
     ready = {unit for unit, count in enumerate(waiting) if not count}
 
     def opened(unit: int) -> tuple[float, int]:
         change = 0.0
         for number in of_unit[unit]:
-            fresh, last = left[number] == len(units.nets[number]), left[number] == 1
+            fresh = left[number] == len(units.nets[number])
+            last = left[number] == 1
             change += float(units.costs[number]) * (fresh - last)
         return change, unit
 
@@ -258,15 +286,16 @@ def search(
         return None
     idle = 0
     for _ in range(rounds):
+        # Units keep their stages and are shuffled within them; with more blur, across them too.
         noise = [generator.random() for _ in range(units.count)]
         blur = generator.choice((0.0, 0.5, 1.0, 2.0))
         spots = [stage + (1 + blur) * one for stage, one in zip(best.stage, noise, strict=True)]
         found = along(problem, units, _sorted(ahead, _by(spots)))
+        idle += 1
+        if found is not None and found.objective < best.objective:
+            idle = 0
         if found is not None and found.objective <= best.objective:
-            idle = 0 if found.objective < best.objective else idle + 1
             best = found
-        else:
-            idle += 1
         if idle >= patience:
             break
     return best
@@ -278,41 +307,54 @@ def one_after_another(
     """Pieces of an order on paying devices and single units on hosts, for the least sum of all
     times: (sum, the device of every unit). Where the graph is nearly a chain, the sum is nearly
     its latency."""
-    count, hosts = units.count, np.flatnonzero(~problem.pays & (problem.counts > 0))
-    least = np.full((1, count + 1), math.inf)
-    host = units.times[hosts].min(axis=0)[list(order)] if hosts.size else np.full(count, math.inf)
+    hosts = np.flatnonzero(~problem.pays & (problem.counts > 0))
     kinds = [int(kind) for kind in problem.devices if problem.pays[kind]]
-    tables = {}
-    for kind in sorted(set(kinds)):
-        tables[kind] = interval_loads(units, order, pays=True, times=units.times[kind])
-        tables[kind] = tables[kind] + _fits(units, order, float(problem.capacity[kind]))
-    least = np.full((len(kinds) + 1, count + 1), math.inf)
-    came = np.full((len(kinds) + 1, count + 1), -1)
-    for row in range(len(kinds) + 1):
-        if row:
-            reached = least[row - 1][:, None] + tables[kinds[row - 1]]
-            came[row], least[row] = reached.argmin(axis=0), reached.min(axis=0)
-        else:
-            least[0, 0] = 0.0
-        for end in range(count):
-            if least[row, end] + host[end] < least[row, end + 1]:
-                least[row, end + 1], came[row, end + 1] = least[row, end] + host[end], -1
+    least, came = _sums(problem, units, order, hosts, kinds)
     if not math.isfinite(least[-1, -1]):
         return None
-    first = {
-        int(kind): int(np.flatnonzero(problem.devices == kind)[0])
-        for kind in set(problem.devices.tolist())
-    }
-    device, row, end = [0] * count, len(kinds), count
+    first = {kind: int(np.flatnonzero(problem.devices == kind)[0]) for kind in hosts.tolist()}
     paying = np.flatnonzero(problem.pays[problem.devices])
+    device = [0] * units.count
+    row = len(kinds)
+    end = units.count
     while end:
         start = int(came[row, end])
         if start < 0:
             end -= 1
-            best = hosts[int(units.times[hosts][:, order[end]].argmin())]
-            device[order[end]] = first[int(best)]
+            quickest = hosts[int(units.times[hosts][:, order[end]].argmin())]
+            device[order[end]] = first[int(quickest)]
             continue
         for unit in order[start:end]:
             device[unit] = int(paying[row - 1])
-        row, end = row - 1, start
+        row -= 1
+        end = start
     return float(least[-1, -1]), tuple(device)
+
+
+def _sums(
+    problem: GraphProblem, units: Units, order: Order, hosts: Ints, kinds: list[int]
+) -> tuple[Floats, Ints]:
+    """The least sum of times of the first units of an order on so many paying devices, and where
+    the piece behind it began (-1: the last unit is on a host), shape (devices + 1, units + 1)."""
+    count = units.count
+    host = np.full(count, math.inf)
+    if hosts.size:
+        host = units.times[hosts].min(axis=0)[list(order)]
+    tables = {}
+    for kind in sorted(set(kinds)):
+        loads = interval_loads(units, order, pays=True, times=units.times[kind])
+        tables[kind] = loads + _fits(units, order, float(problem.capacity[kind]))
+    least = np.full((len(kinds) + 1, count + 1), math.inf)
+    came = np.full((len(kinds) + 1, count + 1), -1)
+    least[0, 0] = 0.0
+    for row in range(len(kinds) + 1):
+        if row:
+            reached = least[row - 1][:, None] + tables[kinds[row - 1]]
+            came[row] = reached.argmin(axis=0)
+            least[row] = reached.min(axis=0)
+        for end in range(count):
+            alone = least[row, end] + host[end]
+            if alone < least[row, end + 1]:
+                least[row, end + 1] = alone
+                came[row, end + 1] = -1
+    return least, came

@@ -22,8 +22,11 @@ import networkx as nx
 import numpy as np
 from ortools.sat.python import cp_model
 
-from planner.solver.dag.placing import MOST_TOTAL
+from planner.solver.dag.placing import MOST_TOTAL, uncut_unless, weighed
 from planner.solver.dag.problem import GraphProblem, Units, finishes, latency
+
+CLOSE = 1 - 1e-6
+"""Relative: latencies closer than this are one."""
 
 Chain = tuple[int, ...]
 """Nodes, each of which waits for the one before it, by an edge or because they share a piece."""
@@ -33,7 +36,8 @@ class Paths:
     """Longest paths by the least times of nodes."""
 
     def __init__(self, problem: GraphProblem) -> None:
-        self.problem, self.least = problem, problem.times.min(axis=0)
+        self.problem = problem
+        self.least = problem.times.min(axis=0)
         graph: nx.DiGraph[int] = nx.DiGraph()
         graph.add_nodes_from(range(problem.nodes))
         graph.add_edges_from(problem.edges.tolist())
@@ -67,32 +71,42 @@ class Paths:
     def binding(self, device: Sequence[int]) -> Chain:
         """The chain that makes the latency of an assignment that finishes, from a source to a
         sink."""
-        problem, done = self.problem, finishes(self.problem, device)
-        pays = problem.pays[problem.devices]
-        mates: dict[int, list[int]] = {}
-        for node, place in enumerate(device):
-            mates.setdefault(place, []).append(node)
-        node, chain = int(np.argmax(done)), list[int]()
+        done = finishes(self.problem, device)
+        node = int(np.argmax(done))
+        chain: list[int] = []  # from the sink back
         while True:
-            entries = [
-                (done[before], mate, before)
-                for mate in (mates[device[node]] if pays[device[node]] else [node])
-                for before in self.behind[mate]
-                if device[before] != device[node] or not pays[device[node]]
-            ]
+            latest = self._latest_entries(device, done, node)
+            if not latest:
+                start = self.longest(None, node) or ()
+                return tuple(reversed(chain[:-1] + list(start)[::-1]))
             last = node if chain else None
-            if not entries:
-                return tuple(reversed(chain[:-1] + list(self.longest(None, node) or ())[::-1]))
-            latest = max(entry[0] for entry in entries)
-            entries = [entry for entry in entries if entry[0] == latest]
-            ways = [
-                (len(way), way, before)
-                for _, mate, before in entries
-                if (way := self.longest(mate, last))
-            ]
-            _, way, before = max(ways, default=(0, (min(entries)[1], node), min(entries)[2]))
+            # Of the ways in through which the piece waits, the longest says most about it.
+            ways: list[tuple[int, Chain, int]] = []
+            for mate, before in latest:
+                way = self.longest(mate, last)
+                if way:
+                    ways.append((len(way), way, before))
+            mate, before = min(latest)
+            _, way, before = max(ways, default=(0, (mate, node), before))
             chain = [*chain[:-1], *way[::-1], before]
             node = before
+
+    def _latest_entries(
+        self, device: Sequence[int], done: Sequence[float], node: int
+    ) -> list[tuple[int, int]]:
+        """What a node's piece waits for longest: pairs of a node of the piece and one outside that
+        it needs; () where the piece waits for nothing."""
+        place = device[node]
+        pays = bool(self.problem.pays[self.problem.devices[place]])
+        piece = [node]
+        if pays:
+            piece = [mate for mate, other in enumerate(device) if other == place]
+        entries: list[tuple[int, int]] = []
+        for mate in piece:
+            outside = [one for one in self.behind[mate] if device[one] != place or not pays]
+            entries += [(mate, one) for one in outside]
+        latest = max((done[before] for _, before in entries), default=0.0)
+        return [(mate, before) for mate, before in entries if done[before] == latest]
 
 
 def soonest(
@@ -105,37 +119,51 @@ def soonest(
 ) -> tuple[tuple[int, ...] | None, float]:
     """The device of every node, and the bound: from units that only colours merge, and a first
     assignment."""
-    began, paths = time.monotonic(), Paths(problem)
-    best = None if start is None else tuple(start)
-    value = _most(problem, units) if best is None else latency(problem, best)
+    began = time.monotonic()
+    paths = Paths(problem)
+    best: tuple[int, ...] | None = None
+    value = _most(problem, units)
     chains = [paths.longest() or ()]
-    if best is not None:
-        chains += [chain for chain in [paths.binding(best)] if chain not in chains]
+    if start is not None:
+        best = tuple(start)
+        value = latency(problem, best)
+        chains = list(dict.fromkeys([*chains, paths.binding(best)]))
     bound = 0.0
-    while bound < value * (1 - 1e-6):
-        left = time_limit_s - (time.monotonic() - began)
-        if left <= 0:
+    while bound < value * CLOSE:
+        left_s = time_limit_s - (time.monotonic() - began)
+        if left_s <= 0:
             break
-        model = _Model(problem, units, value, paths, chains)
-        found, lower = model.solve(0.35 * left, seed, proving=False)
-        if lower < min((latency(problem, device) for device in found), default=value) * (1 - 1e-6):
-            more, higher = model.solve(
-                0.9 * (time_limit_s - (time.monotonic() - began)), seed, proving=True
-            )
-            found, lower = [*found, *more], max(lower, higher)
-        bound = max(bound, lower if best is None and math.isinf(lower) else min(lower, value))
-        fresh = [
-            chain
-            for chain in dict.fromkeys(paths.binding(device) for device in found)
-            if chain not in chains
-        ]
+        found, lower = _found(_Model(problem, units, value, paths, chains), value, left_s, seed)
+        none_exists = best is None and math.isinf(lower)
+        bound = max(bound, lower if none_exists else min(lower, value))
+        # The model knew only some chains; those that its answers really wait for are added.
+        fresh = [chain for chain in map(paths.binding, found) if chain not in chains]
         for device in found:
-            if latency(problem, device) < value:
-                best, value = device, latency(problem, device)
+            reached = latency(problem, device)
+            if reached < value:
+                best = device
+                value = reached
         if not fresh:
             break
-        chains += fresh
-    return best, min(bound, value) if best is not None else bound
+        chains += dict.fromkeys(fresh)
+    if best is None:
+        return None, bound
+    return best, min(bound, value)
+
+
+def _found(
+    model: "_Model", value: float, left_s: float, seed: int
+) -> tuple[list[tuple[int, ...]], float]:
+    """Assignments and a bound: a third of the time for finding; where that leaves a gap, most of
+    the rest for proving."""
+    began = time.monotonic()
+    found, lower = model.solve(0.35 * left_s, seed, proving=False)
+    reached = min((latency(model.problem, device) for device in found), default=value)
+    if lower >= reached * CLOSE:
+        return found, lower
+    left_s -= time.monotonic() - began
+    more, higher = model.solve(0.9 * left_s, seed, proving=True)
+    return [*found, *more], max(lower, higher)
 
 
 def _most(problem: GraphProblem, units: Units) -> float:
@@ -152,35 +180,28 @@ class _Model:
         paths: Paths,
         chains: Sequence[Chain],
     ) -> None:
-        self.problem, self.units, self.paths, self.model = problem, units, paths, cp_model.CpModel()
+        self.problem = problem
+        self.units = units
+        self.paths = paths
+        self.model = cp_model.CpModel()
         self.most = most * (1 + 1e-9)
-        self.kinds = [
-            number for number, count in enumerate(problem.counts) if count and problem.pays[number]
-        ]
-        hosts = [
-            number
-            for number, count in enumerate(problem.counts)
-            if count and not problem.pays[number]
-        ]
+        self.kinds = np.flatnonzero((problem.counts > 0) & problem.pays).tolist()
         self.pieces = int(problem.counts[self.kinds].sum())
-        none = np.full(problem.nodes, math.inf)
-        self.host = problem.times[hosts].min(axis=0) if hosts else none
+        hosts = np.flatnonzero((problem.counts > 0) & ~problem.pays)
+        # Infinite where no class of the kind is there.
+        self.host = problem.times[hosts].min(axis=0, initial=math.inf)
+        self.least = units.times[self.kinds].min(axis=0, initial=math.inf)
         self.able = np.where(self.host > self.most, 0.0, self.host)
-        self.least = (
-            units.times[self.kinds].min(axis=0) if self.kinds else np.full(units.count, math.inf)
-        )
         self.payable = np.flatnonzero(units.costs <= self.most)
         total = float(self.able.sum() + np.where(np.isfinite(self.least), self.least, 0.0).sum())
-        self.unit = (
-            total + float(units.costs[self.payable].sum()) + most * (self.pieces + 1)
-        ) / MOST_TOTAL or 1.0
+        total += float(units.costs[self.payable].sum()) + most * (self.pieces + 1)
+        self.unit = total / MOST_TOTAL or 1.0
         self.top = math.floor(most / self.unit)
-        self.hostable = [
-            all(self.host[node] <= self.most for node in nodes) for nodes in units.members
-        ]
-        self.unit_of = {
-            node: number for number, nodes in enumerate(units.members) for node in nodes
-        }
+        self.hostable = [bool((self.host[list(n)] <= self.most).all()) for n in units.members]
+        self.unit_of: dict[int, int] = {}
+        for number, nodes in enumerate(units.members):
+            self.unit_of |= dict.fromkeys(nodes, number)
+        self.of_kind: list[list[Any]] = []
         self._levels()
         self.loads = [self._load(piece) for piece in range(self.pieces)]
         self.latency = self.model.new_int_var(0, self.top, "latency")
@@ -190,32 +211,36 @@ class _Model:
 
     def _levels(self) -> None:
         """`held[unit][piece]`, `hosted[unit]`; nodes in front of, in and behind pieces."""
-        problem, units, model = self.problem, self.units, self.model
-        self.held = [
-            [model.new_bool_var("") for _ in range(self.pieces)] for _ in range(units.count)
-        ]
-        self.hosted = [model.new_bool_var("") for _ in range(units.count)]
-        self.into = [
-            [model.new_bool_var("") for _ in range(self.pieces)] for _ in range(problem.nodes)
-        ]
-        self.past = [
-            [model.new_bool_var("") for _ in range(self.pieces)] for _ in range(problem.nodes)
-        ]
-        for number, nodes in enumerate(units.members):
+        problem = self.problem
+        model = self.model
+        self.held = self._table(self.units.count)
+        self.hosted = [model.new_bool_var("") for _ in range(self.units.count)]
+        self.into = self._table(problem.nodes)
+        self.past = self._table(problem.nodes)
+        for number, nodes in enumerate(self.units.members):
             model.add_exactly_one([*self.held[number], self.hosted[number]])
             if not self.hostable[number]:
                 model.add(self.hosted[number] == 0)
             for node in nodes:
-                for piece in range(self.pieces):
-                    into, past = self.into[node][piece], self.past[node][piece]
-                    model.add(self.held[number][piece] == into - past)
-                    if piece:
-                        model.add_implication(into, self.past[node][piece - 1])
+                self._level(number, node)
         for tail, head in dict.fromkeys(map(tuple, problem.edges.tolist())):
             for piece in range(self.pieces):
                 model.add_implication(self.into[tail][piece], self.into[head][piece])
                 model.add_implication(self.past[tail][piece], self.past[head][piece])
         self._in_order()
+
+    def _table(self, rows: int) -> list[list[Any]]:
+        """A boolean for each row and piece."""
+        return [[self.model.new_bool_var("") for _ in range(self.pieces)] for _ in range(rows)]
+
+    def _level(self, number: int, node: int) -> None:
+        """A node of a unit is in a piece where it is in it or later, and not later."""
+        for piece, held in enumerate(self.held[number]):
+            into = self.into[node][piece]
+            past = self.past[node][piece]
+            self.model.add(held == into - past)
+            if piece:
+                self.model.add_implication(into, self.past[node][piece - 1])
 
     def _in_order(self) -> None:
         """Empty pieces come last, where all devices are alike."""
@@ -230,72 +255,60 @@ class _Model:
                 self.model.add_implication(here, used[piece - 1])
 
     def _load(self, piece: int) -> Any:
-        units, model, problem = self.units, self.model, self.problem
+        """How long a piece takes, whichever class of devices runs it."""
+        units = self.units
+        model = self.model
         held = [row[piece] for row in self.held]
         load = model.new_int_var(0, self.top, "")
         paid = []
-        for number, net in enumerate(units.nets):
-            pins = [held[pin] for pin in net]
-            pays = [model.new_bool_var("")] if units.costs[number] <= self.most else []
-            for first, second in zip(pins, (*pins[1:], pins[0]), strict=True):
-                model.add_bool_or([*pays, ~first, second])
-            paid += [math.floor(units.costs[number] / self.unit) * pay for pay in pays]
+        for net, cost in zip(units.nets, units.costs.tolist(), strict=True):
+            # A net that costs more than the best latency cannot be cut.
+            pays = [model.new_bool_var("")] if cost <= self.most else []
+            uncut_unless(model, pays, [held[pin] for pin in net])
+            paid += [math.floor(cost / self.unit) * pay for pay in pays]
         choices = [model.new_bool_var("") for _ in self.kinds]
         model.add_exactly_one(choices)
-        self.of_kind = [*getattr(self, "of_kind", []), choices]
+        self.of_kind.append(choices)
         for kind, choice in zip(self.kinds, choices, strict=True):
-            for unit in np.flatnonzero(units.times[kind] > self.most):
-                model.add_implication(choice, ~held[unit])
-            able = np.where(units.times[kind] > self.most, 0.0, units.times[kind])
-            work = sum(
-                math.floor(time / self.unit) * here
-                for time, here in zip(able.tolist(), held, strict=True)
-            )
-            bound = model.add(work + sum(paid) <= load)
-            grain = float(units.sizes.sum()) / MOST_TOTAL or 1.0
-            filled = sum(
-                math.floor(size / grain) * here
-                for size, here in zip(units.sizes.tolist(), held, strict=True)
-            )
-            room = min(MOST_TOTAL, problem.capacity[kind] * (1 + 1e-9) / grain)
-            fits = model.add(filled <= math.floor(room))
-            if len(self.kinds) > 1:
-                bound.only_enforce_if(choice)
-                fits.only_enforce_if(choice)
+            self._load_of(kind, choice, held, sum(paid), load)
         if piece == self.pieces - 1 and len(self.kinds) > 1:
             for kind, of_all in zip(self.kinds, zip(*self.of_kind, strict=True), strict=True):
-                model.add(sum(of_all) == int(problem.counts[kind]))
+                model.add(sum(of_all) == int(self.problem.counts[kind]))
         return load
+
+    def _load_of(self, kind: int, choice: Any, held: list[Any], paid: Any, load: Any) -> None:
+        """What a piece takes, and that it fits, on a device of a class."""
+        units = self.units
+        model = self.model
+        times = units.times[kind]
+        for unit in np.flatnonzero(times > self.most):
+            model.add_implication(choice, ~held[unit])
+        able = np.where(times > self.most, 0.0, times)
+        bound = model.add(weighed(np.floor(able / self.unit), held) + paid <= load)
+        grain = float(units.sizes.sum()) / MOST_TOTAL or 1.0
+        room = min(MOST_TOTAL, self.problem.capacity[kind] * (1 + 1e-9) / grain)
+        fits = model.add(weighed(np.floor(units.sizes / grain), held) <= math.floor(room))
+        if len(self.kinds) > 1:
+            bound.only_enforce_if(choice)
+            fits.only_enforce_if(choice)
 
     def _wait_along(self, chain: Chain) -> None:
         """The latency is no less than what the chain waits for: the work of its units, more
         where a host does it, and what else is in the pieces that it meets."""
         model = self.model
         units = sorted({self.unit_of[node] for node in chain})
-        work = {
-            unit: math.floor(min(float(self.least[unit]), self.most) / self.unit) for unit in units
-        }
+        work: dict[int, int] = {}
+        for unit in units:
+            work[unit] = math.floor(min(float(self.least[unit]), self.most) / self.unit)
         on_host = dict.fromkeys(units, 0)
         for node in chain:
             on_host[self.unit_of[node]] += math.floor(float(self.able[node]) / self.unit)
-        more = [
-            (on_host[unit] - work[unit]) * self.hosted[unit]
-            for unit in units
-            if self.hostable[unit]
-        ]
+        able = [unit for unit in units if self.hostable[unit]]
+        more = [(on_host[unit] - work[unit]) * self.hosted[unit] for unit in able]
         together: list[Any] = []
         for first, second in itertools.pairwise(chain):
-            if second in self.paths.ahead[first]:
-                continue
-            if self.unit_of[first] == self.unit_of[second]:
-                together.append(~self.hosted[self.unit_of[first]])
-            else:
-                both = model.new_bool_var("")
-                for one, other in zip(
-                    self.held[self.unit_of[first]], self.held[self.unit_of[second]], strict=True
-                ):
-                    model.add_bool_or([~one, ~other, both])
-                together.append(both)
+            if second not in self.paths.ahead[first]:
+                together.append(self._share_a_piece(self.unit_of[first], self.unit_of[second]))
         for piece in range(self.pieces):
             meets = model.new_bool_var("")
             beside = model.new_int_var(0, self.top, "")
@@ -304,9 +317,19 @@ class _Model:
             done = sum(work[unit] * self.held[unit][piece] for unit in units)
             model.add(beside + done >= self.loads[piece]).only_enforce_if(meets)
             more.append(beside)
+        # Where no edge joins two nodes of the chain, one waits for the other in a common piece only.
         least = model.add(self.latency >= sum(work.values()) + sum(more))
         if together:
             least.only_enforce_if(together)
+
+    def _share_a_piece(self, first: int, second: int) -> Any:
+        """A boolean that holds where two units are in one piece."""
+        if first == second:
+            return ~self.hosted[first]
+        both = self.model.new_bool_var("")
+        for one, other in zip(self.held[first], self.held[second], strict=True):
+            self.model.add_bool_or([~one, ~other, both])
+        return both
 
     def solve(
         self, time_limit_s: float, seed: int, *, proving: bool
@@ -332,8 +355,10 @@ class _Model:
         """The device of every node: pieces in order, those on hosts on the quickest of them."""
         problem = self.problem
         spare = {kind: np.flatnonzero(problem.devices == kind).tolist() for kind in self.kinds}
-        place = [spare[next(kind for kind, choice in zip(self.kinds, choices, strict=True) if chosen(choice))].pop(0)
-                 for choices in self.of_kind]  # fmt: skip
+        place: list[int] = []
+        for choices in self.of_kind:
+            number = next(number for number, choice in enumerate(choices) if chosen(choice))
+            place.append(spare[self.kinds[number]].pop(0))
         device = [-1] * problem.nodes
         for nodes, row in zip(self.units.members, self.held, strict=True):
             piece = next((number for number, here in enumerate(row) if chosen(here)), None)
@@ -344,9 +369,7 @@ class _Model:
     def quickest_host(self, node: int) -> int:
         """The first device of the class that runs the node soonest."""
         problem = self.problem
-        kinds = [
-            kind for kind, count in enumerate(problem.counts) if count and not problem.pays[kind]
-        ]
+        kinds = np.flatnonzero((problem.counts > 0) & ~problem.pays).tolist()
         best = min(kinds, key=lambda kind: (float(problem.times[kind, node]), kind))
         return int(np.flatnonzero(problem.devices == best)[0])
 
@@ -356,7 +379,8 @@ class _Watch(cp_model.CpSolverSolutionCallback):
 
     def __init__(self, model: _Model, found: list[tuple[int, ...]]) -> None:
         super().__init__()
-        self.of, self.found = model, found
+        self.of = model
+        self.found = found
 
     def on_solution_callback(self) -> None:
         self.found.append(self.of.devices(self.boolean_value))

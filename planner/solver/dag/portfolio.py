@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from planner.solver.chain.problem import Floats, Ints
 from planner.solver.dag.orders import Stages, one_after_another, search, start_orders
 from planner.solver.dag.problem import GraphProblem, Placement, Units, contract, latency, loads
 
@@ -29,12 +30,9 @@ def contiguous(
     """Stages for the least largest load."""
     started = time.monotonic()
     units = contract(problem, contiguous=True)
-    states = (
-        math.prod(count + 1 for count in problem.available)
-        * len(problem.groups)
-        / len(problem.available)
-    )
-    cells = (units.count + 1) ** 2 * states
+    states = math.prod(count + 1 for count in problem.available)
+    classes_each = len(problem.groups) / len(problem.available)
+    cells = (units.count + 1) ** 2 * states * classes_each
     stages = search(problem, units, rounds=int(min(100, MOST_CELLS / cells)), seed=seed)
     start = None if stages is None else _devices(problem, stages)
     best = _value(problem, units, start)
@@ -47,13 +45,7 @@ def contiguous(
     found, bound = prove(problem, units, best, None, ordered=True, time_limit_s=left, seed=seed)
     if found is None and start is None:
         return Placement(None, math.inf, math.inf if bound >= best else max(bound, floor))
-    choices = [device for device in (start, found) if device is not None]
-    return _placement(
-        problem,
-        units,
-        min(choices, key=lambda device: _value(problem, units, device)),
-        max(bound, floor),
-    )
+    return _best_of(problem, units, (start, found), max(bound, floor))
 
 
 def free(problem: GraphProblem, *, time_limit_s: float = math.inf, seed: int = 0) -> Placement:
@@ -61,11 +53,9 @@ def free(problem: GraphProblem, *, time_limit_s: float = math.inf, seed: int = 0
     started = time.monotonic()
     ordered = contiguous(problem, time_limit_s=time_limit_s / 4, seed=seed)
     units = contract(problem, contiguous=False)
-    start = (
-        None
-        if ordered.device is None
-        else tuple(ordered.device[nodes[0]] for nodes in units.members)
-    )
+    start = None
+    if ordered.device is not None:
+        start = tuple(ordered.device[nodes[0]] for nodes in units.members)
     from planner.solver.dag.annealing import anneal
     from planner.solver.dag.placing import improve, prove
     from planner.solver.dag.shares import refuted_below
@@ -101,17 +91,15 @@ def free(problem: GraphProblem, *, time_limit_s: float = math.inf, seed: int = 0
         accuracy=ACCURACY / 2,
     )
     bound = max(bound, floor)
-    choices = [device for device in (start, found) if device is not None]
-    if not choices:
+    if start is None and found is None:
         return Placement(None, math.inf, math.inf if bound >= best else bound)
-    return _placement(
-        problem, units, min(choices, key=lambda device: _value(problem, units, device)), bound
-    )
+    return _best_of(problem, units, (start, found), bound)
 
 
 def soonest(problem: GraphProblem, *, time_limit_s: float = math.inf, seed: int = 0) -> Placement:
     """Pieces on paying devices and nodes on hosts for the least latency."""
-    started, units = time.monotonic(), contract(problem, contiguous=True)
+    started = time.monotonic()
+    units = contract(problem, contiguous=True)
     tried = (one_after_another(problem, units, order) for order in start_orders(units))
     starts = [units.spread(found[1]) for found in tried if found is not None]
     start = min(starts, key=lambda device: latency(problem, device), default=None)
@@ -134,39 +122,46 @@ def by_rules(problem: GraphProblem) -> dict[str, tuple[int, ...]]:
     units = contract(problem, contiguous=True)
     order = list(start_orders(units)[0])
     places = np.flatnonzero(problem.pays[problem.devices])
-    times = (
-        units.times[problem.devices[places]].min(axis=0)[order]
-        if places.size
-        else np.zeros(units.count)
-    )
+    times = units.times[problem.devices[places]].min(axis=0, initial=math.inf)[order]
+    if not places.size:
+        times = np.zeros(units.count)
     weights = {
         "equal operators": np.ones(units.count),
         "equal bytes": units.sizes[order],
         "equal times": times,
     }
-    found = {}
+    found = {"greedy": _filled(times, places.size)}
     for name, weight in weights.items():
+        # A unit goes to the device in whose share its middle lies.
         shares = (np.cumsum(weight) - weight / 2) / (float(weight.sum()) or 1.0)
         found[name] = np.minimum((shares * places.size).astype(int), places.size - 1)
-    stage, filled, greedy = 0, 0.0, []
+    spread: dict[str, tuple[int, ...]] = {}
+    for name in (*weights, "greedy"):
+        spread[name] = units.spread(places[found[name][np.argsort(order)]].tolist())
+    return spread
+
+
+def _filled(times: Floats, devices: int) -> Ints:
+    """The stage of every unit of an order: a stage ends where one more unit would exceed an even
+    share; the last takes the rest."""
+    share = float(times.sum()) / max(1, devices)
+    stages: list[int] = []
+    stage = 0
+    filled = 0.0
     for took in times.tolist():
-        if filled + took > float(times.sum()) / places.size and filled and stage < places.size - 1:
-            stage, filled = stage + 1, 0.0
+        if filled and filled + took > share and stage < devices - 1:
+            stage += 1
+            filled = 0.0
         filled += took
-        greedy.append(stage)
-    found["greedy"] = np.array(greedy)
-    return {
-        name: units.spread(places[stages[np.argsort(order)]].tolist())
-        for name, stages in found.items()
-    }
+        stages.append(stage)
+    return np.array(stages)
 
 
 def _devices(problem: GraphProblem, stages: Stages) -> tuple[int, ...]:
     """The device of every unit: stages take the devices of their class in order."""
-    spare = {
-        number: np.flatnonzero(problem.devices == number).tolist()
-        for number in range(problem.counts.size)
-    }
+    spare = [
+        np.flatnonzero(problem.devices == number).tolist() for number in range(problem.counts.size)
+    ]
     device = [spare[number].pop(0) for number in stages.classes]
     return tuple(device[number] for number in stages.stage)
 
@@ -184,9 +179,21 @@ def _work_bound(problem: GraphProblem, units: Units) -> float:
     may take it in turn."""
     least = units.times[problem.counts > 0].min(axis=0)
     most_copies = max(copies for _, copies in problem.groups)
-    return max(
-        float(least.sum()) / sum(problem.available), float(least.max(initial=0.0)) / most_copies
-    )
+    shared = float(least.sum()) / sum(problem.available)
+    longest = float(least.max(initial=0.0)) / most_copies
+    return max(shared, longest)
+
+
+def _best_of(
+    problem: GraphProblem,
+    units: Units,
+    choices: Sequence[tuple[int, ...] | None],
+    bound: float,
+) -> Placement:
+    """The best of some assignments, of which one is there."""
+    found = [device for device in choices if device is not None]
+    best = min(found, key=lambda device: _value(problem, units, device))
+    return _placement(problem, units, best, bound)
 
 
 def _placement(
