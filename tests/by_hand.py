@@ -1,23 +1,23 @@
 """A machine and models so small and so round that every figure can be worked out on paper.
 
-A chip does 100 operations a second and moves 10 B a second; so does a link, in steps of 1 s. Nothing is lost, and a launch,
-a hop and the start of a collective take 1 s each.
+A chip does 100 operations a second and moves 10 B a second; so does a link, in steps of 1 s.
+Nothing is lost, and a launch, a hop and the start of a collective take 1 s each.
 """
 
 from typing import Any
 
+from planner.machines.software import CollectiveKernel, Software
 from planner.machines.topology import (
     Chip,
-    CollectiveKernel,
     Fabric,
     MemoryTier,
     Peak,
     Power,
     Price,
-    Software,
     Topology,
 )
-from planner.models.graph import Attention, Layer, MatMul, ModelGraph, Operator, chain_edges
+from planner.models.graph import Layer, ModelGraph, chain_edges
+from planner.models.operators import Attention, MatMul, Operator
 from planner.plan import ChipRange, Plan, Stage
 from planner.pricing.price_list import Reach
 
@@ -37,7 +37,8 @@ def round_chip(**changes: Any) -> Chip:
 
 
 def round_software(**changes: Any) -> Software:
-    """Whole efficiencies, 1 s for a launch and for a hop, prompts in chunks of 10 tokens, a ring that starts in 1 s."""
+    """Whole efficiencies, 1 s for a launch and for a hop, prompts in chunks of 10 tokens, a ring
+    that starts in 1 s."""
     ring = CollectiveKernel(algorithm="ring", kinds=EVERY_KIND, base_latency_s=1.0)
     numbers: dict[str, Any] = {
         "name": "round",
@@ -52,9 +53,18 @@ def round_software(**changes: Any) -> Software:
     return Software(**{**numbers, **changes})
 
 
-def round_machine(chips: int = 2, *, software: dict[str, Any] | None = None, **changes: Any) -> Topology:
-    """Chips at one switch, 10 B/s and 1 s a step; 100 W a chip, 150 W at the wall, 3.6 USD an hour."""
-    switch = Fabric(name="switch", shape="switch", units=max(chips, 2), bandwidth_bytes_per_s=10.0, latency_s=1.0)
+def round_machine(
+    chips: int = 2, *, software: dict[str, Any] | None = None, **changes: Any
+) -> Topology:
+    """Chips at one switch, 10 B/s and 1 s a step; 100 W a chip, 150 W at the wall, 3.6 USD an
+    hour."""
+    switch = Fabric(
+        name="switch",
+        shape="switch",
+        units=max(chips, 2),
+        bandwidth_bytes_per_s=10.0,
+        latency_s=1.0,
+    )
     numbers: dict[str, Any] = {
         "name": "round",
         "chip": round_chip(),
@@ -86,7 +96,8 @@ def head(**changes: Any) -> MatMul:
 
 
 def attention(**changes: Any) -> Attention:
-    """2 heads of 5: 40 FLOP and 40 B of cache for each token that is seen; 20 B read and 20 B written for a token."""
+    """2 heads of 5: 40 FLOP and 40 B of cache for each token that is seen; 20 B read and 20 B
+    written for a token."""
     numbers: dict[str, Any] = {
         "name": "attention",
         "heads": 2,
@@ -121,9 +132,14 @@ def chain(*layers: Layer, **changes: Any) -> ModelGraph:
     return ModelGraph(**{**numbers, **changes})
 
 
-def stage(*layers: str, first: int = 0, chips: int = 1, replicas: int = 1, apart: int = 1, **degrees: int) -> Stage:
-    """Layers on `chips` chips from `first` on; each further replica `apart` chips after the one before."""
-    groups = tuple(ChipRange(first=first + apart * number, count=chips) for number in range(replicas))
+def stage(
+    *layers: str, first: int = 0, chips: int = 1, replicas: int = 1, apart: int = 1, **degrees: int
+) -> Stage:
+    """Layers on `chips` chips from `first` on; each further replica `apart` chips after the one
+    before."""
+    groups = tuple(
+        ChipRange(first=first + apart * number, count=chips) for number in range(replicas)
+    )
     return Stage(layers=layers, groups=groups, **degrees)
 
 

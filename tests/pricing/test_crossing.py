@@ -26,5 +26,8 @@ def test_the_sender_pays_for_its_software():
     slow = cluster.pools[0].topology
     slow = slow.replace(software=slow.software.replace(hop_overhead_s=5.0))
     uneven = cluster.replace(pools=(cluster.pools[0].replace(topology=slow), cluster.pools[1]))
-    overheads = [float(crossing_s(uneven, *ends, 0.0) - crossing_s(cluster, *ends, 0.0)) for ends in ((0, 1), (1, 0))]
+    overheads = [
+        float(crossing_s(uneven, *ends, 0.0) - crossing_s(cluster, *ends, 0.0))
+        for ends in ((0, 1), (1, 0))
+    ]
     assert overheads == pytest.approx([5.0 - 1e-6, 0.0])

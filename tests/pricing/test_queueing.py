@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import planner as pl
-from planner.pricing.price_list import price_list
+from planner.pricing.price_list import price_list_of
 from planner.pricing.queueing import (
     MOST_LOAD,
     SCATTERED,
@@ -19,7 +19,17 @@ from planner.pricing.queueing import (
 )
 from planner.pricing.schedule import scheduled
 from planner.pricing.timing import timing_of
-from tests.by_hand import attention, chain, head, layer, matmul, plan_of, round_chip, round_machine, stage
+from tests.by_hand import (
+    attention,
+    chain,
+    head,
+    layer,
+    matmul,
+    plan_of,
+    round_chip,
+    round_machine,
+    stage,
+)
 from tests.instances import tiny_chip, tiny_graph, tiny_moe, tiny_software, tiny_topology
 
 GRAPH = tiny_graph(4)
@@ -237,15 +247,17 @@ def test_without_a_rate_there_are_no_percentiles():
 def test_a_diffusion_model_has_no_rate_of_requests():
     graph, machine = pl.load_model("sdxl"), pl.load_topology("hgx-h100", chips=1)
     with pytest.raises(pl.InputError, match="language models"):
-        pl.score_plan(pl.uniform_plan(graph, machine), graph, machine, pl.Workload(requests_per_s=1.0))
+        pl.score_plan(
+            pl.uniform_plan(graph, machine), graph, machine, pl.Workload(requests_per_s=1.0)
+        )
 
 
-# ── On paper ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── On paper ──────────────────────────────────────────────────────────────────────────────────────
 
 
 def loaded(**changes) -> Load:
-    """One request every two seconds, each of which stays for two whoever else is there: 1 is in flight on average. Among n
-    a token takes n seconds."""
+    """One request every two seconds, each of which stays for two whoever else is there: 1 is in
+    flight on average. Among n a token takes n seconds."""
     numbers = {
         "requests_per_s": 0.5,
         "most_requests_per_s": 1.0,
@@ -261,7 +273,9 @@ def loaded(**changes) -> Load:
     return Load(**{**numbers, **changes})
 
 
-@pytest.mark.parametrize(("share", "among"), [(0.36, 1), (0.38, 2), (0.73, 2), (0.74, 3), (0.91, 3), (0.93, 4)])
+@pytest.mark.parametrize(
+    ("share", "among"), [(0.36, 1), (0.38, 2), (0.73, 2), (0.74, 3), (0.91, 3), (0.93, 4)]
+)
 def test_a_request_finds_as_many_others_as_poisson_says(share, among):
     # 0, 1, 2 others with probability 1/e, 1/e, 1/2e: sums of 0.368, 0.736, 0.920.
     assert loaded().percentile("tpot_s", share) == among
@@ -270,7 +284,9 @@ def test_a_request_finds_as_many_others_as_poisson_says(share, among):
 def test_half_of_all_find_nobody_before_them_and_one_in_a_hundred_waits_long():
     # The tail of equal services at a load of one half: 0.661 e^(-1.2564 t).
     assert loaded().percentile("ttft_s", 0.4) == pytest.approx(10.0, abs=1e-6)
-    assert loaded().percentile("ttft_s", 0.99) == pytest.approx(10 + math.log(66.1) / 1.2564, rel=1e-3)
+    assert loaded().percentile("ttft_s", 0.99) == pytest.approx(
+        10 + math.log(66.1) / 1.2564, rel=1e-3
+    )
 
 
 def test_a_request_comes_at_any_time_of_a_round():
@@ -296,27 +312,32 @@ def test_a_load_says_where_its_percentiles_end():
         loaded(later_tokens=0).percentile("request_s", 0.5)
     with pytest.raises(pl.InputError, match="ask for tpot_s"):
         loaded(prompt_s=0.0).percentile("ttft_s", 0.5)
-    # 1 in flight on average: five places are full 0.3 % of the time, 0.6 % with those that wait; six places a tenth of it.
+    # 1 in flight on average: five places are full 0.3 % of the time, 0.6 % with those that wait;
+    # six places a tenth of it.
     with pytest.raises(pl.InputError, match=r"full 0.6 % of the time"):
         loaded(sequences=(1, 5), tpots_s=(1.0, 5.0)).percentile("tpot_s", 0.5)
     assert loaded(sequences=(1, 6), tpots_s=(1.0, 6.0)).percentile("tpot_s", 0.5) == 2.0
 
 
 SMALL = chain(layer("a", matmul()), layer("b", attention()), layer("c", head(), kind="head"))
-"""A decode pass of n sequences of 5.5 tokens: 26 + 6 n s, then 22 n + 8 n s, three launches; a prompt of 4 takes 78 s."""
+"""A decode pass of n sequences of 5.5 tokens: 26 + 6 n s, then 22 n + 8 n s, three launches; a
+prompt of 4 takes 78 s."""
 
 
 def test_what_is_served_is_bound_by_rounds_and_by_prompts():
     large = round_chip().memory[0].replace(capacity_bytes=1e5)
     machine = round_machine(
-        2, chip=round_chip(memory=(large,)), software={"most_sequences": 4, "interruption_share": 0.5}
+        2,
+        chip=round_chip(memory=(large,)),
+        software={"most_sequences": 4, "interruption_share": 0.5},
     )
-    prices = price_list(SMALL, machine)
+    prices = price_list_of(SMALL, machine)
     work = pl.Workload(requests_per_s=1e-3, prompt_tokens=4, output_tokens=3)
     plan = plan_of(stage("a", "b", "c", replicas=2))
 
     def stays_s(n: int) -> float:
-        """Half a round, its prompt, and two tokens, which wait for half of the prompts of n others."""
+        """Half a round, its prompt, and two tokens, which wait for half of the prompts of n
+        others."""
         round_s = 20 + 36 * n + 3
         return round_s / 2 + 78 + 2 * round_s + n * 78 / 2
 
@@ -333,17 +354,20 @@ def test_what_is_served_is_bound_by_rounds_and_by_prompts():
     assert load.sequences == (1, 2, 4)
     assert load.cycles_s == pytest.approx([stays_s(n) for n in (1, 2, 4)])
     assert load.tpots_s == pytest.approx([20 + 36 * n + 3 + n * 39 / 2 for n in (1, 2, 4)])
-    # The fewest that leave as fast as they come: with one in flight stays_s(1) × rate must be at most one.
+    # The fewest that leave as fast as they come: with one in flight stays_s(1) × rate must be at
+    # most one.
     for count in (1, 2, 3, 4):
         just = work.replace(requests_per_s=2 * count / stays_s(count) * 0.999)
         assert busy_sequences(prices, plan, just) == count
         assert batch_of(prices, plan, just) == 2 * count
-    assert busy_sequences(prices, plan, work.replace(requests_per_s=2 * 4 / stays_s(4) * 1.001)) == 0
+    assert (
+        busy_sequences(prices, plan, work.replace(requests_per_s=2 * 4 / stays_s(4) * 1.001)) == 0
+    )
 
 
 def test_a_prefill_pool_serves_a_prompt_after_the_other():
     machine = round_machine(2)
-    prices, plan = price_list(SMALL, machine), plan_of(stage("a", "b", "c", replicas=2))
+    prices, plan = price_list_of(SMALL, machine), plan_of(stage("a", "b", "c", replicas=2))
     work = pl.Workload(phase="prefill", prompt_tokens=4, output_tokens=3)
     assert batch_of(prices, plan, work) == 2
     rated = work.replace(requests_per_s=1e-3)

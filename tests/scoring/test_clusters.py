@@ -11,7 +11,14 @@ from planner.plan import ChipRange, Plan
 from planner.pricing.crossing import crossing_s
 from planner.scoring.clusters import common_price, common_scope, peaks_of
 from tests.by_hand import attention, chain, head, layer, matmul, round_chip, round_machine
-from tests.instances import FOLLOWING, random_graph, random_topology, random_workload, tiny_graph, tiny_topology
+from tests.instances import (
+    FOLLOWING,
+    random_graph,
+    random_topology,
+    random_workload,
+    tiny_graph,
+    tiny_topology,
+)
 from tests.machines.test_cluster import line
 from tests.oracle import all_plans, scored
 
@@ -126,16 +133,20 @@ def test_a_pooled_plan_is_a_plan_that_survives_json():
     assert PooledPlan.from_json(plan.to_json()) == plan
 
 
-# ── On paper: a slow pool and one that is twice as fast, twice as dear ───────────────────────────────────────────────
+# ── On paper: a slow pool and one that is twice as fast, twice as dear ────────────────────────────
 
 PAIR = chain(layer("a", matmul()), layer("b", attention()), layer("c", head(), kind="head"))
-FAST = round_chip(memory=(MemoryTier(name="RAM", capacity_bytes=2000.0, bandwidth_bytes_per_s=20.0),))
+FAST = round_chip(
+    memory=(MemoryTier(name="RAM", capacity_bytes=2000.0, bandwidth_bytes_per_s=20.0),)
+)
 WORK = pl.Workload(batch_size=1, prompt_tokens=4, output_tokens=3, arrivals="together")
 
 
 def two_pools(slow_power=None, fast_power=None, **software) -> Cluster:
     """Two chips each, joined by a link of 10 B/s and 1 s."""
-    slow = round_machine(2, power=slow_power or Power(chip_w=100.0, system_w=150.0), software=software)
+    slow = round_machine(
+        2, power=slow_power or Power(chip_w=100.0, system_w=150.0), software=software
+    )
     fast = round_machine(
         2,
         chip=FAST,
@@ -154,7 +165,9 @@ def pooled(*stages: tuple[str, tuple[str, ...], int], replicas: int = 1) -> Pool
             PooledStage(
                 pool=pool,
                 layers=layers,
-                groups=tuple(ChipRange(first=first + number, count=1) for number in range(replicas)),
+                groups=tuple(
+                    ChipRange(first=first + number, count=1) for number in range(replicas)
+                ),
             )
             for pool, layers, first in stages
         )
@@ -166,7 +179,8 @@ SPLIT = ("slow", ("a",), 0), ("fast", ("b", "c"), 0)
 
 def test_a_plan_on_two_pools_is_priced_as_a_hand_does_it():
     score = pl.score_pooled_plan(pooled(*SPLIT), PAIR, two_pools(), WORK)
-    # A token: 130 B at 10 B/s and a launch; 20 B over the link, 1 s of wire and 1 s of software; 430 B at 20 B/s, 2 launches.
+    # A token: 130 B at 10 B/s and a launch; 20 B over the link, 1 s of wire and 1 s of software;
+    # 430 B at 20 B/s, 2 launches.
     assert score.tpot_s == 14 + 4 + 23.5
     # The prompt: 220 B; 80 B over the link; 530 B.
     assert score.ttft_s == 23 + 10 + 28.5
@@ -179,10 +193,13 @@ def test_a_plan_on_two_pools_is_priced_as_a_hand_does_it():
     assert score.mfu_fraction == pytest.approx((820 + 2 * 420) / (144.5 * 200))
     assert score.mbu_fraction == pytest.approx((280 + 2 * 420) / (144.5 * 30))
     assert score.bubble_fraction == pytest.approx(1 - (51.5 + 2 * 37.5) / (2 * 144.5))
-    # 100 B of weights and buffers of 4 × 30 B; 100 B, a cache of 7 × 40 B and buffers of 4 × 40 B, of 2,000 B.
+    # 100 B of weights and buffers of 4 × 30 B; 100 B, a cache of 7 × 40 B and buffers of 4 × 40 B,
+    # of 2,000 B.
     assert score.memory_headroom_bytes == 1000 - 100 - 160
     assert [part.hop_s for part in score.breakdown] == [4.0, 0.0]
-    two = pl.score_pooled_plan(pooled(*SPLIT, replicas=2), PAIR, two_pools(), WORK.replace(batch_size=2))
+    two = pl.score_pooled_plan(
+        pooled(*SPLIT, replicas=2), PAIR, two_pools(), WORK.replace(batch_size=2)
+    )
     assert two.tpot_s == 41.5 + 2  # both replicas share the link
     assert (two.power_w, two.chips) == (900.0, 4)
 
@@ -199,7 +216,8 @@ def test_each_pool_is_as_active_as_its_own_layers():
     following = Power(chip_w=100.0, idle_share=0.2, memory_activity=0.4)
     cluster = two_pools(following, following.replace(chip_w=200.0))
     score = pl.score_pooled_plan(pooled(*SPLIT), PAIR, cluster, WORK)
-    # In a cycle of 144.5 s the first moves 220 + 2 × 130 B at 10 B/s, the second 530 + 2 × 430 B at 20 B/s.
+    # In a cycle of 144.5 s the first moves 220 + 2 × 130 B at 10 B/s, the second 530 + 2 × 430 B at
+    # 20 B/s.
     activities = [0.4 * 48 / 144.5, 0.4 * 69.5 / 144.5]
     drawn_w = 20 + 80 * activities[0], 40 + 160 * activities[1]  # both near the first tangent
     assert activities[1] < 0.229  # where the next one begins
@@ -217,7 +235,9 @@ def test_power_and_price_count_what_is_known_of_every_pool():
     score = pl.score_pooled_plan(pooled(*SPLIT), PAIR, two_pools(Power(system_w=1.0), chips), WORK)
     assert (score.power_w, score.power_scope, score.energy_per_token_j) == (None, "unknown", None)
     free = two_pools()
-    free = free.replace(pools=(free.pools[0].replace(topology=round_machine(2, price=Price())), free.pools[1]))
+    free = free.replace(
+        pools=(free.pools[0].replace(topology=round_machine(2, price=Price())), free.pools[1])
+    )
     assert (common_price(two_pools()), common_price(free)) == (True, False)
     assert peaks_of(PAIR, two_pools().pools[1].topology) == (100.0, 20.0)
 
@@ -225,8 +245,8 @@ def test_power_and_price_count_what_is_known_of_every_pool():
 def test_the_first_pools_software_cuts_prompts_and_every_pools_limits_sequences():
     cluster = two_pools(prefill_chunk_tokens=2)
     score = pl.score_pooled_plan(pooled(*SPLIT), PAIR, cluster, WORK)
-    # Two passes of two tokens: 160 B and a launch; 40 B over the link; 2 × 40 + 160 B and 130 B at 20 B/s, two launches; the
-    # second pass waits for the slower stage.
+    # Two passes of two tokens: 160 B and a launch; 40 B over the link; 2 × 40 + 160 B and 130 B at
+    # 20 B/s, two launches; the second pass waits for the slower stage.
     assert score.ttft_s == 17 + 6 + 20.5 + 20.5
     few = cluster.pools[1].topology
     few = few.replace(software=few.software.replace(name="few", most_sequences=2))
@@ -236,7 +256,11 @@ def test_the_first_pools_software_cuts_prompts_and_every_pools_limits_sequences(
     assert not pl.check_pooled_plan(pooled(*SPLIT), PAIR, limited, WORK.replace(batch_size=2))
     open_batch = pl.score_pooled_plan(pooled(*SPLIT), PAIR, limited, WORK.replace(batch_size=None))
     assert open_batch.batch_size == 2
-    both = pl.score_pooled_plan(pooled(*SPLIT, replicas=2), PAIR, limited, WORK.replace(batch_size=None))
+    both = pl.score_pooled_plan(
+        pooled(*SPLIT, replicas=2), PAIR, limited, WORK.replace(batch_size=None)
+    )
     assert both.batch_size == 4
-    made = pl.score_pooled_plan(pooled(*SPLIT).replace(batch_size=1), PAIR, limited, WORK.replace(batch_size=None))
+    made = pl.score_pooled_plan(
+        pooled(*SPLIT).replace(batch_size=1), PAIR, limited, WORK.replace(batch_size=None)
+    )
     assert made.batch_size == 1

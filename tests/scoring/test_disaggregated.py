@@ -160,7 +160,7 @@ def test_percentiles_are_those_of_the_pool_that_makes_the_tokens():
             pool.percentile(field, 0.5)
 
 
-# ── On paper: 10 B/s over the link, 1 s until the first byte ─────────────────────────────────────────────────────────
+# ── On paper: 10 B/s over the link, 1 s until the first byte ──────────────────────────────────────
 
 PAIR = chain(layer("a", matmul()), layer("b", attention()), layer("c", head(), kind="head"))
 SHORT = pl.Workload(batch_size=1, prompt_tokens=4, output_tokens=3)
@@ -175,7 +175,8 @@ def by_hand(prefill=None, decode=None, workload=SHORT, **options):
 
 def test_two_pools_are_priced_as_a_hand_does_it():
     score = by_hand()
-    # A prompt of 4 tokens: 220 + 400 + 130 B and three launches. Its cache: 4 × 40 B in 16 s, and 1 s.
+    # A prompt of 4 tokens: 220 + 400 + 130 B and three launches. Its cache: 4 × 40 B in 16 s, and 1
+    # s.
     assert (score.ttft_s, score.transfer_bytes, score.transfer_s) == (78.0, 160.0, 17.0)
     # In the decode pool half a round of 59 s, then two tokens.
     assert score.request_s == 78 + 17 + 29.5 + 2 * 59
@@ -195,7 +196,8 @@ def test_two_pools_are_priced_as_a_hand_does_it():
 
 def test_the_fuller_pool_says_what_is_left():
     score = by_hand()
-    # Prefill: 300 - 100 B of weights, two prompts of 4 × 40 B, buffers of 4 × 40 B. Decode: 5.5 + 1.5 tokens, buffers of 40 B.
+    # Prefill: 300 - 100 B of weights, two prompts of 4 × 40 B, buffers of 4 × 40 B. Decode: 5.5 +
+    # 1.5 tokens, buffers of 40 B.
     assert score.prefill.memory_headroom_bytes == 1000 - 200 - 320 - 160
     assert score.decode.memory_headroom_bytes == 1000 - 200 - 280 - 40
     assert score.memory_headroom_bytes == 320
@@ -203,9 +205,13 @@ def test_the_fuller_pool_says_what_is_left():
 
 def test_each_pool_is_as_active_as_what_goes_through_both():
     following = Power(chip_w=100.0, idle_share=0.2, memory_activity=0.5)
-    pools = {"prefill": round_machine(1, power=following), "decode": round_machine(2, power=following)}
+    pools = {
+        "prefill": round_machine(1, power=following),
+        "decode": round_machine(2, power=following),
+    }
     score = by_hand(**pools)
-    # A request in 164.5 s: 75 s of traffic for its prompt, 2 × 56 s for its tokens, on one chip and on one of two.
+    # A request in 164.5 s: 75 s of traffic for its prompt, 2 × 56 s for its tokens, on one chip and
+    # on one of two.
     activities = 0.5 * 75 / 164.5, 0.5 * 112 / 164.5 / 2
     assert max(activities) < 0.229  # up to where the second tangent begins
     assert score.power_w == pytest.approx(20 + 80 * activities[0] + 2 * (20 + 80 * activities[1]))
@@ -237,7 +243,10 @@ def test_a_draft_sends_its_cache_too():
     drafted = SHORT.replace(speculation=pl.Speculation(draft=PAIR, tokens=1))
     link = Link(bandwidth_bytes_per_s=10.0, latency_s=1.0)
     assert handover(PAIR, drafted, link).transfer_bytes == 2 * 160
-    assert handover(PAIR, SHORT.replace(speculation=pl.Speculation(tokens=1)), link).transfer_bytes == 160
+    assert (
+        handover(PAIR, SHORT.replace(speculation=pl.Speculation(tokens=1)), link).transfer_bytes
+        == 160
+    )
     rated = handover(PAIR, SHORT.replace(batch_size=None, requests_per_s=1 / 32), link)
     assert rated.transfer_s == 17 + 0.5 * 16 / (2 * 0.5)
     stateless = chain(layer("a", matmul()), layer("c", head(), kind="head"))

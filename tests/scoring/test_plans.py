@@ -1,11 +1,13 @@
 """`score_plan` as a whole: rates, power, price and the peers' known mistakes."""
 
+import math
+
 import pytest
 
 import planner as pl
 from planner.answers.question import FIELDS
 from planner.machines.topology import Power, Price
-from planner.scoring.plans import LIKE, UNCERTAIN, chosen_power, collective_s, residuals_of
+from planner.scoring.plans import chosen_power
 from tests.by_hand import (
     attention,
     chain,
@@ -15,10 +17,9 @@ from tests.by_hand import (
     plan_of,
     round_chip,
     round_machine,
-    round_software,
     stage,
 )
-from tests.instances import FOLLOWING, fabric, tiny_chip, tiny_graph, tiny_moe, tiny_software, tiny_topology
+from tests.instances import FOLLOWING, tiny_chip, tiny_graph, tiny_moe, tiny_topology
 
 GRAPH = tiny_graph(4)
 
@@ -145,48 +146,11 @@ def test_every_field_that_can_be_asked_for_is_a_number_of_the_score():
     assert all(isinstance(getattr(score, name), int | float) for name in FIELDS)
 
 
-def measured_on(**half_widths):
-    software = tiny_software(residuals=[{"field": name, "half_width": width} for name, width in half_widths.items()])
-    return scored(tiny_topology(4, chip=tiny_chip(1e10), software=software))
-
-
-def test_an_interval_is_as_wide_as_what_was_measured():
-    score = measured_on(tpot_s=0.1)
-    low, high = score.interval("tpot_s")
-    assert (low, high) == pytest.approx((score.tpot_s * math.exp(-0.1), score.tpot_s * math.exp(0.1)))
-    assert score.interval("tokens_per_s_per_user")[1] == pytest.approx(score.tokens_per_s_per_user * math.exp(0.1))
-
-
-def test_a_likelier_interval_is_wider():
-    score = measured_on(tpot_s=0.1)
-    widths = [high - low for low, high in (score.interval("tpot_s", p) for p in (0.5, 0.8, 0.9, 0.99))]
-    assert widths == sorted(widths)
-
-
-def test_what_nobody_measured_is_uncertain_by_a_factor_of_two_and_what_is_counted_not_at_all():
-    score = measured_on(tpot_s=0.1)
-    assert score.interval("ttft_s")[1] == pytest.approx(score.ttft_s * math.exp(0.7))
-    assert score.interval("chips") == (score.chips, score.chips)
-
-
-@pytest.mark.parametrize(
-    ("field", "probability"), [("speed", 0.8), ("breakdown", 0.8), ("tpot_s", 0.0), ("tpot_s", 1.0)]
-)
-def test_an_interval_of_nothing_is_refused(field, probability):
-    with pytest.raises(pl.InputError):
-        measured_on(tpot_s=0.1).interval(field, probability)
-
-
-@pytest.mark.parametrize("machine", ["hgx-h100", "groq-lpu-chain", "cerebras-cs3", "apple-m3-ultra"])
-def test_the_stacks_that_we_ship_carry_their_measured_errors(machine):
-    software = pl.load_topology(machine).software
-    assert {residual.field for residual in software.residuals} & {"tpot_s", "request_s", "tokens_per_s"}
-
-
-# ── On paper: 100 FLOP/s, 10 B/s, 1,000 B a chip ─────────────────────────────────────────────────────────────────────
+# ── On paper: 100 FLOP/s, 10 B/s, 1,000 B a chip ──────────────────────────────────────────────────
 
 PAIR = chain(layer("a", matmul()), layer("b", attention()), layer("c", head(), kind="head"))
-"""A decode pass of n sequences of c tokens: 100 + 30 n B, then 40 n c + 80 n B, then 100 + 30 n B; three launches."""
+"""A decode pass of n sequences of c tokens: 100 + 30 n B, then 40 n c + 80 n B, then 100 + 30 n B;
+three launches."""
 WORK = pl.Workload(batch_size=2, prompt_tokens=4, output_tokens=3, arrivals="together")
 
 
@@ -194,7 +158,8 @@ def test_two_replicas_are_priced_as_a_hand_does_it():
     machine = round_machine(4, software={"step_overhead_s": 0.5})
     plan = plan_of(stage("a", "b", "c", replicas=2))
     score = pl.score_plan(plan, PAIR, machine, WORK)
-    # One sequence each, of 5.5 tokens on average: 130, 300 and 130 B; half a second for the host, a launch for each layer.
+    # One sequence each, of 5.5 tokens on average: 130, 300 and 130 B; half a second for the host, a
+    # launch for each layer.
     assert score.tpot_s == 13 + 30 + 13 + 3 + 0.5
     # A prompt of 4 tokens: 100 + 120 B; 2 tokens of cache read, 4 × 80 B more; one row of the head.
     assert score.ttft_s == 22 + (80 + 320) / 10 + 13 + 3 + 0.5
@@ -204,7 +169,8 @@ def test_two_replicas_are_priced_as_a_hand_does_it():
     assert score.power_w == 2 * 150
     assert score.energy_per_token_j == pytest.approx(300 * 197.5 / 6)
     assert score.usd_per_million_tokens == pytest.approx(1e6 * 2 * 3.6 / 3600 * 197.5 / 6)
-    # Useful: 400 + 4 × 2 × 40 + 100 FLOP for the prompt, 200 + 5.5 × 40 for each of two tokens; 280 and 200 + 220 B.
+    # Useful: 400 + 4 × 2 × 40 + 100 FLOP for the prompt, 200 + 5.5 × 40 for each of two tokens; 280
+    # and 200 + 220 B.
     assert score.mfu_fraction == pytest.approx((820 + 2 * 420) / (197.5 * 100))
     assert score.mbu_fraction == pytest.approx((280 + 2 * 420) / (197.5 * 10))
     assert score.bubble_fraction == pytest.approx(1 - (78 + 2 * 59 + 3 * 0.5) / 197.5, abs=1e-12)
@@ -212,7 +178,12 @@ def test_two_replicas_are_priced_as_a_hand_does_it():
     # 7 tokens of 40 B beside 200 B of weights, buffers for 4 tokens of 40 B.
     assert score.memory_headroom_bytes == 1000 - 200 - 280 - 160
     (one,) = score.stages
-    assert (one.decode_s, one.prefill_s, one.decode_flop, one.decode_moved_bytes) == (59.5, 78.5, 420.0, 560.0)
+    assert (one.decode_s, one.prefill_s, one.decode_flop, one.decode_moved_bytes) == (
+        59.5,
+        78.5,
+        420.0,
+        560.0,
+    )
     (part,) = score.breakdown
     assert (part.memory_s, part.overhead_s, part.total_s) == (56.0, 3.5, 59.5)
     assert score.prefill_breakdown[0].total_s == 78.5
@@ -233,7 +204,8 @@ def test_chips_held_in_part_count_by_what_fills_them_in_every_replica():
 
 
 def test_power_follows_what_all_replicas_do_in_a_cycle():
-    # Idle chips draw 20 of 100 W, the rest follows their activity: twice the share of time at the full bandwidth.
+    # Idle chips draw 20 of 100 W, the rest follows their activity: twice the share of time at the
+    # full bandwidth.
     power = Power(chip_w=100.0, idle_share=0.2, memory_activity=0.5)
     plan = plan_of(stage("a", "b", "c", replicas=2))
     score = pl.score_plan(plan, PAIR, round_machine(4, power=power), WORK)
@@ -248,7 +220,12 @@ def test_power_follows_what_all_replicas_do_in_a_cycle():
     [
         (Power(chip_w=100.0, system_w=150.0, idle_share=0.2), "chip", 20.0, 100.0),
         (Power(chip_w=100.0, system_w=150.0, idle_share=0.2), "system", 20.0 + 50, 100.0 + 50),
-        (Power(chip_w=100.0, system_w=150.0, idle_share=0.2, host_share=0.5), "system", 20.0 + 25, 100.0 + 25),
+        (
+            Power(chip_w=100.0, system_w=150.0, idle_share=0.2, host_share=0.5),
+            "system",
+            20.0 + 25,
+            100.0 + 25,
+        ),
         # A system that provides less than its chips could draw caps them.
         (Power(chip_w=100.0, system_w=80.0, idle_share=0.2), "system", 16.0, 80.0),
         (Power(system_w=80.0, idle_share=0.2), "system", 16.0, 80.0),
@@ -268,63 +245,18 @@ def test_watts_of_the_chips_stand_in_where_the_systems_are_not_known():
     assert chosen_power(chips, "system") == ((), "unknown")
 
 
-@pytest.mark.parametrize(("probability", "factor"), [(0.5, 2.0), (0.75, 4.0), (0.8, 5.0), (0.95, 20.0), (0.99, 100.0)])
-def test_errors_follow_a_laplace_distribution_of_logarithms(probability, factor):
-    # |ln(predicted / measured)| is exponential: with ln 5 within which four of five stay, one in 1 / (1 - p) lies beyond p.
-    score = measured_on(tpot_s=math.log(5))
-    low, high = score.interval("tpot_s", probability)
-    assert (score.tpot_s / low, high / score.tpot_s) == pytest.approx((factor, factor))
-
-
-def test_half_of_what_lies_outside_an_interval_lies_above_it():
-    # So one in ten is above the upper end of 80 %, and at 60 % one in five is: a factor of √(1 / 0.4) for a width of ln √5.
-    score = measured_on(tpot_s=math.log(5) / 2)
-    assert score.interval("tpot_s", 0.6)[1] == pytest.approx(score.tpot_s * 2.5**0.5)
-    assert score.interval("tpot_s")[1] == pytest.approx(score.tpot_s * 5**0.5)
-
-
-@pytest.mark.parametrize(
-    ("field", "stand_ins"),
-    [
-        ("tokens_per_s", ("tokens_per_s", "request_s", "tpot_s")),
-        ("request_s", ("request_s", "tpot_s", "tokens_per_s")),
-        ("usd_per_million_tokens", ("usd_per_million_tokens", "tokens_per_s", "request_s")),
-        ("energy_per_token_j", ("energy_per_token_j", "tokens_per_s", "request_s", "tpot_s")),
-        ("mfu_fraction", ("mfu_fraction", "request_s", "tokens_per_s", "tpot_s")),
-        ("mbu_fraction", ("mbu_fraction", "request_s", "tokens_per_s", "tpot_s")),
-        ("tokens_per_s_per_user", ("tokens_per_s_per_user", "tpot_s")),
-        ("samples_per_s", ("samples_per_s", "image_s", "step_s")),
-        ("energy_per_sample_j", ("energy_per_sample_j", "image_s", "step_s")),
-        ("step_s", ("step_s", "image_s")),
-        ("image_s", ("image_s", "step_s")),
-        ("ttft_s", ("ttft_s",)),
-        ("tpot_s", ("tpot_s",)),
-        ("power_w", ("power_w",)),
-    ],
-)
-def test_what_was_not_measured_is_as_uncertain_as_the_nearest_that_was(field, stand_ins):
-    measured = dict.fromkeys(UNCERTAIN, 0.0)
-    for rank, name in enumerate(stand_ins):
-        measured[name] = 0.1 + 0.1 * rank
-    for rank, name in enumerate(stand_ins):
-        residuals = [{"field": one, "half_width": width} for one, width in measured.items() if one in stand_ins]
-        widths = {one.field: one.half_width for one in residuals_of(round_software(residuals=residuals))}
-        assert widths[field] == pytest.approx(0.1 + 0.1 * rank)
-        del measured[name]
-    assert {one.field: one.half_width for one in residuals_of(round_software())}[field] == 0.7
-
-
-def test_the_fields_with_a_width_are_those_that_are_predicted():
-    assert set(UNCERTAIN) == {"ttft_s", "tpot_s", "power_w", *LIKE}
-    assert {one.field for one in residuals_of(round_software())} == set(UNCERTAIN)
-
-
 def test_a_batch_of_pictures_is_priced_as_a_hand_does_it():
-    graph = chain(layer("text", matmul(), runs_per_sample=1), layer("denoiser", matmul()), steps=3, tokens_per_sample=4)
+    graph = chain(
+        layer("text", matmul(), runs_per_sample=1),
+        layer("denoiser", matmul()),
+        steps=3,
+        tokens_per_sample=4,
+    )
     machine = round_machine(2, software={"step_overhead_s": 0.5, "prefill_chunk_tokens": 100})
     plan = plan_of(stage("text", "denoiser", replicas=2))
     score = pl.score_plan(plan, graph, machine, pl.Workload(batch_size=4))
-    # Two samples of 4 tokens in each replica: 100 + 8 × 30 B, a launch, half a second of the host; once, and in each step.
+    # Two samples of 4 tokens in each replica: 100 + 8 × 30 B, a launch, half a second of the host;
+    # once, and in each step.
     assert score.step_s == 34 + 1 + 0.5
     assert score.image_s == score.ttft_s == score.tpot_s == score.request_s == 35.5 + 3 * 35.5
     assert score.samples_per_s == score.tokens_per_s == pytest.approx(4 / 142)
@@ -334,9 +266,17 @@ def test_a_batch_of_pictures_is_priced_as_a_hand_does_it():
     assert score.mfu_fraction == pytest.approx(4 * 800 / (142 * 100))
     assert score.mbu_fraction == pytest.approx(4 * 100 / (142 * 10))
     assert (score.breakdown[0].memory_s, score.breakdown[0].overhead_s) == (34.0, 1.5)
-    assert (score.prefill_breakdown[0].memory_s, score.prefill_breakdown[0].overhead_s) == (136.0, 6.0)
+    assert (score.prefill_breakdown[0].memory_s, score.prefill_breakdown[0].overhead_s) == (
+        136.0,
+        6.0,
+    )
     (one,) = score.stages
-    assert (one.decode_s, one.prefill_s, one.decode_flop, one.decode_moved_bytes) == (35.5, 35.5, 800.0, 340.0)
+    assert (one.decode_s, one.prefill_s, one.decode_flop, one.decode_moved_bytes) == (
+        35.5,
+        35.5,
+        800.0,
+        340.0,
+    )
     assert score.bubble_fraction == 0.0
 
 
@@ -347,22 +287,9 @@ def test_under_a_rate_as_much_is_served_as_comes():
     assert score.batch_size == 1
     assert score.tokens_per_s == 0.003
     assert score.load.requests_per_s == 0.001
-    assert score.mfu_fraction == pytest.approx((820 + 2 * 420) * 0.001 / 100)  # of all time, 1,000 s for each request
-
-
-def test_a_collective_is_priced_over_nodes_of_the_size_that_is_asked_for():
-    nodes = round_machine(
-        8, fabrics=(fabric("switch", 4, bandwidth_bytes_per_s=10.0, latency_s=1.0),
-                    fabric("switch", 2, bandwidth_bytes_per_s=5.0, latency_s=2.0))
-    )  # fmt: skip
-    # A ring gathers 40 B: over four chips in 1 + 3 × (1 + 1) s; over two in 1 + (1 + 2) s, then over two nodes in 2 + 2 s.
-    assert collective_s(nodes, "all_gather", 4, 40.0) == 1 + 3 * 2
-    assert collective_s(nodes, "all_gather", 4, 40.0, ranks_per_node=2) == 1 + (1 + 2) + (2 + 2)
-    assert collective_s(nodes, "all_gather", 4, 40.0, ranks_per_node=3) == 1 + 2 * (1 + 40 / 30) + (2 + 40 / 3 / 10)
-    assert collective_s(nodes, "all_gather", 1, 40.0) == 0.0
-    assert collective_s(round_machine(4), "all_gather", 4, 40.0, ranks_per_node=2) == 1 + 3 * 2  # one level
-    with pytest.raises(pl.InputError, match="ranks_per_node"):
-        collective_s(nodes, "all_gather", 4, 40.0, ranks_per_node=5)
+    assert score.mfu_fraction == pytest.approx(
+        (820 + 2 * 420) * 0.001 / 100
+    )  # of all time, 1,000 s for each request
 
 
 def test_a_chip_too_small_is_refused_with_what_is_wanted_and_how_many_rules_break_besides():

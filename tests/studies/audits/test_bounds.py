@@ -3,7 +3,7 @@
 import pytest
 
 import planner as pl
-from planner.studies.audit.bounds import MOST_BATCH, Pass, Roof
+from planner.studies.audits.bounds import MOST_BATCH, Pass, Roof
 from tests.by_hand import attention, chain, layer, matmul, round_machine
 
 
@@ -49,7 +49,8 @@ def test_a_picture_is_bound_by_arithmetic():
 def test_a_roof_by_hand():
     graph, machine = chain(layer("a", matmul()), layer("b", attention())), round_machine(8)
     roof = Roof(graph, machine, 2, 4.0)
-    # Three sequences: 100 B of weights and 3 × 4 × 40 B of caches over 20 B/s; 3 × (100 + 4 × 40) FLOP over 200 FLOP/s.
+    # Three sequences: 100 B of weights and 3 × 4 × 40 B of caches over 20 B/s; 3 × (100 + 4 × 40)
+    # FLOP over 200 FLOP/s.
     assert roof.decode(3) == Pass(memory_s=29.0, compute_s=3.9)
     assert (roof.decode(3).seconds, Pass(1.0, 2.0).seconds) == (29.0, 2.0)
     assert roof.most_tokens_per_s(3) == pytest.approx(3 / 29)
