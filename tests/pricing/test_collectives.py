@@ -157,6 +157,22 @@ def test_a_switch_that_adds_up_spares_the_way_round():
     assert microseconds(eight, "all_reduce", (8,)) == pytest.approx(2 + 2 * 1 + 10, rel=1e-12)
 
 
+def test_only_the_switches_that_add_up_spare_the_way_round():
+    # 8 MB inside takes 1 + 7/8 × 80 µs to scatter and as long to gather; 1 MB across takes 100 µs.
+    inside, scattered = wired("switch", 8, reduces_in_network=True), 2 * (1 + 7 / 8 * 80)
+    adds_inside = machine(inside, across(4), kernels=(kernel("in-switch"),))
+    ring = 2 * 3 * 5 + 2 * 3 / 4 * 100
+    assert microseconds(adds_inside, "all_reduce", (8, 4), 8e6) == pytest.approx(
+        2 + scattered + ring, rel=1e-12
+    )
+    adds_across = machine(
+        wired("switch", 8), across(4, reduces_in_network=True), kernels=(kernel("in-switch"),)
+    )
+    assert microseconds(adds_across, "all_reduce", (8, 4), 8e6) == pytest.approx(
+        2 + scattered + 2 * 5 + 100, rel=1e-12
+    )
+
+
 def test_part_of_a_ring_is_a_chain_and_a_line_of_a_torus_is_a_ring():
     assert microseconds(machine(wired("ring", 8)), "all_gather", (4,)) == pytest.approx(
         2 + 3 + 3 / 4 * 10, rel=1e-12
