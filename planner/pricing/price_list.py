@@ -600,6 +600,6 @@ def multiplied_in(graph: ModelGraph) -> str:
     for kind, count in zip(graph.kinds, graph.kind_counts, strict=True):
         for operator in kind[0].operators:
             if isinstance(operator, MatMul | Experts) and kind[0].runs_per_sample != 1:
-                weight = count * operator.parameters / bytes_of(operator.compute_dtype)
-                totals[operator.compute_dtype] = totals.get(operator.compute_dtype, 0.0) + weight
+                weights = count * operator.parameters
+                totals[operator.compute_dtype] = totals.get(operator.compute_dtype, 0.0) + weights
     return max(totals, key=lambda dtype: (totals[dtype], dtype), default="bf16")

@@ -13,7 +13,8 @@ import planner as pl
 from planner.errors import InputError
 from planner.machines.software import CollectiveKernel
 from planner.machines.topology import with_value
-from planner.pricing.collectives import group_collective_s, hop_s, offers, spans_of
+from planner.pricing.collectives import collective_s, group_collective_s, hop_s, offers, spans_of
+from tests.by_hand import round_machine
 from tests.instances import (
     SHAPES,
     fabric,
@@ -58,7 +59,7 @@ def microseconds(topology, kind, spans, tensor_bytes=MB):
     return group_collective_s(topology, kind, spans, tensor_bytes) * 1e6
 
 
-# ── How a group lies ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── How a group lies ──────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -115,7 +116,7 @@ def test_spans_are_what_counting_the_chips_one_by_one_finds(units, data):
     assert spans_of(racks, first, len(members)) == tuple(counted)
 
 
-# ── One level ────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── One level ─────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -156,6 +157,22 @@ def test_a_switch_that_adds_up_spares_the_way_round():
     assert microseconds(eight, "all_reduce", (8,)) == pytest.approx(2 + 2 * 1 + 10, rel=1e-12)
 
 
+def test_only_the_switches_that_add_up_spare_the_way_round():
+    # 8 MB inside takes 1 + 7/8 × 80 µs to scatter and as long to gather; 1 MB across takes 100 µs.
+    inside, scattered = wired("switch", 8, reduces_in_network=True), 2 * (1 + 7 / 8 * 80)
+    adds_inside = machine(inside, across(4), kernels=(kernel("in-switch"),))
+    ring = 2 * 3 * 5 + 2 * 3 / 4 * 100
+    assert microseconds(adds_inside, "all_reduce", (8, 4), 8e6) == pytest.approx(
+        2 + scattered + ring, rel=1e-12
+    )
+    adds_across = machine(
+        wired("switch", 8), across(4, reduces_in_network=True), kernels=(kernel("in-switch"),)
+    )
+    assert microseconds(adds_across, "all_reduce", (8, 4), 8e6) == pytest.approx(
+        2 + scattered + 2 * 5 + 100, rel=1e-12
+    )
+
+
 def test_part_of_a_ring_is_a_chain_and_a_line_of_a_torus_is_a_ring():
     assert microseconds(machine(wired("ring", 8)), "all_gather", (4,)) == pytest.approx(
         2 + 3 + 3 / 4 * 10, rel=1e-12
@@ -190,7 +207,7 @@ def test_a_kernel_reaches_its_share_of_the_link_and_pays_for_its_steps():
     )
 
 
-# ── Several levels ───────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Several levels ────────────────────────────────────────────────────────────────────────────────
 
 TWO_NODES = machine(wired("switch", 8), across(2))
 
@@ -274,7 +291,7 @@ def test_no_collective_is_shorter_than_its_launch():
     )
 
 
-# ── Which kernel ─────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Which kernel ──────────────────────────────────────────────────────────────────────────────────
 
 CHOICE = (
     kernel("ring"),
@@ -365,7 +382,7 @@ def test_one_chip_needs_no_time_and_no_kernel(kind):
     assert list(group_collective_s(alone, kind, (1, 1), np.array([1.0, 2.0]))) == [0.0, 0.0]
 
 
-# ── From stage to stage ──────────────────────────────────────────────────────────────────────────────────────────────
+# ── From stage to stage ───────────────────────────────────────────────────────────────────────────
 
 
 def test_a_transfer_pays_software_hops_and_bytes():
@@ -380,7 +397,7 @@ def test_stages_on_the_same_chip_send_nothing():
     assert hop_s(machine(wired("chain", 4)), None, 0, MB) == 0.0
 
 
-# ── Properties ───────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Properties ────────────────────────────────────────────────────────────────────────────────────
 
 
 @st.composite
@@ -445,3 +462,23 @@ def test_a_collective_that_makes_no_sense_is_refused(ranks, size, word):
 def test_an_unknown_collective_is_refused_with_those_that_are_known():
     with pytest.raises(pl.InputError, match="all_reduce"):
         pl.collective_s(pl.load_topology("hgx-h100"), "allreduce", 2, 1.0)
+
+
+def test_a_collective_is_priced_over_nodes_of_the_size_that_is_asked_for():
+    nodes = round_machine(
+        8, fabrics=(fabric("switch", 4, bandwidth_bytes_per_s=10.0, latency_s=1.0),
+                    fabric("switch", 2, bandwidth_bytes_per_s=5.0, latency_s=2.0))
+    )  # fmt: skip
+    # A ring gathers 40 B: over four chips in 1 + 3 × (1 + 1) s; over two in 1 + (1 + 2) s, then
+    # over two nodes in 2 + 2 s.
+    assert collective_s(nodes, "all_gather", 4, 40.0) == 1 + 3 * 2
+    assert collective_s(nodes, "all_gather", 4, 40.0, ranks_per_node=2) == 1 + (1 + 2) + (2 + 2)
+    assert collective_s(nodes, "all_gather", 4, 40.0, ranks_per_node=3) == 1 + 2 * (1 + 40 / 30) + (
+        2 + 40 / 3 / 10
+    )
+    assert collective_s(nodes, "all_gather", 1, 40.0) == 0.0
+    assert (
+        collective_s(round_machine(4), "all_gather", 4, 40.0, ranks_per_node=2) == 1 + 3 * 2
+    )  # one level
+    with pytest.raises(pl.InputError, match="ranks_per_node"):
+        collective_s(nodes, "all_gather", 4, 40.0, ranks_per_node=5)

@@ -19,3 +19,15 @@ def test_pools_that_nothing_joins_are_named():
     cluster = line("a", "b").replace(links=())
     with pytest.raises(InputError, match="no path goes from 'a' to 'b'; join them by a link"):
         crossing_s(cluster, 0, 1, 1.0)
+
+
+def test_the_sender_pays_for_its_software():
+    cluster = line("a", "b")
+    slow = cluster.pools[0].topology
+    slow = slow.replace(software=slow.software.replace(hop_overhead_s=5.0))
+    uneven = cluster.replace(pools=(cluster.pools[0].replace(topology=slow), cluster.pools[1]))
+    overheads = [
+        float(crossing_s(uneven, *ends, 0.0) - crossing_s(cluster, *ends, 0.0))
+        for ends in ((0, 1), (1, 0))
+    ]
+    assert overheads == pytest.approx([5.0 - 1e-6, 0.0])

@@ -5,11 +5,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import planner as pl
-from planner.pricing.denoising import sampling_of, whole_samples
+from planner.machines.topology import Power
+from planner.pricing.denoising import (
+    sample_active_chip_s,
+    sample_utilisation,
+    sampling_of,
+    whole_samples,
+)
 from planner.pricing.holdings import split_of
 from planner.pricing.price_list import PriceList
 from planner.pricing.schedule import scheduled
-from tests.instances import tiny_topology
+from tests.by_hand import chain, layer, matmul, plan_of, round_machine, stage
+from tests.instances import fabric, tiny_topology
 
 WORK = pl.Workload(batch_size=1, prompt_tokens=1, output_tokens=1, arrivals="together")
 MACHINE = pl.load_topology("hgx-h100")
@@ -117,3 +124,93 @@ def test_memory_counts_the_weights_of_both_denoisers():
 def test_a_diffusion_model_runs_in_one_stage():
     with pytest.raises(pl.InputError, match="planned in one stage, not in 2"):
         pl.uniform_plan(pl.load_model("flux-1"), MACHINE, pipeline_parallel=2)
+
+
+# ── On paper: a denoiser of one matmul in rows, texts of another ──────────────────────────────────
+
+PICTURES = chain(
+    layer("text", matmul(), runs_per_sample=1),
+    layer("denoiser", matmul(split="inputs")),
+    layer("twin", matmul(name="twin"), runs_per_sample=0),
+    steps=3,
+    tokens_per_sample=4,
+    passes_per_step=2,
+)
+"""3 steps of 4 tokens, with guidance; the twin is only held."""
+
+
+def sampled(machine, *stages, samples=1):
+    plan = plan_of(*stages)
+    at = scheduled(
+        WORK,
+        machine.software,
+        batch_size=samples,
+        replicas=plan.replicas,
+        micro_batches=1,
+        graph=PICTURES,
+    )
+    return PriceList(PICTURES, machine), plan, at
+
+
+def test_a_step_is_shared_out_and_a_text_is_encoded_whole():
+    machine = round_machine(2, software={"step_overhead_s": 0.5, "sequence_overhead_s": 100.0})
+    prices, plan, at = sampled(
+        machine, stage("text", "denoiser", "twin", chips=2, tensor_parallel=2)
+    )
+    sampling = sampling_of(prices, plan, at)
+    # One picture, 8 tokens with guidance: half of 100 B of weights, 8 × (5 + 20) B; a sum of 160 B
+    # over two chips takes 1 s + 2 × (1 + 8) s. The text is read once: 100 + 4 × 30 B.
+    assert sampling.step.tolist() == [0.0, 25.0, 19.0, 1.5]
+    assert sampling.once.tolist() == [0.0, 22.0, 0.0, 1.5]
+    assert (sampling.steps, sampling.step_flop, sampling.step_moved_bytes) == (3, 8 * 50.0, 250.0)
+    assert sampling.image_s == 23.5 + 3 * 45.5
+    bare = PICTURES.replace(layers=PICTURES.layers[1:], edges=PICTURES.edges[1:])
+    alone = sampling_of(PriceList(bare, machine), plan_of(stage("denoiser", "twin")), at)
+    assert alone.once.tolist() == [0.0] * 4
+
+
+def test_the_replica_that_reaches_farthest_tells_the_time():
+    machine = round_machine(
+        6,
+        fabrics=(
+            fabric("switch", 4, bandwidth_bytes_per_s=10.0, latency_s=1.0),
+            fabric("switch", 2, bandwidth_bytes_per_s=1.0, latency_s=9.0),
+        ),
+    )
+    names = ("text", "denoiser", "twin")
+    near, far = (
+        sampling_of(
+            *sampled(
+                machine,
+                stage(*names, chips=2, replicas=2, apart=apart, tensor_parallel=2),
+                samples=2,
+            )
+        )
+        for apart in (2, 3)
+    )
+    assert near.step[2] == 19.0
+    assert far.step[2] == 1 + 2 * (9 + 80)  # chips 3 and 4 are in two nodes
+
+
+def test_activity_and_use_count_steps_once_each_and_texts_once():
+    machine = round_machine(
+        2, power=Power(chip_w=1.0, idle_share=0.5, compute_activity=1.0, memory_activity=2.0)
+    )
+    prices, plan, at = sampled(machine, stage("text", "denoiser", "twin", replicas=2), samples=4)
+    # Two pictures in each replica: 16 tokens a step, 1,600 FLOP and 100 + 480 B; texts 800 FLOP and
+    # 100 + 240 B.
+    assert sample_active_chip_s(prices, at) == 3 * (16 + 2 * 58) + (8 + 2 * 34)
+    used = sample_utilisation(prices, plan, at, image_s=100.0)
+    assert used == pytest.approx(
+        {"mfu_fraction": (3 * 1600 + 800) / 1e4, "mbu_fraction": (3 * 100 + 100) / 1e3}
+    )
+    half, both, alike = sampled(
+        machine, stage("text", "denoiser", "twin", chips=2, sequence_parallel=2), samples=2
+    )
+    assert sample_utilisation(half, both, alike, image_s=100.0)["mfu_fraction"] == pytest.approx(
+        0.28
+    )
+
+
+def test_whole_samples_are_texts_without_guidance():
+    assert whole_samples(PICTURES, 3) == (12.0, 3.0, 2.0, False)

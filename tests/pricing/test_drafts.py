@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 
 import planner as pl
 from planner.answers.question import FIELDS
+from planner.machines.topology import Power
 from planner.pricing.drafts import DraftingPriceList, serving_prices
 from planner.pricing.holdings import ledger_of
 from planner.pricing.price_list import Split, Step, price_list_of, reach_of
 from planner.pricing.schedule import scheduled
 from planner.workload import Speculation
+from tests.by_hand import ALONE, attention, chain, head, layer, matmul, round_machine
 from tests.instances import (
     CONSTANT,
     SHAPES,
@@ -363,3 +365,107 @@ def test_only_partition_chooses_how_many_tokens_are_drafted():
                 lambda: pl.partition(graph, machine, workload, exclude=(0,))):  # fmt: skip
         with pytest.raises(pl.InputError, match="only partition"):
             ask()
+
+
+# ── On paper: 100 FLOP/s, 10 B/s ──────────────────────────────────────────────────────────────────
+
+TARGET = chain(layer("a", matmul(), attention()), layer("c", head(), kind="head"))
+SMALL = chain(
+    layer("d", matmul(inputs=1), attention(heads=1, kv_heads=1)),
+    layer("e", head(inputs=1), kind="head"),
+)
+"""A fifth of the matmuls and half of the heads."""
+DRAFTED = Speculation(draft=SMALL, tokens=3, acceptance_rate=0.5)
+
+
+def test_the_draft_runs_as_often_as_it_drafts_and_reads_each_prompt_once():
+    machine = round_machine(1)
+    plain, drafting = price_list_of(TARGET, machine), DraftingPriceList(TARGET, machine, DRAFTED)
+    verify = Step(tokens=8.0, sequences=2.0, context_tokens=3.0, decode=True)
+    own, whole = (prices.prices(Split(), verify, ALONE) for prices in (plain, drafting))
+    # Two sequences: 20 + 2 × 22 B of the matmul, 2 × (3 × 20 + 10 + 10 + 20) B of attention, 20 + 2
+    # × 22 B of the head.
+    drafted = 64 + 200 + 64
+    assert (whole.moved_bytes - own.moved_bytes).tolist() == [0.0, 3 * drafted]
+    assert (whole.flop - own.flop).tolist() == [0.0, 3 * (40 + 2 * 3 * 20 + 40.0)]
+    assert (whole.seconds - own.seconds).T.tolist() == [
+        [0.0] * 4,
+        pytest.approx([0.0, 3 * 32.8, 0.0, 3 * 3.0]),
+    ]
+    prompt = Step(tokens=8.0, sequences=1.0, context_tokens=4.0, decode=False)
+    own, whole = (prices.prices(Split(), prompt, ALONE) for prices in (plain, drafting))
+    assert (whole.moved_bytes - own.moved_bytes)[-1] == (20 + 8 * 22) + (4 * 20 + 8 * 40) + (
+        20 + 22
+    )
+    free = DraftingPriceList(TARGET, machine, DRAFTED.replace(draft=None)).prices(
+        Split(), verify, ALONE
+    )
+    assert free.moved_bytes.tolist() == plain.prices(Split(), verify, ALONE).moved_bytes.tolist()
+
+
+def test_power_follows_the_draft_too():
+    machine = round_machine(
+        1, power=Power(chip_w=1.0, idle_share=0.5, compute_activity=1.0, memory_activity=2.0)
+    )
+    verify = Step(tokens=8.0, sequences=2.0, context_tokens=3.0, decode=True)
+    own, whole = (
+        prices.active_kinds_s(verify)
+        for prices in (price_list_of(TARGET, machine), DraftingPriceList(TARGET, machine, DRAFTED))
+    )
+    assert (whole - own).tolist() == pytest.approx(
+        [0.0, 3 * (2.0 + 2 * 32.8)]
+    )  # 200 FLOP and 328 B, three times
+
+
+def test_the_draft_is_held_beside_the_last_layer_with_room_for_what_it_drafts():
+    machine, work = (
+        round_machine(1),
+        pl.Workload(prompt_tokens=6, output_tokens=4, speculation=DRAFTED),
+    )
+    plain, drafting = price_list_of(TARGET, machine), DraftingPriceList(TARGET, machine, DRAFTED)
+    own, whole = (prices.holdings(Split(), work, 6.0, 8.0) for prices in (plain, drafting))
+    assert (whole.weight_bytes - own.weight_bytes).tolist() == [0.0, 20 + 20]
+    # Three tokens more of 40 B; the draft's 8 + 3 of 20 B, of the longest two more.
+    assert (whole.kv_bytes_per_sequence - own.kv_bytes_per_sequence).tolist() == [3 * 40, 11 * 20]
+    assert (whole.kv_bytes_more - own.kv_bytes_more).tolist() == [0.0, 2 * 20]
+    assert whole.activation_bytes == own.activation_bytes == 6 * 40
+    wide = DRAFTED.replace(
+        draft=chain(layer("d", matmul(inputs=90)), layer("e", head(inputs=1), kind="head"))
+    )
+    assert (
+        DraftingPriceList(TARGET, machine, wide).holdings(Split(), work, 6.0, 8.0).activation_bytes
+        == 6 * 200
+    )
+
+
+def test_weights_that_a_draft_ties_are_held_once():
+    tied = chain(layer("d", matmul(inputs=1)), layer("e", head(inputs=1, tied_to="d"), kind="head"))
+    machine, work = round_machine(1), pl.Workload(speculation=DRAFTED.replace(draft=tied))
+    own, whole = (
+        prices.holdings(Split(), work, 6.0, 8.0).weight_bytes
+        for prices in (
+            price_list_of(TARGET, machine),
+            DraftingPriceList(TARGET, machine, work.speculation),
+        )
+    )
+    assert (whole - own).tolist() == [0.0, 20.0]
+
+
+@pytest.mark.parametrize(
+    ("heads", "kv_heads", "tensors", "degrees"),
+    [
+        (6, 6, (1, 2, 3, 4, 6, 12), [1, 2, 3, 2, 6, 6]),
+        (12, 2, (4, 6, 12), [4, 6, 12]),  # copies of two key-value heads
+        (12, 3, (2, 4, 6, 12), [1, 1, 6, 12]),  # 2 neither divides 3 nor is a multiple of it
+    ],
+)
+def test_a_draft_is_split_as_its_heads_allow(heads, kv_heads, tensors, degrees):
+    draft = chain(
+        layer("d", attention(heads=heads, kv_heads=kv_heads)), layer("e", head(), kind="head")
+    )
+    prices = DraftingPriceList(TARGET, round_machine(12), DRAFTED.replace(draft=draft))
+    split = [
+        prices.draft_split(Split(tensor=tensor, expert=tensor, sequence=2, attention=5))
+        for tensor in tensors
+    ]
+    assert split == [Split(degree, 1, 2, 5) for degree in degrees]

@@ -3,10 +3,11 @@
 import pytest
 
 from planner.plan import ChipRange, Plan, Stage
-from planner.pricing.holdings import largest, layers_of, ledger_of, most_sequences
-from planner.pricing.price_list import PriceList
+from planner.pricing.holdings import Ledger, largest, layers_of, ledger_of, most_sequences, split_of
+from planner.pricing.price_list import PriceList, Split
 from planner.pricing.schedule import scheduled
 from planner.workload import Workload
+from tests.by_hand import attention, chain, head, layer, matmul, plan_of, round_machine, stage
 from tests.instances import tiny_chip, tiny_graph, tiny_software, tiny_topology
 
 
@@ -76,3 +77,106 @@ def test_layers_are_found_by_name():
     graph = tiny_graph()
     stage = Stage(layers=("decoder.1", "head"), groups=(ChipRange(first=0, count=1),))
     assert layers_of(stage, graph).tolist() == [2, 3]
+
+
+# ── On paper: 1,000 B a chip ──────────────────────────────────────────────────────────────────────
+
+CHAIN = chain(
+    layer("a", matmul()), layer("b", matmul(), attention()), layer("c", head(), kind="head")
+)
+"""100 B of weights in each, 40 B of cache for a token of b."""
+
+
+def test_a_ledger_adds_up_what_each_sequence_and_the_longest_of_them_hold():
+    machine, work = round_machine(), Workload(batch_size=5, prompt_tokens=6, output_tokens=4)
+    at = scheduled(work, machine.software, batch_size=5, replicas=1, micro_batches=1)
+    whole = ledger_of(PriceList(CHAIN, machine), stage("a", "b", "c"), at)
+    # Five sequences of 6 + 2 tokens on average, the longest two tokens longer; buffers for 6 tokens
+    # of 40 B.
+    assert whole == Ledger(
+        weight_bytes=300, kv_bytes=5 * 8 * 40 + 2 * 40, activation_bytes=6 * 40, usable_bytes=1000
+    )
+    assert whole.needed_bytes == 300 + 1680 + 240
+    assert whole.headroom_bytes == 1000 - 2220
+    without = ledger_of(PriceList(CHAIN, machine), stage("a", "c"), at)
+    assert (without.weight_bytes, without.kv_bytes) == (200, 0)
+    ranks = ledger_of(PriceList(CHAIN, machine), stage("b", chips=2), at)
+    assert (ranks.weight_bytes, ranks.kv_bytes) == (
+        100,
+        3 * 8 * 40 + 2 * 40,
+    )  # three of five sequences
+
+
+def test_guidance_runs_pass_by_pass_where_memory_asks_for_it():
+    graph = chain(layer("a", matmul()), steps=20, tokens_per_sample=16, passes_per_step=2)
+    machine, work = round_machine(), Workload(batch_size=3, prompt_tokens=16)
+    at = scheduled(work, machine.software, batch_size=3, replicas=1, micro_batches=1, graph=graph)
+    assert ledger_of(PriceList(graph, machine), stage("a"), at).activation_bytes == 3 * 16 * 30
+
+
+def test_a_tied_head_on_another_stage_holds_its_own_copy():
+    graph = chain(
+        layer("a", matmul()),
+        layer("b", matmul(inputs=10)),
+        layer("c", head(tied_to="a"), kind="head"),
+    )
+    machine, work = round_machine(), Workload(batch_size=1)
+    at = scheduled(work, machine.software, batch_size=1, replicas=1, micro_batches=1)
+    prices = PriceList(graph, machine)
+    weights = [
+        ledger_of(prices, one, at).weight_bytes
+        for one in (stage("a", "b", "c"), stage("a"), stage("b", "c"))
+    ]
+    assert weights == [300, 100, 300]
+    assert ledger_of(prices, stage("a", "c"), at).weight_bytes == 100
+
+
+def test_every_stage_of_every_replica_must_hold_its_sequences():
+    # Stage b holds 100 B of weights and 40 B in buffers, n × 8 × 40 B of caches and 80 B more: two
+    # fit into 1,000 B.
+    machine = round_machine(4, software={"prefill_chunk_tokens": 1})
+    work = Workload(batch_size=None, prompt_tokens=6, output_tokens=4)
+    prices = PriceList(CHAIN, machine)
+    assert (
+        most_sequences(prices, plan_of(stage("a"), stage("b", first=1), stage("c", first=2)), work)
+        == 2
+    )
+    two = plan_of(stage("a", "c", replicas=2), stage("b", first=2, replicas=2))
+    assert most_sequences(prices, two, work) == 2  # in each replica
+    ranks = plan_of(stage("a", "c"), stage("b", first=1, chips=2))
+    assert most_sequences(prices, ranks, work) == 4
+    assert (
+        most_sequences(prices, plan_of(stage("a", "b", "c")), work.replace(prompt_tokens=25)) == 0
+    )  # 27 × 40 B
+    few = round_machine(4, software={"prefill_chunk_tokens": 1, "most_sequences": 3})
+    assert most_sequences(PriceList(CHAIN, few), ranks, work) == 3
+
+
+def test_micro_batches_make_buffers_smaller():
+    machine = round_machine(1, software={"prefill_chunk_tokens": 1})
+    work = Workload(batch_size=None, prompt_tokens=1, output_tokens=2)
+    prices = PriceList(chain(layer("b", matmul(), attention())), machine)
+    # 100 B of weights, 40 B for the longest, and n sequences of 2 tokens of 40 B: with n in one
+    # micro-batch 140 + 120 n B.
+    assert most_sequences(prices, plan_of(stage("b")), work) == 7
+    assert (
+        most_sequences(prices, plan_of(stage("b"), micro_batches=9), work) == 9
+    )  # 140 + 80 n + 40 × ⌈n / 9⌉
+
+
+def test_degrees_of_a_stage_are_those_of_its_split():
+    assert split_of(
+        stage("a", chips=24, tensor_parallel=2, expert_parallel=8, sequence_parallel=3)
+    ) == Split(2, 8, 3, 4)
+
+
+def test_the_largest_that_fits_is_found_in_few_probes():
+    tried = []
+
+    def fits(number: int) -> bool:
+        tried.append(number)
+        return number <= 700
+
+    assert largest(fits, 4096) == 700
+    assert len(tried) == len(set(tried)) <= 22
+    assert max(tried) <= 1024

@@ -4,7 +4,9 @@ kernel."""
 import numpy as np
 import pytest
 
-from planner.models.operators import MatMul
+from planner.machines.software import Tuning
+from planner.machines.topology import Power
+from planner.models.operators import Experts, MatMul, Pointwise, Recurrent
 from planner.models.pruning import pruned
 from planner.pricing.price_list import (
     CAUSES,
@@ -12,13 +14,28 @@ from planner.pricing.price_list import (
     Reach,
     Split,
     Step,
+    efficiency_of,
+    host_s,
+    launch_s,
     multiplied_in,
     reach_of,
     shares_of,
     unoffered,
     useful_work,
+    utilisation,
+    widening_flop_per_byte,
 )
 from planner.workload import Workload
+from tests.by_hand import (
+    attention,
+    chain,
+    head,
+    layer,
+    matmul,
+    round_chip,
+    round_machine,
+    round_software,
+)
 from tests.instances import fabric, tiny_chip, tiny_graph, tiny_moe, tiny_software, tiny_topology
 
 ALONE = Reach((1,), (1,), (1,))
@@ -202,7 +219,7 @@ def test_prices_scale_over_numpy_arrays_of_layers():
     assert np.isfinite(prices.seconds).all()
 
 
-# ── States and zeros ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── States and zeros ──────────────────────────────────────────────────────────────────────────────
 
 
 def hybrid(**changes):
@@ -281,3 +298,463 @@ def test_every_sequence_leaves_half_of_its_last_block_of_the_cache_empty(window)
     unfilled = paged.kv_bytes_per_sequence - each.kv_bytes_per_sequence
     assert unfilled[kind_of(graph, "decoder")] == 8 * graph.kv_bytes_per_token / 2
     assert (paged.kv_bytes_more == each.kv_bytes_more).all()
+
+
+# ── On paper: 100 FLOP/s, 10 B/s, 1 s a launch ────────────────────────────────────────────────────
+
+ROUND = chain(
+    layer("a", matmul()), layer("b", matmul(), attention()), layer("c", head(), kind="head")
+)
+"""Three layers that differ."""
+TWO = Step(tokens=2.0, sequences=2.0, context_tokens=3.0, decode=True)
+
+
+def causes(prices, number: int) -> dict[str, float]:
+    """The seconds of a kind of layer that are not zero."""
+    return {
+        cause: one
+        for cause, one in zip(CAUSES, prices.seconds[:, number].tolist(), strict=True)
+        if one
+    }
+
+
+def test_two_sequences_move_what_a_hand_adds_up():
+    prices = PriceList(ROUND, round_machine()).prices(Split(), TWO, ALONE)
+    # A matmul: 100 B of weights, 2 × 10 B read, 2 × 20 B written. It does 2 × 100 FLOP, in 2 s:
+    # less than 16 s.
+    assert causes(prices, 0) == {"memory": 16.0, "overhead": 1.0}
+    # Attention: 2 × 3 × 40 B of cache read, 2 × 20 B read, 2 × 20 B written, 2 × 40 B of cache
+    # written: 400 B.
+    assert causes(prices, 1) == {"memory": 16.0 + 40.0, "overhead": 2.0}
+    assert causes(prices, 2) == {"memory": 16.0, "overhead": 1.0}
+    assert prices.flop.tolist() == [200.0, 200.0 + 2 * 3 * 40, 200.0]
+    assert prices.moved_bytes.tolist() == [160.0, 160.0 + 400.0, 160.0]
+
+
+def test_a_prompt_makes_one_row_of_the_head_and_verified_tokens_make_one_each():
+    prices = PriceList(ROUND, round_machine())
+    prompt = prices.prices(
+        Split(), Step(tokens=8.0, sequences=2.0, context_tokens=4.0, decode=False), ALONE
+    )
+    assert prompt.flop.tolist() == [800.0, 800.0 + 8 * 4 * 40, 200.0]
+    assert prompt.moved_bytes[2] == 100.0 + 2 * 30
+    verified = prices.prices(
+        Split(), Step(tokens=8.0, sequences=2.0, context_tokens=4.0, decode=True), ALONE
+    )
+    assert verified.flop[2] == 800.0
+    assert verified.moved_bytes[2] == 100.0 + 8 * 30
+    # The cache is read once for each of the two sequences, and written for each of the eight
+    # tokens.
+    assert verified.moved_bytes[1] - verified.moved_bytes[0] == 2 * 4 * 40 + 8 * (20 + 20 + 40)
+
+
+def test_peak_and_bandwidth_lose_what_chip_software_and_tuning_each_lose():
+    software = {
+        "compute_efficiency": 0.5,
+        "memory_efficiency": 0.5,
+        "tunings": (Tuning(architecture="round", compute_efficiency=0.4, memory_efficiency=0.8),),
+    }
+    chip = round_chip(architecture="round", compute_efficiency=0.1, memory_efficiency=0.5)
+    machine = round_machine(software=software, chip=chip)
+    prices = PriceList(ROUND, machine).prices(Split(), TWO, ALONE)
+    # 100 FLOP/s × 0.5 × 0.4 × 0.1 = 2 FLOP/s, for 200 FLOP; 10 B/s × 0.5 × 0.8 × 0.5 = 2 B/s, for
+    # 160 B.
+    assert causes(prices, 0) == pytest.approx({"compute": 100.0, "overhead": 1.0})
+    # Attention's 240 FLOP take 120 s, its 400 B take 200 s.
+    assert causes(prices, 1) == pytest.approx({"compute": 100.0, "memory": 200.0, "overhead": 2.0})
+    elsewhere = round_machine(software=software, chip=chip.replace(architecture="other"))
+    untuned = PriceList(ROUND, elsewhere).prices(Split(), TWO, ALONE)
+    assert causes(untuned, 0) == pytest.approx(
+        {"memory": 64.0, "overhead": 1.0}
+    )  # 2.5 B/s; arithmetic takes 40 s
+
+
+def test_an_operator_takes_its_roof_and_its_launch():
+    times = PriceList(ROUND, round_machine(software={"memory_efficiency": 0.5})).operator_times(
+        Split(), TWO
+    )
+    assert [(one.kind, one.name) for one in times] == [
+        (0, "matmul"),
+        (1, "matmul"),
+        (1, "attention"),
+        (2, "head"),
+    ]
+    assert [one.taken_s for one in times] == [33.0, 33.0, 81.0, 33.0]
+    assert [one.light_s for one in times] == [16.0, 16.0, 40.0, 16.0]
+    long = Step(tokens=1000.0, sequences=1.0, context_tokens=1000.0, decode=False)
+    busy = PriceList(ROUND, round_machine(software={"compute_efficiency": 0.5})).operator_times(
+        Split(), long
+    )[2]
+    # 1,000 × 1,000 × 40 FLOP at 100 FLOP/s; half of that is reached.
+    assert (busy.light_s, busy.taken_s) == (400_000.0, 800_001.0)
+
+
+def test_a_row_split_sums_and_a_head_gathers_over_two_chips():
+    graph = chain(
+        layer("rows", matmul(split="inputs")),
+        layer("columns", matmul(split="outputs")),
+        layer("head", head()),
+    )
+    machine, split = round_machine(2), Split(tensor=2)
+    one = Step(tokens=1.0, sequences=1.0, context_tokens=3.0, decode=True)
+    prices = PriceList(graph, machine).prices(split, one, reach_of(machine, split, 0))
+    # Each chip has 50 B of weights. Rows: reads half of 10 B and writes 20 B; columns: reads 10 B
+    # and writes half of 20 B. Ring over two chips: the sum of 20 B takes 1 s + 2 steps of (1 s + 10
+    # B); gathering 20 B takes 1 s + one such step.
+    assert causes(prices, 0) == {"memory": 7.5, "collective": 5.0, "overhead": 1.0}
+    assert causes(prices, 1) == {"memory": 7.0, "overhead": 1.0}
+    assert causes(prices, 2) == {"memory": 7.0, "collective": 3.0, "overhead": 1.0}
+    assert prices.flop.tolist() == [50.0, 50.0, 50.0]
+
+
+def test_chips_that_share_out_a_sequence_shuffle_what_attention_needs():
+    graph, machine, split = chain(layer("b", attention())), round_machine(2), Split(sequence=2)
+    prompt = Step(tokens=4.0, sequences=1.0, context_tokens=2.0, decode=False)
+    prices = PriceList(graph, machine).prices(split, prompt, reach_of(machine, split, 0))
+    # Two of the four tokens each. A token sends 10 + 10 values of queries and results, 20 of keys
+    # and values, 2 B each. To the other chip goes half of 2 × 80 B, in 1 s + 1 s + 8 s.
+    assert causes(prices, 0)["collective"] == 1.0 + 1.0 + 80 / 10
+    assert prices.flop.tolist() == [2 * 2 * 40.0]
+    decode = Step(tokens=2.0, sequences=2.0, context_tokens=6.0, decode=True)
+    halves = PriceList(graph, machine).prices(split, decode, reach_of(machine, split, 0))
+    assert halves.flop.tolist() == [2 * 3 * 40.0]  # two sequences, half of the context
+
+
+def experts(**changes) -> Experts:
+    """Two of four, 5 × 5 in two matrices."""
+    numbers = {
+        "name": "experts",
+        "experts": 4,
+        "experts_active": 2,
+        "inputs": 5,
+        "hidden": 5,
+        "matrices": 2,
+        "weight_dtype": "bf16",
+        "compute_dtype": "bf16",
+    }
+    return Experts(**{**numbers, **changes})
+
+
+def test_tokens_go_to_their_experts_and_come_back():
+    graph, machine, split = (
+        chain(layer("e", experts())),
+        round_machine(2),
+        Split(expert=2, attention=2),
+    )
+    step = Step(tokens=4.0, sequences=4.0, context_tokens=1.0, decode=True)
+    prices = PriceList(graph, machine).prices(split, step, reach_of(machine, split, 0))
+    # Two tokens on each chip go to two experts each: 2 × 2 × 5 values of 2 B, 40 B, of which half
+    # leaves: 1 s + 1 s + 2 s, there and back.
+    assert causes(prices, 0)["collective"] == 2 * (1.0 + 1.0 + 20 / 10)
+
+
+def test_the_launches_of_experts_are_given_once_for_all_their_kernels():
+    given = {"experts_overhead_s": 5.0, "attention_overhead_s": 3.0, "matmul_overhead_s": 2.0}
+    graph = chain(
+        layer("e", experts()), layer("b", attention(), matmul(), matmul(name="keys", fused=True))
+    )
+    one = Step(tokens=1.0, sequences=1.0, context_tokens=1.0, decode=True)
+    each = PriceList(graph, round_machine()).prices(Split(), one, ALONE)
+    assert [causes(each, number)["overhead"] for number in (0, 1)] == [
+        3.0,
+        2.0,
+    ]  # three kernels; two, one fused
+    once = PriceList(graph, round_machine(software=given)).prices(Split(), one, ALONE)
+    assert [causes(once, number)["overhead"] for number in (0, 1)] == [5.0, 3.0 + 2.0]
+
+
+def recurrent(**changes) -> Recurrent:
+    """2 heads of 5 × 5, after a convolution over four tokens."""
+    numbers = {
+        "name": "state",
+        "heads": 2,
+        "key_heads": 1,
+        "key_width": 5,
+        "value_width": 5,
+        "convolved_tokens": 4,
+    }
+    return Recurrent(**{**numbers, **changes})
+
+
+@pytest.mark.parametrize(
+    ("operator", "kernels", "seconds"),
+    [
+        (matmul(), 1.0, 2.0),
+        (matmul(fused=True), 0.0, 0.0),
+        (matmul(compute_dtype="fp8"), 1.0, 7.0),
+        (matmul(compute_dtype="int8"), 1.0, 7.0),
+        (matmul(weight_dtype="int4"), 1.0, 2.0),  # stored in 4 bit, multiplied in 16
+        (attention(), 1.0, 3.0),
+        (recurrent(), 2.0, 3.0),
+        (experts(), 3.0, 5.0),
+        (Pointwise(name="norm", width=10), 1.0, 1.0),
+        (Pointwise(name="norm", width=10), 2.0, 2.0),
+    ],
+)
+def test_each_operator_has_its_own_launch(operator, kernels, seconds):
+    software = round_software(
+        matmul_overhead_s=2.0,
+        quantised_overhead_s=7.0,
+        attention_overhead_s=3.0,
+        experts_overhead_s=5.0,
+    )
+    assert launch_s(software, operator, kernels) == seconds
+
+
+@pytest.mark.parametrize(
+    ("operator", "share"),
+    [
+        (matmul(), 0.8),
+        (matmul(compute_dtype="fp32"), 0.8),
+        (matmul(compute_dtype="fp8"), 0.5),
+        (matmul(compute_dtype="q8_0"), 0.5),  # 8.5 bit
+        (matmul(compute_dtype="fp6"), 0.25),
+        (matmul(compute_dtype="nvfp4"), 0.25),
+        (attention(), 0.4),
+        (attention(compute_dtype="fp8"), 0.4),
+        (recurrent(), 0.4),
+        (experts(), 0.8 * 0.5),
+        (experts(compute_dtype="fp8"), 0.5 * 0.5),
+        (Pointwise(name="norm", width=10), 0.8),
+    ],
+)
+def test_each_format_reaches_its_own_share_of_the_peak(operator, share):
+    software = round_software(
+        compute_efficiency=0.8,
+        quantised_efficiency=0.5,
+        narrow_efficiency=0.25,
+        attention_efficiency=0.4,
+        experts_efficiency=0.5,
+    )
+    assert efficiency_of(software, operator) == share
+    assert efficiency_of(round_software(compute_efficiency=0.8), operator) == 0.8
+
+
+def test_four_bits_without_a_share_of_their_own_reach_that_of_eight():
+    software = round_software(compute_efficiency=0.8, quantised_efficiency=0.5)
+    assert efficiency_of(software, matmul(compute_dtype="fp4")) == 0.5
+
+
+def test_weights_stored_in_fewer_bits_are_widened_once_in_a_pass():
+    tuning = Tuning(architecture="round", widening_flop_per_weight=6.0)
+    narrow = matmul(weight_dtype="fp8")
+    assert widening_flop_per_byte(tuning, narrow) == 6.0
+    assert (
+        widening_flop_per_byte(tuning, matmul(weight_dtype="fp4")) == 12.0
+    )  # two weights in a byte
+    assert widening_flop_per_byte(tuning, experts(weight_dtype="fp8")) == 6.0
+    assert [widening_flop_per_byte(tuning, one) for one in (matmul(), attention())] == [0.0, 0.0]
+    machine = round_machine(chip=round_chip(architecture="round"), software={"tunings": (tuning,)})
+    # 50 B of weights: 300 FLOP to widen them, 100 to multiply them; 50 + 10 + 20 B take 8 s.
+    step = Step(tokens=1.0, sequences=1.0, context_tokens=1.0, decode=True)
+    prices = PriceList(chain(layer("a", narrow)), machine)
+    assert causes(prices.prices(Split(), step, ALONE), 0) == {"memory": 8.0, "overhead": 1.0}
+    assert prices.prices(Split(), step, ALONE).flop.tolist() == [100.0]
+    slow = round_machine(
+        chip=round_chip(architecture="round", compute_efficiency=0.25),
+        software={"tunings": (tuning,)},
+    )
+    assert (
+        causes(PriceList(chain(layer("a", narrow)), slow).prices(Split(), step, ALONE), 0)[
+            "compute"
+        ]
+        == 400 / 25
+    )
+
+
+def test_what_is_fused_moves_no_bytes_of_its_own():
+    graph = chain(layer("norm", Pointwise(name="norm", width=10)))
+    one = Step(tokens=1.0, sequences=1.0, context_tokens=1.0, decode=True)
+    moved = [
+        PriceList(graph, round_machine(software={"unfused_share": share}))
+        .prices(Split(), one, ALONE)
+        .moved_bytes[0]
+        for share in (1.0, 0.25, 0.0)
+    ]
+    assert moved == [40.0, 10.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("split", "tokens", "sequences", "share"),
+    [
+        (Split(), 100.0, 5.0, (100.0, 5.0)),
+        (Split(attention=2), 100.0, 5.0, (50.0, 2.5)),
+        (Split(attention=4), 100.0, 1.0, (100.0, 1.0)),  # one prompt is not cut among ranks
+        (Split(attention=4), 100.0, 2.0, (50.0, 1.0)),
+        (Split(sequence=2), 100.0, 1.0, (50.0, 1.0)),
+        (Split(attention=2, sequence=5), 100.0, 4.0, (10.0, 2.0)),
+        (Split(tensor=4), 100.0, 2.0, (100.0, 2.0)),
+    ],
+)
+def test_a_prompts_tokens_are_shared_out_by_sequences_and_within_them(
+    split, tokens, sequences, share
+):
+    assert shares_of(split, Step(tokens, sequences, 50.0, False)) == share
+
+
+def test_verified_tokens_follow_their_sequences():
+    assert shares_of(Split(attention=2), Step(15.0, 5.0, 1.0, True)) == (9.0, 3.0)
+    assert shares_of(Split(attention=2), Step(15.0, 5.0, 1.0, True), whole=False) == (7.5, 2.5)
+
+
+def test_a_grid_of_decode_steps_adds_launches_collectives_and_the_host_by_hand():
+    graph = chain(
+        layer("a", matmul()),
+        layer("b", attention(), matmul(split="inputs")),
+        layer("b2", attention(), matmul(split="inputs")),
+    )
+    machine = round_machine(
+        2, software={"layer_overhead_s": 0.5, "step_overhead_s": 0.25, "sequence_overhead_s": 0.125}
+    )
+    split, prices = Split(tensor=2), PriceList(graph, machine)
+
+    # n sequences of c tokens on each of two chips. Columns: 50 + 20 n B. Attention has one head of
+    # two: 20 n c B of cache read, 20 n written, 10 n read, 10 n written. Rows: 50 + 25 n B, and a
+    # sum of 20 n B: 1 + 2 × (1 + n) s. Three launches of one layer more, half a second where tokens
+    # meet, and the host's 0.25 + 0.125 n s.
+    def by_hand(n: float, c: float) -> float:
+        columns = (50 + 20 * n) / 10 + 1
+        mixing = (20 * n * c + 40 * n) / 10 + 1 + (50 + 25 * n) / 10 + 1 + (1 + 2 * (1 + n)) + 0.5
+        return columns + 2 * mixing + 0.25 + 0.125 * n
+
+    grid = prices.decode_steps_s(
+        split, np.array([1.0, 2.0]), np.array([0.0, 3.0, 4.0]), reach_of(machine, split, 0)
+    )
+    assert grid.tolist() == [[by_hand(n, c) for c in (0, 3, 4)] for n in (1, 2)]
+    kinds = prices.decode_kinds_s(split, np.array([1.0, 2.0]), 3.0, reach_of(machine, split, 0))
+    assert (np.array([1.0, 2.0]) @ kinds).tolist() == [
+        by_hand(n, 3) - 0.25 - 0.125 * n for n in (1, 2)
+    ]
+
+
+def test_ranks_and_halves_of_a_sequence_have_their_share_of_a_grid_point():
+    graph, machine = chain(layer("b", attention())), round_machine(4)
+    split = Split(sequence=2, attention=2)
+    grid = PriceList(graph, machine).decode_steps_s(
+        split, np.array([3.0]), np.array([8.0]), reach_of(machine, split, 0)
+    )
+    # Two of three sequences on a rank, four of eight tokens on a chip: 2 × 4 × 40 B read, 2 × 80 B
+    # for the new tokens, and an all-to-all of 2 × 80 B, half of which leaves.
+    assert grid.tolist() == [[(320 + 160) / 10 + 1 + (1 + 1 + 80 / 10)]]
+    kinds = PriceList(graph, machine).decode_kinds_s(
+        split, np.array([3.0]), 8.0, reach_of(machine, split, 0)
+    )
+    assert kinds.tolist() == grid.tolist()
+
+
+def test_a_chip_holds_what_a_hand_adds_up():
+    machine = round_machine(4, software={"kv_block_tokens": 5})
+    prices, work = PriceList(ROUND, machine), Workload(prompt_tokens=8, output_tokens=4)
+    whole = prices.holdings(Split(), work, 16.0, 3.0)
+    assert whole.weight_bytes.tolist() == [100.0, 100.0, 100.0]
+    # Sequences of every age hold 8 + 2 tokens on average and two more of a block; the longest is
+    # two tokens longer.
+    assert whole.kv_bytes_per_sequence.tolist() == [0.0, 12 * 40.0, 0.0]
+    assert whole.kv_bytes_more.tolist() == [0.0, 2 * 40.0, 0.0]
+    # Buffers: 16 tokens of 2 × 15 values in a matmul, 40 B for a token in attention: the most of
+    # one operator.
+    assert whole.activation_bytes == 16 * 40.0
+    halves = prices.holdings(Split(sequence=2), work, 16.0, 3.0)
+    assert halves.kv_bytes_per_sequence[1] == (5 + 2) * 40.0
+    assert halves.kv_bytes_more[1] == 40.0
+    assert halves.activation_bytes == 8 * 40.0
+    assert (
+        prices.holdings(Split(attention=4), work, 16.0, 3.0).activation_bytes == 8 * 40.0
+    )  # two prompts, four ranks
+    assert (
+        prices.holdings(Split(), work, 1.0, 50.0).activation_bytes == 50 * 30.0
+    )  # the rows of the head
+
+
+def test_a_token_adds_its_cache_and_the_state_after_it():
+    graph = chain(layer("b", attention()), layer("s", recurrent()))
+    prices = PriceList(graph, round_machine())
+    # 2 heads × 5 × 5 values in 4 B; three tokens of 2 × 5 + 2 × 5 values in 2 B.
+    state = 200.0 + 120.0
+    assert prices.token_bytes(Split()).tolist() == [40.0, state]
+    assert prices.token_bytes(Split(sequence=2)).tolist() == [20.0, state]
+
+
+def test_activity_counts_operations_and_bytes_of_layers_that_run_so_often():
+    power = Power(chip_w=100.0, idle_share=0.5, compute_activity=7.0, memory_activity=2.0)
+    graph = chain(
+        layer("a", matmul()),
+        layer("a2", matmul()),
+        layer("once", matmul(name="once"), runs_per_sample=1),
+    )
+    prices = PriceList(graph, round_machine(power=power, software={"compute_efficiency": 0.5}))
+    step = Step(tokens=2.0, sequences=2.0, context_tokens=3.0, decode=True)
+    # 200 FLOP at the peak take 2 s, 160 B at the full bandwidth 16 s.
+    assert prices.active_kinds_s(step).tolist() == [7 * 2.0 + 2 * 16.0, 0.0]
+    assert prices.active_chip_s(step) == 2 * 46.0
+    assert prices.active_chip_s(step, runs_per_sample=1) == 46.0
+    assert PriceList(graph, round_machine()).active_chip_s(step) == 0.0
+
+
+def test_useful_work_is_arithmetic_without_zeros_weights_and_caches():
+    graph = chain(
+        layer("a", matmul(density=0.25, pattern="unstructured")),
+        layer("b", attention()),
+        layer("b2", attention()),
+    )
+    step = Step(tokens=6.0, sequences=2.0, context_tokens=3.0, decode=True)
+    # A quarter of the weights: 25 FLOP for two operations each; 12.5 + 6.25 of 50 × 2 B are stored
+    # for it, with its map.
+    stored = 50 * (0.25 * 2 + 1 / 8)
+    assert useful_work(graph, step) == (6 * 25.0 + 2 * 6 * 3 * 40, stored + 2 * 2 * 3 * 40)
+    assert useful_work(graph, step, runs_per_sample=1) == (0.0, 0.0)
+
+
+def test_utilisation_is_work_over_what_the_peak_and_the_bandwidth_allow():
+    prices = PriceList(ROUND, round_machine())
+    assert utilisation(prices, 20.0, (500.0, 50.0)) == {"mfu_fraction": 0.25, "mbu_fraction": 0.25}
+
+
+def test_mfu_is_measured_in_the_format_that_most_weights_are_multiplied_in():
+    small, large = layer("a", matmul()), layer("b", matmul(inputs=50, compute_dtype="fp8"))
+    smaller = layer("c", matmul(inputs=4, compute_dtype="fp8"))
+    once = layer("once", matmul(inputs=5000, compute_dtype="fp8"), runs_per_sample=1)
+    assert multiplied_in(chain(small, large)) == "fp8"
+    assert (
+        multiplied_in(chain(small, once, smaller)) == "bf16"
+    )  # 50 weights against 40, in how many bytes does not matter
+    eleven = [layer(f"a{number}", matmul()) for number in range(11)]
+    assert multiplied_in(chain(*eleven, large)) == "bf16"  # 550 against 500
+    assert multiplied_in(chain(layer("b", attention()))) == "bf16"
+
+
+def test_the_host_schedules_a_pass_and_samples_for_each_sequence():
+    assert host_s(round_software(step_overhead_s=2.0, sequence_overhead_s=0.5), 4.0) == 4.0
+
+
+def test_tied_weights_are_told_apart():
+    graph = chain(layer("a", matmul()), layer("c", head(tied_to="a"), matmul(name="other")))
+    held = PriceList(graph, round_machine()).holdings(Split(), Workload(), 1.0, 1.0)
+    assert held.tied_bytes.tolist() == [0.0, 100.0]
+    assert held.weight_bytes.tolist() == [100.0, 200.0]
+
+
+def test_each_rank_of_experts_reaches_as_far_as_they_are_spread():
+    topology = tiny_topology(8, fabric("switch", 4), fabric("switch", 2))
+    assert reach_of(topology, Split(tensor=2, expert=8, attention=4), 0).expert == (4, 2)
+    assert reach_of(topology, Split(tensor=4, expert=4), 0).expert == (1, 1)
+    # Chips 2 to 5 as two pairs: each pair lies in one node.
+    assert reach_of(topology, Split(tensor=2, attention=2), 2).tensor == (2, 1)
+    assert reach_of(topology, Split(tensor=4), 2).tensor == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("split", "missing"),
+    [
+        (Split(sequence=2), "all_to_all"),
+        (Split(tensor=2, sequence=2), "all_to_all"),
+        (Split(expert=2, attention=2), "all_to_all"),
+        (Split(tensor=2), None),
+        (Split(attention=2), None),
+    ],
+)
+def test_only_what_shares_out_tokens_needs_an_all_to_all(split, missing):
+    ring = tiny_software().collectives[0].replace(kinds=("all_reduce", "all_gather"))
+    assert (
+        unoffered(tiny_topology(4, software=tiny_software(collectives=(ring,))), split) == missing
+    )

@@ -1,5 +1,6 @@
 """What a rate of requests brings about, against a server that is played through event by event."""
 
+import math
 import random
 
 import numpy as np
@@ -10,12 +11,25 @@ from planner.pricing.price_list import price_list_of
 from planner.pricing.queueing import (
     MOST_LOAD,
     SCATTERED,
+    Load,
     batch_of,
     busy_sequences,
+    load_of,
     most_requests_per_s,
 )
 from planner.pricing.schedule import scheduled
 from planner.pricing.timing import timing_of
+from tests.by_hand import (
+    attention,
+    chain,
+    head,
+    layer,
+    matmul,
+    plan_of,
+    round_chip,
+    round_machine,
+    stage,
+)
 from tests.instances import tiny_chip, tiny_graph, tiny_moe, tiny_software, tiny_topology
 
 GRAPH = tiny_graph(4)
@@ -236,3 +250,127 @@ def test_a_diffusion_model_has_no_rate_of_requests():
         pl.score_plan(
             pl.uniform_plan(graph, machine), graph, machine, pl.Workload(requests_per_s=1.0)
         )
+
+
+# ── On paper ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def loaded(**changes) -> Load:
+    """One request every two seconds, each of which stays for two whoever else is there: 1 is in
+    flight on average. Among n a token takes n seconds."""
+    numbers = {
+        "requests_per_s": 0.5,
+        "most_requests_per_s": 1.0,
+        "prompt_s": 1.0,
+        "queue_s": 0.5,
+        "round_s": 0.0,
+        "unloaded_ttft_s": 10.0,
+        "later_tokens": 100,
+        "sequences": (1, 41),
+        "tpots_s": (1.0, 41.0),
+        "cycles_s": (2.0, 2.0),
+    }
+    return Load(**{**numbers, **changes})
+
+
+@pytest.mark.parametrize(
+    ("share", "among"), [(0.36, 1), (0.38, 2), (0.73, 2), (0.74, 3), (0.91, 3), (0.93, 4)]
+)
+def test_a_request_finds_as_many_others_as_poisson_says(share, among):
+    # 0, 1, 2 others with probability 1/e, 1/e, 1/2e: sums of 0.368, 0.736, 0.920.
+    assert loaded().percentile("tpot_s", share) == among
+
+
+def test_half_of_all_find_nobody_before_them_and_one_in_a_hundred_waits_long():
+    # The tail of equal services at a load of one half: 0.661 e^(-1.2564 t).
+    assert loaded().percentile("ttft_s", 0.4) == pytest.approx(10.0, abs=1e-6)
+    assert loaded().percentile("ttft_s", 0.99) == pytest.approx(
+        10 + math.log(66.1) / 1.2564, rel=1e-3
+    )
+
+
+def test_a_request_comes_at_any_time_of_a_round():
+    idle = loaded(requests_per_s=1e-9, round_s=8.0, queue_s=0.0)
+    for share in (0.25, 0.5, 0.75):
+        assert idle.percentile("ttft_s", share) == pytest.approx(10 + 8 * share, abs=8 / 32)
+    # Alone, its hundred tokens take a hundred seconds more.
+    assert idle.percentile("request_s", 0.5) == pytest.approx(110 + 4, abs=8 / 32)
+    assert idle.percentile("tpot_s", 0.99) == 1.0
+
+
+def test_a_load_says_where_its_percentiles_end():
+    assert loaded().load_fraction == 0.5
+    assert loaded(later_tokens=8).prompt_share == 0.125
+    assert loaded(later_tokens=7).percentile("tpot_s", 0.5) == 2.0  # a prompt takes a seventh
+    with pytest.raises(pl.InputError, match="makes it 17 %"):
+        loaded(later_tokens=6).percentile("tpot_s", 0.5)
+    assert loaded(later_tokens=6).percentile("ttft_s", 0.4) == pytest.approx(10.0)
+    assert loaded(most_requests_per_s=0.5 / 0.9).load_fraction <= MOST_LOAD
+    with pytest.raises(pl.InputError, match=r"92\.6 % of it"):
+        loaded(most_requests_per_s=0.54).percentile("ttft_s", 0.5)
+    with pytest.raises(pl.InputError, match="ask for ttft_s"):
+        loaded(later_tokens=0).percentile("request_s", 0.5)
+    with pytest.raises(pl.InputError, match="ask for tpot_s"):
+        loaded(prompt_s=0.0).percentile("ttft_s", 0.5)
+    # 1 in flight on average: five places are full 0.3 % of the time, 0.6 % with those that wait;
+    # six places a tenth of it.
+    with pytest.raises(pl.InputError, match=r"full 0.6 % of the time"):
+        loaded(sequences=(1, 5), tpots_s=(1.0, 5.0)).percentile("tpot_s", 0.5)
+    assert loaded(sequences=(1, 6), tpots_s=(1.0, 6.0)).percentile("tpot_s", 0.5) == 2.0
+
+
+SMALL = chain(layer("a", matmul()), layer("b", attention()), layer("c", head(), kind="head"))
+"""A decode pass of n sequences of 5.5 tokens: 26 + 6 n s, then 22 n + 8 n s, three launches; a
+prompt of 4 takes 78 s."""
+
+
+def test_what_is_served_is_bound_by_rounds_and_by_prompts():
+    large = round_chip().memory[0].replace(capacity_bytes=1e5)
+    machine = round_machine(
+        2,
+        chip=round_chip(memory=(large,)),
+        software={"most_sequences": 4, "interruption_share": 0.5},
+    )
+    prices = price_list_of(SMALL, machine)
+    work = pl.Workload(requests_per_s=1e-3, prompt_tokens=4, output_tokens=3)
+    plan = plan_of(stage("a", "b", "c", replicas=2))
+
+    def stays_s(n: int) -> float:
+        """Half a round, its prompt, and two tokens, which wait for half of the prompts of n
+        others."""
+        round_s = 20 + 36 * n + 3
+        return round_s / 2 + 78 + 2 * round_s + n * 78 / 2
+
+    four = timed(plan, prices, work, 4)
+    assert four.cycle_s == pytest.approx(stays_s(4))
+    assert most_requests_per_s(prices, plan, work) == pytest.approx(2 * 4 / stays_s(4))
+    at = scheduled(work, machine.software, batch_size=2, replicas=2, micro_batches=1)
+    load = load_of(prices, plan, at, timed(plan, prices, work, 1))
+    assert (load.requests_per_s, load.prompt_s, load.later_tokens) == (5e-4, 78.0, 2)
+    assert load.most_requests_per_s == pytest.approx(4 / stays_s(4))
+    assert load.round_s == 59.0
+    assert load.unloaded_ttft_s == pytest.approx(78.0)
+    assert load.queue_s == pytest.approx(5e-4 * 78 * 78 / (2 * (1 - 5e-4 * 78)))
+    assert load.sequences == (1, 2, 4)
+    assert load.cycles_s == pytest.approx([stays_s(n) for n in (1, 2, 4)])
+    assert load.tpots_s == pytest.approx([20 + 36 * n + 3 + n * 39 / 2 for n in (1, 2, 4)])
+    # The fewest that leave as fast as they come: with one in flight stays_s(1) × rate must be at
+    # most one.
+    for count in (1, 2, 3, 4):
+        just = work.replace(requests_per_s=2 * count / stays_s(count) * 0.999)
+        assert busy_sequences(prices, plan, just) == count
+        assert batch_of(prices, plan, just) == 2 * count
+    assert (
+        busy_sequences(prices, plan, work.replace(requests_per_s=2 * 4 / stays_s(4) * 1.001)) == 0
+    )
+
+
+def test_a_prefill_pool_serves_a_prompt_after_the_other():
+    machine = round_machine(2)
+    prices, plan = price_list_of(SMALL, machine), plan_of(stage("a", "b", "c", replicas=2))
+    work = pl.Workload(phase="prefill", prompt_tokens=4, output_tokens=3)
+    assert batch_of(prices, plan, work) == 2
+    rated = work.replace(requests_per_s=1e-3)
+    assert most_requests_per_s(prices, plan, rated) == pytest.approx(2 / 78)
+    assert busy_sequences(prices, plan, rated) == 1
+    assert busy_sequences(prices, plan, work.replace(requests_per_s=2.01 / 78)) == 0

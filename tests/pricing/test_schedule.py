@@ -2,8 +2,10 @@
 
 import pytest
 
-from planner.pricing.schedule import scheduled
-from planner.workload import Workload
+from planner.pricing.price_list import Step
+from planner.pricing.schedule import denoising, schedule_of, scheduled
+from planner.workload import Speculation, Workload
+from tests.by_hand import chain, layer, matmul, round_software
 from tests.instances import tiny_software
 
 
@@ -79,3 +81,115 @@ def test_a_decode_pool_sees_no_prompts():
     )
     assert at.most_tokens == 8  # buffers need not take a chunk of a prompt
     assert at.held_sequences(4) == 2
+
+
+# ── On paper: chunks of 10 tokens ─────────────────────────────────────────────────────────────────
+
+
+def planned(
+    sequences: int, micro_batches: int = 1, *, software: dict[str, float] | None = None, **changes
+):
+    """Prompts of 25 tokens, 11 tokens out."""
+    work = Workload(
+        **{"batch_size": sequences, "prompt_tokens": 25, "output_tokens": 11, **changes}
+    )
+    options = {"micro_batches": micro_batches, "replicas": 1}
+    return scheduled(work, round_software(**(software or {})), batch_size=sequences, **options)
+
+
+def test_each_of_the_passes_of_a_prompt_takes_an_equal_part():
+    at = planned(4)
+    assert at.prefill_passes == 3  # 10 + 10 + 5, evened out
+    assert at.prefill == Step(tokens=25 / 3, sequences=1.0, context_tokens=12.5, decode=False)
+    assert at.decode == Step(tokens=4.0, sequences=4.0, context_tokens=30.5, decode=True)
+    assert at.most_tokens == 10.0
+
+
+def test_prompts_that_start_together_fill_passes_between_them():
+    at = planned(4, arrivals="together", software={"prefill_chunk_tokens": 60})
+    assert at.prefill_passes == 2  # 100 tokens
+    assert at.prefill == Step(tokens=50.0, sequences=2.0, context_tokens=12.5, decode=False)
+    assert at.most_tokens == 60.0
+    short = planned(4, arrivals="together", software={"prefill_chunk_tokens": 1000})
+    assert (short.prefill_passes, short.prefill.tokens, short.most_tokens) == (1, 100.0, 100.0)
+    work, software = short.workload, round_software(prefill_chunk_tokens=80)
+    assert (
+        schedule_of(work, software, 4, 1, 4, whole_passes=False).prefill_passes == 1.25
+    )  # a bound
+    steady = work.replace(arrivals="steady", prompt_tokens=100)
+    assert schedule_of(steady, software, 4, 1, 4, whole_passes=False).prefill_passes == 2
+
+
+def test_seven_sequences_in_three_micro_batches_are_three_and_three_and_one():
+    at = planned(7, 3)
+    assert (at.micro_batches, at.decode.sequences) == (3, 3.0)
+    assert (planned(7, 5).micro_batches, planned(7, 5).decode.sequences) == (
+        4,
+        2.0,
+    )  # two fill four
+
+
+def test_drafted_tokens_are_verified_with_the_one_that_is_sure():
+    at = planned(4, speculation=Speculation(tokens=3, acceptance_rate=0.5))
+    assert (at.decode.tokens, at.decode.sequences) == (16.0, 4.0)
+    assert at.tokens_per_pass == 1 + 0.5 + 0.25 + 0.125
+    assert at.rounds == 10 / 1.875
+    assert at.useful_decode.tokens == 4 * 1.875
+    assert at.most_tokens == 16.0
+    assert (planned(4).tokens_per_pass, planned(4).rounds, planned(4).useful_decode) == (
+        1.0,
+        10.0,
+        planned(4).decode,
+    )
+
+
+def test_a_loaded_server_adds_its_overhead_and_the_prompts_of_a_burst():
+    software = {"request_overhead_s": 3.0, "burst_share": 0.25, "interruption_share": 0.75}
+    at = planned(4, software=software)
+    assert (at.request_overhead_s, at.burst_share) == (3.0, 0.25)
+    rate = planned(4, software=software, batch_size=None, requests_per_s=1.0)
+    assert (rate.request_overhead_s, rate.burst_share, rate.waiting_share) == (
+        3.0,
+        0.0,
+        0.5,
+    )  # the queue counts them
+    together = planned(4, software=software, arrivals="together")
+    assert (together.request_overhead_s, together.burst_share) == (0.0, 0.25)
+    decode = planned(4, software=software, phase="decode", transfer_s=7.0)
+    assert (decode.request_overhead_s, decode.burst_share, decode.waiting_share) == (7.0, 0.0, 0.5)
+    prefill = planned(4, software=software, phase="prefill", batch_size=None)
+    assert (prefill.request_overhead_s, prefill.burst_share, prefill.waiting_share) == (
+        3.0,
+        0.0,
+        0.0,
+    )
+
+
+def test_a_request_that_comes_at_a_rate_finds_as_many_as_are_in_flight():
+    rate = planned(8, batch_size=None, requests_per_s=1.0)
+    assert [rate.others_prefills(ranks) for ranks in (1, 3)] == [8, 3]
+    relaxed = schedule_of(rate.workload, rate.software, 8, 1, 8, relaxed=True)
+    assert relaxed.others_prefills(5) == 1.6
+    steady = schedule_of(planned(8).workload, rate.software, 8, 1, 8, relaxed=True)
+    assert [steady.others_prefills(ranks) for ranks in (1, 5, 16)] == [7.0, pytest.approx(0.6), 0.0]
+    assert [planned(8).others_prefills(ranks) for ranks in (3, 16)] == [2, 0]
+
+
+def test_caches_are_held_by_the_rank_with_the_most_sequences():
+    assert [planned(8).held_sequences(ranks) for ranks in (1, 3, 8, 16)] == [8, 3, 1, 1]
+
+
+def test_samples_go_through_the_denoiser_once_for_each_pass_of_guidance():
+    graph = chain(layer("a", matmul()), steps=20, tokens_per_sample=16, passes_per_step=2)
+    step = Step(tokens=2 * 3 * 16.0, sequences=6.0, context_tokens=8.0, decode=False)
+    assert denoising(graph, 3) == step
+    at = scheduled(
+        Workload(batch_size=5),
+        round_software(),
+        batch_size=5,
+        replicas=2,
+        micro_batches=4,
+        graph=graph,
+    )
+    assert (at.sequences, at.micro_batches, at.prefill_passes, at.most_tokens) == (3, 1, 1.0, 96.0)
+    assert at.prefill == at.decode == step

@@ -5,17 +5,37 @@ import itertools
 import numpy as np
 import pytest
 
+from planner.machines.topology import Power
 from planner.plan import ChipRange, Plan, Stage
-from planner.pricing.price_list import PriceList
-from planner.pricing.schedule import scheduled
+from planner.pricing.price_list import CAUSES, PriceList, Step
+from planner.pricing.schedule import Schedule, schedule_of, scheduled
 from planner.pricing.timing import (
     ALL_CAUSES,
+    Passes,
+    Timing,
+    active_chip_s,
     bubble_fraction,
     hop_between,
+    passes_of,
+    slowest_timing,
     steps_of_cycle,
+    timing_from,
     timing_of,
+    useful_of_cycle,
 )
-from planner.workload import Workload
+from planner.workload import Speculation, Workload
+from tests.by_hand import (
+    ALONE,
+    attention,
+    chain,
+    head,
+    layer,
+    matmul,
+    plan_of,
+    round_machine,
+    round_software,
+    stage,
+)
 from tests.instances import fabric, tiny_chip, tiny_graph, tiny_topology
 
 GRAPH = tiny_graph(4)
@@ -153,3 +173,270 @@ def test_a_request_keeps_its_place_in_a_decode_pool_while_its_cache_comes():
     for name in ("ttft_s", "request_s", "cycle_s"):
         assert getattr(later, name) == pytest.approx(getattr(at_once, name) + 0.5)
     assert later.first_token[0, ALL_CAUSES.index("hop")] == 0.5
+
+
+# ── On paper: two stages of which a pass is known ─────────────────────────────────────────────────
+
+# Seconds of compute, memory, collective and overhead, then of the hop behind the stage.
+DECODE_S = ((1.0, 2.0, 0.0, 1.0, 1.0), (1.0, 1.0, 1.0, 0.0, 0.0))
+"""Stages are busy for 4 s and 3 s, the link for 1 s; a pass takes 8 s."""
+PREFILL_S = ((6.0, 0.0, 2.0, 0.0, 2.0), (4.0, 1.0, 0.0, 0.0, 0.0))
+"""Stages are busy for 8 s and 5 s, the link for 2 s; a pass takes 15 s."""
+
+
+def passes(*stages: tuple[float, ...]) -> Passes:
+    seconds = np.array(stages)
+    busy = np.stack([seconds[:, :-1].sum(axis=1), seconds[:, -1]], axis=1)
+    return Passes(seconds, np.zeros(len(stages)), np.zeros(len(stages)), busy)
+
+
+def served(
+    sequences: int, micro_batches: int, *, software: dict[str, float] | None = None, **changes
+) -> Schedule:
+    """Prompts of 20 tokens in two chunks of 10, then 10 later tokens."""
+    work = Workload(
+        **{"batch_size": sequences, "prompt_tokens": 20, "output_tokens": 11, **changes}
+    )
+    shares = {"interruption_share": 0.5, **(software or {})}
+    return schedule_of(
+        work, round_software(**shares), sequences, micro_batches, sequences // micro_batches
+    )
+
+
+def by_hand(at: Schedule, *stages, decode=DECODE_S, prefill=PREFILL_S) -> Timing:
+    plan = plan_of(*(stages or (stage("a"), stage("b", first=1))))
+    return timing_from(plan, at, passes(*decode), passes(*prefill))
+
+
+def test_a_token_waits_for_its_turn_and_for_others_prompts_and_both_are_told_apart():
+    # Four turns of the first stage take 16 s. Three other prompts of two passes keep it busy for 48
+    # s, half of which is lost over the 10 later tokens: 2.4 s a token. So a token takes 18.4 s,
+    # 10.4 s more than its own way.
+    timing = by_hand(served(4, 4))
+    assert timing.tpot_s == pytest.approx(18.4)
+    assert timing.round_s == 16.0
+    # The 2.4 s are three quarters compute and one quarter collective; 8 s it waits for its turn.
+    own = np.array([[1, 2, 0, 1, 1, 0], [1, 1, 1, 0, 0, 0]])
+    more = np.array([[1.8, 0, 0.6, 0, 0, 8.0], [0] * 6])
+    assert timing.token == pytest.approx(own + more)
+
+
+def test_where_prompts_fill_a_wait_nobody_waits_for_a_turn():
+    # One turn of 4 s, and three other prompts whose 48 s are all lost over two later tokens: 24 s,
+    # a token takes 28 s.
+    timing = by_hand(served(4, 1, software={"interruption_share": 1.0}, output_tokens=3))
+    assert timing.tpot_s == pytest.approx(28.0)
+    assert timing.round_s == 8.0  # its own way round
+    # Of the 20 s beyond its own 8 s, all are prompts.
+    assert timing.token[0] == pytest.approx([1 + 15, 2, 5, 1, 1, 0])
+    assert timing.token.sum() == pytest.approx(timing.tpot_s)
+
+
+def test_a_token_that_waits_for_nobody_takes_its_own_way():
+    timing = by_hand(served(1, 1))
+    assert (timing.tpot_s, timing.round_s) == (8.0, 8.0)
+    assert timing.token[:, -1].tolist() == [0.0, 0.0]
+
+
+def test_a_busy_link_holds_up_tokens_as_a_busy_stage_does():
+    slow = ((1.0, 0.0, 0.0, 0.0, 5.0), (1.0, 0.0, 0.0, 0.0, 0.0))
+    timing = by_hand(served(4, 4, phase="decode"), decode=slow, prefill=PREFILL_S)
+    assert timing.tpot_s == 20.0
+    assert timing.token.tolist() == [[1, 0, 0, 0, 5, 13.0], [1, 0, 0, 0, 0, 0]]
+    # And where it is busy with prompts: three of two passes of 9 s each, half of it lost, over ten
+    # tokens: 2.7 s.
+    crowded = ((1.0, 0.0, 0.0, 0.0, 9.0), (1.0, 0.0, 0.0, 0.0, 0.0))
+    timing = by_hand(served(4, 4), decode=slow, prefill=crowded)
+    assert timing.tpot_s == pytest.approx(22.7)
+    assert timing.token[0] == pytest.approx([1, 0, 0, 0, 5 + 2.7, 13.0])
+
+
+def test_the_first_token_waits_half_a_round_and_for_prompts_that_came_in_a_burst():
+    at = served(4, 4, software={"burst_share": 0.25, "request_overhead_s": 3.0})
+    timing = by_hand(at)
+    # 3 s of the request, half of a round of 16 s, a quarter of the 48 s of other prompts, and two
+    # passes: 15 s and 8 s more at the slowest stage.
+    assert timing.ttft_s == pytest.approx(3 + 8 + 12 + 15 + 8)
+    assert timing.first_token == pytest.approx(
+        np.array([[6 + 6, 0, 2 + 2, 3.0, 2, 8 + 12.0], [4, 1, 0, 0, 0, 0]])
+    )
+    assert timing.request_s == timing.cycle_s == pytest.approx(46 + 10 * 18.4)
+    assert timing.prompt_s == 2 * 8.0
+    assert timing.queue_s == 0.0
+
+
+def test_ranks_that_share_out_sequences_share_out_prompts():
+    ranks = stage("a", chips=2), stage("b", first=2, chips=1)
+    timing = by_hand(served(4, 4), *ranks)
+    # The first stage sees one other prompt on each of two ranks, 16 s; the second all three, 30 s.
+    # Half of that over ten tokens: the first is in use for 16 + 0.8 s, the second for 12 + 1.5 s.
+    assert timing.tpot_s == pytest.approx(16.8)
+    assert (
+        timing.prompt_s == 10.0
+    )  # two passes of 5 s at the second stage; 8 s on each rank of the first
+
+
+def test_requests_at_a_rate_queue_for_the_prompts_before_them():
+    at = served(4, 4, batch_size=None, requests_per_s=1 / 32)
+    timing = by_hand(at)
+    # A prompt keeps the first stage busy for 16 s, half of the time: the mean wait is 0.5 × 16 s /
+    # (2 × 0.5).
+    assert timing.queue_s == 8.0
+    # All four others that it finds in flight stand in its way: 64 s, half of it lost over ten
+    # tokens, beside 16 s of turns.
+    assert timing.tpot_s == pytest.approx(19.2)
+    assert timing.ttft_s == pytest.approx(8 + 8 + 15 + 8)
+    assert timing.cycle_s == pytest.approx(8 + 15 + 8 + 192)
+    assert timing.request_s == pytest.approx(timing.cycle_s + 8)
+    assert timing.first_token[0, -1] == 16.0
+    two = by_hand(at, stage("a", replicas=2, apart=2), stage("b", first=1, replicas=2, apart=2))
+    assert two.queue_s == 0.25 * 16 / (2 * 0.75)  # each replica gets half of them
+
+
+def test_a_replica_that_makes_single_tokens_still_has_its_other_prompts_to_do():
+    timing = by_hand(served(4, 4, output_tokens=1))
+    assert timing.tpot_s == 16.0
+    assert timing.request_s == timing.ttft_s == 8 + 23.0
+    assert timing.cycle_s == 31.0 + 48.0
+
+
+def test_drafted_tokens_share_a_pass():
+    at = served(4, 4, speculation=Speculation(tokens=1, acceptance_rate=0.25), output_tokens=11)
+    timing = by_hand(at)
+    # 1.25 tokens a pass, so the 24 s that are lost fall to 8 passes: 16 + 3 s for 1.25 tokens.
+    assert timing.tpot_s == pytest.approx(19 / 1.25)
+    assert timing.token.sum() == pytest.approx(19 / 1.25)
+    assert timing.request_s == pytest.approx(timing.ttft_s + 10 * 19 / 1.25)
+
+
+def test_the_slowest_replica_is_the_one_with_the_longest_cycle():
+    slow, quick = by_hand(served(4, 4)), by_hand(served(1, 1))
+    assert slowest_timing([quick, slow]) is slow
+
+
+def test_in_a_cycle_stages_wait_for_what_they_do_not_work():
+    at = served(4, 4)
+    timing = by_hand(at)
+    # Four prompts of two passes of 13 s, ten tokens of four micro-batches of 7 s: 384 s of work on
+    # two stages. A cycle takes 8 s + 23 s + 184 s.
+    assert steps_of_cycle(at) == (8.0, 40.0)
+    assert bubble_fraction(timing, at) == pytest.approx(1 - 384 / (2 * 215))
+
+
+CHAIN = chain(
+    layer("a", matmul()), layer("b", matmul(), attention()), layer("c", head(), kind="head")
+)
+TWO_STAGES = plan_of(stage("a", "b"), stage("c", first=1))
+
+
+def test_a_pass_adds_up_its_stages_their_hops_and_the_host():
+    software = {"step_overhead_s": 0.5, "sequence_overhead_s": 0.25}
+    prices = PriceList(CHAIN, round_machine(2, software=software))
+    asked = []
+
+    def hop(number: int, bytes_per_token: float, step: Step) -> float:
+        asked.append((number, bytes_per_token, step))
+        return 7.0
+
+    step = Step(tokens=2.0, sequences=2.0, context_tokens=3.0, decode=True)
+    made = passes_of([prices, prices], TWO_STAGES, step, [ALONE, ALONE], hop)
+    # Layer a: 16 s of memory; b: 16 + 40 s; c: 16 s; a launch for each operator. The host waits 0.5
+    # + 2 × 0.25 s.
+    assert made.seconds.tolist() == [[0, 72, 0, 3, 7.0], [0, 16, 0, 1 + 1.0, 0]]
+    assert made.flop.tolist() == [200 + 440.0, 200.0]
+    assert made.moved_bytes.tolist() == [160 + 560.0, 160.0]
+    assert made.busy_s.tolist() == [[75.0, 7.0], [18.0, 0.0]]
+    assert made.pass_s == 100.0
+    assert asked == [(0, 20.0, step)]  # 10 values of 2 B
+    prompt = passes_of(
+        [prices, prices], TWO_STAGES, step._replace(decode=False), [ALONE, ALONE], hop
+    )
+    assert prompt.seconds[1, CAUSES.index("overhead")] == 1 + 0.5
+
+
+def test_a_layer_that_several_need_is_handed_on_once_as_far_as_the_last():
+    graph = chain(
+        *(layer(name, matmul()) for name in "abc"), layer("wide", matmul()), layer("e", matmul())
+    )
+    graph = graph.replace(edges=(*graph.edges, ("a", "c"), ("a", "wide"), ("b", "wide")))
+    prices = PriceList(graph, round_machine(4))
+    plan = plan_of(
+        *(stage(name, first=number) for number, name in enumerate(["a", "b", "c"])),
+        stage("wide", "e", first=3),
+    )
+    crossing = []
+
+    def hop(number: int, bytes_per_token: float, step: Step) -> float:
+        crossing.append(bytes_per_token)
+        return 0.0
+
+    step = Step(tokens=1.0, sequences=1.0, context_tokens=3.0, decode=True)
+    passes_of([prices] * 4, plan, step, [ALONE] * 4, hop)
+    assert crossing == [20.0, 40.0, 60.0]  # a; a and b; a, b and c
+
+
+def test_a_hop_carries_the_share_of_the_busiest_chip():
+    software = {"step_overhead_s": 0.5}
+    machine = round_machine(4, software=software)
+    plan = plan_of(stage("a", "b", chips=2), stage("c", first=2, chips=2))
+    at = scheduled(
+        Workload(batch_size=4, prompt_tokens=8, output_tokens=3, arrivals="together"),
+        machine.software,
+        batch_size=4,
+        replicas=1,
+        micro_batches=1,
+    )
+    timing = timing_of(PriceList(CHAIN, machine), plan, at)
+    # Two of four sequences on each rank: 2 × 20 B in 4 s, a step of 1 s, and 1 s of software.
+    assert timing.decode.seconds[0, -1] == 6.0
+    # 32 prompt tokens in four passes of 8: a pass is one prompt, which no other rank shares: 8 × 20
+    # B.
+    assert timing.prefill.seconds[0, -1] == 18.0
+
+
+def test_what_a_cycle_needs_is_counted_by_passes():
+    machine = round_machine(
+        1, power=Power(chip_w=1.0, idle_share=0.5, compute_activity=1.0, memory_activity=2.0)
+    )
+    graph = chain(layer("a", matmul()), layer("a2", matmul()))
+    work = Workload(batch_size=4, prompt_tokens=20, output_tokens=11)
+    at = scheduled(work, machine.software, batch_size=4, replicas=1, micro_batches=2)
+    # Four prompts of two passes of ten tokens, ten tokens in two micro-batches of two. A layer does
+    # 1,000 FLOP and moves 100 + 300 B in a prompt's pass, 200 FLOP and 100 + 60 B in a decode pass;
+    # useful bytes are the weights.
+    assert useful_of_cycle(graph, at) == (2 * (8 * 1000.0 + 20 * 200), 2 * (8 * 100.0 + 20 * 100))
+    assert active_chip_s(PriceList(graph, machine), at) == 2 * (
+        8 * (10.0 + 2 * 40) + 20 * (2.0 + 2 * 16)
+    )
+    # A bound counts no more passes than sequences demand: 10 × 4 / 2.
+    relaxed = schedule_of(work, machine.software, 4, 3, 2, relaxed=True)
+    assert active_chip_s(PriceList(graph, machine), relaxed) == 2 * (8 * 90.0 + 20 * 34)
+
+
+def test_drafts_in_vain_are_no_useful_work():
+    graph = chain(layer("a", matmul()))
+    work = Workload(
+        batch_size=2,
+        prompt_tokens=10,
+        output_tokens=11,
+        speculation=Speculation(tokens=3, acceptance_rate=0.0),
+    )
+    at = scheduled(work, round_software(), batch_size=2, replicas=1, micro_batches=1)
+    assert useful_of_cycle(graph, at) == (2 * 1000.0 + 10 * 200.0, 2 * 100.0 + 10 * 100.0)
+
+
+def test_the_nearest_ends_of_two_groups_are_found_either_way():
+    topology = tiny_topology(8, fabric("chain", 4), fabric("chain", 2))
+    groups = [
+        ChipRange(first=first, count=count) for first, count in ((1, 1), (2, 2), (5, 1), (4, 4))
+    ]
+    one, two, five, right = groups
+    assert hop_between(topology, two, one) == (
+        0,
+        1,
+    )  # back, from the first of the sender to the last of the receiver
+    assert hop_between(topology, one, ChipRange(first=3, count=1)) == (0, 2)
+    assert hop_between(topology, two, five) == (1, 1)
+    assert hop_between(topology, one, one) == (None, 0)
+    assert hop_between(topology, five, ChipRange(first=7, count=1)) == (0, 2)
+    assert hop_between(topology, right, one) == (1, 1)

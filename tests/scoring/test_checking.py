@@ -6,6 +6,8 @@ import planner as pl
 from planner.plan import ChipRange, Plan, Stage
 from planner.scoring.checking import check_plan
 from planner.workload import Workload
+from tests.by_hand import attention, chain, head, layer, matmul, plan_of, round_machine
+from tests.by_hand import stage as round_stage
 from tests.instances import tiny_chip, tiny_graph, tiny_moe, tiny_software, tiny_topology
 
 GRAPH = tiny_graph()
@@ -123,3 +125,135 @@ def test_scoring_a_broken_plan_says_the_same():
         pl.score_plan(
             Plan(stages=(stage(NAMES[:-1], (0, 1)),)), GRAPH, tiny_topology(4), Workload()
         )
+
+
+# ── On paper: 1,000 B a chip, and each rule at its very edge ──────────────────────────────────────
+
+PAIR = chain(layer("a", matmul()), layer("b", attention()), layer("c", head(), kind="head"))
+
+
+def rules(plan: Plan, graph=GRAPH, topology=None, **options) -> list[str]:
+    work = options.pop("workload", Workload())
+    return [
+        one.rule for one in check_plan(plan, graph, topology or tiny_topology(8), work, **options)
+    ]
+
+
+def test_memory_is_full_to_the_byte_and_no_further():
+    # 200 B of weights, n sequences of 6 + 2 tokens of 40 B, buffers of 4 × 40 B: 360 + 320 n B
+    # together.
+    work = Workload(batch_size=2, prompt_tokens=6, output_tokens=2, arrivals="together")
+    plan = plan_of(round_stage("a", "b", "c"))
+    tight = round_machine(1, software={"prefill_chunk_tokens": 4})
+    assert check_plan(plan, PAIR, tight, work) == ()
+    (violation,) = check_plan(
+        plan, PAIR, tight.replace(software=tight.software.replace(reserved_bytes=1.0)), work
+    )
+    assert (violation.rule, violation.demand, violation.capacity) == ("memory", 1000.0, 999.0)
+    assert "weights 200 B, KV cache 640 B, activations 160 B" in violation.message
+    replicas = plan_of(round_stage("a", "b", "c", replicas=2))
+    assert rules(replicas, PAIR, tight.replace(chips=2), workload=work.replace(batch_size=4)) == []
+    assert rules(replicas, PAIR, tight.replace(chips=2), workload=work.replace(batch_size=5)) == [
+        "memory"
+    ]
+
+
+def test_a_rate_that_is_too_high_says_what_would_do():
+    work = Workload(requests_per_s=1.0, prompt_tokens=4, output_tokens=3)
+    (violation,) = check_plan(plan_of(round_stage("a", "b", "c")), PAIR, round_machine(1), work)
+    assert (violation.rule, violation.demand) == ("rate", 1.0)
+    assert 0 < violation.capacity < 1 / 78  # a prompt takes 78 s
+    within = work.replace(requests_per_s=0.999 * violation.capacity)
+    assert check_plan(plan_of(round_stage("a", "b", "c")), PAIR, round_machine(1), within) == ()
+    # Where not even one fits, memory is what is told.
+    assert rules(
+        plan_of(round_stage("a", "b", "c")),
+        PAIR,
+        round_machine(1),
+        workload=work.replace(prompt_tokens=40),
+    ) == ["memory"]
+
+
+def test_the_last_chip_is_the_last_and_neighbours_do_not_overlap():
+    whole = plan_of(
+        stage(NAMES[:2], (0, 2), tensor_parallel=2), stage(NAMES[2:], (2, 2), tensor_parallel=2)
+    )
+    assert rules(whole, topology=tiny_topology(4)) == []
+    (beyond,) = check_plan(
+        plan_of(stage(NAMES, (3, 2), tensor_parallel=2)), GRAPH, tiny_topology(4), Workload()
+    )
+    assert (beyond.rule, beyond.demand, beyond.capacity) == ("chips", 5, 4)
+    assert beyond.message == "a stage uses chip 4, but tiny has chips 0 to 3"
+
+
+def test_excluded_chips_are_named_one_by_one():
+    plan = plan_of(stage(NAMES, (2, 2), tensor_parallel=2))
+    assert rules(plan, exclude=(1, 4)) == []
+    found = check_plan(plan, GRAPH, tiny_topology(8), Workload(), exclude=(3, 2, 3))
+    assert [(one.rule, one.demand) for one in found] == [("exclude", 2), ("exclude", 3)]
+
+
+def test_an_order_without_a_chain_is_told_by_edges():
+    swapped = (NAMES[1], NAMES[0], *NAMES[2:])
+    assert (
+        rules(plan_of(stage(swapped, (0, 1)))) == []
+    )  # inside a stage the order of the names does not matter
+    later = plan_of(stage(NAMES[1:], (0, 1)), stage(NAMES[:1], (1, 1)))
+    (violation,) = check_plan(later, GRAPH, tiny_topology(4), Workload())
+    assert violation.message == (
+        f"stage 1 runs {NAMES[0]!r}, whose output {NAMES[1]!r} needs on the earlier stage 0"
+    )
+
+
+@pytest.mark.parametrize(
+    ("graph", "chips", "degrees", "fine"),
+    [
+        (GRAPH, 8, {"tensor_parallel": 8}, True),  # each of four key-value heads twice
+        (tiny_graph(heads=12, kv_heads=3), 6, {"tensor_parallel": 6}, True),
+        (tiny_graph(heads=12, kv_heads=3), 2, {"tensor_parallel": 2}, False),
+        (tiny_moe(), 4, {"tensor_parallel": 4, "expert_parallel": 2}, True),
+        (tiny_moe(), 4, {"tensor_parallel": 2, "expert_parallel": 4}, True),
+        (tiny_moe(), 8, {"tensor_parallel": 2, "expert_parallel": 4}, True),
+        (
+            tiny_moe(),
+            6,
+            {"tensor_parallel": 2, "expert_parallel": 4},
+            False,
+        ),  # three ranks, not two each
+        (tiny_moe(heads=12, kv_heads=12), 6, {"tensor_parallel": 6, "expert_parallel": 4}, False),
+    ],
+)
+def test_degrees_that_fit_into_each_other_are_fine(graph, chips, degrees, fine):
+    names = tuple(one.name for one in graph.layers)
+    topology = tiny_topology(8, chip=tiny_chip(1e10))
+    plan = plan_of(stage(names, (0, chips), **degrees))
+    assert rules(plan, graph, topology, workload=Workload(batch_size=8)) == (
+        [] if fine else ["degrees"]
+    )
+
+
+def test_software_splits_as_far_as_it_can_and_no_further():
+    for most, expected in ((4, []), (3, ["degrees"])):
+        topology = tiny_topology(8, software=tiny_software(most_tensor_parallel=most))
+        assert (
+            rules(plan_of(stage(NAMES, (0, 4), tensor_parallel=4)), topology=topology) == expected
+        )
+
+
+def test_collectives_that_the_software_lacks_are_named():
+    topology = tiny_topology(4, software=tiny_software(collectives=()))
+    rule, message = broken(plan_of(stage(NAMES, (2, 2), tensor_parallel=2)), topology=topology)
+    assert (rule, message) == (
+        "degrees",
+        "stage 0: plain has no all_reduce over so many chips of tiny; split the stage less far",
+    )
+    assert rules(plan_of(stage(NAMES, (0, 1))), topology=topology) == []
+    # Of chips that do not exist, only that is said.
+    assert rules(plan_of(stage(NAMES, (3, 2), tensor_parallel=2)), topology=topology) == ["chips"]
+
+
+def test_many_missing_layers_are_told_by_three():
+    graph = tiny_graph(6)
+    _, message = broken(Plan(stages=(stage(("head",), (0, 1)),)), graph)
+    assert message.count("'") == 6
+    assert message.endswith("others")

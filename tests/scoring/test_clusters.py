@@ -5,9 +5,12 @@ import random
 import pytest
 
 import planner as pl
-from planner.machines.cluster import Cluster, Pool, PooledPlan, PooledStage
+from planner.machines.cluster import Cluster, Pool, PooledPlan, PooledStage, PoolLink
+from planner.machines.topology import MemoryTier, Power, Price
 from planner.plan import ChipRange, Plan
 from planner.pricing.crossing import crossing_s
+from planner.scoring.clusters import common_price, common_scope, peaks_of
+from tests.by_hand import attention, chain, head, layer, matmul, round_chip, round_machine
 from tests.instances import (
     FOLLOWING,
     random_graph,
@@ -128,3 +131,136 @@ def test_a_pooled_plan_is_a_plan_that_survives_json():
     plan = split_between("a", "b")
     assert isinstance(plan, Plan)
     assert PooledPlan.from_json(plan.to_json()) == plan
+
+
+# ── On paper: a slow pool and one that is twice as fast, twice as dear ────────────────────────────
+
+PAIR = chain(layer("a", matmul()), layer("b", attention()), layer("c", head(), kind="head"))
+FAST = round_chip(
+    memory=(MemoryTier(name="RAM", capacity_bytes=2000.0, bandwidth_bytes_per_s=20.0),)
+)
+WORK = pl.Workload(batch_size=1, prompt_tokens=4, output_tokens=3, arrivals="together")
+
+
+def two_pools(slow_power=None, fast_power=None, **software) -> Cluster:
+    """Two chips each, joined by a link of 10 B/s and 1 s."""
+    slow = round_machine(
+        2, power=slow_power or Power(chip_w=100.0, system_w=150.0), software=software
+    )
+    fast = round_machine(
+        2,
+        chip=FAST,
+        power=fast_power or Power(chip_w=200.0, system_w=300.0),
+        price=Price(usd_per_chip_hour=7.2, basis="rental"),
+    )
+    link = PoolLink(between=("slow", "fast"), bandwidth_bytes_per_s=10.0, latency_s=1.0)
+    pools = (Pool(name="slow", topology=slow), Pool(name="fast", topology=fast))
+    return Cluster(name="two", pools=pools, links=(link,))
+
+
+def pooled(*stages: tuple[str, tuple[str, ...], int], replicas: int = 1) -> PooledPlan:
+    """Stages by pool, layers and first chip."""
+    return PooledPlan(
+        stages=tuple(
+            PooledStage(
+                pool=pool,
+                layers=layers,
+                groups=tuple(
+                    ChipRange(first=first + number, count=1) for number in range(replicas)
+                ),
+            )
+            for pool, layers, first in stages
+        )
+    )
+
+
+SPLIT = ("slow", ("a",), 0), ("fast", ("b", "c"), 0)
+
+
+def test_a_plan_on_two_pools_is_priced_as_a_hand_does_it():
+    score = pl.score_pooled_plan(pooled(*SPLIT), PAIR, two_pools(), WORK)
+    # A token: 130 B at 10 B/s and a launch; 20 B over the link, 1 s of wire and 1 s of software;
+    # 430 B at 20 B/s, 2 launches.
+    assert score.tpot_s == 14 + 4 + 23.5
+    # The prompt: 220 B; 80 B over the link; 530 B.
+    assert score.ttft_s == 23 + 10 + 28.5
+    assert score.request_s == 61.5 + 2 * 41.5
+    assert score.tokens_per_s == pytest.approx(3 / 144.5)
+    assert score.tokens_per_s_per_user == pytest.approx(1 / 41.5)
+    assert (score.power_w, score.power_scope, score.chips) == (450.0, "system", 2)
+    assert score.energy_per_token_j == pytest.approx(450 * 144.5 / 3)
+    assert score.usd_per_million_tokens == pytest.approx(1e6 * 10.8 / 3600 * 144.5 / 3)
+    assert score.mfu_fraction == pytest.approx((820 + 2 * 420) / (144.5 * 200))
+    assert score.mbu_fraction == pytest.approx((280 + 2 * 420) / (144.5 * 30))
+    assert score.bubble_fraction == pytest.approx(1 - (51.5 + 2 * 37.5) / (2 * 144.5))
+    # 100 B of weights and buffers of 4 × 30 B; 100 B, a cache of 7 × 40 B and buffers of 4 × 40 B,
+    # of 2,000 B.
+    assert score.memory_headroom_bytes == 1000 - 100 - 160
+    assert [part.hop_s for part in score.breakdown] == [4.0, 0.0]
+    two = pl.score_pooled_plan(
+        pooled(*SPLIT, replicas=2), PAIR, two_pools(), WORK.replace(batch_size=2)
+    )
+    assert two.tpot_s == 41.5 + 2  # both replicas share the link
+    assert (two.power_w, two.chips) == (900.0, 4)
+
+
+def test_inside_a_pool_a_hop_goes_over_its_fabric():
+    plan = pooled(("slow", ("a",), 0), ("slow", ("b", "c"), 1))
+    score = pl.score_pooled_plan(plan, PAIR, two_pools(), WORK)
+    assert score.tpot_s == 14 + (2 + 1 + 1) + (43 + 2)
+    assert (score.power_w, score.chips) == (300.0, 2)  # a pool that is not used costs nothing
+    assert score.usd_per_million_tokens == pytest.approx(1e6 * 7.2 / 3600 / score.tokens_per_s)
+
+
+def test_each_pool_is_as_active_as_its_own_layers():
+    following = Power(chip_w=100.0, idle_share=0.2, memory_activity=0.4)
+    cluster = two_pools(following, following.replace(chip_w=200.0))
+    score = pl.score_pooled_plan(pooled(*SPLIT), PAIR, cluster, WORK)
+    # In a cycle of 144.5 s the first moves 220 + 2 × 130 B at 10 B/s, the second 530 + 2 × 430 B at
+    # 20 B/s.
+    activities = [0.4 * 48 / 144.5, 0.4 * 69.5 / 144.5]
+    drawn_w = 20 + 80 * activities[0], 40 + 160 * activities[1]  # both near the first tangent
+    assert activities[1] < 0.229  # where the next one begins
+    assert score.power_w == pytest.approx(sum(drawn_w))
+    assert score.power_scope == "chip"
+
+
+def test_power_and_price_count_what_is_known_of_every_pool():
+    chips = Power(chip_w=100.0)
+    assert common_scope(two_pools(), None) == "system"
+    assert common_scope(two_pools(chips), None) == "chip"
+    assert common_scope(two_pools(chips), "system") is None
+    assert common_scope(two_pools(), "chip") == "chip"
+    assert common_scope(two_pools(Power(system_w=1.0), chips), None) is None
+    score = pl.score_pooled_plan(pooled(*SPLIT), PAIR, two_pools(Power(system_w=1.0), chips), WORK)
+    assert (score.power_w, score.power_scope, score.energy_per_token_j) == (None, "unknown", None)
+    free = two_pools()
+    free = free.replace(
+        pools=(free.pools[0].replace(topology=round_machine(2, price=Price())), free.pools[1])
+    )
+    assert (common_price(two_pools()), common_price(free)) == (True, False)
+    assert peaks_of(PAIR, two_pools().pools[1].topology) == (100.0, 20.0)
+
+
+def test_the_first_pools_software_cuts_prompts_and_every_pools_limits_sequences():
+    cluster = two_pools(prefill_chunk_tokens=2)
+    score = pl.score_pooled_plan(pooled(*SPLIT), PAIR, cluster, WORK)
+    # Two passes of two tokens: 160 B and a launch; 40 B over the link; 2 × 40 + 160 B and 130 B at
+    # 20 B/s, two launches; the second pass waits for the slower stage.
+    assert score.ttft_s == 17 + 6 + 20.5 + 20.5
+    few = cluster.pools[1].topology
+    few = few.replace(software=few.software.replace(name="few", most_sequences=2))
+    limited = cluster.replace(pools=(cluster.pools[0], cluster.pools[1].replace(topology=few)))
+    found = pl.check_pooled_plan(pooled(*SPLIT), PAIR, limited, WORK.replace(batch_size=3))
+    assert [(one.rule, one.demand, one.capacity) for one in found] == [("sequences", 3, 2)]
+    assert not pl.check_pooled_plan(pooled(*SPLIT), PAIR, limited, WORK.replace(batch_size=2))
+    open_batch = pl.score_pooled_plan(pooled(*SPLIT), PAIR, limited, WORK.replace(batch_size=None))
+    assert open_batch.batch_size == 2
+    both = pl.score_pooled_plan(
+        pooled(*SPLIT, replicas=2), PAIR, limited, WORK.replace(batch_size=None)
+    )
+    assert both.batch_size == 4
+    made = pl.score_pooled_plan(
+        pooled(*SPLIT).replace(batch_size=1), PAIR, limited, WORK.replace(batch_size=None)
+    )
+    assert made.batch_size == 1

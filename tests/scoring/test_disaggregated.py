@@ -3,8 +3,10 @@
 import pytest
 
 import planner as pl
+from planner.machines.topology import Power
 from planner.scoring.disaggregated import Link, handover, score_disaggregated, transfer_bytes
 from planner.scoring.plans import score_plan
+from tests.by_hand import attention, chain, head, layer, matmul, plan_of, round_machine, stage
 from tests.instances import FOLLOWING, tiny_chip, tiny_graph, tiny_topology
 
 GRAPH = tiny_graph(4)
@@ -156,3 +158,96 @@ def test_percentiles_are_those_of_the_pool_that_makes_the_tokens():
             match=f"^{field} has no percentiles where the other phase has a pool of its own",
         ):
             pool.percentile(field, 0.5)
+
+
+# ── On paper: 10 B/s over the link, 1 s until the first byte ──────────────────────────────────────
+
+PAIR = chain(layer("a", matmul()), layer("b", attention()), layer("c", head(), kind="head"))
+SHORT = pl.Workload(batch_size=1, prompt_tokens=4, output_tokens=3)
+ALL = plan_of(stage("a", "b", "c"))
+
+
+def by_hand(prefill=None, decode=None, workload=SHORT, **options):
+    link = Link(bandwidth_bytes_per_s=10.0, latency_s=1.0)
+    machines = {"prefill": prefill or round_machine(2), "decode": decode or round_machine(2)}
+    return score_disaggregated(ALL, ALL, PAIR, workload, link=link, **machines, **options)
+
+
+def test_two_pools_are_priced_as_a_hand_does_it():
+    score = by_hand()
+    # A prompt of 4 tokens: 220 + 400 + 130 B and three launches. Its cache: 4 × 40 B in 16 s, and 1
+    # s.
+    assert (score.ttft_s, score.transfer_bytes, score.transfer_s) == (78.0, 160.0, 17.0)
+    # In the decode pool half a round of 59 s, then two tokens.
+    assert score.request_s == 78 + 17 + 29.5 + 2 * 59
+    assert score.tpot_s == (17 + 29.5 + 2 * 59) / 2
+    assert score.tokens_per_s_per_user == pytest.approx(1 / score.tpot_s)
+    assert [part.total_s for part in score.breakdown] == [8.5 + 14.75, 59.0]
+    assert (score.breakdown[0].hop_s, score.breakdown[0].bubble_s) == (8.5, 14.75)
+    # Of one request in 78 s, one in 164.5 s and one in 16 s, the second is the least.
+    assert (score.slowest, score.link_requests_per_s) == ("decode", 1 / 16)
+    assert score.requests_per_s == pytest.approx(1 / 164.5)
+    assert score.tokens_per_s == pytest.approx(3 / 164.5)
+    # All four chips are held.
+    assert (score.chips, score.power_w, score.batch_size) == (4, 600.0, 1)
+    assert score.energy_per_token_j == pytest.approx(600 * 164.5 / 3)
+    assert score.usd_per_million_tokens == pytest.approx(1e6 * 4 * 3.6 / 3600 * 164.5 / 3)
+
+
+def test_the_fuller_pool_says_what_is_left():
+    score = by_hand()
+    # Prefill: 300 - 100 B of weights, two prompts of 4 × 40 B, buffers of 4 × 40 B. Decode: 5.5 +
+    # 1.5 tokens, buffers of 40 B.
+    assert score.prefill.memory_headroom_bytes == 1000 - 200 - 320 - 160
+    assert score.decode.memory_headroom_bytes == 1000 - 200 - 280 - 40
+    assert score.memory_headroom_bytes == 320
+
+
+def test_each_pool_is_as_active_as_what_goes_through_both():
+    following = Power(chip_w=100.0, idle_share=0.2, memory_activity=0.5)
+    pools = {
+        "prefill": round_machine(1, power=following),
+        "decode": round_machine(2, power=following),
+    }
+    score = by_hand(**pools)
+    # A request in 164.5 s: 75 s of traffic for its prompt, 2 × 56 s for its tokens, on one chip and
+    # on one of two.
+    activities = 0.5 * 75 / 164.5, 0.5 * 112 / 164.5 / 2
+    assert max(activities) < 0.229  # up to where the second tangent begins
+    assert score.power_w == pytest.approx(20 + 80 * activities[0] + 2 * (20 + 80 * activities[1]))
+    assert score.power_scope == "chip"
+    rated = by_hand(**pools, workload=SHORT.replace(batch_size=None, requests_per_s=0.001))
+    assert rated.slowest == "arrivals"
+    assert rated.power_w == pytest.approx(3 * 20 + 80 * 0.5 * 0.001 * (75 + 112))
+
+
+@pytest.mark.parametrize(
+    ("prefill", "decode", "wanted", "scope", "watts"),
+    [
+        ({"chip_w": 1.0, "system_w": 2.0}, {"chip_w": 3.0, "system_w": 4.0}, None, "system", 6.0),
+        ({"chip_w": 1.0, "system_w": 2.0}, {"chip_w": 3.0}, None, "chip", 4.0),
+        ({"chip_w": 1.0}, {"chip_w": 3.0, "system_w": 4.0}, None, "chip", 4.0),
+        ({"system_w": 2.0}, {"chip_w": 3.0}, None, "unknown", None),
+        ({"chip_w": 1.0, "system_w": 2.0}, {"chip_w": 3.0, "system_w": 4.0}, "chip", "chip", 4.0),
+        ({"chip_w": 1.0}, {"chip_w": 3.0, "system_w": 4.0}, "system", "unknown", None),
+        ({}, {"chip_w": 3.0, "system_w": 4.0}, None, "unknown", None),
+    ],
+)
+def test_watts_are_those_that_are_known_of_both_pools(prefill, decode, wanted, scope, watts):
+    machines = [round_machine(1, power=Power(**one)) for one in (prefill, decode)]
+    score = by_hand(*machines, power_scope=wanted)
+    assert (score.power_scope, score.power_w) == (scope, watts)
+
+
+def test_a_draft_sends_its_cache_too():
+    drafted = SHORT.replace(speculation=pl.Speculation(draft=PAIR, tokens=1))
+    link = Link(bandwidth_bytes_per_s=10.0, latency_s=1.0)
+    assert handover(PAIR, drafted, link).transfer_bytes == 2 * 160
+    assert (
+        handover(PAIR, SHORT.replace(speculation=pl.Speculation(tokens=1)), link).transfer_bytes
+        == 160
+    )
+    rated = handover(PAIR, SHORT.replace(batch_size=None, requests_per_s=1 / 32), link)
+    assert rated.transfer_s == 17 + 0.5 * 16 / (2 * 0.5)
+    stateless = chain(layer("a", matmul()), layer("c", head(), kind="head"))
+    assert handover(stateless, SHORT, link).link_requests_per_s == 1e300

@@ -5,6 +5,8 @@ import math
 import pytest
 
 import planner as pl
+from planner.scoring.score import LIKE, UNCERTAIN, residuals_of
+from tests.by_hand import round_software
 from tests.instances import tiny_chip, tiny_software, tiny_topology
 from tests.scoring.test_plans import scored
 
@@ -59,3 +61,64 @@ def test_the_stacks_that_we_ship_carry_their_measured_errors(machine):
         "request_s",
         "tokens_per_s",
     }
+
+
+@pytest.mark.parametrize(
+    ("probability", "factor"), [(0.5, 2.0), (0.75, 4.0), (0.8, 5.0), (0.95, 20.0), (0.99, 100.0)]
+)
+def test_errors_follow_a_laplace_distribution_of_logarithms(probability, factor):
+    # |ln(predicted / measured)| is exponential: with ln 5 within which four of five stay, one in 1
+    # / (1 - p) lies beyond p.
+    score = measured_on(tpot_s=math.log(5))
+    low, high = score.interval("tpot_s", probability)
+    assert (score.tpot_s / low, high / score.tpot_s) == pytest.approx((factor, factor))
+
+
+def test_half_of_what_lies_outside_an_interval_lies_above_it():
+    # So one in ten is above the upper end of 80 %, and at 60 % one in five is: a factor of √(1 /
+    # 0.4) for a width of ln √5.
+    score = measured_on(tpot_s=math.log(5) / 2)
+    assert score.interval("tpot_s", 0.6)[1] == pytest.approx(score.tpot_s * 2.5**0.5)
+    assert score.interval("tpot_s")[1] == pytest.approx(score.tpot_s * 5**0.5)
+
+
+@pytest.mark.parametrize(
+    ("field", "stand_ins"),
+    [
+        ("tokens_per_s", ("tokens_per_s", "request_s", "tpot_s")),
+        ("request_s", ("request_s", "tpot_s", "tokens_per_s")),
+        ("usd_per_million_tokens", ("usd_per_million_tokens", "tokens_per_s", "request_s")),
+        ("energy_per_token_j", ("energy_per_token_j", "tokens_per_s", "request_s", "tpot_s")),
+        ("mfu_fraction", ("mfu_fraction", "request_s", "tokens_per_s", "tpot_s")),
+        ("mbu_fraction", ("mbu_fraction", "request_s", "tokens_per_s", "tpot_s")),
+        ("tokens_per_s_per_user", ("tokens_per_s_per_user", "tpot_s")),
+        ("samples_per_s", ("samples_per_s", "image_s", "step_s")),
+        ("energy_per_sample_j", ("energy_per_sample_j", "image_s", "step_s")),
+        ("step_s", ("step_s", "image_s")),
+        ("image_s", ("image_s", "step_s")),
+        ("ttft_s", ("ttft_s",)),
+        ("tpot_s", ("tpot_s",)),
+        ("power_w", ("power_w",)),
+    ],
+)
+def test_what_was_not_measured_is_as_uncertain_as_the_nearest_that_was(field, stand_ins):
+    measured = dict.fromkeys(UNCERTAIN, 0.0)
+    for rank, name in enumerate(stand_ins):
+        measured[name] = 0.1 + 0.1 * rank
+    for rank, name in enumerate(stand_ins):
+        residuals = [
+            {"field": one, "half_width": width}
+            for one, width in measured.items()
+            if one in stand_ins
+        ]
+        widths = {
+            one.field: one.half_width for one in residuals_of(round_software(residuals=residuals))
+        }
+        assert widths[field] == pytest.approx(0.1 + 0.1 * rank)
+        del measured[name]
+    assert {one.field: one.half_width for one in residuals_of(round_software())}[field] == 0.7
+
+
+def test_the_fields_with_a_width_are_those_that_are_predicted():
+    assert set(UNCERTAIN) == {"ttft_s", "tpot_s", "power_w", *LIKE}
+    assert {one.field for one in residuals_of(round_software())} == set(UNCERTAIN)

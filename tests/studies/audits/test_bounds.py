@@ -3,7 +3,8 @@
 import pytest
 
 import planner as pl
-from planner.studies.audits.bounds import Roof
+from planner.studies.audits.bounds import MOST_BATCH, Pass, Roof
+from tests.by_hand import attention, chain, layer, matmul, round_machine
 
 
 @pytest.fixture(scope="module")
@@ -43,3 +44,18 @@ def test_no_plan_is_faster_than_the_roof(roof, batch_size):
 def test_a_picture_is_bound_by_arithmetic():
     step = Roof(pl.load_model("sd3-medium"), pl.load_topology("hgx-h100"), 1, 0.0).sample_step()
     assert step.compute_s > 5 * step.memory_s
+
+
+def test_a_roof_by_hand():
+    graph, machine = chain(layer("a", matmul()), layer("b", attention())), round_machine(8)
+    roof = Roof(graph, machine, 2, 4.0)
+    # Three sequences: 100 B of weights and 3 × 4 × 40 B of caches over 20 B/s; 3 × (100 + 4 × 40)
+    # FLOP over 200 FLOP/s.
+    assert roof.decode(3) == Pass(memory_s=29.0, compute_s=3.9)
+    assert (roof.decode(3).seconds, Pass(1.0, 2.0).seconds) == (29.0, 2.0)
+    assert roof.most_tokens_per_s(3) == pytest.approx(3 / 29)
+    assert roof.most_sequences == 11  # 1,900 B are free, each takes 160 B
+    assert roof.fewest_chips == 1
+    assert Roof(graph, machine, 2, 0.0).most_sequences == MOST_BATCH
+    picture = chain(layer("a", matmul()), steps=3, tokens_per_sample=40)
+    assert Roof(picture, machine, 2, 0.0).sample_step() == Pass(memory_s=5.0, compute_s=20.0)
