@@ -12,6 +12,7 @@ from planner.solver.chain.placed import Place, PlacedProblem, PlacedRun
 from planner.space.cluster_candidates import PooledCandidates
 from tests.instances import random_cluster, random_graph, random_workload
 from tests.oracle import HIGHER_IS_BETTER
+from tests.solver.chain.tangles import ALMOST, BEAMS, all_placed, pools
 
 
 def problems(field: str, count: int, *, anywhere: bool = False):
@@ -93,12 +94,60 @@ def test_labels_find_what_trying_everything_finds(field, anywhere):
     assert feasible
 
 
-def test_a_search_that_is_stopped_or_narrow_still_proves_a_bound():
+def test_a_search_that_is_stopped_still_proves_a_bound():
     for problem in problems("request_s", 5):
         best = placed.solve(problem)
-        for other in (placed.solve(problem, stop=lambda: True), placed.solve(problem, last_beam=1)):
-            assert other.bound <= best.objective * (1 + 1e-12)
-            assert other.objective >= best.objective * (1 - 1e-12)
+        other = placed.solve(problem, stop=lambda: True)
+        assert other.bound <= best.objective * (1 + 1e-12)
+        assert other.objective >= best.objective * (1 - 1e-12)
+
+
+def test_trying_everything_in_two_ways_finds_the_same():
+    for anywhere in (False, True):
+        for problem in problems("tpot_s", 3, anywhere=anywhere):
+            values = [
+                float(problem.value(0, *placed.evaluate(problem, runs)))
+                for runs in all_placed(problem)
+            ]
+            assert min(values, default=math.inf) == best_of_all(problem)
+
+
+POOLS = pytest.mark.parametrize(
+    ("anywhere", "uniform"), list(itertools.product([False, True], repeat=2))
+)
+
+
+@POOLS
+@pytest.mark.parametrize("beam", BEAMS)
+def test_a_narrow_beam_proves_no_more_than_is_true(anywhere, uniform, beam):
+    cut_off = open_ = missed = 0
+    for problem, best in pools(anywhere=anywhere, uniform=uniform):
+        found = placed.solve(problem, first_beam=beam, last_beam=beam)
+        cut_off += found.cut_off > 0
+        open_ += found.bound < best / ALMOST
+        missed += found.objective > best * ALMOST
+        assert found.bound <= best * ALMOST
+        assert best <= found.objective * ALMOST
+    assert cut_off == len(pools(anywhere=anywhere, uniform=uniform))
+    assert open_ >= cut_off / 2
+    assert missed or beam > 1
+
+
+@POOLS
+def test_a_beam_that_leaves_nothing_out_proves_the_best_of_all(anywhere, uniform):
+    for problem, best in pools(anywhere=anywhere, uniform=uniform):
+        found = placed.solve(problem, first_beam=10_000, last_beam=10_000)
+        assert found.cut_off == 0
+        assert found.objective == pytest.approx(best, rel=1e-9)
+        assert found.bound == found.objective
+
+
+def test_a_beam_that_widens_from_one_label_proves_the_best_of_all():
+    for problem, best in pools(anywhere=False, uniform=False):
+        found = placed.solve(problem, first_beam=1)
+        assert found.cut_off > 0
+        assert found.objective == pytest.approx(best, rel=1e-9)
+        assert found.bound == found.objective
 
 
 def test_an_incumbent_that_is_already_best_is_proved_and_not_improved():
