@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from planner.solver.chain import exhaustive, placed
 from planner.solver.chain.packing import Packing
@@ -62,6 +63,44 @@ def chains(*, alike: bool, budget: int = 12) -> tuple[tuple[ChainProblem, float]
     """Tangled chains, each with the value of its best solution."""
     problems = [tangled(seed, alike=alike, budget=budget) for seed in SEEDS]
     return tuple((problem, exhaustive.solve(problem).objective) for problem in problems)
+
+
+def late_border(*, in_peak: bool = False, uneven: bool = False) -> ChainProblem:
+    """Four items, each a run of its own, on units of 4 and of 8 slots. Item 0 fills a unit. Item 1 takes 3 slots of the next
+    for nothing, or all 4 for 1.5. Items 2 and 3 take a slot each, and behind item 2 a border of a unit of 8 costs 2.
+
+    After 3 slots item 2 still stands inside the unit, and what follows crosses: 2 in all. After 4, item 2 has crossed
+    already, where that is free: 1.5 in all. Yet with item 2 placed, the first is 1.5 cheaper, and a slot ahead.
+    `in_peak`: the same loads one peak. `uneven`: links cost in front of the last item alone.
+    """
+    filler, short, long, single = range(4)
+    feasible = np.zeros((4, 5, 5), dtype=bool)
+    for item, option in ((0, filler), (1, short), (1, long), (2, single), (3, single)):
+        feasible[option, item, item + 1] = True
+    paid = np.zeros((4, 1))
+    paid[long] = 1.5
+    links = np.zeros((5, 4, 3, 1))
+    links[3 if uneven else slice(None), single, :, 0] = [0.0, 1.0, 2.0]
+    weights = np.array([1.0, 0.0])
+    return ChainProblem(
+        prefix=np.zeros((4, 5, 1)),
+        feasible=feasible,
+        run_sums=np.zeros((4, 1, 1)),
+        run_sums_fixed=paid * (not in_peak),
+        run_peaks=np.zeros((4, 1, 1)),
+        run_peaks_fixed=paid * in_peak,
+        link_sums=links * (not in_peak),
+        link_peaks=links * in_peak,
+        widths=np.array([4, 3, 4, 1]),
+        packing=Packing(16, (4, 8, 16), (4, 8)),
+        budget=16,
+        objective=Measure(weights[[int(in_peak)]], weights[[int(not in_peak)]]),
+    )
+
+
+LATE_BORDERS = pytest.mark.parametrize(
+    ("in_peak", "uneven"), [(False, False), (False, True), (True, False), (True, True)]
+)
 
 
 def vectors(problem: ChainProblem) -> np.ndarray:

@@ -9,7 +9,7 @@ from planner.solver.chain import exhaustive
 from planner.solver.chain.bounds import relaxed
 from planner.solver.chain.labels import Stopped, labelled, widened
 from planner.solver.chain.problem import Incumbent
-from tests.solver.chain.tangles import ALMOST, BEAMS, chains
+from tests.solver.chain.tangles import ALMOST, BEAMS, LATE_BORDERS, chains, late_border
 from tests.solver.posed import problems
 
 
@@ -64,6 +64,16 @@ def test_a_beam_that_widens_from_one_label_ends_with_a_proof(alike):
         assert proved.cut_off > 0
         assert proved.bound >= found.goal
         assert found.value == pytest.approx(best, rel=1e-9)
+
+
+@LATE_BORDERS
+def test_a_start_that_is_ahead_does_not_win_by_less_than_a_border_may_cost(in_peak, uneven):
+    problem = late_border(in_peak=in_peak, uneven=uneven)
+    found = Incumbent(problem)
+    proved = labelled(problem, relaxed(problem), found)
+    assert found.value == exhaustive.solve(problem).objective == 1.5
+    assert [option for _, _, option in found.cuts] == [0, 2, 3, 3]
+    assert proved.bound >= found.goal
 
 
 class Passes:

@@ -11,7 +11,7 @@ from planner.solver.chain import exhaustive
 from planner.solver.chain.exhaustive import all_cuts
 from planner.solver.chain.problem import ChainProblem, Limit, Measure, evaluate, packed
 from planner.solver.chain.tradeoffs import Known, uncovered
-from tests.solver.chain.tangles import ALMOST, BEAMS, SEEDS, tangled, vectors
+from tests.solver.chain.tangles import ALMOST, BEAMS, LATE_BORDERS, SEEDS, late_border, tangled, vectors
 from tests.solver.posed import problems
 
 
@@ -70,6 +70,14 @@ def test_a_narrow_beam_says_that_all_is_covered_only_where_it_is(alike, beam):
         assert missed
     else:
         assert not open_
+
+
+@LATE_BORDERS
+def test_a_start_that_is_ahead_does_not_win_by_less_than_a_border_may_cost(in_peak, uneven):
+    problem = late_border(in_peak=in_peak, uneven=uneven)
+    found, proved = uncovered(problem, Known(1, 0.0))
+    assert proved
+    assert [one.vector.tolist() for one in found] == [[1.5]]
 
 
 @pytest.mark.parametrize("tolerance", [0.01, 0.2])
