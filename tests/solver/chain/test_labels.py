@@ -5,7 +5,7 @@ import math
 import pytest
 
 from planner.answers.question import FIELDS
-from planner.solver.chain import exhaustive
+from planner.solver.chain import exhaustive, labels
 from planner.solver.chain.bounds import relaxed
 from planner.solver.chain.labels import Stopped, labelled, widened
 from planner.solver.chain.problem import Incumbent
@@ -44,6 +44,15 @@ def test_a_narrow_beam_proves_no_more_than_is_true(alike, beam):
         assert best <= found.value * ALMOST
     assert cut_off == len(chains(alike=alike))
     assert missed or beam > 1
+
+
+def test_a_crowd_that_is_thinned_before_it_is_compared_counts_as_left_out(monkeypatch):
+    monkeypatch.setattr(labels, "CROWD", 1)
+    for problem, best in chains(alike=True):
+        found = Incumbent(problem)
+        proved = labelled(problem, relaxed(problem), found, first_beam=2, last_beam=2)
+        assert proved.cut_off > 0
+        assert min(proved.bound, found.value) <= best * ALMOST
 
 
 @pytest.mark.parametrize("alike", [False, True])

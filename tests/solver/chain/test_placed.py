@@ -133,6 +133,14 @@ def test_a_narrow_beam_proves_no_more_than_is_true(anywhere, uniform, beam):
     assert missed or beam > 1
 
 
+def test_a_crowd_that_is_thinned_before_it_is_compared_counts_as_left_out(monkeypatch):
+    monkeypatch.setattr(placed, "CROWD", 1)
+    for problem, best in pools(anywhere=False, uniform=True):
+        found = placed.solve(problem, first_beam=2, last_beam=2)
+        assert found.cut_off > 0
+        assert found.bound <= best * ALMOST
+
+
 @POOLS
 def test_a_beam_that_leaves_nothing_out_proves_the_best_of_all(anywhere, uniform):
     for problem, best in pools(anywhere=anywhere, uniform=uniform):
