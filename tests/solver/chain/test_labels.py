@@ -1,6 +1,7 @@
 """Labels alone, with no thresholds before them, against the exhaustive solver."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -9,7 +10,7 @@ from planner.solver.chain import exhaustive, labels
 from planner.solver.chain.bounds import relaxed
 from planner.solver.chain.labels import Stopped, labelled, widened
 from planner.solver.chain.problem import Incumbent
-from tests.solver.chain.tangles import ALMOST, BEAMS, LATE_BORDERS, chains, late_border
+from tests.solver.chain.tangles import ALMOST, BEAMS, LATE_BORDERS, chains, dear_link, late_border
 from tests.solver.posed import problems
 
 
@@ -83,6 +84,22 @@ def test_a_start_that_is_ahead_does_not_win_by_less_than_a_border_may_cost(in_pe
     assert found.value == exhaustive.solve(problem).objective == 1.5
     assert [option for _, _, option in found.cuts] == [0, 2, 3, 3]
     assert proved.bound >= found.goal
+
+
+def test_a_cheaper_start_does_not_win_over_one_with_a_cheaper_link_behind_it():
+    found = Incumbent(dear_link())
+    proved = labelled(found.problem, relaxed(found.problem), found)
+    assert (found.value, found.cuts) == (1.5, ((0, 1, 1), (1, 2, 2)))
+    assert proved.bound >= found.goal
+
+
+def test_of_two_starts_that_go_on_alike_the_dearer_is_dropped():
+    """Dominance does its work: a beam of one label is enough, and leaves nothing out."""
+    problem = dear_link()
+    found = Incumbent(replace(problem, link_sums=0.0 * problem.link_sums))
+    proved = labelled(found.problem, relaxed(found.problem), found, first_beam=1, last_beam=1)
+    assert found.value == 1.0
+    assert (proved.cut_off, proved.bound) == (0, math.inf)
 
 
 class Passes:
