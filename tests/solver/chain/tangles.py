@@ -99,26 +99,28 @@ def late_border(*, in_peak: bool = False, uneven: bool = False) -> ChainProblem:
 
 
 def dear_link() -> ChainProblem:
-    """Two items, each a run of its own on one slot: item 0 for 1.0 with a link for 5 behind it, or for 1.5 with one for
-    nothing; then item 1 for nothing."""
+    """Two items, each a run of its own on one slot: item 0 for 1.0 with a link for 5 behind it, or for 1.5 with one that
+    adds 10 to another sum, for which nobody pays; then item 1 for nothing."""
     feasible = np.zeros((3, 3, 3), dtype=bool)
     for item, option in ((0, 0), (0, 1), (1, 2)):
         feasible[option, item, item + 1] = True
-    links = np.zeros((3, 3, 1, 1))
-    links[1, 0] = 5.0
+    links = np.zeros((3, 3, 1, 2))
+    links[1, 0] = [5.0, 0.0]
+    links[1, 1] = [0.0, 10.0]
     return replace(
         late_border(),
         prefix=np.zeros((3, 3, 1)),
         feasible=feasible,
-        run_sums=np.zeros((3, 1, 1)),
-        run_sums_fixed=np.array([[1.0], [1.5], [0.0]]),
+        run_sums=np.zeros((3, 2, 1)),
+        run_sums_fixed=np.array([[1.0, 0.0], [1.5, 0.0], [0.0, 0.0]]),
         run_peaks=np.zeros((3, 1, 1)),
         run_peaks_fixed=np.zeros((3, 1)),
         link_sums=links,
-        link_peaks=0.0 * links,
+        link_peaks=np.zeros((3, 3, 1, 1)),
         widths=np.ones(3, dtype=np.intp),
         packing=Packing(4, (4,)),
         budget=4,
+        objective=Measure(np.array([1.0, 0.0]), np.array([0.0])),
     )
 
 
