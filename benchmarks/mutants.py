@@ -1,9 +1,11 @@
-"""`python -m benchmarks.mutants [FOLDER …] [--each N] [--seed N]`: which small faults the tests of a room notice.
+"""`python -m benchmarks.mutants [FOLDER …] [--each N] [--seed N]`: which small faults the tests of
+a room notice.
 
-mutmut puts the faults in: a comparison turned, a sign, a constant, an argument dropped. Here they are sampled, so many from
-each module and always the same ones, and each meets only the tests of its own room: those of the same folder below
-`tests/`. All that happens in a copy; the working tree is not touched. Functions under a decorator (properties) and figures
-outside functions are left alone by mutmut.
+mutmut puts the faults in: a comparison turned, a sign, a constant, an argument dropped. Here they
+are sampled, so many from each module and always the same ones, and each meets only the tests of its
+own room: those of the same folder below `tests/`. All that happens in a copy; the working tree is
+not touched. Functions under a decorator (properties) and figures outside functions are left alone
+by mutmut.
 """
 
 import argparse
@@ -24,8 +26,10 @@ ROOMS = ("cost", "pricing", "scoring", "solver/chain", "solver/dag")
 NEEDED = ("planner", "tests", "topologies", "benchmarks")
 UNTOUCHED = (r"^\s*raise ", "AssertionError")
 """Lines whose words no test needs to know."""
-SURVIVED, UNSEEN = 0, (5, 33)
+SURVIVED = 0
+UNSEEN = (5, 33)
 """Exit codes of mutmut's runs: all tests passed; no test comes by."""
+FATES = ("killed", "survived", "unseen")
 
 
 class Mutant(NamedTuple):
@@ -44,13 +48,18 @@ class Mutant(NamedTuple):
 
 def main(arguments: list[str] | None = None) -> None:
     """Sample, run, print."""
-    parser = argparse.ArgumentParser(prog="benchmarks.mutants", description="Which small faults the tests notice.")
-    parser.add_argument("folders", nargs="*", default=ROOMS, help="folders or modules below planner/")
+    parser = argparse.ArgumentParser(
+        prog="benchmarks.mutants", description="Which small faults the tests notice."
+    )
+    parser.add_argument(
+        "folders", nargs="*", default=ROOMS, help="folders or modules below planner/"
+    )
     parser.add_argument("--each", type=int, default=10, help="mutants of each module")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--workers", type=int, default=2, help="mutants at the same time")
     options = parser.parse_args(arguments)
-    print(f"{'module':<40}{'killed':>8}{'survived':>10}{'unseen':>8}{'share':>8}")
+    heads = [f"{fate:>10}" for fate in FATES]
+    print(f"{'module':<40}{''.join(heads)}{'share':>8}")
     for folder in options.folders:
         with tempfile.TemporaryDirectory(prefix="mutants-") as scratch:
             _room(Path(scratch), folder, options)
@@ -59,7 +68,9 @@ def main(arguments: list[str] | None = None) -> None:
 def _room(scratch: Path, folder: str, options: argparse.Namespace) -> None:
     """Mutate one room in a copy, and say what its tests noticed."""
     _copied(scratch, folder)
-    _mutmut(scratch, "run", "none-yet")  # there is no such mutant: this makes them all, and runs none
+    _mutmut(
+        scratch, "run", "none-yet"
+    )  # there is no such mutant: this makes them all, and runs none
     names = [name for path in _notes(scratch) for name in sampled(path, options.each, options.seed)]
     if not names:
         raise SystemExit(f"mutmut makes no mutants of planner/{folder}")
@@ -91,7 +102,9 @@ def _copied(scratch: Path, folder: str) -> None:
     }
     lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    (scratch / "pyproject.toml").write_text("\n".join([project, "[tool.mutmut]", *lines, ""]), encoding="utf-8")
+    (scratch / "pyproject.toml").write_text(
+        "\n".join([project, "[tool.mutmut]", *lines, ""]), encoding="utf-8"
+    )
 
 
 def _mutmut(scratch: Path, *arguments: str) -> str:
@@ -130,15 +143,25 @@ def _tried(scratch: Path) -> Iterator[Mutant]:
 
 def _print_row(title: str, fates: list[str]) -> None:
     counts = Counter(fates)
+    cells = [f"{counts[fate]:>10}" for fate in FATES]
     share = counts["killed"] / len(fates)
-    print(f"{title:<40}{counts['killed']:>8}{counts['survived']:>10}{counts['unseen']:>8}{share:>8.0%}")
+    print(f"{title:<40}{''.join(cells)}{share:>8.0%}")
 
 
 def described(scratch: Path, mutant: Mutant) -> str:
     """Where a mutant is, and what it changes."""
     changed = _mutmut(scratch, "show", mutant.name).splitlines()
-    first = next((int(line.split()[1].split(",")[0].lstrip("-")) for line in changed if line.startswith("@@")), 1)
-    body = [line for line in changed if line[:1] in ("-", "+", " ") and line[:3] not in ("---", "+++")]
+    first = next(
+        (
+            int(line.split()[1].split(",")[0].lstrip("-"))
+            for line in changed
+            if line.startswith("@@")
+        ),
+        1,
+    )
+    body = [
+        line for line in changed if line[:1] in ("-", "+", " ") and line[:3] not in ("---", "+++")
+    ]
     before = next((number for number, line in enumerate(body) if line[0] != " "), 0)
     line = first_line(mutant) + first - 1 + before
     edits = [edit for edit in body if edit[0] != " "]
@@ -146,12 +169,15 @@ def described(scratch: Path, mutant: Mutant) -> str:
 
 
 def first_line(mutant: Mutant) -> int:
-    """Where the function begins that was changed: `x_name__mutmut_1`, or `xǁClassǁname__mutmut_1`."""
+    """Where the function begins that was changed: `x_name__mutmut_1`, or
+    `xǁClassǁname__mutmut_1`."""
     called = mutant.name.rpartition("__mutmut_")[0].rpartition(".")[2]
     names = called.split("ǁ")[1:] if "ǁ" in called else [called.removeprefix("x_")]
     node: ast.AST = ast.parse((ROOT / mutant.path).read_text(encoding="utf-8"))
     for name in names:
-        within = [child for child in ast.iter_child_nodes(node) if getattr(child, "name", None) == name]
+        within = [
+            child for child in ast.iter_child_nodes(node) if getattr(child, "name", None) == name
+        ]
         node = within[0] if within else node
     return getattr(node, "lineno", 1)
 

@@ -55,13 +55,19 @@ def test_a_mutant_is_described_by_its_line_and_what_changed_there(monkeypatch, t
 +    return math.ceil(math.log2(ranks)) if ranks > 2 else 0
 """
     monkeypatch.setattr(mutants, "_mutmut", lambda *_: shown)
-    said = described(tmp_path, Mutant("planner.cost.collectives.x_steps_of_tree__mutmut_3", COLLECTIVES, 0))
+    said = described(
+        tmp_path, Mutant("planner.cost.collectives.x_steps_of_tree__mutmut_3", COLLECTIVES, 0)
+    )
     where, removed, added = said.splitlines()
     number = int(where.split(":")[1].split()[0])
-    assert (ROOT / COLLECTIVES).read_text(encoding="utf-8").splitlines()[number - 1] == removed.strip()[1:]
+    assert (ROOT / COLLECTIVES).read_text(encoding="utf-8").splitlines()[
+        number - 1
+    ] == removed.strip()[1:]
     assert "ranks > 2" in added
 
 
-@pytest.mark.parametrize(("code", "fate"), [(0, "survived"), (1, "killed"), (36, "killed"), (33, "unseen")])
+@pytest.mark.parametrize(
+    ("code", "fate"), [(0, "survived"), (1, "killed"), (36, "killed"), (33, "unseen")]
+)
 def test_tests_that_fail_or_hang_kill_a_mutant_and_tests_that_pass_do_not(code, fate):
     assert Mutant("any", COLLECTIVES, code).fate == fate

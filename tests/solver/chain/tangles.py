@@ -1,7 +1,9 @@
-"""Chains and pools that are small enough to try everything, and so tangled that narrow beams leave labels out.
+"""Chains and pools that are small enough to try everything, and so tangled that narrow beams leave
+labels out.
 
-What `partition` poses on small machines is too plain for that: bounds alone close most of it. Here options weigh the same
-items quite differently, sums pull against peaks, and runs of one, two and three slots cross borders that cost.
+What `partition` poses on small machines is too plain for that: bounds alone close most of it. Here
+options weigh the same items quite differently, sums pull against peaks, and runs of one, two and
+three slots cross borders that cost.
 """
 
 import functools
@@ -27,7 +29,8 @@ MIXED = Measure(np.array([1.0, 0.0]), np.array([2.0, 0.0]), (Larger(1, 1, 1.0),)
 
 
 def tangled(seed: int, *, alike: bool, items: int = ITEMS, budget: int = 12) -> ChainProblem:
-    """A chain on units of 3 and of 6 slots. `alike`: a link across a border costs the same in front of every item."""
+    """A chain on units of 3 and of 6 slots. `alike`: a link across a border costs the same in front
+    of every item."""
     dice = np.random.default_rng(seed)
     points = items + 1
     links = dice.uniform(0.0, 0.6, (1 if alike else points, 3, 3, 2))
@@ -66,12 +69,14 @@ def chains(*, alike: bool, budget: int = 12) -> tuple[tuple[ChainProblem, float]
 
 
 def late_border(*, in_peak: bool = False, uneven: bool = False) -> ChainProblem:
-    """Four items, each a run of its own, on units of 4 and of 8 slots. Item 0 fills a unit. Item 1 takes 3 slots of the next
-    for nothing, or all 4 for 1.5. Items 2 and 3 take a slot each, and behind item 2 a border of a unit of 8 costs 2.
+    """Four items, each a run of its own, on units of 4 and of 8 slots. Item 0 fills a unit. Item 1
+    takes 3 slots of the next for nothing, or all 4 for 1.5. Items 2 and 3 take a slot each, and
+    behind item 2 a border of a unit of 8 costs 2.
 
-    After 3 slots item 2 still stands inside the unit, and what follows crosses: 2 in all. After 4, item 2 has crossed
-    already, where that is free: 1.5 in all. Yet with item 2 placed, the first is 1.5 cheaper, and a slot ahead.
-    `in_peak`: the same loads one peak. `uneven`: links cost in front of the last item alone.
+    After 3 slots item 2 still stands inside the unit, and what follows crosses: 2 in all. After 4,
+    item 2 has crossed already, where that is free: 1.5 in all. Yet with item 2 placed, the first is
+    1.5 cheaper, and a slot ahead. `in_peak`: the same loads one peak. `uneven`: links cost in front
+    of the last item alone.
     """
     filler, short, long, single = range(4)
     feasible = np.zeros((4, 5, 5), dtype=bool)
@@ -99,8 +104,8 @@ def late_border(*, in_peak: bool = False, uneven: bool = False) -> ChainProblem:
 
 
 def dear_link() -> ChainProblem:
-    """Two items, each a run of its own on one slot: item 0 for 1.0 with a link for 5 behind it, or for 1.5 with one that
-    adds 10 to another sum, for which nobody pays; then item 1 for nothing."""
+    """Two items, each a run of its own on one slot: item 0 for 1.0 with a link for 5 behind it, or
+    for 1.5 with one that adds 10 to another sum, for which nobody pays; then item 1 for nothing."""
     feasible = np.zeros((3, 3, 3), dtype=bool)
     for item, option in ((0, 0), (0, 1), (1, 2)):
         feasible[option, item, item + 1] = True
@@ -140,7 +145,7 @@ def vectors(problem: ChainProblem) -> np.ndarray:
     return np.array(found)
 
 
-# ── Pools ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Pools ──
 
 GROUNDS = (
     Ground(Packing(4, (2, 4), (2,)), 4, owner=0),
@@ -155,7 +160,8 @@ NO_WAY = (1, 2)
 
 
 class _Links:
-    """Random links by option, by place before and by place behind; where all is uniform, by option and grounds alone."""
+    """Random links by option, by place before and by place behind; where all is uniform, by option
+    and grounds alone."""
 
     def __init__(self, dice: np.random.Generator, *, uniform: bool, items: int) -> None:
         self.uniform = uniform
@@ -176,7 +182,8 @@ class _Links:
 
 
 def pooled(seed: int, *, anywhere: bool, uniform: bool, items: int = ITEMS) -> PlacedProblem:
-    """A chain over two owners' grounds. Where it is not `uniform`, links and work cost more on some slots."""
+    """A chain over two owners' grounds. Where it is not `uniform`, links and work cost more on some
+    slots."""
     dice = np.random.default_rng(seed)
     count = len(WIDTHS)
     links = _Links(dice, uniform=uniform, items=items)
@@ -220,7 +227,8 @@ def all_placed(
 
 
 def _places(problem: PlacedProblem, option: int, runs: tuple[PlacedRun, ...]) -> list[Place]:
-    """Where the next run may stand: on the ground of the last one, or on one of an owner that is not used yet."""
+    """Where the next run may stand: on the ground of the last one, or on one of an owner that is
+    not used yet."""
     number = int(problem.ground_of[option])
     width = int(problem.chain.widths[option])
     ground = problem.grounds[number]

@@ -170,12 +170,15 @@ def test_an_incumbent_that_is_already_best_is_proved_and_not_improved():
             assert (again.runs, again.bound) == (None, pytest.approx(best.objective, rel=1e-9))
 
 
-# ── By hand: the start that is cheaper by 0.5 must not drop the one that goes on where it cannot, or at no cost ─────────
+# ── By hand: a start that is cheaper by 0.5 must not drop one that goes on better ──
 
 
-def small_pool(grounds, options, steps, *, link=lambda *_: 0.0, link_class=None, **more) -> PlacedProblem:
-    """Every run is one item. Options are (ground, width, cost); steps name the options that may take each item; a link
-    costs what `link` says of the option before it and of both places, None where there is none."""
+def small_pool(
+    grounds, options, steps, *, link=lambda *_: 0.0, link_class=None, **more
+) -> PlacedProblem:
+    """Every run is one item. Options are (ground, width, cost); steps name the options that may
+    take each item; a link costs what `link` says of the option before it and of both places, None
+    where there is none."""
     ground_of, widths, costs = (np.array(column) for column in zip(*options, strict=True))
     count, items = len(options), len(steps)
     feasible = np.zeros((count, items + 1, items + 1), dtype=bool)
@@ -186,7 +189,9 @@ def small_pool(grounds, options, steps, *, link=lambda *_: 0.0, link_class=None,
     @functools.cache
     def made(option: int, before: Place, behind: Place) -> Link | None:
         cost = link(option, before, behind)
-        return None if cost is None else Link(np.full((items + 1, 1), cost), np.zeros((items + 1, 1)))
+        return (
+            None if cost is None else Link(np.full((items + 1, 1), cost), np.zeros((items + 1, 1)))
+        )
 
     budget = sum({ground.owner: ground.budget for ground in grounds}.values())
     chain = ChainProblem(
@@ -233,7 +238,11 @@ CASES = {
         [ground(0, uniform=False)], NARROW_OR_WIDE, [[0, 1], [2]], link=behind_one_slot_dear
     ),
     "links depend on the place, anywhere": small_pool(
-        [ground(0, uniform=False)], NARROW_OR_WIDE, [[0, 1], [2]], link=behind_one_slot_dear, anywhere=True
+        [ground(0, uniform=False)],
+        NARROW_OR_WIDE,
+        [[0, 1], [2]],
+        link=behind_one_slot_dear,
+        anywhere=True,
     ),
     "links depend on the option": small_pool(
         [ground(0)],
@@ -242,13 +251,19 @@ CASES = {
         link=behind_first_option_dear,
         link_class=[0, 1, 1],
     ),
-    "work depends on the place": small_pool([ground(0)], NARROW_OR_WIDE, [[0, 1], [2]], placed=dear_on_slot_one),
-    "there is no room behind": small_pool([ground(0, budget=2), ground(1)], WIDE_OR_NARROW, [[0, 1], [2]]),
+    "work depends on the place": small_pool(
+        [ground(0)], NARROW_OR_WIDE, [[0, 1], [2]], placed=dear_on_slot_one
+    ),
+    "there is no room behind": small_pool(
+        [ground(0, budget=2), ground(1)], WIDE_OR_NARROW, [[0, 1], [2]]
+    ),
     "there is no room behind, anywhere": small_pool(
         [ground(0, budget=2), ground(1)], WIDE_OR_NARROW, [[0, 1], [2]], anywhere=True
     ),
     "an owner is used up": small_pool(
-        [ground(0), ground(1)], [(0, 1, 1.0), (1, 1, 1.5), (1, 1, 0.0), (0, 1, 0.0)], [[0, 1], [2], [3]]
+        [ground(0), ground(1)],
+        [(0, 1, 1.0), (1, 1, 1.5), (1, 1, 0.0), (0, 1, 0.0)],
+        [[0, 1], [2], [3]],
     ),
     "the other ground of an owner is needed": small_pool(
         [ground(0), ground(0)], [(0, 1, 1.0), (1, 1, 1.5), (1, 1, 0.0)], [[0, 1], [2]]
@@ -261,11 +276,17 @@ def test_a_cheaper_start_does_not_drop_one_that_goes_on_better(problem):
     found = placed.solve(problem)
     assert [run.option for run in found.runs][:2] == [1, 2]
     assert found.objective == found.bound == 1.5
-    assert min(float(problem.value(0, *placed.evaluate(problem, runs))) for runs in all_placed(problem)) == 1.5
+    assert (
+        min(
+            float(problem.value(0, *placed.evaluate(problem, runs))) for runs in all_placed(problem)
+        )
+        == 1.5
+    )
 
 
 def test_of_two_starts_that_go_on_alike_the_dearer_is_dropped():
-    """Dominance does its work: with the second start no worse placed but dearer, a beam of one label is enough."""
+    """Dominance does its work: with the second start no worse placed but dearer, a beam of one
+    label is enough."""
     problem = small_pool([ground(0)], [(0, 1, 1.0), (0, 2, 1.5), (0, 1, 0.0)], [[0, 1], [2]])
     found = placed.solve(problem, first_beam=1, last_beam=1)
     assert (found.cut_off, found.objective, found.bound) == (0, 1.0, 1.0)

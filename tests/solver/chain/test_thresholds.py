@@ -73,7 +73,8 @@ def test_a_beam_that_widens_from_one_label_proves_the_best_of_all(alike):
 
 @pytest.mark.parametrize("beam", BEAMS)
 def test_what_is_known_to_be_best_bounds_a_narrow_beam_too(beam):
-    """An incumbent just above the best is beaten or left open; the best itself is never said to be beaten."""
+    """An incumbent just above the best is beaten or left open; the best itself is never said to be
+    beaten."""
     for problem, best in chains(alike=True):
         found = thresholds.solve(problem, incumbent=best, first_beam=beam, last_beam=beam)
         assert found.runs is None
@@ -86,7 +87,8 @@ def test_what_is_known_to_be_best_bounds_a_narrow_beam_too(beam):
 @pytest.mark.parametrize("last_beam", [0, 1, LAST_BEAM])
 @pytest.mark.parametrize("alike", [False, True])
 def test_halved_ranges_of_peaks_leave_nothing_out(alike, last_beam):
-    """With slots in plenty the search goes by thresholds first, and by labels where it was asked to."""
+    """With slots in plenty the search goes by thresholds first, and by labels where it was asked
+    to."""
     proved = 0
     for problem, best in chains(alike=alike, budget=thresholds.FEW_SLOTS + 4):
         found = thresholds.solve(problem, first_beam=1, last_beam=last_beam)

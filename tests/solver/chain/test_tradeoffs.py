@@ -11,7 +11,15 @@ from planner.solver.chain import exhaustive
 from planner.solver.chain.exhaustive import all_cuts
 from planner.solver.chain.problem import ChainProblem, Limit, Measure, evaluate, packed
 from planner.solver.chain.tradeoffs import Known, uncovered
-from tests.solver.chain.tangles import ALMOST, BEAMS, LATE_BORDERS, SEEDS, late_border, tangled, vectors
+from tests.solver.chain.tangles import (
+    ALMOST,
+    BEAMS,
+    LATE_BORDERS,
+    SEEDS,
+    late_border,
+    tangled,
+    vectors,
+)
 from tests.solver.posed import problems
 
 
@@ -82,7 +90,8 @@ def test_a_start_that_is_ahead_does_not_win_by_less_than_a_border_may_cost(in_pe
 
 @pytest.mark.parametrize("tolerance", [0.01, 0.2])
 def test_what_is_known_within_a_tolerance_is_not_found_again(tolerance):
-    """With every best vector known nothing is left; without one of them, what is found covers it."""
+    """With every best vector known nothing is left; without one of them, what is found covers
+    it."""
     for problem, all_of_them in tradeoffs(alike=True):
         known = Known(2, tolerance)
         for vector in all_of_them:
