@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check fast schemas bench calibration notebooks clean
+.PHONY: demo test check fast schemas bench mutants calibration notebooks clean
 
 demo: $(VENV)/.installed
 	$(BIN)/planner plan llama-3.1-70b hgx-h100 --weights fp8 --batch 8 --prompt 1024 --output 256
@@ -26,6 +26,11 @@ schemas: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks
+
+# Not in CI: small faults on purpose, and which of them the tests of the same room notice.
+mutants: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[mutants]"
+	$(BIN)/python -m benchmarks.mutants
 
 calibration: $(VENV)/.installed
 	$(BIN)/planner calibrate --shipped --report CALIBRATION.md

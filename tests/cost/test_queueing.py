@@ -41,6 +41,15 @@ def test_as_many_wait_so_long_as_in_a_queue_played_through(load, share):
         assert waits_longer_fraction(waited, 1.0, load) == pytest.approx(share, rel=0.3)
 
 
+@pytest.mark.parametrize("load", [0.5, 0.8, 0.9])
+@pytest.mark.parametrize("waited", [0.5, 0.8])
+def test_less_than_one_service_is_waited_as_often_as_erlang_says(load, waited):
+    """A. K. Erlang, 1909, for equal services of 1 and waits below that: exact, where the tail is a
+    fit."""
+    exact = 1 - (1 - load) * math.exp(load * waited)
+    assert waits_longer_fraction(waited, 1.0, load) == pytest.approx(exact, rel=0.05)
+
+
 def test_everybody_waits_longer_than_less_than_nothing_and_some_find_nobody():
     assert waits_longer_fraction(-1.0, 1.0, 0.5) == 1.0
     assert waits_longer_fraction(0.0, 1.0, 0.5) <= 0.5
@@ -52,6 +61,14 @@ def test_where_nobody_is_in_the_way_of_another_the_number_in_flight_is_poissons(
     assert shares == pytest.approx(
         [math.exp(-3) * 3**n / math.factorial(n) for n in range(61)], abs=1e-12
     )
+
+
+def test_thousands_in_flight_are_as_likely_as_poisson_says():
+    """Of 1000 on average: 1000 itself by Stirling's formula; the weights themselves are too large
+    for a float."""
+    shares = in_flight_fraction(np.full(4000, 2.0), 500.0)
+    assert shares.sum() == pytest.approx(1.0, rel=1e-12)
+    assert shares[1000] == pytest.approx(1 / math.sqrt(2 * math.pi * 1000), rel=1e-3)
 
 
 def test_where_all_share_one_server_the_number_in_flight_is_geometric():

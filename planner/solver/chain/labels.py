@@ -16,7 +16,7 @@ much (`_slack`).
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,7 @@ from planner.solver.chain.problem import (
 
 ROUNDING = 1e-14
 FIRST_BEAM = 64
+"""Labels that the first pass keeps at one item."""
 WIDENING = 8
 CROWD = 16
 LAST_BEAM = FIRST_BEAM * WIDENING**4
@@ -45,20 +46,32 @@ class Stopped(Exception):
     """Time is up, or somebody asked to stop."""
 
 
+class Proved(NamedTuple):
+    """What passes over the labels say."""
+
+    bound: float
+    """No solution is below it; the incumbent's goal or more where nothing better is left."""
+    cut_off: int
+    """Labels that beams left out, over all passes."""
+
+
 def labelled(
     problem: ChainProblem,
     relaxed: Relaxed,
     best: Incumbent,
-    last_beam: int,
-    stop: Callable[[], bool],
-) -> float:
-    """Offer solutions to the incumbent; the bound that is proved: its goal or more where nothing
-    better is left.
+    *,
+    first_beam: int = FIRST_BEAM,
+    last_beam: int = LAST_BEAM,
+    stop: Callable[[], bool] = lambda: False,
+) -> Proved:
+    """Offer solutions to the incumbent; and what is proved.
 
-    The search ends without proof when it would need more than `last_beam` labels at one item, or
-    when `stop` says so.
+    The first pass keeps `first_beam` labels at one item. The search ends without proof when it
+    would need more than `last_beam`, or when `stop` says so.
     """
-    return widened(_Search(problem, relaxed, best, stop), last_beam)
+    search = _Search(problem, relaxed, best, stop)
+    bound = widened(search, first_beam, last_beam)
+    return Proved(bound, search.cut_off)
 
 
 class Beamed(Protocol):
@@ -76,12 +89,13 @@ class Beamed(Protocol):
         ...
 
 
-def widened(search: Beamed, last_beam: int) -> float:
+def widened(search: Beamed, first_beam: int, last_beam: int) -> float:
     """What is proved when a search has run with beams that widen until nothing worth having is
     left out, or `last_beam`."""
-    proved, beam = search.root_bound, FIRST_BEAM
+    proved = search.root_bound
+    beam = min(first_beam, last_beam)
     try:
-        while proved < search.goal and beam <= last_beam:
+        while proved < search.goal and 0 < beam <= last_beam:
             proved = max(proved, search.run(beam))
             beam *= WIDENING
     except Stopped:
@@ -151,6 +165,7 @@ class _Search:
         self.shift = spans[-2] if len(spans) > 1 else 1
         self.slack = _slack(problem)
         self.worst_link = problem.link_peaks.max(axis=(0, 1, 2))
+        self.cut_off = 0
 
     @property
     def goal(self) -> float:
@@ -240,6 +255,7 @@ class _Search:
     def _best_of(self, item: int, labels: _Labels, most: int) -> tuple[_Labels, float]:
         if len(labels) <= most:
             return labels, math.inf
+        self.cut_off += len(labels) - most
         lower = self._lower(item, labels)
         order = np.argsort(lower, kind="stable")
         return labels.taken(np.sort(order[:most])), float(lower[order[most]])

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from planner.solver.chain.bounds import least_peaks, relaxed
 from planner.solver.chain.labels import (
     CROWD,
+    FIRST_BEAM,
     LAST_BEAM,
     ROUNDING,
     Stopped,
@@ -109,21 +110,23 @@ class PlacedSolution:
     objective: float
     bound: float
     """Proved: no solution is below it. Infinite: proved that there is none."""
+    cut_off: int = 0
+    """Labels that beams left out on the way."""
 
 
 def solve(
     problem: PlacedProblem,
     *,
     incumbent: float = math.inf,
+    first_beam: int = FIRST_BEAM,
     last_beam: int = LAST_BEAM,
     stop: Callable[[], bool] = lambda: False,
 ) -> PlacedSolution:
-    """The best solution below `incumbent`, with a proved bound, as `solver.chain.solve` gives
-    it."""
+    """The best solution below `incumbent`, with a proved bound, as `thresholds.solve` does."""
     search = _Search(problem, incumbent, stop)
     if search.slots_left[0] > problem.chain.budget or search.beyond_limits:
         return search.solution(math.inf)
-    proved = widened(search, last_beam)
+    proved = widened(search, first_beam, last_beam)
     return search.solution(search.best if proved >= search.goal else proved)
 
 
@@ -418,6 +421,7 @@ class _Search:
             self.used_sums = self.used_sums | (weights > 0)
         self.weighed = weighed_peaks(chain)
         self.run_costs, self.run_loads = run_costs(chain), run_loads(chain)
+        self.cut_off = 0
 
     @property
     def goal(self) -> float:
@@ -439,8 +443,8 @@ class _Search:
 
     def solution(self, proved: float) -> PlacedSolution:
         if self.best_runs is None:
-            return PlacedSolution(None, math.inf, proved)
-        return PlacedSolution(self.best_runs, self.best, min(proved, self.best))
+            return PlacedSolution(None, math.inf, proved, self.cut_off)
+        return PlacedSolution(self.best_runs, self.best, min(proved, self.best), self.cut_off)
 
     def run(self, beam: int) -> float:
         """One pass with at most `beam` labels at each item; the least bound of what was left
@@ -556,6 +560,7 @@ class _Search:
     def _best_of(self, item: int, labels: _Labels, most: int) -> tuple[_Labels, float]:
         if len(labels) <= most:
             return labels, math.inf
+        self.cut_off += len(labels) - most
         lower = self._lower(0, item, labels)
         order = np.argsort(lower, kind="stable")
         return labels.taken(np.sort(order[:most])), float(lower[order[most]])

@@ -194,6 +194,8 @@ class Solution:
     """Of the runs; infinite where there are none."""
     bound: float
     """Proved: no solution is below it. Infinite: proved that there is none."""
+    cut_off: int = 0
+    """Labels that beams left out on the way."""
 
 
 def evaluate(problem: ChainProblem, runs: tuple[Run, ...]) -> tuple[Floats, Floats]:
@@ -254,8 +256,9 @@ class Incumbent:
         if value < self.goal:
             self.value, self.cuts = value, cuts
 
-    def solution(self, proved: float) -> Solution:
+    def solution(self, proved: float, cut_off: int = 0) -> Solution:
         """With what was proved about it."""
         if self.cuts is None:
-            return Solution(None, math.inf, proved)
-        return Solution(packed(self.problem, self.cuts), self.value, min(proved, self.value))
+            return Solution(None, math.inf, proved, cut_off)
+        runs = packed(self.problem, self.cuts)
+        return Solution(runs, self.value, min(proved, self.value), cut_off)

@@ -35,6 +35,7 @@ def solve(
     problem: ChainProblem,
     *,
     incumbent: float = math.inf,
+    first_beam: int = FIRST_BEAM,
     last_beam: int = LAST_BEAM,
     most_nodes: float = math.inf,
     stop: Callable[[], bool] = lambda: False,
@@ -42,10 +43,13 @@ def solve(
     """The best solution below `incumbent`, with a proved bound (the incumbent itself where nothing
     better exists).
 
-    The search ends without proof when it would need more than `last_beam` labels at one item, after
-    so many nodes, or when `stop` says so.
+    Passes over the labels of a node keep `first_beam` at one item, then more. The search ends
+    without proof when it would need more than `last_beam` (with 0, labels are set only where they
+    are few), after so many nodes, or when `stop` says so.
     """
-    return _Thresholds(problem, Incumbent(problem, incumbent), last_beam, stop).solution(most_nodes)
+    return _Thresholds(
+        problem, Incumbent(problem, incumbent), first_beam, last_beam, stop
+    ).solution(most_nodes)
 
 
 def root_bound(problem: ChainProblem) -> float:
@@ -67,9 +71,15 @@ class _Node(NamedTuple):
 
 class _Thresholds:
     def __init__(
-        self, problem: ChainProblem, best: Incumbent, last_beam: int, stop: Callable[[], bool]
+        self,
+        problem: ChainProblem,
+        best: Incumbent,
+        first_beam: int,
+        last_beam: int,
+        stop: Callable[[], bool],
     ) -> None:
-        self.problem, self.best, self.last_beam, self.stop = problem, best, last_beam, stop
+        self.problem, self.best, self.stop = problem, best, stop
+        self.first_beam, self.last_beam = first_beam, last_beam
         self.loads = run_loads(problem)
         self.peaks = np.flatnonzero(used_criteria(problem)[1])
         none = np.zeros(problem.run_peaks.shape[1])
@@ -78,6 +88,7 @@ class _Thresholds:
         self.count = 1
         self.left = math.inf
         """The least bound of nodes that were given up."""
+        self.cut_off = 0
 
     def solution(self, most_nodes: float) -> Solution:
         nodes = 0
@@ -89,7 +100,8 @@ class _Thresholds:
         lowest = min(self.left, self.open[0].lower if self.open else math.inf)
         if lowest == -math.inf:
             lowest = root_bound(self.problem)
-        return self.best.solution(self.best.value if lowest >= self.best.goal else lowest)
+        proved = self.best.value if lowest >= self.best.goal else lowest
+        return self.best.solution(proved, self.cut_off)
 
     def _close(self, node: _Node) -> None:
         """Relax a node, and leave what is to be done with it."""
@@ -119,14 +131,26 @@ class _Thresholds:
         elif not few and ((reached >= caps) & (caps < node.caps))[self.peaks].any():
             self._push(lower, node.floors, caps)
         else:
-            last_beam = max(self.last_beam, FIRST_BEAM) if few else self.last_beam
-            proved = (
-                labelled(problem, relaxation, self.best, last_beam, self.stop)
-                if last_beam
-                else lower
-            )
+            proved = max(lower, self._labelled(problem, relaxation, few))
             if proved < self.best.goal:
-                self.left = min(self.left, max(lower, proved))
+                self.left = min(self.left, proved)
+
+    def _labelled(self, problem: ChainProblem, relaxation: Relaxed, few: bool) -> float:
+        """What labels prove about a node; nothing where they are not to be set."""
+        # Where labels are few, even a quick look can afford one pass.
+        last_beam = self.last_beam or (self.first_beam if few else 0)
+        if not last_beam:
+            return -math.inf
+        proved = labelled(
+            problem,
+            relaxation,
+            self.best,
+            first_beam=self.first_beam,
+            last_beam=last_beam,
+            stop=self.stop,
+        )
+        self.cut_off += proved.cut_off
+        return proved.bound
 
     def _capped(self, caps: Floats) -> ChainProblem:
         """The problem without runs and links that reach a cap."""

@@ -1,14 +1,16 @@
 """Labels alone, with no thresholds before them, against the exhaustive solver."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from planner.answers.question import FIELDS
-from planner.solver.chain import exhaustive
+from planner.solver.chain import exhaustive, labels
 from planner.solver.chain.bounds import relaxed
-from planner.solver.chain.labels import FIRST_BEAM, LAST_BEAM, labelled
+from planner.solver.chain.labels import Stopped, labelled, widened
 from planner.solver.chain.problem import Incumbent
+from tests.solver.chain.tangles import ALMOST, BEAMS, LATE_BORDERS, chains, dear_link, late_border
 from tests.solver.posed import problems
 
 
@@ -17,14 +19,125 @@ from tests.solver.posed import problems
 def test_labels_alone_find_what_the_exhaustive_search_finds(shape, field):
     for problem in problems(shape, field, 2):
         best, found = exhaustive.solve(problem), Incumbent(problem)
-        proved = labelled(problem, relaxed(problem), found, LAST_BEAM, lambda: False)
+        proved = labelled(problem, relaxed(problem), found)
         assert found.value == pytest.approx(best.objective, rel=1e-9)
-        assert proved >= found.goal
+        assert proved.bound >= found.goal
 
 
 def test_labels_that_are_stopped_prove_what_the_relaxations_do():
     for problem in problems("switch", "request_s", 4):
         found = Incumbent(problem)
-        proved = labelled(problem, relaxed(problem), found, FIRST_BEAM, lambda: True)
-        assert proved <= exhaustive.solve(problem).objective * (1 + 1e-12)
+        proved = labelled(problem, relaxed(problem), found, stop=lambda: True)
+        assert proved.bound <= exhaustive.solve(problem).objective * (1 + 1e-12)
         assert math.isinf(found.value)
+
+
+@pytest.mark.parametrize("beam", BEAMS)
+@pytest.mark.parametrize("alike", [False, True])
+def test_a_narrow_beam_proves_no_more_than_is_true(alike, beam):
+    cut_off = missed = 0
+    for problem, best in chains(alike=alike):
+        found = Incumbent(problem)
+        proved = labelled(problem, relaxed(problem), found, first_beam=beam, last_beam=beam)
+        cut_off += proved.cut_off > 0
+        missed += found.value > best * ALMOST
+        assert min(proved.bound, found.value) <= best * ALMOST
+        assert best <= found.value * ALMOST
+    assert cut_off == len(chains(alike=alike))
+    assert missed or beam > 1
+
+
+def test_a_crowd_that_is_thinned_before_it_is_compared_counts_as_left_out(monkeypatch):
+    monkeypatch.setattr(labels, "CROWD", 1)
+    for problem, best in chains(alike=True):
+        found = Incumbent(problem)
+        proved = labelled(problem, relaxed(problem), found, first_beam=2, last_beam=2)
+        assert proved.cut_off > 0
+        assert min(proved.bound, found.value) <= best * ALMOST
+
+
+@pytest.mark.parametrize("alike", [False, True])
+def test_a_beam_that_leaves_nothing_out_proves_the_best_of_all(alike):
+    for problem, best in chains(alike=alike):
+        found = Incumbent(problem)
+        proved = labelled(problem, relaxed(problem), found, first_beam=10_000, last_beam=10_000)
+        assert proved.cut_off == 0
+        assert proved.bound >= found.goal
+        assert found.value == pytest.approx(best, rel=1e-9)
+
+
+@pytest.mark.parametrize("alike", [False, True])
+def test_a_beam_that_widens_from_one_label_ends_with_a_proof(alike):
+    for problem, best in chains(alike=alike):
+        found = Incumbent(problem)
+        proved = labelled(problem, relaxed(problem), found, first_beam=1)
+        assert proved.cut_off > 0
+        assert proved.bound >= found.goal
+        assert found.value == pytest.approx(best, rel=1e-9)
+
+
+@LATE_BORDERS
+def test_a_start_that_is_ahead_does_not_win_by_less_than_a_border_may_cost(in_peak, uneven):
+    problem = late_border(in_peak=in_peak, uneven=uneven)
+    found = Incumbent(problem)
+    proved = labelled(problem, relaxed(problem), found)
+    assert found.value == exhaustive.solve(problem).objective == 1.5
+    assert [option for _, _, option in found.cuts] == [0, 2, 3, 3]
+    assert proved.bound >= found.goal
+
+
+def test_a_cheaper_start_does_not_win_over_one_with_a_cheaper_link_behind_it():
+    found = Incumbent(dear_link())
+    proved = labelled(found.problem, relaxed(found.problem), found)
+    assert (found.value, found.cuts) == (1.5, ((0, 1, 1), (1, 2, 2)))
+    assert proved.bound >= found.goal
+
+
+def test_of_two_starts_that_go_on_alike_the_dearer_is_dropped():
+    """Dominance does its work: a beam of one label is enough, and leaves nothing out."""
+    problem = dear_link()
+    found = Incumbent(replace(problem, link_sums=0.0 * problem.link_sums))
+    proved = labelled(found.problem, relaxed(found.problem), found, first_beam=1, last_beam=1)
+    assert found.value == 1.0
+    assert (proved.cut_off, proved.bound) == (0, math.inf)
+
+
+class Passes:
+    """A search that says what it was told to say."""
+
+    def __init__(self, proves: dict[int, float], goal: float = 10.0) -> None:
+        self.proves, self.goal, self.root_bound = proves, goal, 1.0
+        self.beams: list[int] = []
+
+    def run(self, beam: int) -> float:
+        self.beams.append(beam)
+        if beam not in self.proves:
+            raise Stopped
+        return self.proves[beam]
+
+
+@pytest.mark.parametrize(
+    ("proves", "last_beam", "beams", "bound"),
+    [
+        ({1: 2.0, 8: 3.0, 64: 10.0}, 512, [1, 8, 64], 10.0),  # until the goal is reached
+        ({1: math.inf}, 512, [1], math.inf),  # until nothing is left out
+        ({1: 2.0, 8: 3.0, 64: 4.0}, 64, [1, 8, 64], 4.0),  # the last beam is one that is tried
+        ({1: 2.0, 8: 3.0}, 63, [1, 8], 3.0),
+        ({1: 5.0, 8: 3.0}, 8, [1, 8], 5.0),  # what was proved stays proved
+        ({1: 0.5}, 1, [1], 1.0),
+        ({1: 2.0}, 512, [1, 8], 2.0),  # the second pass is stopped
+    ],
+)
+def test_beams_widen_until_there_is_a_proof_or_the_last_of_them(proves, last_beam, beams, bound):
+    search = Passes(proves)
+    assert widened(search, 1, last_beam) == bound
+    assert search.beams == beams
+
+
+def test_no_beam_is_wider_than_the_last():
+    search = Passes({3: 2.0})
+    assert widened(search, 64, 3) == 2.0
+    assert search.beams == [3]
+    none = Passes({})
+    assert widened(none, 64, 0) == 1.0
+    assert none.beams == []

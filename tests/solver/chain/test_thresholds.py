@@ -2,16 +2,19 @@
 poses."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from planner.answers.question import FIELDS, question_of
 from planner.solver.chain import exhaustive, thresholds
+from planner.solver.chain.labels import LAST_BEAM
 from planner.solver.chain.packing import Packing
 from planner.solver.chain.problem import ChainProblem, Measure, evaluate, packed
 from planner.space.candidates import Candidates
 from tests.instances import SHAPES, random_graph, random_topology, random_workload
+from tests.solver.chain.tangles import ALMOST, BEAMS, SEEDS, chains
 from tests.solver.posed import problems
 
 
@@ -42,11 +45,72 @@ def test_a_search_that_is_stopped_still_proves_a_bound():
         assert stopped.objective >= best.objective * (1 - 1e-12)
 
 
-def test_a_beam_of_one_label_proves_no_more_than_it_may():
-    for problem in problems("chain", "request_s", 5):
-        best = exhaustive.solve(problem)
-        narrow = thresholds.solve(problem, last_beam=1)
-        assert narrow.bound <= best.objective * (1 + 1e-12)
+@pytest.mark.parametrize("beam", BEAMS)
+@pytest.mark.parametrize("alike", [False, True])
+def test_a_narrow_beam_proves_no_more_than_is_true(alike, beam):
+    cut_off = open_ = missed = 0
+    for problem, best in chains(alike=alike):
+        found = thresholds.solve(problem, first_beam=beam, last_beam=beam)
+        cut_off += found.cut_off > 0
+        open_ += found.bound < best / ALMOST
+        missed += found.objective > best * ALMOST
+        assert found.bound <= best * ALMOST
+        assert best <= found.objective * ALMOST
+        assert found.cut_off or found.bound == found.objective
+    assert cut_off > 0.8 * len(chains(alike=alike))
+    assert open_ >= cut_off / 2
+    assert missed or beam > 1
+
+
+@pytest.mark.parametrize("alike", [False, True])
+def test_a_beam_that_widens_from_one_label_proves_the_best_of_all(alike):
+    for problem, best in chains(alike=alike):
+        found = thresholds.solve(problem, first_beam=1)
+        assert found.cut_off > 0
+        assert found.objective == pytest.approx(best, rel=1e-9)
+        assert found.bound == found.objective
+
+
+@pytest.mark.parametrize("beam", BEAMS)
+def test_what_is_known_to_be_best_bounds_a_narrow_beam_too(beam):
+    """An incumbent just above the best is beaten or left open; the best itself is never said to be
+    beaten."""
+    for problem, best in chains(alike=True):
+        found = thresholds.solve(problem, incumbent=best, first_beam=beam, last_beam=beam)
+        assert found.runs is None
+        assert found.bound <= best
+        above = thresholds.solve(problem, incumbent=best * 1.001, first_beam=beam, last_beam=beam)
+        assert above.bound <= best * ALMOST
+        assert above.runs is None or above.objective == pytest.approx(best, rel=1e-9)
+
+
+@pytest.mark.parametrize("last_beam", [0, 1, LAST_BEAM])
+@pytest.mark.parametrize("alike", [False, True])
+def test_halved_ranges_of_peaks_leave_nothing_out(alike, last_beam):
+    """With slots in plenty the search goes by thresholds first, and by labels where it was asked
+    to."""
+    proved = 0
+    for problem, best in chains(alike=alike, budget=thresholds.FEW_SLOTS + 4):
+        found = thresholds.solve(problem, first_beam=1, last_beam=last_beam)
+        proved += found.bound == found.objective
+        assert found.bound <= best * ALMOST
+        assert best <= found.objective * ALMOST
+    if last_beam == LAST_BEAM:
+        assert proved == len(SEEDS)
+    else:
+        assert proved < len(SEEDS)
+
+
+def test_a_quick_look_sets_labels_only_where_they_are_few():
+    problem, best = chains(alike=True)[0]
+    few = thresholds.solve(problem, first_beam=2, last_beam=0)
+    assert few.cut_off > 0
+    many = thresholds.solve(
+        replace(problem, budget=thresholds.FEW_SLOTS + 1), last_beam=0, most_nodes=1
+    )
+    assert many.cut_off == 0
+    assert few.bound <= best * ALMOST
+    assert many.bound <= best * ALMOST
 
 
 def test_every_box_of_a_question_is_bounded_and_solved_as_the_exhaustive_search_does():
