@@ -13,6 +13,5 @@ def ticking(tick_s: float) -> Iterator[None]:
     So a search under a limit is cut off after the same number of its steps on a free machine and
     on one that is busy, and its answer is the same.
     """
-    ticks = itertools.count()
-    with mock.patch("time.monotonic", lambda: tick_s * next(ticks)):
+    with mock.patch("time.monotonic", side_effect=itertools.count(0.0, tick_s)):
         yield
