@@ -26,7 +26,6 @@ from tests.oracle import HIGHER_IS_BETTER, all_plans, scored
 
 EASY = settings(
     max_examples=40,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 SEEDS = st.integers(0, 10_000)

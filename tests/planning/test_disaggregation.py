@@ -19,6 +19,7 @@ from tests.instances import (
     tiny_software,
     tiny_topology,
 )
+from tests.lanes import mostly_slow
 from tests.oracle import all_plans, kept, scored
 
 LINK = Link(bandwidth_bytes_per_s=1e9, latency_s=1e-4)
@@ -108,7 +109,7 @@ def random_machine(dice, chips):
 
 
 @pytest.mark.parametrize("shared", [True, False])
-@pytest.mark.parametrize("field", ASKED)
+@pytest.mark.parametrize("field", mostly_slow(ASKED, but=("ttft_s", "tokens_per_s")))
 def test_the_pools_are_as_good_as_the_best_of_all_pairs(field, shared):
     feasible = case = 0
     while feasible < CASES:
@@ -199,6 +200,7 @@ def llama(**changes):
     return graph, gpus, work, Link(bandwidth_bytes_per_s=50e9, latency_s=1e-5)
 
 
+@pytest.mark.slow
 def test_throughput_is_that_of_pools_that_keep_up_with_each_other_and_hold_no_spare_chip():
     graph, gpus, work, link = llama(requests_per_s=None, batch_size=16)
     result = disaggregate(graph, work, prefill=gpus, link=link, maximize="tokens_per_s")
@@ -219,6 +221,7 @@ def test_throughput_is_that_of_pools_that_keep_up_with_each_other_and_hold_no_sp
         assert less.objective < result.objective
 
 
+@pytest.mark.slow
 def test_more_chips_and_a_wider_link_never_worsen_the_pools():
     graph, gpus, work, _ = llama()
     times = []
@@ -313,7 +316,7 @@ def test_a_bound_that_is_not_reached_is_still_a_bound():
         graph, work, prefill=gpus.replace(chips=3), link=link, maximize="tokens_per_s"
     )
     statuses = set()
-    for limit in (30, 100, 300):
+    for limit in range(30, 90, 3):
         try:
             with ticking(1.0):
                 early = disaggregate(
@@ -331,6 +334,7 @@ def test_a_bound_that_is_not_reached_is_still_a_bound():
         assert (early.status == "optimal") == math.isclose(
             early.objective, early.bound, rel_tol=1e-9
         )
+    assert "feasible" in statuses
 
 
 def test_the_plans_are_those_of_their_pools():

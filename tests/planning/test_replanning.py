@@ -198,6 +198,7 @@ def test_what_replan_needs_is_said_in_one_sentence():
         pl.replan(before, lost=(8,))
 
 
+@pytest.mark.slow
 def test_the_bound_of_a_replanned_result_never_exceeds_its_objective():
     graph, topology = (
         pl.load_model("llama-3.1-8b", weight_dtype="bf16"),

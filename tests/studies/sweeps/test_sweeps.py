@@ -49,6 +49,7 @@ def test_cells_may_be_listed(plain):
     assert sweep(cells=listed, file=None, progress=False) == plain
 
 
+@pytest.mark.slow
 def test_every_executor_makes_the_same_table_byte_for_byte(plain, monkeypatch):
     with ThreadPoolExecutor(2) as threads:
         assert swept(executor=threads)[0].to_json() == plain.to_json()
@@ -98,6 +99,7 @@ def test_cells_without_plan_and_with_errors_do_not_stop_the_rest(file):
     assert told[-1].reused == 3
 
 
+@pytest.mark.slow
 def test_text_says_how_cells_ended():
     made = sweep(("llama-3.1-405b", GRAPH), MACHINE, LENGTHS[:2], file=None, progress=False)
     assert str(made).splitlines()[:2] == ["4 cells", "  2  infeasible  " + made.rows[0].message]

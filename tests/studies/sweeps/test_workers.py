@@ -102,7 +102,9 @@ def test_calls_are_answered_in_order_until_they_end():
 
 
 def test_threads_end_with_their_executor():
-    before = threading.active_count()
+    before = set(threading.enumerate())
     with Processes(2) as processes:
         processes.submit(abs, 1).result()
-    assert threading.active_count() == before
+        started = set(threading.enumerate()) - before
+    assert len(started) == 2
+    assert not any(thread.is_alive() for thread in started)
