@@ -10,7 +10,7 @@ demo: $(VENV)/.installed
 	$(BIN)/planner compare llama-3.1-70b hgx-h100 groq-lpu-chain cerebras-cs3:4 --weights fp8 --batch 8
 
 test: check
-	$(BIN)/python -m pytest -n 2 --dist worksteal --nbmake --nbmake-timeout=300 tests notebooks
+	$(BIN)/python -m pytest -n 2 --dist worksteal --heaviest 10 --nbmake --nbmake-timeout=3600 tests notebooks
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check planner tests benchmarks
@@ -19,7 +19,7 @@ check: $(VENV)/.installed
 	$(BIN)/lint-imports --no-logo
 
 fast: $(VENV)/.installed
-	$(BIN)/python -m pytest -n 2 -x -q -k "not exhaustive_oracle" tests
+	$(BIN)/python -m pytest -n 2 --dist worksteal -x -q -m "not slow" tests
 
 schemas: $(VENV)/.installed
 	$(BIN)/python -c "from planner.schemas import write_schemas; write_schemas()"

@@ -12,9 +12,11 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import planner as pl
 from planner.studies import Cell, Sweep, Tally, sweep
+from planner.studies.sweeps import meters
 
 MODELS = ("llama-3.2-1b", "llama-3.2-3b", "llama-3.1-8b")
 MACHINES = ("rtx-4090", "hgx-h100", "gh200")
@@ -58,8 +60,8 @@ def timed(cells: list[Cell], **options: object) -> Taken:
     return Taken(wall, sum(after[:4]) - sum(before[:4]), table(made))
 
 
-def killed_once(cells: int, file: Path, after_s: float) -> bool:
-    """Sweep in a process of its own, which gets SIGKILL so many seconds after it began; whether
+def killed_once(cells: int, file: Path, after_cells: int) -> bool:
+    """Sweep in a process of its own, which gets SIGKILL once it has written so many cells; whether
     it came in time."""
     command = (
         sys.executable,
@@ -72,43 +74,62 @@ def killed_once(cells: int, file: Path, after_s: float) -> bool:
     )
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        process.stdout.readline()
-        try:
-            process.wait(after_s)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
+        for line in process.stdout:
+            if int(line) >= after_cells:
+                process.send_signal(signal.SIGKILL)
+                break
     return process.returncode == -signal.SIGKILL
 
 
 def killed_often(
-    cells: list[Cell], kills: int, within_s: float, folder: Path, *, seed: int = 0
+    cells: list[Cell], kills: int, folder: Path, *, seed: int = 0
 ) -> tuple[bytes, int]:
-    """The table after so many kills at random moments, and how many of the cells the last run
-    still had to plan."""
+    """The table after so many kills, each after a random number of cells, and how many of the
+    cells the last run still had to plan.
+
+    Moments are counted in cells, not in seconds: on a busy machine a second may pass before the
+    first cell is planned.
+    """
     file, moments, told = folder / "killed.sqlite", random.Random(seed), list[Tally]()
+    most = 2 * len(cells) // (kills + 1)
     for number in range(kills):
-        came = killed_once(len(cells), file, moments.uniform(0.0, within_s))
+        came = killed_once(len(cells), file, moments.randint(0, most))
         print(f"kill {number + 1}: {'killed' if came else 'was done before'}", file=sys.stderr)
     made = sweep(cells=cells, file=file, progress=told.append)
     assert told[-1].reused + told[-1].planned == len(cells)
     return table(made), told[-1].planned
 
 
+def dask_cluster(**options: Any) -> Any:
+    """A cluster of Dask on this machine, without a page about it.
+
+    Its scheduler opens a port for HTTP even so: 8787 unless told otherwise, which another cluster
+    may hold.
+    """
+    from distributed import LocalCluster
+
+    http = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
+    return LocalCluster(
+        dashboard_address=None, worker_dashboard_address=None, scheduler_kwargs=http, **options
+    )
+
+
 def dask_table(cells: list[Cell], workers: int = 2) -> bytes:
     """The table from a cluster of Dask workers, each a process on this machine."""
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
     with (
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            host="127.0.0.1",
-            dashboard_address=None,
-            worker_dashboard_address=None,
-        ) as cluster,
+        dask_cluster(n_workers=workers, threads_per_worker=1, host="127.0.0.1") as cluster,
         Client(cluster) as client,
     ):
         return table(sweep(cells=cells, file=None, executor=client.get_executor(), progress=False))
+
+
+def _told_as_written(cells: list[Cell], file: Path) -> None:
+    """Sweep, and print how many cells were written, at the start and whenever there are more."""
+    meters.EVERY_S = 0.0
+    print(0, flush=True)
+    sweep(cells=cells, file=file, progress=lambda tally: print(tally.planned, flush=True))
 
 
 def main() -> None:
@@ -123,8 +144,7 @@ def main() -> None:
     options = parser.parse_args()
     cells = small_cells(options.cells)
     if options.into:
-        print("begins", flush=True)
-        sweep(cells=cells, file=options.into, progress=False)
+        _told_as_written(cells, options.into)
         return
     one, two = timed(cells, processes=1), timed(cells, processes=2)
     for name, taken in (("1 process", one), ("2 processes", two)):
@@ -135,10 +155,7 @@ def main() -> None:
     print(f"2 processes are {one.wall_s / two.wall_s:.2f} × as fast as 1")
     tables = {"2 processes": two.table}
     with tempfile.TemporaryDirectory() as folder:
-        within_s = 1.0 + 2 * two.wall_s / max(1, options.kills)
-        tables[f"{options.kills} kills"], left = killed_often(
-            cells, options.kills, within_s, Path(folder)
-        )
+        tables[f"{options.kills} kills"], left = killed_often(cells, options.kills, Path(folder))
     print(f"{left:,} of {len(cells):,} cells were left for the run after the last kill")
     if options.dask:
         tables["Dask"] = dask_table(cells)

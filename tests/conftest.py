@@ -1,11 +1,73 @@
-"""What many tests share."""
+"""What many tests share: the command, how Hypothesis draws, and the lanes."""
 
+import importlib
+import os
+import pkgutil
+import random
 import sys
 
+import hypothesis
 import pytest
+from hypothesis import HealthCheck
 
+import benchmarks
+import planner
 from planner import cli
+from tests.lanes import (  # noqa: F401  (hooks)
+    pytest_addoption,
+    pytest_runtest_call,
+    pytest_runtest_setup,
+    pytest_terminal_summary,
+)
 from tests.terminal import Answer
+
+# How long an example takes says how busy the machine is, so nothing here goes by it.
+UNTIMED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+STEADY = {"derandomize": True, "database": None, "print_blob": True}
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "steady")
+
+hypothesis.settings.register_profile("steady", **UNTIMED, **STEADY)
+hypothesis.settings.register_profile("ci", **UNTIMED, **STEADY)
+hypothesis.settings.register_profile("explore", **UNTIMED, print_blob=True, max_examples=500)
+hypothesis.settings.load_profile(PROFILE)
+
+
+def _all_imported() -> None:
+    """Import every module of ours.
+
+    Now and then Hypothesis draws a number that stands in one of our modules that are imported by
+    then. Which those are must not depend on which tests ran before in the same process.
+    """
+    for package in (planner, benchmarks):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Draw the seed of an exploration here, so that its number can be told."""
+    if PROFILE == "explore" and config.option.hypothesis_seed is None:
+        config.option.hypothesis_seed = str(random.SystemRandom().randrange(10**9))
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say how Hypothesis draws."""
+    if PROFILE == "explore":
+        return (
+            f"hypothesis: explores from seed {config.option.hypothesis_seed}; again with"
+            f" HYPOTHESIS_PROFILE=explore and --hypothesis-seed={config.option.hypothesis_seed}"
+        )
+    return (
+        f"hypothesis: profile {PROFILE}, derandomised; the seed of each test is the digest of its"
+        " source (HYPOTHESIS_PROFILE=explore draws anew)"
+    )
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Once it is known that something runs."""
+    if PROFILE != "explore" and session.items:
+        _all_imported()
 
 
 @pytest.fixture

@@ -2,11 +2,15 @@
 
 import ast
 import inspect
+import json
+import os
 import re
+import sys
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import planner as pl
 from planner import catalogue
@@ -15,6 +19,7 @@ from planner.records import Record
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "planner"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
 UNITS = (
     "_s", "_bytes", "_bytes_per_s", "_bytes_per_token", "_bytes_per_chip", "_flop_per_s", "_flop", "_w", "_j", "_usd", "_hour",
     "_fraction", "_efficiency", "_share", "_tokens", "_parallel", "_chips",
@@ -210,3 +215,132 @@ def test_nothing_speaks_of_a_machine_or_a_person():
         *(ROOT / "topologies").rglob("*.toml"),
     ]:
         assert not forbidden.search(path.read_text(encoding="utf-8")), path.name
+
+
+CLOCKS = {"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "now"}
+"""Functions of `time` and `datetime` that tell the wall's time."""
+WALL_FIGURES = {"elapsed_s", "wall_s", "took_s"}
+ORDER = ast.Lt | ast.LtE | ast.Gt | ast.GtE
+
+
+def sources_of_tests() -> list[tuple[str, str]]:
+    """Every test file and every notebook, as Python."""
+    found = [(name_of(path), path.read_text(encoding="utf-8")) for path in TESTS]
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+        found.append((path.name, "\n".join(code)))
+    return found
+
+
+def tells_wall_time(node: ast.AST, timed: set[str]) -> bool:
+    """Whether an expression asks a clock, or has a name in it that does."""
+    for part in ast.walk(node):
+        if isinstance(part, ast.Name) and part.id in timed:
+            return True
+        if not isinstance(part, ast.Call):
+            continue
+        asked = part.func
+        if isinstance(asked, ast.Attribute) and asked.attr in CLOCKS:
+            return getattr(asked.value, "id", "") in {"time", "datetime"}
+        if isinstance(asked, ast.Name) and asked.id in CLOCKS - {"time", "now"}:
+            return True
+    return False
+
+
+def names_of_wall_times(tree: ast.AST) -> set[str]:
+    """Names that are assigned a time of the wall's clock, directly or through one another."""
+    timed: set[str] = set()
+    assignments = [node for node in ast.walk(tree) if isinstance(node, ast.Assign)]
+    while True:
+        before = len(timed)
+        for node in assignments:
+            if tells_wall_time(node.value, timed):
+                timed |= {
+                    part.id
+                    for target in node.targets
+                    for part in ast.walk(target)
+                    if isinstance(part, ast.Name)
+                }
+        if len(timed) == before:
+            return timed
+
+
+def names_a_wall_figure(node: ast.AST) -> bool:
+    return any(getattr(part, "attr", "") in WALL_FIGURES for part in ast.walk(node))
+
+
+def wall_comparisons(source: str) -> list[int]:
+    """The lines that compare what a clock on the wall says."""
+    tree = ast.parse(source)
+    timed = names_of_wall_times(tree)
+    lines = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Compare):
+            continue
+        sides = [node.left, *node.comparators]
+        figures = [names_a_wall_figure(side) for side in sides]
+        is_measured = any(isinstance(one, ORDER) for one in node.ops) and any(figures)
+        if any(tells_wall_time(side, timed) for side in sides) or is_measured:
+            lines.append(node.lineno)
+    return lines
+
+
+def test_no_test_and_no_notebook_measures_by_the_clock_on_the_wall():
+    """How long something takes depends on what else the machine does: bound CPU seconds
+    (`time.process_time`) or count work, and leave wall times to `benchmarks/`."""
+    for name, source in sources_of_tests():
+        assert not wall_comparisons(source), f"{name}, lines {wall_comparisons(source)}"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "begin = time.monotonic()\nassert time.monotonic() - begin < 3",
+        "begin = time.perf_counter()\ntook = time.perf_counter() - begin\nassert took < 3",
+        "until = time.time() + 9\nwhile time.time() < until: pass",
+        "begin = perf_counter()\nassert 3 > perf_counter() - begin",
+        "assert result.elapsed_s < 3",
+        "assert 0 < 2 * result.elapsed_s",
+    ],
+)
+def test_measuring_by_the_wall_is_seen(source):
+    assert wall_comparisons(source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "begin = time.process_time()\nassert time.process_time() - begin < 3",
+        "assert result.elapsed_s == read.elapsed_s",
+        "assert score.tpot_s < 3",
+    ],
+)
+def test_counting_work_is_not_taken_for_it(source):
+    assert not wall_comparisons(source)
+
+
+def test_examples_are_drawn_as_the_profile_says():
+    """The profiles in `conftest.py` draw alike every time, and let an example take its time; a test
+    may say how many it wants."""
+    ours = {"deadline", "derandomize", "database", "print_blob", "phases"}
+    for path in TESTS:
+        if path.name == "conftest.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "settings":
+                given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+                assert not ours & given.keys(), f"{name_of(path)}, line {node.lineno}"
+                checks = given.get("suppress_health_check", "too_slow")
+                assert "too_slow" in checks, f"{name_of(path)}, line {node.lineno}"
+
+
+def test_the_same_commit_draws_the_same_examples():
+    if os.environ.get("HYPOTHESIS_PROFILE") == "explore":
+        pytest.skip("explores")
+    assert settings.default.derandomize
+    assert settings.default.database is None
+    assert settings.default.deadline is None
+    assert HealthCheck.too_slow in settings.default.suppress_health_check
+    numbers = {name_of(path) for path in MODULES if path.stem != "__main__"} - set(sys.modules)
+    assert not numbers, "Hypothesis draws from modules: all must be there from the first test on"

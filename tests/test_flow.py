@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks.flow import FlowProblem, solve, throughput
+from tests.clock import ticking
 
 
 def cluster(layers, rows, *, link=1e6):
@@ -49,16 +50,18 @@ def test_layouts_are_what_they_are_said_to_be_and_bounds_hold(seed):
     problem = cluster(
         3, [rows[generator.randrange(2)] for _ in range(3)], link=generator.choice((1e6, 3.0))
     )
-    found, best = solve(problem, time_limit_s=1.0), oracle(problem)
+    with ticking(1.0):
+        found = solve(problem, time_limit_s=500)
+    best = oracle(problem)
     assert found.objective == pytest.approx(throughput(problem, found.runs))
     assert found.objective <= best * (1 + 1e-9)
     assert found.bound >= best * (1 - 1e-9)
 
 
 def test_a_line_of_like_nodes_is_proved():
-    found = solve(cluster(12, [[90.0, 40.0, 25.0]] * 6 + [[60.0, 29.0, 5.0]] * 2), time_limit_s=5.0)
+    found = solve(cluster(12, [[90.0, 40.0, 25.0]] * 6 + [[60.0, 29.0, 5.0]] * 2), time_limit_s=600)
     assert found.objective == found.bound
 
 
 def test_too_few_nodes_pass_nothing():
-    assert solve(cluster(9, [[5.0, 3.0]] * 2), time_limit_s=1.0).objective == 0.0
+    assert solve(cluster(9, [[5.0, 3.0]] * 2), time_limit_s=600).objective == 0.0

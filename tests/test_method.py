@@ -3,9 +3,12 @@
 import re
 from pathlib import Path
 
+import pytest
+
 TEXT = (Path(__file__).resolve().parent.parent / "docs" / "method.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_method_can_be_followed_by_hand():
     blocks = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
     assert sum(block.count("assert ") for block in blocks) > 12

@@ -80,13 +80,15 @@ def test_what_a_plan_does_not_say_it_does_not_do():
     assert splits == (1, 1, 1, 1)
 
 
-@settings(deadline=None, max_examples=50)
+@pytest.mark.slow
+@settings(max_examples=50)
 @given(plans)
 def test_json_gives_back_an_equal_plan(plan):
     assert Plan.from_json(plan.to_json()) == plan
 
 
-@settings(deadline=None, max_examples=50)
+@pytest.mark.slow
+@settings(max_examples=50)
 @given(plans)
 def test_a_plan_from_its_own_fields_is_equal_and_as_hashable(plan):
     again = Plan.from_fields(plan.model_dump())

@@ -67,6 +67,7 @@ def answer_of(folder, fields, mode):
     return answer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "best"), [("contiguous", 6.5), ("free", 6.0), ("latency", 10.0)])
 def test_an_operator_graph_is_solved_and_placed(tmp_path, mode, best):
     answer = answer_of(tmp_path, GRAPH, mode)

@@ -13,13 +13,13 @@ def test_small_cells_differ():
 @pytest.mark.slow
 def test_a_sweep_killed_again_and_again_ends_with_the_same_table(tmp_path):
     cells = small_cells(400)
-    found, left = killed_often(cells, kills=3, within_s=4.0, folder=tmp_path, seed=3)
-    assert left < 400
+    found, left = killed_often(cells, kills=3, folder=tmp_path, seed=3)
+    assert 0 < left < 400
     assert found == table(sweep(cells=cells, file=None, progress=False))
 
 
 @pytest.mark.slow
 def test_a_cluster_of_processes_makes_the_same_table():
     pytest.importorskip("distributed")
-    cells = small_cells(60)
+    cells = small_cells(20)
     assert dask_table(cells) == table(sweep(cells=cells, file=None, progress=False))

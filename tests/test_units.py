@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
@@ -159,7 +159,6 @@ def test_a_figure_is_not_negative_nor_nothing_where_nothing_makes_no_sense(kind,
         TypeAdapter(kind).validate_python(refused)
 
 
-@settings(deadline=None)
 @given(
     st.floats(1e-6, 1e6), st.sampled_from(["", "k", "M", "G", "T"]), st.sampled_from(["B", "bytes"])
 )
@@ -203,7 +202,6 @@ def test_more_digits_are_spoken_when_asked_for():
     assert spoken(1.23456e-3, "s", digits=5) == "1.2346 ms"
 
 
-@settings(deadline=None)
 @given(st.floats(1e-11, 1e20), st.sampled_from(["B", "W", "FLOP/s"]))
 def test_what_is_spoken_is_within_half_a_unit_of_the_third_digit(value, unit):
     text = spoken(value, unit)

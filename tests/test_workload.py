@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -37,13 +37,11 @@ def test_the_last_block_of_a_sequence_is_partly_empty(arrivals, block, unfilled)
     )
 
 
-@settings(deadline=None)
 @given(workloads)
 def test_json_gives_back_an_equal_workload(workload):
     assert Workload.from_json(workload.to_json()) == workload
 
 
-@settings(deadline=None)
 @given(workloads)
 def test_the_mean_context_lies_between_prompt_and_context(workload):
     assert workload.prompt_tokens < workload.mean_context_tokens < workload.context_tokens

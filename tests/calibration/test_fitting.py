@@ -36,6 +36,7 @@ def fit():
     return fit_software(cases_of(rows())[0], strength=1e-4, rounds=12)
 
 
+@pytest.mark.slow
 def test_the_constants_that_made_the_rows_are_found(fit):
     assert fit.median_before > 0.2
     assert fit.median_after < 0.01

@@ -16,6 +16,7 @@ from planner.calibration.shipping import (
     with_figures,
     with_residuals,
 )
+from tests.lanes import mostly_slow
 
 BY_STACK = {recipe.stack: recipe for recipe in recipes()}
 FILE = """name = "mine"
@@ -37,7 +38,11 @@ memory_efficiency = 0.9
 
 
 @pytest.mark.parametrize(
-    "stack", ["custom", "custom-eager", "nccl-pytorch", "lmdeploy", "groq-compiler"]
+    "stack",
+    mostly_slow(
+        ["custom", "custom-eager", "nccl-pytorch", "lmdeploy", "groq-compiler"],
+        but=("custom", "custom-eager", "nccl-pytorch", "lmdeploy"),
+    ),
 )
 def test_a_recipe_gives_the_constants_that_are_shipped(stack):
     shipped = fit_recipe(BY_STACK[stack])
@@ -101,6 +106,7 @@ def test_residuals_of_other_fields_stay():
     assert with_residuals(twice, {"tpot_s": 0.3}).count("tpot_s") == 1
 
 
+@pytest.mark.slow
 def test_shipping_writes_what_was_fitted(tmp_path):
     recipe = BY_STACK["nccl"]
     (tmp_path / "software").mkdir()

@@ -80,6 +80,7 @@ def test_errors_are_factors_and_intervals_are_counted():
     assert low < case.predicted() < high
 
 
+@pytest.mark.slow
 def test_every_29th_shipped_measurement_is_predicted_as_well_as_we_say():
     """Medians of the whole table are in the README; a regression by a third shows here."""
     families = {one.name: one for one in families_of(*cases_of(read_measurements(PUBLISHED)[::29]))}

@@ -65,6 +65,7 @@ def test_the_command_answers_as_the_function_does(run):
     assert answer.fields["score"] == json.loads(expected.score.to_json())
 
 
+@pytest.mark.slow
 def test_why_follows_the_plan_in_text_and_in_json(run):
     text = run("plan", "qwen3-0.6b", "hgx-h100", "--chips", "2", "--why").out
     assert (
@@ -180,6 +181,7 @@ def test_a_cluster_is_planned_as_the_function_does(run):
     ]
 
 
+@pytest.mark.slow
 def test_unlike_deployments_are_shown_with_their_pools_and_their_proof(run):
     arguments = ("cluster", "llama-3.2-1b", "three-macs", "--unlike", "--limit", "tpot_s=0.1")
     text, fields = run(*arguments).out, run(*arguments, "--format", "json").fields

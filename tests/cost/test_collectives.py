@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.cost import collectives
@@ -148,7 +148,6 @@ def test_a_grid_of_one_needs_no_time(function, axes):
     assert function(1e9, axes, (False,) * len(axes), *WIRE) == 0.0
 
 
-@settings(deadline=None)
 @given(wired(), sizes, bandwidths, latencies, factors)
 def test_more_bandwidth_is_never_slower(collective, sent, bandwidth, latency, factor):
     assert seconds(collective, sent, bandwidth * factor, latency) <= seconds(
@@ -156,7 +155,6 @@ def test_more_bandwidth_is_never_slower(collective, sent, bandwidth, latency, fa
     )
 
 
-@settings(deadline=None)
 @given(wired(), sizes, bandwidths, latencies, latencies)
 def test_more_latency_is_never_faster(collective, sent, bandwidth, latency, more):
     assert seconds(collective, sent, bandwidth, latency + more) >= seconds(
@@ -164,7 +162,6 @@ def test_more_latency_is_never_faster(collective, sent, bandwidth, latency, more
     )
 
 
-@settings(deadline=None)
 @given(wired(), sizes, sizes, bandwidths, latencies)
 def test_more_bytes_are_never_faster(collective, sent, more, bandwidth, latency):
     assert seconds(collective, sent + more, bandwidth, latency) >= seconds(
@@ -172,7 +169,6 @@ def test_more_bytes_are_never_faster(collective, sent, more, bandwidth, latency)
     )
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(THROUGH_PORTS),
     st.integers(1, 500),
@@ -199,7 +195,6 @@ def test_through_a_port_more_ranks_are_never_faster(
         (mesh_two_shot_all_reduce_s, mesh_all_gather_s),
     ],
 )
-@settings(deadline=None)
 @given(ranks=st.integers(1, 1000), sent=sizes, bandwidth=bandwidths, latency=latencies)
 def test_an_all_reduce_is_a_reduce_scatter_and_an_all_gather(
     all_reduce, all_gather, ranks, sent, bandwidth, latency
@@ -212,7 +207,6 @@ def test_an_all_reduce_is_a_reduce_scatter_and_an_all_gather(
     "all_reduce",
     [ring_all_reduce_s, tree_all_reduce_s, one_shot_all_reduce_s, two_shot_all_reduce_s],
 )
-@settings(deadline=None)
 @given(ranks=st.integers(2, 1000), sent=sizes, bandwidth=bandwidths, latency=latencies)
 def test_no_all_reduce_through_one_port_moves_less_than_theory_demands(
     all_reduce, ranks, sent, bandwidth, latency
@@ -221,7 +215,6 @@ def test_no_all_reduce_through_one_port_moves_less_than_theory_demands(
     assert all_reduce(sent, ranks, bandwidth, latency) >= least * (1 - 1e-12)
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(GRIDS),
     st.lists(st.integers(3, 16), min_size=1, max_size=3),
@@ -234,7 +227,6 @@ def test_closing_the_axes_of_a_grid_is_never_slower(function, axes, sent, bandwi
     assert torus <= function(sent, axes, [False] * len(axes), bandwidth, latency)
 
 
-@settings(deadline=None)
 @given(st.sampled_from(GRIDS), st.integers(2, 64), st.booleans(), sizes, bandwidths, latencies)
 def test_an_axis_of_one_adds_nothing_to_a_grid(function, length, closed, sent, bandwidth, latency):
     line = function(sent, (length,), (closed,), bandwidth, latency)

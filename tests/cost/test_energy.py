@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.cost.energy import active_s, drawn_w, energy_j, hourly_usd, usd_per_million_tokens
@@ -61,7 +61,6 @@ def test_a_chip_that_always_draws_its_watts_asks_nothing_of_its_activity():
     assert draw == (800.0, 0.0)
 
 
-@settings(deadline=None)
 @given(positive, shares, positive, positive, positive, factors)
 def test_neither_time_nor_work_ever_saves_energy_and_power_stays_below_what_is_provisioned(
     chip, idle, host, held, active, factor
@@ -73,7 +72,6 @@ def test_neither_time_nor_work_ever_saves_energy_and_power_stays_below_what_is_p
     assert (chip * idle + host) * held * (1 - 1e-12) <= joules <= (chip + host) * held * (1 + 1e-12)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 1000), positive, positive, factors)
 def test_more_tokens_from_the_same_chips_never_cost_more(chips, each, rate, factor):
     assert usd_per_million_tokens(chips, each, rate * factor) <= usd_per_million_tokens(
@@ -81,7 +79,6 @@ def test_more_tokens_from_the_same_chips_never_cost_more(chips, each, rate, fact
     )
 
 
-@settings(deadline=None)
 @given(st.integers(1, 1000), shares, positive, positive)
 def test_replicas_that_bring_as_many_tokens_as_chips_change_no_price_per_token(
     replicas, idle, active, rate
@@ -97,7 +94,6 @@ def test_replicas_that_bring_as_many_tokens_as_chips_change_no_price_per_token(
     )
 
 
-@settings(deadline=None)
 @given(positive, positive, positive, positive, factors)
 def test_a_longer_life_is_never_dearer_by_the_hour(price, life, power, tariff, factor):
     assert hourly_usd(price, life * factor, power, tariff) <= hourly_usd(price, life, power, tariff)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.cost.memory import fewest_chips, most_sequences, needed_bytes, usable_bytes
@@ -49,14 +49,12 @@ def test_as_many_chips_are_needed_as_hold_it_between_them(demand, each, expected
     assert fewest_chips(demand, each) == expected
 
 
-@settings(deadline=None)
 @given(amounts, st.integers(1, 10**12))
 def test_the_most_sequences_fit_and_one_more_does_not(free, each):
     count = most_sequences(free, each)
     assert count * each <= free < (count + 1) * each
 
 
-@settings(deadline=None)
 @given(st.integers(1, 10**4), st.integers(10**4, 10**11))
 def test_one_chip_less_would_not_do(chips, each):
     assert fewest_chips(chips * each, each) == chips

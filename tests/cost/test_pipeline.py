@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.cost.pipeline import bubble_fraction, cycle_s, fill_and_drain_s, request_s
@@ -43,13 +43,11 @@ def test_arrays_give_what_floats_give_one_by_one(function, given_values, expecte
     assert list(function(*arrays)) == pytest.approx(one_by_one, rel=1e-15)
 
 
-@settings(deadline=None)
 @given(times, st.integers(1, 20))
 def test_a_pipeline_fills_and_drains_as_a_flow_shop_played_through_does(stages, passes):
     assert fill_and_drain_s(sum(stages), max(stages), passes) == played_through(stages, passes)
 
 
-@settings(deadline=None)
 @given(times, st.integers(1, 20))
 def test_tokens_follow_each_other_as_in_a_loop_played_through(stages, micro_batches):
     """The stages in a ring: a micro-batch that leaves the last begins again at the first."""
@@ -71,7 +69,6 @@ def test_a_filled_pipeline_of_equal_stages_has_the_known_bubble_against_gpipe():
         assert bubble_fraction(busy, stages, period) == pytest.approx(expected, rel=1e-12)
 
 
-@settings(deadline=None)
 @given(times, st.integers(1, 100))
 def test_more_micro_batches_never_enlarge_the_bubble(stages, micro_batches):
     def bubble(passes):
@@ -86,7 +83,6 @@ def test_one_stage_has_no_bubble():
     assert bubble_fraction(10.0, 1, fill_and_drain_s(2.0, 2.0, 5)) == 0.0
 
 
-@settings(deadline=None)
 @given(st.floats(0, 10), st.floats(0, 1), st.integers(1, 10**6))
 def test_one_more_token_costs_one_more_time_per_token(first, each, tokens):
     grown = request_s(first, each, tokens + 1) - request_s(first, each, tokens)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.cost.roofline import (
@@ -52,7 +52,6 @@ def test_an_operator_at_the_ridge_needs_as_long_for_arithmetic_as_for_traffic():
     assert attainable_flop_per_s(50.0, peak, bandwidth) == peak
 
 
-@settings(deadline=None)
 @given(amounts, amounts, rates, rates, factors)
 def test_a_faster_chip_is_never_slower(flop, moved, peak, bandwidth, factor):
     def seconds(peak_flop_per_s, bandwidth_bytes_per_s):
@@ -64,7 +63,6 @@ def test_a_faster_chip_is_never_slower(flop, moved, peak, bandwidth, factor):
     assert seconds(peak, bandwidth * factor) <= seconds(peak, bandwidth)
 
 
-@settings(deadline=None)
 @given(amounts, rates, fractions, fractions)
 def test_a_better_efficiency_is_never_slower(amount, rate, one, other):
     worse, better = min(one, other), max(one, other)
@@ -72,7 +70,6 @@ def test_a_better_efficiency_is_never_slower(amount, rate, one, other):
     assert memory_s(amount, rate, better) <= memory_s(amount, rate, worse)
 
 
-@settings(deadline=None)
 @given(amounts, amounts, rates, rates)
 def test_no_operator_beats_the_roof_over_its_intensity(flop, moved, peak, bandwidth):
     reached = flop / operator_s(compute_s(flop, peak), memory_s(moved, bandwidth))
@@ -80,7 +77,6 @@ def test_no_operator_beats_the_roof_over_its_intensity(flop, moved, peak, bandwi
     assert reached == pytest.approx(roof, rel=1e-9)
 
 
-@settings(deadline=None)
 @given(amounts, amounts, st.floats(0.0, 1.0))
 def test_overhead_is_never_hidden(arithmetic, traffic, overhead):
     assert operator_s(arithmetic, traffic, overhead) == pytest.approx(

@@ -139,7 +139,6 @@ def test_a_smaller_grid_is_the_most_compact_that_has_room(units, most, axes):
     assert grid_axes(units, most) == axes
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=3).map(tuple), st.data())
 def test_a_grid_has_room_and_stays_within_its_axes(most, data):
     units = data.draw(st.integers(1, math.prod(most)))
@@ -475,7 +474,7 @@ def test_a_machine_stays_as_it_is():
         tiny_topology(8).chips = 4
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(0, 10**6), st.sampled_from(SHAPES))
 def test_json_gives_back_an_equal_machine(seed, shape):
     made = random_topology(random.Random(seed), shape)

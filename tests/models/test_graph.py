@@ -217,7 +217,7 @@ def test_a_graph_stays_as_it_is():
         tiny_graph().name = "other"
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 10**6))
 def test_json_gives_back_an_equal_graph(seed):
     made = random_graph(random.Random(seed))
@@ -225,7 +225,7 @@ def test_json_gives_back_an_equal_graph(seed):
     assert ModelGraph.from_json(made.to_json()) == made
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 10**6), st.sampled_from([1, 2, 4]))
 def test_a_split_never_leaves_a_chip_with_more_than_the_whole(seed, ways):
     for part in random_graph(random.Random(seed)).layers:

@@ -122,6 +122,7 @@ def test_a_certificate_that_was_tampered_with_is_refused_in_one_sentence(path, v
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_worse_plan_that_is_called_optimal_is_not_confirmed():
     graph, topology = tiny_graph(3), tiny_topology(4)
     result = pl.partition(graph, topology, WORK, minimize="tpot_s")

@@ -55,6 +55,7 @@ def small_pools(dice, count: int) -> Cluster:
     return cluster.replace(pools=tuple(few))  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_fleet_gives_as_much_as_the_best_of_all_sharings():
     feasible = case = 0
     while feasible < 4:

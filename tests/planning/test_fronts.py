@@ -18,6 +18,7 @@ from tests.instances import (
     tiny_graph,
     tiny_topology,
 )
+from tests.lanes import mostly_slow
 from tests.oracle import HIGHER_IS_BETTER, all_plans, scored
 from tests.report.test_fronts import front_of_a_node
 
@@ -67,7 +68,7 @@ def covers_all(
 
 
 @pytest.mark.parametrize("is_open", [False, True], ids=["fixed", "open"])
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", mostly_slow(SHAPES, but=("chain", "full-mesh")))
 def test_every_plan_of_the_exhaustive_oracle_is_covered(shape, is_open):
     found = case = 0
     while found < 3:
@@ -113,6 +114,7 @@ def test_no_member_is_better_than_another_in_every_field():
         assert sum((other <= one).all() for other in vectors) == 1
 
 
+@pytest.mark.slow
 def test_the_ends_of_a_front_are_the_best_plans_for_each_field():
     front = front_of_a_node(tolerance=0.01)
     for name in front.fields:
@@ -125,12 +127,14 @@ def test_the_ends_of_a_front_are_the_best_plans_for_each_field():
         assert reached == pytest.approx(best, rel=0.01)
 
 
+@pytest.mark.slow
 def test_a_narrower_tolerance_never_has_fewer_plans_to_tell_apart():
     assert len(front_of_a_node(tolerance=0.005).members) >= len(
         front_of_a_node(tolerance=0.2).members
     )
 
 
+@pytest.mark.slow
 def test_70_b_on_8_chips_is_complete():
     graph = pl.load_model("llama-3.1-70b", weight_dtype="fp8")
     front = pl.pareto(

@@ -12,6 +12,7 @@ from planner.errors import InfeasibleError, InputError
 from planner.plan import ChipRange, Plan, Stage
 from planner.planning.replanning import moving_s
 from planner.scoring.plans import score_plan
+from tests.clock import ticking
 from tests.instances import fabric, tiny_chip, tiny_graph, tiny_software, tiny_topology
 from tests.oracle import all_cuts, all_splits, may_begin
 
@@ -197,6 +198,7 @@ def test_what_replan_needs_is_said_in_one_sentence():
         pl.replan(before, lost=(8,))
 
 
+@pytest.mark.slow
 def test_the_bound_of_a_replanned_result_never_exceeds_its_objective():
     graph, topology = (
         pl.load_model("llama-3.1-8b", weight_dtype="bf16"),
@@ -204,7 +206,8 @@ def test_the_bound_of_a_replanned_result_never_exceeds_its_objective():
     )
     before = pl.partition(graph, topology, pl.Workload(batch_size=8), minimize="tpot_s")
     for worse in (0.0, 0.2):
-        found = pl.replan(before, lost=(3,), worse=worse, time_limit_s=5)
+        with ticking(1.0):
+            found = pl.replan(before, lost=(3,), worse=worse, time_limit_s=100)
         assert found.best.bound <= found.result.bound <= found.result.objective
         assert found.moved_bound_bytes <= found.moved_bytes
 

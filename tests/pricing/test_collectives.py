@@ -97,7 +97,6 @@ def test_a_group_that_straddles_nodes_counts_the_most_in_one_and_the_nodes_touch
     assert spans_of(machine(wired("switch", 8), across(4)), first, count) == spans
 
 
-@settings(deadline=None)
 @given(st.tuples(st.integers(2, 4), st.integers(2, 4), st.integers(2, 3)), st.data())
 def test_spans_are_what_counting_the_chips_one_by_one_finds(units, data):
     inner, middle, outer = units
@@ -410,7 +409,7 @@ def groups(draw):
     return topology, spans_of(topology, first, draw(st.integers(1, topology.chips - first)))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(groups(), st.sampled_from(KINDS), st.floats(0, 1e10), st.floats(0, 1e10))
 def test_more_bytes_are_never_faster(group, kind, tensor_bytes, more):
     topology, spans = group
@@ -418,7 +417,7 @@ def test_more_bytes_are_never_faster(group, kind, tensor_bytes, more):
     assert longer >= group_collective_s(topology, kind, spans, tensor_bytes)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(groups(), st.sampled_from(KINDS), st.floats(0, 1e10), st.floats(1, 100), st.integers(0, 1))
 def test_a_better_level_is_never_slower(group, kind, tensor_bytes, factor, number):
     topology, spans = group

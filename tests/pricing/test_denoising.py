@@ -35,7 +35,7 @@ def test_more_steps_cost_in_proportion(name):
     assert twenty.image_s - ten.image_s == pytest.approx(10 * ten.step_s)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     st.sampled_from(["sdxl", "flux-1", "sana-1.6b", "pixart-sigma"]), st.integers(256, 1500), st.integers(256, 1500),
     st.integers(0, 500),

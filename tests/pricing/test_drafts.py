@@ -168,7 +168,7 @@ def test_a_narrow_draft_takes_the_largest_degree_that_its_heads_allow():
     ]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000))
 def test_nothing_kept_is_never_better_than_no_drafts_and_all_kept_is_a_pass_for_all(seed):
     dice = random.Random(f"kept {seed}")

@@ -139,6 +139,7 @@ def test_every_box_of_a_question_is_bounded_and_solved_as_the_exhaustive_search_
                 assert quick.objective >= best.objective * (1 - 1e-12)
 
 
+@pytest.mark.slow
 def test_a_thousand_layers_on_a_hundred_thousand_chips_are_proved():
     """Two options of one and of four slots: the bottleneck against the sum, where links cost and
     slots are plenty."""

@@ -1,19 +1,20 @@
 """Annealing: never worse, always allowed, out of a local optimum, and the same answer for the
 same seed."""
 
-import time
+import math
 
 import numpy as np
 import pytest
 
 from planner.solver.dag.annealing import anneal
 from planner.solver.dag.problem import contract, faults, loads
+from tests.lanes import mostly_slow
 from tests.solver.graphs import graph_problem, oracle, random_problem
 
 
 def annealed(problem, start, **options):
     units = contract(problem, contiguous=False)
-    options = {"patience": 6, "until": time.monotonic() + 60.0} | options
+    options = {"patience": 6, "until": math.inf} | options
     device = units.spread(anneal(problem, units, start(units), **options))
     return device, loads(problem, device).max()
 
@@ -22,7 +23,7 @@ def one_device(place):
     return lambda units: (place,) * units.count
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", mostly_slow(range(10), but=(3, 7)))
 def test_small_graphs_reach_the_optimum(seed):
     problem = random_problem(seed, nodes=6, unlike=seed % 4 == 3)
     host = int(problem.counts.sum()) - 1
@@ -31,6 +32,7 @@ def test_small_graphs_reach_the_optimum(seed):
     assert value == pytest.approx(oracle(problem, "free"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_large_graphs_stay_allowed_and_improve(seed):
     problem = random_problem(seed, nodes=60, unlike=seed % 2 == 1)
@@ -57,6 +59,7 @@ def test_memory_allows_only_changes_of_places():
     assert np.bincount(device).tolist() == [2, 2]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_placement():
     problem = random_problem(5, nodes=30)
     first, second = (annealed(problem, one_device(2), patience=3, seed=7)[0] for _ in range(2))

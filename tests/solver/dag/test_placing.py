@@ -1,6 +1,6 @@
 """CP-SAT for the largest load: bounds hold, fixed units stay, improvement never loses."""
 
-import time
+import math
 
 import pytest
 
@@ -36,5 +36,5 @@ def test_improvement_never_makes_it_worse():
     problem = random_problem(4, nodes=9)
     units = contract(problem, contiguous=False)
     start = (2,) * units.count
-    better = improve(problem, units, start, until=time.monotonic() + 2.0)
+    better = improve(problem, units, start, until=math.inf)
     assert loads(problem, units.spread(better)).max() <= loads(problem, units.spread(start)).max()

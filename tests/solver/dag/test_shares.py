@@ -1,7 +1,6 @@
 """Prices of units: bounds hold, and know that large units do not share out evenly."""
 
 import math
-import time
 
 import pytest
 
@@ -11,9 +10,7 @@ from tests.solver.graphs import graph_problem, oracle, random_problem
 
 
 def bound_of(problem, low, high):
-    return refuted_below(
-        problem, contract(problem, contiguous=False), low, high, until=time.monotonic() + 20.0
-    )
+    return refuted_below(problem, contract(problem, contiguous=False), low, high, until=math.inf)
 
 
 def test_five_like_units_do_not_share_out_over_two_devices():

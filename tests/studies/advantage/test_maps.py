@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import planner as pl
+from planner.studies.advantage import maps
 from planner.studies.advantage.maps import (
     AdvantageMap,
     MapGrids,
@@ -94,6 +95,7 @@ def test_fewer_users_in_flight_cost_no_less(grids, drawn):
             assert other is None or one <= other
 
 
+@pytest.mark.slow
 def test_uniform_plans_are_close_to_what_is_proved_of_all_plans(drawn, grids):
     checks = checked(drawn, grids, 3)
     assert checks
@@ -103,12 +105,13 @@ def test_uniform_plans_are_close_to_what_is_proved_of_all_plans(drawn, grids):
     assert f"on {proved} cells checked" in drawn.replace(checks=checks).proved
 
 
-def test_a_redraw_from_grids_takes_a_blink(grids):
+def test_a_redraw_from_grids_prices_no_plan_anew(grids, monkeypatch):
     grids.map("usd_per_million_tokens", speeds=SPEEDS)
+    monkeypatch.setattr(maps, "plan_grid", None)
     begin = time.process_time()
     for users in (1, 64):
         grids.map("usd_per_million_tokens", speeds=SPEEDS, most_users=users, draws=100).svg()
-    assert time.process_time() - begin < 0.4
+    assert time.process_time() - begin < 2.0  # a fifth of a second on a free core
 
 
 def test_another_version_of_a_machine_takes_its_place(grids, drawn):

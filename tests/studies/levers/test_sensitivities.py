@@ -42,6 +42,7 @@ def test_the_strongest_comes_first_with_what_partition_finds(tornado):
     assert tornado.rows[1].swing == 0
 
 
+@pytest.mark.slow
 def test_without_names_every_told_figure_is_moved_and_the_strongest_share_the_variance(tmp_path):
     options = {
         "minimize": "tpot_s",
@@ -74,6 +75,7 @@ def test_an_end_without_a_plan_is_told_first():
     assert "no plan" in made.plot().data[0].text
 
 
+@pytest.mark.slow
 def test_no_plan_at_all_is_refused():
     with pytest.raises(InputError, match=r"no plan with all figures as they are.*does not fit"):
         sensitivity(pl.load_model("llama-3.1-405b"), MACHINE, ONE, [WATTS], progress=False)

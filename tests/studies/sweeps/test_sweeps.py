@@ -1,11 +1,13 @@
 """Sweeps: the same table however it is made, and nothing lost on the way."""
 
+import math
 import sqlite3
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
 import pytest
 
 import planner as pl
+from benchmarks.sweeps import dask_cluster
 from planner.errors import InputError, PlannerError, UnknownNameError
 from planner.studies import Cell, Sweep, sweep
 from planner.studies.sweeps import cells, meters, sweeps, workers
@@ -47,6 +49,7 @@ def test_cells_may_be_listed(plain):
     assert sweep(cells=listed, file=None, progress=False) == plain
 
 
+@pytest.mark.slow
 def test_every_executor_makes_the_same_table_byte_for_byte(plain, monkeypatch):
     with ThreadPoolExecutor(2) as threads:
         assert swept(executor=threads)[0].to_json() == plain.to_json()
@@ -96,6 +99,7 @@ def test_cells_without_plan_and_with_errors_do_not_stop_the_rest(file):
     assert told[-1].reused == 3
 
 
+@pytest.mark.slow
 def test_text_says_how_cells_ended():
     made = sweep(("llama-3.1-405b", GRAPH), MACHINE, LENGTHS[:2], file=None, progress=False)
     assert str(made).splitlines()[:2] == ["4 cells", "  2  infeasible  " + made.rows[0].message]
@@ -103,6 +107,7 @@ def test_text_says_how_cells_ended():
 
 
 def test_ctrl_c_gives_what_is_done_and_the_next_call_the_rest(plain, file, monkeypatch):
+    monkeypatch.setattr(workers, "PATIENCE_S", math.inf)  # cell by cell, however slow the machine
     monkeypatch.setattr(cells, "CHUNK_S", 0.0)
     monkeypatch.setattr(meters, "EVERY_S", 0.0)
 
@@ -222,7 +227,7 @@ def test_json_gives_it_back(plain):
 def test_a_cluster_in_threads_makes_the_same_table(plain):
     distributed = pytest.importorskip("distributed")
     with (
-        distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster,
+        dask_cluster(n_workers=1, processes=False) as cluster,
         distributed.Client(cluster) as client,
     ):
         assert swept(executor=client.get_executor())[0].to_json() == plain.to_json()

@@ -1,0 +1,86 @@
+"""Which tests are slow, and how much each of them works.
+
+`make fast` runs what is not marked `slow`. A test is slow where it works for more than `SLOW_CPU_S`
+seconds of CPU, its fixtures and the processes that it starts included; wall time would depend on
+what else the machine does. Where one law is checked in very many cases, `mostly_slow` keeps a few
+of them in the fast lane.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pytest
+
+SLOW_CPU_S = 1.0
+
+_WORKED = pytest.StashKey[float]()
+
+
+def mostly_slow(values: Iterable[Any], *, but: tuple[Any, ...]) -> list[Any]:
+    """Values to parametrize by, all slow but for a few."""
+    values = list(values)
+    unknown = set(but) - set(values)
+    assert not unknown, f"no such case: {unknown}"
+    return [
+        value if value in but else pytest.param(value, marks=pytest.mark.slow) for value in values
+    ]
+
+
+def cpu_s() -> float:
+    """What this process and those that it has waited for have worked. [s]"""
+    return sum(os.times()[:4])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    """Count what fixtures work."""
+    before = cpu_s()
+    yield
+    item.stash[_WORKED] = cpu_s() - before
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Count what the test works, and hand both on with its report."""
+    before = cpu_s()
+    try:
+        yield
+    finally:
+        worked = item.stash[_WORKED] + cpu_s() - before
+        item.user_properties.append(("cpu_s", round(worked, 2)))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How many of the heaviest tests to list."""
+    parser.addoption(
+        "--heaviest",
+        type=int,
+        default=0,
+        metavar="N",
+        help="list the N tests that worked most, in seconds of CPU",
+    )
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """List the heaviest tests, and those that should be marked slow and are not."""
+    reports = [
+        report
+        for outcome in ("passed", "failed", "xfailed")
+        for report in terminalreporter.getreports(outcome)
+        if report.when == "call"
+    ]
+    worked = {report.nodeid: dict(report.user_properties).get("cpu_s", 0.0) for report in reports}
+    heaviest = sorted(worked, key=lambda name: -worked[name])[: config.getoption("heaviest")]
+    if heaviest:
+        terminalreporter.section("heaviest tests, seconds of CPU")
+    for name in heaviest:
+        terminalreporter.write_line(f"{worked[name]:8.2f}  {name}")
+    slow = {report.nodeid for report in reports if "slow" in report.keywords}
+    forgotten = [name for name in worked if worked[name] > 2 * SLOW_CPU_S and name not in slow]
+    if forgotten:
+        terminalreporter.section(f"over {2 * SLOW_CPU_S} s of CPU and not marked slow")
+    for name in forgotten:
+        terminalreporter.write_line(f"{worked[name]:8.2f}  {name}")
