@@ -29,7 +29,7 @@ from planner.scoring.score import Score, StageTime
 from planner.solver.chain.problem import ChainProblem
 from planner.space.boxes import Box
 from planner.space.candidates import Candidates
-from planner.space.measures import NEEDED
+from planner.space.measures import Peak
 from planner.units import spoken
 from planner.workload import Workload
 
@@ -352,9 +352,9 @@ class Shaped(Candidates):
         )
         if problem is None or not self.options:
             return math.inf
-        needed = (problem.prefix[:, -1] * problem.run_peaks[:, NEEDED]).sum(
+        needed = (problem.prefix[:, -1] * problem.run_peaks[:, Peak.NEEDED]).sum(
             axis=1
-        ) + problem.run_peaks_fixed[:, NEEDED]
+        ) + problem.run_peaks_fixed[:, Peak.NEEDED]
         return float(needed.min())
 
 

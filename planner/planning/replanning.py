@@ -33,7 +33,8 @@ from planner.scoring.plans import score_plan
 from planner.solver.chain import placed
 from planner.solver.chain.placed import Place, PlacedProblem
 from planner.solver.chain.problem import Limit, Measure
-from planner.space.cluster_candidates import MOVED, PooledBox, PooledCandidates, option_numbers
+from planner.space.cluster_candidates import PooledBox, PooledCandidates, option_numbers
+from planner.space.measures import ClusterSum
 from planner.workload import Workload
 
 Floats = NDArray[np.float64]
@@ -252,12 +253,12 @@ class _Moving:
             :, :, None
         ]
         run_sums = np.concatenate([chain.run_sums, np.zeros((options, sums, 1))], axis=2)
-        run_sums[:, MOVED, -1] = 1.0
+        run_sums[:, ClusterSum.MOVED, -1] = 1.0
         run_peaks = np.concatenate(
             [chain.run_peaks, np.zeros((options, chain.run_peaks.shape[1], 1))], axis=2
         )
         only = np.zeros(sums)
-        only[MOVED] = 1.0
+        only[ClusterSum.MOVED] = 1.0
         good = math.isfinite(self.allowed)
         limits = (*([Limit(chain.objective, self.allowed)] if good else []), *chain.limits)
         excess = {

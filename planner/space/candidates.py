@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.answers.question import FIELDS, NOT_IN_PHASE, PER_TOKEN, Question
-from planner.cost.energy import SECONDS_PER_HOUR, usd_per_million_tokens
 from planner.errors import InfeasibleError, InputError
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
@@ -31,40 +30,33 @@ from planner.pricing.price_list import (
     Split,
     Step,
     host_s,
-    multiplied_in,
     reach_of,
     shares_of,
     unoffered,
 )
 from planner.pricing.queueing import FULL
 from planner.pricing.schedule import Schedule, schedule_of
-from planner.pricing.timing import active_chip_s, useful_of_cycle
 from planner.scoring.plans import chosen_power, score_plan
 from planner.solver.chain.packing import Packing
-from planner.solver.chain.problem import ChainProblem, Larger, Limit, Line, Measure, Run
+from planner.solver.chain.problem import ChainProblem, Limit, Measure, Run
 from planner.space.boxes import Box, best_batch, least_parts
 from planner.space.layout import packing_of
 from planner.space.measures import (
-    CHIPS,
-    CHUNK,
-    DECODE,
-    FILL,
-    HELD,
-    NEEDED,
-    ONCE,
-    OTHERS,
     PEAKS,
-    PREFILL,
-    QUEUE,
     RESOURCES,
-    ROUND,
     SUMS,
-    TURN,
-    Clock,
     Floats,
+    Peak,
+    Resource,
+    Sum,
     measure_of,
 )
+from planner.space.objectives import Basis, measured
 from planner.workload import Workload
+
+# `link` counts the columns of a pair from that of the low end of a box.
+DECODE, PREFILL = Sum.DECODE, Sum.PREFILL
+TURN, ROUND, CHUNK, OTHERS, QUEUE = Peak.TURN, Peak.ROUND, Peak.CHUNK, Peak.OTHERS, Peak.QUEUE
 
 
 class Candidates:
@@ -213,7 +205,7 @@ class Candidates:
         """Numbers of replicas worth trying where the batch is open: of like replicas the more
         the better, as long as there is room and no limit counts the chips; where their number
         itself is to be small, or power follows the plan, all."""
-        if self.question.objective in self._per_chip() or self.averages:
+        if self.question.objective in self.basis.per_chip() or self.averages:
             return list(range(1, self.topology.chips + 1))
         found, width = set(), 1
         while width <= self.topology.chips:
@@ -226,7 +218,7 @@ class Candidates:
 
     def _most_chips(self) -> int | None:
         """How many chips the limits allow to be held; None where they do not say."""
-        each = self._per_chip()
+        each = self.basis.per_chip()
         allowed = [
             value * (1 + 1e-12) / each[name]
             for name, value in self.question.limits
@@ -235,19 +227,6 @@ class Candidates:
         return (
             min(self.topology.chips, *(math.floor(most) for most in allowed)) if allowed else None
         )
-
-    def _per_chip(self) -> dict[str, float]:
-        """Fields that count the chips held, and what each adds."""
-        watts = self.draws[0].held_w if self.draws else 0.0
-        each = {"chips": 1.0, "power_w": watts}
-        if self.workload.requests_per_s is not None:
-            tokens_per_s = self.workload.requests_per_s * self.workload.output_tokens
-            hourly = self.topology.price.usd_per_chip_hour or 0.0
-            each["energy_per_token_j"] = watts / tokens_per_s
-            each["usd_per_million_tokens"] = float(
-                usd_per_million_tokens(1.0, hourly, tokens_per_s)
-            )
-        return each
 
     def to_problem(self, box: Box) -> ChainProblem | None:
         """The solver's arrays for a box; None where there is no room for its replicas."""
@@ -263,7 +242,7 @@ class Candidates:
         if self.workload.requests_per_s is not None:
             limits += (
                 Limit(
-                    measure_of(peaks={QUEUE: 1.0}),
+                    measure_of(peaks={Peak.QUEUE: 1.0}),
                     FULL * box.replicas / self.workload.requests_per_s,
                 ),
             )
@@ -366,82 +345,16 @@ class Candidates:
             return 1.0 / canonical if canonical > 0 else math.inf
         return canonical
 
+    @property
+    def basis(self) -> Basis:
+        """What fields are measured by."""
+        return Basis(
+            self.graph, self.topology, self.workload, self.prices, self.draws, self.averages
+        )
+
     def measure(self, name: str, box: Box, ends: tuple[Schedule, ...]) -> Measure:
-        """A field of `Score` as a measure of sums and peaks, at the end of the box where it is
-        best."""
-        if (
-            box.batch_size is not None
-        ):  # a pass is shortest at the low end, a turn of all passes at the high one
-            sums, turn, tokens = 0, 1, box.batch_size * self.workload.output_tokens / box.replicas
-        else:
-            turn = 0 if FIELDS[name].end == "low" else 1
-            full = ends[1].sequences == math.prod(box.corners[1])
-            sums = int(
-                turn and full
-            )  # where a replica holds less, a pass is at least as long as at the low end
-            tokens = ends[turn].sequences * self.workload.output_tokens
-        at, held = ends[sums], FILL if self.topology.divisible else CHIPS
-        rate = self.workload.requests_per_s
-        clock = Clock(at, sums, turn, 0.0 if rate is None else rate / box.replicas)
-        if name in {"tpot_s", "tokens_per_s_per_user"}:
-            return measure_of(
-                larger=(Larger(DECODE + sums, TURN + turn, 1.0 / at.tokens_per_pass),)
-            )
-        if name == "ttft_s":
-            return clock.time(0)
-        if name == "request_s":
-            return clock.time(at.rounds)
-        if name == "tokens_per_s":
-            return clock.cycle(scale=1.0 / (tokens * box.replicas))
-        if name == "chips" or (name in ("power_w", *PER_TOKEN) and rate is not None):
-            counted = CHIPS if name == "chips" else held
-            return measure_of(sums={counted: 1.0}, scale=self._per_chip()[name] * box.replicas)
-        if name == "energy_per_token_j":
-            return self._drawn(clock.cycle(held=held, scale=1.0 / tokens), ends[turn])
-        if name == "usd_per_million_tokens":
-            hourly = self.topology.price.usd_per_chip_hour or 0.0
-            return clock.cycle(held=held, scale=1e6 * hourly / SECONDS_PER_HOUR / tokens)
-        if name == "power_w":
-            return self._power(clock, box, held)
-        if name == "memory_headroom_bytes":
-            return measure_of(peaks={NEEDED: 1.0})
-        if name == "mfu_fraction":
-            return clock.cycle(
-                held=CHIPS, scale=1.0 / self._useful(0, ends[sums if box.batch_size else turn])
-            )
-        low = Clock(ends[0], 0, turn if box.batch_size else 0, 0.0)
-        return low.cycle(
-            held=CHIPS, scale=1.0 / self._useful(1, ends[0] if box.batch_size else ends[1])
-        )
-
-    def _drawn(self, held: Measure, at: Schedule) -> Measure:
-        """Joules of what is held, from its chip-seconds; its activity is the same for all plans."""
-        if len(self.draws) == 1:
-            return replace(held, scale=held.scale * self.draws[0].held_w)
-        active = held.scale * active_chip_s(self.prices, at)
-        return replace(
-            held, lines=tuple(Line(draw.held_w, draw.active_w * active) for draw in self.draws)
-        )
-
-    def _power(self, clock: "Clock", box: Box, held: int) -> Measure:
-        """The average over a cycle, where that follows the plan; of several batches at least
-        what is drawn idle."""
-        if self.averages and box.single:
-            return replace(
-                self._drawn(clock.cycle(held=held, scale=float(box.replicas)), clock.at),
-                averaged=True,
-            )
-        return measure_of(sums={held: 1.0}, scale=self.draws[0].held_w * box.replicas)
-
-    def _useful(self, number: int, at: Schedule) -> float:
-        """Chip-seconds that a cycle's useful operations (0) or bytes (1) need at the peak."""
-        chip = self.topology.chip
-        peak = (
-            chip.memory[0].bandwidth_bytes_per_s
-            if number
-            else chip.peak_flop_per_s(multiplied_in(self.graph))
-        )
-        return useful_of_cycle(self.graph, at)[number] / peak
+        """A field of `Score` as a measure of sums and peaks, where the box has it best."""
+        return measured(name, self.basis, box, ends)
 
     def _seconds(self, split: Split, step: Step, *, whole: bool) -> Floats:
         """Of one step by kind of layer: boxes share most of their steps."""
@@ -463,77 +376,91 @@ class Candidates:
         """What each layer needs under each option, with at least so many sequences held in a
         replica, shape (options, layers, RESOURCES), and the buffers of a chip [B]; the second
         half of the options, where there is one, is for whole models with tied weights."""
-        kinds, low, splits = self.graph.kind_of_layer, ends[0], len(self.splits)
-        resources = np.zeros((len(self.options), len(kinds), RESOURCES))
+        low = ends[0]
+        resources = np.zeros((len(self.options), len(self.graph.layers), RESOURCES))
         for end, at in enumerate(ends):
-            for column, step in ((end, at.decode), (2 + end, at.prefill)):
-                if not (step.decode or at.prefill_passes > 0):
-                    continue
-                priced = np.array(
-                    [self._seconds(split, step, whole=not at.relaxed) for split in self.options]
-                )
-                resources[:, :, column] = priced[:, kinds]
-                resources[:, -1, column] += host_s(
-                    self.topology.software, step.sequences * step.decode
-                )
-        holdings, least = (
-            [self._holdings(split, low) for split in self.options],
-            replace(low, sequences=sequences),
+            resources[:, :, Resource.DECODE.at(end)] = self._step_s(at, at.decode)
+            resources[:, :, Resource.PREFILL.at(end)] = self._step_s(at, at.prefill)
+        holdings = [self._holdings(split, low) for split in self.options]
+        resources[:, :, Resource.HELD] = self._held_bytes(
+            holdings, replace(low, sequences=sequences)
         )
-        for number, (split, held) in enumerate(zip(self.options, holdings, strict=True)):
-            cache = (
-                least.held_sequences(split.attention) * held.kv_bytes_per_sequence
-                + held.kv_bytes_more
-            )
-            resources[number, :, HELD] = (held.weight_bytes + cache)[kinds]
-            for reader, _ in self.tied if number >= splits else ():
-                resources[number, reader, HELD] -= held.tied_bytes[kinds[reader]]
-        resources[:, -1, ONCE] = low.request_overhead_s
+        resources[:, -1, Resource.ONCE] = low.request_overhead_s
         return resources, np.array([held.activation_bytes for held in holdings])
+
+    def _step_s(self, at: Schedule, step: Step) -> Floats:
+        """What each layer takes for a step under each option, the host's work with the last one,
+        shape (options, layers); nothing where there is no such step. [s]"""
+        kinds = self.graph.kind_of_layer
+        if not (step.decode or at.prefill_passes > 0):
+            return np.zeros((len(self.options), len(kinds)))
+        whole = not at.relaxed
+        of_kinds = np.array([self._seconds(split, step, whole=whole) for split in self.options])
+        of_layers = of_kinds[:, kinds]
+        of_layers[:, -1] += host_s(self.topology.software, step.sequences * step.decode)
+        return of_layers
+
+    def _held_bytes(self, holdings: list[Holdings], least: Schedule) -> Floats:
+        """Weights and caches of each layer on a chip under each option, shape (options, layers).
+        [B]"""
+        kinds = self.graph.kind_of_layer
+        held_bytes = np.zeros((len(self.options), len(kinds)))
+        for number, (split, held) in enumerate(zip(self.options, holdings, strict=True)):
+            sequences = least.held_sequences(split.attention)
+            cache = sequences * held.kv_bytes_per_sequence + held.kv_bytes_more
+            held_bytes[number] = (held.weight_bytes + cache)[kinds]
+        # A stage that runs the whole model keeps weights that are read twice just once.
+        for reader, _ in self.tied:
+            for number in range(len(self.splits), len(self.options)):
+                held_bytes[number, reader] -= holdings[number].tied_bytes[kinds[reader]]
+        return held_bytes
 
     def lowered(self, ends: tuple[Schedule, ...], sequences: int) -> "Option":
         """All options, stacked, with at least so many sequences held in a replica."""
         resources, activation = self.resources(ends, sequences)
-        prefix = np.concatenate(
-            [np.zeros((len(resources), 1, RESOURCES)), np.cumsum(resources, axis=1)], axis=1
-        )
-        filled, ranks, splits = prefix[:, :, HELD], np.arange(prefix.shape[1]), len(self.splits)
+        before = np.zeros((len(resources), 1, RESOURCES))
+        prefix = np.concatenate([before, np.cumsum(resources, axis=1)], axis=1)
         room = self.prices.usable_bytes - activation
-        feasible = np.stack(
-            [one - one[:, None] <= left for one, left in zip(filled, room, strict=True)]
-        )
-        feasible &= ranks > ranks[:, None]
+        # A run fits where what its layers hold fills no more than what the buffers leave.
+        filled = prefix[:, :, Resource.HELD]
+        runs_bytes = (one - one[:, None] for one in filled)
+        fits = [run <= left for run, left in zip(runs_bytes, room, strict=True)]
+        feasible = np.stack(fits)
+        places = np.arange(prefix.shape[1])
+        feasible &= places > places[:, None]
         if self.tied:
+            # Options of the first half are for parts of the model, the others for all of it.
+            splits = len(self.splits)
             feasible[:splits, 0, -1] = False
-            feasible[splits:, 1:] = feasible[splits:, :, :-1] = False
+            feasible[splits:, 1:] = False
+            feasible[splits:, :, :-1] = False
         return Option(prefix, feasible, *self.run_arrays(ends, activation))
 
     def run_arrays(
         self, ends: tuple[Schedule, ...], activation: Floats
     ) -> tuple[Floats, Floats, Floats, Floats]:
         """How resources, and a run besides, add to sums and peaks under each option."""
-        sums, peaks = (
-            np.zeros((len(self.options), SUMS, RESOURCES)),
-            np.zeros((len(self.options), PEAKS, RESOURCES)),
-        )
+        options = len(self.options)
+        sums = np.zeros((options, SUMS, RESOURCES))
+        peaks = np.zeros((options, PEAKS, RESOURCES))
         for end, at in enumerate(ends):
-            sums[:, DECODE + end, end] = sums[:, PREFILL + end, 2 + end] = sums[
-                :, PREFILL + end, ONCE
-            ] = 1.0
+            decode, prefill = Resource.DECODE.at(end), Resource.PREFILL.at(end)
             loads = _loads_of(at, self.options)
-            peaks[:, TURN + end, end], peaks[:, TURN + end, 2 + end] = (
-                loads.turns,
-                loads.interruption,
-            )
-            peaks[:, ROUND + end, end] = loads.turns
-            peaks[:, CHUNK + end, 2 + end] = 1.0
-            peaks[:, OTHERS + end, 2 + end] = loads.others
-            peaks[:, QUEUE, 2] = loads.prompt
-        sums[:, FILL, HELD] = self.widths / self.topology.chip.memory[0].capacity_bytes
-        peaks[:, NEEDED, HELD] = 1.0
-        sums_fixed, peaks_fixed = np.zeros(sums.shape[:2]), np.zeros(peaks.shape[:2])
-        sums_fixed[:, CHIPS] = self.widths
-        peaks_fixed[:, NEEDED] = activation
+            sums[:, Sum.DECODE.at(end), decode] = 1.0
+            sums[:, Sum.PREFILL.at(end), prefill] = 1.0
+            sums[:, Sum.PREFILL.at(end), Resource.ONCE] = 1.0
+            peaks[:, Peak.TURN.at(end), decode] = loads.turns
+            peaks[:, Peak.TURN.at(end), prefill] = loads.interruption
+            peaks[:, Peak.ROUND.at(end), decode] = loads.turns
+            peaks[:, Peak.CHUNK.at(end), prefill] = 1.0
+            peaks[:, Peak.OTHERS.at(end), prefill] = loads.others
+            peaks[:, Peak.QUEUE, Resource.PREFILL_LOW] = loads.prompt
+        sums[:, Sum.FILL, Resource.HELD] = self.widths / self.topology.chip.memory[0].capacity_bytes
+        peaks[:, Peak.NEEDED, Resource.HELD] = 1.0
+        sums_fixed = np.zeros((options, SUMS))
+        sums_fixed[:, Sum.CHIPS] = self.widths
+        peaks_fixed = np.zeros((options, PEAKS))
+        peaks_fixed[:, Peak.NEEDED] = activation
         return sums, sums_fixed, peaks, peaks_fixed
 
     def _links(self, ends: tuple[Schedule, ...]) -> tuple[Floats, Floats]:

@@ -41,15 +41,20 @@ from planner.space.arrangements import Arrangement, arranged
 from planner.space.boxes import Box, best_batch
 from planner.space.candidates import Candidates, Option
 from planner.space.layout import packing_of
-from planner.space.measures import NEEDED, PEAKS, RESOURCES, SUMS
+from planner.space.measures import (
+    CLUSTER_RESOURCES,
+    CLUSTER_SUMS,
+    PEAKS,
+    RESOURCES,
+    SUMS,
+    ClusterResource,
+    ClusterSum,
+    Peak,
+)
 from planner.workload import Workload
 
 Floats = NDArray[np.float64]
 
-# Sums beside those of `candidates`: what chips held cost in an hour, draw, could compute and could
-# read; joules of what is active; bytes that are moved.
-DOLLARS, WATTS, FLOPS, BANDWIDTH, ACTIVE, MOVED = range(SUMS, SUMS + 6)
-POOLED_SUMS = SUMS + 6
 NOT_PLANNED = ("power_w",)
 
 
@@ -369,24 +374,29 @@ class _Lowering:
         prefix = np.concatenate(
             [lowered.prefix, np.concatenate([[0.0], np.cumsum(joules)])[:, None]], axis=1
         )
-        run_sums, run_sums_fixed = np.zeros((POOLED_SUMS, RESOURCES + 1)), np.zeros(POOLED_SUMS)
+        run_sums, run_sums_fixed = (
+            np.zeros((CLUSTER_SUMS, CLUSTER_RESOURCES)),
+            np.zeros(CLUSTER_SUMS),
+        )
         run_sums[:SUMS, :RESOURCES], run_sums_fixed[:SUMS] = (
             lowered.run_sums,
             lowered.run_sums_fixed,
         )
-        run_sums[ACTIVE, RESOURCES] = 1.0
+        run_sums[ClusterSum.ACTIVE, ClusterResource.ACTIVE] = 1.0
         flops, bandwidth = peaks_of(self.candidates.graph, topology)
         each = {
-            DOLLARS: topology.price.usd_per_chip_hour or 0.0,
-            WATTS: stand.draw.held_w,
-            FLOPS: flops,
-            BANDWIDTH: bandwidth,
+            ClusterSum.DOLLARS: topology.price.usd_per_chip_hour or 0.0,
+            ClusterSum.WATTS: stand.draw.held_w,
+            ClusterSum.FLOPS: flops,
+            ClusterSum.BANDWIDTH: bandwidth,
         }
         for column, value in each.items():
             run_sums_fixed[column] = value * split.chips
         run_peaks = np.concatenate([lowered.run_peaks, np.zeros((PEAKS, 1))], axis=1)
         run_peaks_fixed = lowered.run_peaks_fixed.copy()
-        run_peaks_fixed[NEEDED] += self.candidates.usable_bytes - candidates.prices.usable_bytes
+        run_peaks_fixed[Peak.NEEDED] += (
+            self.candidates.usable_bytes - candidates.prices.usable_bytes
+        )
         feasible = lowered.feasible.copy()
         feasible[0] &= stand.pool == self.box.head
         return Option(prefix, feasible, run_sums, run_sums_fixed, run_peaks, run_peaks_fixed)
@@ -442,7 +452,7 @@ class _Lowering:
         known = [link for link in (*inside, *outside) if link is not None]
         if not known:
             items = len(self.candidates.graph.layers)
-            return Link(np.zeros((items + 1, POOLED_SUMS)), np.zeros((items + 1, PEAKS)))
+            return Link(np.zeros((items + 1, CLUSTER_SUMS)), np.zeros((items + 1, PEAKS)))
         return Link(
             np.minimum.reduce([link.sums for link in known]),
             np.minimum.reduce([link.peaks for link in known]),
@@ -455,22 +465,24 @@ class _Lowering:
         flops, bandwidth = peaks_of(self.candidates.graph, head.topology)
         if name == "usd_per_million_tokens":
             measure = replace(
-                measure, held=DOLLARS, scale=measure.scale * box.replicas * 1e6 / SECONDS_PER_HOUR
+                measure,
+                held=ClusterSum.DOLLARS,
+                scale=measure.scale * box.replicas * 1e6 / SECONDS_PER_HOUR,
             )
         elif name == "energy_per_token_j":
-            measure = replace(measure, held=WATTS, scale=measure.scale * box.replicas)
+            measure = replace(measure, held=ClusterSum.WATTS, scale=measure.scale * box.replicas)
         elif name == "mfu_fraction":
-            measure = replace(measure, held=FLOPS, scale=measure.scale / flops)
+            measure = replace(measure, held=ClusterSum.FLOPS, scale=measure.scale / flops)
         elif name == "mbu_fraction":
-            measure = replace(measure, held=BANDWIDTH, scale=measure.scale / bandwidth)
-        return replace(measure, sums=np.concatenate([measure.sums, np.zeros(POOLED_SUMS - SUMS)]))
+            measure = replace(measure, held=ClusterSum.BANDWIDTH, scale=measure.scale / bandwidth)
+        return replace(measure, sums=np.concatenate([measure.sums, np.zeros(CLUSTER_SUMS - SUMS)]))
 
     def _plus(self, name: str) -> Floats:
         """Weights of the sums that a field adds: joules of what is active."""
-        weights = np.zeros(POOLED_SUMS)
+        weights = np.zeros(CLUSTER_SUMS)
         if name == "energy_per_token_j":
             scale = self.head.measure("tokens_per_s", self.box.box, self.ends).scale
-            weights[ACTIVE] = scale * self.box.box.replicas
+            weights[ClusterSum.ACTIVE] = scale * self.box.box.replicas
         return weights
 
 
@@ -479,4 +491,4 @@ _PRICED = ("usd_per_million_tokens", "energy_per_token_j")
 
 def _widened(link: tuple[Floats, Floats]) -> Link:
     sums, peaks = (array[:, 0] for array in link)
-    return Link(np.concatenate([sums, np.zeros((len(sums), POOLED_SUMS - SUMS))], axis=1), peaks)
+    return Link(np.concatenate([sums, np.zeros((len(sums), CLUSTER_SUMS - SUMS))], axis=1), peaks)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from planner.solver.chain.problem import Cuts, Floats, Ints
 from planner.space.boxes import Box
 from planner.space.candidates import Candidates
-from planner.space.measures import CHIPS, DECODE, HELD, NEEDED, TURN
+from planner.space.measures import Peak, Resource, Sum
 
 EVERY = 1_000_000
 """Stages, or layers in one: no bound."""
@@ -112,7 +112,7 @@ class FamilyBounds:
         """Least sums and least peaks, each by itself, shapes (rows, sums) and (rows, peaks)."""
         uses = self.families.counts[rows] > 0
         sums = _cheapest(priced.sums, uses, priced.counts)
-        sums[:, CHIPS] = self.families.least_chips[rows]
+        sums[:, Sum.CHIPS] = self.families.least_chips[rows]
         peaks = (
             _cheapest(priced.work, uses, priced.counts) / self.families.most_chips[rows][:, None]
         )
@@ -120,7 +120,7 @@ class FamilyBounds:
 
     def _of_totals(self, priced: "Priced", sums: Floats, peaks: Floats) -> Floats:
         found = np.stack([measure.value(sums, peaks) for measure in priced.measures], axis=-1)
-        found[peaks[..., NEEDED] > self.candidates.prices.usable_bytes * (1 + 1e-12)] = np.inf
+        found[peaks[..., Peak.NEEDED] > self.candidates.prices.usable_bytes * (1 + 1e-12)] = np.inf
         return found
 
     def tight(self, priced: "Priced", rows: Ints) -> tuple[Floats, Floats]:
@@ -135,9 +135,9 @@ class FamilyBounds:
         stages = np.where(self.families.counts[rows] > 0, stages, 0)
         peaks = np.maximum(peaks, _whole_peaks(priced, stages))
         steps = np.concatenate([1.02 ** np.arange(24), [2.0, 4.0, np.inf]])
-        turns = peaks[:, TURN, None] * steps
+        turns = peaks[:, Peak.TURN_LOW, None] * steps
         room = np.minimum(
-            turns[:, 1:, None] / priced.inner_loads[:, TURN], self._memory_room(priced)
+            turns[:, 1:, None] / priced.inner_loads[:, Peak.TURN_LOW], self._memory_room(priced)
         )
         most = stages[:, None] * np.floor(room * (1 + 1e-9))
         outer = priced.counts.sum() - priced.inner
@@ -150,15 +150,17 @@ class FamilyBounds:
             )
             least[~more, number] = np.inf
         each = np.repeat(peaks[:, None], len(steps) - 1, axis=1)
-        each[..., TURN] = turns[:, :-1]
+        each[..., Peak.TURN_LOW] = turns[:, :-1]
         found = self._of_totals(priced, np.where(np.isfinite(least), least, 0.0), each)
         found[~np.isfinite(least).all(axis=2)] = np.inf
         return found, turns[:, 1:]
 
     def _memory_room(self, priced: "Priced") -> Floats:
         """Layers that a stage under each option has room for, shape (options,)."""
-        free = self.candidates.prices.usable_bytes - priced.peaks_fixed[:, NEEDED]
-        return np.asarray(np.maximum(free, 0.0) / np.maximum(priced.inner_loads[:, NEEDED], 1e-300))
+        free = self.candidates.prices.usable_bytes - priced.peaks_fixed[:, Peak.NEEDED]
+        return np.asarray(
+            np.maximum(free, 0.0) / np.maximum(priced.inner_loads[:, Peak.NEEDED], 1e-300)
+        )
 
 
 def _whole_peaks(priced: "Priced", stages: Ints) -> Floats:
@@ -216,7 +218,9 @@ class Priced:
         whole, activation = candidates.resources(ends, box.least_sequences)
         resources = whole[:options].copy()
         if candidates.tied:
-            resources[..., HELD] = np.minimum(resources[..., HELD], whole[options:, :, HELD])
+            resources[..., Resource.HELD] = np.minimum(
+                resources[..., Resource.HELD], whole[options:, :, Resource.HELD]
+            )
         arrays = candidates.run_arrays(ends, activation)
         run_sums, _, run_peaks, self.peaks_fixed = (array[:options] for array in arrays)
         """Shape (options, peaks)."""
@@ -242,7 +246,7 @@ class Priced:
             not self.many[first.argmax()]
         )
         """Of the last layer where it is none of them."""
-        turns = np.einsum("or,oir->oi", run_peaks[:, TURN], resources)
+        turns = np.einsum("or,oir->oi", run_peaks[:, Peak.TURN_LOW], resources)
         self.prefix = np.concatenate([np.zeros((options, 1)), np.cumsum(turns, axis=1)], axis=1)
         """Of a stage's turns, shape (options, layers + 1)."""
 
@@ -274,7 +278,7 @@ def mixed_cuts(priced: Priced, counts: Ints, turn_s: float, order: Sequence[int]
     heavy = int(np.rint(max(0.0, loads[last, -1] / typical[last] - 1)))
     room = np.maximum(1, np.floor(turn_s / typical * (1 + 1e-9))).astype(int)
     todo, sizes = layers + heavy, {}
-    cheap = sorted(set(stages), key=lambda option: priced.inner_sums[option, DECODE])
+    cheap = sorted(set(stages), key=lambda option: priced.inner_sums[option, Sum.DECODE_LOW])
     for place, option in enumerate(cheap):
         later = sum(int(counts[other]) for other in cheap[place + 1 :])
         take = (

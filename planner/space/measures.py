@@ -1,7 +1,12 @@
-"""The columns of the solver's arrays, and how a field of `Score` is measured by them."""
+"""The columns of the solver's arrays, and how a request's time is measured by them.
 
+A box of plans has two ends, so what differs between them has a column for each: `Sum.DECODE_LOW`
+and `Sum.DECODE_HIGH`. `Sum.DECODE.at(end)` names the one of an end.
+"""
+
+from enum import IntEnum
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,44 +18,113 @@ from planner.solver.chain.problem import Curve, Larger, Measure
 Floats = NDArray[np.float64]
 
 
-# Sums, in pairs for the low and the high end of a box; then what is held.
-DECODE, PREFILL, CHIPS, FILL = 0, 2, 4, 5
+class Column(IntEnum):
+    """A column of an array, by name."""
+
+    def at(self, end: int) -> Self:
+        """Of a pair, the column of the low (0) or the high (1) end of a box."""
+        pair = self.name.removesuffix("_LOW")
+        return type(self)[f"{pair}_HIGH" if end else f"{pair}_LOW"]
 
 
-SUMS = 6
+class Sum(Column):
+    """What is added up over the stages of a plan and the links between them."""
+
+    DECODE_LOW = DECODE = 0
+    """A decode pass through all stages. [s]"""
+    DECODE_HIGH = 1
+    PREFILL_LOW = PREFILL = 2
+    """A pass of a prompt through all stages, with what a request waits for just once. [s]"""
+    PREFILL_HIGH = 3
+    CHIPS = 4
+    """That a replica holds."""
+    FILL = 5
+    """Chips that a replica holds, of each the share that is filled."""
 
 
-# Peaks, likewise: a stage's turn for one token of all sequences, with and without others' prompts;
-# a prefill pass; others' prompts in a cycle; then memory, and the work of a prompt where requests
-# come at a rate.
-TURN, ROUND, CHUNK, OTHERS, NEEDED, QUEUE = 0, 2, 4, 6, 8, 9
+class Peak(Column):
+    """What is largest over the stages of a plan and the links between them."""
+
+    TURN_LOW = TURN = 0
+    """A stage's work for one token of all sequences, others' prompts included. [s]"""
+    TURN_HIGH = 1
+    ROUND_LOW = ROUND = 2
+    """The same without others' prompts. [s]"""
+    ROUND_HIGH = 3
+    CHUNK_LOW = CHUNK = 4
+    """A pass of a prompt through one stage. [s]"""
+    CHUNK_HIGH = 5
+    OTHERS_LOW = OTHERS = 6
+    """Others' prompts in a cycle. [s]"""
+    OTHERS_HIGH = 7
+    NEEDED = 8
+    """Memory of a chip. [B]"""
+    QUEUE = 9
+    """The work of one prompt, for which others queue where requests come at a rate. [s]"""
 
 
-PEAKS = 10
+class Resource(Column):
+    """What a layer uses."""
+
+    DECODE_LOW = DECODE = 0
+    """A decode pass. [s]"""
+    DECODE_HIGH = 1
+    PREFILL_LOW = PREFILL = 2
+    """A pass of a prompt. [s]"""
+    PREFILL_HIGH = 3
+    HELD = 4
+    """Weights and caches on each chip. [B]"""
+    ONCE = 5
+    """What a request waits for just once. [s]"""
 
 
-# Resources of a layer, likewise; then the bytes that it holds, and what a request waits for just
-# once.
-RESOURCES = 6
+class ClusterSum(Column):
+    """Sums that clusters count, behind those of `Sum`: each pool has its own prices and peaks."""
+
+    DOLLARS = len(Sum)
+    """What the chips held cost. [USD/h]"""
+    WATTS = len(Sum) + 1
+    """What the chips held draw idle. [W]"""
+    FLOPS = len(Sum) + 2
+    """What the chips held could compute. [FLOP/s]"""
+    BANDWIDTH = len(Sum) + 3
+    """What the chips held could read. [B/s]"""
+    ACTIVE = len(Sum) + 4
+    """Of what is active, above idle. [J]"""
+    MOVED = len(Sum) + 5
+    """Weights that chips must be sent. [B]"""
 
 
-HELD, ONCE = 4, 5
+class ClusterResource(Column):
+    """What a layer uses that clusters count, behind those of `Resource`."""
+
+    ACTIVE = len(Resource)
+    """Above idle. [J]"""
+
+
+SUMS = len(Sum)
+PEAKS = len(Peak)
+RESOURCES = len(Resource)
+CLUSTER_SUMS = SUMS + len(ClusterSum)
+CLUSTER_RESOURCES = RESOURCES + len(ClusterResource)
 
 
 def measure_of(
     *,
-    sums: dict[int, float] | None = None,
-    peaks: dict[int, float] | None = None,
+    sums: dict[Sum, float] | None = None,
+    peaks: dict[Peak, float] | None = None,
     larger: tuple[Larger, ...] = (),
     curves: tuple[Curve, ...] = (),
-    held: int | None = None,
+    held: Sum | None = None,
     scale: float = 1.0,
 ) -> Measure:
-    weights, heights = np.zeros(SUMS), np.zeros(PEAKS)
-    for number, weight in (sums or {}).items():
-        weights[number] = weight
-    for number, weight in (peaks or {}).items():
-        heights[number] = weight
+    """A measure of the columns that are named."""
+    weights = np.zeros(SUMS)
+    for total, weight in (sums or {}).items():
+        weights[total] = weight
+    heights = np.zeros(PEAKS)
+    for peak, weight in (peaks or {}).items():
+        heights[peak] = weight
     return Measure(weights, heights, larger, curves, held, scale)
 
 
@@ -70,7 +144,7 @@ class Clock(NamedTuple):
         *,
         others: float = 0.0,
         queued: bool = True,
-        held: int | None = None,
+        held: Sum | None = None,
         scale: float = 1.0,
     ) -> Measure:
         """To the first token, and so many rounds of decode passes, with the wait for the prompts
@@ -79,29 +153,36 @@ class Clock(NamedTuple):
         Passes in fractions stand for any number up to theirs: of those only the slowest stage's
         work is certain.
         """
-        at, decode, queue = self.at, DECODE + self.end, queued and self.requests_per_s > 0
+        at = self.at
+        # The first pass of a prompt runs through all stages; each later one comes behind it, and
+        # adds what the slowest stage takes.
         once = 1.0 if at.prefill_passes == int(at.prefill_passes) else 0.0
+        passes = {
+            Peak.CHUNK.at(self.end): max(0.0, at.prefill_passes - once),
+            Peak.OTHERS.at(self.end): others + at.burst_share,
+        }
+        # A round ends when the last stage is done with the first micro-batch, or the slowest stage
+        # with all of them: whichever is later.
+        decode = Sum.DECODE.at(self.end)
+        round_ = Larger(decode, Peak.ROUND.at(self.turn), at.waiting_share)
+        turns = Larger(decode, Peak.TURN.at(self.turn), float(rounds))
+        curves: tuple[Curve, ...] = ()
+        if queued and self.requests_per_s > 0:
+            waited = partial(queue_s, requests_per_s=self.requests_per_s)
+            curves = (Curve(Peak.QUEUE, waited),)
         return measure_of(
-            sums={PREFILL + self.end: once},
-            peaks={
-                CHUNK + self.end: max(0.0, at.prefill_passes - once),
-                OTHERS + self.end: others + at.burst_share,
-            },
-            larger=(
-                Larger(decode, ROUND + self.turn, at.waiting_share),
-                Larger(decode, TURN + self.turn, float(rounds)),
-            ),
-            curves=(Curve(QUEUE, partial(queue_s, requests_per_s=self.requests_per_s)),)
-            if queue
-            else (),
+            sums={Sum.PREFILL.at(self.end): once},
+            peaks=passes,
+            larger=(round_, turns),
+            curves=curves,
             held=held,
             scale=scale,
         )
 
-    def cycle(self, *, held: int | None = None, scale: float = 1.0) -> Measure:
+    def cycle(self, *, held: Sum | None = None, scale: float = 1.0) -> Measure:
         """In which a replica serves as many requests as it has in flight; of a prefill pool one
         prompt."""
         if self.at.workload.phase == "prefill":
-            return measure_of(peaks={QUEUE: 1.0}, held=held, scale=scale)
+            return measure_of(peaks={Peak.QUEUE: 1.0}, held=held, scale=scale)
         others = 0.0 if self.at.later_tokens else 1.0
         return self.time(self.at.rounds, others=others, queued=False, held=held, scale=scale)

@@ -6,16 +6,14 @@ import pytest
 import planner as pl
 from planner.pricing.schedule import scheduled
 from planner.space.measures import (
-    CHUNK,
-    DECODE,
-    OTHERS,
     PEAKS,
-    PREFILL,
-    QUEUE,
-    ROUND,
     SUMS,
-    TURN,
     Clock,
+    ClusterResource,
+    ClusterSum,
+    Peak,
+    Resource,
+    Sum,
     measure_of,
 )
 from tests.instances import tiny_graph, tiny_software
@@ -32,26 +30,35 @@ def schedule(**changes):
 
 def columns(**values):
     """Sums and peaks of a plan, by the names of their columns."""
-    numbers = {
-        "DECODE": DECODE, "PREFILL": PREFILL, "TURN": TURN, "ROUND": ROUND, "CHUNK": CHUNK, "OTHERS": OTHERS,
-        "QUEUE": QUEUE,
-    }  # fmt: skip
     sums, peaks = np.zeros(SUMS), np.zeros(PEAKS)
     for name, value in values.items():
-        (sums if name in ("DECODE", "PREFILL") else peaks)[numbers[name]] = value
+        if name in Sum.__members__:
+            sums[Sum[name]] = value
+        else:
+            peaks[Peak[name]] = value
     return sums, peaks
 
 
 def test_a_measure_weighs_the_columns_that_it_names():
-    measure = measure_of(sums={DECODE: 2.0}, peaks={CHUNK: 3.0}, scale=10.0)
+    measure = measure_of(sums={Sum.DECODE: 2.0}, peaks={Peak.CHUNK: 3.0}, scale=10.0)
     assert measure.value(*columns(DECODE=1.0, CHUNK=5.0)) == 10.0 * (2.0 * 1.0 + 3.0 * 5.0)
 
 
-def test_no_two_columns_are_one():
-    assert len({DECODE, DECODE + 1, PREFILL, PREFILL + 1}) == 4
-    ends = [column + end for column in (TURN, ROUND, CHUNK, OTHERS) for end in (0, 1)]
-    assert len({*ends, QUEUE}) == 9
-    assert max(*ends, QUEUE) < PEAKS
+@pytest.mark.parametrize("columns", [(Sum, ClusterSum), (Peak,), (Resource, ClusterResource)])
+def test_the_columns_of_an_array_are_numbered_without_a_gap(columns):
+    """Those that clusters count stand behind the others."""
+    numbers = [int(column) for some in columns for column in some]
+    assert numbers == list(range(len(numbers)))
+
+
+def test_a_pair_of_columns_is_told_by_the_end_of_a_box():
+    assert [Sum.DECODE.at(end) for end in (0, 1)] == [Sum.DECODE_LOW, Sum.DECODE_HIGH]
+    assert [Peak.OTHERS.at(end) for end in (0, 1)] == [Peak.OTHERS_LOW, Peak.OTHERS_HIGH]
+
+
+def test_a_column_without_a_pair_has_no_ends():
+    with pytest.raises(KeyError):
+        Sum.CHIPS.at(0)
 
 
 def test_a_request_takes_its_prompt_then_a_round_for_each_later_token():
