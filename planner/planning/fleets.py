@@ -11,19 +11,19 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, cast
 
 from planner.answers.proof import StoppedBy, proved
 from planner.answers.question import Question, question_of
 from planner.answers.results import ClusterResult, Fleet
-from planner.errors import InfeasibleError, InputError, NoPlanFoundError
-from planner.machines.cluster import Cluster, PooledPlan
+from planner.errors import InputError, NoPlanFoundError
+from planner.machines.cluster import Cluster
 from planner.machines.topology import PowerScope
 from planner.models.graph import ModelGraph
-from planner.planning.clusters import PooledSearch, pooled_result, refusal_on
-from planner.planning.search import Progress
-from planner.scoring.clusters import common_scope, score_pooled_plan
-from planner.space.cluster_candidates import PooledCandidates
+from planner.planning.clusters import found_by
+from planner.planning.refusals import refusal_of
+from planner.planning.search import ClusterSearch, Progress
+from planner.scoring.clusters import common_scope
+from planner.space.cluster_candidates import ClusterCandidates
 from planner.workload import Workload
 
 MOST_POOLS = 10
@@ -92,41 +92,26 @@ class _Sharing:
 
     def plan(self, group: Group, time_limit_s: float) -> None:
         """The best plan of a group on its own, or as far as that gets."""
-        started, part = time.monotonic(), part_of(self.cluster, group)
-        candidates = self.candidates(part)
-        search = PooledSearch(candidates, time_limit_s=time_limit_s, progress=self.progress)
+        started = time.monotonic()
+        candidates = self.candidates(part_of(self.cluster, group))
+        search = ClusterSearch(candidates, time_limit_s=time_limit_s, progress=self.progress)
         search.run()
         self.interrupted |= search.interrupted
-        most = (
-            0.0
-            if search.bound == math.inf
-            else candidates.field_value("tokens_per_s", search.bound)
-        )
-        result = None
-        if search.best.plan is not None:
-            plan = cast(PooledPlan, search.best.plan)
-            score = score_pooled_plan(
-                plan, self.graph, part, self.workload, power_scope=self.power_scope
-            )
-            result = pooled_result(
-                candidates,
-                plan,
-                score,
-                search.best.value,
-                search.bound,
-                search.elapsed_s,
-                search.stopped_by,
-            )
+        result = found_by(search)
+        if result is not None:
             most = result.bound
-        took_s = time.monotonic() - started
-        self.known[group] = _Known(
-            result,
-            max(min(most, self.bound_of(group)), result.objective if result else 0.0),
-            took_s,
-        )
+        elif search.bound == math.inf:
+            most = 0.0
+        else:
+            most = candidates.field_value("tokens_per_s", search.bound)
+        # A larger group can do all that this one can, so its bound holds here too; but where both
+        # are one up to rounding, no bound may lie below what was found.
+        least = 0.0 if result is None else result.objective
+        most = max(min(most, self.bound_of(group)), least)
+        self.known[group] = _Known(result, most, time.monotonic() - started)
 
-    def candidates(self, part: Cluster) -> PooledCandidates:
-        return PooledCandidates(self.graph, part, self.workload, self.question)
+    def candidates(self, part: Cluster) -> ClusterCandidates:
+        return ClusterCandidates(self.graph, part, self.workload, self.question)
 
     @property
     def question(self) -> Question:
@@ -155,16 +140,16 @@ class _Sharing:
     def run(self) -> None:
         """Until the best sharing out by bounds is planned through, or time runs out."""
         everything = frozenset(range(len(self.cluster.pools)))
-        group: Group | None = everything
         count = 2 ** len(everything) - 1
-        while (
-            group is not None
-            and not self.interrupted
-            and (self.left_s() > 0 or group == everything)
-        ):
-            again = group in self.known
-            share = self.left_s() if again else self.left_s() / max(1, count - len(self.known))
-            self.plan(group, max(0.0, share))
+        group: Group | None = everything
+        while group is not None and not self.interrupted:
+            # The whole cluster is planned in any case: its bound holds for every group.
+            if self.left_s() <= 0 and group != everything:
+                return
+            share_s = self.left_s()
+            if group not in self.known:
+                share_s /= max(1, count - len(self.known))
+            self.plan(group, max(0.0, share_s))
             group = self.next_group()
 
 
@@ -225,14 +210,14 @@ def _fleet(sharing: _Sharing, elapsed_s: float) -> Fleet:
     objective, groups = sharing.best(
         lambda group: sharing.known[group].least if group in sharing.known else 0.0
     )
-    results: list[Any] = [sharing.known[group].result for group in groups if group in sharing.known]
-    deployments = sorted(
-        (one for one in results if one is not None), key=lambda one: -one.objective
-    )
+    results = [sharing.known[group].result for group in groups if group in sharing.known]
+    found = [result for result in results if result is not None]
+    deployments = sorted(found, key=lambda one: -one.objective)
     bound = max(objective, sharing.best(sharing.bound_of)[0])
     if not deployments:
         if bound == 0.0:
-            raise _refusal(sharing)
+            # A larger group can do all that a smaller one can: what the whole cluster lacks says why.
+            raise refusal_of(sharing.candidates(sharing.cluster))
         raise NoPlanFoundError(
             f"no plan of {sharing.graph.name} on pools of {sharing.cluster.name} was found in {elapsed_s:.1f} s; nothing is"
             " proved: allow more time"
@@ -252,9 +237,3 @@ def _fleet(sharing: _Sharing, elapsed_s: float) -> Fleet:
         workload=sharing.workload,
         **proof,
     )
-
-
-def _refusal(sharing: _Sharing) -> InfeasibleError:
-    """A larger group can do all that a smaller one can, so what the whole cluster lacks says
-    why."""
-    return refusal_on(sharing.candidates(sharing.cluster))

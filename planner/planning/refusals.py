@@ -1,4 +1,5 @@
-"""Why there is no plan: which resource binds, by how much, and how many chips would do."""
+"""Why there is no plan, on a machine or on a cluster: which resource binds, by how much, and how
+many chips would do."""
 
 from dataclasses import replace
 
@@ -7,22 +8,26 @@ from planner.cost import memory
 from planner.errors import InfeasibleError
 from planner.machines.topology import Topology
 from planner.plan import Plan
-from planner.planning.search import Search
+from planner.planning.search import ClusterSearch, Search
 from planner.pricing.queueing import most_requests_per_s
 from planner.space.candidates import Candidates
+from planner.space.cluster_candidates import ClusterCandidates
 from planner.units import spoken
 from planner.workload import Workload
 
+AnySpace = Candidates | ClusterCandidates
+
 MOST_TRIED = 64
 """Numbers of chips tried above the lower bound before the packed plan's own number is taken."""
+CLOSE = 1 + 1e-9
+"""Values that are no further above a limit keep it."""
 
 
-def refusal_of(candidates: Candidates) -> InfeasibleError:
+def refusal_of(space: AnySpace) -> InfeasibleError:
     """The error that says why a question with no plan has none."""
-    if candidates.limits and _fewest(candidates, candidates.topology) is not None:
-        return _beyond_rate(candidates) or _beyond_limits(candidates)
-    sequences = _too_many_sequences(candidates)
-    return sequences if sequences is not None else _out_of_memory(candidates)
+    if space.limits and _fits(space):
+        return _beyond_rate(space) or _beyond_limits(space)
+    return _too_many_sequences(space) or _out_of_memory(space)
 
 
 def smallest_chips(candidates: Candidates) -> int | None:
@@ -40,6 +45,16 @@ def smallest_chips(candidates: Candidates) -> int | None:
     return packed
 
 
+# ── Whether there is a plan at all ───────────────────────────────────────────────────────────────
+
+
+def _fits(space: AnySpace) -> bool:
+    """Whether there is a plan without limits."""
+    if isinstance(space, ClusterCandidates):
+        return _best(space.asking("chips"))[0] is not None
+    return _fewest(space, space.topology) is not None
+
+
 def _fewest(candidates: Candidates, topology: Topology) -> tuple[int, int] | None:
     """Chips of the plan with the fewest on a topology, and how many it takes when packed; None
     where there is none."""
@@ -47,68 +62,59 @@ def _fewest(candidates: Candidates, topology: Topology) -> tuple[int, int] | Non
     if workload.batch_size is None:
         one = None if workload.phase == "prefill" else 1
         workload = workload.replace(batch_size=one, requests_per_s=None)
-    plan = _best(candidates, topology, workload, "chips")[0]
+    plan, _ = _best(_on(candidates, topology, workload, "chips"))
     if plan is None:
         return None
     return plan.chips, 1 + max(group.last for stage in plan.stages for group in stage.groups)
 
 
-def _best(
-    candidates: Candidates, topology: Topology, workload: Workload, field: str
-) -> tuple[Plan | None, float]:
-    """The plan that makes one field best, and that field, without limits."""
-    alone = Candidates(
-        candidates.graph,
-        topology,
-        workload,
-        replace(candidates.question, objective=field, limits=()),
-    )
-    search = Search(alone)
+def _on(
+    candidates: Candidates, topology: Topology, workload: Workload, objective: str
+) -> Candidates:
+    """The same model, asked for one field without limits."""
+    question = replace(candidates.question, objective=objective, limits=())
+    return Candidates(candidates.graph, topology, workload, question)
+
+
+def _best(space: AnySpace) -> tuple[Plan | None, float]:
+    """The best plan of a space, and its canonical value; infinite where there is none."""
+    search = ClusterSearch(space) if isinstance(space, ClusterCandidates) else Search(space)
     search.run()
     if search.interrupted:
         raise KeyboardInterrupt
-    return search.best.plan, alone.field_value(field, search.best.value)
+    return search.best.plan, search.best.value
 
 
-def _out_of_memory(candidates: Candidates) -> InfeasibleError:
-    graph, topology, workload = candidates.graph, candidates.topology, candidates.workload
-    capacity_each = topology.chip.memory[0].capacity_bytes
-    usable_each = candidates.prices.usable_bytes
-    weights, chips = graph.weight_bytes, topology.chips
+# ── What binds ───────────────────────────────────────────────────────────────────────────────────
+
+
+def _out_of_memory(space: AnySpace) -> InfeasibleError:
+    graph, workload, rooms = space.graph, space.workload, space.rooms
+    sequences = workload.batch_size or 1
     each = workload.context_tokens * graph.kv_bytes_per_token + graph.state_bytes_per_sequence
-    kv = (workload.batch_size or 1) * each
-    least = memory.fewest_chips(weights, capacity_each)
-    smallest = smallest_chips(candidates)
-    model = f"{graph.name} in {graph.weight_dtype}"
-    machine = f"{chips} × {topology.chip.name}"
-    remedy = (
-        f"the weights alone need at least {least} chip{'s' * (least > 1)} of {spoken(capacity_each, 'B')}, and "
-        + (
-            f"{smallest} would do"
-            if smallest
-            else f"no number of them up to {topology.limit_chips} would do"
-        )
-    )
-    if weights > chips * capacity_each:
-        demand, capacity, resource = weights, chips * capacity_each, "memory for weights"
-        what = f"its weights are {spoken(demand, 'B')} and the memory is {spoken(capacity, 'B')}"
-    else:
-        demand, capacity, resource = (
-            weights + kv,
-            chips * usable_each,
-            "memory for weights, KV cache and activations",
-        )
+    kv = sequences * each
+    demand = graph.weight_bytes
+    capacity = sum(room.chips * room.topology.chip.memory[0].capacity_bytes for room in rooms)
+    resource = "memory for weights"
+    what = f"its weights are {spoken(demand, 'B')} and the memory is {spoken(capacity, 'B')}"
+    if demand <= capacity:
+        demand = graph.weight_bytes + kv
+        capacity = sum(room.chips * room.usable_bytes for room in rooms)
+        resource = "memory for weights, KV cache and activations"
         what = (
-            f"its weights are {spoken(weights, 'B')}, the KV cache of {workload.batch_size or 1} × {workload.context_tokens}"
-            f" tokens {spoken(kv, 'B')}, and {spoken(capacity, 'B')} may be filled"
+            f"its weights are {spoken(graph.weight_bytes, 'B')}, the KV cache of"
+            f" {sequences} × {workload.context_tokens} tokens {spoken(kv, 'B')},"
+            f" and {spoken(capacity, 'B')} may be filled"
         )
-    gap = (
-        f", {spoken(demand - capacity, 'B')} too little"
-        if demand > capacity
-        else ", but whole layers and buffers do not fit"
-    )
+    gap = "but whole layers, buffers, sequences or links do not allow it"
+    if demand > capacity:
+        gap = f"{spoken(demand - capacity, 'B')} too little"
+    elif isinstance(space, Candidates):
+        gap = "but whole layers and buffers do not fit"
+    remedy, smallest = _remedy(space)
     return InfeasibleError(
-        f"{model} does not fit {machine}: {what}{gap}; {remedy}",
+        f"{graph.name} in {graph.weight_dtype} does not fit {_machine(space)}:"
+        f" {what}, {gap}; {remedy}",
         resource=resource,
         demand=demand,
         capacity=capacity,
@@ -116,58 +122,90 @@ def _out_of_memory(candidates: Candidates) -> InfeasibleError:
     )
 
 
-def _too_many_sequences(candidates: Candidates) -> InfeasibleError | None:
-    batch, software = candidates.workload.batch_size, candidates.topology.software
-    if batch is None or any(True for _ in candidates.boxes()):
+def _machine(space: AnySpace) -> str:
+    """The chips that there are, under the name that they have together."""
+    if isinstance(space, Candidates):
+        return space.place
+    chips = " + ".join(f"{room.chips} × {room.topology.chip.name}" for room in space.rooms)
+    return f"{space.place} ({chips})"
+
+
+def _remedy(space: AnySpace) -> tuple[str, int | None]:
+    """What would do, in words; and of a machine how many chips, where any number does."""
+    if isinstance(space, ClusterCandidates):
+        fewer = any(pool.exclude for pool in space.cluster.pools)
+        first = "exclude fewer chips, add" if fewer else "add"
+        return f"{first} a pool or take fewer bits for each weight", None
+    topology = space.topology
+    capacity_each = topology.chip.memory[0].capacity_bytes
+    least = memory.fewest_chips(space.graph.weight_bytes, capacity_each)
+    counted = "chip" if least == 1 else "chips"
+    smallest = smallest_chips(space)
+    would_do = f"{smallest} would do"
+    if smallest is None:
+        would_do = f"no number of them up to {topology.limit_chips} would do"
+    needed = f"at least {least} {counted} of {spoken(capacity_each, 'B')}"
+    return f"the weights alone need {needed}, and {would_do}", smallest
+
+
+def _too_many_sequences(space: AnySpace) -> InfeasibleError | None:
+    """That the software takes no replicas so large, on a machine; None where it does."""
+    if isinstance(space, ClusterCandidates):
         return None
-    capacity = software.most_sequences * candidates.topology.chips
+    batch, software = space.workload.batch_size, space.topology.software
+    if batch is None or any(True for _ in space.boxes()):
+        return None
+    capacity = software.most_sequences * space.topology.chips
     return InfeasibleError(
-        f"{batch} sequences are too many for {candidates.topology.chips} chips: {software.name} takes at most"
-        f" {software.most_sequences} in one replica",
+        f"{batch} sequences are too many for {space.topology.chips} chips:"
+        f" {software.name} takes at most {software.most_sequences} in one replica",
         resource="sequences",
         demand=batch,
         capacity=capacity,
     )
 
 
-def _beyond_rate(candidates: Candidates) -> InfeasibleError | None:
+def _beyond_rate(space: AnySpace) -> InfeasibleError | None:
     """That more requests come than any plan serves, and how many one serves that is good at it;
     None where one does."""
-    topology, workload = candidates.topology, candidates.workload
-    rate, any_field = workload.requests_per_s, "ttft_s" if workload.phase == "prefill" else "tpot_s"
-    if rate is None or _best(candidates, topology, workload, any_field)[0] is not None:
+    rate = space.workload.requests_per_s
+    if rate is None or isinstance(space, ClusterCandidates):
         return None
-    plan = _best(candidates, topology, workload.replace(requests_per_s=None), "tokens_per_s")[0]
-    most = 0.0 if plan is None else most_requests_per_s(candidates.prices, plan, workload)
+    any_field = "ttft_s" if space.workload.phase == "prefill" else "tpot_s"
+    plan, _ = _best(space.asking(any_field))
+    if plan is not None:
+        return None
+    unrated = space.workload.replace(requests_per_s=None)
+    fast, _ = _best(_on(space, space.topology, unrated, "tokens_per_s"))
+    most = 0.0 if fast is None else most_requests_per_s(space.prices, fast, space.workload)
     return InfeasibleError(
-        f"Workload.requests_per_s = {rate:.4g} is more than any plan on {topology.chips} × {topology.chip.name} serves; the"
-        f" one for the highest throughput serves {most:.4g} requests a second",
+        f"Workload.requests_per_s = {rate:.4g} is more than any plan on {space.place} serves;"
+        f" the one for the highest throughput serves {most:.4g} requests a second",
         resource="rate of requests",
         demand=rate,
         capacity=most,
     )
 
 
-def _beyond_limits(candidates: Candidates) -> InfeasibleError:
+def _beyond_limits(space: AnySpace) -> InfeasibleError:
     """Which limit cannot be met even alone; else that they cannot be met together."""
-    for name, value in candidates.question.limits:
-        plan, best = _best(candidates, candidates.topology, candidates.workload, name)
-        if plan is not None and candidates.canonical(name, best) > candidates.canonical(
-            name, value
-        ) * (1 + 1e-9):
+    limits = space.question.limits
+    for name, value in limits:
+        plan, best = _best(space.asking(name))
+        if plan is not None and best > space.canonical(name, value) * CLOSE:
             most = "at most" if FIELDS[name].best == "least" else "at least"
+            reached = space.field_value(name, best)
             return InfeasibleError(
-                f"{name} of {most} {value:.4g} cannot be met: the best that any plan on {candidates.topology.chips} ×"
-                f" {candidates.topology.chip.name} reaches is {best:.4g}",
+                f"{name} of {most} {value:.4g} cannot be met:"
+                f" the best that any plan on {space.place} reaches is {reached:.4g}",
                 resource=f"limit on {name}",
                 demand=value,
-                capacity=best,
+                capacity=reached,
             )
-    names = " and ".join(name for name, _ in candidates.question.limits)
+    names = " and ".join(name for name, _ in limits)
     return InfeasibleError(
-        f"the limits on {names} can be met one by one, but by no plan together on {candidates.topology.chips} ×"
-        f" {candidates.topology.chip.name}",
+        f"the limits on {names} can be met one by one, but by no plan together on {space.place}",
         resource="limits together",
-        demand=float(len(candidates.question.limits)),
-        capacity=float(len(candidates.question.limits) - 1),
+        demand=float(len(limits)),
+        capacity=float(len(limits) - 1),
     )

@@ -33,7 +33,7 @@ from planner.scoring.plans import score_plan
 from planner.solver.chain import placed
 from planner.solver.chain.placed import Place, PlacedProblem
 from planner.solver.chain.problem import Limit, Measure
-from planner.space.cluster_candidates import PooledBox, PooledCandidates, option_numbers
+from planner.space.cluster_candidates import ClusterBox, ClusterCandidates, option_numbers
 from planner.space.measures import ClusterSum
 from planner.workload import Workload
 
@@ -69,15 +69,15 @@ def replan(
     question = question_of(direction.get("minimize"), direction.get("maximize"), kept, scope)
     cluster = alone(result.topology, exclude)
     in_order = best_of(
-        PooledCandidates(result.graph, cluster, result.workload, question),
+        ClusterCandidates(result.graph, cluster, result.workload, question),
         time_limit_s=time_limit_s,
     )
-    free = PooledCandidates(result.graph, cluster, result.workload, question, anywhere=True)
+    free = ClusterCandidates(result.graph, cluster, result.workload, question, anywhere=True)
     best = result_alone(
         best_of(free, time_limit_s=time_limit_s, known=in_order) if free.anywhere else in_order
     )
     workload = result.workload.replace(batch_size=best.score.batch_size)
-    candidates = PooledCandidates(result.graph, cluster, workload, question, anywhere=True)
+    candidates = ClusterCandidates(result.graph, cluster, workload, question, anywhere=True)
     allowed = candidates.canonical(result.field, best.objective) * (1 + max(worse, TOLERANCE))
     search = _Moving(
         candidates, _Held.of(result.plan, result.graph, result.topology, gone), allowed
@@ -201,7 +201,7 @@ class _Found(NamedTuple):
 class _Moving:
     """The search for the plan that moves the fewest bytes and is good enough."""
 
-    def __init__(self, candidates: PooledCandidates, held: _Held, allowed: float) -> None:
+    def __init__(self, candidates: ClusterCandidates, held: _Held, allowed: float) -> None:
         self.candidates, self.held, self.allowed = candidates, held, allowed
         self.prices = candidates.each[0].prices
         self.best: _Found | None = None
@@ -244,7 +244,7 @@ class _Moving:
         if self.best is not None:
             self.bound = max(0.0, min(lower, self.best.moved))
 
-    def _lowered(self, problem: PlacedProblem, box: PooledBox) -> PlacedProblem:
+    def _lowered(self, problem: PlacedProblem, box: ClusterBox) -> PlacedProblem:
         """The problem of a box, with the bytes moved as its objective and the field as a limit."""
         chain, (options, sums) = problem.chain, problem.chain.run_sums_fixed.shape
         table = self._table(problem, box)
@@ -294,7 +294,7 @@ class _Moving:
             if start + width <= ground.budget:
                 yield Place(number, start, width)
 
-    def _table(self, problem: PlacedProblem, box: PooledBox) -> dict[tuple[int, Place], Floats]:
+    def _table(self, problem: PlacedProblem, box: ClusterBox) -> dict[tuple[int, Place], Floats]:
         """Bytes that each layer moves under each option at each place, shape (layers,)."""
         stands, each = self.candidates.stands(box), self.candidates.each[0]
         found = {}
@@ -316,7 +316,7 @@ class _Moving:
         return found
 
 
-def singles(boxes: Iterable[PooledBox]) -> Iterator[PooledBox]:
+def singles(boxes: Iterable[ClusterBox]) -> Iterator[ClusterBox]:
     """The single boxes that boxes hold."""
     for box in boxes:
         if box.single:

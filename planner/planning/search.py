@@ -1,20 +1,30 @@
 """The search over boxes of plans: best first, each bounded by its problem and cut in two until
-it is a single one."""
+it is a single one.
+
+What is searched is a `Space`, of one machine or of a cluster; how the problem of a box is solved is
+a `Solver`'s part. The search itself knows neither.
+"""
 
 import heapq
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Generic, Literal, Protocol, Self, TypeVar
 
 from planner.answers.proof import StoppedBy
+from planner.answers.question import Question
+from planner.answers.results import ClusterResult
+from planner.machines.cluster import PooledPlan
 from planner.plan import Plan
 from planner.records import Record
-from planner.solver.chain import labels, thresholds
+from planner.solver.chain import labels, placed, thresholds
+from planner.solver.chain.placed import PlacedProblem, PlacedRun
 from planner.solver.chain.problem import ChainProblem, Run, Solution
 from planner.space.boxes import Box
 from planner.space.candidates import Candidates
+from planner.space.cluster_candidates import ClusterBox, ClusterCandidates
+from planner.workload import Workload
 
 Engine = Literal["auto", "cp-sat"]
 
@@ -39,39 +49,198 @@ class Progress(Record):
     """Proved so far: no plan is better."""
 
 
+# ── What is searched, and how its problems are solved ────────────────────────────────────────────
+
+
+class Divisible(Protocol):
+    """A set of plans."""
+
+    @property
+    def single(self) -> bool:
+        """Whether it is of one batch."""
+        ...
+
+    def halves(self) -> Iterator[Self]:
+        """The set cut in two."""
+        ...
+
+
+B = TypeVar("B", bound=Divisible)
+P = TypeVar("P")
+R = TypeVar("R")
+N = TypeVar("N", bound=Plan)
+P_co = TypeVar("P_co", covariant=True)
+R_co = TypeVar("R_co", covariant=True)
+B_contra = TypeVar("B_contra", contravariant=True)
+P_contra = TypeVar("P_contra", contravariant=True)
+R_contra = TypeVar("R_contra", contravariant=True)
+
+
+class Space(Protocol[B, P_co, R_contra, N]):
+    """Which plans there are: boxes of them, each with its problem in the solver's arrays."""
+
+    workload: Workload
+    question: Question
+
+    def boxes(self) -> Iterator[B]:
+        """All plans."""
+        ...
+
+    def to_problem(self, box: B) -> P_co | None:
+        """The solver's arrays for a box; None where it holds no plan."""
+        ...
+
+    def to_plan(self, box: B, runs: R_contra) -> N:
+        """The plan that a solution of a box's problem stands for."""
+        ...
+
+    def realised(self, box: B, plan: N) -> tuple[N, float]:
+        """The best plan of a box with the stages of a relaxed solution, and its canonical
+        value."""
+        ...
+
+    def canonical(self, name: str, value: float) -> float:
+        """A field's value as the solver minimises it."""
+        ...
+
+    def field_value(self, name: str, canonical: float) -> float:
+        """The inverse of `canonical`."""
+        ...
+
+
+class Solved(Protocol[R_co]):
+    """What was found of a problem, and what was proved about it."""
+
+    @property
+    def runs(self) -> R_co | None: ...
+    @property
+    def objective(self) -> float: ...
+    @property
+    def bound(self) -> float: ...
+
+
+class Solver(Protocol[B_contra, P_contra, R_co]):
+    """How the problem of a box is solved."""
+
+    def root_bound(self, problem: P_contra) -> float:
+        """A quick lower bound; infinite where there is no solution at all."""
+        ...
+
+    def solve(
+        self, problem: P_contra, box: B_contra, *, goal: float, deadline: float
+    ) -> Solved[R_co]:
+        """The best solution below the goal, as far as the box asks for it and the clock
+        allows."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ChainSolver:
+    """For plans on one machine: labels, and CP-SAT for what they cannot finish."""
+
+    engine: Engine
+    seed: int
+
+    def root_bound(self, problem: ChainProblem) -> float:
+        return thresholds.root_bound(problem)
+
+    def solve(self, problem: ChainProblem, box: Box, *, goal: float, deadline: float) -> Solution:
+        """By labels; what they cannot finish, and everything where that is asked for, by CP-SAT.
+        A box that will be cut in any case gets a quick look: a few nodes, and no labels."""
+        if self.engine == "cp-sat" and not any(measure.averaged for measure in problem.measures):
+            return self._by_cpsat(problem, None, deadline)
+        solution = thresholds.solve(
+            problem,
+            incumbent=goal,
+            last_beam=labels.LAST_BEAM if box.single else 0,
+            most_nodes=_nodes_for(box),
+            stop=lambda: time.monotonic() >= deadline,
+        )
+        if not box.single:
+            return solution
+        best = min(goal, solution.objective)
+        if solution.bound >= best * CLOSE or time.monotonic() >= deadline:
+            return solution
+        other = self._by_cpsat(problem, solution.runs, deadline)
+        better = min(solution, other, key=lambda one: one.objective)
+        return Solution(better.runs, better.objective, max(solution.bound, other.bound))
+
+    def _by_cpsat(
+        self, problem: ChainProblem, runs: tuple[Run, ...] | None, deadline: float
+    ) -> Solution:
+        from planner.solver.chain import cpsat
+
+        if not cpsat.supports(problem):
+            return Solution(runs, math.inf, 0.0)
+        hint = None if runs is None else tuple((run.tail, run.head, run.option) for run in runs)
+        limit = deadline - time.monotonic()
+        return cpsat.solve(problem, hint=hint, time_limit_s=limit, seed=self.seed)
+
+
+def _nodes_for(box: Box) -> float:
+    """How many nodes a box is worth."""
+    if box.single:
+        return math.inf
+    return NARROW_NODES if box.ratio < NARROW else WIDE_NODES
+
+
+class PlacedSolver:
+    """For plans on a cluster: labels that know where each stage stands."""
+
+    def root_bound(self, problem: PlacedProblem) -> float:
+        return placed.root_bound(problem)
+
+    def solve(
+        self, problem: PlacedProblem, box: ClusterBox, *, goal: float, deadline: float
+    ) -> placed.PlacedSolution:
+        return placed.solve(
+            problem,
+            incumbent=goal,
+            last_beam=labels.LAST_BEAM if box.single else labels.FIRST_BEAM,
+            stop=lambda: time.monotonic() >= deadline,
+        )
+
+
+# ── The search ───────────────────────────────────────────────────────────────────────────────────
+
+
 @dataclass
-class _Best:
-    plan: Plan | None = None
+class Best(Generic[N]):
+    """The best plan so far, and its canonical value."""
+
+    plan: N | None = None
     value: float = math.inf
 
 
-class Search:
+class BoxSearch(Generic[B, P, R, N]):
     """Best first over boxes of plans: each is bounded by its problem, cut in two where it is not
     single."""
 
     def __init__(
         self,
-        candidates: Candidates,
+        candidates: Space[B, P, R, N],
+        solver: Solver[B, P, R],
         *,
         time_limit_s: float | None = None,
         progress: Callable[[Progress], None] | None = None,
-        engine: Engine = "auto",
-        seed: int = 0,
         enough: float = -math.inf,
         hopeless: float = math.inf,
     ) -> None:
         """`enough` is a canonical value that need not be bettered, `hopeless` one above which
         none is of use: either ends the search."""
-        self.enough, self.hopeless = enough, hopeless
-        self.candidates, self.progress, self.engine, self.seed = candidates, progress, engine, seed
+        self.candidates = candidates
+        self.solver = solver
+        self.progress = progress
+        self.enough = enough
+        self.hopeless = hopeless
         self.started = time.monotonic()
         self.deadline = math.inf if time_limit_s is None else self.started + time_limit_s
-        self.best = _Best()
-        self.open: list[tuple[float, int, Box]] = []
+        self.best: Best[N] = Best()
+        self.open: list[tuple[float, int, B]] = []
         self.done = 0
         self.interrupted = False
         self.left: list[float] = []
-        """Bounds of boxes that the clock closed."""
+        """Bounds of boxes that were closed without a proof."""
 
     @property
     def elapsed_s(self) -> float:
@@ -126,20 +295,20 @@ class Search:
             if self.progress is not None:
                 self.progress(self._report())
 
-    def _root_bound(self, box: Box, known: float) -> float:
+    def _root_bound(self, box: B, known: float) -> float:
         """A quick bound of a box that was never opened, so that an interrupted search still
         proves something."""
         if known > -math.inf:
             return known
         problem = self.candidates.to_problem(box)
-        return math.inf if problem is None else thresholds.root_bound(problem)
+        return math.inf if problem is None else self.solver.root_bound(problem)
 
-    def _closed(self, bound: float, box: Box) -> list[tuple[float, Box]]:
+    def _closed(self, bound: float, box: B) -> list[tuple[float, B]]:
         """Solve a box's problem; the boxes that it leaves."""
         problem = self.candidates.to_problem(box)
         if problem is None:
             return []
-        solution = self._solved(problem, box)
+        solution = self.solver.solve(problem, box, goal=self.goal, deadline=self.deadline)
         if solution.runs is not None:
             self._offer(box, self.candidates.to_plan(box, solution.runs), solution.objective)
         lower = max(bound, solution.bound)
@@ -149,56 +318,68 @@ class Search:
             return []
         return [(lower, half) for half in box.halves()]
 
-    def _solved(self, problem: ChainProblem, box: Box) -> Solution:
-        """By labels; what they cannot finish, and everything where that is asked for, by CP-SAT.
-        A box that will be cut in any case gets a quick look: a few nodes, and no labels."""
-        if self.engine == "cp-sat" and not any(measure.averaged for measure in problem.measures):
-            return self._by_cpsat(problem, None)
-        solution = thresholds.solve(
-            problem,
-            incumbent=self.goal,
-            last_beam=labels.LAST_BEAM if box.single else 0,
-            most_nodes=math.inf
-            if box.single
-            else NARROW_NODES
-            if box.ratio < NARROW
-            else WIDE_NODES,
-            stop=lambda: time.monotonic() >= self.deadline,
-        )
-        if not box.single:
-            return solution
-        best = min(self.goal, solution.objective)
-        if solution.bound >= best * CLOSE or time.monotonic() >= self.deadline:
-            return solution
-        other = self._by_cpsat(problem, solution.runs)
-        better = min(solution, other, key=lambda one: one.objective)
-        return Solution(better.runs, better.objective, max(solution.bound, other.bound))
-
-    def _by_cpsat(self, problem: ChainProblem, runs: tuple[Run, ...] | None) -> Solution:
-        from planner.solver.chain import cpsat
-
-        if not cpsat.supports(problem):
-            return Solution(runs, math.inf, 0.0)
-        hint = None if runs is None else tuple((run.tail, run.head, run.option) for run in runs)
-        limit = self.deadline - time.monotonic()
-        return cpsat.solve(problem, hint=hint, time_limit_s=limit, seed=self.seed)
-
-    def _offer(self, box: Box, plan: Plan, value: float) -> None:
+    def _offer(self, box: B, plan: N, value: float) -> None:
+        # A box of several batches was solved for none of them, and under a rate of requests the
+        # batch follows from the plan: only the score knows what such a plan is worth.
         if not box.single or self.candidates.workload.requests_per_s is not None:
             plan, value = self.candidates.realised(box, plan)
         if value < self.best.value:
-            self.best = _Best(plan, value)
+            self.best = Best(plan, value)
 
     def _report(self) -> Progress:
-        name = self.candidates.question.objective
-        known = self.best.plan is not None
-        bound = self.bound
         return Progress(
             elapsed_s=self.elapsed_s,
             boxes_done=self.done,
             boxes_open=len(self.open),
-            objective=self.candidates.field_value(name, self.best.value) if known else None,
-            bound=self.candidates.field_value(name, bound)
-            if math.isfinite(bound) and bound > 0
-            else None,
+            objective=self._told(self.best.value) if self.best.plan is not None else None,
+            bound=self._told(self.bound) if 0 < self.bound < math.inf else None,
         )
+
+    def _told(self, canonical: float) -> float:
+        """A canonical value of the objective, in the field's own unit."""
+        return self.candidates.field_value(self.candidates.question.objective, canonical)
+
+
+class Search(BoxSearch[Box, ChainProblem, tuple[Run, ...], Plan]):
+    """The search over plans on one machine."""
+
+    candidates: Candidates
+
+    def __init__(
+        self,
+        candidates: Candidates,
+        *,
+        time_limit_s: float | None = None,
+        progress: Callable[[Progress], None] | None = None,
+        engine: Engine = "auto",
+        seed: int = 0,
+        enough: float = -math.inf,
+        hopeless: float = math.inf,
+    ) -> None:
+        super().__init__(
+            candidates,
+            ChainSolver(engine, seed),
+            time_limit_s=time_limit_s,
+            progress=progress,
+            enough=enough,
+            hopeless=hopeless,
+        )
+
+
+class ClusterSearch(BoxSearch[ClusterBox, PlacedProblem, tuple[PlacedRun, ...], PooledPlan]):
+    """The search over plans on a cluster; `known` is a result to improve on."""
+
+    candidates: ClusterCandidates
+
+    def __init__(
+        self,
+        candidates: ClusterCandidates,
+        *,
+        time_limit_s: float | None = None,
+        progress: Callable[[Progress], None] | None = None,
+        known: ClusterResult | None = None,
+    ) -> None:
+        super().__init__(candidates, PlacedSolver(), time_limit_s=time_limit_s, progress=progress)
+        if known is not None:
+            value = candidates.canonical(known.field, known.objective)
+            self.best = Best(known.plan, value)

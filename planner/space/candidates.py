@@ -59,6 +59,16 @@ DECODE, PREFILL = Sum.DECODE, Sum.PREFILL
 TURN, ROUND, CHUNK, OTHERS, QUEUE = Peak.TURN, Peak.ROUND, Peak.CHUNK, Peak.OTHERS, Peak.QUEUE
 
 
+class Room(NamedTuple):
+    """Like chips that plans may use."""
+
+    topology: Topology
+    chips: int
+    """Of them; others may be out of use."""
+    usable_bytes: float
+    """Of each, that may be filled."""
+
+
 class Candidates:
     """The plans of one graph on one topology for one workload."""
 
@@ -140,6 +150,21 @@ class Candidates:
                 raise InputError(
                     f"{name} needs a price of {self.topology.name}, which is not known; give it in a file"
                 )
+
+    @property
+    def place(self) -> str:
+        """The machine, in words."""
+        return f"{self.topology.chips} × {self.topology.chip.name}"
+
+    @property
+    def rooms(self) -> tuple[Room, ...]:
+        """The memory that there is."""
+        return (Room(self.topology, self.topology.chips, self.prices.usable_bytes),)
+
+    def asking(self, objective: str) -> "Candidates":
+        """The same plans, asked for one field without limits."""
+        question = replace(self.question, objective=objective, limits=())
+        return Candidates(self.graph, self.topology, self.workload, question)
 
     def boxes(self) -> Iterator[Box]:
         """All plans, in boxes: single ones for a fixed batch, large ones where the batch is

@@ -39,7 +39,7 @@ from planner.solver.chain.placed import MOST_ANYWHERE, Ground, Link, Place, Plac
 from planner.solver.chain.problem import ChainProblem, Limit, Measure
 from planner.space.arrangements import Arrangement, arranged
 from planner.space.boxes import Box, best_batch
-from planner.space.candidates import Candidates, Option
+from planner.space.candidates import Candidates, Option, Room
 from planner.space.layout import packing_of
 from planner.space.measures import (
     CLUSTER_RESOURCES,
@@ -58,7 +58,7 @@ Floats = NDArray[np.float64]
 NOT_PLANNED = ("power_w",)
 
 
-class PooledBox(NamedTuple):
+class ClusterBox(NamedTuple):
     """A set of plans: a box, and the pool of the first stage, whose software serves the
     requests."""
 
@@ -70,10 +70,10 @@ class PooledBox(NamedTuple):
         """Whether it is of one batch."""
         return self.box.single
 
-    def halves(self) -> Iterator["PooledBox"]:
+    def halves(self) -> Iterator["ClusterBox"]:
         """The box cut in two."""
         for half in self.box.halves():
-            yield PooledBox(half, self.head)
+            yield ClusterBox(half, self.head)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Stand:
     draw: Draw
 
 
-class PooledCandidates:
+class ClusterCandidates:
     """The plans of one graph on one cluster for one workload."""
 
     def __init__(
@@ -142,7 +142,32 @@ class PooledCandidates:
                 f"usd_per_million_tokens needs a price of {listed(unknown)}, which is not known; give it in a file"
             )
 
-    def boxes(self) -> Iterator[PooledBox]:
+    @property
+    def limits(self) -> tuple[tuple[str, float], ...]:
+        """The worst values allowed."""
+        return self.question.limits
+
+    @property
+    def place(self) -> str:
+        """The cluster, in words."""
+        return self.cluster.name
+
+    @property
+    def rooms(self) -> tuple[Room, ...]:
+        """The memory that there is, pool by pool."""
+        pairs = zip(self.cluster.pools, self.each, strict=True)
+        return tuple(
+            Room(pool.topology, pool.free_chips, each.prices.usable_bytes) for pool, each in pairs
+        )
+
+    def asking(self, objective: str) -> "ClusterCandidates":
+        """The same plans, asked for one field without limits."""
+        question = Question(objective, (), self.question.power_scope)
+        return ClusterCandidates(
+            self.graph, self.cluster, self.workload, question, anywhere=self.anywhere
+        )
+
+    def boxes(self) -> Iterator[ClusterBox]:
         """All plans, in boxes for each pool that they may begin on."""
         for head, pool in enumerate(self.cluster.pools):
             if self.cluster.twin_before[head] is not None or not pool.free_chips:
@@ -154,7 +179,7 @@ class PooledCandidates:
             ):  # pools hold together what none holds
                 found = (candidates.open_box(replicas) for replicas in self._open_replicas(head))
             for box in found:
-                yield PooledBox(box, head)
+                yield ClusterBox(box, head)
 
     def _open_replicas(self, head: int) -> list[int]:
         """Numbers of replicas worth trying where the batch is open: as many as there is room
@@ -169,11 +194,11 @@ class PooledCandidates:
         found = {replicas for candidates in self.each for replicas in candidates.open_replicas()}
         return sorted((replicas for replicas in found if replicas <= most), reverse=True)
 
-    def to_problem(self, box: PooledBox) -> PlacedProblem | None:
+    def to_problem(self, box: ClusterBox) -> PlacedProblem | None:
         """The solver's arrays for a box; None where there is no room for its replicas."""
         return _Lowering(self, box).problem()
 
-    def stands(self, box: PooledBox) -> list[Stand]:
+    def stands(self, box: ClusterBox) -> list[Stand]:
         """The ways of using each pool that has room for the replicas."""
         sequences, replicas, found = box.box.sequences(0), box.box.replicas, []
         drawn = "energy_per_token_j" in self.question.fields
@@ -185,7 +210,7 @@ class PooledCandidates:
                 found += [Stand(number, arrangement, draw) for draw in draws]
         return found
 
-    def to_plan(self, box: PooledBox, runs: tuple[PlacedRun, ...]) -> PooledPlan:
+    def to_plan(self, box: ClusterBox, runs: tuple[PlacedRun, ...]) -> PooledPlan:
         """The plan that a solution of a box's problem stands for."""
         stands, replicas = self.stands(box), box.box.replicas
         numbers = option_numbers(self, stands)
@@ -218,7 +243,7 @@ class PooledCandidates:
             batch_size=replicas * box.box.sequences(0) if open_batch else None,
         )
 
-    def realised(self, box: PooledBox, plan: PooledPlan) -> tuple[PooledPlan, float]:
+    def realised(self, box: ClusterBox, plan: PooledPlan) -> tuple[PooledPlan, float]:
         """The best plan of a box with the stages of a relaxed solution, and its canonical value
         (infinite: none fits)."""
         most = None
@@ -262,7 +287,7 @@ class PooledCandidates:
         )
 
 
-def option_numbers(candidates: PooledCandidates, stands: list[Stand]) -> list[tuple[int, int]]:
+def option_numbers(candidates: ClusterCandidates, stands: list[Stand]) -> list[tuple[int, int]]:
     """Of each option of a problem: its stand, and its number among the options of that stand's
     pool."""
     return [
@@ -275,7 +300,7 @@ def option_numbers(candidates: PooledCandidates, stands: list[Stand]) -> list[tu
 class _Lowering:
     """Makes the arrays of one box."""
 
-    def __init__(self, candidates: PooledCandidates, box: PooledBox) -> None:
+    def __init__(self, candidates: ClusterCandidates, box: ClusterBox) -> None:
         self.candidates, self.box = candidates, box
         self.head = candidates.each[box.head]
         self.ends = tuple(self.head.schedule(box.box, end) for end in (0, 1))

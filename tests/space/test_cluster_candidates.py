@@ -5,13 +5,13 @@ import pytest
 import planner as pl
 from planner.answers.question import question_of
 from planner.solver.chain import placed
-from planner.space.cluster_candidates import PooledCandidates
+from planner.space.cluster_candidates import ClusterCandidates
 from tests.instances import tiny_graph
 from tests.machines.test_cluster import line
 
 
-def candidates(field: str = "tpot_s", **changes) -> PooledCandidates:
-    return PooledCandidates(
+def candidates(field: str = "tpot_s", **changes) -> ClusterCandidates:
+    return ClusterCandidates(
         tiny_graph(2),
         line("a", "b", "c"),
         pl.Workload(batch_size=4),
@@ -51,7 +51,7 @@ def test_what_clusters_are_not_planned_for_is_said(field, word):
 def test_a_price_that_a_pool_lacks_is_asked_for_by_name():
     cluster = pl.load_cluster("three-macs")
     with pytest.raises(pl.InputError, match="needs a price of m3-max"):
-        PooledCandidates(
+        ClusterCandidates(
             tiny_graph(2),
             cluster,
             pl.Workload(),

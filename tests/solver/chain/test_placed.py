@@ -13,7 +13,7 @@ from planner.solver.chain import exhaustive, placed
 from planner.solver.chain.packing import Packing
 from planner.solver.chain.placed import Ground, Link, Place, PlacedProblem, PlacedRun
 from planner.solver.chain.problem import ChainProblem, Measure
-from planner.space.cluster_candidates import PooledCandidates
+from planner.space.cluster_candidates import ClusterCandidates
 from tests.instances import random_cluster, random_graph, random_workload
 from tests.oracle import HIGHER_IS_BETTER
 from tests.solver.chain.tangles import ALMOST, BEAMS, all_placed, pools
@@ -26,7 +26,7 @@ def problems(field: str, count: int, *, anywhere: bool = False):
         dice, case = random.Random(f"places {field} {case}"), case + 1
         graph, cluster, workload = random_graph(dice), random_cluster(dice), random_workload(dice)
         direction = ("", field) if field in HIGHER_IS_BETTER else (field, "")
-        candidates = PooledCandidates(
+        candidates = ClusterCandidates(
             graph, cluster, workload, question_of(*direction, None, None), anywhere=anywhere
         )
         box = next((box for box in candidates.boxes() if box.single), None)
