@@ -24,7 +24,9 @@ from planner.answers.question import FIELDS, SAMPLE_FIELDS, Question, question_o
 from planner.errors import InputError
 from planner.scoring.checking import check_plan
 from planner.scoring.plans import score_plan
+from planner.scoring.score import Score
 from planner.solver.chain.problem import ChainProblem, Floats, Ints, Measure
+from planner.space.boxes import Box
 from planner.space.candidates import Candidates
 from planner.space.diffusion import best_sampling
 
@@ -34,7 +36,7 @@ RANGES = 200
 """Ranges of the largest load into which a box of one batch is cut at most."""
 FEW_RANGES = 6
 """The same for a larger box, which is cut in two where that is not enough."""
-MOST_CELLS = 2_000_000
+MOST_STATES = 2_000_000
 """Layers × chips up to which the recursion is run."""
 
 
@@ -49,31 +51,38 @@ def verify(certificate: Certificate, *, time_limit_s: float | None = 60.0) -> Ve
     started = time.monotonic()
     question = _question(certificate)
     _check_answer(certificate)
-    if certificate.graph.is_diffusion:
-        _, score = best_sampling(
-            certificate.graph, certificate.topology, certificate.workload, question
-        )
-        checked: float | None = float(getattr(score, certificate.field))
-        boxes = 1
-    else:
-        candidates = Candidates(
-            certificate.graph, certificate.topology, certificate.workload, question
-        )
-        proof = Proof(candidates, candidates.canonical(certificate.field, certificate.bound))
-        deadline = math.inf if time_limit_s is None else started + time_limit_s
-        reached = (
-            0.0 if candidates.averages else proof.least(deadline)
-        )  # an average does not grow with what it is over
-        checked, boxes = (
-            candidates.field_value(certificate.field, reached) if reached > 0 else None,
-            proof.boxes,
-        )
+    deadline = math.inf if time_limit_s is None else started + time_limit_s
+    checked, boxes = _checked_bound(certificate, question, deadline)
     confirmed = checked is not None and not _better(certificate, checked, certificate.bound)
     return Verdict(
-        field=certificate.field, objective=certificate.objective, bound=certificate.bound,
-        checked_bound=certificate.bound if confirmed else checked, confirmed=confirmed, boxes=boxes,
+        field=certificate.field,
+        objective=certificate.objective,
+        bound=certificate.bound,
+        checked_bound=certificate.bound if confirmed else checked,
+        confirmed=confirmed,
+        boxes=boxes,
         elapsed_s=time.monotonic() - started,
-    )  # fmt: skip
+    )
+
+
+def _checked_bound(
+    certificate: Certificate, question: Question, deadline: float
+) -> tuple[float | None, int]:
+    """A bound on the field that is proved anew, as far as that is possible, and the boxes that
+    were looked at."""
+    graph, topology, workload = certificate.graph, certificate.topology, certificate.workload
+    if graph.is_diffusion:
+        _, score = best_sampling(graph, topology, workload, question)
+        return float(getattr(score, certificate.field)), 1
+    candidates = Candidates(graph, topology, workload, question)
+    proof = Proof(candidates, candidates.canonical(certificate.field, certificate.bound))
+    if candidates.averages:
+        # An average does not grow with what it is over, as the recursion needs it.
+        return None, proof.boxes
+    reached = proof.least(deadline)
+    if reached <= 0:
+        return None, proof.boxes
+    return candidates.field_value(certificate.field, reached), proof.boxes
 
 
 def _better(certificate: Certificate, one: float, other: float) -> bool:
@@ -85,15 +94,18 @@ def _better(certificate: Certificate, one: float, other: float) -> bool:
 def _question(certificate: Certificate) -> Question:
     wanted = {certificate.direction: certificate.field}
     asked = question_of(
-        wanted.get("minimize"), wanted.get("maximize"), dict(certificate.limits), certificate.power_scope,
+        wanted.get("minimize"),
+        wanted.get("maximize"),
+        dict(certificate.limits),
+        certificate.power_scope,
         diffusion=certificate.graph.is_diffusion,
-    )  # fmt: skip
+    )
     return replace(asked, sequence_parallel=certificate.sequence_parallel)
 
 
 def _check_answer(certificate: Certificate) -> None:
     """Everything that needs no search."""
-    at, fields = certificate, SAMPLE_FIELDS if certificate.graph.is_diffusion else FIELDS
+    at = certificate
     broken = check_plan(at.plan, at.graph, at.topology, at.workload)
     if broken:
         raise InputError(f"Certificate.plan breaks a rule: {broken[0].message}")
@@ -103,20 +115,27 @@ def _check_answer(certificate: Certificate) -> None:
         raise InputError(
             f"Certificate.objective is {at.objective:.9g}, but {at.field} of its plan is {reached}"
         )
-    for name, value in at.limits:
-        kept, sign = getattr(score, name), 1 if fields[name].best == "least" else -1
-        if kept is None or sign * (kept - value) > CLOSE * abs(value):
-            raise InputError(
-                f"Certificate.plan misses its limit: {name} is {kept}, allowed {value:.9g}"
-            )
+    _check_limits(at, score)
     if _better(at, at.objective, at.bound):
         raise InputError(
             f"Certificate.bound is {at.bound:.9g}, and its own plan is better: {at.objective:.9g}"
         )
     if at.status == "optimal" and not math.isclose(at.objective, at.bound, rel_tol=CLOSE):
         raise InputError(
-            f"Certificate.status is optimal, but objective {at.objective:.9g} and bound {at.bound:.9g} differ"
+            f"Certificate.status is optimal, but objective {at.objective:.9g}"
+            f" and bound {at.bound:.9g} differ"
         )
+
+
+def _check_limits(certificate: Certificate, score: Score) -> None:
+    fields = SAMPLE_FIELDS if certificate.graph.is_diffusion else FIELDS
+    for name, value in certificate.limits:
+        kept = getattr(score, name)
+        sign = 1 if fields[name].best == "least" else -1
+        if kept is None or sign * (kept - value) > CLOSE * abs(value):
+            raise InputError(
+                f"Certificate.plan misses its limit: {name} is {kept}, allowed {value:.9g}"
+            )
 
 
 # ── The bound ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -134,29 +153,42 @@ class Proof:
         """The least bound over all boxes: the claim where all is shown."""
         numbers = itertools.count()
         todo = [(0.0, next(numbers), box) for box in self.candidates.boxes()]
-        reached, claim = self.claim, self.claim * (1 - CLOSE)
+        reached = self.claim
+        claim = self.claim * (1 - CLOSE)
         while todo and time.monotonic() < deadline:
             known, _, box = heapq.heappop(todo)
             self.boxes += 1
             problem = self.candidates.to_problem(box)
             if problem is None:
                 continue
-            if problem.items * problem.budget > MOST_CELLS:
+            if problem.items * problem.budget > MOST_STATES:
                 return 0.0
-            bound = max(
-                known,
-                BoxProof(problem, claim).least(RANGES if box.single else FEW_RANGES, deadline),
-            )
-            if bound < claim and box.single:
+            ranges = _ranges_of(box)
+            bound = max(known, BoxProof(problem, claim).least(ranges, deadline))
+            if bound >= claim:
+                continue
+            if box.single:
                 reached = min(reached, bound)
-            elif bound < claim:
-                for half in box.halves():
-                    heapq.heappush(todo, (bound, next(numbers), half))
+                continue
+            for half in box.halves():
+                heapq.heappush(todo, (bound, next(numbers), half))
         return min([reached, *(known for known, _, _ in todo)])
 
 
+def _ranges_of(box: Box) -> int:
+    """Into how many ranges the largest load of a box is cut at most."""
+    return RANGES if box.single else FEW_RANGES
+
+
 class BoxProof:
-    """The same for one problem."""
+    """The same for one problem.
+
+    A measure grows with sums and with peaks, and the least sums and the least peaks are seldom
+    those of one plan: short turns cost chips. So the peaks are given ranges. In one range every run
+    that loads a peak more than the range allows is left out, the peak counts at its low end, and
+    the least sum over the runs that remain is found by `_least`. The least over all ranges bounds
+    every plan, and the narrower they are, the closer it comes.
+    """
 
     def __init__(self, problem: ChainProblem, claim: float) -> None:
         self.problem, self.claim = problem, claim
@@ -226,11 +258,11 @@ class BoxProof:
                 break
             peak = int(widths.argmax())
             low, high = float(lows[peak]), float(highs[peak])
-            middle = (
-                enough[peak]
-                if low < enough[peak] <= 0.98 * high
-                else math.sqrt(max(low, 1e-9 * high) * high)
-            )
+            # Above `enough` the peak alone brings the range to the claim, so that only the part
+            # below is left; where that would cut off next to nothing, the range is halved.
+            middle = math.sqrt(max(low, 1e-9 * high) * high)
+            if low < enough[peak] <= 0.98 * high:
+                middle = enough[peak]
             unit = np.arange(len(lows)) == peak
             heapq.heappop(todo)
             for part in (

@@ -5,7 +5,6 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +28,6 @@ from planner.space.candidates import Candidates
 from planner.space.families import FamilyBounds, Priced, even_cuts, families_of, mixed_cuts
 from planner.workload import Workload
 
-if TYPE_CHECKING:
-    pass
-
 QUICK_BEAM = 256
 """Labels at one layer up to which a box of several batches is searched before it is cut in two."""
 
@@ -53,44 +49,44 @@ def pareto(
     batches. InfeasibleError: proved that there is no plan at all.
     """
     question = _question(tuple(fields), power_scope)
-    if not 1e-4 <= tolerance <= 1:
-        raise InputError(f"tolerance must lie between 0.0001 and 1, not {tolerance!r}")
-    if graph.is_diffusion:
-        raise InputError(
-            f"pareto() plans chains of layers, and {graph.name} is a diffusion model; use partition()"
-        )
-    if workload.requests_per_s is not None:
-        raise InputError("pareto() takes a batch or an open one; leave Workload.requests_per_s out")
+    _refuse_unplanned(graph, workload, tolerance)
     candidates = Candidates(graph, topology, workload, question)
     if candidates.averages:
         raise InputError(
-            f"pareto() has no proof for power_w of {topology.name}, an average; take energy_per_token_j"
+            f"pareto() has no proof for power_w of {topology.name}, an average;"
+            " take energy_per_token_j"
         )
     search = FrontSearch(candidates, tolerance, time_limit_s=time_limit_s)
     search.run()
-    if not search.members and search.complete:
-        raise refusal_of(
-            Candidates(graph, topology, workload, Question(question.objective, (), power_scope))
-        )
     if not search.members:
+        if search.complete:
+            raise refusal_of(candidates.asking(question.objective))
         raise NoPlanFoundError(
             f"no plan of {graph.name} was found in {time_limit_s} s; allow more time"
         )
-    members = [search.members[vector.tobytes()] for vector in search.known.vectors]
-    sign = 1 if FIELDS[fields[0]].best == "least" else -1
     return Front(
         fields=tuple(fields),
         tolerance=tolerance,
         status="complete" if search.complete else "partial",
-        members=tuple(
-            sorted(members, key=lambda one: (sign * getattr(one.score, fields[0]), one.score.chips))
-        ),
+        members=search.best_first(fields[0]),
         elapsed_s=time.monotonic() - search.started,
         stopped_by=search.stopped_by,
         graph=graph,
         topology=topology,
         workload=workload,
     )
+
+
+def _refuse_unplanned(graph: ModelGraph, workload: Workload, tolerance: float) -> None:
+    if not 1e-4 <= tolerance <= 1:
+        raise InputError(f"tolerance must lie between 0.0001 and 1, not {tolerance!r}")
+    if graph.is_diffusion:
+        raise InputError(
+            f"pareto() plans chains of layers, and {graph.name} is a diffusion model;"
+            " use partition()"
+        )
+    if workload.requests_per_s is not None:
+        raise InputError("pareto() takes a batch or an open one; leave Workload.requests_per_s out")
 
 
 def _question(fields: tuple[str, ...], power_scope: PowerScope | None) -> Question:
@@ -102,12 +98,15 @@ def _question(fields: tuple[str, ...], power_scope: PowerScope | None) -> Questi
         if name not in FIELDS:
             raise UnknownNameError("field to optimise", name, FIELDS)
     first = next((name for name in fields if name in ("chips", "power_w")), fields[0])
-    worst = {name: 1e300 if FIELDS[name].best == "least" else 1e-300 for name in fields} | {
-        "memory_headroom_bytes": -1e300
-    }
-    return Question(
-        first, tuple((name, worst[name]) for name in fields if name != first), power_scope
-    )
+    limits = tuple((name, _unbroken(name)) for name in fields if name != first)
+    return Question(first, limits, power_scope)
+
+
+def _unbroken(name: str) -> float:
+    """A limit that every plan keeps."""
+    if name == "memory_headroom_bytes":
+        return -1e300
+    return 1e300 if FIELDS[name].best == "least" else 1e-300
 
 
 # ── Search ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -153,6 +152,13 @@ class FrontSearch:
             left = self._left(box, rows)
             if len(left) and not box.single:
                 todo += [(half, left) for half in box.halves()]
+
+    def best_first(self, name: str) -> tuple[Member, ...]:
+        """The plans that none beats, the best in a field first."""
+        members = [self.members[vector.tobytes()] for vector in self.known.vectors]
+        sign = 1 if FIELDS[name].best == "least" else -1
+        members.sort(key=lambda one: (sign * getattr(one.score, name), one.score.chips))
+        return tuple(members)
 
     @property
     def stopped_by(self) -> StoppedBy:

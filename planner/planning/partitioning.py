@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from planner.answers.proof import proved
 from planner.answers.question import Question, question_of
@@ -19,13 +19,9 @@ from planner.planning.clusters import partition_cluster
 from planner.planning.refusals import refusal_of
 from planner.planning.search import Engine, Progress, Search
 from planner.scoring.plans import score_plan
-from planner.scoring.score import Score
 from planner.space.candidates import Candidates
 from planner.space.diffusion import best_sampling
 from planner.workload import Workload
-
-if TYPE_CHECKING:
-    pass
 
 MOST_DRAFTED = 8
 """Tokens that are drafted at most, where that is left open."""
@@ -69,42 +65,46 @@ def partition(
                 "sequence_parallel is not searched with exclude=; leave one of them out"
             )
         found = partition_cluster(
-            graph, alone(topology, excluded), workload, minimize=minimize, maximize=maximize, limits=limits,
-            time_limit_s=time_limit_s, power_scope=power_scope, progress=progress,
-        )  # fmt: skip
+            graph,
+            alone(topology, excluded),
+            workload,
+            minimize=minimize,
+            maximize=maximize,
+            limits=limits,
+            time_limit_s=time_limit_s,
+            power_scope=power_scope,
+            progress=progress,
+        )
         return result_alone(found)
     if graph.is_diffusion:
-        return _sampled(
-            graph,
-            topology,
-            workload,
-            question_of(minimize, maximize, limits, power_scope, diffusion=True),
-        )
-    question = replace(
-        question_of(minimize, maximize, limits, power_scope), sequence_parallel=sequence_parallel
-    )
-    queued = sorted({"ttft_s", "request_s"} & set(question.fields))
-    if engine == "cp-sat" and workload.requests_per_s is not None and queued:
-        raise InputError(
-            f"engine 'cp-sat' cannot weigh {queued[0]} under a rate of requests: a queue is not linear; leave it out"
-        )
-    started, every = (
-        time.monotonic(),
-        [Candidates(graph, topology, work, question) for work in _settled(workload)],
-    )
+        asked = question_of(minimize, maximize, limits, power_scope, diffusion=True)
+        return _sampled(graph, topology, workload, asked)
+    asked = question_of(minimize, maximize, limits, power_scope)
+    question = replace(asked, sequence_parallel=sequence_parallel)
+    if engine == "cp-sat":
+        _refuse_queues(question, workload)
+    started = time.monotonic()
+    every = [Candidates(graph, topology, work, question) for work in _settled(workload)]
     search, bound = _searched(every, time_limit_s, progress=progress, engine=engine, seed=seed)
     elapsed_s = time.monotonic() - started
-    if search.best.plan is None:
-        if bound == math.inf:
-            raise refusal_of(search.candidates)
-        raise NoPlanFoundError(
-            f"no plan of {graph.name} on {topology.chips} × {topology.name} was found in {elapsed_s:.1f} s;"
-            " nothing is proved: allow more time"
-        )
-    score = score_plan(
-        search.best.plan, graph, topology, search.candidates.workload, power_scope=power_scope
+    if search.best.plan is not None:
+        return _result(search, bound, elapsed_s)
+    if bound == math.inf:
+        raise refusal_of(search.candidates)
+    raise NoPlanFoundError(
+        f"no plan of {graph.name} on {topology.chips} × {topology.name} was found in"
+        f" {elapsed_s:.1f} s; nothing is proved: allow more time"
     )
-    return _result(search, bound, score, elapsed_s)
+
+
+def _refuse_queues(question: Question, workload: Workload) -> None:
+    """What a linear model cannot state."""
+    queued = sorted({"ttft_s", "request_s"} & set(question.fields))
+    if workload.requests_per_s is not None and queued:
+        raise InputError(
+            f"engine 'cp-sat' cannot weigh {queued[0]} under a rate of requests:"
+            " a queue is not linear; leave it out"
+        )
 
 
 def _settled(workload: Workload) -> list[Workload]:
@@ -123,7 +123,9 @@ def _searched(
     """The search that found the best plan of several spaces, each no longer than it may better
     those before it, and what is proved of all of them; Ctrl-C leaves what is left to bounds at
     the root."""
-    best, bound, left_s = None, math.inf, time_limit_s
+    best: Search | None = None
+    bound = math.inf
+    left_s = time_limit_s
     for number, candidates in enumerate(every):
         share_s = None if left_s is None else left_s / (len(every) - number)
         known = math.inf if best is None else best.best.value
@@ -132,8 +134,10 @@ def _searched(
         bound = min(bound, search.bound)
         if best is None or search.best.value < known:
             best = search
-        if search.interrupted or left_s is not None:
-            left_s = 0.0 if search.interrupted else max(0.0, (left_s or 0.0) - search.elapsed_s)
+        if search.interrupted:
+            left_s = 0.0
+        elif left_s is not None:
+            left_s = max(0.0, left_s - search.elapsed_s)
     assert best is not None
     return best, bound
 
@@ -186,11 +190,18 @@ def _sampled(
     )
 
 
-def _result(search: Search, bound: float, score: Score, elapsed_s: float) -> Result:
+def _result(search: Search, bound: float, elapsed_s: float) -> Result:
     """What was found, once the score says the same as the solver, whose bound is canonical."""
-    candidates = search.candidates
+    candidates, plan = search.candidates, search.best.plan
+    assert plan is not None
     question = candidates.question
-    assert search.best.plan is not None
+    score = score_plan(
+        plan,
+        candidates.graph,
+        candidates.topology,
+        candidates.workload,
+        power_scope=question.power_scope,
+    )
     proof = proved(
         question,
         objective=float(getattr(score, question.objective)),
@@ -200,7 +211,7 @@ def _result(search: Search, bound: float, score: Score, elapsed_s: float) -> Res
         stopped_by=search.stopped_by,
     )
     return Result(
-        plan=search.best.plan,
+        plan=plan,
         score=score,
         graph=candidates.graph,
         topology=candidates.topology,

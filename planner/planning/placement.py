@@ -3,14 +3,14 @@ simple rules to compare with."""
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from planner.answers.proof import gap_between
 from planner.answers.results import Mode, Spread
-from planner.errors import InfeasibleError, InputError, NoPlanFoundError
+from planner.errors import InfeasibleError, InputError, NoPlanFoundError, PlannerError
 from planner.models.operator_graph import OperatorGraph
 from planner.solver.dag import portfolio
-from planner.solver.dag.problem import GraphProblem, faults, latency, loads
+from planner.solver.dag.problem import GraphProblem, Placement, faults, latency, loads
 
 
 def partition_operators(
@@ -38,29 +38,15 @@ def partition_operators(
         raise InputError(
             "most_copies above 1 is for contiguous stages and throughput; leave it out"
         )
-    started, problem = time.monotonic(), graph.to_problem().replicated(most_copies)
-    if mode == "throughput":
-        solve = portfolio.contiguous if contiguous else portfolio.free
-    elif mode == "latency":
-        solve = portfolio.soonest
-    else:
-        raise InputError(f"mode must be throughput or latency, not {mode!r}")
+    solve = _solver_for(mode, contiguous)
+    started = time.monotonic()
+    problem = graph.to_problem().replicated(most_copies)
     placement = solve(problem, time_limit_s=time_limit_s, seed=seed)
     if placement.device is None:
-        if math.isinf(placement.bound):
-            demand, capacity = (
-                float(problem.sizes.sum()),
-                float((problem.capacity * problem.counts).sum()),
-            )
-            raise InfeasibleError(
-                "the operators do not fit the devices' memory in any way that is allowed",
-                resource="memory", demand=demand, capacity=capacity,
-            )  # fmt: skip
-        raise NoPlanFoundError(
-            f"no assignment was found in {time_limit_s:g} s; give more time_limit_s"
-        )
+        raise _none_found(problem, placement.bound, time_limit_s)
     names = _names(graph, problem, placement.device)
     used = loads(problem, placement.device)
+    places = sorted(set(placement.device))
     gap = gap_between(placement.objective, placement.bound)
     optimal = gap <= portfolio.ACCURACY
     return Spread(
@@ -71,9 +57,31 @@ def partition_operators(
         objective=placement.objective,
         bound=placement.bound,
         gap=gap,
-        loads=tuple((names[place], float(used[place])) for place in sorted(set(placement.device))),
+        loads=tuple((names[place], float(used[place])) for place in places),
         elapsed_s=time.monotonic() - started,
         stopped_by="proof" if optimal else "time",
+    )
+
+
+def _solver_for(mode: Mode, contiguous: bool) -> Callable[..., Placement]:
+    if mode == "latency":
+        return portfolio.soonest
+    if mode == "throughput":
+        return portfolio.contiguous if contiguous else portfolio.free
+    raise InputError(f"mode must be throughput or latency, not {mode!r}")
+
+
+def _none_found(problem: GraphProblem, bound: float, time_limit_s: float) -> PlannerError:
+    """That nothing fits, where the bound proves it; else that time ran out."""
+    if math.isinf(bound):
+        return InfeasibleError(
+            "the operators do not fit the devices' memory in any way that is allowed",
+            resource="memory",
+            demand=float(problem.sizes.sum()),
+            capacity=float((problem.capacity * problem.counts).sum()),
+        )
+    return NoPlanFoundError(
+        f"no assignment was found in {time_limit_s:g} s; give more time_limit_s"
     )
 
 
@@ -85,10 +93,12 @@ def _names(graph: OperatorGraph, problem: GraphProblem, device: Iterable[int]) -
         return dict(enumerate(graph.device_names))
     given = [0] * len(graph.devices)
     for place in dict.fromkeys(device):
-        family, copies = problem.groups[problem.devices[place]]
-        first, name = given[family], graph.devices[family].name
-        given[family] += copies
-        names[place] = f"{name}{first}" + (f"…{name}{first + copies - 1}" if copies > 1 else "")
+        kind, copies = problem.groups[problem.devices[place]]
+        first, name = given[kind], graph.devices[kind].name
+        given[kind] += copies
+        names[place] = f"{name}{first}"
+        if copies > 1:
+            names[place] += f"…{name}{first + copies - 1}"
     return names
 
 
@@ -97,14 +107,13 @@ def rules_of_thumb(graph: OperatorGraph, *, mode: Mode = "throughput") -> dict[s
     numbers of operators, equal bytes or equal times, and a greedy filling. Infinite where the
     rule breaks a limit."""
     problem = graph.to_problem()
+    throughput = mode == "throughput"
     reached = {}
     for name, device in portfolio.by_rules(problem).items():
-        value = (
-            float(loads(problem, device).max())
-            if mode == "throughput"
-            else latency(problem, device)
-        )
-        reached[name] = (
-            math.inf if faults(problem, device, contiguous=mode == "throughput") else value
-        )
+        if faults(problem, device, contiguous=throughput):
+            reached[name] = math.inf
+        elif throughput:
+            reached[name] = float(loads(problem, device).max())
+        else:
+            reached[name] = latency(problem, device)
     return reached

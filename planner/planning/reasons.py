@@ -24,6 +24,7 @@ from planner.plan import WAYS, Plan, Way, shape_name, ways_of
 from planner.planning.search import CLOSE, Search
 from planner.pricing.price_list import Split
 from planner.pricing.timing import ALL_CAUSES
+from planner.records import Record
 from planner.scoring.plans import score_plan
 from planner.scoring.score import Score, StageTime
 from planner.solver.chain.problem import ChainProblem
@@ -37,9 +38,14 @@ GIGABYTE = 1e9
 FULL = 0.97
 """Share of the memory that may be filled from which on a chip counts as full."""
 LAUNCHES = (
-    "kernel_overhead_s", "matmul_overhead_s", "quantised_overhead_s", "attention_overhead_s", "experts_overhead_s",
+    "kernel_overhead_s",
+    "matmul_overhead_s",
+    "quantised_overhead_s",
+    "attention_overhead_s",
+    "experts_overhead_s",
     "layer_overhead_s",
-)  # fmt: skip
+)
+STARTS = ("base_latency_s", "step_latency_s", "across_step_latency_s")
 HOST = ("step_overhead_s", "sequence_overhead_s", "request_overhead_s")
 
 
@@ -82,8 +88,8 @@ def reasons_of(result: Result, *, time_limit_s: float | None = None) -> Reasons:
     )
     if answered.graph.is_diffusion:
         raise InputError(
-            f"why() explains plans of chains, and {answered.graph.name} is a diffusion model; compare scores of"
-            " uniform_plan() instead"
+            f"why() explains plans of chains, and {answered.graph.name} is a diffusion model;"
+            " compare scores of uniform_plan() instead"
         )
     started = time.monotonic()
     changes = list(changes_of(answered.topology))
@@ -202,40 +208,44 @@ def _reached_limits(answered: Answered) -> Iterator[Binding]:
 
 
 def changes_of(topology: Topology) -> Iterator[tuple[str, Topology]]:
-    """Better machines, one figure (or one family of figures) at a time, with the words for the
+    """Better machines, one figure (or all figures of a kind) at a time, with the words for the
     change."""
-    tier = topology.chip.memory[0]
+    for words, values in _figures_changed(topology):
+        if values:
+            yield words, _changed(topology, values)
+
+
+def _figures_changed(topology: Topology) -> Iterator[tuple[str, dict[str, float]]]:
+    """Each change in words, and the figures that it sets, by path; none where the machine has no
+    such figure."""
+    chip, tier = topology.chip, topology.chip.memory[0]
     more = {"chip.memory[0].capacity_bytes": tier.capacity_bytes + GIGABYTE}
-    yield f"one more GB of {tier.name} on each chip", _changed(topology, more)
+    yield f"one more GB of {tier.name} on each chip", more
     faster = {"chip.memory[0].bandwidth_bytes_per_s": 2 * tier.bandwidth_bytes_per_s}
-    yield f"doubling the bandwidth of {tier.name}", _changed(topology, faster)
+    yield f"doubling the bandwidth of {tier.name}", faster
     peaks = {
-        f"chip.peaks[{n}].flop_per_s": 2 * peak.flop_per_s
-        for n, peak in enumerate(topology.chip.peaks)
+        f"chip.peaks[{n}].flop_per_s": 2 * peak.flop_per_s for n, peak in enumerate(chip.peaks)
     }
-    yield "doubling the peaks of each chip", _changed(topology, peaks)
+    yield "doubling the peaks of each chip", peaks
     for number, fabric in enumerate(topology.fabrics[: len(topology.levels)]):
-        wider = {f"fabrics[{number}].bandwidth_bytes_per_s": 2 * fabric.bandwidth_bytes_per_s}
-        yield f"doubling the bandwidth of {fabric.name}", _changed(topology, wider)
-        if fabric.latency_s:
-            nearer = {f"fabrics[{number}].latency_s": fabric.latency_s / 2}
-            yield f"halving the latency of {fabric.name}", _changed(topology, nearer)
-    for words, names in (("launches of operators", LAUNCHES), ("work of the host", HOST)):
-        halved = {
-            f"software.{name}": getattr(topology.software, name) / 2
-            for name in names
-            if getattr(topology.software, name)
-        }
-        if halved:
-            yield f"halving the {words}", _changed(topology, halved)
-    starts = {
-        f"software.collectives[{number}].{name}": getattr(kernel, name) / 2
-        for number, kernel in enumerate(topology.software.collectives)
-        for name in ("base_latency_s", "step_latency_s", "across_step_latency_s")
-        if getattr(kernel, name)
-    }
-    if starts:
-        yield "halving the software latency of collectives", _changed(topology, starts)
+        path = f"fabrics[{number}]"
+        wider = {f"{path}.bandwidth_bytes_per_s": 2 * fabric.bandwidth_bytes_per_s}
+        yield f"doubling the bandwidth of {fabric.name}", wider
+        nearer = _halved(path, fabric, ("latency_s",))
+        yield f"halving the latency of {fabric.name}", nearer
+    software = topology.software
+    yield "halving the launches of operators", _halved("software", software, LAUNCHES)
+    yield "halving the work of the host", _halved("software", software, HOST)
+    starts: dict[str, float] = {}
+    for number, kernel in enumerate(software.collectives):
+        starts |= _halved(f"software.collectives[{number}]", kernel, STARTS)
+    yield "halving the software latency of collectives", starts
+
+
+def _halved(path: str, noun: Record, names: tuple[str, ...]) -> dict[str, float]:
+    """Half of each figure that is not 0, by path."""
+    figures = {name: getattr(noun, name) for name in names}
+    return {f"{path}.{name}": figure / 2 for name, figure in figures.items() if figure}
 
 
 def _changed(topology: Topology, values: dict[str, float]) -> Topology:
@@ -375,21 +385,28 @@ def _alternative(
         return None
     reached = candidates.field_value(question.objective, search.best.value)
     return Alternative(
-        shape=shape_name(ways), plan=search.best.plan, objective=reached, effect=answered.lag(reached),
+        shape=shape_name(ways),
+        plan=search.best.plan,
+        objective=reached,
+        effect=answered.lag(reached),
         proved=search.bound >= search.best.value * CLOSE,
-    )  # fmt: skip
+    )
 
 
 def _refused(candidates: Shaped, ways: frozenset[Way], *, proved: bool) -> Alternative:
-    needed, usable = candidates.least_needed_bytes(), candidates.prices.usable_bytes
+    needed = candidates.least_needed_bytes()
+    usable = candidates.prices.usable_bytes
     refused = "no plan of this shape was found in time"
     if proved and "pipeline" not in ways and usable < needed < math.inf:
         chip = candidates.topology.chip.name
-        refused = f"needs {spoken(needed, 'B')} on each chip at least; {chip} has {spoken(usable, 'B')} to fill"
-    elif proved:
-        refused = "no plan of this shape fits" + (
-            " and keeps the limits" if candidates.question.limits else ""
+        refused = (
+            f"needs {spoken(needed, 'B')} on each chip at least;"
+            f" {chip} has {spoken(usable, 'B')} to fill"
         )
+    elif proved and candidates.question.limits:
+        refused = "no plan of this shape fits and keeps the limits"
+    elif proved:
+        refused = "no plan of this shape fits"
     return Alternative(
         shape=shape_name(ways),
         plan=None,

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.answers.proof import TOLERANCE
+from planner.answers.proof import TOLERANCE, gap_between
 from planner.answers.question import question_of
 from planner.answers.results import Move, Replanning, Result
 from planner.errors import InputError, NoPlanFoundError
@@ -209,21 +209,19 @@ class _Moving:
 
     def offer(self, plan: Plan) -> None:
         """Take a plan as the best so far."""
-        moved = sum(
-            float(
-                (
-                    _needed(self.prices, stage, len(plan.stages) == 1)
-                    * missing[layers_of(stage, self.prices.graph)]
-                ).sum()
-            )
-            for stage in plan.stages
-            for group in stage.groups
-            for missing in (
-                self.held.missing(group.first + n, *_part(stage, n)) for n in range(group.count)
-            )
-        )
+        whole = len(plan.stages) == 1
+        moved = sum(sent for stage in plan.stages for sent in self._sent(stage, whole))
         if self.best is None or moved < self.best.moved:
             self.best = _Found(plan, moved)
+
+    def _sent(self, stage: Stage, whole: bool) -> Iterator[float]:
+        """Bytes that each chip of a stage must be sent."""
+        needed = _needed(self.prices, stage, whole)
+        layers = layers_of(stage, self.prices.graph)
+        for group in stage.groups:
+            for position in range(group.count):
+                missing = self.held.missing(group.first + position, *_part(stage, position))
+                yield float((needed * missing[layers]).sum())
 
     def run(self, time_limit_s: float | None) -> None:
         """Box by box, each until it is proved or the clock runs out."""
@@ -246,36 +244,39 @@ class _Moving:
 
     def _lowered(self, problem: PlacedProblem, box: ClusterBox) -> PlacedProblem:
         """The problem of a box, with the bytes moved as its objective and the field as a limit."""
-        chain, (options, sums) = problem.chain, problem.chain.run_sums_fixed.shape
+        chain = problem.chain
+        options, sums = chain.run_sums_fixed.shape
+        peaks = chain.run_peaks.shape[1]
+        # What a layer moves depends on where its run stands. What it moves at least, wherever that
+        # is, goes into the chain as one more resource, so that bounds know it; what a place adds to
+        # that, `placed` says.
         table = self._table(problem, box)
         least = np.stack([self._least(problem, table, option) for option in range(options)])
-        prefix = np.concatenate([np.zeros((options, 1)), np.cumsum(least, axis=1)], axis=1)[
-            :, :, None
-        ]
+        before = np.concatenate([np.zeros((options, 1)), np.cumsum(least, axis=1)], axis=1)
         run_sums = np.concatenate([chain.run_sums, np.zeros((options, sums, 1))], axis=2)
         run_sums[:, ClusterSum.MOVED, -1] = 1.0
-        run_peaks = np.concatenate(
-            [chain.run_peaks, np.zeros((options, chain.run_peaks.shape[1], 1))], axis=2
-        )
+        run_peaks = np.concatenate([chain.run_peaks, np.zeros((options, peaks, 1))], axis=2)
         only = np.zeros(sums)
         only[ClusterSum.MOVED] = 1.0
-        good = math.isfinite(self.allowed)
-        limits = (*([Limit(chain.objective, self.allowed)] if good else []), *chain.limits)
         excess = {
-            key: np.concatenate([[0.0], np.cumsum(moved - least[key[0]])])
-            for key, moved in table.items()
+            (option, place): np.concatenate([[0.0], np.cumsum(moved - least[option])])
+            for (option, place), moved in table.items()
         }
+        limits, plus = chain.limits, problem.plus[1:]
+        if math.isfinite(self.allowed):
+            limits = (Limit(chain.objective, self.allowed), *chain.limits)
+            plus = problem.plus
         return replace(
             problem,
             chain=replace(
                 chain,
-                prefix=np.concatenate([chain.prefix, prefix], axis=2),
+                prefix=np.concatenate([chain.prefix, before[:, :, None]], axis=2),
                 run_sums=run_sums,
                 run_peaks=run_peaks,
-                objective=Measure(only, np.zeros(chain.run_peaks.shape[1])),
+                objective=Measure(only, np.zeros(peaks)),
                 limits=limits,
             ),
-            plus=(np.zeros(sums), *problem.plus[0 if good else 1 :]),
+            plus=(np.zeros(sums), *plus),
             placed=lambda option, place: excess[option, place],
         )
 
@@ -330,17 +331,9 @@ def _replanning(before: Result, best: Result, lost: tuple[int, ...], search: _Mo
         raise NoPlanFoundError(
             "no plan without the lost chips was found in time; nothing is proved: allow more time"
         )
-    graph, topology = before.graph, before.topology
     plan = stages_alone(search.best.plan)
     if before.workload.batch_size is None:
         plan = plan.replace(batch_size=best.score.batch_size)
-    scope = None if before.score.power_scope == "unknown" else before.score.power_scope
-    score = score_plan(
-        plan, graph, topology, before.workload, power_scope=scope, exclude=best.exclude
-    )
-    objective = float(getattr(score, before.field))
-    gap = abs(objective - best.bound) / abs(objective) if objective else 0.0
-    proved = best.status == "optimal" and gap <= TOLERANCE
     moves = moves_of(before.plan, plan, search.prices, lost)
     moved = sum(move.moved_bytes for move in moves)
     if not math.isclose(moved, search.best.moved, rel_tol=TOLERANCE, abs_tol=1.0):
@@ -348,19 +341,40 @@ def _replanning(before: Result, best: Result, lost: tuple[int, ...], search: _Mo
             f"the solver promised to move {search.best.moved!r} bytes, its plan moves {moved!r}"
         )
     least = search.bound >= search.best.moved * (1 - TOLERANCE)
-    fields = {
-        "plan": plan, "score": score, "objective": objective, "gap": 0.0 if proved else gap,
-        "bound": objective if proved else best.bound, "status": "optimal" if proved else "feasible",
-    }  # fmt: skip
     return Replanning(
-        result=best.replace(**fields),
+        result=_result_of(plan, before, best),
         best=best,
         lost=lost,
         moves=moves,
         moved_bytes=moved,
         moved_bound_bytes=moved if least else search.bound,
         status="optimal" if least else "feasible",
-        moving_s=moving_s(moves, topology),
+        moving_s=moving_s(moves, before.topology),
+    )
+
+
+def _result_of(plan: Plan, before: Result, best: Result) -> Result:
+    """The result whose plan moves the fewest bytes: as good as the best one, or no worse than is
+    allowed, and proved by the same bound."""
+    scope = None if before.score.power_scope == "unknown" else before.score.power_scope
+    score = score_plan(
+        plan,
+        before.graph,
+        before.topology,
+        before.workload,
+        power_scope=scope,
+        exclude=best.exclude,
+    )
+    objective = float(getattr(score, before.field))
+    gap = gap_between(objective, best.bound)
+    proved = best.status == "optimal" and gap <= TOLERANCE
+    return best.replace(
+        plan=plan,
+        score=score,
+        objective=objective,
+        gap=0.0 if proved else gap,
+        bound=objective if proved else best.bound,
+        status="optimal" if proved else "feasible",
     )
 
 

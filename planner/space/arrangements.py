@@ -6,6 +6,7 @@ the other useless.
 """
 
 import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -39,9 +40,8 @@ class Arrangement:
         """Whether every pipeline that it has room for fits into the other."""
         if self.budget > other.budget:
             return False
-        return {slot for slot in other.packing.blocked if slot < self.budget} <= set(
-            self.packing.blocked
-        )
+        in_reach = {slot for slot in other.packing.blocked if slot < self.budget}
+        return in_reach <= set(self.packing.blocked)
 
 
 def arranged(packing: Packing, replicas: int) -> list[Arrangement]:
@@ -51,24 +51,52 @@ def arranged(packing: Packing, replicas: int) -> list[Arrangement]:
         budget = packing.widest(replicas)
         return [Arrangement(packing, budget, ())] if budget else []
     if replicas == 1:
-        free = [slot for slot in range(packing.slots) if slot not in packing.blocked]
-        return [Arrangement(packing, free[-1] + 1, (0,))] if free else []
+        return _of_one(packing)
     found: list[Arrangement] = []
-    for size in sorted(
-        {packing.padded(width) for width in range(1, packing.slots + 1)}, reverse=True
-    ):
-        for one in _of_size(packing, size, replicas):
-            if not any(one.no_better(other) for other in found):
-                found.append(one)
+    sizes = {packing.padded(width) for width in range(1, packing.slots + 1)}
+    for size in sorted(sizes, reverse=True):
+        _keep_useful(found, _of_size(packing, size, replicas))
     return found
+
+
+def _of_one(packing: Packing) -> list[Arrangement]:
+    """One replica has all slots, from the first to the last that is free."""
+    free = [slot for slot in range(packing.slots) if slot not in packing.blocked]
+    return [Arrangement(packing, free[-1] + 1, (0,))] if free else []
+
+
+def _keep_useful(kept: list[Arrangement], more: Iterable[Arrangement]) -> None:
+    """Those too that none of the kept makes useless."""
+    for one in more:
+        if not any(one.no_better(other) for other in kept):
+            kept.append(one)
+
+
+Pattern = frozenset[int]
+"""Slots of a block that are out of use."""
 
 
 def _of_size(packing: Packing, size: int, replicas: int) -> list[Arrangement]:
     """Choices of blocks of one size; what lies beyond the last slot counts as blocked."""
-    whole, blocked = replace(packing, blocked=()), set(packing.blocked)
-    if whole.rule(size) is None:
+    if replace(packing, blocked=()).rule(size) is None:
         return []
-    blocks: dict[frozenset[int], list[int]] = {}
+    blocks = _blocks(packing, size)
+    if len(blocks) > MOST_PATTERNS:
+        raise InputError(
+            f"exclude: {len(packing.blocked)} chips leave {len(blocks)} kinds of broken blocks for"
+            f" {replicas} replicas, too many to try all choices; exclude whole units,"
+            " or plan for a batch of 1"
+        )
+    chosen: list[Arrangement] = []
+    _keep_useful(chosen, _choices(packing, size, replicas, blocks))
+    return chosen
+
+
+def _blocks(packing: Packing, size: int) -> dict[Pattern, list[int]]:
+    """First slots of the blocks of a size, by what is out of use in them."""
+    whole = replace(packing, blocked=())
+    blocked = set(packing.blocked)
+    blocks: dict[Pattern, list[int]] = {}
     base = 0
     while base < packing.slots:
         missing = frozenset(
@@ -77,21 +105,23 @@ def _of_size(packing: Packing, size: int, replicas: int) -> list[Arrangement]:
         if len(missing) < size:
             blocks.setdefault(missing, []).append(base)
         base = int(whole.start(np.array(base + size), size))
+    return blocks
+
+
+def _choices(
+    packing: Packing, size: int, replicas: int, blocks: dict[Pattern, list[int]]
+) -> Iterator[Arrangement]:
+    """Every set of patterns that has blocks enough: what is out of use in one of them is out of
+    use in all."""
     patterns = sorted(blocks, key=lambda pattern: (len(pattern), sorted(pattern)))
-    if len(patterns) > MOST_PATTERNS:
-        raise InputError(
-            f"exclude: {len(packing.blocked)} chips leave {len(patterns)} kinds of broken blocks for {replicas} replicas, too"
-            f" many to try all choices; exclude whole units, or plan for a batch of 1"
-        )
-    chosen: list[Arrangement] = []
     for count in range(1, len(patterns) + 1):
         for some in itertools.combinations(patterns, count):
             union = frozenset().union(*some)
-            bases = [base for pattern in patterns if pattern <= union for base in blocks[pattern]]
+            bases: list[int] = []
+            for pattern in patterns:
+                if pattern <= union:
+                    bases += blocks[pattern]
             if len(bases) >= replicas and len(union) < size:
                 free = [slot for slot in range(size) if slot not in union]
-                inside = replace(whole, slots=size, blocked=tuple(sorted(union)))
-                one = Arrangement(inside, free[-1] + 1, tuple(sorted(bases)[:replicas]))
-                if not any(one.no_better(other) for other in chosen):
-                    chosen.append(one)
-    return chosen
+                inside = replace(packing, slots=size, blocked=tuple(sorted(union)))
+                yield Arrangement(inside, free[-1] + 1, tuple(sorted(bases)[:replicas]))

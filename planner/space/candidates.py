@@ -77,7 +77,8 @@ class Candidates:
     ) -> None:
         if not graph.is_chain:
             raise InputError(
-                f"{graph.name} is not a chain of layers; partition() plans chains, score_plan() prices any plan"
+                f"{graph.name} is not a chain of layers; partition() plans chains,"
+                " score_plan() prices any plan"
             )
         self.graph, self.topology, self.workload, self.question = (
             graph,
@@ -117,39 +118,39 @@ class Candidates:
         """Refuse to optimise what the topology does not know, what the rate of requests leaves
         no choice in, or what a pool has no part in."""
         for name in self.question.fields:
-            if name in NOT_IN_PHASE.get(self.workload.phase, ()):
+            phase = self.workload.phase
+            if name in NOT_IN_PHASE.get(phase, ()):
                 raise InputError(
-                    f"{name} says nothing of a {self.workload.phase} pool; ask for another field, or make Workload.phase 'both'"
+                    f"{name} says nothing of a {phase} pool; ask for another field,"
+                    " or make Workload.phase 'both'"
                 )
-            if (
-                self.workload.requests_per_s is not None
-                and FIELDS[name].end == "high"
-                and name not in PER_TOKEN
-            ):
-                raise InputError(
-                    f"{name} follows from Workload.requests_per_s; ask for another field, or leave the rate out and the batch"
-                    " open"
-                )
-            if (
-                self.workload.requests_per_s is not None
-                and name in ("energy_per_token_j", "power_w")
-                and len(self.draws) > 1
-            ):
-                raise InputError(
-                    f"{name} at Workload.requests_per_s follows the batch that the rate brings about; ask for chips or"
-                    " usd_per_million_tokens, and read it from the score"
-                )
+            if self.workload.requests_per_s is not None:
+                self._check_known_at_a_rate(name)
             if name in ("energy_per_token_j", "power_w") and not self.draws:
-                scope = (
-                    f"{self.question.power_scope} power" if self.question.power_scope else "power"
-                )
+                scope = self.question.power_scope
+                power = f"{scope} power" if scope else "power"
                 raise InputError(
-                    f"{name} needs the {scope} of {self.topology.name}, which is not published; give it in a file"
+                    f"{name} needs the {power} of {self.topology.name}, which is not published;"
+                    " give it in a file"
                 )
             if name == "usd_per_million_tokens" and self.topology.price.usd_per_chip_hour is None:
                 raise InputError(
-                    f"{name} needs a price of {self.topology.name}, which is not known; give it in a file"
+                    f"{name} needs a price of {self.topology.name}, which is not known;"
+                    " give it in a file"
                 )
+
+    def _check_known_at_a_rate(self, name: str) -> None:
+        """Refuse what the rate of requests decides."""
+        if FIELDS[name].end == "high" and name not in PER_TOKEN:
+            raise InputError(
+                f"{name} follows from Workload.requests_per_s; ask for another field,"
+                " or leave the rate out and the batch open"
+            )
+        if name in ("energy_per_token_j", "power_w") and len(self.draws) > 1:
+            raise InputError(
+                f"{name} at Workload.requests_per_s follows the batch that the rate brings about;"
+                " ask for chips or usd_per_million_tokens, and read it from the score"
+            )
 
     @property
     def place(self) -> str:
@@ -207,7 +208,8 @@ class Candidates:
     def _most_sequences(self, replicas: int) -> int:
         """More than so many no replica can hold, whatever its stages: all that they need does
         not fill all that there is."""
-        budget, software = self.packing.widest(replicas), self.topology.software
+        budget = self.packing.widest(replicas)
+        software = self.topology.software
         first = schedule_of(self.workload, software, 1, 1, 1)
         able = [split for split in self.splits if split.chips <= budget]
         held = [self._holdings(split, first) for split in able]
@@ -215,9 +217,8 @@ class Candidates:
         width = np.array([[split.chips] for split in able])
         fixed = np.array([one.weight_bytes - one.tied_bytes + one.kv_bytes_more for one in held])
         each = np.array([one.kv_bytes_per_sequence for one in held])
-        room = self.prices.usable_bytes - min(
-            (one.activation_bytes for one in held), default=math.inf
-        )
+        buffers = min((one.activation_bytes for one in held), default=math.inf)
+        room = self.prices.usable_bytes - buffers
         counts = np.array(self.graph.kind_counts)
 
         def fits(sequences: int) -> bool:
@@ -232,7 +233,10 @@ class Candidates:
         itself is to be small, or power follows the plan, all."""
         if self.question.objective in self.basis.per_chip() or self.averages:
             return list(range(1, self.topology.chips + 1))
-        found, width = set(), 1
+        # For each width of a pipeline as many replicas as there is room for; the next width to look
+        # at is the first that leaves room for fewer.
+        found = set()
+        width = 1
         while width <= self.topology.chips:
             found.add(self.packing.room(width))
             width = self.packing.widest(self.packing.room(width)) + 1
@@ -245,13 +249,13 @@ class Candidates:
         """How many chips the limits allow to be held; None where they do not say."""
         each = self.basis.per_chip()
         allowed = [
-            value * (1 + 1e-12) / each[name]
+            math.floor(value * (1 + 1e-12) / each[name])
             for name, value in self.question.limits
             if each.get(name)
         ]
-        return (
-            min(self.topology.chips, *(math.floor(most) for most in allowed)) if allowed else None
-        )
+        if not allowed:
+            return None
+        return min(self.topology.chips, *allowed)
 
     def to_problem(self, box: Box) -> ChainProblem | None:
         """The solver's arrays for a box; None where there is no room for its replicas."""
@@ -264,13 +268,11 @@ class Candidates:
             Limit(self.measure(name, box, ends), self.canonical(name, value))
             for name, value in self.limits
         )
-        if self.workload.requests_per_s is not None:
-            limits += (
-                Limit(
-                    measure_of(peaks={Peak.QUEUE: 1.0}),
-                    FULL * box.replicas / self.workload.requests_per_s,
-                ),
-            )
+        rate = self.workload.requests_per_s
+        if rate is not None:
+            # A queue that all the time served would not empty has no end.
+            work = measure_of(peaks={Peak.QUEUE: 1.0})
+            limits += (Limit(work, FULL * box.replicas / rate),)
         lowered = self.lowered(ends, box.least_sequences)
         lowered.feasible[self.widths > budget] = False
         link_sums, link_peaks = self._links(ends)
@@ -291,37 +293,30 @@ class Candidates:
         bases = self.packing.copies(end, box.replicas)
         if bases is None:
             raise AssertionError("a solution takes more chips than its replicas have")
-        names = [layer.name for layer in self.graph.layers]
-        stages = tuple(
-            Stage(
-                layers=tuple(names[run.tail : run.head]),
-                groups=tuple(
-                    ChipRange(first=base + run.start, count=self.options[run.option].chips)
-                    for base in bases
-                ),
-                tensor_parallel=self.options[run.option].tensor,
-                expert_parallel=self.options[run.option].expert,
-                sequence_parallel=self.options[run.option].sequence,
-            )
-            for run in runs
-        )
+        stages = tuple(self._stage(run, bases) for run in runs)
         settled = box.batch_size is not None or self.workload.requests_per_s is not None
         settled |= self.workload.phase == "prefill"
         batch = None if settled else box.replicas * box.sequences(0)
         return Plan(stages=stages, micro_batches=box.micro_batches[0], batch_size=batch)
 
+    def _stage(self, run: Run, bases: list[int]) -> Stage:
+        split = self.options[run.option]
+        starts = (base + run.start for base in bases)
+        return Stage(
+            layers=tuple(layer.name for layer in self.graph.layers[run.tail : run.head]),
+            groups=tuple(ChipRange(first=start, count=split.chips) for start in starts),
+            tensor_parallel=split.tensor,
+            expert_parallel=split.expert,
+            sequence_parallel=split.sequence,
+        )
+
     def realised(self, box: Box, plan: Plan) -> tuple[Plan, float]:
         """The best plan of a box with the stages of a relaxed solution, and its canonical value
         (infinite: none fits)."""
-        fixed = box.batch_size is not None or self.workload.requests_per_s is not None
-        most = (
-            None
-            if fixed
-            else min(
-                most_sequences(self.prices, plan, self.workload),
-                self.topology.software.most_sequences,
-            )
-        )
+        most = None
+        if box.batch_size is None and self.workload.requests_per_s is None:
+            fitting = most_sequences(self.prices, plan, self.workload)
+            most = min(fitting, self.topology.software.most_sequences)
         return best_batch(box, plan, most, self._allowed_value, bool(self.question.limits))
 
     def _allowed_value(self, plan: Plan) -> float:
@@ -337,21 +332,24 @@ class Candidates:
         except (InfeasibleError, InputError):
             return math.inf
         for name, value in self.limits:
-            if self.canonical(name, float(getattr(score, name))) > self.canonical(name, value) * (
-                1 + 1e-12
-            ):
+            reached = self.canonical(name, float(getattr(score, name)))
+            if reached > self.canonical(name, value) * (1 + 1e-12):
                 return math.inf
-        return self.canonical(
-            self.question.objective, float(getattr(score, self.question.objective))
-        )
+        objective = self.question.objective
+        return self.canonical(objective, float(getattr(score, objective)))
 
     def schedule(self, box: Box, end: int) -> Schedule:
         """The passes at one end of a box."""
         micro_batches, micro_sequences = box.corners[end]
         return schedule_of(
-            self.workload, self.topology.software, box.sequences(end), micro_batches, micro_sequences,
-            relaxed=not box.single, whole_passes=box.single or box.batch_size is not None,
-        )  # fmt: skip
+            self.workload,
+            self.topology.software,
+            box.sequences(end),
+            micro_batches,
+            micro_sequences,
+            relaxed=not box.single,
+            whole_passes=box.single or box.batch_size is not None,
+        )
 
     def canonical(self, name: str, value: float) -> float:
         """A field's value as the solver minimises it: rates as their inverse, headroom as what

@@ -120,26 +120,25 @@ class ClusterCandidates:
         for name in NOT_PLANNED:
             if name in names:
                 raise InputError(
-                    f"{name} is not planned for on a cluster or with exclude=; ask for energy_per_token_j"
+                    f"{name} is not planned for on a cluster or with exclude=;"
+                    " ask for energy_per_token_j"
                 )
         if any(pool.topology.divisible for pool in cluster.pools):
             raise InputError(
-                f"Cluster.pools of {cluster.name!r}: chips that are held in part are for one topology; hold them whole"
+                f"Cluster.pools of {cluster.name!r}: chips that are held in part are for one"
+                " topology; hold them whole"
             )
-        if (
-            "energy_per_token_j" in names
-            and common_scope(cluster, self.question.power_scope) is None
-        ):
+        scope = common_scope(cluster, self.question.power_scope)
+        if "energy_per_token_j" in names and scope is None:
             raise InputError(
-                f"energy_per_token_j needs the power of every pool of {cluster.name} in one scope, chip or system; give it in a"
-                " file"
+                f"energy_per_token_j needs the power of every pool of {cluster.name} in one scope,"
+                " chip or system; give it in a file"
             )
         if "usd_per_million_tokens" in names and not common_price(cluster):
-            unknown = [
-                pool.name for pool in cluster.pools if pool.topology.price.usd_per_chip_hour is None
-            ]
+            unknown = _unpriced(cluster)
             raise InputError(
-                f"usd_per_million_tokens needs a price of {listed(unknown)}, which is not known; give it in a file"
+                f"usd_per_million_tokens needs a price of {listed(unknown)}, which is not known;"
+                " give it in a file"
             )
 
     @property
@@ -174,9 +173,9 @@ class ClusterCandidates:
                 continue
             candidates = self.each[head]
             found = candidates.boxes()
-            if (
-                self.workload.batch_size is None and not candidates.one_will_do
-            ):  # pools hold together what none holds
+            if self.workload.batch_size is None and not candidates.one_will_do:
+                # A pool leaves out what it cannot hold alone, but pools hold together what none of
+                # them does.
                 found = (candidates.open_box(replicas) for replicas in self._open_replicas(head))
             for box in found:
                 yield ClusterBox(box, head)
@@ -200,47 +199,48 @@ class ClusterCandidates:
 
     def stands(self, box: ClusterBox) -> list[Stand]:
         """The ways of using each pool that has room for the replicas."""
-        sequences, replicas, found = box.box.sequences(0), box.box.replicas, []
         drawn = "energy_per_token_j" in self.question.fields
+        found: list[Stand] = []
         for number, candidates in enumerate(self.each):
-            if sequences > candidates.topology.software.most_sequences:
+            if box.box.sequences(0) > candidates.topology.software.most_sequences:
                 continue
+            # What a chip draws is the least of several bounds; a stand fixes which one counts, so
+            # that watts add up over pools, and the cheapest stand finds the least.
             draws = candidates.draws if drawn else (Draw(0.0, 0.0),)
-            for arrangement in arranged(self.packings[number], replicas):
+            for arrangement in arranged(self.packings[number], box.box.replicas):
                 found += [Stand(number, arrangement, draw) for draw in draws]
         return found
 
     def to_plan(self, box: ClusterBox, runs: tuple[PlacedRun, ...]) -> PooledPlan:
         """The plan that a solution of a box's problem stands for."""
-        stands, replicas = self.stands(box), box.box.replicas
+        stands = self.stands(box)
         numbers = option_numbers(self, stands)
-        names = [layer.name for layer in self.graph.layers]
+        ends: dict[int, int] = {}
+        for run in runs:
+            ground, last = run.place.ground, run.place.first + run.place.width
+            ends[ground] = max(ends.get(ground, 0), last)
         stages = []
         for run in runs:
             stand = stands[run.place.ground]
-            end = max(
-                one.place.first + one.place.width
-                for one in runs
-                if one.place.ground == run.place.ground
-            )
-            bases = stand.arrangement.starts(end, replicas)
             split = self.each[stand.pool].options[numbers[run.option][1]]
-            stages.append(
-                PooledStage(
-                    pool=self.cluster.pools[stand.pool].name,
-                    layers=tuple(names[run.tail : run.head]),
-                    groups=tuple(
-                        ChipRange(first=base + run.place.first, count=split.chips) for base in bases
-                    ),
-                    tensor_parallel=split.tensor,
-                    expert_parallel=split.expert,
-                )
-            )
+            bases = stand.arrangement.starts(ends[run.place.ground], box.box.replicas)
+            stages.append(self._stage(run, stand.pool, split, bases))
         open_batch = self.workload.batch_size is None
         return PooledPlan(
             stages=tuple(stages),
             micro_batches=box.box.micro_batches[0],
-            batch_size=replicas * box.box.sequences(0) if open_batch else None,
+            batch_size=box.box.replicas * box.box.sequences(0) if open_batch else None,
+        )
+
+    def _stage(self, run: PlacedRun, pool: int, split: Split, bases: list[int]) -> PooledStage:
+        layers = self.graph.layers[run.tail : run.head]
+        starts = (base + run.place.first for base in bases)
+        return PooledStage(
+            pool=self.cluster.pools[pool].name,
+            layers=tuple(layer.name for layer in layers),
+            groups=tuple(ChipRange(first=start, count=split.chips) for start in starts),
+            tensor_parallel=split.tensor,
+            expert_parallel=split.expert,
         )
 
     def realised(self, box: ClusterBox, plan: PooledPlan) -> tuple[PooledPlan, float]:
@@ -262,29 +262,28 @@ class ClusterCandidates:
         except (InfeasibleError, InputError):
             return math.inf
         for name, value in self.question.limits:
-            if self.canonical(name, float(getattr(score, name))) > self.canonical(name, value) * (
-                1 + 1e-12
-            ):
+            reached = self.canonical(name, float(getattr(score, name)))
+            if reached > self.canonical(name, value) * (1 + 1e-12):
                 return math.inf
-        return self.canonical(
-            self.question.objective, float(getattr(score, self.question.objective))
-        )
+        objective = self.question.objective
+        return self.canonical(objective, float(getattr(score, objective)))
 
     def canonical(self, name: str, value: float) -> float:
         """A field's value as the solver minimises it."""
-        return (
-            self.usable_bytes - value
-            if name == "memory_headroom_bytes"
-            else self.each[0].canonical(name, value)
-        )
+        if name == "memory_headroom_bytes":
+            return self.usable_bytes - value
+        return self.each[0].canonical(name, value)
 
     def field_value(self, name: str, canonical: float) -> float:
         """The inverse of `canonical`."""
-        return (
-            self.usable_bytes - canonical
-            if name == "memory_headroom_bytes"
-            else self.each[0].field_value(name, canonical)
-        )
+        if name == "memory_headroom_bytes":
+            return self.usable_bytes - canonical
+        return self.each[0].field_value(name, canonical)
+
+
+def _unpriced(cluster: Cluster) -> list[str]:
+    """Pools whose price is not known."""
+    return [pool.name for pool in cluster.pools if pool.topology.price.usd_per_chip_hour is None]
 
 
 def option_numbers(candidates: ClusterCandidates, stands: list[Stand]) -> list[tuple[int, int]]:
@@ -301,45 +300,51 @@ class _Lowering:
     """Makes the arrays of one box."""
 
     def __init__(self, candidates: ClusterCandidates, box: ClusterBox) -> None:
-        self.candidates, self.box = candidates, box
+        self.candidates = candidates
+        self.box = box
         self.head = candidates.each[box.head]
         self.ends = tuple(self.head.schedule(box.box, end) for end in (0, 1))
         self.stands = candidates.stands(box)
         self.numbers = option_numbers(candidates, self.stands)
+        self.splits = [self._split(option) for option in range(len(self.numbers))]
         self.links: dict[tuple[int, ...], Link | None] = {}
-        self.fixed = box.box.batch_size is not None
 
     def problem(self) -> PlacedProblem | None:
-        candidates, box = self.candidates, self.box
-        if not any(stand.pool == box.head for stand in self.stands):
+        """The arrays; None where there is no room in the pool of the first stage."""
+        candidates = self.candidates
+        if not any(stand.pool == self.box.head for stand in self.stands):
             return None
-        lowered = {
-            pool: candidates.each[pool].lowered(self.ends, box.box.least_sequences)
-            for pool in {stand.pool for stand in self.stands}
-        }
-        options = [
-            self._option(lowered[self.stands[ground].pool].of(number), ground, number)
-            for ground, number in self.numbers
-        ]
-        splits = [self._split(option) for option in range(len(options))]
-        least = [self._least(option) for option in range(len(options))]
         grounds = tuple(self._ground(stand) for stand in self.stands)
-        slots = {ground.owner: 0 for ground in grounds}
+        fields = candidates.question.fields
+        return PlacedProblem(
+            chain=self._chain(grounds),
+            grounds=grounds,
+            ground_of=np.array([ground for ground, _ in self.numbers]),
+            link_class=self._link_classes(),
+            link=self._link,
+            plus=tuple(self._plus(name) for name in fields),
+            anywhere=candidates.anywhere,
+        )
+
+    def _chain(self, grounds: tuple[Ground, ...]) -> ChainProblem:
+        """The problem without places: every chip of every pool in one row, and behind each option
+        the cheapest of the links that may follow it, so that its solutions bound all others."""
+        candidates, question = self.candidates, self.candidates.question
+        options = self._options()
+        least = [self._least(option) for option in range(len(options.prefix))]
+        # Stands of one pool take the same chips: of an owner the roomiest ground counts.
+        slots: dict[int, int] = {}
         for ground in grounds:
-            slots[ground.owner] = max(slots[ground.owner], ground.budget)
+            slots[ground.owner] = max(slots.get(ground.owner, 0), ground.budget)
         budget = sum(slots.values())
-        question = candidates.question
-        chain = ChainProblem(
-            prefix=np.stack([option.prefix for option in options]),
-            feasible=np.stack([option.feasible for option in options]),
-            run_sums=np.stack([option.run_sums for option in options]),
-            run_sums_fixed=np.stack([option.run_sums_fixed for option in options]),
-            run_peaks=np.stack([option.run_peaks for option in options]),
-            run_peaks_fixed=np.stack([option.run_peaks_fixed for option in options]),
+        packing = Packing(budget, (budget,))
+        widths = np.array([split.chips for split in self.splits])
+        return ChainProblem(
+            **options._asdict(),
             link_sums=np.stack([link.sums for link in least], axis=1)[:, :, None],
             link_peaks=np.stack([link.peaks for link in least], axis=1)[:, :, None],
-            widths=np.array([split.chips for split in splits]),
-            packing=Packing(budget, (budget,)),
+            widths=widths,
+            packing=packing,
             budget=budget,
             objective=self.measure_of(question.objective),
             limits=tuple(
@@ -347,23 +352,26 @@ class _Lowering:
                 for name, value in question.limits
             ),
         )
+
+    def _options(self) -> Option:
+        """The arrays of all options, stacked: those of each stand's pool, stand by stand."""
+        sequences = self.box.box.least_sequences
+        lowered = {
+            pool: self.candidates.each[pool].lowered(self.ends, sequences)
+            for pool in {stand.pool for stand in self.stands}
+        }
+        each = []
+        for ground, number in self.numbers:
+            own = lowered[self.stands[ground].pool].of(number)
+            each.append(self._option(own, ground, number))
+        return Option(*(np.stack(arrays) for arrays in zip(*each, strict=True)))
+
+    def _link_classes(self) -> NDArray[np.intp]:
+        """Options whose links are the same: those of one pool that share out a sequence's
+        activations alike."""
         classes: dict[tuple[int, int], int] = {}
-        for option, split in enumerate(splits):
-            classes.setdefault((self._pool(option), split.attention), len(classes))
-        return PlacedProblem(
-            chain=chain,
-            grounds=grounds,
-            ground_of=np.array([ground for ground, _ in self.numbers]),
-            link_class=np.array(
-                [
-                    classes[self._pool(option), split.attention]
-                    for option, split in enumerate(splits)
-                ]
-            ),
-            link=self._link,
-            plus=tuple(self._plus(name) for name in question.fields),
-            anywhere=candidates.anywhere,
-        )
+        keys = [(self._pool(option), split.attention) for option, split in enumerate(self.splits)]
+        return np.array([classes.setdefault(key, len(classes)) for key in keys], dtype=np.intp)
 
     def _pool(self, option: int) -> int:
         return self.stands[self.numbers[option][0]].pool
@@ -384,44 +392,33 @@ class _Lowering:
     def _option(self, lowered: Option, ground: int, number: int) -> Option:
         """The arrays of a pool's option, with what only clusters count."""
         stand = self.stands[ground]
-        candidates, split = (
-            self.candidates.each[stand.pool],
-            self.candidates.each[stand.pool].options[number],
-        )
-        items, topology = len(self.candidates.graph.layers), candidates.topology
-        joules = np.zeros(items)
+        graph, pool = self.candidates.graph, self.candidates.each[stand.pool]
+        joules = np.zeros(len(graph.layers))
         if stand.draw.active_w:
-            at = self.ends[1]  # the end that `Candidates.measure` draws at
-            joules = (
-                stand.draw.active_w
-                * active_kinds_s(candidates.prices, at)[self.candidates.graph.kind_of_layer]
-            )
-        prefix = np.concatenate(
-            [lowered.prefix, np.concatenate([[0.0], np.cumsum(joules)])[:, None]], axis=1
-        )
-        run_sums, run_sums_fixed = (
-            np.zeros((CLUSTER_SUMS, CLUSTER_RESOURCES)),
-            np.zeros(CLUSTER_SUMS),
-        )
-        run_sums[:SUMS, :RESOURCES], run_sums_fixed[:SUMS] = (
-            lowered.run_sums,
-            lowered.run_sums_fixed,
-        )
+            at = self.ends[1]  # the end at which `objectives` draws
+            active_s = active_kinds_s(pool.prices, at)[graph.kind_of_layer]
+            joules = stand.draw.active_w * active_s
+        joules_before = np.concatenate([[0.0], np.cumsum(joules)])
+        prefix = np.concatenate([lowered.prefix, joules_before[:, None]], axis=1)
+
+        run_sums = np.zeros((CLUSTER_SUMS, CLUSTER_RESOURCES))
+        run_sums[:SUMS, :RESOURCES] = lowered.run_sums
         run_sums[ClusterSum.ACTIVE, ClusterResource.ACTIVE] = 1.0
-        flops, bandwidth = peaks_of(self.candidates.graph, topology)
-        each = {
-            ClusterSum.DOLLARS: topology.price.usd_per_chip_hour or 0.0,
-            ClusterSum.WATTS: stand.draw.held_w,
-            ClusterSum.FLOPS: flops,
-            ClusterSum.BANDWIDTH: bandwidth,
-        }
-        for column, value in each.items():
-            run_sums_fixed[column] = value * split.chips
+
+        chips = pool.options[number].chips
+        flop_per_s, bytes_per_s = peaks_of(graph, pool.topology)
+        run_sums_fixed = np.zeros(CLUSTER_SUMS)
+        run_sums_fixed[:SUMS] = lowered.run_sums_fixed
+        run_sums_fixed[ClusterSum.DOLLARS] = pool.basis.hourly_usd * chips
+        run_sums_fixed[ClusterSum.WATTS] = stand.draw.held_w * chips
+        run_sums_fixed[ClusterSum.FLOPS] = flop_per_s * chips
+        run_sums_fixed[ClusterSum.BANDWIDTH] = bytes_per_s * chips
+
         run_peaks = np.concatenate([lowered.run_peaks, np.zeros((PEAKS, 1))], axis=1)
+        # Headroom is counted from the roomiest chip of the cluster: others need so much more.
         run_peaks_fixed = lowered.run_peaks_fixed.copy()
-        run_peaks_fixed[Peak.NEEDED] += (
-            self.candidates.usable_bytes - candidates.prices.usable_bytes
-        )
+        run_peaks_fixed[Peak.NEEDED] += self.candidates.usable_bytes - pool.prices.usable_bytes
+
         feasible = lowered.feasible.copy()
         feasible[0] &= stand.pool == self.box.head
         return Option(prefix, feasible, run_sums, run_sums_fixed, run_peaks, run_peaks_fixed)
@@ -484,23 +481,29 @@ class _Lowering:
         )
 
     def measure_of(self, name: str) -> Measure:
-        """A field of `Score` as a measure, at the end of the box where it is best."""
+        """A field of `Score` as a measure, at the end of the box where it is best.
+
+        What chips cost, draw and could do differs from pool to pool, so what one machine has as a
+        factor is here a sum by which the whole is multiplied.
+        """
         head, box = self.head, self.box.box
-        measure = head.measure("tokens_per_s" if name in _PRICED else name, box, self.ends)
-        flops, bandwidth = peaks_of(self.candidates.graph, head.topology)
+        asked = "tokens_per_s" if name in ("usd_per_million_tokens", "energy_per_token_j") else name
+        measure = head.measure(asked, box, self.ends)
+        flop_per_s, bytes_per_s = peaks_of(self.candidates.graph, head.topology)
         if name == "usd_per_million_tokens":
-            measure = replace(
-                measure,
-                held=ClusterSum.DOLLARS,
-                scale=measure.scale * box.replicas * 1e6 / SECONDS_PER_HOUR,
-            )
+            scale = measure.scale * box.replicas * 1e6 / SECONDS_PER_HOUR
+            measure = replace(measure, held=ClusterSum.DOLLARS, scale=scale)
         elif name == "energy_per_token_j":
-            measure = replace(measure, held=ClusterSum.WATTS, scale=measure.scale * box.replicas)
+            scale = measure.scale * box.replicas
+            measure = replace(measure, held=ClusterSum.WATTS, scale=scale)
         elif name == "mfu_fraction":
-            measure = replace(measure, held=ClusterSum.FLOPS, scale=measure.scale / flops)
+            scale = measure.scale / flop_per_s
+            measure = replace(measure, held=ClusterSum.FLOPS, scale=scale)
         elif name == "mbu_fraction":
-            measure = replace(measure, held=ClusterSum.BANDWIDTH, scale=measure.scale / bandwidth)
-        return replace(measure, sums=np.concatenate([measure.sums, np.zeros(CLUSTER_SUMS - SUMS)]))
+            scale = measure.scale / bytes_per_s
+            measure = replace(measure, held=ClusterSum.BANDWIDTH, scale=scale)
+        more = np.zeros(CLUSTER_SUMS - SUMS)
+        return replace(measure, sums=np.concatenate([measure.sums, more]))
 
     def _plus(self, name: str) -> Floats:
         """Weights of the sums that a field adds: joules of what is active."""
@@ -511,9 +514,8 @@ class _Lowering:
         return weights
 
 
-_PRICED = ("usd_per_million_tokens", "energy_per_token_j")
-
-
 def _widened(link: tuple[Floats, Floats]) -> Link:
+    """A link of one option, with the sums that only clusters count."""
     sums, peaks = (array[:, 0] for array in link)
-    return Link(np.concatenate([sums, np.zeros((len(sums), CLUSTER_SUMS - SUMS))], axis=1), peaks)
+    more = np.zeros((len(sums), CLUSTER_SUMS - SUMS))
+    return Link(np.concatenate([sums, more], axis=1), peaks)

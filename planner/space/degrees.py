@@ -1,7 +1,6 @@
 """`uniform_plan`: the plan that engines make from degrees alone."""
 
 import itertools
-from typing import TYPE_CHECKING
 
 from planner.errors import InputError
 from planner.machines.topology import Topology
@@ -10,9 +9,6 @@ from planner.plan import ChipRange, Plan, Stage
 from planner.scoring.checking import STRUCTURE
 from planner.scoring.plans import refuse_broken
 from planner.space.layout import even_borders, packing_of, starts_of
-
-if TYPE_CHECKING:
-    pass
 
 
 def uniform_plan(
@@ -31,42 +27,51 @@ def uniform_plan(
     tensor × pipeline × data × sequence is the number of chips; experts are placed inside tensor ×
     data. `micro_batches` None: as many as stages.
     """
-    degrees = {
-        "tensor_parallel": tensor_parallel, "pipeline_parallel": pipeline_parallel, "expert_parallel": expert_parallel,
-        "data_parallel": data_parallel, "sequence_parallel": sequence_parallel,
-    }  # fmt: skip
+    _check_whole(
+        tensor_parallel=tensor_parallel,
+        pipeline_parallel=pipeline_parallel,
+        expert_parallel=expert_parallel,
+        data_parallel=data_parallel,
+        sequence_parallel=sequence_parallel,
+    )
+    attention = _attention_ranks(tensor_parallel, expert_parallel, data_parallel)
+    width = tensor_parallel * sequence_parallel * attention
+    groups = _groups(topology, width, pipeline_parallel, data_parallel // attention)
+    runs = _even_layers(graph, pipeline_parallel)
+    stages = tuple(
+        Stage(
+            layers=layers,
+            groups=stage_groups,
+            tensor_parallel=tensor_parallel,
+            expert_parallel=expert_parallel,
+            sequence_parallel=sequence_parallel,
+        )
+        for layers, stage_groups in zip(runs, groups, strict=True)
+    )
+    plan = Plan(stages=stages, micro_batches=micro_batches or pipeline_parallel)
+    broken = [violation for check in STRUCTURE for violation in check(plan, graph, topology)]
+    refuse_broken(tuple(broken))
+    return plan
+
+
+def _check_whole(**degrees: int) -> None:
     for name, degree in degrees.items():
         if isinstance(degree, bool) or not isinstance(degree, int) or degree < 1:
             raise InputError(f"{name} must be a whole number of at least 1, not {degree!r}")
-    attention = max(1, expert_parallel // tensor_parallel)
-    if data_parallel % attention or (
-        expert_parallel > tensor_parallel and expert_parallel % tensor_parallel
-    ):
+
+
+def _attention_ranks(tensor: int, expert: int, data: int) -> int:
+    """How many groups of tensor ranks share out the sequences of a group that shares its
+    experts."""
+    attention = max(1, expert // tensor)
+    uneven = expert > tensor and expert % tensor
+    if data % attention or uneven:
         raise InputError(
-            f"expert_parallel = {expert_parallel} must divide, or be a multiple of, tensor_parallel = {tensor_parallel},"
-            f" and fit into tensor_parallel × data_parallel = {tensor_parallel * data_parallel}"
+            f"expert_parallel = {expert} must divide, or be a multiple of,"
+            f" tensor_parallel = {tensor}, and fit into"
+            f" tensor_parallel × data_parallel = {tensor * data}"
         )
-    width = tensor_parallel * sequence_parallel * attention
-    groups = _groups(topology, width, pipeline_parallel, data_parallel // attention)
-    plan = Plan(
-        stages=tuple(
-            Stage(
-                layers=layers,
-                groups=stage_groups,
-                tensor_parallel=tensor_parallel,
-                expert_parallel=expert_parallel,
-                sequence_parallel=sequence_parallel,
-            )
-            for layers, stage_groups in zip(
-                _even_layers(graph, pipeline_parallel), groups, strict=True
-            )
-        ),
-        micro_batches=micro_batches or pipeline_parallel,
-    )
-    refuse_broken(
-        tuple(violation for check in STRUCTURE for violation in check(plan, graph, topology))
-    )
-    return plan
+    return attention
 
 
 def _groups(
@@ -77,7 +82,8 @@ def _groups(
     needed = width * stages * replicas
     if needed > topology.chips:
         raise InputError(
-            f"tensor × pipeline × data × sequence parallel need {needed} chips; {topology.name} has {topology.chips}"
+            f"tensor × pipeline × data × sequence parallel need {needed} chips;"
+            f" {topology.name} has {topology.chips}"
         )
     packing = packing_of(topology)
     starts, offset = starts_of(packing, [width] * stages)

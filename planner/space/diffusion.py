@@ -31,44 +31,48 @@ def best_sampling(
     Each plan is scored, so the best is proved for this space and no larger one: pipelines and
     uneven splits are not in it.
     """
-    best: tuple[float, int, Plan, Score] | None = None
+    scored, tightest = _scored(graph, topology, workload, question)
+    if tightest is not None and not scored:
+        raise tightest
+    # Of plans as good the one on the fewest chips.
+    ranks = {plan: (_value(score, question.objective), plan.chips) for plan, score in scored}
+    kept = [one for one in scored if _keeps(one[1], question)]
+    if kept:
+        return min(kept, key=lambda one: ranks[one[0]])
+    named = ", ".join(f"{name} = {value:.4g}" for name, value in question.limits)
+    raise InfeasibleError(
+        f"no plan of {graph.name} on {topology.chips} × {topology.chip.name} keeps the limits"
+        f" {named}",
+        resource="limits",
+        demand=math.nan,
+        capacity=math.nan,
+    )
+
+
+def _scored(
+    graph: ModelGraph, topology: Topology, workload: Workload, question: Question
+) -> tuple[list[tuple[Plan, Score]], InfeasibleError | None]:
+    """Every plan that fits with its score, and the refusal of the one that asks for least of
+    those that do not."""
+    scored: list[tuple[Plan, Score]] = []
     tightest: InfeasibleError | None = None
-    fitting = False
     for plan in sampling_plans(graph, topology, workload):
         try:
             score = score_plan(plan, graph, topology, workload, power_scope=question.power_scope)
         except InfeasibleError as refused:
             if tightest is None or refused.demand < tightest.demand:
                 tightest = refused
-            continue
-        fitting = True
-        value = _value(score, question.objective)
-        if _keeps(score, question) and (best is None or (value, plan.chips) < best[:2]):
-            best = (value, plan.chips, plan, score)
-    if best is not None:
-        return best[2], best[3]
-    if tightest is not None and not fitting:
-        raise tightest
-    named = ", ".join(f"{name} = {value:.4g}" for name, value in question.limits)
-    raise InfeasibleError(
-        f"no plan of {graph.name} on {topology.chips} × {topology.chip.name} keeps the limits {named}",
-        resource="limits", demand=math.nan, capacity=math.nan,
-    )  # fmt: skip
+        else:
+            scored.append((plan, score))
+    return scored, tightest
 
 
 def sampling_plans(graph: ModelGraph, topology: Topology, workload: Workload) -> Iterator[Plan]:
     """All plans of the space that keep the rules of structure."""
-    packing, heads = packing_of(topology), math.gcd(*graph.splits()["heads"])
+    packing = packing_of(topology)
     layers = tuple(layer.name for layer in graph.layers)
     prices = serving_prices(graph, topology, workload)
-    most = min(topology.chips, topology.software.most_tensor_parallel)
-    degrees = [
-        (tensor, sequence, passes)
-        for tensor in divisors(heads) if tensor <= most
-        for sequence in divisors(heads // tensor)
-        for passes in range(1, graph.passes_per_step + 1)
-    ]  # fmt: skip
-    for tensor, sequence, passes in degrees:
+    for tensor, sequence, passes in _degrees(graph, topology):
         width = tensor * sequence * passes
         if packing.rule(width) is None:
             continue
@@ -76,18 +80,39 @@ def sampling_plans(graph: ModelGraph, topology: Topology, workload: Workload) ->
             bases = packing.copies(width, replicas)
             if bases is None:
                 continue
-            groups = tuple(ChipRange(first=base, count=width) for base in bases)
             stage = Stage(
-                layers=layers, groups=groups, tensor_parallel=tensor, sequence_parallel=sequence
+                layers=layers,
+                groups=tuple(ChipRange(first=base, count=width) for base in bases),
+                tensor_parallel=tensor,
+                sequence_parallel=sequence,
             )
             plan = Plan(stages=(stage,))
-            if not any(True for check in STRUCTURE for _ in check(plan, graph, topology)):
+            if _well_built(plan, graph, topology):
                 yield from _with_batches(prices, plan, workload)
+
+
+def _degrees(graph: ModelGraph, topology: Topology) -> Iterator[tuple[int, int, int]]:
+    """Tensor and sequence parallel degrees, and passes of guidance on chips of their own."""
+    heads = math.gcd(*graph.splits()["heads"])
+    most = min(topology.chips, topology.software.most_tensor_parallel)
+    for tensor in divisors(heads):
+        if tensor > most:
+            return
+        for sequence in divisors(heads // tensor):
+            for passes in range(1, graph.passes_per_step + 1):
+                yield tensor, sequence, passes
+
+
+def _well_built(plan: Plan, graph: ModelGraph, topology: Topology) -> bool:
+    """Whether a plan keeps the rules of structure."""
+    return not any(True for check in STRUCTURE for _ in check(plan, graph, topology))
 
 
 def _replicas(batch_size: int | None, most: int) -> Iterator[int]:
     """Numbers of replicas: for a fixed batch those that make the largest share smaller."""
-    return iter(range(1, most + 1)) if batch_size is None else least_parts(batch_size, most)
+    if batch_size is None:
+        return iter(range(1, most + 1))
+    return least_parts(batch_size, most)
 
 
 def _with_batches(prices: PriceList, plan: Plan, workload: Workload) -> Iterator[Plan]:
@@ -110,10 +135,8 @@ def _value(score: Score, field: str) -> float:
 
 
 def _keeps(score: Score, question: Question) -> bool:
-    signs = (
-        (name, -1 if SAMPLE_FIELDS[name].best == "most" else 1, value)
-        for name, value in question.limits
-    )
-    return all(
-        _value(score, name) <= sign * value + 1e-12 * abs(value) for name, sign, value in signs
-    )
+    for name, limit in question.limits:
+        most = -limit if SAMPLE_FIELDS[name].best == "most" else limit
+        if _value(score, name) > most + 1e-12 * abs(limit):
+            return False
+    return True

@@ -269,34 +269,43 @@ def mixed_cuts(priced: Priced, counts: Ints, turn_s: float, order: Sequence[int]
     """A pipeline with so many stages under each option, in the order given, none with a longer
     turn where that can be: the cheapest options are filled first, stages of one option alike.
     None where there are more stages than layers."""
-    prefix, stages = priced.prefix, [option for option in order for _ in range(int(counts[option]))]
-    layers = prefix.shape[1] - 1
+    stages = [option for option in order for _ in range(int(counts[option]))]
+    layers = priced.prefix.shape[1] - 1
     if len(stages) > layers:
         return None
-    loads = np.diff(prefix, axis=1)
-    typical, last = np.median(loads, axis=1), stages[-1]
+    # The last layer (the head) is longer than the others: its stage takes so many layers fewer.
+    loads = np.diff(priced.prefix, axis=1)
+    typical = np.median(loads, axis=1)
+    last = stages[-1]
     heavy = int(np.rint(max(0.0, loads[last, -1] / typical[last] - 1)))
     room = np.maximum(1, np.floor(turn_s / typical * (1 + 1e-9))).astype(int)
-    todo, sizes = layers + heavy, {}
-    cheap = sorted(set(stages), key=lambda option: priced.inner_sums[option, Sum.DECODE_LOW])
-    for place, option in enumerate(cheap):
-        later = sum(int(counts[other]) for other in cheap[place + 1 :])
-        take = (
-            todo
-            if place + 1 == len(cheap)
-            else min(todo - later, int(counts[option] * room[option]))
-        )
-        sizes[option] = [
-            take // int(counts[option]) + (n < take % int(counts[option]))
-            for n in range(int(counts[option]))
-        ]
-        todo -= take
-    taken = [sizes[option].pop() for option in stages]
+    taken = _shared_out(priced, counts, room, stages, layers + heavy)
     taken[-1] -= heavy
     ends = np.cumsum(taken)
     if min(taken) < 1 or ends[-1] != layers:
         return None
     return tuple(zip([0, *ends[:-1].tolist()], ends.tolist(), stages, strict=True))
+
+
+def _shared_out(
+    priced: Priced, counts: Ints, room: Ints, stages: list[int], layers: int
+) -> list[int]:
+    """How many layers each stage takes: those of the cheapest option as many as they have room
+    for, but so that every stage of a dearer one keeps a layer; the dearest takes what is left."""
+    sizes: dict[int, list[int]] = {}
+    todo = layers
+    cheap = sorted(set(stages), key=lambda option: priced.inner_sums[option, Sum.DECODE_LOW])
+    for option in cheap:
+        alike = int(counts[option])
+        take = todo
+        if option != cheap[-1]:
+            dearer = cheap[cheap.index(option) + 1 :]
+            kept = sum(int(counts[other]) for other in dearer)
+            take = min(todo - kept, alike * int(room[option]))
+        each, more = divmod(take, alike)
+        sizes[option] = [each + (number < more) for number in range(alike)]
+        todo -= take
+    return [sizes[option].pop() for option in stages]
 
 
 def even_cuts(prefix: Floats, stages: int, option: int) -> Cuts:
@@ -319,7 +328,9 @@ def even_cuts(prefix: Floats, stages: int, option: int) -> Cuts:
 def _filled(prefix: Floats, stages: int, load: float) -> list[int] | None:
     """Ends of at most `stages` stages, each as long as the load allows, but so that every later
     one keeps a layer."""
-    ends, low, layers = [], 0, len(prefix) - 1
+    ends: list[int] = []
+    low = 0
+    layers = len(prefix) - 1
     for left in range(stages - 1, -1, -1):
         high = int(np.searchsorted(prefix, prefix[low] + load * (1 + 1e-12), side="right")) - 1
         high = min(high, layers - left)

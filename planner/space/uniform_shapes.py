@@ -2,7 +2,7 @@
 
 import itertools
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +26,12 @@ class Shape(NamedTuple):
     ends: Split | None = None
     """How embedding and head are split on stages of their own; None: they join the first and the
     last stage."""
+
+    @property
+    def chips(self) -> int:
+        """Of all its stages."""
+        inner = self.split.chips * self.stages
+        return inner if self.ends is None else inner + 2 * self.ends.chips
 
 
 class Stand(NamedTuple):
@@ -53,6 +59,13 @@ class Ground:
         outer = shape.ends or shape.split
         return self._starts_of(shape)[-1] + outer.chips
 
+    def holds(self, shape: Shape) -> bool:
+        """Whether the machine has room for a shape."""
+        if shape.chips > self.topology.chips:
+            return False
+        end = self.end(shape)
+        return end <= self.topology.chips and self.packing.room(end) > 0
+
     def stands(self, shape: Shape) -> tuple[Stand, ...]:
         """Of the stages of a shape that fits, in order."""
         if shape not in self._stands:
@@ -75,16 +88,17 @@ class Ground:
             yield Stand(start, split, reach, hop, code)
 
     def _starts_of(self, shape: Shape) -> list[int]:
-        width, outer = shape.split.chips, 0 if shape.ends is None else shape.ends.chips
+        width = shape.split.chips
+        outer = 0 if shape.ends is None else shape.ends.chips
         if len(self._starts.get((width, outer), ())) < shape.stages:
+            # Twice as many as are asked for, so that deeper shapes find theirs.
             widths = [*([outer] if outer else []), *[width] * 2 * shape.stages]
             self._starts[width, outer] = starts_of(self.packing, widths)[0][bool(outer) :]
         starts = self._starts[width, outer][: shape.stages]
-        return (
-            [0, *starts, int(self.packing.start(np.array(starts[-1] + width), outer))]
-            if outer
-            else starts
-        )
+        if not outer:
+            return starts
+        last = int(self.packing.start(np.array(starts[-1] + width), outer))
+        return [0, *starts, last]
 
 
 _GROUNDS: deque[Ground] = deque(maxlen=16)
@@ -103,29 +117,33 @@ def cuts_of(graph: ModelGraph, shape: Shape) -> list[int]:
     """Where each stage of a shape begins, and where the last one ends."""
     inner = [number for number, layer in enumerate(graph.layers) if layer.kind not in ENDS]
     borders = [inner[border] for border in even_borders(len(inner), shape.stages)]
-    around = [] if shape.ends is None else [inner[0]], [] if shape.ends is None else [inner[-1] + 1]
-    return [0, *around[0], *borders, *around[1], len(graph.layers)]
+    if shape.ends is None:
+        return [0, *borders, len(graph.layers)]
+    return [0, inner[0], *borders, inner[-1] + 1, len(graph.layers)]
 
 
 def shapes_of(graph: ModelGraph, topology: Topology) -> Iterator[Shape]:
     """Uniform pipelines whose weights the machine has room for: of each depth the fewest stages;
     embedding and head apart where they, and a layer, do not fit together."""
-    ground, usable = ground_of(topology), price_list_of(graph, topology).usable_bytes
-    layers = sum(layer.kind not in ENDS for layer in graph.layers)
+    ground = ground_of(topology)
+    usable = price_list_of(graph, topology).usable_bytes
+    ends_bytes = [layer.weight_bytes for layer in graph.layers if layer.kind in ENDS]
+    layers = len(graph.layers) - len(ends_bytes)
     depths = list(least_parts(layers, min(layers, topology.chips)))
     splits = splits_of(graph, topology, ground.packing)
-    ends = max(layer.weight_bytes for layer in graph.layers if layer.kind in ENDS)
     for split in splits:
-        outer: list[Split | None] = [None]
-        if split.attention == 1 and ends > usable * split.chips / 4:
-            outer += [
-                Split(wide) for wide in (split.tensor, 2 * split.tensor) if Split(wide) in splits
-            ]
-        for stages, apart in itertools.product(depths, outer):
-            held = split.chips * stages + (2 * apart.chips if apart else 0)
-            if not graph.weight_bytes <= held * usable <= topology.chips * usable:
-                continue
-            shape = Shape(split, stages, apart)
-            end = ground.end(shape)
-            if end <= topology.chips and ground.packing.room(end):
+        apart = _ends_apart(split, splits, max(ends_bytes), usable)
+        for stages, ends in itertools.product(depths, apart):
+            shape = Shape(split, stages, ends)
+            if graph.weight_bytes <= shape.chips * usable and ground.holds(shape):
                 yield shape
+
+
+def _ends_apart(
+    split: Split, splits: Sequence[Split], heaviest: float, usable: float
+) -> list[Split | None]:
+    """How embedding and head may be split on stages of their own; None: they join others."""
+    if split.attention > 1 or heaviest <= usable * split.chips / 4:
+        return [None]
+    wider = (Split(split.tensor), Split(2 * split.tensor))
+    return [None, *(ends for ends in wider if ends in splits)]
