@@ -34,12 +34,19 @@ from planner.scoring.disaggregated import (
 from planner.space.candidates import Candidates
 from planner.workload import Workload
 
-SPEED, RATE, HELD = ("ttft_s", "request_s"), ("tokens_per_s", "tokens_per_s"), ("chips", "chips")
-"""What the prefill pool and the decode pool are each asked for."""
+# What the prefill pool and the decode pool are each asked for.
+SPEED = ("ttft_s", "request_s")
+RATE = ("tokens_per_s", "tokens_per_s")
+HELD = ("chips", "chips")
 ASKED = {
-    "ttft_s": SPEED, "tpot_s": SPEED, "tokens_per_s_per_user": SPEED, "request_s": SPEED, "tokens_per_s": RATE,
-    "usd_per_million_tokens": RATE, "chips": HELD,
-}  # fmt: skip
+    "ttft_s": SPEED,
+    "tpot_s": SPEED,
+    "tokens_per_s_per_user": SPEED,
+    "request_s": SPEED,
+    "tokens_per_s": RATE,
+    "usd_per_million_tokens": RATE,
+    "chips": HELD,
+}
 """Of the pools, for each field that may be optimised."""
 CUTTABLE = ("switch", "full-mesh", "chain", "dragonfly")
 """Shapes of which a part is a smaller one of the kind."""
@@ -76,7 +83,8 @@ def disaggregate(
     if found.best is None:
         if found.bound < math.inf:
             raise NoPlanFoundError(
-                f"no pools of {graph.name} were found in {time.monotonic() - started:.1f} s; nothing is proved: allow more time"
+                f"no pools of {graph.name} were found in {time.monotonic() - started:.1f} s;"
+                " nothing is proved: allow more time"
             )
         raise _refusal(asked, clock)
     first, second = _settled(asked, clock, found.best)
@@ -131,56 +139,85 @@ class _Asked:
     """The question, taken apart: what each pool must keep, and what both together cost."""
 
     def __init__(
-        self, graph: ModelGraph, workload: Workload, prefill: Topology, decode: Topology | None, over: Handover,
+        self,
+        graph: ModelGraph,
+        workload: Workload,
+        prefill: Topology,
+        decode: Topology | None,
+        over: Handover,
         question: Question,
-    ) -> None:  # fmt: skip
-        self.graph, self.workload, self.over, self.question = graph, workload, over, question
+    ) -> None:
+        self.graph = graph
+        self.workload = workload
+        self.over = over
+        self.question = question
         self.shared = decode is None
-        self.prefill, self.decode = prefill, prefill if decode is None else decode
+        self.prefill = prefill
+        self.decode = prefill if decode is None else decode
         self.limits = dict(question.limits)
         self._check()
-        rate, later = workload.requests_per_s, workload.output_tokens - 1
+        rate = workload.requests_per_s
         self.tokens_per_s = None if rate is None else rate * workload.output_tokens
-        self.later_tokens = later
-        self.least = tuple(_least(machine) for machine in (self.prefill, self.decode))
-        spare = self.prefill.chips - self.least[1] if self.shared else self.prefill.chips
-        self.most = (spare, spare if self.shared else self.decode.chips)
-        held = self.prefill.chips if self.shared else self.prefill.chips + self.decode.chips
+        self.later_tokens = workload.output_tokens - 1
+        self.least = (_least(self.prefill), _least(self.decode))
+        held = self.prefill.chips + self.decode.chips
+        self.most = (self.prefill.chips, self.decode.chips)
+        if self.shared:
+            # The smallest decode pool is left out of what the prefill pool may take; and of one
+            # machine both have the same least.
+            held = self.prefill.chips
+            spare = held - self.least[1]
+            self.most = (spare, spare)
         self.most_held = min(held, math.floor(self.limits.get("chips", held)))
-        served = {} if rate is not None else {"tokens_per_s": self.limits.get("tokens_per_s", 0.0)}
-        request_s = later * min(
-            self.limits.get("tpot_s", math.inf),
-            1.0 / self.limits.get("tokens_per_s_per_user", 1e-300),
-        )
-        served = {name: value for name, value in served.items() if value}
-        self.pool_limits = (
-            served | ({"ttft_s": self.limits["ttft_s"]} if "ttft_s" in self.limits else {}),
-            served | ({"request_s": request_s} if request_s < 1e200 else {}),
-        )
+        self.pool_limits = self._limits_of_pools()
+
+    def _limits_of_pools(self) -> tuple[dict[str, float], dict[str, float]]:
+        """What each pool must keep by itself for both together to keep the limits: a pool serves
+        as many tokens as both do, and a request waits in the decode pool for all later tokens."""
+        prefill: dict[str, float] = {}
+        decode: dict[str, float] = {}
+        served = self.limits.get("tokens_per_s")
+        if served and self.tokens_per_s is None:
+            prefill["tokens_per_s"] = served
+            decode["tokens_per_s"] = served
+        if "ttft_s" in self.limits:
+            prefill["ttft_s"] = self.limits["ttft_s"]
+        tpot_s = self.limits.get("tpot_s", math.inf)
+        each_s = 1.0 / self.limits.get("tokens_per_s_per_user", 1e-300)
+        request_s = self.later_tokens * min(tpot_s, each_s)
+        if request_s < 1e200:
+            decode["request_s"] = request_s
+        return prefill, decode
 
     def _check(self) -> None:
-        objective, rated = self.question.objective, self.workload.requests_per_s is not None
+        rated = self.workload.requests_per_s is not None
         for name in self.question.fields:
-            if name not in ASKED:
-                raise InputError(
-                    f"{name} is not asked of two pools; ask for {listed(ASKED, 'or')}, and read it from the score"
-                )
-            if name == "tokens_per_s" and rated:
-                raise InputError(
-                    "tokens_per_s follows from Workload.requests_per_s; ask for another field"
-                )
-            if name == "usd_per_million_tokens" and None in self._prices:
-                raise InputError(f"{name} needs a price of both machines; give it in a file")
+            self._check_field(name, rated)
         if "request_s" in self.limits:
             raise InputError(
                 "limits['request_s'] joins the pools; limit ttft_s and tpot_s, of which it is made"
             )
-        if "usd_per_million_tokens" in self.limits and not rated and ASKED[objective] is not RATE:
+        by_rate = rated or ASKED[self.question.objective] is RATE
+        if "usd_per_million_tokens" in self.limits and not by_rate:
             raise InputError(
-                "limits['usd_per_million_tokens'] follows from the rate; give Workload.requests_per_s, or optimise tokens_per_s"
+                "limits['usd_per_million_tokens'] follows from the rate;"
+                " give Workload.requests_per_s, or optimise tokens_per_s"
             )
         if self.shared:
             _check_shared(self.prefill)
+
+    def _check_field(self, name: str, rated: bool) -> None:
+        if name not in ASKED:
+            raise InputError(
+                f"{name} is not asked of two pools; ask for {listed(ASKED, 'or')},"
+                " and read it from the score"
+            )
+        if name == "tokens_per_s" and rated:
+            raise InputError(
+                "tokens_per_s follows from Workload.requests_per_s; ask for another field"
+            )
+        if name == "usd_per_million_tokens" and None in self._prices:
+            raise InputError(f"{name} needs a price of both machines; give it in a file")
 
     @property
     def _prices(self) -> tuple[float | None, float | None]:
@@ -263,12 +300,14 @@ def _least(machine: Topology) -> int:
 def _check_shared(machine: Topology) -> None:
     if machine.chips < 2 or _least(machine) > 1:
         raise InputError(
-            f"{machine.name} cannot be cut into two pools of its kind; give prefill= and decode= machines of their own"
+            f"{machine.name} cannot be cut into two pools of its kind;"
+            " give prefill= and decode= machines of their own"
         )
     unit = machine.levels[-1].unit_chips
     if machine.chips % unit:
         raise InputError(
-            f"{machine.name} with {machine.chips} chips is no whole number of units of {unit}; two pools need whole units"
+            f"{machine.name} with {machine.chips} chips is no whole number of units of {unit};"
+            " two pools need whole units"
         )
 
 
@@ -294,50 +333,57 @@ class _Pool:
         question: Question,
         clock: _Clock,
     ) -> None:
-        self.graph, self.machine, self.workload, self.question, self.clock = (
-            graph,
-            machine,
-            workload,
-            question,
-            clock,
-        )
-        self.least, self.known = _least(machine), list[tuple[int, _Answer]]()
+        self.graph = graph
+        self.machine = machine
+        self.workload = workload
+        self.question = question
+        self.clock = clock
+        self.least = _least(machine)
+        self.known: list[tuple[int, _Answer]] = []
 
     def answer(self, chips: int, enough: float = -math.inf, hopeless: float = math.inf) -> _Answer:
         """Of a pool of that size; exact, or as good as `enough`, or proved to be no better than
         `hopeless`."""
-        for high, known in self.known:
-            if chips <= high and known.bound >= hopeless:
-                return (
-                    known
-                    if chips >= known.packed
-                    else known._replace(plan=None, value=math.inf, packed=self.least)
-                )
-            if known.packed <= chips <= high and (
-                known.bound >= known.value or known.value <= enough
-            ):
-                return known
+        known = self._known(chips, enough, hopeless)
+        if known is not None:
+            return known
+        machine = self.machine.replace(chips=chips)
         search = Search(
-            Candidates(self.graph, self.machine.replace(chips=chips), self.workload, self.question),
-            time_limit_s=self.clock.left_s, enough=enough, hopeless=hopeless,
-        )  # fmt: skip
+            Candidates(self.graph, machine, self.workload, self.question),
+            time_limit_s=self.clock.left_s,
+            enough=enough,
+            hopeless=hopeless,
+        )
         search.run()
-        if search.interrupted:
-            self.clock.interrupted = True
-        plan, value = search.best.plan, search.best.value
-        packed = (
-            1
-            if plan is None
-            else 1 + max(group.last for stage in plan.stages for group in stage.groups)
-        )
-        found = _Answer(
-            value,
-            search.bound if search.bound < value * CLOSE else value,
-            plan,
-            max(packed, self.least),
-        )
+        self.clock.interrupted |= search.interrupted
+        value = search.best.value
+        bound = search.bound if search.bound < value * CLOSE else value
+        packed = max(_packed(search.best.plan), self.least)
+        found = _Answer(value, bound, search.best.plan, packed)
         self.known.append((chips, found))
         return found
+
+    def _known(self, chips: int, enough: float, hopeless: float) -> _Answer | None:
+        """What the answers of larger pools, whose plans a pool of that size may hold too, say of
+        it; None where that is not enough."""
+        for high, known in self.known:
+            if chips > high:
+                continue
+            held = chips >= known.packed
+            if known.bound >= hopeless:
+                if held:
+                    return known
+                return known._replace(plan=None, value=math.inf, packed=self.least)
+            if held and (known.bound >= known.value or known.value <= enough):
+                return known
+        return None
+
+
+def _packed(plan: Plan | None) -> int:
+    """Chips from the first to the last that a plan uses; 1 where there is none."""
+    if plan is None:
+        return 1
+    return 1 + max(group.last for stage in plan.stages for group in stage.groups)
 
 
 Rectangle = tuple[int, int, int, int]
@@ -399,16 +445,10 @@ class _Rectangles:
         bound = max(bound, self.asked.value((x0, y0), (first.bound, second.bound)))
         if bound >= self._least_value * CLOSE:
             return
-        x, y = max(x0, min(x1, first.packed)), max(y0, min(y1, second.packed))
+        x = max(x0, min(x1, first.packed))
+        y = max(y0, min(y1, second.packed))
         if x + y > self.asked.most_held:
-            if x1 - x0 >= y1 - y0:
-                middle = (x0 + x1) // 2
-                self._add(bound, (x0, middle, y0, y1))
-                self._add(bound, (middle + 1, x1, y0, y1))
-            else:
-                middle = (y0 + y1) // 2
-                self._add(bound, (x0, x1, y0, middle))
-                self._add(bound, (x0, x1, middle + 1, y1))
+            self._halve(bound, rectangle)
             return
         value = self.asked.value((x, y), (first.value, second.value))
         if value < self._least_value and first.plan is not None and second.plan is not None:
@@ -418,8 +458,22 @@ class _Rectangles:
         unproved = self.asked.value((x, y), (first.bound, second.bound))
         if unproved < value * CLOSE:
             self.left.append(unproved)
+        # Pools of at least x and y chips reach no more than these plans do, and cost no less: what
+        # is left has a smaller prefill pool, or a smaller decode pool.
         self._add(bound, (x0, x - 1, y0, y1))
         self._add(bound, (x, x1, y0, y - 1))
+
+    def _halve(self, bound: float, rectangle: Rectangle) -> None:
+        """Cut a rectangle in two along its longer side."""
+        x0, x1, y0, y1 = rectangle
+        if x1 - x0 >= y1 - y0:
+            middle = (x0 + x1) // 2
+            self._add(bound, (x0, middle, y0, y1))
+            self._add(bound, (middle + 1, x1, y0, y1))
+        else:
+            middle = (y0 + y1) // 2
+            self._add(bound, (x0, x1, y0, middle))
+            self._add(bound, (x0, x1, middle + 1, y1))
 
 
 def _settled(asked: _Asked, clock: _Clock, best: _Best) -> tuple[_Pair, _Pair]:
@@ -512,19 +566,27 @@ def _refusal(asked: _Asked, clock: _Clock) -> InfeasibleError:
                 )
             except InfeasibleError as error:
                 return InfeasibleError(
-                    f"no {name} pool: {error}", resource=error.resource, demand=error.demand, capacity=error.capacity,
+                    f"no {name} pool: {error}",
+                    resource=error.resource,
+                    demand=error.demand,
+                    capacity=error.capacity,
                     smallest_chips=error.smallest_chips,
-                )  # fmt: skip
+                )
         else:
             fewest.append(_fewest(pool, _Pair(found.plan, found.packed)).chips)
     if sum(fewest) > asked.most_held:
         return InfeasibleError(
-            f"a prefill pool of {asked.graph.name} needs {fewest[0]} chips and a decode pool {fewest[1]}, and both together may"
-            f" hold {asked.most_held}",
-            resource="chips", demand=sum(fewest), capacity=asked.most_held, smallest_chips=sum(fewest),
-        )  # fmt: skip
+            f"a prefill pool of {asked.graph.name} needs {fewest[0]} chips and a decode pool"
+            f" {fewest[1]}, and both together may hold {asked.most_held}",
+            resource="chips",
+            demand=sum(fewest),
+            capacity=asked.most_held,
+            smallest_chips=sum(fewest),
+        )
     names = listed(name for name, _ in asked.question.limits)
     return InfeasibleError(
         f"the limits on {names} can be met by each pool, but not by both together over this link",
-        resource="limits together", demand=float(len(asked.limits)), capacity=float(len(asked.limits) - 1),
-    )  # fmt: skip
+        resource="limits together",
+        demand=float(len(asked.limits)),
+        capacity=float(len(asked.limits) - 1),
+    )

@@ -176,11 +176,13 @@ def partition_fleet(
     """
     if workload.batch_size is not None:
         raise InputError(
-            f"Workload.batch_size must be None for a fleet, whose deployments each choose their own, not {workload.batch_size}"
+            "Workload.batch_size must be None for a fleet, whose deployments each choose their own,"
+            f" not {workload.batch_size}"
         )
     if len(cluster.pools) > MOST_POOLS:
         raise InputError(
-            f"a fleet is planned on at most {MOST_POOLS} pools, and {cluster.name} has {len(cluster.pools)}"
+            f"a fleet is planned on at most {MOST_POOLS} pools,"
+            f" and {cluster.name} has {len(cluster.pools)}"
         )
     started = time.monotonic()
     deadline = math.inf if time_limit_s is None else started + time_limit_s
@@ -216,11 +218,12 @@ def _fleet(sharing: _Sharing, elapsed_s: float) -> Fleet:
     bound = max(objective, sharing.best(sharing.bound_of)[0])
     if not deployments:
         if bound == 0.0:
-            # A larger group can do all that a smaller one can: what the whole cluster lacks says why.
+            # A larger group can do all that a smaller one can, so that what the whole cluster lacks
+            # says why.
             raise refusal_of(sharing.candidates(sharing.cluster))
         raise NoPlanFoundError(
-            f"no plan of {sharing.graph.name} on pools of {sharing.cluster.name} was found in {elapsed_s:.1f} s; nothing is"
-            " proved: allow more time"
+            f"no plan of {sharing.graph.name} on pools of {sharing.cluster.name} was found in"
+            f" {elapsed_s:.1f} s; nothing is proved: allow more time"
         )
     proof = proved(
         sharing.question,

@@ -25,7 +25,7 @@ from planner.solver.chain.problem import Cuts, Floats, Ints, Run
 from planner.solver.chain.tradeoffs import Known, uncovered
 from planner.space.boxes import Box
 from planner.space.candidates import Candidates
-from planner.space.families import FamilyBounds, Priced, even_cuts, families_of, mixed_cuts
+from planner.space.mixes import MixBounds, Priced, even_cuts, mixed_cuts, mixes_of
 from planner.workload import Workload
 
 QUICK_BEAM = 256
@@ -113,9 +113,9 @@ def _unbroken(name: str) -> float:
 
 
 class FrontSearch:
-    """Boxes of batches, each with the families of plans that may still hold something new.
+    """Boxes of batches, each with the mixes of plans that may still hold something new.
 
-    A box loses the families whose bounds known plans cover; in a small one plans of the others are
+    A box loses the mixes whose bounds known plans cover; in a small one plans of the others are
     made and scored; what bounds cannot decide, labels do.
     """
 
@@ -136,12 +136,12 @@ class FrontSearch:
         candidates = self.candidates
         budgets = {box: candidates.packing.widest(box.replicas) for box in candidates.boxes()}
         widths = np.array([split.chips for split in candidates.splits])
-        self.families = families_of(
+        self.mixes = mixes_of(
             widths, max(budgets.values(), default=0), len(candidates.graph.layers)
         )
-        self.bounds = FamilyBounds(candidates, self.families)
+        self.bounds = MixBounds(candidates, self.mixes)
         todo = [
-            (box, np.flatnonzero(self.families.least_chips <= budgets[box]))
+            (box, np.flatnonzero(self.mixes.least_chips <= budgets[box]))
             for box in reversed(budgets)
         ]
         while todo:
@@ -168,7 +168,7 @@ class FrontSearch:
         return "time" if time.monotonic() >= self.deadline else "beam"
 
     def _left(self, box: Box, rows: Ints) -> Ints:
-        """The families that may still hold something new in a box."""
+        """The mixes that may still hold something new in a box."""
         if box.sequences(0) > self.candidates.topology.software.most_sequences:
             return rows[:0]
         priced = Priced(self.candidates, box)
@@ -193,27 +193,27 @@ class FrontSearch:
         )
 
     def _tried(self, box: Box, priced: Priced, rows: Ints, lower: Floats, turns: Floats) -> Ints:
-        """The families left after plans were made where bounds are lowest."""
+        """The mixes left after plans were made where bounds are lowest."""
         tried = np.zeros(lower.shape[:2], dtype=bool)
         while True:
             is_open = ~self._covered(lower)
             todo = np.argwhere(is_open & ~tried)
             if not len(todo):
                 return rows[is_open.any(axis=1)]
-            family, place = todo[np.log(lower[tuple(todo.T)]).sum(axis=1).argmin()]
-            uniform = self.families.option[rows[family]] >= 0
-            tried[family, slice(None) if uniform else place] = True
-            for cuts in self._made(priced, int(rows[family]), float(turns[family, place])):
+            mix, place = todo[np.log(lower[tuple(todo.T)]).sum(axis=1).argmin()]
+            uniform = self.mixes.option[rows[mix]] >= 0
+            tried[mix, slice(None) if uniform else place] = True
+            for cuts in self._made(priced, int(rows[mix]), float(turns[mix, place])):
                 self._offer(box, cuts)
 
-    def _made(self, priced: Priced, family: int, turn_s: float) -> Iterator[Cuts]:
-        """Plans of a family."""
-        option, counts = int(self.families.option[family]), self.families.counts[family]
+    def _made(self, priced: Priced, mix: int, turn_s: float) -> Iterator[Cuts]:
+        """Plans of a mix."""
+        option, counts = int(self.mixes.option[mix]), self.mixes.counts[mix]
         if option >= 0:
             stages = int(counts[option])
             whole = len(self.candidates.splits) if self.candidates.tied and stages == 1 else 0
             yield even_cuts(priced.prefix[option], stages, option + whole)
-        elif self.families.exact[family]:
+        elif self.mixes.exact[mix]:
             order = np.flatnonzero(counts).tolist()
             for ordered in (order, order[::-1]):
                 cuts = mixed_cuts(priced, counts, min(turn_s, float(priced.prefix.max())), ordered)
@@ -226,7 +226,7 @@ class FrontSearch:
         problem = self.candidates.to_problem(box)
         if problem is None:
             return rows[:0]
-        used = np.asarray((self.families.counts[rows] > 0).any(axis=0))
+        used = np.asarray((self.mixes.counts[rows] > 0).any(axis=0))
         used = np.concatenate([used, used]) if self.candidates.tied else used
         problem = replace(problem, feasible=problem.feasible & used[:, None, None])
         beam = LAST_BEAM if box.single else QUICK_BEAM

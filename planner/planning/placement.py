@@ -32,12 +32,7 @@ def partition_operators(
     """
     if not time_limit_s > 0:
         raise InputError(f"time_limit_s must be above 0, not {time_limit_s}")
-    if most_copies < 1:
-        raise InputError(f"most_copies must be at least 1, not {most_copies}")
-    if most_copies > 1 and not (contiguous and mode == "throughput"):
-        raise InputError(
-            "most_copies above 1 is for contiguous stages and throughput; leave it out"
-        )
+    _check_copies(most_copies, contiguous and mode == "throughput")
     solve = _solver_for(mode, contiguous)
     started = time.monotonic()
     problem = graph.to_problem().replicated(most_copies)
@@ -61,6 +56,15 @@ def partition_operators(
         elapsed_s=time.monotonic() - started,
         stopped_by="proof" if optimal else "time",
     )
+
+
+def _check_copies(most_copies: int, in_stages: bool) -> None:
+    if most_copies < 1:
+        raise InputError(f"most_copies must be at least 1, not {most_copies}")
+    if most_copies > 1 and not in_stages:
+        raise InputError(
+            "most_copies above 1 is for contiguous stages and throughput; leave it out"
+        )
 
 
 def _solver_for(mode: Mode, contiguous: bool) -> Callable[..., Placement]:

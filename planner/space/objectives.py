@@ -186,8 +186,8 @@ def _mfu(corner: Corner) -> Measure:
 
 
 def _mbu(corner: Corner) -> Measure:
-    # Useful bytes do not grow in step with the time of a cycle, for weights are read once a pass: of
-    # an open batch the shortest cycle, at the low end, goes with the most bytes, at the high one.
+    # Useful bytes do not grow in step with the time of a cycle, for weights are read once a pass:
+    # of an open batch the shortest cycle, at the low end, goes with the most bytes, at the high.
     _, bytes_s = corner.useful
     low = Clock(corner.ends[0], 0, corner.turns if corner.fixed else 0, 0.0)
     return low.cycle(held=Sum.CHIPS, scale=1.0 / bytes_s)

@@ -131,7 +131,8 @@ def plan_grid(
         raise InputError("plan_grid() needs arrivals 'steady', phase 'both' and no requests_per_s")
     if workload.speculation is not None:
         raise InputError(
-            "plan_grid() does not price drafted tokens; leave Workload.speculation out, or use partition()"
+            "plan_grid() does not price drafted tokens; leave Workload.speculation out,"
+            " or use partition()"
         )
     if graph.is_diffusion or not graph.is_chain:
         raise InputError(

@@ -1,7 +1,7 @@
-"""Families of plans, and what no plan of a family can beat in a box of batches: bounds for all
-families at once.
+"""Mixes of plans, and what no plan of a mix can beat in a box of batches: bounds for all
+mixes at once.
 
-A family holds the plans with so many stages under each option. Its bounds come from averages (the
+A mix holds the plans with so many stages under each option. Its bounds come from averages (the
 largest load is at least the mean over the chips), and from whole layers: a stage whose turn may
 last so long, or that has so much memory, holds no more than so many layers, so that no more than so
 many of all layers run under the option that is cheapest for them. Where turns are long, sums are
@@ -23,25 +23,25 @@ from planner.space.measures import Peak, Resource, Sum
 
 EVERY = 1_000_000
 """Stages, or layers in one: no bound."""
-MOST_FAMILIES = 1000
-"""Up to which the number of stages under each option makes families of their own; beyond, ranges
+MOST_MIXES = 1000
+"""Up to which the number of stages under each option makes mixes of their own; beyond, ranges
 of chips do."""
 FINE = 64
 """Chips up to which such a range is one number."""
 
 
 @dataclass(frozen=True, slots=True)
-class Families:
+class Mixes:
     """One row each."""
 
     counts: Ints
-    """Stages under each option, shape (families, options); of a range of chips 1 for each option
+    """Stages under each option, shape (mixes, options); of a range of chips 1 for each option
     that may be used."""
     least_chips: Ints
-    """Of one replica, shape (families,)."""
+    """Of one replica, shape (mixes,)."""
     most_chips: Ints
     option: Ints
-    """Of a uniform family; -1 for others."""
+    """Of a uniform mix; -1 for others."""
     exact: NDArray[np.bool_]
     """Whether `counts` are the numbers of stages."""
 
@@ -49,13 +49,13 @@ class Families:
         return len(self.option)
 
 
-def families_of(widths: Ints, budget: int, layers: int) -> Families:
-    """All families on at most `budget` chips: together they hold every plan."""
+def mixes_of(widths: Ints, budget: int, layers: int) -> Mixes:
+    """All mixes on at most `budget` chips: together they hold every plan."""
     options = len(widths)
     every = (one for one in _multisets(widths.tolist(), budget, layers) if any(one))
-    counts = list(itertools.islice(every, MOST_FAMILIES + 1))
+    counts = list(itertools.islice(every, MOST_MIXES + 1))
     ranges: list[tuple[int, int]] = []
-    if len(counts) > MOST_FAMILIES:
+    if len(counts) > MOST_MIXES:
         counts = [
             tuple(stages * (other == option) for other in range(options))
             for option in range(options)
@@ -69,7 +69,7 @@ def families_of(widths: Ints, budget: int, layers: int) -> Families:
     lows, highs = ([one[end] for one in ranges] for end in (0, 1))
     single = (table > 0).sum(axis=1) == 1
     exact = np.arange(len(table)) < len(counts)
-    return Families(
+    return Mixes(
         table,
         np.concatenate([chips, np.array(lows, dtype=np.intp)]),
         np.concatenate([chips, np.array(highs, dtype=np.intp)]),
@@ -96,26 +96,24 @@ def _ranges(least: int, most: int) -> Iterator[tuple[int, int]]:
         low = high + 1
 
 
-class FamilyBounds:
-    """Bounds of the families of one question."""
+class MixBounds:
+    """Bounds of the mixes of one question."""
 
-    def __init__(self, candidates: Candidates, families: Families) -> None:
-        self.candidates, self.families = candidates, families
+    def __init__(self, candidates: Candidates, mixes: Mixes) -> None:
+        self.candidates, self.mixes = candidates, mixes
         self.widths = np.array([split.chips for split in candidates.splits])
 
     def quick(self, priced: "Priced", rows: Ints) -> Floats:
-        """Canonical lower bounds of some families, shape (rows, fields); infinite where none of
+        """Canonical lower bounds of some mixes, shape (rows, fields); infinite where none of
         its plans fits."""
         return self._of_totals(priced, *self._totals(priced, rows))
 
     def _totals(self, priced: "Priced", rows: Ints) -> tuple[Floats, Floats]:
         """Least sums and least peaks, each by itself, shapes (rows, sums) and (rows, peaks)."""
-        uses = self.families.counts[rows] > 0
+        uses = self.mixes.counts[rows] > 0
         sums = _cheapest(priced.sums, uses, priced.counts)
-        sums[:, Sum.CHIPS] = self.families.least_chips[rows]
-        peaks = (
-            _cheapest(priced.work, uses, priced.counts) / self.families.most_chips[rows][:, None]
-        )
+        sums[:, Sum.CHIPS] = self.mixes.least_chips[rows]
+        peaks = _cheapest(priced.work, uses, priced.counts) / self.mixes.most_chips[rows][:, None]
         return sums, peaks + np.where(uses[:, :, None], priced.peaks_fixed, np.inf).min(axis=1)
 
     def _of_totals(self, priced: "Priced", sums: Floats, peaks: Floats) -> Floats:
@@ -131,8 +129,8 @@ class FamilyBounds:
         that the cheapest options have room for no more than their stages hold.
         """
         sums, peaks = self._totals(priced, rows)
-        stages = np.where(self.families.exact[rows][:, None], self.families.counts[rows], EVERY)
-        stages = np.where(self.families.counts[rows] > 0, stages, 0)
+        stages = np.where(self.mixes.exact[rows][:, None], self.mixes.counts[rows], EVERY)
+        stages = np.where(self.mixes.counts[rows] > 0, stages, 0)
         peaks = np.maximum(peaks, _whole_peaks(priced, stages))
         steps = np.concatenate([1.02 ** np.arange(24), [2.0, 4.0, np.inf]])
         turns = peaks[:, Peak.TURN_LOW, None] * steps
@@ -141,7 +139,7 @@ class FamilyBounds:
         )
         most = stages[:, None] * np.floor(room * (1 + 1e-9))
         outer = priced.counts.sum() - priced.inner
-        fewest = np.where(self.families.exact[rows][:, None], np.maximum(stages - outer, 0.0), 0.0)
+        fewest = np.where(self.mixes.exact[rows][:, None], np.maximum(stages - outer, 0.0), 0.0)
         least = np.repeat(sums[:, None], len(steps) - 1, axis=1)
         for number in np.flatnonzero(priced.inner_sums.any(axis=0)):
             placed, more = _placed(priced.inner_sums[:, number], fewest, most, priced.inner)
@@ -166,7 +164,7 @@ class FamilyBounds:
 def _whole_peaks(priced: "Priced", stages: Ints) -> Floats:
     """Least peaks at which so many stages under each option have room for all layers, each layer
     whole and no dearer than the cheapest of those of which there are many, the last one as it
-    is; shape (families, peaks)."""
+    is; shape (mixes, peaks)."""
     inner, last = priced.inner_loads, priced.last_loads
     used = stages[:, :, None] > 0
     low = np.zeros((len(stages), inner.shape[1]))
@@ -201,7 +199,7 @@ def _placed(
 
 
 def _cheapest(costs: Floats, uses: NDArray[np.bool_], counts: Floats) -> Floats:
-    """Sums over the layers, each under its cheapest option, shape (families, columns)."""
+    """Sums over the layers, each under its cheapest option, shape (mixes, columns)."""
     each = np.where(uses[:, :, None, None], costs, np.inf).min(axis=1)
     return np.asarray(np.einsum("fgc,g->fc", each, counts))
 
@@ -251,7 +249,7 @@ class Priced:
         """Of a stage's turns, shape (options, layers + 1)."""
 
     def outer_sums(self, uses: NDArray[np.bool_]) -> Floats:
-        """Of all other layers, each under its cheapest option, shape (families, sums)."""
+        """Of all other layers, each under its cheapest option, shape (mixes, sums)."""
         return _cheapest(self.sums[:, ~self.many], uses, self.counts[~self.many])
 
 

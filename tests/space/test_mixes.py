@@ -1,4 +1,4 @@
-"""Bounds of families hold for every plan of the oracle, and families hold every plan."""
+"""Bounds of mixes hold for every plan of the oracle, and mixes hold every plan."""
 
 import random
 from collections import Counter
@@ -8,7 +8,7 @@ import pytest
 
 from planner.planning.fronts import _question
 from planner.space.candidates import Candidates
-from planner.space.families import EVERY, FamilyBounds, Priced, even_cuts, families_of, mixed_cuts
+from planner.space.mixes import EVERY, MixBounds, Priced, even_cuts, mixed_cuts, mixes_of
 from tests.instances import SHAPES, random_graph, random_topology, random_workload
 from tests.oracle import all_plans, scored
 
@@ -16,23 +16,23 @@ FIELDS = ("tpot_s", "tokens_per_s", "usd_per_million_tokens", "ttft_s", "memory_
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_no_plan_of_a_family_is_better_than_its_bounds(shape):
+def test_no_plan_of_a_mix_is_better_than_its_bounds(shape):
     seen = case = 0
     while seen <= 10:
-        dice, case = random.Random(f"families {shape} {case}"), case + 1
+        dice, case = random.Random(f"mixes {shape} {case}"), case + 1
         seen += checked(random_graph(dice), random_topology(dice, shape), random_workload(dice))
 
 
 def checked(graph, topology, workload) -> int:
-    """How many plans were compared with the bounds of their family; fails where one is better."""
+    """How many plans were compared with the bounds of their mix; fails where one is better."""
     candidates = Candidates(graph, topology, workload, _question(FIELDS, None))
     numbers = {
         (split.tensor, split.expert): number for number, split in enumerate(candidates.splits)
     }
     widths = np.array([split.chips for split in candidates.splits])
-    families = families_of(widths, topology.chips, len(graph.layers))
-    row_of = {tuple(counts): row for row, counts in enumerate(families.counts.tolist())}
-    bounds, names, seen = FamilyBounds(candidates, families), candidates.question.fields, 0
+    mixes = mixes_of(widths, topology.chips, len(graph.layers))
+    row_of = {tuple(counts): row for row, counts in enumerate(mixes.counts.tolist())}
+    bounds, names, seen = MixBounds(candidates, mixes), candidates.question.fields, 0
     for plan in all_plans(graph, topology, workload):
         score = scored(plan, graph, topology, workload)
         degrees = [(stage.tensor_parallel, stage.expert_parallel) for stage in plan.stages]
@@ -54,18 +54,16 @@ def checked(graph, topology, workload) -> int:
     return seen
 
 
-def test_where_there_are_too_many_families_ranges_of_chips_take_their_place():
-    families = families_of(np.array([1, 2, 4, 8, 16]), 300, 100)
-    assert len(families) < 1000
-    assert (families.counts[families.exact] > 0).sum(axis=1).max() == 1
-    mixed = np.flatnonzero(~families.exact)
+def test_where_there_are_too_many_mixes_ranges_of_chips_take_their_place():
+    mixes = mixes_of(np.array([1, 2, 4, 8, 16]), 300, 100)
+    assert len(mixes) < 1000
+    assert (mixes.counts[mixes.exact] > 0).sum(axis=1).max() == 1
+    mixed = np.flatnonzero(~mixes.exact)
     covered = {
-        chips
-        for row in mixed
-        for chips in range(families.least_chips[row], families.most_chips[row] + 1)
+        chips for row in mixed for chips in range(mixes.least_chips[row], mixes.most_chips[row] + 1)
     }
     assert covered == set(range(2, 301))
-    assert (families.counts[mixed] < EVERY).all()
+    assert (mixes.counts[mixed] < EVERY).all()
 
 
 def test_cuts_run_every_layer_once_on_as_many_stages_as_were_asked_for():
