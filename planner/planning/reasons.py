@@ -10,7 +10,7 @@ import itertools
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,13 +20,13 @@ from planner.answers.results import Result
 from planner.errors import InputError
 from planner.machines.topology import Topology, with_value
 from planner.models.graph import ModelGraph
-from planner.plan import WAYS, Plan, Way, shape_name, ways_of
+from planner.plan import WAYS, Way, shape_name, ways_of
 from planner.planning.search import CLOSE, Search
 from planner.pricing.price_list import Split
 from planner.pricing.timing import ALL_CAUSES
 from planner.records import Record
 from planner.scoring.plans import score_plan
-from planner.scoring.score import Score, StageTime
+from planner.scoring.score import StageTime
 from planner.solver.chain.problem import ChainProblem
 from planner.space.boxes import Box
 from planner.space.candidates import Candidates
@@ -49,100 +49,82 @@ STARTS = ("base_latency_s", "step_latency_s", "across_step_latency_s")
 HOST = ("step_overhead_s", "sequence_overhead_s", "request_overhead_s")
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """A question with its answer."""
-
-    graph: ModelGraph
-    topology: Topology
-    workload: Workload
-    question: Question
-    plan: Plan
-    score: Score
-
-    @property
-    def objective(self) -> float:
-        return float(getattr(self.score, self.question.objective))
-
-    def improvement(self, objective: float) -> float:
-        """Relative, of another value of the field; negative where that is worse."""
-        if objective == self.objective:
-            return 0.0
-        step = (objective - self.objective) / abs(self.objective) if self.objective else math.inf
-        return step if FIELDS[self.question.objective].best == "most" else -step
-
-    def lag(self, objective: float) -> float:
-        """How much worse another value is: 1 where a time doubles or a rate halves."""
-        if FIELDS[self.question.objective].best == "least" or not objective:
-            return -self.improvement(objective)
-        return self.objective / objective - 1.0
-
-
 def reasons_of(result: Result, *, time_limit_s: float | None = None) -> Reasons:
     """Why the plan of a result is the best: what binds, shadow prices and shapes.
 
     `time_limit_s` is shared out evenly over the questions solved for it.
     """
-    answered = Answered(
-        result.graph, result.topology, result.workload, result.question, result.plan, result.score
-    )
-    if answered.graph.is_diffusion:
+    if result.graph.is_diffusion:
         raise InputError(
-            f"why() explains plans of chains, and {answered.graph.name} is a diffusion model;"
+            f"why() explains plans of chains, and {result.graph.name} is a diffusion model;"
             " compare scores of uniform_plan() instead"
         )
     started = time.monotonic()
-    changes = list(changes_of(answered.topology))
-    shapes = [ways for ways in _shapes(answered) if ways != ways_of(answered.plan)]
+    changes = list(changes_of(result.topology))
+    shapes = [ways for ways in _shapes(result) if ways != ways_of(result.plan)]
     todo = len(changes) + len(shapes)
 
     def allowed_s() -> float | None:
         nonlocal todo
         todo -= 1
-        return (
-            None
-            if time_limit_s is None
-            else max(0.0, time_limit_s - time.monotonic() + started) / (todo + 1)
-        )
+        if time_limit_s is None:
+            return None
+        left_s = time_limit_s - (time.monotonic() - started)
+        return max(0.0, left_s) / (todo + 1)
 
-    prices = [_shadow_price(answered, words, machine, allowed_s()) for words, machine in changes]
-    others = [_alternative(answered, ways, allowed_s()) for ways in shapes]
+    prices = [_shadow_price(result, words, machine, allowed_s()) for words, machine in changes]
+    prices.sort(key=lambda one: -one.effect)
+    tried = [_alternative(result, ways, allowed_s()) for ways in shapes]
+    others = [one for one in tried if one is not None]
+    others.sort(key=lambda one: (one.plan is None, one.effect or 0.0))
     return Reasons(
-        field=answered.question.objective,
-        direction=answered.question.direction,
-        objective=answered.objective,
-        shape=shape_name(ways_of(answered.plan)),
-        binding=tuple(bindings_of(answered)),
-        prices=tuple(sorted(prices, key=lambda one: -one.effect)),
-        alternatives=tuple(
-            sorted(
-                (one for one in others if one is not None),
-                key=lambda one: (one.plan is None, one.effect or 0.0),
-            )
-        ),
+        field=result.question.objective,
+        direction=result.question.direction,
+        objective=result.objective,
+        shape=shape_name(ways_of(result.plan)),
+        binding=tuple(bindings_of(result)),
+        prices=tuple(prices),
+        alternatives=tuple(others),
         elapsed_s=time.monotonic() - started,
     )
 
 
-# ── What binds ───────────────────────────────────────────────────────────────────────────────────────────────────────
+def _improvement(result: Result, objective: float) -> float:
+    """Relative, of another value of the field; negative where that is worse."""
+    if objective == result.objective:
+        return 0.0
+    step = math.inf
+    if result.objective:
+        step = (objective - result.objective) / abs(result.objective)
+    return step if result.direction == "maximize" else -step
 
 
-def bindings_of(answered: Answered) -> list[Binding]:
+def _lag(result: Result, objective: float) -> float:
+    """How much worse another value is: 1 where a time doubles or a rate halves."""
+    if result.direction == "minimize" or not objective:
+        return -_improvement(result, objective)
+    return result.objective / objective - 1.0
+
+
+# ── What binds ────────────────────────────────────────────────────────────────────────────────────
+
+
+def bindings_of(result: Result) -> list[Binding]:
     """Where the time of an output token (of the first one, where that is asked) goes, by
     resource; chips that are full; limits that are reached."""
-    score, first = answered.score, answered.question.objective == "ttft_s"
+    score, first = result.score, result.question.objective == "ttft_s"
     breakdown = score.prefill_breakdown if first else score.breakdown
     total = sum(stage.total_s for stage in breakdown)
     found = [
         Binding(resource=resource, share_fraction=seconds / total, counts="time")
-        for resource, seconds in _by_resource(answered, breakdown).items()
+        for resource, seconds in _by_resource(result, breakdown).items()
         if seconds >= 0.01 * total
     ]
     found.sort(key=lambda one: -one.share_fraction)
-    return [*_full_chips(answered), *_reached_limits(answered), *found]
+    return [*_full_chips(result), *_reached_limits(result), *found]
 
 
-def _by_resource(answered: Answered, breakdown: tuple[StageTime, ...]) -> dict[str, float]:
+def _by_resource(result: Result, breakdown: tuple[StageTime, ...]) -> dict[str, float]:
     """Seconds by resource; stages are named where the plan has more than one and one of them is
     the slowest."""
     seconds: dict[str, float] = {}
@@ -150,23 +132,23 @@ def _by_resource(answered: Answered, breakdown: tuple[StageTime, ...]) -> dict[s
         for cause in ALL_CAUSES:
             spent = getattr(stage, f"{cause}_s")
             if spent:
-                resource = _resource(answered, cause, number)
+                resource = _resource(result, cause, number)
                 seconds[resource] = seconds.get(resource, 0.0) + spent
     return seconds
 
 
-def _resource(answered: Answered, cause: str, number: int) -> str:
-    topology, stage = answered.topology, answered.plan.stages[number]
+def _resource(result: Result, cause: str, number: int) -> str:
+    topology, stage = result.topology, result.plan.stages[number]
     chip, group = topology.chip.name, stage.groups[0]
     if cause == "collective":
         return f"collectives over {_fabric(topology, group.first, group.last)}"
     if cause == "hop":
-        following = answered.plan.stages[min(number + 1, len(answered.plan.stages) - 1)].groups[0]
+        following = result.plan.stages[min(number + 1, len(result.plan.stages) - 1)].groups[0]
         return f"hops between stages over {_fabric(topology, group.last, following.first)}"
     if cause == "bubble":
         return (
             f"waiting for stage {number}, the slowest"
-            if len(answered.plan.stages) > 1
+            if len(result.plan.stages) > 1
             else "waiting for a turn"
         )
     return {
@@ -181,8 +163,8 @@ def _fabric(topology: Topology, one: int, other: int) -> str:
     return "nothing" if level is None else topology.levels[level].fabric.name
 
 
-def _full_chips(answered: Answered) -> Iterator[Binding]:
-    stages = answered.score.stages
+def _full_chips(result: Result) -> Iterator[Binding]:
+    stages = result.score.stages
     number = max(
         range(len(stages)),
         key=lambda place: stages[place].needed_bytes / stages[place].usable_bytes,
@@ -190,21 +172,21 @@ def _full_chips(answered: Answered) -> Iterator[Binding]:
     share = stages[number].needed_bytes / stages[number].usable_bytes
     if share >= FULL:
         yield Binding(
-            resource=f"memory of the {answered.topology.chip.name} of stage {number}",
+            resource=f"memory of the {result.topology.chip.name} of stage {number}",
             share_fraction=share,
             counts="memory",
         )
 
 
-def _reached_limits(answered: Answered) -> Iterator[Binding]:
-    for name, value in answered.question.limits:
-        reached = float(getattr(answered.score, name))
+def _reached_limits(result: Result) -> Iterator[Binding]:
+    for name, value in result.question.limits:
+        reached = float(getattr(result.score, name))
         share = reached / value if FIELDS[name].best == "least" else value / reached
         if share >= FULL:
             yield Binding(resource=f"limit on {name}", share_fraction=share, counts="limit")
 
 
-# ── Shadow prices ────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Shadow prices ─────────────────────────────────────────────────────────────────────────────────
 
 
 def changes_of(topology: Topology) -> Iterator[tuple[str, Topology]]:
@@ -255,35 +237,35 @@ def _changed(topology: Topology, values: dict[str, float]) -> Topology:
 
 
 def _shadow_price(
-    answered: Answered, words: str, machine: Topology, limit_s: float | None
+    result: Result, words: str, machine: Topology, limit_s: float | None
 ) -> ShadowPrice:
-    candidates = Candidates(answered.graph, machine, answered.workload, answered.question)
+    candidates = Candidates(result.graph, machine, result.workload, result.question)
     search = Search(candidates, time_limit_s=limit_s)
-    start = _rescored(answered, machine)
+    start = _rescored(result, machine)
     if start is not None:
         search.best.plan, search.best.value = (
-            answered.plan,
-            candidates.canonical(answered.question.objective, start),
+            result.plan,
+            candidates.canonical(result.question.objective, start),
         )
     _run(search)
-    reached = candidates.field_value(answered.question.objective, search.best.value)
+    reached = candidates.field_value(result.question.objective, search.best.value)
     proved = search.bound >= search.best.value * CLOSE
     return ShadowPrice(
-        change=words, objective=reached, effect=answered.improvement(reached), proved=proved
+        change=words, objective=reached, effect=_improvement(result, reached), proved=proved
     )
 
 
-def _rescored(answered: Answered, machine: Topology) -> float | None:
+def _rescored(result: Result, machine: Topology) -> float | None:
     """What the same plan reaches on another machine; None where a limit counts what the machine
     changes."""
     score = score_plan(
-        answered.plan,
-        answered.graph,
+        result.plan,
+        result.graph,
         machine,
-        answered.workload,
-        power_scope=answered.question.power_scope,
+        result.workload,
+        power_scope=result.question.power_scope,
     )
-    return None if answered.question.limits else float(getattr(score, answered.question.objective))
+    return None if result.question.limits else float(getattr(score, result.question.objective))
 
 
 def _run(search: Search) -> None:
@@ -292,17 +274,17 @@ def _run(search: Search) -> None:
         raise KeyboardInterrupt
 
 
-# ── Shapes ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Shapes ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _shapes(answered: Answered) -> list[frozenset[Way]]:
+def _shapes(result: Result) -> list[frozenset[Way]]:
     """All that the machine and the model have room for, the simplest first."""
     closed = {
-        "expert": "experts" not in answered.graph.splits(),
-        "sequence": not answered.question.sequence_parallel,
+        "expert": "experts" not in result.graph.splits(),
+        "sequence": not result.question.sequence_parallel,
     }
     open_ways = [way for way in WAYS if not closed.get(way)]
-    if answered.topology.chips == 1:
+    if result.topology.chips == 1:
         open_ways = []
     return [
         frozenset(ways)
@@ -368,13 +350,11 @@ class Shaped(Candidates):
         return float(needed.min())
 
 
-def _alternative(
-    answered: Answered, ways: frozenset[Way], limit_s: float | None
-) -> Alternative | None:
+def _alternative(result: Result, ways: frozenset[Way], limit_s: float | None) -> Alternative | None:
     """The best plan of a shape; None where there is nothing to try, or a simpler pipeline is as
     good and told instead."""
-    question = answered.question
-    candidates = Shaped(answered.graph, answered.topology, answered.workload, question, ways)
+    question = result.question
+    candidates = Shaped(result.graph, result.topology, result.workload, question, ways)
     if not candidates.options or not any(True for _ in candidates.boxes()):
         return None
     search = Search(candidates, time_limit_s=limit_s)
@@ -388,7 +368,7 @@ def _alternative(
         shape=shape_name(ways),
         plan=search.best.plan,
         objective=reached,
-        effect=answered.lag(reached),
+        effect=_lag(result, reached),
         proved=search.bound >= search.best.value * CLOSE,
     )
 
