@@ -4,6 +4,7 @@ import pytest
 
 import planner as pl
 from tests.instances import tiny_chip, tiny_graph, tiny_software, tiny_topology
+from tests.machines.test_cluster import line
 
 
 def refused(model: str, dtype: str, machine: str, chips: int) -> pl.InfeasibleError:
@@ -144,3 +145,34 @@ def test_a_limit_that_no_plan_keeps_at_the_rate_is_named():
             minimize="chips",
             limits={"ttft_s": 1e-9},
         )
+
+
+def test_what_a_cluster_lacks_is_counted_over_its_pools():
+    """Weights that exceed the memory of all chips are told from caches that do."""
+    cluster, graph = line("a", "b"), pl.load_model("llama-3.1-405b")
+    with pytest.raises(pl.InfeasibleError, match="add a pool or take fewer bits") as caught:
+        pl.partition_cluster(graph, cluster, pl.Workload())
+    memory = [pool.topology.chip.memory[0].capacity_bytes for pool in cluster.pools]
+    chips = [pool.topology.chips for pool in cluster.pools]
+    assert caught.value.resource == "memory for weights"
+    assert caught.value.demand == graph.weight_bytes
+    assert caught.value.capacity == sum(m * n for m, n in zip(memory, chips, strict=True))
+    assert caught.value.smallest_chips is None
+
+
+def test_who_leaves_chips_out_is_told_to_leave_out_fewer():
+    topology = tiny_topology(2, chip=tiny_chip(6e7))
+    with pytest.raises(pl.InfeasibleError, match="exclude fewer chips"):
+        pl.partition(tiny_graph(8), topology, pl.Workload(), minimize="tpot_s", exclude=(1,))
+
+
+def test_limits_on_a_cluster_that_hold_one_by_one_are_told_apart():
+    cluster, graph = line("a", "b"), tiny_graph(4)
+    fastest = pl.partition_cluster(graph, cluster, pl.Workload(batch_size=4), minimize="tpot_s")
+    assert fastest.score.chips > 1
+    limits = {"tpot_s": fastest.objective * 1.0001, "chips": 1}
+    with pytest.raises(pl.InfeasibleError, match="one by one") as caught:
+        pl.partition_cluster(
+            graph, cluster, pl.Workload(batch_size=4), minimize="ttft_s", limits=limits
+        )
+    assert caught.value.resource == "limits together"
