@@ -15,11 +15,12 @@ from planner.machines.cluster import Cluster, Pool
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan, Stage
-from planner.planning.clusters import partition_cluster
+from planner.planning.clusters import best_of
 from planner.planning.refusals import refusal_of
 from planner.planning.search import Engine, Progress, Search
 from planner.scoring.plans import score_plan
 from planner.space.candidates import Candidates
+from planner.space.cluster_candidates import ClusterCandidates
 from planner.space.diffusion import best_sampling
 from planner.workload import Workload
 
@@ -58,24 +59,10 @@ def partition(
     """
     excluded = tuple(sorted(set(exclude)))
     if excluded:
-        if engine == "cp-sat":
-            raise InputError("engine 'cp-sat' knows no exclude=; leave the engine out")
-        if sequence_parallel:
-            raise InputError(
-                "sequence_parallel is not searched with exclude=; leave one of them out"
-            )
-        found = partition_cluster(
-            graph,
-            alone(topology, excluded),
-            workload,
-            minimize=minimize,
-            maximize=maximize,
-            limits=limits,
-            time_limit_s=time_limit_s,
-            power_scope=power_scope,
-            progress=progress,
-        )
-        return result_alone(found)
+        _refuse_with_exclude(engine, sequence_parallel)
+        asked = question_of(minimize, maximize, limits, power_scope)
+        left = ClusterCandidates(graph, alone(topology, excluded), workload, asked)
+        return result_alone(best_of(left, time_limit_s=time_limit_s, progress=progress))
     if graph.is_diffusion:
         asked = question_of(minimize, maximize, limits, power_scope, diffusion=True)
         return _sampled(graph, topology, workload, asked)
@@ -95,6 +82,14 @@ def partition(
         f"no plan of {graph.name} on {topology.chips} × {topology.name} was found in"
         f" {elapsed_s:.1f} s; nothing is proved: allow more time"
     )
+
+
+def _refuse_with_exclude(engine: Engine, sequence_parallel: bool) -> None:
+    """What is not searched on a part of a machine."""
+    if engine == "cp-sat":
+        raise InputError("engine 'cp-sat' knows no exclude=; leave the engine out")
+    if sequence_parallel:
+        raise InputError("sequence_parallel is not searched with exclude=; leave one of them out")
 
 
 def _refuse_queues(question: Question, workload: Workload) -> None:
