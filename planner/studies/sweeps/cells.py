@@ -38,6 +38,27 @@ DIRECTIONS = {
     name: "minimize" if field.best == "least" else "maximize"
     for name, field in (FIELDS | SAMPLE_FIELDS).items()
 }
+PRICED_BY = (
+    "errors.py",
+    "records.py",
+    "units.py",
+    "workload.py",
+    "plan.py",
+    "models",
+    "machines",
+    "cost",
+    "solver/chain",
+    "pricing",
+    "scoring",
+    "space",
+    "answers",
+    "planning/partitioning.py",
+    "planning/refusals.py",
+    "planning/search.py",
+    "studies/sweeps/cells.py",
+)
+"""Modules and rooms of the package on which a row depends beside its question. Names and files
+(`catalogue`, `readers`) are none of them: what they make is in the question."""
 
 
 class Cell(NamedTuple):
@@ -107,20 +128,10 @@ class SweepRow(Record):
     @property
     def order(self) -> tuple[Any, ...]:
         """What rows are sorted by."""
-        asked = (
-            math.inf if self.asked_batch_size is None else self.asked_batch_size,
-            self.requests_per_s or 0.0,
-        )
+        batch = math.inf if self.asked_batch_size is None else self.asked_batch_size
         where = (self.model, self.weight_dtype, self.topology, self.software, self.machine_chips)
-        return (
-            *where,
-            self.prompt_tokens,
-            self.output_tokens,
-            *asked,
-            self.objective,
-            self.limits,
-            self.key,
-        )
+        asked = (self.prompt_tokens, self.output_tokens, batch, self.requests_per_s or 0.0)
+        return (*where, *asked, self.objective, self.limits, self.key)
 
 
 class Task(NamedTuple):
@@ -142,36 +153,37 @@ def tasks_of(
 ) -> list[Task]:
     """The tasks of cells, in their order. A wrong name or objective is refused here, before any
     work."""
-    nouns, tasks = _Nouns(), []
+    nouns = _Nouns()
+    tasks = []
     for number, given in enumerate(cells):
         cell = _checked(given, number)
-        graph, graph_digest = nouns.pickled(
-            nouns.loaded(cell.model, load_model), {"source", "confidence"}
-        )
-        machine, machine_digest = nouns.pickled(
-            nouns.loaded(cell.topology, load_topology), {"title", "figures"}
-        )
+        model = nouns.loaded(cell.model, load_model)
+        machine = nouns.loaded(cell.topology, load_topology)
+        graph, graph_digest = nouns.pickled(model, {"source", "confidence"})
+        topology, topology_digest = nouns.pickled(machine, {"title", "figures"})
+
         limits = tuple(sorted((name, float(value)) for name, value in (cell.limits or {}).items()))
-        asked = (
+        content = (
+            price_list_version(),
+            graph_digest,
+            topology_digest,
             cell.workload.to_json(indent=None),
             cell.objective,
             limits,
             time_limit_s,
             power_scope,
         )
-        key = _digest(json.dumps((price_list_version(), graph_digest, machine_digest, *asked)))
-        tasks.append(
-            Task(
-                key,
-                graph,
-                machine,
-                cell.workload,
-                cell.objective,
-                limits,
-                time_limit_s,
-                power_scope,
-            )
+        task = Task(
+            key=_digest(json.dumps(content)),
+            graph=graph,
+            topology=topology,
+            workload=cell.workload,
+            objective=cell.objective,
+            limits=limits,
+            time_limit_s=time_limit_s,
+            power_scope=power_scope,
         )
+        tasks.append(task)
     return tasks
 
 
@@ -179,18 +191,14 @@ def _checked(given: Cell, number: int) -> Cell:
     try:
         cell = Cell(*given)
     except TypeError:
-        raise InputError(
-            f"cell {number} must be (model, topology, workload, objective, limits), not {shortened(given)}"
-        ) from None
-    for name, kinds in (
-        ("model", str | ModelGraph),
-        ("topology", str | Topology),
-        ("workload", Workload),
-    ):
-        if not isinstance(getattr(cell, name), kinds):
-            raise InputError(
-                f"the {name} of cell {number} cannot be {shortened(repr(getattr(cell, name)))}"
-            )
+        order = "(model, topology, workload, objective, limits)"
+        raise InputError(f"cell {number} must be {order}, not {shortened(given)}") from None
+
+    kinds = {"model": str | ModelGraph, "topology": str | Topology, "workload": Workload}
+    for name, kind in kinds.items():
+        value = getattr(cell, name)
+        if not isinstance(value, kind):
+            raise InputError(f"the {name} of cell {number} cannot be {shortened(repr(value))}")
     if cell.objective not in DIRECTIONS:
         raise UnknownNameError("field to optimise", str(cell.objective), DIRECTIONS)
     return cell
@@ -214,14 +222,11 @@ class _Nouns:
         """The record as bytes, and the digest of all that a price may depend on: what is untold
         says where figures are from."""
         if id(noun) not in self._pickled:
-            plain = noun.replace(
-                **({"figures": ()} if isinstance(noun, Topology) else {})
-            )  # without what it has cached
-            self._pickled[id(noun)] = (
-                noun,
-                pickle.dumps(plain),
-                _digest(noun.model_dump_json(exclude=untold)),
-            )
+            # A copy: the noun itself may hold what it has cached, which would travel along.
+            plain = noun.replace(figures=()) if isinstance(noun, Topology) else noun.replace()
+            digest = _digest(noun.model_dump_json(exclude=untold))
+            # The noun is kept as well: its `id` is the key, and must not go to another.
+            self._pickled[id(noun)] = noun, pickle.dumps(plain), digest
         return self._pickled[id(noun)][1:]
 
 
@@ -229,11 +234,17 @@ class _Nouns:
 def price_list_version() -> str:
     """Digest of the code that prices, solves and makes rows: what was planned with another is
     planned again."""
-    home = Path(planner.__file__).parent
-    sources = sorted(
-        path for folder in (".", "cost", "solver") for path in (home / folder).glob("*.py")
-    )
-    return _digest("".join(path.read_text(encoding="utf-8") for path in (*sources, Path(__file__))))
+    sources = pricing_sources(Path(planner.__file__).parent)
+    return _digest("".join(path.read_text(encoding="utf-8") for path in sources))
+
+
+def pricing_sources(home: Path) -> list[Path]:
+    """The files of the package in `home` that price, solve and make rows, in a fixed order."""
+    found: list[Path] = []
+    for name in PRICED_BY:
+        place = home / name
+        found += [place] if place.is_file() else sorted(place.rglob("*.py"))
+    return found
 
 
 def _digest(text: str) -> str:
@@ -243,7 +254,8 @@ def _digest(text: str) -> str:
 def plan_chunk(tasks: tuple[Task, ...]) -> list[tuple[str, str]]:
     """Keys and rows (as JSON) of the first cells of a chunk, at least one, until its time is
     over."""
-    started, done = time.monotonic(), []
+    started = time.monotonic()
+    done = []
     for task in tasks:
         done.append((task.key, row_of(task).to_json(indent=None)))
         if time.monotonic() - started > CHUNK_S:
@@ -259,35 +271,40 @@ def _unpickled(noun: bytes) -> Any:
 def row_of(task: Task, *, lost: str = "") -> SweepRow:
     """Plan a cell; every way in which that ends is a row. `lost` says why nothing came back
     instead."""
-    graph, topology = _unpickled(task.graph), _unpickled(task.topology)
-    fields = {
-        "model": graph.name, "weight_dtype": graph.weight_dtype, "topology": topology.name, "key": task.key,
-        "software": topology.software.name, "machine_chips": topology.chips, "objective": task.objective,
-        "limits": task.limits, "asked_batch_size": task.workload.batch_size, "prompt_tokens": task.workload.prompt_tokens,
-        "output_tokens": task.workload.output_tokens, "requests_per_s": task.workload.requests_per_s,
-    }  # fmt: skip
+    graph = _unpickled(task.graph)
+    topology = _unpickled(task.topology)
+    workload = task.workload
+    found = {"status": "lost", "message": lost} if lost else _answer(task, graph, topology)
     return SweepRow(
-        **fields,
-        **({"status": "lost", "message": lost} if lost else _answer(task, graph, topology)),
+        model=graph.name,
+        weight_dtype=graph.weight_dtype,
+        topology=topology.name,
+        software=topology.software.name,
+        machine_chips=topology.chips,
+        asked_batch_size=workload.batch_size,
+        prompt_tokens=workload.prompt_tokens,
+        output_tokens=workload.output_tokens,
+        requests_per_s=workload.requests_per_s,
+        objective=task.objective,
+        limits=task.limits,
+        key=task.key,
+        **found,
     )
 
 
 def _answer(task: Task, graph: ModelGraph, topology: Topology) -> dict[str, Any]:
-    options: dict[str, Any] = {
-        DIRECTIONS[task.objective]: task.objective,
-        "limits": dict(task.limits),
-    }
+    wish = {DIRECTIONS[task.objective]: task.objective}
     try:
-        return _figures(
-            partition(
-                graph,
-                topology,
-                task.workload,
-                time_limit_s=task.time_limit_s,
-                power_scope=task.power_scope,
-                **options,
-            )
+        result = partition(
+            graph,
+            topology,
+            task.workload,
+            limits=dict(task.limits),
+            time_limit_s=task.time_limit_s,
+            power_scope=task.power_scope,
+            **wish,  # type: ignore[arg-type]
         )
+        return _figures(result)
     except InfeasibleError as error:
         return {"status": "infeasible", "message": str(error)}
     except NoPlanFoundError as error:
@@ -299,11 +316,21 @@ def _answer(task: Task, graph: ModelGraph, topology: Topology) -> dict[str, Any]
 
 
 def _figures(result: Result) -> dict[str, Any]:
+    """What a row says of a plan."""
     plan = result.plan
-    degrees = ("tensor_parallel", "expert_parallel", "sequence_parallel")
+    of_the_score = SweepRow.model_fields.keys() & Score.model_fields.keys()
+    scored = {name: getattr(result.score, name) for name in of_the_score}
+    degrees = {
+        name: max(getattr(stage, name) for stage in plan.stages)
+        for name in ("tensor_parallel", "expert_parallel", "sequence_parallel")
+    }
     return {
-        "status": result.status, "value": result.objective, "bound": result.bound, "pipeline_parallel": len(plan.stages),
-        "replicas": plan.replicas, "micro_batches": plan.micro_batches,
-        **{name: getattr(result.score, name) for name in SweepRow.model_fields if name in Score.model_fields},
-        **{name: max(getattr(stage, name) for stage in plan.stages) for name in degrees},
-    }  # fmt: skip
+        "status": result.status,
+        "value": result.objective,
+        "bound": result.bound,
+        "pipeline_parallel": len(plan.stages),
+        "replicas": plan.replicas,
+        "micro_batches": plan.micro_batches,
+        **scored,
+        **degrees,
+    }

@@ -1,12 +1,24 @@
 """Cells: keys by content, and a row whatever happens."""
 
+import ast
+import shutil
+from pathlib import Path
+
 import pytest
 
 import planner as pl
 from planner.errors import InputError, UnknownNameError
 from planner.studies.sweeps import cells
-from planner.studies.sweeps.cells import Cell, plan_chunk, price_list_version, row_of, tasks_of
+from planner.studies.sweeps.cells import (
+    Cell,
+    plan_chunk,
+    price_list_version,
+    pricing_sources,
+    row_of,
+    tasks_of,
+)
 
+HOME = Path(pl.__file__).parent
 GRAPH = pl.load_model("llama-3.2-1b")
 MACHINE = pl.load_topology("rtx-4090")
 ONE = pl.Workload()
@@ -74,6 +86,64 @@ def test_keys_follow_the_price_list(monkeypatch):
     assert len(price_list_version()) == 32
     monkeypatch.setattr(cells, "price_list_version", lambda: "another")
     assert task(GRAPH, MACHINE, ONE).key != key
+
+
+def imported(path):
+    """Files of the package that a module imports at its top."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom):
+            names = [node.module or "", *(f"{node.module}.{one.name}" for one in node.names)]
+            for name in names:
+                place = HOME.parent.joinpath(*name.split("."))
+                for file in (place.with_suffix(".py"), place / "__init__.py"):
+                    if file.is_file() and HOME in file.parents and file.parent != HOME.parent:
+                        yield file
+
+
+def test_the_price_list_is_every_file_that_a_plan_depends_on():
+    """Names and files are read before: what they make is in the key by its content. Plans on
+    clusters share the refusals, and make no row."""
+    elsewhere = {"catalogue", "readers", "schemas", "report"}
+    reached, waiting = set(), [HOME / "planning" / "partitioning.py"]
+    while waiting:
+        path = waiting.pop()
+        if path not in reached and path.relative_to(HOME).parts[0] not in elsewhere:
+            reached.add(path)
+            waiting += imported(path)
+    priced = set(pricing_sources(HOME))
+    forgotten = {path.relative_to(HOME).as_posix() for path in reached - priced}
+    assert forgotten <= {"planning/clusters.py"}
+    assert len(reached) > 40
+
+
+def test_the_price_list_is_no_file_that_shows_names_reads_or_calibrates():
+    rooms = {path.relative_to(HOME).parts[0] for path in pricing_sources(HOME)}
+    assert not rooms & {"report", "cli", "readers", "catalogue", "schemas", "calibration"}
+    of_studies = [path for path in pricing_sources(HOME) if "studies" in path.parts]
+    assert of_studies == [HOME / "studies" / "sweeps" / "cells.py"]
+
+
+@pytest.mark.parametrize(
+    ("file", "is_priced"),
+    [
+        ("pricing/price_list.py", True),
+        ("solver/chain/labels.py", True),
+        ("machines/topology.py", True),
+        ("workload.py", True),
+        ("planning/search.py", True),
+        ("report/words.py", False),
+        ("studies/sweeps/meters.py", False),
+    ],
+)
+def test_a_changed_file_makes_another_price_list_where_it_prices(
+    tmp_path, monkeypatch, file, is_priced
+):
+    home = tmp_path / "planner"
+    shutil.copytree(HOME, home, ignore=shutil.ignore_patterns("__pycache__", "*.csv"))
+    monkeypatch.setattr(pl, "__file__", str(home / "__init__.py"))
+    before = price_list_version.__wrapped__()
+    (home / file).write_text("another = 1\n", encoding="utf-8")
+    assert (price_list_version.__wrapped__() != before) == is_priced
 
 
 def test_a_cell_given_twice_is_the_same_task():
