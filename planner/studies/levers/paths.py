@@ -8,10 +8,10 @@ list.
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from planner.errors import InputError, UnknownNameError, shortened
-from planner.machines.topology import Topology, with_value
+from planner.machines.topology import Figure, Topology, with_value
 from planner.scoring.doubts import SPREADS, STEP
 from planner.units import parse_quantity, spoken
 from planner.workload import Workload
@@ -20,9 +20,18 @@ Change = float | str
 """A new value (1e12, "450 GB/s"), or what becomes of the old: "x2", "+10 %", "-20 %"."""
 
 UNITS = (
-    ("_bytes_per_s", "bytes per second", "B/s"), ("_flop_per_s", "operations per second", "FLOP/s"),
-    ("_bytes", "bytes", "B"), ("_s", "seconds", "s"), ("_w", "watts", "W"), ("_usd_per_chip_hour", "dollars per hour", "USD/h"),
-)  # fmt: skip
+    ("_bytes_per_s", "bytes per second", "B/s"),
+    ("_flop_per_s", "operations per second", "FLOP/s"),
+    ("_bytes", "bytes", "B"),
+    ("_s", "seconds", "s"),
+    ("_w", "watts", "W"),
+    ("_usd_per_chip_hour", "dollars per hour", "USD/h"),
+)
+"""By how a field's name ends, the first that fits: what it is a number of, and its unit."""
+TIMES = re.compile(r"\s*[x×]\s*([\d.]+(?:e[-+]?\d+)?)\s*")
+PERCENT = re.compile(r"\s*([-+][\d.]+)\s*%\s*")
+Figures = Iterable[str] | Mapping[str, tuple[float, float] | float]
+"""Paths or patterns; or each with its (low, high), or with a relative spread."""
 SHARES = ("_share", "_fraction", "_efficiency")
 UNTOLD = ("figures", "software.residuals")
 """Sources, and what is known of our own errors: no figures of the machine."""
@@ -42,22 +51,22 @@ class Range(NamedTuple):
 def figures_of(topology: Topology, workload: Workload) -> dict[str, float | None]:
     """All figures by path; None where one may be given and is not."""
     machine = _leaves(topology.model_dump(exclude={"figures"}), "")
-    asked = _leaves(workload.model_dump(), "workload.")
+    asked = _leaves(workload.model_dump(), "workload")
     return {path: value for path, value in (*machine, *asked) if not path.startswith(UNTOLD)}
 
 
 def _leaves(value: Any, path: str) -> list[tuple[str, float | None]]:
     if isinstance(value, dict):
-        dot = "." if path and not path.endswith(".") else ""
-        return [
-            leaf for name, part in value.items() for leaf in _leaves(part, f"{path}{dot}{name}")
-        ]
-    if isinstance(value, list | tuple):
-        return [
-            leaf for number, part in enumerate(value) for leaf in _leaves(part, f"{path}[{number}]")
-        ]
-    is_figure = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
-    return [(path, value)] if is_figure else []
+        parts = [(f"{path}.{name}" if path else name, part) for name, part in value.items()]
+    elif isinstance(value, list | tuple):
+        parts = [(f"{path}[{number}]", part) for number, part in enumerate(value)]
+    else:
+        return [(path, value)] if value is None or _is_number(value) else []
+    return [leaf for place, part in parts for leaf in _leaves(part, place)]
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def paths_like(pattern: str, figures: Mapping[str, float | None]) -> list[str]:
@@ -86,31 +95,37 @@ def changed(
 
 def new_value(path: str, old: float | None, change: Change) -> float:
     """What a change makes of a figure; whole where it was."""
-    is_value = isinstance(change, int | float) and not isinstance(change, bool)
-    value = float(change) if is_value else _read(path, old, str(change))
+    value = float(change) if _is_number(change) else _read(path, old, str(change))
     return max(1, round(value)) if isinstance(old, int) else value
 
 
 def _read(path: str, old: float | None, change: str) -> float:
-    factor = re.fullmatch(r"\s*[x×]\s*([\d.]+(?:e[-+]?\d+)?)\s*", change)
-    share = re.fullmatch(r"\s*([-+][\d.]+)\s*%\s*", change)
-    if factor or share:
+    wrong = InputError(
+        f"the change of {path} must be a number, 'x2' or '+10 %', not {shortened(change)!r}"
+    )
+    try:
+        factor = _factor(change)
+    except ValueError:
+        raise wrong from None
+    if factor is not None:
         if old is None:
             raise InputError(
                 f"{path} has no value that {shortened(change)!r} could change; give a number"
             )
-        try:
-            return old * (
-                float(factor[1]) if factor else 1 + float(share[1]) / 100 if share else 1.0
-            )
-        except ValueError:
-            pass
-    dimension = _kind(path)[0]
-    if dimension and not (factor or share):
-        return parse_quantity(change, dimension, path)
-    raise InputError(
-        f"the change of {path} must be a number, 'x2' or '+10 %', not {shortened(change)!r}"
-    )
+        return old * factor
+    dimension, _ = _kind(path)
+    if not dimension:
+        raise wrong
+    return parse_quantity(change, dimension, path)
+
+
+def _factor(change: str) -> float | None:
+    """By what "x2" or "+10 %" multiplies; None of any other text."""
+    if times := TIMES.fullmatch(change):
+        return float(times[1])
+    if percent := PERCENT.fullmatch(change):
+        return 1 + float(percent[1]) / 100
+    return None
 
 
 def figure_text(path: str, value: float) -> str:
@@ -124,60 +139,71 @@ def unit_of(path: str) -> str:
 
 
 def _kind(path: str) -> tuple[str, str]:
-    """Dimension and unit."""
+    """Dimension and unit; both empty of a bare number."""
     name = f"_{path.rpartition('.')[2]}"
-    return next(
-        ((dimension, unit) for ending, dimension, unit in UNITS if name.endswith(ending)), ("", "")
-    )
+    for ending, dimension, unit in UNITS:
+        if name.endswith(ending):
+            return dimension, unit
+    return "", ""
 
 
 def ranges_of(
-    topology: Topology,
-    workload: Workload,
-    figures: Iterable[str] | Mapping[str, tuple[float, float] | float] | None = None,
+    topology: Topology, workload: Workload, figures: Figures | None = None
 ) -> list[Range]:
     """From where to where figures may lie: as given, (low, high) or a relative spread; else as
     their confidence says. None: every figure of the machine whose source is told. An end of a
     spread that the machine refuses stays where it is."""
-    known, told = (
-        figures_of(topology, workload),
-        {figure.path: figure for figure in topology.figures},
-    )
-    every = [path for path in told if known.get(path)]
-    named = every if figures is None else [figures] if isinstance(figures, str) else figures
-    given = named if isinstance(named, Mapping) else dict.fromkeys(named)
-    found = []
-    for pattern, by in given.items():
+    known = figures_of(topology, workload)
+    told = {figure.path: figure for figure in topology.figures}
+    given = [path for path in told if known.get(path)] if figures is None else figures
+    ranges = []
+    for pattern, by in _spelled_out(given).items():
         for path in paths_like(pattern, known):
-            value, figure = known[path], told.get(path)
+            value = known[path]
             if value is None or value <= 0:
                 raise InputError(
                     f"{path} is {value}; a figure that is to be moved must have a value above 0"
                 )
-            if isinstance(by, Sequence):
-                low, high = by
-            else:
-                spread = by if by is not None else SPREADS[figure.confidence] if figure else STEP
-                low, high = _spread(topology, workload, path, value, spread)
+            figure = told.get(path)
+            low, high = _ends(topology, workload, path, value, _spread_of(figure, by))
             if not 0 < low <= high:
                 raise InputError(
                     f"the range of {path} must be two numbers above 0, the lower first, not {by}"
                 )
-            found.append(
-                Range(
-                    path, value, low, high, *((figure.confidence, figure.source) if figure else ())
-                )
-            )
-    return found
+            grade, source = ("", "") if figure is None else (figure.confidence, figure.source)
+            ranges.append(Range(path, value, low, high, grade, source))
+    return ranges
 
 
-def _spread(
-    topology: Topology, workload: Workload, path: str, value: float, spread: float
+def _spelled_out(figures: Figures) -> Mapping[str, tuple[float, float] | float | None]:
+    """Each path, or pattern, with the range that was given; None where none was."""
+    if isinstance(figures, Mapping):
+        return figures
+    return dict.fromkeys([figures] if isinstance(figures, str) else figures)
+
+
+def _spread_of(
+    figure: Figure | None, by: tuple[float, float] | float | None
+) -> tuple[float, float] | float:
+    """What was given, else what the figure's confidence leaves open."""
+    if by is not None:
+        return by
+    return STEP if figure is None else SPREADS[figure.confidence]
+
+
+def _ends(
+    topology: Topology,
+    workload: Workload,
+    path: str,
+    value: float,
+    spread: tuple[float, float] | float,
 ) -> tuple[float, float]:
-    ends = [
-        value / (1 + spread),
-        min(value * (1 + spread), 1.0 if path.endswith(SHARES) else math.inf),
-    ]
+    """The ends of a range. Those that a spread makes are tried on the machine."""
+    if isinstance(spread, Sequence):
+        low, high = spread
+        return low, high
+    most = 1.0 if path.endswith(SHARES) else math.inf
+    ends = [value / (1 + spread), min(value * (1 + spread), most)]
     for place, end in enumerate(ends):
         try:
             changed(topology, workload, {path: end})

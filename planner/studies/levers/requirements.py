@@ -8,14 +8,13 @@ from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from planner.answers.question import question_of
 from planner.catalogue import load_topology
 from planner.errors import InputError
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.records import Record, show_as
 from planner.report.svg import plotly
-from planner.report.words import FIELD_WORDS, SAMPLE_WORDS, field_text
+from planner.report.words import field_text
 from planner.studies.advantage.crossovers import with_room
 from planner.studies.levers.paths import (
     SHARES,
@@ -25,10 +24,11 @@ from planner.studies.levers.paths import (
     paths_like,
     unit_of,
 )
+from planner.studies.levers.questions import LeverQuestion, SweepOptions, lever_question
+from planner.studies.plots import LEGEND_BELOW, axis_title, captioned, dress
 from planner.studies.study import Study
 from planner.studies.sweeps.cells import DIRECTIONS, Cell, SweepRow
 from planner.studies.sweeps.meters import Tally
-from planner.studies.sweeps.sweeps import rows_of
 from planner.workload import Workload
 
 SPAN = 1000.0
@@ -87,112 +87,128 @@ class Required(Study):
         """The answer, in a sentence."""
         low, high = (figure_text(self.path, row.value) for row in (self.rows[0], self.rows[-1]))
         if self.value is not None:
-            at = figure_text(self.path, self.value)
-            factor, now = self.value / self.now, figure_text(self.path, self.now)
-            most = "at least" if self.is_least else "at most"
-            others = (
-                f"; it crosses {self.crossings} times, this one is nearest"
-                if self.crossings > 1
-                else ""
-            )
-            return f"{self.path} must be {most} {at} (now {now}, × {factor:.3g}) for {self._goal(self._met)}{others}"
+            return self._found_at(self.value)
         if self.outcome == "always":
             return f"every {self.path} from {low} to {high} gives {self._goal(self.rows[-1])}"
         if self.best is None:
             return f"no {self.path} from {low} to {high} has a plan: {self.rows[-1].message}"
-        reached, at = (
-            field_text(self.field, self.best.objective),
-            figure_text(self.path, self.best.value),
+        reached = field_text(self.field, self.best.objective)
+        at = figure_text(self.path, self.best.value)
+        return (
+            f"no {self.path} from {low} to {high} gives {self._goal(self.best)}:"
+            f" the best is {reached}, at {at}"
         )
-        return f"no {self.path} from {low} to {high} gives {self._goal(self.best)}: the best is {reached}, at {at}"
 
-    @property
-    def _met(self) -> Tried:
-        return next(row for row in self.rows if row.value == self.value)
+    def _found_at(self, value: float) -> str:
+        most = "at least" if self.is_least else "at most"
+        now = figure_text(self.path, self.now)
+        met = next(row for row in self.rows if row.value == value)
+        sentence = (
+            f"{self.path} must be {most} {figure_text(self.path, value)}"
+            f" (now {now}, × {value / self.now:.3g}) for {self._goal(met)}"
+        )
+        if self.crossings > 1:
+            sentence += f"; it crosses {self.crossings} times, this one is nearest"
+        return sentence
 
     def _goal(self, row: Tried) -> str:
         words = "at most" if DIRECTIONS[self.field] == "minimize" else "at least"
-        return f"{self.field} of {words} {field_text(self.field, row.target)}" + (
-            f", as on {self.against}" if self.against else ""
-        )
+        rival = f", as on {self.against}" if self.against else ""
+        return f"{self.field} of {words} {field_text(self.field, row.target)}{rival}"
 
     def plot(self) -> Any:
         """The objective over the figure, the target, and where they meet (needs plotly)."""
-        go, known = plotly(), [row for row in self.rows if row.objective is not None]
-        drawn = go.Figure()
-        drawn.add_scatter(
-            x=[row.value for row in known], y=[row.objective for row in known], mode="lines+markers", name="best plan",
-            line={"color": "#0072B2"}, text=[f"{row.chips} chips, {row.status}" for row in known],
-        )  # fmt: skip
-        drawn.add_scatter(
-            x=[row.value for row in self.rows], y=[row.target for row in self.rows], mode="lines", name=self.against or "target",
-            line={"color": "#D55E00", "dash": "dash"},
-        )  # fmt: skip
-        at = {row.value: row for row in known}
-        for value, name, symbol in (
-            (self.now, "now", "circle-open"),
-            (self.value, "required", "diamond"),
-        ):
-            if value in at:
-                drawn.add_scatter(
-                    x=[value], y=[at[value].objective], mode="markers+text", name=name, showlegend=False,
-                    text=[f"{name}: {figure_text(self.path, value)}"], textposition="top right",
-                    marker={"size": 13, "symbol": symbol, "color": "#333333"},
-                )  # fmt: skip
-        word = (SAMPLE_WORDS | FIELD_WORDS)[self.field]
-        axis = f"{self.path} [{unit_of(self.path)}]".replace(" []", "")
-        drawn.update_layout(
-            xaxis_type="log", yaxis_type="log", template="plotly_white", font={"size": 13},
-            xaxis={"title": axis, "exponentformat": "SI"}, yaxis_title=f"{word.title} [{word.unit}]",
-            legend={"orientation": "h", "yref": "container", "y": 0.01, "yanchor": "bottom"},
-            title=f"{self.title}<br><sup>each point planned anew; source: planner's price list</sup>",
-        )  # fmt: skip
-        return drawn
+        return target_plot(self)
+
+
+def target_plot(made: Required) -> Any:
+    """Best plans and the target, over the values that were tried."""
+    go = plotly()
+    known = {row.value: row for row in made.rows if row.objective is not None}
+    drawn = go.Figure()
+    drawn.add_scatter(
+        name="best plan",
+        x=list(known),
+        y=[row.objective for row in known.values()],
+        text=[f"{row.chips} chips, {row.status}" for row in known.values()],
+        mode="lines+markers",
+        line={"color": "#0072B2"},
+    )
+    drawn.add_scatter(
+        name=made.against or "target",
+        x=[row.value for row in made.rows],
+        y=[row.target for row in made.rows],
+        mode="lines",
+        line={"color": "#D55E00", "dash": "dash"},
+    )
+    marks = (("now", made.now, "circle-open"), ("required", made.value, "diamond"))
+    for name, value, symbol in marks:
+        if value in known:
+            drawn.add_scatter(
+                name=name,
+                x=[value],
+                y=[known[value].objective],
+                text=[f"{name}: {figure_text(made.path, value)}"],
+                mode="markers+text",
+                marker={"size": 13, "symbol": symbol, "color": "#333333"},
+                textposition="top right",
+                showlegend=False,
+            )
+    across = f"{made.path} [{unit_of(made.path)}]".replace(" []", "")
+    dress(
+        drawn,
+        xaxis={"type": "log", "title": across, "exponentformat": "SI"},
+        yaxis={"type": "log", "title": axis_title(made.field)},
+        legend=LEGEND_BELOW,
+        title=captioned(made.title, "each point planned anew; source: planner's price list"),
+    )
+    return drawn
 
 
 class _Trial(NamedTuple):
     """Best plans by value of the figure, each made once."""
 
-    graph: ModelGraph
-    topology: Topology
-    workload: Workload
+    asked: LeverQuestion
     path: str
     target: float | Topology
-    objective: str
-    limits: dict[str, float] | None
     free_chips: bool
-    options: dict[str, Any]
-    """Of the sweep."""
     known: dict[float, Tried]
 
     def plan(self, values: Sequence[float]) -> list[Tried]:
-        """The best plan at each value, against the target."""
+        """The best plan at each value, against the target. All that are new go into one sweep,
+        those of the machine to beat after ours."""
         new = [value for value in values if value not in self.known]
-        cells, against = [], list[Cell]()
+        ours: list[Cell] = []
+        theirs: list[Cell] = []
         for value in new:
-            machine, work = changed(self.topology, self.workload, {self.path: value})
-            cells.append(self._cell(machine, work))
+            point = {self.path: value}
+            machine, work = changed(self.asked.topology, self.asked.workload, point)
+            ours.append(self._cell(machine, work))
             if isinstance(self.target, Topology):
-                against.append(self._cell(self.target, work))
-        rows = rows_of([*cells, *against], **self.options) if new else []
+                theirs.append(self._cell(self.target, work))
+        rows = self.asked.rows_of([*ours, *theirs]) if new else []
         for value, row, other in zip_longest(new, rows[: len(new)], rows[len(new) :]):
             self.known[value] = self._tried(value, row, other)
         return [self.known[value] for value in values]
 
     def _cell(self, machine: Topology, work: Workload) -> Cell:
-        roomy = with_room(self.graph, machine, work) if self.free_chips else machine
-        return Cell(self.graph, roomy, work, self.objective, self.limits)
+        roomy = with_room(self.asked.graph, machine, work) if self.free_chips else machine
+        return self.asked.cell(roomy, work)
 
     def _tried(self, value: float, row: SweepRow, other: SweepRow | None) -> Tried:
         target = self.target if other is None else other.value
         if not isinstance(target, int | float):
             raise InputError(f"there is nothing to beat: {other.message if other else ''}")
-        better = 1 if DIRECTIONS[self.objective] == "maximize" else -1
-        is_met = row.value is not None and better * row.value >= better * target
+        better = 1 if DIRECTIONS[self.asked.objective] == "maximize" else -1
         return Tried(
-            value=value, objective=row.value, target=target, is_met=is_met, chips=row.chips, status=row.status,
+            value=value,
+            objective=row.value,
+            target=target,
+            is_met=row.value is not None and better * row.value >= better * target,
+            chips=row.chips,
+            status=row.status,
             message=row.message,
-        )  # fmt: skip
+        )
 
 
 def required(
@@ -217,45 +233,64 @@ def required(
     """What a figure must be for the best plan to reach a target: a number, or what another machine
     reaches with its own best plan for the same model and workload.
 
-    `path` is that of a figure (`figures.figures_of` has them all), such as
+    `path` is that of a figure (`paths.figures_of` has them all), such as
     "chip.memory[0].capacity_bytes" or "fabrics[*].latency_s", whose places are then all set to one
     value. Seven values `between` (default: 1/1000 of what it is to 1000 times) are planned, and the
     change nearest to what it is bisected to 1 %. `free_chips`: both machines may take as many chips
     as they like. The last four options are those of `sweep`. InputError where the machine to beat
     has no plan.
     """
-    objective = question_of(
-        minimize, maximize, limits, power_scope, diffusion=graph.is_diffusion
-    ).objective
     machine = load_topology(topology) if isinstance(topology, str) else topology
-    rival = load_topology(target) if isinstance(target, str) else target
-    if not isinstance(rival, Topology) and not (
-        isinstance(rival, int | float) and 0 < rival < math.inf
-    ):
-        raise InputError(f"target must be a number above 0, or a machine, not {rival!r}")
-    now, whole = _now(path, machine, workload)
-    options: dict[str, Any] = {
-        "time_limit_s": time_limit_s, "file": file, "executor": executor, "processes": processes, "progress": progress,
-        "power_scope": power_scope,
-    }  # fmt: skip
-    trial = _Trial(
-        graph, machine, workload, path, rival, objective, limits, free_chips, options, {}
+    options = SweepOptions(
+        power_scope=power_scope,
+        time_limit_s=time_limit_s,
+        file=file,
+        executor=executor,
+        processes=processes,
+        progress=progress,
     )
+    asked = lever_question(graph, machine, workload, minimize, maximize, limits, options)
+    rival = _to_beat(target)
+    now, whole = _now(path, machine, workload)
+
+    trial = _Trial(asked, path, rival, free_chips, {})
     points = trial.plan(_values(path, now, whole, between))
     brackets = [(low, high) for low, high in pairwise(points) if low.is_met != high.is_met]
-    nearest = min(
-        brackets,
-        key=lambda pair: abs(math.log(pair[0].value * pair[1].value / now**2)),
-        default=None,
-    )
-    found = None if nearest is None else _bisected(trial, *nearest, whole=whole)
+    outcome: Literal["found", "always", "never"] = "always" if points[0].is_met else "never"
+    value = is_least = None
+    if brackets:
+        low, high = min(brackets, key=lambda ends: abs(_way(ends, now)))
+        outcome = "found"
+        value = _bisected(trial, low, high, whole=whole).value
+        is_least = high.is_met
     return Required(
-        rows=tuple(trial.known[value] for value in sorted(trial.known)), path=path, field=objective,
-        against=rival.name if isinstance(rival, Topology) else "", now=now, crossings=len(brackets),
-        outcome="found" if nearest else "always" if points[0].is_met else "never",
-        value=None if found is None else found.value, is_least=None if nearest is None else nearest[1].is_met,
+        rows=tuple(trial.known[at] for at in sorted(trial.known)),
+        path=path,
+        field=asked.objective,
+        against=rival.name if isinstance(rival, Topology) else "",
+        outcome=outcome,
+        value=value,
+        is_least=is_least,
+        now=now,
+        crossings=len(brackets),
         title=f"{graph.name} on {machine.name}",
-    )  # fmt: skip
+    )
+
+
+def _to_beat(target: float | str | Topology) -> float | Topology:
+    """A number above 0, or a machine by its name or as it is."""
+    rival = load_topology(target) if isinstance(target, str) else target
+    if isinstance(rival, Topology):
+        return rival
+    if not (isinstance(rival, int | float) and 0 < rival < math.inf):
+        raise InputError(f"target must be a number above 0, or a machine, not {rival!r}")
+    return rival
+
+
+def _way(ends: tuple[Tried, Tried], now: float) -> float:
+    """From what the figure is to the middle of a bracket, doubled, on a logarithmic scale."""
+    low, high = ends
+    return math.log(low.value * high.value / now**2)
 
 
 def _now(path: str, machine: Topology, workload: Workload) -> tuple[float, bool]:

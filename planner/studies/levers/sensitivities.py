@@ -5,15 +5,14 @@ Every evaluation plans anew, so that the plan moves along with the figures; the 
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.answers.question import question_of
 from planner.errors import InputError
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
@@ -21,23 +20,23 @@ from planner.records import Record, show_as
 from planner.report.svg import plotly
 from planner.report.text import aligned
 from planner.report.words import FIELD_WORDS, SAMPLE_WORDS, field_text
-from planner.studies.levers.paths import Range, changed, figure_text, ranges_of
+from planner.studies.levers.paths import Figures, Range, figure_text, ranges_of
+from planner.studies.levers.questions import LeverQuestion, SweepOptions, lever_question
+from planner.studies.plots import FIRST_ON_TOP, LEGEND_BELOW, captioned, dress
 from planner.studies.study import Study
-from planner.studies.sweeps.cells import Cell, SweepRow
+from planner.studies.sweeps.cells import SweepRow
 from planner.studies.sweeps.meters import Tally
-from planner.studies.sweeps.sweeps import rows_of
 from planner.workload import Workload
 
 BARS = 15
 """The most figures in a picture."""
-LEGEND = {"orientation": "h", "yref": "container", "y": 0.01, "yanchor": "bottom"}
-LOW_COLOUR, HIGH_COLOUR = "#0072B2", "#E69F00"
+LOW_COLOUR = "#0072B2"
+HIGH_COLOUR = "#E69F00"
 RESAMPLES = 200
 LEVEL = 0.8
 """Probability of an interval."""
 
 Floats = NDArray[np.float64]
-Figures = Iterable[str] | Mapping[str, tuple[float, float] | float]
 
 
 class Swing(Record):
@@ -72,36 +71,54 @@ class Sensitivity(Study):
 
     def plot(self) -> Any:
         """A tornado: the objective at both ends of each figure's range (needs plotly)."""
-        go, shown = (
-            plotly(),
-            [row for row in self.rows if row.swing is None or row.swing > 0][:BARS],
+        return tornado(self)
+
+
+def tornado(made: Sensitivity) -> Any:
+    """Bars to both sides of the objective as it is, the widest on top."""
+    go = plotly()
+    shown = [row for row in made.rows if row.swing is None or row.swing > 0][:BARS]
+    names = [f"{row.path}<br>{_ends(row)}" for row in shown]
+    drawn = go.Figure()
+    for end, colour in (("low", LOW_COLOUR), ("high", HIGH_COLOUR)):
+        effects = [getattr(row, f"{end}_effect") for row in shown]
+        drawn.add_bar(
+            name=f"at the {end} end",
+            y=names,
+            x=[None if one is None else 100 * one for one in effects],
+            text=["no plan" if one is None else f"{100 * one:+.2g} %" for one in effects],
+            orientation="h",
+            marker_color=colour,
+            marker_pattern_shape="/" if end == "low" else "",
+            textposition="outside",
+            cliponaxis=False,
         )
-        names = [f"{row.path}<br>{_ends(row)}" for row in shown]
-        drawn, widest = (
-            go.Figure(),
-            130
-            * max(
-                (abs(one or 0.0) for row in shown for one in (row.low_effect, row.high_effect)),
-                default=1,
-            ),
-        )
-        for end, colour in (("low", LOW_COLOUR), ("high", HIGH_COLOUR)):
-            effects = [getattr(row, f"{end}_effect") for row in shown]
-            drawn.add_bar(
-                y=names, x=[None if one is None else 100 * one for one in effects], orientation="h", marker_color=colour,
-                name=f"at the {end} end", text=["no plan" if one is None else f"{100 * one:+.2g} %" for one in effects],
-                textposition="outside", cliponaxis=False, marker_pattern_shape="/" if end == "low" else "",
-            )  # fmt: skip
-        word = (SAMPLE_WORDS | FIELD_WORDS)[self.field].title
-        drawn.update_layout(
-            barmode="overlay", template="plotly_white", font={"size": 12}, height=200 + 42 * len(shown),
-            margin={"l": 10, "r": 60},
-            xaxis={"title": f"change of {word} [%], from {field_text(self.field, self.objective)}", "range": (-widest, widest)},
-            yaxis={"autorange": "reversed", "automargin": True},
-            legend=LEGEND,
-            title=f"{self.title}<br><sup>each figure alone over its range, planned anew; grade of its source in brackets</sup>",
-        )  # fmt: skip
-        return drawn
+    word = (SAMPLE_WORDS | FIELD_WORDS)[made.field].title
+    now = field_text(made.field, made.objective)
+    # A third more than the longest bar, so that the figure beside it has room.
+    widest = 130 * _largest_effect(shown)
+    dress(
+        drawn,
+        letters=12,
+        barmode="overlay",
+        height=200 + 42 * len(shown),
+        margin={"l": 10, "r": 60},
+        xaxis={"title": f"change of {word} [%], from {now}", "range": (-widest, widest)},
+        yaxis=FIRST_ON_TOP,
+        legend=LEGEND_BELOW,
+        title=captioned(
+            made.title,
+            "each figure alone over its range, planned anew; grade of its source in brackets",
+        ),
+    )
+    return drawn
+
+
+def _largest_effect(rows: Sequence[Swing]) -> float:
+    """At either end of any figure; 1 where there are none."""
+    lows = [abs(row.low_effect or 0.0) for row in rows]
+    highs = [abs(row.high_effect or 0.0) for row in rows]
+    return max([*lows, *highs], default=1.0)
 
 
 class Index(Record):
@@ -136,51 +153,42 @@ class GlobalSensitivity(Study):
 
     def plot(self) -> Any:
         """Bars of the shares with their intervals (needs plotly)."""
-        go, shown = plotly(), self.rows[:BARS]
-        drawn, names = go.Figure(), [row.path for row in shown]
-        for kind, colour, name in (
-            ("first_order", LOW_COLOUR, "alone"),
-            ("total", HIGH_COLOUR, "with others"),
-        ):
-            drawn.add_bar(
-                y=names, x=[getattr(row, f"{kind}_share") for row in shown], orientation="h", marker_color=colour, name=name,
-                error_x={"array": [getattr(row, f"{kind}_margin_share") for row in shown], "color": "#333333"},
-                marker_pattern_shape="/" if kind == "first_order" else "",
-            )  # fmt: skip
-        between = " to ".join(field_text(self.field, value) for value in (self.low, self.high))
-        caption = (
-            f"80 % of {self.samples:,} samples; Sobol indices with 80 % intervals by resampling"
+        return share_bars(self)
+
+
+def share_bars(made: GlobalSensitivity) -> Any:
+    """Two bars for each figure, the largest share on top."""
+    go = plotly()
+    shown = made.rows[:BARS]
+    drawn = go.Figure()
+    kinds = (("first_order", LOW_COLOUR, "alone"), ("total", HIGH_COLOUR, "with others"))
+    for kind, colour, name in kinds:
+        margins = [getattr(row, f"{kind}_margin_share") for row in shown]
+        drawn.add_bar(
+            name=name,
+            y=[row.path for row in shown],
+            x=[getattr(row, f"{kind}_share") for row in shown],
+            error_x={"array": margins, "color": "#333333"},
+            orientation="h",
+            marker_color=colour,
+            marker_pattern_shape="/" if kind == "first_order" else "",
         )
-        drawn.update_layout(
-            barmode="group", template="plotly_white", font={"size": 12}, height=220 + 52 * len(shown), margin={"l": 10, "r": 40},
-            xaxis_title="share of the variance", yaxis={"autorange": "reversed", "automargin": True},
-            legend=LEGEND,
-            title=f"{self.title}: {between}<br><sup>{caption}</sup>",
-        )  # fmt: skip
-        return drawn
-
-
-class _Question(NamedTuple):
-    """What is asked at every point."""
-
-    graph: ModelGraph
-    topology: Topology
-    workload: Workload
-    objective: str
-    limits: dict[str, float] | None
-    options: dict[str, Any]
-    """Of the sweep."""
-
-    def rows_at(self, points: Iterable[Mapping[str, float]]) -> list[SweepRow]:
-        """The best plan at each point."""
-        nouns = [changed(self.topology, self.workload, point) for point in points]
-        return rows_of(
-            [Cell(self.graph, *pair, self.objective, self.limits) for pair in nouns], **self.options
-        )
-
-    @property
-    def title(self) -> str:
-        return f"{self.graph.name} on {self.topology.chips} × {self.topology.name}"
+    between = " to ".join(field_text(made.field, value) for value in (made.low, made.high))
+    dress(
+        drawn,
+        letters=12,
+        barmode="group",
+        height=220 + 52 * len(shown),
+        margin={"l": 10, "r": 40},
+        xaxis_title="share of the variance",
+        yaxis=FIRST_ON_TOP,
+        legend=LEGEND_BELOW,
+        title=captioned(
+            f"{made.title}: {between}",
+            f"80 % of {made.samples:,} samples; Sobol indices with 80 % intervals by resampling",
+        ),
+    )
+    return drawn
 
 
 def sensitivity(
@@ -207,36 +215,58 @@ def sensitivity(
     `file`, `executor`, `processes` and `progress` are those of `sweep`. InputError where there is
     no plan with all figures as they are.
     """
-    objective = question_of(
-        minimize, maximize, limits, power_scope, diffusion=graph.is_diffusion
-    ).objective
-    options: dict[str, Any] = {
-        "time_limit_s": time_limit_s, "file": file, "executor": executor, "processes": processes, "progress": progress,
-        "power_scope": power_scope,
-    }  # fmt: skip
-    asked = _Question(graph, topology, workload, objective, limits, options)
+    options = SweepOptions(
+        power_scope=power_scope,
+        time_limit_s=time_limit_s,
+        file=file,
+        executor=executor,
+        processes=processes,
+        progress=progress,
+    )
+    asked = lever_question(graph, topology, workload, minimize, maximize, limits, options)
     ranges = ranges_of(topology, workload, figures)
-    first, *rows = asked.rows_at(
-        [{}, *({one.path: end} for one in ranges for end in (one.low, one.high))]
-    )
-    if first.value is None:
-        raise InputError(f"there is no plan with all figures as they are: {first.message}")
+    points: list[dict[str, float]] = [{}]
+    for one in ranges:
+        points += [{one.path: one.low}, {one.path: one.high}]
+    now, *ends = asked.rows_at(points)
+    if now.value is None:
+        raise InputError(f"there is no plan with all figures as they are: {now.message}")
+
+    lows, highs = ends[::2], ends[1::2]
     swings = [
-        _swing(*each, first.value) for each in zip(ranges, rows[::2], rows[1::2], strict=True)
+        _swing(one, low, high, now.value)
+        for one, low, high in zip(ranges, lows, highs, strict=True)
     ]
-    swings.sort(key=lambda row: (-math.inf if row.swing is None else -row.swing, row.path))
+    swings.sort(key=_by_swing)
     return Sensitivity(
-        rows=tuple(swings), field=objective, objective=first.value, title=asked.title
+        rows=tuple(swings), field=asked.objective, objective=now.value, title=asked.title
     )
+
+
+def _by_swing(row: Swing) -> tuple[float, str]:
+    """The strongest first; before all of them those that leave no plan at an end."""
+    return (-math.inf if row.swing is None else -row.swing), row.path
 
 
 def _swing(figure: Range, low: SweepRow, high: SweepRow, now: float) -> Swing:
-    effects = [None if row.value is None else row.value / now - 1 for row in (low, high)]
+    low_effect = _effect(low, now)
+    high_effect = _effect(high, now)
+    swing = None
+    if low_effect is not None and high_effect is not None:
+        swing = abs(high_effect - low_effect)
     return Swing(
-        **figure._asdict(), low_objective=low.value, high_objective=high.value, low_effect=effects[0], high_effect=effects[1],
-        swing=None if effects[0] is None or effects[1] is None else abs(effects[1] - effects[0]),
+        **figure._asdict(),
+        low_objective=low.value,
+        high_objective=high.value,
+        low_effect=low_effect,
+        high_effect=high_effect,
+        swing=swing,
         message=low.message or high.message,
-    )  # fmt: skip
+    )
+
+
+def _effect(row: SweepRow, now: float) -> float | None:
+    return None if row.value is None else row.value / now - 1
 
 
 def global_sensitivity(
@@ -276,14 +306,15 @@ def global_sensitivity(
         ) from None
     if samples < 2 or samples & (samples - 1):
         raise InputError(f"samples must be a power of 2, not {samples}")
-    objective = question_of(
-        minimize, maximize, limits, power_scope, diffusion=graph.is_diffusion
-    ).objective
-    options: dict[str, Any] = {
-        "time_limit_s": time_limit_s, "file": file, "executor": executor, "processes": processes, "progress": progress,
-        "power_scope": power_scope,
-    }  # fmt: skip
-    asked = _Question(graph, topology, workload, objective, limits, options)
+    options = SweepOptions(
+        power_scope=power_scope,
+        time_limit_s=time_limit_s,
+        file=file,
+        executor=executor,
+        processes=processes,
+        progress=progress,
+    )
+    asked = lever_question(graph, topology, workload, minimize, maximize, limits, options)
     if figures is None:
         alone = sensitivity(
             graph,
@@ -296,27 +327,33 @@ def global_sensitivity(
         )
         figures = {row.path: (row.low, row.high) for row in alone.rows[:most]}
     ranges = ranges_of(topology, workload, figures)
+    # One generator for the points and another, of the same seed, for the resampling: so the
+    # points do not change with the number of resamples.
     draws = qmc.Sobol(2 * len(ranges), seed=np.random.default_rng(seed)).random(samples)
     outputs = _outputs(asked, ranges, draws)
     indices = _indices(sobol_indices, outputs, np.random.default_rng(seed))
     return _global(asked, ranges, outputs, indices, seed)
 
 
-def _outputs(asked: _Question, ranges: list[Range], draws: Floats) -> Floats:
+def _outputs(asked: LeverQuestion, ranges: list[Range], draws: Floats) -> Floats:
     """The objective at Saltelli's points, (figures + 2, samples): A, B, then A with one figure
     of B each."""
     width = len(ranges)
-    a, b = draws[:, :width], draws[:, width:]
+    a = draws[:, :width]
+    b = draws[:, width:]
     mixed = [np.where(np.arange(width) == number, b, a) for number in range(width)]
-    low, high = (np.log([getattr(one, end) for one in ranges]) for end in ("low", "high"))
-    values = np.exp(low + np.concatenate([a, b, *mixed]) * (high - low))
-    rows = asked.rows_at(
-        dict(zip([one.path for one in ranges], map(float, point), strict=True)) for point in values
-    )
+    shares = np.concatenate([a, b, *mixed])
+
+    low = np.log([one.low for one in ranges])
+    high = np.log([one.high for one in ranges])
+    values = np.exp(low + shares * (high - low))
+    paths = [one.path for one in ranges]
+    rows = asked.rows_at(dict(zip(paths, point, strict=True)) for point in values.tolist())
     for row in rows:
         if row.value is None:
             raise InputError(
-                f"some of the ranges leave no plan, so that shares mean nothing; make them narrower ({row.message})"
+                "some of the ranges leave no plan, so that shares mean nothing; make them narrower"
+                f" ({row.message})"
             )
     return np.array([row.value for row in rows]).reshape(width + 2, -1)
 
@@ -328,8 +365,12 @@ def _indices(
     samples = outputs.shape[1]
 
     def shares(chosen: Any) -> Floats:
-        a, b, mixed = outputs[None, 0, chosen], outputs[None, 1, chosen], outputs[2:, None, chosen]
-        found = sobol_indices(func={"f_A": a, "f_B": b, "f_AB": mixed}, n=len(chosen))
+        parts = {
+            "f_A": outputs[None, 0, chosen],
+            "f_B": outputs[None, 1, chosen],
+            "f_AB": outputs[2:, None, chosen],
+        }
+        found = sobol_indices(func=parts, n=len(chosen))
         return np.array([found.first_order, found.total_order]).reshape(2, -1)
 
     if np.ptp(outputs) <= 1e-9 * np.abs(outputs).max():
@@ -340,7 +381,7 @@ def _indices(
 
 
 def _global(
-    asked: _Question,
+    asked: LeverQuestion,
     ranges: list[Range],
     outputs: Floats,
     indices: tuple[Floats, Floats],
@@ -349,17 +390,30 @@ def _global(
     (first, total), (first_half, total_half) = indices
     rows = [
         Index(
-            path=one.path, low=one.low, high=one.high, confidence=one.confidence,
-            first_order_share=float(first[n]), first_order_margin_share=float(first_half[n]),
-            total_share=float(total[n]), total_margin_share=float(total_half[n]),
+            path=one.path,
+            low=one.low,
+            high=one.high,
+            confidence=one.confidence,
+            first_order_share=float(first[n]),
+            first_order_margin_share=float(first_half[n]),
+            total_share=float(total[n]),
+            total_margin_share=float(total_half[n]),
         )
         for n, one in enumerate(ranges)
-    ]  # fmt: skip
+    ]
+    rows.sort(key=lambda row: -row.total_share)
+    # A and B alone are plain draws of all figures; the mixed points are not.
     low, median, high = np.quantile(outputs[:2], [(1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2])
     return GlobalSensitivity(
-        rows=tuple(sorted(rows, key=lambda row: -row.total_share)), field=asked.objective, samples=outputs.shape[1], seed=seed,
-        median=float(median), low=float(low), high=float(high), title=asked.title,
-    )  # fmt: skip
+        rows=tuple(rows),
+        field=asked.objective,
+        samples=outputs.shape[1],
+        seed=seed,
+        median=float(median),
+        low=float(low),
+        high=float(high),
+        title=asked.title,
+    )
 
 
 def _ends(row: Swing) -> str:
@@ -369,21 +423,17 @@ def _ends(row: Swing) -> str:
 
 def sensitivity_text(made: Sensitivity) -> str:
     """For a terminal."""
+    header = ("figure", "range", "at the low end", "at the high end")
     rows = [
-        (
-            row.path,
-            _ends(row),
-            *(
-                "no plan" if one is None else f"{100 * one:+.3g} %"
-                for one in (row.low_effect, row.high_effect)
-            ),
-        )
+        (row.path, _ends(row), _effect_text(row.low_effect), _effect_text(row.high_effect))
         for row in made.rows[:BARS]
     ]
     head = f"{made.title}: {made.field} = {field_text(made.field, made.objective)}"
-    return "\n".join(
-        [head, *aligned([("figure", "range", "at the low end", "at the high end"), *rows])]
-    )
+    return "\n".join([head, *aligned([header, *rows])])
+
+
+def _effect_text(effect: float | None) -> str:
+    return "no plan" if effect is None else f"{100 * effect:+.3g} %"
 
 
 def global_text(made: GlobalSensitivity) -> str:
@@ -391,14 +441,17 @@ def global_text(made: GlobalSensitivity) -> str:
     low, median, high = (
         field_text(made.field, value) for value in (made.low, made.median, made.high)
     )
+    header = ("share of the variance", "alone", "with others")
     rows = [
-        (row.path, *(f"{share:.2f} ± {margin:.2f}" for share, margin in (
-            (row.first_order_share, row.first_order_margin_share), (row.total_share, row.total_margin_share)
-        )))
+        (
+            row.path,
+            f"{row.first_order_share:.2f} ± {row.first_order_margin_share:.2f}",
+            f"{row.total_share:.2f} ± {row.total_margin_share:.2f}",
+        )
         for row in made.rows
-    ]  # fmt: skip
+    ]
     head = f"{made.title}: {made.field} = {median}, 80 % from {low} to {high}"
-    return "\n".join([head, *aligned([("share of the variance", "alone", "with others"), *rows])])
+    return "\n".join([head, *aligned([header, *rows])])
 
 
 show_as(Sensitivity, text=sensitivity_text)

@@ -14,6 +14,7 @@ from planner.report.svg import CAUSE_COLOURS, plotly
 from planner.report.text import CAUSES, aligned
 from planner.report.words import FIELD_WORDS, SAMPLE_WORDS, field_text
 from planner.studies.levers.paths import Change, changed, figure_text, figures_of
+from planner.studies.plots import FIRST_ON_TOP, captioned, dress
 from planner.studies.study import Study
 from planner.workload import Workload
 
@@ -63,28 +64,40 @@ class WhatIf(Study):
     def plot(self) -> Any:
         """One output token (one step of a diffusion model) before and after, by cause (needs
         plotly)."""
-        go, found = (
-            plotly(),
-            [(name, one) for name, one in (("before", self.before), ("after", self.after)) if one],
-        )
-        drawn = go.Figure()
-        for cause in CAUSES:
-            parts = [
-                1e3 * sum(getattr(stage, f"{cause}_s") for stage in one.score.breakdown)
-                for _, one in found
-            ]
-            if any(parts):
-                names = [name for name, _ in found]
-                drawn.add_bar(
-                    y=names, x=parts, name=cause, orientation="h", marker_color=CAUSE_COLOURS[cause]
-                )
-        drawn.update_layout(
-            barmode="stack", template="plotly_white", font={"size": 13}, xaxis_title="time [ms]",
-            yaxis={"autorange": "reversed"},
-            title=f"Best plans for {self.field}<br><sup>{_title(self, '<br>')}<br>source: planner's price list</sup>",
-            margin={"t": 100 + 24 * min(TOLD + 1, len(self.changes))},
-        )  # fmt: skip
-        return drawn
+        return before_and_after(self)
+
+
+def before_and_after(made: WhatIf) -> Any:
+    """A bar of causes for each of the two plans that there are."""
+    go = plotly()
+    found = {name: one for name, one in (("before", made.before), ("after", made.after)) if one}
+    drawn = go.Figure()
+    for cause in CAUSES:
+        parts_ms = [
+            1e3 * sum(getattr(stage, f"{cause}_s") for stage in one.score.breakdown)
+            for one in found.values()
+        ]
+        if any(parts_ms):
+            drawn.add_bar(
+                name=cause,
+                y=list(found),
+                x=parts_ms,
+                orientation="h",
+                marker_color=CAUSE_COLOURS[cause],
+            )
+    dress(
+        drawn,
+        barmode="stack",
+        xaxis_title="time [ms]",
+        yaxis=FIRST_ON_TOP,
+        title=captioned(
+            f"Best plans for {made.field}",
+            _title(made, "<br>"),
+            "source: planner's price list",
+        ),
+        margin={"t": 100 + 24 * min(TOLD + 1, len(made.changes))},
+    )
+    return drawn
 
 
 def what_if(
@@ -111,32 +124,40 @@ def what_if(
 
     def best(on: Topology, under: Workload) -> tuple[Result | None, str]:
         try:
-            return partition(
-                graph, on, under, minimize=minimize, maximize=maximize, limits=limits, time_limit_s=time_limit_s,
+            found = partition(
+                graph,
+                on,
+                under,
+                minimize=minimize,
+                maximize=maximize,
+                limits=limits,
+                time_limit_s=time_limit_s,
                 power_scope=power_scope,
-            ), ""  # fmt: skip
+            )
         except InfeasibleError as error:
             return None, str(error)
+        return found, ""
 
-    (before, no_before), (after, no_after) = best(topology, workload), best(machine, work)
-    old, new = figures_of(topology, workload), figures_of(machine, work)
+    before, no_before = best(topology, workload)
+    after, no_after = best(machine, work)
+    fields = SAMPLE_WORDS if graph.is_diffusion else FIELD_WORDS
+    old = figures_of(topology, workload)
+    new = figures_of(machine, work)
+    moved = [path for path in old if old[path] != new[path]]
     return WhatIf(
-        rows=tuple(_compared(name, before, after) for name in (SAMPLE_WORDS if graph.is_diffusion else FIELD_WORDS)),
-        changes=tuple(
-            FigureChange(path=path, before=old[path], after=new[path]) for path in old if old[path] != new[path]
-        ),
-        field=question.objective, before=before, after=after, refusals=(no_before, no_after),
-    )  # fmt: skip
+        rows=tuple(_compared(name, before, after) for name in fields),
+        changes=tuple(FigureChange(path=path, before=old[path], after=new[path]) for path in moved),
+        field=question.objective,
+        before=before,
+        after=after,
+        refusals=(no_before, no_after),
+    )
 
 
 def _compared(field: str, before: Result | None, after: Result | None) -> FieldChange:
     old, new = (None if one is None else getattr(one.score, field) for one in (before, after))
-    return FieldChange(
-        field=field,
-        before=old,
-        after=new,
-        effect=new / old - 1 if old and new is not None else None,
-    )
+    effect = new / old - 1 if old and new is not None else None
+    return FieldChange(field=field, before=old, after=new, effect=effect)
 
 
 def _title(made: WhatIf, between: str = ", ") -> str:
@@ -163,15 +184,11 @@ def what_if_text(made: WhatIf) -> str:
         )
         for row in made.rows
     ]
-    refused = [
-        f"{side}: {text}"
-        for side, text in zip(("before", "after"), made.refusals, strict=True)
-        if text
-    ]
+    sides = zip(("before", "after"), made.refusals, strict=True)
+    refused = [f"{side}: {text}" for side, text in sides if text]
     plan = "another plan is best" if made.is_other_plan else "the same plan is best"
-    return "\n".join(
-        [_title(made), *(refused or [plan]), *aligned([("", "before", "after", ""), *rows])]
-    )
+    table = aligned([("", "before", "after", ""), *rows])
+    return "\n".join([_title(made), *(refused or [plan]), *table])
 
 
 def _effect(effect: float | None) -> str:
