@@ -6,6 +6,7 @@ given is wrong, 3 proved infeasible, 4 no plan in time.
 
 import json
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import typer
@@ -14,37 +15,50 @@ from planner.cli import lists, plans, surveys
 from planner.errors import InfeasibleError, NoPlanFoundError, PlannerError
 
 app = typer.Typer(
-    name="planner", add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True,
-    help="Spread a model over a machine, price it in seconds, joules and dollars, and prove that no better spread exists.",
-)  # fmt: skip
-
+    name="planner",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    help="Spread a model over a machine, price it in seconds, joules and dollars, and prove that no"
+    " better spread exists.",
+)
+COMMANDS: dict[str, Callable[..., None]] = {
+    "plan": plans.plan,
+    "disaggregate": plans.disaggregate_pools,
+    "cluster": plans.plan_cluster,
+    "score": plans.score,
+    "compare": plans.compare,
+    "sweep": surveys.sweep_spec,
+    "verify": plans.verify,
+    "models": lists.models,
+    "topologies": lists.topologies,
+    "clusters": lists.clusters,
+    "validate": surveys.validate,
+    "audit": surveys.audit,
+    "calibrate": surveys.calibrate,
+}
+for name, command in COMMANDS.items():
+    app.command(name=name)(command)
 
 INTERRUPTED = 130
 """Status after Ctrl-C, as shells count it; the command line library hands it back and does not
 exit."""
 
 
-for name, command in (
-    ("plan", plans.plan), ("disaggregate", plans.disaggregate_pools), ("cluster", plans.plan_cluster), ("score", plans.score),
-    ("compare", plans.compare), ("sweep", surveys.sweep_spec), ("verify", plans.verify), ("models", lists.models),
-    ("topologies", lists.topologies), ("clusters", lists.clusters), ("validate", surveys.validate), ("audit", surveys.audit),
-    ("calibrate", surveys.calibrate),
-):  # fmt: skip
-    app.command(name=name)(command)
-
-
 def main() -> None:
     """Run the command; every fault is one sentence."""
     as_json = any(word in ("json", "--format=json") for word in sys.argv)
     try:
-        status = app(standalone_mode=False)
-        if status == INTERRUPTED:
-            raise KeyboardInterrupt
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
+        _run()
     except InfeasibleError as error:
-        _refuse(error, 3, as_json, "infeasible", demand=error.demand, capacity=error.capacity, gap=error.gap,
-                resource=error.resource, smallest_chips=error.smallest_chips)  # fmt: skip
+        proof = {
+            "demand": error.demand,
+            "capacity": error.capacity,
+            "gap": error.gap,
+            "resource": error.resource,
+            "smallest_chips": error.smallest_chips,
+        }
+        _refuse(error, 3, as_json, "infeasible", **proof)
     except NoPlanFoundError as error:
         _refuse(error, 4, as_json, "no plan found")
     except PlannerError as error:
@@ -53,11 +67,21 @@ def main() -> None:
         print("stopped", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except Exception as error:
+        # What the library says of a wrong command line; anything else is our own fault.
         if not hasattr(error, "format_message"):
             raise
         if not error.format_message():  # no arguments: the help has been shown
             sys.exit(2)
         _refuse(error, 2, as_json, "usage")
+
+
+def _run() -> None:
+    try:
+        status = app(standalone_mode=False)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    if status == INTERRUPTED:
+        raise KeyboardInterrupt
 
 
 def _refuse(error: Exception, status: int, as_json: bool, kind: str, **details: Any) -> None:

@@ -5,13 +5,10 @@ import sys
 from typing import Any
 
 from planner.answers.results import Result
-from planner.cli.arguments import (
-    one_of,
-)
+from planner.cli.arguments import one_of
 from planner.planning.search import Progress
 from planner.report.text import aligned, question_lines
 from planner.report.words import field_text
-from planner.scoring.score import Score
 
 
 def answer(format: str, text: str, fields: Any) -> None:
@@ -24,10 +21,12 @@ def answer(format: str, text: str, fields: Any) -> None:
 
 def result_fields(result: Result) -> dict[str, Any]:
     """A result without its inputs, which the caller has."""
-    fields = result.model_dump(
-        mode="json",
-        exclude={"graph": True, "topology": True, "workload": {"speculation": {"draft"}}},
-    )
+    inputs: dict[str, Any] = {
+        "graph": True,
+        "topology": True,
+        "workload": {"speculation": {"draft"}},
+    }
+    fields = result.model_dump(mode="json", exclude=inputs)
     if (speculation := result.workload.speculation) is not None:
         fields["workload"]["speculation"]["draft"] = speculation.draft and speculation.draft.name
     return fields | {
@@ -45,26 +44,16 @@ COMPARED = (
     "usd_per_million_tokens",
     "chips",
 )
-
-
+SCOPE_WORDS = {"chip": "chips alone", "system": "at the wall", "unknown": "not published"}
 COMPARED_SAMPLES = ("step_s", "image_s", "samples_per_s", "energy_per_sample_j", "chips")
 
 
 def comparison(results: list[Result], refusals: list[tuple[str, str]]) -> str:
     """Results side by side, and what is not comparable."""
     first = results[0]
-    lines = [*question_lines(first.graph, first.topology, first.workload)]
-    lines = [lines[0], lines[2], f"the best {first.field} of each machine", ""]
-    compared = COMPARED_SAMPLES if first.graph.is_diffusion else COMPARED
-    header = ("", *(f"{result.topology.name}:{result.topology.chips}" for result in results))
-    rows = [
-        (name, *(field_text(name, getattr(result.score, name)) for result in results))
-        for name in compared
-    ]
-    rows.insert(0, ("status", *(result.status for result in results)))
-    rows.append(("power counts", *(_scope_word(result.score) for result in results)))
-    rows.append(("price is by", *(result.topology.price.basis for result in results)))
-    lines += aligned([header, *rows])
+    model, _, workload, *_ = question_lines(first.graph, first.topology, first.workload)
+    lines = [model, workload, f"the best {first.field} of each machine", ""]
+    lines += aligned(_columns(results))
     if len({result.score.power_scope for result in results}) > 1:
         lines += [
             "",
@@ -72,14 +61,20 @@ def comparison(results: list[Result], refusals: list[tuple[str, str]]) -> str:
         ]
     if len({result.topology.price.basis for result in results} - {"unknown"}) > 1:
         lines += ["", "prices are not comparable here: some are rented, some bought"]
-    lines += ["", *(f"{name}: {reason}" for name, reason in refusals)] if refusals else []
+    if refusals:
+        lines += ["", *(f"{name}: {reason}" for name, reason in refusals)]
     return "\n".join(lines)
 
 
-def _scope_word(score: Score) -> str:
-    return {"chip": "chips alone", "system": "at the wall", "unknown": "not published"}[
-        score.power_scope
-    ]
+def _columns(results: list[Result]) -> list[tuple[str, ...]]:
+    """The table: a column for each result."""
+    names = [f"{result.topology.name}:{result.topology.chips}" for result in results]
+    rows = [("", *names), ("status", *(result.status for result in results))]
+    for field in COMPARED_SAMPLES if results[0].graph.is_diffusion else COMPARED:
+        rows.append((field, *(field_text(field, getattr(one.score, field)) for one in results)))
+    rows.append(("power counts", *(SCOPE_WORDS[result.score.power_scope] for result in results)))
+    rows.append(("price is by", *(result.topology.price.basis for result in results)))
+    return rows
 
 
 class Meter:

@@ -1,15 +1,15 @@
 """Arguments and options of the commands, and what is made of them."""
 
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, NamedTuple, cast
 
 import typer
 
 from planner import catalogue
-from planner.errors import (
-    InputError,
-    shortened,
-)
+from planner.errors import InputError, shortened
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
@@ -75,61 +75,215 @@ Limit = Annotated[
 TimeLimit = Annotated[float | None, typer.Option("--time-limit", help="Seconds.")]
 Shape = Annotated[str, typer.Option("--format", help="table or json.")]
 
+EngineName = Annotated[str, typer.Option("--engine", help="auto or cp-sat.")]
+Seed = Annotated[int, typer.Option("--seed")]
+SharedTokens = Annotated[
+    bool,
+    typer.Option(
+        "--sequence-parallel", help="Also share out the tokens of a sequence: for long prompts."
+    ),
+]
+Why = Annotated[
+    bool,
+    typer.Option("--why", help="Also what binds, what more of it would buy, and other shapes."),
+]
+PlanOut = Annotated[Path | None, typer.Option("--out", help="Write the plan here, as JSON.")]
+CertificateOut = Annotated[
+    Path | None,
+    typer.Option("--certificate", help="Write what `planner verify` needs here, as JSON."),
+]
+CertificateFile = Annotated[
+    Path, typer.Argument(help="A certificate, as `planner plan --certificate` writes it.")
+]
+DecodeMachine = Annotated[
+    str | None,
+    typer.Argument(
+        help="Machine of the decode pool; default: the chips of the first are shared out."
+    ),
+]
+LinkBandwidth = Annotated[
+    str, typer.Option("--link", help="Bandwidth from one pool to the other: '50 GB/s'.")
+]
+LinkLatency = Annotated[str, typer.Option("--link-latency", help="Its latency: '10 us'.")]
+DecodeChips = Annotated[
+    int | None, typer.Option("--decode-chips", help="Chips of the second machine.")
+]
+ClusterName = Annotated[
+    str,
+    typer.Argument(help="A cluster of the catalogue (see `planner clusters`), or a TOML file."),
+]
+Unlike = Annotated[
+    bool,
+    typer.Option(
+        "--unlike",
+        help="Share the pools out between unlike deployments, for the most tokens a second.",
+    ),
+]
+PlanFile = Annotated[
+    Path | None,
+    typer.Option("--plan", help="A plan in JSON, as `planner plan --out` writes it."),
+]
+Machines = Annotated[list[str], typer.Argument(help="Machines, each as NAME or NAME:CHIPS.")]
+Tensor = Annotated[int, typer.Option("--tensor", help="Tensor parallel degree.")]
+Pipeline = Annotated[int, typer.Option("--pipeline", help="Pipeline parallel degree.")]
+Expert = Annotated[int, typer.Option("--expert", help="Expert parallel degree.")]
+Data = Annotated[int, typer.Option("--data", help="Data parallel degree.")]
 
-def nouns(
+
+@dataclass(frozen=True, slots=True)
+class Formats:
+    """In what the model is stored."""
+
+    weights: Weights = None
+    kv: Kv = "bf16"
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """How many requests there are at once, and how long they are."""
+
+    batch: Batch = None
+    rate: Rate = None
+    prompt: Prompt = 1024
+    output: Output = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Degrees:
+    """Of a uniform plan."""
+
+    tensor: Tensor = 1
+    pipeline: Pipeline = 1
+    expert: Expert = 1
+    data: Data = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Drafts:
+    """How tokens are guessed before the model checks them."""
+
+    draft: Draft = None
+    speculative_tokens: Drafted = "4"
+    acceptance: Acceptance = 0.7
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What a plan is to be best for, and what it must keep to."""
+
+    minimize: Minimize = None
+    maximize: Maximize = None
+    limit: Limit = None
+    time_limit: TimeLimit = None
+
+    def options(self, power_scope: str | None) -> dict[str, Any]:
+        """As the functions that plan take them."""
+        return {"minimize": self.minimize, "maximize": self.maximize} | self.bounds(power_scope)
+
+    def bounds(self, power_scope: str | None) -> dict[str, Any]:
+        """Those of them that hold whatever is made best."""
+        return {
+            "limits": limits_of(self.limit or []),
+            "time_limit_s": seconds(self.time_limit),
+            "power_scope": scope_of(power_scope),
+        }
+
+
+class Asked(NamedTuple):
+    """What a command is asked of: a model, a machine, and what is to be served."""
+
+    graph: ModelGraph
+    topology: Topology
+    workload: Workload
+
+
+def asked_of(
     model: str,
     topology: str,
-    weights: str | None,
-    kv: str,
-    batch: str | None,
-    prompt: int,
-    output: int,
-    arrivals: str,
-    chips: int | None,
-    software: str | None,
-    rate: float | None,
-) -> tuple[ModelGraph, Topology, Workload]:
-    """Model, machine and workload, as they are named on the command line."""
-    graph = catalogue.load_model(model, weight_dtype=weights, kv_dtype=kv)
+    formats: Formats,
+    requests: Requests,
+    *,
+    arrivals: str = "steady",
+    chips: int | None = None,
+    software: str | None = None,
+    drafts: Drafts | None = None,
+) -> Asked:
+    """The nouns that a command line names."""
+    graph = graph_of(model, formats)
     machine = catalogue.load_topology(topology, chips=chips, software=software)
-    return graph, machine, workload_of(batch, rate, prompt, output, arrivals)
+    workload = workload_of(requests, arrivals)
+    if drafts is not None:
+        workload = workload.replace(speculation=speculation_of(drafts, formats))
+    return Asked(graph, machine, workload)
 
 
-def workload_of(
-    batch: str | None, rate: float | None, prompt: int, output: int, arrivals: str
-) -> Workload:
+def graph_of(model: str, formats: Formats) -> ModelGraph:
+    """The model of --weights and --kv."""
+    return catalogue.load_model(model, weight_dtype=formats.weights, kv_dtype=formats.kv)
+
+
+def workload_of(requests: Requests, arrivals: str) -> Workload:
     """The workload of --batch or --rate, --prompt, --output and --arrivals."""
+    batch, rate = requests.batch, requests.rate
     if rate is not None and batch is not None:
         raise InputError(
-            "--batch and --rate are both given; under a rate the batch is an outcome, so give one or the other"
+            "--batch and --rate are both given; under a rate the batch is an outcome, so give one or"
+            " the other"
         )
-    size = None if batch == "max" or rate is not None else whole("--batch", batch or "8")
-    fields: dict[str, Any] = {
-        "batch_size": size,
-        "prompt_tokens": prompt,
-        "output_tokens": output,
+    is_open = batch == "max" or rate is not None
+    given: dict[str, Any] = {
+        "batch_size": None if is_open else whole("--batch", batch or "8"),
+        "prompt_tokens": requests.prompt,
+        "output_tokens": requests.output,
         "arrivals": arrivals,
     }
-    return Workload.from_fields(fields | ({} if rate is None else {"requests_per_s": rate}))
+    if rate is not None:
+        given["requests_per_s"] = rate
+    return Workload.from_fields(given)
 
 
-def speculation_of(
-    draft: str | None, tokens: str, acceptance: float, weights: str | None, kv: str
-) -> Speculation | None:
+def speculation_of(drafts: Drafts, formats: Formats) -> Speculation | None:
     """How tokens are drafted; the draft model has the formats of the other."""
-    if draft is None:
-        if (tokens, acceptance) != ("4", 0.7):
+    if drafts.draft is None:
+        if drafts != Drafts():
             raise InputError(
-                "--speculative-tokens and --acceptance speak of drafts; give --draft NAME, or --draft lookup"
+                "--speculative-tokens and --acceptance speak of drafts; give --draft NAME, or"
+                " --draft lookup"
             )
         return None
+    draft = None if drafts.draft == "lookup" else graph_of(drafts.draft, formats)
+    tokens = drafts.speculative_tokens
     return Speculation(
-        draft=None
-        if draft == "lookup"
-        else catalogue.load_model(draft, weight_dtype=weights, kv_dtype=kv),
+        draft=draft,
         tokens=None if tokens == "best" else whole("--speculative-tokens", tokens),
-        acceptance_rate=acceptance,
+        acceptance_rate=drafts.acceptance,
     )
+
+
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """A command some of whose parameters are dataclasses of options, with each field of them a
+    parameter by itself: typer knows no groups."""
+    parameters: list[Parameter] = []
+    groups: dict[str, type[Any]] = {}
+    for one in signature(command).parameters.values():
+        is_group = is_dataclass(one.annotation)
+        if is_group:
+            groups[one.name] = one.annotation
+            parameters += signature(one.annotation).parameters.values()
+        else:
+            parameters.append(one)
+
+    def run(**given: Any) -> None:
+        for name, group in groups.items():
+            given[name] = group(**{field.name: given.pop(field.name) for field in fields(group)})
+        command(**given)
+
+    run.__doc__ = command.__doc__
+    run.__name__ = command.__name__
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    ordered = [one.replace(kind=Parameter.KEYWORD_ONLY) for one in parameters]
+    run.__signature__ = Signature(ordered)  # type: ignore[attr-defined]
+    return run
 
 
 def whole(name: str, text: str) -> int:
@@ -175,11 +329,9 @@ def engine_of(given: str) -> Engine:
 
 def scope_of(given: str | None) -> PowerScope | None:
     """What --power-scope says."""
-    return (
-        None
-        if given is None
-        else cast(PowerScope, one_of("--power-scope", given, "chip", "system"))
-    )
+    if given is None:
+        return None
+    return cast(PowerScope, one_of("--power-scope", given, "chip", "system"))
 
 
 def read_plan(path: Path) -> Plan:

@@ -4,9 +4,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from planner.errors import (
-    InputError,
-)
+from planner.errors import InputError
 
 
 def check_writable(path: Path | None, option: str = "--out") -> None:

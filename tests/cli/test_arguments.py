@@ -1,7 +1,15 @@
 """What is wrong on the command line gets one sentence that names it."""
 
-import pytest
+from dataclasses import dataclass
+from inspect import signature
+from typing import Annotated
 
+import pytest
+import typer
+
+from planner.cli import plans
+from planner.cli.arguments import Drafts, Formats, grouped, speculation_of
+from planner.errors import InputError
 from tests.terminal import SMALL, refused
 
 
@@ -72,3 +80,44 @@ def test_a_broken_plan_is_refused_with_status_2(run, tmp_path, content):
 @pytest.mark.parametrize("seconds", ["-1", "nan"])
 def test_a_time_limit_that_is_none_is_refused(run, seconds):
     assert "time" in refused(run("plan", *SMALL, "--time-limit", seconds), 2)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two options, as the commands group them."""
+
+    left: Annotated[int, typer.Option("--left")] = 1
+    right: Annotated[int, typer.Option("--right")] = 2
+
+
+def test_fields_of_a_group_are_options_of_the_command_in_their_place():
+    taken = []
+
+    @grouped
+    def command(name: str, *, pair: Pair, last: int = 3) -> None:
+        """What it does."""
+        taken.append((name, pair, last))
+
+    assert [*signature(command).parameters] == ["name", "left", "right", "last"]
+    command(name="one", left=1, right=5, last=3)
+    assert taken == [("one", Pair(1, 5), 3)]
+    assert command.__doc__ == "What it does."
+
+
+def test_every_option_of_plan_score_and_compare_is_the_same_option():
+    of_plan, of_score, of_compare = (
+        signature(command).parameters for command in (plans.plan, plans.score, plans.compare)
+    )
+    for others in (of_score, of_compare):
+        for name in (of_plan.keys() & others.keys()) - {"plan"}:
+            assert (others[name].annotation, others[name].default) == (
+                of_plan[name].annotation,
+                of_plan[name].default,
+            )
+    assert len(of_plan.keys() & of_score.keys()) >= 13
+
+
+def test_drafts_without_a_model_that_makes_them_are_refused():
+    with pytest.raises(InputError, match="give --draft NAME"):
+        speculation_of(Drafts(acceptance=0.5), Formats())
+    assert speculation_of(Drafts(), Formats()) is None
