@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+import tomllib
 from importlib import import_module
 from pathlib import Path
 
@@ -127,6 +128,17 @@ def test_the_solver_and_the_cost_core_know_nothing_of_ours_above_them():
             for line in path.read_text(encoding="utf-8").splitlines():
                 if re.match(r"from planner\.|import planner", line):
                     assert re.match(rf"from planner\.{folder}\b", line), f"{path.name}: {line}"
+
+
+def test_the_page_for_contributors_has_the_floors_of_the_contract():
+    """Neither leads: what moves in one moves in the other."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    floors = settings["tool"]["importlinter"]["contracts"][0]["layers"]
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = page.partition("| floor |")[2].partition("\n\n")[0]
+    rows = [line.split("|")[1] for line in table.splitlines()[2:]]
+    drawn = [set(re.findall(r"`(\w+)`", cell)) for cell in rows]
+    assert drawn == [set(re.findall(r"\w+", floor)) for floor in floors]
 
 
 def records() -> list[type[Record]]:

@@ -1,13 +1,16 @@
-"""The notebook of the map runs unchanged as a page under Voilà: in a real browser a slider
-moves, and the picture changes."""
+"""Pages that people read name what there is; and the notebook of the map runs unchanged as a page
+under Voilà: in a real browser a slider moves, and the picture changes."""
 
+import json
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,59 @@ PATIENCE_S = 600
 LOOK_S = 0.2
 LOOKS = 1_500
 """Before a page counts as broken. Looks and not seconds: on a busy machine each takes longer."""
+READ = (
+    *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "NOMENCLATURE")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "notebooks").glob("*.ipynb")),
+)
+
+
+def words_of(page: Path) -> str:
+    text = page.read_text(encoding="utf-8")
+    if page.suffix != ".ipynb":
+        return text
+    return "\n\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"])
+
+
+def names_in(text: str) -> set[str]:
+    """What is written as `planner.x.y`, or imported from there."""
+    names = set(re.findall(r"\bplanner(?:\.[A-Za-z_]\w*)+", text))
+    for module, given in re.findall(r"from (planner[\w.]*) import (\([^)]*\)|[\w, ]+)", text):
+        names |= {f"{module}.{name}" for name in re.findall(r"\w+", given.split(" as ")[0])}
+    return names
+
+
+def is_there(name: str) -> bool:
+    """Whether a module, or what stands in one, has that name."""
+    parts = name.split(".")
+    place = import_module(parts[0])
+    for end, part in enumerate(parts[1:], 2):
+        try:
+            place = getattr(place, part)
+        except AttributeError:
+            try:
+                place = import_module(".".join(parts[:end]))
+            except ModuleNotFoundError:
+                return False
+    return True
+
+
+@pytest.mark.parametrize("page", READ, ids=lambda page: page.name)
+def test_a_page_names_only_what_there_is(page):
+    assert [name for name in sorted(names_in(words_of(page))) if not is_there(name)] == []
+
+
+def test_names_are_found_where_pages_write_them():
+    text = "see `planner.studies.crossover`; from planner.solver import chain, gone"
+    assert names_in(text) == {
+        "planner.studies.crossover",
+        "planner.solver",
+        "planner.solver.chain",
+        "planner.solver.gone",
+    }
+    assert is_there("planner.solver.chain.labels")
+    assert not is_there("planner.solver.gone")
+    assert sum(len(names_in(words_of(page))) for page in READ) > 10
 
 
 @pytest.fixture

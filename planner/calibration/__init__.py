@@ -1,2 +1,5 @@
 """Predictions against measurements: read them, compare, and fit the constants of a software
-stack to them."""
+stack to them.
+
+Knows the verbs; nothing of studies.
+"""

@@ -1,5 +1,8 @@
 """Studies: many plans, one question. `planner.studies.crossover(…)` and its neighbours load when
-they are first used."""
+they are first used.
+
+Knows the verbs, and predictions beside measurements; nothing of the command line.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
