@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from planner.answers.question import FIELDS
@@ -25,6 +26,7 @@ from planner.studies.advantage.uncertainty import (
     figure_effects,
     residual_of,
 )
+from planner.studies.plots import dress
 from planner.studies.study import Study
 from planner.workload import Workload
 
@@ -106,9 +108,8 @@ class Crossover(Study):
         in squares, over the slope."""
         if not self.slope:
             return math.inf
-        return combined(
-            self.residual_half_width / self.slope, *(one.half_width for one in self.sensitivities)
-        )
+        figures = [one.half_width for one in self.sensitivities]
+        return combined(self.residual_half_width / self.slope, *figures)
 
     def interval(self, probability: float = 0.8) -> tuple[float, float]:
         """Where the root lies with that probability.
@@ -139,50 +140,78 @@ class Crossover(Study):
         theirs = max(
             (term for term in self.terms if term.topology != loser), key=lambda term: term.after
         )
-        span = math.log(self.around[1] / self.around[0])
-        powers = [
-            math.log(term.growth) / span if term.before else math.inf for term in (ours, theirs)
-        ]
-        low, high = (f"{size / 1e9:.0f} B" for size in self.around)
+        low, high = self.around
         return (
-            f"from {low} to {high} parameters what {ours.topology} pays for {ours.cause} grows from {ours.before:.3g} to"
-            f" {ours.after:.3g} (as parameters to the power {powers[0]:.1f}) and overtakes what {theirs.topology} pays for"
-            f" {theirs.cause}, from {theirs.before:.3g} to {theirs.after:.3g} (to the power {powers[1]:.1f})"
+            f"from {low / 1e9:.0f} B to {high / 1e9:.0f} B parameters what {ours.topology} pays"
+            f" for {ours.cause} grows from {ours.before:.3g} to {ours.after:.3g}"
+            f" (as parameters to the power {self._power(ours):.1f})"
+            f" and overtakes what {theirs.topology} pays for {theirs.cause},"
+            f" from {theirs.before:.3g} to {theirs.after:.3g}"
+            f" (to the power {self._power(theirs):.1f})"
         )
+
+    def _power(self, term: Term) -> float:
+        """Of the parameters, with which a term grows around the root."""
+        assert self.around is not None
+        low, high = self.around
+        return math.log(term.growth) / math.log(high / low) if term.before else math.inf
 
     def __str__(self) -> str:
         if self.params is None:
-            return f"{self.metric}: no crossover of {self.first} and {self.second}; {self.winner_below} wins throughout"
+            return (
+                f"{self.metric}: no crossover of {self.first} and {self.second};"
+                f" {self.winner_below} wins throughout"
+            )
         low, high = self.interval()
         return (
-            f"{self.metric}: {self.first} and {self.second} are equal at {self.params / 1e9:.0f} B parameters (80 %:"
-            f" {low / 1e9:.0f} to {high / 1e9:.0f} B); {self.winner_below} wins below, {self.winner_above} above; {self.reason}"
+            f"{self.metric}: {self.first} and {self.second} are equal at"
+            f" {self.params / 1e9:.0f} B parameters"
+            f" (80 %: {low / 1e9:.0f} to {high / 1e9:.0f} B);"
+            f" {self.winner_below} wins below, {self.winner_above} above; {self.reason}"
         )
 
     def plot(self) -> Any:
         """The advantage over sizes, with the root and its interval (needs plotly)."""
-        go = plotly()
-        there = [point for point in self.rows if point.advantage is not None]
-        figure = go.Figure()
+        return advantage_plot(self)
+
+
+def advantage_plot(made: Crossover) -> Any:
+    """How many times better the first machine is, by size."""
+    figure = plotly().Figure()
+    there = [point for point in made.rows if point.advantage is not None]
+    figure.add_scatter(
+        name="advantage",
+        x=[point.parameters / 1e9 for point in there],
+        y=[point.advantage for point in there],
+        line={"color": "#D55E00", "width": 3},
+    )
+    figure.add_hline(y=1, line={"color": "#222222", "width": 1})
+    if made.params is not None:
+        root = made.params / 1e9
+        # An interval may have no end; the picture has.
+        low, high = (max(1e-3, min(1e6, size / 1e9)) for size in made.interval())
+        figure.add_vrect(x0=low, x1=high, fillcolor="#56B4E9", opacity=0.25, line_width=0)
         figure.add_scatter(
-            x=[point.parameters / 1e9 for point in there], y=[point.advantage for point in there], name="advantage",
-            line={"color": "#D55E00", "width": 3},
-        )  # fmt: skip
-        figure.add_hline(y=1, line={"color": "#222222", "width": 1})
-        if self.params is not None:
-            low, high = (max(1e-3, min(1e6, size / 1e9)) for size in self.interval())
-            figure.add_vrect(x0=low, x1=high, fillcolor="#56B4E9", opacity=0.25, line_width=0)
-            figure.add_scatter(
-                x=[self.params / 1e9], y=[1], mode="markers+text", text=[f"{self.params / 1e9:.0f} B"],
-                textposition="top right", name="crossover, 80 % in blue", marker={"color": "#222222", "size": 10},
-            )  # fmt: skip
-        sizes = [math.log10(point.parameters / 1e9) for point in self.rows]
-        figure.update_layout(
-            template="plotly_white", font={"size": 13}, title=f"{self.first} against {self.second}: {self.metric}",
-            xaxis={"type": "log", "title": f"parameters of {self.family} models [10⁹]", "range": [sizes[0], sizes[-1]]},
-            yaxis={"type": "log", "title": f"advantage of {self.first} [1]"},
-        )  # fmt: skip
-        return figure
+            name="crossover, 80 % in blue",
+            x=[root],
+            y=[1],
+            text=[f"{root:.0f} B"],
+            mode="markers+text",
+            marker={"color": "#222222", "size": 10},
+            textposition="top right",
+        )
+    ends = [math.log10(point.parameters / 1e9) for point in (made.rows[0], made.rows[-1])]
+    dress(
+        figure,
+        title=f"{made.first} against {made.second}: {made.metric}",
+        xaxis={
+            "type": "log",
+            "title": f"parameters of {made.family} models [10⁹]",
+            "range": ends,
+        },
+        yaxis={"type": "log", "title": f"advantage of {made.first} [1]"},
+    )
+    return figure
 
 
 def best_plan(
@@ -200,16 +229,10 @@ def best_plan(
     None where it fits no number of them."""
     graph = member(family, parameters, weight_dtype)
     machine = with_room(graph, topology, workload)
-    least = FIELDS[metric].best == "least"
     try:
-        return partition(
-            graph,
-            machine,
-            workload,
-            minimize=metric if least else None,
-            maximize=None if least else metric,
-            limits=limits,
-        )
+        if FIELDS[metric].best == "least":
+            return partition(graph, machine, workload, minimize=metric, limits=limits)
+        return partition(graph, machine, workload, maximize=metric, limits=limits)
     except InfeasibleError:
         return None
 
@@ -246,32 +269,36 @@ def crossover(
     race = _Race(machines, workload or ONE_REQUEST, metric, weight_dtype, family)
     bracket = _bracket(race.point)
     root = None if bracket is None else _bisected(race.point, *bracket)
+
     ordered = tuple(race.known[size] for size in sorted(race.known))
     there = [point for point in ordered if point.advantage is not None] or [ordered[0]]
     above = there[-1] if bracket is None else race.point(bracket[1])
     found = Crossover(
-        first=machines[0].name, second=machines[1].name, metric=metric, params=root, family=family,
-        winner_below=_winner(there[0], machines), winner_above=_winner(above, machines), rows=ordered,
-    )  # fmt: skip
-    return (
-        found if root is None or bracket is None else found.replace(**race.explained(root, bracket))
+        first=machines[0].name,
+        second=machines[1].name,
+        metric=metric,
+        family=family,
+        params=root,
+        winner_below=_winner(there[0], machines),
+        winner_above=_winner(above, machines),
+        rows=ordered,
     )
+    if root is None or bracket is None:
+        return found
+    return found.replace(**race.explained(root, bracket))
 
 
+@dataclass(frozen=True, slots=True)
 class _Race:
     """Two machines under one question."""
 
-    def __init__(
-        self,
-        machines: list[Topology],
-        workload: Workload,
-        metric: str,
-        weight_dtype: Dtype,
-        family: Family,
-    ) -> None:
-        self.machines, self.workload, self.metric = machines, workload, metric
-        self.weight_dtype, self.family = weight_dtype, family
-        self.known: dict[float, Point] = {}
+    machines: list[Topology]
+    workload: Workload
+    metric: str
+    weight_dtype: Dtype
+    family: Family
+    known: dict[float, Point] = field(default_factory=dict)
+    """What was priced already."""
 
     def best(self, parameters: float, machine: Topology) -> Result | None:
         return best_plan(
@@ -285,29 +312,32 @@ class _Race:
 
     def point(self, parameters: float) -> Point:
         if parameters not in self.known:
-            values = [_better_low(self.best(parameters, machine)) for machine in self.machines]
-            self.known[parameters] = Point(parameters=parameters, first=values[0], second=values[1])
+            first, second = (
+                _better_low(self.best(parameters, machine)) for machine in self.machines
+            )
+            self.known[parameters] = Point(parameters=parameters, first=first, second=second)
         return self.known[parameters]
 
     def explained(self, root: float, bracket: tuple[float, float]) -> dict[str, Any]:
         """What `Crossover` says of a root."""
         low, high = (self.point(size).advantage or 1.0 for size in bracket)
         slope = math.log(high / low) / math.log(bracket[1] / bracket[0])
-        effects = [
-            effect.replace(
-                path=f"{machine.name}: {effect.path}", slope=sign * effect.slope / slope,
-                half_width=effect.half_width / abs(slope),
-            )
-            for machine, sign in zip(self.machines, (1, -1), strict=True)
-            for effect in self._effects(root, machine)
-        ]  # fmt: skip
+        effects: list[FigureEffect] = []
+        # What makes the second machine dearer is to the advantage of the first.
+        for machine, sign in zip(self.machines, (1, -1), strict=True):
+            for effect in self._effects(root, machine):
+                moved = effect.replace(
+                    path=f"{machine.name}: {effect.path}",
+                    slope=sign * effect.slope / slope,
+                    half_width=effect.half_width / abs(slope),
+                )
+                effects.append(moved)
+        effects.sort(key=lambda one: (-one.half_width, -abs(one.slope), one.path))
         widths = [residual_of(machine, self.metric) for machine in self.machines]
         return {
             "slope": slope,
             "residual_half_width": combined(*widths),
-            "sensitivities": tuple(
-                sorted(effects, key=lambda one: (-one.half_width, -abs(one.slope), one.path))
-            ),
+            "sensitivities": tuple(effects),
             "around": bracket,
             "terms": tuple(self._terms(bracket)),
         }
@@ -319,13 +349,9 @@ class _Race:
         assert result is not None
 
         def value_on(moved: Topology) -> float | None:
+            as_large = moved.replace(chips=result.topology.chips)
             try:
-                score = score_plan(
-                    result.plan,
-                    result.graph,
-                    moved.replace(chips=result.topology.chips),
-                    self.workload,
-                )
+                score = score_plan(result.plan, result.graph, as_large, self.workload)
             except InfeasibleError:
                 return _better_low(self.best(root, moved))
             value = float(getattr(score, self.metric))
@@ -335,15 +361,18 @@ class _Race:
 
     def _terms(self, sizes: tuple[float, float]) -> list[Term]:
         """The metric of both machines at both sizes, shared out as a token's time is."""
-        found = []
+        found: list[Term] = []
         for machine in self.machines:
-            shares = [_by_cause(self.best(size, machine)) for size in sizes]
+            before, after = (_by_cause(self.best(size, machine)) for size in sizes)
             found += [
-                Term(topology=machine.name, cause=cause, before=before, after=after)
-                for (cause, before), after in zip(
-                    shares[0].items(), shares[1].values(), strict=True
+                Term(
+                    topology=machine.name,
+                    cause=cause,
+                    before=before[cause],
+                    after=after[cause],
                 )
-                if before or after
+                for cause in CAUSES
+                if before[cause] or after[cause]
             ]
         return sorted(found, key=lambda term: term.before - term.after)
 
@@ -351,9 +380,10 @@ class _Race:
 def _by_cause(result: Result | None) -> dict[str, float]:
     """The metric, so that less is better, in proportion to a token's time by cause."""
     assert result is not None
-    value, whole = _better_low(result) or 0.0, result.score.tpot_s
+    score = result.score
+    value = _better_low(result) or 0.0
     return {
-        cause: value * sum(getattr(stage, f"{cause}_s") for stage in result.score.breakdown) / whole
+        cause: value * sum(getattr(stage, f"{cause}_s") for stage in score.breakdown) / score.tpot_s
         for cause in CAUSES
     }
 
@@ -369,12 +399,13 @@ def _bracket(point: Callable[[float], Point]) -> tuple[float, float] | None:
     """The first two neighbouring sizes between which the advantage changes sides; beyond, every
     third size is priced, for the picture."""
     for number, (before, after) in enumerate(itertools.pairwise(SIZES)):
-        if None not in (point(before).advantage, point(after).advantage) and _wins(
-            point(before)
-        ) != _wins(point(after)):
-            for size in SIZES[number + 4 :: 3]:
-                point(size)
-            return before, after
+        left = point(before)
+        right = point(after)
+        if None in (left.advantage, right.advantage) or _wins(left) == _wins(right):
+            continue
+        for size in SIZES[number + 4 :: 3]:
+            point(size)
+        return before, after
     return None
 
 
@@ -383,11 +414,16 @@ def _bisected(point: Callable[[float], Point], low: float, high: float) -> float
     then in the middle."""
     side = _wins(point(low))
     while high / low > 1 + CLOSE:
-        ends = [math.log(point(size).advantage or 1.0) for size in (low, high)]
-        guess = low * (high / low) ** (ends[0] / (ends[0] - ends[1]))
-        for probe in (guess * (1 - CLOSE / 2.1), guess * (1 + CLOSE / 2.1), math.sqrt(low * high)):
-            if low < probe < high and high / low > 1 + CLOSE:
-                low, high = (probe, high) if _wins(point(probe)) == side else (low, probe)
+        left, right = (math.log(point(size).advantage or 1.0) for size in (low, high))
+        guess = low * (high / low) ** (left / (left - right))
+        middle = math.sqrt(low * high)
+        for probe in (guess * (1 - CLOSE / 2.1), guess * (1 + CLOSE / 2.1), middle):
+            if not low < probe < high or high / low <= 1 + CLOSE:
+                continue
+            if _wins(point(probe)) == side:
+                low = probe
+            else:
+                high = probe
     return math.sqrt(low * high)
 
 

@@ -1,7 +1,9 @@
 """Energy, price and speed of one token on several machines as models grow: the table behind the
 picture."""
 
+import itertools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from planner.catalogue import load_topology
 from planner.machines.topology import Topology
@@ -10,6 +12,15 @@ from planner.records import Record
 from planner.studies.advantage.crossovers import ONE_REQUEST, best_plan
 from planner.studies.study import Study
 from planner.workload import Workload
+
+TOLD = (
+    "chips",
+    "energy_per_token_j",
+    "usd_per_million_tokens",
+    "tokens_per_s_per_user",
+    "tokens_per_s",
+)
+"""Fields of `Score` that a row has."""
 
 
 class FadingRow(Record):
@@ -38,9 +49,8 @@ class Fading(Study):
     def line(self, topology: str, users: int, field: str) -> list[tuple[float, float]]:
         """(parameters, field) of one machine, where it has a plan, by size."""
         chosen = [row for row in self.rows if row.topology == topology and row.users == users]
-        return [
-            (row.parameters, value) for row in chosen if (value := getattr(row, field)) is not None
-        ]
+        line = [(row.parameters, getattr(row, field)) for row in chosen]
+        return [(parameters, value) for parameters, value in line if value is not None]
 
 
 def fading(
@@ -59,25 +69,20 @@ def fading(
     Chips are counted honestly: as many as the model, its caches and its buffers need, chosen by the
     solver.
     """
+    machines = [load_topology(one) if isinstance(one, str) else one for one in topologies]
     rows = []
-    for topology in [load_topology(one) if isinstance(one, str) else one for one in topologies]:
-        for parameters in sizes:
-            for count in users:
-                work = workload.replace(batch_size=count)
-                result = best_plan(parameters, topology, work, metric, weight_dtype=weight_dtype)
-                fields = {"topology": topology.name, "parameters": parameters, "users": count}
-                if result is not None:
-                    names = (
-                        "chips",
-                        "energy_per_token_j",
-                        "usd_per_million_tokens",
-                        "tokens_per_s_per_user",
-                        "tokens_per_s",
-                    )
-                    fields |= {name: getattr(result.score, name) for name in names} | {
-                        "status": result.status
-                    }
-                rows.append(FadingRow.from_fields(fields))
-                if progress is not None:
-                    progress(rows[-1])
+    for topology, parameters, count in itertools.product(machines, sizes, users):
+        work = workload.replace(batch_size=count)
+        result = best_plan(parameters, topology, work, metric, weight_dtype=weight_dtype)
+        fields: dict[str, Any] = {
+            "topology": topology.name,
+            "parameters": parameters,
+            "users": count,
+        }
+        if result is not None:
+            fields |= {name: getattr(result.score, name) for name in TOLD}
+            fields["status"] = result.status
+        rows.append(FadingRow.from_fields(fields))
+        if progress is not None:
+            progress(rows[-1])
     return Fading(metric=metric, rows=tuple(rows))

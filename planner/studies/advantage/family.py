@@ -14,11 +14,18 @@ from planner.models.dtypes import Dtype
 from planner.models.graph import ModelGraph
 
 ANCHORS = ("llama-3.1-8b", "llama-3.1-70b", "llama-3.1-405b")
-LEAST, MOST = 1e9, 2e13
+LEAST = 1e9
+MOST = 2e13
 EXPERT_ANCHORS = (
-    "qwen3-30b-a3b", "gpt-oss-120b", "minimax-m2.5", "qwen3-235b-a22b", "glm-4.7", "qwen3-coder-480b-a35b", "deepseek-v3",
+    "qwen3-30b-a3b",
+    "gpt-oss-120b",
+    "minimax-m2.5",
+    "qwen3-235b-a22b",
+    "glm-4.7",
+    "qwen3-coder-480b-a35b",
+    "deepseek-v3",
     "kimi-k2",
-)  # fmt: skip
+)
 """Models with many small experts: no two of them lie on one line, so a power law is fitted to
 all."""
 Family = Literal["dense", "moe"]
@@ -31,19 +38,16 @@ def dense_shape(parameters: float) -> DecoderShape:
     logarithmic axes; heads are the nearest power of two, so that splitting stays possible; the
     feed-forward width takes up what is left, so that the count comes out to a few millionths.
     """
-    if not LEAST <= parameters <= MOST:
-        raise InputError(
-            f"parameters must lie between {LEAST:.0e} and {MOST:.0e}, not {parameters:.4g}"
-        )
+    _check_size(parameters)
     anchors = [DecoderShape.from_fields(model_table()[name]["shape"]) for name in ANCHORS]
     sizes = [_parameters(shape) for shape in anchors]
-    layers = round(_interpolated(parameters, sizes, [shape.layers for shape in anchors]))
-    hidden = 128 * round(
-        _interpolated(parameters, sizes, [shape.hidden for shape in anchors]) / 128
-    )
-    heads = 2 ** round(
-        math.log2(_interpolated(parameters, sizes, [shape.heads for shape in anchors]))
-    )
+
+    def like_the_anchors(field: str) -> float:
+        return _interpolated(parameters, sizes, [getattr(shape, field) for shape in anchors])
+
+    layers = round(like_the_anchors("layers"))
+    hidden = 128 * round(like_the_anchors("hidden") / 128)
+    heads = 2 ** round(math.log2(like_the_anchors("heads")))
     plain = anchors[0].replace(layers=layers, hidden=hidden, heads=heads, ffn=1)
     one = _parameters(plain.replace(ffn=2)) - _parameters(plain)
     ffn = 1 + round((parameters - _parameters(plain)) / one)
@@ -72,19 +76,24 @@ def moe_shape(parameters: float) -> DecoderShape:
     most of them do; the experts' width takes up what is left, so that the count comes out to half a
     percent.
     """
-    if not LEAST <= parameters <= MOST:
-        raise InputError(
-            f"parameters must lie between {LEAST:.0e} and {MOST:.0e}, not {parameters:.4g}"
-        )
+    _check_size(parameters)
     layers, hidden, experts = (math.exp(a + b * math.log(parameters)) for a, b in _expert_laws())
     width = 128 * round(hidden / 128)
     plain = DecoderShape(
-        layers=round(layers), hidden=width, heads=2 ** round(math.log2(width / 64)), kv_heads=8, head_dim=128,
-        vocabulary=151936, experts=2 ** round(math.log2(experts)), experts_active=8, expert_ffn=1,
+        layers=round(layers),
+        hidden=width,
+        heads=2 ** round(math.log2(width / 64)),
+        kv_heads=8,
+        head_dim=128,
+        vocabulary=151936,
+        experts=2 ** round(math.log2(experts)),
+        experts_active=8,
+        expert_ffn=1,
         most_context_tokens=131072,
-    )  # fmt: skip
+    )
     one = _parameters(plain.replace(expert_ffn=2)) - _parameters(plain)
-    return plain.replace(expert_ffn=max(1, 1 + round((parameters - _parameters(plain)) / one)))
+    more = round((parameters - _parameters(plain)) / one)
+    return plain.replace(expert_ffn=max(1, 1 + more))
 
 
 @cache
@@ -124,6 +133,13 @@ def member(family: Family, parameters: float, weight_dtype: Dtype) -> ModelGraph
     return made[family](parameters, weight_dtype=weight_dtype)
 
 
+def _check_size(parameters: float) -> None:
+    if not LEAST <= parameters <= MOST:
+        raise InputError(
+            f"parameters must lie between {LEAST:.0e} and {MOST:.0e}, not {parameters:.4g}"
+        )
+
+
 def _parameters(shape: DecoderShape) -> float:
     return decoder_graph(shape, "", Formats()).parameters
 
@@ -133,4 +149,5 @@ def _interpolated(parameters: float, sizes: list[float], values: list[int]) -> f
     piece = next((n for n in range(len(sizes) - 2) if parameters < sizes[n + 1]), len(sizes) - 2)
     low, high = math.log(sizes[piece]), math.log(sizes[piece + 1])
     share = (math.log(parameters) - low) / (high - low)
-    return math.exp((1 - share) * math.log(values[piece]) + share * math.log(values[piece + 1]))
+    first, last = math.log(values[piece]), math.log(values[piece + 1])
+    return math.exp((1 - share) * first + share * last)

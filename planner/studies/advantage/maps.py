@@ -2,14 +2,15 @@
 and how sure that is.
 
 The plans are uniform pipelines (`planner.space.uniform`), each as one replica; of each machine the
-one that costs least and is fast enough for the cell. What uniform plans miss against all plans is
-measured on a sample of cells (`checks`).
+one that costs least and is fast enough for the square. What uniform plans miss against all plans is
+measured on a sample of squares (`checks`).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +27,9 @@ from planner.space.uniform import PlanGrid, plan_grid
 from planner.studies.advantage.family import EXPERT_ANCHORS, Family, member
 from planner.studies.advantage.records import (
     AdvantageMap,
-    Cell,
     Check,
     Measured,
+    Square,
     Switch,
     Uncertainty,
 )
@@ -42,12 +43,16 @@ from planner.studies.advantage.uncertainty import (
 from planner.workload import Workload
 
 Floats = NDArray[np.float64]
+Places = NDArray[np.intp]
+One = TypeVar("One")
 
 METRICS = ("energy_per_token_j", "usd_per_million_tokens", "chips")
 SIZES = tuple(float(size) for size in np.geomspace(8e9, 2e12, 40))
 SPEEDS = tuple(float(speed) for speed in np.geomspace(10, 3000, 40))
 DRAWS = 400
 """Of the machines' unknown factors; always the same ones."""
+FINE = 400
+"""Speeds between which the winner of a real model is looked for."""
 DENSE_MODELS = ("llama-3.1-8b", "qwen3-32b", "llama-3.1-70b", "llama-3.1-405b")
 VENDORS = {"groq-lpu-dragonfly": "groq-lpu-chain"}
 """Machines that are measured, and the like machine that stands for them on a map."""
@@ -61,16 +66,18 @@ class Stair:
     speeds: Floats
     values: Floats
     """The least of those as fast."""
-    place: NDArray[np.intp]
+    place: Places
     """Of that least, in the grid's arrays made flat."""
 
-    def at(self, speeds: Floats) -> tuple[Floats, NDArray[np.intp]]:
+    def at(self, speeds: Floats) -> tuple[Floats, Places]:
         """Value and place for demanded speeds; infinite, -1 where no plan is as fast."""
         last = np.searchsorted(-self.speeds, -speeds, side="right") - 1
         there = last >= 0
         return np.where(there, self.values[last], np.inf), np.where(there, self.place[last], -1)
 
 
+NOBODY = dict.fromkeys(("winner", "advantage", "likely_share", "chips", "users", "tpot_s"))
+"""What a square says that no machine reaches."""
 EMPTY = Stair(np.zeros(1), np.full(1, np.inf), np.full(1, -1))
 
 
@@ -104,14 +111,12 @@ class MapGrids:
         is priced again."""
         machine = whole(topology)
         place = [one.name for one in self.topologies].index(machine.name)
-        column = tuple(
-            priced(member(self.family, size, self.weight_dtype), machine, self.workload)
-            for size in self.sizes
-        )
-        return replace(
-            self, topologies=(*self.topologies[:place], machine, *self.topologies[place + 1 :]),
-            grids=(*self.grids[:place], column, *self.grids[place + 1 :]), models={},
-        )  # fmt: skip
+        graphs = [member(self.family, size, self.weight_dtype) for size in self.sizes]
+        machines = list(self.topologies)
+        machines[place] = machine
+        grids = list(self.grids)
+        grids[place] = tuple(priced(graph, machine, self.workload) for graph in graphs)
+        return replace(self, topologies=tuple(machines), grids=tuple(grids), models={})
 
     def only(self, *names: str) -> "MapGrids":
         """The same of some of the machines."""
@@ -120,14 +125,17 @@ class MapGrids:
             if name not in places:
                 raise UnknownNameError("machine of this map", name, places)
         chosen = [places[name] for name in names]
-        models = {
-            model: tuple(column[place] for place in chosen) for model, column in self.models.items()
-        }
+
+        def of_those(column: tuple[One, ...]) -> tuple[One, ...]:
+            return tuple(column[place] for place in chosen)
+
         return replace(
-            self, topologies=tuple(self.topologies[place] for place in chosen),
-            grids=tuple(self.grids[place] for place in chosen), models=models,
-            _spread={metric: tuple(known[place] for place in chosen) for metric, known in self._spread.items()},
-        )  # fmt: skip
+            self,
+            topologies=of_those(self.topologies),
+            grids=of_those(self.grids),
+            models={name: of_those(column) for name, column in self.models.items()},
+            _spread={metric: of_those(column) for metric, column in self._spread.items()},
+        )
 
     def uncertainties(self, metric: str) -> tuple[Uncertainty, ...]:
         """Of each machine, at the middle of what it reaches."""
@@ -146,13 +154,12 @@ class MapGrids:
         most_users: int | None = None,
         draws: int = DRAWS,
     ) -> AdvantageMap:
-        """The map of one metric, of plans with at most so many requests in flight."""
+        """The map of one metric, of plans with at most so many requests in flight. Everything is
+        looked up in the stairs of the grids: nothing is priced again."""
         if metric not in METRICS:
             raise UnknownNameError("metric of a map", metric, METRICS)
-        demanded, names = (
-            np.array([float(speed) for speed in speeds]),
-            tuple(one.name for one in self.topologies),
-        )
+        demanded = np.array([float(speed) for speed in speeds])
+        names = tuple(one.name for one in self.topologies)
         stairs = [
             [self.stair(grid, metric, most_users) for grid in column] for column in self.grids
         ]
@@ -162,75 +169,92 @@ class MapGrids:
         uncertainties = self.uncertainties(metric)
         likely = _likely(stairs, demanded, np.argmin(values, axis=0), uncertainties, draws)
         return AdvantageMap(
-            topologies=names, titles=tuple(one.title or one.name for one in self.topologies), metric=metric,
-            family=self.family, weight_dtype=self.weight_dtype, prompt_tokens=self.workload.prompt_tokens,
-            output_tokens=self.workload.output_tokens, most_users=most_users, sizes=self.sizes, speeds=tuple(demanded.tolist()),
-            rows=tuple(self._cells(values, places, likely, demanded)), uncertainties=uncertainties,
-            measured=measured_systems(self.family, names), switches=tuple(self._switches(metric, demanded, most_users)),
-        )  # fmt: skip
+            topologies=names,
+            titles=tuple(one.title or one.name for one in self.topologies),
+            metric=metric,
+            family=self.family,
+            weight_dtype=self.weight_dtype,
+            prompt_tokens=self.workload.prompt_tokens,
+            output_tokens=self.workload.output_tokens,
+            most_users=most_users,
+            sizes=self.sizes,
+            speeds=tuple(demanded.tolist()),
+            rows=tuple(self._squares(values, places, likely, demanded)),
+            uncertainties=uncertainties,
+            measured=measured_systems(self.family, names),
+            switches=tuple(self._switches(metric, demanded, most_users)),
+        )
 
-    def _cells(
-        self, values: Floats, places: NDArray[np.intp], likely: Floats, speeds: Floats
-    ) -> list[Cell]:
-        cells = []
-        best, ordered = np.argmin(values, axis=0), np.sort(values, axis=0)
+    def _squares(
+        self, values: Floats, places: Places, likely: Floats, speeds: Floats
+    ) -> Iterator[Square]:
+        """By size, then by speed. `values` and `places` are of shape (machines, sizes, speeds)."""
+        best = np.argmin(values, axis=0)
         for size, speed in np.ndindex(*best.shape):
             here = values[:, size, speed]
-            number = int(best[size, speed])
-            grid = self.grids[number][size]
-            if grid is None or math.isinf(here[number]):
-                winner = plan = None
+            winner = int(best[size, speed])
+            square: dict[str, Any] = {
+                "parameters": self.sizes[size],
+                "tokens_per_s_per_user": float(speeds[speed]),
+                "values": tuple(float(one) if math.isfinite(one) else None for one in here),
+            }
+            place = int(places[winner, size, speed])
+            if place < 0:
+                square |= NOBODY
             else:
-                winner = self.topologies[number].name
-                plan = np.unravel_index(int(places[number, size, speed]), grid.tpot_s.shape)
-            second = float(ordered[1, size, speed]) if len(values) > 1 else math.inf
-            cells.append(
-                Cell.model_construct(
-                    parameters=self.sizes[size],
-                    tokens_per_s_per_user=float(speeds[speed]),
-                    winner=winner,
-                    advantage=second / float(here[number])
-                    if winner and math.isfinite(second)
-                    else None,
-                    likely_share=float(likely[size, speed]) if winner else None,
-                    values=tuple(float(one) if math.isfinite(one) else None for one in here),
-                    chips=int(grid.chips[plan[0]]) if grid and plan else None,
-                    users=int(grid.batch_size[plan]) if grid and plan else None,
-                    tpot_s=float(grid.tpot_s[plan]) if grid and plan else None,
-                )
-            )
-        return cells
+                square |= self._won(winner, size, here, place)
+                square["likely_share"] = float(likely[size, speed])
+            # Not validated: there are thousands, and all of it was made just now.
+            yield Square.model_construct(**square)
 
-    def _switches(self, metric: str, speeds: Floats, most_users: int | None) -> list[Switch]:
+    def _won(self, winner: int, size: int, here: Floats, place: int) -> dict[str, Any]:
+        """What a square says of the plan that wins it, at that place of the machine's grid."""
+        grid = self.grids[winner][size]
+        assert grid is not None
+        plan = np.unravel_index(place, grid.tpot_s.shape)
+        others = np.delete(here, winner)
+        second = float(others.min(initial=math.inf))
+        return {
+            "winner": self.topologies[winner].name,
+            "advantage": second / float(here[winner]) if math.isfinite(second) else None,
+            "chips": int(grid.chips[plan[0]]),
+            "users": int(grid.batch_size[plan]),
+            "tpot_s": float(grid.tpot_s[plan]),
+        }
+
+    def _switches(self, metric: str, speeds: Floats, most_users: int | None) -> Iterator[Switch]:
         """Of the real models, on a fine scale of speeds."""
-        fine, found = np.geomspace(speeds[0], speeds[-1], 400), []
+        fine = np.geomspace(speeds[0], speeds[-1], FINE)
         for model, column in self.models.items():
             values = np.array([self.stair(grid, metric, most_users).at(fine)[0] for grid in column])
             best = np.where(np.isfinite(values.min(axis=0)), np.argmin(values, axis=0), -1)
             graph = next(grid.graph for grid in column if grid is not None)
             for at in np.flatnonzero(np.diff(best)):
-                if best[at] >= 0:
-                    after = None if best[at + 1] < 0 else self.topologies[best[at + 1]].name
-                    found.append(
-                        Switch(
-                            model=model, parameters=graph.parameters, tokens_per_s_per_user=float(fine[at + 1]),
-                            before=self.topologies[best[at]].name, after=after,
-                        )
-                    )  # fmt: skip
-        return found
+                before, after = best[at], best[at + 1]
+                if before >= 0:
+                    yield Switch(
+                        model=model,
+                        parameters=graph.parameters,
+                        tokens_per_s_per_user=float(fine[at + 1]),
+                        before=self.topologies[before].name,
+                        after=None if after < 0 else self.topologies[after].name,
+                    )
 
 
 def stair_of(grid: PlanGrid, metric: str, most_users: int | None = None) -> Stair:
     """The staircase of one grid."""
     users = np.broadcast_to(grid.batch_size, grid.tpot_s.shape).ravel()
-    values, tpot = grid.value(metric).ravel(), grid.tpot_s.ravel()
+    values = grid.value(metric).ravel()
+    tpot_s = grid.tpot_s.ravel()
     there = np.flatnonzero(np.isfinite(values) & (users <= (most_users or np.inf)))
     if not len(there):
         return EMPTY
-    order = there[np.lexsort((values[there], tpot[there]))]
+
+    # From the fastest plan to the slowest a step begins wherever the least so far gets less.
+    order = there[np.lexsort((values[there], tpot_s[there]))]
     least = np.minimum.accumulate(values[order])
     steps = np.flatnonzero(np.concatenate([[True], np.diff(least) < 0]))
-    return Stair(1.0 / tpot[order[steps]], least[steps], order[steps])
+    return Stair(1.0 / tpot_s[order[steps]], least[steps], order[steps])
 
 
 def _likely(
@@ -241,8 +265,9 @@ def _likely(
     draws: int,
 ) -> Floats:
     """Share of draws in which the machine that wins as predicted wins: each machine's time is
-    off by one log-normal factor and its metric by another, the same in all cells; the part of
+    off by one log-normal factor and its metric by another, the same in all squares; the part of
     the metric's that the software is to blame for goes with time."""
+    # Half widths are of 80 %: 1.2816 standard deviations of a normal distribution.
     dice = np.random.default_rng(0).standard_normal((len(stairs), 2, draws)) / 1.2816
     wins = np.zeros(best.shape)
     for size in range(best.shape[0]):
@@ -252,9 +277,8 @@ def _likely(
             factor = np.exp(spread.metric_half_width * own + spread.inputs_half_width * inputs)
             values.append(column[size].at(needed)[0] * factor)
         drawn = np.array(values)
-        wins[size] = (
-            (np.argmin(drawn, axis=0) == best[size][:, None]) & np.isfinite(drawn.min(axis=0))
-        ).mean(axis=1)
+        is_same = np.argmin(drawn, axis=0) == best[size][:, None]
+        wins[size] = (is_same & np.isfinite(drawn.min(axis=0))).mean(axis=1)
     return wins
 
 
@@ -265,28 +289,7 @@ def _uncertainty(
     there = [grid for grid in column if grid is not None and np.isfinite(grid.tpot_s).any()]
     figures: tuple[FigureEffect, ...] = ()
     if there:
-        middle = there[len(there) // 2]
-        stair = stair_of(middle, metric)
-        speed, usable = (
-            np.array([0.5 * stair.speeds[0]]),
-            price_list_of(middle.graph, topology).usable_bytes,
-        )
-        shapes = [
-            middle.shapes[n] for n in np.unique(stair.place // math.prod(middle.tpot_s.shape[1:]))
-        ]
-
-        def value_on(machine: Topology) -> float | None:
-            same = price_list_of(middle.graph, machine).usable_bytes == usable
-            grid = plan_grid(middle.graph, machine, grids.workload, shapes=shapes if same else None)
-            value = float(stair_of(grid, metric).at(speed)[0][0])
-            return value if math.isfinite(value) else None
-
-        doubted = topology.replace(
-            figures=tuple(
-                one for one in topology.figures if one.confidence not in TAKEN_AS_THEY_ARE
-            )
-        )
-        figures = figure_effects(doubted, value_on)
+        figures = _effects(topology, there[len(there) // 2], metric, grids.workload)
     return Uncertainty(
         topology=topology.name,
         speed_half_width=residual_of(topology, "tpot_s"),
@@ -294,6 +297,28 @@ def _uncertainty(
         inputs_half_width=combined(0.0, *(one.half_width for one in figures)),
         figures=figures[:5],
     )
+
+
+def _effects(
+    topology: Topology, grid: PlanGrid, metric: str, workload: Workload
+) -> tuple[FigureEffect, ...]:
+    """What a machine's doubtful figures do to the metric at half of the highest speed."""
+    stair = stair_of(grid, metric)
+    speed = np.array([0.5 * stair.speeds[0]])
+    usable = price_list_of(grid.graph, topology).usable_bytes
+    a_shape = math.prod(grid.tpot_s.shape[1:])
+    shapes = [grid.shapes[number] for number in np.unique(stair.place // a_shape)]
+
+    def value_on(machine: Topology) -> float | None:
+        # Only the shapes of the stair are priced again, unless a figure of memory has moved:
+        # then others may fit, or these no longer.
+        is_as_large = price_list_of(grid.graph, machine).usable_bytes == usable
+        again = plan_grid(grid.graph, machine, workload, shapes=shapes if is_as_large else None)
+        value = float(stair_of(again, metric).at(speed)[0][0])
+        return value if math.isfinite(value) else None
+
+    doubted = [one for one in topology.figures if one.confidence not in TAKEN_AS_THEY_ARE]
+    return figure_effects(topology.replace(figures=tuple(doubted)), value_on)
 
 
 def map_grids(
@@ -316,10 +341,19 @@ def map_grids(
     named = (DENSE_MODELS if family == "dense" else EXPERT_ANCHORS) if models is None else models
     real = {name: load_model(name, weight_dtype=weight_dtype) for name in named}
     return MapGrids(
-        machines, family, weight_dtype, work, tuple(float(size) for size in sizes),
-        tuple(tuple(priced(graph, machine, work) for graph in graphs) for machine in machines),
-        {name: tuple(priced(graph, machine, work) for machine in machines) for name, graph in real.items()},
-    )  # fmt: skip
+        topologies=machines,
+        family=family,
+        weight_dtype=weight_dtype,
+        workload=work,
+        sizes=tuple(float(size) for size in sizes),
+        grids=tuple(
+            tuple(priced(graph, machine, work) for graph in graphs) for machine in machines
+        ),
+        models={
+            name: tuple(priced(graph, machine, work) for machine in machines)
+            for name, graph in real.items()
+        },
+    )
 
 
 def whole(topology: str | Topology) -> Topology:
@@ -352,15 +386,19 @@ def advantage_map(
     """Which machine has the least `metric` ("energy_per_token_j", "usd_per_million_tokens" or
     "chips") for models of each size, where every user is to get so many tokens a second.
 
-    On each machine batch, requests in flight, split, depth and chips are chosen for each cell among
-    all uniform plans; `checks` compares so many cells with what the solver proves of all plans.
+    On each machine batch, requests in flight, split, depth and chips are chosen for each square
+    among all uniform plans; `checks` compares so many with what the solver proves of all plans.
     `speeds` are in tokens/s for one user. The draws behind `likely_share` take each machine's
     figures and its software's residual as unknown (see `Uncertainty`).
     """
     grids = map_grids(
-        topologies, family=family, sizes=sizes, prompt_tokens=prompt_tokens, output_tokens=output_tokens,
+        topologies,
+        family=family,
+        sizes=sizes,
+        prompt_tokens=prompt_tokens,
+        output_tokens=output_tokens,
         weight_dtype=weight_dtype,
-    )  # fmt: skip
+    )
     drawn = grids.map(metric, speeds=speeds, most_users=most_users)
     return drawn.replace(checks=checked(drawn, grids, checks)) if checks else drawn
 
@@ -368,74 +406,85 @@ def advantage_map(
 def checked(
     drawn: AdvantageMap, grids: MapGrids, count: int, *, time_limit_s: float = 3.0
 ) -> tuple[Check, ...]:
-    """So many cells, spread evenly over those that a machine wins, beside the solver's bound for
+    """So many squares, spread evenly over those that a machine wins, beside the solver's bound for
     plans with as many users in flight on up to twice the chips."""
-    reached = [cell for cell in drawn.rows if cell.winner is not None and cell.users is not None]
+    reached = [square for square in drawn.rows if square.winner is not None]
+    chosen = np.linspace(0, len(reached) - 1, min(count, len(reached))).round().astype(int)
     found = []
-    for at in np.linspace(0, len(reached) - 1, min(count, len(reached))).round().astype(int):
-        cell = reached[at]
-        place = drawn.topologies.index(cell.winner or "")
-        topology, value = grids.topologies[place], cell.values[place]
-        assert value is not None
-        assert cell.chips is not None
-        chips = min(topology.limit_chips, 2 * cell.chips)
+    for at in chosen:
         try:
-            result = partition(
-                member(drawn.family, cell.parameters, grids.weight_dtype), topology.replace(chips=chips),
-                grids.workload.replace(batch_size=cell.users), minimize=drawn.metric,
-                limits={"tpot_s": 1 / cell.tokens_per_s_per_user}, time_limit_s=time_limit_s,
-            )  # fmt: skip
+            found.append(_check(drawn, grids, reached[at], time_limit_s))
         except NoPlanFoundError:
             continue
-        bound = result.bound
-        found.append(
-            Check(
-                parameters=cell.parameters, tokens_per_s_per_user=cell.tokens_per_s_per_user, topology=topology.name,
-                users=cell.users or 0, value=value, bound=bound, gap=value / bound - 1, status=result.status,
-            )
-        )  # fmt: skip
     return tuple(found)
+
+
+def _check(drawn: AdvantageMap, grids: MapGrids, square: Square, time_limit_s: float) -> Check:
+    place = drawn.topologies.index(square.winner or "")
+    topology = grids.topologies[place]
+    value = square.values[place]
+    assert value is not None
+    assert square.chips is not None
+    assert square.users is not None
+    result = partition(
+        member(drawn.family, square.parameters, grids.weight_dtype),
+        topology.replace(chips=min(topology.limit_chips, 2 * square.chips)),
+        grids.workload.replace(batch_size=square.users),
+        minimize=drawn.metric,
+        limits={"tpot_s": 1 / square.tokens_per_s_per_user},
+        time_limit_s=time_limit_s,
+    )
+    return Check(
+        parameters=square.parameters,
+        tokens_per_s_per_user=square.tokens_per_s_per_user,
+        topology=topology.name,
+        users=square.users,
+        value=value,
+        bound=result.bound,
+        gap=value / result.bound - 1,
+        status=result.status,
+    )
 
 
 def measured_systems(family: Family, topologies: Sequence[str]) -> tuple[Measured, ...]:
     """The quickest published row of each model of the family on each machine of the map (or one
     that is like it)."""
-    rows = [row for row in _published() if VENDORS.get(row.topology, row.topology) in topologies]
+    rows = [row for row in _published() if _on_map(row) in topologies]
     joules = {_run(row): row.value for row in rows if row.field == "energy_per_token_j"}
+    timed = [row for row in rows if row.field == "tpot_s"]
+    graphs = {name: load_model(name) for name in {row.model for row in timed}}
     best: dict[tuple[str, str], Measured] = {}
-    graphs = {
-        name: load_model(name) for name in {row.model for row in rows if row.field == "tpot_s"}
-    }
-    for row in rows:
-        graph = graphs.get(row.model) if row.field == "tpot_s" else None
-        if graph is None or ("experts" in graph.splits()) != (family == "moe"):
+    for row in timed:
+        graph = graphs[row.model]
+        if ("experts" in graph.splits()) != (family == "moe"):
             continue
         one = Measured(
-            topology=VENDORS.get(row.topology, row.topology), model=row.model, parameters=graph.parameters,
-            tokens_per_s_per_user=1 / row.value, energy_per_token_j=joules.get(_run(row)), row_id=row.row_id,
+            topology=_on_map(row),
+            model=row.model,
+            parameters=graph.parameters,
+            tokens_per_s_per_user=1 / row.value,
+            energy_per_token_j=joules.get(_run(row)),
+            row_id=row.row_id,
             source=row.source,
-        )  # fmt: skip
-        key = (one.topology, one.model)
-        if key not in best or best[key].tokens_per_s_per_user < one.tokens_per_s_per_user:
-            best[key] = one
+        )
+        known = best.setdefault((one.topology, one.model), one)
+        if known.tokens_per_s_per_user < one.tokens_per_s_per_user:
+            best[one.topology, one.model] = one
     return tuple(best[key] for key in sorted(best))
 
 
 @cache
 def _published() -> tuple[Measurement, ...]:
-    return tuple(
-        row for row in read_measurements(PUBLISHED) if row.field in ("tpot_s", "energy_per_token_j")
-    )
+    wanted = ("tpot_s", "energy_per_token_j")
+    return tuple(row for row in read_measurements(PUBLISHED) if row.field in wanted)
+
+
+def _on_map(row: Measurement) -> str:
+    """The machine of a map that a measured one stands on."""
+    return VENDORS.get(row.topology, row.topology)
 
 
 def _run(row: Measurement) -> tuple[object, ...]:
     """What the rows of one run share."""
-    return (
-        row.source,
-        row.topology,
-        row.chips,
-        row.model,
-        row.weight_dtype,
-        row.batch_size,
-        row.tensor_parallel,
-    )
+    machine = (row.topology, row.chips, row.tensor_parallel)
+    return (row.source, *machine, row.model, row.weight_dtype, row.batch_size)

@@ -1,7 +1,8 @@
-"""`AdvantageMap`: the cells of a map, who wins each and how surely, its borders, and what was
+"""`AdvantageMap`: the squares of a map, who wins each and how surely, its borders, and what was
 measured."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +15,7 @@ from planner.studies.advantage.uncertainty import SURE, FigureEffect
 from planner.studies.study import Study
 
 
-class Cell(Record):
+class Square(Record):
     """One size at one speed."""
 
     parameters: float
@@ -87,7 +88,7 @@ class Border(Record):
 
 
 class Check(Record):
-    """A cell's plan beside what is proved for all plans with as many users in flight."""
+    """A square's plan beside what is proved for all plans with as many users in flight."""
 
     parameters: float
     tokens_per_s_per_user: float
@@ -102,7 +103,7 @@ class Check(Record):
 
 
 class AdvantageMap(Study):
-    """Cells by size, then by speed."""
+    """Squares by size, then by speed."""
 
     topologies: tuple[str, ...]
     titles: tuple[str, ...]
@@ -115,14 +116,14 @@ class AdvantageMap(Study):
     """Most requests in flight that a plan may have; None: as many as it likes."""
     sizes: tuple[float, ...]
     speeds: tuple[float, ...]
-    rows: tuple[Cell, ...]
+    rows: tuple[Square, ...]
     uncertainties: tuple[Uncertainty, ...]
     measured: tuple[Measured, ...]
     switches: tuple[Switch, ...]
     checks: tuple[Check, ...] = ()
 
     def plot(self) -> Any:
-        """The map in plotly, whose cells say what each machine costs there (`pip install
+        """The map in plotly, whose squares say what each machine costs there (`pip install
         spread-planner[viz]`)."""
         return as_figure(self)
 
@@ -135,68 +136,78 @@ class AdvantageMap(Study):
 
     def __str__(self) -> str:
         shares = listed([f"{name} {100 * self.share(name):.0f} %" for name in self.topologies])
-        return f"{self.metric} of {self.family} models: of the cells that a machine reaches, {shares} ({self.proved})"
+        return (
+            f"{self.metric} of {self.family} models: of the cells that a machine reaches, {shares}"
+            f" ({self.proved})"
+        )
 
     def winners(self) -> NDArray[np.intp]:
         """Number of the winning machine, -1 where none is fast enough, shape (speeds, sizes)."""
         number = {name: place for place, name in enumerate(self.topologies)} | {None: -1}
-        found = np.array([number[cell.winner] for cell in self.rows])
+        found = np.array([number[square.winner] for square in self.rows])
         return found.reshape(len(self.sizes), len(self.speeds)).T
 
-    def cell(self, parameters: float, tokens_per_s_per_user: float) -> Cell:
-        """The nearest cell."""
-        size = int(np.argmin(np.abs(np.log(np.array(self.sizes) / parameters))))
-        speed = int(np.argmin(np.abs(np.log(np.array(self.speeds) / tokens_per_s_per_user))))
+    def cell(self, parameters: float, tokens_per_s_per_user: float) -> Square:
+        """The nearest square."""
+        size = _nearest(self.sizes, parameters)
+        speed = _nearest(self.speeds, tokens_per_s_per_user)
         return self.rows[size * len(self.speeds) + speed]
 
     def share(self, topology: str) -> float:
-        """Of all cells that any machine reaches, those that a machine wins."""
-        reached = [cell for cell in self.rows if cell.winner is not None]
-        return sum(cell.winner == topology for cell in reached) / max(1, len(reached))
+        """Of all squares that any machine reaches, those that a machine wins."""
+        reached = [square for square in self.rows if square.winner is not None]
+        return sum(square.winner == topology for square in reached) / max(1, len(reached))
 
     def borders(self, tokens_per_s_per_user: float) -> tuple["Border", ...]:
         """Sizes at which the winner changes at the nearest speed, ascending, each with its 80 %
         interval."""
-        speed = int(np.argmin(np.abs(np.log(np.array(self.speeds) / tokens_per_s_per_user))))
+        speed = _nearest(self.speeds, tokens_per_s_per_user)
         row = self.rows[speed :: len(self.speeds)]
-        found = []
-        for at in range(len(row) - 1):
-            below, above = row[at], row[at + 1]
-            if below.winner != above.winner:
-                low = next(
-                    (one for one in row[at::-1] if _sure(one) or one.winner != below.winner), None
-                )
-                high = next(
-                    (one for one in row[at + 1 :] if _sure(one) or one.winner != above.winner), None
-                )
-                found.append(
-                    Border(
-                        tokens_per_s_per_user=self.speeds[speed], below=below.winner, above=above.winner,
-                        parameters=math.sqrt(below.parameters * above.parameters),
-                        interval=(
-                            None if low is None else low.parameters,
-                            None if high is None or above.winner is None else high.parameters,
-                        ),
-                    )
-                )  # fmt: skip
-        return tuple(found)
+        return tuple(
+            _border(row[at::-1], row[at + 1 :])
+            for at in range(len(row) - 1)
+            if row[at].winner != row[at + 1].winner
+        )
 
     @property
     def proved(self) -> str:
         """What is known of the plans that are not uniform, in one sentence."""
         proved = [check.gap for check in self.checks if check.status == "optimal"]
         rest = [check.gap for check in self.checks if check.status != "optimal"]
-        words = []
+        words = ["uniform plans" if self.checks else "uniform plans only"]
         if proved:
-            words.append(
-                f"within {100 * max(proved):.0f} % of the proved best on {len(proved)} cells checked"
-            )
+            most = f"{100 * max(proved):.0f} %"
+            words.append(f"within {most} of the proved best on {len(proved)} cells checked")
         if rest:
-            words.append(
-                f"within {100 * max(rest):.0f} % of the proved bound on {len(rest)} {'more' if proved else 'cells'}"
-            )
-        return ", ".join([f"uniform plans{'' if words else ' only'}", *words])
+            most = f"{100 * max(rest):.0f} %"
+            counted = "more" if proved else "cells"
+            words.append(f"within {most} of the proved bound on {len(rest)} {counted}")
+        return ", ".join(words)
 
 
-def _sure(cell: Cell) -> bool:
-    return (cell.likely_share or 0.0) >= SURE
+def _nearest(axis: Sequence[float], value: float) -> int:
+    """The place on a logarithmic axis."""
+    return int(np.argmin(np.abs(np.log(np.array(axis) / value))))
+
+
+def _border(smaller: Sequence[Square], larger: Sequence[Square]) -> Border:
+    """Between two neighbours at one speed, each followed by those beyond it. The interval reaches
+    to the first square on either side whose winner is sure, or is another one."""
+    below = smaller[0]
+    above = larger[0]
+    low = _end_of_doubt(smaller)
+    high = None if above.winner is None else _end_of_doubt(larger)
+    return Border(
+        tokens_per_s_per_user=below.tokens_per_s_per_user,
+        below=below.winner,
+        above=above.winner,
+        parameters=math.sqrt(below.parameters * above.parameters),
+        interval=(low, high),
+    )
+
+
+def _end_of_doubt(squares: Sequence[Square]) -> float | None:
+    for square in squares:
+        if (square.likely_share or 0.0) >= SURE or square.winner != squares[0].winner:
+            return square.parameters
+    return None

@@ -19,8 +19,6 @@ from planner.scoring.score import residuals_of
 
 TAKEN_AS_THEY_ARE = ("A", "stated", "fit")
 """Grades whose doubt does not count here: what was read or stated, and what is in the residual."""
-
-
 SURE = 0.9
 """Share of draws from which a winner is taken as sure: then its border lies within an 80 %
 interval."""
@@ -39,7 +37,8 @@ class FigureEffect(Record):
     """What the doubt about the figure does to the number, on a logarithmic scale (80 %)."""
 
     def __str__(self) -> str:
-        return f"{self.path} ({WORDS.get(self.confidence, self.confidence)}): {self.slope:+.2f} % for 1 %"
+        grade = WORDS.get(self.confidence, self.confidence)
+        return f"{self.path} ({grade}): {self.slope:+.2f} % for 1 %"
 
 
 def residual_of(topology: Topology, field: str) -> float:
@@ -66,12 +65,15 @@ def figure_effects(
         slope = _slope(topology, figure, base, value_on)
         if abs(slope) > 1e-3:
             spread = 0.0 if figure.confidence in TAKEN_AS_THEY_ARE else SPREADS[figure.confidence]
-            found.append(
-                FigureEffect(
-                    path=figure.path, value=figure.value, source=figure.source, confidence=figure.confidence, slope=slope,
-                    half_width=abs(slope) * spread,
-                )
-            )  # fmt: skip
+            effect = FigureEffect(
+                path=figure.path,
+                value=figure.value,
+                source=figure.source,
+                confidence=figure.confidence,
+                slope=slope,
+                half_width=abs(slope) * spread,
+            )
+            found.append(effect)
     return tuple(sorted(found, key=lambda one: (-one.half_width, -abs(one.slope), one.path)))
 
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from planner.studies.advantage.drawing import Frame, map_figure, map_svg
+from planner.studies.advantage.drawing import Frame, map_svg
 from planner.studies.advantage.maps import map_grids
 
 NAMES = ("hgx-h100", "cerebras-cs3")
@@ -39,13 +39,3 @@ def test_measured_systems_and_borders_of_real_models_stand_where_they_are(drawn)
 def test_machines_differ_in_hatching_too(drawn):
     assert len(re.findall("<pattern", map_svg(drawn))) == 1  # of two machines one is plain
     assert "url(#hatch1)" in map_svg(drawn)
-
-
-def test_plotly_says_of_each_cell_what_each_machine_costs(drawn):
-    pytest.importorskip("plotly")
-    figure = map_figure(drawn)
-    tips = [tip for row in figure.data[0].text for tip in row]
-    assert len(tips) == len(drawn.rows)
-    assert any("too slow" in tip for tip in tips)
-    assert any("users in flight" in tip for tip in tips)
-    assert figure.layout.xaxis.title.text == "parameters [10⁹]"

@@ -1,4 +1,4 @@
-"""Each cell has the cheapest plan that is fast enough, its border moves with doubt, and pictures
+"""Each square has the cheapest plan that is fast enough, its border moves with doubt, and pictures
 say what they show."""
 
 import itertools
@@ -33,7 +33,7 @@ def drawn(grids) -> AdvantageMap:
     return grids.map(speeds=SPEEDS)
 
 
-def test_a_cell_has_the_least_value_of_all_plans_that_are_fast_enough(grids, drawn):
+def test_a_square_has_the_least_value_of_all_plans_that_are_fast_enough(grids, drawn):
     for size, cell in itertools.product(range(len(SIZES)), (0, 4, 8)):
         row = drawn.rows[size * len(SPEEDS) + cell]
         for value, column in zip(row.values, grids.grids, strict=True):

@@ -1,8 +1,8 @@
-"""What a map says of its cells, on one made by hand."""
+"""What a map says of its squares, on one made by hand."""
 
 import pytest
 
-from planner.studies.advantage.records import AdvantageMap, Cell
+from planner.studies.advantage.records import AdvantageMap, Square
 
 SIZES, SPEEDS = (1e9, 1e10, 1e11, 1e12), (10.0, 100.0)
 ROWS = (
@@ -14,8 +14,8 @@ ROWS = (
 
 @pytest.fixture(scope="module")
 def drawn() -> AdvantageMap:
-    cells = [
-        Cell(
+    squares = [
+        Square(
             parameters=size, tokens_per_s_per_user=speed, winner=ROWS[row][column][0], advantage=None,
             likely_share=ROWS[row][column][1], values=(1.0, 2.0), chips=None, users=None, tpot_s=None,
         )
@@ -24,12 +24,12 @@ def drawn() -> AdvantageMap:
     ]  # fmt: skip
     return AdvantageMap(
         topologies=("a", "b"), titles=("A", "B"), metric="chips", family="dense", weight_dtype="fp8", prompt_tokens=1,
-        output_tokens=1, most_users=None, sizes=SIZES, speeds=SPEEDS, rows=tuple(cells), uncertainties=(), measured=(),
+        output_tokens=1, most_users=None, sizes=SIZES, speeds=SPEEDS, rows=tuple(squares), uncertainties=(), measured=(),
         switches=(),
     )  # fmt: skip
 
 
-def test_a_border_lies_between_its_cells_and_its_interval_ends_where_winners_are_sure(drawn):
+def test_a_border_lies_between_its_squares_and_its_interval_ends_where_winners_are_sure(drawn):
     (border,) = drawn.borders(10.0)
     assert (border.below, border.above) == ("a", "b")
     assert border.parameters == pytest.approx((1e10 * 1e11) ** 0.5)
@@ -41,12 +41,12 @@ def test_beyond_what_any_machine_reaches_there_is_no_upper_end(drawn):
     assert (border.below, border.above, border.interval) == ("b", None, (1e10, None))
 
 
-def test_shares_count_cells_that_a_machine_reaches(drawn):
+def test_shares_count_squares_that_a_machine_reaches(drawn):
     assert drawn.share("a") == pytest.approx(2 / 6)
     assert drawn.share("b") == pytest.approx(4 / 6)
 
 
-def test_cells_are_found_by_the_nearest_size_and_speed(drawn):
+def test_squares_are_found_by_the_nearest_size_and_speed(drawn):
     assert drawn.cell(9e8, 12.0).winner == "a"
     assert drawn.cell(5e11, 90.0).winner is None
     assert drawn.winners().tolist() == [[0, 0, 1, 1], [1, 1, -1, -1]]
