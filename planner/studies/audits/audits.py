@@ -1,6 +1,7 @@
 """`audit`: claims against capacity, roofline, arithmetic, sourced figures, each other, and the
 engine's price."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,24 @@ from planner.studies.audits.claims import Claim, article_claims, read_claims
 from planner.studies.audits.findings import REFUTED, SEVERITY, Finding, found, worst
 from planner.studies.study import Study
 
-LAWS: tuple[Callable[[Case], Iterator[Finding]], ...] = (
-    laws.capacity, laws.roofline, laws.energy_arithmetic, laws.scope, laws.energy_floor, laws.bottleneck, laws.sums,
-    laws.machine_figure, laws.wiring, laws.purchase, laws.consistency, prices.zeros, prices.residence,
-)  # fmt: skip
-PRICES: tuple[Callable[[Case], Iterator[Finding]], ...] = (
+Law = Callable[[Case], Iterator[Finding]]
+
+LAWS: tuple[Law, ...] = (
+    laws.capacity,
+    laws.roofline,
+    laws.energy_arithmetic,
+    laws.scope,
+    laws.energy_floor,
+    laws.bottleneck,
+    laws.sums,
+    laws.machine_figure,
+    laws.wiring,
+    laws.purchase,
+    laws.consistency,
+    prices.zeros,
+    prices.residence,
+)
+PRICES: tuple[Law, ...] = (
     prices.reach,
     prices.sparse_speed,
     prices.advantage,
@@ -57,53 +71,76 @@ class Audit(Study):
 
     def plot(self) -> Any:
         """By which factor each claim is off, on a logarithmic axis."""
-        go = plotly()
-        off = sorted(
-            (row for row in self.rows if row.factor is not None), key=lambda row: row.factor or 0
-        )
-        drawn = go.Figure()
-        names = [f"{row.claim}: {_cut(row.quote)}" for row in off]
-        drawn.add_bar(
-            x=[row.factor for row in off], y=names, orientation="h", marker={"color": "#DDDDDD"}, width=0.08,
-            showlegend=False, hoverinfo="skip",
-        )  # fmt: skip
-        for verdict, (colour, symbol) in LOOK.items():
-            chosen = [
-                (row, name) for row, name in zip(off, names, strict=True) if row.verdict == verdict
-            ]
-            if chosen:
-                drawn.add_scatter(
-                    x=[row.factor for row, _ in chosen], y=[name for _, name in chosen], mode="markers", name=verdict,
-                    marker={"size": 10, "color": colour, "symbol": symbol, "line": {"color": "#222222", "width": 1}},
-                    hovertext=[f"{row.text}<br>{row.law}" for row, _ in chosen], hoverinfo="text",
-                )  # fmt: skip
-        drawn.update_layout(
-            title="By which factor each claim is off", template="plotly_white", width=920, height=190 + 21 * len(off), bargap=0,
-            legend={"orientation": "h", "y": 1.01, "yanchor": "bottom"}, margin={"l": 10, "b": 90},
-        )  # fmt: skip
-        drawn.update_xaxes(
-            type="log", title="claimed over possible, or the reverse [factor, logarithmic]", dtick=1
-        )
-        drawn.update_yaxes(categoryorder="array", categoryarray=names, automargin=True)
-        note = "Limits: capacity, roofline, arithmetic, the catalogue's sourced figures, the engine's best plans."
-        drawn.add_annotation(
-            text=note,
-            x=0,
-            y=-70 / (21 * len(off) + 60),
-            xref="paper",
-            yref="paper",
-            showarrow=False,
-            font={"size": 11},
-        )
-        return drawn
+        return factor_plot(self)
 
     def _repr_html_(self) -> str:
         header = ["claim", "words", "verdict", "why", "source"]
-        return table(
-            header,
-            [[row.claim, row.quote, row.text, row.law, row.source] for row in self.rows],
-            words=range(len(header)),
-        )
+        lines = [[row.claim, row.quote, row.text, row.law, row.source] for row in self.rows]
+        return table(header, lines, words=range(len(header)))
+
+
+def factor_plot(made: Audit) -> Any:
+    """A stem for each claim that is off by a factor, its head by verdict."""
+    drawn = plotly().Figure()
+    factors = [(row.factor, row) for row in made.rows if row.factor is not None]
+    off = [row for _, row in sorted(factors, key=lambda pair: pair[0])]
+    name_of = {row.claim: f"{row.claim}: {_cut(row.quote)}" for row in off}
+    drawn.add_bar(
+        x=[row.factor for row in off],
+        y=list(name_of.values()),
+        orientation="h",
+        marker={"color": "#DDDDDD"},
+        width=0.08,
+        showlegend=False,
+        hoverinfo="skip",
+    )
+    for verdict, (colour, symbol) in LOOK.items():
+        chosen = [row for row in off if row.verdict == verdict]
+        if chosen:
+            drawn.add_scatter(
+                name=verdict,
+                x=[row.factor for row in chosen],
+                y=[name_of[row.claim] for row in chosen],
+                hovertext=[f"{row.text}<br>{row.law}" for row in chosen],
+                hoverinfo="text",
+                mode="markers",
+                marker={
+                    "size": 10,
+                    "color": colour,
+                    "symbol": symbol,
+                    "line": {"color": "#222222", "width": 1},
+                },
+            )
+    _lay_out(drawn, list(name_of.values()))
+    return drawn
+
+
+def _lay_out(drawn: Any, names: list[str]) -> None:
+    """A line of 21 pixels for each claim, and a note under the axis."""
+    lines = 21 * len(names)
+    drawn.update_layout(
+        title="By which factor each claim is off",
+        template="plotly_white",
+        width=920,
+        height=190 + lines,
+        bargap=0,
+        legend={"orientation": "h", "y": 1.01, "yanchor": "bottom"},
+        margin={"l": 10, "b": 90},
+    )
+    drawn.update_xaxes(
+        type="log", title="claimed over possible, or the reverse [factor, logarithmic]", dtick=1
+    )
+    drawn.update_yaxes(categoryorder="array", categoryarray=names, automargin=True)
+    drawn.add_annotation(
+        text="Limits: capacity, roofline, arithmetic, the catalogue's sourced figures,"
+        " the engine's best plans.",
+        x=0,
+        y=-70 / (lines + 60),
+        xref="paper",
+        yref="paper",
+        showarrow=False,
+        font={"size": 11},
+    )
 
 
 def audit(
@@ -117,37 +154,46 @@ def audit(
     claim is held against capacity, roofline and arithmetic, the catalogue's figures and the other
     claims; what they allow is priced by the engine.
     """
-    given = (
-        article_claims()
-        if claims is None
-        else read_claims(claims)
-        if isinstance(claims, str | Path)
-        else tuple(claims)
-    )
-    names = [claim.name for claim in given]
-    repeated = next((name for number, name in enumerate(names) if name in names[:number]), None)
-    if repeated is not None:
-        raise InputError(f"Claim.name: two claims are called {repeated!r}; names must be unique")
-    strange = next(
-        ((one.name, name) for one in given for name in one.premises if name not in names), None
-    )
-    if strange is not None:
-        raise UnknownNameError(f"claim (a premise of {strange[0]!r})", strange[1], names)
-    for claim in given:  # a name that is not there is better refused at once than after a minute
+    given = _read(claims)
+    _check_names(given)
+    # A machine that is not there is better refused at once than after a minute.
+    for claim in given:
         for machine in (claim.topology, claim.over):
             if machine is not None:
                 topology_of(machine)
+
     rows: dict[str, Finding] = {}
     known: dict[tuple[object, ...], Score | None] = {}
     for claim in given:
+        others = tuple(one for one in given if one is not claim)
         try:
-            row = finding_on(Case(claim, tuple(one for one in given if one is not claim), known))
+            row = finding_on(Case(claim, others, known))
         except KeyboardInterrupt:
             return Audit(rows=tuple(rows.values()), complete=False)
         rows[claim.name] = _with_premises(row, claim, rows)
         if progress is not None:
             progress(rows[claim.name])
     return Audit(rows=tuple(rows.values()))
+
+
+def _read(claims: Sequence[Claim] | str | Path | None) -> tuple[Claim, ...]:
+    if claims is None:
+        return article_claims()
+    if isinstance(claims, str | Path):
+        return read_claims(claims)
+    return tuple(claims)
+
+
+def _check_names(claims: Sequence[Claim]) -> None:
+    """Names are unique, and premises are among them."""
+    names = [claim.name for claim in claims]
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise InputError(f"Claim.name: two claims are called {name!r}; names must be unique")
+    for claim in claims:
+        for premise in claim.premises:
+            if premise not in names:
+                raise UnknownNameError(f"claim (a premise of {claim.name!r})", premise, names)
 
 
 def finding_on(case: Case) -> Finding:
@@ -162,18 +208,16 @@ def finding_on(case: Case) -> Finding:
 
 def _with_premises(row: Finding, claim: Claim, rows: dict[str, Finding]) -> Finding:
     """A claim that would stand falls with the first refuted claim on which it rests."""
-    refuted = next(
-        (rows[name] for name in claim.premises if name in rows and rows[name].verdict in REFUTED),
-        None,
-    )
-    if refuted is None or row.verdict in REFUTED:
+    fallen = [rows[name] for name in claim.premises if name in rows]
+    refuted = [one for one in fallen if one.verdict in REFUTED]
+    if not refuted or row.verdict in REFUTED:
         return row
-    law = f"rests on claim {refuted.claim}, which is refuted ({refuted.text}); {row.law}"
+    first = refuted[0]
     return row.replace(
-        verdict=refuted.verdict,
-        text=f"{refuted.verdict}, with claim {refuted.claim}",
-        law=law,
-        other=refuted.claim,
+        verdict=first.verdict,
+        text=f"{first.verdict}, with claim {first.claim}",
+        law=f"rests on claim {first.claim}, which is refuted ({first.text}); {row.law}",
+        other=first.claim,
     )
 
 

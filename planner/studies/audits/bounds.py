@@ -41,30 +41,20 @@ class Roof(NamedTuple):
     @property
     def fewest_chips(self) -> int:
         """That hold the weights, and nothing else."""
-        return int(
-            fewest_chips(self.graph.weight_bytes, self.topology.chip.memory[0].capacity_bytes)
-        )
+        capacity_bytes = self.topology.chip.memory[0].capacity_bytes
+        return int(fewest_chips(self.graph.weight_bytes, capacity_bytes))
 
     @property
     def most_sequences(self) -> int:
         """Whose caches fit beside the weights."""
-        free = self.chips * self.topology.chip.memory[0].capacity_bytes - self.graph.weight_bytes
-        each = (
-            self.graph.kv_bytes_per_token * self.context_tokens
-            + self.graph.state_bytes_per_sequence
-        )
+        graph = self.graph
+        free = self.chips * self.topology.chip.memory[0].capacity_bytes - graph.weight_bytes
+        each = graph.kv_bytes_per_token * self.context_tokens + graph.state_bytes_per_sequence
         return min(MOST_BATCH, math.floor(free / each)) if each else MOST_BATCH
 
     def decode(self, batch_size: int) -> Pass:
         """The least that a pass of so many sequences takes."""
-        chip = self.topology.chip
-        flop, moved = useful_work(
-            self.graph, Step(batch_size, batch_size, self.context_tokens, True)
-        )
-        return Pass(
-            moved / (self.chips * chip.memory[0].bandwidth_bytes_per_s),
-            flop / (self.chips * chip.peak_flop_per_s(multiplied_in(self.graph))),
-        )
+        return self._pass(Step(batch_size, batch_size, self.context_tokens, True))
 
     def most_tokens_per_s(self, batch_size: int) -> float:
         """Of all users."""
@@ -72,10 +62,14 @@ class Roof(NamedTuple):
 
     def sample_step(self) -> Pass:
         """The least that one denoising step of one sample takes, of a diffusion model."""
-        graph, chip = self.graph, self.topology.chip
-        step = Step(graph.tokens_per_sample, 1, graph.tokens_per_sample, False)
-        flop, moved = useful_work(graph, step)
+        tokens = self.graph.tokens_per_sample
+        return self._pass(Step(tokens, 1, tokens, False))
+
+    def _pass(self, step: Step) -> Pass:
+        """The work that no plan can do without, shared out evenly over all chips."""
+        chip = self.topology.chip
+        flop, moved = useful_work(self.graph, step)
         return Pass(
             moved / (self.chips * chip.memory[0].bandwidth_bytes_per_s),
-            flop / (self.chips * chip.peak_flop_per_s(multiplied_in(graph))),
+            flop / (self.chips * chip.peak_flop_per_s(multiplied_in(self.graph))),
         )

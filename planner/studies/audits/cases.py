@@ -54,9 +54,8 @@ class Case:
         if self.claim.weight_dtype is not None:
             return (self.claim.weight_dtype,)
         peaks = {peak.dtype for peak in self.topology.chip.peaks}
-        return tuple(
-            names[0] for group in WIDTHS if (names := [one for one in group if one in peaks])
-        ) or ("bf16",)
+        found = [[dtype for dtype in width if dtype in peaks] for width in WIDTHS]
+        return tuple(dtypes[0] for dtypes in found if dtypes) or ("bf16",)
 
     def graph(self, dtype: Dtype) -> ModelGraph:
         return graph_of(self.claim, dtype)
@@ -67,19 +66,16 @@ class Case:
         return (self.claim.prompt_tokens or 0) + (self.claim.output_tokens or 0) / 2
 
     def roof(self, dtype: Dtype, chips: int | None = None) -> Roof:
-        return Roof(
-            self.graph(dtype),
-            self.topology,
-            chips or self.claim.chips or self.topology.chips,
-            self.context_tokens,
-        )
+        many = chips or self.claim.chips or self.topology.chips
+        return Roof(self.graph(dtype), self.topology, many, self.context_tokens)
 
     def workload(self, batch_size: int) -> Workload:
         claim = self.claim
         return ONE_REQUEST.replace(
-            batch_size=batch_size, prompt_tokens=claim.prompt_tokens or ONE_REQUEST.prompt_tokens,
+            batch_size=batch_size,
+            prompt_tokens=claim.prompt_tokens or ONE_REQUEST.prompt_tokens,
             output_tokens=claim.output_tokens or ONE_REQUEST.output_tokens,
-        )  # fmt: skip
+        )
 
     def score(self, dtype: Dtype, batch_size: int, goal: str, times: int = 1) -> Score | None:
         """That of the best plan for a field, on so many times the chips of the claim; None where
@@ -90,11 +86,10 @@ class Case:
             return None
         chips *= times
         work = self.workload(batch_size)
+        # What cannot fit is not worth a search, which would have to prove it.
         usable = topology.chip.memory[0].capacity_bytes * topology.software.usable_memory_fraction
-        if (
-            graph.weight_bytes + batch_size * work.held_context_tokens * graph.kv_bytes_per_token
-            > chips * usable
-        ):
+        caches = batch_size * work.held_context_tokens * graph.kv_bytes_per_token
+        if graph.weight_bytes + caches > chips * usable:
             return None
         key = (graph.name, dtype, graph.sparsity, topology, chips, work, goal, claim.scope)
         if key not in self.known:
@@ -107,32 +102,54 @@ class Case:
         """The fewest sequences in flight with which the best plan reaches something, None where
         none does; and what was priced on the way, by batch. Batches grow fourfold, near the end
         twofold, then the last step is halved."""
-        batch, priced_at = self.claim.batch_size or 1, []
-        for step in (4, 2):
-            while (score := self.score(dtype, batch, goal, times)) is not None:
-                priced_at.append((batch, score))
-                if reached(score) or self.claim.batch_size is not None or step * batch > MOST_BATCH:
-                    break
-                batch *= step
-            if score is not None or not priced_at:
-                break
-            batch = 2 * priced_at[-1][0]
-        if not priced_at or not reached(priced_at[-1][1]):
-            return None, tuple(priced_at)
-        low, high = (
-            (priced_at[-2][0] if len(priced_at) > 1 else priced_at[-1][0] - 1),
-            priced_at[-1][0],
-        )
-        while self.claim.batch_size is None and high - low > max(1, high // 4):
+        is_given = self.claim.batch_size is not None
+        tried: list[tuple[int, Score]] = []
+
+        def is_reached(batch: int) -> bool | None:
+            """None where nothing fits."""
+            score = self.score(dtype, batch, goal, times)
+            if score is None:
+                return None
+            tried.append((batch, score))
+            return reached(score)
+
+        found = self._climbed(is_reached)
+        if found is None:
+            return None, tuple(tried)
+        climbed = tuple(tried)
+        low = climbed[-2][0] if len(climbed) > 1 else found - 1
+        high = found
+        while not is_given and high - low > max(1, high // 4):
             middle = (low + high) // 2
-            score = self.score(dtype, middle, goal, times)
-            low, high = (low, middle) if score is not None and reached(score) else (middle, high)
-        return high, tuple(priced_at)
+            if is_reached(middle):
+                high = middle
+            else:
+                low = middle
+        return high, climbed
+
+    def _climbed(self, is_reached: Callable[[int], bool | None]) -> int | None:
+        """The first batch that reaches it, of batches four times as large each and, from the
+        first that does not fit, twice as large as the last that does; None where none does."""
+        given = self.claim.batch_size
+        batch = given or 1
+        last = None
+        for step in (4, 2):
+            while (is_there := is_reached(batch)) is not None:
+                if is_there:
+                    return batch
+                if given is not None or step * batch > MOST_BATCH:
+                    return None
+                last = batch
+                batch *= step
+            if last is None:
+                return None
+            batch = 2 * last
+        return None
 
 
 def topology_of(given: str | Topology | None) -> Topology:
     """A name, a file or a record."""
-    return load_topology(cast(str, given)) if not isinstance(given, Topology) else given
+    return given if isinstance(given, Topology) else load_topology(cast(str, given))
 
 
 def graph_of(claim: Claim, dtype: Dtype) -> ModelGraph:
@@ -170,28 +187,22 @@ def priced(
         except InfeasibleError:
             return None
     search = Search(Candidates(graph, topology, workload, question))
-    search.run()  # a refusal by `partition` would also look for how many chips would do, which takes longer
+    # Not by `partition`: where nothing fits it would also look for how many chips would do.
+    search.run()
     if search.interrupted:
         raise KeyboardInterrupt
     plan = search.best.plan
-    return (
-        None
-        if plan is None
-        else score_plan(plan, graph, topology, workload, power_scope=question.power_scope)
-    )
+    if plan is None:
+        return None
+    return score_plan(plan, graph, topology, workload, power_scope=question.power_scope)
 
 
 def lacks(topology: Topology, goal: str) -> str:
     """What of a machine's figures a field would need that is not published; "" where nothing is
     missing."""
-    if (
-        goal == "energy_per_token_j"
-        and topology.power.chip_w is None
-        and topology.power.system_w is None
-    ):
+    power, price = topology.power, topology.price
+    if goal == "energy_per_token_j" and power.chip_w is None and power.system_w is None:
         return "power"
-    return (
-        "price"
-        if goal == "usd_per_million_tokens" and topology.price.usd_per_chip_hour is None
-        else ""
-    )
+    if goal == "usd_per_million_tokens" and price.usd_per_chip_hour is None:
+        return "price"
+    return ""

@@ -3,7 +3,7 @@ article's claims are shipped."""
 
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
@@ -148,17 +148,16 @@ class Claim(Record):
 
     @model_validator(mode="after")
     def check_figure(self) -> Self:
+        of = f"of {self.name!r}"
         if bool(self.figure) != (self.value is not None):
             raise InputError(
-                f"Claim.figure and value of {self.name!r} go together: a path and what is claimed of it"
+                f"Claim.figure and value {of} go together: a path and what is claimed of it"
             )
         if self.figure and self.topology is None:
-            raise InputError(
-                f"Claim.topology of {self.name!r} is missing: a figure belongs to a machine"
-            )
+            raise InputError(f"Claim.topology {of} is missing: a figure belongs to a machine")
         if self.sparsity == "unstructured" and self.speed_up is not None:
             raise InputError(
-                f"Claim.sparsity of {self.name!r}: a speed-up needs a share of zeros, such as '90%'"
+                f"Claim.sparsity {of}: a speed-up needs a share of zeros, such as '90%'"
             )
         return self
 
@@ -178,12 +177,11 @@ def article_claims() -> tuple[Claim, ...]:
 
 def _claims_in(fields: dict[str, Any], path: str) -> tuple[Claim, ...]:
     rows = fields.get("claim")
-    if (
-        not isinstance(rows, list)
-        or not all(isinstance(row, dict) for row in rows)
-        or set(fields) - {"claim", "source"}
-    ):
+    is_table = isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
+    if not is_table or set(fields) - {"claim", "source"}:
         raise InputError(
-            f"{path} must hold tables called [[claim]], and nothing else but a source for all of them"
+            f"{path} must hold tables called [[claim]], and nothing else but a source for all of"
+            " them"
         )
-    return tuple(Claim.from_fields({"source": fields.get("source", ""), **row}) for row in rows)
+    source = {"source": fields.get("source", "")}
+    return tuple(Claim.from_fields(source | row) for row in cast(list[dict[str, Any]], rows))

@@ -1,15 +1,23 @@
 """`Finding`: what an audit found of one claim, on what figure it rests, by which law."""
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from planner.records import Record
 from planner.units import Count
 
 Verdict = Literal[
-    "impossible", "wrong scope", "inconsistent", "needs more chips", "disagrees with its source", "implausible",
-    "plausible at batch", "plausible", "no opinion",
-]  # fmt: skip
+    "impossible",
+    "wrong scope",
+    "inconsistent",
+    "needs more chips",
+    "disagrees with its source",
+    "implausible",
+    "plausible at batch",
+    "plausible",
+    "no opinion",
+]
+"""The most severe first."""
 REFUTED: tuple[Verdict, ...] = (
     "impossible",
     "wrong scope",
@@ -19,12 +27,7 @@ REFUTED: tuple[Verdict, ...] = (
 )
 """By capacity, arithmetic or a sourced figure; "implausible" is the engine's price, which may
 err."""
-SEVERITY: dict[Verdict, int] = {
-    name: place
-    for place, name in enumerate(
-        (*REFUTED, "implausible", "plausible at batch", "plausible", "no opinion")
-    )
-}  # fmt: skip
+SEVERITY: dict[Verdict, int] = {name: place for place, name in enumerate(get_args(Verdict))}
 
 
 class Finding(Record):
@@ -55,17 +58,11 @@ def found(
     verdict: Verdict, law: str, *, factor: float | None = None, tail: str = "", **fields: Any
 ) -> Finding:
     """A finding, its text made of verdict, tail and factor."""
-    times = "" if factor is None else f", {factor:,.0f}×" if factor >= 100 else f", {factor:.2g}×"
-    named = {"needs more chips": "needs", "plausible at batch": "plausible at batch"}.get(
-        verdict, verdict
-    )
-    return Finding(
-        verdict=verdict,
-        text=f"{named}{tail and ' '}{tail}{times}",
-        law=law,
-        factor=factor,
-        **fields,
-    )
+    lead = "needs" if verdict == "needs more chips" else verdict
+    text = f"{lead} {tail}" if tail else lead
+    if factor is not None:
+        text += f", {factor:,.0f}×" if factor >= 100 else f", {factor:.2g}×"
+    return Finding(verdict=verdict, text=text, law=law, factor=factor, **fields)
 
 
 def worst(findings: Iterable[Finding]) -> Finding | None:
@@ -73,6 +70,6 @@ def worst(findings: Iterable[Finding]) -> Finding | None:
     ranked = sorted(findings, key=lambda one: (SEVERITY[one.verdict], -(one.factor or 0)))
     if not ranked:
         return None
-    return ranked[0].replace(
-        also=tuple(dict.fromkeys(f"{one.text}: {one.law}" for one in ranked[1:]))
-    )
+    # Each once, in their order.
+    also = dict.fromkeys(f"{one.text}: {one.law}" for one in ranked[1:])
+    return ranked[0].replace(also=tuple(also))

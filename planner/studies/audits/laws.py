@@ -5,6 +5,7 @@ Capacity, roofline and arithmetic come first and need no fitted constant; then t
 sourced figures.
 """
 
+import itertools
 import math
 from collections.abc import Iterator
 from typing import Any, cast
@@ -19,7 +20,7 @@ from planner.scoring.plans import chosen_power
 from planner.studies.audits.bounds import MOST_BATCH, Roof
 from planner.studies.audits.cases import Case, topology_of
 from planner.studies.audits.claims import Claim, Greatest, Growth, Quotient, Total
-from planner.studies.audits.findings import Finding, found
+from planner.studies.audits.findings import Finding, Verdict, found
 from planner.units import spoken, trimmed
 
 CLOSE = 1.05
@@ -29,7 +30,10 @@ LOOSE = 1.15
 UNITS = {"bytes_per_s": "B/s", "flop_per_s": "FLOP/s", "_bytes": "B", "_w": "W", "_s": "s"}
 """By how a field's name ends; the first that fits."""
 STORED: tuple[Dtype, ...] = ("bf16", "fp8", "fp4")
-CAPACITY, BANDWIDTH = "chip.memory[0].capacity_bytes", "chip.memory[0].bandwidth_bytes_per_s"
+CAPACITY = "chip.memory[0].capacity_bytes"
+BANDWIDTH = "chip.memory[0].bandwidth_bytes_per_s"
+WATTS = ("power.chip_w", "power.system_w")
+IT_ADDS_UP = "it adds up, and nothing else here can be priced"
 
 
 def capacity(case: Case) -> Iterator[Finding]:
@@ -41,17 +45,23 @@ def capacity(case: Case) -> Iterator[Finding]:
     least = min(fewest, key=lambda dtype: fewest[dtype])
     if fewest[least] <= claim.chips:
         return
-    each, graph = case.topology.chip.memory[0].capacity_bytes, case.graph(least)
+    graph = case.graph(least)
+    each = case.topology.chip.memory[0].capacity_bytes
     stored = ", ".join(f"{case.roof(dtype).fewest_chips} in {dtype}" for dtype in STORED)
     what = claim.model or f"a dense model of {spoken(claim.parameters, '')}"
     law = (
-        f"capacity: {what} takes {spoken(graph.weight_bytes, 'B')} in {least}, and {claim.chips} × {case.topology.chip.name} "
-        f"hold {spoken(claim.chips * each, 'B')}; weights alone fill {stored}"
+        f"capacity: {what} takes {spoken(graph.weight_bytes, 'B')} in {least},"
+        f" and {claim.chips} × {case.topology.chip.name} hold {spoken(claim.chips * each, 'B')};"
+        f" weights alone fill {stored}"
     )
     yield found(
-        "needs more chips", law, tail=f"{fewest[least]:,} chips", factor=fewest[least] / claim.chips,
-        source=cited(case.topology, CAPACITY), needed_chips=fewest[least],
-    )  # fmt: skip
+        "needs more chips",
+        law,
+        tail=f"{fewest[least]:,} chips",
+        factor=fewest[least] / claim.chips,
+        source=cited(case.topology, CAPACITY),
+        needed_chips=fewest[least],
+    )
 
 
 def roofline(case: Case) -> Iterator[Finding]:
@@ -65,17 +75,22 @@ def roofline(case: Case) -> Iterator[Finding]:
 def _roofline(case: Case, roof: Roof) -> Finding | None:
     """Of one format; None where the claim keeps under the roof."""
     claim = case.claim
-    batch = claim.batch_size or (max(1, roof.most_sequences) if claim.prompt_tokens else MOST_BATCH)
+    # Where no cache is told of, any number of sequences fits beside the weights.
+    most_users = max(1, roof.most_sequences) if claim.prompt_tokens else MOST_BATCH
+    batch = claim.batch_size or most_users
     for users, value in ((batch, claim.tokens_per_s), (1, claim.tokens_per_s_per_user)):
-        if value is None or value <= users / roof.decode(users).seconds * CLOSE:
+        if value is None:
             continue
         step = roof.decode(users)
-        by_memory = step.memory_s >= step.compute_s
         most = users / step.seconds
+        if value <= most * CLOSE:
+            continue
+        by_memory = step.memory_s >= step.compute_s
         law = (
-            f"{'bandwidth' if by_memory else 'FLOP'} bound: a pass of {users} takes at least {spoken(step.seconds, 's')} "
-            f"on {roof.chips} × {roof.topology.chip.name} in {roof.graph.weight_dtype}, so at most {trimmed(most)} tokens/s "
-            "(without speculative decoding)"
+            f"{'bandwidth' if by_memory else 'FLOP'} bound: a pass of {users} takes at least"
+            f" {spoken(step.seconds, 's')} on {roof.chips} × {roof.topology.chip.name}"
+            f" in {roof.graph.weight_dtype}, so at most {trimmed(most)} tokens/s"
+            " (without speculative decoding)"
         )
         path = BANDWIDTH if by_memory else peak_path(roof)
         return found("impossible", law, factor=value / most, source=cited(roof.topology, path))
@@ -86,14 +101,25 @@ def energy_arithmetic(case: Case) -> Iterator[Finding]:
     """Joules a token × tokens a second are watts; joules a token × tokens a second and watt are
     1."""
     claim = case.claim
-    joules, rate, inverse = claim.energy_per_token_j, claim.tokens_per_s, claim.tokens_per_s_per_w
-    if joules and inverse and ratio_of(joules * inverse, 1.0) > CLOSE:
-        law = f"energy arithmetic: {joules:g} J × {inverse:g} tokens/s/W must be 1, and is {joules * inverse:.3g}"
-        yield found("impossible", law, factor=ratio_of(joules * inverse, 1.0))
+    joules, rate = claim.energy_per_token_j, claim.tokens_per_s
+    inverse = claim.tokens_per_s_per_w
+    if joules and inverse:
+        one = joules * inverse
+        if ratio_of(one, 1.0) > CLOSE:
+            law = (
+                f"energy arithmetic: {joules:g} J × {inverse:g} tokens/s/W must be 1,"
+                f" and is {one:.3g}"
+            )
+            yield found("impossible", law, factor=ratio_of(one, 1.0))
     watts = (claim.power_w or 0) * (claim.chips or 0)
-    if joules and rate and watts and ratio_of(joules * rate, watts) > CLOSE:
-        law = f"energy arithmetic: {joules:g} J × {rate:,g} tokens/s are {trimmed(joules * rate)} W, not {watts:,g} W"
-        yield found("impossible", law, factor=ratio_of(joules * rate, watts))
+    if joules and rate and watts:
+        drawn = joules * rate
+        if ratio_of(drawn, watts) > CLOSE:
+            law = (
+                f"energy arithmetic: {joules:g} J × {rate:,g} tokens/s are {trimmed(drawn)} W,"
+                f" not {watts:,g} W"
+            )
+            yield found("impossible", law, factor=ratio_of(drawn, watts))
 
 
 def scope(case: Case) -> Iterator[Finding]:
@@ -104,26 +130,32 @@ def scope(case: Case) -> Iterator[Finding]:
         return
     dtype = min(case.dtypes, key=lambda one: case.roof(one).fewest_chips)
     needed = case.roof(dtype).fewest_chips
-    power, source = case.topology.power, cited(case.topology, "power.chip_w", "power.system_w")
+    counted = claim.chips or 1
+    power = case.topology.power
     each = claim.power_w or power.chip_w or power.system_w
-    if (
-        each is None
-        or needed <= (claim.chips or 1)
-        or ratio_of(joules * claim.tokens_per_s, each * (claim.chips or 1)) > CLOSE
-    ):
+    if each is None or needed <= counted:
+        return
+    if ratio_of(joules * claim.tokens_per_s, each * counted) > CLOSE:
         return
     whole = needed * each / claim.tokens_per_s
-    mine = spoken(each * (claim.chips or 1), "W")
     law = (
-        f"scope: {joules:.3g} J is the {mine} of {claim.chips or 1} alone over the tokens of the {needed} chips that"
-        f" {claim.model} fills in {dtype}; all of them draw {spoken(needed * each, 'W')}, {whole:.3g} J a token"
+        f"scope: {joules:.3g} J is the {spoken(each * counted, 'W')} of {counted} alone"
+        f" over the tokens of the {needed} chips that {claim.model} fills in {dtype};"
+        f" all of them draw {spoken(needed * each, 'W')}, {whole:.3g} J a token"
     )
-    yield found("wrong scope", law, factor=whole / joules, source=source, needed_chips=needed)
+    yield found(
+        "wrong scope",
+        law,
+        factor=whole / joules,
+        source=cited(case.topology, *WATTS),
+        needed_chips=needed,
+    )
 
 
 def energy_floor(case: Case) -> Iterator[Finding]:
     """A token takes at least its operations at the peak, on chips that draw power meanwhile."""
-    claim, joules = case.claim, joules_of(case.claim)
+    claim = case.claim
+    joules = joules_of(claim)
     if joules is None or not is_deployment(claim) or case.graph(case.dtypes[0]).is_diffusion:
         return
     floors = {dtype: floor_j(case, dtype) for dtype in case.dtypes}
@@ -131,25 +163,21 @@ def energy_floor(case: Case) -> Iterator[Finding]:
     if not known:
         return
     dtype = min(known, key=lambda one: known[one])
-    if joules * CLOSE < known[dtype]:
-        chip = case.topology.chip
-        law = (
-            f"FLOP bound: one token of {claim.model} keeps a {chip.name} busy at its peak in {dtype} for so long that it"
-            f" draws at least {known[dtype]:.3g} J; {joules:.3g} J is claimed"
-        )
-        yield found(
-            "impossible",
-            law,
-            factor=known[dtype] / joules,
-            source=cited(case.topology, "power.chip_w", "power.system_w"),
-        )
+    if joules * CLOSE >= known[dtype]:
+        return
+    law = (
+        f"FLOP bound: one token of {claim.model} keeps a {case.topology.chip.name} busy at its"
+        f" peak in {dtype} for so long that it draws at least {known[dtype]:.3g} J;"
+        f" {joules:.3g} J is claimed"
+    )
+    source = cited(case.topology, *WATTS)
+    yield found("impossible", law, factor=known[dtype] / joules, source=source)
 
 
 def floor_j(case: Case, dtype: Dtype) -> float | None:
     """The joules of a token's operations alone; None where the power is not known."""
-    draws, _ = chosen_power(
-        case.topology, None if case.topology.power.chip_w is None else case.claim.scope
-    )
+    power_scope = None if case.topology.power.chip_w is None else case.claim.scope
+    draws, _ = chosen_power(case.topology, power_scope)
     if not draws:
         return None
     graph, chip = case.graph(dtype), case.topology.chip
@@ -164,42 +192,66 @@ def bottleneck(case: Case) -> Iterator[Finding]:
     if claim.bound_by is None or not is_deployment(claim):
         return
     roof = case.roof(case.dtypes[0], 1)
-    ridge = f"of {case.topology.chip.name}"
+    yield _of_a_sample(case, roof) if roof.graph.is_diffusion else _of_decode(case, roof)
+
+
+def _of_a_sample(case: Case, roof: Roof) -> Finding:
+    """What binds a denoising step, at any batch."""
+    step = roof.sample_step()
+    share = step.compute_s / step.memory_s
+    law = (
+        f"roofline of {case.topology.chip.name}: a denoising step takes {share:.3g} times as long"
+        " for its operations as for its bytes"
+    )
     source = cited(case.topology, BANDWIDTH)
-    if roof.graph.is_diffusion:
-        step = roof.sample_step()
-        share = step.compute_s / step.memory_s
-        binds = "compute" if share > 1 else "memory"
-        law = f"roofline {ridge}: a denoising step takes {share:.3g} times as long for its operations as for its bytes"
-        if binds == claim.bound_by:
-            yield found("plausible", law, source=source)
-        else:
-            yield found("impossible", law, factor=max(share, 1 / share), source=source)
-        return
+    binds = "compute" if share > 1 else "memory"
+    if binds == case.claim.bound_by:
+        return found("plausible", law, source=source)
+    return found("impossible", law, factor=max(share, 1 / share), source=source)
+
+
+def _of_decode(case: Case, roof: Roof) -> Finding:
+    """What binds a decode pass: memory below a batch, arithmetic from there on."""
+    claim = case.claim
     turns = _turning_point(roof)
     where = "at every batch" if turns is None else f"below a batch of {turns}"
-    law = f"roofline {ridge}: decode is bound by memory {where}, by compute beyond, at {roof.context_tokens:g} tokens of context"
-    batch = claim.batch_size
-    if batch is None and turns is not None:
-        sign, least = ("<", None) if claim.bound_by == "memory" else (">=", turns)
-        yield found(
-            "plausible at batch", law, tail=f"{sign} {turns}", source=source, least_batch=least
+    law = (
+        f"roofline of {case.topology.chip.name}: decode is bound by memory {where}, by compute"
+        f" beyond, at {roof.context_tokens:g} tokens of context"
+    )
+    source = cited(case.topology, BANDWIDTH)
+    if claim.batch_size is None and turns is not None:
+        by_memory = claim.bound_by == "memory"
+        return found(
+            "plausible at batch",
+            law,
+            tail=f"< {turns}" if by_memory else f">= {turns}",
+            source=source,
+            least_batch=None if by_memory else turns,
         )
-        return
-    binds = "memory" if turns is None or (batch or 1) < turns else "compute"
-    yield found("plausible" if binds == claim.bound_by else "impossible", law, source=source)
+    binds = "memory" if turns is None or (claim.batch_size or 1) < turns else "compute"
+    verdict: Verdict = "plausible" if binds == claim.bound_by else "impossible"
+    return found(verdict, law, source=source)
 
 
 def _turning_point(roof: Roof) -> int | None:
     """The least batch at which a pass takes longer for its operations than for its bytes; None
     where none does."""
-    low, high = 0, MOST_BATCH
-    if roof.decode(high).compute_s <= roof.decode(high).memory_s:
+
+    def is_compute_bound(batch: int) -> bool:
+        step = roof.decode(batch)
+        return step.compute_s > step.memory_s
+
+    if not is_compute_bound(MOST_BATCH):
         return None
+    low = 0
+    high = MOST_BATCH
     while high - low > 1:
         middle = (low + high) // 2
-        step = roof.decode(middle)
-        low, high = (low, middle) if step.compute_s > step.memory_s else (middle, high)
+        if is_compute_bound(middle):
+            high = middle
+        else:
+            low = middle
     return high
 
 
@@ -213,18 +265,15 @@ def sums(case: Case) -> Iterator[Finding]:
         yield _greatest(said)
         return
     value, words = _computed(said)
-    spoken_value = said.value
-    off = (
-        ratio_of(1 + value, 1 + spoken_value)
-        if isinstance(said, Growth)
-        else ratio_of(value, spoken_value)
-    )
-    law = f"arithmetic: {words} = {value:.4g}, and {spoken_value:g} is said"
-    if off > (1.01 if isinstance(said, Growth) else CLOSE):
-        factor = ratio_of(value, spoken_value)
-        yield found("impossible", law, factor=factor)
+    law = f"arithmetic: {words} = {value:.4g}, and {said.value:g} is said"
+    is_off = ratio_of(value, said.value) > CLOSE
+    if isinstance(said, Growth):
+        # What grows by 1 % a year instead of 2 % is not off by a factor of 2.
+        is_off = ratio_of(1 + value, 1 + said.value) > 1.01
+    if is_off:
+        yield found("impossible", law, factor=ratio_of(value, said.value))
     else:
-        yield found("no opinion", f"{law}: it adds up, and nothing else here can be priced")
+        yield found("no opinion", f"{law}: {IT_ADDS_UP}")
 
 
 def _computed(said: Total | Quotient | Growth) -> tuple[float, str]:
@@ -237,18 +286,16 @@ def _computed(said: Total | Quotient | Growth) -> tuple[float, str]:
 
 
 def _greatest(said: Greatest) -> Finding:
-    factors = {
-        name: last / first
-        for name, first, last in zip(said.names, said.first, said.last, strict=True)
-    }
-    points = {
-        name: last - first
-        for name, first, last in zip(said.names, said.first, said.last, strict=True)
-    }
+    series = dict(zip(said.names, zip(said.first, said.last, strict=True), strict=True))
+    factors = {name: last / first for name, (first, last) in series.items()}
+    points = {name: last - first for name, (first, last) in series.items()}
     best, most = (max(one, key=lambda name: one[name]) for one in (factors, points))
-    law = f"arithmetic: {best} grew most by factor ({factors[best]:.3g}×), {most} by points ({points[most]:+g})"
+    law = (
+        f"arithmetic: {best} grew most by factor ({factors[best]:.3g}×),"
+        f" {most} by points ({points[most]:+g})"
+    )
     if said.winner in (best, most):
-        return found("no opinion", f"{law}: it adds up, and nothing else here can be priced")
+        return found("no opinion", f"{law}: {IT_ADDS_UP}")
     return found("impossible", law, factor=factors[best] / factors[said.winner])
 
 
@@ -257,24 +304,30 @@ def machine_figure(case: Case) -> Iterator[Finding]:
     claim = case.claim
     if claim.figure:
         yield _figure(case, claim.figure, cast(float, claim.value))
-    watts = claim.power_w
-    if watts is not None and claim.topology is not None and not is_deployment(claim):
-        known = {
-            name: one
-            for name in ("chip_w", "system_w")
-            if (one := getattr(case.topology.power, name)) is not None
-        }
-        if known:
-            nearest = min(known, key=lambda name: ratio_of(known[name], watts))
-            yield _figure(case, f"power.{nearest}", watts)
+    if claim.power_w is not None and claim.topology is not None and not is_deployment(claim):
+        yield from _watts(case, claim.power_w)
     if claim.model is not None and claim.parameters is not None:
-        graph = case.graph("bf16")
-        off = ratio_of(graph.parameters, claim.parameters)
-        law = f"{claim.model} has {spoken(graph.parameters, '')} parameters in the catalogue"
-        yield found(
-            "plausible" if off <= CLOSE else "disagrees with its source", law, factor=off if off > CLOSE else None,
-            source=f"{graph.source} ({graph.confidence})",
-        )  # fmt: skip
+        yield _parameters(case, claim.model, claim.parameters)
+
+
+def _watts(case: Case, claimed: float) -> Iterator[Finding]:
+    """Against those of the chip or of the system, whichever are nearer: a claim seldom says."""
+    power = case.topology.power
+    known = {path: getattr(power, path.removeprefix("power.")) for path in WATTS}
+    told = {path: watts for path, watts in known.items() if watts is not None}
+    if told:
+        nearest = min(told, key=lambda path: ratio_of(told[path], claimed))
+        yield _figure(case, nearest, claimed)
+
+
+def _parameters(case: Case, model: str, claimed: float) -> Finding:
+    graph = case.graph("bf16")
+    law = f"{model} has {spoken(graph.parameters, '')} parameters in the catalogue"
+    source = f"{graph.source} ({graph.confidence})"
+    off = ratio_of(graph.parameters, claimed)
+    if off <= CLOSE:
+        return found("plausible", law, source=source)
+    return found("disagrees with its source", law, factor=off, source=source)
 
 
 def wiring(case: Case) -> Iterator[Finding]:
@@ -284,37 +337,35 @@ def wiring(case: Case) -> Iterator[Finding]:
         return
     level = case.topology.levels[0]
     most = max(level.hops(0, unit) for unit in range(level.units))
-    wires = (
-        f"{level.units} × {case.topology.chip.name} by {level.fabric.shape} ({level.fabric.name})"
-    )
-    law = f"wiring: {wires} are at most {most} hop{'s' * (most > 1)} apart"
+    wires = f"{level.units} × {case.topology.chip.name} by {level.fabric.shape}"
+    hops = "hop" if most == 1 else "hops"
+    law = f"wiring: {wires} ({level.fabric.name}) are at most {most} {hops} apart"
     source = cited(case.topology, "fabrics[0].bandwidth_bytes_per_s")
     off = claim.hops / most
-    yield (
-        found("disagrees with its source", law, factor=off, source=source)
-        if off > 1
-        else found("plausible", law, source=source)
-    )
+    if off > 1:
+        yield found("disagrees with its source", law, factor=off, source=source)
+    else:
+        yield found("plausible", law, source=source)
 
 
 def purchase(case: Case) -> Iterator[Finding]:
     """What a chip costs to buy, as the hourly price that the catalogue keeps."""
     claim = case.claim
-    if (
-        claim.purchase_usd is None
-        or claim.topology is None
-        or case.topology.price.basis != "purchase"
-    ):
+    if claim.purchase_usd is None or claim.topology is None:
         return
-    known, power = cast(float, case.topology.price.usd_per_chip_hour), case.topology.power
-    hourly = float(
-        energy.hourly_usd(
-            claim.purchase_usd, LIFETIME_H, power.system_w or power.chip_w or 0.0, USD_PER_KWH
-        )
+    price = case.topology.price
+    if price.basis != "purchase":
+        return
+    known = cast(float, price.usd_per_chip_hour)
+    power = case.topology.power
+    watts = power.system_w or power.chip_w or 0.0
+    hourly = float(energy.hourly_usd(claim.purchase_usd, LIFETIME_H, watts, USD_PER_KWH))
+    law = (
+        f"price: {claim.purchase_usd:,g} USD over four years, with power, are {hourly:.3g} USD/h;"
+        f" the catalogue has {known:.3g}"
     )
-    off = ratio_of(hourly, known)
-    law = f"price: {claim.purchase_usd:,g} USD over four years, with power, are {hourly:.3g} USD/h; the catalogue has {known:.3g}"
     source = cited(case.topology, "price.usd_per_chip_hour")
+    off = ratio_of(hourly, known)
     if off <= LOOSE:
         yield found("plausible", law, source=source)
     else:
@@ -322,41 +373,42 @@ def purchase(case: Case) -> Iterator[Finding]:
 
 
 def _figure(case: Case, path: str, value: float) -> Finding:
-    topology, claim = case.topology, case.claim
-    many = claim.chips or 1
+    """A claimed figure beside the published one."""
+    topology = case.topology
     published = value_at(topology, path)
     if published is None:
         return found("no opinion", f"catalogue: {path} of {topology.name} is not published")
+    many = case.claim.chips or 1
     known = many * published
-    figure = figure_at(topology, path)
-    ratio = ratio_of(known, value)
-    source = cited(topology, path)
     times = "" if many == 1 else f" on {many} chips"
-    law = f"catalogue: {path} of {topology.name} is {figure_text(path, known)}{times}, and {figure_text(path, value)} is claimed"
+    law = (
+        f"catalogue: {path} of {topology.name} is {figure_text(path, known)}{times},"
+        f" and {figure_text(path, value)} is claimed"
+    )
+    figure = figure_at(topology, path)
     if figure is not None and figure.note:
         law += f" ({figure.note})"
-    if ratio <= (CLOSE if figure is not None and figure.confidence in "AB" else LOOSE):
+
+    source = cited(topology, path)
+    off = ratio_of(known, value)
+    is_firm = figure is not None and figure.confidence in "AB"
+    if off <= (CLOSE if is_firm else LOOSE):
         return found("plausible", law, source=source)
     if path.startswith("fabrics") and ratio_of(value, 2 * known) <= CLOSE:
-        return found(
-            "wrong scope",
-            f"both directions counted: {law}, per direction",
-            factor=ratio,
-            source=source,
-        )
-    if (
-        "flop_per_s" in path
-        and claim.sparsity is not None
-        and topology.chip.skips
-        and value > known
-    ):
+        both = f"both directions counted: {law}, per direction"
+        return found("wrong scope", both, factor=off, source=source)
+    if "flop_per_s" in path and value > known and _may_skip(case):
         density = known / value
-        return found(
-            "plausible",
-            f"{law}; it skips zeros, so this takes weights of a density of at most {density:.0%}",
-            source=source,
+        sparse = (
+            f"{law}; it skips zeros, so this takes weights of a density of at most {density:.0%}"
         )
-    return found("disagrees with its source", law, factor=ratio, source=source)
+        return found("plausible", sparse, source=source)
+    return found("disagrees with its source", law, factor=off, source=source)
+
+
+def _may_skip(case: Case) -> bool:
+    """Whether the claim is about pruned weights, and the chip skips any zeros."""
+    return case.claim.sparsity is not None and bool(case.topology.chip.skips)
 
 
 def consistency(case: Case) -> Iterator[Finding]:
@@ -364,107 +416,91 @@ def consistency(case: Case) -> Iterator[Finding]:
     claim = case.claim
     if claim.topology is None:
         return
-    telling = [
-        one
-        for one in (*case.others, claim)
-        if one.topology is not None and (one.figure or joules_of(one))
-    ]
-    for other in telling if claim.tokens_per_s or joules_of(claim) else ():
-        if topology_of(other.topology).name != case.topology.name:
-            continue
-        if other.figure and claim.tokens_per_s and (claim.batch_size or claim.name == other.name):
-            yield from _under_figure(case, other)
-        mine, theirs = joules_of(claim), joules_of(other)
-        if (
-            claim is not other
-            and claim.model == other.model
-            and claim.model
-            and mine
-            and theirs
-            and ratio_of(mine, theirs) > CLOSE
-        ):
-            law = f"energy arithmetic: {mine:.3g} J a token here, {theirs:.3g} J in claim {other.name}, of one model and machine"
-            yield found(
-                "inconsistent",
-                law,
-                tail=f"with claim {other.name}",
-                factor=ratio_of(mine, theirs),
-                other=other.name,
-            )
+    if claim.tokens_per_s or joules_of(claim):
+        for other in (*case.others, claim):
+            if other.topology is None or not (other.figure or joules_of(other)):
+                continue
+            if topology_of(other.topology).name == case.topology.name:
+                yield from _beside(case, other)
     if claim.ends_at_parameters is not None:
         yield from _beyond_end(case)
 
 
+def _beside(case: Case, other: Claim) -> Iterator[Finding]:
+    """Of two claims on one machine (or one claim and itself), what cannot be said of both."""
+    claim = case.claim
+    if other.figure and claim.tokens_per_s and (claim.batch_size or claim.name == other.name):
+        yield from _under_figure(case, other)
+    if claim is other or not claim.model or claim.model != other.model:
+        return
+    mine, theirs = joules_of(claim), joules_of(other)
+    if mine and theirs and ratio_of(mine, theirs) > CLOSE:
+        law = (
+            f"energy arithmetic: {mine:.3g} J a token here, {theirs:.3g} J in claim {other.name},"
+            " of one model and machine"
+        )
+        yield _against(other, law, ratio_of(mine, theirs))
+
+
 def _under_figure(case: Case, other: Claim) -> Iterator[Finding]:
     """The roofline of a machine that has the figure that another claim gives it."""
-    machine = with_value(case.topology, other.figure, cast(float, other.value))
+    value = cast(float, other.value)
+    machine = with_value(case.topology, other.figure, value)
     changed = Case(case.claim.replace(topology=machine), known={})
+    said = f"{other.figure} = {figure_text(other.figure, value)} of claim {other.name}"
     for finding in roofline(changed):
-        law = f"with {other.figure} = {figure_text(other.figure, cast(float, other.value))} of claim {other.name}, {finding.law}"
-        yield found(
-            "inconsistent",
-            law,
-            tail=f"with claim {other.name}",
-            factor=finding.factor,
-            other=other.name,
-        )
+        yield _against(other, f"with {said}, {finding.law}", finding.factor)
 
 
 def _beyond_end(case: Case) -> Iterator[Finding]:
     """Prices that show an advantage where another claim says that there is none left."""
-    claim, name = case.claim, case.topology.name
-    beyond = [
-        one
-        for one in case.others
-        if one.usd_per_million_tokens
-        and one.topology
-        and (one.parameters or 0) > (claim.ends_at_parameters or 0)
-    ]
-    for ours in (one for one in beyond if topology_of(one.topology).name == name):
-        for theirs in (
-            one
-            for one in beyond
-            if one.over is None and one.parameters == ours.parameters and one is not ours
-        ):
-            gain = cast(float, theirs.usd_per_million_tokens) / cast(
-                float, ours.usd_per_million_tokens
+    name = case.topology.name
+    for ours, theirs in itertools.permutations(_priced_beyond(case), 2):
+        if topology_of(ours.topology).name != name or theirs.over is not None:
+            continue
+        if theirs.parameters != ours.parameters:
+            continue
+        gain = cast(float, theirs.usd_per_million_tokens) / cast(float, ours.usd_per_million_tokens)
+        if gain > CLOSE:
+            law = (
+                f"claims {ours.name} and {theirs.name}: at {spoken(ours.parameters, '')} parameters"
+                f" {name} is {gain:.2g}× cheaper than {topology_of(theirs.topology).name}, beyond"
+                " where its advantage is said to end"
             )
-            if gain > CLOSE:
-                law = (
-                    f"claims {ours.name} and {theirs.name}: at {spoken(ours.parameters, '')} parameters {name} is {gain:.2g}× "
-                    f"cheaper than {topology_of(theirs.topology).name}, beyond where its advantage is said to end"
-                )
-                yield found(
-                    "inconsistent",
-                    law,
-                    tail=f"with claim {ours.name}",
-                    factor=gain,
-                    other=ours.name,
-                )
-                return
+            yield _against(ours, law, gain)
+            return
+
+
+def _priced_beyond(case: Case) -> list[Claim]:
+    """Other claims that give a price for a model larger than where the advantage is said to end."""
+    end = case.claim.ends_at_parameters or 0
+    priced = [one for one in case.others if one.usd_per_million_tokens and one.topology]
+    return [one for one in priced if (one.parameters or 0) > end]
+
+
+def _against(other: Claim, law: str, factor: float | None) -> Finding:
+    """What cannot stand beside another claim."""
+    tail = f"with claim {other.name}"
+    return found("inconsistent", law, tail=tail, factor=factor, other=other.name)
 
 
 def figure_text(path: str, value: float) -> str:
     """A figure with the unit of its field."""
-    return spoken(
-        value, next((unit for ending, unit in UNITS.items() if path.endswith(ending)), "")
-    )
+    unit = next((unit for ending, unit in UNITS.items() if path.endswith(ending)), "")
+    return spoken(value, unit)
 
 
 def is_deployment(claim: Claim) -> bool:
     """Whether it speaks of a model on a machine."""
-    return (
-        claim.topology is not None
-        and (claim.model is not None or claim.parameters is not None)
-        and not claim.figure
-    )
+    names_model = claim.model is not None or claim.parameters is not None
+    return claim.topology is not None and names_model and not claim.figure
 
 
 def joules_of(claim: Claim) -> float | None:
     """For one token, given or turned over."""
-    return claim.energy_per_token_j or (
-        1 / claim.tokens_per_s_per_w if claim.tokens_per_s_per_w else None
-    )
+    if claim.energy_per_token_j:
+        return claim.energy_per_token_j
+    return 1 / claim.tokens_per_s_per_w if claim.tokens_per_s_per_w else None
 
 
 def peak_path(roof: Roof) -> str:
@@ -482,8 +518,9 @@ def ratio_of(one: float, other: float) -> float:
 def least_bad(findings: Iterator[Finding | None]) -> Iterator[Finding]:
     """Of findings in each format, the kindest; nothing where one format passes."""
     rows = list(findings)
-    if rows and all(row is not None for row in rows):
-        yield min((row for row in rows if row is not None), key=lambda row: row.factor or 0)
+    refusals = [row for row in rows if row is not None]
+    if refusals and len(refusals) == len(rows):
+        yield min(refusals, key=lambda row: row.factor or 0)
 
 
 def value_at(topology: Topology, path: str) -> float | None:
@@ -494,9 +531,9 @@ def value_at(topology: Topology, path: str) -> float | None:
             place = place[int(key)] if key.isdecimal() else getattr(place, key)
     except (AttributeError, IndexError, TypeError):
         place = path
-    if place is not None and (isinstance(place, bool) or not isinstance(place, int | float)):
-        raise InputError(f"Claim.figure: topology {topology.name!r} has no figure at {path!r}")
-    return place
+    if place is None or (isinstance(place, int | float) and not isinstance(place, bool)):
+        return place
+    raise InputError(f"Claim.figure: topology {topology.name!r} has no figure at {path!r}")
 
 
 def figure_at(topology: Topology, path: str) -> Figure | None:
@@ -506,5 +543,5 @@ def figure_at(topology: Topology, path: str) -> Figure | None:
 
 def cited(topology: Topology, *paths: str) -> str:
     """'GROQN (B)': the source of the first of these fields that has one."""
-    figure = next((one for path in paths if (one := figure_at(topology, path)) is not None), None)
-    return "" if figure is None else f"{figure.source} ({figure.confidence})"
+    known = [figure for path in paths if (figure := figure_at(topology, path)) is not None]
+    return f"{known[0].source} ({known[0].confidence})" if known else ""
