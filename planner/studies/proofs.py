@@ -9,6 +9,7 @@ from planner.planning.search import Progress
 from planner.records import Record
 from planner.report.svg import plotly
 from planner.report.words import FIELD_WORDS
+from planner.studies.plots import dress
 from planner.studies.study import Study
 from planner.workload import Workload
 
@@ -34,26 +35,27 @@ class ProofCourse(Study):
 
     def plot(self) -> Any:
         """Both over time (needs plotly)."""
-        go = plotly()
-        figure, word = go.Figure(), FIELD_WORDS[self.field]
+        figure = plotly().Figure()
+        word = FIELD_WORDS[self.field]
         looks = (
             ("objective", "best plan so far", "#D55E00", "solid"),
             ("bound", "no plan is better: proved", "#0072B2", "dash"),
         )
         for name, words, colour, dash in looks:
-            there = [
-                (row.elapsed_s, value)
-                for row in self.rows
-                if (value := getattr(row, name)) is not None
-            ]
+            there = [row for row in self.rows if getattr(row, name) is not None]
             figure.add_scatter(
-                x=[at for at, _ in there], y=[value for _, value in there], name=words, mode="lines+markers",
+                name=words,
+                x=[row.elapsed_s for row in there],
+                y=[getattr(row, name) for row in there],
+                mode="lines+markers",
                 line={"shape": "hv", "color": colour, "dash": dash, "width": 2},
-            )  # fmt: skip
-        figure.update_layout(
-            template="plotly_white", font={"size": 13}, title=f"{self.model} on {self.machine}: {self.status}",
-            xaxis_title="solver's time [s]", yaxis_title=f"{word.title} [{word.unit or '1'}]", yaxis_type="log",
-        )  # fmt: skip
+            )
+        dress(
+            figure,
+            title=f"{self.model} on {self.machine}: {self.status}",
+            xaxis_title="solver's time [s]",
+            yaxis={"type": "log", "title": f"{word.title} [{word.unit or '1'}]"},
+        )
         return figure
 
 
@@ -75,6 +77,9 @@ def proof_course(
         ProofStep(elapsed_s=result.elapsed_s, objective=result.objective, bound=result.bound)
     )
     return ProofCourse(
-        field=result.field, status=result.status, model=graph.name, machine=f"{topology.chips} × {topology.chip.name}",
+        field=result.field,
+        status=result.status,
+        model=graph.name,
+        machine=f"{topology.chips} × {topology.chip.name}",
         rows=tuple(seen),
-    )  # fmt: skip
+    )

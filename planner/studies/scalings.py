@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from planner.answers.results import Result
@@ -11,7 +12,7 @@ from planner.errors import InfeasibleError, InputError, NoPlanFoundError
 from planner.machines.topology import Topology
 from planner.models.dtypes import Dtype
 from planner.models.graph import ModelGraph
-from planner.plan import ChipRange, Plan
+from planner.plan import ChipRange, Plan, Stage
 from planner.planning.partitioning import partition
 from planner.records import Record
 from planner.report.svg import CAUSE_COLOURS, plotly
@@ -83,55 +84,85 @@ class Scaling(Study):
         """The row of so many chips."""
         known = {row.chips: row for row in self.rows}
         if chips not in known:
-            raise InputError(
-                f"chips = {chips} was not priced; the rows are of {', '.join(str(count) for count in known)}"
-            )
+            counts = ", ".join(str(count) for count in known)
+            raise InputError(f"chips = {chips} was not priced; the rows are of {counts}")
         return known[chips]
 
     def plot(self) -> Any:
         """Efficiency by chips, and below it where the chips' time goes that is lost."""
-        plotly()
-        from plotly.subplots import make_subplots
+        return scaling_plot(self)
 
-        rows = [row for row in self.rows if row.efficiency_fraction is not None]
-        chips = [str(row.chips) for row in rows]
-        drawn = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08)
-        drawn.add_scatter(
-            x=chips, y=[row.efficiency_fraction for row in rows], mode="lines+markers", name="throughput a chip",
-            line={"color": "#0072B2", "width": 3}, text=[row.parallelism for row in rows], row=1, col=1,
-        )  # fmt: skip
-        drawn.add_scatter(
-            x=chips, y=[(row.latency_speed_up_fraction or 0) * rows[0].chips / row.chips for row in rows], mode="lines+markers",
-            name="speed of one user, a chip", line={"color": "#D55E00", "width": 3, "dash": "dash"},
-            marker={"symbol": "square"}, text=[row.latency_parallelism for row in rows], row=1, col=1,
-        )  # fmt: skip
-        for cause in (*CAUSES, IDLE):
-            drawn.add_bar(
-                x=chips, y=[getattr(row, f"{cause}_lost_share") for row in rows], name=cause, row=2, col=1,
-                marker={"color": COLOURS[cause], "pattern": {"shape": PATTERNS[cause]}, "line": {"color": "#222222"}},
-            )  # fmt: skip
-        drawn.update_layout(
-            title=f"{self.model} in {self.weight_dtype} on {self.topology}", template="plotly_white", barmode="relative",
-            width=860, height=620, legend={"title": "above; below, by cause"},
-        )  # fmt: skip
-        drawn.update_yaxes(
-            title="of the fewest chips' [share]", tickformat=".0%", rangemode="tozero", row=1, col=1
+
+def scaling_plot(made: Scaling) -> Any:
+    """Two pictures over the same chips: what is kept, and what is lost."""
+    plotly()
+    from plotly.subplots import make_subplots
+
+    rows = [row for row in made.rows if row.efficiency_fraction is not None]
+    chips = [str(row.chips) for row in rows]
+    speeds = [(row.latency_speed_up_fraction or 0) * rows[0].chips / row.chips for row in rows]
+    drawn = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08)
+    drawn.add_scatter(
+        name="throughput a chip",
+        x=chips,
+        y=[row.efficiency_fraction for row in rows],
+        text=[row.parallelism for row in rows],
+        mode="lines+markers",
+        line={"color": "#0072B2", "width": 3},
+        row=1,
+        col=1,
+    )
+    drawn.add_scatter(
+        name="speed of one user, a chip",
+        x=chips,
+        y=speeds,
+        text=[row.latency_parallelism for row in rows],
+        mode="lines+markers",
+        line={"color": "#D55E00", "width": 3, "dash": "dash"},
+        marker={"symbol": "square"},
+        row=1,
+        col=1,
+    )
+    for cause in (*CAUSES, IDLE):
+        drawn.add_bar(
+            name=cause,
+            x=chips,
+            y=[getattr(row, f"{cause}_lost_share") for row in rows],
+            marker={
+                "color": COLOURS[cause],
+                "pattern": {"shape": PATTERNS[cause]},
+                "line": {"color": "#222222"},
+            },
+            row=2,
+            col=1,
         )
-        drawn.update_yaxes(title="lost [share of the chips' time]", tickformat=".0%", row=2, col=1)
-        drawn.update_xaxes(title="chips", type="category", row=2, col=1)
-        words = {
-            "showarrow": False,
-            "xref": "paper",
-            "yref": "paper",
-            "x": 0,
-            "y": -0.16,
-            "font": {"size": 11},
-        }
-        drawn.add_annotation(
-            text="Best plans of the engine on the catalogue's figures; below 0: less than on the fewest.",
-            **words,
-        )
-        return drawn
+    _lay_out(drawn, made)
+    return drawn
+
+
+def _lay_out(drawn: Any, made: Scaling) -> None:
+    drawn.update_layout(
+        title=f"{made.model} in {made.weight_dtype} on {made.topology}",
+        template="plotly_white",
+        barmode="relative",
+        width=860,
+        height=620,
+        legend={"title": "above; below, by cause"},
+    )
+    drawn.update_yaxes(
+        title="of the fewest chips' [share]", tickformat=".0%", rangemode="tozero", row=1, col=1
+    )
+    drawn.update_yaxes(title="lost [share of the chips' time]", tickformat=".0%", row=2, col=1)
+    drawn.update_xaxes(title="chips", type="category", row=2, col=1)
+    drawn.add_annotation(
+        text="Best plans of the engine on the catalogue's figures; below 0: less than on the fewest.",
+        x=0,
+        y=-0.16,
+        xref="paper",
+        yref="paper",
+        showarrow=False,
+        font={"size": 11},
+    )
 
 
 def scaling(
@@ -159,41 +190,20 @@ def scaling(
     machine = load_topology(topology) if isinstance(topology, str) else topology
     if not chips or min(chips) < 1 or max(chips) > machine.limit_chips:
         raise InputError(
-            f"chips must lie between 1 and the {machine.limit_chips} that {machine.name} may have, not {tuple(chips)}"
+            f"chips must lie between 1 and the {machine.limit_chips} that {machine.name} may have,"
+            f" not {tuple(chips)}"
         )
     work = workload or LATENCY.replace(batch_size=None)
-
-    known: dict[int, tuple[Result, Result]] = {}
-
-    def plans(count: int) -> tuple[Result, Result]:
-        many, one = machine.replace(chips=count), work.replace(batch_size=1)
-        crowd = partition(
-            graph,
-            many,
-            _crowded(work, count, users_per_chip),
-            maximize="tokens_per_s",
-            time_limit_s=time_limit_s,
-        )
-        if crowd.status != "optimal":
-            smaller = [pair[0] for pair in known.values()]
-            crowd = max(
-                (crowd, *_standing_in(crowd, (*_copies(crowd, smaller), *_uniform(crowd)))),
-                key=lambda one: one.objective,
-            )
-        known[count] = (
-            crowd,
-            partition(graph, many, one, minimize="tpot_s", time_limit_s=time_limit_s),
-        )
-        return known[count]
-
+    ladder = _Ladder(graph, machine, work, users_per_chip, time_limit_s)
     fewest = base_chips or fewest_of(graph, machine, work, users_per_chip)
-    base = None if fewest is None else plans(fewest)
+    base = None if fewest is None else ladder.plans(fewest)
+    counts = {*chips} if fewest is None else {*chips, fewest}
     rows: list[ScalingRow] = []
-    for count in sorted({*chips, *(() if fewest is None else (fewest,))}):
+    for count in sorted(counts):
         row = ScalingRow(chips=count, status="infeasible", fewest_chips=fewest)
         if base is not None and fewest is not None and count >= fewest:
             try:
-                row = _row(count, base if count == fewest else plans(count), fewest, base)
+                row = _row(count, ladder.plans(count), fewest, base)
             except InfeasibleError as error:
                 row = row.replace(fewest_chips=error.smallest_chips)
             except NoPlanFoundError:
@@ -204,6 +214,46 @@ def scaling(
     return Scaling(
         model=graph.name, weight_dtype=graph.weight_dtype, topology=machine.name, rows=tuple(rows)
     )
+
+
+@dataclass(slots=True)
+class _Ladder:
+    """The best plans on more and more chips, each made once: for the throughput of many users,
+    and for the time per token of one."""
+
+    graph: ModelGraph
+    topology: Topology
+    workload: Workload
+    users_per_chip: float
+    time_limit_s: float | None
+    known: dict[int, tuple[Result, Result]] = field(default_factory=dict)
+
+    def plans(self, chips: int) -> tuple[Result, Result]:
+        if chips not in self.known:
+            machine = self.topology.replace(chips=chips)
+            crowd = self._crowd(machine)
+            alone = self.workload.replace(batch_size=1)
+            one = partition(
+                self.graph, machine, alone, minimize="tpot_s", time_limit_s=self.time_limit_s
+            )
+            self.known[chips] = (crowd, one)
+        return self.known[chips]
+
+    def _crowd(self, machine: Topology) -> Result:
+        """The plan of most tokens a second. Where time ends its search, another may be better:
+        copies of a plan for fewer chips, or one of equal stages."""
+        found = partition(
+            self.graph,
+            machine,
+            _crowded(self.workload, machine.chips, self.users_per_chip),
+            maximize="tokens_per_s",
+            time_limit_s=self.time_limit_s,
+        )
+        if found.status == "optimal":
+            return found
+        smaller = [crowd for crowd, _ in self.known.values()]
+        others = _standing_in(found, (*_copies(found, smaller), *_uniform(found)))
+        return max((found, *others), key=lambda one: one.objective)
 
 
 def fewest_of(
@@ -248,46 +298,56 @@ def _copies(found: Result, smaller: Sequence[Result]) -> Iterator[Plan]:
         used = 1 + max(group.last for stage in one.plan.stages for group in stage.groups)
         times = found.topology.chips // used
         bases = packing_of(found.topology).copies(used, times) if times > 1 else None
-        for base in (bases,) if bases else ():
-            stages = tuple(
-                stage.replace(
-                    groups=tuple(
-                        ChipRange(first=group.first + far, count=group.count)
-                        for far in base
-                        for group in stage.groups
-                    )
-                )
-                for stage in one.plan.stages
-            )
-            yield one.plan.replace(stages=stages)
+        if bases:
+            stages = [_repeated(stage, bases) for stage in one.plan.stages]
+            yield one.plan.replace(stages=tuple(stages))
+
+
+def _repeated(stage: Stage, bases: Sequence[int]) -> Stage:
+    """A stage with its groups once more from each of these chips on."""
+    groups = tuple(
+        ChipRange(first=group.first + base, count=group.count)
+        for base in bases
+        for group in stage.groups
+    )
+    return stage.replace(groups=groups)
 
 
 def _uniform(found: Result) -> Iterator[Plan]:
     """What engines make of degrees that are powers of two."""
     graph, topology = found.graph, found.topology
     degrees = [2**n for n in range(topology.chips.bit_length())]
-    for tensor, pipeline in itertools.product(degrees[:7], degrees):
+    most_experts = topology.chips if "experts" in graph.splits() else 1
+    for tensor, pipeline, expert in itertools.product(degrees[:7], degrees, degrees):
         data = topology.chips // (tensor * pipeline)
-        for expert in degrees if data else ():
-            if expert <= tensor * data and (expert == 1 or "experts" in graph.splits()):
-                with suppress(InputError):
-                    yield uniform_plan(
-                        graph, topology, tensor_parallel=tensor, pipeline_parallel=pipeline, expert_parallel=expert,
-                        data_parallel=data,
-                    )  # fmt: skip
+        if not data or expert > min(most_experts, tensor * data):
+            continue
+        with suppress(InputError):
+            yield uniform_plan(
+                graph,
+                topology,
+                tensor_parallel=tensor,
+                pipeline_parallel=pipeline,
+                expert_parallel=expert,
+                data_parallel=data,
+            )
 
 
 def _row(
     count: int, plans: tuple[Result, Result], fewest: int, base: tuple[Result, Result]
 ) -> ScalingRow:
     crowd, one = plans
-    each, least = count / crowd.score.tokens_per_s, fewest / base[0].score.tokens_per_s
-    here, there = (
-        _chip_seconds(found, chips) for found, chips in ((crowd, count), (base[0], fewest))
-    )
+    base_crowd, base_one = base
+    # Chips over tokens a second: chip-seconds of one token.
+    each = count / crowd.score.tokens_per_s
+    least = fewest / base_crowd.score.tokens_per_s
+    here = _chip_seconds(crowd, count)
+    there = _chip_seconds(base_crowd, fewest)
+    lost = {f"{cause}_lost_share": (here[cause] - there[cause]) / each for cause in here}
+    is_proved = crowd.status == one.status == "optimal"
     return ScalingRow(
         chips=count,
-        status="optimal" if {crowd.status, one.status} == {"optimal"} else "feasible",
+        status="optimal" if is_proved else "feasible",
         batch_size=crowd.score.batch_size,
         parallelism=parallelism_of(crowd),
         held_chips=crowd.score.chips,
@@ -295,9 +355,9 @@ def _row(
         efficiency_fraction=least / each,
         tpot_s=one.score.tpot_s,
         latency_parallelism=parallelism_of(one),
-        latency_speed_up_fraction=base[1].score.tpot_s / one.score.tpot_s,
-        **{f"{cause}_lost_share": (here[cause] - there[cause]) / each for cause in here},
+        latency_speed_up_fraction=base_one.score.tpot_s / one.score.tpot_s,
         fewest_chips=fewest,
+        **lost,
     )
 
 
@@ -305,10 +365,8 @@ def _chip_seconds(result: Result, chips: int) -> dict[str, float]:
     """Chip-seconds of one token of all users, by cause: those held as the token's own time is
     spent, the rest idle. They sum to chips / tokens a second."""
     score = result.score
-    held, token_s = (
-        score.chips / score.tokens_per_s,
-        sum(stage.total_s for stage in score.breakdown),
-    )
+    held = score.chips / score.tokens_per_s
+    token_s = sum(stage.total_s for stage in score.breakdown)
     causes = {
         cause: held * sum(getattr(stage, f"{cause}_s") for stage in score.breakdown) / token_s
         for cause in CAUSES
@@ -319,20 +377,15 @@ def _chip_seconds(result: Result, chips: int) -> dict[str, float]:
 def parallelism_of(result: Result) -> str:
     """'tensor 8 × pipeline 4 × data 2, experts over 8'."""
     stages = result.plan.stages
-    tensors, experts = (
-        {getattr(stage, f"{kind}_parallel") for stage in stages} for kind in ("tensor", "expert")
-    )
+    tensors = sorted({stage.tensor_parallel for stage in stages})
+    experts = sorted({stage.expert_parallel for stage in stages})
     degrees = {
-        "tensor": "/".join(str(degree) for degree in sorted(tensors)),
+        "tensor": "/".join(str(degree) for degree in tensors),
         "pipeline": str(len(stages)),
         "data": str(result.plan.replicas),
-    }  # fmt: skip
-    named = (
-        " × ".join(f"{name} {degree}" for name, degree in degrees.items() if degree != "1")
-        or "one chip"
-    )
-    return named + (
-        f", experts over {'/'.join(str(one) for one in sorted(experts))}"
-        if max(experts) > 1
-        else ""
-    )
+    }
+    named = [f"{name} {degree}" for name, degree in degrees.items() if degree != "1"]
+    text = " × ".join(named) or "one chip"
+    if experts[-1] > 1:
+        text += f", experts over {'/'.join(str(degree) for degree in experts)}"
+    return text

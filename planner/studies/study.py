@@ -37,11 +37,14 @@ class Study(Record):
         """The first rows, for a notebook."""
         if not self.rows:
             return "<p>no rows</p>"
-        frame = [row.model_dump(mode="json") for row in self.rows[:SHOWN]]
         names = self.columns()
-        left = len(self.rows) - len(frame)
+        lines = []
+        for row in self.rows[:SHOWN]:
+            fields = row.model_dump(mode="json")
+            lines.append([_spoken(fields[name]) for name in names])
+        left = len(self.rows) - len(lines)
         more = f"<p>{left} more rows in <code>.to_frame()</code></p>" if left > 0 else ""
-        return table(names, [[_spoken(row[name]) for name in names] for row in frame]) + more
+        return table(names, lines) + more
 
 
 def _spoken(value: Any) -> str:

@@ -42,18 +42,11 @@ class Tally(Record):
             (self.infeasible, "infeasible"),
             (self.failed, "failed"),
         )
-        parts = [
-            f"{self.done:,} of {self.cells:,} cells",
-            *(f"{count:,} {word}" for count, word in counts if count),
-        ]
-        left = (
-            "" if self.left_s is None or self.done == self.cells else f"; {clock(self.left_s)} left"
-        )
-        return (
-            ", ".join(parts)
-            + left
-            + (f"; {clock(self.elapsed_s)}" if self.done == self.cells else "")
-        )
+        told = [f"{count:,} {word}" for count, word in counts if count]
+        text = ", ".join([f"{self.done:,} of {self.cells:,} cells", *told])
+        if self.done == self.cells:
+            return f"{text}; {clock(self.elapsed_s)}"
+        return text if self.left_s is None else f"{text}; {clock(self.left_s)} left"
 
 
 def clock(seconds: float) -> str:
@@ -61,11 +54,9 @@ def clock(seconds: float) -> str:
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
-    return (
-        f"{whole // 60}:{whole % 60:02} min"
-        if whole < 3600
-        else f"{whole // 3600}:{whole % 3600 // 60:02} h"
-    )
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02} min"
+    return f"{whole // 3600}:{whole % 3600 // 60:02} h"
 
 
 Shown = Callable[[Tally, bool], None]

@@ -1,11 +1,13 @@
 """A sweep from a TOML file.
 
-models = ["llama-3.1-8b", "llama-3.1-70b"] weights = "fp8"                                  # of all
-of them; leave it out for what is published topologies = ["hgx-h100:8", "groq-lpu-chain"]    # NAME
-or NAME:CHIPS objectives = ["tpot_s", "energy_per_token_j"] limits = { ttft_s = 2.0 }
+models = ["llama-3.1-8b", "llama-3.1-70b"]
+weights = "fp8"                             # of all of them; default: as published
+topologies = ["hgx-h100:8", "groq-lpu-chain"]    # NAME or NAME:CHIPS
+objectives = ["tpot_s", "energy_per_token_j"]
+limits = { ttft_s = 2.0 }
 
 [[workload]]
-batch_size = [1, 8, 64]                          # lists are multiplied out
+batch_size = [1, 8, 64]                     # lists are multiplied out
 prompt_tokens = 1024
 output_tokens = [256, 1024]
 """

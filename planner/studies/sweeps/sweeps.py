@@ -17,6 +17,7 @@ from planner.records import Record, show_as
 from planner.report.svg import STAGE_COLOURS, plotly
 from planner.report.text import aligned
 from planner.report.words import FIELD_WORDS, SAMPLE_WORDS
+from planner.studies.plots import axis_title, captioned, dress
 from planner.studies.study import Study
 from planner.studies.sweeps.cells import (
     CHUNK_CELLS,
@@ -60,11 +61,10 @@ class Sweep(Study):
 
     def columns(self) -> list[str]:
         """Those in which some row has something, but for the key."""
-        names = [name for name in super().columns() if name != "key"]
         return [
             name
-            for name in names
-            if any(getattr(row, name) not in (None, "", ()) for row in self.rows)
+            for name in super().columns()
+            if name != "key" and any(_has(row, name) for row in self.rows)
         ]
 
     def to_parquet(self, file: str | Path) -> None:
@@ -80,44 +80,55 @@ class Sweep(Study):
     def plot(self, x: str = "tokens_per_s_per_user", y: str = "usd_per_million_tokens") -> Any:
         """All plans by two fields of `Score`, machines by colour and models by shape (needs
         plotly)."""
-        go = plotly()
         words = SAMPLE_WORDS | FIELD_WORDS
         for name in (x, y):
             if name not in words:
                 raise UnknownNameError("field to draw", name, words)
-        shown = [
-            row for row in self.rows if getattr(row, x) is not None and getattr(row, y) is not None
-        ]
-        machines, models = (
-            sorted({getattr(row, name) for row in shown}) for name in ("topology", "model")
-        )
-        drawn = go.Figure()
-        for (place, machine), (shape, model) in itertools.product(
-            enumerate(machines), enumerate(models)
-        ):
-            rows = [row for row in shown if (row.topology, row.model) == (machine, model)]
-            if rows:
-                drawn.add_scatter(
-                    x=[getattr(row, x) for row in rows], y=[getattr(row, y) for row in rows], mode="markers",
-                    name=f"{model} on {machine}", text=[_hover(row) for row in rows],
-                    marker={
-                        "color": STAGE_COLOURS[place % len(STAGE_COLOURS)], "symbol": SYMBOLS[shape % len(SYMBOLS)],
-                        "size": 9, "line": {"width": 1, "color": "#333333"},
-                    },
-                )  # fmt: skip
-        titles = [f"{words[name].title} [{words[name].unit}]".replace(" []", "") for name in (x, y)]
-        drawn.update_layout(
-            title=f"Best plans of {len(shown):,} cells<br><sup>source: planner's price list</sup>",
-            xaxis_title=titles[0], yaxis_title=titles[1],
-            xaxis_type="log", yaxis_type="log", template="plotly_white", font={"size": 13},
-        )  # fmt: skip
-        return drawn
+        return scattered(self, x, y)
+
+
+def scattered(made: Sweep, x: str, y: str) -> Any:
+    """The plans by two fields, in a series for each model on each machine."""
+    drawn = plotly().Figure()
+    shown = [row for row in made.rows if None not in (getattr(row, x), getattr(row, y))]
+    machines = sorted({row.topology for row in shown})
+    models = sorted({row.model for row in shown})
+    for machine, model in itertools.product(machines, models):
+        rows = [row for row in shown if (row.topology, row.model) == (machine, model)]
+        if rows:
+            colour = STAGE_COLOURS[machines.index(machine) % len(STAGE_COLOURS)]
+            symbol = SYMBOLS[models.index(model) % len(SYMBOLS)]
+            drawn.add_scatter(
+                name=f"{model} on {machine}",
+                x=[getattr(row, x) for row in rows],
+                y=[getattr(row, y) for row in rows],
+                text=[_hover(row) for row in rows],
+                mode="markers",
+                marker={
+                    "color": colour,
+                    "symbol": symbol,
+                    "size": 9,
+                    "line": {"width": 1, "color": "#333333"},
+                },
+            )
+    dress(
+        drawn,
+        title=captioned(f"Best plans of {len(shown):,} cells", "source: planner's price list"),
+        xaxis={"type": "log", "title": axis_title(x)},
+        yaxis={"type": "log", "title": axis_title(y)},
+    )
+    return drawn
+
+
+def _has(row: SweepRow, name: str) -> bool:
+    return getattr(row, name) not in (None, "", ())
 
 
 def sweep_text(made: Sweep) -> str:
     """For a terminal: how many cells ended how, and the first sentence of each kind without a
     plan."""
     counts = Counter(row.status for row in made.rows) + Counter({"left undone": made.left})
+    # Backwards, so that of each kind the first message stays.
     told: dict[str, str] = {row.status: row.message for row in reversed(made.rows) if row.message}
     lines = [(f"{count:,}", status, told.get(status, "")) for status, count in counts.most_common()]
     return "\n".join([f"{len(made.rows) + made.left:,} cells", *aligned(lines)])
@@ -159,13 +170,7 @@ def sweep(
     chunks of cells under way. `time_limit_s` holds for each cell; where it binds, answers depend on
     the machine.
     """
-    if executor is not None and processes is not None:
-        raise InputError(
-            "processes= counts those that sweep starts; leave it out where executor= is given"
-        )
-    for name, count in (("processes", processes), ("in_flight", in_flight)):
-        if count is not None and count < 1:
-            raise InputError(f"{name} must be at least 1, not {count}")
+    _check_counts(executor, processes, in_flight)
     product = itertools.product(
         _several(models), _several(topologies), _several(workloads), _several(objectives)
     )
@@ -173,17 +178,17 @@ def sweep(
     every = tasks_of(
         itertools.chain(asked, cells), time_limit_s=time_limit_s, power_scope=power_scope
     )
-    tasks = [
-        task for _, task in sorted({task.key: task for task in every}.items())
-    ]  # mixed, so that the ETA holds
+    # By key: a question that was asked twice is planned once, and hard cells come among easy
+    # ones, so that the time that is left can be told.
+    by_key = {task.key: task for task in every}
+    tasks = [by_key[key] for key in sorted(by_key)]
     if not tasks:
         raise InputError(
             "a sweep needs at least one model, topology, workload and objective, or cells="
         )
-    store, engine = (
-        None if file is None else Store(file),
-        executor or Embedded(processes or _cores()),
-    )
+
+    store = None if file is None else Store(file)
+    engine = executor or Embedded(processes or _cores())
     run = _Run(engine, in_flight, store, Meter(len(tasks), progress))
     try:
         if resume:
@@ -196,11 +201,23 @@ def sweep(
     return Sweep(rows=tuple(rows), left=len(tasks) - len(rows))
 
 
+def _check_counts(executor: Executor | None, processes: int | None, in_flight: int) -> None:
+    if executor is not None and processes is not None:
+        raise InputError(
+            "processes= counts those that sweep starts; leave it out where executor= is given"
+        )
+    for name, count in (("processes", processes), ("in_flight", in_flight)):
+        if count is not None and count < 1:
+            raise InputError(f"{name} must be at least 1, not {count}")
+
+
 def rows_of(cells: Sequence[Cell], **options: Any) -> list[SweepRow]:
     """The row of each cell, in their order; `options` are those of `sweep`. What a cell is
     refused for is raised, and so is Ctrl-C; the file keeps what was done."""
     made = {row.key: row for row in sweep(cells=cells, **options).rows}
-    tasks = tasks_of(cells, **{name: options.get(name) for name in ("time_limit_s", "power_scope")})
+    tasks = tasks_of(
+        cells, time_limit_s=options.get("time_limit_s"), power_scope=options.get("power_scope")
+    )
     for task in tasks:
         if task.key not in made:
             raise KeyboardInterrupt
@@ -221,7 +238,10 @@ class _Run:
     """Rows of one call, as they come."""
 
     def __init__(self, engine: Executor, in_flight: int, store: Store | None, meter: Meter) -> None:
-        self.engine, self.in_flight, self.store, self.meter = engine, in_flight, store, meter
+        self.engine = engine
+        self.in_flight = in_flight
+        self.store = store
+        self.meter = meter
         self.rows: dict[str, SweepRow] = {}
 
     def recall(self, tasks: list[Task]) -> None:
@@ -261,8 +281,8 @@ class _Run:
             return self.engine.submit(plan_chunk, chunk)
         except RuntimeError as error:
             raise PlannerError(
-                f"the executor takes no more work after {len(self.rows)} cells ({error}); sweep again with another, and it goes"
-                " on from there"
+                f"the executor takes no more work after {len(self.rows)} cells ({error});"
+                " sweep again with another, and it goes on from there"
             ) from error
 
     def _taken(self, future: Future[Any], chunk: Chunk) -> list[Chunk]:
