@@ -40,25 +40,27 @@ def descended(
         robust = 2 * scale**2 * (np.sqrt(1 + (errors / scale) ** 2) - 1)
         return float(counted @ robust + hold * ((at - start) ** 2).sum())
 
-    here, damping = start, 1e-2
-    errors = errors_at(here)
-    for _ in range(rounds):
+    def slopes_at(here: Floats, errors: Floats) -> Floats:
         steps = np.where(here + step > most, -step, step)
-        slopes = np.stack(
-            [
-                (errors_at(here + one * unit) - errors) / one
-                for one, unit in zip(steps, np.eye(len(here)), strict=True)
-            ],
-            axis=1,
-        )
+        columns = []
+        for one, unit in zip(steps, np.eye(len(here)), strict=True):
+            columns.append((errors_at(here + one * unit) - errors) / one)
+        return np.stack(columns, axis=1)
+
+    here = start
+    errors = errors_at(here)
+    damping = 1e-2
+    for _ in range(rounds):
+        slopes = slopes_at(here, errors)
         pulls = slopes * (counted / np.sqrt(1 + (errors / scale) ** 2))[:, None]
         curvature = pulls.T @ slopes + hold * np.eye(len(here))
         gradient = pulls.T @ errors + hold * (here - start)
+
+        # More damping makes the step shorter and steeper downhill, until it gains something.
         for _ in range(5):
             damped = curvature + damping * np.diag(np.diag(curvature) + 1e-9)
-            there = np.minimum(
-                here - np.clip(np.linalg.solve(damped, gradient), -MOST_STEP, MOST_STEP), most
-            )
+            way = np.clip(np.linalg.solve(damped, gradient), -MOST_STEP, MOST_STEP)
+            there = np.minimum(here - way, most)
             tried = errors_at(there)
             gain = cost(errors, here) - cost(tried, there)
             if gain > 0:
@@ -66,7 +68,8 @@ def descended(
             damping *= 6
         else:
             break
-        here, errors, damping = there, tried, max(damping / 4, 1e-5)
+        here, errors = there, tried
+        damping = max(damping / 4, 1e-5)
         if gain < tolerance * cost(errors, here):
             break
     return here

@@ -9,6 +9,7 @@ constant that the rows hardly touch.
 import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -100,29 +101,30 @@ def fit_software(cases: Sequence[Fitted], *, strength: float = 0.05, rounds: int
     """
     software = _one_stack(cases)
     used = thinned(cases)
-    shipped = {
-        name: getattr(software, name)
-        for name in MEASURE
-        if getattr(software, name) not in (None, 0.0)
-    }
+    stated = {name: getattr(software, name) for name in MEASURE}
+    shipped = {name: value for name, value in stated.items() if value not in (None, 0.0)}
     effects = effects_of(used, shipped)
     told = {name: value for name, value in shipped.items() if effects[name] > LEAST_EFFECT}
-    untouched = tuple(name for name in shipped if name not in told)
     if len(used) < len(told) or not told:
-        hints = listed([MEASURE[name] for name in [*(told or shipped)][:3]], "or")
+        next_ones = list(told or shipped)[:3]
+        hints = listed([MEASURE[name] for name in next_ones], "or")
         raise InputError(
-            f"{len(used)} rows cannot tell {len(told)} constants of {software.name} apart; measure more, such as {hints}"
+            f"{len(used)} rows cannot tell {len(told)} constants of {software.name} apart;"
+            f" measure more, such as {hints}"
         )
+
     found = fit_constants(used, told, strength=strength, rounds=rounds)
-    before, after = errors_of(used, told), errors_of(used, found)
+    before = errors_of(used, told)
+    after = errors_of(used, found)
     fitted = software.replace(**found)
+    constants = [
+        Constant(name=name, before=value, after=getattr(fitted, name), effect=effects[name])
+        for name, value in told.items()
+    ]
     return Fit(
         software=fitted.replace(residuals=residuals_of([case.field for case in used], after)),
-        constants=tuple(
-            Constant(name=name, before=value, after=getattr(fitted, name), effect=effects[name])
-            for name, value in told.items()
-        ),
-        untouched=untouched,
+        constants=tuple(constants),
+        untouched=tuple(name for name in shipped if name not in told),
         rows=len(cases),
         median_before=median_factor(before),
         median_after=median_factor(after),
@@ -147,7 +149,8 @@ def _one_stack(cases: Sequence[Fitted]) -> Software:
     stacks = {case.topology.software.name: case.topology.software for case in cases}
     if len(stacks) != 1:
         raise InputError(
-            f"a fit needs rows of one software stack, not of {listed(sorted(stacks))}; filter them by software"
+            f"a fit needs rows of one software stack, not of {listed(sorted(stacks))};"
+            " filter them by software"
         )
     return next(iter(stacks.values()))
 
@@ -171,13 +174,16 @@ def fit_constants(
     """The constants that suit the cases, each counted with its weight, drawn towards `start` by
     `strength`."""
     names = list(start)
+    most = [0.0 if _is_share(name) else math.inf for name in names]
+    counted = np.ones(len(cases)) if weights is None else weights
     found = descended(
         lambda logs: _errors(cases, names, logs),
         _logs(start),
+        # By the rows, so that twice as many of the same tell no more of the start.
         hold=strength * len(cases) / 100,
-        most=np.array([0.0 if _is_share(name) else math.inf for name in names]),
+        most=np.array(most),
         scale=SCALE,
-        counted=np.ones(len(cases)) if weights is None else weights,
+        counted=counted,
         step=STEP,
         rounds=rounds,
         tolerance=1e-4,
@@ -191,13 +197,11 @@ def errors_of(cases: Sequence[Fitted], constants: Mapping[str, float]) -> Floats
     machines: dict[int, Topology] = {}
     errors = np.zeros(len(cases))
     for number, case in enumerate(cases):
-        machine = machines.get(id(case.topology))
-        if machine is None:
-            machine = machines[id(case.topology)] = varied(case.topology, constants)
-        try:
-            errors[number] = math.log(case.predicted(machine) / case.measured)
-        except InfeasibleError:
-            errors[number] = 0.0
+        key = id(case.topology)
+        if key not in machines:
+            machines[key] = varied(case.topology, constants)
+        with suppress(InfeasibleError):
+            errors[number] = math.log(case.predicted(machines[key]) / case.measured)
     return errors
 
 
@@ -217,7 +221,7 @@ def place_of(name: str) -> Place:
 
 def varied(topology: Topology, constants: Mapping[str, float]) -> Topology:
     """The machine with other constants."""
-    software: dict[str, Any] = {}
+    own: dict[str, Any] = {}
     entries: dict[str, dict[str, dict[str, float]]] = {
         "tunings": {},
         "collectives": {},
@@ -228,25 +232,31 @@ def varied(topology: Topology, constants: Mapping[str, float]) -> Topology:
         if place.table:
             entries[place.table].setdefault(place.entry, {})[place.field] = value
         else:
-            software[place.field] = value
+            own[place.field] = value
+
     stack = topology.software
-    if entries["tunings"]:
-        known = {one.architecture: one for one in stack.tunings}
-        moved = {
-            name: known.get(name, Tuning(architecture=name)).replace(**fields)
-            for name, fields in entries["tunings"].items()
-        }
-        software["tunings"] = tuple((known | moved).values())
-    if entries["collectives"]:
-        kernels = enumerate(stack.collectives)
-        software["collectives"] = tuple(
+    software = stack.replace(
+        **own,
+        tunings=_tuned(stack.tunings, entries["tunings"]),
+        collectives=tuple(
             kernel.replace(**entries["collectives"].get(str(number), {}))
-            for number, kernel in kernels
-        )
+            for number, kernel in enumerate(stack.collectives)
+        ),
+    )
     fabrics = tuple(
         fabric.replace(**entries["fabrics"].get(fabric.name, {})) for fabric in topology.fabrics
     )
-    return topology.replace(software=stack.replace(**software), fabrics=fabrics)
+    return topology.replace(software=software, fabrics=fabrics)
+
+
+def _tuned(
+    tunings: Sequence[Tuning], changed: Mapping[str, Mapping[str, float]]
+) -> tuple[Tuning, ...]:
+    """With fields changed by architecture; those that had no tuning get one."""
+    found = {one.architecture: one for one in tunings}
+    for name, fields in changed.items():
+        found[name] = found.get(name, Tuning(architecture=name)).replace(**fields)
+    return tuple(found.values())
 
 
 def residuals_of(fields: Sequence[str], errors: Floats) -> tuple[Residual, ...]:
@@ -294,4 +304,6 @@ def _values(names: list[str], logs: Floats) -> dict[str, float]:
     after its first token is at most all of them."""
     found = {name: float(value) for name, value in zip(names, np.exp(logs), strict=True)}
     lost = sum(found.get(name, 0.0) for name in PROMPT_SHARES)
-    return found if lost <= 1 else found | {name: found[name] / lost for name in PROMPT_SHARES}
+    if lost > 1:
+        found |= {name: found[name] / lost for name in PROMPT_SHARES}
+    return found

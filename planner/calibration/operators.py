@@ -61,26 +61,22 @@ class KernelCase:
     def predicted(self, topology: Topology | None = None) -> float:
         """Launch and roofline. [s]"""
         machine = topology or self.topology
-        prices, timed, alone = PriceList(self.graph, machine), self.timed, Split()
+        timed = self.timed
+        alone = Split()
         step = Step(timed.tokens, timed.sequences, timed.context_tokens, timed.decode)
-        return float(prices.prices(alone, step, reach_of(machine, alone, 0)).seconds.sum())
+        prices = PriceList(self.graph, machine).prices(alone, step, reach_of(machine, alone, 0))
+        return float(prices.seconds.sum())
 
 
 def read_kernels(path: Path = KERNELS) -> tuple[KernelTime, ...]:
     """The rows of a table of kernels; an InputError names the line."""
+    reader = csv.DictReader(io.StringIO(read_text(path, "a table of kernels")))
     rows = []
-    for line, row in enumerate(
-        csv.DictReader(io.StringIO(read_text(path, "a table of kernels"))), 2
-    ):
+    for line, row in enumerate(reader, 2):
+        given: dict[str, Any] = {name: text for name, text in row.items() if text not in (None, "")}
         try:
-            given: dict[str, Any] = {
-                name: text for name, text in row.items() if text not in (None, "")
-            }
-            rows.append(
-                KernelTime.from_fields(
-                    {**given, "operator": json.loads(given.get("operator", "{}"))}
-                )
-            )
+            given["operator"] = json.loads(given.get("operator", "{}"))
+            rows.append(KernelTime.from_fields(given))
         except (InputError, ValueError) as error:
             raise InputError(f"{path}, line {line}: {error}") from None
     return tuple(rows)
@@ -100,6 +96,11 @@ def kernel_cases(rows: Sequence[KernelTime]) -> list[KernelCase]:
 def _alone(operator: Operator) -> ModelGraph:
     layer = Layer(name="operator", kind="decoder", operators=(operator,), activation_width=1)
     return ModelGraph(
-        name="operator", layers=(layer,), edges=(), weight_dtype="bf16", kv_dtype="bf16", activation_dtype="bf16",
+        name="operator",
+        layers=(layer,),
+        edges=(),
+        weight_dtype="bf16",
+        kv_dtype="bf16",
+        activation_dtype="bf16",
         parameters_active=0,
-    )  # fmt: skip
+    )

@@ -60,22 +60,17 @@ def fit_power(cases: Sequence[Case]) -> tuple[Drawn, ...]:
     """What chips draw, for all generations together and for each; from rows of power_w (of the
     chips alone) and, where the same run has one, of its energy for a token or a sample."""
     runs = _runs(cases)
-    everything = (
-        _Rows(*(np.concatenate(parts) for parts in zip(*runs.values(), strict=True)))
-        if runs
-        else None
-    )
-    if everything is None or len(everything.drawn) < LEAST_ROWS:
+    if sum(len(rows.drawn) for rows in runs.values()) < LEAST_ROWS:
         raise InputError(
-            f"what chips draw needs {LEAST_ROWS} measured rows of power_w with power_scope chip; measure more, such as"
-            " decode at several batches and prefill"
+            f"what chips draw needs {LEAST_ROWS} measured rows of power_w with power_scope chip;"
+            " measure more, such as decode at several batches and prefill"
         )
-    start = _logs(START)
-    shared = _fitted(everything, start, 0.0)
+    columns = zip(*runs.values(), strict=True)
+    everything = _Rows(*(np.concatenate(column) for column in columns))
+    shared = _fitted(everything, _logs(START), 0.0)
     fits = [_drawn("", everything, shared)]
-    fits += [
-        _drawn(name, rows, _fitted(rows, shared, RIDGE)) for name, rows in sorted(runs.items())
-    ]
+    for name, rows in sorted(runs.items()):
+        fits.append(_drawn(name, rows, _fitted(rows, shared, RIDGE)))
     return tuple(fits)
 
 
@@ -84,42 +79,47 @@ def fit_host_share(cases: Sequence[Case]) -> float:
     power_w at the wall."""
     shares = []
     for case in cases:
-        power = case.topology.power
-        if case.measurement.field == "power_w" and case.measurement.power_scope == "system":
-            half, full = (
-                case.predicted(case.topology.replace(power=power.replace(host_share=s)))
-                for s in (0.5, 1.0)
-            )
-            if full > half:
-                shares.append(1 - (full - case.measurement.value) / (2 * (full - half)))
+        row = case.measurement
+        if row.field != "power_w" or row.power_scope != "system":
+            continue
+        half, full = (case.predicted(_hosts_drawing(case.topology, share)) for share in (0.5, 1.0))
+        if full > half:
+            # Watts are a straight line of the share: two points of it tell where the row lies.
+            shares.append(1 - (full - row.value) / (2 * (full - half)))
     if not shares:
         raise InputError(
-            "what hosts draw needs measured rows of power_w with power_scope system, on a machine that knows the watts of"
-            " its chips and of the system"
+            "what hosts draw needs measured rows of power_w with power_scope system, on a machine"
+            " that knows the watts of its chips and of the system"
         )
     return float(np.median(shares))
 
 
+def _hosts_drawing(topology: Topology, share: float) -> Topology:
+    return topology.replace(power=topology.power.replace(host_share=share))
+
+
 def _runs(cases: Sequence[Case]) -> dict[str, _Rows]:
+    """By generation. The n-th row of watts under some question belongs with the n-th of energy
+    under the same."""
     energies: dict[Measurement, list[Case]] = defaultdict(list)
-    powers: list[tuple[Case, Measurement, int]] = []
-    seen: dict[Measurement, int] = defaultdict(int)
+    powers: list[tuple[Case, Measurement]] = []
     for case in cases:
         row = case.measurement
-        key = row.replace(row_id="", family="", field="", value=1.0)
+        question = row.replace(row_id="", family="", field="", value=1.0)
         if row.field in ("energy_per_token_j", "energy_per_sample_j"):
-            energies[key].append(case)
+            energies[question].append(case)
         elif row.field == "power_w" and row.power_scope == "chip":
-            powers.append((case, key, seen[key]))
-            seen[key] += 1
+            powers.append((case, question))
+
+    twins = {question: iter(energies[question]) for _, question in powers}
     found: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
     probes: dict[int, tuple[Topology, ...]] = {}
-    for case, key, number in powers:
-        twin = energies[key][number] if number < len(energies[key]) else None
-        machines = probes.get(id(case.topology)) or probes.setdefault(
-            id(case.topology), _probes(case.topology)
-        )
-        found[case.topology.chip.architecture].append(_run(case, twin, machines))
+    for case, question in powers:
+        key = id(case.topology)
+        if key not in probes:
+            probes[key] = _probes(case.topology)
+        run = _run(case, next(twins[question], None), probes[key])
+        found[case.topology.chip.architecture].append(run)
     return {name: _Rows(*np.array(rows).T) for name, rows in found.items()}
 
 

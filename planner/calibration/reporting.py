@@ -10,12 +10,16 @@ from planner import catalogue
 from planner.calibration.measurements import Measurement
 from planner.calibration.powers import NAMES, Drawn
 from planner.calibration.shipping import LeftOut, Shipped
-from planner.calibration.validation import Case, Refused, families_of
+from planner.calibration.validation import Case, Refused, accuracies_of
 
 OPENING = """# Calibration
 
 Written by `planner calibrate --shipped` (`make calibration`). Errors are factors: 10 % is off by a factor of 1.1 either way;
 a bias is the median of ln(predicted / measured)."""
+LEFT_OUT = (
+    "Each model (or machine) in turn is predicted by constants that were fitted without it;"
+    " medians, weighted by rows."
+)
 WORST = 5
 REMARKS = Path(__file__).parent / "remarks.md"
 """What a person has found out about the worst rows."""
@@ -30,18 +34,18 @@ def calibration_report(
     host_share: float,
 ) -> str:
     """All of it."""
+    left_out_rows = [
+        (one.stack, f"one {one.by}", f"{one.left_out:.1%}", f"{one.fitted:.1%}") for one in left_out
+    ]
     sections = [
         OPENING,
         "## By family",
         _families(cases, refused),
         "## Left out",
-        "Each model (or machine) in turn is predicted by constants that were fitted without it; medians, weighted by rows.",
+        LEFT_OUT,
         _table(
             ("stack", "left out", "error on what was left out", "the same rows when fitted"),
-            (
-                (one.stack, f"one {one.by}", f"{one.left_out:.1%}", f"{one.fitted:.1%}")
-                for one in left_out
-            ),
+            left_out_rows,
         ),
         "## Constants that were fitted",
         _constants(shipped, draws, host_share),
@@ -66,14 +70,23 @@ def _families(cases: Sequence[Case], refused: Sequence[Refused]) -> str:
         "within the 80 % interval",
         "its median half width",
     )
-    rows = (
-        (
-            one.name, str(one.rows), str(one.predicted), f"{one.median:.1%}", f"{one.p90:.0%}", f"{one.bias:+.1%}",
-            f"{one.covered:.0%}" if any(widths[one.name]) else "",
-            f"{math.expm1(sorted(widths[one.name])[len(widths[one.name]) // 2]):.0%}" if any(widths[one.name]) else "",
+    rows = []
+    for one in accuracies_of(cases, refused):
+        ordered = sorted(widths[one.name])
+        # No interval is known where no half width is: then nothing can be within it.
+        is_known = any(ordered)
+        half_width = math.expm1(ordered[len(ordered) // 2]) if is_known else 0.0
+        row = (
+            one.name,
+            str(one.rows),
+            str(one.predicted),
+            f"{one.median:.1%}",
+            f"{one.p90:.0%}",
+            f"{one.bias:+.1%}",
+            f"{one.covered:.0%}" if is_known else "",
+            f"{half_width:.0%}" if is_known else "",
         )
-        for one in families_of(cases, refused)
-    )  # fmt: skip
+        rows.append(row)
     return _table(header, rows)
 
 
@@ -95,10 +108,8 @@ def _constants(shipped: Sequence[Shipped], draws: Sequence[Drawn], host_share: f
         for name in NAMES
     ]
     rows.append(("machines with hosts", "host_share", f"{host_share:.2g}", "", ""))
-    text = _table(
-        ("of", "constant (seconds and shares)", "value", "rows", "their median error"), rows
-    )
-    return f"{text}\n\n{len(rows)} in all."
+    header = ("of", "constant (seconds and shares)", "value", "rows", "their median error")
+    return f"{_table(header, rows)}\n\n{len(rows)} in all."
 
 
 def _worst(cases: Sequence[Case]) -> str:
@@ -106,26 +117,24 @@ def _worst(cases: Sequence[Case]) -> str:
     for case in cases:
         error = math.log(case.predicted() / case.measured)
         by_family[case.measurement.family].append((error, case.measurement))
-    rows = [
-        (
-            family,
-            row.row_id,
-            row.field,
-            _described(row),
-            f"{row.value:.4g}",
-            f"{math.exp(error):.2f}",
-        )
-        for family, found in sorted(by_family.items())
-        for error, row in sorted(found, key=lambda one: -abs(one[0]))[:WORST]
-    ]
+    rows = []
+    for family, found in sorted(by_family.items()):
+        found.sort(key=lambda one: -abs(one[0]))
+        for error, row in found[:WORST]:
+            measured = f"{row.value:.4g}"
+            off = f"{math.exp(error):.2f}"
+            rows.append((family, row.row_id, row.field, _described(row), measured, off))
     return _table(("family", "row", "field", "what", "measured", "predicted / measured"), rows)
 
 
 def _described(row: Measurement) -> str:
     what = row.collective or f"{row.model} {row.weight_dtype}"
-    size = f"{row.message_bytes:.3g} B" if row.message_bytes else f"batch {row.batch_size or 'max'}"
-    if not row.message_bytes and row.height is None:
-        size += f", {row.prompt_tokens} + {row.output_tokens}"
+    if row.message_bytes:
+        size = f"{row.message_bytes:.3g} B"
+    else:
+        size = f"batch {row.batch_size or 'max'}"
+        if row.height is None:
+            size += f", {row.prompt_tokens} + {row.output_tokens}"
     stack = row.software or catalogue.load_topology(row.topology).software.name
     return f"{what}, {row.ranks or row.chips or 'fewest'} × {row.topology}, {stack}, {size}"
 

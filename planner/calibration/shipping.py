@@ -107,14 +107,15 @@ def fit_recipe(recipe: Recipe) -> Shipped:
     found = _fitted(recipe, thinned(cases))
     rounded = {name: float(f"{value:.3g}") for name, value in found.items()}
     errors = errors_of(cases, rounded)
+    residuals: tuple[Residual, ...] = ()
+    if recipe.table == "published":
+        residuals = residuals_of([case.field for case in cases], errors)
     return Shipped(
         stack=recipe.stack,
         constants=rounded,
         rows=len(cases),
         median=median_factor(errors),
-        residuals=residuals_of([case.field for case in cases], errors)
-        if recipe.table == "published"
-        else (),
+        residuals=residuals,
     )
 
 
@@ -123,15 +124,19 @@ def left_out_errors(recipe: Recipe, by: str) -> LeftOut:
     used = [case for case in thinned(cases_for(recipe), LEFT_OUT_ROWS) if isinstance(case, Case)]
     keys = np.array([getattr(case.measurement, by) for case in used])
     together = errors_of(used, _fitted(recipe, used, LEFT_OUT_ROUNDS))
-    counts, outside, inside = [], [], []
+    counts: list[int] = []
+    outside: list[float] = []
+    inside: list[float] = []
     for key, count in sorted(Counter(keys.tolist()).items()):
-        if LEAST_SHARE * len(used) <= count < len(used):
-            rest = [case for case, one in zip(used, keys, strict=True) if one != key]
-            without = _fitted(recipe, rest, LEFT_OUT_ROUNDS)
-            left = [case for case, one in zip(used, keys, strict=True) if one == key]
-            counts.append(count)
-            outside.append(median_factor(errors_of(left, without)))
-            inside.append(median_factor(together[keys == key]))
+        # All that there is cannot be left out; of a few rows the median says little.
+        if not LEAST_SHARE * len(used) <= count < len(used):
+            continue
+        left = [case for case in used if getattr(case.measurement, by) == key]
+        rest = [case for case in used if getattr(case.measurement, by) != key]
+        without = _fitted(recipe, rest, LEFT_OUT_ROUNDS)
+        counts.append(count)
+        outside.append(median_factor(errors_of(left, without)))
+        inside.append(median_factor(together[keys == key]))
     return LeftOut(
         stack=recipe.stack,
         by=by,
@@ -144,21 +149,18 @@ def cases_for(recipe: Recipe) -> list[Fitted]:
     """All that was measured on its stack, sorted so that equal machines and models follow each
     other."""
     if recipe.table == "kernels":
-        return [*kernel_cases([row for row in read_kernels() if row.software == recipe.stack])]
-    path = COLLECTIVES if recipe.table == "collectives" else PUBLISHED
-    rows = [row for row in _rows(path) if _stack_of(row.topology, row.software) == recipe.stack]
-    wanted = ("collective_s",) if recipe.table == "collectives" else SPEED_FIELDS
-    cases, _ = cases_of(
-        [row for row in rows if row.field in wanted and row.row_id not in recipe.without]
-    )
-    cases.sort(
-        key=lambda case: (
-            case.measurement.topology,
-            case.measurement.model,
-            case.measurement.row_id,
-        )
-    )
-    return [*cases]
+        timed = [row for row in read_kernels() if row.software == recipe.stack]
+        return list[Fitted](kernel_cases(timed))
+    of_collectives = recipe.table == "collectives"
+    fields = ("collective_s",) if of_collectives else SPEED_FIELDS
+    rows = [
+        row
+        for row in _rows(COLLECTIVES if of_collectives else PUBLISHED)
+        if row.field in fields and row.row_id not in recipe.without
+    ]
+    mine = [row for row in rows if _stack_of(row.topology, row.software) == recipe.stack]
+    cases, _ = cases_of(sorted(mine, key=lambda row: (row.topology, row.model, row.row_id)))
+    return list[Fitted](cases)
 
 
 def fit_draws() -> tuple[tuple[Drawn, ...], float]:
@@ -187,31 +189,29 @@ def _weights(cases: Sequence[Fitted]) -> Floats:
     return np.array([min(1.0, FAMILY_ROWS / counts[family]) for family in families])
 
 
-# ── Into the files ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-
 def ship(recipe: Recipe, shipped: Shipped, folder: Path) -> None:
     """Write the constants, and how far off they are, into the stack's file and those of its
     fabrics."""
-    own = {
+    fabrics = {
         name: value
         for name, value in shipped.constants.items()
-        if place_of(name).table != "fabrics"
+        if place_of(name).table == "fabrics"
     }
+    own = {name: value for name, value in shipped.constants.items() if name not in fabrics}
     note = f"{shipped.rows} rows"
-    path = folder / "software" / f"{recipe.stack}.toml"
-    text = with_figures(path.read_text(encoding="utf-8"), own, note)
+    stack = folder / "software" / f"{recipe.stack}.toml"
+    text = with_figures(stack.read_text(encoding="utf-8"), own, note)
     if shipped.residuals:
         text = with_residuals(text, {one.field: one.half_width for one in shipped.residuals})
-    path.write_text(text, encoding="utf-8")
-    fabrics = {name: value for name, value in shipped.constants.items() if name not in own}
-    for machine in sorted(folder.glob("*.toml")) if fabrics else ():
-        before = machine.read_text(encoding="utf-8")
-        after = with_figures(
-            before, fabrics, f"a step of NCCL's low-latency protocol over it, {note}"
-        )
-        if after != before:
-            machine.write_text(after, encoding="utf-8")
+    stack.write_text(text, encoding="utf-8")
+
+    if fabrics:
+        step = f"a step of NCCL's low-latency protocol over it, {note}"
+        for machine in sorted(folder.glob("*.toml")):
+            before = machine.read_text(encoding="utf-8")
+            after = with_figures(before, fabrics, step)
+            if after != before:
+                machine.write_text(after, encoding="utf-8")
     catalogue.reread()
 
 
@@ -221,35 +221,37 @@ def ship_draws(draws: Sequence[Drawn], host_share: float, folder: Path) -> None:
     by_generation = {drawn.architecture: drawn for drawn in draws}
     for path in sorted((folder / "chips").glob("*.toml")):
         text = path.read_text(encoding="utf-8")
-        generation = re.search(r'^architecture = "(.*)"$', text, re.MULTILINE)
-        own = by_generation.get(generation[1] if generation else "")
-        drawn = own or by_generation[""]
-        constants = {name: getattr(drawn.power, name) for name in NAMES if f"{name} = " in text}
-        note = f"{drawn.rows} rows" + ("" if own else " of all generations that were measured")
-        path.write_text(
-            with_figures(text, constants, note, "fit" if own else "guess"), encoding="utf-8"
-        )
+        path.write_text(_with_draw(text, by_generation), encoding="utf-8")
+    share = {"powers[0].host_share": host_share}
     for path in sorted(folder.glob("*.toml")):
         text = path.read_text(encoding="utf-8")
-        path.write_text(
-            with_figures(
-                text, {"powers[0].host_share": host_share}, "runs of MLPerf at the wall on B200"
-            ),
-            encoding="utf-8",
-        )
+        note = "runs of MLPerf at the wall on B200"
+        path.write_text(with_figures(text, share, note), encoding="utf-8")
+
+    # The residuals are those of the figures that were just written.
     catalogue.reread()
     cases, _ = cases_of([row for row in _rows(PUBLISHED) if row.field in POWER_FIELDS])
     by_stack: dict[str, list[Case]] = defaultdict(list)
     for case in cases:
         by_stack[case.topology.software.name].append(case)
     for stack, found in by_stack.items():
-        widths = {
-            one.field: one.half_width
-            for one in residuals_of([case.field for case in found], errors_of(found, {}))
-        }
+        residuals = residuals_of([case.field for case in found], errors_of(found, {}))
+        widths = {one.field: one.half_width for one in residuals}
         path = folder / "software" / f"{stack}.toml"
         path.write_text(with_residuals(path.read_text(encoding="utf-8"), widths), encoding="utf-8")
     catalogue.reread()
+
+
+def _with_draw(text: str, by_generation: Mapping[str, Drawn]) -> str:
+    """A chip's file with what its generation draws, or, as a guess, with what all do."""
+    generation = re.search(r'^architecture = "(.*)"$', text, re.MULTILINE)
+    own = by_generation.get(generation[1] if generation else "")
+    drawn = own or by_generation[""]
+    constants = {name: getattr(drawn.power, name) for name in NAMES if f"{name} = " in text}
+    if own:
+        return with_figures(text, constants, f"{drawn.rows} rows")
+    note = f"{drawn.rows} rows of all generations that were measured"
+    return with_figures(text, constants, note, "guess")
 
 
 _DRAWN = {name: (name, "") for name in NAMES}
@@ -273,16 +275,16 @@ def with_figures(
         path = f"{table}s[{entry}].{name}" if table else name
         if path in constants:
             value = _written(constants[path], dimension)
-            lines[at] = (
-                f'{key} = {{ value = {value}, source = "FIT", confidence = "{confidence}", note = "{note}" }}'
-            )
+            told = f'source = "FIT", confidence = "{confidence}", note = "{note}"'
+            lines[at] = f"{key} = {{ value = {value}, {told} }}"
     return "\n".join(lines) + "\n"
 
 
 def _figures_in(lines: Sequence[str]) -> Iterator[tuple[int, str, str, str]]:
     """Of each line "key = …": its number, its table ("" at the top), the table's name or number
     among its like, the key."""
-    table, entry, seen = "", "", Counter[str]()
+    table = entry = ""
+    seen = Counter[str]()
     for at, line in enumerate(lines):
         if header := re.fullmatch(r"\[\[?(\w+)\]?\]", line):
             table = header[1]
@@ -297,7 +299,9 @@ def _figures_in(lines: Sequence[str]) -> Iterator[tuple[int, str, str, str]]:
 def _written(value: float, dimension: str) -> str:
     if dimension != "seconds":
         return f"{value:.3g}"
-    return f'"{value * 1e6:.3g} us"' if value < 1e-3 else f'"{value * 1e3:.3g} ms"'
+    if value < 1e-3:
+        return f'"{value * 1e6:.3g} us"'
+    return f'"{value * 1e3:.3g} ms"'
 
 
 def with_residuals(text: str, widths: Mapping[str, float]) -> str:
@@ -305,15 +309,5 @@ def with_residuals(text: str, widths: Mapping[str, float]) -> str:
     head, _, tail = text.partition(RESIDUAL_TITLE)
     kept = {key: line for line in tail.splitlines() for key in re.findall(r"^(\w+) = ", line)}
     lines = kept | {field: f"{field} = {width:.3g}" for field, width in widths.items()}
-    return (
-        "\n".join(
-            [
-                head.rstrip(),
-                "",
-                RESIDUAL_TITLE,
-                "[residual]",
-                *(lines[key] for key in sorted(lines)),
-            ]
-        )
-        + "\n"
-    )
+    told = [lines[key] for key in sorted(lines)]
+    return "\n".join([head.rstrip(), "", RESIDUAL_TITLE, "[residual]", *told]) + "\n"

@@ -1,10 +1,10 @@
-"""Predictions beside measurements, family by family."""
+"""Predictions beside measurements, one sort of measurement after the other."""
 
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from planner.answers.question import FIELDS, SAMPLE_FIELDS
 from planner.calibration.measurements import Measurement
 from planner.catalogue import load_model, load_topology
 from planner.errors import InputError, PlannerError
-from planner.machines.topology import Topology
+from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
 from planner.planning.partitioning import partition
@@ -55,10 +55,12 @@ class Refused(NamedTuple):
     reason: str
 
 
-class Family(NamedTuple):
-    """How good the predictions of a family are; errors as factors: 0.1 is 10 % off either way."""
+class Accuracy(NamedTuple):
+    """How good the predictions of like measurements are; errors as factors: 0.1 is 10 % off either
+    way."""
 
     name: str
+    """Of `Measurement.family`, which they share."""
     rows: int
     predicted: int
     median: float
@@ -77,17 +79,17 @@ class _Loaded:
         self.topologies: dict[tuple[object, ...], Topology] = {}
 
     def graph(self, row: Measurement) -> ModelGraph:
-        picture = {
-            name: getattr(row, name)
-            for name in ("height", "width", "frames", "steps")
-            if getattr(row, name)
-        }
+        asked = {name: getattr(row, name) for name in ("height", "width", "frames", "steps")}
+        picture = {name: value for name, value in asked.items() if value}
         key = (row.model, row.weight_dtype, row.activation_dtype, row.kv_dtype, *picture.items())
         if key not in self.graphs:
             self.graphs[key] = load_model(
-                row.model, weight_dtype=row.weight_dtype, kv_dtype=row.kv_dtype,
-                activation_dtype=row.activation_dtype or None, **picture,
-            )  # fmt: skip
+                row.model,
+                weight_dtype=row.weight_dtype,
+                kv_dtype=row.kv_dtype,
+                activation_dtype=row.activation_dtype or None,
+                **picture,
+            )
         return self.graphs[key]
 
     def topology(self, row: Measurement) -> Topology:
@@ -101,14 +103,13 @@ class _Loaded:
 
 def cases_of(measurements: Sequence[Measurement]) -> tuple[list[Case], list[Refused]]:
     """What can be predicted, and what cannot."""
-    loaded, cases, refused = _Loaded(), [], []
+    loaded = _Loaded()
+    cases = []
+    refused = []
     for row in measurements:
+        case_of = _message_case if row.field == "collective_s" else _score_case
         try:
-            cases.append(
-                _message_case(row, loaded)
-                if row.field == "collective_s"
-                else _score_case(row, loaded)
-            )
+            cases.append(case_of(row, loaded))
         except PlannerError as error:
             refused.append(Refused(row, str(error)))
     return cases, refused
@@ -116,10 +117,15 @@ def cases_of(measurements: Sequence[Measurement]) -> tuple[list[Case], list[Refu
 
 def _message_case(row: Measurement, loaded: _Loaded) -> Case:
     topology = loaded.topology(row)
-    kind, ranks, message_bytes = str(row.collective), row.ranks or 1, row.message_bytes or 0.0
 
     def predict(machine: Topology) -> float:
-        return collective_s(machine, kind, ranks, message_bytes, ranks_per_node=row.ranks_per_node)
+        return collective_s(
+            machine,
+            str(row.collective),
+            row.ranks or 1,
+            row.message_bytes or 0.0,
+            ranks_per_node=row.ranks_per_node,
+        )
 
     return Case(row, topology, predict, predict(topology), _width(topology, row.field))
 
@@ -130,32 +136,33 @@ def _width(topology: Topology, field: str) -> float:
 
 def _score_case(row: Measurement, loaded: _Loaded) -> Case:
     """Scored once, for the figure and for its interval."""
-    graph, topology = loaded.graph(row), loaded.topology(row)
+    graph = loaded.graph(row)
+    topology = loaded.topology(row)
     workload = Workload(
-        batch_size=row.batch_size, prompt_tokens=row.prompt_tokens, output_tokens=row.output_tokens,
+        batch_size=row.batch_size,
+        prompt_tokens=row.prompt_tokens,
+        output_tokens=row.output_tokens,
         arrivals=row.arrivals,
-    )  # fmt: skip
+    )
     if row.chips is None:
-        topology = topology.replace(
-            chips=partition(graph, topology, workload, minimize="chips").score.chips
-        )
+        fewest = partition(graph, topology, workload, minimize="chips").score.chips
+        topology = topology.replace(chips=fewest)
     plan = _plan(row, graph, topology, workload)
+    scope = cast(PowerScope | None, row.power_scope or None)
 
     def scored(machine: Topology) -> Score:
-        return score_plan(plan, graph, machine, workload, power_scope=row.power_scope or None)  # type: ignore[arg-type]
+        return score_plan(plan, graph, machine, workload, power_scope=scope)
+
+    def predict(machine: Topology) -> float:
+        return float(getattr(scored(machine), row.field))
 
     score = scored(topology)
-    if getattr(score, row.field, None) is None:
+    figure = getattr(score, row.field, None)
+    if figure is None:
         raise InputError(f"{row.field} is not known on {row.topology}")
     low, high = score.interval(row.field, 0.8)
     width = math.log(high / low) / 2 if low > 0 else 0.0
-    return Case(
-        row,
-        topology,
-        lambda machine: float(getattr(scored(machine), row.field)),
-        getattr(score, row.field),
-        width,
-    )
+    return Case(row, topology, predict, figure, width)
 
 
 def _plan(row: Measurement, graph: ModelGraph, topology: Topology, workload: Workload) -> Plan:
@@ -165,14 +172,18 @@ def _plan(row: Measurement, graph: ModelGraph, topology: Topology, workload: Wor
         wish = "maximize" if {**FIELDS, **SAMPLE_FIELDS}[field].best == "most" else "minimize"
         return partition(graph, topology, workload, **{wish: field}).plan  # type: ignore[arg-type]
     return uniform_plan(
-        graph, topology, tensor_parallel=row.tensor_parallel, pipeline_parallel=row.pipeline_parallel,
-        expert_parallel=row.expert_parallel, data_parallel=row.data_parallel,
+        graph,
+        topology,
+        tensor_parallel=row.tensor_parallel,
+        pipeline_parallel=row.pipeline_parallel,
+        expert_parallel=row.expert_parallel,
+        data_parallel=row.data_parallel,
         sequence_parallel=row.sequence_parallel,
-    )  # fmt: skip
+    )
 
 
-def families_of(cases: Sequence[Case], refused: Sequence[Refused]) -> list[Family]:
-    """The table of errors."""
+def accuracies_of(cases: Sequence[Case], refused: Sequence[Refused]) -> list[Accuracy]:
+    """The table of errors, by `Measurement.family`."""
     errors: dict[str, list[tuple[float, bool]]] = defaultdict(list)
     missed: dict[str, int] = defaultdict(int)
     for case in cases:
@@ -180,22 +191,21 @@ def families_of(cases: Sequence[Case], refused: Sequence[Refused]) -> list[Famil
         errors[case.measurement.family].append((error, abs(error) <= case.half_width))
     for one in refused:
         missed[one.measurement.family] += 1
-    return [
-        _family(name, errors.get(name, []), missed[name]) for name in sorted({*errors, *missed})
-    ]
+    names = sorted({*errors, *missed})
+    return [_accuracy(name, errors.get(name, []), missed[name]) for name in names]
 
 
-def _family(name: str, errors: list[tuple[float, bool]], missed: int) -> Family:
+def _accuracy(name: str, errors: list[tuple[float, bool]], missed: int) -> Accuracy:
     if not errors:
-        return Family(name, missed, 0, math.nan, math.nan, math.nan, math.nan)
+        return Accuracy(name, missed, 0, math.nan, math.nan, math.nan, math.nan)
     signed = np.array([error for error, _ in errors])
-    sizes = np.exp(np.abs(signed)) - 1
-    return Family(
+    factors = np.exp(np.abs(signed)) - 1
+    return Accuracy(
         name=name,
         rows=len(errors) + missed,
         predicted=len(errors),
-        median=float(np.median(sizes)),
-        p90=float(np.quantile(sizes, 0.9)),
+        median=float(np.median(factors)),
+        p90=float(np.quantile(factors, 0.9)),
         bias=float(np.median(signed)),
         covered=float(np.mean([inside for _, inside in errors])),
     )

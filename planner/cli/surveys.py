@@ -3,6 +3,7 @@
 import re
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +12,11 @@ import typer
 from planner import catalogue
 from planner.calibration.fitting import MEASURE, fit_software, profile_toml
 from planner.calibration.measurements import COLLECTIVES, PUBLISHED, read_measurements
+from planner.calibration.powers import Drawn
 from planner.calibration.reporting import calibration_report
 from planner.calibration.shipping import (
+    Recipe,
+    Shipped,
     fit_draws,
     fit_recipe,
     left_out_errors,
@@ -20,42 +24,66 @@ from planner.calibration.shipping import (
     ship,
     ship_draws,
 )
-from planner.calibration.validation import cases_of, families_of
+from planner.calibration.validation import accuracies_of, cases_of
 from planner.cli.answers import answer
 from planner.cli.arguments import Shape
 from planner.cli.files import check_writable, write_whole
-from planner.errors import (
-    InputError,
-    UnknownNameError,
-    listed,
-    shortened,
-)
+from planner.errors import InputError, UnknownNameError, listed, shortened
 from planner.report.text import aligned
 from planner.studies.audits.audits import audit as audited
 from planner.studies.sweeps.specs import read_spec
 from planner.studies.sweeps.sweeps import sweep
 
+SpecFile = Annotated[
+    Path,
+    typer.Argument(help="A TOML file: models, topologies, [[workload]], objectives, limits."),
+]
+RowsFile = Annotated[
+    Path, typer.Option("--file", help="SQLite file of rows; what is there is kept.")
+]
+ProcessCount = Annotated[int | None, typer.Option("--processes", help="Default: one a core.")]
+TableOut = Annotated[Path | None, typer.Option("--out", help="Write the table here, as CSV.")]
+Measured = Annotated[
+    Path | None, typer.Argument(help="A CSV of measurements; default: those that we ship.")
+]
+ClaimsFile = Annotated[
+    Path | None,
+    typer.Argument(help="A TOML file of [[claim]] tables; default: what the article says."),
+]
+OwnMeasured = Annotated[Path | None, typer.Argument(help="A CSV of measurements.")]
+StackOut = Annotated[
+    Path | None,
+    typer.Option("--out", help="Write the calibrated software stack here, as TOML."),
+]
+OnlyStack = Annotated[str | None, typer.Option("--software", help="Take only rows of this stack.")]
+IsShipped = Annotated[
+    bool,
+    typer.Option(
+        "--shipped", help="Fit the constants that are shipped, on the tables that are shipped."
+    ),
+]
+ReportOut = Annotated[
+    Path | None, typer.Option("--report", help="With --shipped: write its report here.")
+]
+
 
 def sweep_spec(
-    spec: Annotated[
-        Path,
-        typer.Argument(help="A TOML file: models, topologies, [[workload]], objectives, limits."),
-    ],
-    file: Annotated[
-        Path, typer.Option("--file", help="SQLite file of rows; what is there is kept.")
-    ] = Path("sweep.sqlite"),
-    processes: Annotated[
-        int | None, typer.Option("--processes", help="Default: one a core.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Write the table here, as CSV.")] = None,
+    spec: SpecFile,
+    file: RowsFile = Path("sweep.sqlite"),
+    processes: ProcessCount = None,
+    out: TableOut = None,
     format: Shape = "table",
 ) -> None:
     """Find the best plans of all combinations in a file; Ctrl-C keeps what is done."""
     asked = read_spec(spec)
     check_writable(out)
     made = sweep(
-        cells=asked.cells(), file=file, processes=processes, time_limit_s=asked.time_limit_s, power_scope=asked.power_scope
-    )  # fmt: skip
+        cells=asked.cells(),
+        file=file,
+        processes=processes,
+        time_limit_s=asked.time_limit_s,
+        power_scope=asked.power_scope,
+    )
     if out is not None:
         write_whole(out, made.to_frame().to_csv(index=False).rstrip("\n"))
     answer(format, str(made), made.model_dump(mode="json"))
@@ -63,68 +91,48 @@ def sweep_spec(
         raise KeyboardInterrupt
 
 
-def validate(
-    measurements: Annotated[
-        Path | None, typer.Argument(help="A CSV of measurements; default: those that we ship.")
-    ] = None,
-    format: Shape = "table",
-) -> None:
+def validate(measurements: Measured = None, format: Shape = "table") -> None:
     """Compare predictions with measurements, family by family."""
     cases, refused = cases_of(read_measurements(measurements or PUBLISHED))
-    families = families_of(cases, refused)
+    found = accuracies_of(cases, refused)
     header = ("family", "rows", "predicted", "median error", "p90", "bias", "within 80 % interval")
     rows = [
         (
-            one.name, str(one.rows), str(one.predicted), f"{100 * one.median:.1f} %", f"{100 * one.p90:.0f} %",
-            f"{100 * one.bias:+.1f} %", f"{100 * one.covered:.0f} %",
+            one.name,
+            str(one.rows),
+            str(one.predicted),
+            f"{100 * one.median:.1f} %",
+            f"{100 * one.p90:.0f} %",
+            f"{100 * one.bias:+.1f} %",
+            f"{100 * one.covered:.0f} %",
         )
-        for one in families
-    ]  # fmt: skip
+        for one in found
+    ]
     lines = aligned([header, *rows])
-    reasons = Counter(shortened(re.sub(r"[\d.,]+", "#", one.reason), 110) for one in refused)
-    lines += (
-        ["", *(f"{count} × {reason}" for reason, count in reasons.most_common(5))]
-        if refused
-        else []
-    )
-    answer(format, "\n".join(lines), [one._asdict() for one in families])
+    if refused:
+        # Figures left out, so that reasons of one kind are counted together.
+        reasons = Counter(shortened(re.sub(r"[\d.,]+", "#", one.reason), 110) for one in refused)
+        lines += ["", *(f"{count} × {reason}" for reason, count in reasons.most_common(5))]
+    answer(format, "\n".join(lines), [one._asdict() for one in found])
 
 
-def audit(
-    claims: Annotated[
-        Path | None,
-        typer.Argument(help="A TOML file of [[claim]] tables; default: what the article says."),
-    ] = None,
-    format: Shape = "table",
-) -> None:
+def audit(claims: ClaimsFile = None, format: Shape = "table") -> None:
     """Hold claims against capacity, roofline, arithmetic, sources, each other, and the best
     plans."""
     found = audited(claims, progress=lambda row: typer.echo(f"{row.claim}: {row.text}", err=True))
-    lines = [
-        f"{row.claim}: {row.text}\n    {row.law}{f' [{row.source}]' if row.source else ''}"
-        for row in found.rows
-    ]
+    lines = []
+    for row in found.rows:
+        source = f" [{row.source}]" if row.source else ""
+        lines.append(f"{row.claim}: {row.text}\n    {row.law}{source}")
     answer(format, "\n".join(lines), found.model_dump(mode="json"))
 
 
 def calibrate(
-    measurements: Annotated[Path | None, typer.Argument(help="A CSV of measurements.")] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", help="Write the calibrated software stack here, as TOML."),
-    ] = None,
-    software: Annotated[
-        str | None, typer.Option("--software", help="Take only rows of this stack.")
-    ] = None,
-    shipped: Annotated[
-        bool,
-        typer.Option(
-            "--shipped", help="Fit the constants that are shipped, on the tables that are shipped."
-        ),
-    ] = False,
-    report: Annotated[
-        Path | None, typer.Option("--report", help="With --shipped: write its report here.")
-    ] = None,
+    measurements: OwnMeasured = None,
+    out: StackOut = None,
+    software: OnlyStack = None,
+    shipped: IsShipped = False,
+    report: ReportOut = None,
     format: Shape = "table",
 ) -> None:
     """Fit a software stack's constants to your own measurements; use the result as --software
@@ -144,60 +152,58 @@ def _calibrate(measurements: Path, out: Path, software: str | None, format: str)
     rows = read_measurements(measurements)
     cases, _ = cases_of([row for row in rows if software in (None, row.software)])
     if not cases:
-        raise InputError(
-            f"{measurements} has no row that can be predicted{f' of {software}' if software else ''}"
-        )
+        of_stack = f" of {software}" if software else ""
+        raise InputError(f"{measurements} has no row that can be predicted{of_stack}")
     fit = fit_software(cases)
     write_whole(out, profile_toml(fit).rstrip())
+
     header = ("constant", "before", "after", "effect")
-    lines = aligned(
-        [
-            header,
-            *(
-                (c.name, f"{c.before:.4g}", f"{c.after:.4g}", f"{c.effect:.2f}")
-                for c in fit.constants
-            ),
-        ]
-    )
-    lines += [
-        "",
-        f"median error of {fit.rows} rows: {100 * fit.median_before:.1f} %, now {100 * fit.median_after:.1f} %",
+    moved = [
+        (one.name, f"{one.before:.4g}", f"{one.after:.4g}", f"{one.effect:.2f}")
+        for one in fit.constants
     ]
+    before = f"{100 * fit.median_before:.1f} %"
+    after = f"{100 * fit.median_after:.1f} %"
+    lines = aligned([header, *moved])
+    lines += ["", f"median error of {fit.rows} rows: {before}, now {after}"]
     if fit.untouched:
-        lines.append(
-            f"no row tells {listed(fit.untouched)}; next, measure {MEASURE[fit.untouched[0]]}"
-        )
+        hint = MEASURE[fit.untouched[0]]
+        lines.append(f"no row tells {listed(fit.untouched)}; next, measure {hint}")
     answer(format, "\n".join(lines), fit.model_dump(mode="json", exclude={"software"}))
 
 
 def _ship(stack: str | None, report: Path | None, format: str) -> None:
+    """All stacks and what chips draw, or the one stack alone; the report counts chips too."""
     wanted = [recipe for recipe in recipes() if stack in (None, recipe.stack)]
     if not wanted:
         raise UnknownNameError("recipe", str(stack), [recipe.stack for recipe in recipes()])
+    folder = catalogue.topologies_folder()
     fitted = []
     for recipe in wanted:
-        fitted.append(fit_recipe(recipe))
-        ship(recipe, fitted[-1], catalogue.topologies_folder())
-        print(
-            f"{recipe.stack}: {fitted[-1].rows} rows, median error {fitted[-1].median:.1%}",
-            file=sys.stderr,
-        )
+        one = fit_recipe(recipe)
+        ship(recipe, one, folder)
+        fitted.append(one)
+        done = f"{one.rows} rows, median error {one.median:.1%}"
+        print(f"{recipe.stack}: {done}", file=sys.stderr)
+
     if stack is None or report is not None:
         draws, host_share = fit_draws()
-    if stack is None:
-        ship_draws(draws, host_share, catalogue.topologies_folder())
-    if report is not None:
-        left_out = [left_out_errors(recipe, by) for recipe in wanted for by in recipe.left_out]
-        rows = [*read_measurements(PUBLISHED), *read_measurements(COLLECTIVES)]
-        write_whole(
-            report,
-            calibration_report(*cases_of(rows), left_out, fitted, draws, host_share).rstrip(),
-        )
-    rows_shown = [
-        (one.stack, name, f"{value:.3g}") for one in fitted for name, value in one.constants.items()
-    ]
-    answer(
-        format,
-        "\n".join(aligned([("stack", "constant", "value"), *rows_shown])),
-        [one.model_dump(exclude={"residuals"}) for one in fitted],
-    )
+        if stack is None:
+            ship_draws(draws, host_share, folder)
+        if report is not None:
+            text = _report(wanted, fitted, draws, host_share)
+            write_whole(report, text.rstrip())
+
+    rows = [("stack", "constant", "value")]
+    for one in fitted:
+        rows += [(one.stack, name, f"{value:.3g}") for name, value in one.constants.items()]
+    fields = [one.model_dump(exclude={"residuals"}) for one in fitted]
+    answer(format, "\n".join(aligned(rows)), fields)
+
+
+def _report(
+    wanted: Sequence[Recipe], fitted: Sequence[Shipped], draws: Sequence[Drawn], host_share: float
+) -> str:
+    left_out = [left_out_errors(recipe, by) for recipe in wanted for by in recipe.left_out]
+    rows = [*read_measurements(PUBLISHED), *read_measurements(COLLECTIVES)]
+    return calibration_report(*cases_of(rows), left_out, fitted, draws, host_share)

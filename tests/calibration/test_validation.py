@@ -4,7 +4,7 @@ import pytest
 
 import planner as pl
 from planner.calibration.measurements import PUBLISHED, Measurement, read_measurements
-from planner.calibration.validation import cases_of, families_of
+from planner.calibration.validation import accuracies_of, cases_of
 from planner.machines.topology import with_value
 
 ROW = Measurement(
@@ -72,7 +72,7 @@ def test_errors_are_factors_and_intervals_are_counted():
     low, high = SCORE.interval("tpot_s")
     values = [case.predicted(), 0.999 * high, 2 * high]
     rows = [ROW.replace(row_id=str(n), value=value) for n, value in enumerate(values)]
-    (family,) = families_of(*cases_of(rows))
+    (family,) = accuracies_of(*cases_of(rows))
     assert (family.rows, family.predicted) == (3, 3)
     assert family.covered == pytest.approx(2 / 3)
     assert family.median == pytest.approx(0.999 * high / case.predicted() - 1)
@@ -83,7 +83,9 @@ def test_errors_are_factors_and_intervals_are_counted():
 @pytest.mark.slow
 def test_every_29th_shipped_measurement_is_predicted_as_well_as_we_say():
     """Medians of the whole table are in the README; a regression by a third shows here."""
-    families = {one.name: one for one in families_of(*cases_of(read_measurements(PUBLISHED)[::29]))}
+    families = {
+        one.name: one for one in accuracies_of(*cases_of(read_measurements(PUBLISHED)[::29]))
+    }
     goals = {
         "gpu-decode-tpot": 0.16,
         "gpu-serving-ttft": 0.45,
