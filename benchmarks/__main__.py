@@ -28,14 +28,14 @@ def main() -> None:
 
 
 def _commands(figures: dict[str, float], before: dict[str, float], *, runs: int) -> None:
-    print(
-        f"{'command, start-up included':<34}{'wall':>9}{'goal':>9}{'of goal':>9}{'memory':>9}{'before':>9}"
-    )
+    columns = ("wall", "goal", "of goal", "memory", "before")
+    print(f"{'command, start-up included':<34}" + "".join(f"{name:>9}" for name in columns))
     for goal in GOALS:
         taken = measured(goal, runs)
         figures[goal.name] = taken.wall_s
+        share = taken.wall_s / goal.most_s
         print(
-            f"{goal.name:<34}{taken.wall_s:>7.2f} s{goal.most_s:>7.1f} s{taken.wall_s / goal.most_s:>9.0%}"
+            f"{goal.name:<34}{taken.wall_s:>7.2f} s{goal.most_s:>7.1f} s{share:>9.0%}"
             f"{taken.peak_bytes / 1e6:>6.0f} MB{_ratio(figures, before, goal.name):>9}"
         )
 
@@ -48,9 +48,9 @@ def _curves(figures: dict[str, float], before: dict[str, float]) -> None:
             name = f"{title}, {size} {axis}"
             figures[name] = best_s(made(size))
             points.append((float(size), figures[name]))
-            print(
-                f"{title:<34}{size:>6,} {axis:<7}{1e3 * figures[name]:>8.1f} ms{_ratio(figures, before, name):>9}"
-            )
+            took_ms = 1e3 * figures[name]
+            ratio = _ratio(figures, before, name)
+            print(f"{title:<34}{size:>6,} {axis:<7}{took_ms:>8.1f} ms{ratio:>9}")
         print(f"{'':<34}grows as {axis}^{exponent(points):.2f}")
 
 

@@ -22,10 +22,9 @@ def plan(
     model: str, machine: str, chips: int, weights: str, *, batch: int = 8, field: str = "tpot_s"
 ) -> tuple[str, ...]:
     """The command that plans a model for eight users, or for more."""
-    return (
-        "-m", "planner", "plan", model, machine, "--chips", str(chips), "--weights", weights,
-        "--batch", str(batch), "--prompt", "1024", "--output", "256", "--minimize", field,
-    )  # fmt: skip
+    machine_and_model = ("plan", model, machine, "--chips", str(chips), "--weights", weights)
+    requests = ("--batch", str(batch), "--prompt", "1024", "--output", "256")
+    return ("-m", "planner", *machine_and_model, *requests, "--minimize", field)
 
 
 GOALS = (

@@ -186,16 +186,20 @@ def _filled(graph: pl.ModelGraph, units: Sequence[Unit], workload: pl.Workload) 
 def _plan(
     graph: pl.ModelGraph, units: Sequence[Unit], counts: Sequence[int], workload: pl.Workload
 ) -> PooledPlan | None:
-    names, stages, at = [layer.name for layer in graph.layers], [], 0
+    names = [layer.name for layer in graph.layers]
     moe = bool(graph.splits().get("experts"))
+    stages = []
+    at = 0
     for unit, count in zip(units, counts, strict=True):
         if count:
-            stages.append(
-                PooledStage(
-                    layers=tuple(names[at : at + count]), groups=(ChipRange(first=unit.first, count=unit.chips),),
-                    tensor_parallel=unit.chips, expert_parallel=unit.chips if moe else 1, pool=unit.pool.name,
-                )
-            )  # fmt: skip
+            stage = PooledStage(
+                pool=unit.pool.name,
+                layers=tuple(names[at : at + count]),
+                groups=(ChipRange(first=unit.first, count=unit.chips),),
+                tensor_parallel=unit.chips,
+                expert_parallel=unit.chips if moe else 1,
+            )
+            stages.append(stage)
         at += count
     micro_batches = min(len(stages), workload.batch_size or 1)
     return PooledPlan(stages=tuple(stages), micro_batches=micro_batches) if stages else None
@@ -212,8 +216,9 @@ def main(solve: Callable[[Case], Bought] = bought) -> None:
             print(f"  {rule:<32}{'no plan' if math.isinf(worse) else f'× {worse:.2f}'}")
     finite = [one.best_rule for one in found if math.isfinite(one.best_rule)]
     mean = math.exp(sum(math.log(worse) for worse in finite) / len(finite))
+    none = len(found) - len(finite)
     print(
-        f"\nthe best of the rules is × {mean:.2f} worse on average, and has no plan in {len(found) - len(finite)} cases"
+        f"\nthe best of the rules is × {mean:.2f} worse on average, and has no plan in {none} cases"
     )
 
 

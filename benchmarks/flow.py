@@ -199,32 +199,42 @@ def _staged(
     solver.parameters.max_deterministic_time = 1.0
     if solver.solve(model) not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         return None
-    runs, spare, first = [(0, 0)] * problem.nodes, [list(nodes) for _, nodes in kinds], 0
+    runs = [(0, 0)] * problem.nodes
+    spare = [list(nodes) for _, nodes in kinds]
+    first = 0
     for (count, used), number in zip(stages, chosen, strict=True):
         for _ in range(solver.value(number)):
-            for kind, many in enumerate(used):
-                for _ in range(many):
-                    runs[spare[kind].pop(0)] = (first, count)
+            taken = [spare[kind].pop(0) for kind, many in enumerate(used) for _ in range(many)]
+            for node in taken:
+                runs[node] = (first, count)
             first += count
     return tuple(runs)
 
 
 def _exchanged(problem: FlowProblem, start: Layout, until: float, seed: int) -> Layout:
     """Two nodes change runs while that passes more, or as much."""
-    generator, runs, passed = random.Random(seed), list(start.runs), start.objective
+    generator = random.Random(seed)
+    runs = list(start.runs)
+    passed = start.objective
     while time.monotonic() < until:
         one, other = generator.sample(range(problem.nodes), 2)
         if runs[one] == runs[other]:
             continue
         runs[one], runs[other] = runs[other], runs[one]
-        able = all(runs[node][1] < problem.rates.shape[1] and (not runs[node][1] or problem.rates[node, runs[node][1]] > 0)
-                   for node in (one, other))  # fmt: skip
+        able = all(_holds(problem, node, runs[node][1]) for node in (one, other))
         after = throughput(problem, runs) if able else -1.0
         if after >= passed:
             passed = after
         else:
             runs[one], runs[other] = runs[other], runs[one]
     return Layout(tuple(runs), passed, start.bound)
+
+
+def _holds(problem: FlowProblem, node: int, layers: int) -> bool:
+    """Whether a node passes anything with so many layers on it."""
+    if not layers:
+        return True
+    return layers < problem.rates.shape[1] and bool(problem.rates[node, layers] > 0)
 
 
 def _cover_bound(
@@ -246,15 +256,14 @@ def _refuted(problem: FlowProblem, kinds: list[tuple[Floats, list[int]]], rate: 
     of them w / c; so if the cheapest set that passes the rate costs q, layers × q is at most the
     price of all nodes. Prices follow the sets that come out cheapest, by multiplicative weights.
     """
-    prices = np.array(
-        [
-            max(count * min(1.0, float(each) / rate) for count, each in enumerate(row))
-            for row, _ in kinds
-        ]
-    )
     owned = np.array([len(nodes) for _, nodes in kinds], dtype=float)
-    items = [(kind, count, min(1.0, float(each) / rate)) for kind, (row, _) in enumerate(kinds)
-             for count, each in enumerate(row) if count and each > 0]  # fmt: skip
+    prices = np.zeros(len(kinds))
+    items = []
+    for kind, (row, _) in enumerate(kinds):
+        shares = np.minimum(1.0, row / rate)
+        prices[kind] = (np.arange(len(row)) * shares).max()
+        held = np.flatnonzero(row[1:] > 0) + 1
+        items += [(kind, int(count), float(shares[count])) for count in held]
     if not items:
         return True
     for turn in range(200):
@@ -262,9 +271,8 @@ def _refuted(problem: FlowProblem, kinds: list[tuple[Floats, list[int]]], rate: 
         if problem.layers * cheapest > float(prices @ owned) * (1 + 1e-9):
             return True
         pull = used * problem.layers - owned
-        prices = prices * np.exp(
-            0.3 / math.sqrt(1 + turn) * pull / max(1.0, float(np.abs(pull).max()))
-        )
+        widest = max(1.0, float(np.abs(pull).max()))
+        prices = prices * np.exp(0.3 / math.sqrt(1 + turn) * pull / widest)
     return False
 
 
@@ -273,8 +281,11 @@ def _cheapest(
 ) -> tuple[float, Floats]:
     """The least price of items (kind, layers, share of the rate) that make up the rate, and the
     nodes that one layer takes of each kind; by branch and bound on the price of a share."""
-    ranked = sorted((float(prices[kind]) / count / share, float(prices[kind]) / count, share, kind, count)
-                    for kind, count, share in items)  # fmt: skip
+    ranked = []
+    for kind, count, share in items:
+        price = float(prices[kind]) / count
+        ranked.append((price / share, price, share, kind, count))
+    ranked.sort()
     best, best_path = math.inf, tuple[tuple[int, int], ...]()
 
     def descend(start: int, left: float, cost: float, path: tuple[tuple[int, int], ...]) -> None:

@@ -67,10 +67,13 @@ def _graph(path: Path, mode: str, limit_s: float) -> dict[str, Any]:
         contiguous=mode != "free",
         time_limit_s=limit_s,
     )
+    names = [node.name for node in graph.operators]
     return {
-        "objective": result.objective, "bound": result.bound, "status": result.status,
-        "assignment": {node.name: device for node, device in zip(graph.operators, result.devices, strict=True)},
-    }  # fmt: skip
+        "objective": result.objective,
+        "bound": result.bound,
+        "status": result.status,
+        "assignment": dict(zip(names, result.devices, strict=True)),
+    }
 
 
 def _cluster(path: Path, limit_s: float) -> dict[str, Any]:
@@ -80,9 +83,11 @@ def _cluster(path: Path, limit_s: float) -> dict[str, Any]:
     layout = solve(read_cluster(path), time_limit_s=limit_s)
     proved = layout.bound <= layout.objective * (1 + 1e-9)
     return {
-        "objective": layout.objective, "bound": layout.bound, "status": "optimal" if proved else "feasible",
+        "objective": layout.objective,
+        "bound": layout.bound,
+        "status": "optimal" if proved else "feasible",
         "assignment": {str(node): list(run) for node, run in enumerate(layout.runs)},
-    }  # fmt: skip
+    }
 
 
 if __name__ == "__main__":

@@ -149,9 +149,8 @@ def main() -> None:
     one, two = timed(cells, processes=1), timed(cells, processes=2)
     for name, taken in (("1 process", one), ("2 processes", two)):
         per_cell = 1e3 * taken.cpu_s / len(cells)
-        print(
-            f"{name:<12}{taken.wall_s:>8.1f} s wall{taken.cpu_s:>8.1f} s CPU{per_cell:>7.2f} ms CPU a cell"
-        )
+        spent = f"{taken.wall_s:>8.1f} s wall{taken.cpu_s:>8.1f} s CPU"
+        print(f"{name:<12}{spent}{per_cell:>7.2f} ms CPU a cell")
     print(f"2 processes are {one.wall_s / two.wall_s:.2f} × as fast as 1")
     tables = {"2 processes": two.table}
     with tempfile.TemporaryDirectory() as folder:

@@ -1,7 +1,8 @@
 """Constants that suit measurements: damped Gauss-Newton steps [1] on robust errors [2], held to
 where they start.
 
-[1] K. Levenberg, 1944; D. Marquardt, 1963. [2] P. Charbonnier et al., "Deterministic edge-preserving regularization", 1997.
+[1] K. Levenberg, 1944; D. Marquardt, 1963. [2] P. Charbonnier et al., "Deterministic
+edge-preserving regularization", 1997.
 """
 
 from collections.abc import Callable

@@ -85,7 +85,8 @@ def read_measurements(path: Path) -> tuple[Measurement, ...]:
     missing = [name for name in NEEDED if name not in columns]
     if missing:
         raise InputError(
-            f"{path} has no column {listed(missing)}; a table of measurements needs {listed(NEEDED)}"
+            f"{path} has no column {listed(missing)};"
+            f" a table of measurements needs {listed(NEEDED)}"
         )
     unknown = [name for name in columns if name not in Measurement.model_fields]
     if unknown:

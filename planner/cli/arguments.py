@@ -227,8 +227,8 @@ def workload_of(requests: Requests, arrivals: str) -> Workload:
     batch, rate = requests.batch, requests.rate
     if rate is not None and batch is not None:
         raise InputError(
-            "--batch and --rate are both given; under a rate the batch is an outcome, so give one or"
-            " the other"
+            "--batch and --rate are both given; under a rate the batch is an outcome, so give one"
+            " or the other"
         )
     is_open = batch == "max" or rate is not None
     given: dict[str, Any] = {

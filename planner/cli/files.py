@@ -16,7 +16,8 @@ def check_writable(path: Path | None, option: str = "--out") -> None:
         raise InputError(f"{option} {path} is a folder; give the name of a file")
     if not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
         raise InputError(
-            f"{option} {path} cannot be written: {target.parent} is not a folder that may be written to"
+            f"{option} {path} cannot be written: {target.parent} is not a folder that may be"
+            " written to"
         )
 
 

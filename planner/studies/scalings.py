@@ -155,7 +155,8 @@ def _lay_out(drawn: Any, made: Scaling) -> None:
     drawn.update_yaxes(title="lost [share of the chips' time]", tickformat=".0%", row=2, col=1)
     drawn.update_xaxes(title="chips", type="category", row=2, col=1)
     drawn.add_annotation(
-        text="Best plans of the engine on the catalogue's figures; below 0: less than on the fewest.",
+        text="Best plans of the engine on the catalogue's figures;"
+        " below 0: less than on the fewest.",
         x=0,
         y=-0.16,
         xref="paper",
@@ -196,21 +197,14 @@ def scaling(
     work = workload or LATENCY.replace(batch_size=None)
     ladder = _Ladder(graph, machine, work, users_per_chip, time_limit_s)
     fewest = base_chips or fewest_of(graph, machine, work, users_per_chip)
-    base = None if fewest is None else ladder.plans(fewest)
     counts = {*chips} if fewest is None else {*chips, fewest}
     rows: list[ScalingRow] = []
+    if fewest is not None:
+        ladder.plans(fewest)
     for count in sorted(counts):
-        row = ScalingRow(chips=count, status="infeasible", fewest_chips=fewest)
-        if base is not None and fewest is not None and count >= fewest:
-            try:
-                row = _row(count, ladder.plans(count), fewest, base)
-            except InfeasibleError as error:
-                row = row.replace(fewest_chips=error.smallest_chips)
-            except NoPlanFoundError:
-                row = row.replace(status="no plan in time")
-        rows.append(row)
+        rows.append(_row(ladder, count, fewest))
         if progress is not None:
-            progress(row)
+            progress(rows[-1])
     return Scaling(
         model=graph.name, weight_dtype=graph.weight_dtype, topology=machine.name, rows=tuple(rows)
     )
@@ -333,9 +327,23 @@ def _uniform(found: Result) -> Iterator[Plan]:
             )
 
 
-def _row(
+def _row(ladder: "_Ladder", count: int, fewest: int | None) -> ScalingRow:
+    """On so many chips; a row without figures where there is no plan."""
+    none = ScalingRow(chips=count, status="infeasible", fewest_chips=fewest)
+    if fewest is None or count < fewest:
+        return none
+    try:
+        return _compared(count, ladder.plans(count), fewest, ladder.plans(fewest))
+    except InfeasibleError as error:
+        return none.replace(fewest_chips=error.smallest_chips)
+    except NoPlanFoundError:
+        return none.replace(status="no plan in time")
+
+
+def _compared(
     count: int, plans: tuple[Result, Result], fewest: int, base: tuple[Result, Result]
 ) -> ScalingRow:
+    """The plans on so many chips beside those on the fewest."""
     crowd, one = plans
     base_crowd, base_one = base
     # Chips over tokens a second: chip-seconds of one token.

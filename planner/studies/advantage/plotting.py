@@ -1,4 +1,5 @@
-"""An advantage map in plotly, for a closer look: every square says what each machine costs there."""
+"""An advantage map in plotly, for a closer look: every square says what each machine costs
+there."""
 
 import math
 from typing import Any

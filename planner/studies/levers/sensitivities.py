@@ -296,7 +296,8 @@ def global_sensitivity(
     + 2) plans are made, each anew. The same seed gives the same indices. Needs scipy (`pip install
     spread-planner[sensitivity]`). Ctrl-C keeps what is done in `file`.
 
-    [1] Saltelli et al., Variance based sensitivity analysis of model output, Comput. Phys. Commun. 181, 2010.
+    [1] Saltelli et al., Variance based sensitivity analysis of model output, Comput. Phys. Commun.
+    181, 2010.
     """
     try:
         from scipy.stats import qmc, sobol_indices
