@@ -6,9 +6,10 @@ A constant is named by its path in a topology's software ("memory_efficiency",
 constant that the rows hardly touch.
 """
 
+import itertools
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
@@ -101,13 +102,11 @@ def fit_software(cases: Sequence[Fitted], *, strength: float = 0.05, rounds: int
     """
     software = _one_stack(cases)
     used = thinned(cases)
-    stated = {name: getattr(software, name) for name in MEASURE}
-    shipped = {name: value for name, value in stated.items() if value not in (None, 0.0)}
+    shipped = _shipped(software)
     effects = effects_of(used, shipped)
     told = {name: value for name, value in shipped.items() if effects[name] > LEAST_EFFECT}
     if len(used) < len(told) or not told:
-        next_ones = list(told or shipped)[:3]
-        hints = listed([MEASURE[name] for name in next_ones], "or")
+        hints = _to_measure(told or shipped)
         raise InputError(
             f"{len(used)} rows cannot tell {len(told)} constants of {software.name} apart;"
             f" measure more, such as {hints}"
@@ -117,18 +116,30 @@ def fit_software(cases: Sequence[Fitted], *, strength: float = 0.05, rounds: int
     before = errors_of(used, told)
     after = errors_of(used, found)
     fitted = software.replace(**found)
-    constants = [
-        Constant(name=name, before=value, after=getattr(fitted, name), effect=effects[name])
+    constants = tuple(
+        Constant(name=name, before=value, after=found[name], effect=effects[name])
         for name, value in told.items()
-    ]
+    )
+    residuals = residuals_of([case.field for case in used], after)
     return Fit(
-        software=fitted.replace(residuals=residuals_of([case.field for case in used], after)),
-        constants=tuple(constants),
+        software=fitted.replace(residuals=residuals),
+        constants=constants,
         untouched=tuple(name for name in shipped if name not in told),
         rows=len(cases),
         median_before=median_factor(before),
         median_after=median_factor(after),
     )
+
+
+def _shipped(software: Software) -> dict[str, float]:
+    """The constants that the stack has; a factor cannot move those that are 0."""
+    stated = {name: getattr(software, name) for name in MEASURE}
+    return {name: value for name, value in stated.items() if value}
+
+
+def _to_measure(constants: Iterable[str]) -> str:
+    """What would tell the first of some constants."""
+    return listed([MEASURE[name] for name in itertools.islice(constants, 3)], "or")
 
 
 def thinned(cases: Sequence[Fitted], most: int = MOST_ROWS) -> Sequence[Fitted]:

@@ -36,7 +36,7 @@ from planner.readers.topology_file import COLLECTIVE, FABRIC, SOFTWARE, TUNING
 from planner.records import Record
 
 POWER_FIELDS = ("power_w", "energy_per_token_j", "energy_per_sample_j")
-SPEED_FIELDS = (
+SPEED_FIELDS: tuple[str, ...] = (
     "ttft_s",
     "tpot_s",
     "request_s",
@@ -151,13 +151,10 @@ def cases_for(recipe: Recipe) -> list[Fitted]:
     if recipe.table == "kernels":
         timed = [row for row in read_kernels() if row.software == recipe.stack]
         return list[Fitted](kernel_cases(timed))
-    of_collectives = recipe.table == "collectives"
-    fields = ("collective_s",) if of_collectives else SPEED_FIELDS
-    rows = [
-        row
-        for row in _rows(COLLECTIVES if of_collectives else PUBLISHED)
-        if row.field in fields and row.row_id not in recipe.without
-    ]
+    path, fields = PUBLISHED, SPEED_FIELDS
+    if recipe.table == "collectives":
+        path, fields = COLLECTIVES, ("collective_s",)
+    rows = [row for row in _rows(path) if row.field in fields and row.row_id not in recipe.without]
     mine = [row for row in rows if _stack_of(row.topology, row.software) == recipe.stack]
     cases, _ = cases_of(sorted(mine, key=lambda row: (row.topology, row.model, row.row_id)))
     return list[Fitted](cases)

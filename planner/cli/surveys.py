@@ -174,9 +174,7 @@ def _calibrate(measurements: Path, out: Path, software: str | None, format: str)
 
 def _ship(stack: str | None, report: Path | None, format: str) -> None:
     """All stacks and what chips draw, or the one stack alone; the report counts chips too."""
-    wanted = [recipe for recipe in recipes() if stack in (None, recipe.stack)]
-    if not wanted:
-        raise UnknownNameError("recipe", str(stack), [recipe.stack for recipe in recipes()])
+    wanted = _recipes_of(stack)
     folder = catalogue.topologies_folder()
     fitted = []
     for recipe in wanted:
@@ -193,12 +191,24 @@ def _ship(stack: str | None, report: Path | None, format: str) -> None:
         if report is not None:
             text = _report(wanted, fitted, draws, host_share)
             write_whole(report, text.rstrip())
+    fields = [one.model_dump(exclude={"residuals"}) for one in fitted]
+    answer(format, "\n".join(_constants(fitted)), fields)
 
+
+def _recipes_of(stack: str | None) -> list[Recipe]:
+    by_stack = {recipe.stack: recipe for recipe in recipes()}
+    if stack is None:
+        return list(by_stack.values())
+    if stack not in by_stack:
+        raise UnknownNameError("recipe", stack, by_stack)
+    return [by_stack[stack]]
+
+
+def _constants(fitted: Sequence[Shipped]) -> list[str]:
     rows = [("stack", "constant", "value")]
     for one in fitted:
         rows += [(one.stack, name, f"{value:.3g}") for name, value in one.constants.items()]
-    fields = [one.model_dump(exclude={"residuals"}) for one in fitted]
-    answer(format, "\n".join(aligned(rows)), fields)
+    return aligned(rows)
 
 
 def _report(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from planner.answers.results import Result
-from planner.catalogue import load_model, load_topology
+from planner.catalogue import load_model
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError
 from planner.machines.topology import Topology
 from planner.models.dtypes import Dtype
@@ -19,7 +19,7 @@ from planner.report.svg import CAUSE_COLOURS, plotly
 from planner.scoring.plans import score_plan
 from planner.space.degrees import uniform_plan
 from planner.space.layout import packing_of
-from planner.studies.study import Study
+from planner.studies.study import Study, machine_of
 from planner.units import Count
 from planner.workload import Workload
 
@@ -100,7 +100,6 @@ def scaling_plot(made: Scaling) -> Any:
 
     rows = [row for row in made.rows if row.efficiency_fraction is not None]
     chips = [str(row.chips) for row in rows]
-    speeds = [(row.latency_speed_up_fraction or 0) * rows[0].chips / row.chips for row in rows]
     drawn = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08)
     drawn.add_scatter(
         name="throughput a chip",
@@ -115,7 +114,7 @@ def scaling_plot(made: Scaling) -> Any:
     drawn.add_scatter(
         name="speed of one user, a chip",
         x=chips,
-        y=speeds,
+        y=[_latency_share(row, rows[0].chips) for row in rows],
         text=[row.latency_parallelism for row in rows],
         mode="lines+markers",
         line={"color": "#D55E00", "width": 3, "dash": "dash"},
@@ -138,6 +137,11 @@ def scaling_plot(made: Scaling) -> Any:
         )
     _lay_out(drawn, made)
     return drawn
+
+
+def _latency_share(row: ScalingRow, fewest: int) -> float:
+    """Speed of one user on a chip, over that on the fewest chips."""
+    return (row.latency_speed_up_fraction or 0) * fewest / row.chips
 
 
 def _lay_out(drawn: Any, made: Scaling) -> None:
@@ -188,12 +192,8 @@ def scaling(
     for fewer chips stand in if they are better, and the row is not called optimal.
     """
     graph = load_model(model, weight_dtype=weight_dtype) if isinstance(model, str) else model
-    machine = load_topology(topology) if isinstance(topology, str) else topology
-    if not chips or min(chips) < 1 or max(chips) > machine.limit_chips:
-        raise InputError(
-            f"chips must lie between 1 and the {machine.limit_chips} that {machine.name} may have,"
-            f" not {tuple(chips)}"
-        )
+    machine = machine_of(topology)
+    _check_chips(chips, machine)
     work = workload or LATENCY.replace(batch_size=None)
     ladder = _Ladder(graph, machine, work, users_per_chip, time_limit_s)
     fewest = base_chips or fewest_of(graph, machine, work, users_per_chip)
@@ -208,6 +208,14 @@ def scaling(
     return Scaling(
         model=graph.name, weight_dtype=graph.weight_dtype, topology=machine.name, rows=tuple(rows)
     )
+
+
+def _check_chips(chips: Sequence[int], machine: Topology) -> None:
+    if not chips or min(chips) < 1 or max(chips) > machine.limit_chips:
+        raise InputError(
+            f"chips must lie between 1 and the {machine.limit_chips} that {machine.name} may have,"
+            f" not {tuple(chips)}"
+        )
 
 
 @dataclass(slots=True)

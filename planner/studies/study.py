@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from planner.catalogue import load_topology
 from planner.errors import InputError
+from planner.machines.topology import Topology
 from planner.records import Record
 from planner.report.svg import table
 
@@ -45,6 +47,11 @@ class Study(Record):
         left = len(self.rows) - len(lines)
         more = f"<p>{left} more rows in <code>.to_frame()</code></p>" if left > 0 else ""
         return table(names, lines) + more
+
+
+def machine_of(given: str | Topology) -> Topology:
+    """By its name in the catalogue or its file, or as it is."""
+    return load_topology(given) if isinstance(given, str) else given
 
 
 def _spoken(value: Any) -> str:

@@ -2,9 +2,10 @@
 
 import pytest
 
+import planner as pl
 from planner.errors import InputError
 from planner.records import Record
-from planner.studies.study import SHOWN, Study
+from planner.studies.study import SHOWN, Study, machine_of
 
 
 class Row(Record):
@@ -48,3 +49,9 @@ def test_json_gives_it_back():
 def test_a_study_without_a_picture_says_so():
     with pytest.raises(InputError, match="Two has no picture"):
         two().plot()
+
+
+def test_a_machine_is_taken_by_its_name_or_as_it_is():
+    machine = pl.load_topology("rtx-4090")
+    assert machine_of("rtx-4090") == machine
+    assert machine_of(machine) is machine

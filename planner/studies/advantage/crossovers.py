@@ -8,7 +8,6 @@ from typing import Any, get_args
 
 from planner.answers.question import FIELDS
 from planner.answers.results import Result
-from planner.catalogue import load_topology
 from planner.errors import InfeasibleError, InputError, UnknownNameError
 from planner.machines.topology import Topology
 from planner.models.dtypes import Dtype
@@ -27,7 +26,7 @@ from planner.studies.advantage.uncertainty import (
     residual_of,
 )
 from planner.studies.plots import dress
-from planner.studies.study import Study
+from planner.studies.study import Study, machine_of
 from planner.workload import Workload
 
 ONE_REQUEST = Workload(batch_size=1, prompt_tokens=1024, output_tokens=256)
@@ -265,27 +264,13 @@ def crossover(
         raise UnknownNameError("field to compare", metric, FIELDS)
     if family not in get_args(Family):
         raise UnknownNameError("family of models", family, get_args(Family))
-    machines = [load_topology(one) if isinstance(one, str) else one for one in (first, second)]
+    machines = [machine_of(first), machine_of(second)]
     race = _Race(machines, workload or ONE_REQUEST, metric, weight_dtype, family)
     bracket = _bracket(race.point)
-    root = None if bracket is None else _bisected(race.point, *bracket)
-
-    ordered = tuple(race.known[size] for size in sorted(race.known))
-    there = [point for point in ordered if point.advantage is not None] or [ordered[0]]
-    above = there[-1] if bracket is None else race.point(bracket[1])
-    found = Crossover(
-        first=machines[0].name,
-        second=machines[1].name,
-        metric=metric,
-        family=family,
-        params=root,
-        winner_below=_winner(there[0], machines),
-        winner_above=_winner(above, machines),
-        rows=ordered,
-    )
-    if root is None or bracket is None:
-        return found
-    return found.replace(**race.explained(root, bracket))
+    if bracket is None:
+        return race.outcome(None, None)
+    root = _bisected(race.point, *bracket)
+    return race.outcome(root, bracket[1]).replace(**race.explained(root, bracket))
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,6 +302,24 @@ class _Race:
             )
             self.known[parameters] = Point(parameters=parameters, first=first, second=second)
         return self.known[parameters]
+
+    def outcome(self, root: float | None, beyond: float | None) -> Crossover:
+        """Of all that was priced; `beyond` is the size on the other side of the root."""
+        ordered = tuple(self.known[size] for size in sorted(self.known))
+        there = [point for point in ordered if point.advantage is not None] or [ordered[0]]
+        first, second = self.machines
+        return Crossover(
+            first=first.name,
+            second=second.name,
+            metric=self.metric,
+            family=self.family,
+            params=root,
+            winner_below=_winner(there[0], self.machines),
+            winner_above=_winner(
+                there[-1] if beyond is None else self.point(beyond), self.machines
+            ),
+            rows=ordered,
+        )
 
     def explained(self, root: float, bracket: tuple[float, float]) -> dict[str, Any]:
         """What `Crossover` says of a root."""

@@ -5,12 +5,11 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from planner.catalogue import load_topology
 from planner.machines.topology import Topology
 from planner.models.dtypes import Dtype
 from planner.records import Record
 from planner.studies.advantage.crossovers import ONE_REQUEST, best_plan
-from planner.studies.study import Study
+from planner.studies.study import Study, machine_of
 from planner.workload import Workload
 
 TOLD = (
@@ -69,7 +68,7 @@ def fading(
     Chips are counted honestly: as many as the model, its caches and its buffers need, chosen by the
     solver.
     """
-    machines = [load_topology(one) if isinstance(one, str) else one for one in topologies]
+    machines = [machine_of(one) for one in topologies]
     rows = []
     for topology, parameters, count in itertools.product(machines, sizes, users):
         work = workload.replace(batch_size=count)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.calibration.measurements import PUBLISHED, Measurement, read_measurements
-from planner.catalogue import load_model, load_topology
+from planner.catalogue import load_model
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, UnknownNameError
 from planner.machines.topology import Topology
 from planner.models.dtypes import Dtype
@@ -40,6 +40,7 @@ from planner.studies.advantage.uncertainty import (
     figure_effects,
     residual_of,
 )
+from planner.studies.study import machine_of
 from planner.workload import Workload
 
 Floats = NDArray[np.float64]
@@ -54,6 +55,8 @@ DRAWS = 400
 FINE = 400
 """Speeds between which the winner of a real model is looked for."""
 DENSE_MODELS = ("llama-3.1-8b", "qwen3-32b", "llama-3.1-70b", "llama-3.1-405b")
+REAL_MODELS = {"dense": DENSE_MODELS, "moe": EXPERT_ANCHORS}
+"""Those on a map, by family."""
 VENDORS = {"groq-lpu-dragonfly": "groq-lpu-chain"}
 """Machines that are measured, and the like machine that stands for them on a map."""
 
@@ -115,7 +118,7 @@ class MapGrids:
         machines = list(self.topologies)
         machines[place] = machine
         grids = list(self.grids)
-        grids[place] = tuple(priced(graph, machine, self.workload) for graph in graphs)
+        grids[place] = _priced_all(graphs, machine, self.workload)
         return replace(self, topologies=tuple(machines), grids=tuple(grids), models={})
 
     def only(self, *names: str) -> "MapGrids":
@@ -163,14 +166,12 @@ class MapGrids:
         stairs = [
             [self.stair(grid, metric, most_users) for grid in column] for column in self.grids
         ]
-        found = [[stair.at(demanded) for stair in column] for column in stairs]
-        values = np.array([[value for value, _ in column] for column in found])
-        places = np.array([[place for _, place in column] for column in found])
+        values, places = _looked_up(stairs, demanded)
         uncertainties = self.uncertainties(metric)
         likely = _likely(stairs, demanded, np.argmin(values, axis=0), uncertainties, draws)
         return AdvantageMap(
             topologies=names,
-            titles=tuple(one.title or one.name for one in self.topologies),
+            titles=tuple(map(_title, self.topologies)),
             metric=metric,
             family=self.family,
             weight_dtype=self.weight_dtype,
@@ -239,6 +240,18 @@ class MapGrids:
                         before=self.topologies[before].name,
                         after=None if after < 0 else self.topologies[after].name,
                     )
+
+
+def _title(topology: Topology) -> str:
+    return topology.title or topology.name
+
+
+def _looked_up(stairs: list[list[Stair]], speeds: Floats) -> tuple[Floats, Places]:
+    """Values and places of all machines and sizes, each of shape (machines, sizes, speeds)."""
+    found = [[stair.at(speeds) for stair in column] for column in stairs]
+    values = np.array([[value for value, _ in column] for column in found])
+    places = np.array([[place for _, place in column] for column in found])
+    return values, places
 
 
 def stair_of(grid: PlanGrid, metric: str, most_users: int | None = None) -> Stair:
@@ -334,31 +347,39 @@ def map_grids(
     """Prices all uniform plans of a family's models on machines, each as large as its fabrics
     join, and those of some real models (None: of the family)."""
     machines = tuple(whole(one) for one in topologies)
-    if not machines or len({one.name for one in machines}) < len(machines):
-        raise InputError("topologies must name one machine or more, each once")
+    _check_once(machines)
     work = Workload(batch_size=None, prompt_tokens=prompt_tokens, output_tokens=output_tokens)
     graphs = [member(family, size, weight_dtype) for size in sizes]
-    named = (DENSE_MODELS if family == "dense" else EXPERT_ANCHORS) if models is None else models
-    real = {name: load_model(name, weight_dtype=weight_dtype) for name in named}
+    named = REAL_MODELS[family] if models is None else models
+    columns = {}
+    for name in named:
+        graph = load_model(name, weight_dtype=weight_dtype)
+        columns[name] = tuple(priced(graph, machine, work) for machine in machines)
     return MapGrids(
         topologies=machines,
         family=family,
         weight_dtype=weight_dtype,
         workload=work,
         sizes=tuple(float(size) for size in sizes),
-        grids=tuple(
-            tuple(priced(graph, machine, work) for graph in graphs) for machine in machines
-        ),
-        models={
-            name: tuple(priced(graph, machine, work) for machine in machines)
-            for name, graph in real.items()
-        },
+        grids=tuple(_priced_all(graphs, machine, work) for machine in machines),
+        models=columns,
     )
+
+
+def _check_once(machines: Sequence[Topology]) -> None:
+    if not machines or len({one.name for one in machines}) < len(machines):
+        raise InputError("topologies must name one machine or more, each once")
+
+
+def _priced_all(
+    graphs: Sequence[ModelGraph], topology: Topology, workload: Workload
+) -> tuple[PlanGrid | None, ...]:
+    return tuple(priced(graph, topology, workload) for graph in graphs)
 
 
 def whole(topology: str | Topology) -> Topology:
     """A machine as large as its fabrics join."""
-    found = load_topology(topology) if isinstance(topology, str) else topology
+    found = machine_of(topology)
     return found.replace(chips=found.limit_chips)
 
 
@@ -452,25 +473,35 @@ def measured_systems(family: Family, topologies: Sequence[str]) -> tuple[Measure
     rows = [row for row in _published() if _on_map(row) in topologies]
     joules = {_run(row): row.value for row in rows if row.field == "energy_per_token_j"}
     timed = [row for row in rows if row.field == "tpot_s"]
-    graphs = {name: load_model(name) for name in {row.model for row in timed}}
+    graphs = _graphs_of(timed)
     best: dict[tuple[str, str], Measured] = {}
-    for row in timed:
+    # The quickest first: it stays.
+    for row in sorted(timed, key=lambda row: row.value):
         graph = graphs[row.model]
-        if ("experts" in graph.splits()) != (family == "moe"):
-            continue
-        one = Measured(
-            topology=_on_map(row),
-            model=row.model,
-            parameters=graph.parameters,
-            tokens_per_s_per_user=1 / row.value,
-            energy_per_token_j=joules.get(_run(row)),
-            row_id=row.row_id,
-            source=row.source,
-        )
-        known = best.setdefault((one.topology, one.model), one)
-        if known.tokens_per_s_per_user < one.tokens_per_s_per_user:
-            best[one.topology, one.model] = one
+        if _family_of(graph) == family:
+            one = _measured(row, graph, joules.get(_run(row)))
+            best.setdefault((one.topology, one.model), one)
     return tuple(best[key] for key in sorted(best))
+
+
+def _graphs_of(rows: Sequence[Measurement]) -> dict[str, ModelGraph]:
+    return {name: load_model(name) for name in {row.model for row in rows}}
+
+
+def _family_of(graph: ModelGraph) -> Family:
+    return "moe" if "experts" in graph.splits() else "dense"
+
+
+def _measured(row: Measurement, graph: ModelGraph, joules: float | None) -> Measured:
+    return Measured(
+        topology=_on_map(row),
+        model=row.model,
+        parameters=graph.parameters,
+        tokens_per_s_per_user=1 / row.value,
+        energy_per_token_j=joules,
+        row_id=row.row_id,
+        source=row.source,
+    )
 
 
 @cache

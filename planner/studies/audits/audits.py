@@ -2,7 +2,7 @@
 engine's price."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,9 @@ LOOK = {
 """Colour and symbol of each verdict that has a factor: both differ, for greyscale."""
 
 
+EDGE = {"color": "#222222", "width": 1}
+
+
 class Audit(Study):
     """A finding for each claim, in the order of the claims."""
 
@@ -97,22 +100,28 @@ def factor_plot(made: Audit) -> Any:
     for verdict, (colour, symbol) in LOOK.items():
         chosen = [row for row in off if row.verdict == verdict]
         if chosen:
-            drawn.add_scatter(
-                name=verdict,
-                x=[row.factor for row in chosen],
-                y=[name_of[row.claim] for row in chosen],
-                hovertext=[f"{row.text}<br>{row.law}" for row in chosen],
-                hoverinfo="text",
-                mode="markers",
-                marker={
-                    "size": 10,
-                    "color": colour,
-                    "symbol": symbol,
-                    "line": {"color": "#222222", "width": 1},
-                },
-            )
+            marker = {"size": 10, "color": colour, "symbol": symbol, "line": EDGE}
+            _add_heads(drawn, verdict, chosen, name_of, marker)
     _lay_out(drawn, list(name_of.values()))
     return drawn
+
+
+def _add_heads(
+    drawn: Any,
+    verdict: str,
+    rows: Sequence[Finding],
+    name_of: Mapping[str, str],
+    marker: dict[str, Any],
+) -> None:
+    drawn.add_scatter(
+        name=verdict,
+        x=[row.factor for row in rows],
+        y=[name_of[row.claim] for row in rows],
+        hovertext=[f"{row.text}<br>{row.law}" for row in rows],
+        hoverinfo="text",
+        mode="markers",
+        marker=marker,
+    )
 
 
 def _lay_out(drawn: Any, names: list[str]) -> None:

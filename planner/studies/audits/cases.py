@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import cast
 
 from planner.answers.question import Question
-from planner.catalogue import load_model, load_topology
+from planner.catalogue import load_model
 from planner.errors import InfeasibleError
 from planner.machines.topology import PowerScope, Topology
 from planner.models.dtypes import Dtype
@@ -21,6 +21,7 @@ from planner.studies.advantage.crossovers import ONE_REQUEST
 from planner.studies.advantage.family import dense_family
 from planner.studies.audits.bounds import Roof
 from planner.studies.audits.claims import Claim
+from planner.studies.study import machine_of
 from planner.workload import Workload
 
 WIDTHS: tuple[tuple[Dtype, ...], ...] = (("bf16", "fp16"), ("fp8", "int8"), ("fp4",))
@@ -149,7 +150,7 @@ class Case:
 
 def topology_of(given: str | Topology | None) -> Topology:
     """A name, a file or a record."""
-    return given if isinstance(given, Topology) else load_topology(cast(str, given))
+    return machine_of(cast(str | Topology, given))
 
 
 def graph_of(claim: Claim, dtype: Dtype) -> ModelGraph:

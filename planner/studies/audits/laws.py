@@ -389,11 +389,17 @@ def _figure(case: Case, path: str, value: float) -> Finding:
     if figure is not None and figure.note:
         law += f" ({figure.note})"
 
-    source = cited(topology, path)
-    off = ratio_of(known, value)
     is_firm = figure is not None and figure.confidence in "AB"
-    if off <= (CLOSE if is_firm else LOOSE):
-        return found("plausible", law, source=source)
+    if ratio_of(known, value) <= (CLOSE if is_firm else LOOSE):
+        return found("plausible", law, source=cited(topology, path))
+    return _misread(case, path, known, value, law)
+
+
+def _misread(case: Case, path: str, known: float, value: float, law: str) -> Finding:
+    """A figure that is off, by the reading of it that explains most: a link's two directions, a
+    peak that counts zeros; else it is wrong."""
+    source = cited(case.topology, path)
+    off = ratio_of(known, value)
     if path.startswith("fabrics") and ratio_of(value, 2 * known) <= CLOSE:
         both = f"both directions counted: {law}, per direction"
         return found("wrong scope", both, factor=off, source=source)
@@ -431,9 +437,12 @@ def _beside(case: Case, other: Claim) -> Iterator[Finding]:
     claim = case.claim
     if other.figure and claim.tokens_per_s and (claim.batch_size or claim.name == other.name):
         yield from _under_figure(case, other)
-    if claim is other or not claim.model or claim.model != other.model:
-        return
-    mine, theirs = joules_of(claim), joules_of(other)
+    if claim is not other and claim.model and claim.model == other.model:
+        yield from _of_one_model(joules_of(claim), joules_of(other), other)
+
+
+def _of_one_model(mine: float | None, theirs: float | None, other: Claim) -> Iterator[Finding]:
+    """Joules for a token of one model on one machine, here and in another claim."""
     if mine and theirs and ratio_of(mine, theirs) > CLOSE:
         law = (
             f"energy arithmetic: {mine:.3g} J a token here, {theirs:.3g} J in claim {other.name},"

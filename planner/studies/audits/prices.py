@@ -159,11 +159,7 @@ def _reached(case: Case, dtype: Dtype, asked: Asked, times: int = 1) -> Reached:
         law = f"{model} in {dtype} has no plan on {case.topology.name}"
         return Reached(found("no opinion", law))
 
-    ladder = ", ".join(
-        f"{_said(asked.measured(score), asked)} at batch {size}" for size, score in _ends(tried)
-    )
-    chips = tried[-1][1].chips
-    law = f"the best plan on {chips} × {case.topology.chip.name} in {dtype}: {ladder}"
+    law = _priced_words(case, dtype, asked, tried)
     source = f"the engine on {case.topology.name}"
     best, at, score = _best_of(tried, asked)
     if batch is None:
@@ -187,6 +183,16 @@ def _reached(case: Case, dtype: Dtype, asked: Asked, times: int = 1) -> Reached:
     )
 
 
+def _priced_words(
+    case: Case, dtype: Dtype, asked: Asked, tried: Sequence[tuple[int, Score]]
+) -> str:
+    """What was priced, from the first batch to the last."""
+    ends = tried if len(tried) == 1 else (tried[0], tried[-1])
+    ladder = [f"{_said(asked.measured(score), asked)} at batch {size}" for size, score in ends]
+    machine = f"{tried[-1][1].chips} × {case.topology.chip.name}"
+    return f"the best plan on {machine} in {dtype}: {', '.join(ladder)}"
+
+
 def _best_of(tried: Sequence[tuple[int, Score]], asked: Asked) -> tuple[float, int, Score]:
     """The best figure that was priced, at which batch, and its score; the first of equals."""
     values = [(asked.measured(score), size, score) for size, score in tried]
@@ -199,11 +205,6 @@ def _said(value: float | None, asked: Asked) -> str:
     if value is None:
         return "not known"
     return f"{trimmed(value)}{SAID.get(asked.field, ' tokens/s')}"
-
-
-def _ends(tried: tuple[tuple[int, Score], ...]) -> tuple[tuple[int, Score], ...]:
-    """The first and the last."""
-    return tried if len(tried) == 1 else (tried[0], tried[-1])
 
 
 def zeros(case: Case) -> Iterator[Finding]:
@@ -356,29 +357,37 @@ def _to_lose(claim: Claim, end: float, machines: Sequence[Topology]) -> Iterator
 def _gain(claim: Claim, machines: Sequence[Topology]) -> tuple[float | None, str]:
     """The most over a few batches, each machine in its narrowest format, and in words."""
     metric = claim.metric
-    cases = [Case(claim.replace(topology=machine, sparsity=None)) for machine in machines]
-    for case in cases:
-        missing = lacks(case.topology, metric)
+    for machine in machines:
+        missing = lacks(machine, metric)
         if missing:
-            return None, f"the {missing} of {case.topology.name} is not published"
+            return None, f"the {missing} of {machine.name} is not published"
 
+    cases = [Case(claim.replace(topology=machine, sparsity=None)) for machine in machines]
     rows = []
     for batch in (claim.batch_size,) if claim.batch_size else BATCHES:
-        ours, theirs = (case.score(case.dtypes[-1], batch, metric) for case in cases)
+        ours, theirs = (_metric_of(case, batch) for case in cases)
         if ours is not None and theirs is not None:
-            mine = getattr(ours, metric)
-            other = getattr(theirs, metric)
-            rows.append((other / mine, batch, mine, other))
+            rows.append((theirs / ours, batch, ours, theirs))
     if not rows:
-        homeless = " and ".join(
-            case.topology.name for case in cases if case.score(case.dtypes[-1], 1, metric) is None
-        )
-        return None, f"{cases[0].graph(cases[0].dtypes[-1]).name} has no plan on {homeless}"
+        return None, _homeless(cases)
     gain, batch, mine, other = max(rows)
     return gain, (
         f"{metric} of {machines[0].name} and {machines[1].name}, best plans at batch {batch}:"
         f" {mine:.3g} and {other:.3g}"
     )
+
+
+def _homeless(cases: Sequence[Case]) -> str:
+    machines = [case.topology.name for case in cases if _metric_of(case, 1) is None]
+    model = cases[0].graph(cases[0].dtypes[-1]).name
+    return f"{model} has no plan on {' and '.join(machines)}"
+
+
+def _metric_of(case: Case, batch_size: int) -> float | None:
+    """Of the best plan in the narrowest format; None where nothing fits."""
+    metric = case.claim.metric
+    score = case.score(case.dtypes[-1], batch_size, metric)
+    return None if score is None else float(getattr(score, metric))
 
 
 def trend(case: Case) -> Iterator[Finding]:
@@ -421,6 +430,13 @@ def _least_by_chips(case: Case, dtype: Dtype) -> dict[int, float]:
     return least
 
 
+def _base_of(chips: int, fewest: int) -> int:
+    """The fewest chips that hold the model and divide those of a claim by a power of two, so that
+    both fill the machine alike; else the fewest."""
+    halves = [chips // 2**n for n in range(1, 12) if chips % 2**n == 0]
+    return min((count for count in halves if count >= fewest), default=fewest)
+
+
 def efficiency(case: Case) -> Iterator[Finding]:
     """Speed on so many chips over that many times the fewest's, by the engine."""
     claim = case.claim
@@ -433,10 +449,7 @@ def efficiency(case: Case) -> Iterator[Finding]:
         law = f"{graph.name} in {dtype} has no plan on {claim.chips} × {case.topology.name}"
         yield found("no opinion", law)
         return
-    # The fewest chips that divide those of the claim by a power of two: so both fill the machine
-    # alike.
-    halves = [claim.chips // 2**n for n in range(1, 12) if claim.chips % 2**n == 0]
-    base = min((count for count in halves if count >= fewest), default=fewest)
+    base = _base_of(claim.chips, fewest)
     row = scaling(
         graph, case.topology, chips=(claim.chips,), base_chips=base, time_limit_s=PATIENCE_S
     ).at(claim.chips)

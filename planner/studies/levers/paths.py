@@ -159,11 +159,7 @@ def ranges_of(
     ranges = []
     for pattern, by in _spelled_out(given).items():
         for path in paths_like(pattern, known):
-            value = known[path]
-            if value is None or value <= 0:
-                raise InputError(
-                    f"{path} is {value}; a figure that is to be moved must have a value above 0"
-                )
+            value = _above_0(path, known[path])
             figure = told.get(path)
             low, high = _ends(topology, workload, path, value, _spread_of(figure, by))
             if not 0 < low <= high:
@@ -173,6 +169,14 @@ def ranges_of(
             grade, source = ("", "") if figure is None else (figure.confidence, figure.source)
             ranges.append(Range(path, value, low, high, grade, source))
     return ranges
+
+
+def _above_0(path: str, value: float | None) -> float:
+    if value is None or value <= 0:
+        raise InputError(
+            f"{path} is {value}; a figure that is to be moved must have a value above 0"
+        )
+    return value
 
 
 def _spelled_out(figures: Figures) -> Mapping[str, tuple[float, float] | float | None]:

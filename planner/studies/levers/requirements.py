@@ -8,7 +8,6 @@ from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from planner.catalogue import load_topology
 from planner.errors import InputError
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
@@ -26,7 +25,7 @@ from planner.studies.levers.paths import (
 )
 from planner.studies.levers.questions import LeverQuestion, SweepOptions, lever_question
 from planner.studies.plots import LEGEND_BELOW, axis_title, captioned, dress
-from planner.studies.study import Study
+from planner.studies.study import Study, machine_of
 from planner.studies.sweeps.cells import DIRECTIONS, Cell, SweepRow
 from planner.studies.sweeps.meters import Tally
 from planner.workload import Workload
@@ -240,7 +239,7 @@ def required(
     as they like. The last four options are those of `sweep`. InputError where the machine to beat
     has no plan.
     """
-    machine = load_topology(topology) if isinstance(topology, str) else topology
+    machine = machine_of(topology)
     options = SweepOptions(
         power_scope=power_scope,
         time_limit_s=time_limit_s,
@@ -279,12 +278,11 @@ def required(
 
 def _to_beat(target: float | str | Topology) -> float | Topology:
     """A number above 0, or a machine by its name or as it is."""
-    rival = load_topology(target) if isinstance(target, str) else target
-    if isinstance(rival, Topology):
-        return rival
-    if not (isinstance(rival, int | float) and 0 < rival < math.inf):
-        raise InputError(f"target must be a number above 0, or a machine, not {rival!r}")
-    return rival
+    if isinstance(target, str | Topology):
+        return machine_of(target)
+    if not (isinstance(target, int | float) and 0 < target < math.inf):
+        raise InputError(f"target must be a number above 0, or a machine, not {target!r}")
+    return target
 
 
 def _way(ends: tuple[Tried, Tried], now: float) -> float:

@@ -77,7 +77,7 @@ class Sensitivity(Study):
 def tornado(made: Sensitivity) -> Any:
     """Bars to both sides of the objective as it is, the widest on top."""
     go = plotly()
-    shown = [row for row in made.rows if row.swing is None or row.swing > 0][:BARS]
+    shown = [row for row in made.rows if row.swing != 0][:BARS]
     names = [f"{row.path}<br>{_ends(row)}" for row in shown]
     drawn = go.Figure()
     for end, colour in (("low", LOW_COLOUR), ("high", HIGH_COLOUR)):
@@ -86,7 +86,7 @@ def tornado(made: Sensitivity) -> Any:
             name=f"at the {end} end",
             y=names,
             x=[None if one is None else 100 * one for one in effects],
-            text=["no plan" if one is None else f"{100 * one:+.2g} %" for one in effects],
+            text=[_effect_text(one, 2) for one in effects],
             orientation="h",
             marker_color=colour,
             marker_pattern_shape="/" if end == "low" else "",
@@ -433,8 +433,8 @@ def sensitivity_text(made: Sensitivity) -> str:
     return "\n".join([head, *aligned([header, *rows])])
 
 
-def _effect_text(effect: float | None) -> str:
-    return "no plan" if effect is None else f"{100 * effect:+.3g} %"
+def _effect_text(effect: float | None, digits: int = 3) -> str:
+    return "no plan" if effect is None else f"{100 * effect:+.{digits}g} %"
 
 
 def global_text(made: GlobalSensitivity) -> str:

@@ -96,21 +96,13 @@ def scattered(made: Sweep, x: str, y: str) -> Any:
     for machine, model in itertools.product(machines, models):
         rows = [row for row in shown if (row.topology, row.model) == (machine, model)]
         if rows:
-            colour = STAGE_COLOURS[machines.index(machine) % len(STAGE_COLOURS)]
-            symbol = SYMBOLS[models.index(model) % len(SYMBOLS)]
-            drawn.add_scatter(
-                name=f"{model} on {machine}",
-                x=[getattr(row, x) for row in rows],
-                y=[getattr(row, y) for row in rows],
-                text=[_hover(row) for row in rows],
-                mode="markers",
-                marker={
-                    "color": colour,
-                    "symbol": symbol,
-                    "size": 9,
-                    "line": {"width": 1, "color": "#333333"},
-                },
-            )
+            marker = {
+                "color": STAGE_COLOURS[machines.index(machine) % len(STAGE_COLOURS)],
+                "symbol": SYMBOLS[models.index(model) % len(SYMBOLS)],
+                "size": 9,
+                "line": {"width": 1, "color": "#333333"},
+            }
+            _add_points(drawn, rows, x, y, marker)
     dress(
         drawn,
         title=captioned(f"Best plans of {len(shown):,} cells", "source: planner's price list"),
@@ -118,6 +110,20 @@ def scattered(made: Sweep, x: str, y: str) -> Any:
         yaxis={"type": "log", "title": axis_title(y)},
     )
     return drawn
+
+
+def _add_points(
+    drawn: Any, rows: Sequence[SweepRow], x: str, y: str, marker: dict[str, Any]
+) -> None:
+    """Of one model on one machine."""
+    drawn.add_scatter(
+        name=f"{rows[0].model} on {rows[0].topology}",
+        x=[getattr(row, x) for row in rows],
+        y=[getattr(row, y) for row in rows],
+        text=[_hover(row) for row in rows],
+        mode="markers",
+        marker=marker,
+    )
 
 
 def _has(row: SweepRow, name: str) -> bool:
