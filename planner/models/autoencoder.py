@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from planner.models.graph import Layer
-from planner.models.operators import Attention, MatMul, Operator, Pointwise, Width
+from planner.models.operators import Attention, LayerOperator, MatMul, Pointwise, Width
 from planner.records import Record
 
 
@@ -77,14 +77,14 @@ class _Maker:
             }
         )  # fmt: skip
 
-    def residual(self, inputs: int, outputs: int, level: int) -> list[Operator]:
+    def residual(self, inputs: int, outputs: int, level: int) -> list[LayerOperator]:
         shortcut = [self.matmul("shortcut", inputs, outputs, level)] if inputs != outputs else []
         return [
             self.norm(inputs, level), self.convolution("convolution in", inputs, outputs, level),
             self.norm(outputs, level), self.convolution("convolution out", outputs, outputs, level), *shortcut,
         ]  # fmt: skip
 
-    def linear_block(self, width: int, level: int) -> list[Operator]:
+    def linear_block(self, width: int, level: int) -> list[LayerOperator]:
         """Linear attention at two scales, then a gated feed-forward part with a depthwise
         convolution."""
         return [
@@ -103,7 +103,7 @@ def autoencoder_layer(shape: Autoencoder, latent_factor: float, frames: int, dty
     for one token."""
     maker = _Maker(shape, latent_factor, frames, dtype)
     inputs = shape.channels[0]
-    operators: list[Operator] = [maker.convolution("in", shape.latent_channels, inputs, 0)]
+    operators: list[LayerOperator] = [maker.convolution("in", shape.latent_channels, inputs, 0)]
     if shape.middle:
         operators += [
             *maker.residual(inputs, inputs, 0), maker.norm(inputs, 0), maker.matmul("query key value", inputs, 3 * inputs, 0),

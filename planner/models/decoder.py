@@ -12,8 +12,8 @@ from planner.models.operators import (
     Attention,
     Embedding,
     Experts,
+    LayerOperator,
     MatMul,
-    Operator,
     Pointwise,
     Recurrent,
     Width,
@@ -256,7 +256,7 @@ class _Maker:
     def norm(self, name: str) -> Pointwise:
         return Pointwise(name=name, width=self.shape.hidden, weights=self.shape.hidden)
 
-    def attention(self, window: int) -> list[Operator]:
+    def attention(self, window: int) -> list[LayerOperator]:
         shape = self.shape
         if shape.kv_latent:
             return self.latent_attention(window)
@@ -282,7 +282,7 @@ class _Maker:
             self.matmul("attention output", width, shape.hidden, "inputs", "attention", summed=summed),
         ]  # fmt: skip
 
-    def recurrence(self) -> list[Operator]:
+    def recurrence(self) -> list[LayerOperator]:
         """Queries, keys, values, a gate of the values' width and the heads' own rates; the
         recurrence; the gated norm."""
         shape = self.shape
@@ -302,7 +302,7 @@ class _Maker:
             self.matmul("state output", inner, shape.hidden, "inputs", "attention"),
         ]  # fmt: skip
 
-    def latent_attention(self, window: int) -> list[Operator]:
+    def latent_attention(self, window: int) -> list[LayerOperator]:
         """DeepSeek-V2's multi-head latent attention: decode works on the cached latent vector
         (weights absorbed)."""
         shape = self.shape
@@ -332,7 +332,7 @@ class _Maker:
             self.matmul("attention output", shape.heads * shape.value_dim, shape.hidden, "inputs", "attention"),
         ]  # fmt: skip
 
-    def feed_forward(self, name: str, hidden: int, *, summed: bool = True) -> list[Operator]:
+    def feed_forward(self, name: str, hidden: int, *, summed: bool = True) -> list[LayerOperator]:
         shape = self.shape
         return [
             self.matmul(f"{name} up", shape.hidden, (shape.matrices - 1) * hidden, "outputs"),
@@ -340,7 +340,7 @@ class _Maker:
             self.matmul(f"{name} down", hidden, shape.hidden, "inputs", summed=summed),
         ]
 
-    def experts(self) -> list[Operator]:
+    def experts(self) -> list[LayerOperator]:
         shape = self.shape
         shared = (
             self.feed_forward("shared expert", shape.shared_ffn, summed=False)
@@ -365,7 +365,7 @@ class _Maker:
 
 def _decoder_layer(shape: DecoderShape, formats: Formats, parts: Parts) -> Layer:
     maker = _Maker(shape, formats)
-    operators: list[Operator] = []
+    operators: list[LayerOperator] = []
     if parts.mixer:
         operators.append(
             maker.norm("attention norm" if parts.mixer == "attention" else "recurrence norm")
@@ -386,7 +386,7 @@ def _decoder_layer(shape: DecoderShape, formats: Formats, parts: Parts) -> Layer
 
 def _embedding(shape: DecoderShape, formats: Formats) -> Layer:
     dtype = "bf16" if "embedding" in shape.unquantised else formats.weight_dtype
-    tables: list[Operator] = [
+    tables: list[LayerOperator] = [
         Embedding(
             name="tokens", vocabulary=shape.vocabulary, width=shape.hidden, weight_dtype=dtype
         )

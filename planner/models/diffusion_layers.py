@@ -10,7 +10,7 @@ from planner.models.diffusion import (
     latent_tokens,
 )
 from planner.models.graph import Layer, ModelGraph, chain_edges
-from planner.models.operators import Attention, Embedding, MatMul, Operator, Pointwise
+from planner.models.operators import Attention, Embedding, LayerOperator, MatMul, Pointwise
 
 
 def diffusion_graph(
@@ -100,7 +100,7 @@ class _Maker:
             }
         )  # fmt: skip
 
-    def self_attention(self, factor: float, name: str = "attention") -> list[Operator]:
+    def self_attention(self, factor: float, name: str = "attention") -> list[LayerOperator]:
         """Queries, keys and values with their norm and rotation, scores, output."""
         shape, width = self.shape, self.shape.heads * self.shape.head_dim
         fixed = {"fixed_tokens": shape.head_dim} if shape.linear_attention else {}
@@ -111,7 +111,7 @@ class _Maker:
             self.matmul(f"{name} output", width, shape.hidden, "inputs", tokens_factor=factor),
         ]
 
-    def cross_attention(self, hidden: int, heads: int, factor: float) -> list[Operator]:
+    def cross_attention(self, hidden: int, heads: int, factor: float) -> list[LayerOperator]:
         """From the picture to a text, whose keys and values are made in every step."""
         shape = self.shape
         return [
@@ -130,7 +130,7 @@ class _Maker:
 
     def feed_forward(
         self, hidden: int, ffn: int, matrices: int, factor: float, name: str = "ffn"
-    ) -> list[Operator]:
+    ) -> list[LayerOperator]:
         inner = (matrices - 1) * ffn
         convolution = Pointwise(
             name=f"{name} convolution",
@@ -148,7 +148,7 @@ class _Maker:
             self.matmul(f"{name} down", ffn, hidden, "inputs", tokens_factor=factor),
         ]
 
-    def modulated(self, name: str, vectors: int) -> list[Operator]:
+    def modulated(self, name: str, vectors: int) -> list[LayerOperator]:
         shape = self.shape
         return (
             [self.vector(name, shape.modulation_inputs or shape.hidden, vectors * shape.hidden)]
@@ -156,7 +156,9 @@ class _Maker:
             else []
         )
 
-    def layer(self, kind: str, number: int, operators: list[Operator], width: int = 0) -> Layer:
+    def layer(
+        self, kind: str, number: int, operators: list[LayerOperator], width: int = 0
+    ) -> Layer:
         return Layer(
             name=f"{kind}.{number}",
             kind=kind,
@@ -211,12 +213,12 @@ def _numbered(layers: list[Layer]) -> list[Layer]:
     ]
 
 
-def _inputs(maker: _Maker) -> list[Operator]:
+def _inputs(maker: _Maker) -> list[LayerOperator]:
     """Patches, positions, the text's projections, and what conditions the whole sample."""
     shape = maker.shape
     values = shape.latent_channels * shape.patch**2 * shape.patch_frames
     inner = shape.modulation_inputs or shape.hidden
-    operators: list[Operator] = [maker.plain("patches", values, shape.hidden)]
+    operators: list[LayerOperator] = [maker.plain("patches", values, shape.hidden)]
     dtype = maker.plain_dtype
     for name, entries in (("positions", shape.position_table), ("classes", shape.classes)):
         if entries:
@@ -239,7 +241,7 @@ def _inputs(maker: _Maker) -> list[Operator]:
     return [*operators, *maker.modulated("shared modulation", shape.shared_modulation)]
 
 
-def _outputs(maker: _Maker) -> list[Operator]:
+def _outputs(maker: _Maker) -> list[LayerOperator]:
     shape = maker.shape
     values = (shape.output_channels or shape.latent_channels) * shape.patch**2 * shape.patch_frames
     final = [] if shape.shared_modulation else maker.modulated("final modulation", 2)
@@ -250,7 +252,7 @@ def _outputs(maker: _Maker) -> list[Operator]:
     ]
 
 
-def _stream(maker: _Maker, factor: float) -> list[Operator]:
+def _stream(maker: _Maker, factor: float) -> list[LayerOperator]:
     """Attention and feed-forward over one stream."""
     shape = maker.shape
     cross = (
@@ -264,14 +266,14 @@ def _stream(maker: _Maker, factor: float) -> list[Operator]:
     ]
 
 
-def _block(maker: _Maker, *, skip: bool) -> list[Operator]:
+def _block(maker: _Maker, *, skip: bool) -> list[LayerOperator]:
     shape = maker.shape
     taken = [maker.matmul("skip", 2 * shape.hidden, shape.hidden, "none")] if skip else []
     factor = maker.of_both if shape.text == "joined" else 1.0
     return [*maker.modulated("modulation", shape.modulation), *taken, *_stream(maker, factor)]
 
 
-def _double(maker: _Maker, *, dual: bool, ends: bool) -> list[Operator]:
+def _double(maker: _Maker, *, dual: bool, ends: bool) -> list[LayerOperator]:
     """A block of MMDiT: two streams, one attention."""
     shape, width = maker.shape, maker.shape.heads * maker.shape.head_dim
     picture, text, both = 1.0, maker.of_text, maker.of_both
@@ -294,7 +296,7 @@ def _double(maker: _Maker, *, dual: bool, ends: bool) -> list[Operator]:
     ]
 
 
-def _single(maker: _Maker) -> list[Operator]:
+def _single(maker: _Maker) -> list[LayerOperator]:
     """A block with the feed-forward part beside attention, over both streams."""
     shape, width, both = maker.shape, maker.shape.heads * maker.shape.head_dim, maker.of_both
     return [
@@ -346,7 +348,7 @@ def _unet(maker: _Maker) -> list[Layer]:
             inputs = levels[number].channels
         if number:
             found.append(_resampling(maker, "up", inputs, 0.25 ** (number - 1)))
-    out: list[Operator] = [
+    out: list[LayerOperator] = [
         maker.norm("norm", first, 1.0),
         maker.matmul("out", first, shape.latent_channels, "none", positions=9),
     ]
@@ -379,10 +381,10 @@ def _unet_block(maker: _Maker, number: int, inputs: int) -> list[Layer]:
     ], channels)  # fmt: skip
     if not level.transformers:
         return [residual]
-    edge: list[Operator] = [
+    edge: list[LayerOperator] = [
         maker.matmul("projection", channels, channels, "none", tokens_factor=factor)
     ]
-    block: list[Operator] = [
+    block: list[LayerOperator] = [
         maker.norm("attention norm", channels, factor),
         maker.matmul("query key value", channels, 3 * channels, tokens_factor=factor),
         maker.attention("attention", level.heads, channels // level.heads, factor),
@@ -412,7 +414,7 @@ def _text_encoder(maker: _Maker, encoder: TextEncoder) -> list[Layer]:
     attention = maker.attention("attention", encoder.heads, encoder.head_dim, factor).replace(
         kv_heads=encoder.kv_heads, causal=encoder.causal
     )
-    block: list[Operator] = [
+    block: list[LayerOperator] = [
         maker.norm("attention norm", hidden, factor),
         maker.plain("query key value", hidden, width + 2 * keys, tokens_factor=factor),
         attention,

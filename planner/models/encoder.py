@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from planner.errors import InputError
 from planner.models.decoder import Formats
 from planner.models.graph import Layer, ModelGraph, chain_edges
-from planner.models.operators import Attention, Embedding, MatMul, Operator, Pointwise, Width
+from planner.models.operators import Attention, Embedding, LayerOperator, MatMul, Pointwise, Width
 from planner.records import Record
 
 
@@ -76,7 +76,9 @@ def _norm(shape: EncoderShape, name: str) -> Pointwise:
     return Pointwise(name=name, width=shape.hidden, weights=2 * shape.hidden)  # scale and shift
 
 
-def _layer(shape: EncoderShape, formats: Formats, kind: str, operators: list[Operator]) -> Layer:
+def _layer(
+    shape: EncoderShape, formats: Formats, kind: str, operators: list[LayerOperator]
+) -> Layer:
     stream = "fp32" if formats.compute_dtype == "fp32" else "bf16"
     return Layer.from_fields(
         {
@@ -92,7 +94,7 @@ def _embedding(shape: EncoderShape, formats: Formats) -> Layer:
         "positions": shape.positions,
         "token types": shape.token_types,
     }
-    tables: list[Operator] = [
+    tables: list[LayerOperator] = [
         Embedding(name=name, vocabulary=size, width=shape.hidden, weight_dtype=formats.weight_dtype)
         for name, size in sizes.items()
     ]
@@ -109,7 +111,7 @@ def _encoder_layer(shape: EncoderShape, formats: Formats) -> Layer:
             "kv_dtype": formats.kv_dtype, "compute_dtype": compute, "causal": False, "cached": False,
         }
     )  # fmt: skip
-    operators: list[Operator] = [
+    operators: list[LayerOperator] = [
         _matmul(formats, "query", hidden, hidden, "outputs"),
         _matmul(formats, "key value", hidden, 2 * hidden, "outputs"),
         attention,
