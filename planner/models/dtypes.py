@@ -69,7 +69,7 @@ MULTIPLIED_IN: dict[str, tuple[str, ...]] = {
 
 # What the activations are multiplied in where nobody says otherwise: recipes that quantise both
 # sides.
-ACTIVATIONS_OF: dict[str, str] = {
+ACTIVATIONS_OF: dict[Dtype, Dtype] = {
     "fp8": "fp8",
     "int8": "int8",
     "nvfp4": "nvfp4",

@@ -168,6 +168,26 @@ class Attention(Record):
         return 1.0 if self.causal else 2.0
 
 
+def plain_attention(
+    name: str, heads: int, width: int, *, kv_heads: int | None = None, **options: object
+) -> Attention:
+    """Attention with keys and values of one width, cached as they are; `kv_heads` None: as many
+    as heads."""
+    return Attention.from_fields(
+        {
+            "name": name,
+            "heads": heads,
+            "kv_heads": heads if kv_heads is None else kv_heads,
+            "key_width": width,
+            "value_width": width,
+            "cached_width": 2 * width,
+            "decode_key_width": width,
+            "decode_value_width": width,
+            **options,
+        }
+    )
+
+
 class Recurrent(Record):
     """Linear attention or a state space: every head keeps one matrix, which each token of its
     sequence updates and reads.
