@@ -187,22 +187,24 @@ def diffusion_table() -> dict[str, Fields]:
 @lru_cache
 def diffusion_shape(name: str) -> DiffusionShape:
     """The shape of a diffusion model, its text encoders and its autoencoder looked up."""
-    tables, entry = _rows("diffusion"), diffusion_table()[name]
-    encoders, autoencoders = (
-        {part["name"]: {"name": part["name"], **part["shape"]} for part in tables[kind]}
-        for kind in ("encoder", "autoencoder")
-    )
-    decoder = entry.get("autoencoder")
-    return DiffusionShape.from_fields(
-        {
-            **entry["shape"],
-            "encoders": [
-                {**encoders[part], "prompt_tokens": most}
-                for part, most in entry.get("encoders", {}).items()
-            ],
-            "autoencoder": autoencoders[decoder] if decoder else None,
-        }
-    )
+    tables = _rows("diffusion")
+    encoders = _parts(tables["encoder"])
+    autoencoders = _parts(tables["autoencoder"])
+
+    entry = diffusion_table()[name]
+    fields = {key: entry[key] for key in DiffusionShape.model_fields if key in entry}
+    prompts: dict[str, int] = entry.get("encoders", {})
+    fields["encoders"] = [
+        {**encoders[part], "prompt_tokens": most} for part, most in prompts.items()
+    ]
+    if "autoencoder" in entry:
+        fields["autoencoder"] = autoencoders[entry["autoencoder"]]
+    return DiffusionShape.from_fields(fields)
+
+
+def _parts(rows: list[Fields]) -> dict[str, Fields]:
+    """Text encoders or autoencoders by name, each with its numbers beside its name."""
+    return {row["name"]: {"name": row["name"], **row["shape"]} for row in rows}
 
 
 def _rows(name: str) -> dict[str, list[Fields]]:
