@@ -1,5 +1,8 @@
-"""Studies: many plans, one question. `planner.studies.crossover(…)` and its neighbours load when
-they are first used."""
+"""Studies: many plans, one question.
+
+Knows the verbs, calibration and all below them; nothing of the command. `planner.studies.crossover`
+and its neighbours load when they are first used.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
