@@ -1,6 +1,11 @@
 """Records: frozen, closed, finite, and refused in one sentence that names the field."""
 
+import json
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -174,6 +179,71 @@ def test_a_record_without_a_portrait_shows_its_fields():
 
 def test_a_record_that_knows_how_to_show_itself_does():
     assert str(ChipRange(first=4, count=4)) == "4-7"
+
+
+ROOT = Path(__file__).resolve().parent.parent
+MODULES = [
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for path in sorted((ROOT / "planner").rglob("*.py"))
+    if path.stem != "__main__"
+]
+
+SHOW_AFTER_EACH = """
+import gc, importlib, json, os, sys
+
+# What is not ours, once for all: of our modules each child imports one, and then shows.
+import networkx, numpy, pydantic
+
+gc.freeze()
+shown = {}
+for module in sys.argv[1:]:
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        importlib.import_module(module)
+        from planner.catalogue import load_topology
+
+        machine = load_topology("hgx-h100", chips=8)
+        os.write(writing, str(machine).partition(chr(10))[0].encode())
+        if "text/html" in machine._repr_mimebundle_():
+            os.write(writing, b", and in HTML")
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as said:
+        shown[module] = said.read().decode()
+    os.wait()
+assert not any(name.startswith("planner") for name in sys.modules)
+print(json.dumps(shown))
+"""
+
+
+def shown_after(modules):
+    """What a machine shows of itself in a process that imported just one of our modules before."""
+    done = subprocess.run(
+        [sys.executable, "-c", SHOW_AFTER_EACH, *modules],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    return json.loads(done.stdout)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that are forked")
+def test_a_record_shows_itself_whatever_door_one_came_through():
+    shown = shown_after(["planner", "planner.records", "planner.catalogue", "planner.plan"])
+    assert len(shown) == 4
+    for words in shown.values():
+        assert words.startswith("hgx-h100: ")
+        assert words.endswith(", and in HTML")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that are forked")
+def test_a_record_shows_itself_whatever_module_was_imported_first():
+    shown = shown_after(MODULES)
+    assert len(shown) == len(MODULES) > 100
+    assert set(shown.values()) == {shown["planner.report"]}
+    assert shown["planner.report"].endswith(", and in HTML")
 
 
 def test_a_place_is_named_as_python_would_write_it():

@@ -43,14 +43,18 @@ class Front(Ended):
     def rows(self) -> list[dict[str, Any]]:
         """A row for each member: its fields, its shape, chips, replicas, stages, micro-batches
         and sequences."""
-        return [
-            {name: getattr(one.score, name) for name in self.fields}
-            | {
-                "shape": shape_name(ways_of(one.plan)), "chips": one.score.chips, "replicas": one.plan.replicas,
-                "stages": len(one.plan.stages), "micro_batches": one.plan.micro_batches, "batch_size": one.score.batch_size,
-            }
-            for one in self.members
-        ]  # fmt: skip
+        return [self._row(one) for one in self.members]
+
+    def _row(self, one: Member) -> dict[str, Any]:
+        figures = {name: getattr(one.score, name) for name in self.fields}
+        return figures | {
+            "shape": shape_name(ways_of(one.plan)),
+            "chips": one.score.chips,
+            "replicas": one.plan.replicas,
+            "stages": len(one.plan.stages),
+            "micro_batches": one.plan.micro_batches,
+            "batch_size": one.score.batch_size,
+        }
 
     def to_frame(self) -> "pd.DataFrame":
         """The rows as a pandas table."""

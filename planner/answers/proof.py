@@ -67,7 +67,8 @@ def proved(
     """
     if not math.isclose(objective, promised, rel_tol=TOLERANCE):
         raise AssertionError(
-            f"the search promised {promised!r} for {question.objective}, its plan scores {objective!r}"
+            f"the search promised {promised!r} for {question.objective}, its plan scores"
+            f" {objective!r}"
         )
     sign = 1 if question.direction == "minimize" else -1
     optimal = sign * (promised - bound) <= TOLERANCE * abs(promised)

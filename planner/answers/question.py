@@ -34,7 +34,10 @@ FIELDS: dict[str, Field] = {
 PER_TOKEN = ("energy_per_token_j", "usd_per_million_tokens")
 """Where requests come at a rate, these count the chips held."""
 
-NOT_IN_PHASE = {"prefill": ("tpot_s", "tokens_per_s_per_user", "request_s"), "decode": ("ttft_s",)}
+NOT_IN_PHASE = {
+    "prefill": ("tpot_s", "tokens_per_s_per_user", "request_s"),
+    "decode": ("ttft_s",),
+}
 """Fields that a pool of its own has no part in."""
 
 SAMPLE_FIELDS: dict[str, Field] = {
@@ -80,25 +83,41 @@ def question_of(
     diffusion: bool = False,
 ) -> Question:
     """What is asked, checked; of a diffusion model, or of a language model."""
-    fields, others = (SAMPLE_FIELDS, FIELDS) if diffusion else (FIELDS, SAMPLE_FIELDS)
     if minimize and maximize:
         raise InputError(f"give minimize= or maximize=, not both ({minimize!r} and {maximize!r})")
-    objective = minimize or maximize or ("image_s" if diffusion else "tpot_s")
-    for name in (objective, *(limits or {})):
-        if name in others and name not in fields:
-            kinds = ("language", "diffusion") if diffusion else ("diffusion", "language")
-            raise InputError(
-                f"{name} is asked of {kinds[0]} models, and this is a {kinds[1]} model; ask for {listed(fields, 'or')}"
-            )
-        if name not in fields:
-            raise UnknownNameError("field to optimise or limit", name, fields)
-    wanted = "most" if maximize else "least"
-    if (minimize or maximize) and fields[objective].best != wanted:
-        other = "maximize" if fields[objective].best == "most" else "minimize"
-        raise InputError(
-            f"{objective} is better when it is {'higher' if other == 'maximize' else 'lower'}; use {other}={objective!r}"
-        )
-    for name, value in (limits or {}).items():
+    usual = "image_s" if diffusion else "tpot_s"
+    objective = minimize or maximize or usual
+    allowed = limits or {}
+
+    for name in (objective, *allowed):
+        _refuse_strange_field(name, diffusion=diffusion)
+    if minimize or maximize:
+        _refuse_wrong_direction(objective, "maximize" if maximize else "minimize")
+    for name, value in allowed.items():
         if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
             raise InputError(f"limits[{name!r}] must be a positive number, not {value!r}")
-    return Question(objective, tuple(sorted((limits or {}).items())), power_scope)
+    return Question(objective, tuple(sorted(allowed.items())), power_scope)
+
+
+def _refuse_strange_field(name: str, *, diffusion: bool) -> None:
+    fields = SAMPLE_FIELDS if diffusion else FIELDS
+    if name in fields:
+        return
+    if name in FIELDS or name in SAMPLE_FIELDS:
+        asked_of = "language" if diffusion else "diffusion"
+        this = "diffusion" if diffusion else "language"
+        raise InputError(
+            f"{name} is asked of {asked_of} models, and this is a {this} model; ask for"
+            f" {listed(fields, 'or')}"
+        )
+    raise UnknownNameError("field to optimise or limit", name, fields)
+
+
+def _refuse_wrong_direction(objective: str, given: str) -> None:
+    better = (FIELDS | SAMPLE_FIELDS)[objective].best
+    right = "minimize" if better == "least" else "maximize"
+    if given != right:
+        better_when = "lower" if better == "least" else "higher"
+        raise InputError(
+            f"{objective} is better when it is {better_when}; use {right}={objective!r}"
+        )

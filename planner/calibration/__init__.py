@@ -1,5 +1,4 @@
-"""Predictions against measurements: read them, compare, and fit the constants of a software
-stack to them.
+"""Predictions against measurements: read them, compare, fit the constants of a software stack.
 
-Knows the verbs; nothing of studies.
+Knows the verbs and all below them; nothing of studies.
 """

@@ -14,7 +14,7 @@ from planner.catalogue import load_topology
 from planner.errors import InputError
 from planner.machines.topology import Topology
 from planner.models.graph import Layer, ModelGraph
-from planner.models.operators import Operator
+from planner.models.operators import LayerOperator
 from planner.pricing.price_list import PriceList, Split, Step, reach_of
 from planner.readers.files import read_text
 from planner.records import Record
@@ -29,7 +29,7 @@ class KernelTime(Record):
     row_id: str
     topology: str
     software: str
-    operator: Operator
+    operator: LayerOperator
     """As the columns of the file hold it: JSON."""
     tokens: Annotated[int, Field(ge=1)]
     sequences: Annotated[int, Field(ge=1)]
@@ -93,7 +93,7 @@ def kernel_cases(rows: Sequence[KernelTime]) -> list[KernelCase]:
     ]
 
 
-def _alone(operator: Operator) -> ModelGraph:
+def _alone(operator: LayerOperator) -> ModelGraph:
     layer = Layer(name="operator", kind="decoder", operators=(operator,), activation_width=1)
     return ModelGraph(
         name="operator",

@@ -1,11 +1,14 @@
-"""The catalogue: names become nouns. Models in `models.toml` and `diffusion.toml`, machines in
-the folder `topologies/`."""
+"""The catalogue: names become nouns. Models stand in `models.toml` and `diffusion.toml`, machines
+in the folder `topologies/`.
+
+Knows models, machines and the readers of their files; nothing of plans or prices.
+"""
 
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from planner.errors import InputError, UnknownNameError, plain_name
 from planner.machines.cluster import Cluster
@@ -51,38 +54,69 @@ def load_model(
     what it makes by default. An UnknownNameError names the nearest models; an InputError says what
     is wrong with a file.
     """
-    path = _as_path(name, (".json", ".gguf", ".onnx", ".safetensors"))
+    found = _model(name, weight_dtype)
+    formats = _formats(weight_dtype or found.dtype, kv_dtype, activation_dtype)
     picture = {"height": height, "width": width, "frames": frames, "steps": steps}
-    asked = [field for field, value in picture.items() if value is not None]
-    shape: DecoderShape | EncoderShape
+    graph = _graph_of(found, formats, picture)
+    return graph if sparsity is None else pruned(graph, sparsity)
+
+
+class Found(NamedTuple):
+    """A model before its graph is made."""
+
+    name: str
+    shape: DecoderShape | EncoderShape | DiffusionShape
+    dtype: str
+    """In which it is published."""
+    source: str
+    confidence: str
+
+
+def _model(name: str | Path, weight_dtype: str | None) -> Found:
+    path = _as_path(name, (".json", ".gguf", ".onnx", ".safetensors"))
     if path is not None:
-        config = _config_in(path)
-        shape, published = read_config(config, weight_dtype)
-        title = config.resolve().parent.name if config.name == "config.json" else config.stem
-        source, confidence = config.name, "stated"
+        return _model_of_a_config(path, weight_dtype)
+    return _model_of_the_table(str(name))
+
+
+def _model_of_the_table(name: str) -> Found:
+    entry = _found("model", name, model_table(), model_aliases())
+    shape: DecoderShape | EncoderShape | DiffusionShape
+    if entry["name"] in diffusion_table():
+        shape = diffusion_shape(entry["name"])
     else:
-        entry = _found("model", str(name), model_table(), model_aliases())
-        title, source, confidence = entry["name"], entry["source"], entry["confidence"]
-        published = entry.get("dtype", "bf16")
-        if title in diffusion_table():
-            formats = _formats(weight_dtype or published, kv_dtype, activation_dtype)
-            drawn = diffusion_shape(title)
-            made = picture_of(drawn, title, picture)
-            graph = diffusion_graph(
-                drawn, title, formats, made, source=source, confidence=confidence
-            )
-            return graph if sparsity is None else pruned(graph, sparsity)
         shape = SHAPES[entry.get("kind", "decoder")].from_fields(entry["shape"])
+    return Found(
+        name=entry["name"],
+        shape=shape,
+        dtype=entry.get("dtype", "bf16"),
+        source=entry["source"],
+        confidence=entry["confidence"],
+    )
+
+
+def _model_of_a_config(path: Path, weight_dtype: str | None) -> Found:
+    config = _config_in(path)
+    shape, published = read_config(config, weight_dtype)
+    # As a file from a hub it is called config.json, and its folder has the model's name.
+    name = config.resolve().parent.name if config.name == "config.json" else config.stem
+    return Found(name, shape, published, source=config.name, confidence="stated")
+
+
+def _graph_of(found: Found, formats: Formats, picture: dict[str, int | None]) -> ModelGraph:
+    name, shape, _, source, confidence = found
+    if isinstance(shape, DiffusionShape):
+        made = picture_of(shape, name, picture)
+        return diffusion_graph(shape, name, formats, made, source=source, confidence=confidence)
+
+    asked = [field for field, value in picture.items() if value is not None]
     if asked:
         raise InputError(
-            f"{asked[0]} is for diffusion models, and {title} is a language model; leave it out"
+            f"{asked[0]} is for diffusion models, and {name} is a language model; leave it out"
         )
-    formats = _formats(weight_dtype or published, kv_dtype, activation_dtype)
     if isinstance(shape, EncoderShape):
-        graph = encoder_graph(shape, title, formats, source=source, confidence=confidence)
-    else:
-        graph = decoder_graph(shape, title, formats, source=source, confidence=confidence)
-    return graph if sparsity is None else pruned(graph, sparsity)
+        return encoder_graph(shape, name, formats, source=source, confidence=confidence)
+    return decoder_graph(shape, name, formats, source=source, confidence=confidence)
 
 
 def load_topology(
@@ -98,14 +132,10 @@ def load_topology(
         topology = Topology.from_json(read_text(path, "a topology"))
         if software is not None:
             topology = topology.replace(software=load_software(software))
-    else:
-        fields = read_toml(path, "a topology") if path is not None else _found(
-            "topology", str(name), topology_table(), topology_aliases()
-        )  # fmt: skip
-        topology = topology_from(
-            fields, find_chip=find_chip, find_software=find_software, software=software
-        )
-    return topology if chips is None else topology.replace(chips=chips)
+        return topology if chips is None else topology.replace(chips=chips)
+
+    fields = _read_or_found(path, "topology", str(name), topology_table(), topology_aliases())
+    return _topology(fields, chips, software)
 
 
 def load_cluster(name: str | Path) -> Cluster:
@@ -114,11 +144,7 @@ def load_cluster(name: str | Path) -> Cluster:
     path = _as_path(name, (".toml", ".json"))
     if path is not None and path.suffix == ".json":
         return Cluster.from_json(read_text(path, "a cluster"))
-    fields = (
-        read_toml(path, "a cluster")
-        if path is not None
-        else _found("cluster", str(name), _folder("clusters"), {})
-    )
+    fields = _read_or_found(path, "cluster", str(name), _folder("clusters"), {})
     return cluster_from(fields, _pool_topology)
 
 
@@ -127,8 +153,12 @@ def _pool_topology(
 ) -> Topology:
     if isinstance(given, str):
         return load_topology(given, chips=chips, software=software)
+    return _topology(given, chips, software)
+
+
+def _topology(fields: Mapping[str, Any], chips: int | None, software: str | None) -> Topology:
     topology = topology_from(
-        given, find_chip=find_chip, find_software=find_software, software=software
+        fields, find_chip=find_chip, find_software=find_software, software=software
     )
     return topology if chips is None else topology.replace(chips=chips)
 
@@ -187,22 +217,24 @@ def diffusion_table() -> dict[str, Fields]:
 @lru_cache
 def diffusion_shape(name: str) -> DiffusionShape:
     """The shape of a diffusion model, its text encoders and its autoencoder looked up."""
-    tables, entry = _rows("diffusion"), diffusion_table()[name]
-    encoders, autoencoders = (
-        {part["name"]: {"name": part["name"], **part["shape"]} for part in tables[kind]}
-        for kind in ("encoder", "autoencoder")
-    )
-    decoder = entry.get("autoencoder")
-    return DiffusionShape.from_fields(
-        {
-            **entry["shape"],
-            "encoders": [
-                {**encoders[part], "prompt_tokens": most}
-                for part, most in entry.get("encoders", {}).items()
-            ],
-            "autoencoder": autoencoders[decoder] if decoder else None,
-        }
-    )
+    tables = _rows("diffusion")
+    encoders = _parts(tables["encoder"])
+    autoencoders = _parts(tables["autoencoder"])
+
+    entry = diffusion_table()[name]
+    fields = {key: entry[key] for key in DiffusionShape.model_fields if key in entry}
+    prompts: dict[str, int] = entry.get("encoders", {})
+    fields["encoders"] = [
+        {**encoders[part], "prompt_tokens": most} for part, most in prompts.items()
+    ]
+    if "autoencoder" in entry:
+        fields["autoencoder"] = autoencoders[entry["autoencoder"]]
+    return DiffusionShape.from_fields(fields)
+
+
+def _parts(rows: list[Fields]) -> dict[str, Fields]:
+    """Text encoders or autoencoders by name, each with its numbers beside its name."""
+    return {row["name"]: {"name": row["name"], **row["shape"]} for row in rows}
 
 
 def _rows(name: str) -> dict[str, list[Fields]]:
@@ -218,9 +250,7 @@ def _formats(weight_dtype: str, kv_dtype: str, activation_dtype: str | None) -> 
 
 @lru_cache
 def model_aliases() -> dict[str, str]:
-    return {
-        alias: name for name, entry in model_table().items() for alias in entry.get("aliases", ())
-    }
+    return _aliases(model_table())
 
 
 @lru_cache
@@ -231,20 +261,22 @@ def topology_table() -> dict[str, Fields]:
 
 @lru_cache
 def topology_aliases() -> dict[str, str]:
-    return {
-        alias: name
-        for name, entry in topology_table().items()
-        for alias in entry.get("aliases", ())
-    }
+    return _aliases(topology_table())
+
+
+def _aliases(table: dict[str, Fields]) -> dict[str, str]:
+    """Other names of the rows of a table, each with the name that stands in it."""
+    found = {}
+    for name, entry in table.items():
+        found.update(dict.fromkeys(entry.get("aliases", ()), name))
+    return found
 
 
 @lru_cache
 def sources() -> dict[str, str]:
     """What the short names of sources stand for."""
-    return {
-        name: str(text)
-        for name, text in read_toml(topologies_folder() / "sources.toml", "sources").items()
-    }
+    table = read_toml(topologies_folder() / "sources.toml", "sources")
+    return {name: str(text) for name, text in table.items()}
 
 
 @lru_cache
@@ -271,6 +303,14 @@ def reread() -> None:
         cached.cache_clear()
 
 
+def _read_or_found(
+    path: Path | None, kind: str, name: str, table: dict[str, Fields], aliases: dict[str, str]
+) -> Fields:
+    if path is not None:
+        return read_toml(path, f"a {kind}")
+    return _found(kind, name, table, aliases)
+
+
 def _found(kind: str, name: str, table: dict[str, Fields], aliases: dict[str, str]) -> Fields:
     wanted = plain_name(name)
     for candidate, fields in table.items():
@@ -294,10 +334,8 @@ def _config_in(path: Path) -> Path:
     try:
         if path.is_dir():
             return path / "config.json"
-    except (
-        OSError,
-        ValueError,
-    ):  # longer than file systems take, or with a null byte: reading it says so
+    except (OSError, ValueError):
+        # Longer than file systems take, or with a null byte: reading it will say so.
         return path
     if path.suffix in (".gguf", ".onnx", ".safetensors"):
         raise InputError(

@@ -1,5 +1,7 @@
 """The command `planner`: a face for a terminal, with no logic of its own.
 
+Knows everything, and nothing knows it.
+
 Answers go to standard output, everything else to standard error. Exit status: 0 a plan, 2 something
 given is wrong, 3 proved infeasible, 4 no plan in time.
 """

@@ -1,2 +1,4 @@
-"""The cost core: pure, cited functions. Floats in; seconds, bytes, joules or dollars out; arrays
-work as well as floats."""
+"""The cost core: pure, cited functions. Floats or arrays in; seconds, bytes, joules, dollars out.
+
+Knows nothing of ours: no model, no machine, no vendor.
+"""

@@ -33,7 +33,7 @@ from planner.units import (
 if TYPE_CHECKING:
     import networkx as nx
 
-Shape = Literal["switch", "full-mesh", "ring", "chain", "torus", "mesh", "dragonfly"]
+FabricShape = Literal["switch", "full-mesh", "ring", "chain", "torus", "mesh", "dragonfly"]
 PowerScope = Literal["chip", "system"]
 
 
@@ -83,7 +83,7 @@ class Fabric(Record):
     """One level of the interconnect: equal units, joined in one shape."""
 
     name: str
-    shape: Shape
+    shape: FabricShape
     units: Count
     """The most units that it joins: chips at the first level, units of the level below at the
     others."""

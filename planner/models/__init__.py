@@ -1,4 +1,4 @@
 """What runs: layers and their operators, what these demand, and the shapes that they are made from.
 
-Knows records and units; nothing of machines, prices or plans.
+Knows records, units and the graph that a solver takes; nothing of machines, prices or plans.
 """

@@ -7,7 +7,14 @@ from typing import Annotated
 from pydantic import Field
 
 from planner.models.graph import Layer
-from planner.models.operators import Attention, MatMul, Operator, Pointwise, Width
+from planner.models.operators import (
+    Attention,
+    LayerOperator,
+    MatMul,
+    Pointwise,
+    Width,
+    plain_attention,
+)
 from planner.records import Record
 
 
@@ -35,12 +42,10 @@ class Autoencoder(Record):
 
 class _Maker:
     def __init__(self, shape: Autoencoder, latent_factor: float, frames: int, dtype: str) -> None:
-        self.shape, self.latent_factor, self.frames, self.dtype = (
-            shape,
-            latent_factor,
-            frames,
-            dtype,
-        )
+        self.shape = shape
+        self.latent_factor = latent_factor
+        self.frames = frames
+        self.dtype = dtype
 
     def factor(self, level: int) -> float:
         """Values at a level for one token of the denoiser: a first frame of a video stays one."""
@@ -54,10 +59,16 @@ class _Maker:
     ) -> MatMul:
         return MatMul.from_fields(
             {
-                "name": name, "inputs": inputs, "outputs": outputs, "split": "none", "weight_dtype": self.dtype,
-                "compute_dtype": self.dtype, "positions": positions, "tokens_factor": self.factor(level),
+                "name": name,
+                "inputs": inputs,
+                "outputs": outputs,
+                "split": "none",
+                "weight_dtype": self.dtype,
+                "compute_dtype": self.dtype,
+                "positions": positions,
+                "tokens_factor": self.factor(level),
             }
-        )  # fmt: skip
+        )
 
     def convolution(self, name: str, inputs: int, outputs: int, level: int) -> MatMul:
         return self.matmul(name, inputs, outputs, level, self.shape.positions)
@@ -68,23 +79,43 @@ class _Maker:
     def attention(self, width: int, level: int, keys: int) -> Attention:
         """One head over each frame (pairs within frames are fewer by their number), or over a
         state of so many keys."""
-        return Attention.from_fields(
-            {
-                "name": "attention", "heads": 1, "kv_heads": 1, "key_width": width, "value_width": width,
-                "cached_width": 2 * width, "decode_key_width": width, "decode_value_width": width, "kv_dtype": self.dtype,
-                "compute_dtype": self.dtype, "causal": False, "cached": False, "fixed_tokens": keys,
-                "tokens_factor": self.factor(level) / (1.0 if keys else math.sqrt(self.frames)),
-            }
-        )  # fmt: skip
+        # The factor stands in the pairs squared, and pairs are to be fewer by the frames alone.
+        apart = 1.0 if keys else math.sqrt(self.frames)
+        return plain_attention(
+            "attention",
+            1,
+            width,
+            kv_dtype=self.dtype,
+            compute_dtype=self.dtype,
+            causal=False,
+            cached=False,
+            fixed_tokens=keys,
+            tokens_factor=self.factor(level) / apart,
+        )
 
-    def residual(self, inputs: int, outputs: int, level: int) -> list[Operator]:
-        shortcut = [self.matmul("shortcut", inputs, outputs, level)] if inputs != outputs else []
+    def residual(self, inputs: int, outputs: int, level: int) -> list[LayerOperator]:
+        operators: list[LayerOperator] = [
+            self.norm(inputs, level),
+            self.convolution("convolution in", inputs, outputs, level),
+            self.norm(outputs, level),
+            self.convolution("convolution out", outputs, outputs, level),
+        ]
+        if inputs != outputs:
+            operators.append(self.matmul("shortcut", inputs, outputs, level))
+        return operators
+
+    def middle(self, width: int) -> list[LayerOperator]:
+        """Attention over the latent picture, between two residual blocks."""
         return [
-            self.norm(inputs, level), self.convolution("convolution in", inputs, outputs, level),
-            self.norm(outputs, level), self.convolution("convolution out", outputs, outputs, level), *shortcut,
-        ]  # fmt: skip
+            *self.residual(width, width, 0),
+            self.norm(width, 0),
+            self.matmul("query key value", width, 3 * width, 0),
+            self.attention(width, 0, 0),
+            self.matmul("attention output", width, width, 0),
+            *self.residual(width, width, 0),
+        ]
 
-    def linear_block(self, width: int, level: int) -> list[Operator]:
+    def linear_block(self, width: int, level: int) -> list[LayerOperator]:
         """Linear attention at two scales, then a gated feed-forward part with a depthwise
         convolution."""
         return [
@@ -92,10 +123,31 @@ class _Maker:
             self.attention(2 * width, level, 32),
             self.matmul("attention output", 2 * width, width, level),
             self.matmul("ffn up", width, 8 * width, level),
-            Pointwise(name="ffn convolution", width=8 * width, weights=72 * width, flop_per_value=18,
-                      tokens_factor=self.factor(level)),
+            Pointwise(
+                name="ffn convolution",
+                width=8 * width,
+                weights=72 * width,
+                flop_per_value=18,
+                tokens_factor=self.factor(level),
+            ),
             self.matmul("ffn down", 4 * width, width, level),
-        ]  # fmt: skip
+        ]
+
+    def block(self, inputs: int, outputs: int, level: int) -> list[LayerOperator]:
+        """Of a level: linear attention innermost where there is any, else a residual block."""
+        if level < self.shape.linear_levels:
+            return self.linear_block(outputs, level)
+        return self.residual(inputs, outputs, level)
+
+    def width_after(self, level: int, channels: int) -> int:
+        """To how many channels the doubling at the end of a level goes."""
+        if self.shape.narrowing:
+            return channels // 2
+        # Blocks of linear attention keep their width, and so the doubling itself must change it;
+        # a residual block does that at the start of the next level.
+        if self.shape.linear_levels:
+            return self.shape.channels[level + 1]
+        return channels
 
 
 def autoencoder_layer(shape: Autoencoder, latent_factor: float, frames: int, dtype: str) -> Layer:
@@ -103,33 +155,20 @@ def autoencoder_layer(shape: Autoencoder, latent_factor: float, frames: int, dty
     for one token."""
     maker = _Maker(shape, latent_factor, frames, dtype)
     inputs = shape.channels[0]
-    operators: list[Operator] = [maker.convolution("in", shape.latent_channels, inputs, 0)]
+    operators: list[LayerOperator] = [maker.convolution("in", shape.latent_channels, inputs, 0)]
     if shape.middle:
-        operators += [
-            *maker.residual(inputs, inputs, 0), maker.norm(inputs, 0), maker.matmul("query key value", inputs, 3 * inputs, 0),
-            maker.attention(inputs, 0, 0), maker.matmul("attention output", inputs, inputs, 0),
-            *maker.residual(inputs, inputs, 0),
-        ]  # fmt: skip
+        operators += maker.middle(inputs)
+
+    last = len(shape.channels) - 1
     for level, channels in enumerate(shape.channels):
         for _ in range(shape.residual_blocks):
-            linear = level < shape.linear_levels
-            operators += (
-                maker.linear_block(channels, level)
-                if linear
-                else maker.residual(inputs, channels, level)
-            )
+            operators += maker.block(inputs, channels, level)
             inputs = channels
-        if level < len(shape.channels) - 1:
-            outputs = (
-                inputs // 2
-                if shape.narrowing
-                else shape.channels[level + 1]
-                if shape.linear_levels
-                else inputs
-            )
+        if level < last:
+            outputs = maker.width_after(level, inputs)
             operators.append(maker.convolution("doubling", inputs, outputs, level + 1))
             inputs = outputs
-    last = len(shape.channels) - 1
+
     operators += [maker.norm(inputs, last), maker.convolution("out", inputs, 3, last)]
     return Layer(
         name="autoencoder",

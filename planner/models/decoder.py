@@ -12,11 +12,12 @@ from planner.models.operators import (
     Attention,
     Embedding,
     Experts,
+    LayerOperator,
     MatMul,
-    Operator,
     Pointwise,
     Recurrent,
     Width,
+    plain_attention,
 )
 from planner.records import Record
 
@@ -26,17 +27,24 @@ FLOP_PER_VALUE = {"mamba-2": 5.0, "gated-delta": 7.0}
 """Of a recurrence's state, for each token (counted in `Recurrent`)."""
 
 
+Mixer = Literal["attention", "recurrence", ""]
+FeedForward = Literal["dense", "experts", ""]
+
+
 class Parts(NamedTuple):
     """What a layer is made of."""
 
-    mixer: Literal["attention", "recurrence", ""]
-    feed_forward: Literal["dense", "experts", ""]
+    mixer: Mixer
+    feed_forward: FeedForward
     window: int
 
 
-PATTERN: dict[str, tuple[Literal["attention", "recurrence", ""], Literal["dense", "experts", ""]]] = {
-    "M": ("recurrence", ""), "*": ("attention", ""), "-": ("", "dense"), "E": ("", "experts"),
-}  # fmt: skip
+PATTERN: dict[str, tuple[Mixer, FeedForward]] = {
+    "M": ("recurrence", ""),
+    "*": ("attention", ""),
+    "-": ("", "dense"),
+    "E": ("", "experts"),
+}
 """Letters of Nemotron-H's hybrid_override_pattern."""
 
 
@@ -108,57 +116,76 @@ class DecoderShape(Record):
     """What stays at 16 bit whatever the weights' format: "attention", "embedding", "router"."""
 
     @model_validator(mode="after")
-    def check_shape(self) -> Self:
+    def check_heads(self) -> Self:
         if self.heads % self.kv_heads:
             raise InputError(
-                f"DecoderShape.kv_heads: {self.kv_heads} does not divide the {self.heads} heads; it must"
+                f"DecoderShape.kv_heads: {self.kv_heads} does not divide the {self.heads} heads;"
+                " it must"
             )
+        return self
+
+    @model_validator(mode="after")
+    def check_feed_forward(self) -> Self:
         if self.experts and not (1 <= self.experts_active <= self.experts and self.expert_ffn):
             raise InputError(
                 "DecoderShape.experts: experts need expert_ffn and experts_active between 1 and"
                 f" {self.experts}, not {self.experts_active}"
             )
-        if not self.ffn and not self.experts:
+        if self.ffn:
+            return self
+        if not self.experts:
             raise InputError(
-                "DecoderShape.ffn: a decoder without experts needs the width of its feed-forward layers"
+                "DecoderShape.ffn: a decoder without experts needs the width of its feed-forward"
+                " layers"
             )
-        if not self.ffn and (self.dense_first or self.expert_every > 1):
+        if self.dense_first or self.expert_every > 1:
             raise InputError(
-                "DecoderShape.ffn: the layers without experts need the width of their feed-forward part"
+                "DecoderShape.ffn: the layers without experts need the width of their feed-forward"
+                " part"
             )
-        if self.kv_latent and not (self.rope_dim and self.nope_dim and self.value_dim):
+        return self
+
+    @model_validator(mode="after")
+    def check_latent_attention(self) -> Self:
+        if self.kv_latent and not all((self.rope_dim, self.nope_dim, self.value_dim)):
             raise InputError(
                 "DecoderShape.kv_latent: latent attention needs rope_dim, nope_dim and value_dim"
             )
         return self
 
     @model_validator(mode="after")
-    def check_recurrences(self) -> Self:
+    def check_pattern(self) -> Self:
+        if not self.pattern:
+            return self
         strange = next((letter for letter in self.pattern if letter not in PATTERN), None)
         if strange:
             raise InputError(
                 f"DecoderShape.pattern: {strange!r} is no kind of layer; M, *, - and E are"
             )
-        if self.pattern and len(self.pattern) != self.layers:
+        if len(self.pattern) != self.layers:
             raise InputError(
-                f"DecoderShape.pattern: it names {len(self.pattern)} layers of {self.layers}; name all"
+                f"DecoderShape.pattern: it names {len(self.pattern)} layers of {self.layers};"
+                " name all"
             )
         if "E" in self.pattern and not self.experts:
             raise InputError(
                 "DecoderShape.pattern: its layers E need experts, expert_ffn and experts_active"
             )
+        return self
+
+    @model_validator(mode="after")
+    def check_recurrences(self) -> Self:
+        recurs = "M" in self.pattern or self.attention_every > 1
         sizes = (self.state_heads, self.state_key_heads, self.state_key, self.state_value)
-        if ("M" in self.pattern or self.attention_every > 1) and not (
-            self.recurrence and all(sizes)
-        ):
+        if recurs and not all((self.recurrence, *sizes)):
             raise InputError(
-                "DecoderShape.recurrence: layers without attention need a recurrence, state_heads, state_key_heads,"
-                " state_key and state_value"
+                "DecoderShape.recurrence: layers without attention need a recurrence, state_heads,"
+                " state_key_heads, state_key and state_value"
             )
         if self.state_key_heads and self.state_heads % self.state_key_heads:
             raise InputError(
-                f"DecoderShape.state_key_heads: {self.state_key_heads} does not divide the {self.state_heads} heads of the"
-                " state; it must"
+                f"DecoderShape.state_key_heads: {self.state_key_heads} does not divide the"
+                f" {self.state_heads} heads of the state; it must"
             )
         return self
 
@@ -179,9 +206,11 @@ class DecoderShape(Record):
 
     def window_of(self, layer: int) -> int:
         """The window of a layer's attention; 0 sees everything."""
-        if self.window_tokens and self.full_every:
-            full = layer % self.full_every == (0 if self.full_first else self.full_every - 1)
-            return 0 if full else self.window_tokens
+        if not self.window_tokens or not self.full_every:
+            return self.window_tokens
+        place_of_full = 0 if self.full_first else self.full_every - 1
+        if layer % self.full_every == place_of_full:
+            return 0
         return self.window_tokens
 
 
@@ -194,8 +223,13 @@ class Formats(Record):
     """What matmuls multiply in; None: as the recipes with these weights do."""
 
     @property
-    def compute_dtype(self) -> str:
+    def compute_dtype(self) -> Dtype:
         return self.activation_dtype or ACTIVATIONS_OF.get(self.weight_dtype, "bf16")
+
+    @property
+    def stream_dtype(self) -> Dtype:
+        """Of the residual stream, which stays at 16 bit however the matmuls are quantised."""
+        return "fp32" if self.compute_dtype == "fp32" else "bf16"
 
 
 def decoder_graph(
@@ -210,6 +244,7 @@ def decoder_graph(
             templates[parts] = _decoder_layer(shape, formats, parts)
         layers.append(templates[parts].model_copy(update={"name": f"decoder.{number}"}))
     layers.append(_head(shape, formats))
+
     chain = tuple(layers)
     return ModelGraph(
         name=name,
@@ -228,9 +263,8 @@ def decoder_graph(
 def active_parameters(shape: DecoderShape, layers: tuple[Layer, ...]) -> float:
     """Weights that one token uses, embedding included: of the experts the active ones."""
     idle = 1 - shape.experts_active / shape.experts if shape.experts else 0.0
-    routed = sum(
-        o.parameters for layer in layers for o in layer.operators if isinstance(o, Experts)
-    )
+    operators = [operator for layer in layers for operator in layer.operators]
+    routed = sum(each.parameters for each in operators if isinstance(each, Experts))
     return sum(layer.parameters for layer in layers) - idle * routed
 
 
@@ -238,7 +272,8 @@ class _Maker:
     """Operators of one decoder layer."""
 
     def __init__(self, shape: DecoderShape, formats: Formats) -> None:
-        self.shape, self.formats = shape, formats
+        self.shape = shape
+        self.formats = formats
 
     def matmul(
         self, name: str, inputs: int, outputs: int, split: str, part: str = "", **options: object
@@ -246,93 +281,124 @@ class _Maker:
         plain = part in self.shape.unquantised
         return MatMul.from_fields(
             {
-                "name": name, "inputs": inputs, "outputs": outputs, "split": split,
+                "name": name,
+                "inputs": inputs,
+                "outputs": outputs,
+                "split": split,
                 "weight_dtype": "bf16" if plain else self.formats.weight_dtype,
                 "compute_dtype": "bf16" if plain else self.formats.compute_dtype,
                 **options,
             }
-        )  # fmt: skip
+        )
 
     def norm(self, name: str) -> Pointwise:
         return Pointwise(name=name, width=self.shape.hidden, weights=self.shape.hidden)
 
-    def attention(self, window: int) -> list[Operator]:
+    def attention(self, window: int) -> list[LayerOperator]:
         shape = self.shape
         if shape.kv_latent:
             return self.latent_attention(window)
-        width, kv_width = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-        summed = not shape.parallel_block
-        gate = (
-            [Pointwise(name="attention gate", width=width, split=True)]
-            if shape.gated_attention
-            else []
-        )
-        return [
-            self.matmul("query", shape.hidden, (1 + shape.gated_attention) * width, "outputs", "attention"),
-            self.matmul("key value", shape.hidden, 2 * kv_width, "outputs", "attention", most_ways=shape.kv_heads, fused=True),
-            Attention.from_fields(
-                {
-                    "name": "attention", "heads": shape.heads, "kv_heads": shape.kv_heads,
-                    "key_width": shape.head_dim, "value_width": shape.head_dim, "cached_width": 2 * shape.head_dim,
-                    "decode_key_width": shape.head_dim, "decode_value_width": shape.head_dim,
-                    "kv_dtype": self.formats.kv_dtype, "compute_dtype": "bf16", "window_tokens": window,
-                }
-            ),
-            *gate,
-            self.matmul("attention output", width, shape.hidden, "inputs", "attention", summed=summed),
-        ]  # fmt: skip
+        width = shape.heads * shape.head_dim
+        queries = 2 * width if shape.gated_attention else width
+        keys_and_values = 2 * shape.kv_heads * shape.head_dim
 
-    def recurrence(self) -> list[Operator]:
+        operators: list[LayerOperator] = [
+            self.matmul("query", shape.hidden, queries, "outputs", "attention"),
+            self.matmul(
+                "key value",
+                shape.hidden,
+                keys_and_values,
+                "outputs",
+                "attention",
+                most_ways=shape.kv_heads,
+                fused=True,
+            ),
+            plain_attention(
+                "attention",
+                shape.heads,
+                shape.head_dim,
+                kv_heads=shape.kv_heads,
+                kv_dtype=self.formats.kv_dtype,
+                compute_dtype="bf16",
+                window_tokens=window,
+            ),
+        ]
+        if shape.gated_attention:
+            operators.append(Pointwise(name="attention gate", width=width, split=True))
+        # Beside a parallel feed-forward part the two outputs are summed once, by the later one.
+        summed = not shape.parallel_block
+        output = self.matmul(
+            "attention output", width, shape.hidden, "inputs", "attention", summed=summed
+        )
+        return [*operators, output]
+
+    def recurrence(self) -> list[LayerOperator]:
         """Queries, keys, values, a gate of the values' width and the heads' own rates; the
         recurrence; the gated norm."""
         shape = self.shape
-        inner, keys = shape.state_heads * shape.state_value, shape.state_key_heads * shape.state_key
-        gated_delta = shape.recurrence == "gated-delta"
-        rates = (2 if gated_delta else 1) * shape.state_heads
-        return [
-            self.matmul("state input", shape.hidden, 2 * inner + 2 * keys + rates, "outputs", "attention"),
-            Recurrent.from_fields(
-                {
-                    "name": "recurrence", "heads": shape.state_heads, "key_heads": shape.state_key_heads,
-                    "key_width": shape.state_key, "value_width": shape.state_value,
-                    "convolved_tokens": shape.convolved_tokens, "flop_per_value": FLOP_PER_VALUE[shape.recurrence],
-                }
-            ),
-            Pointwise(name="gated norm", width=inner, weights=shape.state_value if gated_delta else inner, split=True),
-            self.matmul("state output", inner, shape.hidden, "inputs", "attention"),
-        ]  # fmt: skip
+        inner = shape.state_heads * shape.state_value
+        keys = shape.state_key_heads * shape.state_key
 
-    def latent_attention(self, window: int) -> list[Operator]:
+        # The gated delta rule has a rate of decay and one of writing, and one norm for all heads.
+        gated_delta = shape.recurrence == "gated-delta"
+        rates = 2 * shape.state_heads if gated_delta else shape.state_heads
+        scales = shape.state_value if gated_delta else inner
+
+        inputs = 2 * inner + 2 * keys + rates
+        return [
+            self.matmul("state input", shape.hidden, inputs, "outputs", "attention"),
+            Recurrent(
+                name="recurrence",
+                heads=shape.state_heads,
+                key_heads=shape.state_key_heads,
+                key_width=shape.state_key,
+                value_width=shape.state_value,
+                convolved_tokens=shape.convolved_tokens,
+                flop_per_value=FLOP_PER_VALUE[shape.recurrence],
+            ),
+            Pointwise(name="gated norm", width=inner, weights=scales, split=True),
+            self.matmul("state output", inner, shape.hidden, "inputs", "attention"),
+        ]
+
+    def latent_attention(self, window: int) -> list[LayerOperator]:
         """DeepSeek-V2's multi-head latent attention: decode works on the cached latent vector
         (weights absorbed)."""
         shape = self.shape
-        query_inputs = shape.q_latent or shape.hidden
-        compress = (
-            [self.matmul("query down", shape.hidden, shape.q_latent, "none", "attention")]
-            if shape.q_latent
-            else []
-        )
-        per_head = shape.nope_dim + shape.rope_dim
+        hidden = shape.hidden
+        key_width = shape.nope_dim + shape.rope_dim
         latent = shape.kv_latent + shape.rope_dim
-        return [
-            *compress,
-            self.matmul("query up", query_inputs, shape.heads * per_head, "outputs", "attention"),
-            self.matmul("latent down", shape.hidden, latent, "none", "attention"),
-            self.matmul(
-                "latent up", shape.kv_latent, shape.heads * (shape.nope_dim + shape.value_dim), "outputs", "attention"
-            ),
-            Attention.from_fields(
-                {
-                    "name": "latent attention", "heads": shape.heads, "kv_heads": 1,
-                    "key_width": per_head, "value_width": shape.value_dim, "cached_width": latent,
-                    "decode_key_width": latent, "decode_value_width": shape.kv_latent,
-                    "kv_dtype": self.formats.kv_dtype, "compute_dtype": "bf16", "window_tokens": window,
-                }
-            ),
-            self.matmul("attention output", shape.heads * shape.value_dim, shape.hidden, "inputs", "attention"),
-        ]  # fmt: skip
+        queries = shape.heads * key_width
+        keys_and_values = shape.heads * (shape.nope_dim + shape.value_dim)
+        values = shape.heads * shape.value_dim
 
-    def feed_forward(self, name: str, hidden: int, *, summed: bool = True) -> list[Operator]:
+        operators: list[LayerOperator] = []
+        query_inputs = hidden
+        if shape.q_latent:
+            query_inputs = shape.q_latent
+            operators.append(self.matmul("query down", hidden, query_inputs, "none", "attention"))
+        attention = Attention(
+            name="latent attention",
+            heads=shape.heads,
+            kv_heads=1,
+            key_width=key_width,
+            value_width=shape.value_dim,
+            cached_width=latent,
+            decode_key_width=latent,
+            decode_value_width=shape.kv_latent,
+            kv_dtype=self.formats.kv_dtype,
+            compute_dtype="bf16",
+            window_tokens=window,
+        )
+        return [
+            *operators,
+            self.matmul("query up", query_inputs, queries, "outputs", "attention"),
+            self.matmul("latent down", hidden, latent, "none", "attention"),
+            self.matmul("latent up", shape.kv_latent, keys_and_values, "outputs", "attention"),
+            attention,
+            self.matmul("attention output", values, hidden, "inputs", "attention"),
+        ]
+
+    def feed_forward(self, name: str, hidden: int, *, summed: bool = True) -> list[LayerOperator]:
         shape = self.shape
         return [
             self.matmul(f"{name} up", shape.hidden, (shape.matrices - 1) * hidden, "outputs"),
@@ -340,65 +406,72 @@ class _Maker:
             self.matmul(f"{name} down", hidden, shape.hidden, "inputs", summed=summed),
         ]
 
-    def experts(self) -> list[Operator]:
+    def experts(self) -> list[LayerOperator]:
         shape = self.shape
-        shared = (
-            self.feed_forward("shared expert", shape.shared_ffn, summed=False)
-            if shape.shared_ffn
-            else []
+        router = MatMul(
+            name="router",
+            inputs=shape.hidden,
+            outputs=shape.experts,
+            split="none",
+            weight_dtype="bf16",
+            compute_dtype="bf16",
         )
-        return [
-            MatMul(
-                name="router", inputs=shape.hidden, outputs=shape.experts, split="none",
-                weight_dtype="bf16", compute_dtype="bf16",
-            ),
-            *shared,
-            Experts.from_fields(
-                {
-                    "name": "experts", "experts": shape.experts, "experts_active": shape.experts_active,
-                    "inputs": shape.hidden, "hidden": shape.expert_ffn, "matrices": shape.matrices,
-                    "weight_dtype": self.formats.weight_dtype, "compute_dtype": self.formats.compute_dtype,
-                }
-            ),
-        ]  # fmt: skip
+        shared: list[LayerOperator] = []
+        if shape.shared_ffn:
+            # Summed with the routed experts' outputs, not before.
+            shared = self.feed_forward("shared expert", shape.shared_ffn, summed=False)
+        routed = Experts(
+            name="experts",
+            experts=shape.experts,
+            experts_active=shape.experts_active,
+            inputs=shape.hidden,
+            hidden=shape.expert_ffn,
+            matrices=shape.matrices,
+            weight_dtype=self.formats.weight_dtype,
+            compute_dtype=self.formats.compute_dtype,
+        )
+        return [router, *shared, routed]
 
 
 def _decoder_layer(shape: DecoderShape, formats: Formats, parts: Parts) -> Layer:
     maker = _Maker(shape, formats)
-    operators: list[Operator] = []
-    if parts.mixer:
-        operators.append(
-            maker.norm("attention norm" if parts.mixer == "attention" else "recurrence norm")
-        )
-        operators += (
-            maker.attention(parts.window) if parts.mixer == "attention" else maker.recurrence()
-        )
-    if parts.feed_forward:
-        if not (parts.mixer and shape.parallel_block):
-            operators.append(maker.norm("feed-forward norm"))
-        routed = parts.feed_forward == "experts"
-        operators += maker.experts() if routed else maker.feed_forward("feed-forward", shape.ffn)
+    operators: list[LayerOperator] = []
+    if parts.mixer == "attention":
+        operators += [maker.norm("attention norm"), *maker.attention(parts.window)]
+    if parts.mixer == "recurrence":
+        operators += [maker.norm("recurrence norm"), *maker.recurrence()]
+
+    shares_norm = bool(parts.mixer) and shape.parallel_block
+    if parts.feed_forward and not shares_norm:
+        operators.append(maker.norm("feed-forward norm"))
+    if parts.feed_forward == "dense":
+        operators += maker.feed_forward("feed-forward", shape.ffn)
+    if parts.feed_forward == "experts":
+        operators += maker.experts()
+
     return Layer(
-        name="decoder", kind="decoder", operators=tuple(operators), activation_width=shape.hidden,
-        activation_dtype="fp32" if formats.compute_dtype == "fp32" else "bf16",
-    )  # fmt: skip
+        name="decoder",
+        kind="decoder",
+        operators=tuple(operators),
+        activation_width=shape.hidden,
+        activation_dtype=formats.stream_dtype,
+    )
 
 
 def _embedding(shape: DecoderShape, formats: Formats) -> Layer:
     dtype = "bf16" if "embedding" in shape.unquantised else formats.weight_dtype
-    tables: list[Operator] = [
-        Embedding(
-            name="tokens", vocabulary=shape.vocabulary, width=shape.hidden, weight_dtype=dtype
-        )
-    ]
+
+    def table(name: str, entries: int) -> Embedding:
+        return Embedding(name=name, vocabulary=entries, width=shape.hidden, weight_dtype=dtype)
+
+    tables = [table("tokens", shape.vocabulary)]
     if shape.positions:
-        tables.append(
-            Embedding(
-                name="positions", vocabulary=shape.positions, width=shape.hidden, weight_dtype=dtype
-            )
-        )
+        tables.append(table("positions", shape.positions))
     return Layer(
-        name="embedding", kind="embedding", operators=tuple(tables), activation_width=shape.hidden
+        name="embedding",
+        kind="embedding",
+        operators=tuple(tables),
+        activation_width=shape.hidden,
     )
 
 

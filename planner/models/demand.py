@@ -109,15 +109,14 @@ class Demand:
         """Share of its sparse parts that a step touches, in the group with the most: 1 - (1 -
         k/E)^tokens on average, for even, independent routing, and above that the largest of as
         many binomials as there are groups. [1]"""
-        mean = 1.0 - (1.0 - self.sparse_parts_active / self.sparse_parts) ** (
-            tokens * self.sparse_tokens_per_token
-        )
+        missed_by_one = 1.0 - self.sparse_parts_active / self.sparse_parts
+        mean = 1.0 - missed_by_one ** (tokens * self.sparse_tokens_per_token)
         if not self._uneven:
             return mean
+
         parts = self.sparse_parts / self.sparse_groups
-        spread = np.minimum(
-            self.sparse_spread, np.sqrt(3.0 * parts)
-        )  # beyond, the normal tail would fall as more are touched
+        # With a larger spread the normal tail would fall as more parts are touched.
+        spread = np.minimum(self.sparse_spread, np.sqrt(3.0 * parts))
         most = mean + spread * np.sqrt(mean * (1.0 - mean) / parts)
         return np.where(spread > 0, np.clip(most, 1.0 / parts, 1.0), mean)
 
@@ -150,25 +149,20 @@ class Demand:
         """Weights, KV cache and activations that the step reads; rows as in `flop`, None: one
         for each sequence. [B]"""
         made = sequences if rows is None else rows
-        activations = (
-            tokens * self.busiest_share(tokens) * self.read_bytes_per_token
-            + 0.5 * made * self.io_bytes_per_sequence
-        )
-        return (
-            self.weights_read_bytes(tokens)
-            + self.kv_read_bytes(context_tokens, sequences)
-            + activations
-        )
+        weights = self.weights_read_bytes(tokens)
+        cache = self.kv_read_bytes(context_tokens, sequences)
+        # Of what goes in and out for a row, half goes in.
+        streamed = tokens * self.busiest_share(tokens) * self.read_bytes_per_token
+        activations = streamed + 0.5 * made * self.io_bytes_per_sequence
+        return weights + cache + activations
 
     def written_bytes(self, tokens: Numbers, rows: Numbers) -> Numbers:
         """Activations, KV cache and state that the step writes; rows as in `flop`, each with its
         state. [B]"""
-        per_token = (
-            self.busiest_share(tokens) * self.written_bytes_per_token + self.kv_bytes_per_token
-        )
-        return tokens * per_token + rows * (
-            0.5 * self.io_bytes_per_sequence + self.state_bytes_per_sequence
-        )
+        activations = self.busiest_share(tokens) * self.written_bytes_per_token
+        per_token = activations + self.kv_bytes_per_token
+        per_row = 0.5 * self.io_bytes_per_sequence + self.state_bytes_per_sequence
+        return tokens * per_token + rows * per_row
 
     def held_kv_bytes(self, context_tokens: Numbers, sequences: Numbers) -> Numbers:
         """KV cache of sequences that have grown to `context_tokens`, and their state; a window
@@ -178,10 +172,18 @@ class Demand:
 
 
 PER_TOKEN = (
-    "flop_per_token", "sparse_tokens_per_token", "read_bytes_per_token", "written_bytes_per_token", "kv_bytes_per_token",
-    "reduced_bytes_per_token", "gathered_bytes_per_token", "shuffled_bytes_per_token", "exchanged_bytes_per_token",
+    "flop_per_token",
+    "sparse_tokens_per_token",
+    "read_bytes_per_token",
+    "written_bytes_per_token",
+    "kv_bytes_per_token",
+    "reduced_bytes_per_token",
+    "gathered_bytes_per_token",
+    "shuffled_bytes_per_token",
+    "exchanged_bytes_per_token",
     "activation_bytes_per_token",
-)  # fmt: skip
+)
+"""Coefficients that grow with the tokens; those below, with pairs of them."""
 PER_TOKEN_CONTEXT = ("flop_per_token_context", "decode_flop_per_token_context")
 
 

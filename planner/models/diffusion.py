@@ -8,7 +8,7 @@ tokens than the patches say so in `tokens_factor`.
 """
 
 import math
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -49,30 +49,44 @@ class UNetLevel(Record):
     """Transformer blocks after each residual block; 0: none."""
 
 
-class DiffusionShape(Record):
-    """The numbers that make a diffusion model."""
+class UNet(Record):
+    """A denoiser of residual blocks and transformers over the latent picture itself, at falling,
+    then rising resolutions."""
 
-    levels: tuple[UNetLevel, ...] = ()
-    """Of a UNet, finest first; (): a transformer."""
+    kind: Literal["unet"] = "unet"
+    levels: Annotated[tuple[UNetLevel, ...], Field(min_length=1)]
+    """Finest first."""
     residual_blocks: Many = 2
-    """Of a UNet, in each level on the way down; one more on the way up."""
+    """In each level on the way down; one more on the way up."""
 
-    hidden: Width = 1
-    heads: Width = 1
-    head_dim: Width = 1
-    ffn: Width = 1
+    @property
+    def sees_text(self) -> bool:
+        """By cross attention, in the transformers of its levels."""
+        return True
+
+
+class Transformer(Record):
+    """A denoiser of blocks over patches of the latent picture."""
+
+    kind: Literal["transformer"] = "transformer"
+    hidden: Width
+    heads: Width
+    head_dim: Width
+    ffn: Width
     matrices: Annotated[int, Field(ge=2, le=3)] = 2
     """Of a feed-forward layer: 3 with a gate, 2 without."""
     depthwise: bool = False
     """Whether the feed-forward layer has a depthwise convolution of 3 × 3 inside."""
+    linear_attention: bool = False
+
     layers: Some = 0
     """Blocks over one stream of tokens."""
     text: Literal["none", "cross", "joined"] = "none"
     """How those blocks see the text: not at all, by cross attention, or as more tokens of the
     stream."""
-    linear_attention: bool = False
     skips: Some = 0
     """Blocks that take in the output of an early one."""
+
     double_layers: Some = 0
     """Blocks with weights of their own for picture and text, and attention over both."""
     single_layers: Some = 0
@@ -83,25 +97,70 @@ class DiffusionShape(Record):
     """Whether the last double block leaves the text as it is."""
     refiner_layers: Some = 0
     """Blocks over the text alone, in every step."""
+
     modulation: Some = 0
     """Vectors by which each block over one stream is modulated, made in the block."""
     shared_modulation: Some = 0
     """Those that are made once for all blocks."""
     modulation_inputs: Some = 0
     """Width of what they are made from; 0: `hidden`."""
-    vectors: tuple[Width, ...] = ()
-    """Widths of what conditions the whole sample: the time step, a class, a pooled text."""
     classes: Some = 0
     position_table: Some = 0
     """Entries of a table of positions that is stored as weights."""
 
+    @model_validator(mode="after")
+    def check_blocks(self) -> Self:
+        if not (self.layers or self.double_layers):
+            raise InputError(
+                "Transformer.layers: a diffusion transformer needs layers or double_layers"
+            )
+        return self
+
+    @property
+    def sees_text(self) -> bool:
+        return self.text != "none" or self.double_layers > 0
+
+    @property
+    def width(self) -> int:
+        """Of all heads together."""
+        return self.heads * self.head_dim
+
+    @property
+    def modulated_from(self) -> int:
+        """Width of what modulation is made from."""
+        return self.modulation_inputs or self.hidden
+
+
+Denoiser = Annotated[Transformer | UNet, Field(discriminator="kind")]
+
+
+class Conditions(Record):
+    """What a sample is made to fit: a text, a class, the time step."""
+
+    vectors: tuple[Width, ...] = ()
+    """Widths of what conditions the whole sample: the time step, a class, a pooled text."""
     text_tokens: Some = 0
     text_widths: tuple[Width, ...] = ()
     """From what the encoders give, through the projections, to what the blocks read."""
-    latent_channels: Width
+
+
+class Picture(Record):
+    """What is made: pixels, frames, steps."""
+
+    height: Many = 1024
+    width: Many = 1024
+    frames: Many = 1
+    steps: Many = 50
+
+
+class Latent(Record):
+    """What the denoiser works on: values of the autoencoder, cut into patches."""
+
+    channels: Width
     output_channels: Some = 0
     """0: as many as come in."""
     patch: Many = 1
+    """Values along each edge of a patch."""
     patch_frames: Many = 1
     compression: Many = 8
     """Pixels for one latent value, along an edge."""
@@ -110,70 +169,64 @@ class DiffusionShape(Record):
     chunk_frames: Some = 0
     """Where frames are compressed in chunks: their length, and what they become."""
     chunk_latents: Some = 0
+
+    @property
+    def patch_values(self) -> int:
+        """Places in one patch, each with a value in every channel."""
+        return self.patch**2 * self.patch_frames
+
+    def frames_of(self, frames: int) -> int:
+        """Frames of the latent video."""
+        if self.chunk_frames:
+            return max(1, frames // self.chunk_frames * self.chunk_latents)
+        return 1 + math.ceil((frames - 1) / self.frame_compression)
+
+    def tokens_of(self, picture: Picture) -> int:
+        """Patches of one sample."""
+        edge = self.compression * self.patch
+        rows = math.ceil(picture.height / edge)
+        columns = math.ceil(picture.width / edge)
+        frames = math.ceil(self.frames_of(picture.frames) / self.patch_frames)
+        return rows * columns * frames
+
+
+class DiffusionShape(Record):
+    """The numbers that make a diffusion model."""
+
+    denoiser: Denoiser
     denoisers: Annotated[int, Field(ge=1, le=2)] = 1
     """Two take turns over the steps; both are held."""
     guidance_passes: Annotated[int, Field(ge=1, le=2)] = 2
     """Of each sample in a step: 2 with classifier-free guidance, 1 where it is distilled."""
+    conditions: Conditions = Conditions()
+    latent: Latent
+    picture: Picture = Picture()
+    """What is made where nobody says otherwise."""
     encoders: tuple[TextEncoder, ...] = ()
     autoencoder: Autoencoder | None = None
     """None: it runs elsewhere, as the text encoders then do."""
 
-    height: Many = 1024
-    width: Many = 1024
-    frames: Many = 1
-    steps: Many = 50
-    """What is made where nobody says otherwise."""
-
     @model_validator(mode="after")
-    def check_shape(self) -> Self:
-        if not (self.levels or self.layers or self.double_layers):
+    def check_text(self) -> Self:
+        told = self.conditions.text_tokens and self.conditions.text_widths
+        if self.denoiser.sees_text and not told:
             raise InputError(
-                "DiffusionShape.layers: a diffusion model needs levels of a UNet or layers of a transformer"
-            )
-        if not self.levels and self.hidden == 1:
-            raise InputError(
-                "DiffusionShape.hidden: a diffusion transformer needs its hidden width, heads, head_dim and ffn"
-            )
-        sees_text = self.levels or self.text != "none" or self.double_layers
-        if sees_text and not (self.text_tokens and self.text_widths):
-            raise InputError(
-                "DiffusionShape.text_tokens: a model that sees a text needs text_tokens and text_widths"
+                "DiffusionShape.conditions: a model that sees a text needs text_tokens and"
+                " text_widths"
             )
         return self
 
 
-class Picture(Record):
-    """What is made: pixels, frames, steps."""
-
-    height: Many
-    width: Many
-    frames: Many
-    steps: Many
-
-
-def picture_of(shape: DiffusionShape, name: str, given: dict[str, int | None]) -> Picture:
+def picture_of(shape: DiffusionShape, name: str, given: dict[str, Any]) -> Picture:
     """The picture that is asked for, checked; what is not given is as the model makes it by
     default."""
-    for field, value in given.items():
+    asked = {field: value for field, value in given.items() if value is not None}
+    for field, value in asked.items():
         whole = isinstance(value, int) and not isinstance(value, bool)
-        if value is not None and not (whole and 1 <= value <= MOST[field]):
+        if not whole or not 1 <= value <= MOST[field]:
             raise InputError(
                 f"{field} must be a whole number between 1 and {MOST[field]}, not {value!r}"
             )
-    if shape.frames == 1 and (given.get("frames") or 1) > 1:
-        raise InputError(f"frames is {given['frames']}, but {name} makes pictures; leave it out")
-    return Picture.from_fields({field: given.get(field) or getattr(shape, field) for field in MOST})
-
-
-def latent_frames(shape: DiffusionShape, frames: int) -> int:
-    """Frames of the latent video."""
-    if shape.chunk_frames:
-        return max(1, frames // shape.chunk_frames * shape.chunk_latents)
-    return 1 + math.ceil((frames - 1) / shape.frame_compression)
-
-
-def latent_tokens(shape: DiffusionShape, picture: Picture) -> int:
-    """Patches of one sample."""
-    edge = shape.compression * shape.patch
-    frames = math.ceil(latent_frames(shape, picture.frames) / shape.patch_frames)
-    return math.ceil(picture.height / edge) * math.ceil(picture.width / edge) * frames
+    if shape.picture.frames == 1 and asked.get("frames", 1) > 1:
+        raise InputError(f"frames is {asked['frames']}, but {name} makes pictures; leave it out")
+    return shape.picture.replace(**asked)

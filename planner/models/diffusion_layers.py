@@ -1,16 +1,26 @@
 """The layers of a diffusion model, made from its shape."""
 
+import itertools
+
 from planner.models.autoencoder import autoencoder_layer
 from planner.models.decoder import Formats
 from planner.models.diffusion import (
     DiffusionShape,
     Picture,
     TextEncoder,
-    latent_frames,
-    latent_tokens,
+    Transformer,
+    UNet,
 )
+from planner.models.dtypes import Dtype
 from planner.models.graph import Layer, ModelGraph, chain_edges
-from planner.models.operators import Attention, Embedding, MatMul, Operator, Pointwise
+from planner.models.operators import (
+    Attention,
+    Embedding,
+    LayerOperator,
+    MatMul,
+    Pointwise,
+    plain_attention,
+)
 
 
 def diffusion_graph(
@@ -23,26 +33,28 @@ def diffusion_graph(
     confidence: str = "",
 ) -> ModelGraph:
     """The layer graph of a diffusion model: text encoders, denoiser, autoencoder; a chain."""
-    tokens = latent_tokens(shape, picture)
+    tokens = shape.latent.tokens_of(picture)
     maker = _Maker(shape, formats, tokens)
-    denoiser = _unet(maker) if shape.levels else _transformer(maker)
-    twins = [
-        layer.model_copy(update={"name": f"twin {layer.name}", "runs_per_sample": 0})
-        for layer in denoiser
-        if shape.denoisers == 2
-    ]
-    layers = [layer for encoder in shape.encoders for layer in _text_encoder(maker, encoder)]
-    layers += [*denoiser, *twins]
+
+    layers: list[Layer] = []
+    for encoder in shape.encoders:
+        layers += _text_encoder(maker, encoder)
+
+    denoiser = _denoiser(maker)
+    layers += denoiser
+    if shape.denoisers == 2:
+        layers += _twins(denoiser)
+
     if shape.autoencoder is not None:
-        values = tokens * shape.patch**2 * shape.patch_frames
-        frames = latent_frames(shape, picture.frames)
-        layers.append(
-            autoencoder_layer(shape.autoencoder, values / tokens, frames, maker.plain_dtype)
-        )
+        values = float(shape.latent.patch_values)
+        frames = shape.latent.frames_of(picture.frames)
+        layers.append(autoencoder_layer(shape.autoencoder, values, frames, maker.plain_dtype))
+
+    chain = tuple(layers)
     return ModelGraph(
         name=name,
-        layers=tuple(layers),
-        edges=chain_edges(tuple(layers)),
+        layers=chain,
+        edges=chain_edges(chain),
         weight_dtype=formats.weight_dtype,
         kv_dtype=formats.kv_dtype,
         activation_dtype=formats.compute_dtype,
@@ -55,27 +67,47 @@ def diffusion_graph(
     )
 
 
+def _denoiser(maker: "_Maker") -> list[Layer]:
+    denoiser = maker.shape.denoiser
+    if isinstance(denoiser, UNet):
+        return _UNetMaker(maker, denoiser).layers()
+    return _TransformerMaker(maker, denoiser).layers()
+
+
+def _twins(denoiser: list[Layer]) -> list[Layer]:
+    """The second of two denoisers: held, and counted in the steps of the first."""
+    changes = [{"name": f"twin {layer.name}", "runs_per_sample": 0} for layer in denoiser]
+    pairs = zip(denoiser, changes, strict=True)
+    return [layer.model_copy(update=change) for layer, change in pairs]
+
+
 class _Maker:
     """Operators of one model; factors are tokens for one patch of the picture."""
 
     def __init__(self, shape: DiffusionShape, formats: Formats, tokens: int) -> None:
-        self.shape, self.formats = shape, formats
-        self.of_text = shape.text_tokens / tokens
-        self.of_both = 1.0 + self.of_text
+        self.shape = shape
+        self.formats = formats
         self.tokens = tokens
-        self.plain_dtype = (
-            formats.weight_dtype if formats.weight_dtype in ("fp16", "fp32") else "bf16"
-        )
+        self.of_text = shape.conditions.text_tokens / tokens
+        self.of_both = 1.0 + self.of_text
+        self.plain_dtype: Dtype = "bf16"
+        if formats.weight_dtype in ("fp16", "fp32"):
+            self.plain_dtype = formats.weight_dtype
 
     def matmul(
         self, name: str, inputs: int, outputs: int, split: str = "outputs", **options: object
     ) -> MatMul:
         return MatMul.from_fields(
             {
-                "name": name, "inputs": inputs, "outputs": outputs, "split": split,
-                "weight_dtype": self.formats.weight_dtype, "compute_dtype": self.formats.compute_dtype, **options,
+                "name": name,
+                "inputs": inputs,
+                "outputs": outputs,
+                "split": split,
+                "weight_dtype": self.formats.weight_dtype,
+                "compute_dtype": self.formats.compute_dtype,
+                **options,
             }
-        )  # fmt: skip
+        )
 
     def plain(self, name: str, inputs: int, outputs: int, **options: object) -> MatMul:
         """One that is neither quantised nor split."""
@@ -88,40 +120,50 @@ class _Maker:
         """One on a single vector of each sample."""
         return self.matmul(name, inputs, outputs, rows="sequences")
 
+    def vectors(self, inner: int) -> list[LayerOperator]:
+        """What conditions the whole sample, each by two matmuls."""
+        operators: list[LayerOperator] = []
+        for number, inputs in enumerate(self.shape.conditions.vectors):
+            operators.append(self.vector(f"vector {number} in", inputs, inner))
+            operators.append(self.vector(f"vector {number} out", inner, inner))
+        return operators
+
     def attention(
-        self, name: str, heads: int, head_dim: int, factor: float, **options: object
+        self,
+        name: str,
+        heads: int,
+        head_dim: int,
+        factor: float,
+        *,
+        kv_heads: int | None = None,
+        **options: object,
     ) -> Attention:
-        return Attention.from_fields(
-            {
-                "name": name, "heads": heads, "kv_heads": heads, "key_width": head_dim, "value_width": head_dim,
-                "cached_width": 2 * head_dim, "decode_key_width": head_dim, "decode_value_width": head_dim,
-                "kv_dtype": self.formats.kv_dtype, "compute_dtype": self.plain_dtype, "causal": False, "cached": False,
-                "tokens_factor": factor, **options,
-            }
-        )  # fmt: skip
+        """Each token sees all the others, where options do not say otherwise."""
+        usual = {"causal": False, "cached": False, "tokens_factor": factor}
+        return plain_attention(
+            name,
+            heads,
+            head_dim,
+            kv_heads=kv_heads,
+            kv_dtype=self.formats.kv_dtype,
+            compute_dtype=self.plain_dtype,
+            **(usual | options),
+        )
 
-    def self_attention(self, factor: float, name: str = "attention") -> list[Operator]:
-        """Queries, keys and values with their norm and rotation, scores, output."""
-        shape, width = self.shape, self.shape.heads * self.shape.head_dim
-        fixed = {"fixed_tokens": shape.head_dim} if shape.linear_attention else {}
-        return [
-            self.matmul(f"{name} query key value", shape.hidden, 3 * width, tokens_factor=factor),
-            Pointwise(name=f"{name} rotation", width=2 * width, split=True, tokens_factor=factor),
-            self.attention(name, shape.heads, shape.head_dim, factor, **fixed),
-            self.matmul(f"{name} output", width, shape.hidden, "inputs", tokens_factor=factor),
-        ]
-
-    def cross_attention(self, hidden: int, heads: int, factor: float) -> list[Operator]:
+    def cross_attention(self, hidden: int, heads: int, factor: float) -> list[LayerOperator]:
         """From the picture to a text, whose keys and values are made in every step."""
-        shape = self.shape
+        text_width = self.shape.conditions.text_widths[-1]
+        attention = self.attention(
+            "text attention",
+            heads,
+            hidden // heads,
+            factor,
+            fixed_tokens=self.shape.conditions.text_tokens,
+        )
         return [
             self.matmul("text query", hidden, hidden, tokens_factor=factor),
-            self.matmul(
-                "text key value", shape.text_widths[-1], 2 * hidden, tokens_factor=self.of_text
-            ),
-            self.attention(
-                "text attention", heads, hidden // heads, factor, fixed_tokens=shape.text_tokens
-            ),
+            self.matmul("text key value", text_width, 2 * hidden, tokens_factor=self.of_text),
+            attention,
             self.matmul("text attention output", hidden, hidden, "inputs", tokens_factor=factor),
         ]
 
@@ -129,299 +171,357 @@ class _Maker:
         return Pointwise(name=name, width=width, tokens_factor=factor)
 
     def feed_forward(
-        self, hidden: int, ffn: int, matrices: int, factor: float, name: str = "ffn"
-    ) -> list[Operator]:
+        self,
+        hidden: int,
+        ffn: int,
+        matrices: int,
+        factor: float,
+        *,
+        name: str = "ffn",
+        depthwise: bool = False,
+    ) -> list[LayerOperator]:
         inner = (matrices - 1) * ffn
-        convolution = Pointwise(
-            name=f"{name} convolution",
-            width=inner,
-            weights=9 * inner,
-            flop_per_value=18,
-            split=True,
-            tokens_factor=factor,
-        )
-        return [
+        operators: list[LayerOperator] = [
             self.norm(f"{name} norm", hidden, factor),
             self.matmul(f"{name} up", hidden, inner, tokens_factor=factor),
-            *([convolution] if self.shape.depthwise else []),
+        ]
+        if depthwise:
+            convolution = Pointwise(
+                name=f"{name} convolution",
+                width=inner,
+                weights=9 * inner,
+                flop_per_value=18,
+                split=True,
+                tokens_factor=factor,
+            )
+            operators.append(convolution)
+        return [
+            *operators,
             Pointwise(name=f"{name} activation", width=ffn, split=True, tokens_factor=factor),
             self.matmul(f"{name} down", ffn, hidden, "inputs", tokens_factor=factor),
         ]
 
-    def modulated(self, name: str, vectors: int) -> list[Operator]:
-        shape = self.shape
-        return (
-            [self.vector(name, shape.modulation_inputs or shape.hidden, vectors * shape.hidden)]
-            if vectors
-            else []
-        )
-
-    def layer(self, kind: str, number: int, operators: list[Operator], width: int = 0) -> Layer:
+    def layer(self, kind: str, number: int, operators: list[LayerOperator], width: int) -> Layer:
         return Layer(
             name=f"{kind}.{number}",
             kind=kind,
             operators=tuple(operators),
-            activation_width=width or self.shape.hidden,
+            activation_width=width,
         )
 
 
-def _transformer(maker: _Maker) -> list[Layer]:
+class _TransformerMaker:
     """A denoiser of blocks over patches."""
-    shape = maker.shape
-    refined, doubled = range(shape.refiner_layers), range(shape.double_layers)
-    refiners = [
-        [*maker.modulated("modulation", 2), *_stream(maker, maker.of_text)] for _ in refined
-    ]
-    doubles = [
-        _double(
-            maker,
-            dual=number < shape.dual_layers,
-            ends=shape.text_ends_early and number == doubled[-1],
-        )
-        for number in doubled
-    ]
-    singles = [_single(maker) for _ in range(shape.single_layers)]
-    blocks = [
-        _block(maker, skip=number >= shape.layers - shape.skips) for number in range(shape.layers)
-    ]
-    return [
-        maker.layer("input", 0, _inputs(maker)),
-        *(
-            maker.layer(kind, number, operators)
-            for kind, stack in (
-                ("refiner", refiners),
-                ("double", doubles),
-                ("single", singles),
-                ("block", blocks),
-            )
-            for number, operators in enumerate(stack)
-        ),
-        maker.layer("output", 0, _outputs(maker)),
-    ]
 
+    def __init__(self, maker: _Maker, denoiser: Transformer) -> None:
+        self.maker = maker
+        self.denoiser = denoiser
 
-def _repeated(layer: Layer, count: int) -> list[Layer]:
-    return _numbered([layer] * count)
+    def layers(self) -> list[Layer]:
+        denoiser = self.denoiser
+        last_double = denoiser.double_layers - 1
+        first_skip = denoiser.layers - denoiser.skips
 
+        found = [self.layer("input", 0, self.inputs())]
+        for number in range(denoiser.refiner_layers):
+            found.append(self.layer("refiner", number, self.refiner()))
+        for number in range(denoiser.double_layers):
+            dual = number < denoiser.dual_layers
+            ends = denoiser.text_ends_early and number == last_double
+            found.append(self.layer("double", number, self.double(dual=dual, ends=ends)))
+        for number in range(denoiser.single_layers):
+            found.append(self.layer("single", number, self.single()))
+        for number in range(denoiser.layers):
+            found.append(self.layer("block", number, self.block(skip=number >= first_skip)))
+        return [*found, self.layer("output", 0, self.outputs())]
 
-def _numbered(layers: list[Layer]) -> list[Layer]:
-    return [
-        layer.model_copy(update={"name": f"{layer.kind}.{number}"})
-        for number, layer in enumerate(layers)
-    ]
+    def layer(self, kind: str, number: int, operators: list[LayerOperator]) -> Layer:
+        return self.maker.layer(kind, number, operators, self.denoiser.hidden)
 
+    def inputs(self) -> list[LayerOperator]:
+        """Patches, positions, the text's projections, and what conditions the whole sample."""
+        maker = self.maker
+        hidden = self.denoiser.hidden
+        latent = maker.shape.latent
 
-def _inputs(maker: _Maker) -> list[Operator]:
-    """Patches, positions, the text's projections, and what conditions the whole sample."""
-    shape = maker.shape
-    values = shape.latent_channels * shape.patch**2 * shape.patch_frames
-    inner = shape.modulation_inputs or shape.hidden
-    operators: list[Operator] = [maker.plain("patches", values, shape.hidden)]
-    dtype = maker.plain_dtype
-    for name, entries in (("positions", shape.position_table), ("classes", shape.classes)):
-        if entries:
-            operators.append(
-                Embedding(name=name, vocabulary=entries, width=shape.hidden, weight_dtype=dtype)
-            )
-    operators += [
-        maker.matmul(
-            f"text projection {number}", inputs, outputs, "none", tokens_factor=maker.of_text
-        )
-        for number, (inputs, outputs) in enumerate(
-            zip(shape.text_widths, shape.text_widths[1:], strict=False)
-        )
-    ]
-    for number, inputs in enumerate(shape.vectors):
-        operators += [
-            maker.vector(f"vector {number} in", inputs, inner),
-            maker.vector(f"vector {number} out", inner, inner),
+        operators: list[LayerOperator] = [
+            maker.plain("patches", latent.channels * latent.patch_values, hidden)
         ]
-    return [*operators, *maker.modulated("shared modulation", shape.shared_modulation)]
+        tables = {"positions": self.denoiser.position_table, "classes": self.denoiser.classes}
+        for name, entries in tables.items():
+            if entries:
+                table = Embedding(
+                    name=name, vocabulary=entries, width=hidden, weight_dtype=maker.plain_dtype
+                )
+                operators.append(table)
+
+        widths = maker.shape.conditions.text_widths
+        for number, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
+            name = f"text projection {number}"
+            projection = maker.matmul(name, inputs, outputs, "none", tokens_factor=maker.of_text)
+            operators.append(projection)
+
+        return [
+            *operators,
+            *maker.vectors(self.denoiser.modulated_from),
+            *self.modulated("shared modulation", self.denoiser.shared_modulation),
+        ]
+
+    def outputs(self) -> list[LayerOperator]:
+        latent = self.maker.shape.latent
+        values = (latent.output_channels or latent.channels) * latent.patch_values
+        # Shared modulation reaches as far as the final norm; it was made with the inputs.
+        vectors = 0 if self.denoiser.shared_modulation else 2
+        return [
+            *self.modulated("final modulation", vectors),
+            self.maker.norm("final norm", self.denoiser.hidden, 1.0),
+            self.maker.plain("patches", self.denoiser.hidden, values),
+        ]
+
+    def modulated(self, name: str, vectors: int) -> list[LayerOperator]:
+        if not vectors:
+            return []
+        denoiser = self.denoiser
+        return [self.maker.vector(name, denoiser.modulated_from, vectors * denoiser.hidden)]
+
+    def self_attention(self, factor: float, name: str = "attention") -> list[LayerOperator]:
+        """Queries, keys and values with their norm and rotation, scores, output."""
+        maker = self.maker
+        denoiser = self.denoiser
+        hidden = denoiser.hidden
+        width = denoiser.width
+
+        # Linear attention has a state as large as a head is wide, in place of a key for each token.
+        fixed = {"fixed_tokens": denoiser.head_dim} if denoiser.linear_attention else {}
+        return [
+            maker.matmul(f"{name} query key value", hidden, 3 * width, tokens_factor=factor),
+            Pointwise(name=f"{name} rotation", width=2 * width, split=True, tokens_factor=factor),
+            maker.attention(name, denoiser.heads, denoiser.head_dim, factor, **fixed),
+            maker.matmul(f"{name} output", width, hidden, "inputs", tokens_factor=factor),
+        ]
+
+    def feed_forward(self, factor: float, name: str = "ffn") -> list[LayerOperator]:
+        denoiser = self.denoiser
+        return self.maker.feed_forward(
+            denoiser.hidden,
+            denoiser.ffn,
+            denoiser.matrices,
+            factor,
+            name=name,
+            depthwise=denoiser.depthwise,
+        )
+
+    def stream(self, factor: float) -> list[LayerOperator]:
+        """Attention and feed-forward over one stream."""
+        maker = self.maker
+        denoiser = self.denoiser
+        operators: list[LayerOperator] = [
+            maker.norm("attention norm", denoiser.hidden, factor),
+            *self.self_attention(factor),
+        ]
+        if denoiser.text == "cross":
+            operators += maker.cross_attention(denoiser.hidden, denoiser.heads, factor)
+        return [*operators, *self.feed_forward(factor)]
+
+    def refiner(self) -> list[LayerOperator]:
+        """A block over the text alone."""
+        return [*self.modulated("modulation", 2), *self.stream(self.maker.of_text)]
+
+    def block(self, *, skip: bool) -> list[LayerOperator]:
+        hidden = self.denoiser.hidden
+        operators = self.modulated("modulation", self.denoiser.modulation)
+        if skip:
+            operators.append(self.maker.matmul("skip", 2 * hidden, hidden, "none"))
+        factor = self.maker.of_both if self.denoiser.text == "joined" else 1.0
+        return [*operators, *self.stream(factor)]
+
+    def double(self, *, dual: bool, ends: bool) -> list[LayerOperator]:
+        """A block of MMDiT: two streams, one attention."""
+        maker = self.maker
+        denoiser = self.denoiser
+        hidden = denoiser.hidden
+        width = denoiser.width
+        text = maker.of_text
+        both = maker.of_both
+
+        operators = [
+            *self.modulated("modulation", 9 if dual else 6),
+            *self.modulated("text modulation", 2 if ends else 6),
+            maker.norm("attention norm", hidden, both),
+            maker.matmul("query key value", hidden, 3 * width),
+            maker.matmul("text query key value", hidden, 3 * width, tokens_factor=text),
+            Pointwise(name="rotation", width=2 * width, split=True, tokens_factor=both),
+            maker.attention("attention", denoiser.heads, denoiser.head_dim, both),
+            maker.matmul("attention output", width, hidden, "inputs"),
+        ]
+        if dual:
+            operators += self.self_attention(1.0, "second attention")
+        operators += self.feed_forward(1.0)
+        if ends:
+            return operators
+        return [
+            *operators,
+            maker.matmul("text attention output", width, hidden, "inputs", tokens_factor=text),
+            *self.feed_forward(text, "text ffn"),
+        ]
+
+    def single(self) -> list[LayerOperator]:
+        """A block with the feed-forward part beside attention, over both streams."""
+        maker = self.maker
+        denoiser = self.denoiser
+        hidden = denoiser.hidden
+        width = denoiser.width
+        ffn = denoiser.ffn
+        both = maker.of_both
+        return [
+            *self.modulated("modulation", 3),
+            maker.norm("norm", hidden, both),
+            maker.matmul("query key value up", hidden, 3 * width + ffn, tokens_factor=both),
+            Pointwise(name="rotation", width=2 * width, split=True, tokens_factor=both),
+            maker.attention("attention", denoiser.heads, denoiser.head_dim, both),
+            Pointwise(name="activation", width=ffn, split=True, tokens_factor=both),
+            maker.matmul("output down", width + ffn, hidden, "inputs", tokens_factor=both),
+        ]
 
 
-def _outputs(maker: _Maker) -> list[Operator]:
-    shape = maker.shape
-    values = (shape.output_channels or shape.latent_channels) * shape.patch**2 * shape.patch_frames
-    final = [] if shape.shared_modulation else maker.modulated("final modulation", 2)
-    return [
-        *final,
-        maker.norm("final norm", shape.hidden, 1.0),
-        maker.plain("patches", shape.hidden, values),
-    ]
-
-
-def _stream(maker: _Maker, factor: float) -> list[Operator]:
-    """Attention and feed-forward over one stream."""
-    shape = maker.shape
-    cross = (
-        maker.cross_attention(shape.hidden, shape.heads, factor) if shape.text == "cross" else []
-    )
-    return [
-        maker.norm("attention norm", shape.hidden, factor),
-        *maker.self_attention(factor),
-        *cross,
-        *maker.feed_forward(shape.hidden, shape.ffn, shape.matrices, factor),
-    ]
-
-
-def _block(maker: _Maker, *, skip: bool) -> list[Operator]:
-    shape = maker.shape
-    taken = [maker.matmul("skip", 2 * shape.hidden, shape.hidden, "none")] if skip else []
-    factor = maker.of_both if shape.text == "joined" else 1.0
-    return [*maker.modulated("modulation", shape.modulation), *taken, *_stream(maker, factor)]
-
-
-def _double(maker: _Maker, *, dual: bool, ends: bool) -> list[Operator]:
-    """A block of MMDiT: two streams, one attention."""
-    shape, width = maker.shape, maker.shape.heads * maker.shape.head_dim
-    picture, text, both = 1.0, maker.of_text, maker.of_both
-    of_text = [
-        maker.matmul("text attention output", width, shape.hidden, "inputs", tokens_factor=text),
-        *maker.feed_forward(shape.hidden, shape.ffn, shape.matrices, text, "text ffn"),
-    ]
-    return [
-        *maker.modulated("modulation", 9 if dual else 6),
-        *maker.modulated("text modulation", 2 if ends else 6),
-        maker.norm("attention norm", shape.hidden, both),
-        maker.matmul("query key value", shape.hidden, 3 * width, tokens_factor=picture),
-        maker.matmul("text query key value", shape.hidden, 3 * width, tokens_factor=text),
-        Pointwise(name="rotation", width=2 * width, split=True, tokens_factor=both),
-        maker.attention("attention", shape.heads, shape.head_dim, both),
-        maker.matmul("attention output", width, shape.hidden, "inputs", tokens_factor=picture),
-        *(maker.self_attention(picture, "second attention") if dual else []),
-        *maker.feed_forward(shape.hidden, shape.ffn, shape.matrices, picture),
-        *([] if ends else of_text),
-    ]
-
-
-def _single(maker: _Maker) -> list[Operator]:
-    """A block with the feed-forward part beside attention, over both streams."""
-    shape, width, both = maker.shape, maker.shape.heads * maker.shape.head_dim, maker.of_both
-    return [
-        *maker.modulated("modulation", 3),
-        maker.norm("norm", shape.hidden, both),
-        maker.matmul("query key value up", shape.hidden, 3 * width + shape.ffn, tokens_factor=both),
-        Pointwise(name="rotation", width=2 * width, split=True, tokens_factor=both),
-        maker.attention("attention", shape.heads, shape.head_dim, both),
-        Pointwise(name="activation", width=shape.ffn, split=True, tokens_factor=both),
-        maker.matmul("output down", width + shape.ffn, shape.hidden, "inputs", tokens_factor=both),
-    ]
-
-
-def _unet(maker: _Maker) -> list[Layer]:
+class _UNetMaker:
     """A denoiser of residual blocks and transformers at falling, then rising resolutions."""
-    shape, levels = maker.shape, maker.shape.levels
-    first = levels[0].channels
-    inner = 4 * first
-    vectors = [
-        operator
-        for number, inputs in enumerate(shape.vectors)
-        for operator in (
-            maker.vector(f"vector {number} in", inputs, inner),
-            maker.vector(f"vector {number} out", inner, inner),
+
+    def __init__(self, maker: _Maker, denoiser: UNet) -> None:
+        self.maker = maker
+        self.denoiser = denoiser
+        self.first = denoiser.levels[0].channels
+        self.inner = 4 * self.first
+        """Width of the vectors that tell each residual block the time step."""
+
+    def layers(self) -> list[Layer]:
+        down, skips = self.way_down()
+        return _numbered([self.input(), *down, *self.bottom(), *self.way_up(skips), self.output()])
+
+    def input(self) -> Layer:
+        channels = self.maker.shape.latent.channels
+        convolution = self.maker.matmul("in", channels, self.first, "none", positions=9)
+        operators = [*self.maker.vectors(self.inner), convolution]
+        return self.maker.layer("input", 0, operators, self.first)
+
+    def output(self) -> Layer:
+        channels = self.maker.shape.latent.channels
+        operators: list[LayerOperator] = [
+            self.maker.norm("norm", self.first, 1.0),
+            self.maker.matmul("out", self.first, channels, "none", positions=9),
+        ]
+        return self.maker.layer("output", 0, operators, self.first)
+
+    def way_down(self) -> tuple[list[Layer], list[int]]:
+        """The levels, finest first; and the channels of each output that the way up takes in
+        again beside its own."""
+        levels = self.denoiser.levels
+        found: list[Layer] = []
+        inputs = self.first
+        skips = [inputs]
+        for number, level in enumerate(levels):
+            for _ in range(self.denoiser.residual_blocks):
+                found += self.block(number, inputs)
+                inputs = level.channels
+                skips.append(inputs)
+            if number < len(levels) - 1:
+                found.append(self.resampling("down", inputs, number + 1))
+                skips.append(inputs)
+        return found, skips
+
+    def bottom(self) -> list[Layer]:
+        """A block, and a residual one without a transformer."""
+        last = len(self.denoiser.levels) - 1
+        block = self.block(last, self.denoiser.levels[last].channels)
+        return [*block, block[0]]
+
+    def way_up(self, skips: list[int]) -> list[Layer]:
+        """The levels, coarsest first, each block with an output of the way down beside its
+        input."""
+        levels = self.denoiser.levels
+        found: list[Layer] = []
+        inputs = levels[-1].channels
+        for number in reversed(range(len(levels))):
+            for _ in range(self.denoiser.residual_blocks + 1):
+                found += self.block(number, inputs + skips.pop())
+                inputs = levels[number].channels
+            if number:
+                found.append(self.resampling("up", inputs, number - 1))
+        return found
+
+    def factor(self, level: int) -> float:
+        """A level has half the edge of the one before, and a quarter of its values."""
+        return float(0.25**level)
+
+    def resampling(self, kind: str, channels: int, level: int) -> Layer:
+        """From one level to another, at whose resolution the convolution works."""
+        convolution = self.maker.matmul(
+            "convolution",
+            channels,
+            channels,
+            "none",
+            positions=9,
+            tokens_factor=self.factor(level),
         )
-    ]
-    found = [
-        maker.layer(
-            "input",
-            0,
-            [*vectors, maker.matmul("in", shape.latent_channels, first, "none", positions=9)],
-            first,
-        )
-    ]
-    inputs, skips = first, [first]
-    for number, level in enumerate(levels):
-        for _ in range(shape.residual_blocks):
-            found += _unet_block(maker, number, inputs)
-            inputs = level.channels
-            skips.append(inputs)
-        if number < len(levels) - 1:
-            found.append(_resampling(maker, "down", inputs, 0.25 ** (number + 1)))
-            skips.append(inputs)
-    last = len(levels) - 1
-    found += [*_unet_block(maker, last, inputs), *_unet_block(maker, last, inputs)[:1]]
-    for number in reversed(range(len(levels))):
-        for _ in range(shape.residual_blocks + 1):
-            found += _unet_block(maker, number, inputs + skips.pop())
-            inputs = levels[number].channels
-        if number:
-            found.append(_resampling(maker, "up", inputs, 0.25 ** (number - 1)))
-    out: list[Operator] = [
-        maker.norm("norm", first, 1.0),
-        maker.matmul("out", first, shape.latent_channels, "none", positions=9),
-    ]
-    return _numbered([*found, maker.layer("output", 0, out, first)])
+        return self.maker.layer(kind, 0, [convolution], channels)
 
+    def block(self, number: int, inputs: int) -> list[Layer]:
+        """A residual block, and the transformer behind it where the level has one."""
+        level = self.denoiser.levels[number]
+        residual = self.residual(number, inputs)
+        if not level.transformers:
+            return [residual]
 
-def _resampling(maker: _Maker, kind: str, channels: int, factor: float) -> Layer:
-    convolution = maker.matmul(
-        "convolution", channels, channels, "none", positions=9, tokens_factor=factor
-    )
-    return maker.layer(kind, 0, [convolution], channels)
+        channels = level.channels
+        factor = self.factor(number)
+        norm = self.maker.norm("norm", channels, factor)
+        edge = self.maker.matmul("projection", channels, channels, "none", tokens_factor=factor)
+        before = self.maker.layer("projection", 0, [norm, edge], channels)
+        after = self.maker.layer("projection", 0, [edge], channels)
+        return [residual, before, *[self.transformer(number)] * level.transformers, after]
 
+    def residual(self, number: int, inputs: int) -> Layer:
+        maker = self.maker
+        factor = self.factor(number)
+        channels = self.denoiser.levels[number].channels
 
-def _unet_block(maker: _Maker, number: int, inputs: int) -> list[Layer]:
-    """A residual block, and the transformer behind it where the level has one."""
-    level, factor = maker.shape.levels[number], 0.25**number
-    channels, inner = level.channels, 4 * maker.shape.levels[0].channels
-    shortcut = (
-        [maker.matmul("shortcut", inputs, channels, "none", tokens_factor=factor)]
-        if inputs != channels
-        else []
-    )
-    residual = maker.layer("residual", 0, [
-        maker.norm("norm in", inputs, factor),
-        maker.matmul("convolution in", inputs, channels, positions=9, tokens_factor=factor),
-        maker.vector("time", inner, channels),
-        maker.norm("norm out", channels, factor),
-        maker.matmul("convolution out", channels, channels, "inputs", positions=9, tokens_factor=factor),
-        *shortcut,
-    ], channels)  # fmt: skip
-    if not level.transformers:
-        return [residual]
-    edge: list[Operator] = [
-        maker.matmul("projection", channels, channels, "none", tokens_factor=factor)
-    ]
-    block: list[Operator] = [
-        maker.norm("attention norm", channels, factor),
-        maker.matmul("query key value", channels, 3 * channels, tokens_factor=factor),
-        maker.attention("attention", level.heads, channels // level.heads, factor),
-        maker.matmul("attention output", channels, channels, "inputs", tokens_factor=factor),
-        maker.norm("text attention norm", channels, factor),
-        *maker.cross_attention(channels, level.heads, factor),
-        *maker.feed_forward(channels, 4 * channels, 3, factor),
-    ]
-    before = maker.layer("projection", 0, [maker.norm("norm", channels, factor), *edge], channels)
-    after = maker.layer("projection", 0, list(edge), channels)
-    return [
-        residual,
-        before,
-        *([maker.layer("transformer", 0, block, channels)] * level.transformers),
-        after,
-    ]
+        def convolution(name: str, width: int, split: str) -> MatMul:
+            return maker.matmul(name, width, channels, split, positions=9, tokens_factor=factor)
+
+        operators: list[LayerOperator] = [
+            maker.norm("norm in", inputs, factor),
+            convolution("convolution in", inputs, "outputs"),
+            maker.vector("time", self.inner, channels),
+            maker.norm("norm out", channels, factor),
+            convolution("convolution out", channels, "inputs"),
+        ]
+        if inputs != channels:
+            shortcut = maker.matmul("shortcut", inputs, channels, "none", tokens_factor=factor)
+            operators.append(shortcut)
+        return maker.layer("residual", 0, operators, channels)
+
+    def transformer(self, number: int) -> Layer:
+        maker = self.maker
+        level = self.denoiser.levels[number]
+        factor = self.factor(number)
+        channels = level.channels
+        operators: list[LayerOperator] = [
+            maker.norm("attention norm", channels, factor),
+            maker.matmul("query key value", channels, 3 * channels, tokens_factor=factor),
+            maker.attention("attention", level.heads, channels // level.heads, factor),
+            maker.matmul("attention output", channels, channels, "inputs", tokens_factor=factor),
+            maker.norm("text attention norm", channels, factor),
+            *maker.cross_attention(channels, level.heads, factor),
+            *maker.feed_forward(channels, 4 * channels, 3, factor),
+        ]
+        return maker.layer("transformer", 0, operators, channels)
 
 
 def _text_encoder(maker: _Maker, encoder: TextEncoder) -> list[Layer]:
     """A text encoder as layers that run once: its table, then its blocks."""
-    hidden, width, factor = (
-        encoder.hidden,
-        encoder.heads * encoder.head_dim,
-        encoder.prompt_tokens / maker.tokens,
-    )
-    keys = encoder.kv_heads * encoder.head_dim
-    attention = maker.attention("attention", encoder.heads, encoder.head_dim, factor).replace(
-        kv_heads=encoder.kv_heads, causal=encoder.causal
-    )
-    block: list[Operator] = [
-        maker.norm("attention norm", hidden, factor),
-        maker.plain("query key value", hidden, width + 2 * keys, tokens_factor=factor),
-        attention,
-        maker.plain("attention output", width, hidden, tokens_factor=factor),
-        maker.norm("ffn norm", hidden, factor),
-        maker.plain("ffn up", hidden, (encoder.matrices - 1) * encoder.ffn, tokens_factor=factor),
-        Pointwise(name="ffn activation", width=encoder.ffn, tokens_factor=factor),
-        maker.plain("ffn down", encoder.ffn, hidden, tokens_factor=factor),
-    ]
+    hidden = encoder.hidden
+    factor = encoder.prompt_tokens / maker.tokens
+
     table = Embedding(
         name="tokens",
         vocabulary=encoder.vocabulary,
@@ -429,6 +529,40 @@ def _text_encoder(maker: _Maker, encoder: TextEncoder) -> list[Layer]:
         weight_dtype=maker.plain_dtype,
         tokens_factor=factor,
     )
+    operators = _text_block(maker, encoder, factor)
     first = maker.layer(f"{encoder.name} tokens", 0, [table], hidden)
-    blocks = _repeated(maker.layer(f"{encoder.name} text", 0, block, hidden), encoder.layers)
-    return [layer.model_copy(update={"runs_per_sample": 1}) for layer in (first, *blocks)]
+    block = maker.layer(f"{encoder.name} text", 0, operators, hidden)
+    layers = [first, *_numbered([block] * encoder.layers)]
+    return [layer.model_copy(update={"runs_per_sample": 1}) for layer in layers]
+
+
+def _text_block(maker: _Maker, encoder: TextEncoder, factor: float) -> list[LayerOperator]:
+    hidden = encoder.hidden
+    queries = encoder.heads * encoder.head_dim
+    keys = encoder.kv_heads * encoder.head_dim
+    inner = (encoder.matrices - 1) * encoder.ffn
+    attention = maker.attention(
+        "attention",
+        encoder.heads,
+        encoder.head_dim,
+        factor,
+        kv_heads=encoder.kv_heads,
+        causal=encoder.causal,
+    )
+    return [
+        maker.norm("attention norm", hidden, factor),
+        maker.plain("query key value", hidden, queries + 2 * keys, tokens_factor=factor),
+        attention,
+        maker.plain("attention output", queries, hidden, tokens_factor=factor),
+        maker.norm("ffn norm", hidden, factor),
+        maker.plain("ffn up", hidden, inner, tokens_factor=factor),
+        Pointwise(name="ffn activation", width=encoder.ffn, tokens_factor=factor),
+        maker.plain("ffn down", encoder.ffn, hidden, tokens_factor=factor),
+    ]
+
+
+def _numbered(layers: list[Layer]) -> list[Layer]:
+    """With the place in the list in the name, since names must be unique."""
+    names = [f"{layer.kind}.{number}" for number, layer in enumerate(layers)]
+    pairs = zip(layers, names, strict=True)
+    return [layer.model_copy(update={"name": name}) for layer, name in pairs]

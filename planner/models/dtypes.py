@@ -4,7 +4,9 @@ Bits include the scales that a block format carries: NVFP4 has an 8-bit scale fo
 MXFP4 one for 32 [2], llama.cpp's Q4_0 and Q8_0 a 16-bit one for 32, Q4_K_M mixes 4- and 6-bit
 blocks [3]; INT4 as GPTQ and AWQ ship it has a 16-bit scale and zero for 128.
 
-[1] NVIDIA, "Introducing NVFP4", 2025. [2] OCP Microscaling Formats (MX) v1.0, 2023. [3] ggml-quants.h of llama.cpp.
+[1] NVIDIA, "Introducing NVFP4", 2025.
+[2] OCP Microscaling Formats (MX) v1.0, 2023.
+[3] ggml-quants.h of llama.cpp.
 """
 
 from typing import Literal
@@ -67,7 +69,7 @@ MULTIPLIED_IN: dict[str, tuple[str, ...]] = {
 
 # What the activations are multiplied in where nobody says otherwise: recipes that quantise both
 # sides.
-ACTIVATIONS_OF: dict[str, str] = {
+ACTIVATIONS_OF: dict[Dtype, Dtype] = {
     "fp8": "fp8",
     "int8": "int8",
     "nvfp4": "nvfp4",

@@ -1,7 +1,8 @@
 """Encoders: all tokens of a text at once, each seeing all the others; no cache, no language-model
 head [1].
 
-[1] J. Devlin et al., "BERT: pre-training of deep bidirectional transformers for language understanding", NAACL 2019.
+[1] J. Devlin et al., "BERT: pre-training of deep bidirectional transformers for language
+    understanding", NAACL 2019.
 """
 
 from typing import Annotated, Self
@@ -11,7 +12,14 @@ from pydantic import Field, model_validator
 from planner.errors import InputError
 from planner.models.decoder import Formats
 from planner.models.graph import Layer, ModelGraph, chain_edges
-from planner.models.operators import Attention, Embedding, MatMul, Operator, Pointwise, Width
+from planner.models.operators import (
+    Embedding,
+    LayerOperator,
+    MatMul,
+    Pointwise,
+    Width,
+    plain_attention,
+)
 from planner.records import Record
 
 
@@ -32,7 +40,8 @@ class EncoderShape(Record):
     def check_heads(self) -> Self:
         if self.hidden % self.heads:
             raise InputError(
-                f"EncoderShape.heads: {self.heads} does not divide the width of {self.hidden}; it must"
+                f"EncoderShape.heads: {self.heads} does not divide the width of {self.hidden};"
+                " it must"
             )
         return self
 
@@ -66,24 +75,32 @@ def _matmul(
 ) -> MatMul:
     return MatMul.from_fields(
         {
-            "name": name, "inputs": inputs, "outputs": outputs, "split": split, "weight_dtype": formats.weight_dtype,
-            "compute_dtype": formats.compute_dtype, **options,
+            "name": name,
+            "inputs": inputs,
+            "outputs": outputs,
+            "split": split,
+            "weight_dtype": formats.weight_dtype,
+            "compute_dtype": formats.compute_dtype,
+            **options,
         }
-    )  # fmt: skip
+    )
 
 
 def _norm(shape: EncoderShape, name: str) -> Pointwise:
-    return Pointwise(name=name, width=shape.hidden, weights=2 * shape.hidden)  # scale and shift
+    """Scale and shift of each value."""
+    return Pointwise(name=name, width=shape.hidden, weights=2 * shape.hidden)
 
 
-def _layer(shape: EncoderShape, formats: Formats, kind: str, operators: list[Operator]) -> Layer:
-    stream = "fp32" if formats.compute_dtype == "fp32" else "bf16"
-    return Layer.from_fields(
-        {
-            "name": kind, "kind": kind, "operators": tuple(operators), "activation_width": shape.hidden,
-            "activation_dtype": stream,
-        }
-    )  # fmt: skip
+def _layer(
+    shape: EncoderShape, formats: Formats, kind: str, operators: list[LayerOperator]
+) -> Layer:
+    return Layer(
+        name=kind,
+        kind=kind,
+        operators=tuple(operators),
+        activation_width=shape.hidden,
+        activation_dtype=formats.stream_dtype,
+    )
 
 
 def _embedding(shape: EncoderShape, formats: Formats) -> Layer:
@@ -92,7 +109,7 @@ def _embedding(shape: EncoderShape, formats: Formats) -> Layer:
         "positions": shape.positions,
         "token types": shape.token_types,
     }
-    tables: list[Operator] = [
+    tables: list[LayerOperator] = [
         Embedding(name=name, vocabulary=size, width=shape.hidden, weight_dtype=formats.weight_dtype)
         for name, size in sizes.items()
     ]
@@ -100,16 +117,17 @@ def _embedding(shape: EncoderShape, formats: Formats) -> Layer:
 
 
 def _encoder_layer(shape: EncoderShape, formats: Formats) -> Layer:
-    width, hidden = shape.hidden // shape.heads, shape.hidden
-    compute = "fp32" if formats.compute_dtype == "fp32" else "bf16"
-    attention = Attention.from_fields(
-        {
-            "name": "attention", "heads": shape.heads, "kv_heads": shape.heads, "key_width": width, "value_width": width,
-            "cached_width": 2 * width, "decode_key_width": width, "decode_value_width": width,
-            "kv_dtype": formats.kv_dtype, "compute_dtype": compute, "causal": False, "cached": False,
-        }
-    )  # fmt: skip
-    operators: list[Operator] = [
+    hidden = shape.hidden
+    attention = plain_attention(
+        "attention",
+        shape.heads,
+        hidden // shape.heads,
+        kv_dtype=formats.kv_dtype,
+        compute_dtype=formats.stream_dtype,
+        causal=False,
+        cached=False,
+    )
+    operators: list[LayerOperator] = [
         _matmul(formats, "query", hidden, hidden, "outputs"),
         _matmul(formats, "key value", hidden, 2 * hidden, "outputs"),
         attention,

@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 from planner.errors import InputError, listed, shortened
 from planner.models.demand import Numbers
 from planner.models.dtypes import Dtype, stream_bytes_of
-from planner.models.operators import Attention, Experts, MatMul, Operator, Recurrent, Width
+from planner.models.operators import Attention, Experts, LayerOperator, MatMul, Recurrent, Width
 from planner.records import Record
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Layer(Record):
     name: str
     kind: str
     """What its equals are called: "decoder", "encoder", "embedding", "head", "pooler"."""
-    operators: tuple[Operator, ...]
+    operators: tuple[LayerOperator, ...]
     activation_width: Width
     """Values that it hands on for one token."""
     activation_dtype: Dtype = "bf16"
@@ -51,6 +51,34 @@ class Layer(Record):
     @property
     def weight_bytes(self) -> float:
         return sum(operator.weight_bytes for operator in self.operators)
+
+    @property
+    def parameters_active(self) -> float:
+        """Of its weights those that one token uses: of experts the active ones."""
+        active = 0.0
+        for operator in self.operators:
+            share = 1.0
+            if isinstance(operator, Experts):
+                share = operator.experts_active / operator.experts
+            active += operator.parameters * share
+        return active
+
+    @property
+    def tied_to(self) -> str:
+        """The layer whose weights it reads in place of its own; "": none."""
+        matmuls = (operator for operator in self.operators if isinstance(operator, MatMul))
+        lenders = [matmul.tied_to for matmul in matmuls if matmul.tied_to]
+        return lenders[-1] if lenders else ""
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        """What two layers have in common that are of one kind: all but their names."""
+        return (
+            self.operators,
+            self.activation_width,
+            self.activation_dtype,
+            self.runs_per_sample,
+        )
 
     def weight_bytes_by_dtype(self) -> dict[str, float]:
         """Bytes of the weights stored in each format. [B]"""
@@ -102,7 +130,9 @@ class Layer(Record):
         """How many ways it can be shared out: "heads", "kv_heads", "experts" (those that it
         has)."""
         found: dict[str, int] = {}
-        for operator in self.operators if self.runs_per_sample != 1 else ():
+        if self.runs_per_sample == 1:
+            return found
+        for operator in self.operators:
             if isinstance(operator, Attention):
                 found |= {"heads": operator.heads, "kv_heads": operator.kv_heads}
             if isinstance(operator, Recurrent):
@@ -143,27 +173,42 @@ class ModelGraph(Record):
     def check_steps(self) -> Self:
         if self.is_diffusion and self.tokens_per_sample < 1:
             raise InputError(
-                "ModelGraph.tokens_per_sample: a diffusion model needs at least one token in each sample"
+                "ModelGraph.tokens_per_sample: a diffusion model needs at least one token in each"
+                " sample"
             )
         return self
 
     @model_validator(mode="after")
     def check_edges(self) -> Self:
-        names = {layer.name: number for number, layer in enumerate(self.layers)}
-        if len(names) < len(self.layers):
-            repeated = next(
-                layer.name for n, layer in enumerate(self.layers) if names[layer.name] != n
-            )
-            raise InputError(
-                f"ModelGraph.layers: two layers are called {shortened(repeated)!r}; names must be unique"
-            )
+        places: dict[str, int] = {}
+        for number, layer in enumerate(self.layers):
+            if layer.name in places:
+                raise InputError(
+                    f"ModelGraph.layers: two layers are called {shortened(layer.name)!r};"
+                    " names must be unique"
+                )
+            places[layer.name] = number
+
+        self._refuse_strange_ends(places)
+        # Before the order: of layers in a circle, one always stands before what feeds it, and to
+        # say that would name the lesser fault.
+        self._refuse_circles()
+        for sender, receiver in self.edges:
+            if places[sender] > places[receiver]:
+                raise InputError(
+                    f"ModelGraph.layers: {shortened(receiver)!r} stands before"
+                    f" {shortened(sender)!r}, which feeds it"
+                )
+        return self
+
+    def _refuse_strange_ends(self, places: dict[str, int]) -> None:
+        for end in itertools.chain.from_iterable(self.edges):
+            if end not in places:
+                raise InputError(f"ModelGraph.edges: there is no layer called {shortened(end)!r}")
+
+    def _refuse_circles(self) -> None:
         sorter: graphlib.TopologicalSorter[str] = graphlib.TopologicalSorter()
         for sender, receiver in self.edges:
-            for end in (sender, receiver):
-                if end not in names:
-                    raise InputError(
-                        f"ModelGraph.edges: there is no layer called {shortened(end)!r}"
-                    )
             sorter.add(receiver, sender)
         try:
             sorter.prepare()
@@ -172,40 +217,30 @@ class ModelGraph(Record):
             raise InputError(
                 f"ModelGraph.edges: the layers form a cycle ({ring}); a model graph must be acyclic"
             ) from None
-        for sender, receiver in self.edges:
-            if names[sender] > names[receiver]:
-                raise InputError(
-                    f"ModelGraph.layers: {shortened(receiver)!r} stands before {shortened(sender)!r}, which feeds it"
-                )
-        return self
 
     @property
     def parameters(self) -> float:
-        return sum(
-            kind[0].parameters * count
-            for kind, count in zip(self.kinds, self.kind_counts, strict=True)
-        )
+        return self._summed([kind[0].parameters for kind in self.kinds])
 
     @property
     def weight_bytes(self) -> float:
-        return sum(
-            kind[0].weight_bytes * count
-            for kind, count in zip(self.kinds, self.kind_counts, strict=True)
-        )
+        return self._summed([kind[0].weight_bytes for kind in self.kinds])
 
     @property
     def kv_bytes_per_token(self) -> float:
         """KV cache of one token of one sequence, all layers. [B]"""
-        return sum(
-            kind[0].kv_bytes_per_token * count
-            for kind, count in zip(self.kinds, self.kind_counts, strict=True)
-        )
+        return self._summed([kind[0].kv_bytes_per_token for kind in self.kinds])
 
     @property
     def state_bytes_per_sequence(self) -> float:
         """What the recurrences of all layers remember of one sequence. [B]"""
-        each = (kind[0].state_bytes_per_sequence for kind in self.kinds)
-        return sum(state * count for state, count in zip(each, self.kind_counts, strict=True))
+        return self._summed([kind[0].state_bytes_per_sequence for kind in self.kinds])
+
+    def _summed(self, of_each_kind: list[float]) -> float:
+        """Over all layers, from a figure of one layer of each kind: a model has hundreds of
+        layers and a few kinds."""
+        pairs = zip(of_each_kind, self.kind_counts, strict=True)
+        return sum(figure * count for figure, count in pairs)
 
     @property
     def is_diffusion(self) -> bool:
@@ -223,44 +258,34 @@ class ModelGraph(Record):
         inner = [layer for layer in self.layers if layer.kind not in ENDS]
         if not self.is_chain or not 1 <= layers <= len(inner):
             raise InputError(
-                f"layers must lie between 1 and the {len(inner)} of {self.name}, a chain, not {layers!r}"
+                f"layers must lie between 1 and the {len(inner)} of {self.name}, a chain,"
+                f" not {layers!r}"
             )
+
         last = {layer.name for layer in inner[-layers:]}
         kept = tuple(layer for layer in self.layers if layer.kind in ENDS or layer.name in last)
-        active = sum(
-            operator.parameters
-            * (operator.experts_active / operator.experts if isinstance(operator, Experts) else 1.0)
-            for layer in kept
-            for operator in layer.operators
-        )
-        name = f"{layers} layer{'s' * (layers > 1)} of {self.name}"
         return self.replace(
-            name=name, layers=kept, edges=chain_edges(kept), parameters_active=active
+            name=f"{layers} layer{'s' * (layers > 1)} of {self.name}",
+            layers=kept,
+            edges=chain_edges(kept),
+            parameters_active=sum(layer.parameters_active for layer in kept),
         )
 
     @property
     def is_chain(self) -> bool:
         """Whether each layer feeds just the next."""
-        return self.edges == tuple(
-            (before.name, after.name)
-            for before, after in zip(self.layers, self.layers[1:], strict=False)
-        )
+        return self.edges == chain_edges(self.layers)
 
     @cached_property
     def tied_layers(self) -> tuple[tuple[int, int], ...]:
         """Pairs of positions: a layer that reads another's weights, and that other."""
-        tied = {number: kind[0] for number, kind in enumerate(self.kinds)}
-        readers = {
-            number: operator.tied_to
-            for number, layer in tied.items()
-            for operator in layer.operators
-            if isinstance(operator, MatMul) and operator.tied_to
-        }
-        return tuple(
-            (place, self.position_of_layer[readers[int(kind)]])
-            for place, kind in enumerate(self.kind_of_layer)
-            if int(kind) in readers
-        )
+        lender_of_kind = {number: kind[0].tied_to for number, kind in enumerate(self.kinds)}
+        pairs = []
+        for place, kind in enumerate(self.kind_of_layer.tolist()):
+            lender = lender_of_kind[kind]
+            if lender:
+                pairs.append((place, self.position_of_layer[lender]))
+        return tuple(pairs)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -288,26 +313,24 @@ class ModelGraph(Record):
 
     @cached_property
     def _grouped(self) -> tuple[tuple[tuple[Layer, ...], ...], NDArray[np.intp]]:
+        # Layers of one template share their tuple of operators. To know it again by its identity
+        # saves hashing every operator of every layer.
         by_identity: dict[tuple[int, int | None], int] = {}
         by_shape: dict[tuple[Any, ...], int] = {}
         members: list[list[Layer]] = []
         numbers = np.empty(len(self.layers), dtype=np.intp)
+
         for position, layer in enumerate(self.layers):
             identity = (id(layer.operators), layer.runs_per_sample)
             number = by_identity.get(identity)
             if number is None:
-                shape = (
-                    layer.operators,
-                    layer.activation_width,
-                    layer.activation_dtype,
-                    layer.runs_per_sample,
-                )
-                number = by_shape.setdefault(shape, len(members))
+                number = by_shape.setdefault(layer.shape, len(members))
                 by_identity[identity] = number
                 if number == len(members):
                     members.append([])
             members[number].append(layer)
             numbers[position] = number
+
         numbers.setflags(write=False)
         return tuple(tuple(kind) for kind in members), numbers
 
@@ -331,13 +354,15 @@ class ModelGraph(Record):
         drawn: nx.DiGraph[str] = nx.DiGraph(name=self.name)
         for layer in self.layers:
             drawn.add_node(
-                layer.name, kind=layer.kind, parameters=layer.parameters, weight_bytes=layer.weight_bytes,
+                layer.name,
+                kind=layer.kind,
+                parameters=layer.parameters,
+                weight_bytes=layer.weight_bytes,
                 kv_bytes_per_token=layer.kv_bytes_per_token,
-            )  # fmt: skip
+            )
         handed = {layer.name: layer.activation_bytes_per_token for layer in self.layers}
-        drawn.add_edges_from(
-            (a, b, {"activation_bytes_per_token": handed[a]}) for a, b in self.edges
-        )
+        for sender, receiver in self.edges:
+            drawn.add_edge(sender, receiver, activation_bytes_per_token=handed[sender])
         return drawn
 
 

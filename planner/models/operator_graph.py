@@ -8,6 +8,7 @@ device of each class. Times may be in any one unit; answers are in the same.
 from typing import Annotated, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from planner.errors import InputError, shortened
@@ -58,24 +59,9 @@ class OperatorGraph(Record):
     @model_validator(mode="after")
     def _whole(self) -> Self:
         for number, operator in enumerate(self.operators):
-            if len(operator.times_s) != len(self.devices):
-                raise InputError(
-                    f"OperatorGraph.operators[{number}].times_s has {len(operator.times_s)} times; "
-                    f"give one for each of the {len(self.devices)} classes of devices"
-                )
-            if not any(
-                time is not None and kind.count
-                for time, kind in zip(operator.times_s, self.devices, strict=True)
-            ):
-                raise InputError(
-                    f"OperatorGraph.operators[{number}] ({shortened(operator.name)}) can run on no device; "
-                    "give it a time on a class that has devices"
-                )
-        for number, ends in enumerate(self.edges):
-            if not all(0 <= end < len(self.operators) for end in ends) or ends[0] == ends[1]:
-                raise InputError(
-                    f"OperatorGraph.edges[{number}] must join two different of {len(self.operators)} operators"
-                )
+            self._refuse_homeless(number, operator)
+        for number, edge in enumerate(self.edges):
+            self._refuse_strange(number, edge)
         if not self.acyclic:
             raise InputError(
                 "OperatorGraph.edges go in a circle; an operator cannot wait for itself"
@@ -86,15 +72,37 @@ class OperatorGraph(Record):
             raise InputError("OperatorGraph.devices must hold one device at least")
         return self
 
+    def _refuse_homeless(self, number: int, operator: Operator) -> None:
+        if len(operator.times_s) != len(self.devices):
+            raise InputError(
+                f"OperatorGraph.operators[{number}].times_s has {len(operator.times_s)} times; "
+                f"give one for each of the {len(self.devices)} classes of devices"
+            )
+        homes = zip(operator.times_s, self.devices, strict=True)
+        if not any(time is not None and kind.count for time, kind in homes):
+            raise InputError(
+                f"OperatorGraph.operators[{number}] ({shortened(operator.name)}) can run on no"
+                " device; give it a time on a class that has devices"
+            )
+
+    def _refuse_strange(self, number: int, edge: tuple[int, int]) -> None:
+        count = len(self.operators)
+        if edge[0] == edge[1] or min(edge) < 0 or max(edge) >= count:
+            raise InputError(
+                f"OperatorGraph.edges[{number}] must join two different of {count} operators"
+            )
+
     @property
     def acyclic(self) -> bool:
         """Whether no operator waits for itself."""
-        waiting = np.bincount(
-            [head for _, head in self.edges], minlength=len(self.operators)
-        ).tolist()
+        waiting = [0] * len(self.operators)
         ahead: list[list[int]] = [[] for _ in self.operators]
         for tail, head in self.edges:
+            waiting[head] += 1
             ahead[tail].append(head)
+
+        # The list grows while it is read: an operator is ready when the last that it waits for
+        # has been. Those in a circle never are.
         ready = [node for node, count in enumerate(waiting) if not count]
         for node in ready:
             for head in ahead[node]:
@@ -112,27 +120,26 @@ class OperatorGraph(Record):
 
     def to_problem(self) -> GraphProblem:
         """The arrays that the solvers read."""
-        fresh = (
-            max((node.colour for node in self.operators if node.colour is not None), default=0) + 1
-        )
-        colours = [
-            fresh + number if node.colour is None else node.colour
-            for number, node in enumerate(self.operators)
-        ]
-        times = [
-            [np.inf if time is None else time for time in node.times_s] for node in self.operators
-        ]
-        limits = [
-            np.inf if kind.memory_bytes is None else kind.memory_bytes for kind in self.devices
-        ]
+        # To numpy None is no number; as a float it is nan, and neither time nor size may be one.
+        times = np.array([node.times_s for node in self.operators], dtype=np.float64).T
+        limits = np.array([kind.memory_bytes for kind in self.devices], dtype=np.float64)
         return GraphProblem(
-            times=np.array(times).T,
+            times=np.where(np.isnan(times), np.inf, times),
             counts=np.array([kind.count for kind in self.devices], dtype=np.intp),
-            capacity=np.array(limits),
+            capacity=np.where(np.isnan(limits), np.inf, limits),
             pays=np.array([kind.pays_transfers for kind in self.devices]),
             transfer=np.array([node.transfer_s for node in self.operators]),
             sizes=np.array([node.size_bytes for node in self.operators]),
-            colour=np.unique(colours, return_inverse=True)[1].astype(np.intp),
+            colour=self._colours(),
             forward=np.array([not node.backward for node in self.operators]),
             edges=np.array(self.edges, dtype=np.intp).reshape(-1, 2),
         )
+
+    def _colours(self) -> NDArray[np.intp]:
+        """Of each operator, numbered from 0; one that states none gets a fresh one."""
+        stated = [node.colour for node in self.operators if node.colour is not None]
+        fresh = max(stated, default=0) + 1
+        colours = []
+        for number, node in enumerate(self.operators):
+            colours.append(fresh + number if node.colour is None else node.colour)
+        return np.unique(colours, return_inverse=True)[1].astype(np.intp)

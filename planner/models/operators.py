@@ -1,6 +1,6 @@
 """The operators of a layer, and what each demands of a chip for each token."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -8,15 +8,9 @@ from planner.models.demand import UNLIMITED_TOKENS, Demand, most_of_normal
 from planner.models.dtypes import Dtype, Zeros, bytes_of, stored_bytes_of, stream_bytes_of
 from planner.records import Record
 
-if TYPE_CHECKING:
-    pass
-
-
 Width = Annotated[int, Field(ge=1, le=100_000_000)]
 
-
 Density = Annotated[float, Field(gt=0, le=1)]
-
 
 Factor = Annotated[float, Field(gt=0, le=1e9)]
 """Tokens that an operator works on for each token of the step: below 1 for a text beside a
@@ -71,25 +65,29 @@ class MatMul(Record):
         ways = 1 if self.split == "none" else min(tensor_parallel, self.most_ways)
         inputs = self.inputs / ways if self.split == "inputs" else float(self.inputs)
         outputs = self.outputs / ways if self.split == "outputs" else float(self.outputs)
-        stream, weights = stream_bytes_of(self.compute_dtype), inputs * outputs * self.positions
-        flop, stored = (
-            2.0 * weights,
-            weights * stored_bytes_of(self.weight_dtype, self.density, self.pattern),
-        )
-        shared = tensor_parallel > 1 and self.split == "inputs" and self.summed
+
+        weights = inputs * outputs * self.positions
+        flop = 2.0 * weights
+        stored = weights * stored_bytes_of(self.weight_dtype, self.density, self.pattern)
+        stream = stream_bytes_of(self.compute_dtype)
+        whole_output = self.outputs * stream
+
         if self.rows == "sequences":
             return Demand(
                 flop_per_sequence=flop,
                 weight_bytes=stored,
                 io_bytes_per_sequence=(inputs + outputs) * stream,
-                gathered_bytes_per_sequence=self.outputs * stream if ways > 1 else 0.0,
+                gathered_bytes_per_sequence=whole_output if ways > 1 else 0.0,
             )
+
+        # Each chip of a row split has a part of every sum, so that all of them must be added up.
+        partial = tensor_parallel > 1 and self.split == "inputs" and self.summed
         return Demand(
             flop_per_token=flop,
             weight_bytes=stored,
             read_bytes_per_token=inputs * stream,
             written_bytes_per_token=outputs * stream,
-            reduced_bytes_per_token=self.outputs * stream if shared else 0.0,
+            reduced_bytes_per_token=whole_output if partial else 0.0,
             activation_bytes_per_token=(inputs + outputs) * stream,
             kernels=0.0 if self.fused else 1.0,
         ).for_tokens(self.tokens_factor)
@@ -135,33 +133,59 @@ class Attention(Record):
 
     def demand(self, tensor_parallel: int = 1, expert_parallel: int = 1) -> Demand:
         heads = self.heads / tensor_parallel
+        # A group of more chips than key-value heads repeats them: none has less than one whole.
         kv_heads = max(1.0, self.kv_heads / tensor_parallel)
         stream = stream_bytes_of(self.compute_dtype)
-        each, of_keys = (
-            2.0 * heads * (self.key_width + self.value_width),
-            kv_heads * self.cached_width,
-        )
-        seen = (
-            0.0 if self.fixed_tokens else 1.0 if self.causal else 2.0
-        )  # a causal token sees half of its prompt
-        shuffled = heads * (self.key_width + self.value_width) + of_keys
+
+        queried = heads * (self.key_width + self.value_width)
+        decode_queried = heads * (self.decode_key_width + self.decode_value_width)
+        cached = kv_heads * self.cached_width
+        seen = self._seen_contexts
+
+        # Keys from a cache, or of fixed tokens, are not among what comes in with the token.
+        comes_in = heads * self.key_width
+        if not self.cached and not self.fixed_tokens:
+            comes_in += cached
+
         return Demand(
-            flop_per_token=each * self.fixed_tokens,
-            flop_per_token_context=each * seen,
-            decode_flop_per_token_context=2.0
-            * heads
-            * (self.decode_key_width + self.decode_value_width)
-            * min(1.0, seen),
-            read_bytes_per_token=(
-                heads * self.key_width + (0.0 if self.cached or self.fixed_tokens else of_keys)
-            )
-            * stream,
+            flop_per_token=2.0 * queried * self.fixed_tokens,
+            flop_per_token_context=2.0 * queried * seen,
+            decode_flop_per_token_context=2.0 * decode_queried * min(1.0, seen),
+            read_bytes_per_token=comes_in * stream,
             written_bytes_per_token=heads * self.value_width * stream,
-            kv_bytes_per_token=of_keys * bytes_of(self.kv_dtype) if self.cached else 0.0,
+            kv_bytes_per_token=cached * bytes_of(self.kv_dtype) if self.cached else 0.0,
             window_tokens=float(self.window_tokens or UNLIMITED_TOKENS),
-            shuffled_bytes_per_token=0.0 if self.fixed_tokens else shuffled * stream,
-            activation_bytes_per_token=heads * (self.key_width + self.value_width) * stream,
+            shuffled_bytes_per_token=0.0 if self.fixed_tokens else (queried + cached) * stream,
+            activation_bytes_per_token=queried * stream,
         ).for_tokens(self.tokens_factor)
+
+    @property
+    def _seen_contexts(self) -> float:
+        """Keys that a token sees, over its mean context: a causal token of a prompt has half of
+        it before itself, and so one that sees the whole prompt sees twice as much."""
+        if self.fixed_tokens:
+            return 0.0
+        return 1.0 if self.causal else 2.0
+
+
+def plain_attention(
+    name: str, heads: int, width: int, *, kv_heads: int | None = None, **options: object
+) -> Attention:
+    """Attention with keys and values of one width, cached as they are; `kv_heads` None: as many
+    as heads."""
+    return Attention.from_fields(
+        {
+            "name": name,
+            "heads": heads,
+            "kv_heads": heads if kv_heads is None else kv_heads,
+            "key_width": width,
+            "value_width": width,
+            "cached_width": 2 * width,
+            "decode_key_width": width,
+            "decode_value_width": width,
+            **options,
+        }
+    )
 
 
 class Recurrent(Record):
@@ -172,7 +196,8 @@ class Recurrent(Record):
     Mamba-2 [1] decays it (1), adds a product (2) and reads it out (2); the gated delta rule [2]
     also reads it before it writes (2).
 
-    [1] T. Dao, A. Gu, "Transformers are SSMs", ICML 2024. [2] S. Yang et al., "Gated delta networks", ICLR 2025.
+    [1] T. Dao, A. Gu, "Transformers are SSMs", ICML 2024.
+    [2] S. Yang et al., "Gated delta networks", ICLR 2025.
     """
 
     kind: Literal["recurrent"] = "recurrent"
@@ -201,11 +226,9 @@ class Recurrent(Record):
     @property
     def parameters(self) -> float:
         """Of the convolution."""
-        return (
-            float(self.convolved_tokens) * self.convolved_width
-            if self.convolved_tokens > 1
-            else 0.0
-        )
+        if self.convolved_tokens == 1:
+            return 0.0
+        return float(self.convolved_tokens) * self.convolved_width
 
     @property
     def weight_bytes(self) -> float:
@@ -215,17 +238,23 @@ class Recurrent(Record):
         heads = self.heads / tensor_parallel
         key_heads = max(1.0, self.key_heads / tensor_parallel)
         stream = stream_bytes_of(self.compute_dtype)
+
         values = heads * self.key_width * self.value_width
         width = 2 * key_heads * self.key_width + heads * self.value_width
         remembered = (self.convolved_tokens - 1) * width * stream
         moved = (width + heads * self.value_width) * stream
+
+        # One multiplication and one addition for each weight, which takes two bytes: the same 2.
+        convolution = 2.0 * self.convolved_tokens * width
+        convolves = self.convolved_tokens > 1
+
         return Demand(
-            flop_per_token=self.flop_per_value * values + 2.0 * self.convolved_tokens * width,
-            weight_bytes=2.0 * self.convolved_tokens * width if self.convolved_tokens > 1 else 0.0,
+            flop_per_token=self.flop_per_value * values + convolution,
+            weight_bytes=convolution if convolves else 0.0,
             read_bytes_per_token=width * stream,
             written_bytes_per_token=heads * self.value_width * stream,
             state_bytes_per_sequence=values * bytes_of(self.state_dtype) + remembered,
-            kernels=2.0 if self.convolved_tokens > 1 else 1.0,
+            kernels=2.0 if convolves else 1.0,
             shuffled_bytes_per_token=moved,
             activation_bytes_per_token=moved,
         )
@@ -261,14 +290,20 @@ class Experts(Record):
         """Split over max(tensor, expert) chips: whole experts first, then each expert's
         matrices."""
         ways = max(tensor_parallel, expert_parallel)
-        tokens = max(
-            1.0, expert_parallel / tensor_parallel
-        )  # attention is data parallel beyond the tensor group
+        # Attention is data parallel beyond the tensor group, so experts get the tokens of several.
+        tokens = max(1.0, expert_parallel / tensor_parallel)
         stream = stream_bytes_of(self.compute_dtype)
+
         each = self.experts_active * self.matrices * float(self.inputs) * self.hidden
         routed = self.experts_active * tokens / ways
+        through = routed * (self.inputs + self.hidden) * stream
+
+        # Within the tensor group every chip has every token, and the outputs are summed. Across
+        # it tokens travel to their experts' chips and back, and then the group gathers them.
         across = expert_parallel > tensor_parallel
+        grouped = self.inputs * stream if tensor_parallel > 1 else 0.0
         moved = self.experts_active * self.inputs * stream / tensor_parallel
+
         return Demand(
             flop_per_token=2.0 * each * tokens / ways,
             sparse_bytes=self.weight_bytes / ways,
@@ -277,15 +312,11 @@ class Experts(Record):
             sparse_tokens_per_token=tokens,
             sparse_groups=float(expert_parallel),
             sparse_spread=most_of_normal(expert_parallel),
-            read_bytes_per_token=routed * (self.inputs + self.hidden) * stream,
-            written_bytes_per_token=routed * (self.inputs + self.hidden) * stream,
+            read_bytes_per_token=through,
+            written_bytes_per_token=through,
             kernels=3.0,
-            reduced_bytes_per_token=self.inputs * stream
-            if tensor_parallel > 1 and not across
-            else 0.0,
-            gathered_bytes_per_token=self.inputs * stream
-            if tensor_parallel > 1 and across
-            else 0.0,
+            reduced_bytes_per_token=0.0 if across else grouped,
+            gathered_bytes_per_token=grouped if across else 0.0,
             exchanged_bytes_per_token=moved if across else 0.0,
             activation_bytes_per_token=routed * (2 * self.inputs + 2 * self.hidden) * stream,
         )
@@ -310,13 +341,13 @@ class Embedding(Record):
         return self.parameters * bytes_of(self.weight_dtype)
 
     def demand(self, tensor_parallel: int = 1, expert_parallel: int = 1) -> Demand:
-        stream = stream_bytes_of(self.weight_dtype)
+        row = self.width * stream_bytes_of(self.weight_dtype)
         return Demand(
             sparse_bytes=self.weight_bytes / tensor_parallel,
             sparse_parts=float(self.vocabulary),
-            written_bytes_per_token=self.width * stream,
-            reduced_bytes_per_token=self.width * stream if tensor_parallel > 1 else 0.0,
-            activation_bytes_per_token=self.width * stream,
+            written_bytes_per_token=row,
+            reduced_bytes_per_token=row if tensor_parallel > 1 else 0.0,
+            activation_bytes_per_token=row,
         ).for_tokens(self.tokens_factor)
 
 
@@ -352,6 +383,8 @@ class Pointwise(Record):
         ).for_tokens(self.tokens_factor)
 
 
-Operator = Annotated[
-    MatMul | Attention | Recurrent | Experts | Embedding | Pointwise, Field(discriminator="kind")
+LayerOperator = Annotated[
+    MatMul | Attention | Recurrent | Experts | Embedding | Pointwise,
+    Field(discriminator="kind"),
 ]
+"""What a layer is made of; told apart by `kind`, in JSON too."""

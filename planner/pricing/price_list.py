@@ -20,7 +20,7 @@ from planner.machines.topology import Topology
 from planner.models.demand import Demand, Numbers, stacked
 from planner.models.dtypes import Zeros, bytes_of
 from planner.models.graph import ModelGraph
-from planner.models.operators import Attention, Experts, MatMul, Operator, Pointwise, Recurrent
+from planner.models.operators import Attention, Experts, LayerOperator, MatMul, Pointwise, Recurrent
 from planner.pricing.collectives import Spans, group_collective_s, offers, spans_of
 from planner.workload import Workload
 
@@ -438,7 +438,7 @@ def tuning_of(topology: Topology) -> Tuning:
     )
 
 
-def efficiency_of(software: Software, operator: Operator) -> float:
+def efficiency_of(software: Software, operator: LayerOperator) -> float:
     """Share of the peak for its format that an operator reaches when it is large. [1]"""
     bits = 8 * bytes_of(getattr(operator, "compute_dtype", "fp32"))
     matmuls = software.compute_efficiency
@@ -453,7 +453,7 @@ def efficiency_of(software: Software, operator: Operator) -> float:
     return matmuls
 
 
-def widening_flop_per_byte(tuning: Tuning, operator: Operator) -> float:
+def widening_flop_per_byte(tuning: Tuning, operator: LayerOperator) -> float:
     """Operations that widen a byte of weights stored in fewer bits than they are multiplied in.
     [FLOP/B]"""
     if not isinstance(operator, MatMul | Experts):
@@ -483,7 +483,7 @@ def utilisation(
     }
 
 
-def launch_s(software: Software, operator: Operator, kernels: float) -> float:
+def launch_s(software: Software, operator: LayerOperator, kernels: float) -> float:
     """Launches of an operator. [s]"""
     quantised = bytes_of(getattr(operator, "compute_dtype", "fp32")) < 1.5
     given = {
@@ -581,13 +581,13 @@ def _useful_rows(graph: ModelGraph, runs_per_sample: int | None) -> tuple[Demand
 _RECENT_ROWS: deque[tuple[ModelGraph, int | None, Demand, Floats]] = deque(maxlen=8)
 
 
-def _mixes(operators: tuple[Operator, ...]) -> bool:
+def _mixes(operators: tuple[LayerOperator, ...]) -> bool:
     """Whether tokens of a sequence meet: once in a usual layer, not where a feed-forward part is
     a layer of its own."""
     return any(isinstance(operator, Attention | Recurrent) for operator in operators)
 
 
-def _needed(operator: Operator, demand: Demand, skipped: Collection[str]) -> Demand:
+def _needed(operator: LayerOperator, demand: Demand, skipped: Collection[str]) -> Demand:
     """What is left of an operator's arithmetic on a chip that skips such zeros."""
     if isinstance(operator, MatMul | Experts) and operator.pattern in skipped:
         return demand.skipping(operator.density)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from planner.answers.results import Result
 from planner.machines.topology import Topology, described
-from planner.models.graph import ModelGraph
-from planner.plan import Plan
+from planner.models.graph import Layer, ModelGraph
+from planner.plan import Plan, Stage
 from planner.report import svg
 from planner.report.pictures import breakdown_svg, memory_svg, stage_map_svg
 from planner.report.text import (
@@ -57,28 +57,41 @@ def topology_html(topology: Topology) -> str:
 
 def graph_html(graph: ModelGraph) -> str:
     """A model for a notebook: its kinds of layer."""
-    rows = [
-        (
-            f"{len(kind)} × {kind[0].kind}", f"{kind[0].parameters:,.0f}", spoken(kind[0].weight_bytes, "B"),
-            spoken(kind[0].kv_bytes_per_token, "B"), ", ".join(operator.name for operator in kind[0].operators),
-        )
-        for kind in graph.kinds
-    ]  # fmt: skip
     header = ("layers", "parameters", "weights", "KV cache of a token", "operators")
-    title = f"{graph.name}: {graph.parameters:,.0f} parameters, {spoken(graph.weight_bytes, 'B')} in {graph.weight_dtype}"
+    rows = [_kind_row(kind[0], len(kind)) for kind in graph.kinds]
+    title = (
+        f"{graph.name}: {graph.parameters:,.0f} parameters,"
+        f" {spoken(graph.weight_bytes, 'B')} in {graph.weight_dtype}"
+    )
     return f"<b>{_escaped([title])[0]}</b>" + svg.table(header, rows, words=(0, 4))
+
+
+def _kind_row(layer: Layer, count: int) -> tuple[str, ...]:
+    return (
+        f"{count} × {layer.kind}",
+        f"{layer.parameters:,.0f}",
+        spoken(layer.weight_bytes, "B"),
+        spoken(layer.kv_bytes_per_token, "B"),
+        ", ".join(operator.name for operator in layer.operators),
+    )
 
 
 def plan_html(plan: Plan) -> str:
     """A plan for a notebook."""
-    rows = [
-        (
-            str(number), f"{len(stage.layers)} ({stage.layers[0]}…{stage.layers[-1]})", str(stage.groups[0]),
-            str(len(stage.groups)), str(stage.tensor_parallel), str(stage.expert_parallel), str(stage.sequence_parallel),
-        )
-        for number, stage in enumerate(plan.stages)
-    ]  # fmt: skip
-    return svg.table(("stage", "layers", "chips", "replicas", "TP", "EP", "SP"), rows)
+    header = ("stage", "layers", "chips", "replicas", "TP", "EP", "SP")
+    return svg.table(header, [_stage_row(*numbered) for numbered in enumerate(plan.stages)])
+
+
+def _stage_row(number: int, stage: Stage) -> tuple[str, ...]:
+    return (
+        str(number),
+        f"{len(stage.layers)} ({stage.layers[0]}…{stage.layers[-1]})",
+        str(stage.groups[0]),
+        str(len(stage.groups)),
+        str(stage.tensor_parallel),
+        str(stage.expert_parallel),
+        str(stage.sequence_parallel),
+    )
 
 
 def _escaped(lines: Sequence[str]) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from planner.machines.topology import Topology
 from planner.plan import Plan
 from planner.report import svg
-from planner.report.text import CAUSES, MOST_STAGES, equal_runs, numbers
+from planner.report.text import CAUSES, MOST_STAGES, cause_s, equal_runs, numbers
 from planner.scoring.score import Score, StageScore, StageTime
 from planner.units import spoken
 
@@ -24,10 +24,7 @@ def breakdown_svg(score: Score) -> str:
 
 
 def _time_bar(title: str, breakdown: Sequence[StageTime]) -> svg.Bar:
-    parts = [
-        (cause, sum(getattr(stage, f"{cause}_s") for stage in breakdown), svg.CAUSE_COLOURS[cause])
-        for cause in CAUSES
-    ]
+    parts = [(cause, cause_s(breakdown, cause), svg.CAUSE_COLOURS[cause]) for cause in CAUSES]
     return svg.Bar(title, parts, spoken(sum(value for _, value, _ in parts), "s"))
 
 
@@ -37,17 +34,15 @@ def memory_svg(score: Score) -> str:
     rows = []
     for run in runs[:MOST_STAGES]:
         stage = score.stages[run[0]]
+        title = f"stage{'s' * (len(run) > 1)} {numbers(run)}"
         coloured = [(name, value, svg.MEMORY_COLOURS[name]) for name, value in memory_parts(stage)]
         note = f"{spoken(stage.needed_bytes, 'B')} of {spoken(stage.usable_bytes, 'B')}"
-        rows.append(
-            svg.Bar(("stages " if len(run) > 1 else "stage ") + numbers(run), coloured, note)
-        )
-    more = (
-        f" (first {MOST_STAGES} of {len(runs)} kinds of stage)" if len(runs) > MOST_STAGES else ""
-    )
-    return svg.bars(
-        rows, title=f"Memory of one chip of each stage{more}", unit="B", legend=svg.MEMORY_COLOURS
-    )
+        rows.append(svg.Bar(title, coloured, note))
+
+    title = "Memory of one chip of each stage"
+    if len(runs) > MOST_STAGES:
+        title += f" (first {MOST_STAGES} of {len(runs)} kinds of stage)"
+    return svg.bars(rows, title=title, unit="B", legend=svg.MEMORY_COLOURS)
 
 
 def memory_parts(stage: StageScore) -> list[tuple[str, float]]:
@@ -69,6 +64,8 @@ def stage_map_svg(plan: Plan, topology: Topology) -> str:
         names.append(f"stage {number}: {stage.layers[0]} to {stage.layers[-1]}")
         for group in stage.groups:
             owners[group.first : group.last + 1] = [number] * group.count
+
+    # One large unit would be one long line.
     row = topology.levels[0].span_chips if topology.levels else 1
     if topology.levels and row == topology.chips and row > 16:
         row = 8

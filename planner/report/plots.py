@@ -1,10 +1,11 @@
 """Interactive pictures with plotly: where the time goes, by cause and by operator, what the
 chips hold, who holds which chip, and the roofline."""
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from planner.answers.results import Result
 from planner.cost import roofline
 from planner.errors import UnknownNameError
 from planner.pricing.drafts import serving_prices
@@ -13,7 +14,8 @@ from planner.pricing.price_list import multiplied_in
 from planner.pricing.schedule import scheduled
 from planner.report.pictures import memory_parts
 from planner.report.svg import CAUSE_COLOURS, MEMORY_COLOURS, plotly, stage_colour
-from planner.report.text import CAUSES, equal_runs
+from planner.report.text import CAUSES, equal_runs, numbers
+from planner.scoring.score import Score
 from planner.units import spoken
 
 if TYPE_CHECKING:
@@ -23,8 +25,11 @@ Kind = Literal["breakdown", "operators", "memory", "stages", "roofline"]
 
 MOST_OPERATORS = 20
 
+DOWNWARDS = {"autorange": "reversed"}
+"""An axis on which the first row stands on top."""
 
-def figure_of(result: Any, kind: str = "breakdown") -> "go.Figure":
+
+def figure_of(result: Result, kind: str = "breakdown") -> "go.Figure":
     """One of the pictures of a planning result.
 
     "breakdown": one output token by stage and cause; "operators": each operator of a decode pass
@@ -41,151 +46,190 @@ def figure_of(result: Any, kind: str = "breakdown") -> "go.Figure":
     }
     if kind not in pictures:
         raise UnknownNameError("picture", kind, pictures)
-    go = plotly()
-    drawn = pictures[kind](go, result)
+    drawn = plotly().Figure()
+    pictures[kind](drawn, result)
     drawn.update_layout(template="plotly_white", font={"size": 13}, legend_title_text="")
     return drawn
 
 
-def _breakdown(go: Any, result: Any) -> Any:
+def _breakdown(drawn: "go.Figure", result: Result) -> None:
     score = result.score
-    drawn = go.Figure()
     stages = [f"stage {number}" for number in range(len(score.breakdown))]
     for cause in CAUSES:
         seconds = [getattr(stage, f"{cause}_s") * 1e3 for stage in score.breakdown]
         if any(seconds):
             drawn.add_bar(
-                y=stages, x=seconds, name=cause, orientation="h", marker_color=CAUSE_COLOURS[cause]
+                y=stages,
+                x=seconds,
+                name=cause,
+                orientation="h",
+                marker_color=CAUSE_COLOURS[cause],
             )
-    what, lasts_s = (
-        ("output token", score.tpot_s) if score.step_s is None else ("step", score.step_s)
-    )
+
+    lasts = f"output token of {result.graph.name}: {spoken(score.tpot_s, 's')}"
+    if score.step_s is not None:
+        lasts = f"step of {result.graph.name}: {spoken(score.step_s, 's')}"
     drawn.update_layout(
-        barmode="stack", title=f"One {what} of {result.graph.name}: {spoken(lasts_s, 's')}",
-        xaxis_title="time [ms]", yaxis={"autorange": "reversed"},
-    )  # fmt: skip
-    return drawn
+        barmode="stack",
+        title=f"One {lasts}",
+        xaxis_title="time [ms]",
+        yaxis=DOWNWARDS,
+    )
 
 
-def _operators(go: Any, result: Any) -> Any:
-    software, chip = result.topology.software, result.topology.chip
+def _operators(drawn: "go.Figure", result: Result) -> None:
+    software = result.topology.software
+    chip = result.topology.chip
     times = operator_times(result)[:MOST_OPERATORS]
     names = [name for name, _, _ in times]
-    drawn = go.Figure()
-    light = [1e3 * least for _, _, least in times]
-    lost = [1e3 * (taken - least) for _, taken, least in times]
-    shares = [f"{least / taken:.0%}" for _, taken, least in times]
     drawn.add_bar(
         y=names,
-        x=light,
+        x=[1e3 * least for _, _, least in times],
         name="at the speed of light",
         orientation="h",
         marker_color=CAUSE_COLOURS["compute"],
     )
     drawn.add_bar(
-        y=names, x=lost, name="lost to efficiency and launches", orientation="h", text=shares, textposition="outside",
+        y=names,
+        x=[1e3 * (taken - least) for _, taken, least in times],
+        name="lost to efficiency and launches",
+        orientation="h",
+        text=[f"{least / taken:.0%}" for _, taken, least in times],
+        textposition="outside",
         marker={"color": CAUSE_COLOURS["hop"], "pattern": {"shape": "/"}},
-    )  # fmt: skip
-    paths = ("software.memory_efficiency", "software.compute_efficiency")
-    reached = [one for one in result.topology.figures if one.path in paths]
-    sources = "; ".join(
-        f"{one.path.removeprefix('software.')} {one.value:.3g} ({one.source}: {one.note})"
-        for one in reached
     )
+
+    source = f"{software.name}: {_sources_of_efficiency(result) or 'as stated'}"
     drawn.update_layout(
-        barmode="stack", xaxis_title="time in a decode pass, without collectives [ms]", yaxis={"autorange": "reversed"},
-        title=f"Operators of {result.graph.name} on {chip.name}<br><sup>{software.name}: {sources or 'as stated'}</sup>",
-    )  # fmt: skip
-    return drawn
+        barmode="stack",
+        xaxis_title="time in a decode pass, without collectives [ms]",
+        yaxis=DOWNWARDS,
+        title=f"Operators of {result.graph.name} on {chip.name}<br><sup>{source}</sup>",
+    )
 
 
-def operator_times(result: Any) -> list[tuple[str, float, float]]:
+def _sources_of_efficiency(result: Result) -> str:
+    """Where the shares of the speed of light come from that the operators reach."""
+    said = []
+    for figure in result.topology.figures:
+        if figure.path in ("software.memory_efficiency", "software.compute_efficiency"):
+            name = figure.path.removeprefix("software.")
+            said.append(f"{name} {figure.value:.3g} ({figure.source}: {figure.note})")
+    return "; ".join(said)
+
+
+def operator_times(result: Result) -> list[tuple[str, float, float]]:
     """Name, time in a decode pass through all stages, and the least that its chips allow [s];
     the longest first."""
-    plan, graph = result.plan, result.graph
+    plan = result.plan
+    graph = result.graph
     prices = serving_prices(graph, result.topology, result.workload)
     at = scheduled(
-        result.workload, result.topology.software, batch_size=result.score.batch_size, replicas=plan.replicas,
-        micro_batches=plan.micro_batches, graph=graph,
-    )  # fmt: skip
-    totals: dict[str, list[float]] = {}
+        result.workload,
+        result.topology.software,
+        batch_size=result.score.batch_size,
+        replicas=plan.replicas,
+        micro_batches=plan.micro_batches,
+        graph=graph,
+    )
+    totals: dict[str, tuple[float, float]] = {}
     for stage in plan.stages:
-        often = np.bincount(
-            graph.kind_of_layer[layers_of(stage, graph)], minlength=len(graph.kinds)
-        )
+        kinds = graph.kind_of_layer[layers_of(stage, graph)]
+        often = np.bincount(kinds, minlength=len(graph.kinds))
         for one in prices.operator_times(split_of(stage), at.decode):
-            total = totals.setdefault(one.name, [0.0, 0.0])
-            total[0] += often[one.kind] * one.taken_s
-            total[1] += often[one.kind] * one.light_s
+            taken, light = totals.get(one.name, (0.0, 0.0))
+            taken += often[one.kind] * one.taken_s
+            light += often[one.kind] * one.light_s
+            totals[one.name] = (taken, light)
     rows = [(name, taken, light) for name, (taken, light) in totals.items() if taken > 0]
     return sorted(rows, key=lambda row: -row[1])
 
 
-def _memory(go: Any, result: Any) -> Any:
-    stages = result.score.stages
-    runs = equal_runs(stages)
-    names = [f"stage {run[0]}" if len(run) == 1 else f"stages {run[0]}-{run[-1]}" for run in runs]
-    drawn = go.Figure()
-    for place, (part, _) in enumerate(memory_parts(stages[0])):
-        held = [memory_parts(stages[run[0]])[place][1] / 1e9 for run in runs]
+def _memory(drawn: "go.Figure", result: Result) -> None:
+    runs = equal_runs(result.score.stages)
+    names = [f"stage{'s' * (len(run) > 1)} {numbers(run)}" for run in runs]
+    # Stages of a run are alike, so that the first stands for them all.
+    ledgers = [dict(memory_parts(result.score.stages[run[0]])) for run in runs]
+    for part in ledgers[0]:
         drawn.add_bar(
-            y=names, x=held, name=part, orientation="h", marker_color=MEMORY_COLOURS[part]
+            y=names,
+            x=[held[part] / 1e9 for held in ledgers],
+            name=part,
+            orientation="h",
+            marker_color=MEMORY_COLOURS[part],
         )
     drawn.update_layout(
-        barmode="stack", title=f"Memory of one {result.topology.chip.name} of each stage",
-        xaxis_title="memory [GB]", yaxis={"autorange": "reversed"},
-    )  # fmt: skip
-    return drawn
+        barmode="stack",
+        title=f"Memory of one {result.topology.chip.name} of each stage",
+        xaxis_title="memory [GB]",
+        yaxis=DOWNWARDS,
+    )
 
 
-def _stages(go: Any, result: Any) -> Any:
-    topology, plan = result.topology, result.plan
+def _stages(drawn: "go.Figure", result: Result) -> None:
+    topology = result.topology
     row = topology.levels[0].span_chips if topology.levels else 1
-    drawn = go.Figure()
-    for number, stage in enumerate(plan.stages):
+    for number, stage in enumerate(result.plan.stages):
         chips = [chip for group in stage.groups for chip in range(group.first, group.last + 1)]
         drawn.add_scatter(
-            x=[chip % row for chip in chips], y=[chip // row for chip in chips], mode="markers",
+            x=[chip % row for chip in chips],
+            y=[chip // row for chip in chips],
+            mode="markers",
             marker={"symbol": "square", "size": 14, "color": stage_colour(number)},
-            name=f"stage {number}: {stage.layers[0]}…{stage.layers[-1]}", text=[f"chip {chip}" for chip in chips],
+            name=f"stage {number}: {stage.layers[0]}…{stage.layers[-1]}",
+            text=[f"chip {chip}" for chip in chips],
             showlegend=number < 20,
-        )  # fmt: skip
-    drawn.update_layout(
-        title=f"Stages on the chips of {topology.name}", xaxis_title="chip in its unit", yaxis_title="unit",
-        yaxis={"autorange": "reversed"},
-    )  # fmt: skip
-    return drawn
-
-
-def _roofline(go: Any, result: Any) -> Any:
-    chip, score = result.topology.chip, result.score
-    peak, bandwidth = (
-        chip.peak_flop_per_s(multiplied_in(result.graph)),
-        chip.memory[0].bandwidth_bytes_per_s,
-    )
-    points = [
-        (
-            float(roofline.intensity_flop_per_byte(stage.decode_flop, stage.decode_moved_bytes)),
-            stage.decode_flop / stage.decode_s,
-            number,
         )
-        for number, stage in enumerate(score.stages)
-        if stage.decode_moved_bytes and stage.decode_s
-    ]
+    drawn.update_layout(
+        title=f"Stages on the chips of {topology.name}",
+        xaxis_title="chip in its unit",
+        yaxis_title="unit",
+        yaxis=DOWNWARDS,
+    )
+
+
+def _roofline(drawn: "go.Figure", result: Result) -> None:
+    chip = result.topology.chip
+    peak = chip.peak_flop_per_s(multiplied_in(result.graph))
+    bandwidth = chip.memory[0].bandwidth_bytes_per_s
+    points = _under_the_roof(result.score)
+
+    # The ridge in the middle, and all points on the picture with some room beside them.
     ridge = peak / bandwidth
-    least = min([ridge / 30, *(intensity / 3 for intensity, _, _ in points)])
-    axis = [least, ridge, max([ridge * 30, *(3 * intensity for intensity, _, _ in points)])]
-    drawn = go.Figure()
-    roof = [float(roofline.attainable_flop_per_s(intensity, peak, bandwidth)) for intensity in axis]
+    intensities = [intensity for _, intensity, _ in points]
+    least = min([ridge / 30, *(intensity / 3 for intensity in intensities)])
+    most = max([ridge * 30, *(3 * intensity for intensity in intensities)])
+    axis = [least, ridge, most]
     drawn.add_scatter(
-        x=axis, y=roof, mode="lines", name=f"roof of {chip.name}", line={"color": "#222222"}
+        x=axis,
+        y=[float(roofline.attainable_flop_per_s(each, peak, bandwidth)) for each in axis],
+        mode="lines",
+        name=f"roof of {chip.name}",
+        line={"color": "#222222"},
     )
     drawn.add_scatter(
-        x=[point[0] for point in points], y=[point[1] for point in points], mode="markers", name="decode pass of a stage",
-        marker={"size": 9, "color": CAUSE_COLOURS["collective"]}, text=[f"stage {point[2]}" for point in points],
-    )  # fmt: skip
+        x=intensities,
+        y=[rate for _, _, rate in points],
+        mode="markers",
+        name="decode pass of a stage",
+        marker={"size": 9, "color": CAUSE_COLOURS["collective"]},
+        text=[f"stage {number}" for number, _, _ in points],
+    )
     drawn.update_layout(
-        title=f"Decode passes under the roof of {chip.name}", xaxis_title="intensity [FLOP/B]", yaxis_title="rate [FLOP/s]",
-        xaxis_type="log", yaxis_type="log",
-    )  # fmt: skip
-    return drawn
+        title=f"Decode passes under the roof of {chip.name}",
+        xaxis_title="intensity [FLOP/B]",
+        yaxis_title="rate [FLOP/s]",
+        xaxis_type="log",
+        yaxis_type="log",
+    )
+
+
+def _under_the_roof(score: Score) -> list[tuple[int, float, float]]:
+    """Number, intensity and rate of each stage that does anything in decode."""
+    points = []
+    for number, stage in enumerate(score.stages):
+        if stage.decode_moved_bytes and stage.decode_s:
+            moved = stage.decode_moved_bytes
+            intensity = float(roofline.intensity_flop_per_byte(stage.decode_flop, moved))
+            points.append((number, intensity, stage.decode_flop / stage.decode_s))
+    return points

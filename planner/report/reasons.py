@@ -10,13 +10,11 @@ from planner.report.words import field_text
 WORTH = 1e-4
 """Relative: shadow prices below this are told as none."""
 
-
 COUNTED_AS = {
     "time": "of the time",
     "memory": "of what may be filled",
     "limit": "of what is allowed",
 }
-
 
 HEADS = ("what binds", "what more would buy", "the best plan of each other shape")
 
@@ -29,30 +27,26 @@ def _binding_rows(reasons: Reasons) -> list[tuple[str, ...]]:
 
 
 def _price_rows(reasons: Reasons) -> list[tuple[str, ...]]:
-    rows = [
-        (
-            one.change,
-            f"{100 * one.effect:.2g} % better",
-            field_text(reasons.field, one.objective) + _doubt(one.proved),
-        )
-        for one in reasons.prices
-        if one.effect >= WORTH
-    ]
-    idle = [one.change for one in reasons.prices if one.effect < WORTH]
-    return [*rows, *((change, "nothing", "") for change in idle)]
+    worth = []
+    idle = []
+    for one in reasons.prices:
+        if one.effect < WORTH:
+            idle.append((one.change, "nothing", ""))
+            continue
+        then = field_text(reasons.field, one.objective) + _doubt(one.proved)
+        worth.append((one.change, f"{100 * one.effect:.2g} % better", then))
+    return [*worth, *idle]
 
 
 def _alternative_rows(reasons: Reasons) -> list[tuple[str, ...]]:
-    return [
-        (one.shape, "none", one.refused)
-        if one.objective is None or one.effect is None
-        else (
-            one.shape,
-            f"{100 * one.effect:.3g} % worse",
-            field_text(reasons.field, one.objective) + _doubt(one.proved),
-        )
-        for one in reasons.alternatives
-    ]
+    rows = []
+    for one in reasons.alternatives:
+        if one.objective is None or one.effect is None:
+            rows.append((one.shape, "none", one.refused))
+            continue
+        then = field_text(reasons.field, one.objective) + _doubt(one.proved)
+        rows.append((one.shape, f"{100 * one.effect:.3g} % worse", then))
+    return rows
 
 
 def _doubt(proved: bool) -> str:

@@ -5,9 +5,11 @@ Colours are those of Okabe and Ito, safe for the colour-blind, and differ in lig
 survive greyscale.
 """
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import NamedTuple
 
 from planner.errors import InputError
 
@@ -28,7 +30,7 @@ MEMORY_COLOURS = {
 FONT = "font-family='Helvetica,Arial,sans-serif' font-size='12'"
 
 
-def plotly() -> Any:
+def plotly() -> ModuleType:
     """`plotly.graph_objects`, or one sentence that says how to get it."""
     try:
         import plotly.graph_objects as go
@@ -49,10 +51,10 @@ class Bar(NamedTuple):
 def picture(width: float, height: float, body: Iterable[str], *, title: str) -> str:
     """A picture with a title for those who cannot see it."""
     return (
-        f"<svg xmlns='http://www.w3.org/2000/svg' width='{width:g}' height='{height:g}' viewBox='0 0 {width:g} {height:g}'"
-        f" role='img' {FONT}><title>{escape(title)}</title><rect width='100%' height='100%' fill='white'/>"
-        + "".join(body)
-        + "</svg>"
+        f"<svg xmlns='http://www.w3.org/2000/svg' width='{width:g}' height='{height:g}'"
+        f" viewBox='0 0 {width:g} {height:g}' role='img' {FONT}>"
+        f"<title>{escape(title)}</title>"
+        "<rect width='100%' height='100%' fill='white'/>" + "".join(body) + "</svg>"
     )
 
 
@@ -66,7 +68,10 @@ def text(
     size: int = 12,
 ) -> str:
     """A line of text."""
-    return f"<text x='{x:.1f}' y='{y:.1f}' text-anchor='{anchor}' fill='{colour}' font-size='{size}'>{escape(words)}</text>"
+    return (
+        f"<text x='{x:.1f}' y='{y:.1f}' text-anchor='{anchor}' fill='{colour}'"
+        f" font-size='{size}'>{escape(words)}</text>"
+    )
 
 
 def rectangle(
@@ -82,9 +87,100 @@ def rectangle(
     """A box, with a tool tip."""
     tip_text = f"<title>{escape(tip)}</title>" if tip else ""
     return (
-        f"<rect x='{x:.2f}' y='{y:.2f}' width='{max(0.0, width):.2f}' height='{height:.2f}' fill='{colour}'"
-        f" stroke='{line}'>{tip_text}</rect>"
+        f"<rect x='{x:.2f}' y='{y:.2f}' width='{max(0.0, width):.2f}' height='{height:.2f}'"
+        f" fill='{colour}' stroke='{line}'>{tip_text}</rect>"
     )
+
+
+# ── Axes ─────────────────────────────────────────────────────────────────────────────────────────
+
+Point = tuple[float, float]
+
+
+class LogAxis(NamedTuple):
+    """Positive values on a logarithmic scale, and the pixels on which the first and the last
+    lie."""
+
+    first: float
+    last: float
+    first_pixel: float
+    last_pixel: float
+
+    def at(self, value: float) -> float:
+        """The pixel of a value; of one below the scale, that of its first."""
+        above = max(value, self.first) / self.first
+        share = math.log(above) / math.log(self.last / self.first)
+        return self.first_pixel + (self.last_pixel - self.first_pixel) * share
+
+    def ticks(self) -> Iterator[float]:
+        """Round values on the scale: 1, 2 and 5 in each decade."""
+        lowest = math.floor(math.log10(self.first))
+        highest = math.ceil(math.log10(self.last))
+        for power in range(lowest, highest + 1):
+            for digit in (1, 2, 5):
+                value = digit * 10.0**power
+                if self.first <= value <= self.last:
+                    yield value
+
+
+class Frame(NamedTuple):
+    """The part of a picture between two axes."""
+
+    across: LogAxis
+    up: LogAxis
+
+    def at(self, point: Point) -> Point:
+        """Pixels of a pair of values."""
+        return self.across.at(point[0]), self.up.at(point[1])
+
+    def path(self, points: Iterable[Point]) -> str:
+        """Pixels of many, as `points` of a polygon or a line states them."""
+        pixels = map(self.at, points)
+        return " ".join(f"{x:.1f},{y:.1f}" for x, y in pixels)
+
+
+def framed(across: Sequence[float], up: Sequence[float], box: tuple[float, ...]) -> Frame:
+    """A frame around some values, with a margin; the box is left, top, right and bottom in
+    pixels."""
+    left, top, right, bottom = box
+    x0, x1 = _with_margin(across)
+    y0, y1 = _with_margin(up)
+    return Frame(LogAxis(x0, x1, left, right), LogAxis(y0, y1, bottom, top))
+
+
+def _with_margin(values: Sequence[float]) -> tuple[float, float]:
+    low = min(values)
+    high = max(values)
+    # A scale needs two ends even where all values are one.
+    return low / 1.1, max(high * 1.1, low * 1.3)
+
+
+def axes(frame: Frame, across: str, up: str) -> Iterator[str]:
+    """Two axes with round figures, a grid of thin lines and titles."""
+    left, right = frame.across.first_pixel, frame.across.last_pixel
+    bottom, top = frame.up.first_pixel, frame.up.last_pixel
+    for value in frame.across.ticks():
+        x = frame.across.at(value)
+        yield line((x, top), (x, bottom), "#E5E5E5")
+        yield text(x, bottom + 16, f"{value:,g}", anchor="middle")
+    for value in frame.up.ticks():
+        y = frame.up.at(value)
+        yield line((left, y), (right, y), "#E5E5E5")
+        yield text(left - 6, y + 4, f"{value:,g}", anchor="end")
+
+    yield text((left + right) / 2, bottom + 42, across, anchor="middle")
+    middle = (top + bottom) / 2
+    title = text(18, middle, up, anchor="middle")
+    yield f"<g transform='rotate(-90 18 {middle:g})'>{title}</g>"
+
+
+def line(start: Point, end: Point, colour: str) -> str:
+    """A straight line."""
+    (x1, y1), (x2, y2) = start, end
+    return f"<line x1='{x1:.1f}' y1='{y1:.1f}' x2='{x2:.1f}' y2='{y2:.1f}' stroke='{colour}'/>"
+
+
+# ── Bars and maps ────────────────────────────────────────────────────────────────────────────────
 
 
 def bars(
@@ -92,24 +188,31 @@ def bars(
 ) -> str:
     """Stacked horizontal bars on one scale."""
     left, right, top, pitch = 150.0, 130.0, 34.0, 24.0
-    most = max((sum(value for _, value, _ in row.parts) for row in rows), default=0.0) or 1.0
-    scale = (width - left - right) / most
+    longest = max((_length(row) for row in rows), default=0.0) or 1.0
+    scale = (width - left - right) / longest
+
     body = [text(8, 18, title, size=13)]
     for number, row in enumerate(rows):
-        y, x = top + number * pitch, left
+        y = top + number * pitch
+        x = left
         body.append(text(left - 8, y + 13, row.title, anchor="end"))
         for name, value, colour in row.parts:
-            body.append(
-                rectangle(x, y, value * scale, 17, colour, tip=f"{name}: {value:.4g} {unit}")
-            )
+            tip = f"{name}: {value:.4g} {unit}"
+            body.append(rectangle(x, y, value * scale, 17, colour, tip=tip))
             x += value * scale
         body.append(text(x + 6, y + 13, row.note))
-    y, x = top + len(rows) * pitch + 12, left
+
+    y = top + len(rows) * pitch + 12
+    x = left
     for name, colour in legend.items():
         body.append(rectangle(x, y, 11, 11, colour, line="#999999"))
         body.append(text(x + 15, y + 10, name))
         x += 26 + 7 * len(name)
     return picture(width, y + 24, body, title=title)
+
+
+def _length(row: Bar) -> float:
+    return sum(value for _, value, _ in row.parts)
 
 
 def chip_map(
@@ -122,36 +225,35 @@ def chip_map(
 ) -> str:
     """Chips in rows of one unit each, coloured by the stage that holds them (None: nobody)."""
     rows = [owners[start : start + row_length] for start in range(0, len(owners), row_length)]
+    # As many units beside each other as fit with chips of 9 pixels; then chips as large as fit.
     per_line = max(1, min(len(rows), int((width - 16) // (row_length * 9 + 10))))
     size = min(22.0, (width - 16 - 10 * per_line) / (per_line * row_length))
-    body, top = [text(8, 18, title, size=13)], 30.0
+
+    top = 30.0
+    body = [text(8, 18, title, size=13)]
     for number, row in enumerate(rows):
-        x0 = 8 + (number % per_line) * (row_length * size + 10)
+        x = 8 + (number % per_line) * (row_length * size + 10)
         y = top + (number // per_line) * (size + 6)
-        body.append(
-            rectangle(x0 - 2, y - 2, row_length * size + 4, size + 4, "none", line="#BBBBBB")
-        )
+        around = row_length * size + 4
+        body.append(rectangle(x - 2, y - 2, around, size + 4, "none", line="#BBBBBB"))
         for place, owner in enumerate(row):
             chip = number * row_length + place
-            colour = "#F4F4F4" if owner is None else stage_colour(owner)
-            who = "unused" if owner is None else names[owner]
-            body.append(
-                rectangle(
-                    x0 + place * size, y, size - 1, size - 1, colour, tip=f"chip {chip}: {who}"
-                )
-            )
-            if size >= 16 and owner is not None:
-                body.append(
-                    text(
-                        x0 + place * size + size / 2,
-                        y + size * 0.7,
-                        str(owner),
-                        anchor="middle",
-                        size=10,
-                    )
-                )
+            body += _chip(x + place * size, y, size, chip, owner, names)
+
     lines = -(-len(rows) // per_line)
     return picture(width, top + lines * (size + 6) + 8, body, title=title)
+
+
+def _chip(
+    x: float, y: float, size: float, chip: int, owner: int | None, names: Sequence[str]
+) -> Iterator[str]:
+    if owner is None:
+        yield rectangle(x, y, size - 1, size - 1, "#F4F4F4", tip=f"chip {chip}: unused")
+        return
+    tip = f"chip {chip}: {names[owner]}"
+    yield rectangle(x, y, size - 1, size - 1, stage_colour(owner), tip=tip)
+    if size >= 16:
+        yield text(x + size / 2, y + size * 0.7, str(owner), anchor="middle", size=10)
 
 
 STAGE_COLOURS = (
@@ -180,9 +282,13 @@ def table(
         side = "left" if number in words else "right"
         return f"<{tag} style='text-align:{side};padding:2px 10px'>{escape(content)}</{tag}>"
 
-    head = "".join(cell("th", content, number) for number, content in enumerate(header))
-    body = "".join(
-        "<tr>" + "".join(cell("td", content, n) for n, content in enumerate(row)) + "</tr>"
-        for row in rows
+    def row_of(tag: str, contents: Sequence[str]) -> str:
+        cells = "".join(cell(tag, content, number) for number, content in enumerate(contents))
+        return f"<tr>{cells}</tr>"
+
+    head = row_of("th", header)
+    body = "".join(row_of("td", row) for row in rows)
+    return (
+        f"<table style='border-collapse:collapse'><thead>{head}</thead>"
+        f"<tbody>{body}</tbody></table>"
     )
-    return f"<table style='border-collapse:collapse'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -4,7 +4,14 @@ import itertools
 from collections.abc import Sequence
 
 from planner.answers.proof import Answer
-from planner.answers.results import ClusterResult, Disaggregation, Fleet, Replanning, Result
+from planner.answers.results import (
+    ClusterResult,
+    Disaggregation,
+    Fleet,
+    Move,
+    Replanning,
+    Result,
+)
 from planner.errors import listed
 from planner.machines.topology import Topology, described
 from planner.models.graph import ModelGraph
@@ -20,37 +27,50 @@ MOST_STAGES = 24
 """Rows of a table of stages; equal neighbours are told as one row before that."""
 
 
-# ── Rows ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Rows ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 def question_lines(graph: ModelGraph, topology: Topology, workload: Workload) -> list[str]:
     """What was asked."""
-    count = workload.batch_size
-    batch = "as many sequences as pay" if count is None else f"{count} sequence{'s' * (count != 1)}"
+    formats = (
+        f"weights {graph.weight_dtype}, KV cache {graph.kv_dtype}, matmuls {graph.activation_dtype}"
+    )
     size = f"{workload.prompt_tokens} + {workload.output_tokens} tokens"
     if graph.is_diffusion:
-        batch = batch.replace("sequence", "sample")
-        size = f"{graph.tokens_per_sample:,.0f} latent tokens in {graph.steps} steps of {graph.passes_per_step} passes"
-    start = (
-        "starting together"
-        if workload.arrivals == "together"
-        else "a finished one replaced at once"
-    )
-    if workload.requests_per_s is not None:
-        batch, start = (
-            f"{trimmed(workload.requests_per_s, 4)} requests a second",
-            "whenever their users like",
+        size = (
+            f"{graph.tokens_per_sample:,.0f} latent tokens in {graph.steps} steps of"
+            f" {graph.passes_per_step} passes"
         )
-    if workload.phase != "both":
-        start += f"; a pool for {workload.phase} alone"
-    if workload.speculation is not None:
-        start += f"; {drafting_text(workload.speculation)}"
     return [
-        f"{graph.name} ({graph.parameters / 1e9:,.4g} B parameters: weights {graph.weight_dtype}, KV cache"
-        f" {graph.kv_dtype}, matmuls {graph.activation_dtype})",
-        f"on {described(topology)}; software {topology.software.name}",
-        f"for {batch} of {size}, {start}",
+        f"{graph.name} ({graph.parameters / 1e9:,.4g} B parameters: {formats})",
+        f"on {_machine_text(topology)}",
+        f"for {_batch_text(graph, workload)} of {size}, {_start_text(workload)}",
     ]
+
+
+def _batch_text(graph: ModelGraph, workload: Workload) -> str:
+    """How many there are of whatever is to be made."""
+    if workload.requests_per_s is not None:
+        return f"{trimmed(workload.requests_per_s, 4)} requests a second"
+    what = "sample" if graph.is_diffusion else "sequence"
+    count = workload.batch_size
+    if count is None:
+        return f"as many {what}s as pay"
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
+def _start_text(workload: Workload) -> str:
+    """When they start, and what else is special about them."""
+    parts = ["a finished one replaced at once"]
+    if workload.arrivals == "together":
+        parts = ["starting together"]
+    if workload.requests_per_s is not None:
+        parts = ["whenever their users like"]
+    if workload.phase != "both":
+        parts.append(f"a pool for {workload.phase} alone")
+    if workload.speculation is not None:
+        parts.append(drafting_text(workload.speculation))
+    return "; ".join(parts)
 
 
 def drafting_text(speculation: Speculation) -> str:
@@ -59,19 +79,24 @@ def drafting_text(speculation: Speculation) -> str:
     if speculation.tokens is None:
         return f"drafts by {drafter}"
     return (
-        f"{speculation.tokens} token{'s' * (speculation.tokens > 1)} drafted by {drafter} for each pass, which keeps"
-        f" {speculation.tokens_per_pass:.3g} at an acceptance rate of {trimmed(speculation.acceptance_rate, 4)}"
+        f"{speculation.tokens} token{'s' * (speculation.tokens > 1)} drafted by {drafter}"
+        f" for each pass, which keeps {speculation.tokens_per_pass:.3g}"
+        f" at an acceptance rate of {trimmed(speculation.acceptance_rate, 4)}"
     )
 
 
 def time_rows(breakdown: Sequence[StageTime]) -> list[tuple[str, float, float]]:
     """Cause, seconds, share; the largest first."""
-    totals = {cause: sum(getattr(stage, f"{cause}_s") for stage in breakdown) for cause in CAUSES}
+    totals = {cause: cause_s(breakdown, cause) for cause in CAUSES}
     whole = sum(totals.values()) or 1.0
     ordered = sorted(totals.items(), key=lambda pair: -pair[1])
-    return [
-        (cause, seconds, seconds / whole) for cause, seconds in ordered if seconds > 1e-4 * whole
-    ]
+    seen = [(cause, seconds) for cause, seconds in ordered if seconds > 1e-4 * whole]
+    return [(cause, seconds, seconds / whole) for cause, seconds in seen]
+
+
+def cause_s(breakdown: Sequence[StageTime], cause: str) -> float:
+    """What one cause takes in all stages. [s]"""
+    return float(sum(getattr(stage, f"{cause}_s") for stage in breakdown))
 
 
 STAGE_HEADER = (
@@ -89,10 +114,12 @@ STAGE_HEADER = (
 def stage_rows(score: Score) -> list[tuple[str, ...]]:
     """A row for each stage, or for each run of equal neighbours."""
     rows = [_stage_row(run, score.stages) for run in equal_runs(score.stages)]
-    if len(rows) > MOST_STAGES:
-        half = MOST_STAGES // 2
-        rows = [*rows[:half], ("…", f"{len(rows) - 2 * half} more rows", *[""] * 6), *rows[-half:]]
-    return rows
+    if len(rows) <= MOST_STAGES:
+        return rows
+    half = MOST_STAGES // 2
+    blank = [""] * (len(STAGE_HEADER) - 2)
+    between = ("…", f"{len(rows) - 2 * half} more rows", *blank)
+    return [*rows[:half], between, *rows[-half:]]
 
 
 def equal_runs(stages: Sequence[StageScore]) -> list[list[int]]:
@@ -107,42 +134,50 @@ def equal_runs(stages: Sequence[StageScore]) -> list[list[int]]:
 
 
 def numbers(run: Sequence[int]) -> str:
-    return str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}"
+    """ "3" or "3-5"."""
+    return _from_to(str(run[0]), str(run[-1]))
+
+
+def _from_to(first: str, last: str, between: str = "-") -> str:
+    return first if first == last else f"{first}{between}{last}"
+
+
+SAME = (
+    "layers",
+    "chips",
+    "tensor_parallel",
+    "expert_parallel",
+    "sequence_parallel",
+    "needed_bytes",
+)
+"""Fields in which stages are equal that are told in one row."""
 
 
 def _alike(one: StageScore, other: StageScore) -> bool:
-    same = (
-        "layers",
-        "chips",
-        "tensor_parallel",
-        "expert_parallel",
-        "sequence_parallel",
-        "needed_bytes",
-    )
-    if any(getattr(one, name) != getattr(other, name) for name in same):
+    if any(getattr(one, name) != getattr(other, name) for name in SAME):
         return False
-    return abs(one.decode_s - other.decode_s) < 1e-9 and abs(one.prefill_s - other.prefill_s) < 1e-9
+    # Times of equal stages differ by rounding.
+    slower_s = max(abs(one.decode_s - other.decode_s), abs(one.prefill_s - other.prefill_s))
+    return slower_s < 1e-9
 
 
 def _stage_row(run: Sequence[int], stages: Sequence[StageScore]) -> tuple[str, ...]:
-    first, last = stages[run[0]], stages[run[-1]]
-    span = (
-        first.first_layer
-        if first.first_layer == last.last_layer
-        else f"{first.first_layer}…{last.last_layer}"
-    )
-    used = first.needed_bytes / first.usable_bytes if first.usable_bytes > 0 else 0.0
+    first = stages[run[0]]
+    last = stages[run[-1]]
     last_chip = last.first_chip + last.chips - 1
     each = f" each of {len(run)}" if len(run) > 1 else ""
+    layers = _from_to(first.first_layer, last.last_layer, "…")
+    sequences = f" × {first.sequence_parallel} SP" if first.sequence_parallel > 1 else ""
+    used = first.needed_bytes / first.usable_bytes if first.usable_bytes > 0 else 0.0
+    needed = spoken(first.needed_bytes, "B")
+    usable = spoken(first.usable_bytes, "B")
     return (
         numbers(run),
-        f"{first.layers}{each} ({span})",
-        str(first.first_chip)
-        if first.first_chip == last_chip
-        else f"{first.first_chip}-{last_chip}",
-        f"{first.tensor_parallel}{f' × {first.sequence_parallel} SP' if first.sequence_parallel > 1 else ''}",
+        f"{first.layers}{each} ({layers})",
+        _from_to(str(first.first_chip), str(last_chip)),
+        f"{first.tensor_parallel}{sequences}",
         str(first.expert_parallel),
-        f"{spoken(first.needed_bytes, 'B')} of {spoken(first.usable_bytes, 'B')} ({100 * used:.0f} %)",
+        f"{needed} of {usable} ({100 * used:.0f} %)",
         spoken(first.decode_s, "s"),
         spoken(first.prefill_s, "s"),
     )
@@ -151,47 +186,37 @@ def _stage_row(run: Sequence[int], stages: Sequence[StageScore]) -> tuple[str, .
 def proof_line(result: Answer) -> str:
     """What was proved, and no more."""
     better = "lower" if result.direction == "minimize" else "higher"
-    objective, bound = (
-        field_text(result.field, result.objective),
-        field_text(result.field, result.bound),
-    )
+    objective = f"{result.field} = {field_text(result.field, result.objective)}"
     if result.status == "optimal":
-        return f"optimal: {result.field} = {objective}, and it is proved that no plan has a {better} one"
-    return f"feasible: {result.field} = {objective}; no plan can be better than {bound}, a gap of {100 * result.gap:.2g} %"
+        return f"optimal: {objective}, and it is proved that no plan has a {better} one"
+    bound = field_text(result.field, result.bound)
+    return (
+        f"feasible: {objective}; no plan can be better than {bound},"
+        f" a gap of {100 * result.gap:.2g} %"
+    )
 
 
 def doubt_lines(result: Result) -> list[str]:
     """The inputs of low confidence that move the answer."""
-    lines, field = [], result.field
     scope = None if result.score.power_scope == "unknown" else result.score.power_scope
     found = doubts_about(
-        field, result.plan, result.graph, result.topology, result.workload, power_scope=scope
+        result.field, result.plan, result.graph, result.topology, result.workload, power_scope=scope
     )
+    lines = []
     for doubt in found:
         figure = doubt.figure
+        origin = f"{WORDS[figure.confidence]}, {figure.source or 'no source'}"
+        step = f"{100 * doubt.step:+.0f} %"
+        effect = f"{100 * doubt.effect:+.1f} %"
         lines.append(
-            f"{figure.path} = {figure.value:.4g} ({WORDS[figure.confidence]}, {figure.source or 'no source'}):"
-            f" {100 * doubt.step:+.0f} % moves {field} by {100 * doubt.effect:+.1f} %"
+            f"{figure.path} = {figure.value:.4g} ({origin}): {step} moves {result.field} by {effect}"
         )
     return lines
 
 
 def assumption_lines(graph: ModelGraph, topology: Topology, workload: Workload) -> list[str]:
     """What the figures rest on."""
-    doubtful = sum(figure.confidence in DOUBTFUL for figure in topology.figures)
-    lines = []
-    if topology.figures:
-        lines.append(
-            f"{doubtful} of {len(topology.figures)} figures of {topology.name} are fits, guesses, claims or contested"
-        )
-    if topology.price.basis != "unknown":
-        lines.append(
-            f"price: {topology.price.basis} basis, {topology.price.usd_per_chip_hour:.3g} USD an hour for each chip"
-        )
-    if topology.divisible:
-        lines.append(
-            "power and price count the share of each chip's memory that is filled, as the claim does"
-        )
+    lines = _machine_assumptions(topology)
     if graph.confidence in ("guess", "C", "M"):
         article = "a " if graph.confidence in ("guess", "C") else ""
         lines.append(
@@ -199,77 +224,123 @@ def assumption_lines(graph: ModelGraph, topology: Topology, workload: Workload) 
         )
     if workload.speculation is not None:
         lines.append(
-            "each drafted token is kept with the same probability; what drafts runs on the chips of the last stage"
+            "each drafted token is kept with the same probability; what drafts runs on the chips of"
+            " the last stage"
         )
     if graph.is_diffusion:
         lines.append(
-            "texts are encoded and samples decoded whole on every chip, the next batch starts after this one"
+            "texts are encoded and samples decoded whole on every chip, the next batch starts after"
+            " this one"
         )
-    if graph.most_context_tokens and workload.context_tokens > graph.most_context_tokens:
+    if 0 < graph.most_context_tokens < workload.context_tokens:
         lines.append(
-            f"{workload.context_tokens} tokens are more than the {graph.most_context_tokens} that {graph.name} was made for"
+            f"{workload.context_tokens} tokens are more than the {graph.most_context_tokens} that"
+            f" {graph.name} was made for"
         )
     return lines
 
 
-# ── Text ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+def _machine_assumptions(topology: Topology) -> list[str]:
+    lines = []
+    if topology.figures:
+        doubtful = sum(figure.confidence in DOUBTFUL for figure in topology.figures)
+        lines.append(
+            f"{doubtful} of {len(topology.figures)} figures of {topology.name} are fits, guesses,"
+            " claims or contested"
+        )
+    price = topology.price
+    if price.basis != "unknown":
+        lines.append(
+            f"price: {price.basis} basis, {price.usd_per_chip_hour:.3g} USD an hour for each chip"
+        )
+    if topology.divisible:
+        lines.append(
+            "power and price count the share of each chip's memory that is filled, as the claim does"
+        )
+    return lines
+
+
+# ── Text ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 def result_text(result: Result) -> str:
     """A planning result for a terminal."""
-    lines = [*question_lines(result.graph, result.topology, result.workload), ""]
-    lines += [proof_line(result), *interval_lines(result), *_limit_lines(result), ""]
-    lines += [*score_lines(result.score), ""]
-    lines += [
+    asked = (result.graph, result.topology, result.workload)
+    notes = [*assumption_lines(*asked), *doubt_lines(result)]
+    lines = [
+        *question_lines(*asked),
+        "",
+        proof_line(result),
+        *interval_lines(result),
+        *_limit_lines(result),
+        "",
+        *score_lines(result.score),
+        "",
         "assumptions",
-        *(f"  {line}" for line in assumption_lines(result.graph, result.topology, result.workload)),
+        *_indented(notes),
     ]
-    doubts = doubt_lines(result)
-    lines += [*(f"  {line}" for line in doubts)]
     return "\n".join(lines)
+
+
+def _indented(lines: Sequence[str]) -> list[str]:
+    return [f"  {line}" for line in lines]
 
 
 def disaggregation_text(result: Disaggregation) -> str:
     """Two pools for a terminal."""
     model, _, load = question_lines(result.graph, result.prefill_topology, result.workload)
-    machines = (("prefill", result.prefill_topology), ("decode", result.decode_topology))
     lines = [
         model,
-        *(f"{name} on {described(one)}; software {one.software.name}" for name, one in machines),
+        f"prefill on {_machine_text(result.prefill_topology)}",
+        f"decode on {_machine_text(result.decode_topology)}",
         load,
         "",
+        proof_line(result).replace("no plan", "no pair of plans"),
+        *_limit_lines(result),
+        "",
+        *disaggregated_lines(result.score),
     ]
-    lines += [proof_line(result).replace("no plan", "no pair of plans"), *_limit_lines(result), ""]
-    return "\n".join([*lines, *disaggregated_lines(result.score)])
+    return "\n".join(lines)
+
+
+def _machine_text(topology: Topology) -> str:
+    return f"{described(topology)}; software {topology.software.name}"
 
 
 def disaggregated_lines(score: DisaggregatedScore) -> list[str]:
     """The figures of two pools, what sets their rate, where the time goes, their stages."""
-    titles = pool_headline(score)
-    width = max(len(title) for title, _ in titles)
-    lines = [f"  {title:<{width}}  {words}" for title, words in titles]
-    lines += [
+    return [
+        *_headline_lines(pool_headline(score)),
         "",
-        *_breakdown_lines(
-            ("a later token", "the first token"), (score.breakdown, score.prefill_breakdown)
-        ),
+        *_breakdown_lines("a later token", score.breakdown),
+        "",
+        *_breakdown_lines("the first token", score.prefill_breakdown),
+        "",
+        "prefill pool",
+        *_stage_lines(score.prefill),
+        "",
+        "decode pool",
+        *_stage_lines(score.decode),
     ]
-    for name, pool in (("prefill", score.prefill), ("decode", score.decode)):
-        lines += ["", f"{name} pool", *aligned([STAGE_HEADER, *stage_rows(pool)])]
-    return lines
+
+
+def _headline_lines(headline: Sequence[tuple[str, str]]) -> list[str]:
+    width = max(len(title) for title, _ in headline)
+    return [f"  {title:<{width}}  {words}" for title, words in headline]
+
+
+def _stage_lines(score: Score) -> list[str]:
+    return aligned([STAGE_HEADER, *stage_rows(score)])
 
 
 def cluster_result_text(result: ClusterResult) -> str:
     """A result on a cluster for a terminal."""
     asked = question_lines(result.graph, result.cluster.pools[0].topology, result.workload)
-    pools = [
-        f"{pool.name}: {described(pool.topology)}; software {pool.topology.software.name}"
-        for pool in result.cluster.pools
-    ]
-    pools = [f"on {pools[0]}", *(f"   {line}" for line in pools[1:])]
-    way = listed(
-        [name for name, _ in itertools.groupby(stage.pool for stage in result.plan.stages)], "then"
-    )
+    pools = []
+    for number, pool in enumerate(result.cluster.pools):
+        on = "  " if number else "on"
+        pools.append(f"{on} {pool.name}: {_machine_text(pool.topology)}")
+    way = [name for name, _ in itertools.groupby(stage.pool for stage in result.plan.stages)]
     lines = [
         asked[0],
         *pools,
@@ -278,75 +349,84 @@ def cluster_result_text(result: ClusterResult) -> str:
         proof_line(result),
         *interval_lines(result),
         *_limit_lines(result),
+        f"pools in the order of the layers: {listed(way, 'then')}",
+        "",
+        *score_lines(result.score),
     ]
-    return "\n".join(
-        [*lines, f"pools in the order of the layers: {way}", "", *score_lines(result.score)]
-    )
+    return "\n".join(lines)
+
+
+FLEET_HEADER = (
+    "pools",
+    "chips",
+    "replicas",
+    "sequences",
+    "tokens/s",
+    "per token",
+    "first token",
+    "status",
+)
 
 
 def fleet_text(found: Fleet) -> str:
     """Deployments side by side, for a terminal."""
     asked = question_lines(found.graph, found.cluster.pools[0].topology, found.workload)
-    header = (
-        "pools",
-        "chips",
-        "replicas",
-        "sequences",
-        "tokens/s",
-        "per token",
-        "first token",
-        "status",
-    )
-    rows = [
-        (
-            listed([pool.name for pool in one.cluster.pools], "with"), str(one.score.chips), str(one.plan.replicas),
-            str(one.score.batch_size), f"{one.score.tokens_per_s:.4g}", spoken(one.score.tpot_s, "s"),
-            spoken(one.score.ttft_s, "s"), one.status,
-        )
-        for one in found.deployments
-    ]  # fmt: skip
-    costs = {
-        "energy_per_token_j": found.energy_per_token_j,
-        "usd_per_million_tokens": found.usd_per_million_tokens,
-    }
-    cost_lines = [
-        f"{name} over all: {field_text(name, value)}"
-        for name, value in costs.items()
-        if value is not None
-    ]
     limits = [f"limit of each: {name} {field_text(name, value)}" for name, value in found.limits]
-    proof = proof_line(found).replace("no plan", "no sharing out of the pools")
-    return "\n".join(
-        [asked[0], asked[2], "", proof, *limits, *cost_lines, "", *aligned([header, *rows])]
+    costs = []
+    for name in ("energy_per_token_j", "usd_per_million_tokens"):
+        value = getattr(found, name)
+        if value is not None:
+            costs.append(f"{name} over all: {field_text(name, value)}")
+
+    lines = [
+        asked[0],
+        asked[2],
+        "",
+        proof_line(found).replace("no plan", "no sharing out of the pools"),
+        *limits,
+        *costs,
+        "",
+        *aligned([FLEET_HEADER, *map(_deployment_row, found.deployments)]),
+    ]
+    return "\n".join(lines)
+
+
+def _deployment_row(one: ClusterResult) -> tuple[str, ...]:
+    return (
+        listed([pool.name for pool in one.cluster.pools], "with"),
+        str(one.score.chips),
+        str(one.plan.replicas),
+        str(one.score.batch_size),
+        f"{one.score.tokens_per_s:.4g}",
+        spoken(one.score.tpot_s, "s"),
+        spoken(one.score.ttft_s, "s"),
+        one.status,
     )
 
 
 def replanning_text(found: Replanning) -> str:
     """What a new plan moves, and the plan, for a terminal."""
-    proved = "no plan as good moves fewer bytes" if found.status == "optimal" else (
-        f"no plan as good moves fewer than {spoken(found.moved_bound_bytes, 'B')}"
-    )  # fmt: skip
-    rows = [
-        (
-            f"chip {move.chip}",
-            f"{move.layers[0]}…{move.layers[-1]}",
-            spoken(move.moved_bytes, "B"),
-            _origin(move.sources),
-        )
-        for move in found.moves[:MOST_STAGES]
-    ]
-    more = len(found.moves) - len(rows)
+    proved = f"no plan as good moves fewer than {spoken(found.moved_bound_bytes, 'B')}"
+    if found.status == "optimal":
+        proved = "no plan as good moves fewer bytes"
     lines = [
         f"without chips {listed(found.result.exclude)}: moves {spoken(found.moved_bytes, 'B')} in"
-        f" {spoken(found.moving_s, 's')}; {proved}",
-        *(aligned(rows) if rows else []),
-        *([f"  … and {more} more"] if more else []),
+        f" {spoken(found.moving_s, 's')}; {proved}"
     ]
+
+    shown = found.moves[:MOST_STAGES]
+    if shown:
+        lines += aligned([_move_row(move) for move in shown])
+    more = len(found.moves) - len(shown)
+    if more:
+        lines.append(f"  … and {more} more")
     return "\n".join([*lines, "", result_text(found.result)])
 
 
-def _origin(sources: Sequence[int]) -> str:
-    return f"from chips {listed(sources)}" if sources else "read anew"
+def _move_row(move: Move) -> tuple[str, ...]:
+    origin = f"from chips {listed(move.sources)}" if move.sources else "read anew"
+    layers = f"{move.layers[0]}…{move.layers[-1]}"
+    return f"chip {move.chip}", layers, spoken(move.moved_bytes, "B"), origin
 
 
 def interval_lines(result: Result | ClusterResult) -> list[str]:
@@ -354,30 +434,36 @@ def interval_lines(result: Result | ClusterResult) -> list[str]:
     low, high = result.score.interval(result.field, 0.8)
     if low == high:
         return []
+    ends = f"{field_text(result.field, low)} and {field_text(result.field, high)}"
     return [
-        f"the price itself: 4 of 5 measurements of such a plan would lie between {field_text(result.field, low)} and"
-        f" {field_text(result.field, high)}"
+        f"the price itself: 4 of 5 measurements of such a plan would lie between {ends}",
     ]
 
 
 def _limit_lines(result: Result | ClusterResult | Disaggregation) -> list[str]:
-    return [
-        f"limit: {name} = {field_text(name, getattr(result.score, name))}, allowed {field_text(name, value)}"
-        for name, value in result.limits
-    ]
+    lines = []
+    for name, value in result.limits:
+        reached = field_text(name, getattr(result.score, name))
+        lines.append(f"limit: {name} = {reached}, allowed {field_text(name, value)}")
+    return lines
 
 
 def score_lines(score: Score) -> list[str]:
     """The figures, where the time goes, the stages."""
-    width = max(len(title) for title, _ in headline(score))
-    lines = [f"  {title:<{width}}  {words}" for title, words in headline(score)]
-    titles = (
-        ("an output token", "the first token")
-        if score.step_s is None
-        else ("a step", "a batch of samples")
-    )
-    lines += ["", *_breakdown_lines(titles, (score.breakdown, score.prefill_breakdown))]
-    return [*lines, "", *aligned([STAGE_HEADER, *stage_rows(score)])]
+    each = "an output token"
+    first = "the first token"
+    if score.step_s is not None:
+        each = "a step"
+        first = "a batch of samples"
+    return [
+        *_headline_lines(headline(score)),
+        "",
+        *_breakdown_lines(each, score.breakdown),
+        "",
+        *_breakdown_lines(first, score.prefill_breakdown),
+        "",
+        *_stage_lines(score),
+    ]
 
 
 def score_text(score: Score) -> str:
@@ -390,22 +476,20 @@ def disaggregated_text(score: DisaggregatedScore) -> str:
     return "\n".join(disaggregated_lines(score))
 
 
-def _breakdown_lines(titles: Sequence[str], breakdowns: Sequence[Sequence[StageTime]]) -> list[str]:
-    lines: list[str] = []
-    for title, breakdown in zip(titles, breakdowns, strict=True):
-        lines += [*([""] if lines else []), f"where the time of {title} goes"]
-        for cause, seconds, share in time_rows(breakdown):
-            lines.append(
-                f"  {cause:<11}{spoken(seconds, 's'):>10}  {100 * share:4.1f} %  {'█' * round(30 * share)}".rstrip()
-            )
+def _breakdown_lines(title: str, breakdown: Sequence[StageTime]) -> list[str]:
+    lines = [f"where the time of {title} goes"]
+    for cause, seconds, share in time_rows(breakdown):
+        bar = "█" * round(30 * share)
+        line = f"  {cause:<11}{spoken(seconds, 's'):>10}  {100 * share:4.1f} %  {bar}"
+        lines.append(line.rstrip())
     return lines
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows of text in columns."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  "
-        + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+    lines = []
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        lines.append("  " + "  ".join(cells).rstrip())
+    return lines

@@ -1,5 +1,8 @@
-"""The published JSON schemas (draft 2020-12) of the nouns that files hold, beside this file;
-`make schemas` writes them."""
+"""The published JSON schemas (draft 2020-12) of the nouns that files hold; `make schemas` writes
+them beside this file.
+
+Knows those nouns; nothing of how they are read.
+"""
 
 import json
 from pathlib import Path

@@ -8,7 +8,14 @@ import pytest
 
 import planner as pl
 from planner.catalogue import diffusion_shape, diffusion_table
-from planner.models.diffusion import DiffusionShape, UNetLevel, latent_frames
+from planner.models.diffusion import (
+    DiffusionShape,
+    Latent,
+    Picture,
+    Transformer,
+    UNet,
+    UNetLevel,
+)
 
 with (Path(__file__).parent.parent / "data" / "diffusion_parameters.csv").open() as table:
     PUBLISHED = {row["model"]: float(row["parameters_billion"]) for row in csv.DictReader(table)}
@@ -37,12 +44,18 @@ def test_a_picture_has_the_tokens_that_a_person_counts(name, picture, tokens):
 
 
 def test_a_video_keeps_its_first_frame():
-    assert [latent_frames(diffusion_shape("wan-2.1-14b"), frames) for frames in (1, 5, 81)] == [
-        1,
-        2,
-        21,
-    ]
-    assert latent_frames(diffusion_shape("step-video-30b"), 204) == 36
+    wan = diffusion_shape("wan-2.1-14b").latent
+    assert [wan.frames_of(frames) for frames in (1, 5, 81)] == [1, 2, 21]
+
+
+def test_a_video_in_chunks_has_so_many_latent_frames_for_each():
+    assert diffusion_shape("step-video-30b").latent.frames_of(204) == 204 // 17 * 3
+
+
+def test_a_picture_that_does_not_divide_into_patches_has_one_more_along_that_edge():
+    latent = Latent(channels=4, patch=2, compression=8)
+    assert latent.tokens_of(Picture(height=64, width=64)) == 4 * 4
+    assert latent.tokens_of(Picture(height=65, width=64)) == 5 * 4
 
 
 def test_text_encoders_have_the_parameters_that_are_published():
@@ -79,17 +92,48 @@ def test_a_wrong_picture_gets_one_sentence(name, picture, words):
     assert "\n" not in str(refused.value)
 
 
+def test_a_transformer_without_blocks_is_refused():
+    with pytest.raises(pl.InputError, match="needs layers or double_layers"):
+        Transformer(hidden=64, heads=1, head_dim=64, ffn=256)
+
+
+def test_a_transformer_without_a_width_is_refused():
+    with pytest.raises(pl.InputError, match=r"^Transformer\.hidden is missing"):
+        Transformer(layers=2)
+
+
+LEVEL = UNetLevel(channels=320, heads=5)
+
+
 @pytest.mark.parametrize(
-    ("numbers", "words"),
+    "denoiser",
     [
-        ({}, "levels of a UNet or layers"),
-        ({"layers": 2}, "needs its hidden width"),
-        ({"levels": (UNetLevel(channels=320, heads=5),)}, "needs text_tokens and text_widths"),
+        UNet(levels=(LEVEL,)),
+        Transformer(hidden=64, heads=1, head_dim=64, ffn=256, layers=1, text="cross"),
+        Transformer(hidden=64, heads=1, head_dim=64, ffn=256, double_layers=1),
     ],
 )
-def test_a_shape_that_lacks_something_is_refused(numbers, words):
-    with pytest.raises(pl.InputError, match=words):
-        DiffusionShape(latent_channels=4, **numbers)
+def test_a_denoiser_that_sees_a_text_needs_one(denoiser):
+    with pytest.raises(pl.InputError, match="needs text_tokens and text_widths"):
+        DiffusionShape(denoiser=denoiser, latent=Latent(channels=4))
+
+
+def test_a_denoiser_that_sees_no_text_needs_none():
+    denoiser = Transformer(hidden=64, heads=1, head_dim=64, ffn=256, layers=1)
+    shape = DiffusionShape(denoiser=denoiser, latent=Latent(channels=4))
+    assert shape.conditions.text_tokens == 0
+
+
+def test_a_field_of_the_other_kind_of_denoiser_is_refused_by_name():
+    fields = {"kind": "unet", "levels": [{"channels": 320, "heads": 5}], "hidden": 64}
+    with pytest.raises(pl.InputError, match=r"unet\.hidden is not a field of it"):
+        DiffusionShape.from_fields({"denoiser": fields, "latent": {"channels": 4}})
+
+
+def test_a_shape_comes_back_from_json_with_its_kind_of_denoiser():
+    for name in ("sdxl", "flux-1"):
+        shape = diffusion_shape(name)
+        assert DiffusionShape.from_json(shape.to_json()) == shape
 
 
 def test_the_factors_of_a_text_are_those_of_its_tokens():

@@ -159,3 +159,44 @@ def test_figures_of_a_table_stand_to_the_right_and_words_to_the_left():
         ["a", "1"],
         ["b", "2"],
     ]
+
+
+# ── Axes ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_decade_is_as_long_as_any_other():
+    axis = svg.LogAxis(1.0, 100.0, 50.0, 250.0)
+    assert [axis.at(value) for value in (1.0, 10.0, 100.0)] == pytest.approx([50.0, 150.0, 250.0])
+
+
+def test_what_is_below_a_logarithmic_scale_stands_at_its_edge():
+    axis = svg.LogAxis(1.0, 100.0, 50.0, 250.0)
+    assert axis.at(0.01) == axis.at(0.0) == 50.0
+
+
+def test_ticks_are_round_and_on_the_scale():
+    assert list(svg.LogAxis(0.9, 21.0, 0.0, 1.0).ticks()) == pytest.approx([1, 2, 5, 10, 20])
+    assert list(svg.LogAxis(0.02, 0.05, 0.0, 1.0).ticks()) == pytest.approx([0.02, 0.05])
+
+
+def test_a_frame_has_room_around_its_values_and_pixels_that_count_down():
+    frame = svg.framed([1.0, 10.0], [1.0, 10.0], (80.0, 50.0, 700.0, 360.0))
+    (left, bottom), (right, top) = frame.at((1.0, 1.0)), frame.at((10.0, 10.0))
+    assert 80 < left < right < 700
+    assert 360 > bottom > top > 50
+    assert (left - 80) == pytest.approx(700 - right)
+
+
+def test_a_frame_around_one_value_has_two_ends():
+    frame = svg.framed([3.0, 3.0], [3.0], (0.0, 0.0, 100.0, 100.0))
+    assert frame.across.first < 3.0 < frame.across.last
+
+
+def test_axes_have_a_line_and_a_figure_for_each_tick_and_two_titles():
+    frame = svg.framed([1.0, 10.0], [100.0, 200.0], (80.0, 50.0, 700.0, 360.0))
+    drawn = svg.picture(720, 420, svg.axes(frame, "time [ms]", "rate [1/s]"), title="a frame")
+    ticks = [*frame.across.ticks(), *frame.up.ticks()]
+    lines = ElementTree.fromstring(drawn).iter(f"{SVG}line")
+    assert len(list(lines)) == len(ticks) == 6
+    said = texts(drawn)
+    assert {"1", "2", "5", "10", "100", "200", "time [ms]", "rate [1/s]"} <= set(said)
