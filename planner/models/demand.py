@@ -78,16 +78,26 @@ class Demand:
         return replace(self, window_tokens=self.window_tokens / factor, **linear, **square)
 
     def flop(
-        self, tokens: Numbers, context_tokens: Numbers, rows: Numbers, decode: bool
+        self,
+        tokens: Numbers,
+        context_tokens: Numbers,
+        rows: Numbers,
+        decode: bool | NDArray[np.bool_],
     ) -> Numbers:
         """Floating-point operations of the step, which makes so many rows of what is made for
-        sequences: one for each, or for each token that is to be verified. [FLOP]"""
-        per_context = self.decode_flop_per_token_context if decode else self.flop_per_token_context
+        sequences: one for each, or for each token that is to be verified; `decode` says it for
+        all steps or for each. [FLOP]"""
+        per_context = self._flop_per_token_context(decode)
         seen = np.minimum(context_tokens, self.window_tokens)
         routed = self.busiest_share(tokens) * self.flop_per_token
         return tokens * (routed + per_context * seen) + rows * self.flop_per_sequence
 
-    def skipping(self, kept_fraction: float) -> "Demand":
+    def _flop_per_token_context(self, decode: bool | NDArray[np.bool_]) -> Numbers:
+        if isinstance(decode, np.ndarray):
+            return np.where(decode, self.decode_flop_per_token_context, self.flop_per_token_context)
+        return self.decode_flop_per_token_context if decode else self.flop_per_token_context
+
+    def skipping(self, kept_fraction: Numbers) -> "Demand":
         """The same where only so much of the arithmetic has to be done: the rest multiplies
         zeros."""
         return replace(

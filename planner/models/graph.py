@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from planner.errors import InputError, listed, shortened
-from planner.models.demand import Numbers
+from planner.models.demand import Demand, Numbers, stacked
 from planner.models.dtypes import Dtype, stream_bytes_of
 from planner.models.operators import Attention, Experts, MatMul, Operator, Recurrent, Width
 from planner.records import Record
@@ -285,6 +285,23 @@ class ModelGraph(Record):
     @property
     def kind_counts(self) -> tuple[int, ...]:
         return tuple(len(kind) for kind in self.kinds)
+
+    @cached_property
+    def operators(self) -> tuple[Operator, ...]:
+        """Of one layer of each kind, kind by kind."""
+        return tuple(itertools.chain.from_iterable(kind[0].operators for kind in self.kinds))
+
+    def demand(self, tensor_parallel: int = 1, expert_parallel: int = 1) -> Demand:
+        """What one chip of a group does of these operators, as columns with a row for each: made
+        once for each way of splitting, since no machine changes it."""
+        split = tensor_parallel, expert_parallel
+        if split not in self._demands:
+            self._demands[split] = stacked([one.demand(*split) for one in self.operators])
+        return self._demands[split]
+
+    @cached_property
+    def _demands(self) -> dict[tuple[int, int], Demand]:
+        return {}
 
     @cached_property
     def _grouped(self) -> tuple[tuple[tuple[Layer, ...], ...], NDArray[np.intp]]:

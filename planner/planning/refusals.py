@@ -8,7 +8,6 @@ from planner.errors import InfeasibleError
 from planner.machines.topology import Topology
 from planner.plan import Plan
 from planner.planning.search import Search
-from planner.pricing.queueing import most_requests_per_s
 from planner.space.candidates import Candidates
 from planner.units import spoken
 from planner.workload import Workload
@@ -138,7 +137,7 @@ def _beyond_rate(candidates: Candidates) -> InfeasibleError | None:
     if rate is None or _best(candidates, topology, workload, any_field)[0] is not None:
         return None
     plan = _best(candidates, topology, workload.replace(requests_per_s=None), "tokens_per_s")[0]
-    most = 0.0 if plan is None else most_requests_per_s(candidates.prices, plan, workload)
+    most = 0.0 if plan is None else candidates.most_requests_per_s(plan)
     return InfeasibleError(
         f"Workload.requests_per_s = {rate:.4g} is more than any plan on {topology.chips} × {topology.chip.name} serves; the"
         f" one for the highest throughput serves {most:.4g} requests a second",

@@ -7,9 +7,9 @@ message is used.
 """
 
 import math
-from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import get_args
 
 import numpy as np
@@ -41,46 +41,72 @@ def spans_of(topology: Topology, first: int, count: int) -> Spans:
 
 def offers(topology: Topology, kind: str, spans: Spans) -> bool:
     """Whether the software stack has such a collective for such a group."""
-    return bool(_kernels(topology, kind, spans)) or math.prod(spans) == 1
+    alone = math.prod(spans) == 1
+    return alone or any(True for _ in _kernels(topology, kind, spans))
+
+
+class Collectives:
+    """What collectives take on one machine: the kernels for each group are looked up once."""
+
+    def __init__(self, topology: Topology) -> None:
+        self.topology = topology
+        self._ways: dict[tuple[str, Spans], list[list[_Place]]] = {}
+
+    def seconds(self, kind: str, spans: Spans, tensor_bytes: Numbers) -> Numbers:
+        """One collective over a group, by the cheapest kernel of the topology's software. [s]
+
+        `tensor_bytes` as in `cost.collectives`; an InputError says so where the software has no
+        such collective.
+        """
+        if math.prod(spans) == 1:
+            return 0.0 * tensor_bytes
+        topology = self.topology
+        offered = [
+            way[0].kernel.base_latency_s + _levels_s(way, kind, tensor_bytes)
+            for way in self._ways_of(kind, spans)
+        ]
+        if not offered:
+            ranks = math.prod(spans)
+            raise InputError(
+                f"software {topology.software.name!r} has no {kind} over {ranks} chips of"
+                f" {topology.name!r}"
+            )
+        quickest: Numbers = reduce(np.minimum, offered)
+        launched_s = topology.software.collective_overhead_s
+        return np.maximum(quickest, launched_s) if launched_s else quickest
+
+    def _ways_of(self, kind: str, spans: Spans) -> "list[list[_Place]]":
+        """Each kernel that can run a collective over a group, on each level with several units."""
+        ways = self._ways.get((kind, spans))
+        if ways is None:
+            levels = zip(self.topology.levels, spans, strict=True)
+            part = [(level, ranks) for level, ranks in levels if ranks > 1]
+            ways = [
+                [_Place(kernel, level, ranks) for level, ranks in part]
+                for kernel in _kernels(self.topology, kind, spans)
+            ]
+            self._ways[kind, spans] = ways
+        return ways
 
 
 def group_collective_s(
     topology: Topology, kind: str, spans: Spans, tensor_bytes: Numbers
 ) -> Numbers:
-    """One collective over a group, by the cheapest kernel of the topology's software. [s]
-
-    `tensor_bytes` as in `cost.collectives`; an InputError says so where the software has no such
-    collective.
-    """
-    if math.prod(spans) == 1:
-        return 0.0 * tensor_bytes
-    offered = [
-        way[0].kernel.base_latency_s + _levels_s(way, kind, tensor_bytes)
-        for way in _ways(topology, kind, spans)
-    ]
-    if not offered:
-        ranks = math.prod(spans)
-        raise InputError(
-            f"software {topology.software.name!r} has no {kind} over {ranks} chips of {topology.name!r}"
-        )
-    quickest = np.minimum.reduce(np.broadcast_arrays(*offered)) if len(offered) > 1 else offered[0]
-    launched_s = topology.software.collective_overhead_s
-    return np.maximum(quickest, launched_s) if launched_s else quickest
+    """A single collective over a group (see `Collectives.seconds`). [s]"""
+    return Collectives(topology).seconds(kind, spans, tensor_bytes)
 
 
-def _kernels(topology: Topology, kind: str, spans: Spans) -> list[CollectiveKernel]:
+def _kernels(topology: Topology, kind: str, spans: Spans) -> Iterator[CollectiveKernel]:
     """The kernels that can run a collective over a group."""
     levels = [level for level, ranks in zip(topology.levels, spans, strict=True) if ranks > 1]
     across = any(level.unit_chips > 1 for level in levels)
-    return [
-        kernel
-        for kernel in topology.software.collectives
-        if kind in kernel.kinds
-        and math.prod(spans) <= kernel.most_ranks
-        and (kernel.across_nodes or not across)
-        if kernel.algorithm != "in-switch"
-        or any(level.fabric.reduces_in_network for level in levels)
-    ]
+    adds_up = any(level.fabric.reduces_in_network for level in levels)
+    for kernel in topology.software.collectives:
+        wide_enough = math.prod(spans) <= kernel.most_ranks
+        reaches = kernel.across_nodes or not across
+        works_here = kernel.algorithm != "in-switch" or adds_up
+        if kind in kernel.kinds and wide_enough and reaches and works_here:
+            yield kernel
 
 
 def hop_s(topology: Topology, level: int | None, hops: int, tensor_bytes: Numbers) -> Numbers:
@@ -91,27 +117,6 @@ def hop_s(topology: Topology, level: int | None, hops: int, tensor_bytes: Number
     fabric = topology.levels[level].fabric
     sent = wire.send_s(tensor_bytes, fabric.bandwidth_bytes_per_s, fabric.latency_s, hops)
     return sent + topology.software.hop_overhead_s
-
-
-def _ways(topology: Topology, kind: str, spans: Spans) -> "list[list[_Place]]":
-    """Each kernel that can run a collective over a group, on each level with several units: of
-    the last machines, remembered."""
-    ways = next((ways for known, ways in _RECENT if known is topology), None)
-    if ways is None:
-        ways = {}
-        _RECENT.append((topology, ways))
-    if (kind, spans) not in ways:
-        part = [
-            (level, ranks) for level, ranks in zip(topology.levels, spans, strict=True) if ranks > 1
-        ]
-        kernels = _kernels(topology, kind, spans)
-        ways[kind, spans] = [
-            [_Place(kernel, level, ranks) for level, ranks in part] for kernel in kernels
-        ]
-    return ways[kind, spans]
-
-
-_RECENT: "deque[tuple[Topology, dict[tuple[str, Spans], list[list[_Place]]]]]" = deque(maxlen=4)
 
 
 def _levels_s(way: "list[_Place]", kind: str, tensor_bytes: Numbers) -> Numbers:

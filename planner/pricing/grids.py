@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from planner.errors import InputError
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
-from planner.pricing.price_list import Split, price_list_of, reach_of, unoffered
+from planner.pricing.price_list import PriceList, Split, reach_of, unoffered
 
 Floats = NDArray[np.float64]
 
@@ -31,7 +31,7 @@ def decode_grid_s(
     `context_tokens` is what each sequence finds in its cache. Memory limits are not looked at. An
     InputError names a degree that does not divide the heads or does not fit the machine.
     """
-    prices = price_list_of(graph, topology)
+    prices = PriceList(graph, topology)
     batches, contexts = (
         np.asarray(batch_sizes, dtype=float),
         np.asarray(context_tokens, dtype=float),

@@ -7,10 +7,9 @@ import numpy as np
 
 from planner.cost import roofline
 from planner.errors import UnknownNameError
-from planner.pricing.drafts import serving_prices
 from planner.pricing.holdings import layers_of, split_of
 from planner.pricing.price_list import multiplied_in
-from planner.pricing.schedule import scheduled
+from planner.pricing.served import Served
 from planner.report.pictures import memory_parts
 from planner.report.svg import CAUSE_COLOURS, MEMORY_COLOURS, plotly, stage_colour
 from planner.report.text import CAUSES, equal_runs
@@ -103,17 +102,14 @@ def operator_times(result: Any) -> list[tuple[str, float, float]]:
     """Name, time in a decode pass through all stages, and the least that its chips allow [s];
     the longest first."""
     plan, graph = result.plan, result.graph
-    prices = serving_prices(graph, result.topology, result.workload)
-    at = scheduled(
-        result.workload, result.topology.software, batch_size=result.score.batch_size, replicas=plan.replicas,
-        micro_batches=plan.micro_batches, graph=graph,
-    )  # fmt: skip
+    served = Served(graph, result.topology, result.workload)
+    at = served.schedule(result.score.batch_size, plan.replicas, plan.micro_batches)
     totals: dict[str, list[float]] = {}
     for stage in plan.stages:
         often = np.bincount(
             graph.kind_of_layer[layers_of(stage, graph)], minlength=len(graph.kinds)
         )
-        for one in prices.operator_times(split_of(stage), at.decode):
+        for one in served.prices.operator_times(split_of(stage), at.decode):
             total = totals.setdefault(one.name, [0.0, 0.0])
             total[0] += often[one.kind] * one.taken_s
             total[1] += often[one.kind] * one.light_s

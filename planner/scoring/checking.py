@@ -5,14 +5,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from planner.errors import listed, shortened
+from planner.machines.software import Software
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan, Stage
-from planner.pricing.drafts import serving_prices
-from planner.pricing.holdings import ledger_of, split_of
-from planner.pricing.price_list import PriceList, unoffered
+from planner.pricing.deployment import Deployment
+from planner.pricing.holdings import Ledger, split_of
+from planner.pricing.price_list import unoffered
 from planner.pricing.queueing import batch_of, most_requests_per_s
-from planner.pricing.schedule import Schedule, scheduled
+from planner.pricing.schedule import Schedule
+from planner.pricing.served import Served
 from planner.records import Record
 from planner.units import spoken
 from planner.workload import Workload
@@ -43,9 +45,20 @@ def check_plan(
 
     Memory is checked once everything else is right, since a plan that makes no sense has no ledger.
     """
+    broken = check_structure(plan, graph, topology, exclude=exclude)
+    if broken:
+        return broken
+    served = Served(graph, topology, workload)
+    deployment = Deployment(plan, [served] * len(plan.stages))
+    return tuple(check_memory(deployment, batch_of(deployment)))
+
+
+def check_structure(
+    plan: Plan, graph: ModelGraph, topology: Topology, *, exclude: Iterable[int] = ()
+) -> tuple[Violation, ...]:
+    """The rules that a plan breaks whatever the workload."""
     broken = tuple(violation for check in STRUCTURE for violation in check(plan, graph, topology))
-    broken += tuple(check_excluded(plan, exclude))
-    return broken or tuple(check_memory(plan, graph, topology, workload))
+    return broken + tuple(check_excluded(plan, exclude))
 
 
 def check_layers(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator[Violation]:
@@ -133,56 +146,62 @@ def check_degrees(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator
             yield Violation(rule="degrees", message=f"stage {number}: {message}")
 
 
-def check_memory(
-    plan: Plan, graph: ModelGraph, topology: Topology, workload: Workload
-) -> Iterator[Violation]:
+def check_memory(deployment: Deployment, batch_size: int) -> Iterator[Violation]:
     """On every chip weights, KV cache and activations fit into what may be filled, while
-    requests leave as fast as they come."""
-    prices, software = serving_prices(graph, topology, workload), topology.software
-    batch_size = batch_of(prices, plan, workload)
-    rate = workload.requests_per_s
-    if (
-        rate is not None
-        and not batch_size
-        and (most := most_requests_per_s(prices, plan, workload))
-    ):
-        message = (
-            f"Workload.requests_per_s = {rate:.4g} is more than the plan serves: {most:.4g} requests a second, with as many"
-            " sequences in flight as fit"
-        )
-        yield Violation(rule="rate", message=message, demand=rate, capacity=most)
-        return
-    batch_size = batch_size or plan.replicas
-    at = scheduled(
-        workload,
-        software,
-        batch_size=batch_size,
-        replicas=plan.replicas,
-        micro_batches=plan.micro_batches,
-        graph=graph,
+    requests leave as fast as they come; with so many sequences in flight, 0: not even one fits, or
+    the plan cannot keep up with the rate."""
+    rate = deployment.served.workload.requests_per_s
+    if not batch_size and rate is not None:
+        most = most_requests_per_s(deployment)
+        if most:
+            yield _beyond_rate(rate, most)
+            return
+    at = deployment.schedule(batch_size or deployment.plan.replicas)
+    yield from sequence_violations(at.sequences, deployment.served.software)
+    yield from memory_violations(deployment, at)
+
+
+def _beyond_rate(rate: float, most: float) -> Violation:
+    return Violation(
+        rule="rate",
+        message=f"Workload.requests_per_s = {rate:.4g} is more than the plan serves: {most:.4g}"
+        " requests a second, with as many sequences in flight as fit",
+        demand=rate,
+        capacity=most,
     )
-    if at.sequences > software.most_sequences:
-        message = f"a replica has {at.sequences} sequences, {software.name} takes at most {software.most_sequences}"
-        yield Violation(
-            rule="sequences", message=message, demand=at.sequences, capacity=software.most_sequences
-        )
-    for number, stage in enumerate(plan.stages):
-        yield from check_ledger(prices, number, stage, at)
 
 
-def check_ledger(prices: PriceList, number: int, stage: Stage, at: Schedule) -> Iterator[Violation]:
-    """What the busiest chip of a stage holds fits into what may be filled."""
-    ledger = ledger_of(prices, stage, at)
-    if ledger.headroom_bytes < 0:
+def sequence_violations(sequences: int, software: Software) -> Iterator[Violation]:
+    """A replica has no more sequences than its software takes."""
+    if sequences > software.most_sequences:
         yield Violation(
-            rule="memory",
-            message=f"stage {number} needs {spoken(ledger.needed_bytes, 'B')} on each chip (weights"
-            f" {spoken(ledger.weight_bytes, 'B')}, KV cache {spoken(ledger.kv_bytes, 'B')}, activations"
-            f" {spoken(ledger.activation_bytes, 'B')}) but {prices.topology.chip.name} has"
-            f" {spoken(ledger.usable_bytes, 'B')} to fill",
-            demand=ledger.needed_bytes,
-            capacity=ledger.usable_bytes,
+            rule="sequences",
+            message=f"a replica has {sequences} sequences, {software.name} takes at most"
+            f" {software.most_sequences}",
+            demand=sequences,
+            capacity=software.most_sequences,
         )
+
+
+def memory_violations(deployment: Deployment, at: Schedule) -> Iterator[Violation]:
+    """What the busiest chip of each stage holds fits into what may be filled."""
+    ledgers = zip(deployment.each, deployment.ledgers(at), strict=True)
+    for number, (served, ledger) in enumerate(ledgers):
+        if ledger.headroom_bytes < 0:
+            yield _beyond_memory(number, served.topology, ledger)
+
+
+def _beyond_memory(number: int, topology: Topology, ledger: Ledger) -> Violation:
+    needed, usable = spoken(ledger.needed_bytes, "B"), spoken(ledger.usable_bytes, "B")
+    weights, cache = spoken(ledger.weight_bytes, "B"), spoken(ledger.kv_bytes, "B")
+    return Violation(
+        rule="memory",
+        message=f"stage {number} needs {needed} on each chip (weights {weights}, KV cache {cache},"
+        f" activations {spoken(ledger.activation_bytes, 'B')}) but {topology.chip.name} has"
+        f" {usable} to fill",
+        demand=ledger.needed_bytes,
+        capacity=ledger.usable_bytes,
+    )
 
 
 STRUCTURE: tuple[Callable[[Plan, ModelGraph, Topology], Iterator[Violation]], ...] = (

@@ -1,7 +1,6 @@
 """What a plan costs: the record, its intervals and percentiles."""
 
 import math
-from collections import deque
 from typing import Literal
 
 from planner.errors import InputError, UnknownNameError
@@ -185,23 +184,10 @@ class Score(Record):
 def residuals_of(software: Software) -> tuple[Residual, ...]:
     """How uncertain the fields of a score are: as measured on the stack, or as much as what they
     depend on."""
-    for last, residuals in _RECENT:
-        if last is software:
-            return residuals
     known = {residual.field: residual.half_width for residual in software.residuals}
 
     def half_width(field: str) -> float:
-        return next(
-            (known[name] for name in (field, *LIKE.get(field, ())) if name in known), UNMEASURED
-        )
+        alike = (known[name] for name in (field, *LIKE.get(field, ())) if name in known)
+        return next(alike, UNMEASURED)
 
-    _RECENT.append(
-        (
-            software,
-            tuple(Residual(field=field, half_width=half_width(field)) for field in UNCERTAIN),
-        )
-    )
-    return _RECENT[-1][1]
-
-
-_RECENT: deque[tuple[Software, tuple[Residual, ...]]] = deque(maxlen=4)
+    return tuple(Residual(field=field, half_width=half_width(field)) for field in UNCERTAIN)

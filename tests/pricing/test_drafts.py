@@ -12,8 +12,9 @@ from planner.answers.question import FIELDS
 from planner.machines.topology import Power
 from planner.pricing.drafts import DraftingPriceList, serving_prices
 from planner.pricing.holdings import ledger_of
-from planner.pricing.price_list import Split, Step, price_list_of, reach_of
+from planner.pricing.price_list import PriceList, Split, Step, reach_of
 from planner.pricing.schedule import scheduled
+from planner.pricing.served import Served
 from planner.workload import Speculation
 from tests.by_hand import ALONE, attention, chain, head, layer, matmul, round_machine
 from tests.instances import (
@@ -67,8 +68,8 @@ def test_a_decode_pass_verifies_all_drafted_tokens_after_as_many_passes_of_the_d
     step = scheduled(workload, machine.software, batch_size=4, replicas=1, micro_batches=1).decode
     assert step == Step(16.0, 4.0, 72.0, True)
     counts, narrow = np_counts(graph), Split(min(split.tensor, 2), 1, 1, split.attention)
-    verified = price_list_of(graph, machine).prices(split, step, reach).seconds @ counts
-    draft = price_list_of(DRAFT, machine).prices(
+    verified = PriceList(graph, machine).prices(split, step, reach).seconds @ counts
+    draft = PriceList(DRAFT, machine).prices(
         narrow, Step(4.0, 4.0, 72.0, True), reach
     ).seconds @ np_counts(DRAFT)
     whole = serving_prices(graph, machine, workload).prices(split, step, reach).seconds @ counts
@@ -81,7 +82,7 @@ def np_counts(graph) -> list[float]:
 
 def test_verifying_reads_weights_and_caches_once_and_works_on_every_token():
     graph, machine = tiny_graph(2), tiny_topology(1, fabric("switch", 2))
-    prices, reach = price_list_of(graph, machine), reach_of(machine, Split(), 0)
+    prices, reach = PriceList(graph, machine), reach_of(machine, Split(), 0)
     one, four = (
         prices.prices(Split(), Step(tokens, 2.0, 1e6, True), reach) for tokens in (2.0, 8.0)
     )
@@ -131,7 +132,7 @@ def test_the_last_stage_holds_the_draft_its_caches_and_room_for_what_is_drafted(
     plan = pl.uniform_plan(graph, machine, pipeline_parallel=2)
     plain, ahead, whole = (
         [
-            ledger_of(serving_prices(graph, machine, work), stage, at)
+            ledger_of(Served(graph, machine, work), stage, at)
             for stage in plan.stages
             for at in [scheduled(work, machine.software, batch_size=3, replicas=1, micro_batches=2)]
         ]

@@ -3,9 +3,18 @@
 import pytest
 
 from planner.plan import ChipRange, Plan, Stage
-from planner.pricing.holdings import Ledger, largest, layers_of, ledger_of, most_sequences, split_of
+from planner.pricing.deployment import Deployment
+from planner.pricing.holdings import (
+    Ledger,
+    largest,
+    layers_of,
+    ledger_of,
+    most_fitting,
+    split_of,
+)
 from planner.pricing.price_list import PriceList, Split
 from planner.pricing.schedule import scheduled
+from planner.pricing.served import Served
 from planner.workload import Workload
 from tests.by_hand import attention, chain, head, layer, matmul, plan_of, round_machine, stage
 from tests.instances import tiny_chip, tiny_graph, tiny_software, tiny_topology
@@ -25,7 +34,7 @@ def ledger(graph, batch: int = 1, **changes):
     topology, plan = tiny_topology(1), one_stage(graph)
     work = Workload(batch_size=batch, **changes)
     at = scheduled(work, topology.software, batch_size=batch, replicas=1, micro_batches=1)
-    return ledger_of(PriceList(graph, topology), plan.stages[0], at)
+    return ledger_of(Served(graph, topology, work), plan.stages[0], at)
 
 
 def test_one_chip_holds_all_weights():
@@ -60,17 +69,44 @@ def test_an_open_batch_holds_as_many_sequences_as_fit():
     graph, work = tiny_graph(), Workload(batch_size=None, prompt_tokens=900, output_tokens=100)
     cache = 1000 * graph.kv_bytes_per_token
     topology = tiny_topology(1, chip=tiny_chip((graph.weight_bytes + 10.5 * cache) / 0.9))
-    prices, plan = PriceList(graph, topology), one_stage(graph)
-    fitting = most_sequences(prices, plan, work)
+    served, plan = Served(graph, topology, work), one_stage(graph)
+    fitting = Deployment(plan, [served]).most_sequences
     assert 9 <= fitting <= 10  # activations take a little
     for sequences, holds in ((fitting, True), (fitting + 1, False)):
         at = scheduled(work, topology.software, batch_size=sequences, replicas=1, micro_batches=1)
-        assert (ledger_of(prices, plan.stages[0], at).headroom_bytes >= 0) == holds
+        assert (ledger_of(served, plan.stages[0], at).headroom_bytes >= 0) == holds
 
 
 @pytest.mark.parametrize("true_most", [0, 1, 2, 3, 7, 64, 99, 100])
 def test_the_largest_that_fits_is_found_whatever_it_is(true_most):
     assert largest(lambda number: number <= true_most, 100) == true_most
+
+
+def room_of(shape: str, true_most: int, number: int) -> float:
+    """Bytes left when so many are held: along a line, in steps of eight, or with a steep end."""
+    if shape == "line":
+        return 3.0 * (true_most + 0.5 - number)
+    if shape == "steps":
+        return float(8 * (true_most // 8 + 1) - 8 * ((number - 1) // 8 + 1))
+    return 1e9 * (true_most + 0.5 - number) if number > true_most else 0.01 * (true_most - number)
+
+
+@pytest.mark.parametrize("shape", ["line", "steps", "bend"])
+@pytest.mark.parametrize("most", [1, 2, 100, 4096])
+def test_the_most_that_leaves_room_is_found_in_few_probes(shape, most):
+    for true_most in sorted({0, 1, 2, 3, 7, 63, 64, 65, 98, 99, 100, 2000, 4095, 4096, 9000}):
+        probed: list[int] = []
+
+        def room(number, probed=probed, true_most=true_most):
+            probed.append(number)
+            return room_of(shape, true_most, number)
+
+        fitting = max(
+            (n for n in range(1, most + 1) if room_of(shape, true_most, n) >= 0), default=0
+        )
+        assert most_fitting(room, most) == fitting
+        assert len(probed) <= (4 if shape == "line" else 40)
+        assert len(probed) == len(set(probed))
 
 
 def test_layers_are_found_by_name():

@@ -21,8 +21,9 @@ from planner.machines.topology import Topology
 from planner.models.dtypes import Dtype
 from planner.models.graph import ModelGraph
 from planner.planning.partitioning import partition
-from planner.pricing.price_list import price_list_of
+from planner.pricing.price_list import usable_bytes_of
 from planner.space.uniform import PlanGrid, plan_grid
+from planner.space.uniform_shapes import Ground
 from planner.studies.advantage.family import EXPERT_ANCHORS, Family, member
 from planner.studies.advantage.records import (
     AdvantageMap,
@@ -104,8 +105,9 @@ class MapGrids:
         is priced again."""
         machine = whole(topology)
         place = [one.name for one in self.topologies].index(machine.name)
+        ground = Ground(machine)
         column = tuple(
-            priced(member(self.family, size, self.weight_dtype), machine, self.workload)
+            priced(member(self.family, size, self.weight_dtype), ground, self.workload)
             for size in self.sizes
         )
         return replace(
@@ -267,16 +269,14 @@ def _uncertainty(
     if there:
         middle = there[len(there) // 2]
         stair = stair_of(middle, metric)
-        speed, usable = (
-            np.array([0.5 * stair.speeds[0]]),
-            price_list_of(middle.graph, topology).usable_bytes,
-        )
+        speed = np.array([0.5 * stair.speeds[0]])
+        usable = usable_bytes_of(topology)
         shapes = [
             middle.shapes[n] for n in np.unique(stair.place // math.prod(middle.tpot_s.shape[1:]))
         ]
 
         def value_on(machine: Topology) -> float | None:
-            same = price_list_of(middle.graph, machine).usable_bytes == usable
+            same = usable_bytes_of(machine) == usable
             grid = plan_grid(middle.graph, machine, grids.workload, shapes=shapes if same else None)
             value = float(stair_of(grid, metric).at(speed)[0][0])
             return value if math.isfinite(value) else None
@@ -312,13 +312,14 @@ def map_grids(
     if not machines or len({one.name for one in machines}) < len(machines):
         raise InputError("topologies must name one machine or more, each once")
     work = Workload(batch_size=None, prompt_tokens=prompt_tokens, output_tokens=output_tokens)
+    grounds = [Ground(machine) for machine in machines]
     graphs = [member(family, size, weight_dtype) for size in sizes]
     named = (DENSE_MODELS if family == "dense" else EXPERT_ANCHORS) if models is None else models
     real = {name: load_model(name, weight_dtype=weight_dtype) for name in named}
     return MapGrids(
         machines, family, weight_dtype, work, tuple(float(size) for size in sizes),
-        tuple(tuple(priced(graph, machine, work) for graph in graphs) for machine in machines),
-        {name: tuple(priced(graph, machine, work) for machine in machines) for name, graph in real.items()},
+        tuple(tuple(priced(graph, ground, work) for graph in graphs) for ground in grounds),
+        {name: tuple(priced(graph, ground, work) for ground in grounds) for name, graph in real.items()},
     )  # fmt: skip
 
 
@@ -328,10 +329,10 @@ def whole(topology: str | Topology) -> Topology:
     return found.replace(chips=found.limit_chips)
 
 
-def priced(graph: ModelGraph, topology: Topology, workload: Workload) -> PlanGrid | None:
+def priced(graph: ModelGraph, ground: Ground, workload: Workload) -> PlanGrid | None:
     """The grid, or None where nothing fits."""
     try:
-        return plan_grid(graph, topology, workload)
+        return plan_grid(graph, ground.topology, workload, ground=ground)
     except InfeasibleError:
         return None
 
