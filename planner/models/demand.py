@@ -97,13 +97,26 @@ class Demand:
             return np.where(decode, self.decode_flop_per_token_context, self.flop_per_token_context)
         return self.decode_flop_per_token_context if decode else self.flop_per_token_context
 
-    def skipping(self, kept_fraction: Numbers) -> "Demand":
+    def skipping(self, kept_fraction: float) -> "Demand":
         """The same where only so much of the arithmetic has to be done: the rest multiplies
         zeros."""
+        if kept_fraction == 1:
+            return self
         return replace(
             self,
             flop_per_token=kept_fraction * self.flop_per_token,
             flop_per_sequence=kept_fraction * self.flop_per_sequence,
+        )
+
+    def fused(self, unfused_share: float) -> "Demand":
+        """The same where only so much of the traffic is left: the rest never leaves the chip
+        between an operator and its neighbour."""
+        if unfused_share == 1:
+            return self
+        return replace(
+            self,
+            read_bytes_per_token=unfused_share * self.read_bytes_per_token,
+            written_bytes_per_token=unfused_share * self.written_bytes_per_token,
         )
 
     @property

@@ -98,14 +98,15 @@ def group_collective_s(
 
 def _kernels(topology: Topology, kind: str, spans: Spans) -> Iterator[CollectiveKernel]:
     """The kernels that can run a collective over a group."""
-    levels = [level for level, ranks in zip(topology.levels, spans, strict=True) if ranks > 1]
+    ranks = math.prod(spans)
+    levels = [level for level, units in zip(topology.levels, spans, strict=True) if units > 1]
     across = any(level.unit_chips > 1 for level in levels)
     adds_up = any(level.fabric.reduces_in_network for level in levels)
     for kernel in topology.software.collectives:
-        wide_enough = math.prod(spans) <= kernel.most_ranks
+        if kind not in kernel.kinds or ranks > kernel.most_ranks:
+            continue
         reaches = kernel.across_nodes or not across
-        works_here = kernel.algorithm != "in-switch" or adds_up
-        if kind in kernel.kinds and wide_enough and reaches and works_here:
+        if reaches and (adds_up or kernel.algorithm != "in-switch"):
             yield kernel
 
 

@@ -2,9 +2,9 @@
 the machine makes of it.
 """
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from planner.machines.topology import Topology
 from planner.models.demand import Demand, Numbers
 from planner.models.dtypes import bytes_of
 from planner.models.graph import ModelGraph
-from planner.models.operators import Attention, Experts, MatMul, Operator, Pointwise, Recurrent
+from planner.models.operators import Attention, Experts, MatMul, Operator, Recurrent
 
 Floats = NDArray[np.float64]
 
@@ -31,10 +31,6 @@ class OperatorFacts(NamedTuple):
     """What it takes to widen stored weights to the format that they are multiplied in."""
     launch_s: Floats
     """Launching the operator; NaN where each of its kernels counts instead."""
-    kept: Floats
-    """Share of the arithmetic that is left on a chip that skips zeros."""
-    unfused: Floats
-    """Share of the traffic of activations that is left where operators are fused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,68 +66,53 @@ def operator_facts(graph: ModelGraph, topology: Topology) -> OperatorFacts:
     """What a machine makes of the operators of a graph: worked out once for each sort of them."""
     software, chip, tuning = topology.software, topology.chip, tuning_of(topology)
     reached = chip.compute_efficiency * tuning.compute_efficiency
-    sorts: dict[tuple[str, str, str], tuple[float, float, float, float]] = {}
-    rows = []
-    for operator in graph.operators:
-        multiplied = getattr(operator, "compute_dtype", "fp32")
-        sort = operator.kind, multiplied, getattr(operator, "weight_dtype", "")
-        if sort not in sorts:
-            peak = chip.peak_flop_per_s(multiplied)
-            sorts[sort] = (
-                peak,
-                peak * reached * efficiency_of(software, operator),
-                widening_flop_per_byte(tuning, operator),
-                launch_s(software, operator),
-            )
-        unfused = software.unfused_share if isinstance(operator, Pointwise) else 1.0
-        rows.append((*sorts[sort], kept_share(operator, chip.skips), unfused))
-    columns = np.array(rows).T[:, :, None]
-    return OperatorFacts(*columns)
+    sorts, sort_of_operator = graph.sorts
+    figures = []
+    for operator in sorts:
+        peak = chip.peak_flop_per_s(getattr(operator, "compute_dtype", "fp32"))
+        achieved = peak * reached * efficiency_of(software, operator)
+        widening = widening_flop_per_byte(tuning, operator)
+        figures.append((peak, achieved, widening, launch_s(software, operator)))
+    rows = np.array(figures)[sort_of_operator]
+    return OperatorFacts(*rows.T[:, :, None])
 
 
 def table_of(
     graph: ModelGraph, topology: Topology, facts: OperatorFacts, tensor: int, expert: int
 ) -> OperatorTable:
     """The operators of a graph on a chip of a group that splits matmuls and experts so far."""
-    demand = graph.demand(tensor, expert).skipping(facts.kept)
-    demand = replace(
-        demand,
-        read_bytes_per_token=facts.unfused * demand.read_bytes_per_token,
-        written_bytes_per_token=facts.unfused * demand.written_bytes_per_token,
+    software = topology.software
+    demand = graph.demand(
+        tensor, expert, skipped=topology.chip.skips, unfused_share=software.unfused_share
     )
     kernels = np.asarray(demand.kernels)
     launched = facts.launch_s * np.minimum(1.0, kernels)
-    each_kernel = kernels * topology.software.kernel_overhead_s
-    first_row = first_rows(graph)
-    tied = operator_column(
-        graph, lambda operator: isinstance(operator, MatMul) and bool(operator.tied_to)
-    )
+    each_kernel = kernels * software.kernel_overhead_s
+    once = [kind[0].runs_per_sample == 1 for kind in graph.kinds]
     return OperatorTable(
         demand=demand,
         facts=facts,
         overhead_s=np.where(np.isnan(facts.launch_s), each_kernel, launched),
-        first_row=first_row,
-        tied_bytes=np.add.reduceat(tied * np.asarray(demand.weight_bytes), first_row)[:, 0],
-        in_steps=1.0
-        - rows_of_layers(graph, [kind[0].runs_per_sample == 1 for kind in graph.kinds]),
+        first_row=graph.first_operators,
+        tied_bytes=_tied_bytes(graph, demand),
+        in_steps=1.0 - rows_of_kinds(graph, once),
     )
 
 
-def first_rows(graph: ModelGraph) -> NDArray[np.intp]:
-    """Of each kind of layer, its first operator among those of all kinds, shape (kinds,)."""
-    sizes = [len(kind[0].operators) for kind in graph.kinds]
-    return np.cumsum([0, *sizes[:-1]])
+def _tied_bytes(graph: ModelGraph, demand: Demand) -> Floats:
+    """Of the weights of each kind of layer, those that another layer holds too, shape (kinds,).
+    [B]"""
+    if not graph.tied_layers:
+        return np.zeros(len(graph.kinds))
+    tied = [
+        [isinstance(operator, MatMul) and bool(operator.tied_to)] for operator in graph.operators
+    ]
+    return np.add.reduceat(tied * np.asarray(demand.weight_bytes), graph.first_operators)[:, 0]
 
 
-def rows_of_layers(graph: ModelGraph, figures: Collection[float]) -> Floats:
-    """A figure of each kind of layer, repeated for each of its operators, shape (rows, 1)."""
-    sizes = [len(kind[0].operators) for kind in graph.kinds]
-    return np.repeat(np.array(figures, dtype=float), sizes)[:, None]
-
-
-def operator_column(graph: ModelGraph, figure: Callable[[Operator], Any]) -> Floats:
-    """A figure of each operator, shape (rows, 1)."""
-    return np.array([[figure(operator)] for operator in graph.operators], dtype=float)
+def rows_of_kinds(graph: ModelGraph, figures: Sequence[float]) -> Floats:
+    """A figure of each kind of layer, for each of its operators, shape (rows, 1)."""
+    return np.array(figures, dtype=float)[graph.kind_of_operator, None]
 
 
 def tuning_of(topology: Topology) -> Tuning:
@@ -186,10 +167,3 @@ def launch_s(software: Software, operator: Operator) -> float:
         "experts": software.experts_overhead_s,
     }.get(operator.kind)
     return float("nan") if given is None else given
-
-
-def kept_share(operator: Operator, skipped: Collection[str]) -> float:
-    """Share of an operator's arithmetic that is left on a chip that skips such zeros. [1]"""
-    if isinstance(operator, MatMul | Experts) and operator.pattern in skipped:
-        return operator.density
-    return 1.0

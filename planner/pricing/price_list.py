@@ -18,17 +18,15 @@ from planner.cost import energy, memory, roofline
 from planner.machines.software import Software
 from planner.machines.topology import Topology
 from planner.models.demand import Numbers
-from planner.models.dtypes import Zeros, bytes_of
+from planner.models.dtypes import Zeros
 from planner.models.graph import ModelGraph
-from planner.models.operators import Attention, Experts, MatMul, Recurrent
+from planner.models.operators import Attention, Recurrent
 from planner.pricing.collectives import Collectives, Spans, offers, spans_of
 from planner.pricing.operator_table import (
     OperatorFacts,
     OperatorTable,
-    kept_share,
-    operator_column,
     operator_facts,
-    rows_of_layers,
+    rows_of_kinds,
     table_of,
     tuning_of,
 )
@@ -229,7 +227,7 @@ class PriceList:
         least = np.maximum(
             work.flop / table.facts.peak_flop_per_s, work.moved_bytes / self._bandwidth
         )
-        kinds = rows_of_layers(self.graph, range(len(self.graph.kinds)))
+        kinds = rows_of_kinds(self.graph, range(len(self.graph.kinds)))
         return [
             OperatorTime(int(kind), operator.name or operator.kind, float(seconds), float(light))
             for (kind,), operator, (seconds,), (light,) in zip(
@@ -404,7 +402,7 @@ def utilisation(
     """MFU and MBU: useful operations and bytes over what the chips could do in that time."""
     flop, moved = work
     chip = prices.topology.chip
-    peak = chip.peak_flop_per_s(multiplied_in(prices.graph))
+    peak = chip.peak_flop_per_s(prices.graph.multiplied_in)
     return {
         "mfu_fraction": flop / (chip_seconds * peak),
         "mbu_fraction": moved / (chip_seconds * chip.memory[0].bandwidth_bytes_per_s),
@@ -490,24 +488,9 @@ def useful_steps(
     """The same of several steps, each of shape (steps,)."""
     runs = zip(graph.kinds, graph.kind_counts, strict=True)
     counts = [count * (kind[0].runs_per_sample == runs_per_sample) for kind, count in runs]
-    often = rows_of_layers(graph, counts)[:, 0]
-    kept = operator_column(graph, lambda operator: kept_share(operator, get_args(Zeros)))
-    demand = graph.demand().skipping(kept)
+    often = rows_of_kinds(graph, counts)[:, 0]
+    demand = graph.demand(skipped=get_args(Zeros))
     tokens, sequences, context, rows, decode = _whole_group(steps)
     flop = demand.flop(tokens, context, rows, decode)
     moved = demand.weights_read_bytes(tokens) + demand.kv_read_bytes(context, sequences)
     return often @ np.asarray(flop), often @ np.asarray(moved)
-
-
-def multiplied_in(graph: ModelGraph) -> str:
-    """The format whose peak MFU is measured against: what the most weights are multiplied in."""
-    totals: dict[str, float] = {}
-    for kind, count in zip(graph.kinds, graph.kind_counts, strict=True):
-        if kind[0].runs_per_sample == 1:
-            continue
-        for operator in kind[0].operators:
-            if isinstance(operator, MatMul | Experts):
-                dtype = operator.compute_dtype
-                weight = count * operator.parameters
-                totals[dtype] = totals.get(dtype, 0.0) + weight
-    return max(totals, key=lambda dtype: (totals[dtype], dtype), default="bf16")

@@ -319,8 +319,8 @@ def _first_token_breakdown(prefill: Passes, at: Schedule, waiting_s: float) -> F
 def _slowest(loads: Floats) -> tuple[int, int]:
     """The stage with the highest load, and whether that is on its chips (0) or on the link
     behind it (1)."""
-    stage, resource = np.unravel_index(int(np.argmax(loads)), loads.shape)
-    return int(stage), int(resource)
+    stage, resource = divmod(int(np.argmax(loads)), loads.shape[1])
+    return stage, resource
 
 
 def _mix(passes: Passes, stage: int, resource: int) -> Floats:

@@ -8,7 +8,6 @@ import numpy as np
 from planner.cost import roofline
 from planner.errors import UnknownNameError
 from planner.pricing.holdings import layers_of, split_of
-from planner.pricing.price_list import multiplied_in
 from planner.pricing.served import Served
 from planner.report.pictures import memory_parts
 from planner.report.svg import CAUSE_COLOURS, MEMORY_COLOURS, plotly, stage_colour
@@ -156,7 +155,7 @@ def _stages(go: Any, result: Any) -> Any:
 def _roofline(go: Any, result: Any) -> Any:
     chip, score = result.topology.chip, result.score
     peak, bandwidth = (
-        chip.peak_flop_per_s(multiplied_in(result.graph)),
+        chip.peak_flop_per_s(result.graph.multiplied_in),
         chip.memory[0].bandwidth_bytes_per_s,
     )
     points = [

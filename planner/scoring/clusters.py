@@ -19,7 +19,7 @@ from planner.pricing.collectives import hop_s
 from planner.pricing.crossing import crossing_s
 from planner.pricing.deployment import Deployment
 from planner.pricing.holdings import kind_counts_of, split_of
-from planner.pricing.price_list import PriceList, Step, multiplied_in, reach_of, shares_of
+from planner.pricing.price_list import PriceList, Step, reach_of, shares_of
 from planner.pricing.schedule import Schedule
 from planner.pricing.served import Served
 from planner.pricing.timing import (
@@ -279,5 +279,5 @@ def _utilisation(deployment: ClusterDeployment, at: Schedule, cycle_s: float) ->
 def peaks_of(graph: ModelGraph, topology: Topology) -> tuple[float, float]:
     """What a chip could do. [FLOP/s, B/s]"""
     chip = topology.chip
-    peak = chip.peak_flop_per_s(multiplied_in(graph))
+    peak = chip.peak_flop_per_s(graph.multiplied_in)
     return peak, chip.memory[0].bandwidth_bytes_per_s

@@ -31,7 +31,6 @@ from planner.pricing.price_list import (
     Split,
     Step,
     host_s,
-    multiplied_in,
     reach_of,
     shares_of,
     unoffered,
@@ -444,7 +443,7 @@ class Candidates:
         peak = (
             chip.memory[0].bandwidth_bytes_per_s
             if number
-            else chip.peak_flop_per_s(multiplied_in(self.graph))
+            else chip.peak_flop_per_s(self.graph.multiplied_in)
         )
         return useful_of_cycle(self.graph, at)[number] / peak
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+import planner as pl
 from planner.machines.software import Tuning
 from planner.models.operators import Attention, Experts, MatMul, Pointwise
 from planner.pricing.operator_table import (
     efficiency_of,
-    kept_share,
     launch_s,
     operator_facts,
     table_of,
@@ -43,13 +43,11 @@ def test_a_table_asks_what_the_operators_ask():
 def test_what_is_fused_moves_less():
     graph = tiny_graph()
     fused = tiny_topology(1, software=tiny_software(unfused_share=0.25))
-    facts = operator_facts(graph, fused)
-    shares = {
-        type(operator): share
-        for operator, share in zip(graph.operators, facts.unfused[:, 0], strict=True)
-    }
-    assert shares[Pointwise] == 0.25
-    assert shares[MatMul] == shares[Attention] == 1.0
+    table = table_of(graph, fused, operator_facts(graph, fused), 1, 1)
+    read = np.asarray(table.demand.read_bytes_per_token)[:, 0]
+    for operator, reads in zip(graph.operators, read, strict=True):
+        share = 0.25 if isinstance(operator, Pointwise) else 1.0
+        assert reads == share * operator.demand().read_bytes_per_token
 
 
 def test_each_sort_of_operator_reaches_its_own_share_of_the_peak():
@@ -96,10 +94,14 @@ def test_narrow_weights_are_widened_where_they_are_multiplied_in_more():
 
 
 def test_zeros_are_skipped_by_chips_that_skip_their_pattern():
-    (matmul, *_) = operators_of(tiny_graph(), MatMul)
-    pruned = matmul.replace(pattern="2:4", density=0.5)
-    assert kept_share(pruned, ("2:4",)) == 0.5
-    assert kept_share(pruned, ("unstructured",)) == kept_share(matmul, ("2:4",)) == 1.0
-    graph = tiny_graph()
-    facts = operator_facts(graph, tiny_topology(1, chip=tiny_chip(skips=("2:4",))))
-    assert (facts.kept == 1.0).all()
+    pruned = pl.load_model("llama-3.2-1b", sparsity="2:4")
+    does, skips = (
+        np.asarray(
+            table_of(pruned, machine, operator_facts(pruned, machine), 1, 1).demand.flop_per_token
+        )
+        for machine in (tiny_topology(1), tiny_topology(1, chip=tiny_chip(skips=("2:4",))))
+    )
+    for operator, before, after in zip(pruned.operators, does, skips, strict=True):
+        thin = isinstance(operator, MatMul) and operator.pattern == "2:4"
+        assert after == (0.5 if thin else 1.0) * before
+    assert (skips < does).any()

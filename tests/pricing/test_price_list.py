@@ -17,7 +17,6 @@ from planner.pricing.price_list import (
     efficiency_of,
     host_s,
     launch_s,
-    multiplied_in,
     reach_of,
     shares_of,
     unoffered,
@@ -210,7 +209,7 @@ def test_useful_flop_of_a_token_is_twice_the_parameters_it_meets():
 
 
 def test_mfu_is_measured_in_the_format_of_most_matmuls():
-    assert multiplied_in(tiny_graph()) == "bf16"
+    assert tiny_graph().multiplied_in == "bf16"
 
 
 def test_prices_scale_over_numpy_arrays_of_layers():
