@@ -223,6 +223,8 @@ def stacked(demands: Sequence[Demand]) -> Demand:
     grids broadcast with."""
 
     def column(name: str) -> Any:
+        if name == "sparse_spread" and not any(demand.sparse_spread for demand in demands):
+            return 0.0  # most models have no experts, and need not be asked again in every step
         array = np.array([[float(getattr(demand, name))] for demand in demands])
         array.setflags(write=False)
         return array

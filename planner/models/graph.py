@@ -311,19 +311,18 @@ class ModelGraph(Record):
         return np.searchsorted(self.kind_of_operator, np.arange(len(self.kinds)))
 
     @cached_property
-    def sorts(self) -> tuple[tuple[Operator, ...], NDArray[np.intp]]:
+    def sorts(self) -> tuple[dict[tuple[str, str, str], Operator], NDArray[np.intp]]:
         """Operators that do the same in the same formats, and differ in size: one of each sort,
         and for each operator the number of its sort, shape (rows,)."""
-        found: dict[tuple[str, str, str], int] = {}
-        first: list[Operator] = []
-        numbers: list[int] = []
+        first: dict[tuple[str, str, str], Operator] = {}
+        found = []
         for operator in self.operators:
-            formats = (getattr(operator, name, "") for name in ("compute_dtype", "weight_dtype"))
-            number = found.setdefault((operator.kind, *formats), len(first))
-            if number == len(first):
-                first.append(operator)
-            numbers.append(number)
-        return tuple(first), np.array(numbers, dtype=np.intp)
+            formats = [getattr(operator, name, "") for name in ("compute_dtype", "weight_dtype")]
+            sort = operator.kind, formats[0], formats[1]
+            first.setdefault(sort, operator)
+            found.append(sort)
+        numbers = {sort: number for number, sort in enumerate(first)}
+        return first, np.array([numbers[sort] for sort in found], dtype=np.intp)
 
     def demand(
         self,

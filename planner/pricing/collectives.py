@@ -9,7 +9,7 @@ message is used.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import cached_property
 from typing import get_args
 
 import numpy as np
@@ -21,7 +21,8 @@ from planner.errors import InputError, UnknownNameError
 from planner.machines.software import CollectiveKernel, CollectiveKind
 from planner.machines.topology import Level, Topology
 
-Numbers = float | NDArray[np.float64]
+Floats = NDArray[np.float64]
+Numbers = float | Floats
 Spans = tuple[int, ...]
 """Participants at each level, innermost first; for aligned groups their product is the number of
 ranks."""
@@ -46,11 +47,15 @@ def offers(topology: Topology, kind: str, spans: Spans) -> bool:
 
 
 class Collectives:
-    """What collectives take on one machine: the kernels for each group are looked up once."""
+    """What collectives take on one machine: `topology.kept(Collectives)`.
+
+    Every kernel takes a time that does not depend on the message, and a time for each byte of it.
+    So each is a line, drawn once for each group, and the cheapest is the lowest of a few.
+    """
 
     def __init__(self, topology: Topology) -> None:
         self.topology = topology
-        self._ways: dict[tuple[str, Spans], list[list[_Place]]] = {}
+        self._lines: dict[tuple[str, Spans], tuple[Floats, Floats]] = {}
 
     def seconds(self, kind: str, spans: Spans, tensor_bytes: Numbers) -> Numbers:
         """One collective over a group, by the cheapest kernel of the topology's software. [s]
@@ -60,40 +65,44 @@ class Collectives:
         """
         if math.prod(spans) == 1:
             return 0.0 * tensor_bytes
-        topology = self.topology
-        offered = [
-            way[0].kernel.base_latency_s + _levels_s(way, kind, tensor_bytes)
-            for way in self._ways_of(kind, spans)
-        ]
-        if not offered:
-            ranks = math.prod(spans)
-            raise InputError(
-                f"software {topology.software.name!r} has no {kind} over {ranks} chips of"
-                f" {topology.name!r}"
-            )
-        quickest: Numbers = reduce(np.minimum, offered)
-        launched_s = topology.software.collective_overhead_s
+        if (kind, spans) not in self._lines:
+            self._lines[kind, spans] = self._lines_of(kind, spans)
+        starts_s, s_per_byte = self._lines[kind, spans]
+        lines = starts_s + s_per_byte * np.asarray(tensor_bytes)[..., None]
+        quickest: Floats = lines.min(axis=-1)
+        launched_s = self.topology.software.collective_overhead_s
         return np.maximum(quickest, launched_s) if launched_s else quickest
 
-    def _ways_of(self, kind: str, spans: Spans) -> "list[list[_Place]]":
-        """Each kernel that can run a collective over a group, on each level with several units."""
-        ways = self._ways.get((kind, spans))
-        if ways is None:
-            levels = zip(self.topology.levels, spans, strict=True)
-            part = [(level, ranks) for level, ranks in levels if ranks > 1]
-            ways = [
-                [_Place(kernel, level, ranks) for level, ranks in part]
-                for kernel in _kernels(self.topology, kind, spans)
-            ]
-            self._ways[kind, spans] = ways
-        return ways
+    def _lines_of(self, kind: str, spans: Spans) -> tuple[Floats, Floats]:
+        """Of each kernel that can run a collective over a group, what it takes for no bytes [s],
+        and for each byte [s/B]; each of shape (kernels,)."""
+        topology = self.topology
+        groups = zip(topology.levels, spans, strict=True)
+        levels = [(level, ranks) for level, ranks in groups if ranks > 1]
+        starts_s, s_per_byte = [], []
+        for kernel in _kernels(topology, kind, spans):
+            way = [_Place(kernel, level, ranks) for level, ranks in levels]
+            empty = _levels_s(way, kind, 0.0)
+            full = _levels_s(way, kind, LONG_BYTES)
+            starts_s.append(kernel.base_latency_s + empty)
+            s_per_byte.append((full - empty) / LONG_BYTES)
+        if not starts_s:
+            raise InputError(
+                f"software {topology.software.name!r} has no {kind} over {math.prod(spans)} chips"
+                f" of {topology.name!r}"
+            )
+        return np.array(starts_s), np.array(s_per_byte)
+
+
+LONG_BYTES = 1e15
+"""A message beside which no latency counts: where the slope of a line is read."""
 
 
 def group_collective_s(
     topology: Topology, kind: str, spans: Spans, tensor_bytes: Numbers
 ) -> Numbers:
-    """A single collective over a group (see `Collectives.seconds`). [s]"""
-    return Collectives(topology).seconds(kind, spans, tensor_bytes)
+    """A collective over a group (see `Collectives.seconds`). [s]"""
+    return topology.kept(Collectives).seconds(kind, spans, tensor_bytes)
 
 
 def _kernels(topology: Topology, kind: str, spans: Spans) -> Iterator[CollectiveKernel]:
@@ -121,6 +130,7 @@ def hop_s(topology: Topology, level: int | None, hops: int, tensor_bytes: Number
 
 
 def _levels_s(way: "list[_Place]", kind: str, tensor_bytes: Numbers) -> Numbers:
+    """A collective by one kernel, level by level, but for what it takes once. [s]"""
     seconds: Numbers = 0.0
     left = tensor_bytes
     for position, place in enumerate(way):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from planner.plan import Plan
-from planner.pricing.holdings import Ledger, ledger_of, most_fitting
+from planner.pricing.holdings import Ledger, StageHoldings, most_fitting
 from planner.pricing.schedule import Schedule
 from planner.pricing.served import Served
 from planner.pricing.timing import Timing, timing_of
@@ -29,13 +29,15 @@ class Deployment:
         """The passes of its busiest replica with so many sequences in all of them."""
         return self.served.schedule(batch_size, self.plan.replicas, self.plan.micro_batches)
 
+    @cached_property
+    def _holdings(self) -> list[StageHoldings]:
+        stages = zip(self.each, self.plan.stages, strict=True)
+        return [StageHoldings(served, stage) for served, stage in stages]
+
     def ledgers(self, at: Schedule) -> tuple[Ledger, ...]:
         """What the busiest chip of each stage holds under a schedule of its own."""
         if at.sequences not in self._ledgers:
-            stages = zip(self.each, self.plan.stages, strict=True)
-            self._ledgers[at.sequences] = tuple(
-                ledger_of(served, stage, at) for served, stage in stages
-            )
+            self._ledgers[at.sequences] = tuple(held.ledger(at) for held in self._holdings)
         return self._ledgers[at.sequences]
 
     def timing(self, at: Schedule) -> Timing:

@@ -19,6 +19,7 @@ from planner.models.graph import ModelGraph
 from planner.pricing.price_list import (
     Floats,
     Holdings,
+    Numbers,
     PriceList,
     Prices,
     Reach,
@@ -97,9 +98,20 @@ class DraftingPriceList(PriceList):
             weight_bytes=own.weight_bytes + (more.weight_bytes @ counts - tied) * self._last,
             kv_bytes_per_sequence=each + (ahead @ counts) * self._last,
             kv_bytes_more=own.kv_bytes_more + (more.kv_bytes_more @ counts) * self._last,
-            activation_bytes=max(own.activation_bytes, more.activation_bytes),
+            activation_bytes=own.activation_bytes,
             tied_bytes=own.tied_bytes,
         )
+
+    def activation_bytes(
+        self, split: Split, workload: Workload, tokens: Numbers, rows: Numbers
+    ) -> Floats:
+        """Buffers of a chip, as large as the largest layer of either model needs [B], shape
+        (steps,)."""
+        own = super().activation_bytes(split, workload, tokens, rows)
+        if self.draft is None:
+            return own
+        narrow = self.draft_split(split)
+        return np.maximum(own, self.draft.activation_bytes(narrow, workload, tokens, rows))
 
     def draft_split(self, split: Split) -> Split:
         """How the chips of a stage under a split share out the draft model."""

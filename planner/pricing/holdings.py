@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from planner.cost import memory
 from planner.models.graph import ModelGraph
 from planner.plan import Stage
-from planner.pricing.price_list import Split
+from planner.pricing.price_list import Holdings, Split
 from planner.pricing.schedule import Schedule
 from planner.pricing.served import Served
 
@@ -57,25 +57,44 @@ def kind_counts_of(stage: Stage, graph: ModelGraph) -> NDArray[np.float64]:
     return np.bincount(kinds, minlength=len(graph.kinds)).astype(float)
 
 
+class StageHoldings:
+    """What the busiest chip of a stage holds: weights whatever happens, the rest as sequences
+    come."""
+
+    def __init__(self, served: Served, stage: Stage) -> None:
+        self.served = served
+        self.split = split_of(stage)
+        graph, held = served.graph, served.holdings(self.split)
+        counts = kind_counts_of(stage, graph)
+        self.weight_bytes = float(counts @ held.weight_bytes)
+        if graph.tied_layers:
+            self.weight_bytes -= self._twice_bytes(held, set(layers_of(stage, graph).tolist()))
+        self.kv_bytes_per_sequence = float(counts @ held.kv_bytes_per_sequence)
+        self.kv_bytes_more = float(counts @ held.kv_bytes_more)
+
+    def _twice_bytes(self, held: Holdings, here: set[int]) -> float:
+        """Of tied weights whose layers are both here, what would count twice. [B]"""
+        graph = self.served.graph
+        return sum(
+            float(held.tied_bytes[graph.kind_of_layer[reader]])
+            for reader, owner in graph.tied_layers
+            if reader in here and owner in here
+        )
+
+    def ledger(self, at: Schedule) -> Ledger:
+        """While it serves a schedule."""
+        share = at.held_sequences(self.split.attention)
+        return Ledger(
+            weight_bytes=self.weight_bytes,
+            kv_bytes=share * self.kv_bytes_per_sequence + self.kv_bytes_more,
+            activation_bytes=self.served.buffer_bytes(self.split, at),
+            usable_bytes=self.served.usable_bytes,
+        )
+
+
 def ledger_of(served: Served, stage: Stage, at: Schedule) -> Ledger:
     """What the busiest chip of a stage holds while it serves a schedule."""
-    graph, split = served.graph, split_of(stage)
-    counts = kind_counts_of(stage, graph)
-    holdings = served.holdings(split, at)
-    weights = float(counts @ holdings.weight_bytes)
-    if graph.tied_layers:
-        here = set(layers_of(stage, graph).tolist())
-        for reader, owner in graph.tied_layers:
-            if reader in here and owner in here:
-                weights -= float(holdings.tied_bytes[graph.kind_of_layer[reader]])
-    share = at.held_sequences(split.attention)
-    cache = share * holdings.kv_bytes_per_sequence + holdings.kv_bytes_more
-    return Ledger(
-        weight_bytes=weights,
-        kv_bytes=float(counts @ cache),
-        activation_bytes=holdings.activation_bytes,
-        usable_bytes=served.usable_bytes,
-    )
+    return StageHoldings(served, stage).ledger(at)
 
 
 def most_fitting(headroom_bytes: Callable[[int], float], most: int) -> int:

@@ -62,19 +62,35 @@ class OperatorTable:
         return np.add.reduceat(columns, self.first_row)
 
 
+class SortFigures:
+    """What a machine makes of each sort of operator: `topology.kept(SortFigures)`."""
+
+    def __init__(self, topology: Topology) -> None:
+        self.software = topology.software
+        self.chip = topology.chip
+        self.tuning = tuning_of(topology)
+        self._known: dict[tuple[str, str, str], tuple[float, ...]] = {}
+
+    def figures(self, sort: tuple[str, str, str], operator: Operator) -> tuple[float, ...]:
+        """The fields of `OperatorFacts`, of operators like this one."""
+        if sort not in self._known:
+            peak = self.chip.peak_flop_per_s(getattr(operator, "compute_dtype", "fp32"))
+            sustained = peak * self.chip.compute_efficiency * self.tuning.compute_efficiency
+            self._known[sort] = (
+                peak,
+                sustained * efficiency_of(self.software, operator),
+                widening_flop_per_byte(self.tuning, operator),
+                launch_s(self.software, operator),
+            )
+        return self._known[sort]
+
+
 def operator_facts(graph: ModelGraph, topology: Topology) -> OperatorFacts:
-    """What a machine makes of the operators of a graph: worked out once for each sort of them."""
-    software, chip, tuning = topology.software, topology.chip, tuning_of(topology)
-    reached = chip.compute_efficiency * tuning.compute_efficiency
+    """What a machine makes of the operators of a graph."""
+    known = topology.kept(SortFigures)
     sorts, sort_of_operator = graph.sorts
-    figures = []
-    for operator in sorts:
-        peak = chip.peak_flop_per_s(getattr(operator, "compute_dtype", "fp32"))
-        achieved = peak * reached * efficiency_of(software, operator)
-        widening = widening_flop_per_byte(tuning, operator)
-        figures.append((peak, achieved, widening, launch_s(software, operator)))
-    rows = np.array(figures)[sort_of_operator]
-    return OperatorFacts(*rows.T[:, :, None])
+    figures = np.array([known.figures(sort, operator) for sort, operator in sorts.items()])
+    return OperatorFacts(*figures[sort_of_operator].T[:, :, None])
 
 
 def table_of(

@@ -147,7 +147,7 @@ class PriceList:
         self.topology = topology
         self.counts = np.array(graph.kind_counts, dtype=float)
         """Layers of each kind, shape (kinds,)."""
-        self._collectives = Collectives(topology)
+        self._collectives = topology.kept(Collectives)
         self._tables: dict[tuple[int, int], OperatorTable] = {}
         software, chip = topology.software, topology.chip
         self._bandwidth = chip.memory[0].bandwidth_bytes_per_s
@@ -301,13 +301,9 @@ class PriceList:
         demand = table.demand
         unfilled_tokens = workload.unfilled_tokens(self.topology.software.kv_block_tokens)
         unfilled = unfilled_tokens * np.asarray(demand.kv_bytes_per_token)
-        held = demand.held_kv_bytes(workload.held_context_tokens / split.sequence, 1.0)
-        longest = demand.held_kv_bytes(workload.context_tokens / split.sequence, 1.0)
-        columns = [
-            demand.held_weight_bytes,
-            unfilled + held,
-            unfilled + longest - (unfilled + held),
-        ]
+        held = unfilled + demand.held_kv_bytes(workload.held_context_tokens / split.sequence, 1.0)
+        longest = unfilled + demand.held_kv_bytes(workload.context_tokens / split.sequence, 1.0)
+        columns = [np.asarray(demand.held_weight_bytes), held, longest - held]
         weights, each, more = table.steps_by_kind(np.concatenate(columns, axis=1)).T
         return Holdings(
             weight_bytes=weights,

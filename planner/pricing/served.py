@@ -26,7 +26,7 @@ class Served:
         self.usable_bytes = usable_bytes_of(topology)
         """What a plan may fill of one chip's memory."""
         self._schedules: dict[tuple[int, int], Schedule] = {}
-        self._holdings: dict[tuple[Split, float, float], Holdings] = {}
+        self._holdings: dict[Split, Holdings] = {}
 
     @cached_property
     def prices(self) -> PriceList:
@@ -50,13 +50,16 @@ class Served:
             self._schedules[key] = at
         return at
 
-    def holdings(self, split: Split, at: Schedule) -> Holdings:
-        """What one chip of a group under a split holds in the passes of a schedule."""
+    def holdings(self, split: Split) -> Holdings:
+        """What one chip of a group under a split holds, with the buffers of the smallest step."""
+        held = self._holdings.get(split)
+        if held is None:
+            held = self.prices.holdings(split, self.workload, 1.0, 1.0)
+            self._holdings[split] = held
+        return held
+
+    def buffer_bytes(self, split: Split, at: Schedule) -> float:
+        """What is held besides while the largest layer of the graph runs. [B]"""
         # Guidance can run pass by pass, so that buffers need room for one of them alone.
         tokens = at.most_tokens / self.graph.passes_per_step
-        key = split, tokens, at.decode.rows
-        held = self._holdings.get(key)
-        if held is None:
-            held = self.prices.holdings(split, self.workload, tokens, at.decode.rows)
-            self._holdings[key] = held
-        return held
+        return float(self.prices.activation_bytes(split, self.workload, tokens, at.decode.rows)[0])

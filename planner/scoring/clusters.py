@@ -203,7 +203,7 @@ def score_pooled_served(
         **_utilisation(deployment, at, timing.cycle_s),
         breakdown=breakdown_of(timing.token),
         prefill_breakdown=breakdown_of(timing.first_token),
-        residuals=residuals_of(deployment.served.software),
+        residuals=deployment.served.software.kept(residuals_of),
         stages=stages,
     )
 

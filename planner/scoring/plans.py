@@ -164,7 +164,7 @@ def _bill(
         "power_scope": scope,
         "chips": plan.chips,
         "memory_headroom_bytes": min(stage.usable_bytes - stage.needed_bytes for stage in stages),
-        "residuals": residuals_of(topology.software),
+        "residuals": topology.software.kept(residuals_of),
         "stages": stages,
     }
 
