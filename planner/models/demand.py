@@ -193,6 +193,16 @@ class Demand:
             0.5 * self.io_bytes_per_sequence + self.state_bytes_per_sequence
         )
 
+    def moved_bytes(
+        self, tokens: Numbers, context_tokens: Numbers, sequences: Numbers, rows: Numbers
+    ) -> Numbers:
+        """All that the step reads and writes, `read_bytes` and `written_bytes` in one sum. [B]"""
+        activations = self.read_bytes_per_token + self.written_bytes_per_token
+        per_token = self.busiest_share(tokens) * activations + self.kv_bytes_per_token
+        per_row = self.io_bytes_per_sequence + self.state_bytes_per_sequence
+        held = self.weights_read_bytes(tokens) + self.kv_read_bytes(context_tokens, sequences)
+        return held + tokens * per_token + rows * per_row
+
     def held_kv_bytes(self, context_tokens: Numbers, sequences: Numbers) -> Numbers:
         """KV cache of sequences that have grown to `context_tokens`, and their state; a window
         keeps no more than itself. [B]"""

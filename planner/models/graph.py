@@ -311,6 +311,16 @@ class ModelGraph(Record):
         return np.searchsorted(self.kind_of_operator, np.arange(len(self.kinds)))
 
     @cached_property
+    def mixes_tokens(self) -> NDArray[np.float64]:
+        """1 for each kind of layer in which tokens of a sequence meet, 0 where a feed-forward part
+        is a layer of its own; shape (kinds,)."""
+        mixing = np.zeros(len(self.kinds))
+        for number, operator in zip(self.kind_of_operator, self.operators, strict=True):
+            if isinstance(operator, Attention | Recurrent):
+                mixing[number] = 1.0
+        return mixing
+
+    @cached_property
     def sorts(self) -> tuple[dict[tuple[str, str, str], Operator], NDArray[np.intp]]:
         """Operators that do the same in the same formats, and differ in size: one of each sort,
         and for each operator the number of its sort, shape (rows,)."""

@@ -42,6 +42,8 @@ class OperatorTable:
     facts: OperatorFacts
     overhead_s: Floats
     """Launches, shape (rows, 1)."""
+    widens: bool
+    """Whether any weights are widened."""
     first_row: NDArray[np.intp]
     """Of each kind."""
     tied_bytes: Floats
@@ -109,6 +111,7 @@ def table_of(
         demand=demand,
         facts=facts,
         overhead_s=np.where(np.isnan(facts.launch_s), each_kernel, launched),
+        widens=bool(facts.widening_flop_per_byte.any()),
         first_row=graph.first_operators,
         tied_bytes=_tied_bytes(graph, demand),
         in_steps=1.0 - rows_of_kinds(graph, once),

@@ -20,7 +20,6 @@ from planner.machines.topology import Topology
 from planner.models.demand import Numbers
 from planner.models.dtypes import Zeros
 from planner.models.graph import ModelGraph
-from planner.models.operators import Attention, Recurrent
 from planner.pricing.collectives import Collectives, Spans, offers, spans_of
 from planner.pricing.operator_table import (
     OperatorFacts,
@@ -136,7 +135,7 @@ class Shares(NamedTuple):
     """That a token sees on this chip."""
     rows: Floats
     """Tokens that the head looks at."""
-    decode: NDArray[np.bool_]
+    decode: bool | NDArray[np.bool_]
 
 
 class PriceList:
@@ -161,15 +160,10 @@ class PriceList:
     def _facts(self) -> OperatorFacts:
         return operator_facts(self.graph, self.topology)
 
-    @cached_property
+    @property
     def _layer_overhead_s(self) -> Floats:
-        """For each layer in which tokens of a sequence meet: once in a usual one, not where a
-        feed-forward part is a layer of its own; shape (kinds,)."""
-        mixes = [
-            any(isinstance(operator, Attention | Recurrent) for operator in kind[0].operators)
-            for kind in self.graph.kinds
-        ]
-        return np.array(mixes, dtype=float) * self.topology.software.layer_overhead_s
+        """For each kind of layer, shape (kinds,)."""
+        return self.graph.mixes_tokens * self.topology.software.layer_overhead_s
 
     def prices(self, split: Split, step: Step, reach: Reach, *, whole: bool = True) -> Prices:
         """What one step costs; `whole` False shares out sequences in fractions, for bounds."""
@@ -181,48 +175,46 @@ class PriceList:
         """The same of several steps, worked out together."""
         table = self._table(split)
         shares = _shares(split, steps, whole=whole)
-        work = self._worked(table, *shares)
-        limited_by_arithmetic = work.arithmetic_s >= work.traffic_s
+        work = self._worked(table, shares)
+        by_arithmetic = work.arithmetic_s >= work.traffic_s
         columns = [
-            np.where(limited_by_arithmetic, work.arithmetic_s, 0.0),
-            np.where(limited_by_arithmetic, 0.0, work.traffic_s),
+            np.where(by_arithmetic, work.arithmetic_s, 0.0),
+            np.where(by_arithmetic, 0.0, work.traffic_s),
             self._collective_s(table, split, shares.tokens, shares.rows, reach),
-            table.overhead_s + np.zeros(len(steps)),
+            np.broadcast_to(table.overhead_s, by_arithmetic.shape),
             work.flop,
             work.moved_bytes,
         ]
+        # All sums over the operators of each kind at once: shape (kinds, columns × steps).
         summed = table.steps_by_kind(np.concatenate(columns, axis=1))
-        by_cause = summed.T.reshape(len(columns), len(steps), -1).copy()
-        by_cause[CAUSES.index("overhead")] += self._layer_overhead_s
+        figures = summed.T.reshape(len(columns), len(steps), len(self.counts))
+        seconds, flop, moved = figures[: len(CAUSES)], figures[-2], figures[-1]
+        seconds[CAUSES.index("overhead")] += self._layer_overhead_s
         return [
-            Prices(by_cause[: len(CAUSES), number], *by_cause[len(CAUSES) :, number])
-            for number in range(len(steps))
+            Prices(seconds[:, number], flop[number], moved[number]) for number in range(len(steps))
         ]
 
-    def _worked(
-        self,
-        table: OperatorTable,
-        tokens: Numbers,
-        sequences: Numbers,
-        context_tokens: Numbers,
-        rows: Numbers,
-        decode: bool | NDArray[np.bool_],
-    ) -> Worked:
-        """The one roofline pass: what a chip does of each operator, in one step or, from arrays
-        of shape (steps,), in many."""
-        demand, facts = table.demand, table.facts
-        flop = demand.flop(tokens, context_tokens, rows, decode)
-        read = demand.read_bytes(tokens, context_tokens, sequences, rows)
-        moved = read + demand.written_bytes(tokens, rows)
-        widening = facts.widening_flop_per_byte * demand.weights_read_bytes(tokens)
+    def _worked(self, table: OperatorTable, shares: Shares) -> Worked:
+        """The one roofline pass: what a chip does of each operator, in one step or in many."""
+        facts = table.facts
+        flop, moved = self._asked(table, shares)
+        widening = 0.0
+        if table.widens:
+            widening = facts.widening_flop_per_byte * table.demand.weights_read_bytes(shares.tokens)
         arithmetic = roofline.compute_s(flop + widening, facts.achieved_flop_per_s)
         traffic = roofline.memory_s(moved, self._bandwidth, self._memory_efficiency)
         return Worked(flop, moved, arithmetic, traffic)
 
+    def _asked(self, table: OperatorTable, shares: Shares) -> tuple[Numbers, Numbers]:
+        """Operations and bytes of each operator, each of shape (rows, steps). [FLOP, B]"""
+        tokens, sequences, context, rows, decode = shares
+        flop = table.demand.flop(tokens, context, rows, decode)
+        return flop, table.demand.moved_bytes(tokens, context, sequences, rows)
+
     def operator_times(self, split: Split, step: Step) -> list[OperatorTime]:
         """Each operator of each kind of layer in one step, on the chip with the most to do."""
         table = self._table(split)
-        work = self._worked(table, *_shares(split, [step]))
+        work = self._worked(table, _shares(split, [step]))
         taken = roofline.operator_s(work.arithmetic_s, work.traffic_s, table.overhead_s)
         least = np.maximum(
             work.flop / table.facts.peak_flop_per_s, work.moved_bytes / self._bandwidth
@@ -250,10 +242,10 @@ class PriceList:
         if power.idle_share == 1:
             return np.zeros((len(self.counts), len(steps)))
         table = self._table(Split())
-        work = self._worked(table, *_whole_group(steps))
+        flop, moved = self._asked(table, _whole_group(steps))
         active = energy.active_s(
-            work.flop / table.facts.peak_flop_per_s,
-            work.moved_bytes / self._bandwidth,
+            flop / table.facts.peak_flop_per_s,
+            moved / self._bandwidth,
             power.compute_activity,
             power.memory_activity,
         )
@@ -284,7 +276,8 @@ class PriceList:
         context or all with one [s], shape (kinds, steps)."""
         table = self._table(split)
         each = np.ceil(sequences / split.attention)
-        work = self._worked(table, each, each, context_tokens / split.sequence, each, True)
+        context = np.asarray(context_tokens) / split.sequence
+        work = self._worked(table, Shares(each, each, context, each, True))
         busy = roofline.operator_s(work.arithmetic_s, work.traffic_s, table.overhead_s)
         sent = self._collective_s(table, split, each, each, reach)
         return table.steps_by_kind(busy + sent) + self._layer_overhead_s[:, None]

@@ -177,23 +177,25 @@ def interruptions_s(at: Schedule, others_s: Numbers) -> Numbers:
 
 def timing_from(plan: Plan, at: Schedule, decode: Passes, prefill: Passes) -> Timing:
     """What a request waits in a replica of which a decode pass and a prefill pass are known."""
-    ranks = np.array([[stage.attention_parallel] for stage in plan.stages])
-    others = np.array([[at.others_prefills(stage.attention_parallel)] for stage in plan.stages])
-    other_work = others * at.prefill_passes * prefill.busy_s
+    ranks = [stage.attention_parallel for stage in plan.stages]
+    others = np.array([at.others_prefills(rank) for rank in ranks])
+    prompts = at.prefill_passes * prefill.busy_s
+    other_work = others[:, None] * prompts
     most_others = float(other_work.max())
     turns = at.micro_batches * decode.busy_s
     interruptions = np.asarray(interruptions_s(at, other_work))
+    interrupted = turns + interruptions
     waits = waits_of(
         at,
         pass_s=decode.pass_s,
         turn_s=float(turns.max()),
-        interrupted_s=float((turns + interruptions).max()),
+        interrupted_s=float(interrupted.max()),
         others_s=most_others,
         prompt_pass_s=prefill.pass_s,
         prompt_slowest_s=float(prefill.busy_s.max()),
     )
     tpot, joined = float(waits.tpot_s), float(waits.joined_s)
-    prompt = float((at.prefill_passes / ranks * prefill.busy_s).max())
+    prompt = float((prompts / np.array(ranks)[:, None]).max())
     rate = (at.workload.requests_per_s or 0.0) / plan.replicas
     queue = float(queueing.queue_s(prompt, rate)) if rate else 0.0
     whole = float(pipeline.request_s(joined, tpot, at.later_tokens + 1))
@@ -203,7 +205,7 @@ def timing_from(plan: Plan, at: Schedule, decode: Passes, prefill: Passes) -> Ti
         tpot_s=tpot,
         request_s=whole + queue,
         cycle_s=_cycle_s(at, prompt, whole, most_others),
-        token=_token_breakdown(decode, prefill, turns, interruptions) / at.tokens_per_pass,
+        token=_token_breakdown(decode, prefill, interrupted, interruptions) / at.tokens_per_pass,
         first_token=_first_token_breakdown(prefill, at, waiting),
         decode=decode,
         prefill=prefill,
@@ -284,13 +286,14 @@ def crossing_bytes(graph: ModelGraph, places: Sequence[int]) -> Floats:
 
 
 def _token_breakdown(
-    decode: Passes, prefill: Passes, turns: Floats, interruptions: Floats
+    decode: Passes, prefill: Passes, interrupted: Floats, interruptions: Floats
 ) -> Floats:
     """A token's own way; then, where it waits for the slowest stage, other requests' prompts
     there, then its turn."""
-    parts = np.concatenate([decode.seconds, np.zeros((len(turns), 1))], axis=1)
-    slowest, resource = _slowest(turns + interruptions)
-    waits = float((turns + interruptions)[slowest, resource]) - decode.pass_s
+    parts = np.zeros((len(interrupted), len(ALL_CAUSES)))
+    parts[:, :-1] = decode.seconds
+    slowest, resource = _slowest(interrupted)
+    waits = float(interrupted[slowest, resource]) - decode.pass_s
     if waits > 0:
         for_prompts = min(waits, float(interruptions[slowest, resource]))
         parts[slowest, :-1] += for_prompts * _mix(prefill, slowest, resource)
@@ -301,18 +304,17 @@ def _token_breakdown(
 def _first_token_breakdown(prefill: Passes, at: Schedule, waiting_s: float) -> Floats:
     """One pass through all stages, then the other passes at the slowest of them; nothing where
     there are none."""
-    passes, once = at.prefill_passes, min(1.0, at.prefill_passes)
-    parts = np.concatenate([once * prefill.seconds, np.zeros((len(prefill.flop), 1))], axis=1)
-    slowest, resource = _slowest(prefill.busy_s)
-    parts[slowest, :-1] += (
-        (passes - once)
-        * float(prefill.busy_s[slowest, resource])
-        * _mix(prefill, slowest, resource)
-    )
+    passes = at.prefill_passes
+    once = min(1.0, passes)
+    parts = np.zeros((len(prefill.flop), len(ALL_CAUSES)))
+    parts[:, :-1] = once * prefill.seconds
+    if passes > once:
+        slowest, resource = _slowest(prefill.busy_s)
+        later_s = (passes - once) * float(prefill.busy_s[slowest, resource])
+        parts[slowest, :-1] += later_s * _mix(prefill, slowest, resource)
     parts[0, -1] += waiting_s
-    parts[0, ALL_CAUSES.index("hop" if at.workload.phase == "decode" else "overhead")] += (
-        at.request_overhead_s
-    )
+    cause = "hop" if at.workload.phase == "decode" else "overhead"
+    parts[0, ALL_CAUSES.index(cause)] += at.request_overhead_s
     return parts
 
 

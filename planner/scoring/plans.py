@@ -201,15 +201,8 @@ def chosen_power(
 
 def breakdown_of(parts: Floats) -> tuple[StageTime, ...]:
     """Seconds by stage and cause, as records."""
-    return tuple(
-        StageTime(
-            **{
-                f"{cause}_s": float(seconds)
-                for cause, seconds in zip(ALL_CAUSES, stage, strict=True)
-            }
-        )
-        for stage in parts
-    )
+    names = [f"{cause}_s" for cause in ALL_CAUSES]
+    return tuple(StageTime(**dict(zip(names, stage, strict=True))) for stage in parts.tolist())
 
 
 def stage_scores(deployment: Deployment, at: Schedule, timing: Timing) -> tuple[StageScore, ...]:
