@@ -7,7 +7,7 @@ message is used.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import get_args
@@ -31,13 +31,22 @@ ranks."""
 def spans_of(topology: Topology, first: int, count: int) -> Spans:
     """How consecutive chips lie in the levels: the most of them in one unit, then units touched,
     level by level."""
-    spans = []
-    for level in topology.levels:
-        lowest, highest = first // level.unit_chips, (first + count - 1) // level.unit_chips
-        borders = highest // level.units - lowest // level.units
-        ends = (level.units - lowest % level.units, highest % level.units + 1)
-        spans.append((highest - lowest + 1, max(ends), level.units)[min(borders, 2)])
-    return tuple(spans)
+    return tuple(_units_spanned(level, first, first + count - 1) for level in topology.levels)
+
+
+def _units_spanned(level: Level, first: int, last: int) -> int:
+    """The most units of a level that chips `first` to `last` have within one unit of the next
+    level."""
+    lowest = first // level.unit_chips
+    highest = last // level.unit_chips
+    borders = highest // level.units - lowest // level.units
+    if borders == 0:
+        return highest - lowest + 1
+    if borders == 1:
+        before = level.units - lowest % level.units
+        behind = highest % level.units + 1
+        return max(before, behind)
+    return level.units  # those in the middle are whole
 
 
 def offers(topology: Topology, kind: str, spans: Spans) -> bool:
@@ -79,7 +88,8 @@ class Collectives:
         topology = self.topology
         groups = zip(topology.levels, spans, strict=True)
         levels = [(level, ranks) for level, ranks in groups if ranks > 1]
-        starts_s, s_per_byte = [], []
+        starts_s = []
+        s_per_byte = []
         for kernel in _kernels(topology, kind, spans):
             way = [_Place(kernel, level, ranks) for level, ranks in levels]
             empty = _levels_s(way, kind, 0.0)
@@ -109,14 +119,20 @@ def _kernels(topology: Topology, kind: str, spans: Spans) -> Iterator[Collective
     """The kernels that can run a collective over a group."""
     ranks = math.prod(spans)
     levels = [level for level, units in zip(topology.levels, spans, strict=True) if units > 1]
-    across = any(level.unit_chips > 1 for level in levels)
-    adds_up = any(level.fabric.reduces_in_network for level in levels)
     for kernel in topology.software.collectives:
-        if kind not in kernel.kinds or ranks > kernel.most_ranks:
-            continue
-        reaches = kernel.across_nodes or not across
-        if reaches and (adds_up or kernel.algorithm != "in-switch"):
+        offered = kind in kernel.kinds and ranks <= kernel.most_ranks
+        if offered and _works_over(kernel, levels):
             yield kernel
+
+
+def _works_over(kernel: CollectiveKernel, levels: Sequence[Level]) -> bool:
+    """Whether a kernel reaches as far as these levels, and finds switches that add up where it
+    needs them."""
+    if not kernel.across_nodes and any(level.unit_chips > 1 for level in levels):
+        return False
+    if kernel.algorithm != "in-switch":
+        return True
+    return any(level.fabric.reduces_in_network for level in levels)
 
 
 def hop_s(topology: Topology, level: int | None, hops: int, tensor_bytes: Numbers) -> Numbers:
@@ -166,21 +182,21 @@ class _Place:
     @cached_property
     def link(self) -> tuple[float, float]:
         """Bandwidth and latency of one step."""
-        fabric, kernel = self.level.fabric, self.kernel
-        inside = self.level.unit_chips == 1
-        software_s = kernel.step_latency_s if inside else kernel.across_step_latency_s
-        share = (
-            kernel.bandwidth_fraction
-            if inside
-            else kernel.across_bandwidth_fraction or kernel.bandwidth_fraction
-        )
+        fabric = self.level.fabric
+        kernel = self.kernel
+        software_s = kernel.step_latency_s
+        share = kernel.bandwidth_fraction
+        if self.level.unit_chips > 1:
+            software_s = kernel.across_step_latency_s
+            share = kernel.across_bandwidth_fraction or share
         hops = 3 if fabric.shape == "dragonfly" else 1
         return fabric.bandwidth_bytes_per_s * share, hops * fabric.latency_s + software_s
 
     @cached_property
     def grid(self) -> tuple[tuple[int, ...], tuple[bool, ...]]:
         """Axes of the block that consecutive units fill, and which of them close."""
-        axes, left = [], self.ranks
+        axes: list[int] = []
+        left = self.ranks
         for length in reversed(self.level.axes):
             axes.append(min(length, left))
             left = math.ceil(left / length)
@@ -197,29 +213,25 @@ class _Place:
         by_algorithm = {
             "ring": wire.ring_all_reduce_s,
             "tree": wire.tree_all_reduce_s,
-            "one-shot": wire.one_shot_all_reduce_s
-            if self.wiring == "switch"
-            else wire.mesh_one_shot_all_reduce_s,
-            "two-shot": wire.two_shot_all_reduce_s
-            if self.wiring == "switch"
-            else wire.mesh_two_shot_all_reduce_s,
-            "in-switch": wire.in_switch_all_reduce_s if self._in_switch else wire.ring_all_reduce_s,
+            "one-shot": wire.mesh_one_shot_all_reduce_s,
+            "two-shot": wire.mesh_two_shot_all_reduce_s,
+            "in-switch": wire.ring_all_reduce_s,  # where the switches do not add up
         }
+        if self.wiring == "switch":
+            by_algorithm["one-shot"] = wire.one_shot_all_reduce_s
+            by_algorithm["two-shot"] = wire.two_shot_all_reduce_s
+            if self.level.fabric.reduces_in_network:
+                by_algorithm["in-switch"] = wire.in_switch_all_reduce_s
         return by_algorithm[self.kernel.algorithm](tensor_bytes, self.ranks, *self.link)
-
-    @property
-    def _in_switch(self) -> bool:
-        return self.level.fabric.shape == "switch" and self.level.fabric.reduces_in_network
 
     def all_gather_s(self, tensor_bytes: Numbers) -> Numbers:
         if self.wiring == "grid":
             return wire.grid_all_gather_s(tensor_bytes, *self.grid, *self.link)
         if self.wiring == "mesh" and self.kernel.algorithm != "ring":
             return wire.mesh_all_gather_s(tensor_bytes, self.ranks, *self.link)
-        gather = (
-            wire.ring_all_gather_s if self.kernel.algorithm == "ring" else wire.direct_all_gather_s
-        )
-        return gather(tensor_bytes, self.ranks, *self.link)
+        if self.kernel.algorithm == "ring":
+            return wire.ring_all_gather_s(tensor_bytes, self.ranks, *self.link)
+        return wire.direct_all_gather_s(tensor_bytes, self.ranks, *self.link)
 
     def all_to_all_s(self, tensor_bytes: Numbers) -> Numbers:
         if self.wiring == "grid":
@@ -258,7 +270,8 @@ def collective_s(
         raise UnknownNameError("collective", kind, get_args(CollectiveKind))
     if not 1 <= ranks <= topology.chips:
         raise InputError(
-            f"ranks must lie between 1 and the {topology.chips} chips of {topology.name}, not {ranks}"
+            f"ranks must lie between 1 and the {topology.chips} chips of {topology.name}, not"
+            f" {ranks}"
         )
     if not message_bytes >= 0:
         raise InputError(f"message_bytes must not be negative, not {message_bytes}")

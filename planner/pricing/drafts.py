@@ -15,11 +15,11 @@ import numpy as np
 
 from planner.errors import InputError
 from planner.machines.topology import Topology
+from planner.models.demand import Numbers
 from planner.models.graph import ModelGraph
 from planner.pricing.price_list import (
     Floats,
     Holdings,
-    Numbers,
     PriceList,
     Prices,
     Reach,
@@ -88,7 +88,9 @@ class DraftingPriceList(PriceList):
             return Holdings(
                 own.weight_bytes, each, own.kv_bytes_more, own.activation_bytes, own.tied_bytes
             )
-        narrow, graph, counts = self.draft_split(split), self.draft.graph, self._counts(1)
+        narrow = self.draft_split(split)
+        graph = self.draft.graph
+        counts = self._counts(1)
         more = self.draft.holdings(narrow, workload, tokens, rows)
         readers = [graph.kind_of_layer[reader] for reader, _ in graph.tied_layers]
         tied = float(more.tied_bytes[readers].sum())
@@ -119,19 +121,21 @@ class DraftingPriceList(PriceList):
         ways = self.draft.graph.splits()
 
         def able(degree: int) -> bool:
-            whole = all(heads % degree == 0 for heads in ways.get("heads", ()))
-            return whole and all(not (n % degree and degree % n) for n in ways.get("kv_heads", ()))
+            if any(heads % degree for heads in ways.get("heads", ())):
+                return False
+            shared = ways.get("kv_heads", ())
+            return all(heads % degree == 0 or degree % heads == 0 for heads in shared)
 
-        tensor = max(n for n in range(1, split.tensor + 1) if split.tensor % n == 0 and able(n))
+        divisors = (n for n in range(1, split.tensor + 1) if split.tensor % n == 0)
+        tensor = max(n for n in divisors if able(n))
         return Split(tensor, 1, split.sequence, split.attention)
 
     @staticmethod
     def _copied(split: Split, narrow: Split) -> Split:
         """All chips of the stage: where a narrower draft stands in copies, as far as its
         messages may have to go."""
-        return Split(
-            narrow.tensor, 1, split.sequence, split.attention * split.tensor // narrow.tensor
-        )
+        copies = split.tensor // narrow.tensor
+        return Split(narrow.tensor, 1, split.sequence, split.attention * copies)
 
     def _drafted(self, step: Step) -> tuple[int, Step]:
         """How often the draft model runs beside a step of the target, and what it does then:

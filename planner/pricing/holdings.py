@@ -64,7 +64,8 @@ class StageHoldings:
     def __init__(self, served: Served, stage: Stage) -> None:
         self.served = served
         self.split = split_of(stage)
-        graph, held = served.graph, served.holdings(self.split)
+        graph = served.graph
+        held = served.holdings(self.split)
         counts = kind_counts_of(stage, graph)
         self.weight_bytes = float(counts @ held.weight_bytes)
         if graph.tied_layers:
@@ -111,7 +112,8 @@ def most_fitting(headroom_bytes: Callable[[int], float], most: int) -> int:
     spare = headroom_bytes(1) if most > 1 else lack
     if spare < 0:
         return 0
-    fitting, failing, probes = 1, most, 0
+    fitting, failing = 1, most
+    probes = 0
     while failing - fitting > 1:
         probes += 1
         ahead = math.floor((failing - fitting) * spare / (spare - lack))

@@ -148,7 +148,8 @@ class PriceList:
         """Layers of each kind, shape (kinds,)."""
         self._collectives = topology.kept(Collectives)
         self._tables: dict[tuple[int, int], OperatorTable] = {}
-        software, chip = topology.software, topology.chip
+        software = topology.software
+        chip = topology.chip
         self._bandwidth = chip.memory[0].bandwidth_bytes_per_s
         self._memory_efficiency = (
             software.memory_efficiency
@@ -181,14 +182,15 @@ class PriceList:
             np.where(by_arithmetic, work.arithmetic_s, 0.0),
             np.where(by_arithmetic, 0.0, work.traffic_s),
             self._collective_s(table, split, shares.tokens, shares.rows, reach),
-            np.broadcast_to(table.overhead_s, by_arithmetic.shape),
+            table.overhead_s + np.zeros(len(steps)),
             work.flop,
             work.moved_bytes,
         ]
         # All sums over the operators of each kind at once: shape (kinds, columns × steps).
         summed = table.steps_by_kind(np.concatenate(columns, axis=1))
         figures = summed.T.reshape(len(columns), len(steps), len(self.counts))
-        seconds, flop, moved = figures[: len(CAUSES)], figures[-2], figures[-1]
+        seconds = figures[: len(CAUSES)]
+        flop, moved = figures[len(CAUSES) :]
         seconds[CAUSES.index("overhead")] += self._layer_overhead_s
         return [
             Prices(seconds[:, number], flop[number], moved[number]) for number in range(len(steps))
@@ -198,7 +200,7 @@ class PriceList:
         """The one roofline pass: what a chip does of each operator, in one step or in many."""
         facts = table.facts
         flop, moved = self._asked(table, shares)
-        widening = 0.0
+        widening: Numbers = 0.0
         if table.widens:
             widening = facts.widening_flop_per_byte * table.demand.weights_read_bytes(shares.tokens)
         arithmetic = roofline.compute_s(flop + widening, facts.achieved_flop_per_s)
@@ -371,12 +373,10 @@ MOST_STEPS = 32_768
 
 def usable_bytes_of(topology: Topology) -> float:
     """What a plan may fill of one chip's memory. [B]"""
-    software, tier = topology.software, topology.chip.memory[0]
-    return float(
-        memory.usable_bytes(
-            tier.capacity_bytes, software.usable_memory_fraction, software.reserved_bytes
-        )
-    )
+    software = topology.software
+    capacity = topology.chip.memory[0].capacity_bytes
+    usable = memory.usable_bytes(capacity, software.usable_memory_fraction, software.reserved_bytes)
+    return float(usable)
 
 
 def host_s(software: Software, sequences: Numbers) -> Numbers:

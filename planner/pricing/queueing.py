@@ -83,30 +83,38 @@ class Load(Record):
 
     def percentile(self, field: str, probability: float) -> float:
         """What a request's time stays within, with that probability; see `Score.percentile`. [s]"""
+        self._refuse(field, probability)
+        among, shares = self._crowds(field)
+        tpots = np.interp(among, self.sequences, self.tpots_s)
+        if field == "tpot_s":
+            return float(tpots[np.searchsorted(np.cumsum(shares), probability)])
+        if field == "request_s":
+            return self._quantile(self.later_tokens * tpots, shares, probability)
+        return self._quantile(np.zeros(1), np.ones(1), probability)
+
+    def _refuse(self, field: str, probability: float) -> None:
+        """An InputError where a percentile makes no sense or is not known."""
         if field not in SCATTERED:
             raise UnknownNameError("time with percentiles", field, SCATTERED)
         if not 0 < probability < 1:
             raise InputError(f"probability must lie between 0 and 1, not {probability!r}")
         if self.load_fraction > MOST_LOAD:
             raise InputError(
-                f"percentiles are known up to {100 * MOST_LOAD:.0f} % of what a plan can serve, and requests_per_s is"
-                f" {100 * self.load_fraction:.1f} % of it; lower the rate or hold more chips"
+                f"percentiles are known up to {100 * MOST_LOAD:.0f} % of what a plan can serve, and"
+                f" requests_per_s is {100 * self.load_fraction:.1f} % of it; lower the rate or hold"
+                " more chips"
             )
         if field not in self._scattered:
             raise InputError(
-                f"{field} has no percentiles where the other phase has a pool of its own; ask for {self._scattered[0]}"
+                f"{field} has no percentiles where the other phase has a pool of its own; ask for"
+                f" {self._scattered[0]}"
             )
         if field != "ttft_s" and self.prompt_share > MOST_PROMPT:
             raise InputError(
-                f"percentiles of {field} are known where a prompt takes at most {100 * MOST_PROMPT:.0f} % of the time of a"
-                f" request's later tokens, and prompt_tokens makes it {100 * self.prompt_share:.0f} %; ask for ttft_s"
+                f"percentiles of {field} are known where a prompt takes at most"
+                f" {100 * MOST_PROMPT:.0f} % of the time of a request's later tokens, and"
+                f" prompt_tokens makes it {100 * self.prompt_share:.0f} %; ask for ttft_s"
             )
-        among, shares = self._crowds(field)
-        tpots = np.interp(among, self.sequences, self.tpots_s)
-        if field == "tpot_s":
-            return float(tpots[np.searchsorted(np.cumsum(shares), probability)])
-        later = self.later_tokens * tpots if field == "request_s" else np.zeros(1)
-        return self._quantile(later, shares if field == "request_s" else np.ones(1), probability)
 
     def _crowds(self, field: str) -> tuple[Floats, Floats]:
         """How many are in flight while a request is, itself included, ascending, and with which
@@ -116,14 +124,13 @@ class Load(Record):
         shares = queueing.in_flight_fraction(
             np.interp(counts, self.sequences, self.cycles_s), self.requests_per_s
         )
-        full = shares[-1] / (
-            1.0 - self.load_fraction
-        )  # and those that wait, of whom each further one is as much less likely
+        # And those that wait, of whom each further one is as much less likely.
+        full = shares[-1] / (1.0 - self.load_fraction)
         if full > MOST_FULL:
             raise InputError(
-                f"percentiles of {field} are known where requests need not wait for room in memory, and with requests_per_s ="
-                f" {self.requests_per_s:.4g} a replica is full {100 * min(full, 1.0):.1f} % of the time; lower the rate or hold"
-                " more chips"
+                f"percentiles of {field} are known where requests need not wait for room in memory,"
+                f" and with requests_per_s = {self.requests_per_s:.4g} a replica is full"
+                f" {100 * min(full, 1.0):.1f} % of the time; lower the rate or hold more chips"
             )
         shares = shares[:-1]
         likely = shares > 1e-9 * shares.max()
@@ -149,7 +156,8 @@ def batch_of(deployment: Deployment) -> int:
     """Sequences in flight in the whole deployment: what the rate of requests brings about, else
     the workload's, else the plan's, else as many as fit; of a prefill pool a prompt in each
     replica. 0: not even one fits, or the plan cannot keep up with the rate."""
-    plan, workload = deployment.plan, deployment.served.workload
+    plan = deployment.plan
+    workload = deployment.served.workload
     if workload.requests_per_s is not None:
         if deployment.served.graph.is_diffusion:
             raise InputError(
@@ -172,7 +180,8 @@ def busy_sequences(deployment: Deployment) -> int:
     what one replica serves grows with whole rounds over all ranks that share out its sequences, so
     halving finds where to begin.
     """
-    plan, rate = deployment.plan, _rate_of(deployment)
+    plan = deployment.plan
+    rate = _rate_of(deployment)
     each = plan.micro_batches
     ranks = math.lcm(*(stage.attention_parallel for stage in plan.stages))
     most = deployment.most_sequences // each

@@ -194,7 +194,8 @@ def timing_from(plan: Plan, at: Schedule, decode: Passes, prefill: Passes) -> Ti
         prompt_pass_s=prefill.pass_s,
         prompt_slowest_s=float(prefill.busy_s.max()),
     )
-    tpot, joined = float(waits.tpot_s), float(waits.joined_s)
+    tpot = float(waits.tpot_s)
+    joined = float(waits.joined_s)
     prompt = float((prompts / np.array(ranks)[:, None]).max())
     rate = (at.workload.requests_per_s or 0.0) / plan.replicas
     queue = float(queueing.queue_s(prompt, rate)) if rate else 0.0
@@ -233,7 +234,8 @@ def passes_of(
 ) -> list[Passes]:
     """One pass for each step, from the price list and the reach of each stage, and from what it
     takes to hand so many bytes for each token on from a stage."""
-    graph, stages = lists[0].graph, plan.stages
+    graph = lists[0].graph
+    stages = plan.stages
     seconds = np.zeros((len(steps), len(stages), len(CAUSES) + 1))
     work = np.zeros((len(steps), len(stages), 2))
     known: dict[tuple[int, Split, Reach], list[Prices]] = {}

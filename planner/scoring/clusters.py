@@ -89,12 +89,26 @@ class ClusterDeployment(Deployment):
         given = self.served.workload.batch_size or self.plan.batch_size
         return given or self.plan.replicas * self.most_sequences
 
+    @property
+    def stages_by_pool(self) -> dict[int, list[int]]:
+        """Numbers of the stages on each pool that is used, in the cluster's order."""
+        found: dict[int, list[int]] = {}
+        for place in sorted(set(self.numbers)):
+            found[place] = [number for number, home in enumerate(self.numbers) if home == place]
+        return found
+
+    def chips_of(self, stages: Sequence[int]) -> int:
+        """That some of the stages hold, all replicas together."""
+        groups = sum(self.plan.stages[number].group_chips for number in stages)
+        return groups * self.plan.replicas
+
     def _timed(self, at: Schedule) -> Timing:
         replicas = range(self.plan.replicas)
         return slowest_timing(self._replica_timed(at, replica) for replica in replicas)
 
     def _replica_timed(self, at: Schedule, replica: int) -> Timing:
-        plan, lists = self.plan, self.lists
+        plan = self.plan
+        lists = self.lists
         groups = [stage.groups[replica] for stage in plan.stages]
         reaches = [
             reach_of(prices.topology, split_of(stage), group.first)
@@ -120,11 +134,13 @@ def refuse_unplanned(graph: ModelGraph, workload: Workload) -> None:
     """What clusters are not planned for."""
     if graph.is_diffusion:
         raise InputError(
-            f"{graph.name} is a diffusion model, which is planned on one topology; leave clusters and exclude= out"
+            f"{graph.name} is a diffusion model, which is planned on one topology; leave clusters"
+            " and exclude= out"
         )
     if workload.requests_per_s is not None:
         raise InputError(
-            "Workload.requests_per_s: clusters and exclude= are planned for a number of sequences; give a batch_size"
+            "Workload.requests_per_s: clusters and exclude= are planned for a number of sequences;"
+            " give a batch_size"
         )
 
 
@@ -137,15 +153,19 @@ def _structure(plan: PooledPlan, graph: ModelGraph, cluster: Cluster) -> Iterato
         if not stages:
             continue
         part = Plan(stages=stages)
-        checks = check_chips(part, graph, pool.topology), check_degrees(part, graph, pool.topology)
-        for violation in (*itertools.chain(*checks), *check_excluded(part, pool.exclude)):
+        violations = itertools.chain(
+            check_chips(part, graph, pool.topology),
+            check_degrees(part, graph, pool.topology),
+            check_excluded(part, pool.exclude),
+        )
+        for violation in violations:
             yield violation.replace(message=f"pool {pool.name}: {violation.message}")
     numbers = pools_of(plan, cluster)
     for one, other in itertools.pairwise(numbers):
         if one != other and not cluster.ways[one][other]:
+            sender, receiver = cluster.pools[one].name, cluster.pools[other].name
             yield Violation(
-                rule="links",
-                message=f"no path of links goes from {cluster.pools[one].name!r} to {cluster.pools[other].name!r}",
+                rule="links", message=f"no path of links goes from {sender!r} to {receiver!r}"
             )
 
 
@@ -231,26 +251,37 @@ def _bill(
     power_scope: PowerScope | None,
 ) -> dict[str, object]:
     """What a plan holds of each pool, and what that costs at a rate of so many tokens a second."""
-    plan, cluster = deployment.plan, deployment.cluster
+    cluster = deployment.cluster
     scope = common_scope(cluster, power_scope)
-    power, hourly = 0.0, 0.0
-    for place, pool in enumerate(cluster.pools):
-        mine = [number for number, home in enumerate(deployment.numbers) if home == place]
-        if not mine:
-            continue
-        chips = sum(plan.stages[number].group_chips for number in mine) * plan.replicas
-        hourly += chips * (pool.topology.price.usd_per_chip_hour or 0.0)
-        if scope is not None:
-            draws = chosen_power(pool.topology, scope)[0]
-            active_s = plan.replicas * _active_s(deployment, at, mine)
-            power += float(energy.energy_j(draws, float(chips), active_s / cycle_s))
-    usd = float(energy.usd_per_million_tokens(1.0, hourly, rate)) if common_price(cluster) else None
+    power: float | None = None
+    if scope is not None:
+        power = _power_w(deployment, at, cycle_s, scope)
+    dollars: float | None = None
+    if common_price(cluster):
+        hourly = sum(
+            deployment.chips_of(mine) * (cluster.pools[place].topology.price.usd_per_chip_hour or 0)
+            for place, mine in deployment.stages_by_pool.items()
+        )
+        dollars = float(energy.usd_per_million_tokens(1.0, hourly, rate))
     return {
-        "power_w": power if scope else None,
+        "power_w": power,
         "power_scope": scope or "unknown",
-        "energy_per_token_j": power / rate if scope else None,
-        "usd_per_million_tokens": usd,
+        "energy_per_token_j": None if power is None else power / rate,
+        "usd_per_million_tokens": dollars,
     }
+
+
+def _power_w(
+    deployment: ClusterDeployment, at: Schedule, cycle_s: float, scope: PowerScope
+) -> float:
+    """Of all that is held, over a cycle. [W]"""
+    power = 0.0
+    for place, mine in deployment.stages_by_pool.items():
+        draws = chosen_power(deployment.cluster.pools[place].topology, scope)[0]
+        active_s = deployment.plan.replicas * _active_s(deployment, at, mine)
+        held = float(deployment.chips_of(mine))
+        power += float(energy.energy_j(draws, held, active_s / cycle_s))
+    return power
 
 
 def _active_s(deployment: ClusterDeployment, at: Schedule, mine: Sequence[int]) -> float:

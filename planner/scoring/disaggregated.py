@@ -97,11 +97,13 @@ def handover(graph: ModelGraph, workload: Workload, link: Link) -> Handover:
     more than the link carries."""
     if workload.phase != "both":
         raise InputError(
-            f"Workload.phase: pools are made of a whole workload; make it 'both', not {workload.phase!r}"
+            "Workload.phase: pools are made of a whole workload; make it 'both', not"
+            f" {workload.phase!r}"
         )
     if graph.is_diffusion:
         raise InputError(
-            f"{graph.name} is a diffusion model, which has no prefill; disaggregate a language model"
+            f"{graph.name} is a diffusion model, which has no prefill; disaggregate a language"
+            " model"
         )
     drafting = workload.speculation
     sent = transfer_bytes(graph, workload.prompt_tokens)
@@ -111,8 +113,9 @@ def handover(graph: ModelGraph, workload: Workload, link: Link) -> Handover:
     rate = workload.requests_per_s or 0.0
     if rate * each_s > FULL:
         raise InfeasibleError(
-            f"the link carries {spoken(link.bandwidth_bytes_per_s, 'B/s')}, and {rate:.4g} requests a second send"
-            f" {spoken(sent, 'B')} each, {spoken(rate * sent, 'B/s')}; lower the rate or widen the link",
+            f"the link carries {spoken(link.bandwidth_bytes_per_s, 'B/s')}, and {rate:.4g} requests"
+            f" a second send {spoken(sent, 'B')} each, {spoken(rate * sent, 'B/s')}; lower the rate"
+            " or widen the link",
             resource="link",
             demand=rate * sent,
             capacity=link.bandwidth_bytes_per_s,
@@ -206,7 +209,8 @@ def _bill(tokens_per_s: float, scope: PowerScope | None, *pools: _InService) -> 
     power: float | None = None
     if counted is not None:
         power = sum(_power_w(pool, counted, tokens_per_s) for pool in pools)
-    hourly, all_priced = 0.0, True
+    hourly = 0.0
+    all_priced = True
     for pool in pools:
         price = pool.served.topology.price.usd_per_chip_hour
         all_priced = all_priced and price is not None

@@ -69,7 +69,8 @@ def score_served(
 
 def _token_score(deployment: Deployment, batch_size: int, power_scope: PowerScope | None) -> Score:
     """The price of a plan for a language model."""
-    plan, served = deployment.plan, deployment.served
+    plan = deployment.plan
+    served = deployment.served
     at = deployment.schedule(batch_size)
     timing = deployment.timing(at)
     requests_per_s = served.workload.requests_per_s
@@ -102,7 +103,8 @@ def _token_score(deployment: Deployment, batch_size: int, power_scope: PowerScop
 
 def _sample_score(deployment: Deployment, batch_size: int, power_scope: PowerScope | None) -> Score:
     """The price of a plan for a diffusion model."""
-    plan, served = deployment.plan, deployment.served
+    plan = deployment.plan
+    served = deployment.served
     at = deployment.schedule(batch_size)
     sampling = sampling_of(served.prices, plan, at)
     image_s = sampling.image_s
@@ -149,8 +151,11 @@ def _bill(
     """What a plan holds, and what that costs at a rate of so many tokens, or samples, a second;
     a replica is active so many chip-seconds in a cycle."""
     draws, scope = chosen_power(topology, power_scope)
-    price, held = topology.price.usd_per_chip_hour, _held_chips(plan, topology, stages)
-    power, joules, dollars = None, None, None
+    price = topology.price.usd_per_chip_hour
+    held = _held_chips(plan, topology, stages)
+    power: float | None = None
+    joules: float | None = None
+    dollars: float | None = None
     if draws:
         power = float(energy.energy_j(draws, held, plan.replicas * active_chip_s / cycle_s))
         joules = power / rate

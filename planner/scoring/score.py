@@ -166,13 +166,10 @@ class Score(Record):
         from what was measured on the software stack. A field that is counted and not predicted has
         no width.
         """
-        value = getattr(self, field, None) if field in type(self).model_fields else None
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        value = fields.get(field)
         if not isinstance(value, int | float):
-            numbers = [
-                name
-                for name in type(self).model_fields
-                if isinstance(getattr(self, name), int | float)
-            ]
+            numbers = [name for name, held in fields.items() if isinstance(held, int | float)]
             raise UnknownNameError("numeric field of this score", field, numbers)
         if not 0 < probability < 1:
             raise InputError(f"probability must lie between 0 and 1, not {probability!r}")
