@@ -59,6 +59,12 @@ class Record(BaseModel):
         found: T = self._kept[make]
         return found
 
+    def __getstate__(self) -> dict[Any, Any]:
+        """What is sent to another process: the record, not what was found out about it."""
+        state = super().__getstate__()
+        fields = {name: value for name, value in state["__dict__"].items() if name != "_kept"}
+        return {**state, "__dict__": fields}
+
     @functools.cached_property
     def _kept(self) -> dict[Callable[..., Any], Any]:
         return {}

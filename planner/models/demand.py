@@ -230,11 +230,12 @@ def most_of_normal(count: int) -> float:
 
 def stacked(demands: Sequence[Demand]) -> Demand:
     """One Demand whose every coefficient is an array over `demands`, shape (n, 1): a column that
-    grids broadcast with."""
+    grids broadcast with. Where no parts are unevenly filled, that is told by a number, since every
+    step asks it many times over."""
 
     def column(name: str) -> Any:
         if name == "sparse_spread" and not any(demand.sparse_spread for demand in demands):
-            return 0.0  # most models have no experts, and need not be asked again in every step
+            return 0.0
         array = np.array([[float(getattr(demand, name))] for demand in demands])
         array.setflags(write=False)
         return array

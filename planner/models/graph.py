@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 
 from planner.errors import InputError, listed, shortened
 from planner.models.demand import Demand, Numbers, stacked
-from planner.models.dtypes import Dtype, bytes_of, stream_bytes_of
+from planner.models.dtypes import Dtype, stream_bytes_of
 from planner.models.operators import (
     Attention,
     Experts,

@@ -93,11 +93,6 @@ class StageHoldings:
         )
 
 
-def ledger_of(served: Served, stage: Stage, at: Schedule) -> Ledger:
-    """What the busiest chip of a stage holds while it serves a schedule."""
-    return StageHoldings(served, stage).ledger(at)
-
-
 def most_fitting(headroom_bytes: Callable[[int], float], most: int) -> int:
     """The largest number up to `most` that leaves headroom, which only shrinks with the number; 0
     where not even 1 does.

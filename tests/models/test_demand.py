@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from dataclasses import FrozenInstanceError, asdict, fields
+from dataclasses import FrozenInstanceError, asdict, fields, replace
 
 import numpy as np
 import pytest
@@ -132,8 +132,12 @@ def test_stacked_coefficients_are_columns_that_nobody_changes():
     together = stacked([DENSE, ATTENTION, ROUTED])
     for field in fields(Demand):
         column = getattr(together, field.name)
-        assert column.shape == (3, 1)
-        assert not column.flags.writeable
+        if field.name != "sparse_spread":
+            assert column.shape == (3, 1)
+            assert not column.flags.writeable
+    assert together.sparse_spread == 0.0
+    uneven = replace(ROUTED, sparse_groups=2.0, sparse_spread=0.5)
+    assert stacked([DENSE, uneven]).sparse_spread.tolist() == [[0.0], [0.5]]
     with pytest.raises(FrozenInstanceError):
         together.weight_bytes = math.nan
 

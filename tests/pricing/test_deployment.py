@@ -1,10 +1,10 @@
 """What check, queue and score ask of one plan."""
 
 import planner as pl
-from planner.pricing import deployment, served
+from planner.pricing import schedule, served
 from planner.pricing.deployment import Deployment
+from planner.pricing.holdings import StageHoldings
 from planner.pricing.served import Served
-from planner.scoring.plans import score_plan
 from tests.instances import tiny_chip, tiny_graph, tiny_software, tiny_topology
 
 GRAPH = tiny_graph(4)
@@ -33,30 +33,26 @@ def test_the_fullest_stage_says_how_many_sequences_fit():
 
 
 def test_a_score_of_an_open_batch_makes_each_schedule_and_ledger_once(monkeypatch):
-    made: list[tuple[object, ...]] = []
+    schedules: list[int] = []
+    ledgers: list[tuple[int, int]] = []
+    real = StageHoldings.ledger
 
-    def counted(name, function):
-        def count(*given, **named):
-            key = tuple(id(one) for one in given) if name == "ledger" else tuple(named.values())
-            made.append((name, *key))
-            return function(*given, **named)
+    def scheduled(*given, batch_size, **named):
+        schedules.append(batch_size)
+        return schedule.scheduled(*given, batch_size=batch_size, **named)
 
-        return count
+    def ledger(self, at):
+        ledgers.append((id(self), at.sequences))
+        return real(self, at)
 
-    kept: list[object] = []  # so that no identity is given twice
-    monkeypatch.setattr(served, "scheduled", counted("schedule", served.scheduled))
-    real = deployment.ledger_of
-    monkeypatch.setattr(
-        deployment,
-        "ledger_of",
-        counted("ledger", lambda *given: kept.append(given) or real(*given)),
-    )
-    machine = machine_for(100, 1)
-    plan = pl.uniform_plan(GRAPH, machine)
-    score = score_plan(plan, GRAPH, machine, WORK)
+    monkeypatch.setattr(served, "scheduled", scheduled)
+    monkeypatch.setattr(StageHoldings, "ledger", ledger)
+    machine = machine_for(100, 2)
+    plan = pl.uniform_plan(GRAPH, machine, pipeline_parallel=2)
+    score = pl.score_plan(plan, GRAPH, machine, WORK)
     assert 1 < score.batch_size < 4096
-    assert len(made) == len(set(made))
-    assert len(made) <= 2 * 8
+    assert len(schedules) == len(set(schedules)) <= 8
+    assert len(ledgers) == len(set(ledgers)) == 2 * len(schedules)
 
 
 def test_a_timing_is_made_once_for_each_number_of_sequences():

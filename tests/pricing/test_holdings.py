@@ -6,9 +6,9 @@ from planner.plan import ChipRange, Plan, Stage
 from planner.pricing.deployment import Deployment
 from planner.pricing.holdings import (
     Ledger,
+    StageHoldings,
     largest,
     layers_of,
-    ledger_of,
     most_fitting,
     split_of,
 )
@@ -34,7 +34,7 @@ def ledger(graph, batch: int = 1, **changes):
     topology, plan = tiny_topology(1), one_stage(graph)
     work = Workload(batch_size=batch, **changes)
     at = scheduled(work, topology.software, batch_size=batch, replicas=1, micro_batches=1)
-    return ledger_of(Served(graph, topology, work), plan.stages[0], at)
+    return StageHoldings(Served(graph, topology, work), plan.stages[0]).ledger(at)
 
 
 def test_one_chip_holds_all_weights():
@@ -74,7 +74,7 @@ def test_an_open_batch_holds_as_many_sequences_as_fit():
     assert 9 <= fitting <= 10  # activations take a little
     for sequences, holds in ((fitting, True), (fitting + 1, False)):
         at = scheduled(work, topology.software, batch_size=sequences, replicas=1, micro_batches=1)
-        assert (ledger_of(served, plan.stages[0], at).headroom_bytes >= 0) == holds
+        assert (StageHoldings(served, plan.stages[0]).ledger(at).headroom_bytes >= 0) == holds
 
 
 @pytest.mark.parametrize("true_most", [0, 1, 2, 3, 7, 64, 99, 100])
@@ -126,7 +126,7 @@ CHAIN = chain(
 def test_a_ledger_adds_up_what_each_sequence_and_the_longest_of_them_hold():
     machine, work = round_machine(), Workload(batch_size=5, prompt_tokens=6, output_tokens=4)
     at = scheduled(work, machine.software, batch_size=5, replicas=1, micro_batches=1)
-    whole = ledger_of(PriceList(CHAIN, machine), stage("a", "b", "c"), at)
+    whole = StageHoldings(Served(CHAIN, machine, work), stage("a", "b", "c")).ledger(at)
     # Five sequences of 6 + 2 tokens on average, the longest two tokens longer; buffers for 6 tokens
     # of 40 B.
     assert whole == Ledger(
@@ -134,9 +134,9 @@ def test_a_ledger_adds_up_what_each_sequence_and_the_longest_of_them_hold():
     )
     assert whole.needed_bytes == 300 + 1680 + 240
     assert whole.headroom_bytes == 1000 - 2220
-    without = ledger_of(PriceList(CHAIN, machine), stage("a", "c"), at)
+    without = StageHoldings(Served(CHAIN, machine, work), stage("a", "c")).ledger(at)
     assert (without.weight_bytes, without.kv_bytes) == (200, 0)
-    ranks = ledger_of(PriceList(CHAIN, machine), stage("b", chips=2), at)
+    ranks = StageHoldings(Served(CHAIN, machine, work), stage("b", chips=2)).ledger(at)
     assert (ranks.weight_bytes, ranks.kv_bytes) == (
         100,
         3 * 8 * 40 + 2 * 40,
@@ -147,7 +147,10 @@ def test_guidance_runs_pass_by_pass_where_memory_asks_for_it():
     graph = chain(layer("a", matmul()), steps=20, tokens_per_sample=16, passes_per_step=2)
     machine, work = round_machine(), Workload(batch_size=3, prompt_tokens=16)
     at = scheduled(work, machine.software, batch_size=3, replicas=1, micro_batches=1, graph=graph)
-    assert ledger_of(PriceList(graph, machine), stage("a"), at).activation_bytes == 3 * 16 * 30
+    assert (
+        StageHoldings(Served(graph, machine, work), stage("a")).ledger(at).activation_bytes
+        == 3 * 16 * 30
+    )
 
 
 def test_a_tied_head_on_another_stage_holds_its_own_copy():
@@ -158,13 +161,17 @@ def test_a_tied_head_on_another_stage_holds_its_own_copy():
     )
     machine, work = round_machine(), Workload(batch_size=1)
     at = scheduled(work, machine.software, batch_size=1, replicas=1, micro_batches=1)
-    prices = PriceList(graph, machine)
+    served = Served(graph, machine, work)
     weights = [
-        ledger_of(prices, one, at).weight_bytes
+        StageHoldings(served, one).ledger(at).weight_bytes
         for one in (stage("a", "b", "c"), stage("a"), stage("b", "c"))
     ]
     assert weights == [300, 100, 300]
-    assert ledger_of(prices, stage("a", "c"), at).weight_bytes == 100
+    assert StageHoldings(served, stage("a", "c")).ledger(at).weight_bytes == 100
+
+
+def most_sequences(graph, machine, plan, work):
+    return Deployment(plan, [Served(graph, machine, work)] * len(plan.stages)).most_sequences
 
 
 def test_every_stage_of_every_replica_must_hold_its_sequences():
@@ -172,31 +179,35 @@ def test_every_stage_of_every_replica_must_hold_its_sequences():
     # fit into 1,000 B.
     machine = round_machine(4, software={"prefill_chunk_tokens": 1})
     work = Workload(batch_size=None, prompt_tokens=6, output_tokens=4)
-    prices = PriceList(CHAIN, machine)
     assert (
-        most_sequences(prices, plan_of(stage("a"), stage("b", first=1), stage("c", first=2)), work)
+        most_sequences(
+            CHAIN, machine, plan_of(stage("a"), stage("b", first=1), stage("c", first=2)), work
+        )
         == 2
     )
     two = plan_of(stage("a", "c", replicas=2), stage("b", first=2, replicas=2))
-    assert most_sequences(prices, two, work) == 2  # in each replica
+    assert most_sequences(CHAIN, machine, two, work) == 2  # in each replica
     ranks = plan_of(stage("a", "c"), stage("b", first=1, chips=2))
-    assert most_sequences(prices, ranks, work) == 4
+    assert most_sequences(CHAIN, machine, ranks, work) == 4
     assert (
-        most_sequences(prices, plan_of(stage("a", "b", "c")), work.replace(prompt_tokens=25)) == 0
+        most_sequences(
+            CHAIN, machine, plan_of(stage("a", "b", "c")), work.replace(prompt_tokens=25)
+        )
+        == 0
     )  # 27 × 40 B
     few = round_machine(4, software={"prefill_chunk_tokens": 1, "most_sequences": 3})
-    assert most_sequences(PriceList(CHAIN, few), ranks, work) == 3
+    assert most_sequences(CHAIN, few, ranks, work) == 3
 
 
 def test_micro_batches_make_buffers_smaller():
     machine = round_machine(1, software={"prefill_chunk_tokens": 1})
     work = Workload(batch_size=None, prompt_tokens=1, output_tokens=2)
-    prices = PriceList(chain(layer("b", matmul(), attention())), machine)
+    graph = chain(layer("b", matmul(), attention()))
     # 100 B of weights, 40 B for the longest, and n sequences of 2 tokens of 40 B: with n in one
     # micro-batch 140 + 120 n B.
-    assert most_sequences(prices, plan_of(stage("b")), work) == 7
+    assert most_sequences(graph, machine, plan_of(stage("b")), work) == 7
     assert (
-        most_sequences(prices, plan_of(stage("b"), micro_batches=9), work) == 9
+        most_sequences(graph, machine, plan_of(stage("b"), micro_batches=9), work) == 9
     )  # 140 + 80 n + 40 × ⌈n / 9⌉
 
 

@@ -343,7 +343,7 @@ def test_what_is_served_is_bound_by_rounds_and_by_prompts():
         chip=round_chip(memory=(large,)),
         software={"most_sequences": 4, "interruption_share": 0.5},
     )
-    prices = price_list_of(SMALL, machine)
+    prices = PriceList(SMALL, machine)
     work = pl.Workload(requests_per_s=1e-3, prompt_tokens=4, output_tokens=3)
     plan = plan_of(stage("a", "b", "c", replicas=2))
 
@@ -355,9 +355,9 @@ def test_what_is_served_is_bound_by_rounds_and_by_prompts():
 
     four = timed(plan, prices, work, 4)
     assert four.cycle_s == pytest.approx(stays_s(4))
-    assert most_requests_per_s(prices, plan, work) == pytest.approx(2 * 4 / stays_s(4))
+    assert most_requests_per_s(in_service(prices, plan, work)) == pytest.approx(2 * 4 / stays_s(4))
     at = scheduled(work, machine.software, batch_size=2, replicas=2, micro_batches=1)
-    load = load_of(prices, plan, at, timed(plan, prices, work, 1))
+    load = load_of(in_service(prices, plan, work), at, timed(plan, prices, work, 1))
     assert (load.requests_per_s, load.prompt_s, load.later_tokens) == (5e-4, 78.0, 2)
     assert load.most_requests_per_s == pytest.approx(4 / stays_s(4))
     assert load.round_s == 59.0
@@ -370,19 +370,22 @@ def test_what_is_served_is_bound_by_rounds_and_by_prompts():
     # most one.
     for count in (1, 2, 3, 4):
         just = work.replace(requests_per_s=2 * count / stays_s(count) * 0.999)
-        assert busy_sequences(prices, plan, just) == count
-        assert batch_of(prices, plan, just) == 2 * count
+        assert busy_sequences(in_service(prices, plan, just)) == count
+        assert batch_of(in_service(prices, plan, just)) == 2 * count
     assert (
-        busy_sequences(prices, plan, work.replace(requests_per_s=2 * 4 / stays_s(4) * 1.001)) == 0
+        busy_sequences(
+            in_service(prices, plan, work.replace(requests_per_s=2 * 4 / stays_s(4) * 1.001))
+        )
+        == 0
     )
 
 
 def test_a_prefill_pool_serves_a_prompt_after_the_other():
     machine = round_machine(2)
-    prices, plan = price_list_of(SMALL, machine), plan_of(stage("a", "b", "c", replicas=2))
+    prices, plan = PriceList(SMALL, machine), plan_of(stage("a", "b", "c", replicas=2))
     work = pl.Workload(phase="prefill", prompt_tokens=4, output_tokens=3)
-    assert batch_of(prices, plan, work) == 2
+    assert batch_of(in_service(prices, plan, work)) == 2
     rated = work.replace(requests_per_s=1e-3)
-    assert most_requests_per_s(prices, plan, rated) == pytest.approx(2 / 78)
-    assert busy_sequences(prices, plan, rated) == 1
-    assert busy_sequences(prices, plan, work.replace(requests_per_s=2.01 / 78)) == 0
+    assert most_requests_per_s(in_service(prices, plan, rated)) == pytest.approx(2 / 78)
+    assert busy_sequences(in_service(prices, plan, rated)) == 1
+    assert busy_sequences(in_service(prices, plan, work.replace(requests_per_s=2.01 / 78))) == 0

@@ -31,12 +31,12 @@ def test_batches_that_fill_the_busiest_replica_alike_have_one_schedule():
     assert served.schedule(10, 2, 1).micro_batches == 1
 
 
-def test_holdings_are_made_once_for_each_size_of_a_pass():
+def test_holdings_are_made_once_for_each_split_and_buffers_follow_the_pass():
     served = Served(GRAPH, tiny_topology(4, software=tiny_software(prefill_chunk_tokens=50)), WORK)
-    at, more = served.schedule(1), served.schedule(200)
-    held = served.holdings(Split(2), at)
-    assert served.holdings(Split(2), at) is held
-    assert served.holdings(Split(1), at).weight_bytes.sum() > held.weight_bytes.sum()
-    assert served.holdings(Split(2), more).activation_bytes > held.activation_bytes
-    made = served.prices.holdings(Split(2), WORK, more.most_tokens, more.decode.rows)
-    assert served.holdings(Split(2), more).activation_bytes == made.activation_bytes
+    held = served.holdings(Split(2))
+    assert served.holdings(Split(2)) is held
+    assert served.holdings(Split(1)).weight_bytes.sum() > held.weight_bytes.sum()
+    one, many = served.schedule(1), served.schedule(200)
+    assert served.buffer_bytes(Split(2), many) > served.buffer_bytes(Split(2), one)
+    made = served.prices.holdings(Split(2), WORK, many.most_tokens, many.decode.rows)
+    assert served.buffer_bytes(Split(2), many) == made.activation_bytes

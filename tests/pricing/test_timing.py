@@ -342,7 +342,8 @@ def test_a_pass_adds_up_its_stages_their_hops_and_the_host():
         return 7.0
 
     step = Step(tokens=2.0, sequences=2.0, context_tokens=3.0, decode=True)
-    made = passes_of([prices, prices], TWO_STAGES, step, [ALONE, ALONE], hop)
+    prompt = step._replace(decode=False)
+    made, read = passes_of([prices, prices], TWO_STAGES, [step, prompt], [ALONE, ALONE], hop)
     # Layer a: 16 s of memory; b: 16 + 40 s; c: 16 s; a launch for each operator. The host waits 0.5
     # + 2 × 0.25 s.
     assert made.seconds.tolist() == [[0, 72, 0, 3, 7.0], [0, 16, 0, 1 + 1.0, 0]]
@@ -350,11 +351,8 @@ def test_a_pass_adds_up_its_stages_their_hops_and_the_host():
     assert made.moved_bytes.tolist() == [160 + 560.0, 160.0]
     assert made.busy_s.tolist() == [[75.0, 7.0], [18.0, 0.0]]
     assert made.pass_s == 100.0
-    assert asked == [(0, 20.0, step)]  # 10 values of 2 B
-    prompt = passes_of(
-        [prices, prices], TWO_STAGES, step._replace(decode=False), [ALONE, ALONE], hop
-    )
-    assert prompt.seconds[1, CAUSES.index("overhead")] == 1 + 0.5
+    assert asked == [(0, 20.0, step), (0, 20.0, prompt)]  # 10 values of 2 B
+    assert read.seconds[1, CAUSES.index("overhead")] == 1 + 0.5
 
 
 def test_a_layer_that_several_need_is_handed_on_once_as_far_as_the_last():
@@ -374,7 +372,7 @@ def test_a_layer_that_several_need_is_handed_on_once_as_far_as_the_last():
         return 0.0
 
     step = Step(tokens=1.0, sequences=1.0, context_tokens=3.0, decode=True)
-    passes_of([prices] * 4, plan, step, [ALONE] * 4, hop)
+    passes_of([prices] * 4, plan, [step], [ALONE] * 4, hop)
     assert crossing == [20.0, 40.0, 60.0]  # a; a and b; a, b and c
 
 
@@ -443,6 +441,8 @@ def test_the_nearest_ends_of_two_groups_are_found_either_way():
     assert hop_between(topology, one, one) == (None, 0)
     assert hop_between(topology, five, ChipRange(first=7, count=1)) == (0, 2)
     assert hop_between(topology, right, one) == (1, 1)
+
+
 def test_what_crosses_from_layer_to_layer_is_what_the_next_one_needs():
     crossing = crossing_bytes(GRAPH, range(len(NAMES)))
     handed = [layer.activation_bytes_per_token for layer in GRAPH.layers]
