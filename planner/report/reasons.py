@@ -39,7 +39,7 @@ def _price_rows(reasons: Reasons) -> list[tuple[str, ...]]:
 
 
 def _alternative_rows(reasons: Reasons) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for one in reasons.alternatives:
         if one.objective is None or one.effect is None:
             rows.append((one.shape, "none", one.refused))

@@ -8,6 +8,7 @@ survive greyscale.
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
+from importlib import import_module
 from types import ModuleType
 from typing import NamedTuple
 
@@ -33,10 +34,9 @@ FONT = "font-family='Helvetica,Arial,sans-serif' font-size='12'"
 def plotly() -> ModuleType:
     """`plotly.graph_objects`, or one sentence that says how to get it."""
     try:
-        import plotly.graph_objects as go
+        return import_module("plotly.graph_objects")
     except ImportError:
         raise InputError("plots need plotly: pip install 'spread-planner[viz]'") from None
-    return go
 
 
 class Bar(NamedTuple):
