@@ -254,26 +254,31 @@ def required(
 
     trial = _Trial(asked, path, rival, free_chips, {})
     points = trial.plan(_values(path, now, whole, between))
-    brackets = [(low, high) for low, high in pairwise(points) if low.is_met != high.is_met]
-    outcome: Literal["found", "always", "never"] = "always" if points[0].is_met else "never"
-    value = is_least = None
-    if brackets:
-        low, high = min(brackets, key=lambda ends: abs(_way(ends, now)))
-        outcome = "found"
-        value = _bisected(trial, low, high, whole=whole).value
-        is_least = high.is_met
     return Required(
+        **_outcome(trial, points, now, whole),
         rows=tuple(trial.known[at] for at in sorted(trial.known)),
         path=path,
         field=asked.objective,
         against=rival.name if isinstance(rival, Topology) else "",
-        outcome=outcome,
-        value=value,
-        is_least=is_least,
         now=now,
-        crossings=len(brackets),
         title=f"{graph.name} on {machine.name}",
     )
+
+
+def _outcome(trial: _Trial, points: Sequence[Tried], now: float, whole: bool) -> dict[str, Any]:
+    """Whether the target is met at all, and where; of several crossings the one nearest to what
+    the figure is."""
+    brackets = [(low, high) for low, high in pairwise(points) if low.is_met != high.is_met]
+    if not brackets:
+        outcome = "always" if points[0].is_met else "never"
+        return {"outcome": outcome, "value": None, "is_least": None, "crossings": 0}
+    low, high = min(brackets, key=lambda ends: abs(_way(ends, now)))
+    return {
+        "outcome": "found",
+        "value": _bisected(trial, low, high, whole=whole).value,
+        "is_least": high.is_met,
+        "crossings": len(brackets),
+    }
 
 
 def _to_beat(target: float | str | Topology) -> float | Topology:

@@ -299,12 +299,7 @@ def global_sensitivity(
     [1] Saltelli et al., Variance based sensitivity analysis of model output, Comput. Phys. Commun.
     181, 2010.
     """
-    try:
-        from scipy.stats import qmc, sobol_indices
-    except ImportError:
-        raise InputError(
-            "Sobol indices need scipy: pip install 'spread-planner[sensitivity]'"
-        ) from None
+    stats = _scipy_stats()
     if samples < 2 or samples & (samples - 1):
         raise InputError(f"samples must be a power of 2, not {samples}")
     options = SweepOptions(
@@ -330,10 +325,20 @@ def global_sensitivity(
     ranges = ranges_of(topology, workload, figures)
     # One generator for the points and another, of the same seed, for the resampling: so the
     # points do not change with the number of resamples.
-    draws = qmc.Sobol(2 * len(ranges), seed=np.random.default_rng(seed)).random(samples)
+    draws = stats.qmc.Sobol(2 * len(ranges), seed=np.random.default_rng(seed)).random(samples)
     outputs = _outputs(asked, ranges, draws)
-    indices = _indices(sobol_indices, outputs, np.random.default_rng(seed))
+    indices = _indices(stats.sobol_indices, outputs, np.random.default_rng(seed))
     return _global(asked, ranges, outputs, indices, seed)
+
+
+def _scipy_stats() -> Any:
+    try:
+        import scipy.stats
+    except ImportError:
+        raise InputError(
+            "Sobol indices need scipy: pip install 'spread-planner[sensitivity]'"
+        ) from None
+    return scipy.stats
 
 
 def _outputs(asked: LeverQuestion, ranges: list[Range], draws: Floats) -> Floats:
