@@ -50,6 +50,13 @@ def test_less_than_one_service_is_waited_as_often_as_erlang_says(load, waited):
     assert waits_longer_fraction(waited, 1.0, load) == pytest.approx(exact, rel=0.05)
 
 
+def test_the_tail_of_a_half_loaded_server_by_hand():
+    # ½ (e^d - 1) = d at d = 1.2564; the tail is ½ / (½ e^d - 1) × e^(-d t), times of service.
+    for waited in (0.3, 0.5, 2.0):
+        tail = 0.5 / (0.5 * math.exp(1.25643) - 1) * math.exp(-1.25643 * waited)
+        assert waits_longer_fraction(3 * waited, 3.0, 0.5 / 3) == pytest.approx(tail, rel=1e-4)
+
+
 def test_everybody_waits_longer_than_less_than_nothing_and_some_find_nobody():
     assert waits_longer_fraction(-1.0, 1.0, 0.5) == 1.0
     assert waits_longer_fraction(0.0, 1.0, 0.5) <= 0.5

@@ -44,6 +44,7 @@ def test_the_shape_is_degrees_by_batches_by_contexts():
         ([8], [1], "tensor_parallel = 8"),
         ([0], [1], "tensor_parallel = 0"),
         ([1], [0], "batch"),
+        ([1], [1, 0], "batch"),
         ([1], [[1]], "batch"),
     ],
 )
@@ -54,7 +55,7 @@ def test_a_grid_that_makes_no_sense_is_refused(degrees, batches, word):
         )  # fmt: skip
 
 
-@pytest.mark.parametrize("contexts", [[-1.0], [[1.0]]])
+@pytest.mark.parametrize("contexts", [[-1.0], [1.0, -1.0], [[1.0]]])
 def test_contexts_that_make_no_sense_are_refused(contexts):
     with pytest.raises(pl.InputError, match="context_tokens"):
         pl.decode_grid_s(

@@ -239,6 +239,11 @@ def test_a_token_that_waits_for_nobody_takes_its_own_way():
     timing = by_hand(served(1, 1))
     assert (timing.tpot_s, timing.round_s) == (8.0, 8.0)
     assert timing.token[:, -1].tolist() == [0.0, 0.0]
+    # Two turns of 4 s, half a second longer than its own way.
+    nearly = ((1.0, 2.0, 0.0, 1.0, 0.5), (1.0, 1.0, 1.0, 0.0, 0.0))
+    timing = by_hand(served(2, 2, phase="decode"), decode=nearly)
+    assert timing.tpot_s == timing.token.sum() == 8.0
+    assert timing.token[:, -1].tolist() == [0.5, 0.0]
 
 
 def test_a_busy_link_holds_up_tokens_as_a_busy_stage_does():

@@ -252,8 +252,18 @@ def test_collectives_that_the_software_lacks_are_named():
     assert rules(plan_of(stage(NAMES, (3, 2), tensor_parallel=2)), topology=topology) == ["chips"]
 
 
+def test_a_group_inside_another_uses_its_chips_too():
+    inside = plan_of(
+        stage(NAMES[:2], (0, 4), tensor_parallel=4), stage(NAMES[2:], (1, 2), tensor_parallel=2)
+    )
+    rule, message = broken(inside)
+    assert (rule, message) == ("chips", "two groups use chip 1")
+
+
 def test_many_missing_layers_are_told_by_three():
     graph = tiny_graph(6)
     _, message = broken(Plan(stages=(stage(("head",), (0, 1)),)), graph)
     assert message.count("'") == 6
     assert message.endswith("others")
+    _, message = broken(Plan(stages=(stage(NAMES[:1], (0, 1)),)))
+    assert (len(NAMES), message.count("'"), message.endswith("others")) == (4, 6, False)

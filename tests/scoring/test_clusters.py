@@ -264,3 +264,12 @@ def test_the_first_pools_software_cuts_prompts_and_every_pools_limits_sequences(
         pooled(*SPLIT).replace(batch_size=1), PAIR, limited, WORK.replace(batch_size=None)
     )
     assert made.batch_size == 1
+
+
+def test_an_open_batch_is_what_the_fuller_pool_holds_in_every_replica():
+    # 100 B of weights, n × 7 × 40 B of caches, buffers for ten tokens of 40 B, in 2,000 B: five.
+    work = WORK.replace(batch_size=None)
+    alone = pl.score_pooled_plan(pooled(*SPLIT), PAIR, two_pools(), work)
+    both = pl.score_pooled_plan(pooled(*SPLIT, replicas=2), PAIR, two_pools(), work)
+    assert (alone.batch_size, both.batch_size) == (5, 10)
+    assert alone.memory_headroom_bytes == 2000 - 100 - 5 * 280 - 400

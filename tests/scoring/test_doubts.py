@@ -136,3 +136,35 @@ def test_a_doubtful_figure_of_the_catalogue_is_named_with_its_effect():
 
 def test_a_field_that_is_not_known_has_no_doubts():
     assert doubts(machine(*SEVERAL, power=Power()), "energy_per_token_j") == ()
+
+
+def test_a_field_that_is_nothing_has_no_relative_change():
+    one = tiny_topology(1).replace(figures=SEVERAL)
+    plan = pl.uniform_plan(GRAPH, one)
+    together = WORKLOAD.replace(arrivals="together", batch_size=1)
+    free = one.replace(price=one.price.replace(usd_per_chip_hour=0.0))
+    assert pl.score_plan(plan, GRAPH, free, together).usd_per_million_tokens == 0.0
+    assert doubts_about("usd_per_million_tokens", plan, GRAPH, free, together) == ()
+
+
+def test_five_doubts_are_told_where_nobody_asks_for_more():
+    changes = {
+        "kernel_overhead_s": 1e-5,
+        "matmul_overhead_s": 1e-5,
+        "attention_overhead_s": 5e-5,
+        "layer_overhead_s": 5e-5,
+        "step_overhead_s": 1e-4,
+        "hop_overhead_s": 1e-4,
+        "collective_overhead_s": 2e-5,
+    }
+    figures = [figure(f"software.{name}", value) for name, value in changes.items()]
+    topology = machine(*figures, software=tiny_software(**changes))
+    assert len(doubts(topology, most=10)) > 5
+    assert len(doubts(topology)) == 5
+
+
+def test_a_single_sequence_moved_by_a_fifth_stays_single():
+    limit = figure("software.most_sequences", 1)
+    topology = machine(limit, software=tiny_software(most_sequences=1))
+    open_batch = WORKLOAD.replace(batch_size=None)
+    assert doubts_about("tokens_per_s", plan_on(topology), GRAPH, topology, open_batch) == ()

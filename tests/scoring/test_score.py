@@ -5,7 +5,7 @@ import math
 import pytest
 
 import planner as pl
-from planner.scoring.score import LIKE, UNCERTAIN, residuals_of
+from planner.scoring.score import LIKE, UNCERTAIN, StageTime, residuals_of
 from tests.by_hand import round_software
 from tests.instances import tiny_chip, tiny_software, tiny_topology
 from tests.scoring.test_plans import scored
@@ -122,3 +122,19 @@ def test_what_was_not_measured_is_as_uncertain_as_the_nearest_that_was(field, st
 def test_the_fields_with_a_width_are_those_that_are_predicted():
     assert set(UNCERTAIN) == {"ttft_s", "tpot_s", "power_w", *LIKE}
     assert {one.field for one in residuals_of(round_software())} == set(UNCERTAIN)
+
+
+def test_the_causes_of_a_stage_add_up_and_so_does_what_it_holds():
+    causes = {"compute_s": 1.0, "memory_s": 2.0, "collective_s": 4.0, "hop_s": 8.0}
+    assert StageTime(**causes, overhead_s=16.0, bubble_s=32.0).total_s == 63.0
+    (stage,) = measured_on().stages
+    held = stage.replace(weight_bytes=1.0, kv_bytes=2.0, activation_bytes=4.0)
+    assert held.needed_bytes == 7.0
+
+
+def test_percentiles_are_those_of_the_load():
+    score = scored(tiny_topology(4, chip=tiny_chip(1e10)), batch_size=None, requests_per_s=0.1)
+    assert score.percentile("ttft_s", 0.9) == score.load.percentile("ttft_s", 0.9)
+    assert score.percentile("ttft_s", 0.9) != score.load.percentile("ttft_s", 0.2)
+    with pytest.raises(pl.InputError, match="percentiles need a rate"):
+        measured_on().percentile("ttft_s", 0.9)
