@@ -68,9 +68,8 @@ def main(arguments: list[str] | None = None) -> None:
 def _room(scratch: Path, folder: str, options: argparse.Namespace) -> None:
     """Mutate one room in a copy, and say what its tests noticed."""
     _copied(scratch, folder)
-    _mutmut(
-        scratch, "run", "none-yet"
-    )  # there is no such mutant: this makes them all, and runs none
+    # There is no such mutant: this makes them all, and tries none.
+    _mutmut(scratch, "run", "none-yet")
     names = [name for path in _notes(scratch) for name in sampled(path, options.each, options.seed)]
     if not names:
         raise SystemExit(f"mutmut makes no mutants of planner/{folder}")

@@ -64,8 +64,26 @@ def _work(dice: np.random.Generator, *, options: int, items: int) -> dict[str, n
 @functools.cache
 def chains(*, alike: bool, budget: int = 12) -> tuple[tuple[ChainProblem, float], ...]:
     """Tangled chains, each with the value of its best solution."""
-    problems = [tangled(seed, alike=alike, budget=budget) for seed in SEEDS]
+    seeds = SEEDS if budget == 12 else SEEDS[:5]
+    problems = [tangled(seed, alike=alike, budget=budget) for seed in seeds]
     return tuple((problem, exhaustive.solve(problem).objective) for problem in problems)
+
+
+def times_slots(seed: int) -> ChainProblem:
+    """A tangled chain whose cost is multiplied by the slots that it takes; wide runs are quicker."""
+    problem = tangled(seed, alike=True)
+    widths = problem.widths
+    nothing = np.zeros((*problem.link_sums.shape[:3], 1))
+    return replace(
+        problem,
+        prefix=problem.prefix / widths[:, None, None] ** 1.5,
+        run_sums=np.concatenate([problem.run_sums, np.zeros((3, 1, 2))], axis=1),
+        run_sums_fixed=np.concatenate([problem.run_sums_fixed, widths[:, None]], axis=1),
+        link_sums=np.concatenate([problem.link_sums, nothing], axis=3),
+        objective=Measure(
+            np.array([1.0, 0.0, 0.0]), np.array([2.0, 0.0]), (Larger(1, 1, 1.0),), held=2
+        ),
+    )
 
 
 def late_border(*, in_peak: bool = False, uneven: bool = False) -> ChainProblem:

@@ -10,6 +10,7 @@ from planner.solver.chain import bounds, exhaustive, thresholds
 from planner.solver.chain.paths import narrowest, relaxed_use
 from planner.solver.chain.problem import evaluate, packed
 from tests.instances import SHAPES
+from tests.solver.chain.tangles import ALMOST, times_slots
 from tests.solver.posed import problems
 
 
@@ -81,6 +82,37 @@ def test_where_slots_multiply_the_cost_each_number_of_them_is_bounded_by_itself(
             exact = float(bound.at_start(floors)[0])
             assert float(replace(bound, steps=None).at_start(floors)[0]) <= exact * (1 + 1e-12)
             assert exact <= best * (1 + 1e-12)
+
+
+def test_where_slots_multiply_the_cost_prices_of_slots_promise_no_more_than_is_true(monkeypatch):
+    """Of every start of every solution, not of the whole alone: that is what labels are cut by."""
+    monkeypatch.setattr(bounds, "MOST_STEPS", 0)
+    for seed in range(2):
+        problem = times_slots(seed)
+        bound = bounds.relaxed(problem).bounds[0]
+        assert len(bound.priced) > 1
+        for cuts in exhaustive.all_cuts(problem):
+            runs = packed(problem, cuts)
+            if runs is None:
+                continue
+            value = float(problem.objective.value(*evaluate(problem, runs)))
+            for count in range(len(runs)):
+                item = runs[count - 1].head if count else 0
+                slots = (
+                    runs[count - 1].start + problem.widths[runs[count - 1].option] if count else 0
+                )
+                sums, peaks = evaluate(problem, runs[:count])
+                lower = bound.value(item, np.array([slots]), sums[None], peaks[None])
+                assert lower[0] <= value * ALMOST
+
+
+def test_labels_cut_by_prices_of_slots_find_the_best_of_all(monkeypatch):
+    monkeypatch.setattr(bounds, "MOST_STEPS", 0)
+    for seed in range(6):
+        problem = times_slots(seed)
+        found = thresholds.solve(problem, first_beam=1)
+        assert found.objective == pytest.approx(exhaustive.solve(problem).objective, rel=1e-9)
+        assert found.bound == found.objective
 
 
 def test_numbers_of_slots_are_left_to_prices_where_there_are_too_many(monkeypatch):

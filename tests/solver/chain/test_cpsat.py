@@ -1,10 +1,13 @@
 """CP-SAT against the exhaustive solver; its grid is good to a few millionths."""
 
+import math
+
 import pytest
 
 from planner.answers.question import FIELDS
 from planner.solver.chain import cpsat, exhaustive
 from tests.instances import SHAPES
+from tests.solver.chain.tangles import ALMOST, chains
 from tests.solver.posed import problems
 
 
@@ -31,6 +34,17 @@ def test_with_a_hint_it_finds_the_same():
 def test_the_same_seed_gives_the_same_plan():
     for problem in problems("torus", "usd_per_million_tokens", 2):
         assert cpsat.solve(problem, seed=3).runs == cpsat.solve(problem, seed=3).runs
+
+
+def test_stopped_half_way_it_claims_no_more_than_it_proved():
+    """After one hundredth of a unit of CP-SAT's own clock there is a plan, and a gap."""
+    open_ = 0
+    for problem, best in chains(alike=True)[:6]:
+        found = cpsat.solve(problem, hint=((0, problem.items, 0),), deterministic_limit=0.01)
+        assert found.bound <= best * ALMOST
+        assert best <= found.objective * ALMOST
+        open_ += 0 < found.bound < 0.99 * best < found.objective < math.inf
+    assert open_ >= 3
 
 
 def test_out_of_time_it_still_proves_a_bound():

@@ -3,13 +3,14 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from planner.answers.question import FIELDS
 from planner.solver.chain import exhaustive, labels
 from planner.solver.chain.bounds import relaxed
 from planner.solver.chain.labels import Stopped, labelled, widened
-from planner.solver.chain.problem import Incumbent
+from planner.solver.chain.problem import Incumbent, Line, Measure
 from tests.solver.chain.tangles import ALMOST, BEAMS, LATE_BORDERS, chains, dear_link, late_border
 from tests.solver.posed import problems
 
@@ -91,6 +92,24 @@ def test_a_cheaper_start_does_not_win_over_one_with_a_cheaper_link_behind_it():
     proved = labelled(found.problem, relaxed(found.problem), found)
     assert (found.value, found.cuts) == (1.5, ((0, 1, 1), (1, 2, 2)))
     assert proved.bound >= found.goal
+
+
+def test_where_an_average_counts_a_shorter_link_behind_it_is_no_reason_to_drop_another():
+    """(total × 2 runs + 10) / total: the longer the total the better, so the link for 5 is welcome."""
+    problem = dear_link()
+    links = np.zeros((3, 3, 1, 2))
+    links[1, 0, 0, 0] = 5.0
+    problem = replace(
+        problem,
+        run_sums_fixed=np.array([[1.0, 1.0], [1.0, 1.0], [0.0, 1.0]]),
+        link_sums=links,
+        objective=Measure(
+            np.array([1.0, 0.0]), np.zeros(1), held=1, lines=(Line(1.0, 10.0),), averaged=True
+        ),
+    )
+    found = Incumbent(problem)
+    labelled(problem, relaxed(problem), found)
+    assert found.value == exhaustive.solve(problem).objective == (6 * 2 + 10) / 6
 
 
 def test_of_two_starts_that_go_on_alike_the_dearer_is_dropped():
