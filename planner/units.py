@@ -71,24 +71,48 @@ def parse_quantity(text: object, dimension: str, field: str) -> float:
     unit raises.
     """
     wanted = f"{field} needs a number and a unit of {dimension}, such as {EXAMPLES[dimension]!r}"
-    whole = isinstance(text, int) and not isinstance(text, bool) and abs(text) < MOST_WHOLE
-    given = str(text) if whole or isinstance(text, float | str | bool) else ""
+    # Python refuses to write out a whole number of thousands of digits.
+    if isinstance(text, int) and abs(text) >= MOST_WHOLE:
+        raise InputError(f"{wanted}; a number of hundreds of digits is not one")
+    given = str(text) if isinstance(text, int | float | str) else ""
     match = QUANTITY.fullmatch(given[:100])
     if match is None:
-        shown = (
-            "a number of hundreds of digits"
-            if isinstance(text, int) and not given
-            else repr(shortened(text))
-        )
-        raise InputError(f"{wanted}; {shown} is not one")
+        raise InputError(f"{wanted}; {shortened(text)!r} is not one")
+
     number, unit = match.groups()
     if not unit:
         raise InputError(f"{wanted}; {shortened(text)!r} has no unit")
+    scale = _scale_of(unit, dimension)
+    if scale is None:
+        raise InputError(f"{wanted}; the unit of {shortened(text)!r} is not one of {dimension}")
+    prefix, factor = scale
+    return float(number.replace(",", "").replace("_", "")) * prefix * factor
+
+
+def _scale_of(unit: str, dimension: str) -> tuple[float, float] | None:
+    """What the prefix of a unit and its base stand for; None: it is no unit of the dimension."""
     for base, (factor, prefixed) in DIMENSIONS[dimension].items():
+        if not unit.endswith(base):
+            continue
         prefix = unit.removesuffix(base)
-        if prefix + base == unit and (prefix == "" or (prefixed and prefix in PREFIXES)):
-            return float(number.replace(",", "").replace("_", "")) * PREFIXES[prefix] * factor
-    raise InputError(f"{wanted}; the unit of {shortened(text)!r} is not one of {dimension}")
+        if not prefix or (prefixed and prefix in PREFIXES):
+            return PREFIXES[prefix], factor
+    return None
+
+
+SCALES = (
+    (1e18, "E"),
+    (1e15, "P"),
+    (1e12, "T"),
+    (1e9, "G"),
+    (1e6, "M"),
+    (1e3, "k"),
+    (1.0, ""),
+    (1e-3, "m"),
+    (1e-6, "µ"),
+    (1e-9, "n"),
+    (1e-12, "p"),
+)
 
 
 def spoken(value: float | None, unit: str, digits: int = 3) -> str:
@@ -97,10 +121,9 @@ def spoken(value: float | None, unit: str, digits: int = 3) -> str:
         return "not known"
     if value == 0 or unit in ("", "%"):
         return f"{value:.{digits}g} {unit}".strip()
-    scales = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"),
-              (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"))  # fmt: skip
+    # Nobody says kiloseconds.
     largest = 1.0 if unit == "s" else 1e18
-    for scale, prefix in scales:
+    for scale, prefix in SCALES:
         if scale <= largest and abs(value) >= scale * (1 - 0.5 * 10**-digits):
             return f"{trimmed(value / scale, digits)} {prefix}{unit}"
     return f"{value:.{digits}g} {unit}"
@@ -112,7 +135,7 @@ def trimmed(value: float, digits: int = 3) -> str:
     if value != 0 and not 1e-3 <= abs(value) < 1e7:
         return f"{value:.{digits}g}"
     rounded = float(f"{value:.{digits}g}")
-    decimals = (
-        digits if abs(value) >= 1 or value == 0 else digits - 1 - math.floor(math.log10(abs(value)))
-    )
+    decimals = digits
+    if 0 < abs(value) < 1:
+        decimals = digits - 1 - math.floor(math.log10(abs(value)))
     return f"{rounded:,.{decimals}f}".rstrip("0").rstrip(".")

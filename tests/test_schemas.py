@@ -46,3 +46,17 @@ def test_every_field_says_what_it_means_or_is_plain_from_its_name(name):
     schema = json.loads(schema_path(name).read_text(encoding="utf-8"))
     assert schema["title"] == PUBLISHED[name].__name__
     assert schema["description"]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_description_breaks_no_line_within_a_paragraph(name):
+    def descriptions(part):
+        for key, value in part.items() if isinstance(part, dict) else enumerate(part):
+            if key == "description" and isinstance(value, str):
+                yield value
+            elif isinstance(value, dict | list):
+                yield from descriptions(value)
+
+    said = list(descriptions(json.loads(schema_text(name))))
+    assert len(said) > 5
+    assert not any("\n" in text.replace("\n\n", "") for text in said)

@@ -35,7 +35,8 @@ class Pool(Record):
         strange = next((chip for chip in self.exclude if chip >= self.topology.chips), None)
         if strange is not None:
             raise InputError(
-                f"exclude: {self.topology.name} has chips 0 to {self.topology.chips - 1}; {strange} is not one of them"
+                f"exclude: {self.topology.name} has chips 0 to {self.topology.chips - 1};"
+                f" {strange} is not one of them"
             )
         return self
 
@@ -60,6 +61,13 @@ class Way(NamedTuple):
 
     latency_s: float
     bandwidth_bytes_per_s: float
+
+    def then(self, link: PoolLink) -> "Way":
+        """The way that goes on over a link: latencies add up, the narrowest sets the pace."""
+        return Way(
+            self.latency_s + link.latency_s,
+            min(self.bandwidth_bytes_per_s, link.bandwidth_bytes_per_s),
+        )
 
 
 class Cluster(Record):
@@ -101,27 +109,24 @@ class Cluster(Record):
     def ways(self) -> tuple[tuple[tuple[Way, ...], ...], ...]:
         """From each pool to each other: the paths of which none is both slower and narrower than
         another; () for a pool and itself, and where there is none."""
-        count = len(self.pools)
-        found: list[list[tuple[Way, ...]]] = [[() for _ in range(count)] for _ in range(count)]
-        for start in range(count):
-            reached: list[list[Way]] = [[] for _ in range(count)]
-            todo = [(start, Way(0.0, np.inf))]
-            while todo:
-                at, way = todo.pop()
-                for other, link in self._links_at(at):
-                    longer = Way(
-                        way.latency_s + link.latency_s,
-                        min(way.bandwidth_bytes_per_s, link.bandwidth_bytes_per_s),
-                    )
-                    if other != start and not any(
-                        _no_worse(known, longer) for known in reached[other]
-                    ):
-                        reached[other] = [
-                            known for known in reached[other] if not _no_worse(longer, known)
-                        ] + [longer]
-                        todo.append((other, longer))
-            found[start] = [tuple(sorted(ways)) for ways in reached]
-        return tuple(tuple(row) for row in found)
+        return tuple(self._ways_from(start) for start in range(len(self.pools)))
+
+    def _ways_from(self, start: int) -> tuple[tuple[Way, ...], ...]:
+        reached: list[list[Way]] = [[] for _ in self.pools]
+        todo = [(start, Way(0.0, np.inf))]
+        # A longer way goes on only from where it is not beaten, so that the search ends: going
+        # round in a circle is never quicker nor wider.
+        while todo:
+            at, way = todo.pop()
+            for other, link in self._links_at(at):
+                longer = way.then(link)
+                known = reached[other]
+                if other == start or any(_no_worse(one, longer) for one in known):
+                    continue
+                reached[other] = [one for one in known if not _no_worse(longer, one)]
+                reached[other].append(longer)
+                todo.append((other, longer))
+        return tuple(tuple(sorted(ways)) for ways in reached)
 
     def _links_at(self, number: int) -> Iterator[tuple[int, PoolLink]]:
         name = self.pools[number].name
@@ -133,10 +138,13 @@ class Cluster(Record):
     def twin_before(self) -> tuple[int | None, ...]:
         """For each pool the last one before it that it is like: the same chips, as far from
         everything else."""
-        return tuple(
-            next((other for other in reversed(range(number)) if self._alike(number, other)), None)
-            for number in range(len(self.pools))
-        )
+        return tuple(map(self._twin_before, range(len(self.pools))))
+
+    def _twin_before(self, number: int) -> int | None:
+        for other in reversed(range(number)):
+            if self._alike(number, other):
+                return other
+        return None
 
     def _alike(self, one: int, other: int) -> bool:
         here, there = self.pools[one], self.pools[other]

@@ -1,7 +1,7 @@
 """What software makes of chips: launches, efficiencies, collectives, limits; how far its figures
 may be off."""
 
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -9,14 +9,9 @@ from planner.errors import InputError
 from planner.records import Record
 from planner.units import Bytes, Count, Fraction, Seconds
 
-if TYPE_CHECKING:
-    pass
-
-
 CollectiveKind = Literal[
     "all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast", "send_recv"
 ]
-
 
 Algorithm = Literal["ring", "tree", "one-shot", "two-shot", "in-switch"]
 
@@ -134,7 +129,7 @@ class Software(Record):
     def check_shares(self) -> Self:
         if self.burst_share + self.interruption_share > 1 + 1e-9:
             raise InputError(
-                f"Software.burst_share and interruption_share of {self.name!r} must be at most 1 together: others' prompts "
-                "stand before a request's first token or come after it"
+                f"Software.burst_share and interruption_share of {self.name!r} must be at most 1"
+                " together: others' prompts stand before a request's first token or come after it"
             )
         return self

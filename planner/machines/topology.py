@@ -104,12 +104,13 @@ class Fabric(Record):
         if self.shape in ("torus", "mesh"):
             if not self.dimensions or math.prod(self.dimensions) != self.units:
                 raise InputError(
-                    f"Fabric.dimensions of {self.name!r}: a {self.shape} of {self.units} units needs dimensions whose"
-                    f" product is {self.units}, such as ({self.units},)"
+                    f"Fabric.dimensions of {self.name!r}: a {self.shape} of {self.units} units"
+                    f" needs dimensions whose product is {self.units}, such as ({self.units},)"
                 )
         elif self.dimensions:
             raise InputError(
-                f"Fabric.dimensions of {self.name!r}: only a torus or a mesh has them, not a {self.shape}"
+                f"Fabric.dimensions of {self.name!r}: only a torus or a mesh has them,"
+                f" not a {self.shape}"
             )
         return self
 
@@ -233,7 +234,8 @@ class Topology(Record):
         most = self.limit_chips
         if self.chips > most:
             raise InputError(
-                f"Topology.chips of {self.name!r}: its fabrics join at most {most} chips, not {self.chips}"
+                f"Topology.chips of {self.name!r}: its fabrics join at most {most} chips, not"
+                f" {self.chips}"
             )
         return self
 
@@ -247,7 +249,8 @@ class Topology(Record):
     def levels(self) -> tuple[Level, ...]:
         """The fabrics as wired for `chips`, innermost first; those that join a single unit are
         left out."""
-        levels, unit_chips = [], 1
+        levels = []
+        unit_chips = 1
         for fabric in self.fabrics:
             needed = min(fabric.units, math.ceil(self.chips / unit_chips))
             if needed > 1:
@@ -261,18 +264,18 @@ class Topology(Record):
     def level_between(self, one: int, other: int) -> int | None:
         """The number of the level that a message between two chips crosses; None for a chip and
         itself."""
-        if not 0 <= min(one, other) <= max(one, other) < self.chips:
-            strange = max(one, other) if max(one, other) >= self.chips else min(one, other)
-            raise InputError(
-                f"Topology {self.name!r} has chips 0 to {self.chips - 1}; {strange} is not one of them"
-            )
+        for chip in sorted((one, other), reverse=True):
+            if not 0 <= chip < self.chips:
+                raise InputError(
+                    f"Topology {self.name!r} has chips 0 to {self.chips - 1}; {chip} is not one of"
+                    " them"
+                )
         if one == other:
             return None
-        return next(
-            number
-            for number, level in enumerate(self.levels)
-            if one // level.span_chips == other // level.span_chips
-        )
+        for number, level in enumerate(self.levels):
+            if one // level.span_chips == other // level.span_chips:
+                return number
+        raise AssertionError(f"no level of {self.name!r} joins chips {one} and {other}")
 
     def to_networkx(self) -> "nx.Graph[Any]":
         """Chips (integers) and switches (names) as nodes, links as edges with
@@ -283,25 +286,31 @@ class Topology(Record):
         drawn: nx.Graph[Any] = nx.Graph(name=self.name)
         drawn.add_nodes_from(range(self.chips), kind="chip", chip=self.chip.name)
         for number, level in enumerate(self.levels):
-            fabric = level.fabric
-            wire = {"fabric": fabric.name, "latency_s": fabric.latency_s}
-            wire |= {"bandwidth_bytes_per_s": fabric.bandwidth_bytes_per_s}
-            for first in range(0, self.chips, level.span_chips):
-                for place in range(level.unit_chips):
-                    members = [
-                        first + unit * level.unit_chips + place for unit in range(level.units)
-                    ]
-                    present = [chip for chip in members if chip < self.chips]
-                    if fabric.shape == "switch" and len(present) > 1:
-                        switch = f"{fabric.name} {number}.{first // level.span_chips}.{place}"
-                        drawn.add_node(switch, kind="switch")
-                        drawn.add_edges_from(((chip, switch) for chip in present), **wire)
-                    else:
-                        ends = ((members[a], members[b]) for a, b in level_links(level))
-                        drawn.add_edges_from(
-                            ((a, b) for a, b in ends if max(a, b) < self.chips), **wire
-                        )
+            wire = {
+                "fabric": level.fabric.name,
+                "latency_s": level.fabric.latency_s,
+                "bandwidth_bytes_per_s": level.fabric.bandwidth_bytes_per_s,
+            }
+            for name, members in self._joined(level):
+                present = [chip for chip in members if chip < self.chips]
+                if level.fabric.shape == "switch" and len(present) > 1:
+                    switch = f"{level.fabric.name} {number}.{name}"
+                    drawn.add_node(switch, kind="switch")
+                    drawn.add_edges_from([(chip, switch) for chip in present], **wire)
+                    continue
+                links = [(members[a], members[b]) for a, b in level_links(level)]
+                # The last unit of a level may be partly filled.
+                drawn.add_edges_from([ends for ends in links if max(ends) < self.chips], **wire)
         return drawn
+
+    def _joined(self, level: Level) -> Iterator[tuple[str, list[int]]]:
+        """Chips that the fabric of a level joins: those at the same place in each of its units;
+        with the number of their node and that place as a name."""
+        for first in range(0, self.chips, level.span_chips):
+            for place in range(level.unit_chips):
+                start = first + place
+                members = [start + unit * level.unit_chips for unit in range(level.units)]
+                yield f"{first // level.span_chips}.{place}", members
 
 
 def level_links(level: Level) -> Iterator[tuple[int, int]]:
@@ -345,13 +354,14 @@ def _factorings(units: int, most: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
 
 def described(topology: Topology) -> str:
     """'64 chips: 8 by switch (NVLink 4), 8 by switch (InfiniBand NDR)'."""
-    parts = [
-        f"{' × '.join(str(length) for length in level.axes)} by {level.fabric.shape} ({level.fabric.name})"
-        for level in topology.levels
-    ]
-    return f"{topology.chips} × {topology.chip.name}" + (
-        f", {listed(parts, 'then')}" if parts else ""
-    )
+    chips = f"{topology.chips} × {topology.chip.name}"
+    if not topology.levels:
+        return chips
+    parts = []
+    for level in topology.levels:
+        axes = " × ".join(str(length) for length in level.axes)
+        parts.append(f"{axes} by {level.fabric.shape} ({level.fabric.name})")
+    return f"{chips}, {listed(parts, 'then')}"
 
 
 def with_value(topology: Topology, path: str, value: Any) -> Topology:
@@ -359,10 +369,8 @@ def with_value(topology: Topology, path: str, value: Any) -> Topology:
     value."""
     fields = topology.model_dump()
     place: Any = fields
-    keys = [
-        int(key) if key.isdecimal() else key
-        for key in path.replace("[", ".").replace("]", "").split(".")
-    ]
+    parts = path.replace("[", ".").replace("]", "").split(".")
+    keys = [int(part) if part.isdecimal() else part for part in parts]
     try:
         for key in keys[:-1]:
             place = place[key]

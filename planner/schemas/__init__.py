@@ -6,6 +6,7 @@ Knows those nouns; nothing of how they are read.
 
 import json
 from pathlib import Path
+from typing import Any
 
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
@@ -23,7 +24,22 @@ PUBLISHED: dict[str, type[Record]] = {
 
 def schema_text(name: str) -> str:
     """The schema of one of the published nouns, as its file holds it."""
-    return json.dumps(PUBLISHED[name].json_schema(), indent=1, ensure_ascii=False) + "\n"
+    schema = _unfolded(PUBLISHED[name].json_schema())
+    return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
+
+
+def _unfolded(part: Any) -> Any:
+    """With each paragraph of a description on one line: where ours break is no one else's
+    business."""
+    if isinstance(part, list):
+        return [_unfolded(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    unfolded = {key: _unfolded(value) for key, value in part.items()}
+    if isinstance(part.get("description"), str):
+        paragraphs = part["description"].split("\n\n")
+        unfolded["description"] = "\n\n".join(" ".join(each.split()) for each in paragraphs)
+    return unfolded
 
 
 def schema_path(name: str) -> Path:
