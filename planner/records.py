@@ -6,12 +6,14 @@ both ways, exactly. A record that is refused says so in one sentence that names 
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from planner.errors import InputError, shortened
+
+T = TypeVar("T")
 
 
 class Record(BaseModel):
@@ -48,6 +50,24 @@ class Record(BaseModel):
             return cls.model_validate(fields)
         except ValidationError as error:
             raise InputError(sentence_of(error, cls.__name__)) from None
+
+    def kept(self, make: Callable[[Self], T]) -> T:
+        """What `make` finds out about this record, found out once and kept as long as the record
+        is: what a cached property is to the record itself, to the floors above it."""
+        if make not in self._kept:
+            self._kept[make] = make(self)
+        found: T = self._kept[make]
+        return found
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """What is sent to another process: the record, not what was found out about it."""
+        state = super().__getstate__()
+        fields = {name: value for name, value in state["__dict__"].items() if name != "_kept"}
+        return {**state, "__dict__": fields}
+
+    @functools.cached_property
+    def _kept(self) -> dict[Callable[..., Any], Any]:
+        return {}
 
     def to_json(self, *, indent: int | None = 1) -> str:
         """The record as JSON text; `from_json` gives back an equal record."""

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -256,3 +257,20 @@ def test_what_was_given_is_said_short():
     assert said(2.5) == "2.5"
     assert len(said("x" * 1000)) == 42
     assert len(said(list(range(1000)))) == 40
+
+
+def test_what_is_found_out_about_a_record_is_kept_with_it_and_with_no_other():
+    asked = []
+
+    def doubled(cable):
+        asked.append(cable)
+        return [2 * cable.length_m]
+
+    cable, twin = CABLE.replace(), CABLE.replace()
+    assert cable.kept(doubled) is cable.kept(doubled)
+    assert twin.kept(doubled) == cable.kept(doubled) == [3.0]
+    assert len(asked) == 2
+    assert cable.replace(length_m=2.0).kept(doubled) == [4.0]
+    assert cable == CABLE
+    assert cable.to_json() == CABLE.to_json()
+    assert pickle.loads(pickle.dumps(cable)) == cable

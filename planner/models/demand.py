@@ -78,22 +78,45 @@ class Demand:
         return replace(self, window_tokens=self.window_tokens / factor, **linear, **square)
 
     def flop(
-        self, tokens: Numbers, context_tokens: Numbers, rows: Numbers, decode: bool
+        self,
+        tokens: Numbers,
+        context_tokens: Numbers,
+        rows: Numbers,
+        decode: bool | NDArray[np.bool_],
     ) -> Numbers:
         """Floating-point operations of the step, which makes so many rows of what is made for
-        sequences: one for each, or for each token that is to be verified. [FLOP]"""
-        per_context = self.decode_flop_per_token_context if decode else self.flop_per_token_context
+        sequences: one for each, or for each token that is to be verified; `decode` says it for
+        all steps or for each. [FLOP]"""
+        per_context = self._flop_per_token_context(decode)
         seen = np.minimum(context_tokens, self.window_tokens)
         routed = self.busiest_share(tokens) * self.flop_per_token
         return tokens * (routed + per_context * seen) + rows * self.flop_per_sequence
 
+    def _flop_per_token_context(self, decode: bool | NDArray[np.bool_]) -> Numbers:
+        if isinstance(decode, np.ndarray):
+            return np.where(decode, self.decode_flop_per_token_context, self.flop_per_token_context)
+        return self.decode_flop_per_token_context if decode else self.flop_per_token_context
+
     def skipping(self, kept_fraction: float) -> "Demand":
         """The same where only so much of the arithmetic has to be done: the rest multiplies
         zeros."""
+        if kept_fraction == 1:
+            return self
         return replace(
             self,
             flop_per_token=kept_fraction * self.flop_per_token,
             flop_per_sequence=kept_fraction * self.flop_per_sequence,
+        )
+
+    def fused(self, unfused_share: float) -> "Demand":
+        """The same where only so much of the traffic is left: the rest never leaves the chip
+        between an operator and its neighbour."""
+        if unfused_share == 1:
+            return self
+        return replace(
+            self,
+            read_bytes_per_token=unfused_share * self.read_bytes_per_token,
+            written_bytes_per_token=unfused_share * self.written_bytes_per_token,
         )
 
     @property
@@ -164,6 +187,16 @@ class Demand:
         per_row = 0.5 * self.io_bytes_per_sequence + self.state_bytes_per_sequence
         return tokens * per_token + rows * per_row
 
+    def moved_bytes(
+        self, tokens: Numbers, context_tokens: Numbers, sequences: Numbers, rows: Numbers
+    ) -> Numbers:
+        """All that the step reads and writes, `read_bytes` and `written_bytes` in one sum. [B]"""
+        activations = self.read_bytes_per_token + self.written_bytes_per_token
+        per_token = self.busiest_share(tokens) * activations + self.kv_bytes_per_token
+        per_row = self.io_bytes_per_sequence + self.state_bytes_per_sequence
+        held = self.weights_read_bytes(tokens) + self.kv_read_bytes(context_tokens, sequences)
+        return held + tokens * per_token + rows * per_row
+
     def held_kv_bytes(self, context_tokens: Numbers, sequences: Numbers) -> Numbers:
         """KV cache of sequences that have grown to `context_tokens`, and their state; a window
         keeps no more than itself. [B]"""
@@ -199,9 +232,12 @@ def most_of_normal(count: int) -> float:
 
 def stacked(demands: Sequence[Demand]) -> Demand:
     """One Demand whose every coefficient is an array over `demands`, shape (n, 1): a column that
-    grids broadcast with."""
+    grids broadcast with. Where no parts are unevenly filled, that is told by a number, since every
+    step asks it many times over."""
 
     def column(name: str) -> Any:
+        if name == "sparse_spread" and not any(demand.sparse_spread for demand in demands):
+            return 0.0
         array = np.array([[float(getattr(demand, name))] for demand in demands])
         array.setflags(write=False)
         return array

@@ -16,9 +16,17 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from planner.errors import InputError, listed, shortened
-from planner.models.demand import Numbers
+from planner.models.demand import Demand, Numbers, stacked
 from planner.models.dtypes import Dtype, stream_bytes_of
-from planner.models.operators import Attention, Experts, LayerOperator, MatMul, Recurrent, Width
+from planner.models.operators import (
+    Attention,
+    Experts,
+    LayerOperator,
+    MatMul,
+    Pointwise,
+    Recurrent,
+    Width,
+)
 from planner.records import Record
 
 if TYPE_CHECKING:
@@ -307,9 +315,92 @@ class ModelGraph(Record):
         """For each layer the number of its kind, shape (layers,)."""
         return self._grouped[1]
 
-    @property
+    @cached_property
     def kind_counts(self) -> tuple[int, ...]:
         return tuple(len(kind) for kind in self.kinds)
+
+    @cached_property
+    def operators(self) -> tuple[LayerOperator, ...]:
+        """Of one layer of each kind, kind by kind: the rows of what is worked out as arrays."""
+        return tuple(itertools.chain.from_iterable(kind[0].operators for kind in self.kinds))
+
+    @cached_property
+    def kind_of_operator(self) -> NDArray[np.intp]:
+        """For each of the operators the number of its layer's kind, shape (rows,)."""
+        sizes = [len(kind[0].operators) for kind in self.kinds]
+        return np.repeat(np.arange(len(sizes)), sizes)
+
+    @cached_property
+    def first_operators(self) -> NDArray[np.intp]:
+        """For each kind the number of its first operator, shape (kinds,)."""
+        return np.searchsorted(self.kind_of_operator, np.arange(len(self.kinds)))
+
+    @cached_property
+    def mixes_tokens(self) -> NDArray[np.float64]:
+        """1 for each kind of layer in which tokens of a sequence meet, 0 where a feed-forward part
+        is a layer of its own; shape (kinds,)."""
+        mixing = np.zeros(len(self.kinds))
+        for number, operator in zip(self.kind_of_operator, self.operators, strict=True):
+            if isinstance(operator, Attention | Recurrent):
+                mixing[number] = 1.0
+        return mixing
+
+    @cached_property
+    def sorts(self) -> tuple[dict[tuple[str, str, str], LayerOperator], NDArray[np.intp]]:
+        """Operators that do the same in the same formats, and differ in size: one of each sort,
+        and for each operator the number of its sort, shape (rows,)."""
+        first: dict[tuple[str, str, str], LayerOperator] = {}
+        found = []
+        for operator in self.operators:
+            formats = [getattr(operator, name, "") for name in ("compute_dtype", "weight_dtype")]
+            sort = operator.kind, formats[0], formats[1]
+            first.setdefault(sort, operator)
+            found.append(sort)
+        numbers = {sort: number for number, sort in enumerate(first)}
+        return first, np.array([numbers[sort] for sort in found], dtype=np.intp)
+
+    def demand(
+        self,
+        tensor_parallel: int = 1,
+        expert_parallel: int = 1,
+        *,
+        skipped: tuple[str, ...] = (),
+        unfused_share: float = 1.0,
+    ) -> Demand:
+        """What one chip of a group does of these operators, as columns with a row for each.
+
+        `skipped` are the patterns of zeros that cost it no arithmetic; of the traffic of pointwise
+        operators such a share is not fused into their neighbours. Made once for each of these, and
+        kept with the graph: nothing else of a machine changes it.
+        """
+        key = tensor_parallel, expert_parallel, skipped, unfused_share
+        if key not in self._demands:
+            self._demands[key] = stacked(
+                [
+                    operator.demand(tensor_parallel, expert_parallel)
+                    .skipping(_kept_share(operator, skipped))
+                    .fused(unfused_share if isinstance(operator, Pointwise) else 1.0)
+                    for operator in self.operators
+                ]
+            )
+        return self._demands[key]
+
+    @cached_property
+    def _demands(self) -> dict[tuple[int, int, tuple[str, ...], float], Demand]:
+        return {}
+
+    @cached_property
+    def multiplied_in(self) -> str:
+        """The format whose peak MFU is measured against: what the most weights are multiplied
+        in."""
+        totals: dict[str, float] = {}
+        for kind, count in zip(self.kinds, self.kind_counts, strict=True):
+            for operator in kind[0].operators if kind[0].runs_per_sample != 1 else ():
+                if isinstance(operator, MatMul | Experts):
+                    dtype = operator.compute_dtype
+                    weight = count * operator.parameters
+                    totals[dtype] = totals.get(dtype, 0.0) + weight
+        return max(totals, key=lambda dtype: (totals[dtype], dtype), default="bf16")
 
     @cached_property
     def _grouped(self) -> tuple[tuple[tuple[Layer, ...], ...], NDArray[np.intp]]:
@@ -369,3 +460,10 @@ class ModelGraph(Record):
 def chain_edges(layers: tuple[Layer, ...]) -> tuple[tuple[str, str], ...]:
     """The edges of a chain."""
     return tuple((before.name, after.name) for before, after in itertools.pairwise(layers))
+
+
+def _kept_share(operator: LayerOperator, skipped: tuple[str, ...]) -> float:
+    """Share of an operator's arithmetic that is left on a chip that skips such zeros. [1]"""
+    if isinstance(operator, MatMul | Experts) and operator.pattern in skipped:
+        return operator.density
+    return 1.0

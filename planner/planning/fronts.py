@@ -17,8 +17,6 @@ from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
 from planner.planning.refusals import refusal_of
-from planner.pricing.holdings import most_sequences
-from planner.scoring.plans import score_plan
 from planner.scoring.score import Score
 from planner.solver.chain.labels import LAST_BEAM
 from planner.solver.chain.problem import Cuts, Floats, Ints, Run
@@ -256,10 +254,7 @@ class FrontSearch:
         plan = self.candidates.to_plan(single, runs)
         score = self._score(plan)
         if score is None and not box.single:
-            fitting = min(
-                most_sequences(self.candidates.prices, plan, self.candidates.workload) // most,
-                sequences,
-            )
+            fitting = min(self.candidates.most_sequences(plan) // most, sequences)
             plan = plan.replace(batch_size=plan.replicas * most * max(1, fitting))
             score = self._score(plan) if fitting else None
         if score is not None:
@@ -281,10 +276,7 @@ class FrontSearch:
         return tuple(runs) if offset <= packing.widest(replicas) else None
 
     def _score(self, plan: Plan) -> Score | None:
-        at = self.candidates
         try:
-            return score_plan(
-                plan, at.graph, at.topology, at.workload, power_scope=at.question.power_scope
-            )
+            return self.candidates.score(plan)
         except (InfeasibleError, InputError):
             return None

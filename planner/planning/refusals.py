@@ -9,7 +9,6 @@ from planner.errors import InfeasibleError
 from planner.machines.topology import Topology
 from planner.plan import Plan
 from planner.planning.search import ClusterSearch, Search
-from planner.pricing.queueing import most_requests_per_s
 from planner.space.candidates import Candidates
 from planner.space.cluster_candidates import ClusterCandidates
 from planner.units import spoken
@@ -177,7 +176,7 @@ def _beyond_rate(space: AnySpace) -> InfeasibleError | None:
         return None
     unrated = space.workload.replace(requests_per_s=None)
     fast, _ = _best(_on(space, space.topology, unrated, "tokens_per_s"))
-    most = 0.0 if fast is None else most_requests_per_s(space.prices, fast, space.workload)
+    most = 0.0 if fast is None else space.most_requests_per_s(fast)
     return InfeasibleError(
         f"Workload.requests_per_s = {rate:.4g} is more than any plan on {space.place} serves;"
         f" the one for the highest throughput serves {most:.4g} requests a second",

@@ -7,7 +7,7 @@ message is used.
 """
 
 import math
-from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import get_args
@@ -21,7 +21,8 @@ from planner.errors import InputError, UnknownNameError
 from planner.machines.software import CollectiveKernel, CollectiveKind
 from planner.machines.topology import Level, Topology
 
-Numbers = float | NDArray[np.float64]
+Floats = NDArray[np.float64]
+Numbers = float | Floats
 Spans = tuple[int, ...]
 """Participants at each level, innermost first; for aligned groups their product is the number of
 ranks."""
@@ -30,57 +31,108 @@ ranks."""
 def spans_of(topology: Topology, first: int, count: int) -> Spans:
     """How consecutive chips lie in the levels: the most of them in one unit, then units touched,
     level by level."""
-    spans = []
-    for level in topology.levels:
-        lowest, highest = first // level.unit_chips, (first + count - 1) // level.unit_chips
-        borders = highest // level.units - lowest // level.units
-        ends = (level.units - lowest % level.units, highest % level.units + 1)
-        spans.append((highest - lowest + 1, max(ends), level.units)[min(borders, 2)])
-    return tuple(spans)
+    return tuple(_units_spanned(level, first, first + count - 1) for level in topology.levels)
+
+
+def _units_spanned(level: Level, first: int, last: int) -> int:
+    """The most units of a level that chips `first` to `last` have within one unit of the next
+    level."""
+    lowest = first // level.unit_chips
+    highest = last // level.unit_chips
+    borders = highest // level.units - lowest // level.units
+    if borders == 0:
+        return highest - lowest + 1
+    if borders == 1:
+        before = level.units - lowest % level.units
+        behind = highest % level.units + 1
+        return max(before, behind)
+    return level.units  # those in the middle are whole
 
 
 def offers(topology: Topology, kind: str, spans: Spans) -> bool:
     """Whether the software stack has such a collective for such a group."""
-    return bool(_kernels(topology, kind, spans)) or math.prod(spans) == 1
+    alone = math.prod(spans) == 1
+    return alone or any(True for _ in _kernels(topology, kind, spans))
+
+
+class Collectives:
+    """What collectives take on one machine: `topology.kept(Collectives)`.
+
+    Every kernel takes a time that does not depend on the message, and a time for each byte of it.
+    So each is a line, drawn once for each group, and the cheapest is the lowest of a few.
+    """
+
+    def __init__(self, topology: Topology) -> None:
+        self.topology = topology
+        self._lines: dict[tuple[str, Spans], tuple[Floats, Floats]] = {}
+
+    def seconds(self, kind: str, spans: Spans, tensor_bytes: Numbers) -> Numbers:
+        """One collective over a group, by the cheapest kernel of the topology's software. [s]
+
+        `tensor_bytes` as in `cost.collectives`; an InputError says so where the software has no
+        such collective.
+        """
+        if math.prod(spans) == 1:
+            return 0.0 * tensor_bytes
+        if (kind, spans) not in self._lines:
+            self._lines[kind, spans] = self._lines_of(kind, spans)
+        starts_s, s_per_byte = self._lines[kind, spans]
+        lines = starts_s + s_per_byte * np.asarray(tensor_bytes)[..., None]
+        quickest: Floats = lines.min(axis=-1)
+        launched_s = self.topology.software.collective_overhead_s
+        return np.maximum(quickest, launched_s) if launched_s else quickest
+
+    def _lines_of(self, kind: str, spans: Spans) -> tuple[Floats, Floats]:
+        """Of each kernel that can run a collective over a group, what it takes for no bytes [s],
+        and for each byte [s/B]; each of shape (kernels,)."""
+        topology = self.topology
+        groups = zip(topology.levels, spans, strict=True)
+        levels = [(level, ranks) for level, ranks in groups if ranks > 1]
+        starts_s = []
+        s_per_byte = []
+        for kernel in _kernels(topology, kind, spans):
+            way = [_Place(kernel, level, ranks) for level, ranks in levels]
+            empty = _levels_s(way, kind, 0.0)
+            full = _levels_s(way, kind, LONG_BYTES)
+            starts_s.append(kernel.base_latency_s + empty)
+            s_per_byte.append((full - empty) / LONG_BYTES)
+        if not starts_s:
+            raise InputError(
+                f"software {topology.software.name!r} has no {kind} over {math.prod(spans)} chips"
+                f" of {topology.name!r}"
+            )
+        return np.array(starts_s), np.array(s_per_byte)
+
+
+LONG_BYTES = 1e15
+"""A message beside which no latency counts: where the slope of a line is read."""
 
 
 def group_collective_s(
     topology: Topology, kind: str, spans: Spans, tensor_bytes: Numbers
 ) -> Numbers:
-    """One collective over a group, by the cheapest kernel of the topology's software. [s]
-
-    `tensor_bytes` as in `cost.collectives`; an InputError says so where the software has no such
-    collective.
-    """
-    if math.prod(spans) == 1:
-        return 0.0 * tensor_bytes
-    offered = [
-        way[0].kernel.base_latency_s + _levels_s(way, kind, tensor_bytes)
-        for way in _ways(topology, kind, spans)
-    ]
-    if not offered:
-        ranks = math.prod(spans)
-        raise InputError(
-            f"software {topology.software.name!r} has no {kind} over {ranks} chips of {topology.name!r}"
-        )
-    quickest = np.minimum.reduce(np.broadcast_arrays(*offered)) if len(offered) > 1 else offered[0]
-    launched_s = topology.software.collective_overhead_s
-    return np.maximum(quickest, launched_s) if launched_s else quickest
+    """A collective over a group (see `Collectives.seconds`). [s]"""
+    return topology.kept(Collectives).seconds(kind, spans, tensor_bytes)
 
 
-def _kernels(topology: Topology, kind: str, spans: Spans) -> list[CollectiveKernel]:
+def _kernels(topology: Topology, kind: str, spans: Spans) -> Iterator[CollectiveKernel]:
     """The kernels that can run a collective over a group."""
-    levels = [level for level, ranks in zip(topology.levels, spans, strict=True) if ranks > 1]
-    across = any(level.unit_chips > 1 for level in levels)
-    return [
-        kernel
-        for kernel in topology.software.collectives
-        if kind in kernel.kinds
-        and math.prod(spans) <= kernel.most_ranks
-        and (kernel.across_nodes or not across)
-        if kernel.algorithm != "in-switch"
-        or any(level.fabric.reduces_in_network for level in levels)
-    ]
+    ranks = math.prod(spans)
+    levels = [level for level, units in zip(topology.levels, spans, strict=True) if units > 1]
+    for kernel in topology.software.collectives:
+        offered = kind in kernel.kinds and ranks <= kernel.most_ranks
+        if offered and _works_over(kernel, levels):
+            yield kernel
+
+
+def _works_over(kernel: CollectiveKernel, levels: Sequence[Level]) -> bool:
+    """Whether a kernel reaches as far as these levels, and finds switches that add up where it
+    needs them."""
+    if not kernel.across_nodes and any(level.unit_chips > 1 for level in levels):
+        return False
+    if kernel.algorithm != "in-switch":
+        return True
+    return any(level.fabric.reduces_in_network for level in levels)
 
 
 def hop_s(topology: Topology, level: int | None, hops: int, tensor_bytes: Numbers) -> Numbers:
@@ -93,28 +145,8 @@ def hop_s(topology: Topology, level: int | None, hops: int, tensor_bytes: Number
     return sent + topology.software.hop_overhead_s
 
 
-def _ways(topology: Topology, kind: str, spans: Spans) -> "list[list[_Place]]":
-    """Each kernel that can run a collective over a group, on each level with several units: of
-    the last machines, remembered."""
-    ways = next((ways for known, ways in _RECENT if known is topology), None)
-    if ways is None:
-        ways = {}
-        _RECENT.append((topology, ways))
-    if (kind, spans) not in ways:
-        part = [
-            (level, ranks) for level, ranks in zip(topology.levels, spans, strict=True) if ranks > 1
-        ]
-        kernels = _kernels(topology, kind, spans)
-        ways[kind, spans] = [
-            [_Place(kernel, level, ranks) for level, ranks in part] for kernel in kernels
-        ]
-    return ways[kind, spans]
-
-
-_RECENT: "deque[tuple[Topology, dict[tuple[str, Spans], list[list[_Place]]]]]" = deque(maxlen=4)
-
-
 def _levels_s(way: "list[_Place]", kind: str, tensor_bytes: Numbers) -> Numbers:
+    """A collective by one kernel, level by level, but for what it takes once. [s]"""
     seconds: Numbers = 0.0
     left = tensor_bytes
     for position, place in enumerate(way):
@@ -150,21 +182,21 @@ class _Place:
     @cached_property
     def link(self) -> tuple[float, float]:
         """Bandwidth and latency of one step."""
-        fabric, kernel = self.level.fabric, self.kernel
-        inside = self.level.unit_chips == 1
-        software_s = kernel.step_latency_s if inside else kernel.across_step_latency_s
-        share = (
-            kernel.bandwidth_fraction
-            if inside
-            else kernel.across_bandwidth_fraction or kernel.bandwidth_fraction
-        )
+        fabric = self.level.fabric
+        kernel = self.kernel
+        software_s = kernel.step_latency_s
+        share = kernel.bandwidth_fraction
+        if self.level.unit_chips > 1:
+            software_s = kernel.across_step_latency_s
+            share = kernel.across_bandwidth_fraction or share
         hops = 3 if fabric.shape == "dragonfly" else 1
         return fabric.bandwidth_bytes_per_s * share, hops * fabric.latency_s + software_s
 
     @cached_property
     def grid(self) -> tuple[tuple[int, ...], tuple[bool, ...]]:
         """Axes of the block that consecutive units fill, and which of them close."""
-        axes, left = [], self.ranks
+        axes: list[int] = []
+        left = self.ranks
         for length in reversed(self.level.axes):
             axes.append(min(length, left))
             left = math.ceil(left / length)
@@ -181,29 +213,25 @@ class _Place:
         by_algorithm = {
             "ring": wire.ring_all_reduce_s,
             "tree": wire.tree_all_reduce_s,
-            "one-shot": wire.one_shot_all_reduce_s
-            if self.wiring == "switch"
-            else wire.mesh_one_shot_all_reduce_s,
-            "two-shot": wire.two_shot_all_reduce_s
-            if self.wiring == "switch"
-            else wire.mesh_two_shot_all_reduce_s,
-            "in-switch": wire.in_switch_all_reduce_s if self._in_switch else wire.ring_all_reduce_s,
+            "one-shot": wire.mesh_one_shot_all_reduce_s,
+            "two-shot": wire.mesh_two_shot_all_reduce_s,
+            "in-switch": wire.ring_all_reduce_s,  # where the switches do not add up
         }
+        if self.wiring == "switch":
+            by_algorithm["one-shot"] = wire.one_shot_all_reduce_s
+            by_algorithm["two-shot"] = wire.two_shot_all_reduce_s
+            if self.level.fabric.reduces_in_network:
+                by_algorithm["in-switch"] = wire.in_switch_all_reduce_s
         return by_algorithm[self.kernel.algorithm](tensor_bytes, self.ranks, *self.link)
-
-    @property
-    def _in_switch(self) -> bool:
-        return self.level.fabric.shape == "switch" and self.level.fabric.reduces_in_network
 
     def all_gather_s(self, tensor_bytes: Numbers) -> Numbers:
         if self.wiring == "grid":
             return wire.grid_all_gather_s(tensor_bytes, *self.grid, *self.link)
         if self.wiring == "mesh" and self.kernel.algorithm != "ring":
             return wire.mesh_all_gather_s(tensor_bytes, self.ranks, *self.link)
-        gather = (
-            wire.ring_all_gather_s if self.kernel.algorithm == "ring" else wire.direct_all_gather_s
-        )
-        return gather(tensor_bytes, self.ranks, *self.link)
+        if self.kernel.algorithm == "ring":
+            return wire.ring_all_gather_s(tensor_bytes, self.ranks, *self.link)
+        return wire.direct_all_gather_s(tensor_bytes, self.ranks, *self.link)
 
     def all_to_all_s(self, tensor_bytes: Numbers) -> Numbers:
         if self.wiring == "grid":
@@ -242,7 +270,8 @@ def collective_s(
         raise UnknownNameError("collective", kind, get_args(CollectiveKind))
     if not 1 <= ranks <= topology.chips:
         raise InputError(
-            f"ranks must lie between 1 and the {topology.chips} chips of {topology.name}, not {ranks}"
+            f"ranks must lie between 1 and the {topology.chips} chips of {topology.name}, not"
+            f" {ranks}"
         )
     if not message_bytes >= 0:
         raise InputError(f"message_bytes must not be negative, not {message_bytes}")

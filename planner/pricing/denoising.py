@@ -62,9 +62,9 @@ def sampling_of(prices: PriceList, plan: Plan, at: Schedule) -> Sampling:
     chip, as serving frameworks do; the empty prompt of guidance is encoded beforehand. The next
     batch starts when this one is ready.
     """
-    stage, topology = plan.stages[0], prices.topology
+    stage = plan.stages[0]
     split = split_of(stage)
-    reaches = {reach_of(topology, split, group.first) for group in stage.groups}
+    reaches = {reach_of(prices.topology, split, group.first) for group in stage.groups}
     return max(
         (_sampled(prices, split, at, reach) for reach in reaches),
         key=lambda sampling: sampling.image_s,
@@ -72,9 +72,9 @@ def sampling_of(prices: PriceList, plan: Plan, at: Schedule) -> Sampling:
 
 
 def _sampled(prices: PriceList, split: Split, at: Schedule, reach: Reach) -> Sampling:
-    graph, counts = prices.graph, np.array(prices.graph.kind_counts)
-    in_steps = counts * [kind[0].runs_per_sample is None for kind in graph.kinds]
-    once = counts * [kind[0].runs_per_sample == 1 for kind in graph.kinds]
+    graph = prices.graph
+    in_steps = prices.counts * [kind[0].runs_per_sample is None for kind in graph.kinds]
+    once = prices.counts * [kind[0].runs_per_sample == 1 for kind in graph.kinds]
     step = prices.prices(split, at.prefill, reach)
     apart = prices.prices(Split(), whole_samples(graph, at.sequences), reach)
     return Sampling(
@@ -115,7 +115,6 @@ def sample_utilisation(
     graph = prices.graph
     step = useful_work(graph, at.prefill, runs_per_sample=None)
     once = useful_work(graph, whole_samples(graph, at.sequences), runs_per_sample=1)
-    flop, moved = (
-        graph.steps * of_step + of_once for of_step, of_once in zip(step, once, strict=True)
-    )
+    flop = graph.steps * step[0] + once[0]
+    moved = graph.steps * step[1] + once[1]
     return utilisation(prices, image_s * plan.chips / plan.replicas, (flop, moved))

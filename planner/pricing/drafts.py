@@ -5,15 +5,17 @@ There the last layer's tokens come to be, which drafting starts from; engines pu
 The draft model takes the tensor degree of that stage, or the largest below that its heads allow,
 and sees all sequences of it.
 
-[1] vLLM 0.10, `vllm/v1/worker/gpu_model_runner.py`: "we put the entire draft model on the last PP rank".
+[1] vLLM 0.10, `vllm/v1/worker/gpu_model_runner.py`: "we put the entire draft model on the last PP
+rank".
 """
 
-from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 
 from planner.errors import InputError
 from planner.machines.topology import Topology
+from planner.models.demand import Numbers
 from planner.models.graph import ModelGraph
 from planner.pricing.price_list import (
     Floats,
@@ -23,7 +25,6 @@ from planner.pricing.price_list import (
     Reach,
     Split,
     Step,
-    price_list_of,
     reach_of,
 )
 from planner.workload import Speculation, Workload
@@ -34,34 +35,49 @@ class DraftingPriceList(PriceList):
 
     def __init__(self, graph: ModelGraph, topology: Topology, speculation: Speculation) -> None:
         super().__init__(graph, topology)
-        self.speculation, self.tokens = speculation, speculation.tokens or 0
+        self.tokens = speculation.tokens or 0
         self.draft = None if speculation.draft is None else PriceList(speculation.draft, topology)
         self._last = np.arange(len(graph.kinds)) == graph.kind_of_layer[-1]
 
-    def prices(self, split: Split, step: Step, reach: Reach, *, whole: bool = True) -> Prices:
-        """What one step costs; a decode step with all passes that draft for it."""
-        own = super().prices(split, step, reach, whole=whole)
+    def prices_of_steps(
+        self, split: Split, steps: Sequence[Step], reach: Reach, *, whole: bool = True
+    ) -> list[Prices]:
+        """What several steps cost; a decode step with all passes that draft for it."""
+        own = super().prices_of_steps(split, steps, reach, whole=whole)
         if self.draft is None:
             return own
         narrow = self.draft_split(split)
         if narrow.tensor < split.tensor:
             reach = reach_of(self.topology, self._copied(split, narrow), 0)
-        passes, drafted = self._drafted(step)
-        more, counts = self.draft.prices(narrow, drafted, reach, whole=whole), self._counts(passes)
+        beside = [self._drafted(step) for step in steps]
+        drafted = [step for _, step in beside]
+        drafts = self.draft.prices_of_steps(narrow, drafted, reach, whole=whole)
+        return [
+            self._with_draft(one, draft, self._counts(passes))
+            for one, draft, (passes, _) in zip(own, drafts, beside, strict=True)
+        ]
+
+    def _with_draft(self, own: Prices, draft: Prices, counts: Floats) -> Prices:
+        """A step of the target with so many layers of each kind of the draft model besides."""
         return Prices(
-            own.seconds + np.outer(more.seconds @ counts, self._last),
-            own.flop + (more.flop @ counts) * self._last,
-            own.moved_bytes + (more.moved_bytes @ counts) * self._last,
+            own.seconds + np.outer(draft.seconds @ counts, self._last),
+            own.flop + (draft.flop @ counts) * self._last,
+            own.moved_bytes + (draft.moved_bytes @ counts) * self._last,
         )
 
-    def active_kinds_s(self, step: Step, *, runs_per_sample: int | None = None) -> Floats:
-        """What the power of a group follows, of one layer of each kind, shape (kinds,). [s]"""
-        own = super().active_kinds_s(step, runs_per_sample=runs_per_sample)
+    def active_kinds_s(
+        self, steps: Sequence[Step], *, runs_per_sample: int | None = None
+    ) -> Floats:
+        """What the power of a group follows, of one layer of each kind, shape (kinds, steps).
+        [s]"""
+        own = super().active_kinds_s(steps, runs_per_sample=runs_per_sample)
         if self.draft is None:
             return own
-        passes, drafted = self._drafted(step)
-        drafting: Floats = passes * self.draft.active_chip_s(drafted) * self._last
-        return own + drafting
+        drafting = []
+        for step in steps:
+            passes, drafted = self._drafted(step)
+            drafting.append(passes * self.draft.active_chip_s(drafted))
+        return own + np.outer(self._last, drafting)
 
     def holdings(self, split: Split, workload: Workload, tokens: float, rows: float) -> Holdings:
         """What one chip holds: caches have room for the tokens that are drafted, recurrences for
@@ -72,21 +88,32 @@ class DraftingPriceList(PriceList):
             return Holdings(
                 own.weight_bytes, each, own.kv_bytes_more, own.activation_bytes, own.tied_bytes
             )
-        narrow, graph, counts = self.draft_split(split), self.draft.graph, self._counts(1)
+        narrow = self.draft_split(split)
+        graph = self.draft.graph
+        counts = self._counts(1)
         more = self.draft.holdings(narrow, workload, tokens, rows)
-        tied = sum(
-            float(more.tied_bytes[graph.kind_of_layer[reader]]) for reader, _ in graph.tied_layers
-        )
-        ahead = more.kv_bytes_per_sequence + workload.drafted_tokens * self.draft.token_bytes(
-            narrow
-        )
+        readers = [graph.kind_of_layer[reader] for reader, _ in graph.tied_layers]
+        tied = float(more.tied_bytes[readers].sum())
+        drafted_bytes = workload.drafted_tokens * self.draft.token_bytes(narrow)
+        ahead = more.kv_bytes_per_sequence + drafted_bytes
         return Holdings(
             weight_bytes=own.weight_bytes + (more.weight_bytes @ counts - tied) * self._last,
             kv_bytes_per_sequence=each + (ahead @ counts) * self._last,
             kv_bytes_more=own.kv_bytes_more + (more.kv_bytes_more @ counts) * self._last,
-            activation_bytes=max(own.activation_bytes, more.activation_bytes),
+            activation_bytes=own.activation_bytes,
             tied_bytes=own.tied_bytes,
         )
+
+    def activation_bytes(
+        self, split: Split, workload: Workload, tokens: Numbers, rows: Numbers
+    ) -> Floats:
+        """Buffers of a chip, as large as the largest layer of either model needs [B], shape
+        (steps,)."""
+        own = super().activation_bytes(split, workload, tokens, rows)
+        if self.draft is None:
+            return own
+        narrow = self.draft_split(split)
+        return np.maximum(own, self.draft.activation_bytes(narrow, workload, tokens, rows))
 
     def draft_split(self, split: Split) -> Split:
         """How the chips of a stage under a split share out the draft model."""
@@ -94,19 +121,21 @@ class DraftingPriceList(PriceList):
         ways = self.draft.graph.splits()
 
         def able(degree: int) -> bool:
-            whole = all(heads % degree == 0 for heads in ways.get("heads", ()))
-            return whole and all(not (n % degree and degree % n) for n in ways.get("kv_heads", ()))
+            if any(heads % degree for heads in ways.get("heads", ())):
+                return False
+            shared = ways.get("kv_heads", ())
+            return all(heads % degree == 0 or degree % heads == 0 for heads in shared)
 
-        tensor = max(n for n in range(1, split.tensor + 1) if split.tensor % n == 0 and able(n))
+        divisors = (n for n in range(1, split.tensor + 1) if split.tensor % n == 0)
+        tensor = max(n for n in divisors if able(n))
         return Split(tensor, 1, split.sequence, split.attention)
 
     @staticmethod
     def _copied(split: Split, narrow: Split) -> Split:
         """All chips of the stage: where a narrower draft stands in copies, as far as its
         messages may have to go."""
-        return Split(
-            narrow.tensor, 1, split.sequence, split.attention * split.tensor // narrow.tensor
-        )
+        copies = split.tensor // narrow.tensor
+        return Split(narrow.tensor, 1, split.sequence, split.attention * copies)
 
     def _drafted(self, step: Step) -> tuple[int, Step]:
         """How often the draft model runs beside a step of the target, and what it does then:
@@ -120,29 +149,19 @@ class DraftingPriceList(PriceList):
         return passes * np.array(self.draft.graph.kind_counts, dtype=float)
 
 
-_RECENT: deque[DraftingPriceList] = deque(maxlen=8)
-
-
 def serving_prices(graph: ModelGraph, topology: Topology, workload: Workload) -> PriceList:
-    """The price list of these very objects for a workload; an InputError where its tokens cannot
-    be drafted."""
+    """A price list for a workload; an InputError where its tokens cannot be drafted."""
     speculation = workload.speculation
     if speculation is None:
-        return price_list_of(graph, topology)
-    for prices in _RECENT:
-        if (
-            prices.graph is graph
-            and prices.topology is topology
-            and prices.speculation is speculation
-        ):
-            return prices
+        return PriceList(graph, topology)
     if speculation.tokens is None:
         raise InputError(
-            "Speculation.tokens: only partition() on one topology chooses how many; give a number, such as 4"
+            "Speculation.tokens: only partition() on one topology chooses how many; give a number,"
+            " such as 4"
         )
     if not graph.makes_tokens or graph.kind_counts[graph.kind_of_layer[-1]] > 1:
         raise InputError(
-            f"Workload.speculation: {graph.name} does not make one token after the other; make it None"
+            f"Workload.speculation: {graph.name} does not make one token after the other; make it"
+            " None"
         )
-    _RECENT.append(DraftingPriceList(graph, topology, speculation))
-    return _RECENT[-1]
+    return DraftingPriceList(graph, topology, speculation)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from planner.errors import InputError
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
-from planner.pricing.price_list import Split, price_list_of, reach_of, unoffered
+from planner.pricing.price_list import PriceList, Split, reach_of, unoffered
 
 Floats = NDArray[np.float64]
 
@@ -31,17 +31,11 @@ def decode_grid_s(
     `context_tokens` is what each sequence finds in its cache. Memory limits are not looked at. An
     InputError names a degree that does not divide the heads or does not fit the machine.
     """
-    prices = price_list_of(graph, topology)
-    batches, contexts = (
-        np.asarray(batch_sizes, dtype=float),
-        np.asarray(context_tokens, dtype=float),
-    )
-    if (
-        batches.ndim != 1
-        or contexts.ndim != 1
-        or not (batches >= 1).all()
-        or not (contexts >= 0).all()
-    ):
+    prices = PriceList(graph, topology)
+    batches = np.asarray(batch_sizes, dtype=float)
+    contexts = np.asarray(context_tokens, dtype=float)
+    lists = batches.ndim == contexts.ndim == 1
+    if not lists or not (batches >= 1).all() or not (contexts >= 0).all():
         raise InputError(
             "batch_sizes and context_tokens must be lists of numbers, at least 1 and at least 0"
         )
@@ -58,8 +52,8 @@ def _split(graph: ModelGraph, topology: Topology, degree: int) -> Split:
     heads = graph.splits().get("heads", ())
     if not 1 <= degree <= topology.chips or any(count % degree for count in heads):
         raise InputError(
-            f"tensor_parallel = {degree} must divide the heads of {graph.name} and lie between 1 and the {topology.chips}"
-            f" chips of {topology.name}"
+            f"tensor_parallel = {degree} must divide the heads of {graph.name} and lie between 1"
+            f" and the {topology.chips} chips of {topology.name}"
         )
     split = Split(tensor=degree)
     missing = unoffered(topology, split)

@@ -1,6 +1,6 @@
 """The memory ledger: what the busiest chip of each stage holds, and how many sequences fit."""
 
-from collections import deque
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from planner.cost import memory
 from planner.models.graph import ModelGraph
-from planner.plan import Plan, Stage
-from planner.pricing.price_list import Holdings, PriceList, Split
-from planner.pricing.schedule import Schedule, scheduled
-from planner.workload import Workload
+from planner.plan import Stage
+from planner.pricing.price_list import Holdings, Split
+from planner.pricing.schedule import Schedule
+from planner.pricing.served import Served
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,59 +51,77 @@ def layers_of(stage: Stage, graph: ModelGraph) -> NDArray[np.intp]:
     return np.array([graph.position_of_layer[name] for name in stage.layers], dtype=np.intp)
 
 
-def ledger_of(prices: PriceList, stage: Stage, at: Schedule) -> Ledger:
-    """What the busiest chip of a stage holds while it serves a schedule."""
-    graph, split, present = prices.graph, split_of(stage), layers_of(stage, prices.graph)
-    kinds = graph.kind_of_layer[present]
-    at_once = at.most_tokens / graph.passes_per_step  # guidance can run pass by pass
-    holdings = _holdings(prices, split, at, at_once)
-    weights = float(holdings.weight_bytes[kinds].sum())
-    here = set(present.tolist()) if graph.tied_layers else set[int]()
-    weights -= sum(
-        float(holdings.tied_bytes[graph.kind_of_layer[a]])
-        for a, b in graph.tied_layers
-        if {a, b} <= here
-    )
-    share = at.held_sequences(split.attention)
-    return Ledger(
-        weight_bytes=weights,
-        kv_bytes=float(
-            (share * holdings.kv_bytes_per_sequence + holdings.kv_bytes_more)[kinds].sum()
-        ),
-        activation_bytes=holdings.activation_bytes,
-        usable_bytes=prices.usable_bytes,
-    )
+def kind_counts_of(stage: Stage, graph: ModelGraph) -> NDArray[np.float64]:
+    """Layers of each kind in a stage, shape (kinds,)."""
+    kinds = graph.kind_of_layer[layers_of(stage, graph)]
+    return np.bincount(kinds, minlength=len(graph.kinds)).astype(float)
 
 
-def _holdings(prices: PriceList, split: Split, at: Schedule, tokens: float) -> Holdings:
-    """What a chip holds: stages that share out their work alike hold the same of each kind of
-    layer, and what is checked is scored next."""
-    key = split, tokens, at.decode.rows
-    for known in _RECENT:
-        if known[0] is prices and known[1] is at.workload and known[2] == key:
-            return known[3]
-    _RECENT.append(
-        (prices, at.workload, key, prices.holdings(split, at.workload, tokens, at.decode.rows))
-    )
-    return _RECENT[-1][3]
+class StageHoldings:
+    """What the busiest chip of a stage holds: weights whatever happens, the rest as sequences
+    come."""
+
+    def __init__(self, served: Served, stage: Stage) -> None:
+        self.served = served
+        self.split = split_of(stage)
+        graph = served.graph
+        held = served.holdings(self.split)
+        counts = kind_counts_of(stage, graph)
+        self.weight_bytes = float(counts @ held.weight_bytes)
+        if graph.tied_layers:
+            self.weight_bytes -= self._twice_bytes(held, set(layers_of(stage, graph).tolist()))
+        self.kv_bytes_per_sequence = float(counts @ held.kv_bytes_per_sequence)
+        self.kv_bytes_more = float(counts @ held.kv_bytes_more)
+
+    def _twice_bytes(self, held: Holdings, here: set[int]) -> float:
+        """Of tied weights whose layers are both here, what would count twice. [B]"""
+        graph = self.served.graph
+        return sum(
+            float(held.tied_bytes[graph.kind_of_layer[reader]])
+            for reader, owner in graph.tied_layers
+            if reader in here and owner in here
+        )
+
+    def ledger(self, at: Schedule) -> Ledger:
+        """While it serves a schedule."""
+        share = at.held_sequences(self.split.attention)
+        return Ledger(
+            weight_bytes=self.weight_bytes,
+            kv_bytes=share * self.kv_bytes_per_sequence + self.kv_bytes_more,
+            activation_bytes=self.served.buffer_bytes(self.split, at),
+            usable_bytes=self.served.usable_bytes,
+        )
 
 
-_RECENT: deque[tuple[PriceList, Workload, tuple[Split, float, float], Holdings]] = deque(maxlen=4)
-"""Of these very objects."""
+def most_fitting(headroom_bytes: Callable[[int], float], most: int) -> int:
+    """The largest number up to `most` that leaves headroom, which only shrinks with the number; 0
+    where not even 1 does.
 
-
-def most_sequences(prices: PriceList, plan: Plan, workload: Workload) -> int:
-    """The most sequences in one replica that every stage can hold; 0 where not even one fits."""
-    software = prices.topology.software
-
-    def fits(sequences: int) -> bool:
-        at = scheduled(
-            workload, software, batch_size=sequences * plan.replicas, replicas=plan.replicas,
-            micro_batches=plan.micro_batches, graph=prices.graph,
-        )  # fmt: skip
-        return all(ledger_of(prices, stage, at).headroom_bytes >= 0 for stage in plan.stages)
-
-    return largest(fits, software.most_sequences)
+    What is needed grows nearly in proportion, so a straight line through the last two probes points
+    at the end of the room: a handful of probes in place of a dozen halvings. Steps and kinks could
+    make the line creep along one end, so every third probe halves the rest.
+    """
+    lack = headroom_bytes(most)
+    if lack >= 0:
+        return most
+    spare = headroom_bytes(1) if most > 1 else lack
+    if spare < 0:
+        return 0
+    fitting, failing = 1, most
+    probes = 0
+    while failing - fitting > 1:
+        probes += 1
+        ahead = math.floor((failing - fitting) * spare / (spare - lack))
+        if probes % 3 == 0:
+            ahead = (failing - fitting) // 2
+        # An exact line ends at the last that fits; then the next one is the proof that it is.
+        probe = min(fitting + max(1, ahead), failing - 1)
+        room = headroom_bytes(probe)
+        if room >= 0:
+            fitting, spare = probe, room
+        else:
+            failing, lack = probe, room
+    return fitting
 
 
 def largest(fits: Callable[[int], bool], most: int) -> int:
@@ -114,13 +132,11 @@ def largest(fits: Callable[[int], bool], most: int) -> int:
     while failing - fitting > 1:
         if fits(probe):
             fitting = probe
-            probe = (
-                min(2 * probe, (fitting + failing) // 2)
-                if failing > most
-                else (fitting + failing) // 2
-            )
-            probe = max(probe, fitting + 1)
         else:
             failing = probe
-            probe = (fitting + failing) // 2
+        probe = (fitting + failing) // 2
+        if failing > most:
+            # Nothing failed yet: doubling finds the order of magnitude.
+            probe = min(2 * fitting, probe)
+        probe = max(probe, fitting + 1)
     return fitting

@@ -8,20 +8,17 @@ be in flight.
 """
 
 import math
-from collections import deque
 
 import numpy as np
 from numpy.typing import NDArray
 
 from planner.cost import queueing
 from planner.errors import InputError, UnknownNameError
-from planner.plan import Plan
-from planner.pricing.holdings import largest, most_sequences
-from planner.pricing.price_list import PriceList
-from planner.pricing.schedule import Schedule, scheduled
-from planner.pricing.timing import Timing, timing_of
+from planner.pricing.deployment import Deployment
+from planner.pricing.holdings import largest
+from planner.pricing.schedule import Schedule
+from planner.pricing.timing import Timing
 from planner.records import Record
-from planner.workload import Workload
 
 Floats = NDArray[np.float64]
 
@@ -80,40 +77,44 @@ class Load(Record):
     def _scattered(self) -> tuple[str, ...]:
         """Fields with percentiles: of a prefill pool, which makes no later tokens, and of a
         decode pool only its own."""
-        return (
-            ("ttft_s",)
-            if not self.later_tokens
-            else ("tpot_s",)
-            if not self.prompt_s
-            else SCATTERED
-        )
+        if not self.later_tokens:
+            return ("ttft_s",)
+        return SCATTERED if self.prompt_s else ("tpot_s",)
 
     def percentile(self, field: str, probability: float) -> float:
         """What a request's time stays within, with that probability; see `Score.percentile`. [s]"""
+        self._refuse(field, probability)
+        among, shares = self._crowds(field)
+        tpots = np.interp(among, self.sequences, self.tpots_s)
+        if field == "tpot_s":
+            return float(tpots[np.searchsorted(np.cumsum(shares), probability)])
+        if field == "request_s":
+            return self._quantile(self.later_tokens * tpots, shares, probability)
+        return self._quantile(np.zeros(1), np.ones(1), probability)
+
+    def _refuse(self, field: str, probability: float) -> None:
+        """An InputError where a percentile makes no sense or is not known."""
         if field not in SCATTERED:
             raise UnknownNameError("time with percentiles", field, SCATTERED)
         if not 0 < probability < 1:
             raise InputError(f"probability must lie between 0 and 1, not {probability!r}")
         if self.load_fraction > MOST_LOAD:
             raise InputError(
-                f"percentiles are known up to {100 * MOST_LOAD:.0f} % of what a plan can serve, and requests_per_s is"
-                f" {100 * self.load_fraction:.1f} % of it; lower the rate or hold more chips"
+                f"percentiles are known up to {100 * MOST_LOAD:.0f} % of what a plan can serve, and"
+                f" requests_per_s is {100 * self.load_fraction:.1f} % of it; lower the rate or hold"
+                " more chips"
             )
         if field not in self._scattered:
             raise InputError(
-                f"{field} has no percentiles where the other phase has a pool of its own; ask for {self._scattered[0]}"
+                f"{field} has no percentiles where the other phase has a pool of its own; ask for"
+                f" {self._scattered[0]}"
             )
         if field != "ttft_s" and self.prompt_share > MOST_PROMPT:
             raise InputError(
-                f"percentiles of {field} are known where a prompt takes at most {100 * MOST_PROMPT:.0f} % of the time of a"
-                f" request's later tokens, and prompt_tokens makes it {100 * self.prompt_share:.0f} %; ask for ttft_s"
+                f"percentiles of {field} are known where a prompt takes at most"
+                f" {100 * MOST_PROMPT:.0f} % of the time of a request's later tokens, and"
+                f" prompt_tokens makes it {100 * self.prompt_share:.0f} %; ask for ttft_s"
             )
-        among, shares = self._crowds(field)
-        tpots = np.interp(among, self.sequences, self.tpots_s)
-        if field == "tpot_s":
-            return float(tpots[np.searchsorted(np.cumsum(shares), probability)])
-        later = self.later_tokens * tpots if field == "request_s" else np.zeros(1)
-        return self._quantile(later, shares if field == "request_s" else np.ones(1), probability)
 
     def _crowds(self, field: str) -> tuple[Floats, Floats]:
         """How many are in flight while a request is, itself included, ascending, and with which
@@ -123,14 +124,13 @@ class Load(Record):
         shares = queueing.in_flight_fraction(
             np.interp(counts, self.sequences, self.cycles_s), self.requests_per_s
         )
-        full = shares[-1] / (
-            1.0 - self.load_fraction
-        )  # and those that wait, of whom each further one is as much less likely
+        # And those that wait, of whom each further one is as much less likely.
+        full = shares[-1] / (1.0 - self.load_fraction)
         if full > MOST_FULL:
             raise InputError(
-                f"percentiles of {field} are known where requests need not wait for room in memory, and with requests_per_s ="
-                f" {self.requests_per_s:.4g} a replica is full {100 * min(full, 1.0):.1f} % of the time; lower the rate or hold"
-                " more chips"
+                f"percentiles of {field} are known where requests need not wait for room in memory,"
+                f" and with requests_per_s = {self.requests_per_s:.4g} a replica is full"
+                f" {100 * min(full, 1.0):.1f} % of the time; lower the rate or hold more chips"
             )
         shares = shares[:-1]
         likely = shares > 1e-9 * shares.max()
@@ -152,36 +152,26 @@ class Load(Record):
         return (low + high) / 2
 
 
-def batch_of(prices: PriceList, plan: Plan, workload: Workload) -> int:
+def batch_of(deployment: Deployment) -> int:
     """Sequences in flight in the whole deployment: what the rate of requests brings about, else
     the workload's, else the plan's, else as many as fit; of a prefill pool a prompt in each
     replica. 0: not even one fits, or the plan cannot keep up with the rate."""
+    plan = deployment.plan
+    workload = deployment.served.workload
     if workload.requests_per_s is not None:
-        if prices.graph.is_diffusion:
+        if deployment.served.graph.is_diffusion:
             raise InputError(
-                "Workload.requests_per_s is for language models; give a diffusion model a batch_size"
+                "Workload.requests_per_s is for language models; give a diffusion model a"
+                " batch_size"
             )
-        for known in _RECENT:
-            if known[0] is prices and known[1] is plan and known[2] is workload:
-                return known[3]
-        _RECENT.append(
-            (prices, plan, workload, busy_sequences(prices, plan, workload) * plan.replicas)
-        )
-        return _RECENT[-1][3]
+        return busy_sequences(deployment) * plan.replicas
     if workload.phase == "prefill":
         return plan.replicas
-    return (
-        workload.batch_size
-        or plan.batch_size
-        or most_sequences(prices, plan, workload) * plan.replicas
-    )
+    given = workload.batch_size or plan.batch_size
+    return given or deployment.most_sequences * plan.replicas
 
 
-_RECENT: deque[tuple[PriceList, Plan, Workload, int]] = deque(maxlen=4)
-"""Batches of these very objects: a plan that is checked is scored next."""
-
-
-def busy_sequences(prices: PriceList, plan: Plan, workload: Workload) -> int:
+def busy_sequences(deployment: Deployment) -> int:
     """The fewest sequences in each replica, in equal micro-batches, that leave as fast as they
     come: the smallest n with n ≥ rate × the time that one stays among n. 0 where no number that
     fits does.
@@ -190,32 +180,36 @@ def busy_sequences(prices: PriceList, plan: Plan, workload: Workload) -> int:
     what one replica serves grows with whole rounds over all ranks that share out its sequences, so
     halving finds where to begin.
     """
-    each, ranks = plan.micro_batches, math.lcm(*(stage.attention_parallel for stage in plan.stages))
-    most, rate = most_sequences(prices, plan, workload) // each, _rate_of(plan, workload)
+    plan = deployment.plan
+    rate = _rate_of(deployment)
+    each = plan.micro_batches
+    ranks = math.lcm(*(stage.attention_parallel for stage in plan.stages))
+    most = deployment.most_sequences // each
 
     def needed(parts: int) -> float:
-        stays = _timing(prices, plan, workload, parts * each).cycle_s
+        stays = _timing(deployment, parts * each).cycle_s
         return float(queueing.in_flight_sequences(stays, rate)) / each * (1 - 1e-12)
 
-    if most < 1 or rate * _timing(prices, plan, workload, each).prompt_s > FULL:
+    def falls_short(rounds: int) -> bool:
+        return needed(rounds * ranks) > rounds * ranks
+
+    if most < 1 or rate * _timing(deployment, each).prompt_s > FULL:
         return 0
-    if workload.phase == "prefill":
+    if deployment.served.workload.phase == "prefill":
         return 1
-    parts = (
-        ranks * largest(lambda rounds: needed(rounds * ranks) > rounds * ranks, most // ranks) + 1
-    )
+    parts = ranks * largest(falls_short, most // ranks) + 1
     while parts <= most and (wanted := needed(parts)) > parts:
         parts = max(parts + 1, math.ceil(wanted))
     return parts * each if parts <= most else 0
 
 
-def most_requests_per_s(prices: PriceList, plan: Plan, workload: Workload) -> float:
+def most_requests_per_s(deployment: Deployment) -> float:
     """What the whole deployment can serve, with as many sequences in flight as fit; 0 where not
     even one does."""
-    most = most_sequences(prices, plan, workload)
+    most = deployment.most_sequences
     if most < 1:
         return 0.0
-    return plan.replicas * _most_served_per_s(_timing(prices, plan, workload, most), most)
+    return deployment.plan.replicas * _most_served_per_s(_timing(deployment, most), most)
 
 
 def _most_served_per_s(timing: Timing, sequences: int) -> float:
@@ -225,16 +219,18 @@ def _most_served_per_s(timing: Timing, sequences: int) -> float:
     return min(sequences / timing.cycle_s, prompts)
 
 
-def load_of(prices: PriceList, plan: Plan, at: Schedule, timing: Timing) -> Load:
+AROUND = (0.5, 0.75, 1.0, 1.35, 2.0)
+"""Numbers in flight around the mean at which times are known, as shares of it."""
+
+
+def load_of(deployment: Deployment, at: Schedule, timing: Timing) -> Load:
     """How the times of a plan scatter where requests come at a rate."""
-    workload, most = at.workload, most_sequences(prices, plan, at.workload)
-    ratios = (0.5, 0.75, 1.0, 1.35, 2.0)
-    sequences = sorted(
-        {1, *(min(most, max(1, round(at.sequences * ratio))) for ratio in ratios), most}
-    )
-    among = [_timing(prices, plan, workload, count) for count in sequences]
+    most = deployment.most_sequences
+    around = (min(most, max(1, round(at.sequences * share))) for share in AROUND)
+    sequences = sorted({1, *around, most})
+    among = [_timing(deployment, count) for count in sequences]
     return Load(
-        requests_per_s=_rate_of(plan, workload),
+        requests_per_s=_rate_of(deployment),
         most_requests_per_s=_most_served_per_s(among[-1], most),
         prompt_s=timing.prompt_s,
         queue_s=timing.queue_s,
@@ -247,16 +243,13 @@ def load_of(prices: PriceList, plan: Plan, at: Schedule, timing: Timing) -> Load
     )
 
 
-def _rate_of(plan: Plan, workload: Workload) -> float:
+def _rate_of(deployment: Deployment) -> float:
     """Of each replica: requests are shared out among them by chance."""
-    assert workload.requests_per_s is not None
-    return workload.requests_per_s / plan.replicas
+    rate = deployment.served.workload.requests_per_s
+    assert rate is not None
+    return rate / deployment.plan.replicas
 
 
-def _timing(prices: PriceList, plan: Plan, workload: Workload, sequences: int) -> Timing:
+def _timing(deployment: Deployment, sequences: int) -> Timing:
     """With so many sequences in each replica."""
-    at = scheduled(
-        workload, prices.topology.software, batch_size=sequences * plan.replicas, replicas=plan.replicas,
-        micro_batches=plan.micro_batches, graph=prices.graph,
-    )  # fmt: skip
-    return timing_of(prices, plan, at)
+    return deployment.timing(deployment.schedule(sequences * deployment.plan.replicas))

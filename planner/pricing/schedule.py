@@ -38,9 +38,8 @@ class Schedule:
     def tokens_per_pass(self) -> float:
         """Of each sequence that a decode pass yields: one, or what is expected to be kept of
         those that are verified."""
-        return (
-            1.0 if self.workload.speculation is None else self.workload.speculation.tokens_per_pass
-        )
+        drafting = self.workload.speculation
+        return 1.0 if drafting is None else drafting.tokens_per_pass
 
     @property
     def rounds(self) -> float:
@@ -65,9 +64,8 @@ class Schedule:
         """Part of a round of decode passes that a request waits before its prompt starts: it
         takes the place of one that has finished when that place's turn comes, after half a round
         on average; nothing where a batch starts as one, or where nothing decodes."""
-        return (
-            0.5 if self.workload.arrivals == "steady" and self.workload.phase != "prefill" else 0.0
-        )
+        joins = self.workload.arrivals == "steady" and self.workload.phase != "prefill"
+        return 0.5 if joins else 0.0
 
     @property
     def burst_share(self) -> float:
@@ -92,11 +90,9 @@ class Schedule:
         """Whose cache a rank of a stage that shares out its sequences holds: of a prefill pool
         the prompt in work and the one that leaves, since each stage sends on what it has of a
         prompt when it is done with it."""
-        return (
-            2
-            if self.workload.phase == "prefill"
-            else math.ceil(self.sequences / attention_parallel)
-        )
+        if self.workload.phase == "prefill":
+            return 2
+        return math.ceil(self.sequences / attention_parallel)
 
 
 def scheduled(
@@ -140,23 +136,28 @@ def schedule_of(
     `micro_sequences`; of one in a prefill pool, with one prompt after the other."""
     if workload.phase == "prefill":
         sequences = micro_batches = micro_sequences = 1
-    steady, decodes = workload.arrivals == "steady", workload.phase == "decode"
+    steady = workload.arrivals == "steady"
     prompt_tokens = workload.prompt_tokens * (1 if steady else sequences)
-    passes = prompt_tokens / software.prefill_chunk_tokens
-    passes = max(1.0, math.ceil(passes) if whole_passes or steady else passes)
-    tokens, verified = prompt_tokens / passes, micro_sequences * (1.0 + workload.drafted_tokens)
+    chunk = software.prefill_chunk_tokens
+    passes = max(1.0, prompt_tokens / chunk)
+    if whole_passes or steady:
+        passes = float(math.ceil(passes))
+    tokens = prompt_tokens / passes
+    verified = micro_sequences * (1.0 + workload.drafted_tokens)
+    most_tokens = max(float(min(prompt_tokens, chunk)), verified)
+    if workload.phase == "decode":
+        # The prompts' steps keep their sizes, which nothing counts: no pass runs them.
+        passes = 0.0
+        most_tokens = verified
+    prompts = max(1.0, tokens / workload.prompt_tokens)
     return Schedule(
         workload=workload,
         software=software,
         sequences=sequences,
         micro_batches=micro_batches,
-        prefill_passes=0.0 if decodes else passes,
-        prefill=Step(
-            tokens, max(1.0, tokens / workload.prompt_tokens), workload.prompt_tokens / 2, False
-        ),
+        prefill_passes=passes,
+        prefill=Step(tokens, prompts, workload.prompt_tokens / 2, False),
         decode=Step(verified, float(micro_sequences), workload.mean_context_tokens, True),
-        most_tokens=max(
-            0.0 if decodes else float(min(prompt_tokens, software.prefill_chunk_tokens)), verified
-        ),
+        most_tokens=most_tokens,
         relaxed=relaxed,
     )

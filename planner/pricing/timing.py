@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +12,8 @@ from planner.cost import pipeline, queueing
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
 from planner.plan import ChipRange, Plan
-from planner.pricing.collectives import hop_s
-from planner.pricing.holdings import layers_of, split_of
+from planner.pricing.collectives import Numbers, hop_s
+from planner.pricing.holdings import kind_counts_of, layers_of, split_of
 from planner.pricing.price_list import (
     CAUSES,
     PriceList,
@@ -23,7 +24,7 @@ from planner.pricing.price_list import (
     host_s,
     reach_of,
     shares_of,
-    useful_work,
+    useful_steps,
 )
 from planner.pricing.schedule import Schedule
 
@@ -121,112 +122,180 @@ def _timed(
         sent = bytes_per_token * shares_of(split_of(plan.stages[number]), step)[0]
         return float(hop_s(prices.topology, level, hops, sent))
 
-    lists, reaches = [prices] * len(plan.stages), [reach for reach, _ in way]
-    decode, prefill = (
-        passes_of(lists, plan, step, reaches, hop) for step in (at.decode, at.prefill)
-    )
+    lists = [prices] * len(plan.stages)
+    reaches = [reach for reach, _ in way]
+    decode, prefill = passes_of(lists, plan, (at.decode, at.prefill), reaches, hop)
     return timing_from(plan, at, decode, prefill)
+
+
+class Waits(NamedTuple):
+    """What a request waits; figures, or arrays of plans."""
+
+    joined_s: Numbers
+    """To the first token, but for the queue of those who came before."""
+    tpot_s: Numbers
+    round_s: Numbers
+    """Of decode passes, without others' prompts."""
+    waiting_s: Numbers
+    """Of `joined_s`, until the prompt starts."""
+
+
+def waits_of(
+    at: Schedule,
+    *,
+    pass_s: Numbers,
+    turn_s: Numbers,
+    interrupted_s: Numbers,
+    others_s: Numbers,
+    prompt_pass_s: Numbers,
+    prompt_slowest_s: Numbers,
+) -> Waits:
+    """TTFT and TPOT composed, for one plan or for arrays of them that share a schedule's shares.
+
+    `pass_s` is a decode pass through all stages; `turn_s` all micro-batches at the slowest stage,
+    `interrupted_s` with what they lose to others' prompts; `others_s` those prompts themselves in a
+    cycle; `prompt_pass_s` a prefill pass through all stages, `prompt_slowest_s` at the slowest. The
+    solver minimises the same sum: see `space.measures.Clock`.
+    """
+    tpot = pipeline.cycle_s(pass_s, interrupted_s) / at.tokens_per_pass
+    round_s = pipeline.cycle_s(pass_s, turn_s)
+    waiting = at.waiting_share * round_s + at.burst_share * others_s
+    joined = at.request_overhead_s + waiting
+    if at.prefill_passes:
+        joined = joined + pipeline.fill_and_drain_s(
+            prompt_pass_s, prompt_slowest_s, at.prefill_passes
+        )
+    return Waits(joined, tpot, round_s, waiting)
+
+
+def interruptions_s(at: Schedule, others_s: Numbers) -> Numbers:
+    """What the decode passes for one later token lose to the prompts of others in a cycle. [s]"""
+    if not at.later_tokens:
+        return 0.0 * others_s
+    return at.software.interruption_share * others_s / at.rounds
 
 
 def timing_from(plan: Plan, at: Schedule, decode: Passes, prefill: Passes) -> Timing:
     """What a request waits in a replica of which a decode pass and a prefill pass are known."""
+    ranks = [stage.attention_parallel for stage in plan.stages]
+    others = np.array([at.others_prefills(rank) for rank in ranks])
+    prompts = at.prefill_passes * prefill.busy_s
+    other_work = others[:, None] * prompts
+    most_others = float(other_work.max())
     turns = at.micro_batches * decode.busy_s
-    others = np.array([[at.others_prefills(stage.attention_parallel)] for stage in plan.stages])
-    other_work = others * at.prefill_passes * prefill.busy_s
-    lost = at.software.interruption_share * other_work
-    interruptions = lost / at.rounds if at.later_tokens else 0.0 * lost
-    tpot = (
-        float(pipeline.cycle_s(decode.pass_s, (turns + interruptions).max())) / at.tokens_per_pass
+    interruptions = np.asarray(interruptions_s(at, other_work))
+    interrupted = turns + interruptions
+    waits = waits_of(
+        at,
+        pass_s=decode.pass_s,
+        turn_s=float(turns.max()),
+        interrupted_s=float(interrupted.max()),
+        others_s=most_others,
+        prompt_pass_s=prefill.pass_s,
+        prompt_slowest_s=float(prefill.busy_s.max()),
     )
-    round_s = float(pipeline.cycle_s(decode.pass_s, turns.max()))
-    ranks = np.array([[stage.attention_parallel] for stage in plan.stages])
-    prompt = float((at.prefill_passes / ranks * prefill.busy_s).max())
+    tpot = float(waits.tpot_s)
+    joined = float(waits.joined_s)
+    prompt = float((prompts / np.array(ranks)[:, None]).max())
     rate = (at.workload.requests_per_s or 0.0) / plan.replicas
     queue = float(queueing.queue_s(prompt, rate)) if rate else 0.0
-    waiting = at.waiting_share * round_s + at.burst_share * float(other_work.max())
-    overhead = at.request_overhead_s
-    joined = overhead + waiting
-    if at.prefill_passes:
-        joined += float(
-            pipeline.fill_and_drain_s(prefill.pass_s, prefill.busy_s.max(), at.prefill_passes)
-        )
-    cycle = float(pipeline.request_s(joined, tpot, at.later_tokens + 1))
+    whole = float(pipeline.request_s(joined, tpot, at.later_tokens + 1))
+    waiting = float(waits.waiting_s) + queue
     return Timing(
         ttft_s=joined + queue,
         tpot_s=tpot,
-        request_s=cycle + queue,
-        cycle_s=prompt
-        if at.workload.phase == "prefill"
-        else cycle
-        if at.later_tokens
-        else cycle + float(other_work.max()),
-        token=_token_breakdown(decode, prefill, turns, interruptions) / at.tokens_per_pass,
-        first_token=_first_token_breakdown(prefill, at, waiting + queue),
+        request_s=whole + queue,
+        cycle_s=_cycle_s(at, prompt, whole, most_others),
+        token=_token_breakdown(decode, prefill, interrupted, interruptions) / at.tokens_per_pass,
+        first_token=_first_token_breakdown(prefill, at, waiting),
         decode=decode,
         prefill=prefill,
-        round_s=round_s,
+        round_s=float(waits.round_s),
         prompt_s=prompt,
         queue_s=queue,
     )
 
 
+def _cycle_s(at: Schedule, prompt_s: float, request_s: float, others_s: float) -> float:
+    """In which a replica serves as many requests as it has in flight. [s]"""
+    if at.workload.phase == "prefill":
+        return prompt_s
+    if at.later_tokens:
+        return request_s
+    return request_s + others_s  # no later tokens that the prompts of others could interrupt
+
+
 def passes_of(
     lists: Sequence[PriceList],
     plan: Plan,
-    step: Step,
+    steps: Sequence[Step],
     reaches: Sequence[Reach],
     hop: Callable[[int, float, Step], float],
-) -> Passes:
-    """One pass, from the price list and the reach of each stage, and from what it takes to hand
-    so many bytes for each token on from a stage."""
+) -> list[Passes]:
+    """One pass for each step, from the price list and the reach of each stage, and from what it
+    takes to hand so many bytes for each token on from a stage."""
     graph = lists[0].graph
-    seconds = np.zeros((len(plan.stages), len(CAUSES) + 1))
-    flop, moved = np.zeros(len(plan.stages)), np.zeros(len(plan.stages))
-    handed, known = _handed_on(plan, graph), dict[tuple[int, Split, Reach], Prices]()
-    for number, (prices, stage, reach) in enumerate(zip(lists, plan.stages, reaches, strict=True)):
-        key = id(prices), split_of(stage), reach
-        priced = known.get(key) or known.setdefault(
-            key, prices.prices(split_of(stage), step, reach)
-        )
-        kinds = graph.kind_of_layer[layers_of(stage, graph)]
-        seconds[number, :-1] = priced.seconds[:, kinds].sum(axis=1)
-        flop[number], moved[number] = priced.flop[kinds].sum(), priced.moved_bytes[kinds].sum()
-        seconds[number, -1] = (
-            hop(number, handed[number], step) if number + 1 < len(plan.stages) else 0.0
-        )
-    seconds[-1, CAUSES.index("overhead")] += host_s(
-        lists[-1].topology.software, step.sequences * step.decode
-    )
-    return Passes(
-        seconds, flop, moved, np.stack([seconds[:, :-1].sum(axis=1), seconds[:, -1]], axis=1)
-    )
+    stages = plan.stages
+    seconds = np.zeros((len(steps), len(stages), len(CAUSES) + 1))
+    work = np.zeros((len(steps), len(stages), 2))
+    known: dict[tuple[int, Split, Reach], list[Prices]] = {}
+    for number, (prices, stage, reach) in enumerate(zip(lists, stages, reaches, strict=True)):
+        split = split_of(stage)
+        key = id(prices), split, reach
+        if key not in known:
+            known[key] = prices.prices_of_steps(split, steps, reach)
+        counts = kind_counts_of(stage, graph)
+        for place, priced in enumerate(known[key]):
+            seconds[place, number, :-1] = priced.seconds @ counts
+            work[place, number] = priced.flop @ counts, priced.moved_bytes @ counts
+    if len(stages) > 1:
+        handed = _handed_on(plan, graph)
+        for place, step in enumerate(steps):
+            seconds[place, :-1, -1] = [
+                hop(number, float(sent), step) for number, sent in enumerate(handed[:-1])
+            ]
+    software = lists[-1].topology.software
+    for place, step in enumerate(steps):
+        made = step.sequences if step.decode else 0.0
+        seconds[place, -1, CAUSES.index("overhead")] += host_s(software, made)
+    busy = np.stack([seconds[..., :-1].sum(axis=-1), seconds[..., -1]], axis=-1)
+    return [
+        Passes(seconds[place], work[place, :, 0], work[place, :, 1], busy[place])
+        for place in range(len(steps))
+    ]
 
 
-def _handed_on(plan: Plan, graph: ModelGraph) -> list[float]:
-    """Bytes for one token that cross from each stage to the next: each producer that a later
-    stage needs, once."""
-    if len(plan.stages) == 1:
-        return [0.0]
-    stage_of = {name: number for number, stage in enumerate(plan.stages) for name in stage.layers}
-    farthest: dict[str, int] = {}
+def _handed_on(plan: Plan, graph: ModelGraph) -> Floats:
+    """Bytes for one token that cross from each stage to the next, shape (stages,)."""
+    stages = np.zeros(len(graph.layers), dtype=np.intp)
+    for number, stage in enumerate(plan.stages):
+        stages[layers_of(stage, graph)] = number
+    return crossing_bytes(graph, stages.tolist())
+
+
+def crossing_bytes(graph: ModelGraph, places: Sequence[int]) -> Floats:
+    """Bytes for one token that cross from each place to the next, where the layers of the graph
+    stand at these places: each producer that is needed further on, once; shape (places,)."""
+    position = graph.position_of_layer
+    farthest = list(places)
     for sender, receiver in graph.edges:
-        farthest[sender] = max(farthest.get(sender, 0), stage_of[receiver])
-    width = {layer.name: layer.activation_bytes_per_token for layer in graph.layers}
-    crossing = [0.0] * len(plan.stages)
-    for sender, last in farthest.items():
-        for number in range(stage_of[sender], last):
-            crossing[number] += width[sender]
+        start = position[sender]
+        farthest[start] = max(farthest[start], places[position[receiver]])
+    crossing = np.zeros(max(places) + 1)
+    for layer, first, last in zip(graph.layers, places, farthest, strict=True):
+        crossing[first:last] += layer.activation_bytes_per_token
     return crossing
 
 
 def _token_breakdown(
-    decode: Passes, prefill: Passes, turns: Floats, interruptions: Floats
+    decode: Passes, prefill: Passes, interrupted: Floats, interruptions: Floats
 ) -> Floats:
     """A token's own way; then, where it waits for the slowest stage, other requests' prompts
     there, then its turn."""
-    parts = np.concatenate([decode.seconds, np.zeros((len(turns), 1))], axis=1)
-    slowest, resource = _slowest(turns + interruptions)
-    waits = float((turns + interruptions)[slowest, resource]) - decode.pass_s
+    parts = np.zeros((len(interrupted), len(ALL_CAUSES)))
+    parts[:, :-1] = decode.seconds
+    slowest, resource = _slowest(interrupted)
+    waits = float(interrupted[slowest, resource]) - decode.pass_s
     if waits > 0:
         for_prompts = min(waits, float(interruptions[slowest, resource]))
         parts[slowest, :-1] += for_prompts * _mix(prefill, slowest, resource)
@@ -237,26 +306,25 @@ def _token_breakdown(
 def _first_token_breakdown(prefill: Passes, at: Schedule, waiting_s: float) -> Floats:
     """One pass through all stages, then the other passes at the slowest of them; nothing where
     there are none."""
-    passes, once = at.prefill_passes, min(1.0, at.prefill_passes)
-    parts = np.concatenate([once * prefill.seconds, np.zeros((len(prefill.flop), 1))], axis=1)
-    slowest, resource = _slowest(prefill.busy_s)
-    parts[slowest, :-1] += (
-        (passes - once)
-        * float(prefill.busy_s[slowest, resource])
-        * _mix(prefill, slowest, resource)
-    )
+    passes = at.prefill_passes
+    once = min(1.0, passes)
+    parts = np.zeros((len(prefill.flop), len(ALL_CAUSES)))
+    parts[:, :-1] = once * prefill.seconds
+    if passes > once:
+        slowest, resource = _slowest(prefill.busy_s)
+        later_s = (passes - once) * float(prefill.busy_s[slowest, resource])
+        parts[slowest, :-1] += later_s * _mix(prefill, slowest, resource)
     parts[0, -1] += waiting_s
-    parts[0, ALL_CAUSES.index("hop" if at.workload.phase == "decode" else "overhead")] += (
-        at.request_overhead_s
-    )
+    cause = "hop" if at.workload.phase == "decode" else "overhead"
+    parts[0, ALL_CAUSES.index(cause)] += at.request_overhead_s
     return parts
 
 
 def _slowest(loads: Floats) -> tuple[int, int]:
     """The stage with the highest load, and whether that is on its chips (0) or on the link
     behind it (1)."""
-    stage, resource = np.unravel_index(int(np.argmax(loads)), loads.shape)
-    return int(stage), int(resource)
+    stage, resource = divmod(int(np.argmax(loads)), loads.shape[1])
+    return stage, resource
 
 
 def _mix(passes: Passes, stage: int, resource: int) -> Floats:
@@ -278,16 +346,14 @@ def steps_of_cycle(at: Schedule) -> tuple[float, float]:
 def useful_of_cycle(graph: ModelGraph, at: Schedule) -> tuple[float, float]:
     """Operations and bytes that a replica's passes of a cycle need however they are split:
     tokens that are drafted in vain, and the draft model, count for nothing. [FLOP, B]"""
-    prefills, decodes = steps_of_cycle(at)
-    (flop, moved), (decode_flop, decode_moved) = (
-        useful_work(graph, step) for step in (at.prefill, at.useful_decode)
-    )
-    return prefills * flop + decodes * decode_flop, prefills * moved + decodes * decode_moved
+    often = np.array(steps_of_cycle(at))
+    flop, moved = useful_steps(graph, (at.prefill, at.useful_decode))
+    return float(often @ flop), float(often @ moved)
 
 
 def active_chip_s(prices: PriceList, at: Schedule) -> float:
     """What the power of a replica's chips follows, over a cycle, however the work is split. [s]"""
-    return float(active_kinds_s(prices, at) @ prices.graph.kind_counts)
+    return float(active_kinds_s(prices, at) @ prices.counts)
 
 
 def active_kinds_s(prices: PriceList, at: Schedule) -> Floats:
@@ -295,7 +361,8 @@ def active_kinds_s(prices: PriceList, at: Schedule) -> Floats:
     prefills, decodes = steps_of_cycle(at)
     if at.relaxed:  # no number of passes takes fewer
         decodes = at.rounds * at.sequences / at.decode.sequences
-    return prefills * prices.active_kinds_s(at.prefill) + decodes * prices.active_kinds_s(at.decode)
+    active = prices.active_kinds_s((at.prefill, at.decode))
+    return np.asarray(active @ np.array([prefills, decodes]))
 
 
 def bubble_fraction(timing: Timing, at: Schedule) -> float:

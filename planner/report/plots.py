@@ -8,10 +8,8 @@ import numpy as np
 from planner.answers.results import Result
 from planner.cost import roofline
 from planner.errors import UnknownNameError
-from planner.pricing.drafts import serving_prices
 from planner.pricing.holdings import layers_of, split_of
-from planner.pricing.price_list import multiplied_in
-from planner.pricing.schedule import scheduled
+from planner.pricing.served import Served
 from planner.report.pictures import memory_parts
 from planner.report.svg import CAUSE_COLOURS, MEMORY_COLOURS, plotly, stage_colour
 from planner.report.text import CAUSES, equal_runs, numbers
@@ -123,20 +121,13 @@ def operator_times(result: Result) -> list[tuple[str, float, float]]:
     the longest first."""
     plan = result.plan
     graph = result.graph
-    prices = serving_prices(graph, result.topology, result.workload)
-    at = scheduled(
-        result.workload,
-        result.topology.software,
-        batch_size=result.score.batch_size,
-        replicas=plan.replicas,
-        micro_batches=plan.micro_batches,
-        graph=graph,
-    )
+    served = Served(graph, result.topology, result.workload)
+    at = served.schedule(result.score.batch_size, plan.replicas, plan.micro_batches)
     totals: dict[str, tuple[float, float]] = {}
     for stage in plan.stages:
         kinds = graph.kind_of_layer[layers_of(stage, graph)]
         often = np.bincount(kinds, minlength=len(graph.kinds))
-        for one in prices.operator_times(split_of(stage), at.decode):
+        for one in served.prices.operator_times(split_of(stage), at.decode):
             taken, light = totals.get(one.name, (0.0, 0.0))
             taken += often[one.kind] * one.taken_s
             light += often[one.kind] * one.light_s
@@ -190,7 +181,7 @@ def _stages(drawn: "go.Figure", result: Result) -> None:
 
 def _roofline(drawn: "go.Figure", result: Result) -> None:
     chip = result.topology.chip
-    peak = chip.peak_flop_per_s(multiplied_in(result.graph))
+    peak = chip.peak_flop_per_s(result.graph.multiplied_in)
     bandwidth = chip.memory[0].bandwidth_bytes_per_s
     points = _under_the_roof(result.score)
 

@@ -5,14 +5,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from planner.errors import listed, shortened
+from planner.machines.software import Software
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
-from planner.plan import Plan, Stage
-from planner.pricing.drafts import serving_prices
-from planner.pricing.holdings import ledger_of, split_of
-from planner.pricing.price_list import PriceList, unoffered
+from planner.plan import ChipRange, Plan, Stage
+from planner.pricing.deployment import Deployment
+from planner.pricing.holdings import Ledger, split_of
+from planner.pricing.price_list import unoffered
 from planner.pricing.queueing import batch_of, most_requests_per_s
-from planner.pricing.schedule import Schedule, scheduled
+from planner.pricing.schedule import Schedule
+from planner.pricing.served import Served
 from planner.records import Record
 from planner.units import spoken
 from planner.workload import Workload
@@ -43,16 +45,27 @@ def check_plan(
 
     Memory is checked once everything else is right, since a plan that makes no sense has no ledger.
     """
+    broken = check_structure(plan, graph, topology, exclude=exclude)
+    if broken:
+        return broken
+    served = Served(graph, topology, workload)
+    deployment = Deployment(plan, [served] * len(plan.stages))
+    return tuple(check_memory(deployment, batch_of(deployment)))
+
+
+def check_structure(
+    plan: Plan, graph: ModelGraph, topology: Topology, *, exclude: Iterable[int] = ()
+) -> tuple[Violation, ...]:
+    """The rules that a plan breaks whatever the workload."""
     broken = tuple(violation for check in STRUCTURE for violation in check(plan, graph, topology))
-    broken += tuple(check_excluded(plan, exclude))
-    return broken or tuple(check_memory(plan, graph, topology, workload))
+    return broken + tuple(check_excluded(plan, exclude))
 
 
 def check_layers(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator[Violation]:
     """Every layer runs on exactly one stage, and nothing else does."""
     if _in_order(plan, graph):
         return
-    placed = Counter(name for stage in plan.stages for name in stage.layers)
+    placed = Counter(itertools.chain.from_iterable(stage.layers for stage in plan.stages))
     for name in placed.keys() - set(graph.names):
         yield Violation(
             rule="layers", message=f"{graph.name} has no layer called {shortened(name)!r}"
@@ -74,8 +87,8 @@ def check_order(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator[V
         if at.get(sender, 0) > at.get(receiver, len(plan.stages)):
             yield Violation(
                 rule="order",
-                message=f"stage {at[sender]} runs {sender!r}, whose output {receiver!r} needs on the earlier stage"
-                f" {at[receiver]}",
+                message=f"stage {at[sender]} runs {sender!r}, whose output {receiver!r} needs on"
+                f" the earlier stage {at[receiver]}",
             )
             return
 
@@ -83,18 +96,21 @@ def check_order(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator[V
 def _in_order(plan: Plan, graph: ModelGraph) -> bool:
     """Whether the stages run all layers, each once, in the order of the graph, which is one in
     which they can run."""
-    return (
-        tuple(itertools.chain.from_iterable(stage.layers for stage in plan.stages)) == graph.names
-    )
+    run = itertools.chain.from_iterable(stage.layers for stage in plan.stages)
+    return tuple(run) == graph.names
 
 
 def check_chips(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator[Violation]:
     """Every group stands on chips that exist and that no other group uses."""
-    ranges = sorted((group.first, group.last) for stage in plan.stages for group in stage.groups)
-    if ranges[-1][1] >= topology.chips:
-        message = f"a stage uses chip {ranges[-1][1]}, but {topology.name} has chips 0 to {topology.chips - 1}"
+    ranges = sorted((group.first, group.last) for group in _groups(plan))
+    highest = ranges[-1][1]
+    if highest >= topology.chips:
         yield Violation(
-            rule="chips", message=message, demand=ranges[-1][1] + 1, capacity=topology.chips
+            rule="chips",
+            message=f"a stage uses chip {highest}, but {topology.name} has chips 0 to"
+            f" {topology.chips - 1}",
+            demand=highest + 1,
+            capacity=topology.chips,
         )
     for (_, last), (first, _) in itertools.pairwise(ranges):
         if first <= last:
@@ -105,12 +121,15 @@ def check_chips(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator[V
 def check_excluded(plan: Plan, exclude: Iterable[int]) -> Iterator[Violation]:
     """No group stands on a chip that has failed or is taken."""
     for chip in sorted(set(exclude)):
-        if any(
-            group.first <= chip <= group.last for stage in plan.stages for group in stage.groups
-        ):
+        if any(group.first <= chip <= group.last for group in _groups(plan)):
             yield Violation(
                 rule="exclude", message=f"a stage uses chip {chip}, which is excluded", demand=chip
             )
+
+
+def _groups(plan: Plan) -> Iterator[ChipRange]:
+    """Of all stages and replicas."""
+    return itertools.chain.from_iterable(stage.groups for stage in plan.stages)
 
 
 def check_stages(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator[Violation]:
@@ -119,8 +138,8 @@ def check_stages(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator[
     if graph.is_diffusion and len(plan.stages) > 1:
         yield Violation(
             rule="stages",
-            message=f"{graph.name} is a diffusion model, which is planned in one stage, not in {len(plan.stages)}; split it"
-            " by tensor_parallel, sequence_parallel or data_parallel",
+            message=f"{graph.name} is a diffusion model, which is planned in one stage, not in"
+            f" {len(plan.stages)}; split it by tensor_parallel, sequence_parallel or data_parallel",
             demand=len(plan.stages),
             capacity=1,
         )
@@ -133,56 +152,64 @@ def check_degrees(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator
             yield Violation(rule="degrees", message=f"stage {number}: {message}")
 
 
-def check_memory(
-    plan: Plan, graph: ModelGraph, topology: Topology, workload: Workload
-) -> Iterator[Violation]:
+def check_memory(deployment: Deployment, batch_size: int) -> Iterator[Violation]:
     """On every chip weights, KV cache and activations fit into what may be filled, while
-    requests leave as fast as they come."""
-    prices, software = serving_prices(graph, topology, workload), topology.software
-    batch_size = batch_of(prices, plan, workload)
-    rate = workload.requests_per_s
-    if (
-        rate is not None
-        and not batch_size
-        and (most := most_requests_per_s(prices, plan, workload))
-    ):
-        message = (
-            f"Workload.requests_per_s = {rate:.4g} is more than the plan serves: {most:.4g} requests a second, with as many"
-            " sequences in flight as fit"
-        )
-        yield Violation(rule="rate", message=message, demand=rate, capacity=most)
-        return
-    batch_size = batch_size or plan.replicas
-    at = scheduled(
-        workload,
-        software,
-        batch_size=batch_size,
-        replicas=plan.replicas,
-        micro_batches=plan.micro_batches,
-        graph=graph,
+    requests leave as fast as they come; with so many sequences in flight, 0: not even one fits, or
+    the plan cannot keep up with the rate."""
+    rate = deployment.served.workload.requests_per_s
+    if not batch_size and rate is not None:
+        most = most_requests_per_s(deployment)
+        if most:
+            yield _beyond_rate(rate, most)
+            return
+    at = deployment.schedule(batch_size or deployment.plan.replicas)
+    yield from sequence_violations(at.sequences, deployment.served.software)
+    yield from memory_violations(deployment, at)
+
+
+def _beyond_rate(rate: float, most: float) -> Violation:
+    return Violation(
+        rule="rate",
+        message=f"Workload.requests_per_s = {rate:.4g} is more than the plan serves: {most:.4g}"
+        " requests a second, with as many sequences in flight as fit",
+        demand=rate,
+        capacity=most,
     )
-    if at.sequences > software.most_sequences:
-        message = f"a replica has {at.sequences} sequences, {software.name} takes at most {software.most_sequences}"
-        yield Violation(
-            rule="sequences", message=message, demand=at.sequences, capacity=software.most_sequences
-        )
-    for number, stage in enumerate(plan.stages):
-        yield from check_ledger(prices, number, stage, at)
 
 
-def check_ledger(prices: PriceList, number: int, stage: Stage, at: Schedule) -> Iterator[Violation]:
-    """What the busiest chip of a stage holds fits into what may be filled."""
-    ledger = ledger_of(prices, stage, at)
-    if ledger.headroom_bytes < 0:
+def sequence_violations(sequences: int, software: Software) -> Iterator[Violation]:
+    """A replica has no more sequences than its software takes."""
+    if sequences > software.most_sequences:
         yield Violation(
-            rule="memory",
-            message=f"stage {number} needs {spoken(ledger.needed_bytes, 'B')} on each chip (weights"
-            f" {spoken(ledger.weight_bytes, 'B')}, KV cache {spoken(ledger.kv_bytes, 'B')}, activations"
-            f" {spoken(ledger.activation_bytes, 'B')}) but {prices.topology.chip.name} has"
-            f" {spoken(ledger.usable_bytes, 'B')} to fill",
-            demand=ledger.needed_bytes,
-            capacity=ledger.usable_bytes,
+            rule="sequences",
+            message=f"a replica has {sequences} sequences, {software.name} takes at most"
+            f" {software.most_sequences}",
+            demand=sequences,
+            capacity=software.most_sequences,
         )
+
+
+def memory_violations(deployment: Deployment, at: Schedule) -> Iterator[Violation]:
+    """What the busiest chip of each stage holds fits into what may be filled."""
+    ledgers = zip(deployment.each, deployment.ledgers(at), strict=True)
+    for number, (served, ledger) in enumerate(ledgers):
+        if ledger.headroom_bytes < 0:
+            yield _beyond_memory(number, served.topology, ledger)
+
+
+def _beyond_memory(number: int, topology: Topology, ledger: Ledger) -> Violation:
+    needed = spoken(ledger.needed_bytes, "B")
+    usable = spoken(ledger.usable_bytes, "B")
+    weights = spoken(ledger.weight_bytes, "B")
+    cache = spoken(ledger.kv_bytes, "B")
+    buffers = spoken(ledger.activation_bytes, "B")
+    return Violation(
+        rule="memory",
+        message=f"stage {number} needs {needed} on each chip (weights {weights}, KV cache {cache},"
+        f" activations {buffers}) but {topology.chip.name} has {usable} to fill",
+        demand=ledger.needed_bytes,
+        capacity=ledger.usable_bytes,
+    )
 
 
 STRUCTURE: tuple[Callable[[Plan, ModelGraph, Topology], Iterator[Violation]], ...] = (
@@ -195,36 +222,73 @@ STRUCTURE: tuple[Callable[[Plan, ModelGraph, Topology], Iterator[Violation]], ..
 
 
 def _degree_faults(stage: Stage, graph: ModelGraph, topology: Topology) -> Iterator[str]:
-    tensor, expert, software = stage.tensor_parallel, stage.expert_parallel, topology.software
+    yield from _tensor_faults(stage, graph, topology.software)
+    yield from _expert_faults(stage, graph)
+    unequal = _group_fault(stage)
+    if unequal is not None:
+        yield unequal
+    elif stage.groups[0].last < topology.chips:  # else it has no place to send from
+        missing = unoffered(topology, split_of(stage))
+        if missing is not None:
+            yield (
+                f"{topology.software.name} has no {missing} over so many chips of {topology.name};"
+                " split the stage less far"
+            )
+
+
+def _tensor_faults(stage: Stage, graph: ModelGraph, software: Software) -> Iterator[str]:
+    tensor = stage.tensor_parallel
     splits = graph.splits()
     if tensor > software.most_tensor_parallel:
-        yield f"tensor_parallel is {tensor}, but {software.name} splits a layer at most {software.most_tensor_parallel} ways"
+        yield (
+            f"tensor_parallel is {tensor}, but {software.name} splits a layer at most"
+            f" {software.most_tensor_parallel} ways"
+        )
+    if software.pads_heads:
+        return
     for heads in splits.get("heads", ()):
-        if heads % tensor and not software.pads_heads:
+        if heads % tensor:
             yield f"tensor_parallel = {tensor} does not divide the {heads} heads of {graph.name}"
     for heads in splits.get("kv_heads", ()):
-        if heads % tensor and tensor % heads and not software.pads_heads:
-            yield f"tensor_parallel = {tensor} neither divides nor is a multiple of the {heads} key-value heads"
+        if heads % tensor and tensor % heads:
+            yield (
+                f"tensor_parallel = {tensor} neither divides nor is a multiple of the {heads}"
+                " key-value heads"
+            )
+
+
+def _expert_faults(stage: Stage, graph: ModelGraph) -> Iterator[str]:
+    expert = stage.expert_parallel
+    splits = graph.splits()
     if expert > 1 and "experts" not in splits:
         yield f"expert_parallel is {expert}, but {graph.name} has no experts; it must be 1"
     for experts in splits.get("experts", ()):
         if experts % expert:
-            yield f"expert_parallel = {expert} does not divide the {experts} experts of {graph.name}"
+            yield (
+                f"expert_parallel = {expert} does not divide the {experts} experts of {graph.name}"
+            )
+
+
+def _group_fault(stage: Stage) -> str | None:
+    """How tensor and expert groups do not fit into each other, or into the stage; None where they
+    do."""
+    tensor, expert = stage.tensor_parallel, stage.expert_parallel
     if expert % tensor and tensor % expert:
-        yield f"expert_parallel = {expert} neither divides nor is a multiple of tensor_parallel = {tensor}"
-    elif stage.attention_parallel % max(1, expert // tensor):
-        yield (
-            f"{stage.group_chips} chips do not hold whole groups of expert_parallel = {expert} chips;"
-            f" the group must be a multiple of it"
+        return (
+            f"expert_parallel = {expert} neither divides nor is a multiple of tensor_parallel ="
+            f" {tensor}"
         )
-    elif (
-        stage.groups[0].last < topology.chips
-        and (kind := unoffered(topology, split_of(stage))) is not None
-    ):
-        yield f"{software.name} has no {kind} over so many chips of {topology.name}; split the stage less far"
+    if stage.attention_parallel % max(1, expert // tensor):
+        return (
+            f"{stage.group_chips} chips do not hold whole groups of expert_parallel = {expert}"
+            " chips; the group must be a multiple of it"
+        )
+    return None
 
 
 def _some(names: list[str]) -> str:
-    return listed(
-        [*(repr(shortened(name)) for name in names[:3]), *(["others"] if len(names) > 3 else [])]
-    )
+    """The first three, and that there are others."""
+    shown = [repr(shortened(name)) for name in names[:3]]
+    if len(names) > 3:
+        shown.append("others")
+    return listed(shown)

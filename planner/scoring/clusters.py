@@ -7,7 +7,7 @@ price.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from planner.cost import energy
 from planner.errors import InputError
@@ -17,10 +17,11 @@ from planner.models.graph import ModelGraph
 from planner.plan import Plan
 from planner.pricing.collectives import hop_s
 from planner.pricing.crossing import crossing_s
-from planner.pricing.drafts import serving_prices
-from planner.pricing.holdings import largest, layers_of, ledger_of, split_of
-from planner.pricing.price_list import PriceList, Step, multiplied_in, reach_of, shares_of
-from planner.pricing.schedule import Schedule, scheduled
+from planner.pricing.deployment import Deployment
+from planner.pricing.holdings import kind_counts_of, split_of
+from planner.pricing.price_list import PriceList, Step, reach_of, shares_of
+from planner.pricing.schedule import Schedule
+from planner.pricing.served import Served
 from planner.pricing.timing import (
     Timing,
     active_kinds_s,
@@ -37,10 +38,11 @@ from planner.scoring.checking import (
     check_degrees,
     check_excluded,
     check_layers,
-    check_ledger,
     check_order,
+    memory_violations,
+    sequence_violations,
 )
-from planner.scoring.plans import breakdown_of, chosen_power, refuse_broken, stage_score
+from planner.scoring.plans import breakdown_of, chosen_power, refuse_broken, stage_scores
 from planner.scoring.score import Score, residuals_of
 from planner.workload import Workload
 
@@ -56,18 +58,89 @@ def check_pooled_plan(
     """The rules that a plan on a cluster breaks, with figures; () when it is valid."""
     refuse_unplanned(graph, workload)
     broken = tuple(_structure(plan, graph, cluster))
-    return broken or tuple(_memory(plan, graph, cluster, workload))
+    if broken:
+        return broken
+    return tuple(_memory(ClusterDeployment(plan, cluster, served_by(graph, cluster, workload))))
+
+
+def served_by(graph: ModelGraph, cluster: Cluster, workload: Workload) -> list[Served]:
+    """What each pool of a cluster makes of a workload."""
+    return [Served(graph, pool.topology, workload) for pool in cluster.pools]
+
+
+class ClusterDeployment(Deployment):
+    """A plan on a cluster in service."""
+
+    def __init__(self, plan: PooledPlan, cluster: Cluster, pools: Sequence[Served]) -> None:
+        self.cluster = cluster
+        self.numbers = pools_of(plan, cluster)
+        """Of each stage's pool."""
+        super().__init__(plan, [pools[number] for number in self.numbers])
+
+    @property
+    def lists(self) -> list[PriceList]:
+        """The price list of each stage."""
+        return [served.prices for served in self.each]
+
+    @property
+    def batch_size(self) -> int:
+        """Sequences in flight in the whole deployment: the workload's, else the plan's, else as
+        many as fit (0: not even one)."""
+        given = self.served.workload.batch_size or self.plan.batch_size
+        return given or self.plan.replicas * self.most_sequences
+
+    @property
+    def stages_by_pool(self) -> dict[int, list[int]]:
+        """Numbers of the stages on each pool that is used, in the cluster's order."""
+        found: dict[int, list[int]] = {}
+        for place in sorted(set(self.numbers)):
+            found[place] = [number for number, home in enumerate(self.numbers) if home == place]
+        return found
+
+    def chips_of(self, stages: Sequence[int]) -> int:
+        """That some of the stages hold, all replicas together."""
+        groups = sum(self.plan.stages[number].group_chips for number in stages)
+        return groups * self.plan.replicas
+
+    def _timed(self, at: Schedule) -> Timing:
+        replicas = range(self.plan.replicas)
+        return slowest_timing(self._replica_timed(at, replica) for replica in replicas)
+
+    def _replica_timed(self, at: Schedule, replica: int) -> Timing:
+        plan = self.plan
+        lists = self.lists
+        groups = [stage.groups[replica] for stage in plan.stages]
+        reaches = [
+            reach_of(prices.topology, split_of(stage), group.first)
+            for prices, stage, group in zip(lists, plan.stages, groups, strict=True)
+        ]
+
+        def hop(number: int, bytes_per_token: float, step: Step) -> float:
+            here, there = self.numbers[number], self.numbers[number + 1]
+            if here != there:
+                # The replicas hand on at the same time, over the same links.
+                crossing = bytes_per_token * step.tokens * plan.replicas
+                return float(crossing_s(self.cluster, here, there, crossing))
+            topology = lists[number].topology
+            level, hops = hop_between(topology, groups[number], groups[number + 1])
+            share = shares_of(split_of(plan.stages[number]), step)[0]
+            return float(hop_s(topology, level, hops, bytes_per_token * share))
+
+        decode, prefill = passes_of(lists, plan, (at.decode, at.prefill), reaches, hop)
+        return timing_from(plan, at, decode, prefill)
 
 
 def refuse_unplanned(graph: ModelGraph, workload: Workload) -> None:
     """What clusters are not planned for."""
     if graph.is_diffusion:
         raise InputError(
-            f"{graph.name} is a diffusion model, which is planned on one topology; leave clusters and exclude= out"
+            f"{graph.name} is a diffusion model, which is planned on one topology; leave clusters"
+            " and exclude= out"
         )
     if workload.requests_per_s is not None:
         raise InputError(
-            "Workload.requests_per_s: clusters and exclude= are planned for a number of sequences; give a batch_size"
+            "Workload.requests_per_s: clusters and exclude= are planned for a number of sequences;"
+            " give a batch_size"
         )
 
 
@@ -80,74 +153,28 @@ def _structure(plan: PooledPlan, graph: ModelGraph, cluster: Cluster) -> Iterato
         if not stages:
             continue
         part = Plan(stages=stages)
-        checks = check_chips(part, graph, pool.topology), check_degrees(part, graph, pool.topology)
-        for violation in (*itertools.chain(*checks), *check_excluded(part, pool.exclude)):
+        violations = itertools.chain(
+            check_chips(part, graph, pool.topology),
+            check_degrees(part, graph, pool.topology),
+            check_excluded(part, pool.exclude),
+        )
+        for violation in violations:
             yield violation.replace(message=f"pool {pool.name}: {violation.message}")
     numbers = pools_of(plan, cluster)
     for one, other in itertools.pairwise(numbers):
         if one != other and not cluster.ways[one][other]:
+            sender, receiver = cluster.pools[one].name, cluster.pools[other].name
             yield Violation(
-                rule="links",
-                message=f"no path of links goes from {cluster.pools[one].name!r} to {cluster.pools[other].name!r}",
+                rule="links", message=f"no path of links goes from {sender!r} to {receiver!r}"
             )
 
 
-def _memory(
-    plan: PooledPlan, graph: ModelGraph, cluster: Cluster, workload: Workload
-) -> Iterator[Violation]:
-    lists = price_lists(plan, graph, cluster, workload)
-    at = _scheduled(plan, lists, workload, max(_batch(plan, lists, workload), plan.replicas))
-    for software in {
-        prices.topology.software.name: prices.topology.software for prices in lists
-    }.values():
-        if at.sequences > software.most_sequences:
-            message = f"a replica has {at.sequences} sequences, {software.name} takes at most {software.most_sequences}"
-            yield Violation(
-                rule="sequences",
-                message=message,
-                demand=at.sequences,
-                capacity=software.most_sequences,
-            )
-    for number, (prices, stage) in enumerate(zip(lists, plan.stages, strict=True)):
-        yield from check_ledger(prices, number, stage, at)
-
-
-def price_lists(
-    plan: PooledPlan, graph: ModelGraph, cluster: Cluster, workload: Workload
-) -> list[PriceList]:
-    """The price list of each stage."""
-    return [
-        serving_prices(graph, cluster.pools[number].topology, workload)
-        for number in pools_of(plan, cluster)
-    ]
-
-
-def _scheduled(
-    plan: PooledPlan, lists: list[PriceList], workload: Workload, batch_size: int
-) -> Schedule:
-    return scheduled(
-        workload, lists[0].topology.software, batch_size=batch_size, replicas=plan.replicas,
-        micro_batches=plan.micro_batches,
-    )  # fmt: skip
-
-
-def _batch(plan: PooledPlan, lists: list[PriceList], workload: Workload) -> int:
-    """Sequences in flight in the whole deployment: the workload's, else the plan's, else as many
-    as fit (0: not even one)."""
-    return (
-        workload.batch_size or plan.batch_size or plan.replicas * most_held(plan, lists, workload)
-    )
-
-
-def most_held(plan: PooledPlan, lists: list[PriceList], workload: Workload) -> int:
-    """The most sequences in one replica that every stage can hold; 0 where not even one fits."""
-
-    def fits(sequences: int) -> bool:
-        at = _scheduled(plan, lists, workload, sequences * plan.replicas)
-        pairs = zip(lists, plan.stages, strict=True)
-        return all(ledger_of(prices, stage, at).headroom_bytes >= 0 for prices, stage in pairs)
-
-    return largest(fits, min(prices.topology.software.most_sequences for prices in lists))
+def _memory(deployment: ClusterDeployment) -> Iterator[Violation]:
+    at = deployment.schedule(max(deployment.batch_size, deployment.plan.replicas))
+    stacks = {served.software.name: served.software for served in deployment.each}
+    for software in stacks.values():
+        yield from sequence_violations(at.sequences, software)
+    yield from memory_violations(deployment, at)
 
 
 def score_pooled_plan(
@@ -159,75 +186,56 @@ def score_pooled_plan(
     power_scope: PowerScope | None = None,
 ) -> Score:
     """The price of a plan on a cluster, as `score_plan` gives it for a plan on a topology."""
-    refuse_broken(check_pooled_plan(plan, graph, cluster, workload))
-    lists = price_lists(plan, graph, cluster, workload)
-    batch_size = _batch(plan, lists, workload)
-    at = _scheduled(plan, lists, workload, batch_size)
-    timing = _timing(plan, cluster, lists, at)
+    pools = served_by(graph, cluster, workload)
+    return score_pooled_served(plan, cluster, pools, power_scope=power_scope)
+
+
+def score_pooled_served(
+    plan: PooledPlan,
+    cluster: Cluster,
+    pools: Sequence[Served],
+    *,
+    power_scope: PowerScope | None = None,
+) -> Score:
+    """The same of one plan of many for one question, whose price lists, one for each pool of the
+    cluster, they share."""
+    graph, workload = pools[0].graph, pools[0].workload
+    refuse_unplanned(graph, workload)
+    refuse_broken(tuple(_structure(plan, graph, cluster)))
+    deployment = ClusterDeployment(plan, cluster, pools)
+    refuse_broken(tuple(_memory(deployment)))
+    batch_size = deployment.batch_size
+    at = deployment.schedule(batch_size)
+    timing = deployment.timing(at)
     rate = batch_size / timing.cycle_s * workload.output_tokens
-    stages = tuple(
-        stage_score(prices, plan, number, at, timing) for number, prices in enumerate(lists)
-    )
+    stages = stage_scores(deployment, at, timing)
     return Score(
         ttft_s=timing.ttft_s,
         tpot_s=timing.tpot_s,
         request_s=timing.request_s,
         tokens_per_s=rate,
         tokens_per_s_per_user=1.0 / timing.tpot_s,
-        **_bill(plan, cluster, lists, at, timing.cycle_s, rate, power_scope),
+        **_bill(deployment, at, timing.cycle_s, rate, power_scope),
         chips=plan.chips,
         batch_size=batch_size,
         memory_headroom_bytes=min(stage.usable_bytes - stage.needed_bytes for stage in stages),
         bubble_fraction=bubble_fraction(timing, at),
-        **_utilisation(plan, lists, at, timing.cycle_s),
+        **_utilisation(deployment, at, timing.cycle_s),
         breakdown=breakdown_of(timing.token),
         prefill_breakdown=breakdown_of(timing.first_token),
-        residuals=residuals_of(lists[0].topology.software),
+        residuals=deployment.served.software.kept(residuals_of),
         stages=stages,
     )
-
-
-def _timing(plan: PooledPlan, cluster: Cluster, lists: list[PriceList], at: Schedule) -> Timing:
-    numbers = pools_of(plan, cluster)
-
-    def timed(replica: int) -> Timing:
-        groups = [stage.groups[replica] for stage in plan.stages]
-        reaches = [
-            reach_of(prices.topology, split_of(stage), group.first)
-            for prices, stage, group in zip(lists, plan.stages, groups, strict=True)
-        ]
-
-        def hop(number: int, bytes_per_token: float, step: Step) -> float:
-            here, there = numbers[number], numbers[number + 1]
-            if here != there:
-                return float(
-                    crossing_s(cluster, here, there, bytes_per_token * step.tokens * plan.replicas)
-                )
-            topology = lists[number].topology
-            level, hops = hop_between(topology, groups[number], groups[number + 1])
-            share = shares_of(split_of(plan.stages[number]), step)[0]
-            return float(hop_s(topology, level, hops, bytes_per_token * share))
-
-        decode, prefill = (
-            passes_of(lists, plan, step, reaches, hop) for step in (at.decode, at.prefill)
-        )
-        return timing_from(plan, at, decode, prefill)
-
-    return slowest_timing(timed(replica) for replica in range(plan.replicas))
 
 
 def common_scope(cluster: Cluster, wanted: PowerScope | None) -> PowerScope | None:
     """What power counts, for all pools alike: the system's where every pool's is known, else the
     chips'; None: neither is."""
     scopes: tuple[PowerScope, ...] = (wanted,) if wanted else ("system", "chip")
-    return next(
-        (
-            scope
-            for scope in scopes
-            if all(chosen_power(pool.topology, scope)[0] for pool in cluster.pools)
-        ),
-        None,
-    )
+    for scope in scopes:
+        if all(chosen_power(pool.topology, scope)[0] for pool in cluster.pools):
+            return scope
+    return None
 
 
 def common_price(cluster: Cluster) -> bool:
@@ -236,46 +244,63 @@ def common_price(cluster: Cluster) -> bool:
 
 
 def _bill(
-    plan: PooledPlan, cluster: Cluster, lists: list[PriceList], at: Schedule, cycle_s: float, rate: float,
+    deployment: ClusterDeployment,
+    at: Schedule,
+    cycle_s: float,
+    rate: float,
     power_scope: PowerScope | None,
-) -> dict[str, object]:  # fmt: skip
+) -> dict[str, object]:
     """What a plan holds of each pool, and what that costs at a rate of so many tokens a second."""
-    scope, power, hourly = common_scope(cluster, power_scope), 0.0, 0.0
-    for pool in cluster.pools:
-        mine = [number for number, stage in enumerate(plan.stages) if stage.pool == pool.name]
-        if not mine:
-            continue
-        prices = lists[mine[0]]
-        chips = sum(plan.stages[number].group_chips for number in mine) * plan.replicas
-        hourly += chips * (pool.topology.price.usd_per_chip_hour or 0.0)
-        if scope is not None:
-            kinds = active_kinds_s(prices, at)[prices.graph.kind_of_layer]
-            active = sum(
-                float(kinds[layers_of(plan.stages[number], prices.graph)].sum()) for number in mine
-            )
-            draws = chosen_power(pool.topology, scope)[0]
-            power += float(energy.energy_j(draws, float(chips), plan.replicas * active / cycle_s))
-    usd = float(energy.usd_per_million_tokens(1.0, hourly, rate)) if common_price(cluster) else None
+    cluster = deployment.cluster
+    scope = common_scope(cluster, power_scope)
+    power: float | None = None
+    if scope is not None:
+        power = _power_w(deployment, at, cycle_s, scope)
+    dollars: float | None = None
+    if common_price(cluster):
+        hourly = sum(
+            deployment.chips_of(mine) * (cluster.pools[place].topology.price.usd_per_chip_hour or 0)
+            for place, mine in deployment.stages_by_pool.items()
+        )
+        dollars = float(energy.usd_per_million_tokens(1.0, hourly, rate))
     return {
-        "power_w": power if scope else None,
+        "power_w": power,
         "power_scope": scope or "unknown",
-        "energy_per_token_j": power / rate if scope else None,
-        "usd_per_million_tokens": usd,
+        "energy_per_token_j": None if power is None else power / rate,
+        "usd_per_million_tokens": dollars,
     }
 
 
-def _utilisation(
-    plan: PooledPlan, lists: list[PriceList], at: Schedule, cycle_s: float
-) -> dict[str, float]:
+def _power_w(
+    deployment: ClusterDeployment, at: Schedule, cycle_s: float, scope: PowerScope
+) -> float:
+    """Of all that is held, over a cycle. [W]"""
+    power = 0.0
+    for place, mine in deployment.stages_by_pool.items():
+        draws = chosen_power(deployment.cluster.pools[place].topology, scope)[0]
+        active_s = deployment.plan.replicas * _active_s(deployment, at, mine)
+        held = float(deployment.chips_of(mine))
+        power += float(energy.energy_j(draws, held, active_s / cycle_s))
+    return power
+
+
+def _active_s(deployment: ClusterDeployment, at: Schedule, mine: Sequence[int]) -> float:
+    """What the power of one pool's chips follows in a cycle of a replica, in these stages. [s]"""
+    prices = deployment.each[mine[0]].prices
+    kinds = active_kinds_s(prices, at)
+    stages = (deployment.plan.stages[number] for number in mine)
+    return sum(float(kinds @ kind_counts_of(stage, prices.graph)) for stage in stages)
+
+
+def _utilisation(deployment: ClusterDeployment, at: Schedule, cycle_s: float) -> dict[str, float]:
     """Useful operations and bytes of a replica over what its chips could do in a cycle."""
-    flop, moved = useful_of_cycle(lists[0].graph, at)
-    most_flop, most_bytes = (
-        sum(
-            stage.group_chips * peaks_of(prices.graph, prices.topology)[number]
-            for prices, stage in zip(lists, plan.stages, strict=True)
-        )
-        for number in (0, 1)
-    )
+    graph = deployment.served.graph
+    flop, moved = useful_of_cycle(graph, at)
+    most_flop, most_bytes = 0.0, 0.0
+    for served, stage in zip(deployment.each, deployment.plan.stages, strict=True):
+        peak_flop, peak_bytes = peaks_of(graph, served.topology)
+        most_flop += stage.group_chips * peak_flop
+        most_bytes += stage.group_chips * peak_bytes
     return {
         "mfu_fraction": flop / (cycle_s * most_flop),
         "mbu_fraction": moved / (cycle_s * most_bytes),
@@ -284,6 +309,6 @@ def _utilisation(
 
 def peaks_of(graph: ModelGraph, topology: Topology) -> tuple[float, float]:
     """What a chip could do. [FLOP/s, B/s]"""
-    return topology.chip.peak_flop_per_s(multiplied_in(graph)), topology.chip.memory[
-        0
-    ].bandwidth_bytes_per_s
+    chip = topology.chip
+    peak = chip.peak_flop_per_s(graph.multiplied_in)
+    return peak, chip.memory[0].bandwidth_bytes_per_s

@@ -1,20 +1,20 @@
 """Prefill and decode on pools of their own: what two plans cost together, the transfer of the KV
 cache included."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from planner.cost import energy, queueing
 from planner.errors import InfeasibleError, InputError
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
-from planner.pricing.drafts import serving_prices
 from planner.pricing.queueing import FULL
-from planner.pricing.schedule import scheduled
+from planner.pricing.served import Served
 from planner.pricing.timing import active_chip_s
 from planner.records import Record
-from planner.scoring.plans import chosen_power, score_plan
+from planner.scoring.plans import chosen_power, score_served
 from planner.scoring.score import Score, StageTime
 from planner.units import BytesPerS, Seconds, spoken
 from planner.workload import Workload
@@ -97,23 +97,25 @@ def handover(graph: ModelGraph, workload: Workload, link: Link) -> Handover:
     more than the link carries."""
     if workload.phase != "both":
         raise InputError(
-            f"Workload.phase: pools are made of a whole workload; make it 'both', not {workload.phase!r}"
+            "Workload.phase: pools are made of a whole workload; make it 'both', not"
+            f" {workload.phase!r}"
         )
     if graph.is_diffusion:
         raise InputError(
-            f"{graph.name} is a diffusion model, which has no prefill; disaggregate a language model"
+            f"{graph.name} is a diffusion model, which has no prefill; disaggregate a language"
+            " model"
         )
-    drafts = (
-        ()
-        if workload.speculation is None or workload.speculation.draft is None
-        else (workload.speculation.draft,)
-    )
-    sent = sum(transfer_bytes(one, workload.prompt_tokens) for one in (graph, *drafts))
-    each_s, rate = sent / link.bandwidth_bytes_per_s, workload.requests_per_s or 0.0
+    drafting = workload.speculation
+    sent = transfer_bytes(graph, workload.prompt_tokens)
+    if drafting is not None and drafting.draft is not None:
+        sent += transfer_bytes(drafting.draft, workload.prompt_tokens)
+    each_s = sent / link.bandwidth_bytes_per_s
+    rate = workload.requests_per_s or 0.0
     if rate * each_s > FULL:
         raise InfeasibleError(
-            f"the link carries {spoken(link.bandwidth_bytes_per_s, 'B/s')}, and {rate:.4g} requests a second send"
-            f" {spoken(sent, 'B')} each, {spoken(rate * sent, 'B/s')}; lower the rate or widen the link",
+            f"the link carries {spoken(link.bandwidth_bytes_per_s, 'B/s')}, and {rate:.4g} requests"
+            f" a second send {spoken(sent, 'B')} each, {spoken(rate * sent, 'B/s')}; lower the rate"
+            " or widen the link",
             resource="link",
             demand=rate * sent,
             capacity=link.bandwidth_bytes_per_s,
@@ -150,8 +152,10 @@ def score_disaggregated(
     where the link carries less than comes.
     """
     over = handover(graph, workload, link)
-    first = score_plan(prefill_plan, graph, prefill, over.prefill, power_scope=power_scope)
-    later = score_plan(decode_plan, graph, decode, over.decode, power_scope=power_scope)
+    prompts = Served(graph, prefill, over.prefill)
+    tokens = Served(graph, decode, over.decode)
+    first = score_served(prefill_plan, prompts, power_scope=power_scope)
+    later = score_served(decode_plan, tokens, power_scope=power_scope)
     served = {
         "arrivals": workload.requests_per_s or float("inf"),
         "prefill": first.tokens_per_s / workload.output_tokens,
@@ -159,11 +163,15 @@ def score_disaggregated(
         "link": over.link_requests_per_s,
     }
     slowest = min(served, key=lambda name: served[name])
-    tokens = workload.output_tokens - 1
-    tpot, moving, waiting = (
-        later.request_s / tokens,
-        over.transfer_s / tokens,
-        (later.ttft_s - over.transfer_s) / tokens,
+    later_tokens = workload.output_tokens - 1
+    tpot = later.request_s / later_tokens
+    moving = over.transfer_s / later_tokens
+    waiting = (later.ttft_s - over.transfer_s) / later_tokens
+    bill = _bill(
+        served[slowest] * workload.output_tokens,
+        power_scope,
+        _InService(prefill_plan, first, prompts),
+        _InService(decode_plan, later, tokens),
     )
     return DisaggregatedScore(
         ttft_s=first.ttft_s,
@@ -171,10 +179,7 @@ def score_disaggregated(
         request_s=first.ttft_s + later.request_s,
         tokens_per_s_per_user=1.0 / tpot,
         requests_per_s=served[slowest],
-        **_bill(
-            served[slowest] * workload.output_tokens, power_scope,
-            (prefill_plan, first, graph, prefill, over.prefill), (decode_plan, later, graph, decode, over.decode),
-        ),
+        **bill,
         chips=prefill.chips + decode.chips,
         batch_size=later.batch_size,
         memory_headroom_bytes=min(first.memory_headroom_bytes, later.memory_headroom_bytes),
@@ -186,58 +191,59 @@ def score_disaggregated(
         slowest=slowest,
         prefill=first,
         decode=later,
-    )  # fmt: skip
+    )
 
 
-Pool = tuple[Plan, Score, ModelGraph, Topology, Workload]
+class _InService(NamedTuple):
+    """One of the two pools."""
+
+    plan: Plan
+    score: Score
+    served: Served
 
 
-def _bill(tokens_per_s: float, scope: PowerScope | None, *pools: Pool) -> dict[str, object]:
+def _bill(tokens_per_s: float, scope: PowerScope | None, *pools: _InService) -> dict[str, object]:
     """What the pools hold, and what that costs at a rate that one of them may serve with time to
     spare."""
-    topologies = [topology for _, _, _, topology, _ in pools]
-    scopes = [chosen_power(topology, scope)[1] for topology in topologies]
-    common = scopes[0] if len(set(scopes)) == 1 else "unknown" if "unknown" in scopes else "chip"
-    known = (
-        [chosen_power(topology, common)[0] for topology in topologies]
-        if common != "unknown"
-        else []
-    )
-    power = (
-        sum(_power_w(draws, pool, tokens_per_s) for draws, pool in zip(known, pools, strict=True))
-        if all(known) and known
-        else None
-    )
-    prices = [topology.price.usd_per_chip_hour for topology in topologies]
-    hourly = sum(
-        price * topology.chips
-        for price, topology in zip(prices, topologies, strict=True)
-        if price is not None
-    )
+    counted = _common_scope([pool.served.topology for pool in pools], scope)
+    power: float | None = None
+    if counted is not None:
+        power = sum(_power_w(pool, counted, tokens_per_s) for pool in pools)
+    hourly = 0.0
+    all_priced = True
+    for pool in pools:
+        price = pool.served.topology.price.usd_per_chip_hour
+        all_priced = all_priced and price is not None
+        hourly += (price or 0.0) * pool.served.topology.chips
+    dollars: float | None = None
+    if all_priced:
+        dollars = float(energy.usd_per_million_tokens(1.0, hourly, tokens_per_s))
     return {
         "tokens_per_s": tokens_per_s,
         "power_w": power,
-        "power_scope": common if power is not None else "unknown",
+        "power_scope": counted or "unknown",
         "energy_per_token_j": None if power is None else power / tokens_per_s,
-        "usd_per_million_tokens": (
-            None
-            if None in prices
-            else float(energy.usd_per_million_tokens(1.0, hourly, tokens_per_s))
-        ),
+        "usd_per_million_tokens": dollars,
     }
 
 
-def _power_w(draws: tuple[energy.Draw, ...], pool: Pool, tokens_per_s: float) -> float:
+def _common_scope(topologies: Sequence[Topology], wanted: PowerScope | None) -> PowerScope | None:
+    """What power counts, for both pools alike: what each takes where that is the same, else the
+    chips; None where it is not known of both."""
+    scopes = {chosen_power(topology, wanted)[1] for topology in topologies}
+    if "unknown" in scopes:
+        return None
+    counted: PowerScope = "system" if scopes == {"system"} else "chip"
+    if all(chosen_power(topology, counted)[0] for topology in topologies):
+        return counted
+    return None
+
+
+def _power_w(pool: _InService, scope: PowerScope, tokens_per_s: float) -> float:
     """Of all chips of a pool, which is as active as what goes through it asks."""
-    plan, score, graph, topology, workload = pool
-    at = scheduled(
-        workload, topology.software, batch_size=score.batch_size, replicas=plan.replicas, micro_batches=plan.micro_batches,
-    )  # fmt: skip
-    each_s = (
-        plan.replicas
-        * active_chip_s(serving_prices(graph, topology, workload), at)
-        / score.batch_size
-    )
-    return float(
-        energy.energy_j(draws, topology.chips, each_s * tokens_per_s / workload.output_tokens)
-    )
+    plan, score, served = pool
+    draws = chosen_power(served.topology, scope)[0]
+    at = served.schedule(score.batch_size, plan.replicas, plan.micro_batches)
+    each_s = plan.replicas * active_chip_s(served.prices, at) / score.batch_size
+    active_s = each_s * tokens_per_s / served.workload.output_tokens
+    return float(energy.energy_j(draws, served.topology.chips, active_s))

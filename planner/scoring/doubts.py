@@ -15,8 +15,16 @@ DOUBTFUL = {"C", "M", "derived", "fit", "guess", "claim"}
 STEP = 0.2
 """Relative: how far a figure is moved."""
 SPREADS = {
-    "A": 0.02, "stated": 0.02, "B": 0.05, "derived": 0.05, "M": 0.1, "C": 0.2, "fit": 0.2, "claim": 0.3, "guess": 0.3,
-}  # fmt: skip
+    "A": 0.02,
+    "stated": 0.02,
+    "B": 0.05,
+    "derived": 0.05,
+    "M": 0.1,
+    "C": 0.2,
+    "fit": 0.2,
+    "claim": 0.3,
+    "guess": 0.3,
+}
 """Half widths of the 80 % interval by grade of confidence, relative: no source states its error,
 so these are a judgement, and the first thing to change for those who know better. What was
 fitted carries its own residual in `Score.interval`."""
@@ -62,19 +70,29 @@ def doubts_about(
         value = getattr(score_plan(plan, graph, machine, workload, power_scope=power_scope), field)
         return None if value is None else float(value)
 
-    base, found = value_on(topology), []
-    if base is None:
+    base = value_on(topology)
+    if not base:
         return ()
+    found = []
     for figure in topology.figures:
-        if figure.confidence not in DOUBTFUL or figure.value == 0 or base == 0:
+        if figure.confidence not in DOUBTFUL or figure.value == 0:
             continue
-        for step in (STEP, -STEP):
-            moved = _moved(value_on, topology, figure, step)
-            if moved is not None:
-                if abs(moved / base - 1) >= MATTERS:
-                    found.append(Doubt(figure, moved / base - 1, step))
-                break
+        doubt = _doubt(value_on, base, topology, figure)
+        if doubt is not None and abs(doubt.effect) >= MATTERS:
+            found.append(doubt)
     return tuple(sorted(found, key=lambda doubt: -abs(doubt.effect))[:most])
+
+
+def _doubt(
+    value_on: Callable[[Topology], float | None], base: float, topology: Topology, figure: Figure
+) -> Doubt | None:
+    """What a figure does to the answer when it grows, or shrinks where it cannot grow; None where
+    it can do neither."""
+    for step in (STEP, -STEP):
+        moved = _moved(value_on, topology, figure, step)
+        if moved is not None:
+            return Doubt(figure, moved / base - 1, step)
+    return None
 
 
 def _moved(
@@ -82,9 +100,9 @@ def _moved(
 ) -> float | None:
     """The field with one figure moved; None where that makes no sense."""
     value = figure.value * (1 + step)
-    whole = figure.path.endswith(("_tokens", "_sequences", "_parallel", "wraps_from"))
+    if figure.path.endswith(("_tokens", "_sequences", "_parallel", "wraps_from")):
+        value = max(1, round(value))
     try:
-        varied = with_value(topology, figure.path, max(1, round(value)) if whole else value)
-        return value_on(varied)
+        return value_on(with_value(topology, figure.path, value))
     except PlannerError:
         return None

@@ -10,22 +10,22 @@ from planner.cost import energy
 from planner.errors import InfeasibleError, InputError
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
-from planner.plan import Plan
+from planner.plan import Plan, Stage
 from planner.pricing.denoising import sample_active_chip_s, sample_utilisation, sampling_of
-from planner.pricing.drafts import serving_prices
-from planner.pricing.holdings import ledger_of
+from planner.pricing.deployment import Deployment
+from planner.pricing.holdings import Ledger
 from planner.pricing.price_list import PriceList, utilisation
 from planner.pricing.queueing import batch_of, load_of
-from planner.pricing.schedule import Schedule, scheduled
+from planner.pricing.schedule import Schedule
+from planner.pricing.served import Served
 from planner.pricing.timing import (
     ALL_CAUSES,
     Timing,
     active_chip_s,
     bubble_fraction,
-    timing_of,
     useful_of_cycle,
 )
-from planner.scoring.checking import Violation, check_plan
+from planner.scoring.checking import Violation, check_memory, check_structure
 from planner.scoring.score import Score, StageScore, StageTime, residuals_of
 from planner.workload import Workload
 
@@ -46,22 +46,45 @@ def score_plan(
     `power_scope` says what counts as power: "chip" or "system"; None takes the system's where it is
     known. An InfeasibleError says what does not fit; an InputError, which rule the plan breaks.
     """
-    refuse_broken(check_plan(plan, graph, topology, workload, exclude=exclude))
-    prices = serving_prices(graph, topology, workload)
-    batch_size = batch_of(prices, plan, workload)
-    at = scheduled(
-        workload, topology.software, batch_size=batch_size, replicas=plan.replicas, micro_batches=plan.micro_batches,
-        graph=graph,
-    )  # fmt: skip
-    if graph.is_diffusion:
-        return _sample_score(prices, plan, at, batch_size, power_scope)
-    timing = timing_of(prices, plan, at)
-    served = (
-        batch_size / timing.cycle_s if workload.requests_per_s is None else workload.requests_per_s
-    )
-    rate = served * workload.output_tokens
-    stages = tuple(
-        stage_score(prices, plan, number, at, timing) for number in range(len(plan.stages))
+    served = Served(graph, topology, workload)
+    return score_served(plan, served, power_scope=power_scope, exclude=exclude)
+
+
+def score_served(
+    plan: Plan,
+    served: Served,
+    *,
+    power_scope: PowerScope | None = None,
+    exclude: Iterable[int] = (),
+) -> Score:
+    """The same of one plan of many for one question, whose price list they share."""
+    refuse_broken(check_structure(plan, served.graph, served.topology, exclude=exclude))
+    deployment = Deployment(plan, [served] * len(plan.stages))
+    batch_size = batch_of(deployment)
+    refuse_broken(tuple(check_memory(deployment, batch_size)))
+    if served.graph.is_diffusion:
+        return _sample_score(deployment, batch_size, power_scope)
+    return _token_score(deployment, batch_size, power_scope)
+
+
+def _token_score(deployment: Deployment, batch_size: int, power_scope: PowerScope | None) -> Score:
+    """The price of a plan for a language model."""
+    plan = deployment.plan
+    served = deployment.served
+    at = deployment.schedule(batch_size)
+    timing = deployment.timing(at)
+    requests_per_s = served.workload.requests_per_s
+    rate = requests_per_s or batch_size / timing.cycle_s
+    period_s = batch_size / rate
+    stages = stage_scores(deployment, at, timing)
+    bill = _bill(
+        plan,
+        served.topology,
+        stages,
+        rate * served.workload.output_tokens,
+        power_scope,
+        period_s,
+        active_chip_s(served.prices, at),
     )
     return Score(
         ttft_s=timing.ttft_s,
@@ -70,36 +93,33 @@ def score_plan(
         tokens_per_s_per_user=1.0 / timing.tpot_s,
         batch_size=batch_size,
         bubble_fraction=bubble_fraction(timing, at),
-        **_bill(
-            plan,
-            topology,
-            stages,
-            rate,
-            power_scope,
-            batch_size / served,
-            active_chip_s(prices, at),
-        ),
-        **_utilisation(prices, plan, at, batch_size / served),
+        **bill,
+        **_utilisation(served.prices, plan, at, period_s),
         breakdown=breakdown_of(timing.token),
         prefill_breakdown=breakdown_of(timing.first_token),
-        load=None if workload.requests_per_s is None else load_of(prices, plan, at, timing),
+        load=None if requests_per_s is None else load_of(deployment, at, timing),
     )
 
 
-def _sample_score(
-    prices: PriceList, plan: Plan, at: Schedule, batch_size: int, power_scope: PowerScope | None
-) -> Score:
+def _sample_score(deployment: Deployment, batch_size: int, power_scope: PowerScope | None) -> Score:
     """The price of a plan for a diffusion model."""
-    topology, sampling = prices.topology, sampling_of(prices, plan, at)
-    image_s, rate = sampling.image_s, batch_size / sampling.image_s
-    passes = {
-        "decode_s": sampling.step_s, "prefill_s": sampling.once_s, "decode_flop": sampling.step_flop,
-        "decode_moved_bytes": sampling.step_moved_bytes,
-    }  # fmt: skip
-    stages = (_stage_score(prices, plan, 0, at, passes),)
-    bill = _bill(
-        plan, topology, stages, rate, power_scope, image_s, sample_active_chip_s(prices, at)
+    plan = deployment.plan
+    served = deployment.served
+    at = deployment.schedule(batch_size)
+    sampling = sampling_of(served.prices, plan, at)
+    image_s = sampling.image_s
+    rate = batch_size / image_s
+    (ledger,) = deployment.ledgers(at)
+    stage = _stage_score(
+        plan.stages[0],
+        ledger,
+        decode_s=sampling.step_s,
+        prefill_s=sampling.once_s,
+        decode_flop=sampling.step_flop,
+        decode_moved_bytes=sampling.step_moved_bytes,
     )
+    active_s = sample_active_chip_s(served.prices, at)
+    bill = _bill(plan, served.topology, (stage,), rate, power_scope, image_s, active_s)
     whole = sampling.once + sampling.steps * sampling.step
     return Score(
         ttft_s=image_s,
@@ -109,7 +129,7 @@ def _sample_score(
         batch_size=batch_size,
         bubble_fraction=0.0,
         **bill,
-        **sample_utilisation(prices, plan, at, image_s),
+        **sample_utilisation(served.prices, plan, at, image_s),
         breakdown=breakdown_of(np.array([[*sampling.step, 0.0, 0.0]])),
         prefill_breakdown=breakdown_of(np.array([[*whole, 0.0, 0.0]])),
         step_s=sampling.step_s,
@@ -131,23 +151,25 @@ def _bill(
     """What a plan holds, and what that costs at a rate of so many tokens, or samples, a second;
     a replica is active so many chip-seconds in a cycle."""
     draws, scope = chosen_power(topology, power_scope)
-    price, held = topology.price.usd_per_chip_hour, _held_chips(plan, topology, stages)
-    power = (
-        float(energy.energy_j(draws, held, plan.replicas * active_chip_s / cycle_s))
-        if draws
-        else None
-    )
+    price = topology.price.usd_per_chip_hour
+    held = _held_chips(plan, topology, stages)
+    power: float | None = None
+    joules: float | None = None
+    dollars: float | None = None
+    if draws:
+        power = float(energy.energy_j(draws, held, plan.replicas * active_chip_s / cycle_s))
+        joules = power / rate
+    if price is not None:
+        dollars = float(energy.usd_per_million_tokens(held, price, rate))
     return {
         "tokens_per_s": rate,
-        "energy_per_token_j": None if power is None else power / rate,
-        "usd_per_million_tokens": None
-        if price is None
-        else float(energy.usd_per_million_tokens(held, price, rate)),
+        "energy_per_token_j": joules,
+        "usd_per_million_tokens": dollars,
         "power_w": power,
         "power_scope": scope,
         "chips": plan.chips,
         "memory_headroom_bytes": min(stage.usable_bytes - stage.needed_bytes for stage in stages),
-        "residuals": residuals_of(topology.software),
+        "residuals": topology.software.kept(residuals_of),
         "stages": stages,
     }
 
@@ -184,36 +206,28 @@ def chosen_power(
 
 def breakdown_of(parts: Floats) -> tuple[StageTime, ...]:
     """Seconds by stage and cause, as records."""
+    names = [f"{cause}_s" for cause in ALL_CAUSES]
+    return tuple(StageTime(**dict(zip(names, stage, strict=True))) for stage in parts.tolist())
+
+
+def stage_scores(deployment: Deployment, at: Schedule, timing: Timing) -> tuple[StageScore, ...]:
+    """The stages of a plan for a language model."""
+    decode, prefill = timing.decode, timing.prefill
+    ledgers = deployment.ledgers(at)
     return tuple(
-        StageTime(
-            **{
-                f"{cause}_s": float(seconds)
-                for cause, seconds in zip(ALL_CAUSES, stage, strict=True)
-            }
+        _stage_score(
+            stage,
+            ledgers[number],
+            decode_s=float(decode.busy_s[number, 0]),
+            prefill_s=float(prefill.busy_s[number, 0]),
+            decode_flop=float(decode.flop[number]),
+            decode_moved_bytes=float(decode.moved_bytes[number]),
         )
-        for stage in parts
+        for number, stage in enumerate(deployment.plan.stages)
     )
 
 
-def stage_score(
-    prices: PriceList, plan: Plan, number: int, at: Schedule, timing: Timing
-) -> StageScore:
-    """A stage of a plan for a language model, under the price list of its chips."""
-    decode = timing.decode
-    passes = {
-        "decode_s": float(decode.seconds[number, :-1].sum()),
-        "prefill_s": float(timing.prefill.seconds[number, :-1].sum()),
-        "decode_flop": float(decode.flop[number]),
-        "decode_moved_bytes": float(decode.moved_bytes[number]),
-    }
-    return _stage_score(prices, plan, number, at, passes)
-
-
-def _stage_score(
-    prices: PriceList, plan: Plan, number: int, at: Schedule, passes: dict[str, float]
-) -> StageScore:
-    stage = plan.stages[number]
-    ledger = ledger_of(prices, stage, at)
+def _stage_score(stage: Stage, ledger: Ledger, **passes: float) -> StageScore:
     return StageScore(
         first_layer=stage.layers[0],
         last_layer=stage.layers[-1],

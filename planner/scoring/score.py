@@ -1,7 +1,6 @@
 """What a plan costs: the record, its intervals and percentiles."""
 
 import math
-from collections import deque
 from typing import Literal
 
 from planner.errors import InputError, UnknownNameError
@@ -167,13 +166,10 @@ class Score(Record):
         from what was measured on the software stack. A field that is counted and not predicted has
         no width.
         """
-        value = getattr(self, field, None) if field in type(self).model_fields else None
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        value = fields.get(field)
         if not isinstance(value, int | float):
-            numbers = [
-                name
-                for name in type(self).model_fields
-                if isinstance(getattr(self, name), int | float)
-            ]
+            numbers = [name for name, held in fields.items() if isinstance(held, int | float)]
             raise UnknownNameError("numeric field of this score", field, numbers)
         if not 0 < probability < 1:
             raise InputError(f"probability must lie between 0 and 1, not {probability!r}")
@@ -185,23 +181,10 @@ class Score(Record):
 def residuals_of(software: Software) -> tuple[Residual, ...]:
     """How uncertain the fields of a score are: as measured on the stack, or as much as what they
     depend on."""
-    for last, residuals in _RECENT:
-        if last is software:
-            return residuals
     known = {residual.field: residual.half_width for residual in software.residuals}
 
     def half_width(field: str) -> float:
-        return next(
-            (known[name] for name in (field, *LIKE.get(field, ())) if name in known), UNMEASURED
-        )
+        alike = (known[name] for name in (field, *LIKE.get(field, ())) if name in known)
+        return next(alike, UNMEASURED)
 
-    _RECENT.append(
-        (
-            software,
-            tuple(Residual(field=field, half_width=half_width(field)) for field in UNCERTAIN),
-        )
-    )
-    return _RECENT[-1][1]
-
-
-_RECENT: deque[tuple[Software, tuple[Residual, ...]]] = deque(maxlen=4)
+    return tuple(Residual(field=field, half_width=half_width(field)) for field in UNCERTAIN)

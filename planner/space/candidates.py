@@ -23,8 +23,8 @@ from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
 from planner.plan import ChipRange, Plan, Stage
 from planner.pricing.collectives import hop_s
-from planner.pricing.drafts import serving_prices
-from planner.pricing.holdings import largest, most_sequences
+from planner.pricing.deployment import Deployment
+from planner.pricing.holdings import largest
 from planner.pricing.price_list import (
     Holdings,
     Split,
@@ -34,9 +34,11 @@ from planner.pricing.price_list import (
     shares_of,
     unoffered,
 )
-from planner.pricing.queueing import FULL
+from planner.pricing.queueing import FULL, most_requests_per_s
 from planner.pricing.schedule import Schedule, schedule_of
-from planner.scoring.plans import chosen_power, score_plan
+from planner.pricing.served import Served
+from planner.scoring.plans import chosen_power, score_served
+from planner.scoring.score import Score
 from planner.solver.chain.packing import Packing
 from planner.solver.chain.problem import ChainProblem, Limit, Measure, Run
 from planner.space.boxes import Box, best_batch, least_parts
@@ -86,7 +88,8 @@ class Candidates:
             workload,
             question,
         )
-        self.prices = serving_prices(graph, topology, workload)
+        self.served = Served(graph, topology, workload)
+        self.prices = self.served.prices
         self.packing: Packing = packing_of(topology)
         self.draws, self.scope = chosen_power(topology, question.power_scope)
         self.averages = len(self.draws) > 1 and "power_w" in question.fields
@@ -315,20 +318,28 @@ class Candidates:
         (infinite: none fits)."""
         most = None
         if box.batch_size is None and self.workload.requests_per_s is None:
-            fitting = most_sequences(self.prices, plan, self.workload)
-            most = min(fitting, self.topology.software.most_sequences)
+            most = self.most_sequences(plan)
         return best_batch(box, plan, most, self._allowed_value, bool(self.question.limits))
+
+    def score(self, plan: Plan) -> Score:
+        """The price of one of the plans; errors are those of `score_plan`."""
+        return score_served(plan, self.served, power_scope=self.question.power_scope)
+
+    def most_sequences(self, plan: Plan) -> int:
+        """The most that a replica of one of the plans can hold."""
+        return self._deployed(plan).most_sequences
+
+    def most_requests_per_s(self, plan: Plan) -> float:
+        """That one of the plans can serve."""
+        return most_requests_per_s(self._deployed(plan))
+
+    def _deployed(self, plan: Plan) -> Deployment:
+        return Deployment(plan, [self.served] * len(plan.stages))
 
     def _allowed_value(self, plan: Plan) -> float:
         """Canonical value of a plan; infinite where it breaks a rule or a limit."""
         try:
-            score = score_plan(
-                plan,
-                self.graph,
-                self.topology,
-                self.workload,
-                power_scope=self.question.power_scope,
-            )
+            score = self.score(plan)
         except (InfeasibleError, InputError):
             return math.inf
         for name, value in self.limits:

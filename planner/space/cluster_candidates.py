@@ -26,13 +26,12 @@ from planner.pricing.price_list import Split, Step
 from planner.pricing.schedule import Schedule
 from planner.pricing.timing import active_kinds_s, hop_between
 from planner.scoring.clusters import (
+    ClusterDeployment,
     common_price,
     common_scope,
-    most_held,
     peaks_of,
-    price_lists,
     refuse_unplanned,
-    score_pooled_plan,
+    score_pooled_served,
 )
 from planner.solver.chain.packing import Packing
 from planner.solver.chain.placed import MOST_ANYWHERE, Ground, Link, Place, PlacedProblem, PlacedRun
@@ -108,6 +107,8 @@ class ClusterCandidates:
         self._check_known()
         own = replace(question, power_scope=common_scope(cluster, question.power_scope))
         self.each = [Candidates(graph, pool.topology, workload, own) for pool in cluster.pools]
+        self.pools = [candidates.served for candidates in self.each]
+        """What each pool makes of the workload."""
         self.packings: list[Packing] = [
             replace(packing_of(pool.topology), blocked=tuple(sorted(set(pool.exclude))))
             for pool in cluster.pools
@@ -248,16 +249,14 @@ class ClusterCandidates:
         (infinite: none fits)."""
         most = None
         if box.box.batch_size is None:
-            most = most_held(
-                plan, price_lists(plan, self.graph, self.cluster, self.workload), self.workload
-            )
+            most = ClusterDeployment(plan, self.cluster, self.pools).most_sequences
         return best_batch(box.box, plan, most, self._allowed_value, bool(self.question.limits))
 
     def _allowed_value(self, plan: PooledPlan) -> float:
         """Canonical value of a plan; infinite where it breaks a rule or a limit."""
         try:
-            score = score_pooled_plan(
-                plan, self.graph, self.cluster, self.workload, power_scope=self.question.power_scope
+            score = score_pooled_served(
+                plan, self.cluster, self.pools, power_scope=self.question.power_scope
             )
         except (InfeasibleError, InputError):
             return math.inf

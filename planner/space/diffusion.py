@@ -8,11 +8,10 @@ from planner.errors import InfeasibleError, InputError
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
 from planner.plan import ChipRange, Plan, Stage
-from planner.pricing.drafts import serving_prices
-from planner.pricing.holdings import most_sequences
-from planner.pricing.price_list import PriceList
+from planner.pricing.deployment import Deployment
+from planner.pricing.served import Served
 from planner.scoring.checking import STRUCTURE
-from planner.scoring.plans import score_plan
+from planner.scoring.plans import score_served
 from planner.scoring.score import Score
 from planner.space.boxes import least_parts
 from planner.space.candidates import divisors
@@ -56,9 +55,10 @@ def _scored(
     those that do not."""
     scored: list[tuple[Plan, Score]] = []
     tightest: InfeasibleError | None = None
-    for plan in sampling_plans(graph, topology, workload):
+    served = Served(graph, topology, workload)
+    for plan in sampling_plans(served):
         try:
-            score = score_plan(plan, graph, topology, workload, power_scope=question.power_scope)
+            score = score_served(plan, served, power_scope=question.power_scope)
         except InfeasibleError as refused:
             if tightest is None or refused.demand < tightest.demand:
                 tightest = refused
@@ -67,11 +67,11 @@ def _scored(
     return scored, tightest
 
 
-def sampling_plans(graph: ModelGraph, topology: Topology, workload: Workload) -> Iterator[Plan]:
+def sampling_plans(served: Served) -> Iterator[Plan]:
     """All plans of the space that keep the rules of structure."""
+    graph, topology, workload = served.graph, served.topology, served.workload
     packing = packing_of(topology)
     layers = tuple(layer.name for layer in graph.layers)
-    prices = serving_prices(graph, topology, workload)
     for tensor, sequence, passes in _degrees(graph, topology):
         width = tensor * sequence * passes
         if packing.rule(width) is None:
@@ -88,7 +88,7 @@ def sampling_plans(graph: ModelGraph, topology: Topology, workload: Workload) ->
             )
             plan = Plan(stages=(stage,))
             if _well_built(plan, graph, topology):
-                yield from _with_batches(prices, plan, workload)
+                yield from _with_batches(served, plan)
 
 
 def _degrees(graph: ModelGraph, topology: Topology) -> Iterator[tuple[int, int, int]]:
@@ -115,11 +115,11 @@ def _replicas(batch_size: int | None, most: int) -> Iterator[int]:
     return least_parts(batch_size, most)
 
 
-def _with_batches(prices: PriceList, plan: Plan, workload: Workload) -> Iterator[Plan]:
-    if workload.batch_size is not None:
+def _with_batches(served: Served, plan: Plan) -> Iterator[Plan]:
+    if served.workload.batch_size is not None:
         yield plan
         return
-    most = max(1, most_sequences(prices, plan, workload))
+    most = max(1, Deployment(plan, [served]).most_sequences)
     for samples in sorted({*(2**power for power in range(most.bit_length())), most}):
         yield plan.replace(batch_size=samples * plan.replicas)
 

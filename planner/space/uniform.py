@@ -25,16 +25,17 @@ from planner.plan import ChipRange, Plan, Stage
 from planner.pricing.collectives import hop_s
 from planner.pricing.price_list import (
     Holdings,
+    PriceList,
     Reach,
     Split,
-    Step,
     host_s,
-    price_list_of,
     shares_of,
+    usable_bytes_of,
 )
 from planner.pricing.schedule import schedule_of
+from planner.pricing.timing import crossing_bytes, interruptions_s, waits_of
 from planner.scoring.plans import chosen_power
-from planner.space.uniform_shapes import Shape, Stand, cuts_of, ground_of, shapes_of
+from planner.space.uniform_shapes import Ground, Shape, Stand, cuts_of, shapes_of
 from planner.workload import Workload
 
 Floats = NDArray[np.float64]
@@ -50,6 +51,8 @@ class PlanGrid:
 
     graph: ModelGraph
     topology: Topology
+    ground: Ground
+    """Where the stages of every shape stand."""
     workload: Workload
     """Whose lengths count; each plan has a batch of its own."""
     shapes: tuple[Shape, ...]
@@ -87,7 +90,7 @@ class PlanGrid:
         names = [layer.name for layer in self.graph.layers]
         borders = zip(
             itertools.pairwise(cuts_of(self.graph, self.shapes[shape])),
-            ground_of(self.topology).stands(self.shapes[shape]),
+            self.ground.stands(self.shapes[shape]),
             strict=True,
         )
         stages = tuple(
@@ -114,12 +117,14 @@ def plan_grid(
     micro_sequences: Sequence[int] | None = None,
     turns: Sequence[float] = TURNS,
     power_scope: PowerScope | None = None,
+    ground: Ground | None = None,
 ) -> PlanGrid:
     """All uniform plans of a graph on a machine, under every batch; of the workload the lengths
     count, its batch does not.
 
     `micro_sequences` are the sequences of a micro-batch, by default two sizes for each doubling up
-    to what the software takes; `turns` the micro-batches, as shares of the stages. InputError:
+    to what the software takes; `turns` the micro-batches, as shares of the stages; `ground` where
+    stages stand on this machine, as another grid of it found out. InputError:
     requests that do not arrive steadily, one phase alone, a graph that is no chain.
     InfeasibleError: no shape has room for the weights.
     """
@@ -138,9 +143,10 @@ def plan_grid(
         raise InputError(
             f"plan_grid() plans chains of layers, and {graph.name} is none; use partition()"
         )
-    found = tuple(shapes_of(graph, topology) if shapes is None else shapes)
+    ground = Ground(topology) if ground is None else ground
+    found = tuple(shapes_of(graph, ground) if shapes is None else shapes)
     if not found:
-        capacity = topology.chips * price_list_of(graph, topology).usable_bytes
+        capacity = topology.chips * usable_bytes_of(topology)
         message = (
             f"no uniform pipeline of {graph.name} fits into {topology.chips} × {topology.chip.name}"
         )
@@ -148,7 +154,7 @@ def plan_grid(
             message, resource="memory", demand=graph.weight_bytes, capacity=capacity
         )
     sizes = np.array(micro_sequences or _sizes(topology.software.most_sequences))
-    return _Pricer(graph, topology, workload, sizes).grid(found, tuple(turns), power_scope)
+    return _Pricer(graph, ground, workload, sizes).grid(found, tuple(turns), power_scope)
 
 
 def _sizes(most: int) -> list[int]:
@@ -177,21 +183,17 @@ class Part(NamedTuple):
 class _Pricer:
     """One graph on one machine, for steps of every size."""
 
-    def __init__(
-        self, graph: ModelGraph, topology: Topology, workload: Workload, sizes: Ints
-    ) -> None:
-        self.graph, self.topology, self.workload, self.sizes = graph, topology, workload, sizes
-        self.prices, self.ground, self.steps = (
-            price_list_of(graph, topology),
-            ground_of(topology),
-            sizes.astype(float),
-        )
-        self.at = schedule_of(workload, topology.software, 1, 1, 1)
+    def __init__(self, graph: ModelGraph, ground: Ground, workload: Workload, sizes: Ints) -> None:
+        self.graph, self.workload, self.sizes = graph, workload, sizes
+        self.ground, self.topology = ground, ground.topology
+        self.prices = PriceList(graph, self.topology)
+        self.steps = sizes.astype(float)
+        self.at = schedule_of(workload, self.topology.software, 1, 1, 1)
         kinds = np.eye(len(graph.kinds))[graph.kind_of_layer]
         self.kinds_before = np.concatenate(
             [np.zeros((1, len(graph.kinds))), np.cumsum(kinds, axis=0)]
         )
-        self.crossing = crossing_bytes(graph)
+        self.crossing = crossing_bytes(graph, range(len(graph.layers)))
         self._busy: dict[tuple[Split, Reach], tuple[Floats, Floats]] = {}
         self._held: dict[Split, tuple[Holdings, Floats]] = {}
         self._parts: dict[tuple[bytes, int, float, bool], Part] = {}
@@ -218,6 +220,7 @@ class _Pricer:
         return PlanGrid(
             self.graph,
             self.topology,
+            self.ground,
             self.workload,
             shapes,
             np.array(chips),
@@ -235,27 +238,31 @@ class _Pricer:
         infinite times where it does not fit."""
         parts = self._parts_of(shape)
         in_flight = np.ceil(self.steps[:, None] * turns / shape.split.attention)
+        # Of the others in flight, each has its prompt between the tokens of a request.
         others = (in_flight - 1.0) * self.at.prefill_passes
-        lost = self.at.software.interruption_share * others / max(1, self.at.later_tokens)
-        pass_s: Floats = np.sum([part.often * part.decode.sum(axis=0) for part in parts], axis=0)[
-            :, None
-        ]
-        fill = sum(part.often * float(part.prefill.sum()) for part in parts)
-        slowest, tpot, round_s = max(float(part.prefill.max()) for part in parts), pass_s, pass_s
+        passes = [part.often * part.decode.sum(axis=0) for part in parts]
+        turn_s, interrupted_s = np.zeros((2, *in_flight.shape))
         for part, resource in itertools.product(parts, (0, 1)):
             turn = turns * part.decode[resource][:, None]
-            round_s = np.maximum(round_s, turn)
-            tpot = np.maximum(tpot, turn + lost * part.prefill[resource])
-        waiting = self.at.waiting_share * round_s + self.at.burst_share * slowest * others
-        joined = (
-            self.at.request_overhead_s + waiting + fill + (self.at.prefill_passes - 1) * slowest
+            lost = interruptions_s(self.at, others * part.prefill[resource])
+            turn_s = np.maximum(turn_s, turn)
+            interrupted_s = np.maximum(interrupted_s, turn + lost)
+        slowest = max(float(part.prefill.max()) for part in parts)
+        waits = waits_of(
+            self.at,
+            pass_s=np.sum(passes, axis=0)[:, None],
+            turn_s=turn_s,
+            interrupted_s=interrupted_s,
+            others_s=others * slowest,
+            prompt_pass_s=sum(part.often * float(part.prefill.sum()) for part in parts),
+            prompt_slowest_s=slowest,
         )
         fits = self._fits(parts, in_flight) & (
             self.steps[:, None] * turns <= self.topology.software.most_sequences
         )
         return (
-            np.where(fits, joined, np.inf),
-            np.where(fits, tpot, np.inf),
+            np.where(fits, waits.joined_s, np.inf),
+            np.where(fits, waits.tpot_s, np.inf),
             self._chips(parts, in_flight),
         )
 
@@ -288,22 +295,15 @@ class _Pricer:
         draws, _ = chosen_power(self.topology, power_scope)
         if not draws:
             return math.inf
-        decode = np.array(
-            [
-                self._active_s(self.at.decode._replace(tokens=size, sequences=size))
-                for size in self.steps
-            ]
-        )
-        prompts = batch * self.at.prefill_passes * self._active_s(self.at.prefill)
+        steps = [self.at.decode._replace(tokens=size, sequences=size) for size in self.steps]
+        decode = self.prices.counts @ self.prices.active_kinds_s(steps)
+        prompts = batch * self.at.prefill_passes * self.prices.active_chip_s(self.at.prefill)
         active = prompts + self.at.later_tokens * micro[:, None, :] * decode[None, :, None]
         return np.asarray(energy.energy_j(draws, held, active / cycle))
 
-    def _active_s(self, step: Step) -> float:
-        return float(self.prices.active_kinds_s(step) @ self.graph.kind_counts)
-
     def _parts_of(self, shape: Shape) -> list[Part]:
         cuts, stands = np.array(cuts_of(self.graph, shape)), self.ground.stands(shape)
-        counts, handed = np.diff(self.kinds_before[cuts], axis=0), self.crossing[cuts[1:]]
+        counts, handed = np.diff(self.kinds_before[cuts], axis=0), self.crossing[cuts[1:] - 1]
         often: dict[tuple[bytes, int, float, bool], int] = {}
         last = len(stands) - 1
         for number, stand in enumerate(stands):
@@ -365,16 +365,3 @@ class _Pricer:
             buffers = self.prices.activation_bytes(split, self.workload, most, self.steps)
             self._held[split] = self.prices.holdings(split, self.workload, 1.0, 1.0), buffers
         return self._held[split]
-
-
-def crossing_bytes(graph: ModelGraph) -> Floats:
-    """Bytes for one token that cross from before each layer to behind it: each producer that is
-    needed there, once; shape (layers + 1,)."""
-    place = graph.position_of_layer
-    farthest: dict[int, int] = {}
-    for sender, receiver in graph.edges:
-        farthest[place[sender]] = max(farthest.get(place[sender], 0), place[receiver])
-    crossing = np.zeros(len(graph.layers) + 1)
-    for first, last in farthest.items():
-        crossing[first + 1 : last + 1] += graph.layers[first].activation_bytes_per_token
-    return crossing

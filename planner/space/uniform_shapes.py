@@ -1,7 +1,6 @@
 """Shapes of uniform plans: a split and a depth, and where their stages stand."""
 
 import itertools
-from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -10,7 +9,7 @@ import numpy as np
 from planner.machines.topology import Topology
 from planner.models.graph import ENDS, ModelGraph
 from planner.plan import ChipRange
-from planner.pricing.price_list import Reach, Split, price_list_of, reach_of
+from planner.pricing.price_list import Reach, Split, reach_of, usable_bytes_of
 from planner.pricing.timing import Hop, hop_between
 from planner.space.boxes import least_parts
 from planner.space.candidates import splits_of
@@ -101,18 +100,6 @@ class Ground:
         return [0, *starts, last]
 
 
-_GROUNDS: deque[Ground] = deque(maxlen=16)
-
-
-def ground_of(topology: Topology) -> Ground:
-    """That of this very machine."""
-    for ground in _GROUNDS:
-        if ground.topology is topology:
-            return ground
-    _GROUNDS.append(Ground(topology))
-    return _GROUNDS[-1]
-
-
 def cuts_of(graph: ModelGraph, shape: Shape) -> list[int]:
     """Where each stage of a shape begins, and where the last one ends."""
     inner = [number for number, layer in enumerate(graph.layers) if layer.kind not in ENDS]
@@ -122,11 +109,11 @@ def cuts_of(graph: ModelGraph, shape: Shape) -> list[int]:
     return [0, inner[0], *borders, inner[-1] + 1, len(graph.layers)]
 
 
-def shapes_of(graph: ModelGraph, topology: Topology) -> Iterator[Shape]:
+def shapes_of(graph: ModelGraph, ground: Ground) -> Iterator[Shape]:
     """Uniform pipelines whose weights the machine has room for: of each depth the fewest stages;
     embedding and head apart where they, and a layer, do not fit together."""
-    ground = ground_of(topology)
-    usable = price_list_of(graph, topology).usable_bytes
+    topology = ground.topology
+    usable = usable_bytes_of(topology)
     ends_bytes = [layer.weight_bytes for layer in graph.layers if layer.kind in ENDS]
     layers = len(graph.layers) - len(ends_bytes)
     depths = list(least_parts(layers, min(layers, topology.chips)))

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from dataclasses import FrozenInstanceError, asdict, fields
+from dataclasses import FrozenInstanceError, asdict, fields, replace
 
 import numpy as np
 import pytest
@@ -132,8 +132,12 @@ def test_stacked_coefficients_are_columns_that_nobody_changes():
     together = stacked([DENSE, ATTENTION, ROUTED])
     for field in fields(Demand):
         column = getattr(together, field.name)
-        assert column.shape == (3, 1)
-        assert not column.flags.writeable
+        if field.name != "sparse_spread":
+            assert column.shape == (3, 1)
+            assert not column.flags.writeable
+    assert together.sparse_spread == 0.0
+    uneven = replace(ROUTED, sparse_groups=2.0, sparse_spread=0.5)
+    assert stacked([DENSE, uneven]).sparse_spread.tolist() == [[0.0], [0.5]]
     with pytest.raises(FrozenInstanceError):
         together.weight_bytes = math.nan
 
@@ -210,3 +214,15 @@ def test_the_busiest_group_has_more_to_do_for_more_tokens_and_less_for_each(
     ):
         assert (np.diff(work) >= -1e-12 * work[1:]).all()
         assert (np.diff(work / tokens) <= 1e-12 * (work / tokens)[1:]).all()
+
+
+def test_what_is_moved_is_what_is_read_and_what_is_written():
+    demand = Demand(
+        weight_bytes=1e6, sparse_bytes=1e5, sparse_parts=8.0, sparse_parts_active=2.0,
+        sparse_groups=4.0, sparse_spread=1.0, read_bytes_per_token=20.0, written_bytes_per_token=30.0,
+        io_bytes_per_sequence=400.0, kv_bytes_per_token=5.0, state_bytes_per_sequence=600.0,
+    )  # fmt: skip
+    read = demand.read_bytes(12.0, 100.0, 3.0, 6.0)
+    assert demand.moved_bytes(12.0, 100.0, 3.0, 6.0) == pytest.approx(
+        read + demand.written_bytes(12.0, 6.0), rel=1e-14
+    )

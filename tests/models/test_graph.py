@@ -5,6 +5,7 @@ import math
 import random
 
 import networkx as nx
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 
 from planner.errors import InputError
 from planner.models.graph import ModelGraph, chain_edges
+from planner.models.operators import Pointwise
 from tests.instances import random_graph, tiny_graph, tiny_moe
 from tests.models.layers import (
     ATTENTION,
@@ -268,3 +270,42 @@ def test_a_cut_keeps_the_ends_and_the_last_layers():
     for bad in (0, 5):
         with pytest.raises(InputError, match="layers must lie between 1 and the 4 of tiny"):
             graph.cut(bad)
+
+
+def test_operators_stand_kind_by_kind_and_know_their_kind():
+    graph = tiny_moe()
+    kinds = [len(kind[0].operators) for kind in graph.kinds]
+    assert graph.operators == tuple(
+        operator for kind in graph.kinds for operator in kind[0].operators
+    )
+    assert np.bincount(graph.kind_of_operator).tolist() == kinds
+    assert [graph.operators[first] for first in graph.first_operators] == [
+        kind[0].operators[0] for kind in graph.kinds
+    ]
+
+
+def test_what_operators_ask_is_made_once_for_each_way_of_splitting():
+    graph = tiny_moe()
+    halves = graph.demand(2, 1)
+    assert graph.demand(2, 1) is halves
+    assert graph.demand() is not halves
+    for row, operator in enumerate(graph.operators):
+        assert halves.weight_bytes[row, 0] == operator.demand(2, 1).weight_bytes
+    fused = graph.demand(2, 1, unfused_share=0.5)
+    pointwise = [isinstance(operator, Pointwise) for operator in graph.operators]
+    assert any(pointwise)
+    lost = halves.read_bytes_per_token - fused.read_bytes_per_token
+    assert (lost[:, 0] > 0).tolist() == pointwise
+
+
+def test_sorts_of_operators_differ_in_what_they_do_and_in_their_formats():
+    graph = tiny_graph()
+    first, numbers = graph.sorts
+    assert len(first) < len(graph.operators)
+    for operator, number in zip(graph.operators, numbers, strict=True):
+        assert list(first.values())[number].kind == operator.kind
+    matmul = next(one for one in graph.layers[1].operators if one.kind == "matmul")
+    narrow = matmul.replace(weight_dtype="fp8")
+    layer = graph.layers[1].replace(operators=(narrow, *graph.layers[1].operators))
+    mixed = graph.replace(layers=(graph.layers[0], layer, *graph.layers[2:]))
+    assert len(mixed.sorts[0]) == len(first) + 1

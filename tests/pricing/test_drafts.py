@@ -11,9 +11,10 @@ import planner as pl
 from planner.answers.question import FIELDS
 from planner.machines.topology import Power
 from planner.pricing.drafts import DraftingPriceList, serving_prices
-from planner.pricing.holdings import ledger_of
-from planner.pricing.price_list import Split, Step, price_list_of, reach_of
+from planner.pricing.holdings import StageHoldings
+from planner.pricing.price_list import PriceList, Split, Step, reach_of
 from planner.pricing.schedule import scheduled
+from planner.pricing.served import Served
 from planner.workload import Speculation
 from tests.by_hand import ALONE, attention, chain, head, layer, matmul, round_machine
 from tests.instances import (
@@ -67,8 +68,8 @@ def test_a_decode_pass_verifies_all_drafted_tokens_after_as_many_passes_of_the_d
     step = scheduled(workload, machine.software, batch_size=4, replicas=1, micro_batches=1).decode
     assert step == Step(16.0, 4.0, 72.0, True)
     counts, narrow = np_counts(graph), Split(min(split.tensor, 2), 1, 1, split.attention)
-    verified = price_list_of(graph, machine).prices(split, step, reach).seconds @ counts
-    draft = price_list_of(DRAFT, machine).prices(
+    verified = PriceList(graph, machine).prices(split, step, reach).seconds @ counts
+    draft = PriceList(DRAFT, machine).prices(
         narrow, Step(4.0, 4.0, 72.0, True), reach
     ).seconds @ np_counts(DRAFT)
     whole = serving_prices(graph, machine, workload).prices(split, step, reach).seconds @ counts
@@ -81,7 +82,7 @@ def np_counts(graph) -> list[float]:
 
 def test_verifying_reads_weights_and_caches_once_and_works_on_every_token():
     graph, machine = tiny_graph(2), tiny_topology(1, fabric("switch", 2))
-    prices, reach = price_list_of(graph, machine), reach_of(machine, Split(), 0)
+    prices, reach = PriceList(graph, machine), reach_of(machine, Split(), 0)
     one, four = (
         prices.prices(Split(), Step(tokens, 2.0, 1e6, True), reach) for tokens in (2.0, 8.0)
     )
@@ -131,7 +132,7 @@ def test_the_last_stage_holds_the_draft_its_caches_and_room_for_what_is_drafted(
     plan = pl.uniform_plan(graph, machine, pipeline_parallel=2)
     plain, ahead, whole = (
         [
-            ledger_of(serving_prices(graph, machine, work), stage, at)
+            StageHoldings(Served(graph, machine, work), stage).ledger(at)
             for stage in plan.stages
             for at in [scheduled(work, machine.software, batch_size=3, replicas=1, micro_batches=2)]
         ]
@@ -380,7 +381,7 @@ DRAFTED = Speculation(draft=SMALL, tokens=3, acceptance_rate=0.5)
 
 def test_the_draft_runs_as_often_as_it_drafts_and_reads_each_prompt_once():
     machine = round_machine(1)
-    plain, drafting = price_list_of(TARGET, machine), DraftingPriceList(TARGET, machine, DRAFTED)
+    plain, drafting = PriceList(TARGET, machine), DraftingPriceList(TARGET, machine, DRAFTED)
     verify = Step(tokens=8.0, sequences=2.0, context_tokens=3.0, decode=True)
     own, whole = (prices.prices(Split(), verify, ALONE) for prices in (plain, drafting))
     # Two sequences: 20 + 2 × 22 B of the matmul, 2 × (3 × 20 + 10 + 10 + 20) B of attention, 20 + 2
@@ -409,8 +410,8 @@ def test_power_follows_the_draft_too():
     )
     verify = Step(tokens=8.0, sequences=2.0, context_tokens=3.0, decode=True)
     own, whole = (
-        prices.active_kinds_s(verify)
-        for prices in (price_list_of(TARGET, machine), DraftingPriceList(TARGET, machine, DRAFTED))
+        prices.active_kinds_s([verify])[:, 0]
+        for prices in (PriceList(TARGET, machine), DraftingPriceList(TARGET, machine, DRAFTED))
     )
     assert (whole - own).tolist() == pytest.approx(
         [0.0, 3 * (2.0 + 2 * 32.8)]
@@ -422,7 +423,7 @@ def test_the_draft_is_held_beside_the_last_layer_with_room_for_what_it_drafts():
         round_machine(1),
         pl.Workload(prompt_tokens=6, output_tokens=4, speculation=DRAFTED),
     )
-    plain, drafting = price_list_of(TARGET, machine), DraftingPriceList(TARGET, machine, DRAFTED)
+    plain, drafting = PriceList(TARGET, machine), DraftingPriceList(TARGET, machine, DRAFTED)
     own, whole = (prices.holdings(Split(), work, 6.0, 8.0) for prices in (plain, drafting))
     assert (whole.weight_bytes - own.weight_bytes).tolist() == [0.0, 20 + 20]
     # Three tokens more of 40 B; the draft's 8 + 3 of 20 B, of the longest two more.
@@ -444,7 +445,7 @@ def test_weights_that_a_draft_ties_are_held_once():
     own, whole = (
         prices.holdings(Split(), work, 6.0, 8.0).weight_bytes
         for prices in (
-            price_list_of(TARGET, machine),
+            PriceList(TARGET, machine),
             DraftingPriceList(TARGET, machine, work.speculation),
         )
     )

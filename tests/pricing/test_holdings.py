@@ -3,9 +3,18 @@
 import pytest
 
 from planner.plan import ChipRange, Plan, Stage
-from planner.pricing.holdings import Ledger, largest, layers_of, ledger_of, most_sequences, split_of
+from planner.pricing.deployment import Deployment
+from planner.pricing.holdings import (
+    Ledger,
+    StageHoldings,
+    largest,
+    layers_of,
+    most_fitting,
+    split_of,
+)
 from planner.pricing.price_list import PriceList, Split
 from planner.pricing.schedule import scheduled
+from planner.pricing.served import Served
 from planner.workload import Workload
 from tests.by_hand import attention, chain, head, layer, matmul, plan_of, round_machine, stage
 from tests.instances import tiny_chip, tiny_graph, tiny_software, tiny_topology
@@ -25,7 +34,7 @@ def ledger(graph, batch: int = 1, **changes):
     topology, plan = tiny_topology(1), one_stage(graph)
     work = Workload(batch_size=batch, **changes)
     at = scheduled(work, topology.software, batch_size=batch, replicas=1, micro_batches=1)
-    return ledger_of(PriceList(graph, topology), plan.stages[0], at)
+    return StageHoldings(Served(graph, topology, work), plan.stages[0]).ledger(at)
 
 
 def test_one_chip_holds_all_weights():
@@ -60,17 +69,44 @@ def test_an_open_batch_holds_as_many_sequences_as_fit():
     graph, work = tiny_graph(), Workload(batch_size=None, prompt_tokens=900, output_tokens=100)
     cache = 1000 * graph.kv_bytes_per_token
     topology = tiny_topology(1, chip=tiny_chip((graph.weight_bytes + 10.5 * cache) / 0.9))
-    prices, plan = PriceList(graph, topology), one_stage(graph)
-    fitting = most_sequences(prices, plan, work)
+    served, plan = Served(graph, topology, work), one_stage(graph)
+    fitting = Deployment(plan, [served]).most_sequences
     assert 9 <= fitting <= 10  # activations take a little
     for sequences, holds in ((fitting, True), (fitting + 1, False)):
         at = scheduled(work, topology.software, batch_size=sequences, replicas=1, micro_batches=1)
-        assert (ledger_of(prices, plan.stages[0], at).headroom_bytes >= 0) == holds
+        assert (StageHoldings(served, plan.stages[0]).ledger(at).headroom_bytes >= 0) == holds
 
 
 @pytest.mark.parametrize("true_most", [0, 1, 2, 3, 7, 64, 99, 100])
 def test_the_largest_that_fits_is_found_whatever_it_is(true_most):
     assert largest(lambda number: number <= true_most, 100) == true_most
+
+
+def room_of(shape: str, true_most: int, number: int) -> float:
+    """Bytes left when so many are held: along a line, in steps of eight, or with a steep end."""
+    if shape == "line":
+        return 3.0 * (true_most + 0.5 - number)
+    if shape == "steps":
+        return float(8 * (true_most // 8 + 1) - 8 * ((number - 1) // 8 + 1))
+    return 1e9 * (true_most + 0.5 - number) if number > true_most else 0.01 * (true_most - number)
+
+
+@pytest.mark.parametrize("shape", ["line", "steps", "bend"])
+@pytest.mark.parametrize("most", [1, 2, 100, 4096])
+def test_the_most_that_leaves_room_is_found_in_few_probes(shape, most):
+    for true_most in sorted({0, 1, 2, 3, 7, 63, 64, 65, 98, 99, 100, 2000, 4095, 4096, 9000}):
+        probed: list[int] = []
+
+        def room(number, probed=probed, true_most=true_most):
+            probed.append(number)
+            return room_of(shape, true_most, number)
+
+        fitting = max(
+            (n for n in range(1, most + 1) if room_of(shape, true_most, n) >= 0), default=0
+        )
+        assert most_fitting(room, most) == fitting
+        assert len(probed) <= (4 if shape == "line" else 40)
+        assert len(probed) == len(set(probed))
 
 
 def test_layers_are_found_by_name():
@@ -90,7 +126,7 @@ CHAIN = chain(
 def test_a_ledger_adds_up_what_each_sequence_and_the_longest_of_them_hold():
     machine, work = round_machine(), Workload(batch_size=5, prompt_tokens=6, output_tokens=4)
     at = scheduled(work, machine.software, batch_size=5, replicas=1, micro_batches=1)
-    whole = ledger_of(PriceList(CHAIN, machine), stage("a", "b", "c"), at)
+    whole = StageHoldings(Served(CHAIN, machine, work), stage("a", "b", "c")).ledger(at)
     # Five sequences of 6 + 2 tokens on average, the longest two tokens longer; buffers for 6 tokens
     # of 40 B.
     assert whole == Ledger(
@@ -98,9 +134,9 @@ def test_a_ledger_adds_up_what_each_sequence_and_the_longest_of_them_hold():
     )
     assert whole.needed_bytes == 300 + 1680 + 240
     assert whole.headroom_bytes == 1000 - 2220
-    without = ledger_of(PriceList(CHAIN, machine), stage("a", "c"), at)
+    without = StageHoldings(Served(CHAIN, machine, work), stage("a", "c")).ledger(at)
     assert (without.weight_bytes, without.kv_bytes) == (200, 0)
-    ranks = ledger_of(PriceList(CHAIN, machine), stage("b", chips=2), at)
+    ranks = StageHoldings(Served(CHAIN, machine, work), stage("b", chips=2)).ledger(at)
     assert (ranks.weight_bytes, ranks.kv_bytes) == (
         100,
         3 * 8 * 40 + 2 * 40,
@@ -111,7 +147,10 @@ def test_guidance_runs_pass_by_pass_where_memory_asks_for_it():
     graph = chain(layer("a", matmul()), steps=20, tokens_per_sample=16, passes_per_step=2)
     machine, work = round_machine(), Workload(batch_size=3, prompt_tokens=16)
     at = scheduled(work, machine.software, batch_size=3, replicas=1, micro_batches=1, graph=graph)
-    assert ledger_of(PriceList(graph, machine), stage("a"), at).activation_bytes == 3 * 16 * 30
+    assert (
+        StageHoldings(Served(graph, machine, work), stage("a")).ledger(at).activation_bytes
+        == 3 * 16 * 30
+    )
 
 
 def test_a_tied_head_on_another_stage_holds_its_own_copy():
@@ -122,13 +161,17 @@ def test_a_tied_head_on_another_stage_holds_its_own_copy():
     )
     machine, work = round_machine(), Workload(batch_size=1)
     at = scheduled(work, machine.software, batch_size=1, replicas=1, micro_batches=1)
-    prices = PriceList(graph, machine)
+    served = Served(graph, machine, work)
     weights = [
-        ledger_of(prices, one, at).weight_bytes
+        StageHoldings(served, one).ledger(at).weight_bytes
         for one in (stage("a", "b", "c"), stage("a"), stage("b", "c"))
     ]
     assert weights == [300, 100, 300]
-    assert ledger_of(prices, stage("a", "c"), at).weight_bytes == 100
+    assert StageHoldings(served, stage("a", "c")).ledger(at).weight_bytes == 100
+
+
+def most_sequences(graph, machine, plan, work):
+    return Deployment(plan, [Served(graph, machine, work)] * len(plan.stages)).most_sequences
 
 
 def test_every_stage_of_every_replica_must_hold_its_sequences():
@@ -136,31 +179,35 @@ def test_every_stage_of_every_replica_must_hold_its_sequences():
     # fit into 1,000 B.
     machine = round_machine(4, software={"prefill_chunk_tokens": 1})
     work = Workload(batch_size=None, prompt_tokens=6, output_tokens=4)
-    prices = PriceList(CHAIN, machine)
     assert (
-        most_sequences(prices, plan_of(stage("a"), stage("b", first=1), stage("c", first=2)), work)
+        most_sequences(
+            CHAIN, machine, plan_of(stage("a"), stage("b", first=1), stage("c", first=2)), work
+        )
         == 2
     )
     two = plan_of(stage("a", "c", replicas=2), stage("b", first=2, replicas=2))
-    assert most_sequences(prices, two, work) == 2  # in each replica
+    assert most_sequences(CHAIN, machine, two, work) == 2  # in each replica
     ranks = plan_of(stage("a", "c"), stage("b", first=1, chips=2))
-    assert most_sequences(prices, ranks, work) == 4
+    assert most_sequences(CHAIN, machine, ranks, work) == 4
     assert (
-        most_sequences(prices, plan_of(stage("a", "b", "c")), work.replace(prompt_tokens=25)) == 0
+        most_sequences(
+            CHAIN, machine, plan_of(stage("a", "b", "c")), work.replace(prompt_tokens=25)
+        )
+        == 0
     )  # 27 × 40 B
     few = round_machine(4, software={"prefill_chunk_tokens": 1, "most_sequences": 3})
-    assert most_sequences(PriceList(CHAIN, few), ranks, work) == 3
+    assert most_sequences(CHAIN, few, ranks, work) == 3
 
 
 def test_micro_batches_make_buffers_smaller():
     machine = round_machine(1, software={"prefill_chunk_tokens": 1})
     work = Workload(batch_size=None, prompt_tokens=1, output_tokens=2)
-    prices = PriceList(chain(layer("b", matmul(), attention())), machine)
+    graph = chain(layer("b", matmul(), attention()))
     # 100 B of weights, 40 B for the longest, and n sequences of 2 tokens of 40 B: with n in one
     # micro-batch 140 + 120 n B.
-    assert most_sequences(prices, plan_of(stage("b")), work) == 7
+    assert most_sequences(graph, machine, plan_of(stage("b")), work) == 7
     assert (
-        most_sequences(prices, plan_of(stage("b"), micro_batches=9), work) == 9
+        most_sequences(graph, machine, plan_of(stage("b"), micro_batches=9), work) == 9
     )  # 140 + 80 n + 40 × ⌈n / 9⌉
 
 

@@ -8,22 +8,24 @@ from planner.machines.software import Tuning
 from planner.machines.topology import Power
 from planner.models.operators import Experts, MatMul, Pointwise, Recurrent
 from planner.models.pruning import pruned
+from planner.pricing.operator_table import (
+    efficiency_of,
+    operator_facts,
+    table_of,
+    widening_flop_per_byte,
+)
 from planner.pricing.price_list import (
     CAUSES,
     PriceList,
     Reach,
     Split,
     Step,
-    efficiency_of,
     host_s,
-    launch_s,
-    multiplied_in,
     reach_of,
     shares_of,
     unoffered,
     useful_work,
     utilisation,
-    widening_flop_per_byte,
 )
 from planner.workload import Workload
 from tests.by_hand import (
@@ -210,7 +212,7 @@ def test_useful_flop_of_a_token_is_twice_the_parameters_it_meets():
 
 
 def test_mfu_is_measured_in_the_format_of_most_matmuls():
-    assert multiplied_in(tiny_graph()) == "bf16"
+    assert tiny_graph().multiplied_in == "bf16"
 
 
 def test_prices_scale_over_numpy_arrays_of_layers():
@@ -488,7 +490,6 @@ def recurrent(**changes) -> Recurrent:
         (recurrent(), 2.0, 3.0),
         (experts(), 3.0, 5.0),
         (Pointwise(name="norm", width=10), 1.0, 1.0),
-        (Pointwise(name="norm", width=10), 2.0, 2.0),
     ],
 )
 def test_each_operator_has_its_own_launch(operator, kernels, seconds):
@@ -498,7 +499,11 @@ def test_each_operator_has_its_own_launch(operator, kernels, seconds):
         attention_overhead_s=3.0,
         experts_overhead_s=5.0,
     )
-    assert launch_s(software, operator, kernels) == seconds
+    graph = chain(layer("a", operator))
+    for stack, expected in ((software, seconds), (round_software(), kernels)):
+        machine = round_machine().replace(software=stack)
+        table = table_of(graph, machine, operator_facts(graph, machine), 1, 1)
+        assert table.overhead_s.tolist() == [[expected]]
 
 
 @pytest.mark.parametrize(
@@ -685,7 +690,7 @@ def test_activity_counts_operations_and_bytes_of_layers_that_run_so_often():
     prices = PriceList(graph, round_machine(power=power, software={"compute_efficiency": 0.5}))
     step = Step(tokens=2.0, sequences=2.0, context_tokens=3.0, decode=True)
     # 200 FLOP at the peak take 2 s, 160 B at the full bandwidth 16 s.
-    assert prices.active_kinds_s(step).tolist() == [7 * 2.0 + 2 * 16.0, 0.0]
+    assert prices.active_kinds_s([step]).tolist() == [[7 * 2.0 + 2 * 16.0], [0.0]]
     assert prices.active_chip_s(step) == 2 * 46.0
     assert prices.active_chip_s(step, runs_per_sample=1) == 46.0
     assert PriceList(graph, round_machine()).active_chip_s(step) == 0.0
@@ -714,13 +719,13 @@ def test_mfu_is_measured_in_the_format_that_most_weights_are_multiplied_in():
     small, large = layer("a", matmul()), layer("b", matmul(inputs=50, compute_dtype="fp8"))
     smaller = layer("c", matmul(inputs=4, compute_dtype="fp8"))
     once = layer("once", matmul(inputs=5000, compute_dtype="fp8"), runs_per_sample=1)
-    assert multiplied_in(chain(small, large)) == "fp8"
+    assert chain(small, large).multiplied_in == "fp8"
     assert (
-        multiplied_in(chain(small, once, smaller)) == "bf16"
+        chain(small, once, smaller).multiplied_in == "bf16"
     )  # 50 weights against 40, in how many bytes does not matter
     eleven = [layer(f"a{number}", matmul()) for number in range(11)]
-    assert multiplied_in(chain(*eleven, large)) == "bf16"  # 550 against 500
-    assert multiplied_in(chain(layer("b", attention()))) == "bf16"
+    assert chain(*eleven, large).multiplied_in == "bf16"  # 550 against 500
+    assert chain(layer("b", attention())).multiplied_in == "bf16"
 
 
 def test_the_host_schedules_a_pass_and_samples_for_each_sequence():

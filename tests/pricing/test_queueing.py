@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import planner as pl
-from planner.pricing.price_list import price_list_of
+from planner.pricing.deployment import Deployment
+from planner.pricing.price_list import PriceList
 from planner.pricing.queueing import (
     MOST_LOAD,
     SCATTERED,
@@ -18,6 +19,7 @@ from planner.pricing.queueing import (
     most_requests_per_s,
 )
 from planner.pricing.schedule import scheduled
+from planner.pricing.served import Served
 from planner.pricing.timing import timing_of
 from tests.by_hand import (
     attention,
@@ -43,7 +45,12 @@ SIZES = [(200, 100), (50, 400), (1000, 200), (4000, 400)]
 
 
 def plan_and_prices(graph=GRAPH, machine=MACHINE, **degrees):
-    return pl.uniform_plan(graph, machine, **degrees), price_list_of(graph, machine)
+    return pl.uniform_plan(graph, machine, **degrees), PriceList(graph, machine)
+
+
+def in_service(prices, plan, workload):
+    served = Served(prices.graph, prices.topology, workload)
+    return Deployment(plan, [served] * len(plan.stages))
 
 
 def timed(plan, prices, workload, sequences):
@@ -94,7 +101,7 @@ def compared(prompt: int, output: int, load: float, requests: int, seed: int = 1
     """Predicted and played quantiles."""
     plan, prices = plan_and_prices()
     work = pl.Workload(requests_per_s=1.0, prompt_tokens=prompt, output_tokens=output)
-    rate = load * most_requests_per_s(prices, plan, work)
+    rate = load * most_requests_per_s(in_service(prices, plan, work))
     work = work.replace(requests_per_s=rate)
     score = pl.score_plan(plan, GRAPH, MACHINE, work)
     steps = [0.0, *(timed(plan, prices, work, n).decode.pass_s for n in range(1, 401))]
@@ -149,22 +156,22 @@ def test_the_batch_is_the_smallest_at_which_as_many_leave_as_come():
         plan, prices = plan_and_prices(graph, **degrees)
         work = pl.Workload(requests_per_s=1.0, prompt_tokens=200, output_tokens=50)
         for share in (0.001, 0.1, 0.5, 0.9):
-            rate = share * most_requests_per_s(prices, plan, work)
+            rate = share * most_requests_per_s(in_service(prices, plan, work))
             loaded, each = work.replace(requests_per_s=rate), rate / plan.replicas
             tried = range(plan.micro_batches, 401, plan.micro_batches)
             keeps_up = (
                 n for n in tried if n >= each * timed(plan, prices, loaded, n).cycle_s * (1 - 1e-12)
             )
-            assert busy_sequences(prices, plan, loaded) == next(keeps_up)
-            assert batch_of(prices, plan, loaded) == plan.replicas * busy_sequences(
-                prices, plan, loaded
+            assert busy_sequences(in_service(prices, plan, loaded)) == next(keeps_up)
+            assert batch_of(in_service(prices, plan, loaded)) == plan.replicas * busy_sequences(
+                in_service(prices, plan, loaded)
             )
 
 
 def test_a_rate_that_nothing_keeps_up_with_is_refused_with_what_would_do():
     plan, prices = plan_and_prices()
-    most = most_requests_per_s(prices, plan, pl.Workload(requests_per_s=1.0))
-    assert busy_sequences(prices, plan, pl.Workload(requests_per_s=1.01 * most)) == 0
+    most = most_requests_per_s(in_service(prices, plan, pl.Workload(requests_per_s=1.0)))
+    assert busy_sequences(in_service(prices, plan, pl.Workload(requests_per_s=1.01 * most))) == 0
     with pytest.raises(
         pl.InfeasibleError, match=r"^Workload\.requests_per_s = [^\n]+ requests a second"
     ) as caught:
@@ -176,9 +183,12 @@ def test_a_rate_that_nothing_keeps_up_with_is_refused_with_what_would_do():
 def test_the_workloads_batch_comes_before_the_plans_and_that_before_what_fits():
     plan, prices = plan_and_prices()
     plan = plan.replace(batch_size=3)
-    assert batch_of(prices, plan, pl.Workload(batch_size=5)) == 5
-    assert batch_of(prices, plan, pl.Workload(batch_size=None)) == 3
-    assert batch_of(prices, plan.replace(batch_size=None), pl.Workload(batch_size=None)) == 400
+    assert batch_of(in_service(prices, plan, pl.Workload(batch_size=5))) == 5
+    assert batch_of(in_service(prices, plan, pl.Workload(batch_size=None))) == 3
+    assert (
+        batch_of(in_service(prices, plan.replace(batch_size=None), pl.Workload(batch_size=None)))
+        == 400
+    )
 
 
 def test_what_is_served_is_what_comes_and_what_is_held_is_paid_for():
@@ -191,7 +201,7 @@ def test_what_is_served_is_what_comes_and_what_is_held_is_paid_for():
 def test_percentiles_grow_with_the_probability_and_with_the_rate():
     plan, prices = plan_and_prices()
     work = pl.Workload(requests_per_s=1.0, prompt_tokens=200, output_tokens=100)
-    most = most_requests_per_s(prices, plan, work)
+    most = most_requests_per_s(in_service(prices, plan, work))
     scores = [
         pl.score_plan(plan, GRAPH, MACHINE, work.replace(requests_per_s=share * most))
         for share in (0.01, 0.4, 0.8)
@@ -210,7 +220,9 @@ def test_percentiles_grow_with_the_probability_and_with_the_rate():
 def test_percentiles_end_where_the_load_comes_near_what_is_served():
     plan, prices = plan_and_prices()
     work = pl.Workload(requests_per_s=1.0, prompt_tokens=200, output_tokens=100)
-    near = work.replace(requests_per_s=(MOST_LOAD + 0.02) * most_requests_per_s(prices, plan, work))
+    near = work.replace(
+        requests_per_s=(MOST_LOAD + 0.02) * most_requests_per_s(in_service(prices, plan, work))
+    )
     with pytest.raises(pl.InputError, match=r"up to 90 % [^\n]+ lower the rate"):
         pl.score_plan(plan, GRAPH, MACHINE, near).percentile("ttft_s", 0.5)
 
@@ -219,7 +231,7 @@ def test_percentiles_end_where_requests_wait_for_room_in_memory():
     narrow = MACHINE.replace(software=MACHINE.software.replace(most_sequences=8))
     plan, prices = plan_and_prices(machine=narrow)
     work = pl.Workload(requests_per_s=1.0, prompt_tokens=200, output_tokens=100)
-    most = most_requests_per_s(prices, plan, work)
+    most = most_requests_per_s(in_service(prices, plan, work))
     few, many = (
         pl.score_plan(plan, GRAPH, narrow, work.replace(requests_per_s=share * most))
         for share in (0.1, 0.8)
@@ -331,7 +343,7 @@ def test_what_is_served_is_bound_by_rounds_and_by_prompts():
         chip=round_chip(memory=(large,)),
         software={"most_sequences": 4, "interruption_share": 0.5},
     )
-    prices = price_list_of(SMALL, machine)
+    prices = PriceList(SMALL, machine)
     work = pl.Workload(requests_per_s=1e-3, prompt_tokens=4, output_tokens=3)
     plan = plan_of(stage("a", "b", "c", replicas=2))
 
@@ -343,9 +355,9 @@ def test_what_is_served_is_bound_by_rounds_and_by_prompts():
 
     four = timed(plan, prices, work, 4)
     assert four.cycle_s == pytest.approx(stays_s(4))
-    assert most_requests_per_s(prices, plan, work) == pytest.approx(2 * 4 / stays_s(4))
+    assert most_requests_per_s(in_service(prices, plan, work)) == pytest.approx(2 * 4 / stays_s(4))
     at = scheduled(work, machine.software, batch_size=2, replicas=2, micro_batches=1)
-    load = load_of(prices, plan, at, timed(plan, prices, work, 1))
+    load = load_of(in_service(prices, plan, work), at, timed(plan, prices, work, 1))
     assert (load.requests_per_s, load.prompt_s, load.later_tokens) == (5e-4, 78.0, 2)
     assert load.most_requests_per_s == pytest.approx(4 / stays_s(4))
     assert load.round_s == 59.0
@@ -358,19 +370,22 @@ def test_what_is_served_is_bound_by_rounds_and_by_prompts():
     # most one.
     for count in (1, 2, 3, 4):
         just = work.replace(requests_per_s=2 * count / stays_s(count) * 0.999)
-        assert busy_sequences(prices, plan, just) == count
-        assert batch_of(prices, plan, just) == 2 * count
+        assert busy_sequences(in_service(prices, plan, just)) == count
+        assert batch_of(in_service(prices, plan, just)) == 2 * count
     assert (
-        busy_sequences(prices, plan, work.replace(requests_per_s=2 * 4 / stays_s(4) * 1.001)) == 0
+        busy_sequences(
+            in_service(prices, plan, work.replace(requests_per_s=2 * 4 / stays_s(4) * 1.001))
+        )
+        == 0
     )
 
 
 def test_a_prefill_pool_serves_a_prompt_after_the_other():
     machine = round_machine(2)
-    prices, plan = price_list_of(SMALL, machine), plan_of(stage("a", "b", "c", replicas=2))
+    prices, plan = PriceList(SMALL, machine), plan_of(stage("a", "b", "c", replicas=2))
     work = pl.Workload(phase="prefill", prompt_tokens=4, output_tokens=3)
-    assert batch_of(prices, plan, work) == 2
+    assert batch_of(in_service(prices, plan, work)) == 2
     rated = work.replace(requests_per_s=1e-3)
-    assert most_requests_per_s(prices, plan, rated) == pytest.approx(2 / 78)
-    assert busy_sequences(prices, plan, rated) == 1
-    assert busy_sequences(prices, plan, work.replace(requests_per_s=2.01 / 78)) == 0
+    assert most_requests_per_s(in_service(prices, plan, rated)) == pytest.approx(2 / 78)
+    assert busy_sequences(in_service(prices, plan, rated)) == 1
+    assert busy_sequences(in_service(prices, plan, work.replace(requests_per_s=2.01 / 78))) == 0

@@ -15,13 +15,16 @@ from planner.pricing.timing import (
     Timing,
     active_chip_s,
     bubble_fraction,
+    crossing_bytes,
     hop_between,
+    interruptions_s,
     passes_of,
     slowest_timing,
     steps_of_cycle,
     timing_from,
     timing_of,
     useful_of_cycle,
+    waits_of,
 )
 from planner.workload import Speculation, Workload
 from tests.by_hand import (
@@ -36,7 +39,7 @@ from tests.by_hand import (
     round_software,
     stage,
 )
-from tests.instances import fabric, tiny_chip, tiny_graph, tiny_topology
+from tests.instances import fabric, tiny_chip, tiny_graph, tiny_software, tiny_topology
 
 GRAPH = tiny_graph(4)
 NAMES = tuple(layer.name for layer in GRAPH.layers)
@@ -339,7 +342,8 @@ def test_a_pass_adds_up_its_stages_their_hops_and_the_host():
         return 7.0
 
     step = Step(tokens=2.0, sequences=2.0, context_tokens=3.0, decode=True)
-    made = passes_of([prices, prices], TWO_STAGES, step, [ALONE, ALONE], hop)
+    prompt = step._replace(decode=False)
+    made, read = passes_of([prices, prices], TWO_STAGES, [step, prompt], [ALONE, ALONE], hop)
     # Layer a: 16 s of memory; b: 16 + 40 s; c: 16 s; a launch for each operator. The host waits 0.5
     # + 2 × 0.25 s.
     assert made.seconds.tolist() == [[0, 72, 0, 3, 7.0], [0, 16, 0, 1 + 1.0, 0]]
@@ -347,11 +351,8 @@ def test_a_pass_adds_up_its_stages_their_hops_and_the_host():
     assert made.moved_bytes.tolist() == [160 + 560.0, 160.0]
     assert made.busy_s.tolist() == [[75.0, 7.0], [18.0, 0.0]]
     assert made.pass_s == 100.0
-    assert asked == [(0, 20.0, step)]  # 10 values of 2 B
-    prompt = passes_of(
-        [prices, prices], TWO_STAGES, step._replace(decode=False), [ALONE, ALONE], hop
-    )
-    assert prompt.seconds[1, CAUSES.index("overhead")] == 1 + 0.5
+    assert asked == [(0, 20.0, step), (0, 20.0, prompt)]  # 10 values of 2 B
+    assert read.seconds[1, CAUSES.index("overhead")] == 1 + 0.5
 
 
 def test_a_layer_that_several_need_is_handed_on_once_as_far_as_the_last():
@@ -371,7 +372,7 @@ def test_a_layer_that_several_need_is_handed_on_once_as_far_as_the_last():
         return 0.0
 
     step = Step(tokens=1.0, sequences=1.0, context_tokens=3.0, decode=True)
-    passes_of([prices] * 4, plan, step, [ALONE] * 4, hop)
+    passes_of([prices] * 4, plan, [step], [ALONE] * 4, hop)
     assert crossing == [20.0, 40.0, 60.0]  # a; a and b; a, b and c
 
 
@@ -440,3 +441,45 @@ def test_the_nearest_ends_of_two_groups_are_found_either_way():
     assert hop_between(topology, one, one) == (None, 0)
     assert hop_between(topology, five, ChipRange(first=7, count=1)) == (0, 2)
     assert hop_between(topology, right, one) == (1, 1)
+
+
+def test_what_crosses_from_layer_to_layer_is_what_the_next_one_needs():
+    crossing = crossing_bytes(GRAPH, range(len(NAMES)))
+    handed = [layer.activation_bytes_per_token for layer in GRAPH.layers]
+    assert crossing.tolist() == [*handed[:-1], 0.0]
+
+
+def test_what_is_needed_further_on_crosses_every_border_once():
+    """The first layer feeds the last as well, which stands two stages on."""
+    skipping = GRAPH.replace(edges=(*GRAPH.edges, (NAMES[0], NAMES[-1])))
+    each = GRAPH.layers[0].activation_bytes_per_token
+    assert crossing_bytes(GRAPH, [0, 0, 1, 1, 1, 2]).tolist() == [each, each, 0.0]
+    # Whatever the order in which the edges are told.
+    turned = skipping.replace(edges=skipping.edges[::-1])
+    assert crossing_bytes(turned, [0, 0, 1, 1, 1, 2]).tolist() == [2 * each, 2 * each, 0.0]
+    assert crossing_bytes(skipping, [0, 0, 1, 1, 1, 2]).tolist() == [2 * each, 2 * each, 0.0]
+
+
+def test_waits_are_composed_alike_for_one_plan_and_for_many():
+    """By hand: half a round of 3 s until the prompt starts, then 4 s through the stages and two
+    more passes of 1.5 s at the slowest; a token takes the longer of its way and its turn."""
+    software = tiny_software(prefill_chunk_tokens=100, request_overhead_s=0.25)
+    work = Workload(batch_size=4, prompt_tokens=300, output_tokens=11)
+    at = scheduled(work, software, batch_size=4, replicas=1, micro_batches=2)
+    given = {"turn_s": 3.0, "others_s": 9.0, "prompt_pass_s": 4.0, "prompt_slowest_s": 1.5}
+    one = waits_of(at, pass_s=2.0, interrupted_s=3.5, **given)
+    assert at.prefill_passes == 3
+    assert one == (0.25 + 1.5 + 4.0 + 2 * 1.5, 3.5, 3.0, 1.5)
+    many = waits_of(at, pass_s=np.array([2.0, 5.0]), interrupted_s=np.array([3.5, 3.5]), **given)
+    assert np.asarray(many.tpot_s).tolist() == [3.5, 5.0]
+    assert np.asarray(many.joined_s).tolist() == [one.joined_s, 0.25 + 2.5 + 4.0 + 2 * 1.5]
+
+
+def test_nobody_is_interrupted_who_makes_no_later_tokens():
+    work = Workload(batch_size=4, prompt_tokens=300, output_tokens=1)
+    at = scheduled(work, tiny_software(), batch_size=4, replicas=1, micro_batches=1)
+    assert interruptions_s(at, 5.0) == 0.0
+    at = scheduled(
+        work.replace(output_tokens=6), tiny_software(), batch_size=4, replicas=1, micro_batches=1
+    )
+    assert interruptions_s(at, 5.0) == pytest.approx(1.0)

@@ -6,7 +6,6 @@ import pytest
 
 import planner as pl
 from planner.answers.question import question_of
-from planner.pricing.holdings import most_sequences
 from planner.space.boxes import Box
 from planner.space.candidates import Candidates, splits_of
 from planner.space.layout import packing_of
@@ -95,7 +94,7 @@ def test_more_sequences_than_all_chips_can_hold_are_in_no_box():
     )
     (box, *_) = [box for box in several.boxes() if box.replicas == 1]
     plan = pl.uniform_plan(several.graph, several.topology, tensor_parallel=2)
-    fitting = most_sequences(several.prices, plan, several.workload)
+    fitting = several.most_sequences(plan)
     assert fitting <= box.all_sequences[1] < 1.2 * fitting
 
 

@@ -4,6 +4,7 @@ import pytest
 
 import planner as pl
 from planner.answers.question import SAMPLE_FIELDS
+from planner.pricing.served import Served
 from planner.space.diffusion import sampling_plans
 
 WORK = pl.Workload(batch_size=1, prompt_tokens=1, output_tokens=1, arrivals="together")
@@ -18,7 +19,7 @@ def test_no_plan_of_the_space_is_better(field):
     result = pl.partition(graph, EIGHT, work, **{"maximize" if most else "minimize": field})
     values = [
         getattr(pl.score_plan(plan, graph, EIGHT, work), field)
-        for plan in sampling_plans(graph, EIGHT, work)
+        for plan in sampling_plans(Served(graph, EIGHT, work))
     ]
     assert result.objective == (max if most else min)(values) == result.bound
     assert (result.status, result.gap) == ("optimal", 0.0)

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 import planner as pl
-from planner.models.graph import ModelGraph
 from planner.pricing.price_list import Split
 from planner.space.layout import packing_of
-from planner.space.uniform import PlanGrid, crossing_bytes, plan_grid
-from planner.space.uniform_shapes import Shape, cuts_of, ground_of, shapes_of
+from planner.space.uniform import PlanGrid, plan_grid
+from planner.space.uniform_shapes import Ground, Shape, cuts_of, shapes_of
 from tests.instances import (
     FOLLOWING,
     SHAPES,
@@ -119,27 +118,18 @@ def test_small_memories_put_embedding_and_head_on_stages_of_their_own():
     lpus = pl.load_topology("groq-lpu-chain", chips=2048)
     apart = [
         shape
-        for shape in shapes_of(pl.load_model("llama-3.1-70b", weight_dtype="fp8"), lpus)
+        for shape in shapes_of(pl.load_model("llama-3.1-70b", weight_dtype="fp8"), Ground(lpus))
         if shape.ends
     ]
     assert apart
     assert {cuts_of(pl.load_model("llama-3.1-70b"), shape)[1] for shape in apart} == {1}
 
 
-def test_what_crosses_a_cut_is_what_is_needed_behind_it():
-    graph: ModelGraph = tiny_graph(3)
-    crossing = crossing_bytes(graph)
-    assert crossing[0] == crossing[-1] == 0
-    assert crossing[1:-1].tolist() == [
-        layer.activation_bytes_per_token for layer in graph.layers[:-1]
-    ]
-
-
 def test_stages_stand_inside_borders():
     topology = tiny_topology(16, fabric("switch", 4), fabric("chain", 4))
-    stands = ground_of(topology).stands(Shape(Split(tensor=3), 3))
+    stands = Ground(topology).stands(Shape(Split(tensor=3), 3))
     assert [stand.start for stand in stands] == [0, 4, 8]
-    assert packing_of(topology).room(ground_of(topology).end(Shape(Split(tensor=3), 3))) == 1
+    assert packing_of(topology).room(Ground(topology).end(Shape(Split(tensor=3), 3))) == 1
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,12 @@
 import itertools
 
 from planner.pricing.price_list import Split
-from planner.space.uniform_shapes import Shape, ground_of, shapes_of
+from planner.space.uniform_shapes import Ground, Shape, shapes_of
 from tests.instances import tiny_graph, tiny_topology
 
 
 def test_stages_of_a_shape_stand_side_by_side():
-    ground = ground_of(tiny_topology(4))
+    ground = Ground(tiny_topology(4))
     stands = ground.stands(Shape(Split(2, 1, 1, 1), 2))
     assert [stand.start for stand in stands] == [0, 2]
     assert ground.end(Shape(Split(2, 1, 1, 1), 2)) == 4
@@ -16,8 +16,8 @@ def test_stages_of_a_shape_stand_side_by_side():
 
 def test_every_shape_of_a_machine_stands_on_it_without_overlap():
     topology = tiny_topology(4)
-    ground = ground_of(topology)
-    shapes = list(shapes_of(tiny_graph(), topology))
+    ground = Ground(topology)
+    shapes = list(shapes_of(tiny_graph(), ground))
     assert shapes
     for shape in shapes:
         stands = ground.stands(shape)
@@ -27,7 +27,7 @@ def test_every_shape_of_a_machine_stands_on_it_without_overlap():
 
 
 def test_stages_that_price_alike_share_a_code():
-    stands = ground_of(tiny_topology(4)).stands(Shape(Split(1, 1, 1, 1), 4))
+    stands = Ground(tiny_topology(4)).stands(Shape(Split(1, 1, 1, 1), 4))
     first, *_, last = stands
     assert first.hop != last.hop
     assert first.code != last.code

@@ -22,8 +22,9 @@ from planner.machines.topology import Topology
 from planner.models.dtypes import Dtype
 from planner.models.graph import ModelGraph
 from planner.planning.partitioning import partition
-from planner.pricing.price_list import price_list_of
+from planner.pricing.price_list import usable_bytes_of
 from planner.space.uniform import PlanGrid, plan_grid
+from planner.space.uniform_shapes import Ground
 from planner.studies.advantage.family import EXPERT_ANCHORS, Family, member
 from planner.studies.advantage.records import (
     AdvantageMap,
@@ -118,7 +119,7 @@ class MapGrids:
         machines = list(self.topologies)
         machines[place] = machine
         grids = list(self.grids)
-        grids[place] = _priced_all(graphs, machine, self.workload)
+        grids[place] = _priced_all(graphs, Ground(machine), self.workload)
         return replace(self, topologies=tuple(machines), grids=tuple(grids), models={})
 
     def only(self, *names: str) -> "MapGrids":
@@ -318,14 +319,14 @@ def _effects(
     """What a machine's doubtful figures do to the metric at half of the highest speed."""
     stair = stair_of(grid, metric)
     speed = np.array([0.5 * stair.speeds[0]])
-    usable = price_list_of(grid.graph, topology).usable_bytes
+    usable = usable_bytes_of(topology)
     a_shape = math.prod(grid.tpot_s.shape[1:])
     shapes = [grid.shapes[number] for number in np.unique(stair.place // a_shape)]
 
     def value_on(machine: Topology) -> float | None:
         # Only the shapes of the stair are priced again, unless a figure of memory has moved:
         # then others may fit, or these no longer.
-        is_as_large = price_list_of(grid.graph, machine).usable_bytes == usable
+        is_as_large = usable_bytes_of(machine) == usable
         again = plan_grid(grid.graph, machine, workload, shapes=shapes if is_as_large else None)
         value = float(stair_of(again, metric).at(speed)[0][0])
         return value if math.isfinite(value) else None
@@ -349,19 +350,20 @@ def map_grids(
     machines = tuple(whole(one) for one in topologies)
     _check_once(machines)
     work = Workload(batch_size=None, prompt_tokens=prompt_tokens, output_tokens=output_tokens)
+    grounds = [Ground(machine) for machine in machines]
     graphs = [member(family, size, weight_dtype) for size in sizes]
     named = REAL_MODELS[family] if models is None else models
     columns = {}
     for name in named:
         graph = load_model(name, weight_dtype=weight_dtype)
-        columns[name] = tuple(priced(graph, machine, work) for machine in machines)
+        columns[name] = tuple(priced(graph, ground, work) for ground in grounds)
     return MapGrids(
         topologies=machines,
         family=family,
         weight_dtype=weight_dtype,
         workload=work,
         sizes=tuple(float(size) for size in sizes),
-        grids=tuple(_priced_all(graphs, machine, work) for machine in machines),
+        grids=tuple(_priced_all(graphs, ground, work) for ground in grounds),
         models=columns,
     )
 
@@ -372,9 +374,9 @@ def _check_once(machines: Sequence[Topology]) -> None:
 
 
 def _priced_all(
-    graphs: Sequence[ModelGraph], topology: Topology, workload: Workload
+    graphs: Sequence[ModelGraph], ground: Ground, workload: Workload
 ) -> tuple[PlanGrid | None, ...]:
-    return tuple(priced(graph, topology, workload) for graph in graphs)
+    return tuple(priced(graph, ground, workload) for graph in graphs)
 
 
 def whole(topology: str | Topology) -> Topology:
@@ -383,10 +385,10 @@ def whole(topology: str | Topology) -> Topology:
     return found.replace(chips=found.limit_chips)
 
 
-def priced(graph: ModelGraph, topology: Topology, workload: Workload) -> PlanGrid | None:
+def priced(graph: ModelGraph, ground: Ground, workload: Workload) -> PlanGrid | None:
     """The grid, or None where nothing fits."""
     try:
-        return plan_grid(graph, topology, workload)
+        return plan_grid(graph, ground.topology, workload, ground=ground)
     except InfeasibleError:
         return None
 

@@ -45,7 +45,7 @@ def residual_of(topology: Topology, field: str) -> float:
     """Half width of the 80 % interval that the software's residual gives a field (see
     `Score.interval`)."""
     return next(
-        (one.half_width for one in residuals_of(topology.software) if one.field == field), 0.0
+        (one.half_width for one in topology.software.kept(residuals_of) if one.field == field), 0.0
     )
 
 

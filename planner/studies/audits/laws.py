@@ -14,7 +14,7 @@ from planner.cost import energy
 from planner.errors import InputError
 from planner.machines.topology import Figure, Topology, with_value
 from planner.models.dtypes import Dtype
-from planner.pricing.price_list import Step, multiplied_in, useful_work
+from planner.pricing.price_list import Step, useful_work
 from planner.readers.topology_file import LIFETIME_H, USD_PER_KWH
 from planner.scoring.plans import chosen_power
 from planner.studies.audits.bounds import MOST_BATCH, Roof
@@ -182,7 +182,7 @@ def floor_j(case: Case, dtype: Dtype) -> float | None:
         return None
     graph, chip = case.graph(dtype), case.topology.chip
     flop, _ = useful_work(graph, Step(1, 1, case.context_tokens, True))
-    busy_s = flop / chip.peak_flop_per_s(multiplied_in(graph))
+    busy_s = flop / chip.peak_flop_per_s(graph.multiplied_in)
     return float(energy.energy_j(draws, busy_s, case.topology.power.compute_activity * busy_s))
 
 
@@ -514,7 +514,7 @@ def joules_of(claim: Claim) -> float | None:
 
 def peak_path(roof: Roof) -> str:
     """Of the peak that the model's matmuls have."""
-    peak = roof.topology.chip.peak_flop_per_s(multiplied_in(roof.graph))
+    peak = roof.topology.chip.peak_flop_per_s(roof.graph.multiplied_in)
     number = next(n for n, one in enumerate(roof.topology.chip.peaks) if one.flop_per_s == peak)
     return f"chip.peaks[{number}].flop_per_s"
 

@@ -1,0 +1,188 @@
+"""The operators of a graph as arrays, one row each: what a chip of a group does of each, and what
+the machine makes of it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.machines.software import Software, Tuning
+from planner.machines.topology import Topology
+from planner.models.demand import Demand, Numbers
+from planner.models.dtypes import bytes_of
+from planner.models.graph import ModelGraph
+from planner.models.operators import Attention, Experts, LayerOperator, MatMul, Recurrent
+
+Floats = NDArray[np.float64]
+
+
+class OperatorFacts(NamedTuple):
+    """What a machine makes of each operator of a graph, however the work is split, each of shape
+    (rows, 1)."""
+
+    peak_flop_per_s: Floats
+    """For the operator's format."""
+    achieved_flop_per_s: Floats
+    """Of that peak what large operators of its kind reach."""
+    widening_flop_per_byte: Floats
+    """What it takes to widen stored weights to the format that they are multiplied in."""
+    launch_s: Floats
+    """Launching the operator; NaN where each of its kernels counts instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorTable:
+    """The operators of all kinds of layer on one chip of a group."""
+
+    demand: Demand
+    """Its coefficients are columns, shape (rows, 1)."""
+    facts: OperatorFacts
+    overhead_s: Floats
+    """Launches, shape (rows, 1)."""
+    widens: bool
+    """Whether any weights are widened."""
+    first_row: NDArray[np.intp]
+    """Of each kind."""
+    tied_bytes: Floats
+    """Of the weights of each kind, those that another layer holds too, shape (kinds,)."""
+    in_steps: Floats
+    """1 for each row that works in every pass; 0 for what runs once for a sample, in tiles as
+    small as memory asks; shape (rows, 1)."""
+
+    def by_kind(self, rows: Numbers) -> Floats:
+        """Sums over the operators of each kind, shape (kinds,)."""
+        return self.steps_by_kind(rows)[:, 0]
+
+    def steps_by_kind(self, rows: Numbers) -> Floats:
+        """The same for several steps at once, shape (kinds, steps)."""
+        columns = np.asarray(rows, dtype=float)
+        if columns.ndim < 2 or len(columns) != len(self.overhead_s):
+            columns = columns + np.zeros_like(self.overhead_s)
+        return np.add.reduceat(columns, self.first_row)
+
+
+class SortFigures:
+    """What a machine makes of each sort of operator: `topology.kept(SortFigures)`."""
+
+    def __init__(self, topology: Topology) -> None:
+        self.software = topology.software
+        self.chip = topology.chip
+        self.tuning = tuning_of(topology)
+        self._known: dict[tuple[str, str, str], tuple[float, ...]] = {}
+
+    def figures(self, sort: tuple[str, str, str], operator: LayerOperator) -> tuple[float, ...]:
+        """The fields of `OperatorFacts`, of operators like this one."""
+        if sort not in self._known:
+            peak = self.chip.peak_flop_per_s(getattr(operator, "compute_dtype", "fp32"))
+            sustained = peak * self.chip.compute_efficiency * self.tuning.compute_efficiency
+            self._known[sort] = (
+                peak,
+                sustained * efficiency_of(self.software, operator),
+                widening_flop_per_byte(self.tuning, operator),
+                launch_s(self.software, operator),
+            )
+        return self._known[sort]
+
+
+def operator_facts(graph: ModelGraph, topology: Topology) -> OperatorFacts:
+    """What a machine makes of the operators of a graph."""
+    known = topology.kept(SortFigures)
+    sorts, sort_of_operator = graph.sorts
+    figures = np.array([known.figures(sort, operator) for sort, operator in sorts.items()])
+    return OperatorFacts(*figures[sort_of_operator].T[:, :, None])
+
+
+def table_of(
+    graph: ModelGraph, topology: Topology, facts: OperatorFacts, tensor: int, expert: int
+) -> OperatorTable:
+    """The operators of a graph on a chip of a group that splits matmuls and experts so far."""
+    software = topology.software
+    demand = graph.demand(
+        tensor, expert, skipped=topology.chip.skips, unfused_share=software.unfused_share
+    )
+    kernels = np.asarray(demand.kernels)
+    launched = facts.launch_s * np.minimum(1.0, kernels)
+    each_kernel = kernels * software.kernel_overhead_s
+    once = [kind[0].runs_per_sample == 1 for kind in graph.kinds]
+    return OperatorTable(
+        demand=demand,
+        facts=facts,
+        overhead_s=np.where(np.isnan(facts.launch_s), each_kernel, launched),
+        widens=bool(facts.widening_flop_per_byte.any()),
+        first_row=graph.first_operators,
+        tied_bytes=_tied_bytes(graph, demand),
+        in_steps=1.0 - rows_of_kinds(graph, once),
+    )
+
+
+def _tied_bytes(graph: ModelGraph, demand: Demand) -> Floats:
+    """Of the weights of each kind of layer, those that another layer holds too, shape (kinds,).
+    [B]"""
+    if not graph.tied_layers:
+        return np.zeros(len(graph.kinds))
+    tied = [
+        [isinstance(operator, MatMul) and bool(operator.tied_to)] for operator in graph.operators
+    ]
+    return np.add.reduceat(tied * np.asarray(demand.weight_bytes), graph.first_operators)[:, 0]
+
+
+def rows_of_kinds(graph: ModelGraph, figures: Sequence[float]) -> Floats:
+    """A figure of each kind of layer, for each of its operators, shape (rows, 1)."""
+    return np.array(figures, dtype=float)[graph.kind_of_operator, None]
+
+
+def tuning_of(topology: Topology) -> Tuning:
+    """How well the software suits the chip."""
+    wanted = topology.chip.architecture
+    for tuning in topology.software.tunings:
+        if tuning.architecture == wanted:
+            return tuning
+    return Tuning(architecture=wanted)
+
+
+def efficiency_of(software: Software, operator: LayerOperator) -> float:
+    """Share of the peak for its format that an operator reaches when it is large. [1]"""
+    if isinstance(operator, Attention | Recurrent) and software.attention_efficiency is not None:
+        return software.attention_efficiency
+    matmuls = _matmul_efficiency(software, operator)
+    if isinstance(operator, Experts) and software.experts_efficiency is not None:
+        return matmuls * software.experts_efficiency
+    return matmuls
+
+
+def _matmul_efficiency(software: Software, operator: LayerOperator) -> float:
+    """Of a large matmul in the operator's format: narrower formats may reach less of their
+    peak. [1]"""
+    bits = 8 * bytes_of(getattr(operator, "compute_dtype", "fp32"))
+    if bits <= 6 and software.narrow_efficiency is not None:
+        return software.narrow_efficiency
+    if bits <= 9 and software.quantised_efficiency is not None:
+        return software.quantised_efficiency
+    return software.compute_efficiency
+
+
+def widening_flop_per_byte(tuning: Tuning, operator: LayerOperator) -> float:
+    """Operations that widen a byte of weights stored in fewer bits than they are multiplied in.
+    [FLOP/B]"""
+    if not isinstance(operator, MatMul | Experts):
+        return 0.0
+    stored = bytes_of(operator.weight_dtype)
+    if stored >= bytes_of(operator.compute_dtype):
+        return 0.0
+    return tuning.widening_flop_per_weight / stored
+
+
+def launch_s(software: Software, operator: LayerOperator) -> float:
+    """Launching an operator; NaN where the software counts each of its kernels instead. [s]"""
+    quantised = bytes_of(getattr(operator, "compute_dtype", "fp32")) < 1.5
+    matmul_s = software.quantised_overhead_s if quantised else software.matmul_overhead_s
+    given = {
+        "matmul": matmul_s,
+        "attention": software.attention_overhead_s,
+        "recurrent": software.attention_overhead_s,
+        "experts": software.experts_overhead_s,
+    }.get(operator.kind)
+    return float("nan") if given is None else given

@@ -1,0 +1,65 @@
+"""`Served`: a model on a machine under a workload, and what every plan of it needs to know."""
+
+from functools import cached_property
+
+from planner.machines.topology import Topology
+from planner.models.graph import ModelGraph
+from planner.pricing.drafts import serving_prices
+from planner.pricing.price_list import Holdings, PriceList, Split, usable_bytes_of
+from planner.pricing.schedule import Schedule, scheduled
+from planner.workload import Workload
+
+
+class Served:
+    """What solver, check, ledger and score need of a graph, a topology and a workload: made once,
+    and handed on.
+
+    Plans of one question share most of their passes and splits, so price list, schedules and
+    holdings are kept here, as long as the question is.
+    """
+
+    def __init__(self, graph: ModelGraph, topology: Topology, workload: Workload) -> None:
+        self.graph = graph
+        self.topology = topology
+        self.workload = workload
+        self.software = topology.software
+        self.usable_bytes = usable_bytes_of(topology)
+        """What a plan may fill of one chip's memory."""
+        self._schedules: dict[tuple[int, int], Schedule] = {}
+        self._holdings: dict[Split, Holdings] = {}
+
+    @cached_property
+    def prices(self) -> PriceList:
+        """An InputError where the workload's tokens cannot be drafted."""
+        return serving_prices(self.graph, self.topology, self.workload)
+
+    def schedule(self, batch_size: int, replicas: int = 1, micro_batches: int = 1) -> Schedule:
+        """The passes of the busiest of so many replicas."""
+        sequences = -(-batch_size // replicas)
+        key = sequences, micro_batches
+        at = self._schedules.get(key)
+        if at is None:
+            at = scheduled(
+                self.workload,
+                self.software,
+                batch_size=sequences,
+                replicas=1,
+                micro_batches=micro_batches,
+                graph=self.graph,
+            )
+            self._schedules[key] = at
+        return at
+
+    def holdings(self, split: Split) -> Holdings:
+        """What one chip of a group under a split holds, with the buffers of the smallest step."""
+        held = self._holdings.get(split)
+        if held is None:
+            held = self.prices.holdings(split, self.workload, 1.0, 1.0)
+            self._holdings[split] = held
+        return held
+
+    def buffer_bytes(self, split: Split, at: Schedule) -> float:
+        """What is held besides while the largest layer of the graph runs. [B]"""
+        # Guidance can run pass by pass, so that buffers need room for one of them alone.
+        tokens = at.most_tokens / self.graph.passes_per_step
+        return float(self.prices.activation_bytes(split, self.workload, tokens, at.decode.rows)[0])
