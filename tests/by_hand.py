@@ -17,7 +17,7 @@ from planner.machines.topology import (
     Topology,
 )
 from planner.models.graph import Layer, ModelGraph, chain_edges
-from planner.models.operators import Attention, MatMul, Operator
+from planner.models.operators import Attention, LayerOperator, MatMul
 from planner.plan import ChipRange, Plan, Stage
 from planner.pricing.price_list import Reach
 
@@ -113,7 +113,7 @@ def attention(**changes: Any) -> Attention:
     return Attention(**{**numbers, **changes})
 
 
-def layer(name: str, *operators: Operator, kind: str = "decoder", **changes: Any) -> Layer:
+def layer(name: str, *operators: LayerOperator, kind: str = "decoder", **changes: Any) -> Layer:
     """A layer that hands on 10 values of 2 B for a token."""
     return Layer(name=name, kind=kind, operators=operators, activation_width=10, **changes)
 
