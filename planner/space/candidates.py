@@ -316,8 +316,9 @@ class Candidates:
     def realised(self, box: Box, plan: Plan) -> tuple[Plan, float]:
         """The best plan of a box with the stages of a relaxed solution, and its canonical value
         (infinite: none fits)."""
-        fixed = box.batch_size is not None or self.workload.requests_per_s is not None
-        most = None if fixed else self.most_sequences(plan)
+        most = None
+        if box.batch_size is None and self.workload.requests_per_s is None:
+            most = self.most_sequences(plan)
         return best_batch(box, plan, most, self._allowed_value, bool(self.question.limits))
 
     def score(self, plan: Plan) -> Score:

@@ -69,15 +69,14 @@ def _scored(
 
 def sampling_plans(served: Served) -> Iterator[Plan]:
     """All plans of the space that keep the rules of structure."""
-    graph = served.graph
-    topology = served.topology
+    graph, topology, workload = served.graph, served.topology, served.workload
     packing = packing_of(topology)
     layers = tuple(layer.name for layer in graph.layers)
     for tensor, sequence, passes in _degrees(graph, topology):
         width = tensor * sequence * passes
         if packing.rule(width) is None:
             continue
-        for replicas in _replicas(served.workload.batch_size, topology.chips // width):
+        for replicas in _replicas(workload.batch_size, topology.chips // width):
             bases = packing.copies(width, replicas)
             if bases is None:
                 continue

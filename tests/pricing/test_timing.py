@@ -459,6 +459,9 @@ def test_what_is_needed_further_on_crosses_every_border_once():
     skipping = GRAPH.replace(edges=(*GRAPH.edges, (NAMES[0], NAMES[-1])))
     each = GRAPH.layers[0].activation_bytes_per_token
     assert crossing_bytes(GRAPH, [0, 0, 1, 1, 1, 2]).tolist() == [each, each, 0.0]
+    # Whatever the order in which the edges are told.
+    turned = skipping.replace(edges=skipping.edges[::-1])
+    assert crossing_bytes(turned, [0, 0, 1, 1, 1, 2]).tolist() == [2 * each, 2 * each, 0.0]
     assert crossing_bytes(skipping, [0, 0, 1, 1, 1, 2]).tolist() == [2 * each, 2 * each, 0.0]
 
 

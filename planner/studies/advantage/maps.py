@@ -115,12 +115,11 @@ class MapGrids:
         is priced again."""
         machine = whole(topology)
         place = [one.name for one in self.topologies].index(machine.name)
-        ground = Ground(machine)
         graphs = [member(self.family, size, self.weight_dtype) for size in self.sizes]
         machines = list(self.topologies)
         machines[place] = machine
         grids = list(self.grids)
-        grids[place] = _priced_all(graphs, ground, self.workload)
+        grids[place] = _priced_all(graphs, Ground(machine), self.workload)
         return replace(self, topologies=tuple(machines), grids=tuple(grids), models={})
 
     def only(self, *names: str) -> "MapGrids":
