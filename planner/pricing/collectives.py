@@ -158,8 +158,10 @@ class _Place:
             if inside
             else kernel.across_bandwidth_fraction or kernel.bandwidth_fraction
         )
-        hops = 3 if fabric.shape == "dragonfly" else 1
-        return fabric.bandwidth_bytes_per_s * share, hops * fabric.latency_s + software_s
+        return (
+            fabric.bandwidth_bytes_per_s * share,
+            self.level.nearest_hops * fabric.latency_s + software_s,
+        )
 
     @cached_property
     def grid(self) -> tuple[tuple[int, ...], tuple[bool, ...]]:

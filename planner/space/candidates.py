@@ -40,7 +40,7 @@ from planner.scoring.plans import chosen_power, score_plan
 from planner.solver.chain.packing import Packing
 from planner.solver.chain.problem import ChainProblem, Limit, Measure, Run
 from planner.space.boxes import Box, best_batch, least_parts
-from planner.space.layout import packing_of
+from planner.space.layout import crossings_of, packing_of
 from planner.space.measures import (
     PEAKS,
     RESOURCES,
@@ -113,6 +113,7 @@ class Candidates:
         self.splits = splits
         self.options = [*splits, *(splits if self.tied else ())]
         self.widths = np.array([split.chips for split in self.options], dtype=np.intp)
+        self.crossings = crossings_of(self.topology, self.packing, self.widths)
 
     def _check_known(self) -> None:
         """Refuse to optimise what the topology does not know, what the rate of requests leaves
@@ -282,6 +283,7 @@ class Candidates:
             link_peaks=link_peaks,
             widths=self.widths,
             packing=self.packing,
+            crossings=self.crossings,
             budget=budget,
             objective=objective,
             limits=limits,
@@ -487,12 +489,17 @@ class Candidates:
         return sums, sums_fixed, peaks, peaks_fixed
 
     def _links(self, ends: tuple[Schedule, ...]) -> tuple[Floats, Floats]:
-        levels, items = self.topology.levels, len(self.graph.layers)
-        shape = items + 1, len(self.options), max(1, len(levels))
-        sums, peaks = np.zeros((*shape, SUMS)), np.zeros((*shape, PEAKS))
-        for border, level in enumerate(levels):
-            hops = 3 if level.fabric.shape == "dragonfly" else 1
-            sums[:, :, border], peaks[:, :, border] = self.hop(self.options, ends, border, hops)
+        """What a link of each kind adds, by layer and option."""
+        borders = self.crossings.borders.tolist()
+        shape = len(self.graph.layers) + 1, len(self.options), len(borders)
+        sums = np.zeros((*shape, SUMS))
+        peaks = np.zeros((*shape, PEAKS))
+        if not self.topology.levels:
+            return sums, peaks
+        for kind, (border, hops) in enumerate(
+            zip(borders, self.crossings.hops.tolist(), strict=True)
+        ):
+            sums[:, :, kind], peaks[:, :, kind] = self.hop(self.options, ends, border, hops)
         return sums, peaks
 
     def hop(
