@@ -15,6 +15,7 @@ import numpy as np
 from planner.errors import InputError
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
+from planner.pricing.degrees import tensor_degrees
 from planner.pricing.price_list import (
     Floats,
     Holdings,
@@ -91,13 +92,8 @@ class DraftingPriceList(PriceList):
     def draft_split(self, split: Split) -> Split:
         """How the chips of a stage under a split share out the draft model."""
         assert self.draft is not None
-        ways = self.draft.graph.splits()
-
-        def able(degree: int) -> bool:
-            whole = all(heads % degree == 0 for heads in ways.get("heads", ()))
-            return whole and all(not (n % degree and degree % n) for n in ways.get("kv_heads", ()))
-
-        tensor = max(n for n in range(1, split.tensor + 1) if split.tensor % n == 0 and able(n))
+        able = tensor_degrees(self.draft.graph, self.topology.software, split.tensor)
+        tensor = max(degree for degree in able if split.tensor % degree == 0)
         return Split(tensor, 1, split.sequence, split.attention)
 
     @staticmethod

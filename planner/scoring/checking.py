@@ -8,6 +8,7 @@ from planner.errors import listed, shortened
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan, Stage
+from planner.pricing.degrees import expert_fault, nesting_fault, tensor_fault
 from planner.pricing.drafts import serving_prices
 from planner.pricing.holdings import ledger_of, split_of
 from planner.pricing.price_list import PriceList, unoffered
@@ -196,22 +197,14 @@ STRUCTURE: tuple[Callable[[Plan, ModelGraph, Topology], Iterator[Violation]], ..
 
 def _degree_faults(stage: Stage, graph: ModelGraph, topology: Topology) -> Iterator[str]:
     tensor, expert, software = stage.tensor_parallel, stage.expert_parallel, topology.software
-    splits = graph.splits()
-    if tensor > software.most_tensor_parallel:
-        yield f"tensor_parallel is {tensor}, but {software.name} splits a layer at most {software.most_tensor_parallel} ways"
-    for heads in splits.get("heads", ()):
-        if heads % tensor and not software.pads_heads:
-            yield f"tensor_parallel = {tensor} does not divide the {heads} heads of {graph.name}"
-    for heads in splits.get("kv_heads", ()):
-        if heads % tensor and tensor % heads and not software.pads_heads:
-            yield f"tensor_parallel = {tensor} neither divides nor is a multiple of the {heads} key-value heads"
-    if expert > 1 and "experts" not in splits:
-        yield f"expert_parallel is {expert}, but {graph.name} has no experts; it must be 1"
-    for experts in splits.get("experts", ()):
-        if experts % expert:
-            yield f"expert_parallel = {expert} does not divide the {experts} experts of {graph.name}"
-    if expert % tensor and tensor % expert:
-        yield f"expert_parallel = {expert} neither divides nor is a multiple of tensor_parallel = {tensor}"
+    each = (
+        tensor_fault(graph, software, tensor),
+        expert_fault(graph, expert),
+    )
+    yield from (fault for fault in each if fault is not None)
+    mixed = nesting_fault(tensor, expert)
+    if mixed is not None:
+        yield mixed
     elif stage.attention_parallel % max(1, expert // tensor):
         yield (
             f"{stage.group_chips} chips do not hold whole groups of expert_parallel = {expert} chips;"

@@ -62,7 +62,7 @@ def test_the_last_unit_holds_all_chips_and_each_is_a_multiple_of_the_one_before(
 def test_stages_stand_one_after_the_other_inside_borders_that_can_hold_them():
     packing = packing_of(tiny_topology(16, fabric("switch", 4), fabric("chain", 4)))
     assert starts_of(packing, [1, 3, 2, 3]) == ([0, 1, 4, 8], 11)
-    assert starts_of(packing, [6, 6]) == ([0, 6], 12)  # no border can hold six
+    assert starts_of(packing, [6, 2, 6]) == ([0, 6, 8], 14)  # six begin where a unit does
 
 
 @pytest.mark.parametrize(

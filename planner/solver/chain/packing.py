@@ -1,8 +1,7 @@
 """Packing blocks of slots in order, never across a border that they could keep clear of.
 
-Slots come in units of several sizes, each a multiple of the one before: chips, lines of a grid,
-nodes, racks. A block no larger than a unit lies inside one; a larger one begins at a unit's first
-slot and takes whole units.
+Slots come in units of several sizes, each a multiple of the one before: chips, lines of a grid, nodes, racks. A block no
+larger than a unit lies inside one; a larger one begins at a unit's first slot.
 """
 
 from dataclasses import dataclass, replace
@@ -67,12 +66,11 @@ class Packing:
     """Slots that no block may take, ascending."""
 
     def rule(self, width: int) -> Rule | None:
-        """Where a block of `width` slots may begin; None where no unit can hold such a block
-        whole."""
+        """Where a block of `width` slots may begin; None where there are not so many."""
         below = 1
         for span in self.spans or (1,):
             if width <= span:
-                return Rule(below, span) if width % below == 0 and width <= self.slots else None
+                return Rule(below, span) if width <= self.slots else None
             below = span
         return None
 
@@ -81,7 +79,7 @@ class Packing:
         begin."""
         rule = self.rule(width)
         if rule is None:
-            raise AssertionError(f"no block of {width} slots fits the borders")
+            raise AssertionError(f"no block of {width} slots fits into {self.slots}")
         begin = -(-offset // rule.grain) * rule.grain
         straddles = begin // rule.fence < (begin + width - 1) // rule.fence
         begin = np.where(straddles, -(-begin // rule.fence) * rule.fence, begin)
