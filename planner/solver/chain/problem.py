@@ -78,7 +78,10 @@ class Measure:
             total = total + pair.weight * np.maximum(sums[..., pair.sum], peaks[..., pair.peak])
         whole = total if self.held is None else total * sums[..., self.held]
         value = self.lined(self.scale * whole)
-        return value / total if self.averaged else value
+        if not self.averaged:
+            return value
+        # Where bounds take all sums and peaks to be nothing there is nothing to average.
+        return np.divide(value, total, out=np.zeros(np.shape(total)), where=np.asarray(total) > 0)
 
     def lined(self, scaled: Floats, over: float | Floats = 1.0) -> Floats:
         """The least of the lines over a scaled whole; of one that is averaged over so much

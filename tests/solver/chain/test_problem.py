@@ -36,6 +36,13 @@ def three_items(budget: int = 4, objective: Measure | None = None) -> ChainProbl
     )
 
 
+def test_an_average_over_nothing_is_nothing():
+    power = Measure(np.array([1.0]), np.array([0.0]), held=0, averaged=True)
+    sums = np.array([[0.0], [3.0]])
+    assert list(power.value(sums, np.zeros((2, 1)))) == [0.0, 3.0]
+    assert float(power.value(np.zeros(1), np.zeros(1))) == 0.0
+
+
 def test_a_solution_is_evaluated_run_by_run_and_link_by_link():
     problem = three_items()
     runs = packed(problem, ((0, 1, 0), (1, 2, 0), (2, 3, 1)))
