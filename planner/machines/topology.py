@@ -202,7 +202,8 @@ class Level:
         return steps
 
     def coordinates(self, unit: int | Chips) -> tuple[Chips, ...]:
-        """Of a unit in a grid whose lines are numbered to and fro, so that unit n and n + 1 are neighbours."""
+        """Of a unit in a grid whose lines are numbered to and fro, so that unit n and n + 1 are
+        neighbours."""
         position: list[Chips] = []
         below = self.units
         left = np.asarray(unit, dtype=np.intp)
@@ -288,9 +289,10 @@ class Topology(Record):
     def ways(
         self, senders: tuple[Chips, Chips], receivers: tuple[Chips, Chips]
     ) -> tuple[Chips, Chips]:
-        """The nearest way from each of some groups of consecutive chips, given by their first and last chips, to another that
-        shares none of them: the level that it crosses, and its hops there. A way leads from one of the ends that face one
-        another, or from one of those that look away, which are nearer where an axis closes or lines go to and fro."""
+        """The nearest way from each of some groups of consecutive chips, given by their first and
+        last chips, to another that shares none of them: the level that it crosses, and its hops
+        there. A way leads from one of the ends that face one another, or from one of those that
+        look away, which are nearer where an axis closes or lines go to and fro."""
         inner = self._way(senders[1], receivers[0])
         outer = self._way(senders[0], receivers[1])
         is_nearer = (outer[0] < inner[0]) | ((outer[0] == inner[0]) & (outer[1] < inner[1]))

@@ -1,9 +1,11 @@
-"""Which parallel degrees a model can be split by: said here once, for the rules of a plan and for the space of plans.
+"""Which parallel degrees a model can be split by: said here once, for the rules of a plan and for
+the space of plans.
 
-Each rule gives the fault of a degree in a sentence, or None. Heads are shared out whole over a tensor group, and key-value
-heads too, which may also be held in copies. Software that pads adds empty heads until they divide, but no chip has empty
-heads alone. Sequence parallel degrees are no rule of a plan, since keys may go round a ring: the space has those alone in
-which tensor × sequence divides the heads likewise.
+Each rule gives the fault of a degree in a sentence, or None. Heads are shared out whole over a
+tensor group, and key-value heads too, which may also be held in copies. Software that pads adds
+empty heads until they divide, but no chip has empty heads alone. Sequence parallel degrees are no
+rule of a plan, since keys may go round a ring: the space has those alone in which tensor × sequence
+divides the heads likewise.
 """
 
 from planner.machines.software import Software
@@ -22,7 +24,8 @@ def tensor_fault(graph: ModelGraph, software: Software, tensor: int) -> str | No
         return fault
     for heads in graph.splits().get("kv_heads", ()):
         if heads % tensor and tensor % heads:
-            return f"tensor_parallel = {tensor} neither divides nor is a multiple of the {heads} key-value heads"
+            neither = f"tensor_parallel = {tensor} neither divides nor is a multiple of"
+            return f"{neither} the {heads} key-value heads"
     return None
 
 
@@ -49,9 +52,11 @@ def expert_fault(graph: ModelGraph, expert: int) -> str | None:
 
 
 def nesting_fault(tensor: int, expert: int) -> str | None:
-    """Of the two together: whole experts inside a tensor group, or whole tensor groups for each expert."""
+    """Of the two together: whole experts inside a tensor group, or whole tensor groups for each
+    expert."""
     if expert % tensor and tensor % expert:
-        return f"expert_parallel = {expert} neither divides nor is a multiple of tensor_parallel = {tensor}"
+        neither = f"expert_parallel = {expert} neither divides nor is a multiple of"
+        return f"{neither} tensor_parallel = {tensor}"
     return None
 
 

@@ -58,7 +58,8 @@ def decode_grid_s(
 def _split(graph: ModelGraph, topology: Topology, degree: int) -> Split:
     if not 1 <= degree <= topology.chips:
         raise InputError(
-            f"tensor_parallel = {degree} must lie between 1 and the {topology.chips} chips of {topology.name}"
+            f"tensor_parallel = {degree} must lie between 1 and the {topology.chips} chips"
+            f" of {topology.name}"
         )
     fault = tensor_fault(graph, topology.software, degree)
     if fault is not None:

@@ -113,7 +113,8 @@ def hops_along(topology: Topology, groups: Sequence[ChipRange]) -> list[Hop]:
 
 
 def hop_between(topology: Topology, sender: ChipRange, receiver: ChipRange) -> Hop:
-    """The nearest way from one group to another; none, (None, 0), where one chip is at an end of both."""
+    """The nearest way from one group to another; none, (None, 0), where one chip is at an end of
+    both."""
     if sender.last == receiver.first or sender.first == receiver.last:
         return None, 0
     return hops_along(topology, [sender, receiver])[0]

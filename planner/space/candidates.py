@@ -591,9 +591,10 @@ def splits_of(
     within: bool = False,
     sequences: bool = False,
 ) -> tuple[Split, ...]:
-    """All ways of splitting a stage that the graph, the software and the borders allow, narrowest first; `within`: those too
-    that share out whole experts inside a tensor group, which is never faster than to split each of them; `sequences`: those
-    too that share out the tokens of a sequence, in which each chip attends with some of its tensor group's heads."""
+    """All ways of splitting a stage that the graph, the software and the borders allow, narrowest
+    first; `within`: those too that share out whole experts inside a tensor group, which is never
+    faster than to split each of them; `sequences`: those too that share out the tokens of a
+    sequence, in which each chip attends with some of its tensor group's heads."""
     software = topology.software
     most = topology.chips
     experts = expert_degrees(graph, most)

@@ -26,7 +26,8 @@ def packing_of(topology: Topology) -> Packing:
 
 
 def crossings_of(topology: Topology, packing: Packing, widths: Ints) -> Crossings:
-    """The links between stages of such widths that are packed in order, as `Topology.ways` tells them apart."""
+    """The links between stages of such widths that are packed in order, as `Topology.ways` tells
+    them apart."""
     nearest = np.array([level.nearest_hops for level in topology.levels], dtype=np.intp)
     if all(sum(length > 1 for length in level.axes) == 1 for level in topology.levels):
         # On one axis the next stage begins in the same unit or in the one beside it.

@@ -2,10 +2,12 @@
 
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from planner.answers.question import question_of
+from planner.solver.chain.packing import Ints, Packing
 from planner.solver.chain.problem import ChainProblem, Measure
 from planner.space.candidates import Candidates
 from planner.space.layout import crossings_of, packing_of
@@ -13,9 +15,15 @@ from tests.instances import fabric, random_graph, random_topology, random_worklo
 from tests.oracle import HIGHER_IS_BETTER
 
 
+def packed_in(packing: Packing, widths: Ints) -> dict[str, Any]:
+    """The fields of a problem whose runs of such widths are packed so, with links that are as long
+    wherever they cross a border."""
+    return {"widths": widths, "packing": packing, "crossings": packing.crossings(widths)}
+
+
 def on_grids(count: int) -> Iterator[ChainProblem]:
-    """Runs of which few are allowed, so that stages of several widths must leave chips of a line free; links cost more than
-    work, by the hop, and all alike."""
+    """Runs of which few are allowed, so that stages of several widths must leave chips of a line
+    free; links cost more than work, by the hop, and all alike."""
     for case in range(count):
         dice = np.random.default_rng(case)
         axes = [(4, 6), (3, 8), (2, 3, 4), (6, 4)][case % 4]

@@ -110,7 +110,8 @@ def test_links_of_the_search_go_as_far_as_the_hops_of_the_score(fabrics):
 
 
 def test_a_stage_that_skips_the_rest_of_a_line_takes_a_longer_hop():
-    """Chips 0 to 3 lie in a line, 4 to 7 come back beside them: from 1 to 7 it is one step across and one along."""
+    """Chips 0 to 3 lie in a line, 4 to 7 come back beside them: from 1 to 7 it is one step across
+    and one along."""
     topology = tiny_topology(12, fabric("torus", 12, dimensions=(3, 4), wraps_from=16))
     crossings = crossings_of(topology, packing_of(topology), np.array([1, 4]))
     assert [crossings.hops[crossings.kinds[0, 1, end]] for end in (1, 2, 3, 4)] == [1, 2, 2, 1]

@@ -6,9 +6,10 @@ whose lower bound reaches the best solution known are dropped. A pass keeps at m
 each item and remembers the least bound of those that it leaves out: that is a proved bound, and a
 pass that leaves none out is exact [1].
 
-Packing in order takes each later run no further when it starts earlier, and crosses at most one border of each kind more;
-so a label that starts earlier makes another useless when it wins by that much (`_slack`). On a grid of several axes a run
-may also leave slots free in front of it, and then the link to it is longer: any of those to come may be (`_detours`).
+Packing in order takes each later run no further when it starts earlier, and crosses at most one
+border of each kind more; so a label that starts earlier makes another useless when it wins by that
+much (`_slack`). On a grid of several axes a run may also leave slots free in front of it, and then
+the link to it is longer: any of those to come may be (`_detours`).
 
 [1] W. Zhang, "Complete anytime beam search", AAAI 1998.
 """
@@ -409,8 +410,8 @@ def weighed_peaks(problem: ChainProblem) -> dict[int, tuple[int, Rest]]:
 
 
 def _slack(problem: ChainProblem) -> Floats:
-    """The most that links may add to each sum for a start that is packed earlier, shape (sums,): one border of each kind
-    where all links cost alike, else unlimited."""
+    """The most that links may add to each sum for a start that is packed earlier, shape (sums,):
+    one border of each kind where all links cost alike, else unlimited."""
     inside = problem.link_sums[1:-1][:, :, problem.crossings.nearest]
     if inside.size and (inside == inside[:1]).all():
         return np.asarray(np.abs(np.diff(inside, axis=2)).sum(axis=2).max(axis=(0, 1)))
@@ -418,7 +419,8 @@ def _slack(problem: ChainProblem) -> Floats:
 
 
 def _detours(problem: ChainProblem) -> Floats:
-    """The most that a link which is not the nearest across its border adds to each sum, shape (sums,)."""
+    """The most that a link which is not the nearest across its border adds to each sum, shape
+    (sums,)."""
     crossings = problem.crossings
     nearest = crossings.nearest[np.unique(crossings.borders, return_inverse=True)[1]]
     inside = problem.link_sums[1:-1]
@@ -426,8 +428,9 @@ def _detours(problem: ChainProblem) -> Floats:
 
 
 def _link_classes(problem: ChainProblem, item: int) -> tuple[Ints, NDArray[np.bool_]]:
-    """For each option (and for none, the last) the class of the link behind it; and whether a link of one class is
-    nowhere worse than one of another, shape (classes, classes). A class that is no worse has the lower number."""
+    """For each option (and for none, the last) the class of the link behind it; and whether a link
+    of one class is nowhere worse than one of another, shape (classes, classes). A class that is no
+    worse has the lower number."""
     links = np.concatenate([problem.link_sums[item], problem.link_peaks[item]], axis=2).reshape(
         problem.options, -1
     )

@@ -1,7 +1,8 @@
 """Packing blocks of slots in order, never across a border that they could keep clear of.
 
-Slots come in units of several sizes, each a multiple of the one before: chips, lines of a grid, nodes, racks. A block no
-larger than a unit lies inside one; a larger one begins at a unit's first slot.
+Slots come in units of several sizes, each a multiple of the one before: chips, lines of a grid,
+nodes, racks. A block no larger than a unit lies inside one; a larger one begins at a unit's first
+slot.
 """
 
 from dataclasses import dataclass, replace
@@ -24,14 +25,15 @@ class Rule(NamedTuple):
 class Crossings:
     """What the links between blocks of some widths cross, by where the first of two blocks ends.
 
-    The kinds are numbered by border, then by distance: of those across one border the nearest comes first.
+    The kinds are numbered by border, then by distance: of those across one border the nearest comes
+    first.
     """
 
     widths: Ints
     """Ascending."""
     kinds: Ints
-    """Of the link behind a block of one width that ends before a slot, to the next of another width; shape (widths, widths,
-    slots + 1)."""
+    """Of the link behind a block of one width that ends before a slot, to the next of another
+    width; shape (widths, widths, slots + 1)."""
     borders: Ints
     """That links of each kind cross, shape (kinds,)."""
     hops: Ints
@@ -111,7 +113,8 @@ class Packing:
         return crossed
 
     def following(self, widths: Ints) -> Ints:
-        """First slots of the next block of each width behind one that ends before each slot, shape (widths, slots + 1)."""
+        """First slots of the next block of each width behind one that ends before each slot, shape
+        (widths, slots + 1)."""
         ends = np.arange(self.slots + 1)
         nowhere = np.full_like(ends, self.slots)
         starts = [

@@ -118,8 +118,9 @@ def shortest(problem: ChainProblem, asked: Sequence[tuple[Floats, float]]) -> li
 
 
 def _links(problem: ChainProblem, weights: Floats) -> tuple[Floats, list[tuple[int, Ints]]]:
-    """What a link in front of an item costs at least behind a run of each option, by the nearest kind of link that
-    the options after it leave, shape (weights, items + 1, options, kinds); and the options that leave each of those kinds."""
+    """What a link in front of an item costs at least behind a run of each option, by the nearest
+    kind of link that the options after it leave, shape (weights, items + 1, options, kinds); and
+    the options that leave each of those kinds."""
     least = lowest_kinds(problem)
     crossed = np.arange(problem.link_sums.shape[2])
     links = np.stack([problem.link_sums @ one for one in weights])
@@ -133,8 +134,8 @@ def _links(problem: ChainProblem, weights: Floats) -> tuple[Floats, list[tuple[i
 
 
 def lowest_kinds(problem: ChainProblem) -> Ints:
-    """No link beside a run of each option is of a lower kind, shape (options,): it crosses the borders of the units that the
-    run fills."""
+    """No link beside a run of each option is of a lower kind, shape (options,): it crosses the
+    borders of the units that the run fills."""
     lowest = np.zeros(problem.options, dtype=np.intp)
     for span in problem.packing.borders:
         lowest += problem.widths % span == 0

@@ -139,8 +139,8 @@ class ChainProblem:
     run_peaks_fixed: Floats
     """What a run adds to its load on each peak besides, shape (options, peaks)."""
     link_sums: Floats
-    """What a link in front of an item adds to each sum, by the option of the run before it and the kind of link that it is,
-    shape (items + 1, options, kinds, sums)."""
+    """What a link in front of an item adds to each sum, by the option of the run before it and the
+    kind of link that it is, shape (items + 1, options, kinds, sums)."""
     link_peaks: Floats
     """The load of that link on each peak, shape (items + 1, options, kinds, peaks)."""
     widths: Ints

@@ -29,7 +29,8 @@ from planner.errors import PlannerError
 PATIENCE_S = 1.0
 """Starting a process takes about as long: what is done by then was not worth one."""
 ISOLATED = ("-I", "-S")
-"""Neither the working folder nor PYTHONPATH, and of what is installed nothing yet: the standard library alone."""
+"""Neither the working folder nor PYTHONPATH, and of what is installed nothing yet: the standard
+library alone."""
 BOOT = """
 import json, site, sys
 standard = [*sys.path]

@@ -9,7 +9,7 @@ import pytest
 from planner.answers.question import FIELDS
 from planner.solver.chain import exhaustive, labels
 from planner.solver.chain.bounds import relaxed
-from planner.solver.chain.labels import LAST_BEAM, Stopped, labelled, widened
+from planner.solver.chain.labels import Stopped, labelled, widened
 from planner.solver.chain.problem import ChainProblem, Incumbent, Measure
 from planner.space.layout import crossings_of, packing_of
 from tests.instances import fabric, tiny_topology
@@ -31,16 +31,17 @@ def test_labels_see_how_far_a_link_goes():
     solved = 0
     for problem in on_grids(24):
         best, found = exhaustive.solve(problem), Incumbent(problem)
-        proved = labelled(problem, relaxed(problem), found, LAST_BEAM, lambda: False)
+        proved = labelled(problem, relaxed(problem), found)
         assert found.value == pytest.approx(best.objective, rel=1e-12)
-        assert proved >= found.goal
+        assert proved.bound >= found.goal
         solved += math.isfinite(best.objective)
     assert solved > 12
 
 
 def beside_a_line(allowed: dict[tuple[int, int, int], float]) -> ChainProblem:
-    """Three items on 3 × 4 slots; the runs allowed are (tail, head, slots), with what they cost; a hop costs 1. The third item
-    takes four slots: a line. From chip 0, from 3, and from 0 and 1 together that is one hop; from 1 alone and from 2 alone, two.
+    """Three items on 3 × 4 slots; the runs allowed are (tail, head, slots), with what they cost; a
+    hop costs 1. The third item takes four slots: a line. From chip 0, from 3, and from 0 and 1
+    together that is one hop; from 1 alone and from 2 alone, two.
     """
     topology = tiny_topology(12, fabric("mesh", 12, dimensions=(3, 4)))
     packing = packing_of(topology)
@@ -73,9 +74,11 @@ def beside_a_line(allowed: dict[tuple[int, int, int], float]) -> ChainProblem:
 @pytest.mark.parametrize(
     ("allowed", "cuts", "value"),
     [
-        # 1 + 1 slots are cheaper than 3 + 1, and end earlier; but from the second slot it is two hops to the next line.
+        # 1 + 1 slots are cheaper than 3 + 1, and end earlier; but from the second slot it is two
+        # hops to the next line.
         ({(0, 1, 1): 1.0, (0, 1, 3): 1.5, (1, 2, 1): 0.0}, ((0, 1, 2), (1, 2, 0), (2, 3, 3)), 3.5),
-        # 1 + 1 slots are cheaper than 2, and end where those do; but 2 slots have an end that is one hop away.
+        # 1 + 1 slots are cheaper than 2, and end where those do; but 2 slots have an end that is
+        # one hop away.
         ({(0, 1, 1): 0.0, (1, 2, 1): 0.0, (0, 2, 2): 1.5}, ((0, 2, 1), (2, 3, 3)), 2.5),
     ],
 )
@@ -84,7 +87,7 @@ def test_a_start_that_is_cheaper_so_far_stays_beside_one_with_shorter_links_to_c
 ):
     problem = beside_a_line(allowed)
     found = Incumbent(problem)
-    labelled(problem, relaxed(problem), found, LAST_BEAM, lambda: False)
+    labelled(problem, relaxed(problem), found)
     assert (found.cuts, found.value) == (cuts, value)
 
 

@@ -37,7 +37,8 @@ def borders_inside(packing, begin, width):
 
 
 def keeps_clear(packing, begin, width):
-    """Whether a block lies inside the smallest unit that can hold it, and begins at a border of the next smaller."""
+    """Whether a block lies inside the smallest unit that can hold it, and begins at a border of the
+    next smaller."""
     fence = min(span for span in packing.spans if span >= width)
     below = max((span for span in packing.spans if span < width), default=1)
     return begin // fence == (begin + width - 1) // fence and begin % below == 0

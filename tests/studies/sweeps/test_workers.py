@@ -94,7 +94,8 @@ def test_a_process_ends_with_its_caller_however_that_ends():
 
 @pytest.fixture
 def poisoned(tmp_path, monkeypatch):
-    """A working folder with a file for each module that a process needs to start; what they write when they are run."""
+    """A working folder with a file for each module that a process needs to start; what they write
+    when they are run."""
     ran = tmp_path / "ran"
     for name in ("json", "site", "pickle", "planner", "sitecustomize", "usercustomize"):
         (tmp_path / f"{name}.py").write_text(
