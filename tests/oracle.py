@@ -144,9 +144,12 @@ def all_splits(graph: ModelGraph, topology: Topology) -> list[Split]:
     for tensor, expert in itertools.product(range(1, topology.chips + 1), repeat=2):
         if tensor > topology.software.most_tensor_parallel:
             continue
-        if any(heads % tensor for heads in ways.get("heads", ())):
+        pads = topology.software.pads_heads
+        if any(tensor > heads if pads else heads % tensor for heads in ways.get("heads", ())):
             continue
-        if any(heads % tensor and tensor % heads for heads in ways.get("kv_heads", ())):
+        if any(
+            heads % tensor and tensor % heads and not pads for heads in ways.get("kv_heads", ())
+        ):
             continue
         if expert > 1 and any(count % expert for count in ways.get("experts", (1,))):
             continue
@@ -154,7 +157,7 @@ def all_splits(graph: ModelGraph, topology: Topology) -> list[Split]:
             continue
         if expert % tensor and tensor % expert:
             continue
-        if placeable(topology, max(tensor, expert)):
+        if max(tensor, expert) <= topology.chips:
             found.append((tensor, expert))
     return found
 
@@ -168,7 +171,7 @@ def all_sequence_splits(graph: ModelGraph, topology: Topology) -> list[Split]:
         for sequence in range(2, topology.chips + 1)
         if expert == 1
         and all(heads % (tensor * sequence) == 0 for heads in graph.splits().get("heads", ()))
-        if placeable(topology, tensor * sequence)
+        if tensor * sequence <= topology.chips
     ]
 
 
@@ -180,14 +183,6 @@ def units(topology: Topology) -> list[tuple[int, int]]:
             if length > 1:
                 sizes.append(sizes[-1] * length)
     return list(itertools.pairwise(sizes)) or [(1, 1)]
-
-
-def placeable(topology: Topology, width: int) -> bool:
-    return any(
-        width <= larger and width % unit == 0
-        for unit, larger in units(topology)
-        if width > unit or unit == 1
-    )
 
 
 def may_begin(topology: Topology, first: int, width: int) -> bool:

@@ -72,6 +72,7 @@ def test_every_test_file_mirrors_a_module_or_a_rule(path):
     of_all = {
         "test_conventions.py",
         "test_method.py",
+        "test_promises.py",
         "test_properties.py",
         "test_package.py",
         "test_notebooks.py",

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from planner.errors import InputError, listed
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
 FabricShape = Literal["switch", "full-mesh", "ring", "chain", "torus", "mesh", "dragonfly"]
 PowerScope = Literal["chip", "system"]
+Chips = NDArray[np.intp]
+"""Numbers of chips, or of units, in an array of any shape."""
 
 
 class Peak(Record):
@@ -177,33 +181,38 @@ class Level:
             shape == "ring" or (shape == "torus" and length >= self.fabric.wraps_from)
         )
 
+    @property
+    def nearest_hops(self) -> int:
+        """Between units that are as near as any."""
+        return 3 if self.fabric.shape == "dragonfly" else 1  # local, global, local
+
     def hops(self, one: int, other: int) -> int:
         """Hops between two of its units."""
-        if one == other:
-            return 0
-        if self.fabric.shape in ("switch", "full-mesh"):
-            return 1
-        if self.fabric.shape == "dragonfly":
-            return 3  # local, global, local
-        steps = 0
+        return int(self.hops_each(np.array(one), np.array(other)))
+
+    def hops_each(self, one: Chips, other: Chips) -> Chips:
+        """The same of many pairs at once."""
+        if self.fabric.shape in ("switch", "full-mesh", "dragonfly"):
+            return np.where(np.equal(one, other), 0, self.nearest_hops)
+        steps = np.zeros(np.broadcast(one, other).shape, dtype=np.intp)
         for axis, (a, b) in enumerate(
             zip(self.coordinates(one), self.coordinates(other), strict=True)
         ):
-            steps += (
-                min(abs(a - b), self.axes[axis] - abs(a - b)) if self.wraps(axis) else abs(a - b)
-            )
+            apart = np.abs(a - b)
+            steps += np.minimum(apart, self.axes[axis] - apart) if self.wraps(axis) else apart
         return steps
 
-    def coordinates(self, unit: int) -> tuple[int, ...]:
+    def coordinates(self, unit: int | Chips) -> tuple[Chips, ...]:
         """Of a unit in a grid whose lines are numbered to and fro, so that unit n and n + 1 are
         neighbours."""
-        position: list[int] = []
+        position: list[Chips] = []
         below = self.units
+        left = np.asarray(unit, dtype=np.intp)
         for length in self.axes:
             below //= length
-            index, unit = divmod(unit, below)
-            if index % 2:
-                unit = below - 1 - unit
+            index = left // below
+            left = left % below
+            left = np.where(index % 2, below - 1 - left, left)
             position.append(index)
         return tuple(position)
 
@@ -272,10 +281,36 @@ class Topology(Record):
                 )
         if one == other:
             return None
+        return int(self.levels_crossed(one, other))
+
+    def levels_crossed(self, one: int | Chips, other: int | Chips) -> Chips:
+        """The same of many pairs of chips at once, of which none is a chip and itself."""
+        number = np.zeros(np.broadcast(one, other).shape, dtype=np.intp)
+        for level in self.levels[:-1]:
+            number += np.not_equal(
+                np.floor_divide(one, level.span_chips), np.floor_divide(other, level.span_chips)
+            )
+        return number
+
+    def ways(
+        self, senders: tuple[Chips, Chips], receivers: tuple[Chips, Chips]
+    ) -> tuple[Chips, Chips]:
+        """The nearest way from each of some groups of consecutive chips, given by their first and
+        last chips, to another that shares none of them: the level that it crosses, and its hops
+        there. A way leads from one of the ends that face one another, or from one of those that
+        look away, which are nearer where an axis closes or lines go to and fro."""
+        inner = self._way(senders[1], receivers[0])
+        outer = self._way(senders[0], receivers[1])
+        is_nearer = (outer[0] < inner[0]) | ((outer[0] == inner[0]) & (outer[1] < inner[1]))
+        return np.where(is_nearer, outer[0], inner[0]), np.where(is_nearer, outer[1], inner[1])
+
+    def _way(self, one: Chips, other: Chips) -> tuple[Chips, Chips]:
+        crossed = self.levels_crossed(one, other)
+        hops = np.zeros_like(crossed)
         for number, level in enumerate(self.levels):
-            if one // level.span_chips == other // level.span_chips:
-                return number
-        raise AssertionError(f"no level of {self.name!r} joins chips {one} and {other}")
+            units = ((chip // level.unit_chips) % level.units for chip in (one, other))
+            hops = np.where(crossed == number, level.hops_each(*units), hops)
+        return crossed, hops
 
     def to_networkx(self) -> "nx.Graph[Any]":
         """Chips (integers) and switches (names) as nodes, links as edges with
@@ -318,7 +353,8 @@ def level_links(level: Level) -> Iterator[tuple[int, int]]:
     if level.fabric.shape in ("full-mesh", "dragonfly", "switch"):
         yield from ((a, b) for a in range(level.units) for b in range(a + 1, level.units))
         return
-    at: dict[tuple[int, ...], int] = {level.coordinates(unit): unit for unit in range(level.units)}
+    places = np.stack(level.coordinates(np.arange(level.units)), axis=1).tolist()
+    at: dict[tuple[int, ...], int] = {tuple(place): unit for unit, place in enumerate(places)}
     for place, unit in at.items():
         for axis, length in enumerate(level.axes):
             ahead = place[axis] + 1

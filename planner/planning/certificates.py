@@ -203,13 +203,17 @@ class BoxProof:
             + problem.run_peaks_fixed[:, None, None]
         )
         behind = np.concatenate([problem.link_sums, problem.link_peaks], axis=3).swapaxes(0, 1)
-        _, alike, likeness = np.unique(
-            behind.reshape(problem.options, -1), axis=0, return_index=True, return_inverse=True
-        )
+        behind = behind.reshape(problem.options, -1)
+        if (
+            not problem.crossings.is_even
+        ):  # then what a link crosses depends on the width of the run before it
+            behind = np.concatenate([behind, problem.widths[:, None]], axis=1)
+        _, alike, likeness = np.unique(behind, axis=0, return_index=True, return_inverse=True)
         self.alike, self.likeness = alike.tolist(), likeness.reshape(-1)
         """One option for each kind of link behind a run, and the kind of each option."""
         self.chips = np.arange(problem.budget + 1)
-        self.places = [_places(problem, width) for width in problem.widths.tolist()]
+        self.places = [_places(problem, option) for option in range(problem.options)]
+        self.classes = problem.crossings.classes(problem.widths)
         self.fewest = np.zeros((len(self.chips), self.peaks.shape[3]))
         """Least peaks of plans that end before each chip, shape (chips + 1, peaks)."""
         for peak in np.flatnonzero(
@@ -345,7 +349,8 @@ class BoxProof:
                     continue
                 ways = [
                     together(
-                        best[number, tails, : len(place.ends)], links[tails, one][:, place.borders]
+                        best[number, tails, : len(place.ends)],
+                        links[tails, one][:, place.kinds[self.classes[one]]],
                     )
                     for number, one in enumerate(self.alike)
                 ]
@@ -361,12 +366,15 @@ class _Places(NamedTuple):
 
     ends: Ints
     """The chip behind it; as many as fit."""
-    borders: Ints
-    """That its link crosses."""
+    kinds: Ints
+    """Of the link to it, by the width of the run before it, shape (widths, ends)."""
 
 
-def _places(problem: ChainProblem, width: int) -> _Places:
+def _places(problem: ChainProblem, option: int) -> _Places:
+    width = int(problem.widths[option])
     offsets = np.arange(problem.budget + 1)
     starts = problem.packing.start(offsets, width)
     fits = starts + width <= problem.budget
-    return _Places((starts + width)[fits], problem.packing.border(offsets - 1, starts)[fits])
+    following = problem.crossings.classes(problem.widths)[option]
+    kinds = problem.crossings.kinds[:, following, : problem.budget + 1]
+    return _Places((starts + width)[fits], kinds[:, fits])

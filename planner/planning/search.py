@@ -147,7 +147,7 @@ class ChainSolver:
     def solve(self, problem: ChainProblem, box: Box, *, goal: float, deadline: float) -> Solution:
         """By labels; what they cannot finish, and everything where that is asked for, by CP-SAT.
         A box that will be cut in any case gets a quick look: a few nodes, and no labels."""
-        if self.engine == "cp-sat" and not any(measure.averaged for measure in problem.measures):
+        if self.engine == "cp-sat" and _is_for_cpsat(problem):
             return self._by_cpsat(problem, None, deadline)
         solution = thresholds.solve(
             problem,
@@ -175,6 +175,12 @@ class ChainSolver:
         hint = None if runs is None else tuple((run.tail, run.head, run.option) for run in runs)
         limit = deadline - time.monotonic()
         return cpsat.solve(problem, hint=hint, time_limit_s=limit, seed=self.seed)
+
+
+def _is_for_cpsat(problem: ChainProblem) -> bool:
+    """Whether CP-SAT's model could state it; labels take what it could not."""
+    is_averaged = any(measure.averaged for measure in problem.measures)
+    return problem.crossings.is_even and not is_averaged
 
 
 def _nodes_for(box: Box) -> float:

@@ -189,8 +189,8 @@ class _Place:
         if self.level.unit_chips > 1:
             software_s = kernel.across_step_latency_s
             share = kernel.across_bandwidth_fraction or share
-        hops = 3 if fabric.shape == "dragonfly" else 1
-        return fabric.bandwidth_bytes_per_s * share, hops * fabric.latency_s + software_s
+        step_s = self.level.nearest_hops * fabric.latency_s + software_s
+        return fabric.bandwidth_bytes_per_s * share, step_s
 
     @cached_property
     def grid(self) -> tuple[tuple[int, ...], tuple[bool, ...]]:

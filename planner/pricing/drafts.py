@@ -17,6 +17,7 @@ from planner.errors import InputError
 from planner.machines.topology import Topology
 from planner.models.demand import Numbers
 from planner.models.graph import ModelGraph
+from planner.pricing.degrees import tensor_degrees
 from planner.pricing.price_list import (
     Floats,
     Holdings,
@@ -118,16 +119,8 @@ class DraftingPriceList(PriceList):
     def draft_split(self, split: Split) -> Split:
         """How the chips of a stage under a split share out the draft model."""
         assert self.draft is not None
-        ways = self.draft.graph.splits()
-
-        def able(degree: int) -> bool:
-            if any(heads % degree for heads in ways.get("heads", ())):
-                return False
-            shared = ways.get("kv_heads", ())
-            return all(heads % degree == 0 or degree % heads == 0 for heads in shared)
-
-        divisors = (n for n in range(1, split.tensor + 1) if split.tensor % n == 0)
-        tensor = max(n for n in divisors if able(n))
+        able = tensor_degrees(self.draft.graph, self.topology.software, split.tensor)
+        tensor = max(degree for degree in able if split.tensor % degree == 0)
         return Split(tensor, 1, split.sequence, split.attention)
 
     @staticmethod

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from planner.errors import InputError
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
+from planner.pricing.degrees import tensor_fault
 from planner.pricing.price_list import PriceList, Split, reach_of, unoffered
 
 Floats = NDArray[np.float64]
@@ -49,12 +50,14 @@ def decode_grid_s(
 
 
 def _split(graph: ModelGraph, topology: Topology, degree: int) -> Split:
-    heads = graph.splits().get("heads", ())
-    if not 1 <= degree <= topology.chips or any(count % degree for count in heads):
+    if not 1 <= degree <= topology.chips:
         raise InputError(
-            f"tensor_parallel = {degree} must divide the heads of {graph.name} and lie between 1"
-            f" and the {topology.chips} chips of {topology.name}"
+            f"tensor_parallel = {degree} must lie between 1 and the {topology.chips} chips"
+            f" of {topology.name}"
         )
+    fault = tensor_fault(graph, topology.software, degree)
+    if fault is not None:
+        raise InputError(fault)
     split = Split(tensor=degree)
     missing = unoffered(topology, split)
     if missing is not None:

@@ -1,7 +1,6 @@
 """How the passes of a plan add up in time: one token's way round, and a request's."""
 
-import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -83,7 +82,7 @@ class Timing:
 
 def timing_of(prices: PriceList, plan: Plan, at: Schedule) -> Timing:
     """The timing of the slowest replica."""
-    ways = {_way(prices.topology, plan, replica) for replica in range(plan.replicas)}
+    ways = set(_ways(prices.topology, plan))
     return slowest_timing(_timed(prices, plan, at, way) for way in ways)
 
 
@@ -92,26 +91,34 @@ def slowest_timing(timings: Iterable[Timing]) -> Timing:
     return max(timings, key=lambda timing: (timing.cycle_s, timing.tpot_s))
 
 
-def _way(topology: Topology, plan: Plan, replica: int) -> tuple[tuple[Reach, Hop], ...]:
-    """For each stage of a replica how far its messages travel, and its hop to the next."""
-    groups = [stage.groups[replica] for stage in plan.stages]
-    hops = [hop_between(topology, a, b) for a, b in itertools.pairwise(groups)]
-    return tuple(
-        (reach_of(topology, split_of(stage), group.first), hop)
-        for stage, group, hop in zip(plan.stages, groups, [*hops, (None, 0)], strict=True)
-    )
+def _ways(topology: Topology, plan: Plan) -> Iterator[tuple[tuple[Reach, Hop], ...]]:
+    """For each replica: for each of its stages how far messages travel, and the hop to the next."""
+    splits = [split_of(stage) for stage in plan.stages]
+    for replica in range(plan.replicas):
+        groups = [stage.groups[replica] for stage in plan.stages]
+        hops = [*hops_along(topology, groups), (None, 0)]
+        yield tuple(
+            (reach_of(topology, split, group.first), hop)
+            for split, group, hop in zip(splits, groups, hops, strict=True)
+        )
+
+
+def hops_along(topology: Topology, groups: Sequence[ChipRange]) -> list[Hop]:
+    """The nearest way from each of some groups to the next."""
+    if len(groups) == 1:
+        return []
+    first = np.array([group.first for group in groups])
+    last = np.array([group.last for group in groups])
+    levels, hops = topology.ways((first[:-1], last[:-1]), (first[1:], last[1:]))
+    return list(zip(levels.tolist(), hops.tolist(), strict=True))
 
 
 def hop_between(topology: Topology, sender: ChipRange, receiver: ChipRange) -> Hop:
-    """The nearest way from one group to another, by their ends."""
-    found: list[tuple[int, int]] = []
-    for one, other in ((sender.last, receiver.first), (sender.first, receiver.last)):
-        number = topology.level_between(one, other)
-        if number is not None:
-            level = topology.levels[number]
-            ends = ((chip // level.unit_chips) % level.units for chip in (one, other))
-            found.append((number, level.hops(*ends)))
-    return min(found) if found else (None, 0)
+    """The nearest way from one group to another; none, (None, 0), where one chip is at an end of
+    both."""
+    if sender.last == receiver.first or sender.first == receiver.last:
+        return None, 0
+    return hops_along(topology, [sender, receiver])[0]
 
 
 def _timed(

@@ -9,6 +9,7 @@ from planner.machines.software import Software
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
 from planner.plan import ChipRange, Plan, Stage
+from planner.pricing.degrees import expert_fault, nesting_fault, tensor_fault
 from planner.pricing.deployment import Deployment
 from planner.pricing.holdings import Ledger, split_of
 from planner.pricing.price_list import unoffered
@@ -222,8 +223,13 @@ STRUCTURE: tuple[Callable[[Plan, ModelGraph, Topology], Iterator[Violation]], ..
 
 
 def _degree_faults(stage: Stage, graph: ModelGraph, topology: Topology) -> Iterator[str]:
-    yield from _tensor_faults(stage, graph, topology.software)
-    yield from _expert_faults(stage, graph)
+    tensor = stage.tensor_parallel
+    expert = stage.expert_parallel
+    each = (
+        tensor_fault(graph, topology.software, tensor),
+        expert_fault(graph, expert),
+    )
+    yield from (fault for fault in each if fault is not None)
     unequal = _group_fault(stage)
     if unequal is not None:
         yield unequal
@@ -236,48 +242,14 @@ def _degree_faults(stage: Stage, graph: ModelGraph, topology: Topology) -> Itera
             )
 
 
-def _tensor_faults(stage: Stage, graph: ModelGraph, software: Software) -> Iterator[str]:
-    tensor = stage.tensor_parallel
-    splits = graph.splits()
-    if tensor > software.most_tensor_parallel:
-        yield (
-            f"tensor_parallel is {tensor}, but {software.name} splits a layer at most"
-            f" {software.most_tensor_parallel} ways"
-        )
-    if software.pads_heads:
-        return
-    for heads in splits.get("heads", ()):
-        if heads % tensor:
-            yield f"tensor_parallel = {tensor} does not divide the {heads} heads of {graph.name}"
-    for heads in splits.get("kv_heads", ()):
-        if heads % tensor and tensor % heads:
-            yield (
-                f"tensor_parallel = {tensor} neither divides nor is a multiple of the {heads}"
-                " key-value heads"
-            )
-
-
-def _expert_faults(stage: Stage, graph: ModelGraph) -> Iterator[str]:
-    expert = stage.expert_parallel
-    splits = graph.splits()
-    if expert > 1 and "experts" not in splits:
-        yield f"expert_parallel is {expert}, but {graph.name} has no experts; it must be 1"
-    for experts in splits.get("experts", ()):
-        if experts % expert:
-            yield (
-                f"expert_parallel = {expert} does not divide the {experts} experts of {graph.name}"
-            )
-
-
 def _group_fault(stage: Stage) -> str | None:
     """How tensor and expert groups do not fit into each other, or into the stage; None where they
     do."""
-    tensor, expert = stage.tensor_parallel, stage.expert_parallel
-    if expert % tensor and tensor % expert:
-        return (
-            f"expert_parallel = {expert} neither divides nor is a multiple of tensor_parallel ="
-            f" {tensor}"
-        )
+    tensor = stage.tensor_parallel
+    expert = stage.expert_parallel
+    mixed = nesting_fault(tensor, expert)
+    if mixed is not None:
+        return mixed
     if stage.attention_parallel % max(1, expert // tensor):
         return (
             f"{stage.group_chips} chips do not hold whole groups of expert_parallel = {expert}"

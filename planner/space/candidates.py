@@ -23,6 +23,7 @@ from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
 from planner.plan import ChipRange, Plan, Stage
 from planner.pricing.collectives import hop_s
+from planner.pricing.degrees import expert_degrees, nesting_fault, sequence_degrees, tensor_degrees
 from planner.pricing.deployment import Deployment
 from planner.pricing.holdings import largest
 from planner.pricing.price_list import (
@@ -42,7 +43,7 @@ from planner.scoring.score import Score
 from planner.solver.chain.packing import Packing
 from planner.solver.chain.problem import ChainProblem, Limit, Measure, Run
 from planner.space.boxes import Box, best_batch, least_parts
-from planner.space.layout import packing_of
+from planner.space.layout import crossings_of, packing_of
 from planner.space.measures import (
     PEAKS,
     RESOURCES,
@@ -116,6 +117,7 @@ class Candidates:
         self.splits = splits
         self.options = [*splits, *(splits if self.tied else ())]
         self.widths = np.array([split.chips for split in self.options], dtype=np.intp)
+        self.crossings = crossings_of(self.topology, self.packing, self.widths)
 
     def _check_known(self) -> None:
         """Refuse to optimise what the topology does not know, what the rate of requests leaves
@@ -285,6 +287,7 @@ class Candidates:
             link_peaks=link_peaks,
             widths=self.widths,
             packing=self.packing,
+            crossings=self.crossings,
             budget=budget,
             objective=objective,
             limits=limits,
@@ -498,12 +501,17 @@ class Candidates:
         return sums, sums_fixed, peaks, peaks_fixed
 
     def _links(self, ends: tuple[Schedule, ...]) -> tuple[Floats, Floats]:
-        levels, items = self.topology.levels, len(self.graph.layers)
-        shape = items + 1, len(self.options), max(1, len(levels))
-        sums, peaks = np.zeros((*shape, SUMS)), np.zeros((*shape, PEAKS))
-        for border, level in enumerate(levels):
-            hops = 3 if level.fabric.shape == "dragonfly" else 1
-            sums[:, :, border], peaks[:, :, border] = self.hop(self.options, ends, border, hops)
+        """What a link of each kind adds, by layer and option."""
+        borders = self.crossings.borders.tolist()
+        shape = len(self.graph.layers) + 1, len(self.options), len(borders)
+        sums = np.zeros((*shape, SUMS))
+        peaks = np.zeros((*shape, PEAKS))
+        if not self.topology.levels:
+            return sums, peaks
+        for kind, (border, hops) in enumerate(
+            zip(borders, self.crossings.hops.tolist(), strict=True)
+        ):
+            sums[:, :, kind], peaks[:, :, kind] = self.hop(self.options, ends, border, hops)
         return sums, peaks
 
     def hop(
@@ -594,40 +602,28 @@ def splits_of(
     within: bool = False,
     sequences: bool = False,
 ) -> tuple[Split, ...]:
-    """All ways of splitting a stage that the graph, the software and the borders allow,
-    narrowest first; `within`: those too that share out whole experts inside a tensor group,
-    which is never faster than to split each of them; `sequences`: those too that share out the
-    tokens of a sequence, in which each chip attends with some of its tensor group's heads."""
-    ways = graph.splits()
-    heads, kv_heads = ways.get("heads", (1,)), ways.get("kv_heads", (1,))
-    experts = math.gcd(*ways["experts"]) if "experts" in ways else 1
-    most = min(topology.chips, topology.software.most_tensor_parallel)
+    """All ways of splitting a stage that the graph, the software and the borders allow, narrowest
+    first; `within`: those too that share out whole experts inside a tensor group, which is never
+    faster than to split each of them; `sequences`: those too that share out the tokens of a
+    sequence, in which each chip attends with some of its tensor group's heads."""
+    software = topology.software
+    most = topology.chips
+    experts = expert_degrees(graph, most)
     found = []
-    for tensor in divisors(math.gcd(*heads)):
-        if tensor > most or any(count % tensor and tensor % count for count in kv_heads):
-            continue
-        ways_of_sequences = divisors(math.gcd(*heads) // tensor) if sequences else (1,)
-        found += [Split(tensor, 1, sequence, 1) for sequence in ways_of_sequences]
-        if within:
-            found += [
-                Split(tensor, expert, 1, 1)
-                for expert in divisors(experts)
-                if expert > 1 and tensor % expert == 0
-            ]
-        beyond = [
-            expert for expert in divisors(experts) if expert > tensor and expert % tensor == 0
+    for tensor in tensor_degrees(graph, software, most):
+        nested = [
+            expert for expert in experts if expert > 1 and nesting_fault(tensor, expert) is None
         ]
-        found += [Split(tensor, expert, 1, expert // tensor) for expert in beyond]
+        for sequence in sequence_degrees(graph, software, tensor, most if sequences else tensor):
+            found.append(Split(tensor, 1, sequence, 1))
+        if within:
+            found += [Split(tensor, expert, 1, 1) for expert in nested if expert <= tensor]
+        found += [
+            Split(tensor, expert, 1, expert // tensor) for expert in nested if expert > tensor
+        ]
     usable = [
-        split
-        for split in found
-        if packing.rule(split.chips) is not None and unoffered(topology, split) is None
+        split for split in found if packing.rule(split.chips) and unoffered(topology, split) is None
     ]
     return tuple(
         sorted(usable, key=lambda split: (split.chips, -split.tensor, split.expert, split.sequence))
     )
-
-
-def divisors(number: int) -> list[int]:
-    """Ascending, 1 and the number included."""
-    return [divisor for divisor in range(1, number + 1) if number % divisor == 0]

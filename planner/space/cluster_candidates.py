@@ -344,6 +344,7 @@ class _Lowering:
             link_peaks=np.stack([link.peaks for link in least], axis=1)[:, :, None],
             widths=widths,
             packing=packing,
+            crossings=packing.crossings(widths),
             budget=budget,
             objective=self.measure_of(question.objective),
             limits=tuple(
@@ -464,7 +465,7 @@ class _Lowering:
         pool, split = self._pool(option), self._split(option)
         levels = self.candidates.cluster.pools[pool].topology.levels
         inside = [
-            self._known(pool, split, -1, number, 3 if level.fabric.shape == "dragonfly" else 1)
+            self._known(pool, split, -1, number, level.nearest_hops)
             for number, level in enumerate(levels)
         ]
         outside = [

@@ -8,13 +8,13 @@ from planner.errors import InfeasibleError, InputError
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
 from planner.plan import ChipRange, Plan, Stage
+from planner.pricing.degrees import sequence_degrees, tensor_degrees
 from planner.pricing.deployment import Deployment
 from planner.pricing.served import Served
 from planner.scoring.checking import STRUCTURE
 from planner.scoring.plans import score_served
 from planner.scoring.score import Score
 from planner.space.boxes import least_parts
-from planner.space.candidates import divisors
 from planner.space.layout import packing_of
 from planner.workload import Workload
 
@@ -93,12 +93,9 @@ def sampling_plans(served: Served) -> Iterator[Plan]:
 
 def _degrees(graph: ModelGraph, topology: Topology) -> Iterator[tuple[int, int, int]]:
     """Tensor and sequence parallel degrees, and passes of guidance on chips of their own."""
-    heads = math.gcd(*graph.splits()["heads"])
-    most = min(topology.chips, topology.software.most_tensor_parallel)
-    for tensor in divisors(heads):
-        if tensor > most:
-            return
-        for sequence in divisors(heads // tensor):
+    software, chips = topology.software, topology.chips
+    for tensor in tensor_degrees(graph, software, chips):
+        for sequence in sequence_degrees(graph, software, tensor, chips):
             for passes in range(1, graph.passes_per_step + 1):
                 yield tensor, sequence, passes
 

@@ -2,11 +2,12 @@
 stages stand."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from planner.machines.topology import Topology
-from planner.solver.chain.packing import Packing
+from planner.solver.chain.packing import Crossings, Ints, Packing
 
 
 def packing_of(topology: Topology) -> Packing:
@@ -22,6 +23,27 @@ def packing_of(topology: Topology) -> Packing:
     return Packing(
         topology.chips, tuple(spans), tuple(level.span_chips for level in topology.levels[:-1])
     )
+
+
+def crossings_of(topology: Topology, packing: Packing, widths: Ints) -> Crossings:
+    """The links between stages of such widths that are packed in order, as `Topology.ways` tells
+    them apart."""
+    nearest = np.array([level.nearest_hops for level in topology.levels], dtype=np.intp)
+    if all(sum(length > 1 for length in level.axes) == 1 for level in topology.levels):
+        # On one axis the next stage begins in the same unit or in the one beside it.
+        return replace(packing.crossings(widths), hops=nearest)
+    able = np.unique(widths)
+    end = np.arange(packing.slots + 1)
+    sender = (end - able[:, None, None], end[None, None] - 1)
+    start = packing.following(able)[None]
+    receiver = (start, start + able[None, :, None] - 1)
+    levels, hops = topology.ways(sender, receiver)
+    happens = (sender[0] >= 0) & (receiver[1] < packing.slots)
+    far = packing.slots + 1
+    shortest = np.arange(len(nearest)) * far + nearest
+    lengths = np.where(happens, levels * far + hops, shortest[0])
+    every = np.unique(np.concatenate([shortest, lengths.ravel()]))
+    return Crossings(able, np.searchsorted(every, lengths), every // far, every % far)
 
 
 def starts_of(packing: Packing, widths: Sequence[int]) -> tuple[list[int], int]:

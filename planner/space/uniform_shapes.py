@@ -10,7 +10,7 @@ from planner.machines.topology import Topology
 from planner.models.graph import ENDS, ModelGraph
 from planner.plan import ChipRange
 from planner.pricing.price_list import Reach, Split, reach_of, usable_bytes_of
-from planner.pricing.timing import Hop, hop_between
+from planner.pricing.timing import Hop, hops_along
 from planner.space.boxes import least_parts
 from planner.space.candidates import splits_of
 from planner.space.layout import even_borders, packing_of, starts_of
@@ -80,7 +80,7 @@ class Ground:
             ChipRange(first=start, count=split.chips)
             for start, split in zip(starts, splits, strict=True)
         ]
-        hops = [hop_between(self.topology, a, b) for a, b in itertools.pairwise(groups)]
+        hops = hops_along(self.topology, groups)
         for start, split, hop in zip(starts, splits, [*hops, (None, 0)], strict=True):
             reach = reach_of(self.topology, split, start)
             code = self._codes.setdefault((split, reach, hop), len(self._codes))

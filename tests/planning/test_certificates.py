@@ -23,9 +23,19 @@ from tests.instances import (
     tiny_topology,
 )
 from tests.oracle import HIGHER_IS_BETTER
-from tests.solver.posed import problems
+from tests.solver.posed import on_grids, problems
 
 WORK = pl.Workload(batch_size=8, prompt_tokens=64, output_tokens=16)
+
+
+def test_the_bound_of_a_box_on_a_grid_counts_links_as_they_are():
+    near = 0
+    for problem in on_grids(16):
+        best = exhaustive.solve(problem).objective
+        bound = BoxProof(problem, 2 * best).least(200)
+        assert bound <= best * (1 + 1e-9)
+        near += bound >= 0.99 * best
+    assert near > 8
 
 
 def certificate(field: str = "tpot_s", **options) -> Certificate:

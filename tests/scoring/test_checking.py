@@ -96,6 +96,14 @@ def test_software_that_pads_heads_splits_them_unevenly():
     assert check_plan(plan, GRAPH, topology, Workload()) == ()
 
 
+def test_no_chip_has_empty_heads_alone():
+    topology = tiny_topology(12, chip=tiny_chip(1e10), software=tiny_software(pads_heads=True))
+    rule, message = broken(
+        Plan(stages=(stage(NAMES, (0, 9), tensor_parallel=9),)), topology=topology
+    )
+    assert (rule, "without any of the 8 heads" in message) == ("degrees", True)
+
+
 def test_software_that_does_not_split_layers_is_named():
     topology = tiny_topology(4, software=tiny_software(most_tensor_parallel=1))
     rule, message = broken(

@@ -98,13 +98,16 @@ def test_more_sequences_than_all_chips_can_hold_are_in_no_box():
     assert fitting <= box.all_sequences[1] < 1.2 * fitting
 
 
-def test_splits_divide_the_heads_and_fit_the_borders():
+def test_splits_divide_the_heads_whether_they_fill_nodes_or_not():
     topology = tiny_topology(6, fabric("switch", 3), fabric("switch", 2))
     splits = splits_of(tiny_graph(), topology, packing_of(topology))
-    assert [split.tensor for split in splits] == [
-        1,
-        2,
-    ]  # 4 and 8 heads' worth do not fill nodes of three
+    assert [split.tensor for split in splits] == [1, 2, 4]
+
+
+def test_software_that_pads_heads_has_splits_up_to_a_head_for_each_chip():
+    topology = tiny_topology(12, software=tiny_software(pads_heads=True))
+    splits = splits_of(tiny_graph(heads=8), topology, packing_of(topology))
+    assert [split.tensor for split in splits] == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
 def test_experts_may_be_spread_beyond_the_tensor_group():

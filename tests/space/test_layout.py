@@ -1,11 +1,15 @@
 """The borders that packing sees in a machine."""
 
 import itertools
+import math
 
+import numpy as np
 import pytest
 
+from planner.plan import ChipRange
+from planner.pricing.timing import hop_between
 from planner.solver.chain.packing import Packing
-from planner.space.layout import even_borders, packing_of, starts_of
+from planner.space.layout import crossings_of, even_borders, packing_of, starts_of
 from tests.instances import SHAPES, fabric, tiny_topology
 
 
@@ -62,7 +66,7 @@ def test_the_last_unit_holds_all_chips_and_each_is_a_multiple_of_the_one_before(
 def test_stages_stand_one_after_the_other_inside_borders_that_can_hold_them():
     packing = packing_of(tiny_topology(16, fabric("switch", 4), fabric("chain", 4)))
     assert starts_of(packing, [1, 3, 2, 3]) == ([0, 1, 4, 8], 11)
-    assert starts_of(packing, [6, 6]) == ([0, 6], 12)  # no border can hold six
+    assert starts_of(packing, [6, 2, 6]) == ([0, 6, 8], 14)  # six begin where a unit does
 
 
 @pytest.mark.parametrize(
@@ -71,3 +75,44 @@ def test_stages_stand_one_after_the_other_inside_borders_that_can_hold_them():
 )
 def test_layers_that_are_left_over_go_to_the_stages_before_the_last(layers, stages, borders):
     assert even_borders(layers, stages) == borders
+
+
+GRIDS = (
+    (fabric("torus", 12, dimensions=(3, 4)),),
+    (fabric("torus", 24, dimensions=(4, 6), wraps_from=4),),
+    (fabric("mesh", 18, dimensions=(2, 3, 3)),),
+    (fabric("full-mesh", 2), fabric("torus", 6, dimensions=(2, 3))),
+    (fabric("ring", 4), fabric("dragonfly", 3)),
+    (fabric("mesh", 6, dimensions=(2, 3)), fabric("chain", 3)),
+)
+
+
+@pytest.mark.parametrize(
+    "fabrics", GRIDS, ids=lambda fabrics: " of ".join(one.shape for one in fabrics)
+)
+def test_links_of_the_search_go_as_far_as_the_hops_of_the_score(fabrics):
+    topology = tiny_topology(math.prod(one.units for one in fabrics), *fabrics)
+    packing = packing_of(topology)
+    widths = np.array([1, 2, 3, 4, 6])
+    crossings = crossings_of(topology, packing, widths)
+    seen = set()
+    for (one, before), (other, after) in itertools.product(enumerate(widths.tolist()), repeat=2):
+        for end in range(before, topology.chips):
+            start = int(packing.start(np.array(end), after))
+            if start + after <= topology.chips:
+                sender = ChipRange(first=end - before, count=before)
+                receiver = ChipRange(first=start, count=after)
+                kind = crossings.kinds[one, other, end]
+                hop = (crossings.borders[kind], crossings.hops[kind])
+                assert hop == hop_between(topology, sender, receiver)
+                seen.add(hop)
+    assert len(seen) >= len(fabrics)
+
+
+def test_a_stage_that_skips_the_rest_of_a_line_takes_a_longer_hop():
+    """Chips 0 to 3 lie in a line, 4 to 7 come back beside them: from 1 to 7 it is one step across
+    and one along."""
+    topology = tiny_topology(12, fabric("torus", 12, dimensions=(3, 4), wraps_from=16))
+    crossings = crossings_of(topology, packing_of(topology), np.array([1, 4]))
+    assert [crossings.hops[crossings.kinds[0, 1, end]] for end in (1, 2, 3, 4)] == [1, 2, 2, 1]
+    assert not crossings.is_even

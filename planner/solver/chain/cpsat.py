@@ -96,9 +96,11 @@ def _interruptible(solver: cp_model.CpSolver, model: cp_model.CpModel) -> Any:
 
 
 def supports(problem: ChainProblem) -> bool:
-    """Whether a link across a higher border never costs less, for only then is packing in order
-    the best packing, as the model takes for granted; and whether all is linear and no average is
-    asked about, which the model cannot state."""
+    """Whether a link across a higher border never costs less, and is as long wherever it crosses
+    that, for only then is packing in order the best packing, as the model takes for granted; and
+    whether all is linear and no average is asked about, which the model cannot state."""
+    if not problem.crossings.is_even:
+        return False
     if any(measure.averaged or measure.curves for measure in problem.measures):
         return False
     return bool(

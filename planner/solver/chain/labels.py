@@ -8,7 +8,8 @@ pass that leaves none out is exact [1].
 
 Packing in order takes each later run no further when it starts earlier, and crosses at most one
 border of each kind more; so a label that starts earlier makes another useless when it wins by that
-much (`_slack`).
+much (`_slack`). On a grid of several axes a run may also leave slots free in front of it, and then
+the link to it is longer: any of those to come may be (`_detours`).
 
 [1] W. Zhang, "Complete anytime beam search", AAAI 1998.
 """
@@ -164,6 +165,8 @@ class _Search:
         spans = problem.packing.spans
         self.shift = spans[-2] if len(spans) > 1 else 1
         self.slack = _slack(problem)
+        self.detours = _detours(problem)
+        self.classes = problem.crossings.classes(problem.widths)
         self.worst_link = problem.link_peaks.max(axis=(0, 1, 2))
         self.cut_off = 0
 
@@ -287,9 +290,8 @@ class _Search:
         unlike = np.full(
             longer.shape[1], np.inf
         )  # where an average counts, only like places compare
-        slack = np.concatenate(
-            [self.slack[self.used_sums], np.zeros(int(self.used_peaks.sum())), unlike]
-        )
+        more = self.slack + (self.problem.items - item) * self.detours
+        slack = np.concatenate([more[self.used_sums], np.zeros(int(self.used_peaks.sum())), unlike])
         floor = np.concatenate(
             [np.full(int(self.used_sums.sum()), -np.inf), self.worst_link[self.used_peaks], unlike]
         )
@@ -327,9 +329,10 @@ class _Search:
         if item == 0:
             sums, peaks = labels.sums, labels.peaks
         else:
-            border = problem.packing.border(labels.slots - 1, start)
-            sums = labels.sums + problem.link_sums[item, labels.option, border]
-            peaks = np.maximum(labels.peaks, problem.link_peaks[item, labels.option, border])
+            before = self.classes[labels.option]
+            kind = problem.crossings.kinds[before, self.classes[option], labels.slots]
+            sums = labels.sums + problem.link_sums[item, labels.option, kind]
+            peaks = np.maximum(labels.peaks, problem.link_peaks[item, labels.option, kind])
         sums = sums + problem.run_sums_fixed[option] - self.run_costs[option, item]
         opened.slots.append(end[fits])
         opened.sums.append(sums[fits])
@@ -409,19 +412,31 @@ def weighed_peaks(problem: ChainProblem) -> dict[int, tuple[int, Rest]]:
 def _slack(problem: ChainProblem) -> Floats:
     """The most that links may add to each sum for a start that is packed earlier, shape (sums,):
     one border of each kind where all links cost alike, else unlimited."""
-    inside = problem.link_sums[1:-1]
+    inside = problem.link_sums[1:-1][:, :, problem.crossings.nearest]
     if inside.size and (inside == inside[:1]).all():
         return np.asarray(np.abs(np.diff(inside, axis=2)).sum(axis=2).max(axis=(0, 1)))
     return np.full(problem.run_sums.shape[1], np.inf if inside.size and inside.any() else 0.0)
 
 
+def _detours(problem: ChainProblem) -> Floats:
+    """The most that a link which is not the nearest across its border adds to each sum, shape
+    (sums,)."""
+    crossings = problem.crossings
+    nearest = crossings.nearest[np.unique(crossings.borders, return_inverse=True)[1]]
+    inside = problem.link_sums[1:-1]
+    return np.asarray((inside - inside[:, :, nearest]).max(axis=(0, 1, 2), initial=0.0))
+
+
 def _link_classes(problem: ChainProblem, item: int) -> tuple[Ints, NDArray[np.bool_]]:
-    """For each option (and for none, the last) the class of the link behind it; and whether a
-    link of one class is nowhere worse than one of another, shape (classes, classes). A class
-    that is no worse has the lower number."""
+    """For each option (and for none, the last) the class of the link behind it; and whether a link
+    of one class is nowhere worse than one of another, shape (classes, classes). A class that is no
+    worse has the lower number."""
     links = np.concatenate([problem.link_sums[item], problem.link_peaks[item]], axis=2).reshape(
         problem.options, -1
     )
+    if not problem.crossings.is_even:
+        # How long a link is depends on the width of the run before it: only like widths compare.
+        links = np.concatenate([links, problem.widths[:, None], -problem.widths[:, None]], axis=1)
     links = np.concatenate([links, np.zeros((1, links.shape[1]))])
     rows, inverse = np.unique(links, axis=0, return_inverse=True)
     order = np.argsort(rows.sum(axis=1), kind="stable")

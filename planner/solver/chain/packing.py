@@ -2,7 +2,7 @@
 
 Slots come in units of several sizes, each a multiple of the one before: chips, lines of a grid,
 nodes, racks. A block no larger than a unit lies inside one; a larger one begins at a unit's first
-slot and takes whole units.
+slot.
 """
 
 from dataclasses import dataclass, replace
@@ -22,6 +22,39 @@ class Rule(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Crossings:
+    """What the links between blocks of some widths cross, by where the first of two blocks ends.
+
+    The kinds are numbered by border, then by distance: of those across one border the nearest comes
+    first.
+    """
+
+    widths: Ints
+    """Ascending."""
+    kinds: Ints
+    """Of the link behind a block of one width that ends before a slot, to the next of another
+    width; shape (widths, widths, slots + 1)."""
+    borders: Ints
+    """That links of each kind cross, shape (kinds,)."""
+    hops: Ints
+    """How far they go, likewise."""
+
+    @property
+    def nearest(self) -> Ints:
+        """The kind of the nearest link across each border, shape (borders,)."""
+        return np.searchsorted(self.borders, np.unique(self.borders))
+
+    @property
+    def is_even(self) -> bool:
+        """Whether all links across a border are equally long."""
+        return len(self.nearest) == len(self.borders)
+
+    def classes(self, widths: Ints) -> Ints:
+        """Numbers of widths among those that are known."""
+        return np.searchsorted(self.widths, widths)
+
+
+@dataclass(frozen=True, slots=True)
 class Packing:
     """The borders among `slots` slots."""
 
@@ -35,12 +68,11 @@ class Packing:
     """Slots that no block may take, ascending."""
 
     def rule(self, width: int) -> Rule | None:
-        """Where a block of `width` slots may begin; None where no unit can hold such a block
-        whole."""
+        """Where a block of `width` slots may begin; None where there are not so many."""
         below = 1
         for span in self.spans or (1,):
             if width <= span:
-                return Rule(below, span) if width % below == 0 and width <= self.slots else None
+                return Rule(below, span) if width <= self.slots else None
             below = span
         return None
 
@@ -49,7 +81,7 @@ class Packing:
         begin."""
         rule = self.rule(width)
         if rule is None:
-            raise AssertionError(f"no block of {width} slots fits the borders")
+            raise AssertionError(f"no block of {width} slots fits into {self.slots}")
         begin = -(-offset // rule.grain) * rule.grain
         straddles = begin // rule.fence < (begin + width - 1) // rule.fence
         begin = np.where(straddles, -(-begin // rule.fence) * rule.fence, begin)
@@ -79,6 +111,24 @@ class Packing:
         for span in self.borders:
             crossed += before // span != after // span
         return crossed
+
+    def following(self, widths: Ints) -> Ints:
+        """First slots of the next block of each width behind one that ends before each slot, shape
+        (widths, slots + 1)."""
+        ends = np.arange(self.slots + 1)
+        nowhere = np.full_like(ends, self.slots)
+        starts = [
+            self.start(ends, width) if self.rule(width) else nowhere for width in widths.tolist()
+        ]
+        return np.array(starts, dtype=np.intp).reshape(len(widths), self.slots + 1)
+
+    def crossings(self, widths: Ints) -> Crossings:
+        """Of blocks of such widths, where all links across a border are equally long."""
+        able = np.unique(widths)
+        borders = self.border(np.arange(self.slots + 1) - 1, self.following(able))
+        kinds = np.broadcast_to(borders, (len(able), *borders.shape))
+        every = np.arange(len(self.borders) + 1)
+        return Crossings(able, kinds, every, np.ones_like(every))
 
     def copies(self, width: int, count: int) -> list[int] | None:
         """First slots of `count` like copies of something `width` slots wide, all with the same

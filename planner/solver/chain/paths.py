@@ -1,7 +1,7 @@
 """Shortest paths through a chain: under weights of the sums and a price of a slot, or by exactly so
 many slots.
 
-Links cross the cheapest border that the widths of the options beside them leave.
+Links are of the cheapest kind that the widths of the options beside them leave.
 """
 
 import math
@@ -118,10 +118,11 @@ def shortest(problem: ChainProblem, asked: Sequence[tuple[Floats, float]]) -> li
 
 
 def _links(problem: ChainProblem, weights: Floats) -> tuple[Floats, list[tuple[int, Ints]]]:
-    """What a link in front of an item costs at least behind a run of each option, by the border
-    that the options after it fill, shape (weights, items + 1, options, borders); and the options
-    that fill each of those borders."""
-    least, crossed = lowest_borders(problem), np.arange(problem.link_sums.shape[2])
+    """What a link in front of an item costs at least behind a run of each option, by the nearest
+    kind of link that the options after it leave, shape (weights, items + 1, options, kinds); and
+    the options that leave each of those kinds."""
+    least = lowest_kinds(problem)
+    crossed = np.arange(problem.link_sums.shape[2])
     links = np.stack([problem.link_sums @ one for one in weights])
     links = np.minimum.accumulate(links[..., ::-1], axis=3)[..., ::-1]
     links = links[:, :, np.arange(problem.options)[:, None], np.maximum(least[:, None], crossed)]
@@ -132,15 +133,13 @@ def _links(problem: ChainProblem, weights: Floats) -> tuple[Floats, list[tuple[i
     ]
 
 
-def lowest_borders(problem: ChainProblem) -> Ints:
-    """The borders that any link beside a run of each option crosses, shape (options,): those of
-    units that the run fills."""
-    filled = [problem.widths % span == 0 for span in problem.packing.borders]
-    return (
-        np.sum(filled, axis=0, dtype=np.intp)
-        if filled
-        else np.zeros(problem.options, dtype=np.intp)
-    )
+def lowest_kinds(problem: ChainProblem) -> Ints:
+    """No link beside a run of each option is of a lower kind, shape (options,): it crosses the
+    borders of the units that the run fills."""
+    lowest = np.zeros(problem.options, dtype=np.intp)
+    for span in problem.packing.borders:
+        lowest += problem.widths % span == 0
+    return problem.crossings.nearest[lowest]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +159,7 @@ class Steps:
 
     def cuts(self, problem: ChainProblem, number: int, slots: int) -> Cuts:
         """The path from the first item under one of the weights; () where there is none."""
-        tail, cuts, least = 0, [], lowest_borders(problem)
+        tail, cuts, least = 0, [], lowest_kinds(problem)
         option = int(self.under[number, :, 0, slots].argmin())
         while tail < problem.items and np.isfinite(self.under[number, option, tail, slots]):
             slots -= int(problem.widths[option])
@@ -229,9 +228,9 @@ def recosted(problem: ChainProblem, path: Rest, weights: Floats) -> Rest:
 
 
 def relaxed_use(problem: ChainProblem, cuts: Cuts) -> tuple[Floats, Floats]:
-    """Sums and peaks of a path, its links across the lowest borders that its options leave."""
+    """Sums and peaks of a path, its links of the lowest kinds that its options leave."""
     sums, peaks = np.zeros(problem.run_sums.shape[1]), np.zeros(problem.run_peaks.shape[1])
-    lowest = lowest_borders(problem)
+    lowest = lowest_kinds(problem)
     for number, (tail, head, option) in enumerate(cuts):
         used = problem.prefix[option, head] - problem.prefix[option, tail]
         sums += problem.run_sums[option] @ used + problem.run_sums_fixed[option]
@@ -239,7 +238,7 @@ def relaxed_use(problem: ChainProblem, cuts: Cuts) -> tuple[Floats, Floats]:
             peaks, problem.run_peaks[option] @ used + problem.run_peaks_fixed[option]
         )
         if head < problem.items:
-            border = max(lowest[option], lowest[cuts[number + 1][2]])
-            sums += problem.link_sums[head, option, border]
-            peaks = np.maximum(peaks, problem.link_peaks[head, option, border])
+            kind = max(lowest[option], lowest[cuts[number + 1][2]])
+            sums += problem.link_sums[head, option, kind]
+            peaks = np.maximum(peaks, problem.link_peaks[head, option, kind])
     return sums, peaks

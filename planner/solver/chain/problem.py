@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.solver.chain.packing import Packing
+from planner.solver.chain.packing import Crossings, Packing
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -78,7 +78,10 @@ class Measure:
             total = total + pair.weight * np.maximum(sums[..., pair.sum], peaks[..., pair.peak])
         whole = total if self.held is None else total * sums[..., self.held]
         value = self.lined(self.scale * whole)
-        return value / total if self.averaged else value
+        if not self.averaged:
+            return value
+        # Where bounds take all sums and peaks to be nothing there is nothing to average.
+        return np.divide(value, total, out=np.zeros(np.shape(total)), where=np.asarray(total) > 0)
 
     def lined(self, scaled: Floats, over: float | Floats = 1.0) -> Floats:
         """The least of the lines over a scaled whole; of one that is averaged over so much
@@ -136,13 +139,15 @@ class ChainProblem:
     run_peaks_fixed: Floats
     """What a run adds to its load on each peak besides, shape (options, peaks)."""
     link_sums: Floats
-    """What a link in front of an item adds to each sum, by the option of the run before it and
-    the border that it crosses, shape (items + 1, options, borders, sums)."""
+    """What a link in front of an item adds to each sum, by the option of the run before it and the
+    kind of link that it is, shape (items + 1, options, kinds, sums)."""
     link_peaks: Floats
-    """The load of that link on each peak, shape (items + 1, options, borders, peaks)."""
+    """The load of that link on each peak, shape (items + 1, options, kinds, peaks)."""
     widths: Ints
     """Slots of each option, shape (options,)."""
     packing: Packing
+    crossings: Crossings
+    """Which kind of link leads from a run to the next."""
     budget: int
     """The last run ends at this slot at the latest."""
     objective: Measure
@@ -202,17 +207,19 @@ def evaluate(problem: ChainProblem, runs: tuple[Run, ...]) -> tuple[Floats, Floa
     """Sums and peaks of a solution, from the definition."""
     sums = np.zeros(problem.run_sums.shape[1])
     peaks = np.zeros(problem.run_peaks.shape[1])
+    kinds = problem.crossings.kinds
+    classes = problem.crossings.classes(problem.widths)
     for number, run in enumerate(runs):
         used = problem.prefix[run.option, run.head] - problem.prefix[run.option, run.tail]
         sums += problem.run_sums[run.option] @ used + problem.run_sums_fixed[run.option]
         peaks = np.maximum(
             peaks, problem.run_peaks[run.option] @ used + problem.run_peaks_fixed[run.option]
         )
+        end = run.start + int(problem.widths[run.option])
         if number + 1 < len(runs):
-            last = run.start + int(problem.widths[run.option]) - 1
-            border = int(problem.packing.border(np.array(last), np.array(runs[number + 1].start)))
-            sums += problem.link_sums[run.head, run.option, border]
-            peaks = np.maximum(peaks, problem.link_peaks[run.head, run.option, border])
+            kind = kinds[classes[run.option], classes[runs[number + 1].option], end]
+            sums += problem.link_sums[run.head, run.option, kind]
+            peaks = np.maximum(peaks, problem.link_peaks[run.head, run.option, kind])
     return sums, peaks
 
 

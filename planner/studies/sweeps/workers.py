@@ -4,6 +4,10 @@ enough to do.
 Each is a fresh interpreter that is fed over its standard input. So a script needs no `if __name__
 == "__main__"`, Ctrl-C does not reach it, it ends when its caller does (however that ends), and one
 that dies takes only its own work along.
+
+It starts isolated: no folder that it happens to work in, and no variable of the environment, says
+what it runs. Only then is it told where its caller finds modules, since work may be a function of
+any of them.
 """
 
 import json
@@ -14,15 +18,33 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 from typing import IO, Any
 
+import planner
 from planner.errors import PlannerError
 
 PATIENCE_S = 1.0
 """Starting a process takes about as long: what is done by then was not worth one."""
-BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from planner.studies.sweeps.workers import serve; serve()"
+ISOLATED = ("-I", "-S")
+"""Neither the working folder nor PYTHONPATH, and of what is installed nothing yet: the standard
+library alone."""
+BOOT = """
+import json, site, sys
+standard = [*sys.path]
+site.main()
+root, *others = json.loads(sys.argv[1])
+sys.path[:] = [*standard, root]
+import planner
+sys.path[:] = [*standard, *(place for place in others if place not in standard)]
+from planner.studies.sweeps.workers import serve
+serve()
+"""
+"""The standard library comes first whatever the caller has, so that no file of a like name stands
+in for a part of it; the package is the caller's own, however that came by it. `site` adds what
+installed packages hook into imports."""
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """Each process has one core."""
 
@@ -88,9 +110,12 @@ class Processes(Executor):
 
     def _started(self) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
-            (sys.executable, "-c", BOOT, json.dumps(sys.path)), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            env=os.environ | ONE_THREAD, start_new_session=True,
-        )  # fmt: skip
+            command(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | ONE_THREAD,
+            start_new_session=True,
+        )
         self._alive.add(process)
         if self._stopped:
             process.kill()
@@ -101,6 +126,13 @@ class Processes(Executor):
             pass
         self._alive.discard(process)
         return process.returncode
+
+
+def command() -> list[str]:
+    """What starts a process that finds modules where this one does."""
+    root = Path(planner.__file__).resolve().parent.parent
+    places = [str(root), *sys.path]
+    return [sys.executable, *ISOLATED, "-c", BOOT, json.dumps(places)]
 
 
 def _answered(process: subprocess.Popen[bytes], call: Call) -> tuple[bool, Any]:

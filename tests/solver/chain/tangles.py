@@ -18,6 +18,7 @@ from planner.solver.chain import exhaustive, placed
 from planner.solver.chain.packing import Packing
 from planner.solver.chain.placed import Ground, Link, Place, PlacedProblem, PlacedRun
 from planner.solver.chain.problem import ChainProblem, Larger, Measure, evaluate, packed
+from tests.solver.posed import packed_in
 
 SEEDS = range(12)
 BEAMS = (1, 2, 4)
@@ -40,8 +41,7 @@ def tangled(seed: int, *, alike: bool, items: int = ITEMS, budget: int = 12) -> 
         **_work(dice, options=3, items=items),
         link_sums=links.copy(),
         link_peaks=2 * links,
-        widths=np.array([1, 2, 3]),
-        packing=Packing(24, (3, 6, 24), (3, 6)),
+        **packed_in(Packing(24, (3, 6, 24), (3, 6)), np.array([1, 2, 3])),
         budget=budget,
         objective=MIXED,
     )
@@ -114,8 +114,7 @@ def late_border(*, in_peak: bool = False, uneven: bool = False) -> ChainProblem:
         run_peaks_fixed=paid * in_peak,
         link_sums=links * (not in_peak),
         link_peaks=links * in_peak,
-        widths=np.array([4, 3, 4, 1]),
-        packing=Packing(16, (4, 8, 16), (4, 8)),
+        **packed_in(Packing(16, (4, 8, 16), (4, 8)), np.array([4, 3, 4, 1])),
         budget=16,
         objective=Measure(weights[[int(in_peak)]], weights[[int(not in_peak)]]),
     )
@@ -140,8 +139,7 @@ def dear_link() -> ChainProblem:
         run_peaks_fixed=np.zeros((3, 1)),
         link_sums=links,
         link_peaks=np.zeros((3, 3, 1, 1)),
-        widths=np.ones(3, dtype=np.intp),
-        packing=Packing(4, (4,)),
+        **packed_in(Packing(4, (4,)), np.ones(3, dtype=np.intp)),
         budget=4,
         objective=Measure(np.array([1.0, 0.0]), np.array([0.0])),
     )
@@ -212,8 +210,7 @@ def pooled(seed: int, *, anywhere: bool, uniform: bool, items: int = ITEMS) -> P
         **_work(dice, options=count, items=items),
         link_sums=cheapest,
         link_peaks=2 * cheapest,
-        widths=WIDTHS,
-        packing=Packing(8, (8,)),
+        **packed_in(Packing(8, (8,)), WIDTHS),
         budget=8,
         objective=MIXED,
     )

@@ -10,9 +10,11 @@ from planner.answers.question import FIELDS
 from planner.solver.chain import exhaustive, labels
 from planner.solver.chain.bounds import relaxed
 from planner.solver.chain.labels import Stopped, labelled, widened
-from planner.solver.chain.problem import Incumbent, Line, Measure
+from planner.solver.chain.problem import ChainProblem, Incumbent, Line, Measure
+from planner.space.layout import crossings_of, packing_of
+from tests.instances import fabric, tiny_topology
 from tests.solver.chain.tangles import ALMOST, BEAMS, LATE_BORDERS, chains, dear_link, late_border
-from tests.solver.posed import problems
+from tests.solver.posed import on_grids, problems
 
 
 @pytest.mark.parametrize("field", FIELDS)
@@ -23,6 +25,70 @@ def test_labels_alone_find_what_the_exhaustive_search_finds(shape, field):
         proved = labelled(problem, relaxed(problem), found)
         assert found.value == pytest.approx(best.objective, rel=1e-9)
         assert proved.bound >= found.goal
+
+
+def test_labels_see_how_far_a_link_goes():
+    solved = 0
+    for problem in on_grids(24):
+        best, found = exhaustive.solve(problem), Incumbent(problem)
+        proved = labelled(problem, relaxed(problem), found)
+        assert found.value == pytest.approx(best.objective, rel=1e-12)
+        assert proved.bound >= found.goal
+        solved += math.isfinite(best.objective)
+    assert solved > 12
+
+
+def beside_a_line(allowed: dict[tuple[int, int, int], float]) -> ChainProblem:
+    """Three items on 3 × 4 slots; the runs allowed are (tail, head, slots), with what they cost; a
+    hop costs 1. The third item takes four slots: a line. From chip 0, from 3, and from 0 and 1
+    together that is one hop; from 1 alone and from 2 alone, two.
+    """
+    topology = tiny_topology(12, fabric("mesh", 12, dimensions=(3, 4)))
+    packing = packing_of(topology)
+    widths = np.array([1, 2, 3, 4])
+    crossings = crossings_of(topology, packing, widths)
+    links = np.zeros((4, 4, len(crossings.hops), 1))
+    links[1:-1, :, :, 0] = crossings.hops
+    feasible = np.zeros((4, 4, 4), dtype=bool)
+    prefix = np.zeros((4, 4, 1))
+    for (tail, head, slots), cost in {**allowed, (2, 3, 4): 0.0}.items():
+        feasible[slots - 1, tail, head] = True
+        prefix[slots - 1, head:] = prefix[slots - 1, tail] + cost
+    return ChainProblem(
+        prefix=prefix,
+        feasible=feasible,
+        run_sums=np.ones((4, 1, 1)),
+        run_sums_fixed=np.zeros((4, 1)),
+        run_peaks=np.zeros((4, 1, 1)),
+        run_peaks_fixed=np.zeros((4, 1)),
+        link_sums=links,
+        link_peaks=0.0 * links,
+        widths=widths,
+        packing=packing,
+        crossings=crossings,
+        budget=12,
+        objective=Measure(np.ones(1), np.zeros(1)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("allowed", "cuts", "value"),
+    [
+        # 1 + 1 slots are cheaper than 3 + 1, and end earlier; but from the second slot it is two
+        # hops to the next line.
+        ({(0, 1, 1): 1.0, (0, 1, 3): 1.5, (1, 2, 1): 0.0}, ((0, 1, 2), (1, 2, 0), (2, 3, 3)), 3.5),
+        # 1 + 1 slots are cheaper than 2, and end where those do; but 2 slots have an end that is
+        # one hop away.
+        ({(0, 1, 1): 0.0, (1, 2, 1): 0.0, (0, 2, 2): 1.5}, ((0, 2, 1), (2, 3, 3)), 2.5),
+    ],
+)
+def test_a_start_that_is_cheaper_so_far_stays_beside_one_with_shorter_links_to_come(
+    allowed, cuts, value
+):
+    problem = beside_a_line(allowed)
+    found = Incumbent(problem)
+    labelled(problem, relaxed(problem), found)
+    assert (found.cuts, found.value) == (cuts, value)
 
 
 def test_labels_that_are_stopped_prove_what_the_relaxations_do():

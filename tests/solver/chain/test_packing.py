@@ -37,11 +37,11 @@ def borders_inside(packing, begin, width):
 
 
 def keeps_clear(packing, begin, width):
-    """Whether a block lies inside the smallest unit that can hold it, and begins and ends at
-    borders of the next smaller."""
+    """Whether a block lies inside the smallest unit that can hold it, and begins at a border of the
+    next smaller."""
     fence = min(span for span in packing.spans if span >= width)
     below = max((span for span in packing.spans if span < width), default=1)
-    return begin // fence == (begin + width - 1) // fence and begin % below == 0 == width % below
+    return begin // fence == (begin + width - 1) // fence and begin % below == 0
 
 
 def most_copies(packing, width):
@@ -71,20 +71,20 @@ def test_a_block_waits_for_a_place_that_crosses_no_border(offset, width, start):
     [
         (1, Rule(1, 8)),
         (8, Rule(1, 8)),
-        (9, None),
+        (9, Rule(8, 32)),
         (16, Rule(8, 32)),
         (32, Rule(8, 32)),
         (33, None),
         (40, None),
     ],
 )
-def test_a_block_larger_than_a_unit_takes_whole_units(width, rule):
+def test_a_block_larger_than_a_unit_begins_where_one_begins(width, rule):
     assert NODES_OF_EIGHT.rule(width) == rule
 
 
-def test_a_block_that_has_no_rule_is_our_bug():
-    with pytest.raises(AssertionError, match="no block of 9 slots"):
-        NODES_OF_EIGHT.start(np.array(0), 9)
+def test_a_block_that_is_larger_than_all_there_is_is_our_bug():
+    with pytest.raises(AssertionError, match="no block of 33 slots"):
+        NODES_OF_EIGHT.start(np.array(0), 33)
 
 
 def test_one_slot_alone_has_one_place():
@@ -130,9 +130,7 @@ def test_a_block_starts_at_the_first_slot_of_all_that_are_allowed(packing, data)
     width = data.draw(st.integers(1, packing.slots))
     offset = data.draw(st.integers(0, packing.slots))
     allowed = [begin for begin in range(offset, offset + 200) if keeps_clear(packing, begin, width)]
-    assert (packing.rule(width) is not None) == bool(allowed)
-    if allowed:
-        assert packing.start(np.array(offset), width) == allowed[0]
+    assert packing.start(np.array(offset), width) == allowed[0]
 
 
 @given(packings(), st.data())
@@ -180,10 +178,15 @@ def test_the_widest_is_the_widest_of_all_widths_tried(packing, count):
 
 
 @given(packings(), st.data())
-def test_padding_makes_the_smallest_block_that_has_a_rule(packing, data):
+def test_padding_makes_the_smallest_block_of_whole_units(packing, data):
     width = data.draw(st.integers(1, packing.slots))
-    ruled = [block for block in range(width, packing.slots + 1) if packing.rule(block) is not None]
-    if ruled:
-        assert packing.padded(width) == ruled[0]
+    units = {fence: unit for unit, fence in itertools.pairwise((1, *packing.spans))}
+    whole = [
+        block
+        for block in range(width, packing.slots + 1)
+        if block % units[min(span for span in packing.spans if span >= block)] == 0
+    ]
+    if whole:
+        assert packing.padded(width) == whole[0]
     else:
         assert packing.padded(width) > packing.slots

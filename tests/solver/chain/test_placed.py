@@ -17,6 +17,7 @@ from planner.space.cluster_candidates import ClusterCandidates
 from tests.instances import random_cluster, random_graph, random_workload
 from tests.oracle import HIGHER_IS_BETTER
 from tests.solver.chain.tangles import ALMOST, BEAMS, all_placed, pools
+from tests.solver.posed import packed_in
 
 
 def problems(field: str, count: int, *, anywhere: bool = False):
@@ -203,8 +204,7 @@ def small_pool(
         run_peaks_fixed=np.zeros((count, 1)),
         link_sums=free,
         link_peaks=free,
-        widths=widths,
-        packing=Packing(budget, (budget,)),
+        **packed_in(Packing(budget, (budget,)), widths),
         budget=budget,
         objective=Measure(np.array([1.0]), np.array([0.0])),
     )

@@ -17,6 +17,8 @@ def three_items(budget: int = 4, objective: Measure | None = None) -> ChainProbl
     peak (the busiest run)."""
     prefix = np.array([[[0.0], [1.0], [3.0], [6.0]]] * 2)
     shares = np.array([1.0, 0.5])
+    widths = np.array([1, 2])
+    packing = Packing(4, (2, 4), (2,))
     return ChainProblem(
         prefix=prefix,
         feasible=np.stack([np.triu(np.ones((4, 4), dtype=bool), 1)] * 2),
@@ -26,11 +28,19 @@ def three_items(budget: int = 4, objective: Measure | None = None) -> ChainProbl
         run_peaks_fixed=np.zeros((2, 1)),
         link_sums=np.broadcast_to(np.array([[0.5], [2.5]]), (4, 2, 2, 1)).copy(),
         link_peaks=np.zeros((4, 2, 2, 1)),
-        widths=np.array([1, 2]),
-        packing=Packing(4, (2, 4), (2,)),
+        widths=widths,
+        packing=packing,
+        crossings=packing.crossings(widths),
         budget=budget,
         objective=objective or Measure(np.array([1.0]), np.array([0.0])),
     )
+
+
+def test_an_average_over_nothing_is_nothing():
+    power = Measure(np.array([1.0]), np.array([0.0]), held=0, averaged=True)
+    sums = np.array([[0.0], [3.0]])
+    assert list(power.value(sums, np.zeros((2, 1)))) == [0.0, 3.0]
+    assert float(power.value(np.zeros(1), np.zeros(1))) == 0.0
 
 
 def test_a_solution_is_evaluated_run_by_run_and_link_by_link():

@@ -151,6 +151,8 @@ def test_a_thousand_layers_on_a_hundred_thousand_chips_are_proved():
     ]
     links = np.zeros((items + 1, 2, 1, 1))
     links[1:-1] = 0.05
+    widths = np.array([1, 4])
+    packing = Packing(100_000, (100_000,))
     problem = ChainProblem(
         prefix=prefix,
         feasible=np.stack([np.triu(np.ones((items + 1, items + 1), dtype=bool), 1)] * 2),
@@ -160,8 +162,9 @@ def test_a_thousand_layers_on_a_hundred_thousand_chips_are_proved():
         run_peaks_fixed=np.zeros((2, 1)),
         link_sums=links,
         link_peaks=0.0 * links,
-        widths=np.array([1, 4]),
-        packing=Packing(100_000, (100_000,)),
+        widths=widths,
+        packing=packing,
+        crossings=packing.crossings(widths),
         budget=100_000,
         objective=Measure(np.array([1.0]), np.array([30.0])),
     )

@@ -1,9 +1,12 @@
 """Processes that work for one caller."""
 
+import importlib
+import inspect
 import io
 import math
 import operator
 import os
+import pathlib
 import pickle
 import select
 import subprocess
@@ -13,6 +16,7 @@ import time
 
 import pytest
 
+import planner
 from planner.studies.sweeps import workers
 from planner.studies.sweeps.workers import Embedded, LostError, Processes, answer_all
 
@@ -86,6 +90,71 @@ def test_a_process_ends_with_its_caller_however_that_ends():
     came, _, _ = select.select([ended], [], [], 500)
     os.close(ended)
     assert came
+
+
+@pytest.fixture
+def poisoned(tmp_path, monkeypatch):
+    """A working folder with a file for each module that a process needs to start; what they write
+    when they are run."""
+    ran = tmp_path / "ran"
+    for name in ("json", "site", "pickle", "planner", "sitecustomize", "usercustomize"):
+        (tmp_path / f"{name}.py").write_text(
+            f"open({str(ran)!r}, 'a').write({name!r})\n", encoding="utf-8"
+        )
+    monkeypatch.chdir(tmp_path)
+    return ran
+
+
+@pytest.mark.parametrize("place", [None, "", "."])
+def test_no_file_in_the_working_folder_is_run_in_the_place_of_a_module(
+    poisoned, monkeypatch, place
+):
+    monkeypatch.setenv("PYTHONPATH", str(poisoned.parent))
+    if (
+        place is not None
+    ):  # as in a notebook, whose own modules were there before it came to this folder
+        monkeypatch.setattr(sys, "path", [place, *sys.path])
+    with Processes(1) as processes:
+        assert processes.submit(abs, -1).result() == 1
+    assert not poisoned.exists()
+
+
+def test_a_process_runs_the_package_of_its_caller_however_that_came_by_it(monkeypatch):
+    root = os.path.dirname(os.path.dirname(planner.__file__))
+    kept = [place for place in sys.path if os.path.realpath(place) != os.path.realpath(root)]
+    monkeypatch.setattr(sys, "path", kept)
+    with Processes(1) as processes:
+        assert processes.submit(inspect.getfile, LostError).result() == workers.__file__
+
+
+def test_work_may_be_a_function_of_any_module_that_its_caller_can_import(tmp_path, monkeypatch):
+    (tmp_path / "of_the_caller.py").write_text(
+        "def doubled(number):\n    return 2 * number\n", encoding="utf-8"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    doubled = importlib.import_module("of_the_caller").doubled
+    with Processes(1) as processes:
+        assert processes.submit(doubled, 4).result() == 8
+
+
+def test_nothing_else_in_the_package_starts_a_process():
+    """What does must start it isolated, as `workers` does."""
+    starting = (
+        "subprocess",
+        "multiprocessing",
+        "ProcessPoolExecutor",
+        "os.system",
+        "os.exec",
+        "os.spawn",
+        "os.popen",
+    )
+    sources = pathlib.Path(planner.__file__).parent.rglob("*.py")
+    found = [
+        source
+        for source in sources
+        if any(word in source.read_text(encoding="utf-8") for word in starting)
+    ]
+    assert found == [pathlib.Path(workers.__file__)]
 
 
 def test_calls_are_answered_in_order_until_they_end():

@@ -1,0 +1,58 @@
+"""Degrees: the rules that plans are checked by, and the lists that the space is made of."""
+
+import pytest
+
+from planner.pricing.degrees import (
+    expert_degrees,
+    expert_fault,
+    nesting_fault,
+    sequence_degrees,
+    tensor_degrees,
+    tensor_fault,
+)
+from tests.instances import tiny_graph, tiny_moe, tiny_software
+
+PLAIN = tiny_software()
+PADDING = tiny_software(pads_heads=True)
+
+
+@pytest.mark.parametrize(
+    ("heads", "kv_heads", "degrees"),
+    [(8, 4, [1, 2, 4, 8]), (12, 6, [1, 2, 3, 6, 12]), (24, 6, [1, 2, 3, 6, 12, 24])],
+)
+def test_heads_are_shared_out_whole_and_those_of_keys_whole_or_in_copies(heads, kv_heads, degrees):
+    """With 24 heads and 6 of keys 4 and 8 divide the heads, but neither divide the six nor hold
+    as many copies of each."""
+    graph = tiny_graph(heads=heads, kv_heads=kv_heads)
+    assert tensor_degrees(graph, PLAIN, 64) == degrees
+
+
+def test_software_that_pads_shares_heads_out_up_to_one_for_each_chip():
+    graph = tiny_graph(heads=6, kv_heads=3)
+    assert tensor_degrees(graph, PADDING, 64) == [1, 2, 3, 4, 5, 6]
+    assert "without any of the 6 heads" in tensor_fault(graph, PADDING, 7)
+
+
+def test_neither_more_than_the_software_splits_nor_than_there_are_chips():
+    assert tensor_degrees(tiny_graph(), tiny_software(most_tensor_parallel=2), 64) == [1, 2]
+    assert tensor_degrees(tiny_graph(), PLAIN, 4) == [1, 2, 4]
+    assert "at most 2 ways" in tensor_fault(tiny_graph(), tiny_software(most_tensor_parallel=2), 4)
+
+
+def test_sequences_are_shared_out_as_far_as_heads_go_round():
+    assert sequence_degrees(tiny_graph(heads=12), PLAIN, 2, 64) == [1, 2, 3, 6]
+    assert sequence_degrees(tiny_graph(heads=12), PLAIN, 2, 5) == [1, 2]
+    assert sequence_degrees(tiny_graph(heads=6, kv_heads=3), PADDING, 2, 64) == [1, 2, 3]
+
+
+def test_experts_are_shared_out_whole():
+    assert expert_degrees(tiny_moe(), 64) == [1, 2, 4, 8]
+    assert expert_degrees(tiny_moe(), 5) == [1, 2, 4]
+    assert expert_degrees(tiny_graph(), 64) == [1]
+    assert "has no experts" in expert_fault(tiny_graph(), 2)
+
+
+def test_experts_lie_inside_a_tensor_group_or_are_groups_together():
+    assert nesting_fault(4, 2) is None
+    assert nesting_fault(2, 4) is None
+    assert "neither divides nor is a multiple" in nesting_fault(4, 6)
