@@ -1,10 +1,12 @@
 """What can go wrong, and what each word promises.
 
     PlannerError
-    ├── InputError (also a ValueError)   something given is wrong; the sentence names the field and the remedy
-    │   └── UnknownNameError             no such model, topology, software or field; names the nearest three
-    ├── InfeasibleError                  proved: there is no plan; says demand, capacity, gap, and how many chips would do
-    └── NoPlanFoundError                 time ran out or Ctrl-C came before any plan; nothing is proved
+    ├── InputError             something given is wrong; the sentence names the field and the remedy
+    │   │                      (also a ValueError)
+    │   └── UnknownNameError   no such model, topology, software or field; names the nearest three
+    ├── InfeasibleError        proved: there is no plan; says demand, capacity, gap, and how many
+    │                          chips would do
+    └── NoPlanFoundError       time ran out or Ctrl-C came before any plan; nothing is proved
 
 Every message is one sentence that stands alone. A solver that broke our own rules is our bug:
 `AssertionError`.
@@ -28,9 +30,12 @@ class UnknownNameError(InputError):
     """A name that no table has."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        self.kind, self.name, self.nearest = kind, name, nearest_names(name, known)
+        self.kind = kind
+        self.name = name
+        self.nearest = nearest_names(name, known)
         super().__init__(
-            f"there is no {kind} called {shortened(name)!r}; the nearest names are {listed(self.nearest)}"
+            f"there is no {kind} called {shortened(name)!r}; the nearest names are"
+            f" {listed(self.nearest)}"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -56,7 +61,9 @@ class InfeasibleError(PlannerError):
         smallest_chips: int | None = None,
     ) -> None:
         super().__init__(message)
-        self.resource, self.demand, self.capacity = resource, demand, capacity
+        self.resource = resource
+        self.demand = demand
+        self.capacity = capacity
         self.gap = demand - capacity
         self.smallest_chips = smallest_chips
 

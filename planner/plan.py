@@ -42,13 +42,14 @@ class Stage(Record):
         sizes = {group.count for group in self.groups}
         if len(sizes) > 1:
             raise InputError(
-                f"Stage.groups: every replica needs as many chips as the others, not {sorted(sizes)}"
+                "Stage.groups: every replica needs as many chips as the others, not"
+                f" {sorted(sizes)}"
             )
         each = self.tensor_parallel * self.sequence_parallel
         if self.group_chips % each:
             raise InputError(
-                f"Stage.groups: {self.group_chips} chips do not divide into groups of tensor_parallel ×"
-                f" sequence_parallel = {each}"
+                f"Stage.groups: {self.group_chips} chips do not divide into groups of"
+                f" tensor_parallel × sequence_parallel = {each}"
             )
         return self
 
@@ -97,7 +98,6 @@ class Plan(Record):
 
 Way = Literal["tensor", "sequence", "pipeline", "expert", "replicas"]
 
-
 WAYS: tuple[Way, ...] = ("tensor", "sequence", "pipeline", "expert", "replicas")
 """What a plan may do with more than one chip."""
 
@@ -118,4 +118,8 @@ def ways_of(plan: Plan) -> frozenset[Way]:
 def shape_name(ways: frozenset[Way]) -> str:
     """'tensor × pipeline', 'replicas only', 'one chip'."""
     names = [way for way in WAYS if way in ways]
-    return " × ".join(names) if len(names) > 1 else f"{names[0]} only" if names else "one chip"
+    if not names:
+        return "one chip"
+    if len(names) == 1:
+        return f"{names[0]} only"
+    return " × ".join(names)

@@ -52,13 +52,22 @@ DIMENSIONS: dict[str, dict[str, tuple[float, bool]]] = {
     "dollars": {"USD": (1.0, False), "$": (1.0, False)},
 }
 EXAMPLES = {
-    "bytes": "80 GB", "bytes per second": "450 GB/s", "operations per second": "989 TFLOP/s", "seconds": "2 us",
-    "watts": "700 W", "joules": "5 pJ", "dollars per hour": "3.00 USD/h", "dollars": "27000 USD",
-}  # fmt: skip
-
+    "bytes": "80 GB",
+    "bytes per second": "450 GB/s",
+    "operations per second": "989 TFLOP/s",
+    "seconds": "2 us",
+    "watts": "700 W",
+    "joules": "5 pJ",
+    "dollars per hour": "3.00 USD/h",
+    "dollars": "27000 USD",
+}
 
 QUANTITY = re.compile(
-    r"\s*([-+]?(?:\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d[\d_]*(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)\s*([^\d\s.,_].*?)?\s*"
+    r"\s*"
+    r"([-+]?(?:\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d[\d_]*(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)"
+    r"\s*"
+    r"([^\d\s.,_].*?)?"
+    r"\s*"
 )
 """A number, thousands apart by commas or underscores if at all, and its unit."""
 MOST_WHOLE = 10**300

@@ -38,7 +38,8 @@ class Speculation(Record):
             )
         if isinstance(draft, ModelGraph) and not draft.makes_tokens:
             raise InputError(
-                f"Speculation.draft: {draft.name} makes no tokens, one after the other; give a decoder"
+                f"Speculation.draft: {draft.name} makes no tokens, one after the other; give a"
+                " decoder"
             )
         return draft
 
@@ -90,11 +91,13 @@ class Workload(Record):
     def check_rate(self) -> Self:
         if self.requests_per_s is not None and self.batch_size is not None:
             raise InputError(
-                f"Workload.batch_size: under a rate of requests the batch is an outcome; make it None, not {self.batch_size}"
+                "Workload.batch_size: under a rate of requests the batch is an outcome; make it"
+                f" None, not {self.batch_size}"
             )
         if self.requests_per_s is not None and self.arrivals != "steady":
             raise InputError(
-                "Workload.arrivals: requests that come at a rate do not start together; make it 'steady'"
+                "Workload.arrivals: requests that come at a rate do not start together; make it"
+                " 'steady'"
             )
         return self
 
@@ -102,7 +105,8 @@ class Workload(Record):
     def check_phase(self) -> Self:
         if self.phase == "prefill" and self.batch_size is not None:
             raise InputError(
-                f"Workload.batch_size: a prefill pool takes one prompt after the other; make it None, not {self.batch_size}"
+                "Workload.batch_size: a prefill pool takes one prompt after the other; make it"
+                f" None, not {self.batch_size}"
             )
         if self.phase != "both" and self.arrivals != "steady":
             raise InputError(
@@ -110,11 +114,13 @@ class Workload(Record):
             )
         if self.transfer_s and self.phase != "decode":
             raise InputError(
-                "Workload.transfer_s: only a decode pool waits for caches; make it 0 or phase 'decode'"
+                "Workload.transfer_s: only a decode pool waits for caches; make it 0 or phase"
+                " 'decode'"
             )
         if self.phase == "decode" and self.output_tokens == 1:
             raise InputError(
-                "Workload.output_tokens: a decode pool makes the tokens after the first; make it at least 2"
+                "Workload.output_tokens: a decode pool makes the tokens after the first; make it at"
+                " least 2"
             )
         return self
 
@@ -122,16 +128,16 @@ class Workload(Record):
     def drafted_tokens(self) -> int:
         """For each sequence before each decode pass; none in a prefill pool, where the draft
         model just reads prompts."""
-        return (
-            0
-            if self.speculation is None or self.phase == "prefill"
-            else self.speculation.tokens or 0
-        )
+        if self.speculation is None or self.phase == "prefill":
+            return 0
+        return self.speculation.tokens or 0
 
     @property
     def context_tokens(self) -> int:
         """The longest that a sequence grows."""
-        return self.prompt_tokens + (0 if self.phase == "prefill" else self.output_tokens)
+        if self.phase == "prefill":
+            return self.prompt_tokens
+        return self.prompt_tokens + self.output_tokens
 
     @property
     def held_context_tokens(self) -> float:

@@ -83,20 +83,24 @@ def question_of(
     diffusion: bool = False,
 ) -> Question:
     """What is asked, checked; of a diffusion model, or of a language model."""
-    if minimize and maximize:
-        raise InputError(f"give minimize= or maximize=, not both ({minimize!r} and {maximize!r})")
-    usual = "image_s" if diffusion else "tpot_s"
-    objective = minimize or maximize or usual
+    objective, direction = _asked(minimize, maximize, diffusion=diffusion)
     allowed = limits or {}
-
     for name in (objective, *allowed):
         _refuse_strange_field(name, diffusion=diffusion)
-    if minimize or maximize:
-        _refuse_wrong_direction(objective, "maximize" if maximize else "minimize")
+    _refuse_wrong_direction(objective, direction)
     for name, value in allowed.items():
-        if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
-            raise InputError(f"limits[{name!r}] must be a positive number, not {value!r}")
+        _refuse_strange_limit(name, value)
     return Question(objective, tuple(sorted(allowed.items())), power_scope)
+
+
+def _asked(minimize: str | None, maximize: str | None, *, diffusion: bool) -> tuple[str, str]:
+    """The objective and its direction; where none is given, the time that a user waits for."""
+    if minimize and maximize:
+        raise InputError(f"give minimize= or maximize=, not both ({minimize!r} and {maximize!r})")
+    if maximize:
+        return maximize, "maximize"
+    usual = "image_s" if diffusion else "tpot_s"
+    return minimize or usual, "minimize"
 
 
 def _refuse_strange_field(name: str, *, diffusion: bool) -> None:
@@ -111,6 +115,11 @@ def _refuse_strange_field(name: str, *, diffusion: bool) -> None:
             f" {listed(fields, 'or')}"
         )
     raise UnknownNameError("field to optimise or limit", name, fields)
+
+
+def _refuse_strange_limit(name: str, value: object) -> None:
+    if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
+        raise InputError(f"limits[{name!r}] must be a positive number, not {value!r}")
 
 
 def _refuse_wrong_direction(objective: str, given: str) -> None:

@@ -7,11 +7,15 @@ all-to-all what every rank sends, its own share included. `bandwidth_bytes_per_s
 per direction: a switch port, or the link to one neighbour. `latency_s` is one step. One rank needs
 no time.
 
-[1] R. Thakur, R. Rabenseifner, W. Gropp, "Optimization of collective communication operations in MPICH", IJHPCA 19(1), 2005.
-[2] P. Patarasuk, X. Yuan, "Bandwidth optimal all-reduce algorithms for clusters of workstations", JPDC 69(2), 2009.
-[3] P. Sanders, J. Speck, J. L. Träff, "Two-tree algorithms for full bandwidth broadcast, reduction and scan", 2009.
+[1] R. Thakur, R. Rabenseifner, W. Gropp, "Optimization of collective communication operations in
+    MPICH", IJHPCA 19(1), 2005.
+[2] P. Patarasuk, X. Yuan, "Bandwidth optimal all-reduce algorithms for clusters of workstations",
+    JPDC 69(2), 2009.
+[3] P. Sanders, J. Speck, J. L. Träff, "Two-tree algorithms for full bandwidth broadcast, reduction
+    and scan", 2009.
 [4] J. Austin et al., "How to Scale Your Model", chapter "Sharded matrices", Google DeepMind, 2025.
-[5] NVIDIA, "NVLink SHARP" in the NCCL 2.17 and later documentation: the switch adds up what passes through it.
+[5] NVIDIA, "NVLink SHARP" in the NCCL 2.17 and later documentation: the switch adds up what passes
+    through it.
 [6] NVIDIA TensorRT-LLM, customAllReduceKernels: one-shot and two-shot all-reduce over peer memory.
 [7] S. Rashidi et al., "ASTRA-sim", ISPASS 2020: hierarchical collectives, level by level.
 """
@@ -30,7 +34,7 @@ def steps_of_tree(ranks: int) -> int:
     return math.ceil(math.log2(ranks)) if ranks > 1 else 0
 
 
-# ── A switch, or anything that gives every rank one port ─────────────────────────────────────────────────────────────
+# ── A switch, or anything that gives every rank one port ─────────────────────────────────────────
 
 
 def ring_all_reduce_s(
@@ -103,7 +107,7 @@ def tree_broadcast_s(
     return (ranks > 1) * (steps_of_tree(ranks) * latency_s + tensor_bytes / bandwidth_bytes_per_s)
 
 
-# ── Full mesh: a link to every peer ──────────────────────────────────────────────────────────────────────────────────
+# ── Full mesh: a link to every peer ──────────────────────────────────────────────────────────────
 
 
 def mesh_one_shot_all_reduce_s(
@@ -128,7 +132,7 @@ def mesh_all_gather_s(
     return (ranks > 1) * (latency_s + tensor_bytes / ranks / bandwidth_bytes_per_s)
 
 
-# ── Grids: rings and chains are grids of one axis; a torus wraps, a mesh does not ────────────────────────────────────
+# ── Grids: rings and chains are grids of one axis; a torus wraps, a mesh does not ────────────────
 
 
 def grid_all_gather_s(
@@ -184,7 +188,7 @@ def grid_all_to_all_s(
     return steps * latency_s + load * tensor_bytes / bandwidth_bytes_per_s
 
 
-# ── From stage to stage ──────────────────────────────────────────────────────────────────────────────────────────────
+# ── From stage to stage ──────────────────────────────────────────────────────────────────────────
 
 
 def send_s(

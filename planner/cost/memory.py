@@ -1,6 +1,7 @@
 """What a chip holds: weights, KV cache, activations, workspace.
 
-[1] W. Kwon et al., "Efficient memory management for large language model serving with PagedAttention", SOSP 2023.
+[1] W. Kwon et al., "Efficient memory management for large language model serving with
+    PagedAttention", SOSP 2023.
 """
 
 import math

@@ -3,8 +3,9 @@
 A pass takes `passes_s`: the sum over the stages of their work and of the hop behind each.
 `slowest_s` is the longest that any one stage, or the link behind it, is busy with a pass.
 
-[1] Y. Huang et al., "GPipe", NeurIPS 2019 (bubble of a filled pipeline). [2] E. G. Coffman, "Computer and Job-Shop
-Scheduling Theory", 1976 (a flow shop of equal jobs ends after the sum over the stages plus the slowest once per job more).
+[1] Y. Huang et al., "GPipe", NeurIPS 2019 (bubble of a filled pipeline).
+[2] E. G. Coffman, "Computer and Job-Shop Scheduling Theory", 1976 (a flow shop of equal jobs ends
+    after the sum over the stages plus the slowest once per job more).
 """
 
 import numpy as np

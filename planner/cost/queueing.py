@@ -1,9 +1,11 @@
 """Requests that come when they like: a Poisson stream, every request worth the same work.
 
-[1] A. Khintchine, 1932, and F. Pollaczek, 1930: the mean wait at one server. [2] J. Abate, G. Choudhury, W. Whitt,
-"Exponential approximations for tail probabilities in queues, I: waiting times", Operations Research 43(5), 1995. [3] J. W.
-Cohen, "The multiple phase service network with generalized processor sharing", Acta Informatica 12, 1979. [4] J. Little,
-"A proof for the queuing formula L = λW", Operations Research 9(3), 1961.
+[1] A. Khintchine, 1932, and F. Pollaczek, 1930: the mean wait at one server.
+[2] J. Abate, G. Choudhury, W. Whitt, "Exponential approximations for tail probabilities in queues,
+    I: waiting times", Operations Research 43(5), 1995.
+[3] J. W. Cohen, "The multiple phase service network with generalized processor sharing", Acta
+    Informatica 12, 1979.
+[4] J. Little, "A proof for the queuing formula L = λW", Operations Research 9(3), 1961.
 """
 
 import math
@@ -27,17 +29,15 @@ def waits_longer_fraction(waited_s: Numbers, work_s: float, requests_per_s: floa
     """Share of requests that wait longer: the exponential tail of equal services, never more
     than find somebody [2]. [1]"""
     load = requests_per_s * work_s
+    # The root above 0 of load × (e^decay - 1) = decay: from below it, each step to the logarithm
+    # comes nearer and never beyond.
     decay = 2.0 * (1.0 - load) + 1e-12
-    for _ in range(
-        60
-    ):  # the root above 0 of load × (e^decay - 1) = decay, by Newton's method from where the slope is steep
+    for _ in range(60):
         decay = max(decay, math.log1p(decay / load))
+
     waited = np.asarray(waited_s)
-    tail = (
-        (1.0 - load)
-        / (load * math.exp(decay) - 1.0)
-        * np.exp(-decay * np.maximum(waited, 0.0) / work_s)
-    )
+    front = (1.0 - load) / (load * math.exp(decay) - 1.0)
+    tail = front * np.exp(-decay * np.maximum(waited, 0.0) / work_s)
     return np.where(waited < 0.0, 1.0, np.minimum(load, tail))[()]
 
 

@@ -327,15 +327,17 @@ class Topology(Record):
                 "bandwidth_bytes_per_s": level.fabric.bandwidth_bytes_per_s,
             }
             for name, members in self._joined(level):
+                # The last unit of a level may be partly filled.
                 present = [chip for chip in members if chip < self.chips]
                 if level.fabric.shape == "switch" and len(present) > 1:
                     switch = f"{level.fabric.name} {number}.{name}"
                     drawn.add_node(switch, kind="switch")
                     drawn.add_edges_from([(chip, switch) for chip in present], **wire)
                     continue
-                links = [(members[a], members[b]) for a, b in level_links(level)]
-                # The last unit of a level may be partly filled.
-                drawn.add_edges_from([ends for ends in links if max(ends) < self.chips], **wire)
+                for one, other in level_links(level):
+                    ends = (members[one], members[other])
+                    if max(ends) < self.chips:
+                        drawn.add_edge(*ends, **wire)
         return drawn
 
     def _joined(self, level: Level) -> Iterator[tuple[str, list[int]]]:

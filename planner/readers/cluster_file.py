@@ -34,7 +34,8 @@ def cluster_from(
         given = pool.get("topology")
         if not isinstance(given, str | dict):
             raise InputError(
-                f"pool[{number}].topology must be a name of the catalogue or a table, written as [pool.topology]"
+                f"pool[{number}].topology must be a name of the catalogue or a table, written as"
+                " [pool.topology]"
             )
         topology = find_topology(given, pool.get("chips"), pool.get("software"))
         pools.append(

@@ -48,8 +48,19 @@ ENCODERS = (
 STATE_SPACES = ("mamba", "ssm_", "hybrid_override_pattern", "linear_num_", "rwkv", "time_mix")
 """Keys that begin so belong to layers that are not attention."""
 UNGATED_TYPES = (
-    ["gpt2", "gptj", "gpt_neo", "gpt_neox", "gpt_bigcode", "opt", "bloom", "falcon", "phi", "mpt", "starcoder2"]
-)  # fmt: skip
+    "gpt2",
+    "gptj",
+    "gpt_neo",
+    "gpt_neox",
+    "gpt_bigcode",
+    "opt",
+    "bloom",
+    "falcon",
+    "phi",
+    "mpt",
+    "starcoder2",
+)
+"""Families whose feed-forward layers have no gate."""
 TIED_TYPES = ("gpt2", "falcon", "bloom", "gemma")
 """Families that tie their embedding where the config does not say."""
 METHODS = {"fp8": "fp8", "fbgemm_fp8": "fp8", "mxfp4": "mxfp4", "awq": "int4", "nvfp4": "nvfp4"}
@@ -104,20 +115,26 @@ def _check_decoder(fields: Fields, kind: str, path: str) -> None:
         raise InputError(
             f"{path} does not describe a decoder: {shortened(kind)} is an encoder, or has one"
         )
-    kinds = fields.get("layer_types")
-    linear = isinstance(kinds, list) and any(
-        "linear" in str(name) or "mamba" in str(name) for name in kinds
-    )
-    foreign = next(
-        (str(key) for key in fields if str(key).startswith(STATE_SPACES)),
-        "linear layers" if linear else "",
-    )
+    foreign = _beside_attention(fields)
     if foreign:
         raise InputError(
-            f"{path} does not describe a decoder of attention alone ({shortened(foreign)}); hybrids are not read yet"
+            f"{path} does not describe a decoder of attention alone ({shortened(foreign)});"
+            " hybrids are not read yet"
         )
     if not any(key in fields for key in LAYERS):
         raise InputError(f"{path} does not describe a decoder: it has no {LAYERS[0]}")
+
+
+def _beside_attention(fields: Fields) -> str:
+    """What says that layers are not attention; "": nothing does."""
+    for key in map(str, fields):
+        if key.startswith(STATE_SPACES):
+            return key
+    kinds = fields.get("layer_types")
+    names = [str(name) for name in kinds] if isinstance(kinds, list) else []
+    if any("linear" in name or "mamba" in name for name in names):
+        return "linear layers"
+    return ""
 
 
 def published_dtype(fields: Fields, path: str = "config.json") -> str:
@@ -135,7 +152,8 @@ def published_dtype(fields: Fields, path: str = "config.json") -> str:
     named = METHODS.get(method) or METHODS.get(str(quantised.get("quant_algo", "")).lower())
     if named is None:
         raise InputError(
-            f"{path}: quantization_config of method {shortened(method)!r} is not known; give weight_dtype (--weights)"
+            f"{path}: quantization_config of method {shortened(method)!r} is not known;"
+            " give weight_dtype (--weights)"
         )
     return named
 
@@ -157,7 +175,8 @@ class _Config:
     """Numbers of a config, by any of their names."""
 
     def __init__(self, fields: Fields, path: str) -> None:
-        self.fields, self.path = fields, path
+        self.fields = fields
+        self.path = path
 
     def whole(self, names: tuple[str, ...], default: int | None = None) -> int:
         for name in names:
@@ -204,7 +223,8 @@ def _feed_forward(config: _Config, kind: str) -> dict[str, Any]:
     routed["expert_every"] = config.whole(("decoder_sparse_step", "moe_layer_freq"), default=1)
     if fields.get("mlp_only_layers"):
         raise InputError(
-            f"{config.path}: mlp_only_layers is not empty; dense layers in the middle are not read yet"
+            f"{config.path}: mlp_only_layers is not empty; dense layers in the middle are not read"
+            " yet"
         )
     has_dense = routed["dense_first"] or routed["expert_every"] > 1
     return routed | {"ffn": ffn if has_dense else 0}
@@ -226,29 +246,35 @@ def _latent_attention(config: _Config) -> dict[str, int]:
 def _window(config: _Config, kind: str) -> dict[str, Any]:
     """Which layers see a window only: as listed, or every so-manieth not."""
     fields = config.fields
-    kinds, window = (
-        fields.get("layer_types"),
-        config.whole(("sliding_window", "attention_chunk_size"), default=0),
-    )
+    kinds = fields.get("layer_types")
+    window = config.whole(("sliding_window", "attention_chunk_size"), default=0)
     if not window or fields.get("use_sliding_window") is False:
         return {}
     if not isinstance(kinds, list) or "full_attention" not in kinds:
         usual = 4 if kind.startswith("llama4") else 0
-        return {
-            "window_tokens": window,
-            "full_every": config.whole(("sliding_window_pattern",), default=0) or usual,
-        }
-    first, layers = kinds.index("full_attention"), config.whole(LAYERS)
-    every = next(
-        (n - first for n in range(first + 1, len(kinds)) if kinds[n] == "full_attention"),
-        len(kinds),
-    )
-    full = [number % every == (0 if first == 0 else every - 1) for number in range(layers)]
-    if full != [name == "full_attention" for name in kinds]:
+        every = config.whole(("sliding_window_pattern",), default=0) or usual
+        return {"window_tokens": window, "full_every": every}
+
+    every, full_first = _period_of(kinds, config)
+    return {"window_tokens": window, "full_every": every, "full_first": full_first}
+
+
+def _period_of(kinds: list[Any], config: _Config) -> tuple[int, bool]:
+    """Of listed layers, every so-manieth of which sees everything; and whether the first does."""
+    full = [name == "full_attention" for name in kinds]
+    places = [number for number, is_full in enumerate(full) if is_full]
+    every = places[1] - places[0] if len(places) > 1 else len(kinds)
+    full_first = places[0] == 0
+
+    # A shape states a period and no list, so that the list must be what the period gives.
+    place_of_full = 0 if full_first else every - 1
+    layers = range(config.whole(LAYERS))
+    if full != [number % every == place_of_full for number in layers]:
         raise InputError(
-            f"{config.path}: layer_types mixes full and windowed layers without a period; that is not read yet"
+            f"{config.path}: layer_types mixes full and windowed layers without a period; that is"
+            " not read yet"
         )
-    return {"window_tokens": window, "full_every": every, "full_first": first == 0}
+    return every, full_first
 
 
 def _unquantised(fields: Fields) -> tuple[str, ...]:

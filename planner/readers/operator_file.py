@@ -20,40 +20,57 @@ Fields = Mapping[str, Any]
 def load_operators(path: str | Path) -> OperatorGraph:
     """The operators, edges and devices of a file; operators are named by their ids."""
     fields = read_json(Path(path), "an operator graph")
-    nodes, edges = (_rows(fields, name) for name in ("nodes", "edges"))
-    ids = [_whole(node, "id", f"nodes[{number}]") for number, node in enumerate(nodes)]
-    place = {name: number for number, name in enumerate(ids)}
-    if len(place) < len(ids):
-        raise InputError("nodes: every id must be there once")
-    costs: dict[int, float] = {}
-    ends = []
-    for number, edge in enumerate(edges):
-        tail, head = (_whole(edge, end, f"edges[{number}]") for end in ("sourceId", "destId"))
-        if tail not in place or head not in place:
-            raise InputError(f"edges[{number}] joins {tail} and {head}; both must be ids of nodes")
-        cost = _figure(edge, "cost", f"edges[{number}]")
-        if abs(costs.setdefault(place[tail], cost) - cost) > 1e-6:
-            raise InputError(
-                f"edges[{number}].cost must equal that of the other edges out of node {tail}"
-            )
-        ends.append((place[tail], place[head]))
-    return OperatorGraph(
-        operators=tuple(
-            _operator(node, f"nodes[{number}]", costs.get(number, 0.0))
-            for number, node in enumerate(nodes)
-        ),
-        edges=tuple(ends),
-        devices=(
-            DeviceClass(
-                name="a",
-                count=_whole(fields, "maxFPGAs", "the file"),
-                memory_bytes=_figure(fields, "maxSizePerFPGA", "the file"),
-            ),
-            DeviceClass(
-                name="c", count=_whole(fields, "maxCPUs", "the file"), pays_transfers=False
-            ),
-        ),
+    nodes = _rows(fields, "nodes")
+    edges = _rows(fields, "edges")
+    ends, costs = _wired(edges, _places_of(nodes))
+    operators = []
+    for number, node in enumerate(nodes):
+        operators.append(_operator(node, f"nodes[{number}]", costs.get(number, 0.0)))
+    accelerators = DeviceClass(
+        name="a",
+        count=_whole(fields, "maxFPGAs", "the file"),
+        memory_bytes=_figure(fields, "maxSizePerFPGA", "the file"),
     )
+    processors = DeviceClass(
+        name="c",
+        count=_whole(fields, "maxCPUs", "the file"),
+        pays_transfers=False,
+    )
+    return OperatorGraph(
+        operators=tuple(operators),
+        edges=tuple(ends),
+        devices=(accelerators, processors),
+    )
+
+
+def _places_of(nodes: Sequence[Fields]) -> dict[int, int]:
+    """Of each node in the file, by its id."""
+    places: dict[int, int] = {}
+    for number, node in enumerate(nodes):
+        places[_whole(node, "id", f"nodes[{number}]")] = number
+    if len(places) < len(nodes):
+        raise InputError("nodes: every id must be there once")
+    return places
+
+
+def _wired(
+    edges: Sequence[Fields], places: dict[int, int]
+) -> tuple[list[tuple[int, int]], dict[int, float]]:
+    """Both ends of each edge, and for each node with edges out of it what its output costs."""
+    ends = []
+    costs: dict[int, float] = {}
+    for number, edge in enumerate(edges):
+        where = f"edges[{number}]"
+        tail = _whole(edge, "sourceId", where)
+        head = _whole(edge, "destId", where)
+        if tail not in places or head not in places:
+            raise InputError(f"{where} joins {tail} and {head}; both must be ids of nodes")
+        # An output moves once, whoever reads it, so that it has one cost.
+        cost = _figure(edge, "cost", where)
+        if abs(costs.setdefault(places[tail], cost) - cost) > 1e-6:
+            raise InputError(f"{where}.cost must equal that of the other edges out of node {tail}")
+        ends.append((places[tail], places[head]))
+    return ends, costs
 
 
 def _operator(node: Fields, where: str, transfer: float) -> Operator:

@@ -82,7 +82,19 @@ TUNING = {
 }
 DRAWN = ("idle_share", "compute_activity", "memory_activity")
 PLAIN = {
-    "topology": {"name", "title", "aliases", "chips", "most_chips", "divisible", "chip", "software", "fabric", "power", "price"},
+    "topology": {
+        "name",
+        "title",
+        "aliases",
+        "chips",
+        "most_chips",
+        "divisible",
+        "chip",
+        "software",
+        "fabric",
+        "power",
+        "price",
+    },
     "chip": {"name", "peak", "power", "memory", "skips", "architecture", *DRAWN, *CHIP},
     "memory": {"name", *CHIP_MEMORY},
     "fabric": {"name", "shape", "units", "dimensions", "reduces_in_network", *FABRIC},
@@ -91,7 +103,8 @@ PLAIN = {
     "tuning": {"architecture", *TUNING},
     "power": {"system", "chip", "host_share"},
     "price": {"rental", "purchase"},
-}  # fmt: skip
+}
+"""Keys of each table of a file."""
 
 
 def topology_from(
@@ -101,33 +114,17 @@ def topology_from(
     known_keys(fields, "topology")
     book = Book()
     chip = _named_or_own(fields.get("chip"), find_chip, "chip")
-    stack = (
+    stack = composed(
         find_software(software)
         if software
-        else _named_or_own(fields.get("software"), find_software, "software")
+        else _named_or_own(fields.get("software"), find_software, "software"),
+        find_software,
     )
-    stack = composed(stack, find_software)
-    fabrics = [
-        book.fabric(fabric, number) for number, fabric in enumerate(tables(fields, "fabric"))
-    ]
-    power = _table(fields, "power")
-    known_keys(power, "power")
-    watts = {}
-    if "power" in chip:
-        watts["chip_w"] = book.figure(chip["power"], "power.chip_w", "watts", "chip.power")
-    watts |= {
-        name: book.figure(chip[name], f"power.{name}", "", f"chip.{name}")
-        for name in DRAWN
-        if name in chip
-    }
-    for scope in sorted(power.keys() - {"host_share"}):
-        watts[f"{scope}_w"] = book.figure(
-            power[scope], f"power.{scope}_w", "watts", f"power.{scope}"
-        )
-    if "host_share" in power:
-        watts["host_share"] = book.figure(
-            power["host_share"], "power.host_share", "", "power.host_share"
-        )
+    numbered = enumerate(tables(fields, "fabric"))
+    fabrics = [book.fabric(fabric, number) for number, fabric in numbered]
+
+    # A purchase pays for the power of all that it brings, hosts included where they are stated.
+    watts = book.power(chip, _table(fields, "power"))
     provisioned = watts.get("system_w") or watts.get("chip_w") or 0.0
     made: Fields = {
         "name": fields.get("name"),
@@ -160,32 +157,38 @@ def software_from(fields: Mapping[str, Any], find_software: Finder) -> Software:
 def composed(fields: Mapping[str, Any], find_software: Finder) -> Mapping[str, Any]:
     """A stack with what it takes from others: each figure that it does not state from the one
     under `kernels_of`, and the collectives of those under `collectives_of`, before its own."""
-    rest = {
-        key: value for key, value in fields.items() if key not in ("kernels_of", "collectives_of")
-    }
+    stated = dict(fields)
+    lender = stated.pop("kernels_of", None)
+    named = stated.pop("collectives_of", [])
     if "kernels_of" in fields:
-        if not isinstance(fields["kernels_of"], str):
-            raise InputError("software.kernels_of must be the name of a software stack")
-        lent = composed(find_software(fields["kernels_of"]), find_software)
-        rest = {key: value for key, value in lent.items() if key in SOFTWARE} | rest
-    named = fields.get("collectives_of", [])
+        stated = _lent_figures(lender, find_software) | stated
     if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
         raise InputError("software.collectives_of must be a list of names of software stacks")
-    taken = [
-        kernel
-        for name in named
-        for kernel in tables(composed(find_software(name), find_software), "collective")
-    ]
-    return rest | {"collective": [*taken, *tables(fields, "collective")]} if named else rest
+    if not named:
+        return stated
+
+    taken: list[Mapping[str, Any]] = []
+    for name in named:
+        taken += tables(composed(find_software(name), find_software), "collective")
+    return stated | {"collective": [*taken, *tables(fields, "collective")]}
+
+
+def _lent_figures(lender: Any, find_software: Finder) -> Fields:
+    """Those of another stack, without its name and its collectives."""
+    if not isinstance(lender, str):
+        raise InputError("software.kernels_of must be the name of a software stack")
+    lent = composed(find_software(lender), find_software)
+    return {key: value for key, value in lent.items() if key in SOFTWARE}
 
 
 def software_toml(software: Software, *, note: str = "") -> str:
     """A software stack as a file that `software_from` reads back."""
     tail = f', source = "FIT", confidence = "fit", note = {_quoted(note)} }}'
-    lines = [f"name = {_quoted(software.name)}"] + (
-        ["pads_heads = true"] if software.pads_heads else []
-    )
+    lines = [f"name = {_quoted(software.name)}"]
+    if software.pads_heads:
+        lines.append("pads_heads = true")
     lines += _toml_figures(software, SOFTWARE, tail)
+
     for tuning in software.tunings:
         lines += [
             "",
@@ -194,24 +197,19 @@ def software_toml(software: Software, *, note: str = "") -> str:
             *_toml_figures(tuning, TUNING, tail),
         ]
     for kernel in software.collectives:
-        kinds = ", ".join(_quoted(kind) for kind in kernel.kinds)
+        kinds = ", ".join(map(_quoted, kernel.kinds))
         lines += [
             "",
             "[[collective]]",
             f"algorithm = {_quoted(kernel.algorithm)}",
             f"kinds = [{kinds}]",
-        ]
-        lines += [
             f"most_ranks = {kernel.most_ranks}",
             f"across_nodes = {str(kernel.across_nodes).lower()}",
+            *_toml_figures(kernel, COLLECTIVE, tail),
         ]
-        lines += _toml_figures(kernel, COLLECTIVE, tail)
     if software.residuals:
-        lines += [
-            "",
-            "[residual]",
-            *(f"{one.field} = {one.half_width!r}" for one in software.residuals),
-        ]
+        lines += ["", "[residual]"]
+        lines += [f"{one.field} = {one.half_width!r}" for one in software.residuals]
     return "\n".join(lines) + "\n"
 
 
@@ -265,6 +263,29 @@ def _named_or_own(given: Any, find: Finder, what: str) -> Mapping[str, Any]:
     )
 
 
+def _entry_of(given: Any, field: str) -> Mapping[str, Any]:
+    """A figure as a table, with its value under `value`."""
+    entry = given if isinstance(given, dict) else {"value": given}
+    wrong = "" if "value" in entry else "it has no value"
+    unknown = set(entry) - {"value", "source", "confidence", "note", "dtype"}
+    if unknown:
+        wrong = f"{shortened(min(unknown))} is not one of its fields"
+    if wrong:
+        raise InputError(
+            f"{field} must be a figure or a table with value, source, confidence and note; {wrong}"
+        )
+    return entry
+
+
+def _number_of(value: Any, dimension: str, field: str) -> Any:
+    """In SI, from text with a unit; a bare number where a figure has no dimension."""
+    if dimension:
+        return parse_quantity(value, dimension, field)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputError(f"{field} must be a number, not {shortened(repr(value))}")
+    return value
+
+
 class Book:
     """Turns tables of a file into fields of records, and writes down where every figure comes
     from."""
@@ -274,31 +295,12 @@ class Book:
 
     def figure(self, given: Any, path: str, dimension: str, field: str) -> Any:
         """The SI value of a figure."""
-        entry = given if isinstance(given, dict) else {"value": given}
-        unknown = set(entry) - {"value", "source", "confidence", "note", "dtype"}
-        if unknown or "value" not in entry:
-            wrong = (
-                f"{shortened(min(unknown))} is not one of its fields"
-                if unknown
-                else "it has no value"
-            )
-            raise InputError(
-                f"{field} must be a figure or a table with value, source, confidence and note; {wrong}"
-            )
-        if dimension:
-            value: Any = parse_quantity(entry["value"], dimension, field)
-        else:
-            value = entry["value"]
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise InputError(f"{field} must be a number, not {shortened(repr(value))}")
+        entry = _entry_of(given, field)
+        value = _number_of(entry["value"], dimension, field)
         origin = {key: entry[key] for key in ("source", "confidence", "note") if key in entry}
+        stated = {"source": "", "confidence": "stated"} | origin
         try:
-            noted = {
-                "path": path,
-                "value": float(value),
-                "source": "",
-                "confidence": "stated",
-            } | origin
+            noted = {"path": path, "value": float(value), **stated}
             self.figures.append(Figure.from_fields(noted))
         except (InputError, OverflowError) as error:
             raise InputError(f"{field}: {error}") from None
@@ -326,6 +328,23 @@ class Book:
     def fabric(self, fields: Mapping[str, Any], number: int) -> Fields:
         path = f"fabrics[{number}]"
         return self.values(fields, FABRIC, path, "fabric", f"fabric[{number}]")
+
+    def power(self, chip: Mapping[str, Any], fields: Mapping[str, Any]) -> Fields:
+        """What a chip draws, from its own table and from that of the machine."""
+        known_keys(fields, "power")
+        watts: Fields = {}
+        if "power" in chip:
+            watts["chip_w"] = self.figure(chip["power"], "power.chip_w", "watts", "chip.power")
+        for name in DRAWN:
+            if name in chip:
+                watts[name] = self.figure(chip[name], f"power.{name}", "", f"chip.{name}")
+        for scope in sorted(fields.keys() - {"host_share"}):
+            path = f"power.{scope}_w"
+            watts[f"{scope}_w"] = self.figure(fields[scope], path, "watts", f"power.{scope}")
+        if "host_share" in fields:
+            path = "power.host_share"
+            watts["host_share"] = self.figure(fields["host_share"], path, "", path)
+        return watts
 
     def chip(self, fields: Mapping[str, Any]) -> Fields:
         known_keys(fields, "chip")
@@ -395,7 +414,8 @@ class Book:
         known_keys(fields, "price")
         if "rental" in fields and "purchase" in fields:
             raise InputError(
-                "price.rental and price.purchase are both given; a chip is rented or bought, so give one"
+                "price.rental and price.purchase are both given; a chip is rented or bought, so"
+                " give one"
             )
         if "rental" in fields:
             hourly = self.figure(
@@ -414,7 +434,10 @@ class Book:
                 if isinstance(fields["purchase"], dict)
                 else {"value": fields["purchase"]}
             )
-            note = f"{purchase:,.0f} USD over four years, power at {USD_PER_KWH:.2f} USD/kWh; {entry.get('note', '')}"
+            note = (
+                f"{purchase:,.0f} USD over four years, power at {USD_PER_KWH:.2f} USD/kWh;"
+                f" {entry.get('note', '')}"
+            )
             derived = {**entry, "value": f"{hourly!r} USD/h", "note": note.removesuffix("; ")}
             self.figure(derived, "price.usd_per_chip_hour", "dollars per hour", "price.purchase")
             return {"usd_per_chip_hour": hourly, "basis": "purchase"}

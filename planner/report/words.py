@@ -80,19 +80,18 @@ def headline(score: Score) -> list[tuple[str, str]]:
 
 def pool_headline(score: DisaggregatedScore) -> list[tuple[str, str]]:
     """The same of a prefill pool and a decode pool."""
-    known = [
-        (word.title, field_text(name, getattr(score, name)))
-        for name, word in FIELD_WORDS.items()
-        if hasattr(score, name)
-    ]
-    sent, rate = spoken(score.transfer_bytes, "B"), trimmed(score.requests_per_s, 4)
+    words = {name: word for name, word in FIELD_WORDS.items() if hasattr(score, name)}
+    known = [(word.title, field_text(name, getattr(score, name))) for name, word in words.items()]
+
+    sent = spoken(score.transfer_bytes, "B")
+    sent_in = spoken(score.transfer_s, "s")
+    limit = f"the {score.slowest} serves"
+    if score.slowest == "arrivals":
+        limit = "many as come"
     return [
         *known,
-        ("KV cache of a prompt", f"{sent} over the link in {spoken(score.transfer_s, 's')}"),
-        (
-            "requests per second",
-            f"{rate}, as {'many as come' if score.slowest == 'arrivals' else f'the {score.slowest} serves'}",
-        ),
+        ("KV cache of a prompt", f"{sent} over the link in {sent_in}"),
+        ("requests per second", f"{trimmed(score.requests_per_s, 4)}, as {limit}"),
     ]
 
 
