@@ -1,8 +1,8 @@
 """Which tests are slow, and how much each of them works.
 
 `make fast` runs what is not marked `slow`. A test is slow where it works for more than `SLOW_CPU_S`
-seconds of CPU, its fixtures and the processes that it starts included; wall time would depend on
-what else the machine does. Where one law is checked in very many cases, `mostly_slow` keeps a few
+seconds of CPU, the processes that it starts included; wall time would depend on what else the
+machine does. Where one law is checked in very many cases, `mostly_slow` keeps a few
 of them in the fast lane.
 """
 
@@ -49,6 +49,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     finally:
         worked = item.stash[_WORKED] + cpu_s() - before
         item.user_properties.append(("cpu_s", round(worked, 2)))
+        item.user_properties.append(("own_cpu_s", round(worked - item.stash[_WORKED], 2)))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -72,14 +73,20 @@ def pytest_terminal_summary(
         for report in terminalreporter.getreports(outcome)
         if report.when == "call"
     ]
-    worked = {report.nodeid: dict(report.user_properties).get("cpu_s", 0.0) for report in reports}
+    told = {report.nodeid: dict(report.user_properties) for report in reports}
+    worked = {name: properties.get("cpu_s", 0.0) for name, properties in told.items()}
     heaviest = sorted(worked, key=lambda name: -worked[name])[: config.getoption("heaviest")]
     if heaviest:
-        terminalreporter.section("heaviest tests, seconds of CPU")
+        total = sum(worked.values())
+        terminalreporter.section(f"heaviest tests, seconds of CPU; {total:.0f} in all")
     for name in heaviest:
         terminalreporter.write_line(f"{worked[name]:8.2f}  {name}")
     slow = {report.nodeid for report in reports if "slow" in report.keywords}
-    forgotten = [name for name in worked if worked[name] > 2 * SLOW_CPU_S and name not in slow]
+    forgotten = [
+        name
+        for name, properties in told.items()
+        if properties.get("own_cpu_s", 0.0) > 2 * SLOW_CPU_S and name not in slow
+    ]
     if forgotten:
         terminalreporter.section(f"over {2 * SLOW_CPU_S} s of CPU and not marked slow")
     for name in forgotten:

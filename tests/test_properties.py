@@ -82,6 +82,7 @@ def test_less_latency_between_chips_never_worsens_the_optimum(seed, field, facto
     assert no_worse(best(graph, nearer, workload, field), best(graph, topology, workload, field))
 
 
+@pytest.mark.slow
 @EASY
 @given(
     SEEDS,
@@ -97,6 +98,7 @@ def test_more_memory_bandwidth_never_worsens_the_optimum(seed, field, factor):
     assert no_worse(best(graph, faster, workload, field), best(graph, topology, workload, field))
 
 
+@pytest.mark.slow
 @EASY
 @given(SEEDS, st.sampled_from(list(FIELDS)), st.floats(1.01, 50.0))
 def test_more_memory_never_worsens_the_optimum(seed, field, factor):
@@ -160,6 +162,7 @@ def test_the_same_input_gives_the_same_plan_byte_for_byte(seed):
     assert one.score.to_json() == other.score.to_json()
 
 
+@pytest.mark.slow
 @EASY
 @given(SEEDS)
 def test_renaming_chips_layers_and_machines_changes_no_figure(seed):

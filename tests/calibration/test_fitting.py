@@ -45,6 +45,7 @@ def test_the_constants_that_made_the_rows_are_found(fit):
     assert found["compute_efficiency"] == pytest.approx(TRUTH["compute_efficiency"], rel=0.1)
 
 
+@pytest.mark.slow
 def test_constants_that_no_row_touches_stay_as_they_are(fit):
     shipped = pl.load_topology("hgx-h100").software
     assert {"experts_overhead_s", "quantised_efficiency"} <= set(fit.untouched)
@@ -69,6 +70,7 @@ def test_rows_of_two_stacks_are_refused():
         fit_software(cases_of(mixed)[0])
 
 
+@pytest.mark.slow
 def test_the_profile_is_a_stack_that_a_topology_takes(fit, tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(profile_toml(fit), encoding="utf-8")

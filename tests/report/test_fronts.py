@@ -1,5 +1,6 @@
 """Pictures of a front."""
 
+import functools
 import re
 
 import pytest
@@ -14,6 +15,7 @@ from tests.instances import (
 )
 
 
+@functools.cache
 def front_of_a_node(requests_per_s: float | None = None, **options) -> Front:
     work = pl.Workload(
         batch_size=None, prompt_tokens=64, output_tokens=16, requests_per_s=requests_per_s

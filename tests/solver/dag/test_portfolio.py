@@ -6,6 +6,7 @@ import pytest
 
 from planner.solver.dag import portfolio
 from planner.solver.dag.problem import faults, latency, loads
+from tests.lanes import mostly_slow
 from tests.solver.graphs import graph_problem, oracle, random_problem
 
 LONG_S = 3_600.0
@@ -48,7 +49,7 @@ def test_stages_that_devices_take_in_turn_are_found_and_proved(seed):
         assert best * (1 - 1e-5) <= found.bound <= best * (1 + 1e-9)
 
 
-@pytest.mark.parametrize("mode", ENGINES)
+@pytest.mark.parametrize("mode", mostly_slow(ENGINES, but=("contiguous", "latency")))
 def test_the_same_question_gets_the_same_answer(mode):
     problem = random_problem(5, nodes=9)
     assert ENGINES[mode](problem, time_limit_s=LONG_S) == ENGINES[mode](

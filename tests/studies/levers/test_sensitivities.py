@@ -89,6 +89,7 @@ def test_a_wrong_question_is_refused():
         )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_shares_of_variance_go_to_what_matters(shares):
     by = {row.path: row for row in shares.rows}
     assert by[WATTS].total_share == pytest.approx(0.0, abs=1e-12)
