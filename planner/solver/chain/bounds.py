@@ -13,6 +13,7 @@ JACM 23(4), 1976.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
@@ -182,29 +183,56 @@ def relaxed(problem: ChainProblem, floors: Floats | None = None, goal: float = m
     beyond the goal."""
     goals = (goal, *(limit.most * (1 + TOLERANCE) for limit in problem.limits))
     least, work = least_peaks(problem)
-    least = least if floors is None else np.maximum(least, floors)
-    asked = [(np.zeros(problem.run_sums.shape[1]), 1.0)]
+    if floors is not None:
+        least = np.maximum(least, floors)
+    # All weighings are asked at once: they share one walk over the layers.
+    slots_alone = (np.zeros(problem.run_sums.shape[1]), 1.0)
+    asked = [slots_alone]
     for measure in problem.measures:
-        asked += [
-            (measure.as_sums(), 0.0),
-            *((measure.as_sums(without=pair), 0.0) for pair in measure.larger),
-        ]
-        asked += [] if measure.held is None else [(unit(problem, measure.held), 0.0)]
+        asked += _weighings(problem, measure)
     answers = iter(shortest(problem, asked))
-    narrow, bounds, starts = next(answers), [], []
+    narrow = next(answers)
+    bounds: list[MeasureBound] = []
+    starts = [narrow.cuts] if narrow.cuts else []
     for measure, useful in zip(problem.measures, goals, strict=True):
-        free = next(answers)
-        by_peak = tuple((pair, next(answers)) for pair in measure.larger)
-        held = None if measure.held is None else next(answers)
-        held_slots = measure.held is not None and _counts_slots(problem, measure.held)
-        most = most_of(problem, measure) if measure.averaged else None
-        bound = MeasureBound(
-            measure, problem.budget, (free,), by_peak, held, held_slots, least, work, most
-        )
+        bound = _bounded(problem, measure, answers, least, work)
         bound, paths = _stepped(problem, bound, useful)
-        bounds.append(_priced(problem, bound, narrow, useful) if bound.steps is None else bound)
-        starts += [rest.cuts for rest in bounds[-1].priced if rest.cuts] + paths
-    return Relaxed(narrow, tuple(bounds), (*((narrow.cuts,) if narrow.cuts else ()), *starts))
+        if bound.steps is None:
+            bound = _priced(problem, bound, narrow, useful)
+        bounds.append(bound)
+        starts += [rest.cuts for rest in bound.priced if rest.cuts] + paths
+    return Relaxed(narrow, tuple(bounds), tuple(starts))
+
+
+def _weighings(problem: ChainProblem, measure: Measure) -> list[tuple[Floats, float]]:
+    """The weights of sums, and the price of a slot, of which a measure's bound needs the cheapest
+    ways: all pairs as sums, each pair left to its peak, and the sum that multiplies."""
+    asked = [(measure.as_sums(), 0.0)]
+    asked += [(measure.as_sums(without=pair), 0.0) for pair in measure.larger]
+    if measure.held is not None:
+        asked.append((unit(problem, measure.held), 0.0))
+    return asked
+
+
+def _bounded(
+    problem: ChainProblem,
+    measure: Measure,
+    answers: Iterator[Rest],
+    least: Floats,
+    work: Floats,
+) -> MeasureBound:
+    """The bound of a measure from the answers to its weighings, in their order."""
+    free = next(answers)
+    by_peak = tuple((pair, next(answers)) for pair in measure.larger)
+    held = None
+    held_slots = False
+    if measure.held is not None:
+        held = next(answers)
+        held_slots = _counts_slots(problem, measure.held)
+    most = most_of(problem, measure) if measure.averaged else None
+    return MeasureBound(
+        measure, problem.budget, (free,), by_peak, held, held_slots, least, work, most
+    )
 
 
 def _finite(cost: Floats) -> Floats:
@@ -274,62 +302,72 @@ def _stepped(
     least = measure.scale * (float(free.cost[0]) + float(measure.of_peaks(bound.peaks[0])))
     if math.isfinite(goal) and least > 0:
         most = min(most, int(measure.unlined(goal) / least) + 1)
-    weights = np.array(
-        [measure.as_sums(), *(measure.as_sums(without=pair) for pair, _ in bound.by_peak)]
-    )
-    if most < 1 or np.count_nonzero(problem.feasible) * (most + 1) * len(weights) > MOST_STEPS:
+    apart = [measure.as_sums(without=pair) for pair, _ in bound.by_peak]
+    weights = np.array([measure.as_sums(), *apart])
+    cells = np.count_nonzero(problem.feasible) * (most + 1) * len(weights)
+    if most < 1 or cells > MOST_STEPS:
         return bound, []
     steps = by_slots(problem, weights, most)
-    bound, (count, nothing) = (
-        replace(bound, steps=steps.cost),
-        (len(measure.sums), np.zeros(1, dtype=np.intp)),
-    )
-    each = bound._stepped(steps.cost[:, 0], 0, nothing, np.zeros((1, count)), bound.peaks[:1])
-    paths = (steps.cuts(problem, number, int(each.argmin()) + 1) for number in range(len(weights)))
+    bound = replace(bound, steps=steps.cost)
+    # The number of slots at which the bound of the whole chain is least shows where to look.
+    nothing = np.zeros(1, dtype=np.intp)
+    no_sums = np.zeros((1, len(measure.sums)))
+    each = bound._stepped(steps.cost[:, 0], 0, nothing, no_sums, bound.peaks[:1])
+    slots = int(each.argmin()) + 1
+    paths = [steps.cuts(problem, number, slots) for number in range(len(weights))]
     return bound, [cuts for cuts in paths if cuts]
 
 
 def _priced(problem: ChainProblem, bound: MeasureBound, narrow: Rest, goal: float) -> MeasureBound:
     """The same with prices of slots along the lower hull of cost against slots: around the
     budget, and, where slots multiply the cost, wherever a corner could still lie below the goal."""
-    (free,), measure, weights = bound.priced, bound.measure, bound.measure.as_sums()
-    if not free.cuts or not narrow.cuts or not (bound.held_slots or free.path_slots > bound.budget):
+    (free,) = bound.priced
+    weights = bound.measure.as_sums()
+    if not free.cuts or not narrow.cuts:
         return bound
-    base = float(measure.of_peaks(bound.peaks[0]))
-
-    def worth(wide: Rest, thin: Rest) -> bool:
-        if (
-            wide.path_slots <= thin.path_slots
-            or wide.path_cost >= thin.path_cost
-            or thin.path_slots > bound.budget
-        ):
-            return False
-        if not bound.held_slots:
-            return wide.path_slots > bound.budget
-        cost, slots = float(wide.cost[0]), float(thin.path_slots)
-        if math.isfinite(thin.slot_price):
-            slots = max(slots, (float(thin.cost[0]) - cost) / (thin.slot_price - wide.slot_price))
-        corner = measure.scale * slots * (cost - wide.slot_price * slots + base)
-        return float(measure.lined(np.asarray(corner))) < goal
-
-    found, ends = [free], [(free, recosted(problem, narrow, weights))]
-    while len(found) < MOST_PRICES and (
-        ends := [(wide, thin) for wide, thin in ends if worth(wide, thin)]
-    ):
-        prices = [
-            (thin.path_cost - wide.path_cost) / (wide.path_slots - thin.path_slots)
-            for wide, thin in ends
-        ]
-        between = shortest(problem, [(weights, price) for price in prices])
+    if not bound.held_slots and free.path_slots <= bound.budget:
+        return bound
+    # Between two ways of which one is wider and cheaper, the price of a slot at which both cost
+    # the same finds a way on the hull between them, or shows that there is none.
+    found = [free]
+    ends = [(free, recosted(problem, narrow, weights))]
+    while len(found) < MOST_PRICES:
+        ends = [(wide, thin) for wide, thin in ends if _is_worth(bound, wide, thin, goal)]
+        if not ends:
+            break
+        between = shortest(problem, [(weights, _even_price(*pair)) for pair in ends])
         found += between
-        ends = [
-            pair
-            for (wide, thin), one in zip(ends, between, strict=True)
-            if one.path_slots not in (wide.path_slots, thin.path_slots)
-            for pair in ((wide, one), (one, thin))
-        ]
+        parted: list[tuple[Rest, Rest]] = []
+        for (wide, thin), one in zip(ends, between, strict=True):
+            if one.path_slots not in (wide.path_slots, thin.path_slots):
+                parted += [(wide, one), (one, thin)]
+        ends = parted
     rising = {rest.slot_price: rest for rest in sorted(found, key=lambda rest: rest.slot_price)}
     return replace(bound, priced=tuple(rising.values()))
+
+
+def _even_price(wide: Rest, thin: Rest) -> float:
+    """Of a slot, at which two ways cost the same."""
+    return (thin.path_cost - wide.path_cost) / (wide.path_slots - thin.path_slots)
+
+
+def _is_worth(bound: MeasureBound, wide: Rest, thin: Rest, goal: float) -> bool:
+    """Whether a price between those of two ways could still raise the bound where it matters."""
+    if wide.path_slots <= thin.path_slots or wide.path_cost >= thin.path_cost:
+        return False
+    if thin.path_slots > bound.budget:
+        return False
+    if not bound.held_slots:
+        return wide.path_slots > bound.budget
+    # Where slots multiply the cost: the corner at which the lines of both ways meet.
+    measure = bound.measure
+    cost = float(wide.cost[0])
+    slots = float(thin.path_slots)
+    if math.isfinite(thin.slot_price):
+        slots = max(slots, (float(thin.cost[0]) - cost) / (thin.slot_price - wide.slot_price))
+    base = float(measure.of_peaks(bound.peaks[0]))
+    corner = measure.scale * slots * (cost - wide.slot_price * slots + base)
+    return float(measure.lined(np.asarray(corner))) < goal
 
 
 def least_peaks(problem: ChainProblem) -> tuple[Floats, Floats]:

@@ -165,17 +165,15 @@ class _Model:
         borders = problem.packing.borders
         taken = sum(int(problem.widths[run[2]]) * variable for run, variable in self.runs.items())
         model.add(taken <= problem.budget)
-        if not borders and all(
+        # Where runs may stand anywhere, their widths say all.
+        loose = [
             rule and rule.grain == 1 and rule.fence >= problem.budget for rule in rules.values()
-        ):
+        ]
+        if not borders and all(loose):
             return {}
-        ends = [
-            model.new_int_var(0, problem.budget, f"end {item}") for item in range(problem.items + 1)
-        ]
-        starts = [
-            model.new_int_var(0, problem.budget, f"start {item}")
-            for item in range(problem.items + 1)
-        ]
+        items = range(problem.items + 1)
+        ends = [model.new_int_var(0, problem.budget, f"end {item}") for item in items]
+        starts = [model.new_int_var(0, problem.budget, f"start {item}") for item in items]
         model.add(ends[0] == 0)
         for (tail, head, option), variable in self.runs.items():
             width = int(problem.widths[option])

@@ -207,31 +207,35 @@ class _Search:
 
     def _arriving(self, item: int, opened: list[_Opened]) -> _Labels | None:
         """All labels that a run can bring to an item, below the goal."""
-        arrivals = []
+        arrivals: list[_Labels] = []
         for option, waiting in enumerate(opened):
-            tails = np.flatnonzero(self.problem.feasible[option, :item, item])
-            if not len(tails):
+            labels = self._by_one(item, option, waiting)
+            if labels is None:
                 continue
-            first, last = int(tails[0]), int(tails[-1]) + 1
-            parts = range(first, last) if last - first == len(tails) else tails.tolist()
-            slots = np.concatenate([waiting.slots[tail] for tail in parts])
-            if not len(slots):
-                continue
-            sums = (
-                np.concatenate([waiting.sums[tail] for tail in parts])
-                + self.run_costs[option, item]
-            )
-            loads = (
-                np.concatenate([waiting.loads[tail] for tail in parts])
-                + self.run_loads[option, item]
-            )
-            peaks = np.maximum(np.concatenate([waiting.peaks[tail] for tail in parts]), loads)
-            number = np.concatenate([waiting.number[tail] for tail in parts])
-            labels = _Labels(slots, sums, peaks, number, np.full(len(slots), option))
             alive = self._alive(item, labels)
             if alive.any():
                 arrivals.append(labels.taken(alive))
         return _joined(arrivals) if arrivals else None
+
+    def _by_one(self, item: int, option: int, waiting: _Opened) -> _Labels | None:
+        """Those that a run under one option brings, from every item where it may begin."""
+        tails = np.flatnonzero(self.problem.feasible[option, :item, item]).tolist()
+        if not tails:
+            return None
+        slots = np.concatenate([waiting.slots[tail] for tail in tails])
+        if not len(slots):
+            return None
+        sums = np.concatenate([waiting.sums[tail] for tail in tails])
+        loads = np.concatenate([waiting.loads[tail] for tail in tails])
+        peaks = np.concatenate([waiting.peaks[tail] for tail in tails])
+        number = np.concatenate([waiting.number[tail] for tail in tails])
+        return _Labels(
+            slots,
+            sums + self.run_costs[option, item],
+            np.maximum(peaks, loads + self.run_loads[option, item]),
+            number,
+            np.full(len(slots), option),
+        )
 
     def _alive(self, item: int, labels: _Labels) -> NDArray[np.bool_]:
         alive = np.asarray(labels.slots + self.slots_left[item] <= self.problem.budget)

@@ -176,6 +176,14 @@ class _Step(NamedTuple):
     links: Ints
 
 
+def _may_enter(state: "_State", ground: Ground) -> bool:
+    """Whether a run may go to a ground that the one before it did not stand on: not to an owner
+    that was left already, and to a part only after the one that comes before it."""
+    if (state.owners >> ground.owner) & 1:
+        return False
+    return ground.after is None or bool((state.owners >> ground.after) & 1)
+
+
 class _Map:
     """States and links by number, made as the search meets them."""
 
@@ -216,35 +224,36 @@ class _Map:
 
     def _after(self, state: _State, option: int) -> list[_State]:
         problem = self.problem
-        number, width = int(problem.ground_of[option]), int(problem.chain.widths[option])
-        ground, stays = problem.grounds[number], state.place.ground == number
-        if not stays and (state.owners >> ground.owner) & 1:
+        number = int(problem.ground_of[option])
+        ground = problem.grounds[number]
+        stays = state.place.ground == number
+        if not stays and not _may_enter(state, ground):
             return []
-        if not stays and ground.after is not None and not (state.owners >> ground.after) & 1:
-            return []
-        owners = state.owners | 1 << ground.owner
         if problem.anywhere:
-            block, taken = (1 << width) - 1, state.taken if stays else 0
-            starts = [
-                start for start in ground.packing.starts(width) if start + width <= ground.budget
-            ]
-            free = [start for start in starts if not taken & block << start]
-            return [
-                _State(owners, taken | block << start, option, Place(number, start, width))
-                for start in free
-            ]
+            return self._anywhere(state, option, stays)
+        width = int(problem.chain.widths[option])
         if ground.packing.rule(width) is None:
             return []
-        start = int(
-            ground.packing.start(
-                np.array(state.place.first + state.place.width if stays else 0), width
-            )
-        )
-        return (
-            [_State(owners, 0, option, Place(number, start, width))]
-            if start + width <= ground.budget
-            else []
-        )
+        end = state.place.first + state.place.width if stays else 0
+        start = int(ground.packing.start(np.array(end), width))
+        if start + width > ground.budget:
+            return []
+        owners = state.owners | 1 << ground.owner
+        return [_State(owners, 0, option, Place(number, start, width))]
+
+    def _anywhere(self, state: _State, option: int, stays: bool) -> list[_State]:
+        """The same where runs may stand on any free slots, which a state keeps as bits."""
+        number = int(self.problem.ground_of[option])
+        ground = self.problem.grounds[number]
+        width = int(self.problem.chain.widths[option])
+        owners = state.owners | 1 << ground.owner
+        taken = state.taken if stays else 0
+        found: list[_State] = []
+        for start in ground.packing.starts(width):
+            block = ((1 << width) - 1) << start
+            if start + width <= ground.budget and not taken & block:
+                found.append(_State(owners, taken | block, option, Place(number, start, width)))
+        return found
 
     def _link(self, state: _State, after: _State) -> int | None:
         if state.option < 0:
@@ -298,21 +307,16 @@ class _Map:
     def dominable(self, numbers: Ints) -> NDArray[np.bool_]:
         """Whether what follows the second of two states may follow the first, at no higher cost,
         shape (n, n)."""
-        states, problem = [self.states[number] for number in numbers.tolist()], self.problem
-        owners, taken = (
-            np.array([getattr(state, name) for state in states]) for name in ("owners", "taken")
-        )
+        problem = self.problem
+        states = [self.states[number] for number in numbers.tolist()]
+        owners = np.array([state.owners for state in states])
+        taken = np.array([state.taken for state in states])
         ground, first, width = np.array([state.place for state in states]).T
         end = first + width
-        kind = np.array(
-            [-1 if state.option < 0 else int(problem.link_class[state.option]) for state in states]
-        )
-        uniform = np.array(
-            [state.option < 0 or problem.grounds[state.place.ground].uniform for state in states]
-        )
-        uniform &= (
-            problem.anywhere or problem.placed is None
-        )  # what is packed in order later stands elsewhere
+        kind = np.array([self._link_kind(state) for state in states])
+        uniform = np.array([self._is_uniform(state) for state in states])
+        # What is packed in order later stands elsewhere, which a placed cost would see.
+        uniform &= problem.anywhere or problem.placed is None
         like = (
             (ground[:, None] == ground)
             & (kind[:, None] == kind)
@@ -320,10 +324,17 @@ class _Map:
         )
         same = (first[:, None] == first) & (width[:, None] == width)
         if problem.anywhere:
-            return np.asarray(
-                like & (taken[:, None] & ~taken[None] == 0) & (same | uniform[:, None])
-            )
+            free = taken[:, None] & ~taken[None] == 0
+            return np.asarray(like & free & (same | uniform[:, None]))
         return np.asarray(like & (same | (uniform[:, None] & (end[:, None] <= end))))
+
+    def _link_kind(self, state: _State) -> int:
+        """The class of the links that may follow a state; -1 in front of the first run."""
+        return -1 if state.option < 0 else int(self.problem.link_class[state.option])
+
+    def _is_uniform(self, state: _State) -> bool:
+        """Whether it makes no difference where on its ground a state ends."""
+        return state.option < 0 or bool(self.problem.grounds[state.place.ground].uniform)
 
 
 @dataclass

@@ -10,7 +10,7 @@ borders are what is in the way, label setting finishes the node.
 
 import heapq
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -113,19 +113,16 @@ class _Thresholds:
             self.best.offer(cuts)
         objective, *limited = relaxation.bounds
         lower = max(node.lower, float(objective.at_start(node.floors[None])[0]))
-        if lower >= self.best.goal or any(
-            float(bound.at_start(node.floors[None])[0]) > limit.most * (1 + TOLERANCE)
-            for bound, limit in zip(limited, problem.limits, strict=True)
-        ):
+        if lower >= self.best.goal or self._breaks_a_limit(node, limited):
             return
-        caps = self._tightened(
-            node, relaxation, np.minimum(node.caps, (1 + ROUNDING) * most_peaks(problem) + TINY)
-        )
+        # No cap need lie above what any run can bring.
+        highest = (1 + ROUNDING) * most_peaks(problem) + TINY
+        caps = self._tightened(node, relaxation, np.minimum(node.caps, highest))
         _, reached = relaxed_use(problem, self._path(relaxation, node.floors))
         few = problem.budget <= FEW_SLOTS
-        peak = (
-            None if few else self._widest(objective, node.floors, np.minimum(reached, caps), lower)
-        )
+        peak = None
+        if not few:
+            peak = self._widest(objective, node.floors, np.minimum(reached, caps), lower)
         if peak is not None:
             self._halve(node, lower, caps, peak, float(min(reached[peak], caps[peak])))
         elif not few and ((reached >= caps) & (caps < node.caps))[self.peaks].any():
@@ -134,6 +131,13 @@ class _Thresholds:
             proved = max(lower, self._labelled(problem, relaxation, few))
             if proved < self.best.goal:
                 self.left = min(self.left, proved)
+
+    def _breaks_a_limit(self, node: _Node, limited: Sequence[MeasureBound]) -> bool:
+        """Whether some limit is out of reach of every solution of a node."""
+        for bound, limit in zip(limited, self.problem.limits, strict=True):
+            if float(bound.at_start(node.floors[None])[0]) > limit.most * (1 + TOLERANCE):
+                return True
+        return False
 
     def _labelled(self, problem: ChainProblem, relaxation: Relaxed, few: bool) -> float:
         """What labels prove about a node; nothing where they are not to be set."""
