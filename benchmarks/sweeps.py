@@ -72,9 +72,14 @@ def killed_once(cells: int, file: Path, after_cells: int) -> bool:
         "--into",
         str(file),
     )
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe) as process:
+        assert process.stdin is not None
         assert process.stdout is not None
         for line in process.stdout:
+            # It waits for this answer, so that a busy machine does not plan far beyond the moment.
+            process.stdin.write(b"\n")
+            process.stdin.flush()
             if int(line) >= after_cells:
                 process.send_signal(signal.SIGKILL)
                 break
@@ -90,8 +95,10 @@ def killed_often(
     Moments are counted in cells, not in seconds: on a busy machine a second may pass before the
     first cell is planned.
     """
-    file, moments, told = folder / "killed.sqlite", random.Random(seed), list[Tally]()
-    most = 2 * len(cells) // (kills + 1)
+    file = folder / "killed.sqlite"
+    moments = random.Random(seed)
+    told: list[Tally] = []
+    most = len(cells) // (kills + 1)
     for number in range(kills):
         came = killed_once(len(cells), file, moments.randint(0, most))
         print(f"kill {number + 1}: {'killed' if came else 'was done before'}", file=sys.stderr)
@@ -126,10 +133,16 @@ def dask_table(cells: list[Cell], workers: int = 2) -> bytes:
 
 
 def _told_as_written(cells: list[Cell], file: Path) -> None:
-    """Sweep, and print how many cells were written, at the start and whenever there are more."""
+    """Sweep, and print how many cells were written, at the start and whenever there are more; each
+    time wait for a line before going on."""
+
+    def tell(planned: int) -> None:
+        print(planned, flush=True)
+        sys.stdin.readline()
+
     meters.EVERY_S = 0.0
-    print(0, flush=True)
-    sweep(cells=cells, file=file, progress=lambda tally: print(tally.planned, flush=True))
+    tell(0)
+    sweep(cells=cells, file=file, progress=lambda tally: tell(tally.planned))
 
 
 def main() -> None:

@@ -183,11 +183,12 @@ def test_a_record_that_knows_how_to_show_itself_does():
 
 
 ROOT = Path(__file__).resolve().parent.parent
-MODULES = [
+DOORS = [
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     for path in sorted((ROOT / "planner").rglob("*.py"))
-    if path.stem != "__main__"
+    if path.stem == "__init__" or "(Record):" in path.read_text(encoding="utf-8")
 ]
+"""Every room, and every module that a record comes from."""
 
 SHOW_AFTER_EACH = """
 import gc, importlib, json, os, sys
@@ -241,8 +242,8 @@ def test_a_record_shows_itself_whatever_door_one_came_through():
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that are forked")
 def test_a_record_shows_itself_whatever_module_was_imported_first():
-    shown = shown_after(MODULES)
-    assert len(shown) == len(MODULES) > 100
+    shown = shown_after(DOORS)
+    assert len(shown) == len(DOORS) > 50
     assert set(shown.values()) == {shown["planner.report"]}
     assert shown["planner.report"].endswith(", and in HTML")
 
