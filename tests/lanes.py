@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-SLOW_CPU_S = 1.0
+SLOW_CPU_S = 0.5
 
 _WORKED = pytest.StashKey[float]()
 

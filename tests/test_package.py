@@ -121,6 +121,7 @@ def test_the_wheel_holds_the_catalogue_and_works_in_an_empty_directory(tmp_path)
     assert (topologies, models) == (len(pl.topology_names()), len(pl.model_names()))
 
 
+@pytest.mark.slow
 def test_a_checkout_works_from_anywhere(tmp_path):
     origin, *_ = json.loads(run(sys.executable, "-c", QUESTION, cwd=tmp_path, PYTHONPATH=str(ROOT)))
     assert origin == str(ROOT / "planner" / "__init__.py")

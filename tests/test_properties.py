@@ -108,6 +108,7 @@ def test_more_memory_never_worsens_the_optimum(seed, field, factor):
     assert no_worse(best(graph, larger, workload, field), best(graph, topology, workload, field))
 
 
+@pytest.mark.slow
 @EASY
 @given(
     SEEDS,
@@ -144,6 +145,7 @@ def test_the_bound_is_never_better_than_any_plan(seed, field):
             assert sign * result.bound <= value + 1e-9 * abs(value)
 
 
+@pytest.mark.slow
 @EASY
 @given(SEEDS)
 def test_the_same_input_gives_the_same_plan_byte_for_byte(seed):

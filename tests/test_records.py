@@ -230,6 +230,7 @@ def shown_after(modules):
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that are forked")
 def test_a_record_shows_itself_whatever_door_one_came_through():
     shown = shown_after(["planner", "planner.records", "planner.catalogue", "planner.plan"])

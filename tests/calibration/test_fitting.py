@@ -52,6 +52,7 @@ def test_constants_that_no_row_touches_stay_as_they_are(fit):
     assert fit.software.experts_overhead_s == shipped.experts_overhead_s
 
 
+@pytest.mark.slow
 def test_a_firm_hand_keeps_what_is_shipped():
     firm = fit_software(cases_of(rows())[0], strength=1e6, rounds=2)
     assert all(

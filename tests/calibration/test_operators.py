@@ -55,6 +55,7 @@ def test_a_table_names_the_line_of_its_fault(tmp_path):
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_shipped_kernels_are_predicted_to_a_quarter_at_the_median():
     cases = kernel_cases(read_kernels())
     assert len(cases) > 1000

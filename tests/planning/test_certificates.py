@@ -144,6 +144,7 @@ def test_a_worse_plan_that_is_called_optimal_is_not_confirmed():
     assert "rests on the solver" in str(verdict)
 
 
+@pytest.mark.slow
 def test_a_better_machine_behind_an_unused_chip_is_not_confirmed():
     slow = tiny_topology(4).fabrics[0].replace(bandwidth_bytes_per_s=1e6)
     given = pl.partition(

@@ -176,6 +176,7 @@ def relabelled(cluster: Cluster, order: tuple[int, ...]) -> Cluster:
     )
 
 
+@pytest.mark.slow
 def test_names_and_order_of_pools_change_nothing():
     for case in range(3):
         dice = random.Random(f"relabel {case}")

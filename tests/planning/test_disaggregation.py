@@ -310,6 +310,7 @@ def test_time_that_runs_out_before_any_pools_proves_nothing():
         disaggregate(graph, work, prefill=gpus, link=link, time_limit_s=0.0)
 
 
+@pytest.mark.slow
 def test_a_bound_that_is_not_reached_is_still_a_bound():
     graph, gpus, work, link = llama(requests_per_s=None, batch_size=None, prompt_tokens=4096)
     best = disaggregate(

@@ -67,7 +67,9 @@ def covers_all(
     return count
 
 
-@pytest.mark.parametrize("is_open", [False, True], ids=["fixed", "open"])
+@pytest.mark.parametrize(
+    "is_open", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["fixed", "open"]
+)
 @pytest.mark.parametrize("shape", mostly_slow(SHAPES, but=("chain",)))
 def test_every_plan_of_the_exhaustive_oracle_is_covered(shape, is_open):
     found = case = 0
@@ -106,6 +108,7 @@ def test_every_plan_with_drafted_tokens_is_covered(is_open):
     assert covers_all(front, graph, topology, workload)
 
 
+@pytest.mark.slow
 def test_no_member_is_better_than_another_in_every_field():
     front = front_of_a_node()
     vectors = [vector(one.score, front.fields) for one in front.members]

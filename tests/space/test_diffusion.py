@@ -39,6 +39,7 @@ def test_guidance_may_have_chips_of_its_own():
     assert plan.stages[0].attention_parallel == 2
 
 
+@pytest.mark.slow
 def test_an_open_batch_is_as_large_as_pays():
     work = WORK.replace(batch_size=None)
     fast = pl.partition(FLUX, EIGHT, work, maximize="samples_per_s").score

@@ -31,6 +31,7 @@ def test_plans_get_better_and_bounds_tighter_until_they_meet(course):
     assert [row.elapsed_s for row in course.rows] == sorted(row.elapsed_s for row in course.rows)
 
 
+@pytest.mark.slow
 def test_the_end_is_what_partition_says(course):
     graph = pl.load_model("llama-3.1-8b", weight_dtype="fp8")
     result = pl.partition(graph, MACHINE, WORK, limits={"tpot_s": 0.004}, **ASKED)

@@ -39,6 +39,7 @@ def test_what_is_lost_sums_to_what_is_missing(wafers):
             assert lost == pytest.approx(1 - row.efficiency_fraction, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_a_model_that_no_number_of_chips_holds_has_rows_that_say_so():
     study = scaling(
         "gpt-4-rumour",
@@ -64,6 +65,7 @@ def test_a_workload_with_a_batch_keeps_it():
     assert study.at(2).efficiency_fraction < 1 < study.at(2).latency_speed_up_fraction
 
 
+@pytest.mark.slow
 def test_copies_stand_in_where_time_runs_out():
     graph = pl.load_model("mixtral-8x7b", weight_dtype="fp8")
     with ticking(1.0):

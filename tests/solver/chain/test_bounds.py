@@ -84,6 +84,7 @@ def test_where_slots_multiply_the_cost_each_number_of_them_is_bounded_by_itself(
             assert exact <= best * (1 + 1e-12)
 
 
+@pytest.mark.slow
 def test_where_slots_multiply_the_cost_prices_of_slots_promise_no_more_than_is_true(monkeypatch):
     """Of every start of every solution, not of the whole alone: that is what labels are cut by."""
     monkeypatch.setattr(bounds, "MOST_STEPS", 0)

@@ -36,6 +36,7 @@ def test_the_same_seed_gives_the_same_plan():
         assert cpsat.solve(problem, seed=3).runs == cpsat.solve(problem, seed=3).runs
 
 
+@pytest.mark.slow
 def test_stopped_half_way_it_claims_no_more_than_it_proved():
     """After one hundredth of a unit of CP-SAT's own clock there is a plan, and a gap."""
     open_ = 0

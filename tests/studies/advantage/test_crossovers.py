@@ -33,6 +33,7 @@ def test_the_advantage_fades_all_the_way(article):
     assert advantages == sorted(advantages, reverse=True)
 
 
+@pytest.mark.slow
 def test_a_slower_link_brings_the_crossover_nearer_and_a_slower_still_nearer_still(
     article, few_sizes
 ):

@@ -8,6 +8,7 @@ from planner.studies.advantage.plotting import map_figure
 NAMES = ("hgx-h100", "cerebras-cs3")
 
 
+@pytest.mark.slow
 def test_plotly_says_of_each_square_what_each_machine_costs():
     pytest.importorskip("plotly")
     grids = map_grids(NAMES, sizes=(8e9, 7e10, 2e11), models=["llama-3.1-70b"])

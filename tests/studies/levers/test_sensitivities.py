@@ -99,6 +99,7 @@ def test_shares_of_variance_go_to_what_matters(shares):
     assert shares.low < shares.median < shares.high
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_shares():
     options = {"minimize": "tpot_s", "samples": 4, "progress": False}
     one, again, other = (
@@ -123,6 +124,7 @@ def test_shares_that_mean_nothing_are_refused(figures, samples, words):
         )
 
 
+@pytest.mark.slow
 def test_pictures_have_bars_for_each_figure(tornado, shares):
     figure = tornado.plot()
     assert [trace.name for trace in figure.data] == ["at the low end", "at the high end"]
