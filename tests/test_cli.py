@@ -92,9 +92,8 @@ def test_without_arguments_there_is_help_and_no_empty_sentence(run):
     assert "planner: \n" not in answer.err
 
 
-@pytest.mark.parametrize(
-    ("arguments", "status"), [(SMALL, 0), pytest.param(TOO_SMALL, 3, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("arguments", "status"), [(SMALL, 0), (TOO_SMALL, 3)])
 def test_the_process_ends_with_the_status(arguments, status):
     command = [sys.executable, "-m", "planner", "plan", *arguments, "--format", "json"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)

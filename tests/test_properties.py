@@ -127,6 +127,7 @@ def test_another_chip_never_worsens_the_optimum(seed, field, shape):
     assert no_worse(best(graph, grown, workload, field), best(graph, before, workload, field))
 
 
+@pytest.mark.slow
 @EASY
 @given(SEEDS, st.sampled_from(list(FIELDS)))
 def test_the_bound_is_never_better_than_any_plan(seed, field):

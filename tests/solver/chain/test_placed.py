@@ -15,7 +15,6 @@ from planner.solver.chain.placed import Ground, Link, Place, PlacedProblem, Plac
 from planner.solver.chain.problem import ChainProblem, Measure
 from planner.space.cluster_candidates import ClusterCandidates
 from tests.instances import random_cluster, random_graph, random_workload
-from tests.lanes import mostly_slow
 from tests.oracle import HIGHER_IS_BETTER
 from tests.solver.chain.tangles import ALMOST, BEAMS, all_placed, pools
 from tests.solver.posed import packed_in
@@ -123,8 +122,9 @@ POOLS = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.slow
 @POOLS
-@pytest.mark.parametrize("beam", mostly_slow(BEAMS, but=BEAMS[1:]))
+@pytest.mark.parametrize("beam", BEAMS)
 def test_a_narrow_beam_proves_no_more_than_is_true(anywhere, uniform, beam):
     cut_off = open_ = missed = 0
     for problem, best in pools(anywhere=anywhere, uniform=uniform):

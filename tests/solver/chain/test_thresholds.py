@@ -14,6 +14,7 @@ from planner.solver.chain.packing import Packing
 from planner.solver.chain.problem import ChainProblem, Measure, evaluate, packed
 from planner.space.candidates import Candidates
 from tests.instances import SHAPES, random_graph, random_topology, random_workload
+from tests.lanes import mostly_slow
 from tests.solver.chain.tangles import ALMOST, BEAMS, chains
 from tests.solver.posed import problems
 
@@ -85,7 +86,7 @@ def test_what_is_known_to_be_best_bounds_a_narrow_beam_too(beam):
 
 
 @pytest.mark.parametrize("last_beam", [0, 1, LAST_BEAM])
-@pytest.mark.parametrize("alike", [False, True])
+@pytest.mark.parametrize("alike", mostly_slow([False, True], but=(True,)))
 def test_halved_ranges_of_peaks_leave_nothing_out(alike, last_beam):
     """With slots in plenty the search goes by thresholds first, and by labels where it was asked
     to."""

@@ -23,7 +23,7 @@ def one_device(place):
     return lambda units: (place,) * units.count
 
 
-@pytest.mark.parametrize("seed", mostly_slow(range(10), but=(3, 7)))
+@pytest.mark.parametrize("seed", mostly_slow(range(10), but=(7,)))
 def test_small_graphs_reach_the_optimum(seed):
     problem = random_problem(seed, nodes=6, unlike=seed % 4 == 3)
     host = int(problem.counts.sum()) - 1
