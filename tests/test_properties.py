@@ -71,6 +71,7 @@ def test_more_bandwidth_between_chips_never_worsens_the_optimum(seed, field, fac
     assert no_worse(best(graph, wider, workload, field), best(graph, topology, workload, field))
 
 
+@pytest.mark.slow
 @EASY
 @given(SEEDS, st.sampled_from(QUICKENED), st.floats(0.0, 0.99), st.integers(0, 1))
 def test_less_latency_between_chips_never_worsens_the_optimum(seed, field, factor, level):

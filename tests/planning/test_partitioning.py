@@ -373,7 +373,8 @@ def test_an_open_batch_serves_as_many_as_fit():
     assert result.status == "optimal"
 
 
-@pytest.mark.parametrize("shape", mostly_slow(SHAPES, but=("dragonfly",)))
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", SHAPES)
 def test_plans_that_leave_chips_out_are_as_good_as_the_oracles(shape):
     feasible = case = 0
     while feasible < 6:

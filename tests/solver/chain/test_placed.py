@@ -147,6 +147,7 @@ def test_a_crowd_that_is_thinned_before_it_is_compared_counts_as_left_out(monkey
         assert found.bound <= best * ALMOST
 
 
+@pytest.mark.slow
 @POOLS
 def test_a_beam_that_leaves_nothing_out_proves_the_best_of_all(anywhere, uniform):
     for problem, best in pools(anywhere=anywhere, uniform=uniform):
