@@ -19,7 +19,7 @@ check: $(VENV)/.installed
 	$(BIN)/lint-imports --no-logo
 
 fast: $(VENV)/.installed
-	$(BIN)/python -m pytest -n 2 --dist worksteal -x -q -m "not slow" tests
+	$(BIN)/python -m pytest -p no:nbmake -n 2 --dist worksteal -x -q -m "not slow" tests
 
 schemas: $(VENV)/.installed
 	$(BIN)/python -c "from planner.schemas import write_schemas; write_schemas()"

@@ -22,6 +22,7 @@ from tests.instances import (
     tiny_graph,
     tiny_topology,
 )
+from tests.lanes import mostly_slow
 from tests.oracle import HIGHER_IS_BETTER
 from tests.solver.posed import on_grids, problems
 
@@ -60,7 +61,7 @@ def test_energy_that_follows_the_work_is_confirmed_and_average_power_rests_on_th
     assert "rests on the solver" in str(verdict)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", mostly_slow(SHAPES, but=("switch", "dragonfly")))
 def test_the_check_never_proves_more_than_the_exhaustive_search_finds(shape):
     for field in ("tpot_s", "usd_per_million_tokens", "ttft_s"):
         for problem in problems(shape, field, 2):

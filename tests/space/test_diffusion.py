@@ -6,13 +6,16 @@ import planner as pl
 from planner.answers.question import SAMPLE_FIELDS
 from planner.pricing.served import Served
 from planner.space.diffusion import sampling_plans
+from tests.lanes import mostly_slow
 
 WORK = pl.Workload(batch_size=1, prompt_tokens=1, output_tokens=1, arrivals="together")
 EIGHT = pl.load_topology("hgx-h100", chips=8)
 FLUX = pl.load_model("flux-1")
 
 
-@pytest.mark.parametrize("field", SAMPLE_FIELDS)
+@pytest.mark.parametrize(
+    "field", mostly_slow(SAMPLE_FIELDS, but=("image_s", "energy_per_sample_j"))
+)
 def test_no_plan_of_the_space_is_better(field):
     most = SAMPLE_FIELDS[field].best == "most"
     graph, work = pl.load_model("pixart-sigma"), WORK.replace(batch_size=2)

@@ -16,7 +16,7 @@ ENGINES = {"contiguous": portfolio.contiguous, "free": portfolio.free, "latency"
 
 
 @pytest.mark.parametrize("mode", ENGINES)
-@pytest.mark.parametrize("seed", mostly_slow(range(14), but=(0, 1, 2, 3, 5, 7, 9, 11)))
+@pytest.mark.parametrize("seed", mostly_slow(range(14), but=(0, 3, 7)))
 def test_the_optimum_is_found_and_proved(mode, seed):
     problem = random_problem(
         seed, nodes=6, training=mode != "latency" and seed % 2 == 0, unlike=seed % 4 == 3
