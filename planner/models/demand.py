@@ -77,6 +77,20 @@ class Demand:
         square = {name: factor**2 * getattr(self, name) for name in PER_TOKEN_CONTEXT}
         return replace(self, window_tokens=self.window_tokens / factor, **linear, **square)
 
+    def of_rows(self, chosen: NDArray[np.intp]) -> "Demand":
+        """Some of the rows of stacked demands."""
+        columns = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            columns[field.name] = value[chosen] if isinstance(value, np.ndarray) else value
+        return replace(self, **columns)
+
+    @property
+    def grows_with_context(self) -> NDArray[np.bool_]:
+        """Whether the context of a decode step changes what it takes, for each row."""
+        growing = np.asarray(self.decode_flop_per_token_context) > 0
+        return np.ravel(growing | (np.asarray(self.kv_bytes_per_token) > 0))
+
     def flop(
         self,
         tokens: Numbers,

@@ -3,7 +3,7 @@ the machine makes of it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -51,6 +51,15 @@ class OperatorTable:
     in_steps: Floats
     """1 for each row that works in every pass; 0 for what runs once for a sample, in tiles as
     small as memory asks; shape (rows, 1)."""
+
+    def of_rows(self, chosen: NDArray[np.intp]) -> "OperatorTable":
+        """Some of the operators, for what is asked of each by itself."""
+        return replace(
+            self,
+            demand=self.demand.of_rows(chosen),
+            facts=OperatorFacts(*(column[chosen] for column in self.facts)),
+            overhead_s=self.overhead_s[chosen],
+        )
 
     def by_kind(self, rows: Numbers) -> Floats:
         """Sums over the operators of each kind, shape (kinds,)."""

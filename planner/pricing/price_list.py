@@ -259,17 +259,27 @@ class PriceList:
     ) -> Floats:
         """A whole decode step of one group, for every pair of sequences and of context [s],
         shape (sequences, contexts)."""
-        pairs = len(sequences) * len(context_tokens)
-        many = np.repeat(sequences, len(context_tokens))
-        contexts = np.tile(context_tokens, len(sequences))
-        # A million pairs at once would fill the memory with a row for each operator.
-        blocks = np.array_split(np.arange(pairs), math.ceil(pairs / MOST_STEPS))
-        layers = [
-            self.counts @ self.decode_kinds_s(split, many[block], contexts[block], reach)
-            for block in blocks
-        ]
-        whole = np.concatenate(layers) + host_s(self.topology.software, many)
-        return whole.reshape(len(sequences), len(context_tokens))
+        table = self._table(split)
+        each = np.ceil(sequences / split.attention)
+        context = context_tokens / split.sequence
+        often = rows_of_kinds(self.graph, self.counts.tolist())
+        growing = table.demand.grows_with_context
+        # Few operators look at the context: the others are worked out once for each batch.
+        others = np.flatnonzero(~growing)
+        same = self._busy_s(table.of_rows(others), Shares(each, each, np.zeros(1), each, True))
+        sent = self.counts @ table.steps_by_kind(
+            self._collective_s(table, split, each, each, reach)
+        )
+        layers = float(self._layer_overhead_s @ self.counts)
+        by_batch = (often[others] * same).sum(axis=0) + sent + layers
+        by_batch = by_batch + host_s(self.topology.software, sequences)
+        total = by_batch[:, None] + np.zeros(len(context))
+        # Of these, one after the other: a million pairs fill the memory with a row for each.
+        column = each[:, None]
+        for row in np.flatnonzero(growing):
+            one = table.of_rows(np.array([row]))
+            total += often[row] * self._busy_s(one, Shares(column, column, context, column, True))
+        return np.asarray(total)
 
     def decode_kinds_s(
         self, split: Split, sequences: Floats, context_tokens: Numbers, reach: Reach
@@ -279,10 +289,16 @@ class PriceList:
         table = self._table(split)
         each = np.ceil(sequences / split.attention)
         context = np.asarray(context_tokens) / split.sequence
-        work = self._worked(table, Shares(each, each, context, each, True))
-        busy = roofline.operator_s(work.arithmetic_s, work.traffic_s, table.overhead_s)
+        busy = self._busy_s(table, Shares(each, each, context, each, True))
         sent = self._collective_s(table, split, each, each, reach)
         return table.steps_by_kind(busy + sent) + self._layer_overhead_s[:, None]
+
+    def _busy_s(self, table: OperatorTable, shares: Shares) -> Floats:
+        """What each operator keeps a chip busy, shape (rows, steps); of one operator the shape of
+        its steps. [s]"""
+        work = self._worked(table, shares)
+        busy = roofline.operator_s(work.arithmetic_s, work.traffic_s, table.overhead_s)
+        return np.asarray(busy)
 
     def holdings(self, split: Split, workload: Workload, tokens: float, rows: float) -> Holdings:
         """What one chip holds in steps of `tokens` tokens of its group that make logits for `rows`
@@ -365,10 +381,6 @@ class PriceList:
         if not sends.any():
             return np.zeros_like(message_bytes)
         return np.where(sends, self._collectives.seconds(kind, spans, message_bytes), 0.0)
-
-
-MOST_STEPS = 32_768
-"""Decode steps that are worked out at once."""
 
 
 def usable_bytes_of(topology: Topology) -> float:
