@@ -57,10 +57,6 @@ from planner.space.measures import (
 from planner.space.objectives import Basis, measured
 from planner.workload import Workload
 
-# `link` counts the columns of a pair from that of the low end of a box.
-DECODE, PREFILL = Sum.DECODE, Sum.PREFILL
-TURN, ROUND, CHUNK, OTHERS, QUEUE = Peak.TURN, Peak.ROUND, Peak.CHUNK, Peak.OTHERS, Peak.QUEUE
-
 
 class Room(NamedTuple):
     """Like chips that plans may use."""
@@ -544,13 +540,17 @@ class Candidates:
             loads = _loads_of(at, splits)
             decode, prefill = (seconds(handed, step, at) for step in (at.decode, at.prefill))
             prefill = prefill * (at.prefill_passes > 0)
-            sums[..., DECODE + end], sums[..., PREFILL + end] = decode, prefill
-            peaks[..., TURN + end] = loads.turns * decode + loads.interruption * prefill
-            peaks[..., ROUND + end] = loads.turns * decode
-            peaks[..., CHUNK + end] = prefill
-            peaks[..., OTHERS + end] = loads.others * prefill
-            peaks[..., QUEUE] = loads.prompt * prefill
-        sums[[0, -1]], peaks[[0, -1]] = 0.0, 0.0
+            turns = loads.turns * decode
+            sums[..., Sum.DECODE.at(end)] = decode
+            sums[..., Sum.PREFILL.at(end)] = prefill
+            peaks[..., Peak.TURN.at(end)] = turns + loads.interruption * prefill
+            peaks[..., Peak.ROUND.at(end)] = turns
+            peaks[..., Peak.CHUNK.at(end)] = prefill
+            peaks[..., Peak.OTHERS.at(end)] = loads.others * prefill
+            peaks[..., Peak.QUEUE] = loads.prompt * prefill
+        # Nothing is handed on in front of the first layer, or behind the last.
+        sums[[0, -1]] = 0.0
+        peaks[[0, -1]] = 0.0
         return sums, peaks
 
 
