@@ -76,6 +76,9 @@ class Plan(Record):
     batch_size: Count | None = None
     """Sequences in flight that the plan was made for, where the workload leaves them open and
     states no rate of requests."""
+    space: Literal["engine", "any"] = "any"
+    """Whether it was made to be one that the software's engine can be started with; files written
+    before this was said are of any kind."""
 
     @model_validator(mode="after")
     def check_replicas(self) -> Self:

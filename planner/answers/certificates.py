@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from planner.machines.engine import Space
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
@@ -21,6 +22,7 @@ class Certificate(Record):
     limits: tuple[tuple[str, float], ...]
     power_scope: PowerScope | None
     sequence_parallel: bool = False
+    space: Space = "any"
     plan: Plan
     status: Literal["optimal", "feasible"]
     objective: float

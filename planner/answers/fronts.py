@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any, Literal
 
 from planner.answers.proof import Ended
+from planner.machines.engine import Space
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan, shape_name, ways_of
@@ -39,6 +40,8 @@ class Front(Ended):
     graph: ModelGraph
     topology: Topology
     workload: Workload
+    space: Space = "any"
+    """Which plans there were; files written before this was said are of any."""
 
     def rows(self) -> list[dict[str, Any]]:
         """A row for each member: its fields, its shape, chips, replicas, stages, micro-batches

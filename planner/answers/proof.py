@@ -5,6 +5,7 @@ import math
 from typing import Any, Literal
 
 from planner.answers.question import Question
+from planner.machines.engine import Space
 from planner.models.graph import ModelGraph
 from planner.records import Record
 from planner.workload import Workload
@@ -48,6 +49,9 @@ class Answer(Proof):
     limits: tuple[tuple[str, float], ...]
     graph: ModelGraph
     workload: Workload
+    space: Space = "any"
+    """Which plans there were to choose from: those that the software's engine can be started
+    with, or any; files written before this was said are of any."""
 
 
 def proved(
@@ -83,6 +87,7 @@ def proved(
         "bound": bound,
         "gap": gap_between(objective, bound),
         "limits": question.limits,
+        "space": question.space,
         "elapsed_s": elapsed_s,
         "stopped_by": stopped_by,
     }

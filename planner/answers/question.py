@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from planner.errors import InputError, UnknownNameError, listed
+from planner.machines.engine import SPACES, Space
 from planner.machines.topology import PowerScope
 
 
@@ -62,6 +63,8 @@ class Question:
     power_scope: PowerScope | None = None
     sequence_parallel: bool = False
     """Whether stages may share out the tokens of a sequence."""
+    space: Space = "any"
+    """Whether plans are those that the software's engine can be started with, or any."""
 
     @property
     def direction(self) -> Literal["minimize", "maximize"]:
@@ -81,8 +84,11 @@ def question_of(
     power_scope: PowerScope | None,
     *,
     diffusion: bool = False,
+    space: Space = "any",
 ) -> Question:
     """What is asked, checked; of a diffusion model, or of a language model."""
+    if space not in SPACES:
+        raise UnknownNameError("space", str(space), SPACES)
     objective, direction = _asked(minimize, maximize, diffusion=diffusion)
     allowed = limits or {}
     for name in (objective, *allowed):
@@ -90,7 +96,7 @@ def question_of(
     _refuse_wrong_direction(objective, direction)
     for name, value in allowed.items():
         _refuse_strange_limit(name, value)
-    return Question(objective, tuple(sorted(allowed.items())), power_scope)
+    return Question(objective, tuple(sorted(allowed.items())), power_scope, space=space)
 
 
 def _asked(minimize: str | None, maximize: str | None, *, diffusion: bool) -> tuple[str, str]:

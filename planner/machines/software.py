@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from planner.errors import InputError
+from planner.machines.engine import Engine
 from planner.records import Record
 from planner.units import Bytes, Count, Fraction, Seconds
 
@@ -124,6 +125,8 @@ class Software(Record):
     """Whether it splits heads that do not divide by the degree, adding empty ones."""
     most_tensor_parallel: Count = 1_000_000
     """1: layers are never split over chips."""
+    engine: Engine = Engine()
+    """Which plans it can be started with."""
 
     @model_validator(mode="after")
     def check_shares(self) -> Self:

@@ -104,16 +104,16 @@ def scheduled(
     micro_batches: int,
     graph: ModelGraph | None = None,
 ) -> Schedule:
-    """The passes of the busiest replica: no more micro-batches than sequences, prompts in chunks
-    that the software takes; of a diffusion graph the samples of the whole batch in one pass."""
+    """The passes of the busiest replica: as many micro-batches as are asked for, but no more than
+    sequences, all as large as the largest; prompts in chunks that the software takes; of a
+    diffusion graph the samples of the whole batch in one pass."""
     sequences = math.ceil(batch_size / replicas)
     if graph is not None and graph.is_diffusion:
         step = denoising(graph, sequences)
         return Schedule(workload, software, sequences, 1, 1.0, step, step, step.tokens)
     micro_sequences = math.ceil(sequences / micro_batches)
-    return schedule_of(
-        workload, software, sequences, math.ceil(sequences / micro_sequences), micro_sequences
-    )
+    in_turn = min(micro_batches, sequences)
+    return schedule_of(workload, software, sequences, in_turn, micro_sequences)
 
 
 def denoising(graph: ModelGraph, samples: int) -> Step:

@@ -12,6 +12,7 @@ from typing import Any
 
 from planner.cost.energy import hourly_usd
 from planner.errors import InputError, listed, nearest_names, shortened
+from planner.machines.engine import Engine
 from planner.machines.software import Software
 from planner.machines.topology import Figure, Topology
 from planner.records import Record
@@ -98,7 +99,17 @@ PLAIN = {
     "chip": {"name", "peak", "power", "memory", "skips", "architecture", *DRAWN, *CHIP},
     "memory": {"name", *CHIP_MEMORY},
     "fabric": {"name", "shape", "units", "dimensions", "reduces_in_network", *FABRIC},
-    "software": {"name", "title", "collective", "tuning", "residual", "pads_heads", *SOFTWARE},
+    "software": {
+        "name",
+        "title",
+        "collective",
+        "tuning",
+        "residual",
+        "engine",
+        "pads_heads",
+        *SOFTWARE,
+    },
+    "engine": {*Engine.model_fields, "source", "confidence", "note"},
     "collective": {"algorithm", "kinds", "most_ranks", "across_nodes", *COLLECTIVE},
     "tuning": {"architecture", *TUNING},
     "power": {"system", "chip", "host_share"},
@@ -207,10 +218,19 @@ def software_toml(software: Software, *, note: str = "") -> str:
             f"across_nodes = {str(kernel.across_nodes).lower()}",
             *_toml_figures(kernel, COLLECTIVE, tail),
         ]
+    lines += _toml_rules(software.engine)
     if software.residuals:
         lines += ["", "[residual]"]
         lines += [f"{one.field} = {one.half_width!r}" for one in software.residuals]
     return "\n".join(lines) + "\n"
+
+
+def _toml_rules(engine: Engine) -> list[str]:
+    """What an engine can be started with, where that is not any plan."""
+    rules = engine.model_dump(exclude_defaults=True)
+    if not rules:
+        return []
+    return ["", "[engine]", *(f"{name} = {json.dumps(rule)}" for name, rule in rules.items())]
 
 
 def _toml_figures(record: Record, keys: Mapping[str, tuple[str, str]], tail: str) -> list[str]:
@@ -382,6 +402,7 @@ class Book:
         made.pop("tuning", None)
         made["residuals"] = self.residuals(_table(made, "residual"))
         made.pop("residual", None)
+        made["engine"] = self.engine(_table(made, "engine"))
         made["tunings"] = [
             self.values(
                 tuning, TUNING, f"software.tunings[{number}]", "tuning", f"tuning[{number}]"
@@ -399,6 +420,11 @@ class Book:
             for number, kernel in enumerate(tables(fields, "collective"))
         ]
         return made
+
+    def engine(self, fields: Mapping[str, Any]) -> Fields:
+        """What a software can be started with; the source of the rules stands beside them."""
+        known_keys(fields, "engine")
+        return {key: fields[key] for key in fields if key in Engine.model_fields}
 
     def residuals(self, fields: Mapping[str, Any]) -> list[Fields]:
         """How far predictions lay from measurements, by field of `Score`."""

@@ -5,12 +5,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from planner.errors import listed, shortened
+from planner.machines.engine import Space
 from planner.machines.software import Software
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
 from planner.plan import ChipRange, Plan, Stage
 from planner.pricing.degrees import expert_fault, nesting_fault, tensor_fault
 from planner.pricing.deployment import Deployment
+from planner.pricing.engines import engine_faults, in_flight, micro_batch_fault
 from planner.pricing.holdings import Ledger, split_of
 from planner.pricing.price_list import unoffered
 from planner.pricing.queueing import batch_of, most_requests_per_s
@@ -40,18 +42,24 @@ def check_plan(
     workload: Workload,
     *,
     exclude: Iterable[int] = (),
+    space: Space = "engine",
 ) -> tuple[Violation, ...]:
     """The rules that a plan breaks, with figures; () when it is valid. `exclude` names chips that
-    it may not use.
+    it may not use; `space` "any" leaves out what the software's engine cannot be started with.
 
     Memory is checked once everything else is right, since a plan that makes no sense has no ledger.
     """
     broken = check_structure(plan, graph, topology, exclude=exclude)
+    if space == "engine":
+        broken += tuple(check_engine(plan, graph, topology))
     if broken:
         return broken
     served = Served(graph, topology, workload)
     deployment = Deployment(plan, [served] * len(plan.stages))
-    return tuple(check_memory(deployment, batch_of(deployment)))
+    batch_size = batch_of(deployment)
+    if space == "engine":
+        broken = tuple(check_micro_batches(deployment, batch_size))
+    return broken + tuple(check_memory(deployment, batch_size))
 
 
 def check_structure(
@@ -151,6 +159,29 @@ def check_degrees(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator
     for number, stage in enumerate(plan.stages):
         for message in _degree_faults(stage, graph, topology):
             yield Violation(rule="degrees", message=f"stage {number}: {message}")
+
+
+def check_engine(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator[Violation]:
+    """The software's engine can be started with plans of this form."""
+    for message in engine_faults(plan, graph, topology.software):
+        yield Violation(rule="engine", message=message)
+
+
+def check_micro_batches(deployment: Deployment, batch_size: int) -> Iterator[Violation]:
+    """The engine keeps as many micro-batches in flight; pools of prompts have none."""
+    served = deployment.served
+    if not batch_size or served.workload.phase == "prefill" or served.graph.is_diffusion:
+        return
+    plan = deployment.plan
+    sequences = deployment.schedule(batch_size).sequences
+    message = micro_batch_fault(plan, served.software, sequences)
+    if message is not None:
+        yield Violation(
+            rule="engine",
+            message=message,
+            demand=plan.micro_batches,
+            capacity=in_flight(served.software.engine, len(plan.stages), sequences) or 0,
+        )
 
 
 def check_memory(deployment: Deployment, batch_size: int) -> Iterator[Violation]:

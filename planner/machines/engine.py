@@ -1,0 +1,50 @@
+"""`Engine`: which plans a software can be started with."""
+
+from typing import Literal, get_args
+
+from planner.records import Record
+from planner.units import Count
+
+Space = Literal["engine", "any"]
+"""Which plans there are: those that the software's engine can be started with, or all."""
+
+SPACES: tuple[Space, ...] = get_args(Space)
+
+InFlight = Literal["any", "stages", "stages + 1", "sequences"]
+
+
+class Engine(Record):
+    """Which plans a software can be started with; the default is any.
+
+    Every rule is a fact of a version of the software, and stands with its source in the file of the
+    stack.
+    """
+
+    version: str = ""
+    """Of which the rules hold; empty where none are known."""
+    like_stages: bool = False
+    """Whether all stages are split alike."""
+    decoder_on_each_stage: bool = False
+    """Whether each stage needs at least one layer between the embedding and the head."""
+    micro_batches: SPACES: tuple[Space, ...] = get_args(Space)
+
+InFlight = "any"
+    """In flight over more than one stage, where there are as many sequences: as many as stages,
+    one more, or each sequence by itself. One stage alone takes all sequences at once."""
+    most_stages: Count = 10_000_000
+    tensor_in_pipelines: bool = True
+    """Whether several stages may be split over tensor ranks."""
+    experts: Literal["any", "none", "all ranks"] = "any"
+    """Over how many ranks of a stage whole experts may be shared out: any number, one, or one or
+    all."""
+    attention: Literal["any", "none", "all ranks"] = "any"
+    """Over how many ranks of a stage sequences may be shared out: likewise."""
+    redundant_experts: bool = False
+    """Whether some experts may be held twice, so that their number need not divide."""
+    whole_blocks: bool = False
+    """Whether every width that is split must leave whole blocks of weights that share a scale."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether any rules are known."""
+        return bool(self.version)

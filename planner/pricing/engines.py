@@ -1,0 +1,101 @@
+"""What an engine's rules say of a plan: stated here once, for the check of a plan and for the space
+of plans.
+
+Each rule gives its fault in a sentence, or None.
+"""
+
+from collections.abc import Iterator
+
+from planner.machines.engine import Engine
+from planner.machines.software import Software
+from planner.models.graph import ENDS, ModelGraph
+from planner.plan import Plan, Stage
+from planner.pricing.holdings import split_of
+from planner.pricing.price_list import Split
+
+
+def in_flight(engine: Engine, stages: int, sequences: int) -> int | None:
+    """Into how many micro-batches an engine cuts the sequences of a replica; None where that is
+    free."""
+    if engine.micro_batches == "any":
+        return None
+    if stages == 1:
+        return 1
+    most = {"stages": stages, "stages + 1": stages + 1, "sequences": sequences}
+    return min(most[engine.micro_batches], sequences)
+
+
+def split_fault(software: Software, split: Split, stages: int) -> str | None:
+    """Of one split for every one of so many stages."""
+    engine = software.engine
+    if stages > engine.most_stages:
+        return f"{software.name} cuts a model into at most {engine.most_stages} stages, not {stages}"
+    if stages > 1 and split.tensor > 1 and not engine.tensor_in_pipelines:
+        return (
+            f"{software.name} splits layers over chips in one stage only;"
+            f" make tensor_parallel 1, not {split.tensor}, over {stages} stages"
+        )
+    ranks = split.tensor * split.attention
+    return _shared_fault(software, "expert_parallel", engine.experts, split.expert, ranks) or (
+        _shared_fault(software, "attention data parallel", engine.attention, split.attention, ranks)
+    )
+
+
+def _shared_fault(
+    software: Software, name: str, allowed: str, ways: int, ranks: int
+) -> str | None:
+    if ways == 1 or allowed == "any":
+        return None
+    if allowed == "none":
+        return f"{software.name} has no {name}; it must be 1, not {ways}"
+    if ways != ranks:
+        return f"{software.name} has {name} over all {ranks} ranks of a stage or over one, not {ways}"
+    return None
+
+
+def engine_faults(plan: Plan, graph: ModelGraph, software: Software) -> Iterator[str]:
+    """Of a plan's form, whatever the batch."""
+    engine = software.engine
+    splits = [split_of(stage) for stage in plan.stages]
+    if engine.like_stages and len(set(splits)) > 1:
+        yield f"{software.name} splits all stages alike, and these are split {_unlike(plan)}"
+        return
+    for split in dict.fromkeys(splits):
+        fault = split_fault(software, split, len(plan.stages))
+        if fault is not None:
+            yield fault
+    if engine.decoder_on_each_stage:
+        yield from _bare_stages(plan, graph, software)
+
+
+def _unlike(plan: Plan) -> str:
+    shown = dict.fromkeys(
+        f"{stage.tensor_parallel} tensor × {stage.expert_parallel} expert ways"
+        for stage in plan.stages
+    )
+    return " and ".join(list(shown)[:3])
+
+
+def _bare_stages(plan: Plan, graph: ModelGraph, software: Software) -> Iterator[str]:
+    for number, stage in enumerate(plan.stages):
+        if len(plan.stages) > 1 and not _has_inner_layer(stage, graph):
+            yield (
+                f"stage {number} has no decoder layer; {software.name} puts the embedding with the"
+                " first of them and the head with the last"
+            )
+
+
+def _has_inner_layer(stage: Stage, graph: ModelGraph) -> bool:
+    position = graph.position_of_layer
+    return any(graph.layers[position[name]].kind not in ENDS for name in stage.layers)
+
+
+def micro_batch_fault(plan: Plan, software: Software, sequences: int) -> str | None:
+    """Of how a replica's sequences are cut."""
+    wanted = in_flight(software.engine, len(plan.stages), sequences)
+    if wanted is None or min(plan.micro_batches, sequences) == wanted:
+        return None
+    return (
+        f"{software.name} keeps {wanted} micro-batches of {sequences} sequences in flight over"
+        f" {len(plan.stages)} stages, not {plan.micro_batches}"
+    )
