@@ -26,9 +26,7 @@ class Engine(Record):
     """Whether all stages are split alike."""
     decoder_on_each_stage: bool = False
     """Whether each stage needs at least one layer between the embedding and the head."""
-    micro_batches: SPACES: tuple[Space, ...] = get_args(Space)
-
-InFlight = "any"
+    micro_batches: InFlight = "any"
     """In flight over more than one stage, where there are as many sequences: as many as stages,
     one more, or each sequence by itself. One stage alone takes all sequences at once."""
     most_stages: Count = 10_000_000

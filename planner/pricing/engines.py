@@ -29,7 +29,9 @@ def split_fault(software: Software, split: Split, stages: int) -> str | None:
     """Of one split for every one of so many stages."""
     engine = software.engine
     if stages > engine.most_stages:
-        return f"{software.name} cuts a model into at most {engine.most_stages} stages, not {stages}"
+        return (
+            f"{software.name} cuts a model into at most {engine.most_stages} stages, not {stages}"
+        )
     if stages > 1 and split.tensor > 1 and not engine.tensor_in_pipelines:
         return (
             f"{software.name} splits layers over chips in one stage only;"
@@ -41,15 +43,15 @@ def split_fault(software: Software, split: Split, stages: int) -> str | None:
     )
 
 
-def _shared_fault(
-    software: Software, name: str, allowed: str, ways: int, ranks: int
-) -> str | None:
+def _shared_fault(software: Software, name: str, allowed: str, ways: int, ranks: int) -> str | None:
     if ways == 1 or allowed == "any":
         return None
     if allowed == "none":
         return f"{software.name} has no {name}; it must be 1, not {ways}"
     if ways != ranks:
-        return f"{software.name} has {name} over all {ranks} ranks of a stage or over one, not {ways}"
+        return (
+            f"{software.name} has {name} over all {ranks} ranks of a stage or over one, not {ways}"
+        )
     return None
 
 
