@@ -190,7 +190,8 @@ PREFILL_S = ((6.0, 0.0, 2.0, 0.0, 2.0), (4.0, 1.0, 0.0, 0.0, 0.0))
 def passes(*stages: tuple[float, ...]) -> Passes:
     seconds = np.array(stages)
     busy = np.stack([seconds[:, :-1].sum(axis=1), seconds[:, -1]], axis=1)
-    return Passes(seconds, np.zeros(len(stages)), np.zeros(len(stages)), busy)
+    nothing = np.zeros(len(stages))
+    return Passes(seconds, nothing, nothing, busy, busy)  # a stage is one layer, a link another
 
 
 def served(
@@ -472,12 +473,19 @@ def test_waits_are_composed_alike_for_one_plan_and_for_many():
     work = Workload(batch_size=4, prompt_tokens=300, output_tokens=11)
     at = scheduled(work, software, batch_size=4, replicas=1, micro_batches=2)
     given = {"turn_s": 3.0, "others_s": 9.0, "prompt_pass_s": 4.0, "prompt_slowest_s": 1.5}
-    one = waits_of(at, pass_s=2.0, interrupted_s=3.5, **given)
+    one = waits_of(at, pass_s=2.0, interrupted_s=3.5, trailing_s=0.0, **given)
     assert at.prefill_passes == 3
     assert one == (0.25 + 1.5 + 4.0 + 2 * 1.5, 3.5, 3.0, 1.5)
-    many = waits_of(at, pass_s=np.array([2.0, 5.0]), interrupted_s=np.array([3.5, 3.5]), **given)
-    assert np.asarray(many.tpot_s).tolist() == [3.5, 5.0]
-    assert np.asarray(many.joined_s).tolist() == [one.joined_s, 0.25 + 2.5 + 4.0 + 2 * 1.5]
+    many = waits_of(
+        at,
+        pass_s=np.array([2.0, 5.0, 2.0]),
+        interrupted_s=np.array([3.5, 3.5, 3.5]),
+        trailing_s=np.array([3.0, 3.0, 6.0]),
+        **given,
+    )
+    assert np.asarray(many.tpot_s).tolist() == [3.5, 5.0, 6.0]
+    later = 0.25 + 2.5 + 4.0 + 2 * 1.5
+    assert np.asarray(many.joined_s).tolist() == [one.joined_s, later, one.joined_s]
 
 
 def test_nobody_is_interrupted_who_makes_no_later_tokens():
