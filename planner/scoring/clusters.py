@@ -44,7 +44,7 @@ from planner.scoring.checking import (
 )
 from planner.scoring.plans import breakdown_of, chosen_power, refuse_broken, stage_scores
 from planner.scoring.score import Score
-from planner.scoring.unvouched import residuals_for, unvouched
+from planner.scoring.vouching import residuals_for, unvouched
 from planner.workload import Workload
 
 

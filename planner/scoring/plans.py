@@ -27,7 +27,7 @@ from planner.pricing.timing import (
 )
 from planner.scoring.checking import Violation, check_memory, check_structure
 from planner.scoring.score import Score, StageScore, StageTime
-from planner.scoring.unvouched import residuals_for, unvouched
+from planner.scoring.vouching import residuals_for, unvouched
 from planner.workload import Workload
 
 Floats = NDArray[np.float64]

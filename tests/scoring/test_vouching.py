@@ -10,7 +10,7 @@ import planner as pl
 from planner.machines.engine import Engine
 from planner.report.text import interval_lines, unvouched_lines
 from planner.scoring.score import UNMEASURED, residuals_of
-from planner.scoring.unvouched import MOST_EXPERT_PARALLEL, residuals_for, unvouched
+from planner.scoring.vouching import MOST_EXPERT_PARALLEL, residuals_for, unvouched
 from planner.workload import Workload
 from tests.by_hand import plan_of, stage
 from tests.instances import tiny_software
