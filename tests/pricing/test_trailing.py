@@ -242,7 +242,7 @@ def test_on_one_stage_nobody_trails(pipeline, share):
 
 
 @given(PIPELINES, SHARES, st.integers(1, 40), st.integers(0, 4), st.floats(1.0, 8.0))
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_more_load_is_never_quicker(pipeline, share, more, chunks, longer):
     """With more sequences, or micro-batches, in flight, with longer chunks or more of them."""
     base = pipeline.timing(interruption_share=share)
