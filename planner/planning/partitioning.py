@@ -12,12 +12,14 @@ from planner.answers.question import Question, question_of
 from planner.answers.results import ClusterResult, Result
 from planner.errors import InputError, NoPlanFoundError
 from planner.machines.cluster import Cluster, Pool
+from planner.machines.engine import Space
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan, Stage
 from planner.planning.clusters import best_of
+from planner.planning.engine_search import AnySearch, search_of
 from planner.planning.refusals import refusal_of
-from planner.planning.search import Engine, Progress, Search
+from planner.planning.search import Engine, Progress
 from planner.scoring.plans import score_plan
 from planner.space.candidates import Candidates
 from planner.space.cluster_candidates import ClusterCandidates
@@ -43,6 +45,7 @@ def partition(
     seed: int = 0,
     exclude: Iterable[int] = (),
     sequence_parallel: bool = False,
+    space: Space = "engine",
 ) -> Result:
     """The plan that makes one field of `Score` best, with a proof.
 
@@ -66,7 +69,7 @@ def partition(
     if graph.is_diffusion:
         asked = question_of(minimize, maximize, limits, power_scope, diffusion=True)
         return _sampled(graph, topology, workload, asked)
-    asked = question_of(minimize, maximize, limits, power_scope)
+    asked = question_of(minimize, maximize, limits, power_scope, space=space)
     question = replace(asked, sequence_parallel=sequence_parallel)
     if engine == "cp-sat":
         _refuse_queues(question, workload)
@@ -114,17 +117,17 @@ def _settled(workload: Workload) -> list[Workload]:
 
 def _searched(
     every: list[Candidates], time_limit_s: float | None, **options: Any
-) -> tuple[Search, float]:
+) -> tuple[AnySearch, float]:
     """The search that found the best plan of several spaces, each no longer than it may better
     those before it, and what is proved of all of them; Ctrl-C leaves what is left to bounds at
     the root."""
-    best: Search | None = None
+    best: AnySearch | None = None
     bound = math.inf
     left_s = time_limit_s
     for number, candidates in enumerate(every):
         share_s = None if left_s is None else left_s / (len(every) - number)
         known = math.inf if best is None else best.best.value
-        search = Search(candidates, time_limit_s=share_s, hopeless=known, **options)
+        search = search_of(candidates, time_limit_s=share_s, hopeless=known, **options)
         search.run()
         bound = min(bound, search.bound)
         if best is None or search.best.value < known:
@@ -185,7 +188,7 @@ def _sampled(
     )
 
 
-def _result(search: Search, bound: float, elapsed_s: float) -> Result:
+def _result(search: AnySearch, bound: float, elapsed_s: float) -> Result:
     """What was found, once the score says the same as the solver, whose bound is canonical."""
     candidates, plan = search.candidates, search.best.plan
     assert plan is not None
