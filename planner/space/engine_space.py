@@ -249,7 +249,8 @@ class EngineSpace:
         """Weights and caches of a layer of each kind on a chip, shape (kinds, *batch). [B]"""
         holdings = moments.holdings
         fixed = holdings.weight_bytes + holdings.kv_bytes_more
-        return fixed[:, None] + holdings.kv_bytes_per_sequence[:, None] * moments.held_sequences
+        each = holdings.kv_bytes_per_sequence[:, None]
+        return np.asarray(fixed[:, None] + each * moments.held_sequences)
 
     def _tied(self, moments: Moments) -> float:
         """Of weights that a stage with the whole model would count twice. [B]"""
@@ -262,7 +263,8 @@ class EngineSpace:
         if not self.topology.divisible:
             return chips
         filled = self.meter.counts @ self._held(moments) - self._tied(moments) * (stages == 1)
-        return moments.split.chips * filled / self.topology.chip.memory[0].capacity_bytes
+        capacity = self.topology.chip.memory[0].capacity_bytes
+        return np.asarray(moments.split.chips * filled / capacity)
 
     def _least_load(self, each: Floats, host: float | Floats, stages: Floats) -> Floats:
         """What the busiest stage has to do at least, from one layer of each kind, shape (kinds,
@@ -607,11 +609,11 @@ class Market:
         space = self.space
         output = space.workload.output_tokens
         if space.batch_size is not None:
-            return space.batch_size * output / np.maximum(1, self.replicas)
-        sequences = np.asarray(self.highs.moments.batch.sequences)
+            return np.asarray(space.batch_size * output / np.maximum(1, self.replicas))
+        sequences = np.asarray(self.highs.moments.batch.sequences, dtype=float)
         if space.workload.phase == "prefill":
             sequences = np.ones(np.shape(sequences))
-        return sequences * output
+        return np.asarray(sequences * output)
 
     def _suited(self, room: Ints) -> Floats:
         """As many replicas as make the objective best, else as few as the limits allow; none
@@ -641,7 +643,7 @@ class Market:
         space = self.space
         active = space.meter.active_s(self.lows.moments)
         draws = space.candidates.draws
-        return energy_j(draws, self.lows.held_chips, active / self.early.cycle_s)
+        return np.asarray(energy_j(draws, self.lows.held_chips, active / self.early.cycle_s))
 
     def value(self, name: str) -> Floats:
         """Canonical value of a field."""
@@ -655,7 +657,7 @@ class Market:
         }
         if name in simple:
             return simple[name]
-        return getattr(self, f"_{name}")()
+        return np.asarray(getattr(self, f"_{name}")())
 
     def _tokens_per_s(self) -> Floats:
         return self.late.cycle_s / (self.tokens * np.maximum(1, self.replicas))

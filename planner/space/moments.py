@@ -254,7 +254,8 @@ class Meter:
         decode = self._known(self._active, [at.decode for at in each], self._activity)
         prefills, decodes = self._often(moments)
         shape = np.shape(prefills)
-        return prefills * prefill.reshape(shape) + decodes * decode.reshape(shape)
+        whole = prefills * prefill.reshape(shape) + decodes * decode.reshape(shape)
+        return np.asarray(whole)
 
     def useful(self, moments: Moments) -> tuple[Floats, Floats]:
         """Operations and bytes of a replica's cycle that count as useful. [FLOP, B]"""
@@ -265,7 +266,7 @@ class Meter:
         shape = (*np.shape(prefills), 2)
         totals = prefills[..., None] * prefill.reshape(shape)
         totals = totals + decodes[..., None] * decode.reshape(shape)
-        return totals[..., 0], totals[..., 1]
+        return np.asarray(totals[..., 0]), np.asarray(totals[..., 1])
 
     def _often(self, moments: Moments) -> tuple[Floats, Floats]:
         """Prefill passes and decode passes of a replica in a cycle."""
