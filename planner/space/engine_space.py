@@ -500,7 +500,7 @@ class EngineSpace:
     def _cut(self, form: Form, at: Moments, value: Value, goal: float) -> Cut | None:
         layers = len(self.graph.layers)
         if form.stages == 1:
-            peaks = self._alone(at)
+            peaks = self.alone(at)
             reached = value(peaks)
             return Cut(reached, (0, layers), peaks) if reached < goal else None
         chain = self.chain(form, at, at)
@@ -509,7 +509,7 @@ class EngineSpace:
         cut = best_cut(chain, value, goal)
         return cut if cut.borders else None
 
-    def _alone(self, at: Moments) -> Floats:
+    def alone(self, at: Moments) -> Floats:
         """Peaks of a single stage."""
         sums = self._sums_alone(at)
         held = float(self.meter.counts @ self._held_one(at)) - self._tied(at)
