@@ -77,8 +77,7 @@ def _checked_bound(
         return float(getattr(score, certificate.field)), 1
     candidates = Candidates(graph, topology, workload, question)
     claim = candidates.canonical(certificate.field, certificate.bound)
-    of_engine = question.space == "engine" and topology.software.engine.is_known
-    proof = EngineProof(candidates, claim) if of_engine else Proof(candidates, claim)
+    proof = EngineProof(candidates, claim) if candidates.of_engine else Proof(candidates, claim)
     if candidates.averages:
         # An average does not grow with what it is over, as the recursion needs it.
         return None, proof.boxes

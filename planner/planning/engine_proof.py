@@ -70,7 +70,8 @@ class _Loads:
 
     def _reaches(self, tops: Floats) -> bool:
         """Whether the last stage can end with the last layer."""
-        may: Bools = np.all(self.runs <= tops[:, None, None], axis=0)
+        allowed = np.isfinite(self.runs) & (self.runs <= tops[:, None, None])
+        may: Bools = np.all(allowed, axis=0)
         reached = may[0]
         for link in self.links:
             begins = reached & np.all(link <= tops[:, None], axis=0)
@@ -81,8 +82,8 @@ class _Loads:
 class EngineProof:
     """That no plan has a canonical value below a claim, or how far that can be shown."""
 
-    def __init__(self, candidates: Candidates, claim: float, exclude: tuple[int, ...] = ()) -> None:
-        self.space = EngineSpace(candidates, exclude)
+    def __init__(self, candidates: Candidates, claim: float) -> None:
+        self.space = EngineSpace(candidates)
         self.told = claim
         self.claim = claim * (1 - CLOSE)
         self.boxes = 0

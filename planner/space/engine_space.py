@@ -80,9 +80,8 @@ class Figures:
 class EngineSpace:
     """The plans of one question that the machine's software can be started with."""
 
-    def __init__(self, candidates: Candidates, exclude: tuple[int, ...] = ()) -> None:
+    def __init__(self, candidates: Candidates) -> None:
         self.candidates = candidates
-        self.exclude = exclude
         self.graph = candidates.graph
         self.topology = candidates.topology
         self.workload = candidates.workload
@@ -111,7 +110,7 @@ class EngineSpace:
 
     def spans(self) -> Iterator[tuple[float, Span]]:
         """All plans, with a bound of each span."""
-        for forms in forms_of(self.candidates, self.exclude):
+        for forms in forms_of(self.candidates):
             if self.batch_size is not None:
                 yield from self._given(forms)
             elif self.workload.phase == "prefill":
