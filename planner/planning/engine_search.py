@@ -14,9 +14,10 @@ from typing import Any
 
 from planner.answers.proof import StoppedBy
 from planner.errors import InfeasibleError, InputError
+from planner.machines.cluster import PooledPlan, PooledStage
 from planner.models.graph import ENDS
-from planner.plan import Plan
-from planner.planning.search import CLOSE, Best, Engine, Progress, Search
+from planner.plan import Plan, Stage
+from planner.planning.search import CLOSE, Best, ClusterSearch, Engine, Progress, Search
 from planner.scoring.score import Score
 from planner.space.candidates import Candidates
 from planner.space.engine_space import EngineSpace, Found, Span
@@ -298,3 +299,56 @@ def search_of(
     if candidates.of_engine:
         return EngineSearch(candidates, **options)
     return FreeSearch(candidates, engine=engine, seed=seed, **options)
+
+
+class EngineClusterSearch(ClusterSearch):
+    """The search over plans on a cluster: first on each pool alone, which is quick, then on several
+    pools of one engine together."""
+
+    def run(self) -> None:
+        """Until the best plan is proved, the clock runs out, or Ctrl-C."""
+        for head, pool in enumerate(self.candidates.cluster.pools):
+            known = self.candidates.each[head].of_engine and pool.free_chips
+            if known and self.candidates.cluster.twin_before[head] is None:
+                self._look_at(head)
+        super().run()
+
+    def _look_at(self, head: int) -> None:
+        """The best plan on one pool alone."""
+        candidates = self.candidates
+        pool = candidates.cluster.pools[head]
+        each = candidates.each[head]
+        alone = Candidates(
+            each.graph,
+            each.topology,
+            each.workload,
+            each.question,
+            exclude=tuple(sorted(set(pool.exclude))),
+        )
+        left_s = self.deadline - time.monotonic()
+        search = EngineSearch(alone, time_limit_s=left_s if left_s < math.inf else None)
+        search.run()
+        if search.best.plan is not None:
+            plan = pooled(search.best.plan, pool.name)
+            value = candidates.allowed_value(plan)
+            if value < self.best.value:
+                self.best = Best(plan, value)
+        if len(candidates.like(head)) == 1 and not candidates.anywhere:
+            candidates.settled.add(head)
+            if search.bound < search.goal:
+                question = candidates.question
+                told = each.field_value(question.objective, search.bound)
+                self.left.append(candidates.canonical(question.objective, told))
+        if search.interrupted:
+            self.interrupted = True
+            self.deadline = self.started
+
+
+def pooled(plan: Plan, pool: str) -> PooledPlan:
+    """A plan on a topology as one on a pool of a cluster."""
+    stages = tuple(
+        PooledStage(pool=pool, **{name: getattr(stage, name) for name in Stage.model_fields})
+        for stage in plan.stages
+    )
+    fields = {name: getattr(plan, name) for name in Plan.model_fields if name != "stages"}
+    return PooledPlan(stages=stages, **fields)

@@ -202,7 +202,8 @@ def stages_alone(plan: Plan) -> Plan:
         Stage(**{name: getattr(stage, name) for name in Stage.model_fields})
         for stage in plan.stages
     )
-    return Plan(stages=stages, micro_batches=plan.micro_batches, batch_size=plan.batch_size)
+    fields = {name: getattr(plan, name) for name in Plan.model_fields if name != "stages"}
+    return Plan(stages=stages, **fields)
 
 
 def _sampled(
