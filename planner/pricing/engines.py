@@ -14,6 +14,17 @@ from planner.pricing.holdings import split_of
 from planner.pricing.price_list import Split
 
 
+def rules_said(software: Software) -> str:
+    """Whose rules plans keep and where they are from, or that none are known."""
+    engine = software.engine
+    if not engine.is_known:
+        return (
+            f"no rules of {software.name}'s engine are known: any plan counts as one that it runs"
+        )
+    whose = f"{software.name} {engine.version}".rstrip()
+    return f"plans are those that {whose} can be started with ({engine.source or 'no source'})"
+
+
 def in_flight(engine: Engine, stages: int, sequences: int) -> int | None:
     """Into how many micro-batches an engine cuts the sequences of a replica; None where that is
     free."""
@@ -21,7 +32,7 @@ def in_flight(engine: Engine, stages: int, sequences: int) -> int | None:
         return None
     if stages == 1:
         return 1
-    most = {"stages": stages, "stages + 1": stages + 1, "sequences": sequences}
+    most = {"one": 1, "stages": stages, "stages + 1": stages + 1, "sequences": sequences}
     return min(most[engine.micro_batches], sequences)
 
 
