@@ -258,7 +258,7 @@ def _degree_faults(stage: Stage, graph: ModelGraph, topology: Topology) -> Itera
     expert = stage.expert_parallel
     each = (
         tensor_fault(graph, topology.software, tensor),
-        expert_fault(graph, expert),
+        expert_fault(graph, topology.software, expert),
     )
     yield from (fault for fault in each if fault is not None)
     unequal = _group_fault(stage)

@@ -608,7 +608,7 @@ def splits_of(
     sequence, in which each chip attends with some of its tensor group's heads."""
     software = topology.software
     most = topology.chips
-    experts = expert_degrees(graph, most)
+    experts = expert_degrees(graph, software, most)
     found = []
     for tensor in tensor_degrees(graph, software, most):
         nested = [

@@ -3,6 +3,7 @@
 import pytest
 
 import planner as pl
+from planner.machines.engine import Engine
 from planner.plan import ChipRange, Plan, Stage
 from planner.scoring.checking import check_plan
 from planner.workload import Workload
@@ -12,6 +13,8 @@ from tests.instances import tiny_chip, tiny_graph, tiny_moe, tiny_software, tiny
 
 GRAPH = tiny_graph()
 NAMES = tuple(layer.name for layer in GRAPH.layers)
+MOE = tiny_moe()
+MOE_NAMES = MOE.names
 
 
 def stage(layers, *groups, **degrees) -> Stage:
@@ -275,3 +278,16 @@ def test_many_missing_layers_are_told_by_three():
     assert message.endswith("others")
     _, message = broken(Plan(stages=(stage(NAMES[:1], (0, 1)),)))
     assert (len(NAMES), message.count("'"), message.endswith("others")) == (4, 6, False)
+
+
+@pytest.mark.parametrize("space", ["engine", "any"])
+def test_experts_are_held_twice_only_by_software_that_does(space):
+    """Of 8 experts three ranks hold three each, one of them twice."""
+    plan = Plan(stages=(stage(MOE_NAMES, (0, 3), expert_parallel=3),))
+    software = tiny_software(engine=Engine(redundant_experts=True))
+    redundant = tiny_topology(4, software=software)
+    work = Workload(batch_size=3)
+    assert check_plan(plan, MOE, redundant, work, space=space) == ()
+    (refused,) = check_plan(plan, MOE, tiny_topology(4), work, space=space)
+    assert refused.rule == "degrees"
+    assert "does not divide the 8 experts" in refused.message
