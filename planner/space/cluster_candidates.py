@@ -203,7 +203,7 @@ class ClusterCandidates:
         drawn = "energy_per_token_j" in self.question.fields
         found: list[Stand] = []
         for number, candidates in enumerate(self.each):
-            if box.box.sequences(0) > candidates.topology.software.most_sequences:
+            if box.box.least_sequences > candidates.most_taken:
                 continue
             # What a chip draws is the least of several bounds; a stand fixes which one counts, so
             # that watts add up over pools, and the cheapest stand finds the least.

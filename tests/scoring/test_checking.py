@@ -291,3 +291,34 @@ def test_experts_are_held_twice_only_by_software_that_does(space):
     (refused,) = check_plan(plan, MOE, tiny_topology(4), work, space=space)
     assert refused.rule == "degrees"
     assert "does not divide the 8 experts" in refused.message
+
+
+@pytest.mark.parametrize(
+    ("expert", "sequences", "said"),
+    [
+        (4, 8, None),  # two on each of four ranks
+        (4, 9, "9 sequences, 3 on the busiest of 4 ranks; plain takes at most 2 on each"),
+        (2, 4, None),
+        (2, 5, "5 sequences, 3 on the busiest of 2 ranks"),
+        (1, 3, "a replica has 3 sequences, plain takes at most 2"),
+    ],
+)
+def test_each_rank_that_shares_out_the_sequences_takes_as_many(expert, sequences, said):
+    topology = tiny_topology(4, software=tiny_software(most_sequences=2))
+    plan = Plan(stages=(stage(MOE_NAMES, (0, expert), expert_parallel=expert),))
+    found = check_plan(plan, MOE, topology, Workload(batch_size=sequences, prompt_tokens=1))
+    if said is None:
+        assert found == ()
+        return
+    (refused,) = found
+    assert said in refused.message
+    assert (refused.demand, refused.capacity) == (sequences, 2 * expert)
+
+
+def test_the_stage_with_the_fewest_ranks_says_how_many_a_replica_takes():
+    topology = tiny_topology(4, software=tiny_software(most_sequences=2))
+    cut = stage(MOE_NAMES[:2], (0, 1)), stage(MOE_NAMES[2:], (1, 2), expert_parallel=2)
+    (refused,) = check_plan(
+        Plan(stages=cut), MOE, topology, Workload(batch_size=5, prompt_tokens=1)
+    )[:1]
+    assert (refused.rule, refused.capacity) == ("sequences", 2)
