@@ -4,7 +4,7 @@ make without asking."""
 import math
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from planner.answers.proof import proved
@@ -12,10 +12,12 @@ from planner.answers.question import Question, question_of
 from planner.answers.results import ClusterResult, Result
 from planner.errors import InputError, NoPlanFoundError
 from planner.machines.cluster import Cluster, Pool
+from planner.machines.engine import Space
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan, Stage
 from planner.planning.clusters import best_of
+from planner.planning.engine_search import AnySearch, EngineSearch, search_of
 from planner.planning.refusals import refusal_of
 from planner.planning.search import Engine, Progress, Search
 from planner.scoring.plans import score_plan
@@ -43,6 +45,7 @@ def partition(
     seed: int = 0,
     exclude: Iterable[int] = (),
     sequence_parallel: bool = False,
+    space: Space = "engine",
 ) -> Result:
     """The plan that makes one field of `Score` best, with a proof.
 
@@ -66,18 +69,18 @@ def partition(
     if graph.is_diffusion:
         asked = question_of(minimize, maximize, limits, power_scope, diffusion=True)
         return _sampled(graph, topology, workload, asked)
-    asked = question_of(minimize, maximize, limits, power_scope)
+    asked = question_of(minimize, maximize, limits, power_scope, space=space)
     question = replace(asked, sequence_parallel=sequence_parallel)
     if engine == "cp-sat":
         _refuse_queues(question, workload)
     started = time.monotonic()
     every = [Candidates(graph, topology, work, question) for work in _settled(workload)]
-    search, bound = _searched(every, time_limit_s, progress=progress, engine=engine, seed=seed)
+    found = _searched(every, time_limit_s, progress=progress, engine=engine, seed=seed)
     elapsed_s = time.monotonic() - started
-    if search.best.plan is not None:
-        return _result(search, bound, elapsed_s)
-    if bound == math.inf:
-        raise refusal_of(search.candidates)
+    if found.search.best.plan is not None:
+        return _result(found, elapsed_s)
+    if found.bound == math.inf:
+        raise refusal_of(found.search.candidates)
     raise NoPlanFoundError(
         f"no plan of {graph.name} on {topology.chips} × {topology.name} was found in"
         f" {elapsed_s:.1f} s; nothing is proved: allow more time"
@@ -112,19 +115,32 @@ def _settled(workload: Workload) -> list[Workload]:
     return [workload.replace(speculation=one) for one in (None, *chosen)]
 
 
-def _searched(
-    every: list[Candidates], time_limit_s: float | None, **options: Any
-) -> tuple[Search, float]:
+@dataclass(frozen=True, slots=True)
+class _Searched:
+    """What was found in several spaces together."""
+
+    search: AnySearch
+    """That found the best plan."""
+    bound: float
+    """Proved of all of them."""
+    engine: float | None
+    """Canonical value of the best plan that the engine can be started with, where any plan was
+    allowed and that one is proved."""
+
+
+def _searched(every: list[Candidates], time_limit_s: float | None, **options: Any) -> _Searched:
     """The search that found the best plan of several spaces, each no longer than it may better
-    those before it, and what is proved of all of them; Ctrl-C leaves what is left to bounds at
-    the root."""
-    best: Search | None = None
+    those before it; Ctrl-C leaves what is left to bounds at the root."""
+    best: AnySearch | None = None
     bound = math.inf
+    engine = math.inf
     left_s = time_limit_s
     for number, candidates in enumerate(every):
         share_s = None if left_s is None else left_s / (len(every) - number)
         known = math.inf if best is None else best.best.value
-        search = Search(candidates, time_limit_s=share_s, hopeless=known, **options)
+        search = search_of(candidates, time_limit_s=share_s, hopeless=known, **options)
+        if isinstance(search, Search):
+            engine = min(engine, _started_from(search, share_s))
         search.run()
         bound = min(bound, search.bound)
         if best is None or search.best.value < known:
@@ -134,7 +150,24 @@ def _searched(
         elif left_s is not None:
             left_s = max(0.0, left_s - search.elapsed_s)
     assert best is not None
-    return best, bound
+    return _Searched(best, bound, engine if math.isfinite(engine) else None)
+
+
+def _started_from(search: Search, time_limit_s: float | None) -> float:
+    """Let a search of any plan start from the best that the engine can be started with; the value
+    of that, infinite where there is none or it is not proved."""
+    candidates = search.candidates
+    if not candidates.topology.software.engine.is_known:
+        return math.inf
+    narrower = EngineSearch(candidates.of("engine"), time_limit_s=time_limit_s)
+    narrower.run()
+    if narrower.best.plan is not None and narrower.best.value < search.goal:
+        search.best = narrower.best
+    if narrower.interrupted:
+        # Of the wider search, the bounds at the root are all that is wanted now.
+        search.interrupted = True
+        search.deadline = search.started
+    return narrower.best.value if narrower.stopped_by == "proof" else math.inf
 
 
 def alone(topology: Topology, exclude: tuple[int, ...]) -> Cluster:
@@ -185,8 +218,9 @@ def _sampled(
     )
 
 
-def _result(search: Search, bound: float, elapsed_s: float) -> Result:
+def _result(found: _Searched, elapsed_s: float) -> Result:
     """What was found, once the score says the same as the solver, whose bound is canonical."""
+    search = found.search
     candidates, plan = search.candidates, search.best.plan
     assert plan is not None
     question = candidates.question
@@ -201,10 +235,13 @@ def _result(search: Search, bound: float, elapsed_s: float) -> Result:
         question,
         objective=float(getattr(score, question.objective)),
         promised=candidates.field_value(question.objective, search.best.value),
-        bound=candidates.field_value(question.objective, bound),
+        bound=candidates.field_value(question.objective, found.bound),
         elapsed_s=elapsed_s,
         stopped_by=search.stopped_by,
     )
+    engine = found.engine
+    if engine is not None:
+        engine = candidates.field_value(question.objective, engine)
     return Result(
         plan=plan,
         score=score,
@@ -212,5 +249,6 @@ def _result(search: Search, bound: float, elapsed_s: float) -> Result:
         topology=candidates.topology,
         workload=candidates.workload,
         sequence_parallel=question.sequence_parallel,
+        engine_objective=engine,
         **proof,
     )

@@ -3,10 +3,15 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from planner.machines.software import Software
 from planner.models.graph import ModelGraph
 from planner.pricing.price_list import Step
 from planner.workload import Workload
+
+Numbers = float | NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +85,9 @@ class Schedule:
         out its sequences: of all others in flight; where requests come at a rate, of as many as
         are in flight, since one that comes finds so many; none where prompts have a pool of
         their own."""
-        if self.workload.arrivals == "together" or self.workload.phase != "both":
-            return 0.0
         share = self.sequences / attention_parallel
-        itself = 1.0 if self.workload.requests_per_s is None else 0.0
-        return max(0.0, share - itself) if self.relaxed else math.ceil(share) - itself
+        others = others_in_flight(self.workload, share if self.relaxed else math.ceil(share))
+        return max(0.0, float(others))
 
     def held_sequences(self, attention_parallel: int) -> int:
         """Whose cache a rank of a stage that shares out its sequences holds: of a prefill pool
@@ -93,6 +96,14 @@ class Schedule:
         if self.workload.phase == "prefill":
             return 2
         return math.ceil(self.sequences / attention_parallel)
+
+
+def others_in_flight(workload: Workload, sequences: Numbers) -> Numbers:
+    """Of so many sequences on a rank, those whose prompts a request sees during its life; see
+    `Schedule.others_prefills`."""
+    if workload.arrivals == "together" or workload.phase != "both":
+        return 0.0 * sequences
+    return sequences - 1.0 if workload.requests_per_s is None else 1.0 * sequences
 
 
 def scheduled(

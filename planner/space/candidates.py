@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from planner.answers.question import FIELDS, NOT_IN_PHASE, PER_TOKEN, Question
 from planner.errors import InfeasibleError, InputError
+from planner.machines.engine import Space
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
 from planner.plan import ChipRange, Plan, Stage
@@ -170,6 +171,11 @@ class Candidates:
     def asking(self, objective: str) -> "Candidates":
         """The same plans, asked for one field without limits."""
         question = replace(self.question, objective=objective, limits=())
+        return Candidates(self.graph, self.topology, self.workload, question)
+
+    def of(self, space: Space) -> "Candidates":
+        """The same question of another space."""
+        question = replace(self.question, space=space)
         return Candidates(self.graph, self.topology, self.workload, question)
 
     def boxes(self) -> Iterator[Box]:

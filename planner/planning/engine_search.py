@@ -1,0 +1,273 @@
+"""The search over the plans that an engine can be started with: best first over forms and ranges of
+batches, each bounded, cut in parts, and at last settled with the best cut of the layers.
+
+Of plans that are as good, the one that a person would take: fewer chips, then better in the other
+fields, then nearest to the engine's own cut, then fewer settings.
+"""
+
+import heapq
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from planner.answers.proof import StoppedBy
+from planner.errors import InfeasibleError, InputError
+from planner.models.graph import ENDS
+from planner.plan import Plan
+from planner.planning.search import CLOSE, Best, Engine, Progress, Search
+from planner.scoring.score import Score
+from planner.space.candidates import Candidates
+from planner.space.engine_space import EngineSpace, Found, Span
+from planner.space.layout import even_borders
+
+AS_GOOD = 1e-3
+"""Relative: plans no further apart are as good, where one of them holds fewer chips."""
+EQUAL = 1 + 1e-9
+"""Values closer than this are one, where plans hold as many chips."""
+MOST_RIVALS = 40
+"""Plans that are compared field by field, at most."""
+
+
+class EngineSearch:
+    """The best plan of the engine's space, and what is proved about it."""
+
+    def __init__(
+        self,
+        candidates: Candidates,
+        *,
+        time_limit_s: float | None = None,
+        progress: Callable[[Progress], None] | None = None,
+        enough: float = -math.inf,
+        hopeless: float = math.inf,
+        exclude: tuple[int, ...] = (),
+    ) -> None:
+        """`enough` is a canonical value that need not be bettered, `hopeless` one above which
+        none is of use; `exclude` names chips that no plan may use."""
+        self.candidates = candidates
+        self.space = EngineSpace(candidates, exclude)
+        self.progress = progress
+        self.enough = enough
+        self.hopeless = hopeless
+        self.started = time.monotonic()
+        self.deadline = math.inf if time_limit_s is None else self.started + time_limit_s
+        self.best: Best[Plan] = Best()
+        self.found: Found | None = None
+        self.open: list[tuple[float, int, Span]] = []
+        self.numbers = itertools.count()
+        self.done = 0
+        self.interrupted = False
+        self.spread = False
+        """Whether all plans are in `open`."""
+
+    @property
+    def elapsed_s(self) -> float:
+        """Since the search was made."""
+        return time.monotonic() - self.started
+
+    @property
+    def goal(self) -> float:
+        """What a plan must stay below to be of use."""
+        return min(self.best.value, self.hopeless)
+
+    @property
+    def bound(self) -> float:
+        """Proved: no plan has a lower canonical value."""
+        if not self.spread:
+            return 0.0
+        return min([self.goal, *(bound for bound, _, _ in self.open[:1])])
+
+    @property
+    def stopped_by(self) -> StoppedBy:
+        """What ended the search."""
+        if self.interrupted:
+            return "interrupt"
+        return "proof" if self.bound >= self.goal * CLOSE else "time"
+
+    def run(self) -> None:
+        """Until the best plan is proved, the clock runs out, or Ctrl-C."""
+        try:
+            self._run()
+        except KeyboardInterrupt:
+            self.interrupted = True
+
+    def _run(self) -> None:
+        for bound, span in self.space.spans():
+            self._push(bound, span)
+        self.spread = True
+        while self.open and time.monotonic() < self.deadline:
+            bound, _, span = self.open[0]
+            if bound >= self.goal * CLOSE or self.best.value <= self.enough:
+                break
+            self._open(span, self._offer)
+            self._tell()
+        if self.found is not None and self.bound >= self.best.value * CLOSE:
+            self._take_nicest()
+
+    def _push(self, bound: float, span: Span) -> None:
+        heapq.heappush(self.open, (bound, next(self.numbers), span))
+
+    def _tell(self) -> None:
+        self.done += 1
+        if self.progress is not None:
+            self.progress(self._report())
+
+    def _report(self) -> Progress:
+        objective = None if self.best.plan is None else self._told(self.best.value)
+        return Progress(
+            elapsed_s=self.elapsed_s,
+            boxes_done=self.done,
+            boxes_open=len(self.open),
+            objective=objective,
+            bound=self._told(self.bound) if 0 < self.bound < math.inf else None,
+        )
+
+    def _told(self, canonical: float) -> float:
+        """A canonical value of the objective, in the field's own unit."""
+        return self.candidates.field_value(self.candidates.question.objective, canonical)
+
+    # ── Opening spans ────────────────────────────────────────────────────────────────────────
+
+    def _open(self, span: Span, offer: Callable[[Found], None]) -> None:
+        """Take the first span apart, or settle it. It leaves the heap once its parts are in, so
+        that a stop in between loses nothing."""
+        parts: list[tuple[float, Span]] = []
+        if self.space.counts_replicas:
+            found = self._fewest_replicas(span)
+        elif span.single:
+            found = self.space.settled(span, math.inf)
+        else:
+            found = None
+            parts = self.space.tightened(self.space.parts(span))
+        heapq.heappop(self.open)
+        for bound, part in parts:
+            self._push(bound, part)
+        if found is not None:
+            offer(found)
+
+    def _offer(self, found: Found) -> None:
+        if found.value < self.goal:
+            self.found = found
+            self.best = Best(self.space.to_plan(found), found.value)
+
+    def _fewest_replicas(self, span: Span) -> Found | None:
+        """The fewest replicas of a form that keep up with the rate and the limits: with more of
+        them each has less to do."""
+        low, high = 0, self.space.most_replicas(span.form)
+        best = self._kept(span._replace(replicas=high)) if high else None
+        if best is None:
+            return None
+        while high - low > 1:
+            middle = (low + high) // 2
+            found = self._kept(span._replace(replicas=middle))
+            if found is None:
+                low = middle
+            else:
+                high, best = middle, found
+        return best
+
+    def _kept(self, span: Span) -> Found | None:
+        """A plan of a span that keeps the limits, with the fewest sequences in flight."""
+        if span.single:
+            return self.space.settled(span, math.inf)
+        for _, part in self.space.tightened(self.space.parts(span)):
+            found = self._kept(part)
+            if found is not None:
+                return found
+        return None
+
+    # ── Plans that are as good ───────────────────────────────────────────────────────────────
+
+    def _take_nicest(self) -> None:
+        """Of the plans that are as good as the best, the one that a person would take."""
+        assert self.found is not None
+        rivals = [self.found, *self._rivals()]
+        fewest = min(self._chips(one) for one in rivals)
+        least = min(one.value for one in rivals if self._chips(one) == fewest)
+        alike = [one for one in rivals if self._chips(one) == fewest and one.value <= least * EQUAL]
+        every = [other for one in alike for other in (one, *self._other_cuts(one))]
+        scored = [(one, self._scored(one)) for one in every]
+        known = [(one, score) for one, score in scored if score is not None]
+        if not known:
+            return
+        nicest, _ = min(known, key=lambda pair: self._niceness(*pair))
+        self.found = nicest
+        self.best = Best(self.space.to_plan(nicest), nicest.value)
+
+    @staticmethod
+    def _chips(found: Found) -> int:
+        return found.replicas * found.span.form.chips
+
+    def _rivals(self) -> Iterator[Found]:
+        """Plans of other spans that hold fewer chips and are as good, or as many and are equal."""
+        assert self.found is not None
+        least, chips = self.best.value, self._chips(self.found)
+        kept: list[tuple[float, int, Span]] = []
+        seen = 0
+        while self.open and self.open[0][0] <= least * (1 + AS_GOOD) and seen < MOST_RIVALS:
+            bound, _, span = self.open[0]
+            held = max(1, span.replicas) * span.form.chips
+            may_be = held < chips or (held == chips and bound <= least * EQUAL)
+            if not may_be or time.monotonic() >= self.deadline:
+                kept.append(heapq.heappop(self.open))
+                continue
+            found: list[Found] = []
+            self._open(span, found.append)
+            seen += bool(found)
+            for one in found:
+                fewer = self._chips(one) < chips and one.value <= least * (1 + AS_GOOD)
+                if fewer or (self._chips(one) == chips and one.value <= least * EQUAL):
+                    yield one
+        for entry in kept:
+            heapq.heappush(self.open, entry)
+
+    def _other_cuts(self, found: Found) -> Iterator[Found]:
+        """The same with other cuts that are as good."""
+        if found.span.form.stages > 1:
+            yield from self.space.recut(found, self._own_cut(found.span.form.stages), EQUAL)
+
+    def _own_cut(self, stages: int) -> tuple[int, ...]:
+        """Where engines cut a model by themselves: as many layers to every stage."""
+        layers = self.candidates.graph.layers
+        inner = [number for number, layer in enumerate(layers) if layer.kind not in ENDS]
+        if len(inner) < stages:
+            return ()
+        return (0, *(inner[at] for at in even_borders(len(inner), stages)), len(layers))
+
+    def _scored(self, found: Found) -> Score | None:
+        try:
+            return self.candidates.score(self.space.to_plan(found))
+        except (InfeasibleError, InputError):
+            return None
+
+    def _niceness(self, found: Found, score: Score) -> tuple[float, ...]:
+        """Less is nicer: waits and price of what is not asked for, as one product; how far the
+        cut is from the engine's own; degrees that are not 1."""
+        fields = [score.ttft_s, score.tpot_s, score.tokens_per_s and 1 / score.tokens_per_s]
+        others = sum(math.log(one) for one in fields if one)
+        own = self._own_cut(found.span.form.stages)
+        moved = sum(abs(a - b) for a, b in zip(found.borders, own, strict=False))
+        split = found.span.form.split
+        degrees = (split.tensor, split.expert, split.sequence, found.span.form.stages)
+        settings = sum(degree > 1 for degree in degrees)
+        return round(others, 6), float(moved), float(settings), float(found.replicas)
+
+
+AnySearch = EngineSearch | Search
+
+
+def search_of(
+    candidates: Candidates,
+    *,
+    engine: Engine = "auto",
+    seed: int = 0,
+    exclude: tuple[int, ...] = (),
+    **options: Any,
+) -> AnySearch:
+    """The search over the plans of a question: those that the software's engine can be started
+    with, where its rules are known, or any."""
+    known = candidates.topology.software.engine.is_known
+    if candidates.question.space == "engine" and known:
+        return EngineSearch(candidates, exclude=exclude, **options)
+    return Search(candidates, engine=engine, seed=seed, **options)
