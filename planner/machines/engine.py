@@ -1,7 +1,10 @@
 """`Engine`: which plans a software can be started with."""
 
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 
+from pydantic import model_validator
+
+from planner.errors import InputError
 from planner.machines.origin import Confidence
 from planner.records import Record
 from planner.units import Count
@@ -49,8 +52,21 @@ class Engine(Record):
     whole_blocks: bool = False
     """Whether every width that is split must leave whole blocks of weights that share a scale."""
 
+    @model_validator(mode="after")
+    def check_whole(self) -> Self:
+        """Rules are searched as a whole: one split, a settled number of micro-batches, and what
+        else is refused; halves would say "optimal" of plans that other rules refuse."""
+        settled = self.like_stages and self.micro_batches != "any"
+        told = {"version", "source", "confidence", "note", "redundant_experts"}
+        stated = self.model_dump(exclude_defaults=True, exclude=told)
+        if stated and not settled:
+            raise InputError(
+                f"Engine.{min(stated)} is a rule, and where there is any, like_stages must be true"
+                " and micro_batches stated; leave all out where they are not known"
+            )
+        return self
+
     @property
     def is_known(self) -> bool:
-        """Whether any rules are known: a version is stated, or a rule of one's own."""
-        told = {"source", "confidence", "note"}
-        return bool(self.model_dump(exclude_defaults=True, exclude=told))
+        """Whether any rules are known that refuse plans."""
+        return self.like_stages

@@ -11,7 +11,8 @@ from planner.pricing.engines import block_fault, in_flight, rules_said, split_fa
 from planner.pricing.price_list import Split
 from tests.instances import tiny_software
 
-BLOCKS = tiny_software(engine=Engine(whole_blocks=True))
+RULES = {"like_stages": True, "micro_batches": "stages"}
+BLOCKS = tiny_software(engine=Engine(**RULES, whole_blocks=True))
 QWEN = DecoderShape(
     layers=2,
     hidden=4096,
@@ -47,13 +48,14 @@ def in_blocks(block=128, weight_dtype="fp8", **changes):
     ],
 )
 def test_micro_batches_are_as_many_as_the_engine_keeps(micro_batches, stages, sequences, expected):
-    assert in_flight(Engine(micro_batches=micro_batches), stages, sequences) == expected
+    engine = Engine(like_stages=micro_batches != "any", micro_batches=micro_batches)
+    assert in_flight(engine, stages, sequences) == expected
 
 
 def test_an_engine_without_known_rules_says_so():
     unknown = tiny_software(engine=Engine(note="none are known"))
     assert "no rules of plain's engine are known" in rules_said(unknown)
-    known = tiny_software(engine=Engine(version="0.32", source="its parser", like_stages=True))
+    known = tiny_software(engine=Engine(**RULES, version="0.32", source="its parser"))
     assert rules_said(known) == "plans are those that plain 0.32 can be started with (its parser)"
 
 

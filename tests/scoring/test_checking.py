@@ -322,3 +322,29 @@ def test_the_stage_with_the_fewest_ranks_says_how_many_a_replica_takes():
         Plan(stages=cut), MOE, topology, Workload(batch_size=5, prompt_tokens=1)
     )[:1]
     assert (refused.rule, refused.capacity) == ("sequences", 2)
+
+
+def test_shards_that_cut_blocks_are_refused_only_among_plans_that_the_engine_runs():
+    """Feed-forward layers are 4,096 wide: in blocks of 512 eight ranks have one each, in blocks of
+    1,024 half of one."""
+    engine = Engine(like_stages=True, micro_batches="stages", whole_blocks=True)
+    topology = tiny_topology(8, software=tiny_software(engine=engine))
+    plan = Plan(stages=(stage(NAMES, (0, 8), tensor_parallel=8),))
+    work = Workload(batch_size=1, prompt_tokens=1)
+    whole, cut = (GRAPH.replace(weight_block=block) for block in (128, 1024))
+    assert check_plan(plan, whole, topology, work) == ()
+    (refused,) = check_plan(plan, cut, topology, work)
+    assert refused.rule == "engine"
+    assert "each 1024 weights together" in refused.message
+    assert check_plan(plan, cut, topology, work, space="any") == ()
+
+
+def test_the_best_plan_of_an_engine_cuts_no_block():
+    engine = Engine(like_stages=True, micro_batches="stages", whole_blocks=True)
+    topology = tiny_topology(8, software=tiny_software(engine=engine))
+    work = Workload(batch_size=1, prompt_tokens=2048)
+    graph = GRAPH.replace(weight_block=1024)
+    free = pl.partition(GRAPH, topology, work, minimize="ttft_s").plan.stages[0].tensor_parallel
+    best = pl.partition(graph, topology, work, minimize="ttft_s").plan
+    assert free > best.stages[0].tensor_parallel
+    assert check_plan(best, graph, topology, work) == ()
