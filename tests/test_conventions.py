@@ -71,6 +71,7 @@ def test_every_test_file_mirrors_a_module_or_a_rule(path):
     module = PACKAGE / inside.parent / inside.name.removeprefix("test_")
     of_all = {
         "test_conventions.py",
+        "test_engines_page.py",
         "test_method.py",
         "test_promises.py",
         "test_properties.py",
