@@ -41,12 +41,11 @@ class EngineSearch:
         progress: Callable[[Progress], None] | None = None,
         enough: float = -math.inf,
         hopeless: float = math.inf,
-        exclude: tuple[int, ...] = (),
     ) -> None:
         """`enough` is a canonical value that need not be bettered, `hopeless` one above which
-        none is of use; `exclude` names chips that no plan may use."""
+        none is of use."""
         self.candidates = candidates
-        self.space = EngineSpace(candidates, exclude)
+        self.space = EngineSpace(candidates)
         self.progress = progress
         self.enough = enough
         self.hopeless = hopeless
@@ -54,6 +53,8 @@ class EngineSearch:
         self.deadline = math.inf if time_limit_s is None else self.started + time_limit_s
         self.best: Best[Plan] = Best()
         self.found: Found | None = None
+        self.engine_value = math.inf
+        """Of a wider space alone; see `FreeSearch`."""
         self.open: list[tuple[float, int, Span]] = []
         self.numbers = itertools.count()
         self.done = 0
@@ -254,7 +255,35 @@ class EngineSearch:
         return round(others, 6), float(moved), float(settings), float(found.replicas)
 
 
-AnySearch = EngineSearch | Search
+class FreeSearch(Search):
+    """The search over plans of any form, from the best one that the engine can be started with."""
+
+    engine_value = math.inf
+    """Canonical, of that one; infinite where there is none, it is not proved, or no rules are
+    known."""
+
+    def run(self) -> None:
+        """Until the best plan is proved, the clock runs out, or Ctrl-C."""
+        if self.candidates.topology.software.engine.is_known:
+            self._start()
+        super().run()
+
+    def _start(self) -> None:
+        left_s = self.deadline - time.monotonic()
+        narrow = EngineSearch(
+            self.candidates.of("engine"), time_limit_s=left_s if left_s < math.inf else None
+        )
+        narrow.run()
+        self.best = narrow.best
+        if narrow.stopped_by == "proof":
+            self.engine_value = narrow.best.value
+        if narrow.interrupted:
+            # Of the wider space, the bounds at the root are all that is wanted now.
+            self.interrupted = True
+            self.deadline = self.started
+
+
+AnySearch = EngineSearch | FreeSearch
 
 
 def search_of(
@@ -262,12 +291,10 @@ def search_of(
     *,
     engine: Engine = "auto",
     seed: int = 0,
-    exclude: tuple[int, ...] = (),
     **options: Any,
 ) -> AnySearch:
     """The search over the plans of a question: those that the software's engine can be started
     with, where its rules are known, or any."""
-    known = candidates.topology.software.engine.is_known
-    if candidates.question.space == "engine" and known:
-        return EngineSearch(candidates, exclude=exclude, **options)
-    return Search(candidates, engine=engine, seed=seed, **options)
+    if candidates.of_engine:
+        return EngineSearch(candidates, **options)
+    return FreeSearch(candidates, engine=engine, seed=seed, **options)
