@@ -161,7 +161,7 @@ def _too_many_sequences(space: AnySpace) -> InfeasibleError | None:
     capacity = software.most_sequences * space.topology.chips
     return InfeasibleError(
         f"{batch} sequences are too many for {space.topology.chips} chips:"
-        f" {software.name} takes at most {software.most_sequences} in one replica",
+        f" {software.name} takes at most {software.most_sequences} on each",
         resource="sequences",
         demand=batch,
         capacity=capacity,

@@ -202,9 +202,7 @@ def _structure(plan: PooledPlan, graph: ModelGraph, cluster: Cluster) -> Iterato
 
 def _memory(deployment: ClusterDeployment) -> Iterator[Violation]:
     at = deployment.schedule(max(deployment.batch_size, deployment.plan.replicas))
-    stacks = {served.software.name: served.software for served in deployment.each}
-    for software in stacks.values():
-        yield from sequence_violations(at.sequences, software)
+    yield from sequence_violations(deployment, at)
     yield from memory_violations(deployment, at)
 
 

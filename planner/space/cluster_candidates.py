@@ -209,7 +209,7 @@ class ClusterCandidates:
         for split in head.splits:
             most = min(deepest, free // (split.chips * box.replicas))
             for stages in range(1, most + 1):
-                if split_fault(software, split, stages) is None:
+                if split_fault(graph, software, split, stages) is None:
                     for part in _in_flight(box, Batches(software.engine, stages)):
                         yield ClusterBox(part, whole.head, split, stages)
 
@@ -266,7 +266,7 @@ class ClusterCandidates:
             candidates = each[number]
             if not candidates.splits:
                 continue
-            if box.box.sequences(0) > candidates.topology.software.most_sequences:
+            if box.box.least_sequences > candidates.most_taken:
                 continue
             # What a chip draws is the least of several bounds; a stand fixes which one counts, so
             # that watts add up over pools, and the cheapest stand finds the least.

@@ -123,9 +123,10 @@ def plan_grid(
     count, its batch does not.
 
     `micro_sequences` are the sequences of a micro-batch, by default two sizes for each doubling up
-    to what the software takes; `turns` the micro-batches, as shares of the stages; `ground` where
-    stages stand on this machine, as another grid of it found out. InputError:
-    requests that do not arrive steadily, one phase alone, a graph that is no chain.
+    to what the software takes on all ranks that share them out; `turns` the micro-batches, as
+    shares of the stages; `ground` where stages stand on this machine, as another grid of it found
+    out. InputError: requests that do not arrive steadily, one phase alone, a graph that is no
+    chain.
     InfeasibleError: no shape has room for the weights.
     """
     if (
@@ -153,7 +154,8 @@ def plan_grid(
         raise InfeasibleError(
             message, resource="memory", demand=graph.weight_bytes, capacity=capacity
         )
-    sizes = np.array(micro_sequences or _sizes(topology.software.most_sequences))
+    ranks = max(shape.split.attention for shape in found)
+    sizes = np.array(micro_sequences or _sizes(ranks * topology.software.most_sequences))
     return _Pricer(graph, ground, workload, sizes).grid(found, tuple(turns), power_scope)
 
 
@@ -257,9 +259,8 @@ class _Pricer:
             prompt_pass_s=sum(part.often * float(part.prefill.sum()) for part in parts),
             prompt_slowest_s=slowest,
         )
-        fits = self._fits(parts, in_flight) & (
-            self.steps[:, None] * turns <= self.topology.software.most_sequences
-        )
+        taken = in_flight <= self.topology.software.most_sequences
+        fits = self._fits(parts, in_flight) & taken
         return (
             np.where(fits, waits.joined_s, np.inf),
             np.where(fits, waits.tpot_s, np.inf),
