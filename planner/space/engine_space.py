@@ -194,6 +194,27 @@ class EngineSpace:
             if bound < math.inf:
                 yield bound, span
 
+    def vectors(self, spans: Sequence[Span]) -> Floats:
+        """Canonical values, at least, of all fields that are asked about, of spans of one split by
+        even cuts, shape (spans, fields); infinite where there is no plan."""
+        lows = self._even(spans, self.batch_of(spans, last=False), relaxed=False)
+        highs = lows
+        if not all(span.single for span in spans):
+            highs = self._even(spans, self.batch_of(spans, last=True), relaxed=True)
+        room = self._of_forms(spans, self.most_replicas)
+        return self._vectors(lows, highs, room, np.array([span.replicas for span in spans]))
+
+    def vector(self, span: Span, low: Figures, high: Figures) -> Floats:
+        """The same of one span, from figures of its first and its last batch."""
+        room = np.array(self.most_replicas(span.form))
+        return self._vectors(low, high, room, np.array(span.replicas))
+
+    def _vectors(self, lows: Figures, highs: Figures, room: Ints, replicas: Ints) -> Floats:
+        market = Market(self, lows, highs, room, replicas)
+        values = np.stack([market.value(name) for name in self.question.fields], axis=-1)
+        kept = (market.replicas >= 1) & (lows.peaks.needed <= self.usable)
+        return np.where(kept[..., None], values, np.inf)
+
     def batch_of(self, spans: Sequence[Span], *, last: bool) -> Batch:
         """The first batch of each span, or the last."""
         number = np.array([span.last if last else span.first for span in spans], dtype=np.intp)
@@ -377,36 +398,36 @@ class EngineSpace:
         if spans[0].form.stages == 1:
             return list(self._bounded(list(spans)))
         found = []
-        alike = all(span.single for span in spans)
-        lows = self.batch_of(spans, last=False)
-        highs = lows if alike else self.batch_of(spans, last=True)
-        split = spans[0].form.split
-        early = self.meter.moments(split, lows)
-        late = early if alike else self.meter.moments(split, highs, relaxed=True)
-        for number, span in enumerate(spans):
-            low = self._least(span, early, number, early, number)
-            if low is None:
-                continue
-            high = low if span.single else self._least(span, late, number, early, number)
-            if high is None:
+        for span in spans:
+            figures = self.extremes(span)
+            if figures is None:
                 continue
             room = np.array(self.most_replicas(span.form))
-            bound = float(self.worth(low, high, room, np.array(span.replicas)))
+            bound = float(self.worth(*figures, room, np.array(span.replicas)))
             if bound < math.inf:
                 found.append((bound, span))
         return found
 
-    def _least(
-        self, span: Span, moments: Moments, number: int, held: Moments, held_number: int
-    ) -> Figures | None:
-        """The least that each load of a span can be, where memory must do for `held`; None where
-        there is no cut."""
-        at = moment_of(moments, number)
-        chain = self.chain(span.form, at, moment_of(held, held_number))
-        least, _ = bottlenecks(chain)
-        if not np.isfinite(least).all():
-            return None
-        return self.figures(span.form, at, least)
+    def extremes(self, span: Span) -> tuple[Figures, Figures] | None:
+        """Of the first and the last batch of a span, the least that each load can be by itself,
+        where memory must do for the first; None where there is no cut."""
+        early = self.moment(span)
+        low = self._least(span.form, early, early)
+        if low is None or span.single:
+            return None if low is None else (low, low)
+        late = self.batch_of([span], last=True)
+        at = moment_of(self.meter.moments(span.form.split, late, relaxed=True), 0)
+        high = self._least(span.form, at, early)
+        return None if high is None else (low, high)
+
+    def moment(self, span: Span) -> Moments:
+        """Of the first batch of a span."""
+        batch = self.batch_of([span], last=False)
+        return moment_of(self.meter.moments(span.form.split, batch), 0)
+
+    def _least(self, form: Form, at: Moments, held: Moments) -> Figures | None:
+        least, _ = bottlenecks(self.chain(form, at, held))
+        return self.figures(form, at, least) if np.isfinite(least).all() else None
 
     def figures(
         self, form: Form, at: Moments, peaks: Floats, more: Floats | None = None
@@ -475,8 +496,7 @@ class EngineSpace:
 
     def settled(self, span: Span, goal: float) -> Found | None:
         """The best plan of a span of one batch, where it is below the goal."""
-        batch = self.batch_of([span], last=False)
-        at = moment_of(self.meter.moments(span.form.split, batch), 0)
+        at = self.moment(span)
         room = np.array(self.most_replicas(span.form))
         replicas = np.array(span.replicas)
 
@@ -495,7 +515,7 @@ class EngineSpace:
         """The same plan with other cuts that are as good: the engine's own, and those that keep
         every load at least as low."""
         span = found.span
-        at = moment_of(self.meter.moments(span.form.split, self.batch_of([span], last=False)), 0)
+        at = self.moment(span)
         chain = self.chain(span.form, at, at)
         _, lowest = bottlenecks(chain)
         _, lower = bottlenecks(chain, chain.peaks_of(found.borders))
