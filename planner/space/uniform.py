@@ -223,7 +223,7 @@ def _may_run(
     is_full = in_flight == most[:, None]
     is_short = (in_flight < most[:, None]) | (most[:, None] == 0)
     alone = (sizes == 1)[None, :, None]
-    return is_full[:, None, :] | (is_short[:, None, :] & alone)
+    return np.asarray(is_full[:, None, :] | (is_short[:, None, :] & alone))
 
 
 class Part(NamedTuple):
@@ -276,7 +276,7 @@ class _Pricer:
         ]
         joined, tpot, held = (np.stack(arrays) for arrays in zip(*priced, strict=True))
         joined, tpot = (np.where(may_run, one, np.inf) for one in (joined, tpot))
-        batch = self.steps[None, :, None] * micro[:, None, :]
+        batch = np.asarray(self.steps[None, :, None] * micro[:, None, :], dtype=float)
         cycle = joined + self.at.later_tokens * tpot
         rate = batch / cycle * self.workload.output_tokens
         chips = [sum(stand.split.chips for stand in self.ground.stands(shape)) for shape in shapes]

@@ -10,6 +10,7 @@ GRAPH = pl.load_model("llama-3.2-1b")
 MACHINE = pl.load_topology("rtx-4090")
 ONE = pl.Workload(prompt_tokens=128, output_tokens=32)
 QUIETLY: SweepOptions = {
+    "space": "engine",
     "power_scope": None,
     "time_limit_s": None,
     "file": None,
