@@ -41,12 +41,11 @@ class EngineSearch:
         progress: Callable[[Progress], None] | None = None,
         enough: float = -math.inf,
         hopeless: float = math.inf,
-        exclude: tuple[int, ...] = (),
     ) -> None:
         """`enough` is a canonical value that need not be bettered, `hopeless` one above which
-        none is of use; `exclude` names chips that no plan may use."""
+        none is of use."""
         self.candidates = candidates
-        self.space = EngineSpace(candidates, exclude)
+        self.space = EngineSpace(candidates)
         self.progress = progress
         self.enough = enough
         self.hopeless = hopeless
@@ -262,12 +261,10 @@ def search_of(
     *,
     engine: Engine = "auto",
     seed: int = 0,
-    exclude: tuple[int, ...] = (),
     **options: Any,
 ) -> AnySearch:
     """The search over the plans of a question: those that the software's engine can be started
     with, where its rules are known, or any."""
-    known = candidates.topology.software.engine.is_known
-    if candidates.question.space == "engine" and known:
-        return EngineSearch(candidates, exclude=exclude, **options)
+    if candidates.of_engine:
+        return EngineSearch(candidates, **options)
     return Search(candidates, engine=engine, seed=seed, **options)

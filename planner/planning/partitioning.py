@@ -49,32 +49,46 @@ def partition(
 ) -> Result:
     """The plan that makes one field of `Score` best, with a proof.
 
+    The space "engine" holds the plans that the machine's software can be started with, as the rules
+    of its stack say (`Engine`): one split for all stages, the cut of the layers free, micro-batches
+    as the engine keeps them, any number of like replicas; of an open batch a whole number of
+    sequences in each micro-batch, or fewer sequences than micro-batches. Stages stand on
+    consecutive chips and never straddle the border of a unit that could hold them; one wider than a
+    unit begins with a unit, and so do replicas that are. "any" lifts the rules: each stage has a
+    split of its own, and any number of micro-batches is in flight; it takes far longer, and the
+    answer says what the engine's rules cost. Software whose rules are not known can have any plan.
+
     `limits` are the worst values allowed of other fields: at most for times, costs and chips, at
-    least for rates. `engine` "cp-sat" leaves everything to OR-Tools CP-SAT; "auto" takes it for
-    what the chain search cannot finish. Ctrl-C, or the end of `time_limit_s`, returns the best plan
-    so far with its proved bound. InfeasibleError: proved that there is none; NoPlanFoundError: none
-    was found in time. `exclude` names chips that have failed or are taken: a stage takes the first
-    free chips behind the stage before it, and replicas stand in like blocks. `sequence_parallel`
-    lets stages share out the tokens of a sequence too, as far as tensor × sequence divides the
-    heads: it pays where prompts are long, mostly in ttft_s, and takes several times as long to
-    prove on many chips. A diffusion model has it always, and has fields and a space of its own
-    (`best_sampling` says which), all of which is scored whatever the clock says.
+    least for rates. Of plans as good (within 0.1 % where one holds fewer chips, else exactly), the
+    one with the fewest chips, then the best other fields, then the engine's own cut, then the
+    fewest settings. `engine` "cp-sat" leaves everything to OR-Tools CP-SAT; "auto" takes it for
+    what the chain search cannot finish; either is about the space "any". Ctrl-C, or the end of
+    `time_limit_s`, returns the best plan so far with its proved bound. InfeasibleError: proved that
+    there is none; NoPlanFoundError: none was found in time. `exclude` names chips that have failed
+    or are taken: a stage takes the first free chips behind the stage before it, and replicas stand
+    in like blocks. `sequence_parallel` lets stages share out the tokens of a sequence too, as far
+    as tensor × sequence divides the heads: it pays where prompts are long, mostly in ttft_s, and
+    takes several times as long to prove on many chips. A diffusion model has it always, and has
+    fields and a space of its own (`best_sampling` says which), all of which is scored whatever the
+    clock says.
     """
-    excluded = tuple(sorted(set(exclude)))
-    if excluded:
+    asked = question_of(
+        minimize, maximize, limits, power_scope, diffusion=graph.is_diffusion, space=space
+    )
+    question = replace(asked, sequence_parallel=sequence_parallel)
+    excluded = _excluded(topology, exclude)
+    if excluded and (graph.is_diffusion or not _of_engine(question, topology)):
         _refuse_with_exclude(engine, sequence_parallel)
-        asked = question_of(minimize, maximize, limits, power_scope)
-        left = ClusterCandidates(graph, alone(topology, excluded), workload, asked)
+        left = ClusterCandidates(graph, alone(topology, excluded), workload, question)
         return result_alone(best_of(left, time_limit_s=time_limit_s, progress=progress))
     if graph.is_diffusion:
-        asked = question_of(minimize, maximize, limits, power_scope, diffusion=True)
-        return _sampled(graph, topology, workload, asked)
-    asked = question_of(minimize, maximize, limits, power_scope, space=space)
-    question = replace(asked, sequence_parallel=sequence_parallel)
+        return _sampled(graph, topology, workload, question)
     if engine == "cp-sat":
         _refuse_queues(question, workload)
     started = time.monotonic()
-    every = [Candidates(graph, topology, work, question) for work in _settled(workload)]
+    every = [
+        Candidates(graph, topology, work, question, exclude=excluded) for work in _settled(workload)
+    ]
     found = _searched(every, time_limit_s, progress=progress, engine=engine, seed=seed)
     elapsed_s = time.monotonic() - started
     if found.search.best.plan is not None:
@@ -85,6 +99,16 @@ def partition(
         f"no plan of {graph.name} on {topology.chips} × {topology.name} was found in"
         f" {elapsed_s:.1f} s; nothing is proved: allow more time"
     )
+
+
+def _of_engine(question: Question, topology: Topology) -> bool:
+    """Whether plans are those of an engine whose rules are known."""
+    return question.space == "engine" and topology.software.engine.is_known
+
+
+def _excluded(topology: Topology, exclude: Iterable[int]) -> tuple[int, ...]:
+    """Chips that no plan may use, ascending; an InputError where one is not the machine's."""
+    return alone(topology, tuple(sorted(set(exclude)))).pools[0].exclude
 
 
 def _refuse_with_exclude(engine: Engine, sequence_parallel: bool) -> None:
@@ -230,6 +254,7 @@ def _result(found: _Searched, elapsed_s: float) -> Result:
         candidates.topology,
         candidates.workload,
         power_scope=question.power_scope,
+        exclude=candidates.exclude,
     )
     proof = proved(
         question,
@@ -249,6 +274,7 @@ def _result(found: _Searched, elapsed_s: float) -> Result:
         topology=candidates.topology,
         workload=candidates.workload,
         sequence_parallel=question.sequence_parallel,
+        exclude=candidates.exclude,
         engine_objective=engine,
         **proof,
     )

@@ -73,8 +73,16 @@ class Candidates:
     """The plans of one graph on one topology for one workload."""
 
     def __init__(
-        self, graph: ModelGraph, topology: Topology, workload: Workload, question: Question
+        self,
+        graph: ModelGraph,
+        topology: Topology,
+        workload: Workload,
+        question: Question,
+        *,
+        exclude: tuple[int, ...] = (),
     ) -> None:
+        """`exclude` names chips that no plan may use; the engine's space alone knows them, for
+        others a machine without some of its chips is a cluster of one pool."""
         if not graph.is_chain:
             raise InputError(
                 f"{graph.name} is not a chain of layers; partition() plans chains,"
@@ -86,6 +94,7 @@ class Candidates:
             workload,
             question,
         )
+        self.exclude = exclude
         self.served = Served(graph, topology, workload)
         self.prices = self.served.prices
         self.packing: Packing = packing_of(topology)
@@ -166,13 +175,23 @@ class Candidates:
 
     def asking(self, objective: str) -> "Candidates":
         """The same plans, asked for one field without limits."""
+        return self.on(self.topology, self.workload, objective)
+
+    def on(self, topology: Topology, workload: Workload, objective: str) -> "Candidates":
+        """The same model, asked for one field without limits."""
         question = replace(self.question, objective=objective, limits=())
-        return Candidates(self.graph, self.topology, self.workload, question)
+        return Candidates(self.graph, topology, workload, question, exclude=self.exclude)
+
+    @property
+    def of_engine(self) -> bool:
+        """Whether plans are those that the software's engine can be started with, whose rules are
+        known."""
+        return self.question.space == "engine" and self.topology.software.engine.is_known
 
     def of(self, space: Space) -> "Candidates":
         """The same question of another space."""
         question = replace(self.question, space=space)
-        return Candidates(self.graph, self.topology, self.workload, question)
+        return Candidates(self.graph, self.topology, self.workload, question, exclude=self.exclude)
 
     def boxes(self) -> Iterator[Box]:
         """All plans, in boxes: single ones for a fixed batch, large ones where the batch is

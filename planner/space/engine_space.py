@@ -80,9 +80,8 @@ class Figures:
 class EngineSpace:
     """The plans of one question that the machine's software can be started with."""
 
-    def __init__(self, candidates: Candidates, exclude: tuple[int, ...] = ()) -> None:
+    def __init__(self, candidates: Candidates) -> None:
         self.candidates = candidates
-        self.exclude = exclude
         self.graph = candidates.graph
         self.topology = candidates.topology
         self.workload = candidates.workload
@@ -111,7 +110,7 @@ class EngineSpace:
 
     def spans(self) -> Iterator[tuple[float, Span]]:
         """All plans, with a bound of each span."""
-        for forms in forms_of(self.candidates, self.exclude):
+        for forms in forms_of(self.candidates):
             if self.batch_size is not None:
                 yield from self._given(forms)
             elif self.workload.phase == "prefill":
@@ -500,7 +499,7 @@ class EngineSpace:
     def _cut(self, form: Form, at: Moments, value: Value, goal: float) -> Cut | None:
         layers = len(self.graph.layers)
         if form.stages == 1:
-            peaks = self._alone(at)
+            peaks = self.alone(at)
             reached = value(peaks)
             return Cut(reached, (0, layers), peaks) if reached < goal else None
         chain = self.chain(form, at, at)
@@ -509,7 +508,7 @@ class EngineSpace:
         cut = best_cut(chain, value, goal)
         return cut if cut.borders else None
 
-    def _alone(self, at: Moments) -> Floats:
+    def alone(self, at: Moments) -> Floats:
         """Peaks of a single stage."""
         sums = self._sums_alone(at)
         held = float(self.meter.counts @ self._held_one(at)) - self._tied(at)

@@ -93,7 +93,7 @@ class Batches:
         return micro_batches, -(-sequences // micro_batches)
 
 
-def forms_of(candidates: Candidates, exclude: tuple[int, ...] = ()) -> Iterator[list[Form]]:
+def forms_of(candidates: Candidates) -> Iterator[list[Form]]:
     """All forms of each split that the engine takes and that the machine has room for, the
     shallowest first."""
     packing = candidates.packing
@@ -101,8 +101,8 @@ def forms_of(candidates: Candidates, exclude: tuple[int, ...] = ()) -> Iterator[
         deepest = _deepest(candidates, split)
         if not deepest:
             continue
-        if exclude:
-            blocked = replace(packing, blocked=exclude)
+        if candidates.exclude:
+            blocked = replace(packing, blocked=candidates.exclude)
             yield list(_around(candidates, blocked, split, deepest))
         else:
             yield list(_packed(candidates, packing, split, deepest))

@@ -272,9 +272,8 @@ class Meter:
         """Prefill passes and decode passes of a replica in a cycle."""
         steady = self.workload.arrivals == "steady"
         requests = moments.batch.sequences if steady else np.ones(np.shape(moments.passes))
-        return requests * moments.passes, moments.at.rounds * np.asarray(
-            moments.batch.micro_batches
-        )
+        decodes = moments.at.rounds * np.asarray(moments.batch.micro_batches, dtype=float)
+        return np.asarray(requests * moments.passes), np.asarray(decodes)
 
     def _schedules_of(self, batch: Batch) -> list[Schedule]:
         return [self._schedule(key) for key in self._keys(batch)]
