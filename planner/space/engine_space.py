@@ -491,9 +491,11 @@ class EngineSpace:
             if not borders or not self.is_even:
                 continue
             peaks = chain.peaks_of(borders)
+            if not np.isfinite(peaks).all():
+                continue
             figures = self.figures(span.form, at, peaks)
             value = float(self.worth(figures, figures, room, np.array(found.replicas)))
-            if np.isfinite(peaks).all() and value <= found.value * equal:
+            if value <= found.value * equal:
                 yield found._replace(borders=borders, value=value)
 
     def _cut(self, form: Form, at: Moments, value: Value, goal: float) -> Cut | None:
