@@ -167,7 +167,7 @@ class EngineSpace:
         """A range of batches in parts whose ends are no factor of two apart."""
         ends = [first]
         full = batches.first_full()
-        if full > first + 1:
+        if first + 1 < full <= last + 1:
             ends.append(full - 1)
         for each in _sizes(form.split.attention, last):
             end = full - 1 + each
