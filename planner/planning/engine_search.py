@@ -55,6 +55,8 @@ class EngineSearch:
         self.found: Found | None = None
         self.open: list[tuple[float, int, Span]] = []
         self.numbers = itertools.count()
+        self.opening = math.inf
+        """Bound of the span that is just being taken apart; infinite in between."""
         self.done = 0
         self.interrupted = False
         self.spread = False
@@ -75,7 +77,7 @@ class EngineSearch:
         """Proved: no plan has a lower canonical value."""
         if not self.spread:
             return 0.0
-        return min([self.goal, *(bound for bound, _, _ in self.open[:1])])
+        return min([self.goal, self.opening, *(bound for bound, _, _ in self.open[:1])])
 
     @property
     def stopped_by(self) -> StoppedBy:
@@ -129,8 +131,9 @@ class EngineSearch:
     # ── Opening spans ────────────────────────────────────────────────────────────────────────
 
     def _open(self, span: Span, offer: Callable[[Found], None]) -> None:
-        """Take the first span apart, or settle it. It leaves the heap once its parts are in, so
-        that a stop in between loses nothing."""
+        """Take the first span apart, or settle it. Its bound counts until its parts are in and what
+        was found is offered, so that a stop in between claims nothing."""
+        self.opening = self.open[0][0]
         parts: list[tuple[float, Span]] = []
         if self.space.counts_replicas:
             found = self._fewest_replicas(span)
@@ -144,6 +147,7 @@ class EngineSearch:
             self._push(bound, part)
         if found is not None:
             offer(found)
+        self.opening = math.inf
 
     def _offer(self, found: Found) -> None:
         if found.value < self.goal:
