@@ -96,6 +96,7 @@ def drawn_space(seed):
 # ── Bounds ───────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32))
 def test_no_bound_lies_above_the_value_of_a_plan_of_its_span(seed):
     space, dice = drawn_space(seed)
@@ -106,6 +107,7 @@ def test_no_bound_lies_above_the_value_of_a_plan_of_its_span(seed):
             assert bound <= value * (1 + 1e-9), found
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32))
 def test_a_tightened_bound_lies_between_the_even_one_and_every_value(seed):
     space, dice = drawn_space(seed)
@@ -120,6 +122,7 @@ def test_a_tightened_bound_lies_between_the_even_one_and_every_value(seed):
             assert tight.get(span, math.inf) <= value * (1 + 1e-9)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32))
 def test_what_no_span_has_breaks_a_rule_or_a_limit(seed):
     """Spans that are left out at once hold no plan."""
