@@ -14,9 +14,10 @@ from typing import Any
 
 from planner.answers.proof import StoppedBy
 from planner.errors import InfeasibleError, InputError
+from planner.machines.cluster import PooledPlan, PooledStage
 from planner.models.graph import ENDS
-from planner.plan import Plan
-from planner.planning.search import CLOSE, Best, Engine, Progress, Search
+from planner.plan import Plan, Stage
+from planner.planning.search import CLOSE, Best, ClusterSearch, Engine, Progress, Search
 from planner.scoring.score import Score
 from planner.space.candidates import Candidates
 from planner.space.engine_space import EngineSpace, Found, Span
@@ -53,6 +54,8 @@ class EngineSearch:
         self.deadline = math.inf if time_limit_s is None else self.started + time_limit_s
         self.best: Best[Plan] = Best()
         self.found: Found | None = None
+        self.engine_value = math.inf
+        """Of a wider space alone; see `FreeSearch`."""
         self.open: list[tuple[float, int, Span]] = []
         self.numbers = itertools.count()
         self.opening = math.inf
@@ -257,7 +260,35 @@ class EngineSearch:
         return round(others, 6), float(moved), float(settings), float(found.replicas)
 
 
-AnySearch = EngineSearch | Search
+class FreeSearch(Search):
+    """The search over plans of any form, from the best one that the engine can be started with."""
+
+    engine_value = math.inf
+    """Canonical, of that one; infinite where there is none, it is not proved, or no rules are
+    known."""
+
+    def run(self) -> None:
+        """Until the best plan is proved, the clock runs out, or Ctrl-C."""
+        if self.candidates.topology.software.engine.is_known:
+            self._start()
+        super().run()
+
+    def _start(self) -> None:
+        left_s = self.deadline - time.monotonic()
+        narrow = EngineSearch(
+            self.candidates.of("engine"), time_limit_s=left_s if left_s < math.inf else None
+        )
+        narrow.run()
+        self.best = narrow.best
+        if narrow.stopped_by == "proof":
+            self.engine_value = narrow.best.value
+        if narrow.interrupted:
+            # Of the wider space, the bounds at the root are all that is wanted now.
+            self.interrupted = True
+            self.deadline = self.started
+
+
+AnySearch = EngineSearch | FreeSearch
 
 
 def search_of(
@@ -271,4 +302,57 @@ def search_of(
     with, where its rules are known, or any."""
     if candidates.of_engine:
         return EngineSearch(candidates, **options)
-    return Search(candidates, engine=engine, seed=seed, **options)
+    return FreeSearch(candidates, engine=engine, seed=seed, **options)
+
+
+class EngineClusterSearch(ClusterSearch):
+    """The search over plans on a cluster: first on each pool alone, which is quick, then on several
+    pools of one engine together."""
+
+    def run(self) -> None:
+        """Until the best plan is proved, the clock runs out, or Ctrl-C."""
+        for head, pool in enumerate(self.candidates.cluster.pools):
+            known = self.candidates.each[head].of_engine and pool.free_chips
+            if known and self.candidates.cluster.twin_before[head] is None:
+                self._look_at(head)
+        super().run()
+
+    def _look_at(self, head: int) -> None:
+        """The best plan on one pool alone."""
+        candidates = self.candidates
+        pool = candidates.cluster.pools[head]
+        each = candidates.each[head]
+        alone = Candidates(
+            each.graph,
+            each.topology,
+            each.workload,
+            each.question,
+            exclude=tuple(sorted(set(pool.exclude))),
+        )
+        left_s = self.deadline - time.monotonic()
+        search = EngineSearch(alone, time_limit_s=left_s if left_s < math.inf else None)
+        search.run()
+        if search.best.plan is not None:
+            plan = pooled(search.best.plan, pool.name)
+            value = candidates.allowed_value(plan)
+            if value < self.best.value:
+                self.best = Best(plan, value)
+        if len(candidates.like(head)) == 1 and not candidates.anywhere:
+            candidates.settled.add(head)
+            if search.bound < search.goal:
+                question = candidates.question
+                told = each.field_value(question.objective, search.bound)
+                self.left.append(candidates.canonical(question.objective, told))
+        if search.interrupted:
+            self.interrupted = True
+            self.deadline = self.started
+
+
+def pooled(plan: Plan, pool: str) -> PooledPlan:
+    """A plan on a topology as one on a pool of a cluster."""
+    stages = tuple(
+        PooledStage(pool=pool, **{name: getattr(stage, name) for name in Stage.model_fields})
+        for stage in plan.stages
+    )
+    fields = {name: getattr(plan, name) for name in Plan.model_fields if name != "stages"}
+    return PooledPlan(stages=stages, **fields)

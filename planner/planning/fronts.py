@@ -167,7 +167,7 @@ class FrontSearch:
 
     def _left(self, box: Box, rows: Ints) -> Ints:
         """The mixes that may still hold something new in a box."""
-        if box.sequences(0) > self.candidates.topology.software.most_sequences:
+        if box.least_sequences > self.candidates.most_taken:
             return rows[:0]
         priced = Priced(self.candidates, box)
         rows = rows[~self.known.covers(self.bounds.quick(priced, rows))]

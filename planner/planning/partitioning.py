@@ -17,9 +17,9 @@ from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan, Stage
 from planner.planning.clusters import best_of
-from planner.planning.engine_search import AnySearch, EngineSearch, search_of
+from planner.planning.engine_search import AnySearch, search_of
 from planner.planning.refusals import refusal_of
-from planner.planning.search import Engine, Progress, Search
+from planner.planning.search import Engine, Progress
 from planner.scoring.plans import score_plan
 from planner.space.candidates import Candidates
 from planner.space.cluster_candidates import ClusterCandidates
@@ -163,9 +163,8 @@ def _searched(every: list[Candidates], time_limit_s: float | None, **options: An
         share_s = None if left_s is None else left_s / (len(every) - number)
         known = math.inf if best is None else best.best.value
         search = search_of(candidates, time_limit_s=share_s, hopeless=known, **options)
-        if isinstance(search, Search):
-            engine = min(engine, _started_from(search, share_s))
         search.run()
+        engine = min(engine, search.engine_value)
         bound = min(bound, search.bound)
         if best is None or search.best.value < known:
             best = search
@@ -175,23 +174,6 @@ def _searched(every: list[Candidates], time_limit_s: float | None, **options: An
             left_s = max(0.0, left_s - search.elapsed_s)
     assert best is not None
     return _Searched(best, bound, engine if math.isfinite(engine) else None)
-
-
-def _started_from(search: Search, time_limit_s: float | None) -> float:
-    """Let a search of any plan start from the best that the engine can be started with; the value
-    of that, infinite where there is none or it is not proved."""
-    candidates = search.candidates
-    if not candidates.topology.software.engine.is_known:
-        return math.inf
-    narrower = EngineSearch(candidates.of("engine"), time_limit_s=time_limit_s)
-    narrower.run()
-    if narrower.best.plan is not None and narrower.best.value < search.goal:
-        search.best = narrower.best
-    if narrower.interrupted:
-        # Of the wider search, the bounds at the root are all that is wanted now.
-        search.interrupted = True
-        search.deadline = search.started
-    return narrower.best.value if narrower.stopped_by == "proof" else math.inf
 
 
 def alone(topology: Topology, exclude: tuple[int, ...]) -> Cluster:
@@ -220,7 +202,8 @@ def stages_alone(plan: Plan) -> Plan:
         Stage(**{name: getattr(stage, name) for name in Stage.model_fields})
         for stage in plan.stages
     )
-    return Plan(stages=stages, micro_batches=plan.micro_batches, batch_size=plan.batch_size)
+    fields = {name: getattr(plan, name) for name in Plan.model_fields if name != "stages"}
+    return Plan(stages=stages, **fields)
 
 
 def _sampled(

@@ -6,7 +6,7 @@ from planner.cost import memory
 from planner.errors import InfeasibleError
 from planner.machines.topology import Topology
 from planner.plan import Plan
-from planner.planning.engine_search import AnySearch, search_of
+from planner.planning.engine_search import AnySearch, EngineClusterSearch, search_of
 from planner.planning.search import ClusterSearch
 from planner.space.candidates import Candidates
 from planner.space.cluster_candidates import ClusterCandidates
@@ -80,7 +80,7 @@ def _fewest(candidates: Candidates, topology: Topology) -> tuple[int, int] | Non
 def _best(space: AnySpace) -> tuple[Plan | None, float]:
     """The best plan of a space, and its canonical value; infinite where there is none."""
     search: ClusterSearch | AnySearch = (
-        ClusterSearch(space) if isinstance(space, ClusterCandidates) else search_of(space)
+        EngineClusterSearch(space) if isinstance(space, ClusterCandidates) else search_of(space)
     )
     search.run()
     if search.interrupted:
@@ -161,7 +161,7 @@ def _too_many_sequences(space: AnySpace) -> InfeasibleError | None:
     capacity = software.most_sequences * space.topology.chips
     return InfeasibleError(
         f"{batch} sequences are too many for {space.topology.chips} chips:"
-        f" {software.name} takes at most {software.most_sequences} in one replica",
+        f" {software.name} takes at most {software.most_sequences} on each",
         resource="sequences",
         demand=batch,
         capacity=capacity,

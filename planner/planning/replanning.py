@@ -297,9 +297,10 @@ class _Moving:
 
     def _table(self, problem: PlacedProblem, box: ClusterBox) -> dict[tuple[int, Place], Floats]:
         """Bytes that each layer moves under each option at each place, shape (layers,)."""
-        stands, each = self.candidates.stands(box), self.candidates.each[0]
+        stands, pools = self.candidates.stands(box), self.candidates.each_of(box)
+        each = pools[0]
         found = {}
-        for option, (ground, number) in enumerate(option_numbers(self.candidates, stands)):
+        for option, (ground, number) in enumerate(option_numbers(pools, stands)):
             weights = _weights(
                 self.prices,
                 each.options[number],

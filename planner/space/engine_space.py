@@ -9,10 +9,9 @@ that each can be by itself, and first of all what an even cut of everything woul
 
 import itertools
 import math
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +22,7 @@ from planner.cost.energy import energy_j, usd_per_million_tokens
 from planner.models.graph import ENDS
 from planner.plan import ChipRange, Plan, Stage
 from planner.pricing.queueing import FULL
+from planner.pricing.timing import Hop
 from planner.solver.chain.cuts import Chain, Cut, Value, all_peaks, best_cut, bottlenecks
 from planner.space.boxes import least_parts
 from planner.space.candidates import Candidates
@@ -97,6 +97,8 @@ class EngineSpace:
             (name, candidates.canonical(name, value) * (1 + 1e-12))
             for name, value in candidates.limits
         )
+        self._forms: tuple[Sequence[Span], list[Form], Ints] | None = None
+        """The forms of the spans that were asked about last, and each span's."""
         inner = [layer.kind not in ENDS for layer in self.graph.layers]
         self.inner_before = np.concatenate([[0], np.cumsum(inner)])
         self.needs_inner = self.topology.software.engine.decoder_on_each_stage and any(inner)
@@ -186,7 +188,7 @@ class EngineSpace:
         lows = self._even(spans, self.batch_of(spans, last=False), relaxed=False)
         alike = all(span.single for span in spans)
         highs = lows if alike else self._even(spans, self.batch_of(spans, last=True), relaxed=True)
-        room = np.array([self.most_replicas(span.form) for span in spans])
+        room = self._of_forms(spans, self.most_replicas)
         bounds = self.worth(lows, highs, room, np.array([span.replicas for span in spans]))
         for bound, span in zip(bounds.tolist(), spans, strict=True):
             if bound < math.inf:
@@ -194,16 +196,26 @@ class EngineSpace:
 
     def batch_of(self, spans: Sequence[Span], *, last: bool) -> Batch:
         """The first batch of each span, or the last."""
-        rows = []
-        for span in spans:
-            batches = self.batches(span.form)
-            number = span.last if last else span.first
-            if self.batch_size is not None:
-                rows.append((number, *batches.holding(number)))
-            else:
-                micro_batches, each = batches.at(number)
-                rows.append((micro_batches * each, micro_batches, each))
-        return Batch(*np.array(rows, dtype=np.intp).T)
+        number = np.array([span.last if last else span.first for span in spans], dtype=np.intp)
+        most = self._of_forms(spans, lambda form: self.batches(form).most_in_flight or 0)
+        if self.batch_size is not None:
+            # Sequences that are given are shared out over the micro-batches that the engine keeps.
+            micro_batches = np.where(most > 0, np.minimum(most, number), number)
+            return Batch(number, micro_batches, -(-number // micro_batches))
+        few = (most == 0) | (number < most)
+        micro_batches = np.where(few, number, most)
+        each = np.where(few, 1, number - most + 1)
+        return Batch(micro_batches * each, micro_batches, each)
+
+    def _of_forms(self, spans: Sequence[Span], of: Callable[[Form], int]) -> Ints:
+        """A figure of the form of each span, made once for each form, shape (spans,)."""
+        if self._forms is None or self._forms[0] is not spans:
+            distinct = {id(span.form): span.form for span in spans}
+            place = {key: number for number, key in enumerate(distinct)}
+            index = np.array([place[id(span.form)] for span in spans], dtype=np.intp)
+            self._forms = spans, list(distinct.values()), index
+        _, forms, index = self._forms
+        return np.array([of(form) for form in forms], dtype=np.intp)[index]
 
     def parts(self, span: Span) -> list[Span]:
         """A span cut into smaller ones."""
@@ -218,7 +230,7 @@ class EngineSpace:
         a single stage it is exact."""
         split = spans[0].form.split
         moments = self.meter.moments(split, batch, relaxed=relaxed)
-        stages = np.array([span.form.stages for span in spans], dtype=float)
+        stages = self._of_forms(spans, lambda form: form.stages).astype(float)
         link_d, link_p, sum_d, sum_p = self._even_links(spans, moments)
         decode = self._least_load(moments.decode, moments.host_s, stages)
         prefill = self._least_load(moments.prefill, moments.prompt_host_s, stages)
@@ -295,9 +307,10 @@ class EngineSpace:
             return zeros[0], zeros[1], zeros[2], zeros[3]
         least = self.least_handed
         has_prompts = moments.passes > 0
-        counted = {id(span.form): Counter(span.form.hops) for span in spans}
-        for hop in dict.fromkeys(itertools.chain.from_iterable(counted.values())):
-            often = np.array([counted[id(span.form)][hop] for span in spans])
+        distinct = {id(span.form): span.form.hops for span in spans}.values()
+        hops = dict.fromkeys(itertools.chain.from_iterable(distinct))
+        for hop in hops:
+            often = self._of_forms(spans, partial(_times_taken, hop))
             decode = self.meter.link_s(hop, least, moments.decode_tokens) * (often > 0)
             prefill = self.meter.link_s(hop, least, moments.prefill_tokens) * (often > 0)
             prefill = prefill * has_prompts
@@ -563,6 +576,11 @@ class EngineSpace:
             batch_size=sequences if is_open else None,
             space="engine",
         )
+
+
+def _times_taken(hop: Hop, form: Form) -> int:
+    """How many of the links between the stages of a form are such."""
+    return form.hops.count(hop)
 
 
 def _sizes(step: int, most: int) -> list[int]:

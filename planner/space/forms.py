@@ -115,9 +115,9 @@ def _deepest(candidates: Candidates, split: Split) -> int:
     if software.engine.decoder_on_each_stage:
         layers = max(1, sum(layer.kind not in ENDS for layer in graph.layers))
     most = min(layers, candidates.topology.chips // split.chips, software.engine.most_stages)
-    if most < 1 or split_fault(software, split, 1) is not None:
+    if most < 1 or split_fault(graph, software, split, 1) is not None:
         return 0
-    return most if most == 1 or split_fault(software, split, 2) is None else 1
+    return most if most == 1 or split_fault(graph, software, split, 2) is None else 1
 
 
 def _packed(candidates: Candidates, packing: Packing, split: Split, deepest: int) -> Iterator[Form]:

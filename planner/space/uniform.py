@@ -135,11 +135,12 @@ def plan_grid(
     count, its batch does not.
 
     `micro_sequences` are the sequences of a micro-batch, by default two sizes for each doubling up
-    to what the software takes, and eight where the engine fixes the micro-batches; `turns` the
-    micro-batches, as shares of the stages, or of those that the engine keeps in flight, where fewer
-    have one sequence each; `ground` where stages stand on this machine, as another grid of it found
-    out; `space` "any" takes plans too that the software's engine cannot be started with.
-    InputError: requests that do not arrive steadily, one phase alone, a graph that is no chain.
+    to what the software takes on all ranks that share them out, and eight where the engine settles
+    the micro-batches; `turns` the micro-batches, as shares of the stages, or of those that the
+    engine keeps in flight, where fewer have one sequence each; `ground` where stages stand on this
+    machine, as another grid of it found out; `space` "any" takes plans too that the software's
+    engine cannot be started with. InputError: requests that do not arrive steadily, one phase
+    alone, a graph that is no chain.
     InfeasibleError: no shape has room for the weights.
     """
     if (
@@ -167,14 +168,14 @@ def plan_grid(
         raise InfeasibleError(
             message, resource="memory", demand=graph.weight_bytes, capacity=capacity
         )
-    most = topology.software.most_sequences
+    most = topology.software.most_sequences * max(shape.split.attention for shape in found)
     engine = ANY_ENGINE if space == "any" else topology.software.engine
     is_free = engine.micro_batches == "any"
     sizes = np.array(micro_sequences or (_sizes(most) if is_free else _fine_sizes(most)))
     in_flight = _in_flight(found, engine, turns, most)
     may_run = _may_run(found, engine, in_flight, sizes)
     if space == "engine":
-        started = np.array([is_runnable(shape, topology.software) for shape in found])
+        started = np.array([is_runnable(shape, graph, topology.software) for shape in found])
         may_run &= started[:, None, None]
     pricer = _Pricer(graph, ground, workload, sizes)
     return replace(pricer.grid(found, in_flight, may_run, power_scope), space=space)
@@ -325,9 +326,8 @@ class _Pricer:
             prompt_pass_s=sum(part.often * float(part.prefill.sum()) for part in parts),
             prompt_slowest_s=slowest,
         )
-        fits = self._fits(parts, in_flight) & (
-            self.steps[:, None] * turns <= self.topology.software.most_sequences
-        )
+        taken = in_flight <= self.topology.software.most_sequences
+        fits = self._fits(parts, in_flight) & taken
         return (
             np.where(fits, waits.joined_s, np.inf),
             np.where(fits, waits.tpot_s, np.inf),

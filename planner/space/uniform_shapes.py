@@ -117,16 +117,16 @@ def cuts_of(graph: ModelGraph, shape: Shape) -> list[int]:
     return [0, inner[0], *borders, inner[-1] + 1, len(graph.layers)]
 
 
-def is_runnable(shape: Shape, software: Software) -> bool:
+def is_runnable(shape: Shape, graph: ModelGraph, software: Software) -> bool:
     """Whether the software's engine can be started with a shape, whatever the batch."""
     engine = software.engine
     if shape.ends is not None:
         unlike = engine.like_stages and shape.ends != shape.split
         if unlike or engine.decoder_on_each_stage:
             return False
-        if split_fault(software, shape.ends, shape.depth) is not None:
+        if split_fault(graph, software, shape.ends, shape.depth) is not None:
             return False
-    return split_fault(software, shape.split, shape.depth) is None
+    return split_fault(graph, software, shape.split, shape.depth) is None
 
 
 def shapes_of(graph: ModelGraph, ground: Ground, space: Space = "engine") -> Iterator[Shape]:
@@ -143,7 +143,7 @@ def shapes_of(graph: ModelGraph, ground: Ground, space: Space = "engine") -> Ite
         apart = _ends_apart(split, splits, max(ends_bytes), usable)
         for stages, ends in itertools.product(depths, apart):
             shape = Shape(split, stages, ends)
-            if space == "engine" and not is_runnable(shape, topology.software):
+            if space == "engine" and not is_runnable(shape, graph, topology.software):
                 continue
             if graph.weight_bytes <= shape.chips * usable and ground.holds(shape):
                 yield shape

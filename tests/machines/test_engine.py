@@ -1,4 +1,4 @@
-"""What an engine can be started with, as a record."""
+"""What is known of an engine."""
 
 import pytest
 from pydantic import ValidationError
@@ -9,18 +9,46 @@ from planner.machines.engine import SPACES, Engine
 from tests.instances import ENGINES, tiny_engine
 
 
-def test_there_are_two_spaces():
-    assert SPACES == ("engine", "any")
-
-
-def test_an_engine_without_a_version_is_not_known_and_takes_any_plan():
+def test_nothing_is_known_of_an_engine_by_default_and_any_plan_goes():
     engine = Engine()
     assert not engine.is_known
-    assert (engine.micro_batches, engine.experts, engine.attention) == ("any", "any", "any")
-    wanted = (engine.like_stages, engine.decoder_on_each_stage, engine.whole_blocks)
-    assert not any(wanted)
-    assert engine.tensor_in_pipelines
-    assert engine.most_stages >= 10_000
+    assert engine.micro_batches == engine.experts == engine.attention == "any"
+    assert [engine.like_stages, engine.decoder_on_each_stage, engine.whole_blocks] == [False] * 3
+
+
+@pytest.mark.parametrize(
+    "told", [{"version": "2"}, {"source": "OURS"}, {"confidence": "guess"}, {"note": "none"}]
+)
+def test_a_version_a_source_or_a_note_is_no_rule(told):
+    assert not Engine(**told).is_known
+
+
+def test_what_an_engine_may_do_besides_is_no_rule():
+    assert not Engine(redundant_experts=True).is_known
+
+
+def test_rules_are_known_where_all_stages_are_alike_and_micro_batches_settled():
+    assert Engine(like_stages=True, micro_batches="stages").is_known
+    assert Engine(like_stages=True, micro_batches="one", most_stages=1).is_known
+
+
+@pytest.mark.parametrize(
+    "half",
+    [
+        {"like_stages": True},
+        {"micro_batches": "stages"},
+        {"most_stages": 1},
+        {"whole_blocks": True, "micro_batches": "one"},
+        {"experts": "none", "like_stages": True},
+    ],
+)
+def test_half_of_the_rules_are_refused(half):
+    with pytest.raises(InputError, match="like_stages must be true and micro_batches stated"):
+        Engine(**half)
+
+
+def test_there_are_two_spaces():
+    assert SPACES == ("engine", "any")
 
 
 @pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)

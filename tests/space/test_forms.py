@@ -151,7 +151,7 @@ def test_every_form_keeps_rules_chips_and_borders(graph, engine, chips):
         graph, topology, pl.Workload(), question_of("tpot_s", None, None, None)
     ).packing
     for form in found:
-        assert split_fault(topology.software, form.split, form.stages) is None
+        assert split_fault(graph, topology.software, form.split, form.stages) is None
         assert form.stages <= len(inner)
         bases = form.bases_of(packing, form.most_replicas)
         borders = [0, *inner[1 : form.stages], len(graph.layers)]

@@ -236,3 +236,25 @@ def test_a_fine_grid_prices_many_plans_a_second():
     begin = time.process_time()
     grid = plan_grid(graph, topology, pl.Workload(), micro_sequences=range(1, 513))
     assert grid.tpot_s.size / (time.process_time() - begin) > 5e4  # over a million on a free core
+
+
+def test_each_rank_of_a_shape_takes_as_many_sequences_as_its_software_allows():
+    """Three each: a shape over four ranks takes twelve, and what the grid leaves out has no
+    score."""
+    graph = tiny_moe()
+    software = tiny_software(most_sequences=3)
+    topology = tiny_topology(4, chip=tiny_chip(1e10), software=software)
+    work = pl.Workload(prompt_tokens=16, output_tokens=4)
+    grid = plan_grid(graph, topology, work, micro_sequences=range(1, 14), turns=(1.0,))
+    opened = work.replace(batch_size=None)  # the plan states its batch
+    most: dict[int, int] = {}
+    for place in np.ndindex(grid.tpot_s.shape):
+        shape = grid.shapes[place[0]]
+        fits = bool(np.isfinite(grid.tpot_s[place]))
+        sequences = int(grid.batch_size[place])
+        assert fits == (sequences <= 3 * shape.split.attention)
+        assert fits == (pl.check_plan(grid.plan(place), graph, topology, opened) == ())
+        if fits:
+            ranks = shape.split.attention
+            most[ranks] = max(most.get(ranks, 0), sequences)
+    assert most == {1: 3, 2: 6, 4: 12}

@@ -44,13 +44,12 @@ def test_ends_stand_apart_only_where_no_rule_is_against_it():
     software = {
         "none": tiny_software(),
         "alike": tiny_software(engine=tiny_engine(decoder_on_each_stage=False)),
-        "decoders": tiny_software(engine=tiny_engine(like_stages=False)),
-        "shallow": tiny_software(
-            engine=tiny_engine(decoder_on_each_stage=False, like_stages=False, most_stages=3)
-        ),
+        "decoders": tiny_software(engine=tiny_engine()),
+        "shallow": tiny_software(engine=tiny_engine(decoder_on_each_stage=False, most_stages=3)),
     }
     runs = {
-        name: (is_runnable(apart, one), is_runnable(wider, one)) for name, one in software.items()
+        name: tuple(is_runnable(shape, tiny_graph(), one) for shape in (apart, wider))
+        for name, one in software.items()
     }
     assert runs == {
         "none": (True, True),
@@ -68,7 +67,7 @@ def test_shapes_are_those_that_the_engine_runs_or_any():
     topology = tiny_topology(8, chip=tiny_chip(0.3 * graph.weight_bytes), software=software)
     every = set(shapes_of(graph, Ground(topology), "any"))
     runnable = set(shapes_of(graph, Ground(topology)))
-    assert runnable == {shape for shape in every if is_runnable(shape, software)}
+    assert runnable == {shape for shape in every if is_runnable(shape, graph, software)}
     assert runnable
     assert all(shape.depth == 1 or shape.split.tensor == 1 for shape in runnable)
     assert {shape.depth for shape in every} > {shape.depth for shape in runnable}
