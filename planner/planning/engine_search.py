@@ -58,6 +58,8 @@ class EngineSearch:
         """Of a wider space alone; see `FreeSearch`."""
         self.open: list[tuple[float, int, Span]] = []
         self.numbers = itertools.count()
+        self.opening = math.inf
+        """Bound of the span that is just being taken apart; infinite in between."""
         self.done = 0
         self.interrupted = False
         self.spread = False
@@ -78,7 +80,7 @@ class EngineSearch:
         """Proved: no plan has a lower canonical value."""
         if not self.spread:
             return 0.0
-        return min([self.goal, *(bound for bound, _, _ in self.open[:1])])
+        return min([self.goal, self.opening, *(bound for bound, _, _ in self.open[:1])])
 
     @property
     def stopped_by(self) -> StoppedBy:
@@ -132,8 +134,9 @@ class EngineSearch:
     # ── Opening spans ────────────────────────────────────────────────────────────────────────
 
     def _open(self, span: Span, offer: Callable[[Found], None]) -> None:
-        """Take the first span apart, or settle it. It leaves the heap once its parts are in, so
-        that a stop in between loses nothing."""
+        """Take the first span apart, or settle it. Its bound counts until its parts are in and what
+        was found is offered, so that a stop in between claims nothing."""
+        self.opening = self.open[0][0]
         parts: list[tuple[float, Span]] = []
         if self.space.counts_replicas:
             found = self._fewest_replicas(span)
@@ -147,6 +150,7 @@ class EngineSearch:
             self._push(bound, part)
         if found is not None:
             offer(found)
+        self.opening = math.inf
 
     def _offer(self, found: Found) -> None:
         if found.value < self.goal:

@@ -169,7 +169,7 @@ class EngineSpace:
         """A range of batches in parts whose ends are no factor of two apart."""
         ends = [first]
         full = batches.first_full()
-        if full > first + 1:
+        if first + 1 < full <= last + 1:
             ends.append(full - 1)
         for each in _sizes(form.split.attention, last):
             end = full - 1 + each
@@ -524,9 +524,11 @@ class EngineSpace:
             if not borders or not self.is_even:
                 continue
             peaks = chain.peaks_of(borders)
+            if not np.isfinite(peaks).all():
+                continue
             figures = self.figures(span.form, at, peaks)
             value = float(self.worth(figures, figures, room, np.array(found.replicas)))
-            if np.isfinite(peaks).all() and value <= found.value * equal:
+            if value <= found.value * equal:
                 yield found._replace(borders=borders, value=value)
 
     def _cut(self, form: Form, at: Moments, value: Value, goal: float) -> Cut | None:

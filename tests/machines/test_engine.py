@@ -1,9 +1,12 @@
 """What is known of an engine."""
 
 import pytest
+from pydantic import ValidationError
 
+import planner as pl
 from planner.errors import InputError
-from planner.machines.engine import Engine
+from planner.machines.engine import SPACES, Engine
+from tests.instances import ENGINES, tiny_engine
 
 
 def test_nothing_is_known_of_an_engine_by_default_and_any_plan_goes():
@@ -42,3 +45,38 @@ def test_rules_are_known_where_all_stages_are_alike_and_micro_batches_settled():
 def test_half_of_the_rules_are_refused(half):
     with pytest.raises(InputError, match="like_stages must be true and micro_batches stated"):
         Engine(**half)
+
+
+def test_there_are_two_spaces():
+    assert SPACES == ("engine", "any")
+
+
+@pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
+def test_rules_come_back_from_json(engine):
+    assert engine.is_known
+    assert Engine.from_json(engine.to_json()) == engine
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("micro_batches", "two"),
+        ("experts", "some"),
+        ("attention", "some"),
+        ("most_stages", 0),
+        ("speed", 3),
+    ],
+)
+def test_a_wrong_rule_is_named(name, wrong):
+    with pytest.raises((InputError, ValidationError), match=name):
+        tiny_engine(**{name: wrong})
+
+
+@pytest.mark.parametrize("name", ["vllm", "sglang", "tensorrt-llm"])
+def test_serving_stacks_split_stages_alike_with_a_decoder_layer_on_each(name):
+    engine = pl.load_topology("hgx-h100", software=name).software.engine
+    assert engine.is_known
+    assert engine.like_stages
+    assert engine.decoder_on_each_stage
+    # None keeps fewer micro-batches than stages.
+    assert engine.micro_batches in ("stages", "stages + 1")

@@ -9,7 +9,14 @@ from planner.scoring.checking import check_plan
 from planner.workload import Workload
 from tests.by_hand import attention, chain, head, layer, matmul, plan_of, round_machine
 from tests.by_hand import stage as round_stage
-from tests.instances import tiny_chip, tiny_graph, tiny_moe, tiny_software, tiny_topology
+from tests.instances import (
+    tiny_chip,
+    tiny_engine,
+    tiny_graph,
+    tiny_moe,
+    tiny_software,
+    tiny_topology,
+)
 
 GRAPH = tiny_graph()
 NAMES = tuple(layer.name for layer in GRAPH.layers)
@@ -348,3 +355,60 @@ def test_the_best_plan_of_an_engine_cuts_no_block():
     best = pl.partition(graph, topology, work, minimize="ttft_s").plan
     assert free > best.stages[0].tensor_parallel
     assert check_plan(best, graph, topology, work) == ()
+
+
+# ── The software's engine ────────────────────────────────────────────────────────────────────────
+
+
+def started(**rules):
+    """A machine whose software has an engine with such rules."""
+    return tiny_topology(4, software=tiny_software(engine=tiny_engine(**rules)))
+
+
+def test_a_plan_that_no_engine_can_be_started_with_breaks_a_rule_but_in_any_space():
+    plan = Plan(stages=(stage(NAMES[:1], (0, 1)), stage(NAMES[1:], (1, 1))))
+    rule, message = broken(plan, topology=started())
+    assert (rule, "no decoder layer" in message) == ("engine", True)
+    assert check_plan(plan, GRAPH, started(), Workload(), space="any") == ()
+    assert check_plan(plan, GRAPH, tiny_topology(4), Workload()) == ()
+
+
+def test_micro_batches_that_the_engine_does_not_keep_are_told_with_those_it_does():
+    plan = Plan(stages=(stage(NAMES[:2], (0, 1)), stage(NAMES[2:], (1, 1))))
+    four = Workload(batch_size=4)
+    (fault,) = check_plan(plan, GRAPH, started(), four)
+    assert (fault.rule, fault.demand, fault.capacity) == ("engine", 1, 2)
+    assert "keeps 2 micro-batches of 4 sequences" in fault.message
+    assert check_plan(plan.replace(micro_batches=2), GRAPH, started(), four) == ()
+    assert check_plan(plan, GRAPH, started(), four, space="any") == ()
+
+
+def test_micro_batches_are_counted_in_a_replica():
+    # Two replicas of two stages share three sequences: two in the larger, each by itself.
+    plan = Plan(
+        stages=(stage(NAMES[:2], (0, 1), (2, 1)), stage(NAMES[2:], (1, 1), (3, 1))),
+        micro_batches=2,
+    )
+    assert check_plan(plan, GRAPH, started(), Workload(batch_size=3)) == ()
+    assert check_plan(plan.replace(micro_batches=1), GRAPH, started(), Workload(batch_size=3))
+    assert check_plan(plan.replace(micro_batches=1), GRAPH, started(), Workload(batch_size=2)) == ()
+
+
+def test_a_pool_of_prompts_keeps_no_micro_batches():
+    plan = Plan(stages=(stage(NAMES[:2], (0, 1)), stage(NAMES[2:], (1, 1))), micro_batches=5)
+    pool = Workload(batch_size=None, phase="prefill", output_tokens=1)
+    assert check_plan(plan, GRAPH, started(), pool) == ()
+
+
+def test_form_is_told_before_memory():
+    topology = started(like_stages=True).replace(chip=tiny_chip(1e3))
+    plan = Plan(
+        stages=(
+            stage(NAMES[:2], (0, 1)),
+            stage(NAMES[2:], (1, 2), tensor_parallel=2),
+        )
+    )
+    assert {one.rule for one in check_plan(plan, GRAPH, topology, Workload())} == {"engine"}
+    assert {one.rule for one in check_plan(plan, GRAPH, topology, Workload(), space="any")} == {
+        "memory"
+    }
