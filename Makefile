@@ -23,7 +23,7 @@ fast: $(VENV)/.installed
 
 # Not in CI: all questions of which `make test` asks some.
 oracle: $(VENV)/.installed
-	PLANNER_ORACLE=1 $(BIN)/python -m pytest -p no:nbmake -n 2 --dist worksteal -q tests/planning/test_engine_space.py
+	PLANNER_ORACLE=1 $(BIN)/python -m pytest -p no:nbmake -n 2 --dist worksteal -q tests/planning/test_engine_search.py
 
 schemas: $(VENV)/.installed
 	$(BIN)/python -c "from planner.schemas import write_schemas; write_schemas()"

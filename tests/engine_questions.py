@@ -174,7 +174,8 @@ def questions(machine: int, scenario: int) -> Iterator[Asked]:
         if not is_small(case, space, MOST_PLANS[space]):
             continue
         plans = priced(case, space)
-        asked = [field for field in fields if space == "engine" or is_free(field, case)]
+        ruled = space == "engine" and case.topology.software.engine.is_known
+        asked = [field for field in fields if ruled or is_free(field, case)]
         for number in range(QUESTIONS if asked else 0):
             own = random.Random(f"question {machine} {scenario} {number}")
             field, *others = own.sample(asked, min(len(asked), own.choice((1, 1, 2, 2, 3))))
@@ -196,9 +197,12 @@ def is_free(name: str, case: Case) -> bool:
     """Whether a field is asked of any plans: without some of the chips not all are, and of a fixed
     batch the search leaves out micro-batches that are as large as fewer ones, which is exact for
     all fields but those that count passes as use."""
-    if case.workload.batch_size is not None and name in ("mfu_fraction", "mbu_fraction"):
+    workload = case.workload
+    if workload.batch_size is not None and name in ("mfu_fraction", "mbu_fraction"):
         return False
-    return not case.exclude or (case.workload.requests_per_s is None and name != "power_w")
+    drafts_any = workload.speculation is not None and workload.speculation.tokens is None
+    part = workload.requests_per_s is not None or drafts_any or name == "power_w"
+    return not (case.exclude and part)
 
 
 def limit_of(dice: random.Random, scores: list[Score], name: str) -> float:
