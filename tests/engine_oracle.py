@@ -154,7 +154,9 @@ def in_flight(engine: Engine, stages: int, sequences: int) -> int:
 def batches(case: Case, stages: tuple[Stage, ...]) -> Iterator[Plan]:
     """A plan with each batch that its workload leaves open, in the micro-batches of its engine."""
     workload, software = case.workload, case.topology.software
-    replicas, engine, most = len(stages[0].groups), software.engine, software.most_sequences
+    replicas, engine = len(stages[0].groups), software.engine
+    # Of a rank or of a replica: `score_plan` says which.
+    most = software.most_sequences * stages[0].attention_parallel
     if workload.phase == "prefill":
         yield Plan(stages=stages)
     elif workload.batch_size:

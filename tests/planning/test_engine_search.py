@@ -61,6 +61,8 @@ def check_agrees(asked: Asked) -> bool:
     value = float(getattr(best.score, field))
     check_proof(result, value, field)
     check_plan_of(result, case, space, field, asked.limits)
+    if space == "engine" and case.topology.software.engine.is_known:
+        check_fewest_chips(result, asked, value)
     return True
 
 
@@ -82,6 +84,19 @@ def check_plan_of(
     assert score == result.score or case.exclude
     assert getattr(score, field) == pytest.approx(result.objective, rel=1e-9)
     assert kept(score, limits)
+
+
+def check_fewest_chips(result: Result, asked: Asked, best: float) -> None:
+    """No plan that is as good holds fewer chips."""
+    far = NEAR * (1 - 1e-6) * abs(best)
+    as_good = [
+        one.score.chips
+        for one in asked.plans
+        if kept(one.score, asked.limits)
+        and abs(float(getattr(one.score, asked.field)) - best) <= far
+        and not faults(asked.case, one, "engine")
+    ]
+    assert result.score.chips <= min(as_good)
 
 
 def cases() -> list[tuple[int, int]]:
