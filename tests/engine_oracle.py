@@ -265,7 +265,9 @@ def free_batches(case: Case, stages: tuple[Stage, ...]) -> Iterator[Plan]:
     """A plan with every number of micro-batches: of a fixed batch up to the sequences, of an open
     one up to the layers, all of one size."""
     workload, replicas = case.workload, len(stages[0].groups)
-    layers, most = len(case.graph.layers), case.topology.software.most_sequences
+    layers = len(case.graph.layers)
+    # Of a rank or of a replica: `score_plan` says which.
+    most = case.topology.software.most_sequences * max(one.attention_parallel for one in stages)
     if workload.phase == "prefill":
         yield Plan(stages=stages)
         return
