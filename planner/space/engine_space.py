@@ -189,7 +189,8 @@ class EngineSpace:
         alike = all(span.single for span in spans)
         highs = lows if alike else self._even(spans, self.batch_of(spans, last=True), relaxed=True)
         room = self._of_forms(spans, self.most_replicas)
-        bounds = self.worth(lows, highs, room, np.array([span.replicas for span in spans]))
+        replicas = np.array([span.replicas for span in spans])
+        bounds = self.worth(lows, highs, room, replicas, exact=False)
         for bound, span in zip(bounds.tolist(), spans, strict=True):
             if bound < math.inf:
                 yield bound, span
@@ -366,11 +367,17 @@ class EngineSpace:
     # ── What they are worth ──────────────────────────────────────────────────────────────────
 
     def worth(
-        self, lows: Figures, highs: Figures, room: Floats | Ints, replicas: Floats | Ints
+        self,
+        lows: Figures,
+        highs: Figures,
+        room: Floats | Ints,
+        replicas: Floats | Ints,
+        *,
+        exact: bool = True,
     ) -> Floats:
         """Canonical value of the objective, at least, of plans between two batches; infinite where
         they break a limit. `room`: the most replicas; `replicas`: so many, 0: as suits."""
-        market = Market(self, lows, highs, np.asarray(room), np.asarray(replicas))
+        market = Market(self, lows, highs, np.asarray(room), np.asarray(replicas), exact=exact)
         kept = market.replicas >= 1
         for name, most in self.limits:
             kept &= market.value(name) <= most
@@ -403,7 +410,7 @@ class EngineSpace:
             if figures is None:
                 continue
             room = np.array(self.most_replicas(span.form))
-            bound = float(self.worth(*figures, room, np.array(span.replicas)))
+            bound = float(self.worth(*figures, room, np.array(span.replicas), exact=False))
             if bound < math.inf:
                 found.append((bound, span))
         return found
@@ -628,7 +635,14 @@ class Market:
     the last."""
 
     def __init__(
-        self, space: EngineSpace, lows: Figures, highs: Figures, room: Ints, replicas: Ints
+        self,
+        space: EngineSpace,
+        lows: Figures,
+        highs: Figures,
+        room: Ints,
+        replicas: Ints,
+        *,
+        exact: bool = True,
     ) -> None:
         self.space, self.lows, self.highs = space, lows, highs
         asked = replicas
@@ -639,7 +653,7 @@ class Market:
         self.late: Times = (
             self.early if alike else space.meter.times(highs.moments, highs.sums, highs.peaks, each)
         )
-        self.exact = alike
+        self.exact = alike and exact
         self.replicas = np.where(asked > 0, asked, self._suited(room))
 
     @property
