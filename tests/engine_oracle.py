@@ -145,7 +145,7 @@ def engine_cuts(graph: ModelGraph, engine: Engine, stages: int) -> Iterator[tupl
 
 def in_flight(engine: Engine, stages: int, sequences: int) -> int:
     """Micro-batches of a replica with so many sequences."""
-    if stages == 1:
+    if stages == 1 or engine.micro_batches == "one":
         return 1
     most = {"stages": stages, "stages + 1": stages + 1, "sequences": sequences}
     return min(sequences, most[engine.micro_batches])
@@ -169,8 +169,7 @@ def batches(case: Case, stages: tuple[Stage, ...]) -> Iterator[Plan]:
     else:
         for sequences in range(1, most + 1):
             parts = in_flight(engine, len(stages), sequences)
-            if sequences % parts == 0:
-                yield Plan(stages=stages, micro_batches=parts, batch_size=sequences * replicas)
+            yield Plan(stages=stages, micro_batches=parts, batch_size=sequences * replicas)
 
 
 # ── Where stages stand ───────────────────────────────────────────────────────────────────────────

@@ -45,7 +45,8 @@ class Span(NamedTuple):
     form: Form
     replicas: int
     first: int
-    """Number of a batch, see `Batches`; of a batch that is given, its sequences in a replica."""
+    """Sequences of a replica; where requests come at a rate, numbers of its batches of like
+    micro-batches."""
     last: int
 
     @property
@@ -153,32 +154,42 @@ class EngineSpace:
     def _open(self, forms: list[Form]) -> Iterator[tuple[float, Span]]:
         spans = []
         for form in forms:
-            batches = self.batches(form)
-            first = batches.first_full() if self.rate else 1
-            sequences = self.topology.software.most_sequences * form.split.attention
-            last = batches.last(sequences)
-            if self.candidates.one_will_do:
-                last = min(last, 1)
-            if first <= last and self.counts_replicas:
-                spans.append(Span(form, 0, first, last))
-            elif first <= last:
-                spans += self._graded(form, batches, first, last)
+            last = self._last(form)
+            if last and self.counts_replicas:
+                spans.append(Span(form, 0, 1, last))
+            elif last:
+                spans += self._graded(form, last)
         yield from self._bounded(spans)
 
-    def _graded(self, form: Form, batches: Batches, first: int, last: int) -> list[Span]:
-        """A range of batches in parts whose ends are no factor of two apart."""
-        ends = [first]
-        full = batches.first_full()
-        if first + 1 < full <= last + 1:
-            ends.append(full - 1)
-        for each in _sizes(form.split.attention, last):
-            end = full - 1 + each
+    def _last(self, form: Form) -> int:
+        """The number of the last batch that the software takes; one sequence where nothing that is
+        asked about gains by more."""
+        if self.candidates.one_will_do:
+            return 1
+        last = self.topology.software.most_sequences * form.split.attention
+        if self.rate:
+            most = self.batches(form).most_in_flight or last
+            last = min(last, most - 1 + last // most)
+        return last
+
+    def whole(self, span: Span) -> Span:
+        """All batches of the form of a span."""
+        if self.batch_size is not None or self.workload.phase == "prefill":
+            return span
+        return span._replace(first=1, last=self._last(span.form))
+
+    def _graded(self, form: Form, last: int) -> list[Span]:
+        """All batches in parts whose ends are no factor of two apart."""
+        most = self.batches(form).most_in_flight or 1
+        ends = [1]
+        for size in _sizes(form.split.attention, last // most):
+            end = most - 1 + size if self.rate else most * size
             if ends[-1] < end <= last:
                 ends.append(end)
         if ends[-1] < last:
             ends.append(last)
         replicas = self._fixed(form)
-        firsts = [first, *(end + 1 for end in ends[:-1])]
+        firsts = [1, *(end + 1 for end in ends[:-1])]
         return [Span(form, replicas, a, b) for a, b in zip(firsts, ends, strict=True)]
 
     def _bounded(self, spans: list[Span]) -> Iterator[tuple[float, Span]]:
@@ -187,7 +198,7 @@ class EngineSpace:
             return
         lows = self._even(spans, self.batch_of(spans, last=False), relaxed=False)
         alike = all(span.single for span in spans)
-        highs = lows if alike else self._even(spans, self.batch_of(spans, last=True), relaxed=True)
+        highs = lows if alike else self._late(spans)
         room = self._of_forms(spans, self.most_replicas)
         replicas = np.array([span.replicas for span in spans])
         bounds = self.worth(lows, highs, room, replicas, exact=False)
@@ -201,7 +212,7 @@ class EngineSpace:
         lows = self._even(spans, self.batch_of(spans, last=False), relaxed=False)
         highs = lows
         if not all(span.single for span in spans):
-            highs = self._even(spans, self.batch_of(spans, last=True), relaxed=True)
+            highs = self._late(spans)
         room = self._of_forms(spans, self.most_replicas)
         return self._vectors(lows, highs, room, np.array([span.replicas for span in spans]))
 
@@ -216,18 +227,25 @@ class EngineSpace:
         kept = (market.replicas >= 1) & (lows.peaks.needed <= self.usable)
         return np.where(kept[..., None], values, np.inf)
 
-    def batch_of(self, spans: Sequence[Span], *, last: bool) -> Batch:
-        """The first batch of each span, or the last."""
-        number = np.array([span.last if last else span.first for span in spans], dtype=np.intp)
+    def batch_of(self, spans: Sequence[Span], *, last: bool, filled: bool = False) -> Batch:
+        """The first batch of each span, or the last; `filled`: with as many sequences as its
+        micro-batches have room for, where the first has smaller ones, so that no batch of the span
+        spreads what they take over more."""
+        first = np.array([span.first for span in spans], dtype=np.intp)
+        number = np.array([span.last for span in spans], dtype=np.intp) if last else first
         most = self._of_forms(spans, lambda form: self.batches(form).most_in_flight or 0)
-        if self.batch_size is not None:
-            # Sequences that are given are shared out over the micro-batches that the engine keeps.
-            micro_batches = np.where(most > 0, np.minimum(most, number), number)
-            return Batch(number, micro_batches, -(-number // micro_batches))
-        few = (most == 0) | (number < most)
-        micro_batches = np.where(few, number, most)
-        each = np.where(few, 1, number - most + 1)
-        return Batch(micro_batches * each, micro_batches, each)
+        if self.rate:
+            # Where requests come at a rate, the batch that they bring about is of like parts.
+            few = (most == 0) | (number < most)
+            micro_batches = np.where(few, number, most)
+            each = np.where(few, 1, number - most + 1)
+            return Batch(micro_batches * each, micro_batches, each)
+        micro_batches = np.where(most > 0, np.minimum(most, number), number)
+        each = -(-number // micro_batches)
+        if filled:
+            grows = -(-first // micro_batches) < each
+            number = np.where(grows, micro_batches * each, number)
+        return Batch(number, micro_batches, each)
 
     def _of_forms(self, spans: Sequence[Span], of: Callable[[Form], int]) -> Ints:
         """A figure of the form of each span, made once for each form, shape (spans,)."""
@@ -277,6 +295,11 @@ class EngineSpace:
         )
         chips = stages * split.chips
         return Figures(moments, sums, peaks, chips, self._counted(moments, chips, stages))
+
+    def _late(self, spans: Sequence[Span]) -> Figures:
+        """The same of the last batch of each, as a bound of all before it."""
+        batch = self.batch_of(spans, last=True, filled=True)
+        return self._even(spans, batch, relaxed=True)
 
     def _held(self, moments: Moments) -> Floats:
         """Weights and caches of a layer of each kind on a chip, shape (kinds, *batch). [B]"""
@@ -422,7 +445,7 @@ class EngineSpace:
         low = self._least(span.form, early, early)
         if low is None or span.single:
             return None if low is None else (low, low)
-        late = self.batch_of([span], last=True)
+        late = self.batch_of([span], last=True, filled=True)
         at = moment_of(self.meter.moments(span.form.split, late, relaxed=True), 0)
         high = self._least(span.form, at, early)
         return None if high is None else (low, high)
