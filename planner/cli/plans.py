@@ -58,7 +58,12 @@ from planner.planning.disaggregation import disaggregate
 from planner.planning.fleets import partition_fleet
 from planner.planning.partitioning import partition
 from planner.readers.files import read_text
-from planner.report.text import assumption_lines, question_lines, score_lines
+from planner.report.text import (
+    assumption_lines,
+    question_lines,
+    score_lines,
+    unvouched_lines,
+)
 from planner.scoring.disaggregated import Link
 from planner.scoring.plans import score_plan
 from planner.space.degrees import uniform_plan
@@ -260,7 +265,8 @@ def score(
     price = score_plan(scored, *asked, power_scope=scope_of(power_scope))
 
     lines = [*question_lines(*asked), "", *score_lines(price), "", "assumptions"]
-    lines += [f"  {line}" for line in assumption_lines(*asked)]
+    notes = [*assumption_lines(*asked), *unvouched_lines(price)]
+    lines += [f"  {line}" for line in notes]
     fields = {"score": price.model_dump(mode="json"), "plan": scored.model_dump(mode="json")}
     answer(format, "\n".join(lines), fields)
 

@@ -242,7 +242,8 @@ class BoxProof:
     def _heights(measure: Measure) -> Floats:
         heights = measure.peaks.copy()
         for pair in measure.larger:
-            heights[pair.peak] += pair.weight
+            for way in pair.beside_sum:
+                heights[list(way.peaks)] += pair.weight
         return heights
 
     def least(self, most_ranges: int, deadline: float = math.inf) -> float:
@@ -298,8 +299,8 @@ class BoxProof:
         self, measure: Measure, allowed: NDArray[np.bool_], peaks: Floats
     ) -> tuple[Floats, Floats]:
         """Bounds of a measure for plans that end before each chip, shape (chips + 1,), and the
-        loads that would do, (…, peaks): every pair taken as its sum, the heaviest as its peak,
-        or all."""
+        loads that would do, (…, peaks): every pair taken as its sum, one as another of its
+        ways, the heaviest as its peak, or all."""
         pairs = sorted(
             (pair for pair in measure.larger if pair.weight), key=lambda pair: -pair.weight
         )
@@ -308,6 +309,11 @@ class BoxProof:
         weights, heights = measure.as_sums(), measure.peaks.copy()
         curved = measure.of_peaks(known) - known @ heights
         cost = known @ heights + curved + self._priced(weights, allowed)
+        for pair in pairs:
+            for way in pair.more:
+                loads = known @ heights + pair.weight * known[:, list(way.peaks)].sum(axis=1)
+                rest = self._priced(measure.as_sums(but=pair, way=way), allowed)
+                cost = np.maximum(cost, loads + curved + rest)
         for taken in (pairs[:1], pairs[1:]):
             for pair in taken:
                 weights[pair.sum] -= pair.weight

@@ -26,6 +26,7 @@ from planner.pricing.price_list import (
     useful_steps,
 )
 from planner.pricing.schedule import Schedule
+from planner.pricing.trailing import Trail, behind_s, met_share
 
 Floats = NDArray[np.float64]
 
@@ -49,6 +50,9 @@ class Passes:
     busy_s: Floats
     """How long each stage's chips, and the link behind it, are busy: two resources, shape
     (stages, 2)."""
+    pieces_s: Floats
+    """The same piece by piece: a stage's layers of each kind, the host's work, the link last,
+    shape (stages, pieces)."""
 
     @property
     def pass_s(self) -> float:
@@ -153,6 +157,7 @@ def waits_of(
     pass_s: Numbers,
     turn_s: Numbers,
     interrupted_s: Numbers,
+    trailing_s: Numbers,
     others_s: Numbers,
     prompt_pass_s: Numbers,
     prompt_slowest_s: Numbers,
@@ -160,11 +165,12 @@ def waits_of(
     """TTFT and TPOT composed, for one plan or for arrays of them that share a schedule's shares.
 
     `pass_s` is a decode pass through all stages; `turn_s` all micro-batches at the slowest stage,
-    `interrupted_s` with what they lose to others' prompts; `others_s` those prompts themselves in a
+    `interrupted_s` with what they lose to others' prompts; `trailing_s` a round in which those
+    prompts hold up whoever meets them (`Trail.round_s`); `others_s` those prompts themselves in a
     cycle; `prompt_pass_s` a prefill pass through all stages, `prompt_slowest_s` at the slowest. The
     solver minimises the same sum: see `space.measures.Clock`.
     """
-    tpot = pipeline.cycle_s(pass_s, interrupted_s) / at.tokens_per_pass
+    tpot = np.maximum(pipeline.cycle_s(pass_s, interrupted_s), trailing_s) / at.tokens_per_pass
     round_s = pipeline.cycle_s(pass_s, turn_s)
     waiting = at.waiting_share * round_s + at.burst_share * others_s
     joined = at.request_overhead_s + waiting
@@ -182,6 +188,28 @@ def interruptions_s(at: Schedule, others_s: Numbers) -> Numbers:
     return at.software.interruption_share * others_s / at.rounds
 
 
+def trail_of(at: Schedule, others: Floats, decode: Passes, prefill: Passes) -> Trail:
+    """Of a plan each of whose stages sees the prompts of so many others, shape (stages,)."""
+    met = np.asarray(met_share(at, others))[:, None]
+    slower = np.maximum(decode.pieces_s, prefill.pieces_s)
+    return Trail(
+        met_share=float(met.max()),
+        passing_s=float(((1.0 - met) * decode.busy_s).sum()),
+        quiet_s=float(((1.0 - met) * at.micro_batches * decode.busy_s).max()),
+        held_up_s=float((met * slower).sum()),
+        behind_s=float(_behind(at, others, decode, prefill).max()),
+    )
+
+
+def _behind(at: Schedule, others: Floats, decode: Passes, prefill: Passes) -> Floats:
+    """Of each stage's chips, and of the link behind it, shape (stages, 2). [s]"""
+    quicker = np.minimum(decode.pieces_s, prefill.pieces_s)
+    quicker = np.stack([quicker[:, :-1].sum(axis=1), quicker[:, -1]], axis=1)
+    return np.asarray(
+        behind_s(at, others[:, None], at.micro_batches, chunk_s=prefill.busy_s, quicker_s=quicker)
+    )
+
+
 def timing_from(plan: Plan, at: Schedule, decode: Passes, prefill: Passes) -> Timing:
     """What a request waits in a replica of which a decode pass and a prefill pass are known."""
     ranks = [stage.attention_parallel for stage in plan.stages]
@@ -192,11 +220,13 @@ def timing_from(plan: Plan, at: Schedule, decode: Passes, prefill: Passes) -> Ti
     turns = at.micro_batches * decode.busy_s
     interruptions = np.asarray(interruptions_s(at, other_work))
     interrupted = turns + interruptions
+    trail = trail_of(at, others, decode, prefill)
     waits = waits_of(
         at,
         pass_s=decode.pass_s,
         turn_s=float(turns.max()),
         interrupted_s=float(interrupted.max()),
+        trailing_s=float(trail.round_s),
         others_s=most_others,
         prompt_pass_s=prefill.pass_s,
         prompt_slowest_s=float(prefill.busy_s.max()),
@@ -208,12 +238,16 @@ def timing_from(plan: Plan, at: Schedule, decode: Passes, prefill: Passes) -> Ti
     queue = float(queueing.queue_s(prompt, rate)) if rate else 0.0
     whole = float(pipeline.request_s(joined, tpot, at.later_tokens + 1))
     waiting = float(waits.waiting_s) + queue
+    if trail.round_s > max(decode.pass_s, float(interrupted.max())):
+        token = _trailing_breakdown(at, others, decode, prefill)
+    else:
+        token = _token_breakdown(decode, prefill, interrupted, interruptions)
     return Timing(
         ttft_s=joined + queue,
         tpot_s=tpot,
         request_s=whole + queue,
         cycle_s=_cycle_s(at, prompt, whole, most_others),
-        token=_token_breakdown(decode, prefill, interrupted, interruptions) / at.tokens_per_pass,
+        token=token / at.tokens_per_pass,
         first_token=_first_token_breakdown(prefill, at, waiting),
         decode=decode,
         prefill=prefill,
@@ -245,6 +279,7 @@ def passes_of(
     stages = plan.stages
     seconds = np.zeros((len(steps), len(stages), len(CAUSES) + 1))
     work = np.zeros((len(steps), len(stages), 2))
+    pieces = np.zeros((len(steps), len(stages), len(graph.kinds) + 2))
     known: dict[tuple[int, Split, Reach], list[Prices]] = {}
     for number, (prices, stage, reach) in enumerate(zip(lists, stages, reaches, strict=True)):
         split = split_of(stage)
@@ -255,6 +290,7 @@ def passes_of(
         for place, priced in enumerate(known[key]):
             seconds[place, number, :-1] = priced.seconds @ counts
             work[place, number] = priced.flop @ counts, priced.moved_bytes @ counts
+            pieces[place, number, :-2] = priced.seconds.sum(axis=0) * counts
     if len(stages) > 1:
         handed = _handed_on(plan, graph)
         for place, step in enumerate(steps):
@@ -264,10 +300,13 @@ def passes_of(
     software = lists[-1].topology.software
     for place, step in enumerate(steps):
         made = step.sequences if step.decode else 0.0
-        seconds[place, -1, CAUSES.index("overhead")] += host_s(software, made)
+        host = float(host_s(software, made))
+        seconds[place, -1, CAUSES.index("overhead")] += host
+        pieces[place, -1, -2] = host
+    pieces[..., -1] = seconds[..., -1]
     busy = np.stack([seconds[..., :-1].sum(axis=-1), seconds[..., -1]], axis=-1)
     return [
-        Passes(seconds[place], work[place, :, 0], work[place, :, 1], busy[place])
+        Passes(seconds[place], work[place, :, 0], work[place, :, 1], busy[place], pieces[place])
         for place in range(len(steps))
     ]
 
@@ -307,6 +346,24 @@ def _token_breakdown(
         for_prompts = min(waits, float(interruptions[slowest, resource]))
         parts[slowest, :-1] += for_prompts * _mix(prefill, slowest, resource)
         parts[slowest, -1] += waits - for_prompts
+    return parts
+
+
+def _trailing_breakdown(at: Schedule, others: Floats, decode: Passes, prefill: Passes) -> Floats:
+    """A token's own way; then the prompts that it trails, stage by stage, and what is
+    behind those at one of them; then its turn, in rounds that meet no prompt."""
+    trail = trail_of(at, others, decode, prefill)
+    met = np.asarray(met_share(at, others))[:, None]
+    longer = met * np.maximum(prefill.pieces_s - decode.pieces_s, 0.0)
+    parts = np.zeros((len(others), len(ALL_CAUSES)))
+    parts[:, :-1] = decode.seconds
+    for stage, pieces in enumerate(longer):
+        parts[stage, :-1] += float(pieces[:-1].sum()) * _mix(prefill, stage, 0)
+        parts[stage, :-1] += float(pieces[-1]) * _mix(prefill, stage, 1)
+    stage, resource = _slowest(_behind(at, others, decode, prefill))
+    parts[stage, :-1] += float(trail.behind_s) * _mix(prefill, stage, resource)
+    stage, _ = _slowest((1.0 - met) * decode.busy_s)
+    parts[stage, -1] += max(0.0, float(trail.quiet_s) - float(trail.passing_s))
     return parts
 
 

@@ -215,6 +215,11 @@ def doubt_lines(result: Result) -> list[str]:
     return lines
 
 
+def unvouched_lines(score: Score) -> list[str]:
+    """What no measurement vouches for."""
+    return [f"{doubt}: its interval is wider" for doubt in score.unvouched]
+
+
 def assumption_lines(graph: ModelGraph, topology: Topology, workload: Workload) -> list[str]:
     """What the figures rest on."""
     lines = _machine_assumptions(topology)
@@ -440,6 +445,7 @@ def interval_lines(result: Result | ClusterResult) -> list[str]:
     ends = f"{field_text(result.field, low)} and {field_text(result.field, high)}"
     return [
         f"the price itself: 4 of 5 measurements of such a plan would lie between {ends}",
+        *unvouched_lines(result.score),
     ]
 
 

@@ -46,7 +46,8 @@ from planner.scoring.checking import (
     sequence_violations,
 )
 from planner.scoring.plans import breakdown_of, chosen_power, refuse_broken, stage_scores
-from planner.scoring.score import Score, residuals_of
+from planner.scoring.score import Score
+from planner.scoring.vouching import residuals_for, unvouched
 from planner.workload import Workload
 
 
@@ -238,6 +239,8 @@ def score_pooled_served(
     timing = deployment.timing(at)
     rate = batch_size / timing.cycle_s * workload.output_tokens
     stages = stage_scores(deployment, at, timing)
+    software = deployment.served.software
+    doubts = unvouched(plan, software, workload)
     return Score(
         ttft_s=timing.ttft_s,
         tpot_s=timing.tpot_s,
@@ -252,7 +255,8 @@ def score_pooled_served(
         **_utilisation(deployment, at, timing.cycle_s),
         breakdown=breakdown_of(timing.token),
         prefill_breakdown=breakdown_of(timing.first_token),
-        residuals=deployment.served.software.kept(residuals_of),
+        residuals=residuals_for(software, doubts),
+        unvouched=doubts,
         stages=stages,
     )
 

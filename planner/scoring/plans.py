@@ -26,7 +26,8 @@ from planner.pricing.timing import (
     useful_of_cycle,
 )
 from planner.scoring.checking import Violation, check_memory, check_structure
-from planner.scoring.score import Score, StageScore, StageTime, residuals_of
+from planner.scoring.score import Score, StageScore, StageTime
+from planner.scoring.vouching import residuals_for, unvouched
 from planner.workload import Workload
 
 Floats = NDArray[np.float64]
@@ -80,6 +81,7 @@ def _token_score(deployment: Deployment, batch_size: int, power_scope: PowerScop
     bill = _bill(
         plan,
         served.topology,
+        unvouched(plan, served.software, served.workload),
         stages,
         rate * served.workload.output_tokens,
         power_scope,
@@ -119,7 +121,8 @@ def _sample_score(deployment: Deployment, batch_size: int, power_scope: PowerSco
         decode_moved_bytes=sampling.step_moved_bytes,
     )
     active_s = sample_active_chip_s(served.prices, at)
-    bill = _bill(plan, served.topology, (stage,), rate, power_scope, image_s, active_s)
+    doubts = unvouched(plan, served.software, served.workload)
+    bill = _bill(plan, served.topology, doubts, (stage,), rate, power_scope, image_s, active_s)
     whole = sampling.once + sampling.steps * sampling.step
     return Score(
         ttft_s=image_s,
@@ -142,6 +145,7 @@ def _sample_score(deployment: Deployment, batch_size: int, power_scope: PowerSco
 def _bill(
     plan: Plan,
     topology: Topology,
+    doubts: tuple[str, ...],
     stages: tuple[StageScore, ...],
     rate: float,
     power_scope: PowerScope | None,
@@ -169,7 +173,8 @@ def _bill(
         "power_scope": scope,
         "chips": plan.chips,
         "memory_headroom_bytes": min(stage.usable_bytes - stage.needed_bytes for stage in stages),
-        "residuals": topology.software.kept(residuals_of),
+        "residuals": residuals_for(topology.software, doubts),
+        "unvouched": doubts,
         "stages": stages,
     }
 

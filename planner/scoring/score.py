@@ -133,6 +133,8 @@ class Score(Record):
     """The first token, by stage; sums to `ttft_s`."""
     residuals: tuple[Residual, ...] = ()
     """How uncertain the fields are (see `interval`)."""
+    unvouched: tuple[str, ...] = ()
+    """What of the plan no measured row vouches for, in words; intervals are wider for it."""
     stages: tuple[StageScore, ...]
     load: Load | None = None
     """Of one replica, where requests come at a rate (see `percentile`)."""

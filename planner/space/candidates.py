@@ -39,6 +39,7 @@ from planner.pricing.price_list import (
 from planner.pricing.queueing import FULL, most_requests_per_s
 from planner.pricing.schedule import Schedule, schedule_of
 from planner.pricing.served import Served
+from planner.pricing.trailing import chunks_behind, met_share
 from planner.scoring.plans import chosen_power, score_served
 from planner.scoring.score import Score
 from planner.solver.chain.packing import Packing
@@ -453,6 +454,9 @@ class Candidates:
         for end, at in enumerate(ends):
             resources[:, :, Resource.DECODE.at(end)] = self._step_s(at, at.decode)
             resources[:, :, Resource.PREFILL.at(end)] = self._step_s(at, at.prefill)
+        slower, quicker = self._slower_and_quicker_s(low)
+        resources[:, :, Resource.SLOWER] = slower
+        resources[:, :, Resource.QUICKER] = quicker
         holdings = [self._holdings(split, low) for split in self.options]
         resources[:, :, Resource.HELD] = self._held_bytes(
             holdings, replace(low, sequences=sequences)
@@ -463,14 +467,28 @@ class Candidates:
     def _step_s(self, at: Schedule, step: Step) -> Floats:
         """What each layer takes for a step under each option, the host's work with the last one,
         shape (options, layers); nothing where there is no such step. [s]"""
+        of_layers, host = self._layers_and_host_s(at, step)
+        of_layers[:, -1] += host
+        return of_layers
+
+    def _slower_and_quicker_s(self, at: Schedule) -> tuple[Floats, Floats]:
+        """The same for a token or for a pass of a prompt, whichever takes longer, and whichever is
+        shorter, the host's work by itself."""
+        decode, decode_host = self._layers_and_host_s(at, at.decode)
+        prefill, prefill_host = self._layers_and_host_s(at, at.prefill)
+        slower, quicker = np.maximum(decode, prefill), np.minimum(decode, prefill)
+        slower[:, -1] += max(decode_host, prefill_host)
+        quicker[:, -1] += min(decode_host, prefill_host)
+        return slower, quicker
+
+    def _layers_and_host_s(self, at: Schedule, step: Step) -> tuple[Floats, float]:
         kinds = self.graph.kind_of_layer
         if not (step.decode or at.prefill_passes > 0):
-            return np.zeros((len(self.options), len(kinds)))
+            return np.zeros((len(self.options), len(kinds))), 0.0
         whole = not at.relaxed
         of_kinds = np.array([self._seconds(split, step, whole=whole) for split in self.options])
-        of_layers = of_kinds[:, kinds]
-        of_layers[:, -1] += host_s(self.topology.software, step.sequences * step.decode)
-        return of_layers
+        host = float(host_s(self.topology.software, step.sequences * step.decode))
+        return of_kinds[:, kinds], host
 
     def _held_bytes(self, holdings: list[Holdings], least: Schedule) -> Floats:
         """Weights and caches of each layer on a chip under each option, shape (options, layers).
@@ -529,6 +547,14 @@ class Candidates:
             peaks[:, Peak.CHUNK.at(end), prefill] = 1.0
             peaks[:, Peak.OTHERS.at(end), prefill] = loads.others
             peaks[:, Peak.QUEUE, Resource.PREFILL_LOW] = loads.prompt
+            peaks[:, Peak.QUIET.at(end), decode] = loads.turns * _unmet(ends, self.options)
+        met = _met(ends, self.options)
+        sums[:, Sum.TRAIL, Resource.DECODE_LOW] = 1.0 - met
+        sums[:, Sum.TRAIL, Resource.SLOWER] = met
+        sums[:, Sum.HELD_UP, Resource.SLOWER] = met
+        behind = _behind(ends, self.options)
+        peaks[:, Peak.BEHIND, Resource.PREFILL_LOW] = behind.chunks
+        peaks[:, Peak.BEHIND, Resource.QUICKER] = behind.own
         sums[:, Sum.FILL, Resource.HELD] = self.widths / self.topology.chip.memory[0].capacity_bytes
         peaks[:, Peak.NEEDED, Resource.HELD] = 1.0
         sums_fixed = np.zeros((options, SUMS))
@@ -589,6 +615,13 @@ class Candidates:
             peaks[..., Peak.CHUNK.at(end)] = prefill
             peaks[..., Peak.OTHERS.at(end)] = loads.others * prefill
             peaks[..., Peak.QUEUE] = loads.prompt * prefill
+            peaks[..., Peak.QUIET.at(end)] = turns * _unmet(ends, splits)
+        met = _met(ends, splits)
+        decode, prefill = sums[..., Sum.DECODE_LOW], sums[..., Sum.PREFILL_LOW]
+        sums[..., Sum.HELD_UP] = met * np.maximum(decode, prefill)
+        sums[..., Sum.TRAIL] = (1.0 - met) * decode + sums[..., Sum.HELD_UP]
+        behind = _behind(ends, splits)
+        peaks[..., Peak.BEHIND] = behind.chunks * prefill + behind.own * np.minimum(decode, prefill)
         # Nothing is handed on in front of the first layer, or behind the last.
         sums[[0, -1]] = 0.0
         peaks[[0, -1]] = 0.0
@@ -633,6 +666,43 @@ def _loads(at: Schedule, split: Split) -> tuple[float, float, float, float]:
     lost = at.software.interruption_share * others
     prompt = at.prefill_passes / split.attention
     return turns, lost / at.rounds if at.later_tokens else 0.0, others, prompt
+
+
+def _met(ends: tuple[Schedule, ...], splits: Sequence[Split]) -> Floats:
+    """Share of the rounds that meet a prompt of others under each split, at the low end of a box,
+    where it is least."""
+    low = ends[0]
+    return np.asarray(met_share(low, _others(low, splits)))
+
+
+class _Behind(NamedTuple):
+    """What comes behind the first chunk that a round meets, under each split; see
+    `trailing.behind_s`."""
+
+    chunks: Floats
+    own: Floats
+    """Share of the rounds behind a prompt of the micro-batch's own."""
+
+
+def _behind(ends: tuple[Schedule, ...], splits: Sequence[Split]) -> _Behind:
+    """At the low end, where it is least: there prompts are fewest, or the micro-batches that share
+    them out are most."""
+    low = ends[0]
+    others = _others(low, splits)
+    own = met_share(low, others / low.micro_batches)
+    return _Behind(np.asarray(chunks_behind(low, others, low.micro_batches)), np.asarray(own))
+
+
+def _unmet(ends: tuple[Schedule, ...], splits: Sequence[Split]) -> Floats:
+    """Share of the rounds that meet none, at the high end of a box, where it is least: with whole
+    sequences on each rank."""
+    high = replace(ends[-1], relaxed=False)
+    return np.asarray(1.0 - met_share(high, _others(high, splits)))
+
+
+def _others(at: Schedule, splits: Sequence[Split]) -> Floats:
+    """Whose prompts a request meets in its life, under each split."""
+    return np.array([at.others_prefills(split.attention) for split in splits])
 
 
 def splits_of(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from planner.cost.queueing import queue_s
 from planner.pricing.schedule import Schedule
-from planner.solver.chain.problem import Curve, Larger, Measure
+from planner.solver.chain.problem import Curve, Larger, Measure, Way
 
 Floats = NDArray[np.float64]
 
@@ -40,6 +40,11 @@ class Sum(Column):
     """That a replica holds."""
     FILL = 5
     """Chips that a replica holds, of each the share that is filled."""
+    TRAIL = 6
+    """A decode pass through all stages, of which some meet others' prompts and trail them; of the
+    low end. [s]"""
+    HELD_UP = 7
+    """Of that, the passes that meet a prompt. [s]"""
 
 
 class Peak(Column):
@@ -61,6 +66,12 @@ class Peak(Column):
     """Memory of a chip. [B]"""
     QUEUE = 9
     """The work of one prompt, for which others queue where requests come at a rate. [s]"""
+    QUIET_LOW = QUIET = 10
+    """A stage's work for one token of all sequences, in rounds that meet no prompt. [s]"""
+    QUIET_HIGH = 11
+    BEHIND = 12
+    """What comes behind the first chunk of others' prompts that a round meets; of the low end.
+    [s]"""
 
 
 class Resource(Column):
@@ -76,6 +87,10 @@ class Resource(Column):
     """Weights and caches on each chip. [B]"""
     ONCE = 5
     """What a request waits for just once. [s]"""
+    SLOWER = 6
+    """A decode pass or a pass of a prompt, whichever takes longer; of the low end. [s]"""
+    QUICKER = 7
+    """The same, whichever is shorter. [s]"""
 
 
 class ClusterSum(Column):
@@ -138,6 +153,24 @@ class Clock(NamedTuple):
     requests_per_s: float
     """That come to a replica; 0 where the batch is given."""
 
+    def turns(self, weight: float) -> Larger:
+        """So many rounds of decode passes, others' prompts included.
+
+        A round ends when the last stage is done with the first micro-batch, or the slowest stage
+        with all of them and the prompts of others, or whoever trails those prompts: see
+        `pricing.trailing.Trail`. Trails are told at the low end alone, for that is where they are
+        shortest whatever else shrinks with the batch.
+        """
+        decode = Sum.DECODE.at(self.end)
+        turn = Peak.TURN.at(self.turn)
+        met = self.at.later_tokens and self.at.others_prefills(1) > 0
+        if not met:
+            return Larger(decode, turn, weight)
+        trail = Way(Sum.TRAIL, (Peak.BEHIND,))
+        held_up = Way(Sum.HELD_UP, (Peak.BEHIND, Peak.QUIET.at(self.turn)))
+        own = decode if self.end else Sum.TRAIL  # at one end the trail is never shorter
+        return Larger(own, turn, weight, (trail, held_up))
+
     def time(
         self,
         rounds: float,
@@ -165,7 +198,7 @@ class Clock(NamedTuple):
         # with all of them: whichever is later.
         decode = Sum.DECODE.at(self.end)
         round_ = Larger(decode, Peak.ROUND.at(self.turn), at.waiting_share)
-        turns = Larger(decode, Peak.TURN.at(self.turn), float(rounds))
+        turns = self.turns(float(rounds))
         curves: tuple[Curve, ...] = ()
         if queued and self.requests_per_s > 0:
             waited = partial(queue_s, requests_per_s=self.requests_per_s)

@@ -16,7 +16,7 @@ from planner.models.graph import ModelGraph
 from planner.pricing.price_list import PriceList
 from planner.pricing.schedule import Schedule
 from planner.pricing.timing import active_chip_s, useful_of_cycle
-from planner.solver.chain.problem import Larger, Line, Measure
+from planner.solver.chain.problem import Line, Measure
 from planner.space.boxes import Box
 from planner.space.measures import Clock, Peak, Sum, measure_of
 from planner.workload import Workload
@@ -133,10 +133,8 @@ def _ttft(corner: Corner) -> Measure:
 
 
 def _tpot(corner: Corner) -> Measure:
-    decode = Sum.DECODE.at(corner.passes)
-    turn = Peak.TURN.at(corner.turns)
     each = 1.0 / corner.ends[corner.passes].tokens_per_pass
-    return measure_of(larger=(Larger(decode, turn, each),))
+    return measure_of(larger=(corner.clock.turns(each),))
 
 
 def _request(corner: Corner) -> Measure:

@@ -35,6 +35,7 @@ from planner.pricing.price_list import (
 )
 from planner.pricing.schedule import schedule_of
 from planner.pricing.timing import crossing_bytes, interruptions_s, waits_of
+from planner.pricing.trailing import Trail, behind_s, met_share
 from planner.scoring.plans import chosen_power
 from planner.space.forms import Batches
 from planner.space.uniform_shapes import Ground, Shape, Stand, cuts_of, is_runnable, shapes_of
@@ -235,6 +236,11 @@ class Part(NamedTuple):
     """What its chips, and the link behind it, take for a step of each size, shape (2, sizes)."""
     prefill: Floats
     """The same for a pass of a prompt, shape (2,)."""
+    slower: Floats
+    """Each layer and the link behind them, for the step or for that pass, whichever takes longer,
+    all together, shape (sizes,)."""
+    quicker: Floats
+    """Whichever is shorter, of the chips and of the link, shape (2, sizes)."""
     held_bytes: Floats
     """On each chip: weights and what does not grow with sequences, for each size, shape
     (sizes,)."""
@@ -322,6 +328,7 @@ class _Pricer:
             pass_s=np.sum(passes, axis=0)[:, None],
             turn_s=turn_s,
             interrupted_s=interrupted_s,
+            trailing_s=self._trail(parts, in_flight, turns).round_s,
             others_s=others * slowest,
             prompt_pass_s=sum(part.often * float(part.prefill.sum()) for part in parts),
             prompt_slowest_s=slowest,
@@ -332,6 +339,30 @@ class _Pricer:
             np.where(fits, waits.joined_s, np.inf),
             np.where(fits, waits.tpot_s, np.inf),
             self._chips(parts, in_flight),
+        )
+
+    def _trail(self, parts: list[Part], in_flight: Floats, turns: Floats) -> Trail:
+        """Of all sizes and turns, each figure of shape (sizes, turns)."""
+        met = np.asarray(met_share(self.at, in_flight - 1.0))
+        passing = [part.often * part.decode.sum(axis=0) for part in parts]
+        quiet = [part.decode.max(axis=0) for part in parts]
+        held_up = [part.often * part.slower for part in parts]
+        behind = np.zeros_like(in_flight)
+        for part, resource in itertools.product(parts, (0, 1)):
+            added = behind_s(
+                self.at,
+                in_flight - 1.0,
+                turns,
+                chunk_s=part.prefill[resource],
+                quicker_s=part.quicker[resource][:, None],
+            )
+            behind = np.maximum(behind, added)
+        return Trail(
+            met_share=met,
+            passing_s=(1.0 - met) * np.sum(passing, axis=0)[:, None],
+            quiet_s=(1.0 - met) * turns * np.max(quiet, axis=0)[:, None],
+            held_up_s=met * np.sum(held_up, axis=0)[:, None],
+            behind_s=behind,
         )
 
     def _fits(self, parts: list[Part], in_flight: Floats) -> NDArray[np.bool_]:
@@ -402,10 +433,15 @@ class _Pricer:
                 float(holdings.tied_bytes[self.graph.kind_of_layer[a]])
                 for a, _ in self.graph.tied_layers
             )
+        slower = counts @ np.maximum(busy, prompt[:, None])
+        slower = slower + np.maximum(host[0], host[1]) + np.maximum(link, prompt_link)
+        quicker = counts @ np.minimum(busy, prompt[:, None]) + np.minimum(host[0], host[1])
         return Part(
             often=1,
             decode=np.stack([counts @ busy + host[0], link]),
             prefill=np.array([float(counts @ prompt) + host[1], prompt_link]),
+            slower=slower,
+            quicker=np.stack([quicker, np.minimum(link, prompt_link)]),
             held_bytes=weights + more + buffers,
             weight_bytes=weights,
             kv_bytes=float(counts @ holdings.kv_bytes_per_sequence),

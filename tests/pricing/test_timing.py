@@ -1,6 +1,7 @@
 """How passes add up in time."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -190,7 +191,8 @@ PREFILL_S = ((6.0, 0.0, 2.0, 0.0, 2.0), (4.0, 1.0, 0.0, 0.0, 0.0))
 def passes(*stages: tuple[float, ...]) -> Passes:
     seconds = np.array(stages)
     busy = np.stack([seconds[:, :-1].sum(axis=1), seconds[:, -1]], axis=1)
-    return Passes(seconds, np.zeros(len(stages)), np.zeros(len(stages)), busy)
+    nothing = np.zeros(len(stages))
+    return Passes(seconds, nothing, nothing, busy, busy)  # a stage is one layer, a link another
 
 
 def served(
@@ -225,14 +227,37 @@ def test_a_token_waits_for_its_turn_and_for_others_prompts_and_both_are_told_apa
 
 
 def test_where_prompts_fill_a_wait_nobody_waits_for_a_turn():
-    # One turn of 4 s, and three other prompts whose 48 s are all lost over two later tokens: 24 s,
-    # a token takes 28 s.
-    timing = by_hand(served(4, 1, software={"interruption_share": 1.0}, output_tokens=3))
+    # One turn of 4 s at the only stage, and three other prompts whose 48 s are all lost over two
+    # later tokens: 24 s, a token takes 28 s.
+    at = served(4, 1, software={"interruption_share": 1.0}, output_tokens=3)
+    one = {"decode": ((1.0, 2.0, 0.0, 1.0, 0.0),), "prefill": ((6.0, 0.0, 2.0, 0.0, 0.0),)}
+    timing = by_hand(at, stage("a"), **one)
     assert timing.tpot_s == pytest.approx(28.0)
-    assert timing.round_s == 8.0  # its own way round
-    # Of the 20 s beyond its own 8 s, all are prompts.
-    assert timing.token[0] == pytest.approx([1 + 15, 2, 5, 1, 1, 0])
+    assert timing.round_s == 4.0  # its own way round
+    # Of the 24 s beyond its own 4 s, all are prompts.
+    assert timing.token[0] == pytest.approx([1 + 18, 2, 6, 1, 0, 0])
     assert timing.token.sum() == pytest.approx(timing.tpot_s)
+
+
+def test_on_two_stages_a_lone_micro_batch_trails_those_prompts():
+    # Three prompts in two rounds, 1.5 a round: 1 - e^-1.5 of the rounds meet one. Without one they
+    # take 8 s. With one its first chunk takes 15 s; of the 3 chunks a round those behind the first
+    # take 8 s each at the first stage, and the pass of 4 s comes behind them.
+    met = 1 - math.exp(-1.5)
+    timing = by_hand(served(4, 1, software={"interruption_share": 1.0}, output_tokens=3))
+    behind = (3 - met) * 8 + met * 4
+    assert timing.tpot_s == pytest.approx((1 - met) * 8 + met * 15 + behind)
+    # The first chunk takes 4 s longer on the first stage than the pass, 1 s longer on its link, 2 s
+    # longer on the second stage. Three quarters of a prompt on the first stage are compute.
+    longer = 4 * met + behind
+    assert timing.token == pytest.approx(
+        np.array(
+            [
+                [1 + 0.75 * longer, 2, 0.25 * longer, 1, 1 + met, 0],
+                [1 + 0.8 * 2 * met, 1 + 0.2 * 2 * met, 1, 0, 0, 0],
+            ]
+        )
+    )
 
 
 def test_a_token_that_waits_for_nobody_takes_its_own_way():
@@ -278,7 +303,13 @@ def test_ranks_that_share_out_sequences_share_out_prompts():
     timing = by_hand(served(4, 4), *ranks)
     # The first stage sees one other prompt on each of two ranks, 16 s; the second all three, 30 s.
     # Half of that over ten tokens: the first is in use for 16 + 0.8 s, the second for 12 + 1.5 s.
-    assert timing.tpot_s == pytest.approx(16.8)
+    # Yet rounds that meet a prompt, of 0.05 and of 0.15 a round, take longer.
+    met, also = 1 - math.exp(-0.05), 1 - math.exp(-0.15)
+    own = 1 - math.exp(-0.15 / 4)
+    held_up = met * (8 + 2) + also * 5
+    behind = (also + 2 * (0.15 - also) / 4) * 5 + own * 3  # at the second stage
+    assert timing.tpot_s == pytest.approx((1 - met) * 16 + held_up + behind)
+    assert timing.tpot_s > 16.8
     assert (
         timing.prompt_s == 10.0
     )  # two passes of 5 s at the second stage; 8 s on each rank of the first
@@ -472,12 +503,19 @@ def test_waits_are_composed_alike_for_one_plan_and_for_many():
     work = Workload(batch_size=4, prompt_tokens=300, output_tokens=11)
     at = scheduled(work, software, batch_size=4, replicas=1, micro_batches=2)
     given = {"turn_s": 3.0, "others_s": 9.0, "prompt_pass_s": 4.0, "prompt_slowest_s": 1.5}
-    one = waits_of(at, pass_s=2.0, interrupted_s=3.5, **given)
+    one = waits_of(at, pass_s=2.0, interrupted_s=3.5, trailing_s=0.0, **given)
     assert at.prefill_passes == 3
     assert one == (0.25 + 1.5 + 4.0 + 2 * 1.5, 3.5, 3.0, 1.5)
-    many = waits_of(at, pass_s=np.array([2.0, 5.0]), interrupted_s=np.array([3.5, 3.5]), **given)
-    assert np.asarray(many.tpot_s).tolist() == [3.5, 5.0]
-    assert np.asarray(many.joined_s).tolist() == [one.joined_s, 0.25 + 2.5 + 4.0 + 2 * 1.5]
+    many = waits_of(
+        at,
+        pass_s=np.array([2.0, 5.0, 2.0]),
+        interrupted_s=np.array([3.5, 3.5, 3.5]),
+        trailing_s=np.array([3.0, 3.0, 6.0]),
+        **given,
+    )
+    assert np.asarray(many.tpot_s).tolist() == [3.5, 5.0, 6.0]
+    later = 0.25 + 2.5 + 4.0 + 2 * 1.5
+    assert np.asarray(many.joined_s).tolist() == [one.joined_s, later, one.joined_s]
 
 
 def test_nobody_is_interrupted_who_makes_no_later_tokens():

@@ -71,7 +71,8 @@ def test_on_one_pool_a_plan_scores_as_on_its_topology():
 
 
 def test_what_crosses_a_link_is_paid_once_for_each_pair_of_neighbours():
-    graph, cluster, work = tiny_graph(2), line("a", "b", "c"), pl.Workload(batch_size=2)
+    graph, cluster = tiny_graph(2), line("a", "b", "c")
+    work = pl.Workload(batch_size=2, arrivals="together")  # no prompt holds up a token
     near = pl.score_pooled_plan(split_between("a", "b"), graph, cluster, work)
     far = pl.score_pooled_plan(split_between("a", "c"), graph, cluster, work)
     sent = 2 * graph.layers[1].activation_bytes_per_token

@@ -40,6 +40,7 @@ from planner.solver.chain.problem import (
     Ints,
     Larger,
     Measure,
+    Way,
 )
 
 MOST_PRICES = 16
@@ -55,9 +56,9 @@ class MeasureBound:
     budget: int
     priced: tuple[Rest, ...]
     """Of the measure taken as a sum, at rising prices of a slot; the first is 0."""
-    by_peak: tuple[tuple[Larger, Rest], ...]
-    """For each pair of which the larger counts: of the measure as a sum without it, for when its
-    peak is the larger."""
+    by_peak: tuple["Taken", ...]
+    """For each pair of which the larger counts, and each way beside its sum: of the measure as a
+    sum but for that pair, for when that way is the larger."""
     held: Rest | None
     """Of the sum that multiplies the whole; None where there is none."""
     held_slots: bool
@@ -70,8 +71,7 @@ class MeasureBound:
     """How long the rest can become, where the measure is an average."""
     steps: Floats | None = None
     """Least cost from each item to the end by exactly so many slots, up to those of use, shape
-    (1 + pairs, items + 1, slots + 1): of the measure as a sum, then without each pair, as in
-    `by_peak`; None where `priced` has to do."""
+    (1 + ways, items + 1, slots + 1): of the measure as a sum, then as each of `by_peak` has it; None where `priced` has to do."""
 
     def value(self, item: int, slots: NDArray[np.intp], sums: Floats, peaks: Floats) -> Floats:
         """Of partial solutions that end before `item`, shape (n,)."""
@@ -99,10 +99,10 @@ class MeasureBound:
                 self._stepped(self.steps[:, item], item, slots, sums, peaks).min(axis=1)
             )
         by_peak, spread = np.full(len(slots), -np.inf), []
-        for pair, rest in self.by_peak:
-            beside = sums @ measure.as_sums(without=pair) + rest.cost[item] + base
-            by_peak = np.maximum(by_peak, beside + pair.weight * peaks[:, pair.peak])
-            spread.append((beside, pair.weight * float(self.work[item, pair.peak])))
+        for taken in self.by_peak:
+            beside = sums @ taken.weights + taken.rest.cost[item] + base
+            by_peak = np.maximum(by_peak, beside + taken.load(peaks))
+            spread.append((beside, float(taken.load(self.work[item]))))
         if self.held is None or measure.held is None:
             return np.asarray(np.maximum(self._priced(item, whole, left), by_peak))
         held = sums[:, measure.held]
@@ -119,12 +119,14 @@ class MeasureBound:
         measure, base, first = self.measure, self.measure.of_peaks(peaks), 1 if steps[0, 0] else 0
         spent, steps = np.arange(steps.shape[1])[first:], steps[:, first:]
         cost = (sums @ measure.as_sums() + base)[:, None] + steps[0]
-        for (pair, _), beside in zip(self.by_peak, steps[1:], strict=True):
-            load = np.maximum(
-                peaks[:, pair.peak, None], self.work[item, pair.peak] / np.maximum(spent, 1)
-            )
-            mine = sums @ measure.as_sums(without=pair) + base
-            cost = np.maximum(cost, mine[:, None] + beside + pair.weight * load)
+        spread = self.work[item] / np.maximum(spent, 1)[:, None]
+        for taken, beside in zip(self.by_peak, steps[1:], strict=True):
+            mine = sums @ taken.weights + base
+            either = mine[:, None] + beside
+            for peak in taken.way.peaks:
+                loads = np.maximum(peaks[:, peak, None], spread[:, peak])
+                either = either + taken.pair.weight * loads
+            cost = np.maximum(cost, either)
         cost = cost * (sums[:, measure.held, None] + spent)
         return np.where(spent <= (self.budget - slots)[:, None], cost, np.inf)
 
@@ -167,6 +169,21 @@ class MeasureBound:
         return best
 
 
+class Taken(NamedTuple):
+    """A measure of which one pair is taken to be one of its ways, all others to be their sums."""
+
+    pair: Larger
+    way: Way
+    weights: Floats
+    """Of the sums."""
+    rest: Rest
+    """Under them."""
+
+    def load(self, peaks: Floats) -> Floats:
+        """What that way's peaks add, of one or many rows of peaks."""
+        return np.asarray(self.pair.weight * peaks[..., list(self.way.peaks)].sum(axis=-1))
+
+
 class Relaxed(NamedTuple):
     """What relaxations say about a problem."""
 
@@ -206,12 +223,17 @@ def relaxed(problem: ChainProblem, floors: Floats | None = None, goal: float = m
 
 def _weighings(problem: ChainProblem, measure: Measure) -> list[tuple[Floats, float]]:
     """The weights of sums, and the price of a slot, of which a measure's bound needs the cheapest
-    ways: all pairs as sums, each pair left to its peak, and the sum that multiplies."""
+    ways: all pairs as sums, each pair left to its peak or another way, and the sum that multiplies."""
     asked = [(measure.as_sums(), 0.0)]
-    asked += [(measure.as_sums(without=pair), 0.0) for pair in measure.larger]
+    asked += [(measure.as_sums(but=pair, way=way), 0.0) for pair, way in _ways(measure)]
     if measure.held is not None:
         asked.append((unit(problem, measure.held), 0.0))
     return asked
+
+
+def _ways(measure: Measure) -> list[tuple[Larger, Way]]:
+    """All that may be larger than the sum of a pair."""
+    return [(pair, way) for pair in measure.larger for way in pair.beside_sum]
 
 
 def _bounded(
@@ -223,7 +245,10 @@ def _bounded(
 ) -> MeasureBound:
     """The bound of a measure from the answers to its weighings, in their order."""
     free = next(answers)
-    by_peak = tuple((pair, next(answers)) for pair in measure.larger)
+    by_peak = tuple(
+        Taken(pair, way, measure.as_sums(but=pair, way=way), next(answers))
+        for pair, way in _ways(measure)
+    )
     held = None
     held_slots = False
     if measure.held is not None:
@@ -247,8 +272,8 @@ class _Most:
     measure: Measure
     sums: Floats
     """Longest weighted way from each item to the end, shape (items + 1,)."""
-    pairs: tuple[Floats, ...]
-    """The same of the sum of each pair."""
+    longest: Floats
+    """The same of each sum by itself, shape (items + 1, sums)."""
     peaks: Floats
     """The most that any run or link loads, shape (peaks,)."""
 
@@ -256,19 +281,18 @@ class _Most:
         """Of partial solutions that end before `item`, shape (n,)."""
         peaks = np.maximum(peaks, self.peaks)
         total = sums @ self.measure.sums + self.sums[item] + peaks @ self.measure.peaks
-        for pair, longest in zip(self.measure.larger, self.pairs, strict=True):
-            total = total + pair.weight * np.maximum(
-                sums[:, pair.sum] + longest[item], peaks[:, pair.peak]
-            )
+        for pair in self.measure.larger:
+            total = total + pair.weight * pair.of(sums + self.longest[item], peaks)
         return np.asarray(np.maximum(total, np.finfo(float).tiny))
 
 
 def most_of(problem: ChainProblem, measure: Measure) -> _Most:
     """How large a measure's total can become from each item on."""
+    longest = [alone(problem, number, -1.0) for number in range(len(measure.sums))]
     return _Most(
         measure,
         -_finite(cheapest(problem, -measure.sums, 0.0).cost),
-        tuple(-_finite(alone(problem, pair.sum, -1.0).cost) for pair in measure.larger),
+        np.stack([-_finite(rest.cost) for rest in longest], axis=1),
         most_peaks(problem),
     )
 
@@ -302,7 +326,7 @@ def _stepped(
     least = measure.scale * (float(free.cost[0]) + float(measure.of_peaks(bound.peaks[0])))
     if math.isfinite(goal) and least > 0:
         most = min(most, int(measure.unlined(goal) / least) + 1)
-    apart = [measure.as_sums(without=pair) for pair, _ in bound.by_peak]
+    apart = [taken.weights for taken in bound.by_peak]
     weights = np.array([measure.as_sums(), *apart])
     cells = np.count_nonzero(problem.feasible) * (most + 1) * len(weights)
     if most < 1 or cells > MOST_STEPS:

@@ -23,8 +23,10 @@ from planner.solver.chain.problem import (
     ChainProblem,
     Cuts,
     Floats,
+    Larger,
     Measure,
     Solution,
+    Way,
     evaluate,
     packed,
 )
@@ -228,7 +230,7 @@ class _Model:
         total_cost = sums.total + sum(weight * self._all_loads(number) for weight, number in peaks)
         for pair in measure.larger:
             total_cost += pair.weight * max(
-                self._unit_costs(pair.sum).total, self._all_loads(pair.peak)
+                self._unit_costs(pair.sum).total, *map(self._most_of, pair.beside_sum)
             )
         unit = total_cost / MOST_TOTAL if total_cost > 0 else 1.0
         total = self._summed(sums, unit)
@@ -236,14 +238,28 @@ class _Model:
             total += self._above(number, weight / unit, 0)
         for pair in measure.larger:
             if pair.weight > 0:
-                total += self._above(
-                    pair.peak,
-                    pair.weight / unit,
-                    self._summed(self._unit_costs(pair.sum), unit, pair.weight),
-                )
+                total += self._largest(pair, unit)
         if measure.held is None:
             return _Scaled(total, unit * measure.scale)
         return self._product(total, unit * measure.scale, measure.held)
+
+    def _most_of(self, way: Way) -> float:
+        """No less than a way of adding up can be."""
+        costs = 0.0 if way.sum is None else self._unit_costs(way.sum).total
+        return costs + sum(self._all_loads(peak) for peak in way.peaks)
+
+    def _largest(self, pair: Larger, unit: float) -> Any:
+        """A variable that is no less than any way of a pair."""
+        own = self._summed(self._unit_costs(pair.sum), unit, pair.weight)
+        above = self._above(pair.peak, pair.weight / unit, own)
+        for way in pair.more:
+            total = 0
+            if way.sum is not None:
+                total += self._summed(self._unit_costs(way.sum), unit, pair.weight)
+            for peak in way.peaks:
+                total += self._above(peak, pair.weight / unit, 0)
+            self.model.add(above >= total)
+        return above
 
     def _weighted(self, weights: Floats) -> "_Costs":
         """What each run, with the cheapest link behind it, and each border crossed add to a

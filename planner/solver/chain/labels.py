@@ -363,8 +363,12 @@ def used_criteria(problem: ChainProblem) -> tuple[NDArray[np.bool_], NDArray[np.
     for measure in problem.measures:
         sums |= measure.as_sums() > 0
         peaks |= measure.peaks > 0
+        ways = [way for pair in measure.larger for way in pair.beside_sum]
+        for way in ways:
+            if way.sum is not None:
+                sums[way.sum] = True
         for peak in (
-            *(pair.peak for pair in measure.larger),
+            *(peak for way in ways for peak in way.peaks),
             *(curve.peak for curve in measure.curves),
         ):
             peaks[peak] = True
@@ -401,6 +405,7 @@ def weighed_peaks(problem: ChainProblem) -> dict[int, tuple[int, Rest]]:
         for peak in (
             *np.flatnonzero(measure.peaks > 0).tolist(),
             *(curve.peak for curve in measure.curves),
+            *(peak for pair in measure.larger for way in pair.more for peak in way.peaks),
         ):
             pairs.setdefault(peak, set()).add(-1)
         for pair in measure.larger:

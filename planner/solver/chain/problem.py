@@ -34,12 +34,37 @@ class Line(NamedTuple):
     start: float
 
 
+class Way(NamedTuple):
+    """A sum (None: none), and peaks that are added to it, all by number."""
+
+    sum: int | None
+    peaks: tuple[int, ...] = ()
+
+    def of(self, sums: Floats, peaks: Floats) -> Floats:
+        """Of one or many (sums, peaks), each along the last axis."""
+        loads = peaks[..., list(self.peaks)].sum(axis=-1)
+        return np.asarray(loads if self.sum is None else sums[..., self.sum] + loads)
+
+
 class Larger(NamedTuple):
-    """weight × the larger of a sum and a peak, both by number."""
+    """weight × the largest of a sum, a peak, both by number, and some more ways of adding up."""
 
     sum: int
     peak: int
     weight: float
+    more: tuple[Way, ...] = ()
+
+    @property
+    def beside_sum(self) -> tuple[Way, ...]:
+        """What may be larger than the sum."""
+        return (Way(None, (self.peak,)), *self.more)
+
+    def of(self, sums: Floats, peaks: Floats) -> Floats:
+        """Before the weight, of one or many (sums, peaks), each along the last axis."""
+        largest = np.maximum(sums[..., self.sum], peaks[..., self.peak])
+        for way in self.more:
+            largest = np.maximum(largest, way.of(sums, peaks))
+        return np.asarray(largest)
 
 
 class Curve(NamedTuple):
@@ -51,8 +76,8 @@ class Curve(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """total = sums·X + peaks·Y + weight × max(X[sum], Y[peak]) for each pair + f(Y[peak]) for each
-    curve; whole = total × (X[held] where there is one).
+    """total = sums·X + peaks·Y + weight × the largest of what each pair names + f(Y[peak]) for
+    each curve; whole = total × (X[held] where there is one).
 
     The value is scale × whole, or the least of the `lines` over that; where it is `averaged`, it is
     divided by the total. An average does not grow with the total: bounds take the most that this
@@ -75,7 +100,7 @@ class Measure:
         """Of one or many (sums, peaks), each along the last axis."""
         total = sums @ self.sums + self.of_peaks(peaks)
         for pair in self.larger:
-            total = total + pair.weight * np.maximum(sums[..., pair.sum], peaks[..., pair.peak])
+            total = total + pair.weight * pair.of(sums, peaks)
         whole = total if self.held is None else total * sums[..., self.held]
         value = self.lined(self.scale * whole)
         if not self.averaged:
@@ -103,13 +128,16 @@ class Measure:
             total = total + curve.of(peaks[..., curve.peak])
         return np.asarray(total)
 
-    def as_sums(self, *, without: Larger | None = None) -> Floats:
-        """Weights of the sums where the larger of every pair (but one) is taken to be its sum:
-        never more than the measure."""
+    def as_sums(self, *, but: Larger | None = None, way: Way | None = None) -> Floats:
+        """Weights of the sums where the larger of every pair is taken to be its sum, but of one
+        the sum of that way: never more than the measure."""
         weights = self.sums.copy()
         for pair in self.larger:
-            if pair is not without:
-                weights[pair.sum] += pair.weight
+            number: int | None = pair.sum
+            if pair is but:
+                number = None if way is None else way.sum
+            if number is not None:
+                weights[number] += pair.weight
         return weights
 
 

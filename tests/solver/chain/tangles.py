@@ -17,7 +17,7 @@ import pytest
 from planner.solver.chain import exhaustive, placed
 from planner.solver.chain.packing import Packing
 from planner.solver.chain.placed import Ground, Link, Place, PlacedProblem, PlacedRun
-from planner.solver.chain.problem import ChainProblem, Larger, Measure, evaluate, packed
+from planner.solver.chain.problem import ChainProblem, Larger, Measure, Way, evaluate, packed
 from tests.solver.posed import packed_in
 
 SEEDS = range(12)
@@ -27,6 +27,14 @@ ALMOST = 1 + 1e-9
 """By how much rounding may make two equal figures differ."""
 MIXED = Measure(np.array([1.0, 0.0]), np.array([2.0, 0.0]), (Larger(1, 1, 1.0),))
 """A sum, a peak, and the larger of another sum and another peak."""
+MORE_WAYS = (Way(0, (1,)), Way(0, (0, 1)), Way(None, (0,)))
+MANIFOLD = replace(MIXED, larger=(Larger(1, 1, 1.0, MORE_WAYS),))
+"""The same with the largest of five."""
+
+
+def asked(seed: int) -> Measure:
+    """One of the two."""
+    return MANIFOLD if seed % 2 else MIXED
 
 
 def tangled(seed: int, *, alike: bool, items: int = ITEMS, budget: int = 12) -> ChainProblem:
@@ -43,7 +51,7 @@ def tangled(seed: int, *, alike: bool, items: int = ITEMS, budget: int = 12) -> 
         link_peaks=2 * links,
         **packed_in(Packing(24, (3, 6, 24), (3, 6)), np.array([1, 2, 3])),
         budget=budget,
-        objective=MIXED,
+        objective=asked(seed),
     )
 
 
@@ -81,7 +89,7 @@ def times_slots(seed: int) -> ChainProblem:
         run_sums_fixed=np.concatenate([problem.run_sums_fixed, widths[:, None]], axis=1),
         link_sums=np.concatenate([problem.link_sums, nothing], axis=3),
         objective=Measure(
-            np.array([1.0, 0.0, 0.0]), np.array([2.0, 0.0]), (Larger(1, 1, 1.0),), held=2
+            np.array([1.0, 0.0, 0.0]), np.array([2.0, 0.0]), asked(seed).larger, held=2
         ),
     )
 
@@ -212,7 +220,7 @@ def pooled(seed: int, *, anywhere: bool, uniform: bool, items: int = ITEMS) -> P
         link_peaks=2 * cheapest,
         **packed_in(Packing(8, (8,)), WIDTHS),
         budget=8,
-        objective=MIXED,
+        objective=asked(seed),
     )
     return PlacedProblem(
         chain=chain,

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from planner.solver.chain.packing import Packing
-from planner.solver.chain.problem import ChainProblem, Larger, Line, Measure, evaluate, packed
+from planner.solver.chain.problem import (
+    ChainProblem,
+    Larger,
+    Line,
+    Measure,
+    Way,
+    evaluate,
+    packed,
+)
 
 WORK, LINKS = 0, 0
 
@@ -65,6 +73,19 @@ def test_a_measure_adds_sums_peaks_and_the_larger_of_two():
     measure = Measure(np.array([2.0]), np.array([3.0]), (Larger(0, 0, 10.0),), scale=0.5)
     assert float(measure.value(np.array([1.0]), np.array([4.0]))) == 0.5 * (2 + 12 + 40)
     assert float(measure.value(np.array([5.0]), np.array([4.0]))) == 0.5 * (10 + 12 + 50)
+
+
+def test_more_ways_count_where_they_are_the_largest():
+    pair = Larger(0, 0, 10.0, (Way(1, (0,)), Way(1, (0, 1))))
+    measure = Measure(np.zeros(2), np.zeros(2), (pair,))
+    # The sum 5, the peak 4, then 2 + 4 and 2 + 4 + 3.
+    assert float(measure.value(np.array([5.0, 2.0]), np.array([4.0, 3.0]))) == 10 * 9.0
+    assert float(measure.value(np.array([5.0, 0.0]), np.array([4.0, 0.5]))) == 10 * 5.0
+    rows = measure.value(np.array([[5.0, 2.0], [9.5, 2.0]]), np.array([[4.0, 3.0], [4.0, 3.0]]))
+    assert rows.tolist() == [90.0, 95.0]
+    assert measure.as_sums().tolist() == [10.0, 0.0]
+    assert measure.as_sums(but=pair).tolist() == [0.0, 0.0]
+    assert measure.as_sums(but=pair, way=pair.more[0]).tolist() == [0.0, 10.0]
 
 
 def test_a_held_measure_is_multiplied_by_its_sum():

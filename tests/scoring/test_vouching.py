@@ -1,0 +1,86 @@
+"""Plans that no measured row vouches for are said to be so, and have wider intervals."""
+
+import csv
+import importlib.resources
+import math
+
+import pytest
+
+import planner as pl
+from planner.machines.engine import Engine
+from planner.report.text import interval_lines, unvouched_lines
+from planner.scoring.score import UNMEASURED, residuals_of
+from planner.scoring.vouching import MOST_EXPERT_PARALLEL, residuals_for, unvouched
+from planner.workload import Workload
+from tests.by_hand import plan_of, stage
+from tests.instances import tiny_software
+
+SERVER = tiny_software(engine=Engine(version="1.0"))
+LLAMA = pl.load_model("llama-3.1-8b", weight_dtype="fp8", kv_dtype="bf16")
+MACHINE = pl.load_topology("hgx-h100", chips=8, software="vllm")
+STEADY = pl.Workload(batch_size=8, prompt_tokens=512, output_tokens=64)
+PIPELINE = plan_of(stage("a"), stage("b", first=1))
+WIDE = plan_of(stage("a", chips=16, expert_parallel=16))
+
+
+def rows() -> list[dict[str, str]]:
+    table = importlib.resources.files("planner.calibration") / "published.csv"
+    return list(csv.DictReader(table.read_text().splitlines()))
+
+
+def test_no_published_row_vouches_for_what_is_said_to_be_unvouched():
+    served = [row for row in rows() if row["arrivals"] == "steady"]
+    assert len(served) > 100
+    assert {row["pipeline_parallel"] for row in served} <= {"", "1"}
+    widest = max(int(row["expert_parallel"] or 1) for row in rows())
+    assert widest == MOST_EXPERT_PARALLEL
+
+
+def test_more_than_one_stage_of_a_serving_engine_is_unvouched():
+    (doubt,) = unvouched(PIPELINE, SERVER, Workload())
+    assert doubt.startswith("no measured row of plain ")
+    assert doubt.endswith("this plan has 2")
+    assert unvouched(plan_of(stage("a")), SERVER, Workload()) == ()
+    # Pipelines that serve one batch at a time are measured, and so are machines without engines.
+    assert unvouched(PIPELINE, SERVER, Workload(arrivals="together")) == ()
+    assert unvouched(PIPELINE, tiny_software(), Workload()) == ()
+
+
+def test_experts_over_more_chips_than_were_ever_measured_are_unvouched():
+    (doubt,) = unvouched(WIDE, tiny_software(), Workload())
+    assert "over more than 8 chips, and this plan over 16" in doubt
+    eight = plan_of(stage("a", chips=8, expert_parallel=8))
+    assert unvouched(eight, tiny_software(), Workload()) == ()
+
+
+def test_what_is_unvouched_is_as_uncertain_as_what_was_never_measured():
+    software = MACHINE.software
+    measured = {one.field: one.half_width for one in residuals_of(software)}
+    wider = {one.field: one.half_width for one in residuals_for(software, ("why",))}
+    assert measured["tpot_s"] < UNMEASURED
+    assert wider == {field: max(width, UNMEASURED) for field, width in measured.items()}
+    assert residuals_for(software, ()) == residuals_of(software)
+
+
+def test_a_score_says_so_and_widens_its_intervals():
+    one = pl.score_plan(pl.uniform_plan(LLAMA, MACHINE, tensor_parallel=8), LLAMA, MACHINE, STEADY)
+    plan = pl.uniform_plan(LLAMA, MACHINE, tensor_parallel=4, pipeline_parallel=2)
+    two = pl.score_plan(plan, LLAMA, MACHINE, STEADY)
+    assert one.unvouched == ()
+    assert unvouched_lines(one) == []
+    assert len(two.unvouched) == 1
+    low, high = two.interval("tpot_s", 0.8)
+    assert math.log(high / low) == pytest.approx(2 * UNMEASURED)
+    low, high = one.interval("tpot_s", 0.8)
+    assert math.log(high / low) < 2 * UNMEASURED
+
+
+def test_an_answer_prints_what_is_unvouched_beside_its_interval():
+    result = pl.partition(LLAMA, MACHINE, STEADY, minimize="tpot_s")
+    vouched = interval_lines(result)
+    assert len(vouched) == 1
+    score = result.score.replace(unvouched=("nobody measured it",))
+    assert interval_lines(result.replace(score=score)) == [
+        *vouched,
+        "nobody measured it: its interval is wider",
+    ]
