@@ -4,6 +4,7 @@ import random
 from typing import Any
 
 from planner.machines.cluster import Cluster, Pool, PoolLink
+from planner.machines.engine import Engine
 from planner.machines.software import CollectiveKernel, Software
 from planner.machines.topology import Chip, Fabric, MemoryTier, Peak, Power, Price, Topology
 from planner.models.decoder import DecoderShape, Formats, decoder_graph
@@ -67,6 +68,24 @@ def tiny_software(**changes: Any) -> Software:
         ),
     }
     return Software(**{**numbers, **changes})
+
+
+def tiny_engine(**changes: Any) -> Engine:
+    """One that splits all stages alike and keeps as many micro-batches as stages in flight."""
+    numbers: dict[str, Any] = {
+        "version": "1", "like_stages": True, "decoder_on_each_stage": True, "micro_batches": "stages",
+    }  # fmt: skip
+    return Engine(**{**numbers, **changes})
+
+
+ENGINES = {
+    "as many as stages": tiny_engine(),
+    "one more": tiny_engine(micro_batches="stages + 1", experts="all ranks"),
+    "each sequence": tiny_engine(
+        micro_batches="sequences", tensor_in_pipelines=False, experts="none", attention="none"
+    ),
+}
+"""Engines that differ in every rule."""
 
 
 def tiny_chip(memory_bytes: float = 1e9, **changes: Any) -> Chip:

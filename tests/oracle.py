@@ -112,6 +112,7 @@ def batched(
         )
         for a, b, split, start in zip(cuts, cuts[1:], chosen, starts, strict=False)
     )  # fmt: skip
+    ranks = min(stage.attention_parallel for stage in stages)  # each takes so many
     if workload.phase == "prefill":  # one prompt after the other
         yield Plan(stages=stages)
         return
@@ -126,7 +127,7 @@ def batched(
             yield Plan(stages=stages, micro_batches=micro_batches)
         return
     for micro_batches in range(1, len(names) + 1):  # an open batch: micro-batches of one size
-        for sequences in range(micro_batches, most_sequences + 1, micro_batches):
+        for sequences in range(micro_batches, most_sequences * ranks + 1, micro_batches):
             yield Plan(
                 stages=stages, micro_batches=micro_batches, batch_size=sequences * len(bases)
             )
@@ -151,7 +152,8 @@ def all_splits(graph: ModelGraph, topology: Topology) -> list[Split]:
             heads % tensor and tensor % heads and not pads for heads in ways.get("kv_heads", ())
         ):
             continue
-        if expert > 1 and any(count % expert for count in ways.get("experts", (1,))):
+        twice = topology.software.engine.redundant_experts
+        if any(expert > count if twice else count % expert for count in ways.get("experts", ())):
             continue
         if expert > 1 and "experts" not in ways:
             continue

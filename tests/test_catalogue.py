@@ -12,6 +12,7 @@ from planner.catalogue import (
     model_aliases,
     model_table,
     sources,
+    topologies_folder,
     topology_aliases,
     topology_table,
 )
@@ -22,7 +23,7 @@ from tests.instances import tiny_topology
 with (Path(__file__).parent / "data" / "datasheets.csv").open() as table:
     DATASHEETS = {row["topology"]: row for row in csv.DictReader(table)}
 
-COUNTED = {"chips", "most_chips", "units", "dimensions", "most_ranks"}
+COUNTED = {"chips", "most_chips", "units", "dimensions", "most_ranks", "most_stages"}
 """Numbers that say how a machine is put together, and so need no source."""
 
 EXPECTED = (Path(__file__).parent / "data" / "machines.txt").read_text(encoding="utf-8").split()
@@ -82,6 +83,18 @@ def test_every_figure_of_a_software_stack_has_a_source_that_is_explained(name):
     assert len(figures) >= 5
     assert [figure.path for figure in figures if not sources().get(figure.source)] == []
     assert [figure.path for figure in figures if figure.confidence == "stated"] == []
+
+
+@pytest.mark.parametrize("name", pl.software_names())
+def test_every_stack_states_the_rules_of_its_engine_or_that_none_are_known(name):
+    stated = topologies_folder() / "software" / f"{name}.toml"
+    assert "[engine]" in stated.read_text(encoding="utf-8")
+    engine = pl.load_topology("hgx-h100", software=name).software.engine
+    assert sources().get(engine.source)
+    assert engine.confidence != "stated"
+    assert engine.note
+    assert engine.note.startswith("none are known") != engine.is_known
+    assert bool(engine.version) == engine.is_known
 
 
 def test_every_source_is_explained_in_words():

@@ -33,7 +33,7 @@ COUNTED = {
     "schema_version", "users", "first_chip", "boxes_done", "boxes_open", "params", "second", "window", "advantage", "batch_size",
     "hidden_size", "density", "acceptance_rate",
     "tokens_factor", "half_width", "before", "after", "effect", "median_before", "median_after", "median", "p90", "bias",
-    "slope",
+    "slope", "most_stages", "weight_block",
     "covered", "left_out", "fitted", "strength", "compute_activity", "memory_activity", "tolerance", "checked_bound",
     "low", "high", "swing", "low_objective", "high_objective", "low_effect", "high_effect", "now", "target",
     "factor", "speed_up", "latency_exponent", "ends_at_parameters", "last", "years",
@@ -71,6 +71,7 @@ def test_every_test_file_mirrors_a_module_or_a_rule(path):
     module = PACKAGE / inside.parent / inside.name.removeprefix("test_")
     of_all = {
         "test_conventions.py",
+        "test_engines_page.py",
         "test_method.py",
         "test_promises.py",
         "test_properties.py",

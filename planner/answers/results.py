@@ -30,6 +30,10 @@ class Result(Answer):
     """Chips that no plan was allowed to use."""
     sequence_parallel: bool = False
     """Whether stages were allowed to share out the tokens of a sequence."""
+    engine_objective: float | None = None
+    """Where any plan was allowed: what the best of those reaches that the software's engine can be
+    started with, proved. None where no rules of the engine are known, or none of them keeps the
+    limits."""
 
     def plot(self, kind: Kind = "breakdown") -> "go.Figure":
         """An interactive picture: "breakdown", "operators", "memory", "stages" or "roofline"

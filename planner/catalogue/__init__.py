@@ -55,7 +55,7 @@ def load_model(
     is wrong with a file.
     """
     found = _model(name, weight_dtype)
-    formats = _formats(weight_dtype or found.dtype, kv_dtype, activation_dtype)
+    formats = _formats(found, weight_dtype, kv_dtype, activation_dtype)
     picture = {"height": height, "width": width, "frames": frames, "steps": steps}
     graph = _graph_of(found, formats, picture)
     return graph if sparsity is None else pruned(graph, sparsity)
@@ -70,6 +70,8 @@ class Found(NamedTuple):
     """In which it is published."""
     source: str
     confidence: str
+    block: int | None = None
+    """Of published weights that share a scale."""
 
 
 def _model(name: str | Path, weight_dtype: str | None) -> Found:
@@ -92,19 +94,20 @@ def _model_of_the_table(name: str) -> Found:
         dtype=entry.get("dtype", "bf16"),
         source=entry["source"],
         confidence=entry["confidence"],
+        block=entry.get("weight_block"),
     )
 
 
 def _model_of_a_config(path: Path, weight_dtype: str | None) -> Found:
     config = _config_in(path)
-    shape, published = read_config(config, weight_dtype)
+    read = read_config(config, weight_dtype)
     # As a file from a hub it is called config.json, and its folder has the model's name.
     name = config.resolve().parent.name if config.name == "config.json" else config.stem
-    return Found(name, shape, published, source=config.name, confidence="stated")
+    return Found(name, read.shape, read.dtype, config.name, "stated", read.block)
 
 
 def _graph_of(found: Found, formats: Formats, picture: dict[str, int | None]) -> ModelGraph:
-    name, shape, _, source, confidence = found
+    name, shape, source, confidence = found.name, found.shape, found.source, found.confidence
     if isinstance(shape, DiffusionShape):
         made = picture_of(shape, name, picture)
         return diffusion_graph(shape, name, formats, made, source=source, confidence=confidence)
@@ -242,9 +245,18 @@ def _rows(name: str) -> dict[str, list[Fields]]:
         return read_toml(path, "the model table")
 
 
-def _formats(weight_dtype: str, kv_dtype: str, activation_dtype: str | None) -> Formats:
+def _formats(
+    found: Found, weight_dtype: str | None, kv_dtype: str, activation_dtype: str | None
+) -> Formats:
+    """As asked for, else as published; weights that are quantised anew keep no blocks."""
+    dtype = weight_dtype or found.dtype
     return Formats.from_fields(
-        {"weight_dtype": weight_dtype, "kv_dtype": kv_dtype, "activation_dtype": activation_dtype}
+        {
+            "weight_dtype": dtype,
+            "weight_block": found.block if dtype == found.dtype else None,
+            "kv_dtype": kv_dtype,
+            "activation_dtype": activation_dtype,
+        }
     )
 
 

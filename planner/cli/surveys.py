@@ -83,6 +83,7 @@ def sweep_spec(
         processes=processes,
         time_limit_s=asked.time_limit_s,
         power_scope=asked.power_scope,
+        space=asked.space,
     )
     if out is not None:
         write_whole(out, made.to_frame().to_csv(index=False).rstrip("\n"))

@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 Numbers = float | Floats
 
 
-def queue_s(work_s: Numbers, requests_per_s: float) -> Numbers:
+def queue_s(work_s: Numbers, requests_per_s: Numbers) -> Numbers:
     """Mean wait for the work of those who came before; infinite where more comes than is done
     [1]. [s]"""
     load = np.asarray(requests_per_s * work_s)

@@ -1,7 +1,11 @@
 """`Engine`: which plans a software can be started with."""
 
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 
+from pydantic import model_validator
+
+from planner.errors import InputError
+from planner.machines.origin import Confidence
 from planner.records import Record
 from planner.units import Count
 
@@ -10,25 +14,31 @@ Space = Literal["engine", "any"]
 
 SPACES: tuple[Space, ...] = get_args(Space)
 
-InFlight = Literal["any", "stages", "stages + 1", "sequences"]
+InFlight = Literal["any", "one", "stages", "stages + 1", "sequences"]
 
 
 class Engine(Record):
-    """Which plans a software can be started with; the default is any.
+    """Which plans a software can be started with.
 
     Every rule is a fact of a version of the software, and stands with its source in the file of the
-    stack.
+    stack. The default is any plan: that of a stack whose engine has no known rules, of one that
+    only lends kernels or collectives, and of a file that says nothing.
     """
 
     version: str = ""
-    """Of which the rules hold; empty where none are known."""
+    """Of which the rules hold."""
+    source: str = ""
+    """Of all rules, or of the word that none are known."""
+    confidence: Confidence = "stated"
+    note: str = ""
+    """What the rules leave out; where none are known, why."""
     like_stages: bool = False
     """Whether all stages are split alike."""
     decoder_on_each_stage: bool = False
     """Whether each stage needs at least one layer between the embedding and the head."""
     micro_batches: InFlight = "any"
-    """In flight over more than one stage, where there are as many sequences: as many as stages,
-    one more, or each sequence by itself. One stage alone takes all sequences at once."""
+    """In flight over more than one stage, where there are as many sequences: all in one, as many
+    as stages, one more, or each sequence by itself. One stage alone takes all at once."""
     most_stages: Count = 10_000_000
     tensor_in_pipelines: bool = True
     """Whether several stages may be split over tensor ranks."""
@@ -42,7 +52,21 @@ class Engine(Record):
     whole_blocks: bool = False
     """Whether every width that is split must leave whole blocks of weights that share a scale."""
 
+    @model_validator(mode="after")
+    def check_whole(self) -> Self:
+        """Rules are searched as a whole: one split, a settled number of micro-batches, and what
+        else is refused; halves would say "optimal" of plans that other rules refuse."""
+        settled = self.like_stages and self.micro_batches != "any"
+        told = {"version", "source", "confidence", "note", "redundant_experts"}
+        stated = self.model_dump(exclude_defaults=True, exclude=told)
+        if stated and not settled:
+            raise InputError(
+                f"Engine.{min(stated)} is a rule, and where there is any, like_stages must be true"
+                " and micro_batches stated; leave all out where they are not known"
+            )
+        return self
+
     @property
     def is_known(self) -> bool:
-        """Whether any rules are known."""
-        return bool(self.version)
+        """Whether any rules are known that refuse plans."""
+        return self.like_stages

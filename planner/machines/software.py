@@ -120,7 +120,8 @@ class Software(Record):
     usable_memory_fraction: Fraction
     """Share of the memory that a plan may fill."""
     most_sequences: Count = 4096
-    """In flight in one replica."""
+    """In flight in one process of its engine: on each of the ranks that share out the sequences
+    of a replica."""
     pads_heads: bool = False
     """Whether it splits heads that do not divide by the degree, adding empty ones."""
     most_tensor_parallel: Count = 1_000_000

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from planner.errors import InputError, listed
+from planner.machines.origin import Confidence
 from planner.machines.software import Software
 from planner.models.dtypes import MULTIPLIED_IN, Dtype, Zeros
 from planner.records import Record
@@ -126,9 +127,7 @@ class Figure(Record):
     """Of the field, such as "chip.memory[0].capacity_bytes"."""
     value: float
     source: str
-    confidence: Literal["A", "B", "C", "M", "derived", "fit", "guess", "claim", "stated"]
-    """A: primary source read. B: secondary. C: contested. M: from memory. Fit, guess and claim
-    say what they are."""
+    confidence: Confidence
     note: str = ""
 
 

@@ -218,6 +218,8 @@ class Formats(Record):
     """How the weights, the cache and the arithmetic are stored."""
 
     weight_dtype: Dtype = "bf16"
+    weight_block: Width | None = None
+    """As of a graph."""
     kv_dtype: Dtype = "bf16"
     activation_dtype: Dtype | None = None
     """What matmuls multiply in; None: as the recipes with these weights do."""
@@ -251,6 +253,7 @@ def decoder_graph(
         layers=chain,
         edges=chain_edges(chain),
         weight_dtype=formats.weight_dtype,
+        weight_block=formats.weight_block,
         kv_dtype=formats.kv_dtype,
         activation_dtype=formats.compute_dtype,
         parameters_active=active_parameters(shape, chain),

@@ -159,6 +159,9 @@ class ModelGraph(Record):
     edges: tuple[tuple[str, str], ...]
     """From layer, to layer."""
     weight_dtype: Dtype
+    weight_block: Width | None = None
+    """Neighbours, along inputs and along outputs, whose weights share one scale in the published
+    checkpoint; None: no blocks are stated, as where a scale stands for a whole matrix."""
     kv_dtype: Dtype
     activation_dtype: Dtype
     """What matmuls multiply in; the stream between layers stays at 16 bit."""

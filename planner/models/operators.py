@@ -1,5 +1,6 @@
 """The operators of a layer, and what each demands of a chip for each token."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -288,8 +289,13 @@ class Experts(Record):
 
     def demand(self, tensor_parallel: int = 1, expert_parallel: int = 1) -> Demand:
         """Split over max(tensor, expert) chips: whole experts first, then each expert's
-        matrices."""
+        matrices.
+
+        Where the experts do not divide, each group holds as many as the fullest: the places left
+        over hold some of them twice, and tokens go to all places alike.
+        """
         ways = max(tensor_parallel, expert_parallel)
+        places = float(math.ceil(self.experts / expert_parallel) * expert_parallel)
         # Attention is data parallel beyond the tensor group, so experts get the tokens of several.
         tokens = max(1.0, expert_parallel / tensor_parallel)
         stream = stream_bytes_of(self.compute_dtype)
@@ -306,8 +312,8 @@ class Experts(Record):
 
         return Demand(
             flop_per_token=2.0 * each * tokens / ways,
-            sparse_bytes=self.weight_bytes / ways,
-            sparse_parts=float(self.experts),
+            sparse_bytes=self.weight_bytes * (places / self.experts) / ways,
+            sparse_parts=places,
             sparse_parts_active=float(self.experts_active),
             sparse_tokens_per_token=tokens,
             sparse_groups=float(expert_parallel),

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from planner.answers.certificates import Certificate, Verdict
 from planner.answers.question import FIELDS, SAMPLE_FIELDS, Question, question_of
 from planner.errors import InputError
+from planner.planning.engine_proof import EngineProof
 from planner.scoring.checking import check_plan
 from planner.scoring.plans import score_plan
 from planner.scoring.score import Score
@@ -75,7 +76,8 @@ def _checked_bound(
         _, score = best_sampling(graph, topology, workload, question)
         return float(getattr(score, certificate.field)), 1
     candidates = Candidates(graph, topology, workload, question)
-    proof = Proof(candidates, candidates.canonical(certificate.field, certificate.bound))
+    claim = candidates.canonical(certificate.field, certificate.bound)
+    proof = EngineProof(candidates, claim) if candidates.of_engine else Proof(candidates, claim)
     if candidates.averages:
         # An average does not grow with what it is over, as the recursion needs it.
         return None, proof.boxes
@@ -99,6 +101,7 @@ def _question(certificate: Certificate) -> Question:
         dict(certificate.limits),
         certificate.power_scope,
         diffusion=certificate.graph.is_diffusion,
+        space=certificate.space,
     )
     return replace(asked, sequence_parallel=certificate.sequence_parallel)
 
@@ -106,7 +109,7 @@ def _question(certificate: Certificate) -> Question:
 def _check_answer(certificate: Certificate) -> None:
     """Everything that needs no search."""
     at = certificate
-    broken = check_plan(at.plan, at.graph, at.topology, at.workload)
+    broken = check_plan(at.plan, at.graph, at.topology, at.workload, space=at.space)
     if broken:
         raise InputError(f"Certificate.plan breaks a rule: {broken[0].message}")
     score = score_plan(at.plan, at.graph, at.topology, at.workload, power_scope=at.power_scope)

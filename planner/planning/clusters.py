@@ -8,8 +8,10 @@ from planner.answers.question import question_of
 from planner.answers.results import ClusterResult
 from planner.errors import NoPlanFoundError
 from planner.machines.cluster import Cluster
+from planner.machines.engine import Space
 from planner.machines.topology import PowerScope
 from planner.models.graph import ModelGraph
+from planner.planning.engine_search import EngineClusterSearch
 from planner.planning.refusals import refusal_of
 from planner.planning.search import ClusterSearch, Progress
 from planner.scoring.clusters import score_pooled_plan
@@ -28,17 +30,20 @@ def partition_cluster(
     time_limit_s: float | None = None,
     power_scope: PowerScope | None = None,
     progress: Callable[[Progress], None] | None = None,
+    space: Space = "engine",
 ) -> ClusterResult:
     """The plan on a cluster that makes one field of `Score` best, with a proof, as `partition`
     gives it on a topology.
 
-    The space: pools in any order, each used for one run of consecutive layers or left out; inside a
+    The space "any": pools in any order, each used for one run of consecutive layers or left out; inside a
     pool stages of consecutive layers on consecutive chips, a tensor and an expert parallel degree
     for each; any number of like replicas, each spread over all pools that are used, and of
-    micro-batches. InfeasibleError: proved that there is none; NoPlanFoundError: none was found in
+    micro-batches. Of these "engine" has the plans that the software of the first stage's pool can be
+    started with, see `partition`, on pools that have the same software: no two engines are piped
+    into one another. InfeasibleError: proved that there is none; NoPlanFoundError: none was found in
     time.
     """
-    question = question_of(minimize, maximize, limits, power_scope)
+    question = question_of(minimize, maximize, limits, power_scope, space=space)
     candidates = ClusterCandidates(graph, cluster, workload, question)
     return best_of(candidates, time_limit_s=time_limit_s, progress=progress)
 
@@ -51,7 +56,9 @@ def best_of(
     known: ClusterResult | None = None,
 ) -> ClusterResult:
     """The best of the candidates, with a proof; `known` is a result to improve on."""
-    search = ClusterSearch(candidates, time_limit_s=time_limit_s, progress=progress, known=known)
+    search = EngineClusterSearch(
+        candidates, time_limit_s=time_limit_s, progress=progress, known=known
+    )
     search.run()
     found = found_by(search)
     if found is not None:

@@ -11,7 +11,7 @@ import heapq
 import itertools
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from planner.answers.proof import StoppedBy, proved
@@ -19,11 +19,13 @@ from planner.answers.question import Question, question_of
 from planner.answers.results import Disaggregation
 from planner.cost.energy import usd_per_million_tokens
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, listed
+from planner.machines.engine import Space
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
+from planner.planning.engine_search import search_of
 from planner.planning.partitioning import partition
-from planner.planning.search import CLOSE, Search
+from planner.planning.search import CLOSE
 from planner.scoring.disaggregated import (
     DisaggregatedScore,
     Handover,
@@ -64,6 +66,7 @@ def disaggregate(
     limits: dict[str, float] | None = None,
     time_limit_s: float | None = None,
     power_scope: PowerScope | None = None,
+    space: Space = "engine",
 ) -> Disaggregation:
     """The prefill pool and the decode pool that make one field of `DisaggregatedScore` best
     together, with a proof.
@@ -71,11 +74,12 @@ def disaggregate(
     `decode` None: the chips of `prefill` are shared out between the two. Fields to optimise or
     limit: ttft_s, tpot_s, tokens_per_s, tokens_per_s_per_user, request_s (to optimise alone),
     chips, usd_per_million_tokens. Of the pools with the best value those with the fewest chips are
-    taken where rates or chips are asked for, then the fastest. InfeasibleError: proved that there
+    taken where rates or chips are asked for, then the fastest. `space`: each pool's plans, as
+    `partition` has them. InfeasibleError: proved that there
     are none; NoPlanFoundError: none were found in time.
     """
     started = time.monotonic()
-    question = question_of(minimize, maximize, limits, power_scope)
+    question = question_of(minimize, maximize, limits, power_scope, space=space)
     asked = _Asked(graph, workload, prefill, decode, handover(graph, workload, link), question)
     clock = _Clock(math.inf if time_limit_s is None else started + time_limit_s)
     found = _Rectangles(asked, clock)
@@ -287,7 +291,7 @@ class _Asked:
         machine = (self.prefill, self.decode)[number]
         work = self.over.decode if number else self.over.prefill
         limits = self.pool_limits[number] | (more or {})
-        question = Question(field, tuple(sorted(limits.items())), self.question.power_scope)
+        question = replace(self.question, objective=field, limits=tuple(sorted(limits.items())))
         return _Pool(self.graph, machine, work, question, clock)
 
 
@@ -348,7 +352,7 @@ class _Pool:
         if known is not None:
             return known
         machine = self.machine.replace(chips=chips)
-        search = Search(
+        search = search_of(
             Candidates(self.graph, machine, self.workload, self.question),
             time_limit_s=self.clock.left_s,
             enough=enough,
@@ -563,6 +567,7 @@ def _refusal(asked: _Asked, clock: _Clock) -> InfeasibleError:
                     pool.workload,
                     minimize="chips",
                     limits=dict(pool.question.limits),
+                    space=pool.question.space,
                 )
             except InfeasibleError as error:
                 return InfeasibleError(

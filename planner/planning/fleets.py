@@ -17,11 +17,13 @@ from planner.answers.question import Question, question_of
 from planner.answers.results import ClusterResult, Fleet
 from planner.errors import InputError, NoPlanFoundError
 from planner.machines.cluster import Cluster
+from planner.machines.engine import Space
 from planner.machines.topology import PowerScope
 from planner.models.graph import ModelGraph
 from planner.planning.clusters import found_by
+from planner.planning.engine_search import EngineClusterSearch
 from planner.planning.refusals import refusal_of
-from planner.planning.search import ClusterSearch, Progress
+from planner.planning.search import Progress
 from planner.scoring.clusters import common_scope
 from planner.space.cluster_candidates import ClusterCandidates
 from planner.workload import Workload
@@ -64,6 +66,7 @@ class _Sharing:
     power_scope: PowerScope | None
     deadline: float
     progress: Callable[[Progress], None] | None
+    space: Space
     known: dict[Group, _Known] = field(default_factory=dict)
     interrupted: bool = False
 
@@ -94,7 +97,7 @@ class _Sharing:
         """The best plan of a group on its own, or as far as that gets."""
         started = time.monotonic()
         candidates = self.candidates(part_of(self.cluster, group))
-        search = ClusterSearch(candidates, time_limit_s=time_limit_s, progress=self.progress)
+        search = EngineClusterSearch(candidates, time_limit_s=time_limit_s, progress=self.progress)
         search.run()
         self.interrupted |= search.interrupted
         result = found_by(search)
@@ -116,7 +119,7 @@ class _Sharing:
     @property
     def question(self) -> Question:
         """What is asked of every group."""
-        return question_of(None, "tokens_per_s", self.limits, self.power_scope)
+        return question_of(None, "tokens_per_s", self.limits, self.power_scope, space=self.space)
 
     @property
     def stopped_by(self) -> StoppedBy:
@@ -162,12 +165,13 @@ def partition_fleet(
     time_limit_s: float | None = None,
     power_scope: PowerScope | None = None,
     progress: Callable[[Progress], None] | None = None,
+    space: Space = "engine",
 ) -> Fleet:
     """The deployments of one model, each on pools of its own, that give the most tokens a second
     together, with a proof.
 
     The space: all ways of sharing out the pools; on each group of pools all plans of
-    `partition_cluster`, over the links between these pools only. `limits` hold for every
+    `partition_cluster` in the same `space`, over the links between these pools only. `limits` hold for every
     deployment, so `limits={"tpot_s": 0.05}` says what each user gets. The batch of `workload` is
     left open (`batch_size=None`): each deployment takes as many sequences as suit it. To let one
     pool serve in unlike parts, describe it as several pools. InfeasibleError: proved that no group
@@ -187,7 +191,7 @@ def partition_fleet(
     started = time.monotonic()
     deadline = math.inf if time_limit_s is None else started + time_limit_s
     scope = common_scope(cluster, power_scope)
-    sharing = _Sharing(graph, cluster, workload, limits, scope, deadline, progress)
+    sharing = _Sharing(graph, cluster, workload, limits, scope, deadline, progress, space)
     sharing.run()
     return _fleet(sharing, time.monotonic() - started)
 

@@ -4,21 +4,24 @@ make without asking."""
 import math
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from planner.answers.proof import proved
 from planner.answers.question import Question, question_of
 from planner.answers.results import ClusterResult, Result
-from planner.errors import InputError, NoPlanFoundError
+from planner.errors import InfeasibleError, InputError, NoPlanFoundError
 from planner.machines.cluster import Cluster, Pool
+from planner.machines.engine import Space
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan, Stage
 from planner.planning.clusters import best_of
+from planner.planning.engine_search import AnySearch, search_of
 from planner.planning.refusals import refusal_of
-from planner.planning.search import Engine, Progress, Search
+from planner.planning.search import Engine, Progress
 from planner.scoring.plans import score_plan
+from planner.scoring.score import Score
 from planner.space.candidates import Candidates
 from planner.space.cluster_candidates import ClusterCandidates
 from planner.space.diffusion import best_sampling
@@ -43,45 +46,70 @@ def partition(
     seed: int = 0,
     exclude: Iterable[int] = (),
     sequence_parallel: bool = False,
+    space: Space = "engine",
 ) -> Result:
     """The plan that makes one field of `Score` best, with a proof.
 
+    The space "engine" holds the plans that the machine's software can be started with, as the rules
+    of its stack say (`Engine`): one split for all stages, the cut of the layers free, micro-batches
+    as the engine keeps them, any number of like replicas; of an open batch a whole number of
+    sequences in each micro-batch, or fewer sequences than micro-batches. Stages stand on
+    consecutive chips and never straddle the border of a unit that could hold them; one wider than a
+    unit begins with a unit, and so do replicas that are. "any" lifts the rules: each stage has a
+    split of its own, and any number of micro-batches is in flight; it takes far longer, and the
+    answer says what the engine's rules cost. Software whose rules are not known can have any plan.
+
     `limits` are the worst values allowed of other fields: at most for times, costs and chips, at
-    least for rates. `engine` "cp-sat" leaves everything to OR-Tools CP-SAT; "auto" takes it for
-    what the chain search cannot finish. Ctrl-C, or the end of `time_limit_s`, returns the best plan
-    so far with its proved bound. InfeasibleError: proved that there is none; NoPlanFoundError: none
-    was found in time. `exclude` names chips that have failed or are taken: a stage takes the first
-    free chips behind the stage before it, and replicas stand in like blocks. `sequence_parallel`
-    lets stages share out the tokens of a sequence too, as far as tensor × sequence divides the
-    heads: it pays where prompts are long, mostly in ttft_s, and takes several times as long to
-    prove on many chips. A diffusion model has it always, and has fields and a space of its own
-    (`best_sampling` says which), all of which is scored whatever the clock says.
+    least for rates. Of plans as good (within 0.1 % where one holds fewer chips, else exactly), the
+    one with the fewest chips, then the best other fields, then the engine's own cut, then the
+    fewest settings. `engine` "cp-sat" leaves everything to OR-Tools CP-SAT; "auto" takes it for
+    what the chain search cannot finish; either is about the space "any". Ctrl-C, or the end of
+    `time_limit_s`, returns the best plan so far with its proved bound. InfeasibleError: proved that
+    there is none; NoPlanFoundError: none was found in time. `exclude` names chips that have failed
+    or are taken: a stage takes the first free chips behind the stage before it, and replicas stand
+    in like blocks. `sequence_parallel` lets stages share out the tokens of a sequence too, as far
+    as tensor × sequence divides the heads: it pays where prompts are long, mostly in ttft_s, and
+    takes several times as long to prove on many chips. A diffusion model has it always, and has
+    fields and a space of its own (`best_sampling` says which), all of which is scored whatever the
+    clock says.
     """
-    excluded = tuple(sorted(set(exclude)))
-    if excluded:
+    asked = question_of(
+        minimize, maximize, limits, power_scope, diffusion=graph.is_diffusion, space=space
+    )
+    question = replace(asked, sequence_parallel=sequence_parallel)
+    excluded = _excluded(topology, exclude)
+    if excluded and (graph.is_diffusion or not _of_engine(question, topology)):
         _refuse_with_exclude(engine, sequence_parallel)
-        asked = question_of(minimize, maximize, limits, power_scope)
-        left = ClusterCandidates(graph, alone(topology, excluded), workload, asked)
+        left = ClusterCandidates(graph, alone(topology, excluded), workload, question)
         return result_alone(best_of(left, time_limit_s=time_limit_s, progress=progress))
     if graph.is_diffusion:
-        asked = question_of(minimize, maximize, limits, power_scope, diffusion=True)
-        return _sampled(graph, topology, workload, asked)
-    asked = question_of(minimize, maximize, limits, power_scope)
-    question = replace(asked, sequence_parallel=sequence_parallel)
+        return _sampled(graph, topology, workload, question)
     if engine == "cp-sat":
         _refuse_queues(question, workload)
     started = time.monotonic()
-    every = [Candidates(graph, topology, work, question) for work in _settled(workload)]
-    search, bound = _searched(every, time_limit_s, progress=progress, engine=engine, seed=seed)
+    every = [
+        Candidates(graph, topology, work, question, exclude=excluded) for work in _settled(workload)
+    ]
+    found = _searched(every, time_limit_s, progress=progress, engine=engine, seed=seed)
     elapsed_s = time.monotonic() - started
-    if search.best.plan is not None:
-        return _result(search, bound, elapsed_s)
-    if bound == math.inf:
-        raise refusal_of(search.candidates)
+    if found.search.best.plan is not None:
+        return _result(found, elapsed_s)
+    if found.bound == math.inf:
+        raise refusal_of(found.search.candidates)
     raise NoPlanFoundError(
         f"no plan of {graph.name} on {topology.chips} × {topology.name} was found in"
         f" {elapsed_s:.1f} s; nothing is proved: allow more time"
     )
+
+
+def _of_engine(question: Question, topology: Topology) -> bool:
+    """Whether plans are those of an engine whose rules are known."""
+    return question.space == "engine" and topology.software.engine.is_known
+
+
+def _excluded(topology: Topology, exclude: Iterable[int]) -> tuple[int, ...]:
+    """Chips that no plan may use, ascending; an InputError where one is not the machine's."""
+    return alone(topology, tuple(sorted(set(exclude)))).pools[0].exclude
 
 
 def _refuse_with_exclude(engine: Engine, sequence_parallel: bool) -> None:
@@ -112,20 +140,32 @@ def _settled(workload: Workload) -> list[Workload]:
     return [workload.replace(speculation=one) for one in (None, *chosen)]
 
 
-def _searched(
-    every: list[Candidates], time_limit_s: float | None, **options: Any
-) -> tuple[Search, float]:
+@dataclass(frozen=True, slots=True)
+class _Searched:
+    """What was found in several spaces together."""
+
+    search: AnySearch
+    """That found the best plan."""
+    bound: float
+    """Proved of all of them."""
+    engine: float | None
+    """Canonical value of the best plan that the engine can be started with, where any plan was
+    allowed and that one is proved."""
+
+
+def _searched(every: list[Candidates], time_limit_s: float | None, **options: Any) -> _Searched:
     """The search that found the best plan of several spaces, each no longer than it may better
-    those before it, and what is proved of all of them; Ctrl-C leaves what is left to bounds at
-    the root."""
-    best: Search | None = None
+    those before it; Ctrl-C leaves what is left to bounds at the root."""
+    best: AnySearch | None = None
     bound = math.inf
+    engine = math.inf
     left_s = time_limit_s
     for number, candidates in enumerate(every):
         share_s = None if left_s is None else left_s / (len(every) - number)
         known = math.inf if best is None else best.best.value
-        search = Search(candidates, time_limit_s=share_s, hopeless=known, **options)
+        search = search_of(candidates, time_limit_s=share_s, hopeless=known, **options)
         search.run()
+        engine = min(engine, search.engine_value)
         bound = min(bound, search.bound)
         if best is None or search.best.value < known:
             best = search
@@ -134,7 +174,7 @@ def _searched(
         elif left_s is not None:
             left_s = max(0.0, left_s - search.elapsed_s)
     assert best is not None
-    return best, bound
+    return _Searched(best, bound, engine if math.isfinite(engine) else None)
 
 
 def alone(topology: Topology, exclude: tuple[int, ...]) -> Cluster:
@@ -163,7 +203,8 @@ def stages_alone(plan: Plan) -> Plan:
         Stage(**{name: getattr(stage, name) for name in Stage.model_fields})
         for stage in plan.stages
     )
-    return Plan(stages=stages, micro_batches=plan.micro_batches, batch_size=plan.batch_size)
+    fields = {name: getattr(plan, name) for name in Plan.model_fields if name != "stages"}
+    return Plan(stages=stages, **fields)
 
 
 def _sampled(
@@ -185,26 +226,40 @@ def _sampled(
     )
 
 
-def _result(search: Search, bound: float, elapsed_s: float) -> Result:
+def _scored(candidates: Candidates, plan: Plan) -> Score:
+    """The price of a plan that was searched out; that it breaks a rule is a fault of the search,
+    and proves nothing."""
+    try:
+        return score_plan(
+            plan,
+            candidates.graph,
+            candidates.topology,
+            candidates.workload,
+            power_scope=candidates.question.power_scope,
+            exclude=candidates.exclude,
+        )
+    except InfeasibleError as error:
+        raise AssertionError(f"the search promised a plan that does not fit: {error}") from error
+
+
+def _result(found: _Searched, elapsed_s: float) -> Result:
     """What was found, once the score says the same as the solver, whose bound is canonical."""
+    search = found.search
     candidates, plan = search.candidates, search.best.plan
     assert plan is not None
     question = candidates.question
-    score = score_plan(
-        plan,
-        candidates.graph,
-        candidates.topology,
-        candidates.workload,
-        power_scope=question.power_scope,
-    )
+    score = _scored(candidates, plan)
     proof = proved(
         question,
         objective=float(getattr(score, question.objective)),
         promised=candidates.field_value(question.objective, search.best.value),
-        bound=candidates.field_value(question.objective, bound),
+        bound=candidates.field_value(question.objective, found.bound),
         elapsed_s=elapsed_s,
         stopped_by=search.stopped_by,
     )
+    engine = found.engine
+    if engine is not None:
+        engine = candidates.field_value(question.objective, engine)
     return Result(
         plan=plan,
         score=score,
@@ -212,5 +267,7 @@ def _result(search: Search, bound: float, elapsed_s: float) -> Result:
         topology=candidates.topology,
         workload=candidates.workload,
         sequence_parallel=question.sequence_parallel,
+        exclude=candidates.exclude,
+        engine_objective=engine,
         **proof,
     )

@@ -1,18 +1,16 @@
 """Why there is no plan, on a machine or on a cluster: which resource binds, by how much, and how
 many chips would do."""
 
-from dataclasses import replace
-
 from planner.answers.question import FIELDS
 from planner.cost import memory
 from planner.errors import InfeasibleError
 from planner.machines.topology import Topology
 from planner.plan import Plan
-from planner.planning.search import ClusterSearch, Search
+from planner.planning.engine_search import AnySearch, EngineClusterSearch, search_of
+from planner.planning.search import ClusterSearch
 from planner.space.candidates import Candidates
 from planner.space.cluster_candidates import ClusterCandidates
 from planner.units import spoken
-from planner.workload import Workload
 
 AnySpace = Candidates | ClusterCandidates
 
@@ -25,8 +23,20 @@ CLOSE = 1 + 1e-9
 def refusal_of(space: AnySpace) -> InfeasibleError:
     """The error that says why a question with no plan has none."""
     if space.limits and _fits(space):
-        return _beyond_rate(space) or _beyond_limits(space)
-    return _too_many_sequences(space) or _out_of_memory(space)
+        error = _beyond_rate(space) or _beyond_limits(space)
+    else:
+        error = _too_many_sequences(space) or _out_of_memory(space)
+    if not (isinstance(space, Candidates) and space.of_engine):
+        return error
+    software = space.topology.software
+    return InfeasibleError(
+        f"{error}; plans are those that {software.name} can be started with (space 'any' lifts"
+        " that)",
+        resource=error.resource,
+        demand=error.demand,
+        capacity=error.capacity,
+        smallest_chips=error.smallest_chips,
+    )
 
 
 def smallest_chips(candidates: Candidates) -> int | None:
@@ -61,23 +71,17 @@ def _fewest(candidates: Candidates, topology: Topology) -> tuple[int, int] | Non
     if workload.batch_size is None:
         one = None if workload.phase == "prefill" else 1
         workload = workload.replace(batch_size=one, requests_per_s=None)
-    plan, _ = _best(_on(candidates, topology, workload, "chips"))
+    plan, _ = _best(candidates.on(topology, workload, "chips"))
     if plan is None:
         return None
     return plan.chips, 1 + max(group.last for stage in plan.stages for group in stage.groups)
 
 
-def _on(
-    candidates: Candidates, topology: Topology, workload: Workload, objective: str
-) -> Candidates:
-    """The same model, asked for one field without limits."""
-    question = replace(candidates.question, objective=objective, limits=())
-    return Candidates(candidates.graph, topology, workload, question)
-
-
 def _best(space: AnySpace) -> tuple[Plan | None, float]:
     """The best plan of a space, and its canonical value; infinite where there is none."""
-    search = ClusterSearch(space) if isinstance(space, ClusterCandidates) else Search(space)
+    search: ClusterSearch | AnySearch = (
+        EngineClusterSearch(space) if isinstance(space, ClusterCandidates) else search_of(space)
+    )
     search.run()
     if search.interrupted:
         raise KeyboardInterrupt
@@ -157,7 +161,7 @@ def _too_many_sequences(space: AnySpace) -> InfeasibleError | None:
     capacity = software.most_sequences * space.topology.chips
     return InfeasibleError(
         f"{batch} sequences are too many for {space.topology.chips} chips:"
-        f" {software.name} takes at most {software.most_sequences} in one replica",
+        f" {software.name} takes at most {software.most_sequences} on each",
         resource="sequences",
         demand=batch,
         capacity=capacity,
@@ -175,7 +179,7 @@ def _beyond_rate(space: AnySpace) -> InfeasibleError | None:
     if plan is not None:
         return None
     unrated = space.workload.replace(requests_per_s=None)
-    fast, _ = _best(_on(space, space.topology, unrated, "tokens_per_s"))
+    fast, _ = _best(space.on(space.topology, unrated, "tokens_per_s"))
     most = 0.0 if fast is None else space.most_requests_per_s(fast)
     return InfeasibleError(
         f"Workload.requests_per_s = {rate:.4g} is more than any plan on {space.place} serves;"

@@ -66,7 +66,9 @@ def replan(
     exclude = tuple(sorted({*result.exclude, *gone}))
     direction = {result.direction: result.field}
     scope = None if result.score.power_scope == "unknown" else result.score.power_scope
-    question = question_of(direction.get("minimize"), direction.get("maximize"), kept, scope)
+    question = question_of(
+        direction.get("minimize"), direction.get("maximize"), kept, scope, space=result.space
+    )
     cluster = alone(result.topology, exclude)
     in_order = best_of(
         ClusterCandidates(result.graph, cluster, result.workload, question),
@@ -297,9 +299,10 @@ class _Moving:
 
     def _table(self, problem: PlacedProblem, box: ClusterBox) -> dict[tuple[int, Place], Floats]:
         """Bytes that each layer moves under each option at each place, shape (layers,)."""
-        stands, each = self.candidates.stands(box), self.candidates.each[0]
+        stands, pools = self.candidates.stands(box), self.candidates.each_of(box)
+        each = pools[0]
         found = {}
-        for option, (ground, number) in enumerate(option_numbers(self.candidates, stands)):
+        for option, (ground, number) in enumerate(option_numbers(pools, stands)):
             weights = _weights(
                 self.prices,
                 each.options[number],

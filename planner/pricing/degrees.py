@@ -3,7 +3,8 @@ the space of plans.
 
 Each rule gives the fault of a degree in a sentence, or None. Heads are shared out whole over a
 tensor group, and key-value heads too, which may also be held in copies. Software that pads adds
-empty heads until they divide, but no chip has empty heads alone. Sequence parallel degrees are no
+empty heads until they divide, but no chip has empty heads alone. Experts are shared out whole too;
+software that holds some of them twice fills the ranks where their number does not divide. Sequence parallel degrees are no
 rule of a plan, since keys may go round a ring: the space has those alone in which tensor × sequence
 divides the heads likewise.
 """
@@ -38,13 +39,16 @@ def _heads_fault(graph: ModelGraph, software: Software, ways: int, named: str) -
     return None
 
 
-def expert_fault(graph: ModelGraph, expert: int) -> str | None:
+def expert_fault(graph: ModelGraph, software: Software, expert: int) -> str | None:
     """Of an expert parallel degree."""
     counts = graph.splits().get("experts", ())
     if expert > 1 and not counts:
         return f"expert_parallel is {expert}, but {graph.name} has no experts; it must be 1"
+    redundant = software.engine.redundant_experts
     for experts in counts:
-        if experts % expert:
+        if redundant and expert > experts:
+            return f"expert_parallel = {expert} is more than the {experts} experts of {graph.name}"
+        if experts % expert and not redundant:
             return (
                 f"expert_parallel = {expert} does not divide the {experts} experts of {graph.name}"
             )
@@ -75,7 +79,9 @@ def sequence_degrees(graph: ModelGraph, software: Software, tensor: int, most: i
     return [one // tensor for one in ways if _heads_fault(graph, software, one, "") is None]
 
 
-def expert_degrees(graph: ModelGraph, most: int) -> list[int]:
+def expert_degrees(graph: ModelGraph, software: Software, most: int) -> list[int]:
     """The same of expert parallel degrees."""
     most = min(most, *graph.splits().get("experts", (1,)))
-    return [expert for expert in range(1, most + 1) if expert_fault(graph, expert) is None]
+    return [
+        expert for expert in range(1, most + 1) if expert_fault(graph, software, expert) is None
+    ]

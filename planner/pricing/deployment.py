@@ -51,11 +51,15 @@ class Deployment:
 
     @cached_property
     def most_sequences(self) -> int:
-        """The most sequences in one replica that every stage can hold; 0 where not even one
-        fits."""
+        """The most sequences in one replica that every stage can hold, and its software takes on
+        each rank; 0 where not even one fits."""
 
         def headroom_bytes(sequences: int) -> float:
             ledgers = self.ledgers(self.schedule(sequences * self.plan.replicas))
             return min(ledger.headroom_bytes for ledger in ledgers)
 
-        return most_fitting(headroom_bytes, min(one.software.most_sequences for one in self.each))
+        stages = zip(self.each, self.plan.stages, strict=True)
+        taken = (
+            served.software.most_sequences * stage.attention_parallel for served, stage in stages
+        )
+        return most_fitting(headroom_bytes, min(taken))

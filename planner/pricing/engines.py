@@ -9,9 +9,21 @@ from collections.abc import Iterator
 from planner.machines.engine import Engine
 from planner.machines.software import Software
 from planner.models.graph import ENDS, ModelGraph
+from planner.models.operators import Experts, LayerOperator, MatMul
 from planner.plan import Plan, Stage
 from planner.pricing.holdings import split_of
 from planner.pricing.price_list import Split
+
+
+def rules_said(software: Software) -> str:
+    """Whose rules plans keep and where they are from, or that none are known."""
+    engine = software.engine
+    if not engine.is_known:
+        return (
+            f"no rules of {software.name}'s engine are known: any plan counts as one that it runs"
+        )
+    whose = f"{software.name} {engine.version}".rstrip()
+    return f"plans are those that {whose} can be started with ({engine.source or 'no source'})"
 
 
 def in_flight(engine: Engine, stages: int, sequences: int) -> int | None:
@@ -21,12 +33,16 @@ def in_flight(engine: Engine, stages: int, sequences: int) -> int | None:
         return None
     if stages == 1:
         return 1
-    most = {"stages": stages, "stages + 1": stages + 1, "sequences": sequences}
+    most = {"one": 1, "stages": stages, "stages + 1": stages + 1, "sequences": sequences}
     return min(most[engine.micro_batches], sequences)
 
 
-def split_fault(software: Software, split: Split, stages: int) -> str | None:
+def split_fault(graph: ModelGraph, software: Software, split: Split, stages: int) -> str | None:
     """Of one split for every one of so many stages."""
+    return _degree_fault(software, split, stages) or block_fault(graph, software, split)
+
+
+def _degree_fault(software: Software, split: Split, stages: int) -> str | None:
     engine = software.engine
     if stages > engine.most_stages:
         return (
@@ -55,6 +71,48 @@ def _shared_fault(software: Software, name: str, allowed: str, ways: int, ranks:
     return None
 
 
+def block_fault(graph: ModelGraph, software: Software, split: Split) -> str | None:
+    """Of widths that tensor ranks share out, where weights have scales in blocks: none may be cut.
+
+    Embedding and head have none: their weights are not quantised, and the vocabulary is padded.
+    """
+    block = graph.weight_block
+    if block is None or not software.engine.whole_blocks:
+        return None
+    for kind in graph.kinds:
+        operators = () if kind[0].kind in ENDS else kind[0].operators
+        for operator in operators:
+            width, ways = _cut_width(operator, graph.weight_dtype, split)
+            if width % (block * ways) and ways > 1:
+                return (
+                    f"{software.name} keeps each {block} weights together that share a scale:"
+                    f" {operator.name} of {graph.name}, {width:,} wide, leaves {width / ways:,g} on"
+                    f" each of {ways} ranks; {_remedy(operator, split)}"
+                )
+    return None
+
+
+def _remedy(operator: LayerOperator, split: Split) -> str:
+    fewer = f"make tensor_parallel less than {split.tensor}"
+    return f"{fewer}, or share out whole experts" if isinstance(operator, Experts) else fewer
+
+
+def _cut_width(operator: LayerOperator, dtype: str, split: Split) -> tuple[int, int]:
+    """The width that tensor ranks share out, and among how many; 1 where none is, or where its
+    weights are not quantised."""
+    if isinstance(operator, Experts) and operator.weight_dtype == dtype:
+        # Whole experts first: what is left of the group cuts each.
+        return operator.hidden, max(1, split.tensor // split.expert)
+    if not isinstance(operator, MatMul) or operator.weight_dtype != dtype:
+        return 0, 1
+    if operator.split == "none":
+        return 0, 1
+    width = operator.inputs if operator.split == "inputs" else operator.outputs
+    # Keys and values are matrices of their own, launched together.
+    width = width // 2 if operator.fused else width
+    return width, min(split.tensor, operator.most_ways)
+
+
 def engine_faults(plan: Plan, graph: ModelGraph, software: Software) -> Iterator[str]:
     """Of a plan's form, whatever the batch."""
     engine = software.engine
@@ -63,7 +121,7 @@ def engine_faults(plan: Plan, graph: ModelGraph, software: Software) -> Iterator
         yield f"{software.name} splits all stages alike, and these are split {_unlike(plan)}"
         return
     for split in dict.fromkeys(splits):
-        fault = split_fault(software, split, len(plan.stages))
+        fault = split_fault(graph, software, split, len(plan.stages))
         if fault is not None:
             yield fault
     if engine.decoder_on_each_stage:

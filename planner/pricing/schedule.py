@@ -3,10 +3,15 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from planner.machines.software import Software
 from planner.models.graph import ModelGraph
 from planner.pricing.price_list import Step
 from planner.workload import Workload
+
+Numbers = float | NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +53,20 @@ class Schedule:
 
     @property
     def useful_decode(self) -> Step:
-        """What of a decode pass counts as useful: the tokens that are kept."""
-        return self.decode._replace(tokens=self.decode.sequences * self.tokens_per_pass)
+        """What of a decode pass counts as useful, on average over the micro-batches: the tokens
+        that are kept."""
+        sequences = self.sequences / self.micro_batches
+        return self.decode._replace(
+            tokens=sequences * self.tokens_per_pass, sequences=float(sequences)
+        )
+
+    @property
+    def mean_decode(self) -> Step:
+        """A decode pass of the mean over the micro-batches, of which the last may be smaller."""
+        share = self.sequences / self.micro_batches / self.decode.sequences
+        return self.decode._replace(
+            tokens=self.decode.tokens * share, sequences=self.decode.sequences * share
+        )
 
     @property
     def request_overhead_s(self) -> float:
@@ -80,11 +97,9 @@ class Schedule:
         out its sequences: of all others in flight; where requests come at a rate, of as many as
         are in flight, since one that comes finds so many; none where prompts have a pool of
         their own."""
-        if self.workload.arrivals == "together" or self.workload.phase != "both":
-            return 0.0
         share = self.sequences / attention_parallel
-        itself = 1.0 if self.workload.requests_per_s is None else 0.0
-        return max(0.0, share - itself) if self.relaxed else math.ceil(share) - itself
+        others = others_in_flight(self.workload, share if self.relaxed else math.ceil(share))
+        return max(0.0, float(others))
 
     def held_sequences(self, attention_parallel: int) -> int:
         """Whose cache a rank of a stage that shares out its sequences holds: of a prefill pool
@@ -93,6 +108,14 @@ class Schedule:
         if self.workload.phase == "prefill":
             return 2
         return math.ceil(self.sequences / attention_parallel)
+
+
+def others_in_flight(workload: Workload, sequences: Numbers) -> Numbers:
+    """Of so many sequences on a rank, those whose prompts a request sees during its life; see
+    `Schedule.others_prefills`."""
+    if workload.arrivals == "together" or workload.phase != "both":
+        return 0.0 * sequences
+    return sequences - 1.0 if workload.requests_per_s is None else 1.0 * sequences
 
 
 def scheduled(
@@ -127,7 +150,7 @@ def schedule_of(
     software: Software,
     sequences: int,
     micro_batches: int,
-    micro_sequences: int,
+    micro_sequences: float,
     *,
     relaxed: bool = False,
     whole_passes: bool = True,

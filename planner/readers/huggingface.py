@@ -7,7 +7,7 @@ keys stand for the same number, and the first that is there counts.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from planner.errors import InputError, shortened
 from planner.models.decoder import DecoderShape
@@ -67,16 +67,27 @@ METHODS = {"fp8": "fp8", "fbgemm_fp8": "fp8", "mxfp4": "mxfp4", "awq": "int4", "
 """Formats by the name of a quantisation that has just one."""
 
 
-def read_config(path: Path, weight_dtype: str | None = None) -> tuple[DecoderShape, str]:
-    """The shape that a config.json states, and the format of its weights: the one given, else as
-    they are published."""
+class Read(NamedTuple):
+    """What a config.json states of a model."""
+
+    shape: DecoderShape
+    dtype: str
+    """Of its weights: the one asked for, else as they are published."""
+    block: int | None
+    """Of weights that share a scale, where they stay as they are published."""
+
+
+def read_config(path: Path, weight_dtype: str | None = None) -> Read:
+    """The shape that a config.json states, and the format of its weights."""
     fields = read_json(path, "a config.json")
     nested = next(
         (fields[key] for key in ("text_config", "llm_config", "language_config") if key in fields),
         None,
     )
     text = {**fields, **nested} if isinstance(nested, dict) else fields
-    return shape_of(text, str(path)), weight_dtype or published_dtype(text, str(path))
+    dtype = weight_dtype or published_dtype(text, str(path))
+    block = published_block(text, str(path)) if dtype == "fp8" else None
+    return Read(shape_of(text, str(path)), dtype, block)
 
 
 def shape_of(fields: Fields, path: str) -> DecoderShape:
@@ -158,14 +169,42 @@ def published_dtype(fields: Fields, path: str = "config.json") -> str:
     return named
 
 
+def published_block(fields: Fields, path: str = "config.json") -> int | None:
+    """Neighbours whose 8-bit floats share one scale, along the longer side; None where the config
+    states no blocks."""
+    quantised = fields.get("quantization_config")
+    if not isinstance(quantised, dict):
+        return None
+    stated = quantised.get("weight_block_size") or _weights_of(quantised).get("block_structure")
+    if not stated:
+        return None
+    if isinstance(stated, str):
+        # Some write "128x128".
+        stated = [int(side) if side.isdecimal() else side for side in stated.split("x")]
+    sides = stated if isinstance(stated, list) else [stated]
+    whole = all(isinstance(side, int) and not isinstance(side, bool) for side in sides)
+    if not whole or min(sides) < 1:
+        raise InputError(
+            f"{path}: weight_block_size must be whole numbers of at least 1, such as [128, 128],"
+            f" not {shortened(repr(stated), 30)}"
+        )
+    return int(max(sides))
+
+
+def _weights_of(quantised: Fields) -> Fields:
+    """What the first of its groups says of weights."""
+    groups = quantised.get("config_groups")
+    first = next(iter(groups.values()), None) if isinstance(groups, dict) else None
+    weights = first.get("weights") if isinstance(first, dict) else None
+    return weights if isinstance(weights, dict) else {}
+
+
 def _bits(quantised: Fields) -> tuple[int, bool]:
     """Bits of a weight, and whether it is a float; 0 where the config does not say."""
     if quantised.get("load_in_4bit") or quantised.get("load_in_8bit"):
         return (4 if quantised.get("load_in_4bit") else 8), False
-    groups = quantised.get("config_groups")
-    first = next(iter(groups.values()), None) if isinstance(groups, dict) else None
-    weights = first.get("weights") if isinstance(first, dict) else None
-    if isinstance(weights, dict):
+    weights = _weights_of(quantised)
+    if weights:
         return int(weights.get("num_bits", 0)), weights.get("type") == "float"
     bits = quantised.get("bits", 0)
     return (bits if isinstance(bits, int) else 0), False

@@ -109,7 +109,7 @@ PLAIN = {
         "pads_heads",
         *SOFTWARE,
     },
-    "engine": {*Engine.model_fields, "source", "confidence", "note"},
+    "engine": set(Engine.model_fields),
     "collective": {"algorithm", "kinds", "most_ranks", "across_nodes", *COLLECTIVE},
     "tuning": {"architecture", *TUNING},
     "power": {"system", "chip", "host_share"},
@@ -273,6 +273,14 @@ def _table(fields: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return found
 
 
+def _engine(fields: Mapping[str, Any]) -> Fields:
+    """What a software can be started with, with the source of the rules beside them; a table with
+    a note alone says that none are known."""
+    stated = _table(fields, "engine")
+    known_keys(stated, "engine")
+    return dict(stated)
+
+
 def _named_or_own(given: Any, find: Finder, what: str) -> Mapping[str, Any]:
     if isinstance(given, dict):
         return given
@@ -402,7 +410,7 @@ class Book:
         made.pop("tuning", None)
         made["residuals"] = self.residuals(_table(made, "residual"))
         made.pop("residual", None)
-        made["engine"] = self.engine(_table(made, "engine"))
+        made["engine"] = _engine(fields)
         made["tunings"] = [
             self.values(
                 tuning, TUNING, f"software.tunings[{number}]", "tuning", f"tuning[{number}]"
@@ -420,11 +428,6 @@ class Book:
             for number, kernel in enumerate(tables(fields, "collective"))
         ]
         return made
-
-    def engine(self, fields: Mapping[str, Any]) -> Fields:
-        """What a software can be started with; the source of the rules stands beside them."""
-        known_keys(fields, "engine")
-        return {key: fields[key] for key in fields if key in Engine.model_fields}
 
     def residuals(self, fields: Mapping[str, Any]) -> list[Fields]:
         """How far predictions lay from measurements, by field of `Score`."""

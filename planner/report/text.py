@@ -15,6 +15,7 @@ from planner.answers.results import (
 from planner.errors import listed
 from planner.machines.topology import Topology, described
 from planner.models.graph import ModelGraph
+from planner.pricing.engines import rules_said
 from planner.report.words import field_text, headline, pool_headline
 from planner.scoring.disaggregated import DisaggregatedScore
 from planner.scoring.doubts import DOUBTFUL, WORDS, doubts_about
@@ -247,6 +248,8 @@ def assumption_lines(graph: ModelGraph, topology: Topology, workload: Workload) 
 
 def _machine_assumptions(topology: Topology) -> list[str]:
     lines = []
+    if not topology.software.engine.is_known:
+        lines.append(rules_said(topology.software))
     if topology.figures:
         doubtful = sum(figure.confidence in DOUBTFUL for figure in topology.figures)
         lines.append(

@@ -1,6 +1,7 @@
 """`check_plan`: every rule of a plan, said again without a solver."""
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
@@ -195,7 +196,7 @@ def check_memory(deployment: Deployment, batch_size: int) -> Iterator[Violation]
             yield _beyond_rate(rate, most)
             return
     at = deployment.schedule(batch_size or deployment.plan.replicas)
-    yield from sequence_violations(at.sequences, deployment.served.software)
+    yield from sequence_violations(deployment, at)
     yield from memory_violations(deployment, at)
 
 
@@ -209,16 +210,31 @@ def _beyond_rate(rate: float, most: float) -> Violation:
     )
 
 
-def sequence_violations(sequences: int, software: Software) -> Iterator[Violation]:
-    """A replica has no more sequences than its software takes."""
-    if sequences > software.most_sequences:
-        yield Violation(
-            rule="sequences",
-            message=f"a replica has {sequences} sequences, {software.name} takes at most"
-            f" {software.most_sequences}",
-            demand=sequences,
-            capacity=software.most_sequences,
-        )
+def sequence_violations(deployment: Deployment, at: Schedule) -> Iterator[Violation]:
+    """No rank has more sequences than its software takes; of stages that share them out alike on
+    one software one is named."""
+    stages = zip(deployment.each, deployment.plan.stages, strict=True)
+    shares = dict.fromkeys((served.software, one.attention_parallel) for served, one in stages)
+    for software, ranks in shares:
+        capacity = ranks * software.most_sequences
+        if at.sequences > capacity:
+            yield Violation(
+                rule="sequences",
+                message=_beyond_sequences(at.sequences, software, ranks),
+                demand=at.sequences,
+                capacity=capacity,
+            )
+
+
+def _beyond_sequences(sequences: int, software: Software, ranks: int) -> str:
+    takes = f"{software.name} takes at most {software.most_sequences}"
+    if ranks == 1:
+        return f"a replica has {sequences} sequences, {takes}"
+    share = math.ceil(sequences / ranks)
+    return (
+        f"a replica has {sequences} sequences, {share} on the busiest of {ranks} ranks; {takes} on"
+        " each"
+    )
 
 
 def memory_violations(deployment: Deployment, at: Schedule) -> Iterator[Violation]:
@@ -258,7 +274,7 @@ def _degree_faults(stage: Stage, graph: ModelGraph, topology: Topology) -> Itera
     expert = stage.expert_parallel
     each = (
         tensor_fault(graph, topology.software, tensor),
-        expert_fault(graph, expert),
+        expert_fault(graph, topology.software, expert),
     )
     yield from (fault for fault in each if fault is not None)
     unequal = _group_fault(stage)

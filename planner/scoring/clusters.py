@@ -10,8 +10,9 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 from planner.cost import energy
-from planner.errors import InputError
+from planner.errors import InputError, listed
 from planner.machines.cluster import Cluster, PooledPlan
+from planner.machines.engine import Space
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
@@ -36,8 +37,10 @@ from planner.scoring.checking import (
     Violation,
     check_chips,
     check_degrees,
+    check_engine,
     check_excluded,
     check_layers,
+    check_micro_batches,
     check_order,
     memory_violations,
     sequence_violations,
@@ -54,14 +57,42 @@ def pools_of(plan: PooledPlan, cluster: Cluster) -> list[int]:
 
 
 def check_pooled_plan(
-    plan: PooledPlan, graph: ModelGraph, cluster: Cluster, workload: Workload
+    plan: PooledPlan,
+    graph: ModelGraph,
+    cluster: Cluster,
+    workload: Workload,
+    *,
+    space: Space = "engine",
 ) -> tuple[Violation, ...]:
-    """The rules that a plan on a cluster breaks, with figures; () when it is valid."""
+    """The rules that a plan on a cluster breaks, with figures; () when it is valid. `space` "any"
+    leaves out what no engine can be started with."""
     refuse_unplanned(graph, workload)
     broken = tuple(_structure(plan, graph, cluster))
+    if space == "engine":
+        broken += tuple(_engines(plan, graph, cluster))
     if broken:
         return broken
-    return tuple(_memory(ClusterDeployment(plan, cluster, served_by(graph, cluster, workload))))
+    deployment = ClusterDeployment(plan, cluster, served_by(graph, cluster, workload))
+    if space == "engine":
+        batch_size = max(deployment.batch_size, plan.replicas)
+        broken = tuple(check_micro_batches(deployment, batch_size))
+    return broken + tuple(_memory(deployment))
+
+
+def _engines(plan: PooledPlan, graph: ModelGraph, cluster: Cluster) -> Iterator[Violation]:
+    """One engine serves all stages, and can be started with plans of this form."""
+    pools = {stage.pool: cluster.pools[cluster.number(stage.pool)] for stage in plan.stages}
+    softwares = {pool.topology.software.name: pool for pool in pools.values()}
+    if len(softwares) > 1:
+        names = listed(f"{pool.name} ({software})" for software, pool in sorted(softwares.items()))
+        yield Violation(
+            rule="engine",
+            message=f"the stages run on pools of unlike software, {names}; no engine hands on to"
+            " another",
+        )
+        return
+    first = cluster.pools[cluster.number(plan.stages[0].pool)].topology
+    yield from check_engine(plan, graph, first)
 
 
 def served_by(graph: ModelGraph, cluster: Cluster, workload: Workload) -> list[Served]:
@@ -172,9 +203,7 @@ def _structure(plan: PooledPlan, graph: ModelGraph, cluster: Cluster) -> Iterato
 
 def _memory(deployment: ClusterDeployment) -> Iterator[Violation]:
     at = deployment.schedule(max(deployment.batch_size, deployment.plan.replicas))
-    stacks = {served.software.name: served.software for served in deployment.each}
-    for software in stacks.values():
-        yield from sequence_violations(at.sequences, software)
+    yield from sequence_violations(deployment, at)
     yield from memory_violations(deployment, at)
 
 

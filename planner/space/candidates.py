@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from planner.answers.question import FIELDS, NOT_IN_PHASE, PER_TOKEN, Question
 from planner.errors import InfeasibleError, InputError
+from planner.machines.engine import Space
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
 from planner.plan import ChipRange, Plan, Stage
@@ -73,8 +74,16 @@ class Candidates:
     """The plans of one graph on one topology for one workload."""
 
     def __init__(
-        self, graph: ModelGraph, topology: Topology, workload: Workload, question: Question
+        self,
+        graph: ModelGraph,
+        topology: Topology,
+        workload: Workload,
+        question: Question,
+        *,
+        exclude: tuple[int, ...] = (),
     ) -> None:
+        """`exclude` names chips that no plan may use; the engine's space alone knows them, for
+        others a machine without some of its chips is a cluster of one pool."""
         if not graph.is_chain:
             raise InputError(
                 f"{graph.name} is not a chain of layers; partition() plans chains,"
@@ -86,6 +95,7 @@ class Candidates:
             workload,
             question,
         )
+        self.exclude = exclude
         self.served = Served(graph, topology, workload)
         self.prices = self.served.prices
         self.packing: Packing = packing_of(topology)
@@ -114,6 +124,10 @@ class Candidates:
         self.splits = splits
         self.options = [*splits, *(splits if self.tied else ())]
         self.widths = np.array([split.chips for split in self.options], dtype=np.intp)
+        self.takes = self.topology.software.most_sequences * np.array(
+            [split.attention for split in self.options], dtype=np.intp
+        )
+        """The most sequences of a replica under each option: each rank takes so many."""
         self.crossings = crossings_of(self.topology, self.packing, self.widths)
 
     def _check_known(self) -> None:
@@ -166,8 +180,23 @@ class Candidates:
 
     def asking(self, objective: str) -> "Candidates":
         """The same plans, asked for one field without limits."""
+        return self.on(self.topology, self.workload, objective)
+
+    def on(self, topology: Topology, workload: Workload, objective: str) -> "Candidates":
+        """The same model, asked for one field without limits."""
         question = replace(self.question, objective=objective, limits=())
-        return Candidates(self.graph, self.topology, self.workload, question)
+        return Candidates(self.graph, topology, workload, question, exclude=self.exclude)
+
+    @property
+    def of_engine(self) -> bool:
+        """Whether plans are those that the software's engine can be started with, whose rules are
+        known."""
+        return self.question.space == "engine" and self.topology.software.engine.is_known
+
+    def of(self, space: Space) -> "Candidates":
+        """The same question of another space."""
+        question = replace(self.question, space=space)
+        return Candidates(self.graph, self.topology, self.workload, question, exclude=self.exclude)
 
     def boxes(self) -> Iterator[Box]:
         """All plans, in boxes: single ones for a fixed batch, large ones where the batch is
@@ -178,7 +207,7 @@ class Candidates:
             return
         for replicas in least_parts(batch, self.topology.chips):
             sequences = math.ceil(batch / replicas)
-            if sequences > self.topology.software.most_sequences:
+            if sequences > self.most_taken:
                 continue
             yield Box(replicas, batch, (1, sequences), (1, sequences))
 
@@ -204,8 +233,13 @@ class Candidates:
         """All open batches, whether they fit or not; a prefill pool has one prompt in work."""
         if self.workload.phase == "prefill":
             return Box(replicas, None, (1, 1), (1, 1))
-        most = self.topology.software.most_sequences
+        most = self.most_taken
         return Box(replicas, None, (1, min(len(self.graph.layers), most)), (1, most))
+
+    @property
+    def most_taken(self) -> int:
+        """The most sequences that the software takes in a replica, whatever its stages."""
+        return int(self.takes.max(initial=self.topology.software.most_sequences))
 
     def _most_sequences(self, replicas: int) -> int:
         """More than so many no replica can hold, whatever its stages: all that they need does
@@ -214,20 +248,25 @@ class Candidates:
         software = self.topology.software
         first = schedule_of(self.workload, software, 1, 1, 1)
         able = [split for split in self.splits if split.chips <= budget]
+        if not able:
+            return 1
         held = [self._holdings(split, first) for split in able]
         ranks = np.array([[split.attention] for split in able])
         width = np.array([[split.chips] for split in able])
         fixed = np.array([one.weight_bytes - one.tied_bytes + one.kv_bytes_more for one in held])
         each = np.array([one.kv_bytes_per_sequence for one in held])
-        buffers = min((one.activation_bytes for one in held), default=math.inf)
+        buffers = min(one.activation_bytes for one in held)
         room = self.prices.usable_bytes - buffers
         counts = np.array(self.graph.kind_counts)
 
         def fits(sequences: int) -> bool:
-            needed = width * (fixed + np.ceil(sequences / ranks) * each)
-            return bool(able and needed.min(axis=0) @ counts <= budget * room)
+            share = np.ceil(sequences / ranks)
+            taken = np.ravel(share) <= software.most_sequences
+            needed = (width * (fixed + share * each))[taken]
+            return bool(needed.min(axis=0) @ counts <= budget * room)
 
-        return max(1, largest(fits, software.most_sequences))
+        most_ranks = max(split.attention for split in able)
+        return max(1, largest(fits, software.most_sequences * most_ranks))
 
     def open_replicas(self) -> list[int]:
         """Numbers of replicas worth trying where the batch is open: of like replicas the more
@@ -262,7 +301,7 @@ class Candidates:
     def to_problem(self, box: Box) -> ChainProblem | None:
         """The solver's arrays for a box; None where there is no room for its replicas."""
         budget = self.packing.widest(box.replicas)
-        if not budget or box.sequences(0) > self.topology.software.most_sequences:
+        if not budget or box.least_sequences > self.most_taken:
             return None
         ends = tuple(self.schedule(box, end) for end in (0, 1))
         objective = self.measure(self.question.objective, box, ends)
@@ -467,7 +506,8 @@ class Candidates:
         return held_bytes
 
     def lowered(self, ends: tuple[Schedule, ...], sequences: int) -> "Option":
-        """All options, stacked, with at least so many sequences held in a replica."""
+        """All options, stacked, with at least so many sequences held in a replica; ranks that
+        would take more than their software allows run nothing."""
         resources, activation = self.resources(ends, sequences)
         before = np.zeros((len(resources), 1, RESOURCES))
         prefix = np.concatenate([before, np.cumsum(resources, axis=1)], axis=1)
@@ -479,6 +519,7 @@ class Candidates:
         feasible = np.stack(fits)
         places = np.arange(prefix.shape[1])
         feasible &= places > places[:, None]
+        feasible[self.takes < sequences] = False
         if self.tied:
             # Options of the first half are for parts of the model, the others for all of it.
             splits = len(self.splits)
@@ -678,7 +719,7 @@ def splits_of(
     sequence, in which each chip attends with some of its tensor group's heads."""
     software = topology.software
     most = topology.chips
-    experts = expert_degrees(graph, most)
+    experts = expert_degrees(graph, software, most)
     found = []
     for tensor in tensor_degrees(graph, software, most):
         nested = [

@@ -7,9 +7,11 @@ consecutive chips, each with a tensor and an expert parallel degree. Replicas ar
 every pool that is used holds a part of each.
 """
 
+import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -19,9 +21,10 @@ from planner.answers.question import Question
 from planner.cost.energy import SECONDS_PER_HOUR, Draw
 from planner.errors import InfeasibleError, InputError, listed
 from planner.machines.cluster import Cluster, PooledPlan, PooledStage
-from planner.models.graph import ModelGraph
+from planner.models.graph import ENDS, ModelGraph
 from planner.plan import ChipRange
 from planner.pricing.crossing import crossing_s
+from planner.pricing.engines import split_fault
 from planner.pricing.price_list import Split, Step
 from planner.pricing.schedule import Schedule
 from planner.pricing.timing import active_kinds_s, hop_between
@@ -39,6 +42,7 @@ from planner.solver.chain.problem import ChainProblem, Limit, Measure
 from planner.space.arrangements import Arrangement, arranged
 from planner.space.boxes import Box, best_batch
 from planner.space.candidates import Candidates, Option, Room
+from planner.space.forms import Batches
 from planner.space.layout import packing_of
 from planner.space.measures import (
     CLUSTER_RESOURCES,
@@ -63,6 +67,10 @@ class ClusterBox(NamedTuple):
 
     box: Box
     head: int
+    split: Split | None = None
+    """Of every stage, where the software's engine splits all of them alike."""
+    stages: int | None = None
+    """How many, likewise."""
 
     @property
     def single(self) -> bool:
@@ -72,7 +80,7 @@ class ClusterBox(NamedTuple):
     def halves(self) -> Iterator["ClusterBox"]:
         """The box cut in two."""
         for half in self.box.halves():
-            yield ClusterBox(half, self.head)
+            yield self._replace(box=half)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +122,9 @@ class ClusterCandidates:
             for pool in cluster.pools
         ]
         self.usable_bytes = max(candidates.prices.usable_bytes for candidates in self.each)
+        self._each_of: dict[Split, list[Candidates]] = {}
+        self.settled: set[int] = set()
+        """Pools on whose plans all is known from elsewhere, and that are not joined to others."""
 
     def _check_known(self) -> None:
         """Refuse to optimise what a cluster is not planned for, or what a pool does not know."""
@@ -162,7 +173,7 @@ class ClusterCandidates:
 
     def asking(self, objective: str) -> "ClusterCandidates":
         """The same plans, asked for one field without limits."""
-        question = Question(objective, (), self.question.power_scope)
+        question = replace(self.question, objective=objective, limits=())
         return ClusterCandidates(
             self.graph, self.cluster, self.workload, question, anywhere=self.anywhere
         )
@@ -172,6 +183,8 @@ class ClusterCandidates:
         for head, pool in enumerate(self.cluster.pools):
             if self.cluster.twin_before[head] is not None or not pool.free_chips:
                 continue
+            if head in self.settled:
+                continue
             candidates = self.each[head]
             found = candidates.boxes()
             if self.workload.batch_size is None and not candidates.one_will_do:
@@ -179,7 +192,53 @@ class ClusterCandidates:
                 # them does.
                 found = (candidates.open_box(replicas) for replicas in self._open_replicas(head))
             for box in found:
-                yield ClusterBox(box, head)
+                whole = ClusterBox(box, head)
+                yield from self._of_engine(whole) if candidates.of_engine else (whole,)
+
+    def _of_engine(self, whole: ClusterBox) -> Iterator[ClusterBox]:
+        """The plans of a box that the engine of its first pool can be started with: one split for
+        all stages, so many of them, and micro-batches as the engine keeps them."""
+        head, box = self.each[whole.head], whole.box
+        if not self._counts_totals and box.batch_size is None and box.replicas > 1:
+            return  # of like replicas one is enough
+        software, graph = head.topology.software, self.graph
+        free = sum(self.cluster.pools[number].free_chips for number in self.like(whole.head))
+        deepest = min(len(graph.layers), software.engine.most_stages)
+        if software.engine.decoder_on_each_stage:
+            deepest = min(deepest, max(1, sum(layer.kind not in ENDS for layer in graph.layers)))
+        for split in head.splits:
+            most = min(deepest, free // (split.chips * box.replicas))
+            for stages in range(1, most + 1):
+                if split_fault(graph, software, split, stages) is None:
+                    for part in _in_flight(box, Batches(software.engine, stages)):
+                        yield ClusterBox(part, whole.head, split, stages)
+
+    @property
+    def _counts_totals(self) -> bool:
+        """Whether anything that is asked about grows with the replicas."""
+        return "tokens_per_s" in self.question.fields
+
+    def like(self, head: int) -> list[int]:
+        """Pools whose engine is that of the first stage's: no two engines are piped into one
+        another."""
+        if not self.each[head].of_engine:
+            return list(range(len(self.each)))
+        software = self.each[head].topology.software
+        return [
+            number
+            for number, candidates in enumerate(self.each)
+            if (candidates.topology.software.name, candidates.topology.software.engine)
+            == (software.name, software.engine)
+        ]
+
+    def each_of(self, box: ClusterBox) -> list[Candidates]:
+        """Each pool's plans, under the split of a box where it has one."""
+        split = box.split
+        if split is None:
+            return self.each
+        if split not in self._each_of:
+            self._each_of[split] = [_under(candidates, split) for candidates in self.each]
+        return self._each_of[split]
 
     def _open_replicas(self, head: int) -> list[int]:
         """Numbers of replicas worth trying where the batch is open: as many as there is room
@@ -202,8 +261,12 @@ class ClusterCandidates:
         """The ways of using each pool that has room for the replicas."""
         drawn = "energy_per_token_j" in self.question.fields
         found: list[Stand] = []
-        for number, candidates in enumerate(self.each):
-            if box.box.sequences(0) > candidates.topology.software.most_sequences:
+        each = self.each_of(box)
+        for number in self.like(box.head):
+            candidates = each[number]
+            if not candidates.splits:
+                continue
+            if box.box.least_sequences > candidates.most_taken:
                 continue
             # What a chip draws is the least of several bounds; a stand fixes which one counts, so
             # that watts add up over pools, and the cheapest stand finds the least.
@@ -215,7 +278,8 @@ class ClusterCandidates:
     def to_plan(self, box: ClusterBox, runs: tuple[PlacedRun, ...]) -> PooledPlan:
         """The plan that a solution of a box's problem stands for."""
         stands = self.stands(box)
-        numbers = option_numbers(self, stands)
+        each = self.each_of(box)
+        numbers = option_numbers(each, stands)
         ends: dict[int, int] = {}
         for run in runs:
             ground, last = run.place.ground, run.place.first + run.place.width
@@ -223,7 +287,7 @@ class ClusterCandidates:
         stages = []
         for run in runs:
             stand = stands[run.place.ground]
-            split = self.each[stand.pool].options[numbers[run.option][1]]
+            split = each[stand.pool].options[numbers[run.option][1]]
             bases = stand.arrangement.starts(ends[run.place.ground], box.box.replicas)
             stages.append(self._stage(run, stand.pool, split, bases))
         open_batch = self.workload.batch_size is None
@@ -231,6 +295,7 @@ class ClusterCandidates:
             stages=tuple(stages),
             micro_batches=box.box.micro_batches[0],
             batch_size=box.box.replicas * box.box.sequences(0) if open_batch else None,
+            space="any" if box.split is None else "engine",
         )
 
     def _stage(self, run: PlacedRun, pool: int, split: Split, bases: list[int]) -> PooledStage:
@@ -250,9 +315,9 @@ class ClusterCandidates:
         most = None
         if box.box.batch_size is None:
             most = ClusterDeployment(plan, self.cluster, self.pools).most_sequences
-        return best_batch(box.box, plan, most, self._allowed_value, bool(self.question.limits))
+        return best_batch(box.box, plan, most, self.allowed_value, bool(self.question.limits))
 
-    def _allowed_value(self, plan: PooledPlan) -> float:
+    def allowed_value(self, plan: PooledPlan) -> float:
         """Canonical value of a plan; infinite where it breaks a rule or a limit."""
         try:
             score = score_pooled_served(
@@ -285,13 +350,39 @@ def _unpriced(cluster: Cluster) -> list[str]:
     return [pool.name for pool in cluster.pools if pool.topology.price.usd_per_chip_hour is None]
 
 
-def option_numbers(candidates: ClusterCandidates, stands: list[Stand]) -> list[tuple[int, int]]:
+def _in_flight(box: Box, batches: Batches) -> Iterator[Box]:
+    """The batches of a box that an engine has: micro-batches as it keeps them, or fewer
+    sequences, each by itself."""
+    if box.batch_size is not None:
+        micro_batches, each = batches.holding(box.sequences(0))
+        cut = (micro_batches, micro_batches)
+        yield box._replace(micro_batches=cut, micro_sequences=(each, each))
+        return
+    most = box.micro_sequences[1]
+    full = batches.most_in_flight or most + 1
+    few = min(full - 1, most)
+    if few:
+        ones = (1, 1) if box.single else (1, few)
+        yield box._replace(micro_batches=ones, micro_sequences=(1, 1))
+    if full <= most and (full == 1 or not box.single):
+        yield box._replace(micro_batches=(full, full), micro_sequences=(1, most // full))
+
+
+def _under(candidates: Candidates, split: Split) -> Candidates:
+    """The same plans under one split; none where it is not one of them."""
+    one = copy.copy(candidates)
+    splits = (split,) if split in candidates.splits else ()
+    one.offer(splits)
+    return one
+
+
+def option_numbers(each: list[Candidates], stands: list[Stand]) -> list[tuple[int, int]]:
     """Of each option of a problem: its stand, and its number among the options of that stand's
     pool."""
     return [
         (ground, number)
         for ground, stand in enumerate(stands)
-        for number in range(len(candidates.each[stand.pool].options))
+        for number in range(len(each[stand.pool].options))
     ]
 
 
@@ -301,10 +392,12 @@ class _Lowering:
     def __init__(self, candidates: ClusterCandidates, box: ClusterBox) -> None:
         self.candidates = candidates
         self.box = box
-        self.head = candidates.each[box.head]
+        self.each = candidates.each_of(box)
+        """What each pool can do, under the split of the box where it has one."""
+        self.head = self.each[box.head]
         self.ends = tuple(self.head.schedule(box.box, end) for end in (0, 1))
         self.stands = candidates.stands(box)
-        self.numbers = option_numbers(candidates, self.stands)
+        self.numbers = option_numbers(self.each, self.stands)
         self.splits = [self._split(option) for option in range(len(self.numbers))]
         self.links: dict[tuple[int, ...], Link | None] = {}
 
@@ -323,6 +416,7 @@ class _Lowering:
             link=self._link,
             plus=tuple(self._plus(name) for name in fields),
             anywhere=candidates.anywhere,
+            runs=self.box.stages,
         )
 
     def _chain(self, grounds: tuple[Ground, ...]) -> ChainProblem:
@@ -357,7 +451,7 @@ class _Lowering:
         """The arrays of all options, stacked: those of each stand's pool, stand by stand."""
         sequences = self.box.box.least_sequences
         lowered = {
-            pool: self.candidates.each[pool].lowered(self.ends, sequences)
+            pool: self.each[pool].lowered(self.ends, sequences)
             for pool in {stand.pool for stand in self.stands}
         }
         each = []
@@ -377,7 +471,7 @@ class _Lowering:
         return self.stands[self.numbers[option][0]].pool
 
     def _split(self, option: int) -> Split:
-        return self.candidates.each[self._pool(option)].options[self.numbers[option][1]]
+        return self.each[self._pool(option)].options[self.numbers[option][1]]
 
     def _ground(self, stand: Stand) -> Ground:
         levels = self.candidates.cluster.pools[stand.pool].topology.levels
@@ -392,7 +486,7 @@ class _Lowering:
     def _option(self, lowered: Option, ground: int, number: int) -> Option:
         """The arrays of a pool's option, with what only clusters count."""
         stand = self.stands[ground]
-        graph, pool = self.candidates.graph, self.candidates.each[stand.pool]
+        graph, pool = self.candidates.graph, self.each[stand.pool]
         joules = np.zeros(len(graph.layers))
         if stand.draw.active_w:
             at = self.ends[1]  # the end at which `objectives` draws
@@ -421,7 +515,17 @@ class _Lowering:
 
         feasible = lowered.feasible.copy()
         feasible[0] &= stand.pool == self.box.head
+        if self.box.split is not None and self.head.topology.software.engine.decoder_on_each_stage:
+            feasible &= self._has_inner
         return Option(prefix, feasible, run_sums, run_sums_fixed, run_peaks, run_peaks_fixed)
+
+    @cached_property
+    def _has_inner(self) -> NDArray[np.bool_]:
+        """Whether layers tail to head - 1 have one between the embedding and the head, shape
+        (layers + 1, layers + 1)."""
+        inner = [layer.kind not in ENDS for layer in self.candidates.graph.layers]
+        before = np.concatenate([[0], np.cumsum(inner)])
+        return np.asarray(before > before[:, None]) if any(inner) else np.ones_like(before, bool)
 
     def _link(self, option: int, place: Place, after: Place) -> Link | None:
         pool, split = self._pool(option), self._split(option)
@@ -442,7 +546,7 @@ class _Lowering:
         there."""
         key = (pool, split.attention, other, level, hops)
         if key not in self.links:
-            each = self.candidates.each[pool]
+            each = self.each[pool]
             if other < 0:
                 self.links[key] = _widened(each.hop([split], self.ends, level, hops))
             elif self.candidates.cluster.ways[pool][other]:

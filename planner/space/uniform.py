@@ -5,13 +5,13 @@ The same price list as `score_plan`, and the same sums as `timing`, for plans th
 degrees alone: equal runs of layers on equal groups, one replica (more of them change no time, and
 neither joules nor dollars for a token). Embedding and head join the first and the last stage, or
 stand on stages of their own where small memories ask for it. Requests arrive steadily; what does
-not fit has no price.
+not fit, or what the software's engine cannot be started with, has no price.
 """
 
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from planner.cost import energy
 from planner.errors import InfeasibleError, InputError
+from planner.machines.engine import Engine, Space
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.plan import ChipRange, Plan, Stage
@@ -36,7 +37,8 @@ from planner.pricing.schedule import schedule_of
 from planner.pricing.timing import crossing_bytes, interruptions_s, waits_of
 from planner.pricing.trailing import Trail, behind_s, met_share
 from planner.scoring.plans import chosen_power
-from planner.space.uniform_shapes import Ground, Shape, Stand, cuts_of, shapes_of
+from planner.space.forms import Batches
+from planner.space.uniform_shapes import Ground, Shape, Stand, cuts_of, is_runnable, shapes_of
 from planner.workload import Workload
 
 Floats = NDArray[np.float64]
@@ -44,6 +46,10 @@ Ints = NDArray[np.intp]
 
 TURNS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 """Micro-batches as shares of the stages; 0: one."""
+FIXED_TURNS = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Likewise as shares of those that an engine keeps in flight; fewer are of one sequence each."""
+ANY_ENGINE = Engine()
+"""One that takes every plan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,8 @@ class PlanGrid:
     energy_per_token_j: Floats
     """Infinite too where the power is not known."""
     usd_per_million_tokens: Floats
+    space: Space = "any"
+    """Whether plans are those that the software's engine can be started with, or any."""
 
     @property
     def batch_size(self) -> Ints:
@@ -105,7 +113,10 @@ class PlanGrid:
         )
         turns = int(self.micro_batches[shape, turn])
         return Plan(
-            stages=stages, micro_batches=turns, batch_size=turns * int(self.micro_sequences[size])
+            stages=stages,
+            micro_batches=turns,
+            batch_size=turns * int(self.micro_sequences[size]),
+            space=self.space,
         )
 
 
@@ -116,17 +127,21 @@ def plan_grid(
     *,
     shapes: Sequence[Shape] | None = None,
     micro_sequences: Sequence[int] | None = None,
-    turns: Sequence[float] = TURNS,
+    turns: Sequence[float] | None = None,
     power_scope: PowerScope | None = None,
     ground: Ground | None = None,
+    space: Space = "engine",
 ) -> PlanGrid:
     """All uniform plans of a graph on a machine, under every batch; of the workload the lengths
     count, its batch does not.
 
     `micro_sequences` are the sequences of a micro-batch, by default two sizes for each doubling up
-    to what the software takes; `turns` the micro-batches, as shares of the stages; `ground` where
-    stages stand on this machine, as another grid of it found out. InputError:
-    requests that do not arrive steadily, one phase alone, a graph that is no chain.
+    to what the software takes on all ranks that share them out, and eight where the engine settles
+    the micro-batches; `turns` the micro-batches, as shares of the stages, or of those that the
+    engine keeps in flight, where fewer have one sequence each; `ground` where stages stand on this
+    machine, as another grid of it found out; `space` "any" takes plans too that the software's
+    engine cannot be started with. InputError: requests that do not arrive steadily, one phase
+    alone, a graph that is no chain.
     InfeasibleError: no shape has room for the weights.
     """
     if (
@@ -145,7 +160,7 @@ def plan_grid(
             f"plan_grid() plans chains of layers, and {graph.name} is none; use partition()"
         )
     ground = Ground(topology) if ground is None else ground
-    found = tuple(shapes_of(graph, ground) if shapes is None else shapes)
+    found = tuple(shapes_of(graph, ground, space) if shapes is None else shapes)
     if not found:
         capacity = topology.chips * usable_bytes_of(topology)
         message = (
@@ -154,13 +169,63 @@ def plan_grid(
         raise InfeasibleError(
             message, resource="memory", demand=graph.weight_bytes, capacity=capacity
         )
-    sizes = np.array(micro_sequences or _sizes(topology.software.most_sequences))
-    return _Pricer(graph, ground, workload, sizes).grid(found, tuple(turns), power_scope)
+    most = topology.software.most_sequences * max(shape.split.attention for shape in found)
+    engine = ANY_ENGINE if space == "any" else topology.software.engine
+    is_free = engine.micro_batches == "any"
+    sizes = np.array(micro_sequences or (_sizes(most) if is_free else _fine_sizes(most)))
+    in_flight = _in_flight(found, engine, turns, most)
+    may_run = _may_run(found, engine, in_flight, sizes)
+    if space == "engine":
+        started = np.array([is_runnable(shape, graph, topology.software) for shape in found])
+        may_run &= started[:, None, None]
+    pricer = _Pricer(graph, ground, workload, sizes)
+    return replace(pricer.grid(found, in_flight, may_run, power_scope), space=space)
 
 
 def _sizes(most: int) -> list[int]:
     """1, 2, 3, 4, 6, 8, 12, …"""
     return sorted({one for n in range(24) for one in (2**n, 3 * 2**n) if one <= most})
+
+
+def _fine_sizes(most: int) -> list[int]:
+    """1 to 16, then 18, 20, … 32, 36, …"""
+    graded = {eighths << n for n in range(24) for eighths in range(8, 17)}
+    return sorted(one for one in {*range(1, 8), *graded} if one <= most)
+
+
+def _in_flight(
+    shapes: Sequence[Shape], engine: Engine, turns: Sequence[float] | None, most: int
+) -> Ints:
+    """Micro-batches of each shape, (shapes, turns)."""
+    if engine.micro_batches == "any":
+        chosen = TURNS if turns is None else turns
+        kept = [shape.stages for shape in shapes]
+    else:
+        chosen = _fixed_turns(engine, most) if turns is None else turns
+        # Where each sequence is a micro-batch, there are as many as there are sequences.
+        kept = [Batches(engine, shape.depth).most_in_flight or most for shape in shapes]
+    return np.array([[max(1, round(turn * one)) for turn in chosen] for one in kept])
+
+
+def _fixed_turns(engine: Engine, most: int) -> Sequence[float]:
+    if engine.micro_batches == "sequences":
+        return [size / most for size in _fine_sizes(most)]
+    return FIXED_TURNS
+
+
+def _may_run(
+    shapes: Sequence[Shape], engine: Engine, in_flight: Ints, sizes: Ints
+) -> NDArray[np.bool_]:
+    """Where the engine keeps so many micro-batches of so many sequences in flight, shape (shapes,
+    sizes, turns)."""
+    whole = np.ones((len(shapes), len(sizes), in_flight.shape[1]), dtype=bool)
+    if engine.micro_batches == "any":
+        return whole
+    most = np.array([Batches(engine, shape.depth).most_in_flight or 0 for shape in shapes])
+    is_full = in_flight == most[:, None]
+    is_short = (in_flight < most[:, None]) | (most[:, None] == 0)
+    alone = (sizes == 1)[None, :, None]
+    return np.asarray(is_full[:, None, :] | (is_short[:, None, :] & alone))
 
 
 class Part(NamedTuple):
@@ -205,16 +270,20 @@ class _Pricer:
         self._parts: dict[tuple[bytes, int, float, bool], Part] = {}
 
     def grid(
-        self, shapes: tuple[Shape, ...], turns: tuple[float, ...], power_scope: PowerScope | None
+        self,
+        shapes: tuple[Shape, ...],
+        micro: Ints,
+        may_run: NDArray[np.bool_],
+        power_scope: PowerScope | None,
     ) -> PlanGrid:
-        micro = np.array(
-            [[max(1, round(turn * shape.stages)) for turn in turns] for shape in shapes]
-        )
+        """Of so many micro-batches, shape (shapes, turns), where they may run, (shapes, sizes,
+        turns)."""
         priced = [
             self._shape(shape, row.astype(float)) for shape, row in zip(shapes, micro, strict=True)
         ]
         joined, tpot, held = (np.stack(arrays) for arrays in zip(*priced, strict=True))
-        batch = self.steps[None, :, None] * micro[:, None, :]
+        joined, tpot = (np.where(may_run, one, np.inf) for one in (joined, tpot))
+        batch = np.asarray(self.steps[None, :, None] * micro[:, None, :], dtype=float)
         cycle = joined + self.at.later_tokens * tpot
         rate = batch / cycle * self.workload.output_tokens
         chips = [sum(stand.split.chips for stand in self.ground.stands(shape)) for shape in shapes]
@@ -264,9 +333,8 @@ class _Pricer:
             prompt_pass_s=sum(part.often * float(part.prefill.sum()) for part in parts),
             prompt_slowest_s=slowest,
         )
-        fits = self._fits(parts, in_flight) & (
-            self.steps[:, None] * turns <= self.topology.software.most_sequences
-        )
+        taken = in_flight <= self.topology.software.most_sequences
+        fits = self._fits(parts, in_flight) & taken
         return (
             np.where(fits, waits.joined_s, np.inf),
             np.where(fits, waits.tpot_s, np.inf),

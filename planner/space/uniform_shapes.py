@@ -6,9 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from planner.machines.engine import Space
+from planner.machines.software import Software
 from planner.machines.topology import Topology
 from planner.models.graph import ENDS, ModelGraph
 from planner.plan import ChipRange
+from planner.pricing.engines import split_fault
 from planner.pricing.price_list import Reach, Split, reach_of, usable_bytes_of
 from planner.pricing.timing import Hop, hops_along
 from planner.space.boxes import least_parts
@@ -31,6 +34,11 @@ class Shape(NamedTuple):
         """Of all its stages."""
         inner = self.split.chips * self.stages
         return inner if self.ends is None else inner + 2 * self.ends.chips
+
+    @property
+    def depth(self) -> int:
+        """All stages, those of embedding and head too."""
+        return self.stages if self.ends is None else self.stages + 2
 
 
 class Stand(NamedTuple):
@@ -109,9 +117,22 @@ def cuts_of(graph: ModelGraph, shape: Shape) -> list[int]:
     return [0, inner[0], *borders, inner[-1] + 1, len(graph.layers)]
 
 
-def shapes_of(graph: ModelGraph, ground: Ground) -> Iterator[Shape]:
+def is_runnable(shape: Shape, graph: ModelGraph, software: Software) -> bool:
+    """Whether the software's engine can be started with a shape, whatever the batch."""
+    engine = software.engine
+    if shape.ends is not None:
+        unlike = engine.like_stages and shape.ends != shape.split
+        if unlike or engine.decoder_on_each_stage:
+            return False
+        if split_fault(graph, software, shape.ends, shape.depth) is not None:
+            return False
+    return split_fault(graph, software, shape.split, shape.depth) is None
+
+
+def shapes_of(graph: ModelGraph, ground: Ground, space: Space = "engine") -> Iterator[Shape]:
     """Uniform pipelines whose weights the machine has room for: of each depth the fewest stages;
-    embedding and head apart where they, and a layer, do not fit together."""
+    embedding and head apart where they, and a layer, do not fit together. Those that the software's
+    engine can be started with, or any."""
     topology = ground.topology
     usable = usable_bytes_of(topology)
     ends_bytes = [layer.weight_bytes for layer in graph.layers if layer.kind in ENDS]
@@ -122,6 +143,8 @@ def shapes_of(graph: ModelGraph, ground: Ground) -> Iterator[Shape]:
         apart = _ends_apart(split, splits, max(ends_bytes), usable)
         for stages, ends in itertools.product(depths, apart):
             shape = Shape(split, stages, ends)
+            if space == "engine" and not is_runnable(shape, graph, topology.software):
+                continue
             if graph.weight_bytes <= shape.chips * usable and ground.holds(shape):
                 yield shape
 

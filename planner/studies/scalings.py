@@ -9,6 +9,7 @@ from typing import Any, Literal
 from planner.answers.results import Result
 from planner.catalogue import load_model
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError
+from planner.machines.engine import Space
 from planner.machines.topology import Topology
 from planner.models.dtypes import Dtype
 from planner.models.graph import ModelGraph
@@ -16,10 +17,11 @@ from planner.plan import ChipRange, Plan, Stage
 from planner.planning.partitioning import partition
 from planner.records import Record
 from planner.report.svg import CAUSE_COLOURS, plotly
+from planner.scoring.checking import check_plan
 from planner.scoring.plans import score_plan
 from planner.space.degrees import uniform_plan
 from planner.space.layout import packing_of
-from planner.studies.study import Study, machine_of
+from planner.studies.study import SPACE_WORDS, Study, machine_of
 from planner.units import Count
 from planner.workload import Workload
 
@@ -79,6 +81,9 @@ class Scaling(Study):
     weight_dtype: Dtype
     topology: str
     rows: tuple[ScalingRow, ...]
+    space: Space = "any"
+    """Whether plans are those that the software's engine can be started with, or any; tables made
+    before this was said are of any."""
 
     def at(self, chips: int) -> ScalingRow:
         """The row of so many chips."""
@@ -146,7 +151,7 @@ def _latency_share(row: ScalingRow, fewest: int) -> float:
 
 def _lay_out(drawn: Any, made: Scaling) -> None:
     drawn.update_layout(
-        title=f"{made.model} in {made.weight_dtype} on {made.topology}",
+        title=f"{made.model} in {made.weight_dtype} on {made.topology}, {SPACE_WORDS[made.space]}",
         template="plotly_white",
         barmode="relative",
         width=860,
@@ -180,6 +185,7 @@ def scaling(
     users_per_chip: float = 8.0,
     base_chips: int | None = None,
     time_limit_s: float | None = 20.0,
+    space: Space = "engine",
     progress: Callable[[ScalingRow], None] | None = None,
 ) -> Scaling:
     """The best plans on each number of chips, against those on the fewest that hold the model, or
@@ -189,14 +195,15 @@ def scaling(
     batch, has `users_per_chip` for each chip (weak scaling). Efficiency counts all chips given,
     held by the plan or not. What is lost is told by cause: a token's chip-seconds there less those
     on the fewest chips. `time_limit_s` is of each plan; where it ends a search, copies of a plan
-    for fewer chips stand in if they are better, and the row is not called optimal.
+    for fewer chips stand in if they are better, and the row is not called optimal. `space` "any"
+    takes plans too that the machine's software cannot be started with.
     """
     graph = load_model(model, weight_dtype=weight_dtype) if isinstance(model, str) else model
     machine = machine_of(topology)
     _check_chips(chips, machine)
     work = workload or LATENCY.replace(batch_size=None)
-    ladder = _Ladder(graph, machine, work, users_per_chip, time_limit_s)
-    fewest = base_chips or fewest_of(graph, machine, work, users_per_chip)
+    ladder = _Ladder(graph, machine, work, users_per_chip, time_limit_s, space)
+    fewest = base_chips or fewest_of(graph, machine, work, users_per_chip, space)
     counts = {*chips} if fewest is None else {*chips, fewest}
     rows: list[ScalingRow] = []
     if fewest is not None:
@@ -206,7 +213,11 @@ def scaling(
         if progress is not None:
             progress(rows[-1])
     return Scaling(
-        model=graph.name, weight_dtype=graph.weight_dtype, topology=machine.name, rows=tuple(rows)
+        model=graph.name,
+        weight_dtype=graph.weight_dtype,
+        topology=machine.name,
+        rows=tuple(rows),
+        space=space,
     )
 
 
@@ -228,6 +239,7 @@ class _Ladder:
     workload: Workload
     users_per_chip: float
     time_limit_s: float | None
+    space: Space
     known: dict[int, tuple[Result, Result]] = field(default_factory=dict)
 
     def plans(self, chips: int) -> tuple[Result, Result]:
@@ -236,7 +248,12 @@ class _Ladder:
             crowd = self._crowd(machine)
             alone = self.workload.replace(batch_size=1)
             one = partition(
-                self.graph, machine, alone, minimize="tpot_s", time_limit_s=self.time_limit_s
+                self.graph,
+                machine,
+                alone,
+                minimize="tpot_s",
+                time_limit_s=self.time_limit_s,
+                space=self.space,
             )
             self.known[chips] = (crowd, one)
         return self.known[chips]
@@ -250,6 +267,7 @@ class _Ladder:
             _crowded(self.workload, machine.chips, self.users_per_chip),
             maximize="tokens_per_s",
             time_limit_s=self.time_limit_s,
+            space=self.space,
         )
         if found.status == "optimal":
             return found
@@ -259,7 +277,11 @@ class _Ladder:
 
 
 def fewest_of(
-    graph: ModelGraph, topology: Topology, workload: Workload, users_per_chip: float = 8.0
+    graph: ModelGraph,
+    topology: Topology,
+    workload: Workload,
+    users_per_chip: float = 8.0,
+    space: Space = "engine",
 ) -> int | None:
     """The fewest chips that hold the model and their users; None where no number does."""
     count = 1
@@ -270,6 +292,7 @@ def fewest_of(
                 topology.replace(chips=count),
                 _crowded(workload, count, users_per_chip),
                 minimize="chips",
+                space=space,
             )
         except InfeasibleError as error:
             if error.smallest_chips is None:
@@ -288,8 +311,11 @@ def _crowded(workload: Workload, chips: int, users_per_chip: float) -> Workload:
 def _standing_in(found: Result, plans: Iterable[Plan]) -> Iterator[Result]:
     """Other plans for the same question, as far as they hold."""
     for plan in plans:
+        asked = (plan, found.graph, found.topology, found.workload)
         with suppress(InfeasibleError, InputError):
-            score = score_plan(plan, found.graph, found.topology, found.workload)
+            if check_plan(*asked, space=found.space):
+                continue
+            score = score_plan(*asked)
             gap = abs(found.bound / score.tokens_per_s - 1)
             yield found.replace(plan=plan, score=score, objective=score.tokens_per_s, gap=gap)
 

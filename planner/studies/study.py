@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from planner.catalogue import load_topology
 from planner.errors import InputError
+from planner.machines.engine import Space
 from planner.machines.topology import Topology
 from planner.records import Record
 from planner.report.svg import table
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 SHOWN = 40
 """Rows on a page; the table has them all."""
+SPACE_WORDS: dict[Space, str] = {"engine": "plans that the engines run", "any": "any plan"}
+"""Among which plans the best was looked for, as captions say it."""
 
 
 class Study(Record):

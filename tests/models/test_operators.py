@@ -1,9 +1,14 @@
 """What each operator demands, by hand."""
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from planner.models.operators import Attention
+from planner.models.operators import Attention, Experts
 from tests.instances import tiny_graph, tiny_moe
 from tests.models.layers import (
     ATTENTION,
@@ -333,3 +338,73 @@ def test_cross_attention_grows_with_the_tokens_alone():
         == 100 * 77 * 4 * 1024
     )
     assert crossed.shuffled_bytes_per_token == 0
+
+
+def deepseek_experts() -> Experts:
+    """Those of a layer of DeepSeek-V3, in 8 bit: three matrices of 7,168 × 2,048 each."""
+    return Experts(
+        name="experts",
+        experts=256,
+        experts_active=8,
+        inputs=7168,
+        hidden=2048,
+        matrices=3,
+        weight_dtype="fp8",
+        compute_dtype="fp8",
+    )
+
+
+EXPERT_BYTES = 3 * 7168 * 2048
+
+
+@pytest.mark.parametrize(
+    ("ranks", "held", "places"), [(64, 4, 256), (100, 3, 300), (144, 2, 288), (256, 1, 256)]
+)
+def test_a_rank_holds_as_many_experts_as_the_fullest(ranks, held, places):
+    """144 ranks have 288 places, so that each holds two of the 256 experts, 32 of them twice."""
+    demand = deepseek_experts().demand(1, ranks)
+    assert demand.sparse_bytes == held * EXPERT_BYTES
+    assert demand.sparse_parts == places
+
+
+def test_tokens_go_to_all_places_alike():
+    """One token on each of 144 ranks sends 1,152 copies to 288 places: one of them is missed by
+    (1 - 8/288)^144 of the steps, 1.731 %, before the unevenness among ranks."""
+    even = replace(deepseek_experts().demand(1, 144), sparse_spread=0.0)
+    assert even.touched_fraction(1) == pytest.approx(1 - (1 - 8 / 288) ** 144)
+    assert 1 - even.touched_fraction(1) == pytest.approx(0.01731, rel=1e-3)
+    assert even.flop_per_token == pytest.approx(2 * 8 * EXPERT_BYTES)
+
+
+def test_experts_inside_a_tensor_group_are_whole_before_they_are_split():
+    """Six tensor ranks in three groups: 86 experts each, halved over two ranks."""
+    demand = deepseek_experts().demand(6, 3)
+    assert demand.sparse_bytes == pytest.approx(86 * EXPERT_BYTES / 2)
+
+
+@given(
+    experts=st.integers(1, 300), active=st.integers(1, 8), share=st.floats(0, 1, exclude_min=True)
+)
+def test_places_are_filled_whole_and_never_more_than_one_beyond_an_even_share(
+    experts, active, share
+):
+    ranks = max(1, math.ceil(share * experts))
+    routed = deepseek_experts().replace(experts=experts, experts_active=min(active, experts))
+    demand = routed.demand(1, ranks)
+    held = demand.sparse_bytes / EXPERT_BYTES
+    assert held == pytest.approx(round(held))
+    assert experts / ranks <= held + 1e-9
+    assert held < experts / ranks + 1
+    if experts % ranks == 0:
+        assert demand.sparse_bytes == routed.weight_bytes / ranks
+        assert demand.sparse_parts == experts
+    assert demand.weights_read_bytes(1) <= demand.sparse_bytes * (1 + 1e-12)
+
+
+@given(experts=st.integers(2, 300), ranks=st.integers(1, 299))
+def test_more_ranks_never_hold_more(experts, ranks):
+    routed = deepseek_experts().replace(experts=experts, experts_active=1)
+    fewer, more = (routed.demand(1, one) for one in (min(ranks, experts - 1), experts))
+    one_more = routed.demand(1, min(ranks + 1, experts))
+    assert more.sparse_bytes <= one_more.sparse_bytes * (1 + 1e-12)
+    assert one_more.sparse_bytes <= fewer.sparse_bytes * (1 + 1e-12)

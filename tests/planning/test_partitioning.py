@@ -8,6 +8,7 @@ import planner as pl
 from planner.answers.question import FIELDS, NOT_IN_PHASE
 from planner.answers.results import Result
 from planner.machines.cluster import Cluster, Pool
+from planner.machines.engine import Engine
 from planner.scoring.plans import score_plan
 from tests.clock import ticking
 from tests.instances import (
@@ -18,7 +19,9 @@ from tests.instances import (
     random_graph,
     random_topology,
     random_workload,
+    tiny_chip,
     tiny_graph,
+    tiny_moe,
     tiny_software,
     tiny_topology,
 )
@@ -102,6 +105,29 @@ def test_with_an_open_batch_the_plan_is_as_good_as_the_exhaustive_oracles(shape,
         workload = random_workload(dice).replace(batch_size=None)
         limits = limited(graph, topology, workload, field, dice)
         feasible += agrees_with_the_oracle(graph, topology, workload, field, limits)
+
+
+@pytest.mark.parametrize(
+    ("field", "batch_size"),
+    [("tokens_per_s", None), ("usd_per_million_tokens", None), ("tpot_s", 7), ("tokens_per_s", 7)],
+)
+def test_ranks_that_share_out_experts_and_sequences_do_so_as_well_as_the_oracles(field, batch_size):
+    """Three chips, experts held twice or not, and few sequences on each rank."""
+    twice = 0
+    for case in range(8):
+        dice = random.Random(f"ranks {batch_size} {field} {case}")
+        engine = Engine(redundant_experts=dice.random() < 0.7)
+        software = tiny_software(
+            most_sequences=dice.choice((2, 3)), most_tensor_parallel=1, engine=engine
+        )
+        graph = tiny_moe(1)
+        share = dice.choice((0.6, 0.9, 2.0))
+        machine = tiny_topology(3, chip=tiny_chip(share * graph.weight_bytes), software=software)
+        work = random_workload(dice).replace(batch_size=batch_size)
+        if agrees_with_the_oracle(graph, machine, work, field, {}):
+            plan = solved(graph, machine, work, field).plan
+            twice += any(stage.expert_parallel == 3 for stage in plan.stages)
+    assert twice  # eight experts over three ranks, somewhere
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import pytest
 
+from planner.machines.engine import Engine
 from planner.pricing.degrees import (
     expert_degrees,
     expert_fault,
@@ -14,6 +15,7 @@ from tests.instances import tiny_graph, tiny_moe, tiny_software
 
 PLAIN = tiny_software()
 PADDING = tiny_software(pads_heads=True)
+REDUNDANT = tiny_software(engine=Engine(redundant_experts=True))
 
 
 @pytest.mark.parametrize(
@@ -46,10 +48,19 @@ def test_sequences_are_shared_out_as_far_as_heads_go_round():
 
 
 def test_experts_are_shared_out_whole():
-    assert expert_degrees(tiny_moe(), 64) == [1, 2, 4, 8]
-    assert expert_degrees(tiny_moe(), 5) == [1, 2, 4]
-    assert expert_degrees(tiny_graph(), 64) == [1]
-    assert "has no experts" in expert_fault(tiny_graph(), 2)
+    assert expert_degrees(tiny_moe(), PLAIN, 64) == [1, 2, 4, 8]
+    assert expert_degrees(tiny_moe(), PLAIN, 5) == [1, 2, 4]
+    assert expert_degrees(tiny_graph(), PLAIN, 64) == [1]
+    assert "has no experts" in expert_fault(tiny_graph(), PLAIN, 2)
+
+
+def test_experts_held_twice_need_not_divide():
+    assert expert_degrees(tiny_moe(), REDUNDANT, 64) == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert expert_degrees(tiny_moe(), REDUNDANT, 5) == [1, 2, 3, 4, 5]
+    assert expert_fault(tiny_moe(), REDUNDANT, 3) is None
+    assert "does not divide the 8 experts" in expert_fault(tiny_moe(), PLAIN, 3)
+    assert "more than the 8 experts" in expert_fault(tiny_moe(), REDUNDANT, 9)
+    assert "has no experts" in expert_fault(tiny_graph(), REDUNDANT, 2)
 
 
 def test_experts_lie_inside_a_tensor_group_or_are_groups_together():

@@ -1,11 +1,14 @@
 """What check, queue and score ask of one plan."""
 
+import itertools
+
 import planner as pl
+from planner.plan import ChipRange, Plan, Stage
 from planner.pricing import schedule, served
 from planner.pricing.deployment import Deployment
 from planner.pricing.holdings import StageHoldings
 from planner.pricing.served import Served
-from tests.instances import tiny_chip, tiny_graph, tiny_software, tiny_topology
+from tests.instances import tiny_chip, tiny_graph, tiny_moe, tiny_software, tiny_topology
 
 GRAPH = tiny_graph(4)
 WORK = pl.Workload(batch_size=None, prompt_tokens=100, output_tokens=28, arrivals="together")
@@ -30,6 +33,27 @@ def test_the_fullest_stage_says_how_many_sequences_fit():
         for count in (most, most + 1)
     ]
     assert room[0] >= 0 > room[1]
+
+
+def test_each_rank_takes_as_many_sequences_as_its_software_allows():
+    """Memory has room for thousands; the stage that shares them out over the fewest ranks says
+    how many a replica takes."""
+    graph = tiny_moe()
+    machine = tiny_topology(8, chip=tiny_chip(1e10), software=tiny_software(most_sequences=5))
+
+    def most(*experts: int) -> int:
+        cuts = (0, 2, len(graph.names)) if len(experts) == 2 else (0, len(graph.names))
+        stages, first = [], 0
+        for expert, (tail, head) in zip(experts, itertools.pairwise(cuts), strict=True):
+            groups = (ChipRange(first=first, count=expert),)
+            layers = graph.names[tail:head]
+            stages.append(Stage(layers=layers, groups=groups, expert_parallel=expert))
+            first += expert
+        plan = Plan(stages=tuple(stages))
+        return Deployment(plan, [Served(graph, machine, WORK)] * len(experts)).most_sequences
+
+    assert [most(1), most(2), most(4), most(8)] == [5, 10, 20, 40]
+    assert [most(2, 4), most(4, 1)] == [10, 5]
 
 
 def test_a_score_of_an_open_batch_makes_each_schedule_and_ledger_once(monkeypatch):

@@ -258,6 +258,46 @@ def test_a_quantisation_is_never_taken_for_another(quantised, wrong):
         assert published_dtype({"quantization_config": quantised}) != wrong
 
 
+@pytest.mark.parametrize(
+    ("quantised", "block"),
+    [
+        ({"quant_method": "fp8", "weight_block_size": [128, 128]}, 128),
+        ({"quant_method": "fp8", "weight_block_size": [1, 64]}, 64),
+        ({"quant_method": "fp8"}, None),
+        ({"quant_method": "fp8", "weight_block_size": None}, None),
+        (
+            {
+                "quant_method": "compressed-tensors",
+                "config_groups": {"g": {"weights": {"num_bits": 8, "type": "float"}}},
+            },
+            None,
+        ),
+        (
+            {
+                "quant_method": "compressed-tensors",
+                "config_groups": {
+                    "g": {"weights": {"num_bits": 8, "type": "float", "block_structure": "128x128"}}
+                },
+            },
+            128,
+        ),
+    ],
+)
+def test_the_block_is_that_of_the_quantisation_and_goes_with_it(tmp_path, quantised, block):
+    fields = mixed(LLAMA, quantization_config=quantised)
+    assert graph_of(tmp_path, fields).weight_block == block
+    assert graph_of(tmp_path, fields, weight_dtype="fp8").weight_block == block
+    assert graph_of(tmp_path, fields, weight_dtype="bf16").weight_block is None
+
+
+@pytest.mark.parametrize("stated", [[0, 128], ["128", 128], [128.5, 128], [True, 128], "wide"])
+def test_a_block_that_is_none_is_refused(tmp_path, stated):
+    quantised = {"quant_method": "fp8", "weight_block_size": stated}
+    fields = mixed(LLAMA, quantization_config=quantised)
+    said = refusal(written(tmp_path, json.dumps(fields)))
+    assert "weight_block_size must be whole numbers" in said
+
+
 def test_the_published_format_may_stand_in_the_text_part(tmp_path):
     nested = {"text_config": mixed(LLAMA, quantization_config={"quant_method": "fp8"})}
     assert graph_of(tmp_path, nested).weight_dtype == "fp8"

@@ -114,6 +114,49 @@ def test_a_file_may_hold_its_own_software(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("table", "known"),
+    [
+        ("", False),
+        ('[software.engine]\nnote = "none are known"', False),
+        ('[software.engine]\nversion = "2"\nsource = "our own servers"', False),
+        ('[software.engine]\nlike_stages = true\nmicro_batches = "one"', True),
+    ],
+)
+def test_rules_of_an_engine_need_neither_version_nor_source(tmp_path, table, known):
+    engine = machine_of(tmp_path, f"{OWN_SOFTWARE}\n{table}\n").software.engine
+    assert engine.is_known == known
+    assert engine.confidence == "stated"
+
+
+def test_rules_of_an_engine_keep_their_source_confidence_and_note(tmp_path):
+    table = """
+[software.engine]
+version = "0.32"
+source = "its parser"
+confidence = "A"
+note = "run on a CPU"
+like_stages = true
+micro_batches = "one"
+"""
+    engine = machine_of(tmp_path, OWN_SOFTWARE + table).software.engine
+    told = engine.version, engine.source, engine.confidence, engine.note
+    assert told == ("0.32", "its parser", "A", "run on a CPU")
+    assert (engine.like_stages, engine.micro_batches) == (True, "one")
+
+
+def test_half_of_the_rules_of_an_engine_are_refused(tmp_path):
+    table = "\n[software.engine]\nmost_stages = 1\n"
+    said = str(refusal(tmp_path, OWN_SOFTWARE + table))
+    assert "most_stages is a rule" in said
+    assert "micro_batches stated" in said
+
+
+def test_a_rule_that_no_engine_has_is_refused(tmp_path):
+    table = "\n[software.engine]\nlike_stage = true\n"
+    assert "like_stages" in str(refusal(tmp_path, OWN_SOFTWARE + table))
+
+
 def test_chips_and_software_given_beside_the_file_replace_its_own(tmp_path):
     machine = machine_of(tmp_path, GOOD, chips=8, software="sglang")
     assert (machine.chips, machine.software.name) == (8, "sglang")

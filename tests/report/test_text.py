@@ -72,7 +72,10 @@ def test_every_figure_stands_in_the_text_with_its_unit(result):
 def test_assumptions_stand_at_the_end(result):
     lines = str(result).splitlines()
     after = lines[lines.index("assumptions") + 1 :]
-    assert after == ["  price: rental basis, 1 USD an hour for each chip"]
+    assert after == [
+        "  no rules of plain's engine are known: any plan counts as one that it runs",
+        "  price: rental basis, 1 USD an hour for each chip",
+    ]
 
 
 def test_the_inputs_that_nobody_is_sure_of_stand_among_the_assumptions():

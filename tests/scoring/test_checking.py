@@ -3,15 +3,25 @@
 import pytest
 
 import planner as pl
+from planner.machines.engine import Engine
 from planner.plan import ChipRange, Plan, Stage
 from planner.scoring.checking import check_plan
 from planner.workload import Workload
 from tests.by_hand import attention, chain, head, layer, matmul, plan_of, round_machine
 from tests.by_hand import stage as round_stage
-from tests.instances import tiny_chip, tiny_graph, tiny_moe, tiny_software, tiny_topology
+from tests.instances import (
+    tiny_chip,
+    tiny_engine,
+    tiny_graph,
+    tiny_moe,
+    tiny_software,
+    tiny_topology,
+)
 
 GRAPH = tiny_graph()
 NAMES = tuple(layer.name for layer in GRAPH.layers)
+MOE = tiny_moe()
+MOE_NAMES = MOE.names
 
 
 def stage(layers, *groups, **degrees) -> Stage:
@@ -275,3 +285,130 @@ def test_many_missing_layers_are_told_by_three():
     assert message.endswith("others")
     _, message = broken(Plan(stages=(stage(NAMES[:1], (0, 1)),)))
     assert (len(NAMES), message.count("'"), message.endswith("others")) == (4, 6, False)
+
+
+@pytest.mark.parametrize("space", ["engine", "any"])
+def test_experts_are_held_twice_only_by_software_that_does(space):
+    """Of 8 experts three ranks hold three each, one of them twice."""
+    plan = Plan(stages=(stage(MOE_NAMES, (0, 3), expert_parallel=3),))
+    software = tiny_software(engine=Engine(redundant_experts=True))
+    redundant = tiny_topology(4, software=software)
+    work = Workload(batch_size=3)
+    assert check_plan(plan, MOE, redundant, work, space=space) == ()
+    (refused,) = check_plan(plan, MOE, tiny_topology(4), work, space=space)
+    assert refused.rule == "degrees"
+    assert "does not divide the 8 experts" in refused.message
+
+
+@pytest.mark.parametrize(
+    ("expert", "sequences", "said"),
+    [
+        (4, 8, None),  # two on each of four ranks
+        (4, 9, "9 sequences, 3 on the busiest of 4 ranks; plain takes at most 2 on each"),
+        (2, 4, None),
+        (2, 5, "5 sequences, 3 on the busiest of 2 ranks"),
+        (1, 3, "a replica has 3 sequences, plain takes at most 2"),
+    ],
+)
+def test_each_rank_that_shares_out_the_sequences_takes_as_many(expert, sequences, said):
+    topology = tiny_topology(4, software=tiny_software(most_sequences=2))
+    plan = Plan(stages=(stage(MOE_NAMES, (0, expert), expert_parallel=expert),))
+    found = check_plan(plan, MOE, topology, Workload(batch_size=sequences, prompt_tokens=1))
+    if said is None:
+        assert found == ()
+        return
+    (refused,) = found
+    assert said in refused.message
+    assert (refused.demand, refused.capacity) == (sequences, 2 * expert)
+
+
+def test_the_stage_with_the_fewest_ranks_says_how_many_a_replica_takes():
+    topology = tiny_topology(4, software=tiny_software(most_sequences=2))
+    cut = stage(MOE_NAMES[:2], (0, 1)), stage(MOE_NAMES[2:], (1, 2), expert_parallel=2)
+    (refused,) = check_plan(
+        Plan(stages=cut), MOE, topology, Workload(batch_size=5, prompt_tokens=1)
+    )[:1]
+    assert (refused.rule, refused.capacity) == ("sequences", 2)
+
+
+def test_shards_that_cut_blocks_are_refused_only_among_plans_that_the_engine_runs():
+    """Feed-forward layers are 4,096 wide: in blocks of 512 eight ranks have one each, in blocks of
+    1,024 half of one."""
+    engine = Engine(like_stages=True, micro_batches="stages", whole_blocks=True)
+    topology = tiny_topology(8, software=tiny_software(engine=engine))
+    plan = Plan(stages=(stage(NAMES, (0, 8), tensor_parallel=8),))
+    work = Workload(batch_size=1, prompt_tokens=1)
+    whole, cut = (GRAPH.replace(weight_block=block) for block in (128, 1024))
+    assert check_plan(plan, whole, topology, work) == ()
+    (refused,) = check_plan(plan, cut, topology, work)
+    assert refused.rule == "engine"
+    assert "each 1024 weights together" in refused.message
+    assert check_plan(plan, cut, topology, work, space="any") == ()
+
+
+def test_the_best_plan_of_an_engine_cuts_no_block():
+    engine = Engine(like_stages=True, micro_batches="stages", whole_blocks=True)
+    topology = tiny_topology(8, software=tiny_software(engine=engine))
+    work = Workload(batch_size=1, prompt_tokens=2048)
+    graph = GRAPH.replace(weight_block=1024)
+    free = pl.partition(GRAPH, topology, work, minimize="ttft_s").plan.stages[0].tensor_parallel
+    best = pl.partition(graph, topology, work, minimize="ttft_s").plan
+    assert free > best.stages[0].tensor_parallel
+    assert check_plan(best, graph, topology, work) == ()
+
+
+# ── The software's engine ────────────────────────────────────────────────────────────────────────
+
+
+def started(**rules):
+    """A machine whose software has an engine with such rules."""
+    return tiny_topology(4, software=tiny_software(engine=tiny_engine(**rules)))
+
+
+def test_a_plan_that_no_engine_can_be_started_with_breaks_a_rule_but_in_any_space():
+    plan = Plan(stages=(stage(NAMES[:1], (0, 1)), stage(NAMES[1:], (1, 1))))
+    rule, message = broken(plan, topology=started())
+    assert (rule, "no decoder layer" in message) == ("engine", True)
+    assert check_plan(plan, GRAPH, started(), Workload(), space="any") == ()
+    assert check_plan(plan, GRAPH, tiny_topology(4), Workload()) == ()
+
+
+def test_micro_batches_that_the_engine_does_not_keep_are_told_with_those_it_does():
+    plan = Plan(stages=(stage(NAMES[:2], (0, 1)), stage(NAMES[2:], (1, 1))))
+    four = Workload(batch_size=4)
+    (fault,) = check_plan(plan, GRAPH, started(), four)
+    assert (fault.rule, fault.demand, fault.capacity) == ("engine", 1, 2)
+    assert "keeps 2 micro-batches of 4 sequences" in fault.message
+    assert check_plan(plan.replace(micro_batches=2), GRAPH, started(), four) == ()
+    assert check_plan(plan, GRAPH, started(), four, space="any") == ()
+
+
+def test_micro_batches_are_counted_in_a_replica():
+    # Two replicas of two stages share three sequences: two in the larger, each by itself.
+    plan = Plan(
+        stages=(stage(NAMES[:2], (0, 1), (2, 1)), stage(NAMES[2:], (1, 1), (3, 1))),
+        micro_batches=2,
+    )
+    assert check_plan(plan, GRAPH, started(), Workload(batch_size=3)) == ()
+    assert check_plan(plan.replace(micro_batches=1), GRAPH, started(), Workload(batch_size=3))
+    assert check_plan(plan.replace(micro_batches=1), GRAPH, started(), Workload(batch_size=2)) == ()
+
+
+def test_a_pool_of_prompts_keeps_no_micro_batches():
+    plan = Plan(stages=(stage(NAMES[:2], (0, 1)), stage(NAMES[2:], (1, 1))), micro_batches=5)
+    pool = Workload(batch_size=None, phase="prefill", output_tokens=1)
+    assert check_plan(plan, GRAPH, started(), pool) == ()
+
+
+def test_form_is_told_before_memory():
+    topology = started(like_stages=True).replace(chip=tiny_chip(1e3))
+    plan = Plan(
+        stages=(
+            stage(NAMES[:2], (0, 1)),
+            stage(NAMES[2:], (1, 2), tensor_parallel=2),
+        )
+    )
+    assert {one.rule for one in check_plan(plan, GRAPH, topology, Workload())} == {"engine"}
+    assert {one.rule for one in check_plan(plan, GRAPH, topology, Workload(), space="any")} == {
+        "memory"
+    }

@@ -6,6 +6,7 @@ import pytest
 
 import planner as pl
 from planner.answers.question import question_of
+from planner.machines.engine import Engine
 from planner.space.boxes import Box
 from planner.space.candidates import Candidates, splits_of
 from planner.space.layout import packing_of
@@ -98,6 +99,20 @@ def test_more_sequences_than_all_chips_can_hold_are_in_no_box():
     assert fitting <= box.all_sequences[1] < 1.2 * fitting
 
 
+def test_options_take_as_many_sequences_as_their_ranks_do():
+    """Two each on four ranks: of nine sequences no option runs any layer, of eight only the one
+    with four ranks, of two all."""
+    few = tiny_topology(4, chip=tiny_chip(1e10), software=tiny_software(most_sequences=2))
+    able = candidates(graph=tiny_moe(), topology=few, batch_size=8)
+    assert able.most_taken == 8
+    ranks = [split.attention for split in able.options]
+    for sequences, expected in ((9, set()), (8, {4}), (4, {2, 4}), (2, {1, 2, 4})):
+        box = Box(1, sequences, (1, 1), (sequences, sequences))
+        ends = (able.schedule(box, 0), able.schedule(box, 1))
+        runs = able.lowered(ends, sequences).feasible.any(axis=(1, 2))
+        assert {rank for rank, any_run in zip(ranks, runs, strict=True) if any_run} == expected
+
+
 def test_splits_divide_the_heads_whether_they_fill_nodes_or_not():
     topology = tiny_topology(6, fabric("switch", 3), fabric("switch", 2))
     splits = splits_of(tiny_graph(), topology, packing_of(topology))
@@ -116,6 +131,14 @@ def test_experts_may_be_spread_beyond_the_tensor_group():
     assert {(split.tensor, split.expert) for split in splits} == {
         (1, 1), (2, 1), (4, 1), (8, 1), (1, 2), (1, 4), (1, 8), (2, 4), (2, 8), (4, 8),
     }  # fmt: skip
+
+
+def test_software_that_holds_experts_twice_has_splits_over_any_number_of_ranks():
+    twice = tiny_software(engine=Engine(redundant_experts=True))
+    for topology, more in ((tiny_topology(3, software=twice), {(1, 3)}), (tiny_topology(3), set())):
+        splits = splits_of(tiny_moe(), topology, packing_of(topology))
+        expected = {(1, 1), (2, 1), (1, 2)} | more
+        assert {(split.tensor, split.expert) for split in splits} == expected
 
 
 def test_whole_experts_inside_a_tensor_group_count_only_where_slower_may_be_better():

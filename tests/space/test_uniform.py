@@ -14,13 +14,16 @@ from planner.space.layout import packing_of
 from planner.space.uniform import PlanGrid, plan_grid
 from planner.space.uniform_shapes import Ground, Shape, cuts_of, shapes_of
 from tests.instances import (
+    ENGINES,
     FOLLOWING,
     SHAPES,
     fabric,
     random_topology,
     tiny_chip,
+    tiny_engine,
     tiny_graph,
     tiny_moe,
+    tiny_software,
     tiny_topology,
 )
 
@@ -97,7 +100,7 @@ def test_a_shape_without_ends_is_the_uniform_plan_of_engines():
     shape = Shape(Split(tensor=2), 3)
     grid = plan_grid(graph, topology, WORK, shapes=[shape], micro_sequences=[4], turns=[1.0])
     plan = pl.uniform_plan(graph, topology, tensor_parallel=2, pipeline_parallel=3)
-    assert grid.plan((0, 0, 0)) == plan.replace(batch_size=12)
+    assert grid.plan((0, 0, 0)) == plan.replace(batch_size=12, space="engine")
 
 
 def test_more_replicas_change_neither_times_nor_joules_nor_dollars():
@@ -112,6 +115,86 @@ def test_more_replicas_change_neither_times_nor_joules_nor_dollars():
     for field in ("ttft_s", "tpot_s", "energy_per_token_j", "usd_per_million_tokens"):
         assert grid.value(field)[0, 0, 0] == pytest.approx(getattr(score, field), rel=1e-12)
     assert score.tokens_per_s == pytest.approx(2 * grid.tokens_per_s[0, 0, 0], rel=1e-12)
+
+
+@pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
+@pytest.mark.parametrize("graph", [tiny_graph(5), tiny_moe(3)], ids=["dense", "experts"])
+def test_every_plan_is_one_that_the_engine_can_be_started_with(graph, engine):
+    topology = tiny_topology(
+        6, software=tiny_software(engine=engine), chip=tiny_chip(graph.weight_bytes)
+    )
+    grid = plan_grid(graph, topology, WORK, micro_sequences=[1, 2, 5])
+    places = [tuple(place) for place in np.argwhere(np.isfinite(grid.tpot_s)).tolist()]
+    for place in places:
+        assert pl.check_plan(grid.plan(place), graph, topology, WORK) == ()
+    assert {grid.plan(place).space for place in places} == {"engine"}
+    # Pipelines are among them, and batches of one request, and of several in each micro-batch.
+    assert max(grid.shapes[shape].depth for shape, _, _ in places) > 1
+    assert {int(grid.batch_size[place]) for place in places} >= {1, 2, 5}
+
+
+def test_micro_batches_are_those_that_the_engine_keeps():
+    # Three stages and one more: 1 to 3 sequences, each by itself, or 4 micro-batches of any size.
+    engine = tiny_engine(micro_batches="stages + 1")
+    topology = tiny_topology(3, software=tiny_software(engine=engine))
+    grid = plan_grid(
+        tiny_graph(3), topology, WORK, shapes=[Shape(Split(), 3)], micro_sequences=[1, 2, 7]
+    )
+    found = {
+        (int(grid.micro_batches[0, turn]), int(grid.micro_sequences[size]))
+        for _, size, turn in np.argwhere(np.isfinite(grid.tpot_s)).tolist()
+    }
+    assert found == {(1, 1), (2, 1), (3, 1), (4, 1), (4, 2), (4, 7)}
+
+
+def test_a_shape_that_the_engine_cannot_run_has_no_price_but_in_any_space():
+    engine = tiny_engine(tensor_in_pipelines=False)
+    topology = tiny_topology(4, software=tiny_software(engine=engine))
+    shapes = [Shape(Split(tensor=2), 2), Shape(Split(tensor=2), 1)]
+    asked = {"shapes": shapes, "micro_sequences": [1]}
+    grid = plan_grid(tiny_graph(4), topology, WORK, **asked)
+    assert np.isinf(grid.tpot_s[0]).all()
+    assert np.isfinite(grid.tpot_s[1]).any()
+    free = plan_grid(tiny_graph(4), topology, WORK, **asked, space="any")
+    assert np.isfinite(free.tpot_s[0]).any()
+    assert (grid.space, free.space) == ("engine", "any")
+
+
+def test_any_space_prices_what_a_software_without_rules_has():
+    known = tiny_topology(4, software=tiny_software(engine=tiny_engine()))
+    free = plan_grid(tiny_graph(4), known, WORK, space="any")
+    unknown = plan_grid(tiny_graph(4), tiny_topology(4), WORK)
+    assert free.shapes == unknown.shapes
+    assert np.array_equal(free.micro_batches, unknown.micro_batches)
+    assert np.array_equal(free.tpot_s, unknown.tpot_s)
+
+
+@pytest.mark.parametrize(
+    ("model", "machine", "chips", "software"),
+    [
+        ("llama-3.1-70b", "hgx-h100", 8, "vllm"),
+        ("llama-3.1-70b", "hgx-h100", 16, "sglang"),
+        ("qwen3-30b-a3b", "hgx-b200", 8, "vllm"),
+        ("llama-3.1-8b", "hgx-h100", 8, "tensorrt-llm"),
+    ],
+)
+def test_the_best_of_a_grid_is_near_the_proved_best_and_never_below(
+    model, machine, chips, software
+):
+    graph = pl.load_model(model, weight_dtype="fp8")
+    topology = pl.load_topology(machine, chips=chips, software=software)
+    work = pl.Workload(batch_size=None)
+    grid = plan_grid(graph, topology, work)
+    gaps = []
+    for slower in (1.3, 2, 3, 5):
+        most_s = slower * float(grid.tpot_s.min())
+        dollars = np.where(grid.tpot_s <= most_s, grid.usd_per_million_tokens, np.inf).min()
+        best = pl.partition(
+            graph, topology, work, minimize="usd_per_million_tokens", limits={"tpot_s": most_s}
+        )
+        gaps.append(dollars / best.objective - 1)
+    assert min(gaps) > -1e-9
+    assert max(gaps) < 0.05
 
 
 def test_small_memories_put_embedding_and_head_on_stages_of_their_own():
@@ -153,3 +236,25 @@ def test_a_fine_grid_prices_many_plans_a_second():
     begin = time.process_time()
     grid = plan_grid(graph, topology, pl.Workload(), micro_sequences=range(1, 513))
     assert grid.tpot_s.size / (time.process_time() - begin) > 5e4  # over a million on a free core
+
+
+def test_each_rank_of_a_shape_takes_as_many_sequences_as_its_software_allows():
+    """Three each: a shape over four ranks takes twelve, and what the grid leaves out has no
+    score."""
+    graph = tiny_moe()
+    software = tiny_software(most_sequences=3)
+    topology = tiny_topology(4, chip=tiny_chip(1e10), software=software)
+    work = pl.Workload(prompt_tokens=16, output_tokens=4)
+    grid = plan_grid(graph, topology, work, micro_sequences=range(1, 14), turns=(1.0,))
+    opened = work.replace(batch_size=None)  # the plan states its batch
+    most: dict[int, int] = {}
+    for place in np.ndindex(grid.tpot_s.shape):
+        shape = grid.shapes[place[0]]
+        fits = bool(np.isfinite(grid.tpot_s[place]))
+        sequences = int(grid.batch_size[place])
+        assert fits == (sequences <= 3 * shape.split.attention)
+        assert fits == (pl.check_plan(grid.plan(place), graph, topology, opened) == ())
+        if fits:
+            ranks = shape.split.attention
+            most[ranks] = max(most.get(ranks, 0), sequences)
+    assert most == {1: 3, 2: 6, 4: 12}

@@ -94,3 +94,12 @@ def test_the_fewest_chips_hold_their_users_too():
 def test_chips_beyond_the_machine_are_refused():
     with pytest.raises(InputError, match="chips must lie between 1 and"):
         scaling("llama-3.1-8b", "apple-m3-ultra", chips=(1, 99))
+
+
+def test_plans_are_those_that_the_engine_runs_unless_any_is_asked_for():
+    asked = {"weight_dtype": "fp8", "chips": (2,), "workload": pl.Workload(batch_size=2)}
+    engine = scaling("llama-3.1-8b", "hgx-h100", **asked)
+    free = scaling("llama-3.1-8b", "hgx-h100", **asked, space="any")
+    assert (engine.space, free.space) == ("engine", "any")
+    assert engine.at(2).tokens_per_s <= free.at(2).tokens_per_s * (1 + 1e-9)
+    assert engine.at(2).tpot_s >= free.at(2).tpot_s * (1 - 1e-9)

@@ -96,6 +96,8 @@ class PlacedProblem:
     placed: Callable[[int, Place], Floats] | None = None
     """What items 0 to i - 1 add to the last sum under an option at a place, shape (items + 1,)."""
     anywhere: bool = False
+    runs: int | None = None
+    """How many a solution has; None: any number."""
 
     def value(self, number: int, sums: Floats, peaks: Floats) -> Floats:
         """A measure, the objective first, of one or many (sums, peaks)."""
@@ -167,6 +169,8 @@ class _State(NamedTuple):
     """Bits of the slots taken on the ground of the last run, where runs may stand anywhere."""
     option: int
     place: Place
+    runs: int = 0
+    """So far, where their number is given."""
 
 
 class _Step(NamedTuple):
@@ -224,13 +228,16 @@ class _Map:
 
     def _after(self, state: _State, option: int) -> list[_State]:
         problem = self.problem
+        runs = 0 if problem.runs is None else state.runs + 1
+        if runs > (problem.runs or 0):
+            return []
         number = int(problem.ground_of[option])
         ground = problem.grounds[number]
         stays = state.place.ground == number
         if not stays and not _may_enter(state, ground):
             return []
         if problem.anywhere:
-            return self._anywhere(state, option, stays)
+            return self._anywhere(state, option, stays, runs)
         width = int(problem.chain.widths[option])
         if ground.packing.rule(width) is None:
             return []
@@ -239,9 +246,9 @@ class _Map:
         if start + width > ground.budget:
             return []
         owners = state.owners | 1 << ground.owner
-        return [_State(owners, 0, option, Place(number, start, width))]
+        return [_State(owners, 0, option, Place(number, start, width), runs)]
 
-    def _anywhere(self, state: _State, option: int, stays: bool) -> list[_State]:
+    def _anywhere(self, state: _State, option: int, stays: bool, runs: int) -> list[_State]:
         """The same where runs may stand on any free slots, which a state keeps as bits."""
         number = int(self.problem.ground_of[option])
         ground = self.problem.grounds[number]
@@ -252,7 +259,8 @@ class _Map:
         for start in ground.packing.starts(width):
             block = ((1 << width) - 1) << start
             if start + width <= ground.budget and not taken & block:
-                found.append(_State(owners, taken | block, option, Place(number, start, width)))
+                place = Place(number, start, width)
+                found.append(_State(owners, taken | block, option, place, runs))
         return found
 
     def _link(self, state: _State, after: _State) -> int | None:
@@ -314,12 +322,14 @@ class _Map:
         ground, first, width = np.array([state.place for state in states]).T
         end = first + width
         kind = np.array([self._link_kind(state) for state in states])
+        runs = np.array([state.runs for state in states])
         uniform = np.array([self._is_uniform(state) for state in states])
         # What is packed in order later stands elsewhere, which a placed cost would see.
         uniform &= problem.anywhere or problem.placed is None
         like = (
             (ground[:, None] == ground)
             & (kind[:, None] == kind)
+            & (runs[:, None] == runs)
             & (owners[:, None] & ~owners[None] == 0)
         )
         same = (first[:, None] == first) & (width[:, None] == width)
@@ -401,12 +411,14 @@ def _product_of(chain: ChainProblem, measure: Measure) -> _Product | None:
         return None
     prices = [0.0, *(free[0] / alone[0] * 2.0**power for power in range(-7, 8))]
     costs = np.stack([cheapest(chain, weights + price * unit, 0.0).cost for price in prices])
+    # Where all that is weighed is held, nothing is left to price, and all prices are one.
+    dearer = np.diff(prices) > 0
     least = []
     for item in range(chain.items + 1):
         if not np.isfinite(alone[item]):
             least.append((np.zeros(1), np.full(1, np.inf)))
             continue
-        meet = np.diff(costs[:, item]) / np.diff(prices)
+        meet = np.diff(costs[:, item])[dearer] / np.diff(prices)[dearer]
         more = np.array([alone[item], *meet[meet > alone[item]]])
         cost = (costs[:, item, None] - np.outer(prices, more)).max(axis=0)
         least.append((more, cost))
@@ -607,6 +619,9 @@ class _Search:
         known."""
         values = self.problem.value(0, labels.sums, labels.peaks)
         order = np.lexsort((labels.state, values))
+        if self.problem.runs is not None:
+            wanted = [self.map.states[state].runs == self.problem.runs for state in labels.state]
+            order = order[np.array(wanted, dtype=bool)[order]]
         for index in order[:8].tolist():
             runs = self._traced(index, labels, history)
             sums, peaks = evaluate(self.problem, runs)

@@ -9,6 +9,7 @@ from typing import Any, get_args
 from planner.answers.question import FIELDS
 from planner.answers.results import Result
 from planner.errors import InfeasibleError, InputError, UnknownNameError
+from planner.machines.engine import Space
 from planner.machines.topology import Topology
 from planner.models.dtypes import Dtype
 from planner.models.graph import ModelGraph
@@ -26,7 +27,7 @@ from planner.studies.advantage.uncertainty import (
     residual_of,
 )
 from planner.studies.plots import dress
-from planner.studies.study import Study, machine_of
+from planner.studies.study import SPACE_WORDS, Study, machine_of
 from planner.workload import Workload
 
 ONE_REQUEST = Workload(batch_size=1, prompt_tokens=1024, output_tokens=256)
@@ -95,6 +96,9 @@ class Crossover(Study):
     """Sizes on either side of the root at which `terms` were taken."""
     terms: tuple[Term, ...] = ()
     """What each machine pays for, those that grow by most first."""
+    space: Space = "any"
+    """Whether plans are those that each machine's software can be started with, or any;
+    crossovers found before this was said are of any."""
 
     @property
     def points(self) -> tuple[Point, ...]:
@@ -159,14 +163,15 @@ class Crossover(Study):
         if self.params is None:
             return (
                 f"{self.metric}: no crossover of {self.first} and {self.second};"
-                f" {self.winner_below} wins throughout"
+                f" {self.winner_below} wins throughout ({SPACE_WORDS[self.space]})"
             )
         low, high = self.interval()
         return (
             f"{self.metric}: {self.first} and {self.second} are equal at"
             f" {self.params / 1e9:.0f} B parameters"
             f" (80 %: {low / 1e9:.0f} to {high / 1e9:.0f} B);"
-            f" {self.winner_below} wins below, {self.winner_above} above; {self.reason}"
+            f" {self.winner_below} wins below, {self.winner_above} above"
+            f" ({SPACE_WORDS[self.space]}); {self.reason}"
         )
 
     def plot(self) -> Any:
@@ -202,7 +207,7 @@ def advantage_plot(made: Crossover) -> Any:
     ends = [math.log10(point.parameters / 1e9) for point in (made.rows[0], made.rows[-1])]
     dress(
         figure,
-        title=f"{made.first} against {made.second}: {made.metric}",
+        title=f"{made.first} against {made.second}: {made.metric}, {SPACE_WORDS[made.space]}",
         xaxis={
             "type": "log",
             "title": f"parameters of {made.family} models [10⁹]",
@@ -222,16 +227,24 @@ def best_plan(
     weight_dtype: Dtype = "bf16",
     limits: dict[str, float] | None = None,
     family: Family = "dense",
+    space: Space = "engine",
 ) -> Result | None:
     """The best plan of the family's model of that size on as many chips of a machine as it
     likes: those that it has, or ROOM times those that the weights and the users' caches fill;
     None where it fits no number of them."""
     graph = member(family, parameters, weight_dtype)
     machine = with_room(graph, topology, workload)
+    is_least = FIELDS[metric].best == "least"
     try:
-        if FIELDS[metric].best == "least":
-            return partition(graph, machine, workload, minimize=metric, limits=limits)
-        return partition(graph, machine, workload, maximize=metric, limits=limits)
+        return partition(
+            graph,
+            machine,
+            workload,
+            minimize=metric if is_least else None,
+            maximize=None if is_least else metric,
+            limits=limits,
+            space=space,
+        )
     except InfeasibleError:
         return None
 
@@ -251,21 +264,23 @@ def crossover(
     workload: Workload | None = None,
     weight_dtype: Dtype = "bf16",
     family: Family = "dense",
+    space: Space = "engine",
 ) -> Crossover:
     """The number of parameters at which two machines, each with its best plan, cost the same for
     one token.
 
     `first` and `second` are names of the catalogue or topologies; `workload` defaults to one
-    request of 1,024 + 256 tokens; `family` is "dense" or "moe" (experts). Sizes from 8 B to 1.9 T
-    are scanned for the first change of sign, where the root is then found; around it figures are
-    moved one at a time, and both breakdowns are compared.
+    request of 1,024 + 256 tokens; `family` is "dense" or "moe" (experts); `space` "any" takes plans
+    too that a machine's software cannot be started with. Sizes from 8 B to 1.9 T are scanned for
+    the first change of sign, where the root is then found; around it figures are moved one at a
+    time, and both breakdowns are compared.
     """
     if metric not in FIELDS:
         raise UnknownNameError("field to compare", metric, FIELDS)
     if family not in get_args(Family):
         raise UnknownNameError("family of models", family, get_args(Family))
     machines = [machine_of(first), machine_of(second)]
-    race = _Race(machines, workload or ONE_REQUEST, metric, weight_dtype, family)
+    race = _Race(machines, workload or ONE_REQUEST, metric, weight_dtype, family, space)
     bracket = _bracket(race.point)
     if bracket is None:
         return race.outcome(None, None)
@@ -282,6 +297,7 @@ class _Race:
     metric: str
     weight_dtype: Dtype
     family: Family
+    space: Space
     known: dict[float, Point] = field(default_factory=dict)
     """What was priced already."""
 
@@ -293,6 +309,7 @@ class _Race:
             self.metric,
             weight_dtype=self.weight_dtype,
             family=self.family,
+            space=self.space,
         )
 
     def point(self, parameters: float) -> Point:
@@ -319,6 +336,7 @@ class _Race:
                 there[-1] if beyond is None else self.point(beyond), self.machines
             ),
             rows=ordered,
+            space=self.space,
         )
 
     def explained(self, root: float, bracket: tuple[float, float]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from planner.report import svg
 from planner.studies.advantage.records import AdvantageMap, Measured, Square, Switch
 from planner.studies.advantage.uncertainty import SURE
+from planner.studies.study import SPACE_WORDS
 
 Point = tuple[float, float]
 """In the picture: across and down."""
@@ -114,7 +115,8 @@ def caption_of(drawn: AdvantageMap) -> tuple[str, ...]:
     """Where it all comes from, in three lines."""
     asked = (
         f"{drawn.prompt_tokens} + {drawn.output_tokens} tokens;"
-        " batch, users in flight, split, depth and chips free"
+        " batch, users in flight, split, depth and chips free;"
+        f" {SPACE_WORDS[drawn.space]}"
     )
     source = (
         "prices: this package's catalogue and fits;"

@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from planner.machines.engine import Space
 from planner.machines.topology import Topology
 from planner.models.dtypes import Dtype
 from planner.records import Record
@@ -44,6 +45,9 @@ class Fading(Study):
     metric: str
     """What each plan was made best for."""
     rows: tuple[FadingRow, ...]
+    space: Space = "any"
+    """Whether plans are those that each machine's software can be started with, or any; tables
+    made before this was said are of any."""
 
     def line(self, topology: str, users: int, field: str) -> list[tuple[float, float]]:
         """(parameters, field) of one machine, where it has a plan, by size."""
@@ -60,19 +64,22 @@ def fading(
     metric: str = "energy_per_token_j",
     workload: Workload = ONE_REQUEST,
     weight_dtype: Dtype = "fp8",
+    space: Space = "engine",
     progress: Callable[[FadingRow], None] | None = None,
 ) -> Fading:
     """The best plan (for `metric`) of the dense family's models on each machine, for each number of
     users.
 
     Chips are counted honestly: as many as the model, its caches and its buffers need, chosen by the
-    solver.
+    solver. `space` "any" takes plans too that a machine's software cannot be started with.
     """
     machines = [machine_of(one) for one in topologies]
     rows = []
     for topology, parameters, count in itertools.product(machines, sizes, users):
         work = workload.replace(batch_size=count)
-        result = best_plan(parameters, topology, work, metric, weight_dtype=weight_dtype)
+        result = best_plan(
+            parameters, topology, work, metric, weight_dtype=weight_dtype, space=space
+        )
         fields: dict[str, Any] = {
             "topology": topology.name,
             "parameters": parameters,
@@ -84,4 +91,4 @@ def fading(
         rows.append(FadingRow.from_fields(fields))
         if progress is not None:
             progress(rows[-1])
-    return Fading(metric=metric, rows=tuple(rows))
+    return Fading(metric=metric, rows=tuple(rows), space=space)

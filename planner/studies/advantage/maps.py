@@ -1,9 +1,10 @@
 """`advantage_map`: which machine wins, for models of each size, at each speed demanded for a user;
 and how sure that is.
 
-The plans are uniform pipelines (`planner.space.uniform`), each as one replica; of each machine the
-one that costs least and is fast enough for the square. What uniform plans miss against all plans is
-measured on a sample of squares (`checks`).
+The plans are uniform pipelines (`planner.space.uniform`) that the machine's software can be started
+with, each as one replica; of each machine the one that costs least and is fast enough for the
+square. What uniform plans miss against all plans of that space is measured on a sample of squares
+(`checks`).
 """
 
 import math
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from planner.calibration.measurements import PUBLISHED, Measurement, read_measurements
 from planner.catalogue import load_model
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, UnknownNameError
+from planner.machines.engine import Space
 from planner.machines.topology import Topology
 from planner.models.dtypes import Dtype
 from planner.models.graph import ModelGraph
@@ -96,6 +98,8 @@ class MapGrids:
     sizes: tuple[float, ...]
     grids: tuple[tuple[PlanGrid | None, ...], ...]
     """By machine, then by size; None where nothing fits."""
+    space: Space = "engine"
+    """Whether plans are those that each machine's software can be started with, or any."""
     models: dict[str, tuple[PlanGrid | None, ...]] = field(default_factory=dict)
     """The same of real models, by machine."""
     _known: dict[tuple[int, str, int | None], tuple[PlanGrid, Stair]] = field(default_factory=dict)
@@ -119,7 +123,7 @@ class MapGrids:
         machines = list(self.topologies)
         machines[place] = machine
         grids = list(self.grids)
-        grids[place] = _priced_all(graphs, Ground(machine), self.workload)
+        grids[place] = _priced_all(graphs, Ground(machine), self.workload, self.space)
         return replace(self, topologies=tuple(machines), grids=tuple(grids), models={})
 
     def only(self, *names: str) -> "MapGrids":
@@ -185,6 +189,7 @@ class MapGrids:
             uncertainties=uncertainties,
             measured=measured_systems(self.family, names),
             switches=tuple(self._switches(metric, demanded, most_users)),
+            space=self.space,
         )
 
     def _squares(
@@ -327,7 +332,13 @@ def _effects(
         # Only the shapes of the stair are priced again, unless a figure of memory has moved:
         # then others may fit, or these no longer.
         is_as_large = usable_bytes_of(machine) == usable
-        again = plan_grid(grid.graph, machine, workload, shapes=shapes if is_as_large else None)
+        again = plan_grid(
+            grid.graph,
+            machine,
+            workload,
+            shapes=shapes if is_as_large else None,
+            space=grid.space,
+        )
         value = float(stair_of(again, metric).at(speed)[0][0])
         return value if math.isfinite(value) else None
 
@@ -344,9 +355,11 @@ def map_grids(
     output_tokens: int = 256,
     weight_dtype: Dtype = "fp8",
     models: Sequence[str] | None = None,
+    space: Space = "engine",
 ) -> MapGrids:
     """Prices all uniform plans of a family's models on machines, each as large as its fabrics
-    join, and those of some real models (None: of the family)."""
+    join, and those of some real models (None: of the family); plans that each machine's software
+    can be started with, or any."""
     machines = tuple(whole(one) for one in topologies)
     _check_once(machines)
     work = Workload(batch_size=None, prompt_tokens=prompt_tokens, output_tokens=output_tokens)
@@ -356,15 +369,16 @@ def map_grids(
     columns = {}
     for name in named:
         graph = load_model(name, weight_dtype=weight_dtype)
-        columns[name] = tuple(priced(graph, ground, work) for ground in grounds)
+        columns[name] = tuple(priced(graph, ground, work, space) for ground in grounds)
     return MapGrids(
         topologies=machines,
         family=family,
         weight_dtype=weight_dtype,
         workload=work,
         sizes=tuple(float(size) for size in sizes),
-        grids=tuple(_priced_all(graphs, ground, work) for ground in grounds),
+        grids=tuple(_priced_all(graphs, ground, work, space) for ground in grounds),
         models=columns,
+        space=space,
     )
 
 
@@ -374,9 +388,9 @@ def _check_once(machines: Sequence[Topology]) -> None:
 
 
 def _priced_all(
-    graphs: Sequence[ModelGraph], ground: Ground, workload: Workload
+    graphs: Sequence[ModelGraph], ground: Ground, workload: Workload, space: Space
 ) -> tuple[PlanGrid | None, ...]:
-    return tuple(priced(graph, ground, workload) for graph in graphs)
+    return tuple(priced(graph, ground, workload, space) for graph in graphs)
 
 
 def whole(topology: str | Topology) -> Topology:
@@ -385,10 +399,12 @@ def whole(topology: str | Topology) -> Topology:
     return found.replace(chips=found.limit_chips)
 
 
-def priced(graph: ModelGraph, ground: Ground, workload: Workload) -> PlanGrid | None:
+def priced(
+    graph: ModelGraph, ground: Ground, workload: Workload, space: Space = "engine"
+) -> PlanGrid | None:
     """The grid, or None where nothing fits."""
     try:
-        return plan_grid(graph, ground.topology, workload, ground=ground)
+        return plan_grid(graph, ground.topology, workload, ground=ground, space=space)
     except InfeasibleError:
         return None
 
@@ -405,12 +421,14 @@ def advantage_map(
     weight_dtype: Dtype = "fp8",
     most_users: int | None = None,
     checks: int = 0,
+    space: Space = "engine",
 ) -> AdvantageMap:
     """Which machine has the least `metric` ("energy_per_token_j", "usd_per_million_tokens" or
     "chips") for models of each size, where every user is to get so many tokens a second.
 
     On each machine batch, requests in flight, split, depth and chips are chosen for each square
-    among all uniform plans; `checks` compares so many with what the solver proves of all plans.
+    among all uniform plans that its software can be started with (`space` "any": among all);
+    `checks` compares so many with what the solver proves of all plans of that space.
     `speeds` are in tokens/s for one user. The draws behind `likely_share` take each machine's
     figures and its software's residual as unknown (see `Uncertainty`).
     """
@@ -421,6 +439,7 @@ def advantage_map(
         prompt_tokens=prompt_tokens,
         output_tokens=output_tokens,
         weight_dtype=weight_dtype,
+        space=space,
     )
     drawn = grids.map(metric, speeds=speeds, most_users=most_users)
     return drawn.replace(checks=checked(drawn, grids, checks)) if checks else drawn
@@ -456,6 +475,7 @@ def _check(drawn: AdvantageMap, grids: MapGrids, square: Square, time_limit_s: f
         minimize=drawn.metric,
         limits={"tpot_s": 1 / square.tokens_per_s_per_user},
         time_limit_s=time_limit_s,
+        space=drawn.space,
     )
     return Check(
         parameters=square.parameters,

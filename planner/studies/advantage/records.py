@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.errors import listed
+from planner.machines.engine import Space
 from planner.records import Record, as_figure, as_svg
 from planner.studies.advantage.family import Family
 from planner.studies.advantage.uncertainty import SURE, FigureEffect
-from planner.studies.study import Study
+from planner.studies.study import SPACE_WORDS, Study
 
 
 class Square(Record):
@@ -121,6 +122,9 @@ class AdvantageMap(Study):
     measured: tuple[Measured, ...]
     switches: tuple[Switch, ...]
     checks: tuple[Check, ...] = ()
+    space: Space = "any"
+    """Whether plans are those that each machine's software can be started with, or any; maps
+    drawn before this was said are of any."""
 
     def plot(self) -> Any:
         """The map in plotly, whose squares say what each machine costs there (`pip install
@@ -138,7 +142,7 @@ class AdvantageMap(Study):
         shares = listed([f"{name} {100 * self.share(name):.0f} %" for name in self.topologies])
         return (
             f"{self.metric} of {self.family} models: of the cells that a machine reaches, {shares}"
-            f" ({self.proved})"
+            f" ({SPACE_WORDS[self.space]}; {self.proved})"
         )
 
     def winners(self) -> NDArray[np.intp]:

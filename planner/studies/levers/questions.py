@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from planner.answers.question import question_of
+from planner.machines.engine import Space
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.studies.levers.paths import changed
@@ -21,6 +22,7 @@ class SweepOptions(TypedDict):
     """How the plans are made: options of `sweep`."""
 
     power_scope: PowerScope | None
+    space: Space
     time_limit_s: float | None
     file: str | Path | None
     executor: Executor | None
@@ -69,5 +71,7 @@ def lever_question(
 ) -> LeverQuestion:
     """The question that such options ask; a wrong field or limit is refused before any plan."""
     scope = options["power_scope"]
-    question = question_of(minimize, maximize, limits, scope, diffusion=graph.is_diffusion)
+    question = question_of(
+        minimize, maximize, limits, scope, diffusion=graph.is_diffusion, space=options["space"]
+    )
     return LeverQuestion(graph, topology, workload, question.objective, limits, options)

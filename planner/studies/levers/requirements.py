@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from planner.errors import InputError
+from planner.machines.engine import Space
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.records import Record, show_as
@@ -73,6 +74,9 @@ class Required(Study):
     """How often, over the values tried, the target comes to be met or missed; `value` is the
     crossing nearest to `now`."""
     title: str
+    space: Space = "any"
+    """Whether plans are those that the software's engine can be started with, or any; answers given
+    before this was said are of any."""
 
     @property
     def best(self) -> Tried | None:
@@ -227,6 +231,7 @@ def required(
     file: str | Path | None = None,
     executor: Executor | None = None,
     processes: int | None = None,
+    space: Space = "engine",
     progress: bool | Callable[[Tally], None] = False,
 ) -> Required:
     """What a figure must be for the best plan to reach a target: a number, or what another machine
@@ -236,12 +241,13 @@ def required(
     "chip.memory[0].capacity_bytes" or "fabrics[*].latency_s", whose places are then all set to one
     value. Seven values `between` (default: 1/1000 of what it is to 1000 times) are planned, and the
     change nearest to what it is bisected to 1 %. `free_chips`: both machines may take as many chips
-    as they like. The last four options are those of `sweep`. InputError where the machine to beat
+    as they like. The last five options are those of `sweep`. InputError where the machine to beat
     has no plan.
     """
     machine = machine_of(topology)
     options = SweepOptions(
         power_scope=power_scope,
+        space=space,
         time_limit_s=time_limit_s,
         file=file,
         executor=executor,
@@ -262,6 +268,7 @@ def required(
         against=rival.name if isinstance(rival, Topology) else "",
         now=now,
         title=f"{graph.name} on {machine.name}",
+        space=space,
     )
 
 

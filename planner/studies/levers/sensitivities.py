@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.errors import InputError
+from planner.machines.engine import Space
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.records import Record, show_as
@@ -68,6 +69,9 @@ class Sensitivity(Study):
     objective: float
     """Of the best plan with all figures as they are."""
     title: str
+    space: Space = "any"
+    """Whether plans are those that the software's engine can be started with, or any; answers given
+    before this was said are of any."""
 
     def plot(self) -> Any:
         """A tornado: the objective at both ends of each figure's range (needs plotly)."""
@@ -150,6 +154,9 @@ class GlobalSensitivity(Study):
     """80 % of the samples lie between this and `high`."""
     high: float
     title: str
+    space: Space = "any"
+    """Whether plans are those that the software's engine can be started with, or any; answers given
+    before this was said are of any."""
 
     def plot(self) -> Any:
         """Bars of the shares with their intervals (needs plotly)."""
@@ -205,6 +212,7 @@ def sensitivity(
     file: str | Path | None = None,
     executor: Executor | None = None,
     processes: int | None = None,
+    space: Space = "engine",
     progress: bool | Callable[[Tally], None] = True,
 ) -> Sensitivity:
     """How far each figure by itself moves the best plan's objective over its range, strongest
@@ -212,11 +220,12 @@ def sensitivity(
 
     `figures` are paths (ranges then follow the grade of their source, `doubts.SPREADS`), or paths
     with (low, high) or a relative spread; None: every figure of the machine whose source is told.
-    `file`, `executor`, `processes` and `progress` are those of `sweep`. InputError where there is
+    `file`, `executor`, `processes`, `space` and `progress` are those of `sweep`. InputError where there is
     no plan with all figures as they are.
     """
     options = SweepOptions(
         power_scope=power_scope,
+        space=space,
         time_limit_s=time_limit_s,
         file=file,
         executor=executor,
@@ -239,7 +248,11 @@ def sensitivity(
     ]
     swings.sort(key=_by_swing)
     return Sensitivity(
-        rows=tuple(swings), field=asked.objective, objective=now.value, title=asked.title
+        rows=tuple(swings),
+        field=asked.objective,
+        objective=now.value,
+        title=asked.title,
+        space=space,
     )
 
 
@@ -286,6 +299,7 @@ def global_sensitivity(
     file: str | Path | None = None,
     executor: Executor | None = None,
     processes: int | None = None,
+    space: Space = "engine",
     progress: bool | Callable[[Tally], None] = True,
 ) -> GlobalSensitivity:
     """Sobol indices [1]: what share of the objective's variance each figure is behind when all vary
@@ -304,6 +318,7 @@ def global_sensitivity(
         raise InputError(f"samples must be a power of 2, not {samples}")
     options = SweepOptions(
         power_scope=power_scope,
+        space=space,
         time_limit_s=time_limit_s,
         file=file,
         executor=executor,
@@ -313,9 +328,7 @@ def global_sensitivity(
     asked = lever_question(graph, topology, workload, minimize, maximize, limits, options)
     if figures is None:
         alone = sensitivity(
-            graph,
-            topology,
-            workload,
+            *(graph, topology, workload),
             minimize=minimize,
             maximize=maximize,
             limits=limits,
@@ -419,6 +432,7 @@ def _global(
         low=float(low),
         high=float(high),
         title=asked.title,
+        space=asked.options["space"],
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from planner.answers.question import question_of
 from planner.answers.results import Result
 from planner.errors import InfeasibleError
+from planner.machines.engine import Space
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.planning.partitioning import partition
@@ -111,6 +112,7 @@ def what_if(
     limits: dict[str, float] | None = None,
     time_limit_s: float | None = None,
     power_scope: PowerScope | None = None,
+    space: Space = "engine",
 ) -> WhatIf:
     """The best plan before and after figures change, each solved to a proof (or until
     `time_limit_s`).
@@ -119,7 +121,10 @@ def what_if(
     "fabrics[*].latency_s": "1 us", "workload.batch_size": 32}. The options are those of
     `partition`. An UnknownNameError names the figures nearest to a wrong path.
     """
-    question = question_of(minimize, maximize, limits, power_scope, diffusion=graph.is_diffusion)
+    is_diffusion = graph.is_diffusion
+    question = question_of(
+        minimize, maximize, limits, power_scope, diffusion=is_diffusion, space=space
+    )
     machine, work = changed(topology, workload, changes)
 
     def best(on: Topology, under: Workload) -> tuple[Result | None, str]:
@@ -133,6 +138,7 @@ def what_if(
                 limits=limits,
                 time_limit_s=time_limit_s,
                 power_scope=power_scope,
+                space=space,
             )
         except InfeasibleError as error:
             return None, str(error)

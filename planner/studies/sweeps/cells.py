@@ -22,6 +22,7 @@ from planner.errors import (
     UnknownNameError,
     shortened,
 )
+from planner.machines.engine import Space
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.planning.partitioning import partition
@@ -52,6 +53,7 @@ PRICED_BY = (
     "scoring",
     "space",
     "answers",
+    "planning/engine_search.py",
     "planning/partitioning.py",
     "planning/refusals.py",
     "planning/search.py",
@@ -88,6 +90,9 @@ class SweepRow(Record):
     requests_per_s: float | None
     objective: str
     limits: tuple[tuple[str, float], ...]
+    space: Space = "any"
+    """Whether plans are those that the software's engine can be started with, or any; rows made
+    before this was said are of any."""
     status: Literal["optimal", "feasible", "infeasible", "no plan in time", "error", "lost"]
     """Infeasible: proved. Error: the cell's question is wrong, or we are. Lost: its process
     died; the next sweep tries again."""
@@ -146,10 +151,15 @@ class Task(NamedTuple):
     limits: tuple[tuple[str, float], ...]
     time_limit_s: float | None
     power_scope: PowerScope | None
+    space: Space
 
 
 def tasks_of(
-    cells: Iterable[Cell], *, time_limit_s: float | None, power_scope: PowerScope | None
+    cells: Iterable[Cell],
+    *,
+    time_limit_s: float | None,
+    power_scope: PowerScope | None,
+    space: Space = "engine",
 ) -> list[Task]:
     """The tasks of cells, in their order. A wrong name or objective is refused here, before any
     work."""
@@ -172,6 +182,7 @@ def tasks_of(
             limits,
             time_limit_s,
             power_scope,
+            space,
         )
         task = Task(
             key=_digest(json.dumps(content)),
@@ -182,6 +193,7 @@ def tasks_of(
             limits=limits,
             time_limit_s=time_limit_s,
             power_scope=power_scope,
+            space=space,
         )
         tasks.append(task)
     return tasks
@@ -287,6 +299,7 @@ def row_of(task: Task, *, lost: str = "") -> SweepRow:
         requests_per_s=workload.requests_per_s,
         objective=task.objective,
         limits=task.limits,
+        space=task.space,
         key=task.key,
         **found,
     )
@@ -302,6 +315,7 @@ def _answer(task: Task, graph: ModelGraph, topology: Topology) -> dict[str, Any]
             limits=dict(task.limits),
             time_limit_s=task.time_limit_s,
             power_scope=task.power_scope,
+            space=task.space,
             **wish,  # type: ignore[arg-type]
         )
         return _figures(result)

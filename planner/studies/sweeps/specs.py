@@ -21,6 +21,7 @@ from pydantic import Field
 
 from planner.catalogue import load_model, load_topology
 from planner.errors import InputError
+from planner.machines.engine import Space
 from planner.machines.topology import PowerScope
 from planner.models.dtypes import Dtype
 from planner.readers.files import read_toml
@@ -46,6 +47,8 @@ class SweepSpec(Record):
     time_limit_s: float | None = None
     """For each cell."""
     power_scope: PowerScope | None = None
+    space: Space = "engine"
+    """Whether plans are those that each machine's software can be started with, or any."""
 
     def cells(self) -> Iterator[Cell]:
         """All combinations."""

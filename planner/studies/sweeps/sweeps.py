@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.errors import InputError, PlannerError, UnknownNameError
+from planner.machines.engine import Space
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.records import Record, show_as
@@ -164,6 +165,7 @@ def sweep(
     resume: bool = True,
     time_limit_s: float | None = None,
     power_scope: PowerScope | None = None,
+    space: Space = "engine",
 ) -> Sweep:
     """The best plan of every combination of models, machines, workloads and objectives (fields of
     `Score`), and of `cells`.
@@ -174,16 +176,14 @@ def sweep(
     second, `processes` (None: one a core) share the work; `executor` is anything shaped like
     `concurrent.futures.Executor` instead, such as Dask's `Client.get_executor()`, with `in_flight`
     chunks of cells under way. `time_limit_s` holds for each cell; where it binds, answers depend on
-    the machine.
+    the machine. `space` "any" takes plans too that a machine's software cannot be started with.
     """
     _check_counts(executor, processes, in_flight)
     product = itertools.product(
         _several(models), _several(topologies), _several(workloads), _several(objectives)
     )
-    asked = (Cell(*one, limits) for one in product)
-    every = tasks_of(
-        itertools.chain(asked, cells), time_limit_s=time_limit_s, power_scope=power_scope
-    )
+    asked = itertools.chain((Cell(*one, limits) for one in product), cells)
+    every = tasks_of(asked, time_limit_s=time_limit_s, power_scope=power_scope, space=space)
     # By key: a question that was asked twice is planned once, and hard cells come among easy
     # ones, so that the time that is left can be told.
     by_key = {task.key: task for task in every}
@@ -222,7 +222,10 @@ def rows_of(cells: Sequence[Cell], **options: Any) -> list[SweepRow]:
     refused for is raised, and so is Ctrl-C; the file keeps what was done."""
     made = {row.key: row for row in sweep(cells=cells, **options).rows}
     tasks = tasks_of(
-        cells, time_limit_s=options.get("time_limit_s"), power_scope=options.get("power_scope")
+        cells,
+        time_limit_s=options.get("time_limit_s"),
+        power_scope=options.get("power_scope"),
+        space=options.get("space", "engine"),
     )
     for task in tasks:
         if task.key not in made:

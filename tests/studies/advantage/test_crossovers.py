@@ -118,3 +118,37 @@ def test_without_a_crossover_there_is_no_interval_and_the_reason_names_the_winne
     assert "article-lpu wins at every size" in result.reason
     with pytest.raises(pl.InputError, match="wins throughout"):
         result.interval()
+
+
+def test_plans_are_those_that_engines_run_unless_any_is_asked_for(few_sizes):
+    work = pl.Workload(batch_size=4)
+    found = {}
+    for space in ("engine", "any"):
+        result = crossovers.best_plan(
+            7e10, pl.load_topology("hgx-h100"), work, "tokens_per_s", space=space
+        )
+        assert result.space == space
+        found[space] = result.objective
+    assert found["engine"] <= found["any"] * (1 + 1e-9)
+
+
+def test_a_crossover_says_among_which_plans_and_one_without_that_is_of_any(article):
+    assert article.space == "engine"
+    assert "(plans that the engines run)" in str(article)
+    old = {
+        name: value for name, value in article.model_dump(mode="json").items() if name != "space"
+    }
+    assert "(any plan)" in str(crossovers.Crossover.model_validate(old))
+
+
+def test_the_space_goes_to_every_plan_of_a_crossover(few_sizes, monkeypatch):
+    asked = []
+
+    def noted(*args, space, **options):
+        asked.append(space)
+        return pl.partition(*args, space=space, **options)
+
+    monkeypatch.setattr(crossovers, "partition", noted)
+    made = crossover("article-lpu", "article-h100", space="any")
+    assert made.space == "any"
+    assert set(asked) == {"any"}

@@ -47,3 +47,15 @@ def test_the_rows_become_a_table_of_pandas(table):
 def test_what_fits_no_number_of_chips_has_no_figures():
     row = fading(["apple-m3-ultra"], sizes=(2e12,), users=(1,)).rows[0]
     assert (row.status, row.energy_per_token_j, row.chips) == ("infeasible", None, None)
+
+
+def test_plans_are_those_that_engines_run_unless_any_is_asked_for(table):
+    assert table.space == "engine"
+    free = fading(["hgx-h100"], sizes=(8e9,), users=(8,), space="any")
+    assert free.space == "any"
+    row = next(
+        row
+        for row in table.rows
+        if (row.topology, row.parameters, row.users) == ("hgx-h100", 8e9, 8)
+    )
+    assert free.rows[0].energy_per_token_j <= row.energy_per_token_j * (1 + 1e-9)

@@ -184,3 +184,40 @@ def test_one_call_prices_draws_and_checks():
     assert {cell.winner for cell in drawn.rows} == {"cerebras-cs3"}
     assert all(cell.values == (cell.chips,) for cell in drawn.rows)
     assert drawn.uncertainties[0].metric_half_width == 0.0
+
+
+def test_plans_are_those_that_engines_run_unless_any_is_asked_for():
+    asked = {"sizes": (7e10,), "models": ()}
+    engine = map_grids(("hgx-h100",), **asked)
+    free = map_grids(("hgx-h100",), **asked, space="any")
+    assert [one.grids[0][0].space for one in (engine, free)] == ["engine", "any"]
+
+    # Some of the plans of a free map cannot be started, all of the other's can.
+    grid = free.grids[0][0]
+    some = np.argwhere(np.isfinite(grid.tpot_s))[::5000].tolist()
+    faults = [grid.plan(tuple(place)) for place in some]
+    work = engine.workload
+    assert any(pl.check_plan(plan, grid.graph, grid.topology, work) for plan in faults)
+    assert not any(
+        pl.check_plan(plan, grid.graph, grid.topology, work, space="any") for plan in faults
+    )
+    grid = engine.grids[0][0]
+    some = np.argwhere(np.isfinite(grid.tpot_s))[::2000].tolist()
+    plans = [grid.plan(tuple(place)) for place in some]
+    assert plans
+    assert not any(pl.check_plan(plan, grid.graph, grid.topology, work) for plan in plans)
+
+
+def test_a_map_says_among_which_plans_and_one_without_that_is_of_any(drawn):
+    assert drawn.space == "engine"
+    assert "plans that the engines run" in str(drawn)
+    old = {name: value for name, value in drawn.model_dump(mode="json").items() if name != "space"}
+    read = AdvantageMap.model_validate(old)
+    assert read.space == "any"
+    assert "any plan" in str(read)
+
+
+def test_what_keeps_its_grids_keeps_its_space():
+    free = map_grids(("hgx-h100",), sizes=(8e9,), models=(), space="any")
+    again = free.varying(pl.load_topology("hgx-h100"))
+    assert again.grids[0][0].space == free.map(speeds=(50.0,), draws=10).space == "any"

@@ -10,6 +10,7 @@ GRAPH = pl.load_model("llama-3.2-1b")
 MACHINE = pl.load_topology("rtx-4090")
 ONE = pl.Workload(prompt_tokens=128, output_tokens=32)
 QUIETLY: SweepOptions = {
+    "space": "engine",
     "power_scope": None,
     "time_limit_s": None,
     "file": None,
@@ -42,3 +43,10 @@ def test_a_wrong_field_is_refused_before_any_plan():
 
 def test_the_title_names_model_and_machine():
     assert asked().title == f"llama-3.2-1b on 1 × {MACHINE.name}"
+
+
+def test_the_space_goes_on_to_every_plan():
+    free = lever_question(GRAPH, MACHINE, ONE, None, None, None, {**QUIETLY, "space": "any"})
+    (row,) = free.rows_at([{}])
+    (kept,) = asked().rows_at([{}])
+    assert (row.space, kept.space) == ("any", "engine")

@@ -68,3 +68,9 @@ def test_a_workload_may_change_too():
 def test_json_gives_it_back(faster):
     assert WhatIf.from_json(faster.to_json()) == faster
     assert list(faster.to_frame().columns) == ["field", "before", "after", "effect"]
+
+
+def test_both_plans_are_of_the_space_that_is_asked_for(faster):
+    assert (faster.before.space, faster.after.space) == ("engine", "engine")
+    free = what_if(GRAPH, MACHINE, ONE, {BANDWIDTH: "x2"}, minimize="tpot_s", space="any")
+    assert (free.before.space, free.after.space) == ("any", "any")

@@ -183,3 +183,16 @@ def test_a_chunk_ends_with_its_time_and_has_one_row_at_least(monkeypatch):
     assert [key for key, _ in plan_chunk(chunk)] == [one.key for one in chunk]
     monkeypatch.setattr(cells, "CHUNK_S", 0.0)
     assert len(plan_chunk(chunk)) == 1
+
+
+def test_a_question_in_another_space_is_another_cell_and_its_row_says_so():
+    machine = pl.load_topology("hgx-h100", chips=3, software="vllm")
+    graph = pl.load_model("llama-3.1-8b", weight_dtype="fp8")
+    cell = Cell(graph, machine, pl.Workload(batch_size=2), "tpot_s", {"chips": 2.0})
+    asked = {"time_limit_s": None, "power_scope": None}
+    engine, free = (tasks_of([cell], **asked, space=space)[0] for space in ("engine", "any"))
+    assert engine.key != free.key
+    assert tasks_of([cell], **asked)[0].key == engine.key
+    rows = row_of(engine), row_of(free)
+    assert [row.space for row in rows] == ["engine", "any"]
+    assert rows[0].value >= rows[1].value * (1 - 1e-9)

@@ -1,0 +1,373 @@
+"""The search over the plans that an engine can be started with: best first over forms and ranges of
+batches, each bounded, cut in parts, and at last settled with the best cut of the layers.
+
+Of plans that are as good, the one that a person would take: fewer chips, then better in the other
+fields, then nearest to the engine's own cut, then fewer settings.
+"""
+
+import heapq
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from planner.answers.proof import StoppedBy
+from planner.errors import InfeasibleError, InputError
+from planner.machines.cluster import PooledPlan, PooledStage
+from planner.models.graph import ENDS
+from planner.plan import Plan, Stage
+from planner.planning.search import CLOSE, Best, ClusterSearch, Engine, Progress, Search
+from planner.scoring.score import Score
+from planner.space.candidates import Candidates
+from planner.space.engine_space import EngineSpace, Found, Span
+from planner.space.layout import even_borders
+
+AS_GOOD = 1e-3
+"""Relative: plans no further apart are as good, where one of them holds fewer chips."""
+EQUAL = 1 + 1e-9
+"""Values closer than this are one, where plans hold as many chips."""
+MOST_RIVALS = 40
+"""Plans that are compared field by field, at most."""
+
+
+class EngineSearch:
+    """The best plan of the engine's space, and what is proved about it."""
+
+    def __init__(
+        self,
+        candidates: Candidates,
+        *,
+        time_limit_s: float | None = None,
+        progress: Callable[[Progress], None] | None = None,
+        enough: float = -math.inf,
+        hopeless: float = math.inf,
+    ) -> None:
+        """`enough` is a canonical value that need not be bettered, `hopeless` one above which
+        none is of use."""
+        self.candidates = candidates
+        self.space = EngineSpace(candidates)
+        self.progress = progress
+        self.enough = enough
+        self.hopeless = hopeless
+        self.started = time.monotonic()
+        self.deadline = math.inf if time_limit_s is None else self.started + time_limit_s
+        self.best: Best[Plan] = Best()
+        self.found: Found | None = None
+        self.engine_value = math.inf
+        """Of a wider space alone; see `FreeSearch`."""
+        self.open: list[tuple[float, int, Span]] = []
+        self.numbers = itertools.count()
+        self.opening = math.inf
+        """Bound of the span that is just being taken apart; infinite in between."""
+        self.done = 0
+        self.interrupted = False
+        self.spread = False
+        """Whether all plans are in `open`."""
+
+    @property
+    def elapsed_s(self) -> float:
+        """Since the search was made."""
+        return time.monotonic() - self.started
+
+    @property
+    def goal(self) -> float:
+        """What a plan must stay below to be of use."""
+        return min(self.best.value, self.hopeless)
+
+    @property
+    def bound(self) -> float:
+        """Proved: no plan has a lower canonical value."""
+        if not self.spread:
+            return 0.0
+        return min([self.goal, self.opening, *(bound for bound, _, _ in self.open[:1])])
+
+    @property
+    def stopped_by(self) -> StoppedBy:
+        """What ended the search."""
+        if self.interrupted:
+            return "interrupt"
+        return "proof" if self.bound >= self.goal * CLOSE else "time"
+
+    def run(self) -> None:
+        """Until the best plan is proved, the clock runs out, or Ctrl-C."""
+        try:
+            self._run()
+        except KeyboardInterrupt:
+            self.interrupted = True
+
+    def _run(self) -> None:
+        for bound, span in self.space.spans():
+            self._push(bound, span)
+        self.spread = True
+        while self.open and time.monotonic() < self.deadline:
+            bound, _, span = self.open[0]
+            if bound >= self.goal * CLOSE or self.best.value <= self.enough:
+                break
+            self._open(span, self._offer)
+            self._tell()
+        if self.found is not None and self.bound >= self.best.value * CLOSE:
+            self._take_nicest()
+
+    def _push(self, bound: float, span: Span) -> None:
+        heapq.heappush(self.open, (bound, next(self.numbers), span))
+
+    def _tell(self) -> None:
+        self.done += 1
+        if self.progress is not None:
+            self.progress(self._report())
+
+    def _report(self) -> Progress:
+        objective = None if self.best.plan is None else self._told(self.best.value)
+        return Progress(
+            elapsed_s=self.elapsed_s,
+            boxes_done=self.done,
+            boxes_open=len(self.open),
+            objective=objective,
+            bound=self._told(self.bound) if 0 < self.bound < math.inf else None,
+        )
+
+    def _told(self, canonical: float) -> float:
+        """A canonical value of the objective, in the field's own unit."""
+        return self.candidates.field_value(self.candidates.question.objective, canonical)
+
+    # ── Opening spans ────────────────────────────────────────────────────────────────────────
+
+    def _open(self, span: Span, offer: Callable[[Found], None]) -> None:
+        """Take the first span apart, or settle it. Its bound counts until its parts are in and what
+        was found is offered, so that a stop in between claims nothing."""
+        self.opening = self.open[0][0]
+        parts: list[tuple[float, Span]] = []
+        if self.space.counts_replicas:
+            found = self._fewest_replicas(span)
+        elif span.single:
+            found = self.space.settled(span, math.inf)
+        else:
+            found = None
+            parts = self.space.tightened(self.space.parts(span))
+        heapq.heappop(self.open)
+        for bound, part in parts:
+            self._push(bound, part)
+        if found is not None:
+            offer(found)
+        self.opening = math.inf
+
+    def _offer(self, found: Found) -> None:
+        if found.value < self.goal:
+            self.found = found
+            self.best = Best(self.space.to_plan(found), found.value)
+
+    def _fewest_replicas(self, span: Span) -> Found | None:
+        """The fewest replicas of a form that keep up with the rate and the limits: with more of
+        them each has less to do."""
+        high = self.space.most_replicas(span.form)
+        best = self._kept(span._replace(replicas=high)) if high else None
+        return None if best is None else self._fewer(best, span, math.inf)
+
+    def _fewer(self, known: Found, span: Span, goal: float) -> Found:
+        """The plan of a form with the fewest replicas, no more than one that is known, whose value
+        is below a goal."""
+        low, high = 0, known.replicas
+        while high - low > 1:
+            middle = (low + high) // 2
+            found = self._kept(span._replace(replicas=middle), goal)
+            if found is None:
+                low = middle
+            else:
+                high, known = middle, found
+        return known
+
+    def _kept(self, span: Span, goal: float = math.inf) -> Found | None:
+        """A plan of a span that keeps the limits, with the fewest sequences in flight and a value
+        below a goal."""
+        if span.single:
+            return self.space.settled(span, goal)
+        for bound, part in self.space.tightened(self.space.parts(span)):
+            found = self._kept(part, goal) if bound < goal else None
+            if found is not None:
+                return found
+        return None
+
+    # ── Plans that are as good ───────────────────────────────────────────────────────────────
+
+    def _take_nicest(self) -> None:
+        """Of the plans that are as good as the best, the one that a person would take."""
+        assert self.found is not None
+        if self.space.rate and not self.space.counts_replicas:
+            self._take_fewer()
+        rivals = [self.found, *self._rivals()]
+        fewest = min(self._chips(one) for one in rivals)
+        least = min(one.value for one in rivals if self._chips(one) == fewest)
+        alike = [one for one in rivals if self._chips(one) == fewest and one.value <= least * EQUAL]
+        every = [other for one in alike for other in (one, *self._other_cuts(one))]
+        scored = [(one, self._scored(one)) for one in every]
+        known = [(one, score) for one, score in scored if score is not None]
+        if not known:
+            return
+        nicest, _ = min(known, key=lambda pair: self._niceness(*pair))
+        self.found = nicest
+        self.best = Best(self.space.to_plan(nicest), nicest.value)
+
+    def _take_fewer(self) -> None:
+        """At a rate all replicas were taken, since each then has the least to do: as few of them as
+        are as good."""
+        assert self.found is not None
+        whole = self.space.whole(self.found.span)
+        goal = self.best.value * (1 + AS_GOOD)
+        self.found = self._fewer(self.found, whole, goal)
+
+    @staticmethod
+    def _chips(found: Found) -> int:
+        return found.replicas * found.span.form.chips
+
+    def _rivals(self) -> Iterator[Found]:
+        """Plans of other spans that hold fewer chips and are as good, or as many and are equal."""
+        assert self.found is not None
+        least, chips = self.best.value, self._chips(self.found)
+        kept: list[tuple[float, int, Span]] = []
+        seen = 0
+        while self.open and self.open[0][0] <= least * (1 + AS_GOOD) and seen < MOST_RIVALS:
+            bound, _, span = self.open[0]
+            held = max(1, span.replicas) * span.form.chips
+            may_be = held < chips or (held == chips and bound <= least * EQUAL)
+            if not may_be or time.monotonic() >= self.deadline:
+                kept.append(heapq.heappop(self.open))
+                continue
+            found: list[Found] = []
+            self._open(span, found.append)
+            seen += bool(found)
+            for one in found:
+                fewer = self._chips(one) < chips and one.value <= least * (1 + AS_GOOD)
+                if fewer or (self._chips(one) == chips and one.value <= least * EQUAL):
+                    yield one
+        for entry in kept:
+            heapq.heappush(self.open, entry)
+
+    def _other_cuts(self, found: Found) -> Iterator[Found]:
+        """The same with other cuts that are as good."""
+        if found.span.form.stages > 1:
+            yield from self.space.recut(found, self._own_cut(found.span.form.stages), EQUAL)
+
+    def _own_cut(self, stages: int) -> tuple[int, ...]:
+        """Where engines cut a model by themselves: as many layers to every stage."""
+        layers = self.candidates.graph.layers
+        inner = [number for number, layer in enumerate(layers) if layer.kind not in ENDS]
+        if len(inner) < stages:
+            return ()
+        return (0, *(inner[at] for at in even_borders(len(inner), stages)), len(layers))
+
+    def _scored(self, found: Found) -> Score | None:
+        try:
+            return self.candidates.score(self.space.to_plan(found))
+        except (InfeasibleError, InputError):
+            return None
+
+    def _niceness(self, found: Found, score: Score) -> tuple[float, ...]:
+        """Less is nicer: waits and price of what is not asked for, as one product; how far the
+        cut is from the engine's own; degrees that are not 1."""
+        fields = [score.ttft_s, score.tpot_s, score.tokens_per_s and 1 / score.tokens_per_s]
+        others = sum(math.log(one) for one in fields if one)
+        own = self._own_cut(found.span.form.stages)
+        moved = sum(abs(a - b) for a, b in zip(found.borders, own, strict=False))
+        split = found.span.form.split
+        degrees = (split.tensor, split.expert, split.sequence, found.span.form.stages)
+        settings = sum(degree > 1 for degree in degrees)
+        return round(others, 6), float(moved), float(settings), float(found.replicas)
+
+
+class FreeSearch(Search):
+    """The search over plans of any form, from the best one that the engine can be started with."""
+
+    engine_value = math.inf
+    """Canonical, of that one; infinite where there is none, it is not proved, or no rules are
+    known."""
+
+    def run(self) -> None:
+        """Until the best plan is proved, the clock runs out, or Ctrl-C."""
+        if self.candidates.topology.software.engine.is_known:
+            self._start()
+        super().run()
+
+    def _start(self) -> None:
+        left_s = self.deadline - time.monotonic()
+        narrow = EngineSearch(
+            self.candidates.of("engine"), time_limit_s=left_s if left_s < math.inf else None
+        )
+        narrow.run()
+        self.best = narrow.best
+        if narrow.stopped_by == "proof":
+            self.engine_value = narrow.best.value
+        if narrow.interrupted:
+            # Of the wider space, the bounds at the root are all that is wanted now.
+            self.interrupted = True
+            self.deadline = self.started
+
+
+AnySearch = EngineSearch | FreeSearch
+
+
+def search_of(
+    candidates: Candidates,
+    *,
+    engine: Engine = "auto",
+    seed: int = 0,
+    **options: Any,
+) -> AnySearch:
+    """The search over the plans of a question: those that the software's engine can be started
+    with, where its rules are known, or any."""
+    if candidates.of_engine:
+        return EngineSearch(candidates, **options)
+    return FreeSearch(candidates, engine=engine, seed=seed, **options)
+
+
+class EngineClusterSearch(ClusterSearch):
+    """The search over plans on a cluster: first on each pool alone, which is quick, then on several
+    pools of one engine together."""
+
+    def run(self) -> None:
+        """Until the best plan is proved, the clock runs out, or Ctrl-C."""
+        for head, pool in enumerate(self.candidates.cluster.pools):
+            known = self.candidates.each[head].of_engine and pool.free_chips
+            if known and self.candidates.cluster.twin_before[head] is None:
+                self._look_at(head)
+        super().run()
+
+    def _look_at(self, head: int) -> None:
+        """The best plan on one pool alone."""
+        candidates = self.candidates
+        pool = candidates.cluster.pools[head]
+        each = candidates.each[head]
+        alone = Candidates(
+            each.graph,
+            each.topology,
+            each.workload,
+            each.question,
+            exclude=tuple(sorted(set(pool.exclude))),
+        )
+        left_s = self.deadline - time.monotonic()
+        search = EngineSearch(alone, time_limit_s=left_s if left_s < math.inf else None)
+        search.run()
+        if search.best.plan is not None:
+            plan = pooled(search.best.plan, pool.name)
+            value = candidates.allowed_value(plan)
+            if value < self.best.value:
+                self.best = Best(plan, value)
+        if len(candidates.like(head)) == 1 and not candidates.anywhere:
+            candidates.settled.add(head)
+            if search.bound < search.goal:
+                question = candidates.question
+                told = each.field_value(question.objective, search.bound)
+                self.left.append(candidates.canonical(question.objective, told))
+        if search.interrupted:
+            self.interrupted = True
+            self.deadline = self.started
+
+
+def pooled(plan: Plan, pool: str) -> PooledPlan:
+    """A plan on a topology as one on a pool of a cluster."""
+    stages = tuple(
+        PooledStage(pool=pool, **{name: getattr(stage, name) for name in Stage.model_fields})
+        for stage in plan.stages
+    )
+    fields = {name: getattr(plan, name) for name in Plan.model_fields if name != "stages"}
+    return PooledPlan(stages=stages, **fields)

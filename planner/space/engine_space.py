@@ -1,0 +1,787 @@
+"""The plans that an engine can be started with, in boxes: a form, and a range of batches of a
+replica.
+
+A box is bounded without looking at its plans one by one. What only grows with the batch (latencies,
+memory) is taken at its first batch, what only shrinks (time, energy, cost for one token) at its
+last. Where the layers are cut decides the largest loads of a stage alone; a box takes the least
+that each can be by itself, and first of all what an even cut of everything would give.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.answers.question import FIELDS
+from planner.cost.energy import energy_j, usd_per_million_tokens
+from planner.models.graph import ENDS
+from planner.plan import ChipRange, Plan, Stage
+from planner.pricing.queueing import FULL
+from planner.pricing.timing import Hop
+from planner.solver.chain.cuts import Chain, Cut, Value, all_peaks, best_cut, bottlenecks
+from planner.space.boxes import least_parts
+from planner.space.candidates import Candidates
+from planner.space.forms import Batches, Form, forms_of
+from planner.space.moments import Batch, Meter, Moments, Peaks, Sums, Times
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.intp]
+
+PARTS = 8
+"""Into how many a box is cut at most."""
+MOST_VECTORS = 100_000
+"""Vectors of loads up to which all cuts of a form are told apart."""
+
+
+class Span(NamedTuple):
+    """Plans of one form with so many replicas (0: as suits the batch), and a range of batches."""
+
+    form: Form
+    replicas: int
+    first: int
+    """Sequences of a replica; where requests come at a rate, numbers of its batches of like
+    micro-batches."""
+    last: int
+
+    @property
+    def single(self) -> bool:
+        """Whether it is of one batch."""
+        return self.first == self.last
+
+
+class Found(NamedTuple):
+    """A plan of a span of one batch."""
+
+    span: Span
+    replicas: int
+    value: float
+    """Canonical, of the objective."""
+    borders: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What is known of some plans of a form at some batches."""
+
+    moments: Moments
+    sums: Sums
+    peaks: Peaks
+    chips: Floats
+    """Of a replica."""
+    held_chips: Floats
+    """Of them, what counts for power and price."""
+
+
+class EngineSpace:
+    """The plans of one question that the machine's software can be started with."""
+
+    def __init__(self, candidates: Candidates) -> None:
+        self.candidates = candidates
+        self.graph = candidates.graph
+        self.topology = candidates.topology
+        self.workload = candidates.workload
+        self.question = candidates.question
+        self.meter = Meter(candidates)
+        self.usable = candidates.prices.usable_bytes
+        self.kinds = self.graph.kind_of_layer
+        self.batch_size = self.workload.batch_size
+        self.rate = self.workload.requests_per_s or 0.0
+        self.per_chip = candidates.basis.per_chip()
+        self.averages = candidates.averages
+        self.limits = tuple(
+            (name, candidates.canonical(name, value) * (1 + 1e-12))
+            for name, value in candidates.limits
+        )
+        self._forms: tuple[Sequence[Span], list[Form], Ints] | None = None
+        """The forms of the spans that were asked about last, and each span's."""
+        inner = [layer.kind not in ENDS for layer in self.graph.layers]
+        self.inner_before = np.concatenate([[0], np.cumsum(inner)])
+        self.needs_inner = self.topology.software.engine.decoder_on_each_stage and any(inner)
+
+    @property
+    def objective(self) -> str:
+        """The field that is to be best."""
+        return self.question.objective
+
+    # ── Boxes ────────────────────────────────────────────────────────────────────────────────
+
+    def spans(self) -> Iterator[tuple[float, Span]]:
+        """All plans, with a bound of each span."""
+        for forms in forms_of(self.candidates):
+            if self.batch_size is not None:
+                yield from self._given(forms)
+            elif self.workload.phase == "prefill":
+                yield from self._single(forms)
+            else:
+                yield from self._open(forms)
+
+    def batches(self, form: Form) -> Batches:
+        """Of a replica of a form."""
+        return Batches(self.topology.software.engine, form.stages)
+
+    def _given(self, forms: list[Form]) -> Iterator[tuple[float, Span]]:
+        """The batch is shared out over the fewest replicas that give each size."""
+        assert self.batch_size is not None
+        most = self.topology.software.most_sequences
+        spans = []
+        for form in forms:
+            for replicas in least_parts(self.batch_size, form.most_replicas):
+                sequences = -(-self.batch_size // replicas)
+                if sequences <= most * form.split.attention:
+                    spans.append(Span(form, replicas, sequences, sequences))
+        yield from self._bounded(spans)
+
+    def _single(self, forms: list[Form]) -> Iterator[tuple[float, Span]]:
+        """A prefill pool has one prompt in work."""
+        yield from self._bounded([Span(form, self._fixed(form), 1, 1) for form in forms])
+
+    @property
+    def counts_replicas(self) -> bool:
+        """Whether the fewest replicas are wanted that keep up with a rate of requests."""
+        return bool(self.rate) and self.objective in self.per_chip
+
+    def _fixed(self, form: Form) -> int:
+        """Replicas where requests come at a rate: all that there are, since each then has less to
+        do, unless the fewest are wanted."""
+        return self.most_replicas(form) if self.rate and not self.counts_replicas else 0
+
+    def _open(self, forms: list[Form]) -> Iterator[tuple[float, Span]]:
+        spans = []
+        for form in forms:
+            last = self._last(form)
+            if last and self.counts_replicas:
+                spans.append(Span(form, 0, 1, last))
+            elif last:
+                spans += self._graded(form, last)
+        yield from self._bounded(spans)
+
+    def _last(self, form: Form) -> int:
+        """The number of the last batch that the software takes; one sequence where nothing that is
+        asked about gains by more."""
+        if self.candidates.one_will_do:
+            return 1
+        last = self.topology.software.most_sequences * form.split.attention
+        if self.rate:
+            most = self.batches(form).most_in_flight or last
+            last = min(last, most - 1 + last // most)
+        return last
+
+    def whole(self, span: Span) -> Span:
+        """All batches of the form of a span."""
+        if self.batch_size is not None or self.workload.phase == "prefill":
+            return span
+        return span._replace(first=1, last=self._last(span.form))
+
+    def _graded(self, form: Form, last: int) -> list[Span]:
+        """All batches in parts whose ends are no factor of two apart."""
+        most = self.batches(form).most_in_flight or 1
+        ends = [1]
+        for size in _sizes(form.split.attention, last // most):
+            end = most - 1 + size if self.rate else most * size
+            if ends[-1] < end <= last:
+                ends.append(end)
+        if ends[-1] < last:
+            ends.append(last)
+        replicas = self._fixed(form)
+        firsts = [1, *(end + 1 for end in ends[:-1])]
+        return [Span(form, replicas, a, b) for a, b in zip(firsts, ends, strict=True)]
+
+    def _bounded(self, spans: list[Span]) -> Iterator[tuple[float, Span]]:
+        """Spans of one split, each with its bound by even cuts; none that holds no plan."""
+        if not spans:
+            return
+        lows = self._even(spans, self.batch_of(spans, last=False), relaxed=False)
+        alike = all(span.single for span in spans)
+        highs = lows if alike else self._late(spans)
+        room = self._of_forms(spans, self.most_replicas)
+        replicas = np.array([span.replicas for span in spans])
+        bounds = self.worth(lows, highs, room, replicas, exact=False)
+        for bound, span in zip(bounds.tolist(), spans, strict=True):
+            if bound < math.inf:
+                yield bound, span
+
+    def vectors(self, spans: Sequence[Span]) -> Floats:
+        """Canonical values, at least, of all fields that are asked about, of spans of one split by
+        even cuts, shape (spans, fields); infinite where there is no plan."""
+        lows = self._even(spans, self.batch_of(spans, last=False), relaxed=False)
+        highs = lows
+        if not all(span.single for span in spans):
+            highs = self._late(spans)
+        room = self._of_forms(spans, self.most_replicas)
+        return self._vectors(lows, highs, room, np.array([span.replicas for span in spans]))
+
+    def vector(self, span: Span, low: Figures, high: Figures) -> Floats:
+        """The same of one span, from figures of its first and its last batch."""
+        room = np.array(self.most_replicas(span.form))
+        return self._vectors(low, high, room, np.array(span.replicas))
+
+    def _vectors(self, lows: Figures, highs: Figures, room: Ints, replicas: Ints) -> Floats:
+        market = Market(self, lows, highs, room, replicas)
+        values = np.stack([market.value(name) for name in self.question.fields], axis=-1)
+        kept = (market.replicas >= 1) & (lows.peaks.needed <= self.usable)
+        return np.where(kept[..., None], values, np.inf)
+
+    def batch_of(self, spans: Sequence[Span], *, last: bool, filled: bool = False) -> Batch:
+        """The first batch of each span, or the last; `filled`: with as many sequences as its
+        micro-batches have room for, where the first has smaller ones, so that no batch of the span
+        spreads what they take over more."""
+        first = np.array([span.first for span in spans], dtype=np.intp)
+        number = np.array([span.last for span in spans], dtype=np.intp) if last else first
+        most = self._of_forms(spans, lambda form: self.batches(form).most_in_flight or 0)
+        if self.rate:
+            # Where requests come at a rate, the batch that they bring about is of like parts.
+            few = (most == 0) | (number < most)
+            micro_batches = np.where(few, number, most)
+            each = np.where(few, 1, number - most + 1)
+            return Batch(micro_batches * each, micro_batches, each)
+        micro_batches = np.where(most > 0, np.minimum(most, number), number)
+        each = -(-number // micro_batches)
+        if filled:
+            grows = -(-first // micro_batches) < each
+            number = np.where(grows, micro_batches * each, number)
+        return Batch(number, micro_batches, each)
+
+    def _of_forms(self, spans: Sequence[Span], of: Callable[[Form], int]) -> Ints:
+        """A figure of the form of each span, made once for each form, shape (spans,)."""
+        if self._forms is None or self._forms[0] is not spans:
+            distinct = {id(span.form): span.form for span in spans}
+            place = {key: number for number, key in enumerate(distinct)}
+            index = np.array([place[id(span.form)] for span in spans], dtype=np.intp)
+            self._forms = spans, list(distinct.values()), index
+        _, forms, index = self._forms
+        return np.array([of(form) for form in forms], dtype=np.intp)[index]
+
+    def parts(self, span: Span) -> list[Span]:
+        """A span cut into smaller ones."""
+        count = min(PARTS, span.last - span.first + 1)
+        ends = np.linspace(span.first, span.last + 1, count + 1).astype(int).tolist()
+        return [span._replace(first=a, last=b - 1) for a, b in itertools.pairwise(ends)]
+
+    # ── Even cuts ────────────────────────────────────────────────────────────────────────────
+
+    def _even(self, spans: Sequence[Span], batch: Batch, *, relaxed: bool) -> Figures:
+        """What plans of each span reach at least, where a stage could hold a part of a layer; of
+        a single stage it is exact."""
+        split = spans[0].form.split
+        moments = self.meter.moments(split, batch, relaxed=relaxed)
+        stages = self._of_forms(spans, lambda form: form.stages).astype(float)
+        link_d, link_p, sum_d, sum_p = self._even_links(spans, moments)
+        decode = self._least_load(moments.decode, moments.host_s, stages)
+        prefill = self._least_load(moments.prefill, moments.prompt_host_s, stages)
+        counts = self.meter.counts
+        sums = Sums(
+            counts @ moments.decode + moments.host_s + sum_d,
+            counts @ moments.prefill + moments.prompt_host_s + sum_p,
+        )
+        turns = moments.batch.micro_batches
+        turn = self._least_load(
+            turns * moments.decode + moments.lost * moments.prefill,
+            turns * moments.host_s + moments.lost * moments.prompt_host_s,
+            stages,
+        )
+        held = self._held(moments)
+        needed = self._least_load(held, 0.0, stages) - self._tied(moments) * (stages == 1)
+        peaks = Peaks(
+            np.maximum(decode, link_d),
+            np.maximum(prefill, link_p),
+            np.maximum(turn, turns * link_d + moments.lost * link_p),
+            needed + moments.buffers,
+        )
+        chips = stages * split.chips
+        return Figures(moments, sums, peaks, chips, self._counted(moments, chips, stages))
+
+    def _late(self, spans: Sequence[Span]) -> Figures:
+        """The same of the last batch of each, as a bound of all before it."""
+        batch = self.batch_of(spans, last=True, filled=True)
+        return self._even(spans, batch, relaxed=True)
+
+    def _held(self, moments: Moments) -> Floats:
+        """Weights and caches of a layer of each kind on a chip, shape (kinds, *batch). [B]"""
+        holdings = moments.holdings
+        fixed = holdings.weight_bytes + holdings.kv_bytes_more
+        each = holdings.kv_bytes_per_sequence[:, None]
+        return np.asarray(fixed[:, None] + each * moments.held_sequences)
+
+    def _tied(self, moments: Moments) -> float:
+        """Of weights that a stage with the whole model would count twice. [B]"""
+        readers = [self.kinds[reader] for reader, _ in self.candidates.tied]
+        return float(moments.holdings.tied_bytes[readers].sum())
+
+    def _counted(self, moments: Moments, chips: Floats, stages: Floats) -> Floats:
+        """Chips of a replica that count for power and price: whole, or the share that is
+        filled."""
+        if not self.topology.divisible:
+            return chips
+        filled = self.meter.counts @ self._held(moments) - self._tied(moments) * (stages == 1)
+        capacity = self.topology.chip.memory[0].capacity_bytes
+        return np.asarray(moments.split.chips * filled / capacity)
+
+    def _least_load(self, each: Floats, host: float | Floats, stages: Floats) -> Floats:
+        """What the busiest stage has to do at least, from one layer of each kind, shape (kinds,
+        *batch): an even share of everything, or what cannot be parted."""
+        whole = self.meter.counts @ each + host
+        mean = whole / stages
+        first, last = self._unparted
+        heaviest = each.max(axis=0)
+        start = each[self.kinds[first]].sum(axis=0)
+        end = each[self.kinds[last]].sum(axis=0) + host
+        parted = np.maximum(np.maximum(mean, heaviest), np.maximum(start, end))
+        return np.where(stages == 1, whole, parted)
+
+    @cached_property
+    def _unparted(self) -> tuple[slice, slice]:
+        """The layers that the first stage has at least, and the last."""
+        layers = len(self.graph.layers)
+        if not self.needs_inner:
+            return slice(0, 1), slice(layers - 1, layers)
+        inner = np.flatnonzero(np.diff(self.inner_before))
+        return slice(0, int(inner[0]) + 1), slice(int(inner[-1]), layers)
+
+    def _even_links(
+        self, spans: Sequence[Span], moments: Moments
+    ) -> tuple[Floats, Floats, Floats, Floats]:
+        """The longest transfer of a decode pass and of a prompt's, and the sum of all of them."""
+        zeros = np.zeros((4, len(spans)))
+        if not self.topology.levels or all(span.form.stages == 1 for span in spans):
+            return zeros[0], zeros[1], zeros[2], zeros[3]
+        least = self.least_handed
+        has_prompts = moments.passes > 0
+        distinct = {id(span.form): span.form.hops for span in spans}.values()
+        hops = dict.fromkeys(itertools.chain.from_iterable(distinct))
+        for hop in hops:
+            often = self._of_forms(spans, partial(_times_taken, hop))
+            decode = self.meter.link_s(hop, least, moments.decode_tokens) * (often > 0)
+            prefill = self.meter.link_s(hop, least, moments.prefill_tokens) * (often > 0)
+            prefill = prefill * has_prompts
+            zeros[0] = np.maximum(zeros[0], decode)
+            zeros[1] = np.maximum(zeros[1], prefill)
+            zeros[2] += often * decode
+            zeros[3] += often * prefill
+        return zeros[0], zeros[1], zeros[2], zeros[3]
+
+    @cached_property
+    def borders(self) -> Ints:
+        """Layers in front of which a stage may begin."""
+        layers = len(self.graph.layers)
+        first, last = self._unparted
+        return np.arange(first.stop, last.start + 1) if layers > 1 else np.zeros(0, dtype=np.intp)
+
+    @cached_property
+    def least_handed(self) -> float:
+        """Bytes for each token that are handed on at least, wherever a stage ends."""
+        if not len(self.borders):
+            return 0.0
+        return float(self.meter.handed[self.borders - 1].min())
+
+    @cached_property
+    def is_even(self) -> bool:
+        """Whether as much is handed on wherever a stage ends, so that sums do not depend on the
+        cut."""
+        if not len(self.borders):
+            return True
+        return bool((self.meter.handed[self.borders - 1] == self.least_handed).all())
+
+    # ── What they are worth ──────────────────────────────────────────────────────────────────
+
+    def worth(
+        self,
+        lows: Figures,
+        highs: Figures,
+        room: Floats | Ints,
+        replicas: Floats | Ints,
+        *,
+        exact: bool = True,
+    ) -> Floats:
+        """Canonical value of the objective, at least, of plans between two batches; infinite where
+        they break a limit. `room`: the most replicas; `replicas`: so many, 0: as suits."""
+        market = Market(self, lows, highs, np.asarray(room), np.asarray(replicas), exact=exact)
+        kept = market.replicas >= 1
+        for name, most in self.limits:
+            kept &= market.value(name) <= most
+        kept &= lows.peaks.needed <= self.usable
+        if self.rate:
+            prompt = self.meter.prompt_s(lows.moments, lows.peaks)
+            kept &= prompt * self.rate <= FULL * np.maximum(market.replicas, 1)
+        return np.where(kept, market.value(self.objective), np.inf)
+
+    def most_replicas(self, form: Form) -> int:
+        """That there is room for, and that limits allow."""
+        room = form.most_replicas
+        if self.topology.divisible:
+            return room
+        for name, value in self.question.limits:
+            each = self.per_chip.get(name)
+            if each:
+                room = min(room, math.floor(value * (1 + 1e-12) / (each * form.chips)))
+        return room
+
+    # ── Exact cuts ───────────────────────────────────────────────────────────────────────────
+
+    def tightened(self, spans: Sequence[Span]) -> list[tuple[float, Span]]:
+        """Spans of one form, each bounded by the least that every load can be by itself."""
+        if spans[0].form.stages == 1:
+            return list(self._bounded(list(spans)))
+        found = []
+        for span in spans:
+            figures = self.extremes(span)
+            if figures is None:
+                continue
+            room = np.array(self.most_replicas(span.form))
+            bound = float(self.worth(*figures, room, np.array(span.replicas), exact=False))
+            if bound < math.inf:
+                found.append((bound, span))
+        return found
+
+    def extremes(self, span: Span) -> tuple[Figures, Figures] | None:
+        """Of the first and the last batch of a span, the least that each load can be by itself,
+        where memory must do for the first; None where there is no cut."""
+        early = self.moment(span)
+        low = self._least(span.form, early, early)
+        if low is None or span.single:
+            return None if low is None else (low, low)
+        late = self.batch_of([span], last=True, filled=True)
+        at = moment_of(self.meter.moments(span.form.split, late, relaxed=True), 0)
+        high = self._least(span.form, at, early)
+        return None if high is None else (low, high)
+
+    def moment(self, span: Span) -> Moments:
+        """Of the first batch of a span."""
+        batch = self.batch_of([span], last=False)
+        return moment_of(self.meter.moments(span.form.split, batch), 0)
+
+    def _least(self, form: Form, at: Moments, held: Moments) -> Figures | None:
+        least, _ = bottlenecks(self.chain(form, at, held))
+        return self.figures(form, at, least) if np.isfinite(least).all() else None
+
+    def figures(
+        self, form: Form, at: Moments, peaks: Floats, more: Floats | None = None
+    ) -> Figures:
+        """Of one plan with such peaks, shape (4,); `more`: what its links take beyond the
+        least."""
+        sums = self._sums(form, at)
+        if more is not None:
+            sums = Sums(sums.decode_s + more[0], sums.prefill_s + more[1])
+        chips = np.array(float(form.chips))
+        held = chips
+        if self.topology.divisible:
+            filled = self.meter.counts @ self._held_one(at) - self._tied(at) * (form.stages == 1)
+            held = at.split.chips * filled / self.topology.chip.memory[0].capacity_bytes
+        return Figures(at, sums, Peaks(*peaks), chips, np.asarray(held))
+
+    def _sums(self, form: Form, at: Moments) -> Sums:
+        counts = self.meter.counts
+        decode = counts @ at.decode + at.host_s
+        prefill = counts @ at.prefill + at.prompt_host_s
+        for hop in form.hops:
+            decode = decode + self.meter.link_s(hop, self.least_handed, at.decode_tokens)
+            if at.passes > 0:
+                prefill = prefill + self.meter.link_s(hop, self.least_handed, at.prefill_tokens)
+        return Sums(decode, prefill)
+
+    def chain(self, form: Form, at: Moments, held: Moments) -> Chain:
+        """The layers to be cut, at one batch; memory must do for `held`."""
+        layers = self._loads(at, held)
+        handed = np.concatenate([[0.0], self.meter.handed])
+        links = []
+        for hop in form.hops:
+            decode = self.meter.link_s(hop, handed, at.decode_tokens)
+            prefill = self.meter.link_s(hop, handed, at.prefill_tokens) * (at.passes > 0)
+            turn = at.batch.micro_batches * decode + at.lost * prefill
+            links.append(np.stack([decode, prefill, turn, np.zeros_like(decode)]))
+        return Chain([layers] * form.stages, links)
+
+    def _loads(self, at: Moments, held: Moments) -> Floats:
+        """What a run of layers loads on each peak, shape (4, layers + 1, layers + 1)."""
+        decode = at.decode[self.kinds]
+        prefill = at.prefill[self.kinds]
+        decode[-1] += at.host_s
+        prefill[-1] += at.prompt_host_s
+        turn = at.batch.micro_batches * decode + at.lost * prefill
+        memory = self._held_one(held)[self.kinds]
+        each = np.stack([decode, prefill, turn, memory])
+        prefix = np.concatenate([np.zeros((4, 1)), np.cumsum(each, axis=1)], axis=1)
+        runs = prefix[:, None, :] - prefix[:, :, None]
+        runs[3] += held.buffers
+        return np.where(self._may_run & (runs[3] <= self.usable), runs, np.inf)
+
+    def _held_one(self, at: Moments) -> Floats:
+        holdings = at.holdings
+        fixed = holdings.weight_bytes + holdings.kv_bytes_more
+        return fixed + holdings.kv_bytes_per_sequence * at.held_sequences
+
+    @cached_property
+    def _may_run(self) -> Bools:
+        """Which layers may be a stage, by tail and head."""
+        places = np.arange(len(self.graph.layers) + 1)
+        longer = places > places[:, None]
+        if not self.needs_inner:
+            return longer
+        return longer & (self.inner_before > self.inner_before[:, None])
+
+    def settled(self, span: Span, goal: float) -> Found | None:
+        """The best plan of a span of one batch, where it is below the goal."""
+        at = self.moment(span)
+        room = np.array(self.most_replicas(span.form))
+        replicas = np.array(span.replicas)
+
+        def value(peaks: Floats) -> float:
+            figures = self.figures(span.form, at, peaks)
+            return float(self.worth(figures, figures, room, replicas))
+
+        cut = self._cut(span.form, at, value, goal)
+        if cut is None:
+            return None
+        figures = self.figures(span.form, at, cut.peaks)
+        market = Market(self, figures, figures, room, replicas)
+        return Found(span, int(market.replicas), cut.value, cut.borders)
+
+    def recut(self, found: Found, own: tuple[int, ...], equal: float) -> Iterator[Found]:
+        """The same plan with other cuts that are as good: the engine's own, and those that keep
+        every load at least as low."""
+        span = found.span
+        at = self.moment(span)
+        chain = self.chain(span.form, at, at)
+        _, lowest = bottlenecks(chain)
+        _, lower = bottlenecks(chain, chain.peaks_of(found.borders))
+        room = np.array(self.most_replicas(span.form))
+        for borders in dict.fromkeys((own, *lower, *lowest)):
+            if not borders or not self.is_even:
+                continue
+            peaks = chain.peaks_of(borders)
+            if not np.isfinite(peaks).all():
+                continue
+            figures = self.figures(span.form, at, peaks)
+            value = float(self.worth(figures, figures, room, np.array(found.replicas)))
+            if value <= found.value * equal:
+                yield found._replace(borders=borders, value=value)
+
+    def _cut(self, form: Form, at: Moments, value: Value, goal: float) -> Cut | None:
+        layers = len(self.graph.layers)
+        if form.stages == 1:
+            peaks = self.alone(at)
+            reached = value(peaks)
+            return Cut(reached, (0, layers), peaks) if reached < goal else None
+        chain = self.chain(form, at, at)
+        if self.averages or not self.is_even:
+            return self._by_all(form, at, chain, value, goal)
+        cut = best_cut(chain, value, goal)
+        return cut if cut.borders else None
+
+    def alone(self, at: Moments) -> Floats:
+        """Peaks of a single stage."""
+        sums = self._sums_alone(at)
+        held = float(self.meter.counts @ self._held_one(at)) - self._tied(at)
+        turn = at.batch.micro_batches * sums.decode_s + at.lost * sums.prefill_s
+        return np.array([sums.decode_s, sums.prefill_s, turn, held + at.buffers])
+
+    def _sums_alone(self, at: Moments) -> Sums:
+        counts = self.meter.counts
+        return Sums(counts @ at.decode + at.host_s, counts @ at.prefill + at.prompt_host_s)
+
+    def _by_all(
+        self, form: Form, at: Moments, chain: Chain, value: Value, goal: float
+    ) -> Cut | None:
+        found = all_peaks(chain, MOST_VECTORS)
+        best = min(
+            (Cut(value(peaks), borders, peaks) for peaks, borders in found or ()),
+            key=lambda cut: cut.value,
+            default=None,
+        )
+        return best if best is not None and best.value < goal else None
+
+    # ── Plans ────────────────────────────────────────────────────────────────────────────────
+
+    def to_plan(self, found: Found) -> Plan:
+        """The plan that was found."""
+        span = found.span
+        form = span.form
+        batch = self.batch_of([span], last=False)
+        bases = form.bases_of(self.candidates.packing, found.replicas)
+        layers = self.graph.names
+        stages = tuple(
+            Stage(
+                layers=layers[tail:head],
+                groups=tuple(
+                    ChipRange(first=base + start, count=form.split.chips) for base in bases
+                ),
+                tensor_parallel=form.split.tensor,
+                expert_parallel=form.split.expert,
+                sequence_parallel=form.split.sequence,
+            )
+            for tail, head, start in zip(
+                found.borders[:-1], found.borders[1:], form.starts, strict=True
+            )
+        )
+        is_open = self.batch_size is None and not self.rate and self.workload.phase != "prefill"
+        sequences = found.replicas * int(batch.sequences[0])
+        return Plan(
+            stages=stages,
+            micro_batches=int(batch.micro_batches[0]),
+            batch_size=sequences if is_open else None,
+            space="engine",
+        )
+
+
+def _times_taken(hop: Hop, form: Form) -> int:
+    """How many of the links between the stages of a form are such."""
+    return form.hops.count(hop)
+
+
+def _sizes(step: int, most: int) -> list[int]:
+    """1, then step × 1, 2, 3, 4, 6, 8, 12, …"""
+    graded = {one * step for n in range(24) for one in (2**n, 3 * 2**n) if one * step <= most}
+    return sorted({1, *graded})
+
+
+def moment_of(moments: Moments, number: int) -> Moments:
+    """Of several batches one."""
+    batch = Batch(*(np.asarray(one[number]) for one in moments.batch))
+    own = ("host_s", "decode_tokens", "prefill_tokens", "passes", "others", "lost")
+    rest = {name: getattr(moments, name)[number] for name in (*own, "held_sequences", "buffers")}
+    return replace(
+        moments,
+        batch=batch,
+        decode=moments.decode[:, number],
+        prefill=moments.prefill[:, number],
+        **rest,
+    )
+
+
+class Market:
+    """Fields of plans between two batches: what grows with the batch at the first, what shrinks at
+    the last."""
+
+    def __init__(
+        self,
+        space: EngineSpace,
+        lows: Figures,
+        highs: Figures,
+        room: Ints,
+        replicas: Ints,
+        *,
+        exact: bool = True,
+    ) -> None:
+        self.space, self.lows, self.highs = space, lows, highs
+        asked = replicas
+        # Where the replicas are to be found, each has at least the least to do.
+        each = space.rate / np.maximum(1, np.where(asked > 0, asked, room))
+        self.early: Times = space.meter.times(lows.moments, lows.sums, lows.peaks, each)
+        alike = highs is lows
+        self.late: Times = (
+            self.early if alike else space.meter.times(highs.moments, highs.sums, highs.peaks, each)
+        )
+        self.exact = alike and exact
+        self.replicas = np.where(asked > 0, asked, self._suited(room))
+
+    @property
+    def tokens(self) -> Floats:
+        """Of a replica in a cycle."""
+        space = self.space
+        output = space.workload.output_tokens
+        if space.batch_size is not None:
+            return np.asarray(space.batch_size * output / np.maximum(1, self.replicas))
+        sequences = np.asarray(self.highs.moments.batch.sequences, dtype=float)
+        if space.workload.phase == "prefill":
+            sequences = np.ones(np.shape(sequences))
+        return np.asarray(sequences * output)
+
+    def _suited(self, room: Ints) -> Floats:
+        """As many replicas as make the objective best, else as few as the limits allow; none
+        where that is more than there is room for."""
+        space = self.space
+        if space.batch_size is not None:
+            return np.ones(np.shape(room))
+        most = np.asarray(room, dtype=float)
+        if space.averages and self.exact:
+            for name, value in space.question.limits:
+                if name == "power_w":
+                    most = np.minimum(most, np.floor(value * (1 + 1e-12) / self._watts))
+        if space.objective == "tokens_per_s":
+            return most
+        fewest = np.ones(np.shape(room))
+        for name, value in space.limits:
+            if name == "tokens_per_s":
+                output = space.workload.output_tokens
+                sequences = np.maximum(1, self.highs.moments.batch.sequences)
+                each = self.late.cycle_s / (sequences * output)
+                fewest = np.maximum(fewest, np.ceil(each / value * (1 - 1e-12)))
+        return np.where(fewest <= most, fewest, 0.0)
+
+    @property
+    def _watts(self) -> Floats:
+        """What a replica draws on average."""
+        space = self.space
+        active = space.meter.active_s(self.lows.moments)
+        draws = space.candidates.draws
+        return np.asarray(energy_j(draws, self.lows.held_chips, active / self.early.cycle_s))
+
+    def value(self, name: str) -> Floats:
+        """Canonical value of a field."""
+        end = self.late if FIELDS[name].end == "high" else self.early
+        simple = {
+            "ttft_s": end.ttft_s,
+            "tpot_s": end.tpot_s,
+            "tokens_per_s_per_user": end.tpot_s,
+            "request_s": end.request_s,
+            "memory_headroom_bytes": self.lows.peaks.needed,
+        }
+        if name in simple:
+            return simple[name]
+        return np.asarray(getattr(self, f"_{name}")())
+
+    def _tokens_per_s(self) -> Floats:
+        return self.late.cycle_s / (self.tokens * np.maximum(1, self.replicas))
+
+    def _chips(self) -> Floats:
+        return self.lows.chips * np.maximum(1, self.replicas)
+
+    def _held_by_all(self, name: str) -> Floats:
+        """A field that follows from the chips held alone."""
+        held = self.lows.held_chips
+        return self.space.per_chip[name] * held * np.maximum(1, self.replicas)
+
+    def _power_w(self) -> Floats:
+        if self.space.averages and self.exact and not self.space.rate:
+            return self._watts * np.maximum(1, self.replicas)
+        return self._held_by_all("power_w")
+
+    def _energy_per_token_j(self) -> Floats:
+        space = self.space
+        if space.rate:
+            return self._held_by_all("energy_per_token_j")
+        draws = space.candidates.draws
+        held_s = self.lows.held_chips * self.late.cycle_s
+        active = space.meter.active_s(self.highs.moments) if len(draws) > 1 else 0.0
+        return np.asarray(energy_j(draws, held_s, active) / self.tokens)
+
+    def _usd_per_million_tokens(self) -> Floats:
+        if self.space.rate:
+            return self._held_by_all("usd_per_million_tokens")
+        hourly = self.space.candidates.basis.hourly_usd
+        rate = self.tokens / self.late.cycle_s
+        return np.asarray(usd_per_million_tokens(self.lows.held_chips, hourly, rate))
+
+    def _mfu_fraction(self) -> Floats:
+        return self._over_peak(0)
+
+    def _mbu_fraction(self) -> Floats:
+        return self._over_peak(1)
+
+    def _over_peak(self, number: int) -> Floats:
+        """Inverse of the useful share: useful bytes do not grow in step with the time, so that of
+        several batches the shortest cycle goes with the most bytes."""
+        space = self.space
+        chip = space.topology.chip
+        peak = (
+            chip.peak_flop_per_s(space.graph.multiplied_in),
+            chip.memory[0].bandwidth_bytes_per_s,
+        )[number]
+        useful = space.meter.useful(self.highs.moments)[number]
+        cycle = self.early.cycle_s if number else self.late.cycle_s
+        return np.asarray(self.lows.chips * cycle * peak / useful)

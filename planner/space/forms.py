@@ -1,0 +1,146 @@
+"""Forms of the plans that an engine can be started with: one split for all stages, how many stages
+there are, and where they stand.
+
+A form leaves open where the layers are cut, how many replicas there are and how many sequences each
+has in flight.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from planner.machines.engine import Engine
+from planner.models.graph import ENDS
+from planner.plan import ChipRange
+from planner.pricing.engines import in_flight, split_fault
+from planner.pricing.price_list import Split
+from planner.pricing.timing import Hop, hops_along
+from planner.solver.chain.packing import Packing
+from planner.space.arrangements import Arrangement, arranged
+from planner.space.candidates import Candidates
+from planner.space.layout import starts_of
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A split, a number of stages, and where the stages of a replica stand."""
+
+    split: Split
+    stages: int
+    starts: tuple[int, ...]
+    """First chip of each stage in the block of a replica."""
+    hops: tuple[Hop, ...]
+    """From each stage to the next."""
+    most_replicas: int
+    bases: tuple[int, ...] = ()
+    """First chip of each replica's block where some chips are out of use; () where they follow
+    from the length of the pipeline."""
+
+    @property
+    def chips(self) -> int:
+        """Of a replica."""
+        return self.split.chips * self.stages
+
+    @property
+    def end(self) -> int:
+        """The chip of the block behind the last stage."""
+        return self.starts[-1] + self.split.chips
+
+    def bases_of(self, packing: Packing, replicas: int) -> list[int]:
+        """First chips of the blocks of so many replicas."""
+        bases = list(self.bases[:replicas]) or packing.copies(self.end, replicas)
+        if bases is None:
+            raise AssertionError("a form has no room for so many replicas")
+        return bases
+
+
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """How an engine cuts the sequences of a replica of a form into micro-batches."""
+
+    engine: Engine
+    stages: int
+
+    @property
+    def most_in_flight(self) -> int | None:
+        """Micro-batches, where there are sequences enough; None: as many as sequences."""
+        if self.stages > 1 and self.engine.micro_batches == "sequences":
+            return None
+        return in_flight(self.engine, self.stages, 10_000_000)
+
+    def holding(self, sequences: int) -> tuple[int, int]:
+        """Micro-batches of so many sequences, and how many are in the largest."""
+        most = self.most_in_flight
+        micro_batches = sequences if most is None else min(most, sequences)
+        return micro_batches, -(-sequences // micro_batches)
+
+
+def forms_of(candidates: Candidates) -> Iterator[list[Form]]:
+    """All forms of each split that the engine takes and that the machine has room for, the
+    shallowest first."""
+    packing = candidates.packing
+    for split in candidates.splits:
+        deepest = _deepest(candidates, split)
+        if not deepest:
+            continue
+        if candidates.exclude:
+            blocked = replace(packing, blocked=candidates.exclude)
+            yield list(_around(candidates, blocked, split, deepest))
+        else:
+            yield list(_packed(candidates, packing, split, deepest))
+
+
+def _deepest(candidates: Candidates, split: Split) -> int:
+    """The most stages that the layers, the chips and the engine allow."""
+    graph, software = candidates.graph, candidates.topology.software
+    layers = len(graph.layers)
+    if software.engine.decoder_on_each_stage:
+        layers = max(1, sum(layer.kind not in ENDS for layer in graph.layers))
+    most = min(layers, candidates.topology.chips // split.chips, software.engine.most_stages)
+    if most < 1 or split_fault(graph, software, split, 1) is not None:
+        return 0
+    return most if most == 1 or split_fault(graph, software, split, 2) is None else 1
+
+
+def _packed(candidates: Candidates, packing: Packing, split: Split, deepest: int) -> Iterator[Form]:
+    """Stages one behind the other from the first chip on."""
+    starts, _ = starts_of(packing, [split.chips] * deepest)
+    starts = [start for start in starts if start + split.chips <= packing.slots]
+    hops = _hops(candidates, split, starts)
+    for stages in range(1, len(starts) + 1):
+        room = packing.room(starts[stages - 1] + split.chips)
+        if room:
+            yield Form(split, stages, tuple(starts[:stages]), tuple(hops[: stages - 1]), room)
+
+
+def _around(candidates: Candidates, blocked: Packing, split: Split, deepest: int) -> Iterator[Form]:
+    """Stages on the first free chips behind one another, in every arrangement of the replicas
+    that is of use."""
+    for replicas in range(1, candidates.topology.chips // split.chips + 1):
+        for block in arranged(blocked, replicas):
+            starts = list(_starts_in(block, split.chips, deepest))
+            hops = _hops(candidates, split, starts)
+            for stages in range(1, len(starts) + 1):
+                yield Form(
+                    split,
+                    stages,
+                    tuple(starts[:stages]),
+                    tuple(hops[: stages - 1]),
+                    replicas,
+                    block.bases,
+                )
+
+
+def _starts_in(block: Arrangement, width: int, deepest: int) -> Iterator[int]:
+    """First slots of stages that a block has room for."""
+    if block.packing.rule(width) is None:
+        return
+    found, _ = starts_of(block.packing, [width] * deepest)
+    for start in found:
+        if start + width > block.budget:
+            return
+        yield start
+
+
+def _hops(candidates: Candidates, split: Split, starts: list[int]) -> list[Hop]:
+    groups = [ChipRange(first=start, count=split.chips) for start in starts]
+    return hops_along(candidates.topology, groups) if groups else []

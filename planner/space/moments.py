@@ -1,0 +1,313 @@
+"""What replicas of one split do under many batches at once: steps priced as arrays, and what the
+fields of `Score` make of them.
+
+The same price list as `score_plan`, and the same composition of times (`pricing.timing.waits_of`),
+for any number of batches: a batch is so many micro-batches of so many sequences.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.cost import pipeline, queueing
+from planner.pricing.collectives import hop_s
+from planner.pricing.price_list import (
+    Holdings,
+    Split,
+    Step,
+    host_s,
+    reach_of,
+    shares_of,
+    useful_steps,
+)
+from planner.pricing.schedule import Schedule, others_in_flight, schedule_of
+from planner.pricing.timing import Hop, interruptions_s, waits_of
+from planner.space.candidates import Candidates
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
+T = TypeVar("T")
+Key = tuple[int, int, float, bool]
+"""Sequences, micro-batches, sequences in each, and whether prompts may take fractions of passes."""
+
+
+class Batch(NamedTuple):
+    """Batches of a replica, as arrays of one shape."""
+
+    sequences: Ints
+    micro_batches: Ints
+    micro_sequences: Ints | Floats
+    """In the largest micro-batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """What the steps of some batches take under one split, by kind of layer, shape (kinds, *batch)
+    or (*batch,)."""
+
+    split: Split
+    batch: Batch
+    at: Schedule
+    """One of them, for what all share."""
+    decode: Floats
+    """Of one layer of each kind. [s]"""
+    prefill: Floats
+    host_s: Floats
+    """Of a decode pass, on the last stage."""
+    prompt_host_s: float
+    decode_tokens: Floats
+    """That a chip hands on in a pass."""
+    prefill_tokens: Floats
+    passes: Floats
+    """Of a prompt."""
+    others: Floats
+    """Prompts of others that a request sees on a rank during its life."""
+    lost: Floats
+    """Prompts' passes that a decode round loses to others."""
+    held_sequences: Floats
+    """Whose cache a rank holds."""
+    buffers: Floats
+    """[B]"""
+    holdings: Holdings
+
+
+class Peaks(NamedTuple):
+    """The largest over the stages, and the links between them, of one or many plans."""
+
+    decode_s: Floats
+    """A decode pass."""
+    prefill_s: Floats
+    """A pass of a prompt."""
+    turn_s: Floats
+    """All micro-batches, and what they lose to others' prompts."""
+    needed: Floats
+    """Memory of a chip. [B]"""
+
+
+class Sums(NamedTuple):
+    """Over all stages and the links between them."""
+
+    decode_s: Floats
+    prefill_s: Floats
+
+
+class Times(NamedTuple):
+    """What requests wait."""
+
+    ttft_s: Floats
+    tpot_s: Floats
+    request_s: Floats
+    cycle_s: Floats
+
+
+class Meter:
+    """Prices batches of one question, whatever the split; what many ask for is kept."""
+
+    def __init__(self, candidates: Candidates) -> None:
+        self.candidates = candidates
+        self.graph = candidates.graph
+        self.topology = candidates.topology
+        self.software = candidates.topology.software
+        self.workload = candidates.workload
+        self.prices = candidates.prices
+        self.counts = self.prices.counts
+        self.handed = np.array([layer.activation_bytes_per_token for layer in self.graph.layers])
+        """On from each layer, for each token. [B]"""
+        self._schedules: dict[Key, Schedule] = {}
+        self._seconds: dict[tuple[Split, bool], dict[Step, Floats]] = {}
+        self._buffers: dict[tuple[Split, float, float], float] = {}
+        self._active: dict[Step, float] = {}
+        self._useful: dict[Step, tuple[float, float]] = {}
+        self._one_by_one = self.workload.arrivals == "steady" or self.workload.phase == "prefill"
+        """Whether prompts come one by one, whatever the batch."""
+
+    # ── Steps ────────────────────────────────────────────────────────────────────────────────
+
+    def moments(self, split: Split, batch: Batch, *, relaxed: bool = False) -> Moments:
+        """What the steps of some batches take; `relaxed` shares out sequences in fractions, so
+        that times for one sequence only shrink as more are in flight."""
+        whole = not relaxed or split.attention == 1
+        shape = np.shape(batch.sequences)
+        keys = self._keys(batch, relaxed)
+        distinct = list(dict.fromkeys(keys))
+        number = {key: place for place, key in enumerate(distinct)}
+        index = np.array([number[key] for key in keys], dtype=np.intp).reshape(shape)
+        schedules = [self._schedule(key) for key in distinct]
+        first = schedules[0]
+        decode = self._priced(split, [at.decode for at in schedules], whole)[:, index]
+        prefill = self._priced(split, [at.prefill for at in schedules], whole)[:, index]
+        passes = np.array([at.prefill_passes for at in schedules])[index]
+        prefill = prefill * (passes > 0)
+        held = np.ceil(batch.sequences / split.attention)
+        share = held if whole else batch.sequences / split.attention
+        others = np.maximum(0.0, others_in_flight(self.workload, share))
+        if self.workload.phase == "prefill":
+            held = np.full(shape, float(first.held_sequences(split.attention)))
+        return Moments(
+            split=split,
+            batch=batch,
+            at=first,
+            decode=decode,
+            prefill=prefill,
+            host_s=np.asarray(
+                host_s(self.software, np.array([at.decode.sequences for at in schedules]))
+            )[index],
+            prompt_host_s=float(host_s(self.software, 0.0)) * bool(passes.any()),
+            decode_tokens=self._handed(split, [at.decode for at in schedules], whole)[index],
+            prefill_tokens=self._handed(split, [at.prefill for at in schedules], whole)[index],
+            passes=passes,
+            others=others,
+            lost=np.asarray(interruptions_s(first, others * passes)),
+            held_sequences=held,
+            buffers=np.array([self._buffer(split, at) for at in schedules])[index],
+            holdings=self.candidates.served.holdings(split),
+        )
+
+    def _keys(self, batch: Batch, relaxed: bool = False) -> list[Key]:
+        """Of the schedules of some batches: where prompts come one by one, the size of the
+        micro-batch says all."""
+        sizes = np.ravel(batch.micro_sequences).tolist()
+        if self._one_by_one:
+            return [(math.ceil(size), 1, size, False) for size in sizes]
+        every = np.ravel(batch.sequences).tolist(), np.ravel(batch.micro_batches).tolist(), sizes
+        return [(*key, relaxed) for key in zip(*every, strict=True)]
+
+    def _schedule(self, key: Key) -> Schedule:
+        if key not in self._schedules:
+            sequences, micro_batches, each, relaxed = key
+            self._schedules[key] = schedule_of(
+                self.workload,
+                self.software,
+                sequences,
+                micro_batches,
+                each,
+                whole_passes=not relaxed,
+            )
+        return self._schedules[key]
+
+    @staticmethod
+    def _handed(split: Split, steps: list[Step], whole: bool) -> Floats:
+        return np.array([shares_of(split, step, whole=whole)[0] for step in steps])
+
+    def _priced(self, split: Split, steps: list[Step], whole: bool) -> Floats:
+        """Seconds of one layer of each kind in each step, shape (kinds, steps)."""
+        known = self._seconds.setdefault((split, whole), {})
+        new = [step for step in dict.fromkeys(steps) if step not in known]
+        if new:
+            reach = reach_of(self.topology, split, 0)
+            priced = self.prices.prices_of_steps(split, new, reach, whole=whole)
+            known.update(
+                (step, one.seconds.sum(axis=0)) for step, one in zip(new, priced, strict=True)
+            )
+        return np.stack([known[step] for step in steps], axis=1)
+
+    def _buffer(self, split: Split, at: Schedule) -> float:
+        key = split, at.most_tokens, at.decode.rows
+        if key not in self._buffers:
+            self._buffers[key] = self.candidates.served.buffer_bytes(split, at)
+        return self._buffers[key]
+
+    # ── Links ────────────────────────────────────────────────────────────────────────────────
+
+    def link_s(self, hop: Hop, handed: float | Floats, tokens: float | Floats) -> Floats:
+        """A transfer from a stage to the next. [s]"""
+        level, hops = hop
+        return np.asarray(hop_s(self.topology, level, hops, handed * tokens))
+
+    # ── Fields ───────────────────────────────────────────────────────────────────────────────
+
+    def times(
+        self, moments: Moments, sums: Sums, peaks: Peaks, requests_per_s: float | Floats
+    ) -> Times:
+        """What requests wait in replicas that are each sent so many; 0 where the batch is
+        given."""
+        others_s = moments.others * moments.passes * peaks.prefill_s
+        at = moments.at
+        joined, tpot = np.zeros((2, *np.shape(others_s)))
+        # Passes in fractions stand for any number up to theirs: of those only what the slowest stage
+        # does is certain.
+        whole_passes = moments.passes == np.floor(moments.passes)
+        prompt_pass_s = np.where(whole_passes, sums.prefill_s, peaks.prefill_s)
+        for passes in np.unique(moments.passes):
+            # Schedules differ in how many passes a prompt takes, at most.
+            waits = waits_of(
+                replace(at, prefill_passes=float(passes)),
+                pass_s=sums.decode_s,
+                turn_s=moments.batch.micro_batches * peaks.decode_s,
+                interrupted_s=peaks.turn_s,
+                others_s=others_s,
+                prompt_pass_s=prompt_pass_s,
+                prompt_slowest_s=peaks.prefill_s,
+            )
+            alike = moments.passes == passes
+            joined = np.where(alike, waits.joined_s, joined)
+            tpot = np.where(alike, waits.tpot_s, tpot)
+        prompt = self.prompt_s(moments, peaks)
+        queue = np.asarray(queueing.queue_s(prompt, requests_per_s))
+        whole = np.asarray(pipeline.request_s(joined, tpot, at.later_tokens + 1))
+        return Times(
+            joined + queue, tpot, whole + queue, self._cycle_s(at, prompt, whole, others_s)
+        )
+
+    def prompt_s(self, moments: Moments, peaks: Peaks) -> Floats:
+        """Work of a prompt at the busiest stage, over the ranks that share out the sequences."""
+        return moments.passes * peaks.prefill_s / moments.split.attention
+
+    def _cycle_s(self, at: Schedule, prompt: Floats, whole: Floats, others_s: Floats) -> Floats:
+        if self.workload.phase == "prefill":
+            return prompt
+        return whole if at.later_tokens else whole + others_s
+
+    def active_s(self, moments: Moments) -> Floats:
+        """What the power of a replica's chips follows, over a cycle. [s]"""
+        each = self._mean_schedules(moments.batch)
+        prefill = self._known(self._active, [at.prefill for at in each], self._activity)
+        decode = self._known(self._active, [at.decode for at in each], self._activity)
+        prefills, decodes = self._often(moments)
+        shape = np.shape(prefills)
+        whole = prefills * prefill.reshape(shape) + decodes * decode.reshape(shape)
+        return np.asarray(whole)
+
+    def useful(self, moments: Moments) -> tuple[Floats, Floats]:
+        """Operations and bytes of a replica's cycle that count as useful. [FLOP, B]"""
+        each = self._mean_schedules(moments.batch)
+        prefill = self._known(self._useful, [at.prefill for at in each], self._usefulness)
+        decode = self._known(self._useful, [at.useful_decode for at in each], self._usefulness)
+        prefills, decodes = self._often(moments)
+        shape = (*np.shape(prefills), 2)
+        totals = prefills[..., None] * prefill.reshape(shape)
+        totals = totals + decodes[..., None] * decode.reshape(shape)
+        return np.asarray(totals[..., 0]), np.asarray(totals[..., 1])
+
+    def _often(self, moments: Moments) -> tuple[Floats, Floats]:
+        """Prefill passes and decode passes of a replica in a cycle."""
+        steady = self.workload.arrivals == "steady"
+        requests = moments.batch.sequences if steady else np.ones(np.shape(moments.passes))
+        decodes = moments.at.rounds * np.asarray(moments.batch.micro_batches, dtype=float)
+        return np.asarray(requests * moments.passes), np.asarray(decodes)
+
+    def _mean_schedules(self, batch: Batch) -> list[Schedule]:
+        """With micro-batches of the mean size, for what is done in all of them together."""
+        mean = np.asarray(batch.sequences / batch.micro_batches)
+        return [self._schedule(key) for key in self._keys(batch._replace(micro_sequences=mean))]
+
+    @staticmethod
+    def _known(
+        known: dict[Step, T], steps: list[Step], worked_out: Callable[[list[Step]], list[T]]
+    ) -> Floats:
+        new = [step for step in dict.fromkeys(steps) if step not in known]
+        if new:
+            known.update(zip(new, worked_out(new), strict=True))
+        return np.array([known[step] for step in steps])
+
+    def _activity(self, steps: list[Step]) -> list[float]:
+        active = self.prices.active_kinds_s(steps)
+        return [float(one) for one in self.counts @ active]
+
+    def _usefulness(self, steps: list[Step]) -> list[tuple[float, float]]:
+        flop, moved = useful_steps(self.graph, steps)
+        return list(zip(flop.tolist(), moved.tolist(), strict=True))

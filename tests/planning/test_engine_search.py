@@ -1,0 +1,284 @@
+"""The search over the engine's plans claims no more than it proved, wherever it stops; and of plans
+that are as good it takes the one that a person would."""
+
+import itertools
+import math
+import random
+
+import pytest
+
+import planner as pl
+from planner.answers.question import question_of
+from planner.planning.engine_search import EngineSearch, search_of
+from planner.planning.search import Progress, Search
+from planner.space.candidates import Candidates
+from tests.clock import ticking
+from tests.instances import (
+    fabric,
+    tiny_chip,
+    tiny_engine,
+    tiny_graph,
+    tiny_moe,
+    tiny_software,
+    tiny_topology,
+)
+from tests.questions import random_space
+
+OPEN = pl.Workload(batch_size=None, prompt_tokens=90, output_tokens=20)
+FREE_LINKS = fabric("switch", 8, latency_s=0.0, bandwidth_bytes_per_s=1e19)
+
+LIMITS = {"ttft_s": 2e-3}
+
+
+def machine(chips=4, *fabrics, software=None, **changes):
+    numbers = {"hop_overhead_s": 0.0, **(software or {})}
+    stack = tiny_software(**{"engine": tiny_engine(), **numbers})
+    return tiny_topology(chips, *(fabrics or (fabric("switch", 8),)), software=stack, **changes)
+
+
+def candidates(field="tokens_per_s", graph=None, topology=None, work=OPEN, limits=None, most=True):
+    asked = question_of(
+        None if most else field, field if most else None, limits, None, space="engine"
+    )
+    return Candidates(graph or tiny_graph(4), topology or machine(), work, asked)
+
+
+def hard(**options):
+    """A search of many steps: memory has room for hundreds of requests."""
+    graph = tiny_graph(8)
+    topology = machine(software={"most_sequences": 4096}, chip=tiny_chip(1.3 * graph.weight_bytes))
+    asked = candidates("usd_per_million_tokens", graph, topology, limits=LIMITS, most=False)
+    return EngineSearch(asked, **options)
+
+
+@pytest.fixture(scope="module")
+def whole():
+    search = hard()
+    search.run()
+    assert search.stopped_by == "proof"
+    assert search.done > 5
+    return search
+
+
+# ── What is claimed ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_whole_search_proves_its_plan(whole):
+    assert whole.bound == pytest.approx(whole.best.value, rel=1e-9)
+    plan = whole.best.plan
+    asked = whole.candidates
+    assert plan.space == "engine"
+    assert pl.check_plan(plan, asked.graph, asked.topology, asked.workload) == ()
+    score = pl.score_plan(plan, asked.graph, asked.topology, asked.workload)
+    assert score.usd_per_million_tokens == pytest.approx(whole.best.value, rel=1e-9)
+    assert score.ttft_s <= LIMITS["ttft_s"]
+
+
+def test_progress_comes_closer_from_both_sides():
+    seen: list[Progress] = []
+    hard(progress=seen.append).run()
+    best = [report.objective for report in seen if report.objective is not None]
+    bounds = [report.bound for report in seen if report.bound is not None]
+    assert len(seen) > 5
+    # Dollars: the best falls, and what is proved of all grows.
+    assert best == sorted(best, reverse=True)
+    assert bounds == sorted(bounds)
+    assert bounds[-1] <= best[-1] * (1 + 1e-9)
+    assert [report.boxes_done for report in seen] == list(range(1, len(seen) + 1))
+
+
+@pytest.mark.parametrize("after", [1, 2, 4])
+def test_ctrl_c_leaves_the_best_plan_so_far_and_a_bound_that_holds(whole, after):
+    seen: list[Progress] = []
+
+    def stop(progress: Progress) -> None:
+        seen.append(progress)
+        if len(seen) == after:
+            raise KeyboardInterrupt
+
+    stopped = hard(progress=stop)
+    stopped.run()
+    assert (stopped.interrupted, stopped.stopped_by) == (True, "interrupt")
+    assert 0 < stopped.bound <= whole.best.value * (1 + 1e-9)
+    assert stopped.best.value >= whole.best.value * (1 - 1e-9)
+
+
+@pytest.mark.parametrize(("name", "after"), [("_offer", 1), ("_push", 1), ("_push", 3)])
+def test_ctrl_c_while_a_box_is_taken_apart_claims_nothing_of_it(whole, name, after):
+    search = hard()
+    done = []
+    method = getattr(search, name)
+
+    def pressed(*args):
+        # Boxes that are there from the start are pushed before the search begins.
+        if search.spread:
+            done.append(args)
+        if len(done) == after:
+            raise KeyboardInterrupt
+        method(*args)
+
+    setattr(search, name, pressed)
+    search.run()
+    assert search.interrupted
+    assert search.bound <= whole.best.value * (1 + 1e-9)
+
+
+def test_ctrl_c_before_all_boxes_are_there_proves_nothing():
+    search = hard()
+
+    def pressed(*args):
+        raise KeyboardInterrupt
+
+    search._push = pressed
+    search.run()
+    assert (search.interrupted, search.bound, search.best.plan) == (True, 0.0, None)
+
+
+@pytest.mark.parametrize("ticks", [1, 3, 6, 9])
+def test_the_end_of_time_leaves_a_bound_that_holds(whole, ticks):
+    with ticking(1.0):
+        search = hard(time_limit_s=float(ticks))
+        search.run()
+    assert search.stopped_by == "time"
+    assert 0 < search.bound < whole.best.value * (1 - 1e-9)
+    assert search.best.value >= whole.best.value * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("seed", [78, 103, 197])
+def test_what_is_enough_ends_the_search(seed):
+    # Questions of which the first plan found is not the best.
+    dice = random.Random(seed)
+    limits = {"tpot_s": dice.choice((2e-4, 5e-4, 1e-3))} if dice.random() < 0.5 else {}
+    asked = random_space(dice, **limits).candidates
+    best = EngineSearch(asked)
+    offered = []
+    offer = best._offer
+
+    def noted(found):
+        offered.append(found.value)
+        offer(found)
+
+    best._offer = noted
+    best.run()
+    assert offered[0] > 1.001 * best.best.value
+
+    search = EngineSearch(asked, enough=offered[0])
+    search.run()
+    assert search.best.value == offered[0]
+    assert search.done < best.done
+    assert search.bound <= best.best.value * (1 + 1e-9)
+
+
+def test_what_is_hopeless_is_not_found_and_that_is_proved(whole):
+    search = hard(hopeless=0.9 * whole.best.value)
+    search.run()
+    assert search.best.plan is None
+    assert search.stopped_by == "proof"
+    assert search.bound == pytest.approx(0.9 * whole.best.value)
+    assert hard(hopeless=1.1 * whole.best.value).goal == 1.1 * whole.best.value
+
+
+def test_no_plan_at_all_is_proved():
+    search = EngineSearch(candidates(topology=machine(chip=tiny_chip(1e6))))
+    search.run()
+    assert (search.best.plan, search.bound, search.stopped_by) == (None, math.inf, "proof")
+
+
+# ── Which of those that are as good ──────────────────────────────────────────────────────────────
+
+
+def tensor_machine(gain):
+    """Two chips whose all-reduce takes so long that both together make a token a share `gain`
+    sooner than one alone."""
+    graph = tiny_graph(3)
+    work = pl.Workload(batch_size=1, prompt_tokens=90, output_tokens=20)
+
+    def made(latency_s):
+        known = tiny_software().collectives
+        kernels = tuple(one.replace(base_latency_s=latency_s) for one in known)
+        return machine(2, FREE_LINKS, software={"collectives": kernels})
+
+    def tpot_s(latency_s, tensor):
+        topology = made(latency_s)
+        plan = pl.uniform_plan(graph, topology, tensor_parallel=tensor)
+        return pl.score_plan(plan, graph, topology, work).tpot_s
+
+    # In the latency it is a straight line.
+    wanted = tpot_s(0.0, 1) * (1 - gain)
+    one, two = tpot_s(1e-5, 2), tpot_s(2e-5, 2)
+    latency_s = 1e-5 + 1e-5 * (wanted - one) / (two - one)
+    assert tpot_s(latency_s, 2) == pytest.approx(wanted, rel=1e-9)
+    return graph, made(latency_s), work
+
+
+@pytest.mark.parametrize(("gain", "chips"), [(5e-4, 1), (2e-3, 2), (-1e-4, 1)])
+def test_fewer_chips_are_taken_where_they_are_as_fast(gain, chips):
+    graph, topology, work = tensor_machine(gain)
+    found = pl.partition(graph, topology, work, minimize="tpot_s")
+    assert (found.score.chips, found.status) == (chips, "optimal")
+
+
+def test_fewer_chips_are_not_worse_than_what_is_told():
+    graph, topology, work = tensor_machine(5e-4)
+    found = pl.partition(graph, topology, work, minimize="tpot_s")
+    assert found.bound <= found.objective
+    assert found.gap <= 1e-3
+
+
+@pytest.mark.parametrize("layers", [4, 5])
+def test_the_engines_own_cut_is_taken_where_it_is_as_good(layers):
+    # One request: its tokens pass all stages, wherever these begin.
+    graph = tiny_graph(layers)
+    topology = machine(2, fabric("switch", 2), chip=tiny_chip(0.8 * graph.weight_bytes))
+    work = pl.Workload(batch_size=1, prompt_tokens=90, output_tokens=20)
+    no_tensor = tiny_software(engine=tiny_engine(), most_tensor_parallel=1)
+    found = pl.partition(graph, topology.replace(software=no_tensor), work, minimize="tpot_s")
+    own = pl.uniform_plan(graph, topology, pipeline_parallel=2)
+    assert [one.layers for one in found.plan.stages] == [one.layers for one in own.stages]
+
+
+def test_an_uneven_cut_is_taken_where_it_pays():
+    # A head as heavy as several layers: the last stage gets fewer of them.
+    graph = tiny_graph(6, vocabulary=100_000)
+    topology = machine(2, fabric("switch", 2), chip=tiny_chip(0.8 * graph.weight_bytes))
+    no_tensor = tiny_software(engine=tiny_engine(), most_tensor_parallel=1)
+    found = pl.partition(graph, topology.replace(software=no_tensor), OPEN, maximize="tokens_per_s")
+    first, last = (len(one.layers) for one in found.plan.stages)
+    assert first > last
+
+
+# ── Replicas and machines ────────────────────────────────────────────────────────────────────────
+
+
+def test_the_fewest_replicas_that_keep_up_are_taken():
+    work = pl.Workload(requests_per_s=20_000.0, prompt_tokens=90, output_tokens=20)
+    graph, topology = tiny_graph(3), machine(8)
+    found = pl.partition(graph, topology, work, minimize="chips")
+    assert 1 < found.score.chips < 8
+    fewer = topology.replace(chips=found.score.chips - 1)
+    with pytest.raises(pl.InfeasibleError):
+        pl.partition(graph, fewer, work, minimize="chips")
+
+
+@pytest.mark.parametrize("graph", [tiny_graph(4), tiny_moe(3)], ids=["dense", "experts"])
+def test_a_larger_machine_never_gets_a_worse_answer(graph):
+    limits = {"tpot_s": 2e-3}
+    values = [
+        pl.partition(
+            graph,
+            machine(chips, software={"engine": tiny_engine(attention="none")}),
+            OPEN,
+            maximize="tokens_per_s",
+            limits=limits,
+        ).objective
+        for chips in range(1, 9)
+    ]
+    for smaller, larger in itertools.pairwise(values):
+        assert larger >= smaller * (1 - 1e-3)
+
+
+def test_the_engines_search_is_for_software_whose_rules_are_known():
+    assert isinstance(search_of(candidates()), EngineSearch)
+    unknown = candidates(topology=tiny_topology(4))
+    assert isinstance(search_of(unknown), Search)
+    assert isinstance(search_of(candidates().of("any")), Search)
