@@ -48,6 +48,11 @@ class _Loads:
         ]
         return [loads[np.isfinite(loads)] for loads in joined]
 
+    @property
+    def no_tops(self) -> Floats:
+        """Where every load is allowed."""
+        return np.full(len(self.runs), np.inf)
+
     def least(self, tops: Floats) -> Floats:
         """The least that each peak can be by itself where none lies beyond its top, shape
         (peaks,); infinite where there is no cut."""
@@ -147,12 +152,12 @@ class EngineProof:
             lasts = space.alone(high)
             return worth(space.alone(low), lasts)
         loads = _Loads(*self._loads(span, low, low))
-        firsts = loads.least(np.full(4, np.inf))
+        firsts = loads.least(loads.no_tops)
         if not np.isfinite(firsts).all():
             return math.inf
         if span.single:
             return self._by_ranges(loads, firsts, lambda peaks: worth(peaks, peaks))
-        lasts = _Loads(*self._loads(span, high, low)).least(np.full(4, np.inf))
+        lasts = _Loads(*self._loads(span, high, low)).least(loads.no_tops)
         return worth(firsts, lasts)
 
     def _loads(self, span: Span, at: Moments, held: Moments) -> tuple[Floats, tuple[Floats, ...]]:

@@ -23,7 +23,7 @@ from planner.models.graph import ENDS
 from planner.plan import ChipRange, Plan, Stage
 from planner.pricing.queueing import FULL
 from planner.pricing.timing import Hop
-from planner.solver.chain.cuts import Chain, Cut, Value, all_peaks, best_cut, bottlenecks
+from planner.solver.chain.cuts import Chain, Cut, all_reached, best_cut, bottlenecks
 from planner.space.boxes import least_parts
 from planner.space.candidates import Candidates
 from planner.space.forms import Batches, Form, forms_of
@@ -33,6 +33,8 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.intp]
 
+ValueOfAll = Callable[..., float]
+"""Of peaks, and of what links take beyond the least."""
 PARTS = 8
 """Into how many a box is cut at most."""
 MOST_VECTORS = 100_000
@@ -271,13 +273,16 @@ class EngineSpace:
         split = spans[0].form.split
         moments = self.meter.moments(split, batch, relaxed=relaxed)
         stages = self._of_forms(spans, lambda form: form.stages).astype(float)
-        link_d, link_p, sum_d, sum_p = self._even_links(spans, moments)
+        links = self._even_links(spans, moments)
         decode = self._least_load(moments.decode, moments.host_s, stages)
         prefill = self._least_load(moments.prefill, moments.prompt_host_s, stages)
         counts = self.meter.counts
         sums = Sums(
-            counts @ moments.decode + moments.host_s + sum_d,
-            counts @ moments.prefill + moments.prompt_host_s + sum_p,
+            counts @ moments.decode + moments.host_s + links.decode_sum,
+            counts @ moments.prefill + moments.prompt_host_s + links.prefill_sum,
+            counts @ np.maximum(moments.decode, moments.prefill)
+            + np.maximum(moments.host_s, moments.prompt_host_s)
+            + links.slower_sum,
         )
         turns = moments.batch.micro_batches
         turn = self._least_load(
@@ -285,12 +290,20 @@ class EngineSpace:
             turns * moments.host_s + moments.lost * moments.prompt_host_s,
             stages,
         )
+        behind = self._least_load(
+            moments.behind * moments.prefill
+            + moments.own * np.minimum(moments.decode, moments.prefill),
+            moments.behind * moments.prompt_host_s
+            + moments.own * np.minimum(moments.host_s, moments.prompt_host_s),
+            stages,
+        )
         held = self._held(moments)
         needed = self._least_load(held, 0.0, stages) - self._tied(moments) * (stages == 1)
         peaks = Peaks(
-            np.maximum(decode, link_d),
-            np.maximum(prefill, link_p),
-            np.maximum(turn, turns * link_d + moments.lost * link_p),
+            np.maximum(decode, links.decode),
+            np.maximum(prefill, links.prefill),
+            np.maximum(turn, turns * links.decode + moments.lost * links.prefill),
+            np.maximum(behind, moments.behind * links.prefill + moments.own * links.quicker),
             needed + moments.buffers,
         )
         chips = stages * split.chips
@@ -343,27 +356,23 @@ class EngineSpace:
         inner = np.flatnonzero(np.diff(self.inner_before))
         return slice(0, int(inner[0]) + 1), slice(int(inner[-1]), layers)
 
-    def _even_links(
-        self, spans: Sequence[Span], moments: Moments
-    ) -> tuple[Floats, Floats, Floats, Floats]:
-        """The longest transfer of a decode pass and of a prompt's, and the sum of all of them."""
-        zeros = np.zeros((4, len(spans)))
+    def _even_links(self, spans: Sequence[Span], moments: Moments) -> "Links":
+        """The longest transfers between stages, and the sum of all of them."""
+        links = Links.none(len(spans))
         if not self.topology.levels or all(span.form.stages == 1 for span in spans):
-            return zeros[0], zeros[1], zeros[2], zeros[3]
-        least = self.least_handed
-        has_prompts = moments.passes > 0
+            return links
         distinct = {id(span.form): span.form.hops for span in spans}.values()
-        hops = dict.fromkeys(itertools.chain.from_iterable(distinct))
-        for hop in hops:
+        for hop in dict.fromkeys(itertools.chain.from_iterable(distinct)):
             often = self._of_forms(spans, partial(_times_taken, hop))
-            decode = self.meter.link_s(hop, least, moments.decode_tokens) * (often > 0)
-            prefill = self.meter.link_s(hop, least, moments.prefill_tokens) * (often > 0)
-            prefill = prefill * has_prompts
-            zeros[0] = np.maximum(zeros[0], decode)
-            zeros[1] = np.maximum(zeros[1], prefill)
-            zeros[2] += often * decode
-            zeros[3] += often * prefill
-        return zeros[0], zeros[1], zeros[2], zeros[3]
+            decode, prefill = self._link(hop, self.least_handed, moments)
+            links = links.joined_by(decode, prefill, often)
+        return links
+
+    def _link(self, hop: Hop, handed: float | Floats, at: Moments) -> tuple[Floats, Floats]:
+        """A transfer from a stage to the next in a decode pass, and in a pass of a prompt. [s]"""
+        decode = self.meter.link_s(hop, handed, at.decode_tokens)
+        prefill = self.meter.link_s(hop, handed, at.prefill_tokens)
+        return decode, prefill * (at.passes > 0)
 
     @cached_property
     def borders(self) -> Ints:
@@ -462,11 +471,11 @@ class EngineSpace:
     def figures(
         self, form: Form, at: Moments, peaks: Floats, more: Floats | None = None
     ) -> Figures:
-        """Of one plan with such peaks, shape (4,); `more`: what its links take beyond the
+        """Of one plan with such peaks, shape (peaks,); `more`: what its links take beyond the
         least."""
         sums = self._sums(form, at)
         if more is not None:
-            sums = Sums(sums.decode_s + more[0], sums.prefill_s + more[1])
+            sums = Sums(*(one + extra for one, extra in zip(sums, more, strict=True)))
         chips = np.array(float(form.chips))
         held = chips
         if self.topology.divisible:
@@ -475,14 +484,13 @@ class EngineSpace:
         return Figures(at, sums, Peaks(*peaks), chips, np.asarray(held))
 
     def _sums(self, form: Form, at: Moments) -> Sums:
-        counts = self.meter.counts
-        decode = counts @ at.decode + at.host_s
-        prefill = counts @ at.prefill + at.prompt_host_s
+        decode, prefill, slower = self.sums_alone(at)
         for hop in form.hops:
-            decode = decode + self.meter.link_s(hop, self.least_handed, at.decode_tokens)
-            if at.passes > 0:
-                prefill = prefill + self.meter.link_s(hop, self.least_handed, at.prefill_tokens)
-        return Sums(decode, prefill)
+            handed, prompts = self._link(hop, self.least_handed, at)
+            decode = decode + handed
+            prefill = prefill + prompts
+            slower = slower + np.maximum(handed, prompts)
+        return Sums(decode, prefill, slower)
 
     def chain(self, form: Form, at: Moments, held: Moments) -> Chain:
         """The layers to be cut, at one batch; memory must do for `held`."""
@@ -490,25 +498,29 @@ class EngineSpace:
         handed = np.concatenate([[0.0], self.meter.handed])
         links = []
         for hop in form.hops:
-            decode = self.meter.link_s(hop, handed, at.decode_tokens)
-            prefill = self.meter.link_s(hop, handed, at.prefill_tokens) * (at.passes > 0)
-            turn = at.batch.micro_batches * decode + at.lost * prefill
-            links.append(np.stack([decode, prefill, turn, np.zeros_like(decode)]))
+            decode, prefill = self._link(hop, handed, at)
+            links.append(self._peaks_of(at, decode, prefill, np.zeros_like(decode)))
         return Chain([layers] * form.stages, links)
 
     def _loads(self, at: Moments, held: Moments) -> Floats:
-        """What a run of layers loads on each peak, shape (4, layers + 1, layers + 1)."""
+        """What a run of layers loads on each peak, shape (peaks, layers + 1, layers +
+        1)."""
         decode = at.decode[self.kinds]
         prefill = at.prefill[self.kinds]
-        decode[-1] += at.host_s
-        prefill[-1] += at.prompt_host_s
-        turn = at.batch.micro_batches * decode + at.lost * prefill
-        memory = self._held_one(held)[self.kinds]
-        each = np.stack([decode, prefill, turn, memory])
-        prefix = np.concatenate([np.zeros((4, 1)), np.cumsum(each, axis=1)], axis=1)
+        each = self._peaks_of(at, decode, prefill, self._held_one(held)[self.kinds])
+        # What the host does comes with the last layer.
+        each[:, -1] += self._peaks_of(at, at.host_s, np.asarray(at.prompt_host_s), np.zeros(()))
+        prefix = np.concatenate([np.zeros((len(each), 1)), np.cumsum(each, axis=1)], axis=1)
         runs = prefix[:, None, :] - prefix[:, :, None]
-        runs[3] += held.buffers
-        return np.where(self._may_run & (runs[3] <= self.usable), runs, np.inf)
+        runs[-1] += held.buffers
+        return np.where(self._may_run & (runs[-1] <= self.usable), runs, np.inf)
+
+    @staticmethod
+    def _peaks_of(at: Moments, decode: Floats, prefill: Floats, memory: Floats) -> Floats:
+        """What pieces of a stage that take so long load on each peak, shape (peaks, pieces)."""
+        turn = at.batch.micro_batches * decode + at.lost * prefill
+        behind = at.behind * prefill + at.own * np.minimum(decode, prefill)
+        return np.stack([decode, prefill, turn, behind, memory])
 
     def _held_one(self, at: Moments) -> Floats:
         holdings = at.holdings
@@ -530,8 +542,8 @@ class EngineSpace:
         room = np.array(self.most_replicas(span.form))
         replicas = np.array(span.replicas)
 
-        def value(peaks: Floats) -> float:
-            figures = self.figures(span.form, at, peaks)
+        def value(peaks: Floats, more: Floats | None = None) -> float:
+            figures = self.figures(span.form, at, peaks, more)
             return float(self.worth(figures, figures, room, replicas))
 
         cut = self._cut(span.form, at, value, goal)
@@ -561,7 +573,7 @@ class EngineSpace:
             if value <= found.value * equal:
                 yield found._replace(borders=borders, value=value)
 
-    def _cut(self, form: Form, at: Moments, value: Value, goal: float) -> Cut | None:
+    def _cut(self, form: Form, at: Moments, value: ValueOfAll, goal: float) -> Cut | None:
         layers = len(self.graph.layers)
         if form.stages == 1:
             peaks = self.alone(at)
@@ -575,25 +587,40 @@ class EngineSpace:
 
     def alone(self, at: Moments) -> Floats:
         """Peaks of a single stage."""
-        sums = self._sums_alone(at)
-        held = float(self.meter.counts @ self._held_one(at)) - self._tied(at)
-        turn = at.batch.micro_batches * sums.decode_s + at.lost * sums.prefill_s
-        return np.array([sums.decode_s, sums.prefill_s, turn, held + at.buffers])
-
-    def _sums_alone(self, at: Moments) -> Sums:
         counts = self.meter.counts
-        return Sums(counts @ at.decode + at.host_s, counts @ at.prefill + at.prompt_host_s)
+        held = float(counts @ self._held_one(at)) - self._tied(at)
+        layers = self._peaks_of(at, at.decode, at.prefill, np.zeros_like(at.decode)) @ counts
+        host = self._peaks_of(at, at.host_s, np.asarray(at.prompt_host_s), np.zeros(()))
+        return np.asarray([*(layers + host)[:-1], held + at.buffers])
+
+    def sums_alone(self, at: Moments) -> Sums:
+        """Of all layers, without links."""
+        counts = self.meter.counts
+        return Sums(
+            counts @ at.decode + at.host_s,
+            counts @ at.prefill + at.prompt_host_s,
+            counts @ np.maximum(at.decode, at.prefill) + np.maximum(at.host_s, at.prompt_host_s),
+        )
 
     def _by_all(
-        self, form: Form, at: Moments, chain: Chain, value: Value, goal: float
+        self, form: Form, at: Moments, chain: Chain, value: ValueOfAll, goal: float
     ) -> Cut | None:
-        found = all_peaks(chain, MOST_VECTORS)
-        best = min(
-            (Cut(value(peaks), borders, peaks) for peaks, borders in found or ()),
-            key=lambda cut: cut.value,
-            default=None,
-        )
-        return best if best is not None and best.value < goal else None
+        """The best of all cuts, told apart by what they reach."""
+        # What is handed on may depend on where the layers are cut.
+        handed = np.concatenate([[0.0], self.meter.handed]) - self.least_handed
+        adds = []
+        for hop in form.hops:
+            decode, prefill = self._link(hop, handed, at)
+            least_d, least_p = self._link(hop, 0.0, at)
+            decode, prefill = decode - least_d, prefill - least_p
+            adds.append(np.stack([decode, prefill, np.maximum(decode, prefill)]))
+        best = None
+        for reached in all_reached(chain, MOST_VECTORS, adds) or ():
+            found = value(reached.peaks, reached.added)
+            if found < goal:
+                goal = found
+                best = Cut(found, reached.borders, reached.peaks)
+        return best
 
     # ── Plans ────────────────────────────────────────────────────────────────────────────────
 
@@ -639,11 +666,14 @@ def _sizes(step: int, most: int) -> list[int]:
     return sorted({1, *graded})
 
 
+LOADS = ("behind", "own", "held_sequences", "buffers")
+
+
 def moment_of(moments: Moments, number: int) -> Moments:
     """Of several batches one."""
     batch = Batch(*(np.asarray(one[number]) for one in moments.batch))
-    own = ("host_s", "decode_tokens", "prefill_tokens", "passes", "others", "lost")
-    rest = {name: getattr(moments, name)[number] for name in (*own, "held_sequences", "buffers")}
+    own = ("host_s", "decode_tokens", "prefill_tokens", "passes", "others", "lost", "met")
+    rest = {name: getattr(moments, name)[number] for name in (*own, *LOADS)}
     return replace(
         moments,
         batch=batch,
@@ -651,6 +681,36 @@ def moment_of(moments: Moments, number: int) -> Moments:
         prefill=moments.prefill[:, number],
         **rest,
     )
+
+
+class Links(NamedTuple):
+    """Transfers between the stages of some spans."""
+
+    decode: Floats
+    """The longest of a decode pass. [s]"""
+    prefill: Floats
+    quicker: Floats
+    """The longest of what is shorter, of a decode pass or of a prompt's."""
+    decode_sum: Floats
+    prefill_sum: Floats
+    slower_sum: Floats
+
+    @classmethod
+    def none(cls, spans: int) -> "Links":
+        """Where there is a single stage."""
+        return cls(*np.zeros((6, spans)))
+
+    def joined_by(self, decode: Floats, prefill: Floats, often: Ints) -> "Links":
+        """With so many more of one kind."""
+        taken = often > 0
+        return Links(
+            np.maximum(self.decode, decode * taken),
+            np.maximum(self.prefill, prefill * taken),
+            np.maximum(self.quicker, np.minimum(decode, prefill) * taken),
+            self.decode_sum + often * decode,
+            self.prefill_sum + often * prefill,
+            self.slower_sum + often * np.maximum(decode, prefill),
+        )
 
 
 class Market:
@@ -678,6 +738,18 @@ class Market:
         )
         self.exact = alike and exact
         self.replicas = np.where(asked > 0, asked, self._suited(room))
+
+    def _late(self, requests_per_s: Floats) -> Times:
+        """At the last batch. How long prompts hold up others is told at the first, where that is
+        least: for one sequence it need not shrink with the batch."""
+        highs = self.highs
+        return self.space.meter.times(
+            highs.moments,
+            highs.sums,
+            highs.peaks,
+            requests_per_s,
+            trailing_s=self.early.trailing_s,
+        )
 
     @property
     def tokens(self) -> Floats:

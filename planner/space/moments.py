@@ -26,6 +26,7 @@ from planner.pricing.price_list import (
 )
 from planner.pricing.schedule import Schedule, others_in_flight, schedule_of
 from planner.pricing.timing import Hop, interruptions_s, waits_of
+from planner.pricing.trailing import Trail, chunks_behind, met_share
 from planner.space.candidates import Candidates
 
 Floats = NDArray[np.float64]
@@ -68,6 +69,12 @@ class Moments:
     """Prompts of others that a request sees on a rank during its life."""
     lost: Floats
     """Prompts' passes that a decode round loses to others."""
+    met: Floats
+    """Share of the rounds that meet a prompt of others, see `pricing.trailing`."""
+    behind: Floats
+    """Chunks behind the first one that a round meets."""
+    own: Floats
+    """Share of the rounds that meet a prompt of their own micro-batch."""
     held_sequences: Floats
     """Whose cache a rank holds."""
     buffers: Floats
@@ -84,6 +91,8 @@ class Peaks(NamedTuple):
     """A pass of a prompt."""
     turn_s: Floats
     """All micro-batches, and what they lose to others' prompts."""
+    behind_s: Floats
+    """What comes behind the first chunk of others' prompts that a round meets."""
     needed: Floats
     """Memory of a chip. [B]"""
 
@@ -93,6 +102,8 @@ class Sums(NamedTuple):
 
     decode_s: Floats
     prefill_s: Floats
+    slower_s: Floats
+    """Each layer, and each link, for the token or for the prompt, whichever takes longer."""
 
 
 class Times(NamedTuple):
@@ -102,6 +113,8 @@ class Times(NamedTuple):
     tpot_s: Floats
     request_s: Floats
     cycle_s: Floats
+    trailing_s: Floats
+    """A round in which prompts hold up whoever meets them."""
 
 
 class Meter:
@@ -145,6 +158,7 @@ class Meter:
         held = np.ceil(batch.sequences / split.attention)
         share = held if whole else batch.sequences / split.attention
         others = np.maximum(0.0, others_in_flight(self.workload, share))
+        turns = np.asarray(batch.micro_batches, dtype=float)
         if self.workload.phase == "prefill":
             held = np.full(shape, float(first.held_sequences(split.attention)))
         return Moments(
@@ -162,6 +176,9 @@ class Meter:
             passes=passes,
             others=others,
             lost=np.asarray(interruptions_s(first, others * passes)),
+            met=np.asarray(met_share(first, others)),
+            behind=np.asarray(chunks_behind(first, others, turns)),
+            own=np.asarray(met_share(first, others / turns)),
             held_sequences=held,
             buffers=np.array([self._buffer(split, at) for at in schedules])[index],
             holdings=self.candidates.served.holdings(split),
@@ -220,11 +237,31 @@ class Meter:
 
     # ── Fields ───────────────────────────────────────────────────────────────────────────────
 
+    @staticmethod
+    def trailing_s(moments: Moments, sums: Sums, peaks: Peaks) -> Floats:
+        """A round of decode passes in which prompts hold up whoever meets them. [s]"""
+        trail = Trail(
+            met_share=moments.met,
+            passing_s=(1.0 - moments.met) * sums.decode_s,
+            quiet_s=(1.0 - moments.met) * moments.batch.micro_batches * peaks.decode_s,
+            held_up_s=moments.met * sums.slower_s,
+            behind_s=peaks.behind_s,
+        )
+        return np.asarray(trail.round_s)
+
     def times(
-        self, moments: Moments, sums: Sums, peaks: Peaks, requests_per_s: float | Floats
+        self,
+        moments: Moments,
+        sums: Sums,
+        peaks: Peaks,
+        requests_per_s: float | Floats,
+        *,
+        trailing_s: Floats | None = None,
     ) -> Times:
-        """What requests wait in replicas that are each sent so many; 0 where the batch is
-        given."""
+        """What requests wait in replicas that are each sent so many; 0 where the batch is given.
+        `trailing_s` as it is at another batch; None: at this one."""
+        if trailing_s is None:
+            trailing_s = self.trailing_s(moments, sums, peaks)
         others_s = moments.others * moments.passes * peaks.prefill_s
         at = moments.at
         joined, tpot = np.zeros((2, *np.shape(others_s)))
@@ -239,6 +276,7 @@ class Meter:
                 pass_s=sums.decode_s,
                 turn_s=moments.batch.micro_batches * peaks.decode_s,
                 interrupted_s=peaks.turn_s,
+                trailing_s=trailing_s,
                 others_s=others_s,
                 prompt_pass_s=prompt_pass_s,
                 prompt_slowest_s=peaks.prefill_s,
@@ -249,9 +287,8 @@ class Meter:
         prompt = self.prompt_s(moments, peaks)
         queue = np.asarray(queueing.queue_s(prompt, requests_per_s))
         whole = np.asarray(pipeline.request_s(joined, tpot, at.later_tokens + 1))
-        return Times(
-            joined + queue, tpot, whole + queue, self._cycle_s(at, prompt, whole, others_s)
-        )
+        cycle = self._cycle_s(at, prompt, whole, others_s)
+        return Times(joined + queue, tpot, whole + queue, cycle, trailing_s)
 
     def prompt_s(self, moments: Moments, peaks: Peaks) -> Floats:
         """Work of a prompt at the busiest stage, over the ranks that share out the sequences."""

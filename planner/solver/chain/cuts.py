@@ -147,27 +147,40 @@ def _next_load(chain: Chain, peak: int, load: float) -> float:
     return min((float(one.min()) for one in larger if len(one)), default=math.inf)
 
 
-def all_peaks(chain: Chain, most: int) -> list[tuple[Floats, tuple[int, ...]]] | None:
-    """Every vector of peaks that some cut has, with one cut each; None where there are more than
-    `most` on the way.
+class Reached(NamedTuple):
+    """What some cut reaches."""
 
-    For values that do not grow with the peaks, such as an average over the time that they take.
+    peaks: Floats
+    added: Floats
+    """What its links add up to, shape (sums,)."""
+    borders: tuple[int, ...]
+
+
+def all_reached(chain: Chain, most: int, adds: Sequence[Floats] = ()) -> list[Reached] | None:
+    """Every vector of peaks, and of sums over the links, that some cut has; None where there are
+    more than `most` on the way.
+
+    `adds`: what the link behind each run but the last adds to each sum where the run ends in front
+    of an item, shape (sums, items + 1). For values that do not grow with the peaks, such as an
+    average over the time that they take, and for links that depend on the cut.
     """
-    known: list[dict[bytes, tuple[Floats, tuple[int, ...]]]] = []
+    sums = len(adds[0]) if adds else 0
+    nothing = Reached(np.zeros(len(chain.loads[0])), np.zeros(sums), (0,))
     items = chain.loads[0].shape[1] - 1
+    known: list[list[Reached]] = [[nothing], *([] for _ in range(items))]
     for number, loads in enumerate(chain.loads):
-        after: list[dict[bytes, tuple[Floats, tuple[int, ...]]]] = [{} for _ in range(items + 1)]
+        after: list[dict[bytes, Reached]] = [{} for _ in range(items + 1)]
         for tail, head in zip(*np.nonzero(np.isfinite(loads[0])), strict=True):
-            if number == 0 and tail:
-                continue
-            before = known[tail].values() if number else [(np.zeros(len(loads)), (0,))]
             load = loads[:, tail, head]
+            more = np.zeros(sums)
             if number < len(chain.links):
                 load = np.maximum(load, chain.links[number][:, head])
-            for peaks, borders in before:
-                vector = np.maximum(peaks, load)
-                after[head].setdefault(vector.tobytes(), (vector, (*borders, int(head))))
+                more = adds[number][:, head] if adds else more
+            for before in known[tail]:
+                peaks = np.maximum(before.peaks, load)
+                one = Reached(peaks, before.added + more, (*before.borders, int(head)))
+                after[head].setdefault(peaks.tobytes() + one.added.tobytes(), one)
         if sum(map(len, after)) > most:
             return None
-        known = after
-    return list(known[items].values())
+        known = [list(one.values()) for one in after]
+    return known[items]
