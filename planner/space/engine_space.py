@@ -154,15 +154,14 @@ class EngineSpace:
         spans = []
         for form in forms:
             batches = self.batches(form)
-            first = batches.first_full() if self.rate else 1
             sequences = self.topology.software.most_sequences * form.split.attention
             last = batches.last(sequences)
             if self.candidates.one_will_do:
                 last = min(last, 1)
-            if first <= last and self.counts_replicas:
-                spans.append(Span(form, 0, first, last))
-            elif first <= last:
-                spans += self._graded(form, batches, first, last)
+            if last >= 1 and self.counts_replicas:
+                spans.append(Span(form, 0, 1, last))
+            elif last >= 1:
+                spans += self._graded(form, batches, 1, last)
         yield from self._bounded(spans)
 
     def _graded(self, form: Form, batches: Batches, first: int, last: int) -> list[Span]:
