@@ -1,6 +1,7 @@
 """Random questions of the engine's space, small enough to look at every plan."""
 
 import itertools
+import math
 import random
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +10,8 @@ from planner.answers.question import question_of
 from planner.machines.engine import Engine
 from planner.machines.topology import Topology
 from planner.models.graph import ENDS, ModelGraph
+from planner.scoring.checking import check_plan
+from planner.scoring.plans import score_plan
 from planner.space.candidates import Candidates
 from planner.space.engine_space import EngineSpace, Found, Span
 from planner.workload import Speculation, Workload
@@ -111,10 +114,10 @@ def random_space(dice: random.Random, **limits: float) -> EngineSpace:
     graph = random_model(dice)
     topology = random_machine(dice, graph)
     workload = random_request(dice)
-    return space_of(graph, topology, workload, _objective(dice, workload), limits or None)
+    return space_of(graph, topology, workload, random_objective(dice, workload), limits or None)
 
 
-def _objective(dice: random.Random, workload: Workload) -> str:
+def random_objective(dice: random.Random, workload: Workload) -> str:
     plain = ("tpot_s", "ttft_s", "tokens_per_s", "usd_per_million_tokens", "energy_per_token_j")
     if workload.phase == "decode":
         return dice.choice(("tpot_s", "tokens_per_s", "usd_per_million_tokens"))
@@ -158,3 +161,27 @@ def found_in(space: EngineSpace, span: Span, replicas: int) -> Iterator[Found]:
         single = span._replace(first=number, last=number)
         for borders in cuts_of(space, span.form.stages):
             yield Found(single, replicas, 0.0, borders)
+
+
+def value_of(space: EngineSpace, found: Found) -> float:
+    """Canonical value of a plan by `score_plan` alone; infinite where it breaks a rule or a
+    limit."""
+    candidates = space.candidates
+    plan = space.to_plan(found)
+    asked = (plan, candidates.graph, candidates.topology, candidates.workload)
+    if check_plan(*asked):
+        return math.inf
+    score = score_plan(*asked)
+    if space.rate and score.batch_size != found.replicas * sequences_of(space, found.span):
+        # The rate brings about another batch, of another span.
+        return math.inf
+    for name, most in space.limits:
+        if candidates.canonical(name, float(getattr(score, name))) > most:
+            return math.inf
+    return candidates.canonical(space.objective, float(getattr(score, space.objective)))
+
+
+def sequences_of(space: EngineSpace, span: Span) -> int:
+    """Of a replica at the one batch of a span."""
+    micro_batches, each = space.batches(span.form).at(span.first)
+    return micro_batches * each

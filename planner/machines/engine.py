@@ -54,15 +54,14 @@ class Engine(Record):
 
     @model_validator(mode="after")
     def check_whole(self) -> Self:
-        """Rules are searched as a whole: one split, a settled number of micro-batches, and what
-        else is refused; halves would say "optimal" of plans that other rules refuse."""
-        settled = self.like_stages and self.micro_batches != "any"
+        """Rules are searched as a whole, under one split for all stages; halves would say "optimal"
+        of plans that other rules refuse."""
         told = {"version", "source", "confidence", "note", "redundant_experts"}
         stated = self.model_dump(exclude_defaults=True, exclude=told)
-        if stated and not settled:
+        if stated and not self.like_stages:
             raise InputError(
-                f"Engine.{min(stated)} is a rule, and where there is any, like_stages must be true"
-                " and micro_batches stated; leave all out where they are not known"
+                f"Engine.{min(stated)} is a rule, and where there is any, like_stages must be true;"
+                " leave all out where they are not known"
             )
         return self
 

@@ -125,7 +125,7 @@ class EngineSpace:
 
     def batches(self, form: Form) -> Batches:
         """Of a replica of a form."""
-        return Batches(self.topology.software.engine, form.stages)
+        return Batches(self.topology.software.engine, form.stages, form.in_flight)
 
     def _given(self, forms: list[Form]) -> Iterator[tuple[float, Span]]:
         """The batch is shared out over the fewest replicas that give each size."""
@@ -135,7 +135,7 @@ class EngineSpace:
         for form in forms:
             for replicas in least_parts(self.batch_size, form.most_replicas):
                 sequences = -(-self.batch_size // replicas)
-                if sequences <= most * form.split.attention:
+                if form.in_flight <= sequences <= most * form.split.attention:
                     spans.append(Span(form, replicas, sequences, sequences))
         yield from self._bounded(spans)
 
@@ -157,9 +157,10 @@ class EngineSpace:
         spans = []
         for form in forms:
             last = self._last(form)
-            if last and self.counts_replicas:
-                spans.append(Span(form, 0, 1, last))
-            elif last:
+            first = max(1, form.in_flight)
+            if first <= last and self.counts_replicas:
+                spans.append(Span(form, 0, first, last))
+            elif first <= last:
                 spans += self._graded(form, last)
         yield from self._bounded(spans)
 
@@ -178,12 +179,13 @@ class EngineSpace:
         """All batches of the form of a span."""
         if self.batch_size is not None or self.workload.phase == "prefill":
             return span
-        return span._replace(first=1, last=self._last(span.form))
+        return span._replace(first=max(1, span.form.in_flight), last=self._last(span.form))
 
     def _graded(self, form: Form, last: int) -> list[Span]:
         """All batches in parts whose ends are no factor of two apart."""
         most = self.batches(form).most_in_flight or 1
-        ends = [1]
+        first = max(1, form.in_flight)
+        ends = [first]
         for size in _sizes(form.split.attention, last // most):
             end = most - 1 + size if self.rate else most * size
             if ends[-1] < end <= last:
@@ -191,7 +193,7 @@ class EngineSpace:
         if ends[-1] < last:
             ends.append(last)
         replicas = self._fixed(form)
-        firsts = [1, *(end + 1 for end in ends[:-1])]
+        firsts = [first, *(end + 1 for end in ends[:-1])]
         return [Span(form, replicas, a, b) for a, b in zip(firsts, ends, strict=True)]
 
     def _bounded(self, spans: list[Span]) -> Iterator[tuple[float, Span]]:

@@ -31,6 +31,8 @@ class Form:
     hops: tuple[Hop, ...]
     """From each stage to the next."""
     most_replicas: int
+    in_flight: int = 0
+    """Micro-batches, where the engine leaves that free; 0: as it keeps them."""
     bases: tuple[int, ...] = ()
     """First chip of each replica's block where some chips are out of use; () where they follow
     from the length of the pipeline."""
@@ -59,10 +61,14 @@ class Batches:
 
     engine: Engine
     stages: int
+    chosen: int = 0
+    """Micro-batches, where the engine leaves that free."""
 
     @property
     def most_in_flight(self) -> int | None:
         """Micro-batches, where there are sequences enough; None: as many as sequences."""
+        if self.chosen:
+            return self.chosen
         if self.stages > 1 and self.engine.micro_batches == "sequences":
             return None
         return in_flight(self.engine, self.stages, 10_000_000)
@@ -84,9 +90,23 @@ def forms_of(candidates: Candidates) -> Iterator[list[Form]]:
             continue
         if candidates.exclude:
             blocked = replace(packing, blocked=candidates.exclude)
-            yield list(_around(candidates, blocked, split, deepest))
+            found = list(_around(candidates, blocked, split, deepest))
         else:
-            yield list(_packed(candidates, packing, split, deepest))
+            found = list(_packed(candidates, packing, split, deepest))
+        yield [one for form in found for one in _in_flight(candidates, form)]
+
+
+def _in_flight(candidates: Candidates, form: Form) -> Iterator[Form]:
+    """A form with every number of micro-batches, where the engine leaves that free: at most as many
+    as layers, one on a single stage."""
+    if candidates.topology.software.engine.micro_batches != "any":
+        yield form
+        return
+    most = len(candidates.graph.layers) if form.stages > 1 else 1
+    if candidates.workload.batch_size is not None:
+        most = min(most, candidates.workload.batch_size)
+    for micro_batches in range(1, most + 1):
+        yield replace(form, in_flight=micro_batches)
 
 
 def _deepest(candidates: Candidates, split: Split) -> int:
@@ -126,7 +146,7 @@ def _around(candidates: Candidates, blocked: Packing, split: Split, deepest: int
                     tuple(starts[:stages]),
                     tuple(hops[: stages - 1]),
                     replicas,
-                    block.bases,
+                    bases=block.bases,
                 )
 
 

@@ -20,7 +20,7 @@ from tests.instances import (
     tiny_software,
     tiny_topology,
 )
-from tests.questions import cuts_of, found_in, random_space, space_of
+from tests.questions import cuts_of, found_in, random_space, space_of, value_of
 
 OPEN = pl.Workload(batch_size=None, prompt_tokens=90, output_tokens=20)
 
@@ -31,30 +31,6 @@ def machine(chips=4, **changes):
         "chip": tiny_chip(1e9),
     }
     return tiny_topology(chips, fabric("switch", 8), **{**numbers, **changes})
-
-
-def value_of(space, found):
-    """Canonical value of a plan by `score_plan` alone; infinite where it breaks a rule or a
-    limit."""
-    candidates = space.candidates
-    plan = space.to_plan(found)
-    asked = (plan, candidates.graph, candidates.topology, candidates.workload)
-    if pl.check_plan(*asked):
-        return math.inf
-    score = pl.score_plan(*asked)
-    if space.rate and score.batch_size != found.replicas * sequences_of(space, found.span):
-        # The rate brings about another batch, of another span.
-        return math.inf
-    for name, most in space.limits:
-        if candidates.canonical(name, float(getattr(score, name))) > most:
-            return math.inf
-    return candidates.canonical(space.objective, float(getattr(score, space.objective)))
-
-
-def sequences_of(space, span):
-    """Of a replica at the one batch of a span."""
-    micro_batches, each = space.batches(span.form).at(span.first)
-    return micro_batches * each
 
 
 def values_of(space, span):

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from planner.solver.chain.cuts import NO_CUT, Chain, all_peaks, best_cut, bottlenecks
+from planner.solver.chain.cuts import NO_CUT, Chain, all_reached, best_cut, bottlenecks
 
 
 def plain_chain(each, runs, links=None, limits=None):
@@ -108,7 +108,7 @@ def test_nothing_is_found_where_no_cut_keeps_the_limits():
     assert least.tolist() == [math.inf]
     assert cuts == [()]
     assert best_cut(chain, whole) == NO_CUT
-    assert all_peaks(chain, 100) == []
+    assert all_reached(chain, 100) == []
 
 
 def test_nothing_is_found_that_is_not_below_the_goal():
@@ -171,10 +171,10 @@ def test_each_peak_by_itself_is_the_least_of_all_cuts(seed):
 
 
 @pytest.mark.parametrize("seed", range(100))
-def test_all_peaks_are_those_of_all_cuts(seed):
+def test_all_reached_are_those_of_all_cuts(seed):
     chain = random_chain(random.Random(f"peaks {seed}"))
     every = {tuple(chain.peaks_of(borders)) for borders in cuts_of(chain)}
-    found = all_peaks(chain, 100_000)
+    found = all_reached(chain, 100_000)
     assert {tuple(peaks) for peaks, _ in found} == {
         peaks for peaks in every if all(map(math.isfinite, peaks))
     }
@@ -185,4 +185,4 @@ def test_all_peaks_are_those_of_all_cuts(seed):
 def test_too_many_peaks_are_given_up():
     dice = random.Random("many peaks")
     each = [[dice.random() for _ in range(12)] for _ in range(2)]
-    assert all_peaks(plain_chain(each, 4), 20) is None
+    assert all_reached(plain_chain(each, 4), 20) is None
