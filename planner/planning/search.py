@@ -273,12 +273,15 @@ class BoxSearch(Generic[B, P, R, N]):
         """What a plan must stay below to be of use."""
         return min(self.best.value, self.hopeless)
 
-    def run(self) -> None:
-        """Until the best plan is proved, the clock runs out, or Ctrl-C."""
+    def run(self, *, bound_rest: bool = True) -> None:
+        """Until the best plan is proved, the clock runs out, or Ctrl-C; then a quick bound of what
+        was never opened, which takes a while where there is much of it, unless nobody wants it."""
         try:
             self._run()
         except KeyboardInterrupt:
             self.interrupted = True
+        if not bound_rest:
+            return
         self.open = [
             (max(bound, self._root_bound(box, bound)), number, box)
             for bound, number, box in self.open
