@@ -76,10 +76,11 @@ def cut_text(plan: Plan, plus: str = " + ") -> str:
     counts = [len(stage.layers) for stage in plan.stages]
     if len(counts) <= MOST_TERMS:
         return plus.join(map(str, counts))
+    times = "×" if plus == "+" else " × "
     terms = []
     for count, run in itertools.groupby(counts):
         often = len(list(run))
-        terms.append(f"{often} × {count}" if often > 1 else str(count))
+        terms.append(f"{often}{times}{count}" if often > 1 else str(count))
     return plus.join(_shortened(terms, MOST_TERMS))
 
 
@@ -192,17 +193,22 @@ def space_line(space: Space, softwares: Iterable[Software]) -> str:
     if space == "any":
         return "any plan"
     known = [software for software in every if software.engine.is_known]
-    unknown = [f"{software.name}'s" for software in every if not software.engine.is_known]
+    unknown = [_owner(software.name) for software in every if not software.engine.is_known]
     parts = []
     if known:
-        parts.append(f"plans that {listed(map(_versioned, known))} can be started with")
+        parts.append(f"plans that {listed(map(versioned, known))} can be started with")
     if unknown:
         parts.append(f"no rules of {listed(unknown)} engine are known: any plan")
     return "; ".join(parts)
 
 
-def _versioned(software: Software) -> str:
-    return f"{software.name} {software.engine.version}"
+def versioned(software: Software) -> str:
+    """ "tensorrt-llm 1.2": with the version whose rules are known."""
+    return f"{software.name} {software.engine.version}".rstrip()
+
+
+def _owner(name: str) -> str:
+    return f"{name}'" if name.endswith("s") else f"{name}'s"
 
 
 def engine_cost_lines(result: Result) -> list[str]:

@@ -41,6 +41,7 @@ def staged(counts, *, replicas=1, width=1, **degrees):
             staged([33, 30], replicas=4, width=8, tensor_parallel=2, expert_parallel=8),
             "4 × (TP2 × DP4 × PP2, EP8, 33+30)",
         ),
+        (staged([3, *[1] * 60, 2]), "PP62, 3+60×1+2"),
         (staged([5], width=8, tensor_parallel=2, sequence_parallel=4), "TP2 × SP4"),
     ],
 )
