@@ -152,6 +152,7 @@ def disaggregate_pools(
     chips: Chips = None,
     decode_chips: DecodeChips = None,
     goal: Goal,
+    space: SpaceName = "engine",
     power_scope: Scope = None,
     format: Shape = "table",
 ) -> None:
@@ -173,6 +174,7 @@ def disaggregate_pools(
         prefill=asked.topology,
         decode=other,
         link=joined,
+        space=space_of(space),
         **goal.options(power_scope),
     )
     nouns = {"graph", "prefill_topology", "decode_topology"}

@@ -283,11 +283,11 @@ class FreeSearch(Search):
     """Canonical, of that one; infinite where there is none, it is not proved, or no rules are
     known."""
 
-    def run(self) -> None:
+    def run(self, *, bound_rest: bool = True) -> None:
         """Until the best plan is proved, the clock runs out, or Ctrl-C."""
         if self.candidates.topology.software.engine.is_known:
             self._start()
-        super().run()
+        super().run(bound_rest=bound_rest)
 
     def _start(self) -> None:
         left_s = self.deadline - time.monotonic()
@@ -295,7 +295,8 @@ class FreeSearch(Search):
             self.candidates.of("engine"), time_limit_s=left_s if left_s < math.inf else None
         )
         narrow.run()
-        self.best = narrow.best
+        if narrow.best.value < self.best.value:
+            self.best = narrow.best
         if narrow.stopped_by == "proof":
             self.engine_value = narrow.best.value
         if narrow.interrupted:

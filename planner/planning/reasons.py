@@ -23,7 +23,7 @@ from planner.errors import InputError
 from planner.machines.topology import Topology, with_value
 from planner.models.graph import ModelGraph
 from planner.plan import WAYS, Plan, Way, shape_name, ways_of
-from planner.planning.engine_search import AS_GOOD, AnySearch, EngineSearch, search_of
+from planner.planning.engine_search import AS_GOOD, EngineSearch, search_of
 from planner.planning.search import CLOSE, Search
 from planner.pricing.price_list import Split
 from planner.pricing.timing import ALL_CAUSES
@@ -309,7 +309,7 @@ def _rescored(result: Result, machine: Topology) -> float | None:
     return None if result.question.limits else float(getattr(score, result.question.objective))
 
 
-def _run(search: AnySearch) -> None:
+def _run(search: EngineSearch | Search) -> None:
     if isinstance(search, Search):
         # Of a question that time has cut off no bound is told, so none is waited for.
         search.run(bound_rest=False)
@@ -319,7 +319,7 @@ def _run(search: AnySearch) -> None:
         raise KeyboardInterrupt
 
 
-def _is_proved(search: AnySearch) -> bool:
+def _is_proved(search: EngineSearch | Search) -> bool:
     """Whether no plan is better than the one found; of an engine's plans, by more than what counts
     as good."""
     as_good = AS_GOOD if isinstance(search, EngineSearch) else 0.0
@@ -430,7 +430,7 @@ def _of_shape(result: Result, ways: frozenset[Way], limit_s: float | None) -> _F
     )
     if not _is_open(candidates):
         return None
-    search: AnySearch
+    search: EngineSearch | Search
     if candidates.of_engine:
         search = EngineSearch(candidates, time_limit_s=limit_s, ways=ways)
     else:

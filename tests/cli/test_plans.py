@@ -305,9 +305,10 @@ def test_where_no_rules_are_known_a_score_says_so(run):
     assert "no rules of claims' engine are known: any plan" in answer.out.splitlines()
 
 
-@pytest.mark.parametrize("command", ["plan", "compare", "score"])
+@pytest.mark.parametrize("command", ["plan", "compare", "score", "disaggregate"])
 def test_a_space_is_one_of_two(run, command):
-    said = refused(run(command, "qwen3-0.6b", "hgx-h100", "--space", "free"), 2)
+    link = ("--link", "1 GB/s") if command == "disaggregate" else ()
+    said = refused(run(command, "qwen3-0.6b", "hgx-h100", *link, "--space", "free"), 2)
     assert said == "--space must be engine or any, not 'free'"
 
 
@@ -432,6 +433,8 @@ def test_two_pools_are_planned_and_shown(run):
     assert text.status == 0
     assert "it is proved that no pair of plans has a lower one" in text.out
     assert "over the link in" in text.out
+    assert "\nchosen from: plans that tensorrt-llm 1.2 can be started with\n" in text.out
+    assert "\nchosen from: any plan\n" in run(*asked, "--space", "any").out
     fields = run(*asked, "--format", "json").fields
     assert (fields["prefill_topology"]["chips"], fields["decode_topology"]["chips"]) == (1, 1)
     assert fields["score"]["chips"] == 2
