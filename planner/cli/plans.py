@@ -200,12 +200,14 @@ def plan_cluster(
     prompt: Prompt = 1024,
     output: Output = 256,
     goal: Goal,
+    space: SpaceName = "engine",
     power_scope: Scope = None,
     format: Shape = "table",
 ) -> None:
     """Find the best plan on pools of unlike chips, and prove it."""
     graph = graph_of(model, formats)
     pools = catalogue.load_cluster(cluster)
+    chosen_from = {"space": space_of(space)}
     if unlike and (goal.minimize is not None or goal.maximize not in (None, "tokens_per_s")):
         raise InputError(
             "--unlike plans for the most tokens a second; leave --minimize and --maximize out, and"
@@ -215,12 +217,12 @@ def plan_cluster(
     workload = workload_of(Requests(together, None, prompt, output), "steady")
     found: Any
     if unlike:
-        bounds = goal.bounds(power_scope)
+        bounds = goal.bounds(power_scope) | chosen_from
         found = partition_fleet(graph, pools, workload, **bounds, progress=Meter())
         fields = found.model_dump(mode="json", exclude={"graph", "cluster", "deployments"})
         fields["deployments"] = [_pooled_fields(one) for one in found.deployments]
     else:
-        options = goal.options(power_scope)
+        options = goal.options(power_scope) | chosen_from
         found = partition_cluster(graph, pools, workload, **options, progress=Meter())
         fields = _pooled_fields(found)
     answer(format, str(found), fields | {"model": graph.name, "cluster": pools.name})

@@ -283,11 +283,11 @@ class FreeSearch(Search):
     """Canonical, of that one; infinite where there is none, it is not proved, or no rules are
     known."""
 
-    def run(self, *, bound_rest: bool = True) -> None:
+    def run(self) -> None:
         """Until the best plan is proved, the clock runs out, or Ctrl-C."""
         if self.candidates.topology.software.engine.is_known:
             self._start()
-        super().run(bound_rest=bound_rest)
+        super().run()
 
     def _start(self) -> None:
         left_s = self.deadline - time.monotonic()

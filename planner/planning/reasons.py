@@ -312,9 +312,8 @@ def _rescored(result: Result, machine: Topology) -> float | None:
 def _run(search: EngineSearch | Search) -> None:
     if isinstance(search, Search):
         # Of a question that time has cut off no bound is told, so none is waited for.
-        search.run(bound_rest=False)
-    else:
-        search.run()
+        search.bounds_rest = False
+    search.run()
     if search.interrupted:
         raise KeyboardInterrupt
 

@@ -247,6 +247,9 @@ class BoxSearch(Generic[B, P, R, N]):
         self.interrupted = False
         self.left: list[float] = []
         """Bounds of boxes that were closed without a proof."""
+        self.bounds_rest = True
+        """Whether boxes that were never opened get a quick bound in the end; of many of them it
+        takes a while."""
 
     @property
     def elapsed_s(self) -> float:
@@ -273,14 +276,13 @@ class BoxSearch(Generic[B, P, R, N]):
         """What a plan must stay below to be of use."""
         return min(self.best.value, self.hopeless)
 
-    def run(self, *, bound_rest: bool = True) -> None:
-        """Until the best plan is proved, the clock runs out, or Ctrl-C; then a quick bound of what
-        was never opened, which takes a while where there is much of it, unless nobody wants it."""
+    def run(self) -> None:
+        """Until the best plan is proved, the clock runs out, or Ctrl-C."""
         try:
             self._run()
         except KeyboardInterrupt:
             self.interrupted = True
-        if not bound_rest:
+        if not self.bounds_rest:
             return
         self.open = [
             (max(bound, self._root_bound(box, bound)), number, box)

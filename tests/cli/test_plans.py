@@ -183,6 +183,12 @@ def test_a_cluster_is_planned_as_the_function_does(run):
     ]
 
 
+def test_a_cluster_may_be_asked_for_any_plan_and_says_from_which_it_chose(run):
+    asked = ("cluster", "qwen3-0.6b", "three-macs", "--batch", 1)
+    assert "\nchosen from: plans that llama.cpp " in run(*asked).out
+    assert "\nchosen from: any plan\n" in run(*asked, "--space", "any").out
+
+
 @pytest.mark.slow
 def test_unlike_deployments_are_shown_with_their_pools_and_their_proof(run):
     arguments = ("cluster", "llama-3.2-1b", "three-macs", "--unlike", "--limit", "tpot_s=0.1")
@@ -305,10 +311,11 @@ def test_where_no_rules_are_known_a_score_says_so(run):
     assert "no rules of claims' engine are known: any plan" in answer.out.splitlines()
 
 
-@pytest.mark.parametrize("command", ["plan", "compare", "score", "disaggregate"])
+@pytest.mark.parametrize("command", ["plan", "compare", "score", "disaggregate", "cluster"])
 def test_a_space_is_one_of_two(run, command):
     link = ("--link", "1 GB/s") if command == "disaggregate" else ()
-    said = refused(run(command, "qwen3-0.6b", "hgx-h100", *link, "--space", "free"), 2)
+    machine = "three-macs" if command == "cluster" else "hgx-h100"
+    said = refused(run(command, "qwen3-0.6b", machine, *link, "--space", "free"), 2)
     assert said == "--space must be engine or any, not 'free'"
 
 
