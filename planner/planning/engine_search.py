@@ -142,7 +142,8 @@ class EngineSearch:
         if self.space.counts_replicas:
             found = self._fewest_replicas(span)
         elif span.single:
-            found = self.space.settled(span, math.inf)
+            # What is worse than all that counts as good is of no use, and quickly put aside.
+            found = self.space.settled(span, self.goal * (1 + AS_GOOD) * EQUAL)
         else:
             found = None
             parts = self.space.tightened(self.space.parts(span))

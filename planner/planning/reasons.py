@@ -296,8 +296,7 @@ def _shadow_price(
 
 
 def _rescored(result: Result, machine: Topology) -> float | None:
-    """What the same plan reaches on another machine; None where a limit counts what the machine
-    changes."""
+    """What the same plan reaches on another machine; None where it breaks a limit there."""
     score = score_plan(
         result.plan,
         result.graph,
@@ -306,7 +305,12 @@ def _rescored(result: Result, machine: Topology) -> float | None:
         power_scope=result.question.power_scope,
         exclude=result.exclude,
     )
-    return None if result.question.limits else float(getattr(score, result.question.objective))
+    for name, value in result.question.limits:
+        reached = float(getattr(score, name))
+        worst, best = (reached, value) if FIELDS[name].best == "least" else (value, reached)
+        if worst > best:
+            return None
+    return float(getattr(score, result.question.objective))
 
 
 def _run(search: EngineSearch | Search) -> None:

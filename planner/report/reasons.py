@@ -10,6 +10,8 @@ from planner.report.words import field_text
 
 WORTH = 1e-4
 """Relative: shadow prices below this are told as none."""
+LEAST = 5e-6
+"""Relative: plans no further apart are told to be as good."""
 
 COUNTED_AS = {
     "time": "of the time",
@@ -54,7 +56,7 @@ def _alternative_rows(reasons: Reasons) -> list[tuple[str, ...]]:
             )
             continue
         then = field_text(reasons.field, one.objective) + _doubt(one.proved)
-        worse = f"{100 * one.effect:.3g} % worse" if one.effect else "as good"
+        worse = f"{100 * one.effect:.3g} % worse" if one.effect >= LEAST else "as good"
         rows.append((one.shape, worse, then))
     return rows
 
