@@ -104,6 +104,22 @@ def answered(case: Case, *, time_limit_s: float | None = None) -> Answered:
     return Answered(time.process_time() - started, result.objective, result.gap)
 
 
+FRONT_MOST_CPU_S = 2.0
+FRONT_NAME = "whole front within 1 %, llama-3.1-70b, 16 H100"
+
+
+def front_cpu_s() -> float:
+    """CPU seconds of the whole front of TPOT, tokens/s and USD on 16 H100, complete within 1 %."""
+    graph = pl.load_model("llama-3.1-70b", weight_dtype="fp8")
+    machine = pl.load_topology("hgx-h100", chips=16)
+    work = pl.Workload(batch_size=None, prompt_tokens=2048, output_tokens=256)
+    started = time.process_time()
+    front = pl.pareto(graph, machine, work, tolerance=0.01)
+    if front.status != "complete":
+        raise SystemExit("the front is not complete")
+    return time.process_time() - started
+
+
 def worse_than(case: Case, answer: Answered, before: dict[Case, Answered]) -> Case | None:
     """The case on fewer chips of the machine that had a better answer; None where none had."""
     for other, known in before.items():
@@ -132,6 +148,9 @@ def table(figures: dict[str, float], before: dict[str, float], *, limit_s: float
             flush=True,
         )
         known[case] = found
+    figures[FRONT_NAME] = front_cpu_s()
+    share = figures[FRONT_NAME] / FRONT_MOST_CPU_S
+    print(f"{FRONT_NAME:<46}{figures[FRONT_NAME]:>7.2f} s{FRONT_MOST_CPU_S:>7.1f} s{share:>9.0%}")
 
 
 def main() -> None:

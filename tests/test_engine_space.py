@@ -2,8 +2,17 @@
 
 import pytest
 
-from benchmarks.engine_space import BANDS, CASES, LARGE, MIDDLE, SMALL, Answered, Case, answered
-from benchmarks.engine_space import worse_than as worse
+from benchmarks.engine_space import (
+    BANDS,
+    CASES,
+    LARGE,
+    MIDDLE,
+    SMALL,
+    Answered,
+    Case,
+    answered,
+    worse_than,
+)
 
 
 @pytest.mark.parametrize(
@@ -24,9 +33,9 @@ def test_an_answer_is_worse_only_than_one_on_fewer_chips_to_the_same_question():
     many = Case("llama-3.1-70b", "hgx-h100", 16, 2.0, 0.03)
     other = Case("llama-3.1-70b", "hgx-h100", 8, 2.0, 0.05)
     known = {few: Answered(0.1, 0.5, 0.0), other: Answered(0.1, 0.1, 0.0)}
-    assert worse(many, Answered(0.1, 0.6, 0.0), known) == few
-    assert worse(many, Answered(0.1, 0.5, 0.0), known) is None
-    assert worse(few, Answered(0.1, 0.6, 0.0), {many: Answered(0.1, 0.5, 0.0)}) is None
+    assert worse_than(many, Answered(0.1, 0.6, 0.0), known) == few
+    assert worse_than(many, Answered(0.1, 0.5, 0.0), known) is None
+    assert worse_than(few, Answered(0.1, 0.6, 0.0), {many: Answered(0.1, 0.5, 0.0)}) is None
 
 
 def test_a_case_is_answered_with_what_it_took_and_what_was_found():
