@@ -129,7 +129,9 @@ def test_without_time_nothing_is_said_to_be_proved():
         assert (one.plan, one.proved, one.refused) == (None, False, "not answered in time")
 
 
-@pytest.mark.parametrize(("space", "tick_s"), [("engine", 1e-2), ("any", 1e-3)])
+@pytest.mark.parametrize(
+    ("space", "tick_s"), [("engine", 1e-2), pytest.param("any", 1e-3, marks=pytest.mark.slow)]
+)
 def test_a_time_limit_is_kept_and_no_question_is_passed_over(space, tick_s):
     machine = two_nodes().replace(software=WITH_ENGINE)
     open_work = WORK.replace(batch_size=None)
