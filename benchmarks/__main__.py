@@ -4,6 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
+from benchmarks import engine_space
 from benchmarks.commands import GOALS, measured
 from benchmarks.growth import CURVES, best_s, exponent
 
@@ -22,6 +23,7 @@ def main() -> None:
     before = json.loads(options.against.read_text(encoding="utf-8")) if options.against else {}
     figures: dict[str, float] = {}
     _commands(figures, before, runs=1 if options.quick else 5)
+    engine_space.table(figures, before, limit_s=None)
     _curves(figures, before)
     if options.save:
         options.save.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")

@@ -41,4 +41,6 @@ class Verdict(Record):
     """Whether that is the bound claimed."""
     boxes: int
     """Of batches, each bounded by itself."""
+    space: Space = "any"
+    """Of which plans the bound speaks; certificates written before this was said are of any."""
     elapsed_s: float

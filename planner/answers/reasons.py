@@ -22,12 +22,13 @@ class ShadowPrice(Record):
 
     change: str
     """Such as "one more GB of memory on each chip"."""
-    objective: float
-    """Of the best plan on the changed machine."""
-    effect: float
+    objective: float | None
+    """Of the best plan on the changed machine; None where that was not answered in time."""
+    effect: float | None
     """Relative improvement of the objective; 0.04: 4 % better."""
     proved: bool
-    """Whether the changed question was solved to the end; else the effect is at least this."""
+    """Whether the changed question was solved to the end; else the effect is at least this, or was
+    not found in time."""
 
 
 class Alternative(Record):
@@ -36,10 +37,10 @@ class Alternative(Record):
     shape: str
     """Such as "tensor × pipeline": the ways in which it uses more than one chip."""
     plan: Plan | None
-    """None where there is none; `refused` says why."""
+    """None where there is none, or none was found in time; `refused` says why."""
     objective: float | None
     effect: float | None
-    """Relative to the best plan of all; 0.3: 30 % worse."""
+    """Relative to the best plan of all; 0.3: 30 % worse, 0: as good (within 0.1 %)."""
     proved: bool
     """Whether it is proved that no plan of the shape is better, or that there is none."""
     refused: str = ""
@@ -59,4 +60,9 @@ class Reasons(Record):
     """The strongest first, those without effect last."""
     alternatives: tuple[Alternative, ...]
     """The best first, then the shapes of which there is no plan."""
+    better: Plan | None = None
+    """Where a better plan than the result's was found on the way: that one, which all this then
+    explains. The result's own is among the alternatives."""
+    proved: bool = True
+    """Whether it is proved that no plan is better than the one explained."""
     elapsed_s: float

@@ -7,7 +7,8 @@ from typing import Any
 from planner.answers.results import Result
 from planner.cli.arguments import one_of
 from planner.planning.search import Progress
-from planner.report.text import aligned, question_lines
+from planner.report.plans import plan_line
+from planner.report.text import aligned, chosen_lines, question_lines
 from planner.report.words import field_text
 
 
@@ -54,6 +55,7 @@ def comparison(results: list[Result], refusals: list[tuple[str, str]]) -> str:
     model, _, workload, *_ = question_lines(first.graph, first.topology, first.workload)
     lines = [model, workload, f"the best {first.field} of each machine", ""]
     lines += aligned(_columns(results))
+    lines += ["", *_spaces(results)]
     if len({result.score.power_scope for result in results}) > 1:
         lines += [
             "",
@@ -69,12 +71,33 @@ def comparison(results: list[Result], refusals: list[tuple[str, str]]) -> str:
 def _columns(results: list[Result]) -> list[tuple[str, ...]]:
     """The table: a column for each result."""
     names = [f"{result.topology.name}:{result.topology.chips}" for result in results]
-    rows = [("", *names), ("status", *(result.status for result in results))]
+    rows = [
+        ("", *names),
+        ("status", *(result.status for result in results)),
+        ("gap", *(_gap_text(result) for result in results)),
+        ("plan", *(plan_line(result.plan) for result in results)),
+        ("micro-batches", *(str(result.plan.micro_batches) for result in results)),
+    ]
     for field in COMPARED_SAMPLES if results[0].graph.is_diffusion else COMPARED:
         rows.append((field, *(field_text(field, getattr(one.score, field)) for one in results)))
     rows.append(("power counts", *(SCOPE_WORDS[result.score.power_scope] for result in results)))
     rows.append(("price is by", *(result.topology.price.basis for result in results)))
     return rows
+
+
+def _spaces(results: list[Result]) -> list[str]:
+    """From which plans those of each machine were chosen, and what its engine's limits cost."""
+    lines = []
+    for result in results:
+        name = f"{result.topology.name}:{result.topology.chips}"
+        lines += [f"{name}: {line}" for line in chosen_lines(result)]
+    return lines
+
+
+def _gap_text(result: Result) -> str:
+    if result.status == "optimal":
+        return "none, proved"
+    return f"{100 * result.gap:.2g} %"
 
 
 class Meter:

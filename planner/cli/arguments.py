@@ -10,6 +10,7 @@ import typer
 
 from planner import catalogue
 from planner.errors import InputError, shortened
+from planner.machines.engine import SPACES, Space
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
@@ -75,6 +76,13 @@ Limit = Annotated[
 TimeLimit = Annotated[float | None, typer.Option("--time-limit", help="Seconds.")]
 Shape = Annotated[str, typer.Option("--format", help="table or json.")]
 
+SpaceName = Annotated[
+    str,
+    typer.Option(
+        "--space",
+        help="engine: plans that the machine's software can be started with; any: all plans.",
+    ),
+]
 EngineName = Annotated[str, typer.Option("--engine", help="auto or cp-sat.")]
 Seed = Annotated[int, typer.Option("--seed")]
 SharedTokens = Annotated[
@@ -128,6 +136,13 @@ Tensor = Annotated[int, typer.Option("--tensor", help="Tensor parallel degree.")
 Pipeline = Annotated[int, typer.Option("--pipeline", help="Pipeline parallel degree.")]
 Expert = Annotated[int, typer.Option("--expert", help="Expert parallel degree.")]
 Data = Annotated[int, typer.Option("--data", help="Data parallel degree.")]
+MicroBatches = Annotated[
+    int | None,
+    typer.Option(
+        "--micro-batches",
+        help="Micro-batches in flight; default: as many as the software keeps.",
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +171,17 @@ class Degrees:
     pipeline: Pipeline = 1
     expert: Expert = 1
     data: Data = 1
+    micro_batches: MicroBatches = None
+
+    def given(self) -> dict[str, Any]:
+        """As `uniform_plan` takes them."""
+        return {
+            "tensor_parallel": self.tensor,
+            "pipeline_parallel": self.pipeline,
+            "expert_parallel": self.expert,
+            "data_parallel": self.data,
+            "micro_batches": self.micro_batches,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,6 +351,11 @@ def seconds(given: float | None) -> float | None:
 def engine_of(given: str) -> Engine:
     """What --engine says."""
     return cast(Engine, one_of("--engine", given, "auto", "cp-sat"))
+
+
+def space_of(given: str) -> Space:
+    """What --space says."""
+    return cast(Space, one_of("--space", given, *SPACES))
 
 
 def scope_of(given: str | None) -> PowerScope | None:

@@ -1,6 +1,7 @@
 """Commands that plan, price and check: `plan`, `disaggregate`, `cluster`, `score`, `compare`,
 `verify`."""
 
+from pathlib import Path
 from typing import Any
 
 from planner import catalogue
@@ -9,6 +10,7 @@ from planner.answers.results import ClusterResult, Result
 from planner.cli.answers import Meter, answer, comparison, result_fields
 from planner.cli.arguments import (
     Arrivals,
+    Asked,
     Batch,
     CertificateFile,
     CertificateOut,
@@ -34,6 +36,7 @@ from planner.cli.arguments import (
     Seed,
     Shape,
     SharedTokens,
+    SpaceName,
     Stack,
     TimeLimit,
     TopologyName,
@@ -46,24 +49,32 @@ from planner.cli.arguments import (
     read_plan,
     scope_of,
     seconds,
+    space_of,
     whole,
     workload_of,
 )
 from planner.cli.files import check_writable, write_whole
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError
+from planner.machines.engine import Space
+from planner.machines.software import Software
 from planner.machines.topology import Topology
+from planner.plan import Plan
 from planner.planning.certificates import verify as check_certificate
 from planner.planning.clusters import partition_cluster
 from planner.planning.disaggregation import disaggregate
 from planner.planning.fleets import partition_fleet
 from planner.planning.partitioning import partition
+from planner.pricing.engines import in_flight
 from planner.readers.files import read_text
+from planner.report.plans import space_line, versioned
 from planner.report.text import (
     assumption_lines,
+    plan_section,
     question_lines,
     score_lines,
     unvouched_lines,
 )
+from planner.scoring.checking import check_plan
 from planner.scoring.disaggregated import Link
 from planner.scoring.plans import score_plan
 from planner.space.degrees import uniform_plan
@@ -85,6 +96,7 @@ def plan(
     engine: EngineName = "auto",
     seed: Seed = 0,
     sequence_parallel: SharedTokens = False,
+    space: SpaceName = "engine",
     power_scope: Scope = None,
     why: Why = False,
     out: PlanOut = None,
@@ -111,6 +123,7 @@ def plan(
         engine=engine_of(engine),
         seed=seed,
         sequence_parallel=sequence_parallel,
+        space=space_of(space),
     )
     if out is not None:
         write_whole(out, result.plan.to_json())
@@ -139,6 +152,7 @@ def disaggregate_pools(
     chips: Chips = None,
     decode_chips: DecodeChips = None,
     goal: Goal,
+    space: SpaceName = "engine",
     power_scope: Scope = None,
     format: Shape = "table",
 ) -> None:
@@ -160,6 +174,7 @@ def disaggregate_pools(
         prefill=asked.topology,
         decode=other,
         link=joined,
+        space=space_of(space),
         **goal.options(power_scope),
     )
     nouns = {"graph", "prefill_topology", "decode_topology"}
@@ -185,12 +200,14 @@ def plan_cluster(
     prompt: Prompt = 1024,
     output: Output = 256,
     goal: Goal,
+    space: SpaceName = "engine",
     power_scope: Scope = None,
     format: Shape = "table",
 ) -> None:
     """Find the best plan on pools of unlike chips, and prove it."""
     graph = graph_of(model, formats)
     pools = catalogue.load_cluster(cluster)
+    chosen_from = {"space": space_of(space)}
     if unlike and (goal.minimize is not None or goal.maximize not in (None, "tokens_per_s")):
         raise InputError(
             "--unlike plans for the most tokens a second; leave --minimize and --maximize out, and"
@@ -200,12 +217,12 @@ def plan_cluster(
     workload = workload_of(Requests(together, None, prompt, output), "steady")
     found: Any
     if unlike:
-        bounds = goal.bounds(power_scope)
+        bounds = goal.bounds(power_scope) | chosen_from
         found = partition_fleet(graph, pools, workload, **bounds, progress=Meter())
         fields = found.model_dump(mode="json", exclude={"graph", "cluster", "deployments"})
         fields["deployments"] = [_pooled_fields(one) for one in found.deployments]
     else:
-        options = goal.options(power_scope)
+        options = goal.options(power_scope) | chosen_from
         found = partition_cluster(graph, pools, workload, **options, progress=Meter())
         fields = _pooled_fields(found)
     answer(format, str(found), fields | {"model": graph.name, "cluster": pools.name})
@@ -232,10 +249,13 @@ def score(
     chips: Chips = None,
     software: Stack = None,
     drafts: Drafts,
+    space: SpaceName = "engine",
     power_scope: Scope = None,
     format: Shape = "table",
 ) -> None:
-    """Price a plan: one from a file, or the uniform plan of given degrees."""
+    """Price a plan: one from a file, or the uniform plan of given degrees; and say why the
+    machine's software cannot be started with it, where that is so."""
+    chosen_from = space_of(space)
     asked = asked_of(
         model,
         topology,
@@ -246,29 +266,54 @@ def score(
         software=software,
         drafts=drafts,
     )
-    if plan is None:
-        scored = uniform_plan(
-            asked.graph,
-            asked.topology,
-            tensor_parallel=degrees.tensor,
-            pipeline_parallel=degrees.pipeline,
-            expert_parallel=degrees.expert,
-            data_parallel=degrees.data,
-        )
-    elif degrees != Degrees():
-        raise InputError(
-            "--plan and degrees are both given; a plan has its own degrees, so give one or the"
-            " other"
-        )
-    else:
-        scored = read_plan(plan)
+    scored = _scored_plan(asked, plan, degrees)
     price = score_plan(scored, *asked, power_scope=scope_of(power_scope))
 
-    lines = [*question_lines(*asked), "", *score_lines(price), "", "assumptions"]
+    faults = []
+    if chosen_from == "engine" and asked.topology.software.engine.is_known:
+        faults = [broken.message for broken in check_plan(scored, *asked)]
+    lines = [*question_lines(*asked), "", *plan_section(scored)]
+    lines += _startable_lines(asked.topology.software, faults, chosen_from)
+    lines += ["", *score_lines(price), "", "assumptions"]
     notes = [*assumption_lines(*asked), *unvouched_lines(price)]
     lines += [f"  {line}" for line in notes]
-    fields = {"score": price.model_dump(mode="json"), "plan": scored.model_dump(mode="json")}
+    fields = {
+        "score": price.model_dump(mode="json"),
+        "plan": scored.model_dump(mode="json"),
+        "engine_faults": faults,
+    }
     answer(format, "\n".join(lines), fields)
+
+
+def _scored_plan(asked: Asked, plan: Path | None, degrees: Degrees) -> Plan:
+    """The plan of a file, or the uniform plan of degrees."""
+    if plan is not None:
+        if degrees != Degrees():
+            raise InputError(
+                "--plan and degrees are both given; a plan has its own degrees and micro-batches,"
+                " so give one or the other"
+            )
+        return read_plan(plan)
+    made = uniform_plan(asked.graph, asked.topology, **degrees.given())
+    batch = asked.workload.batch_size
+    if degrees.micro_batches is None and batch is not None:
+        # Where an engine keeps each sequence by itself, only now is it known how many there are.
+        sequences = -(-batch // made.replicas)
+        kept = in_flight(asked.topology.software.engine, len(made.stages), sequences)
+        return made.replace(micro_batches=kept or made.micro_batches)
+    return made
+
+
+def _startable_lines(software: Software, faults: list[str], space: Space) -> list[str]:
+    """Whether the software can be started with a plan."""
+    if space == "any":
+        return []
+    if not software.engine.is_known:
+        return [space_line(space, [software])]
+    named = versioned(software)
+    if not faults:
+        return [f"{named} can be started with it"]
+    return [f"{named} cannot be started with it: {fault}" for fault in faults]
 
 
 @grouped
@@ -280,10 +325,12 @@ def compare(
     requests: Requests,
     arrivals: Arrivals = "steady",
     goal: Goal,
+    space: SpaceName = "engine",
     power_scope: Scope = None,
     format: Shape = "table",
 ) -> None:
     """The best plan of one model on several machines, side by side."""
+    options = goal.options(power_scope) | {"space": space_of(space)}
     results: list[Result] = []
     refusals: list[tuple[str, str]] = []
     unproved: NoPlanFoundError | None = None
@@ -292,7 +339,7 @@ def compare(
         chips = whole("chips", count) if count else None
         asked = asked_of(model, name, formats, requests, arrivals=arrivals, chips=chips)
         try:
-            results.append(partition(*asked, **goal.options(power_scope), progress=Meter()))
+            results.append(partition(*asked, **options, progress=Meter()))
         except InfeasibleError as error:
             refusals.append((entry, str(error)))
         except NoPlanFoundError as error:

@@ -62,6 +62,7 @@ def verify(certificate: Certificate, *, time_limit_s: float | None = 60.0) -> Ve
         checked_bound=certificate.bound if confirmed else checked,
         confirmed=confirmed,
         boxes=boxes,
+        space=certificate.space,
         elapsed_s=time.monotonic() - started,
     )
 

@@ -16,7 +16,7 @@ from planner.answers.proof import StoppedBy
 from planner.errors import InfeasibleError, InputError
 from planner.machines.cluster import PooledPlan, PooledStage
 from planner.models.graph import ENDS
-from planner.plan import Plan, Stage
+from planner.plan import Plan, Stage, Way
 from planner.planning.search import CLOSE, Best, ClusterSearch, Engine, Progress, Search
 from planner.scoring.score import Score
 from planner.space.candidates import Candidates
@@ -42,11 +42,12 @@ class EngineSearch:
         progress: Callable[[Progress], None] | None = None,
         enough: float = -math.inf,
         hopeless: float = math.inf,
+        ways: frozenset[Way] | None = None,
     ) -> None:
         """`enough` is a canonical value that need not be bettered, `hopeless` one above which
-        none is of use."""
+        none is of use; `ways` leaves only plans that use more than one chip in just these."""
         self.candidates = candidates
-        self.space = EngineSpace(candidates)
+        self.space = EngineSpace(candidates, ways)
         self.progress = progress
         self.enough = enough
         self.hopeless = hopeless
@@ -141,7 +142,8 @@ class EngineSearch:
         if self.space.counts_replicas:
             found = self._fewest_replicas(span)
         elif span.single:
-            found = self.space.settled(span, math.inf)
+            # What is worse than all that counts as good is of no use, and quickly put aside.
+            found = self.space.settled(span, self.goal * (1 + AS_GOOD) * EQUAL)
         else:
             found = None
             parts = self.space.tightened(self.space.parts(span))
@@ -294,7 +296,8 @@ class FreeSearch(Search):
             self.candidates.of("engine"), time_limit_s=left_s if left_s < math.inf else None
         )
         narrow.run()
-        self.best = narrow.best
+        if narrow.best.value < self.best.value:
+            self.best = narrow.best
         if narrow.stopped_by == "proof":
             self.engine_value = narrow.best.value
         if narrow.interrupted:

@@ -11,16 +11,19 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
+from planner.answers.proof import gap_between
 from planner.answers.question import FIELDS, Question
 from planner.answers.reasons import Alternative, Binding, Reasons, ShadowPrice
 from planner.answers.results import Result
 from planner.errors import InputError
 from planner.machines.topology import Topology, with_value
 from planner.models.graph import ModelGraph
-from planner.plan import WAYS, Way, shape_name, ways_of
+from planner.plan import WAYS, Plan, Way, shape_name, ways_of
+from planner.planning.engine_search import AS_GOOD, EngineSearch, search_of
 from planner.planning.search import CLOSE, Search
 from planner.pricing.price_list import Split
 from planner.pricing.timing import ALL_CAUSES
@@ -30,6 +33,7 @@ from planner.scoring.score import StageTime
 from planner.solver.chain.problem import ChainProblem
 from planner.space.boxes import Box
 from planner.space.candidates import Candidates
+from planner.space.forms import forms_of
 from planner.space.measures import Peak
 from planner.units import spoken
 from planner.workload import Workload
@@ -37,6 +41,7 @@ from planner.workload import Workload
 GIGABYTE = 1e9
 FULL = 0.97
 """Share of the memory that may be filled from which on a chip counts as full."""
+UNANSWERED = "not answered in time"
 LAUNCHES = (
     "kernel_overhead_s",
     "matmul_overhead_s",
@@ -52,41 +57,70 @@ HOST = ("step_overhead_s", "sequence_overhead_s", "request_overhead_s")
 def reasons_of(result: Result, *, time_limit_s: float | None = None) -> Reasons:
     """Why the plan of a result is the best: what binds, shadow prices and shapes.
 
-    `time_limit_s` is shared out evenly over the questions solved for it.
+    `time_limit_s` is shared out evenly over the questions solved for it; those that are left when
+    it has run out are not answered. Where a plan turns up that is better than that of a result that
+    was only feasible, the better one is explained.
     """
+    _refuse_unexplained(result)
+    started = time.monotonic()
+    changes = list(changes_of(result.topology))
+    shapes = [ways for ways in _shapes(result) if ways != ways_of(result.plan)]
+    shares = _Shares(time_limit_s, started, len(changes) + len(shapes))
+
+    tried = [_of_shape(result, ways, shares.next_s()) for ways in shapes]
+    told = [one for one in tried if one is not None]
+    explained, others = _best_known(result, told)
+    prices = [_shadow_price(explained, *change, shares.next_s()) for change in changes]
+    prices.sort(key=_rank_of_price)
+    alternatives = [_alternative(explained, one) for one in others]
+    alternatives.sort(key=lambda one: (one.plan is None, one.effect or 0.0))
+    return Reasons(
+        field=result.question.objective,
+        direction=result.question.direction,
+        objective=explained.objective,
+        shape=shape_name(ways_of(explained.plan)),
+        binding=tuple(bindings_of(explained)),
+        prices=tuple(prices),
+        alternatives=tuple(alternatives),
+        better=None if explained is result else explained.plan,
+        proved=explained.status == "optimal",
+        elapsed_s=time.monotonic() - started,
+    )
+
+
+def _refuse_unexplained(result: Result) -> None:
     if result.graph.is_diffusion:
         raise InputError(
             f"why() explains plans of chains, and {result.graph.name} is a diffusion model;"
             " compare scores of uniform_plan() instead"
         )
-    started = time.monotonic()
-    changes = list(changes_of(result.topology))
-    shapes = [ways for ways in _shapes(result) if ways != ways_of(result.plan)]
-    todo = len(changes) + len(shapes)
+    engine_known = result.space == "engine" and result.topology.software.engine.is_known
+    if result.exclude and not engine_known:
+        raise InputError(
+            "why() explains a plan with exclude= only where it was chosen from those that the"
+            " software's engine can be started with, whose rules must be known"
+        )
 
-    def allowed_s() -> float | None:
-        nonlocal todo
-        todo -= 1
-        if time_limit_s is None:
+
+class _Shares:
+    """A time limit, shared out evenly over the questions that are left."""
+
+    def __init__(self, limit_s: float | None, started: float, questions: int) -> None:
+        self.deadline = math.inf if limit_s is None else started + limit_s
+        self.questions = questions
+
+    def next_s(self) -> float | None:
+        """For the next question: 0 where time has run out, None where there is no limit."""
+        left = self.questions
+        self.questions -= 1
+        if self.deadline == math.inf:
             return None
-        left_s = time_limit_s - (time.monotonic() - started)
-        return max(0.0, left_s) / (todo + 1)
+        return max(0.0, self.deadline - time.monotonic()) / left
 
-    prices = [_shadow_price(result, words, machine, allowed_s()) for words, machine in changes]
-    prices.sort(key=lambda one: -one.effect)
-    tried = [_alternative(result, ways, allowed_s()) for ways in shapes]
-    others = [one for one in tried if one is not None]
-    others.sort(key=lambda one: (one.plan is None, one.effect or 0.0))
-    return Reasons(
-        field=result.question.objective,
-        direction=result.question.direction,
-        objective=result.objective,
-        shape=shape_name(ways_of(result.plan)),
-        binding=tuple(bindings_of(result)),
-        prices=tuple(prices),
-        alternatives=tuple(others),
-        elapsed_s=time.monotonic() - started,
-    )
+
+def _rank_of_price(price: ShadowPrice) -> tuple[bool, float]:
+    """The strongest first, those without an answer last."""
+    return price.effect is None, -(price.effect or 0.0)
 
 
 def _improvement(result: Result, objective: float) -> float:
@@ -239,39 +273,60 @@ def _changed(topology: Topology, values: dict[str, float]) -> Topology:
 def _shadow_price(
     result: Result, words: str, machine: Topology, limit_s: float | None
 ) -> ShadowPrice:
-    candidates = Candidates(result.graph, machine, result.workload, result.question)
-    search = Search(candidates, time_limit_s=limit_s)
+    unanswered = ShadowPrice(change=words, objective=None, effect=None, proved=False)
+    if limit_s == 0.0:
+        return unanswered
+    question = result.question
+    candidates = Candidates(
+        result.graph, machine, result.workload, question, exclude=result.exclude
+    )
+    search = search_of(candidates, time_limit_s=limit_s)
     start = _rescored(result, machine)
     if start is not None:
-        search.best.plan, search.best.value = (
-            result.plan,
-            candidates.canonical(result.question.objective, start),
-        )
+        search.best.plan = result.plan
+        search.best.value = candidates.canonical(question.objective, start)
     _run(search)
-    reached = candidates.field_value(result.question.objective, search.best.value)
-    proved = search.bound >= search.best.value * CLOSE
-    return ShadowPrice(
-        change=words, objective=reached, effect=_improvement(result, reached), proved=proved
-    )
+    proved = _is_proved(search)
+    reached = candidates.field_value(question.objective, search.best.value)
+    effect = _improvement(result, reached)
+    if search.best.plan is None or not (proved or effect > 0.0):
+        return unanswered
+    # Plans within a thousandth are as good, so that a better machine may seem a trifle worse.
+    return ShadowPrice(change=words, objective=reached, effect=max(0.0, effect), proved=proved)
 
 
 def _rescored(result: Result, machine: Topology) -> float | None:
-    """What the same plan reaches on another machine; None where a limit counts what the machine
-    changes."""
+    """What the same plan reaches on another machine; None where it breaks a limit there."""
     score = score_plan(
         result.plan,
         result.graph,
         machine,
         result.workload,
         power_scope=result.question.power_scope,
+        exclude=result.exclude,
     )
-    return None if result.question.limits else float(getattr(score, result.question.objective))
+    for name, value in result.question.limits:
+        reached = float(getattr(score, name))
+        worst, best = (reached, value) if FIELDS[name].best == "least" else (value, reached)
+        if worst > best:
+            return None
+    return float(getattr(score, result.question.objective))
 
 
-def _run(search: Search) -> None:
+def _run(search: EngineSearch | Search) -> None:
+    if isinstance(search, Search):
+        # Of a question that time has cut off no bound is told, so none is waited for.
+        search.bounds_rest = False
     search.run()
     if search.interrupted:
         raise KeyboardInterrupt
+
+
+def _is_proved(search: EngineSearch | Search) -> bool:
+    """Whether no plan is better than the one found; of an engine's plans, by more than what counts
+    as good."""
+    as_good = AS_GOOD if isinstance(search, EngineSearch) else 0.0
+    return search.bound >= search.best.value * CLOSE * (1 - as_good)
 
 
 # ── Shapes ────────────────────────────────────────────────────────────────────────────────────────
@@ -304,8 +359,10 @@ class Shaped(Candidates):
         workload: Workload,
         question: Question,
         ways: frozenset[Way],
+        *,
+        exclude: tuple[int, ...] = (),
     ) -> None:
-        super().__init__(graph, topology, workload, question)
+        super().__init__(graph, topology, workload, question, exclude=exclude)
         self.ways = ways
         self.offer(tuple(split for split in self.splits if self._offers(split)))
 
@@ -350,48 +407,110 @@ class Shaped(Candidates):
         return float(needed.min())
 
 
-def _alternative(result: Result, ways: frozenset[Way], limit_s: float | None) -> Alternative | None:
-    """The best plan of a shape; None where there is nothing to try, or a simpler pipeline is as
-    good and told instead."""
-    question = result.question
-    candidates = Shaped(result.graph, result.topology, result.workload, question, ways)
-    if not candidates.options or not any(True for _ in candidates.boxes()):
-        return None
-    search = Search(candidates, time_limit_s=limit_s)
-    _run(search)
-    if search.best.plan is None:
-        return _refused(candidates, ways, proved=search.bound == math.inf)
-    if ways_of(search.best.plan) != ways:
-        return None
-    reached = candidates.field_value(question.objective, search.best.value)
-    return Alternative(
-        shape=shape_name(ways),
-        plan=search.best.plan,
-        objective=reached,
-        effect=_lag(result, reached),
-        proved=search.bound >= search.best.value * CLOSE,
+class _Found(NamedTuple):
+    """What was found of the plans of a shape."""
+
+    ways: frozenset[Way]
+    plan: Plan | None
+    objective: float | None
+    proved: bool
+    refused: str = ""
+
+
+def _of_shape(result: Result, ways: frozenset[Way], limit_s: float | None) -> _Found | None:
+    """The best plan of a shape, of those that the result was chosen from; None where there is
+    nothing to try, or a simpler pipeline is as good and told instead."""
+    unanswered = _Found(ways, None, None, proved=False, refused=UNANSWERED)
+    if limit_s == 0.0:
+        return unanswered
+    candidates = Shaped(
+        result.graph,
+        result.topology,
+        result.workload,
+        result.question,
+        ways,
+        exclude=result.exclude,
     )
+    if not _is_open(candidates):
+        return None
+    search: EngineSearch | Search
+    if candidates.of_engine:
+        search = EngineSearch(candidates, time_limit_s=limit_s, ways=ways)
+    else:
+        search = Search(candidates, time_limit_s=limit_s)
+    _run(search)
+    plan, proved = search.best.plan, _is_proved(search)
+    if plan is None:
+        return _refused(candidates) if search.bound == math.inf else unanswered
+    if ways_of(plan) != ways:
+        return None if proved else unanswered
+    reached = candidates.field_value(result.question.objective, search.best.value)
+    return _Found(ways, plan, reached, proved)
 
 
-def _refused(candidates: Shaped, ways: frozenset[Way], *, proved: bool) -> Alternative:
-    needed = candidates.least_needed_bytes()
+def _is_open(candidates: Shaped) -> bool:
+    """Whether there is anything to try."""
+    if candidates.of_engine:
+        return any(forms_of(candidates, candidates.ways))
+    return bool(candidates.options) and any(True for _ in candidates.boxes())
+
+
+def _refused(candidates: Shaped) -> _Found:
+    """Why there is no plan of a shape."""
+    ways = candidates.ways
+    needed = math.inf if "pipeline" in ways else candidates.least_needed_bytes()
     usable = candidates.prices.usable_bytes
-    refused = "no plan of this shape was found in time"
-    if proved and "pipeline" not in ways and usable < needed < math.inf:
+    refused = "no plan of this shape fits"
+    if usable < needed < math.inf:
         chip = candidates.topology.chip.name
         refused = (
             f"needs {spoken(needed, 'B')} on each chip at least;"
             f" {chip} has {spoken(usable, 'B')} to fill"
         )
-    elif proved and candidates.question.limits:
+    elif candidates.question.limits:
         refused = "no plan of this shape fits and keeps the limits"
-    elif proved:
-        refused = "no plan of this shape fits"
+    return _Found(ways, None, None, proved=True, refused=refused)
+
+
+def _best_known(result: Result, found: list[_Found]) -> tuple[Result, list[_Found]]:
+    """The result and the other shapes; where a plan of one of those is better, that one as a
+    result, and the result's own plan among the others."""
+    best = max(found, key=lambda one: _gain(result, one), default=None)
+    if best is None or best.plan is None or best.objective is None:
+        return result, found
+    if _gain(result, best) <= AS_GOOD:
+        return result, found
+    score = score_plan(
+        best.plan,
+        result.graph,
+        result.topology,
+        result.workload,
+        power_scope=result.question.power_scope,
+        exclude=result.exclude,
+    )
+    better = result.replace(
+        plan=best.plan,
+        score=score,
+        objective=best.objective,
+        status="feasible",
+        gap=gap_between(best.objective, result.bound),
+    )
+    own = _Found(ways_of(result.plan), result.plan, result.objective, proved=False)
+    return better, [own, *(one for one in found if one is not best)]
+
+
+def _gain(result: Result, one: _Found) -> float:
+    """How much better a plan is than the result's; negative where it is worse, or there is none."""
+    return -math.inf if one.objective is None else _improvement(result, one.objective)
+
+
+def _alternative(result: Result, one: _Found) -> Alternative:
+    effect = None if one.objective is None else max(0.0, _lag(result, one.objective))
     return Alternative(
-        shape=shape_name(ways),
-        plan=None,
-        objective=None,
-        effect=None,
-        proved=proved,
-        refused=refused,
+        shape=shape_name(one.ways),
+        plan=one.plan,
+        objective=one.objective,
+        effect=effect,
+        proved=one.proved,
+        refused=one.refused,
     )

@@ -247,6 +247,9 @@ class BoxSearch(Generic[B, P, R, N]):
         self.interrupted = False
         self.left: list[float] = []
         """Bounds of boxes that were closed without a proof."""
+        self.bounds_rest = True
+        """Whether boxes that were never opened get a quick bound in the end; of many of them it
+        takes a while."""
 
     @property
     def elapsed_s(self) -> float:
@@ -279,6 +282,8 @@ class BoxSearch(Generic[B, P, R, N]):
             self._run()
         except KeyboardInterrupt:
             self.interrupted = True
+        if not self.bounds_rest:
+            return
         self.open = [
             (max(bound, self._root_bound(box, bound)), number, box)
             for bound, number, box in self.open

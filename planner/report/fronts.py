@@ -2,12 +2,14 @@
 
 import itertools
 from collections.abc import Iterable
+from html import escape
 from typing import TYPE_CHECKING, NamedTuple
 
 from planner.answers.fronts import Front
 from planner.answers.question import FIELDS
 from planner.errors import UnknownNameError
 from planner.report import svg
+from planner.report.plans import plan_line, space_line
 from planner.report.svg import Point
 from planner.report.text import aligned, question_lines
 from planner.report.words import FIELD_WORDS, field_text
@@ -265,23 +267,29 @@ def front_svg(front: Front) -> str:
 
 
 def _table(front: Front) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    header = (*front.fields, "shape", "chips", "replicas", "stages", "sequences")
+    header = (*front.fields, "plan", "chips", "micro-batches", "sequences")
     rows = []
-    for row in front.rows():
+    for row, member in zip(front.rows(), front.members, strict=True):
         figures = [field_text(name, row[name]) for name in front.fields]
-        counts = [str(row[name]) for name in ("chips", "replicas", "stages", "batch_size")]
-        rows.append((*figures, row["shape"], *counts))
+        counts = [str(row[name]) for name in ("chips", "micro_batches", "batch_size")]
+        rows.append((*figures, plan_line(member.plan), *counts))
     return header, rows
+
+
+def _space(front: Front) -> str:
+    return f"chosen from: {space_line(front.space, [front.topology.software])}"
 
 
 def front_text(front: Front) -> str:
     """For a terminal."""
     header, rows = _table(front)
     asked = question_lines(front.graph, front.topology, front.workload)
-    return "\n".join([*asked, "", _title(front), "", *aligned([header, *rows])])
+    told = [_title(front), _space(front)]
+    return "\n".join([*asked, "", *told, "", *aligned([header, *rows])])
 
 
 def front_html(front: Front) -> str:
     """For a notebook."""
     header, rows = _table(front)
-    return f"<div>{front_svg(front)}{svg.table(header, rows, words=(len(front.fields),))}</div>"
+    table = svg.table(header, rows, words=(len(front.fields),))
+    return f"<div>{front_svg(front)}<div>{escape(_space(front))}</div>{table}</div>"

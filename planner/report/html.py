@@ -5,12 +5,20 @@ from collections.abc import Sequence
 from planner.answers.results import Result
 from planner.machines.topology import Topology, described
 from planner.models.graph import Layer, ModelGraph
-from planner.plan import Plan, Stage
+from planner.plan import Plan
 from planner.report import svg
 from planner.report.pictures import breakdown_svg, memory_svg, stage_map_svg
+from planner.report.plans import (
+    PLAN_HEADER,
+    plan_line,
+    plan_row,
+    stages_header,
+    stages_rows,
+)
 from planner.report.text import (
     STAGE_HEADER,
     assumption_lines,
+    chosen_lines,
     doubt_lines,
     interval_lines,
     proof_line,
@@ -27,7 +35,8 @@ def result_html(result: Result) -> str:
     """A planning result for a notebook."""
     parts = ["<br>".join(_escaped(question_lines(result.graph, result.topology, result.workload)))]
     parts.append(f"<b>{_escaped([proof_line(result)])[0]}</b>")
-    parts += [f"<br>{line}" for line in _escaped(interval_lines(result))]
+    parts += _escaped([*chosen_lines(result), *interval_lines(result)])
+    parts.append(plan_html(result.plan))
     parts.append(score_html(result.score))
     parts.append(stage_map_svg(result.plan, result.topology))
     doubts = doubt_lines(result)
@@ -77,21 +86,11 @@ def _kind_row(layer: Layer, count: int) -> tuple[str, ...]:
 
 
 def plan_html(plan: Plan) -> str:
-    """A plan for a notebook."""
-    header = ("stage", "layers", "chips", "replicas", "TP", "EP", "SP")
-    return svg.table(header, [_stage_row(*numbered) for numbered in enumerate(plan.stages)])
-
-
-def _stage_row(number: int, stage: Stage) -> tuple[str, ...]:
-    return (
-        str(number),
-        f"{len(stage.layers)} ({stage.layers[0]}…{stage.layers[-1]})",
-        str(stage.groups[0]),
-        str(len(stage.groups)),
-        str(stage.tensor_parallel),
-        str(stage.expert_parallel),
-        str(stage.sequence_parallel),
-    )
+    """A plan for a notebook: in one line, in all its stages, and stage by stage."""
+    header = stages_header(plan)
+    whole = svg.table(PLAN_HEADER, [plan_row(plan)], words=(4,))
+    stages = svg.table(header, stages_rows(plan), words=(1, len(header) - 1))
+    return f"<b>plan: {_escaped([plan_line(plan)])[0]}</b>{whole}{stages}"
 
 
 def _escaped(lines: Sequence[str]) -> list[str]:

@@ -1,10 +1,16 @@
 """Nouns and verdicts as text."""
 
 from planner.answers.certificates import Verdict
+from planner.machines.engine import Space
 from planner.machines.topology import Fabric, Topology, described
 from planner.models.graph import ModelGraph
 from planner.report.words import field_text
 from planner.units import spoken
+
+CHOSEN_FROM: dict[Space, str] = {
+    "engine": "plans that the machine's software can be started with, as far as its rules are known",
+    "any": "any plan",
+}
 
 
 def graph_text(graph: ModelGraph) -> str:
@@ -57,6 +63,7 @@ def verdict_text(verdict: Verdict) -> str:
         "plan: keeps every rule and limit",
         f"objective: {verdict.field} = {objective}, scored again",
         f"bound: {field_text(verdict.field, verdict.bound)}{_standing(verdict)}",
+        f"chosen from: {CHOSEN_FROM[verdict.space]}",
     ]
     return "\n".join(lines)
 

@@ -4,17 +4,22 @@ from html import escape
 
 from planner.answers.reasons import Reasons
 from planner.report import svg
+from planner.report.plans import plan_line
 from planner.report.text import aligned
 from planner.report.words import field_text
 
 WORTH = 1e-4
 """Relative: shadow prices below this are told as none."""
+LEAST = 5e-6
+"""Relative: plans no further apart are told to be as good."""
 
 COUNTED_AS = {
     "time": "of the time",
     "memory": "of what may be filled",
     "limit": "of what is allowed",
 }
+
+UNANSWERED = "not answered in time"
 
 HEADS = ("what binds", "what more would buy", "the best plan of each other shape")
 
@@ -29,23 +34,30 @@ def _binding_rows(reasons: Reasons) -> list[tuple[str, ...]]:
 def _price_rows(reasons: Reasons) -> list[tuple[str, ...]]:
     worth = []
     idle = []
+    unanswered = []
     for one in reasons.prices:
+        if one.effect is None or one.objective is None:
+            unanswered.append((one.change, UNANSWERED, ""))
+            continue
         if one.effect < WORTH:
             idle.append((one.change, "nothing", ""))
             continue
         then = field_text(reasons.field, one.objective) + _doubt(one.proved)
         worth.append((one.change, f"{100 * one.effect:.2g} % better", then))
-    return [*worth, *idle]
+    return [*worth, *idle, *unanswered]
 
 
 def _alternative_rows(reasons: Reasons) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for one in reasons.alternatives:
         if one.objective is None or one.effect is None:
-            rows.append((one.shape, "none", one.refused))
+            rows.append(
+                (one.shape, "none", one.refused) if one.proved else (one.shape, UNANSWERED, "")
+            )
             continue
         then = field_text(reasons.field, one.objective) + _doubt(one.proved)
-        rows.append((one.shape, f"{100 * one.effect:.3g} % worse", then))
+        worse = f"{100 * one.effect:.3g} % worse" if one.effect >= LEAST else "as good"
+        rows.append((one.shape, worse, then))
     return rows
 
 
@@ -59,9 +71,25 @@ def _title(reasons: Reasons) -> str:
     )
 
 
+def _caveats(reasons: Reasons) -> list[str]:
+    """What is not the best, or not proved to be."""
+    lines = []
+    if reasons.better is not None:
+        lines.append(
+            "the result's plan was not the best: this explains a better one, found on the way:"
+            f" {plan_line(reasons.better)}"
+        )
+    if not reasons.proved:
+        lines.append(
+            "it is not proved that no plan is better: part of what more would buy may be had"
+            " without it"
+        )
+    return lines
+
+
 def reasons_text(reasons: Reasons) -> str:
     """For a terminal."""
-    lines = [_title(reasons)]
+    lines = [_title(reasons), *_caveats(reasons)]
     parts = (_binding_rows(reasons), _price_rows(reasons), _alternative_rows(reasons))
     for head, rows in zip(HEADS, parts, strict=True):
         if rows:
@@ -77,4 +105,5 @@ def reasons_html(reasons: Reasons) -> str:
         for head, rows in zip(HEADS, parts, strict=True)
         if rows
     )
-    return f"<div><b>{escape(_title(reasons))}</b>" + "".join(tables) + "</div>"
+    told = "".join(f"<div>{escape(line)}</div>" for line in _caveats(reasons))
+    return f"<div><b>{escape(_title(reasons))}</b>{told}" + "".join(tables) + "</div>"

@@ -13,9 +13,21 @@ from planner.answers.results import (
     Result,
 )
 from planner.errors import listed
+from planner.machines.engine import Space
 from planner.machines.topology import Topology, described
 from planner.models.graph import ModelGraph
+from planner.plan import Plan
 from planner.pricing.engines import rules_said
+from planner.report.plans import (
+    PLAN_HEADER,
+    engine_cost_lines,
+    from_to,
+    plan_line,
+    plan_row,
+    space_line,
+    stages_header,
+    stages_rows,
+)
 from planner.report.words import field_text, headline, pool_headline
 from planner.scoring.disaggregated import DisaggregatedScore
 from planner.scoring.doubts import DOUBTFUL, WORDS, doubts_about
@@ -136,11 +148,7 @@ def equal_runs(stages: Sequence[StageScore]) -> list[list[int]]:
 
 def numbers(run: Sequence[int]) -> str:
     """ "3" or "3-5"."""
-    return _from_to(str(run[0]), str(run[-1]))
-
-
-def _from_to(first: str, last: str, between: str = "-") -> str:
-    return first if first == last else f"{first}{between}{last}"
+    return from_to(str(run[0]), str(run[-1]))
 
 
 SAME = (
@@ -167,7 +175,7 @@ def _stage_row(run: Sequence[int], stages: Sequence[StageScore]) -> tuple[str, .
     last = stages[run[-1]]
     last_chip = last.first_chip + last.chips - 1
     each = f" each of {len(run)}" if len(run) > 1 else ""
-    layers = _from_to(first.first_layer, last.last_layer, "…")
+    layers = from_to(first.first_layer, last.last_layer, "…")
     sequences = f" × {first.sequence_parallel} SP" if first.sequence_parallel > 1 else ""
     used = first.needed_bytes / first.usable_bytes if first.usable_bytes > 0 else 0.0
     needed = spoken(first.needed_bytes, "B")
@@ -175,7 +183,7 @@ def _stage_row(run: Sequence[int], stages: Sequence[StageScore]) -> tuple[str, .
     return (
         numbers(run),
         f"{first.layers}{each} ({layers})",
-        _from_to(str(first.first_chip), str(last_chip)),
+        from_to(str(first.first_chip), str(last_chip)),
         f"{first.tensor_parallel}{sequences}",
         str(first.expert_parallel),
         f"{needed} of {usable} ({100 * used:.0f} %)",
@@ -279,8 +287,11 @@ def result_text(result: Result) -> str:
         *question_lines(*asked),
         "",
         proof_line(result),
+        *chosen_lines(result),
         *interval_lines(result),
         *_limit_lines(result),
+        "",
+        *plan_section(result.plan),
         "",
         *score_lines(result.score),
         "",
@@ -288,6 +299,33 @@ def result_text(result: Result) -> str:
         *_indented(notes),
     ]
     return "\n".join(lines)
+
+
+def chosen_lines(result: Result) -> list[str]:
+    """From which plans the answer was chosen, and what the limits of the software's engine cost
+    where others were allowed too."""
+    return [_space_line(result.space, [result.topology]), *engine_cost_lines(result)]
+
+
+def _space_line(space: Space, machines: Sequence[Topology]) -> str:
+    return f"chosen from: {space_line(space, [machine.software for machine in machines])}"
+
+
+def plan_section(plan: Plan, title: str = "plan") -> list[str]:
+    """A plan: in one line, in all its stages, and stage by stage."""
+    return [
+        f"{title}: {plan_line(plan)}",
+        *aligned([PLAN_HEADER, plan_row(plan)]),
+        *aligned([stages_header(plan), *stages_rows(plan)]),
+    ]
+
+
+def plan_text(plan: Plan) -> str:
+    """A plan for a terminal."""
+    made = "it was made as any plan"
+    if plan.space == "engine":
+        made = "it was made as one that the machine's software can be started with"
+    return "\n".join([*plan_section(plan), made])
 
 
 def _indented(lines: Sequence[str]) -> list[str]:
@@ -304,7 +342,12 @@ def disaggregation_text(result: Disaggregation) -> str:
         load,
         "",
         proof_line(result).replace("no plan", "no pair of plans"),
+        _space_line(result.space, [result.prefill_topology, result.decode_topology]),
         *_limit_lines(result),
+        "",
+        *plan_section(result.prefill_plan, "plan of the prefill pool"),
+        "",
+        *plan_section(result.decode_plan, "plan of the decode pool"),
         "",
         *disaggregated_lines(result.score),
     ]
@@ -355,9 +398,12 @@ def cluster_result_text(result: ClusterResult) -> str:
         *asked[2:],
         "",
         proof_line(result),
+        _space_line(result.space, [pool.topology for pool in result.cluster.pools]),
         *interval_lines(result),
         *_limit_lines(result),
         f"pools in the order of the layers: {listed(way, 'then')}",
+        "",
+        *plan_section(result.plan),
         "",
         *score_lines(result.score),
     ]
@@ -367,7 +413,8 @@ def cluster_result_text(result: ClusterResult) -> str:
 FLEET_HEADER = (
     "pools",
     "chips",
-    "replicas",
+    "plan",
+    "micro-batches",
     "sequences",
     "tokens/s",
     "per token",
@@ -391,25 +438,33 @@ def fleet_text(found: Fleet) -> str:
         asked[2],
         "",
         proof_line(found).replace("no plan", "no sharing out of the pools"),
+        _space_line(found.space, [pool.topology for pool in found.cluster.pools]),
         *limits,
         *costs,
         "",
         *aligned([FLEET_HEADER, *map(_deployment_row, found.deployments)]),
     ]
+    for one in found.deployments:
+        lines += ["", *plan_section(one.plan, f"plan on {_pools_of(one)}")]
     return "\n".join(lines)
 
 
 def _deployment_row(one: ClusterResult) -> tuple[str, ...]:
     return (
-        listed([pool.name for pool in one.cluster.pools], "with"),
+        _pools_of(one),
         str(one.score.chips),
-        str(one.plan.replicas),
+        plan_line(one.plan),
+        str(one.plan.micro_batches),
         str(one.score.batch_size),
         f"{one.score.tokens_per_s:.4g}",
         spoken(one.score.tpot_s, "s"),
         spoken(one.score.ttft_s, "s"),
         one.status,
     )
+
+
+def _pools_of(one: ClusterResult) -> str:
+    return listed([pool.name for pool in one.cluster.pools], "with")
 
 
 def replanning_text(found: Replanning) -> str:

@@ -3,12 +3,18 @@
 import itertools
 
 from planner.errors import InputError
+from planner.machines.engine import Engine, Space
+from planner.machines.software import Software
 from planner.machines.topology import Topology
 from planner.models.graph import ENDS, ModelGraph
 from planner.plan import ChipRange, Plan, Stage
+from planner.pricing.engines import engine_faults, in_flight
 from planner.scoring.checking import STRUCTURE
 from planner.scoring.plans import refuse_broken
 from planner.space.layout import even_borders, packing_of, starts_of
+
+MANY = 10_000_000
+"""Sequences: more than any engine keeps micro-batches."""
 
 
 def uniform_plan(
@@ -25,8 +31,12 @@ def uniform_plan(
     """The plan that engines make from degrees alone: equal stages, the same split on each.
 
     tensor × pipeline × data × sequence is the number of chips; experts are placed inside tensor ×
-    data. `micro_batches` None: as many as stages.
+    data. `micro_batches` None: as many as the machine's software keeps in flight where there are
+    sequences enough; as many as stages where its rules are not known, or where each sequence is
+    one.
     """
+    if micro_batches is not None:
+        _check_whole(micro_batches=micro_batches)
     _check_whole(
         tensor_parallel=tensor_parallel,
         pipeline_parallel=pipeline_parallel,
@@ -48,10 +58,28 @@ def uniform_plan(
         )
         for layers, stage_groups in zip(runs, groups, strict=True)
     )
-    plan = Plan(stages=stages, micro_batches=micro_batches or pipeline_parallel)
+    kept = _kept_in_flight(topology.software.engine, pipeline_parallel)
+    plan = Plan(stages=stages, micro_batches=micro_batches or kept or pipeline_parallel)
     broken = [violation for check in STRUCTURE for violation in check(plan, graph, topology)]
     refuse_broken(tuple(broken))
-    return plan
+    if kept is not None and plan.micro_batches != kept:
+        return plan
+    return plan.replace(space=_space_of(plan, graph, topology.software))
+
+
+def _kept_in_flight(engine: Engine, stages: int) -> int | None:
+    """Micro-batches of an engine that has sequences enough; None where they are free, or as many
+    as sequences."""
+    if engine.micro_batches == "sequences" and stages > 1:
+        return None
+    return in_flight(engine, stages, MANY)
+
+
+def _space_of(plan: Plan, graph: ModelGraph, software: Software) -> Space:
+    """Whether the software can be started with a plan, as far as its rules are known."""
+    if not software.engine.is_known or any(engine_faults(plan, graph, software)):
+        return "any"
+    return "engine"
 
 
 def _check_whole(**degrees: int) -> None:

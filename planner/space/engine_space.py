@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from planner.answers.question import FIELDS
 from planner.cost.energy import energy_j, usd_per_million_tokens
 from planner.models.graph import ENDS
-from planner.plan import ChipRange, Plan, Stage
+from planner.plan import ChipRange, Plan, Stage, Way
 from planner.pricing.queueing import FULL
 from planner.pricing.timing import Hop
 from planner.solver.chain.cuts import Chain, Cut, all_reached, best_cut, bottlenecks
@@ -83,8 +83,11 @@ class Figures:
 class EngineSpace:
     """The plans of one question that the machine's software can be started with."""
 
-    def __init__(self, candidates: Candidates) -> None:
+    def __init__(self, candidates: Candidates, ways: frozenset[Way] | None = None) -> None:
+        """`ways`: only plans that use more than one chip in just these ways; None: all plans."""
         self.candidates = candidates
+        self.ways = ways
+        self.fewest_replicas = 2 if ways is not None and "replicas" in ways else 1
         self.graph = candidates.graph
         self.topology = candidates.topology
         self.workload = candidates.workload
@@ -115,7 +118,7 @@ class EngineSpace:
 
     def spans(self) -> Iterator[tuple[float, Span]]:
         """All plans, with a bound of each span."""
-        for forms in forms_of(self.candidates):
+        for forms in forms_of(self.candidates, self.ways):
             if self.batch_size is not None:
                 yield from self._given(forms)
             elif self.workload.phase == "prefill":
@@ -412,7 +415,7 @@ class EngineSpace:
         """Canonical value of the objective, at least, of plans between two batches; infinite where
         they break a limit. `room`: the most replicas; `replicas`: so many, 0: as suits."""
         market = Market(self, lows, highs, np.asarray(room), np.asarray(replicas), exact=exact)
-        kept = market.replicas >= 1
+        kept = market.replicas >= self.fewest_replicas
         for name, most in self.limits:
             kept &= market.value(name) <= most
         kept &= lows.peaks.needed <= self.usable
@@ -778,7 +781,7 @@ class Market:
                     most = np.minimum(most, np.floor(value * (1 + 1e-12) / self._watts))
         if space.objective == "tokens_per_s":
             return most
-        fewest = np.ones(np.shape(room))
+        fewest = np.full(np.shape(room), float(space.fewest_replicas))
         for name, value in space.limits:
             if name == "tokens_per_s":
                 output = space.workload.output_tokens

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from planner.machines.engine import Engine
 from planner.models.graph import ENDS
-from planner.plan import ChipRange
+from planner.plan import ChipRange, Way
 from planner.pricing.engines import in_flight, split_fault
 from planner.pricing.price_list import Split
 from planner.pricing.timing import Hop, hops_along
@@ -80,9 +80,30 @@ class Batches:
         return micro_batches, -(-sequences // micro_batches)
 
 
-def forms_of(candidates: Candidates) -> Iterator[list[Form]]:
+def forms_of(candidates: Candidates, ways: frozenset[Way] | None = None) -> Iterator[list[Form]]:
     """All forms of each split that the engine takes and that the machine has room for, the
-    shallowest first."""
+    shallowest first; `ways`: only those that use more than one chip in just these ways."""
+    for forms in _all_forms(candidates):
+        yield forms if ways is None else list(_of_ways(forms, ways))
+
+
+def _of_ways(forms: list[Form], ways: frozenset[Way]) -> Iterator[Form]:
+    for form in forms:
+        used: dict[Way, bool] = {
+            "tensor": form.split.tensor > 1,
+            "sequence": form.split.sequence > 1,
+            "expert": form.split.expert > form.split.tensor,
+            "pipeline": form.stages > 1,
+        }
+        if any(uses != (way in ways) for way, uses in used.items()):
+            continue
+        if "replicas" not in ways:
+            yield replace(form, most_replicas=1)
+        elif form.most_replicas > 1:
+            yield form
+
+
+def _all_forms(candidates: Candidates) -> Iterator[list[Form]]:
     packing = candidates.packing
     for split in candidates.splits:
         deepest = _deepest(candidates, split)

@@ -46,7 +46,9 @@ def test_a_search_without_time_says_that_the_clock_ended_it():
     graph, topology = pl.load_model("llama-3.1-70b"), pl.load_topology("hgx-h100")
     workload = pl.Workload(batch_size=None, prompt_tokens=1024, output_tokens=256)
     with ticking(1.0):
-        found = pl.partition(graph, topology, workload, maximize="tokens_per_s", time_limit_s=30)
+        found = pl.partition(
+            graph, topology, workload, maximize="tokens_per_s", time_limit_s=30, space="any"
+        )
     assert (found.status, found.stopped_by) == ("feasible", "time")
 
 

@@ -6,6 +6,8 @@ import re
 import pytest
 
 import planner as pl
+from planner.plan import Plan
+from planner.report.plans import plan_line
 from tests.terminal import SMALL, refused
 
 
@@ -181,6 +183,12 @@ def test_a_cluster_is_planned_as_the_function_does(run):
     ]
 
 
+def test_a_cluster_may_be_asked_for_any_plan_and_says_from_which_it_chose(run):
+    asked = ("cluster", "qwen3-0.6b", "three-macs", "--batch", 1)
+    assert "\nchosen from: plans that llama.cpp " in run(*asked).out
+    assert "\nchosen from: any plan\n" in run(*asked, "--space", "any").out
+
+
 @pytest.mark.slow
 def test_unlike_deployments_are_shown_with_their_pools_and_their_proof(run):
     arguments = ("cluster", "llama-3.2-1b", "three-macs", "--unlike", "--limit", "tpot_s=0.1")
@@ -217,7 +225,11 @@ def test_a_written_plan_scores_as_it_was_planned(run, tmp_path):
     )
     assert (planned.status, scored.status) == (0, 0)
     assert scored.fields["score"]["tpot_s"] == planned.fields["score"]["tpot_s"]
-    assert scored.fields == {"score": planned.fields["score"], "plan": planned.fields["plan"]}
+    assert scored.fields == {
+        "score": planned.fields["score"],
+        "plan": planned.fields["plan"],
+        "engine_faults": [],
+    }
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -235,8 +247,88 @@ def test_a_score_is_printed_with_stages_and_assumptions(run):
     answer = run("score", "qwen3-8b", "hgx-h100", "--pipeline", 2)
     assert (answer.status, answer.err) == (0, "")
     assert "time per output token" in answer.out
-    assert len(re.findall(r"^  [01] +\d+ \(", answer.out, re.MULTILINE)) == 2
+    assert len(re.findall(r"^  [01] +\d+ \(.* [\d.]+ m?s$", answer.out, re.MULTILINE)) == 2
+    assert "\nplan: PP2, 19+19\n" in answer.out
     assert "assumptions" in answer.out
+
+
+def test_a_score_says_which_micro_batches_it_takes_and_lets_them_be_chosen(run):
+    asked = ("score", "qwen3-8b", "hgx-h100", "--pipeline", 2)
+    for more, row, said in (
+        ((), "1 2 2 2", "tensorrt-llm 1.2 can be started with it"),
+        (("--software", "vllm"), "1 2 3 2", "vllm 0.32 can be started with it"),
+        (("--software", "vllm", "--batch", 2), "1 2 2 2", "vllm 0.32 can be started with it"),
+        (
+            ("--micro-batches", 4),
+            "1 2 4 2",
+            "tensorrt-llm 1.2 cannot be started with it: tensorrt-llm keeps 2 micro-batches of 8"
+            " sequences in flight over 2 stages, not 4",
+        ),
+    ):
+        lines = run(*asked, *more).out.splitlines()
+        assert said in lines
+        place = next(n for n, line in enumerate(lines) if line.startswith("  replicas  stages"))
+        assert lines[place + 1].split()[:4] == row.split()
+
+
+def test_each_sequence_is_a_micro_batch_where_the_engine_keeps_them_so(run):
+    asked = ("score", "qwen3-0.6b", "hgx-h100", "--software", "llama.cpp", "--pipeline", 2)
+    fields = run(*asked, "--batch", 6, "--format", "json").fields
+    assert (fields["plan"]["micro_batches"], fields["engine_faults"]) == (6, [])
+
+
+def test_a_plan_that_the_software_cannot_be_started_with_has_a_price_and_a_reason(run, tmp_path):
+    path = tmp_path / "plan.json"
+    graph, machine = pl.load_model("qwen3-8b"), pl.load_topology("hgx-h100")
+    plan = pl.uniform_plan(graph, machine, pipeline_parallel=2)
+    first, last = plan.stages
+    bare = plan.replace(
+        stages=(
+            first.replace(layers=first.layers + last.layers[:-1]),
+            last.replace(layers=last.layers[-1:]),
+        )
+    )
+    path.write_text(bare.to_json(), encoding="utf-8")
+    asked = ("score", "qwen3-8b", "hgx-h100", "--plan", path)
+    answer = run(*asked)
+    assert answer.status == 0
+    assert (
+        "tensorrt-llm 1.2 cannot be started with it: stage 1 has no decoder layer; tensorrt-llm"
+        " puts the embedding with the first of them and the head with the last\n"
+    ) in answer.out
+    fields = run(*asked, "--format", "json").fields
+    assert len(fields["engine_faults"]) == 1
+    assert fields["score"]["tpot_s"] > 0
+    free = run(*asked, "--space", "any")
+    assert "started" not in free.out
+    assert run(*asked, "--space", "any", "--format", "json").fields["engine_faults"] == []
+    assert "give one or the other" in refused(run(*asked, "--micro-batches", 2), 2)
+
+
+def test_where_no_rules_are_known_a_score_says_so(run):
+    answer = run("score", "qwen3-0.6b", "article-h100")
+    assert answer.status == 0
+    assert "no rules of claims' engine are known: any plan" in answer.out.splitlines()
+
+
+@pytest.mark.parametrize("command", ["plan", "compare", "score", "disaggregate", "cluster"])
+def test_a_space_is_one_of_two(run, command):
+    link = ("--link", "1 GB/s") if command == "disaggregate" else ()
+    machine = "three-macs" if command == "cluster" else "hgx-h100"
+    said = refused(run(command, "qwen3-0.6b", machine, *link, "--space", "free"), 2)
+    assert said == "--space must be engine or any, not 'free'"
+
+
+def test_any_plan_may_be_asked_for_and_tells_what_the_engines_limits_cost(run):
+    asked = ("plan", "qwen3-0.6b", "hgx-h100", "--chips", "2")
+    engine = run(*asked, "--format", "json").fields
+    free = run(*asked, "--space", "any", "--format", "json").fields
+    assert (engine["space"], engine["engine_objective"]) == ("engine", None)
+    assert free["space"] == "any"
+    assert free["engine_objective"] == pytest.approx(engine["objective"])
+    assert "chosen from: plans that tensorrt-llm 1.2 can be started with\n" in run(*asked).out
+    told = run(*asked, "--space", "any").out
+    assert "chosen from: any plan\ntensorrt-llm can be started with plans that reach" in told
 
 
 POWER = "energy is not comparable here"
@@ -252,6 +344,27 @@ def test_machines_stand_side_by_side(run):
     assert header.split() == ["hgx-h100:2", "hgx-a100:4"]
     assert re.search(r"^  chips +2 +4$", answer.out, re.MULTILINE)
     assert re.search(r"^  tpot_s +[\d.]+ ms +[\d.]+ ms$", answer.out, re.MULTILINE)
+
+
+def test_each_machine_is_compared_with_its_plan_and_what_is_proved_of_it(run):
+    asked = ("compare", "qwen3-8b", "hgx-h100:2", "groq-lpu-chain:576")
+    lines = run(*asked).out.splitlines()
+    fields = run(*asked, "--format", "json").fields
+    plans = [Plan.from_json(json.dumps(one["plan"])) for one in fields["results"]]
+    shown = {line.split("  ")[1]: line for line in lines if line.startswith("  ")}
+    assert shown["status"].split()[1:] == ["optimal", "optimal"]
+    assert shown["gap"].split("  ")[-1] == "none, proved"
+    assert all(f"  {plan_line(plan)}" in shown["plan"] for plan in plans)
+    assert shown["micro-batches"].split()[1:] == [str(plan.micro_batches) for plan in plans]
+    assert "hgx-h100:2: chosen from: plans that tensorrt-llm 1.2 can be started with" in lines
+    assert (
+        "groq-lpu-chain:576: chosen from: no rules of groq-compiler's engine are known: any plan"
+    ) in lines
+
+
+def test_a_comparison_of_any_plans_says_so_of_each_machine(run):
+    out = run("compare", "qwen3-0.6b", "hgx-h100:1", "hgx-a100:1", "--space", "any").out
+    assert out.count("chosen from: any plan\n") == 2
 
 
 def test_diffusion_models_are_compared_by_their_samples(run):
@@ -327,6 +440,8 @@ def test_two_pools_are_planned_and_shown(run):
     assert text.status == 0
     assert "it is proved that no pair of plans has a lower one" in text.out
     assert "over the link in" in text.out
+    assert "\nchosen from: plans that tensorrt-llm 1.2 can be started with\n" in text.out
+    assert "\nchosen from: any plan\n" in run(*asked, "--space", "any").out
     fields = run(*asked, "--format", "json").fields
     assert (fields["prefill_topology"]["chips"], fields["decode_topology"]["chips"]) == (1, 1)
     assert fields["score"]["chips"] == 2

@@ -3,12 +3,27 @@
 import pytest
 
 import planner as pl
+from planner.machines.engine import Engine
 from planner.plan import shape_name, ways_of
+from planner.planning.engine_search import AS_GOOD
 from planner.planning.reasons import changes_of
-from tests.instances import fabric, tiny_chip, tiny_graph, tiny_moe, tiny_topology
+from tests.clock import ticking
+from tests.instances import (
+    fabric,
+    tiny_chip,
+    tiny_graph,
+    tiny_moe,
+    tiny_software,
+    tiny_topology,
+)
 from tests.lanes import mostly_slow
 from tests.oracle import HIGHER_IS_BETTER, all_plans, kept, scored
 
+WITH_ENGINE = tiny_software(
+    engine=Engine(
+        version="1.2", like_stages=True, decoder_on_each_stage=True, micro_batches="stages"
+    )
+)
 WORK = pl.Workload(batch_size=2, prompt_tokens=64, output_tokens=8)
 
 
@@ -106,10 +121,113 @@ def test_shares_of_the_time_add_up_and_name_the_fabric():
 def test_without_time_nothing_is_said_to_be_proved():
     result = pl.partition(tiny_graph(2), two_nodes(), WORK, minimize="tpot_s")
     reasons = result.why(time_limit_s=0.0)
-    assert all(one.effect >= 0 for one in reasons.prices)
-    refusals = [one for one in reasons.alternatives if not one.proved]
-    assert refusals
-    assert all(one.plan is None and "time" in one.refused for one in refusals)
+    assert reasons.prices
+    assert reasons.alternatives
+    for price in reasons.prices:
+        assert (price.objective, price.effect, price.proved) == (None, None, False)
+    for one in reasons.alternatives:
+        assert (one.plan, one.proved, one.refused) == (None, False, "not answered in time")
+
+
+@pytest.mark.parametrize(
+    ("space", "tick_s"), [("engine", 1e-2), pytest.param("any", 1e-3, marks=pytest.mark.slow)]
+)
+def test_a_time_limit_is_kept_and_no_question_is_passed_over(space, tick_s):
+    machine = two_nodes().replace(software=WITH_ENGINE)
+    open_work = WORK.replace(batch_size=None)
+    result = pl.partition(
+        tiny_graph(3), machine, open_work, minimize="usd_per_million_tokens", space=space
+    )
+    whole = result.why()
+    with ticking(tick_s) as clock:
+        reasons = result.why(time_limit_s=0.1)
+    # Once time has run out, each question looks at the clock a few times at most.
+    questions = len(reasons.prices) + len(reasons.alternatives)
+    assert clock.call_count <= 0.1 / tick_s + 3 * (questions + 1)
+    assert {one.change for one in reasons.prices} == {one.change for one in whole.prices}
+    assert {one.shape for one in whole.alternatives} <= {one.shape for one in reasons.alternatives}
+    unanswered = [one for one in reasons.prices if not one.proved and not one.effect]
+    assert unanswered
+    assert all(one.effect is None and one.objective is None for one in unanswered)
+    assert reasons.prices[-len(unanswered) :] == tuple(unanswered)
+
+
+@pytest.mark.parametrize("field", ["tpot_s", "tokens_per_s", "usd_per_million_tokens"])
+@pytest.mark.parametrize("graph", [tiny_graph(3), tiny_moe(2)], ids=["dense", "experts"])
+def test_shapes_are_of_the_plans_that_the_result_was_chosen_from(graph, field):
+    machine = two_nodes().replace(software=WITH_ENGINE)
+    direction = "maximize" if field in HIGHER_IS_BETTER else "minimize"
+    result = pl.partition(graph, machine, WORK, **{direction: field})
+    best: dict[str, float] = {}
+    for plan in all_plans(graph, machine, WORK):
+        if pl.check_plan(plan, graph, machine, WORK, space="engine"):
+            continue
+        value, name = getattr(pl.score_plan(plan, graph, machine, WORK), field), _shape(plan)
+        better = max if field in HIGHER_IS_BETTER else min
+        best[name] = better(value, best.get(name, value))
+    told = result.why().alternatives
+    assert {one.shape for one in told if one.plan is not None} == best.keys() - {
+        _shape(result.plan)
+    }
+    for one in told:
+        assert one.proved
+        if one.plan is not None:
+            assert pl.check_plan(one.plan, graph, machine, WORK, space="engine") == ()
+            assert _shape(one.plan) == one.shape
+            assert one.objective == pytest.approx(best[one.shape], rel=AS_GOOD)
+
+
+def _shape(plan):
+    return shape_name(ways_of(plan))
+
+
+@pytest.mark.parametrize("batch", [1, 3, None])
+def test_a_shape_with_replicas_has_two_of_them_at_least(batch):
+    machine = two_nodes().replace(software=WITH_ENGINE)
+    work = WORK.replace(batch_size=batch)
+    reasons = pl.partition(tiny_graph(2), machine, work, minimize="tpot_s").why()
+    for one in reasons.alternatives:
+        if one.plan is not None:
+            assert (one.plan.replicas > 1) == ("replicas" in one.shape)
+
+
+def test_a_better_plan_that_turns_up_is_explained_and_not_listed_below_a_worse_one():
+    graph, machine = tiny_graph(2), two_nodes()
+    best = pl.partition(graph, machine, WORK, minimize="tpot_s")
+    plan = pl.uniform_plan(graph, machine)
+    assert ways_of(plan) != ways_of(best.plan)
+    score = pl.score_plan(plan, graph, machine, WORK)
+    worse = best.replace(plan=plan, score=score, objective=score.tpot_s, status="feasible")
+    reasons = worse.why()
+    assert reasons.better is not None
+    assert ways_of(reasons.better) == ways_of(best.plan)
+    assert (reasons.objective, reasons.shape) == (
+        pytest.approx(best.objective, rel=1e-9),
+        _shape(best.plan),
+    )
+    assert not reasons.proved
+    told = {one.shape: one for one in reasons.alternatives}
+    assert reasons.shape not in told
+    assert told["one chip"].plan == plan
+    assert told["one chip"].effect == pytest.approx(score.tpot_s / best.objective - 1)
+    assert all(one.effect >= 0 for one in reasons.alternatives if one.effect is not None)
+    assert best.why().better is None
+    assert best.why().proved
+
+
+def test_plans_around_excluded_chips_are_explained_around_them():
+    graph, machine = tiny_graph(2), two_nodes().replace(software=WITH_ENGINE)
+    result = pl.partition(graph, machine, WORK, minimize="tpot_s", exclude=(1,))
+    others = [one.plan for one in result.why().alternatives if one.plan is not None]
+    assert others
+    for plan in others:
+        assert pl.check_plan(plan, graph, machine, WORK, exclude=(1,)) == ()
+
+
+def test_where_no_rules_are_known_a_plan_around_excluded_chips_is_not_explained():
+    result = pl.partition(tiny_graph(2), two_nodes(), WORK, minimize="tpot_s", exclude=(1,))
+    with pytest.raises(pl.InputError, match="whose rules must be known"):
+        result.why()
 
 
 def test_diffusion_models_are_refused_in_one_sentence():

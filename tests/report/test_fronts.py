@@ -8,6 +8,7 @@ import pytest
 import planner as pl
 from planner.answers.fronts import Front
 from planner.report.fronts import error_lines, front_svg, staircase
+from planner.report.plans import plan_line
 from tests.instances import (
     FOLLOWING,
     tiny_graph,
@@ -32,6 +33,19 @@ def test_a_front_shows_itself_and_comes_back_from_json():
     assert [row["tpot_s"] for row in front.rows()] == sorted(row["tpot_s"] for row in front.rows())
     pandas = pytest.importorskip("pandas")
     assert isinstance(front.to_frame(), pandas.DataFrame)
+
+
+def test_the_table_of_a_front_says_each_plan_and_from_which_plans_they_were_chosen():
+    front = front_of_a_node()
+    lines = str(front).splitlines()
+    assert sum(line.startswith("chosen from: ") for line in lines) == 1
+    header = next(line for line in lines if line.split()[:1] == ["tpot_s"])
+    assert header.split()[-4:] == ["plan", "chips", "micro-batches", "sequences"]
+    rows = lines[lines.index(header) + 1 :]
+    for row, member in zip(rows, front.members, strict=True):
+        ends = [str(n) for n in (member.score.chips, member.plan.micro_batches)]
+        assert row.split()[-3:] == [*ends, str(member.score.batch_size)]
+        assert f"  {plan_line(member.plan)}  " in row
 
 
 def test_the_picture_has_a_dot_for_each_plan_units_on_its_axes_and_the_band_of_the_tolerance():

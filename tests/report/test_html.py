@@ -68,6 +68,8 @@ def test_a_result_says_in_html_what_it_says_in_text(result):
     lines = [
         *text.question_lines(result.graph, result.topology, result.workload),
         text.proof_line(result),
+        *text.chosen_lines(result),
+        text.plan_section(result.plan)[0],
     ]
     assert [line for line in lines if line not in words] == []
     assert all(field_text(name, getattr(result.score, name)) in words for name in FIELD_WORDS)
@@ -86,7 +88,10 @@ def test_a_plan_shows_a_row_for_each_stage():
     )
     _, root = words_of(f"<div>{plan._repr_mimebundle_()['text/html']}</div>")
     rows = [[cell.text for cell in row] for row in root.iter("tr")]
-    assert rows[1:] == [
-        ["0", "3 (embedding…decoder.1)", "0", "2", "1", "1", "1"],
-        ["1", "3 (decoder.2…head)", "1", "2", "1", "1", "1"],
+    assert rows == [
+        ["replicas", "stages (PP)", "micro-batches", "chips of each replica", "cut (layers)"],
+        ["2", "2", "2", "2", "3 + 3"],
+        ["stage", "layers", "TP", "EP", "attention DP", "chips, replica by replica"],
+        ["0", "3 (embedding…decoder.1)", "1", "1", "1", "0, 2"],
+        ["1", "3 (decoder.2…head)", "1", "1", "1", "1, 3"],
     ]

@@ -1,9 +1,11 @@
 """Nouns as text."""
 
+import json
+
 import pytest
 
 import planner as pl
-from tests.instances import tiny_graph
+from tests.instances import tiny_graph, tiny_topology
 from tests.report.test_html import words_of
 
 
@@ -24,3 +26,16 @@ def test_a_model_shows_its_kinds_of_layer():
 )
 def test_a_printed_noun_fits_a_screen(load):
     assert len(str(load())) < 5000
+
+
+def test_a_verdict_says_of_which_plans_it_speaks_and_an_old_certificate_of_any():
+    workload = pl.Workload(batch_size=2, prompt_tokens=64, output_tokens=16)
+    certificate = pl.partition(tiny_graph(), tiny_topology(2), workload).certificate()
+    assert str(pl.verify(certificate)).splitlines()[-1] == (
+        "chosen from: plans that the machine's software can be started with, as far as its rules"
+        " are known"
+    )
+    fields = json.loads(certificate.to_json())
+    del fields["space"]
+    old = pl.Certificate.from_json(json.dumps(fields))
+    assert str(pl.verify(old)).splitlines()[-1] == "chosen from: any plan"

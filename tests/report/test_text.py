@@ -198,7 +198,9 @@ def test_two_pools_are_told_with_what_sets_their_rate_and_where_the_time_goes():
     text = str(result)
     assert f"as the {result.score.slowest} serves" in text
     assert "\n  hop " in text  # the cache's way
-    assert text.index("prefill pool") < text.index("decode pool")
+    assert text.index("plan of the prefill pool: ") < text.index("plan of the decode pool: ")
+    assert text.index("\nprefill pool") < text.index("\ndecode pool")
+    assert re.search("^chosen from: .*any plan$", text, re.MULTILINE)
     assert str(result.score) in text
 
 
@@ -210,6 +212,20 @@ def test_a_result_on_a_cluster_names_its_pools_and_what_is_proved():
     assert "m1-max: 1 × Apple M1 Max" in text
     assert "optimal: tpot_s =" in text
     assert "pools in the order of the layers: m2-ultra" in text
+    assert re.search("^chosen from: ", text, re.MULTILINE)
+    header = next(line for line in text.splitlines() if line.split()[:2] == ["stage", "pool"])
+    assert header.split() == ["stage", "pool", "layers", "TP", "EP", "attention", "DP", "chips"]
+    assert re.search(r"^  0 +m2-ultra +\d+ \(embedding…\S+\) +1 +1 +1 +0$", text, re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_a_fleet_shows_the_plan_of_each_deployment():
+    found = pl.partition_fleet(
+        pl.load_model("llama-3.2-1b"), pl.load_cluster("three-macs"), pl.Workload(batch_size=None)
+    )
+    lines = str(found).splitlines()
+    assert sum(line.startswith("chosen from: ") for line in lines) == 1
+    assert sum(line.startswith("plan on ") for line in lines) == len(found.deployments)
 
 
 def test_a_new_plan_after_a_failure_says_what_it_moves():

@@ -1,0 +1,240 @@
+"""Plans as lines and tables, and from which plans an answer was chosen."""
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+
+from planner.answers.results import Result
+from planner.errors import listed
+from planner.machines.cluster import PooledStage
+from planner.machines.engine import Space
+from planner.machines.software import Software
+from planner.plan import Plan, Stage
+from planner.report.words import field_text
+from planner.units import trimmed
+
+MOST_ROWS = 24
+"""Stages up to which each has a row of its own, and rows of a table in any case."""
+MOST_TERMS = 8
+"""Stages of a cut up to which each has a number of its own, and numbers in any case."""
+MOST_REPLICAS = 6
+"""Replicas up to which the chips of each are told."""
+LEAST_COST = 5e-6
+"""Relative: limits that cost less are said to cost nothing."""
+
+DEGREES = {
+    "TP": "tensor_parallel",
+    "EP": "expert_parallel",
+    "attention DP": "attention_parallel",
+    "SP": "sequence_parallel",
+}
+"""Degrees of a stage by their heads; SP, context or sequence parallel, has a column where it is not
+1 everywhere."""
+
+
+# ── One line ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def plan_line(plan: Plan) -> str:
+    """ "4 × (TP2 × PP2, EP8, 33+30)": replicas, degrees, the cut; 'one chip'."""
+    each = _replica_line(plan)
+    if plan.replicas == 1:
+        return each
+    return f"{plan.replicas} × ({each})"
+
+
+def _replica_line(plan: Plan) -> str:
+    degrees = list(dict.fromkeys(map(_degrees_line, plan.stages)))
+    split = listed(one or "one chip" for one in degrees)
+    stages = len(plan.stages)
+    if stages == 1:
+        return split
+    cut = cut_text(plan, "+")
+    if len(degrees) > 1:
+        return f"PP{stages} of {split}, {cut}"
+    product, _, experts = degrees[0].partition(", ")
+    parts = [" × ".join(part for part in (product, f"PP{stages}") if part), experts, cut]
+    return ", ".join(part for part in parts if part)
+
+
+def _degrees_line(stage: Stage) -> str:
+    """ "TP2 × DP4, EP8"; empty where everything is 1."""
+    ways = {
+        "TP": stage.tensor_parallel,
+        "SP": stage.sequence_parallel,
+        "DP": stage.attention_parallel,
+    }
+    product = " × ".join(f"{name}{degree}" for name, degree in ways.items() if degree > 1)
+    if stage.expert_parallel == 1:
+        return product
+    return f"{product}, EP{stage.expert_parallel}"
+
+
+def cut_text(plan: Plan, plus: str = " + ") -> str:
+    """Layers of each stage: "33 + 30"; of many stages like neighbours together: "3 + 60 × 1 + 2",
+    for sixty stages of one layer each."""
+    counts = [len(stage.layers) for stage in plan.stages]
+    if len(counts) <= MOST_TERMS:
+        return plus.join(map(str, counts))
+    times = "×" if plus == "+" else " × "
+    terms = []
+    for count, run in itertools.groupby(counts):
+        often = len(list(run))
+        terms.append(f"{often}{times}{count}" if often > 1 else str(count))
+    return plus.join(_shortened(terms, MOST_TERMS))
+
+
+def _shortened(terms: Sequence[str], most: int) -> list[str]:
+    """The first and the last of many."""
+    if len(terms) <= most:
+        return list(terms)
+    return [*terms[: most - 2], "…", terms[-1]]
+
+
+# ── Tables ───────────────────────────────────────────────────────────────────────────────────────
+
+PLAN_HEADER = ("replicas", "stages (PP)", "micro-batches", "chips of each replica", "cut (layers)")
+
+
+def plan_row(plan: Plan) -> tuple[str, ...]:
+    """What a plan is in all its stages."""
+    return (
+        str(plan.replicas),
+        str(len(plan.stages)),
+        str(plan.micro_batches),
+        str(plan.chips // plan.replicas),
+        cut_text(plan),
+    )
+
+
+def stages_header(plan: Plan) -> tuple[str, ...]:
+    """Of the table of stages: degrees, and the chips in each replica."""
+    chips = "chips" if plan.replicas == 1 else "chips, replica by replica"
+    pool = ["pool"] if _is_pooled(plan) else []
+    return ("stage", *pool, "layers", *_degrees_shown(plan), chips)
+
+
+def stages_rows(plan: Plan) -> list[tuple[str, ...]]:
+    """A row for each stage; of many, one for each run of like neighbours."""
+    together = len(plan.stages) > MOST_ROWS
+    rows = [_run_row(plan, run) for run in _runs(plan.stages, together=together)]
+    if len(rows) <= MOST_ROWS:
+        return rows
+    half = MOST_ROWS // 2
+    blank = [""] * (len(rows[0]) - 2)
+    between = ("…", f"{len(rows) - 2 * half} more rows", *blank)
+    return [*rows[:half], between, *rows[-half:]]
+
+
+def _is_pooled(plan: Plan) -> bool:
+    return isinstance(plan.stages[0], PooledStage)
+
+
+def _degrees_shown(plan: Plan) -> list[str]:
+    shares_tokens = any(stage.sequence_parallel > 1 for stage in plan.stages)
+    return [head for head in DEGREES if head != "SP" or shares_tokens]
+
+
+def _runs(stages: Sequence[Stage], *, together: bool) -> list[list[int]]:
+    """Numbers of the stages that share a row."""
+    runs: list[list[int]] = []
+    for number, stage in enumerate(stages):
+        if together and runs and _continues(stages[runs[-1][-1]], stage):
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return runs
+
+
+def _continues(one: Stage, other: Stage) -> bool:
+    """Whether a stage is like the one before it, and stands right behind it in every replica."""
+    kept = ("tensor_parallel", "expert_parallel", "sequence_parallel", "group_chips", "pool")
+    if any(getattr(one, name, None) != getattr(other, name, None) for name in kept):
+        return False
+    if len(one.layers) != len(other.layers):
+        return False
+    pairs = zip(one.groups, other.groups, strict=True)
+    return all(before.last + 1 == after.first for before, after in pairs)
+
+
+def _run_row(plan: Plan, run: Sequence[int]) -> tuple[str, ...]:
+    first, last = plan.stages[run[0]], plan.stages[run[-1]]
+    each = f" each of {len(run)}" if len(run) > 1 else ""
+    names = from_to(first.layers[0], last.layers[-1], "…")
+    degrees = [str(getattr(first, DEGREES[head])) for head in _degrees_shown(plan)]
+    pool = [first.pool] if isinstance(first, PooledStage) else []
+    return (
+        from_to(str(run[0]), str(run[-1])),
+        *pool,
+        f"{len(first.layers)}{each} ({names})",
+        *degrees,
+        _chips_text(first, last),
+    )
+
+
+def from_to(first: str, last: str, between: str = "-") -> str:
+    """ "3" or "3-5"."""
+    return first if first == last else f"{first}{between}{last}"
+
+
+def _chips_text(first: Stage, last: Stage) -> str:
+    """The chips of a run of stages in each replica."""
+    pairs = zip(first.groups, last.groups, strict=True)
+    chips = [from_to(str(start.first), str(end.last)) for start, end in pairs]
+    return ", ".join(_shortened(chips, MOST_REPLICAS))
+
+
+# ── Which plans there were ───────────────────────────────────────────────────────────────────────
+
+
+def space_line(space: Space, softwares: Iterable[Software]) -> str:
+    """From which plans the answer was chosen: "plans that tensorrt-llm 1.2 can be started with"."""
+    every = list({software.name: software for software in softwares}.values())
+    if space == "any":
+        return "any plan"
+    known = [software for software in every if software.engine.is_known]
+    unknown = [_owner(software.name) for software in every if not software.engine.is_known]
+    parts = []
+    if known:
+        parts.append(f"plans that {listed(map(versioned, known))} can be started with")
+    if unknown:
+        parts.append(f"no rules of {listed(unknown)} engine are known: any plan")
+    return "; ".join(parts)
+
+
+def versioned(software: Software) -> str:
+    """ "tensorrt-llm 1.2": with the version whose rules are known."""
+    return f"{software.name} {software.engine.version}".rstrip()
+
+
+def _owner(name: str) -> str:
+    return f"{name}'" if name.endswith("s") else f"{name}'s"
+
+
+def engine_cost_lines(result: Result) -> list[str]:
+    """Where any plan was allowed: what the limits of the software's engine cost, as far as that
+    is proved."""
+    reached = result.engine_objective
+    if reached is None:
+        return []
+    software = result.topology.software.name
+    started = f"{software} can be started with plans that reach {field_text(result.field, reached)}"
+    found = field_text(result.field, result.objective)
+    cost = _cost_text(result, reached, result.objective)
+    if result.status == "optimal":
+        return [f"{started}; a freer engine could reach {found}, proved: its limits cost {cost}"]
+    bound = field_text(result.field, result.bound)
+    most = _cost_text(result, reached, result.bound)
+    return [
+        f"{started}; a freer engine could reach {found} at least, and nothing better than {bound}"
+        f" is possible: its limits cost at least {cost}, at most {most}"
+    ]
+
+
+def _cost_text(result: Result, reached: float, freer: float) -> str:
+    """How much worse the one is than the other: 100 % where a time doubles or a rate halves."""
+    worse, better = (reached, freer) if result.direction == "minimize" else (freer, reached)
+    if better <= 0.0 or math.isinf(worse):
+        return "nobody knows what"
+    share = worse / better - 1.0
+    return "nothing" if share < LEAST_COST else f"{trimmed(100 * share, 2)} %"
