@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check fast schemas bench mutants calibration notebooks clean
+.PHONY: demo test check fast oracle schemas bench mutants calibration notebooks clean
 
 demo: $(VENV)/.installed
 	$(BIN)/planner plan llama-3.1-70b hgx-h100 --weights fp8 --batch 8 --prompt 1024 --output 256
@@ -20,6 +20,10 @@ check: $(VENV)/.installed
 
 fast: $(VENV)/.installed
 	$(BIN)/python -m pytest -p no:nbmake -n 2 --dist worksteal -x -q -m "not slow" tests
+
+# Not in CI: all questions of which `make test` asks some.
+oracle: $(VENV)/.installed
+	PLANNER_ORACLE=1 $(BIN)/python -m pytest -p no:nbmake -n 2 --dist worksteal -q tests/test_engine_plans.py
 
 schemas: $(VENV)/.installed
 	$(BIN)/python -c "from planner.schemas import write_schemas; write_schemas()"

@@ -133,7 +133,7 @@ class EngineProof:
         low = moment_of(early, 0)
         high = low
         if not span.single:
-            late = space.batch_of([span], last=True)
+            late = space.batch_of([span], last=True, filled=True)
             high = moment_of(space.meter.moments(span.form.split, late, relaxed=True), 0)
         room = np.array(space.most_replicas(span.form))
         replicas = np.array(span.replicas)

@@ -160,25 +160,30 @@ class EngineSearch:
     def _fewest_replicas(self, span: Span) -> Found | None:
         """The fewest replicas of a form that keep up with the rate and the limits: with more of
         them each has less to do."""
-        low, high = 0, self.space.most_replicas(span.form)
+        high = self.space.most_replicas(span.form)
         best = self._kept(span._replace(replicas=high)) if high else None
-        if best is None:
-            return None
+        return None if best is None else self._fewer(best, span, math.inf)
+
+    def _fewer(self, known: Found, span: Span, goal: float) -> Found:
+        """The plan of a form with the fewest replicas, no more than one that is known, whose value
+        is below a goal."""
+        low, high = 0, known.replicas
         while high - low > 1:
             middle = (low + high) // 2
-            found = self._kept(span._replace(replicas=middle))
+            found = self._kept(span._replace(replicas=middle), goal)
             if found is None:
                 low = middle
             else:
-                high, best = middle, found
-        return best
+                high, known = middle, found
+        return known
 
-    def _kept(self, span: Span) -> Found | None:
-        """A plan of a span that keeps the limits, with the fewest sequences in flight."""
+    def _kept(self, span: Span, goal: float = math.inf) -> Found | None:
+        """A plan of a span that keeps the limits, with the fewest sequences in flight and a value
+        below a goal."""
         if span.single:
-            return self.space.settled(span, math.inf)
-        for _, part in self.space.tightened(self.space.parts(span)):
-            found = self._kept(part)
+            return self.space.settled(span, goal)
+        for bound, part in self.space.tightened(self.space.parts(span)):
+            found = self._kept(part, goal) if bound < goal else None
             if found is not None:
                 return found
         return None
@@ -188,6 +193,8 @@ class EngineSearch:
     def _take_nicest(self) -> None:
         """Of the plans that are as good as the best, the one that a person would take."""
         assert self.found is not None
+        if self.space.rate and not self.space.counts_replicas:
+            self._take_fewer()
         rivals = [self.found, *self._rivals()]
         fewest = min(self._chips(one) for one in rivals)
         least = min(one.value for one in rivals if self._chips(one) == fewest)
@@ -200,6 +207,14 @@ class EngineSearch:
         nicest, _ = min(known, key=lambda pair: self._niceness(*pair))
         self.found = nicest
         self.best = Best(self.space.to_plan(nicest), nicest.value)
+
+    def _take_fewer(self) -> None:
+        """At a rate all replicas were taken, since each then has the least to do: as few of them as
+        are as good."""
+        assert self.found is not None
+        whole = self.space.whole(self.found.span)
+        goal = self.best.value * (1 + AS_GOOD)
+        self.found = self._fewer(self.found, whole, goal)
 
     @staticmethod
     def _chips(found: Found) -> int:

@@ -13,9 +13,11 @@ from planner.answers.fronts import Front, Member
 from planner.answers.proof import StoppedBy
 from planner.answers.question import FIELDS, Question
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, UnknownNameError
+from planner.machines.engine import SPACES, Space
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
+from planner.planning.engine_fronts import EngineFrontSearch
 from planner.planning.refusals import refusal_of
 from planner.scoring.score import Score
 from planner.solver.chain.labels import LAST_BEAM
@@ -39,14 +41,15 @@ def pareto(
     tolerance: float = 0.05,
     time_limit_s: float | None = None,
     power_scope: PowerScope | None = None,
+    space: Space = "engine",
 ) -> Front:
     """The plans worth having when several fields of `Score` count.
 
-    Every plan of the space of `partition` is covered: in every field one of the members is at most
+    Every plan of the `space`, as `partition` has it, is covered: in every field one of the members is at most
     `tolerance` (relative) worse. Where the workload leaves the batch open, the front spans all
     batches. InfeasibleError: proved that there is no plan at all.
     """
-    question = _question(tuple(fields), power_scope)
+    question = _question(tuple(fields), power_scope, space)
     _refuse_unplanned(graph, workload, tolerance)
     candidates = Candidates(graph, topology, workload, question)
     if candidates.averages:
@@ -54,7 +57,8 @@ def pareto(
             f"pareto() has no proof for power_w of {topology.name}, an average;"
             " take energy_per_token_j"
         )
-    search = FrontSearch(candidates, tolerance, time_limit_s=time_limit_s)
+    kind = EngineFrontSearch if candidates.of_engine else FrontSearch
+    search = kind(candidates, tolerance, time_limit_s=time_limit_s)
     search.run()
     if not search.members:
         if search.complete:
@@ -72,6 +76,7 @@ def pareto(
         graph=graph,
         topology=topology,
         workload=workload,
+        space=space,
     )
 
 
@@ -87,7 +92,7 @@ def _refuse_unplanned(graph: ModelGraph, workload: Workload, tolerance: float) -
         raise InputError("pareto() takes a batch or an open one; leave Workload.requests_per_s out")
 
 
-def _question(fields: tuple[str, ...], power_scope: PowerScope | None) -> Question:
+def _question(fields: tuple[str, ...], power_scope: PowerScope | None, space: Space) -> Question:
     """The fields as an objective and limits that nothing breaks; what counts chips first, so
     that all numbers of replicas are looked at."""
     if len(set(fields)) != len(fields) or len(fields) < 2:
@@ -95,9 +100,11 @@ def _question(fields: tuple[str, ...], power_scope: PowerScope | None) -> Questi
     for name in fields:
         if name not in FIELDS:
             raise UnknownNameError("field to optimise", name, FIELDS)
+    if space not in SPACES:
+        raise UnknownNameError("space", str(space), SPACES)
     first = next((name for name in fields if name in ("chips", "power_w")), fields[0])
     limits = tuple((name, _unbroken(name)) for name in fields if name != first)
-    return Question(first, limits, power_scope)
+    return Question(first, limits, power_scope, space=space)
 
 
 def _unbroken(name: str) -> float:

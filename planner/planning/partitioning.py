@@ -10,7 +10,7 @@ from typing import Any
 from planner.answers.proof import proved
 from planner.answers.question import Question, question_of
 from planner.answers.results import ClusterResult, Result
-from planner.errors import InputError, NoPlanFoundError
+from planner.errors import InfeasibleError, InputError, NoPlanFoundError
 from planner.machines.cluster import Cluster, Pool
 from planner.machines.engine import Space
 from planner.machines.topology import PowerScope, Topology
@@ -21,6 +21,7 @@ from planner.planning.engine_search import AnySearch, search_of
 from planner.planning.refusals import refusal_of
 from planner.planning.search import Engine, Progress
 from planner.scoring.plans import score_plan
+from planner.scoring.score import Score
 from planner.space.candidates import Candidates
 from planner.space.cluster_candidates import ClusterCandidates
 from planner.space.diffusion import best_sampling
@@ -225,20 +226,29 @@ def _sampled(
     )
 
 
+def _scored(candidates: Candidates, plan: Plan) -> Score:
+    """The price of a plan that was searched out; that it breaks a rule is a fault of the search,
+    and proves nothing."""
+    try:
+        return score_plan(
+            plan,
+            candidates.graph,
+            candidates.topology,
+            candidates.workload,
+            power_scope=candidates.question.power_scope,
+            exclude=candidates.exclude,
+        )
+    except InfeasibleError as error:
+        raise AssertionError(f"the search promised a plan that does not fit: {error}") from error
+
+
 def _result(found: _Searched, elapsed_s: float) -> Result:
     """What was found, once the score says the same as the solver, whose bound is canonical."""
     search = found.search
     candidates, plan = search.candidates, search.best.plan
     assert plan is not None
     question = candidates.question
-    score = score_plan(
-        plan,
-        candidates.graph,
-        candidates.topology,
-        candidates.workload,
-        power_scope=question.power_scope,
-        exclude=candidates.exclude,
-    )
+    score = _scored(candidates, plan)
     proof = proved(
         question,
         objective=float(getattr(score, question.objective)),

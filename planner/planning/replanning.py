@@ -66,7 +66,9 @@ def replan(
     exclude = tuple(sorted({*result.exclude, *gone}))
     direction = {result.direction: result.field}
     scope = None if result.score.power_scope == "unknown" else result.score.power_scope
-    question = question_of(direction.get("minimize"), direction.get("maximize"), kept, scope)
+    question = question_of(
+        direction.get("minimize"), direction.get("maximize"), kept, scope, space=result.space
+    )
     cluster = alone(result.topology, exclude)
     in_order = best_of(
         ClusterCandidates(result.graph, cluster, result.workload, question),

@@ -53,8 +53,20 @@ class Schedule:
 
     @property
     def useful_decode(self) -> Step:
-        """What of a decode pass counts as useful: the tokens that are kept."""
-        return self.decode._replace(tokens=self.decode.sequences * self.tokens_per_pass)
+        """What of a decode pass counts as useful, on average over the micro-batches: the tokens
+        that are kept."""
+        sequences = self.sequences / self.micro_batches
+        return self.decode._replace(
+            tokens=sequences * self.tokens_per_pass, sequences=float(sequences)
+        )
+
+    @property
+    def mean_decode(self) -> Step:
+        """A decode pass of the mean over the micro-batches, of which the last may be smaller."""
+        share = self.sequences / self.micro_batches / self.decode.sequences
+        return self.decode._replace(
+            tokens=self.decode.tokens * share, sequences=self.decode.sequences * share
+        )
 
     @property
     def request_overhead_s(self) -> float:
@@ -138,7 +150,7 @@ def schedule_of(
     software: Software,
     sequences: int,
     micro_batches: int,
-    micro_sequences: int,
+    micro_sequences: float,
     *,
     relaxed: bool = False,
     whole_passes: bool = True,

@@ -366,9 +366,11 @@ def active_chip_s(prices: PriceList, at: Schedule) -> float:
 def active_kinds_s(prices: PriceList, at: Schedule) -> Floats:
     """The same of one layer of each kind, shape (kinds,)."""
     prefills, decodes = steps_of_cycle(at)
+    decode = at.mean_decode
     if at.relaxed:  # no number of passes takes fewer
         decodes = at.rounds * at.sequences / at.decode.sequences
-    active = prices.active_kinds_s((at.prefill, at.decode))
+        decode = at.decode
+    active = prices.active_kinds_s((at.prefill, decode))
     return np.asarray(active @ np.array([prefills, decodes]))
 
 

@@ -45,7 +45,8 @@ class Span(NamedTuple):
     form: Form
     replicas: int
     first: int
-    """Number of a batch, see `Batches`; of a batch that is given, its sequences in a replica."""
+    """Sequences of a replica; where requests come at a rate, numbers of its batches of like
+    micro-batches."""
     last: int
 
     @property
@@ -153,31 +154,42 @@ class EngineSpace:
     def _open(self, forms: list[Form]) -> Iterator[tuple[float, Span]]:
         spans = []
         for form in forms:
-            batches = self.batches(form)
-            sequences = self.topology.software.most_sequences * form.split.attention
-            last = batches.last(sequences)
-            if self.candidates.one_will_do:
-                last = min(last, 1)
-            if last >= 1 and self.counts_replicas:
+            last = self._last(form)
+            if last and self.counts_replicas:
                 spans.append(Span(form, 0, 1, last))
-            elif last >= 1:
-                spans += self._graded(form, batches, 1, last)
+            elif last:
+                spans += self._graded(form, last)
         yield from self._bounded(spans)
 
-    def _graded(self, form: Form, batches: Batches, first: int, last: int) -> list[Span]:
-        """A range of batches in parts whose ends are no factor of two apart."""
-        ends = [first]
-        full = batches.first_full()
-        if first + 1 < full <= last + 1:
-            ends.append(full - 1)
-        for each in _sizes(form.split.attention, last):
-            end = full - 1 + each
+    def _last(self, form: Form) -> int:
+        """The number of the last batch that the software takes; one sequence where nothing that is
+        asked about gains by more."""
+        if self.candidates.one_will_do:
+            return 1
+        last = self.topology.software.most_sequences * form.split.attention
+        if self.rate:
+            most = self.batches(form).most_in_flight or last
+            last = min(last, most - 1 + last // most)
+        return last
+
+    def whole(self, span: Span) -> Span:
+        """All batches of the form of a span."""
+        if self.batch_size is not None or self.workload.phase == "prefill":
+            return span
+        return span._replace(first=1, last=self._last(span.form))
+
+    def _graded(self, form: Form, last: int) -> list[Span]:
+        """All batches in parts whose ends are no factor of two apart."""
+        most = self.batches(form).most_in_flight or 1
+        ends = [1]
+        for size in _sizes(form.split.attention, last // most):
+            end = most - 1 + size if self.rate else most * size
             if ends[-1] < end <= last:
                 ends.append(end)
         if ends[-1] < last:
             ends.append(last)
         replicas = self._fixed(form)
-        firsts = [first, *(end + 1 for end in ends[:-1])]
+        firsts = [1, *(end + 1 for end in ends[:-1])]
         return [Span(form, replicas, a, b) for a, b in zip(firsts, ends, strict=True)]
 
     def _bounded(self, spans: list[Span]) -> Iterator[tuple[float, Span]]:
@@ -186,25 +198,54 @@ class EngineSpace:
             return
         lows = self._even(spans, self.batch_of(spans, last=False), relaxed=False)
         alike = all(span.single for span in spans)
-        highs = lows if alike else self._even(spans, self.batch_of(spans, last=True), relaxed=True)
+        highs = lows if alike else self._late(spans)
         room = self._of_forms(spans, self.most_replicas)
-        bounds = self.worth(lows, highs, room, np.array([span.replicas for span in spans]))
+        replicas = np.array([span.replicas for span in spans])
+        bounds = self.worth(lows, highs, room, replicas, exact=False)
         for bound, span in zip(bounds.tolist(), spans, strict=True):
             if bound < math.inf:
                 yield bound, span
 
-    def batch_of(self, spans: Sequence[Span], *, last: bool) -> Batch:
-        """The first batch of each span, or the last."""
-        number = np.array([span.last if last else span.first for span in spans], dtype=np.intp)
+    def vectors(self, spans: Sequence[Span]) -> Floats:
+        """Canonical values, at least, of all fields that are asked about, of spans of one split by
+        even cuts, shape (spans, fields); infinite where there is no plan."""
+        lows = self._even(spans, self.batch_of(spans, last=False), relaxed=False)
+        highs = lows
+        if not all(span.single for span in spans):
+            highs = self._late(spans)
+        room = self._of_forms(spans, self.most_replicas)
+        return self._vectors(lows, highs, room, np.array([span.replicas for span in spans]))
+
+    def vector(self, span: Span, low: Figures, high: Figures) -> Floats:
+        """The same of one span, from figures of its first and its last batch."""
+        room = np.array(self.most_replicas(span.form))
+        return self._vectors(low, high, room, np.array(span.replicas))
+
+    def _vectors(self, lows: Figures, highs: Figures, room: Ints, replicas: Ints) -> Floats:
+        market = Market(self, lows, highs, room, replicas)
+        values = np.stack([market.value(name) for name in self.question.fields], axis=-1)
+        kept = (market.replicas >= 1) & (lows.peaks.needed <= self.usable)
+        return np.where(kept[..., None], values, np.inf)
+
+    def batch_of(self, spans: Sequence[Span], *, last: bool, filled: bool = False) -> Batch:
+        """The first batch of each span, or the last; `filled`: with as many sequences as its
+        micro-batches have room for, where the first has smaller ones, so that no batch of the span
+        spreads what they take over more."""
+        first = np.array([span.first for span in spans], dtype=np.intp)
+        number = np.array([span.last for span in spans], dtype=np.intp) if last else first
         most = self._of_forms(spans, lambda form: self.batches(form).most_in_flight or 0)
-        if self.batch_size is not None:
-            # Sequences that are given are shared out over the micro-batches that the engine keeps.
-            micro_batches = np.where(most > 0, np.minimum(most, number), number)
-            return Batch(number, micro_batches, -(-number // micro_batches))
-        few = (most == 0) | (number < most)
-        micro_batches = np.where(few, number, most)
-        each = np.where(few, 1, number - most + 1)
-        return Batch(micro_batches * each, micro_batches, each)
+        if self.rate:
+            # Where requests come at a rate, the batch that they bring about is of like parts.
+            few = (most == 0) | (number < most)
+            micro_batches = np.where(few, number, most)
+            each = np.where(few, 1, number - most + 1)
+            return Batch(micro_batches * each, micro_batches, each)
+        micro_batches = np.where(most > 0, np.minimum(most, number), number)
+        each = -(-number // micro_batches)
+        if filled:
+            grows = -(-first // micro_batches) < each
+            number = np.where(grows, micro_batches * each, number)
+        return Batch(number, micro_batches, each)
 
     def _of_forms(self, spans: Sequence[Span], of: Callable[[Form], int]) -> Ints:
         """A figure of the form of each span, made once for each form, shape (spans,)."""
@@ -254,6 +295,11 @@ class EngineSpace:
         )
         chips = stages * split.chips
         return Figures(moments, sums, peaks, chips, self._counted(moments, chips, stages))
+
+    def _late(self, spans: Sequence[Span]) -> Figures:
+        """The same of the last batch of each, as a bound of all before it."""
+        batch = self.batch_of(spans, last=True, filled=True)
+        return self._even(spans, batch, relaxed=True)
 
     def _held(self, moments: Moments) -> Floats:
         """Weights and caches of a layer of each kind on a chip, shape (kinds, *batch). [B]"""
@@ -344,11 +390,17 @@ class EngineSpace:
     # ── What they are worth ──────────────────────────────────────────────────────────────────
 
     def worth(
-        self, lows: Figures, highs: Figures, room: Floats | Ints, replicas: Floats | Ints
+        self,
+        lows: Figures,
+        highs: Figures,
+        room: Floats | Ints,
+        replicas: Floats | Ints,
+        *,
+        exact: bool = True,
     ) -> Floats:
         """Canonical value of the objective, at least, of plans between two batches; infinite where
         they break a limit. `room`: the most replicas; `replicas`: so many, 0: as suits."""
-        market = Market(self, lows, highs, np.asarray(room), np.asarray(replicas))
+        market = Market(self, lows, highs, np.asarray(room), np.asarray(replicas), exact=exact)
         kept = market.replicas >= 1
         for name, most in self.limits:
             kept &= market.value(name) <= most
@@ -376,36 +428,36 @@ class EngineSpace:
         if spans[0].form.stages == 1:
             return list(self._bounded(list(spans)))
         found = []
-        alike = all(span.single for span in spans)
-        lows = self.batch_of(spans, last=False)
-        highs = lows if alike else self.batch_of(spans, last=True)
-        split = spans[0].form.split
-        early = self.meter.moments(split, lows)
-        late = early if alike else self.meter.moments(split, highs, relaxed=True)
-        for number, span in enumerate(spans):
-            low = self._least(span, early, number, early, number)
-            if low is None:
-                continue
-            high = low if span.single else self._least(span, late, number, early, number)
-            if high is None:
+        for span in spans:
+            figures = self.extremes(span)
+            if figures is None:
                 continue
             room = np.array(self.most_replicas(span.form))
-            bound = float(self.worth(low, high, room, np.array(span.replicas)))
+            bound = float(self.worth(*figures, room, np.array(span.replicas), exact=False))
             if bound < math.inf:
                 found.append((bound, span))
         return found
 
-    def _least(
-        self, span: Span, moments: Moments, number: int, held: Moments, held_number: int
-    ) -> Figures | None:
-        """The least that each load of a span can be, where memory must do for `held`; None where
-        there is no cut."""
-        at = moment_of(moments, number)
-        chain = self.chain(span.form, at, moment_of(held, held_number))
-        least, _ = bottlenecks(chain)
-        if not np.isfinite(least).all():
-            return None
-        return self.figures(span.form, at, least)
+    def extremes(self, span: Span) -> tuple[Figures, Figures] | None:
+        """Of the first and the last batch of a span, the least that each load can be by itself,
+        where memory must do for the first; None where there is no cut."""
+        early = self.moment(span)
+        low = self._least(span.form, early, early)
+        if low is None or span.single:
+            return None if low is None else (low, low)
+        late = self.batch_of([span], last=True, filled=True)
+        at = moment_of(self.meter.moments(span.form.split, late, relaxed=True), 0)
+        high = self._least(span.form, at, early)
+        return None if high is None else (low, high)
+
+    def moment(self, span: Span) -> Moments:
+        """Of the first batch of a span."""
+        batch = self.batch_of([span], last=False)
+        return moment_of(self.meter.moments(span.form.split, batch), 0)
+
+    def _least(self, form: Form, at: Moments, held: Moments) -> Figures | None:
+        least, _ = bottlenecks(self.chain(form, at, held))
+        return self.figures(form, at, least) if np.isfinite(least).all() else None
 
     def figures(
         self, form: Form, at: Moments, peaks: Floats, more: Floats | None = None
@@ -474,8 +526,7 @@ class EngineSpace:
 
     def settled(self, span: Span, goal: float) -> Found | None:
         """The best plan of a span of one batch, where it is below the goal."""
-        batch = self.batch_of([span], last=False)
-        at = moment_of(self.meter.moments(span.form.split, batch), 0)
+        at = self.moment(span)
         room = np.array(self.most_replicas(span.form))
         replicas = np.array(span.replicas)
 
@@ -494,7 +545,7 @@ class EngineSpace:
         """The same plan with other cuts that are as good: the engine's own, and those that keep
         every load at least as low."""
         span = found.span
-        at = moment_of(self.meter.moments(span.form.split, self.batch_of([span], last=False)), 0)
+        at = self.moment(span)
         chain = self.chain(span.form, at, at)
         _, lowest = bottlenecks(chain)
         _, lower = bottlenecks(chain, chain.peaks_of(found.borders))
@@ -607,7 +658,14 @@ class Market:
     the last."""
 
     def __init__(
-        self, space: EngineSpace, lows: Figures, highs: Figures, room: Ints, replicas: Ints
+        self,
+        space: EngineSpace,
+        lows: Figures,
+        highs: Figures,
+        room: Ints,
+        replicas: Ints,
+        *,
+        exact: bool = True,
     ) -> None:
         self.space, self.lows, self.highs = space, lows, highs
         asked = replicas
@@ -618,7 +676,7 @@ class Market:
         self.late: Times = (
             self.early if alike else space.meter.times(highs.moments, highs.sums, highs.peaks, each)
         )
-        self.exact = alike
+        self.exact = alike and exact
         self.replicas = np.where(asked > 0, asked, self._suited(room))
 
     @property

@@ -55,8 +55,7 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Batches:
-    """The batches that a replica of a form can have, numbered from 1: fewer sequences than the
-    engine keeps micro-batches, each by itself, then whole numbers of sequences in each."""
+    """How an engine cuts the sequences of a replica of a form into micro-batches."""
 
     engine: Engine
     stages: int
@@ -68,26 +67,8 @@ class Batches:
             return None
         return in_flight(self.engine, self.stages, 10_000_000)
 
-    def at(self, number: int) -> tuple[int, int]:
-        """Micro-batches, and sequences in each."""
-        most = self.most_in_flight
-        if most is None or number < most:
-            return number, 1
-        return most, number - most + 1
-
-    def first_full(self) -> int:
-        """The first in which every micro-batch that the engine keeps has a sequence."""
-        return self.most_in_flight or 1
-
-    def last(self, sequences: int) -> int:
-        """The last with no more than so many sequences."""
-        most = self.most_in_flight
-        if most is None or sequences < most:
-            return sequences
-        return most - 1 + sequences // most
-
     def holding(self, sequences: int) -> tuple[int, int]:
-        """How the engine cuts so many sequences: micro-batches, and sequences in the largest."""
+        """Micro-batches of so many sequences, and how many are in the largest."""
         most = self.most_in_flight
         micro_batches = sequences if most is None else min(most, sequences)
         return micro_batches, -(-sequences // micro_batches)

@@ -5,6 +5,7 @@ The same price list as `score_plan`, and the same composition of times (`pricing
 for any number of batches: a batch is so many micro-batches of so many sequences.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
@@ -30,6 +31,8 @@ from planner.space.candidates import Candidates
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 T = TypeVar("T")
+Key = tuple[int, int, float, bool]
+"""Sequences, micro-batches, sequences in each, and whether prompts may take fractions of passes."""
 
 
 class Batch(NamedTuple):
@@ -37,7 +40,7 @@ class Batch(NamedTuple):
 
     sequences: Ints
     micro_batches: Ints
-    micro_sequences: Ints
+    micro_sequences: Ints | Floats
     """In the largest micro-batch."""
 
 
@@ -114,7 +117,7 @@ class Meter:
         self.counts = self.prices.counts
         self.handed = np.array([layer.activation_bytes_per_token for layer in self.graph.layers])
         """On from each layer, for each token. [B]"""
-        self._schedules: dict[tuple[int, int, int], Schedule] = {}
+        self._schedules: dict[Key, Schedule] = {}
         self._seconds: dict[tuple[Split, bool], dict[Step, Floats]] = {}
         self._buffers: dict[tuple[Split, float, float], float] = {}
         self._active: dict[Step, float] = {}
@@ -129,7 +132,7 @@ class Meter:
         that times for one sequence only shrink as more are in flight."""
         whole = not relaxed or split.attention == 1
         shape = np.shape(batch.sequences)
-        keys = self._keys(batch)
+        keys = self._keys(batch, relaxed)
         distinct = list(dict.fromkeys(keys))
         number = {key: place for place, key in enumerate(distinct)}
         index = np.array([number[key] for key in keys], dtype=np.intp).reshape(shape)
@@ -164,18 +167,26 @@ class Meter:
             holdings=self.candidates.served.holdings(split),
         )
 
-    def _keys(self, batch: Batch) -> list[tuple[int, int, int]]:
+    def _keys(self, batch: Batch, relaxed: bool = False) -> list[Key]:
         """Of the schedules of some batches: where prompts come one by one, the size of the
         micro-batch says all."""
         sizes = np.ravel(batch.micro_sequences).tolist()
         if self._one_by_one:
-            return [(size, 1, size) for size in sizes]
+            return [(math.ceil(size), 1, size, False) for size in sizes]
         every = np.ravel(batch.sequences).tolist(), np.ravel(batch.micro_batches).tolist(), sizes
-        return list(zip(*every, strict=True))
+        return [(*key, relaxed) for key in zip(*every, strict=True)]
 
-    def _schedule(self, key: tuple[int, int, int]) -> Schedule:
+    def _schedule(self, key: Key) -> Schedule:
         if key not in self._schedules:
-            self._schedules[key] = schedule_of(self.workload, self.software, *key)
+            sequences, micro_batches, each, relaxed = key
+            self._schedules[key] = schedule_of(
+                self.workload,
+                self.software,
+                sequences,
+                micro_batches,
+                each,
+                whole_passes=not relaxed,
+            )
         return self._schedules[key]
 
     @staticmethod
@@ -217,6 +228,10 @@ class Meter:
         others_s = moments.others * moments.passes * peaks.prefill_s
         at = moments.at
         joined, tpot = np.zeros((2, *np.shape(others_s)))
+        # Passes in fractions stand for any number up to theirs: of those only what the slowest stage
+        # does is certain.
+        whole_passes = moments.passes == np.floor(moments.passes)
+        prompt_pass_s = np.where(whole_passes, sums.prefill_s, peaks.prefill_s)
         for passes in np.unique(moments.passes):
             # Schedules differ in how many passes a prompt takes, at most.
             waits = waits_of(
@@ -225,7 +240,7 @@ class Meter:
                 turn_s=moments.batch.micro_batches * peaks.decode_s,
                 interrupted_s=peaks.turn_s,
                 others_s=others_s,
-                prompt_pass_s=sums.prefill_s,
+                prompt_pass_s=prompt_pass_s,
                 prompt_slowest_s=peaks.prefill_s,
             )
             alike = moments.passes == passes
@@ -249,7 +264,7 @@ class Meter:
 
     def active_s(self, moments: Moments) -> Floats:
         """What the power of a replica's chips follows, over a cycle. [s]"""
-        each = self._schedules_of(moments.batch)
+        each = self._mean_schedules(moments.batch)
         prefill = self._known(self._active, [at.prefill for at in each], self._activity)
         decode = self._known(self._active, [at.decode for at in each], self._activity)
         prefills, decodes = self._often(moments)
@@ -259,7 +274,7 @@ class Meter:
 
     def useful(self, moments: Moments) -> tuple[Floats, Floats]:
         """Operations and bytes of a replica's cycle that count as useful. [FLOP, B]"""
-        each = self._schedules_of(moments.batch)
+        each = self._mean_schedules(moments.batch)
         prefill = self._known(self._useful, [at.prefill for at in each], self._usefulness)
         decode = self._known(self._useful, [at.useful_decode for at in each], self._usefulness)
         prefills, decodes = self._often(moments)
@@ -275,8 +290,10 @@ class Meter:
         decodes = moments.at.rounds * np.asarray(moments.batch.micro_batches, dtype=float)
         return np.asarray(requests * moments.passes), np.asarray(decodes)
 
-    def _schedules_of(self, batch: Batch) -> list[Schedule]:
-        return [self._schedule(key) for key in self._keys(batch)]
+    def _mean_schedules(self, batch: Batch) -> list[Schedule]:
+        """With micro-batches of the mean size, for what is done in all of them together."""
+        mean = np.asarray(batch.sequences / batch.micro_batches)
+        return [self._schedule(key) for key in self._keys(batch._replace(micro_sequences=mean))]
 
     @staticmethod
     def _known(

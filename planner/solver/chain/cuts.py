@@ -119,12 +119,12 @@ def best_cut(chain: Chain, value: Value, goal: float = math.inf) -> Cut:
             best = near
         if bound >= best.value * CLOSE:
             continue
-        for below, above in _halves(chain, near.peaks, least, tops, lows):
+        for below, above in halves(chain, near.peaks, least, tops, lows):
             heapq.heappush(todo, (bound, next(count), below, above))
     return best if best.borders else NO_CUT
 
 
-def _halves(
+def halves(
     chain: Chain, peaks: Floats, least: Floats, tops: Floats, lows: Floats
 ) -> Iterator[tuple[Floats, Floats]]:
     """The range of the peak that a cut misses most, in two: ends from above, and from below."""

@@ -411,12 +411,14 @@ def _product_of(chain: ChainProblem, measure: Measure) -> _Product | None:
         return None
     prices = [0.0, *(free[0] / alone[0] * 2.0**power for power in range(-7, 8))]
     costs = np.stack([cheapest(chain, weights + price * unit, 0.0).cost for price in prices])
+    # Where all that is weighed is held, nothing is left to price, and all prices are one.
+    dearer = np.diff(prices) > 0
     least = []
     for item in range(chain.items + 1):
         if not np.isfinite(alone[item]):
             least.append((np.zeros(1), np.full(1, np.inf)))
             continue
-        meet = np.diff(costs[:, item]) / np.diff(prices)
+        meet = np.diff(costs[:, item])[dearer] / np.diff(prices)[dearer]
         more = np.array([alone[item], *meet[meet > alone[item]]])
         cost = (costs[:, item, None] - np.outer(prices, more)).max(axis=0)
         least.append((more, cost))
