@@ -183,5 +183,4 @@ def value_of(space: EngineSpace, found: Found) -> float:
 
 def sequences_of(space: EngineSpace, span: Span) -> int:
     """Of a replica at the one batch of a span."""
-    micro_batches, each = space.batches(span.form).at(span.first)
-    return micro_batches * each
+    return int(space.batch_of([span], last=False).sequences[0])

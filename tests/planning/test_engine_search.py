@@ -156,23 +156,28 @@ def test_the_end_of_time_leaves_a_bound_that_holds(whole, ticks):
     assert search.best.value >= whole.best.value * (1 - 1e-9)
 
 
-@pytest.mark.parametrize("seed", [78, 103, 197])
-def test_what_is_enough_ends_the_search(seed):
-    # Questions of which the first plan found is not the best.
-    dice = random.Random(seed)
-    limits = {"tpot_s": dice.choice((2e-4, 5e-4, 1e-3))} if dice.random() < 0.5 else {}
-    asked = random_space(dice, **limits).candidates
-    best = EngineSearch(asked)
+def offers_of(asked):
+    """A search that was run, and the values of the plans that it found, in turn."""
+    search = EngineSearch(asked)
     offered = []
-    offer = best._offer
+    offer = search._offer
 
     def noted(found):
         offered.append(found.value)
         offer(found)
 
-    best._offer = noted
-    best.run()
-    assert offered[0] > 1.001 * best.best.value
+    search._offer = noted
+    search.run()
+    return search, offered
+
+
+def test_what_is_enough_ends_the_search():
+    # A question of which the first plan found is not the best.
+    for seed in itertools.count(70):
+        asked = random_space(random.Random(seed)).candidates
+        best, offered = offers_of(asked)
+        if offered and offered[0] > 1.001 * best.best.value:
+            break
 
     search = EngineSearch(asked, enough=offered[0])
     search.run()
@@ -318,7 +323,11 @@ def _values(space):
             if work.batch_size is not None:
                 first = last = -(-work.batch_size // replicas)
             elif work.phase != "prefill":
-                last = space.batches(form).last(3 * form.split.attention)
+                last = 3 * form.split.attention
+                if space.rate:
+                    # Of like micro-batches then: one to as many as there are, then two in each.
+                    most = space.batches(form).most_in_flight or last
+                    last = min(last, most - 1 + last // most)
             for found in found_in(space, Span(form, replicas, first, last), replicas):
                 yield value_of(space, found)
 

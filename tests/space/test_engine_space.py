@@ -166,7 +166,7 @@ def test_spans_of_an_open_batch_have_every_batch_once(most):
     for form, ends in by_form.items():
         numbers = [number for first, last in sorted(ends) for number in range(first, last + 1)]
         sequences = most * form.split.attention
-        assert numbers == list(range(1, space.batches(form).last(sequences) + 1))
+        assert numbers == list(range(1, sequences + 1))
 
 
 def test_a_given_batch_is_shared_out_over_the_fewest_replicas_of_each_size():
@@ -196,10 +196,10 @@ def test_a_limit_on_chips_leaves_out_forms_and_replicas():
 def test_a_plan_is_what_was_found():
     space = space_of(tiny_graph(3), machine(), OPEN, "tokens_per_s")
     span = next(span for _, span in space.spans() if span.form.chips == span.form.stages == 2)
-    plan = space.to_plan(Found(span._replace(first=4, last=4), 2, 0.0, (0, 2, 5)))
+    plan = space.to_plan(Found(span._replace(first=6, last=6), 2, 0.0, (0, 2, 5)))
     assert [len(stage.layers) for stage in plan.stages] == [2, 3]
     assert [[group.first for group in stage.groups] for stage in plan.stages] == [[0, 2], [1, 3]]
-    # The fourth batch of two stages: three sequences in each of two micro-batches, twice.
+    # Six sequences over two stages: three in each of two micro-batches, twice.
     assert (plan.micro_batches, plan.batch_size, plan.space) == (2, 12, "engine")
 
 

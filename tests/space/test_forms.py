@@ -44,64 +44,34 @@ def machine(chips, *fabrics, engine=None, **changes):
 # ── Batches ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def listed(engine, stages, count=6):
-    batches = Batches(engine, stages)
-    return [batches.at(number) for number in range(1, count + 1)]
-
-
-def test_three_stages_keep_three_micro_batches():
-    # One sequence, two, three; then two in each of three, and so on.
-    assert listed(tiny_engine(), 3) == [(1, 1), (2, 1), (3, 1), (3, 2), (3, 3), (3, 4)]
-    batches = Batches(tiny_engine(), 3)
-    assert batches.most_in_flight == 3
-    assert batches.first_full() == 3
-    # 7 sequences: two in each of three, and one that is left over.
-    assert [batches.last(sequences) for sequences in (1, 2, 3, 5, 6, 7)] == [1, 2, 3, 3, 4, 4]
-    assert [batches.holding(sequences) for sequences in (2, 3, 7)] == [(2, 1), (3, 1), (3, 3)]
-
-
-def test_three_stages_may_keep_one_more():
-    engine = tiny_engine(micro_batches="stages + 1")
-    assert listed(engine, 3) == [(1, 1), (2, 1), (3, 1), (4, 1), (4, 2), (4, 3)]
-    batches = Batches(engine, 3)
-    assert batches.first_full() == 4
-    assert [batches.last(sequences) for sequences in (3, 4, 8, 11)] == [3, 4, 5, 5]
-    assert batches.holding(9) == (4, 3)
-
-
-def test_each_sequence_may_be_by_itself():
-    engine = tiny_engine(micro_batches="sequences")
-    assert listed(engine, 3) == [(number, 1) for number in range(1, 7)]
-    batches = Batches(engine, 3)
-    assert batches.most_in_flight is None
-    assert batches.first_full() == 1
-    assert batches.last(9) == 9
-    assert batches.holding(9) == (9, 1)
+@pytest.mark.parametrize(
+    ("rule", "most", "held"),
+    [
+        # Of 2, 3, 7 and 9 sequences over three stages: micro-batches, and the largest of them.
+        ("one", 1, [(1, 2), (1, 3), (1, 7), (1, 9)]),
+        ("stages", 3, [(2, 1), (3, 1), (3, 3), (3, 3)]),
+        ("stages + 1", 4, [(2, 1), (3, 1), (4, 2), (4, 3)]),
+        ("sequences", None, [(2, 1), (3, 1), (7, 1), (9, 1)]),
+    ],
+)
+def test_sequences_are_cut_into_what_the_engine_keeps_in_flight(rule, most, held):
+    batches = Batches(tiny_engine(micro_batches=rule), 3)
+    assert batches.most_in_flight == most
+    assert [batches.holding(sequences) for sequences in (2, 3, 7, 9)] == held
 
 
 @pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
 def test_one_stage_takes_all_sequences_at_once(engine):
-    assert listed(engine, 1) == [(1, number) for number in range(1, 7)]
     batches = Batches(engine, 1)
-    assert (batches.most_in_flight, batches.first_full()) == (1, 1)
-    assert batches.last(9) == 9
+    assert batches.most_in_flight == 1
     assert batches.holding(9) == (1, 9)
 
 
-@given(
-    st.sampled_from(list(ENGINES.values())),
-    st.integers(1, 9),
-    st.integers(1, 200),
-)
-def test_every_batch_is_cut_as_the_engine_says(engine, stages, number):
-    batches = Batches(engine, stages)
-    micro_batches, each = batches.at(number)
-    sequences = micro_batches * each
+@given(st.sampled_from(list(ENGINES.values())), st.integers(1, 9), st.integers(1, 200))
+def test_every_batch_is_cut_as_the_engine_says(engine, stages, sequences):
+    micro_batches, largest = Batches(engine, stages).holding(sequences)
     assert in_flight(engine, stages, sequences) == micro_batches
-    assert batches.holding(sequences) == (micro_batches, each)
-    # `last` undoes `at`; one sequence fewer belongs to the batch before.
-    assert batches.last(sequences) == number
-    assert batches.last(sequences - 1) == number - 1
+    assert micro_batches * (largest - 1) < sequences <= micro_batches * largest
 
 
 # ── Forms ────────────────────────────────────────────────────────────────────────────────────────
