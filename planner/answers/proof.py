@@ -14,6 +14,9 @@ TOLERANCE = 1e-9
 """Relative: between the solver's objective and the score of its plan, and between objective and
 bound of an optimum."""
 
+AS_GOOD = 1e-3
+"""Relative: plans no further apart are as good, where one of them holds fewer chips."""
+
 StoppedBy = Literal["proof", "time", "interrupt", "beam"]
 
 
@@ -31,8 +34,9 @@ class Proof(Ended):
     """What was found, and how good the best can be at most."""
 
     status: Literal["optimal", "feasible"]
-    """Optimal: nothing of the space is better. Feasible: that is not proved; the bound says how
-    much better it might be."""
+    """Optimal: nothing of the space is better, but for plans within 0.1 % that hold more chips,
+    where the gap says so. Feasible: that is not proved; the bound says how much better it might
+    be."""
     objective: float
     bound: float
     """Proved: nothing of the space is better than this."""
@@ -62,12 +66,14 @@ def proved(
     bound: float,
     elapsed_s: float,
     stopped_by: StoppedBy | None = None,
+    fewer_chips: bool = False,
 ) -> dict[str, Any]:
     """The fields of an `Answer` that speak of proof, once the score says the same as the search.
 
     `objective` is the plan's score in the field asked, `promised` the value that the search gave
     it, `bound` what the search proved, all in the field's own unit. Where objective and bound agree
-    within `TOLERANCE`, the answer is optimal.
+    within `TOLERANCE`, the answer is optimal; also where a plan within `AS_GOOD` was taken for its
+    `fewer_chips`, and then the gap stays what it is.
     """
     if not math.isclose(objective, promised, rel_tol=TOLERANCE):
         raise AssertionError(
@@ -79,8 +85,9 @@ def proved(
     if optimal:
         bound = objective
         stopped_by = "proof"
+    as_good = fewer_chips and sign * (promised - bound) <= AS_GOOD * (1 + 1e-6) * abs(promised)
     return {
-        "status": "optimal" if optimal else "feasible",
+        "status": "optimal" if optimal or as_good else "feasible",
         "field": question.objective,
         "direction": question.direction,
         "objective": objective,

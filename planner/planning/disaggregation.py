@@ -357,6 +357,7 @@ class _Pool:
             time_limit_s=self.clock.left_s,
             enough=enough,
             hopeless=hopeless,
+            nice=False,
         )
         search.run()
         self.clock.interrupted |= search.interrupted

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from planner.answers.proof import StoppedBy
+from planner.answers.proof import AS_GOOD, StoppedBy
 from planner.errors import InfeasibleError, InputError
 from planner.machines.cluster import PooledPlan, PooledStage
 from planner.models.graph import ENDS
@@ -23,8 +23,6 @@ from planner.space.candidates import Candidates
 from planner.space.engine_space import EngineSpace, Found, Span
 from planner.space.layout import even_borders
 
-AS_GOOD = 1e-3
-"""Relative: plans no further apart are as good, where one of them holds fewer chips."""
 EQUAL = 1 + 1e-9
 """Values closer than this are one, where plans hold as many chips."""
 MOST_RIVALS = 40
@@ -43,14 +41,17 @@ class EngineSearch:
         enough: float = -math.inf,
         hopeless: float = math.inf,
         ways: frozenset[Way] | None = None,
+        nice: bool = True,
     ) -> None:
         """`enough` is a canonical value that need not be bettered, `hopeless` one above which
-        none is of use; `ways` leaves only plans that use more than one chip in just these."""
+        none is of use; `ways` leaves only plans that use more than one chip in just these;
+        `nice`: of plans that are as good, the one that a person would take."""
         self.candidates = candidates
         self.space = EngineSpace(candidates, ways)
         self.progress = progress
         self.enough = enough
         self.hopeless = hopeless
+        self.nice = nice
         self.started = time.monotonic()
         self.deadline = math.inf if time_limit_s is None else self.started + time_limit_s
         self.best: Best[Plan] = Best()
@@ -59,6 +60,9 @@ class EngineSearch:
         """Of a wider space alone; see `FreeSearch`."""
         self.open: list[tuple[float, int, Span]] = []
         self.numbers = itertools.count()
+        self.least = math.inf
+        """The proved least value, once there is one; the plan that is taken may be within `AS_GOOD`
+        of it where it holds fewer chips."""
         self.opening = math.inf
         """Bound of the span that is just being taken apart; infinite in between."""
         self.done = 0
@@ -81,14 +85,14 @@ class EngineSearch:
         """Proved: no plan has a lower canonical value."""
         if not self.spread:
             return 0.0
-        return min([self.goal, self.opening, *(bound for bound, _, _ in self.open[:1])])
+        return min([self.goal, self.least, self.opening, *(bound for bound, _, _ in self.open[:1])])
 
     @property
     def stopped_by(self) -> StoppedBy:
         """What ended the search."""
         if self.interrupted:
             return "interrupt"
-        return "proof" if self.bound >= self.goal * CLOSE else "time"
+        return "proof" if self.bound >= min(self.goal, self.least) * CLOSE else "time"
 
     def run(self) -> None:
         """Until the best plan is proved, the clock runs out, or Ctrl-C."""
@@ -107,7 +111,7 @@ class EngineSearch:
                 break
             self._open(span, self._offer)
             self._tell()
-        if self.found is not None and self.bound >= self.best.value * CLOSE:
+        if self.nice and self.found is not None and self.bound >= self.best.value * CLOSE:
             self._take_nicest()
 
     def _push(self, bound: float, span: Span) -> None:
@@ -152,6 +156,9 @@ class EngineSearch:
             self._push(bound, part)
         if found is not None:
             offer(found)
+        self.least = math.inf
+        """The proved least value, once there is one; the plan that is taken may be within `AS_GOOD`
+        of it where it holds fewer chips."""
         self.opening = math.inf
 
     def _offer(self, found: Found) -> None:
@@ -195,6 +202,7 @@ class EngineSearch:
     def _take_nicest(self) -> None:
         """Of the plans that are as good as the best, the one that a person would take."""
         assert self.found is not None
+        self.least = self.best.value
         if self.space.rate and not self.space.counts_replicas:
             self._take_fewer()
         rivals = [self.found, *self._rivals()]
@@ -293,13 +301,15 @@ class FreeSearch(Search):
     def _start(self) -> None:
         left_s = self.deadline - time.monotonic()
         narrow = EngineSearch(
-            self.candidates.of("engine"), time_limit_s=left_s if left_s < math.inf else None
+            self.candidates.of("engine"),
+            time_limit_s=left_s if left_s < math.inf else None,
+            nice=False,
         )
         narrow.run()
         if narrow.best.value < self.best.value:
             self.best = narrow.best
         if narrow.stopped_by == "proof":
-            self.engine_value = narrow.best.value
+            self.engine_value = min(narrow.best.value, narrow.least)
         if narrow.interrupted:
             # Of the wider space, the bounds at the root are all that is wanted now.
             self.interrupted = True
@@ -314,12 +324,13 @@ def search_of(
     *,
     engine: Engine = "auto",
     seed: int = 0,
+    nice: bool = True,
     **options: Any,
 ) -> AnySearch:
     """The search over the plans of a question: those that the software's engine can be started
     with, where its rules are known, or any."""
     if candidates.of_engine:
-        return EngineSearch(candidates, **options)
+        return EngineSearch(candidates, nice=nice, **options)
     return FreeSearch(candidates, engine=engine, seed=seed, **options)
 
 
@@ -348,7 +359,8 @@ class EngineClusterSearch(ClusterSearch):
             exclude=tuple(sorted(set(pool.exclude))),
         )
         left_s = self.deadline - time.monotonic()
-        search = EngineSearch(alone, time_limit_s=left_s if left_s < math.inf else None)
+        limit_s = left_s if left_s < math.inf else None
+        search = EngineSearch(alone, time_limit_s=limit_s, nice=False)
         search.run()
         if search.best.plan is not None:
             plan = pooled(search.best.plan, pool.name)

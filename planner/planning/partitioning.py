@@ -17,7 +17,7 @@ from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan, Stage
 from planner.planning.clusters import best_of
-from planner.planning.engine_search import AnySearch, search_of
+from planner.planning.engine_search import AnySearch, EngineSearch, search_of
 from planner.planning.refusals import refusal_of
 from planner.planning.search import Engine, Progress
 from planner.scoring.plans import score_plan
@@ -256,6 +256,7 @@ def _result(found: _Searched, elapsed_s: float) -> Result:
         bound=candidates.field_value(question.objective, found.bound),
         elapsed_s=elapsed_s,
         stopped_by=search.stopped_by,
+        fewer_chips=isinstance(search, EngineSearch) and search.stopped_by == "proof",
     )
     engine = found.engine
     if engine is not None:
