@@ -92,10 +92,13 @@ def settled(workload: Workload) -> list[Workload]:
 
 
 def plans_of(case: Case, space: Space, *, anywhere: bool = False) -> Iterator[Plan]:
-    """All plans of a space, whether they fit or not; a software without rules runs any."""
-    if space == "engine" and case.topology.software.engine.is_known:
+    """All plans of a space, whether they fit or not; a software without rules runs any. Of an open
+    batch those of any form have like micro-batches, or are ones that the engine can be started
+    with."""
+    is_known = case.topology.software.engine.is_known
+    if is_known:
         yield from engine_plans(case, anywhere=anywhere)
-    else:
+    if space == "any" or not is_known:
         yield from free_plans(case)
 
 

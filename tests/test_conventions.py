@@ -29,7 +29,7 @@ UNITS = (
 COUNTED = {
     "units", "chips", "count", "first", "layers", "experts", "heads", "matrices", "inputs", "outputs", "width", "vocabulary",
     "wraps_from", "most_ranks", "most_chips", "most_sequences", "kv_heads", "experts_active", "hidden", "weights", "kernels",
-    "gap", "bound", "objective", "demand", "capacity", "parameters", "parameters_active", "value", "micro_batches", "most_ways",
+    "gap", "bound", "objective", "engine_objective", "demand", "capacity", "parameters", "parameters_active", "value", "micro_batches", "most_ways",
     "schema_version", "users", "first_chip", "boxes_done", "boxes_open", "params", "second", "window", "advantage", "batch_size",
     "hidden_size", "density", "acceptance_rate",
     "tokens_factor", "half_width", "before", "after", "effect", "median_before", "median_after", "median", "p90", "bias",
@@ -74,6 +74,7 @@ def test_every_test_file_mirrors_a_module_or_a_rule(path):
         "test_engines_page.py",
         "test_method.py",
         "test_promises.py",
+        "test_engine_plans.py",
         "test_properties.py",
         "test_package.py",
         "test_notebooks.py",

@@ -153,12 +153,12 @@ def test_of_two_layers_on_two_chips_an_engine_runs_four_plans():
     ]  # fmt: skip
 
 
-def test_an_open_batch_fills_all_micro_batches_alike_or_has_one_in_each():
+def test_an_open_batch_has_any_number_of_sequences_in_as_many_micro_batches_as_are_kept():
     case = two_layers(2, 0, most_tensor_parallel=1, most_sequences=7)
     case = case._replace(workload=case.workload.replace(batch_size=None))
     pipelines = [plan for plan in engine_plans(case) if len(plan.stages) == 2]
     assert [(plan.micro_batches, plan.batch_size) for plan in pipelines] == [
-        (1, 1), (2, 2), (3, 3), (3, 6)
+        (1, 1), (2, 2), (3, 3), (3, 4), (3, 5), (3, 6), (3, 7)
     ]  # fmt: skip
 
 

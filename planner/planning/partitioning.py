@@ -1,5 +1,16 @@
-"""`partition`: the best plan, and what is proved about it. `uniform_plan`: the plan that engines
-make without asking."""
+"""`partition`: the best plan of a space, and what is proved about it.
+
+The space "engine" holds the plans that the machine's software can be started with, as the rules of
+its stack say (`machines.engine.Engine`, `docs/engines.md`): one split for all stages, any cut of the
+layers that leaves each stage one between the embedding and the head, micro-batches as the engine
+keeps them in flight, any number of like replicas, any number of sequences. "any" lifts the rules:
+each stage has a split of its own, and any number of like micro-batches is in flight. It takes far
+longer, and the answer says what the engine's rules cost. Software whose rules are not known can
+have any plan.
+
+In both, stages stand on consecutive chips in the order of the layers and never straddle the border
+of a unit that could hold them; what is wider than a unit begins with one, replicas too.
+"""
 
 import math
 import time
@@ -50,14 +61,8 @@ def partition(
 ) -> Result:
     """The plan that makes one field of `Score` best, with a proof.
 
-    The space "engine" holds the plans that the machine's software can be started with, as the rules
-    of its stack say (`Engine`): one split for all stages, the cut of the layers free, micro-batches
-    as the engine keeps them, any number of like replicas; of an open batch a whole number of
-    sequences in each micro-batch, or fewer sequences than micro-batches. Stages stand on
-    consecutive chips and never straddle the border of a unit that could hold them; one wider than a
-    unit begins with a unit, and so do replicas that are. "any" lifts the rules: each stage has a
-    split of its own, and any number of micro-batches is in flight; it takes far longer, and the
-    answer says what the engine's rules cost. Software whose rules are not known can have any plan.
+    `space` "engine" holds the plans that the machine's software can be started with, "any" all of
+    them; see the head of this module for what that is.
 
     `limits` are the worst values allowed of other fields: at most for times, costs and chips, at
     least for rates. Of plans as good (within 0.1 % where one holds fewer chips, else exactly), the

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from planner.answers.proof import gap_between
+from planner.answers.proof import AS_GOOD, gap_between
 from planner.answers.question import FIELDS, Question
 from planner.answers.reasons import Alternative, Binding, Reasons, ShadowPrice
 from planner.answers.results import Result
@@ -23,7 +23,7 @@ from planner.errors import InputError
 from planner.machines.topology import Topology, with_value
 from planner.models.graph import ModelGraph
 from planner.plan import WAYS, Plan, Way, shape_name, ways_of
-from planner.planning.engine_search import AS_GOOD, EngineSearch, search_of
+from planner.planning.engine_search import EngineSearch, search_of
 from planner.planning.search import CLOSE, Search
 from planner.pricing.price_list import Split
 from planner.pricing.timing import ALL_CAUSES

@@ -23,8 +23,10 @@ def unvouched(plan: Plan, software: Software, workload: Workload) -> tuple[str, 
 
 
 def _unvouched(plan: Plan, software: Software, workload: Workload) -> Iterator[str]:
-    # Pipelines that are measured serve one batch at a time, or are no serving engine's.
-    if software.engine.is_known and workload.arrivals == "steady" and len(plan.stages) > 1:
+    # Pipelines that are measured serve one batch at a time, or are no serving engine's, of which it
+    # is known what it keeps in flight.
+    serves = software.engine.micro_batches != "any"
+    if serves and workload.arrivals == "steady" and len(plan.stages) > 1:
         yield (
             f"no measured row of {software.name} that serves requests as they come has more than"
             f" one stage, and this plan has {len(plan.stages)}"

@@ -313,7 +313,8 @@ class Meter:
         """Operations and bytes of a replica's cycle that count as useful. [FLOP, B]"""
         each = self._mean_schedules(moments.batch)
         prefill = self._known(self._useful, [at.prefill for at in each], self._usefulness)
-        decode = self._known(self._useful, [at.useful_decode for at in each], self._usefulness)
+        kept = [at.decode._replace(tokens=at.decode.sequences * at.tokens_per_pass) for at in each]
+        decode = self._known(self._useful, kept, self._usefulness)
         prefills, decodes = self._often(moments)
         shape = (*np.shape(prefills), 2)
         totals = prefills[..., None] * prefill.reshape(shape)

@@ -277,10 +277,8 @@ def test_a_rate_may_bring_about_fewer_sequences_than_micro_batches():
     topology = machine(3, software=software, chip=tiny_chip(0.55 * graph.weight_bytes))
     work = pl.Workload(requests_per_s=10.0, prompt_tokens=90, output_tokens=20)
     found = pl.partition(graph, topology, work, minimize="tpot_s")
-    alone = pl.partition(graph, topology, work.replace(requests_per_s=None, batch_size=1))
     assert len(found.plan.stages) > 1
     assert found.score.batch_size == 1
-    assert found.objective == pytest.approx(alone.objective, rel=1e-9)
     assert pl.check_plan(found.plan, graph, topology, work) == ()
 
 

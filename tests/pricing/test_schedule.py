@@ -123,10 +123,13 @@ def test_prompts_that_start_together_fill_passes_between_them():
 def test_seven_sequences_in_three_micro_batches_are_three_and_three_and_one():
     at = planned(7, 3)
     assert (at.micro_batches, at.decode.sequences) == (3, 3.0)
-    assert (planned(7, 5).micro_batches, planned(7, 5).decode.sequences) == (
-        4,
-        2.0,
-    )  # two fill four
+    # As many as are asked for stay in flight, each priced as the largest; what counts as useful is
+    # what seven sequences need.
+    many = planned(7, 5)
+    assert (many.micro_batches, many.decode.sequences) == (5, 2.0)
+    assert many.useful_decode.sequences == 7 / 5
+    assert many.mean_decode.sequences == pytest.approx(7 / 5, rel=1e-15)
+    assert planned(3, 5).micro_batches == 3
 
 
 def test_drafted_tokens_are_verified_with_the_one_that_is_sure():

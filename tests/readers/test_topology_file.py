@@ -149,7 +149,7 @@ def test_half_of_the_rules_of_an_engine_are_refused(tmp_path):
     table = "\n[software.engine]\nmost_stages = 1\n"
     said = str(refusal(tmp_path, OWN_SOFTWARE + table))
     assert "most_stages is a rule" in said
-    assert "micro_batches stated" in said
+    assert "like_stages must be true" in said
 
 
 def test_a_rule_that_no_engine_has_is_refused(tmp_path):

@@ -252,9 +252,14 @@ def test_the_first_pools_software_cuts_prompts_and_every_pools_limits_sequences(
     few = cluster.pools[1].topology
     few = few.replace(software=few.software.replace(name="few", most_sequences=2))
     limited = cluster.replace(pools=(cluster.pools[0], cluster.pools[1].replace(topology=few)))
-    found = pl.check_pooled_plan(pooled(*SPLIT), PAIR, limited, WORK.replace(batch_size=3))
+    work = WORK.replace(batch_size=3)
+    (mixed,) = pl.check_pooled_plan(pooled(*SPLIT), PAIR, limited, work)
+    assert mixed.rule == "engine"
+    assert mixed.message.endswith("no engine hands on to another")
+    found = pl.check_pooled_plan(pooled(*SPLIT), PAIR, limited, work, space="any")
     assert [(one.rule, one.demand, one.capacity) for one in found] == [("sequences", 3, 2)]
-    assert not pl.check_pooled_plan(pooled(*SPLIT), PAIR, limited, WORK.replace(batch_size=2))
+    two = WORK.replace(batch_size=2)
+    assert not pl.check_pooled_plan(pooled(*SPLIT), PAIR, limited, two, space="any")
     open_batch = pl.score_pooled_plan(pooled(*SPLIT), PAIR, limited, WORK.replace(batch_size=None))
     assert open_batch.batch_size == 2
     both = pl.score_pooled_plan(

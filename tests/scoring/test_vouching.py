@@ -15,7 +15,7 @@ from planner.workload import Workload
 from tests.by_hand import plan_of, stage
 from tests.instances import tiny_software
 
-SERVER = tiny_software(engine=Engine(version="1.0"))
+SERVER = tiny_software(engine=Engine(version="1.0", like_stages=True, micro_batches="stages"))
 LLAMA = pl.load_model("llama-3.1-8b", weight_dtype="fp8", kv_dtype="bf16")
 MACHINE = pl.load_topology("hgx-h100", chips=8, software="vllm")
 STEADY = pl.Workload(batch_size=8, prompt_tokens=512, output_tokens=64)

@@ -26,7 +26,7 @@ def test_no_plan_of_a_mix_is_better_than_its_bounds(shape):
 
 def checked(graph, topology, workload) -> int:
     """How many plans were compared with the bounds of their mix; fails where one is better."""
-    candidates = Candidates(graph, topology, workload, _question(FIELDS, None))
+    candidates = Candidates(graph, topology, workload, _question(FIELDS, None, "any"))
     numbers = {
         (split.tensor, split.expert): number for number, split in enumerate(candidates.splits)
     }
@@ -74,7 +74,7 @@ def test_cuts_run_every_layer_once_on_as_many_stages_as_were_asked_for():
         random_topology(dice, "switch"),
         random_workload(dice),
     )
-    candidates = Candidates(graph, topology, workload, _question(FIELDS, None))
+    candidates = Candidates(graph, topology, workload, _question(FIELDS, None, "any"))
     priced = Priced(candidates, next(iter(candidates.boxes())))
     layers = len(graph.layers)
     cuts = even_cuts(priced.prefix[0], 2, 0)

@@ -64,7 +64,15 @@ def sums_of(space, found, at):
         decode = decode + space.meter.link_s(hop, handed, at.decode_tokens)
         if at.passes > 0:
             prefill = prefill + space.meter.link_s(hop, handed, at.prefill_tokens)
-    return Sums(decode, prefill)
+    slower = counts @ np.maximum(at.decode, at.prefill) + max(at.host_s, at.prompt_host_s)
+    for head, hop in zip(found.borders[1:-1], found.span.form.hops, strict=True):
+        handed = float(space.meter.handed[head - 1])
+        links = [
+            space.meter.link_s(hop, handed, at.decode_tokens),
+            space.meter.link_s(hop, handed, at.prefill_tokens) * (at.passes > 0),
+        ]
+        slower = slower + max(links)
+    return Sums(decode, prefill, slower)
 
 
 def peaks_of(space, found, at):

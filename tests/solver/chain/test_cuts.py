@@ -175,11 +175,32 @@ def test_all_reached_are_those_of_all_cuts(seed):
     chain = random_chain(random.Random(f"peaks {seed}"))
     every = {tuple(chain.peaks_of(borders)) for borders in cuts_of(chain)}
     found = all_reached(chain, 100_000)
-    assert {tuple(peaks) for peaks, _ in found} == {
+    assert {tuple(one.peaks) for one in found} == {
         peaks for peaks in every if all(map(math.isfinite, peaks))
     }
-    for peaks, borders in found:
-        assert chain.peaks_of(borders).tolist() == peaks.tolist()
+    for one in found:
+        assert chain.peaks_of(one.borders).tolist() == one.peaks.tolist()
+        assert not len(one.added)
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_sums_over_links_are_told_apart_too(seed):
+    dice = random.Random(f"sums {seed}")
+    chain = random_chain(dice)
+    items = chain.loads[0].shape[1] - 1
+    adds = [np.array([[dice.random() for _ in range(items + 1)]]) for _ in chain.links]
+    every = set()
+    for borders in cuts_of(chain):
+        peaks = chain.peaks_of(borders)
+        inner = borders[1:-1]
+        added = sum(float(one[0, head]) for one, head in zip(adds, inner, strict=True))
+        if np.isfinite(peaks).all():
+            every.add((tuple(peaks), round(added, 12)))
+    found = all_reached(chain, 100_000, adds)
+    sums = (float(one.added.sum()) for one in found)
+    assert {
+        (tuple(one.peaks), round(total, 12)) for one, total in zip(found, sums, strict=True)
+    } == every
 
 
 def test_too_many_peaks_are_given_up():
