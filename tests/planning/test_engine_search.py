@@ -258,8 +258,8 @@ def test_an_uneven_cut_is_taken_where_it_pays():
     assert first > last
 
 
-# vLLM's pull request 6920: Llama-3-70B with layers of 8 bit, eight L4, eight stages. The even cut has 1,476
-# blocks of 16 tokens in its KV cache; fewer layers on the first and last stage make that 3,078.
+# vLLM's pull request 6920: Llama-3-70B with layers of 8 bit, eight L4, eight stages. The even cut
+# has 1,476 blocks of 16 tokens for its KV cache; fewer layers at both ends make that 3,078.
 LAYER_TOKEN_BYTES = 2 * 8 * 128 * 2
 BLOCK_BYTES = 16 * LAYER_TOKEN_BYTES
 EIGHT_L4 = pl.load_topology("l4", chips=8, software="vllm")
