@@ -17,6 +17,7 @@ from planner.errors import InfeasibleError, InputError
 from planner.machines.cluster import PooledPlan, PooledStage
 from planner.models.graph import ENDS
 from planner.plan import Plan, Stage, Way
+from planner.planning.engine_cuts import cut_by_cpsat
 from planner.planning.search import CLOSE, Best, ClusterSearch, Engine, Progress, Search
 from planner.scoring.score import Score
 from planner.space.candidates import Candidates
@@ -42,16 +43,23 @@ class EngineSearch:
         hopeless: float = math.inf,
         ways: frozenset[Way] | None = None,
         nice: bool = True,
+        engine: Engine = "auto",
+        seed: int = 0,
     ) -> None:
         """`enough` is a canonical value that need not be bettered, `hopeless` one above which
         none is of use; `ways` leaves only plans that use more than one chip in just these;
-        `nice`: of plans that are as good, the one that a person would take."""
+        `nice`: of plans that are as good, the one that a person would take; `engine` "cp-sat" lets
+        OR-Tools CP-SAT cut the layers of every batch that is settled."""
         self.candidates = candidates
         self.space = EngineSpace(candidates, ways)
         self.progress = progress
         self.enough = enough
         self.hopeless = hopeless
         self.nice = nice
+        self.engine = engine
+        self.seed = seed
+        self.left: list[float] = []
+        """Bounds of what was closed without a proof."""
         self.started = time.monotonic()
         self.deadline = math.inf if time_limit_s is None else self.started + time_limit_s
         self.best: Best[Plan] = Best()
@@ -85,7 +93,15 @@ class EngineSearch:
         """Proved: no plan has a lower canonical value."""
         if not self.spread:
             return 0.0
-        return min([self.goal, self.least, self.opening, *(bound for bound, _, _ in self.open[:1])])
+        return min(
+            [
+                self.goal,
+                self.least,
+                self.opening,
+                *self.left,
+                *(bound for bound, _, _ in self.open[:1]),
+            ]
+        )
 
     @property
     def stopped_by(self) -> StoppedBy:
@@ -147,7 +163,7 @@ class EngineSearch:
             found = self._fewest_replicas(span)
         elif span.single:
             # What is worse than all that counts as good is of no use, and quickly put aside.
-            found = self.space.settled(span, self.goal * (1 + AS_GOOD) * EQUAL)
+            found = self._settled(span, self.goal * (1 + AS_GOOD) * EQUAL)
         else:
             found = None
             parts = self.space.tightened(self.space.parts(span))
@@ -156,10 +172,18 @@ class EngineSearch:
             self._push(bound, part)
         if found is not None:
             offer(found)
-        self.least = math.inf
-        """The proved least value, once there is one; the plan that is taken may be within `AS_GOOD`
-        of it where it holds fewer chips."""
         self.opening = math.inf
+
+    def _settled(self, span: Span, goal: float) -> Found | None:
+        """The best plan of a span of one batch; where that is asked for, CP-SAT cuts its layers
+        too."""
+        found = self.space.settled(span, goal)
+        if self.engine != "cp-sat" or found is None or span.form.stages == 1:
+            return found
+        other, bound = cut_by_cpsat(self.space, found, self.deadline - time.monotonic(), self.seed)
+        if bound < min(found.value, other.value) * CLOSE:
+            self.left.append(bound)
+        return min(found, other, key=lambda one: one.value)
 
     def _offer(self, found: Found) -> None:
         if found.value < self.goal:
@@ -330,7 +354,7 @@ def search_of(
     """The search over the plans of a question: those that the software's engine can be started
     with, where its rules are known, or any."""
     if candidates.of_engine:
-        return EngineSearch(candidates, nice=nice, **options)
+        return EngineSearch(candidates, engine=engine, seed=seed, nice=nice, **options)
     return FreeSearch(candidates, engine=engine, seed=seed, **options)
 
 

@@ -9,6 +9,7 @@ larger one to a relaxation that bounds them: what only grows with the batch (lat
 taken at the low end, what only shrinks (time, energy, cost for one token) at the high end.
 """
 
+import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -118,6 +119,12 @@ class Candidates:
         self.offer(self.splits)
         self._seconds_of: dict[tuple[Split, Step, bool], Floats] = {}
         self._holdings_of: dict[tuple[Split, float, float], Holdings] = {}
+
+    def under(self, split: Split) -> "Candidates":
+        """The same plans under one split; none where it is not one of them."""
+        one = copy.copy(self)
+        one.offer((split,) if split in self.splits else ())
+        return one
 
     def offer(self, splits: tuple[Split, ...]) -> None:
         """Allow stages these splits, ascending in chips, and no others."""
