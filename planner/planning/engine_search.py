@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+
 from planner.answers.proof import AS_GOOD, StoppedBy
 from planner.errors import InfeasibleError, InputError
 from planner.machines.cluster import PooledPlan, PooledStage
@@ -23,9 +25,19 @@ from planner.scoring.score import Score
 from planner.space.candidates import Candidates
 from planner.space.engine_space import EngineSpace, Found, Span
 from planner.space.layout import even_borders
+from planner.space.uniform import plan_grid
 
 EQUAL = 1 + 1e-9
 """Values closer than this are one, where plans hold as many chips."""
+GRIDDED = (
+    "ttft_s",
+    "tpot_s",
+    "tokens_per_s",
+    "energy_per_token_j",
+    "usd_per_million_tokens",
+    "chips",
+)
+"""Fields that a grid of uniform plans prices."""
 MOST_RIVALS = 40
 """Plans that are compared field by field, at most."""
 
@@ -320,7 +332,38 @@ class FreeSearch(Search):
         """Until the best plan is proved, the clock runs out, or Ctrl-C."""
         if self.candidates.topology.software.engine.is_known:
             self._start()
+        else:
+            self._start_from_grid()
         super().run()
+
+    def _start_from_grid(self) -> None:
+        """From the best uniform plan, where a grid of them can be priced: long searches then have
+        a fair plan from the first moment on."""
+        candidates = self.candidates
+        fields = candidates.question.fields
+        if candidates.workload.batch_size is not None or not set(fields) <= set(GRIDDED):
+            return
+        try:
+            grid = plan_grid(
+                candidates.graph,
+                candidates.topology,
+                candidates.workload,
+                power_scope=candidates.question.power_scope,
+                space="any",
+            )
+        except (InfeasibleError, InputError):
+            return
+        values = candidates.canonical_array(fields[0], grid.value(fields[0]))
+        for name, value in candidates.limits:
+            reached = candidates.canonical_array(name, grid.value(name))
+            values = np.where(reached <= candidates.canonical(name, value), values, np.inf)
+        place = np.unravel_index(int(np.argmin(values)), values.shape)
+        if not np.isfinite(values[place]):
+            return
+        plan = grid.plan((int(place[0]), int(place[1]), int(place[2])))
+        value = candidates.allowed_value(plan)
+        if value < self.best.value:
+            self.best = Best(plan, value)
 
     def _start(self) -> None:
         left_s = self.deadline - time.monotonic()
