@@ -518,7 +518,7 @@ class EngineSpace:
         prefix = np.concatenate([np.zeros((len(each), 1)), np.cumsum(each, axis=1)], axis=1)
         runs = prefix[:, None, :] - prefix[:, :, None]
         runs[-1] += held.buffers
-        return np.where(self._may_run & (runs[-1] <= self.usable), runs, np.inf)
+        return np.where(self.may_run & (runs[-1] <= self.usable), runs, np.inf)
 
     @staticmethod
     def _peaks_of(at: Moments, decode: Floats, prefill: Floats, memory: Floats) -> Floats:
@@ -533,7 +533,7 @@ class EngineSpace:
         return fixed + holdings.kv_bytes_per_sequence * at.held_sequences
 
     @cached_property
-    def _may_run(self) -> Bools:
+    def may_run(self) -> Bools:
         """Which layers may be a stage, by tail and head."""
         places = np.arange(len(self.graph.layers) + 1)
         longer = places > places[:, None]
