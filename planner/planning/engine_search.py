@@ -65,6 +65,8 @@ class EngineSearch:
         of it where it holds fewer chips."""
         self.opening = math.inf
         """Bound of the span that is just being taken apart; infinite in between."""
+        self.left = math.inf
+        """Bound of what could not be decided."""
         self.done = 0
         self.interrupted = False
         self.spread = False
@@ -85,14 +87,19 @@ class EngineSearch:
         """Proved: no plan has a lower canonical value."""
         if not self.spread:
             return 0.0
-        return min([self.goal, self.least, self.opening, *(bound for bound, _, _ in self.open[:1])])
+        known = (self.goal, self.least, self.opening, self.left)
+        return min([*known, *(bound for bound, _, _ in self.open[:1])])
 
     @property
     def stopped_by(self) -> StoppedBy:
         """What ended the search."""
         if self.interrupted:
             return "interrupt"
-        return "proof" if self.bound >= min(self.goal, self.least) * CLOSE else "time"
+        enough = min(self.goal, self.least) * CLOSE
+        if self.bound >= enough:
+            return "proof"
+        is_last = not self.open or self.open[0][0] >= enough
+        return "beam" if self.left < enough and is_last else "time"
 
     def run(self) -> None:
         """Until the best plan is proved, the clock runs out, or Ctrl-C."""
@@ -156,6 +163,9 @@ class EngineSearch:
             self._push(bound, part)
         if found is not None:
             offer(found)
+        if self.space.undecided:
+            self.left = min(self.left, self.opening)
+            self.space.undecided = False
         self.opening = math.inf
 
     def _offer(self, found: Found) -> None:
