@@ -179,6 +179,19 @@ def test_a_limit_of_average_power_leaves_little_to_settle():
     assert bound > 1.5 * unlimited
 
 
+def test_work_of_prompts_in_fractions_of_passes_is_that_of_whole_ones():
+    """Prompts that start together, a little more than the software takes in a pass."""
+    software = tiny_software(engine=tiny_engine(), most_sequences=12, prefill_chunk_tokens=700)
+    work = OPEN.replace(arrivals="together")
+    space = space_of(tiny_graph(3), machine(software=software), work, "mfu_fraction")
+    spans = [span for _, span in space.spans() if span.form.stages == 1 and not span.single]
+    assert spans
+    for span in spans:
+        ((bound, _),) = space._bounded([span])
+        low = span._replace(last=span.first)
+        assert all(bound <= value * (1 + 1e-9) for value in values_of(space, low).values())
+
+
 # ── Boxes ────────────────────────────────────────────────────────────────────────────────────────
 
 
