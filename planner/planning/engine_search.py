@@ -70,8 +70,6 @@ class EngineSearch:
         self.nice = nice
         self.engine = engine
         self.seed = seed
-        self.left: list[float] = []
-        """Bounds of what was closed without a proof."""
         self.started = time.monotonic()
         self.deadline = math.inf if time_limit_s is None else self.started + time_limit_s
         self.best: Best[Plan] = Best()
@@ -85,6 +83,8 @@ class EngineSearch:
         of it where it holds fewer chips."""
         self.opening = math.inf
         """Bound of the span that is just being taken apart; infinite in between."""
+        self.left = math.inf
+        """Bound of what could not be decided."""
         self.done = 0
         self.interrupted = False
         self.spread = False
@@ -105,22 +105,19 @@ class EngineSearch:
         """Proved: no plan has a lower canonical value."""
         if not self.spread:
             return 0.0
-        return min(
-            [
-                self.goal,
-                self.least,
-                self.opening,
-                *self.left,
-                *(bound for bound, _, _ in self.open[:1]),
-            ]
-        )
+        known = (self.goal, self.least, self.opening, self.left)
+        return min([*known, *(bound for bound, _, _ in self.open[:1])])
 
     @property
     def stopped_by(self) -> StoppedBy:
         """What ended the search."""
         if self.interrupted:
             return "interrupt"
-        return "proof" if self.bound >= min(self.goal, self.least) * CLOSE else "time"
+        enough = min(self.goal, self.least) * CLOSE
+        if self.bound >= enough:
+            return "proof"
+        is_last = not self.open or self.open[0][0] >= enough
+        return "beam" if self.left < enough and is_last else "time"
 
     def run(self) -> None:
         """Until the best plan is proved, the clock runs out, or Ctrl-C."""
@@ -184,6 +181,9 @@ class EngineSearch:
             self._push(bound, part)
         if found is not None:
             offer(found)
+        if self.space.undecided:
+            self.left = min(self.left, self.opening)
+            self.space.undecided = False
         self.opening = math.inf
 
     def _settled(self, span: Span, goal: float) -> Found | None:
@@ -194,7 +194,7 @@ class EngineSearch:
             return found
         other, bound = cut_by_cpsat(self.space, found, self.deadline - time.monotonic(), self.seed)
         if bound < min(found.value, other.value) * CLOSE:
-            self.left.append(bound)
+            self.left = min(self.left, bound)
         return min(found, other, key=lambda one: one.value)
 
     def _offer(self, found: Found) -> None:
