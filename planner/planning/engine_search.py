@@ -156,9 +156,6 @@ class EngineSearch:
             self._push(bound, part)
         if found is not None:
             offer(found)
-        self.least = math.inf
-        """The proved least value, once there is one; the plan that is taken may be within `AS_GOOD`
-        of it where it holds fewer chips."""
         self.opening = math.inf
 
     def _offer(self, found: Found) -> None:
