@@ -7,7 +7,7 @@ import pytest
 import planner as pl
 from planner.answers.question import FIELDS
 from planner.answers.results import ClusterResult
-from planner.machines.cluster import Cluster, Pool
+from planner.machines.cluster import Cluster, Pool, PoolLink
 from tests.clock import ticking
 from tests.engine_pools import (
     OnPools,
@@ -22,7 +22,11 @@ from tests.instances import (
     random_graph,
     random_topology,
     random_workload,
+    tiny_chip,
+    tiny_engine,
     tiny_graph,
+    tiny_software,
+    tiny_topology,
 )
 from tests.lanes import mostly_slow
 from tests.oracle import HIGHER_IS_BETTER, best_pooled_plan, kept
@@ -346,3 +350,42 @@ def test_one_more_pool_never_makes_it_worse(number):
         worse = both.bound - alone.bound
         slack = 1e-9 * abs(alone.bound)
         assert worse >= -slack if field in HIGHER_IS_BETTER else worse <= slack
+
+
+def two_chips(memory_share: float, layers: int = 4) -> OnPools:
+    """Two pools of a chip each, which hold so much of the model each."""
+    graph = tiny_graph(layers, vocabulary=1000)
+    software = tiny_software(
+        engine=tiny_engine(), most_sequences=9, most_tensor_parallel=1, usable_memory_fraction=1.0
+    )
+    chip = tiny_chip(memory_share * graph.weight_bytes)
+    topology = tiny_topology(1, chip=chip, software=software)
+    pools = tuple(Pool(name=name, topology=topology) for name in ("a", "b"))
+    link = PoolLink(between=("a", "b"), bandwidth_bytes_per_s=1e10, latency_s=1e-6)
+    work = pl.Workload(batch_size=None, prompt_tokens=2000, output_tokens=20)
+    return OnPools(graph, Cluster(name="two", pools=pools, links=(link,)), work)
+
+
+@pytest.mark.parametrize(
+    "share",
+    [
+        0.6,
+        0.7,
+        pytest.param(
+            0.75,
+            marks=pytest.mark.xfail(
+                strict=True,
+                reason="on pools an open batch is searched in whole micro-batches only: 3 sequences"
+                " in 2 of them are left out",
+            ),
+        ),
+        0.8,
+    ],
+)
+@pytest.mark.parametrize("field", ["tokens_per_s", "energy_per_token_j"])
+def test_memory_for_few_sequences_on_both_pools_is_used(share, field):
+    case = two_chips(share)
+    best = best_on_pools(case, field, {}, scored_on_pools(case))
+    result = solved(*case, field, space="engine")
+    assert result is not None
+    assert result.objective == result.bound == pytest.approx(best, rel=1e-9)
