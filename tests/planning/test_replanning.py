@@ -248,9 +248,9 @@ def engine_case(case: int):
         else (fabric("switch", 2), fabric("switch", 2))
     )
     memory = dice.choice((0.5, 0.7, 1.5)) * graph.weight_bytes
-    topology = tiny_topology(
-        4, *fabrics, chip=tiny_chip(memory), software=tiny_software(engine=engine)
-    )
+    # Without tensor ranks what does not fit one chip is a pipeline.
+    software = tiny_software(engine=engine, most_tensor_parallel=dice.choice((1, 4)))
+    topology = tiny_topology(4, *fabrics, chip=tiny_chip(memory), software=software)
     work = pl.Workload(batch_size=1, prompt_tokens=100, output_tokens=dice.choice((2, 20)))
     field = dice.choice(("tpot_s", "ttft_s", "chips"))
     before = pl.partition(graph, topology, work, minimize=field)
