@@ -11,7 +11,9 @@ from planner.planning.disaggregation import ASKED, disaggregate
 from planner.scoring.disaggregated import Link, handover, score_disaggregated
 from planner.scoring.plans import score_plan
 from tests.clock import ticking
+from tests.engine_oracle import Case, engine_plans
 from tests.instances import (
+    ENGINES,
     fabric,
     random_graph,
     tiny_chip,
@@ -45,13 +47,24 @@ class Together:
         self.usd_per_million_tokens = 1e6 * hourly / 3600 / self.tokens_per_s
 
 
-def pools_of(graph, machine, workload, sizes):
+def plans_on(graph, machine, workload, space):
+    """All plans of a pool."""
+    if space == "any":
+        yield from all_plans(graph, machine, workload)
+        return
+    for plan in engine_plans(Case(graph, machine, workload)):
+        if pl.check_plan(plan, graph, machine, workload, space="engine") == ():
+            yield plan
+
+
+def pools_of(graph, machine, workload, sizes, space):
     """What matters of each plan of a pool, by its size."""
     found = {}
     for chips in sizes:
         smaller = machine.replace(chips=chips)
         scores = (
-            scored(plan, graph, smaller, workload) for plan in all_plans(graph, smaller, workload)
+            scored(plan, graph, smaller, workload)
+            for plan in plans_on(graph, smaller, workload, space)
         )
         told = {}
         for score in scores:
@@ -61,13 +74,13 @@ def pools_of(graph, machine, workload, sizes):
     return found
 
 
-def best_of_all(graph, workload, machines, shared, field, limits):
+def best_of_all(graph, workload, machines, shared, field, limits, space="any"):
     """The best value over all pairs of pools; None where there is none."""
     over, most, best = handover(graph, workload, LINK), FIELDS[field].best == "most", None
     chips = [machine.chips for machine in machines]
     sides = zip(machines, (over.prefill, over.decode), chips, strict=True)
     pools = [
-        pools_of(graph, machine, work, range(1, count + 1 - shared))
+        pools_of(graph, machine, work, range(1, count + 1 - shared), space)
         for machine, work, count in sides
     ]
     for x, firsts in pools[0].items():
@@ -353,3 +366,81 @@ def test_the_plans_are_those_of_their_pools():
         score_plan(result.decode_plan, graph, result.decode_topology, over.decode)
         == result.score.decode
     )
+
+
+# ── Plans that an engine can be started with ─────────────────────────────────────────────────────
+
+
+def engine_machine(dice, chips, graph):
+    """One whose software has rules, and of whose chips a pool often needs two."""
+    engine = dice.choice(list(ENGINES.values()))
+    machine = random_machine(dice, chips)
+    return machine.replace(
+        software=machine.software.replace(engine=engine),
+        chip=tiny_chip(dice.choice((0.4, 0.7, 3.0)) * graph.weight_bytes),
+    )
+
+
+def engine_case(dice, shared):
+    graph = random_graph(dice) if dice.random() < 0.5 else tiny_graph(3, heads=2, kv_heads=2)
+    sizes = (4, 4) if shared else (3, 2)
+    machines = [engine_machine(dice, chips, graph) for chips in sizes]
+    workload = pl.Workload(
+        batch_size=dice.choice((None, 1, 3)), prompt_tokens=dice.choice((8, 500)), output_tokens=20
+    )
+    return graph, workload, [machines[0]] * 2 if shared else machines
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("field", mostly_slow(ASKED, but=("tpot_s", "tokens_per_s")))
+def test_the_pools_of_engines_are_as_good_as_the_best_of_all_pairs(field, shared):
+    feasible = case = 0
+    while feasible < CASES:
+        dice, case = random.Random(f"engine {field} {shared} {case}"), case + 1
+        graph, workload, machines = engine_case(dice, shared)
+        if dice.random() < 0.3 and field != "tokens_per_s":
+            workload = workload.replace(batch_size=None, requests_per_s=dice.choice((1.0, 30.0)))
+        limits = {}
+        other = solved(graph, workload, machines, shared, "request_s", {})
+        if dice.random() < 0.6 and other is not None:
+            name = dice.choice([name for name in ("ttft_s", "tpot_s", "chips") if name != field])
+            limits = {name: float(getattr(other.score, name)) * dice.choice((1.0, 1.3, 3.0))}
+        best = best_of_all(graph, workload, machines, shared, field, limits, "engine")
+        result = solved(graph, workload, machines, shared, field, limits)
+        assert (best is None) == (result is None)
+        if result is not None:
+            feasible += 1
+            assert (result.status, result.space) == ("optimal", "engine")
+            assert result.objective == pytest.approx(best, rel=1e-9)
+            agrees_with_its_score(result)
+            keeps_the_rules(result)
+
+
+def keeps_the_rules(result):
+    """Both pools' plans are ones that their engines can be started with."""
+    over = handover(result.graph, result.workload, LINK)
+    for plan, machine, work in (
+        (result.prefill_plan, result.prefill_topology, over.prefill),
+        (result.decode_plan, result.decode_topology, over.decode),
+    ):
+        assert pl.check_plan(plan, result.graph, machine, work, space="engine") == ()
+
+
+@pytest.mark.parametrize("number", mostly_slow(range(8), but=(0, 1)))
+def test_more_chips_never_make_the_pools_of_engines_worse(number):
+    dice = random.Random(f"larger {number}")
+    graph, workload, machines = engine_case(dice, True)
+    field = dice.choice(list(ASKED))
+    chip = tiny_chip(dice.choice((0.8, 1.5)) * graph.weight_bytes)
+    machine = machines[0].replace(fabrics=(fabric("switch", 6),), chip=chip)
+    before = math.inf
+    for chips in range(2, 7):
+        larger = [machine.replace(chips=chips)] * 2
+        result = solved(graph, workload, larger, True, field, {})
+        if result is None:
+            assert before == math.inf
+            continue
+        worth = 1 / result.bound if FIELDS[field].best == "most" else result.bound
+        assert worth <= before * (1 + 1e-9)
+        before = worth
+    assert before < math.inf

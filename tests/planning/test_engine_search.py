@@ -234,6 +234,13 @@ def test_fewer_chips_are_taken_where_they_are_as_fast(gain, chips):
     graph, topology, work = tensor_machine(gain)
     found = pl.partition(graph, topology, work, minimize="tpot_s")
     assert (found.score.chips, found.status) == (chips, "optimal")
+    single, both = (
+        pl.score_plan(
+            pl.uniform_plan(graph, topology, tensor_parallel=chips), graph, topology, work
+        )
+        for chips in (1, 2)
+    )
+    assert found.bound == pytest.approx(min(single.tpot_s, both.tpot_s), rel=1e-9)
 
 
 @pytest.mark.parametrize("layers", [4, 5])

@@ -7,6 +7,7 @@ import pytest
 import planner as pl
 from planner.machines.cluster import Cluster, Pool, PoolLink
 from planner.planning.fleets import part_of
+from tests.engine_pools import OnPools, best_on_pools, random_pools, scored_on_pools
 from tests.instances import (
     fabric,
     random_cluster,
@@ -15,6 +16,7 @@ from tests.instances import (
     tiny_graph,
     tiny_topology,
 )
+from tests.lanes import mostly_slow
 
 OPEN = pl.Workload(batch_size=None, prompt_tokens=50, output_tokens=20)
 
@@ -135,3 +137,32 @@ def test_a_batch_and_too_many_pools_are_refused():
     pools = tuple(pair().pools[0].replace(name=f"p{number}") for number in range(11))
     with pytest.raises(pl.InputError, match="at most 10 pools"):
         pl.partition_fleet(tiny_graph(2), Cluster(name="many", pools=pools), OPEN)
+
+
+# ── Plans that an engine can be started with ─────────────────────────────────────────────────────
+
+
+def most_of_engine(case: OnPools) -> float:
+    """What all sharings of two pools give at most, by all plans of the engine on each."""
+    values = {}
+    for group in ((0,), (1,), (0, 1)):
+        part = case._replace(cluster=part_of(case.cluster, frozenset(group)))
+        best = best_on_pools(part, "tokens_per_s", {}, scored_on_pools(part))
+        values[group] = best or 0.0
+    return max(values[0, 1], values[0,] + values[1,])
+
+
+@pytest.mark.parametrize("number", mostly_slow(range(12), but=(0, 1)))
+def test_a_fleet_of_an_engine_gives_as_much_as_the_best_of_all_sharings(number):
+    case = random_pools(random.Random(f"engine fleet {number}"), unlike=number % 3 == 2)
+    case = case._replace(workload=OPEN)
+    most_of_all = most_of_engine(case)
+    try:
+        fleet = pl.partition_fleet(*case, space="engine")
+    except pl.InfeasibleError:
+        assert most_of_all == 0.0
+        return
+    assert (fleet.status, fleet.space) == ("optimal", "engine")
+    assert fleet.objective == fleet.bound == pytest.approx(most_of_all, rel=1e-9)
+    for one in fleet.deployments:
+        assert pl.check_pooled_plan(one.plan, one.graph, one.cluster, OPEN, space="engine") == ()

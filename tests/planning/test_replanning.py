@@ -13,7 +13,15 @@ from planner.plan import ChipRange, Plan, Stage
 from planner.planning.replanning import moving_s
 from planner.scoring.plans import score_plan
 from tests.clock import ticking
-from tests.instances import fabric, tiny_chip, tiny_graph, tiny_software, tiny_topology
+from tests.instances import (
+    ENGINES,
+    fabric,
+    tiny_chip,
+    tiny_graph,
+    tiny_software,
+    tiny_topology,
+)
+from tests.lanes import mostly_slow
 from tests.oracle import all_cuts, all_splits, may_begin
 
 
@@ -224,3 +232,69 @@ def test_chips_that_share_out_a_sequence_hold_the_same():
     split = pl.uniform_plan(graph, machine, tensor_parallel=2)
     later = split.replace(stages=(split.stages[0].replace(groups=(ChipRange(first=2, count=2),)),))
     assert pl.moved_bytes(both, later, graph, machine, lost=(0, 1)) == 0
+
+
+# ── Plans that an engine can be started with ─────────────────────────────────────────────────────
+
+
+def engine_case(case: int):
+    """A plan of an engine on four chips, what of it is lost, and how much worse another may be."""
+    dice = random.Random(f"engine replan {case}")
+    graph = tiny_graph(dice.choice((2, 3)), heads=2, kv_heads=2, ffn=2048)
+    engine = list(ENGINES.values())[case % len(ENGINES)]
+    fabrics = (
+        (fabric(dice.choice(("switch", "chain")), 4),)
+        if case % 2
+        else (fabric("switch", 2), fabric("switch", 2))
+    )
+    memory = dice.choice((0.5, 0.7, 1.5)) * graph.weight_bytes
+    # Without tensor ranks what does not fit one chip is a pipeline.
+    software = tiny_software(engine=engine, most_tensor_parallel=dice.choice((1, 4)))
+    topology = tiny_topology(4, *fabrics, chip=tiny_chip(memory), software=software)
+    work = pl.Workload(batch_size=1, prompt_tokens=100, output_tokens=dice.choice((2, 20)))
+    field = dice.choice(("tpot_s", "ttft_s", "chips"))
+    before = pl.partition(graph, topology, work, minimize=field)
+    lost = (dice.choice([stage.groups[0].first for stage in before.plan.stages]),)
+    return before, lost, dice.choice((0.0, 0.3, math.inf))
+
+
+@pytest.mark.parametrize("case", mostly_slow(range(18), but=(0, 1, 2, 3)))
+def test_of_an_engines_plans_the_one_that_moves_the_fewest_bytes_is_taken(case):
+    before, lost, worse = engine_case(case)
+    graph, topology, work = before.graph, before.topology, before.workload
+    best = least = math.inf
+    scored = []
+    for plan in every_plan(graph, topology, lost, 1):
+        if pl.check_plan(plan, graph, topology, work, exclude=lost, space="engine"):
+            continue
+        value = getattr(score_plan(plan, graph, topology, work, exclude=lost), before.field)
+        scored.append((value, bytes_sent(before.plan, plan, graph, topology, lost)))
+        least = min(least, value)
+    try:
+        found = pl.replan(before, lost=lost, worse=worse)
+    except InfeasibleError:
+        assert not scored
+        return
+    allowed = found.best.objective * (1 + max(worse, 1e-9))
+    best = min(moved for value, moved in scored if value <= allowed)
+    assert found.best.objective == pytest.approx(least, rel=1e-9)
+    assert found.status == found.best.status == "optimal"
+    assert found.moved_bytes == pytest.approx(best, rel=1e-9, abs=1e-6)
+    assert found.moved_bytes == found.moved_bound_bytes
+    assert found.result.space == "engine"
+    assert found.result.objective <= allowed
+    for plan in (found.result.plan, found.best.plan):
+        assert pl.check_plan(plan, graph, topology, work, exclude=lost, space="engine") == ()
+
+
+def test_some_of_an_engines_pipelines_are_mended_by_moving_a_part():
+    parts = set()
+    for case in range(18):
+        before, lost, worse = engine_case(case)
+        try:
+            found = pl.replan(before, lost=lost, worse=worse)
+        except InfeasibleError:
+            continue
+        if len(before.plan.stages) > 1:
+            parts.add(0 < found.moved_bytes < before.graph.weight_bytes)
+    assert True in parts

@@ -4,6 +4,7 @@ import functools
 import itertools
 import math
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -296,3 +297,45 @@ def test_of_two_starts_that_go_on_alike_the_dearer_is_dropped():
     problem = small_pool([ground(0)], [(0, 1, 1.0), (0, 2, 1.5), (0, 1, 0.0)], [[0, 1], [2]])
     found = placed.solve(problem, first_beam=1, last_beam=1)
     assert (found.cut_off, found.objective, found.bound) == (0, 1.0, 1.0)
+
+
+# ── So many runs ─────────────────────────────────────────────────────────────────────────────────
+
+
+@functools.cache
+def least_by_runs(number: int, *, anywhere: bool, uniform: bool) -> dict[int, float]:
+    """The least value of the solutions with each number of runs."""
+    problem, _ = pools(anywhere=anywhere, uniform=uniform)[number]
+    least: dict[int, float] = {}
+    for runs in all_placed(problem):
+        value = float(problem.value(0, *placed.evaluate(problem, runs)))
+        least[len(runs)] = min(value, least.get(len(runs), math.inf))
+    return least
+
+
+@pytest.mark.slow
+@POOLS
+@pytest.mark.parametrize("number", range(4))
+def test_of_exactly_so_many_runs_the_best_is_found(number, anywhere, uniform):
+    problem, best = pools(anywhere=anywhere, uniform=uniform)[number]
+    least = least_by_runs(number, anywhere=anywhere, uniform=uniform)
+    assert min(least.values()) == best
+    for count in range(1, problem.chain.items + 2):
+        wanted = least.get(count, math.inf)
+        asked = replace(problem, runs=count)
+        for options in ({}, {"first_beam": 1}):
+            found = placed.solve(asked, **options)
+            assert found.objective == pytest.approx(wanted, rel=1e-9)
+            assert found.bound == pytest.approx(wanted, rel=1e-9)
+            assert (found.runs is None) == (wanted == math.inf)
+            assert found.runs is None or len(found.runs) == count
+        assert placed.root_bound(asked) <= wanted * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("beam", BEAMS)
+def test_a_beam_that_cuts_off_runs_of_a_number_claims_no_more_than_is_true(beam):
+    problem, _ = pools(anywhere=False, uniform=False)[0]
+    for count, wanted in least_by_runs(0, anywhere=False, uniform=False).items():
+        found = placed.solve(replace(problem, runs=count), first_beam=beam, last_beam=beam)
+        assert found.bound <= wanted * (1 + 1e-12)
+        assert found.objective >= wanted * (1 - 1e-12)
