@@ -747,9 +747,7 @@ class Market:
         each = space.rate / np.maximum(1, np.where(asked > 0, asked, room))
         self.early: Times = space.meter.times(lows.moments, lows.sums, lows.peaks, each)
         alike = highs is lows
-        self.late: Times = (
-            self.early if alike else space.meter.times(highs.moments, highs.sums, highs.peaks, each)
-        )
+        self.late: Times = self.early if alike else self._late(each)
         self.exact = alike and exact
         self.replicas = np.where(asked > 0, asked, self._suited(room))
 

@@ -284,7 +284,9 @@ class _Pricer:
         joined, tpot, held = (np.stack(arrays) for arrays in zip(*priced, strict=True))
         joined, tpot = (np.where(may_run, one, np.inf) for one in (joined, tpot))
         batch = np.asarray(self.steps[None, :, None] * micro[:, None, :], dtype=float)
-        cycle = joined + self.at.later_tokens * tpot
+        # What does not fit takes for ever, also where no later token is made.
+        later_s = self.at.later_tokens * np.where(np.isfinite(tpot), tpot, 0.0)
+        cycle = joined + later_s
         rate = batch / cycle * self.workload.output_tokens
         chips = [sum(stand.split.chips for stand in self.ground.stands(shape)) for shape in shapes]
         price = self.topology.price.usd_per_chip_hour

@@ -53,6 +53,7 @@ PRICED_BY = (
     "scoring",
     "space",
     "answers",
+    "planning/engine_cuts.py",
     "planning/engine_search.py",
     "planning/partitioning.py",
     "planning/refusals.py",
