@@ -21,6 +21,7 @@ from planner.answers.question import Question
 from planner.cost.energy import SECONDS_PER_HOUR, Draw
 from planner.errors import InfeasibleError, InputError, listed
 from planner.machines.cluster import Cluster, PooledPlan, PooledStage
+from planner.machines.engine import Space
 from planner.models.graph import ENDS, ModelGraph
 from planner.plan import ChipRange
 from planner.pricing.crossing import crossing_s
@@ -79,8 +80,37 @@ class ClusterBox(NamedTuple):
 
     def halves(self) -> Iterator["ClusterBox"]:
         """The box cut in two."""
-        for half in self.box.halves():
-            yield self._replace(box=half)
+        parts = self._between() if self._holds_uneven else self.box.halves()
+        for part in parts:
+            yield self._replace(box=part)
+
+    @property
+    def _holds_uneven(self) -> bool:
+        """Whether it holds batches that fill their micro-batches only in part: of an engine that
+        has a given number of them in flight, where the batch is open."""
+        low, high = self.box.micro_batches
+        return self.split is not None and self.box.batch_size is None and low == high > 1
+
+    def _between(self) -> Iterator[Box]:
+        """The same of such a box: it holds the batches of more sequences than its low end, as many
+        as its high end at most."""
+        low, high = self.box.micro_sequences
+        if high > low + 1:
+            middle = max(low + 1, math.isqrt(low * high))
+            for part in ((low, middle), (middle, high)):
+                yield self.box._replace(micro_sequences=part)
+            return
+        micro_batches = self.box.micro_batches[0]
+        for sequences in range(micro_batches * low + 1, micro_batches * high):
+            yield _settled(self.box, sequences, high)
+        yield self.box._replace(micro_sequences=(high, high))
+
+
+def _settled(box: Box, sequences: int, each: int) -> Box:
+    """The one batch of so many sequences of a replica, so many of them in the largest
+    micro-batch."""
+    batch_size = box.replicas * sequences
+    return box._replace(batch_size=batch_size, micro_sequences=(each, each), all_sequences=(0, 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +199,13 @@ class ClusterCandidates:
         pairs = zip(self.cluster.pools, self.each, strict=True)
         return tuple(
             Room(pool.topology, pool.free_chips, each.prices.usable_bytes) for pool, each in pairs
+        )
+
+    def of(self, space: Space) -> "ClusterCandidates":
+        """The same question about the plans of another space."""
+        question = replace(self.question, space=space)
+        return ClusterCandidates(
+            self.graph, self.cluster, self.workload, question, anywhere=self.anywhere
         )
 
     def asking(self, objective: str) -> "ClusterCandidates":
@@ -364,8 +401,18 @@ def _in_flight(box: Box, batches: Batches) -> Iterator[Box]:
     if few:
         ones = (1, 1) if box.single else (1, few)
         yield box._replace(micro_batches=ones, micro_sequences=(1, 1))
-    if full <= most and (full == 1 or not box.single):
-        yield box._replace(micro_batches=(full, full), micro_sequences=(1, most // full))
+    if full == 1:
+        yield box._replace(micro_batches=(1, 1), micro_sequences=(1, most))
+        return
+    if full > most or box.single:
+        return
+    filled = box._replace(micro_batches=(full, full), all_sequences=(0, 0))
+    whole = most // full
+    yield filled._replace(micro_sequences=(1, 1))
+    if whole > 1:
+        yield filled._replace(micro_sequences=(1, whole))
+    for sequences in range(full * whole + 1, most + 1):
+        yield _settled(filled, sequences, whole + 1)
 
 
 def _under(candidates: Candidates, split: Split) -> Candidates:
