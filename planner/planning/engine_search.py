@@ -333,15 +333,38 @@ def search_of(
 
 class EngineClusterSearch(ClusterSearch):
     """The search over plans on a cluster: first on each pool alone, which is quick, then on several
-    pools of one engine together."""
+    pools of one engine together; over plans of any form, from the best one of engines."""
 
     def run(self) -> None:
         """Until the best plan is proved, the clock runs out, or Ctrl-C."""
-        for head, pool in enumerate(self.candidates.cluster.pools):
-            known = self.candidates.each[head].of_engine and pool.free_chips
-            if known and self.candidates.cluster.twin_before[head] is None:
+        candidates = self.candidates
+        if candidates.question.space == "any":
+            self._start()
+        for head, pool in enumerate(candidates.cluster.pools):
+            known = candidates.each[head].of_engine and pool.free_chips
+            if known and candidates.cluster.twin_before[head] is None:
                 self._look_at(head)
         super().run()
+
+    def _start(self) -> None:
+        """The best plan that an engine can be started with, where rules are known."""
+        pools = self.candidates.cluster.pools
+        if not any(pool.topology.software.engine.is_known for pool in pools):
+            return
+        left_s = self.deadline - time.monotonic()
+        narrow = EngineClusterSearch(
+            self.candidates.of("engine"), time_limit_s=left_s if left_s < math.inf else None
+        )
+        narrow.best = self.best
+        narrow.run()
+        self.best = narrow.best
+        if narrow.bound < narrow.goal * CLOSE:
+            # Of their plans not all are among those of any form: batches that fill micro-batches
+            # in part are not.
+            self.left.append(narrow.bound)
+        if narrow.interrupted:
+            self.interrupted = True
+            self.deadline = self.started
 
     def _look_at(self, head: int) -> None:
         """The best plan on one pool alone."""

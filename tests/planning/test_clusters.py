@@ -1,5 +1,6 @@
 """`partition_cluster` against the oracle, and what must hold of every result on a cluster."""
 
+import contextlib
 import random
 
 import pytest
@@ -371,14 +372,7 @@ def two_chips(memory_share: float, layers: int = 4) -> OnPools:
     [
         0.6,
         0.7,
-        pytest.param(
-            0.75,
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="on pools an open batch is searched in whole micro-batches only: 3 sequences"
-                " in 2 of them are left out",
-            ),
-        ),
+        0.75,
         0.8,
     ],
 )
@@ -387,5 +381,22 @@ def test_memory_for_few_sequences_on_both_pools_is_used(share, field):
     case = two_chips(share)
     best = best_on_pools(case, field, {}, scored_on_pools(case))
     result = solved(*case, field, space="engine")
+    free = solved(*case, field, space="any")
     assert result is not None
+    assert free is not None
     assert result.objective == result.bound == pytest.approx(best, rel=1e-9)
+    sign = -1 if field in HIGHER_IS_BETTER else 1
+    assert sign * (free.objective - result.objective) <= 1e-9 * abs(result.objective)
+
+
+@pytest.mark.parametrize("limit_s", [3, 10, 30, 100])
+def test_in_little_time_any_plan_is_no_worse_than_that_of_the_engine(limit_s):
+    case = two_chips(0.75)
+    reached = {}
+    for space in ("engine", "any"):
+        with ticking(1.0), contextlib.suppress(pl.NoPlanFoundError):
+            result = solved(*case, "tokens_per_s", space=space, time_limit_s=limit_s)
+            assert result is not None
+            reached[space] = result.objective
+            assert result.bound >= result.objective
+    assert reached.get("any", 0.0) >= reached.get("engine", 0.0)
