@@ -23,6 +23,7 @@ from tests.engine_questions import (
     SCENARIOS,
     Asked,
     is_asked,
+    is_free,
     questions,
     random_case,
     random_machine,
@@ -113,9 +114,16 @@ def test_the_best_plan_of_a_space_is_that_of_the_oracle(numbers):
         check_agrees(asked)
 
 
+def is_asked_of_both(asked: Asked) -> bool:
+    """Whether a question can be asked in both spaces."""
+    return all(is_free(name, asked.case) for name in (asked.field, *asked.limits))
+
+
 @pytest.mark.parametrize("numbers", cases(), ids=str)
 def test_no_engine_reaches_what_no_plan_reaches(numbers):
-    asked = next(iter(questions(*numbers)))
+    asked = next((one for one in questions(*numbers) if is_asked_of_both(one)), None)
+    if asked is None:
+        return  # none of these is planned for under any plans
     case, field, limits = asked.case, asked.field, asked.limits
     bound, free = (answered(case, space, field, limits) for space in ("engine", "any"))
     if bound is None:

@@ -12,19 +12,32 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+
 from planner.answers.proof import AS_GOOD, StoppedBy
 from planner.errors import InfeasibleError, InputError
 from planner.machines.cluster import PooledPlan, PooledStage
 from planner.models.graph import ENDS
 from planner.plan import Plan, Stage, Way
+from planner.planning.engine_cuts import cut_by_cpsat
 from planner.planning.search import CLOSE, Best, ClusterSearch, Engine, Progress, Search
 from planner.scoring.score import Score
 from planner.space.candidates import Candidates
 from planner.space.engine_space import EngineSpace, Found, Span
 from planner.space.layout import even_borders
+from planner.space.uniform import plan_grid
 
 EQUAL = 1 + 1e-9
 """Values closer than this are one, where plans hold as many chips."""
+GRIDDED = (
+    "ttft_s",
+    "tpot_s",
+    "tokens_per_s",
+    "energy_per_token_j",
+    "usd_per_million_tokens",
+    "chips",
+)
+"""Fields that a grid of uniform plans prices."""
 MOST_RIVALS = 40
 """Plans that are compared field by field, at most."""
 
@@ -42,16 +55,21 @@ class EngineSearch:
         hopeless: float = math.inf,
         ways: frozenset[Way] | None = None,
         nice: bool = True,
+        engine: Engine = "auto",
+        seed: int = 0,
     ) -> None:
         """`enough` is a canonical value that need not be bettered, `hopeless` one above which
         none is of use; `ways` leaves only plans that use more than one chip in just these;
-        `nice`: of plans that are as good, the one that a person would take."""
+        `nice`: of plans that are as good, the one that a person would take; `engine` "cp-sat" lets
+        OR-Tools CP-SAT cut the layers of every batch that is settled."""
         self.candidates = candidates
         self.space = EngineSpace(candidates, ways)
         self.progress = progress
         self.enough = enough
         self.hopeless = hopeless
         self.nice = nice
+        self.engine = engine
+        self.seed = seed
         self.started = time.monotonic()
         self.deadline = math.inf if time_limit_s is None else self.started + time_limit_s
         self.best: Best[Plan] = Best()
@@ -65,6 +83,8 @@ class EngineSearch:
         of it where it holds fewer chips."""
         self.opening = math.inf
         """Bound of the span that is just being taken apart; infinite in between."""
+        self.left = math.inf
+        """Bound of what could not be decided."""
         self.done = 0
         self.interrupted = False
         self.spread = False
@@ -85,14 +105,19 @@ class EngineSearch:
         """Proved: no plan has a lower canonical value."""
         if not self.spread:
             return 0.0
-        return min([self.goal, self.least, self.opening, *(bound for bound, _, _ in self.open[:1])])
+        known = (self.goal, self.least, self.opening, self.left)
+        return min([*known, *(bound for bound, _, _ in self.open[:1])])
 
     @property
     def stopped_by(self) -> StoppedBy:
         """What ended the search."""
         if self.interrupted:
             return "interrupt"
-        return "proof" if self.bound >= min(self.goal, self.least) * CLOSE else "time"
+        enough = min(self.goal, self.least) * CLOSE
+        if self.bound >= enough:
+            return "proof"
+        is_last = not self.open or self.open[0][0] >= enough
+        return "beam" if self.left < enough and is_last else "time"
 
     def run(self) -> None:
         """Until the best plan is proved, the clock runs out, or Ctrl-C."""
@@ -147,7 +172,7 @@ class EngineSearch:
             found = self._fewest_replicas(span)
         elif span.single:
             # What is worse than all that counts as good is of no use, and quickly put aside.
-            found = self.space.settled(span, self.goal * (1 + AS_GOOD) * EQUAL)
+            found = self._settled(span, self.goal * (1 + AS_GOOD) * EQUAL)
         else:
             found = None
             parts = self.space.tightened(self.space.parts(span))
@@ -156,7 +181,21 @@ class EngineSearch:
             self._push(bound, part)
         if found is not None:
             offer(found)
+        if self.space.undecided:
+            self.left = min(self.left, self.opening)
+            self.space.undecided = False
         self.opening = math.inf
+
+    def _settled(self, span: Span, goal: float) -> Found | None:
+        """The best plan of a span of one batch; where that is asked for, CP-SAT cuts its layers
+        too."""
+        found = self.space.settled(span, goal)
+        if self.engine != "cp-sat" or found is None or span.form.stages == 1:
+            return found
+        other, bound = cut_by_cpsat(self.space, found, self.deadline - time.monotonic(), self.seed)
+        if bound < min(found.value, other.value) * CLOSE:
+            self.left = min(self.left, bound)
+        return min(found, other, key=lambda one: one.value)
 
     def _offer(self, found: Found) -> None:
         if found.value < self.goal:
@@ -293,7 +332,38 @@ class FreeSearch(Search):
         """Until the best plan is proved, the clock runs out, or Ctrl-C."""
         if self.candidates.topology.software.engine.is_known:
             self._start()
+        else:
+            self._start_from_grid()
         super().run()
+
+    def _start_from_grid(self) -> None:
+        """From the best uniform plan, where a grid of them can be priced: long searches then have
+        a fair plan from the first moment on."""
+        candidates = self.candidates
+        fields = candidates.question.fields
+        if candidates.workload.batch_size is not None or not set(fields) <= set(GRIDDED):
+            return
+        try:
+            grid = plan_grid(
+                candidates.graph,
+                candidates.topology,
+                candidates.workload,
+                power_scope=candidates.question.power_scope,
+                space="any",
+            )
+        except (InfeasibleError, InputError):
+            return
+        values = candidates.canonical_array(fields[0], grid.value(fields[0]))
+        for name, value in candidates.limits:
+            reached = candidates.canonical_array(name, grid.value(name))
+            values = np.where(reached <= candidates.canonical(name, value), values, np.inf)
+        place = np.unravel_index(int(np.argmin(values)), values.shape)
+        if not np.isfinite(values[place]):
+            return
+        plan = grid.plan((int(place[0]), int(place[1]), int(place[2])))
+        value = candidates.allowed_value(plan)
+        if value < self.best.value:
+            self.best = Best(plan, value)
 
     def _start(self) -> None:
         left_s = self.deadline - time.monotonic()
@@ -327,7 +397,7 @@ def search_of(
     """The search over the plans of a question: those that the software's engine can be started
     with, where its rules are known, or any."""
     if candidates.of_engine:
-        return EngineSearch(candidates, nice=nice, **options)
+        return EngineSearch(candidates, engine=engine, seed=seed, nice=nice, **options)
     return FreeSearch(candidates, engine=engine, seed=seed, **options)
 
 

@@ -67,27 +67,26 @@ def partition(
     `limits` are the worst values allowed of other fields: at most for times, costs and chips, at
     least for rates. Of plans as good (within 0.1 % where one holds fewer chips, else exactly), the
     one with the fewest chips, then the best other fields, then the engine's own cut, then the
-    fewest settings. `engine` "cp-sat" leaves everything to OR-Tools CP-SAT; "auto" takes it for
-    what the chain search cannot finish; either is about the space "any". Ctrl-C, or the end of
-    `time_limit_s`, returns the best plan so far with its proved bound. InfeasibleError: proved that
-    there is none; NoPlanFoundError: none was found in time. `exclude` names chips that have failed
-    or are taken: a stage takes the first free chips behind the stage before it, and replicas stand
-    in like blocks. `sequence_parallel` lets stages share out the tokens of a sequence too, as far
-    as tensor × sequence divides the heads: it pays where prompts are long, mostly in ttft_s, and
+    fewest settings. `engine` "cp-sat" leaves cuts, and of any plan everything, to OR-Tools CP-SAT;
+    "auto" takes it for what the chain search cannot finish. Ctrl-C, or the end of `time_limit_s`,
+    returns the best plan so far with its proved bound. InfeasibleError: proved that there is none;
+    NoPlanFoundError: none was found in time. `exclude` names chips that have failed or are taken:
+    a stage takes the first free chips behind the stage before it, and replicas stand in like
+    blocks. `sequence_parallel` lets stages share out the tokens of a sequence too, as far as
+    tensor × sequence divides the heads: it pays where prompts are long, mostly in ttft_s, and
     takes several times as long to prove on many chips. A diffusion model has it always, and has
     fields and a space of its own (`best_sampling` says which), all of which is scored whatever the
     clock says.
     """
-    asked = question_of(
-        minimize, maximize, limits, power_scope, diffusion=graph.is_diffusion, space=space
-    )
+    diffuses = graph.is_diffusion
+    asked = question_of(minimize, maximize, limits, power_scope, diffusion=diffuses, space=space)
     question = replace(asked, sequence_parallel=sequence_parallel)
     excluded = _excluded(topology, exclude)
-    if excluded and (graph.is_diffusion or not _of_engine(question, topology)):
+    if excluded and (diffuses or not _of_engine(question, topology)):
         _refuse_with_exclude(engine, sequence_parallel)
         left = ClusterCandidates(graph, alone(topology, excluded), workload, question)
         return result_alone(best_of(left, time_limit_s=time_limit_s, progress=progress))
-    if graph.is_diffusion:
+    if diffuses:
         return _sampled(graph, topology, workload, question)
     if engine == "cp-sat":
         _refuse_queues(question, workload)
@@ -96,11 +95,16 @@ def partition(
         Candidates(graph, topology, work, question, exclude=excluded) for work in _settled(workload)
     ]
     found = _searched(every, time_limit_s, progress=progress, engine=engine, seed=seed)
-    elapsed_s = time.monotonic() - started
+    return _answered(found, time.monotonic() - started)
+
+
+def _answered(found: "_Searched", elapsed_s: float) -> Result:
+    """The result of a search, or the error that says why there is none."""
     if found.search.best.plan is not None:
         return _result(found, elapsed_s)
     if found.bound == math.inf:
         raise refusal_of(found.search.candidates)
+    graph, topology = found.search.candidates.graph, found.search.candidates.topology
     raise NoPlanFoundError(
         f"no plan of {graph.name} on {topology.chips} × {topology.name} was found in"
         f" {elapsed_s:.1f} s; nothing is proved: allow more time"

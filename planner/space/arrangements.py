@@ -44,18 +44,25 @@ class Arrangement:
         return in_reach <= set(self.packing.blocked)
 
 
-def arranged(packing: Packing, replicas: int) -> list[Arrangement]:
+def arranged(
+    packing: Packing, replicas: int, known: dict[int, "Blocks"] | None = None
+) -> list[Arrangement]:
     """The choices of blocks for so many replicas, none of them useless; [] where there is no
-    room."""
+    room. `known` keeps the blocks of each size, which are the same for any number of replicas."""
+    known = {} if known is None else known
     if not packing.blocked:
         budget = packing.widest(replicas)
         return [Arrangement(packing, budget, ())] if budget else []
     if replicas == 1:
         return _of_one(packing)
     found: list[Arrangement] = []
-    sizes = {packing.padded(width) for width in range(1, packing.slots + 1)}
+    # A block of so many slots or more leaves too few of them.
+    widest = (packing.slots - 1) // (replicas - 1)
+    sizes = {packing.padded(width) for width in range(1, widest + 1)}
     for size in sorted(sizes, reverse=True):
-        _keep_useful(found, _of_size(packing, size, replicas))
+        if size not in known:
+            known[size] = _blocks(packing, size)
+        _keep_useful(found, _of_size(packing, size, replicas, known[size]))
     return found
 
 
@@ -75,12 +82,12 @@ def _keep_useful(kept: list[Arrangement], more: Iterable[Arrangement]) -> None:
 Pattern = frozenset[int]
 """Slots of a block that are out of use."""
 
+Blocks = dict[Pattern, list[int]]
+"""First slots of the blocks of a size, by what is out of use in them."""
 
-def _of_size(packing: Packing, size: int, replicas: int) -> list[Arrangement]:
-    """Choices of blocks of one size; what lies beyond the last slot counts as blocked."""
-    if replace(packing, blocked=()).rule(size) is None:
-        return []
-    blocks = _blocks(packing, size)
+
+def _of_size(packing: Packing, size: int, replicas: int, blocks: Blocks) -> list[Arrangement]:
+    """Choices of blocks of one size."""
     if len(blocks) > MOST_PATTERNS:
         raise InputError(
             f"exclude: {len(packing.blocked)} chips leave {len(blocks)} kinds of broken blocks for"
@@ -92,25 +99,25 @@ def _of_size(packing: Packing, size: int, replicas: int) -> list[Arrangement]:
     return chosen
 
 
-def _blocks(packing: Packing, size: int) -> dict[Pattern, list[int]]:
-    """First slots of the blocks of a size, by what is out of use in them."""
+def _blocks(packing: Packing, size: int) -> Blocks:
+    """The blocks of a size; what lies beyond the last slot counts as blocked."""
     whole = replace(packing, blocked=())
-    blocked = set(packing.blocked)
-    blocks: dict[Pattern, list[int]] = {}
+    if whole.rule(size) is None:
+        return {}
+    blocked = [slot for slot in packing.blocked if slot < packing.slots]
+    blocks: Blocks = {}
     base = 0
     while base < packing.slots:
-        missing = frozenset(
-            slot for slot in range(size) if base + slot in blocked or base + slot >= packing.slots
-        )
+        beyond = range(max(0, packing.slots - base), size)
+        broken = (slot - base for slot in blocked if base <= slot < base + size)
+        missing = frozenset([*broken, *beyond])
         if len(missing) < size:
             blocks.setdefault(missing, []).append(base)
         base = int(whole.start(np.array(base + size), size))
     return blocks
 
 
-def _choices(
-    packing: Packing, size: int, replicas: int, blocks: dict[Pattern, list[int]]
-) -> Iterator[Arrangement]:
+def _choices(packing: Packing, size: int, replicas: int, blocks: Blocks) -> Iterator[Arrangement]:
     """Every set of patterns that has blocks enough: what is out of use in one of them is out of
     use in all."""
     patterns = sorted(blocks, key=lambda pattern: (len(pattern), sorted(pattern)))

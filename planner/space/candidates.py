@@ -9,6 +9,7 @@ larger one to a relaxation that bounds them: what only grows with the batch (lat
 taken at the low end, what only shrinks (time, energy, cost for one token) at the high end.
 """
 
+import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -118,6 +119,12 @@ class Candidates:
         self.offer(self.splits)
         self._seconds_of: dict[tuple[Split, Step, bool], Floats] = {}
         self._holdings_of: dict[tuple[Split, float, float], Holdings] = {}
+
+    def under(self, split: Split) -> "Candidates":
+        """The same plans under one split; none where it is not one of them."""
+        one = copy.copy(self)
+        one.offer((split,) if split in self.splits else ())
+        return one
 
     def offer(self, splits: tuple[Split, ...]) -> None:
         """Allow stages these splits, ascending in chips, and no others."""
@@ -358,7 +365,7 @@ class Candidates:
         most = None
         if box.batch_size is None and self.workload.requests_per_s is None:
             most = self.most_sequences(plan)
-        return best_batch(box, plan, most, self._allowed_value, bool(self.question.limits))
+        return best_batch(box, plan, most, self.allowed_value, bool(self.question.limits))
 
     def score(self, plan: Plan) -> Score:
         """The price of one of the plans; errors are those of `score_plan`."""
@@ -375,7 +382,7 @@ class Candidates:
     def _deployed(self, plan: Plan) -> Deployment:
         return Deployment(plan, [self.served] * len(plan.stages))
 
-    def _allowed_value(self, plan: Plan) -> float:
+    def allowed_value(self, plan: Plan) -> float:
         """Canonical value of a plan; infinite where it breaks a rule or a limit."""
         try:
             score = self.score(plan)
@@ -409,6 +416,12 @@ class Candidates:
         if FIELDS[name].best == "most":
             return math.inf if value <= 0 else 1.0 / value
         return value
+
+    def canonical_array(self, name: str, values: Floats) -> Floats:
+        """The same of many values, infinite where there is no plan."""
+        if FIELDS[name].best == "least":
+            return values
+        return np.where(values > 0, 1.0 / np.maximum(values, 1e-300), np.inf)
 
     def field_value(self, name: str, canonical: float) -> float:
         """The inverse of `canonical`."""

@@ -7,7 +7,6 @@ consecutive chips, each with a tensor and an expert parallel degree. Replicas ar
 every pool that is used holds a part of each.
 """
 
-import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -274,7 +273,7 @@ class ClusterCandidates:
         if split is None:
             return self.each
         if split not in self._each_of:
-            self._each_of[split] = [_under(candidates, split) for candidates in self.each]
+            self._each_of[split] = [candidates.under(split) for candidates in self.each]
         return self._each_of[split]
 
     def _open_replicas(self, head: int) -> list[int]:
@@ -413,14 +412,6 @@ def _in_flight(box: Box, batches: Batches) -> Iterator[Box]:
         yield filled._replace(micro_sequences=(1, whole))
     for sequences in range(full * whole + 1, most + 1):
         yield _settled(filled, sequences, whole + 1)
-
-
-def _under(candidates: Candidates, split: Split) -> Candidates:
-    """The same plans under one split; none where it is not one of them."""
-    one = copy.copy(candidates)
-    splits = (split,) if split in candidates.splits else ()
-    one.offer(splits)
-    return one
 
 
 def option_numbers(each: list[Candidates], stands: list[Stand]) -> list[tuple[int, int]]:

@@ -33,8 +33,8 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.intp]
 
-ValueOfAll = Callable[..., float]
-"""Of peaks, and of what links take beyond the least."""
+ValueOfAll = Callable[..., Floats]
+"""Of peaks, shape (peaks, *cuts), and of what links take beyond the least, shape (sums, *cuts)."""
 PARTS = 8
 """Into how many a box is cut at most."""
 MOST_VECTORS = 100_000
@@ -103,6 +103,9 @@ class EngineSpace:
             (name, candidates.canonical(name, value) * (1 + 1e-12))
             for name, value in candidates.limits
         )
+        self.undecided = False
+        """Whether the cuts of a form were too many to be told apart, so that nothing is known of
+        them."""
         self._forms: tuple[Sequence[Span], list[Form], Ints] | None = None
         """The forms of the spans that were asked about last, and each span's."""
         inner = [layer.kind not in ENDS for layer in self.graph.layers]
@@ -518,7 +521,7 @@ class EngineSpace:
         prefix = np.concatenate([np.zeros((len(each), 1)), np.cumsum(each, axis=1)], axis=1)
         runs = prefix[:, None, :] - prefix[:, :, None]
         runs[-1] += held.buffers
-        return np.where(self._may_run & (runs[-1] <= self.usable), runs, np.inf)
+        return np.where(self.may_run & (runs[-1] <= self.usable), runs, np.inf)
 
     @staticmethod
     def _peaks_of(at: Moments, decode: Floats, prefill: Floats, memory: Floats) -> Floats:
@@ -533,7 +536,7 @@ class EngineSpace:
         return fixed + holdings.kv_bytes_per_sequence * at.held_sequences
 
     @cached_property
-    def _may_run(self) -> Bools:
+    def may_run(self) -> Bools:
         """Which layers may be a stage, by tail and head."""
         places = np.arange(len(self.graph.layers) + 1)
         longer = places > places[:, None]
@@ -547,9 +550,9 @@ class EngineSpace:
         room = np.array(self.most_replicas(span.form))
         replicas = np.array(span.replicas)
 
-        def value(peaks: Floats, more: Floats | None = None) -> float:
+        def value(peaks: Floats, more: Floats | None = None) -> Floats:
             figures = self.figures(span.form, at, peaks, more)
-            return float(self.worth(figures, figures, room, replicas))
+            return self.worth(figures, figures, room, replicas)
 
         cut = self._cut(span.form, at, value, goal)
         if cut is None:
@@ -582,12 +585,12 @@ class EngineSpace:
         layers = len(self.graph.layers)
         if form.stages == 1:
             peaks = self.alone(at)
-            reached = value(peaks)
+            reached = float(value(peaks))
             return Cut(reached, (0, layers), peaks) if reached < goal else None
         chain = self.chain(form, at, at)
         if self.averages or not self.is_even:
             return self._by_all(form, at, chain, value, goal)
-        cut = best_cut(chain, value, goal)
+        cut = best_cut(chain, lambda peaks: float(value(peaks)), goal)
         return cut if cut.borders else None
 
     def alone(self, at: Moments) -> Floats:
@@ -619,13 +622,19 @@ class EngineSpace:
             least_d, least_p = self._link(hop, 0.0, at)
             decode, prefill = decode - least_d, prefill - least_p
             adds.append(np.stack([decode, prefill, np.maximum(decode, prefill)]))
-        best = None
-        for reached in all_reached(chain, MOST_VECTORS, adds) or ():
-            found = value(reached.peaks, reached.added)
-            if found < goal:
-                goal = found
-                best = Cut(found, reached.borders, reached.peaks)
-        return best
+        reached = all_reached(chain, MOST_VECTORS, adds)
+        if reached is None:
+            self.undecided = True
+            return None
+        if not len(reached):
+            return None
+        values = value(reached.peaks.T, reached.added.T if adds else None)
+        values = np.broadcast_to(values, len(reached))
+        best = int(values.argmin())
+        if values[best] >= goal:
+            return None
+        borders = tuple(reached.borders[best].tolist())
+        return Cut(float(values[best]), borders, reached.peaks[best])
 
     # ── Plans ────────────────────────────────────────────────────────────────────────────────
 
@@ -813,7 +822,36 @@ class Market:
         return np.asarray(getattr(self, f"_{name}")())
 
     def _tokens_per_s(self) -> Floats:
-        return self.late.cycle_s / (self.tokens * np.maximum(1, self.replicas))
+        space = self.space
+        found = self.late.cycle_s / (self.tokens * np.maximum(1, self.replicas))
+        limits = dict(space.question.limits)
+        is_open = space.batch_size is None and not space.rate
+        if space.averages and is_open and not self.exact and "power_w" in limits:
+            found = np.maximum(found, 1 / self._most_at(limits["power_w"] * (1 + 1e-12)))
+        return found
+
+    def _most_at(self, power_w: float) -> Floats:
+        """The most tokens in a second within so much power, where cuts and with them the average
+        power of a replica are not known yet.
+
+        A replica draws something for being held, and each token something for the work on it; the
+        least of several such sums is what counts (see `cost.energy`). Up to some number of
+        replicas their speed is what binds, beyond it the power that is left for work.
+        """
+        each_s = self.late.cycle_s / self.tokens
+        work_s = self.space.meter.active_s(self.highs.moments) / self.tokens
+        most = np.zeros(np.shape(each_s))
+        for draw in self.space.candidates.draws:
+            held_w = draw.held_w * self.lows.held_chips
+            token_j = draw.active_w * work_s
+            fewer = np.floor(power_w / (held_w + token_j / each_s) * (1 + 1e-12))
+            left_w = np.maximum(0.0, power_w - (fewer + 1) * held_w)
+            slowed = np.divide(
+                left_w, token_j, out=np.where(left_w > 0, np.inf, 0.0), where=token_j > 0
+            )
+            beyond = np.minimum(slowed, (fewer + 1) / each_s)
+            most = np.maximum(most, np.maximum(fewer / each_s, beyond))
+        return np.maximum(most, 1e-300)
 
     def _chips(self) -> Floats:
         return self.lows.chips * np.maximum(1, self.replicas)
@@ -826,7 +864,17 @@ class Market:
     def _power_w(self) -> Floats:
         if self.space.averages and self.exact and not self.space.rate:
             return self._watts * np.maximum(1, self.replicas)
-        return self._held_by_all("power_w")
+        return np.maximum(self._held_by_all("power_w"), self._least_drawn_w())
+
+    def _least_drawn_w(self) -> Floats | float:
+        """Power that a limit on tokens in a second asks for at least: each takes some work."""
+        space = self.space
+        wanted = dict(space.question.limits).get("tokens_per_s")
+        if not space.averages or wanted is None or space.rate:
+            return 0.0
+        work = space.meter.active_s(self.highs.moments) / self.tokens
+        held = self.lows.held_chips * np.maximum(1, self.replicas)
+        return np.asarray(energy_j(space.candidates.draws, held, wanted * work))
 
     def _energy_per_token_j(self) -> Floats:
         space = self.space

@@ -15,7 +15,7 @@ from planner.pricing.engines import in_flight, split_fault
 from planner.pricing.price_list import Split
 from planner.pricing.timing import Hop, hops_along
 from planner.solver.chain.packing import Packing
-from planner.space.arrangements import Arrangement, arranged
+from planner.space.arrangements import Arrangement, Blocks, arranged
 from planner.space.candidates import Candidates
 from planner.space.layout import starts_of
 
@@ -105,13 +105,13 @@ def _of_ways(forms: list[Form], ways: frozenset[Way]) -> Iterator[Form]:
 
 def _all_forms(candidates: Candidates) -> Iterator[list[Form]]:
     packing = candidates.packing
+    choices = _Choices(replace(packing, blocked=candidates.exclude))
     for split in candidates.splits:
         deepest = _deepest(candidates, split)
         if not deepest:
             continue
         if candidates.exclude:
-            blocked = replace(packing, blocked=candidates.exclude)
-            found = list(_around(candidates, blocked, split, deepest))
+            found = list(_around(candidates, choices, split, deepest))
         else:
             found = list(_packed(candidates, packing, split, deepest))
         yield [one for form in found for one in _in_flight(candidates, form)]
@@ -153,18 +153,41 @@ def _packed(candidates: Candidates, packing: Packing, split: Split, deepest: int
             yield Form(split, stages, tuple(starts[:stages]), tuple(hops[: stages - 1]), room)
 
 
-def _around(candidates: Candidates, blocked: Packing, split: Split, deepest: int) -> Iterator[Form]:
+class _Choices:
+    """Where any number of replicas may stand on a machine some of whose chips are out of use."""
+
+    def __init__(self, blocked: Packing) -> None:
+        self.blocked = blocked
+        self._blocks: dict[int, Blocks] = {}
+        self._known: dict[int, list[Arrangement]] = {}
+
+    def of(self, replicas: int) -> list[Arrangement]:
+        """The arrangements of so many that are of use, whatever the split."""
+        if replicas not in self._known:
+            self._known[replicas] = arranged(self.blocked, replicas, self._blocks)
+        return self._known[replicas]
+
+
+def _around(
+    candidates: Candidates, choices: _Choices, split: Split, deepest: int
+) -> Iterator[Form]:
     """Stages on the first free chips behind one another, in every arrangement of the replicas
-    that is of use."""
-    for replicas in range(1, candidates.topology.chips // split.chips + 1):
-        for block in arranged(blocked, replicas):
+    that is of use: of those with like stages the one with room for the most."""
+    seen: set[tuple[int, ...]] = set()
+    for replicas in range(candidates.topology.chips // split.chips, 0, -1):
+        for block in choices.of(replicas):
             starts = list(_starts_in(block, split.chips, deepest))
-            hops = _hops(candidates, split, starts)
+            hops: list[Hop] = []
             for stages in range(1, len(starts) + 1):
+                place = tuple(starts[:stages])
+                if place in seen:
+                    continue
+                seen.add(place)
+                hops = hops or _hops(candidates, split, starts)
                 yield Form(
                     split,
                     stages,
-                    tuple(starts[:stages]),
+                    place,
                     tuple(hops[: stages - 1]),
                     replicas,
                     bases=block.bases,

@@ -316,6 +316,8 @@ class Meter:
         kept = [at.decode._replace(tokens=at.decode.sequences * at.tokens_per_pass) for at in each]
         decode = self._known(self._useful, kept, self._usefulness)
         prefills, decodes = self._often(moments)
+        # Of passes in fractions, which bound what they take, whole ones have the work.
+        prefills = prefills * np.ceil(moments.passes) / np.maximum(1e-300, moments.passes)
         shape = (*np.shape(prefills), 2)
         totals = prefills[..., None] * prefill.reshape(shape)
         totals = totals + decodes[..., None] * decode.reshape(shape)

@@ -10,6 +10,7 @@ import pytest
 
 import planner as pl
 from planner.answers.question import question_of
+from planner.models.decoder import DecoderShape, Formats, decoder_graph
 from planner.planning.engine_search import EngineSearch, search_of
 from planner.planning.search import Progress, Search
 from planner.space.candidates import Candidates
@@ -262,6 +263,77 @@ def test_an_uneven_cut_is_taken_where_it_pays():
     found = pl.partition(graph, topology.replace(software=no_tensor), OPEN, maximize="tokens_per_s")
     first, last = (len(one.layers) for one in found.plan.stages)
     assert first > last
+
+
+# vLLM's pull request 6920: Llama-3-70B with layers of 8 bit, eight L4, eight stages. The even cut
+# has 1,476 blocks of 16 tokens for its KV cache; fewer layers at both ends make that 3,078.
+LAYER_TOKEN_BYTES = 2 * 8 * 128 * 2
+BLOCK_BYTES = 16 * LAYER_TOKEN_BYTES
+EIGHT_L4 = pl.load_topology("l4", chips=8, software="vllm")
+NO_TENSOR = EIGHT_L4.software.replace(most_tensor_parallel=1)
+
+
+def llama_70b(weight_dtype):
+    # Published checkpoints of 8 bit leave embedding and head at 16.
+    shape = DecoderShape(
+        layers=80,
+        hidden=8192,
+        heads=64,
+        kv_heads=8,
+        head_dim=128,
+        ffn=28672,
+        vocabulary=128256,
+        unquantised=("embedding",),
+    )
+    return decoder_graph(shape, "llama-3-70b", Formats(weight_dtype=weight_dtype))
+
+
+def decoder_layers(plan):
+    return [sum(name.startswith("decoder") for name in stage.layers) for stage in plan.stages]
+
+
+def cache_blocks(plan, score):
+    """Of the stage that has room for the fewest."""
+    rooms = (
+        (stage.usable_bytes - stage.weight_bytes - stage.activation_bytes) / (layers * BLOCK_BYTES)
+        for stage, layers in zip(score.stages, decoder_layers(plan), strict=True)
+    )
+    return min(rooms)
+
+
+def even_and_best_blocks(graph, topology):
+    """Of the even cut, and of that with the most tokens a second."""
+    work = pl.Workload(batch_size=None, prompt_tokens=778, output_tokens=56)
+    even = pl.uniform_plan(graph, topology, pipeline_parallel=8)
+    assert decoder_layers(even) == [10] * 8
+    score = pl.score_plan(even, graph, topology, work)
+    found = pl.partition(graph, topology, work, maximize="tokens_per_s")
+    assert found.status == "optimal"
+    ends = decoder_layers(found.plan)[0], decoder_layers(found.plan)[-1]
+    assert max(ends) < max(decoder_layers(found.plan)) == 11
+    return cache_blocks(even, score), cache_blocks(found.plan, found.score)
+
+
+def test_fewer_layers_on_the_first_and_last_chip_make_the_room_that_was_measured():
+    graph = llama_70b("fp8")
+    layer_bytes = 8192 * (64 + 2 * 8) * 128 + 64 * 128 * 8192 + 3 * 8192 * 28672
+    vocabulary_bytes = 128256 * 8192 * 2
+    buffer_bytes = 101_974_016
+    usable_bytes = 1476 * 10 * BLOCK_BYTES + 10 * layer_bytes + vocabulary_bytes + buffer_bytes
+    memory_bytes = 0.92 * 24e9
+    assert memory_bytes > usable_bytes + NO_TENSOR.reserved_bytes
+    less = NO_TENSOR.replace(reserved_bytes=memory_bytes - usable_bytes)
+    even, best = even_and_best_blocks(graph, EIGHT_L4.replace(software=less))
+    by_hand = (1476 * 10 * BLOCK_BYTES + vocabulary_bytes - layer_bytes) / (11 * BLOCK_BYTES)
+    assert even == pytest.approx(1476, rel=1e-3)
+    assert best == pytest.approx(by_hand, rel=1e-3)
+    assert best == pytest.approx(3078, rel=0.01)
+
+
+def test_with_weights_of_16_bit_the_layers_in_between_soon_have_less_room():
+    even, best = even_and_best_blocks(llama_70b("bf16"), EIGHT_L4.replace(software=NO_TENSOR))
+    assert (round(16 * even, -3), round(16 * best, -3)) == (19_000, 26_000)
+    assert best / even == pytest.approx(1.37, abs=0.01)
 
 
 # ── Replicas and machines ────────────────────────────────────────────────────────────────────────

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import planner as pl
 from planner.space.engine_space import Found
 from tests.instances import (
+    FOLLOWING,
     fabric,
     tiny_chip,
     tiny_engine,
@@ -20,7 +21,15 @@ from tests.instances import (
     tiny_software,
     tiny_topology,
 )
-from tests.questions import cuts_of, found_in, random_space, space_of, value_of
+from tests.questions import (
+    cuts_of,
+    found_in,
+    random_machine,
+    random_model,
+    random_space,
+    space_of,
+    value_of,
+)
 
 OPEN = pl.Workload(batch_size=None, prompt_tokens=90, output_tokens=20)
 
@@ -137,6 +146,50 @@ def test_what_is_settled_is_the_best_of_all_cuts(seed):
         return
     assert settled.value == pytest.approx(least, rel=1e-9)
     assert value_of(space, settled) == pytest.approx(settled.value, rel=1e-9)
+
+
+@pytest.mark.slow
+@given(st.integers(0, 2**32))
+def test_bounds_under_a_limit_of_average_power_lie_above_no_value(seed):
+    """Cuts are not known yet, and with them what chips draw on average."""
+    dice = random.Random(f"average power {seed}")
+    field, limits = dice.choice(
+        (
+            ("tokens_per_s", {"power_w": dice.choice((120.0, 200.0, 350.0))}),
+            ("power_w", {"tokens_per_s": dice.choice((100.0, 2000.0))}),
+        )
+    )
+    graph = random_model(dice)
+    topology = random_machine(dice, graph, power=FOLLOWING)
+    space = space_of(graph, topology, OPEN, field, limits)
+    spans = list(space.spans())
+    for bound, span in dice.sample(spans, min(2, len(spans))):
+        low = span._replace(last=min(span.last, span.first + 2))
+        assert all(bound <= value * (1 + 1e-9) for value in values_of(space, low).values())
+
+
+def test_a_limit_of_average_power_leaves_little_to_settle():
+    """What holds more chips than the power does for is put aside by its bound."""
+    topology = machine(6, power=FOLLOWING)
+    space = space_of(tiny_graph(3), topology, OPEN, "tokens_per_s", {"power_w": 250.0})
+    free = space_of(tiny_graph(3), topology, OPEN, "tokens_per_s")
+    wide = max((span for _, span in free.spans()), key=lambda span: span.form.most_replicas)
+    (bound, _), *_ = space._bounded([wide])
+    ((unlimited, _),) = free._bounded([wide])
+    assert bound > 1.5 * unlimited
+
+
+def test_work_of_prompts_in_fractions_of_passes_is_that_of_whole_ones():
+    """Prompts that start together, a little more than the software takes in a pass."""
+    software = tiny_software(engine=tiny_engine(), most_sequences=12, prefill_chunk_tokens=700)
+    work = OPEN.replace(arrivals="together")
+    space = space_of(tiny_graph(3), machine(software=software), work, "mfu_fraction")
+    spans = [span for _, span in space.spans() if span.form.stages == 1 and not span.single]
+    assert spans
+    for span in spans:
+        ((bound, _),) = space._bounded([span])
+        low = span._replace(last=span.first)
+        assert all(bound <= value * (1 + 1e-9) for value in values_of(space, low).values())
 
 
 # ── Boxes ────────────────────────────────────────────────────────────────────────────────────────

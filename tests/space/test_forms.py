@@ -159,6 +159,17 @@ def test_forms_keep_clear_of_chips_that_are_out_of_use():
     }
 
 
+def test_stages_that_stand_alike_are_one_form_with_room_for_the_most_replicas():
+    found = forms(tiny_graph(2), machine(8, fabric("switch", 4), fabric("chain", 2)), exclude=(1,))
+    places = [(form.split, form.starts) for form in found]
+    assert len(places) == len(set(places))
+    # Seven chips are left: as many replicas of one stage of one chip.
+    (single,) = (form for form in found if form.split.chips == 1 and form.starts == (0,))
+    assert single.most_replicas == 7
+    assert len(set(single.bases)) == 7
+    assert 1 not in single.bases
+
+
 def test_room_for_more_replicas_than_there_are_is_our_fault():
     topology = machine(4, fabric("switch", 4))
     form = forms(tiny_graph(3), topology)[-1]

@@ -51,10 +51,13 @@ def solve(
     time_limit_s: float = math.inf,
     deterministic_limit: float = math.inf,
     seed: int = 0,
+    runs: int | None = None,
 ) -> Solution:
-    """The best solution that CP-SAT finds, and the bound that it proves; the problem must be one
-    that it `supports`."""
+    """The best solution that CP-SAT finds, of so many runs where that is given, and the bound that
+    it proves; the problem must be one that it `supports`."""
     model = _Model(problem)
+    if runs is not None:
+        model.model.add(sum(model.runs.values()) == runs)
     if hint is not None:
         model.hint(hint)
     solver = cp_model.CpSolver()
@@ -75,12 +78,12 @@ def solve(
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         return Solution(None, math.inf, max(0.0, bound))
     cuts = tuple(sorted(run for run, chosen in model.runs.items() if solver.boolean_value(chosen)))
-    runs = packed(problem, cuts)
-    if runs is None:
+    placed = packed(problem, cuts)
+    if placed is None:
         raise AssertionError("CP-SAT packed runs that do not fit in order")
-    sums, peaks = evaluate(problem, runs)
+    sums, peaks = evaluate(problem, placed)
     value = float(problem.objective.value(sums, peaks))
-    return Solution(runs, value, min(bound, value))
+    return Solution(placed, value, min(bound, value))
 
 
 def _interruptible(solver: cp_model.CpSolver, model: cp_model.CpModel) -> Any:

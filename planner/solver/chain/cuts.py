@@ -147,16 +147,33 @@ def _next_load(chain: Chain, peak: int, load: float) -> float:
     return min((float(one.min()) for one in larger if len(one)), default=math.inf)
 
 
-class Reached(NamedTuple):
-    """What some cut reaches."""
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """What cuts reach, each vector of it once."""
 
     peaks: Floats
+    """Shape (cuts, peaks)."""
     added: Floats
-    """What its links add up to, shape (sums,)."""
-    borders: tuple[int, ...]
+    """What the links add up to, shape (cuts, sums)."""
+    borders: NDArray[np.intp]
+    """The first item of every run, and the end of the chain, shape (cuts, runs + 1)."""
+
+    def __len__(self) -> int:
+        return len(self.peaks)
+
+    def on(self, load: Floats, more: Floats, head: int) -> "Reached":
+        """With one more run that ends in front of an item; once each, the first that reaches it."""
+        peaks = np.maximum(self.peaks, load)
+        added = self.added + more
+        rows = np.concatenate([peaks, added], axis=1)
+        _, first = np.unique(rows, axis=0, return_index=True)
+        first.sort()
+        ends = np.full((len(first), 1), head, dtype=np.intp)
+        borders = np.concatenate([self.borders[first], ends], axis=1)
+        return Reached(peaks[first], added[first], borders)
 
 
-def all_reached(chain: Chain, most: int, adds: Sequence[Floats] = ()) -> list[Reached] | None:
+def all_reached(chain: Chain, most: int, adds: Sequence[Floats] = ()) -> Reached | None:
     """Every vector of peaks, and of sums over the links, that some cut has; None where there are
     more than `most` on the way.
 
@@ -165,22 +182,35 @@ def all_reached(chain: Chain, most: int, adds: Sequence[Floats] = ()) -> list[Re
     average over the time that they take, and for links that depend on the cut.
     """
     sums = len(adds[0]) if adds else 0
-    nothing = Reached(np.zeros(len(chain.loads[0])), np.zeros(sums), (0,))
     items = chain.loads[0].shape[1] - 1
-    known: list[list[Reached]] = [[nothing], *([] for _ in range(items))]
+    nothing = Reached(
+        np.zeros((1, len(chain.loads[0]))), np.zeros((1, sums)), np.zeros((1, 1), dtype=np.intp)
+    )
+    known = {0: nothing}
     for number, loads in enumerate(chain.loads):
-        after: list[dict[bytes, Reached]] = [{} for _ in range(items + 1)]
-        for tail, head in zip(*np.nonzero(np.isfinite(loads[0])), strict=True):
-            load = loads[:, tail, head]
-            more = np.zeros(sums)
-            if number < len(chain.links):
+        has_link = number < len(chain.links)
+        after = {}
+        for head in range(1, items + 1):
+            tails = [tail for tail in known if np.isfinite(loads[0, tail, head])]
+            if not tails:
+                continue
+            before = _joined([known[tail] for tail in tails])
+            often = [len(known[tail]) for tail in tails]
+            load = np.repeat(loads[:, tails, head].T, often, axis=0)
+            if has_link:
                 load = np.maximum(load, chain.links[number][:, head])
-                more = adds[number][:, head] if adds else more
-            for before in known[tail]:
-                peaks = np.maximum(before.peaks, load)
-                one = Reached(peaks, before.added + more, (*before.borders, int(head)))
-                after[head].setdefault(peaks.tobytes() + one.added.tobytes(), one)
-        if sum(map(len, after)) > most:
+            more = adds[number][:, head] if has_link and adds else np.zeros(sums)
+            after[head] = before.on(load, more, head)
+        if sum(map(len, after.values())) > most:
             return None
-        known = [list(one.values()) for one in after]
-    return known[items]
+        known = after
+    return known.get(items, Reached(nothing.peaks[:0], nothing.added[:0], nothing.borders[:0]))
+
+
+def _joined(every: Sequence[Reached]) -> Reached:
+    """All of them."""
+    return Reached(
+        np.concatenate([one.peaks for one in every]),
+        np.concatenate([one.added for one in every]),
+        np.concatenate([one.borders for one in every]),
+    )

@@ -31,8 +31,14 @@ class Known:
         """Which of some vectors are reached, within the tolerance, by one that is known, shape
         (n,)."""
         covered: NDArray[np.bool_] = np.asarray(~np.isfinite(lower).all(axis=1))
-        for one in self.vectors:
-            covered |= (lower * (1 + self.tolerance) >= one).all(axis=1)
+        most = lower * (1 + self.tolerance)
+        # One step for each of whichever are fewer.
+        if len(most) < len(self.vectors):
+            for number, one in enumerate(most):
+                covered[number] |= (one >= self.vectors).all(axis=1).any()
+        else:
+            for one in self.vectors:
+                covered |= (most >= one).all(axis=1)
         return covered
 
     def offer(self, vector: Floats) -> bool:

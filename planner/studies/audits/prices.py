@@ -107,44 +107,57 @@ def reach(case: Case) -> Iterator[Finding]:
 
 def _kindest(case: Case, asked: Asked, tried: Sequence[Reached]) -> Finding:
     """Of what was found in each format: reached, else reached as a share of more chips, else as
-    near as prices err, else the least wrong."""
+    near as prices err, alone or as a share, else the least wrong."""
     for one in tried:
         if one.by_a_plan:
             return one.finding
     share = _as_share(case, asked)
-    if share is not None:
-        return share
-    for one in tried:
-        if one.finding.verdict.startswith("plausible"):
-            return one.finding
+    near = [one.finding for one in tried if one.finding.verdict.startswith("plausible")]
+    if share is not None and (share.by_a_plan or not near):
+        return share.finding
+    if near:
+        return near[0]
     return min((one.finding for one in tried), key=lambda one: one.factor or math.inf)
 
 
-def _as_share(case: Case, asked: Asked) -> Finding | None:
-    """Whether a rate said to be one chip's is one chip's share of what several reach; None where
-    it is not."""
+def _as_share(case: Case, asked: Asked) -> Reached | None:
+    """Whether a rate said to be one chip's is one chip's share of what several reach, or else of
+    what comes as near as prices err; None where it is neither."""
     claim = case.claim
     if asked.field not in ("tokens_per_s", "energy_per_token_j"):
         return None
     if claim.chips is None or claim.batch_size is not None:
         return None
-    dtype = case.dtypes[-1]
+    near = None
     for times in (2, 4, 8):
-        whole = asked
-        if asked.field == "tokens_per_s":
-            whole = asked._replace(value=asked.value * times)
-        one = _reached(case, dtype, whole, times)
+        one = _share_of(case, asked, times)
         if one.by_a_plan:
-            many = claim.chips * times
-            least = one.finding.least_batch
-            return found(
-                "plausible at batch",
-                f"not on {claim.chips} alone, only as a share of {many}: {one.finding.law}",
-                tail=f">= {least or 1} in {dtype}, as a share of {many} chips",
-                source=one.finding.source,
-                least_batch=least,
-            )
-    return None
+            return one
+        if near is None and one.finding.verdict.startswith("plausible"):
+            near = one
+    return near
+
+
+def _share_of(case: Case, asked: Asked, times: int) -> Reached:
+    """What so many times the chips of the claim say of a rate that is said to be one chip's."""
+    claim = case.claim
+    dtype = case.dtypes[-1]
+    whole = asked
+    if asked.field == "tokens_per_s":
+        whole = asked._replace(value=asked.value * times)
+    one = _reached(case, dtype, whole, times)
+    if not one.finding.verdict.startswith("plausible"):
+        return one
+    many = cast(int, claim.chips) * times
+    least = one.finding.least_batch
+    share = found(
+        "plausible at batch",
+        f"not on {claim.chips} alone, only as a share of {many}: {one.finding.law}",
+        tail=f">= {least or 1} in {dtype}, as a share of {many} chips",
+        source=one.finding.source,
+        least_batch=least,
+    )
+    return one._replace(finding=share)
 
 
 def _reached(case: Case, dtype: Dtype, asked: Asked, times: int = 1) -> Reached:

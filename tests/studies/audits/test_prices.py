@@ -53,8 +53,23 @@ def test_a_figure_within_the_engines_error_is_said_to_be():
 
 def test_a_rate_of_one_chip_may_be_a_share_of_several():
     claim = Claim(name="x", tokens_per_s=1200, topology="hgx-h100", chips=1, model="llama-3.1-70b")
-    finding = prices._as_share(Case(claim), prices.Asked(300, "tokens_per_s", "tokens_per_s", True))
+    asked = prices.Asked(300, "tokens_per_s", "tokens_per_s", True)
+    share = prices._as_share(Case(claim), asked)
+    assert share.by_a_plan
+    assert "as a share of 2 chips" in share.finding.text
+
+
+@pytest.mark.slow
+def test_a_rate_of_one_chip_may_come_near_a_share_of_several():
+    """The best of two, four and eight chips comes to a little over 1,000 for each; one chip alone,
+    which the weights fill, to a fifth of that."""
+    claim = Claim(name="x", tokens_per_s=1200, topology="hgx-h100", chips=1, model="llama-3.1-70b")
+    (finding,) = verdicts(prices.reach, claim.replace(weight_dtype="fp8"))
+    assert finding.verdict == "plausible at batch"
     assert "as a share of 2 chips" in finding.text
+    assert "within the engine's error" in finding.law
+    (absurd,) = verdicts(prices.reach, claim.replace(weight_dtype="fp8", tokens_per_s=12_000))
+    assert absurd.verdict == "implausible"
 
 
 def test_what_no_one_published_gets_no_opinion():
