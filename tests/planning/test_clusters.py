@@ -400,3 +400,13 @@ def test_in_little_time_any_plan_is_no_worse_than_that_of_the_engine(limit_s):
             reached[space] = result.objective
             assert result.bound >= result.objective
     assert reached.get("any", 0.0) >= reached.get("engine", 0.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(30))
+def test_where_memory_is_tight_any_number_of_sequences_is_looked_at(number):
+    dice = random.Random(f"tight {number}")
+    case = two_chips(dice.choice((0.6, 0.7, 0.75, 0.85, 0.95)), dice.choice((3, 4)))
+    prompt_tokens = dice.choice((500, 2000, 4000))
+    case = case._replace(workload=case.workload.replace(prompt_tokens=prompt_tokens))
+    check_on_pools(case, dice.choice(PLANNED), dice)

@@ -7,9 +7,11 @@ import math
 import random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import planner as pl
-from planner.answers.question import question_of
+from planner.answers.question import NOT_IN_PHASE, question_of
 from planner.models.decoder import DecoderShape, Formats, decoder_graph
 from planner.planning.engine_search import EngineSearch, search_of
 from planner.planning.search import Progress, Search
@@ -27,6 +29,8 @@ from tests.instances import (
     tiny_topology,
 )
 from tests.questions import (
+    MAXIMIZED,
+    MINIMIZED,
     found_in,
     random_machine,
     random_model,
@@ -431,3 +435,52 @@ def test_the_engines_search_is_for_software_whose_rules_are_known():
     unknown = candidates(topology=tiny_topology(4))
     assert isinstance(search_of(unknown), Search)
     assert isinstance(search_of(candidates().of("any")), Search)
+
+
+def fields_of(work):
+    """What may be asked of a workload, the better the less of it and the more of it."""
+    if work.requests_per_s is not None:
+        return ["tpot_s", "ttft_s", "request_s", "chips", "usd_per_million_tokens"]
+    absent = NOT_IN_PHASE.get(work.phase, ())
+    return [name for name in (*MINIMIZED, *MAXIMIZED) if name not in absent]
+
+
+def best_or_none(graph, topology, work, field, limits):
+    direction = "maximize" if field in MAXIMIZED else "minimize"
+    try:
+        return pl.partition(graph, topology, work, limits=limits, **{direction: field})
+    except pl.InfeasibleError:
+        return None
+
+
+def some_limit(dice, score, names):
+    """A little worse than what a plan reaches, or a little better."""
+    name = dice.choice(names)
+    value = float(getattr(score, name))
+    if value <= 0:
+        return {}
+    return {name: value * dice.choice((0.8, 0.99) if name in MAXIMIZED else (1.01, 1.2))}
+
+
+@pytest.mark.slow
+@given(st.integers(0, 10_000))
+@settings(max_examples=60)
+def test_more_chips_never_make_the_answer_to_a_random_question_worse(seed):
+    dice = random.Random(f"grow {seed}")
+    graph = random_model(dice)
+    topology = random_machine(dice, graph).replace(chips=6)
+    work = random_request(dice)
+    names = fields_of(work)
+    field = dice.choice(names)
+    limits = {}
+    whole = best_or_none(graph, topology, work, field, {})
+    if whole is not None and dice.random() < 0.5:
+        limits = some_limit(dice, whole.score, [name for name in names if name != field])
+    sign = -1 if field in MAXIMIZED else 1
+    before = None
+    for chips in range(1, 7):
+        result = best_or_none(graph, topology.replace(chips=chips), work, field, limits)
+        if before is not None:
+            assert result is not None
+            assert sign * (result.bound - before) <= 1e-9 * abs(before)
+        before = None if result is None else result.bound
