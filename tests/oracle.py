@@ -22,6 +22,13 @@ Split = tuple[int, ...]
 """Tensor and expert parallel degree, and maybe a sequence parallel degree."""
 
 
+def fewest_parts(sequences: int) -> list[int]:
+    """Into how many micro-batches so many sequences are cut: of those whose largest is as large,
+    the fewest."""
+    sizes = {math.ceil(sequences / parts) for parts in range(1, sequences + 1)}
+    return sorted(math.ceil(sequences / size) for size in sizes)
+
+
 def best_plan(
     graph: ModelGraph, topology: Topology, workload: Workload, field: str, *, most: bool, limits: dict[str, float],
     sequences: bool = False,
@@ -123,7 +130,7 @@ def batched(
         )
         return
     if workload.batch_size:
-        for micro_batches in range(1, math.ceil(workload.batch_size / len(bases)) + 1):
+        for micro_batches in fewest_parts(math.ceil(workload.batch_size / len(bases))):
             yield Plan(stages=stages, micro_batches=micro_batches)
         return
     for micro_batches in range(1, len(names) + 1):  # an open batch: micro-batches of one size

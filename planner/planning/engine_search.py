@@ -17,6 +17,7 @@ import numpy as np
 from planner.answers.proof import AS_GOOD, StoppedBy
 from planner.errors import InfeasibleError, InputError
 from planner.machines.cluster import PooledPlan, PooledStage
+from planner.machines.engine import Space
 from planner.models.graph import ENDS
 from planner.plan import Plan, Stage, Way
 from planner.planning.search import CLOSE, Best, ClusterSearch, Engine, Progress, Search
@@ -37,6 +38,8 @@ GRIDDED = (
     "chips",
 )
 """Fields that a grid of uniform plans prices."""
+MOST_ALIKE = 16
+"""Chips up to which plans without rules, but with one split, are searched as an engine's are."""
 MOST_RIVALS = 40
 """Plans that are compared field by field, at most."""
 
@@ -126,6 +129,10 @@ class EngineSearch:
             self.interrupted = True
 
     def _run(self) -> None:
+        engine = self.candidates.topology.software.engine
+        if engine.micro_batches == "any" and not self.candidates.exclude:
+            # Every number of micro-batches makes a form of its own: thousands without a plan.
+            self.best = uniform_start(self.candidates, "engine")
         for bound, span in self.space.spans():
             self._push(bound, span)
         self.spread = True
@@ -322,6 +329,33 @@ class EngineSearch:
         return round(others, 6), float(moved), float(settings), float(found.replicas)
 
 
+def uniform_start(candidates: Candidates, space: Space) -> Best[Plan]:
+    """The best uniform plan of a space, where a grid of them can be priced: long searches then have
+    a fair plan from the first moment on."""
+    fields = candidates.question.fields
+    if candidates.workload.batch_size is not None or not set(fields) <= set(GRIDDED):
+        return Best()
+    try:
+        grid = plan_grid(
+            candidates.graph,
+            candidates.topology,
+            candidates.workload,
+            power_scope=candidates.question.power_scope,
+            space=space,
+        )
+    except (InfeasibleError, InputError):
+        return Best()
+    values = candidates.canonical_array(fields[0], grid.value(fields[0]))
+    for name, value in candidates.limits:
+        reached = candidates.canonical_array(name, grid.value(name))
+        values = np.where(reached <= candidates.canonical(name, value), values, np.inf)
+    place = np.unravel_index(int(np.argmin(values)), values.shape)
+    if not np.isfinite(values[place]):
+        return Best()
+    plan = grid.plan((int(place[0]), int(place[1]), int(place[2])))
+    return Best(plan, candidates.allowed_value(plan))
+
+
 class FreeSearch(Search):
     """The search over plans of any form, from the best one that the engine can be started with."""
 
@@ -334,37 +368,8 @@ class FreeSearch(Search):
         if self.candidates.topology.software.engine.is_known:
             self._start()
         else:
-            self._start_from_grid()
+            self.best = uniform_start(self.candidates, "any")
         super().run()
-
-    def _start_from_grid(self) -> None:
-        """From the best uniform plan, where a grid of them can be priced: long searches then have
-        a fair plan from the first moment on."""
-        candidates = self.candidates
-        fields = candidates.question.fields
-        if candidates.workload.batch_size is not None or not set(fields) <= set(GRIDDED):
-            return
-        try:
-            grid = plan_grid(
-                candidates.graph,
-                candidates.topology,
-                candidates.workload,
-                power_scope=candidates.question.power_scope,
-                space="any",
-            )
-        except (InfeasibleError, InputError):
-            return
-        values = candidates.canonical_array(fields[0], grid.value(fields[0]))
-        for name, value in candidates.limits:
-            reached = candidates.canonical_array(name, grid.value(name))
-            values = np.where(reached <= candidates.canonical(name, value), values, np.inf)
-        place = np.unravel_index(int(np.argmin(values)), values.shape)
-        if not np.isfinite(values[place]):
-            return
-        plan = grid.plan((int(place[0]), int(place[1]), int(place[2])))
-        value = candidates.allowed_value(plan)
-        if value < self.best.value:
-            self.best = Best(plan, value)
 
     def _start(self) -> None:
         left_s = self.deadline - time.monotonic()
@@ -397,9 +402,21 @@ def search_of(
 ) -> AnySearch:
     """The search over the plans of a question: those that the software's engine can be started
     with, where its rules are known, or any."""
-    if candidates.of_engine:
+    if candidates.of_engine or _are_alike(candidates, engine):
         return EngineSearch(candidates, engine=engine, seed=seed, nice=nice, **options)
     return FreeSearch(candidates, engine=engine, seed=seed, **options)
+
+
+def _are_alike(candidates: Candidates, engine: Engine) -> bool:
+    """Whether all stages are split alike since there is one way only, on few chips and of no engine
+    that is known: every number of micro-batches is then a form, and soon looked at."""
+    return (
+        not candidates.topology.software.engine.is_known
+        and len(candidates.splits) == 1
+        and candidates.topology.chips <= MOST_ALIKE
+        and not candidates.averages
+        and engine == "auto"
+    )
 
 
 class EngineClusterSearch(ClusterSearch):

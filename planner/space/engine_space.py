@@ -113,6 +113,11 @@ class EngineSpace:
         self.needs_inner = self.topology.software.engine.decoder_on_each_stage and any(inner)
 
     @property
+    def is_even_cut(self) -> bool:
+        """Whether batches that are open are cut into like micro-batches only."""
+        return bool(self.rate) or (self.batch_size is None and not self.candidates.of_engine)
+
+    @property
     def objective(self) -> str:
         """The field that is to be best."""
         return self.question.objective
@@ -176,7 +181,7 @@ class EngineSpace:
         if self.candidates.one_will_do:
             return 1
         last = self.topology.software.most_sequences * form.split.attention
-        if self.rate:
+        if self.is_even_cut:
             most = self.batches(form).most_in_flight or last
             last = min(last, most - 1 + last // most)
         return last
@@ -193,7 +198,7 @@ class EngineSpace:
         first = max(1, form.in_flight)
         ends = [first]
         for size in _sizes(form.split.attention, last // most):
-            end = most - 1 + size if self.rate else most * size
+            end = most - 1 + size if self.is_even_cut else most * size
             if ends[-1] < end <= last:
                 ends.append(end)
         if ends[-1] < last:
@@ -244,8 +249,9 @@ class EngineSpace:
         first = np.array([span.first for span in spans], dtype=np.intp)
         number = np.array([span.last for span in spans], dtype=np.intp) if last else first
         most = self._of_forms(spans, lambda form: self.batches(form).most_in_flight or 0)
-        if self.rate:
-            # Where requests come at a rate, the batch that they bring about is of like parts.
+        if self.is_even_cut:
+            # Where requests come at a rate, the batch that they bring about is of like parts; and
+            # where any plan is allowed, open batches are.
             few = (most == 0) | (number < most)
             micro_batches = np.where(few, number, most)
             each = np.where(few, 1, number - most + 1)
@@ -665,7 +671,7 @@ class EngineSpace:
             stages=stages,
             micro_batches=int(batch.micro_batches[0]),
             batch_size=sequences if is_open else None,
-            space="engine",
+            space="engine" if self.candidates.of_engine else "any",
         )
 
 

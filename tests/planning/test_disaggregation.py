@@ -328,7 +328,12 @@ def test_time_that_runs_out_before_any_pools_proves_nothing():
 def test_a_bound_that_is_not_reached_is_still_a_bound():
     graph, gpus, work, link = llama(requests_per_s=None, batch_size=None, prompt_tokens=4096)
     best = disaggregate(
-        graph, work, prefill=gpus.replace(chips=3), link=link, maximize="tokens_per_s"
+        graph,
+        work,
+        prefill=gpus.replace(chips=3),
+        link=link,
+        maximize="tokens_per_s",
+        space="any",
     )
     statuses = set()
     for limit in range(30, 90, 3):
@@ -341,6 +346,7 @@ def test_a_bound_that_is_not_reached_is_still_a_bound():
                     link=link,
                     maximize="tokens_per_s",
                     time_limit_s=limit,
+                    space="any",
                 )
         except pl.NoPlanFoundError:
             continue

