@@ -88,8 +88,8 @@ def valid(case: Case) -> list[Priced]:
 def random_front(dice: random.Random, number: int) -> tuple[Case, tuple[str, ...]] | None:
     """A case and fields that `pareto` is asked about; None where it is not."""
     case = random_case(dice, random_machine(number))
-    workload = case.workload
-    case = case._replace(exclude=(), workload=workload.replace(requests_per_s=None))
+    workload = case.workload.replace(requests_per_s=None)
+    case = case._replace(exclude=(), workload=workload)
     drafting = workload.speculation
     if drafting is not None and drafting.tokens is None:
         case = case._replace(workload=workload.replace(speculation=drafting.replace(tokens=2)))
