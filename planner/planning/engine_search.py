@@ -103,6 +103,13 @@ class EngineSearch:
         return min(self.best.value, self.hopeless)
 
     @property
+    def as_good(self) -> float:
+        """How far apart plans may be that are as good, relative to a canonical value; not at all
+        for room in memory, of which that value says what is taken."""
+        is_room = self.candidates.question.objective == "memory_headroom_bytes"
+        return 0.0 if is_room else AS_GOOD
+
+    @property
     def bound(self) -> float:
         """Proved: no plan has a lower canonical value."""
         if not self.spread:
@@ -178,7 +185,7 @@ class EngineSearch:
             found = self._fewest_replicas(span)
         elif span.single:
             # What is worse than all that counts as good is of no use, and quickly put aside.
-            found = self._settled(span, self.goal * (1 + AS_GOOD) * EQUAL)
+            found = self._settled(span, self.goal * (1 + self.as_good) * EQUAL)
         else:
             found = None
             parts = self.space.tightened(self.space.parts(span))
@@ -267,7 +274,7 @@ class EngineSearch:
         are as good."""
         assert self.found is not None
         whole = self.space.whole(self.found.span)
-        goal = self.best.value * (1 + AS_GOOD)
+        goal = self.best.value * (1 + self.as_good)
         self.found = self._fewer(self.found, whole, goal)
 
     @staticmethod
@@ -280,7 +287,7 @@ class EngineSearch:
         least, chips = self.best.value, self._chips(self.found)
         kept: list[tuple[float, int, Span]] = []
         seen = 0
-        while self.open and self.open[0][0] <= least * (1 + AS_GOOD) and seen < MOST_RIVALS:
+        while self.open and self.open[0][0] <= least * (1 + self.as_good) and seen < MOST_RIVALS:
             bound, _, span = self.open[0]
             held = max(1, span.replicas) * span.form.chips
             may_be = held < chips or (held == chips and bound <= least * EQUAL)
@@ -291,7 +298,7 @@ class EngineSearch:
             self._open(span, found.append)
             seen += bool(found)
             for one in found:
-                fewer = self._chips(one) < chips and one.value <= least * (1 + AS_GOOD)
+                fewer = self._chips(one) < chips and one.value <= least * (1 + self.as_good)
                 if fewer or (self._chips(one) == chips and one.value <= least * EQUAL):
                     yield one
         for entry in kept:
@@ -415,6 +422,8 @@ def _are_alike(candidates: Candidates, engine: Engine) -> bool:
         and len(candidates.splits) == 1
         and candidates.topology.chips <= MOST_ALIKE
         and not candidates.averages
+        # One stage alone might be cut into micro-batches only to read its weights more often.
+        and "mbu_fraction" not in candidates.question.fields
         and engine == "auto"
     )
 
