@@ -321,7 +321,7 @@ def test_two_engines_are_not_piped_into_one_another():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", range(12))
+@pytest.mark.parametrize("number", mostly_slow(range(12), but=(0, 1)))
 def test_no_engine_reaches_on_pools_what_no_plan_reaches(number):
     dice = random.Random(f"spaces {number}")
     case = random_pools(dice)
@@ -336,7 +336,7 @@ def test_no_engine_reaches_on_pools_what_no_plan_reaches(number):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", range(12))
+@pytest.mark.parametrize("number", mostly_slow(range(12), but=(0, 1)))
 def test_one_more_pool_never_makes_it_worse(number):
     dice = random.Random(f"one more {number}")
     case = random_pools(dice)
@@ -403,7 +403,7 @@ def test_in_little_time_any_plan_is_no_worse_than_that_of_the_engine(limit_s):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", range(30))
+@pytest.mark.parametrize("number", mostly_slow(range(30), but=(0, 1)))
 def test_where_memory_is_tight_any_number_of_sequences_is_looked_at(number):
     dice = random.Random(f"tight {number}")
     case = two_chips(dice.choice((0.6, 0.7, 0.75, 0.85, 0.95)), dice.choice((3, 4)))

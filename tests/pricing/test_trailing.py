@@ -14,6 +14,7 @@ from planner.pricing.timing import Passes, Timing, timing_from, trail_of
 from planner.pricing.trailing import chunks_behind, met_share
 from planner.workload import Workload
 from tests.by_hand import plan_of, round_software, stage
+from tests.lanes import mostly_slow
 from tests.pricing.events import Loop
 
 CHUNK = 10
@@ -182,7 +183,7 @@ def simulated_s(pipeline: Pipeline) -> float:
     return loop.token_s(max(200, 8 * pipeline.sequences))
 
 
-@pytest.mark.parametrize("seed", range(48))
+@pytest.mark.parametrize("seed", mostly_slow(range(48), but=tuple(range(10))))
 def test_a_token_takes_as_long_as_in_an_event_simulation(seed):
     pipeline = random_pipeline(seed)
     assert pipeline.timing().tpot_s == pytest.approx(simulated_s(pipeline), rel=0.1)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from planner.solver.chain.cuts import NO_CUT, Chain, all_reached, best_cut, bottlenecks
+from tests.lanes import mostly_slow
 
 
 def plain_chain(each, runs, links=None, limits=None):
@@ -137,7 +138,7 @@ def test_tops_leave_out_runs_and_links_beyond_them():
 # ── Against all cuts ─────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("seed", range(240))
+@pytest.mark.parametrize("seed", mostly_slow(range(240), but=tuple(range(30))))
 def test_the_best_cut_is_the_best_of_all(seed):
     dice = random.Random(f"cuts {seed}")
     chain = random_chain(dice)
@@ -153,7 +154,7 @@ def test_the_best_cut_is_the_best_of_all(seed):
         assert least == math.inf
 
 
-@pytest.mark.parametrize("seed", range(100))
+@pytest.mark.parametrize("seed", mostly_slow(range(100), but=tuple(range(20))))
 def test_each_peak_by_itself_is_the_least_of_all_cuts(seed):
     dice = random.Random(f"bottlenecks {seed}")
     chain = random_chain(dice)
@@ -172,7 +173,7 @@ def test_each_peak_by_itself_is_the_least_of_all_cuts(seed):
             assert not kept
 
 
-@pytest.mark.parametrize("seed", range(100))
+@pytest.mark.parametrize("seed", mostly_slow(range(100), but=tuple(range(20))))
 def test_all_reached_are_those_of_all_cuts(seed):
     chain = random_chain(random.Random(f"peaks {seed}"))
     every = {tuple(chain.peaks_of(borders)) for borders in cuts_of(chain)}
@@ -187,7 +188,7 @@ def test_all_reached_are_those_of_all_cuts(seed):
     assert found.added.shape == (len(found), 0)
 
 
-@pytest.mark.parametrize("seed", range(50))
+@pytest.mark.parametrize("seed", mostly_slow(range(50), but=tuple(range(10))))
 def test_sums_over_links_are_told_apart_too(seed):
     dice = random.Random(f"sums {seed}")
     chain = random_chain(dice)
