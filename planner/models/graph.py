@@ -263,10 +263,16 @@ class ModelGraph(Record):
         """Whether it makes tokens one after the other: it ends in a language-model head."""
         return self.layers[-1].kind == "head" and not self.is_diffusion
 
+    @cached_property
+    def inner_positions(self) -> tuple[int, ...]:
+        """Of the layers between the embedding and the head."""
+        every = enumerate(self.layers)
+        return tuple(position for position, layer in every if layer.kind not in ENDS)
+
     def cut(self, layers: int) -> Self:
         """The same with its ends and the last `layers` of the layers between them: the shape of
         a prediction head (MTP, EAGLE) that drafts for it."""
-        inner = [layer for layer in self.layers if layer.kind not in ENDS]
+        inner = [self.layers[position] for position in self.inner_positions]
         if not self.is_chain or not 1 <= layers <= len(inner):
             raise InputError(
                 f"layers must lie between 1 and the {len(inner)} of {self.name}, a chain,"

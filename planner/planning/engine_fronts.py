@@ -42,13 +42,9 @@ class EngineFrontSearch:
         self.step = math.sqrt(1 + tolerance) - 1
         self.graded = self.counts and candidates.topology.chips > MOST_COUNTED
         self.known = Known(len(candidates.question.fields), self.step if self.graded else tolerance)
-        self.found: dict[bytes, Found] = {}
-        self.complete = True
-
-    @property
-    def members(self) -> dict[bytes, Found]:
+        self.members: dict[bytes, Found] = {}
         """What was found, by its vector."""
-        return self.found
+        self.complete = True
 
     @property
     def stopped_by(self) -> StoppedBy:
@@ -85,7 +81,7 @@ class EngineFrontSearch:
         """The plans that none beats, the best in a field first."""
         members = []
         for vector in self.known.vectors:
-            plan = self.space.to_plan(self.found[vector.tobytes()])
+            plan = self.space.to_plan(self.members[vector.tobytes()])
             members.append(Member(plan=plan, score=self.candidates.score(plan)))
         sign = 1 if FIELDS[name].best == "least" else -1
         members.sort(key=lambda one: (sign * getattr(one.score, name), one.score.chips))
@@ -134,7 +130,7 @@ class EngineFrontSearch:
 
     def _offer(self, found: Found, vector: Floats) -> None:
         if self.known.offer(vector):
-            self.found[vector.tobytes()] = found
+            self.members[vector.tobytes()] = found
 
     # ── Cuts ─────────────────────────────────────────────────────────────────────────────────
 

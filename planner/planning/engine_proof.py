@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.space.candidates import Candidates
-from planner.space.engine_space import EngineSpace, Span, moment_of
+from planner.space.engine_space import EngineSpace, Span
 from planner.space.moments import Moments
 
 Floats = NDArray[np.float64]
@@ -60,10 +60,8 @@ class _Loads:
         if not self._reaches(tops):
             return found
         for peak in range(len(tops)):
-            loads = np.unique(
-                np.concatenate([one[peak].ravel() for one in (self.runs, *self.links)])
-            )
-            loads = loads[np.isfinite(loads) & (loads <= tops[peak])]
+            loads = self.every[peak]
+            loads = loads[loads <= tops[peak]]
             low, high = -1, len(loads) - 1
             while high - low > 1:
                 middle = (low + high) // 2
@@ -134,12 +132,8 @@ class EngineProof:
     def _bound(self, span: Span) -> float:
         """Of all plans of a span."""
         space = self.space
-        early = space.meter.moments(span.form.split, space.batch_of([span], last=False))
-        low = moment_of(early, 0)
-        high = low
-        if not span.single:
-            late = space.batch_of([span], last=True, filled=True)
-            high = moment_of(space.meter.moments(span.form.split, late, relaxed=True), 0)
+        low = space.moment(span)
+        high = low if span.single else space.late_moment(span)
         room = np.array(space.most_replicas(span.form))
         replicas = np.array(span.replicas)
 

@@ -18,13 +18,12 @@ from planner.answers.proof import AS_GOOD, StoppedBy
 from planner.errors import InfeasibleError, InputError
 from planner.machines.cluster import PooledPlan, PooledStage
 from planner.machines.engine import Space
-from planner.models.graph import ENDS
 from planner.plan import Plan, Stage, Way
 from planner.planning.search import CLOSE, Best, ClusterSearch, Engine, Progress, Search
 from planner.scoring.score import Score
 from planner.space.candidates import Candidates
 from planner.space.engine_space import EngineSpace, Found, Span
-from planner.space.layout import even_borders
+from planner.space.layout import even_cut
 from planner.space.uniform import plan_grid
 
 EQUAL = 1 + 1e-9
@@ -310,12 +309,9 @@ class EngineSearch:
             yield from self.space.recut(found, self._own_cut(found.span.form.stages), EQUAL)
 
     def _own_cut(self, stages: int) -> tuple[int, ...]:
-        """Where engines cut a model by themselves: as many layers to every stage."""
-        layers = self.candidates.graph.layers
-        inner = [number for number, layer in enumerate(layers) if layer.kind not in ENDS]
-        if len(inner) < stages:
-            return ()
-        return (0, *(inner[at] for at in even_borders(len(inner), stages)), len(layers))
+        """Where engines cut a model by themselves; () where it has too few layers for that."""
+        graph = self.candidates.graph
+        return tuple(even_cut(graph, stages)) if stages <= len(graph.inner_positions) else ()
 
     def _scored(self, found: Found) -> Score | None:
         try:

@@ -37,6 +37,15 @@ def in_flight(engine: Engine, stages: int, sequences: int) -> int | None:
     return min(most[engine.micro_batches], sequences)
 
 
+def deepest(graph: ModelGraph, software: Software) -> int:
+    """The most stages that the layers and the engine's rules allow, whatever the split."""
+    engine = software.engine
+    layers = len(graph.layers)
+    if engine.decoder_on_each_stage:
+        layers = max(1, len(graph.inner_positions))
+    return min(layers, engine.most_stages)
+
+
 def split_fault(graph: ModelGraph, software: Software, split: Split, stages: int) -> str | None:
     """Of one split for every one of so many stages."""
     return _degree_fault(software, split, stages) or block_fault(graph, software, split)

@@ -21,10 +21,10 @@ from planner.cost.energy import SECONDS_PER_HOUR, Draw
 from planner.errors import InfeasibleError, InputError, listed
 from planner.machines.cluster import Cluster, PooledPlan, PooledStage
 from planner.machines.engine import Space
-from planner.models.graph import ENDS, ModelGraph
+from planner.models.graph import ModelGraph
 from planner.plan import ChipRange
 from planner.pricing.crossing import crossing_s
-from planner.pricing.engines import split_fault
+from planner.pricing.engines import deepest, split_fault
 from planner.pricing.price_list import Split, Step
 from planner.pricing.schedule import Schedule
 from planner.pricing.timing import active_kinds_s, hop_between
@@ -43,7 +43,7 @@ from planner.space.arrangements import Arrangement, arranged
 from planner.space.boxes import Box, best_batch
 from planner.space.candidates import Candidates, Option, Room
 from planner.space.forms import Batches
-from planner.space.layout import packing_of
+from planner.space.layout import packing_of, with_inner_layer
 from planner.space.measures import (
     CLUSTER_RESOURCES,
     CLUSTER_SUMS,
@@ -239,11 +239,8 @@ class ClusterCandidates:
             return  # of like replicas one is enough
         software, graph = head.topology.software, self.graph
         free = sum(self.cluster.pools[number].free_chips for number in self.like(whole.head))
-        deepest = min(len(graph.layers), software.engine.most_stages)
-        if software.engine.decoder_on_each_stage:
-            deepest = min(deepest, max(1, sum(layer.kind not in ENDS for layer in graph.layers)))
         for split in head.splits:
-            most = min(deepest, free // (split.chips * box.replicas))
+            most = min(deepest(graph, software), free // (split.chips * box.replicas))
             for stages in range(1, most + 1):
                 if split_fault(graph, software, split, stages) is None:
                     for part in _in_flight(box, Batches(software.engine, stages)):
@@ -559,11 +556,8 @@ class _Lowering:
 
     @cached_property
     def _has_inner(self) -> NDArray[np.bool_]:
-        """Whether layers tail to head - 1 have one between the embedding and the head, shape
-        (layers + 1, layers + 1)."""
-        inner = [layer.kind not in ENDS for layer in self.candidates.graph.layers]
-        before = np.concatenate([[0], np.cumsum(inner)])
-        return np.asarray(before > before[:, None]) if any(inner) else np.ones_like(before, bool)
+        """Which layers may be a stage of such an engine."""
+        return with_inner_layer(self.candidates.graph)
 
     def _link(self, option: int, place: Place, after: Place) -> Link | None:
         pool, split = self._pool(option), self._split(option)

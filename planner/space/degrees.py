@@ -6,12 +6,12 @@ from planner.errors import InputError
 from planner.machines.engine import Engine, Space
 from planner.machines.software import Software
 from planner.machines.topology import Topology
-from planner.models.graph import ENDS, ModelGraph
+from planner.models.graph import ModelGraph
 from planner.plan import ChipRange, Plan, Stage
 from planner.pricing.engines import engine_faults, in_flight
 from planner.scoring.checking import STRUCTURE
 from planner.scoring.plans import refuse_broken
-from planner.space.layout import even_borders, packing_of, starts_of
+from planner.space.layout import even_cut, packing_of, starts_of
 
 MANY = 10_000_000
 """Sequences: more than any engine keeps micro-batches."""
@@ -126,11 +126,9 @@ def _even_layers(graph: ModelGraph, stages: int) -> list[tuple[str, ...]]:
     """Runs of layers with equally many decoder layers, as vLLM cuts them: what is left over goes
     to the stages before the last. The embedding joins the first stage, the head the last."""
     names = [layer.name for layer in graph.layers]
-    inner = [number for number, layer in enumerate(graph.layers) if layer.kind not in ENDS]
-    if stages > len(inner):
+    layers = len(graph.inner_positions)
+    if stages > layers:
         raise InputError(
-            f"pipeline_parallel = {stages} is more than the {len(inner)} layers of {graph.name}"
+            f"pipeline_parallel = {stages} is more than the {layers} layers of {graph.name}"
         )
-    borders = even_borders(len(inner), stages)
-    cuts = [0, *(inner[border] for border in borders), len(names)]
-    return [tuple(names[a:b]) for a, b in itertools.pairwise(cuts)]
+    return [tuple(names[a:b]) for a, b in itertools.pairwise(even_cut(graph, stages))]

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from planner.answers.question import FIELDS
 from planner.cost.energy import energy_j, usd_per_million_tokens
-from planner.models.graph import ENDS
 from planner.plan import ChipRange, Plan, Stage, Way
 from planner.pricing.queueing import FULL
 from planner.pricing.timing import Hop
@@ -27,6 +26,7 @@ from planner.solver.chain.cuts import Chain, Cut, all_reached, best_cut, bottlen
 from planner.space.boxes import least_parts
 from planner.space.candidates import Candidates
 from planner.space.forms import Batches, Form, forms_of
+from planner.space.layout import with_inner_layer
 from planner.space.moments import Batch, Meter, Moments, Peaks, Sums, Times
 
 Floats = NDArray[np.float64]
@@ -108,9 +108,8 @@ class EngineSpace:
         them."""
         self._forms: tuple[Sequence[Span], list[Form], Ints] | None = None
         """The forms of the spans that were asked about last, and each span's."""
-        inner = [layer.kind not in ENDS for layer in self.graph.layers]
-        self.inner_before = np.concatenate([[0], np.cumsum(inner)])
-        self.needs_inner = self.topology.software.engine.decoder_on_each_stage and any(inner)
+        rules = self.topology.software.engine
+        self.needs_inner = rules.decoder_on_each_stage and bool(self.graph.inner_positions)
 
     @property
     def is_even_cut(self) -> bool:
@@ -288,40 +287,15 @@ class EngineSpace:
         moments = self.meter.moments(split, batch, relaxed=relaxed)
         stages = self._of_forms(spans, lambda form: form.stages).astype(float)
         links = self._even_links(spans, moments)
-        decode = self._least_load(moments.decode, moments.host_s, stages)
-        prefill = self._least_load(moments.prefill, moments.prompt_host_s, stages)
-        counts = self.meter.counts
-        sums = Sums(
-            counts @ moments.decode + moments.host_s + links.decode_sum,
-            counts @ moments.prefill + moments.prompt_host_s + links.prefill_sum,
-            counts @ np.maximum(moments.decode, moments.prefill)
-            + np.maximum(moments.host_s, moments.prompt_host_s)
-            + links.slower_sum,
-        )
-        turns = moments.batch.micro_batches
-        turn = self._least_load(
-            turns * moments.decode + moments.lost * moments.prefill,
-            turns * moments.host_s + moments.lost * moments.prompt_host_s,
-            stages,
-        )
-        behind = self._least_load(
-            moments.behind * moments.prefill
-            + moments.own * np.minimum(moments.decode, moments.prefill),
-            moments.behind * moments.prompt_host_s
-            + moments.own * np.minimum(moments.host_s, moments.prompt_host_s),
-            stages,
-        )
-        held = self._held(moments)
-        needed = self._least_load(held, 0.0, stages) - self._tied(moments) * (stages == 1)
-        peaks = Peaks(
-            np.maximum(decode, links.decode),
-            np.maximum(prefill, links.prefill),
-            np.maximum(turn, turns * links.decode + moments.lost * links.prefill),
-            np.maximum(behind, moments.behind * links.prefill + moments.own * links.quicker),
-            needed + moments.buffers,
-        )
+        each = self._peaks_of(moments, moments.decode, moments.prefill, self._held(moments))
+        host = self._host_peaks(moments)
+        loads = [self._least_load(*one, stages) for one in zip(each, host, strict=True)]
+        peaks = Peaks(*np.maximum(loads, links.peaks))
+        needed = peaks.needed - self._tied(moments) * (stages == 1) + moments.buffers
+        sums = (one + more for one, more in zip(self.sums_alone(moments), links.sums, strict=True))
         chips = stages * split.chips
-        return Figures(moments, sums, peaks, chips, self._counted(moments, chips, stages))
+        counted = self._counted(moments, chips, stages)
+        return Figures(moments, Sums(*sums), peaks._replace(needed=needed), chips, counted)
 
     def _late(self, spans: Sequence[Span]) -> Figures:
         """The same of the last batch of each, as a bound of all before it."""
@@ -331,9 +305,9 @@ class EngineSpace:
     def _held(self, moments: Moments) -> Floats:
         """Weights and caches of a layer of each kind on a chip, shape (kinds, *batch). [B]"""
         holdings = moments.holdings
+        caches = np.multiply.outer(holdings.kv_bytes_per_sequence, moments.held_sequences)
         fixed = holdings.weight_bytes + holdings.kv_bytes_more
-        each = holdings.kv_bytes_per_sequence[:, None]
-        return np.asarray(fixed[:, None] + each * moments.held_sequences)
+        return np.asarray(fixed.reshape(-1, *[1] * (caches.ndim - 1)) + caches)
 
     def _tied(self, moments: Moments) -> float:
         """Of weights that a stage with the whole model would count twice. [B]"""
@@ -367,19 +341,24 @@ class EngineSpace:
         layers = len(self.graph.layers)
         if not self.needs_inner:
             return slice(0, 1), slice(layers - 1, layers)
-        inner = np.flatnonzero(np.diff(self.inner_before))
-        return slice(0, int(inner[0]) + 1), slice(int(inner[-1]), layers)
+        inner = self.graph.inner_positions
+        return slice(0, inner[0] + 1), slice(inner[-1], layers)
 
     def _even_links(self, spans: Sequence[Span], moments: Moments) -> "Links":
-        """The longest transfers between stages, and the sum of all of them."""
-        links = Links.none(len(spans))
+        """What the links between stages load at most, and what they add up to."""
+        links = Links(np.zeros((len(Peaks._fields), len(spans))), Sums(*np.zeros((3, len(spans)))))
         if not self.topology.levels or all(span.form.stages == 1 for span in spans):
             return links
         distinct = {id(span.form): span.form.hops for span in spans}.values()
         for hop in dict.fromkeys(itertools.chain.from_iterable(distinct)):
             often = self._of_forms(spans, partial(_times_taken, hop))
             decode, prefill = self._link(hop, self.least_handed, moments)
-            links = links.joined_by(decode, prefill, often)
+            peaks = self._peaks_of(moments, decode, prefill, np.zeros_like(decode))
+            more = Sums(decode, prefill, np.maximum(decode, prefill))
+            links = Links(
+                np.maximum(links.peaks, peaks * (often > 0)),
+                Sums(*(one + often * each for one, each in zip(links.sums, more, strict=True))),
+            )
         return links
 
     def _link(self, hop: Hop, handed: float | Floats, at: Moments) -> tuple[Floats, Floats]:
@@ -468,15 +447,18 @@ class EngineSpace:
         low = self._least(span.form, early, early)
         if low is None or span.single:
             return None if low is None else (low, low)
-        late = self.batch_of([span], last=True, filled=True)
-        at = moment_of(self.meter.moments(span.form.split, late, relaxed=True), 0)
-        high = self._least(span.form, at, early)
+        high = self._least(span.form, self.late_moment(span), early)
         return None if high is None else (low, high)
 
     def moment(self, span: Span) -> Moments:
         """Of the first batch of a span."""
         batch = self.batch_of([span], last=False)
         return moment_of(self.meter.moments(span.form.split, batch), 0)
+
+    def late_moment(self, span: Span) -> Moments:
+        """Of the last batch of a span, as a bound of all before it."""
+        batch = self.batch_of([span], last=True, filled=True)
+        return moment_of(self.meter.moments(span.form.split, batch, relaxed=True), 0)
 
     def _least(self, form: Form, at: Moments, held: Moments) -> Figures | None:
         least, _ = bottlenecks(self.chain(form, at, held))
@@ -491,11 +473,8 @@ class EngineSpace:
         if more is not None:
             sums = Sums(*(one + extra for one, extra in zip(sums, more, strict=True)))
         chips = np.array(float(form.chips))
-        held = chips
-        if self.topology.divisible:
-            filled = self.meter.counts @ self._held_one(at) - self._tied(at) * (form.stages == 1)
-            held = at.split.chips * filled / self.topology.chip.memory[0].capacity_bytes
-        return Figures(at, sums, Peaks(*peaks), chips, np.asarray(held))
+        counted = self._counted(at, chips, np.array(float(form.stages)))
+        return Figures(at, sums, Peaks(*peaks), chips, counted)
 
     def _sums(self, form: Form, at: Moments) -> Sums:
         decode, prefill, slower = self.sums_alone(at)
@@ -521,13 +500,18 @@ class EngineSpace:
         1)."""
         decode = at.decode[self.kinds]
         prefill = at.prefill[self.kinds]
-        each = self._peaks_of(at, decode, prefill, self._held_one(held)[self.kinds])
+        each = self._peaks_of(at, decode, prefill, self._held(held)[self.kinds])
         # What the host does comes with the last layer.
-        each[:, -1] += self._peaks_of(at, at.host_s, np.asarray(at.prompt_host_s), np.zeros(()))
+        each[:, -1] += self._host_peaks(at)
         prefix = np.concatenate([np.zeros((len(each), 1)), np.cumsum(each, axis=1)], axis=1)
         runs = prefix[:, None, :] - prefix[:, :, None]
         runs[-1] += held.buffers
         return np.where(self.may_run & (runs[-1] <= self.usable), runs, np.inf)
+
+    def _host_peaks(self, at: Moments) -> Floats:
+        """What the host's work on the last stage loads on each peak, shape (peaks, *batch)."""
+        prompts = np.broadcast_to(at.prompt_host_s, np.shape(at.host_s))
+        return self._peaks_of(at, at.host_s, prompts, np.zeros(np.shape(at.host_s)))
 
     @staticmethod
     def _peaks_of(at: Moments, decode: Floats, prefill: Floats, memory: Floats) -> Floats:
@@ -536,19 +520,12 @@ class EngineSpace:
         behind = at.behind * prefill + at.own * np.minimum(decode, prefill)
         return np.stack([decode, prefill, turn, behind, memory])
 
-    def _held_one(self, at: Moments) -> Floats:
-        holdings = at.holdings
-        fixed = holdings.weight_bytes + holdings.kv_bytes_more
-        return fixed + holdings.kv_bytes_per_sequence * at.held_sequences
-
     @cached_property
     def may_run(self) -> Bools:
         """Which layers may be a stage, by tail and head."""
         places = np.arange(len(self.graph.layers) + 1)
         longer = places > places[:, None]
-        if not self.needs_inner:
-            return longer
-        return longer & (self.inner_before > self.inner_before[:, None])
+        return longer & with_inner_layer(self.graph) if self.needs_inner else longer
 
     def settled(self, span: Span, goal: float) -> Found | None:
         """The best plan of a span of one batch, where it is below the goal."""
@@ -602,10 +579,9 @@ class EngineSpace:
     def alone(self, at: Moments) -> Floats:
         """Peaks of a single stage."""
         counts = self.meter.counts
-        held = float(counts @ self._held_one(at)) - self._tied(at)
+        held = float(counts @ self._held(at)) - self._tied(at)
         layers = self._peaks_of(at, at.decode, at.prefill, np.zeros_like(at.decode)) @ counts
-        host = self._peaks_of(at, at.host_s, np.asarray(at.prompt_host_s), np.zeros(()))
-        return np.asarray([*(layers + host)[:-1], held + at.buffers])
+        return np.asarray([*(layers + self._host_peaks(at))[:-1], held + at.buffers])
 
     def sums_alone(self, at: Moments) -> Sums:
         """Of all layers, without links."""
@@ -686,14 +662,26 @@ def _sizes(step: int, most: int) -> list[int]:
     return sorted({1, *graded})
 
 
-LOADS = ("behind", "own", "held_sequences", "buffers")
+OF_BATCHES = (
+    "host_s",
+    "decode_tokens",
+    "prefill_tokens",
+    "passes",
+    "others",
+    "lost",
+    "met",
+    "behind",
+    "own",
+    "held_sequences",
+    "buffers",
+)
+"""Fields of `Moments` of shape (*batch,)."""
 
 
 def moment_of(moments: Moments, number: int) -> Moments:
     """Of several batches one."""
     batch = Batch(*(np.asarray(one[number]) for one in moments.batch))
-    own = ("host_s", "decode_tokens", "prefill_tokens", "passes", "others", "lost", "met")
-    rest = {name: getattr(moments, name)[number] for name in (*own, *LOADS)}
+    rest = {name: getattr(moments, name)[number] for name in OF_BATCHES}
     return replace(
         moments,
         batch=batch,
@@ -706,31 +694,9 @@ def moment_of(moments: Moments, number: int) -> Moments:
 class Links(NamedTuple):
     """Transfers between the stages of some spans."""
 
-    decode: Floats
-    """The longest of a decode pass. [s]"""
-    prefill: Floats
-    quicker: Floats
-    """The longest of what is shorter, of a decode pass or of a prompt's."""
-    decode_sum: Floats
-    prefill_sum: Floats
-    slower_sum: Floats
-
-    @classmethod
-    def none(cls, spans: int) -> "Links":
-        """Where there is a single stage."""
-        return cls(*np.zeros((6, spans)))
-
-    def joined_by(self, decode: Floats, prefill: Floats, often: Ints) -> "Links":
-        """With so many more of one kind."""
-        taken = often > 0
-        return Links(
-            np.maximum(self.decode, decode * taken),
-            np.maximum(self.prefill, prefill * taken),
-            np.maximum(self.quicker, np.minimum(decode, prefill) * taken),
-            self.decode_sum + often * decode,
-            self.prefill_sum + often * prefill,
-            self.slower_sum + often * np.maximum(decode, prefill),
-        )
+    peaks: Floats
+    """What the longest of them loads on each peak, shape (peaks, spans)."""
+    sums: Sums
 
 
 class Market:

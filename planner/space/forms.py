@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from planner.machines.engine import Engine
-from planner.models.graph import ENDS
 from planner.plan import ChipRange, Way
-from planner.pricing.engines import in_flight, split_fault
+from planner.pricing.engines import deepest, in_flight, split_fault
 from planner.pricing.price_list import Split
 from planner.pricing.timing import Hop, hops_along
 from planner.solver.chain.packing import Packing
@@ -107,13 +106,13 @@ def _all_forms(candidates: Candidates) -> Iterator[list[Form]]:
     packing = candidates.packing
     choices = _Choices(replace(packing, blocked=candidates.exclude))
     for split in candidates.splits:
-        deepest = _deepest(candidates, split)
-        if not deepest:
+        most = _most_stages(candidates, split)
+        if not most:
             continue
         if candidates.exclude:
-            found = list(_around(candidates, choices, split, deepest))
+            found = list(_around(candidates, choices, split, most))
         else:
-            found = list(_packed(candidates, packing, split, deepest))
+            found = list(_packed(candidates, packing, split, most))
         yield [one for form in found for one in _in_flight(candidates, form)]
 
 
@@ -130,21 +129,18 @@ def _in_flight(candidates: Candidates, form: Form) -> Iterator[Form]:
         yield replace(form, in_flight=micro_batches)
 
 
-def _deepest(candidates: Candidates, split: Split) -> int:
+def _most_stages(candidates: Candidates, split: Split) -> int:
     """The most stages that the layers, the chips and the engine allow."""
     graph, software = candidates.graph, candidates.topology.software
-    layers = len(graph.layers)
-    if software.engine.decoder_on_each_stage:
-        layers = max(1, sum(layer.kind not in ENDS for layer in graph.layers))
-    most = min(layers, candidates.topology.chips // split.chips, software.engine.most_stages)
+    most = min(deepest(graph, software), candidates.topology.chips // split.chips)
     if most < 1 or split_fault(graph, software, split, 1) is not None:
         return 0
     return most if most == 1 or split_fault(graph, software, split, 2) is None else 1
 
 
-def _packed(candidates: Candidates, packing: Packing, split: Split, deepest: int) -> Iterator[Form]:
+def _packed(candidates: Candidates, packing: Packing, split: Split, most: int) -> Iterator[Form]:
     """Stages one behind the other from the first chip on."""
-    starts, _ = starts_of(packing, [split.chips] * deepest)
+    starts, _ = starts_of(packing, [split.chips] * most)
     starts = [start for start in starts if start + split.chips <= packing.slots]
     hops = _hops(candidates, split, starts)
     for stages in range(1, len(starts) + 1):
@@ -168,15 +164,13 @@ class _Choices:
         return self._known[replicas]
 
 
-def _around(
-    candidates: Candidates, choices: _Choices, split: Split, deepest: int
-) -> Iterator[Form]:
+def _around(candidates: Candidates, choices: _Choices, split: Split, most: int) -> Iterator[Form]:
     """Stages on the first free chips behind one another, in every arrangement of the replicas
     that is of use: of those with like stages the one with room for the most."""
     seen: set[tuple[int, ...]] = set()
     for replicas in range(candidates.topology.chips // split.chips, 0, -1):
         for block in choices.of(replicas):
-            starts = list(_starts_in(block, split.chips, deepest))
+            starts = list(_starts_in(block, split.chips, most))
             hops: list[Hop] = []
             for stages in range(1, len(starts) + 1):
                 place = tuple(starts[:stages])
@@ -194,11 +188,11 @@ def _around(
                 )
 
 
-def _starts_in(block: Arrangement, width: int, deepest: int) -> Iterator[int]:
+def _starts_in(block: Arrangement, width: int, most: int) -> Iterator[int]:
     """First slots of stages that a block has room for."""
     if block.packing.rule(width) is None:
         return
-    found, _ = starts_of(block.packing, [width] * deepest)
+    found, _ = starts_of(block.packing, [width] * most)
     for start in found:
         if start + width > block.budget:
             return

@@ -5,9 +5,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from planner.machines.topology import Topology
+from planner.models.graph import ModelGraph
 from planner.solver.chain.packing import Crossings, Ints, Packing
+
+Bools = NDArray[np.bool_]
 
 
 def packing_of(topology: Topology) -> Packing:
@@ -57,6 +61,23 @@ def starts_of(packing: Packing, widths: Sequence[int]) -> tuple[list[int], int]:
         )
         offset = starts[-1] + width
     return starts, offset
+
+
+def even_cut(graph: ModelGraph, stages: int) -> list[int]:
+    """Where each stage begins that engines make by themselves, and where the last one ends: equally
+    many layers to each, the embedding with the first and the head with the last."""
+    inner = graph.inner_positions
+    borders = (inner[border] for border in even_borders(len(inner), stages))
+    return [0, *borders, len(graph.layers)]
+
+
+def with_inner_layer(graph: ModelGraph) -> Bools:
+    """Whether layers tail to head - 1 have one between the embedding and the head, shape (layers +
+    1, layers + 1); every run has where the graph has none at all."""
+    before = np.zeros(len(graph.layers) + 1, dtype=np.intp)
+    before[np.array(graph.inner_positions, dtype=np.intp) + 1] = 1
+    before = np.cumsum(before)
+    return np.asarray((before > before[:, None]) | (before[-1] == 0))
 
 
 def even_borders(layers: int, stages: int) -> list[int]:

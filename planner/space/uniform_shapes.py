@@ -16,7 +16,7 @@ from planner.pricing.price_list import Reach, Split, reach_of, usable_bytes_of
 from planner.pricing.timing import Hop, hops_along
 from planner.space.boxes import least_parts
 from planner.space.candidates import splits_of
-from planner.space.layout import even_borders, packing_of, starts_of
+from planner.space.layout import even_cut, packing_of, starts_of
 
 
 class Shape(NamedTuple):
@@ -110,11 +110,11 @@ class Ground:
 
 def cuts_of(graph: ModelGraph, shape: Shape) -> list[int]:
     """Where each stage of a shape begins, and where the last one ends."""
-    inner = [number for number, layer in enumerate(graph.layers) if layer.kind not in ENDS]
-    borders = [inner[border] for border in even_borders(len(inner), shape.stages)]
+    cut = even_cut(graph, shape.stages)
     if shape.ends is None:
-        return [0, *borders, len(graph.layers)]
-    return [0, inner[0], *borders, inner[-1] + 1, len(graph.layers)]
+        return cut
+    inner = graph.inner_positions
+    return [0, inner[0], *cut[1:-1], inner[-1] + 1, len(graph.layers)]
 
 
 def is_runnable(shape: Shape, graph: ModelGraph, software: Software) -> bool:

@@ -10,7 +10,6 @@ from typing import NamedTuple, cast
 from planner.errors import InfeasibleError, InputError
 from planner.machines.topology import Topology
 from planner.models.dtypes import Dtype, bytes_of, stored_bytes_of
-from planner.models.graph import ENDS
 from planner.models.pruning import pattern_of
 from planner.scoring.plans import score_plan
 from planner.scoring.score import Score
@@ -430,7 +429,7 @@ def _least_by_chips(case: Case, dtype: Dtype) -> dict[int, float]:
     graph = case.graph(dtype)
     work = case.workload(case.claim.batch_size or 1)
     fewest = case.roof(dtype).fewest_chips
-    deepest = sum(layer.kind not in ENDS for layer in graph.layers)
+    deepest = len(graph.inner_positions)
     depths = {deepest, *(2**n for n in range(deepest.bit_length()))}
     least: dict[int, float] = {}
     for tensor, pipeline in itertools.product((2**n for n in range(7)), depths):
