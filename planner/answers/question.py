@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from planner.errors import InputError, UnknownNameError, listed
 from planner.machines.engine import SPACES, Space
+from planner.machines.software import Software
 from planner.machines.topology import PowerScope
 
 
@@ -71,6 +72,11 @@ class Question:
         """Whether less or more of the objective is better."""
         fields = SAMPLE_FIELDS if self.objective in SAMPLE_FIELDS else FIELDS
         return "minimize" if fields[self.objective].best == "least" else "maximize"
+
+    def of_engine(self, software: Software) -> bool:
+        """Whether plans are those that a software's engine can be started with, whose rules are
+        known."""
+        return self.space == "engine" and software.engine.is_known
 
     @property
     def fields(self) -> tuple[str, ...]:

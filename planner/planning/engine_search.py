@@ -19,7 +19,15 @@ from planner.errors import InfeasibleError, InputError
 from planner.machines.cluster import PooledPlan, PooledStage
 from planner.machines.engine import Space
 from planner.plan import Plan, Stage, Way
-from planner.planning.search import CLOSE, Best, ClusterSearch, Engine, Progress, Search
+from planner.planning.search import (
+    CLOSE,
+    Best,
+    ClusterSearch,
+    Course,
+    Engine,
+    Progress,
+    Search,
+)
 from planner.scoring.score import Score
 from planner.space.candidates import Candidates
 from planner.space.engine_space import EngineSpace, Found, Span
@@ -43,8 +51,10 @@ MOST_RIVALS = 40
 """Plans that are compared field by field, at most."""
 
 
-class EngineSearch:
+class EngineSearch(Course[Plan]):
     """The best plan of the engine's space, and what is proved about it."""
+
+    candidates: Candidates
 
     def __init__(
         self,
@@ -63,17 +73,17 @@ class EngineSearch:
         none is of use; `ways` leaves only plans that use more than one chip in just these;
         `nice`: of plans that are as good, the one that a person would take; `engine` "cp-sat" lets
         OR-Tools CP-SAT cut the layers of every batch that is settled."""
-        self.candidates = candidates
+        super().__init__(
+            candidates,
+            time_limit_s=time_limit_s,
+            progress=progress,
+            enough=enough,
+            hopeless=hopeless,
+        )
         self.space = EngineSpace(candidates, ways)
-        self.progress = progress
-        self.enough = enough
-        self.hopeless = hopeless
         self.nice = nice
         self.engine = engine
         self.seed = seed
-        self.started = time.monotonic()
-        self.deadline = math.inf if time_limit_s is None else self.started + time_limit_s
-        self.best: Best[Plan] = Best()
         self.found: Found | None = None
         self.engine_value = math.inf
         """Of a wider space alone; see `FreeSearch`."""
@@ -86,20 +96,8 @@ class EngineSearch:
         """Bound of the span that is just being taken apart; infinite in between."""
         self.left = math.inf
         """Bound of what could not be decided."""
-        self.done = 0
-        self.interrupted = False
         self.spread = False
         """Whether all plans are in `open`."""
-
-    @property
-    def elapsed_s(self) -> float:
-        """Since the search was made."""
-        return time.monotonic() - self.started
-
-    @property
-    def goal(self) -> float:
-        """What a plan must stay below to be of use."""
-        return min(self.best.value, self.hopeless)
 
     @property
     def as_good(self) -> float:
@@ -147,31 +145,12 @@ class EngineSearch:
             if bound >= self.goal * CLOSE or self.best.value <= self.enough:
                 break
             self._open(span, self._offer)
-            self._tell()
+            self.tell(len(self.open))
         if self.nice and self.found is not None and self.bound >= self.best.value * CLOSE:
             self._take_nicest()
 
     def _push(self, bound: float, span: Span) -> None:
         heapq.heappush(self.open, (bound, next(self.numbers), span))
-
-    def _tell(self) -> None:
-        self.done += 1
-        if self.progress is not None:
-            self.progress(self._report())
-
-    def _report(self) -> Progress:
-        objective = None if self.best.plan is None else self._told(self.best.value)
-        return Progress(
-            elapsed_s=self.elapsed_s,
-            boxes_done=self.done,
-            boxes_open=len(self.open),
-            objective=objective,
-            bound=self._told(self.bound) if 0 < self.bound < math.inf else None,
-        )
-
-    def _told(self, canonical: float) -> float:
-        """A canonical value of the objective, in the field's own unit."""
-        return self.candidates.field_value(self.candidates.question.objective, canonical)
 
     # ── Opening spans ────────────────────────────────────────────────────────────────────────
 
@@ -375,12 +354,7 @@ class FreeSearch(Search):
         super().run()
 
     def _start(self) -> None:
-        left_s = self.deadline - time.monotonic()
-        narrow = EngineSearch(
-            self.candidates.of("engine"),
-            time_limit_s=left_s if left_s < math.inf else None,
-            nice=False,
-        )
+        narrow = EngineSearch(self.candidates.of("engine"), time_limit_s=self.left_s, nice=False)
         narrow.run()
         if narrow.best.value < self.best.value:
             self.best = narrow.best
@@ -444,10 +418,7 @@ class EngineClusterSearch(ClusterSearch):
         pools = self.candidates.cluster.pools
         if not any(pool.topology.software.engine.is_known for pool in pools):
             return
-        left_s = self.deadline - time.monotonic()
-        narrow = EngineClusterSearch(
-            self.candidates.of("engine"), time_limit_s=left_s if left_s < math.inf else None
-        )
+        narrow = EngineClusterSearch(self.candidates.of("engine"), time_limit_s=self.left_s)
         narrow.best = self.best
         narrow.run()
         self.best = narrow.best
@@ -471,9 +442,7 @@ class EngineClusterSearch(ClusterSearch):
             each.question,
             exclude=tuple(sorted(set(pool.exclude))),
         )
-        left_s = self.deadline - time.monotonic()
-        limit_s = left_s if left_s < math.inf else None
-        search = EngineSearch(alone, time_limit_s=limit_s, nice=False)
+        search = EngineSearch(alone, time_limit_s=self.left_s, nice=False)
         search.run()
         if search.best.plan is not None:
             plan = pooled(search.best.plan, pool.name)

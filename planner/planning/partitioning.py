@@ -82,7 +82,7 @@ def partition(
     asked = question_of(minimize, maximize, limits, power_scope, diffusion=diffuses, space=space)
     question = replace(asked, sequence_parallel=sequence_parallel)
     excluded = _excluded(topology, exclude)
-    if excluded and (diffuses or not _of_engine(question, topology)):
+    if excluded and (diffuses or not question.of_engine(topology.software)):
         _refuse_with_exclude(engine, sequence_parallel)
         left = ClusterCandidates(graph, alone(topology, excluded), workload, question)
         return result_alone(best_of(left, time_limit_s=time_limit_s, progress=progress))
@@ -109,11 +109,6 @@ def _answered(found: "_Searched", elapsed_s: float) -> Result:
         f"no plan of {graph.name} on {topology.chips} × {topology.name} was found in"
         f" {elapsed_s:.1f} s; nothing is proved: allow more time"
     )
-
-
-def _of_engine(question: Question, topology: Topology) -> bool:
-    """Whether plans are those of an engine whose rules are known."""
-    return question.space == "engine" and topology.software.engine.is_known
 
 
 def _excluded(topology: Topology, exclude: Iterable[int]) -> tuple[int, ...]:

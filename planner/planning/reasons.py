@@ -94,7 +94,7 @@ def _refuse_unexplained(result: Result) -> None:
             f"why() explains plans of chains, and {result.graph.name} is a diffusion model;"
             " compare scores of uniform_plan() instead"
         )
-    engine_known = result.space == "engine" and result.topology.software.engine.is_known
+    engine_known = result.question.of_engine(result.topology.software)
     if result.exclude and not engine_known:
         raise InputError(
             "why() explains a plan with exclude= only where it was chosen from those that the"

@@ -76,11 +76,20 @@ P_contra = TypeVar("P_contra", contravariant=True)
 R_contra = TypeVar("R_contra", contravariant=True)
 
 
-class Space(Protocol[B, P_co, R_contra, N]):
+class Asked(Protocol):
+    """What is asked, and how values of fields are told."""
+
+    question: Question
+
+    def field_value(self, name: str, canonical: float) -> float:
+        """The inverse of `canonical`."""
+        ...
+
+
+class Space(Asked, Protocol[B, P_co, R_contra, N]):
     """Which plans there are: boxes of them, each with its problem in the solver's arrays."""
 
     workload: Workload
-    question: Question
 
     def boxes(self) -> Iterator[B]:
         """All plans."""
@@ -101,10 +110,6 @@ class Space(Protocol[B, P_co, R_contra, N]):
 
     def canonical(self, name: str, value: float) -> float:
         """A field's value as the solver minimises it."""
-        ...
-
-    def field_value(self, name: str, canonical: float) -> float:
-        """The inverse of `canonical`."""
         ...
 
 
@@ -218,9 +223,77 @@ class Best(Generic[N]):
     value: float = math.inf
 
 
-class BoxSearch(Generic[B, P, R, N]):
+class Course(Generic[N]):
+    """What every best-first search keeps and tells: its clock, its best plan, how far it has
+    come."""
+
+    def __init__(
+        self,
+        candidates: Asked,
+        *,
+        time_limit_s: float | None,
+        progress: Callable[[Progress], None] | None,
+        enough: float,
+        hopeless: float,
+    ) -> None:
+        """`enough` is a canonical value that need not be bettered, `hopeless` one above which
+        none is of use: either ends the search."""
+        self.candidates = candidates
+        self.progress = progress
+        self.enough = enough
+        self.hopeless = hopeless
+        self.started = time.monotonic()
+        self.deadline = math.inf if time_limit_s is None else self.started + time_limit_s
+        self.best: Best[N] = Best()
+        self.done = 0
+        self.interrupted = False
+
+    @property
+    def elapsed_s(self) -> float:
+        """Since the search was made."""
+        return time.monotonic() - self.started
+
+    @property
+    def left_s(self) -> float | None:
+        """Of the time limit; None where there is none."""
+        return None if self.deadline == math.inf else self.deadline - time.monotonic()
+
+    @property
+    def goal(self) -> float:
+        """What a plan must stay below to be of use."""
+        return min(self.best.value, self.hopeless)
+
+    @property
+    def bound(self) -> float:
+        """Proved: no plan has a lower canonical value."""
+        raise NotImplementedError
+
+    def tell(self, left: int) -> None:
+        """Say how far the search has come, one more box done and so many left."""
+        self.done += 1
+        if self.progress is None:
+            return
+        found = self.best.plan is not None
+        self.progress(
+            Progress(
+                elapsed_s=self.elapsed_s,
+                boxes_done=self.done,
+                boxes_open=left,
+                objective=self._told(self.best.value) if found else None,
+                bound=self._told(self.bound) if 0 < self.bound < math.inf else None,
+            )
+        )
+
+    def _told(self, canonical: float) -> float:
+        """A canonical value of the objective, in the field's own unit."""
+        return self.candidates.field_value(self.candidates.question.objective, canonical)
+
+
+class BoxSearch(Course[N], Generic[B, P, R, N]):
     """Best first over boxes of plans: each is bounded by its problem, cut in two where it is not
     single."""
+
+    candidates: Space[B, P, R, N]
 
     def __init__(
         self,
@@ -232,28 +305,20 @@ class BoxSearch(Generic[B, P, R, N]):
         enough: float = -math.inf,
         hopeless: float = math.inf,
     ) -> None:
-        """`enough` is a canonical value that need not be bettered, `hopeless` one above which
-        none is of use: either ends the search."""
-        self.candidates = candidates
+        super().__init__(
+            candidates,
+            time_limit_s=time_limit_s,
+            progress=progress,
+            enough=enough,
+            hopeless=hopeless,
+        )
         self.solver = solver
-        self.progress = progress
-        self.enough = enough
-        self.hopeless = hopeless
-        self.started = time.monotonic()
-        self.deadline = math.inf if time_limit_s is None else self.started + time_limit_s
-        self.best: Best[N] = Best()
         self.open: list[tuple[float, int, B]] = []
-        self.done = 0
-        self.interrupted = False
         self.left: list[float] = []
         """Bounds of boxes that were closed without a proof."""
         self.bounds_rest = True
         """Whether boxes that were never opened get a quick bound in the end; of many of them it
         takes a while."""
-
-    @property
-    def elapsed_s(self) -> float:
-        return time.monotonic() - self.started
 
     @property
     def bound(self) -> float:
@@ -270,11 +335,6 @@ class BoxSearch(Generic[B, P, R, N]):
         if time.monotonic() >= self.deadline:
             return "time"
         return "beam"
-
-    @property
-    def goal(self) -> float:
-        """What a plan must stay below to be of use."""
-        return min(self.best.value, self.hopeless)
 
     def run(self) -> None:
         """Until the best plan is proved, the clock runs out, or Ctrl-C."""
@@ -302,9 +362,7 @@ class BoxSearch(Generic[B, P, R, N]):
             for lower, child in children:
                 heapq.heappush(self.open, (lower, number, child))
                 number += 1
-            self.done += 1
-            if self.progress is not None:
-                self.progress(self._report())
+            self.tell(len(self.open))
 
     def _root_bound(self, box: B, known: float) -> float:
         """A quick bound of a box that was never opened, so that an interrupted search still
@@ -336,19 +394,6 @@ class BoxSearch(Generic[B, P, R, N]):
             plan, value = self.candidates.realised(box, plan)
         if value < self.best.value:
             self.best = Best(plan, value)
-
-    def _report(self) -> Progress:
-        return Progress(
-            elapsed_s=self.elapsed_s,
-            boxes_done=self.done,
-            boxes_open=len(self.open),
-            objective=self._told(self.best.value) if self.best.plan is not None else None,
-            bound=self._told(self.bound) if 0 < self.bound < math.inf else None,
-        )
-
-    def _told(self, canonical: float) -> float:
-        """A canonical value of the objective, in the field's own unit."""
-        return self.candidates.field_value(self.candidates.question.objective, canonical)
 
 
 class Search(BoxSearch[Box, ChainProblem, tuple[Run, ...], Plan]):

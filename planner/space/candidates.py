@@ -198,7 +198,7 @@ class Candidates:
     def of_engine(self) -> bool:
         """Whether plans are those that the software's engine can be started with, whose rules are
         known."""
-        return self.question.space == "engine" and self.topology.software.engine.is_known
+        return self.question.of_engine(self.topology.software)
 
     def of(self, space: Space) -> "Candidates":
         """The same question of another space."""
