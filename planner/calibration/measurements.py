@@ -38,6 +38,12 @@ class Measurement(Record):
     prompt_tokens: Count = 1024
     output_tokens: Count = 256
     arrivals: Literal["together", "steady"] = "steady"
+    phase: Literal["both", "decode"] = "both"
+    """Decode: of a pool that makes the later tokens alone."""
+    draft_tokens: Annotated[int, Field(ge=0, le=64)] = 0
+    """Before each pass that verifies them, by a head of one layer of the model itself."""
+    acceptance_rate: Annotated[float, Field(ge=0, le=1)] = 0.8
+    """Of a drafted token; where a source is silent, what is assumed of it."""
     plan: Literal["uniform", "best"] = "uniform"
     """Best: the one that suits the field best (watts and joules: the one that is fastest), in
     place of the degrees that follow."""

@@ -20,7 +20,7 @@ from planner.pricing.collectives import collective_s
 from planner.scoring.plans import score_plan
 from planner.scoring.score import Score
 from planner.space.degrees import uniform_plan
-from planner.workload import Workload
+from planner.workload import Speculation, Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +138,7 @@ def _score_case(row: Measurement, loaded: _Loaded) -> Case:
     """Scored once, for the figure and for its interval."""
     graph = loaded.graph(row)
     topology = loaded.topology(row)
-    workload = Workload(
-        batch_size=row.batch_size,
-        prompt_tokens=row.prompt_tokens,
-        output_tokens=row.output_tokens,
-        arrivals=row.arrivals,
-    )
+    workload = _workload(row, graph)
     if row.chips is None:
         fewest = partition(graph, topology, workload, minimize="chips").score.chips
         topology = topology.replace(chips=fewest)
@@ -163,6 +158,22 @@ def _score_case(row: Measurement, loaded: _Loaded) -> Case:
     low, high = score.interval(row.field, 0.8)
     width = math.log(high / low) / 2 if low > 0 else 0.0
     return Case(row, topology, predict, figure, width)
+
+
+def _workload(row: Measurement, graph: ModelGraph) -> Workload:
+    drafting = None
+    if row.draft_tokens:
+        drafting = Speculation(
+            draft=graph.cut(1), tokens=row.draft_tokens, acceptance_rate=row.acceptance_rate
+        )
+    return Workload(
+        batch_size=row.batch_size,
+        prompt_tokens=row.prompt_tokens,
+        output_tokens=row.output_tokens,
+        arrivals=row.arrivals,
+        phase=row.phase,
+        speculation=drafting,
+    )
 
 
 def _plan(row: Measurement, graph: ModelGraph, topology: Topology, workload: Workload) -> Plan:

@@ -97,3 +97,11 @@ def test_every_29th_shipped_measurement_is_predicted_as_well_as_we_say():
     assert sum(one.predicted for one in families.values()) > 0.93 * sum(
         one.rows for one in families.values()
     )
+
+
+def test_a_row_of_a_decode_pool_with_drafts_is_predicted_as_score_plan_does():
+    (case,), _ = cases_of([ROW.replace(phase="decode", draft_tokens=2, acceptance_rate=0.6)])
+    drafting = pl.Speculation(draft=GRAPH.cut(1), tokens=2, acceptance_rate=0.6)
+    workload = pl.Workload(batch_size=4, phase="decode", speculation=drafting)
+    score = pl.score_plan(pl.uniform_plan(GRAPH, MACHINE), GRAPH, MACHINE, workload)
+    assert case.predicted() == score.tpot_s != SCORE.tpot_s
