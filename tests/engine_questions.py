@@ -76,6 +76,7 @@ def random_machine(number: int) -> Topology:
             sequence_overhead_s=dice.choice((0.0, 1e-5)),
             burst_share=dice.choice((0.0, 0.1)),
             interruption_share=dice.choice((0.9, 0.6)),
+            packs_prompts=dice.random() < 0.6,
         ),
         power=dice.choice((CONSTANT, CONSTANT, FOLLOWING)),
     )

@@ -178,6 +178,7 @@ def random_topology(dice: random.Random, shape: str) -> Topology:
             sequence_overhead_s=dice.choice((0.0, 1e-5)),
             burst_share=dice.choice((0.0, 0.1)),
             interruption_share=dice.choice((0.9, 0.6)),
+            packs_prompts=dice.random() < 0.6,
             attention_overhead_s=dice.choice((None, 5e-6)),
         ),
         power=dice.choice((CONSTANT, FOLLOWING)),

@@ -112,6 +112,8 @@ class Software(Record):
     """For each transfer from stage to stage, on top of the fabric."""
     prefill_chunk_tokens: Count
     """The most prompt tokens that one pass takes."""
+    packs_prompts: bool = False
+    """Whether one pass takes several short prompts, up to that many tokens."""
     kv_block_tokens: Count = 1
     """Tokens of a sequence that the KV cache allots at once: the last block of each is half
     empty on average."""

@@ -27,6 +27,11 @@ class Schedule:
     """Passes that the prompts of a whole batch ("together") or of one request ("steady") take; 0
     in a decode pool."""
     prefill: Step
+    """A pass of one prompt, or of a part of it."""
+    packed: Step
+    """A pass of as many prompts as the software packs into one; where it packs none, the same."""
+    packs: int
+    """Prompts in such a pass."""
     decode: Step
     most_tokens: float
     """In any pass: what buffers are made for."""
@@ -133,7 +138,7 @@ def scheduled(
     sequences = math.ceil(batch_size / replicas)
     if graph is not None and graph.is_diffusion:
         step = denoising(graph, sequences)
-        return Schedule(workload, software, sequences, 1, 1.0, step, step, step.tokens)
+        return Schedule(workload, software, sequences, 1, 1.0, step, step, 1, step, step.tokens)
     micro_sequences = math.ceil(sequences / micro_batches)
     in_turn = min(micro_batches, sequences)
     return schedule_of(workload, software, sequences, in_turn, micro_sequences)
@@ -173,14 +178,26 @@ def schedule_of(
         passes = 0.0
         most_tokens = verified
     prompts = max(1.0, tokens / workload.prompt_tokens)
+    prefill = Step(tokens, prompts, workload.prompt_tokens / 2, False)
+    packs = _packs(workload, software)
     return Schedule(
         workload=workload,
         software=software,
         sequences=sequences,
         micro_batches=micro_batches,
         prefill_passes=passes,
-        prefill=Step(tokens, prompts, workload.prompt_tokens / 2, False),
+        prefill=prefill,
+        # All of them on one rank, so that any rank may have as many.
+        packed=prefill._replace(tokens=packs * tokens),
+        packs=packs,
         decode=Step(verified, float(micro_sequences), workload.mean_context_tokens, True),
         most_tokens=most_tokens,
         relaxed=relaxed,
     )
+
+
+def _packs(workload: Workload, software: Software) -> int:
+    """Prompts that one pass takes, where they come one by one among decode passes."""
+    if not software.packs_prompts or workload.arrivals != "steady" or workload.phase != "both":
+        return 1
+    return max(1, software.prefill_chunk_tokens // workload.prompt_tokens)

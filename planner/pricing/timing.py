@@ -26,7 +26,7 @@ from planner.pricing.price_list import (
     useful_steps,
 )
 from planner.pricing.schedule import Schedule
-from planner.pricing.trailing import Trail, behind_s, met_share
+from planner.pricing.trailing import Trail, behind_s, first_share, fresh_share, met_share
 
 Floats = NDArray[np.float64]
 
@@ -75,6 +75,8 @@ class Timing:
     """The first token likewise; sums to `ttft_s`."""
     decode: Passes
     prefill: Passes
+    joining: Passes
+    """What a prompt of others takes among decode passes, on average."""
     round_s: float
     """Of decode passes, without others' prompts."""
     prompt_s: float
@@ -135,8 +137,8 @@ def _timed(
 
     lists = [prices] * len(plan.stages)
     reaches = [reach for reach, _ in way]
-    decode, prefill = passes_of(lists, plan, (at.decode, at.prefill), reaches, hop)
-    return timing_from(plan, at, decode, prefill)
+    steps = at.decode, at.prefill, at.packed
+    return timing_from(plan, at, *passes_of(lists, plan, steps, reaches, hop))
 
 
 class Waits(NamedTuple):
@@ -188,7 +190,7 @@ def interruptions_s(at: Schedule, others_s: Numbers) -> Numbers:
     return at.software.interruption_share * others_s / at.rounds
 
 
-def trail_of(at: Schedule, others: Floats, decode: Passes, prefill: Passes) -> Trail:
+def trail_of(at: Schedule, others: Floats, decode: Passes, prefill: Passes, more: Passes) -> Trail:
     """Of a plan each of whose stages sees the prompts of so many others, shape (stages,)."""
     met = np.asarray(met_share(at, others))[:, None]
     slower = np.maximum(decode.pieces_s, prefill.pieces_s)
@@ -197,30 +199,71 @@ def trail_of(at: Schedule, others: Floats, decode: Passes, prefill: Passes) -> T
         passing_s=float(((1.0 - met) * decode.busy_s).sum()),
         quiet_s=float(((1.0 - met) * at.micro_batches * decode.busy_s).max()),
         held_up_s=float((met * slower).sum()),
-        behind_s=float(_behind(at, others, decode, prefill).max()),
+        behind_s=float(_behind(at, others, decode, prefill, more).max()),
     )
 
 
-def _behind(at: Schedule, others: Floats, decode: Passes, prefill: Passes) -> Floats:
+def _behind(at: Schedule, others: Floats, decode: Passes, prefill: Passes, more: Passes) -> Floats:
     """Of each stage's chips, and of the link behind it, shape (stages, 2). [s]"""
     quicker = np.minimum(decode.pieces_s, prefill.pieces_s)
     quicker = np.stack([quicker[:, :-1].sum(axis=1), quicker[:, -1]], axis=1)
     return np.asarray(
-        behind_s(at, others[:, None], at.micro_batches, chunk_s=prefill.busy_s, quicker_s=quicker)
+        behind_s(
+            at,
+            others[:, None],
+            at.micro_batches,
+            chunk_s=prefill.busy_s,
+            more_s=more.busy_s,
+            quicker_s=quicker,
+        )
     )
 
 
-def timing_from(plan: Plan, at: Schedule, decode: Passes, prefill: Passes) -> Timing:
-    """What a request waits in a replica of which a decode pass and a prefill pass are known."""
+def more_of(at: Schedule, prefill: Passes, packed: Passes) -> Passes:
+    """What a prompt adds to a pass that takes others too: in proportion, up to a full one."""
+    if at.packs == 1:
+        return prefill
+    return Passes(
+        *(
+            (full - one) / (at.packs - 1)
+            for one, full in zip(_columns(prefill), _columns(packed), strict=True)
+        )
+    )
+
+
+def blended(prefill: Passes, more: Passes, share: Numbers) -> Passes:
+    """What a prompt takes on each stage on average, where so many of them, shape (stages,), have
+    a pass of their own, and the rest are added to one."""
+    if prefill is more:
+        return prefill
+    columns = []
+    for own, added in zip(_columns(prefill), _columns(more), strict=True):
+        part = np.asarray(share).reshape(-1, *[1] * (own.ndim - 1))
+        columns.append(part * own + (1.0 - part) * added)
+    return Passes(*columns)
+
+
+def _columns(passes: Passes) -> tuple[Floats, ...]:
+    return passes.seconds, passes.flop, passes.moved_bytes, passes.busy_s, passes.pieces_s
+
+
+def timing_from(
+    plan: Plan, at: Schedule, decode: Passes, prefill: Passes, packed: Passes
+) -> Timing:
+    """What a request waits in a replica of which a decode pass, a prefill pass and one full of
+    prompts are known."""
     ranks = [stage.attention_parallel for stage in plan.stages]
     others = np.array([at.others_prefills(rank) for rank in ranks])
+    more = more_of(at, prefill, packed)
+    joining = blended(prefill, more, fresh_share(at, others, at.micro_batches))
+    queued = blended(prefill, more, first_share(at, others))
     prompts = at.prefill_passes * prefill.busy_s
-    other_work = others[:, None] * prompts
-    most_others = float(other_work.max())
+    most_others = float((others[:, None] * at.prefill_passes * queued.busy_s).max())
     turns = at.micro_batches * decode.busy_s
-    interruptions = np.asarray(interruptions_s(at, other_work))
+    joined_work = others[:, None] * at.prefill_passes * joining.busy_s
+    interruptions = np.asarray(interruptions_s(at, joined_work))
     interrupted = turns + interruptions
-    trail = trail_of(at, others, decode, prefill)
+    trail = trail_of(at, others, decode, prefill, more)
     waits = waits_of(
         at,
         pass_s=decode.pass_s,
@@ -239,9 +282,9 @@ def timing_from(plan: Plan, at: Schedule, decode: Passes, prefill: Passes) -> Ti
     whole = float(pipeline.request_s(joined, tpot, at.later_tokens + 1))
     waiting = float(waits.waiting_s) + queue
     if trail.round_s > max(decode.pass_s, float(interrupted.max())):
-        token = _trailing_breakdown(at, others, decode, prefill)
+        token = _trailing_breakdown(at, others, decode, prefill, more)
     else:
-        token = _token_breakdown(decode, prefill, interrupted, interruptions)
+        token = _token_breakdown(decode, joining, interrupted, interruptions)
     return Timing(
         ttft_s=joined + queue,
         tpot_s=tpot,
@@ -251,6 +294,7 @@ def timing_from(plan: Plan, at: Schedule, decode: Passes, prefill: Passes) -> Ti
         first_token=_first_token_breakdown(prefill, at, waiting),
         decode=decode,
         prefill=prefill,
+        joining=joining,
         round_s=float(waits.round_s),
         prompt_s=prompt,
         queue_s=queue,
@@ -349,10 +393,12 @@ def _token_breakdown(
     return parts
 
 
-def _trailing_breakdown(at: Schedule, others: Floats, decode: Passes, prefill: Passes) -> Floats:
+def _trailing_breakdown(
+    at: Schedule, others: Floats, decode: Passes, prefill: Passes, more: Passes
+) -> Floats:
     """A token's own way; then the prompts that it trails, stage by stage, and what is
     behind those at one of them; then its turn, in rounds that meet no prompt."""
-    trail = trail_of(at, others, decode, prefill)
+    trail = trail_of(at, others, decode, prefill, more)
     met = np.asarray(met_share(at, others))[:, None]
     longer = met * np.maximum(prefill.pieces_s - decode.pieces_s, 0.0)
     parts = np.zeros((len(others), len(ALL_CAUSES)))
@@ -360,7 +406,7 @@ def _trailing_breakdown(at: Schedule, others: Floats, decode: Passes, prefill: P
     for stage, pieces in enumerate(longer):
         parts[stage, :-1] += float(pieces[:-1].sum()) * _mix(prefill, stage, 0)
         parts[stage, :-1] += float(pieces[-1]) * _mix(prefill, stage, 1)
-    stage, resource = _slowest(_behind(at, others, decode, prefill))
+    stage, resource = _slowest(_behind(at, others, decode, prefill, more))
     parts[stage, :-1] += float(trail.behind_s) * _mix(prefill, stage, resource)
     stage, _ = _slowest((1.0 - met) * decode.busy_s)
     parts[stage, -1] += max(0.0, float(trail.quiet_s) - float(trail.passing_s))
@@ -402,17 +448,33 @@ def _mix(passes: Passes, stage: int, resource: int) -> Floats:
 
 
 def steps_of_cycle(at: Schedule) -> tuple[float, float]:
-    """Prefill passes and decode passes of one replica in a cycle."""
+    """Prefill passes, had each prompt its own, and decode passes of one replica in a cycle."""
     requests = at.sequences if at.workload.arrivals == "steady" else 1
     return float(requests * at.prefill_passes), float(at.rounds * at.micro_batches)
+
+
+def packing_of(at: Schedule, sequences: Numbers) -> tuple[Numbers, Numbers]:
+    """How many passes of one prompt, and how many full ones, stand for each prompt among so many
+    sequences, on average, however these are cut: see `trailing.fresh_share`. [1]"""
+    if at.packs == 1:
+        return 1.0 + 0.0 * sequences, 0.0 * sequences
+    fresh = fresh_share(at, np.maximum(0.0, sequences - 1.0), 1.0)
+    added = (1.0 - fresh) / (at.packs - 1)
+    return fresh - added, added
 
 
 def useful_of_cycle(graph: ModelGraph, at: Schedule) -> tuple[float, float]:
     """Operations and bytes that a replica's passes of a cycle need however they are split:
     tokens that are drafted in vain, and the draft model, count for nothing. [FLOP, B]"""
-    often = np.array(steps_of_cycle(at))
-    flop, moved = useful_steps(graph, (at.prefill, at.useful_decode))
+    prefills, decodes = steps_of_cycle(at)
+    often = np.array([*_packed(at, prefills), decodes])
+    flop, moved = useful_steps(graph, (at.prefill, at.packed, at.useful_decode))
     return float(often @ flop), float(often @ moved)
+
+
+def _packed(at: Schedule, prefills: float) -> tuple[float, float]:
+    one, full = packing_of(at, float(at.sequences))
+    return prefills * float(one), prefills * float(full)
 
 
 def active_chip_s(prices: PriceList, at: Schedule) -> float:
@@ -427,15 +489,15 @@ def active_kinds_s(prices: PriceList, at: Schedule) -> Floats:
     if at.relaxed:  # no number of passes takes fewer
         decodes = at.rounds * at.sequences / at.decode.sequences
         decode = at.decode
-    active = prices.active_kinds_s((at.prefill, decode))
-    return np.asarray(active @ np.array([prefills, decodes]))
+    active = prices.active_kinds_s((at.prefill, at.packed, decode))
+    return np.asarray(active @ np.array([*_packed(at, prefills), decodes]))
 
 
 def bubble_fraction(timing: Timing, at: Schedule) -> float:
     """Share of the stages' time, over a cycle, in which they wait. [1]"""
     prefills, decodes = steps_of_cycle(at)
     busy = (
-        prefills * timing.prefill.seconds[:, :-1].sum()
+        prefills * timing.joining.seconds[:, :-1].sum()
         + decodes * timing.decode.seconds[:, :-1].sum()
     )
     return float(pipeline.bubble_fraction(float(busy), len(timing.decode.flop), timing.cycle_s))

@@ -48,16 +48,35 @@ def met_share(at: Schedule, others: Numbers) -> Numbers:
     return -np.expm1(-at.software.interruption_share * others / at.rounds)
 
 
-def chunks_behind(at: Schedule, others: Numbers, micro_batches: Numbers) -> Numbers:
+def fresh_share(at: Schedule, others: Numbers, micro_batches: Numbers) -> Numbers:
+    """Of the prompts of so many others, those that a pass of their own would be launched for; the
+    rest join one that runs anyway. [1]
+
+    In a round of a micro-batch y of them start on average, and it meets one in 1 - exp(-y) of the
+    rounds; passes are no fewer than their tokens fill.
+    """
+    if at.packs == 1 or not at.later_tokens:
+        return 1.0 + 0.0 * others
+    started = at.software.interruption_share * others / at.rounds / micro_batches
+    each = np.maximum(started, 1e-12)
+    return np.maximum(1.0 / at.packs, -np.expm1(-each) / each)
+
+
+def first_share(at: Schedule, others: Numbers) -> Numbers:
+    """The same of prompts that stand in a queue together: they fill passes. [1]"""
+    return np.clip(1.0 / np.maximum(others, 1e-12), 1.0 / at.packs, 1.0)
+
+
+def chunks_behind(at: Schedule, others: Numbers, micro_batches: Numbers) -> tuple[Numbers, Numbers]:
     """Chunks of others' prompts behind the first one that a round meets, on average over all
     rounds: the rest of that prompt, and of the prompts beyond one those that start with it, as the
-    ones of one micro-batch do. [1]"""
+    ones of one micro-batch do; of these a pass takes several. [1]"""
     if not at.later_tokens:
-        return 0.0 * others
+        return 0.0 * others, 0.0 * others
     met = met_share(at, others)
     each = at.software.interruption_share * others / at.rounds
     rest = met * (at.prefill_passes - 1.0)
-    return rest + at.prefill_passes * (each - met) / micro_batches
+    return rest, at.prefill_passes * (each - met) / micro_batches
 
 
 def behind_s(
@@ -66,9 +85,12 @@ def behind_s(
     micro_batches: Numbers,
     *,
     chunk_s: Numbers,
+    more_s: Numbers,
     quicker_s: Numbers,
 ) -> Numbers:
     """What a stage adds to a round behind the first chunk that it meets, on average over all
-    rounds; `quicker_s` is a pass or a chunk, whichever is shorter. [s]"""
+    rounds; `more_s` is what a prompt adds to a pass of others, `quicker_s` a pass or a chunk,
+    whichever is shorter. [s]"""
     own = met_share(at, others / micro_batches)
-    return chunks_behind(at, others, micro_batches) * chunk_s + own * quicker_s
+    rest, beyond = chunks_behind(at, others, micro_batches)
+    return rest * chunk_s + beyond * more_s + own * quicker_s

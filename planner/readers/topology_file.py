@@ -107,6 +107,7 @@ PLAIN = {
         "residual",
         "engine",
         "pads_heads",
+        "packs_prompts",
         *SOFTWARE,
     },
     "engine": set(Engine.model_fields),
@@ -198,6 +199,8 @@ def software_toml(software: Software, *, note: str = "") -> str:
     lines = [f"name = {_quoted(software.name)}"]
     if software.pads_heads:
         lines.append("pads_heads = true")
+    if software.packs_prompts:
+        lines.append("packs_prompts = true")
     lines += _toml_figures(software, SOFTWARE, tail)
 
     for tuning in software.tunings:

@@ -158,8 +158,8 @@ class ClusterDeployment(Deployment):
             share = shares_of(split_of(plan.stages[number]), step)[0]
             return float(hop_s(topology, level, hops, bytes_per_token * share))
 
-        decode, prefill = passes_of(lists, plan, (at.decode, at.prefill), reaches, hop)
-        return timing_from(plan, at, decode, prefill)
+        steps = at.decode, at.prefill, at.packed
+        return timing_from(plan, at, *passes_of(lists, plan, steps, reaches, hop))
 
 
 def refuse_unplanned(graph: ModelGraph, workload: Workload) -> None:

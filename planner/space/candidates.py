@@ -40,7 +40,8 @@ from planner.pricing.price_list import (
 from planner.pricing.queueing import FULL, most_requests_per_s
 from planner.pricing.schedule import Schedule, schedule_of
 from planner.pricing.served import Served
-from planner.pricing.trailing import chunks_behind, met_share
+from planner.pricing.timing import interruptions_s
+from planner.pricing.trailing import chunks_behind, first_share, fresh_share, met_share
 from planner.scoring.plans import chosen_power, score_served
 from planner.scoring.score import Score
 from planner.solver.chain.packing import Packing
@@ -466,7 +467,11 @@ class Candidates:
         resources = np.zeros((len(self.options), len(self.graph.layers), RESOURCES))
         for end, at in enumerate(ends):
             resources[:, :, Resource.DECODE.at(end)] = self._step_s(at, at.decode)
-            resources[:, :, Resource.PREFILL.at(end)] = self._step_s(at, at.prefill)
+            prefill = self._step_s(at, at.prefill)
+            resources[:, :, Resource.PREFILL.at(end)] = prefill
+            resources[:, :, Resource.MORE.at(end)] = _added(
+                at, prefill, self._step_s(at, at.packed)
+            )
         slower, quicker = self._slower_and_quicker_s(low)
         resources[:, :, Resource.SLOWER] = slower
         resources[:, :, Resource.QUICKER] = quicker
@@ -548,17 +553,21 @@ class Candidates:
         options = len(self.options)
         sums = np.zeros((options, SUMS, RESOURCES))
         peaks = np.zeros((options, PEAKS, RESOURCES))
+        fewest = _fewest(ends)
         for end, at in enumerate(ends):
             decode, prefill = Resource.DECODE.at(end), Resource.PREFILL.at(end)
-            loads = _loads_of(at, self.options)
+            more = Resource.MORE.at(end)
+            loads = _loads_of(at, self.options, fewest)
             sums[:, Sum.DECODE.at(end), decode] = 1.0
             sums[:, Sum.PREFILL.at(end), prefill] = 1.0
             sums[:, Sum.PREFILL.at(end), Resource.ONCE] = 1.0
             peaks[:, Peak.TURN.at(end), decode] = loads.turns
             peaks[:, Peak.TURN.at(end), prefill] = loads.interruption
+            peaks[:, Peak.TURN.at(end), more] = loads.joined
             peaks[:, Peak.ROUND.at(end), decode] = loads.turns
             peaks[:, Peak.CHUNK.at(end), prefill] = 1.0
             peaks[:, Peak.OTHERS.at(end), prefill] = loads.others
+            peaks[:, Peak.OTHERS.at(end), more] = loads.queued
             peaks[:, Peak.QUEUE, Resource.PREFILL_LOW] = loads.prompt
             peaks[:, Peak.QUIET.at(end), decode] = loads.turns * _unmet(ends, self.options)
         met = _met(ends, self.options)
@@ -567,6 +576,7 @@ class Candidates:
         sums[:, Sum.HELD_UP, Resource.SLOWER] = met
         behind = _behind(ends, self.options)
         peaks[:, Peak.BEHIND, Resource.PREFILL_LOW] = behind.chunks
+        peaks[:, Peak.BEHIND, Resource.MORE_LOW] = behind.beyond
         peaks[:, Peak.BEHIND, Resource.QUICKER] = behind.own
         sums[:, Sum.FILL, Resource.HELD] = self.widths / self.topology.chip.memory[0].capacity_bytes
         peaks[:, Peak.NEEDED, Resource.HELD] = 1.0
@@ -616,17 +626,23 @@ class Candidates:
         handed = np.array(
             [[0.0], *([layer.activation_bytes_per_token] for layer in self.graph.layers)]
         )
+        fewest = _fewest(ends)
+        added = []
         for end, at in enumerate(ends):
-            loads = _loads_of(at, splits)
+            loads = _loads_of(at, splits, fewest)
             decode, prefill = (seconds(handed, step, at) for step in (at.decode, at.prefill))
             prefill = prefill * (at.prefill_passes > 0)
+            packed = seconds(handed, at.packed, at) * (at.prefill_passes > 0)
+            more = _added(at, prefill, packed)
+            added.append(more)
             turns = loads.turns * decode
             sums[..., Sum.DECODE.at(end)] = decode
             sums[..., Sum.PREFILL.at(end)] = prefill
-            peaks[..., Peak.TURN.at(end)] = turns + loads.interruption * prefill
+            prompts = loads.interruption * prefill + loads.joined * more
+            peaks[..., Peak.TURN.at(end)] = turns + prompts
             peaks[..., Peak.ROUND.at(end)] = turns
             peaks[..., Peak.CHUNK.at(end)] = prefill
-            peaks[..., Peak.OTHERS.at(end)] = loads.others * prefill
+            peaks[..., Peak.OTHERS.at(end)] = loads.others * prefill + loads.queued * more
             peaks[..., Peak.QUEUE] = loads.prompt * prefill
             peaks[..., Peak.QUIET.at(end)] = turns * _unmet(ends, splits)
         met = _met(ends, splits)
@@ -634,7 +650,8 @@ class Candidates:
         sums[..., Sum.HELD_UP] = met * np.maximum(decode, prefill)
         sums[..., Sum.TRAIL] = (1.0 - met) * decode + sums[..., Sum.HELD_UP]
         behind = _behind(ends, splits)
-        peaks[..., Peak.BEHIND] = behind.chunks * prefill + behind.own * np.minimum(decode, prefill)
+        follow = behind.chunks * prefill + behind.beyond * added[0]
+        peaks[..., Peak.BEHIND] = follow + behind.own * np.minimum(decode, prefill)
         # Nothing is handed on in front of the first layer, or behind the last.
         sums[[0, -1]] = 0.0
         peaks[[0, -1]] = 0.0
@@ -663,22 +680,40 @@ class _Loads(NamedTuple):
     """Decode passes for one output token of each sequence."""
     interruption: Floats
     """Prefill passes of others for one output token."""
+    joined: Floats
+    """Prompts of others that join them."""
     others: Floats
     """Prefill passes of others in a cycle."""
+    queued: Floats
+    """Prompts of others that join those."""
     prompt: Floats
     """Prefill passes of a prompt, over the ranks that share out the sequences."""
 
 
-def _loads_of(at: Schedule, splits: Sequence[Split]) -> _Loads:
-    return _Loads(*np.array([_loads(at, split) for split in splits]).reshape(-1, 4).T)
+def _added(at: Schedule, prefill: Floats, packed: Floats) -> Floats:
+    """What a prompt adds to a pass that takes others too. [s]"""
+    return prefill if at.packs == 1 else (packed - prefill) / (at.packs - 1)
 
 
-def _loads(at: Schedule, split: Split) -> tuple[float, float, float, float]:
+def _fewest(ends: tuple[Schedule, ...]) -> int:
+    """Micro-batches of a box in which prompts are packed best."""
+    return min(at.micro_batches for at in ends)
+
+
+def _loads_of(at: Schedule, splits: Sequence[Split], micro_batches: int) -> _Loads:
+    return _Loads(*np.array([_loads(at, split, micro_batches) for split in splits]).T)
+
+
+def _loads(at: Schedule, split: Split, micro_batches: int) -> tuple[float, ...]:
+    """Prompts are packed as well as in so many micro-batches."""
     turns = at.sequences / at.decode.sequences if at.relaxed else float(at.micro_batches)
-    others = at.others_prefills(split.attention) * at.prefill_passes
-    lost = at.software.interruption_share * others
+    each = at.others_prefills(split.attention)
+    others = each * at.prefill_passes
+    lost = float(interruptions_s(at, others))
+    fresh = float(fresh_share(at, each, micro_batches))
+    first = float(first_share(at, each))
     prompt = at.prefill_passes / split.attention
-    return turns, lost / at.rounds if at.later_tokens else 0.0, others, prompt
+    return turns, lost * fresh, lost * (1 - fresh), others * first, others * (1 - first), prompt
 
 
 def _met(ends: tuple[Schedule, ...], splits: Sequence[Split]) -> Floats:
@@ -693,6 +728,8 @@ class _Behind(NamedTuple):
     `trailing.behind_s`."""
 
     chunks: Floats
+    beyond: Floats
+    """Prompts that start with the one that is met."""
     own: Floats
     """Share of the rounds behind a prompt of the micro-batch's own."""
 
@@ -703,7 +740,8 @@ def _behind(ends: tuple[Schedule, ...], splits: Sequence[Split]) -> _Behind:
     low = ends[0]
     others = _others(low, splits)
     own = met_share(low, others / low.micro_batches)
-    return _Behind(np.asarray(chunks_behind(low, others, low.micro_batches)), np.asarray(own))
+    chunks, beyond = chunks_behind(low, others, low.micro_batches)
+    return _Behind(np.asarray(chunks), np.asarray(beyond), np.asarray(own))
 
 
 def _unmet(ends: tuple[Schedule, ...], splits: Sequence[Split]) -> Floats:

@@ -287,7 +287,8 @@ class EngineSpace:
         moments = self.meter.moments(split, batch, relaxed=relaxed)
         stages = self._of_forms(spans, lambda form: form.stages).astype(float)
         links = self._even_links(spans, moments)
-        each = self._peaks_of(moments, moments.decode, moments.prefill, self._held(moments))
+        steps = moments.decode, moments.prefill, moments.more
+        each = self._peaks_of(moments, *steps, self._held(moments))
         host = self._host_peaks(moments)
         loads = [self._least_load(*one, stages) for one in zip(each, host, strict=True)]
         peaks = Peaks(*np.maximum(loads, links.peaks))
@@ -352,8 +353,8 @@ class EngineSpace:
         distinct = {id(span.form): span.form.hops for span in spans}.values()
         for hop in dict.fromkeys(itertools.chain.from_iterable(distinct)):
             often = self._of_forms(spans, partial(_times_taken, hop))
-            decode, prefill = self._link(hop, self.least_handed, moments)
-            peaks = self._peaks_of(moments, decode, prefill, np.zeros_like(decode))
+            decode, prefill, added = self._link(hop, self.least_handed, moments)
+            peaks = self._peaks_of(moments, decode, prefill, added, np.zeros_like(decode))
             more = Sums(decode, prefill, np.maximum(decode, prefill))
             links = Links(
                 np.maximum(links.peaks, peaks * (often > 0)),
@@ -361,11 +362,15 @@ class EngineSpace:
             )
         return links
 
-    def _link(self, hop: Hop, handed: float | Floats, at: Moments) -> tuple[Floats, Floats]:
-        """A transfer from a stage to the next in a decode pass, and in a pass of a prompt. [s]"""
+    def _link(self, hop: Hop, handed: float | Floats, at: Moments) -> tuple[Floats, Floats, Floats]:
+        """A transfer from a stage to the next in a decode pass, in a pass of a prompt, and what a
+        prompt adds to a pass that takes others too. [s]"""
         decode = self.meter.link_s(hop, handed, at.decode_tokens)
-        prefill = self.meter.link_s(hop, handed, at.prefill_tokens)
-        return decode, prefill * (at.passes > 0)
+        prefill = self.meter.link_s(hop, handed, at.prefill_tokens) * (at.passes > 0)
+        if at.packs == 1:
+            return decode, prefill, prefill
+        packed = self.meter.link_s(hop, handed, at.packed_tokens) * (at.passes > 0)
+        return decode, prefill, (packed - prefill) / (at.packs - 1)
 
     @cached_property
     def borders(self) -> Ints:
@@ -479,7 +484,7 @@ class EngineSpace:
     def _sums(self, form: Form, at: Moments) -> Sums:
         decode, prefill, slower = self.sums_alone(at)
         for hop in form.hops:
-            handed, prompts = self._link(hop, self.least_handed, at)
+            handed, prompts, _ = self._link(hop, self.least_handed, at)
             decode = decode + handed
             prefill = prefill + prompts
             slower = slower + np.maximum(handed, prompts)
@@ -491,8 +496,8 @@ class EngineSpace:
         handed = np.concatenate([[0.0], self.meter.handed])
         links = []
         for hop in form.hops:
-            decode, prefill = self._link(hop, handed, at)
-            links.append(self._peaks_of(at, decode, prefill, np.zeros_like(decode)))
+            decode, prefill, more = self._link(hop, handed, at)
+            links.append(self._peaks_of(at, decode, prefill, more, np.zeros_like(decode)))
         return Chain([layers] * form.stages, links)
 
     def _loads(self, at: Moments, held: Moments) -> Floats:
@@ -500,7 +505,8 @@ class EngineSpace:
         1)."""
         decode = at.decode[self.kinds]
         prefill = at.prefill[self.kinds]
-        each = self._peaks_of(at, decode, prefill, self._held(held)[self.kinds])
+        more = at.more[self.kinds]
+        each = self._peaks_of(at, decode, prefill, more, self._held(held)[self.kinds])
         # What the host does comes with the last layer.
         each[:, -1] += self._host_peaks(at)
         prefix = np.concatenate([np.zeros((len(each), 1)), np.cumsum(each, axis=1)], axis=1)
@@ -511,14 +517,19 @@ class EngineSpace:
     def _host_peaks(self, at: Moments) -> Floats:
         """What the host's work on the last stage loads on each peak, shape (peaks, *batch)."""
         prompts = np.broadcast_to(at.prompt_host_s, np.shape(at.host_s))
-        return self._peaks_of(at, at.host_s, prompts, np.zeros(np.shape(at.host_s)))
+        none = np.zeros(np.shape(at.host_s))
+        # A pass that takes more prompts is still one to the host.
+        return self._peaks_of(at, at.host_s, prompts, none if at.packs > 1 else prompts, none)
 
     @staticmethod
-    def _peaks_of(at: Moments, decode: Floats, prefill: Floats, memory: Floats) -> Floats:
+    def _peaks_of(
+        at: Moments, decode: Floats, prefill: Floats, more: Floats, memory: Floats
+    ) -> Floats:
         """What pieces of a stage that take so long load on each peak, shape (peaks, pieces)."""
-        turn = at.batch.micro_batches * decode + at.lost * prefill
-        behind = at.behind * prefill + at.own * np.minimum(decode, prefill)
-        return np.stack([decode, prefill, turn, behind, memory])
+        others = at.others * at.passes * (at.queued * prefill + (1.0 - at.queued) * more)
+        turn = at.batch.micro_batches * decode + at.lost * prefill + at.joined * more
+        behind = at.behind * prefill + at.beyond * more + at.own * np.minimum(decode, prefill)
+        return np.stack([decode, prefill, others, turn, behind, memory])
 
     @cached_property
     def may_run(self) -> Bools:
@@ -580,7 +591,8 @@ class EngineSpace:
         """Peaks of a single stage."""
         counts = self.meter.counts
         held = float(counts @ self._held(at)) - self._tied(at)
-        layers = self._peaks_of(at, at.decode, at.prefill, np.zeros_like(at.decode)) @ counts
+        steps = at.decode, at.prefill, at.more
+        layers = self._peaks_of(at, *steps, np.zeros_like(at.decode)) @ counts
         return np.asarray([*(layers + self._host_peaks(at))[:-1], held + at.buffers])
 
     def sums_alone(self, at: Moments) -> Sums:
@@ -600,8 +612,8 @@ class EngineSpace:
         handed = np.concatenate([[0.0], self.meter.handed]) - self.least_handed
         adds = []
         for hop in form.hops:
-            decode, prefill = self._link(hop, handed, at)
-            least_d, least_p = self._link(hop, 0.0, at)
+            decode, prefill, _ = self._link(hop, handed, at)
+            least_d, least_p, _ = self._link(hop, 0.0, at)
             decode, prefill = decode - least_d, prefill - least_p
             adds.append(np.stack([decode, prefill, np.maximum(decode, prefill)]))
         reached = all_reached(chain, MOST_VECTORS, adds)
@@ -666,11 +678,15 @@ OF_BATCHES = (
     "host_s",
     "decode_tokens",
     "prefill_tokens",
+    "packed_tokens",
     "passes",
     "others",
     "lost",
+    "joined",
+    "queued",
     "met",
     "behind",
+    "beyond",
     "own",
     "held_sequences",
     "buffers",
@@ -687,6 +703,7 @@ def moment_of(moments: Moments, number: int) -> Moments:
         batch=batch,
         decode=moments.decode[:, number],
         prefill=moments.prefill[:, number],
+        more=moments.more[:, number],
         **rest,
     )
 

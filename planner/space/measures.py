@@ -91,6 +91,9 @@ class Resource(Column):
     """A decode pass or a pass of a prompt, whichever takes longer; of the low end. [s]"""
     QUICKER = 7
     """The same, whichever is shorter. [s]"""
+    MORE_LOW = MORE = 8
+    """What a prompt adds to a pass that takes others too. [s]"""
+    MORE_HIGH = 9
 
 
 class ClusterSum(Column):

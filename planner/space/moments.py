@@ -25,8 +25,8 @@ from planner.pricing.price_list import (
     useful_steps,
 )
 from planner.pricing.schedule import Schedule, others_in_flight, schedule_of
-from planner.pricing.timing import Hop, interruptions_s, waits_of
-from planner.pricing.trailing import Trail, chunks_behind, met_share
+from planner.pricing.timing import Hop, interruptions_s, packing_of, waits_of
+from planner.pricing.trailing import Trail, chunks_behind, first_share, fresh_share, met_share
 from planner.space.candidates import Candidates
 
 Floats = NDArray[np.float64]
@@ -57,22 +57,34 @@ class Moments:
     decode: Floats
     """Of one layer of each kind. [s]"""
     prefill: Floats
+    more: Floats
+    """What a prompt adds to a pass that takes others too. [s]"""
     host_s: Floats
     """Of a decode pass, on the last stage."""
     prompt_host_s: float
     decode_tokens: Floats
     """That a chip hands on in a pass."""
     prefill_tokens: Floats
+    packed_tokens: Floats
+    """In a pass full of prompts."""
+    packs: int
+    """Prompts in such a pass."""
     passes: Floats
     """Of a prompt."""
     others: Floats
     """Prompts of others that a request sees on a rank during its life."""
     lost: Floats
     """Prompts' passes that a decode round loses to others."""
+    joined: Floats
+    """And prompts that join such passes."""
+    queued: Floats
+    """Of the prompts of others that start together, those that take a pass of their own."""
     met: Floats
     """Share of the rounds that meet a prompt of others, see `pricing.trailing`."""
     behind: Floats
-    """Chunks behind the first one that a round meets."""
+    """Chunks of a prompt behind the first one that a round meets."""
+    beyond: Floats
+    """Prompts that start with it."""
     own: Floats
     """Share of the rounds that meet a prompt of their own micro-batch."""
     held_sequences: Floats
@@ -89,6 +101,8 @@ class Peaks(NamedTuple):
     """A decode pass."""
     prefill_s: Floats
     """A pass of a prompt."""
+    others_s: Floats
+    """The prompts of all others, where they start together."""
     turn_s: Floats
     """All micro-batches, and what they lose to others' prompts."""
     behind_s: Floats
@@ -155,10 +169,17 @@ class Meter:
         prefill = self._priced(split, [at.prefill for at in schedules], whole)[:, index]
         passes = np.array([at.prefill_passes for at in schedules])[index]
         prefill = prefill * (passes > 0)
+        more = prefill
+        if first.packs > 1:
+            packed = self._priced(split, [at.packed for at in schedules], whole)[:, index]
+            more = (packed * (passes > 0) - prefill) / (first.packs - 1)
         held = np.ceil(batch.sequences / split.attention)
         share = held if whole else batch.sequences / split.attention
         others = np.maximum(0.0, others_in_flight(self.workload, share))
         turns = np.asarray(batch.micro_batches, dtype=float)
+        lost = np.asarray(interruptions_s(first, others * passes))
+        fresh = np.asarray(fresh_share(first, others, turns))
+        behind, beyond = chunks_behind(first, others, turns)
         if self.workload.phase == "prefill":
             held = np.full(shape, float(first.held_sequences(split.attention)))
         return Moments(
@@ -167,17 +188,23 @@ class Meter:
             at=first,
             decode=decode,
             prefill=prefill,
+            more=more,
             host_s=np.asarray(
                 host_s(self.software, np.array([at.decode.sequences for at in schedules]))
             )[index],
             prompt_host_s=float(host_s(self.software, 0.0)) * bool(passes.any()),
             decode_tokens=self._handed(split, [at.decode for at in schedules], whole)[index],
             prefill_tokens=self._handed(split, [at.prefill for at in schedules], whole)[index],
+            packed_tokens=self._handed(split, [at.packed for at in schedules], whole)[index],
+            packs=first.packs,
             passes=passes,
             others=others,
-            lost=np.asarray(interruptions_s(first, others * passes)),
+            lost=lost * fresh,
+            joined=lost * (1.0 - fresh),
+            queued=np.asarray(first_share(first, others)),
             met=np.asarray(met_share(first, others)),
-            behind=np.asarray(chunks_behind(first, others, turns)),
+            behind=np.asarray(behind),
+            beyond=np.asarray(beyond),
             own=np.asarray(met_share(first, others / turns)),
             held_sequences=held,
             buffers=np.array([self._buffer(split, at) for at in schedules])[index],
@@ -262,7 +289,7 @@ class Meter:
         `trailing_s` as it is at another batch; None: at this one."""
         if trailing_s is None:
             trailing_s = self.trailing_s(moments, sums, peaks)
-        others_s = moments.others * moments.passes * peaks.prefill_s
+        others_s = peaks.others_s
         at = moments.at
         joined, tpot = np.zeros((2, *np.shape(others_s)))
         # Passes in fractions stand for any number up to theirs: of those only what the slowest stage
@@ -306,7 +333,10 @@ class Meter:
         decode = self._known(self._active, [at.decode for at in each], self._activity)
         prefills, decodes = self._often(moments)
         shape = np.shape(prefills)
-        whole = prefills * prefill.reshape(shape) + decodes * decode.reshape(shape)
+        one, full = self._packing(moments)
+        packed = self._known(self._active, [at.packed for at in each], self._activity)
+        prompts = one * prefill.reshape(shape) + full * packed.reshape(shape)
+        whole = prefills * prompts + decodes * decode.reshape(shape)
         return np.asarray(whole)
 
     def useful(self, moments: Moments) -> tuple[Floats, Floats]:
@@ -319,9 +349,18 @@ class Meter:
         # Of passes in fractions, which bound what they take, whole ones have the work.
         prefills = prefills * np.ceil(moments.passes) / np.maximum(1e-300, moments.passes)
         shape = (*np.shape(prefills), 2)
-        totals = prefills[..., None] * prefill.reshape(shape)
+        one, full = self._packing(moments)
+        packed = self._known(self._useful, [at.packed for at in each], self._usefulness)
+        prompts = one[..., None] * prefill.reshape(shape) + full[..., None] * packed.reshape(shape)
+        totals = prefills[..., None] * prompts
         totals = totals + decodes[..., None] * decode.reshape(shape)
         return np.asarray(totals[..., 0]), np.asarray(totals[..., 1])
+
+    @staticmethod
+    def _packing(moments: Moments) -> tuple[Floats, Floats]:
+        """Passes of one prompt, and full ones, for each prompt."""
+        one, full = packing_of(moments.at, np.asarray(moments.batch.sequences, dtype=float))
+        return np.asarray(one), np.asarray(full)
 
     def _often(self, moments: Moments) -> tuple[Floats, Floats]:
         """Prefill passes and decode passes of a replica in a cycle."""

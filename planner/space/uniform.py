@@ -34,8 +34,8 @@ from planner.pricing.price_list import (
     usable_bytes_of,
 )
 from planner.pricing.schedule import schedule_of
-from planner.pricing.timing import crossing_bytes, interruptions_s, waits_of
-from planner.pricing.trailing import Trail, behind_s, met_share
+from planner.pricing.timing import crossing_bytes, interruptions_s, packing_of, waits_of
+from planner.pricing.trailing import Trail, behind_s, first_share, fresh_share, met_share
 from planner.scoring.plans import chosen_power
 from planner.space.forms import Batches
 from planner.space.uniform_shapes import Ground, Shape, Stand, cuts_of, is_runnable, shapes_of
@@ -236,6 +236,8 @@ class Part(NamedTuple):
     """What its chips, and the link behind it, take for a step of each size, shape (2, sizes)."""
     prefill: Floats
     """The same for a pass of a prompt, shape (2,)."""
+    more: Floats
+    """What a prompt adds to a pass that takes others too, shape (2,)."""
     slower: Floats
     """Each layer and the link behind them, for the step or for that pass, whichever takes longer,
     all together, shape (sizes,)."""
@@ -265,7 +267,7 @@ class _Pricer:
             [np.zeros((1, len(graph.kinds))), np.cumsum(kinds, axis=0)]
         )
         self.crossing = crossing_bytes(graph, range(len(graph.layers)))
-        self._busy: dict[tuple[Split, Reach], tuple[Floats, Floats]] = {}
+        self._busy: dict[tuple[Split, Reach], tuple[Floats, Floats, Floats]] = {}
         self._held: dict[Split, tuple[Holdings, Floats]] = {}
         self._parts: dict[tuple[bytes, int, float, bool], Part] = {}
 
@@ -317,11 +319,16 @@ class _Pricer:
         in_flight = np.ceil(self.steps[:, None] * turns / shape.split.attention)
         # Of the others in flight, each has its prompt between the tokens of a request.
         others = (in_flight - 1.0) * self.at.prefill_passes
+        fresh = fresh_share(self.at, in_flight - 1.0, turns)
+        first = first_share(self.at, in_flight - 1.0)
         passes = [part.often * part.decode.sum(axis=0) for part in parts]
-        turn_s, interrupted_s = np.zeros((2, *in_flight.shape))
+        turn_s, interrupted_s, others_s = np.zeros((3, *in_flight.shape))
         for part, resource in itertools.product(parts, (0, 1)):
             turn = turns * part.decode[resource][:, None]
-            lost = interruptions_s(self.at, others * part.prefill[resource])
+            own, more = part.prefill[resource], part.more[resource]
+            lost = interruptions_s(self.at, others * (fresh * own + (1.0 - fresh) * more))
+            queued = others * (first * own + (1.0 - first) * more)
+            others_s = np.maximum(others_s, queued)
             turn_s = np.maximum(turn_s, turn)
             interrupted_s = np.maximum(interrupted_s, turn + lost)
         slowest = max(float(part.prefill.max()) for part in parts)
@@ -331,7 +338,7 @@ class _Pricer:
             turn_s=turn_s,
             interrupted_s=interrupted_s,
             trailing_s=self._trail(parts, in_flight, turns).round_s,
-            others_s=others * slowest,
+            others_s=others_s,
             prompt_pass_s=sum(part.often * float(part.prefill.sum()) for part in parts),
             prompt_slowest_s=slowest,
         )
@@ -356,6 +363,7 @@ class _Pricer:
                 in_flight - 1.0,
                 turns,
                 chunk_s=part.prefill[resource],
+                more_s=part.more[resource],
                 quicker_s=part.quicker[resource][:, None],
             )
             behind = np.maximum(behind, added)
@@ -398,7 +406,10 @@ class _Pricer:
             return math.inf
         steps = [self.at.decode._replace(tokens=size, sequences=size) for size in self.steps]
         decode = self.prices.counts @ self.prices.active_kinds_s(steps)
-        prompts = batch * self.at.prefill_passes * self.prices.active_chip_s(self.at.prefill)
+        one, full = packing_of(self.at, batch)
+        prompts = one * self.prices.active_chip_s(self.at.prefill)
+        prompts = prompts + full * self.prices.active_chip_s(self.at.packed)
+        prompts = batch * self.at.prefill_passes * prompts
         active = prompts + self.at.later_tokens * micro[:, None, :] * decode[None, :, None]
         return np.asarray(energy.energy_j(draws, held, active / cycle))
 
@@ -418,13 +429,16 @@ class _Pricer:
 
     def _part(self, counts: Floats, stand: Stand, handed: float, last: bool, alone: bool) -> Part:
         split, (level, hops), software = stand.split, stand.hop, self.topology.software
-        busy, prompt = self._busy_of(split, stand.reach)
+        busy, prompt, full = self._busy_of(split, stand.reach)
         host = (host_s(software, self.steps), software.step_overhead_s) if last else (0.0, 0.0)
         tokens = np.ceil(self.steps / split.attention)
         link = 0.0 * tokens + hop_s(self.topology, level, hops, handed * tokens)
-        prompt_link = float(
-            hop_s(self.topology, level, hops, handed * shares_of(split, self.at.prefill)[0])
+        prompt_link, full_link = (
+            float(hop_s(self.topology, level, hops, handed * shares_of(split, step)[0]))
+            for step in (self.at.prefill, self.at.packed)
         )
+        prefill = np.array([float(counts @ prompt) + host[1], prompt_link])
+        packed = np.array([float(counts @ full) + host[1], full_link])
         holdings, buffers = self._holdings(split)
         weights, more = (
             float(counts @ holdings.weight_bytes),
@@ -441,7 +455,8 @@ class _Pricer:
         return Part(
             often=1,
             decode=np.stack([counts @ busy + host[0], link]),
-            prefill=np.array([float(counts @ prompt) + host[1], prompt_link]),
+            prefill=prefill,
+            more=prefill if self.at.packs == 1 else (packed - prefill) / (self.at.packs - 1),
             slower=slower,
             quicker=np.stack([quicker, np.minimum(link, prompt_link)]),
             held_bytes=weights + more + buffers,
@@ -451,17 +466,15 @@ class _Pricer:
             split=split,
         )
 
-    def _busy_of(self, split: Split, reach: Reach) -> tuple[Floats, Floats]:
-        """A layer of each kind in decode steps of every size, shape (kinds, sizes), and in a
-        pass of a prompt, (kinds,)."""
+    def _busy_of(self, split: Split, reach: Reach) -> tuple[Floats, Floats, Floats]:
+        """A layer of each kind in decode steps of every size, shape (kinds, sizes), in a pass of a
+        prompt, and in one full of prompts, (kinds,)."""
         if (split, reach) not in self._busy:
             decode = self.prices.decode_kinds_s(
                 split, self.steps, self.workload.mean_context_tokens, reach
             )
-            self._busy[split, reach] = (
-                decode,
-                self.prices.prices(split, self.at.prefill, reach).seconds.sum(axis=0),
-            )
+            prompts = self.prices.prices_of_steps(split, [self.at.prefill, self.at.packed], reach)
+            self._busy[split, reach] = decode, *(one.seconds.sum(axis=0) for one in prompts)
         return self._busy[split, reach]
 
     def _holdings(self, split: Split) -> tuple[Holdings, Floats]:

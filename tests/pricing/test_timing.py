@@ -208,9 +208,25 @@ def served(
     )
 
 
-def by_hand(at: Schedule, *stages, decode=DECODE_S, prefill=PREFILL_S) -> Timing:
+def by_hand(at: Schedule, *stages, decode=DECODE_S, prefill=PREFILL_S, packed=None) -> Timing:
     plan = plan_of(*(stages or (stage("a"), stage("b", first=1))))
-    return timing_from(plan, at, passes(*decode), passes(*prefill))
+    return timing_from(plan, at, passes(*decode), passes(*prefill), passes(*(packed or prefill)))
+
+
+def test_prompts_that_share_a_pass_launch_it_once():
+    # One prompt takes 6 s on the only stage, five together 14 s: each adds 2 s, and a pass 4 s. Of
+    # three others all start in 4 rounds: 0.75 a round, which 1 - exp(-0.75) of the rounds meet. So
+    # a token takes 1 s, 0.75 × 2 s and 0.5276 × 4 s.
+    work = Workload(batch_size=4, prompt_tokens=2, output_tokens=5)
+    stack = round_software(interruption_share=1.0, burst_share=0.0, packs_prompts=True)
+    at = schedule_of(work, stack, 4, 1, 4)
+    one = ((1.0, 0.0, 0.0, 0.0, 0.0),)
+    alone = ((6.0, 0.0, 0.0, 0.0, 0.0),)
+    full = ((14.0, 0.0, 0.0, 0.0, 0.0),)
+    timing = by_hand(at, stage("a"), decode=one, prefill=alone, packed=full)
+    passes_met = 1 - math.exp(-0.75)
+    assert timing.tpot_s == pytest.approx(1.0 + 0.75 * 2.0 + passes_met * 4.0)
+    assert timing.token.sum() == pytest.approx(timing.tpot_s)
 
 
 def test_a_token_waits_for_its_turn_and_for_others_prompts_and_both_are_told_apart():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from planner.pricing.schedule import Schedule, schedule_of
 from planner.pricing.timing import Passes, Timing, timing_from, trail_of
-from planner.pricing.trailing import chunks_behind, met_share
+from planner.pricing.trailing import chunks_behind, first_share, fresh_share, met_share
 from planner.workload import Workload
 from tests.by_hand import plan_of, round_software, stage
 from tests.lanes import mostly_slow
@@ -46,8 +46,9 @@ class Pipeline(NamedTuple):
         stack = round_software(**{"interruption_share": 1.0, **software})
         return schedule_of(work, stack, self.sequences, self.micro_batches, self.each)
 
-    def passes(self) -> tuple[Passes, Passes]:
-        return passes_of(self.decode_s), passes_of(self.chunk_s)
+    def passes(self) -> tuple[Passes, Passes, Passes]:
+        prompt = passes_of(self.chunk_s)
+        return passes_of(self.decode_s), prompt, prompt
 
     def timing(self, **software: float) -> Timing:
         stages = [stage(f"layer {n}", first=n) for n in range(len(self.decode_s))]
@@ -89,11 +90,51 @@ def test_rounds_that_meet_a_prompt_are_those_in_which_one_or_more_start():
     assert met_share(LONE.schedule(), np.array([0.0, 3.0])) == pytest.approx([0.0, MET])
 
 
+def packing(prompt: int, others: int, *, rounds: int = 6, packs: bool = True) -> Schedule:
+    """Prompts of so many tokens in passes of ten."""
+    work = Workload(batch_size=others + 1, prompt_tokens=prompt, output_tokens=rounds + 1)
+    stack = round_software(interruption_share=1.0, packs_prompts=packs)
+    return schedule_of(work, stack, others + 1, 1, others + 1)
+
+
+def test_prompts_that_start_in_one_round_share_a_pass():
+    # Half a prompt starts in a round; 1 - exp(-0.5) = 0.3935 of the rounds meet one, so of each
+    # prompt 0.787 pays for a pass.
+    at = packing(2, 3)
+    assert at.packs == 5
+    assert at.packed.tokens == 10
+    assert fresh_share(at, 3.0, 1) == pytest.approx((1 - math.exp(-0.5)) / 0.5)
+    # Among four micro-batches an eighth of a prompt starts with each.
+    assert fresh_share(at, 3.0, 4) == pytest.approx((1 - math.exp(-0.125)) / 0.125)
+
+
+def test_a_pass_takes_no_more_prompts_than_its_tokens():
+    assert fresh_share(packing(2, 600), 600.0, 1) == pytest.approx(1 / 5)  # a hundred in a round
+    assert fresh_share(packing(6, 600), 600.0, 1) == 1.0  # two do not fit
+    assert fresh_share(packing(2, 600, packs=False), 600.0, 1) == 1.0
+
+
+def test_prompts_that_queue_together_fill_passes():
+    assert first_share(packing(2, 3), 3.0) == pytest.approx(1 / 3)  # three in one
+    assert first_share(packing(2, 40), 40.0) == pytest.approx(1 / 5)
+    assert first_share(packing(2, 0), 0.0) == 1.0
+
+
+@given(others=st.floats(0.0, 1e4), more=st.floats(1.0, 10.0), packs=st.integers(1, 10))
+def test_more_prompts_take_more_passes_but_each_of_them_less(others, more, packs):
+    at = packing(10 // packs, 10)
+    few, many = (float(fresh_share(at, count, 2)) for count in (others, more * others))
+    assert many <= few * (1 + 1e-9) <= 1 + 1e-9
+    assert more * others * many >= others * few * (1 - 1e-9)
+
+
 def test_chunks_behind_are_the_rest_of_a_prompt_and_prompts_that_come_together():
     # Of half a prompt a round the first chunk of MET is met: 2 × 0.5 - MET chunks are behind.
-    assert chunks_behind(LONE.schedule(), 3.0, 1) == pytest.approx(1.0 - MET)
+    rest, beyond = chunks_behind(LONE.schedule(), 3.0, 1)
+    assert rest + beyond == pytest.approx(1.0 - MET)
     # Of four micro-batches each has a quarter of the prompts that come together.
-    assert chunks_behind(LONE.schedule(), 3.0, 4) == pytest.approx(MET + 2 * (0.5 - MET) / 4)
+    rest, beyond = chunks_behind(LONE.schedule(), 3.0, 4)
+    assert (rest, beyond) == (pytest.approx(MET), pytest.approx(2 * (0.5 - MET) / 4))
 
 
 def test_a_lone_micro_batch_trails_prompts_through_the_pipeline():
@@ -143,7 +184,7 @@ def test_without_prompts_nobody_trails():
     assert nobody.round_s == 0.0
     single = LONE._replace(tokens=0)
     assert met_share(single.schedule(), 3.0) == 0.0
-    assert chunks_behind(single.schedule(), 3.0, 1) == 0.0
+    assert chunks_behind(single.schedule(), 3.0, 1) == (0.0, 0.0)
 
 
 # ── In an event simulation ───────────────────────────────────────────────────────────────────────
