@@ -27,6 +27,9 @@ class CollectiveKernel(Record):
     bytes."""
     step_latency_s: Seconds = 0.0
     """Software's share of each step in the innermost level, beside the fabric's hop."""
+    across_base_latency_s: Seconds = 0.0
+    """Once more where a collective leaves the innermost level: in a CUDA graph NCCL has the host
+    called back, which hands the message to the thread that drives the network card."""
     across_step_latency_s: Seconds = 0.0
     """The same beyond the innermost level, where a network card takes part."""
     bandwidth_fraction: Fraction = 1.0

@@ -72,6 +72,7 @@ SOFTWARE = {
 COLLECTIVE = {
     "base_latency": ("base_latency_s", "seconds"),
     "step_latency": ("step_latency_s", "seconds"),
+    "across_base_latency": ("across_base_latency_s", "seconds"),
     "across_step_latency": ("across_step_latency_s", "seconds"),
     "bandwidth_fraction": ("bandwidth_fraction", ""),
     "across_bandwidth_fraction": ("across_bandwidth_fraction", ""),
