@@ -75,6 +75,9 @@ class Software(Record):
     attention_overhead_s: Seconds | None = None
     experts_overhead_s: Seconds | None = None
     """For each layer's experts: routing, sorting, their matmuls, adding up."""
+    draft_overhead_s: Seconds = 0.0
+    """For each pass of a draft model beside a decode step: the drafted token is sampled, and what
+    the next pass needs is made of it."""
     layer_overhead_s: Seconds = 0.0
     """For each layer: synchronisation and mapping on machines that are bound by latency."""
     step_overhead_s: Seconds = 0.0
@@ -127,6 +130,8 @@ class Software(Record):
     of a replica."""
     pads_heads: bool = False
     """Whether it splits heads that do not divide by the degree, adding empty ones."""
+    attends_in_cache_dtype: bool = False
+    """Whether its attention multiplies in 8 bit where the cache is kept in 8 bit."""
     most_tensor_parallel: Count = 1_000_000
     """1: layers are never split over chips."""
     engine: Engine = Engine()

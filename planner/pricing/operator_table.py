@@ -85,7 +85,7 @@ class SortFigures:
     def figures(self, sort: tuple[str, str, str], operator: LayerOperator) -> tuple[float, ...]:
         """The fields of `OperatorFacts`, of operators like this one."""
         if sort not in self._known:
-            peak = self.chip.peak_flop_per_s(getattr(operator, "compute_dtype", "fp32"))
+            peak = self.chip.peak_flop_per_s(multiplied_in(self.software, operator))
             sustained = peak * self.chip.compute_efficiency * self.tuning.compute_efficiency
             self._known[sort] = (
                 peak,
@@ -150,6 +150,14 @@ def tuning_of(topology: Topology) -> Tuning:
         if tuning.architecture == wanted:
             return tuning
     return Tuning(architecture=wanted)
+
+
+def multiplied_in(software: Software, operator: LayerOperator) -> str:
+    """The format whose peak holds for an operator: of attention over a cache in 8 bit that of the
+    cache, where the software's kernels can."""
+    if isinstance(operator, Attention) and software.attends_in_cache_dtype:
+        return operator.kv_dtype if bytes_of(operator.kv_dtype) == 1 else operator.compute_dtype
+    return getattr(operator, "compute_dtype", "fp32")
 
 
 def efficiency_of(software: Software, operator: LayerOperator) -> float:

@@ -58,6 +58,7 @@ SOFTWARE = {
     "attention_efficiency": ("attention_efficiency", ""),
     "experts_efficiency": ("experts_efficiency", ""),
     "step_overhead": ("step_overhead_s", "seconds"),
+    "draft_overhead": ("draft_overhead_s", "seconds"),
     "hop_overhead": ("hop_overhead_s", "seconds"),
     "collective_overhead": ("collective_overhead_s", "seconds"),
     "reserved": ("reserved_bytes", "bytes"),
@@ -108,6 +109,7 @@ PLAIN = {
         "residual",
         "engine",
         "pads_heads",
+        "attends_in_cache_dtype",
         *SOFTWARE,
     },
     "engine": set(Engine.model_fields),
@@ -199,6 +201,8 @@ def software_toml(software: Software, *, note: str = "") -> str:
     lines = [f"name = {_quoted(software.name)}"]
     if software.pads_heads:
         lines.append("pads_heads = true")
+    if software.attends_in_cache_dtype:
+        lines.append("attends_in_cache_dtype = true")
     lines += _toml_figures(software, SOFTWARE, tail)
 
     for tuning in software.tunings:
