@@ -130,8 +130,9 @@ class Software(Record):
     of a replica."""
     pads_heads: bool = False
     """Whether it splits heads that do not divide by the degree, adding empty ones."""
-    attends_in_cache_dtype: bool = False
-    """Whether its attention multiplies in 8 bit where the cache is kept in 8 bit."""
+    attends_in_cache_dtype: tuple[str, ...] = ()
+    """Architectures on which its attention multiplies in 8 bit where the cache is kept in 8
+    bit."""
     most_tensor_parallel: Count = 1_000_000
     """1: layers are never split over chips."""
     engine: Engine = Engine()

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.cost import roofline
 from planner.machines.software import Software, Tuning
 from planner.machines.topology import Topology
 from planner.models.demand import Demand, Numbers
@@ -77,6 +78,7 @@ class SortFigures:
     """What a machine makes of each sort of operator: `topology.kept(SortFigures)`."""
 
     def __init__(self, topology: Topology) -> None:
+        self.topology = topology
         self.software = topology.software
         self.chip = topology.chip
         self.tuning = tuning_of(topology)
@@ -85,11 +87,12 @@ class SortFigures:
     def figures(self, sort: tuple[str, str, str], operator: LayerOperator) -> tuple[float, ...]:
         """The fields of `OperatorFacts`, of operators like this one."""
         if sort not in self._known:
-            peak = self.chip.peak_flop_per_s(multiplied_in(self.software, operator))
-            sustained = peak * self.chip.compute_efficiency * self.tuning.compute_efficiency
+            peak = self.chip.peak_flop_per_s(multiplied_in(self.topology, operator))
+            whole = self.chip.compute_efficiency * self.tuning.compute_efficiency
+            reached = whole * efficiency_of(self.software, operator)
             self._known[sort] = (
                 peak,
-                sustained * efficiency_of(self.software, operator),
+                peak * float(roofline.fed_efficiency(reached, self.chip.arithmetic_share)),
                 widening_flop_per_byte(self.tuning, operator),
                 launch_s(self.software, operator),
             )
@@ -152,12 +155,14 @@ def tuning_of(topology: Topology) -> Tuning:
     return Tuning(architecture=wanted)
 
 
-def multiplied_in(software: Software, operator: LayerOperator) -> str:
+def multiplied_in(topology: Topology, operator: LayerOperator) -> str:
     """The format whose peak holds for an operator: of attention over a cache in 8 bit that of the
-    cache, where the software's kernels can."""
-    if isinstance(operator, Attention) and software.attends_in_cache_dtype:
-        return operator.kv_dtype if bytes_of(operator.kv_dtype) == 1 else operator.compute_dtype
-    return getattr(operator, "compute_dtype", "fp32")
+    cache, where the software has such kernels for the chip."""
+    dtype: str = getattr(operator, "compute_dtype", "fp32")
+    if isinstance(operator, Attention) and bytes_of(operator.kv_dtype) == 1:
+        able = topology.software.attends_in_cache_dtype
+        return operator.kv_dtype if topology.chip.architecture in able else dtype
+    return dtype
 
 
 def efficiency_of(software: Software, operator: LayerOperator) -> float:

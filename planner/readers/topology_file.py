@@ -35,6 +35,7 @@ CHIP_MEMORY = {
 CHIP = {
     "compute_efficiency": ("compute_efficiency", ""),
     "memory_efficiency": ("memory_efficiency", ""),
+    "arithmetic_share": ("arithmetic_share", ""),
 }
 FABRIC = {
     "bandwidth": ("bandwidth_bytes_per_s", "bytes per second"),
@@ -202,7 +203,8 @@ def software_toml(software: Software, *, note: str = "") -> str:
     if software.pads_heads:
         lines.append("pads_heads = true")
     if software.attends_in_cache_dtype:
-        lines.append("attends_in_cache_dtype = true")
+        able = ", ".join(map(_quoted, software.attends_in_cache_dtype))
+        lines.append(f"attends_in_cache_dtype = [{able}]")
     lines += _toml_figures(software, SOFTWARE, tail)
 
     for tuning in software.tunings:
