@@ -131,8 +131,8 @@ class Software(Record):
     pads_heads: bool = False
     """Whether it splits heads that do not divide by the degree, adding empty ones."""
     attends_in_cache_dtype: tuple[str, ...] = ()
-    """Architectures on which its attention multiplies in 8 bit where the cache is kept in 8
-    bit."""
+    """Architectures on which its attention multiplies in 8 bit in decode where the cache is kept
+    in 8 bit."""
     most_tensor_parallel: Count = 1_000_000
     """1: layers are never split over chips."""
     engine: Engine = Engine()

@@ -7,10 +7,11 @@ import planner as pl
 from planner.machines.topology import Peak
 from planner.models.operators import Attention, MatMul, Pointwise
 from planner.pricing.operator_table import (
-    multiplied_in,
+    decode_gain,
     operator_facts,
     table_of,
 )
+from planner.pricing.price_list import PriceList, Split, Step
 from tests.instances import tiny_chip, tiny_graph, tiny_moe, tiny_software, tiny_topology
 
 
@@ -105,8 +106,24 @@ def test_attention_takes_the_format_of_its_cache_where_the_stack_can():
     ):
         facts = operator_facts(graph, machine)
         for row, operator in enumerate(graph.operators):
-            if isinstance(operator, Attention):
-                assert multiplied_in(machine, operator) == dtype
-                assert facts.peak_flop_per_s[row, 0] == chip.peak_flop_per_s(dtype)
-            elif isinstance(operator, MatMul):
-                assert facts.peak_flop_per_s[row, 0] == 100e12
+            gain = 2.0 if isinstance(operator, Attention) and dtype == "fp8" else 1.0
+            assert decode_gain(machine, operator) == facts.decode_gain[row, 0] == gain
+
+
+def test_decode_alone_gains_from_attention_in_the_format_of_the_cache():
+    # Sixteen queries a sequence over 8,192 tokens in an H100-like ratio are bound by arithmetic.
+    peaks = (Peak(dtype="bf16", flop_per_s=1e12), Peak(dtype="fp8", flop_per_s=2e12))
+    chip = tiny_chip(peaks=peaks, architecture="new")
+    graph = pl.load_model("llama-3.2-1b", kv_dtype="fp8")
+    taken = {}
+    for able in ((), ("new",)):
+        software = tiny_software(attends_in_cache_dtype=able)
+        prices = PriceList(graph, tiny_topology(1, chip=chip, software=software))
+        for step in (Step(64.0, 4.0, 8192.0, True), Step(64.0, 4.0, 8192.0, False)):
+            times = prices.operator_times(Split(), step)
+            found = next(one for one in times if one.name == "attention")
+            overhead_s = software.kernel_overhead_s
+            assert found.taken_s - overhead_s >= found.light_s
+            taken[able, step.decode] = found.taken_s - overhead_s
+    assert taken[("new",), True] == pytest.approx(taken[(), True] / 2)
+    assert taken[("new",), False] == taken[(), False]
