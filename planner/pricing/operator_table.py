@@ -97,7 +97,7 @@ class SortFigures:
             reached = whole * efficiency_of(self.software, operator)
             self._known[sort] = (
                 peak,
-                peak * float(roofline.fed_efficiency(reached, self.chip.arithmetic_share)),
+                peak * float(roofline.fed_fraction(reached, self.chip.arithmetic_share)),
                 widening_flop_per_byte(self.tuning, operator),
                 launch_s(self.software, operator),
                 decode_gain(self.topology, operator),
