@@ -111,7 +111,7 @@ def test_attention_takes_the_format_of_its_cache_where_the_stack_can():
 
 
 def test_decode_alone_gains_from_attention_in_the_format_of_the_cache():
-    # Sixteen tokens a sequence over 8,192 cached ones, 32 heads of 64: 4 · 32 · 64 · 8192 operations
+    # Sixteen tokens a sequence over 8,192 cached, 32 heads of 64: 4 · 32 · 64 · 8192 operations
     # a token in a layer, 4.3 ms for all 64 at 1 TFLOP/s; the cache of 34 MB is read in 0.04 ms.
     peaks = (Peak(dtype="bf16", flop_per_s=1e12), Peak(dtype="fp8", flop_per_s=2e12))
     chip = tiny_chip(peaks=peaks, architecture="new")
