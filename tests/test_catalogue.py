@@ -430,3 +430,22 @@ def test_kernels_of_nobody_are_refused(tmp_path):
     ):
         path.write_text(text.replace('"cuda-kernels"', named), encoding="utf-8")
         assert words in str(refusal(pl.load_topology, "hgx-h100", software=str(path)))
+
+
+def test_deepseeks_checkpoints_leave_at_16_bit_what_their_publishers_left():
+    # NVIDIA's in NVFP4: attention, embedding and head; DeepSeek's own in FP8: the last two.
+    kept = {
+        "fp8": {"tokens", "logits"},
+        "nvfp4": {"query", "latent", "attention", "tokens", "logits"},
+    }
+    for dtype, parts in kept.items():
+        graph = pl.load_model("deepseek-v3", weight_dtype=dtype)
+        for operator in graph.operators:
+            stored = getattr(operator, "weight_dtype", "")
+            if stored and operator.name != "router":
+                plain = operator.name.split()[0] in parts
+                assert stored == ("bf16" if plain else dtype), operator.name
+    # 61 layers of 187 million weights of attention in 16 bit; 0.93 billion each in embedding and
+    # head; the rest at 4.5 bit: 2 · 13.3 + 0.5625 · 657.8 GB.
+    graph = pl.load_model("deepseek-v3", weight_dtype="nvfp4")
+    assert graph.weight_bytes == pytest.approx(2 * 13.3e9 + 0.5625 * 657.8e9, rel=0.005)

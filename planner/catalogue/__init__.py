@@ -78,16 +78,16 @@ def _model(name: str | Path, weight_dtype: str | None) -> Found:
     path = _as_path(name, (".json", ".gguf", ".onnx", ".safetensors"))
     if path is not None:
         return _model_of_a_config(path, weight_dtype)
-    return _model_of_the_table(str(name))
+    return _model_of_the_table(str(name), weight_dtype)
 
 
-def _model_of_the_table(name: str) -> Found:
+def _model_of_the_table(name: str, weight_dtype: str | None) -> Found:
     entry = _found("model", name, model_table(), model_aliases())
     shape: DecoderShape | EncoderShape | DiffusionShape
     if entry["name"] in diffusion_table():
         shape = diffusion_shape(entry["name"])
     else:
-        shape = SHAPES[entry.get("kind", "decoder")].from_fields(entry["shape"])
+        shape = SHAPES[entry.get("kind", "decoder")].from_fields(_fields_in(entry, weight_dtype))
     return Found(
         name=entry["name"],
         shape=shape,
@@ -96,6 +96,13 @@ def _model_of_the_table(name: str) -> Found:
         confidence=entry["confidence"],
         block=entry.get("weight_block"),
     )
+
+
+def _fields_in(entry: Fields, weight_dtype: str | None) -> Fields:
+    """The shape of a row in a format: with what its published checkpoint in that format leaves at
+    16 bit, where the row says so."""
+    kept = entry.get("unquantised_in", {}).get(weight_dtype or entry.get("dtype", "bf16"))
+    return entry["shape"] if kept is None else {**entry["shape"], "unquantised": kept}
 
 
 def _model_of_a_config(path: Path, weight_dtype: str | None) -> Found:

@@ -17,6 +17,18 @@ def compute_s(
     return flop / (peak_flop_per_s * compute_efficiency)
 
 
+def fed_fraction(efficiency: Numbers, arithmetic_share: Numbers) -> Numbers:
+    """Share of its peak that an operator reaches on a chip of which so much of the arithmetic of
+    its generation is left.
+
+    An operator's time is that of its arithmetic at the peak P, and of what feeds it (caches, shared
+    memory, issue, the prologue and epilogue of tiles) at a rate F that belongs to the generation:
+    1/(eP) = 1/P + 1/F, two roofs of [1] one after the other. Where e is what the whole chip
+    reaches, F = P·e/(1 - e); on a chip whose peak is s·P the same F leaves e/(e + s(1 - e)). [1]
+    """
+    return efficiency / (efficiency + arithmetic_share * (1.0 - efficiency))
+
+
 def memory_s(
     moved_bytes: Numbers, bandwidth_bytes_per_s: Numbers, memory_efficiency: Numbers = 1.0
 ) -> Numbers:

@@ -27,6 +27,9 @@ class CollectiveKernel(Record):
     bytes."""
     step_latency_s: Seconds = 0.0
     """Software's share of each step in the innermost level, beside the fabric's hop."""
+    across_base_latency_s: Seconds = 0.0
+    """Once more where a collective leaves the innermost level: in a CUDA graph NCCL has the host
+    called back, which hands the message to the thread that drives the network card."""
     across_step_latency_s: Seconds = 0.0
     """The same beyond the innermost level, where a network card takes part."""
     bandwidth_fraction: Fraction = 1.0
@@ -72,6 +75,9 @@ class Software(Record):
     attention_overhead_s: Seconds | None = None
     experts_overhead_s: Seconds | None = None
     """For each layer's experts: routing, sorting, their matmuls, adding up."""
+    draft_overhead_s: Seconds = 0.0
+    """For each pass of a draft model beside a decode step: the drafted token is sampled, and what
+    the next pass needs is made of it."""
     layer_overhead_s: Seconds = 0.0
     """For each layer: synchronisation and mapping on machines that are bound by latency."""
     step_overhead_s: Seconds = 0.0
@@ -126,6 +132,9 @@ class Software(Record):
     of a replica."""
     pads_heads: bool = False
     """Whether it splits heads that do not divide by the degree, adding empty ones."""
+    attends_in_cache_dtype: tuple[str, ...] = ()
+    """Architectures on which its attention multiplies in 8 bit in decode where the cache is kept
+    in 8 bit."""
     most_tensor_parallel: Count = 1_000_000
     """1: layers are never split over chips."""
     engine: Engine = Engine()

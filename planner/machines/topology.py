@@ -71,6 +71,9 @@ class Chip(Record):
     loses."""
     memory_efficiency: Fraction = 1.0
     """What of the data sheet's bandwidth it can."""
+    arithmetic_share: Fraction = 1.0
+    """Its peak over that of the chip of its generation from which only arithmetic was cut: what
+    feeds the arithmetic is as wide as there (`cost.roofline.fed_fraction`)."""
     skips: tuple[Zeros, ...] = ()
     """Patterns of zeros in weights that cost it no arithmetic."""
 

@@ -361,7 +361,8 @@ class ModelGraph(Record):
         first: dict[tuple[str, str, str], LayerOperator] = {}
         found = []
         for operator in self.operators:
-            formats = [getattr(operator, name, "") for name in ("compute_dtype", "weight_dtype")]
+            stored = "kv_dtype" if operator.kind == "attention" else "weight_dtype"
+            formats = [getattr(operator, name, "") for name in ("compute_dtype", stored)]
             sort = operator.kind, formats[0], formats[1]
             first.setdefault(sort, operator)
             found.append(sort)

@@ -50,7 +50,12 @@ LAUNCHES = (
     "experts_overhead_s",
     "layer_overhead_s",
 )
-STARTS = ("base_latency_s", "step_latency_s", "across_step_latency_s")
+STARTS = (
+    "base_latency_s",
+    "step_latency_s",
+    "across_base_latency_s",
+    "across_step_latency_s",
+)
 HOST = ("step_overhead_s", "sequence_overhead_s", "request_overhead_s")
 
 

@@ -87,14 +87,15 @@ class Collectives:
         and for each byte [s/B]; each of shape (kernels,)."""
         topology = self.topology
         groups = zip(topology.levels, spans, strict=True)
-        levels = [(level, ranks) for level, ranks in groups if ranks > 1]
+        pairs = [(level, ranks) for level, ranks in groups if ranks > 1]
+        levels = [level for level, _ in pairs]
         starts_s = []
         s_per_byte = []
         for kernel in _kernels(topology, kind, spans):
-            way = [_Place(kernel, level, ranks) for level, ranks in levels]
+            way = [_Place(kernel, level, ranks) for level, ranks in pairs]
             empty = _levels_s(way, kind, 0.0)
             full = _levels_s(way, kind, LONG_BYTES)
-            starts_s.append(kernel.base_latency_s + empty)
+            starts_s.append(kernel.base_latency_s + _leaving_s(kernel, levels) + empty)
             s_per_byte.append((full - empty) / LONG_BYTES)
         if not starts_s:
             raise InputError(
@@ -133,6 +134,13 @@ def _works_over(kernel: CollectiveKernel, levels: Sequence[Level]) -> bool:
     if kernel.algorithm != "in-switch":
         return True
     return any(level.fabric.reduces_in_network for level in levels)
+
+
+def _leaving_s(kernel: CollectiveKernel, levels: Sequence[Level]) -> float:
+    """What a collective takes once more where any of these levels lies beyond the innermost.
+    [s]"""
+    leaves = any(level.unit_chips > 1 for level in levels)
+    return kernel.across_base_latency_s if leaves else 0.0
 
 
 def hop_s(topology: Topology, level: int | None, hops: int, tensor_bytes: Numbers) -> Numbers:

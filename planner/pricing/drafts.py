@@ -19,6 +19,7 @@ from planner.models.demand import Numbers
 from planner.models.graph import ModelGraph
 from planner.pricing.degrees import tensor_degrees
 from planner.pricing.price_list import (
+    CAUSES,
     Floats,
     Holdings,
     PriceList,
@@ -54,14 +55,18 @@ class DraftingPriceList(PriceList):
         drafted = [step for _, step in beside]
         drafts = self.draft.prices_of_steps(narrow, drafted, reach, whole=whole)
         return [
-            self._with_draft(one, draft, self._counts(passes))
-            for one, draft, (passes, _) in zip(own, drafts, beside, strict=True)
+            self._with_draft(one, draft, passes, decode=step.decode)
+            for one, draft, (passes, step) in zip(own, drafts, beside, strict=True)
         ]
 
-    def _with_draft(self, own: Prices, draft: Prices, counts: Floats) -> Prices:
-        """A step of the target with so many layers of each kind of the draft model besides."""
+    def _with_draft(self, own: Prices, draft: Prices, passes: int, *, decode: bool) -> Prices:
+        """A step of the target with so many passes of the draft model besides."""
+        counts = self._counts(passes)
+        seconds = draft.seconds @ counts
+        if decode:
+            seconds[CAUSES.index("overhead")] += passes * self.topology.software.draft_overhead_s
         return Prices(
-            own.seconds + np.outer(draft.seconds @ counts, self._last),
+            own.seconds + np.outer(seconds, self._last),
             own.flop + (draft.flop @ counts) * self._last,
             own.moved_bytes + (draft.moved_bytes @ counts) * self._last,
         )

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.cost import roofline
 from planner.machines.software import Software, Tuning
 from planner.machines.topology import Topology
 from planner.models.demand import Demand, Numbers
@@ -31,6 +32,9 @@ class OperatorFacts(NamedTuple):
     """What it takes to widen stored weights to the format that they are multiplied in."""
     launch_s: Floats
     """Launching the operator; NaN where each of its kernels counts instead."""
+    decode_gain: Floats
+    """How many times as fast it multiplies in decode: more than 1 where that is done in the
+    cache's format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,8 @@ class OperatorTable:
     """Launches, shape (rows, 1)."""
     widens: bool
     """Whether any weights are widened."""
+    gains_in_decode: bool
+    """Whether any operator multiplies faster in decode."""
     first_row: NDArray[np.intp]
     """Of each kind."""
     tied_bytes: Floats
@@ -77,6 +83,7 @@ class SortFigures:
     """What a machine makes of each sort of operator: `topology.kept(SortFigures)`."""
 
     def __init__(self, topology: Topology) -> None:
+        self.topology = topology
         self.software = topology.software
         self.chip = topology.chip
         self.tuning = tuning_of(topology)
@@ -86,12 +93,14 @@ class SortFigures:
         """The fields of `OperatorFacts`, of operators like this one."""
         if sort not in self._known:
             peak = self.chip.peak_flop_per_s(getattr(operator, "compute_dtype", "fp32"))
-            sustained = peak * self.chip.compute_efficiency * self.tuning.compute_efficiency
+            whole = self.chip.compute_efficiency * self.tuning.compute_efficiency
+            reached = whole * efficiency_of(self.software, operator)
             self._known[sort] = (
                 peak,
-                sustained * efficiency_of(self.software, operator),
+                peak * float(roofline.fed_fraction(reached, self.chip.arithmetic_share)),
                 widening_flop_per_byte(self.tuning, operator),
                 launch_s(self.software, operator),
+                decode_gain(self.topology, operator),
             )
         return self._known[sort]
 
@@ -121,6 +130,7 @@ def table_of(
         facts=facts,
         overhead_s=np.where(np.isnan(facts.launch_s), each_kernel, launched),
         widens=bool(facts.widening_flop_per_byte.any()),
+        gains_in_decode=bool((facts.decode_gain > 1.0).any()),
         first_row=graph.first_operators,
         tied_bytes=_tied_bytes(graph, demand),
         in_steps=1.0 - rows_of_kinds(graph, once),
@@ -150,6 +160,19 @@ def tuning_of(topology: Topology) -> Tuning:
         if tuning.architecture == wanted:
             return tuning
     return Tuning(architecture=wanted)
+
+
+def decode_gain(topology: Topology, operator: LayerOperator) -> float:
+    """How many times as fast an operator multiplies in decode as in a prompt: attention over a
+    cache in 8 bit takes the cache's format, where the software has such kernels for the chip. [1]
+    """
+    if not isinstance(operator, Attention) or bytes_of(operator.kv_dtype) != 1:
+        return 1.0
+    if topology.chip.architecture not in topology.software.attends_in_cache_dtype:
+        return 1.0
+    chip = topology.chip
+    stored = chip.peak_flop_per_s(operator.kv_dtype)
+    return max(1.0, stored / chip.peak_flop_per_s(operator.compute_dtype))
 
 
 def efficiency_of(software: Software, operator: LayerOperator) -> float:

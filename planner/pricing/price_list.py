@@ -203,7 +203,10 @@ class PriceList:
         widening: Numbers = 0.0
         if table.widens:
             widening = facts.widening_flop_per_byte * table.demand.weights_read_bytes(shares.tokens)
-        arithmetic = roofline.compute_s(flop + widening, facts.achieved_flop_per_s)
+        achieved = facts.achieved_flop_per_s
+        if table.gains_in_decode:
+            achieved = achieved * np.where(shares.decode, facts.decode_gain, 1.0)
+        arithmetic = roofline.compute_s(flop + widening, achieved)
         traffic = roofline.memory_s(moved, self._bandwidth, self._memory_efficiency)
         return Worked(flop, moved, arithmetic, traffic)
 
@@ -218,9 +221,9 @@ class PriceList:
         table = self._table(split)
         work = self._worked(table, _shares(split, [step]))
         taken = roofline.operator_s(work.arithmetic_s, work.traffic_s, table.overhead_s)
-        least = np.maximum(
-            work.flop / table.facts.peak_flop_per_s, work.moved_bytes / self._bandwidth
-        )
+        facts = table.facts
+        peak = facts.peak_flop_per_s * np.where(step.decode, facts.decode_gain, 1.0)
+        least = np.maximum(work.flop / peak, work.moved_bytes / self._bandwidth)
         kinds = rows_of_kinds(self.graph, range(len(self.graph.kinds)))
         return [
             OperatorTime(int(kind), operator.name or operator.kind, float(seconds), float(light))

@@ -35,6 +35,7 @@ CHIP_MEMORY = {
 CHIP = {
     "compute_efficiency": ("compute_efficiency", ""),
     "memory_efficiency": ("memory_efficiency", ""),
+    "arithmetic_share": ("arithmetic_share", ""),
 }
 FABRIC = {
     "bandwidth": ("bandwidth_bytes_per_s", "bytes per second"),
@@ -58,6 +59,7 @@ SOFTWARE = {
     "attention_efficiency": ("attention_efficiency", ""),
     "experts_efficiency": ("experts_efficiency", ""),
     "step_overhead": ("step_overhead_s", "seconds"),
+    "draft_overhead": ("draft_overhead_s", "seconds"),
     "hop_overhead": ("hop_overhead_s", "seconds"),
     "collective_overhead": ("collective_overhead_s", "seconds"),
     "reserved": ("reserved_bytes", "bytes"),
@@ -72,6 +74,7 @@ SOFTWARE = {
 COLLECTIVE = {
     "base_latency": ("base_latency_s", "seconds"),
     "step_latency": ("step_latency_s", "seconds"),
+    "across_base_latency": ("across_base_latency_s", "seconds"),
     "across_step_latency": ("across_step_latency_s", "seconds"),
     "bandwidth_fraction": ("bandwidth_fraction", ""),
     "across_bandwidth_fraction": ("across_bandwidth_fraction", ""),
@@ -108,6 +111,7 @@ PLAIN = {
         "engine",
         "pads_heads",
         "packs_prompts",
+        "attends_in_cache_dtype",
         *SOFTWARE,
     },
     "engine": set(Engine.model_fields),
@@ -201,6 +205,9 @@ def software_toml(software: Software, *, note: str = "") -> str:
         lines.append("pads_heads = true")
     if software.packs_prompts:
         lines.append("packs_prompts = true")
+    if software.attends_in_cache_dtype:
+        able = ", ".join(map(_quoted, software.attends_in_cache_dtype))
+        lines.append(f"attends_in_cache_dtype = [{able}]")
     lines += _toml_figures(software, SOFTWARE, tail)
 
     for tuning in software.tunings:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from planner.cost.roofline import (
     attainable_flop_per_s,
     compute_s,
+    fed_fraction,
     intensity_flop_per_byte,
     memory_s,
     operator_s,
@@ -21,6 +22,10 @@ fractions = st.floats(0.01, 1.0)
 GOLDEN = [
     (compute_s, (1e12, 100e12), 0.01),
     (compute_s, (1e12, 100e12, 0.5), 0.02),
+    # Half of 100 TFLOP/s: fed at 100. Of 20 TFLOP/s that leaves 1 / (1/20 + 1/100) = 16.7.
+    (fed_fraction, (0.5, 0.2), 5 / 6),
+    (fed_fraction, (0.5, 1.0), 0.5),
+    (fed_fraction, (1.0, 0.2), 1.0),
     (memory_s, (16e9, 2e12), 0.008),
     (memory_s, (16e9, 2e12, 0.8), 0.01),
     (operator_s, (3.0, 2.0), 3.0),
@@ -82,3 +87,11 @@ def test_overhead_is_never_hidden(arithmetic, traffic, overhead):
     assert operator_s(arithmetic, traffic, overhead) == pytest.approx(
         operator_s(arithmetic, traffic) + overhead
     )
+
+
+@given(fractions, fractions, fractions)
+def test_a_chip_with_less_arithmetic_reaches_more_of_it_and_never_does_more(efficiency, one, two):
+    less, more = sorted((one, two))
+    shares = [float(fed_fraction(efficiency, share)) for share in (less, more)]
+    assert efficiency - 1e-12 <= shares[1] <= shares[0] + 1e-12 <= 1 + 2e-12
+    assert less * shares[0] <= more * shares[1] + 1e-12

@@ -545,3 +545,21 @@ def test_sequence_parallel_degrees_are_not_searched_around_excluded_chips():
         pl.partition(
             tiny_graph(2), tiny_topology(4), pl.Workload(), exclude=(0,), sequence_parallel=True
         )
+
+
+@pytest.mark.parametrize("name", ["hgx-h100", "hgx-h20"])
+def test_one_long_prompt_over_two_nodes_is_pipelined_in_chunks(name):
+    # As in every public comparison: two stages of eight hand on one chunk after the other, where
+    # sixteen ranks of tensor parallel sum each layer across the network.
+    machine = pl.load_topology(name, chips=16, software="sglang")
+    graph = pl.load_model("deepseek-v3", weight_dtype="fp8", kv_dtype="fp8")
+    workload = pl.Workload(batch_size=1, prompt_tokens=131072, output_tokens=128)
+    wide = pl.uniform_plan(graph, machine, tensor_parallel=16)
+    deep = pl.uniform_plan(graph, machine, tensor_parallel=8, pipeline_parallel=2)
+    summed = pl.score_plan(wide, graph, machine, workload)
+    piped = pl.score_plan(deep, graph, machine, workload)
+    assert piped.ttft_s < summed.ttft_s
+    assert piped.tpot_s < 0.5 * summed.tpot_s
+    found = pl.partition(graph, machine, workload, minimize="ttft_s")
+    assert found.status == "optimal"
+    assert [stage.tensor_parallel for stage in found.plan.stages] == [8, 8]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import planner as pl
 from planner.answers.question import FIELDS
-from planner.machines.topology import Power
+from planner.machines.topology import Power, with_value
 from planner.pricing.drafts import DraftingPriceList, serving_prices
 from planner.pricing.holdings import StageHoldings
 from planner.pricing.price_list import PriceList, Split, Step, reach_of
@@ -75,6 +75,83 @@ def test_a_decode_pass_verifies_all_drafted_tokens_after_as_many_passes_of_the_d
     ).seconds @ np_counts(DRAFT)
     whole = serving_prices(graph, machine, workload).prices(split, step, reach).seconds @ counts
     assert whole == pytest.approx(verified + 3 * draft)
+
+
+def test_each_drafted_token_takes_what_it_takes_besides_the_passes():
+    graph, step = tiny_graph(2), Step(16.0, 4.0, 72.0, True)
+    prompt = Step(64.0, 1.0, 32.0, False)
+    plain = tiny_topology(1)
+    slow = with_value(plain, "software.draft_overhead_s", 3e-4)
+    workload = WORK.replace(speculation=SPECULATION)
+    for steps, more in ((step, 3 * 3e-4), (prompt, 0.0)):
+        seconds = [
+            serving_prices(graph, machine, workload)
+            .prices(Split(), steps, reach_of(machine, Split(), 0))
+            .seconds
+            @ np_counts(graph)
+            for machine in (plain, slow)
+        ]
+        assert (seconds[1] - seconds[0]).tolist() == pytest.approx([0, 0, 0, more], abs=1e-12)
+    # Tokens that are looked up in the prompt come at no cost.
+    free = WORK.replace(speculation=SPECULATION.replace(draft=None))
+    found = [
+        pl.score_plan(pl.uniform_plan(graph, machine), graph, machine, free).tpot_s
+        for machine in (plain, slow)
+    ]
+    assert found[0] == found[1]
+
+
+def gains(graph, machine, plan, loads) -> list[float]:
+    """By how much three drafted tokens quicken a plan under each load."""
+    speculation = Speculation(draft=graph.cut(1), tokens=3, acceptance_rate=0.7)
+    workloads = [pl.Workload(batch_size=load, output_tokens=1024) for load in loads]
+    found = []
+    for workload in workloads:
+        plain = pl.score_plan(plan, graph, machine, workload)
+        drafted = pl.score_plan(plan, graph, machine, workload.replace(speculation=speculation))
+        found.append(plain.tpot_s / drafted.tpot_s)
+    return found
+
+
+def test_drafts_gain_less_the_more_are_in_flight():
+    machine = pl.load_topology("hgx-b200", software="tensorrt-llm")
+    graph = pl.load_model("llama-3.1-70b", weight_dtype="fp8")
+    plan = pl.uniform_plan(graph, machine, tensor_parallel=1)
+    found = gains(graph, machine, plan, [1, 2, 4, 8, 16, 32, 64])
+    assert found == sorted(found, reverse=True)
+    assert found[0] > 1.2 * found[-1]
+
+
+def test_with_experts_the_gain_dips_where_verifying_touches_more_of_them():
+    # Of 256 experts, 8 for a token, eight sequences touch 1 - (1 - 1/32)^8 = 22 %, and the 32
+    # tokens that are verified 64 %: 2.8 times as much to read. 128 sequences touch 98 % either
+    # way, so drafts gain more again before arithmetic and messages take it: "under medium batch
+    # sizes, MoE surprisingly benefits more" (MoESD, arXiv 2505.19645).
+    machine = pl.load_topology("hgx-b200", software="tensorrt-llm")
+    graph = pl.load_model("deepseek-v3", weight_dtype="fp8", kv_dtype="fp8")
+    plan = pl.uniform_plan(graph, machine, tensor_parallel=8)
+    found = gains(graph, machine, plan, [1, 2, 4, 8, 128, 256, 512])
+    assert found[:4] == sorted(found[:4], reverse=True)
+    assert found[4:] == sorted(found[4:], reverse=True)
+    assert max(found) == found[0]
+    assert found[3] < found[4]
+
+
+def test_a_drafted_token_costs_what_was_measured():
+    # TensorRT-LLM, DeepSeek-R1 in NVFP4 on eight B200, one user (LEV-00531 to 00536): a pass takes
+    # 9.0 ms without drafts and 12.6 with five, 0.72 ms for each.
+    machine = pl.load_topology("hgx-b200", software="tensorrt-llm")
+    graph = pl.load_model("deepseek-r1", weight_dtype="nvfp4")
+    plan = pl.uniform_plan(graph, machine, tensor_parallel=8)
+    workload = pl.Workload(batch_size=1, output_tokens=2048)
+    passes = [pl.score_plan(plan, graph, machine, workload).tpot_s]
+    for tokens in (1, 5):
+        speculation = Speculation(draft=graph.cut(1), tokens=tokens, acceptance_rate=0.5)
+        drafted = workload.replace(speculation=speculation)
+        taken_s = pl.score_plan(plan, graph, machine, drafted).tpot_s
+        passes.append(taken_s * speculation.tokens_per_pass)
+    assert (passes[2] - passes[0]) / 5 == pytest.approx(0.72e-3, rel=0.15)
+    assert passes[1] - passes[0] == pytest.approx(0.7e-3, rel=0.15)
 
 
 def np_counts(graph) -> list[float]:
