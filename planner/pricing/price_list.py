@@ -272,7 +272,7 @@ class PriceList:
         )
         layers = float(self._layer_overhead_s @ self.counts)
         by_batch = (often[others] * same).sum(axis=0) + sent + layers
-        by_batch = by_batch + host_s(self.topology.software, sequences)
+        by_batch = by_batch + host_s(self.topology.software, each)
         total = by_batch[:, None] + np.zeros(len(context))
         # Of these, one after the other: a million pairs fill the memory with a row for each.
         column = each[:, None]
@@ -392,9 +392,19 @@ def usable_bytes_of(topology: Topology) -> float:
 
 
 def host_s(software: Software, sequences: Numbers) -> Numbers:
-    """What the host does for a pass that makes a token for so many sequences: scheduling and
-    sampling. [s]"""
+    """What a host process does for a pass that makes a token for so many sequences: scheduling and
+    sampling. [s]
+
+    Ranks that share out the sequences of a stage have a process each, and these work side by side:
+    the sequences are those of the rank with the most (see `made_on_rank`).
+    """
     return software.step_overhead_s + software.sequence_overhead_s * sequences
+
+
+def made_on_rank(split: Split, step: Step, *, whole: bool = True) -> float:
+    """Sequences for which the busiest rank of the last stage makes a token in a step: none in one
+    of prompts."""
+    return shares_of(split, step, whole=whole)[1] if step.decode else 0.0
 
 
 def utilisation(
