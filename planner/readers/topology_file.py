@@ -59,6 +59,7 @@ SOFTWARE = {
     "experts_efficiency": ("experts_efficiency", ""),
     "step_overhead": ("step_overhead_s", "seconds"),
     "hop_overhead": ("hop_overhead_s", "seconds"),
+    "hidden_exchange_share": ("hidden_exchange_share", ""),
     "collective_overhead": ("collective_overhead_s", "seconds"),
     "reserved": ("reserved_bytes", "bytes"),
     "compute_efficiency": ("compute_efficiency", ""),
@@ -107,6 +108,7 @@ PLAIN = {
         "residual",
         "engine",
         "pads_heads",
+        "quantised_dispatch",
         *SOFTWARE,
     },
     "engine": set(Engine.model_fields),
@@ -198,6 +200,8 @@ def software_toml(software: Software, *, note: str = "") -> str:
     lines = [f"name = {_quoted(software.name)}"]
     if software.pads_heads:
         lines.append("pads_heads = true")
+    if software.quantised_dispatch:
+        lines.append("quantised_dispatch = true")
     lines += _toml_figures(software, SOFTWARE, tail)
 
     for tuning in software.tunings:

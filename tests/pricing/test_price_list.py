@@ -125,13 +125,14 @@ def test_one_chip_alone_needs_no_collective():
     assert not prices.seconds[CAUSES.index("collective")].any()
 
 
-def test_experts_on_other_chips_cost_two_all_to_alls():
-    # 8 experts, 2 active: every token goes to 2 of them, 1024 × 2 B each, among 4 chips.
+def test_experts_on_other_chips_cost_a_way_there_and_a_way_back():
+    # 8 experts, 2 active, among 4 chips: a chip has none of a token's with C(6, 2) / C(8, 2) =
+    # 15 / 28, so each token of 1024 × 2 B goes to 4 × 13 / 28 chips, its own included.
     graph, topology = tiny_moe(), tiny_topology(4)
     split = Split(tensor=1, expert=4, attention=4)
     step = Step(tokens=4.0, sequences=4.0, context_tokens=100.0, decode=True)
     prices = PriceList(graph, topology).prices(split, step, reach_of(topology, split, 0))
-    message = 1 * 2 * 1024 * 2
+    message = 1 * 4 * (13 / 28) * 1024 * 2
     direct = 2e-6 + 1e-6 + 0.75 * message / 40e9
     assert prices.seconds[CAUSES.index("collective"), kind_of(graph, "decoder")] == pytest.approx(
         2 * direct, rel=1e-12
@@ -445,9 +446,10 @@ def test_tokens_go_to_their_experts_and_come_back():
     )
     step = Step(tokens=4.0, sequences=4.0, context_tokens=1.0, decode=True)
     prices = PriceList(graph, machine).prices(split, step, reach_of(machine, split, 0))
-    # Two tokens on each chip go to two experts each: 2 × 2 × 5 values of 2 B, 40 B, of which half
-    # leaves: 1 s + 1 s + 2 s, there and back.
-    assert causes(prices, 0)["collective"] == 2 * (1.0 + 1.0 + 20 / 10)
+    # Two of four experts are active, two lie on each chip: a chip has none of a token's with
+    # 1 / 6. So of two tokens of 5 values of 2 B, 2 × 5 / 6 copies are sent, half of them to the
+    # other chip: 1 s + 1 s + 20 B × 5 / 6 / 10 B/s, there and back.
+    assert causes(prices, 0)["collective"] == pytest.approx(2 * (1.0 + 1.0 + 20 * 5 / 6 / 10))
 
 
 def test_the_launches_of_experts_are_given_once_for_all_their_kernels():
