@@ -6,7 +6,6 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from planner.errors import InputError
-
 from planner.models.demand import UNLIMITED_TOKENS, Demand, most_of_normal
 from planner.models.dtypes import (
     Dtype,
