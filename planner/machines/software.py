@@ -11,8 +11,17 @@ from planner.records import Record
 from planner.units import Bytes, Count, Fraction, Seconds
 
 CollectiveKind = Literal[
-    "all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast", "send_recv"
+    "all_reduce",
+    "all_gather",
+    "reduce_scatter",
+    "all_to_all",
+    "broadcast",
+    "send_recv",
+    "dispatch",
+    "combine",
 ]
+"""A dispatch sends each token to the ranks that hold any of its experts; a combine sends what these
+make of it back, and adds it up. Where a stack has no kernel for them, it uses an all-to-all."""
 
 Algorithm = Literal["ring", "tree", "one-shot", "two-shot", "in-switch"]
 
@@ -114,6 +123,11 @@ class Software(Record):
     collectives: tuple[CollectiveKernel, ...] = ()
     collective_overhead_s: Seconds = 0.0
     """What launching a collective from the host takes: none is shorter."""
+    quantised_dispatch: bool = False
+    """Whether tokens go to their experts in the format that these multiply in; else at 16 bit."""
+    hidden_exchange_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Of the time that tokens take to their experts and back, what the work of the other half of
+    the batch hides."""
     hop_overhead_s: Seconds = 0.0
     """For each transfer from stage to stage, on top of the fabric."""
     prefill_chunk_tokens: Count

@@ -70,6 +70,9 @@ class DecoderShape(Record):
     experts: Some = 0
     experts_active: Some = 0
     expert_ffn: Some = 0
+    expert_groups: Annotated[int, Field(ge=1)] = 1
+    """Of experts, of which a token chooses some before it chooses experts in them."""
+    expert_groups_active: Annotated[int, Field(ge=1)] = 1
     shared_ffn: Some = 0
     """Inner width of all shared experts together."""
     dense_first: Some = 0
@@ -432,6 +435,8 @@ class _Maker:
             matrices=shape.matrices,
             weight_dtype=self.formats.weight_dtype,
             compute_dtype=self.formats.compute_dtype,
+            groups=shape.expert_groups,
+            groups_active=shape.expert_groups_active,
         )
         return [router, *shared, routed]
 

@@ -63,8 +63,10 @@ class Demand:
     shuffled_bytes_per_token: Numbers = 0.0
     """Sent among the chips that share out a sequence, so that each sees all tokens of some
     heads."""
-    exchanged_bytes_per_token: Numbers = 0.0
-    """Sent to the experts' chips and back, each way."""
+    dispatched_bytes_per_token: Numbers = 0.0
+    """One copy of a token on its way to experts' chips, in the format that they multiply in."""
+    combined_bytes_per_token: Numbers = 0.0
+    """And one that comes back, in the format of the stream."""
     activation_bytes_per_token: Numbers = 0.0
     """Held while the operator runs."""
 
@@ -227,7 +229,8 @@ PER_TOKEN = (
     "reduced_bytes_per_token",
     "gathered_bytes_per_token",
     "shuffled_bytes_per_token",
-    "exchanged_bytes_per_token",
+    "dispatched_bytes_per_token",
+    "combined_bytes_per_token",
     "activation_bytes_per_token",
 )
 """Coefficients that grow with the tokens; those below, with pairs of them."""

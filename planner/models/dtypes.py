@@ -7,6 +7,7 @@ blocks [3]; INT4 as GPTQ and AWQ ship it has a 16-bit scale and zero for 128.
 [1] NVIDIA, "Introducing NVFP4", 2025.
 [2] OCP Microscaling Formats (MX) v1.0, 2023.
 [3] ggml-quants.h of llama.cpp.
+[4] DeepSeek-AI, "DeepSeek-V3 Technical Report", 2024, section 3.3.
 """
 
 from typing import Literal
@@ -87,6 +88,18 @@ def stream_bytes_of(dtype: str) -> float:
     """Bytes of one value of the residual stream, which stays at 16 bit however the matmuls are
     quantised."""
     return 4.0 if dtype == "fp32" else 2.0
+
+
+SCALE_BYTES = 4 / 128
+"""Of an activation in 8 bit."""
+
+
+def dispatched_bytes_of(compute_dtype: str) -> float:
+    """Bytes of one value of an activation that is sent in the format it is multiplied in, its share
+    of the scales included: of 8 bits one in 32 for 128 neighbours, as DeepSeek-V3 has them [4]."""
+    narrow = bytes_of(compute_dtype)
+    scales = SCALE_BYTES if narrow == 1 else 0.0
+    return min(stream_bytes_of(compute_dtype), narrow + scales)
 
 
 def stored_bytes_of(dtype: str, density: float = 1.0, pattern: str = "") -> float:

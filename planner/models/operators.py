@@ -1,12 +1,21 @@
 """The operators of a layer, and what each demands of a chip for each token."""
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from planner.errors import InputError
 from planner.models.demand import UNLIMITED_TOKENS, Demand, most_of_normal
-from planner.models.dtypes import Dtype, Zeros, bytes_of, stored_bytes_of, stream_bytes_of
+from planner.models.dtypes import (
+    Dtype,
+    Zeros,
+    bytes_of,
+    dispatched_bytes_of,
+    stored_bytes_of,
+    stream_bytes_of,
+)
+from planner.models.routing import routing_fault, units_touched
 from planner.records import Record
 
 Width = Annotated[int, Field(ge=1, le=100_000_000)]
@@ -278,6 +287,19 @@ class Experts(Record):
     density: Density = 1.0
     """As of a matmul."""
     pattern: Zeros | Literal[""] = ""
+    groups: Width = 1
+    """Of neighbouring experts, of which a token chooses `groups_active` before it chooses
+    experts."""
+    groups_active: Width = 1
+
+    @model_validator(mode="after")
+    def check_groups(self) -> Self:
+        group_fault = routing_fault(
+            self.experts, self.experts_active, self.groups, self.groups_active
+        )
+        if group_fault:
+            raise InputError(f"Experts.groups: {group_fault}")
+        return self
 
     @property
     def parameters(self) -> float:
@@ -295,7 +317,7 @@ class Experts(Record):
         over hold some of them twice, and tokens go to all places alike.
         """
         ways = max(tensor_parallel, expert_parallel)
-        places = float(math.ceil(self.experts / expert_parallel) * expert_parallel)
+        places = self._places(expert_parallel)
         # Attention is data parallel beyond the tensor group, so experts get the tokens of several.
         tokens = max(1.0, expert_parallel / tensor_parallel)
         stream = stream_bytes_of(self.compute_dtype)
@@ -308,7 +330,8 @@ class Experts(Record):
         # it tokens travel to their experts' chips and back, and then the group gathers them.
         across = expert_parallel > tensor_parallel
         grouped = self.inputs * stream if tensor_parallel > 1 else 0.0
-        moved = self.experts_active * self.inputs * stream / tensor_parallel
+        # The ranks of a tensor group each send a part of its tokens.
+        sent = self.inputs / tensor_parallel if across else 0.0
 
         return Demand(
             flop_per_token=2.0 * each * tokens / ways,
@@ -323,9 +346,25 @@ class Experts(Record):
             kernels=3.0,
             reduced_bytes_per_token=0.0 if across else grouped,
             gathered_bytes_per_token=grouped if across else 0.0,
-            exchanged_bytes_per_token=moved if across else 0.0,
+            dispatched_bytes_per_token=sent * dispatched_bytes_of(self.compute_dtype),
+            combined_bytes_per_token=sent * stream,
             activation_bytes_per_token=routed * (2 * self.inputs + 2 * self.hidden) * stream,
         )
+
+    def copies(self, units: int, expert_parallel: int) -> float:
+        """To how many of so many units, ranks or nodes, that share the experts out a token goes on
+        average: once to each that holds any of its experts."""
+        return units_touched(
+            units,
+            places=self._places(expert_parallel),
+            active=self.experts_active,
+            groups=self.groups,
+            groups_active=self.groups_active,
+        )
+
+    def _places(self, expert_parallel: int) -> float:
+        """For experts: as many as of the fullest on each of the ranks that share them out."""
+        return float(math.ceil(self.experts / expert_parallel) * expert_parallel)
 
 
 class Embedding(Record):

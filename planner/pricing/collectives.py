@@ -4,13 +4,17 @@ from stage to stage.
 A collective over several levels runs level by level: reduce-scatter inside, the rest outside on
 what is left, all-gather inside. Of the kernels that the software stack offers, the cheapest for the
 message is used.
+
+Tokens go to their experts and back in as many copies as ranks, or units of an outer level, hold any
+of these: once to each unit, and there once to each rank (`Copies`). Stacks may instead gather all
+tokens on all ranks, and sum up with a reduce-scatter, where that is cheaper.
 """
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +30,19 @@ Numbers = float | Floats
 Spans = tuple[int, ...]
 """Participants at each level, innermost first; for aligned groups their product is the number of
 ranks."""
+
+EXCHANGES = {"dispatch": "all_gather", "combine": "reduce_scatter"}
+"""How tokens go to their experts and back, and what does the same with all tokens."""
+
+
+class Copies(NamedTuple):
+    """In how many copies tokens are sent to their experts."""
+
+    of_levels: tuple[float, ...]
+    """Units of each level that a token reaches on average, its own included: ranks at the
+    innermost level."""
+    ranks: int
+    """That share the experts out: what a gather reaches."""
 
 
 def spans_of(topology: Topology, first: int, count: int) -> Spans:
@@ -50,9 +67,11 @@ def _units_spanned(level: Level, first: int, last: int) -> int:
 
 
 def offers(topology: Topology, kind: str, spans: Spans) -> bool:
-    """Whether the software stack has such a collective for such a group."""
-    alone = math.prod(spans) == 1
-    return alone or any(True for _ in _kernels(topology, kind, spans))
+    """Whether the software stack has such a collective for such a group; a gather may stand for a
+    dispatch."""
+    if math.prod(spans) == 1 or any(True for _ in _kernels(topology, kind, spans)):
+        return True
+    return kind in EXCHANGES and any(True for _ in _kernels(topology, EXCHANGES[kind], spans))
 
 
 class Collectives:
@@ -64,45 +83,56 @@ class Collectives:
 
     def __init__(self, topology: Topology) -> None:
         self.topology = topology
-        self._lines: dict[tuple[str, Spans], tuple[Floats, Floats]] = {}
+        self._lines: dict[tuple[str, Spans, Copies | None], tuple[Floats, Floats]] = {}
 
-    def seconds(self, kind: str, spans: Spans, tensor_bytes: Numbers) -> Numbers:
+    def seconds(
+        self, kind: str, spans: Spans, tensor_bytes: Numbers, copies: Copies | None = None
+    ) -> Numbers:
         """One collective over a group, by the cheapest kernel of the topology's software. [s]
 
-        `tensor_bytes` as in `cost.collectives`; an InputError says so where the software has no
-        such collective.
+        `tensor_bytes` as in `cost.collectives`, or with `copies` those of one copy of all tokens of
+        a rank; an InputError says so where the software has no such collective.
         """
         if math.prod(spans) == 1:
             return 0.0 * tensor_bytes
-        if (kind, spans) not in self._lines:
-            self._lines[kind, spans] = self._lines_of(kind, spans)
-        starts_s, s_per_byte = self._lines[kind, spans]
+        key = kind, spans, copies
+        if key not in self._lines:
+            self._lines[key] = self._lines_of(kind, spans, copies)
+        starts_s, s_per_byte = self._lines[key]
         lines = starts_s + s_per_byte * np.asarray(tensor_bytes)[..., None]
         quickest: Floats = lines.min(axis=-1)
         launched_s = self.topology.software.collective_overhead_s
         return np.maximum(quickest, launched_s) if launched_s else quickest
 
-    def _lines_of(self, kind: str, spans: Spans) -> tuple[Floats, Floats]:
+    def _lines_of(self, kind: str, spans: Spans, copies: Copies | None) -> tuple[Floats, Floats]:
         """Of each kernel that can run a collective over a group, what it takes for no bytes [s],
         and for each byte [s/B]; each of shape (kernels,)."""
         topology = self.topology
-        groups = zip(topology.levels, spans, strict=True)
-        pairs = [(level, ranks) for level, ranks in groups if ranks > 1]
-        levels = [level for level, _ in pairs]
-        starts_s = []
-        s_per_byte = []
-        for kernel in _kernels(topology, kind, spans):
-            way = [_Place(kernel, level, ranks) for level, ranks in pairs]
-            empty = _levels_s(way, kind, 0.0)
-            full = _levels_s(way, kind, LONG_BYTES)
-            starts_s.append(kernel.base_latency_s + _leaving_s(kernel, levels) + empty)
-            s_per_byte.append((full - empty) / LONG_BYTES)
-        if not starts_s:
+        lines = list(self._drawn(kind, spans, copies))
+        if copies and kind in EXCHANGES:
+            gathered = self._drawn(EXCHANGES[kind], spans, None)
+            lines += [(start_s, copies.ranks * slope) for start_s, slope in gathered]
+        if not lines:
             raise InputError(
                 f"software {topology.software.name!r} has no {kind} over {math.prod(spans)} chips"
                 f" of {topology.name!r}"
             )
-        return np.array(starts_s), np.array(s_per_byte)
+        starts_s, s_per_byte = np.array(lines).T
+        return starts_s, s_per_byte
+
+    def _drawn(
+        self, kind: str, spans: Spans, copies: Copies | None
+    ) -> Iterator[tuple[float, float]]:
+        """The line of each kernel of one kind."""
+        times = (1.0,) * len(spans) if copies is None else copies.of_levels
+        groups = zip(self.topology.levels, spans, times, strict=True)
+        levels = [(level, ranks, sent) for level, ranks, sent in groups if ranks > 1]
+        for kernel in _kernels(self.topology, kind, spans):
+            way = [_Place(kernel, level, ranks, sent) for level, ranks, sent in levels]
+            empty = float(_levels_s(way, kind, 0.0))
+            full = float(_levels_s(way, kind, LONG_BYTES))
+            once_s = kernel.base_latency_s + _leaving_s(kernel, [level for level, *_ in levels])
+            yield once_s + empty, (full - empty) / LONG_BYTES
 
 
 LONG_BYTES = 1e15
@@ -117,10 +147,14 @@ def group_collective_s(
 
 
 def _kernels(topology: Topology, kind: str, spans: Spans) -> Iterator[CollectiveKernel]:
-    """The kernels that can run a collective over a group."""
+    """The kernels that can run a collective over a group; of tokens to experts and back those of
+    an all-to-all, where the stack has none of their own."""
     ranks = math.prod(spans)
     levels = [level for level, units in zip(topology.levels, spans, strict=True) if units > 1]
-    for kernel in topology.software.collectives:
+    kernels = topology.software.collectives
+    if kind in EXCHANGES and not any(kind in kernel.kinds for kernel in kernels):
+        kind = "all_to_all"
+    for kernel in kernels:
         offered = kind in kernel.kinds and ranks <= kernel.most_ranks
         if offered and _works_over(kernel, levels):
             yield kernel
@@ -164,8 +198,8 @@ def _levels_s(way: "list[_Place]", kind: str, tensor_bytes: Numbers) -> Numbers:
             seconds = seconds + place.all_reduce_s(left)
         elif kind in ("all_gather", "reduce_scatter"):
             seconds = seconds + place.all_gather_s(left)
-        elif kind == "all_to_all":
-            seconds = seconds + place.all_to_all_s(tensor_bytes)
+        elif kind == "all_to_all" or kind in EXCHANGES:
+            seconds = seconds + place.all_to_all_s(place.copies * tensor_bytes)
         elif kind == "broadcast":
             seconds = seconds + place.broadcast_s(tensor_bytes)
         else:
@@ -181,6 +215,8 @@ class _Place:
     kernel: CollectiveKernel
     level: Level
     ranks: int
+    copies: float
+    """Of what a rank sends to its experts, on this level."""
 
     @cached_property
     def wiring(self) -> str:
@@ -268,7 +304,8 @@ def collective_s(
 ) -> float:
     """One collective among `ranks` chips of an otherwise idle machine. [s]
 
-    `kind` is one of all_reduce, all_gather, reduce_scatter, all_to_all, broadcast, send_recv;
+    `kind` is one of all_reduce, all_gather, reduce_scatter, all_to_all, broadcast, send_recv, dispatch,
+    combine;
     `message_bytes` is the payload of one rank, as `cost.collectives` counts it; `software` replaces
     the topology's stack; `ranks_per_node` spreads the ranks over nodes.
     """

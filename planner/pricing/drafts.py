@@ -3,13 +3,15 @@ last stage the draft model.
 
 There the last layer's tokens come to be, which drafting starts from; engines put it there too [1].
 The draft model takes the tensor degree of that stage, or the largest below that its heads allow,
-and sees all sequences of it.
+and its experts are shared out over as many ranks as the target's, or the most below that they
+allow; it sees all sequences of the stage.
 
 [1] vLLM 0.10, `vllm/v1/worker/gpu_model_runner.py`: "we put the entire draft model on the last PP
 rank".
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,7 +19,7 @@ from planner.errors import InputError
 from planner.machines.topology import Topology
 from planner.models.demand import Numbers
 from planner.models.graph import ModelGraph
-from planner.pricing.degrees import tensor_degrees
+from planner.pricing.degrees import expert_fault, nesting_fault, tensor_degrees
 from planner.pricing.price_list import (
     CAUSES,
     Floats,
@@ -39,6 +41,7 @@ class DraftingPriceList(PriceList):
         super().__init__(graph, topology)
         self.tokens = speculation.tokens or 0
         self.draft = None if speculation.draft is None else PriceList(speculation.draft, topology)
+        self._splits: dict[Split, Split] = {}
         self._last = np.arange(len(graph.kinds)) == graph.kind_of_layer[-1]
 
     def prices_of_steps(
@@ -49,7 +52,7 @@ class DraftingPriceList(PriceList):
         if self.draft is None:
             return own
         narrow = self.draft_split(split)
-        if narrow.tensor < split.tensor:
+        if (narrow.tensor, narrow.expert) != (split.tensor, split.expert):
             reach = reach_of(self.topology, self._copied(split, narrow), 0)
         beside = [self._drafted(step) for step in steps]
         drafted = [step for _, step in beside]
@@ -123,17 +126,31 @@ class DraftingPriceList(PriceList):
 
     def draft_split(self, split: Split) -> Split:
         """How the chips of a stage under a split share out the draft model."""
+        if split not in self._splits:
+            self._splits[split] = self._draft_split(split)
+        return self._splits[split]
+
+    def _draft_split(self, split: Split) -> Split:
         assert self.draft is not None
-        able = tensor_degrees(self.draft.graph, self.topology.software, split.tensor)
+        software = self.topology.software
+        able = tensor_degrees(self.draft.graph, software, split.tensor)
         tensor = max(degree for degree in able if split.tensor % degree == 0)
-        return Split(tensor, 1, split.sequence, split.attention)
+        expert = max(
+            ways
+            for ways in range(1, split.expert + 1)
+            if split.expert % ways == 0
+            and expert_fault(self.draft.graph, software, ways) is None
+            and nesting_fault(tensor, ways) is None
+            and split.attention % max(1, ways // tensor) == 0
+        )
+        return Split(tensor, expert, split.sequence, split.attention)
 
     @staticmethod
     def _copied(split: Split, narrow: Split) -> Split:
         """All chips of the stage: where a narrower draft stands in copies, as far as its
         messages may have to go."""
         copies = split.tensor // narrow.tensor
-        return Split(narrow.tensor, 1, split.sequence, split.attention * copies)
+        return replace(narrow, attention=split.attention * copies)
 
     def _drafted(self, step: Step) -> tuple[int, Step]:
         """How often the draft model runs beside a step of the target, and what it does then:

@@ -20,7 +20,8 @@ from planner.machines.topology import Topology
 from planner.models.demand import Numbers
 from planner.models.dtypes import Zeros
 from planner.models.graph import ModelGraph
-from planner.pricing.collectives import Collectives, Spans, offers, spans_of
+from planner.models.operators import Experts
+from planner.pricing.collectives import EXCHANGES, Collectives, Copies, Spans, offers, spans_of
 from planner.pricing.operator_table import (
     OperatorFacts,
     OperatorTable,
@@ -148,6 +149,7 @@ class PriceList:
         """Layers of each kind, shape (kinds,)."""
         self._collectives = topology.kept(Collectives)
         self._tables: dict[tuple[int, int], OperatorTable] = {}
+        self._copies: dict[tuple[int, Spans], list[tuple[NDArray[np.intp], Copies]]] = {}
         software = topology.software
         chip = topology.chip
         self._bandwidth = chip.memory[0].bandwidth_bytes_per_s
@@ -275,7 +277,7 @@ class PriceList:
         )
         layers = float(self._layer_overhead_s @ self.counts)
         by_batch = (often[others] * same).sum(axis=0) + sent + layers
-        by_batch = by_batch + host_s(self.topology.software, sequences)
+        by_batch = by_batch + host_s(self.topology.software, each)
         total = by_batch[:, None] + np.zeros(len(context))
         # Of these, one after the other: a million pairs fill the memory with a row for each.
         column = each[:, None]
@@ -374,9 +376,35 @@ class PriceList:
             shuffled = tokens * np.asarray(demand.shuffled_bytes_per_token)
             seconds += self._sent_s("all_to_all", reach.sequence, shuffled)
         if split.expert > split.tensor:
-            exchanged = tokens * np.asarray(demand.exchanged_bytes_per_token)
-            seconds += 2 * self._sent_s("all_to_all", reach.expert, exchanged)
+            seconds += self._exchanged_s(table, split.expert, reach.expert, tokens)
         return seconds
+
+    def _exchanged_s(
+        self, table: OperatorTable, ranks: int, spans: Spans, tokens: Floats
+    ) -> Floats:
+        """What tokens take to their experts and back, shape (rows, steps)."""
+        software = self.topology.software
+        back = np.asarray(table.demand.combined_bytes_per_token)
+        there = table.demand.dispatched_bytes_per_token if software.quantised_dispatch else back
+        seconds = np.zeros((len(back), len(tokens)))
+        for rows, copies in self._routes(ranks, spans):
+            for kind, each in (("dispatch", np.asarray(there)), ("combine", back)):
+                sent = tokens * each[rows]
+                seconds[rows] += self._collectives.seconds(kind, spans, sent, copies)
+        return (1.0 - software.hidden_exchange_share) * seconds
+
+    def _routes(self, ranks: int, spans: Spans) -> list[tuple[NDArray[np.intp], Copies]]:
+        """The rows of experts that send as many copies, and how many, where so many ranks share
+        them out."""
+        if (ranks, spans) not in self._copies:
+            units = [min(ranks, math.prod(spans[level:])) for level in range(len(spans))]
+            rows: dict[Copies, list[int]] = {}
+            for row, operator in enumerate(self.graph.operators):
+                if isinstance(operator, Experts):
+                    reached = tuple(operator.copies(count, ranks) for count in units)
+                    rows.setdefault(Copies(reached, ranks), []).append(row)
+            self._copies[ranks, spans] = [(np.array(at), many) for many, at in rows.items()]
+        return self._copies[ranks, spans]
 
     def _sent_s(self, kind: str, spans: Spans, message_bytes: Floats) -> Floats:
         """Of each operator that has something to send, shape (rows, steps)."""
@@ -395,9 +423,19 @@ def usable_bytes_of(topology: Topology) -> float:
 
 
 def host_s(software: Software, sequences: Numbers) -> Numbers:
-    """What the host does for a pass that makes a token for so many sequences: scheduling and
-    sampling. [s]"""
+    """What a host process does for a pass that makes a token for so many sequences: scheduling and
+    sampling. [s]
+
+    Ranks that share out the sequences of a stage have a process each, and these work side by side:
+    the sequences are those of the rank with the most (see `made_on_rank`).
+    """
     return software.step_overhead_s + software.sequence_overhead_s * sequences
+
+
+def made_on_rank(split: Split, step: Step, *, whole: bool = True) -> float:
+    """Sequences for which the busiest rank of the last stage makes a token in a step: none in one
+    of prompts."""
+    return shares_of(split, step, whole=whole)[1] if step.decode else 0.0
 
 
 def utilisation(
@@ -440,10 +478,10 @@ def unoffered(topology: Topology, split: Split) -> str | None:
     needed = [("all_reduce", reach.tensor), ("all_gather", reach.tensor)]
     if split.sequence > 1:
         needed.append(("all_to_all", reach.sequence))
-    needed.append(("all_to_all", reach.expert))
+    needed += [("dispatch", reach.expert), ("combine", reach.expert)]
     for kind, spans in needed:
         if not offers(topology, kind, spans):
-            return kind
+            return "all_to_all" if kind in EXCHANGES else kind
     return None
 
 

@@ -21,6 +21,7 @@ from planner.pricing.price_list import (
     Split,
     Step,
     host_s,
+    made_on_rank,
     reach_of,
     shares_of,
     useful_steps,
@@ -342,9 +343,9 @@ def passes_of(
                 hop(number, float(sent), step) for number, sent in enumerate(handed[:-1])
             ]
     software = lists[-1].topology.software
+    last = split_of(stages[-1])
     for place, step in enumerate(steps):
-        made = step.sequences if step.decode else 0.0
-        host = float(host_s(software, made))
+        host = float(host_s(software, made_on_rank(last, step)))
         seconds[place, -1, CAUSES.index("overhead")] += host
         pieces[place, -1, -2] = host
     pieces[..., -1] = seconds[..., -1]

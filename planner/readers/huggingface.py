@@ -258,6 +258,10 @@ def _feed_forward(config: _Config, kind: str) -> dict[str, Any]:
         config.whole(("shared_expert_intermediate_size",), default=0)
         or shared * routed["expert_ffn"]
     )
+    groups = config.whole(("n_group",), default=1)
+    if groups > 1:
+        routed["expert_groups"] = groups
+        routed["expert_groups_active"] = config.whole(("topk_group",), default=groups)
     routed["dense_first"] = config.whole(("first_k_dense_replace",), default=0)
     routed["expert_every"] = config.whole(("decoder_sparse_step", "moe_layer_freq"), default=1)
     if fields.get("mlp_only_layers"):

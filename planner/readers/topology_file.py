@@ -61,6 +61,7 @@ SOFTWARE = {
     "step_overhead": ("step_overhead_s", "seconds"),
     "draft_overhead": ("draft_overhead_s", "seconds"),
     "hop_overhead": ("hop_overhead_s", "seconds"),
+    "hidden_exchange_share": ("hidden_exchange_share", ""),
     "collective_overhead": ("collective_overhead_s", "seconds"),
     "reserved": ("reserved_bytes", "bytes"),
     "compute_efficiency": ("compute_efficiency", ""),
@@ -112,6 +113,7 @@ PLAIN = {
         "pads_heads",
         "packs_prompts",
         "attends_in_cache_dtype",
+        "quantised_dispatch",
         *SOFTWARE,
     },
     "engine": set(Engine.model_fields),
@@ -208,6 +210,8 @@ def software_toml(software: Software, *, note: str = "") -> str:
     if software.attends_in_cache_dtype:
         able = ", ".join(map(_quoted, software.attends_in_cache_dtype))
         lines.append(f"attends_in_cache_dtype = [{able}]")
+    if software.quantised_dispatch:
+        lines.append("quantised_dispatch = true")
     lines += _toml_figures(software, SOFTWARE, tail)
 
     for tuning in software.tunings:

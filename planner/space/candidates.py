@@ -33,6 +33,7 @@ from planner.pricing.price_list import (
     Split,
     Step,
     host_s,
+    made_on_rank,
     reach_of,
     shares_of,
     unoffered,
@@ -495,18 +496,19 @@ class Candidates:
         decode, decode_host = self._layers_and_host_s(at, at.decode)
         prefill, prefill_host = self._layers_and_host_s(at, at.prefill)
         slower, quicker = np.maximum(decode, prefill), np.minimum(decode, prefill)
-        slower[:, -1] += max(decode_host, prefill_host)
-        quicker[:, -1] += min(decode_host, prefill_host)
+        slower[:, -1] += np.maximum(decode_host, prefill_host)
+        quicker[:, -1] += np.minimum(decode_host, prefill_host)
         return slower, quicker
 
-    def _layers_and_host_s(self, at: Schedule, step: Step) -> tuple[Floats, float]:
+    def _layers_and_host_s(self, at: Schedule, step: Step) -> tuple[Floats, Floats]:
+        """Each layer, shape (options, layers), and the host, shape (options,). [s]"""
         kinds = self.graph.kind_of_layer
         if not (step.decode or at.prefill_passes > 0):
-            return np.zeros((len(self.options), len(kinds))), 0.0
+            return np.zeros((len(self.options), len(kinds))), np.zeros(len(self.options))
         whole = not at.relaxed
         of_kinds = np.array([self._seconds(split, step, whole=whole) for split in self.options])
-        host = float(host_s(self.topology.software, step.sequences * step.decode))
-        return of_kinds[:, kinds], host
+        made = np.array([made_on_rank(split, step, whole=whole) for split in self.options])
+        return of_kinds[:, kinds], np.asarray(host_s(self.topology.software, made))
 
     def _held_bytes(self, holdings: list[Holdings], least: Schedule) -> Floats:
         """Weights and caches of each layer on a chip under each option, shape (options, layers).

@@ -20,6 +20,7 @@ from planner.pricing.price_list import (
     Split,
     Step,
     host_s,
+    made_on_rank,
     reach_of,
     shares_of,
     useful_steps,
@@ -189,9 +190,7 @@ class Meter:
             decode=decode,
             prefill=prefill,
             more=more,
-            host_s=np.asarray(
-                host_s(self.software, np.array([at.decode.sequences for at in schedules]))
-            )[index],
+            host_s=self._host(split, [at.decode for at in schedules], whole)[index],
             prompt_host_s=float(host_s(self.software, 0.0)) * bool(passes.any()),
             decode_tokens=self._handed(split, [at.decode for at in schedules], whole)[index],
             prefill_tokens=self._handed(split, [at.prefill for at in schedules], whole)[index],
@@ -232,6 +231,11 @@ class Meter:
                 whole_passes=not relaxed,
             )
         return self._schedules[key]
+
+    def _host(self, split: Split, steps: list[Step], whole: bool) -> Floats:
+        """Of decode passes. [s]"""
+        made = np.array([made_on_rank(split, step, whole=whole) for step in steps])
+        return np.asarray(host_s(self.software, made))
 
     @staticmethod
     def _handed(split: Split, steps: list[Step], whole: bool) -> Floats:

@@ -430,8 +430,8 @@ class _Pricer:
     def _part(self, counts: Floats, stand: Stand, handed: float, last: bool, alone: bool) -> Part:
         split, (level, hops), software = stand.split, stand.hop, self.topology.software
         busy, prompt, full = self._busy_of(split, stand.reach)
-        host = (host_s(software, self.steps), software.step_overhead_s) if last else (0.0, 0.0)
         tokens = np.ceil(self.steps / split.attention)
+        host = (host_s(software, tokens), software.step_overhead_s) if last else (0.0, 0.0)
         link = 0.0 * tokens + hop_s(self.topology, level, hops, handed * tokens)
         prompt_link, full_link = (
             float(hop_s(self.topology, level, hops, handed * shares_of(split, step)[0]))

@@ -226,8 +226,10 @@ def test_a_dense_layer_sums_twice_and_a_parallel_block_once():
 
 def test_experts_beyond_the_tensor_group_are_fetched_by_exchange():
     inside, across = EXPERTS.demand(4, 4), EXPERTS.demand(2, 8)
-    assert (inside.exchanged_bytes_per_token, inside.reduced_bytes_per_token) == (0.0, 1024 * 2)
-    assert across.exchanged_bytes_per_token == 2 * 1024 * 2 / 2
+    assert (inside.combined_bytes_per_token, inside.reduced_bytes_per_token) == (0.0, 1024 * 2)
+    # A copy of a token is 1024 values, of which each of the two tensor ranks sends half.
+    assert across.combined_bytes_per_token == 1024 * 2 / 2
+    assert across.dispatched_bytes_per_token == 1024 * 2 / 2
     assert (across.reduced_bytes_per_token, across.gathered_bytes_per_token) == (0.0, 1024 * 2)
 
 

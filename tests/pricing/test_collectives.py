@@ -13,7 +13,15 @@ import planner as pl
 from planner.errors import InputError
 from planner.machines.software import CollectiveKernel
 from planner.machines.topology import with_value
-from planner.pricing.collectives import collective_s, group_collective_s, hop_s, offers, spans_of
+from planner.pricing.collectives import (
+    Collectives,
+    Copies,
+    collective_s,
+    group_collective_s,
+    hop_s,
+    offers,
+    spans_of,
+)
 from tests.by_hand import round_machine
 from tests.instances import (
     SHAPES,
@@ -503,3 +511,55 @@ def test_a_collective_is_priced_over_nodes_of_the_size_that_is_asked_for():
     )  # one level
     with pytest.raises(pl.InputError, match="ranks_per_node"):
         collective_s(nodes, "all_gather", 4, 40.0, ranks_per_node=5)
+
+
+# ── Tokens to their experts ───────────────────────────────────────────────────────────────────────
+
+ROUTED = kernel("two-shot", kinds=("dispatch", "combine"))
+GATHERS = kernel("ring", kinds=("all_gather", "reduce_scatter"))
+REACHED = Copies((6.0, 1.5), 16)
+"""Six of sixteen ranks, which lie on one and a half of two nodes."""
+
+
+def exchanged(kernels, kind="dispatch", copies=REACHED, spans=(8, 2), sent=MB):
+    nodes = machine(wired("switch", 8), across(2), kernels=kernels)
+    return float(Collectives(nodes).seconds(kind, spans, sent, copies)) * 1e6
+
+
+@pytest.mark.parametrize("kind", ["dispatch", "combine"])
+def test_a_token_crosses_the_network_once_for_each_node_and_is_handed_on_there(kind):
+    # A copy of 1 MB takes 10 µs inside and 100 µs across. Of six copies inside an eighth stays,
+    # of one and a half across half.
+    assert exchanged((ROUTED,), kind) == pytest.approx(
+        2 + (1 + 7 / 8 * 6 * 10) + (5 + 1 / 2 * 1.5 * 100)
+    )
+
+
+def test_a_stack_without_such_kernels_uses_its_all_to_all():
+    plain = kernel("two-shot", kinds=("all_to_all",))
+    assert exchanged((plain,)) == exchanged((ROUTED,))
+    assert exchanged((ROUTED, plain.replace(base_latency_s=0.0))) == exchanged((ROUTED,))
+
+
+def test_all_tokens_are_gathered_where_that_is_all_there_is_or_cheaper():
+    # Sixteen ranks end with 16 MB: 7 steps of 2 MB inside, one of 1 MB across.
+    gathered = 2 + 7 * (1 + 20) + (5 + 100)
+    assert exchanged((GATHERS,)) == pytest.approx(gathered)
+    assert exchanged((ROUTED, GATHERS)) == pytest.approx(min(gathered, exchanged((ROUTED,))))
+    late = ROUTED.replace(base_latency_s=1.0)
+    assert exchanged((late, GATHERS)) == pytest.approx(gathered)
+    nodes = machine(wired("switch", 8), across(2), kernels=(GATHERS,))
+    assert offers(nodes, "dispatch", (8, 2))
+    assert not offers(nodes, "all_to_all", (8, 2))
+
+
+@given(st.floats(1, 8), st.floats(1, 2), st.floats(1, 4), st.sampled_from([0.0, 1e3, 1e6, 1e9]))
+def test_fewer_copies_and_faster_links_are_never_slower(inside, outside, faster, sent):
+    fewer, more = Copies((inside, outside), 16), Copies((inside + 1, outside + 0.1), 16)
+    kernels = (ROUTED, GATHERS)
+    assert exchanged(kernels, copies=fewer, sent=sent) <= exchanged(kernels, copies=more, sent=sent)
+    quick = machine(
+        wired("switch", 8, bandwidth_bytes_per_s=faster * 100e9), across(2), kernels=kernels
+    )
+    found = float(Collectives(quick).seconds("dispatch", (8, 2), sent, fewer)) * 1e6
+    assert found <= exchanged(kernels, copies=fewer, sent=sent) * (1 + 1e-12)

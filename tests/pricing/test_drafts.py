@@ -34,6 +34,7 @@ from tests.lanes import mostly_slow
 from tests.oracle import HIGHER_IS_BETTER, best_plan, best_pooled_plan
 
 DRAFT = tiny_graph(1, hidden=256, ffn=512, heads=2, kv_heads=1)
+FOUR = tiny_graph(1, ffn=0, experts=4, experts_active=2, expert_ffn=1024)
 WORK = pl.Workload(batch_size=3, prompt_tokens=64, output_tokens=16, arrivals="together")
 SPECULATION = Speculation(draft=DRAFT, tokens=3, acceptance_rate=0.5)
 PASS = 1 + 0.5 + 0.25 + 0.125
@@ -225,6 +226,44 @@ def test_the_last_stage_holds_the_draft_its_caches_and_room_for_what_is_drafted(
     assert whole[1].kv_bytes == pytest.approx(
         ahead[1].kv_bytes + 3 * (80 + 3) * DRAFT.kv_bytes_per_token, rel=0.05
     )
+
+
+@pytest.mark.parametrize(
+    ("draft", "split", "expert"),
+    [
+        (tiny_moe(1), Split(expert=4, attention=4), 4),
+        (tiny_moe(1), Split(tensor=2, expert=8, attention=4), 8),
+        (FOUR, Split(expert=8, attention=8), 4),  # it has no more
+        (DRAFT, Split(expert=4, attention=4), 1),  # it has none
+        # One of the target's two tensor ranks has the narrow draft's heads: experts go as far as
+        # those that share out sequences.
+        (tiny_moe(1, heads=1, kv_heads=1), Split(tensor=2, expert=4, attention=2), 2),
+    ],
+)
+def test_a_drafts_experts_are_shared_out_like_the_targets(draft, split, expert):
+    speculation = Speculation(draft=draft, tokens=1, acceptance_rate=0.5)
+    prices = DraftingPriceList(tiny_moe(), tiny_topology(8), speculation)
+    narrow = prices.draft_split(split)
+    assert narrow.expert == expert
+    step = Step(tokens=8.0, sequences=8.0, context_tokens=10.0, decode=True)
+    (priced,) = prices.prices_of_steps(split, [step], reach_of(tiny_topology(8), split, 0))
+    assert priced.seconds.min() >= 0.0
+
+
+def test_the_head_of_deepseek_leaves_room_beside_its_experts():
+    # 256 experts of 3 × 7168 × 2048 weights in 8 bit are 11.3 GB in a layer. Among 16 ranks each
+    # holds 0.70 GB of the draft's, where all of them held 11.3 before.
+    graph = pl.load_model("deepseek-v3")
+    machine = pl.load_topology("superpod-h100", chips=16)
+    work = pl.Workload(batch_size=16, prompt_tokens=100, output_tokens=100)
+    head_of = Speculation(draft=graph.cut(1), tokens=1, acceptance_rate=0.8)
+    split = Split(expert=16, attention=16)
+    held = DraftingPriceList(graph, machine, head_of).holdings(split, work, 16.0, 16.0)
+    alone = PriceList(graph, machine).holdings(split, work, 16.0, 16.0)
+    more = float((held.weight_bytes - alone.weight_bytes).max())
+    routed = 256 * 3 * 7168 * 2048 / 16
+    beside = 129280 * 7168 * 3  # embedding at 16 bit, head at 8, at the most
+    assert routed < more < routed + beside + 0.6e9
 
 
 def test_a_draft_that_does_not_fit_leaves_no_plan():

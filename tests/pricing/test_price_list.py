@@ -4,6 +4,7 @@ kernel."""
 import numpy as np
 import pytest
 
+import planner as pl
 from planner.machines.software import Tuning
 from planner.machines.topology import Power
 from planner.models.operators import Experts, MatMul, Pointwise, Recurrent
@@ -21,6 +22,7 @@ from planner.pricing.price_list import (
     Split,
     Step,
     host_s,
+    made_on_rank,
     reach_of,
     shares_of,
     unoffered,
@@ -125,13 +127,14 @@ def test_one_chip_alone_needs_no_collective():
     assert not prices.seconds[CAUSES.index("collective")].any()
 
 
-def test_experts_on_other_chips_cost_two_all_to_alls():
-    # 8 experts, 2 active: every token goes to 2 of them, 1024 × 2 B each, among 4 chips.
+def test_experts_on_other_chips_cost_a_way_there_and_a_way_back():
+    # 8 experts, 2 active, among 4 chips: a chip has none of a token's with C(6, 2) / C(8, 2) =
+    # 15 / 28, so each token of 1024 × 2 B goes to 4 × 13 / 28 chips, its own included.
     graph, topology = tiny_moe(), tiny_topology(4)
     split = Split(tensor=1, expert=4, attention=4)
     step = Step(tokens=4.0, sequences=4.0, context_tokens=100.0, decode=True)
     prices = PriceList(graph, topology).prices(split, step, reach_of(topology, split, 0))
-    message = 1 * 2 * 1024 * 2
+    message = 1 * 4 * (13 / 28) * 1024 * 2
     direct = 2e-6 + 1e-6 + 0.75 * message / 40e9
     assert prices.seconds[CAUSES.index("collective"), kind_of(graph, "decoder")] == pytest.approx(
         2 * direct, rel=1e-12
@@ -445,9 +448,10 @@ def test_tokens_go_to_their_experts_and_come_back():
     )
     step = Step(tokens=4.0, sequences=4.0, context_tokens=1.0, decode=True)
     prices = PriceList(graph, machine).prices(split, step, reach_of(machine, split, 0))
-    # Two tokens on each chip go to two experts each: 2 × 2 × 5 values of 2 B, 40 B, of which half
-    # leaves: 1 s + 1 s + 2 s, there and back.
-    assert causes(prices, 0)["collective"] == 2 * (1.0 + 1.0 + 20 / 10)
+    # Two of four experts are active, two lie on each chip: a chip has none of a token's with
+    # 1 / 6. So of two tokens of 5 values of 2 B, 2 × 5 / 6 copies are sent, half of them to the
+    # other chip: 1 s + 1 s + 20 B × 5 / 6 / 10 B/s, there and back.
+    assert causes(prices, 0)["collective"] == pytest.approx(2 * (1.0 + 1.0 + 20 * 5 / 6 / 10))
 
 
 def test_the_launches_of_experts_are_given_once_for_all_their_kernels():
@@ -728,6 +732,34 @@ def test_mfu_is_measured_in_the_format_that_most_weights_are_multiplied_in():
     assert chain(layer("b", attention())).multiplied_in == "bf16"
 
 
+def test_each_rank_that_shares_out_sequences_has_a_host_process_of_its_own():
+    nine = Step(tokens=9.0, sequences=9.0, context_tokens=100.0, decode=True)
+    assert made_on_rank(Split(attention=4), nine) == 3.0
+    assert made_on_rank(Split(attention=4), nine, whole=False) == 2.25
+    assert made_on_rank(Split(tensor=4), nine) == 9.0
+    assert made_on_rank(Split(attention=4), nine._replace(decode=False)) == 0.0
+
+
+def test_tokens_are_dispatched_in_the_format_of_the_experts_where_the_software_does_so():
+    # 256 values of 1 B and a scale of 4 B for each 128 are 264 B, in place of 512. Two of four
+    # experts lie on 5 / 3 of the two chips on average, and half of the copies stay where they are.
+    graph = chain(layer("e", experts(inputs=256, compute_dtype="fp8")))
+    split = Split(expert=2, attention=2)
+    step = Step(tokens=2.0, sequences=2.0, context_tokens=1.0, decode=True)
+
+    def exchanged(**software):
+        machine = round_machine(2, software=software)
+        prices = PriceList(graph, machine).prices(split, step, reach_of(machine, split, 0))
+        return causes(prices, 0)["collective"]
+
+    back = 1.0 + 1.0 + 512 * 5 / 3 / 2 / 10
+    there = 1.0 + 1.0 + 264 * 5 / 3 / 2 / 10
+    assert exchanged() == pytest.approx(2 * back)
+    assert exchanged(quantised_dispatch=True) == pytest.approx(there + back)
+    half = exchanged(quantised_dispatch=True, hidden_exchange_share=0.5)
+    assert half == pytest.approx((there + back) / 2)
+
+
 def test_the_host_schedules_a_pass_and_samples_for_each_sequence():
     assert host_s(round_software(step_overhead_s=2.0, sequence_overhead_s=0.5), 4.0) == 4.0
 
@@ -763,3 +795,64 @@ def test_only_what_shares_out_tokens_needs_an_all_to_all(split, missing):
     assert (
         unoffered(tiny_topology(4, software=tiny_software(collectives=(ring,))), split) == missing
     )
+
+
+# ── Wide experts ──────────────────────────────────────────────────────────────────────────────────
+
+
+def best_expert_degree(name, software, dtype, chips, each, degrees):
+    """Of DeepSeek-V3 with so many sequences a chip in a decode pool: the degree with the most
+    tokens a second from a chip."""
+    graph = pl.load_model("deepseek-v3", weight_dtype=dtype)
+    machine = pl.load_topology(name, chips=chips, software=software)
+    rates = {}
+    for expert in degrees:
+        held = chips // expert * expert
+        work = pl.Workload(
+            batch_size=each * held, prompt_tokens=2048, output_tokens=1024, phase="decode"
+        )
+        plan = pl.uniform_plan(graph, machine, expert_parallel=expert, data_parallel=held)
+        score = pl.score_plan(plan, graph, machine, work)
+        rates[expert] = score.tokens_per_s / held
+    return max(rates, key=rates.__getitem__)
+
+
+@pytest.mark.parametrize("software", ["tensorrt-llm", "sglang"])
+@pytest.mark.parametrize("each", [32, 64, 128])
+def test_inside_one_nvlink_domain_wide_experts_are_best(software, each):
+    degrees = (4, 8, 16, 24, 32, 48, 64, 72)
+    best = best_expert_degree("gb200-nvl72", software, "nvfp4", 72, each, degrees)
+    assert 16 <= best <= 72
+
+
+@pytest.mark.parametrize(("software", "each"), [("sglang", 64), ("tensorrt-llm", 32)])
+def test_across_infiniband_the_load_says_how_wide(software, each):
+    degrees = (16, 32, 64, 128)
+    best = best_expert_degree("superpod-h100", software, "fp8", 128, each, degrees)
+    assert best <= 32
+
+
+@pytest.mark.parametrize("each", [32, 64, 128])
+def test_the_host_and_its_limit_belong_to_a_rank(each):
+    # 128 ranks with as many sequences each: up to 16,384 in the replica, at most 4,096 in a process
+    # of the engine, which schedules and samples for its own, 19.9 us each.
+    graph = pl.load_model("deepseek-v3")
+    machine = pl.load_topology("superpod-h100", chips=128, software="sglang")
+    plan = pl.uniform_plan(graph, machine, expert_parallel=128, data_parallel=128)
+    work = pl.Workload(batch_size=128 * each, prompt_tokens=1024, output_tokens=512, phase="decode")
+    score = pl.score_plan(plan, graph, machine, work)
+    host = machine.software.step_overhead_s + each * machine.software.sequence_overhead_s
+    launched = score.breakdown[0].overhead_s - host
+    alone = pl.score_plan(plan, graph, machine, work.replace(batch_size=128))
+    one = machine.software.step_overhead_s + machine.software.sequence_overhead_s
+    assert launched == pytest.approx(alone.breakdown[0].overhead_s - one)
+
+
+def test_it_does_not_matter_which_node_holds_the_experts():
+    graph, machine = pl.load_model("deepseek-v3"), pl.load_topology("superpod-h100", chips=64)
+    prices, split = PriceList(graph, machine), Split(expert=16, attention=16)
+    step = Step(tokens=512.0, sequences=512.0, context_tokens=1000.0, decode=True)
+    there, elsewhere = (
+        prices.prices(split, step, reach_of(machine, split, first)).seconds for first in (0, 32)
+    )
+    assert there.tolist() == elsewhere.tolist()
