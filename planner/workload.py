@@ -155,6 +155,14 @@ class Workload(Record):
         return float(math.ceil(waited)) if self.arrivals == "together" else waited
 
     @property
+    def next_batch(self) -> int:
+        """The least number in flight with which less would be waited, where some wait."""
+        assert self.batch_size is not None
+        if self.arrivals == "together":
+            return math.ceil((self.offered or 0) / max(1.0, self.cycles_waited))
+        return self.batch_size + 1
+
+    @property
     def taken_share(self) -> float:
         """Of the places in flight, on average: all, but of batches one after the other, the last of
         which may be smaller."""

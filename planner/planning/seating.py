@@ -15,6 +15,7 @@ from planner.errors import NoPlanFoundError
 from planner.planning.engine_search import search_of
 from planner.pricing.holdings import largest
 from planner.space.candidates import Candidates
+from planner.workload import Workload
 
 ANY_VALUE = sys.float_info.max
 """A value that any plan betters: the first one ends a search."""
@@ -62,5 +63,5 @@ def _holds(space: Candidates, sequences: int, deadline: float) -> bool:
     return False
 
 
-def _with_workload(space: Candidates, workload: object) -> Candidates:
-    raise NotImplementedError
+def _with_workload(space: Candidates, workload: Workload) -> Candidates:
+    return Candidates(space.graph, space.topology, workload, space.question, exclude=space.exclude)

@@ -62,6 +62,18 @@ def field_text(name: str, value: float | None) -> str:
     return spoken(value, unit)
 
 
+def seat_lines(score: Score) -> list[str]:
+    """Who waits, where not all sequences are in flight at once."""
+    if not score.queued:
+        return []
+    wait = "waits" if score.queued == 1 else "wait"
+    return [
+        f"{score.queued:,} of {score.batch_size + score.queued:,} sequences {wait} in a queue:"
+        f" {score.batch_size:,} are in flight at once, and a place is free after"
+        f" {spoken(score.queued_s, 's')}, which the time to first token counts"
+    ]
+
+
 def headline(score: Score) -> list[tuple[str, str]]:
     """Title and text of the figures that answer most questions."""
     words = FIELD_WORDS if score.step_s is None else SAMPLE_WORDS
@@ -75,6 +87,11 @@ def headline(score: Score) -> list[tuple[str, str]]:
         (title, f"{text} ({scope})" if title.startswith(("energy", "power")) else text)
         for title, text in shown
     ]
+    if score.queued:
+        # Beside the sequences in flight, for whoever asked for more of them.
+        place = list(words).index("batch_size") + 1
+        waiting = f"{score.queued:,}, for {spoken(score.queued_s, 's')}"
+        lines.insert(place, ("sequences that wait for a place", waiting))
     return [*lines, *_scattered(score)]
 
 
