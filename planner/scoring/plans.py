@@ -17,8 +17,8 @@ from planner.pricing.holdings import Ledger
 from planner.pricing.price_list import PriceList, utilisation
 from planner.pricing.queueing import batch_of, load_of
 from planner.pricing.schedule import Schedule
-from planner.pricing.served import Served
 from planner.pricing.seats import seated
+from planner.pricing.served import Served
 from planner.pricing.timing import (
     ALL_CAUSES,
     Timing,

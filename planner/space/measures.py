@@ -203,8 +203,8 @@ class Clock(NamedTuple):
         turns = self.turns(float(rounds + waited * at.rounds))
         curves: tuple[Curve, ...] = ()
         if queued and self.requests_per_s > 0:
-            waited = partial(queue_s, requests_per_s=self.requests_per_s)
-            curves = (Curve(Peak.QUEUE, waited),)
+            behind = partial(queue_s, requests_per_s=self.requests_per_s)
+            curves = (Curve(Peak.QUEUE, behind),)
         return measure_of(
             sums={Sum.PREFILL.at(self.end): often * once},
             peaks=passes,
