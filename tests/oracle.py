@@ -50,21 +50,25 @@ def fitting(
 ) -> list[tuple[Plan, Score]]:
     """All plans that hold all sequences at once; where there is none, those that hold the most, and
     leave the others in a queue."""
-    found = []
-    for plan in all_plans(graph, topology, workload, sequences):
-        score = scored(plan, graph, topology, workload)
-        if score is not None:
-            found.append((plan, score))
+    found = holding(graph, topology, workload, sequences)
     if found or workload.batch_size is None or workload.queued:
         return found
     for batch in range(workload.batch_size - 1, 0, -1):
-        if fitting(graph, topology, workload.replace(batch_size=batch), sequences):
-            seats = workload.seated(batch)
-            return [
-                (plan, score_plan(plan, graph, topology, workload))
-                for plan, _ in fitting(graph, topology, seats, sequences)
-            ]
+        if holding(graph, topology, workload.replace(batch_size=batch), sequences):
+            held = holding(graph, topology, workload.seated(batch), sequences)
+            return [(plan, score_plan(plan, graph, topology, workload)) for plan, _ in held]
     return []
+
+
+def holding(
+    graph: ModelGraph, topology: Topology, workload: Workload, sequences: bool
+) -> list[tuple[Plan, Score]]:
+    """All plans that hold all sequences that are to be in flight."""
+    priced = (
+        (plan, scored(plan, graph, topology, workload))
+        for plan in all_plans(graph, topology, workload, sequences)
+    )
+    return [(plan, score) for plan, score in priced if score is not None]
 
 
 def scored(plan: Plan, graph: ModelGraph, topology: Topology, workload: Workload) -> Score | None:

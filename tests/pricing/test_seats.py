@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import planner as pl
@@ -118,6 +118,7 @@ def test_who_has_a_place_is_left_alone():
     assert score(6).queued_s == 0.0
 
 
+@settings(max_examples=40)
 @given(
     most=st.integers(1, 12),
     clients=st.integers(1, 40),
@@ -152,6 +153,6 @@ def test_batches_that_start_together_are_the_fewest(most, clients):
     assert 1 + seats.cycles_waited == batches
     assert math.ceil(clients / seats.batch_size) == batches
     if batches > 1:
-        # With any fewer in flight than `next_batch` there are as many batches.
-        assert math.ceil(clients / seats.next_batch) == batches - 1
-        assert math.ceil(clients / (seats.next_batch - 1)) == batches
+        # Only with `next_batch` in flight there are fewer batches.
+        assert math.ceil(clients / seats.next_batch) < batches
+        assert math.ceil(clients / (seats.next_batch - 1)) >= batches
