@@ -27,11 +27,16 @@ FIELD_WORDS: dict[str, Word] = {
     "power_w": Word("power held", "W"),
     "chips": Word("chips held", ""),
     "batch_size": Word("sequences in flight", ""),
+    "queued": Word("sequences that wait for a place", ""),
+    "queued_s": Word("how long they wait for it", "s"),
     "memory_headroom_bytes": Word("memory left on the fullest chip", "B"),
     "bubble_fraction": Word("time that stages wait", "%"),
     "mfu_fraction": Word("useful share of the peak (MFU)", "%"),
     "mbu_fraction": Word("useful share of the bandwidth (MBU)", "%"),
 }
+
+QUEUE = ("queued", "queued_s")
+"""Fields that are shown where some wait."""
 
 _OF_TOKENS = {name for name in FIELD_WORDS if "token" in name} | {"ttft_s", "tpot_s", "request_s"}
 SAMPLE_WORDS: dict[str, Word] = {
@@ -77,7 +82,12 @@ def seat_lines(score: Score) -> list[str]:
 def headline(score: Score) -> list[tuple[str, str]]:
     """Title and text of the figures that answer most questions."""
     words = FIELD_WORDS if score.step_s is None else SAMPLE_WORDS
-    shown = [(word.title, field_text(name, getattr(score, name))) for name, word in words.items()]
+    unsaid = () if score.queued else QUEUE
+    shown = [
+        (word.title, field_text(name, getattr(score, name)))
+        for name, word in words.items()
+        if name not in unsaid
+    ]
     scope = {
         "chip": "chips alone",
         "system": "everything at the wall",
@@ -87,11 +97,6 @@ def headline(score: Score) -> list[tuple[str, str]]:
         (title, f"{text} ({scope})" if title.startswith(("energy", "power")) else text)
         for title, text in shown
     ]
-    if score.queued:
-        # Beside the sequences in flight, for whoever asked for more of them.
-        place = list(words).index("batch_size") + 1
-        waiting = f"{score.queued:,}, for {spoken(score.queued_s, 's')}"
-        lines.insert(place, ("sequences that wait for a place", waiting))
     return [*lines, *_scattered(score)]
 
 

@@ -13,7 +13,7 @@ from planner.answers.fronts import Front
 from planner.answers.question import FIELDS
 from planner.planning.engine_fronts import MOST_COUNTED
 from tests.clock import ticking
-from tests.engine_oracle import Case, Priced, faults, is_small, held
+from tests.engine_oracle import Case, Priced, faults, held, is_small
 from tests.engine_questions import MACHINES, is_asked, random_case, random_machine
 from tests.instances import (
     FOLLOWING,

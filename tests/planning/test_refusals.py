@@ -99,7 +99,6 @@ def test_a_limit_that_the_wait_breaks_says_who_waits():
     assert caught.value.capacity == pytest.approx(waited.ttft_s)
 
 
-
 def test_a_limit_that_cannot_be_met_says_what_can():
     with pytest.raises(pl.InfeasibleError, match="the best that any plan") as caught:
         pl.partition(

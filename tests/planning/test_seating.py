@@ -167,7 +167,7 @@ def test_the_report_says_first_who_waits():
     assert said[3].startswith(f"{queued} of 40 sequences wait in a queue: {held} are in flight")
     assert f"no plan that has {held} sequences in flight has a lower one" in said[5]
     assert said[5].endswith("no plan holds more of them")
-    assert f"sequences that wait for a place      {queued}, for" in str(found)
+    assert f"sequences that wait for a place      {queued}" in str(found)
     assert f"{queued} of 40 sequences wait" in result_html(found)
 
 
