@@ -99,13 +99,7 @@ def partition(
         Candidates(graph, topology, work, question, exclude=excluded) for work in _settled(workload)
     ]
     options = {"progress": progress, "engine": engine, "seed": seed}
-    found = _searched(every, time_limit_s, **options)
-    if found.is_refused:
-        deadline = math.inf if time_limit_s is None else started + time_limit_s
-        fewer = seated_spaces(every, deadline)
-        if fewer is not None:
-            left_s = None if time_limit_s is None else max(0.0, deadline - time.monotonic())
-            found = _searched(fewer, left_s, **options)
+    found = _searched_with_queue(every, started, time_limit_s, **options)
     return _answered(found, workload, time.monotonic() - started)
 
 
@@ -171,6 +165,22 @@ class _Searched:
     def is_refused(self) -> bool:
         """Whether it is proved that there is no plan."""
         return self.search.best.plan is None and self.bound == math.inf
+
+
+def _searched_with_queue(
+    every: list[Candidates], started: float, time_limit_s: float | None, **options: Any
+) -> _Searched:
+    """The same; where no plan holds all sequences that are asked for, with as many in flight as any
+    holds and the others queued."""
+    found = _searched(every, time_limit_s, **options)
+    if not found.is_refused:
+        return found
+    deadline = math.inf if time_limit_s is None else started + time_limit_s
+    fewer = seated_spaces(every, deadline)
+    if fewer is None:
+        return found
+    left_s = None if time_limit_s is None else max(0.0, deadline - time.monotonic())
+    return _searched(fewer, left_s, **options)
 
 
 def _searched(every: list[Candidates], time_limit_s: float | None, **options: Any) -> _Searched:
