@@ -1,5 +1,6 @@
 """`Workload`: what is asked of the machine, and `Speculation`: how its tokens are drafted."""
 
+import math
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -55,7 +56,11 @@ class Workload(Record):
     in a second."""
 
     batch_size: Annotated[int, Field(ge=1, le=10_000_000)] | None = 1
-    """Sequences in flight in the whole deployment, replicas included; None: as many as fit."""
+    """Sequences in flight in the whole deployment, replicas included; None: as many as fit. What
+    of a number that is given finds no place waits in a queue, as `queued` does."""
+    queued: Annotated[int, Field(ge=0, le=10_000_000)] = 0
+    """Clients besides those in flight, each of which waits until it finds a place: more than an
+    engine is told to take at once, or than a plan holds."""
     prompt_tokens: Annotated[int, Field(ge=1, le=100_000_000)] = 1024
     output_tokens: Annotated[int, Field(ge=1, le=100_000_000)] = 256
     arrivals: Literal["together", "steady"] = "steady"
@@ -123,6 +128,57 @@ class Workload(Record):
                 " least 2"
             )
         return self
+
+    @model_validator(mode="after")
+    def check_queued(self) -> Self:
+        if self.queued and self.batch_size is None:
+            raise InputError(
+                "Workload.queued: clients wait where a batch_size says how many are in flight;"
+                f" give one, or make queued 0, not {self.queued}"
+            )
+        return self
+
+    @property
+    def offered(self) -> int | None:
+        """Clients, in flight or not; None where their number is open."""
+        return None if self.batch_size is None else self.batch_size + self.queued
+
+    @property
+    def cycles_waited(self) -> float:
+        """Before a place is free, in cycles in which as many requests end as are in flight.
+
+        Where requests are replaced one by one, by Little's law (1961): all clients over what ends
+        in a second is how long one of them takes, its wait included. Where a batch starts as one,
+        what does not fit is the next batch, and the last of them counts.
+        """
+        waited = self.queued / (self.batch_size or 1)
+        return float(math.ceil(waited)) if self.arrivals == "together" else waited
+
+    @property
+    def next_batch(self) -> int:
+        """The least number in flight with which less would be waited, where some wait."""
+        assert self.batch_size is not None
+        if self.arrivals == "together":
+            return math.ceil((self.offered or 0) / max(1.0, self.cycles_waited))
+        return self.batch_size + 1
+
+    @property
+    def taken_share(self) -> float:
+        """Of the places in flight, on average: all, but of batches one after the other, the last of
+        which may be smaller."""
+        if not self.queued or self.arrivals != "together":
+            return 1.0
+        return (self.offered or 0) / ((self.batch_size or 1) * (1.0 + self.cycles_waited))
+
+    def seated(self, most: int) -> Self:
+        """The same clients with so many of them in flight at most, the others queued. Of those that
+        start as one, the fewest batches one after the other, as like as they can be."""
+        offered = self.offered
+        assert offered is not None
+        batch = min(offered, most, self.batch_size or offered)
+        if self.arrivals == "together":
+            batch = math.ceil(offered / math.ceil(offered / batch))
+        return self.replace(batch_size=batch, queued=offered - batch)
 
     @property
     def drafted_tokens(self) -> int:

@@ -19,7 +19,7 @@ from planner.pricing import price_list
 from planner.pricing.served import Served
 from planner.pricing.timing import hops_along
 from planner.scoring.checking import check_plan
-from planner.scoring.plans import score_served
+from planner.scoring.plans import score_plan, score_served
 from planner.scoring.score import Score
 from planner.workload import Workload
 from tests.oracle import HIGHER_IS_BETTER, Split, all_cuts, all_splits, kept, stood, width_of
@@ -49,8 +49,34 @@ class Priced(NamedTuple):
 
 
 def priced(case: Case, space: Space, *, anywhere: bool = False) -> list[Priced]:
-    """All plans of a space that fit. `anywhere`: wherever stages may stand in order, across
-    borders too."""
+    """All plans of a space that hold all sequences at once; where there is none, those that hold
+    the most, and leave the others in a queue. `anywhere`: wherever stages may stand in order,
+    across borders too."""
+    found = held(case, space, anywhere=anywhere)
+    batch = case.workload.batch_size
+    # A part of a machine is a cluster where any plan is allowed; there nothing waits.
+    is_cluster = case.exclude and (space == "any" or not case.topology.software.engine.is_known)
+    if found or batch is None or case.workload.queued or is_cluster:
+        return found
+    for fewer in range(batch - 1, 0, -1):
+        work = case.workload.replace(batch_size=fewer)
+        if held(case._replace(workload=work), space, anywhere=anywhere):
+            return queued(case, case.workload.seated(fewer), space, anywhere=anywhere)
+    return []
+
+
+def queued(case: Case, seats: Workload, space: Space, *, anywhere: bool = False) -> list[Priced]:
+    """The plans that hold so many of a case's sequences, priced for all of them."""
+    found = []
+    for one in held(case._replace(workload=seats), space, anywhere=anywhere):
+        asked = one.workload.replace(batch_size=case.workload.batch_size, queued=0)
+        score = score_plan(one.plan, case.graph, case.topology, asked, exclude=case.exclude)
+        found.append(Priced(one.plan, score, asked))
+    return found
+
+
+def held(case: Case, space: Space, *, anywhere: bool = False) -> list[Priced]:
+    """All plans of a space that hold all sequences that are to be in flight."""
     found = []
     for workload in settled(case.workload):
         served = Served(case.graph, case.topology, workload)

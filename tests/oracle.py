@@ -36,9 +36,8 @@ def best_plan(
     """The best plan and its value; (None, nan) where there is none. `sequences`: with sequence
     parallel degrees."""
     best, best_value = None, math.nan
-    for plan in all_plans(graph, topology, workload, sequences):
-        score = scored(plan, graph, topology, workload)
-        if score is None or not kept(score, limits):
+    for plan, score in fitting(graph, topology, workload, sequences):
+        if not kept(score, limits):
             continue
         value = float(getattr(score, field))
         if best is None or (value > best_value if most else value < best_value):
@@ -46,11 +45,39 @@ def best_plan(
     return best, best_value
 
 
+def fitting(
+    graph: ModelGraph, topology: Topology, workload: Workload, sequences: bool = False
+) -> list[tuple[Plan, Score]]:
+    """All plans that hold all sequences at once; where there is none, those that hold the most, and
+    leave the others in a queue."""
+    found = holding(graph, topology, workload, sequences)
+    if found or workload.batch_size is None or workload.queued:
+        return found
+    for batch in range(workload.batch_size - 1, 0, -1):
+        if holding(graph, topology, workload.replace(batch_size=batch), sequences):
+            held = holding(graph, topology, workload.seated(batch), sequences)
+            return [(plan, score_plan(plan, graph, topology, workload)) for plan, _ in held]
+    return []
+
+
+def holding(
+    graph: ModelGraph, topology: Topology, workload: Workload, sequences: bool
+) -> list[tuple[Plan, Score]]:
+    """All plans that hold all sequences that are to be in flight."""
+    priced = (
+        (plan, scored(plan, graph, topology, workload))
+        for plan in all_plans(graph, topology, workload, sequences)
+    )
+    return [(plan, score) for plan, score in priced if score is not None]
+
+
 def scored(plan: Plan, graph: ModelGraph, topology: Topology, workload: Workload) -> Score | None:
+    """The price of a plan that holds all sequences at once; None of any other."""
     try:
-        return score_plan(plan, graph, topology, workload)
+        score = score_plan(plan, graph, topology, workload)
     except (InfeasibleError, InputError):
         return None
+    return score if score.queued == workload.queued else None
 
 
 HIGHER_IS_BETTER = {

@@ -173,6 +173,8 @@ def value_of(space: EngineSpace, found: Found) -> float:
     if check_plan(*asked):
         return math.inf
     score = score_plan(*asked)
+    if score.queued != space.workload.queued:
+        return math.inf
     if space.rate and score.batch_size != found.replicas * sequences_of(space, found.span):
         # The rate brings about another batch, of another span.
         return math.inf

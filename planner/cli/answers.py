@@ -80,6 +80,9 @@ def _columns(results: list[Result]) -> list[tuple[str, ...]]:
     ]
     for field in COMPARED_SAMPLES if results[0].graph.is_diffusion else COMPARED:
         rows.append((field, *(field_text(field, getattr(one.score, field)) for one in results)))
+    if any(result.score.queued for result in results):
+        rows.append(("in flight", *(f"{one.score.batch_size:,}" for one in results)))
+        rows.append(("queued", *(f"{one.score.queued:,}" for one in results)))
     rows.append(("power counts", *(SCOPE_WORDS[result.score.power_scope] for result in results)))
     rows.append(("price is by", *(result.topology.price.basis for result in results)))
     return rows

@@ -74,6 +74,7 @@ from planner.report.text import (
     score_lines,
     unvouched_lines,
 )
+from planner.report.words import seat_lines
 from planner.scoring.checking import check_plan
 from planner.scoring.disaggregated import Link
 from planner.scoring.plans import score_plan
@@ -272,7 +273,7 @@ def score(
     faults = []
     if chosen_from == "engine" and asked.topology.software.engine.is_known:
         faults = [broken.message for broken in check_plan(scored, *asked)]
-    lines = [*question_lines(*asked), "", *plan_section(scored)]
+    lines = [*question_lines(*asked), *seat_lines(price), "", *plan_section(scored)]
     lines += _startable_lines(asked.topology.software, faults, chosen_from)
     lines += ["", *score_lines(price), "", "assumptions"]
     notes = [*assumption_lines(*asked), *unvouched_lines(price)]

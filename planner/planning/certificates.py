@@ -52,9 +52,9 @@ def verify(certificate: Certificate, *, time_limit_s: float | None = 60.0) -> Ve
     """
     started = time.monotonic()
     question = _question(certificate)
-    _check_answer(certificate)
+    score = _check_answer(certificate)
     deadline = math.inf if time_limit_s is None else started + time_limit_s
-    checked, boxes = _checked_bound(certificate, question, deadline)
+    checked, boxes = _checked_bound(certificate, question, score, deadline)
     confirmed = checked is not None and not _better(certificate, checked, certificate.bound)
     return Verdict(
         field=certificate.field,
@@ -69,24 +69,39 @@ def verify(certificate: Certificate, *, time_limit_s: float | None = 60.0) -> Ve
 
 
 def _checked_bound(
-    certificate: Certificate, question: Question, deadline: float
+    certificate: Certificate, question: Question, score: Score, deadline: float
 ) -> tuple[float | None, int]:
     """A bound on the field that is proved anew, as far as that is possible, and the boxes that
-    were looked at."""
+    were looked at; where some sequences wait, also that no plan has more of them in flight."""
     graph, topology, workload = certificate.graph, certificate.topology, certificate.workload
     if graph.is_diffusion:
-        _, score = best_sampling(graph, topology, workload, question)
-        return float(getattr(score, certificate.field)), 1
+        _, best = best_sampling(graph, topology, workload, question)
+        return float(getattr(best, certificate.field)), 1
+    boxes = 0
+    if score.batch_size < (workload.batch_size or 0):
+        workload = workload.seated(score.batch_size)
+        more = workload.replace(batch_size=workload.next_batch, queued=0)
+        asked = replace(question, objective="chips", limits=())
+        # Every plan has fewer chips than this claim, so that it stands where there is no plan.
+        claim = 2.0 * topology.chips
+        room = _proof(Candidates(graph, topology, more, asked), claim)
+        if room.least(deadline) < claim:
+            return None, room.boxes
+        boxes = room.boxes
     candidates = Candidates(graph, topology, workload, question)
-    claim = candidates.canonical(certificate.field, certificate.bound)
-    proof = EngineProof(candidates, claim) if candidates.of_engine else Proof(candidates, claim)
+    proof = _proof(candidates, candidates.canonical(certificate.field, certificate.bound))
     if candidates.averages:
         # An average does not grow with what it is over, as the recursion needs it.
-        return None, proof.boxes
+        return None, boxes
     reached = proof.least(deadline)
+    boxes += proof.boxes
     if reached <= 0:
-        return None, proof.boxes
-    return candidates.field_value(certificate.field, reached), proof.boxes
+        return None, boxes
+    return candidates.field_value(certificate.field, reached), boxes
+
+
+def _proof(candidates: Candidates, claim: float) -> "EngineProof | Proof":
+    return EngineProof(candidates, claim) if candidates.of_engine else Proof(candidates, claim)
 
 
 def _better(certificate: Certificate, one: float, other: float) -> bool:
@@ -108,8 +123,8 @@ def _question(certificate: Certificate) -> Question:
     return replace(asked, sequence_parallel=certificate.sequence_parallel)
 
 
-def _check_answer(certificate: Certificate) -> None:
-    """Everything that needs no search."""
+def _check_answer(certificate: Certificate) -> Score:
+    """Everything that needs no search; the score of the plan."""
     at = certificate
     broken = check_plan(at.plan, at.graph, at.topology, at.workload, space=at.space)
     if broken:
@@ -131,6 +146,7 @@ def _check_answer(certificate: Certificate) -> None:
             f"Certificate.status is optimal, but objective {at.objective:.9g}"
             f" and bound {at.bound:.9g} differ"
         )
+    return score
 
 
 def _check_limits(certificate: Certificate, score: Score) -> None:

@@ -8,6 +8,9 @@ each stage has a split of its own, and any number of like micro-batches is in fl
 longer, and the answer says what the engine's rules cost. Software whose rules are not known can
 have any plan.
 
+More sequences than any plan holds wait in a queue: of the plans that hold the most, the best is
+found, and its times count the wait (`planning.seating`).
+
 In both, stages stand on consecutive chips in the order of the layers and never straddle the border
 of a unit that could hold them; what is wider than a unit begins with one, replicas too.
 """
@@ -31,6 +34,7 @@ from planner.planning.clusters import best_of
 from planner.planning.engine_search import AnySearch, EngineSearch, search_of
 from planner.planning.refusals import refusal_of
 from planner.planning.search import Engine, Progress
+from planner.planning.seating import seated_spaces
 from planner.scoring.plans import score_plan
 from planner.scoring.score import Score
 from planner.space.candidates import Candidates
@@ -94,15 +98,16 @@ def partition(
     every = [
         Candidates(graph, topology, work, question, exclude=excluded) for work in _settled(workload)
     ]
-    found = _searched(every, time_limit_s, progress=progress, engine=engine, seed=seed)
-    return _answered(found, time.monotonic() - started)
+    options = {"progress": progress, "engine": engine, "seed": seed}
+    found = _searched_with_queue(every, started, time_limit_s, **options)
+    return _answered(found, workload, time.monotonic() - started)
 
 
-def _answered(found: "_Searched", elapsed_s: float) -> Result:
+def _answered(found: "_Searched", asked: Workload, elapsed_s: float) -> Result:
     """The result of a search, or the error that says why there is none."""
     if found.search.best.plan is not None:
-        return _result(found, elapsed_s)
-    if found.bound == math.inf:
+        return _result(found, asked, elapsed_s)
+    if found.is_refused:
         raise refusal_of(found.search.candidates)
     graph, topology = found.search.candidates.graph, found.search.candidates.topology
     raise NoPlanFoundError(
@@ -155,6 +160,27 @@ class _Searched:
     engine: float | None
     """Canonical value of the best plan that the engine can be started with, where any plan was
     allowed and that one is proved."""
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether it is proved that there is no plan."""
+        return self.search.best.plan is None and self.bound == math.inf
+
+
+def _searched_with_queue(
+    every: list[Candidates], started: float, time_limit_s: float | None, **options: Any
+) -> _Searched:
+    """The same; where no plan holds all sequences that are asked for, with as many in flight as any
+    holds and the others queued."""
+    found = _searched(every, time_limit_s, **options)
+    if not found.is_refused:
+        return found
+    deadline = math.inf if time_limit_s is None else started + time_limit_s
+    fewer = seated_spaces(every, deadline)
+    if fewer is None:
+        return found
+    left_s = None if time_limit_s is None else max(0.0, deadline - time.monotonic())
+    return _searched(fewer, left_s, **options)
 
 
 def _searched(every: list[Candidates], time_limit_s: float | None, **options: Any) -> _Searched:
@@ -230,29 +256,38 @@ def _sampled(
     )
 
 
-def _scored(candidates: Candidates, plan: Plan) -> Score:
+def _scored(candidates: Candidates, plan: Plan, workload: Workload) -> Score:
     """The price of a plan that was searched out; that it breaks a rule is a fault of the search,
     and proves nothing."""
     try:
-        return score_plan(
+        score = score_plan(
             plan,
             candidates.graph,
             candidates.topology,
-            candidates.workload,
+            workload,
             power_scope=candidates.question.power_scope,
             exclude=candidates.exclude,
         )
     except InfeasibleError as error:
         raise AssertionError(f"the search promised a plan that does not fit: {error}") from error
+    if score.queued != candidates.workload.queued:
+        raise AssertionError(
+            f"the search promised {candidates.workload.queued} sequences in the queue, its plan"
+            f" leaves {score.queued}"
+        )
+    return score
 
 
-def _result(found: _Searched, elapsed_s: float) -> Result:
+def _result(found: _Searched, asked: Workload, elapsed_s: float) -> Result:
     """What was found, once the score says the same as the solver, whose bound is canonical."""
     search = found.search
     candidates, plan = search.candidates, search.best.plan
     assert plan is not None
     question = candidates.question
-    score = _scored(candidates, plan)
+    # How many are in flight was the search's to say, and how many tokens are drafted.
+    seats = {"batch_size": asked.batch_size, "queued": asked.queued}
+    workload = candidates.workload.replace(**seats)
+    score = _scored(candidates, plan, workload)
     proof = proved(
         question,
         objective=float(getattr(score, question.objective)),
@@ -270,7 +305,7 @@ def _result(found: _Searched, elapsed_s: float) -> Result:
         score=score,
         graph=candidates.graph,
         topology=candidates.topology,
-        workload=candidates.workload,
+        workload=workload,
         sequence_parallel=question.sequence_parallel,
         exclude=candidates.exclude,
         engine_objective=engine,

@@ -99,6 +99,12 @@ def _refuse_unexplained(result: Result) -> None:
             f"why() explains plans of chains, and {result.graph.name} is a diffusion model;"
             " compare scores of uniform_plan() instead"
         )
+    if result.score.batch_size < (result.workload.batch_size or 0):
+        raise InputError(
+            f"why() explains plans at one number of sequences in flight, and of"
+            f" {result.workload.batch_size} that were asked for {result.score.batch_size} fit; ask"
+            f" with Workload(batch_size={result.score.batch_size}, queued={result.score.queued})"
+        )
     engine_known = result.question.of_engine(result.topology.software)
     if result.exclude and not engine_known:
         raise InputError(

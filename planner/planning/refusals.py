@@ -26,12 +26,19 @@ def refusal_of(space: AnySpace) -> InfeasibleError:
         error = _beyond_rate(space) or _beyond_limits(space)
     else:
         error = _too_many_sequences(space) or _out_of_memory(space)
-    if not (isinstance(space, Candidates) and space.of_engine):
-        return error
-    software = space.topology.software
+    said = str(error)
+    if space.workload.queued:
+        said += (
+            f"; of {space.workload.offered} sequences {space.workload.batch_size} are in flight at"
+            " once, and the others wait"
+        )
+    if isinstance(space, Candidates) and space.of_engine:
+        said += (
+            f"; plans are those that {space.topology.software.name} can be started with (space"
+            " 'any' lifts that)"
+        )
     return InfeasibleError(
-        f"{error}; plans are those that {software.name} can be started with (space 'any' lifts"
-        " that)",
+        said,
         resource=error.resource,
         demand=error.demand,
         capacity=error.capacity,

@@ -58,8 +58,12 @@ class Deployment:
             ledgers = self.ledgers(self.schedule(sequences * self.plan.replicas))
             return min(ledger.headroom_bytes for ledger in ledgers)
 
+        return most_fitting(headroom_bytes, self.most_taken)
+
+    @property
+    def most_taken(self) -> int:
+        """The most sequences in one replica that its software takes, whether they fit or not."""
         stages = zip(self.each, self.plan.stages, strict=True)
-        taken = (
+        return min(
             served.software.most_sequences * stage.attention_parallel for served, stage in stages
         )
-        return most_fitting(headroom_bytes, min(taken))

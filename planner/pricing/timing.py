@@ -85,6 +85,8 @@ class Timing:
     queue_s: float
     """Of `ttft_s`, the wait for the prompts of those who came before, where requests come at a
     rate."""
+    queued_s: float
+    """Of `ttft_s`, the wait for a place among those in flight, where there are more clients."""
 
 
 def timing_of(prices: PriceList, plan: Plan, at: Schedule) -> Timing:
@@ -281,16 +283,18 @@ def timing_from(
     rate = (at.workload.requests_per_s or 0.0) / plan.replicas
     queue = float(queueing.queue_s(prompt, rate)) if rate else 0.0
     whole = float(pipeline.request_s(joined, tpot, at.later_tokens + 1))
-    waiting = float(waits.waiting_s) + queue
+    cycle = _cycle_s(at, prompt, whole, most_others)
+    queued = at.workload.cycles_waited * cycle
+    waiting = float(waits.waiting_s) + queue + queued
     if trail.round_s > max(decode.pass_s, float(interrupted.max())):
         token = _trailing_breakdown(at, others, decode, prefill, more)
     else:
         token = _token_breakdown(decode, joining, interrupted, interruptions)
     return Timing(
-        ttft_s=joined + queue,
+        ttft_s=joined + queue + queued,
         tpot_s=tpot,
-        request_s=whole + queue,
-        cycle_s=_cycle_s(at, prompt, whole, most_others),
+        request_s=whole + queue + queued,
+        cycle_s=cycle,
         token=token / at.tokens_per_pass,
         first_token=_first_token_breakdown(prefill, at, waiting),
         decode=decode,
@@ -299,6 +303,7 @@ def timing_from(
         round_s=float(waits.round_s),
         prompt_s=prompt,
         queue_s=queue,
+        queued_s=queued,
     )
 
 

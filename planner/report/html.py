@@ -21,11 +21,11 @@ from planner.report.text import (
     chosen_lines,
     doubt_lines,
     interval_lines,
-    proof_line,
     question_lines,
+    seated_proof_line,
     stage_rows,
 )
-from planner.report.words import headline
+from planner.report.words import headline, seat_lines
 from planner.scoring.doubts import WORDS
 from planner.scoring.score import Score
 from planner.units import spoken
@@ -33,8 +33,9 @@ from planner.units import spoken
 
 def result_html(result: Result) -> str:
     """A planning result for a notebook."""
-    parts = ["<br>".join(_escaped(question_lines(result.graph, result.topology, result.workload)))]
-    parts.append(f"<b>{_escaped([proof_line(result)])[0]}</b>")
+    asked = question_lines(result.graph, result.topology, result.workload)
+    parts = ["<br>".join(_escaped([*asked, *seat_lines(result.score)]))]
+    parts.append(f"<b>{_escaped([seated_proof_line(result)])[0]}</b>")
     parts += _escaped([*chosen_lines(result), *interval_lines(result)])
     parts.append(plan_html(result.plan))
     parts.append(score_html(result.score))

@@ -28,7 +28,7 @@ from planner.report.plans import (
     stages_header,
     stages_rows,
 )
-from planner.report.words import field_text, headline, pool_headline
+from planner.report.words import field_text, headline, pool_headline, seat_lines
 from planner.scoring.disaggregated import DisaggregatedScore
 from planner.scoring.doubts import DOUBTFUL, WORDS, doubts_about
 from planner.scoring.score import Score, StageScore, StageTime
@@ -69,7 +69,8 @@ def _batch_text(graph: ModelGraph, workload: Workload) -> str:
     count = workload.batch_size
     if count is None:
         return f"as many {what}s as pay"
-    return f"{count} {what}{'s' * (count != 1)}"
+    waiting = f" and {workload.queued} more in a queue," if workload.queued else ""
+    return f"{count} {what}{'s' * (count != 1)}{waiting}"
 
 
 def _start_text(workload: Workload) -> str:
@@ -205,6 +206,19 @@ def proof_line(result: Answer) -> str:
     )
 
 
+def seated_proof_line(result: Result | ClusterResult) -> str:
+    """The same of plans as many sequences of which are in flight as any holds."""
+    line = proof_line(result)
+    score = result.score
+    if score.batch_size == (result.workload.batch_size or score.batch_size):
+        return line
+    holding = f"no plan that has {score.batch_size:,} sequences in flight"
+    most = "no plan holds more of them"
+    if result.workload.arrivals == "together":
+        most = "no plan takes them in fewer batches"
+    return f"{line.replace('no plan', holding)}; {most}"
+
+
 def doubt_lines(result: Result) -> list[str]:
     """The inputs of low confidence that move the answer."""
     scope = None if result.score.power_scope == "unknown" else result.score.power_scope
@@ -285,8 +299,9 @@ def result_text(result: Result) -> str:
     notes = [*assumption_lines(*asked), *doubt_lines(result)]
     lines = [
         *question_lines(*asked),
+        *seat_lines(result.score),
         "",
-        proof_line(result),
+        seated_proof_line(result),
         *chosen_lines(result),
         *interval_lines(result),
         *_limit_lines(result),

@@ -27,11 +27,16 @@ FIELD_WORDS: dict[str, Word] = {
     "power_w": Word("power held", "W"),
     "chips": Word("chips held", ""),
     "batch_size": Word("sequences in flight", ""),
+    "queued": Word("sequences that wait for a place", ""),
+    "queued_s": Word("how long they wait for it", "s"),
     "memory_headroom_bytes": Word("memory left on the fullest chip", "B"),
     "bubble_fraction": Word("time that stages wait", "%"),
     "mfu_fraction": Word("useful share of the peak (MFU)", "%"),
     "mbu_fraction": Word("useful share of the bandwidth (MBU)", "%"),
 }
+
+QUEUE = ("queued", "queued_s")
+"""Fields that are shown where some wait."""
 
 _OF_TOKENS = {name for name in FIELD_WORDS if "token" in name} | {"ttft_s", "tpot_s", "request_s"}
 SAMPLE_WORDS: dict[str, Word] = {
@@ -62,10 +67,27 @@ def field_text(name: str, value: float | None) -> str:
     return spoken(value, unit)
 
 
+def seat_lines(score: Score) -> list[str]:
+    """Who waits, where not all sequences are in flight at once."""
+    if not score.queued:
+        return []
+    wait = "waits" if score.queued == 1 else "wait"
+    return [
+        f"{score.queued:,} of {score.batch_size + score.queued:,} sequences {wait} in a queue:"
+        f" {score.batch_size:,} are in flight at once, and a place is free after"
+        f" {spoken(score.queued_s, 's')}, which the time to first token counts"
+    ]
+
+
 def headline(score: Score) -> list[tuple[str, str]]:
     """Title and text of the figures that answer most questions."""
     words = FIELD_WORDS if score.step_s is None else SAMPLE_WORDS
-    shown = [(word.title, field_text(name, getattr(score, name))) for name, word in words.items()]
+    unsaid = () if score.queued else QUEUE
+    shown = [
+        (word.title, field_text(name, getattr(score, name)))
+        for name, word in words.items()
+        if name not in unsaid
+    ]
     scope = {
         "chip": "chips alone",
         "system": "everything at the wall",

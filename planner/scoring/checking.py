@@ -18,6 +18,7 @@ from planner.pricing.holdings import Ledger, split_of
 from planner.pricing.price_list import unoffered
 from planner.pricing.queueing import batch_of, most_requests_per_s
 from planner.pricing.schedule import Schedule
+from planner.pricing.seats import seated
 from planner.pricing.served import Served
 from planner.records import Record
 from planner.units import spoken
@@ -48,7 +49,8 @@ def check_plan(
     """The rules that a plan breaks, with figures; () when it is valid. `exclude` names chips that
     it may not use; `space` "any" leaves out what the software's engine cannot be started with.
 
-    Memory is checked once everything else is right, since a plan that makes no sense has no ledger.
+    Memory is checked once everything else is right, since a plan that makes no sense has no ledger;
+    of sequences that do not fit beside others, some wait, which breaks no rule.
     """
     broken = check_structure(plan, graph, topology, exclude=exclude)
     if space == "engine":
@@ -56,7 +58,7 @@ def check_plan(
     if broken:
         return broken
     served = Served(graph, topology, workload)
-    deployment = Deployment(plan, [served] * len(plan.stages))
+    deployment = seated(Deployment(plan, [served] * len(plan.stages)))
     batch_size = batch_of(deployment)
     if space == "engine":
         broken = tuple(check_micro_batches(deployment, batch_size))

@@ -237,7 +237,7 @@ def score_pooled_served(
     batch_size = deployment.batch_size
     at = deployment.schedule(batch_size)
     timing = deployment.timing(at)
-    rate = batch_size / timing.cycle_s * workload.output_tokens
+    rate = workload.taken_share * batch_size / timing.cycle_s * workload.output_tokens
     stages = stage_scores(deployment, at, timing)
     software = deployment.served.software
     doubts = unvouched(plan, software, workload)
@@ -250,6 +250,8 @@ def score_pooled_served(
         **_bill(deployment, at, timing.cycle_s, rate, power_scope),
         chips=plan.chips,
         batch_size=batch_size,
+        queued=workload.queued,
+        queued_s=timing.queued_s,
         memory_headroom_bytes=min(stage.usable_bytes - stage.needed_bytes for stage in stages),
         bubble_fraction=bubble_fraction(timing, at),
         **_utilisation(deployment, at, timing.cycle_s),

@@ -17,6 +17,7 @@ from planner.pricing.holdings import Ledger
 from planner.pricing.price_list import PriceList, utilisation
 from planner.pricing.queueing import batch_of, load_of
 from planner.pricing.schedule import Schedule
+from planner.pricing.seats import seated
 from planner.pricing.served import Served
 from planner.pricing.timing import (
     ALL_CAUSES,
@@ -42,13 +43,16 @@ def score_plan(
     power_scope: PowerScope | None = None,
     exclude: Iterable[int] = (),
 ) -> Score:
-    """The price of a plan; `exclude` names chips that it may not use.
+    """The price of a plan; `exclude` names chips that it may not use. More sequences than it holds
+    wait in a queue (`Score.queued`), as long as each replica holds one.
 
     `power_scope` says what counts as power: "chip" or "system"; None takes the system's where it is
     known. An InfeasibleError says what does not fit; an InputError, which rule the plan breaks.
     """
+    refuse_broken(check_structure(plan, graph, topology, exclude=exclude))
     served = Served(graph, topology, workload)
-    return score_served(plan, served, power_scope=power_scope, exclude=exclude)
+    deployment = seated(Deployment(plan, [served] * len(plan.stages)))
+    return _score(deployment, power_scope)
 
 
 def score_served(
@@ -58,12 +62,16 @@ def score_served(
     power_scope: PowerScope | None = None,
     exclude: Iterable[int] = (),
 ) -> Score:
-    """The same of one plan of many for one question, whose price list they share."""
+    """The same of one plan of many for one question, whose price list they share; all sequences
+    in flight have to fit."""
     refuse_broken(check_structure(plan, served.graph, served.topology, exclude=exclude))
-    deployment = Deployment(plan, [served] * len(plan.stages))
+    return _score(Deployment(plan, [served] * len(plan.stages)), power_scope)
+
+
+def _score(deployment: Deployment, power_scope: PowerScope | None) -> Score:
     batch_size = batch_of(deployment)
     refuse_broken(tuple(check_memory(deployment, batch_size)))
-    if served.graph.is_diffusion:
+    if deployment.served.graph.is_diffusion:
         return _sample_score(deployment, batch_size, power_scope)
     return _token_score(deployment, batch_size, power_scope)
 
@@ -75,8 +83,9 @@ def _token_score(deployment: Deployment, batch_size: int, power_scope: PowerScop
     at = deployment.schedule(batch_size)
     timing = deployment.timing(at)
     requests_per_s = served.workload.requests_per_s
-    rate = requests_per_s or batch_size / timing.cycle_s
-    period_s = batch_size / rate
+    ended = served.workload.taken_share * batch_size
+    rate = requests_per_s or ended / timing.cycle_s
+    period_s = ended / rate
     stages = stage_scores(deployment, at, timing)
     bill = _bill(
         plan,
@@ -94,6 +103,8 @@ def _token_score(deployment: Deployment, batch_size: int, power_scope: PowerScop
         request_s=timing.request_s,
         tokens_per_s_per_user=1.0 / timing.tpot_s,
         batch_size=batch_size,
+        queued=served.workload.queued,
+        queued_s=timing.queued_s,
         bubble_fraction=bubble_fraction(timing, at),
         **bill,
         **_utilisation(served.prices, plan, at, period_s),

@@ -118,6 +118,11 @@ class Score(Record):
     """Held."""
     batch_size: int
     """Sequences in flight in the whole deployment."""
+    queued: int = 0
+    """Sequences of the workload that find no place among those, and wait until one of them is
+    done."""
+    queued_s: float = 0.0
+    """Of `ttft_s`, that wait."""
     memory_headroom_bytes: float
     """Least over the chips."""
     bubble_fraction: float

@@ -758,7 +758,8 @@ class Market:
         space = self.space
         output = space.workload.output_tokens
         if space.batch_size is not None:
-            return np.asarray(space.batch_size * output / np.maximum(1, self.replicas))
+            served = space.workload.taken_share * space.batch_size
+            return np.asarray(served * output / np.maximum(1, self.replicas))
         sequences = np.asarray(self.highs.moments.batch.sequences, dtype=float)
         if space.workload.phase == "prefill":
             sequences = np.ones(np.shape(sequences))

@@ -180,11 +180,12 @@ class Clock(NamedTuple):
         *,
         others: float = 0.0,
         queued: bool = True,
+        waited: float = 0.0,
         held: Sum | None = None,
         scale: float = 1.0,
     ) -> Measure:
         """To the first token, and so many rounds of decode passes, with the wait for the prompts
-        before it or without.
+        before it or without; and before all that so many cycles in which others end.
 
         Passes in fractions stand for any number up to theirs: of those only the slowest stage's
         work is certain.
@@ -193,21 +194,22 @@ class Clock(NamedTuple):
         # The first pass of a prompt runs through all stages; each later one comes behind it, and
         # adds what the slowest stage takes.
         once = 1.0 if at.prefill_passes == int(at.prefill_passes) else 0.0
+        often = 1.0 + waited
         passes = {
-            Peak.CHUNK.at(self.end): max(0.0, at.prefill_passes - once),
-            Peak.OTHERS.at(self.end): others + at.burst_share,
+            Peak.CHUNK.at(self.end): often * max(0.0, at.prefill_passes - once),
+            Peak.OTHERS.at(self.end): others + often * at.burst_share + waited * self.others,
         }
         # A round ends when the last stage is done with the first micro-batch, or the slowest stage
         # with all of them: whichever is later.
         decode = Sum.DECODE.at(self.end)
-        round_ = Larger(decode, Peak.ROUND.at(self.turn), at.waiting_share)
-        turns = self.turns(float(rounds))
+        round_ = Larger(decode, Peak.ROUND.at(self.turn), often * at.waiting_share)
+        turns = self.turns(float(rounds + waited * at.rounds))
         curves: tuple[Curve, ...] = ()
         if queued and self.requests_per_s > 0:
-            waited = partial(queue_s, requests_per_s=self.requests_per_s)
-            curves = (Curve(Peak.QUEUE, waited),)
+            behind = partial(queue_s, requests_per_s=self.requests_per_s)
+            curves = (Curve(Peak.QUEUE, behind),)
         return measure_of(
-            sums={Sum.PREFILL.at(self.end): once},
+            sums={Sum.PREFILL.at(self.end): often * once},
             peaks=passes,
             larger=(round_, turns),
             curves=curves,
@@ -215,10 +217,15 @@ class Clock(NamedTuple):
             scale=scale,
         )
 
+    @property
+    def others(self) -> float:
+        """How often the prompts of others count in a cycle besides: once where there are no later
+        tokens that they could interrupt."""
+        return 0.0 if self.at.later_tokens else 1.0
+
     def cycle(self, *, held: Sum | None = None, scale: float = 1.0) -> Measure:
         """In which a replica serves as many requests as it has in flight; of a prefill pool one
         prompt."""
         if self.at.workload.phase == "prefill":
             return measure_of(peaks={Peak.QUEUE: 1.0}, held=held, scale=scale)
-        others = 0.0 if self.at.later_tokens else 1.0
-        return self.time(self.at.rounds, others=others, queued=False, held=held, scale=scale)
+        return self.time(self.at.rounds, others=self.others, queued=False, held=held, scale=scale)

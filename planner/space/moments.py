@@ -319,7 +319,8 @@ class Meter:
         queue = np.asarray(queueing.queue_s(prompt, requests_per_s))
         whole = np.asarray(pipeline.request_s(joined, tpot, at.later_tokens + 1))
         cycle = self._cycle_s(at, prompt, whole, others_s)
-        return Times(joined + queue, tpot, whole + queue, cycle, trailing_s)
+        waited = queue + self.workload.cycles_waited * cycle
+        return Times(joined + waited, tpot, whole + waited, cycle, trailing_s)
 
     def prompt_s(self, moments: Moments, peaks: Peaks) -> Floats:
         """Work of a prompt at the busiest stage, over the ranks that share out the sequences."""

@@ -115,7 +115,8 @@ def corner_of(name: str, basis: Basis, box: Box, ends: tuple[Schedule, ...]) -> 
     if box.batch_size is not None:
         # Micro-batches alone are open: a pass is shortest at the low end, where they are many and
         # small, a turn of all of them at the high end.
-        tokens = box.batch_size * output_tokens / box.replicas
+        taken = basis.workload.taken_share * box.batch_size
+        tokens = taken * output_tokens / box.replicas
         return Corner(basis, box, ends, 0, 1, tokens)
     turns = 0 if FIELDS[name].end == "low" else 1
     # Where a replica holds less than the high end's micro-batches would take, a pass is certain to
@@ -129,7 +130,7 @@ def corner_of(name: str, basis: Basis, box: Box, ends: tuple[Schedule, ...]) -> 
 
 
 def _ttft(corner: Corner) -> Measure:
-    return corner.clock.time(0)
+    return corner.clock.time(0, waited=corner.basis.workload.cycles_waited)
 
 
 def _tpot(corner: Corner) -> Measure:
@@ -138,7 +139,8 @@ def _tpot(corner: Corner) -> Measure:
 
 
 def _request(corner: Corner) -> Measure:
-    return corner.clock.time(corner.ends[corner.passes].rounds)
+    waited = corner.basis.workload.cycles_waited
+    return corner.clock.time(corner.ends[corner.passes].rounds, waited=waited)
 
 
 def _tokens_per_s(corner: Corner) -> Measure:

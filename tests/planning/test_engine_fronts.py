@@ -13,7 +13,7 @@ from planner.answers.fronts import Front
 from planner.answers.question import FIELDS
 from planner.planning.engine_fronts import MOST_COUNTED
 from tests.clock import ticking
-from tests.engine_oracle import Case, Priced, faults, is_small, priced
+from tests.engine_oracle import Case, Priced, faults, held, is_small
 from tests.engine_questions import MACHINES, is_asked, random_case, random_machine
 from tests.instances import (
     FOLLOWING,
@@ -79,7 +79,7 @@ def check_members(front: Front) -> None:
 
 def valid(case: Case) -> list[Priced]:
     """All plans that the engine can be started with."""
-    return [one for one in priced(case, "engine") if not faults(case, one, "engine")]
+    return [one for one in held(case, "engine") if not faults(case, one, "engine")]
 
 
 # ── Against the oracle ───────────────────────────────────────────────────────────────────────────

@@ -37,7 +37,7 @@ def test_bare_facts_about_memory_come_out(model, dtype, machine, chips, least):
 
 
 def test_as_many_chips_as_the_refusal_says_do():
-    graph, work = tiny_graph(8), pl.Workload(batch_size=4)
+    graph, work = tiny_graph(8), pl.Workload(batch_size=1)
     for memory in (3e7, 6e7, 1e8):
         topology = tiny_topology(64, chip=tiny_chip(memory))
         with pytest.raises(pl.InfeasibleError) as caught:
@@ -87,17 +87,16 @@ def test_states_count_with_the_cache():
     assert caught.value.demand == graph.weight_bytes + 64 * state
 
 
-def test_more_sequences_than_the_software_takes_are_counted():
-    topology = tiny_topology(2, software=tiny_software(most_sequences=4))
-    with pytest.raises(pl.InfeasibleError, match="9 sequences are too many") as caught:
+def test_a_limit_that_the_wait_breaks_says_who_waits():
+    topology = tiny_topology(1, software=tiny_software(most_sequences=4))
+    work = pl.Workload(batch_size=9, prompt_tokens=1)
+    waited = pl.partition(tiny_graph(), topology, work, minimize="ttft_s").score
+    assert waited.queued_s > 0.9 * waited.ttft_s
+    with pytest.raises(pl.InfeasibleError, match="of 9 sequences 4 are in flight") as caught:
         pl.partition(
-            tiny_graph(), topology, pl.Workload(batch_size=9, prompt_tokens=1), minimize="tpot_s"
+            tiny_graph(), topology, work, minimize="tpot_s", limits={"ttft_s": waited.ttft_s / 2}
         )
-    assert (caught.value.resource, caught.value.demand, caught.value.capacity) == (
-        "sequences",
-        9,
-        8,
-    )
+    assert caught.value.capacity == pytest.approx(waited.ttft_s)
 
 
 def test_a_limit_that_cannot_be_met_says_what_can():

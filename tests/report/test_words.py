@@ -7,7 +7,7 @@ import pytest
 from planner.answers.question import FIELDS, SAMPLE_FIELDS
 from planner.catalogue import load_model, load_topology
 from planner.machines.topology import Power
-from planner.report.words import FIELD_WORDS, SAMPLE_WORDS, field_text, headline
+from planner.report.words import FIELD_WORDS, QUEUE, SAMPLE_WORDS, field_text, headline
 from planner.scoring.plans import score_plan
 from planner.scoring.score import Score
 from planner.space.degrees import uniform_plan
@@ -71,7 +71,8 @@ def test_what_is_counted_is_shown_to_the_last_digit(field, value, digits):
 
 def test_the_headline_has_every_figure_in_order():
     score = score_of()
-    assert [title for title, _ in headline(score)] == [word.title for word in FIELD_WORDS.values()]
+    shown = [word.title for name, word in FIELD_WORDS.items() if name not in QUEUE]
+    assert [title for title, _ in headline(score)] == shown
     assert dict(headline(score))["time per output token"] == field_text("tpot_s", score.tpot_s)
 
 
@@ -89,7 +90,9 @@ def test_energy_and_power_say_what_they_count(power, scope):
 
 
 def test_every_time_and_every_memory_has_its_unit():
-    texts = dict(zip(FIELD_WORDS, (text for _, text in headline(score_of())), strict=True))
+    score = score_of().replace(queued=3, queued_s=0.5)
+    texts = dict(zip(FIELD_WORDS, (text for _, text in headline(score)), strict=True))
+    assert (texts["queued"], texts["queued_s"]) == ("3", "500 ms")
     assert all(
         re.fullmatch(r"[\d.,]+ [mµn]?s", texts[name]) for name in ("ttft_s", "tpot_s", "request_s")
     )
@@ -104,5 +107,5 @@ def test_the_headline_of_a_diffusion_model_speaks_of_samples():
             score_plan(uniform_plan(graph, topology), graph, topology, Workload())
         )
     ]
-    assert titles == [word.title for word in SAMPLE_WORDS.values()]
+    assert titles == [word.title for name, word in SAMPLE_WORDS.items() if name not in QUEUE]
     assert not any("token" in title for title in titles)

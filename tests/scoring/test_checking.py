@@ -130,12 +130,20 @@ def test_memory_says_demand_and_capacity():
     assert violation.capacity == pytest.approx(0.9e7)
 
 
-def test_more_sequences_than_the_software_takes_are_refused():
+def test_more_sequences_of_a_plan_than_the_software_takes_are_refused():
     topology = tiny_topology(1, software=tiny_software(most_sequences=2))
-    rule, _ = broken(
-        Plan(stages=(stage(NAMES, (0, 1)),)), topology=topology, batch_size=3, prompt_tokens=1
-    )
+    plan = Plan(stages=(stage(NAMES, (0, 1)),), batch_size=3)
+    rule, _ = broken(plan, topology=topology, batch_size=None, prompt_tokens=1)
     assert rule == "sequences"
+
+
+def test_more_sequences_of_a_workload_than_the_software_takes_wait():
+    topology = tiny_topology(1, software=tiny_software(most_sequences=2))
+    plan = Plan(stages=(stage(NAMES, (0, 1)),))
+    work = Workload(batch_size=3, prompt_tokens=1)
+    assert check_plan(plan, GRAPH, topology, work) == ()
+    score = pl.score_plan(plan, GRAPH, topology, work)
+    assert (score.batch_size, score.queued) == (2, 1)
 
 
 def test_scoring_a_broken_plan_says_the_same():
@@ -164,16 +172,17 @@ def test_memory_is_full_to_the_byte_and_no_further():
     plan = plan_of(round_stage("a", "b", "c"))
     tight = round_machine(1, software={"prefill_chunk_tokens": 4})
     assert check_plan(plan, PAIR, tight, work) == ()
-    (violation,) = check_plan(
-        plan, PAIR, tight.replace(software=tight.software.replace(reserved_bytes=1.0)), work
-    )
+    tighter = tight.replace(software=tight.software.replace(reserved_bytes=1.0))
+    # A plan's own batch must fit; of a workload's, one waits.
+    assert check_plan(plan, PAIR, tighter, work) == ()
+    unsized = work.replace(batch_size=None)
+    (violation,) = check_plan(plan.replace(batch_size=2), PAIR, tighter, unsized)
     assert (violation.rule, violation.demand, violation.capacity) == ("memory", 1000.0, 999.0)
     assert "weights 200 B, KV cache 640 B, activations 160 B" in violation.message
     replicas = plan_of(round_stage("a", "b", "c", replicas=2))
-    assert rules(replicas, PAIR, tight.replace(chips=2), workload=work.replace(batch_size=4)) == []
-    assert rules(replicas, PAIR, tight.replace(chips=2), workload=work.replace(batch_size=5)) == [
-        "memory"
-    ]
+    two = tight.replace(chips=2)
+    assert rules(replicas.replace(batch_size=4), PAIR, two, workload=unsized) == []
+    assert rules(replicas.replace(batch_size=5), PAIR, two, workload=unsized) == ["memory"]
 
 
 def test_a_rate_that_is_too_high_says_what_would_do():
@@ -313,7 +322,8 @@ def test_experts_are_held_twice_only_by_software_that_does(space):
 def test_each_rank_that_shares_out_the_sequences_takes_as_many(expert, sequences, said):
     topology = tiny_topology(4, software=tiny_software(most_sequences=2))
     plan = Plan(stages=(stage(MOE_NAMES, (0, expert), expert_parallel=expert),))
-    found = check_plan(plan, MOE, topology, Workload(batch_size=sequences, prompt_tokens=1))
+    work = Workload(batch_size=None, prompt_tokens=1)
+    found = check_plan(plan.replace(batch_size=sequences), MOE, topology, work)
     if said is None:
         assert found == ()
         return
@@ -325,9 +335,9 @@ def test_each_rank_that_shares_out_the_sequences_takes_as_many(expert, sequences
 def test_the_stage_with_the_fewest_ranks_says_how_many_a_replica_takes():
     topology = tiny_topology(4, software=tiny_software(most_sequences=2))
     cut = stage(MOE_NAMES[:2], (0, 1)), stage(MOE_NAMES[2:], (1, 2), expert_parallel=2)
-    (refused,) = check_plan(
-        Plan(stages=cut), MOE, topology, Workload(batch_size=5, prompt_tokens=1)
-    )[:1]
+    plan = Plan(stages=cut, batch_size=5)
+    work = Workload(batch_size=None, prompt_tokens=1)
+    (refused,) = check_plan(plan, MOE, topology, work)[:1]
     assert (refused.rule, refused.capacity) == ("sequences", 2)
 
 

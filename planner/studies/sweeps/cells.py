@@ -112,6 +112,8 @@ class SweepRow(Record):
     power_scope: str | None = None
     chips: int | None = None
     batch_size: int | None = None
+    queued: int | None = None
+    """Of the batch that was asked for, what waits while the rest is in flight."""
     memory_headroom_bytes: float | None = None
     bubble_fraction: float | None = None
     mfu_fraction: float | None = None
