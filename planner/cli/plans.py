@@ -41,6 +41,7 @@ from planner.cli.arguments import (
     TimeLimit,
     TopologyName,
     Unlike,
+    Usable,
     Why,
     asked_of,
     engine_of,
@@ -91,6 +92,7 @@ def plan(
     arrivals: Arrivals = "steady",
     chips: Chips = None,
     software: Stack = None,
+    usable_memory: Usable = None,
     drafts: Drafts,
     goal: Goal,
     engine: EngineName = "auto",
@@ -112,6 +114,7 @@ def plan(
         arrivals=arrivals,
         chips=chips,
         software=software,
+        usable_memory=usable_memory,
         drafts=drafts,
     )
     check_writable(out)
@@ -248,6 +251,7 @@ def score(
     arrivals: Arrivals = "steady",
     chips: Chips = None,
     software: Stack = None,
+    usable_memory: Usable = None,
     drafts: Drafts,
     space: SpaceName = "engine",
     power_scope: Scope = None,
@@ -264,6 +268,7 @@ def score(
         arrivals=arrivals,
         chips=chips,
         software=software,
+        usable_memory=usable_memory,
         drafts=drafts,
     )
     scored = _scored_plan(asked, plan, degrees)

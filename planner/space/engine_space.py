@@ -501,17 +501,19 @@ class EngineSpace:
         decode = at.decode[self.kinds]
         prefill = at.prefill[self.kinds]
         each = self._peaks_of(at, decode, prefill, self._held(held)[self.kinds])
-        # What the host does comes with the last layer.
-        each[:, -1] += self._host_peaks(at)
+        # What the host does comes with the last layer, and sampling's buffers.
+        each[:-1, -1] += self._host_peaks(at)[:-1]
+        each[-1, -1] += held.logits
         prefix = np.concatenate([np.zeros((len(each), 1)), np.cumsum(each, axis=1)], axis=1)
         runs = prefix[:, None, :] - prefix[:, :, None]
         runs[-1] += held.buffers
         return np.where(self.may_run & (runs[-1] <= self.usable), runs, np.inf)
 
     def _host_peaks(self, at: Moments) -> Floats:
-        """What the host's work on the last stage loads on each peak, shape (peaks, *batch)."""
+        """What the host's work, and sampling, on the last stage load on each peak, shape (peaks,
+        *batch)."""
         prompts = np.broadcast_to(at.prompt_host_s, np.shape(at.host_s))
-        return self._peaks_of(at, at.host_s, prompts, np.zeros(np.shape(at.host_s)))
+        return self._peaks_of(at, at.host_s, prompts, at.logits)
 
     @staticmethod
     def _peaks_of(at: Moments, decode: Floats, prefill: Floats, memory: Floats) -> Floats:
@@ -581,7 +583,7 @@ class EngineSpace:
         counts = self.meter.counts
         held = float(counts @ self._held(at)) - self._tied(at)
         layers = self._peaks_of(at, at.decode, at.prefill, np.zeros_like(at.decode)) @ counts
-        return np.asarray([*(layers + self._host_peaks(at))[:-1], held + at.buffers])
+        return np.asarray([*(layers + self._host_peaks(at))[:-1], held + at.logits + at.buffers])
 
     def sums_alone(self, at: Moments) -> Sums:
         """Of all layers, without links."""
@@ -674,6 +676,7 @@ OF_BATCHES = (
     "own",
     "held_sequences",
     "buffers",
+    "logits",
 )
 """Fields of `Moments` of shape (*batch,)."""
 

@@ -78,7 +78,9 @@ class Moments:
     held_sequences: Floats
     """Whose cache a rank holds."""
     buffers: Floats
-    """[B]"""
+    """On every stage. [B]"""
+    logits: Floats
+    """What the last stage needs beyond them to sample. [B]"""
     holdings: Holdings
 
 
@@ -132,7 +134,7 @@ class Meter:
         """On from each layer, for each token. [B]"""
         self._schedules: dict[Key, Schedule] = {}
         self._seconds: dict[tuple[Split, bool], dict[Step, Floats]] = {}
-        self._buffers: dict[tuple[Split, float, float], float] = {}
+        self._buffers: dict[tuple[Split, float, float], tuple[float, float]] = {}
         self._active: dict[Step, float] = {}
         self._useful: dict[Step, tuple[float, float]] = {}
         self._one_by_one = self.workload.arrivals == "steady" or self.workload.phase == "prefill"
@@ -154,6 +156,7 @@ class Meter:
         decode = self._priced(split, [at.decode for at in schedules], whole)[:, index]
         prefill = self._priced(split, [at.prefill for at in schedules], whole)[:, index]
         passes = np.array([at.prefill_passes for at in schedules])[index]
+        buffers, logits = np.array([self._buffer(split, at) for at in schedules])[index].T
         prefill = prefill * (passes > 0)
         held = np.ceil(batch.sequences / split.attention)
         share = held if whole else batch.sequences / split.attention
@@ -180,7 +183,8 @@ class Meter:
             behind=np.asarray(chunks_behind(first, others, turns)),
             own=np.asarray(met_share(first, others / turns)),
             held_sequences=held,
-            buffers=np.array([self._buffer(split, at) for at in schedules])[index],
+            buffers=buffers,
+            logits=logits,
             holdings=self.candidates.served.holdings(split),
         )
 
@@ -222,10 +226,12 @@ class Meter:
             )
         return np.stack([known[step] for step in steps], axis=1)
 
-    def _buffer(self, split: Split, at: Schedule) -> float:
+    def _buffer(self, split: Split, at: Schedule) -> tuple[float, float]:
+        """Of every stage, and what the last one needs beyond. [B]"""
         key = split, at.most_tokens, at.decode.rows
         if key not in self._buffers:
-            self._buffers[key] = self.candidates.served.buffer_bytes(split, at)
+            served = self.candidates.served
+            self._buffers[key] = served.buffer_bytes(split, at), served.logits_bytes(split, at)
         return self._buffers[key]
 
     # ── Links ────────────────────────────────────────────────────────────────────────────────
