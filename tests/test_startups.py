@@ -121,3 +121,17 @@ def test_only_the_last_stage_samples(tmp_path):
     assert last.activation_bytes == 3 * 8192 * 4096 * 2 + 14 * 1024 * 128256
     # Seven streams, and what the wide matmul reads and writes: 4,096 + 2 × 14,336 values.
     assert others[0].activation_bytes == 8192 * 2 * (7 * 4096 + 4096 + 2 * 14336)
+
+
+@pytest.mark.parametrize("space", ["engine", "any"])
+def test_the_search_leaves_as_much_room_as_the_score(space):
+    graph = pl.load_model("llama-3.2-1b").cut(4)
+    machine = pl.load_topology("hgx-h100", chips=4, software="vllm")
+    work = pl.Workload(batch_size=512, prompt_tokens=8192, output_tokens=8)
+    found = pl.partition(graph, machine, work, maximize="memory_headroom_bytes", space=space)
+    score = pl.score_plan(found.plan, graph, machine, work)
+    assert found.status == "optimal"
+    assert found.objective == pytest.approx(score.memory_headroom_bytes, rel=1e-9)
+    assert score.memory_headroom_bytes == min(
+        stage.kv_room_bytes - stage.kv_bytes for stage in score.stages
+    )
