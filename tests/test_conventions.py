@@ -23,7 +23,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 UNITS = (
     "_s", "_bytes", "_bytes_per_s", "_bytes_per_token", "_bytes_per_chip", "_flop_per_s", "_flop", "_w", "_j", "_usd", "_hour",
-    "_fraction", "_efficiency", "_share", "_tokens", "_parallel", "_chips",
+    "_fraction", "_streams", "_efficiency", "_share", "_tokens", "_parallel", "_chips",
     "_half_width", "_per_million_tokens", "_per_s_per_user", "_per_token_j", "_size",
 )  # fmt: skip
 COUNTED = {
@@ -77,6 +77,7 @@ def test_every_test_file_mirrors_a_module_or_a_rule(path):
         "test_promises.py",
         "test_engine_plans.py",
         "test_properties.py",
+        "test_startups.py",
         "test_package.py",
         "test_notebooks.py",
         "test_pages.py",

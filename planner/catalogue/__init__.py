@@ -130,13 +130,23 @@ def _graph_of(found: Found, formats: Formats, picture: dict[str, int | None]) ->
 
 
 def load_topology(
-    name: str | Path, *, chips: int | None = None, software: str | None = None
+    name: str | Path,
+    *,
+    chips: int | None = None,
+    software: str | None = None,
+    usable_memory: float | None = None,
 ) -> Topology:
     """A machine of the catalogue, or of a TOML file.
 
     `chips` shrinks or extends it (16 of hgx-h100 are two nodes over InfiniBand); `software`
-    replaces its stack.
+    replaces its stack; `usable_memory` is the share of each chip's memory that the engine is
+    started with, such as 0.95 for vLLM's gpu_memory_utilization.
     """
+    topology = _loaded_topology(name, chips, software)
+    return topology if usable_memory is None else topology.with_usable_memory(usable_memory)
+
+
+def _loaded_topology(name: str | Path, chips: int | None, software: str | None) -> Topology:
     path = _as_path(name, (".toml", ".json"))
     if path is not None and path.suffix == ".json":
         topology = Topology.from_json(read_text(path, "a topology"))

@@ -51,6 +51,14 @@ Chips = Annotated[
 Stack = Annotated[
     str | None, typer.Option("--software", help="Software stack; default: the machine's.")
 ]
+Usable = Annotated[
+    float | None,
+    typer.Option(
+        "--usable-memory",
+        help="Share of a chip's memory that the engine is started with, such as 0.95; default: as"
+        " the software says.",
+    ),
+]
 Scope = Annotated[
     str | None,
     typer.Option("--power-scope", help="chip or system; default: the widest that is known."),
@@ -232,11 +240,14 @@ def asked_of(
     arrivals: str = "steady",
     chips: int | None = None,
     software: str | None = None,
+    usable_memory: float | None = None,
     drafts: Drafts | None = None,
 ) -> Asked:
     """The nouns that a command line names."""
     graph = graph_of(model, formats)
-    machine = catalogue.load_topology(topology, chips=chips, software=software)
+    machine = catalogue.load_topology(
+        topology, chips=chips, software=software, usable_memory=usable_memory
+    )
     workload = workload_of(requests, arrivals)
     if drafts is not None:
         workload = workload.replace(speculation=speculation_of(drafts, formats))

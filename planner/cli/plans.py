@@ -41,6 +41,7 @@ from planner.cli.arguments import (
     TimeLimit,
     TopologyName,
     Unlike,
+    Usable,
     Why,
     asked_of,
     engine_of,
@@ -92,6 +93,7 @@ def plan(
     arrivals: Arrivals = "steady",
     chips: Chips = None,
     software: Stack = None,
+    usable_memory: Usable = None,
     drafts: Drafts,
     goal: Goal,
     engine: EngineName = "auto",
@@ -113,6 +115,7 @@ def plan(
         arrivals=arrivals,
         chips=chips,
         software=software,
+        usable_memory=usable_memory,
         drafts=drafts,
     )
     check_writable(out)
@@ -249,6 +252,7 @@ def score(
     arrivals: Arrivals = "steady",
     chips: Chips = None,
     software: Stack = None,
+    usable_memory: Usable = None,
     drafts: Drafts,
     space: SpaceName = "engine",
     power_scope: Scope = None,
@@ -265,6 +269,7 @@ def score(
         arrivals=arrivals,
         chips=chips,
         software=software,
+        usable_memory=usable_memory,
         drafts=drafts,
     )
     scored = _scored_plan(asked, plan, degrees)

@@ -19,9 +19,14 @@ def usable_bytes(
     return capacity_bytes * usable_fraction - reserved_bytes
 
 
-def needed_bytes(weight_bytes: Numbers, kv_bytes: Numbers, activation_bytes: Numbers) -> Numbers:
+def needed_bytes(
+    weight_bytes: Numbers,
+    kv_bytes: Numbers,
+    activation_bytes: Numbers,
+    workspace_bytes: Numbers = 0.0,
+) -> Numbers:
     """All that has to fit [1]. [B]"""
-    return weight_bytes + kv_bytes + activation_bytes
+    return weight_bytes + kv_bytes + activation_bytes + workspace_bytes
 
 
 def most_sequences(free_bytes: float, kv_bytes_per_sequence: float) -> int:

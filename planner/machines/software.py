@@ -138,7 +138,17 @@ class Software(Record):
     """Tokens of a sequence that the KV cache allots at once: the last block of each is half
     empty on average."""
     reserved_bytes: Bytes = 0.0
-    """Kept on every chip: context, code, communication buffers."""
+    """Kept on every chip: context and code, where the next is stated; else all of both."""
+    group_reserved_bytes: Bytes = 0.0
+    """Kept besides on every chip of a stage that several share: buffers of their collectives."""
+    live_streams: Annotated[float, Field(ge=0, le=100)] = 0.0
+    """Copies of a pass's whole residual stream that live beside what its widest operator reads
+    and writes; each chip has them all, however a stage is split over tensor ranks."""
+    sampling_streams: Annotated[float, Field(ge=0, le=100)] = 0.0
+    """Of those copies, the ones that still live on the last stage when a pass samples."""
+    logit_bytes: Bytes = 0.0
+    """For each value of the logits that a pass samples from, on every chip of the last stage: in
+    the model's format, in 32 bits, and what sampling sorts; 0: not known, and left out."""
     usable_memory_fraction: Fraction
     """Share of the memory that a plan may fill."""
     most_sequences: Count = 4096

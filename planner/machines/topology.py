@@ -250,6 +250,20 @@ class Topology(Record):
             )
         return self
 
+    def with_usable_memory(self, share: float) -> Self:
+        """The same machine, whose engine is started with that share of each chip's memory."""
+        if isinstance(share, bool) or not 0 < share <= 1:
+            raise InputError(
+                f"usable_memory must be a share of a chip's memory above 0 and up to 1, such as"
+                f" 0.95, not {share!r}"
+            )
+        path = "software.usable_memory_fraction"
+        kept = tuple(figure for figure in self.figures if figure.path != path)
+        asked = Figure(path=path, value=share, source="", confidence="stated", note="as asked for")
+        return self.replace(
+            software=self.software.replace(usable_memory_fraction=share), figures=(*kept, asked)
+        )
+
     @property
     def limit_chips(self) -> int:
         """The most chips that it may have."""

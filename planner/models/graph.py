@@ -315,6 +315,21 @@ class ModelGraph(Record):
         return {layer.name: number for number, layer in enumerate(self.layers)}
 
     @cached_property
+    def stream_bytes(self) -> float:
+        """The most that a layer hands on for one token. [B]"""
+        return max(layer.activation_bytes_per_token for layer in self.layers)
+
+    @cached_property
+    def logits_width(self) -> int:
+        """Values from which a token is drawn, after the last layer; 0 where none is."""
+        found = (
+            operator.outputs
+            for operator in self.layers[-1].operators
+            if operator.kind == "matmul" and operator.rows == "sequences"
+        )
+        return max(found, default=0)
+
+    @cached_property
     def kinds(self) -> tuple[tuple[Layer, ...], ...]:
         """Layers with the same operators, together; in order of first appearance."""
         return self._grouped[0]

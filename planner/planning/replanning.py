@@ -138,7 +138,7 @@ def _weights(prices: PriceList, split: Split, whole: bool) -> Floats:
     """Bytes of weights of each layer of the graph on a chip; of a whole model tied weights count
     once, shape (layers,)."""
     graph = prices.graph
-    holdings = prices.holdings(split, Workload(), 1.0, 1.0)
+    holdings = prices.holdings(split, Workload(), 1.0)
     weights = holdings.weight_bytes[graph.kind_of_layer].copy()
     for reader, _ in graph.tied_layers if whole else ():
         weights[reader] -= holdings.tied_bytes[graph.kind_of_layer[reader]]

@@ -88,41 +88,50 @@ class DraftingPriceList(PriceList):
             drafting.append(passes * self.draft.active_chip_s(drafted))
         return own + np.outer(self._last, drafting)
 
-    def holdings(self, split: Split, workload: Workload, tokens: float, rows: float) -> Holdings:
+    def holdings(self, split: Split, workload: Workload, tokens: float) -> Holdings:
         """What one chip holds: caches have room for the tokens that are drafted, recurrences for
         a state after each."""
-        own = super().holdings(split, workload, tokens, rows)
+        own = super().holdings(split, workload, tokens)
         each = own.kv_bytes_per_sequence + workload.drafted_tokens * self.token_bytes(split)
         if self.draft is None:
-            return Holdings(
-                own.weight_bytes, each, own.kv_bytes_more, own.activation_bytes, own.tied_bytes
-            )
+            return replace(own, kv_bytes_per_sequence=each)
         narrow = self.draft_split(split)
         graph = self.draft.graph
         counts = self._counts(1)
-        more = self.draft.holdings(narrow, workload, tokens, rows)
+        more = self.draft.holdings(narrow, workload, tokens)
         readers = [graph.kind_of_layer[reader] for reader, _ in graph.tied_layers]
         tied = float(more.tied_bytes[readers].sum())
         drafted_bytes = workload.drafted_tokens * self.draft.token_bytes(narrow)
         ahead = more.kv_bytes_per_sequence + drafted_bytes
-        return Holdings(
+        return replace(
+            own,
             weight_bytes=own.weight_bytes + (more.weight_bytes @ counts - tied) * self._last,
             kv_bytes_per_sequence=each + (ahead @ counts) * self._last,
             kv_bytes_more=own.kv_bytes_more + (more.kv_bytes_more @ counts) * self._last,
-            activation_bytes=own.activation_bytes,
-            tied_bytes=own.tied_bytes,
         )
 
-    def activation_bytes(
-        self, split: Split, workload: Workload, tokens: Numbers, rows: Numbers
-    ) -> Floats:
+    def activation_bytes(self, split: Split, workload: Workload, tokens: Numbers) -> Floats:
         """Buffers of a chip, as large as the largest layer of either model needs [B], shape
         (steps,)."""
-        own = super().activation_bytes(split, workload, tokens, rows)
+        own = super().activation_bytes(split, workload, tokens)
         if self.draft is None:
             return own
         narrow = self.draft_split(split)
-        return np.maximum(own, self.draft.activation_bytes(narrow, workload, tokens, rows))
+        return np.maximum(own, self.draft.activation_bytes(narrow, workload, tokens))
+
+    def logits_bytes(
+        self, split: Split, workload: Workload, tokens: Numbers, rows: Numbers
+    ) -> Floats:
+        """What the last stage needs beyond that to sample, for the one model or for the other
+        [B], shape (steps,)."""
+        more = super().logits_bytes(split, workload, tokens, rows)
+        if self.draft is None:
+            return more
+        own = super().activation_bytes(split, workload, tokens) + more
+        narrow = self.draft_split(split)
+        drafting = self.draft.activation_bytes(narrow, workload, tokens)
+        drafting = drafting + self.draft.logits_bytes(narrow, workload, tokens, rows)
+        return np.maximum(own, drafting) - self.activation_bytes(split, workload, tokens)
 
     def draft_split(self, split: Split) -> Split:
         """How the chips of a stage under a split share out the draft model."""

@@ -22,11 +22,17 @@ class Ledger:
     weight_bytes: float
     kv_bytes: float
     activation_bytes: float
+    """At the most in any pass; on the last stage sampling included."""
+    workspace_bytes: float
+    """What the group's collectives keep for themselves."""
     usable_bytes: float
 
     @property
     def needed_bytes(self) -> float:
-        return float(memory.needed_bytes(self.weight_bytes, self.kv_bytes, self.activation_bytes))
+        needed = memory.needed_bytes(
+            self.weight_bytes, self.kv_bytes, self.activation_bytes, self.workspace_bytes
+        )
+        return float(needed)
 
     @property
     def headroom_bytes(self) -> float:
@@ -72,6 +78,8 @@ class StageHoldings:
             self.weight_bytes -= self._twice_bytes(held, set(layers_of(stage, graph).tolist()))
         self.kv_bytes_per_sequence = float(counts @ held.kv_bytes_per_sequence)
         self.kv_bytes_more = float(counts @ held.kv_bytes_more)
+        self.samples = stage.layers[-1] == graph.names[-1]
+        """Whether it has the last layer, after which a token is drawn."""
 
     def _twice_bytes(self, held: Holdings, here: set[int]) -> float:
         """Of tied weights whose layers are both here, what would count twice. [B]"""
@@ -85,10 +93,14 @@ class StageHoldings:
     def ledger(self, at: Schedule) -> Ledger:
         """While it serves a schedule."""
         share = at.held_sequences(self.split.attention)
+        activation_bytes = self.served.activation_bytes(self.split, at)
+        if self.samples:
+            activation_bytes += self.served.logits_bytes(self.split, at)
         return Ledger(
             weight_bytes=self.weight_bytes,
             kv_bytes=share * self.kv_bytes_per_sequence + self.kv_bytes_more,
-            activation_bytes=self.served.buffer_bytes(self.split, at),
+            activation_bytes=activation_bytes,
+            workspace_bytes=self.served.prices.workspace_bytes(self.split),
             usable_bytes=self.served.usable_bytes,
         )
 

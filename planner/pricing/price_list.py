@@ -100,8 +100,15 @@ class Holdings:
     """What the longest of them holds beyond that."""
     activation_bytes: float
     """Buffers as large as the largest layer of the graph needs, on every stage."""
+    workspace_bytes: float
+    """What the group's collectives keep for themselves."""
     tied_bytes: Floats
     """The part of the weights that another layer holds too, for a chip that has both."""
+
+    @property
+    def buffer_bytes(self) -> float:
+        """What a chip of any stage holds besides weights and caches. [B]"""
+        return self.activation_bytes + self.workspace_bytes
 
 
 class OperatorTime(NamedTuple):
@@ -305,10 +312,9 @@ class PriceList:
         busy = roofline.operator_s(work.arithmetic_s, work.traffic_s, table.overhead_s)
         return np.asarray(busy)
 
-    def holdings(self, split: Split, workload: Workload, tokens: float, rows: float) -> Holdings:
-        """What one chip holds in steps of `tokens` tokens of its group that make logits for `rows`
-        of them, one sequence of full length; each sequence leaves a part of its last block of the
-        cache empty [1].
+    def holdings(self, split: Split, workload: Workload, tokens: float) -> Holdings:
+        """What one chip holds in steps of `tokens` tokens of its group, one sequence of full
+        length; each sequence leaves a part of its last block of the cache empty [1].
 
         [1] W. Kwon et al., "Efficient memory management for large language model serving with
         PagedAttention", SOSP 2023.
@@ -325,7 +331,8 @@ class PriceList:
             weight_bytes=weights,
             kv_bytes_per_sequence=each,
             kv_bytes_more=more,
-            activation_bytes=float(self.activation_bytes(split, workload, tokens, rows)[0]),
+            activation_bytes=float(self.activation_bytes(split, workload, tokens)[0]),
+            workspace_bytes=self.workspace_bytes(split),
             tied_bytes=table.tied_bytes,
         )
 
@@ -336,18 +343,43 @@ class PriceList:
         cached = np.asarray(table.demand.kv_bytes_per_token) / split.sequence
         return table.by_kind(cached + np.asarray(table.demand.state_bytes_per_sequence))
 
-    def activation_bytes(
-        self, split: Split, workload: Workload, tokens: Numbers, rows: Numbers
-    ) -> Floats:
+    def activation_bytes(self, split: Split, workload: Workload, tokens: Numbers) -> Floats:
         """Buffers of a chip, as large as the largest layer needs, for one step or for several
         [B], shape (steps,)."""
+        stream, widest = self._working_bytes(split, workload, tokens)
+        return np.asarray(self.topology.software.live_streams * stream + widest)
+
+    def logits_bytes(
+        self, split: Split, workload: Workload, tokens: Numbers, rows: Numbers
+    ) -> Floats:
+        """What the last stage needs beyond that to sample from `rows` tokens of each step, when
+        the operators' buffers are free again [B], shape (steps,)."""
+        software = self.topology.software
+        if self.topology.divisible:
+            # Of chips that are held in part just what stays counts.
+            return np.zeros(np.size(tokens))
+        # Every rank gathers the whole vocabulary.
+        logits = rows / split.attention * self.graph.logits_width * software.logit_bytes
+        stream, widest = self._working_bytes(split, workload, tokens)
+        freed = (software.live_streams - software.sampling_streams) * stream + widest
+        return np.maximum(0.0, logits - freed)
+
+    def _working_bytes(
+        self, split: Split, workload: Workload, tokens: Numbers
+    ) -> tuple[Numbers, Floats]:
+        """Of each step, one copy of the residual stream, and what the widest operator reads and
+        writes. [B]"""
         table = self._table(split)
         prompts = np.maximum(1.0, tokens / workload.prompt_tokens)
         rank = np.maximum(1.0 / split.attention, 1.0 / prompts)
+        share = tokens * rank / split.sequence
         each = np.asarray(table.demand.activation_bytes_per_token)
-        activation = tokens * rank / split.sequence * each
-        logits = rows * np.asarray(table.demand.io_bytes_per_sequence)
-        return np.asarray((table.in_steps * (activation + logits)).max(axis=0))
+        widest = (table.in_steps * share * each).max(axis=0)
+        return share * self.graph.stream_bytes, widest
+
+    def workspace_bytes(self, split: Split) -> float:
+        """What the collectives of a group keep on each of its chips. [B]"""
+        return self.topology.software.group_reserved_bytes if split.chips > 1 else 0.0
 
     @property
     def usable_bytes(self) -> float:

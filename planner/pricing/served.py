@@ -54,12 +54,25 @@ class Served:
         """What one chip of a group under a split holds, with the buffers of the smallest step."""
         held = self._holdings.get(split)
         if held is None:
-            held = self.prices.holdings(split, self.workload, 1.0, 1.0)
+            held = self.prices.holdings(split, self.workload, 1.0)
             self._holdings[split] = held
         return held
 
+    def activation_bytes(self, split: Split, at: Schedule) -> float:
+        """What is held on every stage while the largest layer of the graph runs. [B]"""
+        tokens = self._largest_tokens(at)
+        return float(self.prices.activation_bytes(split, self.workload, tokens)[0])
+
+    def logits_bytes(self, split: Split, at: Schedule) -> float:
+        """What the last stage needs beyond that to sample. [B]"""
+        tokens = self._largest_tokens(at)
+        rows = at.decode.rows
+        return float(self.prices.logits_bytes(split, self.workload, tokens, rows)[0])
+
     def buffer_bytes(self, split: Split, at: Schedule) -> float:
-        """What is held besides while the largest layer of the graph runs. [B]"""
+        """What a chip of any stage holds besides weights and caches. [B]"""
+        return self.activation_bytes(split, at) + self.prices.workspace_bytes(split)
+
+    def _largest_tokens(self, at: Schedule) -> float:
         # Guidance can run pass by pass, so that buffers need room for one of them alone.
-        tokens = at.most_tokens / self.graph.passes_per_step
-        return float(self.prices.activation_bytes(split, self.workload, tokens, at.decode.rows)[0])
+        return at.most_tokens / self.graph.passes_per_step

@@ -259,9 +259,9 @@ def timing_from(
     others = np.array([at.others_prefills(rank) for rank in ranks])
     more = more_of(at, prefill, packed)
     joining = blended(prefill, more, fresh_share(at, others, at.micro_batches))
-    queued = blended(prefill, more, first_share(at, others))
+    standing = blended(prefill, more, first_share(at, others))
     prompts = at.prefill_passes * prefill.busy_s
-    most_others = float((others[:, None] * at.prefill_passes * queued.busy_s).max())
+    most_others = float((others[:, None] * at.prefill_passes * standing.busy_s).max())
     turns = at.micro_batches * decode.busy_s
     joined_work = others[:, None] * at.prefill_passes * joining.busy_s
     interruptions = np.asarray(interruptions_s(at, joined_work))

@@ -52,6 +52,7 @@ def memory_parts(stage: StageScore) -> list[tuple[str, float]]:
         ("weights", stage.weight_bytes),
         ("KV cache", stage.kv_bytes),
         ("activations", stage.activation_bytes),
+        ("collectives' buffers", stage.workspace_bytes),
         ("free", free),
     ]
 

@@ -26,6 +26,7 @@ MEMORY_COLOURS = {
     "weights": "#0072B2",
     "KV cache": "#009E73",
     "activations": "#E69F00",
+    "collectives' buffers": "#CC79A7",
     "free": "#EEEEEE",
 }
 FONT = "font-family='Helvetica,Arial,sans-serif' font-size='12'"

@@ -253,6 +253,8 @@ def _beyond_memory(number: int, topology: Topology, ledger: Ledger) -> Violation
     weights = spoken(ledger.weight_bytes, "B")
     cache = spoken(ledger.kv_bytes, "B")
     buffers = spoken(ledger.activation_bytes, "B")
+    if ledger.workspace_bytes:
+        buffers += f", collectives' buffers {spoken(ledger.workspace_bytes, 'B')}"
     return Violation(
         rule="memory",
         message=f"stage {number} needs {needed} on each chip (weights {weights}, KV cache {cache},"

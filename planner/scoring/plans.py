@@ -257,6 +257,7 @@ def _stage_score(stage: Stage, ledger: Ledger, **passes: float) -> StageScore:
         weight_bytes=ledger.weight_bytes,
         kv_bytes=ledger.kv_bytes,
         activation_bytes=ledger.activation_bytes,
+        workspace_bytes=ledger.workspace_bytes,
         usable_bytes=ledger.usable_bytes,
         **passes,
     )

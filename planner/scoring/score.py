@@ -49,7 +49,10 @@ class StageScore(Record):
     """On each chip."""
     kv_bytes: float
     activation_bytes: float
+    """On the last stage sampling included."""
     usable_bytes: float
+    workspace_bytes: float = 0.0
+    """What the collectives of the chips that share the stage keep for themselves."""
     decode_s: float
     """Busy with one pass of one micro-batch, of a diffusion model with one step."""
     prefill_s: float
@@ -61,7 +64,13 @@ class StageScore(Record):
 
     @property
     def needed_bytes(self) -> float:
-        return self.weight_bytes + self.kv_bytes + self.activation_bytes
+        return self.weight_bytes + self.kv_bytes + self.activation_bytes + self.workspace_bytes
+
+    @property
+    def kv_room_bytes(self) -> float:
+        """What is left for KV caches when all else is in place: the pool that an engine of this
+        plan finds at its start."""
+        return self.usable_bytes - (self.needed_bytes - self.kv_bytes)
 
 
 LIKE: dict[str, tuple[str, ...]] = {

@@ -120,7 +120,7 @@ class Candidates:
         self.tied = tied if tied and len(graph.layers) > 1 else ()
         self.offer(self.splits)
         self._seconds_of: dict[tuple[Split, Step, bool], Floats] = {}
-        self._holdings_of: dict[tuple[Split, float, float], Holdings] = {}
+        self._holdings_of: dict[tuple[Split, float], Holdings] = {}
 
     def under(self, split: Split) -> "Candidates":
         """The same plans under one split; none where it is not one of them."""
@@ -264,7 +264,7 @@ class Candidates:
         width = np.array([[split.chips] for split in able])
         fixed = np.array([one.weight_bytes - one.tied_bytes + one.kv_bytes_more for one in held])
         each = np.array([one.kv_bytes_per_sequence for one in held])
-        buffers = min(one.activation_bytes for one in held)
+        buffers = min(one.buffer_bytes for one in held)
         room = self.prices.usable_bytes - buffers
         counts = np.array(self.graph.kind_counts)
 
@@ -455,9 +455,9 @@ class Candidates:
         return self._seconds_of[key]
 
     def _holdings(self, split: Split, at: Schedule) -> Holdings:
-        key = split, at.most_tokens, at.decode.rows
+        key = split, at.most_tokens
         if key not in self._holdings_of:
-            self._holdings_of[key] = self.prices.holdings(split, self.workload, *key[1:])
+            self._holdings_of[key] = self.prices.holdings(split, self.workload, at.most_tokens)
         return self._holdings_of[key]
 
     def resources(self, ends: tuple[Schedule, ...], sequences: int) -> tuple[Floats, Floats]:
@@ -480,8 +480,12 @@ class Candidates:
         resources[:, :, Resource.HELD] = self._held_bytes(
             holdings, replace(low, sequences=sequences)
         )
+        # Only the stage of the last layer samples.
+        resources[:, -1, Resource.HELD] += [
+            self.served.logits_bytes(split, low) for split in self.options
+        ]
         resources[:, -1, Resource.ONCE] = low.request_overhead_s
-        return resources, np.array([held.activation_bytes for held in holdings])
+        return resources, np.array([held.buffer_bytes for held in holdings])
 
     def _step_s(self, at: Schedule, step: Step) -> Floats:
         """What each layer takes for a step under each option, the host's work with the last one,
@@ -569,7 +573,7 @@ class Candidates:
             peaks[:, Peak.ROUND.at(end), decode] = loads.turns
             peaks[:, Peak.CHUNK.at(end), prefill] = 1.0
             peaks[:, Peak.OTHERS.at(end), prefill] = loads.others
-            peaks[:, Peak.OTHERS.at(end), more] = loads.queued
+            peaks[:, Peak.OTHERS.at(end), more] = loads.standing
             peaks[:, Peak.QUEUE, Resource.PREFILL_LOW] = loads.prompt
             peaks[:, Peak.QUIET.at(end), decode] = loads.turns * _unmet(ends, self.options)
         met = _met(ends, self.options)
@@ -644,7 +648,7 @@ class Candidates:
             peaks[..., Peak.TURN.at(end)] = turns + prompts
             peaks[..., Peak.ROUND.at(end)] = turns
             peaks[..., Peak.CHUNK.at(end)] = prefill
-            peaks[..., Peak.OTHERS.at(end)] = loads.others * prefill + loads.queued * more
+            peaks[..., Peak.OTHERS.at(end)] = loads.others * prefill + loads.standing * more
             peaks[..., Peak.QUEUE] = loads.prompt * prefill
             peaks[..., Peak.QUIET.at(end)] = turns * _unmet(ends, splits)
         met = _met(ends, splits)
@@ -686,7 +690,7 @@ class _Loads(NamedTuple):
     """Prompts of others that join them."""
     others: Floats
     """Prefill passes of others in a cycle."""
-    queued: Floats
+    standing: Floats
     """Prompts of others that join those."""
     prompt: Floats
     """Prefill passes of a prompt, over the ranks that share out the sequences."""

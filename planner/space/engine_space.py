@@ -507,26 +507,29 @@ class EngineSpace:
         prefill = at.prefill[self.kinds]
         more = at.more[self.kinds]
         each = self._peaks_of(at, decode, prefill, more, self._held(held)[self.kinds])
-        # What the host does comes with the last layer.
-        each[:, -1] += self._host_peaks(at)
+        # What the host does comes with the last layer, and sampling's buffers.
+        each[:-1, -1] += self._host_peaks(at)[:-1]
+        each[-1, -1] += held.logits
         prefix = np.concatenate([np.zeros((len(each), 1)), np.cumsum(each, axis=1)], axis=1)
         runs = prefix[:, None, :] - prefix[:, :, None]
         runs[-1] += held.buffers
         return np.where(self.may_run & (runs[-1] <= self.usable), runs, np.inf)
 
     def _host_peaks(self, at: Moments) -> Floats:
-        """What the host's work on the last stage loads on each peak, shape (peaks, *batch)."""
+        """What the host's work, and sampling, on the last stage load on each peak, shape (peaks,
+        *batch)."""
         prompts = np.broadcast_to(at.prompt_host_s, np.shape(at.host_s))
         none = np.zeros(np.shape(at.host_s))
         # A pass that takes more prompts is still one to the host.
-        return self._peaks_of(at, at.host_s, prompts, none if at.packs > 1 else prompts, none)
+        added = none if at.packs > 1 else prompts
+        return self._peaks_of(at, at.host_s, prompts, added, at.logits)
 
     @staticmethod
     def _peaks_of(
         at: Moments, decode: Floats, prefill: Floats, more: Floats, memory: Floats
     ) -> Floats:
         """What pieces of a stage that take so long load on each peak, shape (peaks, pieces)."""
-        others = at.others * at.passes * (at.queued * prefill + (1.0 - at.queued) * more)
+        others = at.others * at.passes * (at.standing * prefill + (1.0 - at.standing) * more)
         turn = at.batch.micro_batches * decode + at.lost * prefill + at.joined * more
         behind = at.behind * prefill + at.beyond * more + at.own * np.minimum(decode, prefill)
         return np.stack([decode, prefill, others, turn, behind, memory])
@@ -593,7 +596,7 @@ class EngineSpace:
         held = float(counts @ self._held(at)) - self._tied(at)
         steps = at.decode, at.prefill, at.more
         layers = self._peaks_of(at, *steps, np.zeros_like(at.decode)) @ counts
-        return np.asarray([*(layers + self._host_peaks(at))[:-1], held + at.buffers])
+        return np.asarray([*(layers + self._host_peaks(at))[:-1], held + at.logits + at.buffers])
 
     def sums_alone(self, at: Moments) -> Sums:
         """Of all layers, without links."""
@@ -683,13 +686,14 @@ OF_BATCHES = (
     "others",
     "lost",
     "joined",
-    "queued",
+    "standing",
     "met",
     "behind",
     "beyond",
     "own",
     "held_sequences",
     "buffers",
+    "logits",
 )
 """Fields of `Moments` of shape (*batch,)."""
 

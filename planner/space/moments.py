@@ -78,7 +78,7 @@ class Moments:
     """Prompts' passes that a decode round loses to others."""
     joined: Floats
     """And prompts that join such passes."""
-    queued: Floats
+    standing: Floats
     """Of the prompts of others that start together, those that take a pass of their own."""
     met: Floats
     """Share of the rounds that meet a prompt of others, see `pricing.trailing`."""
@@ -91,7 +91,9 @@ class Moments:
     held_sequences: Floats
     """Whose cache a rank holds."""
     buffers: Floats
-    """[B]"""
+    """On every stage. [B]"""
+    logits: Floats
+    """What the last stage needs beyond them to sample. [B]"""
     holdings: Holdings
 
 
@@ -147,7 +149,7 @@ class Meter:
         """On from each layer, for each token. [B]"""
         self._schedules: dict[Key, Schedule] = {}
         self._seconds: dict[tuple[Split, bool], dict[Step, Floats]] = {}
-        self._buffers: dict[tuple[Split, float, float], float] = {}
+        self._buffers: dict[tuple[Split, float, float], tuple[float, float]] = {}
         self._active: dict[Step, float] = {}
         self._useful: dict[Step, tuple[float, float]] = {}
         self._one_by_one = self.workload.arrivals == "steady" or self.workload.phase == "prefill"
@@ -169,6 +171,7 @@ class Meter:
         decode = self._priced(split, [at.decode for at in schedules], whole)[:, index]
         prefill = self._priced(split, [at.prefill for at in schedules], whole)[:, index]
         passes = np.array([at.prefill_passes for at in schedules])[index]
+        buffers, logits = np.array([self._buffer(split, at) for at in schedules])[index].T
         prefill = prefill * (passes > 0)
         more = prefill
         if first.packs > 1:
@@ -200,13 +203,14 @@ class Meter:
             others=others,
             lost=lost * fresh,
             joined=lost * (1.0 - fresh),
-            queued=np.asarray(first_share(first, others)),
+            standing=np.asarray(first_share(first, others)),
             met=np.asarray(met_share(first, others)),
             behind=np.asarray(behind),
             beyond=np.asarray(beyond),
             own=np.asarray(met_share(first, others / turns)),
             held_sequences=held,
-            buffers=np.array([self._buffer(split, at) for at in schedules])[index],
+            buffers=buffers,
+            logits=logits,
             holdings=self.candidates.served.holdings(split),
         )
 
@@ -253,10 +257,12 @@ class Meter:
             )
         return np.stack([known[step] for step in steps], axis=1)
 
-    def _buffer(self, split: Split, at: Schedule) -> float:
+    def _buffer(self, split: Split, at: Schedule) -> tuple[float, float]:
+        """Of every stage, and what the last one needs beyond. [B]"""
         key = split, at.most_tokens, at.decode.rows
         if key not in self._buffers:
-            self._buffers[key] = self.candidates.served.buffer_bytes(split, at)
+            served = self.candidates.served
+            self._buffers[key] = served.buffer_bytes(split, at), served.logits_bytes(split, at)
         return self._buffers[key]
 
     # ── Links ────────────────────────────────────────────────────────────────────────────────

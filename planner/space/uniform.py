@@ -268,7 +268,7 @@ class _Pricer:
         )
         self.crossing = crossing_bytes(graph, range(len(graph.layers)))
         self._busy: dict[tuple[Split, Reach], tuple[Floats, Floats, Floats]] = {}
-        self._held: dict[Split, tuple[Holdings, Floats]] = {}
+        self._held: dict[Split, tuple[Holdings, Floats, Floats]] = {}
         self._parts: dict[tuple[bytes, int, float, bool], Part] = {}
 
     def grid(
@@ -439,7 +439,7 @@ class _Pricer:
         )
         prefill = np.array([float(counts @ prompt) + host[1], prompt_link])
         packed = np.array([float(counts @ full) + host[1], full_link])
-        holdings, buffers = self._holdings(split)
+        holdings, buffers, logits = self._holdings(split)
         weights, more = (
             float(counts @ holdings.weight_bytes),
             float(counts @ holdings.kv_bytes_more),
@@ -459,7 +459,7 @@ class _Pricer:
             more=prefill if self.at.packs == 1 else (packed - prefill) / (self.at.packs - 1),
             slower=slower,
             quicker=np.stack([quicker, np.minimum(link, prompt_link)]),
-            held_bytes=weights + more + buffers,
+            held_bytes=weights + more + buffers + (logits if last else 0.0),
             weight_bytes=weights,
             kv_bytes=float(counts @ holdings.kv_bytes_per_sequence),
             kv_bytes_more=more,
@@ -477,10 +477,15 @@ class _Pricer:
             self._busy[split, reach] = decode, *(one.seconds.sum(axis=0) for one in prompts)
         return self._busy[split, reach]
 
-    def _holdings(self, split: Split) -> tuple[Holdings, Floats]:
-        """What a chip holds, and its buffers for steps of every size."""
+    def _holdings(self, split: Split) -> tuple[Holdings, Floats, Floats]:
+        """What a chip holds, its buffers for steps of every size, and what the last stage needs
+        beyond them to sample."""
         if split not in self._held:
             most = np.maximum(self.at.most_tokens, self.steps)
-            buffers = self.prices.activation_bytes(split, self.workload, most, self.steps)
-            self._held[split] = self.prices.holdings(split, self.workload, 1.0, 1.0), buffers
+            buffers = self.prices.activation_bytes(split, self.workload, most)
+            self._held[split] = (
+                self.prices.holdings(split, self.workload, 1.0),
+                buffers + self.prices.workspace_bytes(split),
+                self.prices.logits_bytes(split, self.workload, most, self.steps),
+            )
         return self._held[split]

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from planner.catalogue import load_topology
 from planner.errors import InputError
 from planner.machines.software import CollectiveKernel, Software
 from planner.machines.topology import (
@@ -485,3 +486,13 @@ def test_json_gives_back_an_equal_machine(seed, shape):
     again = Topology.from_json(made.to_json())
     assert again == made
     assert again.levels == levels
+
+
+def test_an_engine_can_be_started_with_another_share_of_the_memory():
+    machine = load_topology("hgx-h100", chips=8, software="vllm", usable_memory=0.95)
+    assert machine.software.usable_memory_fraction == 0.95
+    path = "software.usable_memory_fraction"
+    assert [figure.value for figure in machine.figures if figure.path == path] == [0.95]
+    for share in (0.0, 1.5, True):
+        with pytest.raises(InputError, match="usable_memory must be a share"):
+            load_topology("hgx-h100", usable_memory=share)

@@ -324,9 +324,11 @@ def test_fewer_layers_on_the_first_and_last_chip_make_the_room_that_was_measured
     vocabulary_bytes = 128256 * 8192 * 2
     buffer_bytes = 101_974_016
     usable_bytes = 1476 * 10 * BLOCK_BYTES + 10 * layer_bytes + vocabulary_bytes + buffer_bytes
-    memory_bytes = 0.92 * 24e9
+    memory_bytes = 0.92 * EIGHT_L4.chip.memory[0].capacity_bytes
     assert memory_bytes > usable_bytes + NO_TENSOR.reserved_bytes
-    less = NO_TENSOR.replace(reserved_bytes=memory_bytes - usable_bytes)
+    # What was measured says nothing of buffers: those of the widest matmul alone, 778 tokens.
+    plain = {"live_streams": 0.0, "sampling_streams": 0.0, "logit_bytes": 0.0}
+    less = NO_TENSOR.replace(reserved_bytes=memory_bytes - usable_bytes, **plain)
     even, best = even_and_best_blocks(graph, EIGHT_L4.replace(software=less))
     by_hand = (1476 * 10 * BLOCK_BYTES + vocabulary_bytes - layer_bytes) / (11 * BLOCK_BYTES)
     assert even == pytest.approx(1476, rel=1e-3)
@@ -336,8 +338,8 @@ def test_fewer_layers_on_the_first_and_last_chip_make_the_room_that_was_measured
 
 def test_with_weights_of_16_bit_the_layers_in_between_soon_have_less_room():
     even, best = even_and_best_blocks(llama_70b("bf16"), EIGHT_L4.replace(software=NO_TENSOR))
-    assert (round(16 * even, -3), round(16 * best, -3)) == (19_000, 26_000)
-    assert best / even == pytest.approx(1.37, abs=0.01)
+    assert (round(16 * even, -3), round(16 * best, -3)) == (51_000, 55_000)
+    assert best / even < 1.1
 
 
 # ── Replicas and machines ────────────────────────────────────────────────────────────────────────

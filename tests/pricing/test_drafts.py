@@ -541,7 +541,7 @@ def test_the_draft_is_held_beside_the_last_layer_with_room_for_what_it_drafts():
         pl.Workload(prompt_tokens=6, output_tokens=4, speculation=DRAFTED),
     )
     plain, drafting = PriceList(TARGET, machine), DraftingPriceList(TARGET, machine, DRAFTED)
-    own, whole = (prices.holdings(Split(), work, 6.0, 8.0) for prices in (plain, drafting))
+    own, whole = (prices.holdings(Split(), work, 6.0) for prices in (plain, drafting))
     assert (whole.weight_bytes - own.weight_bytes).tolist() == [0.0, 20 + 20]
     # Three tokens more of 40 B; the draft's 8 + 3 of 20 B, of the longest two more.
     assert (whole.kv_bytes_per_sequence - own.kv_bytes_per_sequence).tolist() == [3 * 40, 11 * 20]
@@ -551,7 +551,7 @@ def test_the_draft_is_held_beside_the_last_layer_with_room_for_what_it_drafts():
         draft=chain(layer("d", matmul(inputs=90)), layer("e", head(inputs=1), kind="head"))
     )
     assert (
-        DraftingPriceList(TARGET, machine, wide).holdings(Split(), work, 6.0, 8.0).activation_bytes
+        DraftingPriceList(TARGET, machine, wide).holdings(Split(), work, 6.0).activation_bytes
         == 6 * 200
     )
 
@@ -560,7 +560,7 @@ def test_weights_that_a_draft_ties_are_held_once():
     tied = chain(layer("d", matmul(inputs=1)), layer("e", head(inputs=1, tied_to="d"), kind="head"))
     machine, work = round_machine(1), pl.Workload(speculation=DRAFTED.replace(draft=tied))
     own, whole = (
-        prices.holdings(Split(), work, 6.0, 8.0).weight_bytes
+        prices.holdings(Split(), work, 6.0).weight_bytes
         for prices in (
             PriceList(TARGET, machine),
             DraftingPriceList(TARGET, machine, work.speculation),

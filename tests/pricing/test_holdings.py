@@ -130,7 +130,11 @@ def test_a_ledger_adds_up_what_each_sequence_and_the_longest_of_them_hold():
     # Five sequences of 6 + 2 tokens on average, the longest two tokens longer; buffers for 6 tokens
     # of 40 B.
     assert whole == Ledger(
-        weight_bytes=300, kv_bytes=5 * 8 * 40 + 2 * 40, activation_bytes=6 * 40, usable_bytes=1000
+        weight_bytes=300,
+        kv_bytes=5 * 8 * 40 + 2 * 40,
+        activation_bytes=6 * 40,
+        workspace_bytes=0,
+        usable_bytes=1000,
     )
     assert whole.needed_bytes == 300 + 1680 + 240
     assert whole.headroom_bytes == 1000 - 2220

@@ -144,7 +144,7 @@ def test_experts_on_other_chips_cost_a_way_there_and_a_way_back():
 def test_halves_of_a_layer_weigh_half():
     graph, topology = tiny_graph(), tiny_topology(2)
     prices, work = PriceList(graph, topology), Workload(prompt_tokens=100, output_tokens=100)
-    whole, half = (prices.holdings(Split(tensor=ways), work, 1.0, 1.0) for ways in (1, 2))
+    whole, half = (prices.holdings(Split(tensor=ways), work, 1.0) for ways in (1, 2))
     decoder = kind_of(graph, "decoder")
     norms = 2 * 1024 * 2.0  # every chip holds the norms
     assert half.weight_bytes[decoder] - norms == pytest.approx(
@@ -159,7 +159,7 @@ def test_beyond_the_key_value_heads_the_cache_is_copied_and_not_split():
     graph, topology = tiny_graph(), tiny_topology(8)
     prices, work = PriceList(graph, topology), Workload()
     four, eight = (
-        prices.holdings(Split(tensor=ways), work, 1.0, 1.0).kv_bytes_per_sequence for ways in (4, 8)
+        prices.holdings(Split(tensor=ways), work, 1.0).kv_bytes_per_sequence for ways in (4, 8)
     )
     assert eight.tolist() == four.tolist()
 
@@ -168,14 +168,14 @@ def test_the_cache_of_a_sequence_is_what_its_tokens_leave():
     # 2 (K and V) × 4 heads × 128 × 2 B = 2048 B a token and layer.
     graph = tiny_graph()
     work = Workload(prompt_tokens=100, output_tokens=28, arrivals="together")
-    held = PriceList(graph, tiny_topology(1)).holdings(Split(), work, 1.0, 1.0)
+    held = PriceList(graph, tiny_topology(1)).holdings(Split(), work, 1.0)
     assert held.kv_bytes_per_sequence[kind_of(graph, "decoder")] == 128 * 2048
     assert held.kv_bytes_more[kind_of(graph, "decoder")] == 0
 
 
 def test_sequences_of_every_age_hold_their_mean_and_one_its_full_length():
     graph, work = tiny_graph(), Workload(prompt_tokens=100, output_tokens=28, arrivals="steady")
-    held = PriceList(graph, tiny_topology(1)).holdings(Split(), work, 1.0, 1.0)
+    held = PriceList(graph, tiny_topology(1)).holdings(Split(), work, 1.0)
     assert held.kv_bytes_per_sequence[kind_of(graph, "decoder")] == 114 * 2048
     assert held.kv_bytes_more[kind_of(graph, "decoder")] == 14 * 2048
 
@@ -242,7 +242,7 @@ def test_a_state_is_held_for_every_sequence_however_long():
     graph = hybrid()
     prices = PriceList(graph, tiny_topology(1))
     short, long = (
-        prices.holdings(Split(), Workload(prompt_tokens=n, output_tokens=n), 1.0, 1.0)
+        prices.holdings(Split(), Workload(prompt_tokens=n, output_tokens=n), 1.0)
         for n in (10, 1000)
     )
     recurrence, attention = (int(graph.kind_of_layer[number]) for number in (1, 3))
@@ -296,7 +296,7 @@ def test_every_sequence_leaves_half_of_its_last_block_of_the_cache_empty(window)
     graph, work = tiny_graph(window_tokens=window), Workload(prompt_tokens=100, output_tokens=20)
     each, paged = (
         PriceList(graph, tiny_topology(1, software=tiny_software(kv_block_tokens=block))).holdings(
-            Split(), work, 1.0, 1.0
+            Split(), work, 1.0
         )
         for block in (1, 17)
     )
@@ -654,7 +654,7 @@ def test_ranks_and_halves_of_a_sequence_have_their_share_of_a_grid_point():
 def test_a_chip_holds_what_a_hand_adds_up():
     machine = round_machine(4, software={"kv_block_tokens": 5})
     prices, work = PriceList(ROUND, machine), Workload(prompt_tokens=8, output_tokens=4)
-    whole = prices.holdings(Split(), work, 16.0, 3.0)
+    whole = prices.holdings(Split(), work, 16.0)
     assert whole.weight_bytes.tolist() == [100.0, 100.0, 100.0]
     # Sequences of every age hold 8 + 2 tokens on average and two more of a block; the longest is
     # two tokens longer.
@@ -663,16 +663,46 @@ def test_a_chip_holds_what_a_hand_adds_up():
     # Buffers: 16 tokens of 2 × 15 values in a matmul, 40 B for a token in attention: the most of
     # one operator.
     assert whole.activation_bytes == 16 * 40.0
-    halves = prices.holdings(Split(sequence=2), work, 16.0, 3.0)
+    halves = prices.holdings(Split(sequence=2), work, 16.0)
     assert halves.kv_bytes_per_sequence[1] == (5 + 2) * 40.0
     assert halves.kv_bytes_more[1] == 40.0
     assert halves.activation_bytes == 8 * 40.0
     assert (
-        prices.holdings(Split(attention=4), work, 16.0, 3.0).activation_bytes == 8 * 40.0
+        prices.holdings(Split(attention=4), work, 16.0).activation_bytes == 8 * 40.0
     )  # two prompts, four ranks
-    assert (
-        prices.holdings(Split(), work, 1.0, 50.0).activation_bytes == 50 * 30.0
-    )  # the rows of the head
+    assert whole.workspace_bytes == 0
+
+
+def test_sampling_needs_what_the_layers_buffers_do_not_leave():
+    stated = {
+        "live_streams": 7.0,
+        "sampling_streams": 3.0,
+        "logit_bytes": 14.0,
+        "group_reserved_bytes": 60.0,
+    }
+    prices, work = PriceList(ROUND, round_machine(4, software=stated)), Workload(prompt_tokens=16)
+    assert (ROUND.logits_width, ROUND.stream_bytes) == (10, 20)
+    # 16 tokens: seven streams of 20 B, and 40 B of the widest operator. Sampling keeps three of
+    # those streams, so 16 × (4 × 20 + 40) B are free again when 50 tokens' logits come.
+    assert prices.activation_bytes(Split(), work, 16.0).tolist() == [16 * (7 * 20 + 40)]
+    beyond = 50 * 10 * 14 - 16 * (4 * 20 + 40)
+    assert prices.logits_bytes(Split(), work, 16.0, 50.0).tolist() == [beyond]
+    assert prices.logits_bytes(Split(), work, 16.0, 1.0).tolist() == [0]
+    # Tensor ranks share the operator out, and each has all streams and all logits.
+    assert prices.activation_bytes(Split(2), work, 16.0)[0] >= 16 * 7 * 20
+    assert prices.logits_bytes(Split(2), work, 16.0, 50.0)[0] >= beyond
+    assert [prices.holdings(Split(tensor), work, 16.0).workspace_bytes for tensor in (1, 2)] == [
+        0,
+        60,
+    ]
+    held = prices.holdings(Split(2), work, 16.0)
+    assert held.buffer_bytes == held.activation_bytes + 60
+
+
+def test_of_chips_held_in_part_only_what_stays_counts():
+    machine = round_machine(4, software={"logit_bytes": 14.0}, divisible=True)
+    prices = PriceList(ROUND, machine)
+    assert prices.logits_bytes(Split(), Workload(), 1.0, 50.0).tolist() == [0]
 
 
 def test_a_token_adds_its_cache_and_the_state_after_it():
@@ -766,7 +796,7 @@ def test_the_host_schedules_a_pass_and_samples_for_each_sequence():
 
 def test_tied_weights_are_told_apart():
     graph = chain(layer("a", matmul()), layer("c", head(tied_to="a"), matmul(name="other")))
-    held = PriceList(graph, round_machine()).holdings(Split(), Workload(), 1.0, 1.0)
+    held = PriceList(graph, round_machine()).holdings(Split(), Workload(), 1.0)
     assert held.tied_bytes.tolist() == [0.0, 100.0]
     assert held.weight_bytes.tolist() == [100.0, 200.0]
 

@@ -38,5 +38,5 @@ def test_holdings_are_made_once_for_each_split_and_buffers_follow_the_pass():
     assert served.holdings(Split(1)).weight_bytes.sum() > held.weight_bytes.sum()
     one, many = served.schedule(1), served.schedule(200)
     assert served.buffer_bytes(Split(2), many) > served.buffer_bytes(Split(2), one)
-    made = served.prices.holdings(Split(2), WORK, many.most_tokens, many.decode.rows)
-    assert served.buffer_bytes(Split(2), many) == made.activation_bytes
+    made = served.prices.holdings(Split(2), WORK, many.most_tokens)
+    assert served.buffer_bytes(Split(2), many) == made.buffer_bytes

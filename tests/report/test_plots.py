@@ -68,7 +68,13 @@ def test_the_bars_of_operators_are_light_and_what_is_lost(result):
 
 def test_the_bars_of_the_memory_sum_to_what_may_be_filled(result):
     by_part = bars(result.plot("memory"))
-    assert set(by_part) == {"weights", "KV cache", "activations", "free"}
+    assert set(by_part) == {
+        "weights",
+        "KV cache",
+        "activations",
+        "collectives' buffers",
+        "free",
+    }
     for number, stage in enumerate(result.score.stages):
         held = [values[number] for values in by_part.values()]
         assert sum(held) == pytest.approx(stage.usable_bytes / 1e9)
