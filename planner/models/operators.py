@@ -52,6 +52,9 @@ class MatMul(Record):
     """Neighbours that each output sees, itself included: 9 in a convolution of 3 × 3. They are
     read from memory once."""
     tokens_factor: Factor = 1.0
+    natively: bool = False
+    """Whether `compute_dtype` is just what is multiplied in where chip and stack cannot take the
+    weights as they are stored: nobody said otherwise, and the machine decides."""
 
     @property
     def parameters(self) -> float:
@@ -278,6 +281,8 @@ class Experts(Record):
     density: Density = 1.0
     """As of a matmul."""
     pattern: Zeros | Literal[""] = ""
+    natively: bool = False
+    """As of a matmul."""
 
     @property
     def parameters(self) -> float:

@@ -21,6 +21,7 @@ from planner.models.demand import Numbers
 from planner.models.dtypes import Zeros
 from planner.models.graph import ModelGraph
 from planner.pricing.collectives import Collectives, Spans, offers, spans_of
+from planner.pricing.formats import peak_flop_per_s
 from planner.pricing.operator_table import (
     OperatorFacts,
     OperatorTable,
@@ -403,7 +404,7 @@ def utilisation(
     """MFU and MBU: useful operations and bytes over what the chips could do in that time."""
     flop, moved = work
     chip = prices.topology.chip
-    peak = chip.peak_flop_per_s(prices.graph.multiplied_in)
+    peak = peak_flop_per_s(prices.graph, prices.topology)
     return {
         "mfu_fraction": flop / (chip_seconds * peak),
         "mbu_fraction": moved / (chip_seconds * chip.memory[0].bandwidth_bytes_per_s),

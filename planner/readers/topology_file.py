@@ -13,7 +13,7 @@ from typing import Any
 from planner.cost.energy import hourly_usd
 from planner.errors import InputError, listed, nearest_names, shortened
 from planner.machines.engine import Engine
-from planner.machines.software import Software
+from planner.machines.software import NativeFormat, Software
 from planner.machines.topology import Figure, Topology
 from planner.records import Record
 from planner.units import parse_quantity
@@ -104,6 +104,7 @@ PLAIN = {
         "title",
         "collective",
         "tuning",
+        "native",
         "residual",
         "engine",
         "pads_heads",
@@ -112,6 +113,7 @@ PLAIN = {
     "engine": set(Engine.model_fields),
     "collective": {"algorithm", "kinds", "most_ranks", "across_nodes", *COLLECTIVE},
     "tuning": {"architecture", *TUNING},
+    "native": set(NativeFormat.model_fields),
     "power": {"system", "chip", "host_share"},
     "price": {"rental", "purchase"},
 }
@@ -207,6 +209,10 @@ def software_toml(software: Software, *, note: str = "") -> str:
             f"architecture = {_quoted(tuning.architecture)}",
             *_toml_figures(tuning, TUNING, tail),
         ]
+    for native in software.natives:
+        stated = native.model_dump(exclude_defaults=True)
+        lines += ["", "[[native]]"]
+        lines += [f"{name} = {json.dumps(value)}" for name, value in stated.items()]
     for kernel in software.collectives:
         kinds = ", ".join(map(_quoted, kernel.kinds))
         lines += [
@@ -279,6 +285,14 @@ def _engine(fields: Mapping[str, Any]) -> Fields:
     stated = _table(fields, "engine")
     known_keys(stated, "engine")
     return dict(stated)
+
+
+def _natives(stated: Any) -> list[Fields]:
+    """What a software multiplies 4-bit floats in, with the source beside it."""
+    found = tables({"native": stated}, "native")
+    for one in found:
+        known_keys(one, "native")
+    return [dict(one) for one in found]
 
 
 def _named_or_own(given: Any, find: Finder, what: str) -> Mapping[str, Any]:
@@ -408,6 +422,7 @@ class Book:
         made.pop("title", None)
         made.pop("collective", None)
         made.pop("tuning", None)
+        made["natives"] = _natives(made.pop("native", []))
         made["residuals"] = self.residuals(_table(made, "residual"))
         made.pop("residual", None)
         made["engine"] = _engine(fields)

@@ -18,6 +18,7 @@ from planner.machines.topology import Topology, described
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
 from planner.pricing.engines import rules_said
+from planner.pricing.formats import formats_of
 from planner.report.plans import (
     PLAN_HEADER,
     engine_cost_lines,
@@ -45,9 +46,8 @@ MOST_STAGES = 24
 
 def question_lines(graph: ModelGraph, topology: Topology, workload: Workload) -> list[str]:
     """What was asked."""
-    formats = (
-        f"weights {graph.weight_dtype}, KV cache {graph.kv_dtype}, matmuls {graph.activation_dtype}"
-    )
+    matmuls = formats_of(graph, topology)
+    formats = f"weights {graph.weight_dtype}, KV cache {graph.kv_dtype}, matmuls {matmuls}"
     size = f"{workload.prompt_tokens} + {workload.output_tokens} tokens"
     if graph.is_diffusion:
         size = (
