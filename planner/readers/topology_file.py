@@ -105,6 +105,7 @@ PLAIN = {
         "collective",
         "tuning",
         "native",
+        "other_models",
         "residual",
         "engine",
         "pads_heads",
@@ -145,6 +146,7 @@ def topology_from(
         "chip": book.chip(chip),
         "fabrics": fabrics,
         "software": book.software(stack),
+        "other_software": [] if software else _other_software(stack),
         "power": watts,
         "price": book.price(_table(fields, "price"), provisioned),
         "divisible": fields.get("divisible", False),
@@ -156,6 +158,23 @@ def topology_from(
     return Topology.from_fields({**made, "figures": book.figures})
 
 
+def _other_software(stack: Mapping[str, Any]) -> list[Fields]:
+    """The names of the stacks of models that one is not made for, by class of models."""
+    named = _table(stack, "other_models")
+    for models, name in named.items():
+        if not isinstance(name, str):
+            raise InputError(
+                f"software.other_models.{shortened(models)} must be the name of a software stack"
+            )
+    return [{"models": models, "software": name} for models, name in named.items()]
+
+
+def stack_from(fields: Mapping[str, Any], find_software: Finder) -> tuple[Software, list[Figure]]:
+    """The software stack that a parsed file describes, and where its figures come from."""
+    book = Book()
+    return Software.from_fields(book.software(composed(fields, find_software))), book.figures
+
+
 def _units(fabric: Fields) -> int:
     """Of a level, where they are a number; what else stands there is refused with the record."""
     units = fabric.get("units")
@@ -164,7 +183,7 @@ def _units(fabric: Fields) -> int:
 
 def software_from(fields: Mapping[str, Any], find_software: Finder) -> Software:
     """The software stack that a parsed file describes."""
-    return Software.from_fields(Book().software(composed(fields, find_software)))
+    return stack_from(fields, find_software)[0]
 
 
 def composed(fields: Mapping[str, Any], find_software: Finder) -> Mapping[str, Any]:
@@ -422,6 +441,7 @@ class Book:
         made.pop("title", None)
         made.pop("collective", None)
         made.pop("tuning", None)
+        made.pop("other_models", None)
         made["natives"] = _natives(made.pop("native", []))
         made["residuals"] = self.residuals(_table(made, "residual"))
         made.pop("residual", None)

@@ -16,13 +16,13 @@ from planner.report.plans import (
     stages_rows,
 )
 from planner.report.text import (
-    STAGE_HEADER,
     assumption_lines,
     chosen_lines,
     doubt_lines,
     interval_lines,
     proof_line,
     question_lines,
+    stage_header,
     stage_rows,
 )
 from planner.report.words import headline
@@ -50,7 +50,7 @@ def result_html(result: Result) -> str:
 def score_html(score: Score) -> str:
     """A score for a notebook."""
     figures = svg.table(("", ""), headline(score))
-    stages = svg.table(STAGE_HEADER, stage_rows(score), words=(0, 1))
+    stages = svg.table(stage_header(score), stage_rows(score), words=(0, 1))
     return figures + breakdown_svg(score) + memory_svg(score) + stages
 
 

@@ -124,6 +124,18 @@ STAGE_HEADER = (
 )
 
 
+SAMPLING = {"chips": "on chips", "decode pass": "one step", "prefill pass": "once a sample"}
+"""What a diffusion model's stage does instead of such passes: a denoising step, and what runs once,
+text encoders and the autoencoder."""
+
+
+def stage_header(score: Score) -> tuple[str, ...]:
+    """Of the rows of a score."""
+    if score.step_s is None:
+        return STAGE_HEADER
+    return tuple(SAMPLING.get(name, name) for name in STAGE_HEADER)
+
+
 def stage_rows(score: Score) -> list[tuple[str, ...]]:
     """A row for each stage, or for each run of equal neighbours."""
     rows = [_stage_row(run, score.stages) for run in equal_runs(score.stages)]
@@ -381,7 +393,7 @@ def _headline_lines(headline: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def _stage_lines(score: Score) -> list[str]:
-    return aligned([STAGE_HEADER, *stage_rows(score)])
+    return aligned([stage_header(score), *stage_rows(score)])
 
 
 def cluster_result_text(result: ClusterResult) -> str:

@@ -18,6 +18,7 @@ from planner.pricing.price_list import PriceList, utilisation
 from planner.pricing.queueing import batch_of, load_of
 from planner.pricing.schedule import Schedule
 from planner.pricing.served import Served
+from planner.pricing.stacks import machine_for
 from planner.pricing.timing import (
     ALL_CAUSES,
     Timing,
@@ -47,7 +48,7 @@ def score_plan(
     `power_scope` says what counts as power: "chip" or "system"; None takes the system's where it is
     known. An InfeasibleError says what does not fit; an InputError, which rule the plan breaks.
     """
-    served = Served(graph, topology, workload)
+    served = Served(graph, machine_for(graph, topology), workload)
     return score_served(plan, served, power_scope=power_scope, exclude=exclude)
 
 
