@@ -67,7 +67,8 @@ class Workload(Record):
     comes of it, and stays None."""
     phase: Literal["both", "prefill", "decode"] = "both"
     """Which passes the machine is there for, where prefill and decode have pools of their own. A
-    prefill pool sees prompts alone, one after the other; each rank holds the cache of the one in
+    prefill pool sees prompts alone, one after the other, or as many in a pass as the software's
+    chunk has room for where no rate is given; each rank needs room for the cache of the one in
     work and of the one that leaves. A decode pool sees later tokens alone; its `ttft_s` is what
     a request waits for its cache and its turn. Rates count whole requests in both."""
     transfer_s: Seconds = 0.0

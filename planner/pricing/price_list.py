@@ -70,6 +70,8 @@ class Step(NamedTuple):
     sequences: float
     context_tokens: float
     decode: bool
+    together: float = 1.0
+    """Prompts that one rank takes whole in the pass, where ranks share out the sequences."""
 
     @property
     def rows(self) -> float:
@@ -452,7 +454,7 @@ def shares_of(split: Split, step: Step, *, whole: bool = True) -> tuple[float, f
         share = step.sequences / split.attention
         most = float(math.ceil(share)) if whole else share
         return most * step.tokens / step.sequences, most
-    share = max(1.0 / split.attention, 1.0 / max(1.0, step.sequences))
+    share = max(1.0 / split.attention, step.together / max(1.0, step.sequences))
     return step.tokens * share / split.sequence, max(step.sequences * share, 1.0 / split.sequence)
 
 

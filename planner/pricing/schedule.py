@@ -25,11 +25,13 @@ class Schedule:
     micro_batches: int
     prefill_passes: float
     """Passes that the prompts of a whole batch ("together") or of one request ("steady") take; 0
-    in a decode pool."""
+    in a decode pool, and of several prompts in one pass the share of each."""
     prefill: Step
     decode: Step
     most_tokens: float
     """In any pass: what buffers are made for."""
+    packed: int = 1
+    """Prompts that share a pass in a prefill pool."""
     relaxed: bool = False
     """Whether sequences may be shared out in fractions: then times for a sequence only shrink as
     more are in flight, and bounds hold for fewer too."""
@@ -104,7 +106,8 @@ class Schedule:
     def held_sequences(self, attention_parallel: int) -> int:
         """Whose cache a rank of a stage that shares out its sequences holds: of a prefill pool
         the prompt in work and the one that leaves, since each stage sends on what it has of a
-        prompt when it is done with it."""
+        prompt when it is done with it. Prompts that share a pass need no more than that: where
+        there is less room than for all of them, an engine packs fewer, which we do not price."""
         if self.workload.phase == "prefill":
             return 2
         return math.ceil(self.sequences / attention_parallel)
@@ -145,6 +148,32 @@ def denoising(graph: ModelGraph, samples: int) -> Step:
     return Step(passes * graph.tokens_per_sample, float(passes), graph.tokens_per_sample / 2, False)
 
 
+def prompts_in_a_pass(workload: Workload, software: Software) -> int:
+    """How many whole prompts a pass of a prefill pool takes: as many as its chunk has room for,
+    where there is always another prompt and an engine that batches them; where they come at a
+    rate, one, as in the queue that says how long each waits."""
+    if workload.requests_per_s is not None or not software.engine.is_known:
+        return 1
+    return max(1, software.prefill_chunk_tokens // workload.prompt_tokens)
+
+
+def _packed(workload: Workload, software: Software, packed: int) -> Schedule:
+    """Of a prefill pool whose passes take several prompts: each has its share of one."""
+    tokens = float(packed * workload.prompt_tokens)
+    context = workload.prompt_tokens / 2
+    return Schedule(
+        workload=workload,
+        software=software,
+        sequences=1,
+        micro_batches=1,
+        prefill_passes=1.0 / packed,
+        prefill=Step(tokens, float(packed), context, decode=False, together=float(packed)),
+        decode=Step(1.0, 1.0, workload.mean_context_tokens, decode=True),
+        most_tokens=float(workload.prompt_tokens),
+        packed=packed,
+    )
+
+
 def schedule_of(
     workload: Workload,
     software: Software,
@@ -156,9 +185,12 @@ def schedule_of(
     whole_passes: bool = True,
 ) -> Schedule:
     """The passes of a replica with so many sequences, cut into micro-batches of at most
-    `micro_sequences`; of one in a prefill pool, with one prompt after the other."""
+    `micro_sequences`; of one in a prefill pool, with one pass after the other."""
     if workload.phase == "prefill":
         sequences = micro_batches = micro_sequences = 1
+        packed = prompts_in_a_pass(workload, software)
+        if packed > 1:
+            return _packed(workload, software, packed)
     steady = workload.arrivals == "steady"
     prompt_tokens = workload.prompt_tokens * (1 if steady else sequences)
     chunk = software.prefill_chunk_tokens

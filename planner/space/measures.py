@@ -189,7 +189,8 @@ class Clock(NamedTuple):
         at = self.at
         # The first pass of a prompt runs through all stages; each later one comes behind it, and
         # adds what the slowest stage takes.
-        once = 1.0 if at.prefill_passes == int(at.prefill_passes) else 0.0
+        whole = at.packed > 1 or at.prefill_passes == int(at.prefill_passes)
+        once = 1.0 if whole else 0.0
         passes = {
             Peak.CHUNK.at(self.end): max(0.0, at.prefill_passes - once),
             Peak.OTHERS.at(self.end): others + at.burst_share,
