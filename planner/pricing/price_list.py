@@ -340,7 +340,7 @@ class PriceList:
         """Buffers of a chip, as large as the largest layer needs, for one step or for several
         [B], shape (steps,)."""
         table = self._table(split)
-        prompts = np.maximum(1.0, tokens / workload.prompt_tokens)
+        prompts = np.maximum(1.0, tokens / workload.new_prompt_tokens)
         rank = np.maximum(1.0 / split.attention, 1.0 / prompts)
         each = np.asarray(table.demand.activation_bytes_per_token)
         activation = tokens * rank / split.sequence * each

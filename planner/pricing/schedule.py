@@ -154,13 +154,19 @@ def prompts_in_a_pass(workload: Workload, software: Software) -> int:
     rate, one, as in the queue that says how long each waits."""
     if workload.requests_per_s is not None or not software.engine.is_known:
         return 1
-    return max(1, software.prefill_chunk_tokens // workload.prompt_tokens)
+    return max(1, int(software.prefill_chunk_tokens // workload.new_prompt_tokens))
+
+
+def seen_by_prompts(workload: Workload) -> float:
+    """Tokens of the context before one of a prompt that is run, on average: half of the prompt
+    where all of it is, and what is cached with half of the rest."""
+    return workload.prompt_tokens - workload.new_prompt_tokens / 2
 
 
 def _packed(workload: Workload, software: Software, packed: int) -> Schedule:
     """Of a prefill pool whose passes take several prompts: each has its share of one."""
-    tokens = float(packed * workload.prompt_tokens)
-    context = workload.prompt_tokens / 2
+    tokens = packed * workload.new_prompt_tokens
+    context = seen_by_prompts(workload)
     return Schedule(
         workload=workload,
         software=software,
@@ -169,7 +175,7 @@ def _packed(workload: Workload, software: Software, packed: int) -> Schedule:
         prefill_passes=1.0 / packed,
         prefill=Step(tokens, float(packed), context, decode=False, together=float(packed)),
         decode=Step(1.0, 1.0, workload.mean_context_tokens, decode=True),
-        most_tokens=float(workload.prompt_tokens),
+        most_tokens=workload.new_prompt_tokens,
         packed=packed,
     )
 
@@ -192,7 +198,7 @@ def schedule_of(
         if packed > 1:
             return _packed(workload, software, packed)
     steady = workload.arrivals == "steady"
-    prompt_tokens = workload.prompt_tokens * (1 if steady else sequences)
+    prompt_tokens = workload.new_prompt_tokens * (1 if steady else sequences)
     chunk = software.prefill_chunk_tokens
     passes = max(1.0, prompt_tokens / chunk)
     if whole_passes or steady:
@@ -204,14 +210,14 @@ def schedule_of(
         # The prompts' steps keep their sizes, which nothing counts: no pass runs them.
         passes = 0.0
         most_tokens = verified
-    prompts = max(1.0, tokens / workload.prompt_tokens)
+    prompts = max(1.0, tokens / workload.new_prompt_tokens)
     return Schedule(
         workload=workload,
         software=software,
         sequences=sequences,
         micro_batches=micro_batches,
         prefill_passes=passes,
-        prefill=Step(tokens, prompts, workload.prompt_tokens / 2, False),
+        prefill=Step(tokens, prompts, seen_by_prompts(workload), False),
         decode=Step(verified, float(micro_sequences), workload.mean_context_tokens, True),
         most_tokens=most_tokens,
         relaxed=relaxed,

@@ -81,9 +81,16 @@ def _start_text(workload: Workload) -> str:
         parts = ["whenever their users like"]
     if workload.phase != "both":
         parts.append(f"a pool for {workload.phase} alone")
+    if workload.cached_prompt_share:
+        parts.append(f"{100 * workload.cached_prompt_share:.4g} % of each prompt cached already")
     if workload.speculation is not None:
         parts.append(drafting_text(workload.speculation))
     return "; ".join(parts)
+
+
+def _of_kind(speculation: Speculation) -> str:
+    """Which figure was taken, where a kind of draft gave it."""
+    return "" if speculation.kind is None else f" ({speculation.acceptance_source})"
 
 
 def drafting_text(speculation: Speculation) -> str:
@@ -95,6 +102,7 @@ def drafting_text(speculation: Speculation) -> str:
         f"{speculation.tokens} token{'s' * (speculation.tokens > 1)} drafted by {drafter}"
         f" for each pass, which keeps {speculation.tokens_per_pass:.3g}"
         f" at an acceptance rate of {trimmed(speculation.acceptance_rate, 4)}"
+        f"{_of_kind(speculation)}"
     )
 
 

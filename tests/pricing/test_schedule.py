@@ -230,3 +230,17 @@ def test_ranks_that_share_out_the_sequences_fill_passes_of_their_own():
     packed = Step(100.0, 4.0, 12.5, decode=False, together=4.0)
     assert shares_of(Split(attention=4), packed) == (100.0, 4.0)
     assert shares_of(Split(attention=4), packed._replace(together=1.0)) == (25.0, 1.0)
+
+
+def test_passes_run_what_is_not_cached_and_see_all_of_the_context():
+    # 40 of 100 tokens are run, in chunks of 30: 20 and 20. They see 60 cached and half of 40.
+    at = planned(
+        4, prompt_tokens=100, cached_prompt_share=0.6, software={"prefill_chunk_tokens": 30}
+    )
+    assert at.prefill_passes == 2
+    assert at.prefill == Step(tokens=20.0, sequences=1.0, context_tokens=80.0, decode=False)
+
+
+def test_more_prompts_share_a_pass_where_less_of_them_is_run():
+    work = Workload(phase="prefill", prompt_tokens=50, cached_prompt_share=0.5)
+    assert schedule_of(work, batching(prefill_chunk_tokens=110), 1, 1, 1).packed == 4

@@ -5,6 +5,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from planner import load_model, load_topology, partition, score_plan, uniform_plan
 from planner.machines.topology import Power
@@ -566,3 +568,20 @@ def test_the_search_packs_prompts_as_the_score_does(objective, space):
         assert found.objective <= min(values) * (1 + 1e-9)
     else:
         assert found.objective >= max(values) * (1 - 1e-9)
+
+
+@given(st.floats(0, 0.99), st.floats(0, 0.99), st.integers(1, 20_000))
+def test_more_of_a_prompt_cached_is_never_slower(one, other, prompt_tokens):
+    graph, topology = load_model("llama-3.1-8b"), load_topology("hgx-h100", chips=1)
+    plan = uniform_plan(graph, topology)
+    less, more = (
+        score_plan(
+            plan,
+            graph,
+            topology,
+            Workload(prompt_tokens=prompt_tokens, cached_prompt_share=share),
+        )
+        for share in sorted((one, other))
+    )
+    assert more.ttft_s <= less.ttft_s * (1 + 1e-9)
+    assert more.memory_headroom_bytes >= less.memory_headroom_bytes - 1.0
