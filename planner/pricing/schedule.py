@@ -30,7 +30,7 @@ class Schedule:
     decode: Step
     most_tokens: float
     """In any pass: what buffers are made for."""
-    packed: int = 1
+    pool_prompts: int = 1
     """Prompts that share a pass in a prefill pool."""
     relaxed: bool = False
     """Whether sequences may be shared out in fractions: then times for a sequence only shrink as
@@ -176,7 +176,7 @@ def _packed(workload: Workload, software: Software, packed: int) -> Schedule:
         prefill=Step(tokens, float(packed), context, decode=False, together=float(packed)),
         decode=Step(1.0, 1.0, workload.mean_context_tokens, decode=True),
         most_tokens=workload.new_prompt_tokens,
-        packed=packed,
+        pool_prompts=packed,
     )
 
 

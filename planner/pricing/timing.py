@@ -370,7 +370,7 @@ def _trailing_breakdown(at: Schedule, others: Floats, decode: Passes, prefill: P
 def _first_token_breakdown(prefill: Passes, at: Schedule, waiting_s: float) -> Floats:
     """One pass through all stages, then the other passes at the slowest of them; nothing where
     there are none."""
-    passes = max(1.0, at.prefill_passes) if at.packed > 1 else at.prefill_passes
+    passes = max(1.0, at.prefill_passes) if at.pool_prompts > 1 else at.prefill_passes
     once = min(1.0, passes)
     parts = np.zeros((len(prefill.flop), len(ALL_CAUSES)))
     parts[:, :-1] = once * prefill.seconds

@@ -189,7 +189,7 @@ class Clock(NamedTuple):
         at = self.at
         # The first pass of a prompt runs through all stages; each later one comes behind it, and
         # adds what the slowest stage takes.
-        whole = at.packed > 1 or at.prefill_passes == int(at.prefill_passes)
+        whole = at.pool_prompts > 1 or at.prefill_passes == int(at.prefill_passes)
         once = 1.0 if whole else 0.0
         passes = {
             Peak.CHUNK.at(self.end): max(0.0, at.prefill_passes - once),

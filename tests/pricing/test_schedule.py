@@ -207,7 +207,7 @@ def batching(**changes):
 def test_short_prompts_share_a_pass_of_a_prefill_pool_that_is_never_idle():
     work = Workload(phase="prefill", prompt_tokens=25)
     at = schedule_of(work, batching(prefill_chunk_tokens=110), 9, 1, 9)
-    assert at.packed == 4  # 100 of 110 tokens
+    assert at.pool_prompts == 4  # 100 of 110 tokens
     assert (at.prefill_passes, at.most_tokens, at.sequences) == (0.25, 25.0, 1)
     assert at.prefill == Step(100.0, 4.0, 12.5, decode=False, together=4.0)
     # Room for one in work and one that leaves: with no more than that, an engine packs fewer.
@@ -223,7 +223,7 @@ def test_prompts_run_alone_under_a_rate_in_long_chunks_and_where_no_engine_batch
         schedule_of(work.replace(requests_per_s=1.0, batch_size=None), software, 1, 1, 1),
         schedule_of(work, round_software(prefill_chunk_tokens=110), 1, 1, 1),
     ):
-        assert (at.packed, at.prefill_passes, at.prefill.tokens) == (1, 1.0, 25.0)
+        assert (at.pool_prompts, at.prefill_passes, at.prefill.tokens) == (1, 1.0, 25.0)
 
 
 def test_ranks_that_share_out_the_sequences_fill_passes_of_their_own():
@@ -243,4 +243,4 @@ def test_passes_run_what_is_not_cached_and_see_all_of_the_context():
 
 def test_more_prompts_share_a_pass_where_less_of_them_is_run():
     work = Workload(phase="prefill", prompt_tokens=50, cached_prompt_share=0.5)
-    assert schedule_of(work, batching(prefill_chunk_tokens=110), 1, 1, 1).packed == 4
+    assert schedule_of(work, batching(prefill_chunk_tokens=110), 1, 1, 1).pool_prompts == 4

@@ -538,7 +538,7 @@ def test_a_prefill_pool_finishes_as_many_prompts_as_its_passes_hold():
     short = score_plan(plan, graph, topology, Workload(phase="prefill", prompt_tokens=1024))
     served = Served(graph, topology, Workload(phase="prefill", prompt_tokens=1024))
     at = served.schedule(1)
-    assert at.packed == 8  # of 1,024 tokens in a chunk of 8,192
+    assert at.pool_prompts == 8  # of 1,024 tokens in a chunk of 8,192
     pass_s = timing_of(served.prices, plan, at).prefill.pass_s
     # Eight prompts leave after each pass; each waited for all of it.
     assert short.tokens_per_s == pytest.approx(8 * 256 / pass_s)
