@@ -1,7 +1,7 @@
 """`Workload`: what is asked of the machine, and `Speculation`: how its tokens are drafted."""
 
 import math
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -9,6 +9,29 @@ from planner.errors import InputError, shortened
 from planner.models.graph import ModelGraph
 from planner.records import Record
 from planner.units import Seconds
+
+DraftKind = Literal["mtp", "eagle", "eagle3", "draft-model", "ngram"]
+
+
+class Acceptance(NamedTuple):
+    """How often drafted tokens of one kind are kept."""
+
+    rate: float
+    source: str
+    confidence: str
+
+
+ACCEPTANCE: dict[DraftKind, Acceptance] = {
+    "mtp": Acceptance(
+        0.805, "29 acceptance lengths of InferenceX on DeepSeek and Qwen, 1 to 8 tokens", "fit"
+    ),
+    "eagle": Acceptance(0.545, "2 acceptance lengths of the first EAGLE, 2 and 4 tokens", "fit"),
+    "eagle3": Acceptance(0.865, "2 acceptance lengths of EAGLE-3, 5 and 8 tokens", "fit"),
+    "draft-model": Acceptance(0.7, "our own assumption; 0.5 to 0.9 are published", "guess"),
+    "ngram": Acceptance(0.35, "our own assumption; it depends on how much is repeated", "guess"),
+}
+"""Rates by kind of draft: each the one whose 1 + a + a² + … comes nearest to what passes were
+measured to keep (least sum of |ln|)."""
 
 
 class Speculation(Record):
@@ -26,9 +49,21 @@ class Speculation(Record):
     """Drafted for each sequence before each pass that verifies them; engines call it
     num_speculative_tokens. None: `partition` takes the best number up to 8, or drafts nothing
     where that is better."""
+    kind: DraftKind | None = None
+    """Of draft: gives the acceptance rate where none is stated (see `ACCEPTANCE`)."""
     acceptance_rate: Annotated[float, Field(ge=0, le=1)] = 0.7
     """Probability that a drafted token is kept where those before it are, each independent of
-    the others."""
+    the others; the user's own comes before that of the kind."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def rate_of_kind(cls, fields: Any) -> Any:
+        """A kind brings its rate, where nobody states one."""
+        if not isinstance(fields, dict) or fields.get("acceptance_rate") is not None:
+            return fields
+        kept = {name: value for name, value in fields.items() if name != "acceptance_rate"}
+        known = ACCEPTANCE.get(fields.get("kind"))  # type: ignore[arg-type]
+        return kept if known is None else {**kept, "acceptance_rate": known.rate}
 
     @field_validator("draft", mode="before")
     @classmethod
@@ -43,6 +78,14 @@ class Speculation(Record):
                 " decoder"
             )
         return draft
+
+    @property
+    def acceptance_source(self) -> str:
+        """Where the rate comes from: the kind of draft, or whoever stated it."""
+        known = None if self.kind is None else ACCEPTANCE[self.kind]
+        if known is not None and known.rate == self.acceptance_rate:
+            return f"{self.kind}, {known.confidence}: {known.source}"
+        return "as stated, or our guess of 0.7"
 
     @property
     def tokens_per_pass(self) -> float:
@@ -63,6 +106,10 @@ class Workload(Record):
     engine is told to take at once, or than a plan holds."""
     prompt_tokens: Annotated[int, Field(ge=1, le=100_000_000)] = 1024
     output_tokens: Annotated[int, Field(ge=1, le=100_000_000)] = 256
+    cached_prompt_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Of each prompt's tokens, those whose keys and values are in the cache already: passes run the
+    rest alone, which sees all of the context. Every sequence is still counted to hold all of its
+    prompt, and all of it is sent to a decode pool: a shared prefix is held once at best."""
     arrivals: Literal["together", "steady"] = "steady"
     """Together: a batch starts as one and ends as one. Steady: a finished request is replaced at
     once, so that decode steps wait for the prompts of others, and a time to first token is that
@@ -72,7 +119,8 @@ class Workload(Record):
     comes of it, and stays None."""
     phase: Literal["both", "prefill", "decode"] = "both"
     """Which passes the machine is there for, where prefill and decode have pools of their own. A
-    prefill pool sees prompts alone, one after the other; each rank holds the cache of the one in
+    prefill pool sees prompts alone, one after the other, or as many in a pass as the software's
+    chunk has room for where no rate is given; each rank needs room for the cache of the one in
     work and of the one that leaves. A decode pool sees later tokens alone; its `ttft_s` is what
     a request waits for its cache and its turn. Rates count whole requests in both."""
     transfer_s: Seconds = 0.0
@@ -187,6 +235,11 @@ class Workload(Record):
         if self.speculation is None or self.phase == "prefill":
             return 0
         return self.speculation.tokens or 0
+
+    @property
+    def new_prompt_tokens(self) -> float:
+        """Of a prompt, that passes run: what is not found in the cache, at least the last one."""
+        return max(1.0, self.prompt_tokens * (1.0 - self.cached_prompt_share))
 
     @property
     def context_tokens(self) -> int:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from planner.errors import InputError
-from planner.workload import Speculation, Workload
+from planner.workload import ACCEPTANCE, Speculation, Workload
 
 counts = st.integers(1, 10_000_000)
 workloads = st.builds(
@@ -152,3 +152,43 @@ def test_what_cannot_be_drafted_is_said_in_one_sentence():
         Speculation(tokens=0)
     with pytest.raises(InputError, match="acceptance_rate should be less"):
         Speculation(acceptance_rate=1.1)
+
+
+@pytest.mark.parametrize("kind", sorted(ACCEPTANCE))
+def test_a_kind_of_draft_brings_its_acceptance_rate(kind):
+    drafting = Speculation(kind=kind)
+    assert drafting.acceptance_rate == ACCEPTANCE[kind].rate
+    assert drafting.acceptance_source.startswith(f"{kind}, {ACCEPTANCE[kind].confidence}: ")
+    assert Speculation.from_json(drafting.to_json()) == drafting
+    assert drafting.replace(tokens=2).acceptance_rate == ACCEPTANCE[kind].rate
+
+
+def test_a_rate_that_somebody_states_comes_first():
+    stated = Speculation(kind="mtp", acceptance_rate=0.5)
+    assert (stated.acceptance_rate, stated.acceptance_source[:9]) == (0.5, "as stated")
+    assert Speculation().acceptance_rate == 0.7
+    assert Speculation(acceptance_rate=None).acceptance_rate == 0.7
+    with pytest.raises(InputError, match="kind"):
+        Speculation.from_fields({"kind": "oracle"})
+
+
+def test_rates_of_kinds_keep_what_passes_were_measured_to_keep():
+    # EAGLE-3 kept 4.68 of 5 + 1: 1 + 0.865 + … + 0.865⁵ = (1 - 0.865⁶) / (1 - 0.865) = 4.30.
+    kept = Speculation(kind="eagle3", tokens=5).tokens_per_pass
+    assert kept == pytest.approx((1 - 0.865**6) / 0.135)
+    assert kept == pytest.approx(4.68, rel=0.09)
+    # MTP of DeepSeek-V4-Pro kept 2.49 and 2.97 of 3 + 1, Qwen3.5 3.39: in between.
+    assert 2.49 < Speculation(kind="mtp", tokens=3).tokens_per_pass < 3.39
+
+
+def test_what_is_cached_of_a_prompt_is_not_run_again():
+    work = Workload(prompt_tokens=1000, cached_prompt_share=0.75)
+    assert work.new_prompt_tokens == 250
+    assert (work.context_tokens, work.mean_context_tokens) == (1256, 1128)  # all of it is seen
+    assert Workload(prompt_tokens=2, cached_prompt_share=0.9).new_prompt_tokens == 1  # the last one
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, 1.5, float("nan")])
+def test_a_share_that_is_none_is_refused(share):
+    with pytest.raises(InputError, match=r"Workload\.cached_prompt_share should"):
+        Workload.from_fields({"cached_prompt_share": share})

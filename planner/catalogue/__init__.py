@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from planner.errors import InputError, UnknownNameError, plain_name
 from planner.machines.cluster import Cluster
 from planner.machines.software import Software
-from planner.machines.topology import Topology
+from planner.machines.topology import Figure, Topology
 from planner.models.decoder import DecoderShape, Formats, decoder_graph
 from planner.models.diffusion import DiffusionShape, picture_of
 from planner.models.diffusion_layers import diffusion_graph
@@ -23,7 +23,7 @@ from planner.models.pruning import pruned
 from planner.readers.cluster_file import cluster_from
 from planner.readers.files import read_text, read_toml
 from planner.readers.huggingface import read_config
-from planner.readers.topology_file import software_from, topology_from
+from planner.readers.topology_file import software_from, stack_from, topology_from
 
 Fields = dict[str, Any]
 
@@ -191,6 +191,12 @@ def cluster_names() -> tuple[str, ...]:
 def load_software(name: str) -> Software:
     """A software stack of the catalogue."""
     return software_from(find_software(name), find_software)
+
+
+def load_stack(name: str) -> tuple[Software, tuple[Figure, ...]]:
+    """A software stack of the catalogue, and where its figures come from."""
+    software, figures = stack_from(find_software(name), find_software)
+    return software, tuple(figures)
 
 
 def model_names() -> tuple[str, ...]:

@@ -30,6 +30,8 @@ def result_fields(result: Result) -> dict[str, Any]:
     fields = result.model_dump(mode="json", exclude=inputs)
     if (speculation := result.workload.speculation) is not None:
         fields["workload"]["speculation"]["draft"] = speculation.draft and speculation.draft.name
+        if speculation.kind is None:
+            del fields["workload"]["speculation"]["kind"]
     return fields | {
         "model": result.graph.name,
         "topology": {"name": result.topology.name, "chips": result.topology.chips},

@@ -41,6 +41,10 @@ Rate = Annotated[
 ]
 Prompt = Annotated[int, typer.Option("--prompt", help="Prompt tokens of a request.")]
 Output = Annotated[int, typer.Option("--output", help="Output tokens of a request.")]
+Cached = Annotated[
+    float,
+    typer.Option("--cached-share", help="Of each prompt, what is in the cache already: 0 to 1."),
+]
 Arrivals = Annotated[
     str,
     typer.Option("--arrivals", help="steady: a finished request is replaced; together: one batch."),
@@ -71,7 +75,12 @@ Drafted = Annotated[
     str, typer.Option("--speculative-tokens", help="Tokens drafted for each pass, or 'best'.")
 ]
 Acceptance = Annotated[
-    float, typer.Option("--acceptance", help="Acceptance rate of drafted tokens.")
+    float | None,
+    typer.Option("--acceptance", help="Acceptance rate of drafted tokens; default: of the kind."),
+]
+Kind = Annotated[
+    str | None,
+    typer.Option("--draft-kind", help="mtp, eagle, eagle3, draft-model or ngram."),
 ]
 Minimize = Annotated[
     str | None,
@@ -169,6 +178,7 @@ class Requests:
     rate: Rate = None
     prompt: Prompt = 1024
     output: Output = 256
+    cached_share: Cached = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +208,8 @@ class Drafts:
 
     draft: Draft = None
     speculative_tokens: Drafted = "4"
-    acceptance: Acceptance = 0.7
+    acceptance: Acceptance = None
+    draft_kind: Kind = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +283,7 @@ def workload_of(requests: Requests, arrivals: str) -> Workload:
         "batch_size": None if is_open else whole("--batch", batch or "8"),
         "prompt_tokens": requests.prompt,
         "output_tokens": requests.output,
+        "cached_prompt_share": requests.cached_share,
         "arrivals": arrivals,
     }
     if rate is not None:
@@ -284,16 +296,19 @@ def speculation_of(drafts: Drafts, formats: Formats) -> Speculation | None:
     if drafts.draft is None:
         if drafts != Drafts():
             raise InputError(
-                "--speculative-tokens and --acceptance speak of drafts; give --draft NAME, or"
+                "--speculative-tokens, --draft-kind and --acceptance speak of drafts; give --draft NAME, or"
                 " --draft lookup"
             )
         return None
     draft = None if drafts.draft == "lookup" else graph_of(drafts.draft, formats)
     tokens = drafts.speculative_tokens
-    return Speculation(
-        draft=draft,
-        tokens=None if tokens == "best" else whole("--speculative-tokens", tokens),
-        acceptance_rate=drafts.acceptance,
+    return Speculation.from_fields(
+        {
+            "draft": draft,
+            "tokens": None if tokens == "best" else whole("--speculative-tokens", tokens),
+            "kind": drafts.draft_kind,
+            "acceptance_rate": drafts.acceptance,
+        }
     )
 
 

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from planner.errors import InputError
 from planner.machines.engine import Engine
+from planner.models.dtypes import Dtype
 from planner.records import Record
 from planner.units import Bytes, Count, Fraction, Seconds
 
@@ -60,6 +61,22 @@ class Tuning(Record):
     widening_flop_per_weight: Annotated[float, Field(ge=0, le=1e6)] = 0.0
     """Operations for each weight, once in a pass, where weights are stored in fewer bits than
     they are multiplied in."""
+
+
+class NativeFormat(Record):
+    """What a software stack's kernels multiply weights of a 4-bit float in, where nobody says
+    what the activations are in."""
+
+    dtype: Dtype
+    """Of the weights."""
+    multiplied_in: Dtype
+    architectures: tuple[str, ...] = ()
+    """Of chips; none: all."""
+    kinds: tuple[Literal["matmul", "experts"], ...] = ()
+    """Of operators; none: both."""
+    source: str = ""
+    confidence: str = ""
+    note: str = ""
 
 
 class Residual(Record):
@@ -120,6 +137,8 @@ class Software(Record):
     """Of what was measured on this stack; a field that is not there was never measured."""
     tunings: tuple[Tuning, ...] = ()
     """Architectures that its kernels suit less."""
+    natives: tuple[NativeFormat, ...] = ()
+    """Formats that it multiplies otherwise than the chip could."""
     collectives: tuple[CollectiveKernel, ...] = ()
     collective_overhead_s: Seconds = 0.0
     """What launching a collective from the host takes: none is shorter."""

@@ -134,6 +134,18 @@ class Figure(Record):
     note: str = ""
 
 
+ModelClass = Literal["diffusion", "encoder"]
+"""Models that servers of language models do not run."""
+
+
+class OtherSoftware(Record):
+    """What runs a class of models on a machine whose own stack is not made for them."""
+
+    models: ModelClass
+    software: str
+    """Its name in the catalogue."""
+
+
 class Power(Record):
     """Watts drawn for each chip held, by scope."""
 
@@ -232,6 +244,9 @@ class Topology(Record):
     most_chips: Count | None = None
     """The largest that was ever described; None: what the fabrics join."""
     software: Software
+    other_software: tuple[OtherSoftware, ...] = ()
+    """Of diffusion models and encoders, where nobody chose the stack; what has a stack of its own
+    choosing has none."""
     power: Power = Power()
     price: Price = Price()
     divisible: bool = False
@@ -239,6 +254,12 @@ class Topology(Record):
     the share of its memory that is filled."""
     figures: tuple[Figure, ...] = ()
     """Source and confidence of every number."""
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields changed; who changes the software means it for all models."""
+        if "software" in changes:
+            changes = {"other_software": (), **changes}
+        return super().replace(**changes)
 
     @model_validator(mode="after")
     def check_chips(self) -> Self:

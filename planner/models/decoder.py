@@ -6,7 +6,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 from pydantic import Field, model_validator
 
 from planner.errors import InputError
-from planner.models.dtypes import ACTIVATIONS_OF, Dtype
+from planner.models.dtypes import ACTIVATIONS_OF, NATIVE, Dtype
 from planner.models.graph import Layer, ModelGraph, chain_edges
 from planner.models.operators import (
     Attention,
@@ -225,11 +225,19 @@ class Formats(Record):
     """As of a graph."""
     kv_dtype: Dtype = "bf16"
     activation_dtype: Dtype | None = None
-    """What matmuls multiply in; None: as the recipes with these weights do."""
+    """What matmuls multiply in; None: as the recipes with these weights do, and 4-bit floats
+    without one as chip and stack can."""
 
     @property
     def compute_dtype(self) -> Dtype:
         return self.activation_dtype or ACTIVATIONS_OF.get(self.weight_dtype, "bf16")
+
+    @property
+    def multiplied(self) -> dict[str, object]:
+        """Of an operator with these weights: what it is multiplied in, and whether the machine may
+        do it in the weights' own format instead."""
+        natively = self.activation_dtype is None and self.weight_dtype in NATIVE
+        return {"compute_dtype": self.compute_dtype, "natively": natively}
 
     @property
     def stream_dtype(self) -> Dtype:
@@ -292,7 +300,7 @@ class _Maker:
                 "outputs": outputs,
                 "split": split,
                 "weight_dtype": "bf16" if plain else self.formats.weight_dtype,
-                "compute_dtype": "bf16" if plain else self.formats.compute_dtype,
+                **({"compute_dtype": "bf16"} if plain else self.formats.multiplied),
                 **options,
             }
         )
@@ -426,17 +434,19 @@ class _Maker:
         if shape.shared_ffn:
             # Summed with the routed experts' outputs, not before.
             shared = self.feed_forward("shared expert", shape.shared_ffn, summed=False)
-        routed = Experts(
-            name="experts",
-            experts=shape.experts,
-            experts_active=shape.experts_active,
-            inputs=shape.hidden,
-            hidden=shape.expert_ffn,
-            matrices=shape.matrices,
-            weight_dtype=self.formats.weight_dtype,
-            compute_dtype=self.formats.compute_dtype,
-            groups=shape.expert_groups,
-            groups_active=shape.expert_groups_active,
+        routed = Experts.from_fields(
+            {
+                "name": "experts",
+                "experts": shape.experts,
+                "experts_active": shape.experts_active,
+                "inputs": shape.hidden,
+                "hidden": shape.expert_ffn,
+                "matrices": shape.matrices,
+                "weight_dtype": self.formats.weight_dtype,
+                "groups": shape.expert_groups,
+                "groups_active": shape.expert_groups_active,
+                **self.formats.multiplied,
+            }
         )
         return [router, *shared, routed]
 

@@ -104,7 +104,7 @@ class _Maker:
                 "outputs": outputs,
                 "split": split,
                 "weight_dtype": self.formats.weight_dtype,
-                "compute_dtype": self.formats.compute_dtype,
+                **self.formats.multiplied,
                 **options,
             }
         )
@@ -112,9 +112,8 @@ class _Maker:
     def plain(self, name: str, inputs: int, outputs: int, **options: object) -> MatMul:
         """One that is neither quantised nor split."""
         dtype = self.plain_dtype
-        return self.matmul(
-            name, inputs, outputs, "none", weight_dtype=dtype, compute_dtype=dtype, **options
-        )
+        formats = {"weight_dtype": dtype, "compute_dtype": dtype, "natively": False}
+        return self.matmul(name, inputs, outputs, "none", **(formats | options))
 
     def vector(self, name: str, inputs: int, outputs: int) -> MatMul:
         """One on a single vector of each sample."""

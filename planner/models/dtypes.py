@@ -79,6 +79,11 @@ ACTIVATIONS_OF: dict[Dtype, Dtype] = {
 }
 
 
+# Four-bit floats without a recipe for the activations: chip and stack decide what they are
+# multiplied in.
+NATIVE: tuple[Dtype, ...] = ("fp4", "mxfp4")
+
+
 def bytes_of(dtype: str) -> float:
     """Bytes of one value, its share of the block's scales included."""
     return BITS[dtype] / 8

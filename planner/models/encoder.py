@@ -80,7 +80,7 @@ def _matmul(
             "outputs": outputs,
             "split": split,
             "weight_dtype": formats.weight_dtype,
-            "compute_dtype": formats.compute_dtype,
+            **formats.multiplied,
             **options,
         }
     )

@@ -32,6 +32,10 @@ from planner.records import Record
 if TYPE_CHECKING:
     import networkx as nx
 
+Sort = tuple[str, str, str, bool]
+"""What operators do alike: their kind, what they multiply in, what their weights are stored in, and
+whether the machine chooses the former."""
+
 ENDS = ("embedding", "head", "pooler")
 """Kinds of layer that stand around the layers of a model."""
 
@@ -164,7 +168,8 @@ class ModelGraph(Record):
     checkpoint; None: no blocks are stated, as where a scale stands for a whole matrix."""
     kv_dtype: Dtype
     activation_dtype: Dtype
-    """What matmuls multiply in; the stream between layers stays at 16 bit."""
+    """What matmuls multiply in, where the machine does not choose it; the stream between layers
+    stays at 16 bit."""
     parameters_active: Annotated[float, Field(ge=0)]
     """Weights that one token uses, the embedding included."""
     most_context_tokens: Annotated[int, Field(ge=0)] = 0
@@ -370,19 +375,36 @@ class ModelGraph(Record):
         return mixing
 
     @cached_property
-    def sorts(self) -> tuple[dict[tuple[str, str, str], LayerOperator], NDArray[np.intp]]:
+    def sorts(self) -> tuple[dict[Sort, LayerOperator], NDArray[np.intp]]:
         """Operators that do the same in the same formats, and differ in size: one of each sort,
         and for each operator the number of its sort, shape (rows,)."""
-        first: dict[tuple[str, str, str], LayerOperator] = {}
+        first: dict[Sort, LayerOperator] = {}
         found = []
         for operator in self.operators:
             stored = "kv_dtype" if operator.kind == "attention" else "weight_dtype"
             formats = [getattr(operator, name, "") for name in ("compute_dtype", stored)]
-            sort = operator.kind, formats[0], formats[1]
+            natively = getattr(operator, "natively", False)
+            sort = operator.kind, formats[0], formats[1], natively
             first.setdefault(sort, operator)
             found.append(sort)
         numbers = {sort: number for number, sort in enumerate(first)}
         return first, np.array([numbers[sort] for sort in found], dtype=np.intp)
+
+    @cached_property
+    def weights_by_sort(self) -> dict[Sort, float]:
+        """How many weights the matmuls and experts of each sort have in all layers that work in
+        every pass."""
+        sorts, numbers = self.sorts
+        counts = np.array(self.kind_counts, dtype=float)[self.kind_of_operator]
+        names = list(sorts)
+        found: dict[Sort, float] = {}
+        for operator, kind, number, count in zip(
+            self.operators, self.kind_of_operator, numbers, counts, strict=True
+        ):
+            if isinstance(operator, MatMul | Experts) and self.kinds[kind][0].runs_per_sample != 1:
+                sort = names[number]
+                found[sort] = found.get(sort, 0.0) + float(count) * operator.parameters
+        return found
 
     def demand(
         self,
@@ -413,19 +435,6 @@ class ModelGraph(Record):
     @cached_property
     def _demands(self) -> dict[tuple[int, int, tuple[str, ...], float], Demand]:
         return {}
-
-    @cached_property
-    def multiplied_in(self) -> str:
-        """The format whose peak MFU is measured against: what the most weights are multiplied
-        in."""
-        totals: dict[str, float] = {}
-        for kind, count in zip(self.kinds, self.kind_counts, strict=True):
-            for operator in kind[0].operators if kind[0].runs_per_sample != 1 else ():
-                if isinstance(operator, MatMul | Experts):
-                    dtype = operator.compute_dtype
-                    weight = count * operator.parameters
-                    totals[dtype] = totals.get(dtype, 0.0) + weight
-        return max(totals, key=lambda dtype: (totals[dtype], dtype), default="bf16")
 
     @cached_property
     def _grouped(self) -> tuple[tuple[tuple[Layer, ...], ...], NDArray[np.intp]]:

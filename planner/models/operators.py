@@ -61,6 +61,9 @@ class MatMul(Record):
     """Neighbours that each output sees, itself included: 9 in a convolution of 3 × 3. They are
     read from memory once."""
     tokens_factor: Factor = 1.0
+    natively: bool = False
+    """Whether `compute_dtype` is just what is multiplied in where chip and stack cannot take the
+    weights as they are stored: nobody said otherwise, and the machine decides."""
 
     @property
     def parameters(self) -> float:
@@ -291,6 +294,8 @@ class Experts(Record):
     """Of neighbouring experts, of which a token chooses `groups_active` before it chooses
     experts."""
     groups_active: Width = 1
+    natively: bool = False
+    """As of a matmul."""
 
     @model_validator(mode="after")
     def check_groups(self) -> Self:

@@ -19,6 +19,7 @@ from planner.models.graph import ModelGraph
 from planner.plan import Plan
 from planner.planning.engine_fronts import EngineFrontSearch
 from planner.planning.refusals import refusal_of
+from planner.pricing.stacks import machine_for
 from planner.scoring.score import Score
 from planner.solver.chain.labels import LAST_BEAM
 from planner.solver.chain.problem import Cuts, Floats, Ints, Run
@@ -51,6 +52,7 @@ def pareto(
     """
     question = _question(tuple(fields), power_scope, space)
     _refuse_unplanned(graph, workload, tolerance)
+    topology = machine_for(graph, topology)
     candidates = Candidates(graph, topology, workload, question)
     if candidates.averages:
         raise InputError(

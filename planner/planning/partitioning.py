@@ -35,6 +35,7 @@ from planner.planning.engine_search import AnySearch, EngineSearch, search_of
 from planner.planning.refusals import refusal_of
 from planner.planning.search import Engine, Progress
 from planner.planning.seating import seated_spaces
+from planner.pricing.stacks import machine_for
 from planner.scoring.plans import score_plan
 from planner.scoring.score import Score
 from planner.space.candidates import Candidates
@@ -85,6 +86,7 @@ def partition(
     diffuses = graph.is_diffusion
     asked = question_of(minimize, maximize, limits, power_scope, diffusion=diffuses, space=space)
     question = replace(asked, sequence_parallel=sequence_parallel)
+    topology = machine_for(graph, topology)
     excluded = _excluded(topology, exclude)
     if excluded and (diffuses or not question.of_engine(topology.software)):
         _refuse_with_exclude(engine, sequence_parallel)

@@ -14,8 +14,9 @@ from planner.machines.software import Software, Tuning
 from planner.machines.topology import Topology
 from planner.models.demand import Demand, Numbers
 from planner.models.dtypes import bytes_of
-from planner.models.graph import ModelGraph
+from planner.models.graph import ModelGraph, Sort
 from planner.models.operators import Attention, Experts, LayerOperator, MatMul, Recurrent
+from planner.pricing.formats import multiplied_in
 
 Floats = NDArray[np.float64]
 
@@ -87,19 +88,20 @@ class SortFigures:
         self.software = topology.software
         self.chip = topology.chip
         self.tuning = tuning_of(topology)
-        self._known: dict[tuple[str, str, str], tuple[float, ...]] = {}
+        self._known: dict[Sort, tuple[float, ...]] = {}
 
-    def figures(self, sort: tuple[str, str, str], operator: LayerOperator) -> tuple[float, ...]:
+    def figures(self, sort: Sort, operator: LayerOperator) -> tuple[float, ...]:
         """The fields of `OperatorFacts`, of operators like this one."""
         if sort not in self._known:
-            peak = self.chip.peak_flop_per_s(getattr(operator, "compute_dtype", "fp32"))
+            dtype = multiplied_in(operator, self.topology)
+            peak = self.chip.peak_flop_per_s(dtype)
             whole = self.chip.compute_efficiency * self.tuning.compute_efficiency
-            reached = whole * efficiency_of(self.software, operator)
+            reached = whole * efficiency_of(self.software, operator, dtype)
             self._known[sort] = (
                 peak,
                 peak * float(roofline.fed_fraction(reached, self.chip.arithmetic_share)),
-                widening_flop_per_byte(self.tuning, operator),
-                launch_s(self.software, operator),
+                widening_flop_per_byte(self.tuning, operator, dtype),
+                launch_s(self.software, operator, dtype),
                 decode_gain(self.topology, operator),
             )
         return self._known[sort]
@@ -175,20 +177,20 @@ def decode_gain(topology: Topology, operator: LayerOperator) -> float:
     return max(1.0, stored / chip.peak_flop_per_s(operator.compute_dtype))
 
 
-def efficiency_of(software: Software, operator: LayerOperator) -> float:
+def efficiency_of(software: Software, operator: LayerOperator, dtype: str) -> float:
     """Share of the peak for its format that an operator reaches when it is large. [1]"""
     if isinstance(operator, Attention | Recurrent) and software.attention_efficiency is not None:
         return software.attention_efficiency
-    matmuls = _matmul_efficiency(software, operator)
+    matmuls = _matmul_efficiency(software, dtype)
     if isinstance(operator, Experts) and software.experts_efficiency is not None:
         return matmuls * software.experts_efficiency
     return matmuls
 
 
-def _matmul_efficiency(software: Software, operator: LayerOperator) -> float:
-    """Of a large matmul in the operator's format: narrower formats may reach less of their
+def _matmul_efficiency(software: Software, dtype: str) -> float:
+    """Of a large matmul multiplied in a format: narrower formats may reach less of their
     peak. [1]"""
-    bits = 8 * bytes_of(getattr(operator, "compute_dtype", "fp32"))
+    bits = 8 * bytes_of(dtype)
     if bits <= 6 and software.narrow_efficiency is not None:
         return software.narrow_efficiency
     if bits <= 9 and software.quantised_efficiency is not None:
@@ -196,20 +198,20 @@ def _matmul_efficiency(software: Software, operator: LayerOperator) -> float:
     return software.compute_efficiency
 
 
-def widening_flop_per_byte(tuning: Tuning, operator: LayerOperator) -> float:
+def widening_flop_per_byte(tuning: Tuning, operator: LayerOperator, dtype: str) -> float:
     """Operations that widen a byte of weights stored in fewer bits than they are multiplied in.
     [FLOP/B]"""
     if not isinstance(operator, MatMul | Experts):
         return 0.0
     stored = bytes_of(operator.weight_dtype)
-    if stored >= bytes_of(operator.compute_dtype):
+    if stored >= bytes_of(dtype):
         return 0.0
     return tuning.widening_flop_per_weight / stored
 
 
-def launch_s(software: Software, operator: LayerOperator) -> float:
+def launch_s(software: Software, operator: LayerOperator, dtype: str) -> float:
     """Launching an operator; NaN where the software counts each of its kernels instead. [s]"""
-    quantised = bytes_of(getattr(operator, "compute_dtype", "fp32")) < 1.5
+    quantised = bytes_of(dtype) < 1.5
     matmul_s = software.quantised_overhead_s if quantised else software.matmul_overhead_s
     given = {
         "matmul": matmul_s,

@@ -22,6 +22,7 @@ from planner.models.dtypes import Zeros
 from planner.models.graph import ModelGraph
 from planner.models.operators import Experts
 from planner.pricing.collectives import EXCHANGES, Collectives, Copies, Spans, offers, spans_of
+from planner.pricing.formats import peak_flop_per_s
 from planner.pricing.operator_table import (
     OperatorFacts,
     OperatorTable,
@@ -70,6 +71,8 @@ class Step(NamedTuple):
     sequences: float
     context_tokens: float
     decode: bool
+    together: float = 1.0
+    """Prompts that one rank takes whole in the pass, where ranks share out the sequences."""
 
     @property
     def rows(self) -> float:
@@ -370,7 +373,7 @@ class PriceList:
         """Of each step, one copy of the residual stream, and what the widest operator reads and
         writes. [B]"""
         table = self._table(split)
-        prompts = np.maximum(1.0, tokens / workload.prompt_tokens)
+        prompts = np.maximum(1.0, tokens / workload.new_prompt_tokens)
         rank = np.maximum(1.0 / split.attention, 1.0 / prompts)
         share = tokens * rank / split.sequence
         each = np.asarray(table.demand.activation_bytes_per_token)
@@ -476,7 +479,7 @@ def utilisation(
     """MFU and MBU: useful operations and bytes over what the chips could do in that time."""
     flop, moved = work
     chip = prices.topology.chip
-    peak = chip.peak_flop_per_s(prices.graph.multiplied_in)
+    peak = peak_flop_per_s(prices.graph, prices.topology)
     return {
         "mfu_fraction": flop / (chip_seconds * peak),
         "mbu_fraction": moved / (chip_seconds * chip.memory[0].bandwidth_bytes_per_s),
@@ -524,7 +527,7 @@ def shares_of(split: Split, step: Step, *, whole: bool = True) -> tuple[float, f
         share = step.sequences / split.attention
         most = float(math.ceil(share)) if whole else share
         return most * step.tokens / step.sequences, most
-    share = max(1.0 / split.attention, 1.0 / max(1.0, step.sequences))
+    share = max(1.0 / split.attention, step.together / max(1.0, step.sequences))
     return step.tokens * share / split.sequence, max(step.sequences * share, 1.0 / split.sequence)
 
 

@@ -25,7 +25,7 @@ class Schedule:
     micro_batches: int
     prefill_passes: float
     """Passes that the prompts of a whole batch ("together") or of one request ("steady") take; 0
-    in a decode pool."""
+    in a decode pool, and of several prompts in one pass the share of each."""
     prefill: Step
     """A pass of one prompt, or of a part of it."""
     packed: Step
@@ -35,6 +35,8 @@ class Schedule:
     decode: Step
     most_tokens: float
     """In any pass: what buffers are made for."""
+    pool_prompts: int = 1
+    """Prompts that share a pass in a prefill pool."""
     relaxed: bool = False
     """Whether sequences may be shared out in fractions: then times for a sequence only shrink as
     more are in flight, and bounds hold for fewer too."""
@@ -109,7 +111,8 @@ class Schedule:
     def held_sequences(self, attention_parallel: int) -> int:
         """Whose cache a rank of a stage that shares out its sequences holds: of a prefill pool
         the prompt in work and the one that leaves, since each stage sends on what it has of a
-        prompt when it is done with it."""
+        prompt when it is done with it. Prompts that share a pass need no more than that: where
+        there is less room than for all of them, an engine packs fewer, which we do not price."""
         if self.workload.phase == "prefill":
             return 2
         return math.ceil(self.sequences / attention_parallel)
@@ -150,6 +153,41 @@ def denoising(graph: ModelGraph, samples: int) -> Step:
     return Step(passes * graph.tokens_per_sample, float(passes), graph.tokens_per_sample / 2, False)
 
 
+def prompts_in_a_pass(workload: Workload, software: Software) -> int:
+    """How many whole prompts a pass of a prefill pool takes: as many as its chunk has room for,
+    where there is always another prompt and an engine that packs them; where they come at a
+    rate, one, as in the queue that says how long each waits."""
+    if workload.requests_per_s is not None or not software.packs_prompts:
+        return 1
+    return max(1, int(software.prefill_chunk_tokens // workload.new_prompt_tokens))
+
+
+def seen_by_prompts(workload: Workload) -> float:
+    """Tokens of the context before one of a prompt that is run, on average: half of the prompt
+    where all of it is, and what is cached with half of the rest."""
+    return workload.prompt_tokens - workload.new_prompt_tokens / 2
+
+
+def _packed(workload: Workload, software: Software, packed: int) -> Schedule:
+    """Of a prefill pool whose passes take several prompts: each has its share of one."""
+    tokens = packed * workload.new_prompt_tokens
+    context = seen_by_prompts(workload)
+    step = Step(tokens, float(packed), context, decode=False, together=float(packed))
+    return Schedule(
+        workload=workload,
+        software=software,
+        sequences=1,
+        micro_batches=1,
+        prefill_passes=1.0 / packed,
+        prefill=step,
+        packed=step,
+        packs=1,
+        decode=Step(1.0, 1.0, workload.mean_context_tokens, decode=True),
+        most_tokens=workload.new_prompt_tokens,
+        pool_prompts=packed,
+    )
+
+
 def schedule_of(
     workload: Workload,
     software: Software,
@@ -161,11 +199,14 @@ def schedule_of(
     whole_passes: bool = True,
 ) -> Schedule:
     """The passes of a replica with so many sequences, cut into micro-batches of at most
-    `micro_sequences`; of one in a prefill pool, with one prompt after the other."""
+    `micro_sequences`; of one in a prefill pool, with one pass after the other."""
     if workload.phase == "prefill":
         sequences = micro_batches = micro_sequences = 1
+        packed = prompts_in_a_pass(workload, software)
+        if packed > 1:
+            return _packed(workload, software, packed)
     steady = workload.arrivals == "steady"
-    prompt_tokens = workload.prompt_tokens * (1 if steady else sequences)
+    prompt_tokens = workload.new_prompt_tokens * (1 if steady else sequences)
     chunk = software.prefill_chunk_tokens
     passes = max(1.0, prompt_tokens / chunk)
     if whole_passes or steady:
@@ -177,9 +218,11 @@ def schedule_of(
         # The prompts' steps keep their sizes, which nothing counts: no pass runs them.
         passes = 0.0
         most_tokens = verified
-    prompts = max(1.0, tokens / workload.prompt_tokens)
-    prefill = Step(tokens, prompts, workload.prompt_tokens / 2, False)
+    prompts = max(1.0, tokens / workload.new_prompt_tokens)
+    prefill = Step(tokens, prompts, seen_by_prompts(workload), False)
     packs = _packs(workload, software)
+    # Any rank of those that share out the sequences may have as many.
+    full = prefill._replace(tokens=packs * tokens, sequences=packs * prompts, together=float(packs))
     return Schedule(
         workload=workload,
         software=software,
@@ -187,8 +230,7 @@ def schedule_of(
         micro_batches=micro_batches,
         prefill_passes=passes,
         prefill=prefill,
-        # All of them on one rank, so that any rank may have as many.
-        packed=prefill._replace(tokens=packs * tokens),
+        packed=full,
         packs=packs,
         decode=Step(verified, float(micro_sequences), workload.mean_context_tokens, True),
         most_tokens=most_tokens,
@@ -200,4 +242,4 @@ def _packs(workload: Workload, software: Software) -> int:
     """Prompts that one pass takes, where they come one by one among decode passes."""
     if not software.packs_prompts or workload.arrivals != "steady" or workload.phase != "both":
         return 1
-    return max(1, software.prefill_chunk_tokens // workload.prompt_tokens)
+    return max(1, int(software.prefill_chunk_tokens // workload.new_prompt_tokens))

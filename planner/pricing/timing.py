@@ -181,7 +181,7 @@ def waits_of(
     joined = at.request_overhead_s + waiting
     if at.prefill_passes:
         joined = joined + pipeline.fill_and_drain_s(
-            prompt_pass_s, prompt_slowest_s, at.prefill_passes
+            prompt_pass_s, prompt_slowest_s, np.maximum(1.0, at.prefill_passes)
         )
     return Waits(joined, tpot, round_s, waiting)
 
@@ -422,7 +422,7 @@ def _trailing_breakdown(
 def _first_token_breakdown(prefill: Passes, at: Schedule, waiting_s: float) -> Floats:
     """One pass through all stages, then the other passes at the slowest of them; nothing where
     there are none."""
-    passes = at.prefill_passes
+    passes = max(1.0, at.prefill_passes) if at.pool_prompts > 1 else at.prefill_passes
     once = min(1.0, passes)
     parts = np.zeros((len(prefill.flop), len(ALL_CAUSES)))
     parts[:, :-1] = once * prefill.seconds

@@ -13,7 +13,7 @@ from typing import Any
 from planner.cost.energy import hourly_usd
 from planner.errors import InputError, listed, nearest_names, shortened
 from planner.machines.engine import Engine
-from planner.machines.software import Software
+from planner.machines.software import NativeFormat, Software
 from planner.machines.topology import Figure, Topology
 from planner.records import Record
 from planner.units import parse_quantity
@@ -112,6 +112,8 @@ PLAIN = {
         "title",
         "collective",
         "tuning",
+        "native",
+        "other_models",
         "residual",
         "engine",
         "pads_heads",
@@ -123,6 +125,7 @@ PLAIN = {
     "engine": set(Engine.model_fields),
     "collective": {"algorithm", "kinds", "most_ranks", "across_nodes", *COLLECTIVE},
     "tuning": {"architecture", *TUNING},
+    "native": set(NativeFormat.model_fields),
     "power": {"system", "chip", "host_share"},
     "price": {"rental", "purchase"},
 }
@@ -154,6 +157,7 @@ def topology_from(
         "chip": book.chip(chip),
         "fabrics": fabrics,
         "software": book.software(stack),
+        "other_software": [] if software else _other_software(stack),
         "power": watts,
         "price": book.price(_table(fields, "price"), provisioned),
         "divisible": fields.get("divisible", False),
@@ -165,6 +169,23 @@ def topology_from(
     return Topology.from_fields({**made, "figures": book.figures})
 
 
+def _other_software(stack: Mapping[str, Any]) -> list[Fields]:
+    """The names of the stacks of models that one is not made for, by class of models."""
+    named = _table(stack, "other_models")
+    for models, name in named.items():
+        if not isinstance(name, str):
+            raise InputError(
+                f"software.other_models.{shortened(models)} must be the name of a software stack"
+            )
+    return [{"models": models, "software": name} for models, name in named.items()]
+
+
+def stack_from(fields: Mapping[str, Any], find_software: Finder) -> tuple[Software, list[Figure]]:
+    """The software stack that a parsed file describes, and where its figures come from."""
+    book = Book()
+    return Software.from_fields(book.software(composed(fields, find_software))), book.figures
+
+
 def _units(fabric: Fields) -> int:
     """Of a level, where they are a number; what else stands there is refused with the record."""
     units = fabric.get("units")
@@ -173,7 +194,7 @@ def _units(fabric: Fields) -> int:
 
 def software_from(fields: Mapping[str, Any], find_software: Finder) -> Software:
     """The software stack that a parsed file describes."""
-    return Software.from_fields(Book().software(composed(fields, find_software)))
+    return stack_from(fields, find_software)[0]
 
 
 def composed(fields: Mapping[str, Any], find_software: Finder) -> Mapping[str, Any]:
@@ -225,6 +246,10 @@ def software_toml(software: Software, *, note: str = "") -> str:
             f"architecture = {_quoted(tuning.architecture)}",
             *_toml_figures(tuning, TUNING, tail),
         ]
+    for native in software.natives:
+        stated = native.model_dump(exclude_defaults=True)
+        lines += ["", "[[native]]"]
+        lines += [f"{name} = {json.dumps(value)}" for name, value in stated.items()]
     for kernel in software.collectives:
         kinds = ", ".join(map(_quoted, kernel.kinds))
         lines += [
@@ -297,6 +322,14 @@ def _engine(fields: Mapping[str, Any]) -> Fields:
     stated = _table(fields, "engine")
     known_keys(stated, "engine")
     return dict(stated)
+
+
+def _natives(stated: Any) -> list[Fields]:
+    """What a software multiplies 4-bit floats in, with the source beside it."""
+    found = tables({"native": stated}, "native")
+    for one in found:
+        known_keys(one, "native")
+    return [dict(one) for one in found]
 
 
 def _named_or_own(given: Any, find: Finder, what: str) -> Mapping[str, Any]:
@@ -426,6 +459,8 @@ class Book:
         made.pop("title", None)
         made.pop("collective", None)
         made.pop("tuning", None)
+        made.pop("other_models", None)
+        made["natives"] = _natives(made.pop("native", []))
         made["residuals"] = self.residuals(_table(made, "residual"))
         made.pop("residual", None)
         made["engine"] = _engine(fields)

@@ -16,13 +16,13 @@ from planner.report.plans import (
     stages_rows,
 )
 from planner.report.text import (
-    STAGE_HEADER,
     assumption_lines,
     chosen_lines,
     doubt_lines,
     interval_lines,
     question_lines,
     seated_proof_line,
+    stage_header,
     stage_rows,
 )
 from planner.report.words import headline, seat_lines
@@ -51,7 +51,7 @@ def result_html(result: Result) -> str:
 def score_html(score: Score) -> str:
     """A score for a notebook."""
     figures = svg.table(("", ""), headline(score))
-    stages = svg.table(STAGE_HEADER, stage_rows(score), words=(0, 1))
+    stages = svg.table(stage_header(score), stage_rows(score), words=(0, 1))
     return figures + breakdown_svg(score) + memory_svg(score) + stages
 
 

@@ -19,12 +19,14 @@ def graph_text(graph: ModelGraph) -> str:
     remembered = graph.state_bytes_per_sequence
     state = f" and {spoken(remembered, 'B')} of state a sequence" if remembered else ""
     pruned = f", pruned {graph.sparsity}" if graph.sparsity else ""
+    open_format = any(getattr(operator, "natively", False) for operator in graph.operators)
+    natively = ", or in 4 bit where chip and stack can" if open_format else ""
     weights = f"{graph.weight_dtype} ({spoken(graph.weight_bytes, 'B')})"
     cache = f"{graph.kv_dtype} ({spoken(graph.kv_bytes_per_token, 'B')} a token{state})"
     lines = [
         f"{graph.name}: {graph.parameters / 1e9:,.4g} B parameters,"
         f" {graph.parameters_active / 1e9:,.4g} B active; weights {weights}, KV cache {cache},"
-        f" matmuls {graph.activation_dtype}{pruned}",
+        f" matmuls {graph.activation_dtype}{natively}{pruned}",
         f"layers: {kinds}",
         f"source: {graph.source or 'none'} ({graph.confidence or 'no confidence stated'})",
     ]

@@ -8,6 +8,7 @@ import numpy as np
 from planner.answers.results import Result
 from planner.cost import roofline
 from planner.errors import UnknownNameError
+from planner.pricing.formats import peak_flop_per_s
 from planner.pricing.holdings import layers_of, split_of
 from planner.pricing.served import Served
 from planner.report.pictures import memory_parts
@@ -181,7 +182,7 @@ def _stages(drawn: "go.Figure", result: Result) -> None:
 
 def _roofline(drawn: "go.Figure", result: Result) -> None:
     chip = result.topology.chip
-    peak = chip.peak_flop_per_s(result.graph.multiplied_in)
+    peak = peak_flop_per_s(result.graph, result.topology)
     bandwidth = chip.memory[0].bandwidth_bytes_per_s
     points = _under_the_roof(result.score)
 

@@ -18,6 +18,7 @@ from planner.machines.topology import Topology, described
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
 from planner.pricing.engines import rules_said
+from planner.pricing.formats import formats_of
 from planner.report.plans import (
     PLAN_HEADER,
     engine_cost_lines,
@@ -45,9 +46,8 @@ MOST_STAGES = 24
 
 def question_lines(graph: ModelGraph, topology: Topology, workload: Workload) -> list[str]:
     """What was asked."""
-    formats = (
-        f"weights {graph.weight_dtype}, KV cache {graph.kv_dtype}, matmuls {graph.activation_dtype}"
-    )
+    matmuls = formats_of(graph, topology)
+    formats = f"weights {graph.weight_dtype}, KV cache {graph.kv_dtype}, matmuls {matmuls}"
     size = f"{workload.prompt_tokens} + {workload.output_tokens} tokens"
     if graph.is_diffusion:
         size = (
@@ -82,9 +82,16 @@ def _start_text(workload: Workload) -> str:
         parts = ["whenever their users like"]
     if workload.phase != "both":
         parts.append(f"a pool for {workload.phase} alone")
+    if workload.cached_prompt_share:
+        parts.append(f"{100 * workload.cached_prompt_share:.4g} % of each prompt cached already")
     if workload.speculation is not None:
         parts.append(drafting_text(workload.speculation))
     return "; ".join(parts)
+
+
+def _of_kind(speculation: Speculation) -> str:
+    """Which figure was taken, where a kind of draft gave it."""
+    return "" if speculation.kind is None else f" ({speculation.acceptance_source})"
 
 
 def drafting_text(speculation: Speculation) -> str:
@@ -96,6 +103,7 @@ def drafting_text(speculation: Speculation) -> str:
         f"{speculation.tokens} token{'s' * (speculation.tokens > 1)} drafted by {drafter}"
         f" for each pass, which keeps {speculation.tokens_per_pass:.3g}"
         f" at an acceptance rate of {trimmed(speculation.acceptance_rate, 4)}"
+        f"{_of_kind(speculation)}"
     )
 
 
@@ -123,6 +131,18 @@ STAGE_HEADER = (
     "decode pass",
     "prefill pass",
 )
+
+
+SAMPLING = {"chips": "on chips", "decode pass": "one step", "prefill pass": "once a sample"}
+"""What a diffusion model's stage does instead of such passes: a denoising step, and what runs once,
+text encoders and the autoencoder."""
+
+
+def stage_header(score: Score) -> tuple[str, ...]:
+    """Of the rows of a score."""
+    if score.step_s is None:
+        return STAGE_HEADER
+    return tuple(SAMPLING.get(name, name) for name in STAGE_HEADER)
 
 
 def stage_rows(score: Score) -> list[tuple[str, ...]]:
@@ -396,7 +416,7 @@ def _headline_lines(headline: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def _stage_lines(score: Score) -> list[str]:
-    return aligned([STAGE_HEADER, *stage_rows(score)])
+    return aligned([stage_header(score), *stage_rows(score)])
 
 
 def cluster_result_text(result: ClusterResult) -> str:

@@ -20,6 +20,7 @@ from planner.pricing.queueing import batch_of, most_requests_per_s
 from planner.pricing.schedule import Schedule
 from planner.pricing.seats import seated
 from planner.pricing.served import Served
+from planner.pricing.stacks import machine_for
 from planner.records import Record
 from planner.units import spoken
 from planner.workload import Workload
@@ -52,6 +53,7 @@ def check_plan(
     Memory is checked once everything else is right, since a plan that makes no sense has no ledger;
     of sequences that do not fit beside others, some wait, which breaks no rule.
     """
+    topology = machine_for(graph, topology)
     broken = check_structure(plan, graph, topology, exclude=exclude)
     if space == "engine":
         broken += tuple(check_engine(plan, graph, topology))

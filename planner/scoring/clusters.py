@@ -19,6 +19,7 @@ from planner.plan import Plan
 from planner.pricing.collectives import hop_s
 from planner.pricing.crossing import crossing_s
 from planner.pricing.deployment import Deployment
+from planner.pricing.formats import peak_flop_per_s
 from planner.pricing.holdings import kind_counts_of, split_of
 from planner.pricing.price_list import PriceList, Step, reach_of, shares_of
 from planner.pricing.schedule import Schedule
@@ -345,5 +346,5 @@ def _utilisation(deployment: ClusterDeployment, at: Schedule, cycle_s: float) ->
 def peaks_of(graph: ModelGraph, topology: Topology) -> tuple[float, float]:
     """What a chip could do. [FLOP/s, B/s]"""
     chip = topology.chip
-    peak = chip.peak_flop_per_s(graph.multiplied_in)
+    peak = peak_flop_per_s(graph, topology)
     return peak, chip.memory[0].bandwidth_bytes_per_s

@@ -19,6 +19,7 @@ from planner.pricing.queueing import batch_of, load_of
 from planner.pricing.schedule import Schedule
 from planner.pricing.seats import seated
 from planner.pricing.served import Served
+from planner.pricing.stacks import machine_for
 from planner.pricing.timing import (
     ALL_CAUSES,
     Timing,
@@ -50,7 +51,7 @@ def score_plan(
     known. An InfeasibleError says what does not fit; an InputError, which rule the plan breaks.
     """
     refuse_broken(check_structure(plan, graph, topology, exclude=exclude))
-    served = Served(graph, topology, workload)
+    served = Served(graph, machine_for(graph, topology), workload)
     deployment = seated(Deployment(plan, [served] * len(plan.stages)))
     return _score(deployment, power_scope)
 

@@ -9,6 +9,7 @@ from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
 from planner.plan import ChipRange, Plan, Stage
 from planner.pricing.engines import engine_faults, in_flight
+from planner.pricing.stacks import machine_for
 from planner.scoring.checking import STRUCTURE
 from planner.scoring.plans import refuse_broken
 from planner.space.layout import even_cut, packing_of, starts_of
@@ -58,6 +59,7 @@ def uniform_plan(
         )
         for layers, stage_groups in zip(runs, groups, strict=True)
     )
+    topology = machine_for(graph, topology)
     kept = _kept_in_flight(topology.software.engine, pipeline_parallel)
     plan = Plan(stages=stages, micro_batches=micro_batches or kept or pipeline_parallel)
     broken = [violation for check in STRUCTURE for violation in check(plan, graph, topology)]

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from planner.answers.question import FIELDS
 from planner.cost.energy import energy_j, usd_per_million_tokens
 from planner.plan import ChipRange, Plan, Stage, Way
+from planner.pricing.formats import peak_flop_per_s
 from planner.pricing.queueing import FULL
 from planner.pricing.timing import Hop
 from planner.solver.chain.cuts import Chain, Cut, all_reached, best_cut, bottlenecks
@@ -896,7 +897,7 @@ class Market:
         space = self.space
         chip = space.topology.chip
         peak = (
-            chip.peak_flop_per_s(space.graph.multiplied_in),
+            peak_flop_per_s(space.graph, space.topology),
             chip.memory[0].bandwidth_bytes_per_s,
         )[number]
         useful = space.meter.useful(self.highs.moments)[number]

@@ -193,7 +193,8 @@ class Clock(NamedTuple):
         at = self.at
         # The first pass of a prompt runs through all stages; each later one comes behind it, and
         # adds what the slowest stage takes.
-        once = 1.0 if at.prefill_passes == int(at.prefill_passes) else 0.0
+        whole = at.pool_prompts > 1 or at.prefill_passes == int(at.prefill_passes)
+        once = 1.0 if whole else 0.0
         often = 1.0 + waited
         passes = {
             Peak.CHUNK.at(self.end): often * max(0.0, at.prefill_passes - once),

@@ -304,7 +304,7 @@ class Meter:
         joined, tpot = np.zeros((2, *np.shape(others_s)))
         # Passes in fractions stand for any number up to theirs: of those only what the slowest stage
         # does is certain.
-        whole_passes = moments.passes == np.floor(moments.passes)
+        whole_passes = (moments.passes == np.floor(moments.passes)) | (at.pool_prompts > 1)
         prompt_pass_s = np.where(whole_passes, sums.prefill_s, peaks.prefill_s)
         for passes in np.unique(moments.passes):
             # Schedules differ in how many passes a prompt takes, at most.

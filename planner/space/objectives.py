@@ -13,6 +13,7 @@ from planner.answers.question import FIELDS
 from planner.cost.energy import SECONDS_PER_HOUR, Draw, usd_per_million_tokens
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
+from planner.pricing.formats import peak_flop_per_s
 from planner.pricing.price_list import PriceList
 from planner.pricing.schedule import Schedule
 from planner.pricing.timing import active_chip_s, useful_of_cycle
@@ -105,7 +106,7 @@ class Corner:
         at = self.ends[0] if self.fixed else self.ends[1]
         operations, useful_bytes = useful_of_cycle(self.basis.graph, at)
         chip = self.basis.topology.chip
-        flop_per_s = chip.peak_flop_per_s(self.basis.graph.multiplied_in)
+        flop_per_s = peak_flop_per_s(self.basis.graph, self.basis.topology)
         return operations / flop_per_s, useful_bytes / chip.memory[0].bandwidth_bytes_per_s
 
 

@@ -88,7 +88,7 @@ def test_replicas_share_out_the_batch():
 
 def test_a_diffusion_transformer_is_bound_by_arithmetic_and_its_fields_agree():
     score = score_of("flux-1")
-    assert score.breakdown[0].compute_s > 0.8 * score.step_s
+    assert score.breakdown[0].compute_s > 0.75 * score.step_s
     assert score.ttft_s == score.tpot_s == score.request_s == score.image_s
     assert score.tokens_per_s == score.samples_per_s
     assert 0 < score.mfu_fraction < 1

@@ -9,6 +9,7 @@ from planner.machines.software import Tuning
 from planner.machines.topology import Power
 from planner.models.operators import Experts, MatMul, Pointwise, Recurrent
 from planner.models.pruning import pruned
+from planner.pricing.formats import mostly_multiplied_in
 from planner.pricing.operator_table import (
     efficiency_of,
     operator_facts,
@@ -215,7 +216,7 @@ def test_useful_flop_of_a_token_is_twice_the_parameters_it_meets():
 
 
 def test_mfu_is_measured_in_the_format_of_most_matmuls():
-    assert tiny_graph().multiplied_in == "bf16"
+    assert mostly_multiplied_in(tiny_graph(), round_machine()) == "bf16"
 
 
 def test_prices_scale_over_numpy_arrays_of_layers():
@@ -510,6 +511,11 @@ def test_each_operator_has_its_own_launch(operator, kernels, seconds):
         assert table.overhead_s.tolist() == [[expected]]
 
 
+def asked(operator) -> str:
+    """The format that an operator names."""
+    return getattr(operator, "compute_dtype", "fp32")
+
+
 @pytest.mark.parametrize(
     ("operator", "share"),
     [
@@ -535,24 +541,27 @@ def test_each_format_reaches_its_own_share_of_the_peak(operator, share):
         attention_efficiency=0.4,
         experts_efficiency=0.5,
     )
-    assert efficiency_of(software, operator) == share
-    assert efficiency_of(round_software(compute_efficiency=0.8), operator) == 0.8
+    assert efficiency_of(software, operator, asked(operator)) == share
+    assert efficiency_of(round_software(compute_efficiency=0.8), operator, asked(operator)) == 0.8
 
 
 def test_four_bits_without_a_share_of_their_own_reach_that_of_eight():
     software = round_software(compute_efficiency=0.8, quantised_efficiency=0.5)
-    assert efficiency_of(software, matmul(compute_dtype="fp4")) == 0.5
+    assert efficiency_of(software, matmul(compute_dtype="fp4"), "fp4") == 0.5
 
 
 def test_weights_stored_in_fewer_bits_are_widened_once_in_a_pass():
     tuning = Tuning(architecture="round", widening_flop_per_weight=6.0)
     narrow = matmul(weight_dtype="fp8")
-    assert widening_flop_per_byte(tuning, narrow) == 6.0
+    assert widening_flop_per_byte(tuning, narrow, "bf16") == 6.0
     assert (
-        widening_flop_per_byte(tuning, matmul(weight_dtype="fp4")) == 12.0
+        widening_flop_per_byte(tuning, matmul(weight_dtype="fp4"), "bf16") == 12.0
     )  # two weights in a byte
-    assert widening_flop_per_byte(tuning, experts(weight_dtype="fp8")) == 6.0
-    assert [widening_flop_per_byte(tuning, one) for one in (matmul(), attention())] == [0.0, 0.0]
+    assert widening_flop_per_byte(tuning, experts(weight_dtype="fp8"), "bf16") == 6.0
+    assert [widening_flop_per_byte(tuning, one, "bf16") for one in (matmul(), attention())] == [
+        0.0,
+        0.0,
+    ]
     machine = round_machine(chip=round_chip(architecture="round"), software={"tunings": (tuning,)})
     # 50 B of weights: 300 FLOP to widen them, 100 to multiply them; 50 + 10 + 20 B take 8 s.
     step = Step(tokens=1.0, sequences=1.0, context_tokens=1.0, decode=True)
@@ -753,13 +762,13 @@ def test_mfu_is_measured_in_the_format_that_most_weights_are_multiplied_in():
     small, large = layer("a", matmul()), layer("b", matmul(inputs=50, compute_dtype="fp8"))
     smaller = layer("c", matmul(inputs=4, compute_dtype="fp8"))
     once = layer("once", matmul(inputs=5000, compute_dtype="fp8"), runs_per_sample=1)
-    assert chain(small, large).multiplied_in == "fp8"
+    assert mostly_multiplied_in(chain(small, large), round_machine()) == "fp8"
     assert (
-        chain(small, once, smaller).multiplied_in == "bf16"
+        mostly_multiplied_in(chain(small, once, smaller), round_machine()) == "bf16"
     )  # 50 weights against 40, in how many bytes does not matter
     eleven = [layer(f"a{number}", matmul()) for number in range(11)]
-    assert chain(*eleven, large).multiplied_in == "bf16"  # 550 against 500
-    assert chain(layer("b", attention())).multiplied_in == "bf16"
+    assert mostly_multiplied_in(chain(*eleven, large), round_machine()) == "bf16"  # 550 against 500
+    assert mostly_multiplied_in(chain(layer("b", attention())), round_machine()) == "bf16"
 
 
 def test_each_rank_that_shares_out_sequences_has_a_host_process_of_its_own():

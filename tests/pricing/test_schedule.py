@@ -2,7 +2,8 @@
 
 import pytest
 
-from planner.pricing.price_list import Step
+from planner.machines.engine import Engine
+from planner.pricing.price_list import Split, Step, shares_of
 from planner.pricing.schedule import denoising, schedule_of, scheduled
 from planner.workload import Speculation, Workload
 from tests.by_hand import chain, layer, matmul, round_software
@@ -196,3 +197,50 @@ def test_samples_go_through_the_denoiser_once_for_each_pass_of_guidance():
     )
     assert (at.sequences, at.micro_batches, at.prefill_passes, at.most_tokens) == (3, 1, 1.0, 96.0)
     assert at.prefill == at.decode == step
+
+
+def batching(**changes):
+    """Software whose engine is known to batch prompts."""
+    return round_software(engine=Engine(like_stages=True), **changes)
+
+
+def test_short_prompts_share_a_pass_of_a_prefill_pool_that_is_never_idle():
+    work = Workload(phase="prefill", prompt_tokens=25)
+    at = schedule_of(work, batching(prefill_chunk_tokens=110), 9, 1, 9)
+    assert at.pool_prompts == 4  # 100 of 110 tokens
+    assert (at.prefill_passes, at.most_tokens, at.sequences) == (0.25, 25.0, 1)
+    assert at.prefill == Step(100.0, 4.0, 12.5, decode=False, together=4.0)
+    # Room for one in work and one that leaves: with no more than that, an engine packs fewer.
+    assert at.held_sequences(1) == at.held_sequences(8) == 2
+
+
+def test_prompts_run_alone_under_a_rate_in_long_chunks_and_where_no_engine_batches_them():
+    work = Workload(phase="prefill", prompt_tokens=25)
+    software = batching(prefill_chunk_tokens=110)
+    alone = schedule_of(work, batching(prefill_chunk_tokens=49), 1, 1, 1)
+    for at in (
+        alone,
+        schedule_of(work.replace(requests_per_s=1.0, batch_size=None), software, 1, 1, 1),
+        schedule_of(work, round_software(prefill_chunk_tokens=110), 1, 1, 1),
+    ):
+        assert (at.pool_prompts, at.prefill_passes, at.prefill.tokens) == (1, 1.0, 25.0)
+
+
+def test_ranks_that_share_out_the_sequences_fill_passes_of_their_own():
+    packed = Step(100.0, 4.0, 12.5, decode=False, together=4.0)
+    assert shares_of(Split(attention=4), packed) == (100.0, 4.0)
+    assert shares_of(Split(attention=4), packed._replace(together=1.0)) == (25.0, 1.0)
+
+
+def test_passes_run_what_is_not_cached_and_see_all_of_the_context():
+    # 40 of 100 tokens are run, in chunks of 30: 20 and 20. They see 60 cached and half of 40.
+    at = planned(
+        4, prompt_tokens=100, cached_prompt_share=0.6, software={"prefill_chunk_tokens": 30}
+    )
+    assert at.prefill_passes == 2
+    assert at.prefill == Step(tokens=20.0, sequences=1.0, context_tokens=80.0, decode=False)
+
+
+def test_more_prompts_share_a_pass_where_less_of_them_is_run():
+    work = Workload(phase="prefill", prompt_tokens=50, cached_prompt_share=0.5)
+    assert schedule_of(work, batching(prefill_chunk_tokens=110), 1, 1, 1).pool_prompts == 4

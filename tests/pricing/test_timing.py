@@ -5,11 +5,15 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from planner import load_model, load_topology, partition, score_plan, uniform_plan
 from planner.machines.topology import Power
 from planner.plan import ChipRange, Plan, Stage
 from planner.pricing.price_list import CAUSES, PriceList, Step
 from planner.pricing.schedule import Schedule, schedule_of, scheduled
+from planner.pricing.served import Served
 from planner.pricing.timing import (
     ALL_CAUSES,
     Passes,
@@ -542,3 +546,58 @@ def test_nobody_is_interrupted_who_makes_no_later_tokens():
         work.replace(output_tokens=6), tiny_software(), batch_size=4, replicas=1, micro_batches=1
     )
     assert interruptions_s(at, 5.0) == pytest.approx(1.0)
+
+
+def test_a_prefill_pool_finishes_as_many_prompts_as_its_passes_hold():
+    graph, topology = load_model("llama-3.1-8b"), load_topology("hgx-h100", chips=1)
+    plan = uniform_plan(graph, topology)
+    short = score_plan(plan, graph, topology, Workload(phase="prefill", prompt_tokens=1024))
+    served = Served(graph, topology, Workload(phase="prefill", prompt_tokens=1024))
+    at = served.schedule(1)
+    assert at.pool_prompts == 8  # of 1,024 tokens in a chunk of 8,192
+    pass_s = timing_of(served.prices, plan, at).prefill.pass_s
+    # Eight prompts leave after each pass; each waited for all of it.
+    assert short.tokens_per_s == pytest.approx(8 * 256 / pass_s)
+    assert short.ttft_s == pytest.approx(pass_s + topology.software.request_overhead_s)
+    assert sum(short.prefill_breakdown[0].model_dump().values()) == pytest.approx(short.ttft_s)
+
+
+@pytest.mark.parametrize("objective", ["tokens_per_s", "ttft_s"])
+@pytest.mark.parametrize("space", ["engine", "any"])
+def test_the_search_packs_prompts_as_the_score_does(objective, space):
+    graph, topology = load_model("llama-3.1-8b"), load_topology("hgx-h100", chips=4)
+    direction = "minimize" if objective == "ttft_s" else "maximize"
+    work = Workload(phase="prefill", prompt_tokens=700)
+    found = partition(graph, topology, work, **{direction: objective}, space=space)
+    assert found.status == "optimal"
+    each = [
+        score_plan(
+            uniform_plan(graph, topology, tensor_parallel=tensor, data_parallel=4 // tensor),
+            graph,
+            topology,
+            work,
+        )
+        for tensor in (1, 2, 4)
+    ]
+    values = [getattr(one, objective) for one in each]
+    if direction == "minimize":
+        assert found.objective <= min(values) * (1 + 1e-9)
+    else:
+        assert found.objective >= max(values) * (1 - 1e-9)
+
+
+@given(st.floats(0, 0.99), st.floats(0, 0.99), st.integers(1, 20_000))
+def test_more_of_a_prompt_cached_is_never_slower(one, other, prompt_tokens):
+    graph, topology = load_model("llama-3.1-8b"), load_topology("hgx-h100", chips=1)
+    plan = uniform_plan(graph, topology)
+    less, more = (
+        score_plan(
+            plan,
+            graph,
+            topology,
+            Workload(prompt_tokens=prompt_tokens, cached_prompt_share=share),
+        )
+        for share in sorted((one, other))
+    )
+    assert more.ttft_s <= less.ttft_s * (1 + 1e-9)
+    assert more.memory_headroom_bytes >= less.memory_headroom_bytes - 1.0

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from planner.cost.memory import fewest_chips
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
+from planner.pricing.formats import peak_flop_per_s
 from planner.pricing.price_list import Step, useful_work
 
 MOST_BATCH = 2**20
@@ -71,5 +72,5 @@ class Roof(NamedTuple):
         flop, moved = useful_work(self.graph, step)
         return Pass(
             moved / (self.chips * chip.memory[0].bandwidth_bytes_per_s),
-            flop / (self.chips * chip.peak_flop_per_s(self.graph.multiplied_in)),
+            flop / (self.chips * peak_flop_per_s(self.graph, self.topology)),
         )

@@ -14,6 +14,7 @@ from planner.cost import energy
 from planner.errors import InputError
 from planner.machines.topology import Figure, Topology, with_value
 from planner.models.dtypes import Dtype
+from planner.pricing.formats import peak_flop_per_s
 from planner.pricing.price_list import Step, useful_work
 from planner.readers.topology_file import LIFETIME_H, USD_PER_KWH
 from planner.scoring.plans import chosen_power
@@ -180,9 +181,9 @@ def floor_j(case: Case, dtype: Dtype) -> float | None:
     draws, _ = chosen_power(case.topology, power_scope)
     if not draws:
         return None
-    graph, chip = case.graph(dtype), case.topology.chip
+    graph = case.graph(dtype)
     flop, _ = useful_work(graph, Step(1, 1, case.context_tokens, True))
-    busy_s = flop / chip.peak_flop_per_s(graph.multiplied_in)
+    busy_s = flop / peak_flop_per_s(graph, case.topology)
     return float(energy.energy_j(draws, busy_s, case.topology.power.compute_activity * busy_s))
 
 
@@ -514,7 +515,7 @@ def joules_of(claim: Claim) -> float | None:
 
 def peak_path(roof: Roof) -> str:
     """Of the peak that the model's matmuls have."""
-    peak = roof.topology.chip.peak_flop_per_s(roof.graph.multiplied_in)
+    peak = peak_flop_per_s(roof.graph, roof.topology)
     number = next(n for n, one in enumerate(roof.topology.chip.peaks) if one.flop_per_s == peak)
     return f"chip.peaks[{number}].flop_per_s"
 

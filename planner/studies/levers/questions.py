@@ -11,6 +11,7 @@ from planner.answers.question import question_of
 from planner.machines.engine import Space
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
+from planner.pricing.stacks import machine_for
 from planner.studies.levers.paths import changed
 from planner.studies.sweeps.cells import Cell, SweepRow
 from planner.studies.sweeps.meters import Tally
@@ -74,4 +75,5 @@ def lever_question(
     question = question_of(
         minimize, maximize, limits, scope, diffusion=graph.is_diffusion, space=options["space"]
     )
-    return LeverQuestion(graph, topology, workload, question.objective, limits, options)
+    machine = machine_for(graph, topology)
+    return LeverQuestion(graph, machine, workload, question.objective, limits, options)

@@ -10,6 +10,7 @@ from planner.machines.engine import Space
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.planning.partitioning import partition
+from planner.pricing.stacks import machine_for
 from planner.records import Record, show_as
 from planner.report.svg import CAUSE_COLOURS, plotly
 from planner.report.text import CAUSES, aligned
@@ -125,6 +126,7 @@ def what_if(
     question = question_of(
         minimize, maximize, limits, power_scope, diffusion=is_diffusion, space=space
     )
+    topology = machine_for(graph, topology)
     machine, work = changed(topology, workload, changes)
 
     def best(on: Topology, under: Workload) -> tuple[Result | None, str]:
