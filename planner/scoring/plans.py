@@ -25,7 +25,12 @@ from planner.pricing.timing import (
     bubble_fraction,
     useful_of_cycle,
 )
-from planner.scoring.checking import Violation, check_memory, check_structure
+from planner.scoring.checking import (
+    Violation,
+    check_drafts,
+    check_memory,
+    check_structure,
+)
 from planner.scoring.score import Score, StageScore, StageTime
 from planner.scoring.vouching import residuals_for, unvouched
 from planner.workload import Workload
@@ -60,6 +65,7 @@ def score_served(
 ) -> Score:
     """The same of one plan of many for one question, whose price list they share."""
     refuse_broken(check_structure(plan, served.graph, served.topology, exclude=exclude))
+    refuse_broken(tuple(check_drafts(plan, served)))
     deployment = Deployment(plan, [served] * len(plan.stages))
     batch_size = batch_of(deployment)
     refuse_broken(tuple(check_memory(deployment, batch_size)))
@@ -247,6 +253,9 @@ def _stage_score(stage: Stage, ledger: Ledger, **passes: float) -> StageScore:
         kv_bytes=ledger.kv_bytes,
         activation_bytes=ledger.activation_bytes,
         usable_bytes=ledger.usable_bytes,
+        offloaded_layers=len(stage.offloaded),
+        offloaded_bytes=ledger.offloaded_bytes,
+        offload_bytes=ledger.offload_bytes,
         **passes,
     )
 
