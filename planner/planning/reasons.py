@@ -94,6 +94,12 @@ def _refuse_unexplained(result: Result) -> None:
             f"why() explains plans of chains, and {result.graph.name} is a diffusion model;"
             " compare scores of uniform_plan() instead"
         )
+    away = sum(len(stage.offloaded) for stage in result.plan.stages)
+    if away:
+        raise InputError(
+            f"why() explains plans whose layers all lie in the first memory of the chips; here"
+            f" memory binds, and {away} of {len(result.graph.layers)} lie elsewhere"
+        )
     engine_known = result.question.of_engine(result.topology.software)
     if result.exclude and not engine_known:
         raise InputError(

@@ -431,7 +431,9 @@ class Book:
         ]
         shares = {key: fields[key] for key in CHIP if key in fields}
         reached = {
-            CHIP[key][0]: self.figure(given, f"{path}.{CHIP[key][0]}", CHIP[key][1], f"{table}.{key}")
+            CHIP[key][0]: self.figure(
+                given, f"{path}.{CHIP[key][0]}", CHIP[key][1], f"{table}.{key}"
+            )
             for key, given in shares.items()
         }
         return {
