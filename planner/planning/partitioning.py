@@ -98,15 +98,28 @@ def partition(
     try:
         if diffuses:
             return _sampled(graph, topology, workload, question)
-        started = time.monotonic()
-        settled = _settled(workload)
-        every = [Candidates(graph, topology, work, question, exclude=excluded) for work in settled]
-        found = _searched(every, time_limit_s, progress=progress, engine=engine, seed=seed)
-        return _answered(found, time.monotonic() - started)
+        options = {"progress": progress, "engine": engine, "seed": seed}
+        return _found((graph, topology, workload, question), excluded, time_limit_s, **options)
     except InfeasibleError as refusal:
         if not offload or excluded:
             raise
         return _offloaded(graph, topology, workload, question, refusal)
+
+
+def _found(
+    asked: tuple[ModelGraph, Topology, Workload, Question],
+    excluded: tuple[int, ...],
+    time_limit_s: float | None,
+    **options: Any,
+) -> Result:
+    """The best plan of a chain of layers whose layers all lie on the chips."""
+    graph, topology, workload, question = asked
+    started = time.monotonic()
+    every = [
+        Candidates(graph, topology, work, question, exclude=excluded) for work in _settled(workload)
+    ]
+    found = _searched(every, time_limit_s, **options)
+    return _answered(found, time.monotonic() - started)
 
 
 def _offloaded(
