@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from planner.errors import InputError
+from planner.errors import InputError, shortened
 from planner.records import Record
 from planner.units import Count, Degree
 
@@ -36,6 +36,9 @@ class Stage(Record):
     """Ways in which the experts are shared out, inside the group."""
     sequence_parallel: Degree = 1
     """Ways in which a sequence's tokens are shared out."""
+    offloaded: tuple[str, ...] = ()
+    """Of its layers those that lie in the second memory of its chips or in that of their host (see
+    `machines.tiers`); none in files written before this was said."""
 
     @model_validator(mode="after")
     def check_groups(self) -> Self:
@@ -50,6 +53,11 @@ class Stage(Record):
             raise InputError(
                 f"Stage.groups: {self.group_chips} chips do not divide into groups of"
                 f" tensor_parallel × sequence_parallel = {each}"
+            )
+        unknown = set(self.offloaded) - set(self.layers)
+        if unknown:
+            raise InputError(
+                f"Stage.offloaded: {shortened(min(unknown))!r} is not one of the stage's layers"
             )
         return self
 

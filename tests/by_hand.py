@@ -133,7 +133,7 @@ def chain(*layers: Layer, **changes: Any) -> ModelGraph:
 
 
 def stage(
-    *layers: str, first: int = 0, chips: int = 1, replicas: int = 1, apart: int = 1, **degrees: int
+    *layers: str, first: int = 0, chips: int = 1, replicas: int = 1, apart: int = 1, **degrees: Any
 ) -> Stage:
     """Layers on `chips` chips from `first` on; each further replica `apart` chips after the one
     before."""

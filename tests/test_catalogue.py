@@ -17,6 +17,7 @@ from planner.catalogue import (
     topology_table,
 )
 from planner.errors import plain_name
+from planner.machines.tiers import second_tier
 from planner.machines.topology import with_value
 from tests.instances import tiny_topology
 
@@ -449,3 +450,39 @@ def test_deepseeks_checkpoints_leave_at_16_bit_what_their_publishers_left():
     # head; the rest at 4.5 bit: 2 · 13.3 + 0.5625 · 657.8 GB.
     graph = pl.load_model("deepseek-v3", weight_dtype="nvfp4")
     assert graph.weight_bytes == pytest.approx(2 * 13.3e9 + 0.5625 * 657.8e9, rel=0.005)
+
+
+@pytest.mark.parametrize(
+    ("name", "bytes_per_s"),
+    [("dmatrix-corsair", 400e9), ("gh200", 450e9), ("gb200-nvl72", 256e9), ("rtx-4090", 25e9)],
+)
+def test_second_memories_are_read_at_what_their_data_sheets_say(name, bytes_per_s):
+    """GH200: NVLink-C2C, slower than the memory; half a Grace for each GB200; PCIe 4 x16."""
+    topology = pl.load_topology(name)
+    engine = topology.software.engine.replace(offload="streams")
+    topology = topology.replace(software=topology.software.replace(engine=engine))
+    assert second_tier(topology).bandwidth_bytes_per_s == bytes_per_s
+
+
+def test_a_model_that_a_card_cannot_hold_runs_at_the_speed_of_the_processors_memory():
+    """Llama-3.1-70B in four bits on an RTX 4090 in a desktop: measured 0.323 s a token."""
+    graph = pl.load_model("llama-3.1-70b", weight_dtype="q4_k_m")
+    card = pl.load_topology("rtx-4090")
+    work = pl.Workload(batch_size=1, prompt_tokens=128, output_tokens=128, arrivals="together")
+    found = pl.partition(graph, card, work)
+    away = len(found.plan.stages[0].offloaded)
+    layer = (graph.weight_bytes - 2 * 128256 * 8192 * 0.6) / 80
+    host = card.host.processor.memory[0].bandwidth_bytes_per_s * card.software.memory_efficiency
+    assert found.score.tpot_s > (away - 1) * layer / host * 0.9
+    assert 0.25 < found.score.tpot_s < 0.40
+
+
+def test_corsair_runs_from_lpddr_what_its_sram_cannot_hold():
+    cards = pl.load_topology("dmatrix-corsair", chips=8)
+    graph = pl.load_model("llama-3.1-70b", weight_dtype="int8")
+    found = pl.partition(graph, cards, pl.Workload(batch_size=1, arrivals="together"))
+    (stage,) = found.score.stages
+    assert stage.needed_bytes <= 2.048e9
+    assert found.score.tpot_s > stage.offloaded_bytes / 400e9
+    with pytest.raises(pl.InfeasibleError, match="does not fit"):
+        pl.partition(graph, cards, pl.Workload(batch_size=1), offload=False)

@@ -168,3 +168,13 @@ def test_replacing_validates_the_whole():
     assert split.replace(tensor_parallel=2).attention_parallel == 2
     with pytest.raises(InputError, match=r"^Stage\.groups: 4 chips do not divide"):
         split.replace(tensor_parallel=3)
+
+
+def test_a_file_from_before_layers_could_lie_elsewhere_is_read():
+    old = '{"stages": [{"layers": ["a", "b"], "groups": [{"first": 0, "count": 1}]}]}'
+    assert Plan.from_json(old).stages[0].offloaded == ()
+
+
+def test_only_layers_of_a_stage_can_lie_elsewhere():
+    with pytest.raises(InputError, match=r"Stage\.offloaded: 'c' is not one of the stage's layers"):
+        Stage(layers=("a", "b"), groups=(ChipRange(first=0, count=1),), offloaded=("c",))

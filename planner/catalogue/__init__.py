@@ -178,7 +178,11 @@ def _pool_topology(
 
 def _topology(fields: Mapping[str, Any], chips: int | None, software: str | None) -> Topology:
     topology = topology_from(
-        fields, find_chip=find_chip, find_software=find_software, software=software
+        fields,
+        find_chip=find_chip,
+        find_software=find_software,
+        find_host=find_host,
+        software=software,
     )
     return topology if chips is None else topology.replace(chips=chips)
 
@@ -217,6 +221,11 @@ def software_names() -> tuple[str, ...]:
 def find_chip(name: str) -> Fields:
     """The file of a chip."""
     return _found("chip", name, _folder("chips"), {})
+
+
+def find_host(name: str) -> Fields:
+    """The file of a computer that chips stand in."""
+    return _found("host", name, _folder("hosts"), {})
 
 
 def find_software(name: str) -> Fields:

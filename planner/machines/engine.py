@@ -14,6 +14,8 @@ Space = Literal["engine", "any"]
 
 SPACES: tuple[Space, ...] = get_args(Space)
 
+Offload = Literal["none", "streams", "layers"]
+
 InFlight = Literal["any", "one", "stages", "stages + 1", "sequences"]
 
 
@@ -51,12 +53,19 @@ class Engine(Record):
     """Whether some experts may be held twice, so that their number need not divide."""
     whole_blocks: bool = False
     """Whether every width that is split must leave whole blocks of weights that share a scale."""
+    offload: Offload = "none"
+    """What of a layer may lie in a second memory of the chip, or in the host's: nothing that is
+    known of; weights, which are read there in every pass; or the whole layer, which a host's
+    processor then computes (see `machines.tiers`)."""
+    offload_source: str = ""
+    """Of that alone."""
 
     @model_validator(mode="after")
     def check_whole(self) -> Self:
         """Rules are searched as a whole, under one split for all stages; halves would say "optimal"
         of plans that other rules refuse."""
         told = {"version", "source", "confidence", "note", "redundant_experts"}
+        told |= {"offload", "offload_source"}  # they add plans, and refuse none
         stated = self.model_dump(exclude_defaults=True, exclude=told)
         if stated and not self.like_stages:
             raise InputError(

@@ -63,7 +63,8 @@ class Chip(Record):
     name: str
     peaks: Annotated[tuple[Peak, ...], Field(min_length=1)]
     memory: Annotated[tuple[MemoryTier, ...], Field(min_length=1)]
-    """Fastest use first: weights and KV cache live in the first tier."""
+    """Fastest use first: weights and KV cache live in the first tier; in the second, where a plan
+    says so, layers that the first has no room for."""
     architecture: str = ""
     """The family of chips whose kernels it shares, such as "hopper"."""
     compute_efficiency: Fraction = 1.0
@@ -121,6 +122,18 @@ class Fabric(Record):
                 f" not a {self.shape}"
             )
         return self
+
+
+class Host(Record):
+    """The computer that chips stand in: of everything the share of one chip."""
+
+    name: str = ""
+    processor: Chip
+    """Its arithmetic, and as first memory what of the host's may be filled."""
+    bandwidth_bytes_per_s: BytesPerS
+    """That copies between host and chip reach, in each direction."""
+    latency_s: Seconds
+    """To start one."""
 
 
 class Figure(Record):
@@ -247,6 +260,9 @@ class Topology(Record):
     other_software: tuple[OtherSoftware, ...] = ()
     """Of diffusion models and encoders, where nobody chose the stack; what has a stack of its own
     choosing has none."""
+    host: Host | None = None
+    """Where layers may lie, or run, that the chips have no room for (see `machines.tiers`); None:
+    that is not known."""
     power: Power = Power()
     price: Price = Price()
     divisible: bool = False

@@ -74,6 +74,8 @@ def _checked_bound(
     """A bound on the field that is proved anew, as far as that is possible, and the boxes that
     were looked at; where some sequences wait, also that no plan has more of them in flight."""
     graph, topology, workload = certificate.graph, certificate.topology, certificate.workload
+    if any(stage.offloaded for stage in certificate.plan.stages):
+        return None, 0  # plans with layers elsewhere are scored one by one: there is no bound
     if graph.is_diffusion:
         _, best = best_sampling(graph, topology, workload, question)
         return float(getattr(best, certificate.field)), 1

@@ -32,9 +32,11 @@ from planner.models.graph import ModelGraph
 from planner.plan import Plan, Stage
 from planner.planning.clusters import best_of
 from planner.planning.engine_search import AnySearch, EngineSearch, search_of
+from planner.planning.offloading import offloaded_result
 from planner.planning.refusals import refusal_of
 from planner.planning.search import Engine, Progress
 from planner.planning.seating import seated_spaces
+from planner.pricing.served import Served
 from planner.pricing.stacks import machine_for
 from planner.scoring.plans import score_plan
 from planner.scoring.score import Score
@@ -63,6 +65,7 @@ def partition(
     exclude: Iterable[int] = (),
     sequence_parallel: bool = False,
     space: Space = "engine",
+    offload: bool = True,
 ) -> Result:
     """The plan that makes one field of `Score` best, with a proof.
 
@@ -82,6 +85,10 @@ def partition(
     takes several times as long to prove on many chips. A diffusion model has it always, and has
     fields and a space of its own (`best_sampling` says which), all of which is scored whatever the
     clock says.
+
+    Where it is proved that memory is short for every plan, and chips or their host have a second
+    memory that the software can use, the answer is the best of the plans with as few layers there
+    as have to (see `planning.offloading`); `offload=False` leaves it at the refusal.
     """
     diffuses = graph.is_diffusion
     asked = question_of(minimize, maximize, limits, power_scope, diffusion=diffuses, space=space)
@@ -92,17 +99,45 @@ def partition(
         _refuse_with_exclude(engine, sequence_parallel)
         left = ClusterCandidates(graph, alone(topology, excluded), workload, question)
         return result_alone(best_of(left, time_limit_s=time_limit_s, progress=progress))
-    if diffuses:
-        return _sampled(graph, topology, workload, question)
-    if engine == "cp-sat":
+    if engine == "cp-sat" and not diffuses:
         _refuse_queues(question, workload)
+    try:
+        if diffuses:
+            return _sampled(graph, topology, workload, question)
+        options = {"progress": progress, "engine": engine, "seed": seed}
+        return _found((graph, topology, workload, question), excluded, time_limit_s, **options)
+    except InfeasibleError as refusal:
+        if not offload or excluded:
+            raise
+        return _offloaded(graph, topology, workload, question, refusal)
+
+
+def _found(
+    asked: tuple[ModelGraph, Topology, Workload, Question],
+    excluded: tuple[int, ...],
+    time_limit_s: float | None,
+    **options: Any,
+) -> Result:
+    """The best plan of a chain of layers whose layers all lie on the chips."""
+    graph, topology, workload, question = asked
     started = time.monotonic()
     every = [
         Candidates(graph, topology, work, question, exclude=excluded) for work in _settled(workload)
     ]
-    options = {"progress": progress, "engine": engine, "seed": seed}
     found = _searched_with_queue(every, started, time_limit_s, **options)
     return _answered(found, workload, time.monotonic() - started)
+
+
+def _offloaded(
+    graph: ModelGraph,
+    topology: Topology,
+    workload: Workload,
+    question: Question,
+    refusal: InfeasibleError,
+) -> Result:
+    """The best plan with layers off the chips' first memory, the fewest that have to; of open
+    drafts without any."""
+    return offloaded_result(Served(graph, topology, _settled(workload)[0]), question, refusal)
 
 
 def _answered(found: "_Searched", asked: Workload, elapsed_s: float) -> Result:

@@ -105,6 +105,12 @@ def _refuse_unexplained(result: Result) -> None:
             f" {result.workload.batch_size} that were asked for {result.score.batch_size} fit; ask"
             f" with Workload(batch_size={result.score.batch_size}, queued={result.score.queued})"
         )
+    away = sum(len(stage.offloaded) for stage in result.plan.stages)
+    if away:
+        raise InputError(
+            f"why() explains plans whose layers all lie in the first memory of the chips; here"
+            f" memory binds, and {away} of {len(result.graph.layers)} lie elsewhere"
+        )
     engine_known = result.question.of_engine(result.topology.software)
     if result.exclude and not engine_known:
         raise InputError(

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
-from planner.plan import Plan
-from planner.pricing.holdings import split_of
+from planner.plan import Plan, Stage
+from planner.pricing.holdings import offloaded_counts_of, split_of
 from planner.pricing.price_list import (
     CAUSES,
+    OffloadedPrices,
     PriceList,
-    Prices,
     Reach,
     Split,
     Step,
@@ -66,23 +65,39 @@ def sampling_of(prices: PriceList, plan: Plan, at: Schedule) -> Sampling:
     split = split_of(stage)
     reaches = {reach_of(prices.topology, split, group.first) for group in stage.groups}
     return max(
-        (_sampled(prices, split, at, reach) for reach in reaches),
+        (_sampled(prices, stage, at, reach) for reach in reaches),
         key=lambda sampling: sampling.image_s,
     )
 
 
-def _sampled(prices: PriceList, split: Split, at: Schedule, reach: Reach) -> Sampling:
+def _sampled(prices: PriceList, stage: Stage, at: Schedule, reach: Reach) -> Sampling:
     graph = prices.graph
-    in_steps = prices.counts * [kind[0].runs_per_sample is None for kind in graph.kinds]
-    once = prices.counts * [kind[0].runs_per_sample == 1 for kind in graph.kinds]
-    step = prices.prices(split, at.prefill, reach)
-    apart = prices.prices(Split(), whole_samples(graph, at.sequences), reach)
+    split = split_of(stage)
+    away = offloaded_counts_of(stage, graph)
+    in_steps = np.array([kind[0].runs_per_sample is None for kind in graph.kinds], dtype=float)
+    once = np.array([kind[0].runs_per_sample == 1 for kind in graph.kinds], dtype=float)
+    step, whole = at.prefill, whole_samples(graph, at.sequences)
+    parts: list[tuple[PriceList | OffloadedPrices, Floats]] = [(prices, prices.counts - away)]
+    if stage.offloaded:
+        parts.append((prices.offloaded, away))
+    stepped, apart = np.zeros(len(CAUSES)), np.zeros(len(CAUSES))
+    work = np.zeros(2)
+    for listed, counts in parts:
+        (one,) = listed.prices_of_steps(split, [step], reach)
+        (other,) = listed.prices_of_steps(Split(), [whole], reach)
+        stepped += one.seconds @ (counts * in_steps)
+        apart += other.seconds @ (counts * once)
+        work += one.flop @ (counts * in_steps), one.moved_bytes @ (counts * in_steps)
+    host = float(host_s(prices.topology.software, 0))
+    stepped[CAUSES.index("overhead")] += host
+    if once.any():
+        apart[CAUSES.index("overhead")] += host
     return Sampling(
-        step=_by_cause(step, in_steps, prices.topology),
-        once=_by_cause(apart, once, prices.topology) if once.any() else np.zeros(len(CAUSES)),
+        step=stepped,
+        once=apart,
         steps=graph.steps,
-        step_flop=float(step.flop @ in_steps),
-        step_moved_bytes=float(step.moved_bytes @ in_steps),
+        step_flop=float(work[0]),
+        step_moved_bytes=float(work[1]),
     )
 
 
@@ -91,12 +106,6 @@ def whole_samples(graph: ModelGraph, samples: int) -> Step:
     return Step(
         samples * graph.tokens_per_sample, float(samples), graph.tokens_per_sample / 2, False
     )
-
-
-def _by_cause(priced: Prices, counts: Floats, topology: Topology) -> Floats:
-    seconds: Floats = priced.seconds @ counts
-    seconds[CAUSES.index("overhead")] += host_s(topology.software, 0)
-    return seconds
 
 
 def sample_active_chip_s(prices: PriceList, at: Schedule) -> float:

@@ -1,13 +1,16 @@
 """The memory ledger: what the busiest chip of each stage holds, and how many sequences fit."""
 
+import itertools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from planner.cost import memory
+from planner.machines.tiers import tier_of
 from planner.models.graph import ModelGraph
 from planner.plan import Stage
 from planner.pricing.price_list import Holdings, Split
@@ -26,6 +29,10 @@ class Ledger:
     workspace_bytes: float
     """What the group's collectives keep for themselves."""
     usable_bytes: float
+    offloaded_bytes: float = 0.0
+    """Of weights and caches, what lies in its second memory, or in its host's."""
+    offload_bytes: float = 0.0
+    """What may lie there."""
 
     @property
     def needed_bytes(self) -> float:
@@ -36,7 +43,11 @@ class Ledger:
 
     @property
     def headroom_bytes(self) -> float:
-        return self.usable_bytes - self.needed_bytes
+        """Of the memory in which there is less."""
+        near = self.usable_bytes - self.needed_bytes
+        if not self.offloaded_bytes:
+            return near
+        return min(near, self.offload_bytes - self.offloaded_bytes)
 
 
 def split_of(stage: Stage) -> Split:
@@ -51,16 +62,52 @@ def split_of(stage: Stage) -> Split:
 
 def layers_of(stage: Stage, graph: ModelGraph) -> NDArray[np.intp]:
     """Positions of a stage's layers in the graph, shape (layers,)."""
-    first = graph.position_of_layer[stage.layers[0]]
-    if graph.names[first : first + len(stage.layers)] == stage.layers:
-        return np.arange(first, first + len(stage.layers), dtype=np.intp)
-    return np.array([graph.position_of_layer[name] for name in stage.layers], dtype=np.intp)
+    return positions_of(stage.layers, graph)
+
+
+def positions_of(names: tuple[str, ...], graph: ModelGraph) -> NDArray[np.intp]:
+    """Positions of layers in the graph, shape (names,)."""
+    if not names:
+        return np.zeros(0, dtype=np.intp)
+    first = graph.position_of_layer[names[0]]
+    if graph.names[first : first + len(names)] == names:
+        return np.arange(first, first + len(names), dtype=np.intp)
+    return np.array([graph.position_of_layer[name] for name in names], dtype=np.intp)
 
 
 def kind_counts_of(stage: Stage, graph: ModelGraph) -> NDArray[np.float64]:
     """Layers of each kind in a stage, shape (kinds,)."""
-    kinds = graph.kind_of_layer[layers_of(stage, graph)]
+    return _counted(layers_of(stage, graph), graph)
+
+
+def offloaded_counts_of(stage: Stage, graph: ModelGraph) -> NDArray[np.float64]:
+    """The same of those that lie off the first memory of its chips."""
+    return _counted(positions_of(stage.offloaded, graph), graph)
+
+
+def handovers_of(stage: Stage, graph: ModelGraph) -> list[float]:
+    """Bytes for one token that change sides, each time that a layer and the next lie in different
+    memories. [B]"""
+    away = set(stage.offloaded)
+    return [
+        graph.layers[graph.position_of_layer[name]].activation_bytes_per_token
+        for name, following in itertools.pairwise(stage.layers)
+        if (name in away) != (following in away)
+    ]
+
+
+def _counted(positions: NDArray[np.intp], graph: ModelGraph) -> NDArray[np.float64]:
+    kinds = graph.kind_of_layer[positions]
     return np.bincount(kinds, minlength=len(graph.kinds)).astype(float)
+
+
+class _Away(NamedTuple):
+    """What lies off the first memory of a stage's busiest chip. [B]"""
+
+    weight_bytes: float
+    kv_bytes_per_sequence: float
+    kv_bytes_more: float
+    capacity_bytes: float
 
 
 class StageHoldings:
@@ -73,13 +120,31 @@ class StageHoldings:
         graph = served.graph
         held = served.holdings(self.split)
         counts = kind_counts_of(stage, graph)
-        self.weight_bytes = float(counts @ held.weight_bytes)
-        if graph.tied_layers:
-            self.weight_bytes -= self._twice_bytes(held, set(layers_of(stage, graph).tolist()))
-        self.kv_bytes_per_sequence = float(counts @ held.kv_bytes_per_sequence)
-        self.kv_bytes_more = float(counts @ held.kv_bytes_more)
         self.samples = stage.layers[-1] == graph.names[-1]
         """Whether it has the last layer, after which a token is drawn."""
+        here = set(layers_of(stage, graph).tolist())
+        self.offloaded: _Away | None = None
+        if not stage.offloaded:
+            self.weight_bytes = float(counts @ held.weight_bytes) - self._twice_bytes(held, here)
+            self.kv_bytes_per_sequence = float(counts @ held.kv_bytes_per_sequence)
+            self.kv_bytes_more = float(counts @ held.kv_bytes_more)
+            return
+
+        tier = tier_of(served.topology)
+        away = offloaded_counts_of(stage, graph)
+        there = set(positions_of(stage.offloaded, graph).tolist())
+        cached = away if tier.holds_caches else 0.0 * away
+        self.offloaded = _Away(
+            weight_bytes=float(away @ held.weight_bytes) - self._twice_bytes(held, there),
+            kv_bytes_per_sequence=float(cached @ held.kv_bytes_per_sequence),
+            kv_bytes_more=float(cached @ held.kv_bytes_more),
+            capacity_bytes=tier.capacity_bytes,
+        )
+        near = here - there
+        twice = self._twice_bytes(held, near)
+        self.weight_bytes = float((counts - away) @ held.weight_bytes) - twice
+        self.kv_bytes_per_sequence = float((counts - cached) @ held.kv_bytes_per_sequence)
+        self.kv_bytes_more = float((counts - cached) @ held.kv_bytes_more)
 
     def _twice_bytes(self, held: Holdings, here: set[int]) -> float:
         """Of tied weights whose layers are both here, what would count twice. [B]"""
@@ -96,12 +161,21 @@ class StageHoldings:
         activation_bytes = self.served.activation_bytes(self.split, at)
         if self.samples:
             activation_bytes += self.served.logits_bytes(self.split, at)
-        return Ledger(
+        near = Ledger(
             weight_bytes=self.weight_bytes,
             kv_bytes=share * self.kv_bytes_per_sequence + self.kv_bytes_more,
             activation_bytes=activation_bytes,
             workspace_bytes=self.served.prices.workspace_bytes(self.split),
             usable_bytes=self.served.usable_bytes,
+        )
+        away = self.offloaded
+        if away is None:
+            return near
+        cached = share * away.kv_bytes_per_sequence + away.kv_bytes_more
+        return replace(
+            near,
+            offloaded_bytes=away.weight_bytes + cached,
+            offload_bytes=away.capacity_bytes,
         )
 
 

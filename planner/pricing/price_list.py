@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from planner.cost import energy, memory, roofline
 from planner.machines.software import Software
+from planner.machines.tiers import STREAMED_TOKENS, Tier, tier_of
 from planner.machines.topology import Topology
 from planner.models.demand import Numbers
 from planner.models.dtypes import Zeros
@@ -150,11 +151,15 @@ class Shares(NamedTuple):
 
 
 class PriceList:
-    """Prices of one graph on one topology; tables are made once for each way of splitting."""
+    """Prices of one graph on one topology; tables are made once for each way of splitting.
 
-    def __init__(self, graph: ModelGraph, topology: Topology) -> None:
+    `tier` says in which memory weights and caches lie; None: in the first of the chips.
+    """
+
+    def __init__(self, graph: ModelGraph, topology: Topology, tier: Tier | None = None) -> None:
         self.graph = graph
         self.topology = topology
+        self.tier = tier
         self.counts = np.array(graph.kind_counts, dtype=float)
         """Layers of each kind, shape (kinds,)."""
         self._collectives = topology.kept(Collectives)
@@ -219,8 +224,25 @@ class PriceList:
         if table.gains_in_decode:
             achieved = achieved * np.where(shares.decode, facts.decode_gain, 1.0)
         arithmetic = roofline.compute_s(flop + widening, achieved)
-        traffic = roofline.memory_s(moved, self._bandwidth, self._memory_efficiency)
+        traffic = self._traffic_s(table, shares, moved)
         return Worked(flop, moved, arithmetic, traffic)
+
+    def _traffic_s(self, table: OperatorTable, shares: Shares, moved_bytes: Numbers) -> Numbers:
+        """How long a chip's memory takes, shape (rows, steps), and the tier's after it. [s]"""
+        if self.tier is None:
+            return roofline.memory_s(moved_bytes, self._bandwidth, self._memory_efficiency)
+        demand = table.demand
+        far = demand.weights_read_bytes(shares.tokens)
+        if self.tier.holds_caches:
+            far = far + demand.kv_read_bytes(shares.context_tokens, shares.sequences)
+        near = roofline.memory_s(moved_bytes - far, self._bandwidth, self._memory_efficiency)
+        tier = self.tier
+        return near + roofline.memory_s(far, tier.bandwidth_bytes_per_s, tier.memory_efficiency)
+
+    @cached_property
+    def offloaded(self) -> "OffloadedPrices":
+        """Prices of layers that lie off the first memory; an InputError where none can."""
+        return OffloadedPrices(self.graph, self.topology)
 
     def _asked(self, table: OperatorTable, shares: Shares) -> tuple[Numbers, Numbers]:
         """Operations and bytes of each operator, each of shape (rows, steps). [FLOP, B]"""
@@ -447,6 +469,43 @@ class PriceList:
         if not sends.any():
             return np.zeros_like(message_bytes)
         return np.where(sends, self._collectives.seconds(kind, spans, message_bytes), 0.0)
+
+
+class OffloadedPrices:
+    """Prices of a graph's layers where they lie off the first memory of the chips: read there by
+    the chip, or computed by its host (see `machines.tiers`)."""
+
+    def __init__(self, graph: ModelGraph, topology: Topology) -> None:
+        self.graph = graph
+        self.tier = tier_of(topology)
+        self._read = PriceList(graph, topology, self.tier)
+        host = self.tier.host
+        self._computed = None if host is None else PriceList(graph, host)
+
+    def prices_of_steps(self, split: Split, steps: Sequence[Step], reach: Reach) -> list[Prices]:
+        """What several steps cost; of what a host computes, nothing is done by the chip."""
+        read = self._read.prices_of_steps(split, steps, reach)
+        if self._computed is None:
+            return read
+        nowhere = Reach((), (), ())
+        computed = self._computed.prices_of_steps(Split(), steps, nowhere)
+        idle = np.zeros(len(self.graph.kinds))
+        return [
+            Prices(there.seconds, idle, idle) if self.computes(step) else here
+            for step, here, there in zip(steps, read, computed, strict=True)
+        ]
+
+    def computes(self, step: Step) -> bool:
+        """Whether the host computes its layers in a step, rather than the chip."""
+        return self._computed is not None and step.tokens < STREAMED_TOKENS
+
+    def handed_s(self, step: Step, bytes_per_token: Sequence[float]) -> float:
+        """What it takes to hand activations of so many bytes for each token, one after the other,
+        from one side to the other. [s]"""
+        if not self.computes(step):
+            return 0.0
+        sent = step.tokens * sum(bytes_per_token) / self.tier.bandwidth_bytes_per_s
+        return len(bytes_per_token) * self.tier.latency_s + sent
 
 
 def usable_bytes_of(topology: Topology) -> float:

@@ -10,11 +10,18 @@ from numpy.typing import NDArray
 from planner.cost import pipeline, queueing
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
-from planner.plan import ChipRange, Plan
+from planner.plan import ChipRange, Plan, Stage
 from planner.pricing.collectives import Numbers, hop_s
-from planner.pricing.holdings import kind_counts_of, layers_of, split_of
+from planner.pricing.holdings import (
+    handovers_of,
+    kind_counts_of,
+    layers_of,
+    offloaded_counts_of,
+    split_of,
+)
 from planner.pricing.price_list import (
     CAUSES,
+    OffloadedPrices,
     PriceList,
     Prices,
     Reach,
@@ -327,9 +334,8 @@ def passes_of(
     takes to hand so many bytes for each token on from a stage."""
     graph = lists[0].graph
     stages = plan.stages
-    seconds = np.zeros((len(steps), len(stages), len(CAUSES) + 1))
-    work = np.zeros((len(steps), len(stages), 2))
-    pieces = np.zeros((len(steps), len(stages), len(graph.kinds) + 2))
+    sums = _Sums.of(len(steps), len(stages), len(graph.kinds))
+    seconds, work, pieces = sums
     known: dict[tuple[int, Split, Reach], list[Prices]] = {}
     for number, (prices, stage, reach) in enumerate(zip(lists, stages, reaches, strict=True)):
         split = split_of(stage)
@@ -337,10 +343,11 @@ def passes_of(
         if key not in known:
             known[key] = prices.prices_of_steps(split, steps, reach)
         counts = kind_counts_of(stage, graph)
+        if stage.offloaded:
+            counts = counts - offloaded_counts_of(stage, graph)
+            _add_offloaded(sums, number, stage, prices.offloaded, steps, reach)
         for place, priced in enumerate(known[key]):
-            seconds[place, number, :-1] = priced.seconds @ counts
-            work[place, number] = priced.flop @ counts, priced.moved_bytes @ counts
-            pieces[place, number, :-2] = priced.seconds.sum(axis=0) * counts
+            sums.add((place, number), priced, counts)
     if len(stages) > 1:
         handed = _handed_on(plan, graph)
         for place, step in enumerate(steps):
@@ -352,13 +359,58 @@ def passes_of(
     for place, step in enumerate(steps):
         host = float(host_s(software, made_on_rank(last, step)))
         seconds[place, -1, CAUSES.index("overhead")] += host
-        pieces[place, -1, -2] = host
+        pieces[place, -1, -2] += host
     pieces[..., -1] = seconds[..., -1]
     busy = np.stack([seconds[..., :-1].sum(axis=-1), seconds[..., -1]], axis=-1)
     return [
         Passes(seconds[place], work[place, :, 0], work[place, :, 1], busy[place], pieces[place])
         for place in range(len(steps))
     ]
+
+
+class _Sums(NamedTuple):
+    """What passes take: seconds by step, stage and cause; operations and bytes; and the pieces of
+    each stage (see `Passes`)."""
+
+    seconds: Floats
+    work: Floats
+    pieces: Floats
+
+    @classmethod
+    def of(cls, steps: int, stages: int, kinds: int) -> "_Sums":
+        """Nothing yet."""
+        return cls(
+            np.zeros((steps, stages, len(CAUSES) + 1)),
+            np.zeros((steps, stages, 2)),
+            np.zeros((steps, stages, kinds + 2)),
+        )
+
+    def add(self, at: tuple[int, int], priced: Prices, counts: Floats) -> None:
+        """So many layers of each kind, in a step on a stage."""
+        self.seconds[at][:-1] += priced.seconds @ counts
+        self.work[at] += priced.flop @ counts, priced.moved_bytes @ counts
+        self.pieces[at][:-2] += priced.seconds.sum(axis=0) * counts
+
+
+def _add_offloaded(
+    sums: _Sums,
+    number: int,
+    stage: Stage,
+    offloaded: OffloadedPrices,
+    steps: Sequence[Step],
+    reach: Reach,
+) -> None:
+    """Layers of a stage that lie off its chips' first memory, and what is handed over between them
+    and the others."""
+    graph = offloaded.graph
+    counts = offloaded_counts_of(stage, graph)
+    handovers = handovers_of(stage, graph)
+    each = offloaded.prices_of_steps(split_of(stage), steps, reach)
+    for place, (step, priced) in enumerate(zip(steps, each, strict=True)):
+        sums.add((place, number), priced, counts)
+        handed_s = offloaded.handed_s(step, handovers)
+        sums.seconds[place, number, CAUSES.index("memory")] += handed_s
+        sums.pieces[place, number, -2] += handed_s
 
 
 def _handed_on(plan: Plan, graph: ModelGraph) -> Floats:

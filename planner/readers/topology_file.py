@@ -42,6 +42,10 @@ FABRIC = {
     "latency": ("latency_s", "seconds"),
     "wraps_from": ("wraps_from", ""),
 }
+HOST = {
+    "link_bandwidth": ("bandwidth_bytes_per_s", "bytes per second"),
+    "link_latency": ("latency_s", "seconds"),
+}
 SOFTWARE = {
     "kernel_overhead": ("kernel_overhead_s", "seconds"),
     "matmul_overhead": ("matmul_overhead_s", "seconds"),
@@ -100,10 +104,12 @@ PLAIN = {
         "divisible",
         "chip",
         "software",
+        "host",
         "fabric",
         "power",
         "price",
     },
+    "host": {"name", "peak", "memory", "architecture", *CHIP, *HOST},
     "chip": {"name", "peak", "power", "memory", "skips", "architecture", *DRAWN, *CHIP},
     "memory": {"name", *CHIP_MEMORY},
     "fabric": {"name", "shape", "units", "dimensions", "reduces_in_network", *FABRIC},
@@ -133,7 +139,12 @@ PLAIN = {
 
 
 def topology_from(
-    fields: Mapping[str, Any], *, find_chip: Finder, find_software: Finder, software: str | None
+    fields: Mapping[str, Any],
+    *,
+    find_chip: Finder,
+    find_software: Finder,
+    find_host: Finder,
+    software: str | None,
 ) -> Topology:
     """The topology that a parsed file describes; `software` replaces the stack that it names."""
     known_keys(fields, "topology")
@@ -158,6 +169,7 @@ def topology_from(
         "fabrics": fabrics,
         "software": book.software(stack),
         "other_software": [] if software else _other_software(stack),
+        "host": _host(fields, find_host, book),
         "power": watts,
         "price": book.price(_table(fields, "price"), provisioned),
         "divisible": fields.get("divisible", False),
@@ -184,6 +196,13 @@ def stack_from(fields: Mapping[str, Any], find_software: Finder) -> tuple[Softwa
     """The software stack that a parsed file describes, and where its figures come from."""
     book = Book()
     return Software.from_fields(book.software(composed(fields, find_software))), book.figures
+
+
+def _host(fields: Mapping[str, Any], find: Finder, book: "Book") -> Fields | None:
+    """The computer that the chips stand in, where one is named or described."""
+    if "host" not in fields:
+        return None
+    return book.host(_named_or_own(fields["host"], find, "host"))
 
 
 def _units(fabric: Fields) -> int:
@@ -425,24 +444,47 @@ class Book:
             watts["host_share"] = self.figure(fields["host_share"], path, "", path)
         return watts
 
+    def host(self, fields: Mapping[str, Any]) -> Fields:
+        """A host's file holds a chip's figures, and those of the link to it."""
+        known_keys(fields, "host")
+        for key in HOST:
+            if key not in fields:
+                raise InputError(f"host.{key} is missing; give what copies to a chip reach")
+        link = {
+            name: self.figure(fields[key], f"host.{name}", dimension, f"host.{key}")
+            for key, (name, dimension) in HOST.items()
+        }
+        processor = {key: given for key, given in fields.items() if key not in HOST}
+        return {
+            "name": fields.get("name", ""),
+            "processor": self.processor(processor, "host.processor", "host"),
+            **link,
+        }
+
     def chip(self, fields: Mapping[str, Any]) -> Fields:
         known_keys(fields, "chip")
+        return self.processor(fields, "chip", "chip")
+
+    def processor(self, fields: Mapping[str, Any], path: str, table: str) -> Fields:
+        """A chip, or what of a host computes, whose figures stand under a path."""
         peaks = []
         for number, peak in enumerate(tables(fields, "peak")):
-            where = f"chip.peak[{number}]"
+            where = f"{table}.peak[{number}]"
             value = self.figure(
-                peak, f"chip.peaks[{number}].flop_per_s", "operations per second", where
+                peak, f"{path}.peaks[{number}].flop_per_s", "operations per second", where
             )
             peaks.append({"dtype": peak.get("dtype"), "flop_per_s": value})
         memory = [
             self.values(
-                tier, CHIP_MEMORY, f"chip.memory[{number}]", "memory", f"chip.memory[{number}]"
+                tier, CHIP_MEMORY, f"{path}.memory[{number}]", "memory", f"{table}.memory[{number}]"
             )
             for number, tier in enumerate(tables(fields, "memory"))
         ]
         shares = {key: fields[key] for key in CHIP if key in fields}
         reached = {
-            CHIP[key][0]: self.figure(given, f"chip.{CHIP[key][0]}", CHIP[key][1], f"chip.{key}")
+            CHIP[key][0]: self.figure(
+                given, f"{path}.{CHIP[key][0]}", CHIP[key][1], f"{table}.{key}"
+            )
             for key, given in shares.items()
         }
         return {

@@ -9,6 +9,8 @@ from planner.errors import listed
 from planner.machines.cluster import PooledStage
 from planner.machines.engine import Space
 from planner.machines.software import Software
+from planner.machines.tiers import STREAMED_TOKENS, tier_of
+from planner.machines.topology import Topology
 from planner.plan import Plan, Stage
 from planner.report.words import field_text
 from planner.units import trimmed
@@ -38,6 +40,9 @@ DEGREES = {
 def plan_line(plan: Plan) -> str:
     """ "4 × (TP2 × PP2, EP8, 33+30)": replicas, degrees, the cut; 'one chip'."""
     each = _replica_line(plan)
+    away = sum(len(stage.offloaded) for stage in plan.stages)
+    if away:
+        each += f", {away} layer{'s' * (away > 1)} off the chips"
     if plan.replicas == 1:
         return each
     return f"{plan.replicas} × ({each})"
@@ -89,6 +94,23 @@ def _shortened(terms: Sequence[str], most: int) -> list[str]:
     if len(terms) <= most:
         return list(terms)
     return [*terms[: most - 2], "…", terms[-1]]
+
+
+def offload_lines(plan: Plan, topology: Topology) -> list[str]:
+    """Where layers lie that the chips have no room for, and who computes them."""
+    away = sum(len(stage.offloaded) for stage in plan.stages)
+    if not away:
+        return []
+    tier = tier_of(topology)
+    layers = sum(len(stage.layers) for stage in plan.stages)
+    name = topology.chip.memory[0].name
+    how = "which the chips read there"
+    if tier.host is not None:
+        how = f"whose processor computes them in passes of fewer than {STREAMED_TOKENS} tokens"
+    return [
+        f"{away} of {layers} layers lie in the memory of {tier.name}, {how}: {name} of the chips is"
+        " short"
+    ]
 
 
 # ── Tables ───────────────────────────────────────────────────────────────────────────────────────

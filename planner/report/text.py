@@ -23,6 +23,7 @@ from planner.report.plans import (
     PLAN_HEADER,
     engine_cost_lines,
     from_to,
+    offload_lines,
     plan_line,
     plan_row,
     space_line,
@@ -179,6 +180,7 @@ SAME = (
     "expert_parallel",
     "sequence_parallel",
     "needed_bytes",
+    "offloaded_bytes",
 )
 """Fields in which stages are equal that are told in one row."""
 
@@ -201,13 +203,18 @@ def _stage_row(run: Sequence[int], stages: Sequence[StageScore]) -> tuple[str, .
     used = first.needed_bytes / first.usable_bytes if first.usable_bytes > 0 else 0.0
     needed = spoken(first.needed_bytes, "B")
     usable = spoken(first.usable_bytes, "B")
+    filled = f"{needed} of {usable} ({100 * used:.0f} %)"
+    if first.offloaded_layers:
+        filled += (
+            f" + {spoken(first.offloaded_bytes, 'B')} of {first.offloaded_layers} layers beyond"
+        )
     return (
         numbers(run),
         f"{first.layers}{each} ({layers})",
         from_to(str(first.first_chip), str(last_chip)),
         f"{first.tensor_parallel}{sequences}",
         str(first.expert_parallel),
-        f"{needed} of {usable} ({100 * used:.0f} %)",
+        filled,
         spoken(first.decode_s, "s"),
         spoken(first.prefill_s, "s"),
     )
@@ -217,6 +224,11 @@ def proof_line(result: Answer) -> str:
     """What was proved, and no more."""
     better = "lower" if result.direction == "minimize" else "higher"
     objective = f"{result.field} = {field_text(result.field, result.objective)}"
+    if isinstance(result, Result) and any(stage.offloaded for stage in result.plan.stages):
+        return (
+            f"optimal: {objective}, and no uniform plan with as few layers off the chips has a"
+            f" {better} one; it is proved that no plan with all layers on them fits"
+        )
     if result.status == "optimal":
         return f"optimal: {objective}, and it is proved that no plan has a {better} one"
     bound = field_text(result.field, result.bound)
@@ -339,7 +351,11 @@ def result_text(result: Result) -> str:
 def chosen_lines(result: Result) -> list[str]:
     """From which plans the answer was chosen, and what the limits of the software's engine cost
     where others were allowed too."""
-    return [_space_line(result.space, [result.topology]), *engine_cost_lines(result)]
+    return [
+        _space_line(result.space, [result.topology]),
+        *offload_lines(result.plan, result.topology),
+        *engine_cost_lines(result),
+    ]
 
 
 def _space_line(space: Space, machines: Sequence[Topology]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from planner.errors import listed, shortened
 from planner.machines.engine import Space
 from planner.machines.software import Software
+from planner.machines.tiers import offload_fault, second_tier, tier_of
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
 from planner.plan import ChipRange, Plan, Stage
@@ -57,9 +58,10 @@ def check_plan(
     broken = check_structure(plan, graph, topology, exclude=exclude)
     if space == "engine":
         broken += tuple(check_engine(plan, graph, topology))
+    served = Served(graph, topology, workload)
+    broken += tuple(check_drafts(plan, served))
     if broken:
         return broken
-    served = Served(graph, topology, workload)
     deployment = seated(Deployment(plan, [served] * len(plan.stages)))
     batch_size = batch_of(deployment)
     if space == "engine":
@@ -166,6 +168,44 @@ def check_degrees(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator
             yield Violation(rule="degrees", message=f"stage {number}: {message}")
 
 
+def check_offload(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator[Violation]:
+    """Layers lie off their chips' first memory only where there is another one, of which the
+    software knows; what a host computes, it computes whole."""
+    away = [number for number, stage in enumerate(plan.stages) if stage.offloaded]
+    if not away:
+        return
+    tier = topology.kept(second_tier)
+    if tier is None:
+        yield Violation(rule="offload", message=offload_fault(topology))
+        return
+    if tier.host is None:
+        return
+    for number in away:
+        tensor = plan.stages[number].tensor_parallel
+        if tensor > 1:
+            yield Violation(
+                rule="offload",
+                message=f"stage {number}: {topology.software.name} computes layers on the host"
+                f" whole; make tensor_parallel 1, not {tensor}",
+                demand=tensor,
+                capacity=1,
+            )
+
+
+def check_drafts(plan: Plan, served: Served) -> Iterator[Violation]:
+    """A draft model stands beside the last layer, in the chips' first memory."""
+    drafting = served.workload.speculation
+    if drafting is None or drafting.draft is None:
+        return
+    last = served.graph.names[-1]
+    if any(last in stage.offloaded for stage in plan.stages):
+        yield Violation(
+            rule="offload",
+            message=f"Stage.offloaded: beside the last layer, {last!r}, stands the draft model;"
+            " leave that layer on the chips",
+        )
+
+
 def check_engine(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator[Violation]:
     """The software's engine can be started with plans of this form."""
     for message in engine_faults(plan, graph, topology.software):
@@ -250,6 +290,8 @@ def memory_violations(deployment: Deployment, at: Schedule) -> Iterator[Violatio
 
 
 def _beyond_memory(number: int, topology: Topology, ledger: Ledger) -> Violation:
+    if ledger.offloaded_bytes > ledger.offload_bytes:
+        return _beyond_tier(number, topology, ledger)
     needed = spoken(ledger.needed_bytes, "B")
     usable = spoken(ledger.usable_bytes, "B")
     weights = spoken(ledger.weight_bytes, "B")
@@ -266,12 +308,24 @@ def _beyond_memory(number: int, topology: Topology, ledger: Ledger) -> Violation
     )
 
 
+def _beyond_tier(number: int, topology: Topology, ledger: Ledger) -> Violation:
+    name = tier_of(topology).name
+    return Violation(
+        rule="memory",
+        message=f"stage {number} leaves {spoken(ledger.offloaded_bytes, 'B')} of each chip to"
+        f" {name}, which has {spoken(ledger.offload_bytes, 'B')} to fill",
+        demand=ledger.offloaded_bytes,
+        capacity=ledger.offload_bytes,
+    )
+
+
 STRUCTURE: tuple[Callable[[Plan, ModelGraph, Topology], Iterator[Violation]], ...] = (
     check_layers,
     check_order,
     check_chips,
     check_stages,
     check_degrees,
+    check_offload,
 )
 
 

@@ -27,7 +27,12 @@ from planner.pricing.timing import (
     bubble_fraction,
     useful_of_cycle,
 )
-from planner.scoring.checking import Violation, check_memory, check_structure
+from planner.scoring.checking import (
+    Violation,
+    check_drafts,
+    check_memory,
+    check_structure,
+)
 from planner.scoring.score import Score, StageScore, StageTime
 from planner.scoring.vouching import residuals_for, unvouched
 from planner.workload import Workload
@@ -66,6 +71,7 @@ def score_served(
     """The same of one plan of many for one question, whose price list they share; all sequences
     in flight have to fit."""
     refuse_broken(check_structure(plan, served.graph, served.topology, exclude=exclude))
+    refuse_broken(tuple(check_drafts(plan, served)))
     return _score(Deployment(plan, [served] * len(plan.stages)), power_scope)
 
 
@@ -260,6 +266,9 @@ def _stage_score(stage: Stage, ledger: Ledger, **passes: float) -> StageScore:
         activation_bytes=ledger.activation_bytes,
         workspace_bytes=ledger.workspace_bytes,
         usable_bytes=ledger.usable_bytes,
+        offloaded_layers=len(stage.offloaded),
+        offloaded_bytes=ledger.offloaded_bytes,
+        offload_bytes=ledger.offload_bytes,
         **passes,
     )
 

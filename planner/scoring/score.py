@@ -61,6 +61,12 @@ class StageScore(Record):
     """Operations of a decode pass on one chip."""
     decode_moved_bytes: float
     """Between one chip and its memory in a decode pass."""
+    offloaded_layers: int = 0
+    """Layers that lie in the second memory of a chip, or in its host's."""
+    offloaded_bytes: float = 0.0
+    """What of them lies there, for each chip; not in the weights and caches above."""
+    offload_bytes: float = 0.0
+    """What may lie there."""
 
     @property
     def needed_bytes(self) -> float:

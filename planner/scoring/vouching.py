@@ -2,8 +2,8 @@
 
 What a stack's residuals say holds for plans like those that were measured on it. No row of
 `calibration/published.csv` has a serving engine with more than one stage under steady arrivals, and
-none has experts shared out over more than eight chips (a test counts them), so such a plan is as
-uncertain as a stack on which nothing was measured.
+none has experts shared out over more than eight chips (a test counts them) or layers off its chips'
+first memory, so such a plan is as uncertain as a stack on which nothing was measured.
 """
 
 from collections.abc import Iterator
@@ -36,6 +36,12 @@ def _unvouched(plan: Plan, software: Software, workload: Workload) -> Iterator[s
         yield (
             f"no measured row shares out experts over more than {MOST_EXPERT_PARALLEL} chips, and"
             f" this plan over {widest}"
+        )
+    away = sum(len(stage.offloaded) for stage in plan.stages)
+    if away:
+        yield (
+            "no row of the tables has layers off the first memory of its chips, and this plan has"
+            f" {away}"
         )
 
 

@@ -13,6 +13,7 @@ from planner.pricing.stacks import machine_for
 from planner.scoring.checking import STRUCTURE
 from planner.scoring.plans import refuse_broken
 from planner.space.layout import even_cut, packing_of, starts_of
+from planner.space.offloading import fitted_by_engine, with_first_layers
 
 MANY = 10_000_000
 """Sequences: more than any engine keeps micro-batches."""
@@ -28,13 +29,16 @@ def uniform_plan(
     data_parallel: int = 1,
     sequence_parallel: int = 1,
     micro_batches: int | None = None,
+    offloaded_layers: int | None = None,
 ) -> Plan:
     """The plan that engines make from degrees alone: equal stages, the same split on each.
 
     tensor × pipeline × data × sequence is the number of chips; experts are placed inside tensor ×
     data. `micro_batches` None: as many as the machine's software keeps in flight where there are
     sequences enough; as many as stages where its rules are not known, or where each sequence is
-    one.
+    one. `offloaded_layers` are those of the first of each stage that lie off its chips' first memory
+    (see `machines.tiers`); None: none, but where the weights do not fit and the software leaves whole
+    layers behind by itself, as few as have to (see `space.offloading`).
     """
     if micro_batches is not None:
         _check_whole(micro_batches=micro_batches)
@@ -62,8 +66,12 @@ def uniform_plan(
     topology = machine_for(graph, topology)
     kept = _kept_in_flight(topology.software.engine, pipeline_parallel)
     plan = Plan(stages=stages, micro_batches=micro_batches or kept or pipeline_parallel)
+    if offloaded_layers is not None:
+        plan = with_first_layers(plan, offloaded_layers)
     broken = [violation for check in STRUCTURE for violation in check(plan, graph, topology)]
     refuse_broken(tuple(broken))
+    if offloaded_layers is None:
+        plan = fitted_by_engine(plan, graph, topology)
     if kept is not None and plan.micro_batches != kept:
         return plan
     return plan.replace(space=_space_of(plan, graph, topology.software))

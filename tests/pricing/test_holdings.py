@@ -1,7 +1,10 @@
 """What chips hold, by hand."""
 
+from dataclasses import replace
+
 import pytest
 
+from planner.machines.engine import Engine
 from planner.plan import ChipRange, Plan, Stage
 from planner.pricing.deployment import Deployment
 from planner.pricing.holdings import (
@@ -18,6 +21,7 @@ from planner.pricing.served import Served
 from planner.workload import Workload
 from tests.by_hand import attention, chain, head, layer, matmul, plan_of, round_machine, stage
 from tests.instances import tiny_chip, tiny_graph, tiny_software, tiny_topology
+from tests.machines.test_tiers import round_host
 
 
 def one_stage(graph, chips: int = 1, **changes) -> Plan:
@@ -231,3 +235,38 @@ def test_the_largest_that_fits_is_found_in_few_probes():
     assert largest(fits, 4096) == 700
     assert len(tried) == len(set(tried)) <= 22
     assert max(tried) <= 1024
+
+
+# ── Layers off the first memory ──────────────────────────────────────────────────────────────────
+
+
+def ledger_with(mode: str, away: tuple[str, ...]) -> Ledger:
+    """Two layers, each of 100 B of weights and 40 B of cache for a token; two sequences of five."""
+    graph = chain(layer("a", attention(), matmul()), layer("b", attention(), matmul()))
+    topology = round_machine(1, software={"engine": Engine(offload=mode)}, host=round_host())
+    sizes = {"prompt_tokens": 4, "output_tokens": 1, "arrivals": "together"}
+    work = Workload(batch_size=2, **sizes)
+    at = scheduled(work, topology.software, batch_size=2, replicas=1, micro_batches=1)
+    found = StageHoldings(Served(graph, topology, work), stage("a", "b", offloaded=away)).ledger(at)
+    assert found.usable_bytes == 1000
+    return found
+
+
+def test_weights_that_are_read_elsewhere_leave_their_caches_behind():
+    here = ledger_with("streams", ())
+    away = ledger_with("streams", ("a",))
+    assert (here.weight_bytes, here.kv_bytes, here.offloaded_bytes) == (200, 2 * 2 * 5 * 40, 0)
+    assert (away.weight_bytes, away.kv_bytes, away.offloaded_bytes) == (100, 2 * 2 * 5 * 40, 100)
+    assert away.offload_bytes == 5000
+
+
+def test_whole_layers_take_their_caches_along():
+    away = ledger_with("layers", ("a",))
+    assert (away.weight_bytes, away.kv_bytes) == (100, 2 * 5 * 40)
+    assert away.offloaded_bytes == 100 + 2 * 5 * 40
+
+
+def test_headroom_is_that_of_the_memory_with_less():
+    away = ledger_with("layers", ("a",))
+    assert away.headroom_bytes == 1000 - away.needed_bytes
+    assert replace(away, offload_bytes=501.0).headroom_bytes == 1

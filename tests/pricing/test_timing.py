@@ -5,11 +5,12 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner import load_model, load_topology, partition, score_plan, uniform_plan
-from planner.machines.topology import Power
+from planner.machines.engine import Engine
+from planner.machines.topology import MemoryTier, Peak, Power
 from planner.plan import ChipRange, Plan, Stage
 from planner.pricing.price_list import CAUSES, PriceList, Step
 from planner.pricing.schedule import Schedule, schedule_of, scheduled
@@ -40,11 +41,13 @@ from tests.by_hand import (
     layer,
     matmul,
     plan_of,
+    round_chip,
     round_machine,
     round_software,
     stage,
 )
 from tests.instances import fabric, tiny_chip, tiny_graph, tiny_software, tiny_topology
+from tests.machines.test_tiers import round_host
 
 GRAPH = tiny_graph(4)
 NAMES = tuple(layer.name for layer in GRAPH.layers)
@@ -601,3 +604,98 @@ def test_more_of_a_prompt_cached_is_never_slower(one, other, prompt_tokens):
     )
     assert more.ttft_s <= less.ttft_s * (1 + 1e-9)
     assert more.memory_headroom_bytes >= less.memory_headroom_bytes - 1.0
+
+
+# ── Layers off the first memory ──────────────────────────────────────────────────────────────────
+
+THREE = chain(*(layer(name, matmul()) for name in "abc"))
+"""A layer on the chip takes one token 130 B / 10 B/s and a launch: 14 s."""
+
+
+def pass_s(machine, tokens: float = 1.0, away: tuple[str, ...] = ("a",)) -> float:
+    """One pass of a stage of three layers, some of which lie elsewhere."""
+    plan = plan_of(stage(*"abc", offloaded=away))
+    step = Step(tokens, 1.0, 0.0, tokens == 1.0)
+    (found,) = passes_of([PriceList(THREE, machine)], plan, [step], [ALONE], lambda *_: 0.0)
+    assert found.busy_s[0, 0] == pytest.approx(found.pass_s)
+    assert found.pieces_s.sum() == pytest.approx(found.pass_s)
+    return found.pass_s
+
+
+def leaving(mode: str, **changes):
+    """A machine whose host has 2 B/s and 10 FLOP/s behind a link of 4 B/s that starts in 1 s."""
+    software = {"engine": Engine(offload=mode)}
+    return round_machine(1, software=software, host=round_host(), **changes)
+
+
+def test_weights_in_the_hosts_memory_are_read_at_its_bandwidth():
+    assert pass_s(leaving("streams"), away=()) == 3 * 14
+    # 30 B of activations at 10 B/s, 100 B of weights at 2 B/s, a launch.
+    assert pass_s(leaving("streams")) == (3 + 50 + 1) + 2 * 14
+
+
+def test_a_link_that_is_slower_than_the_memory_behind_it_sets_the_rate():
+    machine = leaving("streams")
+    slow = machine.replace(host=machine.host.replace(bandwidth_bytes_per_s=1.0))
+    assert pass_s(slow) == (3 + 100 + 1) + 2 * 14
+
+
+def test_a_second_memory_of_the_chip_is_read_at_its_bandwidth():
+    memory = (
+        MemoryTier(name="SRAM", capacity_bytes=1000.0, bandwidth_bytes_per_s=10.0),
+        MemoryTier(name="LPDDR", capacity_bytes=9000.0, bandwidth_bytes_per_s=5.0),
+    )
+    assert pass_s(leaving("layers", chip=round_chip(memory=memory))) == (3 + 20 + 1) + 2 * 14
+
+
+def test_a_hosts_processor_computes_at_its_own_roofline_and_hands_over():
+    # 130 B at 2 B/s and a launch; then 20 B of activations at 2 B/s, and a start.
+    handed_s = 10 + 1
+    assert pass_s(leaving("layers")) == (65 + 1) + handed_s + 2 * 14
+    assert pass_s(leaving("layers"), away=("a", "b")) == 2 * 66 + handed_s + 14
+    assert pass_s(leaving("layers"), away=("b",)) == 66 + 2 * handed_s + 2 * 14
+
+
+def test_long_passes_have_their_weights_copied_to_the_chip():
+    # 40 tokens: 1,200 B of activations at 10 B/s and 100 B of weights, at 2 B/s where they are
+    # copied.
+    near = 120 + 10 + 1
+    assert pass_s(leaving("layers"), tokens=40.0) == (120 + 50 + 1) + 2 * near
+    # 31 tokens on a processor of 2 B/s: (930 + 100) / 2, and what is handed over.
+    handed_s = 31 * 20 / 2 + 1
+    near = (930 + 100) / 10 + 1
+    assert pass_s(leaving("layers"), tokens=31.0) == (1030 / 2 + 1) + handed_s + 2 * near
+
+
+def test_what_a_host_computes_is_no_work_of_the_chips():
+    plan = plan_of(stage(*"abc", offloaded=("a",)))
+    prices = PriceList(THREE, leaving("layers"))
+    (found,) = passes_of([prices], plan, [Step(1.0, 1.0, 0.0, True)], [ALONE], lambda *_: 0.0)
+    assert (found.flop[0], found.moved_bytes[0]) == (200, 260)
+
+
+@settings(max_examples=25)
+@given(
+    mode=st.sampled_from(("streams", "layers")),
+    away=st.integers(0, 1),  # where the last layer leaves too, nothing changes sides any more
+    slower=st.floats(0.01, 1.0),
+    faster=st.floats(1.0, 100.0),
+    tokens=st.sampled_from((1.0, 8.0, 64.0)),
+)
+def test_layers_in_slower_memory_never_pay_and_faster_memory_never_costs(
+    mode, away, slower, faster, tokens
+):
+    def machine(share: float):
+        """A host with that share of the chip's arithmetic and bandwidth, behind a link alike."""
+        memory = (
+            MemoryTier(name="DIMM", capacity_bytes=5000.0, bandwidth_bytes_per_s=10.0 * share),
+        )
+        peaks = (Peak(dtype="bf16", flop_per_s=100.0 * share),)
+        processor = round_chip(memory=memory, peaks=peaks)
+        host = round_host(processor=processor, bandwidth_bytes_per_s=10.0 * share)
+        return leaving(mode).replace(host=host)
+
+    fewer, more = tuple("abc"[:away]), tuple("abc"[: away + 1])
+    slow = pass_s(machine(slower), tokens, more)
+    assert pass_s(machine(slower), tokens, fewer) <= slow * (1 + 1e-12)
+    assert pass_s(machine(slower * faster), tokens, more) <= slow * (1 + 1e-12)

@@ -371,3 +371,48 @@ def test_a_rental_beside_a_purchase_is_refused(tmp_path):
     assert "price" in str(
         refusal(tmp_path, GOOD + '[price]\nrental = "3 USD/h"\npurchase = "30000 USD"\n')
     )
+
+
+# ── Hosts ────────────────────────────────────────────────────────────────────────────────────────
+
+HOST = """
+[host]
+name = "board"
+peak = [{ dtype = "fp32", value = "2 TFLOP/s" }]
+link_bandwidth = { value = "25 GB/s", source = "a data sheet", confidence = "B" }
+link_latency = "10 us"
+
+[[host.memory]]
+name = "DDR5"
+capacity = "56 GB"
+bandwidth = "80 GB/s"
+"""
+
+
+def test_a_file_may_hold_the_computer_that_its_chips_stand_in(tmp_path):
+    machine = machine_of(tmp_path, GOOD + HOST)
+    assert machine.host.bandwidth_bytes_per_s == 25e9
+    assert machine.host.processor.memory[0].capacity_bytes == 56e9
+    (link,) = [one for one in machine.figures if one.path == "host.bandwidth_bytes_per_s"]
+    assert (link.source, link.confidence) == ("a data sheet", "B")
+    paths = {one.path for one in machine.figures}
+    assert "host.processor.memory[0].bandwidth_bytes_per_s" in paths
+
+
+def test_a_file_names_a_host_of_the_catalogue_or_none(tmp_path):
+    named = GOOD.replace('software = "vllm"', 'software = "vllm"\nhost = "desktop-ddr5"')
+    assert machine_of(tmp_path, named).host.processor.memory[0].bandwidth_bytes_per_s == 83.2e9
+    assert machine_of(tmp_path, GOOD).host is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('link_latency = "10 us"\n', "", "host.link_latency is missing"),
+        ("link_latency", "link_latencies", "host.link_latencies is not a field of a host"),
+        ("80 GB/s", "80 GB", r"host.memory\[0\].bandwidth"),
+    ],
+)
+def test_a_host_that_cannot_be_is_refused_in_one_sentence(tmp_path, old, new, said):
+    with pytest.raises(pl.InputError, match=said):
+        machine_of(tmp_path, GOOD + HOST.replace(old, new))

@@ -6,7 +6,8 @@ import planner as pl
 from planner.machines.engine import Engine
 from planner.plan import ChipRange, Plan, Stage
 from planner.scoring.checking import check_plan
-from planner.workload import Workload
+from planner.space.degrees import uniform_plan
+from planner.workload import Speculation, Workload
 from tests.by_hand import attention, chain, head, layer, matmul, plan_of, round_machine
 from tests.by_hand import stage as round_stage
 from tests.instances import (
@@ -17,6 +18,7 @@ from tests.instances import (
     tiny_software,
     tiny_topology,
 )
+from tests.machines.test_tiers import round_host
 
 GRAPH = tiny_graph()
 NAMES = tuple(layer.name for layer in GRAPH.layers)
@@ -422,3 +424,45 @@ def test_form_is_told_before_memory():
     assert {one.rule for one in check_plan(plan, GRAPH, topology, Workload(), space="any")} == {
         "memory"
     }
+
+
+# ── Layers off the first memory ──────────────────────────────────────────────────────────────────
+
+
+def away_from(plan: Plan, count: int = 1) -> Plan:
+    (only,) = plan.stages
+    return plan.replace(stages=(only.replace(offloaded=only.layers[-count:]),))
+
+
+def test_an_offload_to_a_host_that_has_none_is_refused_in_one_sentence():
+    graph = tiny_graph()
+    software = tiny_software(engine=Engine(offload="streams"))
+    plan = away_from(uniform_plan(graph, tiny_topology(1)))
+    for topology, words in (
+        (tiny_topology(1), "plain is not known to run layers"),
+        (tiny_topology(1, software=software), "neither a second memory on its chips nor a host"),
+    ):
+        (fault,) = check_plan(plan, graph, topology, Workload(batch_size=1))
+        assert fault.rule == "offload"
+        assert words in fault.message
+
+
+def test_a_draft_model_stands_on_the_chips():
+    graph = tiny_graph()
+    software = tiny_software(engine=Engine(offload="streams"))
+    topology = tiny_topology(1, software=software, host=round_host())
+    drafted = Workload(batch_size=1, speculation=Speculation(draft=tiny_graph(1), tokens=2))
+    plan = away_from(uniform_plan(graph, topology))
+    (fault,) = check_plan(plan, graph, topology, drafted)
+    assert "beside the last layer, 'head', stands the draft model" in fault.message
+
+
+def test_a_host_is_not_filled_beyond_its_memory():
+    graph = tiny_graph()
+    software = tiny_software(engine=Engine(offload="streams"))
+    topology = tiny_topology(1, software=software, host=round_host())  # 5,000 B
+    plan = away_from(uniform_plan(graph, topology))
+    (fault,) = check_plan(plan, graph, topology, Workload(batch_size=1))
+    assert fault.rule == "memory"
+    assert "stage 0 leaves 16.8 MB of each chip to board, which has 5 kB to fill" in fault.message
+    assert fault.capacity == 5000

@@ -56,6 +56,7 @@ PRICED_BY = (
     "planning/engine_cuts.py",
     "planning/engine_search.py",
     "planning/partitioning.py",
+    "planning/offloading.py",
     "planning/refusals.py",
     "planning/search.py",
     "studies/sweeps/cells.py",
@@ -320,6 +321,7 @@ def _answer(task: Task, graph: ModelGraph, topology: Topology) -> dict[str, Any]
             power_scope=task.power_scope,
             space=task.space,
             **wish,  # type: ignore[arg-type]
+            offload=False,  # tables and requirements speak of what the chips hold
         )
         return _figures(result)
     except InfeasibleError as error:
