@@ -9,6 +9,7 @@ constant that the rows hardly touch.
 import itertools
 import math
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
@@ -42,6 +43,7 @@ MEASURE: dict[str, str] = {
     "experts_overhead_s": "decode at batch 1 of a mixture of experts",
     "layer_overhead_s": "decode at batch 1 on a machine without launches",
     "step_overhead_s": "decode at batch 1 of a small model",
+    "draft_overhead_s": "decode at batch 1 with drafts",
     "sequence_overhead_s": "decode of a small model at a batch of hundreds",
     "request_overhead_s": "first tokens under a light, steady load",
     "burst_share": "first tokens under a heavy, steady load",
@@ -66,6 +68,10 @@ class Fitted(Protocol):
     def field(self) -> str: ...
     @property
     def measured(self) -> float: ...
+    @property
+    def family(self) -> str:
+        """What it is like."""
+        ...
     def predicted(self, topology: Topology | None = None) -> float:
         """The figure on the case's machine, or on another version of it."""
         ...
@@ -143,11 +149,20 @@ def _to_measure(constants: Iterable[str]) -> str:
 
 
 def thinned(cases: Sequence[Fitted], most: int = MOST_ROWS) -> Sequence[Fitted]:
-    """At most so many, drawn with a fixed seed, in their order."""
+    """At most so many, drawn with a fixed seed, in their order: all of a family that has few, and
+    as many of each of the others."""
     if len(cases) <= most:
         return cases
-    drawn = np.random.default_rng(0).choice(len(cases), size=most, replace=False)
-    return [cases[number] for number in sorted(drawn.tolist())]
+    places = defaultdict(list)
+    for number, case in enumerate(cases):
+        places[case.family].append(number)
+    dice = np.random.default_rng(0)
+    kept: list[int] = []
+    by_size = sorted(places.values(), key=len)
+    for left, family in zip(range(len(by_size), 0, -1), by_size, strict=True):
+        share = (most - len(kept)) // left
+        kept += dice.permutation(family)[:share].tolist()
+    return [cases[number] for number in sorted(kept)]
 
 
 def median_factor(errors: Floats) -> float:

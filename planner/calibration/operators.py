@@ -55,6 +55,10 @@ class KernelCase:
         return f"{self.timed.operator.kind}_s"
 
     @property
+    def family(self) -> str:
+        return self.field
+
+    @property
     def measured(self) -> float:
         return self.timed.value
 

@@ -181,7 +181,7 @@ def _fitted(recipe: Recipe, cases: Sequence[Fitted], rounds: int = 8) -> dict[st
 
 
 def _weights(cases: Sequence[Fitted]) -> Floats:
-    families = [case.measurement.family if isinstance(case, Case) else case.field for case in cases]
+    families = [case.family for case in cases]
     counts = Counter(families)
     return np.array([min(1.0, FAMILY_ROWS / counts[family]) for family in families])
 

@@ -40,6 +40,10 @@ class Case:
         return self.measurement.field
 
     @property
+    def family(self) -> str:
+        return self.measurement.family
+
+    @property
     def measured(self) -> float:
         return self.measurement.value
 
