@@ -49,6 +49,9 @@ class CollectiveKernel(Record):
     most_ranks: Count = 10_000_000
     across_nodes: bool = True
     """Whether it works beyond the innermost level."""
+    least_units: Count = 1
+    """Of the innermost level: kernels for NVLink over several nodes are used where there are more
+    chips than in one."""
 
 
 class Tuning(Record):

@@ -156,6 +156,7 @@ def _kernels(topology: Topology, kind: str, spans: Spans) -> Iterator[Collective
         kind = "all_to_all"
     for kernel in kernels:
         offered = kind in kernel.kinds and ranks <= kernel.most_ranks
+        offered &= topology.fabrics[0].units >= kernel.least_units
         if offered and _works_over(kernel, levels):
             yield kernel
 

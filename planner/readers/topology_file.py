@@ -129,7 +129,7 @@ PLAIN = {
         *SOFTWARE,
     },
     "engine": set(Engine.model_fields),
-    "collective": {"algorithm", "kinds", "most_ranks", "across_nodes", *COLLECTIVE},
+    "collective": {"algorithm", "kinds", "most_ranks", "across_nodes", "least_units", *COLLECTIVE},
     "tuning": {"architecture", *TUNING},
     "native": set(NativeFormat.model_fields),
     "power": {"system", "chip", "host_share"},
