@@ -72,6 +72,7 @@ class Fitted(Protocol):
     def family(self) -> str:
         """What it is like."""
         ...
+
     def predicted(self, topology: Topology | None = None) -> float:
         """The figure on the case's machine, or on another version of it."""
         ...

@@ -2,7 +2,6 @@
 
 import pytest
 
-from planner.machines.engine import Engine
 from planner.pricing.price_list import Split, Step, shares_of
 from planner.pricing.schedule import denoising, schedule_of, scheduled
 from planner.workload import Speculation, Workload

@@ -68,9 +68,13 @@ def test_experts_over_more_chips_than_were_ever_measured_are_unvouched():
     stack = tiny_software(name="sglang")
     work, pool = Workload(), Workload(phase="decode")
     assert unvouched(wide(8), stack, work) == unvouched(wide(48), stack, pool) == ()
-    assert unvouched(wide(16), stack, work) == unvouched(wide(16), stack, prefill()) == (
-        "no measured row of sglang that runs prompts shares out experts over more than 8 chips,"
-        " and this plan over 16",
+    assert (
+        unvouched(wide(16), stack, work)
+        == unvouched(wide(16), stack, prefill())
+        == (
+            "no measured row of sglang that runs prompts shares out experts over more than 8 chips,"
+            " and this plan over 16",
+        )
     )
     assert unvouched(wide(49), stack, pool) == (
         "no measured row of sglang shares out experts over more than 48 chips, and this plan over"

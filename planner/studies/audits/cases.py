@@ -12,8 +12,8 @@ from planner.machines.topology import PowerScope, Topology
 from planner.models.dtypes import Dtype
 from planner.models.graph import ModelGraph
 from planner.planning.partitioning import partition
-from planner.planning.seating import chips_that_seat, waits
 from planner.planning.search import Search
+from planner.planning.seating import chips_that_seat, waits
 from planner.scoring.plans import score_plan
 from planner.scoring.score import Score
 from planner.space.candidates import Candidates
