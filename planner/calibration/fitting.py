@@ -197,9 +197,10 @@ def fit_constants(
     strength: float,
     rounds: int = 8,
     weights: Floats | None = None,
+    scale: float = SCALE,
 ) -> dict[str, float]:
     """The constants that suit the cases, each counted with its weight, drawn towards `start` by
-    `strength`."""
+    `strength`; errors beyond `scale` count less and less."""
     names = list(start)
     most = [0.0 if _is_share(name) else math.inf for name in names]
     counted = np.ones(len(cases)) if weights is None else weights
@@ -209,7 +210,7 @@ def fit_constants(
         # By the rows, so that twice as many of the same tell no more of the start.
         hold=strength * len(cases) / 100,
         most=np.array(most),
-        scale=SCALE,
+        scale=scale,
         counted=counted,
         step=STEP,
         rounds=rounds,

@@ -18,6 +18,7 @@ from pydantic import Field
 from planner import catalogue
 from planner.calibration.descent import Floats
 from planner.calibration.fitting import (
+    SCALE,
     Fitted,
     errors_of,
     fit_constants,
@@ -64,6 +65,9 @@ class Recipe(Record):
     """Constants by path, where their search begins."""
     strength: float
     """How firmly the start holds."""
+    scale: float = SCALE
+    """Errors beyond count less and less: of serving stacks, whose rows come from many versions, the
+    middle is wanted."""
     without: tuple[str, ...] = ()
     """Rows that say something else than they seem to."""
     left_out: tuple[Literal["model", "topology"], ...] = ()
@@ -176,7 +180,12 @@ def _stack_of(topology: str, software: str) -> str:
 
 def _fitted(recipe: Recipe, cases: Sequence[Fitted], rounds: int = 8) -> dict[str, float]:
     return fit_constants(
-        cases, recipe.start, strength=recipe.strength, weights=_weights(cases), rounds=rounds
+        cases,
+        recipe.start,
+        strength=recipe.strength,
+        weights=_weights(cases),
+        rounds=rounds,
+        scale=recipe.scale,
     )
 
 

@@ -99,6 +99,12 @@ class Schedule:
         queued = self.workload.requests_per_s is not None or self.workload.phase != "both"
         return 0.0 if queued else self.software.burst_share
 
+    @property
+    def late_share(self) -> float:
+        """Of the prompts of all others in flight, those of a cycle that come neither before a
+        request's first token nor between its tokens: where it has no later ones, the rest."""
+        return 0.0 if self.later_tokens else 1.0 - self.burst_share
+
     def others_prefills(self, attention_parallel: int) -> float:
         """Prefills of other requests that a request sees during its life, on a stage that shares
         out its sequences: of all others in flight; where requests come at a rate, of as many as

@@ -318,9 +318,7 @@ def _cycle_s(at: Schedule, prompt_s: float, request_s: float, others_s: float) -
     """In which a replica serves as many requests as it has in flight. [s]"""
     if at.workload.phase == "prefill":
         return prompt_s
-    if at.later_tokens:
-        return request_s
-    return request_s + others_s  # no later tokens that the prompts of others could interrupt
+    return request_s + at.late_share * others_s
 
 
 def passes_of(

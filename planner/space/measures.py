@@ -198,7 +198,7 @@ class Clock(NamedTuple):
         often = 1.0 + waited
         passes = {
             Peak.CHUNK.at(self.end): often * max(0.0, at.prefill_passes - once),
-            Peak.OTHERS.at(self.end): others + often * at.burst_share + waited * self.others,
+            Peak.OTHERS.at(self.end): others + often * at.burst_share + waited * at.late_share,
         }
         # A round ends when the last stage is done with the first micro-batch, or the slowest stage
         # with all of them: whichever is later.
@@ -218,15 +218,11 @@ class Clock(NamedTuple):
             scale=scale,
         )
 
-    @property
-    def others(self) -> float:
-        """How often the prompts of others count in a cycle besides: once where there are no later
-        tokens that they could interrupt."""
-        return 0.0 if self.at.later_tokens else 1.0
-
     def cycle(self, *, held: Sum | None = None, scale: float = 1.0) -> Measure:
         """In which a replica serves as many requests as it has in flight; of a prefill pool one
         prompt."""
         if self.at.workload.phase == "prefill":
             return measure_of(peaks={Peak.QUEUE: 1.0}, held=held, scale=scale)
-        return self.time(self.at.rounds, others=self.others, queued=False, held=held, scale=scale)
+        return self.time(
+            self.at.rounds, others=self.at.late_share, queued=False, held=held, scale=scale
+        )

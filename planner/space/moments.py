@@ -335,7 +335,7 @@ class Meter:
     def _cycle_s(self, at: Schedule, prompt: Floats, whole: Floats, others_s: Floats) -> Floats:
         if self.workload.phase == "prefill":
             return prompt
-        return whole if at.later_tokens else whole + others_s
+        return whole + at.late_share * others_s
 
     def active_s(self, moments: Moments) -> Floats:
         """What the power of a replica's chips follows, over a cycle. [s]"""
@@ -357,8 +357,9 @@ class Meter:
         kept = [at.decode._replace(tokens=at.decode.sequences * at.tokens_per_pass) for at in each]
         decode = self._known(self._useful, kept, self._usefulness)
         prefills, decodes = self._often(moments)
-        # Of passes in fractions, which bound what they take, whole ones have the work.
-        prefills = prefills * np.ceil(moments.passes) / np.maximum(1e-300, moments.passes)
+        if moments.at.pool_prompts == 1:
+            # Of passes in fractions, which bound what they take, whole ones have the work.
+            prefills = prefills * np.ceil(moments.passes) / np.maximum(1e-300, moments.passes)
         shape = (*np.shape(prefills), 2)
         one, full = self._packing(moments)
         packed = self._known(self._useful, [at.packed for at in each], self._usefulness)

@@ -57,7 +57,11 @@ def agrees_with_the_oracle(graph, topology, workload, field, limits) -> bool:
     if result is None:
         return False
     assert result.status == "optimal"
-    assert result.objective == pytest.approx(value, rel=1e-9)
+    # One with fewer chips is taken within a thousandth, and then the bound is the best of all.
+    assert result.bound == pytest.approx(value, rel=1e-9)
+    if result.score.chips >= plan.chips:
+        assert result.objective == pytest.approx(value, rel=1e-9)
+    assert result.objective == pytest.approx(value, rel=1e-3)
     score = score_plan(result.plan, graph, topology, workload)
     assert getattr(score, field) == pytest.approx(result.objective, rel=1e-9)
     assert score == result.score
@@ -302,7 +306,7 @@ def test_the_bound_is_never_better_than_the_objective():
         dice = random.Random(f"bound {case}")
         graph, topology = random_graph(dice), random_topology(dice, dice.choice(SHAPES))
         field = dice.choice(list(FIELDS))
-        limit_s = 20 if case % 2 else None
+        limit_s = 8 if case % 2 else None
         try:
             with ticking(1.0):
                 result = solved(graph, topology, random_workload(dice), field, time_limit_s=limit_s)
