@@ -283,12 +283,12 @@ class _Pricer:
         priced = [
             self._shape(shape, row.astype(float)) for shape, row in zip(shapes, micro, strict=True)
         ]
-        joined, tpot, held = (np.stack(arrays) for arrays in zip(*priced, strict=True))
+        joined, tpot, late, held = (np.stack(arrays) for arrays in zip(*priced, strict=True))
         joined, tpot = (np.where(may_run, one, np.inf) for one in (joined, tpot))
         batch = np.asarray(self.steps[None, :, None] * micro[:, None, :], dtype=float)
         # What does not fit takes for ever, also where no later token is made.
         later_s = self.at.later_tokens * np.where(np.isfinite(tpot), tpot, 0.0)
-        cycle = joined + later_s
+        cycle = joined + later_s + late
         rate = batch / cycle * self.workload.output_tokens
         chips = [sum(stand.split.chips for stand in self.ground.stands(shape)) for shape in shapes]
         price = self.topology.price.usd_per_chip_hour
@@ -312,9 +312,9 @@ class _Pricer:
             dollars,
         )
 
-    def _shape(self, shape: Shape, turns: Floats) -> tuple[Floats, Floats, Floats]:
-        """Time to a first token, between later ones, and chips that count, shape (sizes, turns);
-        infinite times where it does not fit."""
+    def _shape(self, shape: Shape, turns: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+        """Time to a first token, between later ones, what a cycle has besides, and chips that
+        count, shape (sizes, turns); infinite times where it does not fit."""
         parts = self._parts_of(shape)
         in_flight = np.ceil(self.steps[:, None] * turns / shape.split.attention)
         # Of the others in flight, each has its prompt between the tokens of a request.
@@ -347,6 +347,7 @@ class _Pricer:
         return (
             np.where(fits, waits.joined_s, np.inf),
             np.where(fits, waits.tpot_s, np.inf),
+            self.at.late_share * others_s,
             self._chips(parts, in_flight),
         )
 

@@ -68,7 +68,8 @@ def test_every_point_is_the_score_of_its_plan_and_what_has_none_does_not_fit(gra
     dice = random.Random(f"uniforms {shape} {graph.name}")
     topology = random_topology(dice, shape).replace(power=FOLLOWING)
     topology = topology.replace(chip=tiny_chip(dice.choice((1.3, 2.0, 4.0)) * graph.weight_bytes))
-    grid = plan_grid(graph, topology, WORK, micro_sequences=[1, 2, 3, 8, 40])
+    work = WORK.replace(output_tokens=dice.choice((1, 20)))
+    grid = plan_grid(graph, topology, work, micro_sequences=[1, 2, 3, 8, 40])
     assert_equal_to_scores(grid, dice, 20)
     assert_rest_does_not_fit(grid, dice, 10)
 
