@@ -99,8 +99,7 @@ def partition(
         _refuse_with_exclude(engine, sequence_parallel)
         left = ClusterCandidates(graph, alone(topology, excluded), workload, question)
         return result_alone(best_of(left, time_limit_s=time_limit_s, progress=progress))
-    if engine == "cp-sat" and not diffuses:
-        _refuse_queues(question, workload)
+    _refuse_queues(engine, question, workload)
     try:
         if diffuses:
             return _sampled(graph, topology, workload, question)
@@ -166,10 +165,10 @@ def _refuse_with_exclude(engine: Engine, sequence_parallel: bool) -> None:
         raise InputError("sequence_parallel is not searched with exclude=; leave one of them out")
 
 
-def _refuse_queues(question: Question, workload: Workload) -> None:
-    """What a linear model cannot state."""
+def _refuse_queues(engine: Engine, question: Question, workload: Workload) -> None:
+    """What a linear model cannot state; of diffusion models, no field is queued for."""
     queued = sorted({"ttft_s", "request_s"} & set(question.fields))
-    if workload.requests_per_s is not None and queued:
+    if engine == "cp-sat" and workload.requests_per_s is not None and queued:
         raise InputError(
             f"engine 'cp-sat' cannot weigh {queued[0]} under a rate of requests:"
             " a queue is not linear; leave it out"

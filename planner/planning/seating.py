@@ -11,8 +11,10 @@ import math
 import sys
 import time
 
+from planner.answers.results import Result
 from planner.errors import NoPlanFoundError
 from planner.planning.engine_search import search_of
+from planner.planning.refusals import smallest_chips
 from planner.pricing.holdings import largest
 from planner.space.candidates import Candidates
 from planner.workload import Workload
@@ -39,6 +41,17 @@ def seated_spaces(every: list[Candidates], deadline: float = math.inf) -> list[C
 def holds(every: list[Candidates], sequences: int, deadline: float = math.inf) -> bool:
     """Whether a plan of one of some spaces holds so many sequences at once."""
     return any(_holds(space, sequences, deadline) for space in every)
+
+
+def waits(found: Result) -> bool:
+    """Whether more clients of an answer wait for a place than were asked to."""
+    return found.score.queued > found.workload.queued
+
+
+def chips_that_seat(found: Result) -> int | None:
+    """The fewest chips of the same machine on which nobody does; None where no number is enough."""
+    space = Candidates(found.graph, found.topology, found.workload, found.question)
+    return smallest_chips(space)
 
 
 def _holds(space: Candidates, sequences: int, deadline: float) -> bool:

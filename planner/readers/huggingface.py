@@ -65,6 +65,10 @@ TIED_TYPES = ("gpt2", "falcon", "bloom", "gemma")
 """Families that tie their embedding where the config does not say."""
 METHODS = {"fp8": "fp8", "fbgemm_fp8": "fp8", "mxfp4": "mxfp4", "awq": "int4", "nvfp4": "nvfp4"}
 """Formats by the name of a quantisation that has just one."""
+UNBLOCKED = ("embedding",)
+"""What stays at 16 bit where blocks of 8-bit floats share a scale, whether or not the config lists
+it: the blocks are DeepSeek-V3's, which keeps its embedding and its output head (arXiv 2412.19437,
+section 3.3)."""
 
 
 class Read(NamedTuple):
@@ -87,7 +91,10 @@ def read_config(path: Path, weight_dtype: str | None = None) -> Read:
     text = {**fields, **nested} if isinstance(nested, dict) else fields
     dtype = weight_dtype or published_dtype(text, str(path))
     block = published_block(text, str(path)) if dtype == "fp8" else None
-    return Read(shape_of(text, str(path)), dtype, block)
+    shape = shape_of(text, str(path))
+    if block is not None and "embedding" not in shape.unquantised:
+        shape = shape.replace(unquantised=(*shape.unquantised, *UNBLOCKED))
+    return Read(shape, dtype, block)
 
 
 def shape_of(fields: Fields, path: str) -> DecoderShape:

@@ -13,7 +13,7 @@ from typing import Any
 from planner.cost.energy import hourly_usd
 from planner.errors import InputError, listed, nearest_names, shortened
 from planner.machines.engine import Engine
-from planner.machines.software import NativeFormat, Software
+from planner.machines.software import CollectiveKernel, NativeFormat, Software
 from planner.machines.topology import Figure, Topology
 from planner.records import Record
 from planner.units import parse_quantity
@@ -276,7 +276,7 @@ def software_toml(software: Software, *, note: str = "") -> str:
             "[[collective]]",
             f"algorithm = {_quoted(kernel.algorithm)}",
             f"kinds = [{kinds}]",
-            f"most_ranks = {kernel.most_ranks}",
+            *_toml_counts(kernel),
             f"across_nodes = {str(kernel.across_nodes).lower()}",
             *_toml_figures(kernel, COLLECTIVE, tail),
         ]
@@ -285,6 +285,15 @@ def software_toml(software: Software, *, note: str = "") -> str:
         lines += ["", "[residual]"]
         lines += [f"{one.field} = {one.half_width!r}" for one in software.residuals]
     return "\n".join(lines) + "\n"
+
+
+def _toml_counts(kernel: CollectiveKernel) -> list[str]:
+    """How many chips a kernel is for; of the innermost level, only where it asks for more than
+    one."""
+    lines = [f"most_ranks = {kernel.most_ranks}"]
+    if kernel.least_units != 1:
+        lines.append(f"least_units = {kernel.least_units}")
+    return lines
 
 
 def _toml_rules(engine: Engine) -> list[str]:

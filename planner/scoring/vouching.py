@@ -1,9 +1,10 @@
 """Which plans no measured row vouches for, and how much wider their intervals are.
 
 What a stack's residuals say holds for plans like those that were measured on it. No row of
-`calibration/published.csv` has a serving engine with more than one stage under steady arrivals, and
-none has experts shared out over more than eight chips (a test counts them) or layers off its chips'
-first memory, so such a plan is as uncertain as a stack on which nothing was measured.
+`calibration/published.csv` has a serving engine with more than one stage under steady arrivals, or
+layers off its chips' first memory; and those of a stack share out experts over so many chips and no
+more, over most of them where prompts come from another pool (a test counts all this). Beyond, a
+plan is as uncertain as a stack on which nothing was measured.
 """
 
 from collections.abc import Iterator
@@ -13,8 +14,11 @@ from planner.plan import Plan
 from planner.scoring.score import UNMEASURED, residuals_of
 from planner.workload import Workload
 
-MOST_EXPERT_PARALLEL = 8
-"""Chips over which experts are shared out in any measured row."""
+MOST_EXPERT_PARALLEL = {"sglang": 8, "tensorrt-llm": 8, "vllm": 8}
+"""Chips over which experts are shared out in the measured rows of a stack; in those of others they
+are not."""
+MOST_DECODING = {"sglang": 48, "tensorrt-llm": 32}
+"""The same in decode pools, where those have the widest."""
 
 
 def unvouched(plan: Plan, software: Software, workload: Workload) -> tuple[str, ...]:
@@ -31,18 +35,30 @@ def _unvouched(plan: Plan, software: Software, workload: Workload) -> Iterator[s
             f"no measured row of {software.name} that serves requests as they come has more than"
             f" one stage, and this plan has {len(plan.stages)}"
         )
-    widest = max(stage.expert_parallel for stage in plan.stages)
-    if widest > MOST_EXPERT_PARALLEL:
-        yield (
-            f"no measured row shares out experts over more than {MOST_EXPERT_PARALLEL} chips, and"
-            f" this plan over {widest}"
-        )
+    yield from _wide(plan, software.name, workload)
     away = sum(len(stage.offloaded) for stage in plan.stages)
     if away:
         yield (
             "no row of the tables has layers off the first memory of its chips, and this plan has"
             f" {away}"
         )
+
+
+def _wide(plan: Plan, stack: str, workload: Workload) -> Iterator[str]:
+    """That experts are shared out over more chips than in any row of the stack."""
+    widest = max(stage.expert_parallel for stage in plan.stages)
+    most = MOST_EXPERT_PARALLEL.get(stack, 1)
+    kind = ""
+    if workload.phase == "decode":
+        most = MOST_DECODING.get(stack, most)
+    elif stack in MOST_DECODING:
+        kind = " that runs prompts"
+
+    if widest > most:
+        beyond = f" over more than {most} chips, and this plan over {widest}"
+        if most == 1:
+            beyond = f", and this plan does over {widest} chips"
+        yield f"no measured row of {stack}{kind} shares out experts{beyond}"
 
 
 def residuals_for(software: Software, doubts: tuple[str, ...]) -> tuple[Residual, ...]:

@@ -15,6 +15,7 @@ from planner.models.dtypes import Dtype
 from planner.models.graph import ModelGraph
 from planner.plan import ChipRange, Plan, Stage
 from planner.planning.partitioning import partition
+from planner.planning.seating import chips_that_seat, waits
 from planner.records import Record
 from planner.report.svg import CAUSE_COLOURS, plotly
 from planner.scoring.checking import check_plan
@@ -283,23 +284,28 @@ def fewest_of(
     users_per_chip: float = 8.0,
     space: Space = "engine",
 ) -> int | None:
-    """The fewest chips that hold the model and their users; None where no number does."""
+    """The fewest chips that hold the model and their users, none of whom waits for a place; None
+    where no number does."""
     count = 1
     while count <= topology.limit_chips:
         try:
-            partition(
+            found = partition(
                 graph,
                 topology.replace(chips=count),
                 _crowded(workload, count, users_per_chip),
                 minimize="chips",
                 space=space,
+                offload=False,
             )
         except InfeasibleError as error:
-            if error.smallest_chips is None:
-                return None
-            count = max(error.smallest_chips, count + 1)
+            smallest = error.smallest_chips
         else:
-            return count
+            if not waits(found):
+                return count
+            smallest = chips_that_seat(found)
+        if smallest is None:
+            return None
+        count = max(smallest, count + 1)
     return None
 
 

@@ -1,9 +1,14 @@
 """A fit finds the constants that made its rows, and refuses what rows cannot tell."""
 
+from collections import Counter
+from typing import NamedTuple
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import planner as pl
-from planner.calibration.fitting import fit_software, profile_toml
+from planner.calibration.fitting import fit_software, profile_toml, thinned
 from planner.calibration.measurements import Measurement
 from planner.calibration.validation import cases_of
 
@@ -76,3 +81,46 @@ def test_the_profile_is_a_stack_that_a_topology_takes(fit, tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(profile_toml(fit), encoding="utf-8")
     assert pl.load_topology("hgx-h100", software=str(path)).software == fit.software
+
+
+class Row(NamedTuple):
+    """As much of a case as thinning looks at."""
+
+    family: str
+    number: int
+
+
+def rows_of(**sizes: int) -> list[Row]:
+    """Rows of families, by turns as long as there are any of each."""
+    made = [Row(family, number) for family, size in sizes.items() for number in range(size)]
+    return sorted(made, key=lambda row: row.number)
+
+
+def test_small_families_are_kept_whole_and_large_ones_share_the_rest():
+    cases = rows_of(small=4, medium=30, large=500)
+    kept = thinned(cases, 50)
+    # A third of 50 is 16, so all 4 stay; half of the other 46 are 23 each.
+    assert Counter(row.family for row in kept) == {"small": 4, "medium": 23, "large": 23}
+    assert kept == sorted(kept, key=cases.index)  # in their order
+    assert thinned(cases, 50) == kept  # drawn alike each time
+    # With room for 64 all 30 of the second stay too: 64 - 4 - 30 of the third.
+    kept = thinned(cases, 64)
+    assert Counter(row.family for row in kept) == {"small": 4, "medium": 30, "large": 30}
+
+
+def test_what_is_few_enough_is_left_alone():
+    cases = rows_of(a=3, b=7)
+    assert thinned(cases, 10) is cases
+    assert len(thinned(cases, 9)) == 9
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=6), st.integers(1, 100))
+def test_there_are_never_more_than_asked_and_no_row_twice(sizes, most):
+    cases = rows_of(**{f"f{number}": size for number, size in enumerate(sizes)})
+    kept = thinned(cases, most)
+    assert len(kept) == len(set(kept)) == min(most, len(cases))
+    assert set(kept) <= set(cases)
+    left = Counter(row.family for row in kept)
+    # What is not whole has at least as many rows as any other, but for the last to be shared out.
+    cut = [left[f"f{number}"] for number, size in enumerate(sizes) if left[f"f{number}"] < size]
+    assert all(count >= max(left.values()) - 1 for count in cut)

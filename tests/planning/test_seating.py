@@ -4,7 +4,7 @@ import pytest
 
 import planner as pl
 from planner.answers.question import FIELDS, Question
-from planner.planning.seating import holds, seated_spaces
+from planner.planning.seating import chips_that_seat, holds, seated_spaces, waits
 from planner.report.html import result_html
 from planner.scoring.plans import score_plan
 from planner.space.candidates import Candidates
@@ -182,3 +182,22 @@ def test_what_is_explained_is_one_number_in_flight():
     )
     assert told.objective == found.objective
     assert told.why().objective == found.objective
+
+
+def test_more_chips_seat_those_who_wait():
+    # A process keeps three in flight, so seven take three processes, and thirteen more than four.
+    graph = chain(layer("first", matmul()), layer("second", matmul()))
+    machine = round_machine(4, software={"most_sequences": 3}).replace(chips=1)
+    work = pl.Workload(batch_size=7, prompt_tokens=1, output_tokens=4)
+    crowded = pl.partition(graph, machine, work, minimize="chips", space="any")
+    assert waits(crowded)
+    assert crowded.score.queued == 4
+    assert chips_that_seat(crowded) == 3
+    seated = pl.partition(graph, machine.replace(chips=3), work, minimize="chips", space="any")
+    assert not waits(seated)
+
+    too_many = pl.partition(graph, machine, work.replace(batch_size=13), minimize="chips")
+    assert chips_that_seat(too_many) is None
+    # Who asks for a queue has one.
+    queue = work.replace(batch_size=3, queued=4)
+    assert not waits(pl.partition(graph, machine, queue, minimize="chips"))

@@ -389,6 +389,25 @@ def test_a_collective_that_the_software_lacks_is_refused_in_a_sentence(kernels, 
     assert not offers(nodes, kind, spans)
 
 
+def test_a_kernel_for_a_wide_level_is_offered_by_the_level_and_not_by_the_group():
+    # GB200 NVL72 joins 72 chips by NVLink, of which a machine may have eight; HGX B200 joins 8.
+    wide = (kernel(kinds=("dispatch",), least_units=9),)
+    offered = {}
+    for name in ("gb200-nvl72", "hgx-b200"):
+        joined = pl.load_topology(name, chips=8)
+        joined = joined.replace(software=joined.software.replace(collectives=wide))
+        spans = spans_of(joined, 0, 8)
+        offered[name] = offers(joined, "dispatch", spans)
+        assert offers(joined, "combine", spans) is False
+    assert offered == {"gb200-nvl72": True, "hgx-b200": False}
+
+
+@pytest.mark.parametrize(("units", "offered"), [(8, False), (9, True), (72, True)])
+def test_the_least_units_are_among_those_that_are_enough(units, offered):
+    level = machine(wired("switch", units), kernels=(kernel(least_units=9),))
+    assert offers(level, "all_reduce", (2,)) is offered
+
+
 def test_what_is_offered_can_be_priced():
     nodes = machine(
         wired("switch", 8),

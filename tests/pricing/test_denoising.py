@@ -13,7 +13,7 @@ from planner.pricing.denoising import (
     whole_samples,
 )
 from planner.pricing.holdings import split_of
-from planner.pricing.price_list import PriceList
+from planner.pricing.price_list import PriceList, Step
 from planner.pricing.schedule import scheduled
 from tests.by_hand import chain, layer, matmul, plan_of, round_machine, stage
 from tests.instances import fabric, tiny_topology
@@ -213,4 +213,5 @@ def test_activity_and_use_count_steps_once_each_and_texts_once():
 
 
 def test_whole_samples_are_texts_without_guidance():
-    assert whole_samples(PICTURES, 3) == (12.0, 3.0, 2.0, False)
+    # 3 samples of 4 tokens, each of which sees half of its own on average.
+    assert whole_samples(PICTURES, 3) == Step(12.0, 3.0, 2.0, decode=False)

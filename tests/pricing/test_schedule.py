@@ -2,7 +2,6 @@
 
 import pytest
 
-from planner.machines.engine import Engine
 from planner.pricing.price_list import Split, Step, shares_of
 from planner.pricing.schedule import denoising, schedule_of, scheduled
 from planner.workload import Speculation, Workload
@@ -200,8 +199,8 @@ def test_samples_go_through_the_denoiser_once_for_each_pass_of_guidance():
 
 
 def batching(**changes):
-    """Software whose engine is known to batch prompts."""
-    return round_software(engine=Engine(like_stages=True), **changes)
+    """Software whose scheduler fills passes with prompts."""
+    return round_software(packs_prompts=True, **changes)
 
 
 def test_short_prompts_share_a_pass_of_a_prefill_pool_that_is_never_idle():

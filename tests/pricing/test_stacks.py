@@ -11,7 +11,7 @@ from planner import (
     score_plan,
     uniform_plan,
 )
-from planner.catalogue import find_chip, find_software, load_software
+from planner.catalogue import find_chip, find_host, find_software, load_software
 from planner.errors import InputError
 from planner.pricing.stacks import class_of, machine_for
 from planner.readers.topology_file import topology_from
@@ -117,4 +117,10 @@ def _read(software):
         **software,
     }
     machine = {"name": "m", "chip": "h100-sxm", "chips": 1, "software": stack}
-    return topology_from(machine, find_chip=find_chip, find_software=find_software, software=None)
+    return topology_from(
+        machine,
+        find_chip=find_chip,
+        find_software=find_software,
+        find_host=find_host,
+        software=None,
+    )

@@ -290,6 +290,21 @@ def test_the_block_is_that_of_the_quantisation_and_goes_with_it(tmp_path, quanti
     assert graph_of(tmp_path, fields, weight_dtype="bf16").weight_block is None
 
 
+def test_checkpoints_whose_blocks_share_a_scale_keep_embedding_and_head(tmp_path):
+    def vocabulary_dtypes(quantised, **options):
+        graph = graph_of(tmp_path, mixed(LLAMA, quantization_config=quantised), **options)
+        ends = (graph.layers[0].operators[0], graph.layers[-1].operators[-1])
+        assert [end.name for end in ends] == ["tokens", "logits"]
+        return {end.weight_dtype for end in ends}
+
+    blocks = {"quant_method": "fp8", "weight_block_size": [128, 128]}
+    listed = blocks | {"modules_to_not_convert": ["gate", "lm_head"]}
+    assert vocabulary_dtypes(blocks) == vocabulary_dtypes(listed) == {"bf16"}
+    # Where nobody says how it is quantised, or another format is asked for, all of it is.
+    assert vocabulary_dtypes({"quant_method": "fp8"}) == {"fp8"}
+    assert vocabulary_dtypes(blocks, weight_dtype="int4") == {"int4"}
+
+
 @pytest.mark.parametrize("stated", [[0, 128], ["128", 128], [128.5, 128], [True, 128], "wide"])
 def test_a_block_that_is_none_is_refused(tmp_path, stated):
     quantised = {"quant_method": "fp8", "weight_block_size": stated}

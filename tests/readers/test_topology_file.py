@@ -4,7 +4,9 @@ import pytest
 
 import planner as pl
 from planner.cost.energy import hourly_usd
-from planner.readers.topology_file import LIFETIME_H, USD_PER_KWH
+from planner.machines.software import CollectiveKernel
+from planner.readers.topology_file import LIFETIME_H, USD_PER_KWH, software_toml
+from tests.instances import tiny_software
 
 GOOD = """
 name = "mine"
@@ -416,3 +418,16 @@ def test_a_file_names_a_host_of_the_catalogue_or_none(tmp_path):
 def test_a_host_that_cannot_be_is_refused_in_one_sentence(tmp_path, old, new, said):
     with pytest.raises(pl.InputError, match=said):
         machine_of(tmp_path, GOOD + HOST.replace(old, new))
+
+
+def test_a_stack_is_written_as_it_is_read(tmp_path):
+    plain = CollectiveKernel(
+        algorithm="two-shot", kinds=("dispatch", "combine"), base_latency_s=2e-6
+    )
+    wide = plain.replace(least_units=9, most_ranks=72, across_nodes=False)
+    stack = tiny_software(collectives=(plain, wide))
+    text = software_toml(stack)
+    assert text.count("least_units") == 1  # of the one that asks for more than one
+    path = tmp_path / "stack.toml"
+    path.write_text(text, encoding="utf-8")
+    assert pl.load_topology("hgx-h100", software=str(path)).software == stack

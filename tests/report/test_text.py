@@ -62,11 +62,27 @@ def test_a_limit_is_shown_with_what_the_plan_reaches(result):
     assert f"limit: chips = {result.score.chips}, allowed 4" in str(result).splitlines()
 
 
-def test_every_figure_stands_in_the_text_with_its_unit(result):
+def untold(result):
+    """Fields that the text of a result has no line for."""
     text = str(result)
-    for name, word in FIELD_WORDS.items():
-        value = re.escape(field_text(name, getattr(result.score, name)))
-        assert re.search(rf"^  {re.escape(word.title)} +{value}( \(.*\))?$", text, re.MULTILINE)
+    return {
+        name
+        for name, word in FIELD_WORDS.items()
+        for value in (re.escape(field_text(name, getattr(result.score, name))),)
+        if not re.search(rf"^  {re.escape(word.title)} +{value}( \(.*\))?$", text, re.MULTILINE)
+    }
+
+
+def test_every_figure_stands_in_the_text_with_its_unit(result):
+    # The wait for a place is told where there is one.
+    assert result.score.queued == 0
+    assert untold(result) == {"queued", "queued_s"}
+    assert "wait for" not in str(result)
+
+    machine = tiny_topology(1, software=tiny_software(most_sequences=3))
+    crowded = pl.partition(tiny_graph(), machine, WORKLOAD)
+    assert crowded.score.queued == 1  # of four, three are in flight
+    assert untold(crowded) == set()
 
 
 def test_assumptions_stand_at_the_end(result):

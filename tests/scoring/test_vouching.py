@@ -10,7 +10,12 @@ import planner as pl
 from planner.machines.engine import Engine
 from planner.report.text import interval_lines, unvouched_lines
 from planner.scoring.score import UNMEASURED, residuals_of
-from planner.scoring.vouching import MOST_EXPERT_PARALLEL, residuals_for, unvouched
+from planner.scoring.vouching import (
+    MOST_DECODING,
+    MOST_EXPERT_PARALLEL,
+    residuals_for,
+    unvouched,
+)
 from planner.workload import Workload
 from tests.by_hand import plan_of, stage
 from tests.instances import tiny_software
@@ -20,7 +25,6 @@ LLAMA = pl.load_model("llama-3.1-8b", weight_dtype="fp8", kv_dtype="bf16")
 MACHINE = pl.load_topology("hgx-h100", chips=8, software="vllm")
 STEADY = pl.Workload(batch_size=8, prompt_tokens=512, output_tokens=64)
 PIPELINE = plan_of(stage("a"), stage("b", first=1))
-WIDE = plan_of(stage("a", chips=16, expert_parallel=16))
 
 
 def rows() -> list[dict[str, str]]:
@@ -32,8 +36,21 @@ def test_no_published_row_vouches_for_what_is_said_to_be_unvouched():
     served = [row for row in rows() if row["arrivals"] == "steady"]
     assert len(served) > 100
     assert {row["pipeline_parallel"] for row in served} <= {"", "1"}
-    widest = max(int(row["expert_parallel"] or 1) for row in rows())
-    assert widest == MOST_EXPERT_PARALLEL
+    assert widest_of("") == MOST_EXPERT_PARALLEL
+    assert widest_of("prefill") == {}
+    # Whatever decodes in a pool does so no less than in a server.
+    assert widest_of("decode") == MOST_DECODING
+    assert all(most > MOST_EXPERT_PARALLEL[stack] for stack, most in MOST_DECODING.items())
+
+
+def widest_of(phase: str) -> dict[str, int]:
+    """By stack, over how many chips its rows share out experts, where they do."""
+    widest: dict[str, int] = {}
+    for row in rows():
+        degree = int(row["expert_parallel"] or 1)
+        if degree > 1 and row["phase"] == phase:
+            widest[row["software"]] = max(degree, widest.get(row["software"], 1))
+    return widest
 
 
 def test_more_than_one_stage_of_a_serving_engine_is_unvouched():
@@ -47,10 +64,44 @@ def test_more_than_one_stage_of_a_serving_engine_is_unvouched():
 
 
 def test_experts_over_more_chips_than_were_ever_measured_are_unvouched():
-    (doubt,) = unvouched(WIDE, tiny_software(), Workload())
-    assert "over more than 8 chips, and this plan over 16" in doubt
-    eight = plan_of(stage("a", chips=8, expert_parallel=8))
-    assert unvouched(eight, tiny_software(), Workload()) == ()
+    # 8 in servers that run prompts too, 48 in decode pools.
+    stack = tiny_software(name="sglang")
+    work, pool = Workload(), Workload(phase="decode")
+    assert unvouched(wide(8), stack, work) == unvouched(wide(48), stack, pool) == ()
+    assert (
+        unvouched(wide(16), stack, work)
+        == unvouched(wide(16), stack, prefill())
+        == (
+            "no measured row of sglang that runs prompts shares out experts over more than 8 chips,"
+            " and this plan over 16",
+        )
+    )
+    assert unvouched(wide(49), stack, pool) == (
+        "no measured row of sglang shares out experts over more than 48 chips, and this plan over"
+        " 49",
+    )
+
+
+def test_each_stack_has_rows_of_its_own():
+    # vLLM has none of decode pools, and most stacks none of experts that are shared out.
+    pool = Workload(phase="decode")
+    assert unvouched(wide(16), tiny_software(name="tensorrt-llm"), pool) == ()
+    assert unvouched(wide(8), tiny_software(name="vllm"), pool) == ()
+    (doubt,) = unvouched(wide(16), tiny_software(name="vllm"), pool)
+    assert "row of vllm shares out experts over more than 8 chips" in doubt
+    assert unvouched(wide(1), tiny_software(), Workload()) == ()
+    assert unvouched(wide(2), tiny_software(), Workload()) == (
+        "no measured row of plain shares out experts, and this plan does over 2 chips",
+    )
+
+
+def wide(degree: int):
+    """One stage whose experts are shared out over so many chips."""
+    return plan_of(stage("a", chips=degree, expert_parallel=degree))
+
+
+def prefill() -> Workload:
+    return Workload(phase="prefill", batch_size=None)
 
 
 def test_what_is_unvouched_is_as_uncertain_as_what_was_never_measured():

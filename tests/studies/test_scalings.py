@@ -88,7 +88,17 @@ def test_the_fewest_chips_hold_their_users_too():
     graph, machine = pl.load_model("llama-3.1-8b", weight_dtype="fp8"), pl.load_topology("hgx-h100")
     crowd = pl.Workload(batch_size=400, prompt_tokens=4000, output_tokens=1000)
     assert fewest_of(graph, machine, crowd.replace(batch_size=1)) == 1
-    assert fewest_of(graph, machine, crowd) > 1
+    # Caches of 400 × 5,000 tokens of 131,072 B are 262 GB, weights 16: more than 3 × 85.03.
+    assert fewest_of(graph, machine, crowd) == 4
+
+
+def test_the_fewest_chips_hold_all_layers():
+    # 141 GB of weights; one H100 of 85 GB can leave the rest to its host in vLLM.
+    graph = pl.load_model("llama-3.1-70b")
+    machine = pl.load_topology("hgx-h100", software="vllm")
+    alone = pl.Workload(batch_size=1)
+    assert pl.partition(graph, machine.replace(chips=1), alone, minimize="chips").score.chips == 1
+    assert fewest_of(graph, machine, alone) == 2
 
 
 def test_chips_beyond_the_machine_are_refused():

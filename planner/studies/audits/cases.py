@@ -13,6 +13,7 @@ from planner.models.dtypes import Dtype
 from planner.models.graph import ModelGraph
 from planner.planning.partitioning import partition
 from planner.planning.search import Search
+from planner.planning.seating import chips_that_seat, waits
 from planner.scoring.plans import score_plan
 from planner.scoring.score import Score
 from planner.space.candidates import Candidates
@@ -162,14 +163,17 @@ def graph_of(claim: Claim, dtype: Dtype) -> ModelGraph:
 
 
 def sized(graph: ModelGraph, topology: Topology, workload: Workload) -> int | None:
-    """The machine's own number of chips where they hold the model, else SPARE times the fewest
-    that do; None: no number."""
+    """The machine's own number of chips where they hold the model and all its users, else SPARE
+    times the fewest that do; None: no number."""
     try:
-        partition(graph, topology, workload, minimize="chips")
+        found = partition(graph, topology, workload, minimize="chips", offload=False)
     except InfeasibleError as error:
         fewest = error.smallest_chips
-        return None if fewest is None else min(topology.limit_chips, round(SPARE * fewest))
-    return topology.chips
+    else:
+        if not waits(found):
+            return topology.chips
+        fewest = chips_that_seat(found)
+    return None if fewest is None else min(topology.limit_chips, round(SPARE * fewest))
 
 
 def priced(

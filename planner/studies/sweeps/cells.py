@@ -59,6 +59,7 @@ PRICED_BY = (
     "planning/offloading.py",
     "planning/refusals.py",
     "planning/search.py",
+    "planning/seating.py",
     "studies/sweeps/cells.py",
 )
 """Modules and rooms of the package on which a row depends beside its question. Names and files

@@ -29,7 +29,8 @@ def test_a_pass_of_one_takes_its_bytes_over_the_bandwidth(roof):
 
 
 def test_memory_holds_what_the_weights_leave(roof):
-    free = 2 * 80e9 - roof.graph.weight_bytes
+    # The driver of an "80 GB" H100 grants 79.19 GiB.
+    free = 2 * 79.19 * 2**30 - roof.graph.weight_bytes
     assert roof.most_sequences == int(free / (1000 * roof.graph.kv_bytes_per_token))
     assert roof.fewest_chips == 1
 

@@ -48,6 +48,15 @@ def test_a_machine_without_a_count_gets_room_for_the_model():
     assert sized(graph, pl.load_topology("hgx-h100"), work) == 8
 
 
+def test_a_machine_on_which_users_would_wait_gets_room_for_them():
+    # Caches of 400 × 5,000 tokens of 131,072 B are 262 GB, weights 8: four chips of 85, and a
+    # quarter more.
+    graph = pl.load_model("llama-3.1-8b", weight_dtype="int8")
+    crowd = Workload(batch_size=400, prompt_tokens=4000, output_tokens=1000)
+    assert sized(graph, pl.load_topology("hgx-h100", chips=1), crowd) == 5
+    assert sized(graph, pl.load_topology("hgx-h100"), crowd) == 8
+
+
 @pytest.mark.parametrize(
     ("name", "goal", "missing"),
     [
