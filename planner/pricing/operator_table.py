@@ -55,9 +55,9 @@ class OperatorTable:
     """Of each kind."""
     tied_bytes: Floats
     """Of the weights of each kind, those that another layer holds too, shape (kinds,)."""
-    in_steps: Floats
-    """1 for each row that works in every pass; 0 for what runs once for a sample, in tiles as
-    small as memory asks; shape (rows, 1)."""
+    widest_bytes_per_token: float
+    """Held while the widest operator of a pass runs; what runs once for a sample does so in tiles as
+    small as memory asks."""
 
     def of_rows(self, chosen: NDArray[np.intp]) -> "OperatorTable":
         """Some of the operators, for what is asked of each by itself."""
@@ -126,7 +126,7 @@ def table_of(
     kernels = np.asarray(demand.kernels)
     launched = facts.launch_s * np.minimum(1.0, kernels)
     each_kernel = kernels * software.kernel_overhead_s
-    once = [kind[0].runs_per_sample == 1 for kind in graph.kinds]
+    in_steps = 1.0 - rows_of_kinds(graph, [kind[0].runs_per_sample == 1 for kind in graph.kinds])
     return OperatorTable(
         demand=demand,
         facts=facts,
@@ -135,7 +135,7 @@ def table_of(
         gains_in_decode=bool((facts.decode_gain > 1.0).any()),
         first_row=graph.first_operators,
         tied_bytes=_tied_bytes(graph, demand),
-        in_steps=1.0 - rows_of_kinds(graph, once),
+        widest_bytes_per_token=float((in_steps * demand.activation_bytes_per_token).max()),
     )
 
 

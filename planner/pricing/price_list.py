@@ -394,13 +394,10 @@ class PriceList:
     ) -> tuple[Numbers, Floats]:
         """Of each step, one copy of the residual stream, and what the widest operator reads and
         writes. [B]"""
-        table = self._table(split)
         prompts = np.maximum(1.0, tokens / workload.new_prompt_tokens)
         rank = np.maximum(1.0 / split.attention, 1.0 / prompts)
-        share = tokens * rank / split.sequence
-        each = np.asarray(table.demand.activation_bytes_per_token)
-        widest = (table.in_steps * share * each).max(axis=0)
-        return share * self.graph.stream_bytes, widest
+        share = np.atleast_1d(tokens * rank / split.sequence)
+        return share * self.graph.stream_bytes, share * self._table(split).widest_bytes_per_token
 
     def workspace_bytes(self, split: Split) -> float:
         """What the collectives of a group keep on each of its chips. [B]"""

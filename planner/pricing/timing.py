@@ -68,6 +68,15 @@ class Passes:
         return float(self.seconds.sum())
 
 
+class Prompts(NamedTuple):
+    """What prompts take on each stage, on average."""
+
+    seconds: Floats
+    """By stage and cause, shape (stages, causes + 1)."""
+    busy_s: Floats
+    """Of its chips, and of the link behind it, shape (stages, 2)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Timing:
     """What a request waits, and for what."""
@@ -83,7 +92,7 @@ class Timing:
     """The first token likewise; sums to `ttft_s`."""
     decode: Passes
     prefill: Passes
-    joining: Passes
+    joining: Prompts
     """What a prompt of others takes among decode passes, on average."""
     round_s: float
     """Of decode passes, without others' prompts."""
@@ -200,7 +209,7 @@ def interruptions_s(at: Schedule, others_s: Numbers) -> Numbers:
     return at.software.interruption_share * others_s / at.rounds
 
 
-def trail_of(at: Schedule, others: Floats, decode: Passes, prefill: Passes, more: Passes) -> Trail:
+def trail_of(at: Schedule, others: Floats, decode: Passes, prefill: Passes, more: Prompts) -> Trail:
     """Of a plan each of whose stages sees the prompts of so many others, shape (stages,)."""
     met = np.asarray(met_share(at, others))[:, None]
     slower = np.maximum(decode.pieces_s, prefill.pieces_s)
@@ -213,7 +222,7 @@ def trail_of(at: Schedule, others: Floats, decode: Passes, prefill: Passes, more
     )
 
 
-def _behind(at: Schedule, others: Floats, decode: Passes, prefill: Passes, more: Passes) -> Floats:
+def _behind(at: Schedule, others: Floats, decode: Passes, prefill: Passes, more: Prompts) -> Floats:
     """Of each stage's chips, and of the link behind it, shape (stages, 2). [s]"""
     quicker = np.minimum(decode.pieces_s, prefill.pieces_s)
     quicker = np.stack([quicker[:, :-1].sum(axis=1), quicker[:, -1]], axis=1)
@@ -229,32 +238,22 @@ def _behind(at: Schedule, others: Floats, decode: Passes, prefill: Passes, more:
     )
 
 
-def more_of(at: Schedule, prefill: Passes, packed: Passes) -> Passes:
+def more_of(at: Schedule, prefill: Passes, packed: Passes) -> Prompts:
     """What a prompt adds to a pass that takes others too: in proportion, up to a full one."""
     if at.packs == 1:
-        return prefill
-    return Passes(
-        *(
-            (full - one) / (at.packs - 1)
-            for one, full in zip(_columns(prefill), _columns(packed), strict=True)
-        )
+        return Prompts(prefill.seconds, prefill.busy_s)
+    others = at.packs - 1
+    return Prompts(
+        (packed.seconds - prefill.seconds) / others, (packed.busy_s - prefill.busy_s) / others
     )
 
 
-def blended(prefill: Passes, more: Passes, share: Numbers) -> Passes:
+def blended(prefill: Passes, more: Prompts, share: Numbers) -> Prompts:
     """What a prompt takes on each stage on average, where so many of them, shape (stages,), have
     a pass of their own, and the rest are added to one."""
-    if prefill is more:
-        return prefill
-    columns = []
-    for own, added in zip(_columns(prefill), _columns(more), strict=True):
-        part = np.asarray(share).reshape(-1, *[1] * (own.ndim - 1))
-        columns.append(part * own + (1.0 - part) * added)
-    return Passes(*columns)
-
-
-def _columns(passes: Passes) -> tuple[Floats, ...]:
-    return passes.seconds, passes.flop, passes.moved_bytes, passes.busy_s, passes.pieces_s
+    own = np.asarray(share).reshape(-1, 1)
+    busy_s = own * prefill.busy_s + (1.0 - own) * more.busy_s
+    return Prompts(own * prefill.seconds + (1.0 - own) * more.seconds, busy_s)
 
 
 def timing_from(
@@ -266,9 +265,10 @@ def timing_from(
     others = np.array([at.others_prefills(rank) for rank in ranks])
     more = more_of(at, prefill, packed)
     joining = blended(prefill, more, fresh_share(at, others, at.micro_batches))
-    standing = blended(prefill, more, first_share(at, others))
     prompts = at.prefill_passes * prefill.busy_s
-    most_others = float((others[:, None] * at.prefill_passes * standing.busy_s).max())
+    first = np.asarray(first_share(at, others))[:, None]
+    standing_s = first * prefill.busy_s + (1.0 - first) * more.busy_s
+    most_others = float((others[:, None] * at.prefill_passes * standing_s).max())
     turns = at.micro_batches * decode.busy_s
     joined_work = others[:, None] * at.prefill_passes * joining.busy_s
     interruptions = np.asarray(interruptions_s(at, joined_work))
@@ -434,7 +434,7 @@ def crossing_bytes(graph: ModelGraph, places: Sequence[int]) -> Floats:
 
 
 def _token_breakdown(
-    decode: Passes, prefill: Passes, interrupted: Floats, interruptions: Floats
+    decode: Passes, prefill: Prompts, interrupted: Floats, interruptions: Floats
 ) -> Floats:
     """A token's own way; then, where it waits for the slowest stage, other requests' prompts
     there, then its turn."""
@@ -450,7 +450,7 @@ def _token_breakdown(
 
 
 def _trailing_breakdown(
-    at: Schedule, others: Floats, decode: Passes, prefill: Passes, more: Passes
+    at: Schedule, others: Floats, decode: Passes, prefill: Passes, more: Prompts
 ) -> Floats:
     """A token's own way; then the prompts that it trails, stage by stage, and what is
     behind those at one of them; then its turn, in rounds that meet no prompt."""
@@ -493,7 +493,7 @@ def _slowest(loads: Floats) -> tuple[int, int]:
     return stage, resource
 
 
-def _mix(passes: Passes, stage: int, resource: int) -> Floats:
+def _mix(passes: Passes | Prompts, stage: int, resource: int) -> Floats:
     """What keeps a stage's chips, or its link, busy, as shares by cause."""
     work = np.zeros(passes.seconds.shape[1])
     if resource:
