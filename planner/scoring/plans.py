@@ -55,10 +55,8 @@ def score_plan(
     `power_scope` says what counts as power: "chip" or "system"; None takes the system's where it is
     known. An InfeasibleError says what does not fit; an InputError, which rule the plan breaks.
     """
-    refuse_broken(check_structure(plan, graph, topology, exclude=exclude))
     served = Served(graph, machine_for(graph, topology), workload)
-    deployment = seated(Deployment(plan, [served] * len(plan.stages)))
-    return _score(deployment, power_scope)
+    return _score(seated(_deployed(plan, served, exclude)), power_scope)
 
 
 def score_served(
@@ -70,9 +68,14 @@ def score_served(
 ) -> Score:
     """The same of one plan of many for one question, whose price list they share; all sequences
     in flight have to fit."""
+    return _score(_deployed(plan, served, exclude), power_scope)
+
+
+def _deployed(plan: Plan, served: Served, exclude: Iterable[int]) -> Deployment:
+    """A plan in service, once it makes sense."""
     refuse_broken(check_structure(plan, served.graph, served.topology, exclude=exclude))
     refuse_broken(tuple(check_drafts(plan, served)))
-    return _score(Deployment(plan, [served] * len(plan.stages)), power_scope)
+    return Deployment(plan, [served] * len(plan.stages))
 
 
 def _score(deployment: Deployment, power_scope: PowerScope | None) -> Score:

@@ -455,6 +455,8 @@ def test_a_draft_model_stands_on_the_chips():
     plan = away_from(uniform_plan(graph, topology))
     (fault,) = check_plan(plan, graph, topology, drafted)
     assert "beside the last layer, 'head', stands the draft model" in fault.message
+    with pytest.raises(pl.InputError, match="beside the last layer"):
+        pl.score_plan(plan, graph, topology, drafted)
 
 
 def test_a_host_is_not_filled_beyond_its_memory():
