@@ -105,6 +105,11 @@ class Schedule:
         request's first token nor between its tokens: where it has no later ones, the rest."""
         return 0.0 if self.later_tokens else 1.0 - self.burst_share
 
+    def added(self, alone: Numbers, full: Numbers) -> Numbers:
+        """What a prompt adds to a pass that takes others too, from what a pass of one takes and a
+        full one: in proportion."""
+        return alone if self.packs == 1 else (full - alone) / (self.packs - 1)
+
     def others_prefills(self, attention_parallel: int) -> float:
         """Prefills of other requests that a request sees during its life, on a stage that shares
         out its sequences: of all others in flight; where requests come at a rate, of as many as
@@ -163,7 +168,12 @@ def prompts_in_a_pass(workload: Workload, software: Software) -> int:
     """How many whole prompts a pass of a prefill pool takes: as many as its chunk has room for,
     where there is always another prompt and an engine that packs them; where they come at a
     rate, one, as in the queue that says how long each waits."""
-    if workload.requests_per_s is not None or not software.packs_prompts:
+    return 1 if workload.requests_per_s is not None else _in_a_chunk(workload, software)
+
+
+def _in_a_chunk(workload: Workload, software: Software) -> int:
+    """Whole prompts that the software packs into one pass."""
+    if not software.packs_prompts:
         return 1
     return max(1, int(software.prefill_chunk_tokens // workload.new_prompt_tokens))
 
@@ -246,6 +256,5 @@ def schedule_of(
 
 def _packs(workload: Workload, software: Software) -> int:
     """Prompts that one pass takes, where they come one by one among decode passes."""
-    if not software.packs_prompts or workload.arrivals != "steady" or workload.phase != "both":
-        return 1
-    return max(1, int(software.prefill_chunk_tokens // workload.new_prompt_tokens))
+    one_by_one = workload.arrivals == "steady" and workload.phase == "both"
+    return _in_a_chunk(workload, software) if one_by_one else 1

@@ -240,11 +240,9 @@ def _behind(at: Schedule, others: Floats, decode: Passes, prefill: Passes, more:
 
 def more_of(at: Schedule, prefill: Passes, packed: Passes) -> Prompts:
     """What a prompt adds to a pass that takes others too: in proportion, up to a full one."""
-    if at.packs == 1:
-        return Prompts(prefill.seconds, prefill.busy_s)
-    others = at.packs - 1
     return Prompts(
-        (packed.seconds - prefill.seconds) / others, (packed.busy_s - prefill.busy_s) / others
+        np.asarray(at.added(prefill.seconds, packed.seconds)),
+        np.asarray(at.added(prefill.busy_s, packed.busy_s)),
     )
 
 

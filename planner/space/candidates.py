@@ -470,9 +470,8 @@ class Candidates:
             resources[:, :, Resource.DECODE.at(end)] = self._step_s(at, at.decode)
             prefill = self._step_s(at, at.prefill)
             resources[:, :, Resource.PREFILL.at(end)] = prefill
-            resources[:, :, Resource.MORE.at(end)] = _added(
-                at, prefill, self._step_s(at, at.packed)
-            )
+            packed = self._step_s(at, at.packed)
+            resources[:, :, Resource.MORE.at(end)] = at.added(prefill, packed)
         slower, quicker = self._slower_and_quicker_s(low)
         resources[:, :, Resource.SLOWER] = slower
         resources[:, :, Resource.QUICKER] = quicker
@@ -639,7 +638,7 @@ class Candidates:
             decode, prefill = (seconds(handed, step, at) for step in (at.decode, at.prefill))
             prefill = prefill * (at.prefill_passes > 0)
             packed = seconds(handed, at.packed, at) * (at.prefill_passes > 0)
-            more = _added(at, prefill, packed)
+            more = np.asarray(at.added(prefill, packed))
             added.append(more)
             turns = loads.turns * decode
             sums[..., Sum.DECODE.at(end)] = decode
@@ -694,11 +693,6 @@ class _Loads(NamedTuple):
     """Prompts of others that join those."""
     prompt: Floats
     """Prefill passes of a prompt, over the ranks that share out the sequences."""
-
-
-def _added(at: Schedule, prefill: Floats, packed: Floats) -> Floats:
-    """What a prompt adds to a pass that takes others too. [s]"""
-    return prefill if at.packs == 1 else (packed - prefill) / (at.packs - 1)
 
 
 def _fewest(ends: tuple[Schedule, ...]) -> int:

@@ -368,10 +368,8 @@ class EngineSpace:
         prompt adds to a pass that takes others too. [s]"""
         decode = self.meter.link_s(hop, handed, at.decode_tokens)
         prefill = self.meter.link_s(hop, handed, at.prefill_tokens) * (at.passes > 0)
-        if at.packs == 1:
-            return decode, prefill, prefill
         packed = self.meter.link_s(hop, handed, at.packed_tokens) * (at.passes > 0)
-        return decode, prefill, (packed - prefill) / (at.packs - 1)
+        return decode, prefill, np.asarray(at.at.added(prefill, packed))
 
     @cached_property
     def borders(self) -> Ints:
@@ -520,9 +518,8 @@ class EngineSpace:
         """What the host's work, and sampling, on the last stage load on each peak, shape (peaks,
         *batch)."""
         prompts = np.broadcast_to(at.prompt_host_s, np.shape(at.host_s))
-        none = np.zeros(np.shape(at.host_s))
         # A pass that takes more prompts is still one to the host.
-        added = none if at.packs > 1 else prompts
+        added = np.asarray(at.at.added(prompts, prompts))
         return self._peaks_of(at, at.host_s, prompts, added, at.logits)
 
     @staticmethod

@@ -68,8 +68,6 @@ class Moments:
     prefill_tokens: Floats
     packed_tokens: Floats
     """In a pass full of prompts."""
-    packs: int
-    """Prompts in such a pass."""
     passes: Floats
     """Of a prompt."""
     others: Floats
@@ -173,10 +171,7 @@ class Meter:
         passes = np.array([at.prefill_passes for at in schedules])[index]
         buffers, logits = np.array([self._buffer(split, at) for at in schedules])[index].T
         prefill = prefill * (passes > 0)
-        more = prefill
-        if first.packs > 1:
-            packed = self._priced(split, [at.packed for at in schedules], whole)[:, index]
-            more = (packed * (passes > 0) - prefill) / (first.packs - 1)
+        packed = self._priced(split, [at.packed for at in schedules], whole)[:, index]
         held = np.ceil(batch.sequences / split.attention)
         share = held if whole else batch.sequences / split.attention
         others = np.maximum(0.0, others_in_flight(self.workload, share))
@@ -192,13 +187,12 @@ class Meter:
             at=first,
             decode=decode,
             prefill=prefill,
-            more=more,
+            more=np.asarray(first.added(prefill, packed * (passes > 0))),
             host_s=self._host(split, [at.decode for at in schedules], whole)[index],
             prompt_host_s=float(host_s(self.software, 0.0)) * bool(passes.any()),
             decode_tokens=self._handed(split, [at.decode for at in schedules], whole)[index],
             prefill_tokens=self._handed(split, [at.prefill for at in schedules], whole)[index],
             packed_tokens=self._handed(split, [at.packed for at in schedules], whole)[index],
-            packs=first.packs,
             passes=passes,
             others=others,
             lost=lost * fresh,

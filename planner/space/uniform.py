@@ -457,7 +457,7 @@ class _Pricer:
             often=1,
             decode=np.stack([counts @ busy + host[0], link]),
             prefill=prefill,
-            more=prefill if self.at.packs == 1 else (packed - prefill) / (self.at.packs - 1),
+            more=np.asarray(self.at.added(prefill, packed)),
             slower=slower,
             quicker=np.stack([quicker, np.minimum(link, prompt_link)]),
             held_bytes=weights + more + buffers + (logits if last else 0.0),
