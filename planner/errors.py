@@ -67,10 +67,17 @@ class InfeasibleError(PlannerError):
         self.gap = demand - capacity
         self.smallest_chips = smallest_chips
 
+    def saying(self, message: str) -> "InfeasibleError":
+        """The same proof in other words."""
+        return self._made()(message)
+
     def __reduce__(self) -> tuple[Any, ...]:
         """For processes that hand errors on."""
+        return self._made(), (str(self),)
+
+    def _made(self) -> "partial[InfeasibleError]":
         names = ("resource", "demand", "capacity", "smallest_chips")
-        return partial(type(self), **{name: getattr(self, name) for name in names}), (str(self),)
+        return partial(type(self), **{name: getattr(self, name) for name in names})
 
 
 class NoPlanFoundError(PlannerError):

@@ -143,3 +143,13 @@ def test_what_a_user_gave_is_shortened_to_one_line():
 def test_errors_pass_between_processes(error):
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
+
+
+def test_a_refusal_in_other_words_keeps_its_figures():
+    first = InfeasibleError(
+        "too large", resource="memory", demand=3.0, capacity=2.0, smallest_chips=2
+    )
+    said = first.saying("too large by far")
+    assert str(said) == "too large by far"
+    kept = ("resource", "demand", "capacity", "gap", "smallest_chips")
+    assert [getattr(said, name) for name in kept] == ["memory", 3.0, 2.0, 1.0, 2]

@@ -571,13 +571,7 @@ def _refusal(asked: _Asked, clock: _Clock) -> InfeasibleError:
                     space=pool.question.space,
                 )
             except InfeasibleError as error:
-                return InfeasibleError(
-                    f"no {name} pool: {error}",
-                    resource=error.resource,
-                    demand=error.demand,
-                    capacity=error.capacity,
-                    smallest_chips=error.smallest_chips,
-                )
+                return error.saying(f"no {name} pool: {error}")
         else:
             fewest.append(_fewest(pool, _Pair(found.plan, found.packed)).chips)
     if sum(fewest) > asked.most_held:

@@ -11,8 +11,8 @@ import math
 import time
 from collections.abc import Iterator
 
-from planner.answers.proof import proved
-from planner.answers.question import FIELDS, SAMPLE_FIELDS, Question
+from planner.answers.proof import proved_by_all
+from planner.answers.question import Question
 from planner.answers.results import Result
 from planner.errors import InfeasibleError, InputError
 from planner.machines.tiers import second_tier, tier_of
@@ -27,6 +27,7 @@ from planner.space.boxes import least_parts
 from planner.space.degrees import uniform_plan
 from planner.space.diffusion import sampling_plans
 from planner.space.offloading import can_offload, fewest_offloaded
+from planner.space.scored import best_of_scored
 
 MOST_STAGES = 16
 MOST_BATCHES = 64
@@ -42,25 +43,13 @@ def offloaded_result(served: Served, question: Question, refusal: InfeasibleErro
     started = time.monotonic()
     scored = list(_scored(served, question))
     if not scored:
-        raise InfeasibleError(
-            f"{refusal}; nor does it with layers on {tier_of(topology).name}",
-            resource=refusal.resource,
-            demand=refusal.demand,
-            capacity=refusal.capacity,
-            smallest_chips=refusal.smallest_chips,
-        )
-    kept = [one for one in scored if _keeps(one[1], question)]
-    if not kept:
+        raise refusal.saying(f"{refusal}; nor does it with layers on {tier_of(topology).name}")
+    best = best_of_scored(scored, question)
+    if best is None:
         raise _beyond_limits(served, question)
-    plan, score = min(kept, key=lambda one: (_cost(one[1], question.objective), one[0].chips))
+    plan, score = best
     objective = float(getattr(score, question.objective))
-    proof = proved(
-        question,
-        objective=objective,
-        promised=objective,
-        bound=objective,
-        elapsed_s=time.monotonic() - started,
-    )
+    proof = proved_by_all(question, objective, elapsed_s=time.monotonic() - started)
     return Result(
         plan=plan,
         score=score,
@@ -156,25 +145,6 @@ def _sizes(most: int) -> Iterator[int]:
         size += max(1, size // MOST_BATCHES)
     if most:
         yield most
-
-
-def _cost(score: Score, field: str) -> float:
-    """A field, so that lower is better."""
-    value = getattr(score, field)
-    if value is None:
-        raise InputError(
-            f"{field} needs a figure of the topology that is not published; give it in a file"
-        )
-    most = (FIELDS | SAMPLE_FIELDS)[field].best == "most"
-    return -float(value) if most else float(value)
-
-
-def _keeps(score: Score, question: Question) -> bool:
-    for name, limit in question.limits:
-        most = -limit if (FIELDS | SAMPLE_FIELDS)[name].best == "most" else limit
-        if _cost(score, name) > most + 1e-12 * abs(limit):
-            return False
-    return True
 
 
 def _beyond_limits(served: Served, question: Question) -> InfeasibleError:

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from planner.answers.proof import proved
+from planner.answers.proof import proved, proved_by_all
 from planner.answers.question import Question, question_of
 from planner.answers.results import ClusterResult, Result
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError
@@ -280,13 +280,7 @@ def _sampled(
     started = time.monotonic()
     plan, score = best_sampling(graph, topology, workload, question)
     objective = float(getattr(score, question.objective))
-    proof = proved(
-        question,
-        objective=objective,
-        promised=objective,
-        bound=objective,
-        elapsed_s=time.monotonic() - started,
-    )
+    proof = proved_by_all(question, objective, elapsed_s=time.monotonic() - started)
     return Result(
         plan=plan, score=score, graph=graph, topology=topology, workload=workload, **proof
     )

@@ -37,13 +37,7 @@ def refusal_of(space: AnySpace) -> InfeasibleError:
             f"; plans are those that {space.topology.software.name} can be started with (space"
             " 'any' lifts that)"
         )
-    return InfeasibleError(
-        said,
-        resource=error.resource,
-        demand=error.demand,
-        capacity=error.capacity,
-        smallest_chips=error.smallest_chips,
-    )
+    return error.saying(said)
 
 
 def smallest_chips(candidates: Candidates) -> int | None:

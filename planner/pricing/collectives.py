@@ -305,10 +305,9 @@ def collective_s(
 ) -> float:
     """One collective among `ranks` chips of an otherwise idle machine. [s]
 
-    `kind` is one of all_reduce, all_gather, reduce_scatter, all_to_all, broadcast, send_recv, dispatch,
-    combine;
-    `message_bytes` is the payload of one rank, as `cost.collectives` counts it; `software` replaces
-    the topology's stack; `ranks_per_node` spreads the ranks over nodes.
+    `kind` is one of all_reduce, all_gather, reduce_scatter, all_to_all, broadcast, send_recv,
+    dispatch, combine; `message_bytes` is the payload of one rank, as `cost.collectives` counts it;
+    `software` replaces the topology's stack; `ranks_per_node` spreads the ranks over nodes.
     """
     if software is not None:
         topology = topology.replace(software=load_software(software))

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Iterator
 
-from planner.answers.question import SAMPLE_FIELDS, Question
-from planner.errors import InfeasibleError, InputError
+from planner.answers.question import Question
+from planner.errors import InfeasibleError
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
 from planner.plan import ChipRange, Plan, Stage
@@ -16,6 +16,7 @@ from planner.scoring.plans import score_served
 from planner.scoring.score import Score
 from planner.space.boxes import least_parts
 from planner.space.layout import packing_of
+from planner.space.scored import best_of_scored
 from planner.workload import Workload
 
 
@@ -33,11 +34,9 @@ def best_sampling(
     scored, tightest = _scored(graph, topology, workload, question)
     if tightest is not None and not scored:
         raise tightest
-    # Of plans as good the one on the fewest chips.
-    ranks = {plan: (_value(score, question.objective), plan.chips) for plan, score in scored}
-    kept = [one for one in scored if _keeps(one[1], question)]
-    if kept:
-        return min(kept, key=lambda one: ranks[one[0]])
+    best = best_of_scored(scored, question)
+    if best is not None:
+        return best
     named = ", ".join(f"{name} = {value:.4g}" for name, value in question.limits)
     raise InfeasibleError(
         f"no plan of {graph.name} on {topology.chips} × {topology.chip.name} keeps the limits"
@@ -119,21 +118,3 @@ def _with_batches(served: Served, plan: Plan) -> Iterator[Plan]:
     most = max(1, Deployment(plan, [served]).most_sequences)
     for samples in sorted({*(2**power for power in range(most.bit_length())), most}):
         yield plan.replace(batch_size=samples * plan.replicas)
-
-
-def _value(score: Score, field: str) -> float:
-    """A field, so that lower is better; a refusal where it is not known."""
-    value = getattr(score, field)
-    if value is None:
-        raise InputError(
-            f"{field} needs a figure of the topology that is not published; give it in a file"
-        )
-    return -float(value) if SAMPLE_FIELDS[field].best == "most" else float(value)
-
-
-def _keeps(score: Score, question: Question) -> bool:
-    for name, limit in question.limits:
-        most = -limit if SAMPLE_FIELDS[name].best == "most" else limit
-        if _value(score, name) > most + 1e-12 * abs(limit):
-            return False
-    return True
