@@ -94,6 +94,8 @@ TUNING = {
     "memory_efficiency": ("memory_efficiency", ""),
 }
 DRAWN = ("idle_share", "compute_activity", "memory_activity")
+FLAGS = ("pads_heads", "packs_prompts", "quantised_dispatch")
+"""Fields of a software stack that are true or false."""
 PLAIN = {
     "topology": {
         "name",
@@ -122,10 +124,8 @@ PLAIN = {
         "other_models",
         "residual",
         "engine",
-        "pads_heads",
-        "packs_prompts",
         "attends_in_cache_dtype",
-        "quantised_dispatch",
+        *FLAGS,
         *SOFTWARE,
     },
     "engine": set(Engine.model_fields),
@@ -247,15 +247,10 @@ def software_toml(software: Software, *, note: str = "") -> str:
     """A software stack as a file that `software_from` reads back."""
     tail = f', source = "FIT", confidence = "fit", note = {_quoted(note)} }}'
     lines = [f"name = {_quoted(software.name)}"]
-    if software.pads_heads:
-        lines.append("pads_heads = true")
-    if software.packs_prompts:
-        lines.append("packs_prompts = true")
+    lines += [f"{name} = true" for name in FLAGS if getattr(software, name)]
     if software.attends_in_cache_dtype:
         able = ", ".join(map(_quoted, software.attends_in_cache_dtype))
         lines.append(f"attends_in_cache_dtype = [{able}]")
-    if software.quantised_dispatch:
-        lines.append("quantised_dispatch = true")
     lines += _toml_figures(software, SOFTWARE, tail)
 
     for tuning in software.tunings:
