@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         topology_names,
     )
     from planner.machines.cluster import Cluster, Pool, PooledPlan, PooledStage, PoolLink
+    from planner.machines.prices import Economics
     from planner.machines.software import Software
     from planner.machines.topology import Chip, Fabric, MemoryTier, Topology, with_value
     from planner.models.graph import Layer, ModelGraph
@@ -102,6 +103,7 @@ _HOMES = {
         "PooledPlan",
         "PooledStage",
     ),
+    "planner.machines.prices": ("Economics",),
     "planner.machines.software": ("Software",),
     "planner.machines.topology": (
         "Chip",
@@ -177,6 +179,7 @@ __all__ = [
     "DeviceClass",
     "DisaggregatedScore",
     "Disaggregation",
+    "Economics",
     "Fabric",
     "Fleet",
     "Front",

@@ -67,7 +67,9 @@ def refusal(load, *given, **options):
 @pytest.mark.parametrize("name", pl.topology_names())
 def test_every_number_of_a_machine_has_a_figure(name):
     machine = pl.load_topology(name)
-    stated = machine.model_dump(exclude_unset=True, exclude={"figures"})
+    # Prices on other bases say themselves where they come from.
+    others = {"figures": True, "price": {"offers", "economics"}}
+    stated = machine.model_dump(exclude_unset=True, exclude=others)
     assert numbers_of(stated) == {figure.path for figure in machine.figures}
 
 
@@ -76,6 +78,15 @@ def test_every_figure_has_a_source_that_is_explained_and_a_confidence(name):
     figures = pl.load_topology(name).figures
     assert [figure.path for figure in figures if not sources().get(figure.source)] == []
     assert [figure.path for figure in figures if figure.confidence == "stated"] == []
+
+
+@pytest.mark.parametrize("name", pl.topology_names())
+def test_every_price_has_a_source_that_is_explained_and_a_confidence(name):
+    offers = pl.load_topology(name).price.offers
+    assert [offer.basis for offer in offers if not sources().get(offer.source)] == []
+    assert [offer.basis for offer in offers if offer.confidence == "stated"] == []
+    guessed = [offer for offer in offers if offer.confidence == "guess"]
+    assert all(offer.note for offer in guessed)
 
 
 @pytest.mark.parametrize("name", pl.topology_names())

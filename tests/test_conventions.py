@@ -23,7 +23,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 UNITS = (
     "_s", "_bytes", "_bytes_per_s", "_bytes_per_token", "_bytes_per_chip", "_flop_per_s", "_flop", "_w", "_j", "_usd", "_hour",
-    "_fraction", "_streams", "_efficiency", "_share", "_tokens", "_parallel", "_chips",
+    "_years", "_fraction", "_streams", "_efficiency", "_share", "_tokens", "_parallel", "_chips",
     "_half_width", "_per_million_tokens", "_per_s_per_user", "_per_token_j", "_size",
 )  # fmt: skip
 COUNTED = {
@@ -32,7 +32,7 @@ COUNTED = {
     "wraps_from", "most_ranks", "most_chips", "most_sequences", "kv_heads", "experts_active", "hidden", "weights", "kernels",
     "gap", "bound", "objective", "demand", "capacity", "parameters", "parameters_active", "value", "micro_batches", "most_ways",
     "schema_version", "users", "first_chip", "boxes_done", "boxes_open", "params", "second", "window", "advantage", "batch_size",
-    "hidden_size", "density", "acceptance_rate",
+    "hidden_size", "density", "acceptance_rate", "pue", "utilisation", "within",
     "tokens_factor", "half_width", "before", "after", "effect", "median_before", "median_after", "median", "p90", "bias",
     "slope", "most_stages", "weight_block",
     "covered", "left_out", "fitted", "strength", "scale", "compute_activity", "memory_activity", "tolerance", "checked_bound",

@@ -47,6 +47,7 @@ SAMPLE_FIELDS: dict[str, Field] = {
     "image_s": Field("least", "low"),
     "samples_per_s": Field("most", "high"),
     "energy_per_sample_j": Field("least", "high"),
+    "usd_per_sample": Field("least", "high"),
     **{
         name: FIELDS[name]
         for name in ("power_w", "chips", "memory_headroom_bytes", "mfu_fraction", "mbu_fraction")

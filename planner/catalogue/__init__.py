@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from planner.errors import InputError, UnknownNameError, plain_name
+from planner.machines.accounts import counted, with_economics, with_price
 from planner.machines.cluster import Cluster
+from planner.machines.prices import Economics
 from planner.machines.software import Software
 from planner.machines.topology import Figure, Topology
 from planner.models.decoder import DecoderShape, Formats, decoder_graph
@@ -135,14 +137,26 @@ def load_topology(
     chips: int | None = None,
     software: str | None = None,
     usable_memory: float | None = None,
+    price: str | None = None,
+    price_basis: str | None = None,
+    economics: Economics | None = None,
 ) -> Topology:
     """A machine of the catalogue, or of a TOML file.
 
     `chips` shrinks or extends it (16 of hgx-h100 are two nodes over InfiniBand); `software`
     replaces its stack; `usable_memory` is the share of each chip's memory that the engine is
-    started with, such as 0.95 for vLLM's gpu_memory_utilization.
+    started with, such as 0.95 for vLLM's gpu_memory_utilization. `price` says what a chip costs
+    ("2.10 USD/h"), or `price_basis` what its price pays for: "chip", "node" or "rental"; and
+    `economics` what its owner pays for power and how long it serves.
     """
+    if price is not None and price_basis is not None:
+        raise InputError("price and price_basis are both given; a price that is given has no basis")
     topology = _loaded_topology(name, chips, software)
+    if economics is not None:
+        topology = with_economics(topology, economics)
+    if price is not None:
+        topology = with_price(topology, price)
+    topology = counted(topology, price_basis=price_basis)
     return topology if usable_memory is None else topology.with_usable_memory(usable_memory)
 
 

@@ -6,10 +6,14 @@ from typing import Any
 
 from planner.answers.results import Result
 from planner.cli.arguments import one_of
+from planner.errors import listed
+from planner.machines.accounts import SCOPE_WORDS, common_price_basis
+from planner.machines.prices import BASIS_WORDS
 from planner.planning.search import Progress
 from planner.report.plans import plan_line
 from planner.report.text import aligned, chosen_lines, question_lines
 from planner.report.words import field_text
+from planner.scoring.score import Score
 
 
 def answer(format: str, text: str, fields: Any) -> None:
@@ -47,8 +51,14 @@ COMPARED = (
     "usd_per_million_tokens",
     "chips",
 )
-SCOPE_WORDS = {"chip": "chips alone", "system": "at the wall", "unknown": "not published"}
-COMPARED_SAMPLES = ("step_s", "image_s", "samples_per_s", "energy_per_sample_j", "chips")
+COMPARED_SAMPLES = (
+    "step_s",
+    "image_s",
+    "samples_per_s",
+    "energy_per_sample_j",
+    "usd_per_sample",
+    "chips",
+)
 
 
 def comparison(results: list[Result], refusals: list[tuple[str, str]]) -> str:
@@ -58,16 +68,26 @@ def comparison(results: list[Result], refusals: list[tuple[str, str]]) -> str:
     lines = [model, workload, f"the best {first.field} of each machine", ""]
     lines += aligned(_columns(results))
     lines += ["", *_spaces(results)]
-    if len({result.score.power_scope for result in results}) > 1:
-        lines += [
-            "",
-            "energy is not comparable here: power counts different things; give --power-scope",
-        ]
-    if len({result.topology.price.basis for result in results} - {"unknown"}) > 1:
-        lines += ["", "prices are not comparable here: some are rented, some bought"]
+    lines += _not_comparable(results)
     if refusals:
         lines += ["", *(f"{name}: {reason}" for name, reason in refusals)]
     return "\n".join(lines)
+
+
+def _not_comparable(results: list[Result]) -> list[str]:
+    """What counts different things on the machines, which have no basis in common."""
+    lines: list[str] = []
+    if len({result.score.power_scope for result in results}) > 1:
+        lines += ["", "energy is not comparable here: power counts different things"]
+    if common_price_basis([result.topology for result in results]) is None:
+        bases = {result.topology.price.basis for result in results} - {"unknown"}
+        if len(bases) > 1:
+            words = listed([BASIS_WORDS[basis] for basis in sorted(bases)])
+            lines += [
+                "",
+                f"prices are not comparable here: they count {words}; give --price",
+            ]
+    return lines
 
 
 def _columns(results: list[Result]) -> list[tuple[str, ...]]:
@@ -85,9 +105,15 @@ def _columns(results: list[Result]) -> list[tuple[str, ...]]:
     if any(result.score.queued for result in results):
         rows.append(("in flight", *(f"{one.score.batch_size:,}" for one in results)))
         rows.append(("queued", *(f"{one.score.queued:,}" for one in results)))
-    rows.append(("power counts", *(SCOPE_WORDS[result.score.power_scope] for result in results)))
-    rows.append(("price is by", *(result.topology.price.basis for result in results)))
+    rows.append(("power counts", *(_power_words(one.score) for one in results)))
+    rows.append(("price counts", *(BASIS_WORDS[one.topology.price.basis] for one in results)))
     return rows
+
+
+def _power_words(score: Score) -> str:
+    """What the watts of a plan count, and whether they are drawn or provisioned."""
+    scope = SCOPE_WORDS[score.power_scope]
+    return scope if score.power_basis == "unknown" else f"{scope}, {score.power_basis}"
 
 
 def _spaces(results: list[Result]) -> list[str]:

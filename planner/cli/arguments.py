@@ -9,8 +9,10 @@ from typing import Annotated, Any, Literal, NamedTuple, cast
 import typer
 
 from planner import catalogue
-from planner.errors import InputError, shortened
+from planner.errors import InputError, listed, shortened
+from planner.machines.accounts import check_power_basis, with_economics, with_price
 from planner.machines.engine import SPACES, Space
+from planner.machines.prices import Economics, check_basis
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
@@ -65,7 +67,43 @@ Usable = Annotated[
 ]
 Scope = Annotated[
     str | None,
-    typer.Option("--power-scope", help="chip or system; default: the widest that is known."),
+    typer.Option(
+        "--power-scope",
+        help="chip, system or facility (with what the site loses); default: the system where that"
+        " is known.",
+    ),
+]
+Drawn = Annotated[
+    str | None,
+    typer.Option(
+        "--power-basis",
+        help="drawn or provisioned; default: drawn where that is known.",
+    ),
+]
+Basis = Annotated[
+    str | None,
+    typer.Option(
+        "--price-basis",
+        help="What a price pays for: chip, node (with its share of hosts and network) or rental;"
+        " default: node, else rental, else chip.",
+    ),
+]
+Hourly = Annotated[
+    str | None, typer.Option("--price", help="Of each chip: '2.10 USD/h'; default: the machine's.")
+]
+Lifetime = Annotated[
+    float | None, typer.Option("--lifetime-years", help="Of what is bought; default: 4.")
+]
+PowerPrice = Annotated[float | None, typer.Option("--usd-per-kwh", help="Default: 0.10.")]
+Pue = Annotated[
+    float | None,
+    typer.Option("--pue", help="What a site draws over what its machines draw; default: 1.2."),
+]
+Utilisation = Annotated[
+    float | None,
+    typer.Option(
+        "--utilisation", help="Share of all hours in which the machine serves; default: 1."
+    ),
 ]
 Draft = Annotated[
     str | None,
@@ -213,6 +251,48 @@ class Drafts:
 
 
 @dataclass(frozen=True, slots=True)
+class Counts:
+    """What watts and dollars count, and what those who own the machine pay."""
+
+    power_scope: Scope = None
+    power_basis: Drawn = None
+    price_basis: Basis = None
+    price: Hourly = None
+    lifetime_years: Lifetime = None
+    usd_per_kwh: PowerPrice = None
+    pue: Pue = None
+    utilisation: Utilisation = None
+
+    def bases(self) -> dict[str, Any]:
+        """As the functions that plan take them."""
+        check_power_basis(self.power_basis, "--power-basis")
+        check_basis(self.price_basis, "--price-basis")
+        if self.price is not None and self.price_basis is not None:
+            raise InputError(
+                "--price and --price-basis are both given; a price that is given has no basis, so"
+                " give one"
+            )
+        return {
+            "power_scope": scope_of(self.power_scope),
+            "power_basis": self.power_basis,
+            "price_basis": self.price_basis,
+        }
+
+    def owned(self, topology: Topology) -> Topology:
+        """The machine with what its owner pays."""
+        assumed = {
+            name: value
+            for name in Economics.model_fields
+            if (value := getattr(self, name)) is not None
+        }
+        if assumed:
+            topology = with_economics(topology, Economics(**assumed))
+        if self.price is not None:
+            topology = with_price(topology, self.price, "--price")
+        return topology
+
+
+@dataclass(frozen=True, slots=True)
 class Goal:
     """What a plan is to be best for, and what it must keep to."""
 
@@ -221,16 +301,16 @@ class Goal:
     limit: Limit = None
     time_limit: TimeLimit = None
 
-    def options(self, power_scope: str | None) -> dict[str, Any]:
+    def options(self, counts: Counts) -> dict[str, Any]:
         """As the functions that plan take them."""
-        return {"minimize": self.minimize, "maximize": self.maximize} | self.bounds(power_scope)
+        return {"minimize": self.minimize, "maximize": self.maximize} | self.bounds(counts)
 
-    def bounds(self, power_scope: str | None) -> dict[str, Any]:
+    def bounds(self, counts: Counts) -> dict[str, Any]:
         """Those of them that hold whatever is made best."""
         return {
             "limits": limits_of(self.limit or []),
             "time_limit_s": seconds(self.time_limit),
-            "power_scope": scope_of(power_scope),
+            **counts.bases(),
         }
 
 
@@ -253,12 +333,15 @@ def asked_of(
     software: str | None = None,
     usable_memory: float | None = None,
     drafts: Drafts | None = None,
+    counts: Counts | None = None,
 ) -> Asked:
     """The nouns that a command line names."""
     graph = graph_of(model, formats)
     machine = catalogue.load_topology(
         topology, chips=chips, software=software, usable_memory=usable_memory
     )
+    if counts is not None:
+        machine = counts.owned(machine)
     workload = workload_of(requests, arrivals)
     if drafts is not None:
         workload = workload.replace(speculation=speculation_of(drafts, formats))
@@ -363,7 +446,7 @@ def limits_of(entries: list[str]) -> dict[str, float]:
 def one_of(name: str, given: str, *known: str) -> str:
     """One of a few words."""
     if given not in known:
-        raise InputError(f"{name} must be {' or '.join(known)}, not {shortened(given)!r}")
+        raise InputError(f"{name} must be {listed(known, 'or')}, not {shortened(given)!r}")
     return given
 
 
@@ -388,7 +471,7 @@ def scope_of(given: str | None) -> PowerScope | None:
     """What --power-scope says."""
     if given is None:
         return None
-    return cast(PowerScope, one_of("--power-scope", given, "chip", "system"))
+    return cast(PowerScope, one_of("--power-scope", given, "chip", "system", "facility"))
 
 
 def read_plan(path: Path) -> Plan:

@@ -16,6 +16,7 @@ from planner.cli.arguments import (
     CertificateOut,
     Chips,
     ClusterName,
+    Counts,
     DecodeChips,
     DecodeMachine,
     Degrees,
@@ -32,7 +33,6 @@ from planner.cli.arguments import (
     PlanOut,
     Prompt,
     Requests,
-    Scope,
     Seed,
     Shape,
     SharedTokens,
@@ -48,7 +48,6 @@ from planner.cli.arguments import (
     graph_of,
     grouped,
     read_plan,
-    scope_of,
     seconds,
     space_of,
     whole,
@@ -56,6 +55,8 @@ from planner.cli.arguments import (
 )
 from planner.cli.files import check_writable, write_whole
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError
+from planner.machines.accounts import alike
+from planner.machines.cluster import Cluster
 from planner.machines.engine import Space
 from planner.machines.software import Software
 from planner.machines.topology import Topology
@@ -100,7 +101,7 @@ def plan(
     seed: Seed = 0,
     sequence_parallel: SharedTokens = False,
     space: SpaceName = "engine",
-    power_scope: Scope = None,
+    counts: Counts,
     why: Why = False,
     out: PlanOut = None,
     certificate: CertificateOut = None,
@@ -117,12 +118,13 @@ def plan(
         software=software,
         usable_memory=usable_memory,
         drafts=drafts,
+        counts=counts,
     )
     check_writable(out)
     check_writable(certificate, "--certificate")
     result = partition(
         *asked,
-        **goal.options(power_scope),
+        **goal.options(counts),
         progress=Meter(),
         engine=engine_of(engine),
         seed=seed,
@@ -157,12 +159,14 @@ def disaggregate_pools(
     decode_chips: DecodeChips = None,
     goal: Goal,
     space: SpaceName = "engine",
-    power_scope: Scope = None,
+    counts: Counts,
     format: Shape = "table",
 ) -> None:
     """Find the best prefill pool and decode pool, and prove them."""
-    asked = asked_of(model, prefill, formats, requests, chips=chips)
-    other = None if decode is None else catalogue.load_topology(decode, chips=decode_chips)
+    asked = asked_of(model, prefill, formats, requests, chips=chips, counts=counts)
+    other = None
+    if decode is not None:
+        other = counts.owned(catalogue.load_topology(decode, chips=decode_chips))
     if other is None and decode_chips is not None:
         raise InputError(
             "--decode-chips needs a second machine; without one the pools share out the chips of"
@@ -179,7 +183,7 @@ def disaggregate_pools(
         decode=other,
         link=joined,
         space=space_of(space),
-        **goal.options(power_scope),
+        **goal.options(counts),
     )
     nouns = {"graph", "prefill_topology", "decode_topology"}
     fields = result.model_dump(mode="json", exclude=nouns)
@@ -205,12 +209,12 @@ def plan_cluster(
     output: Output = 256,
     goal: Goal,
     space: SpaceName = "engine",
-    power_scope: Scope = None,
+    counts: Counts,
     format: Shape = "table",
 ) -> None:
     """Find the best plan on pools of unlike chips, and prove it."""
     graph = graph_of(model, formats)
-    pools = catalogue.load_cluster(cluster)
+    pools = _owned(catalogue.load_cluster(cluster), counts)
     chosen_from = {"space": space_of(space)}
     if unlike and (goal.minimize is not None or goal.maximize not in (None, "tokens_per_s")):
         raise InputError(
@@ -221,15 +225,21 @@ def plan_cluster(
     workload = workload_of(Requests(together, None, prompt, output), "steady")
     found: Any
     if unlike:
-        bounds = goal.bounds(power_scope) | chosen_from
+        bounds = goal.bounds(counts) | chosen_from
         found = partition_fleet(graph, pools, workload, **bounds, progress=Meter())
         fields = found.model_dump(mode="json", exclude={"graph", "cluster", "deployments"})
         fields["deployments"] = [_pooled_fields(one) for one in found.deployments]
     else:
-        options = goal.options(power_scope) | chosen_from
+        options = goal.options(counts) | chosen_from
         found = partition_cluster(graph, pools, workload, **options, progress=Meter())
         fields = _pooled_fields(found)
     answer(format, str(found), fields | {"model": graph.name, "cluster": pools.name})
+
+
+def _owned(cluster: Cluster, counts: Counts) -> Cluster:
+    """The cluster with what its owner pays."""
+    pools = (pool.replace(topology=counts.owned(pool.topology)) for pool in cluster.pools)
+    return cluster.replace(pools=tuple(pools))
 
 
 def _pooled_fields(result: ClusterResult) -> dict[str, Any]:
@@ -255,7 +265,7 @@ def score(
     usable_memory: Usable = None,
     drafts: Drafts,
     space: SpaceName = "engine",
-    power_scope: Scope = None,
+    counts: Counts,
     format: Shape = "table",
 ) -> None:
     """Price a plan: one from a file, or the uniform plan of given degrees; and say why the
@@ -271,9 +281,10 @@ def score(
         software=software,
         usable_memory=usable_memory,
         drafts=drafts,
+        counts=counts,
     )
     scored = _scored_plan(asked, plan, degrees)
-    price = score_plan(scored, *asked, power_scope=scope_of(power_scope))
+    price = score_plan(scored, *asked, **counts.bases())
 
     faults = []
     if chosen_from == "engine" and asked.topology.software.engine.is_known:
@@ -322,6 +333,12 @@ def _startable_lines(software: Software, faults: list[str], space: Space) -> lis
     return [f"{named} cannot be started with it: {fault}" for fault in faults]
 
 
+def _fields_of(options: dict[str, Any]) -> tuple[str, ...]:
+    """Of the score, those that a goal is about."""
+    aims = (options["minimize"], options["maximize"], *options["limits"])
+    return tuple(name for name in aims if name)
+
+
 @grouped
 def compare(
     model: ModelName,
@@ -332,20 +349,25 @@ def compare(
     arrivals: Arrivals = "steady",
     goal: Goal,
     space: SpaceName = "engine",
-    power_scope: Scope = None,
+    counts: Counts,
     format: Shape = "table",
 ) -> None:
     """The best plan of one model on several machines, side by side."""
-    options = goal.options(power_scope) | {"space": space_of(space)}
-    results: list[Result] = []
-    refusals: list[tuple[str, str]] = []
-    unproved: NoPlanFoundError | None = None
+    options = goal.options(counts) | {"space": space_of(space)}
+    machines = []
     for entry in topologies:
         name, _, count = entry.partition(":")
         chips = whole("chips", count) if count else None
-        asked = asked_of(model, name, formats, requests, arrivals=arrivals, chips=chips)
+        machines.append(counts.owned(catalogue.load_topology(name, chips=chips)))
+    machines = list(alike(machines, must=_fields_of(options), **counts.bases()))
+    graph = graph_of(model, formats)
+    workload = workload_of(requests, arrivals)
+    results: list[Result] = []
+    refusals: list[tuple[str, str]] = []
+    unproved: NoPlanFoundError | None = None
+    for entry, machine in zip(topologies, machines, strict=True):
         try:
-            results.append(partition(*asked, **options, progress=Meter()))
+            results.append(partition(graph, machine, workload, **options, progress=Meter()))
         except InfeasibleError as error:
             refusals.append((entry, str(error)))
         except NoPlanFoundError as error:

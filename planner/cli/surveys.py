@@ -83,6 +83,8 @@ def sweep_spec(
         processes=processes,
         time_limit_s=asked.time_limit_s,
         power_scope=asked.power_scope,
+        price_basis=asked.price_basis,
+        power_basis=asked.power_basis,
         space=asked.space,
     )
     if out is not None:

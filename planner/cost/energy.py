@@ -32,6 +32,10 @@ class Draw(NamedTuple):
     held_w: float
     active_w: float
 
+    def times(self, factor: float) -> "Draw":
+        """With what is lost on the way to the chips."""
+        return Draw(factor * self.held_w, factor * self.active_w)
+
 
 def drawn_w(chip_w: float, idle_share: float, host_w: float) -> tuple[Draw, ...]:
     """What a chip and its share of the host draw: the least of these. [W]"""

@@ -19,13 +19,13 @@ from pydantic import Field, model_validator
 
 from planner.errors import InputError, listed
 from planner.machines.origin import Confidence
+from planner.machines.prices import Price, repriced
 from planner.machines.software import Software
 from planner.models.dtypes import MULTIPLIED_IN, Dtype, Zeros
 from planner.records import Record
 from planner.units import (
     BytesPerS,
     Count,
-    Dollars,
     FlopPerS,
     Fraction,
     PositiveBytes,
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     import networkx as nx
 
 FabricShape = Literal["switch", "full-mesh", "ring", "chain", "torus", "mesh", "dragonfly"]
-PowerScope = Literal["chip", "system"]
+PowerScope = Literal["chip", "system", "facility"]
+"""The chip or card alone; everything at the wall; that and what the site loses and cools with."""
 Chips = NDArray[np.intp]
 """Numbers of chips, or of units, in an array of any shape."""
 
@@ -145,6 +146,9 @@ class Figure(Record):
     source: str
     confidence: Confidence
     note: str = ""
+    within: Annotated[float, Field(gt=1, le=1e3)] | None = None
+    """The true value lies between value / within and value × within, with 80 %; None: as near as
+    its confidence says."""
 
 
 ModelClass = Literal["diffusion", "encoder"]
@@ -176,14 +180,6 @@ class Power(Record):
     host_share: Fraction = 1.0
     """Of the system's watts beyond the chip's, what hosts, switches and fans draw, with what
     supplies lose."""
-
-
-class Price(Record):
-    """What holding a chip costs."""
-
-    usd_per_chip_hour: Dollars | None = None
-    basis: Literal["rental", "purchase", "unknown"] = "unknown"
-    """Rental: a cloud's list price. Purchase: the price over its life, and its power."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -468,4 +464,8 @@ def with_value(topology: Topology, path: str, value: Any) -> Topology:
         place[keys[-1]] = value
     except (KeyError, IndexError, TypeError):
         raise InputError(f"topology {topology.name!r} has no figure at {path!r}") from None
-    return Topology.from_fields(fields)
+    moved = Topology.from_fields(fields)
+    if path.startswith("price.economics."):
+        # What the owner pays stands behind the hourly price, which follows.
+        return moved.replace(price=repriced(topology.price, moved.price.economics))
+    return moved

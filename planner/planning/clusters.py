@@ -7,8 +7,10 @@ from planner.answers.proof import proved
 from planner.answers.question import question_of
 from planner.answers.results import ClusterResult
 from planner.errors import NoPlanFoundError
+from planner.machines.accounts import PowerBasis, alike_pools
 from planner.machines.cluster import Cluster
 from planner.machines.engine import Space
+from planner.machines.prices import OfferBasis
 from planner.machines.topology import PowerScope
 from planner.models.graph import ModelGraph
 from planner.planning.engine_search import EngineClusterSearch
@@ -29,6 +31,8 @@ def partition_cluster(
     limits: dict[str, float] | None = None,
     time_limit_s: float | None = None,
     power_scope: PowerScope | None = None,
+    price_basis: OfferBasis | None = None,
+    power_basis: PowerBasis | None = None,
     progress: Callable[[Progress], None] | None = None,
     space: Space = "engine",
 ) -> ClusterResult:
@@ -44,6 +48,7 @@ def partition_cluster(
     time.
     """
     question = question_of(minimize, maximize, limits, power_scope, space=space)
+    cluster = alike_pools(cluster, price_basis=price_basis, power_basis=power_basis)
     candidates = ClusterCandidates(graph, cluster, workload, question)
     return best_of(candidates, time_limit_s=time_limit_s, progress=progress)
 

@@ -19,7 +19,14 @@ from planner.answers.question import Question, question_of
 from planner.answers.results import Disaggregation
 from planner.cost.energy import usd_per_million_tokens
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, listed
+from planner.machines.accounts import (
+    PowerBasis,
+    alike_machines,
+    common_price_basis,
+    unlike_prices,
+)
 from planner.machines.engine import Space
+from planner.machines.prices import OfferBasis
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
@@ -66,6 +73,8 @@ def disaggregate(
     limits: dict[str, float] | None = None,
     time_limit_s: float | None = None,
     power_scope: PowerScope | None = None,
+    price_basis: OfferBasis | None = None,
+    power_basis: PowerBasis | None = None,
     space: Space = "engine",
 ) -> Disaggregation:
     """The prefill pool and the decode pool that make one field of `DisaggregatedScore` best
@@ -80,6 +89,10 @@ def disaggregate(
     """
     started = time.monotonic()
     question = question_of(minimize, maximize, limits, power_scope, space=space)
+    given = (prefill,) if decode is None else (prefill, decode)
+    bases = {"price_basis": price_basis, "power_basis": power_basis}
+    prefill, *others = alike_machines(given, **bases)
+    decode = others[0] if others else None
     asked = _Asked(graph, workload, prefill, decode, handover(graph, workload, link), question)
     clock = _Clock(math.inf if time_limit_s is None else started + time_limit_s)
     found = _Rectangles(asked, clock)
@@ -222,6 +235,9 @@ class _Asked:
             )
         if name == "usd_per_million_tokens" and None in self._prices:
             raise InputError(f"{name} needs a price of both machines; give it in a file")
+        machines = (self.prefill, self.decode)
+        if name == "usd_per_million_tokens" and common_price_basis(machines) is None:
+            raise InputError(unlike_prices(name, machines))
 
     @property
     def _prices(self) -> tuple[float | None, float | None]:

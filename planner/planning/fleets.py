@@ -16,8 +16,10 @@ from planner.answers.proof import StoppedBy, proved
 from planner.answers.question import Question, question_of
 from planner.answers.results import ClusterResult, Fleet
 from planner.errors import InputError, NoPlanFoundError
+from planner.machines.accounts import PowerBasis, alike_pools
 from planner.machines.cluster import Cluster
 from planner.machines.engine import Space
+from planner.machines.prices import OfferBasis
 from planner.machines.topology import PowerScope
 from planner.models.graph import ModelGraph
 from planner.planning.clusters import found_by
@@ -164,6 +166,8 @@ def partition_fleet(
     limits: dict[str, float] | None = None,
     time_limit_s: float | None = None,
     power_scope: PowerScope | None = None,
+    price_basis: OfferBasis | None = None,
+    power_basis: PowerBasis | None = None,
     progress: Callable[[Progress], None] | None = None,
     space: Space = "engine",
 ) -> Fleet:
@@ -190,6 +194,7 @@ def partition_fleet(
         )
     started = time.monotonic()
     deadline = math.inf if time_limit_s is None else started + time_limit_s
+    cluster = alike_pools(cluster, price_basis=price_basis, power_basis=power_basis)
     scope = common_scope(cluster, power_scope)
     sharing = _Sharing(graph, cluster, workload, limits, scope, deadline, progress, space)
     sharing.run()

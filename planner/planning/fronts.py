@@ -13,7 +13,9 @@ from planner.answers.fronts import Front, Member
 from planner.answers.proof import StoppedBy
 from planner.answers.question import FIELDS, Question
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, UnknownNameError
+from planner.machines.accounts import PowerBasis, counted
 from planner.machines.engine import SPACES, Space
+from planner.machines.prices import OfferBasis
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
@@ -42,6 +44,8 @@ def pareto(
     tolerance: float = 0.05,
     time_limit_s: float | None = None,
     power_scope: PowerScope | None = None,
+    price_basis: OfferBasis | None = None,
+    power_basis: PowerBasis | None = None,
     space: Space = "engine",
 ) -> Front:
     """The plans worth having when several fields of `Score` count.
@@ -52,6 +56,7 @@ def pareto(
     """
     question = _question(tuple(fields), power_scope, space)
     _refuse_unplanned(graph, workload, tolerance)
+    topology = counted(topology, price_basis=price_basis, power_basis=power_basis)
     topology = machine_for(graph, topology)
     candidates = Candidates(graph, topology, workload, question)
     if candidates.averages:

@@ -25,8 +25,10 @@ from planner.answers.proof import proved, proved_by_all
 from planner.answers.question import Question, question_of
 from planner.answers.results import ClusterResult, Result
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError
+from planner.machines.accounts import PowerBasis, counted
 from planner.machines.cluster import Cluster, Pool
 from planner.machines.engine import Space
+from planner.machines.prices import OfferBasis
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan, Stage
@@ -59,6 +61,8 @@ def partition(
     limits: dict[str, float] | None = None,
     time_limit_s: float | None = None,
     power_scope: PowerScope | None = None,
+    price_basis: OfferBasis | None = None,
+    power_basis: PowerBasis | None = None,
     progress: Callable[[Progress], None] | None = None,
     engine: Engine = "auto",
     seed: int = 0,
@@ -83,8 +87,7 @@ def partition(
     blocks. `sequence_parallel` lets stages share out the tokens of a sequence too, as far as
     tensor × sequence divides the heads: it pays where prompts are long, mostly in ttft_s, and
     takes several times as long to prove on many chips. A diffusion model has it always, and has
-    fields and a space of its own (`best_sampling` says which), all of which is scored whatever the
-    clock says.
+    fields and a space of its own (`best_sampling` says which), all scored whatever the clock says.
 
     Where it is proved that memory is short for every plan, and chips or their host have a second
     memory that the software can use, the answer is the best of the plans with as few layers there
@@ -93,17 +96,16 @@ def partition(
     diffuses = graph.is_diffusion
     asked = question_of(minimize, maximize, limits, power_scope, diffusion=diffuses, space=space)
     question = replace(asked, sequence_parallel=sequence_parallel)
-    topology = machine_for(graph, topology)
+    machine = counted(topology, price_basis=price_basis, power_basis=power_basis)
+    topology = machine_for(graph, machine)
     excluded = _excluded(topology, exclude)
     if excluded and (diffuses or not question.of_engine(topology.software)):
         _refuse_with_exclude(engine, sequence_parallel)
         left = ClusterCandidates(graph, alone(topology, excluded), workload, question)
         return result_alone(best_of(left, time_limit_s=time_limit_s, progress=progress))
     _refuse_queues(engine, question, workload)
+    options = {"progress": progress, "engine": engine, "seed": seed}
     try:
-        if diffuses:
-            return _sampled(graph, topology, workload, question)
-        options = {"progress": progress, "engine": engine, "seed": seed}
         return _found((graph, topology, workload, question), excluded, time_limit_s, **options)
     except InfeasibleError as refusal:
         if not offload or excluded:
@@ -117,8 +119,10 @@ def _found(
     time_limit_s: float | None,
     **options: Any,
 ) -> Result:
-    """The best plan of a chain of layers whose layers all lie on the chips."""
+    """The best plan whose layers all lie on the chips."""
     graph, topology, workload, question = asked
+    if graph.is_diffusion:
+        return _sampled(graph, topology, workload, question)
     started = time.monotonic()
     every = [
         Candidates(graph, topology, work, question, exclude=excluded) for work in _settled(workload)

@@ -10,9 +10,10 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from planner.cost.energy import hourly_usd
 from planner.errors import InputError, listed, nearest_names, shortened
+from planner.machines.accounts import price_figure
 from planner.machines.engine import Engine
+from planner.machines.prices import MOST_USD, Economics, Offer, Price, offered
 from planner.machines.software import CollectiveKernel, NativeFormat, Software
 from planner.machines.topology import Figure, Topology
 from planner.records import Record
@@ -20,12 +21,6 @@ from planner.units import parse_quantity
 
 Fields = dict[str, Any]
 Finder = Callable[[str], Mapping[str, Any]]
-
-LIFETIME_H = 4 * 365 * 24.0
-"""Over which a purchase is spread: four years, our assumption."""
-MOST_USD = 1e9
-USD_PER_KWH = 0.10
-"""Price of power beside a purchase: our assumption."""
 
 # Key in the file: field of the record and dimension; "" is a bare number.
 CHIP_MEMORY = {
@@ -94,6 +89,8 @@ TUNING = {
     "memory_efficiency": ("memory_efficiency", ""),
 }
 DRAWN = ("idle_share", "compute_activity", "memory_activity")
+ORIGIN = ("source", "confidence", "note", "within")
+"""What a figure may say beside its value."""
 FLAGS = ("pads_heads", "packs_prompts", "quantised_dispatch")
 """Fields of a software stack that are true or false."""
 PLAIN = {
@@ -133,7 +130,7 @@ PLAIN = {
     "tuning": {"architecture", *TUNING},
     "native": set(NativeFormat.model_fields),
     "power": {"system", "chip", "host_share"},
-    "price": {"rental", "purchase"},
+    "price": {"chip", "node", "rental", "purchase"},
 }
 """Keys of each table of a file."""
 
@@ -159,9 +156,7 @@ def topology_from(
     numbered = enumerate(tables(fields, "fabric"))
     fabrics = [book.fabric(fabric, number) for number, fabric in numbered]
 
-    # A purchase pays for the power of all that it brings, hosts included where they are stated.
     watts = book.power(chip, _table(fields, "power"))
-    provisioned = watts.get("system_w") or watts.get("chip_w") or 0.0
     made: Fields = {
         "name": fields.get("name"),
         "title": fields.get("title", ""),
@@ -171,7 +166,7 @@ def topology_from(
         "other_software": [] if software else _other_software(stack),
         "host": _host(fields, find_host, book),
         "power": watts,
-        "price": book.price(_table(fields, "price"), provisioned),
+        "price": book.price(_table(fields, "price"), watts),
         "divisible": fields.get("divisible", False),
         "most_chips": fields.get("most_chips"),
         "chips": fields.get("chips", math.prod(_units(fabric) for fabric in fabrics)),
@@ -369,7 +364,7 @@ def _entry_of(given: Any, field: str) -> Mapping[str, Any]:
     """A figure as a table, with its value under `value`."""
     entry = given if isinstance(given, dict) else {"value": given}
     wrong = "" if "value" in entry else "it has no value"
-    unknown = set(entry) - {"value", "source", "confidence", "note", "dtype"}
+    unknown = set(entry) - {"value", "source", "confidence", "note", "within", "dtype"}
     if unknown:
         wrong = f"{shortened(min(unknown))} is not one of its fields"
     if wrong:
@@ -399,7 +394,7 @@ class Book:
         """The SI value of a figure."""
         entry = _entry_of(given, field)
         value = _number_of(entry["value"], dimension, field)
-        origin = {key: entry[key] for key in ("source", "confidence", "note") if key in entry}
+        origin = {key: entry[key] for key in ORIGIN if key in entry}
         stated = {"source": "", "confidence": "stated"} | origin
         try:
             noted = {"path": path, "value": float(value), **stated}
@@ -537,40 +532,44 @@ class Book:
             made.append({"field": name, "half_width": self.figure(found, path, "", where)})
         return made
 
-    def price(self, fields: Mapping[str, Any], power_w: float) -> Fields:
-        """An hourly price: as rented, or a purchase over its life with its power."""
+    def price(self, fields: Mapping[str, Any], watts: Mapping[str, float]) -> Price:
+        """What a chip costs, on every basis that is stated; who bought it pays for the power of
+        what was bought."""
         known_keys(fields, "price")
-        if "rental" in fields and "purchase" in fields:
+        if "node" in fields and "purchase" in fields:
             raise InputError(
-                "price.rental and price.purchase are both given; a chip is rented or bought, so"
-                " give one"
+                "price.node and price.purchase are both given, and both are a chip with its share of"
+                " the node; give one"
             )
-        if "rental" in fields:
-            hourly = self.figure(
-                fields["rental"], "price.usd_per_chip_hour", "dollars per hour", "price.rental"
-            )
-            return {"usd_per_chip_hour": hourly, "basis": "rental"}
-        if "purchase" in fields:
-            purchase = parse_quantity(_value_of(fields["purchase"]), "dollars", "price.purchase")
-            if not 0 <= purchase <= MOST_USD:
-                raise InputError(
-                    f"price.purchase must lie between 0 and {MOST_USD:.0e} USD, not {purchase:.4g}"
-                )
-            hourly = float(hourly_usd(purchase, LIFETIME_H, power_w, USD_PER_KWH))
-            entry = (
-                fields["purchase"]
-                if isinstance(fields["purchase"], dict)
-                else {"value": fields["purchase"]}
-            )
-            note = (
-                f"{purchase:,.0f} USD over four years, power at {USD_PER_KWH:.2f} USD/kWh;"
-                f" {entry.get('note', '')}"
-            )
-            derived = {**entry, "value": f"{hourly!r} USD/h", "note": note.removesuffix("; ")}
-            self.figure(derived, "price.usd_per_chip_hour", "dollars per hour", "price.purchase")
-            return {"usd_per_chip_hour": hourly, "basis": "purchase"}
-        return {}
+        chip_w = watts.get("chip_w")
+        system_w = watts.get("system_w")
+        powers = {"chip": chip_w or system_w or 0.0, "node": system_w or chip_w or 0.0}
+        offers = tuple(
+            _offer(given, key, powers) for key, given in fields.items() if given is not None
+        )
+        price = offered(offers, Economics())
+        figure = price_figure(price)
+        if figure is not None:
+            self.figures.append(figure)
+        return price
 
 
-def _value_of(given: Any) -> Any:
-    return given.get("value") if isinstance(given, dict) else given
+def _offer(given: Any, key: str, powers: Mapping[str, float]) -> Offer:
+    """One price of a table. `purchase` is what files of before prices had a scope say of a chip
+    and its share of the node."""
+    field = f"price.{key}"
+    entry = _entry_of(given, field)
+    origin = {name: entry[name] for name in ORIGIN if name in entry}
+    stated = {"basis": "node" if key == "purchase" else key, **origin}
+    if key == "rental":
+        hourly = parse_quantity(entry["value"], "dollars per hour", field)
+        paid = {"rent_usd_per_chip_hour": hourly}
+    else:
+        bought = parse_quantity(entry["value"], "dollars", field)
+        if not 0 <= bought <= MOST_USD:
+            raise InputError(f"{field} must lie between 0 and {MOST_USD:.0e} USD, not {bought:.4g}")
+        paid = {"purchase_usd": bought, "power_w": powers[str(stated["basis"])]}
+    try:
+        return Offer.from_fields({**stated, **paid})
+    except InputError as error:
+        raise InputError(f"{field}: {error}") from None

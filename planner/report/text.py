@@ -14,7 +14,8 @@ from planner.answers.results import (
 )
 from planner.errors import listed
 from planner.machines.engine import Space
-from planner.machines.topology import Topology, described
+from planner.machines.prices import BASIS_WORDS, Price
+from planner.machines.topology import Figure, Topology, described
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
 from planner.pricing.engines import rules_said
@@ -260,13 +261,18 @@ def doubt_lines(result: Result) -> list[str]:
     lines = []
     for doubt in found:
         figure = doubt.figure
-        origin = f"{WORDS[figure.confidence]}, {figure.source or 'no source'}"
+        origin = f"{WORDS[figure.confidence]}, {figure.source or 'no source'}{_within(figure)}"
         step = f"{100 * doubt.step:+.0f} %"
         effect = f"{100 * doubt.effect:+.1f} %"
         lines.append(
             f"{figure.path} = {figure.value:.4g} ({origin}): {step} moves {result.field} by {effect}"
         )
     return lines
+
+
+def _within(figure: Figure) -> str:
+    """How far off it may be, where it says so itself."""
+    return "" if figure.within is None else f", within a factor of {figure.within:g}"
 
 
 def unvouched_lines(score: Score) -> list[str]:
@@ -313,13 +319,30 @@ def _machine_assumptions(topology: Topology) -> list[str]:
     price = topology.price
     if price.basis != "unknown":
         lines.append(
-            f"price: {price.basis} basis, {price.usd_per_chip_hour:.3g} USD an hour for each chip"
+            f"price: {BASIS_WORDS[price.basis]}, {price.usd_per_chip_hour:.3g} USD an hour for each"
+            f" chip{_economics(price)}"
         )
     if topology.divisible:
         lines.append(
             "power and price count the share of each chip's memory that is filled, as the claim does"
         )
     return lines
+
+
+def _economics(price: Price) -> str:
+    """What of the owner's costs is assumed."""
+    offer = price.offer(price.basis)
+    assumed = price.economics
+    words = []
+    if offer is not None and offer.purchase_usd is not None:
+        words = [
+            f"{assumed.lifetime_years:g} years",
+            f"{assumed.usd_per_kwh:.2f} USD/kWh",
+            f"PUE {assumed.pue:g}",
+        ]
+    if words or assumed.utilisation < 1:
+        words.append(f"{100 * assumed.utilisation:.3g} % of the time in use")
+    return f" ({', '.join(words)})" if words else ""
 
 
 # ── Text ─────────────────────────────────────────────────────────────────────────────────────────

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from planner.errors import InputError
+from planner.machines.prices import BASIS_WORDS
 from planner.pricing.queueing import SCATTERED
 from planner.scoring.disaggregated import DisaggregatedScore
 from planner.scoring.score import Score
@@ -44,6 +45,7 @@ SAMPLE_WORDS: dict[str, Word] = {
     "image_s": Word("whole batch of samples", "s"),
     "samples_per_s": Word("samples per second", "1/s"),
     "energy_per_sample_j": Word("energy per sample", "J"),
+    "usd_per_sample": Word("price per sample", "USD"),
     **{name: word for name, word in FIELD_WORDS.items() if name not in _OF_TOKENS},
     "batch_size": Word("samples in flight", ""),
 }
@@ -88,16 +90,25 @@ def headline(score: Score) -> list[tuple[str, str]]:
         for name, word in words.items()
         if name not in unsaid
     ]
-    scope = {
-        "chip": "chips alone",
-        "system": "everything at the wall",
-        "unknown": "power not published",
-    }[score.power_scope]
-    lines = [
-        (title, f"{text} ({scope})" if title.startswith(("energy", "power")) else text)
-        for title, text in shown
-    ]
+    lines = [(title, f"{text}{_counted(title, score)}") for title, text in shown]
     return [*lines, *_scattered(score)]
+
+
+def _counted(title: str, score: Score) -> str:
+    """What joules, watts or dollars count, in brackets."""
+    if title.startswith(("energy", "power")):
+        scope = {
+            "chip": "chips alone",
+            "system": "everything at the wall",
+            "facility": "everything at the site",
+            "unknown": "power not published",
+        }[score.power_scope]
+        return (
+            f" ({scope})" if score.power_basis == "unknown" else f" ({scope}, {score.power_basis})"
+        )
+    if title.startswith("price") and score.price_basis != "unknown":
+        return f" ({BASIS_WORDS[score.price_basis]})"
+    return ""
 
 
 def pool_headline(score: DisaggregatedScore) -> list[tuple[str, str]]:

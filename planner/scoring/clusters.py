@@ -11,8 +11,15 @@ from collections.abc import Iterator, Sequence
 
 from planner.cost import energy
 from planner.errors import InputError, listed
+from planner.machines.accounts import (
+    PowerBasis,
+    alike_pools,
+    common_power_basis,
+    common_price_basis,
+)
 from planner.machines.cluster import Cluster, PooledPlan
 from planner.machines.engine import Space
+from planner.machines.prices import OfferBasis
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
@@ -215,8 +222,11 @@ def score_pooled_plan(
     workload: Workload,
     *,
     power_scope: PowerScope | None = None,
+    price_basis: OfferBasis | None = None,
+    power_basis: PowerBasis | None = None,
 ) -> Score:
     """The price of a plan on a cluster, as `score_plan` gives it for a plan on a topology."""
+    cluster = alike_pools(cluster, price_basis=price_basis, power_basis=power_basis)
     pools = served_by(graph, cluster, workload)
     return score_pooled_served(plan, cluster, pools, power_scope=power_scope)
 
@@ -275,8 +285,10 @@ def common_scope(cluster: Cluster, wanted: PowerScope | None) -> PowerScope | No
 
 
 def common_price(cluster: Cluster) -> bool:
-    """Whether the price of every pool is known."""
-    return all(pool.topology.price.usd_per_chip_hour is not None for pool in cluster.pools)
+    """Whether the price of every pool is known, and all count the same."""
+    machines = [pool.topology for pool in cluster.pools]
+    is_known = all(one.price.usd_per_chip_hour is not None for one in machines)
+    return is_known and common_price_basis(machines) is not None
 
 
 def _bill(
@@ -302,6 +314,8 @@ def _bill(
     return {
         "power_w": power,
         "power_scope": scope or "unknown",
+        "power_basis": common_power_basis([pool.topology for pool in cluster.pools]),
+        "price_basis": "unknown" if dollars is None else cluster.pools[0].topology.price.basis,
         "energy_per_token_j": None if power is None else power / rate,
         "usd_per_million_tokens": dollars,
     }

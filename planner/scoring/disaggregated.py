@@ -7,6 +7,13 @@ from typing import Literal, NamedTuple
 
 from planner.cost import energy, queueing
 from planner.errors import InfeasibleError, InputError
+from planner.machines.accounts import (
+    PowerBasis,
+    alike_machines,
+    common_power_basis,
+    common_price_basis,
+)
+from planner.machines.prices import OfferBasis, PriceBasis
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
@@ -50,7 +57,9 @@ class DisaggregatedScore(Record):
     usd_per_million_tokens: float | None
     """None where the price of either pool is not known."""
     power_w: float | None
-    power_scope: Literal["chip", "system", "unknown"]
+    power_scope: PowerScope | Literal["unknown"]
+    power_basis: PowerBasis | Literal["unknown"] = "unknown"
+    price_basis: PriceBasis = "unknown"
     chips: int
     """Of both pools, whether their plans use them or not."""
     batch_size: int
@@ -145,12 +154,15 @@ def score_disaggregated(
     decode: Topology,
     link: Link,
     power_scope: PowerScope | None = None,
+    price_basis: OfferBasis | None = None,
+    power_basis: PowerBasis | None = None,
 ) -> DisaggregatedScore:
     """The price of two plans of one model, on a pool for prompts and a pool for later tokens.
 
     All chips of both topologies are held. Errors are those of `score_plan`; an InfeasibleError too
     where the link carries less than comes.
     """
+    prefill, decode = alike_machines((prefill, decode), price_basis, power_basis)
     over = handover(graph, workload, link)
     prompts = Served(graph, prefill, over.prefill)
     tokens = Served(graph, decode, over.decode)
@@ -216,12 +228,15 @@ def _bill(tokens_per_s: float, scope: PowerScope | None, *pools: _InService) -> 
         all_priced = all_priced and price is not None
         hourly += (price or 0.0) * pool.served.topology.chips
     dollars: float | None = None
-    if all_priced:
+    machines = [pool.served.topology for pool in pools]
+    if all_priced and common_price_basis(machines) is not None:
         dollars = float(energy.usd_per_million_tokens(1.0, hourly, tokens_per_s))
     return {
         "tokens_per_s": tokens_per_s,
         "power_w": power,
         "power_scope": counted or "unknown",
+        "power_basis": common_power_basis(machines),
+        "price_basis": "unknown" if dollars is None else machines[0].price.basis,
         "energy_per_token_j": None if power is None else power / tokens_per_s,
         "usd_per_million_tokens": dollars,
     }
@@ -233,7 +248,7 @@ def _common_scope(topologies: Sequence[Topology], wanted: PowerScope | None) -> 
     scopes = {chosen_power(topology, wanted)[1] for topology in topologies}
     if "unknown" in scopes:
         return None
-    counted: PowerScope = "system" if scopes == {"system"} else "chip"
+    counted: PowerScope = "chip" if "chip" in scopes else wanted or "system"
     if all(chosen_power(topology, counted)[0] for topology in topologies):
         return counted
     return None

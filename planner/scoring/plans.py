@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from planner.cost import energy
 from planner.errors import InfeasibleError, InputError
+from planner.machines.accounts import PowerBasis, counted, power_basis_of
+from planner.machines.prices import OfferBasis
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan, Stage
@@ -47,15 +49,20 @@ def score_plan(
     workload: Workload,
     *,
     power_scope: PowerScope | None = None,
+    price_basis: OfferBasis | None = None,
+    power_basis: PowerBasis | None = None,
     exclude: Iterable[int] = (),
 ) -> Score:
     """The price of a plan; `exclude` names chips that it may not use. More sequences than it holds
     wait in a queue (`Score.queued`), as long as each replica holds one.
 
-    `power_scope` says what counts as power: "chip" or "system"; None takes the system's where it is
-    known. An InfeasibleError says what does not fit; an InputError, which rule the plan breaks.
+    `power_scope` says what counts as power: "chip", "system" or "facility" (with what the site
+    loses); None takes the system's where it is known. `power_basis` says whether that is what is
+    "drawn", or what is "provisioned" whatever is drawn; `price_basis` what a price pays for:
+    "chip", "node" or "rental". An InfeasibleError says what does not fit; an InputError, which rule the plan breaks.
     """
-    served = Served(graph, machine_for(graph, topology), workload)
+    machine = counted(topology, price_basis=price_basis, power_basis=power_basis)
+    served = Served(graph, machine_for(graph, machine), workload)
     return _score(seated(_deployed(plan, served, exclude)), power_scope)
 
 
@@ -144,6 +151,7 @@ def _sample_score(deployment: Deployment, batch_size: int, power_scope: PowerSco
     active_s = sample_active_chip_s(served.prices, at)
     doubts = unvouched(plan, served.software, served.workload)
     bill = _bill(plan, served.topology, doubts, (stage,), rate, power_scope, image_s, active_s)
+    usd = bill["usd_per_million_tokens"]
     whole = sampling.once + sampling.steps * sampling.step
     return Score(
         ttft_s=image_s,
@@ -160,6 +168,7 @@ def _sample_score(deployment: Deployment, batch_size: int, power_scope: PowerSco
         image_s=image_s,
         samples_per_s=rate,
         energy_per_sample_j=bill["energy_per_token_j"],
+        usd_per_sample=None if usd is None else usd / 1e6,
     )
 
 
@@ -192,6 +201,8 @@ def _bill(
         "usd_per_million_tokens": dollars,
         "power_w": power,
         "power_scope": scope,
+        "power_basis": power_basis_of(topology) if draws else "unknown",
+        "price_basis": topology.price.basis,
         "chips": plan.chips,
         "memory_headroom_bytes": min(stage.usable_bytes - stage.needed_bytes for stage in stages),
         "residuals": residuals_for(topology.software, doubts),
@@ -215,18 +226,20 @@ def refuse_broken(violations: tuple[Violation, ...]) -> None:
 
 def chosen_power(
     topology: Topology, scope: PowerScope | None
-) -> tuple[tuple[energy.Draw, ...], Literal["chip", "system", "unknown"]]:
+) -> tuple[tuple[energy.Draw, ...], PowerScope | Literal["unknown"]]:
     """What each chip held draws, none where that is not known; and what it counts."""
     power = topology.power
-    known = {"system": power.system_w, "chip": power.chip_w}
+    known = {"system": power.system_w, "chip": power.chip_w, "facility": power.system_w}
     wanted: tuple[PowerScope, ...] = (scope,) if scope else ("system", "chip")
     for candidate in wanted:
         provisioned = known[candidate]
         if provisioned is not None:
             chip_w = provisioned if power.chip_w is None else min(power.chip_w, provisioned)
-            return energy.drawn_w(
+            draws = energy.drawn_w(
                 chip_w, power.idle_share, power.host_share * (provisioned - chip_w)
-            ), candidate
+            )
+            lost = topology.price.economics.pue if candidate == "facility" else 1.0
+            return tuple(draw.times(lost) for draw in draws), candidate
     return (), "unknown"
 
 

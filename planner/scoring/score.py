@@ -4,7 +4,10 @@ import math
 from typing import Literal
 
 from planner.errors import InputError, UnknownNameError
+from planner.machines.accounts import PowerBasis
+from planner.machines.prices import PriceBasis
 from planner.machines.software import Residual, Software
+from planner.machines.topology import PowerScope
 from planner.pricing.queueing import Load
 from planner.records import Record
 
@@ -89,6 +92,7 @@ LIKE: dict[str, tuple[str, ...]] = {
     "image_s": ("step_s",),
     "samples_per_s": ("image_s", "step_s"),
     "energy_per_sample_j": ("image_s", "step_s"),
+    "usd_per_sample": ("samples_per_s", "image_s", "step_s"),
     "mfu_fraction": ("request_s", "tokens_per_s", "tpot_s"),
     "mbu_fraction": ("request_s", "tokens_per_s", "tpot_s"),
 }
@@ -127,8 +131,14 @@ class Score(Record):
     usd_per_million_tokens: float | None
     """Of output; None where the price is not known."""
     power_w: float | None
-    power_scope: Literal["chip", "system", "unknown"]
-    """Chip: chips or cards alone. System: everything at the wall."""
+    power_scope: PowerScope | Literal["unknown"]
+    """Chip: chips or cards alone. System: everything at the wall. Facility: that, with what the
+    site loses and cools with."""
+    power_basis: PowerBasis | Literal["unknown"] = "unknown"
+    """Drawn: what chips draw follows what they do. Provisioned: always all that was provisioned
+    for them."""
+    price_basis: PriceBasis = "unknown"
+    """What the price pays for (see `machines.prices.Price`)."""
     chips: int
     """Held."""
     batch_size: int
@@ -159,13 +169,15 @@ class Score(Record):
     load: Load | None = None
     """Of one replica, where requests come at a rate (see `percentile`)."""
     step_s: float | None = None
-    """One denoising step of a batch of samples; None for language models, as the next three are."""
+    """One denoising step of a batch of samples; None for language models, as the next four are."""
     image_s: float | None = None
     """Until a batch of pictures or videos is ready, text encoding and decoding included."""
     samples_per_s: float | None = None
     """Of the whole deployment, one batch after the other."""
     energy_per_sample_j: float | None = None
     """For one picture or video, everything held; None too where the power is not known."""
+    usd_per_sample: float | None = None
+    """For one picture or video; None too where the price is not known."""
 
     def percentile(self, field: str, probability: float) -> float:
         """What `ttft_s`, `tpot_s` or `request_s` of a request stays within with that probability,

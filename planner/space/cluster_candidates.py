@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 from planner.answers.question import Question
 from planner.cost.energy import SECONDS_PER_HOUR, Draw
 from planner.errors import InfeasibleError, InputError, listed
+from planner.machines.accounts import unlike_prices
 from planner.machines.cluster import Cluster, PooledPlan, PooledStage
 from planner.machines.engine import Space
+from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
 from planner.plan import ChipRange
 from planner.pricing.crossing import crossing_s
@@ -177,6 +179,8 @@ class ClusterCandidates:
             )
         if "usd_per_million_tokens" in names and not common_price(cluster):
             unknown = _unpriced(cluster)
+            if not unknown:
+                raise InputError(unlike_prices("usd_per_million_tokens", _machines(cluster)))
             raise InputError(
                 f"usd_per_million_tokens needs a price of {listed(unknown)}, which is not known;"
                 " give it in a file"
@@ -381,6 +385,10 @@ class ClusterCandidates:
 def _unpriced(cluster: Cluster) -> list[str]:
     """Pools whose price is not known."""
     return [pool.name for pool in cluster.pools if pool.topology.price.usd_per_chip_hour is None]
+
+
+def _machines(cluster: Cluster) -> list[Topology]:
+    return [pool.topology for pool in cluster.pools]
 
 
 def _in_flight(box: Box, batches: Batches) -> Iterator[Box]:

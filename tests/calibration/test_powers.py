@@ -92,5 +92,5 @@ def test_chips_of_one_generation_share_their_constants_and_others_draw_what_is_p
         == pl.load_topology("hgx-h100").power.idle_share
         < 1
     )
-    for name in ("groq-lpu-chain", "cerebras-cs3", "article-h100", "article-lpu", "article-wse3"):
+    for name in ("sn40l", "article-h100", "article-lpu", "article-wse3"):
         assert pl.load_topology(name).power.idle_share == 1.0

@@ -38,7 +38,7 @@ from tests.terminal import SMALL, refused
         (("plan", *SMALL, "--minimize", "tokens_per_s"), "tokens_per_s is better when it is higher; use maximize="),
         (("plan", *SMALL, "--minimize", "tpot_s", "--maximize", "tokens_per_s"), "not both"),
         (("plan", *SMALL, "--engine", "gurobi"), "--engine must be auto or cp-sat, not 'gurobi'"),
-        (("plan", *SMALL, "--power-scope", "rack"), "--power-scope must be chip or system, not 'rack'"),
+        (("plan", *SMALL, "--power-scope", "rack"), "--power-scope must be chip, system or facility, not 'rack'"),
         (("plan", *SMALL, "--software", "vlm"), "there is no software called 'vlm'; the nearest names are vllm"),
         (("plan", *SMALL, "--chips", "2000"), "at most 1024 chips, not 2000"),
         (("plan", *SMALL, "--frobnicate", "1"), "No such option: --frobnicate"),

@@ -353,7 +353,7 @@ def test_each_machine_is_compared_with_its_plan_and_what_is_proved_of_it(run):
     plans = [Plan.from_json(json.dumps(one["plan"])) for one in fields["results"]]
     shown = {line.split("  ")[1]: line for line in lines if line.startswith("  ")}
     assert shown["status"].split()[1:] == ["optimal", "optimal"]
-    assert shown["gap"].split("  ")[-1] == "none, proved"
+    assert shown["gap"].split("  ")[-1].strip() == "none, proved"
     assert all(f"  {plan_line(plan)}" in shown["plan"] for plan in plans)
     assert shown["micro-batches"].split()[1:] == [str(plan.micro_batches) for plan in plans]
     assert "hgx-h100:2: chosen from: plans that tensorrt-llm 1.2 can be started with" in lines
@@ -380,29 +380,80 @@ def test_like_machines_are_compared_without_a_warning(run):
     assert PRICES not in answer.out
 
 
-def test_machines_whose_power_counts_different_things_are_compared_with_a_warning(run):
+def test_machines_are_compared_by_what_is_known_of_the_power_of_all(run):
+    # The draw of one is not known, nor what it takes at the wall: chips alone, as provisioned.
     answer = run("compare", "qwen3-0.6b", "hgx-h100:1", "article-h100")
-    assert re.search(r"^  power counts +at the wall +chips alone$", answer.out, re.MULTILINE)
+    alone = "chips alone, provisioned"
+    assert re.search(rf"^  power counts +{alone} +{alone}$", answer.out, re.MULTILINE)
+    assert POWER not in answer.out
+
+
+def test_machines_whose_power_counts_different_things_are_compared_with_a_warning(run):
+    answer = run("compare", "qwen3-0.6b", "cerebras-cs3:1", "mi300x-8:1")
+    assert re.search(
+        r"^  power counts +at the wall, drawn +chips alone, drawn$", answer.out, re.MULTILINE
+    )
     assert POWER in answer.out
 
 
-def test_with_one_power_scope_for_all_there_is_no_warning(run):
-    assert (
-        POWER
-        not in run(
-            "compare", "qwen3-0.6b", "hgx-h100:1", "article-h100", "--power-scope", "chip"
-        ).out
-    )
+def test_machines_without_a_power_in_common_are_not_ranked_by_it(run):
+    asked = ("compare", "qwen3-0.6b", "cerebras-cs3:1", "mi300x-8:1")
+    sentence = refused(run(*asked, "--minimize", "energy_per_token_j"), 2)
+    assert "no scope in which all are known" in sentence
 
 
-def test_machines_rented_and_bought_are_compared_with_a_warning(run):
+def test_machines_rented_and_bought_are_compared_by_their_rent(run):
     answer = run("compare", "qwen3-0.6b", "hgx-h100:1", "tpu-v4:1")
-    assert re.search(r"^  price is by +purchase +rental$", answer.out, re.MULTILINE)
-    assert PRICES in answer.out
+    assert re.search(r"^  price counts +rent +rent$", answer.out, re.MULTILINE)
+    assert PRICES not in answer.out
+
+
+def test_machines_without_a_price_in_common_are_compared_with_a_warning(run):
+    asked = ("compare", "qwen3-0.6b", "hgx-b200:1", "tpu-v4:1")
+    assert PRICES not in run(*asked).out
+    asked = ("compare", "qwen3-0.6b", "rtx-4090:1", "tpu-v4:1")
+    assert PRICES in run(*asked).out
+    sentence = refused(run(*asked, "--minimize", "usd_per_million_tokens"), 2)
+    assert "rtx-4090 (node and chip) and tpu-v4 (rental)" in sentence
+    given = run(*asked, "--minimize", "usd_per_million_tokens", "--price", "2 USD/h").out
+    assert re.search(r"^  price counts +as given +as given$", given, re.MULTILINE)
 
 
 def test_a_machine_without_a_price_is_not_called_rented(run):
     assert PRICES not in run("compare", "qwen3-0.6b", "hgx-h100:1", "article-h100").out
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--price-basis", "rentel"), "--price-basis must be node, rental or chip, not 'rentel'; did you mean rental"),
+        (("--power-basis", "drawed"), "--power-basis must be drawn or provisioned, not 'drawed'"),
+        (("--price", "2.10 EUR/h"), "--price needs a number and a unit of dollars per hour"),
+        (("--price", "2 USD/h", "--price-basis", "node"), "--price and --price-basis are both given"),
+        (("--pue", "0.5"), "Economics.pue should be greater than or equal to 1"),
+        (("--utilisation", "0"), "Economics.utilisation should be greater than 0"),
+    ],
+)  # fmt: skip
+def test_costs_that_cannot_be_are_refused_in_one_sentence(run, options, said):
+    assert said in refused(run("plan", "qwen3-0.6b", "hgx-h100", "--chips", "1", *options), 2)
+
+
+def test_costs_of_the_owner_move_the_price_alone(run):
+    asked = ("plan", "qwen3-0.6b", "hgx-h100", "--chips", "1", "--minimize", "chips")
+
+    def scored(*options):
+        return run(*asked, *options, "--format", "json").fields["score"]
+
+    plain, half = scored("--pue", "1"), scored("--pue", "1", "--utilisation", "0.5")
+    assert half["usd_per_million_tokens"] == pytest.approx(2 * plain["usd_per_million_tokens"])
+    assert half["energy_per_token_j"] == plain["energy_per_token_j"]
+    site = scored("--pue", "1.3", "--power-scope", "facility")
+    assert site["power_w"] == pytest.approx(1.3 * plain["power_w"])
+    # 33,750 USD over 35,040 h and 1.275 kW at 0.10 USD/kWh.
+    hourly = 33_750 / 35_040 + 0.1275
+    assert plain["usd_per_million_tokens"] == pytest.approx(
+        1e6 * hourly / 3600 / plain["tokens_per_s"]
+    )
 
 
 def test_a_machine_that_is_too_small_is_told_beneath_the_others(run):

@@ -3,9 +3,8 @@
 import pytest
 
 import planner as pl
-from planner.cost.energy import hourly_usd
 from planner.machines.software import CollectiveKernel
-from planner.readers.topology_file import LIFETIME_H, USD_PER_KWH, software_toml
+from planner.readers.topology_file import software_toml
 from tests.instances import tiny_software
 
 GOOD = """
@@ -205,13 +204,41 @@ def test_a_rental_is_the_hourly_price(tmp_path):
 
 
 def test_a_purchase_is_spread_over_its_life_with_its_power(tmp_path):
-    tables = '[price]\npurchase = "35040 USD"\n[power]\nsystem = "1 kW"\n'
-    price = machine_of(tmp_path, GOOD + tables).price
-    assert price.basis == "purchase"
-    assert price.usd_per_chip_hour == pytest.approx(1.0 + 0.10)
-    assert price.usd_per_chip_hour == pytest.approx(
-        hourly_usd(35040, LIFETIME_H, 1000.0, USD_PER_KWH)
+    # 35,040 hours are four years; 1 kW at 0.10 USD/kWh, and 1.2 times that at the site.
+    for key in ("purchase", "node"):
+        tables = f'[price]\n{key} = "35040 USD"\n[power]\nsystem = "1 kW"\n'
+        price = machine_of(tmp_path, GOOD + tables).price
+        assert price.basis == "node"
+        assert price.usd_per_chip_hour == pytest.approx(1.0 + 0.12)
+
+
+def test_a_machine_may_have_a_price_on_each_basis(tmp_path):
+    # The chip of GOOD draws 700 W alone: 0.07 USD/h, 0.084 at the site.
+    tables = """
+[price]
+chip = "17520 USD"
+node = { value = "35040 USD", confidence = "guess", note = "twice the chip", within = 2 }
+rental = "3 USD/h"
+[power]
+system = "1 kW"
+"""
+    machine = machine_of(tmp_path, GOOD + tables)
+    assert machine.price.basis == "node"
+    assert machine.price.bases == ("node", "rental", "chip")
+    hourly = [machine.price.offer(basis) for basis in ("chip", "node", "rental")]
+    assumed = machine.price.economics
+    assert [offer.usd_per_chip_hour(assumed) for offer in hourly] == pytest.approx(
+        [0.584, 1.12, 3.0]
     )
+    figure = machine.figures[-1]
+    assert (figure.path, figure.within) == ("price.usd_per_chip_hour", 2)
+    assert "twice the chip" in figure.note
+    assert "PUE 1.2" in figure.note
+
+
+def test_a_factor_of_doubt_is_above_one(tmp_path):
+    tables = '[price]\nrental = { value = "3 USD/h", within = 0.5 }\n'
+    assert "price.rental: Offer.within" in str(refusal(tmp_path, GOOD + tables))
 
 
 def test_power_of_the_file_goes_before_the_chips(tmp_path):
@@ -300,7 +327,7 @@ def test_a_figure_that_is_refused_is_named(tmp_path, figure):
         ("[[fabric]]", "power = 5\n[[fabric]]", "power must be a table, written as [power]"),
         ("[[fabric]]", 'power = { rack = "5 W" }\n[[fabric]]', "power.rack is not a field"),
         ("[[fabric]]", 'price = { rental = "3 USD" }\n[[fabric]]', "price.rental needs a number and a unit of dollars per hour"),
-        ("[[fabric]]", 'price = { purchase = { note = "x" } }\n[[fabric]]', "price.purchase needs a number"),
+        ("[[fabric]]", 'price = { purchase = { note = "x" } }\n[[fabric]]', "price.purchase must be a figure or a table"),
         ('name = "mine"', 'name = "mine', "is not valid TOML"),
         ("units = 8", "units = 8\nunits = 9", "is not valid TOML: Cannot overwrite a value (at line 11"),
     ],
@@ -369,9 +396,9 @@ def test_a_negative_purchase_is_refused(tmp_path):
     assert "price" in str(refusal(tmp_path, GOOD + '[price]\npurchase = "-100 USD"\n'))
 
 
-def test_a_rental_beside_a_purchase_is_refused(tmp_path):
-    assert "price" in str(
-        refusal(tmp_path, GOOD + '[price]\nrental = "3 USD/h"\npurchase = "30000 USD"\n')
+def test_a_purchase_beside_a_node_is_refused(tmp_path):
+    assert "price.node and price.purchase" in str(
+        refusal(tmp_path, GOOD + '[price]\nnode = "3 USD"\npurchase = "30000 USD"\n')
     )
 
 

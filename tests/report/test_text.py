@@ -90,7 +90,7 @@ def test_assumptions_stand_at_the_end(result):
     after = lines[lines.index("assumptions") + 1 :]
     assert after == [
         "  no rules of plain's engine are known: any plan counts as one that it runs",
-        "  price: rental basis, 1 USD an hour for each chip",
+        "  price: rent, 1 USD an hour for each chip",
     ]
 
 
@@ -121,8 +121,8 @@ def test_doubts_count_the_power_that_the_question_counts():
         ("palm-540b", "hgx-h100", {}, "the shape of palm-540b is from memory"),
         ("llama-2-7b", "hgx-h100", {"prompt_tokens": 5000}, "5256 tokens are more than the 4096 that llama-2-7b was made for"),
         ("llama-2-7b", "article-lpu", {}, "power and price count the share of each chip's memory that is filled"),
-        ("llama-2-7b", "tpu-v4", {}, "price: rental basis, 3.22 USD an hour for each chip"),
-        ("llama-2-7b", "hgx-h100", {}, "price: purchase basis, 1.09 USD an hour for each chip"),
+        ("llama-2-7b", "tpu-v4", {}, "price: rent, 3.22 USD an hour for each chip"),
+        ("llama-2-7b", "hgx-h100", {}, "price: the chip and its share of the node, 1.12 USD an hour for each chip (4 y"),
     ],
 )  # fmt: skip
 def test_what_the_figures_rest_on_is_said(model, machine, workload, said):

@@ -25,7 +25,7 @@ def score_of(power=None):
 
 def test_every_figure_of_a_score_has_words():
     words = {"power_scope", "breakdown", "prefill_breakdown", "residuals", "stages", "load"}
-    words |= {"unvouched"}
+    words |= {"unvouched", "power_basis", "price_basis"}
     assert set(FIELD_WORDS) | set(SAMPLE_WORDS) == set(Score.model_fields) - words
 
 
@@ -79,8 +79,9 @@ def test_the_headline_has_every_figure_in_order():
 @pytest.mark.parametrize(
     ("power", "scope"),
     [
-        (Power(chip_w=100.0), "chips alone"),
-        (Power(chip_w=100.0, system_w=150.0), "everything at the wall"),
+        (Power(chip_w=100.0), "chips alone, provisioned"),
+        (Power(chip_w=100.0, idle_share=0.5), "chips alone, drawn"),
+        (Power(chip_w=100.0, system_w=150.0), "everything at the wall, provisioned"),
         (Power(), "power not published"),
     ],
 )

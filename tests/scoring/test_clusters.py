@@ -90,9 +90,12 @@ def test_price_and_power_add_up_over_the_pools():
     dear = cluster.pools[1].topology.replace(price=pl.load_topology("l4").price, power=FOLLOWING)
     cluster = cluster.replace(pools=(cluster.pools[0], cluster.pools[1].replace(topology=dear)))
     score = pl.score_pooled_plan(split_between("a", "b"), graph, cluster, work)
-    hourly = 1.0 + dear.price.usd_per_chip_hour
+    # One is rented, the other known as rented too; one's draw is not known, so both are
+    # provisioned: 150 W at the wall, and 100 + 50.
+    hourly = 1.0 + dear.price.offer("rental").rent_usd_per_chip_hour
+    assert (score.price_basis, score.power_basis) == ("rental", "provisioned")
     assert score.usd_per_million_tokens == pytest.approx(1e6 * hourly / 3600 / score.tokens_per_s)
-    assert 150 + 0.2 * 100 < score.power_w < 300
+    assert score.power_w == pytest.approx(300)
     assert score.energy_per_token_j == pytest.approx(score.power_w / score.tokens_per_s)
     free = cluster.pools[0].replace(
         topology=tiny_topology(2, price=pl.load_topology("apple-m3-max").price)

@@ -300,3 +300,56 @@ def test_a_chip_too_small_is_refused_with_what_is_wanted_and_how_many_rules_brea
     # Two sequences of 7 tokens and buffers for 8 tokens of 40 B beside 100 B of weights.
     assert (caught.value.demand, caught.value.capacity) == (100 + 2 * 280 + 320, 150)
     assert str(caught.value).endswith("(and 1 more)")
+
+
+# ── What is counted ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_dollars_of_an_h100_by_hand_on_each_basis():
+    graph, machine, work = pl.load_model("qwen3-0.6b"), pl.load_topology("hgx-h100", chips=1), WORK
+    plan = pl.uniform_plan(graph, machine)
+    site = pl.Economics(pue=1.3, utilisation=0.5)
+    owned = pl.load_topology("hgx-h100", chips=1, economics=site)
+    # 35,040 hours are four years; the GPU draws 0.7 kW, with its share of the node 1.275 kW; 0.10
+    # USD/kWh, 1.3 times that at the site; half of the hours are paid for nothing.
+    hourly = {
+        "chip": 2 * (27_000 / 35_040 + 1.3 * 0.0700),
+        "node": 2 * (33_750 / 35_040 + 1.3 * 0.1275),
+        "rental": 2 * 3.00,
+    }
+    for basis, usd in hourly.items():
+        score = pl.score_plan(plan, graph, owned, work, price_basis=basis)
+        assert score.price_basis == basis
+        assert score.usd_per_million_tokens == pytest.approx(1e6 * usd / 3600 / score.tokens_per_s)
+
+
+def test_watts_are_drawn_or_provisioned_and_count_the_site_where_that_is_asked():
+    graph, machine, work = pl.load_model("qwen3-0.6b"), pl.load_topology("hgx-h100", chips=1), WORK
+    plan = pl.uniform_plan(graph, machine)
+    drawn = pl.score_plan(plan, graph, machine, work)
+    always = pl.score_plan(plan, graph, machine, work, power_basis="provisioned")
+    assert (drawn.power_basis, always.power_basis) == ("drawn", "provisioned")
+    assert drawn.power_w < always.power_w == pytest.approx(1275)
+    site = pl.score_plan(plan, graph, machine, work, power_scope="facility")
+    assert (site.power_scope, site.power_w) == ("facility", pytest.approx(1.2 * drawn.power_w))
+    alone = pl.score_plan(plan, graph, machine, work, power_scope="chip", power_basis="provisioned")
+    assert alone.power_w == pytest.approx(700)
+
+
+@pytest.mark.parametrize("basis", ["chip", "node", "rental"])
+def test_the_price_that_is_found_is_that_of_the_plan(basis):
+    machine = pl.load_topology("hgx-h100", chips=2)
+    graph, work = pl.load_model("qwen3-0.6b"), pl.Workload(batch_size=8)
+    asked = {"minimize": "usd_per_million_tokens", "price_basis": basis}
+    result = pl.partition(graph, machine, work, **asked)
+    score = pl.score_plan(result.plan, graph, machine, work, price_basis=basis)
+    assert result.objective == pytest.approx(score.usd_per_million_tokens)
+    assert result.bound <= result.objective * (1 + 1e-9)
+
+
+def test_a_sample_has_its_price():
+    graph, machine = pl.load_model("sdxl"), pl.load_topology("hgx-h100", chips=1, price="3.6 USD/h")
+    score = pl.score_plan(pl.uniform_plan(graph, machine), graph, machine, pl.Workload())
+    # A tenth of a cent a second.
+    assert score.usd_per_sample == pytest.approx(1e-3 / score.samples_per_s)
+    assert score.price_basis == "given"

@@ -9,8 +9,10 @@ from typing import Any, get_args
 from planner.answers.question import FIELDS
 from planner.answers.results import Result
 from planner.errors import InfeasibleError, InputError, UnknownNameError
+from planner.machines.accounts import Counted, PowerBasis, alike_for, what_counts
 from planner.machines.engine import Space
-from planner.machines.topology import Topology
+from planner.machines.prices import OfferBasis
+from planner.machines.topology import PowerScope, Topology
 from planner.models.dtypes import Dtype
 from planner.models.graph import ModelGraph
 from planner.planning.partitioning import partition
@@ -99,6 +101,16 @@ class Crossover(Study):
     space: Space = "any"
     """Whether plans are those that each machine's software can be started with, or any;
     crossovers found before this was said are of any."""
+    power_scope: str = "unknown"
+    """What the watts of both machines count; so the next two, of watts and of prices."""
+    power_basis: str = "unknown"
+    price_basis: str = "unknown"
+
+    @property
+    def among(self) -> str:
+        """Among which plans, and what the metric counts, in words."""
+        counted = Counted(self.power_scope, self.power_basis, self.price_basis)
+        return "; ".join(filter(None, (SPACE_WORDS[self.space], counted.words(self.metric))))
 
     @property
     def points(self) -> tuple[Point, ...]:
@@ -163,7 +175,7 @@ class Crossover(Study):
         if self.params is None:
             return (
                 f"{self.metric}: no crossover of {self.first} and {self.second};"
-                f" {self.winner_below} wins throughout ({SPACE_WORDS[self.space]})"
+                f" {self.winner_below} wins throughout ({self.among})"
             )
         low, high = self.interval()
         return (
@@ -171,7 +183,7 @@ class Crossover(Study):
             f" {self.params / 1e9:.0f} B parameters"
             f" (80 %: {low / 1e9:.0f} to {high / 1e9:.0f} B);"
             f" {self.winner_below} wins below, {self.winner_above} above"
-            f" ({SPACE_WORDS[self.space]}); {self.reason}"
+            f" ({self.among}); {self.reason}"
         )
 
     def plot(self) -> Any:
@@ -207,7 +219,7 @@ def advantage_plot(made: Crossover) -> Any:
     ends = [math.log10(point.parameters / 1e9) for point in (made.rows[0], made.rows[-1])]
     dress(
         figure,
-        title=f"{made.first} against {made.second}: {made.metric}, {SPACE_WORDS[made.space]}",
+        title=f"{made.first} against {made.second}: {made.metric}, {made.among}",
         xaxis={
             "type": "log",
             "title": f"parameters of {made.family} models [10⁹]",
@@ -264,6 +276,9 @@ def crossover(
     workload: Workload | None = None,
     weight_dtype: Dtype = "bf16",
     family: Family = "dense",
+    power_scope: PowerScope | None = None,
+    price_basis: OfferBasis | None = None,
+    power_basis: PowerBasis | None = None,
     space: Space = "engine",
 ) -> Crossover:
     """The number of parameters at which two machines, each with its best plan, cost the same for
@@ -279,7 +294,8 @@ def crossover(
         raise UnknownNameError("field to compare", metric, FIELDS)
     if family not in get_args(Family):
         raise UnknownNameError("family of models", family, get_args(Family))
-    machines = [machine_of(first), machine_of(second)]
+    given = [machine_of(first), machine_of(second)]
+    machines = list(alike_for(metric, given, price_basis, power_basis, power_scope))
     race = _Race(machines, workload or ONE_REQUEST, metric, weight_dtype, family, space)
     bracket = _bracket(race.point)
     if bracket is None:
@@ -337,6 +353,7 @@ class _Race:
             ),
             rows=ordered,
             space=self.space,
+            **what_counts(self.machines)._asdict(),
         )
 
     def explained(self, root: float, bracket: tuple[float, float]) -> dict[str, Any]:

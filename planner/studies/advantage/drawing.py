@@ -118,6 +118,8 @@ def caption_of(drawn: AdvantageMap) -> tuple[str, ...]:
         " batch, users in flight, split, depth and chips free;"
         f" {SPACE_WORDS[drawn.space]}"
     )
+    if drawn.counts:
+        asked = f"{drawn.counts}; {asked}"
     source = (
         "prices: this package's catalogue and fits;"
         " points: the quickest row of each model in its published.csv"

@@ -5,8 +5,10 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from planner.machines.accounts import PowerBasis, alike_for, what_counts
 from planner.machines.engine import Space
-from planner.machines.topology import Topology
+from planner.machines.prices import OfferBasis
+from planner.machines.topology import PowerScope, Topology
 from planner.models.dtypes import Dtype
 from planner.records import Record
 from planner.studies.advantage.crossovers import ONE_REQUEST, best_plan
@@ -48,6 +50,10 @@ class Fading(Study):
     space: Space = "any"
     """Whether plans are those that each machine's software can be started with, or any; tables
     made before this was said are of any."""
+    power_scope: str = "unknown"
+    """What the watts of all machines count, where that is the same; so the next two."""
+    power_basis: str = "unknown"
+    price_basis: str = "unknown"
 
     def line(self, topology: str, users: int, field: str) -> list[tuple[float, float]]:
         """(parameters, field) of one machine, where it has a plan, by size."""
@@ -64,6 +70,9 @@ def fading(
     metric: str = "energy_per_token_j",
     workload: Workload = ONE_REQUEST,
     weight_dtype: Dtype = "fp8",
+    power_scope: PowerScope | None = None,
+    price_basis: OfferBasis | None = None,
+    power_basis: PowerBasis | None = None,
     space: Space = "engine",
     progress: Callable[[FadingRow], None] | None = None,
 ) -> Fading:
@@ -73,7 +82,8 @@ def fading(
     Chips are counted honestly: as many as the model, its caches and its buffers need, chosen by the
     solver. `space` "any" takes plans too that a machine's software cannot be started with.
     """
-    machines = [machine_of(one) for one in topologies]
+    given = [machine_of(one) for one in topologies]
+    machines = alike_for(metric, given, price_basis, power_basis, power_scope)
     rows = []
     for topology, parameters, count in itertools.product(machines, sizes, users):
         work = workload.replace(batch_size=count)
@@ -91,4 +101,5 @@ def fading(
         rows.append(FadingRow.from_fields(fields))
         if progress is not None:
             progress(rows[-1])
-    return Fading(metric=metric, rows=tuple(rows), space=space)
+    counts = what_counts(machines)._asdict()
+    return Fading(metric=metric, rows=tuple(rows), space=space, **counts)

@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 from planner.calibration.measurements import PUBLISHED, Measurement, read_measurements
 from planner.catalogue import load_model
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, UnknownNameError
+from planner.machines.accounts import PowerBasis, alike, alike_for, what_counts
 from planner.machines.engine import Space
-from planner.machines.topology import Topology
+from planner.machines.prices import OfferBasis
+from planner.machines.topology import PowerScope, Topology
 from planner.models.dtypes import Dtype
 from planner.models.graph import ModelGraph
 from planner.planning.partitioning import partition
@@ -166,6 +168,7 @@ class MapGrids:
         looked up in the stairs of the grids: nothing is priced again."""
         if metric not in METRICS:
             raise UnknownNameError("metric of a map", metric, METRICS)
+        self._check_alike(metric)
         demanded = np.array([float(speed) for speed in speeds])
         names = tuple(one.name for one in self.topologies)
         stairs = [
@@ -190,7 +193,17 @@ class MapGrids:
             measured=measured_systems(self.family, names),
             switches=tuple(self._switches(metric, demanded, most_users)),
             space=self.space,
+            **what_counts(self.topologies)._asdict(),
         )
+
+    def _check_alike(self, metric: str) -> None:
+        """Refuse to rank machines whose watts or dollars count different things, or of which they
+        are not known."""
+        if alike(self.topologies, must=(metric,)) != self.topologies:
+            raise InputError(
+                "the machines of this map count power or price on unlike bases; give all of them to"
+                " map_grids() anew"
+            )
 
     def _squares(
         self, values: Floats, places: Places, likely: Floats, speeds: Floats
@@ -355,13 +368,19 @@ def map_grids(
     output_tokens: int = 256,
     weight_dtype: Dtype = "fp8",
     models: Sequence[str] | None = None,
+    power_scope: PowerScope | None = None,
+    price_basis: OfferBasis | None = None,
+    power_basis: PowerBasis | None = None,
     space: Space = "engine",
 ) -> MapGrids:
     """Prices all uniform plans of a family's models on machines, each as large as its fabrics
     join, and those of some real models (None: of the family); plans that each machine's software
-    can be started with, or any."""
-    machines = tuple(whole(one) for one in topologies)
-    _check_once(machines)
+    can be started with, or any.
+
+    Power and price of all count the same, where that is known of all (`machines.accounts.alike`)."""
+    given = tuple(whole(one) for one in topologies)
+    _check_once(given)
+    machines = alike_for("", given, price_basis, power_basis, power_scope)
     work = Workload(batch_size=None, prompt_tokens=prompt_tokens, output_tokens=output_tokens)
     grounds = [Ground(machine) for machine in machines]
     graphs = [member(family, size, weight_dtype) for size in sizes]
@@ -421,6 +440,9 @@ def advantage_map(
     weight_dtype: Dtype = "fp8",
     most_users: int | None = None,
     checks: int = 0,
+    power_scope: PowerScope | None = None,
+    price_basis: OfferBasis | None = None,
+    power_basis: PowerBasis | None = None,
     space: Space = "engine",
 ) -> AdvantageMap:
     """Which machine has the least `metric` ("energy_per_token_j", "usd_per_million_tokens" or
@@ -439,6 +461,9 @@ def advantage_map(
         prompt_tokens=prompt_tokens,
         output_tokens=output_tokens,
         weight_dtype=weight_dtype,
+        power_scope=power_scope,
+        price_basis=price_basis,
+        power_basis=power_basis,
         space=space,
     )
     drawn = grids.map(metric, speeds=speeds, most_users=most_users)

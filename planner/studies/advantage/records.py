@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.errors import listed
+from planner.machines.accounts import Counted
 from planner.machines.engine import Space
 from planner.records import Record, as_figure, as_svg
 from planner.studies.advantage.family import Family
@@ -125,6 +126,17 @@ class AdvantageMap(Study):
     space: Space = "any"
     """Whether plans are those that each machine's software can be started with, or any; maps
     drawn before this was said are of any."""
+    power_scope: str = "unknown"
+    """What the watts of all machines count, and whether they are drawn or provisioned; so what their
+    prices pay for."""
+    power_basis: str = "unknown"
+    price_basis: str = "unknown"
+
+    @property
+    def counts(self) -> str:
+        """What the metric counts, in words; none where it is neither joules nor dollars."""
+        counted = Counted(self.power_scope, self.power_basis, self.price_basis)
+        return counted.words(self.metric)
 
     def plot(self) -> Any:
         """The map in plotly, whose squares say what each machine costs there (`pip install
@@ -142,7 +154,7 @@ class AdvantageMap(Study):
         shares = listed([f"{name} {100 * self.share(name):.0f} %" for name in self.topologies])
         return (
             f"{self.metric} of {self.family} models: of the cells that a machine reaches, {shares}"
-            f" ({SPACE_WORDS[self.space]}; {self.proved})"
+            f" ({'; '.join(filter(None, (self.counts, SPACE_WORDS[self.space], self.proved)))})"
         )
 
     def winners(self) -> NDArray[np.intp]:

@@ -12,11 +12,11 @@ from typing import Any, cast
 
 from planner.cost import energy
 from planner.errors import InputError
+from planner.machines.prices import BASIS_WORDS
 from planner.machines.topology import Figure, Topology, with_value
 from planner.models.dtypes import Dtype
 from planner.pricing.formats import peak_flop_per_s
 from planner.pricing.price_list import Step, useful_work
-from planner.readers.topology_file import LIFETIME_H, USD_PER_KWH
 from planner.scoring.plans import chosen_power
 from planner.studies.audits.bounds import MOST_BATCH, Roof
 from planner.studies.audits.cases import Case, topology_of
@@ -350,23 +350,22 @@ def wiring(case: Case) -> Iterator[Finding]:
 
 
 def purchase(case: Case) -> Iterator[Finding]:
-    """What a chip costs to buy, as the hourly price that the catalogue keeps."""
+    """What a chip costs to buy, beside what the catalogue has."""
     claim = case.claim
     if claim.purchase_usd is None or claim.topology is None:
         return
-    price = case.topology.price
-    if price.basis != "purchase":
+    bought = [
+        (offer.purchase_usd, offer.basis)
+        for offer in case.topology.price.offers
+        if offer.purchase_usd is not None
+    ]
+    if not bought:
         return
-    known = cast(float, price.usd_per_chip_hour)
-    power = case.topology.power
-    watts = power.system_w or power.chip_w or 0.0
-    hourly = float(energy.hourly_usd(claim.purchase_usd, LIFETIME_H, watts, USD_PER_KWH))
-    law = (
-        f"price: {claim.purchase_usd:,g} USD over four years, with power, are {hourly:.3g} USD/h;"
-        f" the catalogue has {known:.3g}"
-    )
+    # A claim does not say what its price pays for: the nearest of what the catalogue has.
+    known, basis = min(bought, key=lambda one: ratio_of(claim.purchase_usd or 0.0, one[0]))
+    law = f"price: {claim.purchase_usd:,g} USD; the catalogue has {known:,g}, {BASIS_WORDS[basis]}"
     source = cited(case.topology, "price.usd_per_chip_hour")
-    off = ratio_of(hourly, known)
+    off = ratio_of(claim.purchase_usd, known)
     if off <= LOOSE:
         yield found("plausible", law, source=source)
     else:

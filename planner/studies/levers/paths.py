@@ -33,8 +33,9 @@ PERCENT = re.compile(r"\s*([-+][\d.]+)\s*%\s*")
 Figures = Iterable[str] | Mapping[str, tuple[float, float] | float]
 """Paths or patterns; or each with its (low, high), or with a relative spread."""
 SHARES = ("_share", "_fraction", "_efficiency")
-UNTOLD = ("figures", "software.residuals")
-"""Sources, and what is known of our own errors: no figures of the machine."""
+UNTOLD = ("figures", "software.residuals", "price.offers")
+"""Sources, what is known of our own errors, and prices on other bases: no figures of the
+machine."""
 
 
 class Range(NamedTuple):
@@ -192,7 +193,9 @@ def _spread_of(
     """What was given, else what the figure's confidence leaves open."""
     if by is not None:
         return by
-    return STEP if figure is None else SPREADS[figure.confidence]
+    if figure is None:
+        return STEP
+    return SPREADS[figure.confidence] if figure.within is None else figure.within - 1
 
 
 def _ends(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from planner.errors import InputError
+from planner.machines.accounts import alike
 from planner.machines.engine import Space
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
@@ -245,6 +246,10 @@ def required(
     has no plan.
     """
     machine = machine_of(topology)
+    rival = _to_beat(target)
+    if isinstance(rival, Topology):
+        asked_for = tuple(name for name in (minimize, maximize) if name)
+        machine, rival = alike((machine, rival), must=asked_for, power_scope=power_scope)
     options = SweepOptions(
         power_scope=power_scope,
         space=space,
@@ -255,7 +260,6 @@ def required(
         progress=progress,
     )
     asked = lever_question(graph, machine, workload, minimize, maximize, limits, options)
-    rival = _to_beat(target)
     now, whole = _now(path, machine, workload)
 
     trial = _Trial(asked, path, rival, free_chips, {})

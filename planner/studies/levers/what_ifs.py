@@ -6,7 +6,9 @@ from typing import Any
 from planner.answers.question import question_of
 from planner.answers.results import Result
 from planner.errors import InfeasibleError
+from planner.machines.accounts import PowerBasis, counted
 from planner.machines.engine import Space
+from planner.machines.prices import OfferBasis
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.planning.partitioning import partition
@@ -113,6 +115,8 @@ def what_if(
     limits: dict[str, float] | None = None,
     time_limit_s: float | None = None,
     power_scope: PowerScope | None = None,
+    price_basis: OfferBasis | None = None,
+    power_basis: PowerBasis | None = None,
     space: Space = "engine",
 ) -> WhatIf:
     """The best plan before and after figures change, each solved to a proof (or until
@@ -122,10 +126,9 @@ def what_if(
     "fabrics[*].latency_s": "1 us", "workload.batch_size": 32}. The options are those of
     `partition`. An UnknownNameError names the figures nearest to a wrong path.
     """
-    is_diffusion = graph.is_diffusion
-    question = question_of(
-        minimize, maximize, limits, power_scope, diffusion=is_diffusion, space=space
-    )
+    diffuses = graph.is_diffusion
+    asked = question_of(minimize, maximize, limits, power_scope, diffusion=diffuses, space=space)
+    topology = counted(topology, price_basis=price_basis, power_basis=power_basis)
     topology = machine_for(graph, topology)
     machine, work = changed(topology, workload, changes)
 
@@ -155,7 +158,7 @@ def what_if(
     return WhatIf(
         rows=tuple(_compared(name, before, after) for name in fields),
         changes=tuple(FigureChange(path=path, before=old[path], after=new[path]) for path in moved),
-        field=question.objective,
+        field=asked.objective,
         before=before,
         after=after,
         refusals=(no_before, no_after),

@@ -22,7 +22,9 @@ from planner.errors import (
     UnknownNameError,
     shortened,
 )
+from planner.machines.accounts import PowerBasis, counted
 from planner.machines.engine import Space
+from planner.machines.prices import OfferBasis
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.planning.partitioning import partition
@@ -112,6 +114,8 @@ class SweepRow(Record):
     usd_per_million_tokens: float | None = None
     power_w: float | None = None
     power_scope: str | None = None
+    power_basis: str | None = None
+    price_basis: str | None = None
     chips: int | None = None
     batch_size: int | None = None
     queued: int | None = None
@@ -123,6 +127,7 @@ class SweepRow(Record):
     image_s: float | None = None
     samples_per_s: float | None = None
     energy_per_sample_j: float | None = None
+    usd_per_sample: float | None = None
     pipeline_parallel: int | None = None
     """Stages."""
     tensor_parallel: int | None = None
@@ -164,6 +169,8 @@ def tasks_of(
     *,
     time_limit_s: float | None,
     power_scope: PowerScope | None,
+    price_basis: OfferBasis | None = None,
+    power_basis: PowerBasis | None = None,
     space: Space = "engine",
 ) -> list[Task]:
     """The tasks of cells, in their order. A wrong name or objective is refused here, before any
@@ -173,7 +180,11 @@ def tasks_of(
     for number, given in enumerate(cells):
         cell = _checked(given, number)
         model = nouns.loaded(cell.model, load_model)
-        machine = nouns.loaded(cell.topology, load_topology)
+        machine = counted(
+            nouns.loaded(cell.topology, load_topology),
+            price_basis=price_basis,
+            power_basis=power_basis,
+        )
         graph, graph_digest = nouns.pickled(model, {"source", "confidence"})
         topology, topology_digest = nouns.pickled(machine, {"title", "figures"})
 

@@ -21,7 +21,9 @@ from pydantic import Field
 
 from planner.catalogue import load_model, load_topology
 from planner.errors import InputError
+from planner.machines.accounts import PowerBasis
 from planner.machines.engine import Space
+from planner.machines.prices import OfferBasis
 from planner.machines.topology import PowerScope
 from planner.models.dtypes import Dtype
 from planner.readers.files import read_toml
@@ -47,6 +49,8 @@ class SweepSpec(Record):
     time_limit_s: float | None = None
     """For each cell."""
     power_scope: PowerScope | None = None
+    price_basis: OfferBasis | None = None
+    power_basis: PowerBasis | None = None
     space: Space = "engine"
     """Whether plans are those that each machine's software can be started with, or any."""
 

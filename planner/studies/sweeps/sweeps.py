@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from planner.errors import InputError, PlannerError, UnknownNameError
+from planner.machines.accounts import PowerBasis
 from planner.machines.engine import Space
+from planner.machines.prices import OfferBasis
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.records import Record, show_as
@@ -165,6 +167,8 @@ def sweep(
     resume: bool = True,
     time_limit_s: float | None = None,
     power_scope: PowerScope | None = None,
+    price_basis: OfferBasis | None = None,
+    power_basis: PowerBasis | None = None,
     space: Space = "engine",
 ) -> Sweep:
     """The best plan of every combination of models, machines, workloads and objectives (fields of
@@ -183,16 +187,15 @@ def sweep(
         _several(models), _several(topologies), _several(workloads), _several(objectives)
     )
     asked = itertools.chain((Cell(*one, limits) for one in product), cells)
-    every = tasks_of(asked, time_limit_s=time_limit_s, power_scope=power_scope, space=space)
-    # By key: a question that was asked twice is planned once, and hard cells come among easy
-    # ones, so that the time that is left can be told.
-    by_key = {task.key: task for task in every}
-    tasks = [by_key[key] for key in sorted(by_key)]
-    if not tasks:
-        raise InputError(
-            "a sweep needs at least one model, topology, workload and objective, or cells="
-        )
-
+    every = tasks_of(
+        asked,
+        time_limit_s=time_limit_s,
+        power_scope=power_scope,
+        price_basis=price_basis,
+        power_basis=power_basis,
+        space=space,
+    )
+    tasks = _by_key(every)
     store = None if file is None else Store(file)
     engine = executor or Embedded(processes or _cores())
     run = _Run(engine, in_flight, store, Meter(len(tasks), progress))
@@ -205,6 +208,17 @@ def sweep(
         run.end()
     rows = sorted(run.rows.values(), key=lambda row: row.order)
     return Sweep(rows=tuple(rows), left=len(tasks) - len(rows))
+
+
+def _by_key(every: Sequence[Task]) -> list[Task]:
+    """A question that was asked twice is planned once, and hard cells come among easy ones, so that
+    the time that is left can be told."""
+    by_key = {task.key: task for task in every}
+    if not by_key:
+        raise InputError(
+            "a sweep needs at least one model, topology, workload and objective, or cells="
+        )
+    return [by_key[key] for key in sorted(by_key)]
 
 
 def _check_counts(executor: Executor | None, processes: int | None, in_flight: int) -> None:
@@ -225,6 +239,8 @@ def rows_of(cells: Sequence[Cell], **options: Any) -> list[SweepRow]:
         cells,
         time_limit_s=options.get("time_limit_s"),
         power_scope=options.get("power_scope"),
+        price_basis=options.get("price_basis"),
+        power_basis=options.get("power_basis"),
         space=options.get("space", "engine"),
     )
     for task in tasks:

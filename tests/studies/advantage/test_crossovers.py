@@ -49,7 +49,7 @@ def test_where_one_machine_wins_throughout_there_is_no_crossover(few_sizes):
     h100 = pl.load_topology("article-h100")
     hungry = h100.replace(
         name="hungry",
-        power=h100.power.replace(system_w=10 * (h100.power.system_w or h100.power.chip_w)),
+        power=h100.power.replace(chip_w=10 * (h100.power.chip_w or 0)),
     )
     result = crossover("article-h100", hungry)
     assert result.params is None
@@ -134,9 +134,10 @@ def test_plans_are_those_that_engines_run_unless_any_is_asked_for(few_sizes):
 
 def test_a_crossover_says_among_which_plans_and_one_without_that_is_of_any(article):
     assert article.space == "engine"
-    assert "(plans that the engines run)" in str(article)
+    assert "(plans that the engines run; power: chips alone, as provisioned)" in str(article)
+    unsaid = ("space", "power_scope", "power_basis", "price_basis")
     old = {
-        name: value for name, value in article.model_dump(mode="json").items() if name != "space"
+        name: value for name, value in article.model_dump(mode="json").items() if name not in unsaid
     }
     assert "(any plan)" in str(crossovers.Crossover.model_validate(old))
 
@@ -152,3 +153,10 @@ def test_the_space_goes_to_every_plan_of_a_crossover(few_sizes, monkeypatch):
     made = crossover("article-lpu", "article-h100", space="any")
     assert made.space == "any"
     assert set(asked) == {"any"}
+
+
+def test_machines_without_a_scope_or_a_basis_in_common_have_no_crossover():
+    with pytest.raises(pl.InputError, match="tpu-v6e, which is not published"):
+        crossover("tpu-v6e", "groq-lpu-chain")
+    with pytest.raises(pl.InputError, match="no basis on which the prices of all are known"):
+        crossover("tpu-v6e", "groq-lpu-chain", metric="usd_per_million_tokens")

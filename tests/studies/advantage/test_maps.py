@@ -221,3 +221,53 @@ def test_what_keeps_its_grids_keeps_its_space():
     free = map_grids(("hgx-h100",), sizes=(8e9,), models=(), space="any")
     again = free.varying(pl.load_topology("hgx-h100"))
     assert again.grids[0][0].space == free.map(speeds=(50.0,), draws=10).space == "any"
+
+
+# ── What is counted ──────────────────────────────────────────────────────────────────────────────
+
+FEW = {"sizes": (8e9, 7e10), "models": ()}
+
+
+def test_machines_are_ranked_by_what_is_known_of_the_power_of_all():
+    made = map_grids(("mi300x-8", "hgx-h100"), **FEW)
+    assert [one.power.system_w for one in made.topologies] == [None, None]
+    ranked = made.map(speeds=SPEEDS)
+    assert (ranked.power_scope, ranked.power_basis) == ("chip", "drawn")
+    assert "power: chips alone, as drawn" in str(ranked)
+    assert "Power: chips alone, as drawn" in ranked.svg()
+
+
+def test_watts_drawn_are_not_ranked_beside_provisioned_ones():
+    made = map_grids(("gb200-nvl72", "article-wse3"), power_scope="chip", **FEW)
+    ranked = made.map(speeds=SPEEDS)
+    assert (ranked.power_scope, ranked.power_basis) == ("chip", "provisioned")
+    assert "power: chips alone, as provisioned" in str(ranked)
+    with pytest.raises(pl.InputError, match="must be chip or system, not 'facility'"):
+        map_grids(("gb200-nvl72",), power_scope="facility", **FEW)
+
+
+def test_a_machine_whose_power_or_price_is_not_known_does_not_lose_but_is_refused():
+    made = map_grids(("tpu-v6e", "groq-lpu-chain"), **FEW)
+    with pytest.raises(pl.InputError, match="power of tpu-v6e, which is not published"):
+        made.map(speeds=SPEEDS)
+    with pytest.raises(pl.InputError, match=r"tpu-v6e \(rental\) and groq-lpu-chain \(node"):
+        made.map("usd_per_million_tokens", speeds=SPEEDS)
+    assert made.map("chips", speeds=SPEEDS).counts == ""
+
+
+def test_a_map_of_dollars_says_what_they_pay_for(grids):
+    ranked = grids.map("usd_per_million_tokens", speeds=SPEEDS)
+    assert ranked.price_basis == "node"
+    assert "price: the chip and its share of the node" in str(ranked)
+    rented = map_grids(("tpu-v6e", "hgx-h100"), **FEW).map("usd_per_million_tokens", speeds=SPEEDS)
+    assert rented.price_basis == "rental"
+
+
+def test_machines_of_unlike_bases_are_not_ranked_by_a_map_of_their_own(grids):
+    other = grids.topologies[0].replace(price=pl.load_topology("tpu-v6e").price)
+    mixed = grids.varying(other)
+    with pytest.raises(pl.InputError, match="no basis on which the prices of all"):
+        mixed.map("usd_per_million_tokens", speeds=SPEEDS)
+    again = grids.varying(pl.load_topology("hgx-h100", price_basis="chip"))
+    with pytest.raises(pl.InputError, match="on unlike bases"):
+        again.map("usd_per_million_tokens", speeds=SPEEDS)

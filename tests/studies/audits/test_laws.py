@@ -5,6 +5,7 @@ import math
 import pytest
 
 import planner as pl
+from planner.machines.prices import Offer
 from planner.machines.topology import Figure, Power, Price, with_value
 from planner.studies.audits import laws
 from planner.studies.audits.bounds import Roof
@@ -492,24 +493,19 @@ def test_hops_are_those_of_the_farthest_chip(shape, hops, verdict):
     assert finding.factor == (None if verdict == "plausible" else hops / (hops - 1))
 
 
-def test_a_purchase_is_its_price_over_four_years_and_its_power():
-    # 35,040 hours; 150 W at a tenth of a dollar for a kWh: 0.015 USD/h beside the price.
-    power_usd = 0.15 * laws.USD_PER_KWH
-    for power in (Power(chip_w=9.0, system_w=150.0), Power(chip_w=150.0)):
-        machine = round_machine(
-            2, price=Price(usd_per_chip_hour=2.0 + power_usd, basis="purchase"), power=power
-        )
-        half = Claim(name="x", topology=machine, purchase_usd=laws.LIFETIME_H)
-        (finding,) = laws.purchase(Case(half))
-        assert finding.factor == pytest.approx((2 + power_usd) / (1 + power_usd))
-        assert (
-            verdicts(laws.purchase, half.replace(purchase_usd=2.2 * laws.LIFETIME_H))[0].verdict
-            == "plausible"
-        )
-        assert (
-            verdicts(laws.purchase, half.replace(purchase_usd=2.4 * laws.LIFETIME_H))[0].verdict
-            != "plausible"
-        )
+def test_a_purchase_is_that_of_the_catalogue_on_any_basis():
+    offers = (
+        Offer(basis="chip", purchase_usd=20_000.0),
+        Offer(basis="node", purchase_usd=30_000.0),
+        Offer(basis="rental", rent_usd_per_chip_hour=2.0),
+    )
+    machine = round_machine(2, price=Price(offers=offers))
+    half = Claim(name="x", topology=machine, purchase_usd=10_000.0)
+    (finding,) = laws.purchase(Case(half))
+    assert finding.factor == pytest.approx(2)
+    for claimed, verdict in ((19_000.0, True), (31_000.0, True), (40_000.0, False)):
+        found = verdicts(laws.purchase, half.replace(purchase_usd=claimed))[0].verdict
+        assert (found == "plausible") == verdict
     rented = machine.replace(price=Price(usd_per_chip_hour=2.0, basis="rental"))
     assert not list(laws.purchase(Case(half.replace(topology=rented))))
 

@@ -101,7 +101,7 @@ def test_ranges_follow_the_grade_of_the_source():
     ranges = {one.path: one for one in ranges_of(MACHINE, ONE)}
     told = {figure.path: figure for figure in MACHINE.figures}
     for path, one in ranges.items():
-        by = 1 + SPREADS[told[path].confidence]
+        by = told[path].within or 1 + SPREADS[told[path].confidence]
         assert one.low == pytest.approx(one.value / by)
         assert one.high == pytest.approx(one.value * by) or one.high <= 1
     assert "chip.memory[0].capacity_bytes" in ranges

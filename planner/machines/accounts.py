@@ -1,0 +1,356 @@
+"""On what basis machines are counted, so that like stands beside like: what their power counts,
+whether it is drawn or provisioned, and what their price pays for.
+
+A basis is chosen once, before anything is planned: it makes another version of the machine.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from planner.errors import InputError, listed, nearest_names
+from planner.machines.cluster import Cluster
+from planner.machines.prices import (
+    BASES,
+    BASIS_WORDS,
+    Economics,
+    Price,
+    check_basis,
+    given_price,
+    offered,
+    repriced,
+)
+from planner.machines.topology import Figure, PowerScope, Topology
+
+PowerBasis = Literal["drawn", "provisioned"]
+POWER_BASES: tuple[PowerBasis, ...] = ("drawn", "provisioned")
+BASIS_PATH = "price.usd_per_chip_hour"
+SCOPE_WORDS = {
+    "chip": "chips alone",
+    "system": "at the wall",
+    "facility": "at the site, with what it loses",
+    "unknown": "not published",
+}
+POWER_WORDS = {"drawn": "as drawn", "provisioned": "as provisioned", "unknown": "unlike bases"}
+ENERGY_FIELDS = ("energy_per_token_j", "energy_per_sample_j", "power_w")
+PRICE_FIELDS = ("usd_per_million_tokens", "usd_per_sample")
+
+
+def power_basis_of(topology: Topology) -> Literal["drawn", "provisioned", "unknown"]:
+    """Whether what a machine draws follows what it does, or is what was provisioned for it."""
+    power = topology.power
+    if power.chip_w is None and power.system_w is None:
+        return "unknown"
+    return "provisioned" if power.idle_share == 1 else "drawn"
+
+
+def counted(
+    topology: Topology, *, price_basis: str | None = None, power_basis: str | None = None
+) -> Topology:
+    """The machine with the price of one basis, and the watts of one; None leaves them as they
+    are. An InputError says what is known of it."""
+    check_basis(price_basis)
+    check_power_basis(power_basis)
+    if price_basis is not None:
+        topology = priced(topology, price_basis)
+    if power_basis == "provisioned":
+        topology = _provisioned(topology)
+    if power_basis == "drawn" and power_basis_of(topology) == "provisioned":
+        raise InputError(
+            f"what {topology.name} draws is not known, only what is provisioned for it; ask for"
+            " power_basis 'provisioned'"
+        )
+    return topology
+
+
+def check_power_basis(basis: str | None, field: str = "power_basis") -> None:
+    """Refuse what is no basis of watts, with those that are nearest."""
+    if basis is None or basis in POWER_BASES:
+        return
+    nearest = listed(nearest_names(str(basis), POWER_BASES), "or")
+    raise InputError(
+        f"{field} must be {listed(POWER_BASES, 'or')}, not {str(basis)!r}; did you mean {nearest}?"
+    )
+
+
+def priced(topology: Topology, basis: str) -> Topology:
+    """The machine with its price on another basis."""
+    check_basis(basis)
+    price = topology.price
+    if price.basis == basis:
+        return topology
+    if price.offer(basis) is None:
+        known = (
+            "none is known" if not price.bases else f"it is known as {listed(price.bases, 'or')}"
+        )
+        raise InputError(
+            f"{topology.name} has no price on the basis {basis!r}; {known}: give price='2.10 USD/h'"
+        )
+    return _with_price(topology, offered(price.offers, price.economics, basis))
+
+
+def with_economics(topology: Topology, economics: Economics) -> Topology:
+    """The machine whose owner has other costs."""
+    return _with_price(topology, repriced(topology.price, economics))
+
+
+def with_price(topology: Topology, text: str, field: str = "price") -> Topology:
+    """The machine at a price that somebody says: "2.10 USD/h" for each chip."""
+    return _with_price(topology, given_price(topology.price, text, field))
+
+
+def _with_price(topology: Topology, price: Price) -> Topology:
+    """With the figure of the price that is taken now, and where it comes from."""
+    kept = tuple(figure for figure in topology.figures if figure.path != BASIS_PATH)
+    figure = price_figure(price)
+    figures = kept if figure is None else (*kept, figure)
+    return topology.replace(price=price, figures=figures)
+
+
+def price_figure(price: Price) -> Figure | None:
+    """Where the hourly price comes from; None where there is none."""
+    hourly = price.usd_per_chip_hour
+    if hourly is None:
+        return None
+    offer = price.offer(price.basis)
+    if offer is None:
+        return Figure(
+            path=BASIS_PATH, value=hourly, source="", confidence="stated", note="as asked for"
+        )
+    notes = [offer.note]
+    if offer.purchase_usd is not None:
+        assumed = price.economics
+        notes.insert(
+            0,
+            f"{offer.purchase_usd:,.0f} USD over {assumed.lifetime_years:g} years, power at"
+            f" {assumed.usd_per_kwh:.2f} USD/kWh, PUE {assumed.pue:g}",
+        )
+    return Figure(
+        path=BASIS_PATH,
+        value=hourly,
+        source=offer.source,
+        confidence=offer.confidence,
+        note="; ".join(note for note in notes if note),
+        within=offer.within,
+    )
+
+
+def _provisioned(topology: Topology) -> Topology:
+    """The machine that draws always what was provisioned for it."""
+    power = topology.power
+    if power_basis_of(topology) != "drawn":
+        return topology
+    always = power.replace(
+        idle_share=1.0, compute_activity=0.0, memory_activity=0.0, host_share=1.0
+    )
+    paths = [f"power.{name}" for name in ("idle_share", "compute_activity", "memory_activity")]
+    return _without_figures(topology.replace(power=always), [*paths, "power.host_share"])
+
+
+def _without_figures(topology: Topology, paths: Sequence[str]) -> Topology:
+    kept = tuple(figure for figure in topology.figures if figure.path not in paths)
+    return topology.replace(figures=kept)
+
+
+def alike(
+    topologies: Sequence[Topology],
+    *,
+    must: Sequence[str] = (),
+    price_basis: str | None = None,
+    power_basis: str | None = None,
+    power_scope: PowerScope | None = None,
+) -> tuple[Topology, ...]:
+    """The machines on one basis for all, where all are known on one; they are left as they are
+    where there is none, unless a field of `must` hangs on it: then an InputError says why not.
+
+    What is asked for is taken; else what all have in common: of prices the first of `BASES`, of
+    watts those drawn, else those provisioned, at the wall, else of the chips alone.
+    """
+    machines = [
+        counted(one, price_basis=price_basis, power_basis=power_basis) for one in topologies
+    ]
+    machines = _alike_in_price(machines, must)
+    machines = _alike_in_basis(machines)
+    if power_scope is None:
+        machines = _alike_in_scope(machines, must)
+    else:
+        _refuse_unlike_scope(machines, must, power_scope)
+    if power_scope == "chip":
+        machines = [_chips_alone(one) for one in machines]
+    return tuple(machines)
+
+
+def alike_for(
+    metric: str,
+    topologies: Sequence[Topology],
+    price_basis: str | None,
+    power_basis: str | None,
+    power_scope: PowerScope | None,
+) -> tuple[Topology, ...]:
+    """The machines of a study of one metric, which is on one basis for all or refused; what the
+    site loses is the same factor for all, and is not asked for."""
+    if power_scope not in (None, "chip", "system"):
+        raise InputError(f"power_scope of a study must be chip or system, not {power_scope!r}")
+    return alike(
+        topologies,
+        must=(metric,),
+        price_basis=price_basis,
+        power_basis=power_basis,
+        power_scope=power_scope,
+    )
+
+
+def alike_machines(
+    topologies: Sequence[Topology],
+    price_basis: str | None = None,
+    power_basis: str | None = None,
+) -> list[Topology]:
+    """Machines that serve together, counted on one basis where all are known on one."""
+    machines = [
+        counted(one, price_basis=price_basis, power_basis=power_basis) for one in topologies
+    ]
+    return _alike_in_basis(_alike_in_price(machines, ()))
+
+
+def alike_pools(
+    cluster: Cluster, *, price_basis: str | None = None, power_basis: str | None = None
+) -> Cluster:
+    """The cluster whose pools are counted on one basis, where all are known on one."""
+    machines = alike_machines(
+        [pool.topology for pool in cluster.pools], price_basis=price_basis, power_basis=power_basis
+    )
+    pools = tuple(
+        pool.replace(topology=machine)
+        for pool, machine in zip(cluster.pools, machines, strict=True)
+    )
+    return cluster if pools == cluster.pools else cluster.replace(pools=pools)
+
+
+def common_power_basis(
+    topologies: Sequence[Topology],
+) -> Literal["drawn", "provisioned", "unknown"]:
+    """What the watts of all are, where they are the same."""
+    bases = {power_basis_of(one) for one in topologies}
+    return bases.pop() if len(bases) == 1 else "unknown"
+
+
+def common_price_basis(topologies: Sequence[Topology]) -> str | None:
+    """On which the prices of all are known; None: on none. What was given goes with any."""
+    shared = [one.price for one in topologies if one.price.basis != "given"]
+    if len({price.basis for price in shared}) == 1:
+        basis = shared[0].basis
+        return None if basis == "unknown" else basis
+    if not shared:
+        return "given"
+    return next((basis for basis in BASES if all(basis in one.bases for one in shared)), None)
+
+
+def _alike_in_price(machines: list[Topology], must: Sequence[str]) -> list[Topology]:
+    basis = common_price_basis(machines)
+    if basis in BASES:
+        return [one if one.price.basis == "given" else priced(one, basis) for one in machines]
+    field = next((name for name in must if name in PRICE_FIELDS), None)
+    if basis is None and field is not None:
+        raise InputError(unlike_prices(field, machines))
+    return machines
+
+
+def unlike_prices(field: str, machines: Sequence[Topology]) -> str:
+    """Why a price cannot be set beside another."""
+    unpriced = [one.name for one in machines if one.price.basis == "unknown"]
+    if unpriced:
+        return (
+            f"{field} needs a price of {listed(unpriced)}, which is not known; give it in a file"
+            " or as price='2.10 USD/h'"
+        )
+    known = listed([f"{one.name} ({listed(one.price.bases)})" for one in machines])
+    return (
+        f"{field} is not comparable: there is no basis on which the prices of all are known, only"
+        f" {known}; give price='2.10 USD/h'"
+    )
+
+
+def _alike_in_basis(machines: list[Topology]) -> list[Topology]:
+    bases = {power_basis_of(one) for one in machines}
+    if {"drawn", "provisioned"} <= bases:
+        return [_provisioned(one) for one in machines]
+    return machines
+
+
+class Counted(NamedTuple):
+    """What figures that stand side by side count."""
+
+    power_scope: str
+    power_basis: str
+    price_basis: str
+
+    def words(self, field: str) -> str:
+        """Of a field, in words; none where it counts neither watts nor dollars."""
+        if field in ENERGY_FIELDS and self.power_scope != "unknown":
+            return f"power: {SCOPE_WORDS[self.power_scope]}, {POWER_WORDS[self.power_basis]}"
+        if field in PRICE_FIELDS and self.price_basis != "unknown":
+            return f"price: {BASIS_WORDS[self.price_basis]}"
+        return ""
+
+
+def what_counts(topologies: Sequence[Topology]) -> Counted:
+    """What the figures of all count, where they count the same; else unknown."""
+    scopes = {next(iter(scopes_of(one)), "unknown") for one in topologies}
+    prices = {one.price.basis for one in topologies}
+    return Counted(
+        power_scope=scopes.pop() if len(scopes) == 1 else "unknown",
+        power_basis=common_power_basis(topologies),
+        price_basis=prices.pop() if len(prices) == 1 else "unknown",
+    )
+
+
+def scopes_of(topology: Topology) -> tuple[PowerScope, ...]:
+    """In which a machine's power is known, the widest first."""
+    known: list[PowerScope] = []
+    if topology.power.system_w is not None:
+        known.append("system")
+    if topology.power.chip_w is not None:
+        known.append("chip")
+    return tuple(known)
+
+
+def _alike_in_scope(machines: list[Topology], must: Sequence[str]) -> list[Topology]:
+    known = [scopes_of(one) for one in machines]
+    wanted: tuple[PowerScope, ...] = ("system", "chip")
+    common = next((scope for scope in wanted if all(scope in one for one in known)), None)
+    if common == "chip":
+        return [_chips_alone(one) for one in machines]
+    field = next((name for name in must if name in ENERGY_FIELDS), None)
+    if common is None and field is not None:
+        raise InputError(_unlike_scopes(field, machines))
+    return machines
+
+
+def _chips_alone(topology: Topology) -> Topology:
+    if topology.power.system_w is None or topology.power.chip_w is None:
+        return topology
+    alone = topology.power.replace(system_w=None, host_share=1.0)
+    return _without_figures(topology.replace(power=alone), ["power.system_w", "power.host_share"])
+
+
+def _unlike_scopes(field: str, machines: Sequence[Topology]) -> str:
+    silent = [one.name for one in machines if not scopes_of(one)]
+    if silent:
+        return (
+            f"{field} needs the power of {listed(silent)}, which is not published; give it in a"
+            " file"
+        )
+    known = listed([f"{one.name} ({listed(scopes_of(one))})" for one in machines])
+    return f"{field} is not comparable: there is no scope in which all are known, only {known}"
+
+
+def _refuse_unlike_scope(
+    machines: Sequence[Topology], must: Sequence[str], scope: PowerScope
+) -> None:
+    field = next((name for name in must if name in ENERGY_FIELDS), None)
+    wanted = "system" if scope == "facility" else scope
+    silent = [one.name for one in machines if wanted not in scopes_of(one)]
+    if field is not None and silent:
+        raise InputError(
+            f"{field} needs the {scope} power of {listed(silent)}, which is not published; give it"
+            " in a file"
+        )
