@@ -43,6 +43,12 @@ WORDS = {
 }
 
 
+def spread_of(figure: Figure) -> float:
+    """Half width of a figure's 80 % interval: its own where it states one, else that of its grade.
+    [1]"""
+    return SPREADS[figure.confidence] if figure.spread is None else figure.spread
+
+
 class Doubt(NamedTuple):
     """A figure of low confidence, and what it does to the answer."""
 

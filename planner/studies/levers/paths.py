@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeGuard
 
 from planner.errors import InputError, UnknownNameError, shortened
 from planner.machines.topology import Figure, Topology, with_value
-from planner.scoring.doubts import SPREADS, STEP
+from planner.scoring.doubts import STEP, spread_of
 from planner.units import parse_quantity, spoken
 from planner.workload import Workload
 
@@ -192,7 +192,7 @@ def _spread_of(
     """What was given, else what the figure's confidence leaves open."""
     if by is not None:
         return by
-    return STEP if figure is None else SPREADS[figure.confidence]
+    return STEP if figure is None else spread_of(figure)
 
 
 def _ends(
