@@ -152,8 +152,8 @@ class Figure(Record):
     source: str
     confidence: Confidence
     note: str = ""
-    spread: Annotated[float, Field(gt=0, le=10)] | None = None
-    """Half width of its 80 % interval on a logarithmic scale, where more is known of its doubt
+    half_width: Annotated[float, Field(gt=0, le=10)] | None = None
+    """Of its 80 % interval, on a logarithmic scale, where more is known of its doubt
     than its grade says (see `scoring.doubts.spread_of`)."""
 
 

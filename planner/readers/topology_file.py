@@ -94,7 +94,7 @@ TUNING = {
     "compute_efficiency": ("compute_efficiency", ""),
     "memory_efficiency": ("memory_efficiency", ""),
 }
-ORIGIN = ("source", "confidence", "note", "spread")
+ORIGIN = ("source", "confidence", "note", "half_width")
 """Keys that say where a figure comes from, and how sure it is."""
 DRAWN = ("idle_share", "compute_activity", "memory_activity")
 FLAGS = ("pads_heads", "packs_prompts", "quantised_dispatch")
@@ -374,7 +374,7 @@ def _entry_of(given: Any, field: str) -> Mapping[str, Any]:
     """A figure as a table, with its value under `value`."""
     entry = given if isinstance(given, dict) else {"value": given}
     wrong = "" if "value" in entry else "it has no value"
-    unknown = set(entry) - {"value", "source", "confidence", "note", "spread", "dtype"}
+    unknown = set(entry) - {"value", "source", "confidence", "note", "half_width", "dtype"}
     if unknown:
         wrong = f"{shortened(min(unknown))} is not one of its fields"
     if wrong:

@@ -46,7 +46,7 @@ WORDS = {
 def spread_of(figure: Figure) -> float:
     """Half width of a figure's 80 % interval: its own where it states one, else that of its grade.
     [1]"""
-    return SPREADS[figure.confidence] if figure.spread is None else figure.spread
+    return SPREADS[figure.confidence] if figure.half_width is None else figure.half_width
 
 
 class Doubt(NamedTuple):

@@ -173,6 +173,6 @@ def test_a_single_sequence_moved_by_a_fifth_stays_single():
 def test_a_figure_that_states_its_own_doubt_has_that_and_others_that_of_their_grade():
     guess = figure("software.step_overhead_s", 1e-3)
     assert spread_of(guess) == SPREADS["guess"]
-    assert spread_of(guess.replace(spread=0.7)) == 0.7
-    with pytest.raises(pl.InputError, match="spread"):
-        guess.replace(spread=-1.0)
+    assert spread_of(guess.replace(half_width=0.7)) == 0.7
+    with pytest.raises(pl.InputError, match="half_width"):
+        guess.replace(half_width=-1.0)

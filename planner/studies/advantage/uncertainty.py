@@ -44,7 +44,7 @@ class FigureEffect(Record):
 
 def is_doubted(figure: Figure) -> bool:
     """Whether its doubt counts beside the residual."""
-    return figure.spread is not None or figure.confidence not in TAKEN_AS_THEY_ARE
+    return figure.half_width is not None or figure.confidence not in TAKEN_AS_THEY_ARE
 
 
 def residual_of(topology: Topology, field: str) -> float:

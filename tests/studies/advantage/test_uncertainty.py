@@ -185,6 +185,6 @@ def test_no_parts_are_no_width_and_three_add_in_squares():
 def test_a_figure_that_states_its_own_doubt_is_doubted_whatever_its_grade():
     machine = known(("power.chip_w", 100.0, "fit"))
     (figure,) = machine.figures
-    machine = machine.replace(figures=(figure.replace(spread=0.5),))
+    machine = machine.replace(figures=(figure.replace(half_width=0.5),))
     (effect,) = figure_effects(machine, lambda one: one.power.chip_w**2)
     assert effect.half_width == pytest.approx(2 * 0.5)
