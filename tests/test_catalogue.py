@@ -19,6 +19,7 @@ from planner.catalogue import (
 from planner.errors import plain_name
 from planner.machines.tiers import second_tier
 from planner.machines.topology import with_value
+from planner.pricing.operator_table import operator_facts
 from tests.instances import tiny_topology
 
 with (Path(__file__).parent / "data" / "datasheets.csv").open() as table:
@@ -505,3 +506,144 @@ def test_corsair_runs_from_lpddr_what_its_sram_cannot_hold():
     assert found.score.tpot_s > stage.offloaded_bytes / 400e9
     with pytest.raises(pl.InfeasibleError, match="does not fit"):
         pl.partition(graph, cards, pl.Workload(batch_size=1), offload=False)
+
+
+SPARSE_TENSOR_CORES = {
+    "ampere",
+    "ampere-workstation",
+    "geforce-30",
+    "geforce-40",
+    "geforce-50",
+    "ada",
+    "hopper",
+    "blackwell",
+    "blackwell-workstation",
+    "gb10",
+    "rubin",
+    "cdna",
+}
+"""Generations whose matrix units skip two zeros in four: NVIDIA's since Ampere, AMD's since
+MI300."""
+
+
+@pytest.mark.parametrize("name", pl.topology_names())
+def test_chips_of_one_generation_skip_the_same_zeros(name):
+    chip = pl.load_topology(name).chip
+    if chip.architecture:
+        skips_two_of_four = "2:4" in chip.skips
+        assert skips_two_of_four == (chip.architecture in SPARSE_TENSOR_CORES)
+
+
+@pytest.mark.parametrize(
+    ("name", "most_tflops"),
+    [
+        ("hgx-h100", 794.5),
+        ("hgx-h200", 794.5),
+        ("gh200", 829.0),
+        ("hgx-a100", 271.2),
+        ("hgx-b200", 1745.0),
+        ("mi300x-8", 668.0),
+        ("gaudi3", 1243.0),
+    ],
+)
+def test_no_chip_multiplies_faster_than_was_ever_measured(name, most_tflops):
+    """Maxima over shapes of bf16 matmuls, as STAS measured them; of the GH200 0.838 of 989, of
+    Gaudi 3 0.741 of 1,677."""
+    machine = pl.load_topology(name)
+    graph = pl.load_model("llama-3.1-8b", weight_dtype="bf16")
+    facts = operator_facts(graph, machine)
+    assert 1e12 * most_tflops > facts.achieved_flop_per_s.max() > 0.7e12 * most_tflops
+
+
+def test_a_prompt_on_one_mi300x_stays_below_what_its_matmuls_reach():
+    """2 · 6.98e9 weights a token without embedding and head: 668 TFLOP/s take 85 ms for 4,096."""
+    machine = pl.load_topology("mi300x-8", chips=1)
+    graph = pl.load_model("llama-3.1-8b", weight_dtype="bf16")
+    work = pl.Workload(batch_size=1, prompt_tokens=4096, output_tokens=1, arrivals="together")
+    score = pl.score_plan(pl.uniform_plan(graph, machine), graph, machine, work)
+    assert 2 * 6.98e9 * 4096 / score.ttft_s < 668e12
+
+
+@pytest.mark.parametrize("name", ["h100-pcie", "h100-nvl"])
+def test_cards_that_draw_half_do_not_hold_the_clock_of_those_that_draw_all(name):
+    card, module = pl.load_topology(name), pl.load_topology("hgx-h100")
+    assert card.power.chip_w <= 400 < module.power.chip_w == 700
+    assert card.chip.compute_efficiency < module.chip.compute_efficiency == 1
+
+
+def test_hosts_are_a_guess_where_no_run_was_measured_at_the_wall():
+    for name in pl.topology_names():
+        stated = [
+            one
+            for one in pl.load_topology(name).figures
+            if one.path == "power.host_share" and one.source == "FIT"
+        ]
+        for one in stated:
+            assert one.confidence == ("fit" if name == "hgx-b200" else "guess"), name
+
+
+def test_rubin_draws_as_blackwell_does_and_says_that_it_is_a_guess():
+    rubin, blackwell = pl.load_topology("vera-rubin-nvl72"), pl.load_topology("hgx-b200")
+    for name in ("idle_share", "compute_activity", "memory_activity"):
+        assert getattr(rubin.power, name) == getattr(blackwell.power, name)
+        (figure,) = [one for one in rubin.figures if one.path == f"power.{name}"]
+        assert figure.confidence == "guess"
+
+
+@pytest.mark.parametrize("name", pl.topology_names())
+def test_graphics_cards_of_a_desk_are_not_joined_over_infiniband(name):
+    machine = pl.load_topology(name)
+    if machine.chip.architecture.startswith("geforce"):
+        assert [one.name for one in machine.fabrics[1:]] == ["Ethernet 10 GbE"]
+
+
+# ── Machines of which only claims are published ──────────────────────────────────────────────────
+
+
+def test_the_articles_machines_alone_have_no_software():
+    bare = {
+        name
+        for name in pl.topology_names()
+        if pl.load_topology(name).software.name.startswith("claims")
+    }
+    assert bare == {"article-h100", "article-lpu", "article-wse3"}
+
+
+def decoding_s(machine, model, weight_dtype, users):
+    """The fastest token of so many users with all of a machine's chips at hand. [s]"""
+    work = pl.Workload(batch_size=users, prompt_tokens=1024, output_tokens=256, phase="decode")
+    graph = pl.load_model(model, weight_dtype=weight_dtype)
+    return pl.partition(graph, machine, work).score.tpot_s
+
+
+@pytest.mark.parametrize(
+    ("chips", "model", "weight_dtype", "users", "claimed_s"),
+    [
+        (8, "llama-3.1-8b", "int8", 1, 1e-3),
+        (64, "llama-3.1-70b", "fp4", 60, 60 / 30_000),  # 2 ms a token, 30,000 tokens/s
+    ],
+)
+def test_corsair_is_as_fast_as_its_maker_projects(chips, model, weight_dtype, users, claimed_s):
+    cards = pl.load_topology("dmatrix-corsair", chips=chips)
+    assert decoding_s(cards, model, weight_dtype, users) == pytest.approx(claimed_s, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("model", "weight_dtype", "claimed"),
+    [("llama-3.1-8b", "bf16", 1000), ("deepseek-v3", "fp8", 198)],
+)
+def test_sixteen_sn40l_are_as_fast_as_was_published(model, weight_dtype, claimed):
+    sockets = pl.load_topology("sn40l")
+    graph = pl.load_model(model, weight_dtype=weight_dtype)
+    work = pl.Workload(batch_size=1, prompt_tokens=1000, output_tokens=300)
+    plan = pl.uniform_plan(graph, sockets, tensor_parallel=16)
+    score = pl.score_plan(plan, graph, sockets, work)
+    assert 1 / score.tpot_s == pytest.approx(claimed, rel=0.02)
+    # Its guessed fabric has a share of that, and does not rule it.
+    assert sum(one.collective_s for one in score.breakdown) < 0.3 * score.tpot_s
+
+
+def test_an_8b_model_in_memory_is_bound_by_its_multipliers():
+    """Its 7 billion weights take 14 billion operations a token, 115 GOPS do 8.1 tokens a second."""
+    modules = pl.load_topology("upmem-pim")
+    assert decoding_s(modules, "llama-3.1-8b", "int8", 1) > 14e9 / 115e9

@@ -54,6 +54,8 @@ LEAST_SHARE = 0.03
 """Of the rows: models (or machines) of fewer are not left out by themselves."""
 FAMILY_ROWS = 120
 """A family of more rows than this counts no more than one of as many."""
+DRAWS_AS = {"rubin": "blackwell"}
+"""Generations that were not measured, and the one before, whose draw they are taken to have."""
 
 
 class Recipe(Record):
@@ -228,11 +230,11 @@ def ship_draws(draws: Sequence[Drawn], host_share: float, folder: Path) -> None:
     for path in sorted((folder / "chips").glob("*.toml")):
         text = path.read_text(encoding="utf-8")
         path.write_text(_with_draw(text, by_generation), encoding="utf-8")
-    share = {"powers[0].host_share": host_share}
+    measured = {row.topology for row in _rows(PUBLISHED) if row.power_scope == "system"}
     for path in sorted(folder.glob("*.toml")):
         text = path.read_text(encoding="utf-8")
-        note = "runs of MLPerf at the wall on B200"
-        path.write_text(with_figures(text, share, note), encoding="utf-8")
+        text = _with_host_share(text, host_share, measured=path.stem in measured)
+        path.write_text(text, encoding="utf-8")
 
     # The residuals are those of the figures that were just written.
     catalogue.reread()
@@ -251,13 +253,28 @@ def ship_draws(draws: Sequence[Drawn], host_share: float, folder: Path) -> None:
 def _with_draw(text: str, by_generation: Mapping[str, Drawn]) -> str:
     """A chip's file with what its generation draws, or, as a guess, with what all do."""
     generation = re.search(r'^architecture = "(.*)"$', text, re.MULTILINE)
-    own = by_generation.get(generation[1] if generation else "")
-    drawn = own or by_generation[""]
-    constants = {name: getattr(drawn.power, name) for name in NAMES if f"{name} = " in text}
+    name = generation[1] if generation else ""
+    own = by_generation.get(name) if name else None
+    before = DRAWS_AS.get(name, "")
+    drawn = own or by_generation.get(before) or by_generation[""]
+
+    constants = {key: getattr(drawn.power, key) for key in NAMES if f"{key} = " in text}
     if own:
-        return with_figures(text, constants, f"{drawn.rows} rows")
+        return with_figures(text, constants, f"{own.rows} rows")
     note = f"{drawn.rows} rows of all generations that were measured"
+    if before:
+        note = f"as {before.capitalize()}, {drawn.rows} rows"
     return with_figures(text, constants, note, "guess")
+
+
+def _with_host_share(text: str, host_share: float, *, measured: bool) -> str:
+    """A machine's file with what hosts draw, a guess where no run of it was measured at the
+    wall."""
+    constants = {"powers[0].host_share": host_share}
+    note = "runs of MLPerf at the wall on B200"
+    if measured:
+        return with_figures(text, constants, note)
+    return with_figures(text, constants, f"as {note}", "guess")
 
 
 _DRAWN = {name: (name, "") for name in NAMES}

@@ -131,6 +131,9 @@ class Software(Record):
     attention_efficiency: Fraction | None = None
     experts_efficiency: Fraction | None = None
     """Share of what a matmul would reach that unevenly filled experts reach."""
+    skipping_efficiency: Fraction | None = None
+    """Share of what a dense matmul would reach that one reaches whose kernels skip zeros that lie
+    anywhere; None: all of it."""
     memory_efficiency: Fraction
     """Share of the memory bandwidth that long reads reach."""
     unfused_share: Annotated[float, Field(ge=0, le=1)] = 1.0

@@ -69,10 +69,10 @@ class Chip(Record):
     architecture: str = ""
     """The family of chips whose kernels it shares, such as "hopper"."""
     compute_efficiency: Fraction = 1.0
-    """What of the data sheet's peak the generation can sustain at all, beside what software
-    loses."""
+    """What of the data sheet's peak the chip can sustain, over what those can on which stacks are
+    fitted; what software loses comes on top."""
     memory_efficiency: Fraction = 1.0
-    """What of the data sheet's bandwidth it can."""
+    """The same of the bandwidth."""
     arithmetic_share: Fraction = 1.0
     """Its peak over that of the chip of its generation from which only arithmetic was cut: what
     feeds the arithmetic is as wide as there (`cost.roofline.fed_fraction`)."""
@@ -82,11 +82,18 @@ class Chip(Record):
     def peak_flop_per_s(self, dtype: str) -> float:
         """Peak for values of this format, or for the best format that the chip has to multiply
         them in. [FLOP/s]"""
-        peaks = {peak.dtype: peak.flop_per_s for peak in self.peaks}
+        return self._peak_for(dtype).flop_per_s
+
+    def multiplies_in(self, dtype: str) -> str:
+        """This format, or the one that the chip falls to without a peak of it."""
+        return self._peak_for(dtype).dtype
+
+    def _peak_for(self, dtype: str) -> Peak:
+        peaks = {peak.dtype: peak for peak in self.peaks}
         for candidate in (dtype, *MULTIPLIED_IN[dtype]):
             if candidate in peaks:
                 return peaks[candidate]
-        return max(peaks.values())
+        return max(self.peaks, key=lambda peak: peak.flop_per_s)
 
 
 class Fabric(Record):

@@ -56,7 +56,8 @@ def mostly_multiplied_in(graph: ModelGraph, topology: Topology) -> str:
 
 
 def formats_of(graph: ModelGraph, topology: Topology) -> str:
-    """What matmuls multiply in, in words: where the machine chose it, that is said."""
+    """What matmuls multiply in, in words: where the machine chose it, or has no peak for what was
+    asked, that is said."""
     operators, _ = graph.sorts
     chosen = {
         multiplied_in(operators[sort], topology)
@@ -64,5 +65,7 @@ def formats_of(graph: ModelGraph, topology: Topology) -> str:
         if getattr(operators[sort], "natively", False)
     }
     if not chosen:
-        return str(graph.activation_dtype)
+        asked = str(graph.activation_dtype)
+        taken = topology.chip.multiplies_in(asked)
+        return asked if taken == asked else f"{taken}, since the chip has no {asked}"
     return f"{' and '.join(sorted(chosen))} as chip and stack can"

@@ -93,7 +93,8 @@ class SortFigures:
     def figures(self, sort: Sort, operator: LayerOperator) -> tuple[float, ...]:
         """The fields of `OperatorFacts`, of operators like this one."""
         if sort not in self._known:
-            dtype = multiplied_in(operator, self.topology)
+            # A chip without the format multiplies in another, as its kernels for that one do.
+            dtype = self.chip.multiplies_in(multiplied_in(operator, self.topology))
             peak = self.chip.peak_flop_per_s(dtype)
             whole = self.chip.compute_efficiency * self.tuning.compute_efficiency
             reached = whole * efficiency_of(self.software, operator, dtype)
@@ -112,7 +113,12 @@ def operator_facts(graph: ModelGraph, topology: Topology) -> OperatorFacts:
     known = topology.kept(SortFigures)
     sorts, sort_of_operator = graph.sorts
     figures = np.array([known.figures(sort, operator) for sort, operator in sorts.items()])
-    return OperatorFacts(*figures[sort_of_operator].T[:, :, None])
+    facts = OperatorFacts(*figures[sort_of_operator].T[:, :, None])
+    if topology.software.skipping_efficiency is None:
+        return facts
+    shares = [skipping_share(operator, topology) for operator in graph.operators]
+    achieved = facts.achieved_flop_per_s * np.array(shares)[:, None]
+    return facts._replace(achieved_flop_per_s=achieved)
 
 
 def table_of(
@@ -185,6 +191,20 @@ def efficiency_of(software: Software, operator: LayerOperator, dtype: str) -> fl
     if isinstance(operator, Experts) and software.experts_efficiency is not None:
         return matmuls * software.experts_efficiency
     return matmuls
+
+
+def skipping_share(operator: LayerOperator, topology: Topology) -> float:
+    """Share of what a dense matmul would reach that one reaches which skips zeros anywhere. [1]
+
+    Kernels that look for zeros lose more the fewer there are: where dense ones are faster, zeros
+    and all, a stack takes those, so that the share is never below that of the values left.
+    """
+    share = topology.software.skipping_efficiency
+    if share is None or not isinstance(operator, MatMul | Experts):
+        return 1.0
+    if operator.pattern != "unstructured" or operator.pattern not in topology.chip.skips:
+        return 1.0
+    return max(share, operator.density)
 
 
 def _matmul_efficiency(software: Software, dtype: str) -> float:

@@ -57,6 +57,7 @@ SOFTWARE = {
     "narrow_efficiency": ("narrow_efficiency", ""),
     "attention_efficiency": ("attention_efficiency", ""),
     "experts_efficiency": ("experts_efficiency", ""),
+    "skipping_efficiency": ("skipping_efficiency", ""),
     "step_overhead": ("step_overhead_s", "seconds"),
     "draft_overhead": ("draft_overhead_s", "seconds"),
     "hop_overhead": ("hop_overhead_s", "seconds"),
@@ -119,6 +120,7 @@ PLAIN = {
         "tuning",
         "native",
         "other_models",
+        "named_for",
         "residual",
         "engine",
         "attends_in_cache_dtype",
@@ -163,7 +165,7 @@ def topology_from(
         "chip": book.chip(chip),
         "fabrics": fabrics,
         "software": book.software(stack),
-        "other_software": [] if software else _other_software(stack),
+        "other_software": _other_software(stack, "named_for" if software else "other_models"),
         "host": _host(fields, find_host, book),
         "power": watts,
         "price": book.price(_table(fields, "price"), watts),
@@ -176,13 +178,14 @@ def topology_from(
     return Topology.from_fields({**made, "figures": book.figures})
 
 
-def _other_software(stack: Mapping[str, Any]) -> list[Fields]:
-    """The names of the stacks of models that one is not made for, by class of models."""
-    named = _table(stack, "other_models")
+def _other_software(stack: Mapping[str, Any], key: str) -> list[Fields]:
+    """The names of the stacks of models that one is not made for, by class of models: of those
+    that people take where nobody chose one, or of those that are meant where it is named."""
+    named = _table(stack, key)
     for models, name in named.items():
         if not isinstance(name, str):
             raise InputError(
-                f"software.other_models.{shortened(models)} must be the name of a software stack"
+                f"software.{key}.{shortened(models)} must be the name of a software stack"
             )
     return [{"models": models, "software": name} for models, name in named.items()]
 
@@ -501,6 +504,7 @@ class Book:
         made.pop("collective", None)
         made.pop("tuning", None)
         made.pop("other_models", None)
+        made.pop("named_for", None)
         made["natives"] = _natives(made.pop("native", []))
         made["residuals"] = self.residuals(_table(made, "residual"))
         made.pop("residual", None)

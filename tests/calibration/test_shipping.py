@@ -6,6 +6,7 @@ import pytest
 
 from planner import catalogue
 from planner.calibration.fitting import errors_of, place_of
+from planner.calibration.powers import Drawn
 from planner.calibration.shipping import (
     RESIDUAL_TITLE,
     cases_for,
@@ -13,9 +14,11 @@ from planner.calibration.shipping import (
     left_out_errors,
     recipes,
     ship,
+    ship_draws,
     with_figures,
     with_residuals,
 )
+from planner.machines.topology import Power
 from tests.lanes import mostly_slow
 
 BY_STACK = {recipe.stack: recipe for recipe in recipes()}
@@ -137,3 +140,37 @@ def test_constants_of_a_recipe_change_its_predictions():
         cases = cases_for(recipe)
         shipped, at_start = errors_of(cases, {}), errors_of(cases, recipe.start)
         assert abs(shipped).mean() < abs(at_start).mean()
+
+
+@pytest.mark.slow
+def test_what_was_not_measured_is_shipped_as_a_guess(tmp_path):
+    """Rubin takes Blackwell's draw, an unknown generation that of all, and hosts are a guess but
+    for the machine whose runs were measured at the wall."""
+    for folder in ("chips", "software"):
+        (tmp_path / folder).mkdir()
+    stacks = {"diffusers", "tensorrt-llm", "vllm", "vllm-eager"}
+    names = ["hgx-b200", "hgx-h100", *(f"software/{one}" for one in stacks)]
+    names += ["chips/vera-rubin", "chips/b200-sxm", "chips/mi300x"]
+    for name in names:
+        text = (catalogue.topologies_folder() / f"{name}.toml").read_text(encoding="utf-8")
+        (tmp_path / f"{name}.toml").write_text(text, encoding="utf-8")
+
+    everything = Power(idle_share=0.11, compute_activity=1.0, memory_activity=1.0)
+    blackwell = everything.replace(idle_share=0.22)
+    draws = [Drawn("", everything, 30, 0.1, 0.2), Drawn("blackwell", blackwell, 20, 0.1, 0.2)]
+    ship_draws(draws, 0.5, tmp_path)
+
+    def told(name, key):
+        text = (tmp_path / f"{name}.toml").read_text(encoding="utf-8")
+        (line,) = [line for line in text.splitlines() if line.startswith(f"{key} = ")]
+        return line.removeprefix(f"{key} = {{ value = ").removesuffix('" }')
+
+    fit = 'source = "FIT", confidence ='
+    assert told("chips/b200-sxm", "idle_share") == f'0.22, {fit} "fit", note = "20 rows'
+    assert told("chips/vera-rubin", "idle_share") == (
+        f'0.22, {fit} "guess", note = "as Blackwell, 20 rows'
+    )
+    assert told("chips/mi300x", "idle_share").startswith(f'0.11, {fit} "guess", note = "30 rows of')
+    wall = "runs of MLPerf at the wall on B200"
+    assert told("hgx-b200", "host_share") == f'0.5, {fit} "fit", note = "{wall}'
+    assert told("hgx-h100", "host_share") == f'0.5, {fit} "guess", note = "as {wall}'

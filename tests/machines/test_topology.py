@@ -81,6 +81,21 @@ def test_without_a_formats_peak_a_chip_multiplies_in_the_next_that_it_has(dtype,
     assert chip.peak_flop_per_s(dtype) == peak
 
 
+def test_a_chip_says_which_format_it_falls_to():
+    chip = tiny_chip(
+        peaks=(Peak(dtype="fp16", flop_per_s=2e12), Peak(dtype="int8", flop_per_s=4e12))
+    )
+    asked = ("fp16", "bf16", "fp8", "int8", "nvfp4", "fp32")
+    assert [chip.multiplies_in(one) for one in asked] == [
+        "fp16",
+        "fp16",
+        "fp16",
+        "int8",
+        "fp16",
+        "fp16",
+    ]
+
+
 def test_a_chip_with_one_format_multiplies_everything_in_it():
     chip = tiny_chip(peaks=(Peak(dtype="int8", flop_per_s=7e14),))
     assert chip.peak_flop_per_s("bf16") == 7e14

@@ -74,6 +74,10 @@ def test_mfu_is_measured_against_the_format_that_the_machine_chose():
 def test_words_say_what_is_multiplied_in_and_who_chose_it():
     assert formats_of(chain(layer("a", OPEN)), machine_of()) == "fp4 as chip and stack can"
     assert formats_of(chain(layer("a", matmul())), machine_of()) == "bf16"
+    cards = load_topology("hgx-a100")
+    assert formats_of(load_model("llama-3.1-8b", weight_dtype="int8"), cards) == "int8"
+    eight = load_model("llama-3.1-8b", weight_dtype="fp8")
+    assert formats_of(eight, cards) == "bf16, since the chip has no fp8"
 
 
 @pytest.mark.parametrize(

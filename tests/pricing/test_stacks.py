@@ -46,6 +46,12 @@ def test_a_stack_that_somebody_chose_runs_everything():
     assert load_topology("hgx-h100").replace(chips=2).other_software
 
 
+def test_who_names_a_server_of_language_models_for_others_means_its_builder():
+    chosen = load_topology("hgx-h100", software="tensorrt-llm")
+    found = [machine_for(graph, chosen).software.name for graph in (TOKENS, PICTURES, BERT)]
+    assert found == ["tensorrt-llm", "tensorrt", "tensorrt"]
+
+
 def test_figures_of_the_stack_follow_it():
     machine = machine_for(PICTURES, load_topology("hgx-h100"))
     direct = load_topology("hgx-h100", software="diffusers")
@@ -100,6 +106,8 @@ def test_topologies_keep_their_other_stacks_in_files():
 
 
 def test_names_of_other_stacks_must_be_names():
+    fields = {"name": "x", "named_for": {"diffusion": 3}}
+    _read(fields)  # of a stack that nobody named
     fields = {"name": "x", "other_models": {"diffusion": 3}}
     with pytest.raises(InputError, match=r"other_models\.diffusion must be the name"):
         _read(fields)

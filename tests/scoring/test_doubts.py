@@ -1,10 +1,12 @@
 """Doubts: which uncertain inputs move the answer, by how much, and which are left out."""
 
+import math
+
 import pytest
 
 import planner as pl
 from planner.machines.topology import Figure, Power, with_value
-from planner.scoring.doubts import DOUBTFUL, MATTERS, STEP, WORDS, doubts_about
+from planner.scoring.doubts import DOUBTFUL, MATTERS, SPREADS, STEP, WORDS, doubts_about, spread_of
 from tests.instances import tiny_graph, tiny_software, tiny_topology
 
 GRAPH = tiny_graph()
@@ -168,3 +170,11 @@ def test_a_single_sequence_moved_by_a_fifth_stays_single():
     topology = machine(limit, software=tiny_software(most_sequences=1))
     open_batch = WORKLOAD.replace(batch_size=None)
     assert doubts_about("tokens_per_s", plan_on(topology), GRAPH, topology, open_batch) == ()
+
+
+def test_a_figure_that_states_its_own_doubt_has_that_and_others_that_of_their_grade():
+    guess = figure("software.step_overhead_s", 1e-3)
+    assert spread_of(guess) == SPREADS["guess"]
+    assert spread_of(guess.replace(within=2.0)) == math.log(2.0)
+    with pytest.raises(pl.InputError, match="within"):
+        guess.replace(within=0.5)

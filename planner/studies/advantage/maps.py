@@ -39,10 +39,10 @@ from planner.studies.advantage.records import (
     Uncertainty,
 )
 from planner.studies.advantage.uncertainty import (
-    TAKEN_AS_THEY_ARE,
     FigureEffect,
     combined,
     figure_effects,
+    is_doubted,
     residual_of,
 )
 from planner.studies.study import machine_of
@@ -355,7 +355,7 @@ def _effects(
         value = float(stair_of(again, metric).at(speed)[0][0])
         return value if math.isfinite(value) else None
 
-    doubted = [one for one in topology.figures if one.confidence not in TAKEN_AS_THEY_ARE]
+    doubted = [one for one in topology.figures if is_doubted(one)]
     return figure_effects(topology.replace(figures=tuple(doubted)), value_on)
 
 

@@ -1,10 +1,11 @@
 """How sure a comparison is: what the doubt about each figure, and the fit's residual, do to one
 number of one machine.
 
-Each figure is taken to lie within `doubts.SPREADS` of its value with a probability of 80 %, by its
-grade of confidence; figures that were fitted are in the residual of their software. A figure's
-effect is the change of the number when the figure is moved (and the plan chosen again), on
-logarithmic scales; effects of different figures, and the residual, add in squares.
+Each figure is taken to lie within `doubts.spread_of` of its value with a probability of 80 %, by
+its grade of confidence or as it says itself; figures that were fitted are in the residual of their
+software. A figure's effect is the change of the number when the figure is moved (and the plan
+chosen again), on logarithmic scales; effects of different figures, and the residual, add in
+squares.
 """
 
 import math
@@ -14,11 +15,12 @@ from statistics import NormalDist
 from planner.errors import PlannerError
 from planner.machines.topology import Figure, Topology, with_value
 from planner.records import Record
-from planner.scoring.doubts import SPREADS, STEP, WORDS
+from planner.scoring.doubts import STEP, WORDS, spread_of
 from planner.scoring.score import residuals_of
 
 TAKEN_AS_THEY_ARE = ("A", "stated", "fit")
-"""Grades whose doubt does not count here: what was read or stated, and what is in the residual."""
+"""Grades whose doubt does not count here, unless a figure states its own: what was read or stated,
+and what was fitted, whose error is in the residual of the rows that it was fitted on."""
 SURE = 0.9
 """Share of draws from which a winner is taken as sure: then its border lies within an 80 %
 interval."""
@@ -39,6 +41,11 @@ class FigureEffect(Record):
     def __str__(self) -> str:
         grade = WORDS.get(self.confidence, self.confidence)
         return f"{self.path} ({grade}): {self.slope:+.2f} % for 1 %"
+
+
+def is_doubted(figure: Figure) -> bool:
+    """Whether its doubt counts beside the residual."""
+    return figure.within is not None or figure.confidence not in TAKEN_AS_THEY_ARE
 
 
 def residual_of(topology: Topology, field: str) -> float:
@@ -64,7 +71,7 @@ def figure_effects(
     for figure in topology.figures:
         slope = _slope(topology, figure, base, value_on)
         if abs(slope) > 1e-3:
-            spread = doubt_of(figure)
+            spread = spread_of(figure) if is_doubted(figure) else 0.0
             effect = FigureEffect(
                 path=figure.path,
                 value=figure.value,
@@ -75,14 +82,6 @@ def figure_effects(
             )
             found.append(effect)
     return tuple(sorted(found, key=lambda one: (-one.half_width, -abs(one.slope), one.path)))
-
-
-def doubt_of(figure: Figure) -> float:
-    """Half width of a figure's 80 % interval, on a logarithmic scale: its own where it states one,
-    else by its grade."""
-    if figure.within is not None:
-        return math.log(figure.within)
-    return 0.0 if figure.confidence in TAKEN_AS_THEY_ARE else SPREADS[figure.confidence]
 
 
 def _slope(

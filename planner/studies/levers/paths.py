@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeGuard
 
 from planner.errors import InputError, UnknownNameError, shortened
 from planner.machines.topology import Figure, Topology, with_value
-from planner.scoring.doubts import SPREADS, STEP
+from planner.scoring.doubts import STEP
 from planner.units import parse_quantity, spoken
 from planner.workload import Workload
 

@@ -180,3 +180,11 @@ def test_widths_are_quantiles_of_the_normal_distribution(probability, quantile):
 def test_no_parts_are_no_width_and_three_add_in_squares():
     assert combined() == 0.0
     assert combined(2.0, 3.0, 6.0) == pytest.approx(7.0)
+
+
+def test_a_figure_that_states_its_own_doubt_is_doubted_whatever_its_grade():
+    machine = known(("power.chip_w", 100.0, "fit"))
+    (figure,) = machine.figures
+    machine = machine.replace(figures=(figure.replace(within=2.0),))
+    (effect,) = figure_effects(machine, lambda one: one.power.chip_w**2)
+    assert effect.half_width == pytest.approx(2 * math.log(2.0))
