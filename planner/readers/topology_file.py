@@ -53,6 +53,8 @@ SOFTWARE = {
     "attention_overhead": ("attention_overhead_s", "seconds"),
     "experts_overhead": ("experts_overhead_s", "seconds"),
     "layer_overhead": ("layer_overhead_s", "seconds"),
+    "layer_crossing": ("layer_crossing_s", "seconds"),
+    "layer_occupancy": ("layer_occupancy", ""),
     "sequence_overhead": ("sequence_overhead_s", "seconds"),
     "request_overhead": ("request_overhead_s", "seconds"),
     "burst_share": ("burst_share", ""),

@@ -196,10 +196,11 @@ PREFILL_S = ((6.0, 0.0, 2.0, 0.0, 2.0), (4.0, 1.0, 0.0, 0.0, 0.0))
 
 
 def passes(*stages: tuple[float, ...]) -> Passes:
+    """Of stages that are one layer, and links that are another."""
     seconds = np.array(stages)
     busy = np.stack([seconds[:, :-1].sum(axis=1), seconds[:, -1]], axis=1)
     nothing = np.zeros(len(stages))
-    return Passes(seconds, nothing, nothing, busy, busy)  # a stage is one layer, a link another
+    return Passes(seconds, nothing, nothing, busy, busy, latent_s=nothing)
 
 
 def served(
