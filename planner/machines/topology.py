@@ -145,6 +145,9 @@ class Figure(Record):
     source: str
     confidence: Confidence
     note: str = ""
+    spread: Annotated[float, Field(gt=0, le=100)] | None = None
+    """How far off it may be where that is known better than from its confidence: with 80 % it lies
+    between value / (1 + spread) and value · (1 + spread)."""
 
 
 ModelClass = Literal["diffusion", "encoder"]

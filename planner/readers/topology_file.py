@@ -95,6 +95,8 @@ TUNING = {
     "compute_efficiency": ("compute_efficiency", ""),
     "memory_efficiency": ("memory_efficiency", ""),
 }
+ORIGIN = ("source", "confidence", "note", "spread")
+"""What a figure may tell of itself beside its value."""
 DRAWN = ("idle_share", "compute_activity", "memory_activity")
 FLAGS = ("pads_heads", "packs_prompts", "quantised_dispatch")
 """Fields of a software stack that are true or false."""
@@ -371,12 +373,13 @@ def _entry_of(given: Any, field: str) -> Mapping[str, Any]:
     """A figure as a table, with its value under `value`."""
     entry = given if isinstance(given, dict) else {"value": given}
     wrong = "" if "value" in entry else "it has no value"
-    unknown = set(entry) - {"value", "source", "confidence", "note", "dtype"}
+    unknown = set(entry) - {"value", "dtype", *ORIGIN}
     if unknown:
         wrong = f"{shortened(min(unknown))} is not one of its fields"
     if wrong:
         raise InputError(
-            f"{field} must be a figure or a table with value, source, confidence and note; {wrong}"
+            f"{field} must be a figure or a table with value, source, confidence, note and spread;"
+            f" {wrong}"
         )
     return entry
 
@@ -401,7 +404,7 @@ class Book:
         """The SI value of a figure."""
         entry = _entry_of(given, field)
         value = _number_of(entry["value"], dimension, field)
-        origin = {key: entry[key] for key in ("source", "confidence", "note") if key in entry}
+        origin = {key: entry[key] for key in ORIGIN if key in entry}
         stated = {"source": "", "confidence": "stated"} | origin
         try:
             noted = {"path": path, "value": float(value), **stated}

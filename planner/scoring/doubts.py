@@ -43,6 +43,11 @@ WORDS = {
 }
 
 
+def spread_of(figure: Figure) -> float:
+    """How far off a figure may be with 80 %, relative: as it says itself, else by its grade."""
+    return SPREADS[figure.confidence] if figure.spread is None else figure.spread
+
+
 class Doubt(NamedTuple):
     """A figure of low confidence, and what it does to the answer."""
 

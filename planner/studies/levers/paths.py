@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeGuard
 
 from planner.errors import InputError, UnknownNameError, shortened
 from planner.machines.topology import Figure, Topology, with_value
-from planner.scoring.doubts import SPREADS, STEP
+from planner.scoring.doubts import STEP, spread_of
 from planner.units import parse_quantity, spoken
 from planner.workload import Workload
 
@@ -32,7 +32,7 @@ TIMES = re.compile(r"\s*[x×]\s*([\d.]+(?:e[-+]?\d+)?)\s*")
 PERCENT = re.compile(r"\s*([-+][\d.]+)\s*%\s*")
 Figures = Iterable[str] | Mapping[str, tuple[float, float] | float]
 """Paths or patterns; or each with its (low, high), or with a relative spread."""
-SHARES = ("_share", "_fraction", "_efficiency")
+SHARES = ("_share", "_fraction", "_efficiency", "_occupancy")
 UNTOLD = ("figures", "software.residuals")
 """Sources, and what is known of our own errors: no figures of the machine."""
 
@@ -192,7 +192,7 @@ def _spread_of(
     """What was given, else what the figure's confidence leaves open."""
     if by is not None:
         return by
-    return STEP if figure is None else SPREADS[figure.confidence]
+    return STEP if figure is None else spread_of(figure)
 
 
 def _ends(
