@@ -72,7 +72,7 @@ class Recipe(Record):
     """Rows that say something else than they seem to."""
     left_out: tuple[Literal["model", "topology"], ...] = ()
     """What the report leaves out in turn."""
-    generations: dict[str, tuple[str, ...]] = {}
+    generations: dict[str, tuple[str, ...]] = Field(default={})
     """Rows by the year of the software that they were measured on, where that is known of all."""
 
     @property

@@ -4,7 +4,7 @@ import pytest
 
 import planner as pl
 from planner.machines.topology import Figure, Power, with_value
-from planner.scoring.doubts import DOUBTFUL, MATTERS, STEP, WORDS, doubts_about
+from planner.scoring.doubts import DOUBTFUL, MATTERS, SPREADS, STEP, WORDS, doubts_about, spread_of
 from tests.instances import tiny_graph, tiny_software, tiny_topology
 
 GRAPH = tiny_graph()
@@ -168,3 +168,9 @@ def test_a_single_sequence_moved_by_a_fifth_stays_single():
     topology = machine(limit, software=tiny_software(most_sequences=1))
     open_batch = WORKLOAD.replace(batch_size=None)
     assert doubts_about("tokens_per_s", plan_on(topology), GRAPH, topology, open_batch) == ()
+
+
+def test_a_figure_is_as_far_off_as_it_says_itself_or_as_its_grade():
+    figures = {one.path: one for one in pl.load_topology("groq-lpu-chain").figures}
+    assert spread_of(figures["software.layer_occupancy"]) == 2.0
+    assert spread_of(figures["software.usable_memory_fraction"]) == SPREADS["guess"]
