@@ -22,7 +22,16 @@ from planner.scoring.checking import check_plan
 from planner.scoring.plans import score_plan, score_served
 from planner.scoring.score import Score
 from planner.workload import Workload
-from tests.oracle import HIGHER_IS_BETTER, Split, all_cuts, all_splits, kept, stood, width_of
+from tests.oracle import (
+    HIGHER_IS_BETTER,
+    Split,
+    all_cuts,
+    all_splits,
+    kept,
+    most_parts,
+    stood,
+    width_of,
+)
 
 MOST_DRAFTED = 8
 """Tokens where their number is left open."""
@@ -291,20 +300,20 @@ def chains(splits: list[Split], stages: int, chips: int) -> Iterator[list[Split]
 
 def free_batches(case: Case, stages: tuple[Stage, ...]) -> Iterator[Plan]:
     """A plan with every number of micro-batches: of a fixed batch up to the sequences, of an open
-    one up to the layers, all of one size."""
+    one as many as are of use, all of one size."""
     workload, replicas = case.workload, len(stages[0].groups)
-    layers = len(case.graph.layers)
+    most_cut = most_parts(len(case.graph.layers), case.topology.software)
     # Of a rank or of a replica: `score_plan` says which.
     most = case.topology.software.most_sequences * max(one.attention_parallel for one in stages)
     if workload.phase == "prefill":
         yield Plan(stages=stages)
         return
     if workload.batch_size:
-        layers = math.ceil(workload.batch_size / replicas)
+        most_cut = math.ceil(workload.batch_size / replicas)
     if workload.batch_size or workload.requests_per_s:
-        yield from (Plan(stages=stages, micro_batches=parts) for parts in range(1, layers + 1))
+        yield from (Plan(stages=stages, micro_batches=parts) for parts in range(1, most_cut + 1))
         return
-    for parts in range(1, layers + 1):
+    for parts in range(1, most_cut + 1):
         for sequences in range(parts, most + 1, parts):
             yield Plan(stages=stages, micro_batches=parts, batch_size=sequences * replicas)
 

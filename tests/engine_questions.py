@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from planner.answers.question import FIELDS, NOT_IN_PHASE
 from planner.machines.engine import Engine, Space
+from planner.machines.software import Software
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
 from planner.scoring.score import Score
@@ -20,6 +21,7 @@ from tests.instances import (
     tiny_graph,
     tiny_software,
     tiny_topology,
+    waiting,
 )
 from tests.oracle import HIGHER_IS_BETTER
 
@@ -65,20 +67,24 @@ def random_machine(number: int) -> Topology:
     return tiny_topology(
         chips,
         *_fabrics(dice, chips),
-        software=tiny_software(
-            engine=engine,
-            step_overhead_s=dice.choice((0.0, 1e-5)),
-            most_sequences=dice.choice((4, 7, 12)),
-            most_tensor_parallel=dice.choice((2, 1_000_000, 1_000_000)),
-            pads_heads=dice.random() < 0.3,
-            prefill_chunk_tokens=dice.choice((16, 64, 4096)),
-            request_overhead_s=dice.choice((0.0, 1e-3)),
-            sequence_overhead_s=dice.choice((0.0, 1e-5)),
-            burst_share=dice.choice((0.0, 0.1)),
-            interruption_share=dice.choice((0.9, 0.6)),
-            packs_prompts=dice.random() < 0.6,
-        ),
+        software=waiting(_random_software(dice, engine)),
         power=dice.choice((CONSTANT, CONSTANT, FOLLOWING)),
+    )
+
+
+def _random_software(dice: random.Random, engine: Engine) -> Software:
+    return tiny_software(
+        engine=engine,
+        step_overhead_s=dice.choice((0.0, 1e-5)),
+        most_sequences=dice.choice((4, 7, 12)),
+        most_tensor_parallel=dice.choice((2, 1_000_000, 1_000_000)),
+        pads_heads=dice.random() < 0.3,
+        prefill_chunk_tokens=dice.choice((16, 64, 4096)),
+        request_overhead_s=dice.choice((0.0, 1e-3)),
+        sequence_overhead_s=dice.choice((0.0, 1e-5)),
+        burst_share=dice.choice((0.0, 0.1)),
+        interruption_share=dice.choice((0.9, 0.6)),
+        packs_prompts=dice.random() < 0.6,
     )
 
 

@@ -70,6 +70,18 @@ def tiny_software(**changes: Any) -> Software:
     return Software(**{**numbers, **changes})
 
 
+def waiting(software: Software) -> Software:
+    """The same; of one in three, with layers in which tokens wait while their chips are free."""
+    dice = random.Random(f"waiting {software}")
+    if dice.random() > 1 / 3:
+        return software
+    return software.replace(
+        layer_overhead_s=dice.choice((0.0, 5e-6, 1e-4)),
+        layer_crossing_s=dice.choice((1e-5, 1e-4)),
+        layer_occupancy=dice.choice((0.0, 0.3, 0.7)),
+    )
+
+
 def tiny_engine(**changes: Any) -> Engine:
     """One that splits all stages alike and keeps as many micro-batches as stages in flight."""
     numbers: dict[str, Any] = {
@@ -170,7 +182,14 @@ def random_topology(dice: random.Random, shape: str) -> Topology:
         max(chips, 2),
         *fabrics,
         chip=tiny_chip(dice.choice((12e6, 25e6, 60e6, 400e6)) * (1 + dice.random())),
-        software=tiny_software(
+        software=_random_software(dice),
+        power=dice.choice((CONSTANT, FOLLOWING)),
+    )
+
+
+def _random_software(dice: random.Random) -> Software:
+    return waiting(
+        tiny_software(
             step_overhead_s=dice.choice((0.0, 1e-5)),
             most_tensor_parallel=dice.choice((1, 1_000_000, 1_000_000, 1_000_000)),
             prefill_chunk_tokens=dice.choice((16, 64, 4096)),
@@ -180,8 +199,7 @@ def random_topology(dice: random.Random, shape: str) -> Topology:
             interruption_share=dice.choice((0.9, 0.6)),
             packs_prompts=dice.random() < 0.6,
             attention_overhead_s=dice.choice((None, 5e-6)),
-        ),
-        power=dice.choice((CONSTANT, FOLLOWING)),
+        )
     )
 
 

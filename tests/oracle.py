@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from planner.errors import InfeasibleError, InputError
 from planner.machines.cluster import Cluster, PooledPlan, PooledStage
+from planner.machines.software import Software
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
 from planner.plan import ChipRange, Plan, Stage
@@ -122,9 +123,7 @@ def all_plans(
                 bases = copies(topology, end, replicas)
                 if bases is None:
                     break
-                yield from batched(
-                    names, cuts, chosen, starts, bases, workload, topology.software.most_sequences
-                )
+                yield from batched(names, cuts, chosen, starts, bases, workload, topology.software)
 
 
 def batched(
@@ -134,7 +133,7 @@ def batched(
     starts: list[int],
     bases: list[int],
     workload: Workload,
-    most_sequences: int,
+    software: Software,
 ) -> Iterator[Plan]:
     stages = tuple(
         Stage(
@@ -153,18 +152,30 @@ def batched(
     if workload.requests_per_s:  # the batch is an outcome
         yield from (
             Plan(stages=stages, micro_batches=micro_batches)
-            for micro_batches in range(1, len(names) + 1)
+            for micro_batches in range(1, most_parts(len(names), software) + 1)
         )
         return
     if workload.batch_size:
         for micro_batches in fewest_parts(math.ceil(workload.batch_size / len(bases))):
             yield Plan(stages=stages, micro_batches=micro_batches)
         return
-    for micro_batches in range(1, len(names) + 1):  # an open batch: micro-batches of one size
-        for sequences in range(micro_batches, most_sequences * ranks + 1, micro_batches):
+    most = software.most_sequences * ranks
+    # An open batch: micro-batches of one size.
+    for micro_batches in range(1, most_parts(len(names), software) + 1):
+        for sequences in range(micro_batches, most + 1, micro_batches):
             yield Plan(
                 stages=stages, micro_batches=micro_batches, batch_size=sequences * len(bases)
             )
+
+
+def most_parts(layers: int, software: Software) -> int:
+    """Micro-batches of open batches: as many as layers; where tokens wait in layers that are free
+    for others, more, until all of the wait is filled, and one sequence each at the most."""
+    if not software.layer_overhead_s + software.layer_crossing_s:
+        return layers
+    if not software.layer_occupancy:
+        return software.most_sequences
+    return math.ceil(layers / software.layer_occupancy)
 
 
 def all_cuts(layers: int) -> Iterator[tuple[int, ...]]:

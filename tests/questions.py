@@ -25,6 +25,7 @@ from tests.instances import (
     tiny_moe,
     tiny_software,
     tiny_topology,
+    waiting,
 )
 
 MINIMIZED = (
@@ -83,7 +84,7 @@ def random_machine(dice: random.Random, graph: ModelGraph, **changes: Any) -> To
     )
     numbers: dict[str, Any] = {
         "chip": tiny_chip(dice.choice((0.5, 0.9, 3.0)) * graph.weight_bytes),
-        "software": software,
+        "software": waiting(software),
         "power": dice.choice((CONSTANT, FOLLOWING)),
     }
     return tiny_topology(dice.randint(3, 6), *fabrics, **{**numbers, **changes})

@@ -184,8 +184,8 @@ def random_plans(asked: Asked, count: int) -> Iterator[Plan]:
         bases = copies(asked.topology, end, asked.dice.randint(1, asked.topology.chips // end))
         if bases is None:
             continue
-        most = asked.topology.software.most_sequences
-        plans = list(batched(names, cuts, chosen, starts, bases, asked.workload, most))
+        software = asked.topology.software
+        plans = list(batched(names, cuts, chosen, starts, bases, asked.workload, software))
         yield asked.dice.choice(plans)
 
 

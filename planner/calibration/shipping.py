@@ -74,6 +74,18 @@ class Recipe(Record):
     """Rows that say something else than they seem to."""
     left_out: tuple[Literal["model", "topology"], ...] = ()
     """What the report leaves out in turn."""
+    generations: dict[str, tuple[str, ...]] = Field(default={})
+    """Rows by the year of the software that they were measured on, where that is known of all."""
+
+    @property
+    def years(self) -> str:
+        """Of the software that it is fitted on, in words."""
+        found = sorted(self.generations)
+        return " to ".join(dict.fromkeys([*found[:1], *found[-1:]]))
+
+    def generation_of(self, row_id: str) -> str:
+        """The year of the software of a row."""
+        return next((year for year, rows in self.generations.items() if row_id in rows), "")
 
 
 class Shipped(Record):
@@ -115,7 +127,9 @@ def fit_recipe(recipe: Recipe) -> Shipped:
     errors = errors_of(cases, rounded)
     residuals: tuple[Residual, ...] = ()
     if recipe.table == "published":
-        residuals = residuals_of([case.field for case in cases], errors)
+        rows = [case.measurement.row_id for case in cases if isinstance(case, Case)]
+        years = [recipe.generation_of(row) for row in rows] if recipe.generations else []
+        residuals = residuals_of([case.field for case in cases], errors, years)
     return Shipped(
         stack=recipe.stack,
         constants=rounded,
@@ -207,6 +221,8 @@ def ship(recipe: Recipe, shipped: Shipped, folder: Path) -> None:
     }
     own = {name: value for name, value in shipped.constants.items() if name not in fabrics}
     note = f"{shipped.rows} rows"
+    if recipe.generations:
+        note += f", software of {recipe.years}"
     stack = folder / "software" / f"{recipe.stack}.toml"
     text = with_figures(stack.read_text(encoding="utf-8"), own, note)
     if shipped.residuals:

@@ -144,8 +144,10 @@ def _score_case(row: Measurement, loaded: _Loaded) -> Case:
     topology = loaded.topology(row)
     workload = _workload(row, graph)
     if row.chips is None:
-        fewest = partition(graph, topology, workload, minimize="chips").score.chips
-        topology = topology.replace(chips=fewest)
+        # With those between its stages that are left free, where these keep clear of borders.
+        fewest = partition(graph, topology, workload, minimize="chips").plan
+        last = max(group.last for stage in fewest.stages for group in stage.groups)
+        topology = topology.replace(chips=last + 1)
     plan = _plan(row, graph, topology, workload)
     scope = cast(PowerScope | None, row.power_scope or None)
 

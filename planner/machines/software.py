@@ -108,7 +108,14 @@ class Software(Record):
     """For each pass of a draft model beside a decode step: the drafted token is sampled, and what
     the next pass needs is made of it."""
     layer_overhead_s: Seconds = 0.0
-    """For each layer: synchronisation and mapping on machines that are bound by latency."""
+    """A token's wait in each layer, whatever its size, on machines that are bound by latency:
+    synchronisation and mapping."""
+    layer_crossing_s: Seconds = 0.0
+    """The same for a layer as large as a chip, where its messages cross the region of the chip that
+    holds it: it goes with the side of that region, the root of the share of the chip."""
+    layer_occupancy: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Of both, the share in which the layer keeps its chips from working for others; in the rest
+    messages are under way, and tokens of other users take their turn."""
     step_overhead_s: Seconds = 0.0
     """For each pass through the model: scheduling and sampling."""
     sequence_overhead_s: Seconds = 0.0

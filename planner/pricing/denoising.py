@@ -87,6 +87,8 @@ def _sampled(prices: PriceList, stage: Stage, at: Schedule, reach: Reach) -> Sam
         (other,) = listed.prices_of_steps(Split(), [whole], reach)
         stepped += one.seconds @ (counts * in_steps)
         apart += other.seconds @ (counts * once)
+        stepped[CAUSES.index("overhead")] += listed.latent_s(step) @ (counts * in_steps)
+        apart[CAUSES.index("overhead")] += listed.latent_s(whole) @ (counts * once)
         work += one.flop @ (counts * in_steps), one.moved_bytes @ (counts * in_steps)
     host = float(host_s(prices.topology.software, 0))
     stepped[CAUSES.index("overhead")] += host

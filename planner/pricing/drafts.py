@@ -62,6 +62,16 @@ class DraftingPriceList(PriceList):
             for one, draft, (passes, step) in zip(own, drafts, beside, strict=True)
         ]
 
+    def latent_s(self, step: Step) -> Floats:
+        """What a pass waits while its chips are free for others, those that draft for it
+        included, shape (kinds,). [s]"""
+        own = super().latent_s(step)
+        if self.draft is None:
+            return own
+        passes, drafted = self._drafted(step)
+        waited = float(self.draft.latent_s(drafted) @ self._counts(passes))
+        return np.asarray(own + waited * self._last)
+
     def _with_draft(self, own: Prices, draft: Prices, passes: int, *, decode: bool) -> Prices:
         """A step of the target with so many passes of the draft model besides."""
         counts = self._counts(passes)

@@ -86,7 +86,8 @@ class Prices:
     """What one step costs on the chip with the most to do."""
 
     seconds: Floats
-    """By cause and kind of layer, shape (causes, kinds)."""
+    """That a layer keeps the chip busy, by cause and kind of layer, shape (causes, kinds). A token
+    may wait longer: see `PriceList.latent_s`."""
     flop: Floats
     """Operations that the chip does, shape (kinds,)."""
     moved_bytes: Floats
@@ -178,10 +179,28 @@ class PriceList:
     def _facts(self) -> OperatorFacts:
         return operator_facts(self.graph, self.topology)
 
+    @cached_property
+    def _layer_latency_s(self) -> Floats:
+        """A token's wait in a layer of each kind beside work and messages, shape (kinds,). [s]
+
+        A dataflow machine lays a layer out over a region of its chips, which its messages cross
+        step by step: the larger the layer, the longer its region's side.
+        """
+        software = self.topology.software
+        layers_bytes = np.array([kind[0].weight_bytes for kind in self.graph.kinds])
+        capacity = self.topology.chip.memory[0].capacity_bytes
+        across = software.layer_crossing_s * np.sqrt(layers_bytes / capacity)
+        return np.asarray(self.graph.mixes_tokens * (software.layer_overhead_s + across))
+
     @property
     def _layer_overhead_s(self) -> Floats:
-        """For each kind of layer, shape (kinds,)."""
-        return self.graph.mixes_tokens * self.topology.software.layer_overhead_s
+        """The part of it that keeps the chips busy, shape (kinds,). [s]"""
+        return self._layer_latency_s * self.topology.software.layer_occupancy
+
+    def latent_s(self, step: Step) -> Floats:
+        """What a pass waits in a layer of each kind while the chips are free for others, however
+        the layer is split, shape (kinds,). [s]"""
+        return self._layer_latency_s - self._layer_overhead_s
 
     def prices(self, split: Split, step: Step, reach: Reach, *, whole: bool = True) -> Prices:
         """What one step costs; `whole` False shares out sequences in fractions, for bounds."""
@@ -307,7 +326,7 @@ class PriceList:
         sent = self.counts @ table.steps_by_kind(
             self._collective_s(table, split, each, each, reach)
         )
-        layers = float(self._layer_overhead_s @ self.counts)
+        layers = float(self._layer_latency_s @ self.counts)
         by_batch = (often[others] * same).sum(axis=0) + sent + layers
         by_batch = by_batch + host_s(self.topology.software, each)
         total = by_batch[:, None] + np.zeros(len(context))
@@ -321,8 +340,8 @@ class PriceList:
     def decode_kinds_s(
         self, split: Split, sequences: Floats, context_tokens: Numbers, reach: Reach
     ) -> Floats:
-        """One layer of each kind in decode steps of so many sequences of a group, each with a
-        context or all with one [s], shape (kinds, steps)."""
+        """How long one layer of each kind keeps its chips busy in decode steps of so many
+        sequences of a group, each with a context or all with one [s], shape (kinds, steps)."""
         table = self._table(split)
         each = np.ceil(sequences / split.attention)
         context = np.asarray(context_tokens) / split.sequence
@@ -491,6 +510,13 @@ class OffloadedPrices:
             Prices(there.seconds, idle, idle) if self.computes(step) else here
             for step, here, there in zip(steps, read, computed, strict=True)
         ]
+
+    def latent_s(self, step: Step) -> Floats:
+        """What a pass waits in a layer of each kind while its chips, or their host, are free for
+        others, shape (kinds,). [s]"""
+        if self._computed is not None and self.computes(step):
+            return self._computed.latent_s(step)
+        return self._read.latent_s(step)
 
     def computes(self, step: Step) -> bool:
         """Whether the host computes its layers in a step, rather than the chip."""

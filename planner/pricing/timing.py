@@ -50,7 +50,8 @@ class Passes:
     """One pass through the stages of a replica."""
 
     seconds: Floats
-    """By stage and cause, the hop behind the stage last, shape (stages, causes + 1)."""
+    """That a token waits, by stage and cause, the hop behind the stage last, shape (stages, causes +
+    1)."""
     flop: Floats
     """On each chip, shape (stages,)."""
     moved_bytes: Floats
@@ -61,17 +62,28 @@ class Passes:
     pieces_s: Floats
     """The same piece by piece: a stage's layers of each kind, the host's work, the link last,
     shape (stages, pieces)."""
+    latent_s: Floats
+    """Of a token's wait on each stage, that in which its chips are free for others, shape
+    (stages,)."""
 
     @property
     def pass_s(self) -> float:
         """All stages and hops, one after the other."""
         return float(self.seconds.sum())
 
+    @property
+    def working_s(self) -> Floats:
+        """By stage and cause, what keeps the chips and the links busy, shape (stages, causes +
+        1)."""
+        working = self.seconds.copy()
+        working[:, CAUSES.index("overhead")] -= self.latent_s
+        return working
+
 
 class Prompts(NamedTuple):
     """What prompts take on each stage, on average."""
 
-    seconds: Floats
+    working_s: Floats
     """By stage and cause, shape (stages, causes + 1)."""
     busy_s: Floats
     """Of its chips, and of the link behind it, shape (stages, 2)."""
@@ -215,9 +227,9 @@ def trail_of(at: Schedule, others: Floats, decode: Passes, prefill: Passes, more
     slower = np.maximum(decode.pieces_s, prefill.pieces_s)
     return Trail(
         met_share=float(met.max()),
-        passing_s=float(((1.0 - met) * decode.busy_s).sum()),
+        passing_s=float(((1.0 - met) * decode.busy_s).sum() + (1.0 - met[:, 0]) @ decode.latent_s),
         quiet_s=float(((1.0 - met) * at.micro_batches * decode.busy_s).max()),
-        held_up_s=float((met * slower).sum()),
+        held_up_s=float((met * slower).sum() + met[:, 0] @ decode.latent_s),
         behind_s=float(_behind(at, others, decode, prefill, more).max()),
     )
 
@@ -241,7 +253,7 @@ def _behind(at: Schedule, others: Floats, decode: Passes, prefill: Passes, more:
 def more_of(at: Schedule, prefill: Passes, packed: Passes) -> Prompts:
     """What a prompt adds to a pass that takes others too: in proportion, up to a full one."""
     return Prompts(
-        np.asarray(at.added(prefill.seconds, packed.seconds)),
+        np.asarray(at.added(prefill.working_s, packed.working_s)),
         np.asarray(at.added(prefill.busy_s, packed.busy_s)),
     )
 
@@ -251,7 +263,7 @@ def blended(prefill: Passes, more: Prompts, share: Numbers) -> Prompts:
     a pass of their own, and the rest are added to one."""
     own = np.asarray(share).reshape(-1, 1)
     busy_s = own * prefill.busy_s + (1.0 - own) * more.busy_s
-    return Prompts(own * prefill.seconds + (1.0 - own) * more.seconds, busy_s)
+    return Prompts(own * prefill.working_s + (1.0 - own) * more.working_s, busy_s)
 
 
 def timing_from(
@@ -331,7 +343,7 @@ def passes_of(
     graph = lists[0].graph
     stages = plan.stages
     sums = _Sums.of(len(steps), len(stages), len(graph.kinds))
-    seconds, work, pieces = sums
+    seconds, work, pieces, latent = sums
     known: dict[tuple[int, Split, Reach], list[Prices]] = {}
     for number, (prices, stage, reach) in enumerate(zip(lists, stages, reaches, strict=True)):
         split = split_of(stage)
@@ -342,8 +354,9 @@ def passes_of(
         if stage.offloaded:
             counts = counts - offloaded_counts_of(stage, graph)
             _add_offloaded(sums, number, stage, prices.offloaded, steps, reach)
-        for place, priced in enumerate(known[key]):
+        for place, (step, priced) in enumerate(zip(steps, known[key], strict=True)):
             sums.add((place, number), priced, counts)
+            latent[place, number] += prices.latent_s(step) @ counts
     if len(stages) > 1:
         handed = _handed_on(plan, graph)
         for place, step in enumerate(steps):
@@ -358,19 +371,29 @@ def passes_of(
         pieces[place, -1, -2] += host
     pieces[..., -1] = seconds[..., -1]
     busy = np.stack([seconds[..., :-1].sum(axis=-1), seconds[..., -1]], axis=-1)
+    # A token waits for it too, but keeps nobody else waiting.
+    seconds[..., CAUSES.index("overhead")] += latent
     return [
-        Passes(seconds[place], work[place, :, 0], work[place, :, 1], busy[place], pieces[place])
+        Passes(
+            seconds=seconds[place],
+            flop=work[place, :, 0],
+            moved_bytes=work[place, :, 1],
+            busy_s=busy[place],
+            pieces_s=pieces[place],
+            latent_s=latent[place],
+        )
         for place in range(len(steps))
     ]
 
 
 class _Sums(NamedTuple):
-    """What passes take: seconds by step, stage and cause; operations and bytes; and the pieces of
-    each stage (see `Passes`)."""
+    """What passes take: busy seconds by step, stage and cause; operations and bytes; the pieces
+    of each stage; and what is waited beside (see `Passes`)."""
 
     seconds: Floats
     work: Floats
     pieces: Floats
+    latent: Floats
 
     @classmethod
     def of(cls, steps: int, stages: int, kinds: int) -> "_Sums":
@@ -379,6 +402,7 @@ class _Sums(NamedTuple):
             np.zeros((steps, stages, len(CAUSES) + 1)),
             np.zeros((steps, stages, 2)),
             np.zeros((steps, stages, kinds + 2)),
+            np.zeros((steps, stages)),
         )
 
     def add(self, at: tuple[int, int], priced: Prices, counts: Floats) -> None:
@@ -404,6 +428,7 @@ def _add_offloaded(
     each = offloaded.prices_of_steps(split_of(stage), steps, reach)
     for place, (step, priced) in enumerate(zip(steps, each, strict=True)):
         sums.add((place, number), priced, counts)
+        sums.latent[place, number] += offloaded.latent_s(step) @ counts
         handed_s = offloaded.handed_s(step, handovers)
         sums.seconds[place, number, CAUSES.index("memory")] += handed_s
         sums.pieces[place, number, -2] += handed_s
@@ -493,11 +518,11 @@ def _slowest(loads: Floats) -> tuple[int, int]:
 
 def _mix(passes: Passes | Prompts, stage: int, resource: int) -> Floats:
     """What keeps a stage's chips, or its link, busy, as shares by cause."""
-    work = np.zeros(passes.seconds.shape[1])
+    work = np.zeros(passes.working_s.shape[1])
     if resource:
         work[-1] = 1.0
-    elif (total := float(passes.seconds[stage, :-1].sum())) > 0:
-        work[:-1] = passes.seconds[stage, :-1] / total
+    elif (total := float(passes.working_s[stage, :-1].sum())) > 0:
+        work[:-1] = passes.working_s[stage, :-1] / total
     return work
 
 
@@ -551,7 +576,7 @@ def bubble_fraction(timing: Timing, at: Schedule) -> float:
     """Share of the stages' time, over a cycle, in which they wait. [1]"""
     prefills, decodes = steps_of_cycle(at)
     busy = (
-        prefills * timing.joining.seconds[:, :-1].sum()
-        + decodes * timing.decode.seconds[:, :-1].sum()
+        prefills * timing.joining.working_s[:, :-1].sum()
+        + decodes * timing.decode.working_s[:, :-1].sum()
     )
     return float(pipeline.bubble_fraction(float(busy), len(timing.decode.flop), timing.cycle_s))

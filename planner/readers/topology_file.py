@@ -48,6 +48,8 @@ SOFTWARE = {
     "attention_overhead": ("attention_overhead_s", "seconds"),
     "experts_overhead": ("experts_overhead_s", "seconds"),
     "layer_overhead": ("layer_overhead_s", "seconds"),
+    "layer_crossing": ("layer_crossing_s", "seconds"),
+    "layer_occupancy": ("layer_occupancy", ""),
     "sequence_overhead": ("sequence_overhead_s", "seconds"),
     "request_overhead": ("request_overhead_s", "seconds"),
     "burst_share": ("burst_share", ""),
@@ -367,12 +369,13 @@ def _entry_of(given: Any, field: str) -> Mapping[str, Any]:
     """A figure as a table, with its value under `value`."""
     entry = given if isinstance(given, dict) else {"value": given}
     wrong = "" if "value" in entry else "it has no value"
-    unknown = set(entry) - {"value", "source", "confidence", "note", "within", "dtype"}
+    unknown = set(entry) - {"value", "dtype", *ORIGIN}
     if unknown:
         wrong = f"{shortened(min(unknown))} is not one of its fields"
     if wrong:
         raise InputError(
-            f"{field} must be a figure or a table with value, source, confidence and note; {wrong}"
+            f"{field} must be a figure or a table with value, source, confidence, note and spread;"
+            f" {wrong}"
         )
     return entry
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from planner.answers.question import FIELDS, NOT_IN_PHASE, PER_TOKEN, Question
 from planner.errors import InfeasibleError, InputError
 from planner.machines.engine import Space
+from planner.machines.software import Software
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
 from planner.plan import ChipRange, Plan, Stage
@@ -243,7 +244,8 @@ class Candidates:
         if self.workload.phase == "prefill":
             return Box(replicas, None, (1, 1), (1, 1))
         most = self.most_taken
-        return Box(replicas, None, (1, min(len(self.graph.layers), most)), (1, most))
+        in_flight = most_in_flight(self.graph, self.topology.software, len(self.graph.layers))
+        return Box(replicas, None, (1, min(in_flight, most)), (1, most))
 
     @property
     def most_taken(self) -> int:
@@ -484,6 +486,10 @@ class Candidates:
             self.served.logits_bytes(split, low) for split in self.options
         ]
         resources[:, -1, Resource.ONCE] = low.request_overhead_s
+        kinds = self.graph.kind_of_layer
+        resources[:, :, Resource.LATENT] = self.prices.latent_s(low.decode)[kinds]
+        if low.prefill_passes > 0:
+            resources[:, :, Resource.PROMPT_LATENT] = self.prices.latent_s(low.prefill)[kinds]
         return resources, np.array([held.buffer_bytes for held in holdings])
 
     def _step_s(self, at: Schedule, step: Step) -> Floats:
@@ -566,6 +572,9 @@ class Candidates:
             sums[:, Sum.DECODE.at(end), decode] = 1.0
             sums[:, Sum.PREFILL.at(end), prefill] = 1.0
             sums[:, Sum.PREFILL.at(end), Resource.ONCE] = 1.0
+            # Whoever waits for messages keeps no stage busy: a part of passes, and of no turn.
+            sums[:, Sum.DECODE.at(end), Resource.LATENT] = 1.0
+            sums[:, Sum.PREFILL.at(end), Resource.PROMPT_LATENT] = 1.0
             peaks[:, Peak.TURN.at(end), decode] = loads.turns
             peaks[:, Peak.TURN.at(end), prefill] = loads.interruption
             peaks[:, Peak.TURN.at(end), more] = loads.joined
@@ -578,7 +587,9 @@ class Candidates:
         met = _met(ends, self.options)
         sums[:, Sum.TRAIL, Resource.DECODE_LOW] = 1.0 - met
         sums[:, Sum.TRAIL, Resource.SLOWER] = met
+        sums[:, Sum.TRAIL, Resource.LATENT] = 1.0
         sums[:, Sum.HELD_UP, Resource.SLOWER] = met
+        sums[:, Sum.HELD_UP, Resource.LATENT] = met
         behind = _behind(ends, self.options)
         peaks[:, Peak.BEHIND, Resource.PREFILL_LOW] = behind.chunks
         peaks[:, Peak.BEHIND, Resource.MORE_LOW] = behind.beyond
@@ -661,6 +672,23 @@ class Candidates:
         sums[[0, -1]] = 0.0
         peaks[[0, -1]] = 0.0
         return sums, peaks
+
+
+def most_in_flight(graph: ModelGraph, software: Software, stages: int) -> int:
+    """Micro-batches that open batches are cut into at most, where the engine leaves that free: as
+    many as layers, one on a single stage; or as many as keep all stages busy while others wait.
+
+    With a share o of the latency L of a layer that keeps its stage busy, a layer that works w is
+    busy for b = w + o·L of the w + L that a token waits, which is no more than b / o. The busiest
+    of S stages has an S-th of all that or more, so that S / o turns of it take as long as a pass.
+    """
+    least = len(graph.layers) if stages > 1 else 1
+    waits = max(software.layer_overhead_s, software.layer_crossing_s) > 0
+    if not waits:
+        return least
+    if not software.layer_occupancy:
+        return software.most_sequences
+    return max(least, math.ceil(stages / software.layer_occupancy))
 
 
 class Option(NamedTuple):

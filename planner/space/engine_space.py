@@ -599,10 +599,11 @@ class EngineSpace:
     def sums_alone(self, at: Moments) -> Sums:
         """Of all layers, without links."""
         counts = self.meter.counts
+        slower = counts @ np.maximum(at.decode, at.prefill)
         return Sums(
-            counts @ at.decode + at.host_s,
-            counts @ at.prefill + at.prompt_host_s,
-            counts @ np.maximum(at.decode, at.prefill) + np.maximum(at.host_s, at.prompt_host_s),
+            counts @ at.decode + at.host_s + at.latent_s,
+            counts @ at.prefill + at.prompt_host_s + at.prompt_latent_s,
+            slower + np.maximum(at.host_s, at.prompt_host_s) + at.latent_s,
         )
 
     def _by_all(
@@ -677,6 +678,7 @@ def _sizes(step: int, most: int) -> list[int]:
 
 OF_BATCHES = (
     "host_s",
+    "prompt_latent_s",
     "decode_tokens",
     "prefill_tokens",
     "packed_tokens",

@@ -15,7 +15,7 @@ from planner.pricing.price_list import Split
 from planner.pricing.timing import Hop, hops_along
 from planner.solver.chain.packing import Packing
 from planner.space.arrangements import Arrangement, Blocks, arranged
-from planner.space.candidates import Candidates
+from planner.space.candidates import Candidates, most_in_flight
 from planner.space.layout import starts_of
 
 
@@ -117,12 +117,13 @@ def _all_forms(candidates: Candidates) -> Iterator[list[Form]]:
 
 
 def _in_flight(candidates: Candidates, form: Form) -> Iterator[Form]:
-    """A form with every number of micro-batches, where the engine leaves that free: at most as many
-    as layers, one on a single stage."""
-    if candidates.topology.software.engine.micro_batches != "any":
+    """A form with every number of micro-batches, where the engine leaves that free."""
+    software = candidates.topology.software
+    if software.engine.micro_batches != "any":
         yield form
         return
-    most = len(candidates.graph.layers) if form.stages > 1 else 1
+    most = most_in_flight(candidates.graph, software, form.stages)
+    most = min(most, software.most_sequences * form.split.attention)
     if candidates.workload.batch_size is not None:
         most = min(most, candidates.workload.batch_size)
     for micro_batches in range(1, most + 1):

@@ -94,6 +94,10 @@ class Resource(Column):
     MORE_LOW = MORE = 8
     """What a prompt adds to a pass that takes others too. [s]"""
     MORE_HIGH = 9
+    LATENT = 10
+    """What a decode pass waits while the chips are free for others. [s]"""
+    PROMPT_LATENT = 11
+    """The same of a pass of a prompt. [s]"""
 
 
 class ClusterSum(Column):

@@ -63,6 +63,10 @@ class Moments:
     host_s: Floats
     """Of a decode pass, on the last stage."""
     prompt_host_s: float
+    latent_s: float
+    """What a decode pass waits in all layers while the chips are free for others."""
+    prompt_latent_s: Floats
+    """The same of a pass of a prompt."""
     decode_tokens: Floats
     """That a chip hands on in a pass."""
     prefill_tokens: Floats
@@ -113,7 +117,8 @@ class Peaks(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """Over all stages and the links between them."""
+    """Over all stages and the links between them, with what is waited while chips are free for
+    others."""
 
     decode_s: Floats
     prefill_s: Floats
@@ -190,6 +195,8 @@ class Meter:
             more=np.asarray(first.added(prefill, packed * (passes > 0))),
             host_s=self._host(split, [at.decode for at in schedules], whole)[index],
             prompt_host_s=float(host_s(self.software, 0.0)) * bool(passes.any()),
+            latent_s=self._latent_s(first.decode),
+            prompt_latent_s=np.asarray((passes > 0) * self._latent_s(first.prefill)),
             decode_tokens=self._handed(split, [at.decode for at in schedules], whole)[index],
             prefill_tokens=self._handed(split, [at.prefill for at in schedules], whole)[index],
             packed_tokens=self._handed(split, [at.packed for at in schedules], whole)[index],
@@ -229,6 +236,10 @@ class Meter:
                 whole_passes=not relaxed,
             )
         return self._schedules[key]
+
+    def _latent_s(self, step: Step) -> float:
+        """What a pass waits in all layers while the chips are free for others. [s]"""
+        return float(self.prices.latent_s(step) @ self.counts)
 
     def _host(self, split: Split, steps: list[Step], whole: bool) -> Floats:
         """Of decode passes. [s]"""

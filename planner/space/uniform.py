@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from planner.cost import energy
 from planner.errors import InfeasibleError, InputError
 from planner.machines.engine import Engine, Space
+from planner.machines.software import Software
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.plan import ChipRange, Plan, Stage
@@ -173,7 +174,7 @@ def plan_grid(
     engine = ANY_ENGINE if space == "any" else topology.software.engine
     is_free = engine.micro_batches == "any"
     sizes = np.array(micro_sequences or (_sizes(most) if is_free else _fine_sizes(most)))
-    in_flight = _in_flight(found, engine, turns, most)
+    in_flight = _in_flight(found, engine, topology.software, turns, most)
     may_run = _may_run(found, engine, in_flight, sizes)
     if space == "engine":
         started = np.array([is_runnable(shape, graph, topology.software) for shape in found])
@@ -194,17 +195,30 @@ def _fine_sizes(most: int) -> list[int]:
 
 
 def _in_flight(
-    shapes: Sequence[Shape], engine: Engine, turns: Sequence[float] | None, most: int
+    shapes: Sequence[Shape],
+    engine: Engine,
+    software: Software,
+    turns: Sequence[float] | None,
+    most: int,
 ) -> Ints:
     """Micro-batches of each shape, (shapes, turns)."""
     if engine.micro_batches == "any":
-        chosen = TURNS if turns is None else turns
+        chosen = _free_turns(software) if turns is None else turns
         kept = [shape.stages for shape in shapes]
     else:
         chosen = _fixed_turns(engine, most) if turns is None else turns
         # Where each sequence is a micro-batch, there are as many as there are sequences.
         kept = [Batches(engine, shape.depth).most_in_flight or most for shape in shapes]
     return np.array([[max(1, round(turn * one)) for turn in chosen] for one in kept])
+
+
+def _free_turns(software: Software) -> Sequence[float]:
+    """As shares of the stages: where these are free while a token waits, so many more that all of
+    its wait can be filled (see `candidates.most_in_flight`)."""
+    waits = max(software.layer_overhead_s, software.layer_crossing_s) > 0
+    most = 1.0 / max(software.layer_occupancy, 1e-2) if waits else 1.0
+    more = [one for n in range(1, 8) for one in (2.0**n, 1.5 * 2.0**n) if 2.0 < one <= most]
+    return (*TURNS, *more, most) if most > TURNS[-1] else TURNS
 
 
 def _fixed_turns(engine: Engine, most: int) -> Sequence[float]:
@@ -262,6 +276,11 @@ class _Pricer:
         self.prices = PriceList(graph, self.topology)
         self.steps = sizes.astype(float)
         self.at = schedule_of(workload, self.topology.software, 1, 1, 1)
+        # What a token waits in all layers while the chips are free for others, and a prompt.
+        steps = self.at.decode, self.at.prefill
+        self.latent_s, self.prompt_latent_s = (
+            float(self.prices.latent_s(step) @ self.prices.counts) for step in steps
+        )
         kinds = np.eye(len(graph.kinds))[graph.kind_of_layer]
         self.kinds_before = np.concatenate(
             [np.zeros((1, len(graph.kinds))), np.cumsum(kinds, axis=0)]
@@ -334,12 +353,13 @@ class _Pricer:
         slowest = max(float(part.prefill.max()) for part in parts)
         waits = waits_of(
             self.at,
-            pass_s=np.sum(passes, axis=0)[:, None],
+            pass_s=np.sum(passes, axis=0)[:, None] + self.latent_s,
             turn_s=turn_s,
             interrupted_s=interrupted_s,
             trailing_s=self._trail(parts, in_flight, turns).round_s,
             others_s=others_s,
-            prompt_pass_s=sum(part.often * float(part.prefill.sum()) for part in parts),
+            prompt_pass_s=sum(part.often * float(part.prefill.sum()) for part in parts)
+            + self.prompt_latent_s,
             prompt_slowest_s=slowest,
         )
         taken = in_flight <= self.topology.software.most_sequences
@@ -370,9 +390,9 @@ class _Pricer:
             behind = np.maximum(behind, added)
         return Trail(
             met_share=met,
-            passing_s=(1.0 - met) * np.sum(passing, axis=0)[:, None],
+            passing_s=(1.0 - met) * (np.sum(passing, axis=0)[:, None] + self.latent_s),
             quiet_s=(1.0 - met) * turns * np.max(quiet, axis=0)[:, None],
-            held_up_s=met * np.sum(held_up, axis=0)[:, None],
+            held_up_s=met * (np.sum(held_up, axis=0)[:, None] + self.latent_s),
             behind_s=behind,
         )
 

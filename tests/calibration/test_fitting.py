@@ -3,12 +3,13 @@
 from collections import Counter
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import planner as pl
-from planner.calibration.fitting import fit_software, profile_toml, thinned
+from planner.calibration.fitting import fit_software, profile_toml, residuals_of, thinned
 from planner.calibration.measurements import Measurement
 from planner.calibration.validation import cases_of
 
@@ -124,3 +125,14 @@ def test_there_are_never_more_than_asked_and_no_row_twice(sizes, most):
     # What is not whole has at least as many rows as any other, but for the last to be shared out.
     cut = [left[f"f{number}"] for number, size in enumerate(sizes) if left[f"f{number}"] < size]
     assert all(count >= max(left.values()) - 1 for count in cut)
+
+
+def test_an_interval_covers_the_middle_of_every_generation_of_a_software():
+    # Four of five rows stay within 0.1; of the two of 2023 the middle is 0.5.
+    errors = np.array([0.1, -0.1, 0.1, 0.1, -0.1, 0.1, 0.1, -0.1, 0.2, -0.8])
+    years = ["2024"] * 8 + ["2023"] * 2
+    fields = ["tpot_s"] * 10
+    (alike,) = residuals_of(fields, errors)
+    (dated,) = residuals_of(fields, errors, years)
+    assert alike.half_width == pytest.approx(0.12)  # the eighth of nine steps, a fifth of the way
+    assert dated.half_width == pytest.approx(0.5)

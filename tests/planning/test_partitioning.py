@@ -9,6 +9,7 @@ from planner.answers.question import FIELDS, NOT_IN_PHASE
 from planner.answers.results import Result
 from planner.machines.cluster import Cluster, Pool
 from planner.machines.engine import Engine
+from planner.machines.topology import Peak
 from planner.scoring.plans import score_plan
 from tests.clock import ticking
 from tests.instances import (
@@ -567,3 +568,26 @@ def test_one_long_prompt_over_two_nodes_is_pipelined_in_chunks(name):
     found = pl.partition(graph, machine, workload, minimize="ttft_s")
     assert found.status == "optimal"
     assert [stage.tensor_parallel for stage in found.plan.stages] == [8, 8]
+
+
+@pytest.mark.parametrize("field", ["energy_per_token_j", "usd_per_million_tokens", "tokens_per_s"])
+@pytest.mark.parametrize("stages", [1, 2])
+def test_more_micro_batches_than_stages_pay_where_tokens_wait_beside_a_free_stage(field, stages):
+    # Two layers wait 1 ms each, and work for about 0.1 ms on each sequence: half a batch works while
+    # the other half waits.
+    stack = tiny_software(
+        layer_overhead_s=1e-3, layer_occupancy=0.1, most_sequences=14, most_tensor_parallel=1
+    )
+    graph = tiny_graph(2)
+    slow = (Peak(dtype="bf16", flop_per_s=2 * graph.parameters / 0.5 / 0.2e-3),)
+    memory_bytes = (1.3 if stages == 1 else 0.8) * graph.weight_bytes + 2e6
+    machine = tiny_topology(stages, software=stack, chip=tiny_chip(memory_bytes, peaks=slow))
+    work = pl.Workload(batch_size=None, phase="decode", prompt_tokens=8, output_tokens=20)
+    sense = "maximize" if field == "tokens_per_s" else "minimize"
+    result = pl.partition(graph, machine, work, **{sense: field})
+    assert result.status == "optimal"
+    assert len(result.plan.stages) == stages
+    assert result.plan.micro_batches > stages
+    assert result.objective == pytest.approx(getattr(result.score, field), rel=1e-12)
+    _, best = best_plan(graph, machine, work, field, most=field == "tokens_per_s", limits={})
+    assert result.objective == pytest.approx(best, rel=1e-9)

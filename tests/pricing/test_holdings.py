@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from planner import load_model, load_topology, partition
 from planner.machines.engine import Engine
 from planner.plan import ChipRange, Plan, Stage
 from planner.pricing.deployment import Deployment
@@ -270,3 +271,20 @@ def test_headroom_is_that_of_the_memory_with_less():
     away = ledger_with("layers", ("a",))
     assert away.headroom_bytes == 1000 - away.needed_bytes
     assert replace(away, offload_bytes=501.0).headroom_bytes == 1
+
+
+def test_576_lpus_hold_a_model_of_70_billion_and_the_caches_of_a_user_on_each_node_of_eight():
+    # 68.7 GB of weights in 8 bit, and 72 users with 4,096 tokens of 163,840 B: 48.3 GB. At 207 MB a
+    # chip these fill 565 of 576 chips; whole layers on eight chips each take a few more.
+    graph = load_model("llama-2-70b", weight_dtype="int8", kv_dtype="int8")
+    machine = load_topology("groq-lpu-chain", chips=700)
+    usable = 0.9 * 230e6
+    caches = 72 * 4096 * 2 * 80 * 8 * 128
+    by_hand = (graph.weight_bytes + caches) / usable
+    assert 550 < by_hand < 576
+    work = Workload(batch_size=72, prompt_tokens=3796, output_tokens=300)
+    fewest = partition(graph, machine, work, minimize="chips").score.chips
+    assert by_hand < fewest < 1.15 * 576
+    # One user's caches are a hundredth of that: the same question without the others.
+    alone = partition(graph, machine, work.replace(batch_size=1), minimize="chips").score.chips
+    assert alone < 440

@@ -262,6 +262,24 @@ def test_a_layer_that_only_feeds_forward_has_no_layer_overhead():
     assert overheads.tolist() == [0.0, 5e-3, 0.0, 5e-3, 0.0, 0.0]
 
 
+def test_a_layer_waits_for_messages_that_cross_its_region_and_for_a_part_alone_keeps_chips_busy():
+    # A layer of a quarter of the chip's memory has a region half as wide as the chip: it waits 3 µs
+    # and half of 10 µs, a fifth of which keeps the chip busy.
+    graph = tiny_graph()
+    layer = graph.layers[1]
+    software = tiny_software(
+        kernel_overhead_s=0.0, layer_overhead_s=3e-6, layer_crossing_s=10e-6, layer_occupancy=0.2
+    )
+    machine = tiny_topology(2, software=software, chip=tiny_chip(4 * layer.weight_bytes))
+    prices = PriceList(graph, machine)
+    kind = graph.kind_of_layer[1]
+    for split in (Split(), Split(tensor=2)):  # however it is split
+        overhead = prices.prices(split, DECODE, ALONE).seconds[CAUSES.index("overhead"), kind]
+        assert overhead == pytest.approx(1.6e-6)
+        assert prices.latent_s(DECODE)[kind] == pytest.approx(6.4e-6)
+    assert prices.latent_s(DECODE)[graph.kind_of_layer[0]] == 0.0  # an embedding mixes nothing
+
+
 @pytest.mark.parametrize(("skips", "share"), [((), 1.0), (("unstructured",), 1.0), (("2:4",), 0.5)])
 def test_zeros_are_skipped_where_the_chip_can(skips, share):
     graph = pruned(tiny_graph(), "2:4")

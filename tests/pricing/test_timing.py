@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -196,10 +197,11 @@ PREFILL_S = ((6.0, 0.0, 2.0, 0.0, 2.0), (4.0, 1.0, 0.0, 0.0, 0.0))
 
 
 def passes(*stages: tuple[float, ...]) -> Passes:
+    """Of stages that are one layer, and links that are another."""
     seconds = np.array(stages)
     busy = np.stack([seconds[:, :-1].sum(axis=1), seconds[:, -1]], axis=1)
     nothing = np.zeros(len(stages))
-    return Passes(seconds, nothing, nothing, busy, busy)  # a stage is one layer, a link another
+    return Passes(seconds, nothing, nothing, busy, busy, latent_s=nothing)
 
 
 def served(
@@ -247,6 +249,50 @@ def test_a_token_waits_for_its_turn_and_for_others_prompts_and_both_are_told_apa
     own = np.array([[1, 2, 0, 1, 1, 0], [1, 1, 1, 0, 0, 0]])
     more = np.array([[1.8, 0, 0.6, 0, 0, 8.0], [0] * 6])
     assert timing.token == pytest.approx(own + more)
+
+
+def waiting(*stages: tuple[float, ...], latent: tuple[float, ...]) -> Passes:
+    """The same, where tokens wait so long besides while the stages are free for others."""
+    worked = passes(*stages)
+    longer = worked.seconds.copy()
+    longer[:, CAUSES.index("overhead")] += latent
+    return replace(worked, seconds=longer, latent_s=np.array(latent))
+
+
+def test_who_waits_for_messages_keeps_no_stage_busy():
+    # A pass takes 8 s of work and 12 + 8 s of waiting. Four turns of the busiest stage take 16 s,
+    # and what they lose to others' prompts 2.4 s: less than the pass, which is what a token takes.
+    at = served(4, 4)
+    decode = waiting(*DECODE_S, latent=(12.0, 8.0))
+    prefill = waiting(*PREFILL_S, latent=(12.0, 8.0))
+    plan = plan_of(stage("a"), stage("b", first=1))
+    timing = timing_from(plan, at, decode, prefill, prefill)
+    assert decode.pass_s == timing.round_s == 28.0
+    # Three others' prompts start anywhere in 10 rounds, half of their work interrupts: a round
+    # meets one with 1 - exp(-0.15), and one of its own micro-batch with a quarter of that exponent.
+    # It then trails the first chunk, 8 + 2 + 5 s and the same waits, and the second behind it, and
+    # a prompt of its own micro-batch besides the pass. The first stage adds most.
+    met, own = 1 - math.exp(-0.15), 1 - math.exp(-0.15 / 4)
+    behind = met * 8.0 + 2 * (0.15 - met) / 4 * 8.0 + own * 4.0
+    trailing = (1 - met) * 28.0 + met * (15.0 + 20.0) + behind
+    assert timing.tpot_s == pytest.approx(trailing)
+    assert timing.token.sum() == pytest.approx(trailing)
+    # To the first token a prompt of two chunks takes a pass and a turn of the busiest stage.
+    assert timing.ttft_s - timing.first_token[0, -1] == pytest.approx(15.0 + 20.0 + 8.0)
+    # Twelve micro-batches fill the pass, for none waits where another works: 12 × 4 s > 28 s.
+    crowded = timing_from(plan, served(12, 12), decode, prefill, prefill)
+    assert crowded.round_s == 48.0
+
+
+def test_a_bubble_is_where_a_stage_works_for_nobody():
+    # Two turns of 4 s and of 3 s in a round of 28 s that meets no prompt: 14 of 56 s are used.
+    at = served(2, 2, phase="decode", output_tokens=2)
+    decode = waiting(*DECODE_S, latent=(12.0, 8.0))
+    timing = timing_from(plan_of(stage("a"), stage("b", first=1)), at, decode, decode, decode)
+    rounds = steps_of_cycle(at)[1] / 2
+    used = rounds * 14.0 / (2 * timing.cycle_s)
+    assert bubble_fraction(timing, at) == pytest.approx(1 - used)
+    assert timing.tpot_s == pytest.approx(28.0)
 
 
 def test_where_prompts_fill_a_wait_nobody_waits_for_a_turn():

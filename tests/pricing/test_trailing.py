@@ -72,7 +72,7 @@ def passes_of(busy_s: tuple[float, ...]) -> Passes:
     seconds = np.zeros((len(busy_s), 5))
     seconds[:, 0] = compute
     busy = np.stack([compute, nothing], axis=1)
-    return Passes(seconds, nothing, nothing, busy, busy)
+    return Passes(seconds, nothing, nothing, busy, busy, latent_s=nothing)
 
 
 # ── By hand ──────────────────────────────────────────────────────────────────────────────────────

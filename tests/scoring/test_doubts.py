@@ -178,3 +178,9 @@ def test_a_figure_that_states_its_own_doubt_has_that_and_others_that_of_their_gr
     assert spread_of(guess.replace(within=2.0)) == math.log(2.0)
     with pytest.raises(pl.InputError, match="within"):
         guess.replace(within=0.5)
+
+
+def test_a_figure_is_as_far_off_as_it_says_itself_or_as_its_grade():
+    figures = {one.path: one for one in pl.load_topology("groq-lpu-chain").figures}
+    assert spread_of(figures["software.layer_occupancy"]) == math.log(3.0)
+    assert spread_of(figures["software.usable_memory_fraction"]) == SPREADS["guess"]

@@ -58,14 +58,16 @@ def moments_of(space, found, plan, score):
 def sums_of(space, found, at):
     """Over all stages and links, added up here."""
     counts = space.meter.counts
-    decode = counts @ at.decode + at.host_s
-    prefill = counts @ at.prefill + at.prompt_host_s
+    latent = _latent_s(space.graph, space.topology)
+    decode = counts @ at.decode + at.host_s + latent
+    prefill = counts @ at.prefill + at.prompt_host_s + latent * (at.passes > 0)
     for head, hop in zip(found.borders[1:-1], found.span.form.hops, strict=True):
         handed = float(space.meter.handed[head - 1])
         decode = decode + space.meter.link_s(hop, handed, at.decode_tokens)
         if at.passes > 0:
             prefill = prefill + space.meter.link_s(hop, handed, at.prefill_tokens)
     slower = counts @ np.maximum(at.decode, at.prefill) + max(at.host_s, at.prompt_host_s)
+    slower = slower + latent
     for head, hop in zip(found.borders[1:-1], found.span.form.hops, strict=True):
         handed = float(space.meter.handed[head - 1])
         links = [
@@ -74,6 +76,18 @@ def sums_of(space, found, at):
         ]
         slower = slower + max(links)
     return Sums(decode, prefill, slower)
+
+
+def _latent_s(graph, topology):
+    """Waits of all layers with attention in which others have their turn, one by one."""
+    software = topology.software
+    latent = 0.0
+    for layer in graph.layers:
+        if any(operator.kind == "attention" for operator in layer.operators):
+            share = layer.weight_bytes / topology.chip.memory[0].capacity_bytes
+            wait = software.layer_overhead_s + software.layer_crossing_s * share**0.5
+            latent += (1 - software.layer_occupancy) * wait
+    return latent
 
 
 def peaks_of(space, found, at):

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeGuard
 
 from planner.errors import InputError, UnknownNameError, shortened
 from planner.machines.topology import Figure, Topology, with_value
-from planner.scoring.doubts import STEP
+from planner.scoring.doubts import SPREADS, STEP
 from planner.units import parse_quantity, spoken
 from planner.workload import Workload
 
@@ -32,7 +32,7 @@ TIMES = re.compile(r"\s*[x×]\s*([\d.]+(?:e[-+]?\d+)?)\s*")
 PERCENT = re.compile(r"\s*([-+][\d.]+)\s*%\s*")
 Figures = Iterable[str] | Mapping[str, tuple[float, float] | float]
 """Paths or patterns; or each with its (low, high), or with a relative spread."""
-SHARES = ("_share", "_fraction", "_efficiency")
+SHARES = ("_share", "_fraction", "_efficiency", "_occupancy")
 UNTOLD = ("figures", "software.residuals", "price.offers")
 """Sources, what is known of our own errors, and prices on other bases: no figures of the
 machine."""
