@@ -317,7 +317,7 @@ def wired(name, chips=None):
         (
             "groq-lpu-dragonfly",
             576,
-            [("full-mesh", 8, 1), ("full-mesh", 33, 8), ("dragonfly", 3, 264)],
+            [("full-mesh", 8, 1), ("dragonfly", 33, 8), ("dragonfly", 3, 264)],
         ),
         ("cerebras-cs3", 1, []),
         ("cerebras-cs3", 4, [("chain", 4, 1)]),

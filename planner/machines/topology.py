@@ -77,6 +77,11 @@ class Chip(Record):
     feeds the arithmetic is as wide as there (`cost.roofline.fed_fraction`)."""
     skips: tuple[Zeros, ...] = ()
     """Patterns of zeros in weights that cost it no arithmetic."""
+    meeting_latency_s: Seconds = 0.0
+    """Its kernels' share of a collective, once: to meet those of the other chips."""
+    signal_latency_s: Seconds = 0.0
+    """The same for each step inside a node, beside the link: what is written is made seen, and a
+    flag is waited for."""
 
     def peak_flop_per_s(self, dtype: str) -> float:
         """Peak for values of this format, or for the best format that the chip has to multiply
@@ -107,6 +112,11 @@ class Fabric(Record):
     """Of a torus: an axis closes into a ring when it has at least so many units."""
     reduces_in_network: bool = False
     """Whether its switches add up what passes through them."""
+    detour_bandwidth_bytes_per_s: BytesPerS | None = None
+    """What each chip reaches to any one unit by way of the others, while all chips of all units
+    send: of all its links out of its unit half, since a message crosses two of them (L. Valiant,
+    "A scheme for fast parallel communication", 1982; J. Kim et al., "Technology-driven,
+    highly-scalable dragonfly topology", ISCA 2008). None: messages go the nearest way."""
 
     @model_validator(mode="after")
     def check_dimensions(self) -> Self:

@@ -10,6 +10,8 @@ of these: once to each unit, and there once to each rank (`Copies`). Stacks may 
 tokens on all ranks, and sum up with a reduce-scatter, where that is cheaper.
 """
 
+import functools
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -127,12 +129,21 @@ class Collectives:
         times = (1.0,) * len(spans) if copies is None else copies.of_levels
         groups = zip(self.topology.levels, spans, times, strict=True)
         levels = [(level, ranks, sent) for level, ranks, sent in groups if ranks > 1]
+        chip = self.topology.chip
         for kernel in _kernels(self.topology, kind, spans):
-            way = [_Place(kernel, level, ranks, sent) for level, ranks, sent in levels]
-            empty = float(_levels_s(way, kind, 0.0))
-            full = float(_levels_s(way, kind, LONG_BYTES))
-            once_s = kernel.base_latency_s + _leaving_s(kernel, [level for level, *_ in levels])
-            yield once_s + empty, (full - empty) / LONG_BYTES
+            once_s = kernel.base_latency_s + kernel.meets * chip.meeting_latency_s
+            once_s += _leaving_s(kernel, [level for level, *_ in levels])
+            places = [
+                [
+                    _Place(kernel, level, ranks, sent, chip.signal_latency_s, route)
+                    for route in routes_of(level)
+                ]
+                for level, ranks, sent in levels
+            ]
+            for way in itertools.product(*places):
+                empty = float(_levels_s(way, kind, 0.0))
+                full = float(_levels_s(way, kind, LONG_BYTES))
+                yield once_s + empty, (full - empty) / LONG_BYTES
 
 
 LONG_BYTES = 1e15
@@ -183,12 +194,34 @@ def hop_s(topology: Topology, level: int | None, hops: int, tensor_bytes: Number
     [s]"""
     if level is None:
         return 0.0 * tensor_bytes
-    fabric = topology.levels[level].fabric
-    sent = wire.send_s(tensor_bytes, fabric.bandwidth_bytes_per_s, fabric.latency_s, hops)
-    return sent + topology.software.hop_overhead_s
+    crossed = topology.levels[level]
+    sent = [
+        wire.send_s(
+            tensor_bytes, route.bandwidth_bytes_per_s, crossed.fabric.latency_s, hops * route.legs
+        )
+        for route in routes_of(crossed)
+    ]
+    return functools.reduce(np.minimum, sent) + topology.software.hop_overhead_s
 
 
-def _levels_s(way: "list[_Place]", kind: str, tensor_bytes: Numbers) -> Numbers:
+class Route(NamedTuple):
+    """How messages go from one unit of a level to another."""
+
+    bandwidth_bytes_per_s: float
+    legs: int
+    """1: the nearest way; 2: by way of another unit."""
+
+
+def routes_of(level: Level) -> list[Route]:
+    """The nearest way, and by way of other units where the fabric says what that gives."""
+    fabric = level.fabric
+    routes = [Route(fabric.bandwidth_bytes_per_s, 1)]
+    if fabric.detour_bandwidth_bytes_per_s is not None:
+        routes.append(Route(fabric.detour_bandwidth_bytes_per_s, 2))
+    return routes
+
+
+def _levels_s(way: "Sequence[_Place]", kind: str, tensor_bytes: Numbers) -> Numbers:
     """A collective by one kernel, level by level, but for what it takes once. [s]"""
     seconds: Numbers = 0.0
     left = tensor_bytes
@@ -218,10 +251,14 @@ class _Place:
     ranks: int
     copies: float
     """Of what a rank sends to its experts, on this level."""
+    signal_s: float
+    """Of a chip (`Chip.signal_latency_s`)."""
+    route: Route
 
     @cached_property
     def wiring(self) -> str:
-        shape = self.level.fabric.shape
+        # By way of the others, all that a chip sends shares its links, as at the port of a switch.
+        shape = self.level.fabric.shape if self.route.legs == 1 else "switch"
         return {"switch": "switch", "full-mesh": "mesh", "dragonfly": "mesh"}.get(shape, "grid")
 
     @cached_property
@@ -229,13 +266,13 @@ class _Place:
         """Bandwidth and latency of one step."""
         fabric = self.level.fabric
         kernel = self.kernel
-        software_s = kernel.step_latency_s
+        software_s = kernel.step_latency_s + self.signal_s
         share = kernel.bandwidth_fraction
         if self.level.unit_chips > 1:
             software_s = kernel.across_step_latency_s
             share = kernel.across_bandwidth_fraction or share
-        step_s = self.level.nearest_hops * fabric.latency_s + software_s
-        return fabric.bandwidth_bytes_per_s * share, step_s
+        hops = self.level.nearest_hops * self.route.legs
+        return self.route.bandwidth_bytes_per_s * share, hops * fabric.latency_s + software_s
 
     @cached_property
     def grid(self) -> tuple[tuple[int, ...], tuple[bool, ...]]:

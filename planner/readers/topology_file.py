@@ -36,11 +36,14 @@ CHIP = {
     "compute_efficiency": ("compute_efficiency", ""),
     "memory_efficiency": ("memory_efficiency", ""),
     "arithmetic_share": ("arithmetic_share", ""),
+    "meeting_latency": ("meeting_latency_s", "seconds"),
+    "signal_latency": ("signal_latency_s", "seconds"),
 }
 FABRIC = {
     "bandwidth": ("bandwidth_bytes_per_s", "bytes per second"),
     "latency": ("latency_s", "seconds"),
     "wraps_from": ("wraps_from", ""),
+    "detour_bandwidth": ("detour_bandwidth_bytes_per_s", "bytes per second"),
 }
 HOST = {
     "link_bandwidth": ("bandwidth_bytes_per_s", "bytes per second"),
@@ -129,7 +132,15 @@ PLAIN = {
         *SOFTWARE,
     },
     "engine": set(Engine.model_fields),
-    "collective": {"algorithm", "kinds", "most_ranks", "across_nodes", "least_units", *COLLECTIVE},
+    "collective": {
+        "algorithm",
+        "kinds",
+        "most_ranks",
+        "across_nodes",
+        "least_units",
+        "meets",
+        *COLLECTIVE,
+    },
     "tuning": {"architecture", *TUNING},
     "native": set(NativeFormat.model_fields),
     "power": {"system", "chip", "host_share"},
@@ -273,6 +284,7 @@ def software_toml(software: Software, *, note: str = "") -> str:
             f"kinds = [{kinds}]",
             *_toml_counts(kernel),
             f"across_nodes = {str(kernel.across_nodes).lower()}",
+            *(["meets = true"] if kernel.meets else []),
             *_toml_figures(kernel, COLLECTIVE, tail),
         ]
     lines += _toml_rules(software.engine)
