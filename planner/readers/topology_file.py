@@ -45,6 +45,10 @@ FABRIC = {
     "wraps_from": ("wraps_from", ""),
     "detour_bandwidth": ("detour_bandwidth_bytes_per_s", "bytes per second"),
 }
+LINK = {
+    "bandwidth": ("bandwidth_bytes_per_s", "bytes per second"),
+    "latency": ("latency_s", "seconds"),
+}
 HOST = {
     "link_bandwidth": ("bandwidth_bytes_per_s", "bytes per second"),
     "link_latency": ("latency_s", "seconds"),
@@ -117,7 +121,8 @@ PLAIN = {
     "host": {"name", "peak", "memory", "architecture", *CHIP, *HOST},
     "chip": {"name", "peak", "power", "memory", "skips", "architecture", *DRAWN, *CHIP},
     "memory": {"name", *CHIP_MEMORY},
-    "fabric": {"name", "shape", "units", "dimensions", "reduces_in_network", *FABRIC},
+    "fabric": {"name", "shape", "units", "dimensions", "reduces_in_network", "link", *FABRIC},
+    "link": {"between", *LINK},
     "software": {
         "name",
         "title",
@@ -441,7 +446,15 @@ class Book:
 
     def fabric(self, fields: Mapping[str, Any], number: int) -> Fields:
         path = f"fabrics[{number}]"
-        return self.values(fields, FABRIC, path, "fabric", f"fabric[{number}]")
+        made = self.values(fields, FABRIC, path, "fabric", f"fabric[{number}]")
+        made.pop("link", None)
+        made["links"] = [
+            self.values(
+                link, LINK, f"{path}.links[{at}]", "link", f"fabric[{number}].link[{at}]"
+            )
+            for at, link in enumerate(tables(fields, "link"))
+        ]
+        return made
 
     def power(self, chip: Mapping[str, Any], fields: Mapping[str, Any]) -> Fields:
         """What a chip draws, from its own table and from that of the machine."""
