@@ -44,9 +44,7 @@ from planner.units import (
 if TYPE_CHECKING:
     import networkx as nx
 
-FabricShape = Literal[
-    "switch", "full-mesh", "ring", "chain", "torus", "mesh", "dragonfly", "links"
-]
+FabricShape = Literal["switch", "full-mesh", "ring", "chain", "torus", "mesh", "dragonfly", "links"]
 PowerScope = Literal["chip", "system"]
 Chips = NDArray[np.intp]
 """Numbers of chips, or of units, in an array of any shape."""

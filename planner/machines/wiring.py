@@ -96,7 +96,8 @@ class Wiring:
     def _paths_from(self, chip: int, width: float) -> dict[End, Path]:
         """The quickest ways to all that can be reached (Dijkstra)."""
         found: dict[End, Path] = {}
-        ahead: list[tuple[float, int, str, End, Path]] = [(0.0, 0, "", chip, ())]
+        numbers = itertools.count()
+        ahead: list[tuple[float, int, int, End, Path]] = [(0.0, 0, next(numbers), chip, ())]
         while ahead:
             latency_s, steps, _, end, path = heapq.heappop(ahead)
             if end in found:
@@ -104,10 +105,10 @@ class Wiring:
             found[end] = path
             for (one, other), lane in self.lanes_of_links.items():
                 if one == end and other not in found and lane.bandwidth_bytes_per_s >= width:
-                    # Names decide between equals, so that the answer is always the same.
-                    name = f"{other!r:>20}"
+                    # Between equals the order of the links decides.
+                    number = next(numbers)
                     further = (*path, (one, other))
-                    entry = latency_s + lane.latency_s, steps + 1, name, other, further
+                    entry = latency_s + lane.latency_s, steps + 1, number, other, further
                     heapq.heappush(ahead, entry)
         return found
 

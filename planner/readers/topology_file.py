@@ -449,9 +449,7 @@ class Book:
         made = self.values(fields, FABRIC, path, "fabric", f"fabric[{number}]")
         made.pop("link", None)
         made["links"] = [
-            self.values(
-                link, LINK, f"{path}.links[{at}]", "link", f"fabric[{number}].link[{at}]"
-            )
+            self.values(link, LINK, f"{path}.links[{at}]", "link", f"fabric[{number}].link[{at}]")
             for at, link in enumerate(tables(fields, "link"))
         ]
         return made

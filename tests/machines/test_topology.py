@@ -401,7 +401,8 @@ def test_a_machine_is_described_level_by_level():
         ),
         (
             lambda: fabric("hypercube", 8),
-            "Fabric.shape should be 'switch', 'full-mesh', 'ring', 'chain', 'torus', 'mesh', 'dragonfly' or 'links', not 'hypercube'",
+            "Fabric.shape should be 'switch', 'full-mesh', 'ring', 'chain', 'torus', 'mesh', 'dragonfly' or 'links'"
+            ", not 'hypercube'",
         ),
     ],
 )

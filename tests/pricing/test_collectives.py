@@ -24,7 +24,7 @@ from planner.pricing.collectives import (
 )
 from tests.by_hand import round_machine
 from tests.instances import (
-    SHAPES,
+    LISTED,
     fabric,
     random_topology,
     tiny_software,
@@ -516,7 +516,7 @@ def test_stages_on_the_same_chip_send_nothing():
 def groups(draw):
     """A random machine, and a group of it that its software serves."""
     topology = random_topology(
-        random.Random(draw(st.integers(0, 10**6))), draw(st.sampled_from(SHAPES))
+        random.Random(draw(st.integers(0, 10**6))), draw(st.sampled_from(LISTED))
     )
     first = draw(st.integers(0, topology.chips - 1))
     return topology, spans_of(topology, first, draw(st.integers(1, topology.chips - first)))
