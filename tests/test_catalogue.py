@@ -25,6 +25,7 @@ with (Path(__file__).parent / "data" / "datasheets.csv").open() as table:
     DATASHEETS = {row["topology"]: row for row in csv.DictReader(table)}
 
 COUNTED = {
+    "between",
     "chips",
     "most_chips",
     "units",
