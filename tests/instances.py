@@ -7,6 +7,7 @@ from planner.machines.cluster import Cluster, Pool, PoolLink
 from planner.machines.engine import Engine
 from planner.machines.software import CollectiveKernel, Software
 from planner.machines.topology import Chip, Fabric, MemoryTier, Peak, Power, Price, Topology
+from planner.machines.wiring import Wire
 from planner.models.decoder import DecoderShape, Formats, decoder_graph
 from planner.models.graph import ModelGraph
 from planner.workload import Workload
@@ -22,6 +23,8 @@ FOLLOWING = Power(
 )
 """Power that follows what the chips do."""
 SHAPES = ("switch", "full-mesh", "ring", "chain", "torus", "mesh", "dragonfly")
+LISTED = (*SHAPES, "links")
+"""With a list of links, which may be the first fabric alone."""
 
 
 def tiny_graph(layers: int = 2, **changes: Any) -> ModelGraph:
@@ -117,7 +120,18 @@ def fabric(shape: str, units: int, **changes: Any) -> Fabric:
     }  # fmt: skip
     if shape in ("torus", "mesh"):
         numbers["dimensions"] = (units,) if units in (2, 3) else (2, units // 2)
+    if shape == "links":
+        numbers["links"] = bridged(units)
     return Fabric(**{**numbers, **changes})
+
+
+def bridged(units: int) -> tuple[Wire, ...]:
+    """Cards behind a switch; the first two are joined by a bridge, and so are the last two."""
+    ends = {(0, 1), (units - 2, units - 1)} if units > 1 else set()
+    return (
+        *(Wire(between=(card, "switch")) for card in range(units)),
+        *(Wire(between=pair, bandwidth_bytes_per_s=200e9) for pair in sorted(ends)),
+    )
 
 
 def tiny_topology(chips: int = 4, *fabrics: Fabric, **changes: Any) -> Topology:
@@ -159,6 +173,8 @@ def random_topology(dice: random.Random, shape: str) -> Topology:
     inner_shape, outer_shape = (
         (shape, None) if dice.random() < 0.5 else (dice.choice(SHAPES), shape)
     )
+    if outer_shape == "links":
+        inner_shape, outer_shape = outer_shape, inner_shape
     inner = dice.choice((2, 4)) if outer_shape else dice.choice((2, 3, 4))
     changes = {
         "bandwidth_bytes_per_s": dice.choice((1e9, 20e9, 300e9)),

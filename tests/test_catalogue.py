@@ -26,6 +26,7 @@ with (Path(__file__).parent / "data" / "datasheets.csv").open() as table:
     DATASHEETS = {row["topology"]: row for row in csv.DictReader(table)}
 
 COUNTED = {
+    "between",
     "chips",
     "most_chips",
     "units",
@@ -329,7 +330,7 @@ def wired(name, chips=None):
         (
             "groq-lpu-dragonfly",
             576,
-            [("full-mesh", 8, 1), ("full-mesh", 33, 8), ("dragonfly", 3, 264)],
+            [("full-mesh", 8, 1), ("dragonfly", 33, 8), ("dragonfly", 3, 264)],
         ),
         ("cerebras-cs3", 1, []),
         ("cerebras-cs3", 4, [("chain", 4, 1)]),

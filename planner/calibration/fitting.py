@@ -1,9 +1,9 @@
 """Fitting constants to measurements: robust, and drawn towards where they start.
 
 A constant is named by its path in a topology's software ("memory_efficiency",
-"tunings[hopper].compute_efficiency", "collectives[0].base_latency_s"), or by a fabric's name
-("fabrics[NVLink 4].latency_s"). The search (`descent`) moves their logarithms; its start holds a
-constant that the rows hardly touch.
+"tunings[hopper].compute_efficiency", "collectives[0].base_latency_s"), by a fabric's name
+("fabrics[NVLink 4].latency_s"), or by an architecture ("chips[hopper].signal_latency_s"). The
+search (`descent`) moves their logarithms; its start holds a constant that the rows hardly touch.
 """
 
 import itertools
@@ -235,7 +235,8 @@ def errors_of(cases: Sequence[Fitted], constants: Mapping[str, float]) -> Floats
 
 
 class Place(NamedTuple):
-    """Where a constant stands: a field of the software, or of the entry of one of its lists."""
+    """Where a constant stands: a field of the software, of the entry of one of its lists, of a
+    fabric, of chips of one architecture."""
 
     field: str
     table: str = ""
@@ -255,6 +256,7 @@ def varied(topology: Topology, constants: Mapping[str, float]) -> Topology:
         "tunings": {},
         "collectives": {},
         "fabrics": {},
+        "chips": {},
     }
     for name, value in constants.items():
         place = place_of(name)
@@ -275,7 +277,8 @@ def varied(topology: Topology, constants: Mapping[str, float]) -> Topology:
     fabrics = tuple(
         fabric.replace(**entries["fabrics"].get(fabric.name, {})) for fabric in topology.fabrics
     )
-    return topology.replace(software=software, fabrics=fabrics)
+    chip = topology.chip.replace(**entries["chips"].get(topology.chip.architecture, {}))
+    return topology.replace(software=software, fabrics=fabrics, chip=chip)
 
 
 def _tuned(

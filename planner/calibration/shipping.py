@@ -33,7 +33,7 @@ from planner.calibration.powers import NAMES, Drawn, fit_host_share, fit_power
 from planner.calibration.validation import Case, cases_of
 from planner.machines.software import Residual
 from planner.readers.files import read_toml
-from planner.readers.topology_file import COLLECTIVE, FABRIC, SOFTWARE, TUNING
+from planner.readers.topology_file import CHIP, COLLECTIVE, FABRIC, SOFTWARE, TUNING
 from planner.records import Record
 
 POWER_FIELDS = ("power_w", "energy_per_token_j", "energy_per_sample_j")
@@ -212,14 +212,14 @@ def _weights(cases: Sequence[Fitted]) -> Floats:
 
 
 def ship(recipe: Recipe, shipped: Shipped, folder: Path) -> None:
-    """Write the constants, and how far off they are, into the stack's file and those of its
-    fabrics."""
-    fabrics = {
-        name: value
-        for name, value in shipped.constants.items()
-        if place_of(name).table == "fabrics"
-    }
-    own = {name: value for name, value in shipped.constants.items() if name not in fabrics}
+    """Write the constants, and how far off they are, into the stack's file, those of its fabrics
+    and those of its chips."""
+    by_table: dict[str, dict[str, float]] = defaultdict(dict)
+    for name, value in shipped.constants.items():
+        by_table[place_of(name).table][name] = value
+    fabrics = by_table.pop("fabrics", {})
+    chips = by_table.pop("chips", {})
+    own = {name: value for table in by_table.values() for name, value in table.items()}
     note = f"{shipped.rows} rows"
     if recipe.generations:
         note += f", software of {recipe.years}"
@@ -236,7 +236,27 @@ def ship(recipe: Recipe, shipped: Shipped, folder: Path) -> None:
             after = with_figures(before, fabrics, step)
             if after != before:
                 machine.write_text(after, encoding="utf-8")
+    _ship_chips(chips, note, folder / "chips")
     catalogue.reread()
+
+
+def _ship_chips(constants: Mapping[str, float], note: str, folder: Path) -> None:
+    """Write what chips add to collectives into the files of each architecture."""
+    by_architecture: dict[str, dict[str, float]] = defaultdict(dict)
+    for name, value in constants.items():
+        place = place_of(name)
+        by_architecture[place.entry][place.field] = value
+    for path in sorted(folder.glob("*.toml")):
+        before = path.read_text(encoding="utf-8")
+        after = with_figures(before, by_architecture.get(_architecture_in(before), {}), note)
+        if after != before:
+            path.write_text(after, encoding="utf-8")
+
+
+def _architecture_in(text: str) -> str:
+    """Of the chip that a file describes; none where it says none."""
+    found = re.search(r'^architecture = "(.*)"$', text, re.MULTILINE)
+    return found[1] if found else ""
 
 
 def ship_draws(draws: Sequence[Drawn], host_share: float, folder: Path) -> None:
@@ -268,8 +288,7 @@ def ship_draws(draws: Sequence[Drawn], host_share: float, folder: Path) -> None:
 
 def _with_draw(text: str, by_generation: Mapping[str, Drawn]) -> str:
     """A chip's file with what its generation draws, or, as a guess, with what all do."""
-    generation = re.search(r'^architecture = "(.*)"$', text, re.MULTILINE)
-    name = generation[1] if generation else ""
+    name = _architecture_in(text)
     own = by_generation.get(name) if name else None
     before = DRAWS_AS.get(name, "")
     drawn = own or by_generation.get(before) or by_generation[""]
@@ -295,7 +314,7 @@ def _with_host_share(text: str, host_share: float, *, measured: bool) -> str:
 
 _DRAWN = {name: (name, "") for name in NAMES}
 _KEYS = {
-    "": SOFTWARE | _DRAWN,
+    "": SOFTWARE | CHIP | _DRAWN,
     "power": {"host_share": ("host_share", "")},
     "collective": COLLECTIVE,
     "tuning": TUNING,

@@ -49,6 +49,8 @@ class CollectiveKernel(Record):
     most_ranks: Count = 10_000_000
     across_nodes: bool = True
     """Whether it works beyond the innermost level."""
+    meets: bool = False
+    """Whether its ranks meet first, as NCCL's do (`Chip.meeting_latency_s`)."""
     least_units: Count = 1
     """Of the innermost level: kernels for NVLink over several nodes are used where there are more
     chips than in one."""

@@ -21,6 +21,14 @@ from planner.errors import InputError, listed
 from planner.machines.origin import Confidence
 from planner.machines.prices import Price, repriced
 from planner.machines.software import Software
+from planner.machines.wiring import (
+    Crossings,
+    Wire,
+    Wiring,
+    blocks_of,
+    check_joined,
+    check_links,
+)
 from planner.models.dtypes import MULTIPLIED_IN, Dtype, Zeros
 from planner.records import Record
 from planner.units import (
@@ -36,7 +44,7 @@ from planner.units import (
 if TYPE_CHECKING:
     import networkx as nx
 
-FabricShape = Literal["switch", "full-mesh", "ring", "chain", "torus", "mesh", "dragonfly"]
+FabricShape = Literal["switch", "full-mesh", "ring", "chain", "torus", "mesh", "dragonfly", "links"]
 PowerScope = Literal["chip", "system", "facility"]
 """The chip or card alone; everything at the wall; that and what the site loses and cools with."""
 Chips = NDArray[np.intp]
@@ -78,6 +86,11 @@ class Chip(Record):
     feeds the arithmetic is as wide as there (`cost.roofline.fed_fraction`)."""
     skips: tuple[Zeros, ...] = ()
     """Patterns of zeros in weights that cost it no arithmetic."""
+    meeting_latency_s: Seconds = 0.0
+    """Its kernels' share of a collective, once: to meet those of the other chips."""
+    signal_latency_s: Seconds = 0.0
+    """The same for each step inside a node, beside the link: what is written is made seen, and a
+    flag is waited for."""
 
     def peak_flop_per_s(self, dtype: str) -> float:
         """Peak for values of this format, or for the best format that the chip has to multiply
@@ -108,13 +121,34 @@ class Fabric(Record):
     """Of a torus or a mesh: the most units along each axis."""
     bandwidth_bytes_per_s: BytesPerS
     """Of one link, per direction: a switch port, or the link to one neighbour; above the first
-    level, each chip's share."""
+    level, each chip's share; of a list of links, each that states none of its own."""
     latency_s: Seconds
     """One hop, port to port; through a switch the whole way."""
     wraps_from: Count = 1
     """Of a torus: an axis closes into a ring when it has at least so many units."""
     reduces_in_network: bool = False
     """Whether its switches add up what passes through them."""
+    detour_bandwidth_bytes_per_s: BytesPerS | None = None
+    """What each chip reaches to any one unit by way of the others, while all chips of all units
+    send: of all its links out of its unit half, since a message crosses two of them (L. Valiant,
+    "A scheme for fast parallel communication", 1982; J. Kim et al., "Technology-driven,
+    highly-scalable dragonfly topology", ISCA 2008). None: messages go the nearest way."""
+    links: tuple[Wire, ...] = ()
+    """Of a list of links among the chips of a node."""
+
+    @model_validator(mode="after")
+    def check_links(self) -> Self:
+        if (self.shape == "links") != bool(self.links):
+            raise InputError(
+                f"Fabric.links of {self.name!r}: a fabric has a list of links where its shape is"
+                " 'links', and only there"
+            )
+        check_links(self.name, self.links, self.units)
+        return self
+
+    def wiring(self, chips: int) -> Wiring:
+        """Of a list of links, among the first so many chips of a node."""
+        return Wiring(self.links, chips, self.bandwidth_bytes_per_s, self.latency_s)
 
     @model_validator(mode="after")
     def check_dimensions(self) -> Self:
@@ -199,6 +233,12 @@ class Level:
     """Chips in each unit that it joins."""
     axes: tuple[int, ...]
     """Units along each axis; one axis for everything but a grid."""
+    leaves_node: bool = False
+    """Whether it lies beyond the innermost fabric."""
+    wiring: Wiring | None = None
+    """Of a list of links, which stands in levels of its own: pairs, pairs of pairs and so on."""
+    crossings: Crossings | None = None
+    """Likewise: its messages from one unit to another."""
 
     @property
     def span_chips(self) -> int:
@@ -214,6 +254,8 @@ class Level:
     @property
     def nearest_hops(self) -> int:
         """Between units that are as near as any."""
+        if self.crossings is not None:
+            return self.crossings.nearest
         return 3 if self.fabric.shape == "dragonfly" else 1  # local, global, local
 
     def hops(self, one: int, other: int) -> int:
@@ -221,7 +263,10 @@ class Level:
         return int(self.hops_each(np.array(one), np.array(other)))
 
     def hops_each(self, one: Chips, other: Chips) -> Chips:
-        """The same of many pairs at once."""
+        """The same of many pairs at once; of a list of links between the first chips of the
+        units."""
+        if self.crossings is not None:
+            return self.kinds_each(np.multiply(one, self.unit_chips), other * self.unit_chips)
         if self.fabric.shape in ("switch", "full-mesh", "dragonfly"):
             return np.where(np.equal(one, other), 0, self.nearest_hops)
         steps = np.zeros(np.broadcast(one, other).shape, dtype=np.intp)
@@ -231,6 +276,14 @@ class Level:
             apart = np.abs(a - b)
             steps += np.minimum(apart, self.axes[axis] - apart) if self.wraps(axis) else apart
         return steps
+
+    def kinds_each(self, one: Chips, other: Chips) -> Chips:
+        """Of a list of links, which of its kinds of ways lead from chip to chip: what hops are
+        elsewhere."""
+        if self.crossings is None or self.wiring is None:
+            raise AssertionError(f"{self.fabric.name} is no list of links")
+        chips = self.wiring.chips
+        return self.crossings.codes[np.mod(one, chips), np.mod(other, chips)]
 
     def coordinates(self, unit: int | Chips) -> tuple[Chips, ...]:
         """Of a unit in a grid whose lines are numbered to and fro, so that unit n and n + 1 are
@@ -288,6 +341,15 @@ class Topology(Record):
                 f"Topology.chips of {self.name!r}: its fabrics join at most {most} chips, not"
                 f" {self.chips}"
             )
+        for number, fabric in enumerate(self.fabrics):
+            if fabric.shape == "links" and number:
+                raise InputError(
+                    f"Topology.fabrics[{number}].shape of {self.name!r}: only the first fabric may"
+                    " be a list of links"
+                )
+            if fabric.shape == "links":
+                where = f"Topology.fabrics[{number}].links of {self.name!r}"
+                check_joined(where, fabric.wiring(min(fabric.units, self.chips)))
         return self
 
     def with_usable_memory(self, share: float) -> Self:
@@ -314,17 +376,34 @@ class Topology(Record):
     def levels(self) -> tuple[Level, ...]:
         """The fabrics as wired for `chips`, innermost first; those that join a single unit are
         left out."""
-        levels = []
+        levels: list[Level] = []
         unit_chips = 1
         for fabric in self.fabrics:
+            if fabric.shape == "links":
+                levels += self._levels_of_links(fabric)
+                unit_chips = math.prod(level.units for level in levels)
+                continue
             needed = min(fabric.units, math.ceil(self.chips / unit_chips))
             if needed > 1:
                 axes = grid_axes(needed, fabric.dimensions) if fabric.dimensions else (needed,)
-                levels.append(Level(fabric, math.prod(axes), unit_chips, axes))
+                levels.append(Level(fabric, math.prod(axes), unit_chips, axes, unit_chips > 1))
                 unit_chips *= math.prod(axes)
             else:
                 unit_chips *= needed
         return tuple(levels)
+
+    def _levels_of_links(self, fabric: Fabric) -> Iterator[Level]:
+        """Where a group begins decides which links it has: so a node is taken in blocks, within
+        which groups stand."""
+        present = min(fabric.units, self.chips)
+        wiring = fabric.wiring(present)
+        inside = 1
+        for units in blocks_of(fabric.units):
+            needed = min(units, math.ceil(present / inside))
+            if needed > 1:
+                crossings = wiring.crossings(inside, inside * needed)
+                yield Level(fabric, needed, inside, (needed,), False, wiring, crossings)
+            inside *= needed
 
     def level_between(self, one: int, other: int) -> int | None:
         """The number of the level that a message between two chips crosses; None for a chip and
@@ -364,6 +443,9 @@ class Topology(Record):
         crossed = self.levels_crossed(one, other)
         hops = np.zeros_like(crossed)
         for number, level in enumerate(self.levels):
+            if level.wiring is not None:
+                hops = np.where(crossed == number, level.kinds_each(one, other), hops)
+                continue
             units = ((chip // level.unit_chips) % level.units for chip in (one, other))
             hops = np.where(crossed == number, level.hops_each(*units), hops)
         return crossed, hops
@@ -377,6 +459,10 @@ class Topology(Record):
         drawn: nx.Graph[Any] = nx.Graph(name=self.name)
         drawn.add_nodes_from(range(self.chips), kind="chip", chip=self.chip.name)
         for number, level in enumerate(self.levels):
+            if level.wiring is not None:
+                if level.unit_chips == 1:
+                    self._draw_links(drawn, level.fabric, level.wiring)
+                continue
             wire = {
                 "fabric": level.fabric.name,
                 "latency_s": level.fabric.latency_s,
@@ -395,6 +481,21 @@ class Topology(Record):
                     if max(ends) < self.chips:
                         drawn.add_edge(*ends, **wire)
         return drawn
+
+    def _draw_links(self, drawn: "nx.Graph[Any]", fabric: Fabric, wiring: Wiring) -> None:
+        """The links of each node."""
+        for first in range(0, self.chips, wiring.chips):
+            for ends, lane in wiring.lanes_of_links.items():
+                # The last node may be partly filled.
+                placed = [end + first if isinstance(end, int) else end for end in ends]
+                if any(isinstance(end, int) and end >= self.chips for end in placed):
+                    continue
+                named = [
+                    end if isinstance(end, int) else f"{end} {first // wiring.chips}"
+                    for end in placed
+                ]
+                drawn.add_nodes_from((end for end in named if isinstance(end, str)), kind="switch")
+                drawn.add_edge(*named, fabric=fabric.name, **lane._asdict())
 
     def _joined(self, level: Level) -> Iterator[tuple[str, list[int]]]:
         """Chips that the fabric of a level joins: those at the same place in each of its units;
@@ -453,6 +554,10 @@ def described(topology: Topology) -> str:
         return chips
     parts = []
     for level in topology.levels:
+        if level.wiring is not None:
+            if level.unit_chips == 1:
+                parts.append(f"{level.wiring.chips} by links ({level.fabric.name})")
+            continue
         axes = " × ".join(str(length) for length in level.axes)
         parts.append(f"{axes} by {level.fabric.shape} ({level.fabric.name})")
     return f"{chips}, {listed(parts, 'then')}"

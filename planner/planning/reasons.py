@@ -260,7 +260,8 @@ def _figures_changed(topology: Topology) -> Iterator[tuple[str, dict[str, float]
         f"chip.peaks[{n}].flop_per_s": 2 * peak.flop_per_s for n, peak in enumerate(chip.peaks)
     }
     yield "doubling the peaks of each chip", peaks
-    for number, fabric in enumerate(topology.fabrics[: len(topology.levels)]):
+    used = len({level.fabric.name for level in topology.levels})
+    for number, fabric in enumerate(topology.fabrics[:used]):
         path = f"fabrics[{number}]"
         wider = {f"{path}.bandwidth_bytes_per_s": 2 * fabric.bandwidth_bytes_per_s}
         yield f"doubling the bandwidth of {fabric.name}", wider

@@ -10,6 +10,8 @@ of these: once to each unit, and there once to each rank (`Copies`). Stacks may 
 tokens on all ranks, and sum up with a reduce-scatter, where that is cheaper.
 """
 
+import functools
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ from planner.cost import collectives as wire
 from planner.errors import InputError, UnknownNameError
 from planner.machines.software import CollectiveKernel, CollectiveKind
 from planner.machines.topology import Level, Topology
+from planner.machines.wiring import Lanes, Wiring, ways_s, worst_of
 
 Floats = NDArray[np.float64]
 Numbers = float | Floats
@@ -72,6 +75,50 @@ def offers(topology: Topology, kind: str, spans: Spans) -> bool:
     if math.prod(spans) == 1 or any(True for _ in _kernels(topology, kind, spans)):
         return True
     return kind in EXCHANGES and any(True for _ in _kernels(topology, EXCHANGES[kind], spans))
+
+
+class Route(NamedTuple):
+    """How messages go from one unit of a level to another."""
+
+    bandwidth_bytes_per_s: float
+    latency_s: float
+    is_port: bool
+    """Whether all that a chip sends shares the bandwidth, as at the port of a switch."""
+
+
+def routes_of(level: Level, hops: int | None = None) -> list[Route]:
+    """The nearest way, so many hops long (None: as between the nearest units), and where the
+    fabric has it the way through other units, twice as long."""
+    fabric = level.fabric
+    latency_s = fabric.latency_s * (level.nearest_hops if hops is None else hops)
+    routes = [Route(fabric.bandwidth_bytes_per_s, latency_s, fabric.shape == "switch")]
+    if fabric.detour_bandwidth_bytes_per_s is not None:
+        routes.append(Route(fabric.detour_bandwidth_bytes_per_s, 2 * latency_s, True))
+    return routes
+
+
+class _Group(NamedTuple):
+    """Those of a group that one step of a collective is among."""
+
+    level: Level
+    ranks: int
+    copies: float
+    """Of what a rank sends to its experts, on this level."""
+    spans: Spans
+    """Of a list of links, which stands in several levels: on each of them."""
+
+
+def _grouped(topology: Topology, spans: Spans, copies: Sequence[float]) -> Iterator[_Group]:
+    """A group level by level, innermost first; a list of links is one level, whose groups are
+    rings of all their chips."""
+    levels = topology.levels
+    listed = sum(level.wiring is not None for level in levels)
+    if math.prod(spans[:listed]) > 1:
+        inner = spans[:listed]
+        yield _Group(levels[0], math.prod(inner), copies[0], inner)
+    for level, ranks, sent in zip(levels[listed:], spans[listed:], copies[listed:], strict=True):
+        if ranks > 1:
+            yield _Group(level, ranks, sent, (ranks,))
 
 
 class Collectives:
@@ -125,14 +172,46 @@ class Collectives:
     ) -> Iterator[tuple[float, float]]:
         """The line of each kernel of one kind."""
         times = (1.0,) * len(spans) if copies is None else copies.of_levels
-        groups = zip(self.topology.levels, spans, times, strict=True)
-        levels = [(level, ranks, sent) for level, ranks, sent in groups if ranks > 1]
+        groups = list(_grouped(self.topology, spans, times))
+        chip = self.topology.chip
         for kernel in _kernels(self.topology, kind, spans):
-            way = [_Place(kernel, level, ranks, sent) for level, ranks, sent in levels]
-            empty = float(_levels_s(way, kind, 0.0))
-            full = float(_levels_s(way, kind, LONG_BYTES))
-            once_s = kernel.base_latency_s + _leaving_s(kernel, [level for level, *_ in levels])
-            yield once_s + empty, (full - empty) / LONG_BYTES
+            once_s = kernel.base_latency_s + kernel.meets * chip.meeting_latency_s
+            once_s += _leaving_s(kernel, [group.level for group in groups])
+            places = [
+                [
+                    _Place(kernel, group, chip.signal_latency_s, route)
+                    for route in self._routes_of(group, kernel, kind)
+                ]
+                for group in groups
+            ]
+            for way in itertools.product(*places):
+                empty = float(_levels_s(way, kind, 0.0))
+                full = float(_levels_s(way, kind, LONG_BYTES))
+                yield once_s + empty, (full - empty) / LONG_BYTES
+
+    def _routes_of(self, group: "_Group", kernel: CollectiveKernel, kind: str) -> list[Route]:
+        """Each way that a kernel's messages may take among some units of a level."""
+        level = group.level
+        if level.wiring is None:
+            return routes_of(level)
+        in_turn = kernel.algorithm in ("ring", "tree", "in-switch") and kind not in EXCHANGING
+        lanes = self._lanes_of_links(level.wiring, group.spans, in_turn)
+        return [Route(lane.bandwidth_bytes_per_s, lane.latency_s, True) for lane in lanes]
+
+    def _lanes_of_links(self, wiring: Wiring, spans: Spans, in_turn: bool) -> Lanes:
+        """Of a list of links, what the worst of all groups that lie like this gets: round a ring,
+        or all to all."""
+        levels = [level for level in self.topology.levels if level.wiring is not None]
+        priced = wiring.ring if in_turn else wiring.exchange
+        found = []
+        for first, last in itertools.combinations(range(wiring.chips), 2):
+            if tuple(_units_spanned(level, first, last) for level in levels) == spans:
+                found.append(priced(tuple(range(first, last + 1))))
+        return worst_of(found or [priced(tuple(range(wiring.chips)))])
+
+
+EXCHANGING = ("all_to_all", *EXCHANGES)
+"""Kinds in which every rank has something else for every other, whatever the algorithm."""
 
 
 LONG_BYTES = 1e15
@@ -164,7 +243,7 @@ def _kernels(topology: Topology, kind: str, spans: Spans) -> Iterator[Collective
 def _works_over(kernel: CollectiveKernel, levels: Sequence[Level]) -> bool:
     """Whether a kernel reaches as far as these levels, and finds switches that add up where it
     needs them."""
-    if not kernel.across_nodes and any(level.unit_chips > 1 for level in levels):
+    if not kernel.across_nodes and any(level.leaves_node for level in levels):
         return False
     if kernel.algorithm != "in-switch":
         return True
@@ -174,7 +253,7 @@ def _works_over(kernel: CollectiveKernel, levels: Sequence[Level]) -> bool:
 def _leaving_s(kernel: CollectiveKernel, levels: Sequence[Level]) -> float:
     """What a collective takes once more where any of these levels lies beyond the innermost.
     [s]"""
-    leaves = any(level.unit_chips > 1 for level in levels)
+    leaves = any(level.leaves_node for level in levels)
     return kernel.across_base_latency_s if leaves else 0.0
 
 
@@ -183,12 +262,18 @@ def hop_s(topology: Topology, level: int | None, hops: int, tensor_bytes: Number
     [s]"""
     if level is None:
         return 0.0 * tensor_bytes
-    fabric = topology.levels[level].fabric
-    sent = wire.send_s(tensor_bytes, fabric.bandwidth_bytes_per_s, fabric.latency_s, hops)
-    return sent + topology.software.hop_overhead_s
+    crossed = topology.levels[level]
+    if crossed.crossings is not None:
+        sent = ways_s(crossed.crossings.ways[hops], tensor_bytes)
+        return sent + topology.software.hop_overhead_s
+    each = [
+        wire.send_s(tensor_bytes, route.bandwidth_bytes_per_s, route.latency_s * hops)
+        for route in routes_of(crossed, hops=1)
+    ]
+    return functools.reduce(np.minimum, each) + topology.software.hop_overhead_s
 
 
-def _levels_s(way: "list[_Place]", kind: str, tensor_bytes: Numbers) -> Numbers:
+def _levels_s(way: "Sequence[_Place]", kind: str, tensor_bytes: Numbers) -> Numbers:
     """A collective by one kernel, level by level, but for what it takes once. [s]"""
     seconds: Numbers = 0.0
     left = tensor_bytes
@@ -200,7 +285,7 @@ def _levels_s(way: "list[_Place]", kind: str, tensor_bytes: Numbers) -> Numbers:
         elif kind in ("all_gather", "reduce_scatter"):
             seconds = seconds + place.all_gather_s(left)
         elif kind == "all_to_all" or kind in EXCHANGES:
-            seconds = seconds + place.all_to_all_s(place.copies * tensor_bytes)
+            seconds = seconds + place.all_to_all_s(place.group.copies * tensor_bytes)
         elif kind == "broadcast":
             seconds = seconds + place.broadcast_s(tensor_bytes)
         else:
@@ -214,28 +299,35 @@ class _Place:
     """One kernel on one level among so many of its units."""
 
     kernel: CollectiveKernel
-    level: Level
-    ranks: int
-    copies: float
-    """Of what a rank sends to its experts, on this level."""
+    group: _Group
+    signal_s: float
+    """Of a chip (`Chip.signal_latency_s`)."""
+    route: Route
+
+    @property
+    def level(self) -> Level:
+        return self.group.level
+
+    @property
+    def ranks(self) -> int:
+        return self.group.ranks
 
     @cached_property
     def wiring(self) -> str:
-        shape = self.level.fabric.shape
-        return {"switch": "switch", "full-mesh": "mesh", "dragonfly": "mesh"}.get(shape, "grid")
+        if self.route.is_port:
+            return "switch"
+        return "mesh" if self.level.fabric.shape in ("full-mesh", "dragonfly") else "grid"
 
     @cached_property
     def link(self) -> tuple[float, float]:
         """Bandwidth and latency of one step."""
-        fabric = self.level.fabric
         kernel = self.kernel
-        software_s = kernel.step_latency_s
+        software_s = kernel.step_latency_s + self.signal_s
         share = kernel.bandwidth_fraction
-        if self.level.unit_chips > 1:
+        if self.level.leaves_node:
             software_s = kernel.across_step_latency_s
             share = kernel.across_bandwidth_fraction or share
-        step_s = self.level.nearest_hops * fabric.latency_s + software_s
-        return fabric.bandwidth_bytes_per_s * share, step_s
+        return self.route.bandwidth_bytes_per_s * share, self.route.latency_s + software_s
 
     @cached_property
     def grid(self) -> tuple[tuple[int, ...], tuple[bool, ...]]:
@@ -325,6 +417,14 @@ def collective_s(
         raise InputError(
             f"ranks_per_node must lie between 1 and the {ranks} ranks, not {ranks_per_node}"
         )
-    if ranks_per_node and len(spans) > 1:
-        spans = (ranks_per_node, math.ceil(ranks / ranks_per_node), *(1 for _ in spans[2:]))
+    if ranks_per_node and any(level.leaves_node for level in topology.levels):
+        spans = _spread(topology, ranks, ranks_per_node)
     return float(group_collective_s(topology, kind, spans, message_bytes))
+
+
+def _spread(topology: Topology, ranks: int, ranks_per_node: int) -> Spans:
+    """The spans of ranks that share out nodes."""
+    inner = sum(not level.leaves_node for level in topology.levels)
+    here = spans_of(topology, 0, ranks_per_node)[:inner]
+    outer = len(topology.levels) - inner - 1
+    return (*here, math.ceil(ranks / ranks_per_node), *(1 for _ in range(outer)))

@@ -31,11 +31,18 @@ CHIP = {
     "compute_efficiency": ("compute_efficiency", ""),
     "memory_efficiency": ("memory_efficiency", ""),
     "arithmetic_share": ("arithmetic_share", ""),
+    "meeting_latency": ("meeting_latency_s", "seconds"),
+    "signal_latency": ("signal_latency_s", "seconds"),
 }
 FABRIC = {
     "bandwidth": ("bandwidth_bytes_per_s", "bytes per second"),
     "latency": ("latency_s", "seconds"),
     "wraps_from": ("wraps_from", ""),
+    "detour_bandwidth": ("detour_bandwidth_bytes_per_s", "bytes per second"),
+}
+LINK = {
+    "bandwidth": ("bandwidth_bytes_per_s", "bytes per second"),
+    "latency": ("latency_s", "seconds"),
 }
 HOST = {
     "link_bandwidth": ("bandwidth_bytes_per_s", "bytes per second"),
@@ -114,7 +121,8 @@ PLAIN = {
     "host": {"name", "peak", "memory", "architecture", *CHIP, *HOST},
     "chip": {"name", "peak", "power", "memory", "skips", "architecture", *DRAWN, *CHIP},
     "memory": {"name", *CHIP_MEMORY},
-    "fabric": {"name", "shape", "units", "dimensions", "reduces_in_network", *FABRIC},
+    "fabric": {"name", "shape", "units", "dimensions", "reduces_in_network", "link", *FABRIC},
+    "link": {"between", *LINK},
     "software": {
         "name",
         "title",
@@ -130,7 +138,15 @@ PLAIN = {
         *SOFTWARE,
     },
     "engine": set(Engine.model_fields),
-    "collective": {"algorithm", "kinds", "most_ranks", "across_nodes", "least_units", *COLLECTIVE},
+    "collective": {
+        "algorithm",
+        "kinds",
+        "most_ranks",
+        "across_nodes",
+        "least_units",
+        "meets",
+        *COLLECTIVE,
+    },
     "tuning": {"architecture", *TUNING},
     "native": set(NativeFormat.model_fields),
     "power": {"system", "chip", "host_share"},
@@ -273,6 +289,7 @@ def software_toml(software: Software, *, note: str = "") -> str:
             f"kinds = [{kinds}]",
             *_toml_counts(kernel),
             f"across_nodes = {str(kernel.across_nodes).lower()}",
+            *(["meets = true"] if kernel.meets else []),
             *_toml_figures(kernel, COLLECTIVE, tail),
         ]
     lines += _toml_rules(software.engine)
@@ -430,7 +447,13 @@ class Book:
 
     def fabric(self, fields: Mapping[str, Any], number: int) -> Fields:
         path = f"fabrics[{number}]"
-        return self.values(fields, FABRIC, path, "fabric", f"fabric[{number}]")
+        made = self.values(fields, FABRIC, path, "fabric", f"fabric[{number}]")
+        made.pop("link", None)
+        made["links"] = [
+            self.values(link, LINK, f"{path}.links[{at}]", "link", f"fabric[{number}].link[{at}]")
+            for at, link in enumerate(tables(fields, "link"))
+        ]
+        return made
 
     def power(self, chip: Mapping[str, Any], fields: Mapping[str, Any]) -> Fields:
         """What a chip draws, from its own table and from that of the machine."""

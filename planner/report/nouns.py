@@ -55,7 +55,11 @@ def topology_text(topology: Topology) -> str:
 
 def _fabric_line(fabric: Fabric) -> str:
     bandwidth = spoken(fabric.bandwidth_bytes_per_s, "B/s")
-    return f"{fabric.name}: {bandwidth} per direction, {spoken(fabric.latency_s, 's')} a hop"
+    line = f"{fabric.name}: {bandwidth} per direction, {spoken(fabric.latency_s, 's')} a hop"
+    if not fabric.links:
+        return line
+    own = sum(link.bandwidth_bytes_per_s is not None for link in fabric.links)
+    return f"{line}; {len(fabric.links)} links, {own} of another width"
 
 
 def verdict_text(verdict: Verdict) -> str:

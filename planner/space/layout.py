@@ -33,7 +33,8 @@ def crossings_of(topology: Topology, packing: Packing, widths: Ints) -> Crossing
     """The links between stages of such widths that are packed in order, as `Topology.ways` tells
     them apart."""
     nearest = np.array([level.nearest_hops for level in topology.levels], dtype=np.intp)
-    if all(sum(length > 1 for length in level.axes) == 1 for level in topology.levels):
+    is_even = all(level.wiring is None for level in topology.levels)
+    if is_even and all(sum(length > 1 for length in level.axes) == 1 for level in topology.levels):
         # On one axis the next stage begins in the same unit or in the one beside it.
         return replace(packing.crossings(widths), hops=nearest)
     able = np.unique(widths)
@@ -43,7 +44,7 @@ def crossings_of(topology: Topology, packing: Packing, widths: Ints) -> Crossing
     receiver = (start, start + able[None, :, None] - 1)
     levels, hops = topology.ways(sender, receiver)
     happens = (sender[0] >= 0) & (receiver[1] < packing.slots)
-    far = packing.slots + 1
+    far = int(max(packing.slots, hops.max(initial=0))) + 1
     shortest = np.arange(len(nearest)) * far + nearest
     lengths = np.where(happens, levels * far + hops, shortest[0])
     every = np.unique(np.concatenate([shortest, lengths.ravel()]))

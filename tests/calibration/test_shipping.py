@@ -74,7 +74,7 @@ def test_fewer_than_120_constants_are_fitted_and_each_is_marked_as_such():
         text = (catalogue.topologies_folder() / "software" / f"{recipe.stack}.toml").read_text(
             encoding="utf-8"
         )
-        own = [name for name in recipe.start if place_of(name).table != "fabrics"]
+        own = [name for name in recipe.start if place_of(name).table not in ("fabrics", "chips")]
         assert len(re.findall(r'source = "FIT"', text)) == len(own), recipe.stack
 
 
@@ -113,7 +113,8 @@ def test_residuals_of_other_fields_stay():
 def test_shipping_writes_what_was_fitted(tmp_path):
     recipe = BY_STACK["nccl"]
     (tmp_path / "software").mkdir()
-    for name in ("software/nccl", "hgx-h100"):
+    (tmp_path / "chips").mkdir()
+    for name in ("software/nccl", "chips/h100-sxm", "chips/l4"):
         text = (catalogue.topologies_folder() / f"{name}.toml").read_text(encoding="utf-8")
         (tmp_path / f"{name}.toml").write_text(text, encoding="utf-8")
     shipped = fit_recipe(recipe)
@@ -124,9 +125,10 @@ def test_shipping_writes_what_was_fitted(tmp_path):
     )
     written = (tmp_path / "software" / "nccl.toml").read_text(encoding="utf-8")
     assert written.count('value = 0.5, source = "FIT"') == 6
-    assert 'latency = { value = "500 ms"' in (tmp_path / "hgx-h100.toml").read_text(
-        encoding="utf-8"
-    )
+    hopper = (tmp_path / "chips" / "h100-sxm.toml").read_text(encoding="utf-8")
+    assert hopper.count('_latency = { value = "500 ms", source = "FIT"') == 2
+    ada = (catalogue.topologies_folder() / "chips" / "l4.toml").read_text(encoding="utf-8")
+    assert (tmp_path / "chips" / "l4.toml").read_text(encoding="utf-8") == ada
 
 
 def test_what_is_left_out_is_predicted_worse_than_what_takes_part():

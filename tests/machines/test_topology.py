@@ -416,7 +416,8 @@ def test_a_machine_is_described_level_by_level():
         ),
         (
             lambda: fabric("hypercube", 8),
-            "Fabric.shape should be 'switch', 'full-mesh', 'ring', 'chain', 'torus', 'mesh' or 'dragonfly', not 'hypercube'",
+            "Fabric.shape should be 'switch', 'full-mesh', 'ring', 'chain', 'torus', 'mesh', 'dragonfly' or 'links'"
+            ", not 'hypercube'",
         ),
     ],
 )

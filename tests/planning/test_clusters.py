@@ -18,7 +18,7 @@ from tests.engine_pools import (
     scored_on_pools,
 )
 from tests.instances import (
-    SHAPES,
+    LISTED,
     random_cluster,
     random_graph,
     random_topology,
@@ -113,7 +113,7 @@ def test_the_plan_on_three_pools_is_as_good_as_the_oracles(field):
         feasible += agrees_with_the_oracle(graph, pools.replace(pools=small), workload, field, {})
 
 
-@pytest.mark.parametrize("shape", mostly_slow(SHAPES, but=("switch",)))
+@pytest.mark.parametrize("shape", mostly_slow(LISTED, but=("switch",)))
 def test_a_cluster_of_one_pool_gives_what_its_topology_gives(shape):
     for case in range(5):
         dice = random.Random(f"one {shape} {case}")

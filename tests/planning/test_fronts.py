@@ -11,7 +11,7 @@ from planner.answers.question import FIELDS
 from planner.models.graph import ModelGraph
 from tests.instances import (
     CONSTANT,
-    SHAPES,
+    LISTED,
     random_graph,
     random_topology,
     random_workload,
@@ -70,7 +70,7 @@ def covers_all(
 @pytest.mark.parametrize(
     "is_open", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["fixed", "open"]
 )
-@pytest.mark.parametrize("shape", mostly_slow(SHAPES, but=("chain",)))
+@pytest.mark.parametrize("shape", mostly_slow(LISTED, but=("chain",)))
 def test_every_plan_of_the_exhaustive_oracle_is_covered(shape, is_open):
     found = case = 0
     while found < 3:

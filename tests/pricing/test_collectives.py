@@ -24,7 +24,7 @@ from planner.pricing.collectives import (
 )
 from tests.by_hand import round_machine
 from tests.instances import (
-    SHAPES,
+    LISTED,
     fabric,
     random_topology,
     tiny_software,
@@ -441,6 +441,70 @@ def test_a_transfer_pays_software_hops_and_bytes():
     assert list(hop_s(pods, 0, 1, sent)) == [hop_s(pods, 0, 1, 0.0), hop_s(pods, 0, 1, MB)]
 
 
+def test_a_transfer_goes_by_way_of_other_nodes_where_that_is_quicker():
+    """Each of eight chips has an eighth of the one link of 12.5 GB/s to the next node, three hops of
+    0.53 µs away; by way of a third node half of its own four links of 12.5 GB/s, six hops away."""
+    lpus = pl.load_topology("groq-lpu-dragonfly")
+    software_us = lpus.software.hop_overhead_s * 1e6
+    # 80 kB straight would take 3 × 0.53 + 80e3 / 1.5625e9 = 1.59 + 51.2 µs.
+    assert hop_s(lpus, 1, 3, 80e3) * 1e6 == pytest.approx(software_us + 6 * 0.53 + 3.2, rel=1e-9)
+    # 1 kB straight: 1.59 + 0.64 µs; round about 3.18 + 0.04 µs.
+    assert hop_s(lpus, 1, 3, 1e3) * 1e6 == pytest.approx(software_us + 3 * 0.53 + 0.64, rel=1e-9)
+    # Between groups half of the 14 GB/s of each chip beyond its own: 80 kB in 11.43 µs, not 222.
+    between = software_us + 6 * 0.53 + 80e3 / 7e9 * 1e6
+    assert hop_s(lpus, 2, 3, 80e3) * 1e6 == pytest.approx(between, rel=1e-9)
+
+
+def test_a_collective_goes_by_way_of_other_units_where_that_is_quicker():
+    """A MB among three of many units: a third over each link of 10 GB/s takes 33 µs, two thirds of
+    it over 40 GB/s through the others 17 µs."""
+    mesh = fabric(
+        "full-mesh",
+        8,
+        bandwidth_bytes_per_s=10e9,
+        latency_s=1e-6,
+        detour_bandwidth_bytes_per_s=40e9,
+    )
+    roundabout = machine(mesh, kernels=(kernel("two-shot"),))
+    expected = 2 + 2 + 2 / 3 * MB / 40e9 * 1e6
+    assert microseconds(roundabout, "all_gather", (3,)) == pytest.approx(expected, rel=1e-12)
+    assert microseconds(roundabout, "all_gather", (3,), 3e3) == pytest.approx(
+        2 + 1 + 0.1, rel=1e-12
+    )
+    # Among all eight straight is as wide as can be: an eighth over each link takes 12.5 µs.
+    assert microseconds(roundabout, "all_gather", (8,)) == pytest.approx(2 + 1 + 12.5, rel=1e-12)
+
+
+@given(st.floats(0, 1e8), st.integers(2, 8), st.floats(1, 10), st.floats(1e9, 1e11))
+def test_a_wider_detour_is_never_slower(tensor_bytes, ranks, factor, bandwidth):
+    narrow = machine(wired("full-mesh", 8, detour_bandwidth_bytes_per_s=bandwidth))
+    wide = with_value(narrow, "fabrics[0].detour_bandwidth_bytes_per_s", factor * bandwidth)
+    assert hop_s(wide, 0, 1, tensor_bytes) <= hop_s(narrow, 0, 1, tensor_bytes)
+    for kind in KINDS:
+        before = microseconds(narrow, kind, (ranks,), tensor_bytes)
+        assert microseconds(wide, kind, (ranks,), tensor_bytes) <= before * (1 + 1e-12)
+
+
+def test_kernels_that_meet_and_signal_take_what_the_chip_takes_for_it():
+    """Four ranks: 2 µs to start, 3 µs to meet; three steps of 1 µs, 0.5 µs to signal and 2.5 µs of
+    bytes."""
+    meeting = machine(wired("switch", 4), kernels=(kernel(meets=True),))
+    slow = meeting.chip.replace(meeting_latency_s=3e-6, signal_latency_s=0.5e-6)
+    expected = 2 + 3 + 3 * (1 + 0.5 + 2.5)
+    assert microseconds(meeting.replace(chip=slow), "all_gather", (4,)) == pytest.approx(expected)
+    alone = machine(wired("switch", 4)).replace(chip=slow)
+    assert microseconds(alone, "all_gather", (4,)) == pytest.approx(expected - 3)
+
+
+def test_nvlink_of_a_later_generation_is_never_slower_to_reach():
+    """NCCL's own model takes 0.6 µs for a step of its low-latency protocol over NVLink of any
+    generation."""
+    machines = ("hgx-a100", "hgx-h100", "hgx-b200")
+    latencies = [pl.load_topology(name).fabrics[0].latency_s for name in machines]
+    assert latencies == sorted(latencies, reverse=True)
+    assert latencies == [0.6e-6] * 3
+
+
 def test_stages_on_the_same_chip_send_nothing():
     assert hop_s(machine(wired("chain", 4)), None, 0, MB) == 0.0
 
@@ -452,7 +516,7 @@ def test_stages_on_the_same_chip_send_nothing():
 def groups(draw):
     """A random machine, and a group of it that its software serves."""
     topology = random_topology(
-        random.Random(draw(st.integers(0, 10**6))), draw(st.sampled_from(SHAPES))
+        random.Random(draw(st.integers(0, 10**6))), draw(st.sampled_from(LISTED))
     )
     first = draw(st.integers(0, topology.chips - 1))
     return topology, spans_of(topology, first, draw(st.integers(1, topology.chips - first)))

@@ -305,6 +305,54 @@ def test_a_figure_that_is_refused_is_named(tmp_path, figure):
     assert "bandwidth" in str(refusal(tmp_path, with_bandwidth(figure)))
 
 
+LINKS = (
+    GOOD.replace('"switch"', '"links"').replace("units = 8", "units = 4")
+    + """
+[[fabric.link]]
+between = [0, 1]
+bandwidth = { value = "56 GB/s", source = "a data sheet", confidence = "B" }
+latency = "600 ns"
+
+[[fabric.link]]
+between = [1, "plx0"]
+
+[[fabric.link]]
+between = [2, "plx0"]
+
+[[fabric.link]]
+between = [3, "plx0"]
+"""
+)
+
+
+def test_a_fabric_may_be_a_list_of_links(tmp_path):
+    machine = machine_of(tmp_path, LINKS)
+    bridge, *others = machine.fabrics[0].links
+    assert (bridge.between, bridge.bandwidth_bytes_per_s) == ((0, 1), 56e9)
+    assert bridge.latency_s == pytest.approx(6e-7)
+    assert [link.between for link in others] == [(1, "plx0"), (2, "plx0"), (3, "plx0")]
+    figure = next(one for one in machine.figures if "links" in one.path)
+    assert figure.path == "fabrics[0].links[0].bandwidth_bytes_per_s"
+    assert (figure.source, figure.confidence) == ("a data sheet", "B")
+    assert pl.Topology.from_json(machine.to_json()) == machine
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("between = [0, 1]", "between = [0, 4]", "Fabric.links[0].between of 'wire': 4 is not one of its chips"),
+        ("between = [0, 1]", "between = [0]", "Topology.fabrics[0].links[0].between"),
+        ("between = [0, 1]", 'between = [0, "plx1"]', "Topology.fabrics[0].links of 'mine': no way leads from chip 0 to chip"),
+        ('"56 GB/s"', '"0 GB/s"', "Topology.fabrics[0].links[0].bandwidth_bytes_per_s should be greater than 0"),
+        ('"600 ns"', '"600 GB"', "fabric[0].link[0].latency needs a number and a unit of seconds"),
+        ("between = [0, 1]", "joins = [0, 1]", "link.joins is not a field of a link"),
+    ],
+)  # fmt: skip
+def test_links_that_cannot_be_are_refused_in_one_sentence(tmp_path, old, new, said):
+    assert LINKS.count(old) == 1
+    assert said in str(refusal(tmp_path, LINKS.replace(old, new)))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [

@@ -84,6 +84,9 @@ GRIDS = (
     (fabric("full-mesh", 2), fabric("torus", 6, dimensions=(2, 3))),
     (fabric("ring", 4), fabric("dragonfly", 3)),
     (fabric("mesh", 6, dimensions=(2, 3)), fabric("chain", 3)),
+    (fabric("links", 8),),
+    (fabric("links", 6), fabric("switch", 2)),
+    (fabric("links", 10),),
 )
 
 

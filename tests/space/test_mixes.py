@@ -9,14 +9,14 @@ import pytest
 from planner.planning.fronts import _question
 from planner.space.candidates import Candidates
 from planner.space.mixes import EVERY, MixBounds, Priced, even_cuts, mixed_cuts, mixes_of
-from tests.instances import SHAPES, random_graph, random_topology, random_workload
+from tests.instances import LISTED, random_graph, random_topology, random_workload
 from tests.lanes import mostly_slow
 from tests.oracle import all_plans, scored
 
 FIELDS = ("tpot_s", "tokens_per_s", "usd_per_million_tokens", "ttft_s", "memory_headroom_bytes")
 
 
-@pytest.mark.parametrize("shape", mostly_slow(SHAPES, but=("switch", "chain")))
+@pytest.mark.parametrize("shape", mostly_slow(LISTED, but=("switch", "chain")))
 def test_no_plan_of_a_mix_is_better_than_its_bounds(shape):
     seen = case = 0
     while seen <= 10:

@@ -16,7 +16,7 @@ from planner.space.uniform_shapes import Ground, Shape, cuts_of, shapes_of
 from tests.instances import (
     ENGINES,
     FOLLOWING,
-    SHAPES,
+    LISTED,
     fabric,
     random_topology,
     tiny_chip,
@@ -60,7 +60,7 @@ def assert_rest_does_not_fit(grid: PlanGrid, dice: random.Random, samples: int) 
         assert broken
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", LISTED)
 @pytest.mark.parametrize(
     "graph", [tiny_graph(5), tiny_moe(3), tiny_graph(4, window_tokens=80, tied_embedding=True)]
 )

@@ -78,17 +78,10 @@ def figure_effects(
                 source=figure.source,
                 confidence=figure.confidence,
                 slope=slope,
-                half_width=abs(slope) * _width_of(figure),
+                half_width=abs(slope) * spread,
             )
             found.append(effect)
     return tuple(sorted(found, key=lambda one: (-one.half_width, -abs(one.slope), one.path)))
-
-
-def _width_of(figure: Figure) -> float:
-    """Half width of a figure's logarithm (80 %)."""
-    if figure.spread is not None:
-        return math.log1p(figure.spread)
-    return 0.0 if figure.confidence in TAKEN_AS_THEY_ARE else SPREADS[figure.confidence]
 
 
 def _slope(

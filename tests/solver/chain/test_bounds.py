@@ -9,14 +9,14 @@ from planner.answers.question import FIELDS
 from planner.solver.chain import bounds, exhaustive, thresholds
 from planner.solver.chain.paths import narrowest, relaxed_use
 from planner.solver.chain.problem import evaluate, packed
-from tests.instances import SHAPES
+from tests.instances import LISTED
 from tests.solver.chain.tangles import ALMOST, times_slots
 from tests.solver.posed import problems
 
 
 @pytest.mark.parametrize("field", FIELDS)
 def test_the_bound_at_the_root_is_never_above_the_optimum(field):
-    for shape in SHAPES:
+    for shape in LISTED:
         for problem in problems(shape, field, 2):
             best = exhaustive.solve(problem)
             assert thresholds.root_bound(problem) <= best.objective * (1 + 1e-12)

@@ -5,7 +5,7 @@ import pytest
 
 from planner.solver.chain import exhaustive, paths
 from planner.solver.chain.problem import evaluate, packed
-from tests.instances import SHAPES
+from tests.instances import LISTED
 from tests.solver.posed import problems
 
 
@@ -42,7 +42,7 @@ def test_a_relaxed_path_crosses_no_border_that_a_packed_one_could_keep_clear_of(
                 assert (relaxed <= packed_sums * (1 + 1e-12)).all()
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", LISTED)
 def test_for_every_number_of_slots_the_path_is_the_cheapest_of_all(shape):
     for problem in problems(shape, "energy_per_token_j", 2):
         weights = np.stack([problem.objective.as_sums(), np.ones(problem.run_sums.shape[1])])

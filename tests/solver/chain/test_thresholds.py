@@ -13,14 +13,14 @@ from planner.solver.chain.labels import LAST_BEAM
 from planner.solver.chain.packing import Packing
 from planner.solver.chain.problem import ChainProblem, Measure, evaluate, packed
 from planner.space.candidates import Candidates
-from tests.instances import SHAPES, random_graph, random_topology, random_workload
+from tests.instances import LISTED, random_graph, random_topology, random_workload
 from tests.lanes import mostly_slow
 from tests.solver.chain.tangles import ALMOST, BEAMS, chains
 from tests.solver.posed import problems
 
 
 @pytest.mark.parametrize("field", FIELDS)
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", LISTED)
 def test_the_chain_search_finds_what_the_exhaustive_search_finds(shape, field):
     for problem in problems(shape, field, 3):
         best, found = exhaustive.solve(problem), thresholds.solve(problem)
