@@ -178,6 +178,13 @@ class Software(Record):
     of a replica."""
     pads_heads: bool = False
     """Whether it splits heads that do not divide by the degree, adding empty ones."""
+    leaves_chips_without_heads: bool = False
+    """Whether a tensor group may have more chips than a model has heads, and some of them none but
+    empty ones: what else they hold is worth it where the feed-forward part is large."""
+    shares_out_caches: bool = False
+    """Whether tensor ranks that outnumber the key-value heads share out the sequences' caches, so
+    that each keeps some of them whole, where it would else have a copy of all; queries go to
+    where their cache is, and come back."""
     attends_in_cache_dtype: tuple[str, ...] = ()
     """Architectures on which its attention multiplies in 8 bit in decode where the cache is kept
     in 8 bit."""

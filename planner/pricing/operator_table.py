@@ -55,6 +55,9 @@ class OperatorTable:
     """Of each kind."""
     tied_bytes: Floats
     """Of the weights of each kind, those that another layer holds too, shape (kinds,)."""
+    cache_ranks: Floats | None
+    """Over how many ranks an operator's caches are shared out by sequences, shape (rows, 1); None:
+    nowhere over more than one."""
     widest_bytes_per_token: float
     """Held while the widest operator of a pass runs; what runs once for a sample does so in tiles as
     small as memory asks."""
@@ -66,7 +69,15 @@ class OperatorTable:
             demand=self.demand.of_rows(chosen),
             facts=OperatorFacts(*(column[chosen] for column in self.facts)),
             overhead_s=self.overhead_s[chosen],
+            cache_ranks=None if self.cache_ranks is None else self.cache_ranks[chosen],
         )
+
+    def cached_sequences(self, sequences: Numbers) -> Numbers:
+        """Of the sequences of a step those whose caches a chip holds and reads: a share of them,
+        but no less than one, shape (rows, steps)."""
+        if self.cache_ranks is None:
+            return sequences
+        return np.maximum(sequences / self.cache_ranks, np.minimum(sequences, 1.0))
 
     def by_kind(self, rows: Numbers) -> Floats:
         """Sums over the operators of each kind, shape (kinds,)."""
@@ -135,8 +146,24 @@ def table_of(
         gains_in_decode=bool((facts.decode_gain > 1.0).any()),
         first_row=graph.first_operators,
         tied_bytes=_tied_bytes(graph, demand),
+        cache_ranks=_cache_ranks(graph, software, tensor),
         widest_bytes_per_token=float((in_steps * demand.activation_bytes_per_token).max()),
     )
+
+
+def _cache_ranks(graph: ModelGraph, software: Software, tensor: int) -> Floats | None:
+    """Over how many of the tensor ranks each operator's caches are shared out by sequences, where
+    there are more ranks than key-value heads, shape (rows, 1) [1].
+
+    [1] R. Pope et al., "Efficiently scaling transformer inference", MLSys 2023, section 3.3.
+    """
+    if not software.shares_out_caches:
+        return None
+    ranks = [
+        max(1.0, tensor / operator.kv_heads) if isinstance(operator, Attention) else 1.0
+        for operator in graph.operators
+    ]
+    return np.array(ranks)[:, None] if max(ranks) > 1.0 else None
 
 
 def _tied_bytes(graph: ModelGraph, demand: Demand) -> Floats:

@@ -234,7 +234,8 @@ class PriceList:
         demand = table.demand
         far = demand.weights_read_bytes(shares.tokens)
         if self.tier.holds_caches:
-            far = far + demand.kv_read_bytes(shares.context_tokens, shares.sequences)
+            cached = table.cached_sequences(shares.sequences)
+            far = far + demand.kv_read_bytes(shares.context_tokens, cached)
         near = roofline.memory_s(moved_bytes - far, self._bandwidth, self._memory_efficiency)
         tier = self.tier
         return near + roofline.memory_s(far, tier.bandwidth_bytes_per_s, tier.memory_efficiency)
@@ -248,7 +249,8 @@ class PriceList:
         """Operations and bytes of each operator, each of shape (rows, steps). [FLOP, B]"""
         tokens, sequences, context, rows, decode = shares
         flop = table.demand.flop(tokens, context, rows, decode)
-        return flop, table.demand.moved_bytes(tokens, context, sequences, rows)
+        cached = table.cached_sequences(sequences)
+        return flop, table.demand.moved_bytes(tokens, context, cached, rows)
 
     def operator_times(self, split: Split, step: Step) -> list[OperatorTime]:
         """Each operator of each kind of layer in one step, on the chip with the most to do."""
@@ -350,6 +352,9 @@ class PriceList:
         unfilled = unfilled_tokens * np.asarray(demand.kv_bytes_per_token)
         held = unfilled + demand.held_kv_bytes(workload.held_context_tokens / split.sequence, 1.0)
         longest = unfilled + demand.held_kv_bytes(workload.context_tokens / split.sequence, 1.0)
+        if table.cache_ranks is not None:
+            # Sequences are shared out whole: a chip has up to almost one more than its share.
+            held = held / table.cache_ranks
         columns = [np.asarray(demand.held_weight_bytes), held, longest - held]
         weights, each, more = table.steps_by_kind(np.concatenate(columns, axis=1)).T
         return Holdings(
@@ -426,6 +431,10 @@ class PriceList:
             gathered = gathered + rows * np.asarray(demand.gathered_bytes_per_sequence)
             seconds += self._sent_s("all_reduce", reach.tensor, reduced)
             seconds += self._sent_s("all_gather", reach.tensor, gathered)
+            if table.cache_ranks is not None:
+                asked = tokens * np.asarray(demand.shuffled_bytes_per_token)
+                asked = np.where(table.cache_ranks > 1.0, asked, 0.0)
+                seconds += self._sent_s("all_to_all", reach.tensor, asked)
         if split.sequence > 1:
             shuffled = tokens * np.asarray(demand.shuffled_bytes_per_token)
             seconds += self._sent_s("all_to_all", reach.sequence, shuffled)

@@ -94,7 +94,13 @@ TUNING = {
     "memory_efficiency": ("memory_efficiency", ""),
 }
 DRAWN = ("idle_share", "compute_activity", "memory_activity")
-FLAGS = ("pads_heads", "packs_prompts", "quantised_dispatch")
+FLAGS = (
+    "pads_heads",
+    "leaves_chips_without_heads",
+    "packs_prompts",
+    "quantised_dispatch",
+    "shares_out_caches",
+)
 """Fields of a software stack that are true or false."""
 PLAIN = {
     "topology": {
