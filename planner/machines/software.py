@@ -142,6 +142,11 @@ class Software(Record):
     """Architectures that its kernels suit less."""
     natives: tuple[NativeFormat, ...] = ()
     """Formats that it multiplies otherwise than the chip could."""
+    stores_kept_in: Dtype | None = None
+    """What it stores those matmuls in that a 4-bit checkpoint keeps in 16 bit; None: as they are."""
+    widens_in_memory: tuple[str, ...] = ()
+    """Architectures on which weights that are stored in fewer bits than they are multiplied in are
+    written to memory as wide as that before a prompt's matmul, and read from there."""
     collectives: tuple[CollectiveKernel, ...] = ()
     collective_overhead_s: Seconds = 0.0
     """What launching a collective from the host takes: none is shorter."""

@@ -224,8 +224,17 @@ class PriceList:
         if table.gains_in_decode:
             achieved = achieved * np.where(shares.decode, facts.decode_gain, 1.0)
         arithmetic = roofline.compute_s(flop + widening, achieved)
+        if table.widens_in_memory:
+            arithmetic = arithmetic + self._widened_s(table, shares)
         traffic = self._traffic_s(table, shares, moved)
         return Worked(flop, moved, arithmetic, traffic)
+
+    def _widened_s(self, table: OperatorTable, shares: Shares) -> Numbers:
+        """How long it takes to write weights to memory as wide as a prompt's matmuls read them,
+        shape (rows, steps): before each of those, and so on top of its arithmetic. [s]"""
+        stored = table.demand.weights_read_bytes(shares.tokens)
+        moved = np.where(shares.decode, 0.0, table.facts.widened_bytes_per_byte * stored)
+        return roofline.memory_s(moved, self._bandwidth, self._memory_efficiency)
 
     def _traffic_s(self, table: OperatorTable, shares: Shares, moved_bytes: Numbers) -> Numbers:
         """How long a chip's memory takes, shape (rows, steps), and the tier's after it. [s]"""

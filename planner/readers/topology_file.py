@@ -131,6 +131,8 @@ PLAIN = {
         "residual",
         "engine",
         "attends_in_cache_dtype",
+        "stores_kept_in",
+        "widens_in_memory",
         *FLAGS,
         *SOFTWARE,
     },
@@ -254,9 +256,11 @@ def software_toml(software: Software, *, note: str = "") -> str:
     tail = f', source = "FIT", confidence = "fit", note = {_quoted(note)} }}'
     lines = [f"name = {_quoted(software.name)}"]
     lines += [f"{name} = true" for name in FLAGS if getattr(software, name)]
-    if software.attends_in_cache_dtype:
-        able = ", ".join(map(_quoted, software.attends_in_cache_dtype))
-        lines.append(f"attends_in_cache_dtype = [{able}]")
+    for name in ("attends_in_cache_dtype", "widens_in_memory"):
+        if able := getattr(software, name):
+            lines.append(f"{name} = [{', '.join(map(_quoted, able))}]")
+    if software.stores_kept_in is not None:
+        lines.append(f"stores_kept_in = {_quoted(software.stores_kept_in)}")
     lines += _toml_figures(software, SOFTWARE, tail)
 
     for tuning in software.tunings:
