@@ -61,6 +61,7 @@ class Tuning(Record):
     architecture: str
     compute_efficiency: Fraction = 1.0
     memory_efficiency: Fraction = 1.0
+    cache_efficiency: Fraction = 1.0
     widening_flop_per_weight: Annotated[float, Field(ge=0, le=1e6)] = 0.0
     """Operations for each weight, once in a pass, where weights are stored in fewer bits than
     they are multiplied in."""
@@ -133,6 +134,8 @@ class Software(Record):
     """Share of what a matmul would reach that unevenly filled experts reach."""
     memory_efficiency: Fraction
     """Share of the memory bandwidth that long reads reach."""
+    cache_efficiency: Fraction = 1.0
+    """Share of what long reads reach that attention reaches when it reads the caches."""
     unfused_share: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Of the memory traffic of norms, activations and other pointwise operators, what is not
     fused into their neighbours."""
@@ -142,6 +145,9 @@ class Software(Record):
     """Architectures that its kernels suit less."""
     natives: tuple[NativeFormat, ...] = ()
     """Formats that it multiplies otherwise than the chip could."""
+    launches_ahead: bool = False
+    """Whether the host of a diffusion model launches a step's operators and collectives while the
+    chip still works on earlier ones, so that a step takes as long as the slower of the two."""
     stores_kept_in: Dtype | None = None
     """What it stores those matmuls in that a 4-bit checkpoint keeps in 16 bit; None: as they are."""
     widens_in_memory: tuple[str, ...] = ()

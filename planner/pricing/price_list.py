@@ -173,6 +173,7 @@ class PriceList:
             * chip.memory_efficiency
             * tuning_of(topology).memory_efficiency
         )
+        self._cache_efficiency = software.cache_efficiency * tuning_of(topology).cache_efficiency
 
     @cached_property
     def _facts(self) -> OperatorFacts:
@@ -226,8 +227,18 @@ class PriceList:
         arithmetic = roofline.compute_s(flop + widening, achieved)
         if table.widens_in_memory:
             arithmetic = arithmetic + self._widened_s(table, shares)
-        traffic = self._traffic_s(table, shares, moved)
+        slowly = self._slowly_read_bytes(table, shares)
+        traffic = self._traffic_s(table, shares, moved + slowly)
         return Worked(flop, moved, arithmetic, traffic)
+
+    def _slowly_read_bytes(self, table: OperatorTable, shares: Shares) -> Numbers:
+        """What could be read besides in the time that reading the caches takes longer than other
+        reads, shape (rows, steps). [B]"""
+        if self._cache_efficiency == 1.0:
+            return 0.0
+        cached = table.cached_sequences(shares.sequences)
+        read = table.demand.kv_read_bytes(shares.context_tokens, cached)
+        return (1.0 / self._cache_efficiency - 1.0) * read
 
     def _widened_s(self, table: OperatorTable, shares: Shares) -> Numbers:
         """How long it takes to write weights to memory as wide as a prompt's matmuls read them,

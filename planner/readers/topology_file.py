@@ -74,6 +74,7 @@ SOFTWARE = {
     "logit": ("logit_bytes", "bytes"),
     "compute_efficiency": ("compute_efficiency", ""),
     "memory_efficiency": ("memory_efficiency", ""),
+    "cache_efficiency": ("cache_efficiency", ""),
     "usable_memory": ("usable_memory_fraction", ""),
     "prefill_chunk_tokens": ("prefill_chunk_tokens", ""),
     "kv_block_tokens": ("kv_block_tokens", ""),
@@ -92,10 +93,12 @@ TUNING = {
     "widening": ("widening_flop_per_weight", ""),
     "compute_efficiency": ("compute_efficiency", ""),
     "memory_efficiency": ("memory_efficiency", ""),
+    "cache_efficiency": ("cache_efficiency", ""),
 }
 DRAWN = ("idle_share", "compute_activity", "memory_activity")
 FLAGS = (
     "pads_heads",
+    "launches_ahead",
     "leaves_chips_without_heads",
     "packs_prompts",
     "quantised_dispatch",
