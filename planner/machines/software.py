@@ -63,7 +63,7 @@ class Tuning(Record):
     memory_efficiency: Fraction = 1.0
     cache_efficiency: Fraction = 1.0
     widening_flop_per_weight: Annotated[float, Field(ge=0, le=1e6)] = 0.0
-    """Operations for each weight and tile of tokens, where weights are stored in fewer bits than
+    """Operations for each weight, once in a pass, where weights are stored in fewer bits than
     they are multiplied in."""
 
 

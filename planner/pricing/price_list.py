@@ -36,10 +36,6 @@ from planner.workload import Workload
 
 Floats = NDArray[np.float64]
 
-TILE_TOKENS = 32
-"""For each tile of so many tokens a matmul that widens weights in registers does so anew: of
-`kernel_mul_mm` of llama.cpp for Metal."""
-
 CAUSES = ("compute", "memory", "collective", "overhead")
 """What a layer's time is made of, in the order of the first axis of `Prices.seconds`."""
 
@@ -224,9 +220,7 @@ class PriceList:
         flop, moved = self._asked(table, shares)
         widening: Numbers = 0.0
         if table.widens:
-            widened = table.demand.weights_read_bytes(shares.tokens)
-            tiles = np.maximum(1.0, shares.tokens / TILE_TOKENS)
-            widening = facts.widening_flop_per_byte * widened * tiles
+            widening = facts.widening_flop_per_byte * table.demand.weights_read_bytes(shares.tokens)
         achieved = facts.achieved_flop_per_s
         if table.gains_in_decode:
             achieved = achieved * np.where(shares.decode, facts.decode_gain, 1.0)

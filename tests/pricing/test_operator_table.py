@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 import planner as pl
-from planner.machines.software import Tuning
 from planner.machines.topology import Peak
 from planner.models.operators import Attention, MatMul, Pointwise
 from planner.pricing.operator_table import (
@@ -216,15 +215,3 @@ def test_caches_may_be_read_slower_than_weights():
         times = prices.operator_times(Split(), Step(1.0, 1.0, 4096.0, True))
         taken.append(next(one.taken_s for one in times if one.name == "attention"))
     assert taken[1] - taken[0] == pytest.approx(4096 * 8 * 2 * 64 * 2 / 0.8e12)
-
-
-def test_each_tile_of_32_tokens_widens_its_weights_anew():
-    # 512 tokens: 2 · 512 operations a weight, and 6 for each of 16 tiles, at half of 100 TFLOP/s.
-    graph = pl.load_model("llama-3.2-1b", weight_dtype="q4_k_m")
-    tuning = Tuning(architecture="round", widening_flop_per_weight=6.0)
-    software = tiny_software(tunings=(tuning,))
-    machine = tiny_topology(1, chip=tiny_chip(architecture="round"), software=software)
-    times = PriceList(graph, machine).operator_times(Split(), Step(512.0, 1.0, 256.0, False))
-    taken = next(one.taken_s for one in times if one.name == "feed-forward down")
-    by_hand = 2048 * 8192 * (2 * 512 + 6 * 16) / 50e12
-    assert taken - software.kernel_overhead_s == pytest.approx(by_hand)
