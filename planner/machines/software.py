@@ -63,6 +63,7 @@ class Tuning(Record):
     architecture: str
     compute_efficiency: Fraction = 1.0
     memory_efficiency: Fraction = 1.0
+    cache_efficiency: Fraction = 1.0
     widening_flop_per_weight: Annotated[float, Field(ge=0, le=1e6)] = 0.0
     """Operations for each weight, once in a pass, where weights are stored in fewer bits than
     they are multiplied in."""
@@ -145,6 +146,8 @@ class Software(Record):
     anywhere; None: all of it."""
     memory_efficiency: Fraction
     """Share of the memory bandwidth that long reads reach."""
+    cache_efficiency: Fraction = 1.0
+    """Share of what long reads reach that attention reaches when it reads the caches."""
     unfused_share: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Of the memory traffic of norms, activations and other pointwise operators, what is not
     fused into their neighbours."""
@@ -154,6 +157,14 @@ class Software(Record):
     """Architectures that its kernels suit less."""
     natives: tuple[NativeFormat, ...] = ()
     """Formats that it multiplies otherwise than the chip could."""
+    launches_ahead: bool = False
+    """Whether the host of a diffusion model launches a step's operators and collectives while the
+    chip still works on earlier ones, so that a step takes as long as the slower of the two."""
+    stores_kept_in: Dtype | None = None
+    """What it stores those matmuls in that a 4-bit checkpoint keeps in 16 bit; None: as they are."""
+    widens_in_memory: tuple[str, ...] = ()
+    """Architectures on which weights that are stored in fewer bits than they are multiplied in are
+    written to memory as wide as that before a prompt's matmul, and read from there."""
     collectives: tuple[CollectiveKernel, ...] = ()
     collective_overhead_s: Seconds = 0.0
     """What launching a collective from the host takes: none is shorter."""
@@ -190,6 +201,13 @@ class Software(Record):
     of a replica."""
     pads_heads: bool = False
     """Whether it splits heads that do not divide by the degree, adding empty ones."""
+    leaves_chips_without_heads: bool = False
+    """Whether a tensor group may have more chips than a model has heads, and some of them none but
+    empty ones: what else they hold is worth it where the feed-forward part is large."""
+    shares_out_caches: bool = False
+    """Whether tensor ranks that outnumber the key-value heads share out the sequences' caches, so
+    that each keeps some of them whole, where it would else have a copy of all; queries go to
+    where their cache is, and come back."""
     attends_in_cache_dtype: tuple[str, ...] = ()
     """Architectures on which its attention multiplies in 8 bit in decode where the cache is kept
     in 8 bit."""

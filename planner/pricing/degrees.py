@@ -3,7 +3,7 @@ the space of plans.
 
 Each rule gives the fault of a degree in a sentence, or None. Heads are shared out whole over a
 tensor group, and key-value heads too, which may also be held in copies. Software that pads adds
-empty heads until they divide, but no chip has empty heads alone. Experts are shared out whole too;
+empty heads until they divide, but few leave a chip with empty heads alone. Experts are shared out whole too;
 software that holds some of them twice fills the ranks where their number does not divide. Sequence parallel degrees are no
 rule of a plan, since keys may go round a ring: the space has those alone in which tensor × sequence
 divides the heads likewise.
@@ -32,7 +32,7 @@ def tensor_fault(graph: ModelGraph, software: Software, tensor: int) -> str | No
 
 def _heads_fault(graph: ModelGraph, software: Software, ways: int, named: str) -> str | None:
     for heads in graph.splits().get("heads", ()):
-        if ways > heads and software.pads_heads:
+        if ways > heads and software.pads_heads and not software.leaves_chips_without_heads:
             return f"{named} leaves chips without any of the {heads} heads of {graph.name}"
         if heads % ways and not software.pads_heads:
             return f"{named} does not divide the {heads} heads of {graph.name}"
@@ -66,7 +66,8 @@ def nesting_fault(tensor: int, expert: int) -> str | None:
 
 def tensor_degrees(graph: ModelGraph, software: Software, most: int) -> list[int]:
     """All that have no fault, up to so many chips, ascending."""
-    most = min(most, *graph.splits().get("heads", (most,)))
+    if not software.leaves_chips_without_heads:
+        most = min(most, *graph.splits().get("heads", (most,)))
     return [
         tensor for tensor in range(1, most + 1) if tensor_fault(graph, software, tensor) is None
     ]
@@ -75,7 +76,7 @@ def tensor_degrees(graph: ModelGraph, software: Software, most: int) -> list[int
 def sequence_degrees(graph: ModelGraph, software: Software, tensor: int, most: int) -> list[int]:
     """Beside a tensor parallel degree, those that share out whole heads, on up to so many chips."""
     most = min(most, *graph.splits().get("heads", (most,)))
-    ways = (tensor * sequence for sequence in range(1, most // tensor + 1))
+    ways = (tensor * sequence for sequence in range(1, max(1, most // tensor) + 1))
     return [one // tensor for one in ways if _heads_fault(graph, software, one, "") is None]
 
 

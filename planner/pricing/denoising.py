@@ -25,6 +25,10 @@ from planner.pricing.schedule import Schedule
 
 Floats = NDArray[np.float64]
 
+COLLECTIVE, OVERHEAD = CAUSES.index("collective"), CAUSES.index("overhead")
+NEXT_TO_NOTHING = 1e-9
+"""Of a step's tokens."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
@@ -80,20 +84,25 @@ def _sampled(prices: PriceList, stage: Stage, at: Schedule, reach: Reach) -> Sam
     parts: list[tuple[PriceList | OffloadedPrices, Floats]] = [(prices, prices.counts - away)]
     if stage.offloaded:
         parts.append((prices.offloaded, away))
-    stepped, apart = np.zeros(len(CAUSES)), np.zeros(len(CAUSES))
+    stepped, apart, launched = np.zeros((3, len(CAUSES)))
+    # Of a step of next to nothing what is left is the host's: launches, collectives' among them.
+    empty = step._replace(tokens=step.tokens * NEXT_TO_NOTHING)
     work = np.zeros(2)
     for listed, counts in parts:
-        (one,) = listed.prices_of_steps(split, [step], reach)
+        one, none = listed.prices_of_steps(split, [step, empty], reach)
         (other,) = listed.prices_of_steps(Split(), [whole], reach)
         stepped += one.seconds @ (counts * in_steps)
+        launched += none.seconds @ (counts * in_steps)
         apart += other.seconds @ (counts * once)
         stepped[CAUSES.index("overhead")] += listed.latent_s(step) @ (counts * in_steps)
         apart[CAUSES.index("overhead")] += listed.latent_s(whole) @ (counts * once)
         work += one.flop @ (counts * in_steps), one.moved_bytes @ (counts * in_steps)
+    if prices.topology.software.launches_ahead:
+        stepped = launched_ahead(stepped, launched[COLLECTIVE])
     host = float(host_s(prices.topology.software, 0))
-    stepped[CAUSES.index("overhead")] += host
+    stepped[OVERHEAD] += host
     if once.any():
-        apart[CAUSES.index("overhead")] += host
+        apart[OVERHEAD] += host
     return Sampling(
         step=stepped,
         once=apart,
@@ -101,6 +110,18 @@ def _sampled(prices: PriceList, stage: Stage, at: Schedule, reach: Reach) -> Sam
         step_flop=float(work[0]),
         step_moved_bytes=float(work[1]),
     )
+
+
+def launched_ahead(step: Floats, collectives_s: float) -> Floats:
+    """A step by cause, shape (causes,), of which the host launches everything ahead: the chip
+    waits where that takes longer than its work. `collectives_s` of the step's collectives is what
+    launching them takes. [s]"""
+    host = step[OVERHEAD] + collectives_s
+    ahead = step.copy()
+    ahead[COLLECTIVE] -= collectives_s
+    ahead[OVERHEAD] = 0.0
+    ahead[OVERHEAD] = max(0.0, host - float(ahead.sum()))
+    return ahead
 
 
 def whole_samples(graph: ModelGraph, samples: int) -> Step:

@@ -20,6 +20,9 @@ from planner.pricing.formats import multiplied_in
 
 Floats = NDArray[np.float64]
 
+NARROW_BYTES = 0.75
+"""The most that a weight of a "4-bit" format takes, scales included."""
+
 
 class OperatorFacts(NamedTuple):
     """What a machine makes of each operator of a graph, however the work is split, each of shape
@@ -29,6 +32,9 @@ class OperatorFacts(NamedTuple):
     """For the operator's format."""
     achieved_flop_per_s: Floats
     """Of that peak what large operators of its kind reach."""
+    widened_bytes_per_byte: Floats
+    """What a prompt's pass moves to have a byte of stored weights in memory as wide as they are
+    multiplied in."""
     widening_flop_per_byte: Floats
     """What it takes to widen stored weights to the format that they are multiplied in."""
     launch_s: Floats
@@ -49,12 +55,17 @@ class OperatorTable:
     """Launches, shape (rows, 1)."""
     widens: bool
     """Whether any weights are widened."""
+    widens_in_memory: bool
+    """Whether any are written to memory for that."""
     gains_in_decode: bool
     """Whether any operator multiplies faster in decode."""
     first_row: NDArray[np.intp]
     """Of each kind."""
     tied_bytes: Floats
     """Of the weights of each kind, those that another layer holds too, shape (kinds,)."""
+    cache_ranks: Floats | None
+    """Over how many ranks an operator's caches are shared out by sequences, shape (rows, 1); None:
+    nowhere over more than one."""
     widest_bytes_per_token: float
     """Held while the widest operator of a pass runs; what runs once for a sample does so in tiles as
     small as memory asks."""
@@ -66,7 +77,15 @@ class OperatorTable:
             demand=self.demand.of_rows(chosen),
             facts=OperatorFacts(*(column[chosen] for column in self.facts)),
             overhead_s=self.overhead_s[chosen],
+            cache_ranks=None if self.cache_ranks is None else self.cache_ranks[chosen],
         )
+
+    def cached_sequences(self, sequences: Numbers) -> Numbers:
+        """Of the sequences of a step those whose caches a chip holds and reads: a share of them,
+        but no less than one, shape (rows, steps)."""
+        if self.cache_ranks is None:
+            return sequences
+        return np.maximum(sequences / self.cache_ranks, np.minimum(sequences, 1.0))
 
     def by_kind(self, rows: Numbers) -> Floats:
         """Sums over the operators of each kind, shape (kinds,)."""
@@ -101,6 +120,7 @@ class SortFigures:
             self._known[sort] = (
                 peak,
                 peak * float(roofline.fed_fraction(reached, self.chip.arithmetic_share)),
+                widened_bytes_per_byte(self.topology, operator, dtype),
                 widening_flop_per_byte(self.tuning, operator, dtype),
                 launch_s(self.software, operator, dtype),
                 decode_gain(self.topology, operator),
@@ -129,6 +149,9 @@ def table_of(
     demand = graph.demand(
         tensor, expert, skipped=topology.chip.skips, unfused_share=software.unfused_share
     )
+    if software.stores_kept_in is not None:
+        stored = _stored_share(graph, software.stores_kept_in)
+        demand = replace(demand, weight_bytes=stored * demand.weight_bytes)
     kernels = np.asarray(demand.kernels)
     launched = facts.launch_s * np.minimum(1.0, kernels)
     each_kernel = kernels * software.kernel_overhead_s
@@ -138,11 +161,42 @@ def table_of(
         facts=facts,
         overhead_s=np.where(np.isnan(facts.launch_s), each_kernel, launched),
         widens=bool(facts.widening_flop_per_byte.any()),
+        widens_in_memory=bool(facts.widened_bytes_per_byte.any()),
         gains_in_decode=bool((facts.decode_gain > 1.0).any()),
         first_row=graph.first_operators,
         tied_bytes=_tied_bytes(graph, demand),
+        cache_ranks=_cache_ranks(graph, software, tensor),
         widest_bytes_per_token=float((in_steps * demand.activation_bytes_per_token).max()),
     )
+
+
+def _stored_share(graph: ModelGraph, dtype: str) -> Floats:
+    """Of the bytes of each operator's weights, what is left where those that a 4-bit checkpoint
+    keeps in 16 bit are stored in so many, shape (rows, 1)."""
+    if bytes_of(graph.weight_dtype) > NARROW_BYTES:
+        return np.ones((len(graph.operators), 1))
+    kept = [
+        bytes_of(dtype) / bytes_of(operator.weight_dtype)
+        if isinstance(operator, MatMul) and bytes_of(operator.weight_dtype) == 2.0
+        else 1.0
+        for operator in graph.operators
+    ]
+    return np.array(kept)[:, None]
+
+
+def _cache_ranks(graph: ModelGraph, software: Software, tensor: int) -> Floats | None:
+    """Over how many of the tensor ranks each operator's caches are shared out by sequences, where
+    there are more ranks than key-value heads, shape (rows, 1) [1].
+
+    [1] R. Pope et al., "Efficiently scaling transformer inference", MLSys 2023, section 3.3.
+    """
+    if not software.shares_out_caches:
+        return None
+    ranks = [
+        max(1.0, tensor / operator.kv_heads) if isinstance(operator, Attention) else 1.0
+        for operator in graph.operators
+    ]
+    return np.array(ranks)[:, None] if max(ranks) > 1.0 else None
 
 
 def _tied_bytes(graph: ModelGraph, demand: Demand) -> Floats:
@@ -227,6 +281,17 @@ def widening_flop_per_byte(tuning: Tuning, operator: LayerOperator, dtype: str) 
     if stored >= bytes_of(dtype):
         return 0.0
     return tuning.widening_flop_per_weight / stored
+
+
+def widened_bytes_per_byte(topology: Topology, operator: LayerOperator, dtype: str) -> float:
+    """Bytes that a kernel of its own reads and writes to widen a byte of stored weights, before the
+    matmul that reads what it wrote. [1]"""
+    if topology.chip.architecture not in topology.software.widens_in_memory:
+        return 0.0
+    if not isinstance(operator, MatMul | Experts):
+        return 0.0
+    stored, wide = bytes_of(operator.weight_dtype), bytes_of(dtype)
+    return 1.0 + wide / stored if stored < wide else 0.0
 
 
 def launch_s(software: Software, operator: LayerOperator, dtype: str) -> float:

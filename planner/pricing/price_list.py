@@ -174,6 +174,7 @@ class PriceList:
             * chip.memory_efficiency
             * tuning_of(topology).memory_efficiency
         )
+        self._cache_efficiency = software.cache_efficiency * tuning_of(topology).cache_efficiency
 
     @cached_property
     def _facts(self) -> OperatorFacts:
@@ -243,8 +244,27 @@ class PriceList:
         if table.gains_in_decode:
             achieved = achieved * np.where(shares.decode, facts.decode_gain, 1.0)
         arithmetic = roofline.compute_s(flop + widening, achieved)
-        traffic = self._traffic_s(table, shares, moved)
+        if table.widens_in_memory:
+            arithmetic = arithmetic + self._widened_s(table, shares)
+        slowly = self._slowly_read_bytes(table, shares)
+        traffic = self._traffic_s(table, shares, moved + slowly)
         return Worked(flop, moved, arithmetic, traffic)
+
+    def _slowly_read_bytes(self, table: OperatorTable, shares: Shares) -> Numbers:
+        """What could be read besides in the time that reading the caches takes longer than other
+        reads, shape (rows, steps). [B]"""
+        if self._cache_efficiency == 1.0:
+            return 0.0
+        cached = table.cached_sequences(shares.sequences)
+        read = table.demand.kv_read_bytes(shares.context_tokens, cached)
+        return (1.0 / self._cache_efficiency - 1.0) * read
+
+    def _widened_s(self, table: OperatorTable, shares: Shares) -> Numbers:
+        """How long it takes to write weights to memory as wide as a prompt's matmuls read them,
+        shape (rows, steps): before each of those, and so on top of its arithmetic. [s]"""
+        stored = table.demand.weights_read_bytes(shares.tokens)
+        moved = np.where(shares.decode, 0.0, table.facts.widened_bytes_per_byte * stored)
+        return roofline.memory_s(moved, self._bandwidth, self._memory_efficiency)
 
     def _traffic_s(self, table: OperatorTable, shares: Shares, moved_bytes: Numbers) -> Numbers:
         """How long a chip's memory takes, shape (rows, steps), and the tier's after it. [s]"""
@@ -253,7 +273,8 @@ class PriceList:
         demand = table.demand
         far = demand.weights_read_bytes(shares.tokens)
         if self.tier.holds_caches:
-            far = far + demand.kv_read_bytes(shares.context_tokens, shares.sequences)
+            cached = table.cached_sequences(shares.sequences)
+            far = far + demand.kv_read_bytes(shares.context_tokens, cached)
         near = roofline.memory_s(moved_bytes - far, self._bandwidth, self._memory_efficiency)
         tier = self.tier
         return near + roofline.memory_s(far, tier.bandwidth_bytes_per_s, tier.memory_efficiency)
@@ -267,7 +288,8 @@ class PriceList:
         """Operations and bytes of each operator, each of shape (rows, steps). [FLOP, B]"""
         tokens, sequences, context, rows, decode = shares
         flop = table.demand.flop(tokens, context, rows, decode)
-        return flop, table.demand.moved_bytes(tokens, context, sequences, rows)
+        cached = table.cached_sequences(sequences)
+        return flop, table.demand.moved_bytes(tokens, context, cached, rows)
 
     def operator_times(self, split: Split, step: Step) -> list[OperatorTime]:
         """Each operator of each kind of layer in one step, on the chip with the most to do."""
@@ -369,6 +391,9 @@ class PriceList:
         unfilled = unfilled_tokens * np.asarray(demand.kv_bytes_per_token)
         held = unfilled + demand.held_kv_bytes(workload.held_context_tokens / split.sequence, 1.0)
         longest = unfilled + demand.held_kv_bytes(workload.context_tokens / split.sequence, 1.0)
+        if table.cache_ranks is not None:
+            # Sequences are shared out whole: a chip has up to almost one more than its share.
+            held = held / table.cache_ranks
         columns = [np.asarray(demand.held_weight_bytes), held, longest - held]
         weights, each, more = table.steps_by_kind(np.concatenate(columns, axis=1)).T
         return Holdings(
@@ -445,6 +470,10 @@ class PriceList:
             gathered = gathered + rows * np.asarray(demand.gathered_bytes_per_sequence)
             seconds += self._sent_s("all_reduce", reach.tensor, reduced)
             seconds += self._sent_s("all_gather", reach.tensor, gathered)
+            if table.cache_ranks is not None:
+                asked = tokens * np.asarray(demand.shuffled_bytes_per_token)
+                asked = np.where(table.cache_ranks > 1.0, asked, 0.0)
+                seconds += self._sent_s("all_to_all", reach.tensor, asked)
         if split.sequence > 1:
             shuffled = tokens * np.asarray(demand.shuffled_bytes_per_token)
             seconds += self._sent_s("all_to_all", reach.sequence, shuffled)

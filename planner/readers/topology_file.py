@@ -79,6 +79,7 @@ SOFTWARE = {
     "logit": ("logit_bytes", "bytes"),
     "compute_efficiency": ("compute_efficiency", ""),
     "memory_efficiency": ("memory_efficiency", ""),
+    "cache_efficiency": ("cache_efficiency", ""),
     "usable_memory": ("usable_memory_fraction", ""),
     "prefill_chunk_tokens": ("prefill_chunk_tokens", ""),
     "kv_block_tokens": ("kv_block_tokens", ""),
@@ -97,11 +98,19 @@ TUNING = {
     "widening": ("widening_flop_per_weight", ""),
     "compute_efficiency": ("compute_efficiency", ""),
     "memory_efficiency": ("memory_efficiency", ""),
+    "cache_efficiency": ("cache_efficiency", ""),
 }
 DRAWN = ("idle_share", "compute_activity", "memory_activity")
 ORIGIN = ("source", "confidence", "note", "within")
 """What a figure may say beside its value."""
-FLAGS = ("pads_heads", "packs_prompts", "quantised_dispatch")
+FLAGS = (
+    "pads_heads",
+    "launches_ahead",
+    "leaves_chips_without_heads",
+    "packs_prompts",
+    "quantised_dispatch",
+    "shares_out_caches",
+)
 """Fields of a software stack that are true or false."""
 PLAIN = {
     "topology": {
@@ -134,6 +143,8 @@ PLAIN = {
         "residual",
         "engine",
         "attends_in_cache_dtype",
+        "stores_kept_in",
+        "widens_in_memory",
         *FLAGS,
         *SOFTWARE,
     },
@@ -264,9 +275,11 @@ def software_toml(software: Software, *, note: str = "") -> str:
     tail = f', source = "FIT", confidence = "fit", note = {_quoted(note)} }}'
     lines = [f"name = {_quoted(software.name)}"]
     lines += [f"{name} = true" for name in FLAGS if getattr(software, name)]
-    if software.attends_in_cache_dtype:
-        able = ", ".join(map(_quoted, software.attends_in_cache_dtype))
-        lines.append(f"attends_in_cache_dtype = [{able}]")
+    for name in ("attends_in_cache_dtype", "widens_in_memory"):
+        if able := getattr(software, name):
+            lines.append(f"{name} = [{', '.join(map(_quoted, able))}]")
+    if software.stores_kept_in is not None:
+        lines.append(f"stores_kept_in = {_quoted(software.stores_kept_in)}")
     lines += _toml_figures(software, SOFTWARE, tail)
 
     for tuning in software.tunings:

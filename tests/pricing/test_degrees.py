@@ -35,6 +35,15 @@ def test_software_that_pads_shares_heads_out_up_to_one_for_each_chip():
     assert "without any of the 6 heads" in tensor_fault(graph, PADDING, 7)
 
 
+def test_some_software_leaves_chips_without_heads():
+    """PaLM's 48 heads on 64 chips: the feed-forward part is shared out over all of them."""
+    able = tiny_software(pads_heads=True, leaves_chips_without_heads=True)
+    graph = tiny_graph(heads=6, kv_heads=3)
+    assert tensor_degrees(graph, able, 8) == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert tensor_fault(graph, able, 8) is None
+    assert sequence_degrees(graph, able, 8, 64) == [1]
+
+
 def test_neither_more_than_the_software_splits_nor_than_there_are_chips():
     assert tensor_degrees(tiny_graph(), tiny_software(most_tensor_parallel=2), 64) == [1, 2]
     assert tensor_degrees(tiny_graph(), PLAIN, 4) == [1, 2, 4]

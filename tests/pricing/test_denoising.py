@@ -1,5 +1,6 @@
 """Steps and samples: what they cost, and what never makes them cheaper."""
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 import planner as pl
 from planner.machines.topology import Power
 from planner.pricing.denoising import (
+    launched_ahead,
     sample_active_chip_s,
     sample_utilisation,
     sampling_of,
@@ -45,8 +47,9 @@ def test_larger_pictures_never_cost_less(name, height, width, more):
         score_of(name, height=height, width=width),
         score_of(name, height=height + more, width=width),
     )
-    assert large.step_s >= small.step_s
-    assert large.image_s >= small.image_s
+    # Steps that wait for the host take as long, up to rounding.
+    assert large.step_s >= (1 - 1e-12) * small.step_s
+    assert large.image_s >= (1 - 1e-12) * small.image_s
 
 
 @pytest.mark.parametrize("ways", [2, 4, 8])
@@ -215,3 +218,13 @@ def test_activity_and_use_count_steps_once_each_and_texts_once():
 def test_whole_samples_are_texts_without_guidance():
     # 3 samples of 4 tokens, each of which sees half of its own on average.
     assert whole_samples(PICTURES, 3) == Step(12.0, 3.0, 2.0, decode=False)
+
+
+def test_a_step_takes_as_long_as_the_chip_or_the_host_that_launches_ahead_of_it():
+    # Compute 3, memory 1, collectives 2 of which launches 1.5, launches of operators 4: the chip
+    # works for 3 + 1 + 0.5 = 4.5 s, the host for 4 + 1.5 = 5.5.
+    bound_by_host = launched_ahead(np.array([3.0, 1.0, 2.0, 4.0]), 1.5)
+    assert bound_by_host.tolist() == [3.0, 1.0, 0.5, 1.0]
+    # With 1 s of launches the host is ready after 2.5, and the chip waits for nothing.
+    bound_by_chip = launched_ahead(np.array([3.0, 1.0, 2.0, 1.0]), 1.5)
+    assert bound_by_chip.tolist() == [3.0, 1.0, 0.5, 0.0]

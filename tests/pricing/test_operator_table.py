@@ -9,12 +9,13 @@ import planner as pl
 from planner.machines.topology import Peak
 from planner.models.operators import Attention, MatMul, Pointwise
 from planner.pricing.operator_table import (
+    _stored_share,
     decode_gain,
     operator_facts,
     skipping_share,
     table_of,
 )
-from planner.pricing.price_list import PriceList, Split, Step
+from planner.pricing.price_list import CAUSES, PriceList, Split, Step, reach_of
 from tests.by_hand import chain, layer, matmul, round_chip, round_machine
 from tests.instances import tiny_chip, tiny_graph, tiny_moe, tiny_software, tiny_topology
 
@@ -187,3 +188,89 @@ def test_ninety_per_cent_of_zeros_make_bert_as_much_faster_as_was_measured():
     assert 64 / taken_s(64, 128, weight_dtype="fp32") == pytest.approx(102.2, rel=0.02)
     assert 64 / taken_s(64, 128, **pruned) == pytest.approx(889, rel=0.15)
     assert taken_s(1, 384, **pruned) == pytest.approx(8.2e-3, rel=0.15)
+
+
+def test_ranks_beyond_the_key_value_heads_share_out_the_sequences_caches():
+    # Eight ranks and four key-value heads: pairs of ranks, each of which keeps half of the
+    # sequences, but never less than one.
+    graph = tiny_graph(heads=8, kv_heads=4)
+    plain = PriceList(graph, tiny_topology(8))
+    sharing = PriceList(graph, tiny_topology(8, software=tiny_software(shares_out_caches=True)))
+    row = [one.kind for one in graph.operators].index("attention")
+    table = sharing._table(Split(8))
+    assert table.cached_sequences(np.array([1.0, 2.0, 6.0]))[row].tolist() == [1.0, 1.0, 3.0]
+    assert plain._table(Split(8)).cache_ranks is None
+    assert sharing._table(Split(4)).cache_ranks is None
+
+    # In a decode step of a layer a rank reads 1,000 tokens · 2 · 128 values · 2 B of three
+    # sequences, not six.
+    step = Step(6.0, 6.0, 1000.0, True)
+    reach = reach_of(sharing.topology, Split(8), 0)
+    moved = [one.prices(Split(8), step, reach).moved_bytes.sum() for one in (plain, sharing)]
+    assert moved[0] - moved[1] == pytest.approx(3 * 1000 * 512)
+
+    # And it holds one of them more at most than its share.
+    work = pl.Workload(batch_size=6, prompt_tokens=900, output_tokens=100)
+    copies, shares = (one.holdings(Split(8), work, 1.0) for one in (plain, sharing))
+    each, more = shares.kv_bytes_per_sequence.sum(), shares.kv_bytes_more.sum()
+    assert each == pytest.approx(copies.kv_bytes_per_sequence.sum() / 2)
+    assert each + more == pytest.approx((copies.kv_bytes_per_sequence + copies.kv_bytes_more).sum())
+
+
+def test_queries_go_to_where_their_cache_is_and_come_back():
+    graph = tiny_graph(heads=8, kv_heads=4)
+    sent = []
+    for shares in (False, True):
+        software = tiny_software(shares_out_caches=shares)
+        prices = PriceList(graph, tiny_topology(8, software=software))
+        split = Split(8)
+        reach = reach_of(prices.topology, split, 0)
+        priced = prices.prices(split, Step(6.0, 6.0, 1000.0, True), reach)
+        sent.append(priced.seconds[CAUSES.index("collective")].sum())
+    assert sent[1] > sent[0]
+
+
+def test_what_a_checkpoint_keeps_in_16_bit_may_be_stored_in_8():
+    # gpt-oss keeps attention and the head: 8.5 instead of 16 bits for each of their weights.
+    graph = pl.load_model("gpt-oss-20b")
+    software = tiny_software(stores_kept_in="q8_0")
+    held = [
+        PriceList(graph, tiny_topology(1, software=one))._table(Split()).demand.held_weight_bytes
+        for one in (tiny_software(), software)
+    ]
+    for row, operator in enumerate(graph.operators):
+        share = 8.5 / 16 if operator.kind == "matmul" and operator.weight_dtype == "bf16" else 1.0
+        assert held[1][row, 0] == pytest.approx(share * held[0][row, 0])
+    plain = pl.load_model("llama-3.2-1b")
+    assert not (_stored_share(plain, "q8_0") != 1.0).any()
+
+
+def test_weights_are_widened_in_memory_before_a_prompts_matmuls():
+    # A weight of 4.83 bits is read and written as 16: 1 + 16 / 4.83 bytes for each that is stored,
+    # at 0.8 of 1 TB/s; nothing in decode, nor on a chip that widens in its registers.
+    graph = pl.load_model("llama-3.2-1b", weight_dtype="q4_k_m")
+    software = tiny_software(widens_in_memory=("card",))
+    taken = {}
+    for architecture in ("card", "other"):
+        chip = tiny_chip(architecture=architecture)
+        prices = PriceList(graph, tiny_topology(1, chip=chip, software=software))
+        for step in (Step(512.0, 1.0, 256.0, False), Step(1.0, 1.0, 256.0, True)):
+            times = prices.operator_times(Split(), step)
+            found = next(one for one in times if one.name == "feed-forward down")
+            taken[architecture, step.decode] = found.taken_s
+    stored = 2048 * 8192 * 4.83 / 8
+    widened_s = stored * (1 + 16 / 4.83) / 0.8e12
+    assert taken["card", False] - taken["other", False] == pytest.approx(widened_s)
+    assert taken["card", True] == taken["other", True]
+
+
+def test_caches_may_be_read_slower_than_weights():
+    # 4,096 tokens of 8 heads of 2 · 64 values of 2 B at half of 0.8 TB/s.
+    graph = pl.load_model("llama-3.2-1b")
+    taken = []
+    for share in (1.0, 0.5):
+        software = tiny_software(cache_efficiency=share)
+        prices = PriceList(graph, tiny_topology(1, software=software))
+        times = prices.operator_times(Split(), Step(1.0, 1.0, 4096.0, True))
+        taken.append(next(one.taken_s for one in times if one.name == "attention"))
+    assert taken[1] - taken[0] == pytest.approx(4096 * 8 * 2 * 64 * 2 / 0.8e12)

@@ -84,7 +84,7 @@ def test_every_verb_takes_the_same_stack():
 
 def test_changes_of_the_stack_count():
     machine = load_topology("hgx-h100", chips=1)
-    change = {"software.kernel_overhead_s": 0.0}
+    change = {"software.compute_efficiency": 0.9}
     made = what_if(PICTURES, machine, Workload(batch_size=1), change, minimize="image_s")
     assert made.after is not None
     assert made.before is not None
