@@ -77,6 +77,8 @@ def random_machine(number: int) -> Topology:
             burst_share=dice.choice((0.0, 0.1)),
             interruption_share=dice.choice((0.9, 0.6)),
             packs_prompts=dice.random() < 0.6,
+            handover_rounds=1.5,
+            reserved_output_share=0.25,
         ),
         power=dice.choice((CONSTANT, CONSTANT, FOLLOWING)),
     )

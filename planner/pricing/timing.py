@@ -34,7 +34,14 @@ from planner.pricing.price_list import (
     useful_steps,
 )
 from planner.pricing.schedule import Schedule
-from planner.pricing.trailing import Trail, behind_s, first_share, fresh_share, met_share
+from planner.pricing.trailing import (
+    Trail,
+    behind_s,
+    first_share,
+    fresh_share,
+    met_share,
+    synchronised,
+)
 
 Floats = NDArray[np.float64]
 
@@ -268,7 +275,11 @@ def timing_from(
     standing_s = first * prefill.busy_s + (1.0 - first) * more.busy_s
     most_others = float((others[:, None] * at.prefill_passes * standing_s).max())
     turns = at.micro_batches * decode.busy_s
-    joined_work = others[:, None] * at.prefill_passes * joining.busy_s
+    met = [
+        float(synchronised(at, here, rank, at.micro_batches))
+        for here, rank in zip(others, ranks, strict=True)
+    ]
+    joined_work = np.array(met)[:, None] * at.prefill_passes * joining.busy_s
     interruptions = np.asarray(interruptions_s(at, joined_work))
     interrupted = turns + interruptions
     trail = trail_of(at, others, decode, prefill, more)
