@@ -94,9 +94,13 @@ class Schedule:
     @property
     def waiting_share(self) -> float:
         """Rounds of decode passes that a first token waits for beside its prompt: until its turn,
-        and on its way through an engine that plans and hands out while other passes run."""
-        joins = self.workload.arrivals == "steady" and self.workload.phase == "both"
-        return self.turn_share + (self.software.handover_rounds if joins else 0.0)
+        and on its way through an engine that plans and hands out while passes of others run."""
+        return float(self.waiting_among(self.others_prefills(1)))
+
+    def waiting_among(self, others: Numbers) -> Numbers:
+        """The same among so many others in flight: alone, nothing runs meanwhile. [1]"""
+        handed = np.where(np.asarray(others) > 0, self.software.handover_rounds, 0.0)
+        return self.turn_share + handed
 
     @property
     def burst_share(self) -> float:

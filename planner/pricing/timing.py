@@ -189,18 +189,21 @@ def waits_of(
     others_s: Numbers,
     prompt_pass_s: Numbers,
     prompt_slowest_s: Numbers,
+    waiting_share: Numbers | None = None,
 ) -> Waits:
     """TTFT and TPOT composed, for one plan or for arrays of them that share a schedule's shares.
 
     `pass_s` is a decode pass through all stages; `turn_s` all micro-batches at the slowest stage,
     `interrupted_s` with what they lose to others' prompts; `trailing_s` a round in which those
     prompts hold up whoever meets them (`Trail.round_s`); `others_s` those prompts themselves in a
-    cycle; `prompt_pass_s` a prefill pass through all stages, `prompt_slowest_s` at the slowest. The
-    solver minimises the same sum: see `space.measures.Clock`.
+    cycle; `prompt_pass_s` a prefill pass through all stages, `prompt_slowest_s` at the slowest;
+    `waiting_share` is of each plan, where they differ in it. The solver minimises the same sum: see
+    `space.measures.Clock`.
     """
     tpot = np.maximum(pipeline.cycle_s(pass_s, interrupted_s), trailing_s) / at.tokens_per_pass
     round_s = pipeline.cycle_s(pass_s, turn_s)
-    waiting = at.waiting_share * round_s + at.burst_share * others_s
+    rounds = at.waiting_share if waiting_share is None else waiting_share
+    waiting = rounds * round_s + at.burst_share * others_s
     joined = at.request_overhead_s + waiting
     if at.prefill_passes:
         joined = joined + pipeline.fill_and_drain_s(

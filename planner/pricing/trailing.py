@@ -81,7 +81,8 @@ def synchronised(
     started = at.software.interruption_share * others / at.rounds / micro_batches
     each = np.maximum(started, 1e-12)
     most = each + np.minimum((attention_parallel - 1.0) * each, largest * np.sqrt(each))
-    return others * (np.maximum(most, -np.expm1(-attention_parallel * each)) / each)
+    held_up = np.maximum(most, -np.expm1(-attention_parallel * each)) / each
+    return np.asarray(others * held_up)
 
 
 def first_share(at: Schedule, others: Numbers) -> Numbers:

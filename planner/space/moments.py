@@ -308,6 +308,8 @@ class Meter:
         # does is certain.
         whole_passes = (moments.passes == np.floor(moments.passes)) | (at.pool_prompts > 1)
         prompt_pass_s = np.where(whole_passes, sums.prefill_s, peaks.prefill_s)
+        sequences = np.asarray(moments.batch.sequences, dtype=float)
+        waiting = at.waiting_among(np.maximum(0.0, others_in_flight(self.workload, sequences)))
         for passes in np.unique(moments.passes):
             # Schedules differ in how many passes a prompt takes, at most.
             waits = waits_of(
@@ -319,6 +321,7 @@ class Meter:
                 others_s=others_s,
                 prompt_pass_s=prompt_pass_s,
                 prompt_slowest_s=peaks.prefill_s,
+                waiting_share=waiting,
             )
             alike = moments.passes == passes
             joined = np.where(alike, waits.joined_s, joined)

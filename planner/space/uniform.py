@@ -350,6 +350,7 @@ class _Pricer:
             others_s=others_s,
             prompt_pass_s=sum(part.often * float(part.prefill.sum()) for part in parts),
             prompt_slowest_s=slowest,
+            waiting_share=self.at.waiting_among(self.steps[:, None] * turns - 1.0),
         )
         taken = in_flight <= self.topology.software.most_sequences
         fits = self._fits(parts, in_flight) & taken

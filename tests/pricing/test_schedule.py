@@ -150,6 +150,7 @@ def test_a_first_token_takes_rounds_through_the_engine_where_requests_join_one()
     software = {"handover_rounds": 3.0}
     assert planned(4, software=software).waiting_share == 0.5 + 3
     assert planned(4, software=software).turn_share == 0.5
+    assert planned(1, software=software).waiting_share == 0.5  # alone, no pass runs meanwhile
     assert planned(4, software=software, arrivals="together").waiting_share == 0
     # Of a decode pool the first token was made elsewhere.
     assert planned(4, software=software, phase="decode").waiting_share == 0.5

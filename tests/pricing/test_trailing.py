@@ -137,7 +137,8 @@ def test_more_prompts_take_more_passes_but_each_of_them_less(others, more, packs
 def test_ranks_that_meet_in_every_layer_wait_for_the_one_with_the_most_prompts():
     # Six rounds: 24 others on a rank are four in each.
     at = packing(10, 49, rounds=6, packs=False)
-    assert at.rounds == 6 and at.software.interruption_share == 1.0
+    assert at.rounds == 6
+    assert at.software.interruption_share == 1.0
     assert synchronised(at, 24.0, 1, 1) == 24.0
     # Of two ranks the larger of two normal deviates, 0.589 by Blom: 4 + 0.589 · √4 in each round.
     assert synchronised(at, 24.0, 2, 1) == pytest.approx(24 * (4 + 0.5895 * 2) / 4, rel=1e-3)
