@@ -85,6 +85,8 @@ def _random_software(dice: random.Random, engine: Engine) -> Software:
         burst_share=dice.choice((0.0, 0.1)),
         interruption_share=dice.choice((0.9, 0.6)),
         packs_prompts=dice.random() < 0.6,
+        handover_rounds=1.5,
+        reserved_output_share=0.25,
     )
 
 

@@ -79,6 +79,7 @@ def random_machine(dice: random.Random, graph: ModelGraph, **changes: Any) -> To
         step_overhead_s=dice.choice((0.0, 1e-5)),
         burst_share=dice.choice((0.0, 0.1)),
         interruption_share=dice.choice((0.9, 0.6)),
+        handover_rounds=1.5,
         packs_prompts=dice.random() < 0.6,
         prefill_chunk_tokens=dice.choice((64, 256)),
     )

@@ -129,6 +129,9 @@ class Software(Record):
     burst_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Of the prompts of all other sequences in flight, those that stand before a new one in the
     queue, on average: clients start together, and prompts come in bursts."""
+    handover_rounds: Annotated[float, Field(ge=0, le=64)] = 0.0
+    """Rounds of decode passes between a request's turn and its first token, beside its prompt:
+    the next pass is planned while one runs, and what it makes is handed out while others do."""
     interruption_share: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Of the time that others' prompts take, what decode steps lose: less than all where both
     share a pass."""
@@ -196,6 +199,9 @@ class Software(Record):
     the model's format, in 32 bits, and what sampling sorts; 0: not known, and left out."""
     usable_memory_fraction: Fraction
     """Share of the memory that a plan may fill."""
+    reserved_output_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Of the output tokens that a sequence has yet to make, those that room in the cache is kept
+    for from its start, so that none is ever put out: 0 where blocks are allotted as they fill."""
     most_sequences: Count = 4096
     """In flight in one process of its engine: on each of the ranks that share out the sequences
     of a replica."""

@@ -389,7 +389,8 @@ class PriceList:
         demand = table.demand
         unfilled_tokens = workload.unfilled_tokens(self.topology.software.kv_block_tokens)
         unfilled = unfilled_tokens * np.asarray(demand.kv_bytes_per_token)
-        held = unfilled + demand.held_kv_bytes(workload.held_context_tokens / split.sequence, 1.0)
+        tokens_held = held_tokens(workload, self.topology.software)
+        held = unfilled + demand.held_kv_bytes(tokens_held / split.sequence, 1.0)
         longest = unfilled + demand.held_kv_bytes(workload.context_tokens / split.sequence, 1.0)
         if table.cache_ranks is not None:
             # Sequences are shared out whole: a chip has up to almost one more than its share.
@@ -558,6 +559,13 @@ class OffloadedPrices:
             return 0.0
         sent = step.tokens * sum(bytes_per_token) / self.tier.bandwidth_bytes_per_s
         return len(bytes_per_token) * self.tier.latency_s + sent
+
+
+def held_tokens(workload: Workload, software: Software) -> float:
+    """Tokens of the cache that a sequence keeps from others: what it holds, on average over those
+    in flight, and what it is sure to get of the rest. [1]"""
+    held = workload.held_context_tokens
+    return held + software.reserved_output_share * (workload.context_tokens - held)
 
 
 def usable_bytes_of(topology: Topology) -> float:

@@ -235,7 +235,7 @@ def load_of(deployment: Deployment, at: Schedule, timing: Timing) -> Load:
         prompt_s=timing.prompt_s,
         queue_s=timing.queue_s,
         round_s=timing.round_s,
-        unloaded_ttft_s=timing.ttft_s - timing.queue_s - at.waiting_share * timing.round_s,
+        unloaded_ttft_s=timing.ttft_s - timing.queue_s - at.turn_share * timing.round_s,
         later_tokens=at.later_tokens,
         sequences=tuple(sequences),
         tpots_s=tuple(one.tpot_s for one in among),

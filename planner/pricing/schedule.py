@@ -84,12 +84,23 @@ class Schedule:
         return self.software.request_overhead_s if self.workload.arrivals == "steady" else 0.0
 
     @property
-    def waiting_share(self) -> float:
+    def turn_share(self) -> float:
         """Part of a round of decode passes that a request waits before its prompt starts: it
         takes the place of one that has finished when that place's turn comes, after half a round
         on average; nothing where a batch starts as one, or where nothing decodes."""
         joins = self.workload.arrivals == "steady" and self.workload.phase != "prefill"
         return 0.5 if joins else 0.0
+
+    @property
+    def waiting_share(self) -> float:
+        """Rounds of decode passes that a first token waits for beside its prompt: until its turn,
+        and on its way through an engine that plans and hands out while passes of others run."""
+        return float(self.waiting_among(self.others_prefills(1)))
+
+    def waiting_among(self, others: Numbers) -> Numbers:
+        """The same among so many others in flight: alone, nothing runs meanwhile. [1]"""
+        handed = np.where(np.asarray(others) > 0, self.software.handover_rounds, 0.0)
+        return self.turn_share + handed
 
     @property
     def burst_share(self) -> float:

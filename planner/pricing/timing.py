@@ -34,7 +34,14 @@ from planner.pricing.price_list import (
     useful_steps,
 )
 from planner.pricing.schedule import Schedule
-from planner.pricing.trailing import Trail, behind_s, first_share, fresh_share, met_share
+from planner.pricing.trailing import (
+    Trail,
+    behind_s,
+    first_share,
+    fresh_share,
+    met_share,
+    synchronised,
+)
 
 Floats = NDArray[np.float64]
 
@@ -194,18 +201,21 @@ def waits_of(
     others_s: Numbers,
     prompt_pass_s: Numbers,
     prompt_slowest_s: Numbers,
+    waiting_share: Numbers | None = None,
 ) -> Waits:
     """TTFT and TPOT composed, for one plan or for arrays of them that share a schedule's shares.
 
     `pass_s` is a decode pass through all stages; `turn_s` all micro-batches at the slowest stage,
     `interrupted_s` with what they lose to others' prompts; `trailing_s` a round in which those
     prompts hold up whoever meets them (`Trail.round_s`); `others_s` those prompts themselves in a
-    cycle; `prompt_pass_s` a prefill pass through all stages, `prompt_slowest_s` at the slowest. The
-    solver minimises the same sum: see `space.measures.Clock`.
+    cycle; `prompt_pass_s` a prefill pass through all stages, `prompt_slowest_s` at the slowest;
+    `waiting_share` is of each plan, where they differ in it. The solver minimises the same sum: see
+    `space.measures.Clock`.
     """
     tpot = np.maximum(pipeline.cycle_s(pass_s, interrupted_s), trailing_s) / at.tokens_per_pass
     round_s = pipeline.cycle_s(pass_s, turn_s)
-    waiting = at.waiting_share * round_s + at.burst_share * others_s
+    rounds = at.waiting_share if waiting_share is None else waiting_share
+    waiting = rounds * round_s + at.burst_share * others_s
     joined = at.request_overhead_s + waiting
     if at.prefill_passes:
         joined = joined + pipeline.fill_and_drain_s(
@@ -280,7 +290,11 @@ def timing_from(
     standing_s = first * prefill.busy_s + (1.0 - first) * more.busy_s
     most_others = float((others[:, None] * at.prefill_passes * standing_s).max())
     turns = at.micro_batches * decode.busy_s
-    joined_work = others[:, None] * at.prefill_passes * joining.busy_s
+    met = [
+        float(synchronised(at, here, rank, at.micro_batches))
+        for here, rank in zip(others, ranks, strict=True)
+    ]
+    joined_work = np.array(met)[:, None] * at.prefill_passes * joining.busy_s
     interruptions = np.asarray(interruptions_s(at, joined_work))
     interrupted = turns + interruptions
     trail = trail_of(at, others, decode, prefill, more)

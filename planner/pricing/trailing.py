@@ -7,6 +7,7 @@ The rounds that meet a prompt take as long as that needs to go through, all othe
 would alone. An event simulation in the tests agrees within a tenth.
 """
 
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -60,6 +61,28 @@ def fresh_share(at: Schedule, others: Numbers, micro_batches: Numbers) -> Number
     started = at.software.interruption_share * others / at.rounds / micro_batches
     each = np.maximum(started, 1e-12)
     return np.maximum(1.0 / at.packs, -np.expm1(-each) / each)
+
+
+def synchronised(
+    at: Schedule, others: Numbers, attention_parallel: int, micro_batches: Numbers
+) -> Numbers:
+    """Of so many prompts of others on each of the ranks that share out the sequences, how many
+    hold up a request: ranks meet at the experts of every layer, so that a pass waits for the one
+    with the most prompts. [1]
+
+    In a pass y of them start on a rank on average, by chance. Of r ranks the one with the most has
+    about y + c·√y, with c the largest of r normal deviates (G. Blom 1958); no more than all ranks
+    together, r·y, and no fewer than one where any has one, 1 - exp(-r·y). Within a fifth of the
+    exact sum for up to 16 ranks.
+    """
+    if attention_parallel == 1 or not at.later_tokens:
+        return others
+    largest = NormalDist().inv_cdf((attention_parallel - 0.375) / (attention_parallel + 0.25))
+    started = at.software.interruption_share * others / at.rounds / micro_batches
+    each = np.maximum(started, 1e-12)
+    most = each + np.minimum((attention_parallel - 1.0) * each, largest * np.sqrt(each))
+    held_up = np.maximum(most, -np.expm1(-attention_parallel * each)) / each
+    return np.asarray(others * held_up)
 
 
 def first_share(at: Schedule, others: Numbers) -> Numbers:

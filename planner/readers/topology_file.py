@@ -60,6 +60,7 @@ SOFTWARE = {
     "sequence_overhead": ("sequence_overhead_s", "seconds"),
     "request_overhead": ("request_overhead_s", "seconds"),
     "burst_share": ("burst_share", ""),
+    "handover_rounds": ("handover_rounds", ""),
     "interruption_share": ("interruption_share", ""),
     "unfused_share": ("unfused_share", ""),
     "quantised_efficiency": ("quantised_efficiency", ""),
@@ -83,6 +84,7 @@ SOFTWARE = {
     "usable_memory": ("usable_memory_fraction", ""),
     "prefill_chunk_tokens": ("prefill_chunk_tokens", ""),
     "kv_block_tokens": ("kv_block_tokens", ""),
+    "reserved_output_share": ("reserved_output_share", ""),
     "most_sequences": ("most_sequences", ""),
     "most_tensor_parallel": ("most_tensor_parallel", ""),
 }

@@ -43,7 +43,13 @@ from planner.pricing.queueing import FULL, most_requests_per_s
 from planner.pricing.schedule import Schedule, schedule_of
 from planner.pricing.served import Served
 from planner.pricing.timing import interruptions_s
-from planner.pricing.trailing import chunks_behind, first_share, fresh_share, met_share
+from planner.pricing.trailing import (
+    chunks_behind,
+    first_share,
+    fresh_share,
+    met_share,
+    synchronised,
+)
 from planner.scoring.plans import chosen_power, score_served
 from planner.scoring.score import Score
 from planner.solver.chain.packing import Packing
@@ -737,7 +743,8 @@ def _loads(at: Schedule, split: Split, micro_batches: int) -> tuple[float, ...]:
     turns = at.sequences / at.decode.sequences if at.relaxed else float(at.micro_batches)
     each = at.others_prefills(split.attention)
     others = each * at.prefill_passes
-    lost = float(interruptions_s(at, others))
+    met = synchronised(at, each, split.attention, micro_batches)
+    lost = float(interruptions_s(at, met * at.prefill_passes))
     fresh = float(fresh_share(at, each, micro_batches))
     first = float(first_share(at, each))
     prompt = at.prefill_passes / split.attention

@@ -27,7 +27,14 @@ from planner.pricing.price_list import (
 )
 from planner.pricing.schedule import Schedule, others_in_flight, schedule_of
 from planner.pricing.timing import Hop, interruptions_s, packing_of, waits_of
-from planner.pricing.trailing import Trail, chunks_behind, first_share, fresh_share, met_share
+from planner.pricing.trailing import (
+    Trail,
+    chunks_behind,
+    first_share,
+    fresh_share,
+    met_share,
+    synchronised,
+)
 from planner.space.candidates import Candidates
 
 Floats = NDArray[np.float64]
@@ -181,7 +188,8 @@ class Meter:
         share = held if whole else batch.sequences / split.attention
         others = np.maximum(0.0, others_in_flight(self.workload, share))
         turns = np.asarray(batch.micro_batches, dtype=float)
-        lost = np.asarray(interruptions_s(first, others * passes))
+        met = synchronised(first, others, split.attention, turns)
+        lost = np.asarray(interruptions_s(first, met * passes))
         fresh = np.asarray(fresh_share(first, others, turns))
         behind, beyond = chunks_behind(first, others, turns)
         if self.workload.phase == "prefill":
@@ -311,6 +319,8 @@ class Meter:
         # does is certain.
         whole_passes = (moments.passes == np.floor(moments.passes)) | (at.pool_prompts > 1)
         prompt_pass_s = np.where(whole_passes, sums.prefill_s, peaks.prefill_s)
+        sequences = np.asarray(moments.batch.sequences, dtype=float)
+        waiting = at.waiting_among(np.maximum(0.0, others_in_flight(self.workload, sequences)))
         for passes in np.unique(moments.passes):
             # Schedules differ in how many passes a prompt takes, at most.
             waits = waits_of(
@@ -322,6 +332,7 @@ class Meter:
                 others_s=others_s,
                 prompt_pass_s=prompt_pass_s,
                 prompt_slowest_s=peaks.prefill_s,
+                waiting_share=waiting,
             )
             alike = moments.passes == passes
             joined = np.where(alike, waits.joined_s, joined)

@@ -36,7 +36,14 @@ from planner.pricing.price_list import (
 )
 from planner.pricing.schedule import schedule_of
 from planner.pricing.timing import crossing_bytes, interruptions_s, packing_of, waits_of
-from planner.pricing.trailing import Trail, behind_s, first_share, fresh_share, met_share
+from planner.pricing.trailing import (
+    Trail,
+    behind_s,
+    first_share,
+    fresh_share,
+    met_share,
+    synchronised,
+)
 from planner.scoring.plans import chosen_power
 from planner.space.forms import Batches
 from planner.space.uniform_shapes import Ground, Shape, Stand, cuts_of, is_runnable, shapes_of
@@ -338,6 +345,8 @@ class _Pricer:
         in_flight = np.ceil(self.steps[:, None] * turns / shape.split.attention)
         # Of the others in flight, each has its prompt between the tokens of a request.
         others = (in_flight - 1.0) * self.at.prefill_passes
+        met = synchronised(self.at, in_flight - 1.0, shape.split.attention, turns)
+        met = met * self.at.prefill_passes
         fresh = fresh_share(self.at, in_flight - 1.0, turns)
         first = first_share(self.at, in_flight - 1.0)
         passes = [part.often * part.decode.sum(axis=0) for part in parts]
@@ -345,7 +354,7 @@ class _Pricer:
         for part, resource in itertools.product(parts, (0, 1)):
             turn = turns * part.decode[resource][:, None]
             own, more = part.prefill[resource], part.more[resource]
-            lost = interruptions_s(self.at, others * (fresh * own + (1.0 - fresh) * more))
+            lost = interruptions_s(self.at, met * (fresh * own + (1.0 - fresh) * more))
             queued = others * (first * own + (1.0 - first) * more)
             others_s = np.maximum(others_s, queued)
             turn_s = np.maximum(turn_s, turn)
@@ -361,6 +370,7 @@ class _Pricer:
             prompt_pass_s=sum(part.often * float(part.prefill.sum()) for part in parts)
             + self.prompt_latent_s,
             prompt_slowest_s=slowest,
+            waiting_share=self.at.waiting_among(self.steps[:, None] * turns - 1.0),
         )
         taken = in_flight <= self.topology.software.most_sequences
         fits = self._fits(parts, in_flight) & taken

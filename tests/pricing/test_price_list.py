@@ -22,6 +22,7 @@ from planner.pricing.price_list import (
     Reach,
     Split,
     Step,
+    held_tokens,
     host_s,
     made_on_rank,
     reach_of,
@@ -322,6 +323,18 @@ def test_every_sequence_leaves_half_of_its_last_block_of_the_cache_empty(window)
     unfilled = paged.kv_bytes_per_sequence - each.kv_bytes_per_sequence
     assert unfilled[kind_of(graph, "decoder")] == 8 * graph.kv_bytes_per_token / 2
     assert (paged.kv_bytes_more == each.kv_bytes_more).all()
+
+
+@pytest.mark.parametrize(("share", "tokens"), [(0.0, 110), (0.5, 115), (1.0, 120)])
+def test_room_may_be_kept_for_tokens_that_are_yet_to_come(share, tokens):
+    graph, work = tiny_graph(), Workload(prompt_tokens=100, output_tokens=20)
+    software = tiny_software(reserved_output_share=share)
+    assert held_tokens(work, software) == tokens  # 100 and half of 20; of the other half a share
+    held = PriceList(graph, tiny_topology(1, software=software)).holdings(Split(), work, 1.0)
+    each = held.kv_bytes_per_sequence @ np.array(graph.kind_counts)
+    assert each == pytest.approx(tokens * graph.kv_bytes_per_token)
+    longest = each + held.kv_bytes_more @ np.array(graph.kind_counts)
+    assert longest == pytest.approx(120 * graph.kv_bytes_per_token)
 
 
 # ── On paper: 100 FLOP/s, 10 B/s, 1 s a launch ────────────────────────────────────────────────────

@@ -158,7 +158,7 @@ def test_the_batch_is_the_smallest_at_which_as_many_leave_as_come():
         for share in (0.001, 0.1, 0.5, 0.9):
             rate = share * most_requests_per_s(in_service(prices, plan, work))
             loaded, each = work.replace(requests_per_s=rate), rate / plan.replicas
-            tried = range(plan.micro_batches, 401, plan.micro_batches)
+            tried = range(plan.micro_batches, 1601, plan.micro_batches)
             keeps_up = (
                 n for n in tried if n >= each * timed(plan, prices, loaded, n).cycle_s * (1 - 1e-12)
             )

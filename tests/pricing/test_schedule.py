@@ -146,6 +146,17 @@ def test_drafted_tokens_are_verified_with_the_one_that_is_sure():
     )
 
 
+def test_a_first_token_takes_rounds_through_the_engine_where_requests_join_one():
+    software = {"handover_rounds": 3.0}
+    assert planned(4, software=software).waiting_share == 0.5 + 3
+    assert planned(4, software=software).turn_share == 0.5
+    assert planned(1, software=software).waiting_share == 0.5  # alone, no pass runs meanwhile
+    assert planned(4, software=software, arrivals="together").waiting_share == 0
+    # Of a decode pool the first token was made elsewhere.
+    assert planned(4, software=software, phase="decode").waiting_share == 0.5
+    assert planned(4, software=software, phase="prefill", batch_size=None).waiting_share == 0
+
+
 def test_a_loaded_server_adds_its_overhead_and_the_prompts_of_a_burst():
     software = {"request_overhead_s": 3.0, "burst_share": 0.25, "interruption_share": 0.75}
     at = planned(4, software=software)

@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 
 from planner.pricing.schedule import Schedule, schedule_of
 from planner.pricing.timing import Passes, Timing, timing_from, trail_of
-from planner.pricing.trailing import chunks_behind, first_share, fresh_share, met_share
+from planner.pricing.trailing import (
+    chunks_behind,
+    first_share,
+    fresh_share,
+    met_share,
+    synchronised,
+)
 from planner.workload import Workload
 from tests.by_hand import plan_of, round_software, stage
 from tests.lanes import mostly_slow
@@ -126,6 +132,38 @@ def test_more_prompts_take_more_passes_but_each_of_them_less(others, more, packs
     few, many = (float(fresh_share(at, count, 2)) for count in (others, more * others))
     assert many <= few * (1 + 1e-9) <= 1 + 1e-9
     assert more * others * many >= others * few * (1 - 1e-9)
+
+
+def test_ranks_that_meet_in_every_layer_wait_for_the_one_with_the_most_prompts():
+    # Six rounds: 24 others on a rank are four in each.
+    at = packing(10, 49, rounds=6, packs=False)
+    assert at.rounds == 6
+    assert at.software.interruption_share == 1.0
+    assert synchronised(at, 24.0, 1, 1) == 24.0
+    # Of two ranks the larger of two normal deviates, 0.589 by Blom: 4 + 0.589 · √4 in each round.
+    assert synchronised(at, 24.0, 2, 1) == pytest.approx(24 * (4 + 0.5895 * 2) / 4, rel=1e-3)
+    # Where they are rare all ranks' prompts count: 0.001 in a round of each of eight.
+    assert synchronised(at, 0.006, 8, 1) == pytest.approx(0.048)
+    # Two micro-batches share them out: 2 in each of a pass.
+    assert synchronised(at, 24.0, 2, 2) == pytest.approx(24 * (2 + 0.5895 * 2**0.5) / 2, rel=1e-3)
+
+
+def most_of(ranks: int, mean: float) -> float:
+    """The mean of the largest of so many Poisson numbers: the sum of 1 - F(k)^r over k."""
+    below, share, total = 0.0, math.exp(-mean), 0.0
+    for count in range(int(mean + 20 * math.sqrt(mean) + 30)):
+        below += share
+        total += 1.0 - min(1.0, below) ** ranks
+        share *= mean / (count + 1)
+    return total
+
+
+@given(ranks=st.sampled_from((2, 4, 8, 16)), mean=st.floats(0.002, 30.0))
+def test_the_most_prompts_of_any_rank_are_near_the_exact_sum(ranks, mean):
+    at = packing(10, 49, rounds=6, packs=False)
+    found = float(synchronised(at, 6 * mean, ranks, 1)) / 6
+    assert found == pytest.approx(most_of(ranks, mean), rel=0.2)
+    assert mean <= found <= ranks * mean * (1 + 1e-9)
 
 
 def test_chunks_behind_are_the_rest_of_a_prompt_and_prompts_that_come_together():

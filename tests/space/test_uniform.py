@@ -193,7 +193,7 @@ def test_the_best_of_a_grid_is_near_the_proved_best_and_never_below(
         best = pl.partition(
             graph, topology, work, minimize="usd_per_million_tokens", limits={"tpot_s": most_s}
         )
-        gaps.append(dollars / best.objective - 1)
+        gaps.append(dollars / best.bound - 1)  # a plan of fewer chips may stand above it
     assert min(gaps) > -1e-9
     assert max(gaps) < 0.05
 
