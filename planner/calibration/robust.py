@@ -64,8 +64,26 @@ def robust_minimum(
         held = np.sqrt(hold) * np.eye(len(here))
         return np.concatenate([np.stack(columns, axis=1), held])
 
+    found = least_squares(
+        residuals,
+        inside,
+        jac=slopes,
+        bounds=(np.full(len(start), -np.inf), most),
+        loss=_loss(widths),
+        ftol=tolerance,
+        xtol=1e-6,
+        gtol=None,
+        max_nfev=rounds,
+    )
+    return np.asarray(found.x, dtype=np.float64)
+
+
+def _loss(widths: Floats) -> Callable[[Floats], Floats]:
+    """Pseudo-Huber of the squared errors of rows, each with its squared scale, and its two
+    derivatives; what follows the rows, the way from the start, counts in squares."""
+    rows = len(widths)
+
     def loss(squares: Floats) -> Floats:
-        # The way from the start counts in squares; only errors of rows count less and less.
         shape = np.array([squares, np.ones_like(squares), np.zeros_like(squares)])
         grown = 1 + squares[:rows] / widths
         shape[0, :rows] = 2 * widths * (np.sqrt(grown) - 1)
@@ -73,18 +91,7 @@ def robust_minimum(
         shape[2, :rows] = -0.5 * grown**-1.5 / widths
         return shape
 
-    found = least_squares(
-        residuals,
-        inside,
-        jac=slopes,
-        bounds=(np.full(len(start), -np.inf), most),
-        loss=loss,
-        ftol=tolerance,
-        xtol=1e-6,
-        gtol=None,
-        max_nfev=rounds,
-    )
-    return np.asarray(found.x, dtype=np.float64)
+    return loss
 
 
 def _least_squares() -> Callable[..., Any]:
