@@ -38,7 +38,6 @@ def robust_minimum(
     `tolerance` of what is left, or after so many rounds.
     """
     least_squares = _least_squares()
-    rows = len(counted)
     roots = np.sqrt(counted)
     # Rows that do not count have no error; they are not divided by nothing either.
     widths = np.maximum(counted * scale**2, 1e-300)
