@@ -29,7 +29,7 @@ from planner.calibration.fitting import (
     place_of,
     thinned,
 )
-from planner.calibration.intervals import Interval, intervals_from
+from planner.calibration.intervals import Interval
 from planner.calibration.leaving_out import Outside, Whole, left_out
 from planner.calibration.measurements import COLLECTIVES, PUBLISHED, read_measurements
 from planner.calibration.operators import kernel_cases, read_kernels
@@ -263,16 +263,14 @@ def ship_draws(draws: Sequence[Drawn], host_share: float, folder: Path) -> None:
     catalogue.reread()
 
 
-def ship_intervals(found: Sequence[StackLeftOut], folder: Path) -> Interval:
+def ship_intervals(found: Sequence[StackLeftOut], made: Interval, folder: Path) -> None:
     """Write how far rows that were left out are off, what was measured, and how much wider
     intervals are beyond it, into the stacks' files."""
-    made = intervals_from([row for one in found for row in one.rows])
     for one in found:
         lines = intervals_toml(made.residuals(one.stack), made.widenings(one.stack), one.covers)
         path = folder / "software" / f"{one.stack}.toml"
         path.write_text(with_intervals(path.read_text(encoding="utf-8"), lines), encoding="utf-8")
     catalogue.reread()
-    return made
 
 
 def write_left_out(rows: Sequence[Outside], made: Interval, path: Path = LEFT_OUT) -> None:

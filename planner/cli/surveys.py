@@ -11,7 +11,7 @@ import typer
 
 from planner import catalogue
 from planner.calibration.fitting import MEASURE, fit_software, profile_toml
-from planner.calibration.intervals import Interval
+from planner.calibration.intervals import Interval, intervals_from
 from planner.calibration.leaving_out import Outside
 from planner.calibration.measurements import COLLECTIVES, PUBLISHED, read_measurements
 from planner.calibration.powers import Drawn
@@ -178,8 +178,8 @@ def _calibrate(measurements: Path, out: Path, software: str | None, format: str)
 
 
 def _ship(stack: str | None, report: Path | None, format: str) -> None:
-    """All stacks and what chips draw, or the one stack alone; then all intervals, since how sure a
-    stack is depends on what the others' rows say. The report counts chips too."""
+    """All stacks, what chips draw, and all intervals, since how sure a stack is depends on what
+    the others' rows say; or the constants of the one stack alone. The report counts chips too."""
     wanted = _recipes_of(stack)
     folder = catalogue.topologies_folder()
     fitted: list[Shipped] = []
@@ -193,18 +193,33 @@ def _ship(stack: str | None, report: Path | None, format: str) -> None:
             done = f"{one.rows} rows, median error {one.median:.1%}"
             print(f"{recipe.stack}: {done}", file=sys.stderr)
 
+    if stack is None or report is not None:
+        _ship_rest(stack, wanted, fitted, report, folder)
+    fields = [one.model_dump() for one in fitted]
+    answer(format, "\n".join(_constants(fitted)), fields)
+
+
+def _ship_rest(
+    stack: str | None,
+    wanted: Sequence[Recipe],
+    fitted: Sequence[Shipped],
+    report: Path | None,
+    folder: Path,
+) -> None:
+    """What follows from the constants: of all stacks it is written beside them, of one alone it
+    is only reported."""
     draws, host_share = fit_draws()
     if stack is None:
         ship_draws(draws, host_share, folder)
-    stacks_out = left_out_stacks(recipes())
-    made = ship_intervals(stacks_out, folder)
-    rows = [row for one in stacks_out for row in one.rows]
-    write_left_out(rows, made)
+    stacks = left_out_stacks(wanted)
+    rows = [row for one in stacks for row in one.rows]
+    made = intervals_from(rows)
+    if stack is None:
+        ship_intervals(stacks, made, folder)
+        write_left_out(rows, made)
     if report is not None:
         text = _report(rows, made, fitted, draws, host_share)
         write_whole(report, text.rstrip())
-    fields = [one.model_dump() for one in fitted]
-    answer(format, "\n".join(_constants(fitted)), fields)
 
 
 def _recipes_of(stack: str | None) -> list[Recipe]:
