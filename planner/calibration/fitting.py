@@ -3,7 +3,7 @@
 A constant is named by its path in a topology's software ("memory_efficiency",
 "tunings[hopper].compute_efficiency", "collectives[0].base_latency_s"), by a fabric's name
 ("fabrics[NVLink 4].latency_s"), or by an architecture ("chips[hopper].signal_latency_s"). The
-search (`descent`) moves their logarithms; its start holds a constant that the rows hardly touch.
+search (`robust`) moves their logarithms; its start holds a constant that the rows hardly touch.
 """
 
 import itertools
@@ -12,16 +12,18 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from planner.calibration.descent import Floats, descended
+from planner.calibration.covering import covers_of
+from planner.calibration.robust import Floats, robust_minimum
 from planner.errors import InfeasibleError, InputError, listed
 from planner.machines.software import Residual, Software, Tuning
 from planner.machines.topology import Topology
 from planner.readers.topology_file import software_toml
 from planner.records import Record
+from planner.scoring.vouching import Setting
 
 MOST_ROWS = 600
 """Rows that a fit looks at, drawn from those given, always the same."""
@@ -79,6 +81,14 @@ class Fitted(Protocol):
         ...
 
 
+@runtime_checkable
+class Placed(Protocol):
+    """A case that knows how near it is to others."""
+
+    @property
+    def setting(self) -> Setting | None: ...
+
+
 class Constant(Record):
     """One constant before and after."""
 
@@ -129,8 +139,9 @@ def fit_software(cases: Sequence[Fitted], *, strength: float = 0.05, rounds: int
         for name, value in told.items()
     )
     residuals = residuals_of([case.field for case in used], after)
+    settings = [case.setting for case in cases if isinstance(case, Placed) and case.setting]
     return Fit(
-        software=fitted.replace(residuals=residuals),
+        software=fitted.replace(residuals=residuals, covers=covers_of(settings)),
         constants=constants,
         untouched=tuple(name for name in shipped if name not in told),
         rows=len(cases),
@@ -205,7 +216,7 @@ def fit_constants(
     names = list(start)
     most = [0.0 if _is_share(name) else math.inf for name in names]
     counted = np.ones(len(cases)) if weights is None else weights
-    found = descended(
+    found = robust_minimum(
         lambda logs: _errors(cases, names, logs),
         _logs(start),
         # By the rows, so that twice as many of the same tell no more of the start.
@@ -217,7 +228,7 @@ def fit_constants(
         rounds=rounds,
         tolerance=1e-4,
     )
-    return _values(names, found)
+    return values_at(names, found)
 
 
 def errors_of(cases: Sequence[Fitted], constants: Mapping[str, float]) -> Floats:
@@ -315,8 +326,12 @@ def profile_toml(fit: Fit) -> str:
     return software_toml(fit.software, note=f"calibrated on {fit.rows} rows")
 
 
+def slopes_of(cases: Sequence[Fitted], names: list[str], logs: Floats) -> Floats:
+    """d ln(prediction) / d ln(constant), shape (cases, constants)."""
+    return _slopes(cases, names, logs, _errors(cases, names, logs))
+
+
 def _slopes(cases: Sequence[Fitted], names: list[str], logs: Floats, errors: Floats) -> Floats:
-    """d error / d ln(constant), shape (cases, constants)."""
     slopes = np.zeros((len(cases), len(names)))
     for column, name in enumerate(names):
         step = -STEP if _is_share(name) and logs[column] + STEP > 0 else STEP
@@ -327,7 +342,7 @@ def _slopes(cases: Sequence[Fitted], names: list[str], logs: Floats, errors: Flo
 
 
 def _errors(cases: Sequence[Fitted], names: list[str], logs: Floats) -> Floats:
-    return errors_of(cases, _values(names, logs))
+    return errors_of(cases, values_at(names, logs))
 
 
 def _is_share(name: str) -> bool:
@@ -338,7 +353,7 @@ def _logs(constants: Mapping[str, float]) -> Floats:
     return np.log(np.array(list(constants.values()), dtype=np.float64))
 
 
-def _values(names: list[str], logs: Floats) -> dict[str, float]:
+def values_at(names: Sequence[str], logs: Floats) -> dict[str, float]:
     """The constants of a point of the search; what a request loses to others' prompts before and
     after its first token is at most all of them."""
     found = {name: float(value) for name, value in zip(names, np.exp(logs), strict=True)}

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from planner.calibration.descent import Floats, descended
 from planner.calibration.measurements import Measurement
+from planner.calibration.robust import Floats, robust_minimum
 from planner.calibration.validation import Case
 from planner.cost.energy import drawn_w, energy_j
 from planner.errors import InputError
@@ -45,33 +45,53 @@ class Drawn(NamedTuple):
     p90: float
 
 
+class Run(NamedTuple):
+    """A run whose watts were measured."""
+
+    case: Case
+    drawn: float
+    """Of the watts provisioned, what was measured."""
+    compute: float
+    """Share of the time in which arithmetic at the peak would be done."""
+    memory: float
+    """The same of traffic at the full bandwidth."""
+
+
 class _Rows(NamedTuple):
-    """Runs of one generation, each of shape (runs,)."""
+    """The shares of several runs, each of shape (runs,)."""
 
     drawn: Floats
-    """Of the watts provisioned, what was measured."""
     compute: Floats
-    """Share of the time in which arithmetic at the peak would be done."""
     memory: Floats
-    """The same of traffic at the full bandwidth."""
 
 
 def fit_power(cases: Sequence[Case]) -> tuple[Drawn, ...]:
     """What chips draw, for all generations together and for each; from rows of power_w (of the
     chips alone) and, where the same run has one, of its energy for a token or a sample."""
-    runs = _runs(cases)
-    if sum(len(rows.drawn) for rows in runs.values()) < LEAST_ROWS:
+    return fit_runs(power_runs(cases))
+
+
+def fit_runs(runs: Sequence[Run]) -> tuple[Drawn, ...]:
+    """The same from runs, of which some may have been left out."""
+    if len(runs) < LEAST_ROWS:
         raise InputError(
             f"what chips draw needs {LEAST_ROWS} measured rows of power_w with power_scope chip;"
             " measure more, such as decode at several batches and prefill"
         )
-    columns = zip(*runs.values(), strict=True)
-    everything = _Rows(*(np.concatenate(column) for column in columns))
+    by_generation: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        by_generation[run.case.topology.chip.architecture].append(run)
+    everything = _rows(runs)
     shared = _fitted(everything, _logs(START), 0.0)
     fits = [_drawn("", everything, shared)]
-    for name, rows in sorted(runs.items()):
+    for name, found in sorted(by_generation.items()):
+        rows = _rows(found)
         fits.append(_drawn(name, rows, _fitted(rows, shared, RIDGE)))
     return tuple(fits)
+
+
+def _rows(runs: Sequence[Run]) -> _Rows:
+    return _Rows(*np.array([run[1:] for run in runs]).T)
 
 
 def fit_host_share(cases: Sequence[Case]) -> float:
@@ -98,9 +118,8 @@ def _hosts_drawing(topology: Topology, share: float) -> Topology:
     return topology.replace(power=topology.power.replace(host_share=share))
 
 
-def _runs(cases: Sequence[Case]) -> dict[str, _Rows]:
-    """By generation. The n-th row of watts under some question belongs with the n-th of energy
-    under the same."""
+def power_runs(cases: Sequence[Case]) -> list[Run]:
+    """The n-th row of watts under some question belongs with the n-th of energy under the same."""
     energies: dict[Measurement, list[Case]] = defaultdict(list)
     powers: list[tuple[Case, Measurement]] = []
     for case in cases:
@@ -112,15 +131,14 @@ def _runs(cases: Sequence[Case]) -> dict[str, _Rows]:
             powers.append((case, question))
 
     twins = {question: iter(energies[question]) for _, question in powers}
-    found: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
     probes: dict[int, tuple[Topology, ...]] = {}
+    found = []
     for case, question in powers:
         key = id(case.topology)
         if key not in probes:
             probes[key] = _probes(case.topology)
-        run = _run(case, next(twins[question], None), probes[key])
-        found[case.topology.chip.architecture].append(run)
-    return {name: _Rows(*np.array(rows).T) for name, rows in found.items()}
+        found.append(Run(case, *_run(case, next(twins[question], None), probes[key])))
+    return found
 
 
 def _probes(topology: Topology) -> tuple[Topology, ...]:
@@ -165,7 +183,7 @@ def _errors(rows: _Rows, logs: Floats) -> Floats:
 
 
 def _fitted(rows: _Rows, start: Floats, ridge: float) -> Floats:
-    return descended(
+    return robust_minimum(
         lambda logs: _errors(rows, logs),
         start,
         hold=ridge,

@@ -3,23 +3,25 @@ every constant."""
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from planner import catalogue
+from planner.calibration.intervals import POOLED, Interval, coverages
+from planner.calibration.leaving_out import Outside
 from planner.calibration.measurements import Measurement
 from planner.calibration.powers import NAMES, Drawn
-from planner.calibration.shipping import LeftOut, Shipped
+from planner.calibration.shipping import Shipped
 from planner.calibration.validation import Case, Refused, accuracies_of
 
 OPENING = """# Calibration
 
 Written by `planner calibrate --shipped` (`make calibration`). Errors are factors: 10 % is off by a factor of 1.1 either way;
 a bias is the median of ln(predicted / measured)."""
-LEFT_OUT = (
-    "Each model (or machine) in turn is predicted by constants that were fitted without it;"
-    " medians, weighted by rows."
-)
+LEFT_OUT = """Each model, machine, source and maker of chips in turn is predicted by constants that were fitted without it, as
+long as a quarter of a stack's rows is left; its interval is that of what was left. Of a stack with one of each, each row."""
+EVIDENCE = """What the interval says of itself: rows like it were left (measured), a chip, a format or a load of theirs was only
+near (near measured), or neither (extrapolated)."""
 WORST = 5
 REMARKS = Path(__file__).parent / "remarks.md"
 """What a person has found out about the worst rows."""
@@ -28,25 +30,20 @@ REMARKS = Path(__file__).parent / "remarks.md"
 def calibration_report(
     cases: Sequence[Case],
     refused: Sequence[Refused],
-    left_out: Sequence[LeftOut],
+    left_out: Sequence[Outside],
+    made: Interval,
     shipped: Sequence[Shipped],
     draws: Sequence[Drawn],
     host_share: float,
 ) -> str:
     """All of it."""
-    left_out_rows = [
-        (one.stack, f"one {one.by}", f"{one.left_out:.1%}", f"{one.fitted:.1%}") for one in left_out
-    ]
     sections = [
         OPENING,
         "## By family",
         _families(cases, refused),
         "## Left out",
         LEFT_OUT,
-        _table(
-            ("stack", "left out", "error on what was left out", "the same rows when fitted"),
-            left_out_rows,
-        ),
+        *_left_out(left_out, made),
         "## Constants that were fitted",
         _constants(shipped, draws, host_share),
         "## The worst rows of each family",
@@ -54,6 +51,57 @@ def calibration_report(
         REMARKS.read_text(encoding="utf-8").rstrip(),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _left_out(rows: Sequence[Outside], made: Interval) -> list[str]:
+    """By stack, family and evidence, fitted and left out side by side."""
+    return [
+        _table(_COVERED, _coverages(rows, made, lambda row: f"{row.stack}, one {row.by}")),
+        "### By family",
+        _table(_COVERED, _coverages(rows, made, lambda row: row.family)),
+        "### By evidence",
+        EVIDENCE,
+        _table(_COVERED, _coverages(rows, made, lambda row: row.evidence)),
+        "### What intervals are wider for",
+        _table(("reason", "80 % half width that is added in squares, all stacks"), _wider(made)),
+    ]
+
+
+_COVERED = (
+    "of",
+    "rows",
+    "median when fitted",
+    "when left out",
+    "their ratio",
+    "bias when left out",
+    "within 50 %",
+    "within 80 %",
+    "within 95 %",
+)
+
+
+def _coverages(
+    rows: Sequence[Outside], made: Interval, name_of: Callable[[Outside], str]
+) -> list[tuple[str, ...]]:
+    return [
+        (
+            one.name,
+            str(one.rows),
+            f"{one.fitted:.1%}",
+            f"{one.left_out:.1%}",
+            f"{one.left_out / one.fitted:.2f}" if one.fitted else "",
+            f"{one.bias:+.1%}",
+            f"{one.half:.0%}",
+            f"{one.most:.0%}",
+            f"{one.nearly_all:.0%}",
+        )
+        for one in coverages(rows, made, name_of)
+    ]
+
+
+def _wider(made: Interval) -> list[tuple[str, str]]:
+    pooled = {reason: width for (stack, reason), width in made.beyond.items() if stack == POOLED}
+    return [(reason, f"{math.expm1(width):.0%}") for reason, width in sorted(pooled.items())]
 
 
 def _families(cases: Sequence[Case], refused: Sequence[Refused]) -> str:

@@ -5,18 +5,21 @@ written into `topologies/`.
 each search begins at its recipe's start, never at what is shipped today.
 """
 
+import csv
 import functools
+import multiprocessing
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from pydantic import Field
 
 from planner import catalogue
-from planner.calibration.descent import Floats
+from planner.calibration.covering import covers_of
 from planner.calibration.fitting import (
     SCALE,
     Fitted,
@@ -24,17 +27,37 @@ from planner.calibration.fitting import (
     fit_constants,
     median_factor,
     place_of,
-    residuals_of,
     thinned,
 )
+from planner.calibration.intervals import Interval
+from planner.calibration.leaving_out import Outside, Whole, left_out
 from planner.calibration.measurements import COLLECTIVES, PUBLISHED, read_measurements
 from planner.calibration.operators import kernel_cases, read_kernels
-from planner.calibration.powers import NAMES, Drawn, fit_host_share, fit_power
+from planner.calibration.powers import (
+    NAMES,
+    Drawn,
+    Run,
+    fit_host_share,
+    fit_power,
+    power_runs,
+)
+from planner.calibration.robust import Floats
 from planner.calibration.validation import Case, cases_of
-from planner.machines.software import Residual
-from planner.readers.files import read_toml
-from planner.readers.topology_file import CHIP, COLLECTIVE, FABRIC, SOFTWARE, TUNING
+from planner.machines.software import Covered
+from planner.machines.topology import Topology
+from planner.readers.files import read_text, read_toml
+from planner.readers.topology_file import (
+    CHIP,
+    COLLECTIVE,
+    FABRIC,
+    SOFTWARE,
+    TUNING,
+    intervals_toml,
+)
 from planner.records import Record
+from planner.scoring.score import Evidence
+
+T = TypeVar("T")
 
 POWER_FIELDS = ("power_w", "energy_per_token_j", "energy_per_sample_j")
 SPEED_FIELDS: tuple[str, ...] = (
@@ -47,11 +70,11 @@ SPEED_FIELDS: tuple[str, ...] = (
     "samples_per_s",
 )
 """What tells a stack's constants: not watts, whose constants belong to the chips."""
-RESIDUAL_TITLE = "# What four of five measured rows stay within, |ln(predicted / measured)|."
-LEFT_OUT_ROWS = 150
-LEFT_OUT_ROUNDS = 4
-LEAST_SHARE = 0.03
-"""Of the rows: models (or machines) of fewer are not left out by themselves."""
+RESIDUAL_TITLE = "# What four of five measured rows stay within"
+INTERVALS_TITLE = f"""{RESIDUAL_TITLE} when they are left out of the fit,
+# |ln(predicted / measured)|: of all, and of rows of one sort where that differs."""
+LEFT_OUT = Path(__file__).parent / "left_out.csv"
+"""Every row as predicted without its model, its machine, its source, its chips' maker."""
 FAMILY_ROWS = 120
 """A family of more rows than this counts no more than one of as many."""
 DRAWS_AS = {"rubin": "blackwell"}
@@ -72,8 +95,6 @@ class Recipe(Record):
     middle is wanted."""
     without: tuple[str, ...] = ()
     """Rows that say something else than they seem to."""
-    left_out: tuple[Literal["model", "topology"], ...] = ()
-    """What the report leaves out in turn."""
     generations: dict[str, tuple[str, ...]] = Field(default={})
     """Rows by the year of the software that they were measured on, where that is known of all."""
 
@@ -83,9 +104,10 @@ class Recipe(Record):
         found = sorted(self.generations)
         return " to ".join(dict.fromkeys([*found[:1], *found[-1:]]))
 
-    def generation_of(self, row_id: str) -> str:
-        """The year of the software of a row."""
-        return next((year for year, rows in self.generations.items() if row_id in rows), "")
+    @property
+    def year_of(self) -> dict[str, str]:
+        """That of each row."""
+        return {row: year for year, rows in self.generations.items() for row in rows}
 
 
 class Shipped(Record):
@@ -97,19 +119,6 @@ class Shipped(Record):
     """That it was fitted on."""
     median: float
     """Over all of its rows, as a factor - 1."""
-    residuals: tuple[Residual, ...] = ()
-    """Of measured fields of `Score`; none of a table of collectives or kernels."""
-
-
-class LeftOut(Record):
-    """How a stack's constants predict what they were not fitted on."""
-
-    stack: str
-    by: str
-    left_out: float
-    """Median error of what was left out, weighted by rows, as a factor - 1."""
-    fitted: float
-    """Of the same rows when they take part."""
 
 
 @functools.cache
@@ -125,53 +134,75 @@ def fit_recipe(recipe: Recipe) -> Shipped:
     found = _fitted(recipe, thinned(cases))
     rounded = {name: float(f"{value:.3g}") for name, value in found.items()}
     errors = errors_of(cases, rounded)
-    residuals: tuple[Residual, ...] = ()
-    if recipe.table == "published":
-        rows = [case.measurement.row_id for case in cases if isinstance(case, Case)]
-        years = [recipe.generation_of(row) for row in rows] if recipe.generations else []
-        residuals = residuals_of([case.field for case in cases], errors, years)
     return Shipped(
         stack=recipe.stack,
         constants=rounded,
         rows=len(cases),
         median=median_factor(errors),
-        residuals=residuals,
     )
 
 
-def left_out_errors(recipe: Recipe, by: str) -> LeftOut:
-    """Each model (or machine) in turn is predicted by constants that were fitted without it."""
-    used = [case for case in thinned(cases_for(recipe), LEFT_OUT_ROWS) if isinstance(case, Case)]
-    keys = np.array([getattr(case.measurement, by) for case in used])
-    together = errors_of(used, _fitted(recipe, used, LEFT_OUT_ROUNDS))
-    counts: list[int] = []
-    outside: list[float] = []
-    inside: list[float] = []
-    for key, count in sorted(Counter(keys.tolist()).items()):
-        # All that there is cannot be left out; of a few rows the median says little.
-        if not LEAST_SHARE * len(used) <= count < len(used):
-            continue
-        left = [case for case in used if getattr(case.measurement, by) == key]
-        rest = [case for case in used if getattr(case.measurement, by) != key]
-        without = _fitted(recipe, rest, LEFT_OUT_ROUNDS)
-        counts.append(count)
-        outside.append(median_factor(errors_of(left, without)))
-        inside.append(median_factor(together[keys == key]))
-    return LeftOut(
-        stack=recipe.stack,
-        by=by,
-        left_out=float(np.average(outside, weights=counts)),
-        fitted=float(np.average(inside, weights=counts)),
+def fit_recipes(wanted: Sequence[Recipe]) -> list[Shipped]:
+    """Those of tables of rows that do not depend on each other, side by side."""
+    return _side_by_side(fit_recipe, wanted)
+
+
+class StackLeftOut(NamedTuple):
+    """The rows of one stack when they were left out, and what all of them have."""
+
+    stack: str
+    rows: tuple[Outside, ...]
+    covers: tuple[Covered, ...]
+
+
+def left_out_stacks(wanted: Sequence[Recipe]) -> list[StackLeftOut]:
+    """All rows of these stacks, left out in turn, by what the catalogue says today."""
+    published = [recipe for recipe in wanted if recipe.table == "published"]
+    return _side_by_side(left_out_of, published)
+
+
+def _side_by_side(work: Callable[[Recipe], T], wanted: Sequence[Recipe]) -> list[T]:
+    """In fresh processes, which read the catalogue as it is now."""
+    if len(wanted) == 1:
+        return [work(wanted[0])]
+    fresh = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(mp_context=fresh) as pool:
+        return list(pool.map(work, wanted))
+
+
+def left_out_of(recipe: Recipe) -> StackLeftOut:
+    """The rows of one stack, left out in turn, watts and joules among them."""
+    speeds = cases_for(recipe)
+    watts = [case for case in cases_for(recipe, POWER_FIELDS) if isinstance(case, Case)]
+    runs: Sequence[Run] = ()
+    if watts:
+        rows = [row for row in _rows(PUBLISHED) if row.field in POWER_FIELDS]
+        runs = power_runs(cases_of(rows)[0])
+    used = thinned(speeds)
+    cases = [*(case for case in speeds if isinstance(case, Case)), *watts]
+    machine = cases[0].topology
+    whole = Whole(
+        cases=cases,
+        used=used,
+        start=recipe.start,
+        constants={name: constant_of(machine, name) for name in recipe.start},
+        weights=_weights(used),
+        scale=recipe.scale,
+        hold=recipe.strength * len(used) / 100,
+        runs=runs,
+        year_of=recipe.year_of,
     )
+    settings = [case.setting for case in cases if case.setting]
+    return StackLeftOut(recipe.stack, tuple(left_out(whole)), covers_of(settings))
 
 
-def cases_for(recipe: Recipe) -> list[Fitted]:
-    """All that was measured on its stack, sorted so that equal machines and models follow each
+def cases_for(recipe: Recipe, fields: Sequence[str] = SPEED_FIELDS) -> list[Fitted]:
+    """All such fields that were measured on its stack, sorted so that equal machines and models follow each
     other."""
     if recipe.table == "kernels":
         timed = [row for row in read_kernels() if row.software == recipe.stack]
         return list[Fitted](kernel_cases(timed))
-    path, fields = PUBLISHED, SPEED_FIELDS
+    path = PUBLISHED
     if recipe.table == "collectives":
         path, fields = COLLECTIVES, ("collective_s",)
     rows = [row for row in _rows(path) if row.field in fields and row.row_id not in recipe.without]
@@ -225,8 +256,6 @@ def ship(recipe: Recipe, shipped: Shipped, folder: Path) -> None:
         note += f", software of {recipe.years}"
     stack = folder / "software" / f"{recipe.stack}.toml"
     text = with_figures(stack.read_text(encoding="utf-8"), own, note)
-    if shipped.residuals:
-        text = with_residuals(text, {one.field: one.half_width for one in shipped.residuals})
     stack.write_text(text, encoding="utf-8")
 
     if fabrics:
@@ -261,7 +290,7 @@ def _architecture_in(text: str) -> str:
 
 def ship_draws(draws: Sequence[Drawn], host_share: float, folder: Path) -> None:
     """Write what chips draw into their files, those of generations that were not measured as all
-    together, and how far off power and energy are into the stacks'."""
+    together."""
     by_generation = {drawn.architecture: drawn for drawn in draws}
     for path in sorted((folder / "chips").glob("*.toml")):
         text = path.read_text(encoding="utf-8")
@@ -271,29 +300,63 @@ def ship_draws(draws: Sequence[Drawn], host_share: float, folder: Path) -> None:
         text = path.read_text(encoding="utf-8")
         text = _with_host_share(text, host_share, measured=path.stem in measured)
         path.write_text(text, encoding="utf-8")
+    catalogue.reread()
 
-    # The residuals are those of the figures that were just written.
+
+def ship_intervals(found: Sequence[StackLeftOut], made: Interval, folder: Path) -> None:
+    """Write how far rows that were left out are off, what was measured, and how much wider
+    intervals are beyond it, into the stacks' files."""
+    for one in found:
+        lines = intervals_toml(made.residuals(one.stack), made.widenings(one.stack), one.covers)
+        path = folder / "software" / f"{one.stack}.toml"
+        path.write_text(with_intervals(path.read_text(encoding="utf-8"), lines), encoding="utf-8")
     catalogue.reread()
-    cases, _ = cases_of([row for row in _rows(PUBLISHED) if row.field in POWER_FIELDS])
-    by_stack: dict[str, list[Case]] = defaultdict(list)
-    for case in cases:
-        by_stack[case.topology.software.name].append(case)
-    for stack, found in by_stack.items():
-        residuals = residuals_of([case.field for case in found], errors_of(found, {}))
-        widths = {one.field: one.half_width for one in residuals}
-        path = folder / "software" / f"{stack}.toml"
-        path.write_text(with_residuals(path.read_text(encoding="utf-8"), widths), encoding="utf-8")
-    catalogue.reread()
+
+
+def write_left_out(rows: Sequence[Outside], made: Interval, path: Path = LEFT_OUT) -> None:
+    """As a table: one line for each row and each way in which it was left out."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(LeftOutRow.model_fields)
+        for row in rows:
+            errors = f"{row.error:.4f}", f"{row.fitted:.4f}"
+            about = row.row_id, row.by, row.evidence
+            table.writerow((*about, *errors, f"{made.width(row):.3f}"))
+
+
+class LeftOutRow(Record):
+    """A row when it was left out."""
+
+    row_id: str
+    """Of `PUBLISHED`."""
+    by: str
+    """What it was left out with: all rows of its model, machine, source, or chips' maker."""
+    evidence: Evidence
+    """How near it was to what was left."""
+    left_out: float
+    """ln(predicted / measured)."""
+    fitted: float
+    """The same when it takes part."""
+    half_width: float
+    """Of its 80 % interval when it was left out."""
+
+
+def read_left_out(path: Path = LEFT_OUT) -> tuple[LeftOutRow, ...]:
+    """The table that is shipped."""
+    lines = read_text(path, "a table of rows left out").splitlines()
+    return tuple(LeftOutRow.from_fields(row) for row in csv.DictReader(lines))
 
 
 def _with_draw(text: str, by_generation: Mapping[str, Drawn]) -> str:
-    """A chip's file with what its generation draws, or, as a guess, with what all do."""
+    """A chip's file with what its generation draws, or, as a guess, with what all do; what it
+    states as a guess of ours stays."""
     name = _architecture_in(text)
     own = by_generation.get(name) if name else None
     before = DRAWS_AS.get(name, "")
     drawn = own or by_generation.get(before) or by_generation[""]
 
-    constants = {key: getattr(drawn.power, key) for key in NAMES if f"{key} = " in text}
+    fitted = [key for key in NAMES if re.search(rf'^{key} = (?!.*"OURS")', text, re.MULTILINE)]
+    constants = {key: getattr(drawn.power, key) for key in fitted}
     if own:
         return with_figures(text, constants, f"{own.rows} rows")
     note = f"{drawn.rows} rows of all generations that were measured"
@@ -362,10 +425,19 @@ def _written(value: float, dimension: str) -> str:
     return f'"{value * 1e3:.3g} ms"'
 
 
-def with_residuals(text: str, widths: Mapping[str, float]) -> str:
-    """A stack's file with these half widths, beside those of fields that are not among them."""
-    head, _, tail = text.partition(RESIDUAL_TITLE)
-    kept = {key: line for line in tail.splitlines() for key in re.findall(r"^(\w+) = ", line)}
-    lines = kept | {field: f"{field} = {width:.3g}" for field, width in widths.items()}
-    told = [lines[key] for key in sorted(lines)]
-    return "\n".join([head.rstrip(), "", RESIDUAL_TITLE, "[residual]", *told]) + "\n"
+def with_intervals(text: str, lines: Sequence[str]) -> str:
+    """A stack's file with these lines, of `intervals_toml`, in place of those at its end."""
+    head = text.partition(RESIDUAL_TITLE)[0]
+    told = "\n".join(lines).strip("\n")
+    return f"{head.rstrip()}\n\n{INTERVALS_TITLE}\n{told}\n"
+
+
+def constant_of(machine: Topology, name: str) -> float:
+    """A constant by its path, as a machine has it."""
+    place = place_of(name)
+    entries: dict[str, Any] = {"": machine.software}
+    if place.table == "tunings":
+        entries = {one.architecture: one for one in machine.software.tunings}
+    elif place.table == "collectives":
+        entries = {str(at): one for at, one in enumerate(machine.software.collectives)}
+    return float(getattr(entries[place.entry], place.field))

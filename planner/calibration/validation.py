@@ -17,8 +17,10 @@ from planner.models.graph import ModelGraph
 from planner.plan import Plan
 from planner.planning.partitioning import partition
 from planner.pricing.collectives import collective_s
+from planner.pricing.stacks import machine_for
 from planner.scoring.plans import score_plan
-from planner.scoring.score import Score
+from planner.scoring.score import Evidence, Score
+from planner.scoring.vouching import Setting, setting_of
 from planner.space.degrees import uniform_plan
 from planner.workload import Speculation, Workload
 
@@ -34,6 +36,9 @@ class Case:
     """Predicted."""
     half_width: float
     """Of its 80 % interval, on a logarithmic scale; 0 where nothing is known of it."""
+    setting: Setting | None = None
+    """How near it is to others; None of a collective."""
+    evidence: Evidence = "measured"
 
     @property
     def field(self) -> str:
@@ -75,10 +80,36 @@ class Accuracy(NamedTuple):
     """Share within the 80 % interval."""
 
 
+class _Run:
+    """A question of which several figures were measured, priced once for all of them."""
+
+    def __init__(
+        self, plan: Plan, graph: ModelGraph, topology: Topology, workload: Workload, scope: str
+    ) -> None:
+        self.topology = topology
+        self.scope = cast(PowerScope | None, scope or None)
+        self.asked = plan, graph, workload
+        self.last: tuple[Topology, Score] | None = None
+
+    def score(self, machine: Topology) -> Score:
+        if self.last is None or self.last[0] is not machine:
+            plan, graph, workload = self.asked
+            score = score_plan(plan, graph, machine, workload, power_scope=self.scope)
+            self.last = machine, score
+        return self.last[1]
+
+    def setting(self) -> Setting:
+        plan, graph, workload = self.asked
+        machine = machine_for(graph, self.topology)
+        batch_size = self.score(self.topology).batch_size
+        return setting_of(plan, graph, machine, workload, batch_size)
+
+
 class _Loaded:
-    """Graphs and machines, each loaded once."""
+    """Graphs, machines and runs, each loaded once."""
 
     def __init__(self) -> None:
+        self.runs: dict[Measurement, _Run] = {}
         self.graphs: dict[tuple[object, ...], ModelGraph] = {}
         self.topologies: dict[tuple[object, ...], Topology] = {}
 
@@ -140,30 +171,36 @@ def _width(topology: Topology, field: str) -> float:
 
 def _score_case(row: Measurement, loaded: _Loaded) -> Case:
     """Scored once, for the figure and for its interval."""
-    graph = loaded.graph(row)
-    topology = loaded.topology(row)
-    workload = _workload(row, graph)
-    if row.chips is None:
-        # With those between its stages that are left free, where these keep clear of borders.
-        fewest = partition(graph, topology, workload, minimize="chips").plan
-        last = max(group.last for stage in fewest.stages for group in stage.groups)
-        topology = topology.replace(chips=last + 1)
-    plan = _plan(row, graph, topology, workload)
-    scope = cast(PowerScope | None, row.power_scope or None)
-
-    def scored(machine: Topology) -> Score:
-        return score_plan(plan, graph, machine, workload, power_scope=scope)
+    run = _run(row, loaded)
 
     def predict(machine: Topology) -> float:
-        return float(getattr(scored(machine), row.field))
+        return float(getattr(run.score(machine), row.field))
 
-    score = scored(topology)
+    score = run.score(run.topology)
     figure = getattr(score, row.field, None)
     if figure is None:
         raise InputError(f"{row.field} is not known on {row.topology}")
     low, high = score.interval(row.field, 0.8)
     width = math.log(high / low) / 2 if low > 0 else 0.0
-    return Case(row, topology, predict, figure, width)
+    return Case(row, run.topology, predict, figure, width, run.setting(), score.evidence)
+
+
+def _run(row: Measurement, loaded: _Loaded) -> _Run:
+    """What several rows may ask of; the best plan depends on what it is best in."""
+    own = {} if row.plan == "best" else {"field": ""}
+    question = row.replace(row_id="", family="", value=1.0, source="", **own)
+    if question not in loaded.runs:
+        graph = loaded.graph(row)
+        topology = loaded.topology(row)
+        workload = _workload(row, graph)
+        if row.chips is None:
+            # With those between its stages that are left free, where these keep clear of borders.
+            fewest = partition(graph, topology, workload, minimize="chips").plan
+            last = max(group.last for stage in fewest.stages for group in stage.groups)
+            topology = topology.replace(chips=last + 1)
+        plan = _plan(row, graph, topology, workload)
+        loaded.runs[question] = _Run(plan, graph, topology, workload, row.power_scope)
+    return loaded.runs[question]
 
 
 def _workload(row: Measurement, graph: ModelGraph) -> Workload:

@@ -11,6 +11,8 @@ import typer
 
 from planner import catalogue
 from planner.calibration.fitting import MEASURE, fit_software, profile_toml
+from planner.calibration.intervals import Interval, intervals_from
+from planner.calibration.leaving_out import Outside
 from planner.calibration.measurements import COLLECTIVES, PUBLISHED, read_measurements
 from planner.calibration.powers import Drawn
 from planner.calibration.reporting import calibration_report
@@ -18,11 +20,13 @@ from planner.calibration.shipping import (
     Recipe,
     Shipped,
     fit_draws,
-    fit_recipe,
-    left_out_errors,
+    fit_recipes,
+    left_out_stacks,
     recipes,
     ship,
     ship_draws,
+    ship_intervals,
+    write_left_out,
 )
 from planner.calibration.validation import accuracies_of, cases_of
 from planner.cli.answers import answer
@@ -176,26 +180,48 @@ def _calibrate(measurements: Path, out: Path, software: str | None, format: str)
 
 
 def _ship(stack: str | None, report: Path | None, format: str) -> None:
-    """All stacks and what chips draw, or the one stack alone; the report counts chips too."""
+    """All stacks, what chips draw, and all intervals, since how sure a stack is depends on what
+    the others' rows say; or the constants of the one stack alone. The report counts chips too."""
     wanted = _recipes_of(stack)
     folder = catalogue.topologies_folder()
-    fitted = []
-    for recipe in wanted:
-        one = fit_recipe(recipe)
-        ship(recipe, one, folder)
-        fitted.append(one)
-        done = f"{one.rows} rows, median error {one.median:.1%}"
-        print(f"{recipe.stack}: {done}", file=sys.stderr)
+    fitted: list[Shipped] = []
+    # Kernels and collectives first, which the stacks are made of.
+    tables = [recipe for recipe in wanted if recipe.table != "published"]
+    stacks = [recipe for recipe in wanted if recipe.table == "published"]
+    for group in (*([table] for table in tables), stacks):
+        for recipe, one in zip(group, fit_recipes(group), strict=True):
+            ship(recipe, one, folder)
+            fitted.append(one)
+            done = f"{one.rows} rows, median error {one.median:.1%}"
+            print(f"{recipe.stack}: {done}", file=sys.stderr)
 
     if stack is None or report is not None:
-        draws, host_share = fit_draws()
-        if stack is None:
-            ship_draws(draws, host_share, folder)
-        if report is not None:
-            text = _report(wanted, fitted, draws, host_share)
-            write_whole(report, text.rstrip())
-    fields = [one.model_dump(exclude={"residuals"}) for one in fitted]
+        _ship_rest(stack, wanted, fitted, report, folder)
+    fields = [one.model_dump() for one in fitted]
     answer(format, "\n".join(_constants(fitted)), fields)
+
+
+def _ship_rest(
+    stack: str | None,
+    wanted: Sequence[Recipe],
+    fitted: Sequence[Shipped],
+    report: Path | None,
+    folder: Path,
+) -> None:
+    """What follows from the constants: of all stacks it is written beside them, of one alone it
+    is only reported."""
+    draws, host_share = fit_draws()
+    if stack is None:
+        ship_draws(draws, host_share, folder)
+    stacks = left_out_stacks(wanted)
+    rows = [row for one in stacks for row in one.rows]
+    made = intervals_from(rows)
+    if stack is None:
+        ship_intervals(stacks, made, folder)
+        write_left_out(rows, made)
+    if report is not None:
+        text = _report(rows, made, fitted, draws, host_share)
+        write_whole(report, text.rstrip())
 
 
 def _recipes_of(stack: str | None) -> list[Recipe]:
@@ -215,8 +241,11 @@ def _constants(fitted: Sequence[Shipped]) -> list[str]:
 
 
 def _report(
-    wanted: Sequence[Recipe], fitted: Sequence[Shipped], draws: Sequence[Drawn], host_share: float
+    left_out: Sequence[Outside],
+    made: Interval,
+    fitted: Sequence[Shipped],
+    draws: Sequence[Drawn],
+    host_share: float,
 ) -> str:
-    left_out = [left_out_errors(recipe, by) for recipe in wanted for by in recipe.left_out]
     rows = [*read_measurements(PUBLISHED), *read_measurements(COLLECTIVES)]
-    return calibration_report(*cases_of(rows), left_out, fitted, draws, host_share)
+    return calibration_report(*cases_of(rows), left_out, made, fitted, draws, host_share)

@@ -90,7 +90,53 @@ class Residual(Record):
 
     field: str
     half_width: Annotated[float, Field(ge=0, le=10)]
-    """|ln(predicted / measured)| within which four of five measured rows stay."""
+    """|ln(predicted / measured)| within which four of five rows stay that were left out of the
+    fit."""
+    like: str = ""
+    """Of which rows: of one way of serving ("served"), or of that on one architecture ("served
+    hopper"); empty: of all."""
+
+
+class Widening(Record):
+    """How much less sure a prediction is where no row of the stack has something."""
+
+    reason: str
+    """A key of `scoring.vouching`, "chip" or "far load"."""
+    half_width: Annotated[float, Field(ge=0, le=10)]
+    """That adds to the residual's in squares: of rows left out for that reason, four of five stay
+    within both."""
+
+
+Range = tuple[float, float]
+"""Least and most."""
+
+
+class Covered(Record):
+    """What the measured rows of a stack have in one phase, beyond which nothing vouches for a
+    prediction."""
+
+    phase: Literal["both", "prefill", "decode"] = "both"
+    makers: tuple[str, ...]
+    """First words of the names of chips."""
+    architectures: tuple[str, ...]
+    chips: tuple[str, ...]
+    dense: Range | None = None
+    """Parameters of its decoders, None where it has none; so of other kinds of models."""
+    experts: Range | None = None
+    encoder: Range | None = None
+    diffusion: Range | None = None
+    weight_dtypes: tuple[Dtype, ...]
+    most_tensor_parallel: Count = 1
+    most_expert_parallel: Count = 1
+    most_stages: Count = 1
+    """Of a plan that serves requests as they come."""
+    across_nodes: bool = False
+    """Whether any of their layers are split over more than one node."""
+    drafts: bool = False
+    sequences: Range
+    """In flight in a replica."""
+    context_tokens: Range
+    """Prompt and output."""
 
 
 class Software(Record):
@@ -156,6 +202,9 @@ class Software(Record):
     fused into their neighbours."""
     residuals: tuple[Residual, ...] = ()
     """Of what was measured on this stack; a field that is not there was never measured."""
+    widenings: tuple[Widening, ...] = ()
+    covers: tuple[Covered, ...] = ()
+    """What was measured, one entry a phase; none: nobody says."""
     tunings: tuple[Tuning, ...] = ()
     """Architectures that its kernels suit less."""
     natives: tuple[NativeFormat, ...] = ()

@@ -8,6 +8,7 @@ be in flight.
 """
 
 import math
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +81,21 @@ class Load(Record):
         if not self.later_tokens:
             return ("ttft_s",)
         return SCATTERED if self.prompt_s else ("tpot_s",)
+
+    def slower(self, factor: float) -> Self:
+        """The same stream at a replica whose every time is so many times as long; what waits for
+        prompts waits longer still, as in a queue of equal services (Khintchine, Pollaczek)."""
+        busy = self.requests_per_s * self.prompt_s
+        queue_s = factor**2 * self.queue_s * (1 - busy) / max(1e-9, 1 - factor * busy)
+        return self.replace(
+            most_requests_per_s=self.most_requests_per_s / factor,
+            prompt_s=factor * self.prompt_s,
+            queue_s=queue_s,
+            round_s=factor * self.round_s,
+            unloaded_ttft_s=factor * self.unloaded_ttft_s,
+            tpots_s=tuple(factor * one for one in self.tpots_s),
+            cycles_s=tuple(factor * one for one in self.cycles_s),
+        )
 
     def percentile(self, field: str, probability: float) -> float:
         """What a request's time stays within, with that probability; see `Score.percentile`. [s]"""

@@ -7,14 +7,21 @@ software as tables of its own, or name those of the catalogue.
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from planner.errors import InputError, listed, nearest_names, shortened
 from planner.machines.accounts import price_figure
 from planner.machines.engine import Engine
 from planner.machines.prices import MOST_USD, Economics, Offer, Price, offered
-from planner.machines.software import CollectiveKernel, NativeFormat, Software
+from planner.machines.software import (
+    CollectiveKernel,
+    Covered,
+    NativeFormat,
+    Residual,
+    Software,
+    Widening,
+)
 from planner.machines.topology import Figure, Topology
 from planner.records import Record
 from planner.units import parse_quantity
@@ -143,6 +150,8 @@ PLAIN = {
         "other_models",
         "named_for",
         "residual",
+        "widening",
+        "covers",
         "engine",
         "attends_in_cache_dtype",
         "stores_kept_in",
@@ -308,10 +317,26 @@ def software_toml(software: Software, *, note: str = "") -> str:
             *_toml_figures(kernel, COLLECTIVE, tail),
         ]
     lines += _toml_rules(software.engine)
-    if software.residuals:
-        lines += ["", "[residual]"]
-        lines += [f"{one.field} = {one.half_width!r}" for one in software.residuals]
+    lines += intervals_toml(software.residuals, software.widenings, software.covers)
     return "\n".join(lines) + "\n"
+
+
+def intervals_toml(
+    residuals: Sequence[Residual], widenings: Sequence[Widening], covers: Sequence[Covered]
+) -> list[str]:
+    """Lines that say how sure a stack's figures are, and of what."""
+    lines = []
+    for like in dict.fromkeys(one.like for one in residuals):
+        lines += ["", f"[residual.{_quoted(like)}]" if like else "[residual]"]
+        lines += [f"{one.field} = {one.half_width!r}" for one in residuals if one.like == like]
+    if widenings:
+        lines += ["", "[widening]"]
+        lines += [f"{_quoted(one.reason)} = {one.half_width!r}" for one in widenings]
+    for covered in covers:
+        stated = covered.model_dump(exclude_defaults=True)
+        lines += ["", "[[covers]]"]
+        lines += [f"{name} = {json.dumps(value)}" for name, value in stated.items()]
+    return lines
 
 
 def _toml_counts(kernel: CollectiveKernel) -> list[str]:
@@ -549,6 +574,11 @@ class Book:
         made["natives"] = _natives(made.pop("native", []))
         made["residuals"] = self.residuals(_table(made, "residual"))
         made.pop("residual", None)
+        widenings = _table(made, "widening")
+        made["widenings"] = [
+            {"reason": name, "half_width": width} for name, width in widenings.items()
+        ]
+        made.pop("widening", None)
         made["engine"] = _engine(fields)
         made["tunings"] = [
             self.values(
@@ -569,12 +599,20 @@ class Book:
         return made
 
     def residuals(self, fields: Mapping[str, Any]) -> list[Fields]:
-        """How far predictions lay from measurements, by field of `Score`."""
-        made = []
-        for number, (name, width) in enumerate(fields.items()):
+        """How far predictions lay from measurements, by field of `Score`; a table among them
+        holds those of rows of one sort, which are no figures to be doubted one by one."""
+        own = {name: width for name, width in fields.items() if not isinstance(width, dict)}
+        made: list[Fields] = []
+        for number, (name, width) in enumerate(own.items()):
             found = {"value": width, "source": "FIT", "confidence": "fit"}
             path, where = f"software.residuals[{number}].half_width", f"residual.{name}"
             made.append({"field": name, "half_width": self.figure(found, path, "", where)})
+        for like, widths in fields.items():
+            if like not in own:
+                made += [
+                    {"field": name, "half_width": width, "like": like}
+                    for name, width in widths.items()
+                ]
         return made
 
     def price(self, fields: Mapping[str, Any], watts: Mapping[str, float]) -> Price:

@@ -276,8 +276,10 @@ def _within(figure: Figure) -> str:
 
 
 def unvouched_lines(score: Score) -> list[str]:
-    """What no measurement vouches for."""
-    return [f"{doubt}: its interval is wider" for doubt in score.unvouched]
+    """How near the plan is to what was measured, and what no measurement vouches for."""
+    if score.evidence == "measured":
+        return []
+    return [f"{score.evidence}: {doubt}; its interval is wider" for doubt in score.unvouched]
 
 
 def assumption_lines(graph: ModelGraph, topology: Topology, workload: Workload) -> list[str]:

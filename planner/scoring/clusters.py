@@ -55,7 +55,7 @@ from planner.scoring.checking import (
 )
 from planner.scoring.plans import breakdown_of, chosen_power, refuse_broken, stage_scores
 from planner.scoring.score import Score
-from planner.scoring.vouching import residuals_for, unvouched
+from planner.scoring.vouching import vouched
 from planner.workload import Workload
 
 
@@ -250,8 +250,7 @@ def score_pooled_served(
     timing = deployment.timing(at)
     rate = workload.taken_share * batch_size / timing.cycle_s * workload.output_tokens
     stages = stage_scores(deployment, at, timing)
-    software = deployment.served.software
-    doubts = unvouched(plan, software, workload)
+    how_sure = vouched(plan, graph, deployment.served.topology, workload, batch_size)
     return Score(
         ttft_s=timing.ttft_s,
         tpot_s=timing.tpot_s,
@@ -268,8 +267,7 @@ def score_pooled_served(
         **_utilisation(deployment, at, timing.cycle_s),
         breakdown=breakdown_of(timing.token),
         prefill_breakdown=breakdown_of(timing.first_token),
-        residuals=residuals_for(software, doubts),
-        unvouched=doubts,
+        **how_sure._asdict(),
         stages=stages,
     )
 

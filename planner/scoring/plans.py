@@ -36,7 +36,7 @@ from planner.scoring.checking import (
     check_structure,
 )
 from planner.scoring.score import Score, StageScore, StageTime
-from planner.scoring.vouching import residuals_for, unvouched
+from planner.scoring.vouching import Vouched, vouched
 from planner.workload import Workload
 
 Floats = NDArray[np.float64]
@@ -107,7 +107,7 @@ def _token_score(deployment: Deployment, batch_size: int, power_scope: PowerScop
     bill = _bill(
         plan,
         served.topology,
-        unvouched(plan, served.software, served.workload),
+        vouched(plan, served.graph, served.topology, served.workload, batch_size),
         stages,
         rate * served.workload.output_tokens,
         power_scope,
@@ -149,8 +149,8 @@ def _sample_score(deployment: Deployment, batch_size: int, power_scope: PowerSco
         decode_moved_bytes=sampling.step_moved_bytes,
     )
     active_s = sample_active_chip_s(served.prices, at)
-    doubts = unvouched(plan, served.software, served.workload)
-    bill = _bill(plan, served.topology, doubts, (stage,), rate, power_scope, image_s, active_s)
+    how_sure = vouched(plan, served.graph, served.topology, served.workload, batch_size)
+    bill = _bill(plan, served.topology, how_sure, (stage,), rate, power_scope, image_s, active_s)
     usd = bill["usd_per_million_tokens"]
     whole = sampling.once + sampling.steps * sampling.step
     return Score(
@@ -175,7 +175,7 @@ def _sample_score(deployment: Deployment, batch_size: int, power_scope: PowerSco
 def _bill(
     plan: Plan,
     topology: Topology,
-    doubts: tuple[str, ...],
+    how_sure: Vouched,
     stages: tuple[StageScore, ...],
     rate: float,
     power_scope: PowerScope | None,
@@ -205,8 +205,7 @@ def _bill(
         "price_basis": topology.price.basis,
         "chips": plan.chips,
         "memory_headroom_bytes": min(stage.usable_bytes - stage.needed_bytes for stage in stages),
-        "residuals": residuals_for(topology.software, doubts),
-        "unvouched": doubts,
+        **how_sure._asdict(),
         "stages": stages,
     }
 
