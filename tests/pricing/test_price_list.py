@@ -6,7 +6,7 @@ import pytest
 
 import planner as pl
 from planner.machines.software import Tuning
-from planner.machines.topology import Power
+from planner.machines.topology import Peak, Power
 from planner.models.operators import Experts, MatMul, Pointwise, Recurrent
 from planner.models.pruning import pruned
 from planner.pricing.formats import mostly_multiplied_in
@@ -521,6 +521,7 @@ def recurrent(**changes) -> Recurrent:
         (matmul(fused=True), 0.0, 0.0),
         (matmul(compute_dtype="fp8"), 1.0, 7.0),
         (matmul(compute_dtype="int8"), 1.0, 7.0),
+        (matmul(compute_dtype="fp4"), 1.0, 7.0),  # which the chip has not: in 8 bit
         (matmul(weight_dtype="int4"), 1.0, 2.0),  # stored in 4 bit, multiplied in 16
         (attention(), 1.0, 3.0),
         (recurrent(), 2.0, 3.0),
@@ -536,10 +537,20 @@ def test_each_operator_has_its_own_launch(operator, kernels, seconds):
         experts_overhead_s=5.0,
     )
     graph = chain(layer("a", operator))
+    bits = {"bf16": 100.0, "fp8": 200.0, "int8": 200.0}
+    peaks = tuple(Peak(dtype=dtype, flop_per_s=peak) for dtype, peak in bits.items())
     for stack, expected in ((software, seconds), (round_software(), kernels)):
-        machine = round_machine().replace(software=stack)
+        machine = round_machine(chip=round_chip(peaks=peaks)).replace(software=stack)
         table = table_of(graph, machine, operator_facts(graph, machine), 1, 1)
         assert table.overhead_s.tolist() == [[expected]]
+
+
+def test_what_a_chip_has_no_format_for_is_launched_as_what_it_multiplies_in_instead():
+    """Int8 on chips with fp8 and bf16: in 16 bit."""
+    machine = round_machine(software={"matmul_overhead_s": 2.0, "quantised_overhead_s": 7.0})
+    graph = chain(layer("a", matmul(compute_dtype="int8")))
+    table = table_of(graph, machine, operator_facts(graph, machine), 1, 1)
+    assert table.overhead_s.tolist() == [[2.0]]
 
 
 def asked(operator) -> str:
