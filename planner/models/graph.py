@@ -349,6 +349,11 @@ class ModelGraph(Record):
         return tuple(len(kind) for kind in self.kinds)
 
     @cached_property
+    def weight_bytes_of_kinds(self) -> NDArray[np.float64]:
+        """Of one layer of each kind, shape (kinds,). [B]"""
+        return np.array([kind[0].weight_bytes for kind in self.kinds], dtype=float)
+
+    @cached_property
     def operators(self) -> tuple[LayerOperator, ...]:
         """Of one layer of each kind, kind by kind: the rows of what is worked out as arrays."""
         return tuple(itertools.chain.from_iterable(kind[0].operators for kind in self.kinds))

@@ -188,12 +188,11 @@ class PriceList:
         step by step: the larger the layer, the longer its region's side.
         """
         software = self.topology.software
-        layers_bytes = np.array([kind[0].weight_bytes for kind in self.graph.kinds])
         capacity = self.topology.chip.memory[0].capacity_bytes
-        across = software.layer_crossing_s * np.sqrt(layers_bytes / capacity)
+        across = software.layer_crossing_s * np.sqrt(self.graph.weight_bytes_of_kinds / capacity)
         return np.asarray(self.graph.mixes_tokens * (software.layer_overhead_s + across))
 
-    @property
+    @cached_property
     def _layer_overhead_s(self) -> Floats:
         """The part of it that keeps the chips busy, shape (kinds,). [s]"""
         return self._layer_latency_s * self.topology.software.layer_occupancy
@@ -201,6 +200,10 @@ class PriceList:
     def latent_s(self, step: Step) -> Floats:
         """What a pass waits in a layer of each kind while the chips are free for others, however
         the layer is split, shape (kinds,). [s]"""
+        return self._waited_s
+
+    @cached_property
+    def _waited_s(self) -> Floats:
         return self._layer_latency_s - self._layer_overhead_s
 
     def prices(self, split: Split, step: Step, reach: Reach, *, whole: bool = True) -> Prices:
@@ -628,6 +631,18 @@ def _farthest(topology: Topology, split: Split, first: int, count: int) -> Spans
 def unoffered(topology: Topology, split: Split) -> str | None:
     """The first collective that a split needs and that the software stack does not have; None
     where it has all."""
+    known = topology.kept(_lacks)
+    if split not in known:
+        known[split] = _lacking(topology, split)
+    return known[split]
+
+
+def _lacks(topology: Topology) -> dict[Split, str | None]:
+    """What `unoffered` found out: the stages of plans are split in few ways."""
+    return {}
+
+
+def _lacking(topology: Topology, split: Split) -> str | None:
     reach = reach_of(topology, split, 0)
     needed = [("all_reduce", reach.tensor), ("all_gather", reach.tensor)]
     if split.sequence > 1:

@@ -257,6 +257,8 @@ def _beyond_rate(rate: float, most: float) -> Violation:
 def sequence_violations(deployment: Deployment, at: Schedule) -> Iterator[Violation]:
     """No rank has more sequences than its software takes; of stages that share them out alike on
     one software one is named."""
+    if at.sequences <= deployment.most_taken:
+        return
     stages = zip(deployment.each, deployment.plan.stages, strict=True)
     shares = dict.fromkeys((served.software, one.attention_parallel) for served, one in stages)
     for software, ranks in shares:
