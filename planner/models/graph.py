@@ -396,6 +396,29 @@ class ModelGraph(Record):
         return first, np.array([numbers[sort] for sort in found], dtype=np.intp)
 
     @cached_property
+    def sort_of_rows(self) -> tuple[Sort, ...]:
+        """Of each operator: what graphs have in common of whose operators a machine makes the
+        same."""
+        sorts, numbers = self.sorts
+        names = list(sorts)
+        return tuple(names[number] for number in numbers)
+
+    def runs_of_kinds(self, runs_per_sample: int | None) -> NDArray[np.float64]:
+        """1 for each kind of layer that runs so often, 0 for the others, shape (kinds,)."""
+        return np.array([often == runs_per_sample for often in self._runs], dtype=float)
+
+    @cached_property
+    def _runs(self) -> tuple[int | None, ...]:
+        """How often each kind of layer runs for a sample."""
+        return tuple(kind[0].runs_per_sample for kind in self.kinds)
+
+    @cached_property
+    def runs_in_steps(self) -> NDArray[np.float64]:
+        """1 for each operator that runs in every step, 0 where that is once for a sample; shape
+        (rows, 1)."""
+        return 1.0 - self.runs_of_kinds(1)[self.kind_of_operator, None]
+
+    @cached_property
     def weights_by_sort(self) -> dict[Sort, float]:
         """How many weights the matmuls and experts of each sort have in all layers that work in
         every pass."""

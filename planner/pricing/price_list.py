@@ -18,7 +18,7 @@ from planner.cost import energy, memory, roofline
 from planner.machines.software import Software
 from planner.machines.tiers import STREAMED_TOKENS, Tier, tier_of
 from planner.machines.topology import Topology
-from planner.models.demand import Numbers
+from planner.models.demand import Demand, Numbers
 from planner.models.dtypes import Zeros
 from planner.models.graph import ModelGraph
 from planner.models.operators import Experts
@@ -27,6 +27,7 @@ from planner.pricing.formats import peak_flop_per_s
 from planner.pricing.operator_table import (
     OperatorFacts,
     OperatorTable,
+    demand_of,
     operator_facts,
     rows_of_kinds,
     table_of,
@@ -36,6 +37,7 @@ from planner.workload import Workload
 
 Floats = NDArray[np.float64]
 
+ZEROS = get_args(Zeros)
 CAUSES = ("compute", "memory", "collective", "overhead")
 """What a layer's time is made of, in the order of the first axis of `Prices.seconds`."""
 
@@ -181,6 +183,11 @@ class PriceList:
         return operator_facts(self.graph, self.topology)
 
     @cached_property
+    def _whole_demand(self) -> Demand:
+        """Of a chip that has its layers to itself."""
+        return demand_of(self.graph, self.topology)
+
+    @cached_property
     def _layer_latency_s(self) -> Floats:
         """A token's wait in a layer of each kind beside work and messages, shape (kinds,). [s]
 
@@ -324,16 +331,18 @@ class PriceList:
         power = self.topology.power
         if power.idle_share == 1:
             return np.zeros((len(self.counts), len(steps)))
-        table = self._table(Split())
-        flop, moved = self._asked(table, _whole_group(steps))
+        tokens, sequences, context, rows, decode = _whole_group(steps)
+        demand = self._whole_demand
+        flop = demand.flop(tokens, context, rows, decode)
+        moved = demand.moved_bytes(tokens, context, sequences, rows)
         active = energy.active_s(
-            flop / table.facts.peak_flop_per_s,
+            flop / self._facts.peak_flop_per_s,
             moved / self._bandwidth,
             power.compute_activity,
             power.memory_activity,
         )
-        runs = [kind[0].runs_per_sample == runs_per_sample for kind in self.graph.kinds]
-        return np.asarray(table.steps_by_kind(active) * np.array(runs, dtype=float)[:, None])
+        of_kinds = np.add.reduceat(active, self.graph.first_operators)
+        return np.asarray(of_kinds * self.graph.runs_of_kinds(runs_per_sample)[:, None])
 
     def decode_steps_s(
         self, split: Split, sequences: Floats, context_tokens: Floats, reach: Reach
@@ -697,10 +706,9 @@ def useful_steps(
     graph: ModelGraph, steps: Sequence[Step], *, runs_per_sample: int | None = None
 ) -> tuple[Floats, Floats]:
     """The same of several steps, each of shape (steps,)."""
-    runs = zip(graph.kinds, graph.kind_counts, strict=True)
-    counts = [count * (kind[0].runs_per_sample == runs_per_sample) for kind, count in runs]
-    often = rows_of_kinds(graph, counts)[:, 0]
-    demand = graph.demand(skipped=get_args(Zeros))
+    counts = graph.kind_counts * graph.runs_of_kinds(runs_per_sample)
+    often = counts[graph.kind_of_operator]
+    demand = graph.demand(skipped=ZEROS)
     tokens, sequences, context, rows, decode = _whole_group(steps)
     flop = demand.flop(tokens, context, rows, decode)
     moved = demand.weights_read_bytes(tokens) + demand.kv_read_bytes(context, sequences)
