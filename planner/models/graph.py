@@ -320,6 +320,15 @@ class ModelGraph(Record):
         return {layer.name: number for number, layer in enumerate(self.layers)}
 
     @cached_property
+    def ends_of_edges(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Positions of the layers from which edges come, and to which they go, each of shape
+        (edges,)."""
+        position = self.position_of_layer
+        senders = [position[sender] for sender, _ in self.edges]
+        receivers = [position[receiver] for _, receiver in self.edges]
+        return np.array(senders, dtype=np.intp), np.array(receivers, dtype=np.intp)
+
+    @cached_property
     def stream_bytes(self) -> float:
         """The most that a layer hands on for one token. [B]"""
         return max(layer.activation_bytes_per_token for layer in self.layers)
