@@ -429,7 +429,7 @@ class PriceList:
         """Buffers of a chip, as large as the largest layer needs, for one step or for several
         [B], shape (steps,)."""
         stream, widest = self._working_bytes(split, workload, tokens)
-        return np.asarray(self.topology.software.live_streams * stream + widest)
+        return np.atleast_1d(self.topology.software.live_streams * stream + widest)
 
     def logits_bytes(
         self, split: Split, workload: Workload, tokens: Numbers, rows: Numbers
@@ -444,16 +444,18 @@ class PriceList:
         logits = rows / split.attention * self.graph.logits_width * software.logit_bytes
         stream, widest = self._working_bytes(split, workload, tokens)
         freed = (software.live_streams - software.sampling_streams) * stream + widest
-        return np.maximum(0.0, logits - freed)
+        return np.atleast_1d(np.maximum(0.0, logits - freed))
 
     def _working_bytes(
         self, split: Split, workload: Workload, tokens: Numbers
-    ) -> tuple[Numbers, Floats]:
+    ) -> tuple[Numbers, Numbers]:
         """Of each step, one copy of the residual stream, and what the widest operator reads and
         writes. [B]"""
-        prompts = np.maximum(1.0, tokens / workload.new_prompt_tokens)
-        rank = np.maximum(1.0 / split.attention, 1.0 / prompts)
-        share = np.atleast_1d(tokens * rank / split.sequence)
+        rank: Numbers = 1.0
+        if split.attention > 1:
+            prompts = np.maximum(1.0, tokens / workload.new_prompt_tokens)
+            rank = np.maximum(1.0 / split.attention, 1.0 / prompts)
+        share = tokens * rank / split.sequence
         return share * self.graph.stream_bytes, share * self._table(split).widest_bytes_per_token
 
     def workspace_bytes(self, split: Split) -> float:
