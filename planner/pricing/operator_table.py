@@ -112,6 +112,16 @@ class SortFigures:
         self.chip = topology.chip
         self.tuning = tuning_of(topology)
         self._known: dict[Sort, tuple[float, ...]] = {}
+        self._facts: dict[tuple[Sort, ...], OperatorFacts] = {}
+
+    def facts(self, graph: ModelGraph) -> OperatorFacts:
+        """Of all operators of a graph, none of which skips zeros."""
+        key = graph.sort_of_rows
+        if key not in self._facts:
+            sorts, sort_of_operator = graph.sorts
+            figures = np.array([self.figures(sort, operator) for sort, operator in sorts.items()])
+            self._facts[key] = OperatorFacts(*figures[sort_of_operator].T[:, :, None])
+        return self._facts[key]
 
     def figures(self, sort: Sort, operator: LayerOperator) -> tuple[float, ...]:
         """The fields of `OperatorFacts`, of operators like this one."""
@@ -135,10 +145,7 @@ class SortFigures:
 
 def operator_facts(graph: ModelGraph, topology: Topology) -> OperatorFacts:
     """What a machine makes of the operators of a graph."""
-    known = topology.kept(SortFigures)
-    sorts, sort_of_operator = graph.sorts
-    figures = np.array([known.figures(sort, operator) for sort, operator in sorts.items()])
-    facts = OperatorFacts(*figures[sort_of_operator].T[:, :, None])
+    facts = topology.kept(SortFigures).facts(graph)
     if topology.software.skipping_efficiency is None:
         return facts
     shares = [skipping_share(operator, topology) for operator in graph.operators]
@@ -151,16 +158,10 @@ def table_of(
 ) -> OperatorTable:
     """The operators of a graph on a chip of a group that splits matmuls and experts so far."""
     software = topology.software
-    demand = graph.demand(
-        tensor, expert, skipped=topology.chip.skips, unfused_share=software.unfused_share
-    )
-    if software.stores_kept_in is not None:
-        stored = _stored_share(graph, software.stores_kept_in)
-        demand = replace(demand, weight_bytes=stored * demand.weight_bytes)
+    demand = demand_of(graph, topology, tensor, expert)
     kernels = np.asarray(demand.kernels)
     launched = facts.launch_s * np.minimum(1.0, kernels)
     each_kernel = kernels * software.kernel_overhead_s
-    in_steps = 1.0 - rows_of_kinds(graph, [kind[0].runs_per_sample == 1 for kind in graph.kinds])
     return OperatorTable(
         demand=demand,
         facts=facts,
@@ -173,8 +174,23 @@ def table_of(
         first_row=graph.first_operators,
         tied_bytes=_tied_bytes(graph, demand),
         cache_ranks=_cache_ranks(graph, software, tensor),
-        widest_bytes_per_token=float((in_steps * demand.activation_bytes_per_token).max()),
+        widest_bytes_per_token=float(
+            (graph.runs_in_steps * demand.activation_bytes_per_token).max()
+        ),
     )
+
+
+def demand_of(graph: ModelGraph, topology: Topology, tensor: int = 1, expert: int = 1) -> Demand:
+    """What operators ask of a chip of a group that splits matmuls and experts so far: without the
+    zeros that it skips, and with weights as its software stores them."""
+    software = topology.software
+    demand = graph.demand(
+        tensor, expert, skipped=topology.chip.skips, unfused_share=software.unfused_share
+    )
+    if software.stores_kept_in is None:
+        return demand
+    stored = _stored_share(graph, software.stores_kept_in)
+    return replace(demand, weight_bytes=stored * demand.weight_bytes)
 
 
 def _stored_share(graph: ModelGraph, dtype: str) -> Floats:
