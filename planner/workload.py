@@ -1,5 +1,6 @@
 """`Workload`: what is asked of the machine, and `Speculation`: how its tokens are drafted."""
 
+import functools
 import math
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
@@ -236,7 +237,7 @@ class Workload(Record):
             return 0
         return self.speculation.tokens or 0
 
-    @property
+    @functools.cached_property
     def new_prompt_tokens(self) -> float:
         """Of a prompt, that passes run: what is not found in the cache, at least the last one."""
         return max(1.0, self.prompt_tokens * (1.0 - self.cached_prompt_share))
@@ -248,7 +249,7 @@ class Workload(Record):
             return self.prompt_tokens
         return self.prompt_tokens + self.output_tokens
 
-    @property
+    @functools.cached_property
     def held_context_tokens(self) -> float:
         """What a sequence holds in the cache while others come and go: all of it where a batch
         starts and ends as one, or goes elsewhere after its prompt, else its mean over its life,
@@ -263,7 +264,7 @@ class Workload(Record):
             return float(-self.context_tokens % block_tokens)
         return (block_tokens - 1) / 2
 
-    @property
+    @functools.cached_property
     def mean_context_tokens(self) -> float:
         """What a decode step finds in the cache, on average over the generation."""
         return self.prompt_tokens + self.output_tokens / 2

@@ -8,6 +8,7 @@ that energy is the least of a few sums that only grow with time and with work: w
 bound.
 """
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -58,10 +59,8 @@ def active_s(
 
 def energy_j(draws: tuple[Draw, ...], held_chip_s: Numbers, active_chip_s: Numbers) -> Numbers:
     """Energy of chips that are held so long and active so long. [J]"""
-    held, active = np.asarray(held_chip_s, dtype=float), np.asarray(active_chip_s, dtype=float)
-    return np.asarray(
-        np.min([draw.held_w * held + draw.active_w * active for draw in draws], axis=0)
-    )
+    lines = [draw.held_w * held_chip_s + draw.active_w * active_chip_s for draw in draws]
+    return functools.reduce(np.minimum, lines)
 
 
 def usd_per_million_tokens(

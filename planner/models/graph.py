@@ -320,6 +320,15 @@ class ModelGraph(Record):
         return {layer.name: number for number, layer in enumerate(self.layers)}
 
     @cached_property
+    def ends_of_edges(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Positions of the layers from which edges come, and to which they go, each of shape
+        (edges,)."""
+        position = self.position_of_layer
+        senders = [position[sender] for sender, _ in self.edges]
+        receivers = [position[receiver] for _, receiver in self.edges]
+        return np.array(senders, dtype=np.intp), np.array(receivers, dtype=np.intp)
+
+    @cached_property
     def stream_bytes(self) -> float:
         """The most that a layer hands on for one token. [B]"""
         return max(layer.activation_bytes_per_token for layer in self.layers)
@@ -347,6 +356,11 @@ class ModelGraph(Record):
     @cached_property
     def kind_counts(self) -> tuple[int, ...]:
         return tuple(len(kind) for kind in self.kinds)
+
+    @cached_property
+    def weight_bytes_of_kinds(self) -> NDArray[np.float64]:
+        """Of one layer of each kind, shape (kinds,). [B]"""
+        return np.array([kind[0].weight_bytes for kind in self.kinds], dtype=float)
 
     @cached_property
     def operators(self) -> tuple[LayerOperator, ...]:
@@ -389,6 +403,29 @@ class ModelGraph(Record):
             found.append(sort)
         numbers = {sort: number for number, sort in enumerate(first)}
         return first, np.array([numbers[sort] for sort in found], dtype=np.intp)
+
+    @cached_property
+    def sort_of_rows(self) -> tuple[Sort, ...]:
+        """Of each operator: what graphs have in common of whose operators a machine makes the
+        same."""
+        sorts, numbers = self.sorts
+        names = list(sorts)
+        return tuple(names[number] for number in numbers)
+
+    def runs_of_kinds(self, runs_per_sample: int | None) -> NDArray[np.float64]:
+        """1 for each kind of layer that runs so often, 0 for the others, shape (kinds,)."""
+        return np.array([often == runs_per_sample for often in self._runs], dtype=float)
+
+    @cached_property
+    def _runs(self) -> tuple[int | None, ...]:
+        """How often each kind of layer runs for a sample."""
+        return tuple(kind[0].runs_per_sample for kind in self.kinds)
+
+    @cached_property
+    def runs_in_steps(self) -> NDArray[np.float64]:
+        """1 for each operator that runs in every step, 0 where that is once for a sample; shape
+        (rows, 1)."""
+        return 1.0 - self.runs_of_kinds(1)[self.kind_of_operator, None]
 
     @cached_property
     def weights_by_sort(self) -> dict[Sort, float]:

@@ -52,6 +52,10 @@ class Ledger:
 
 def split_of(stage: Stage) -> Split:
     """How a stage of a plan shares out its work."""
+    return stage.kept(_split_of)
+
+
+def _split_of(stage: Stage) -> Split:
     return Split(
         stage.tensor_parallel,
         stage.expert_parallel,
@@ -122,17 +126,17 @@ class StageHoldings:
         counts = kind_counts_of(stage, graph)
         self.samples = stage.layers[-1] == graph.names[-1]
         """Whether it has the last layer, after which a token is drawn."""
-        here = set(layers_of(stage, graph).tolist())
         self.offloaded: _Away | None = None
         if not stage.offloaded:
-            self.weight_bytes = float(counts @ held.weight_bytes) - self._twice_bytes(held, here)
+            twice = self._twice_bytes(held, set(stage.layers))
+            self.weight_bytes = float(counts @ held.weight_bytes) - twice
             self.kv_bytes_per_sequence = float(counts @ held.kv_bytes_per_sequence)
             self.kv_bytes_more = float(counts @ held.kv_bytes_more)
             return
 
         tier = tier_of(served.topology)
         away = offloaded_counts_of(stage, graph)
-        there = set(positions_of(stage.offloaded, graph).tolist())
+        there = set(stage.offloaded)
         cached = away if tier.holds_caches else 0.0 * away
         self.offloaded = _Away(
             weight_bytes=float(away @ held.weight_bytes) - self._twice_bytes(held, there),
@@ -140,19 +144,18 @@ class StageHoldings:
             kv_bytes_more=float(cached @ held.kv_bytes_more),
             capacity_bytes=tier.capacity_bytes,
         )
-        near = here - there
-        twice = self._twice_bytes(held, near)
+        twice = self._twice_bytes(held, set(stage.layers) - there)
         self.weight_bytes = float((counts - away) @ held.weight_bytes) - twice
         self.kv_bytes_per_sequence = float((counts - cached) @ held.kv_bytes_per_sequence)
         self.kv_bytes_more = float((counts - cached) @ held.kv_bytes_more)
 
-    def _twice_bytes(self, held: Holdings, here: set[int]) -> float:
+    def _twice_bytes(self, held: Holdings, here: set[str]) -> float:
         """Of tied weights whose layers are both here, what would count twice. [B]"""
         graph = self.served.graph
         return sum(
             float(held.tied_bytes[graph.kind_of_layer[reader]])
             for reader, owner in graph.tied_layers
-            if reader in here and owner in here
+            if graph.names[reader] in here and graph.names[owner] in here
         )
 
     def ledger(self, at: Schedule) -> Ledger:

@@ -20,6 +20,8 @@ from planner.pricing.formats import multiplied_in
 
 Floats = NDArray[np.float64]
 
+FLOATS = ("fp4", "nvfp4", "mxfp4", "fp6")
+"""Formats of fewer than 8 bits that are floats."""
 NARROW_BYTES = 0.75
 """The most that a weight of a "4-bit" format takes, scales included."""
 
@@ -57,6 +59,8 @@ class OperatorTable:
     """Whether any weights are widened."""
     widens_in_memory: bool
     """Whether any are written to memory for that."""
+    pads_tiles: bool
+    """Whether tokens fill tiles of experts in part."""
     gains_in_decode: bool
     """Whether any operator multiplies faster in decode."""
     first_row: NDArray[np.intp]
@@ -108,6 +112,16 @@ class SortFigures:
         self.chip = topology.chip
         self.tuning = tuning_of(topology)
         self._known: dict[Sort, tuple[float, ...]] = {}
+        self._facts: dict[tuple[Sort, ...], OperatorFacts] = {}
+
+    def facts(self, graph: ModelGraph) -> OperatorFacts:
+        """Of all operators of a graph, none of which skips zeros."""
+        key = graph.sort_of_rows
+        if key not in self._facts:
+            sorts, sort_of_operator = graph.sorts
+            figures = np.array([self.figures(sort, operator) for sort, operator in sorts.items()])
+            self._facts[key] = OperatorFacts(*figures[sort_of_operator].T[:, :, None])
+        return self._facts[key]
 
     def figures(self, sort: Sort, operator: LayerOperator) -> tuple[float, ...]:
         """The fields of `OperatorFacts`, of operators like this one."""
@@ -117,6 +131,7 @@ class SortFigures:
             peak = self.chip.peak_flop_per_s(dtype)
             whole = self.chip.compute_efficiency * self.tuning.compute_efficiency
             reached = whole * efficiency_of(self.software, operator, dtype)
+            reached *= widened_share(self.topology, operator, dtype)
             self._known[sort] = (
                 peak,
                 peak * float(roofline.fed_fraction(reached, self.chip.arithmetic_share)),
@@ -130,10 +145,7 @@ class SortFigures:
 
 def operator_facts(graph: ModelGraph, topology: Topology) -> OperatorFacts:
     """What a machine makes of the operators of a graph."""
-    known = topology.kept(SortFigures)
-    sorts, sort_of_operator = graph.sorts
-    figures = np.array([known.figures(sort, operator) for sort, operator in sorts.items()])
-    facts = OperatorFacts(*figures[sort_of_operator].T[:, :, None])
+    facts = topology.kept(SortFigures).facts(graph)
     if topology.software.skipping_efficiency is None:
         return facts
     shares = [skipping_share(operator, topology) for operator in graph.operators]
@@ -146,28 +158,39 @@ def table_of(
 ) -> OperatorTable:
     """The operators of a graph on a chip of a group that splits matmuls and experts so far."""
     software = topology.software
-    demand = graph.demand(
-        tensor, expert, skipped=topology.chip.skips, unfused_share=software.unfused_share
-    )
-    if software.stores_kept_in is not None:
-        stored = _stored_share(graph, software.stores_kept_in)
-        demand = replace(demand, weight_bytes=stored * demand.weight_bytes)
+    demand = demand_of(graph, topology, tensor, expert)
     kernels = np.asarray(demand.kernels)
     launched = facts.launch_s * np.minimum(1.0, kernels)
     each_kernel = kernels * software.kernel_overhead_s
-    in_steps = 1.0 - rows_of_kinds(graph, [kind[0].runs_per_sample == 1 for kind in graph.kinds])
     return OperatorTable(
         demand=demand,
         facts=facts,
         overhead_s=np.where(np.isnan(facts.launch_s), each_kernel, launched),
         widens=bool(facts.widening_flop_per_byte.any()),
         widens_in_memory=bool(facts.widened_bytes_per_byte.any()),
+        pads_tiles=software.experts_tile_tokens > 0.0
+        and any(isinstance(operator, Experts) for operator in graph.operators),
         gains_in_decode=bool((facts.decode_gain > 1.0).any()),
         first_row=graph.first_operators,
         tied_bytes=_tied_bytes(graph, demand),
         cache_ranks=_cache_ranks(graph, software, tensor),
-        widest_bytes_per_token=float((in_steps * demand.activation_bytes_per_token).max()),
+        widest_bytes_per_token=float(
+            (graph.runs_in_steps * demand.activation_bytes_per_token).max()
+        ),
     )
+
+
+def demand_of(graph: ModelGraph, topology: Topology, tensor: int = 1, expert: int = 1) -> Demand:
+    """What operators ask of a chip of a group that splits matmuls and experts so far: without the
+    zeros that it skips, and with weights as its software stores them."""
+    software = topology.software
+    demand = graph.demand(
+        tensor, expert, skipped=topology.chip.skips, unfused_share=software.unfused_share
+    )
+    if software.stores_kept_in is None:
+        return demand
+    stored = _stored_share(graph, software.stores_kept_in)
+    return replace(demand, weight_bytes=stored * demand.weight_bytes)
 
 
 def _stored_share(graph: ModelGraph, dtype: str) -> Floats:
@@ -245,6 +268,19 @@ def efficiency_of(software: Software, operator: LayerOperator, dtype: str) -> fl
     if isinstance(operator, Experts) and software.experts_efficiency is not None:
         return matmuls * software.experts_efficiency
     return matmuls
+
+
+def widened_share(topology: Topology, operator: LayerOperator, dtype: str) -> float:
+    """Share of what a matmul would reach that is left where its kernel widens weights that are
+    stored in fewer bits, in each tile of tokens anew. Tensor cores that multiply floats of 4 bits
+    take them beside floats of 8 as they are. [1]"""
+    share = topology.software.widened_efficiency
+    if share is None or not isinstance(operator, MatMul | Experts):
+        return 1.0
+    mixed = dtype == "fp8" and any(peak.dtype == "fp4" for peak in topology.chip.peaks)
+    as_stored = mixed and operator.weight_dtype in FLOATS
+    narrow = bytes_of(operator.weight_dtype) < bytes_of(dtype)
+    return share if narrow and not as_stored else 1.0
 
 
 def skipping_share(operator: LayerOperator, topology: Topology) -> float:

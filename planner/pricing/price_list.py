@@ -18,7 +18,7 @@ from planner.cost import energy, memory, roofline
 from planner.machines.software import Software
 from planner.machines.tiers import STREAMED_TOKENS, Tier, tier_of
 from planner.machines.topology import Topology
-from planner.models.demand import Numbers
+from planner.models.demand import Demand, Numbers
 from planner.models.dtypes import Zeros
 from planner.models.graph import ModelGraph
 from planner.models.operators import Experts
@@ -27,6 +27,7 @@ from planner.pricing.formats import peak_flop_per_s
 from planner.pricing.operator_table import (
     OperatorFacts,
     OperatorTable,
+    demand_of,
     operator_facts,
     rows_of_kinds,
     table_of,
@@ -36,6 +37,7 @@ from planner.workload import Workload
 
 Floats = NDArray[np.float64]
 
+ZEROS = get_args(Zeros)
 CAUSES = ("compute", "memory", "collective", "overhead")
 """What a layer's time is made of, in the order of the first axis of `Prices.seconds`."""
 
@@ -181,6 +183,11 @@ class PriceList:
         return operator_facts(self.graph, self.topology)
 
     @cached_property
+    def _whole_demand(self) -> Demand:
+        """Of a chip that has its layers to itself."""
+        return demand_of(self.graph, self.topology)
+
+    @cached_property
     def _layer_latency_s(self) -> Floats:
         """A token's wait in a layer of each kind beside work and messages, shape (kinds,). [s]
 
@@ -188,12 +195,11 @@ class PriceList:
         step by step: the larger the layer, the longer its region's side.
         """
         software = self.topology.software
-        layers_bytes = np.array([kind[0].weight_bytes for kind in self.graph.kinds])
         capacity = self.topology.chip.memory[0].capacity_bytes
-        across = software.layer_crossing_s * np.sqrt(layers_bytes / capacity)
+        across = software.layer_crossing_s * np.sqrt(self.graph.weight_bytes_of_kinds / capacity)
         return np.asarray(self.graph.mixes_tokens * (software.layer_overhead_s + across))
 
-    @property
+    @cached_property
     def _layer_overhead_s(self) -> Floats:
         """The part of it that keeps the chips busy, shape (kinds,). [s]"""
         return self._layer_latency_s * self.topology.software.layer_occupancy
@@ -201,6 +207,10 @@ class PriceList:
     def latent_s(self, step: Step) -> Floats:
         """What a pass waits in a layer of each kind while the chips are free for others, however
         the layer is split, shape (kinds,). [s]"""
+        return self._waited_s
+
+    @cached_property
+    def _waited_s(self) -> Floats:
         return self._layer_latency_s - self._layer_overhead_s
 
     def prices(self, split: Split, step: Step, reach: Reach, *, whole: bool = True) -> Prices:
@@ -244,6 +254,9 @@ class PriceList:
         if table.gains_in_decode:
             achieved = achieved * np.where(shares.decode, facts.decode_gain, 1.0)
         arithmetic = roofline.compute_s(flop + widening, achieved)
+        if table.pads_tiles:
+            tile = self.topology.software.experts_tile_tokens
+            arithmetic = arithmetic * table.demand.tiles_share(shares.tokens, tile)
         if table.widens_in_memory:
             arithmetic = arithmetic + self._widened_s(table, shares)
         slowly = self._slowly_read_bytes(table, shares)
@@ -321,16 +334,18 @@ class PriceList:
         power = self.topology.power
         if power.idle_share == 1:
             return np.zeros((len(self.counts), len(steps)))
-        table = self._table(Split())
-        flop, moved = self._asked(table, _whole_group(steps))
+        tokens, sequences, context, rows, decode = _whole_group(steps)
+        demand = self._whole_demand
+        flop = demand.flop(tokens, context, rows, decode)
+        moved = demand.moved_bytes(tokens, context, sequences, rows)
         active = energy.active_s(
-            flop / table.facts.peak_flop_per_s,
+            flop / self._facts.peak_flop_per_s,
             moved / self._bandwidth,
             power.compute_activity,
             power.memory_activity,
         )
-        runs = [kind[0].runs_per_sample == runs_per_sample for kind in self.graph.kinds]
-        return np.asarray(table.steps_by_kind(active) * np.array(runs, dtype=float)[:, None])
+        of_kinds = np.add.reduceat(active, self.graph.first_operators)
+        return np.asarray(of_kinds * self.graph.runs_of_kinds(runs_per_sample)[:, None])
 
     def decode_steps_s(
         self, split: Split, sequences: Floats, context_tokens: Floats, reach: Reach
@@ -417,7 +432,7 @@ class PriceList:
         """Buffers of a chip, as large as the largest layer needs, for one step or for several
         [B], shape (steps,)."""
         stream, widest = self._working_bytes(split, workload, tokens)
-        return np.asarray(self.topology.software.live_streams * stream + widest)
+        return np.atleast_1d(self.topology.software.live_streams * stream + widest)
 
     def logits_bytes(
         self, split: Split, workload: Workload, tokens: Numbers, rows: Numbers
@@ -432,16 +447,18 @@ class PriceList:
         logits = rows / split.attention * self.graph.logits_width * software.logit_bytes
         stream, widest = self._working_bytes(split, workload, tokens)
         freed = (software.live_streams - software.sampling_streams) * stream + widest
-        return np.maximum(0.0, logits - freed)
+        return np.atleast_1d(np.maximum(0.0, logits - freed))
 
     def _working_bytes(
         self, split: Split, workload: Workload, tokens: Numbers
-    ) -> tuple[Numbers, Floats]:
+    ) -> tuple[Numbers, Numbers]:
         """Of each step, one copy of the residual stream, and what the widest operator reads and
         writes. [B]"""
-        prompts = np.maximum(1.0, tokens / workload.new_prompt_tokens)
-        rank = np.maximum(1.0 / split.attention, 1.0 / prompts)
-        share = np.atleast_1d(tokens * rank / split.sequence)
+        rank: Numbers = 1.0
+        if split.attention > 1:
+            prompts = np.maximum(1.0, tokens / workload.new_prompt_tokens)
+            rank = np.maximum(1.0 / split.attention, 1.0 / prompts)
+        share = tokens * rank / split.sequence
         return share * self.graph.stream_bytes, share * self._table(split).widest_bytes_per_token
 
     def workspace_bytes(self, split: Split) -> float:
@@ -488,13 +505,24 @@ class PriceList:
         """What tokens take to their experts and back, shape (rows, steps)."""
         software = self.topology.software
         back = np.asarray(table.demand.combined_bytes_per_token)
-        there = table.demand.dispatched_bytes_per_token if software.quantised_dispatch else back
+        there = np.where(self._dispatched_wide, back, table.demand.dispatched_bytes_per_token)
         seconds = np.zeros((len(back), len(tokens)))
         for rows, copies in self._routes(ranks, spans):
             for kind, each in (("dispatch", np.asarray(there)), ("combine", back)):
                 sent = tokens * each[rows]
                 seconds[rows] += self._collectives.seconds(kind, spans, sent, copies)
         return (1.0 - software.hidden_exchange_share) * seconds
+
+    @cached_property
+    def _dispatched_wide(self) -> NDArray[np.bool_]:
+        """Whether an operator's tokens go to their experts at 16 bit, shape (rows, 1)."""
+        software = self.topology.software
+        wide = [
+            not software.quantised_dispatch
+            or getattr(operator, "compute_dtype", None) in software.dispatched_wide
+            for operator in self.graph.operators
+        ]
+        return np.array(wide)[:, None]
 
     def _routes(self, ranks: int, spans: Spans) -> list[tuple[NDArray[np.intp], Copies]]:
         """The rows of experts that send as many copies, and how many, where so many ranks share
@@ -628,6 +656,18 @@ def _farthest(topology: Topology, split: Split, first: int, count: int) -> Spans
 def unoffered(topology: Topology, split: Split) -> str | None:
     """The first collective that a split needs and that the software stack does not have; None
     where it has all."""
+    known = topology.kept(_lacks)
+    if split not in known:
+        known[split] = _lacking(topology, split)
+    return known[split]
+
+
+def _lacks(topology: Topology) -> dict[Split, str | None]:
+    """What `unoffered` found out: the stages of plans are split in few ways."""
+    return {}
+
+
+def _lacking(topology: Topology, split: Split) -> str | None:
     reach = reach_of(topology, split, 0)
     needed = [("all_reduce", reach.tensor), ("all_gather", reach.tensor)]
     if split.sequence > 1:
@@ -682,10 +722,9 @@ def useful_steps(
     graph: ModelGraph, steps: Sequence[Step], *, runs_per_sample: int | None = None
 ) -> tuple[Floats, Floats]:
     """The same of several steps, each of shape (steps,)."""
-    runs = zip(graph.kinds, graph.kind_counts, strict=True)
-    counts = [count * (kind[0].runs_per_sample == runs_per_sample) for kind, count in runs]
-    often = rows_of_kinds(graph, counts)[:, 0]
-    demand = graph.demand(skipped=get_args(Zeros))
+    counts = graph.kind_counts * graph.runs_of_kinds(runs_per_sample)
+    often = counts[graph.kind_of_operator]
+    demand = graph.demand(skipped=ZEROS)
     tokens, sequences, context, rows, decode = _whole_group(steps)
     flop = demand.flop(tokens, context, rows, decode)
     moved = demand.weights_read_bytes(tokens) + demand.kv_read_bytes(context, sequences)

@@ -27,6 +27,7 @@ class Served:
         """What a plan may fill of one chip's memory."""
         self._schedules: dict[tuple[int, int], Schedule] = {}
         self._holdings: dict[Split, Holdings] = {}
+        self._activations: dict[tuple[Split, float], float] = {}
 
     @cached_property
     def prices(self) -> PriceList:
@@ -61,7 +62,11 @@ class Served:
     def activation_bytes(self, split: Split, at: Schedule) -> float:
         """What is held on every stage while the largest layer of the graph runs. [B]"""
         tokens = self._largest_tokens(at)
-        return float(self.prices.activation_bytes(split, self.workload, tokens)[0])
+        key = split, tokens
+        if key not in self._activations:
+            held = self.prices.activation_bytes(split, self.workload, tokens)
+            self._activations[key] = float(held[0])
+        return self._activations[key]
 
     def logits_bytes(self, split: Split, at: Schedule) -> float:
         """What the last stage needs beyond that to sample. [B]"""

@@ -1,5 +1,6 @@
 """How the passes of a plan add up in time: one token's way round, and a request's."""
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -48,11 +49,14 @@ Floats = NDArray[np.float64]
 ALL_CAUSES = (*CAUSES, "hop", "bubble")
 """The last axis of a breakdown."""
 
+ALIKE = 1 + 1e-12
+"""Relative: within rounding."""
+
 Hop = tuple[int | None, int]
 """The level that a transfer crosses, and over how many hops."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Passes:
     """One pass through the stages of a replica."""
 
@@ -73,12 +77,12 @@ class Passes:
     """Of a token's wait on each stage, that in which its chips are free for others, shape
     (stages,)."""
 
-    @property
+    @functools.cached_property
     def pass_s(self) -> float:
         """All stages and hops, one after the other."""
         return float(self.seconds.sum())
 
-    @property
+    @functools.cached_property
     def working_s(self) -> Floats:
         """By stage and cause, what keeps the chips and the links busy, shape (stages, causes +
         1)."""
@@ -168,10 +172,17 @@ def hop_between(topology: Topology, sender: ChipRange, receiver: ChipRange) -> H
 def _timed(
     prices: PriceList, plan: Plan, at: Schedule, way: tuple[tuple[Reach, Hop], ...]
 ) -> Timing:
-    def hop(number: int, bytes_per_token: float, step: Step) -> float:
-        level, hops = way[number][1]
-        sent = bytes_per_token * shares_of(split_of(plan.stages[number]), step)[0]
+    splits = [split_of(stage) for stage in plan.stages]
+
+    @functools.cache
+    def handed_s(over: Hop, split: Split, bytes_per_token: float, step: Step) -> float:
+        level, hops = over
+        sent = bytes_per_token * shares_of(split, step)[0]
         return float(hop_s(prices.topology, level, hops, sent))
+
+    def hop(number: int, bytes_per_token: float, step: Step) -> float:
+        # The stages of a long pipeline hand on the same by the same way.
+        return handed_s(way[number][1], splits[number], bytes_per_token, step)
 
     lists = [prices] * len(plan.stages)
     reaches = [reach for reach, _ in way]
@@ -284,17 +295,13 @@ def timing_from(
     ranks = [stage.attention_parallel for stage in plan.stages]
     others = np.array([at.others_prefills(rank) for rank in ranks])
     more = more_of(at, prefill, packed)
-    joining = blended(prefill, more, fresh_share(at, others, at.micro_batches))
+    joining = _joining(at, others, prefill, more)
     prompts = at.prefill_passes * prefill.busy_s
-    first = np.asarray(first_share(at, others))[:, None]
-    standing_s = first * prefill.busy_s + (1.0 - first) * more.busy_s
+    standing_s = _standing_s(at, others, prefill, more)
     most_others = float((others[:, None] * at.prefill_passes * standing_s).max())
     turns = at.micro_batches * decode.busy_s
-    met = [
-        float(synchronised(at, here, rank, at.micro_batches))
-        for here, rank in zip(others, ranks, strict=True)
-    ]
-    joined_work = np.array(met)[:, None] * at.prefill_passes * joining.busy_s
+    met = _synchronised(at, others, ranks)
+    joined_work = met[:, None] * at.prefill_passes * joining.busy_s
     interruptions = np.asarray(interruptions_s(at, joined_work))
     interrupted = turns + interruptions
     trail = trail_of(at, others, decode, prefill, more)
@@ -317,8 +324,9 @@ def timing_from(
     cycle = _cycle_s(at, prompt, whole, most_others)
     queued = at.workload.cycles_waited * cycle
     waiting = float(waits.waiting_s) + queue + queued
-    if trail.round_s > max(decode.pass_s, float(interrupted.max())):
-        token = _trailing_breakdown(at, others, decode, prefill, more)
+    # On a single stage both ways of counting come to the same, but for rounding.
+    if trail.round_s > ALIKE * max(decode.pass_s, float(interrupted.max())):
+        token = _trailing_breakdown(at, others, decode, prefill, more, trail)
     else:
         token = _token_breakdown(decode, joining, interrupted, interruptions)
     return Timing(
@@ -336,6 +344,31 @@ def timing_from(
         queue_s=queue,
         queued_s=queued,
     )
+
+
+def _joining(at: Schedule, others: Floats, prefill: Passes, more: Prompts) -> Prompts:
+    """What a prompt of others takes among decode passes, on average."""
+    if at.packs == 1:  # each has a pass of its own
+        return more
+    return blended(prefill, more, fresh_share(at, others, at.micro_batches))
+
+
+def _standing_s(at: Schedule, others: Floats, prefill: Passes, more: Prompts) -> Floats:
+    """The same of prompts that stand in a queue together, shape (stages, 2). [s]"""
+    if at.packs == 1:
+        return more.busy_s
+    first = np.asarray(first_share(at, others))[:, None]
+    return first * prefill.busy_s + (1.0 - first) * more.busy_s
+
+
+def _synchronised(at: Schedule, others: Floats, ranks: Sequence[int]) -> Floats:
+    """Of so many prompts of others on each rank of each stage, how many hold up a request, shape
+    (stages,)."""
+    if max(ranks) == 1:
+        return others
+    stages = zip(others, ranks, strict=True)
+    met = [float(synchronised(at, here, rank, at.micro_batches)) for here, rank in stages]
+    return np.array(met)
 
 
 def _cycle_s(at: Schedule, prompt_s: float, request_s: float, others_s: float) -> float:
@@ -358,19 +391,19 @@ def passes_of(
     stages = plan.stages
     sums = _Sums.of(len(steps), len(stages), len(graph.kinds))
     seconds, work, pieces, latent = sums
-    known: dict[tuple[int, Split, Reach], list[Prices]] = {}
+    counts = np.array([kind_counts_of(stage, graph) for stage in stages])
+    alike: dict[tuple[int, Split, Reach], list[int]] = {}
     for number, (prices, stage, reach) in enumerate(zip(lists, stages, reaches, strict=True)):
-        split = split_of(stage)
-        key = id(prices), split, reach
-        if key not in known:
-            known[key] = prices.prices_of_steps(split, steps, reach)
-        counts = kind_counts_of(stage, graph)
+        alike.setdefault((id(prices), split_of(stage), reach), []).append(number)
         if stage.offloaded:
-            counts = counts - offloaded_counts_of(stage, graph)
+            counts[number] -= offloaded_counts_of(stage, graph)
             _add_offloaded(sums, number, stage, prices.offloaded, steps, reach)
-        for place, (step, priced) in enumerate(zip(steps, known[key], strict=True)):
-            sums.add((place, number), priced, counts)
-            latent[place, number] += prices.latent_s(step) @ counts
+    # Stages whose layers cost the same are priced together: pipelines have hundreds of them.
+    for (_, split, reach), numbers in alike.items():
+        prices = lists[numbers[0]]
+        latents = [prices.latent_s(step) for step in steps]
+        here = slice(None) if len(alike) == 1 else numbers
+        sums.add(here, prices.prices_of_steps(split, steps, reach), latents, counts[here])
     if len(stages) > 1:
         handed = _handed_on(plan, graph)
         for place, step in enumerate(steps):
@@ -419,11 +452,22 @@ class _Sums(NamedTuple):
             np.zeros((steps, stages)),
         )
 
-    def add(self, at: tuple[int, int], priced: Prices, counts: Floats) -> None:
-        """So many layers of each kind, in a step on a stage."""
-        self.seconds[at][:-1] += priced.seconds @ counts
-        self.work[at] += priced.flop @ counts, priced.moved_bytes @ counts
-        self.pieces[at][:-2] += priced.seconds.sum(axis=0) * counts
+    def add(
+        self,
+        stages: list[int] | slice,
+        priced: Sequence[Prices],
+        latents: Sequence[Floats],
+        counts: Floats,
+    ) -> None:
+        """So many layers of each kind, shape (stages, kinds), on some stages, at the prices of each
+        step."""
+        layers = counts.T
+        seconds = np.array([prices.seconds for prices in priced])
+        work = np.array([(prices.flop, prices.moved_bytes) for prices in priced])
+        self.seconds[:, stages, :-1] += (seconds @ layers).swapaxes(1, 2)
+        self.work[:, stages] += (work @ layers).swapaxes(1, 2)
+        self.pieces[:, stages, :-2] += seconds.sum(axis=1)[:, None] * counts
+        self.latent[:, stages] += np.array(latents) @ layers
 
 
 def _add_offloaded(
@@ -440,9 +484,9 @@ def _add_offloaded(
     counts = offloaded_counts_of(stage, graph)
     handovers = handovers_of(stage, graph)
     each = offloaded.prices_of_steps(split_of(stage), steps, reach)
-    for place, (step, priced) in enumerate(zip(steps, each, strict=True)):
-        sums.add((place, number), priced, counts)
-        sums.latent[place, number] += offloaded.latent_s(step) @ counts
+    latents = [offloaded.latent_s(step) for step in steps]
+    sums.add([number], each, latents, counts[None])
+    for place, step in enumerate(steps):
         handed_s = offloaded.handed_s(step, handovers)
         sums.seconds[place, number, CAUSES.index("memory")] += handed_s
         sums.pieces[place, number, -2] += handed_s
@@ -459,14 +503,15 @@ def _handed_on(plan: Plan, graph: ModelGraph) -> Floats:
 def crossing_bytes(graph: ModelGraph, places: Sequence[int]) -> Floats:
     """Bytes for one token that cross from each place to the next, where the layers of the graph
     stand at these places: each producer that is needed further on, once; shape (places,)."""
-    position = graph.position_of_layer
-    farthest = list(places)
-    for sender, receiver in graph.edges:
-        start = position[sender]
-        farthest[start] = max(farthest[start], places[position[receiver]])
-    crossing = np.zeros(max(places) + 1)
-    for layer, first, last in zip(graph.layers, places, farthest, strict=True):
-        crossing[first:last] += layer.activation_bytes_per_token
+    here = np.array(places, dtype=np.intp)
+    farthest = here.copy()
+    senders, receivers = graph.ends_of_edges
+    np.maximum.at(farthest, senders, here[receivers])
+    crossing = np.zeros(int(here.max()) + 1)
+    # Of hundreds of layers only those at the end of a stage hand anything on.
+    for position in np.flatnonzero(farthest > here).tolist():
+        sent = graph.layers[position].activation_bytes_per_token
+        crossing[here[position] : farthest[position]] += sent
     return crossing
 
 
@@ -487,11 +532,10 @@ def _token_breakdown(
 
 
 def _trailing_breakdown(
-    at: Schedule, others: Floats, decode: Passes, prefill: Passes, more: Prompts
+    at: Schedule, others: Floats, decode: Passes, prefill: Passes, more: Prompts, trail: Trail
 ) -> Floats:
     """A token's own way; then the prompts that it trails, stage by stage, and what is
     behind those at one of them; then its turn, in rounds that meet no prompt."""
-    trail = trail_of(at, others, decode, prefill, more)
     met = np.asarray(met_share(at, others))[:, None]
     longer = met * np.maximum(prefill.pieces_s - decode.pieces_s, 0.0)
     parts = np.zeros((len(others), len(ALL_CAUSES)))

@@ -16,7 +16,7 @@ from planner.pricing.degrees import expert_fault, nesting_fault, tensor_fault
 from planner.pricing.deployment import Deployment
 from planner.pricing.engines import engine_faults, in_flight, micro_batch_fault
 from planner.pricing.holdings import Ledger, split_of
-from planner.pricing.price_list import unoffered
+from planner.pricing.price_list import Split, unoffered
 from planner.pricing.queueing import batch_of, most_requests_per_s
 from planner.pricing.schedule import Schedule
 from planner.pricing.seats import seated
@@ -163,8 +163,13 @@ def check_stages(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator[
 
 def check_degrees(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator[Violation]:
     """Heads, experts and groups divide by the degrees, and the software can split so far."""
+    found: dict[tuple[Split, bool], tuple[str, ...]] = {}
     for number, stage in enumerate(plan.stages):
-        for message in _degree_faults(stage, graph, topology):
+        # Most stages of a long pipeline are split alike.
+        key = split_of(stage), stage.groups[0].last < topology.chips
+        if key not in found:
+            found[key] = tuple(_degree_faults(stage, graph, topology))
+        for message in found[key]:
             yield Violation(rule="degrees", message=f"stage {number}: {message}")
 
 
@@ -257,6 +262,8 @@ def _beyond_rate(rate: float, most: float) -> Violation:
 def sequence_violations(deployment: Deployment, at: Schedule) -> Iterator[Violation]:
     """No rank has more sequences than its software takes; of stages that share them out alike on
     one software one is named."""
+    if at.sequences <= deployment.most_taken:
+        return
     stages = zip(deployment.each, deployment.plan.stages, strict=True)
     shares = dict.fromkeys((served.software, one.attention_parallel) for served, one in stages)
     for software, ranks in shares:

@@ -227,19 +227,31 @@ def chosen_power(
     topology: Topology, scope: PowerScope | None
 ) -> tuple[tuple[energy.Draw, ...], PowerScope | Literal["unknown"]]:
     """What each chip held draws, none where that is not known; and what it counts."""
-    power = topology.power
-    known = {"system": power.system_w, "chip": power.chip_w, "facility": power.system_w}
+    known = topology.kept(_draws)
     wanted: tuple[PowerScope, ...] = (scope,) if scope else ("system", "chip")
     for candidate in wanted:
-        provisioned = known[candidate]
-        if provisioned is not None:
-            chip_w = provisioned if power.chip_w is None else min(power.chip_w, provisioned)
-            draws = energy.drawn_w(
-                chip_w, power.idle_share, power.host_share * (provisioned - chip_w)
-            )
-            lost = topology.price.economics.pue if candidate == "facility" else 1.0
-            return tuple(draw.times(lost) for draw in draws), candidate
+        if candidate in known:
+            return known[candidate], candidate
     return (), "unknown"
+
+
+def _draws(topology: Topology) -> dict[PowerScope, tuple[energy.Draw, ...]]:
+    """What each chip held draws in each scope in which that is known."""
+    power = topology.power
+    provisioned_w: dict[PowerScope, float | None] = {
+        "system": power.system_w,
+        "chip": power.chip_w,
+        "facility": power.system_w,
+    }
+    found = {}
+    for scope, provisioned in provisioned_w.items():
+        if provisioned is None:
+            continue
+        chip_w = provisioned if power.chip_w is None else min(power.chip_w, provisioned)
+        draws = energy.drawn_w(chip_w, power.idle_share, power.host_share * (provisioned - chip_w))
+        lost = topology.price.economics.pue if scope == "facility" else 1.0
+        found[scope] = tuple(draw.times(lost) for draw in draws)
+    return found
 
 
 def breakdown_of(parts: Floats) -> tuple[StageTime, ...]:

@@ -837,6 +837,12 @@ def test_tokens_are_dispatched_in_the_format_of_the_experts_where_the_software_d
     there = 1.0 + 1.0 + 264 * 5 / 3 / 2 / 10
     assert exchanged() == pytest.approx(2 * back)
     assert exchanged(quantised_dispatch=True) == pytest.approx(there + back)
+    # Where kernels quantise what they were sent, it goes there as wide as it comes back.
+    wide = exchanged(quantised_dispatch=True, dispatched_wide=("fp8",))
+    assert wide == pytest.approx(2 * back)
+    assert exchanged(quantised_dispatch=True, dispatched_wide=("nvfp4",)) == pytest.approx(
+        there + back
+    )
     half = exchanged(quantised_dispatch=True, hidden_exchange_share=0.5)
     assert half == pytest.approx((there + back) / 2)
 
@@ -937,3 +943,17 @@ def test_it_does_not_matter_which_node_holds_the_experts():
         prices.prices(split, step, reach_of(machine, split, first)).seconds for first in (0, 32)
     )
     assert there.tolist() == elsewhere.tolist()
+
+
+def test_experts_multiply_whole_tiles():
+    """Each of four experts, of which a token chooses two, has 2,048 of 4,096 tokens, and 64 places
+    beside them; at a peak of 0.01 FLOP/s arithmetic is all that counts."""
+    graph = chain(layer("e", experts()))
+    step = Step(tokens=4096.0, sequences=1.0, context_tokens=1.0, decode=False)
+    chip = round_chip(peaks=(Peak(dtype="bf16", flop_per_s=0.01),))
+
+    def arithmetic_s(tile):
+        machine = round_machine(chip=chip, software={"experts_tile_tokens": tile})
+        return causes(PriceList(graph, machine).prices(Split(), step, ALONE), 0)["compute"]
+
+    assert arithmetic_s(128) == pytest.approx(arithmetic_s(0) * (2048 + 64) / 2048)
