@@ -7,11 +7,10 @@ each search begins at its recipe's start, never at what is shipped today.
 
 import csv
 import functools
-import multiprocessing
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
@@ -142,9 +141,9 @@ def fit_recipe(recipe: Recipe) -> Shipped:
     )
 
 
-def fit_recipes(wanted: Sequence[Recipe]) -> list[Shipped]:
+def fit_recipes(wanted: Sequence[Recipe], processes: Executor) -> list[Shipped]:
     """Those of tables of rows that do not depend on each other, side by side."""
-    return _side_by_side(fit_recipe, wanted)
+    return _side_by_side(fit_recipe, wanted, processes)
 
 
 class StackLeftOut(NamedTuple):
@@ -155,19 +154,19 @@ class StackLeftOut(NamedTuple):
     covers: tuple[Covered, ...]
 
 
-def left_out_stacks(wanted: Sequence[Recipe]) -> list[StackLeftOut]:
+def left_out_stacks(wanted: Sequence[Recipe], processes: Executor) -> list[StackLeftOut]:
     """All rows of these stacks, left out in turn, by what the catalogue says today."""
     published = [recipe for recipe in wanted if recipe.table == "published"]
-    return _side_by_side(left_out_of, published)
+    return _side_by_side(left_out_of, published, processes)
 
 
-def _side_by_side(work: Callable[[Recipe], T], wanted: Sequence[Recipe]) -> list[T]:
-    """In fresh processes, which read the catalogue as it is now."""
+def _side_by_side(
+    work: Callable[[Recipe], T], wanted: Sequence[Recipe], processes: Executor
+) -> list[T]:
+    """In processes that have not read the catalogue before; of one alone here."""
     if len(wanted) == 1:
         return [work(wanted[0])]
-    fresh = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(mp_context=fresh) as pool:
-        return list(pool.map(work, wanted))
+    return list(processes.map(work, wanted))
 
 
 def left_out_of(recipe: Recipe) -> StackLeftOut:

@@ -1,5 +1,6 @@
 """Commands of many plans or measurements: `sweep`, `audit`, `validate`, `calibrate`."""
 
+import os
 import re
 import sys
 from collections import Counter
@@ -37,6 +38,7 @@ from planner.report.text import aligned
 from planner.studies.audits.audits import audit as audited
 from planner.studies.sweeps.specs import read_spec
 from planner.studies.sweeps.sweeps import sweep
+from planner.studies.sweeps.workers import Processes
 
 SpecFile = Annotated[
     Path,
@@ -189,7 +191,9 @@ def _ship(stack: str | None, report: Path | None, format: str) -> None:
     tables = [recipe for recipe in wanted if recipe.table != "published"]
     stacks = [recipe for recipe in wanted if recipe.table == "published"]
     for group in (*([table] for table in tables), stacks):
-        for recipe, one in zip(group, fit_recipes(group), strict=True):
+        with _fresh_processes() as processes:
+            found = fit_recipes(group, processes)
+        for recipe, one in zip(group, found, strict=True):
             ship(recipe, one, folder)
             fitted.append(one)
             done = f"{one.rows} rows, median error {one.median:.1%}"
@@ -199,6 +203,11 @@ def _ship(stack: str | None, report: Path | None, format: str) -> None:
         _ship_rest(stack, wanted, fitted, report, folder)
     fields = [one.model_dump() for one in fitted]
     answer(format, "\n".join(_constants(fitted)), fields)
+
+
+def _fresh_processes() -> Processes:
+    """That have not read the catalogue yet, one a core."""
+    return Processes(os.cpu_count() or 1)
 
 
 def _ship_rest(
@@ -213,7 +222,8 @@ def _ship_rest(
     draws, host_share = fit_draws()
     if stack is None:
         ship_draws(draws, host_share, folder)
-    stacks = left_out_stacks(wanted)
+    with _fresh_processes() as processes:
+        stacks = left_out_stacks(wanted, processes)
     rows = [row for one in stacks for row in one.rows]
     made = intervals_from(rows)
     if stack is None:
