@@ -791,6 +791,11 @@ class Market:
                 sequences = np.maximum(1, self.highs.moments.batch.sequences)
                 each = self.late.cycle_s / (sequences * output)
                 fewest = np.maximum(fewest, np.ceil(each / value * (1 - 1e-12)))
+        if space.rate:
+            # Each has its prompts to work on as they come.
+            prompt = space.meter.prompt_s(self.lows.moments, self.lows.peaks)
+            busy = prompt * space.rate / FULL
+            fewest = np.maximum(fewest, np.ceil(busy * (1 - 1e-12)))
         return np.where(fewest <= most, fewest, 0.0)
 
     @property

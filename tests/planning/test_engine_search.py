@@ -486,3 +486,19 @@ def test_more_chips_never_make_the_answer_to_a_random_question_worse(seed):
             assert result is not None
             assert sign * (result.bound - before) <= 1e-9 * abs(before)
         before = None if result is None else result.bound
+
+
+@pytest.mark.parametrize(("times", "chips"), [(1.5, 2), (2.1, 3), (2.5, 3), (2.9, 3)])
+def test_where_prompts_alone_fill_some_chips_more_are_held(times, chips):
+    """Requests of long prompts and few tokens come so many times as fast as one chip takes them:
+    what prompts need says how many chips, where what tokens need would allow fewer."""
+    software = tiny_software(
+        engine=tiny_engine(), most_tensor_parallel=1, most_sequences=7, interruption_share=0.6,
+        prefill_chunk_tokens=64,
+    )  # fmt: skip
+    graph, machine = tiny_graph(2), tiny_topology(3, chip=tiny_chip(1e10), software=software)
+    work = pl.Workload(batch_size=None, prompt_tokens=500, output_tokens=2, requests_per_s=1.0)
+    one = pl.score_plan(pl.uniform_plan(graph, machine), graph, machine, work)
+    rate = times * one.load.most_requests_per_s
+    found = pl.partition(graph, machine, work.replace(requests_per_s=rate), minimize="chips")
+    assert found.score.chips == chips == found.bound
