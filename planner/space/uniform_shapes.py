@@ -140,7 +140,7 @@ def shapes_of(graph: ModelGraph, ground: Ground, space: Space = "engine") -> Ite
     depths = list(least_parts(layers, min(layers, topology.chips)))
     splits = splits_of(graph, topology, ground.packing)
     for split in splits:
-        apart = _ends_apart(split, splits, max(ends_bytes), usable)
+        apart = _ends_apart(split, splits, max(ends_bytes, default=0.0), usable)
         for stages, ends in itertools.product(depths, apart):
             shape = Shape(split, stages, ends)
             if space == "engine" and not is_runnable(shape, graph, topology.software):

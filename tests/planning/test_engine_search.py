@@ -18,6 +18,7 @@ from planner.planning.search import Progress, Search
 from planner.space.candidates import Candidates
 from planner.space.engine_space import Span
 from planner.space.forms import forms_of
+from tests.by_hand import chain, layer, matmul, round_machine
 from tests.clock import ticking
 from tests.instances import (
     fabric,
@@ -502,3 +503,12 @@ def test_where_prompts_alone_fill_some_chips_more_are_held(times, chips):
     rate = times * one.load.most_requests_per_s
     found = pl.partition(graph, machine, work.replace(requests_per_s=rate), minimize="chips")
     assert found.score.chips == chips == found.bound
+
+
+@pytest.mark.parametrize("space", ["engine", "any"])
+def test_a_chain_without_embedding_and_head_is_planned_too(space):
+    """Of software without rules, whose search starts from uniform plans."""
+    graph, machine = chain(layer("a", matmul()), layer("b", matmul())), round_machine(1)
+    work = pl.Workload(batch_size=None, prompt_tokens=10, output_tokens=2)
+    result = pl.partition(graph, machine, work, maximize="tokens_per_s", space=space)
+    assert result.bound == result.score.tokens_per_s > 0
