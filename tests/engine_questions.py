@@ -16,6 +16,7 @@ from tests.engine_oracle import Case, Priced, is_small, priced
 from tests.instances import (
     CONSTANT,
     FOLLOWING,
+    detoured,
     fabric,
     tiny_chip,
     tiny_graph,
@@ -99,14 +100,17 @@ def _fabrics(dice: random.Random, chips: int) -> list[Any]:
     inner = dice.choice(("switch", "switch", "full-mesh", "ring", "chain"))
     units = [size for size in (2, 3, 4) if size < chips]
     if not units or dice.random() < 0.35:
-        return [fabric(inner, max(chips, 2), **quick)]
+        return [detoured(fabric(inner, max(chips, 2), **quick))]
     size = dice.choice(units)
     slow = {
         "bandwidth_bytes_per_s": dice.choice((1e8, 5e8)),
         "latency_s": dice.choice((2e-5, 1e-4)),
     }
     outer = dice.choice(("switch", "switch", "ring", "chain"))
-    return [fabric(inner, size, **quick), fabric(outer, max(2, -(-chips // size)), **slow)]
+    return [
+        detoured(fabric(inner, size, **quick)),
+        fabric(outer, max(2, -(-chips // size)), **slow),
+    ]
 
 
 def random_model(dice: random.Random, layers: int) -> ModelGraph:

@@ -134,6 +134,15 @@ def bridged(units: int) -> tuple[Wire, ...]:
     )
 
 
+def detoured(wires: Fabric) -> Fabric:
+    """The same; of one mesh in two, with a way through other units that is wider, and longer."""
+    dice = random.Random(f"detoured {wires}")
+    if wires.shape not in ("full-mesh", "dragonfly") or dice.random() < 0.5:
+        return wires
+    wider = dice.choice((2, 5)) * wires.bandwidth_bytes_per_s
+    return wires.replace(detour_bandwidth_bytes_per_s=wider)
+
+
 def tiny_topology(chips: int = 4, *fabrics: Fabric, **changes: Any) -> Topology:
     numbers: dict[str, Any] = {
         "name": "tiny",
@@ -180,7 +189,7 @@ def random_topology(dice: random.Random, shape: str) -> Topology:
         "bandwidth_bytes_per_s": dice.choice((1e9, 20e9, 300e9)),
         "latency_s": dice.choice((0.0, 1e-6, 2e-5)),
     }
-    fabrics = [fabric(inner_shape, inner, **changes)]
+    fabrics = [detoured(fabric(inner_shape, inner, **changes))]
     chips = inner
     if outer_shape:
         outer = 2
@@ -188,7 +197,7 @@ def random_topology(dice: random.Random, shape: str) -> Topology:
             "bandwidth_bytes_per_s": dice.choice((1e8, 5e8)),
             "latency_s": dice.choice((2e-5, 1e-4)),
         }
-        fabrics.append(fabric(outer_shape, outer, **slower))
+        fabrics.append(detoured(fabric(outer_shape, outer, **slower)))
         chips = (
             dice.choice((inner * outer, inner * outer - 1))
             if inner == 2

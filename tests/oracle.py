@@ -23,9 +23,12 @@ Split = tuple[int, ...]
 """Tensor and expert parallel degree, and maybe a sequence parallel degree."""
 
 
-def fewest_parts(sequences: int) -> list[int]:
-    """Into how many micro-batches so many sequences are cut: of those whose largest is as large,
-    the fewest."""
+def parts_of(sequences: int, workload: Workload) -> list[int]:
+    """Into how many micro-batches so many sequences are cut: any number where prompts of others
+    come between the tokens of a request; else, of those whose largest is as large, the fewest."""
+    meets = workload.arrivals == "steady" and workload.phase == "both"
+    if meets and workload.output_tokens > 1:
+        return list(range(1, sequences + 1))
     sizes = {math.ceil(sequences / parts) for parts in range(1, sequences + 1)}
     return sorted(math.ceil(sequences / size) for size in sizes)
 
@@ -156,7 +159,7 @@ def batched(
         )
         return
     if workload.batch_size:
-        for micro_batches in fewest_parts(math.ceil(workload.batch_size / len(bases))):
+        for micro_batches in parts_of(math.ceil(workload.batch_size / len(bases)), workload):
             yield Plan(stages=stages, micro_batches=micro_batches)
         return
     most = software.most_sequences * ranks

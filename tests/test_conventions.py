@@ -37,7 +37,8 @@ COUNTED = {
     "slope", "most_stages", "weight_block",
     "covered", "left_out", "fitted", "strength", "scale", "compute_activity", "memory_activity", "tolerance", "checked_bound",
     "low", "high", "swing", "low_objective", "high_objective", "low_effect", "high_effect", "now", "target",
-    "factor", "speed_up", "latency_exponent", "ends_at_parameters", "last", "years",
+    "factor", "speed_up", "latency_exponent", "ends_at_parameters", "last", "years", "layer_occupancy",
+    "handover_rounds",
 }  # fmt: skip
 """Numbers without a unit: counts, and figures in the unit of another field."""
 

@@ -190,6 +190,11 @@ class Software(Record):
     attention_efficiency: Fraction | None = None
     experts_efficiency: Fraction | None = None
     """Share of what a matmul would reach that unevenly filled experts reach."""
+    widened_efficiency: Fraction | None = None
+    """Share of what a matmul would reach that one reaches whose weights are stored in fewer bits
+    than they are multiplied in, and widened on their way; None: all of it."""
+    experts_tile_tokens: Annotated[float, Field(ge=0, le=4096)] = 0.0
+    """Of the tiles in which kernels multiply the tokens of an expert; 0: of one."""
     skipping_efficiency: Fraction | None = None
     """Share of what a dense matmul would reach that one reaches whose kernels skip zeros that lie
     anywhere; None: all of it."""
@@ -222,6 +227,11 @@ class Software(Record):
     """What launching a collective from the host takes: none is shorter."""
     quantised_dispatch: bool = False
     """Whether tokens go to their experts in the format that these multiply in; else at 16 bit."""
+    dispatched_wide: tuple[Dtype, ...] = ()
+    """Formats to which tokens are quantised only where their experts are, all the same."""
+    balances_prompts: bool = False
+    """Whether ranks that share out the sequences hold prompts back until each has one, and run
+    them side by side."""
     hidden_exchange_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Of the time that tokens take to their experts and back, what the work of the other half of
     the batch hides."""

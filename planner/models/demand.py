@@ -174,6 +174,16 @@ class Demand:
         routed = tokens * self.sparse_tokens_per_token * self.sparse_parts_active
         return 1.0 + self.sparse_spread * np.sqrt((self.sparse_groups - 1.0) / routed)
 
+    def tiles_share(self, tokens: Numbers, tile_tokens: float) -> Numbers:
+        """Tokens of the tiles in which sparse parts multiply, over the tokens that are in them:
+        half a tile is empty on average, and of parts with few tokens, for which there are smaller
+        tiles, a third, as where their sizes double. 1 of parts that no token chooses. [1]"""
+        routed = tokens * self.sparse_tokens_per_token * self.sparse_parts_active
+        touched = self.sparse_parts * self.touched_fraction(tokens)
+        # Half a tile of each that is touched, over their tokens; nothing where there are none.
+        empty = np.minimum(0.5, 0.5 * tile_tokens * touched / np.maximum(routed, 1e-12))
+        return np.where(np.asarray(self.sparse_parts) > 1.0, 1.0 + empty, 1.0)
+
     def kv_read_bytes(self, context_tokens: Numbers, sequences: Numbers) -> Numbers:
         """KV cache and state that the step reads: once for each sequence. [B]"""
         return self.held_kv_bytes(context_tokens, sequences)

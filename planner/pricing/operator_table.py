@@ -20,6 +20,8 @@ from planner.pricing.formats import multiplied_in
 
 Floats = NDArray[np.float64]
 
+FLOATS = ("fp4", "nvfp4", "mxfp4", "fp6")
+"""Formats of fewer than 8 bits that are floats."""
 NARROW_BYTES = 0.75
 """The most that a weight of a "4-bit" format takes, scales included."""
 
@@ -57,6 +59,8 @@ class OperatorTable:
     """Whether any weights are widened."""
     widens_in_memory: bool
     """Whether any are written to memory for that."""
+    pads_tiles: bool
+    """Whether tokens fill tiles of experts in part."""
     gains_in_decode: bool
     """Whether any operator multiplies faster in decode."""
     first_row: NDArray[np.intp]
@@ -127,6 +131,7 @@ class SortFigures:
             peak = self.chip.peak_flop_per_s(dtype)
             whole = self.chip.compute_efficiency * self.tuning.compute_efficiency
             reached = whole * efficiency_of(self.software, operator, dtype)
+            reached *= widened_share(self.topology, operator, dtype)
             self._known[sort] = (
                 peak,
                 peak * float(roofline.fed_fraction(reached, self.chip.arithmetic_share)),
@@ -163,6 +168,8 @@ def table_of(
         overhead_s=np.where(np.isnan(facts.launch_s), each_kernel, launched),
         widens=bool(facts.widening_flop_per_byte.any()),
         widens_in_memory=bool(facts.widened_bytes_per_byte.any()),
+        pads_tiles=software.experts_tile_tokens > 0.0
+        and any(isinstance(operator, Experts) for operator in graph.operators),
         gains_in_decode=bool((facts.decode_gain > 1.0).any()),
         first_row=graph.first_operators,
         tied_bytes=_tied_bytes(graph, demand),
@@ -261,6 +268,19 @@ def efficiency_of(software: Software, operator: LayerOperator, dtype: str) -> fl
     if isinstance(operator, Experts) and software.experts_efficiency is not None:
         return matmuls * software.experts_efficiency
     return matmuls
+
+
+def widened_share(topology: Topology, operator: LayerOperator, dtype: str) -> float:
+    """Share of what a matmul would reach that is left where its kernel widens weights that are
+    stored in fewer bits, in each tile of tokens anew. Tensor cores that multiply floats of 4 bits
+    take them beside floats of 8 as they are. [1]"""
+    share = topology.software.widened_efficiency
+    if share is None or not isinstance(operator, MatMul | Experts):
+        return 1.0
+    mixed = dtype == "fp8" and any(peak.dtype == "fp4" for peak in topology.chip.peaks)
+    as_stored = mixed and operator.weight_dtype in FLOATS
+    narrow = bytes_of(operator.weight_dtype) < bytes_of(dtype)
+    return share if narrow and not as_stored else 1.0
 
 
 def skipping_share(operator: LayerOperator, topology: Topology) -> float:

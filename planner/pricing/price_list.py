@@ -252,6 +252,9 @@ class PriceList:
         if table.gains_in_decode:
             achieved = achieved * np.where(shares.decode, facts.decode_gain, 1.0)
         arithmetic = roofline.compute_s(flop + widening, achieved)
+        if table.pads_tiles:
+            tile = self.topology.software.experts_tile_tokens
+            arithmetic = arithmetic * table.demand.tiles_share(shares.tokens, tile)
         if table.widens_in_memory:
             arithmetic = arithmetic + self._widened_s(table, shares)
         slowly = self._slowly_read_bytes(table, shares)
@@ -500,13 +503,24 @@ class PriceList:
         """What tokens take to their experts and back, shape (rows, steps)."""
         software = self.topology.software
         back = np.asarray(table.demand.combined_bytes_per_token)
-        there = table.demand.dispatched_bytes_per_token if software.quantised_dispatch else back
+        there = np.where(self._dispatched_wide, back, table.demand.dispatched_bytes_per_token)
         seconds = np.zeros((len(back), len(tokens)))
         for rows, copies in self._routes(ranks, spans):
             for kind, each in (("dispatch", np.asarray(there)), ("combine", back)):
                 sent = tokens * each[rows]
                 seconds[rows] += self._collectives.seconds(kind, spans, sent, copies)
         return (1.0 - software.hidden_exchange_share) * seconds
+
+    @cached_property
+    def _dispatched_wide(self) -> NDArray[np.bool_]:
+        """Whether an operator's tokens go to their experts at 16 bit, shape (rows, 1)."""
+        software = self.topology.software
+        wide = [
+            not software.quantised_dispatch
+            or getattr(operator, "compute_dtype", None) in software.dispatched_wide
+            for operator in self.graph.operators
+        ]
+        return np.array(wide)[:, None]
 
     def _routes(self, ranks: int, spans: Spans) -> list[tuple[NDArray[np.intp], Copies]]:
         """The rows of experts that send as many copies, and how many, where so many ranks share

@@ -73,9 +73,11 @@ def synchronised(
     In a pass y of them start on a rank on average, by chance. Of r ranks the one with the most has
     about y + c·√y, with c the largest of r normal deviates (G. Blom 1958); no more than all ranks
     together, r·y, and no fewer than one where any has one, 1 - exp(-r·y). Within a fifth of the
-    exact sum for up to 16 ranks.
+    exact sum for up to 16 ranks. Where a scheduler holds prompts back until each rank has one, they
+    run side by side, and each holds up a request no more than its own rank's do.
     """
-    if attention_parallel == 1 or not at.later_tokens:
+    alone = attention_parallel == 1 or at.software.balances_prompts
+    if alone or not at.later_tokens:
         return others
     largest = NormalDist().inv_cdf((attention_parallel - 0.375) / (attention_parallel + 0.25))
     started = at.software.interruption_share * others / at.rounds / micro_batches

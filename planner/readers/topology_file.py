@@ -74,6 +74,8 @@ SOFTWARE = {
     "narrow_efficiency": ("narrow_efficiency", ""),
     "attention_efficiency": ("attention_efficiency", ""),
     "experts_efficiency": ("experts_efficiency", ""),
+    "widened_efficiency": ("widened_efficiency", ""),
+    "experts_tile_tokens": ("experts_tile_tokens", ""),
     "skipping_efficiency": ("skipping_efficiency", ""),
     "step_overhead": ("step_overhead_s", "seconds"),
     "draft_overhead": ("draft_overhead_s", "seconds"),
@@ -113,6 +115,7 @@ DRAWN = ("idle_share", "compute_activity", "memory_activity")
 ORIGIN = ("source", "confidence", "note", "within")
 """What a figure may say beside its value."""
 FLAGS = (
+    "balances_prompts",
     "pads_heads",
     "launches_ahead",
     "leaves_chips_without_heads",
@@ -154,6 +157,7 @@ PLAIN = {
         "covers",
         "engine",
         "attends_in_cache_dtype",
+        "dispatched_wide",
         "stores_kept_in",
         "widens_in_memory",
         *FLAGS,
@@ -286,7 +290,7 @@ def software_toml(software: Software, *, note: str = "") -> str:
     tail = f', source = "FIT", confidence = "fit", note = {_quoted(note)} }}'
     lines = [f"name = {_quoted(software.name)}"]
     lines += [f"{name} = true" for name in FLAGS if getattr(software, name)]
-    for name in ("attends_in_cache_dtype", "widens_in_memory"):
+    for name in ("attends_in_cache_dtype", "dispatched_wide", "widens_in_memory"):
         if able := getattr(software, name):
             lines.append(f"{name} = [{', '.join(map(_quoted, able))}]")
     if software.stores_kept_in is not None:

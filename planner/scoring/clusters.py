@@ -29,6 +29,7 @@ from planner.pricing.deployment import Deployment
 from planner.pricing.formats import peak_flop_per_s
 from planner.pricing.holdings import kind_counts_of, split_of
 from planner.pricing.price_list import PriceList, Step, reach_of, shares_of
+from planner.pricing.queueing import batch_of
 from planner.pricing.schedule import Schedule
 from planner.pricing.served import Served
 from planner.pricing.timing import (
@@ -124,10 +125,8 @@ class ClusterDeployment(Deployment):
 
     @property
     def batch_size(self) -> int:
-        """Sequences in flight in the whole deployment: the workload's, else the plan's, else as
-        many as fit (0: not even one)."""
-        given = self.served.workload.batch_size or self.plan.batch_size
-        return given or self.plan.replicas * self.most_sequences
+        """Sequences in flight in the whole deployment, as on one topology (0: not even one)."""
+        return batch_of(self)
 
     @property
     def stages_by_pool(self) -> dict[int, list[int]]:

@@ -25,6 +25,9 @@ class Box(NamedTuple):
     micro_sequences: tuple[int, int]
     all_sequences: tuple[int, int] = (0, 0)
     """What a replica may have in flight, where the batch is open: products of the two."""
+    every_cut: bool = False
+    """Whether a settled batch has plans of every number of micro-batches; else, of those whose
+    largest is as large, of the fewest alone, where these are never worse."""
 
     @property
     def single(self) -> bool:
@@ -66,12 +69,7 @@ class Box(NamedTuple):
     def halves(self) -> Iterator["Box"]:
         """The box cut in two along the side that spans the larger ratio."""
         if self.batch_size is not None:
-            m0, m1 = self.micro_batches
-            ways = [
-                parts
-                for parts in least_parts(self.sequences(0), self.sequences(0))
-                if m0 <= parts <= m1
-            ]
+            ways = self._ways()
             for half in (ways[: len(ways) // 2], ways[len(ways) // 2 :]):
                 yield self._replace(
                     micro_batches=(half[0], half[-1]), micro_sequences=self._sizes(half)
@@ -102,6 +100,14 @@ class Box(NamedTuple):
             yield self._replace(
                 micro_batches=(m0, m1), micro_sequences=(u0, u1), all_sequences=(n0, n1)
             )
+
+    def _ways(self) -> list[int]:
+        """Numbers of micro-batches into which a settled batch is cut."""
+        m0, m1 = self.micro_batches
+        if self.every_cut:
+            return list(range(m0, m1 + 1))
+        sequences = self.sequences(0)
+        return [parts for parts in least_parts(sequences, sequences) if m0 <= parts <= m1]
 
     def _sizes(self, ways: list[int]) -> tuple[int, int]:
         return math.ceil(self.sequences(0) / ways[-1]), math.ceil(self.sequences(0) / ways[0])

@@ -225,7 +225,15 @@ class Candidates:
             sequences = math.ceil(batch / replicas)
             if sequences > self.most_taken:
                 continue
-            yield Box(replicas, batch, (1, sequences), (1, sequences))
+            cuts = (1, sequences)
+            yield Box(replicas, batch, cuts, cuts, every_cut=self._cuts_tell)
+
+    @property
+    def _cuts_tell(self) -> bool:
+        """Whether more micro-batches that are as large as fewer ones may be better: prompts of
+        others start behind one another in the passes of one, the seldomer the more there are."""
+        at = schedule_of(self.workload, self.topology.software, 2, 1, 2)
+        return at.later_tokens > 0 and at.others_prefills(1) > 0
 
     def _open_boxes(self) -> Iterator[Box]:
         if self.one_will_do:
@@ -570,11 +578,11 @@ class Candidates:
         options = len(self.options)
         sums = np.zeros((options, SUMS, RESOURCES))
         peaks = np.zeros((options, PEAKS, RESOURCES))
-        fewest = _fewest(ends)
+        fewest, least_turns = _fewest(ends), _turns_of_all(ends)
         for end, at in enumerate(ends):
             decode, prefill = Resource.DECODE.at(end), Resource.PREFILL.at(end)
             more = Resource.MORE.at(end)
-            loads = _loads_of(at, self.options, fewest)
+            loads = _loads_of(at, self.options, fewest, least_turns)
             sums[:, Sum.DECODE.at(end), decode] = 1.0
             sums[:, Sum.PREFILL.at(end), prefill] = 1.0
             sums[:, Sum.PREFILL.at(end), Resource.ONCE] = 1.0
@@ -648,10 +656,10 @@ class Candidates:
         handed = np.array(
             [[0.0], *([layer.activation_bytes_per_token] for layer in self.graph.layers)]
         )
-        fewest = _fewest(ends)
+        fewest, least_turns = _fewest(ends), _turns_of_all(ends)
         added = []
         for end, at in enumerate(ends):
-            loads = _loads_of(at, splits, fewest)
+            loads = _loads_of(at, splits, fewest, least_turns)
             decode, prefill = (seconds(handed, step, at) for step in (at.decode, at.prefill))
             prefill = prefill * (at.prefill_passes > 0)
             packed = seconds(handed, at.packed, at) * (at.prefill_passes > 0)
@@ -734,13 +742,25 @@ def _fewest(ends: tuple[Schedule, ...]) -> int:
     return min(at.micro_batches for at in ends)
 
 
-def _loads_of(at: Schedule, splits: Sequence[Split], micro_batches: int) -> _Loads:
-    return _Loads(*np.array([_loads(at, split, micro_batches) for split in splits]).T)
+def _turns_of_all(ends: tuple[Schedule, ...]) -> float:
+    """Decode passes for one output token of each sequence that are certain for all of a box: where
+    its plans have the same sequences in passes of the same size, as many as its fewest
+    micro-batches; else none."""
+    alike = len({(at.sequences, at.decode.sequences) for at in ends}) == 1
+    return float(_fewest(ends)) if alike else 0.0
 
 
-def _loads(at: Schedule, split: Split, micro_batches: int) -> tuple[float, ...]:
+def _loads_of(
+    at: Schedule, splits: Sequence[Split], micro_batches: int, least_turns: float
+) -> _Loads:
+    each = [_loads(at, split, micro_batches, least_turns) for split in splits]
+    return _Loads(*np.array(each).T)
+
+
+def _loads(at: Schedule, split: Split, micro_batches: int, least_turns: float) -> tuple[float, ...]:
     """Prompts are packed as well as in so many micro-batches."""
     turns = at.sequences / at.decode.sequences if at.relaxed else float(at.micro_batches)
+    turns = max(turns, least_turns)
     each = at.others_prefills(split.attention)
     others = each * at.prefill_passes
     met = synchronised(at, each, split.attention, micro_batches)

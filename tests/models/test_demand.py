@@ -6,6 +6,8 @@ from dataclasses import FrozenInstanceError, asdict, fields, replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from planner.models.demand import UNLIMITED_TOKENS, Demand, most_of_normal, stacked
 from tests.instances import tiny_moe
@@ -197,6 +199,29 @@ def test_the_busiest_group_has_as_much_as_in_drawn_routings(experts, active, gro
     assert float(demand.busiest_share(tokens)) * tokens * active / groups == pytest.approx(
         busiest, rel=0.15 if tokens > 1 else 0.3
     )
+
+
+def test_half_a_tile_of_each_part_is_empty_and_a_third_of_small_ones():
+    # Eight parts, two for each token, all touched by so many: of 4,096 tokens each has 1,024, and
+    # 64 places are empty; of 512, 128 and 64; of 128, 32, in smaller tiles, of which a third is.
+    assert ROUTED.tiles_share(4096, 128) == pytest.approx(1 + 64 / 1024)
+    assert ROUTED.tiles_share(512, 128) == pytest.approx(1.5)
+    assert ROUTED.tiles_share(128, 128) == pytest.approx(1.5)
+    assert ROUTED.tiles_share(0, 128) == 1.0
+    assert DENSE.tiles_share(4096, 128) == 1.0
+    # Four ranks pool their tokens.
+    assert replace(ROUTED, sparse_tokens_per_token=4.0).tiles_share(1024, 128) == pytest.approx(
+        1 + 64 / 1024
+    )
+
+
+@given(
+    tokens=st.floats(1e-3, 1e6), more=st.floats(1.0, 10.0), tile=st.sampled_from((0.0, 64.0, 256.0))
+)
+def test_tiles_of_more_tokens_take_longer_and_each_token_no_longer(tokens, more, tile):
+    few, many = (ROUTED.tiles_share(count, tile) for count in (tokens, more * tokens))
+    assert 1.0 <= many <= few * (1 + 1e-9)
+    assert many * more >= few * (1 - 1e-9)
 
 
 @pytest.mark.parametrize(

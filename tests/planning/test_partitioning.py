@@ -121,7 +121,7 @@ def test_ranks_that_share_out_experts_and_sequences_do_so_as_well_as_the_oracles
     """Three chips, experts held twice or not, and few sequences on each rank."""
     twice = 0
     for case in range(8):
-        dice = random.Random(f"ranks {batch_size} {field} {case}")
+        dice = random.Random(f"ranks of three {batch_size} {field} {case}")
         engine = Engine(redundant_experts=dice.random() < 0.7)
         software = tiny_software(
             most_sequences=dice.choice((2, 3)), most_tensor_parallel=1, engine=engine

@@ -154,6 +154,26 @@ def test_kernels_that_look_for_zeros_reach_less_and_never_less_than_dense_ones()
     assert reached(skipping, lossy, pattern="2:4", density=0.5) == 100.0
 
 
+def test_a_matmul_that_widens_its_weights_reaches_less_unless_the_chip_takes_them_as_they_are():
+    """A quarter of what 16 bit reaches, 100 a second at 0.8; of 8 bit 200 at 0.5."""
+    software = {"compute_efficiency": 0.8, "quantised_efficiency": 0.5, "widened_efficiency": 0.25}
+    four_bit = Peak(dtype="fp4", flop_per_s=400.0)
+
+    def reached(weights, multiplied, *, peaks=()):
+        machine = round_machine(software=software)
+        chip = machine.chip.replace(peaks=(*machine.chip.peaks, *peaks))
+        graph = chain(layer("a", matmul(weight_dtype=weights, compute_dtype=multiplied)))
+        facts = operator_facts(graph, machine.replace(chip=chip))
+        return float(facts.achieved_flop_per_s[0, 0])
+
+    assert reached("bf16", "bf16") == pytest.approx(80.0)
+    assert reached("fp8", "bf16") == pytest.approx(20.0)
+    assert reached("int4", "bf16", peaks=(four_bit,)) == pytest.approx(20.0)
+    assert reached("fp8", "fp8") == pytest.approx(100.0)
+    assert reached("mxfp4", "fp8") == pytest.approx(25.0)
+    assert reached("mxfp4", "fp8", peaks=(four_bit,)) == pytest.approx(100.0)
+
+
 @given(density=st.floats(0.01, 1.0), share=st.floats(0.01, 1.0))
 def test_zeros_never_make_a_matmul_slower(density, share):
     chip = round_chip(skips=("unstructured",))

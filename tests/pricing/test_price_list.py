@@ -6,7 +6,7 @@ import pytest
 
 import planner as pl
 from planner.machines.software import Tuning
-from planner.machines.topology import Power
+from planner.machines.topology import Peak, Power
 from planner.models.operators import Experts, MatMul, Pointwise, Recurrent
 from planner.models.pruning import pruned
 from planner.pricing.formats import mostly_multiplied_in
@@ -521,6 +521,7 @@ def recurrent(**changes) -> Recurrent:
         (matmul(fused=True), 0.0, 0.0),
         (matmul(compute_dtype="fp8"), 1.0, 7.0),
         (matmul(compute_dtype="int8"), 1.0, 7.0),
+        (matmul(compute_dtype="fp4"), 1.0, 7.0),  # which the chip has not: in 8 bit
         (matmul(weight_dtype="int4"), 1.0, 2.0),  # stored in 4 bit, multiplied in 16
         (attention(), 1.0, 3.0),
         (recurrent(), 2.0, 3.0),
@@ -536,10 +537,20 @@ def test_each_operator_has_its_own_launch(operator, kernels, seconds):
         experts_overhead_s=5.0,
     )
     graph = chain(layer("a", operator))
+    bits = {"bf16": 100.0, "fp8": 200.0, "int8": 200.0}
+    peaks = tuple(Peak(dtype=dtype, flop_per_s=peak) for dtype, peak in bits.items())
     for stack, expected in ((software, seconds), (round_software(), kernels)):
-        machine = round_machine().replace(software=stack)
+        machine = round_machine(chip=round_chip(peaks=peaks)).replace(software=stack)
         table = table_of(graph, machine, operator_facts(graph, machine), 1, 1)
         assert table.overhead_s.tolist() == [[expected]]
+
+
+def test_what_a_chip_has_no_format_for_is_launched_as_what_it_multiplies_in_instead():
+    """Int8 on chips with fp8 and bf16: in 16 bit."""
+    machine = round_machine(software={"matmul_overhead_s": 2.0, "quantised_overhead_s": 7.0})
+    graph = chain(layer("a", matmul(compute_dtype="int8")))
+    table = table_of(graph, machine, operator_facts(graph, machine), 1, 1)
+    assert table.overhead_s.tolist() == [[2.0]]
 
 
 def asked(operator) -> str:
@@ -826,6 +837,12 @@ def test_tokens_are_dispatched_in_the_format_of_the_experts_where_the_software_d
     there = 1.0 + 1.0 + 264 * 5 / 3 / 2 / 10
     assert exchanged() == pytest.approx(2 * back)
     assert exchanged(quantised_dispatch=True) == pytest.approx(there + back)
+    # Where kernels quantise what they were sent, it goes there as wide as it comes back.
+    wide = exchanged(quantised_dispatch=True, dispatched_wide=("fp8",))
+    assert wide == pytest.approx(2 * back)
+    assert exchanged(quantised_dispatch=True, dispatched_wide=("nvfp4",)) == pytest.approx(
+        there + back
+    )
     half = exchanged(quantised_dispatch=True, hidden_exchange_share=0.5)
     assert half == pytest.approx((there + back) / 2)
 
@@ -926,3 +943,17 @@ def test_it_does_not_matter_which_node_holds_the_experts():
         prices.prices(split, step, reach_of(machine, split, first)).seconds for first in (0, 32)
     )
     assert there.tolist() == elsewhere.tolist()
+
+
+def test_experts_multiply_whole_tiles():
+    """Each of four experts, of which a token chooses two, has 2,048 of 4,096 tokens, and 64 places
+    beside them; at a peak of 0.01 FLOP/s arithmetic is all that counts."""
+    graph = chain(layer("e", experts()))
+    step = Step(tokens=4096.0, sequences=1.0, context_tokens=1.0, decode=False)
+    chip = round_chip(peaks=(Peak(dtype="bf16", flop_per_s=0.01),))
+
+    def arithmetic_s(tile):
+        machine = round_machine(chip=chip, software={"experts_tile_tokens": tile})
+        return causes(PriceList(graph, machine).prices(Split(), step, ALONE), 0)["compute"]
+
+    assert arithmetic_s(128) == pytest.approx(arithmetic_s(0) * (2048 + 64) / 2048)

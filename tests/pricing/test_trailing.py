@@ -2,6 +2,7 @@
 
 import math
 import random
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -146,6 +147,12 @@ def test_ranks_that_meet_in_every_layer_wait_for_the_one_with_the_most_prompts()
     assert synchronised(at, 0.006, 8, 1) == pytest.approx(0.048)
     # Two micro-batches share them out: 2 in each of a pass.
     assert synchronised(at, 24.0, 2, 2) == pytest.approx(24 * (2 + 0.5895 * 2**0.5) / 2, rel=1e-3)
+
+
+def test_prompts_that_wait_for_one_on_each_rank_hold_up_no_more_than_a_rank_has():
+    at = packing(10, 49, rounds=6, packs=False)
+    software = at.software.replace(balances_prompts=True)
+    assert synchronised(replace(at, software=software), 12.0, 8, 1) == 12.0
 
 
 def most_of(ranks: int, mean: float) -> float:

@@ -282,3 +282,16 @@ def test_an_open_batch_is_what_the_fuller_pool_holds_in_every_replica():
     both = pl.score_pooled_plan(pooled(*SPLIT, replicas=2), PAIR, two_pools(), work)
     assert (alone.batch_size, both.batch_size) == (5, 10)
     assert alone.memory_headroom_bytes == 2000 - 100 - 5 * 280 - 400
+
+
+def test_a_prefill_pool_has_a_prompt_in_each_replica_however_many_would_fit():
+    """Many sequences fit, but a plan that says nothing of a batch serves one prompt at a time."""
+    graph, topology = tiny_graph(2), tiny_topology(3)
+    work = pl.Workload(phase="prefill", batch_size=None, prompt_tokens=100, output_tokens=1)
+    groups = (ChipRange(first=0, count=1), ChipRange(first=1, count=1))
+    stage = PooledStage(pool="only", layers=graph.names, groups=groups)
+    cluster = Cluster(name="one", pools=(Pool(name="only", topology=topology),))
+    score = pl.score_pooled_plan(PooledPlan(stages=(stage,)), graph, cluster, work)
+    assert score.batch_size == 2
+    # Each replica's prompts come one by one, and each yields one token.
+    assert score.tokens_per_s == pytest.approx(2 / score.ttft_s)

@@ -48,3 +48,14 @@ def test_halving_a_box_of_a_fixed_batch_leaves_every_way_of_cutting_it():
         else:
             todo += one.halves()
     assert sorted(found) == [(1, 12), (2, 6), (3, 4), (4, 3), (6, 2), (12, 1)]
+
+
+def test_where_every_cut_counts_batches_are_cut_into_any_number_of_micro_batches():
+    todo, found = [Box(1, 7, (1, 7), (1, 7), every_cut=True)], []
+    while todo:
+        one = todo.pop()
+        if one.single:
+            found.append((one.micro_batches[0], one.micro_sequences[0]))
+        else:
+            todo += one.halves()
+    assert sorted(found) == [(1, 7), (2, 4), (3, 3), (4, 2), (5, 2), (6, 2), (7, 1)]

@@ -88,6 +88,50 @@ def test_where_the_batch_is_open_a_box_bounds_all_its_plans_whatever_memory_leav
     assert math.isfinite(least(box))
 
 
+@pytest.mark.parametrize("field", ["ttft_s", "tpot_s", "request_s", "tokens_per_s", "mbu_fraction"])
+@pytest.mark.parametrize("waits", [{}, {"layer_overhead_s": 1e-4, "layer_occupancy": 0.3}])
+@pytest.mark.parametrize("packs", [True, False])
+def test_a_box_of_a_settled_batch_bounds_all_ways_of_cutting_it(field, waits, packs):
+    from planner.solver.chain import exhaustive
+
+    software = tiny_software(
+        burst_share=0.1, interruption_share=0.9, packs_prompts=packs, handover_rounds=1.5, **waits
+    )
+    topology = tiny_topology(3, chip=tiny_chip(1e10), software=software)
+    several = candidates(tiny_moe(2), topology, field, batch_size=11, output_tokens=20)
+    (box, *_) = [box for box in several.boxes() if box.replicas == 1]
+
+    def least(one: Box) -> float:
+        """Of all its plans; each box on the way is checked against its own."""
+        problem = several.to_problem(one)
+        bound = math.inf if problem is None else exhaustive.solve(problem).objective
+        reached = (
+            bound if one.single else min((least(half) for half in one.halves()), default=math.inf)
+        )
+        assert bound <= reached * (1 + 1e-12)
+        return reached
+
+    assert box.every_cut
+    assert math.isfinite(least(box))
+
+
+def test_more_micro_batches_that_are_as_large_may_be_better():
+    """Nine sequences are cut in three or in four, three in the largest. The stages are free for
+    most of a pass, so that a fourth turn takes no time; and of the prompts of others those that
+    start with one of a micro-batch's own, and that it runs behind, are fewer."""
+    software = tiny_software(layer_overhead_s=1e-4, layer_occupancy=0.0, interruption_share=0.9)
+    graph = tiny_graph(4)
+    topology = tiny_topology(2, chip=tiny_chip(1e10), software=software)
+    work = pl.Workload(batch_size=9, prompt_tokens=8, output_tokens=20)
+    plan = pl.uniform_plan(graph, topology, pipeline_parallel=2)
+    three, four = (
+        pl.score_plan(plan.replace(micro_batches=parts), graph, topology, work) for parts in (3, 4)
+    )
+    assert four.tpot_s < three.tpot_s
+    result = pl.partition(graph, topology, work, minimize="tpot_s", space="any")
+    assert result.bound <= four.tpot_s
+
+
 def test_more_sequences_than_all_chips_can_hold_are_in_no_box():
     """Every plan that fits is within the bound on what a replica can hold, and some come near."""
     several = candidates(
