@@ -87,6 +87,7 @@ def _random_software(dice: random.Random, engine: Engine) -> Software:
         interruption_share=dice.choice((0.9, 0.6)),
         packs_prompts=dice.random() < 0.6,
         handover_rounds=1.5,
+        experts_tile_tokens=4.0,
         reserved_output_share=0.25,
     )
 

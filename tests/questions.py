@@ -80,6 +80,7 @@ def random_machine(dice: random.Random, graph: ModelGraph, **changes: Any) -> To
         burst_share=dice.choice((0.0, 0.1)),
         interruption_share=dice.choice((0.9, 0.6)),
         handover_rounds=1.5,
+        experts_tile_tokens=4.0,
         packs_prompts=dice.random() < 0.6,
         prefill_chunk_tokens=dice.choice((64, 256)),
     )

@@ -745,8 +745,9 @@ class Market:
         self.replicas = np.where(asked > 0, asked, self._suited(room))
 
     def _late(self, requests_per_s: Floats) -> Times:
-        """At the last batch. How long prompts hold up others is told at the first, where that is
-        least: for one sequence it need not shrink with the batch."""
+        """At the last batch. How long prompts hold up others, and how many rounds a first token
+        waits for, is told at the first, where that is least: for one sequence neither need shrink
+        with the batch."""
         highs = self.highs
         return self.space.meter.times(
             highs.moments,
@@ -754,6 +755,7 @@ class Market:
             highs.peaks,
             requests_per_s,
             trailing_s=self.early.trailing_s,
+            waiting_share=self.early.waiting_share,
         )
 
     @property

@@ -159,6 +159,9 @@ class Clock(NamedTuple):
     turn: int
     requests_per_s: float
     """That come to a replica; 0 where the batch is given."""
+    waiting_share: float | None = None
+    """Rounds that a first token waits for at least, in all of a box: alone it is handed out at
+    once, so that these grow with the batch. None: as under the schedule."""
 
     def turns(self, weight: float) -> Larger:
         """So many rounds of decode passes, others' prompts included.
@@ -207,7 +210,8 @@ class Clock(NamedTuple):
         # A round ends when the last stage is done with the first micro-batch, or the slowest stage
         # with all of them: whichever is later.
         decode = Sum.DECODE.at(self.end)
-        round_ = Larger(decode, Peak.ROUND.at(self.turn), often * at.waiting_share)
+        rounds_waited = at.waiting_share if self.waiting_share is None else self.waiting_share
+        round_ = Larger(decode, Peak.ROUND.at(self.turn), often * rounds_waited)
         turns = self.turns(float(rounds + waited * at.rounds))
         curves: tuple[Curve, ...] = ()
         if queued and self.requests_per_s > 0:

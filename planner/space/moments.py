@@ -142,6 +142,8 @@ class Times(NamedTuple):
     cycle_s: Floats
     trailing_s: Floats
     """A round in which prompts hold up whoever meets them."""
+    waiting_share: Floats
+    """Rounds of decode passes that a first token waits for."""
 
 
 class Meter:
@@ -307,9 +309,10 @@ class Meter:
         requests_per_s: float | Floats,
         *,
         trailing_s: Floats | None = None,
+        waiting_share: Floats | None = None,
     ) -> Times:
         """What requests wait in replicas that are each sent so many; 0 where the batch is given.
-        `trailing_s` as it is at another batch; None: at this one."""
+        `trailing_s` and `waiting_share` as they are at another batch; None: at this one."""
         if trailing_s is None:
             trailing_s = self.trailing_s(moments, sums, peaks)
         others_s = peaks.others_s
@@ -319,8 +322,8 @@ class Meter:
         # does is certain.
         whole_passes = (moments.passes == np.floor(moments.passes)) | (at.pool_prompts > 1)
         prompt_pass_s = np.where(whole_passes, sums.prefill_s, peaks.prefill_s)
-        sequences = np.asarray(moments.batch.sequences, dtype=float)
-        waiting = at.waiting_among(np.maximum(0.0, others_in_flight(self.workload, sequences)))
+        if waiting_share is None:
+            waiting_share = self.waiting_share(moments)
         for passes in np.unique(moments.passes):
             # Schedules differ in how many passes a prompt takes, at most.
             waits = waits_of(
@@ -332,7 +335,7 @@ class Meter:
                 others_s=others_s,
                 prompt_pass_s=prompt_pass_s,
                 prompt_slowest_s=peaks.prefill_s,
-                waiting_share=waiting,
+                waiting_share=waiting_share,
             )
             alike = moments.passes == passes
             joined = np.where(alike, waits.joined_s, joined)
@@ -342,7 +345,13 @@ class Meter:
         whole = np.asarray(pipeline.request_s(joined, tpot, at.later_tokens + 1))
         cycle = self._cycle_s(at, prompt, whole, others_s)
         waited = queue + self.workload.cycles_waited * cycle
-        return Times(joined + waited, tpot, whole + waited, cycle, trailing_s)
+        return Times(joined + waited, tpot, whole + waited, cycle, trailing_s, waiting_share)
+
+    def waiting_share(self, moments: Moments) -> Floats:
+        """Rounds of decode passes that a first token waits for."""
+        sequences = np.asarray(moments.batch.sequences, dtype=float)
+        others = np.maximum(0.0, others_in_flight(self.workload, sequences))
+        return np.asarray(moments.at.waiting_among(others))
 
     def prompt_s(self, moments: Moments, peaks: Peaks) -> Floats:
         """Work of a prompt at the busiest stage, over the ranks that share out the sequences."""

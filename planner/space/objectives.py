@@ -78,7 +78,8 @@ class Corner:
         """Of the requests of one replica."""
         rate = self.basis.workload.requests_per_s
         each = 0.0 if rate is None else rate / self.box.replicas
-        return Clock(self.ends[self.passes], self.passes, self.turns, each)
+        waiting = min(at.waiting_share for at in self.ends)
+        return Clock(self.ends[self.passes], self.passes, self.turns, each, waiting)
 
     @property
     def held(self) -> Sum:

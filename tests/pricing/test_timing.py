@@ -25,11 +25,13 @@ from planner.pricing.timing import (
     crossing_bytes,
     hop_between,
     interruptions_s,
+    more_of,
     passes_of,
     slowest_timing,
     steps_of_cycle,
     timing_from,
     timing_of,
+    trail_of,
     useful_of_cycle,
     waits_of,
 )
@@ -369,7 +371,8 @@ def test_the_first_token_waits_half_a_round_and_for_prompts_that_came_in_a_burst
 
 def test_ranks_that_share_out_sequences_share_out_prompts():
     ranks = stage("a", chips=2), stage("b", first=2, chips=1)
-    timing = by_hand(served(4, 4), *ranks)
+    at = served(4, 4)
+    timing = by_hand(at, *ranks)
     # The first stage sees one other prompt on each of two ranks, so seldom that no two meet in a
     # pass: both hold up everyone, 32 s; the second all three, 30 s. Half of that over ten tokens:
     # the first is in use for 16 + 1.6 s, the second for 12 + 1.5 s.
@@ -379,8 +382,10 @@ def test_ranks_that_share_out_sequences_share_out_prompts():
     own = 1 - math.exp(-0.15 / 4)
     held_up = met * (8 + 2) + also * 5
     behind = (also + 2 * (0.15 - also) / 4) * 5 + own * 3  # at the second stage
-    assert timing.trail.round_s == pytest.approx((1 - met) * 16 + held_up + behind)
-    assert timing.trail.round_s < 17.6
+    more = more_of(at, timing.prefill, timing.prefill)
+    trail = trail_of(at, np.array([1.0, 3.0]), timing.decode, timing.prefill, more)
+    assert trail.round_s == pytest.approx((1 - met) * 16 + held_up + behind)
+    assert trail.round_s < 17.6
     assert (
         timing.prompt_s == 10.0
     )  # two passes of 5 s at the second stage; 8 s on each rank of the first

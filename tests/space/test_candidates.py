@@ -65,13 +65,19 @@ def test_a_box_bounds_all_its_plans():
         "mbu_fraction",
     ],
 )
-def test_where_the_batch_is_open_a_box_bounds_all_its_plans_whatever_memory_leaves_of_it(field):
+@pytest.mark.parametrize("handover_rounds", [0.0, 16.0])
+def test_where_the_batch_is_open_a_box_bounds_all_its_plans_whatever_memory_leaves_of_it(
+    field, handover_rounds
+):
     from planner.solver.chain import exhaustive
 
-    topology = tiny_topology(
-        2, chip=tiny_chip(80e6), software=tiny_software(burst_share=0.1, interruption_share=0.9)
+    software = tiny_software(
+        burst_share=0.1, interruption_share=0.9, handover_rounds=handover_rounds
     )
-    several = candidates(tiny_graph(2), topology, field, batch_size=None, output_tokens=20)
+    topology = tiny_topology(2, chip=tiny_chip(80e6), software=software)
+    several = candidates(
+        tiny_graph(2), topology, field, batch_size=None, prompt_tokens=256, output_tokens=2
+    )
     (box, *_) = [box for box in several.boxes() if box.replicas == 1]
     assert 4 < box.all_sequences[1] < box.micro_batches[1] * box.micro_sequences[1]
 

@@ -93,6 +93,21 @@ def test_no_bound_lies_above_the_value_of_a_plan_of_its_span(seed):
             assert bound <= value * (1 + 1e-9), found
 
 
+def test_one_sequence_that_waits_for_nobody_may_be_worth_more_than_several():
+    """Alone a token is handed out at once; among others after 16 rounds."""
+    software = tiny_software(engine=tiny_engine(), most_sequences=4, handover_rounds=16.0)
+    work = OPEN.replace(prompt_tokens=16, output_tokens=2)
+    space = space_of(tiny_graph(2), machine(1, software=software), work, "usd_per_million_tokens")
+    (_, alone), *_ = space.spans()
+    assert alone.single
+    every = space.whole(alone)
+    assert (every.first, every.last) == (1, 4)
+    values = {found.span.first: value for found, value in values_of(space, every).items()}
+    assert values[1] < min(values[number] for number in (2, 3, 4))
+    (bound,) = space.vectors([every])[:, 0]
+    assert bound <= values[1]
+
+
 @pytest.mark.slow
 @given(st.integers(0, 2**32))
 def test_a_tightened_bound_lies_between_the_even_one_and_every_value(seed):
