@@ -1,9 +1,9 @@
 """`python -m benchmarks.scores [CHECKOUT]`: what scoring a plan takes here, and beside another
 checkout of this repository.
 
-CPU time of one `score_plan`, of llama-3.1-70b in fp8 split eight ways on 8 H100, with a batch of 8
-and with an open batch. The checkouts are measured in turn, each in processes of its own, and of
-each the quickest counts: on a busy machine all else is noise.
+CPU time of one `score_plan` of llama-3.1-70b in fp8 on 8 H100: split eight ways with a batch of 8
+and with an open batch, and in a pipeline of eight stages. The checkouts are measured in turn, each
+in processes of its own, and of each the quickest counts: on a busy machine all else is noise.
 """
 
 import argparse
@@ -15,7 +15,12 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parents[1]
-BATCHES = {"a batch of 8": 8, "an open batch": None}
+CASES = {
+    "a batch of 8": ({"tensor_parallel": 8}, 8),
+    "an open batch": ({"tensor_parallel": 8}, None),
+    "eight stages": ({"pipeline_parallel": 8}, 64),
+}
+"""How the model is split, and the batch."""
 MEASURE = "--measure"
 ROUNDS = 12
 """In turn, for each checkout."""
@@ -26,14 +31,14 @@ READINGS = 6
 
 
 def score_seconds() -> dict[str, float]:
-    """CPU time of one score with each batch, by the planner that is imported. [s]"""
+    """CPU time of one score in each case, by the planner that is imported. [s]"""
     import planner as pl
 
     graph = pl.load_model("llama-3.1-70b", weight_dtype="fp8")
     machine = pl.load_topology("hgx-h100", chips=8)
-    plan = pl.uniform_plan(graph, machine, tensor_parallel=8)
     found = {}
-    for name, batch_size in BATCHES.items():
+    for name, (degrees, batch_size) in CASES.items():
+        plan = pl.uniform_plan(graph, machine, **degrees)
         work = pl.Workload(batch_size=batch_size, prompt_tokens=1024, output_tokens=256)
         pl.score_plan(plan, graph, machine, work)
         readings = []
@@ -57,12 +62,12 @@ def measured(checkout: Path) -> dict[str, float]:
 
 
 def compared(checkouts: list[Path], rounds: int) -> list[dict[str, float]]:
-    """The least CPU time of each checkout, with each batch. [s]"""
-    least = [dict.fromkeys(BATCHES, float("inf")) for _ in checkouts]
+    """The least CPU time of each checkout, in each case. [s]"""
+    least = [dict.fromkeys(CASES, float("inf")) for _ in checkouts]
     for _ in range(rounds):
         for known, checkout in zip(least, checkouts, strict=True):
             taken = measured(checkout)
-            for name in BATCHES:
+            for name in CASES:
                 known[name] = min(known[name], taken[name])
     return least
 
@@ -79,7 +84,7 @@ def main() -> None:
         return
     checkouts = [HERE] if options.checkout is None else [HERE, options.checkout.resolve()]
     here, *others = compared(checkouts, options.rounds)
-    for name in BATCHES:
+    for name in CASES:
         line = f"score_plan with {name:<14}{1e3 * here[name]:>8.3f} ms"
         for other in others:
             line += f"{1e3 * other[name]:>10.3f} ms there   × {here[name] / other[name]:.2f}"

@@ -225,19 +225,17 @@ class PriceList:
         shares = _shares(split, steps, whole=whole)
         work = self._worked(table, shares)
         by_arithmetic = work.arithmetic_s >= work.traffic_s
-        columns = [
-            np.where(by_arithmetic, work.arithmetic_s, 0.0),
-            np.where(by_arithmetic, 0.0, work.traffic_s),
-            self._collective_s(table, split, shares.tokens, shares.rows, reach),
-            table.overhead_s + np.zeros(len(steps)),
-            work.flop,
-            work.moved_bytes,
-        ]
-        # All sums over the operators of each kind at once: shape (kinds, columns × steps).
-        summed = table.steps_by_kind(np.concatenate(columns, axis=1))
-        figures = summed.T.reshape(len(columns), len(steps), len(self.counts))
-        seconds = figures[: len(CAUSES)]
-        flop, moved = figures[len(CAUSES) :]
+        figures = np.empty((len(CAUSES) + 2, len(table.overhead_s), len(steps)))
+        figures[0] = np.where(by_arithmetic, work.arithmetic_s, 0.0)
+        figures[1] = np.where(by_arithmetic, 0.0, work.traffic_s)
+        figures[2] = self._collective_s(table, split, shares.tokens, shares.rows, reach)
+        figures[3] = table.overhead_s
+        figures[4] = work.flop
+        figures[5] = work.moved_bytes
+        # All sums over the operators of each kind at once: shape (figures, steps, kinds).
+        summed = np.add.reduceat(figures, table.first_row, axis=1).swapaxes(1, 2)
+        seconds = summed[: len(CAUSES)]
+        flop, moved = summed[len(CAUSES) :]
         seconds[CAUSES.index("overhead")] += self._layer_overhead_s
         return [
             Prices(seconds[:, number], flop[number], moved[number]) for number in range(len(steps))
