@@ -138,6 +138,31 @@ def test_more_micro_batches_that_are_as_large_may_be_better():
     assert result.bound <= four.tpot_s
 
 
+@pytest.mark.parametrize(
+    ("wait_s", "occupancy", "output_tokens"), [(2e-5, 0.0, 20), (2e-5, 0.3, 20), (1e-4, 0.3, 5)]
+)
+def test_waits_of_rounds_that_trail_a_prompt_are_those_of_the_score(
+    wait_s, occupancy, output_tokens
+):
+    """Two stages have four turns, which take longer than a pass with all its waits; whoever meets
+    a prompt trails it, and waits in each layer besides."""
+    from planner.solver.chain import exhaustive
+
+    software = tiny_software(
+        layer_overhead_s=wait_s, layer_occupancy=occupancy, interruption_share=0.9,
+        most_tensor_parallel=1, prefill_chunk_tokens=4096,
+    )  # fmt: skip
+    graph = tiny_graph(2)
+    topology = tiny_topology(2, chip=tiny_chip(0.8 * graph.weight_bytes), software=software)
+    traffic = {"batch_size": 4, "prompt_tokens": 500, "output_tokens": output_tokens}
+    asked, box = candidates(graph, topology, **traffic), Box(1, 4, (4, 4), (1, 1))
+    solution = exhaustive.solve(asked.to_problem(box))
+    plan = asked.to_plan(box, solution.runs)
+    assert len(plan.stages) == 2
+    score = pl.score_plan(plan, graph, topology, asked.workload)
+    assert solution.objective == pytest.approx(score.tpot_s, rel=1e-12)
+
+
 def test_more_sequences_than_all_chips_can_hold_are_in_no_box():
     """Every plan that fits is within the bound on what a replica can hold, and some come near."""
     several = candidates(
