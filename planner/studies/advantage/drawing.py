@@ -124,7 +124,8 @@ def caption_of(drawn: AdvantageMap) -> tuple[str, ...]:
         "prices: this package's catalogue and fits;"
         " points: the quickest row of each model in its published.csv"
     )
-    return tuple(f"{line[0].upper()}{line[1:]}." for line in (asked, drawn.proved, source))
+    searched = f"{drawn.proved}; no drafts, one pool for prompts and tokens"
+    return tuple(f"{line[0].upper()}{line[1:]}." for line in (asked, searched, source))
 
 
 def colour_of(machine: int) -> str:
