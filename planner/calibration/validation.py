@@ -11,7 +11,7 @@ import numpy as np
 from planner.answers.question import FIELDS, SAMPLE_FIELDS
 from planner.calibration.measurements import Measurement
 from planner.catalogue import load_model, load_topology
-from planner.errors import InputError, PlannerError
+from planner.errors import InfeasibleError, InputError, PlannerError
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
@@ -93,10 +93,19 @@ class _Run:
 
     def score(self, machine: Topology) -> Score:
         if self.last is None or self.last[0] is not machine:
-            plan, graph, workload = self.asked
-            score = score_plan(plan, graph, machine, workload, power_scope=self.scope)
-            self.last = machine, score
+            self.last = machine, self._scored(machine)
         return self.last[1]
+
+    def _scored(self, machine: Topology) -> Score:
+        plan, graph, workload = self.asked
+        try:
+            return score_plan(plan, graph, machine, workload, power_scope=self.scope)
+        except InfeasibleError:
+            if plan.batch_size is None:
+                raise
+        # A plan that fills the machine as it is may hold fewer on one whose constants have moved.
+        open_plan = plan.replace(batch_size=None)
+        return score_plan(open_plan, graph, machine, workload, power_scope=self.scope)
 
     def setting(self) -> Setting:
         plan, graph, workload = self.asked

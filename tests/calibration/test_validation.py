@@ -46,6 +46,14 @@ def test_the_best_plan_is_at_least_as_good_as_a_uniform_one():
     assert best.predicted() < uniform.predicted()
 
 
+def test_a_best_plan_that_fills_its_machine_holds_fewer_where_constants_leave_less_room():
+    # Else a fit would count a row whose plan no longer fits as predicted without an error.
+    full = ROW.replace(field="tokens_per_s", batch_size=None, plan="best", prompt_tokens=2048)
+    (case,), _ = cases_of([full])
+    half = with_value(case.topology, "software.usable_memory_fraction", 0.45)
+    assert 0 < case.predicted(half) < case.predicted()
+
+
 def test_a_collective_is_predicted_by_itself():
     row = Measurement(
         row_id="1", field="collective_s", value=1e-5, topology="superpod-h100", chips=16, ranks=4, ranks_per_node=2,
