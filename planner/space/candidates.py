@@ -71,7 +71,6 @@ from planner.space.measures import (
 from planner.space.objectives import Basis, measured
 from planner.workload import Workload
 
-
 PER_HELD_TOKEN = ("energy_per_token_j", "usd_per_million_tokens")
 """Fields that count the chips that are held for a token."""
 
@@ -144,6 +143,7 @@ class Candidates:
     def offer(self, splits: tuple[Split, ...]) -> None:
         """Allow stages these splits, ascending in chips, and no others."""
         self.splits = splits
+        self.__dict__.pop("filling", None)
         self.options = [*splits, *(splits if self.tied else ())]
         self.widths = np.array([split.chips for split in self.options], dtype=np.intp)
         self.takes = self.topology.software.most_sequences * np.array(
