@@ -10,6 +10,7 @@ taken at the low end, what only shrinks (time, energy, cost for one token) at th
 """
 
 import copy
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -55,6 +56,7 @@ from planner.scoring.score import Score
 from planner.solver.chain.packing import Packing
 from planner.solver.chain.problem import ChainProblem, Limit, Measure, Run
 from planner.space.boxes import Box, best_batch, least_parts
+from planner.space.filling import Filling
 from planner.space.layout import crossings_of, packing_of
 from planner.space.measures import (
     PEAKS,
@@ -68,6 +70,9 @@ from planner.space.measures import (
 )
 from planner.space.objectives import Basis, measured
 from planner.workload import Workload
+
+PER_HELD_TOKEN = ("energy_per_token_j", "usd_per_million_tokens")
+"""Fields that count the chips that are held for a token."""
 
 
 class Room(NamedTuple):
@@ -138,6 +143,7 @@ class Candidates:
     def offer(self, splits: tuple[Split, ...]) -> None:
         """Allow stages these splits, ascending in chips, and no others."""
         self.splits = splits
+        self.__dict__.pop("filling", None)
         self.options = [*splits, *(splits if self.tied else ())]
         self.widths = np.array([split.chips for split in self.options], dtype=np.intp)
         self.takes = self.topology.software.most_sequences * np.array(
@@ -267,31 +273,30 @@ class Candidates:
         return int(self.takes.max(initial=self.topology.software.most_sequences))
 
     def _most_sequences(self, replicas: int) -> int:
-        """More than so many no replica can hold, whatever its stages: all that they need does
-        not fill all that there is."""
+        """More than so many no replica can hold, whatever its stages."""
         budget = self.packing.widest(replicas)
-        software = self.topology.software
-        first = schedule_of(self.workload, software, 1, 1, 1)
-        able = [split for split in self.splits if split.chips <= budget]
-        if not able:
-            return 1
-        held = [self._holdings(split, first) for split in able]
-        ranks = np.array([[split.attention] for split in able])
-        width = np.array([[split.chips] for split in able])
+        most_ranks = max(split.attention for split in self.splits)
+        most = self.topology.software.most_sequences * most_ranks
+        return max(1, largest(lambda held: self.filling.fewest_chips(held) <= budget, most))
+
+    @functools.cached_property
+    def filling(self) -> Filling:
+        """How few chips hold so many sequences: of buffers and weights that a model reads twice,
+        the least."""
+        first = schedule_of(self.workload, self.topology.software, 1, 1, 1)
+        held = [self._holdings(split, first) for split in self.splits]
         fixed = np.array([one.weight_bytes - one.tied_bytes + one.kv_bytes_more for one in held])
         each = np.array([one.kv_bytes_per_sequence for one in held])
-        buffers = min(one.buffer_bytes for one in held)
-        room = self.prices.usable_bytes - buffers
-        counts = np.array(self.graph.kind_counts)
-
-        def fits(sequences: int) -> bool:
-            share = np.ceil(sequences / ranks)
-            taken = np.ravel(share) <= software.most_sequences
-            needed = (width * (fixed + share * each))[taken]
-            return bool(needed.min(axis=0) @ counts <= budget * room)
-
-        most_ranks = max(split.attention for split in able)
-        return max(1, largest(fits, software.most_sequences * most_ranks))
+        room = self.prices.usable_bytes - np.array([one.buffer_bytes for one in held])
+        kinds = self.graph.kind_of_layer
+        return Filling(
+            self.widths[: len(self.splits)],
+            np.array([split.attention for split in self.splits]),
+            fixed[:, kinds],
+            each[:, kinds],
+            room,
+            self.topology.software.most_sequences,
+        )
 
     def open_replicas(self) -> list[int]:
         """Numbers of replicas worth trying where the batch is open: of like replicas the more
@@ -457,8 +462,19 @@ class Candidates:
         )
 
     def measure(self, name: str, box: Box, ends: tuple[Schedule, ...]) -> Measure:
-        """A field of `Score` as a measure of sums and peaks, where the box has it best."""
-        return measured(name, self.basis, box, ends)
+        """A field of `Score` as a measure of sums and peaks, where the box has it best.
+
+        Memory leaves no sequence with fewer chips than so many. What is told for one of the most
+        sequences of a box, from the chips of a replica, is of a plan with fewer sequences too few
+        by their ratio: all of them need as many as at that share.
+        """
+        measure = measured(name, self.basis, box, ends)
+        if name not in PER_HELD_TOKEN or measure.held != Sum.CHIPS or not box.all_sequences[1]:
+            return measure
+        each = self.filling.least_chips_each(box.least_sequences, box.sequences(1))
+        # Where no chips hold so many, the box is empty, as its problem finds.
+        least = each * box.sequences(1) if math.isfinite(each) else 0.0
+        return replace(measure, least_held=least)
 
     def _seconds(self, split: Split, step: Step, *, whole: bool) -> Floats:
         """Of one step by kind of layer: boxes share most of their steps."""

@@ -127,7 +127,7 @@ class MeasureBound:
                 loads = np.maximum(peaks[:, peak, None], spread[:, peak])
                 either = either + taken.pair.weight * loads
             cost = np.maximum(cost, either)
-        cost = cost * (sums[:, measure.held, None] + spent)
+        cost = cost * np.maximum(sums[:, measure.held, None] + spent, measure.least_held)
         return np.where(spent <= (self.budget - slots)[:, None], cost, np.inf)
 
     def _spread(
@@ -138,8 +138,14 @@ class MeasureBound:
         assert self.held is not None
         least = max(float(self.held.cost[item]), 1e-9)
         most = np.maximum(least, self.budget - slots)
-        spent = np.clip(np.sqrt(held * work / np.maximum(beside, 1e-300)), least, most)
-        return np.asarray((held + spent) * (beside + work / spent))
+        spent = np.sqrt(held * work / np.maximum(beside, 1e-300))
+        # Slots that count in any case are free to spread the work over.
+        spent = np.clip(np.maximum(spent, self.measure.least_held - held), least, most)
+        return np.asarray(self._counted(held + spent) * (beside + work / spent))
+
+    def _counted(self, held: Floats) -> Floats:
+        """What the sum that is held counts for."""
+        return np.maximum(held, self.measure.least_held)
 
     def _priced(self, item: int, whole: Floats, spent: Floats) -> Floats:
         """The whole with the rest's cost if the rest takes no more than so many slots."""
@@ -149,23 +155,24 @@ class MeasureBound:
     def _product(
         self, item: int, held: Floats, slots: NDArray[np.intp], whole: Floats, by_peak: Floats
     ) -> Floats:
-        """Least of (slots held) × (cost): at a corner of the hull, at its ends, or where it
-        meets the peaks' own bound."""
+        """Least of (slots held) × (cost): at a corner of the hull, at its ends, where it meets
+        the peaks' own bound, or where slots begin to count."""
         assert self.held is not None
         least, left = self.held.cost[item], np.maximum(self.budget - slots, 0.0)
         if not (np.isfinite(least) and self.held_slots and len(self.priced) > 1):
-            return np.asarray((held + least) * np.maximum(self._priced(item, whole, left), by_peak))
+            total = np.maximum(self._priced(item, whole, left), by_peak)
+            return np.asarray(self._counted(held + least) * total)
         dearer = [(rest.cost[item], rest.slot_price) for rest in self.priced]
         corners = [np.full(len(held), (d - c) / (q - p)) for (c, p), (d, q) in pairwise(dearer)]
         meeting = np.maximum.reduce(
             [(whole + cost - by_peak) / price for cost, price in dearer[1:]]
         )
         best = np.full(len(held), np.inf)
-        for corner in (np.full(len(held), least), *corners, meeting, left):
+        free = self.measure.least_held - held
+        for corner in (np.full(len(held), least), *corners, meeting, free, left):
             spent = np.clip(corner, least, np.maximum(least, left))
-            best = np.minimum(
-                best, (held + spent) * np.maximum(self._priced(item, whole, spent), by_peak)
-            )
+            total = np.maximum(self._priced(item, whole, spent), by_peak)
+            best = np.minimum(best, self._counted(held + spent) * total)
         return best
 
 

@@ -77,7 +77,7 @@ class Curve(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Measure:
     """total = sums·X + peaks·Y + weight × the largest of what each pair names + f(Y[peak]) for
-    each curve; whole = total × (X[held] where there is one).
+    each curve; whole = total × (X[held], no less than `least_held`, where there is one).
 
     The value is scale × whole, or the least of the `lines` over that; where it is `averaged`, it is
     divided by the total. An average does not grow with the total: bounds take the most that this
@@ -95,13 +95,17 @@ class Measure:
     scale: float = 1.0
     lines: tuple[Line, ...] = ()
     averaged: bool = False
+    least_held: float = 0.0
+    """What the sum that is held counts for at least."""
 
     def value(self, sums: Floats, peaks: Floats) -> Floats:
         """Of one or many (sums, peaks), each along the last axis."""
         total = sums @ self.sums + self.of_peaks(peaks)
         for pair in self.larger:
             total = total + pair.weight * pair.of(sums, peaks)
-        whole = total if self.held is None else total * sums[..., self.held]
+        whole = total
+        if self.held is not None:
+            whole = total * np.maximum(sums[..., self.held], self.least_held)
         value = self.lined(self.scale * whole)
         if not self.averaged:
             return value
