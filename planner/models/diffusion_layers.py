@@ -291,7 +291,9 @@ class _TransformerMaker:
         width = denoiser.width
 
         # Linear attention has a state as large as a head is wide, in place of a key for each token.
-        fixed = {"fixed_tokens": denoiser.head_dim} if denoiser.linear_attention else {}
+        fixed: dict[str, object] = {}
+        if denoiser.linear_attention:
+            fixed = {"fixed_tokens": denoiser.head_dim, "linear": True}
         return [
             maker.matmul(f"{name} query key value", hidden, 3 * width, tokens_factor=factor),
             Pointwise(name=f"{name} rotation", width=2 * width, split=True, tokens_factor=factor),
