@@ -520,7 +520,7 @@ class PriceList:
         """
         apart = 4 if self.topology.software.exchanges_apart else 1
         shuffled = tokens * np.asarray(table.demand.shuffled_bytes_per_token)
-        seconds = np.zeros_like(shuffled)
+        seconds: Floats = np.zeros(np.shape(shuffled))
         for ways, rows in self._rows_of_ways(split, spans).items():
             sent = shuffled[rows]
             inner = within(spans, split.tensor * ways)
