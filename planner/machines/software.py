@@ -217,6 +217,9 @@ class Software(Record):
     launches_ahead: bool = False
     """Whether the host of a diffusion model launches a step's operators and collectives while the
     chip still works on earlier ones, so that a step takes as long as the slower of the two."""
+    exchanges_apart: bool = False
+    """Whether queries, keys, values and outputs each change hands in a collective of their own
+    where chips share out a sequence; else all together."""
     stores_kept_in: Dtype | None = None
     """What it stores those matmuls in that a 4-bit checkpoint keeps in 16 bit; None: as they are."""
     widens_in_memory: tuple[str, ...] = ()

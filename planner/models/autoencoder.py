@@ -90,6 +90,7 @@ class _Maker:
             causal=False,
             cached=False,
             fixed_tokens=keys,
+            linear=keys > 0,
             tokens_factor=self.factor(level) / apart,
         )
 

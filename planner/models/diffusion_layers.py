@@ -291,11 +291,19 @@ class _TransformerMaker:
         width = denoiser.width
 
         # Linear attention has a state as large as a head is wide, in place of a key for each token.
-        fixed = {"fixed_tokens": denoiser.head_dim} if denoiser.linear_attention else {}
+        linear = denoiser.linear_attention
+        state = denoiser.head_dim if linear else 0
         return [
             maker.matmul(f"{name} query key value", hidden, 3 * width, tokens_factor=factor),
             Pointwise(name=f"{name} rotation", width=2 * width, split=True, tokens_factor=factor),
-            maker.attention(name, denoiser.heads, denoiser.head_dim, factor, **fixed),
+            maker.attention(
+                name,
+                denoiser.heads,
+                denoiser.head_dim,
+                factor,
+                fixed_tokens=state,
+                linear=linear,
+            ),
             maker.matmul(f"{name} output", width, hidden, "inputs", tokens_factor=factor),
         ]
 

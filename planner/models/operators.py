@@ -134,6 +134,9 @@ class Attention(Record):
     fixed_tokens: Annotated[int, Field(ge=0)] = 0
     """Keys that every token sees in place of its sequence's own: a text in cross attention, and
     the width of a head in linear attention, whose state is as large; 0: its sequence's."""
+    linear: bool = False
+    """Whether those are the state of linear attention, to which each token of the sequence adds
+    its own key and value."""
     tokens_factor: Factor = 1.0
 
     @property
@@ -155,9 +158,10 @@ class Attention(Record):
         cached = kv_heads * self.cached_width
         seen = self._seen_contexts
 
-        # Keys from a cache, or of fixed tokens, are not among what comes in with the token.
+        # Keys from a cache, or of a text, are not among what comes in with the token.
+        of_text = self.fixed_tokens > 0 and not self.linear
         comes_in = heads * self.key_width
-        if not self.cached and not self.fixed_tokens:
+        if not self.cached and not of_text:
             comes_in += cached
 
         return Demand(
@@ -168,7 +172,7 @@ class Attention(Record):
             written_bytes_per_token=heads * self.value_width * stream,
             kv_bytes_per_token=cached * bytes_of(self.kv_dtype) if self.cached else 0.0,
             window_tokens=float(self.window_tokens or UNLIMITED_TOKENS),
-            shuffled_bytes_per_token=0.0 if self.fixed_tokens else (queried + cached) * stream,
+            shuffled_bytes_per_token=0.0 if of_text else (queried + cached) * stream,
             activation_bytes_per_token=queried * stream,
         ).for_tokens(self.tokens_factor)
 

@@ -54,6 +54,16 @@ def spans_of(topology: Topology, first: int, count: int) -> Spans:
     return tuple(_units_spanned(level, first, first + count - 1) for level in topology.levels)
 
 
+def within(spans: Spans, ranks: int) -> Spans:
+    """Those of the first `ranks` of a group: the innermost levels first."""
+    inner = []
+    for units in spans:
+        taken = min(units, ranks)
+        inner.append(taken)
+        ranks = math.ceil(ranks / taken)
+    return tuple(inner)
+
+
 def _units_spanned(level: Level, first: int, last: int) -> int:
     """The most units of a level that chips `first` to `last` have within one unit of the next
     level."""

@@ -21,8 +21,16 @@ from planner.machines.topology import Topology
 from planner.models.demand import Demand, Numbers
 from planner.models.dtypes import Zeros
 from planner.models.graph import ModelGraph
-from planner.models.operators import Experts
-from planner.pricing.collectives import EXCHANGES, Collectives, Copies, Spans, offers, spans_of
+from planner.models.operators import Attention, Experts
+from planner.pricing.collectives import (
+    EXCHANGES,
+    Collectives,
+    Copies,
+    Spans,
+    offers,
+    spans_of,
+    within,
+)
 from planner.pricing.formats import peak_flop_per_s
 from planner.pricing.operator_table import (
     OperatorFacts,
@@ -167,6 +175,7 @@ class PriceList:
         """Layers of each kind, shape (kinds,)."""
         self._collectives = topology.kept(Collectives)
         self._tables: dict[tuple[int, int], OperatorTable] = {}
+        self._ways: dict[tuple[Split, Spans], dict[int, NDArray[np.intp]]] = {}
         self._copies: dict[tuple[int, Spans], list[tuple[NDArray[np.intp], Copies]]] = {}
         software = topology.software
         chip = topology.chip
@@ -491,11 +500,63 @@ class PriceList:
                 asked = np.where(table.cache_ranks > 1.0, asked, 0.0)
                 seconds += self._sent_s("all_to_all", reach.tensor, asked)
         if split.sequence > 1:
-            shuffled = tokens * np.asarray(demand.shuffled_bytes_per_token)
-            seconds += self._sent_s("all_to_all", reach.sequence, shuffled)
+            seconds += self._resequenced_s(table, split, tokens, reach.sequence)
         if split.expert > split.tensor:
             seconds += self._exchanged_s(table, split.expert, reach.expert, tokens)
         return seconds
+
+    def _resequenced_s(
+        self, table: OperatorTable, split: Split, tokens: Floats, spans: Spans
+    ) -> Floats:
+        """What it takes that each token sees the whole of a sequence that chips share out, shape
+        (rows, steps): they exchange tokens for heads [1], as far as whole heads go round, and
+        beyond that pass keys and values on in a ring, one hop after the other [2, 3].
+
+        [1] S. A. Jacobs et al., "DeepSpeed Ulysses", 2023.
+        [2] H. Liu, M. Zaharia, P. Abbeel, "Ring attention with blockwise transformers for
+            near-infinite context", 2023.
+        [3] J. Fang, S. Zhao, "USP: a unified sequence parallelism approach for long context
+            generative AI", 2024.
+        """
+        apart = 4 if self.topology.software.exchanges_apart else 1
+        shuffled = tokens * np.asarray(table.demand.shuffled_bytes_per_token)
+        seconds: Floats = np.zeros(np.shape(shuffled))
+        for ways, rows in self._rows_of_ways(split, spans).items():
+            sent = shuffled[rows]
+            inner = within(spans, split.tensor * ways)
+            exchanged = self._sent_s("all_to_all", inner, sent / apart)
+            seconds[rows] = (apart if ways > 1 else 0) * exchanged
+
+            hops = split.sequence // ways - 1
+            if hops:
+                passed = self._sent_s("send_recv", spans, sent * self._passed_share[rows])
+                seconds[rows] += hops * passed
+        return seconds
+
+    def _rows_of_ways(self, split: Split, spans: Spans) -> dict[int, NDArray[np.intp]]:
+        """The rows of operators by how many ways their heads are shared out over the chips of a
+        sequence: all of them where the software passes nothing on, with some heads left empty."""
+        if (split, spans) not in self._ways:
+            rings = offers(self.topology, "send_recv", spans)
+            rows: dict[int, list[int]] = {}
+            for row, operator in enumerate(self.graph.operators):
+                ways = split.sequence
+                if rings and isinstance(operator, Attention):
+                    ways = math.gcd(max(1, operator.heads // split.tensor), split.sequence)
+                rows.setdefault(ways, []).append(row)
+            self._ways[split, spans] = {ways: np.array(at) for ways, at in rows.items()}
+        return self._ways[split, spans]
+
+    @cached_property
+    def _passed_share(self) -> Floats:
+        """Keys and values, of all that changes hands around each operator, shape (rows, 1)."""
+        shares = np.zeros((len(self.graph.operators), 1))
+        for row, operator in enumerate(self.graph.operators):
+            if isinstance(operator, Attention):
+                keys = operator.kv_heads * operator.cached_width
+                queries = operator.heads * (operator.key_width + operator.value_width)
+                shares[row] = keys / (keys + queries)
+        return shares
 
     def _exchanged_s(
         self, table: OperatorTable, ranks: int, spans: Spans, tokens: Floats

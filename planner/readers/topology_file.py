@@ -118,6 +118,7 @@ FLAGS = (
     "balances_prompts",
     "pads_heads",
     "launches_ahead",
+    "exchanges_apart",
     "leaves_chips_without_heads",
     "packs_prompts",
     "quantised_dispatch",

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.models.operators import Attention, Experts
+from planner.models.operators import Attention, Experts, plain_attention
 from tests.instances import tiny_graph, tiny_moe
 from tests.models.layers import (
     ATTENTION,
@@ -340,6 +340,24 @@ def test_cross_attention_grows_with_the_tokens_alone():
         == 100 * 77 * 4 * 1024
     )
     assert crossed.shuffled_bytes_per_token == 0
+
+
+def test_linear_attention_reads_and_exchanges_its_own_keys_beside_a_state():
+    # 8 heads of 64: queries, keys and values come in, and results change hands with them.
+    linear = plain_attention(
+        "a",
+        8,
+        64,
+        kv_dtype="bf16",
+        compute_dtype="bf16",
+        causal=False,
+        cached=False,
+        fixed_tokens=64,
+        linear=True,
+    ).demand()
+    assert linear.flop(100.0, 50.0, 1.0, False) == 100 * 64 * 4 * 8 * 64
+    assert linear.read_bytes_per_token == 3 * 8 * 64 * 2
+    assert linear.shuffled_bytes_per_token == 4 * 8 * 64 * 2
 
 
 def deepseek_experts() -> Experts:

@@ -21,6 +21,7 @@ from planner.pricing.collectives import (
     hop_s,
     offers,
     spans_of,
+    within,
 )
 from tests.by_hand import round_machine
 from tests.instances import (
@@ -34,6 +35,13 @@ from tests.instances import (
 KINDS = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast", "send_recv")
 MB = 1e6
 """Over a link of 100 GB/s it takes 10 µs."""
+
+
+def test_the_first_ranks_of_a_group_fill_its_innermost_units():
+    assert within((8, 2), 4) == (4, 1)
+    assert within((8, 2), 8) == (8, 1)
+    assert within((8, 2), 16) == (8, 2)
+    assert within((3, 2), 4) == (3, 2)  # two nodes, as the whole group lies
 
 
 def kernel(algorithm="ring", **changes):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import planner as pl
-from planner.machines.software import Tuning
+from planner.machines.software import CollectiveKernel, Tuning
 from planner.machines.topology import Peak, Power
 from planner.models.operators import Experts, MatMul, Pointwise, Recurrent
 from planner.models.pruning import pruned
@@ -455,6 +455,39 @@ def test_chips_that_share_out_a_sequence_shuffle_what_attention_needs():
     decode = Step(tokens=2.0, sequences=2.0, context_tokens=6.0, decode=True)
     halves = PriceList(graph, machine).prices(split, decode, reach_of(machine, split, 0))
     assert halves.flop.tolist() == [2 * 3 * 40.0]  # two sequences, half of the context
+
+
+def test_heads_are_exchanged_as_far_as_they_go_round_and_the_rest_is_passed_on():
+    # 6 heads over 4 chips: 2 ways, and a ring of two such pairs.
+    six = attention(heads=6, kv_heads=6)
+    split, prompt = Split(sequence=4), Step(8.0, 1.0, 4.0, decode=False)
+    graph, machine = chain(layer("b", six)), round_machine(4)
+    prices = PriceList(graph, machine).prices(split, prompt, reach_of(machine, split, 0))
+    # Two of the eight tokens each. A token has 60 values of queries and results and 60 of keys and
+    # values, 2 B each: 480 B in all, 240 B of keys and values. Half of the 480 B goes to the other
+    # of the pair in 1 s + 1 s + 24 s, and one hop of 240 B takes 1 s + 1 s + 24 s.
+    assert causes(prices, 0)["collective"] == pytest.approx(26.0 + 26.0)
+
+    # Queries, keys, values and results by themselves: four collectives of 6 s of bytes each.
+    apart = round_machine(4, software={"exchanges_apart": True})
+    prices = PriceList(graph, apart).prices(split, prompt, reach_of(apart, split, 0))
+    assert causes(prices, 0)["collective"] == pytest.approx(4 * (1 + 1 + 6.0) + 26.0)
+
+    # 3 heads over 4 chips: a ring alone, of 3 hops with 120 B each.
+    odd = chain(layer("b", attention(heads=3, kv_heads=3)))
+    prices = PriceList(odd, machine).prices(split, prompt, reach_of(machine, split, 0))
+    assert causes(prices, 0)["collective"] == pytest.approx(3 * (1 + 1 + 12.0))
+
+
+def test_without_a_ring_heads_that_do_not_go_round_are_exchanged_all_the_same():
+    kinds = ("all_reduce", "all_gather", "all_to_all")
+    kernel = CollectiveKernel(algorithm="ring", kinds=kinds, base_latency_s=1.0)
+    machine = round_machine(4, software={"collectives": (kernel,)})
+    split, prompt = Split(sequence=4), Step(8.0, 1.0, 4.0, decode=False)
+    graph = chain(layer("b", attention(heads=3, kv_heads=3)))
+    prices = PriceList(graph, machine).prices(split, prompt, reach_of(machine, split, 0))
+    # Three quarters of two tokens' 120 B: 240 B in all.
+    assert causes(prices, 0)["collective"] == pytest.approx(1 + 1 + 0.75 * 240 / 10)
 
 
 def experts(**changes) -> Experts:
