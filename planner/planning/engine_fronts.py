@@ -85,7 +85,21 @@ class EngineFrontSearch:
             members.append(Member(plan=plan, score=self.candidates.score(plan)))
         sign = 1 if FIELDS[name].best == "least" else -1
         members.sort(key=lambda one: (sign * getattr(one.score, name), one.score.chips))
-        return tuple(members)
+        return self._unbeaten(members)
+
+    def _unbeaten(self, members: list[Member]) -> tuple[Member, ...]:
+        """Without those that another is as good as in every field, as they are scored: the search
+        adds up in another order, and may hold a tie to be better by the last digit."""
+        fields = self.candidates.question.fields
+        signs = [1.0 if FIELDS[field].best == "least" else -1.0 for field in fields]
+        figures = [[float(getattr(one.score, field)) for field in fields] for one in members]
+        costs = np.array(figures).reshape(len(members), len(fields)) * signs
+        kept: list[int] = []
+        # Whoever is as good as another comes after it, once all fields are sorted by.
+        for number in np.lexsort(costs.T[::-1]).tolist():
+            if not any((costs[other] <= costs[number]).all() for other in kept):
+                kept.append(number)
+        return tuple(members[number] for number in sorted(kept))
 
     # ── Rounds ───────────────────────────────────────────────────────────────────────────────
 
