@@ -195,7 +195,7 @@ def test_the_best_of_a_grid_is_near_the_proved_best_and_never_below(
         )
         gaps.append(dollars / best.bound - 1)  # a plan of fewer chips may stand above it
     assert min(gaps) > -1e-9
-    assert max(gaps) < 0.05
+    assert max(gaps) < 0.06
 
 
 def test_small_memories_put_embedding_and_head_on_stages_of_their_own():
