@@ -191,7 +191,13 @@ def _score_case(row: Measurement, loaded: _Loaded) -> Case:
         raise InputError(f"{row.field} is not known on {row.topology}")
     low, high = score.interval(row.field, 0.8)
     width = math.log(high / low) / 2 if low > 0 else 0.0
-    return Case(row, run.topology, predict, figure, width, run.setting(), score.evidence)
+    setting = run.setting()
+    if row.plan == "best":
+        # Which plan was run, nobody says: the row vouches for no degree of ours.
+        setting = setting._replace(
+            tensor_parallel=1, expert_parallel=1, stages=1, across_nodes=False
+        )
+    return Case(row, run.topology, predict, figure, width, setting, score.evidence)
 
 
 def _run(row: Measurement, loaded: _Loaded) -> _Run:

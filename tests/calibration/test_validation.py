@@ -46,6 +46,16 @@ def test_the_best_plan_is_at_least_as_good_as_a_uniform_one():
     assert best.predicted() < uniform.predicted()
 
 
+def test_a_best_plan_vouches_for_no_degrees():
+    eight = ROW.replace(model="llama-3.1-70b", chips=8)
+    (uniform, best), _ = cases_of(
+        [eight.replace(tensor_parallel=4, data_parallel=2), eight.replace(plan="best")]
+    )
+    assert uniform.setting.tensor_parallel == 4
+    assert (best.setting.tensor_parallel, best.setting.stages) == (1, 1)
+    assert best.setting.parameters == uniform.setting.parameters
+
+
 def test_a_best_plan_that_fills_its_machine_holds_fewer_where_constants_leave_less_room():
     # Else a fit would count a row whose plan no longer fits as predicted without an error.
     full = ROW.replace(field="tokens_per_s", batch_size=None, plan="best", prompt_tokens=2048)
