@@ -196,8 +196,8 @@ def left_out_of(recipe: Recipe) -> StackLeftOut:
 
 
 def cases_for(recipe: Recipe, fields: Sequence[str] = SPEED_FIELDS) -> list[Fitted]:
-    """All such fields that were measured on its stack, sorted so that equal machines and models follow each
-    other."""
+    """All such fields that were measured on its stack, sorted so that equal machines and models
+    follow each other."""
     if recipe.table == "kernels":
         timed = [row for row in read_kernels() if row.software == recipe.stack]
         return list[Fitted](kernel_cases(timed))

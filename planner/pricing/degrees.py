@@ -3,10 +3,10 @@ the space of plans.
 
 Each rule gives the fault of a degree in a sentence, or None. Heads are shared out whole over a
 tensor group, and key-value heads too, which may also be held in copies. Software that pads adds
-empty heads until they divide, but few leave a chip with empty heads alone. Experts are shared out whole too;
-software that holds some of them twice fills the ranks where their number does not divide. Sequence parallel degrees are no
-rule of a plan, since keys may go round a ring: the space has those alone in which tensor × sequence
-divides the heads likewise.
+empty heads until they divide, but few leave a chip with empty heads alone. Experts are shared out
+whole too; software that holds some of them twice fills the ranks where their number does not
+divide. Sequence parallel degrees are no rule of a plan, since keys may go round a ring: the space
+has those alone in which tensor × sequence divides the heads likewise.
 """
 
 from planner.machines.software import Software

@@ -436,8 +436,7 @@ def _entry_of(given: Any, field: str) -> Mapping[str, Any]:
         wrong = f"{shortened(min(unknown))} is not one of its fields"
     if wrong:
         raise InputError(
-            f"{field} must be a figure or a table with value, source, confidence, note and spread;"
-            f" {wrong}"
+            f"{field} must be a figure or a table with value, {listed(ORIGIN)}; {wrong}"
         )
     return entry
 

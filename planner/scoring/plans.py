@@ -59,7 +59,8 @@ def score_plan(
     `power_scope` says what counts as power: "chip", "system" or "facility" (with what the site
     loses); None takes the system's where it is known. `power_basis` says whether that is what is
     "drawn", or what is "provisioned" whatever is drawn; `price_basis` what a price pays for:
-    "chip", "node" or "rental". An InfeasibleError says what does not fit; an InputError, which rule the plan breaks.
+    "chip", "node" or "rental". An InfeasibleError says what does not fit; an InputError, which rule
+    the plan breaks.
     """
     machine = counted(topology, price_basis=price_basis, power_basis=power_basis)
     served = Served(graph, machine_for(graph, machine), workload)
