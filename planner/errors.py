@@ -13,7 +13,7 @@ Every message is one sentence that stands alone. A solver that broke our own rul
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -98,6 +98,16 @@ def nearest_names(name: str, known: Iterable[str], count: int = 3) -> tuple[str,
         )
 
     return tuple(sorted(plain, key=likeness)[:count])
+
+
+def check_word(given: str | None, known: Sequence[str], field: str) -> None:
+    """Refuse a word that is none of a few, with those that are nearest; None is no word."""
+    if given is None or given in known:
+        return
+    nearest = listed(nearest_names(str(given), known), "or")
+    raise InputError(
+        f"{field} must be {listed(known, 'or')}, not {str(given)!r}; did you mean {nearest}?"
+    )
 
 
 def plain_name(name: str) -> str:

@@ -19,7 +19,8 @@ OPENING = """# Calibration
 Written by `planner calibrate --shipped` (`make calibration`). Errors are factors: 10 % is off by a factor of 1.1 either way;
 a bias is the median of ln(predicted / measured)."""
 LEFT_OUT = """Each model, machine, source, maker of chips and generation of software in turn is predicted by constants that were
-fitted without it, as long as a quarter of a stack's rows is left; its interval is that of what was left. Of a stack with one of each, each row."""
+fitted without it, as long as a quarter of a stack's rows is left; its interval is that of what was left. Of a stack with
+one of each, each row."""
 EVIDENCE = """What the interval says of itself: rows like it were left (measured), a chip, a format or a load of theirs was only
 near (near measured), or neither (extrapolated)."""
 WORST = 5

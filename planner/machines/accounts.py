@@ -7,7 +7,7 @@ A basis is chosen once, before anything is planned: it makes another version of 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from planner.errors import InputError, listed, nearest_names
+from planner.errors import InputError, check_word, listed
 from planner.machines.cluster import Cluster
 from planner.machines.prices import (
     BASES,
@@ -64,12 +64,7 @@ def counted(
 
 def check_power_basis(basis: str | None, field: str = "power_basis") -> None:
     """Refuse what is no basis of watts, with those that are nearest."""
-    if basis is None or basis in POWER_BASES:
-        return
-    nearest = listed(nearest_names(str(basis), POWER_BASES), "or")
-    raise InputError(
-        f"{field} must be {listed(POWER_BASES, 'or')}, not {str(basis)!r}; did you mean {nearest}?"
-    )
+    check_word(basis, POWER_BASES, field)
 
 
 def priced(topology: Topology, basis: str) -> Topology:
@@ -165,11 +160,7 @@ def alike(
     What is asked for is taken; else what all have in common: of prices the first of `BASES`, of
     watts those drawn, else those provisioned, at the wall, else of the chips alone.
     """
-    machines = [
-        counted(one, price_basis=price_basis, power_basis=power_basis) for one in topologies
-    ]
-    machines = _alike_in_price(machines, must)
-    machines = _alike_in_basis(machines)
+    machines = alike_machines(topologies, price_basis, power_basis, must=must)
     if power_scope is None:
         machines = _alike_in_scope(machines, must)
     else:
@@ -203,12 +194,15 @@ def alike_machines(
     topologies: Sequence[Topology],
     price_basis: str | None = None,
     power_basis: str | None = None,
+    *,
+    must: Sequence[str] = (),
 ) -> list[Topology]:
-    """Machines that serve together, counted on one basis where all are known on one."""
+    """Machines that serve together, counted on one basis where all are known on one; where not all
+    prices are, an InputError says so if a field of `must` hangs on them."""
     machines = [
         counted(one, price_basis=price_basis, power_basis=power_basis) for one in topologies
     ]
-    return _alike_in_basis(_alike_in_price(machines, ()))
+    return _alike_in_basis(_alike_in_price(machines, must))
 
 
 def alike_pools(

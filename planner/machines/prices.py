@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from planner.cost.energy import hourly_usd
-from planner.errors import InputError, listed, nearest_names
+from planner.errors import InputError, check_word
 from planner.machines.origin import Confidence
 from planner.records import Record
 from planner.units import Dollars, Watts, parse_quantity
@@ -144,9 +144,4 @@ def repriced(price: Price, economics: Economics | None = None) -> Price:
 
 def check_basis(basis: str | None, field: str = "price_basis") -> None:
     """Refuse what is no basis, with those that are nearest."""
-    if basis is None or basis in BASES:
-        return
-    nearest = listed(nearest_names(str(basis), BASES), "or")
-    raise InputError(
-        f"{field} must be {listed(BASES, 'or')}, not {str(basis)!r}; did you mean {nearest}?"
-    )
+    check_word(basis, BASES, field)

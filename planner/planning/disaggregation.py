@@ -90,8 +90,7 @@ def disaggregate(
     started = time.monotonic()
     question = question_of(minimize, maximize, limits, power_scope, space=space)
     given = (prefill,) if decode is None else (prefill, decode)
-    bases = {"price_basis": price_basis, "power_basis": power_basis}
-    prefill, *others = alike_machines(given, **bases)
+    prefill, *others = alike_machines(given, price_basis, power_basis)
     decode = others[0] if others else None
     asked = _Asked(graph, workload, prefill, decode, handover(graph, workload, link), question)
     clock = _Clock(math.inf if time_limit_s is None else started + time_limit_s)
