@@ -1,8 +1,10 @@
 """Plans of which none is better than another in every field."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 from planner.answers.proof import Ended
+from planner.answers.question import FIELDS
 from planner.machines.engine import Space
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
@@ -21,6 +23,14 @@ class Member(Record):
 
     plan: Plan
     score: Score
+
+
+def best_first(members: Iterable[Member], name: str) -> tuple[Member, ...]:
+    """Those with the best of a field first; of equals the ones on the fewest chips."""
+    sign = 1 if FIELDS[name].best == "least" else -1
+    return tuple(
+        sorted(members, key=lambda one: (sign * getattr(one.score, name), one.score.chips))
+    )
 
 
 class Front(Ended):

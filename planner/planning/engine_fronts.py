@@ -12,9 +12,8 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from planner.answers.fronts import Member
+from planner.answers.fronts import Member, best_first
 from planner.answers.proof import StoppedBy
-from planner.answers.question import FIELDS
 from planner.solver.chain.cuts import Chain, bottlenecks, halves
 from planner.solver.chain.problem import Floats
 from planner.solver.chain.tradeoffs import Known
@@ -83,23 +82,19 @@ class EngineFrontSearch:
         for vector in self.known.vectors:
             plan = self.space.to_plan(self.members[vector.tobytes()])
             members.append(Member(plan=plan, score=self.candidates.score(plan)))
-        sign = 1 if FIELDS[name].best == "least" else -1
-        members.sort(key=lambda one: (sign * getattr(one.score, name), one.score.chips))
-        return self._unbeaten(members)
+        return self._unbeaten(best_first(members, name))
 
-    def _unbeaten(self, members: list[Member]) -> tuple[Member, ...]:
+    def _unbeaten(self, members: Iterable[Member]) -> tuple[Member, ...]:
         """Without those that another is as good as in every field, as they are scored: the search
         adds up in another order, and may hold a tie to be better by the last digit."""
-        fields = self.candidates.question.fields
-        signs = [1.0 if FIELDS[field].best == "least" else -1.0 for field in fields]
-        figures = [[float(getattr(one.score, field)) for field in fields] for one in members]
-        costs = np.array(figures).reshape(len(members), len(fields)) * signs
-        kept: list[int] = []
-        # Whoever is as good as another comes after it, once all fields are sorted by.
-        for number in np.lexsort(costs.T[::-1]).tolist():
-            if not any((costs[other] <= costs[number]).all() for other in kept):
-                kept.append(number)
-        return tuple(members[number] for number in sorted(kept))
+        scored = Known(len(self.candidates.question.fields), 0.0)
+        taken: dict[bytes, Member] = {}
+        for one in members:
+            vector = self.candidates.canonical_vector(one.score)
+            if scored.offer(vector):
+                taken[vector.tobytes()] = one
+        left = {vector.tobytes() for vector in scored.vectors}
+        return tuple(one for vector, one in taken.items() if vector in left)
 
     # ── Rounds ───────────────────────────────────────────────────────────────────────────────
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.answers.fronts import Front, Member
+from planner.answers.fronts import Front, Member, best_first
 from planner.answers.proof import StoppedBy
 from planner.answers.question import FIELDS, Question
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, UnknownNameError
@@ -167,10 +167,7 @@ class FrontSearch:
 
     def best_first(self, name: str) -> tuple[Member, ...]:
         """The plans that none beats, the best in a field first."""
-        members = [self.members[vector.tobytes()] for vector in self.known.vectors]
-        sign = 1 if FIELDS[name].best == "least" else -1
-        members.sort(key=lambda one: (sign * getattr(one.score, name), one.score.chips))
-        return tuple(members)
+        return best_first([self.members[vector.tobytes()] for vector in self.known.vectors], name)
 
     @property
     def stopped_by(self) -> StoppedBy:
@@ -272,10 +269,7 @@ class FrontSearch:
             plan = plan.replace(batch_size=plan.replicas * most * max(1, fitting))
             score = self._score(plan) if fitting else None
         if score is not None:
-            names = self.candidates.question.fields
-            vector = np.array(
-                [self.candidates.canonical(name, float(getattr(score, name))) for name in names]
-            )
+            vector = self.candidates.canonical_vector(score)
             if self.known.offer(vector):
                 self.members[vector.tobytes()] = Member(plan=plan, score=score)
 

@@ -440,6 +440,11 @@ class Candidates:
             return math.inf if value <= 0 else 1.0 / value
         return value
 
+    def canonical_vector(self, score: Score) -> Floats:
+        """All fields that are asked about, as the solver minimises them, shape (fields,)."""
+        names = self.question.fields
+        return np.array([self.canonical(name, float(getattr(score, name))) for name in names])
+
     def canonical_array(self, name: str, values: Floats) -> Floats:
         """The same of many values, infinite where there is no plan."""
         if FIELDS[name].best == "least":
