@@ -78,27 +78,29 @@ def _sampled(prices: PriceList, stage: Stage, at: Schedule, reach: Reach) -> Sam
     graph = prices.graph
     split = split_of(stage)
     away = offloaded_counts_of(stage, graph)
-    in_steps = np.array([kind[0].runs_per_sample is None for kind in graph.kinds], dtype=float)
-    once = np.array([kind[0].runs_per_sample == 1 for kind in graph.kinds], dtype=float)
+    in_steps, once = graph.runs_of_kinds(None), graph.runs_of_kinds(1)
     step, whole = at.prefill, whole_samples(graph, at.sequences)
     parts: list[tuple[PriceList | OffloadedPrices, Floats]] = [(prices, prices.counts - away)]
     if stage.offloaded:
         parts.append((prices.offloaded, away))
-    stepped, apart, launched = np.zeros((3, len(CAUSES)))
-    # Of a step of next to nothing what is left is the host's: launches, collectives' among them.
-    empty = step._replace(tokens=step.tokens * NEXT_TO_NOTHING)
+    stepped, apart = np.zeros((2, len(CAUSES)))
     work = np.zeros(2)
     for listed, counts in parts:
-        one, none = listed.prices_of_steps(split, [step, empty], reach)
+        (one,) = listed.prices_of_steps(split, [step], reach)
         (other,) = listed.prices_of_steps(Split(), [whole], reach)
         stepped += one.seconds @ (counts * in_steps)
-        launched += none.seconds @ (counts * in_steps)
         apart += other.seconds @ (counts * once)
-        stepped[CAUSES.index("overhead")] += listed.latent_s(step) @ (counts * in_steps)
-        apart[CAUSES.index("overhead")] += listed.latent_s(whole) @ (counts * once)
+        stepped[OVERHEAD] += listed.latent_s(step) @ (counts * in_steps)
+        apart[OVERHEAD] += listed.latent_s(whole) @ (counts * once)
         work += one.flop @ (counts * in_steps), one.moved_bytes @ (counts * in_steps)
     if prices.topology.software.launches_ahead:
-        stepped = launched_ahead(stepped, launched[COLLECTIVE])
+        # Of a step of next to nothing what is left is the host's: launches of collectives here.
+        empty = step._replace(tokens=step.tokens * NEXT_TO_NOTHING)
+        launched_s = 0.0
+        for listed, counts in parts:
+            (none,) = listed.prices_of_steps(split, [empty], reach)
+            launched_s += float(none.seconds[COLLECTIVE] @ (counts * in_steps))
+        stepped = launched_ahead(stepped, launched_s)
     host = float(host_s(prices.topology.software, 0))
     stepped[OVERHEAD] += host
     if once.any():
