@@ -284,6 +284,11 @@ class Software(Record):
     engine: Engine = Engine()
     """Which plans it can be started with."""
 
+    @property
+    def waits_in_layers(self) -> bool:
+        """Whether tokens wait in layers beside work and messages."""
+        return max(self.layer_overhead_s, self.layer_crossing_s) > 0
+
     @model_validator(mode="after")
     def check_shares(self) -> Self:
         if self.burst_share + self.interruption_share > 1 + 1e-9:

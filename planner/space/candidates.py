@@ -718,8 +718,7 @@ def most_in_flight(graph: ModelGraph, software: Software, stages: int) -> int:
     of S stages has an S-th of all that or more, so that S / o turns of it take as long as a pass.
     """
     least = len(graph.layers) if stages > 1 else 1
-    waits = max(software.layer_overhead_s, software.layer_crossing_s) > 0
-    if not waits:
+    if not software.waits_in_layers:
         return least
     if not software.layer_occupancy:
         return software.most_sequences

@@ -222,8 +222,7 @@ def _in_flight(
 def _free_turns(software: Software) -> Sequence[float]:
     """As shares of the stages: where these are free while a token waits, so many more that all of
     its wait can be filled (see `candidates.most_in_flight`)."""
-    waits = max(software.layer_overhead_s, software.layer_crossing_s) > 0
-    most = 1.0 / max(software.layer_occupancy, 1e-2) if waits else 1.0
+    most = 1.0 / max(software.layer_occupancy, 1e-2) if software.waits_in_layers else 1.0
     more = [one for n in range(1, 8) for one in (2.0**n, 1.5 * 2.0**n) if 2.0 < one <= most]
     return (*TURNS, *more, most) if most > TURNS[-1] else TURNS
 
