@@ -214,7 +214,7 @@ def fit_constants(
     """The constants that suit the cases, each counted with its weight, drawn towards `start` by
     `strength`; errors beyond `scale` count less and less."""
     names = list(start)
-    most = [0.0 if _is_share(name) else math.inf for name in names]
+    most = [0.0 if is_share(name) else math.inf for name in names]
     counted = np.ones(len(cases)) if weights is None else weights
     found = robust_minimum(
         lambda logs: _errors(cases, names, logs),
@@ -334,7 +334,7 @@ def slopes_of(cases: Sequence[Fitted], names: list[str], logs: Floats) -> Floats
 def _slopes(cases: Sequence[Fitted], names: list[str], logs: Floats, errors: Floats) -> Floats:
     slopes = np.zeros((len(cases), len(names)))
     for column, name in enumerate(names):
-        step = -STEP if _is_share(name) and logs[column] + STEP > 0 else STEP
+        step = -STEP if is_share(name) and logs[column] + STEP > 0 else STEP
         moved = logs.copy()
         moved[column] += step
         slopes[:, column] = (_errors(cases, names, moved) - errors) / step
@@ -345,7 +345,8 @@ def _errors(cases: Sequence[Fitted], names: list[str], logs: Floats) -> Floats:
     return errors_of(cases, values_at(names, logs))
 
 
-def _is_share(name: str) -> bool:
+def is_share(name: str) -> bool:
+    """Whether a constant, named by its path, is at most 1."""
     return name.endswith(("_efficiency", "_share", "_fraction"))
 
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from planner.calibration.covering import covers_of
-from planner.calibration.fitting import Fitted, errors_of, place_of, slopes_of, values_at, varied
+from planner.calibration.fitting import Fitted, errors_of, is_share, slopes_of, values_at, varied
 from planner.calibration.powers import LEAST_ROWS, NAMES, Drawn, Run, fit_runs
 from planner.calibration.robust import Floats
 from planner.calibration.validation import Case
@@ -122,7 +122,7 @@ def _without(whole: Whole, slopes: Floats, errors: Floats, weights: Floats) -> d
     names = list(whole.constants)
     here = np.log(np.array([whole.constants[name] for name in names]))
     begun = np.log(np.array([whole.start[name] for name in names]))
-    most = np.array([0.0 if _is_share(name) else math.inf for name in names])
+    most = np.array([0.0 if is_share(name) else math.inf for name in names])
     hold = whole.hold * len(errors) / max(1, len(whole.used))
     moved = np.zeros(len(names))
     for _ in range(STEPS):
@@ -133,10 +133,6 @@ def _without(whole: Whole, slopes: Floats, errors: Floats, weights: Floats) -> d
         step = np.linalg.solve(curvature, gradient)
         moved = np.clip(moved - step, -MOST_STEP, np.minimum(MOST_STEP, most - here))
     return values_at(names, here + moved)
-
-
-def _is_share(name: str) -> bool:
-    return place_of(name).field.endswith(("_efficiency", "_share", "_fraction"))
 
 
 def _fold(
