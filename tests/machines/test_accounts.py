@@ -15,15 +15,13 @@ from planner.machines.accounts import (
     with_economics,
     with_price,
 )
-from planner.machines.prices import Economics, Offer, Price, offered
+from planner.machines.prices import Economics, Price, offered
 from planner.machines.topology import Power, with_value
 from tests.by_hand import round_machine
 from tests.instances import FOLLOWING
 from tests.machines.test_cluster import line
+from tests.machines.test_prices import CHIP, NODE, RENTAL
 
-NODE = Offer(basis="node", purchase_usd=35_040.0, power_w=1000.0)
-CHIP = Offer(basis="chip", purchase_usd=17_520.0, power_w=500.0)
-RENTAL = Offer(basis="rental", rent_usd_per_chip_hour=3.0)
 GIVEN = round_machine(1, price=Price(usd_per_chip_hour=2.0, basis="given"))
 
 

@@ -7,6 +7,7 @@ import pytest
 import planner as pl
 from planner.answers.question import question_of
 from planner.machines.engine import Engine
+from planner.solver.chain import exhaustive
 from planner.space.boxes import Box
 from planner.space.candidates import Candidates, splits_of
 from planner.space.layout import packing_of
@@ -23,11 +24,20 @@ def candidates(graph=None, topology=None, field="tpot_s", limits=None, **work) -
     )
 
 
+def least_of(several: Candidates, box: Box) -> float:
+    """Of all plans of a box; each box on the way is checked against its own."""
+    problem = several.to_problem(box)
+    bound = math.inf if problem is None else exhaustive.solve(problem).objective
+    reached = bound
+    if not box.single:
+        reached = min((least_of(several, half) for half in box.halves()), default=math.inf)
+    assert bound <= reached * (1 + 1e-12)
+    return reached
+
+
 @pytest.mark.parametrize("field", ["mbu_fraction", "memory_headroom_bytes", "tokens_per_s"])
 @pytest.mark.parametrize("box", [Box(2, None, (3, 3), (2, 2)), Box(2, 12, (3, 3), (2, 2))])
 def test_a_plan_of_one_stage_keeps_the_micro_batches_that_its_box_was_solved_for(field, box):
-    from planner.solver.chain import exhaustive
-
     asked = candidates(tiny_graph(1), tiny_topology(2), batch_size=box.batch_size, field=field)
     solution = exhaustive.solve(asked.to_problem(box))
     plan = asked.to_plan(box, solution.runs)
@@ -39,8 +49,6 @@ def test_a_plan_of_one_stage_keeps_the_micro_batches_that_its_box_was_solved_for
 
 
 def test_a_box_bounds_all_its_plans():
-    from planner.solver.chain import exhaustive
-
     several = candidates(batch_size=6, field="energy_per_token_j")
     (box, *_) = [box for box in several.boxes() if box.replicas == 1]
     bound = exhaustive.solve(several.to_problem(box)).objective
@@ -69,8 +77,6 @@ def test_a_box_bounds_all_its_plans():
 def test_where_the_batch_is_open_a_box_bounds_all_its_plans_whatever_memory_leaves_of_it(
     field, handover_rounds
 ):
-    from planner.solver.chain import exhaustive
-
     software = tiny_software(
         burst_share=0.1, interruption_share=0.9, handover_rounds=handover_rounds
     )
@@ -81,25 +87,13 @@ def test_where_the_batch_is_open_a_box_bounds_all_its_plans_whatever_memory_leav
     (box, *_) = [box for box in several.boxes() if box.replicas == 1]
     assert 4 < box.all_sequences[1] < box.micro_batches[1] * box.micro_sequences[1]
 
-    def least(one: Box) -> float:
-        """Of all its plans; each box on the way is checked against its own."""
-        problem = several.to_problem(one)
-        bound = math.inf if problem is None else exhaustive.solve(problem).objective
-        reached = (
-            bound if one.single else min((least(half) for half in one.halves()), default=math.inf)
-        )
-        assert bound <= reached * (1 + 1e-12)
-        return reached
-
-    assert math.isfinite(least(box))
+    assert math.isfinite(least_of(several, box))
 
 
 @pytest.mark.parametrize("field", ["ttft_s", "tpot_s", "request_s", "tokens_per_s", "mbu_fraction"])
 @pytest.mark.parametrize("waits", [{}, {"layer_overhead_s": 1e-4, "layer_occupancy": 0.3}])
 @pytest.mark.parametrize("packs", [True, False])
 def test_a_box_of_a_settled_batch_bounds_all_ways_of_cutting_it(field, waits, packs):
-    from planner.solver.chain import exhaustive
-
     software = tiny_software(
         burst_share=0.1, interruption_share=0.9, packs_prompts=packs, handover_rounds=1.5, **waits
     )
@@ -107,18 +101,8 @@ def test_a_box_of_a_settled_batch_bounds_all_ways_of_cutting_it(field, waits, pa
     several = candidates(tiny_moe(2), topology, field, batch_size=11, output_tokens=20)
     (box, *_) = [box for box in several.boxes() if box.replicas == 1]
 
-    def least(one: Box) -> float:
-        """Of all its plans; each box on the way is checked against its own."""
-        problem = several.to_problem(one)
-        bound = math.inf if problem is None else exhaustive.solve(problem).objective
-        reached = (
-            bound if one.single else min((least(half) for half in one.halves()), default=math.inf)
-        )
-        assert bound <= reached * (1 + 1e-12)
-        return reached
-
     assert box.every_cut
-    assert math.isfinite(least(box))
+    assert math.isfinite(least_of(several, box))
 
 
 def test_more_micro_batches_that_are_as_large_may_be_better():
@@ -146,8 +130,6 @@ def test_waits_of_rounds_that_trail_a_prompt_are_those_of_the_score(
 ):
     """Two stages have four turns, which take longer than a pass with all its waits; whoever meets
     a prompt trails it, and waits in each layer besides."""
-    from planner.solver.chain import exhaustive
-
     software = tiny_software(
         layer_overhead_s=wait_s, layer_occupancy=occupancy, interruption_share=0.9,
         most_tensor_parallel=1, prefill_chunk_tokens=4096,
