@@ -302,20 +302,13 @@ def _tuned(
     return tuple(found.values())
 
 
-def residuals_of(
-    fields: Sequence[str], errors: Floats, generations: Sequence[str] = ()
-) -> tuple[Residual, ...]:
-    """By field, what four of five rows stay within; where rows come from several generations of a
-    software, each named, no less than what the middle row of every generation stays within."""
-    sizes_of: dict[str, list[float]] = {}
-    for generation, error in zip(generations, errors, strict=False):
-        sizes_of.setdefault(generation, []).append(abs(float(error)))
-    least = max([LEAST_WIDTH, *(float(np.median(found)) for found in sizes_of.values())])
+def residuals_of(fields: Sequence[str], errors: Floats) -> tuple[Residual, ...]:
+    """By field, what four of five rows stay within."""
     sizes: dict[str, list[float]] = {}
     for field, error in zip(fields, errors, strict=True):
         sizes.setdefault(field, []).append(abs(float(error)))
     return tuple(
-        Residual(field=field, half_width=max(least, float(np.quantile(found, 0.8))))
+        Residual(field=field, half_width=max(LEAST_WIDTH, float(np.quantile(found, 0.8))))
         for field, found in sorted(sizes.items())
         if len(found) >= LEAST_ROWS
     )

@@ -122,6 +122,16 @@ def test_the_table_that_is_shipped_has_published_rows_and_covers_four_of_five():
         assert 0.75 < covered < 0.87, evidence
 
 
+def test_an_interval_covers_half_of_every_generation_of_a_software_that_was_left_out():
+    rows = {row.row_id: row for row in read_left_out() if row.by == "generation"}
+    for stack in ("groq-compiler", "cerebras-sdk"):
+        for year, named in BY_STACK[stack].generations.items():
+            found = [rows[name] for name in named if name in rows]
+            covered = sum(abs(row.left_out) <= row.half_width for row in found)
+            assert 2 * covered >= len(found), (stack, year)
+    assert {*BY_STACK["groq-compiler"].year_of} <= {*rows}
+
+
 @pytest.mark.slow
 def test_shipping_writes_what_was_fitted(tmp_path):
     recipe = BY_STACK["nccl"]
