@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from planner.errors import InputError
 from planner.machines.prices import BASIS_WORDS
-from planner.pricing.queueing import SCATTERED
+from planner.pricing.loads import SCATTERED
 from planner.scoring.disaggregated import DisaggregatedScore
 from planner.scoring.score import Score
 from planner.units import spoken, trimmed

@@ -9,7 +9,7 @@ from planner.machines.accounts import PowerBasis
 from planner.machines.prices import PriceBasis
 from planner.machines.software import Residual, Software, Widening
 from planner.machines.topology import PowerScope
-from planner.pricing.queueing import Load
+from planner.pricing.loads import Load
 from planner.records import Record
 
 

@@ -9,10 +9,8 @@ import pytest
 import planner as pl
 from planner.pricing.deployment import Deployment
 from planner.pricing.price_list import PriceList
+from planner.pricing.loads import SCATTERED, Load
 from planner.pricing.queueing import (
-    MOST_LOAD,
-    SCATTERED,
-    Load,
     batch_of,
     busy_sequences,
     load_of,
