@@ -84,6 +84,8 @@ class Plan(Record):
     batch_size: Count | None = None
     """Sequences in flight that the plan was made for, where the workload leaves them open and
     states no rate of requests."""
+    requests_per_s: Annotated[float, Field(gt=0, le=1e9)] | None = None
+    """Requests a second that the plan was made for, where the workload leaves their rate open."""
     space: Literal["engine", "any"] = "any"
     """Whether it was made to be one that the software's engine can be started with; files written
     before this was said are of any kind."""

@@ -11,6 +11,7 @@ from planner.models.graph import ModelGraph
 from planner.records import Record
 from planner.units import Seconds
 
+Arrivals = Literal["together", "steady", "poisson"]
 DraftKind = Literal["mtp", "eagle", "eagle3", "draft-model", "ngram"]
 
 
@@ -111,10 +112,12 @@ class Workload(Record):
     """Of each prompt's tokens, those whose keys and values are in the cache already: passes run the
     rest alone, which sees all of the context. Every sequence is still counted to hold all of its
     prompt, and all of it is sent to a decode pool: a shared prefix is held once at best."""
-    arrivals: Literal["together", "steady"] = "steady"
+    arrivals: Arrivals = "steady"
     """Together: a batch starts as one and ends as one. Steady: a finished request is replaced at
     once, so that decode steps wait for the prompts of others, and a time to first token is that
-    of one request joining a loaded server."""
+    of one request joining a loaded server. Poisson: requests come when they like, at
+    `requests_per_s`; where that is None, `partition` finds the greatest rate that keeps the
+    limits, and the plan states it."""
     requests_per_s: Annotated[float, Field(gt=0, le=1e9)] | None = None
     """Requests that the whole deployment is sent, as a Poisson stream; the batch is then what
     comes of it, and stays None."""
@@ -134,24 +137,26 @@ class Workload(Record):
     @model_validator(mode="before")
     @classmethod
     def open_batch(cls, fields: Any) -> Any:
-        """Where a rate is given, and where no tokens are made, no batch is."""
+        """Where requests come as a stream, and where no tokens are made, no batch is given."""
         if isinstance(fields, dict) and (
-            fields.get("requests_per_s") is not None or fields.get("phase") == "prefill"
+            fields.get("requests_per_s") is not None
+            or fields.get("phase") == "prefill"
+            or fields.get("arrivals") == "poisson"
         ):
             return {"batch_size": None, **fields}
         return fields
 
     @model_validator(mode="after")
     def check_rate(self) -> Self:
-        if self.requests_per_s is not None and self.batch_size is not None:
+        if self.is_stream and self.batch_size is not None:
             raise InputError(
-                "Workload.batch_size: under a rate of requests the batch is an outcome; make it"
-                f" None, not {self.batch_size}"
+                "Workload.batch_size: where requests come as a stream the batch is an outcome; make"
+                f" it None, not {self.batch_size}"
             )
-        if self.requests_per_s is not None and self.arrivals != "steady":
+        if self.requests_per_s is not None and self.arrivals == "together":
             raise InputError(
                 "Workload.arrivals: requests that come at a rate do not start together; make it"
-                " 'steady'"
+                " 'poisson'"
             )
         return self
 
@@ -162,7 +167,7 @@ class Workload(Record):
                 "Workload.batch_size: a prefill pool takes one prompt after the other; make it"
                 f" None, not {self.batch_size}"
             )
-        if self.phase != "both" and self.arrivals != "steady":
+        if self.phase != "both" and self.arrivals == "together":
             raise InputError(
                 f"Workload.arrivals: a {self.phase} pool serves a steady stream; make it 'steady'"
             )
@@ -186,6 +191,16 @@ class Workload(Record):
                 f" give one, or make queued 0, not {self.queued}"
             )
         return self
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether requests come when they like, as a Poisson stream."""
+        return self.requests_per_s is not None or self.arrivals == "poisson"
+
+    @property
+    def is_open_stream(self) -> bool:
+        """Whether it is left open at what rate they come."""
+        return self.is_stream and self.requests_per_s is None
 
     @property
     def offered(self) -> int | None:

@@ -1,6 +1,7 @@
 """Questions: which field of `Score` is to be best, and what others may be."""
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -8,6 +9,12 @@ from planner.errors import InputError, UnknownNameError, listed
 from planner.machines.engine import SPACES, Space
 from planner.machines.software import Software
 from planner.machines.topology import PowerScope
+from planner.pricing.loads import PERCENTILES
+
+
+def percentiles_of(*fields: str) -> tuple[str, ...]:
+    """Names of the percentiles of some times."""
+    return tuple(name for name, one in PERCENTILES.items() if one.field in fields)
 
 
 class Field(NamedTuple):
@@ -31,14 +38,15 @@ FIELDS: dict[str, Field] = {
     "memory_headroom_bytes": Field("most", "low"),
     "mfu_fraction": Field("most", "high"),
     "mbu_fraction": Field("most", "high"),
+    **{name: Field("least", "low") for name in PERCENTILES},
 }
 
 PER_TOKEN = ("energy_per_token_j", "usd_per_million_tokens")
 """Where requests come at a rate, these count the chips held."""
 
 NOT_IN_PHASE = {
-    "prefill": ("tpot_s", "tokens_per_s_per_user", "request_s"),
-    "decode": ("ttft_s",),
+    "prefill": ("tpot_s", "tokens_per_s_per_user", "request_s", *percentiles_of("tpot_s", "request_s")),
+    "decode": ("ttft_s", *percentiles_of("ttft_s", "request_s")),
 }
 """Fields that a pool of its own has no part in."""
 
@@ -67,6 +75,14 @@ class Question:
     """Whether stages may share out the tokens of a sequence."""
     space: Space = "any"
     """Whether plans are those that the software's engine can be started with, or any."""
+    sure: float | None = None
+    """With what probability each limit is to be kept by what would be measured; None: by the
+    price."""
+
+    @property
+    def scatters(self) -> bool:
+        """Whether it asks about more than prices: percentiles, or how sure they are."""
+        return self.sure is not None or any(name in PERCENTILES for name in self.fields)
 
     @property
     def direction(self) -> Literal["minimize", "maximize"]:
@@ -92,6 +108,7 @@ def question_of(
     *,
     diffusion: bool = False,
     space: Space = "any",
+    sure: float | None = None,
 ) -> Question:
     """What is asked, checked; of a diffusion model, or of a language model."""
     if space not in SPACES:
@@ -103,7 +120,8 @@ def question_of(
     _refuse_wrong_direction(objective, direction)
     for name, value in allowed.items():
         _refuse_strange_limit(name, value)
-    return Question(objective, tuple(sorted(allowed.items())), power_scope, space=space)
+    _refuse_strange_margin(sure, allowed)
+    return Question(objective, tuple(sorted(allowed.items())), power_scope, space=space, sure=sure)
 
 
 def _asked(minimize: str | None, maximize: str | None, *, diffusion: bool) -> tuple[str, str]:
@@ -133,6 +151,18 @@ def _refuse_strange_field(name: str, *, diffusion: bool) -> None:
 def _refuse_strange_limit(name: str, value: object) -> None:
     if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
         raise InputError(f"limits[{name!r}] must be a positive number, not {value!r}")
+
+
+def _refuse_strange_margin(sure: object, limits: Collection[str]) -> None:
+    if sure is None:
+        return
+    if not (isinstance(sure, int | float) and 0.5 < sure < 1):
+        raise InputError(
+            "sure= is the probability that each limit is kept, more than 0.5 (which is the price"
+            f" itself) and less than 1, such as 0.8; not {sure!r}"
+        )
+    if not limits:
+        raise InputError(f"sure={sure:g} keeps limits with that probability; give limits=")
 
 
 def _refuse_wrong_direction(objective: str, given: str) -> None:

@@ -15,7 +15,7 @@ worked out from the least of each bounds all plans that have no less.
 import math
 from collections.abc import Callable
 from functools import cached_property
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,21 @@ Floats = NDArray[np.float64]
 
 SCATTERED = ("ttft_s", "tpot_s", "request_s")
 """Fields that have percentiles."""
+
+
+class Percentile(NamedTuple):
+    """A percentile of a time."""
+
+    field: str
+    probability: float
+
+
+PERCENTILES: dict[str, Percentile] = {
+    f"{field.removesuffix('_s')}_p{percent}_s": Percentile(field, percent / 100)
+    for field in SCATTERED
+    for percent in (50, 90, 95, 99)
+}
+"""By name: `ttft_p99_s` is what 99 of 100 first tokens take at most."""
 ROUNDS = 32
 """Points of a round of decode at which a request may come."""
 CROWDS = 48

@@ -81,14 +81,14 @@ class Schedule:
         their cache has come."""
         if self.workload.phase == "decode":
             return self.workload.transfer_s
-        return self.software.request_overhead_s if self.workload.arrivals == "steady" else 0.0
+        return self.software.request_overhead_s if self.workload.arrivals != "together" else 0.0
 
     @property
     def turn_share(self) -> float:
         """Part of a round of decode passes that a request waits before its prompt starts: it
         takes the place of one that has finished when that place's turn comes, after half a round
         on average; nothing where a batch starts as one, or where nothing decodes."""
-        joins = self.workload.arrivals == "steady" and self.workload.phase != "prefill"
+        joins = self.workload.arrivals != "together" and self.workload.phase != "prefill"
         return 0.5 if joins else 0.0
 
     @property
@@ -107,7 +107,7 @@ class Schedule:
         """Of the prompts of all others in flight, those that stand before a new one where
         clients start together; where requests come at a rate, the queue says that, and pools of
         their own hand each prompt out when its turn comes."""
-        queued = self.workload.requests_per_s is not None or self.workload.phase != "both"
+        queued = self.workload.is_stream or self.workload.phase != "both"
         return 0.0 if queued else self.software.burst_share
 
     @property
@@ -145,7 +145,7 @@ def others_in_flight(workload: Workload, sequences: Numbers) -> Numbers:
     `Schedule.others_prefills`."""
     if workload.arrivals == "together" or workload.phase != "both":
         return 0.0 * sequences
-    return sequences - 1.0 if workload.requests_per_s is None else 1.0 * sequences
+    return 1.0 * sequences if workload.is_stream else sequences - 1.0
 
 
 def scheduled(
@@ -179,7 +179,7 @@ def prompts_in_a_pass(workload: Workload, software: Software) -> int:
     """How many whole prompts a pass of a prefill pool takes: as many as its chunk has room for,
     where there is always another prompt and an engine that packs them; where they come at a
     rate, one, as in the queue that says how long each waits."""
-    return 1 if workload.requests_per_s is not None else _in_a_chunk(workload, software)
+    return 1 if workload.is_stream else _in_a_chunk(workload, software)
 
 
 def _in_a_chunk(workload: Workload, software: Software) -> int:
@@ -232,7 +232,7 @@ def schedule_of(
         packed = prompts_in_a_pass(workload, software)
         if packed > 1:
             return _packed(workload, software, packed)
-    steady = workload.arrivals == "steady"
+    steady = workload.arrivals != "together"
     prompt_tokens = workload.new_prompt_tokens * (1 if steady else sequences)
     chunk = software.prefill_chunk_tokens
     passes = max(1.0, prompt_tokens / chunk)
@@ -267,5 +267,5 @@ def schedule_of(
 
 def _packs(workload: Workload, software: Software) -> int:
     """Prompts that one pass takes, where they come one by one among decode passes."""
-    one_by_one = workload.arrivals == "steady" and workload.phase == "both"
+    one_by_one = workload.arrivals != "together" and workload.phase == "both"
     return _in_a_chunk(workload, software) if one_by_one else 1

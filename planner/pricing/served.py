@@ -2,12 +2,21 @@
 
 from functools import cached_property
 
+from planner.errors import InputError
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
+from planner.plan import Plan
 from planner.pricing.drafts import serving_prices
 from planner.pricing.price_list import Holdings, PriceList, Split, usable_bytes_of
 from planner.pricing.schedule import Schedule, scheduled
 from planner.workload import Workload
+
+
+def settled(workload: Workload, plan: Plan) -> Workload:
+    """The workload at the rate that a plan states, where it leaves that open."""
+    if not workload.is_open_stream or plan.requests_per_s is None:
+        return workload
+    return workload.replace(requests_per_s=plan.requests_per_s)
 
 
 class Served:
@@ -19,6 +28,11 @@ class Served:
     """
 
     def __init__(self, graph: ModelGraph, topology: Topology, workload: Workload) -> None:
+        if workload.is_open_stream:
+            raise InputError(
+                "Workload.requests_per_s: arrivals 'poisson' leaves open at what rate requests"
+                " come; give one, a plan that states one, or ask partition() for the greatest"
+            )
         self.graph = graph
         self.topology = topology
         self.workload = workload

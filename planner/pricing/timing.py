@@ -586,7 +586,7 @@ def _mix(passes: Passes | Prompts, stage: int, resource: int) -> Floats:
 
 def steps_of_cycle(at: Schedule) -> tuple[float, float]:
     """Prefill passes, had each prompt its own, and decode passes of one replica in a cycle."""
-    requests = at.sequences if at.workload.arrivals == "steady" else 1
+    requests = at.sequences if at.workload.arrivals != "together" else 1
     return float(requests * at.prefill_passes), float(at.rounds * at.micro_batches)
 
 

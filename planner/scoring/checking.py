@@ -20,7 +20,7 @@ from planner.pricing.price_list import Split, unoffered
 from planner.pricing.queueing import batch_of, most_requests_per_s
 from planner.pricing.schedule import Schedule
 from planner.pricing.seats import seated
-from planner.pricing.served import Served
+from planner.pricing.served import Served, settled
 from planner.pricing.stacks import machine_for
 from planner.records import Record
 from planner.units import spoken
@@ -58,7 +58,7 @@ def check_plan(
     broken = check_structure(plan, graph, topology, exclude=exclude)
     if space == "engine":
         broken += tuple(check_engine(plan, graph, topology))
-    served = Served(graph, topology, workload)
+    served = Served(graph, topology, settled(workload, plan))
     broken += tuple(check_drafts(plan, served))
     if broken:
         return broken

@@ -20,7 +20,7 @@ from planner.pricing.price_list import PriceList, utilisation
 from planner.pricing.queueing import batch_of, load_of
 from planner.pricing.schedule import Schedule
 from planner.pricing.seats import seated
-from planner.pricing.served import Served
+from planner.pricing.served import Served, settled
 from planner.pricing.stacks import machine_for
 from planner.pricing.timing import (
     ALL_CAUSES,
@@ -63,7 +63,7 @@ def score_plan(
     the plan breaks.
     """
     machine = counted(topology, price_basis=price_basis, power_basis=power_basis)
-    served = Served(graph, machine_for(graph, machine), workload)
+    served = Served(graph, machine_for(graph, machine), settled(workload, plan))
     return _score(seated(_deployed(plan, served, exclude)), power_scope)
 
 

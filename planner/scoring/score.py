@@ -2,15 +2,31 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Self, overload
+
+from pydantic import ConfigDict
 
 from planner.errors import InputError, UnknownNameError
 from planner.machines.accounts import PowerBasis
 from planner.machines.prices import PriceBasis
 from planner.machines.software import Residual, Software, Widening
 from planner.machines.topology import PowerScope
-from planner.pricing.loads import Load
+from planner.pricing.loads import PERCENTILES, Load
 from planner.records import Record
+
+
+class PercentileOf:
+    """A percentile of a score's time, worked out when it is asked for. [s]"""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.asked = PERCENTILES[name]
+
+    @overload
+    def __get__(self, score: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, score: "Score", owner: type) -> float: ...
+    def __get__(self, score: "Score | None", owner: type) -> float | Self:
+        return self if score is None else score.percentile(*self.asked)
 
 
 class StageTime(Record):
@@ -105,6 +121,10 @@ UNCERTAIN = ("ttft_s", "tpot_s", "power_w", *LIKE)
 """Fields with an interval; the others are counted and not predicted."""
 
 
+RATES = ("tokens_per_s", "tokens_per_s_per_user", "samples_per_s", "mfu_fraction", "mbu_fraction")
+"""Uncertain fields of which more is better."""
+
+
 ALL = ""
 """Rows of a stack of whatever sort."""
 Evidence = Literal["measured", "near measured", "extrapolated"]
@@ -131,7 +151,11 @@ class Score(Record):
 
     Of a diffusion model a whole batch of samples stands in for a request and for each of its
     tokens: all their times are `image_s`, tokens are samples.
+
+    Percentiles of a time have names of their own, such as `ttft_p99_s` (see `percentile`).
     """
+
+    model_config = ConfigDict(ignored_types=(PercentileOf,))
 
     ttft_s: float
     """To the first token: of a whole batch that starts as one, or of one request that joins a
@@ -198,6 +222,19 @@ class Score(Record):
     usd_per_sample: float | None = None
     """For one picture or video; None too where the price is not known."""
 
+    ttft_p50_s = PercentileOf()
+    ttft_p90_s = PercentileOf()
+    ttft_p95_s = PercentileOf()
+    ttft_p99_s = PercentileOf()
+    tpot_p50_s = PercentileOf()
+    tpot_p90_s = PercentileOf()
+    tpot_p95_s = PercentileOf()
+    tpot_p99_s = PercentileOf()
+    request_p50_s = PercentileOf()
+    request_p90_s = PercentileOf()
+    request_p95_s = PercentileOf()
+    request_p99_s = PercentileOf()
+
     def percentile(self, field: str, probability: float) -> float:
         """What `ttft_s`, `tpot_s` or `request_s` of a request stays within with that probability,
         where requests come at a rate. [s]
@@ -251,8 +288,23 @@ class Score(Record):
         """By how much a figure may be off, either way, with that probability."""
         if not 0 < probability < 1:
             raise InputError(f"probability must lie between 0 and 1, not {probability!r}")
-        width = next((one.half_width for one in self.residuals if one.field == field), 0.0)
-        return math.exp(width * spread_within(probability))
+        return factor_of(self.residuals, field, probability)
+
+    def sure(self, field: str, sure: float) -> float:
+        """The worst that a field, or a percentile, is with that probability: at most of what is
+        better when it is less, at least of rates."""
+        within = 2 * sure - 1
+        asked = PERCENTILES.get(field)
+        if asked is not None:
+            return self.percentile_interval(*asked, within=within)[1]
+        low, high = self.interval(field, within)
+        return low if field in RATES else high
+
+
+def factor_of(residuals: Sequence[Residual], field: str, probability: float) -> float:
+    """By how much a field may be off, either way, with that probability; 1 of what is counted."""
+    width = next((one.half_width for one in residuals if one.field == field), 0.0)
+    return math.exp(width * spread_within(probability))
 
 
 def spread_within(probability: float) -> float:

@@ -118,7 +118,7 @@ def setting_of(
     chip = topology.chip
     inside = topology.levels[0].span_chips if topology.levels else 1
     across = any(_crosses(stage, inside) for stage in plan.stages)
-    serves = topology.software.engine.micro_batches != "any" and workload.arrivals == "steady"
+    serves = topology.software.engine.micro_batches != "any" and workload.arrivals != "together"
     return Setting(
         phase=workload.phase,
         service=_service(workload, graph, across),
@@ -159,7 +159,7 @@ def _service(workload: Workload, graph: ModelGraph, across: bool) -> str:
         return "across nodes"
     if workload.arrivals == "together":
         return "together"
-    if workload.batch_size is None and workload.requests_per_s is None:
+    if workload.batch_size is None and not workload.is_stream:
         return "full"
     return "alone" if workload.batch_size == 1 else "served"
 

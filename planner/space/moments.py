@@ -164,7 +164,7 @@ class Meter:
         self._buffers: dict[tuple[Split, float, float], tuple[float, float]] = {}
         self._active: dict[Step, float] = {}
         self._useful: dict[Step, tuple[float, float]] = {}
-        self._one_by_one = self.workload.arrivals == "steady" or self.workload.phase == "prefill"
+        self._one_by_one = self.workload.arrivals != "together" or self.workload.phase == "prefill"
         """Whether prompts come one by one, whatever the batch."""
 
     # ── Steps ────────────────────────────────────────────────────────────────────────────────
@@ -401,7 +401,7 @@ class Meter:
 
     def _often(self, moments: Moments) -> tuple[Floats, Floats]:
         """Prefill passes and decode passes of a replica in a cycle."""
-        steady = self.workload.arrivals == "steady"
+        steady = self.workload.arrivals != "together"
         requests = moments.batch.sequences if steady else np.ones(np.shape(moments.passes))
         decodes = moments.at.rounds * np.asarray(moments.batch.micro_batches, dtype=float)
         return np.asarray(requests * moments.passes), np.asarray(decodes)
