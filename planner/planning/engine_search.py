@@ -19,6 +19,7 @@ from planner.errors import InfeasibleError, InputError
 from planner.machines.cluster import PooledPlan, PooledStage
 from planner.machines.engine import Space
 from planner.plan import Plan, Stage, Way
+from planner.planning.rate_search import RateSearch
 from planner.planning.search import (
     CLOSE,
     Best,
@@ -366,7 +367,7 @@ class FreeSearch(Search):
             self.deadline = self.started
 
 
-AnySearch = EngineSearch | FreeSearch
+AnySearch = EngineSearch | FreeSearch | RateSearch
 
 
 def search_of(
@@ -379,7 +380,9 @@ def search_of(
 ) -> AnySearch:
     """The search over the plans of a question: those that the software's engine can be started
     with, where its rules are known, or any."""
-    if candidates.of_engine or _are_alike(candidates, engine):
+    if candidates.opens_rate:
+        return RateSearch(candidates, **options)
+    if candidates.of_engine or candidates.question.scatters or _are_alike(candidates, engine):
         return EngineSearch(candidates, engine=engine, seed=seed, nice=nice, **options)
     return FreeSearch(candidates, engine=engine, seed=seed, **options)
 

@@ -59,6 +59,7 @@ def partition(
     minimize: str | None = None,
     maximize: str | None = None,
     limits: dict[str, float] | None = None,
+    sure: float | None = None,
     time_limit_s: float | None = None,
     power_scope: PowerScope | None = None,
     price_basis: OfferBasis | None = None,
@@ -94,7 +95,9 @@ def partition(
     as have to (see `planning.offloading`); `offload=False` leaves it at the refusal.
     """
     diffuses = graph.is_diffusion
-    asked = question_of(minimize, maximize, limits, power_scope, diffusion=diffuses, space=space)
+    asked = question_of(
+        minimize, maximize, limits, power_scope, diffusion=diffuses, space=space, sure=sure
+    )
     question = replace(asked, sequence_parallel=sequence_parallel)
     machine = counted(topology, price_basis=price_basis, power_basis=power_basis)
     topology = machine_for(graph, machine)
@@ -319,7 +322,7 @@ def _result(found: _Searched, asked: Workload, elapsed_s: float) -> Result:
     assert plan is not None
     question = candidates.question
     # How many are in flight was the search's to say, and how many tokens are drafted.
-    seats = {"batch_size": asked.batch_size, "queued": asked.queued}
+    seats = {name: getattr(asked, name) for name in ("batch_size", "queued", "requests_per_s")}
     workload = candidates.workload.replace(**seats)
     score = _scored(candidates, plan, workload)
     proof = proved(

@@ -188,6 +188,24 @@ class Load(Record):
         return float(self._shares[-1])
 
     @property
+    def mean_sequences(self) -> float:
+        """In flight on average, one at least."""
+        return self._mean
+
+    @property
+    def busy_sequences(self) -> int:
+        """The fewest in flight that leave as fast as they come (see `queueing.busy_sequences`), no
+        more than fit."""
+        count = 1
+        for _ in range(self.most):
+            stays = float(self._cycle_s(np.array(float(count))))
+            needed = math.ceil(self.requests_per_s * stays * (1 - 1e-12))
+            if needed <= count or count >= self.most:
+                break
+            count = min(needed, self.most)
+        return count
+
+    @property
     def _mean(self) -> float:
         """Sequences in flight on average, one at least."""
         return max(1.0, float(self._shares @ np.arange(self.most + 1)))

@@ -87,13 +87,15 @@ def _most_served_per_s(timing: Timing, sequences: int) -> float:
     return min(sequences / timing.cycle_s, prompts)
 
 
-def load_of(deployment: Deployment, at: Schedule) -> Load:
-    """How the times of a plan scatter where requests come at a rate."""
+def load_of(deployment: Deployment) -> Load:
+    """How the times of a plan scatter where requests come at a rate. InfeasibleError: not even one
+    fits."""
     most = deployment.most_sequences
     sequences = rungs(most, deployment.most_taken)
     schedules = [deployment.schedule(count * deployment.plan.replicas) for count in sequences]
     among = [deployment.timing(one) for one in schedules]
     first, last = among[0], among[-1]
+    at = schedules[0]
     ranks = max(stage.attention_parallel for stage in deployment.plan.stages)
     return Load(
         requests_per_s=_rate_of(deployment),

@@ -43,6 +43,14 @@ class Served:
         self._holdings: dict[Split, Holdings] = {}
         self._activations: dict[tuple[Split, float], float] = {}
 
+    def under(self, workload: Workload) -> "Served":
+        """The same at another rate of requests, which no price depends on."""
+        other = Served(self.graph, self.topology, workload)
+        other.__dict__["prices"] = self.prices
+        other._holdings = self._holdings
+        other._activations = self._activations
+        return other
+
     @cached_property
     def prices(self) -> PriceList:
         """An InputError where the workload's tokens cannot be drafted."""

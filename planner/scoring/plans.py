@@ -128,7 +128,7 @@ def _token_score(deployment: Deployment, batch_size: int, power_scope: PowerScop
         **_utilisation(served.prices, plan, at, period_s),
         breakdown=breakdown_of(timing.token),
         prefill_breakdown=breakdown_of(timing.first_token),
-        load=None if requests_per_s is None else load_of(deployment, at),
+        load=None if requests_per_s is None else load_of(deployment),
     )
 
 

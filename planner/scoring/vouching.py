@@ -80,8 +80,12 @@ def vouched(
     plan: Plan, graph: ModelGraph, topology: Topology, workload: Workload, batch_size: int
 ) -> Vouched:
     """How near a plan is to what was measured on its stack."""
-    software = topology.software
     setting = setting_of(plan, graph, topology, workload, batch_size)
+    return vouched_setting(setting, topology.software)
+
+
+def vouched_setting(setting: Setting, software: Software) -> Vouched:
+    """The same of a setting; what was found out is kept with the stack."""
     known = software.kept(_answers)
     found = known.get(setting)
     if found is None:

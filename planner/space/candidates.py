@@ -12,7 +12,7 @@ taken at the low end, what only shrinks (time, energy, cost for one token) at th
 import copy
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.answers.question import FIELDS, NOT_IN_PHASE, PER_TOKEN, Question
-from planner.errors import InfeasibleError, InputError
+from planner.errors import InfeasibleError, InputError, listed
 from planner.machines.engine import Space
 from planner.machines.software import Software
 from planner.machines.topology import Topology
@@ -40,7 +40,8 @@ from planner.pricing.price_list import (
     shares_of,
     unoffered,
 )
-from planner.pricing.queueing import FULL, most_requests_per_s
+from planner.pricing.loads import Load
+from planner.pricing.queueing import FULL, load_of, most_requests_per_s
 from planner.pricing.schedule import Schedule, schedule_of
 from planner.pricing.served import Served
 from planner.pricing.timing import interruptions_s
@@ -70,6 +71,19 @@ from planner.space.measures import (
 )
 from planner.space.objectives import Basis, measured
 from planner.workload import Workload
+
+OF_A_RATE = tuple(
+    name
+    for name in (
+        "requests_per_s",
+        "tokens_per_s",
+        "tokens_per_s_per_chip",
+        "usd_per_million_tokens",
+        "energy_per_token_j",
+    )
+    if name in FIELDS
+)
+"""What the greatest rate of requests makes best."""
 
 PER_HELD_TOKEN = ("energy_per_token_j", "usd_per_million_tokens")
 """Fields that count the chips that are held for a token."""
@@ -104,6 +118,10 @@ class Candidates:
                 f"{graph.name} is not a chain of layers; partition() plans chains,"
                 " score_plan() prices any plan"
             )
+        self.opens_rate = workload.is_open_stream
+        """Whether the rate of requests is for the search to find; one a second stands for it."""
+        if self.opens_rate:
+            workload = workload.replace(requests_per_s=1.0)
         self.graph, self.topology, self.workload, self.question = (
             graph,
             topology,
@@ -126,7 +144,8 @@ class Candidates:
         )
         self._check_known()
         rate = workload.requests_per_s
-        served = () if rate is None else (("tokens_per_s", rate * workload.output_tokens),)
+        counts = rate is not None and not self.opens_rate
+        served = (("tokens_per_s", rate * workload.output_tokens),) if counts else ()
         self.limits = (*question.limits, *served)
         tied = graph.tied_layers
         self.tied = tied if tied and len(graph.layers) > 1 else ()
@@ -162,7 +181,9 @@ class Candidates:
                     f"{name} says nothing of a {phase} pool; ask for another field,"
                     " or make Workload.phase 'both'"
                 )
-            if self.workload.requests_per_s is not None:
+            if self.opens_rate:
+                self._check_known_of_a_rate(name)
+            elif self.workload.requests_per_s is not None:
                 self._check_known_at_a_rate(name)
             if name in ("energy_per_token_j", "power_w") and not self.draws:
                 scope = self.question.power_scope
@@ -176,6 +197,28 @@ class Candidates:
                     f"{name} needs a price of {self.topology.name}, which is not known;"
                     " give it in a file"
                 )
+
+    def _check_known_of_a_rate(self, name: str) -> None:
+        """Refuse what the greatest rate of requests does not make best, and limits that are not
+        kept up to some rate."""
+        objective = self.question.objective
+        if objective not in OF_A_RATE:
+            raise InputError(
+                f"Workload.requests_per_s is open, and {objective} says nothing of the greatest"
+                f" rate; ask for {listed(OF_A_RATE, 'or')}, or give the rate"
+            )
+        if name in PER_TOKEN and self.topology.divisible:
+            raise InputError(
+                f"{name} of {self.topology.name} counts the share of its chips that is filled, which"
+                " follows the rate; give Workload.requests_per_s"
+            )
+        if name in ("energy_per_token_j", "power_w") and len(self.draws) > 1:
+            raise InputError(
+                f"{name} follows the batch that a rate of requests brings about; limit or minimise"
+                " chips or dollars, or give power_basis 'provisioned'"
+            )
+        if name in ("mfu_fraction", "mbu_fraction"):
+            raise InputError(f"{name} follows the rate of requests; limit another field")
 
     def _check_known_at_a_rate(self, name: str) -> None:
         """Refuse what the rate of requests decides."""
@@ -402,6 +445,26 @@ class Candidates:
         """That one of the plans can serve."""
         return most_requests_per_s(self._deployed(plan))
 
+    def load_of(self, plan: Plan) -> Load:
+        """How times scatter in a replica of one of the plans, at its rate."""
+        return load_of(self._deployed(plan))
+
+    def keeps_limits(self, plan: Plan, requests_per_s: float, fields: Collection[str]) -> bool:
+        """Whether a plan keeps the limits on some fields at a rate."""
+        served = self.served.under(self.workload.replace(requests_per_s=requests_per_s))
+        try:
+            score = score_served(plan, served, power_scope=self.question.power_scope)
+        except (InfeasibleError, InputError):
+            return False
+        limits = [(name, most) for name, most in self.limits if name in fields]
+        return all(self._keeps(score, name, most) for name, most in limits)
+
+    def _keeps(self, score: Score, name: str, value: float) -> bool:
+        """Whether a score keeps a limit, as surely as is asked."""
+        sure = self.question.sure
+        reached = getattr(score, name) if sure is None else score.sure(name, sure)
+        return self.canonical(name, float(reached)) <= self.canonical(name, value) * (1 + 1e-12)
+
     def _deployed(self, plan: Plan) -> Deployment:
         return Deployment(plan, [self.served] * len(plan.stages))
 
@@ -411,10 +474,8 @@ class Candidates:
             score = self.score(plan)
         except (InfeasibleError, InputError):
             return math.inf
-        for name, value in self.limits:
-            reached = self.canonical(name, float(getattr(score, name)))
-            if reached > self.canonical(name, value) * (1 + 1e-12):
-                return math.inf
+        if not all(self._keeps(score, name, value) for name, value in self.limits):
+            return math.inf
         objective = self.question.objective
         return self.canonical(objective, float(getattr(score, objective)))
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.answers.question import FIELDS
+from planner.answers.question import FIELDS, PER_TOKEN
 from planner.cost.energy import energy_j, usd_per_million_tokens
 from planner.plan import ChipRange, Plan, Stage, Way
 from planner.pricing.formats import peak_flop_per_s
@@ -27,7 +27,7 @@ from planner.solver.chain.cuts import Chain, Cut, all_reached, best_cut, bottlen
 from planner.space.boxes import least_parts
 from planner.space.candidates import Candidates
 from planner.space.forms import Batches, Form, forms_of
-from planner.space.layout import with_inner_layer
+from planner.space.layout import even_cut, with_inner_layer
 from planner.space.moments import Batch, Meter, Moments, Peaks, Sums, Times
 
 Floats = NDArray[np.float64]
@@ -99,6 +99,9 @@ class EngineSpace:
         self.batch_size = self.workload.batch_size
         self.rate = self.workload.requests_per_s or 0.0
         self.per_chip = candidates.basis.per_chip()
+        if candidates.opens_rate:
+            # What is paid for a token follows the rate, which is not known yet.
+            self.per_chip = {k: v for k, v in self.per_chip.items() if k not in PER_TOKEN}
         self.averages = candidates.averages
         self.limits = tuple(
             (name, candidates.canonical(name, value) * (1 + 1e-12))
@@ -211,7 +214,7 @@ class EngineSpace:
         """Spans of one split, each with its bound by even cuts; none that holds no plan."""
         if not spans:
             return
-        lows = self._even(spans, self.batch_of(spans, last=False), relaxed=False)
+        lows = self.even(spans, self.batch_of(spans, last=False), relaxed=False)
         alike = all(span.single for span in spans)
         highs = lows if alike else self._late(spans)
         room = self._of_forms(spans, self.most_replicas)
@@ -224,7 +227,7 @@ class EngineSpace:
     def vectors(self, spans: Sequence[Span]) -> Floats:
         """Canonical values, at least, of all fields that are asked about, of spans of one split by
         even cuts, shape (spans, fields); infinite where there is no plan."""
-        lows = self._even(spans, self.batch_of(spans, last=False), relaxed=False)
+        lows = self.even(spans, self.batch_of(spans, last=False), relaxed=False)
         highs = lows
         if not all(span.single for span in spans):
             highs = self._late(spans)
@@ -281,7 +284,7 @@ class EngineSpace:
 
     # ── Even cuts ────────────────────────────────────────────────────────────────────────────
 
-    def _even(self, spans: Sequence[Span], batch: Batch, *, relaxed: bool) -> Figures:
+    def even(self, spans: Sequence[Span], batch: Batch, *, relaxed: bool = False) -> Figures:
         """What plans of each span reach at least, where a stage could hold a part of a layer; of
         a single stage it is exact."""
         split = spans[0].form.split
@@ -302,7 +305,7 @@ class EngineSpace:
     def _late(self, spans: Sequence[Span]) -> Figures:
         """The same of the last batch of each, as a bound of all before it."""
         batch = self.batch_of(spans, last=True, filled=True)
-        return self._even(spans, batch, relaxed=True)
+        return self.even(spans, batch, relaxed=True)
 
     def _held(self, moments: Moments) -> Floats:
         """Weights and caches of a layer of each kind on a chip, shape (kinds, *batch). [B]"""
@@ -448,10 +451,10 @@ class EngineSpace:
         """Of the first and the last batch of a span, the least that each load can be by itself,
         where memory must do for the first; None where there is no cut."""
         early = self.moment(span)
-        low = self._least(span.form, early, early)
+        low = self.least(span.form, early, early)
         if low is None or span.single:
             return None if low is None else (low, low)
-        high = self._least(span.form, self.late_moment(span), early)
+        high = self.least(span.form, self.late_moment(span), early)
         return None if high is None else (low, high)
 
     def moment(self, span: Span) -> Moments:
@@ -464,7 +467,9 @@ class EngineSpace:
         batch = self.batch_of([span], last=True, filled=True)
         return moment_of(self.meter.moments(span.form.split, batch, relaxed=True), 0)
 
-    def _least(self, form: Form, at: Moments, held: Moments) -> Figures | None:
+    def least(self, form: Form, at: Moments, held: Moments) -> Figures | None:
+        """The least that each load of a form can be by itself, where memory must do for `held`;
+        None where there is no cut."""
         least, _ = bottlenecks(self.chain(form, at, held))
         return self.figures(form, at, least) if np.isfinite(least).all() else None
 
@@ -575,6 +580,17 @@ class EngineSpace:
             value = float(self.worth(figures, figures, room, np.array(found.replicas)))
             if value <= found.value * equal:
                 yield found._replace(borders=borders, value=value)
+
+    def cuts_to_try(self, form: Form, at: Moments) -> Iterator[tuple[int, ...]]:
+        """The engine's own cut of a form, and those that keep one load each as low as can be."""
+        own: tuple[int, ...] = ()
+        if form.stages <= len(self.graph.inner_positions):
+            own = tuple(even_cut(self.graph, form.stages))
+        chain = self.chain(form, at, at)
+        _, lowest = bottlenecks(chain)
+        for borders in dict.fromkeys((own, *lowest)):
+            if borders and np.isfinite(chain.peaks_of(borders)).all():
+                yield borders
 
     def _cut(self, form: Form, at: Moments, value: ValueOfAll, goal: float) -> Cut | None:
         layers = len(self.graph.layers)

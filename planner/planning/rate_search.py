@@ -1,0 +1,280 @@
+"""The greatest rate of requests that a plan can promise something at: the search over plans whose
+traffic is a Poisson stream of open rate.
+
+Every limit on a time is kept up to some rate and broken beyond it, so a form of plans is worth what
+its greatest rate makes of it. A form is put aside where, at the rate that it needs to be better than
+the best plan so far, even the least that its times can be break a limit; else its greatest rate is
+found by halving. Cuts of several stages are bounded by the least of every load.
+"""
+
+import heapq
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from planner.answers.proof import StoppedBy
+from planner.answers.question import PER_TOKEN
+from planner.errors import InfeasibleError, InputError
+from planner.plan import Plan
+from planner.planning.search import CLOSE, Best, Course, Progress
+from planner.pricing.loads import Load
+from planner.space.candidates import Candidates
+from planner.space.engine_space import EngineSpace, Found, Span
+from planner.space.forms import Form, forms_of
+from planner.space.margins import Margins
+from planner.space.streams import Streams
+
+MEANS = ("ttft_s", "tpot_s", "request_s", "tokens_per_s_per_user", "memory_headroom_bytes")
+"""Fields of which a limit is kept up to some rate, and which no `Load` tells."""
+HALVINGS = 60
+"""Of a range of rates; what is left is within rounding."""
+EXACT = 1 + 1e-9
+"""Values closer than this are one."""
+BELOW = 1 - 1e-12
+"""Of a rate, so that sharing it out over replicas does not round it up beyond a limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A form, how its times are at least, and how many replicas of it there are."""
+
+    form: Form
+    load: Load
+    replicas: int
+
+
+class RateSearch(Course[Plan]):
+    """The best plan and its rate, and what is proved about it."""
+
+    candidates: Candidates
+    engine_value = math.inf
+    """Of a wider space alone; see `FreeSearch`."""
+
+    def __init__(
+        self,
+        candidates: Candidates,
+        *,
+        time_limit_s: float | None = None,
+        progress: Callable[[Progress], None] | None = None,
+        enough: float = -math.inf,
+        hopeless: float = math.inf,
+        **_: Any,
+    ) -> None:
+        super().__init__(
+            candidates,
+            time_limit_s=time_limit_s,
+            progress=progress,
+            enough=enough,
+            hopeless=hopeless,
+        )
+        self.space = EngineSpace(candidates)
+        self.streams = Streams(self.space)
+        self.margins = Margins(candidates)
+        self.open: list[tuple[float, int, Served]] = []
+        self.numbers = itertools.count()
+        self.left = math.inf
+        """Bound of what could not be decided."""
+        self.opening = math.inf
+        """Bound of the form that is just being looked at."""
+        self.spread = False
+        """Whether all forms are in `open`."""
+
+    @property
+    def bound(self) -> float:
+        """Proved: no plan has a lower canonical value."""
+        if not self.spread:
+            return 0.0
+        return min([self.goal, self.opening, self.left, *(one for one, _, _ in self.open[:1])])
+
+    @property
+    def stopped_by(self) -> StoppedBy:
+        """What ended the search."""
+        if self.interrupted:
+            return "interrupt"
+        if self.bound >= self.goal * CLOSE:
+            return "proof"
+        return "beam" if self.left < self.goal * CLOSE else "time"
+
+    def run(self) -> None:
+        """Until the best plan is proved, the clock runs out, or Ctrl-C."""
+        try:
+            self._run()
+        except KeyboardInterrupt:
+            self.interrupted = True
+
+    def _run(self) -> None:
+        for forms in forms_of(self.candidates):
+            for served in self._served(forms):
+                # No stream is faster than what all its replicas serve with no time to spare.
+                bound = self._value(served, served.load.most_requests_per_s)
+                heapq.heappush(self.open, (bound, next(self.numbers), served))
+        self.spread = True
+        while self.open and time.monotonic() < self.deadline:
+            bound, _, served = self.open[0]
+            if bound >= self.goal * CLOSE or self.best.value <= self.enough:
+                break
+            self.opening = bound
+            heapq.heappop(self.open)
+            self._look_at(served)
+            self.opening = math.inf
+            self.tell(len(self.open))
+
+    def _served(self, forms: list[Form]) -> Iterator[Served]:
+        roomy = [(form, self._replicas(form)) for form in forms]
+        kept = [(form, replicas) for form, replicas in roomy if replicas]
+        if not kept:
+            return
+        loads = self.streams.loads([form for form, _ in kept])
+        for (form, replicas), load in zip(kept, loads, strict=True):
+            if load is not None:
+                yield Served(form, load, replicas)
+
+    def _replicas(self, form: Form) -> int:
+        """As many as there is room for, where more of them give more; else one."""
+        most = self.space.most_replicas(form)
+        counts = self.space.objective in ("tokens_per_s", "requests_per_s")
+        return most if counts else min(most, 1)
+
+    # ── One form ─────────────────────────────────────────────────────────────────────────────
+
+    def _look_at(self, served: Served) -> None:
+        """The best plan of a form, where that is better than the best so far."""
+        form = served.form
+        if not self._may_be_better(served):
+            return
+        if form.stages == 1:
+            self._offer(served, (0, len(self.space.graph.layers)))
+            return
+        least = self.streams.tightened(form, served.load.most)
+        if least is None:
+            return
+        served = Served(form, least, served.replicas)
+        if not self._may_be_better(served):
+            return
+        rate = self._greatest(lambda one: self._keeps_at_least(served, one), least)
+        value = self._value(served, rate) if rate else math.inf
+        for borders in self._cuts(form, rate, least):
+            self._offer(served, borders)
+            if self.best.value <= value * EXACT:
+                return
+        # Which cut is best is left open, but no cut is better than the least of each load.
+        if value < self.goal * CLOSE:
+            self.left = min(self.left, value)
+
+    def _may_be_better(self, served: Served) -> bool:
+        """Whether the least times of a form keep all promises at the rate that it takes to be
+        better than the best plan."""
+        needed = self._rate_for(served, self.goal)
+        if needed >= served.load.most_requests_per_s:
+            return False
+        return self._keeps_at_least(served, max(needed, 1e-9 * served.load.most_requests_per_s))
+
+    def _keeps_at_least(self, served: Served, rate: float) -> bool:
+        """At a rate of each replica, with margins as small as any number in flight has them."""
+        margins = self.margins.least(served.form, 1, served.load.most)
+        return self.streams.keeps(served.load.at(rate), margins)
+
+    def _greatest(self, keeps: Callable[[float], bool], load: Load) -> float:
+        """Rate of each replica up to which all is kept; 0: none is."""
+        low, high = 0.0, load.most_requests_per_s
+        if keeps(high * BELOW):
+            return high * BELOW
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            low, high = (middle, high) if keeps(middle) else (low, middle)
+            if low and high <= low * (1 + 1e-13):
+                break
+        return low * BELOW
+
+    def _cuts(self, form: Form, rate: float, least: Load) -> Iterator[tuple[int, ...]]:
+        """The engine's own cut, and those that keep one load each as low as can be, with about so
+        many in flight."""
+        middle = max(1, form.in_flight, min(least.most, round(least.at(rate).mean_sequences)))
+        yield from self.space.cuts_to_try(form, self.streams.moment(form, middle))
+
+    # ── One plan ─────────────────────────────────────────────────────────────────────────────
+
+    def _offer(self, served: Served, borders: tuple[int, ...]) -> None:
+        """A plan at its greatest rate, where that is better than the best so far."""
+        plan = self._plan(served, borders)
+        try:
+            load = self.candidates.load_of(plan)
+        except (InfeasibleError, InputError):
+            return
+        exact = Served(served.form, load, served.replicas)
+        needed = self._rate_for(exact, self.goal)
+        if needed and not self._keeps(exact, plan, min(needed, load.most_requests_per_s * BELOW)):
+            return
+        rate = self._greatest(lambda one: self._keeps(exact, plan, one), load)
+        value = self._value(exact, rate) if rate else math.inf
+        if value >= self.goal:
+            return
+        replicas = max(served.replicas, self._wanted(rate))
+        if replicas > served.replicas:
+            plan = self._plan(Served(served.form, load, replicas), borders)
+        self.best = Best(plan.replace(requests_per_s=rate * replicas), value)
+
+    def _keeps(self, served: Served, plan: Plan, rate: float) -> bool:
+        """Whether a plan keeps all limits at a rate of each replica."""
+        load = served.load.at(rate)
+        margins = self.margins.at(served.form, load.busy_sequences)
+        if not self.streams.keeps(load, margins):
+            return False
+        asked = [name for name, _ in self.candidates.question.limits]
+        if not any(name in MEANS for name in asked):
+            return True
+        return self.candidates.keeps_limits(plan, rate * served.replicas, MEANS)
+
+    def _plan(self, served: Served, borders: tuple[int, ...]) -> Plan:
+        form = served.form
+        found = Found(Span(form, served.replicas, 1, 1), served.replicas, 0.0, borders)
+        return self.space.to_plan(found).replace(
+            micro_batches=self._micro_batches(served), batch_size=None
+        )
+
+    def _micro_batches(self, served: Served) -> int:
+        """As the engine keeps them with as many in flight as can be."""
+        return self.space.batches(served.form).holding(max(1, served.load.most))[0]
+
+    # ── Values ───────────────────────────────────────────────────────────────────────────────
+
+    def _value(self, served: Served, rate: float) -> float:
+        """Canonical, at a rate of each replica; infinite where a count that is limited is not
+        reached."""
+        chips = float(served.form.chips)
+        per_chip = self.candidates.basis.per_chip()
+        for name, most in self.candidates.question.limits:
+            if name in PER_TOKEN and per_chip[name] * chips / rate > most * EXACT:
+                return math.inf
+        if self._wanted(rate) > self.space.most_replicas(served.form):
+            return math.inf
+        return self._each(served) / rate
+
+    def _wanted(self, rate: float) -> int:
+        """Replicas that reach the least rates that are asked for."""
+        limits = dict(self.candidates.question.limits)
+        output = self.candidates.workload.output_tokens
+        least = max(limits.get("requests_per_s", 0.0), limits.get("tokens_per_s", 0.0) / output)
+        return max(1, math.ceil(least / rate * (1 - 1e-12)))
+
+    def _each(self, served: Served) -> float:
+        """Canonical value times the rate of a replica."""
+        output = self.candidates.workload.output_tokens
+        chips = float(served.form.chips)
+        usual: dict[str, Callable[[], float]] = {
+            "tokens_per_s": lambda: 1.0 / (served.replicas * output),
+            "requests_per_s": lambda: 1.0 / served.replicas,
+            "tokens_per_s_per_chip": lambda: chips / output,
+        }
+        objective = self.space.objective
+        if objective in usual:
+            return usual[objective]()
+        # What is held by a replica, for a request a second.
+        return self.candidates.basis.per_chip()[objective] * chips
+
+    def _rate_for(self, served: Served, goal: float) -> float:
+        """Of each replica, at which a form is as good as a goal."""
+        return self._each(served) / goal if goal < math.inf else 0.0

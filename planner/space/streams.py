@@ -1,0 +1,164 @@
+"""Forms of plans under a stream of requests: what their times are at least among any number in
+flight, whatever the cut, and whether that keeps what was promised.
+
+A form's figures go into the same `Load` that a score tells its percentiles by. All that a `Load`
+says only grows with the times that it is made of, so one made of the least of each bounds all cuts
+of the form; of a single stage, which has one cut, it is exact.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.cost import pipeline
+from planner.pricing.loads import PERCENTILES, Load, Percentile, rungs
+from planner.pricing.queueing import felt_s
+from planner.space.engine_space import EngineSpace, Span, moment_of
+from planner.space.forms import Form
+from planner.space.margins import NONE, Factors
+from planner.space.moments import Batch, Moments, Peaks, Sums
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
+
+SLACK = 1e-12
+"""Of a share of requests, within rounding."""
+
+
+class Streams:
+    """What a question promises its users, and which forms can keep it."""
+
+    def __init__(self, space: EngineSpace) -> None:
+        self.space = space
+        self.meter = space.meter
+        self.software = space.topology.software
+
+    @cached_property
+    def promised(self) -> list[tuple[Percentile, float]]:
+        """Percentiles that have a limit, and that."""
+        limits = self.space.question.limits
+        return [(PERCENTILES[name], most) for name, most in limits if name in PERCENTILES]
+
+    # ── Loads ────────────────────────────────────────────────────────────────────────────────
+
+    def loads(self, forms: Sequence[Form]) -> list[Load | None]:
+        """Of forms of one split, by even cuts, at one request a second; None where not even one
+        sequence fits."""
+        space = self.space
+        most = self._most(forms)
+        cap = self.software.most_sequences * forms[0].split.attention
+        among = rungs(int(most.max(initial=0)), cap)
+        each = [form for form in forms for _ in among]
+        counts = np.tile(np.array(among, dtype=np.intp), len(forms))
+        spans = [Span(form, 1, 1, 1) for form in each]
+        figures = space.even(spans, self._batch(each, counts))
+        tables = self._tables(figures.moments, figures.sums, figures.peaks)
+        parts = [table.reshape(len(forms), len(among)) for table in tables]
+        return [
+            self._load(int(most[place]), among, [part[place] for part in parts], figures.moments)
+            if most[place]
+            else None
+            for place in range(len(forms))
+        ]
+
+    def tightened(self, form: Form, most: int) -> Load | None:
+        """The same of one form, by the least that each of its loads can be by itself; None where
+        there is no cut."""
+        cap = self.software.most_sequences * form.split.attention
+        among = rungs(most, cap)
+        rows = []
+        held = self.moment(form, max(1, form.in_flight))
+        for count in among:
+            at = self.moment(form, count)
+            figures = self.space.least(form, at, held)
+            if figures is None:
+                return None
+            rows.append(self._tables(at, figures.sums, figures.peaks))
+        tables = [np.array([float(row[number]) for row in rows]) for number in range(len(rows[0]))]
+        return self._load(most, among, tables, held)
+
+    def moment(self, form: Form, count: int) -> Moments:
+        """Of a form with so many in flight."""
+        batch = self._batch([form], np.array([count], dtype=np.intp))
+        return moment_of(self.meter.moments(form.split, batch), 0)
+
+    def _batch(self, forms: Sequence[Form], counts: Ints) -> Batch:
+        """So many sequences in flight in a replica of each form."""
+        pairs = zip(forms, counts.tolist(), strict=True)
+        cut = np.array([self.space.batches(form).holding(count) for form, count in pairs])
+        return Batch(counts, cut[:, 0], cut[:, 1])
+
+    def _most(self, forms: Sequence[Form]) -> Ints:
+        """Sequences that a replica of each form holds at most, by even cuts, shape (forms,)."""
+        cap = self.software.most_sequences * forms[0].split.attention
+        low = np.zeros(len(forms), dtype=np.intp)
+        high = np.full(len(forms), cap + 1, dtype=np.intp)
+        spans = [Span(form, 1, 1, 1) for form in forms]
+        while int((high - low).max()) > 1:
+            middle = np.maximum(1, (low + high) // 2)
+            needed = self.space.even(spans, self._batch(forms, middle)).peaks.needed
+            holds = needed <= self.space.usable
+            open_yet = high - low > 1
+            low = np.where(open_yet & holds, middle, low)
+            high = np.where(open_yet & ~holds, middle, high)
+        return low
+
+    def _tables(self, moments: Moments, sums: Sums, peaks: Peaks) -> list[Floats]:
+        """What a `Load` is made of, among each number in flight."""
+        times = self.meter.times(moments, sums, peaks, 0.0)
+        turns = moments.batch.micro_batches * peaks.decode_s
+        round_s = np.asarray(pipeline.cycle_s(sums.decode_s, turns))
+        first_s = times.ttft_s - times.waiting_share * round_s
+        prompt_s = self.meter.prompt_s(moments, peaks)
+        shape = np.shape(round_s)
+        return [
+            np.broadcast_to(one, shape)
+            for one in (
+                round_s,
+                times.tpot_s,
+                times.cycle_s,
+                first_s,
+                prompt_s,
+                peaks.prefill_s,
+                times.waiting_share,
+            )
+        ]
+
+    def _load(
+        self, most: int, among: Sequence[int], tables: Sequence[Floats], moments: Moments
+    ) -> Load:
+        rounds_s, tpots_s, cycles_s, first_s, prompt_s, pass_s, waiting = tables
+        at = moments.at
+        # Up to the first number that is no less than the most that fit, as a score has it.
+        last = next((n for n, count in enumerate(among) if count >= most), len(among) - 1) + 1
+        return Load(
+            requests_per_s=1.0,
+            most=most,
+            prompt_s=float(prompt_s[0]),
+            first_s=float(first_s[0]),
+            handed_rounds=float(waiting[last - 1]) - at.turn_share,
+            turn_share=at.turn_share,
+            felt_s=felt_s(at, float(pass_s[last - 1]), moments.split.attention),
+            later_tokens=at.later_tokens,
+            rounds=at.rounds,
+            sequences=tuple(among[:last]),
+            rounds_s=tuple(rounds_s[:last].tolist()),
+            tpots_s=tuple(tpots_s[:last].tolist()),
+            cycles_s=tuple(cycles_s[:last].tolist()),
+        )
+
+    # ── What is promised ─────────────────────────────────────────────────────────────────────
+
+    def keeps(self, load: Load, margins: Factors = NONE) -> bool:
+        """Whether a replica under its stream keeps every percentile that has a limit, as surely as
+        is asked: where all its times were longer by as much as their margin, too."""
+        if load.load_fraction >= 1.0 - 1e-9:
+            return False
+        for (field, probability), most in self.promised:
+            factor = margins.get(field, 1.0)
+            slower = load if factor == 1.0 else load.slower(factor)
+            if slower.late_fraction(field, most) > 1.0 - probability + SLACK:
+                return False
+        return True
