@@ -32,7 +32,9 @@ from planner.planning.search import (
 from planner.scoring.score import Score
 from planner.space.candidates import Candidates
 from planner.space.engine_space import EngineSpace, Found, Span
+from planner.space.forms import Form
 from planner.space.layout import even_cut
+from planner.space.streams import Streams
 from planner.space.uniform import plan_grid
 
 EQUAL = 1 + 1e-9
@@ -82,6 +84,9 @@ class EngineSearch(Course[Plan]):
             hopeless=hopeless,
         )
         self.space = EngineSpace(candidates, ways)
+        self.streams = Streams(self.space)
+        self.refused: set[tuple[Form, int]] = set()
+        """Forms, and numbers of replicas, that were found to break what is promised."""
         self.nice = nice
         self.engine = engine
         self.seed = seed
@@ -139,7 +144,8 @@ class EngineSearch(Course[Plan]):
             # Every number of micro-batches makes a form of its own: thousands without a plan.
             self.best = uniform_start(self.candidates, "engine")
         for bound, span in self.space.spans():
-            self._push(bound, span)
+            if self._may_keep(span.form, span.replicas):
+                self._push(bound, span)
         self.spread = True
         while self.open and time.monotonic() < self.deadline:
             bound, _, span = self.open[0]
@@ -181,7 +187,7 @@ class EngineSearch(Course[Plan]):
     def _settled(self, span: Span, goal: float) -> Found | None:
         """The best plan of a span of one batch; where that is asked for, CP-SAT cuts its layers
         too."""
-        found = self.space.settled(span, goal)
+        found = self._allowed(self.space.settled(span, goal))
         if self.engine != "cp-sat" or found is None or span.form.stages == 1:
             return found
         from planner.planning.engine_cuts import cut_by_cpsat
@@ -219,12 +225,49 @@ class EngineSearch(Course[Plan]):
     def _kept(self, span: Span, goal: float = math.inf) -> Found | None:
         """A plan of a span that keeps the limits, with the fewest sequences in flight and a value
         below a goal."""
+        if not self._may_keep(span.form, span.replicas):
+            return None
         if span.single:
-            return self.space.settled(span, goal)
+            return self._allowed(self.space.settled(span, goal))
         for bound, part in self.space.tightened(self.space.parts(span)):
             found = self._kept(part, goal) if bound < goal else None
             if found is not None:
                 return found
+        return None
+
+    # ── What is promised ─────────────────────────────────────────────────────────────────────
+
+    def _may_keep(self, form: Form, replicas: int) -> bool:
+        """Whether so many replicas of a form (0: as many as there is room for) keep the percentiles
+        that are limited, were every time the least that it can be."""
+        if (form, replicas) in self.refused:
+            return False
+        if not self.streams.promised or not self.space.rate:
+            return True
+        load = self.streams.load_of(form)
+        if load is None:
+            return False
+        each = self.space.rate / (replicas or self.space.most_replicas(form) or 1)
+        margins = self.space.margins.least(form.split, form.stages, 1, load.most)
+        return self.streams.keeps(load.at(each), margins)
+
+    def _allowed(self, found: Found | None) -> Found | None:
+        """A plan that was found, or the same with another cut, where one keeps what no bound of a
+        span tells: percentiles, and how sure they are."""
+        if found is None or not self.candidates.question.scatters:
+            return found
+        cuts = [found]
+        if found.span.form.stages > 1:
+            cuts += self.space.recut(found, self._own_cut(found.span.form.stages), math.inf)
+        for one in cuts:
+            if self.candidates.allowed_value(self.space.to_plan(one)) < math.inf:
+                return one
+        if found.span.form.stages > 1:
+            # Other cuts may keep it.
+            self.left = min(self.left, found.value)
+        if self.space.rate:
+            # How many are in flight is the rate's to say, whatever the span.
+            self.refused.add((found.span.form, found.span.replicas))
         return None
 
     # ── Plans that are as good ───────────────────────────────────────────────────────────────

@@ -38,6 +38,7 @@ from planner.planning.offloading import offloaded_result
 from planner.planning.refusals import refusal_of
 from planner.planning.search import Engine, Progress
 from planner.planning.seating import seated_spaces
+from planner.pricing.loads import PERCENTILES
 from planner.pricing.served import Served
 from planner.pricing.stacks import machine_for
 from planner.scoring.plans import score_plan
@@ -107,6 +108,7 @@ def partition(
         left = ClusterCandidates(graph, alone(topology, excluded), workload, question)
         return result_alone(best_of(left, time_limit_s=time_limit_s, progress=progress))
     _refuse_queues(engine, question, workload)
+    _refuse_promises(question, workload)
     options = {"progress": progress, "engine": engine, "seed": seed}
     try:
         return _found((graph, topology, workload, question), excluded, time_limit_s, **options)
@@ -170,6 +172,16 @@ def _refuse_with_exclude(engine: Engine, sequence_parallel: bool) -> None:
         raise InputError("engine 'cp-sat' knows no exclude=; leave the engine out")
     if sequence_parallel:
         raise InputError("sequence_parallel is not searched with exclude=; leave one of them out")
+
+
+def _refuse_promises(question: Question, workload: Workload) -> None:
+    """Percentiles and margins are searched over plans of one split."""
+    asked = "arrivals 'poisson' with an open rate" if workload.is_open_stream else None
+    asked = "sure=" if question.sure is not None else asked
+    names = [name for name in question.fields if name in PERCENTILES]
+    asked = names[0] if names else asked
+    if asked and question.space == "any":
+        raise InputError(f"{asked} is searched with space 'engine' alone; leave space out")
 
 
 def _refuse_queues(engine: Engine, question: Question, workload: Workload) -> None:

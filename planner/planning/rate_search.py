@@ -24,7 +24,6 @@ from planner.pricing.loads import Load
 from planner.space.candidates import Candidates
 from planner.space.engine_space import EngineSpace, Found, Span
 from planner.space.forms import Form, forms_of
-from planner.space.margins import Margins
 from planner.space.streams import Streams
 
 MEANS = ("ttft_s", "tpot_s", "request_s", "tokens_per_s_per_user", "memory_headroom_bytes")
@@ -72,7 +71,6 @@ class RateSearch(Course[Plan]):
         )
         self.space = EngineSpace(candidates)
         self.streams = Streams(self.space)
-        self.margins = Margins(candidates)
         self.open: list[tuple[float, int, Served]] = []
         self.numbers = itertools.count()
         self.left = math.inf
@@ -174,7 +172,9 @@ class RateSearch(Course[Plan]):
 
     def _keeps_at_least(self, served: Served, rate: float) -> bool:
         """At a rate of each replica, with margins as small as any number in flight has them."""
-        margins = self.margins.least(served.form, 1, served.load.most)
+        margins = self.space.margins.least(
+            served.form.split, served.form.stages, 1, served.load.most
+        )
         return self.streams.keeps(served.load.at(rate), margins)
 
     def _greatest(self, keeps: Callable[[float], bool], load: Load) -> float:
@@ -220,7 +220,7 @@ class RateSearch(Course[Plan]):
     def _keeps(self, served: Served, plan: Plan, rate: float) -> bool:
         """Whether a plan keeps all limits at a rate of each replica."""
         load = served.load.at(rate)
-        margins = self.margins.at(served.form, load.busy_sequences)
+        margins = self.space.margins.at(served.form.split, served.form.stages, load.busy_sequences)
         if not self.streams.keeps(load, margins):
             return False
         asked = [name for name, _ in self.candidates.question.limits]

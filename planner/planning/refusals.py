@@ -1,6 +1,8 @@
 """Why there is no plan, on a machine or on a cluster: which resource binds, by how much, and how
 many chips would do."""
 
+import math
+
 from planner.answers.question import FIELDS
 from planner.cost import memory
 from planner.errors import InfeasibleError
@@ -8,8 +10,11 @@ from planner.machines.topology import Topology
 from planner.plan import Plan
 from planner.planning.engine_search import AnySearch, EngineClusterSearch, search_of
 from planner.planning.search import ClusterSearch
+from planner.pricing.loads import PERCENTILES
 from planner.space.candidates import Candidates
 from planner.space.cluster_candidates import ClusterCandidates
+from planner.space.engine_space import EngineSpace
+from planner.space.streams import Streams
 from planner.units import spoken
 
 AnySpace = Candidates | ClusterCandidates
@@ -191,10 +196,39 @@ def _beyond_rate(space: AnySpace) -> InfeasibleError | None:
     )
 
 
+def _beyond_promises(space: Candidates) -> InfeasibleError | None:
+    """Which percentile cannot be kept even alone, by as many replicas as there is room for; None
+    where each can be."""
+    if not space.workload.is_stream:
+        return None
+    search = EngineSpace(space)
+    streams = Streams(search)
+    for name, value in space.question.limits:
+        if name not in PERCENTILES:
+            continue
+        reached = min(streams.percentiles(PERCENTILES[name]), default=math.inf)
+        if reached > value * CLOSE:
+            sure = space.question.sure
+            how = "" if sure is None else f" with a probability of {sure:g}"
+            return InfeasibleError(
+                f"{name} of at most {value:.4g} cannot be met{how}: the best that any plan on"
+                f" {space.place} reaches is {reached:.4g}",
+                resource=f"limit on {name}",
+                demand=value,
+                capacity=reached,
+            )
+    return None
+
+
 def _beyond_limits(space: AnySpace) -> InfeasibleError:
     """Which limit cannot be met even alone; else that they cannot be met together."""
     limits = space.question.limits
+    broken = _beyond_promises(space) if isinstance(space, Candidates) else None
+    if broken is not None:
+        return broken
     for name, value in limits:
+        if name in PERCENTILES:
+            continue
         plan, best = _best(space.asking(name))
         if plan is not None and best > space.canonical(name, value) * CLOSE:
             most = "at most" if FIELDS[name].best == "least" else "at least"

@@ -125,6 +125,10 @@ RATES = ("tokens_per_s", "tokens_per_s_per_user", "samples_per_s", "mfu_fraction
 """Uncertain fields of which more is better."""
 
 
+OF_THE_RATE = ("tokens_per_s", "tokens_per_s_per_chip", "requests_per_s")
+"""Fields that are counted where requests come at a rate."""
+
+
 ALL = ""
 """Rows of a stack of whatever sort."""
 Evidence = Literal["measured", "near measured", "extrapolated"]
@@ -288,7 +292,19 @@ class Score(Record):
         """By how much a figure may be off, either way, with that probability."""
         if not 0 < probability < 1:
             raise InputError(f"probability must lie between 0 and 1, not {probability!r}")
+        if isinstance(self.load, Load) and field in OF_THE_RATE:
+            return 1.0
         return factor_of(self.residuals, field, probability)
+
+    def stays_within(self, field: str, limit_s: float, sure: float | None = None) -> bool:
+        """Whether a percentile, such as `ttft_p99_s`, keeps a limit; with a probability `sure`, or
+        as priced."""
+        mean, probability = PERCENTILES[field]
+        if self.load is None:
+            return self.percentile(mean, probability) <= limit_s * (1 + 1e-12)
+        factor = 1.0 if sure is None else self._factor(mean, 2 * sure - 1)
+        late = self.load.slower(factor).late_fraction(mean, limit_s)
+        return late <= 1.0 - probability + 1e-12
 
     def sure(self, field: str, sure: float) -> float:
         """The worst that a field, or a percentile, is with that probability: at most of what is

@@ -40,7 +40,7 @@ from planner.pricing.price_list import (
     shares_of,
     unoffered,
 )
-from planner.pricing.loads import Load
+from planner.pricing.loads import PERCENTILES, Load
 from planner.pricing.queueing import FULL, load_of, most_requests_per_s
 from planner.pricing.schedule import Schedule, schedule_of
 from planner.pricing.served import Served
@@ -222,6 +222,11 @@ class Candidates:
 
     def _check_known_at_a_rate(self, name: str) -> None:
         """Refuse what the rate of requests decides."""
+        if name in PERCENTILES and name == self.question.objective:
+            raise InputError(
+                f"{name} is a limit where requests come at a rate, as in limits={{{name!r}: …}};"
+                f" minimise {PERCENTILES[name].field} or chips"
+            )
         if FIELDS[name].end == "high" and name not in PER_TOKEN:
             raise InputError(
                 f"{name} follows from Workload.requests_per_s; ask for another field,"
@@ -249,7 +254,7 @@ class Candidates:
 
     def on(self, topology: Topology, workload: Workload, objective: str) -> "Candidates":
         """The same model, asked for one field without limits."""
-        question = replace(self.question, objective=objective, limits=())
+        question = replace(self.question, objective=objective, limits=(), sure=None)
         return Candidates(self.graph, topology, workload, question, exclude=self.exclude)
 
     @property
@@ -462,6 +467,8 @@ class Candidates:
     def _keeps(self, score: Score, name: str, value: float) -> bool:
         """Whether a score keeps a limit, as surely as is asked."""
         sure = self.question.sure
+        if name in PERCENTILES:
+            return score.stays_within(name, value, sure)
         reached = getattr(score, name) if sure is None else score.sure(name, sure)
         return self.canonical(name, float(reached)) <= self.canonical(name, value) * (1 + 1e-12)
 

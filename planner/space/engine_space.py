@@ -21,6 +21,7 @@ from planner.answers.question import FIELDS, PER_TOKEN
 from planner.cost.energy import energy_j, usd_per_million_tokens
 from planner.plan import ChipRange, Plan, Stage, Way
 from planner.pricing.formats import peak_flop_per_s
+from planner.pricing.loads import PERCENTILES
 from planner.pricing.queueing import FULL
 from planner.pricing.timing import Hop
 from planner.solver.chain.cuts import Chain, Cut, all_reached, best_cut, bottlenecks
@@ -28,6 +29,7 @@ from planner.space.boxes import least_parts
 from planner.space.candidates import Candidates
 from planner.space.forms import Batches, Form, forms_of
 from planner.space.layout import even_cut, with_inner_layer
+from planner.space.margins import Margins
 from planner.space.moments import Batch, Meter, Moments, Peaks, Sums, Times
 
 Floats = NDArray[np.float64]
@@ -107,6 +109,7 @@ class EngineSpace:
             (name, candidates.canonical(name, value) * (1 + 1e-12))
             for name, value in candidates.limits
         )
+        self.margins = Margins(candidates)
         self.undecided = False
         """Whether the cuts of a form were too many to be told apart, so that nothing is known of
         them."""
@@ -412,7 +415,7 @@ class EngineSpace:
         market = Market(self, lows, highs, np.asarray(room), np.asarray(replicas), exact=exact)
         kept = market.replicas >= self.fewest_replicas
         for name, most in self.limits:
-            kept &= market.value(name) <= most
+            kept &= market.surely(name) <= most
         kept &= lows.peaks.needed <= self.usable
         if self.rate:
             prompt = self.meter.prompt_s(lows.moments, lows.peaks)
@@ -822,8 +825,30 @@ class Market:
         draws = space.candidates.draws
         return np.asarray(energy_j(draws, self.lows.held_chips, active / self.early.cycle_s))
 
+    def surely(self, name: str) -> Floats:
+        """Canonical value that a field is at most with the probability that is asked for: of
+        several batches as sure as any of them is."""
+        if self.space.question.sure is None:
+            return self.value(name)
+        return self.value(name) * self._margin(name)
+
+    def _margin(self, name: str) -> Floats:
+        split = self.lows.moments.split
+        stages = np.asarray(np.rint(self.lows.chips / split.chips), dtype=np.intp)
+        first = np.broadcast_to(self.lows.moments.batch.sequences, np.shape(stages))
+        last = np.broadcast_to(self.highs.moments.batch.sequences, np.shape(stages))
+        least = self.space.margins.least
+        found = [
+            least(split, *one).get(name, 1.0)
+            for one in zip(stages.ravel().tolist(), first.ravel().tolist(), last.ravel().tolist(), strict=True)
+        ]
+        return np.array(found).reshape(np.shape(stages))
+
     def value(self, name: str) -> Floats:
         """Canonical value of a field."""
+        if name in PERCENTILES and self.space.rate:
+            # Where requests come at a rate, `Streams` says whether they are kept.
+            return np.zeros(np.shape(self.lows.chips))
         end = self.late if FIELDS[name].end == "high" else self.early
         simple = {
             "ttft_s": end.ttft_s,

@@ -6,7 +6,7 @@ says only grows with the times that it is made of, so one made of the least of e
 of the form; of a single stage, which has one cut, it is exact.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -16,7 +16,7 @@ from planner.cost import pipeline
 from planner.pricing.loads import PERCENTILES, Load, Percentile, rungs
 from planner.pricing.queueing import felt_s
 from planner.space.engine_space import EngineSpace, Span, moment_of
-from planner.space.forms import Form
+from planner.space.forms import Form, forms_of
 from planner.space.margins import NONE, Factors
 from planner.space.moments import Batch, Moments, Peaks, Sums
 
@@ -34,12 +34,21 @@ class Streams:
         self.space = space
         self.meter = space.meter
         self.software = space.topology.software
+        self._known: dict[Form, Load | None] = {}
 
     @cached_property
     def promised(self) -> list[tuple[Percentile, float]]:
         """Percentiles that have a limit, and that."""
         limits = self.space.question.limits
         return [(PERCENTILES[name], most) for name, most in limits if name in PERCENTILES]
+
+    def load_of(self, form: Form) -> Load | None:
+        """Of a form by even cuts, at one request a second; those of its split are made with it."""
+        if not self._known:
+            for forms in forms_of(self.space.candidates, self.space.ways):
+                if forms:
+                    self._known |= zip(forms, self.loads(forms), strict=True)
+        return self._known[form]
 
     # ── Loads ────────────────────────────────────────────────────────────────────────────────
 
@@ -148,6 +157,22 @@ class Streams:
             tpots_s=tuple(tpots_s[:last].tolist()),
             cycles_s=tuple(cycles_s[:last].tolist()),
         )
+
+    def percentiles(self, asked: Percentile) -> Iterator[float]:
+        """What each form of the question reaches at best, with as many replicas as there is room
+        for: at the rate that is given, or where hardly a request comes. [s]"""
+        for forms in forms_of(self.space.candidates, self.space.ways):
+            for form in forms:
+                load = self.load_of(form)
+                replicas = self.space.most_replicas(form)
+                if load is None or not replicas:
+                    continue
+                opens = self.space.candidates.opens_rate
+                rate = 1e-6 * load.most_requests_per_s if opens else self.space.rate / replicas
+                margins = self.space.margins.least(form.split, form.stages, 1, load.most)
+                slower = load.at(rate).slower(margins.get(asked.field, 1.0))
+                if slower.load_fraction < 1.0:
+                    yield slower.percentile(*asked)
 
     # ── What is promised ─────────────────────────────────────────────────────────────────────
 
