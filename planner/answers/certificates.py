@@ -20,6 +20,7 @@ class Certificate(Record):
     field: str
     direction: Literal["minimize", "maximize"]
     limits: tuple[tuple[str, float], ...]
+    sure: float | None = None
     power_scope: PowerScope | None
     sequence_parallel: bool = False
     space: Space = "any"

@@ -51,6 +51,9 @@ class Answer(Proof):
     """The field of the score that was optimised."""
     direction: Literal["minimize", "maximize"]
     limits: tuple[tuple[str, float], ...]
+    sure: float | None = None
+    """With what probability each limit is to be kept by what would be measured; None: by the
+    price."""
     graph: ModelGraph
     workload: Workload
     space: Space = "any"
@@ -94,6 +97,7 @@ def proved(
         "bound": bound,
         "gap": gap_between(objective, bound),
         "limits": question.limits,
+        "sure": question.sure,
         "space": question.space,
         "elapsed_s": elapsed_s,
         "stopped_by": stopped_by,

@@ -44,7 +44,9 @@ class Result(Answer):
     def question(self) -> Question:
         """What was asked."""
         scope = None if self.score.power_scope == "unknown" else self.score.power_scope
-        return Question(self.field, self.limits, scope, self.sequence_parallel, self.space)
+        return Question(
+            self.field, self.limits, scope, self.sequence_parallel, self.space, self.sure
+        )
 
     def certificate(self) -> Certificate:
         """The result with all that `verify` needs to check it without the solver."""

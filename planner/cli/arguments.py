@@ -49,7 +49,11 @@ Cached = Annotated[
 ]
 Arrivals = Annotated[
     str,
-    typer.Option("--arrivals", help="steady: a finished request is replaced; together: one batch."),
+    typer.Option(
+        "--arrivals",
+        help="steady: a finished request is replaced; together: one batch; poisson: requests come"
+        " when they like, at --rate or as many as keep the limits.",
+    ),
 ]
 Chips = Annotated[
     int | None, typer.Option("--chips", help="How many chips; default: as the catalogue has them.")
@@ -127,6 +131,13 @@ Minimize = Annotated[
 Maximize = Annotated[str | None, typer.Option("--maximize", help="Field of the score.")]
 Limit = Annotated[
     list[str] | None, typer.Option("--limit", help="Worst value of a field: tpot_s=0.02.")
+]
+Sure = Annotated[
+    float | None,
+    typer.Option(
+        "--sure",
+        help="Keep each limit with this probability, such as 0.8, for all that prices may be off.",
+    ),
 ]
 TimeLimit = Annotated[float | None, typer.Option("--time-limit", help="Seconds.")]
 Shape = Annotated[str, typer.Option("--format", help="table or json.")]
@@ -299,6 +310,7 @@ class Goal:
     minimize: Minimize = None
     maximize: Maximize = None
     limit: Limit = None
+    sure: Sure = None
     time_limit: TimeLimit = None
 
     def options(self, counts: Counts) -> dict[str, Any]:
@@ -309,6 +321,7 @@ class Goal:
         """Those of them that hold whatever is made best."""
         return {
             "limits": limits_of(self.limit or []),
+            **({} if self.sure is None else {"sure": self.sure}),
             "time_limit_s": seconds(self.time_limit),
             **counts.bases(),
         }
@@ -361,7 +374,7 @@ def workload_of(requests: Requests, arrivals: str) -> Workload:
             "--batch and --rate are both given; under a rate the batch is an outcome, so give one"
             " or the other"
         )
-    is_open = batch == "max" or rate is not None
+    is_open = batch == "max" or rate is not None or (batch is None and arrivals == "poisson")
     given: dict[str, Any] = {
         "batch_size": None if is_open else whole("--batch", batch or "8"),
         "prompt_tokens": requests.prompt,

@@ -24,6 +24,8 @@ from planner.answers.proof import AS_GOOD
 from planner.answers.question import FIELDS, SAMPLE_FIELDS, Question, question_of
 from planner.errors import InputError
 from planner.planning.engine_proof import EngineProof
+from planner.planning.rate_proof import RateProof
+from planner.pricing.loads import PERCENTILES
 from planner.scoring.checking import check_plan
 from planner.scoring.plans import score_plan
 from planner.scoring.score import Score
@@ -102,7 +104,9 @@ def _checked_bound(
     return candidates.field_value(certificate.field, reached), boxes
 
 
-def _proof(candidates: Candidates, claim: float) -> "EngineProof | Proof":
+def _proof(candidates: Candidates, claim: float) -> "EngineProof | RateProof | Proof":
+    if candidates.opens_rate:
+        return RateProof(candidates, claim)
     return EngineProof(candidates, claim) if candidates.of_engine else Proof(candidates, claim)
 
 
@@ -121,6 +125,7 @@ def _question(certificate: Certificate) -> Question:
         certificate.power_scope,
         diffusion=certificate.graph.is_diffusion,
         space=certificate.space,
+        sure=certificate.sure,
     )
     return replace(asked, sequence_parallel=certificate.sequence_parallel)
 
@@ -153,8 +158,11 @@ def _check_answer(certificate: Certificate) -> Score:
 
 def _check_limits(certificate: Certificate, score: Score) -> None:
     fields = SAMPLE_FIELDS if certificate.graph.is_diffusion else FIELDS
+    sure = certificate.sure
     for name, value in certificate.limits:
-        kept = getattr(score, name)
+        if name in PERCENTILES and score.stays_within(name, value * (1 + CLOSE), sure):
+            continue
+        kept = getattr(score, name) if sure is None else score.sure(name, sure)
         sign = 1 if fields[name].best == "least" else -1
         if kept is None or sign * (kept - value) > CLOSE * abs(value):
             raise InputError(

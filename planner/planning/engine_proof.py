@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from planner.space.candidates import Candidates
 from planner.space.engine_space import EngineSpace, Span
 from planner.space.moments import Moments
+from planner.space.streams import Streams
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -32,7 +33,7 @@ MOST_RANGES = 200
 
 
 @dataclass(frozen=True)
-class _Loads:
+class Loads:
     """What a stage may load: by peak, first layer and layer beyond, and on the link behind it."""
 
     runs: Floats
@@ -87,6 +88,7 @@ class EngineProof:
 
     def __init__(self, candidates: Candidates, claim: float) -> None:
         self.space = EngineSpace(candidates)
+        self.streams = Streams(self.space)
         self.told = claim
         self.claim = claim * (1 - CLOSE)
         self.boxes = 0
@@ -96,7 +98,9 @@ class EngineProof:
         numbers = itertools.count()
         todo: list[tuple[float, int, Span]] = []
         for bound, span in self.space.spans():
-            todo.append((bound, next(numbers), self._with_replicas(span)))
+            kept = self._with_replicas(span)
+            if self.streams.may_keep(kept.form, kept.replicas):
+                todo.append((bound, next(numbers), kept))
         heapq.heapify(todo)
         reached = self.told
         while todo and todo[0][0] < self.claim and time.monotonic() < deadline:
@@ -145,20 +149,20 @@ class EngineProof:
         if span.form.stages == 1:
             lasts = space.alone(high)
             return worth(space.alone(low), lasts)
-        loads = _Loads(*self._loads(span, low, low))
+        loads = Loads(*self._loads(span, low, low))
         firsts = loads.least(loads.no_tops)
         if not np.isfinite(firsts).all():
             return math.inf
         if span.single:
             return self._by_ranges(loads, firsts, lambda peaks: worth(peaks, peaks))
-        lasts = _Loads(*self._loads(span, high, low)).least(loads.no_tops)
+        lasts = Loads(*self._loads(span, high, low)).least(loads.no_tops)
         return worth(firsts, lasts)
 
     def _loads(self, span: Span, at: Moments, held: Moments) -> tuple[Floats, tuple[Floats, ...]]:
         chain = self.space.chain(span.form, at, held)
         return chain.loads[0], tuple(chain.links)
 
-    def _by_ranges(self, loads: _Loads, least: Floats, worth: Callable[[Floats], float]) -> float:
+    def _by_ranges(self, loads: Loads, least: Floats, worth: Callable[[Floats], float]) -> float:
         """Of one batch: a range of the largest loads is bounded by its low end, and what loads more
         than its high end is left out of it."""
         numbers = itertools.count()
@@ -181,7 +185,7 @@ class EngineProof:
         return todo[0][0]
 
     def _parts(
-        self, loads: _Loads, lows: Floats, highs: Floats, worth: Callable[[Floats], float]
+        self, loads: Loads, lows: Floats, highs: Floats, worth: Callable[[Floats], float]
     ) -> list[tuple[Floats, Floats]]:
         """A range in two, along the peak whose upper half costs the most."""
         best: tuple[float, list[tuple[Floats, Floats]]] = (-math.inf, [])

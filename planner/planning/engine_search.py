@@ -242,14 +242,7 @@ class EngineSearch(Course[Plan]):
         that are limited, were every time the least that it can be."""
         if (form, replicas) in self.refused:
             return False
-        if not self.streams.promised or not self.space.rate:
-            return True
-        load = self.streams.load_of(form)
-        if load is None:
-            return False
-        each = self.space.rate / (replicas or self.space.most_replicas(form) or 1)
-        margins = self.space.margins.least(form.split, form.stages, 1, load.most)
-        return self.streams.keeps(load.at(each), margins)
+        return self.streams.may_keep(form, replicas)
 
     def _allowed(self, found: Found | None) -> Found | None:
         """A plan that was found, or the same with another cut, where one keeps what no bound of a

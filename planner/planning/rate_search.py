@@ -24,7 +24,7 @@ from planner.pricing.loads import Load
 from planner.space.candidates import Candidates
 from planner.space.engine_space import EngineSpace, Found, Span
 from planner.space.forms import Form, forms_of
-from planner.space.streams import Streams
+from planner.space.streams import OF_ALL_REPLICAS, Streams
 
 MEANS = ("ttft_s", "tpot_s", "request_s", "tokens_per_s_per_user", "memory_headroom_bytes")
 """Fields of which a limit is kept up to some rate, and which no `Load` tells."""
@@ -133,8 +133,7 @@ class RateSearch(Course[Plan]):
     def _replicas(self, form: Form) -> int:
         """As many as there is room for, where more of them give more; else one."""
         most = self.space.most_replicas(form)
-        counts = self.space.objective in ("tokens_per_s", "requests_per_s")
-        return most if counts else min(most, 1)
+        return most if self.space.objective in OF_ALL_REPLICAS else min(most, 1)
 
     # ── One form ─────────────────────────────────────────────────────────────────────────────
 
@@ -251,7 +250,7 @@ class RateSearch(Course[Plan]):
                 return math.inf
         if self._wanted(rate) > self.space.most_replicas(served.form):
             return math.inf
-        return self._each(served) / rate
+        return self.streams.value_at_one(served.form) / rate
 
     def _wanted(self, rate: float) -> int:
         """Replicas that reach the least rates that are asked for."""
@@ -260,21 +259,6 @@ class RateSearch(Course[Plan]):
         least = max(limits.get("requests_per_s", 0.0), limits.get("tokens_per_s", 0.0) / output)
         return max(1, math.ceil(least / rate * (1 - 1e-12)))
 
-    def _each(self, served: Served) -> float:
-        """Canonical value times the rate of a replica."""
-        output = self.candidates.workload.output_tokens
-        chips = float(served.form.chips)
-        usual: dict[str, Callable[[], float]] = {
-            "tokens_per_s": lambda: 1.0 / (served.replicas * output),
-            "requests_per_s": lambda: 1.0 / served.replicas,
-            "tokens_per_s_per_chip": lambda: chips / output,
-        }
-        objective = self.space.objective
-        if objective in usual:
-            return usual[objective]()
-        # What is held by a replica, for a request a second.
-        return self.candidates.basis.per_chip()[objective] * chips
-
     def _rate_for(self, served: Served, goal: float) -> float:
         """Of each replica, at which a form is as good as a goal."""
-        return self._each(served) / goal if goal < math.inf else 0.0
+        return self.streams.value_at_one(served.form) / goal if goal < math.inf else 0.0

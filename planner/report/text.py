@@ -67,6 +67,8 @@ def _batch_text(graph: ModelGraph, workload: Workload) -> str:
     """How many there are of whatever is to be made."""
     if workload.requests_per_s is not None:
         return f"{trimmed(workload.requests_per_s, 4)} requests a second"
+    if workload.is_open_stream:
+        return "as many requests a second as keep the limits"
     what = "sample" if graph.is_diffusion else "sequence"
     count = workload.batch_size
     if count is None:
@@ -80,7 +82,7 @@ def _start_text(workload: Workload) -> str:
     parts = ["a finished one replaced at once"]
     if workload.arrivals == "together":
         parts = ["starting together"]
-    if workload.requests_per_s is not None:
+    if workload.is_stream:
         parts = ["whenever their users like"]
     if workload.phase != "both":
         parts.append(f"a pool for {workload.phase} alone")

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from planner.errors import InputError
 from planner.machines.prices import BASIS_WORDS
-from planner.pricing.loads import SCATTERED
+from planner.pricing.loads import PERCENTILES, SCATTERED
 from planner.scoring.disaggregated import DisaggregatedScore
 from planner.scoring.score import Score
 from planner.units import spoken, trimmed
@@ -52,10 +52,17 @@ SAMPLE_WORDS: dict[str, Word] = {
 """Those of a diffusion model."""
 
 
+PERCENTILE_WORDS: dict[str, Word] = {
+    name: Word(f"{FIELD_WORDS[one.field].title}, p{round(100 * one.probability)}", "s")
+    for name, one in PERCENTILES.items()
+}
+"""What so many of 100 requests stay within."""
+
+
 def field_text(name: str, value: float | None) -> str:
     """A field's value with the unit that a person reads: field_text("tpot_s", 0.0068) is '6.8
     ms'."""
-    unit = (FIELD_WORDS | SAMPLE_WORDS)[name].unit
+    unit = (FIELD_WORDS | SAMPLE_WORDS | PERCENTILE_WORDS)[name].unit
     if value is None:
         return "not known"
     if unit == "%":

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from planner.cost import pipeline
 from planner.pricing.loads import PERCENTILES, Load, Percentile, rungs
 from planner.pricing.queueing import felt_s
-from planner.space.engine_space import EngineSpace, Span, moment_of
+from planner.space.engine_space import EngineSpace, Figures, Span, moment_of
 from planner.space.forms import Form, forms_of
 from planner.space.margins import NONE, Factors
 from planner.space.moments import Batch, Moments, Peaks, Sums
@@ -23,6 +23,8 @@ from planner.space.moments import Batch, Moments, Peaks, Sums
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
+OF_ALL_REPLICAS = ("requests_per_s", "tokens_per_s")
+"""Fields of which more replicas give more."""
 SLACK = 1e-12
 """Of a share of requests, within rounding."""
 
@@ -77,16 +79,20 @@ class Streams:
         there is no cut."""
         cap = self.software.most_sequences * form.split.attention
         among = rungs(most, cap)
-        rows = []
         held = self.moment(form, max(1, form.in_flight))
+        found = []
         for count in among:
-            at = self.moment(form, count)
-            figures = self.space.least(form, at, held)
+            figures = self.space.least(form, self.moment(form, count), held)
             if figures is None:
                 return None
-            rows.append(self._tables(at, figures.sums, figures.peaks))
+            found.append(figures)
+        return self.of_figures(most, among, found)
+
+    def of_figures(self, most: int, among: Sequence[int], found: Sequence[Figures]) -> Load:
+        """The load of a form whose figures are known among each number in flight."""
+        rows = [self._tables(one.moments, one.sums, one.peaks) for one in found]
         tables = [np.array([float(row[number]) for row in rows]) for number in range(len(rows[0]))]
-        return self._load(most, among, tables, held)
+        return self._load(most, among, tables, found[0].moments)
 
     def moment(self, form: Form, count: int) -> Moments:
         """Of a form with so many in flight."""
@@ -175,6 +181,31 @@ class Streams:
                     yield slower.percentile(*asked)
 
     # ── What is promised ─────────────────────────────────────────────────────────────────────
+
+    def may_keep(self, form: Form, replicas: int) -> bool:
+        """Whether so many replicas of a form (0: as many as there is room for) keep the percentiles
+        that are limited at the rate that is given, were every time the least that it can be."""
+        if not self.promised or not self.space.rate:
+            return True
+        load = self.load_of(form)
+        if load is None:
+            return False
+        each = self.space.rate / (replicas or self.space.most_replicas(form) or 1)
+        margins = self.space.margins.least(form.split, form.stages, 1, load.most)
+        return self.keeps(load.at(each), margins)
+
+    def value_at_one(self, form: Form) -> float:
+        """Canonical value of what the greatest rate of requests makes best, of as many replicas of
+        a form as make it best, were each sent one request a second."""
+        objective = self.space.objective
+        output = self.space.workload.output_tokens
+        each = 1.0 if objective == "requests_per_s" else 1.0 / output
+        if objective in OF_ALL_REPLICAS:
+            return each / self.space.most_replicas(form)
+        if objective == "tokens_per_s_per_chip":
+            return each * form.chips
+        # What is held by a replica, for a request a second.
+        return self.space.candidates.basis.per_chip()[objective] * form.chips
 
     def keeps(self, load: Load, margins: Factors = NONE) -> bool:
         """Whether a replica under its stream keeps every percentile that has a limit, as surely as

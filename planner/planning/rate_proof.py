@@ -1,0 +1,80 @@
+"""That no plan keeps its limits at a rate that would better a claim: shown anew, form by form, with
+nothing of the search.
+
+A form is worth more than the claim only beyond some rate. There, the least that its times can be by
+even cuts break a limit, or the least of all cuts that trying loads allows (`engine_proof`).
+"""
+
+import time
+
+import numpy as np
+
+from planner.planning.engine_proof import Loads
+from planner.pricing.loads import Load, rungs
+from planner.space.candidates import Candidates
+from planner.space.engine_space import EngineSpace, Figures
+from planner.space.forms import Form, forms_of
+from planner.space.streams import Streams
+
+CLOSE = 1e-6
+"""Relative: rates closer than this are one."""
+
+
+class RateProof:
+    """That no plan has a canonical value below a claim, or how far that can be shown."""
+
+    def __init__(self, candidates: Candidates, claim: float) -> None:
+        self.space = EngineSpace(candidates)
+        self.streams = Streams(self.space)
+        self.claim = claim
+        self.boxes = 0
+
+    def least(self, deadline: float) -> float:
+        """The least bound over all plans: the claim where all is shown, 0 where time ran out."""
+        reached = self.claim
+        for forms in forms_of(self.space.candidates):
+            roomy = [form for form in forms if self.space.most_replicas(form)]
+            if not roomy:
+                continue
+            for form, load in zip(roomy, self.streams.loads(roomy), strict=True):
+                if time.monotonic() >= deadline:
+                    return 0.0
+                self.boxes += 1
+                if load is not None:
+                    reached = min(reached, self._bound(form, load))
+        return reached
+
+    def _bound(self, form: Form, load: Load) -> float:
+        """Of all plans of a form: the claim, or what saturation alone makes of it."""
+        each = self.streams.value_at_one(form)
+        needed = each / self.claim * (1 + CLOSE)
+        if self._broken(form, load, needed):
+            return self.claim
+        least = self._tightened(form, load.most) if form.stages > 1 else load
+        if least is None or self._broken(form, least, needed):
+            return self.claim
+        return each / least.most_requests_per_s
+
+    def _broken(self, form: Form, load: Load, rate: float) -> bool:
+        if rate >= load.most_requests_per_s:
+            return True
+        margins = self.space.margins.least(form.split, form.stages, 1, load.most)
+        return not self.streams.keeps(load.at(rate), margins)
+
+    def _tightened(self, form: Form, most: int) -> Load | None:
+        """By the least that each load of any cut can be by itself; None where there is no cut."""
+
+        def figures(count: int) -> Figures | None:
+            at = self.streams.moment(form, count)
+            held = self.streams.moment(form, max(1, form.in_flight))
+            chain = self.space.chain(form, at, held)
+            loads = Loads(chain.loads[0], tuple(chain.links))
+            least = loads.least(loads.no_tops)
+            return self.space.figures(form, at, least) if np.isfinite(least).all() else None
+
+        cap = self.streams.software.most_sequences * form.split.attention
+        among = rungs(most, cap)
+        found = [figures(count) for count in among]
+        if any(one is None for one in found):
+            return None
+        return self.streams.of_figures(most, among, [one for one in found if one is not None])
