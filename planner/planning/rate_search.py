@@ -157,9 +157,22 @@ class RateSearch(Course[Plan]):
             self._offer(served, borders)
             if self.best.value <= value * EXACT:
                 return
-        # Which cut is best is left open, but no cut is better than the least of each load.
         if value < self.goal * CLOSE:
-            self.left = min(self.left, value)
+            self._try_all_cuts(served)
+
+    def _try_all_cuts(self, served: Served) -> None:
+        """The best cut of a form, where that of none of its loads is."""
+
+        def value(load: Load) -> float:
+            rate = self._greatest(lambda one: self._keeps_at_least(served, one, load), load)
+            return self._value(served, rate) if rate else math.inf
+
+        least, borders = self.streams.best_cut(served.form, served.load.most, value, self.goal)
+        if borders:
+            self._offer(served, borders)
+        # Limits that no `Load` tells, and memory, may leave a cut worse than that.
+        if least < self.goal * (1 - 1e-9) and not (self.space.is_even and borders == ()):
+            self.left = min(self.left, least)
 
     def _may_be_better(self, served: Served) -> bool:
         """Whether the least times of a form keep all promises at the rate that it takes to be
@@ -169,12 +182,13 @@ class RateSearch(Course[Plan]):
             return False
         return self._keeps_at_least(served, max(needed, 1e-9 * served.load.most_requests_per_s))
 
-    def _keeps_at_least(self, served: Served, rate: float) -> bool:
+    def _keeps_at_least(self, served: Served, rate: float, load: Load | None = None) -> bool:
         """At a rate of each replica, with margins as small as any number in flight has them."""
+        load = load or served.load
         margins = self.space.margins.least(
             served.form.split, served.form.stages, 1, served.load.most
         )
-        return self.streams.keeps(served.load.at(rate), margins)
+        return self.streams.keeps(load.at(rate), margins)
 
     def _greatest(self, keeps: Callable[[float], bool], load: Load) -> float:
         """Rate of each replica up to which all is kept; 0: none is."""

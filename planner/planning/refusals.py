@@ -76,7 +76,7 @@ def _fewest(candidates: Candidates, topology: Topology) -> tuple[int, int] | Non
     workload = candidates.workload
     if workload.batch_size is None:
         one = None if workload.phase == "prefill" else 1
-        workload = workload.replace(batch_size=one, requests_per_s=None)
+        workload = workload.replace(batch_size=one, requests_per_s=None, arrivals="steady")
     plan, _ = _best(candidates.on(topology, workload, "chips"))
     if plan is None:
         return None
@@ -184,7 +184,7 @@ def _beyond_rate(space: AnySpace) -> InfeasibleError | None:
     plan, _ = _best(space.asking(any_field))
     if plan is not None:
         return None
-    unrated = space.workload.replace(requests_per_s=None)
+    unrated = space.workload.replace(requests_per_s=None, arrivals="steady")
     fast, _ = _best(space.on(space.topology, unrated, "tokens_per_s"))
     most = 0.0 if fast is None else space.most_requests_per_s(fast)
     return InfeasibleError(

@@ -6,7 +6,7 @@ says only grows with the times that it is made of, so one made of the least of e
 of the form; of a single stage, which has one cut, it is exact.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from planner.cost import pipeline
 from planner.pricing.loads import PERCENTILES, Load, Percentile, rungs
 from planner.pricing.queueing import felt_s
+from planner.solver.chain.cuts import Chain, best_cut
 from planner.space.engine_space import EngineSpace, Figures, Span, moment_of
 from planner.space.forms import Form, forms_of
 from planner.space.margins import NONE, Factors
@@ -87,6 +88,32 @@ class Streams:
                 return None
             found.append(figures)
         return self.of_figures(most, among, found)
+
+    def best_cut(
+        self, form: Form, most: int, value: Callable[[Load], float], goal: float
+    ) -> tuple[float, tuple[int, ...]]:
+        """The cut of a form whose load has the least value, of all values below a goal; () where
+        there is none. Stages load a peak among each number in flight, and a value grows with every
+        one of them.
+
+        How many fit is taken to be as many as by an even cut, so that the value is a bound.
+        """
+        cap = self.software.most_sequences * form.split.attention
+        among = rungs(most, cap)
+        held = self.moment(form, max(1, form.in_flight))
+        moments = [self.moment(form, count) for count in among]
+        chains = [self.space.chain(form, at, held) for at in moments]
+        layers = np.concatenate([chain.loads[0] for chain in chains])
+        links = [np.concatenate(behind) for behind in zip(*(c.links for c in chains), strict=True)]
+
+        def worth(peaks: Floats) -> float:
+            parts = peaks.reshape(len(among), -1)
+            pairs = zip(moments, parts, strict=True)
+            found = [self.space.figures(form, at, part) for at, part in pairs]
+            return value(self.of_figures(most, among, found))
+
+        cut = best_cut(Chain([layers] * form.stages, links), worth, goal)
+        return cut.value, cut.borders
 
     def of_figures(self, most: int, among: Sequence[int], found: Sequence[Figures]) -> Load:
         """The load of a form whose figures are known among each number in flight."""
