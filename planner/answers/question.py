@@ -1,6 +1,6 @@
 """Questions: which field of `Score` is to be best, and what others may be."""
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -8,6 +8,11 @@ from planner.errors import InputError, UnknownNameError, listed
 from planner.machines.engine import SPACES, Space
 from planner.machines.software import Software
 from planner.machines.topology import PowerScope
+from planner.units import parse_figure
+
+Limits = Mapping[str, float | str]
+"""The worst values allowed, by field: numbers in the unit that its name ends in, or text with one,
+such as {"tpot_s": "30 ms"}."""
 
 
 class Field(NamedTuple):
@@ -23,9 +28,12 @@ FIELDS: dict[str, Field] = {
     "tpot_s": Field("least", "low"),
     "request_s": Field("least", "low"),
     "tokens_per_s": Field("most", "high"),
+    "requests_per_s": Field("most", "high"),
+    "tokens_per_s_per_chip": Field("most", "high"),
     "tokens_per_s_per_user": Field("most", "low"),
     "energy_per_token_j": Field("least", "high"),
     "usd_per_million_tokens": Field("least", "high"),
+    "usd_per_hour": Field("least", "low"),
     "power_w": Field("least", "low"),
     "chips": Field("least", "low"),
     "memory_headroom_bytes": Field("most", "low"),
@@ -33,8 +41,17 @@ FIELDS: dict[str, Field] = {
     "mbu_fraction": Field("most", "high"),
 }
 
-PER_TOKEN = ("energy_per_token_j", "usd_per_million_tokens")
+PER_TOKEN = ("energy_per_token_j", "usd_per_million_tokens", "tokens_per_s_per_chip")
 """Where requests come at a rate, these count the chips held."""
+
+TOTALS = ("tokens_per_s", "requests_per_s")
+"""Rates of the whole deployment: the more replicas, the more."""
+
+HELD = ("chips", "power_w", "usd_per_hour")
+"""Those that grow with every chip held: the more replicas, the worse."""
+
+PRICED = ("usd_per_million_tokens", "usd_per_hour")
+"""Those that need a price."""
 
 NOT_IN_PHASE = {
     "prefill": ("tpot_s", "tokens_per_s_per_user", "request_s"),
@@ -50,7 +67,7 @@ SAMPLE_FIELDS: dict[str, Field] = {
     "usd_per_sample": Field("least", "high"),
     **{
         name: FIELDS[name]
-        for name in ("power_w", "chips", "memory_headroom_bytes", "mfu_fraction", "mbu_fraction")
+        for name in (*HELD, "memory_headroom_bytes", "mfu_fraction", "mbu_fraction")
     },
 }
 """Those of a diffusion model."""
@@ -87,7 +104,7 @@ class Question:
 def question_of(
     minimize: str | None,
     maximize: str | None,
-    limits: dict[str, float] | None,
+    limits: Limits | None,
     power_scope: PowerScope | None,
     *,
     diffusion: bool = False,
@@ -97,13 +114,19 @@ def question_of(
     if space not in SPACES:
         raise UnknownNameError("space", str(space), SPACES)
     objective, direction = _asked(minimize, maximize, diffusion=diffusion)
-    allowed = limits or {}
-    for name in (objective, *allowed):
+    for name in (objective, *(limits or {})):
         _refuse_strange_field(name, diffusion=diffusion)
     _refuse_wrong_direction(objective, direction)
-    for name, value in allowed.items():
-        _refuse_strange_limit(name, value)
-    return Question(objective, tuple(sorted(allowed.items())), power_scope, space=space)
+    return Question(objective, limits_of(limits), power_scope, space=space)
+
+
+def limits_of(limits: Limits | None) -> tuple[tuple[str, float], ...]:
+    """Limits by name, as SI figures; an InputError says of which field one is no figure."""
+    read = {
+        name: parse_figure(value, name, f"limits[{name!r}]")
+        for name, value in (limits or {}).items()
+    }
+    return tuple(sorted(read.items()))
 
 
 def _asked(minimize: str | None, maximize: str | None, *, diffusion: bool) -> tuple[str, str]:
@@ -128,11 +151,6 @@ def _refuse_strange_field(name: str, *, diffusion: bool) -> None:
             f" {listed(fields, 'or')}"
         )
     raise UnknownNameError("field to optimise or limit", name, fields)
-
-
-def _refuse_strange_limit(name: str, value: object) -> None:
-    if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
-        raise InputError(f"limits[{name!r}] must be a positive number, not {value!r}")
 
 
 def _refuse_wrong_direction(objective: str, given: str) -> None:

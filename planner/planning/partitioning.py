@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from planner.answers.proof import proved, proved_by_all
-from planner.answers.question import Question, question_of
+from planner.answers.question import Limits, Question, question_of
 from planner.answers.results import ClusterResult, Result
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError
 from planner.machines.accounts import PowerBasis, counted
@@ -58,7 +58,7 @@ def partition(
     *,
     minimize: str | None = None,
     maximize: str | None = None,
-    limits: dict[str, float] | None = None,
+    limits: Limits | None = None,
     time_limit_s: float | None = None,
     power_scope: PowerScope | None = None,
     price_basis: OfferBasis | None = None,

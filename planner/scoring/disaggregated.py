@@ -52,10 +52,15 @@ class DisaggregatedScore(Record):
     serve."""
     tokens_per_s: float
     tokens_per_s_per_user: float
+    tokens_per_s_per_chip: float | None = None
+    """Over the chips of both pools; None in files written before this was said."""
     energy_per_token_j: float | None
     """None where the power of either pool is not known."""
     usd_per_million_tokens: float | None
     """None where the price of either pool is not known."""
+    usd_per_hour: float | None = None
+    """What the chips of both pools cost; None likewise, and in files written before this was
+    said."""
     power_w: float | None
     power_scope: PowerScope | Literal["unknown"]
     power_basis: PowerBasis | Literal["unknown"] = "unknown"
@@ -191,6 +196,9 @@ def score_disaggregated(
         request_s=first.ttft_s + later.request_s,
         tokens_per_s_per_user=1.0 / tpot,
         requests_per_s=served[slowest],
+        tokens_per_s_per_chip=served[slowest]
+        * workload.output_tokens
+        / (prefill.chips + decode.chips),
         **bill,
         chips=prefill.chips + decode.chips,
         batch_size=later.batch_size,
@@ -239,6 +247,7 @@ def _bill(tokens_per_s: float, scope: PowerScope | None, *pools: _InService) -> 
         "price_basis": "unknown" if dollars is None else machines[0].price.basis,
         "energy_per_token_j": None if power is None else power / tokens_per_s,
         "usd_per_million_tokens": dollars,
+        "usd_per_hour": None if dollars is None else hourly,
     }
 
 
