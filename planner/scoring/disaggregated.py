@@ -196,9 +196,6 @@ def score_disaggregated(
         request_s=first.ttft_s + later.request_s,
         tokens_per_s_per_user=1.0 / tpot,
         requests_per_s=served[slowest],
-        tokens_per_s_per_chip=served[slowest]
-        * workload.output_tokens
-        / (prefill.chips + decode.chips),
         **bill,
         chips=prefill.chips + decode.chips,
         batch_size=later.batch_size,
@@ -241,6 +238,7 @@ def _bill(tokens_per_s: float, scope: PowerScope | None, *pools: _InService) -> 
         dollars = float(energy.usd_per_million_tokens(1.0, hourly, tokens_per_s))
     return {
         "tokens_per_s": tokens_per_s,
+        "tokens_per_s_per_chip": tokens_per_s / sum(one.chips for one in machines),
         "power_w": power,
         "power_scope": counted or "unknown",
         "power_basis": common_power_basis(machines),
