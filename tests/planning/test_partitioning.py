@@ -698,3 +698,20 @@ def test_chips_that_are_held_in_part_are_as_good_as_the_oracles(space, field, li
         assert result.status == "optimal"
         assert result.bound == pytest.approx(float(getattr(best.score, field)), rel=1e-9)
         assert result.objective == getattr(result.score, field)
+
+
+def test_of_a_diffusion_model_dollars_an_hour_are_asked_and_limited():
+    asked = (
+        pl.load_model("flux-1"),
+        pl.load_topology("hgx-h100", chips=4),
+        pl.Workload(batch_size=4),
+    )
+    least = pl.partition(*asked, minimize="usd_per_hour", limits={"image_s": "60 s"})
+    hourly = asked[1].price.usd_per_chip_hour
+    assert (least.score.chips, least.objective) == (1, hourly)
+    assert (least.score.requests_per_s, least.score.tokens_per_s_per_chip) == (None, None)
+    assert least.objective / least.score.samples_per_s / 3600 == pytest.approx(
+        least.score.usd_per_sample
+    )
+    quick = pl.partition(*asked, minimize="image_s", limits={"usd_per_hour": 2.5 * hourly})
+    assert quick.score.chips == 2
