@@ -77,18 +77,17 @@ def partition(
     them; see the head of this module for what that is.
 
     `limits` are the worst values allowed of other fields: at most for times, costs and chips, at
-    least for rates; in SI, or as text such as "30 ms". Of plans as good (within 0.1 % where one
-    holds fewer chips, else exactly), the one with the fewest chips, then the best other fields,
-    then the engine's own cut, then the fewest settings. `engine` "cp-sat" leaves cuts, and of any
-    plan everything, to OR-Tools CP-SAT; "auto" takes it for what the chain search cannot finish.
-    Ctrl-C, or the end of `time_limit_s`, returns the best plan so far with its proved bound.
-    InfeasibleError: proved that there is none; NoPlanFoundError: none was found in time. `exclude`
-    names chips that have failed or are taken: a stage takes the first free chips behind the stage
-    before it, and replicas stand in like blocks. `sequence_parallel` lets stages share out the
-    tokens of a sequence too, as far as tensor × sequence divides the heads: it pays where prompts
-    are long, mostly in ttft_s, and takes several times as long to prove on many chips. A diffusion
-    model has it always, and has fields and a space of its own (`best_sampling` says which), all
-    scored whatever the clock says.
+    least for rates; 0.03 or "30 ms". Of plans as good (within 0.1 % where one holds fewer chips,
+    else exactly), the one with the fewest chips, then the best other fields, then the engine's own
+    cut, then the fewest settings. `engine` "cp-sat" leaves cuts, and of any plan everything, to
+    OR-Tools CP-SAT; "auto" takes it for what the chain search cannot finish. Ctrl-C, or the end of
+    `time_limit_s`, returns the best plan so far with its proved bound. InfeasibleError: proved that
+    there is none; NoPlanFoundError: none was found in time. `exclude` names chips that have failed
+    or are taken: a stage takes the first free chips behind the stage before it, and replicas stand
+    in like blocks. `sequence_parallel` lets stages share out the tokens of a sequence too, as far
+    as tensor × sequence divides the heads: it pays where prompts are long, mostly in ttft_s, and
+    takes several times as long to prove on many chips. A diffusion model has it always, and has
+    fields and a space of its own (`best_sampling` says which), all scored whatever the clock says.
 
     Where it is proved that memory is short for every plan, and chips or their host have a second
     memory that the software can use, the answer is the best of the plans with as few layers there
