@@ -7,7 +7,9 @@ all published bandwidths are off by a factor of 8 (bits) or 2 (both directions).
 
 import math
 import re
-from typing import Annotated
+from contextlib import suppress
+from numbers import Real
+from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
@@ -50,6 +52,7 @@ DIMENSIONS: dict[str, dict[str, tuple[float, bool]]] = {
     "joules": {"J": (1.0, True)},
     "dollars per hour": {"USD/h": (1.0, False), "$/h": (1.0, False)},
     "dollars": {"USD": (1.0, False), "$": (1.0, False)},
+    "shares": {"%": (0.01, False)},
 }
 EXAMPLES = {
     "bytes": "80 GB",
@@ -60,6 +63,7 @@ EXAMPLES = {
     "joules": "5 pJ",
     "dollars per hour": "3.00 USD/h",
     "dollars": "27000 USD",
+    "shares": "40 %",
 }
 
 QUANTITY = re.compile(
@@ -95,7 +99,11 @@ def parse_quantity(text: object, dimension: str, field: str) -> float:
     if scale is None:
         raise InputError(f"{wanted}; the unit of {shortened(text)!r} is not one of {dimension}")
     prefix, factor = scale
-    return float(number.replace(",", "").replace("_", "")) * prefix * factor
+    return _float_of(number) * prefix * factor
+
+
+def _float_of(number: str) -> float:
+    return float(number.replace(",", "").replace("_", ""))
 
 
 def _scale_of(unit: str, dimension: str) -> tuple[float, float] | None:
@@ -107,6 +115,93 @@ def _scale_of(unit: str, dimension: str) -> tuple[float, float] | None:
         if not prefix or (prefixed and prefix in PREFIXES):
             return PREFIXES[prefix], factor
     return None
+
+
+# ── Figures whose unit is told by their name ────────────────────────────────────────────────────
+
+
+class Gauge(NamedTuple):
+    """What a figure is measured in."""
+
+    words: str
+    """Such as "seconds"."""
+    example: str
+    dimension: str | None = None
+    """Whose units it takes; None: it is counted."""
+    counted: tuple[str, ...] = ()
+    """What may stand behind a count, and behind k, M, G or T for thousands of it and so on."""
+
+
+GAUGES = {
+    "s": Gauge("seconds", "30 ms", "seconds"),
+    "bytes": Gauge("bytes", "8 GiB", "bytes"),
+    "w": Gauge("watts", "10 kW", "watts"),
+    "j": Gauge("joules", "500 mJ", "joules"),
+    "hour": Gauge("dollars per hour", "100 USD/h", "dollars per hour"),
+    "usd": Gauge("dollars", "0.5 USD", "dollars"),
+    "fraction": Gauge("shares", "40 %", "shares"),
+}
+"""Of names whose last such word this is."""
+RATE = re.compile(r"(?:.*_)?(?P<what>[a-z]+)_per_s(?:_per_(?P<each>[a-z]+))?(?:_.*)?")
+COUNTED = re.compile(r"(?P<prefix>[kKMGT]?)\s*(?P<unit>.*)")
+
+
+def gauge_of(name: str) -> Gauge:
+    """What a figure of that name is measured in: `ttft_s` in seconds, `tokens_per_s` in tokens per
+    second, `chips` in chips."""
+    if rate := RATE.fullmatch(name):
+        what, each = rate["what"], rate["each"]
+        words, unit = f"{what} per second", f"{what}/s"
+        units = ["/s", "1/s", unit, f"{what[:3]}/s"]
+        if each is not None:
+            words, unit = f"{words} per {each}", f"{unit}/{each}"
+            units += [unit, f"{what[:3]}/s/{each}"]
+        return Gauge(words, f"1.5k {unit}", None, tuple(units))
+    words_of = reversed(name.split("_"))
+    known = next((GAUGES[word] for word in words_of if word in GAUGES), None)
+    return known or Gauge(name.replace("_", " "), "64", None, (name, name.removesuffix("s")))
+
+
+def parse_figure(given: object, name: str, field: str) -> float:
+    """The SI value of a positive figure: a number in the unit that its `name` tells, or text with a
+    unit of that kind, such as "30 ms" for `tpot_s` or "10k" for `tokens_per_s`.
+
+    `field` is named in the InputError that anything else raises.
+    """
+    gauge = gauge_of(name)
+    value = math.nan
+    if isinstance(given, str):
+        value = _figure_in(given, gauge)
+    elif not isinstance(given, bool) and isinstance(given, Real):
+        with suppress(OverflowError):
+            value = float(given)
+    if math.isfinite(value) and value > 0:
+        return value
+    # Python refuses to write out a whole number of thousands of digits.
+    told = "a number of hundreds of digits"
+    if not isinstance(given, int) or abs(given) < MOST_WHOLE:
+        told = repr(shortened(given)) if isinstance(given, str) else shortened(given)
+    raise InputError(
+        f"{field} is measured in {gauge.words}: give a positive number of them, or one with its"
+        f" unit, such as {gauge.example!r}, not {told}"
+    )
+
+
+def _figure_in(text: str, gauge: Gauge) -> float:
+    """What a text says in SI; not a number where it says nothing of the kind."""
+    match = QUANTITY.fullmatch(text[:100])
+    if match is None:
+        return math.nan
+    number, unit = _float_of(match[1]), match[2] or ""
+    if not unit:
+        return number
+    if gauge.dimension is not None:
+        prefix, factor = _scale_of(unit, gauge.dimension) or (math.nan, math.nan)
+        return number * prefix * factor
+    counted = COUNTED.fullmatch(unit)
+    if counted is None or counted["unit"] not in ("", *gauge.counted):
+        return math.nan
+    return number * PREFIXES[counted["prefix"]]
 
 
 SCALES = (

@@ -203,7 +203,14 @@ def is_asked(name: str, case: Case) -> bool:
     workload = case.workload
     if name in NOT_IN_PHASE.get(workload.phase, ()):
         return False
-    settled = ("tokens_per_s", "mfu_fraction", "mbu_fraction", "energy_per_token_j", "power_w")
+    settled = (
+        "tokens_per_s",
+        "requests_per_s",
+        "mfu_fraction",
+        "mbu_fraction",
+        "energy_per_token_j",
+        "power_w",
+    )
     return workload.requests_per_s is None or name not in settled
 
 

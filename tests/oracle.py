@@ -86,6 +86,8 @@ def scored(plan: Plan, graph: ModelGraph, topology: Topology, workload: Workload
 
 HIGHER_IS_BETTER = {
     "tokens_per_s",
+    "requests_per_s",
+    "tokens_per_s_per_chip",
     "tokens_per_s_per_user",
     "mfu_fraction",
     "mbu_fraction",

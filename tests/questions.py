@@ -35,9 +35,17 @@ MINIMIZED = (
     "chips",
     "energy_per_token_j",
     "usd_per_million_tokens",
+    "usd_per_hour",
     "power_w",
 )
-MAXIMIZED = ("tokens_per_s", "tokens_per_s_per_user", "mfu_fraction", "memory_headroom_bytes")
+MAXIMIZED = (
+    "tokens_per_s",
+    "requests_per_s",
+    "tokens_per_s_per_chip",
+    "tokens_per_s_per_user",
+    "mfu_fraction",
+    "memory_headroom_bytes",
+)
 
 
 def random_engine(dice: random.Random) -> Engine:
@@ -123,12 +131,14 @@ def random_space(dice: random.Random, **limits: float) -> EngineSpace:
 
 def random_objective(dice: random.Random, workload: Workload) -> str:
     plain = ("tpot_s", "ttft_s", "tokens_per_s", "usd_per_million_tokens", "energy_per_token_j")
+    plain += ("requests_per_s", "tokens_per_s_per_chip", "usd_per_hour")
     if workload.phase == "decode":
         return dice.choice(("tpot_s", "tokens_per_s", "usd_per_million_tokens"))
     if workload.phase == "prefill":
         return dice.choice(("ttft_s", "usd_per_million_tokens", "tokens_per_s"))
     if workload.requests_per_s is not None:
-        return dice.choice(("tpot_s", "ttft_s", "chips", "usd_per_million_tokens"))
+        counted = ("chips", "usd_per_million_tokens", "usd_per_hour", "tokens_per_s_per_chip")
+        return dice.choice(("tpot_s", "ttft_s", *counted))
     return dice.choice(plain)
 
 

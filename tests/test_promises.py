@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import planner as pl
-from planner.answers.question import FIELDS, NOT_IN_PHASE
+from planner.answers.question import FIELDS, NOT_IN_PHASE, PRICED
 from planner.plan import Plan
 from planner.pricing.degrees import sequence_degrees
 from tests.instances import tiny_graph, tiny_moe
@@ -144,7 +144,7 @@ def known_fields(topology: pl.Topology, workload: pl.Workload) -> list[str]:
     if topology.power.chip_w is None and topology.power.system_w is None:
         unknown |= {"energy_per_token_j", "power_w"}
     if topology.price.usd_per_chip_hour is None:
-        unknown |= {"usd_per_million_tokens"}
+        unknown |= set(PRICED)
     return [name for name in FIELDS if name not in unknown]
 
 

@@ -22,6 +22,8 @@ from planner.units import (
     PositiveBytes,
     Seconds,
     Watts,
+    gauge_of,
+    parse_figure,
     parse_quantity,
     spoken,
     trimmed,
@@ -225,3 +227,64 @@ def test_a_number_is_trimmed_to_three_digits(value, text):
 )
 def test_a_small_number_keeps_its_three_digits_too(value, text):
     assert trimmed(value) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("ttft_s", "seconds"),
+        ("ttft_p99_s", "seconds"),
+        ("tokens_per_s", "tokens per second"),
+        ("tokens_per_s_per_user", "tokens per second per user"),
+        ("energy_per_token_j", "joules"),
+        ("usd_per_million_tokens", "dollars"),
+        ("usd_per_hour", "dollars per hour"),
+        ("usd_per_sample", "dollars"),
+        ("memory_headroom_bytes", "bytes"),
+        ("mbu_fraction", "shares"),
+        ("chips", "chips"),
+    ],
+)
+def test_a_name_says_what_its_figure_is_measured_in(name, words):
+    assert gauge_of(name).words == words
+
+
+@given(
+    st.floats(1e-6, 1e6),
+    st.sampled_from(
+        [
+            ("tpot_s", "ms", 1e-3),
+            ("power_w", "kW", 1e3),
+            ("tokens_per_s", "k", 1e3),
+            ("chips", "", 1),
+        ]
+    ),
+)
+def test_a_figure_with_a_unit_is_the_number_times_its_unit(number, kind):
+    name, unit, factor = kind
+    assert parse_figure(f"{number!r} {unit}", name, name) == pytest.approx(
+        number * factor, rel=1e-14
+    )
+    assert parse_figure(number, name, name) == number
+
+
+@given(st.text(max_size=30) | st.floats() | st.integers() | st.none() | st.booleans())
+def test_whatever_is_given_for_a_figure_is_positive_or_refused_in_one_line(given_value):
+    try:
+        value = parse_figure(given_value, "tpot_s", "limits['tpot_s']")
+    except InputError as error:
+        refusal = str(error)
+    else:
+        assert 0 < value < math.inf
+        return
+    assert "\n" not in refusal
+    assert "is measured in seconds" in refusal
+
+
+HUGE = [pytest.param(10**digits, id=f"{digits} digits") for digits in (400, 6000)]
+
+
+@pytest.mark.parametrize("text", ["1,5 ms", "10 k/s", *HUGE])
+def test_what_is_no_figure_of_a_name_is_refused(text):
+    with pytest.raises(InputError, match=r"^x is measured in seconds: "):
+        parse_figure(text, "tpot_s", "x")

@@ -1,7 +1,6 @@
 """Questions: which field of `Score` is to be best, and what others may be."""
 
-import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -10,6 +9,11 @@ from planner.machines.engine import SPACES, Space
 from planner.machines.software import Software
 from planner.machines.topology import PowerScope
 from planner.pricing.loads import PERCENTILES
+from planner.units import parse_figure
+
+Limits = Mapping[str, float | str]
+"""The worst values allowed, by field: numbers in the unit that its name ends in, or text with one,
+such as {"tpot_s": "30 ms"}."""
 
 
 def percentiles_of(*fields: str) -> tuple[str, ...]:
@@ -30,9 +34,12 @@ FIELDS: dict[str, Field] = {
     "tpot_s": Field("least", "low"),
     "request_s": Field("least", "low"),
     "tokens_per_s": Field("most", "high"),
+    "requests_per_s": Field("most", "high"),
+    "tokens_per_s_per_chip": Field("most", "high"),
     "tokens_per_s_per_user": Field("most", "low"),
     "energy_per_token_j": Field("least", "high"),
     "usd_per_million_tokens": Field("least", "high"),
+    "usd_per_hour": Field("least", "low"),
     "power_w": Field("least", "low"),
     "chips": Field("least", "low"),
     "memory_headroom_bytes": Field("most", "low"),
@@ -41,8 +48,17 @@ FIELDS: dict[str, Field] = {
     **{name: Field("least", "low") for name in PERCENTILES},
 }
 
-PER_TOKEN = ("energy_per_token_j", "usd_per_million_tokens")
+PER_TOKEN = ("energy_per_token_j", "usd_per_million_tokens", "tokens_per_s_per_chip")
 """Where requests come at a rate, these count the chips held."""
+
+TOTALS = ("tokens_per_s", "requests_per_s")
+"""Rates of the whole deployment: the more replicas, the more."""
+
+HELD = ("chips", "power_w", "usd_per_hour")
+"""Those that grow with every chip held: the more replicas, the worse."""
+
+PRICED = ("usd_per_million_tokens", "usd_per_hour")
+"""Those that need a price."""
 
 NOT_IN_PHASE = {
     "prefill": ("tpot_s", "tokens_per_s_per_user", "request_s", *percentiles_of("tpot_s", "request_s")),
@@ -58,7 +74,7 @@ SAMPLE_FIELDS: dict[str, Field] = {
     "usd_per_sample": Field("least", "high"),
     **{
         name: FIELDS[name]
-        for name in ("power_w", "chips", "memory_headroom_bytes", "mfu_fraction", "mbu_fraction")
+        for name in (*HELD, "memory_headroom_bytes", "mfu_fraction", "mbu_fraction")
     },
 }
 """Those of a diffusion model."""
@@ -103,7 +119,7 @@ class Question:
 def question_of(
     minimize: str | None,
     maximize: str | None,
-    limits: dict[str, float] | None,
+    limits: Limits | None,
     power_scope: PowerScope | None,
     *,
     diffusion: bool = False,
@@ -114,14 +130,20 @@ def question_of(
     if space not in SPACES:
         raise UnknownNameError("space", str(space), SPACES)
     objective, direction = _asked(minimize, maximize, diffusion=diffusion)
-    allowed = limits or {}
-    for name in (objective, *allowed):
+    for name in (objective, *(limits or {})):
         _refuse_strange_field(name, diffusion=diffusion)
     _refuse_wrong_direction(objective, direction)
-    for name, value in allowed.items():
-        _refuse_strange_limit(name, value)
-    _refuse_strange_margin(sure, allowed)
-    return Question(objective, tuple(sorted(allowed.items())), power_scope, space=space, sure=sure)
+    _refuse_strange_margin(sure, limits or {})
+    return Question(objective, limits_of(limits), power_scope, space=space, sure=sure)
+
+
+def limits_of(limits: Limits | None) -> tuple[tuple[str, float], ...]:
+    """Limits by name, as SI figures; an InputError says of which field one is no figure."""
+    read = {
+        name: parse_figure(value, name, f"limits[{name!r}]")
+        for name, value in (limits or {}).items()
+    }
+    return tuple(sorted(read.items()))
 
 
 def _asked(minimize: str | None, maximize: str | None, *, diffusion: bool) -> tuple[str, str]:
@@ -146,11 +168,6 @@ def _refuse_strange_field(name: str, *, diffusion: bool) -> None:
             f" {listed(fields, 'or')}"
         )
     raise UnknownNameError("field to optimise or limit", name, fields)
-
-
-def _refuse_strange_limit(name: str, value: object) -> None:
-    if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
-        raise InputError(f"limits[{name!r}] must be a positive number, not {value!r}")
 
 
 def _refuse_strange_margin(sure: object, limits: Collection[str]) -> None:

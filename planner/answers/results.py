@@ -116,6 +116,23 @@ class Fleet(Answer):
         """Over all tokens; None where the price of a deployment is unknown."""
         return self._mean([one.score.usd_per_million_tokens for one in self.deployments])
 
+    @property
+    def usd_per_hour(self) -> float | None:
+        """Of all deployments; None where the price of one is unknown."""
+        hourly = [one.score.usd_per_hour for one in self.deployments]
+        known = [one for one in hourly if one is not None]
+        return sum(known) if len(known) == len(hourly) else None
+
+    @property
+    def requests_per_s(self) -> float:
+        """That end in all deployments."""
+        return self.objective / self.workload.output_tokens
+
+    @property
+    def tokens_per_s_per_chip(self) -> float:
+        """Over the chips that the deployments hold."""
+        return self.objective / self.chips
+
     def _mean(self, values: list[float | None]) -> float | None:
         if any(value is None for value in values):
             return None

@@ -47,8 +47,10 @@ COMPARED = (
     "ttft_s",
     "tokens_per_s",
     "tokens_per_s_per_user",
+    "tokens_per_s_per_chip",
     "energy_per_token_j",
     "usd_per_million_tokens",
+    "usd_per_hour",
     "chips",
 )
 COMPARED_SAMPLES = (
@@ -57,6 +59,7 @@ COMPARED_SAMPLES = (
     "samples_per_s",
     "energy_per_sample_j",
     "usd_per_sample",
+    "usd_per_hour",
     "chips",
 )
 

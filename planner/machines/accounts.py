@@ -32,7 +32,7 @@ SCOPE_WORDS = {
 }
 POWER_WORDS = {"drawn": "as drawn", "provisioned": "as provisioned", "unknown": "unlike bases"}
 ENERGY_FIELDS = ("energy_per_token_j", "energy_per_sample_j", "power_w")
-PRICE_FIELDS = ("usd_per_million_tokens", "usd_per_sample")
+PRICE_FIELDS = ("usd_per_million_tokens", "usd_per_hour", "usd_per_sample")
 
 
 def power_basis_of(topology: Topology) -> Literal["drawn", "provisioned", "unknown"]:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 
 from planner.answers.proof import proved
-from planner.answers.question import question_of
+from planner.answers.question import Limits, question_of
 from planner.answers.results import ClusterResult
 from planner.errors import NoPlanFoundError
 from planner.machines.accounts import PowerBasis, alike_pools
@@ -28,7 +28,7 @@ def partition_cluster(
     *,
     minimize: str | None = None,
     maximize: str | None = None,
-    limits: dict[str, float] | None = None,
+    limits: Limits | None = None,
     time_limit_s: float | None = None,
     power_scope: PowerScope | None = None,
     price_basis: OfferBasis | None = None,

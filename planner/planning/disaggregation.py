@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from planner.answers.proof import StoppedBy, proved
-from planner.answers.question import Question, question_of
+from planner.answers.question import FIELDS, PRICED, TOTALS, Limits, Question, question_of
 from planner.answers.results import Disaggregation
 from planner.cost.energy import usd_per_million_tokens
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, listed
@@ -53,10 +53,15 @@ ASKED = {
     "tokens_per_s_per_user": SPEED,
     "request_s": SPEED,
     "tokens_per_s": RATE,
+    "requests_per_s": RATE,
+    "tokens_per_s_per_chip": RATE,
     "usd_per_million_tokens": RATE,
+    "usd_per_hour": HELD,
     "chips": HELD,
 }
 """Of the pools, for each field that may be optimised."""
+FOR_A_TOKEN = ("tokens_per_s_per_chip", "usd_per_million_tokens")
+"""Of them, those that count what is held for a token."""
 CUTTABLE = ("switch", "full-mesh", "chain", "dragonfly")
 """Shapes of which a part is a smaller one of the kind."""
 
@@ -70,7 +75,7 @@ def disaggregate(
     link: Link,
     minimize: str | None = None,
     maximize: str | None = None,
-    limits: dict[str, float] | None = None,
+    limits: Limits | None = None,
     time_limit_s: float | None = None,
     power_scope: PowerScope | None = None,
     price_basis: OfferBasis | None = None,
@@ -81,8 +86,9 @@ def disaggregate(
     together, with a proof.
 
     `decode` None: the chips of `prefill` are shared out between the two. Fields to optimise or
-    limit: ttft_s, tpot_s, tokens_per_s, tokens_per_s_per_user, request_s (to optimise alone),
-    chips, usd_per_million_tokens. Of the pools with the best value those with the fewest chips are
+    limit: ttft_s, tpot_s, tokens_per_s, requests_per_s, tokens_per_s_per_user,
+    tokens_per_s_per_chip, request_s (to optimise alone), chips, usd_per_hour,
+    usd_per_million_tokens. Of the pools with the best value those with the fewest chips are
     taken where rates or chips are asked for, then the fastest. `space`: each pool's plans, as
     `partition` has them. InfeasibleError: proved that there
     are none; NoPlanFoundError: none were found in time.
@@ -192,7 +198,7 @@ class _Asked:
         as many tokens as both do, and a request waits in the decode pool for all later tokens."""
         prefill: dict[str, float] = {}
         decode: dict[str, float] = {}
-        served = self.limits.get("tokens_per_s")
+        served = self.wanted_tokens_per_s
         if served and self.tokens_per_s is None:
             prefill["tokens_per_s"] = served
             decode["tokens_per_s"] = served
@@ -214,11 +220,12 @@ class _Asked:
                 "limits['request_s'] joins the pools; limit ttft_s and tpot_s, of which it is made"
             )
         by_rate = rated or ASKED[self.question.objective] is RATE
-        if "usd_per_million_tokens" in self.limits and not by_rate:
-            raise InputError(
-                "limits['usd_per_million_tokens'] follows from the rate;"
-                " give Workload.requests_per_s, or optimise tokens_per_s"
-            )
+        for name in FOR_A_TOKEN:
+            if name in self.limits and not by_rate:
+                raise InputError(
+                    f"limits['{name}'] follows from the rate;"
+                    " give Workload.requests_per_s, or optimise tokens_per_s"
+                )
         if self.shared:
             _check_shared(self.prefill)
 
@@ -228,15 +235,19 @@ class _Asked:
                 f"{name} is not asked of two pools; ask for {listed(ASKED, 'or')},"
                 " and read it from the score"
             )
-        if name == "tokens_per_s" and rated:
-            raise InputError(
-                "tokens_per_s follows from Workload.requests_per_s; ask for another field"
-            )
-        if name == "usd_per_million_tokens" and None in self._prices:
+        if name in TOTALS and rated:
+            raise InputError(f"{name} follows from Workload.requests_per_s; ask for another field")
+        if name in PRICED and None in self._prices:
             raise InputError(f"{name} needs a price of both machines; give it in a file")
         machines = (self.prefill, self.decode)
-        if name == "usd_per_million_tokens" and common_price_basis(machines) is None:
+        if name in PRICED and common_price_basis(machines) is None:
             raise InputError(unlike_prices(name, machines))
+
+    @property
+    def wanted_tokens_per_s(self) -> float:
+        """That limits ask for at least; 0 where none does."""
+        asked = self.limits.get("requests_per_s", 0.0) * self.workload.output_tokens
+        return max(self.limits.get("tokens_per_s", 0.0), asked)
 
     @property
     def _prices(self) -> tuple[float | None, float | None]:
@@ -250,20 +261,27 @@ class _Asked:
         token_s = 0.0 if self.tokens_per_s is None else 1.0 / self.tokens_per_s
         if self.fields is RATE:
             token_s = max(*values, self.link_token_s)
-        usd = self._usd(sizes, token_s)
-        if usd > self.limits.get("usd_per_million_tokens", math.inf) * (1 + 1e-12):
+        for name in ("usd_per_hour", *FOR_A_TOKEN):
+            allowed = self.limits.get(name)
+            if allowed is None:
+                continue
+            most = 1.0 / allowed if FIELDS[name].best == "most" else allowed
+            if self._held(name, sizes, token_s) > most * (1 + 1e-12):
+                return math.inf
+        if self.wanted_tokens_per_s * self.link_token_s > 1 + 1e-12:
             return math.inf
-        if self.limits.get("tokens_per_s", 0.0) * self.link_token_s > 1 + 1e-12:
-            return math.inf
+        asked = self.question.objective
+        if asked in ("usd_per_hour", *FOR_A_TOKEN):
+            return self._held(asked, sizes, token_s)
         return {
             "ttft_s": values[0],
             "tpot_s": values[1] / self.later_tokens,
             "tokens_per_s_per_user": values[1] / self.later_tokens,
             "request_s": sum(values),
             "tokens_per_s": token_s,
-            "usd_per_million_tokens": usd,
+            "requests_per_s": token_s * self.workload.output_tokens,
             "chips": float(sum(sizes)),
-        }[self.question.objective]
+        }[asked]
 
     def field_value(self, canonical: float) -> float:
         """The objective's own value: of what is better the more of it there is, canonical values
@@ -291,11 +309,20 @@ class _Asked:
         best known."""
         if self.fields is not RATE:
             return -math.inf, math.inf
-        each = 1.0 if self.question.objective == "tokens_per_s" else self._usd(sizes, 1.0)
+        objective = self.question.objective
+        if objective in FOR_A_TOKEN:
+            each = self._held(objective, sizes, 1.0)
+        else:
+            each = float(self.workload.output_tokens) if objective == "requests_per_s" else 1.0
         return max(prefill_value, self.link_token_s), best / each
 
-    def _usd(self, sizes: tuple[int, int], token_s: float) -> float:
+    def _held(self, name: str, sizes: tuple[int, int], token_s: float) -> float:
+        """Canonical value of a field that counts what is held, at so long for each token."""
+        if name == "tokens_per_s_per_chip":
+            return sum(sizes) * token_s
         hourly = sum(size * (price or 0.0) for size, price in zip(sizes, self._prices, strict=True))
+        if name == "usd_per_hour":
+            return hourly
         return float(usd_per_million_tokens(1.0, hourly, 1.0)) * token_s
 
     def pool(

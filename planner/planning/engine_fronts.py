@@ -14,6 +14,7 @@ import numpy as np
 
 from planner.answers.fronts import Member, best_first
 from planner.answers.proof import StoppedBy
+from planner.answers.question import HELD, TOTALS
 from planner.solver.chain.cuts import Chain, bottlenecks, halves
 from planner.solver.chain.problem import Floats
 from planner.solver.chain.tradeoffs import Known
@@ -23,7 +24,6 @@ from planner.space.moments import Moments
 
 MOST_COUNTED = 64
 """Replicas up to which every number is looked at, where the chips held count."""
-COUNTED = ("chips", "power_w")
 
 
 class EngineFrontSearch:
@@ -36,7 +36,7 @@ class EngineFrontSearch:
         self.space = EngineSpace(candidates)
         self.started = time.monotonic()
         self.deadline = math.inf if time_limit_s is None else self.started + time_limit_s
-        self.counts = any(name in COUNTED for name in candidates.question.fields)
+        self.counts = any(name in HELD for name in candidates.question.fields)
         # Where not every number of replicas is looked at, half of the tolerance goes to that.
         self.step = math.sqrt(1 + tolerance) - 1
         self.graded = self.counts and candidates.topology.chips > MOST_COUNTED
@@ -67,7 +67,7 @@ class EngineFrontSearch:
             return
         most = self.space.most_replicas(span.form)
         if not self.counts:
-            rates = "tokens_per_s" in self.candidates.question.fields
+            rates = any(name in TOTALS for name in self.candidates.question.fields)
             yield span._replace(replicas=most if rates else 1)
             return
         replicas = most

@@ -120,7 +120,8 @@ class EngineProof:
         """Where the fewest replicas are wanted, the most that would still be better than the
         claim: what so many cannot do, fewer cannot either."""
         space = self.space
-        if not space.counts_replicas:
+        # Of chips held in part, a replica may take less than its whole ones: any number of them.
+        if not space.counts_replicas or space.candidates.basis.is_filled(space.objective):
             return span
         each = space.per_chip[space.objective] * span.form.chips
         better = math.ceil(self.claim * (1 - 1e-9) / each) - 1

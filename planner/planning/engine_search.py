@@ -43,8 +43,11 @@ GRIDDED = (
     "ttft_s",
     "tpot_s",
     "tokens_per_s",
+    "requests_per_s",
+    "tokens_per_s_per_chip",
     "energy_per_token_j",
     "usd_per_million_tokens",
+    "usd_per_hour",
     "chips",
 )
 """Fields that a grid of uniform plans prices."""

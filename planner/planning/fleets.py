@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from planner.answers.proof import StoppedBy, proved
-from planner.answers.question import Question, question_of
+from planner.answers.question import Limits, Question, question_of
 from planner.answers.results import ClusterResult, Fleet
 from planner.errors import InputError, NoPlanFoundError
 from planner.machines.accounts import PowerBasis, alike_pools
@@ -64,7 +64,7 @@ class _Sharing:
     graph: ModelGraph
     cluster: Cluster
     workload: Workload
-    limits: dict[str, float] | None
+    limits: Limits | None
     power_scope: PowerScope | None
     deadline: float
     progress: Callable[[Progress], None] | None
@@ -163,7 +163,7 @@ def partition_fleet(
     cluster: Cluster,
     workload: Workload,
     *,
-    limits: dict[str, float] | None = None,
+    limits: Limits | None = None,
     time_limit_s: float | None = None,
     power_scope: PowerScope | None = None,
     price_basis: OfferBasis | None = None,

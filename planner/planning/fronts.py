@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from planner.answers.fronts import Front, Member, best_first
 from planner.answers.proof import StoppedBy
-from planner.answers.question import FIELDS, Question
+from planner.answers.question import FIELDS, HELD, Question
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, UnknownNameError
 from planner.machines.accounts import PowerBasis, counted
 from planner.machines.engine import SPACES, Space
@@ -109,7 +109,7 @@ def _question(fields: tuple[str, ...], power_scope: PowerScope | None, space: Sp
             raise UnknownNameError("field to optimise", name, FIELDS)
     if space not in SPACES:
         raise UnknownNameError("space", str(space), SPACES)
-    first = next((name for name in fields if name in ("chips", "power_w")), fields[0])
+    first = next((name for name in fields if name in HELD), fields[0])
     limits = tuple((name, _unbroken(name)) for name in fields if name != first)
     return Question(first, limits, power_scope, space=space)
 

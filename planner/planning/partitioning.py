@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from planner.answers.proof import proved, proved_by_all
-from planner.answers.question import Question, question_of
+from planner.answers.question import Limits, Question, question_of
 from planner.answers.results import ClusterResult, Result
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError
 from planner.machines.accounts import PowerBasis, counted
@@ -59,7 +59,7 @@ def partition(
     *,
     minimize: str | None = None,
     maximize: str | None = None,
-    limits: dict[str, float] | None = None,
+    limits: Limits | None = None,
     sure: float | None = None,
     time_limit_s: float | None = None,
     power_scope: PowerScope | None = None,
@@ -79,15 +79,15 @@ def partition(
     them; see the head of this module for what that is.
 
     `limits` are the worst values allowed of other fields: at most for times, costs and chips, at
-    least for rates. Of plans as good (within 0.1 % where one holds fewer chips, else exactly), the
-    one with the fewest chips, then the best other fields, then the engine's own cut, then the
-    fewest settings. `engine` "cp-sat" leaves cuts, and of any plan everything, to OR-Tools CP-SAT;
-    "auto" takes it for what the chain search cannot finish. Ctrl-C, or the end of `time_limit_s`,
-    returns the best plan so far with its proved bound. InfeasibleError: proved that there is none;
-    NoPlanFoundError: none was found in time. `exclude` names chips that have failed or are taken:
-    a stage takes the first free chips behind the stage before it, and replicas stand in like
-    blocks. `sequence_parallel` lets stages share out the tokens of a sequence too, as far as
-    tensor × sequence divides the heads: it pays where prompts are long, mostly in ttft_s, and
+    least for rates; 0.03 or "30 ms". Of plans as good (within 0.1 % where one holds fewer chips,
+    else exactly), the one with the fewest chips, then the best other fields, then the engine's own
+    cut, then the fewest settings. `engine` "cp-sat" leaves cuts, and of any plan everything, to
+    OR-Tools CP-SAT; "auto" takes it for what the chain search cannot finish. Ctrl-C, or the end of
+    `time_limit_s`, returns the best plan so far with its proved bound. InfeasibleError: proved that
+    there is none; NoPlanFoundError: none was found in time. `exclude` names chips that have failed
+    or are taken: a stage takes the first free chips behind the stage before it, and replicas stand
+    in like blocks. `sequence_parallel` lets stages share out the tokens of a sequence too, as far
+    as tensor × sequence divides the heads: it pays where prompts are long, mostly in ttft_s, and
     takes several times as long to prove on many chips. A diffusion model has it always, and has
     fields and a space of its own (`best_sampling` says which), all scored whatever the clock says.
 

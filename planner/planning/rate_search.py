@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from planner.answers.proof import StoppedBy
-from planner.answers.question import PER_TOKEN
+from planner.answers.question import PER_TOKEN, TOTALS
 from planner.errors import InfeasibleError, InputError
 from planner.plan import Plan
 from planner.planning.search import CLOSE, Best, Course, Progress
@@ -24,7 +24,7 @@ from planner.pricing.loads import Load
 from planner.space.candidates import Candidates
 from planner.space.engine_space import EngineSpace, Found, Span
 from planner.space.forms import Form, forms_of
-from planner.space.streams import OF_ALL_REPLICAS, Streams
+from planner.space.streams import Streams
 
 MEANS = ("ttft_s", "tpot_s", "request_s", "tokens_per_s_per_user", "memory_headroom_bytes")
 """Fields of which a limit is kept up to some rate, and which no `Load` tells."""
@@ -133,7 +133,7 @@ class RateSearch(Course[Plan]):
     def _replicas(self, form: Form) -> int:
         """As many as there is room for, where more of them give more; else one."""
         most = self.space.most_replicas(form)
-        return most if self.space.objective in OF_ALL_REPLICAS else min(most, 1)
+        return most if self.space.objective in TOTALS else min(most, 1)
 
     # ── One form ─────────────────────────────────────────────────────────────────────────────
 
@@ -259,8 +259,9 @@ class RateSearch(Course[Plan]):
         reached."""
         chips = float(served.form.chips)
         per_chip = self.candidates.basis.per_chip()
-        for name, most in self.candidates.question.limits:
-            if name in PER_TOKEN and per_chip[name] * chips / rate > most * EXACT:
+        for name, limit in self.candidates.question.limits:
+            worst = self.candidates.canonical(name, limit) * EXACT
+            if name in PER_TOKEN and per_chip[name] * chips / rate > worst:
                 return math.inf
         if self._wanted(rate) > self.space.most_replicas(served.form):
             return math.inf

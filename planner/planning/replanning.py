@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.answers.proof import TOLERANCE, gap_between
-from planner.answers.question import question_of
+from planner.answers.question import Limits, question_of
 from planner.answers.results import Move, Replanning, Result
 from planner.errors import InputError, NoPlanFoundError
 from planner.machines.topology import Topology
@@ -45,7 +45,7 @@ def replan(
     *,
     lost: Iterable[int],
     worse: float = 0.0,
-    limits: dict[str, float] | None = None,
+    limits: Limits | None = None,
     time_limit_s: float | None = None,
 ) -> Replanning:
     """The plan without the lost chips that is best in the field of a result, and moves the fewest

@@ -506,7 +506,7 @@ def fleet_text(found: Fleet) -> str:
     asked = question_lines(found.graph, found.cluster.pools[0].topology, found.workload)
     limits = [f"limit of each: {name} {field_text(name, value)}" for name, value in found.limits]
     costs = []
-    for name in ("energy_per_token_j", "usd_per_million_tokens"):
+    for name in ("energy_per_token_j", "usd_per_million_tokens", "usd_per_hour"):
         value = getattr(found, name)
         if value is not None:
             costs.append(f"{name} over all: {field_text(name, value)}")

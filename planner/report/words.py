@@ -23,8 +23,11 @@ FIELD_WORDS: dict[str, Word] = {
     "request_s": Word("whole request", "s"),
     "tokens_per_s": Word("output tokens per second, all users", "1/s"),
     "tokens_per_s_per_user": Word("output tokens per second, each user", "1/s"),
+    "requests_per_s": Word("requests per second, all users", "1/s"),
+    "tokens_per_s_per_chip": Word("output tokens per second, each chip", "1/s"),
     "energy_per_token_j": Word("energy per output token", "J"),
     "usd_per_million_tokens": Word("price per million output tokens", "USD"),
+    "usd_per_hour": Word("price per hour of all that is held", "USD/h"),
     "power_w": Word("power held", "W"),
     "chips": Word("chips held", ""),
     "batch_size": Word("sequences in flight", ""),
@@ -39,7 +42,10 @@ FIELD_WORDS: dict[str, Word] = {
 QUEUE = ("queued", "queued_s")
 """Fields that are shown where some wait."""
 
-_OF_TOKENS = {name for name in FIELD_WORDS if "token" in name} | {"ttft_s", "tpot_s", "request_s"}
+_OF_TOKENS = {name for name in FIELD_WORDS if "token" in name or "request" in name} | {
+    "ttft_s",
+    "tpot_s",
+}
 SAMPLE_WORDS: dict[str, Word] = {
     "step_s": Word("one denoising step of a batch", "s"),
     "image_s": Word("whole batch of samples", "s"),
@@ -67,8 +73,8 @@ def field_text(name: str, value: float | None) -> str:
         return "not known"
     if unit == "%":
         return f"{trimmed(100 * value)} %"
-    if unit == "USD":
-        return f"{trimmed(value)} USD"
+    if unit in ("USD", "USD/h"):
+        return f"{trimmed(value)} {unit}"
     if unit == "" and value == int(value):
         return f"{value:,.0f}"
     if unit == "1/s":
@@ -120,7 +126,12 @@ def _counted(title: str, score: Score) -> str:
 
 def pool_headline(score: DisaggregatedScore) -> list[tuple[str, str]]:
     """The same of a prefill pool and a decode pool."""
-    words = {name: word for name, word in FIELD_WORDS.items() if hasattr(score, name)}
+    # Requests are told with what sets how many are served.
+    words = {
+        name: word
+        for name, word in FIELD_WORDS.items()
+        if name != "requests_per_s" and hasattr(score, name)
+    }
     known = [(word.title, field_text(name, getattr(score, name))) for name, word in words.items()]
 
     sent = spoken(score.transfer_bytes, "B")

@@ -256,6 +256,8 @@ def score_pooled_served(
         request_s=timing.request_s,
         tokens_per_s=rate,
         tokens_per_s_per_user=1.0 / timing.tpot_s,
+        requests_per_s=rate / workload.output_tokens,
+        tokens_per_s_per_chip=rate / plan.chips,
         **_bill(deployment, at, timing.cycle_s, rate, power_scope),
         chips=plan.chips,
         batch_size=batch_size,
@@ -301,6 +303,7 @@ def _bill(
     power: float | None = None
     if scope is not None:
         power = _power_w(deployment, at, cycle_s, scope)
+    hourly: float | None = None
     dollars: float | None = None
     if common_price(cluster):
         hourly = sum(
@@ -315,6 +318,7 @@ def _bill(
         "price_basis": "unknown" if dollars is None else cluster.pools[0].topology.price.basis,
         "energy_per_token_j": None if power is None else power / rate,
         "usd_per_million_tokens": dollars,
+        "usd_per_hour": hourly,
     }
 
 

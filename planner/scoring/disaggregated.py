@@ -52,10 +52,15 @@ class DisaggregatedScore(Record):
     serve."""
     tokens_per_s: float
     tokens_per_s_per_user: float
+    tokens_per_s_per_chip: float | None = None
+    """Over the chips of both pools; None in files written before this was said."""
     energy_per_token_j: float | None
     """None where the power of either pool is not known."""
     usd_per_million_tokens: float | None
     """None where the price of either pool is not known."""
+    usd_per_hour: float | None = None
+    """What the chips of both pools cost; None likewise, and in files written before this was
+    said."""
     power_w: float | None
     power_scope: PowerScope | Literal["unknown"]
     power_basis: PowerBasis | Literal["unknown"] = "unknown"
@@ -233,12 +238,14 @@ def _bill(tokens_per_s: float, scope: PowerScope | None, *pools: _InService) -> 
         dollars = float(energy.usd_per_million_tokens(1.0, hourly, tokens_per_s))
     return {
         "tokens_per_s": tokens_per_s,
+        "tokens_per_s_per_chip": tokens_per_s / sum(one.chips for one in machines),
         "power_w": power,
         "power_scope": counted or "unknown",
         "power_basis": common_power_basis(machines),
         "price_basis": "unknown" if dollars is None else machines[0].price.basis,
         "energy_per_token_j": None if power is None else power / tokens_per_s,
         "usd_per_million_tokens": dollars,
+        "usd_per_hour": None if dollars is None else hourly,
     }
 
 

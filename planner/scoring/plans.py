@@ -35,7 +35,7 @@ from planner.scoring.checking import (
     check_memory,
     check_structure,
 )
-from planner.scoring.score import Score, StageScore, StageTime
+from planner.scoring.score import COUNTED_AT_A_RATE, Score, StageScore, StageTime
 from planner.scoring.vouching import Vouched, vouched
 from planner.workload import Workload
 
@@ -105,10 +105,13 @@ def _token_score(deployment: Deployment, batch_size: int, power_scope: PowerScop
     rate = requests_per_s or ended / timing.cycle_s
     period_s = ended / rate
     stages = stage_scores(deployment, at, timing)
+    how_sure = vouched(plan, served.graph, served.topology, served.workload, batch_size)
+    if requests_per_s is not None:
+        how_sure = _at_a_rate(how_sure)
     bill = _bill(
         plan,
         served.topology,
-        vouched(plan, served.graph, served.topology, served.workload, batch_size),
+        how_sure,
         stages,
         rate * served.workload.output_tokens,
         power_scope,
@@ -120,6 +123,8 @@ def _token_score(deployment: Deployment, batch_size: int, power_scope: PowerScop
         tpot_s=timing.tpot_s,
         request_s=timing.request_s,
         tokens_per_s_per_user=1.0 / timing.tpot_s,
+        requests_per_s=rate,
+        tokens_per_s_per_chip=bill["tokens_per_s"] / plan.chips,
         batch_size=batch_size,
         queued=served.workload.queued,
         queued_s=timing.queued_s,
@@ -130,6 +135,12 @@ def _token_score(deployment: Deployment, batch_size: int, power_scope: PowerScop
         prefill_breakdown=breakdown_of(timing.first_token),
         load=None if requests_per_s is None else load_of(deployment),
     )
+
+
+def _at_a_rate(how_sure: Vouched) -> Vouched:
+    """Where requests come at a rate, without widths of what that rate decides."""
+    kept = (one for one in how_sure.residuals if one.field not in COUNTED_AT_A_RATE)
+    return how_sure._replace(residuals=tuple(kept))
 
 
 def _sample_score(deployment: Deployment, batch_size: int, power_scope: PowerScope | None) -> Score:
@@ -200,6 +211,7 @@ def _bill(
         "tokens_per_s": rate,
         "energy_per_token_j": joules,
         "usd_per_million_tokens": dollars,
+        "usd_per_hour": None if price is None else held * price,
         "power_w": power,
         "power_scope": scope,
         "power_basis": power_basis_of(topology) if draws else "unknown",

@@ -102,6 +102,8 @@ class StageScore(Record):
 LIKE: dict[str, tuple[str, ...]] = {
     "tokens_per_s_per_user": ("tpot_s",),
     "usd_per_million_tokens": ("tokens_per_s", "request_s"),
+    "requests_per_s": ("tokens_per_s", "request_s"),
+    "tokens_per_s_per_chip": ("tokens_per_s", "request_s"),
     "tokens_per_s": ("request_s", "tpot_s"),
     "request_s": ("tpot_s", "tokens_per_s"),
     "energy_per_token_j": ("tokens_per_s", "request_s", "tpot_s"),
@@ -117,16 +119,26 @@ LIKE: dict[str, tuple[str, ...]] = {
 that was."""
 
 
+AS_TOKENS = ("usd_per_million_tokens", "requests_per_s", "tokens_per_s_per_chip")
+"""Fields that are tokens a second and what is counted."""
+COUNTED_AT_A_RATE = ("tokens_per_s", *AS_TOKENS)
+"""Fields that the rate at which requests come decides, with the chips held."""
+
+
 UNCERTAIN = ("ttft_s", "tpot_s", "power_w", *LIKE)
 """Fields with an interval; the others are counted and not predicted."""
 
 
-RATES = ("tokens_per_s", "tokens_per_s_per_user", "samples_per_s", "mfu_fraction", "mbu_fraction")
+RATES = (
+    "tokens_per_s",
+    "requests_per_s",
+    "tokens_per_s_per_chip",
+    "tokens_per_s_per_user",
+    "samples_per_s",
+    "mfu_fraction",
+    "mbu_fraction",
+)
 """Uncertain fields of which more is better."""
-
-
-OF_THE_RATE = ("tokens_per_s", "tokens_per_s_per_chip", "requests_per_s")
-"""Fields that are counted where requests come at a rate."""
 
 
 ALL = ""
@@ -171,10 +183,17 @@ class Score(Record):
     tokens_per_s: float
     """Output tokens of all users, in the steady state."""
     tokens_per_s_per_user: float
+    requests_per_s: float | None = None
+    """That end, of all users; None for diffusion models, and in files written before this was
+    said."""
+    tokens_per_s_per_chip: float | None = None
+    """Output tokens over the chips held; None likewise."""
     energy_per_token_j: float | None
     """For one output token, everything held; None where the power is not known."""
     usd_per_million_tokens: float | None
     """Of output; None where the price is not known."""
+    usd_per_hour: float | None = None
+    """What the chips held cost; None likewise, and in files written before this was said."""
     power_w: float | None
     power_scope: PowerScope | Literal["unknown"]
     """Chip: chips or cards alone. System: everything at the wall. Facility: that, with what the
@@ -292,8 +311,6 @@ class Score(Record):
         """By how much a figure may be off, either way, with that probability."""
         if not 0 < probability < 1:
             raise InputError(f"probability must lie between 0 and 1, not {probability!r}")
-        if isinstance(self.load, Load) and field in OF_THE_RATE:
-            return 1.0
         return factor_of(self.residuals, field, probability)
 
     def stays_within(self, field: str, limit_s: float, sure: float | None = None) -> bool:
@@ -378,7 +395,7 @@ class Widths:
     @staticmethod
     def _quotients(widths: dict[str, float]) -> dict[str, float]:
         """Of what is one figure over another: power over a rate, a price over a rate."""
-        quotients = {"usd_per_million_tokens": widths["tokens_per_s"]}
+        quotients = dict.fromkeys(AS_TOKENS, widths["tokens_per_s"])
         for field, rate in QUOTIENTS.items():
             quotients[field] = quotient_width(widths["power_w"], widths[rate])
         return quotients

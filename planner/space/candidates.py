@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.answers.question import FIELDS, NOT_IN_PHASE, PER_TOKEN, Question
+from planner.answers.question import FIELDS, NOT_IN_PHASE, PER_TOKEN, PRICED, Question
 from planner.errors import InfeasibleError, InputError, listed
 from planner.machines.engine import Space
 from planner.machines.software import Software
@@ -72,21 +72,15 @@ from planner.space.measures import (
 from planner.space.objectives import Basis, measured
 from planner.workload import Workload
 
-OF_A_RATE = tuple(
-    name
-    for name in (
-        "requests_per_s",
-        "tokens_per_s",
-        "tokens_per_s_per_chip",
-        "usd_per_million_tokens",
-        "energy_per_token_j",
-    )
-    if name in FIELDS
+OF_A_RATE = (
+    "requests_per_s",
+    "tokens_per_s",
+    "tokens_per_s_per_chip",
+    "usd_per_million_tokens",
+    "energy_per_token_j",
 )
 """What the greatest rate of requests makes best."""
 
-PER_HELD_TOKEN = ("energy_per_token_j", "usd_per_million_tokens")
-"""Fields that count the chips that are held for a token."""
 
 
 class Room(NamedTuple):
@@ -192,7 +186,7 @@ class Candidates:
                     f"{name} needs the {power} of {self.topology.name}, which is not published;"
                     " give it in a file"
                 )
-            if name == "usd_per_million_tokens" and self.topology.price.usd_per_chip_hour is None:
+            if name in PRICED and self.topology.price.usd_per_chip_hour is None:
                 raise InputError(
                     f"{name} needs a price of {self.topology.name}, which is not known;"
                     " give it in a file"
@@ -350,7 +344,11 @@ class Candidates:
         """Numbers of replicas worth trying where the batch is open: of like replicas the more
         the better, as long as there is room and no limit counts the chips; where their number
         itself is to be small, or power follows the plan, all."""
-        if self.question.objective in self.basis.per_chip() or self.averages:
+        each = self.basis.per_chip()
+        filled = any(
+            name in each and self.basis.is_filled(name) for name, _ in self.question.limits
+        )
+        if self.question.objective in each or self.averages or filled:
             return list(range(1, self.topology.chips + 1))
         # For each width of a pipeline as many replicas as there is room for; the next width to look
         # at is the first that leaves room for fewer.
@@ -368,7 +366,7 @@ class Candidates:
         """How many chips the limits allow to be held; None where they do not say."""
         each = self.basis.per_chip()
         allowed = [
-            math.floor(value * (1 + 1e-12) / each[name])
+            math.floor(self.canonical(name, value) * (1 + 1e-12) / each[name])
             for name, value in self.question.limits
             if each.get(name)
         ]
@@ -542,7 +540,7 @@ class Candidates:
         by their ratio: all of them need as many as at that share.
         """
         measure = measured(name, self.basis, box, ends)
-        if name not in PER_HELD_TOKEN or measure.held != Sum.CHIPS or not box.all_sequences[1]:
+        if name not in PER_TOKEN or measure.held != Sum.CHIPS or not box.all_sequences[1]:
             return measure
         each = self.filling.least_chips_each(box.least_sequences, box.sequences(1))
         # Where no chips hold so many, the box is empty, as its problem finds.

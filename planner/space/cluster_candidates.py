@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.answers.question import Question
+from planner.answers.question import HELD, PER_TOKEN, PRICED, TOTALS, Question
 from planner.cost.energy import SECONDS_PER_HOUR, Draw
 from planner.errors import InfeasibleError, InputError, listed
 from planner.machines.accounts import unlike_prices
@@ -177,12 +177,13 @@ class ClusterCandidates:
                 f"energy_per_token_j needs the power of every pool of {cluster.name} in one scope,"
                 " chip or system; give it in a file"
             )
-        if "usd_per_million_tokens" in names and not common_price(cluster):
+        priced = next((name for name in names if name in PRICED), None)
+        if priced and not common_price(cluster):
             unknown = _unpriced(cluster)
             if not unknown:
-                raise InputError(unlike_prices("usd_per_million_tokens", _machines(cluster)))
+                raise InputError(unlike_prices(priced, _machines(cluster)))
             raise InputError(
-                f"usd_per_million_tokens needs a price of {listed(unknown)}, which is not known;"
+                f"{priced} needs a price of {listed(unknown)}, which is not known;"
                 " give it in a file"
             )
 
@@ -253,7 +254,7 @@ class ClusterCandidates:
     @property
     def _counts_totals(self) -> bool:
         """Whether anything that is asked about grows with the replicas."""
-        return "tokens_per_s" in self.question.fields
+        return any(name in TOTALS for name in self.question.fields)
 
     def like(self, head: int) -> list[int]:
         """Pools whose engine is that of the first stage's: no two engines are piped into one
@@ -281,10 +282,7 @@ class ClusterCandidates:
         """Numbers of replicas worth trying where the batch is open: as many as there is room
         for, or as the limits allow."""
         most = self.cluster.pools[head].free_chips
-        counted = any(
-            name in ("chips", "usd_per_million_tokens", "energy_per_token_j")
-            for name, _ in self.question.limits
-        )
+        counted = any(name in (*HELD, *PER_TOKEN) for name, _ in self.question.limits)
         if counted or any(pool.exclude for pool in self.cluster.pools):
             return list(range(most, 0, -1))
         found = {replicas for candidates in self.each for replicas in candidates.open_replicas()}
@@ -637,6 +635,9 @@ class _Lowering:
         if name == "usd_per_million_tokens":
             scale = measure.scale * box.replicas * 1e6 / SECONDS_PER_HOUR
             measure = replace(measure, held=ClusterSum.DOLLARS, scale=scale)
+        elif name == "usd_per_hour":
+            dollars = np.eye(CLUSTER_SUMS)[ClusterSum.DOLLARS]
+            return replace(measure, sums=dollars, scale=float(box.replicas))
         elif name == "energy_per_token_j":
             scale = measure.scale * box.replicas
             measure = replace(measure, held=ClusterSum.WATTS, scale=scale)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.answers.question import FIELDS, PER_TOKEN
+from planner.answers.question import FIELDS, PER_TOKEN, TOTALS
 from planner.cost.energy import energy_j, usd_per_million_tokens
 from planner.plan import ChipRange, Plan, Stage, Way
 from planner.pricing.formats import peak_flop_per_s
@@ -425,13 +425,18 @@ class EngineSpace:
     def most_replicas(self, form: Form) -> int:
         """That there is room for, and that limits allow."""
         room = form.most_replicas
-        if self.topology.divisible:
-            return room
-        for name, value in self.question.limits:
+        for name, value in self.limits:
             each = self.per_chip.get(name)
-            if each:
-                room = min(room, math.floor(value * (1 + 1e-12) / (each * form.chips)))
+            if each and not self.candidates.basis.is_filled(name):
+                room = min(room, math.floor(value / (each * form.chips)))
         return room
+
+    @cached_property
+    def wanted_tokens_per_s(self) -> float:
+        """Of all users, that limits ask for at least; 0 where none does."""
+        limits = dict(self.candidates.limits)
+        asked = limits.get("requests_per_s", 0.0) * self.workload.output_tokens
+        return float(max(limits.get("tokens_per_s", 0.0), asked))
 
     # ── Exact cuts ───────────────────────────────────────────────────────────────────────────
 
@@ -801,15 +806,19 @@ class Market:
             for name, value in space.question.limits:
                 if name == "power_w":
                     most = np.minimum(most, np.floor(value * (1 + 1e-12) / self._watts))
-        if space.objective == "tokens_per_s":
+        for name, value in space.limits:
+            # Whole chips are counted beforehand, see `most_replicas`.
+            each = space.per_chip.get(name)
+            if each and space.candidates.basis.is_filled(name):
+                most = np.minimum(most, np.floor(value / (each * self.lows.held_chips)))
+        if space.objective in TOTALS:
             return most
         fewest = np.full(np.shape(room), float(space.fewest_replicas))
-        for name, value in space.limits:
-            if name == "tokens_per_s":
-                output = space.workload.output_tokens
-                sequences = np.maximum(1, self.highs.moments.batch.sequences)
-                each = self.late.cycle_s / (sequences * output)
-                fewest = np.maximum(fewest, np.ceil(each / value * (1 - 1e-12)))
+        wanted = space.wanted_tokens_per_s
+        if wanted:
+            sequences = np.maximum(1, self.highs.moments.batch.sequences)
+            each_s = self.late.cycle_s / (sequences * space.workload.output_tokens)
+            fewest = np.maximum(fewest, np.ceil(each_s * wanted * (1 - 2e-12)))
         if space.rate:
             # Each has its prompts to work on as they come.
             prompt = space.meter.prompt_s(self.lows.moments, self.lows.peaks)
@@ -893,12 +902,24 @@ class Market:
             most = np.maximum(most, np.maximum(fewer / each_s, beyond))
         return np.maximum(most, 1e-300)
 
+    def _requests_per_s(self) -> Floats:
+        return self._tokens_per_s() * self.space.workload.output_tokens
+
+    def _tokens_per_s_per_chip(self) -> Floats:
+        if self.space.rate:
+            return self._held_by_all("tokens_per_s_per_chip")
+        return np.asarray(self.lows.chips * self.late.cycle_s / self.tokens)
+
     def _chips(self) -> Floats:
-        return self.lows.chips * np.maximum(1, self.replicas)
+        return self._held_by_all("chips")
+
+    def _usd_per_hour(self) -> Floats:
+        return self._held_by_all("usd_per_hour")
 
     def _held_by_all(self, name: str) -> Floats:
         """A field that follows from the chips held alone."""
-        held = self.lows.held_chips
+        is_filled = self.space.candidates.basis.is_filled(name)
+        held = self.lows.held_chips if is_filled else self.lows.chips
         return self.space.per_chip[name] * held * np.maximum(1, self.replicas)
 
     def _power_w(self) -> Floats:
@@ -909,8 +930,8 @@ class Market:
     def _least_drawn_w(self) -> Floats | float:
         """Power that a limit on tokens in a second asks for at least: each takes some work."""
         space = self.space
-        wanted = dict(space.question.limits).get("tokens_per_s")
-        if not space.averages or wanted is None or space.rate:
+        wanted = space.wanted_tokens_per_s
+        if not space.averages or not wanted or space.rate:
             return 0.0
         work = space.meter.active_s(self.highs.moments) / self.tokens
         held = self.lows.held_chips * np.maximum(1, self.replicas)

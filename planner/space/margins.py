@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from planner.plan import ChipRange, Plan, Stage
 from planner.pricing.loads import PERCENTILES
 from planner.pricing.price_list import Split
-from planner.scoring.score import OF_THE_RATE, factor_of
+from planner.scoring.score import COUNTED_AT_A_RATE, factor_of
 from planner.scoring.vouching import Setting, setting_of, vouched_setting
 from planner.space.candidates import Candidates
 
@@ -84,5 +84,5 @@ class Margins:
         factors = {one.field: factor_of(residuals, one.field, 2 * sure - 1) for one in residuals}
         # Where a rate says how much is served, that is counted.
         if self.candidates.workload.is_stream:
-            factors = {name: one for name, one in factors.items() if name not in OF_THE_RATE}
+            factors = {name: one for name, one in factors.items() if name not in COUNTED_AT_A_RATE}
         return factors | {name: factors[one.field] for name, one in PERCENTILES.items()}

@@ -22,6 +22,9 @@ from planner.space.boxes import Box
 from planner.space.measures import Clock, Peak, Sum, measure_of
 from planner.workload import Workload
 
+WHOLE = ("chips", "tokens_per_s_per_chip")
+"""Fields that count chips whole, also where price and power count the share that is filled."""
+
 
 @dataclass(frozen=True, slots=True)
 class Basis:
@@ -44,13 +47,18 @@ class Basis:
     def per_chip(self) -> dict[str, float]:
         """Fields that count the chips held, and what each adds."""
         watts = self.draws[0].held_w if self.draws else 0.0
-        each = {"chips": 1.0, "power_w": watts}
+        each = {"chips": 1.0, "power_w": watts, "usd_per_hour": self.hourly_usd}
         if self.workload.requests_per_s is not None:
             tokens_per_s = self.workload.requests_per_s * self.workload.output_tokens
             each["energy_per_token_j"] = watts / tokens_per_s
             usd = usd_per_million_tokens(1.0, self.hourly_usd, tokens_per_s)
             each["usd_per_million_tokens"] = float(usd)
+            each["tokens_per_s_per_chip"] = 1.0 / tokens_per_s
         return each
+
+    def is_filled(self, name: str) -> bool:
+        """Whether a field counts of each chip the share that is filled, not whole chips."""
+        return self.topology.divisible and name not in WHOLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +89,14 @@ class Corner:
         waiting = min(at.waiting_share for at in self.ends)
         return Clock(self.ends[self.passes], self.passes, self.turns, each, waiting)
 
-    @property
-    def held(self) -> Sum:
-        """What power and price count: whole chips, or the share of them that is filled."""
-        return Sum.FILL if self.basis.topology.divisible else Sum.CHIPS
+    def held(self, name: str) -> Sum:
+        """What a field counts of the chips held."""
+        return Sum.FILL if self.basis.is_filled(name) else Sum.CHIPS
 
-    def counted(self, name: str, column: Sum) -> Measure:
+    def counted(self, name: str) -> Measure:
         """A field that follows from the chips held alone."""
         each = self.basis.per_chip()[name]
-        return measure_of(sums={column: 1.0}, scale=each * self.box.replicas)
+        return measure_of(sums={self.held(name): 1.0}, scale=each * self.box.replicas)
 
     def drawn(self, held: Measure, at: Schedule) -> Measure:
         """Joules of what is held, from its chip-seconds; its activity is the same for all plans."""
@@ -149,18 +156,35 @@ def _tokens_per_s(corner: Corner) -> Measure:
     return corner.clock.cycle(scale=1.0 / (corner.tokens * corner.box.replicas))
 
 
-def _energy_per_token(corner: Corner) -> Measure:
+def _requests_per_s(corner: Corner) -> Measure:
+    requests = corner.tokens / corner.basis.workload.output_tokens
+    return corner.clock.cycle(scale=1.0 / (requests * corner.box.replicas))
+
+
+def _tokens_per_s_per_chip(corner: Corner) -> Measure:
     if corner.basis.workload.requests_per_s is not None:
-        return corner.counted("energy_per_token_j", corner.held)
-    held = corner.clock.cycle(held=corner.held, scale=1.0 / corner.tokens)
+        return corner.counted("tokens_per_s_per_chip")
+    return corner.clock.cycle(held=Sum.CHIPS, scale=1.0 / corner.tokens)
+
+
+def _energy_per_token(corner: Corner) -> Measure:
+    name = "energy_per_token_j"
+    if corner.basis.workload.requests_per_s is not None:
+        return corner.counted(name)
+    held = corner.clock.cycle(held=corner.held(name), scale=1.0 / corner.tokens)
     return corner.drawn(held, corner.ends[corner.turns])
 
 
 def _usd_per_million_tokens(corner: Corner) -> Measure:
+    name = "usd_per_million_tokens"
     if corner.basis.workload.requests_per_s is not None:
-        return corner.counted("usd_per_million_tokens", corner.held)
+        return corner.counted(name)
     scale = 1e6 * corner.basis.hourly_usd / SECONDS_PER_HOUR / corner.tokens
-    return corner.clock.cycle(held=corner.held, scale=scale)
+    return corner.clock.cycle(held=corner.held(name), scale=scale)
+
+
+def _usd_per_hour(corner: Corner) -> Measure:
+    return corner.counted("usd_per_hour")
 
 
 def _power(corner: Corner) -> Measure:
@@ -168,14 +192,14 @@ def _power(corner: Corner) -> Measure:
     drawn idle."""
     follows = corner.basis.averages and corner.box.single
     if corner.basis.workload.requests_per_s is not None or not follows:
-        return corner.counted("power_w", corner.held)
+        return corner.counted("power_w")
     clock = corner.clock
-    held = clock.cycle(held=corner.held, scale=float(corner.box.replicas))
+    held = clock.cycle(held=corner.held("power_w"), scale=float(corner.box.replicas))
     return replace(corner.drawn(held, clock.at), averaged=True)
 
 
 def _chips(corner: Corner) -> Measure:
-    return corner.counted("chips", Sum.CHIPS)
+    return corner.counted("chips")
 
 
 def _needed_bytes(corner: Corner) -> Measure:
@@ -200,9 +224,12 @@ MEASURES: dict[str, Callable[[Corner], Measure]] = {
     "tpot_s": _tpot,
     "request_s": _request,
     "tokens_per_s": _tokens_per_s,
+    "requests_per_s": _requests_per_s,
+    "tokens_per_s_per_chip": _tokens_per_s_per_chip,
     "tokens_per_s_per_user": _tpot,
     "energy_per_token_j": _energy_per_token,
     "usd_per_million_tokens": _usd_per_million_tokens,
+    "usd_per_hour": _usd_per_hour,
     "power_w": _power,
     "chips": _chips,
     "memory_headroom_bytes": _needed_bytes,

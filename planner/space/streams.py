@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.answers.question import TOTALS
 from planner.cost import pipeline
 from planner.pricing.loads import PERCENTILES, Load, Percentile, rungs
 from planner.pricing.queueing import felt_s
@@ -24,8 +25,6 @@ from planner.space.moments import Batch, Moments, Peaks, Sums
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
-OF_ALL_REPLICAS = ("requests_per_s", "tokens_per_s")
-"""Fields of which more replicas give more."""
 SLACK = 1e-12
 """Of a share of requests, within rounding."""
 
@@ -227,10 +226,8 @@ class Streams:
         objective = self.space.objective
         output = self.space.workload.output_tokens
         each = 1.0 if objective == "requests_per_s" else 1.0 / output
-        if objective in OF_ALL_REPLICAS:
+        if objective in TOTALS:
             return each / self.space.most_replicas(form)
-        if objective == "tokens_per_s_per_chip":
-            return each * form.chips
         # What is held by a replica, for a request a second.
         return self.space.candidates.basis.per_chip()[objective] * form.chips
 

@@ -92,6 +92,22 @@ class PlanGrid:
         """Sequences in flight, shape (shapes, sizes, turns)."""
         return np.asarray(self.micro_sequences[None, :, None] * self.micro_batches[:, None, :])
 
+    @property
+    def requests_per_s(self) -> Floats:
+        """That end, shape (shapes, sizes, turns)."""
+        return self.tokens_per_s / self.workload.output_tokens
+
+    @property
+    def tokens_per_s_per_chip(self) -> Floats:
+        """Over the chips held, shape (shapes, sizes, turns)."""
+        return np.asarray(self.tokens_per_s / self.chips[:, None, None])
+
+    @property
+    def usd_per_hour(self) -> Floats:
+        """What the chips held cost, shape (shapes, sizes, turns)."""
+        rate = np.where(np.isinf(self.tpot_s), 1.0, self.tokens_per_s)
+        return self.usd_per_million_tokens * rate * energy.SECONDS_PER_HOUR / 1e6
+
     def value(self, field: str) -> Floats:
         """One of the arrays by the name of its field of `Score`, chips too."""
         found = np.asarray(getattr(self, field))

@@ -42,6 +42,14 @@ def test_a_result_written_before_that_was_said_is_read(result):
     assert pl.Result.from_json(json.dumps(fields)).stopped_by is None
 
 
+def test_a_score_written_before_requests_and_dollars_an_hour_were_said_is_read(result):
+    fields = json.loads(result.to_json())
+    for name in ("requests_per_s", "tokens_per_s_per_chip", "usd_per_hour"):
+        assert fields["score"].pop(name) is not None
+    read = pl.Result.from_json(json.dumps(fields))
+    assert (read.score.requests_per_s, read.score.usd_per_hour) == (None, None)
+
+
 def test_a_search_without_time_says_that_the_clock_ended_it():
     graph, topology = pl.load_model("llama-3.1-70b"), pl.load_topology("hgx-h100")
     workload = pl.Workload(batch_size=None, prompt_tokens=1024, output_tokens=256)

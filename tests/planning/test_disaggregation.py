@@ -6,7 +6,7 @@ import random
 import pytest
 
 import planner as pl
-from planner.answers.question import FIELDS
+from planner.answers.question import FIELDS, TOTALS
 from planner.planning.disaggregation import ASKED, disaggregate
 from planner.scoring.disaggregated import Link, handover, score_disaggregated
 from planner.scoring.plans import score_plan
@@ -44,6 +44,9 @@ class Together:
             size * machine.price.usd_per_chip_hour
             for size, machine in zip(sizes, machines, strict=True)
         )
+        self.requests_per_s = self.tokens_per_s / tokens
+        self.tokens_per_s_per_chip = self.tokens_per_s / self.chips
+        self.usd_per_hour = hourly
         self.usd_per_million_tokens = 1e6 * hourly / 3600 / self.tokens_per_s
 
 
@@ -138,13 +141,14 @@ def test_the_pools_are_as_good_as_the_best_of_all_pairs(field, shared):
             prompt_tokens=dice.choice((8, 500)),
             output_tokens=20,
         )
-        if dice.random() < 0.3 and field != "tokens_per_s":
+        if dice.random() < 0.3 and field not in TOTALS:
             workload = workload.replace(batch_size=None, requests_per_s=dice.choice((1.0, 30.0)))
         limits = {}
         if dice.random() < 0.6 and (
             other := solved(graph, workload, machines, shared, "request_s", {})
         ):
-            name = dice.choice([name for name in ("ttft_s", "tpot_s", "chips") if name != field])
+            limitable = ("ttft_s", "tpot_s", "chips", "usd_per_hour")
+            name = dice.choice([name for name in limitable if name != field])
             limits = {name: float(getattr(other.score, name)) * dice.choice((1.0, 1.3, 3.0))}
         best = best_of_all(graph, workload, machines, shared, field, limits)
         result = solved(graph, workload, machines, shared, field, limits)
@@ -404,7 +408,7 @@ def test_the_pools_of_engines_are_as_good_as_the_best_of_all_pairs(field, shared
     while feasible < CASES:
         dice, case = random.Random(f"engine {field} {shared} {case}"), case + 1
         graph, workload, machines = engine_case(dice, shared)
-        if dice.random() < 0.3 and field != "tokens_per_s":
+        if dice.random() < 0.3 and field not in TOTALS:
             workload = workload.replace(batch_size=None, requests_per_s=dice.choice((1.0, 30.0)))
         limits = {}
         other = solved(graph, workload, machines, shared, "request_s", {})

@@ -132,6 +132,19 @@ def machine(chips: int = 4, *, memory: float = 1e9, **software) -> pl.Topology:
 
 FRONTS = {
     "chips": (("chips", "tpot_s"), tiny_graph(4), machine(), OPEN),
+    "dollars an hour": (
+        ("tpot_s", "usd_per_hour", "requests_per_s"),
+        tiny_graph(4),
+        machine(memory=HALF),
+        OPEN,
+    ),
+    "requests": (("ttft_s", "requests_per_s"), tiny_graph(4), machine(memory=HALF), OPEN),
+    "tokens of each chip": (
+        ("tokens_per_s_per_chip", "tpot_s"),
+        tiny_graph(4),
+        machine(memory=HALF),
+        OPEN,
+    ),
     "watts": (("power_w", "ttft_s", "tokens_per_s"), tiny_graph(4), machine(memory=HALF), OPEN),
     "joules": (
         ("energy_per_token_j", "tpot_s", "memory_headroom_bytes"),

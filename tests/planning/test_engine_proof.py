@@ -157,6 +157,22 @@ QUESTIONS = {
         RATE,
         {},
     ),
+    "dollars an hour at a rate": ("usd_per_hour", tiny_graph(4), machine(6, memory=HALF), RATE, {}),
+    "tokens of each chip at a rate": (
+        "tokens_per_s_per_chip",
+        tiny_graph(4),
+        machine(6, memory=HALF),
+        RATE,
+        {},
+    ),
+    "requests": ("requests_per_s", tiny_graph(4), machine(), OPEN, {"usd_per_hour": 2.0}),
+    "tokens of each chip": (
+        "tokens_per_s_per_chip",
+        tiny_graph(4),
+        machine(memory=HALF),
+        OPEN,
+        {"requests_per_s": 100.0},
+    ),
     "a wait at a rate": ("ttft_s", tiny_graph(4), machine(6), RATE, {"tpot_s": 1e-3}),
     "limits": ("tokens_per_s", tiny_graph(4), machine(), OPEN, {"tpot_s": 6e-4}),
     "experts": ("tpot_s", tiny_moe(3), machine(), GIVEN, {}),
@@ -211,6 +227,19 @@ def test_of_every_kind_a_claim_beyond_the_optimum_is_not_shown(name):
     claim = candidates.canonical(field, worse_by(field, result.bound, FAR))
     reached = EngineProof(candidates, claim).least(float("inf"))
     assert 0 < reached <= candidates.canonical(field, result.objective) * (1 + CLOSE) < claim
+
+
+def test_of_chips_held_in_part_no_claim_of_half_as_much_again_is_shown():
+    """A replica may take less than its whole chips, so that more of them than these would be worth
+    no more than the claim."""
+    graph = tiny_graph(3, vocabulary=8192)
+    divisible = machine(memory=4 * graph.weight_bytes, most_sequences=6).replace(divisible=True)
+    work = RATE.replace(prompt_tokens=8000, requests_per_s=100.0)
+    result = result_of("usd_per_hour", graph, divisible, work)
+    question = question_of("usd_per_hour", None, None, None, space="engine")
+    candidates = Candidates(graph, divisible, work, question)
+    reached = EngineProof(candidates, 1.5 * result.bound).least(float("inf"))
+    assert 0 < reached <= result.objective * (1 + CLOSE)
 
 
 def test_a_plan_that_was_taken_for_its_fewer_chips_is_confirmed():

@@ -443,7 +443,9 @@ def test_the_engines_search_is_for_software_whose_rules_are_known():
 def fields_of(work):
     """What may be asked of a workload, the better the less of it and the more of it."""
     if work.requests_per_s is not None:
-        return ["tpot_s", "ttft_s", "request_s", "chips", "usd_per_million_tokens"]
+        times = ["tpot_s", "ttft_s", "request_s"]
+        counted = ["chips", "usd_per_million_tokens", "usd_per_hour", "tokens_per_s_per_chip"]
+        return [*times, *counted]
     absent = NOT_IN_PHASE.get(work.phase, ())
     return [name for name in (*MINIMIZED, *MAXIMIZED) if name not in absent]
 

@@ -119,6 +119,19 @@ def test_what_a_fleet_costs_is_over_all_its_tokens():
     power = sum(one.score.power_w for one in fleet.deployments)
     assert fleet.energy_per_token_j == pytest.approx(power / fleet.objective, rel=1e-9)
     assert fleet.usd_per_million_tokens is None or fleet.usd_per_million_tokens > 0
+    # Four chips at a dollar each.
+    assert (fleet.chips, fleet.usd_per_hour) == (4, 4.0)
+    assert fleet.tokens_per_s_per_chip == fleet.objective / 4
+    served = sum(one.score.requests_per_s for one in fleet.deployments)
+    assert fleet.requests_per_s == pytest.approx(served, rel=1e-12)
+
+
+def test_a_fleet_keeps_a_limit_on_what_each_deployment_costs():
+    asked = tiny_graph(2), pair(bandwidth=1e6), OPEN
+    fleet = pl.partition_fleet(*asked, limits={"usd_per_hour": "1 USD/h"})
+    assert [one.score.usd_per_hour for one in fleet.deployments] == [1.0, 1.0]
+    assert fleet.limits == (("usd_per_hour", 1.0),)
+    assert fleet.objective < pl.partition_fleet(*asked).objective
 
 
 def test_without_time_nothing_is_claimed():

@@ -27,6 +27,8 @@ TRIPLES = (
     ("ttft_s", "tpot_s", "memory_headroom_bytes"),
     ("energy_per_token_j", "request_s", "chips"),
     ("mfu_fraction", "tokens_per_s_per_user", "power_w"),
+    ("usd_per_hour", "requests_per_s", "ttft_s"),
+    ("tokens_per_s_per_chip", "tpot_s"),
 )
 
 

@@ -5,13 +5,14 @@ import random
 import pytest
 
 import planner as pl
-from planner.answers.question import FIELDS, NOT_IN_PHASE
+from planner.answers.question import FIELDS, NOT_IN_PHASE, TOTALS
 from planner.answers.results import Result
 from planner.machines.cluster import Cluster, Pool
 from planner.machines.engine import Engine
-from planner.machines.topology import Peak
+from planner.machines.topology import Peak, Price
 from planner.scoring.plans import score_plan
 from tests.clock import ticking
+from tests.engine_oracle import Case, best_of, priced
 from tests.instances import (
     CONSTANT,
     FOLLOWING,
@@ -22,6 +23,7 @@ from tests.instances import (
     random_topology,
     random_workload,
     tiny_chip,
+    tiny_engine,
     tiny_graph,
     tiny_moe,
     tiny_software,
@@ -31,12 +33,12 @@ from tests.lanes import mostly_slow
 from tests.oracle import HIGHER_IS_BETTER, best_plan, best_pooled_plan
 
 CASES = 4
-"""That have a plan, for every shape of fabric and every field: 7 × 12 × 4 = 336; infeasible ones
+"""That have a plan, for every shape of fabric and every field: 7 × 15 × 4 = 420; infeasible ones
 are compared besides."""
 QUICK = ("tpot_s", "tokens_per_s")
 """Those of the fast lane."""
 OPEN_CASES = 3
-"""The same where the batch is open: 252."""
+"""The same where the batch is open: 315."""
 
 
 def solved(graph, topology, workload, field, limits=None, **options) -> Result | None:
@@ -140,7 +142,9 @@ def test_ranks_that_share_out_experts_and_sequences_do_so_as_well_as_the_oracles
 @pytest.mark.parametrize(
     ("field", "limited_field"),
     [("chips", "tokens_per_s"), ("power_w", "tokens_per_s"), ("tokens_per_s", "chips"), ("energy_per_token_j", "power_w"),
-     ("chips", "usd_per_million_tokens")],
+     ("chips", "usd_per_million_tokens"), ("usd_per_hour", "requests_per_s"), ("requests_per_s", "usd_per_hour"),
+     ("requests_per_s", "power_w"), ("power_w", "requests_per_s"), ("tokens_per_s_per_chip", "requests_per_s"),
+     ("chips", "tokens_per_s_per_chip")],
 )  # fmt: skip
 def test_with_an_open_batch_no_more_replicas_are_held_than_the_question_wants(field, limited_field):
     feasible = case = 0
@@ -162,9 +166,7 @@ def test_with_an_open_batch_no_more_replicas_are_held_than_the_question_wants(fi
             )
 
 
-LEFT_OPEN = tuple(
-    name for name in FIELDS if name not in ("tokens_per_s", "mfu_fraction", "mbu_fraction")
-)
+LEFT_OPEN = tuple(name for name in FIELDS if name not in (*TOTALS, "mfu_fraction", "mbu_fraction"))
 """What a rate of requests leaves a choice in."""
 
 
@@ -220,8 +222,11 @@ def limited_times(graph, topology, workload, field, dice) -> dict[str, float]:
             "tpot_s",
             "request_s",
             "tokens_per_s",
+            "requests_per_s",
+            "tokens_per_s_per_chip",
             "chips",
             "usd_per_million_tokens",
+            "usd_per_hour",
             "energy_per_token_j",
             "memory_headroom_bytes",
         ],
@@ -230,7 +235,7 @@ def limited_times(graph, topology, workload, field, dice) -> dict[str, float]:
 )
 @pytest.mark.parametrize("phase", mostly_slow(["prefill", "decode"], but=("prefill",)))
 def test_the_plan_of_a_pool_for_one_phase_is_as_good_as_the_exhaustive_oracles(phase, field, rated):
-    if field in NOT_IN_PHASE[phase] or (rated and field in ("tokens_per_s", "energy_per_token_j")):
+    if field in NOT_IN_PHASE[phase] or (rated and field in (*TOTALS, "energy_per_token_j")):
         return
     feasible = case = 0
     while feasible < OPEN_CASES:
@@ -275,7 +280,9 @@ def test_a_queue_is_not_left_to_an_engine_that_is_linear():
     assert linear.objective == pytest.approx(labels.objective, rel=1e-4)
 
 
-@pytest.mark.parametrize("field", ["tokens_per_s", "mfu_fraction", "mbu_fraction"])
+@pytest.mark.parametrize(
+    "field", ["tokens_per_s", "requests_per_s", "mfu_fraction", "mbu_fraction"]
+)
 def test_what_a_rate_of_requests_settles_is_not_asked_for(field):
     with pytest.raises(pl.InputError, match=rf"^{field} follows from Workload.requests_per_s"):
         pl.partition(
@@ -592,3 +599,119 @@ def test_more_micro_batches_than_stages_pay_where_tokens_wait_beside_a_free_stag
     assert result.objective == pytest.approx(getattr(result.score, field), rel=1e-12)
     _, best = best_plan(graph, machine, work, field, most=field == "tokens_per_s", limits={})
     assert result.objective == pytest.approx(best, rel=1e-9)
+
+
+# ── What is served and what it costs ─────────────────────────────────────────────────────────────
+
+OPEN = pl.Workload(batch_size=None, prompt_tokens=100, output_tokens=20)
+SPACES = ("engine", "any")
+
+
+def priced_machine(chips=4, **changes):
+    """Chips at 2.50 USD an hour, of software with an engine's rules; one of them holds a little
+    more than the model."""
+    numbers = {
+        "price": Price(usd_per_chip_hour=2.5),
+        "chip": tiny_chip(1.3 * tiny_graph(2).weight_bytes),
+        "software": tiny_software(engine=tiny_engine(), most_sequences=6),
+    }
+    return tiny_topology(chips, fabric("switch", chips), **(numbers | changes))
+
+
+@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("batch_size", [None, 5])
+@pytest.mark.parametrize("limits", [{}, {"tpot_s": "1 ms"}, {"usd_per_hour": "7.5 USD/h"}])
+def test_the_most_requests_are_those_of_the_most_tokens(space, batch_size, limits):
+    asked = tiny_graph(2), priced_machine(), OPEN.replace(batch_size=batch_size)
+    options = {"space": space, "limits": limits}
+    tokens = pl.partition(*asked, maximize="tokens_per_s", **options)
+    requests = pl.partition(*asked, maximize="requests_per_s", **options)
+    assert requests.plan == tokens.plan
+    assert requests.status == "optimal"
+    assert requests.objective == pytest.approx(tokens.objective / 20, rel=1e-12)
+
+
+@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("chips", [1, 2, 3, 4])
+def test_a_limit_on_dollars_an_hour_is_one_on_chips(space, chips):
+    asked = tiny_graph(2), priced_machine(), OPEN
+    by_chips, by_price = (
+        pl.partition(*asked, maximize="tokens_per_s", space=space, limits=limits)
+        for limits in ({"chips": chips}, {"usd_per_hour": 2.5 * chips + 0.1})
+    )
+    assert by_chips.plan == by_price.plan
+    assert by_price.score.usd_per_hour == 2.5 * by_price.score.chips <= 2.5 * chips
+    fewest = pl.partition(*asked, minimize="usd_per_hour", space=space)
+    assert fewest.objective == 2.5 * pl.partition(*asked, minimize="chips", space=space).objective
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_tokens_of_a_chip_under_a_rate_are_most_where_the_fewest_chips_keep_up(space):
+    work = OPEN.replace(requests_per_s=200.0)
+    asked = tiny_graph(2), priced_machine(), work
+    fewest = pl.partition(*asked, minimize="chips", space=space)
+    most = pl.partition(*asked, maximize="tokens_per_s_per_chip", space=space)
+    assert most.objective == pytest.approx(200.0 * 20 / fewest.objective, rel=1e-12)
+    wanted = {"tokens_per_s_per_chip": most.objective}
+    kept = pl.partition(*asked, minimize="ttft_s", limits=wanted, space=space)
+    assert kept.score.chips == fewest.objective
+    with pytest.raises(pl.InfeasibleError, match="tokens_per_s_per_chip of at least"):
+        pl.partition(
+            *asked,
+            minimize="ttft_s",
+            limits={"tokens_per_s_per_chip": 1.01 * most.objective},
+            space=space,
+        )
+
+
+@pytest.mark.parametrize("name", ["usd_per_hour", "usd_per_million_tokens"])
+def test_without_a_price_nothing_that_counts_dollars_is_asked(name):
+    machine = priced_machine(price=Price())
+    with pytest.raises(pl.InputError, match=f"^{name} needs a price of tiny"):
+        pl.partition(tiny_graph(2), machine, OPEN, minimize=name)
+
+
+@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize(
+    ("field", "limited"),
+    [
+        ("usd_per_hour", "requests_per_s"),
+        ("requests_per_s", "usd_per_hour"),
+        ("requests_per_s", "power_w"),
+        ("requests_per_s", "chips"),
+        ("tokens_per_s_per_chip", "usd_per_hour"),
+        ("ttft_s", "tokens_per_s_per_chip"),
+    ],
+)
+def test_chips_that_are_held_in_part_are_as_good_as_the_oracles(space, field, limited):
+    """Price and power count what is filled, chips and what each gives whole ones."""
+    asked = tiny_graph(2), priced_machine(3, divisible=True), OPEN
+    case = Case(*asked)
+    plans = priced(case, space)
+    values = sorted(float(getattr(one.score, limited)) for one in plans)
+    for place in (0.2, 0.5, 0.8):
+        limits = {limited: values[int(place * (len(values) - 1))]}
+        best = best_of(case, plans, space, field, limits)
+        assert best is not None
+        direction = "maximize" if field in HIGHER_IS_BETTER else "minimize"
+        result = pl.partition(*asked, limits=limits, space=space, **{direction: field})
+        assert result.status == "optimal"
+        assert result.bound == pytest.approx(float(getattr(best.score, field)), rel=1e-9)
+        assert result.objective == getattr(result.score, field)
+
+
+def test_of_a_diffusion_model_dollars_an_hour_are_asked_and_limited():
+    asked = (
+        pl.load_model("flux-1"),
+        pl.load_topology("hgx-h100", chips=4),
+        pl.Workload(batch_size=4),
+    )
+    least = pl.partition(*asked, minimize="usd_per_hour", limits={"image_s": "60 s"})
+    hourly = asked[1].price.usd_per_chip_hour
+    assert (least.score.chips, least.objective) == (1, hourly)
+    assert (least.score.requests_per_s, least.score.tokens_per_s_per_chip) == (None, None)
+    assert least.objective / least.score.samples_per_s / 3600 == pytest.approx(
+        least.score.usd_per_sample
+    )
+    quick = pl.partition(*asked, minimize="image_s", limits={"usd_per_hour": 2.5 * hourly})
+    assert quick.score.chips == 2

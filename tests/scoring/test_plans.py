@@ -37,6 +37,30 @@ def test_the_rate_counts_the_output_tokens_of_all_users():
     assert score.tokens_per_s_per_user == pytest.approx(1 / score.tpot_s)
 
 
+def test_requests_tokens_of_a_chip_and_dollars_an_hour_follow_from_what_is_served_and_held():
+    machine = tiny_topology(4, chip=tiny_chip(1e10), price=Price(usd_per_chip_hour=2.5))
+    score = scored(machine, degrees={"data_parallel": 3}, batch_size=6)
+    assert score.requests_per_s == pytest.approx(score.tokens_per_s / 11)
+    assert score.tokens_per_s_per_chip == pytest.approx(score.tokens_per_s / 3)
+    assert score.usd_per_hour == 7.5
+    per_million = score.usd_per_hour / 3600 / score.tokens_per_s * 1e6
+    assert score.usd_per_million_tokens == pytest.approx(per_million)
+
+
+def test_under_a_rate_as_many_requests_end_as_come_and_what_is_counted_has_no_width():
+    score = scored(degrees={"data_parallel": 2}, batch_size=None, requests_per_s=3.0)
+    assert score.requests_per_s == 3.0
+    assert score.tokens_per_s_per_chip == pytest.approx(3.0 * 11 / 2)
+    for name in ("requests_per_s", "tokens_per_s", "tokens_per_s_per_chip", "usd_per_hour"):
+        assert score.interval(name) == (getattr(score, name), getattr(score, name)), name
+    assert score.interval("tpot_s")[1] > score.tpot_s
+
+
+def test_without_a_price_an_hour_has_none():
+    machine = tiny_topology(4, chip=tiny_chip(1e10), price=Price())
+    assert scored(machine).usd_per_hour is None
+
+
 def test_two_replicas_serve_twice_as_much_and_hold_twice_the_power():
     one, two = (
         scored(degrees={"data_parallel": 1}, batch_size=2),
@@ -196,6 +220,8 @@ def test_chips_held_in_part_count_by_what_fills_them_in_every_replica():
     # 200 B of weights and 7 × 40 B of cache: 0.48 of each of three chips.
     assert (whole.power_w, part.power_w) == (450.0, pytest.approx(3 * 0.48 * 150))
     assert part.usd_per_million_tokens == pytest.approx(0.48 * whole.usd_per_million_tokens)
+    assert part.usd_per_hour == pytest.approx(0.48 * whole.usd_per_hour)
+    assert part.tokens_per_s_per_chip == whole.tokens_per_s_per_chip == whole.tokens_per_s / 3
     stages = plan_of(stage("a", "b", chips=2), stage("c", first=2))
     score = pl.score_plan(stages, PAIR, round_machine(4, divisible=True), WORK)
     # Two ranks of 100 + 280 B, one of 100 B.

@@ -38,6 +38,13 @@ def test_an_interval_is_as_wide_as_what_was_measured():
     )
 
 
+def test_requests_and_tokens_of_a_chip_are_as_uncertain_as_tokens_and_dollars_an_hour_are_counted():
+    score = measured_on(tokens_per_s=0.2)
+    for name in ("requests_per_s", "tokens_per_s_per_chip"):
+        assert score.interval(name)[1] == pytest.approx(getattr(score, name) * math.exp(0.2))
+    assert score.interval("usd_per_hour") == (score.usd_per_hour, score.usd_per_hour)
+
+
 def test_a_likelier_interval_is_wider():
     score = measured_on(tpot_s=0.1)
     widths = [

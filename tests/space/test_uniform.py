@@ -28,7 +28,16 @@ from tests.instances import (
 )
 
 WORK = pl.Workload(batch_size=None, prompt_tokens=90, output_tokens=20)
-FIELDS = ("ttft_s", "tpot_s", "tokens_per_s", "energy_per_token_j", "usd_per_million_tokens")
+FIELDS = (
+    "ttft_s",
+    "tpot_s",
+    "tokens_per_s",
+    "requests_per_s",
+    "tokens_per_s_per_chip",
+    "energy_per_token_j",
+    "usd_per_million_tokens",
+    "usd_per_hour",
+)
 
 
 def assert_equal_to_scores(grid: PlanGrid, dice: random.Random, samples: int) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
-from planner.answers.question import FIELDS
+from planner.answers.question import FIELDS, Limits
 from planner.answers.results import Result
 from planner.errors import InfeasibleError, InputError, UnknownNameError
 from planner.machines.accounts import Counted, PowerBasis, alike_for, what_counts
@@ -237,7 +237,7 @@ def best_plan(
     metric: str,
     *,
     weight_dtype: Dtype = "bf16",
-    limits: dict[str, float] | None = None,
+    limits: Limits | None = None,
     family: Family = "dense",
     space: Space = "engine",
 ) -> Result | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
-from planner.answers.question import question_of
+from planner.answers.question import Limits, question_of
 from planner.machines.engine import Space
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
@@ -40,7 +40,7 @@ class LeverQuestion:
     topology: Topology
     workload: Workload
     objective: str
-    limits: dict[str, float] | None
+    limits: Limits | None
     options: SweepOptions
 
     @property
@@ -67,7 +67,7 @@ def lever_question(
     workload: Workload,
     minimize: str | None,
     maximize: str | None,
-    limits: dict[str, float] | None,
+    limits: Limits | None,
     options: SweepOptions,
 ) -> LeverQuestion:
     """The question that such options ask; a wrong field or limit is refused before any plan."""
@@ -76,4 +76,5 @@ def lever_question(
         minimize, maximize, limits, scope, diffusion=graph.is_diffusion, space=options["space"]
     )
     machine = machine_for(graph, topology)
-    return LeverQuestion(graph, machine, workload, question.objective, limits, options)
+    read = dict(question.limits)
+    return LeverQuestion(graph, machine, workload, question.objective, read, options)

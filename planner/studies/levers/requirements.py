@@ -8,6 +8,7 @@ from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from planner.answers.question import Limits
 from planner.errors import InputError
 from planner.machines.accounts import alike
 from planner.machines.engine import Space
@@ -226,7 +227,7 @@ def required(
     maximize: str | None = None,
     between: tuple[float, float] | None = None,
     free_chips: bool = False,
-    limits: dict[str, float] | None = None,
+    limits: Limits | None = None,
     power_scope: PowerScope | None = None,
     time_limit_s: float | None = None,
     file: str | Path | None = None,

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.answers.question import Limits
 from planner.errors import InputError
 from planner.machines.engine import Space
 from planner.machines.topology import PowerScope, Topology
@@ -206,7 +207,7 @@ def sensitivity(
     *,
     minimize: str | None = None,
     maximize: str | None = None,
-    limits: dict[str, float] | None = None,
+    limits: Limits | None = None,
     power_scope: PowerScope | None = None,
     time_limit_s: float | None = None,
     file: str | Path | None = None,
@@ -290,7 +291,7 @@ def global_sensitivity(
     *,
     minimize: str | None = None,
     maximize: str | None = None,
-    limits: dict[str, float] | None = None,
+    limits: Limits | None = None,
     power_scope: PowerScope | None = None,
     samples: int = 64,
     most: int = 6,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from planner.answers.question import question_of
+from planner.answers.question import Limits, question_of
 from planner.answers.results import Result
 from planner.errors import InfeasibleError
 from planner.machines.accounts import PowerBasis, counted
@@ -112,7 +112,7 @@ def what_if(
     *,
     minimize: str | None = None,
     maximize: str | None = None,
-    limits: dict[str, float] | None = None,
+    limits: Limits | None = None,
     time_limit_s: float | None = None,
     power_scope: PowerScope | None = None,
     price_basis: OfferBasis | None = None,

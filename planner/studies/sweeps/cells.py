@@ -5,13 +5,13 @@ import json
 import math
 import pickle
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import planner
-from planner.answers.question import FIELDS, SAMPLE_FIELDS
+from planner.answers.question import FIELDS, SAMPLE_FIELDS, Limits, limits_of
 from planner.answers.results import Result
 from planner.catalogue import load_model, load_topology
 from planner.errors import (
@@ -76,7 +76,7 @@ class Cell(NamedTuple):
     topology: str | Topology
     workload: Workload
     objective: str = "tpot_s"
-    limits: Mapping[str, float] | None = None
+    limits: Limits | None = None
 
 
 class SweepRow(Record):
@@ -92,7 +92,9 @@ class SweepRow(Record):
     """None: as many as fit, or as many as a rate brings about."""
     prompt_tokens: int
     output_tokens: int
-    requests_per_s: float | None
+    asked_requests_per_s: float | None = None
+    """At which they come; None: a batch. Files written before this was said have it as
+    `requests_per_s`."""
     objective: str
     limits: tuple[tuple[str, float], ...]
     space: Space = "any"
@@ -110,8 +112,11 @@ class SweepRow(Record):
     request_s: float | None = None
     tokens_per_s: float | None = None
     tokens_per_s_per_user: float | None = None
+    requests_per_s: float | None = None
+    tokens_per_s_per_chip: float | None = None
     energy_per_token_j: float | None = None
     usd_per_million_tokens: float | None = None
+    usd_per_hour: float | None = None
     power_w: float | None = None
     power_scope: str | None = None
     power_basis: str | None = None
@@ -145,7 +150,7 @@ class SweepRow(Record):
         """What rows are sorted by."""
         batch = math.inf if self.asked_batch_size is None else self.asked_batch_size
         where = (self.model, self.weight_dtype, self.topology, self.software, self.machine_chips)
-        asked = (self.prompt_tokens, self.output_tokens, batch, self.requests_per_s or 0.0)
+        asked = (self.prompt_tokens, self.output_tokens, batch, self.asked_requests_per_s or 0.0)
         return (*where, *asked, self.objective, self.limits, self.key)
 
 
@@ -188,7 +193,7 @@ def tasks_of(
         graph, graph_digest = nouns.pickled(model, {"source", "confidence"})
         topology, topology_digest = nouns.pickled(machine, {"title", "figures"})
 
-        limits = tuple(sorted((name, float(value)) for name, value in (cell.limits or {}).items()))
+        limits = limits_of(cell.limits)
         content = (
             price_list_version(),
             graph_digest,
@@ -312,7 +317,7 @@ def row_of(task: Task, *, lost: str = "") -> SweepRow:
         asked_batch_size=workload.batch_size,
         prompt_tokens=workload.prompt_tokens,
         output_tokens=workload.output_tokens,
-        requests_per_s=workload.requests_per_s,
+        asked_requests_per_s=workload.requests_per_s,
         objective=task.objective,
         limits=task.limits,
         space=task.space,

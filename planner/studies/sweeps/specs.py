@@ -4,7 +4,7 @@ models = ["llama-3.1-8b", "llama-3.1-70b"]
 weights = "fp8"                             # of all of them; default: as published
 topologies = ["hgx-h100:8", "groq-lpu-chain"]    # NAME or NAME:CHIPS
 objectives = ["tpot_s", "energy_per_token_j"]
-limits = { ttft_s = 2.0 }
+limits = { ttft_s = "2 s", tpot_s = 0.03 }
 
 [[workload]]
 batch_size = [1, 8, 64]                     # lists are multiplied out
@@ -43,7 +43,7 @@ class SweepSpec(Record):
     """NAME or NAME:CHIPS."""
     workloads: Annotated[tuple[Workload, ...], Field(min_length=1)]
     objectives: Names = ("tpot_s",)
-    limits: dict[str, float] = Field(default_factory=dict)
+    limits: dict[str, float | str] = Field(default_factory=dict)
     weights: Dtype | None = None
     kv: Dtype = "bf16"
     time_limit_s: float | None = None

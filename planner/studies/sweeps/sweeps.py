@@ -10,6 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from pathlib import Path
 from typing import Any
 
+from planner.answers.question import Limits
 from planner.errors import InputError, PlannerError, UnknownNameError
 from planner.machines.accounts import PowerBasis
 from planner.machines.engine import Space
@@ -157,7 +158,7 @@ def sweep(
     workloads: Workload | Iterable[Workload] = (),
     objectives: str | Iterable[str] = ("tpot_s",),
     *,
-    limits: dict[str, float] | None = None,
+    limits: Limits | None = None,
     cells: Iterable[Cell] = (),
     file: str | Path | None = "sweep.sqlite",
     executor: Executor | None = None,

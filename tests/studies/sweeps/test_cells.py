@@ -38,6 +38,25 @@ def test_a_row_has_what_partition_finds():
     assert (row.pipeline_parallel, row.replicas) == (1, 1)
 
 
+def test_the_rate_that_was_asked_for_stands_beside_the_one_that_is_served():
+    open_batch = row_of(task(GRAPH, MACHINE, ONE.replace(batch_size=None), "requests_per_s"))
+    assert open_batch.asked_requests_per_s is None
+    assert open_batch.value == open_batch.requests_per_s
+    rate = 0.5 * open_batch.requests_per_s
+    given = row_of(task(GRAPH, MACHINE, ONE.replace(batch_size=None, requests_per_s=rate), "chips"))
+    assert given.asked_requests_per_s == given.requests_per_s == rate
+    assert given.tokens_per_s_per_chip == pytest.approx(rate * ONE.output_tokens / given.chips)
+
+
+def test_a_limit_with_a_unit_is_the_same_question():
+    one, other = (
+        task(GRAPH, MACHINE, ONE, "ttft_s", {"tpot_s": given}) for given in ("30 ms", 0.03)
+    )
+    assert one == other
+    with pytest.raises(InputError, match=r"tpot_s.* is measured in seconds"):
+        task(GRAPH, MACHINE, ONE, "ttft_s", {"tpot_s": "30 kg"})
+
+
 def test_rates_are_made_most():
     assert row_of(task(GRAPH, MACHINE, ONE, "tokens_per_s")).value == pytest.approx(
         pl.partition(GRAPH, MACHINE, ONE, maximize="tokens_per_s").objective

@@ -3,6 +3,7 @@
 import pytest
 
 from planner.errors import InputError, UnknownNameError
+from planner.studies.sweeps.cells import tasks_of
 from planner.studies.sweeps.specs import read_spec
 
 SPEC = """
@@ -38,6 +39,15 @@ def test_lists_are_multiplied_out(read):
     assert {cell.model.weight_dtype for cell in cells} == {"fp8"}
     assert cells[0].limits == {"ttft_s": 2.0}
     assert cells[0].objective == "tpot_s"
+
+
+def test_a_limit_may_have_a_unit(read):
+    cells = read(SPEC.replace("ttft_s = 2.0", 'ttft_s = "2000 ms"'))
+    with_unit, plain = (
+        tasks_of(given, time_limit_s=None, power_scope=None) for given in (cells, read(SPEC))
+    )
+    assert with_unit == plain
+    assert plain[0].limits == (("ttft_s", 2.0),)
 
 
 def test_without_a_workload_there_is_the_plain_one(read):
