@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from planner.answers.results import Result
+from planner.errors import UnknownNameError
 from planner.machines.prices import PriceBasis
 from planner.models.graph import ModelGraph
 from planner.records import Record
@@ -62,7 +63,7 @@ class SizedMachine(Record):
     most_chips: Count
     """The largest size of the machine that was allowed."""
     bound_chips: Count
-    """Proved: fewer do not do."""
+    """Proved: fewer do not do; more than `most_chips` where no number of them does."""
     result: Result | None = None
     """The plan on the fewest chips; None: there is none."""
     reason: str = ""
@@ -113,8 +114,11 @@ class Sizing(Record):
         return first if self.ranked and first.usd_per_hour is not None else None
 
     def of(self, machine: str) -> SizedMachine:
-        """The row of a machine, by the name that it was asked for; a KeyError where it was not."""
-        return {one.machine: one for one in self.machines}[machine]
+        """The row of a machine, by the name that it was asked for."""
+        known = {one.machine: one for one in self.machines}
+        if machine not in known:
+            raise UnknownNameError("machine of this sizing", machine, known)
+        return known[machine]
 
     def rows(self) -> list[dict[str, Any]]:
         """A row for each machine: status, chips, nodes, times [s], rates, dollars."""

@@ -118,9 +118,7 @@ def broken_by(result: Result, **demand: Any) -> str:
     workload = result.workload.replace(**demand)
     scope = result.question.power_scope
     try:
-        score = score_plan(
-            result.plan, result.graph, result.topology, workload, power_scope=scope
-        )
+        score = score_plan(result.plan, result.graph, result.topology, workload, power_scope=scope)
     except InfeasibleError as error:
         return error.resource
     except InputError:
@@ -133,7 +131,7 @@ def broken_by(result: Result, **demand: Any) -> str:
 def _breaks(score: Score, name: str, value: float) -> bool:
     """Whether a score breaks a limit; of a field that a score does not have, nothing is said."""
     reached = getattr(score, name, None)
-    if reached is None:
+    if reached is None or name not in FIELDS:
         return False
     if FIELDS[name].best == "least":
         return bool(reached > value * CLOSE)

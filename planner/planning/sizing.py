@@ -48,8 +48,8 @@ MOST_SIZES = 64
 """Sizes of one machine that are asked one by one, where each is wired in its own way."""
 GROWTH = 4
 """A size on which there is no plan is followed by one so many times as large."""
-OVER_ARITHMETIC = 6
-"""Chips that are asked first, over those that the arithmetic alone would keep busy."""
+OVER_ARITHMETIC = 4
+"""Chips that are thought to do, over those that the arithmetic alone would keep busy."""
 OVER_MEMORY = 2
 """The same over those that weights and caches would fill."""
 OURS = ("minimize", "maximize", "exclude", "offload")
@@ -68,8 +68,8 @@ class Extent(NamedTuple):
     @property
     def even_from(self) -> int:
         """The size from which on more chips change nothing for those that are there."""
-        inside = 1
-        size = 1
+        inside: int = 1
+        size: int = 1
         for fabric in self.topology.fabrics:
             inside *= fabric.units
             if fabric.shape not in CUTTABLE:
@@ -88,7 +88,9 @@ class Extent(NamedTuple):
         if not levels or chips <= levels[0].span_chips:
             return min(chips, self.topology.chips)
         first = 2 if widths == "engine" else 5
-        factor = first * (2 * first) ** max(0, len(levels) - 2)
+        factor = first
+        for _ in levels[2:]:
+            factor *= 2 * first
         return min(factor * chips, self.topology.chips)
 
     def settles(self, size: int, widths: str = "engine") -> int:
@@ -160,13 +162,15 @@ def size_machines(
     started = time.monotonic()
     workload = Workload(batch_size=None) if workload is None else workload
     _check(graph, options)
-    bases = {"price_basis": price_basis, "power_basis": power_basis}
-    extents, notes, ranked = _alike(extents, limits or {}, power_scope, **bases)
+    extents, notes, ranked = _alike(
+        extents, limits or {}, power_scope, price_basis=price_basis, power_basis=power_basis
+    )
     asking = _Asking(graph, workload, limits, {"power_scope": power_scope, **options})
     deadline = math.inf if time_limit_s is None else started + time_limit_s
     sized: list[tuple[Extent, _Fewest]] = []
     for number, extent in enumerate(extents):
         now = time.monotonic()
+        deadline = now if asking.stopped else deadline
         # Each machine has its share of the time that those before it have left.
         asking.deadline = now + max(0.0, deadline - now) / (len(extents) - number)
         sized.append((extent, _fewest_of(asking, extent)))
@@ -289,7 +293,7 @@ def _alike(
     ranked = bool(priced) and common_price_basis(priced) is not None
     notes = []
     if silent:
-        notes.append(f"no price is known of {listed(silent)}, which stand behind the others")
+        notes.append(f"no price is known of {listed(silent)}: behind all that have one")
     if ranked:
         # One without a price keeps the others from being counted alike above.
         told = iter(alike_machines(priced))
@@ -323,6 +327,8 @@ class _Asking:
     limits: dict[str, float] | None
     options: dict[str, Any]
     deadline: float = math.inf
+    stopped: bool = False
+    """Whether Ctrl-C came."""
 
     @property
     def widths(self) -> str:
@@ -334,15 +340,20 @@ class _Asking:
         """Of the time of this machine."""
         return None if self.deadline == math.inf else max(0.0, self.deadline - time.monotonic())
 
-    def at(self, topology: Topology) -> _Tried:
-        """The plan on the fewest chips of a machine of one size."""
+    def at(self, topology: Topology, most: int | None = None) -> _Tried:
+        """The plan on the fewest chips of a machine of one size, `most` at most."""
+        limits: dict[str, Any] = dict(self.limits or {})
+        if most is not None:
+            asked = limits.get("chips", most)
+            # What is no number is refused below, by its name.
+            limits["chips"] = min(asked, most) if isinstance(asked, int | float) else asked
         try:
             found = partition(
                 self.graph,
                 topology,
                 self.workload,
                 minimize="chips",
-                limits=self.limits,
+                limits=limits,
                 time_limit_s=self.left_s,
                 offload=False,
                 **self.options,
@@ -350,10 +361,24 @@ class _Asking:
         except InfeasibleError as error:
             return _Tried(None, math.inf, error)
         except NoPlanFoundError as error:
+            # Where there is no time limit, only Ctrl-C ends a search.
+            self.stopped |= self.deadline == math.inf
             return _Tried(None, 1.0, error)
+        self.stopped |= found.stopped_by == "interrupt"
         if waits(found):
             return _Tried(None, math.inf, _too_many(found))
+        if most is not None:
+            found = found.replace(limits=self._asked_limits(found))
         return _Tried(found, found.bound)
+
+    def _asked_limits(self, found: Result) -> tuple[tuple[str, float], ...]:
+        """Those of a result without ours on the chips."""
+        given = (self.limits or {}).get("chips")
+        if given is None:
+            return tuple(limit for limit in found.limits if limit[0] != "chips")
+        return tuple(
+            (name, float(given) if name == "chips" else value) for name, value in found.limits
+        )
 
 
 def _too_many(found: Result) -> InfeasibleError:
@@ -402,29 +427,25 @@ def _fewest_of(asking: _Asking, extent: Extent) -> _Fewest:
 
 
 def _of_even_sizes(asking: _Asking, extent: Extent) -> _Fewest:
-    """Of sizes on which a plan costs the same whatever comes on top: a size that is thought to do,
-    a larger one until it does, and one that has room for every plan on fewer chips."""
+    """Of sizes on which a plan costs the same whatever comes on top: one that is thought to do,
+    then larger ones.
+
+    Of each only those plans are asked for of whose chips it settles all there is to say: where it
+    has one, no larger size has one on fewer; where not, no size has one on so few. To leave the
+    others out is what makes a large machine quick.
+    """
     largest = extent.topology.chips
     size = min(largest, max(extent.even_from, _first_size(asking, extent)))
-    found = _Fewest()
+    bound = 1
     while True:
-        tried = asking.at(extent.topology.replace(chips=size))
-        # Beyond what this size settles, a plan on fewer chips may need a larger one.
-        settled = math.inf if size == largest else extent.settles(size, asking.widths) + 1
-        told = min(tried.bound, settled)
-        bound = max(found.bound, min(largest + 1, math.ceil(told * (1 - 1e-9))))
-        if tried.result is None and found.result is not None:
-            return found._replace(bound=bound)  # the clock has run out on a larger size
-        found = _Fewest(tried.result, bound, tried.error)
-        if tried.result is None:
-            if isinstance(tried.error, NoPlanFoundError) or size == largest:
-                return found
-            size = min(largest, GROWTH * size)
-            continue
-        needed = extent.room_for(max(1, tried.result.score.chips - 1), asking.widths)
-        if found.chips <= bound or size >= needed or asking.left_s == 0:
-            return found
-        size = needed
+        most = None if size == largest else extent.settles(size, asking.widths)
+        tried = asking.at(extent.topology.replace(chips=size), most)
+        told = min(tried.bound, largest if most is None else most)
+        is_refused = tried.bound == math.inf
+        bound = max(bound, math.ceil(told * (1 - 1e-9)) + is_refused)
+        if size == largest or not is_refused:
+            return _Fewest(tried.result, bound, tried.error)
+        size = min(largest, GROWTH * size)
 
 
 def _of_every_size(asking: _Asking, extent: Extent, last: int) -> _Fewest:
@@ -460,7 +481,7 @@ def _graded(first: int, last: int) -> Iterator[int]:
 
 
 def _first_size(asking: _Asking, extent: Extent) -> int:
-    """Chips that are thought to do, in whole units: nothing rests on it but how soon a plan is
+    """A size in whole units that is thought to do: nothing rests on it but how soon a plan is
     found."""
     graph, workload, topology = asking.graph, asking.workload, extent.topology
     each = workload.context_tokens * graph.kv_bytes_per_token + graph.state_bytes_per_sequence
@@ -473,10 +494,11 @@ def _first_size(asking: _Asking, extent: Extent) -> int:
         rate = max(rate, wanted / workload.output_tokens)
     tokens = workload.new_prompt_tokens + workload.output_tokens
     busy = rate * tokens * 2 * graph.parameters_active / peak_flop_per_s(graph, topology)
-    chips = max(chips, OVER_ARITHMETIC * busy)
+    chips = max(1.0, chips, OVER_ARITHMETIC * busy)
 
-    unit = topology.levels[0].span_chips if topology.levels else 1
-    return unit * max(1, math.ceil(min(chips, topology.chips) / unit))
+    unit = topology.levels[0].span_chips if len(topology.levels) > 1 else 1
+    size = extent.room_for(math.ceil(min(chips, topology.chips)), asking.widths)
+    return unit * math.ceil(size / unit)
 
 
 def _in_fewest_nodes(asking: _Asking, extent: Extent, found: _Fewest) -> _Fewest:
