@@ -37,6 +37,7 @@ from planner.planning.headroom import headroom_of
 from planner.planning.partitioning import partition
 from planner.planning.seating import waits
 from planner.pricing.formats import peak_flop_per_s
+from planner.pricing.stacks import machine_for
 from planner.scoring.plans import score_plan
 from planner.workload import Workload
 
@@ -46,6 +47,8 @@ MOST_CHIPS = 4096
 """A machine whose size nobody says has at most so many."""
 MOST_SIZES = 64
 """Sizes of one machine that are asked one by one, where each is wired in its own way."""
+MOST_BETWEEN = 16
+"""Sizes that are asked between two of them, where they are too many to ask all."""
 GROWTH = 4
 """A size on which there is no plan is followed by one so many times as large."""
 OVER_ARITHMETIC = 4
@@ -76,7 +79,7 @@ class Extent(NamedTuple):
                 size = inside
         return size
 
-    def room_for(self, chips: int, widths: str = "engine") -> int:
+    def room_for(self, chips: int, *, alike: bool = True) -> int:
         """The size on which every plan has a place that holds at most so many chips on any.
 
         Inside the innermost unit nothing is left empty. Beyond it a stage keeps clear of a border
@@ -87,19 +90,19 @@ class Extent(NamedTuple):
         levels = self.topology.levels
         if not levels or chips <= levels[0].span_chips:
             return min(chips, self.topology.chips)
-        first = 2 if widths == "engine" else 5
+        first = 2 if alike else 5
         factor = first
         for _ in levels[2:]:
             factor *= 2 * first
         return min(factor * chips, self.topology.chips)
 
-    def settles(self, size: int, widths: str = "engine") -> int:
+    def settles(self, size: int, *, alike: bool = True) -> int:
         """The most chips of which a machine of that size says all that there is to say."""
         low, high = 0, self.topology.chips
         while low < high:
             middle = (low + high + 1) // 2
             low, high = (
-                (middle, high) if self.room_for(middle, widths) <= size else (low, middle - 1)
+                (middle, high) if self.room_for(middle, alike=alike) <= size else (low, middle - 1)
             )
         return low
 
@@ -201,7 +204,7 @@ def extents_of(machines: Machines) -> tuple[Extent, ...]:
     if isinstance(machines, Mapping):
         named = [(str(name), machine) for name, machine in machines.items()]
     else:
-        named = [(one if isinstance(one, str) else one.name, one) for one in machines]
+        named = [(str(getattr(one, "name", one)), one) for one in machines]
     if not named:
         raise InputError("machines must name at least one machine, such as 'hgx-h100'")
 
@@ -330,10 +333,10 @@ class _Asking:
     stopped: bool = False
     """Whether Ctrl-C came."""
 
-    @property
-    def widths(self) -> str:
-        """Which plans there are to choose from."""
-        return str(self.options.get("space", "engine"))
+    def alike(self, extent: Extent) -> bool:
+        """Whether all stages of a plan are split alike, as engines do of which rules are known."""
+        software = machine_for(self.graph, extent.topology).software
+        return self.options.get("space", "engine") == "engine" and software.engine.is_known
 
     @property
     def left_s(self) -> float | None:
@@ -438,7 +441,7 @@ def _of_even_sizes(asking: _Asking, extent: Extent) -> _Fewest:
     size = min(largest, max(extent.even_from, _first_size(asking, extent)))
     bound = 1
     while True:
-        most = None if size == largest else extent.settles(size, asking.widths)
+        most = None if size == largest else extent.settles(size, alike=asking.alike(extent))
         tried = asking.at(extent.topology.replace(chips=size), most)
         told = min(tried.bound, largest if most is None else most)
         is_refused = tried.bound == math.inf
@@ -449,29 +452,47 @@ def _of_even_sizes(asking: _Asking, extent: Extent) -> _Fewest:
 
 
 def _of_every_size(asking: _Asking, extent: Extent, last: int) -> _Fewest:
-    """Of sizes each of which is wired in its own way. Of very many only some are asked, and of the
-    others nothing is proved but that the weights must fit."""
+    """Of sizes each of which is wired in its own way."""
     chip = extent.topology.chip
     least = memory.fewest_chips(asking.graph.weight_bytes, chip.memory[0].capacity_bytes)
-    sizes = list(range(least, last + 1))
-    asks_all = len(sizes) <= MOST_SIZES
+    if last - least >= MOST_SIZES:
+        return _of_some_sizes(asking, extent, (least, last))
     best = _Fewest(None, extent.topology.chips + 1)
+    for size in range(least, last + 1):
+        best = best.fewer(_of_one_size(asking, extent, size))
+    return best
+
+
+def _of_one_size(asking: _Asking, extent: Extent, size: int) -> _Fewest:
+    """What a size says of itself."""
+    tried = asking.at(extent.topology.replace(chips=size))
+    bound = min(float(extent.topology.chips + 1), tried.bound * (1 - 1e-9))
+    return _Fewest(tried.result, math.ceil(bound), tried.error)
+
+
+def _of_some_sizes(asking: _Asking, extent: Extent, ends: tuple[int, int]) -> _Fewest:
+    """Of very many sizes only some are asked, and of the others nothing is proved but that the
+    weights must fit."""
+    least, last = ends
+    best = _Fewest()
     refused = least - 1
-    for size in sizes if asks_all else _graded(least, last):
-        tried = asking.at(extent.topology.replace(chips=size))
-        bound = int(min(extent.topology.chips + 1, math.ceil(tried.bound * (1 - 1e-9))))
-        best = best.fewer(_Fewest(tried.result, bound, tried.error))
-        if tried.result is not None and not asks_all:
+    for size in _graded(least, last):
+        best = _of_one_size(asking, extent, size)
+        if best.result is not None:
             break
         refused = size
-    if asks_all:
-        return best
-    for size in range(refused + 1, min(int(min(best.chips, last)), refused + MOST_SIZES // 4)):
-        tried = asking.at(extent.topology.replace(chips=size))
-        best = best.fewer(_Fewest(tried.result, least, tried.error))
-        if tried.result is not None:
+    # Between a size that does not do and one that does, smaller ones may do too.
+    for size in range(refused + 1, min(refused + MOST_BETWEEN, last)):
+        if size >= best.chips:
             break
-    return best._replace(bound=max(1, least))
+        best = best.fewer(_of_one_size(asking, extent, size))
+    error = best.error
+    if best.result is None and isinstance(error, InfeasibleError):
+        error = NoPlanFoundError(
+            f"none of the sizes of {extent.name} that were asked will do, and nothing is proved of"
+            f" the others, which are wired otherwise; on the largest, {error}"
+        )
+    return best._replace(bound=least, error=error)
 
 
 def _graded(first: int, last: int) -> Iterator[int]:
@@ -497,7 +518,7 @@ def _first_size(asking: _Asking, extent: Extent) -> int:
     chips = max(1.0, chips, OVER_ARITHMETIC * busy)
 
     unit = topology.levels[0].span_chips if len(topology.levels) > 1 else 1
-    size = extent.room_for(math.ceil(min(chips, topology.chips)), asking.widths)
+    size = extent.room_for(math.ceil(min(chips, topology.chips)), alike=asking.alike(extent))
     return unit * math.ceil(size / unit)
 
 
