@@ -39,17 +39,18 @@ class Bill(Record):
 class Headroom(Record):
     """How much more the plan could serve within its limits."""
 
-    demand: Literal["requests_per_s", "batch_size", "tokens_per_s"]
-    """What of the workload is made more."""
-    asked: float
-    most: float
-    """That the same chips serve: of requests and users by the plan itself, of tokens by the best
-    plan on as many chips."""
+    field: Literal["requests_per_s", "batch_size", "tokens_per_s"]
+    """What of the workload, or which limit, is made more."""
+    demand: float
+    """What is asked for."""
+    capacity: float
+    """The most that the same chips serve: of requests and users by the plan itself, of tokens by
+    the best plan on as many chips."""
 
     @property
     def used_share(self) -> float:
         """Of the most, what is asked for."""
-        return self.asked / self.most
+        return self.demand / self.capacity
 
 
 class SizedMachine(Record):

@@ -45,7 +45,7 @@ def _of_rate(result: Result, asked: float) -> tuple[str, Headroom | None]:
     while high > low * (1 + TOLERANCE):
         middle = math.sqrt(low * high)
         low, high = (low, middle) if broken(middle) else (middle, high)
-    return broken(high), Headroom(demand="requests_per_s", asked=asked, most=low)
+    return broken(high), Headroom(field="requests_per_s", demand=asked, capacity=low)
 
 
 def _of_users(result: Result, asked: int) -> tuple[str, Headroom | None]:
@@ -54,7 +54,7 @@ def _of_users(result: Result, asked: int) -> tuple[str, Headroom | None]:
     if most is None:
         return "", None
     binds = broken_by(result, batch_size=most + 1)
-    return binds, Headroom(demand="batch_size", asked=asked, most=most)
+    return binds, Headroom(field="batch_size", demand=asked, capacity=most)
 
 
 def _largest(holds: Callable[[int], bool], known: int) -> int | None:
@@ -81,7 +81,7 @@ def _of_tokens(result: Result) -> Headroom | None:
         best = _planned(result, result.topology.chips, limits | {"chips": result.score.chips})
     except (InfeasibleError, NoPlanFoundError):
         return None
-    return Headroom(demand="tokens_per_s", asked=asked, most=max(best.objective, asked))
+    return Headroom(field="tokens_per_s", demand=asked, capacity=max(best.objective, asked))
 
 
 def _fewer_chips(result: Result) -> str:

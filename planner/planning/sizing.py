@@ -50,7 +50,7 @@ MOST_SIZES = 64
 MOST_BETWEEN = 16
 """Sizes that are asked between two of them, where they are too many to ask all."""
 GROWTH = 4
-"""A size on which there is no plan is followed by one so many times as large."""
+"""Where there is no plan on so many chips, so many times as many are asked next."""
 OVER_ARITHMETIC = 4
 """Chips that are thought to do, over those that the arithmetic alone would keep busy."""
 OVER_MEMORY = 2
@@ -95,6 +95,12 @@ class Extent(NamedTuple):
         for _ in levels[2:]:
             factor *= 2 * first
         return min(factor * chips, self.topology.chips)
+
+    def whole(self, size: int) -> int:
+        """So many chips or more, in whole units of the innermost fabric that is joined."""
+        levels = self.topology.levels
+        unit = levels[0].span_chips if len(levels) > 1 else 1
+        return unit * math.ceil(size / unit)
 
     def settles(self, size: int, *, alike: bool = True) -> int:
         """The most chips of which a machine of that size says all that there is to say."""
@@ -430,25 +436,32 @@ def _fewest_of(asking: _Asking, extent: Extent) -> _Fewest:
 
 
 def _of_even_sizes(asking: _Asking, extent: Extent) -> _Fewest:
-    """Of sizes on which a plan costs the same whatever comes on top: one that is thought to do,
-    then larger ones.
+    """Of sizes on which a plan costs the same whatever comes on top: so many chips as are thought
+    to do, then more.
 
-    Of each only those plans are asked for of whose chips it settles all there is to say: where it
-    has one, no larger size has one on fewer; where not, no size has one on so few. To leave the
-    others out is what makes a large machine quick.
+    They are asked on a size that has room for every plan on so few, and only for such plans: where
+    there is one, no larger size has one on fewer; where not, no size has one on so few. To leave
+    the others out is what makes a large machine quick.
     """
     largest = extent.topology.chips
-    size = min(largest, max(extent.even_from, _first_size(asking, extent)))
+    alike = asking.alike(extent)
+    chips = _first_chips(asking, extent)
     bound = 1
     while True:
-        most = None if size == largest else extent.settles(size, alike=asking.alike(extent))
-        tried = asking.at(extent.topology.replace(chips=size), most)
-        told = min(tried.bound, largest if most is None else most)
+        size = min(
+            largest, max(extent.even_from, extent.whole(extent.room_for(chips, alike=alike)))
+        )
+        most = extent.settles(size, alike=alike)
+        if size == largest:
+            # Of the largest size all is settled; most of it is left out where that is much.
+            most = chips if 2 * chips <= largest else largest
+        is_last = most == largest
+        tried = asking.at(extent.topology.replace(chips=size), None if is_last else most)
         is_refused = tried.bound == math.inf
-        bound = max(bound, math.ceil(told * (1 - 1e-9)) + is_refused)
-        if size == largest or not is_refused:
+        bound = max(bound, math.ceil(min(tried.bound, most) * (1 - 1e-9)) + is_refused)
+        if is_last or not is_refused:
             return _Fewest(tried.result, bound, tried.error)
-        size = min(largest, GROWTH * size)
+        chips = min(largest, GROWTH * chips)
 
 
 def _of_every_size(asking: _Asking, extent: Extent, last: int) -> _Fewest:
@@ -501,9 +514,8 @@ def _graded(first: int, last: int) -> Iterator[int]:
     yield from sorted({first, last} | {one for one in graded if first < one < last})
 
 
-def _first_size(asking: _Asking, extent: Extent) -> int:
-    """A size in whole units that is thought to do: nothing rests on it but how soon a plan is
-    found."""
+def _first_chips(asking: _Asking, extent: Extent) -> int:
+    """As many as are thought to do: nothing rests on it but how soon a plan is found."""
     graph, workload, topology = asking.graph, asking.workload, extent.topology
     each = workload.context_tokens * graph.kv_bytes_per_token + graph.state_bytes_per_sequence
     held = graph.weight_bytes + (workload.batch_size or 1) * each
@@ -515,11 +527,7 @@ def _first_size(asking: _Asking, extent: Extent) -> int:
         rate = max(rate, wanted / workload.output_tokens)
     tokens = workload.new_prompt_tokens + workload.output_tokens
     busy = rate * tokens * 2 * graph.parameters_active / peak_flop_per_s(graph, topology)
-    chips = max(1.0, chips, OVER_ARITHMETIC * busy)
-
-    unit = topology.levels[0].span_chips if len(topology.levels) > 1 else 1
-    size = extent.room_for(math.ceil(min(chips, topology.chips)), alike=asking.alike(extent))
-    return unit * math.ceil(size / unit)
+    return math.ceil(min(max(1.0, chips, OVER_ARITHMETIC * busy), topology.chips))
 
 
 def _in_fewest_nodes(asking: _Asking, extent: Extent, found: _Fewest) -> _Fewest:

@@ -121,7 +121,7 @@ def _most_text(one: SizedMachine) -> str:
     """The most that the chips serve."""
     if one.headroom is None:
         return "no demand"
-    return f"{trimmed(one.headroom.most, 4)} {DEMANDS[one.headroom.demand]}"
+    return f"{trimmed(one.headroom.capacity, 4)} {DEMANDS[one.headroom.field]}"
 
 
 def _used_text(one: SizedMachine) -> str:

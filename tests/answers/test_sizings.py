@@ -24,9 +24,11 @@ def test_a_row_has_the_figures_of_its_machine(found):
     assert row["chips"] == one.chips == score.chips == 1
     assert (row["tpot_s"], row["ttft_s"]) == (score.tpot_s, score.ttft_s)
     assert row["usd_per_hour"] == one.usd_per_hour == found.cheapest.usd_per_hour == 1.0
-    assert row["used_share"] == one.headroom.asked / one.headroom.most
-    assert refused["status"] == "infeasible" and refused["chips"] is None
-    assert refused["usd_per_hour"] is None and "does not fit" in refused["reason"]
+    assert row["used_share"] == one.headroom.demand / one.headroom.capacity
+    assert refused["status"] == "infeasible"
+    assert refused["chips"] is None
+    assert refused["usd_per_hour"] is None
+    assert "does not fit" in refused["reason"]
     assert list(found.to_frame().machine) == ["one", "small"]
 
 
@@ -41,4 +43,4 @@ def test_a_sizing_is_written_and_read(found):
 
 
 def test_what_is_used_is_the_share_of_the_most():
-    assert Headroom(demand="requests_per_s", asked=30.0, most=40.0).used_share == 0.75
+    assert Headroom(field="requests_per_s", demand=30.0, capacity=40.0).used_share == 0.75

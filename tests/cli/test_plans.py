@@ -535,7 +535,7 @@ def test_a_sizing_is_written_as_it_is_answered(run, tmp_path):
         assert (row["machine"], row["chips"], row["status"]) == (one.machine, one.chips, "optimal")
         assert row["bill"]["usd_per_hour"] == one.usd_per_hour
         assert row["result"]["topology"]["chips"] == one.result.topology.chips
-        assert row["headroom"]["asked"] == 30.0
+        assert row["headroom"]["demand"] == 30.0
         assert "graph" not in row["result"]
     usd = [row["bill"]["usd_per_hour"] for row in fields["machines"]]
     assert usd == sorted(usd)

@@ -18,21 +18,22 @@ def fewest(workload, topology=TOPOLOGY, **limits) -> pl.Result:
 def test_a_rate_may_grow_until_the_limit_is_reached():
     result = fewest(RATE, tpot_s=3e-4)
     binds, headroom = headroom_of(result)
-    assert (binds, headroom.demand, headroom.asked) == ("tpot_s", "requests_per_s", 2000.0)
-    assert headroom.most > headroom.asked
-    assert headroom.used_share == headroom.asked / headroom.most
-    for rate, keeps in ((headroom.most, True), (headroom.most * (1 + 2e-4), False)):
+    assert (binds, headroom.field, headroom.demand) == ("tpot_s", "requests_per_s", 2000.0)
+    assert headroom.capacity > headroom.demand
+    assert headroom.used_share == headroom.demand / headroom.capacity
+    for rate, keeps in ((headroom.capacity, True), (headroom.capacity * (1 + 2e-4), False)):
         score = pl.score_plan(result.plan, GRAPH, TOPOLOGY, RATE.replace(requests_per_s=rate))
         assert (score.tpot_s <= 3e-4) == keeps
 
 
 def test_without_limits_the_rate_itself_binds():
-    binds, headroom = headroom_of(fewest(RATE))
-    assert "rate" in binds or "memory" in binds
-    with pytest.raises(pl.InfeasibleError):
-        result = fewest(RATE)
-        over = RATE.replace(requests_per_s=headroom.most * 1.001)
-        pl.score_plan(result.plan, GRAPH, TOPOLOGY, over)
+    result = fewest(RATE)
+    binds, headroom = headroom_of(result)
+    with pytest.raises(pl.InfeasibleError) as refusal:
+        pl.score_plan(
+            result.plan, GRAPH, TOPOLOGY, RATE.replace(requests_per_s=headroom.capacity * 1.001)
+        )
+    assert binds == refusal.value.resource != ""
 
 
 def test_users_may_grow_until_one_more_waits_or_breaks_the_limit():
@@ -41,10 +42,10 @@ def test_users_may_grow_until_one_more_waits_or_breaks_the_limit():
     assert result.score.chips == 1
     assert headroom_of(result)[0] == "places for users"
     # An engine of the tiny software keeps 64 sequences.
-    assert headroom_of(result)[1].most == 64
+    assert headroom_of(result)[1].capacity == 64
     at_50 = pl.score_plan(result.plan, GRAPH, TOPOLOGY, users.replace(batch_size=50)).tpot_s
     binds, headroom = headroom_of(fewest(users, tpot_s=at_50))
-    assert (binds, headroom.most, headroom.used_share) == ("tpot_s", 50, 0.8)
+    assert (binds, headroom.capacity, headroom.used_share) == ("tpot_s", 50, 0.8)
 
 
 def test_tokens_are_those_of_the_best_plan_on_as_many_chips():
@@ -54,8 +55,8 @@ def test_tokens_are_those_of_the_best_plan_on_as_many_chips():
     best = pl.partition(
         GRAPH, TOPOLOGY, open_, maximize="tokens_per_s", limits={"chips": result.score.chips}
     )
-    assert (headroom.demand, headroom.asked) == ("tokens_per_s", 1000.0)
-    assert headroom.most == pytest.approx(best.objective)
+    assert (headroom.field, headroom.demand) == ("tokens_per_s", 1000.0)
+    assert headroom.capacity == pytest.approx(best.objective)
 
 
 def test_a_model_without_demand_has_no_headroom_and_memory_binds():

@@ -57,6 +57,7 @@ def test_what_is_not_proved_says_how_few_are(found):
 
 def test_a_notebook_shows_the_same(found):
     page = as_html(found)
-    assert "<td" in page and "places for users" in page
+    assert "<td" in page
+    assert "places for users" in page
     assert "&lt;small>: tiny in bf16" in page
     assert "<small>" not in page
