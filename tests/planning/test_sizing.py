@@ -5,7 +5,7 @@ import math
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import planner as pl
@@ -174,6 +174,7 @@ def test_every_plan_on_so_many_chips_finds_room_on_the_size_that_settles_it(fabr
     assert seen > 50
 
 
+@example(widths=[1, 9], replicas=2)
 @given(widths=st.lists(st.integers(1, 12), min_size=1, max_size=8), replicas=st.integers(1, 5))
 def test_so_do_plans_whose_stages_are_unlike(widths, replicas):
     topology = tiny_topology(512, fabric("switch", 8), fabric("switch", 64))
