@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         Result,
         Spread,
     )
+    from planner.answers.sizings import SizedMachine, Sizing
     from planner.catalogue import (
         cluster_names,
         load_cluster,
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from planner.planning.partitioning import partition
     from planner.planning.placement import partition_operators, rules_of_thumb
     from planner.planning.replanning import moved_bytes, replan
+    from planner.planning.sizing import fewest_chips
     from planner.pricing.collectives import collective_s
     from planner.pricing.grids import decode_grid_s
     from planner.readers.operator_file import load_operators
@@ -86,6 +88,10 @@ _HOMES = {
         "Replanning",
         "Result",
         "Spread",
+    ),
+    "planner.answers.sizings": (
+        "SizedMachine",
+        "Sizing",
     ),
     "planner.catalogue": (
         "cluster_names",
@@ -140,6 +146,7 @@ _HOMES = {
         "moved_bytes",
         "replan",
     ),
+    "planner.planning.sizing": ("fewest_chips",),
     "planner.pricing.collectives": ("collective_s",),
     "planner.pricing.grids": ("decode_grid_s",),
     "planner.readers.operator_file": ("load_operators",),
@@ -203,6 +210,8 @@ __all__ = [
     "Replanning",
     "Result",
     "Score",
+    "SizedMachine",
+    "Sizing",
     "Software",
     "Speculation",
     "Spread",
@@ -218,6 +227,7 @@ __all__ = [
     "collective_s",
     "decode_grid_s",
     "disaggregate",
+    "fewest_chips",
     "load_cluster",
     "load_model",
     "load_operators",

@@ -30,6 +30,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "cluster": plans.plan_cluster,
     "score": plans.score,
     "compare": plans.compare,
+    "size": plans.size,
     "sweep": surveys.sweep_spec,
     "verify": plans.verify,
     "models": lists.models,

@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 from planner.answers.results import Result
+from planner.answers.sizings import Sizing
 from planner.cli.arguments import one_of
 from planner.errors import listed
 from planner.machines.accounts import SCOPE_WORDS, common_price_basis
@@ -40,6 +41,17 @@ def result_fields(result: Result) -> dict[str, Any]:
         "model": result.graph.name,
         "topology": {"name": result.topology.name, "chips": result.topology.chips},
     }
+
+
+def sizing_fields(sizing: Sizing) -> dict[str, Any]:
+    """Machines without what they have in common, which the caller has."""
+    fields = sizing.model_dump(
+        mode="json", exclude={"graph": True, "machines": {"__all__": {"result"}}}
+    )
+    for one, row in zip(sizing.machines, fields["machines"], strict=True):
+        row["chips"] = one.chips
+        row["result"] = None if one.result is None else result_fields(one.result)
+    return fields | {"model": sizing.graph.name}
 
 
 COMPARED = (

@@ -165,6 +165,7 @@ Why = Annotated[
     typer.Option("--why", help="Also what binds, what more of it would buy, and other shapes."),
 ]
 PlanOut = Annotated[Path | None, typer.Option("--out", help="Write the plan here, as JSON.")]
+SizingOut = Annotated[Path | None, typer.Option("--out", help="Write the answer here, as JSON.")]
 CertificateOut = Annotated[
     Path | None,
     typer.Option("--certificate", help="Write what `planner verify` needs here, as JSON."),

@@ -1,13 +1,14 @@
 """Commands that plan, price and check: `plan`, `disaggregate`, `cluster`, `score`, `compare`,
-`verify`."""
+`size`, `verify`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from planner import catalogue
 from planner.answers.certificates import Certificate
 from planner.answers.results import ClusterResult, Result
-from planner.cli.answers import Meter, answer, comparison, result_fields
+from planner.cli.answers import Meter, answer, comparison, result_fields, sizing_fields
 from planner.cli.arguments import (
     Arrivals,
     Asked,
@@ -36,6 +37,7 @@ from planner.cli.arguments import (
     Seed,
     Shape,
     SharedTokens,
+    SizingOut,
     SpaceName,
     Stack,
     TimeLimit,
@@ -66,6 +68,7 @@ from planner.planning.clusters import partition_cluster
 from planner.planning.disaggregation import disaggregate
 from planner.planning.fleets import partition_fleet
 from planner.planning.partitioning import partition
+from planner.planning.sizing import extents_of, size_machines
 from planner.pricing.engines import in_flight
 from planner.readers.files import read_text
 from planner.report.plans import space_line, versioned
@@ -383,6 +386,43 @@ def compare(
         )
     fields = {"results": [result_fields(result) for result in results], "refused": dict(refusals)}
     answer(format, comparison(results, refusals), fields)
+
+
+@grouped
+def size(
+    model: ModelName,
+    topologies: Machines,
+    *,
+    formats: Formats,
+    requests: Requests,
+    arrivals: Arrivals = "steady",
+    goal: Goal,
+    space: SpaceName = "engine",
+    counts: Counts,
+    out: SizingOut = None,
+    format: Shape = "table",
+) -> None:
+    """How few chips of each machine will do, and what they cost; the cheapest first."""
+    if goal.minimize is not None or goal.maximize is not None:
+        raise InputError(
+            "size asks for the fewest chips; leave --minimize and --maximize out, and give --limit"
+        )
+    check_writable(out)
+    # Without a number of users the model just has to fit, and to keep the limits.
+    is_open = requests.batch is None and requests.rate is None
+    asked = replace(requests, batch="max") if is_open else requests
+    workload = workload_of(asked, arrivals)
+    found = size_machines(
+        graph_of(model, formats),
+        [one._replace(topology=counts.owned(one.topology)) for one in extents_of(topologies)],
+        workload,
+        **goal.bounds(counts),
+        space=space_of(space),
+        progress=Meter(),
+    )
+    if out is not None:
+        write_whole(out, found.to_json())
+    answer(format, str(found), sizing_fields(found))
 
 
 def verify(

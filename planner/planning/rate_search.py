@@ -164,6 +164,10 @@ class RateSearch(Course[Plan]):
         """The best cut of a form, where that of none of its loads is."""
 
         def value(load: Load) -> float:
+            # Most cuts are no better than the best plan, which one rate tells.
+            needed = self._rate_for(served, self.goal)
+            if needed and not self._keeps_at_least(served, needed, load):
+                return math.inf
             rate = self._greatest(lambda one: self._keeps_at_least(served, one, load), load)
             return self._value(served, rate) if rate else math.inf
 

@@ -83,10 +83,13 @@ def _fewest(candidates: Candidates, topology: Topology) -> tuple[int, int] | Non
     return plan.chips, 1 + max(group.last for stage in plan.stages for group in stage.groups)
 
 
-def _best(space: AnySpace) -> tuple[Plan | None, float]:
-    """The best plan of a space, and its canonical value; infinite where there is none."""
+def _best(space: AnySpace, *, enough: float = -math.inf) -> tuple[Plan | None, float]:
+    """The best plan of a space, or the first that is good enough, and its canonical value;
+    infinite where there is none."""
     search: ClusterSearch | AnySearch = (
-        EngineClusterSearch(space) if isinstance(space, ClusterCandidates) else search_of(space)
+        EngineClusterSearch(space)
+        if isinstance(space, ClusterCandidates)
+        else search_of(space, enough=enough)
     )
     search.run()
     if search.interrupted:
@@ -223,14 +226,11 @@ def _beyond_promises(space: Candidates) -> InfeasibleError | None:
 def _beyond_limits(space: AnySpace) -> InfeasibleError:
     """Which limit cannot be met even alone; else that they cannot be met together."""
     limits = space.question.limits
-    broken = _beyond_promises(space) if isinstance(space, Candidates) else None
-    if broken is not None:
-        return broken
-    for name, value in limits:
-        if name in PERCENTILES:
-            continue
-        plan, best = _best(space.asking(name))
-        if plan is not None and best > space.canonical(name, value) * CLOSE:
+    # The fewest chips take long to find, and where another limit is out of reach, they tell less.
+    for name, value in sorted(limits, key=lambda limit: limit[0] == "chips"):
+        allowed = space.canonical(name, value)
+        plan, best = _best(space.asking(name), enough=allowed)
+        if plan is not None and best > allowed * CLOSE:
             most = "at most" if FIELDS[name].best == "least" else "at least"
             reached = space.field_value(name, best)
             return InfeasibleError(

@@ -6,6 +6,7 @@ import re
 import pytest
 
 import planner as pl
+from planner.answers.sizings import Sizing
 from planner.plan import Plan
 from planner.report.plans import plan_line
 from tests.terminal import SMALL, refused
@@ -506,3 +507,73 @@ def test_two_pools_need_a_link_and_chips_of_their_own(run):
         "disaggregate", "qwen3-0.6b", "hgx-h100", "--link", "1 GB/s", "--decode-chips", "2"
     )
     assert (lonely.status, "--decode-chips needs a second machine" in lonely.err) == (2, True)
+
+
+SIZED = ("size", "qwen3-8b", "hgx-h100", "hgx-a100:8", "--rate", "30", "--limit", "tpot_s=0.02")
+
+
+def test_the_fewest_chips_of_each_machine_stand_side_by_side(run):
+    answer = run(*SIZED)
+    assert (answer.status, answer.err) == (0, "")
+    header = next(line for line in answer.out.splitlines() if line.startswith("   "))
+    assert sorted(header.split()) == ["hgx-a100:8", "hgx-h100"]
+    assert re.search(r"^  chips +\d+ +\d+$", answer.out, re.MULTILINE)
+    assert re.search(r"^  fewer +do not, proved +do not, proved$", answer.out, re.MULTILINE)
+    assert re.search(r"^  USD an hour +[\d.]+ +[\d.]+$", answer.out, re.MULTILINE)
+    assert re.search(r"^  of it used +\d+ % +\d+ %$", answer.out, re.MULTILINE)
+    assert "limit: tpot_s 20 ms" in answer.out
+
+
+def test_a_sizing_is_written_as_it_is_answered(run, tmp_path):
+    written = tmp_path / "sizing.json"
+    fields = run(*SIZED, "--format", "json", "--out", written).fields
+    found = Sizing.from_json(written.read_text())
+    assert fields["model"] == found.graph.name == "qwen3-8b"
+    assert fields["limits"] == [["tpot_s", 0.02]]
+    assert fields["ranked"] is True
+    for row, one in zip(fields["machines"], found.machines, strict=True):
+        assert (row["machine"], row["chips"], row["status"]) == (one.machine, one.chips, "optimal")
+        assert row["bill"]["usd_per_hour"] == one.usd_per_hour
+        assert row["result"]["topology"]["chips"] == one.result.topology.chips
+        assert row["headroom"]["demand"] == 30.0
+        assert "graph" not in row["result"]
+    usd = [row["bill"]["usd_per_hour"] for row in fields["machines"]]
+    assert usd == sorted(usd)
+
+
+def test_a_price_that_is_given_ranks_machines_that_have_none(run):
+    asked = ("size", "qwen3-0.6b", "hgx-h100:1", "hgx-h20:1", "--batch", "4")
+    silent = run(*asked)
+    assert "no price is known of hgx-h20:1: behind all that have one" in silent.out
+    assert re.search(r"^  USD an hour +[\d.]+ +not known$", silent.out, re.MULTILINE)
+    given = run(*asked, "--price", "2 USD/h").out
+    assert re.search(r"^  USD an hour +2 +2$", given, re.MULTILINE)
+    assert re.search(r"^  price counts +as given +as given$", given, re.MULTILINE)
+
+
+def test_a_machine_that_cannot_do_it_is_told_below_and_none_is_refused(run):
+    asked = ("size", "llama-3.1-70b", "rtx-4090:1", "hgx-h100:8")
+    lines = run(*asked).out.splitlines()
+    assert lines[-1].startswith("rtx-4090:1: llama-3.1-70b in bf16 does not fit 1 × ")
+    assert re.search(r"^  at most +no demand$", "\n".join(lines), re.MULTILINE)
+    sentence = refused(run("size", "llama-3.1-70b", "rtx-4090:1", "hgx-h100:1"), 3)
+    assert sentence.count("does not fit") == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("hgx-h100", "--rate", "0"), "Workload.requests_per_s should be greater than 0, not 0.0"),
+        (("hgx-h10",), "there is no topology called 'hgx-h10'; the nearest names are"),
+        (("hgx-h100", "hgx-h100"), "hgx-h100 is given twice; leave one out"),
+        (("hgx-h100:0",), "the chips of 'hgx-h100:0' must be a whole number of at least 1"),
+        (("hgx-h100:x",), "the chips of 'hgx-h100:x' must be a whole number of at least 1"),
+        ((), "Missing argument 'topologies'"),
+        (("hgx-h100", "--minimize", "tpot_s"), "size asks for the fewest chips; leave --minimize"),
+        (("hgx-h100", "--rate", "1", "--batch", "2"), "--batch and --rate are both given"),
+        (("hgx-h100", "--space", "free"), "--space must be engine or any, not 'free'"),
+        (("hgx-h100", "--out", "/nowhere/x"), "--out /nowhere/x cannot be written"),
+    ],
+)
+def test_a_wrong_sizing_is_refused_in_a_sentence(run, words, sentence):
+    assert sentence in refused(run("size", "qwen3-0.6b", *words), 2)
