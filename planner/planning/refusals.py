@@ -1,11 +1,13 @@
 """Why there is no plan, on a machine or on a cluster: which resource binds, by how much, and how
 many chips would do."""
 
-from planner.answers.question import FIELDS
+import math
+
 from planner.cost import memory
 from planner.errors import InfeasibleError
 from planner.machines.topology import Topology
 from planner.plan import Plan
+from planner.planning.conflicts import beyond_limits, beyond_rate
 from planner.planning.engine_search import AnySearch, EngineClusterSearch, search_of
 from planner.planning.search import ClusterSearch
 from planner.space.candidates import Candidates
@@ -16,17 +18,20 @@ AnySpace = Candidates | ClusterCandidates
 
 MOST_TRIED = 64
 """Numbers of chips tried above the lower bound before the packed plan's own number is taken."""
-CLOSE = 1 + 1e-9
-"""Values that are no further above a limit keep it."""
 
 
-def refusal_of(space: AnySpace) -> InfeasibleError:
-    """The error that says why a question with no plan has none."""
+def refusal_of(space: AnySpace, *others: AnySpace, deadline: float = math.inf) -> InfeasibleError:
+    """The error that says why a question with no plan has none.
+
+    `others` are further spaces of the same question, as with other numbers of drafted tokens. Until
+    `deadline`, a value of `time.monotonic`, it is found out how near to its limits plans come.
+    """
+    every = (space, *others)
     if space.limits and _fits(space):
-        error = _beyond_rate(space) or _beyond_limits(space)
+        error = beyond_rate(every, deadline) or beyond_limits(every, deadline)
     else:
         error = _too_many_sequences(space) or _out_of_memory(space)
-    said = str(error)
+    said = error.brief
     if space.workload.queued:
         said += (
             f"; of {space.workload.offered} sequences {space.workload.batch_size} are in flight at"
@@ -166,50 +171,4 @@ def _too_many_sequences(space: AnySpace) -> InfeasibleError | None:
         resource="sequences",
         demand=batch,
         capacity=capacity,
-    )
-
-
-def _beyond_rate(space: AnySpace) -> InfeasibleError | None:
-    """That more requests come than any plan serves, and how many one serves that is good at it;
-    None where one does."""
-    rate = space.workload.requests_per_s
-    if rate is None or isinstance(space, ClusterCandidates):
-        return None
-    any_field = "ttft_s" if space.workload.phase == "prefill" else "tpot_s"
-    plan, _ = _best(space.asking(any_field))
-    if plan is not None:
-        return None
-    unrated = space.workload.replace(requests_per_s=None)
-    fast, _ = _best(space.on(space.topology, unrated, "tokens_per_s"))
-    most = 0.0 if fast is None else space.most_requests_per_s(fast)
-    return InfeasibleError(
-        f"Workload.requests_per_s = {rate:.4g} is more than any plan on {space.place} serves;"
-        f" the one for the highest throughput serves {most:.4g} requests a second",
-        resource="rate of requests",
-        demand=rate,
-        capacity=most,
-    )
-
-
-def _beyond_limits(space: AnySpace) -> InfeasibleError:
-    """Which limit cannot be met even alone; else that they cannot be met together."""
-    limits = space.question.limits
-    for name, value in limits:
-        plan, best = _best(space.asking(name))
-        if plan is not None and best > space.canonical(name, value) * CLOSE:
-            most = "at most" if FIELDS[name].best == "least" else "at least"
-            reached = space.field_value(name, best)
-            return InfeasibleError(
-                f"{name} of {most} {value:.4g} cannot be met:"
-                f" the best that any plan on {space.place} reaches is {reached:.4g}",
-                resource=f"limit on {name}",
-                demand=value,
-                capacity=reached,
-            )
-    names = " and ".join(name for name, _ in limits)
-    return InfeasibleError(
-        f"the limits on {names} can be met one by one, but by no plan together on {space.place}",
-        resource="limits together",
-        demand=float(len(limits)),
-        capacity=float(len(limits) - 1),
     )

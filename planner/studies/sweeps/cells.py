@@ -337,7 +337,7 @@ def _answer(task: Task, graph: ModelGraph, topology: Topology) -> dict[str, Any]
         )
         return _figures(result)
     except InfeasibleError as error:
-        return {"status": "infeasible", "message": str(error)}
+        return {"status": "infeasible", "message": error.brief}
     except NoPlanFoundError as error:
         return {"status": "no plan in time", "message": str(error)}
     except PlannerError as error:
