@@ -68,6 +68,7 @@ from planner.planning.fleets import partition_fleet
 from planner.planning.partitioning import partition
 from planner.pricing.engines import in_flight
 from planner.readers.files import read_text
+from planner.report.misses import quick_misses
 from planner.report.plans import space_line, versioned
 from planner.report.text import (
     assumption_lines,
@@ -138,6 +139,9 @@ def plan(
 
     text = str(result)
     fields = result_fields(result)
+    if result.limits:
+        misses = result.kept(quick_misses)
+        fields["near_misses"] = [one.model_dump(mode="json", exclude={"score"}) for one in misses]
     if why:
         reasons = result.why(time_limit_s=seconds(goal.time_limit))
         text = f"{text}\n\n{reasons}"

@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from planner.answers.question import FIELDS
 from planner.errors import InfeasibleError, listed
 from planner.plan import Plan
-from planner.planning.reaching import AnySpace, Limits, Reached, is_beyond, reached
+from planner.planning.reaching import AnySpace, Limits, Reached, best_is_least, is_beyond, reached
 from planner.planning.remedies import what_reaches, what_serves
 from planner.report.plans import plan_line
 from planner.report.words import FIELD_WORDS, field_text
@@ -68,7 +67,7 @@ def without(limits: Limits, *names: str) -> Limits:
 def _beyond_one(spaces: Sequence[AnySpace], one: _Alone, deadline: float) -> InfeasibleError:
     space, name, best = spaces[0], one.name, one.best
     others = without(space.question.limits, name)
-    over = "under" if FIELDS[name].best == "least" else "over"
+    over = "under" if best_is_least(name) else "over"
     limit, bound = _told_apart(name, one.value, best.bound)
     said = f"{name} cannot be {over} {bound} on {space.place} (limit {limit}): {_nearest(one)}"
     if one.kept is not None and not _as_near(one.kept, best):
@@ -83,7 +82,7 @@ def _beyond_one(spaces: Sequence[AnySpace], one: _Alone, deadline: float) -> Inf
 
 
 def _nearest(one: _Alone) -> str:
-    best = "least" if FIELDS[one.name].best == "least" else "most"
+    best = "least" if best_is_least(one.name) else "most"
     plan = _plan_words(one.best)
     if one.best.proved:
         return f"the {best} is {field_text(one.name, one.best.value)} with {plan}"
@@ -238,7 +237,7 @@ def _most_served(
 
 
 def _limit_words(name: str, value: float) -> str:
-    most = "at most" if FIELDS[name].best == "least" else "at least"
+    most = "at most" if best_is_least(name) else "at least"
     return f"{name} {most} {field_text(name, value)}"
 
 
@@ -251,7 +250,7 @@ def _is_kept(limits: Limits) -> str:
 
 
 def _reaches(name: str, found: Reached) -> str:
-    best = "least" if FIELDS[name].best == "least" else "most"
+    best = "least" if best_is_least(name) else "most"
     if not found.proved:
         best = f"{best} found in time"
     value = field_text(name, found.value)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from planner.answers.question import FIELDS
+from planner.answers.question import FIELDS, SAMPLE_FIELDS
 from planner.machines.cluster import PooledPlan
 from planner.plan import Plan
 from planner.planning.engine_search import AnySearch, EngineClusterSearch, search_of
@@ -72,7 +72,7 @@ def reached(
     one was found.
     """
     every = [_reached(asked(space, name, limits), deadline, enough) for space in spaces]
-    sign = 1 if FIELDS[name].best == "least" else -1
+    sign = 1 if best_is_least(name) else -1
     found = [one for one in every if one.plan is not None]
     if not found:
         proved = all(one.proved for one in every)
@@ -87,7 +87,12 @@ def reached(
 def keeps(name: str, value: float, limit: float) -> bool:
     """Whether a value of a field keeps a limit on it."""
     slack = CLOSE * abs(limit)
-    return value <= limit + slack if FIELDS[name].best == "least" else value >= limit - slack
+    return value <= limit + slack if best_is_least(name) else value >= limit - slack
+
+
+def best_is_least(name: str) -> bool:
+    """Whether less of a field is better, of a language model's or of a diffusion model's."""
+    return (FIELDS | SAMPLE_FIELDS)[name].best == "least"
 
 
 def is_beyond(one: Reached, name: str, limit: float) -> bool:

@@ -13,12 +13,11 @@ from functools import partial
 from typing import NamedTuple
 
 from planner import catalogue
-from planner.answers.question import FIELDS
 from planner.errors import InputError, listed
 from planner.machines.software import Software
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
-from planner.planning.reaching import AnySpace, Limits, Reached, keeps, reached
+from planner.planning.reaching import AnySpace, Limits, Reached, best_is_least, keeps, reached
 from planner.report.words import field_text
 from planner.space.candidates import Candidates
 from planner.workload import Speculation, Workload
@@ -29,6 +28,8 @@ MOST_TOLD = 4
 """Changes that are told."""
 DRAFTED = 4
 """Tokens, by a head of one layer such as EAGLE-3's."""
+MOST_TIMES = 8
+"""As many chips as there are, at most."""
 FEWER = (0.75, 0.5, 0.25, 0.1)
 """Shares of the requests, tried one after the other until one will do."""
 WIDE = ("bf16", "fp16", "fp32")
@@ -71,20 +72,22 @@ def _what_reaches(
     spaces: Sequence[AnySpace], name: str, limit: float, others: Limits, left_s: float
 ) -> str:
     tried = _tried(spaces, name, limit, others, left_s)
+    still = "with the other limits kept, " if others else ""
     able = [one for one in tried if keeps(name, one.best.value, limit)]
     if able:
         told = [
             f"{field_text(name, one.best.value)} with {one.change.words}"
             for one in able[:MOST_TOLD]
         ]
-        return f"; {name} would be {listed(told, 'or')}"
+        return f"; {still}{name} would be {listed(told, 'or')}"
     if not tried:
         return ""
-    sign = 1 if FIELDS[name].best == "least" else -1
+    sign = 1 if best_is_least(name) else -1
     nearest = min(tried, key=lambda one: sign * one.best.value)
     words = listed((one.change.words for one in tried), "or")
     value = field_text(name, nearest.best.value)
-    return f"; that is not reached with {words}: the nearest is {value} with {nearest.change.words}"
+    with_words = f"with {nearest.change.words}"
+    return f"; that is not reached with {words}: {still}the nearest {name} is {value} {with_words}"
 
 
 def _what_serves(spaces: Sequence[AnySpace], left_s: float) -> str:
@@ -124,7 +127,7 @@ def _tried(
 
 
 def _is_better(name: str, one: Reached, other: Reached) -> bool:
-    if FIELDS[name].best == "least":
+    if best_is_least(name):
         return one.value < other.value
     return one.value > other.value
 
@@ -193,9 +196,9 @@ def _reloaded(graph: ModelGraph, weight_dtype: str) -> ModelGraph | None:
 
 
 def _more_chips(spaces: list[Candidates]) -> Iterator[Change]:
-    """Twice as many, and twice as many again, as far as the machine goes."""
+    """Twice as many, and twice as many again, as far as the machine goes, and not too far."""
     topology = spaces[0].topology
-    most = topology.limit_chips
+    most = min(topology.limit_chips, MOST_TIMES * topology.chips)
     chips = topology.chips
     while chips < most:
         chips = min(2 * chips, most)
