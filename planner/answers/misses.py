@@ -21,12 +21,12 @@ class NearMiss(Record):
     """Relative improvement of the objective on the answer's; 0.08: 8 % better."""
     broken: str
     """The field whose limit the plan breaks."""
-    limit: float
+    allowed: float
     reached: float
     beyond: float
-    """|reached - limit|, in the field's own unit."""
+    """|reached - allowed|, in the field's own unit."""
     beyond_fraction: float
-    """The same of the limit."""
+    """The same relative to what is allowed."""
     proved: bool
     """Whether no plan that is better than the answer by as much as is worth telling breaks this
     limit by less, and none that breaks it by no more has a better objective."""

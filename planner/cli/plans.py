@@ -138,15 +138,20 @@ def plan(
         write_whole(certificate, result.certificate().to_json(), "--certificate")
 
     text = str(result)
-    fields = result_fields(result)
-    if result.limits:
-        misses = result.kept(quick_misses)
-        fields["near_misses"] = [one.model_dump(mode="json", exclude={"score"}) for one in misses]
+    fields = result_fields(result) | _miss_fields(result)
     if why:
         reasons = result.why(time_limit_s=seconds(goal.time_limit))
         text = f"{text}\n\n{reasons}"
         fields["why"] = reasons.model_dump(mode="json")
     answer(format, text, fields)
+
+
+def _miss_fields(result: Result) -> dict[str, Any]:
+    """The near misses that the text tells too, without their scores."""
+    if not result.limits:
+        return {}
+    misses = result.kept(quick_misses)
+    return {"near_misses": [one.model_dump(mode="json", exclude={"score"}) for one in misses]}
 
 
 @grouped

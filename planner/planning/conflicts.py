@@ -13,15 +13,25 @@ from typing import NamedTuple
 
 from planner.errors import InfeasibleError, listed
 from planner.plan import Plan
-from planner.planning.reaching import AnySpace, Limits, Reached, best_is_least, is_beyond, reached
+from planner.planning.reaching import (
+    CLOSE,
+    AnySpace,
+    Limits,
+    Reached,
+    best_is_least,
+    is_beyond,
+    reached,
+)
 from planner.planning.remedies import what_reaches, what_serves
 from planner.report.plans import plan_line
 from planner.report.words import FIELD_WORDS, field_text
 from planner.space.candidates import Candidates
 from planner.units import spoken
 
-NEXT_RATE = 1 + 1e-4
-"""How much more than the most that is known to be served is tried, relative."""
+NEXT_RATE = 1 + 1e-3
+"""How near a rate that is served and one that is not are looked for, relative."""
+LEAST_SERVED = 1e-9
+"""Share of the rate that was asked for below which none is looked for."""
 
 
 # ── Limits ───────────────────────────────────────────────────────────────────────────────────────
@@ -164,16 +174,16 @@ def beyond_rate(spaces: Sequence[AnySpace], deadline: float = math.inf) -> Infea
         return None
     if space.question.limits and not _served(spaces, rate, deadline).is_impossible:
         return None
-    most, best, proved = _most_served(spaces, rate, deadline)
+    most = _most_served(spaces, rate, deadline)
     said = f"Workload.requests_per_s = {rate:.4g} is more than any plan on {space.place} serves"
-    if best.plan is not None:
-        served = "at most" if proved else "as far as was found in time,"
-        said += f": {served} {most:.4g} requests a second, with {_plan_words(best)}"
+    if most.best.plan is not None:
+        served = f"{_plan_words(most.best)} serves {most.served:.4g} requests a second"
+        said += f": {served}, and none as many as {most.bound:.4g}"
     return InfeasibleError(
         said,
         resource="rate of requests",
         demand=rate,
-        capacity=most,
+        capacity=most.served,
         more=what_serves(spaces, deadline),
     )
 
@@ -205,32 +215,41 @@ def _rate_of(found: Reached) -> float:
     return 0.0
 
 
-def _most_served(
-    spaces: Sequence[AnySpace], rate: float, deadline: float
-) -> tuple[float, Reached, bool]:
-    """The most requests a second that a plan serves, and whether it is proved that none serves
-    more, but for `NEXT_RATE`.
+class _Most(NamedTuple):
+    """How many requests a second are served."""
 
-    The plan of the highest throughput is as good as always the one, so that a little more than it
-    serves is tried first; where some plan does serve that, strides double until none does.
+    best: Reached
+    """The plan that serves the most that was found."""
+    served: float
+    bound: float
+    """So many no plan serves."""
+
+
+def _most_served(spaces: Sequence[AnySpace], rate: float, deadline: float) -> _Most:
+    """Between a rate that some plan serves and one that none does, by halves, until they are as
+    near as `NEXT_RATE`.
+
+    What a plan serves with as many in flight as fit is tried first, since it is often the most; but
+    an engine that keeps other micro-batches in flight by then does not serve it.
     """
-    best = _served(spaces, None, deadline)
-    most = _rate_of(best)
-    over = rate
-    stride = NEXT_RATE
-    while most and most * NEXT_RATE < over and time.monotonic() < deadline:
-        tried = min(most * stride, math.sqrt(most * over))
+    fast = _served(spaces, None, deadline)
+    most = _Most(fast._replace(plan=None), 0.0, rate)
+    guess = _rate_of(fast)
+    while most.bound > most.served * NEXT_RATE * (1 + CLOSE) and time.monotonic() < deadline:
+        tried = guess
+        if not most.served < guess < most.bound:
+            tried = math.sqrt(most.served * most.bound) or most.bound / 2
         found = _served(spaces, tried, deadline)
         if found.plan is not None:
-            best = found
-            most = max(tried, _rate_of(found))
-            stride *= stride
+            most = _Most(found, tried, most.bound)
+            guess = max(_rate_of(found) * (1 - CLOSE), tried * NEXT_RATE)
         elif found.proved:
-            over = tried
-            stride = NEXT_RATE
+            most = most._replace(bound=tried)
         else:
             break
-    return most, best, over <= most * NEXT_RATE * (1 + 1e-9)
+        if most.bound < rate * LEAST_SERVED:
+            break
+    return most
 
 
 # ── Words ────────────────────────────────────────────────────────────────────────────────────────

@@ -146,7 +146,7 @@ def _told(result: Result, name: str, limit: float, plan: Plan, *, proved: bool) 
         objective=objective,
         effect=effect,
         broken=name,
-        limit=limit,
+        allowed=limit,
         reached=value,
         beyond=abs(value - limit),
         beyond_fraction=abs(value - limit) / limit,

@@ -16,7 +16,7 @@ def near_miss_line(miss: NearMiss) -> str:
     """Such as "8.2 % cheaper (2.66 USD) with 2 × (TP4), but tpot_s 34 ms breaks 30 ms by 13 %"."""
     better = "cheaper" if miss.field.startswith("usd") else "better"
     reached = field_text(miss.broken, miss.reached)
-    limit = field_text(miss.broken, miss.limit)
+    limit = field_text(miss.broken, miss.allowed)
     by = f"{trimmed(100 * miss.beyond_fraction, 2)} %"
     if reached == limit:
         by += f" ({field_text(miss.broken, miss.beyond)})"
