@@ -20,6 +20,7 @@ from planner.planning.reaching import (
     Reached,
     best_is_least,
     is_beyond,
+    keeps,
     reached,
 )
 from planner.planning.remedies import what_reaches, what_serves
@@ -45,28 +46,23 @@ class _Alone(NamedTuple):
     best: Reached
     """Of all plans."""
     kept: Reached | None
-    """Of those that keep the other limits; None where there are no others, or no such plan."""
+    """Of those that keep the other limits; None where no such plan was found."""
 
 
 def beyond_limits(spaces: Sequence[AnySpace], deadline: float = math.inf) -> InfeasibleError:
     """Which limit cannot be kept even alone, and what is nearest to it; else which limits cannot be
     kept together, and what is nearest to each with the others kept."""
-    found = _first_alone(spaces, deadline)
-    if found is not None:
-        return _beyond_one(spaces, found, deadline)
-    return _beyond_several(spaces, deadline)
-
-
-def _first_alone(spaces: Sequence[AnySpace], deadline: float) -> _Alone | None:
     limits = spaces[0].question.limits
+    one_by_one = True
     for name, value in limits:
         best = reached(spaces, name, deadline=deadline)
-        if best.plan is None or not is_beyond(best, name, value):
-            continue
-        others = without(limits, name)
-        kept = reached(spaces, name, others, deadline=deadline) if others else None
-        return _Alone(name, value, best, None if kept is None or kept.plan is None else kept)
-    return None
+        if best.plan is not None and is_beyond(best, name, value):
+            others = without(limits, name)
+            kept = reached(spaces, name, others, deadline=deadline) if others else best
+            one = _Alone(name, value, best, None if kept.plan is None else kept)
+            return _beyond_one(spaces, one, deadline)
+        one_by_one &= best.plan is not None and keeps(name, best.value, value)
+    return _beyond_several(spaces, deadline, one_by_one=one_by_one)
 
 
 def without(limits: Limits, *names: str) -> Limits:
@@ -103,7 +99,10 @@ def _as_near(one: Reached, other: Reached) -> bool:
     return math.isclose(one.value, other.value, rel_tol=1e-6)
 
 
-def _beyond_several(spaces: Sequence[AnySpace], deadline: float) -> InfeasibleError:
+def _beyond_several(
+    spaces: Sequence[AnySpace], deadline: float, *, one_by_one: bool
+) -> InfeasibleError:
+    """`one_by_one`: plans were found that keep each of them alone."""
     space = spaces[0]
     limits = space.question.limits
     conflict = _least_conflict(spaces, deadline)
@@ -117,7 +116,10 @@ def _beyond_several(spaces: Sequence[AnySpace], deadline: float) -> InfeasibleEr
     if len(conflict) < len(limits):
         # Which others are asked for has no part in it.
         names = listed(_limit_words(name, value) for name, value in conflict)
-    said = f"the limits on {names} can be met one by one, but by no plan together on {space.place}"
+    said = f"no plan on {space.place} keeps {_kept_words(limits)}"
+    if one_by_one and len(limits) > 1:
+        said = f"the limits on {names} can be met one by one, but by no plan together"
+        said += f" on {space.place}"
     if near:
         parts = [
             f"where {_kept_words(others)} {_is_kept(others)}, {_reaches(name, found)}"

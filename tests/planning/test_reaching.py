@@ -1,7 +1,6 @@
 """The best value of a field under limits, and what is proved about it."""
 
 import math
-import time
 
 import pytest
 
@@ -38,7 +37,7 @@ def test_of_several_spaces_the_best_counts():
 
 
 def test_without_time_nothing_is_proved():
-    late = reached([SPACE], "tpot_s", deadline=time.monotonic())
+    late = reached([SPACE], "tpot_s", deadline=-math.inf)
     assert late.plan is None
     assert not late.proved
     assert not late.is_impossible

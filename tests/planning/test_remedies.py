@@ -2,7 +2,6 @@
 
 import math
 import re
-import time
 
 import pytest
 
@@ -114,7 +113,7 @@ def test_a_rate_that_a_second_chip_serves():
 
 def test_without_time_nothing_is_tried():
     space = space_of(GRAPH, machine(1))
-    more = what_reaches([space], "tpot_s", REPLICAS_S, (), time.monotonic() - 1.0)
+    more = what_reaches([space], "tpot_s", REPLICAS_S, (), -math.inf)
     assert more is not None
     assert more() == ""
 
