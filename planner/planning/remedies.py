@@ -1,8 +1,9 @@
 """What would reach a limit that no plan keeps: single changes of what was asked, each tried.
 
-More chips of the same machine, weights in 8 bit, drafts, another software of the same chips, plans
-of any form, fewer requests. Each is a search of its own, cut off early: a value that is told was
-reached by a plan, and nothing is said of a change of which no such plan was found in time.
+More chips of the same machine, weights in 8 bit, drafts, a faster machine of the same form, another
+software of the same chips, plans of any form, fewer requests. Each is a search of its own, cut off
+early: a value that is told was reached by a plan, and nothing is said of a change of which no such
+plan was found in time.
 """
 
 import math
@@ -24,6 +25,8 @@ from planner.workload import Speculation, Workload
 
 MOST_S = 2.0
 """For all changes together."""
+LARGEST_SHARE = 0.2
+"""Of the time that is left, for one change: the first are the likeliest to help."""
 MOST_TOLD = 4
 """Changes that are told."""
 DRAFTED = 4
@@ -42,7 +45,7 @@ class Change(NamedTuple):
     kind: str
     """Of which one is told at most: the first that will do."""
     words: str
-    """Such as "fp8 weights"; said behind "with"."""
+    """Such as "with fp8 weights" or "on hgx-b200"."""
     spaces: Callable[[], Sequence[AnySpace]]
 
 
@@ -76,8 +79,7 @@ def _what_reaches(
     able = [one for one in tried if keeps(name, one.best.value, limit)]
     if able:
         told = [
-            f"{field_text(name, one.best.value)} with {one.change.words}"
-            for one in able[:MOST_TOLD]
+            f"{field_text(name, one.best.value)} {one.change.words}" for one in able[:MOST_TOLD]
         ]
         return f"; {still}{name} would be {listed(told, 'or')}"
     if not tried:
@@ -86,8 +88,8 @@ def _what_reaches(
     nearest = min(tried, key=lambda one: sign * one.best.value)
     words = listed((one.change.words for one in tried), "or")
     value = field_text(name, nearest.best.value)
-    with_words = f"with {nearest.change.words}"
-    return f"; that is not reached with {words}: {still}the nearest {name} is {value} {with_words}"
+    nearest_words = nearest.change.words
+    return f"; that is not reached {words}: {still}the nearest {name} is {value} {nearest_words}"
 
 
 def _what_serves(spaces: Sequence[AnySpace], left_s: float) -> str:
@@ -96,7 +98,7 @@ def _what_serves(spaces: Sequence[AnySpace], left_s: float) -> str:
     if not tried:
         return ""
     words = listed((one.change.words for one in tried[:MOST_TOLD]), "or")
-    return f"; so many would be served with {words}"
+    return f"; so many would be served {words}"
 
 
 def _tried(
@@ -119,7 +121,7 @@ def _tried(
             if known is not None and keeps(name, known.best.value, limit):
                 continue
             now = time.monotonic()
-            share_s = (deadline - now) / (len(changes) - number)
+            share_s = (deadline - now) * max(LARGEST_SHARE, 1 / (len(changes) - number))
             best = _best_with(change, name, others, limit, now + share_s)
             if best is not None and (known is None or _is_better(name, best, known.best)):
                 found[change.kind] = _Tried(change, best)
@@ -163,6 +165,7 @@ def changes_of(spaces: Sequence[AnySpace]) -> Iterator[Change]:
     yield from _narrower(every)
     yield from _more_chips(every)
     yield from _drafting(every)
+    yield from _faster_machines(every)
     yield from _other_software(every)
     yield from _fewer_requests(every)
     yield from _any_form(every)
@@ -175,7 +178,7 @@ def _narrower(spaces: list[Candidates]) -> Iterator[Change]:
         return
     narrow = _reloaded(graph, NARROW)
     if narrow is not None:
-        yield Change("weights", f"{NARROW} weights", lambda: _changed(spaces, graph=narrow))
+        yield Change("weights", f"with {NARROW} weights", lambda: _changed(spaces, graph=narrow))
 
 
 def _reloaded(graph: ModelGraph, weight_dtype: str) -> ModelGraph | None:
@@ -203,7 +206,7 @@ def _more_chips(spaces: list[Candidates]) -> Iterator[Change]:
     while chips < most:
         chips = min(2 * chips, most)
         larger = topology.replace(chips=chips)
-        yield Change("chips", f"{chips} chips", partial(_changed, spaces, topology=larger))
+        yield Change("chips", f"with {chips} chips", partial(_changed, spaces, topology=larger))
 
 
 def _drafting(spaces: list[Candidates]) -> Iterator[Change]:
@@ -213,9 +216,35 @@ def _drafting(spaces: list[Candidates]) -> Iterator[Change]:
     if work.speculation is not None or closed:
         return
     drafts = Speculation(draft=graph.cut(1), kind="eagle3", tokens=DRAFTED)
-    words = f"{DRAFTED} tokens drafted by EAGLE-3 ({100 * drafts.acceptance_rate:.3g} % accepted)"
+    words = (
+        f"with {DRAFTED} tokens drafted by EAGLE-3 ({100 * drafts.acceptance_rate:.3g} % accepted)"
+    )
     drafted = work.replace(speculation=drafts)
     yield Change("drafts", words, lambda: _changed(spaces[:1], workload=drafted))
+
+
+def _faster_machines(spaces: list[Candidates]) -> Iterator[Change]:
+    """Machines of the catalogue in the same form, with the same software and faster memory: the one
+    that is nearest to this one first."""
+    topology = spaces[0].topology
+    table = catalogue.topology_table()
+    row = table.get(topology.name, {})
+    alike = {"software": topology.software.name, "chips": row.get("chips")}
+    others = [
+        catalogue.load_topology(name)
+        for name, fields in table.items()
+        if row and name != topology.name and alike.items() <= fields.items()
+    ]
+    own = _bandwidth_bytes_per_s(topology)
+    faster = [one for one in others if _bandwidth_bytes_per_s(one) > own]
+    for machine in sorted(faster, key=_bandwidth_bytes_per_s):
+        if topology.chips <= machine.limit_chips:
+            other = machine.replace(chips=topology.chips)
+            yield Change("machine", f"on {machine.name}", partial(_changed, spaces, topology=other))
+
+
+def _bandwidth_bytes_per_s(topology: Topology) -> float:
+    return topology.chip.memory[0].bandwidth_bytes_per_s
 
 
 def _other_software(spaces: list[Candidates]) -> Iterator[Change]:
@@ -228,7 +257,7 @@ def _other_software(spaces: list[Candidates]) -> Iterator[Change]:
         if not software.engine.is_known or not _is_measured(software, topology.chip.name):
             continue
         other = topology.replace(software=software)
-        yield Change(f"software {name}", name, partial(_changed, spaces, topology=other))
+        yield Change(f"software {name}", f"with {name}", partial(_changed, spaces, topology=other))
 
 
 def _is_measured(software: Software, chip: str) -> bool:
@@ -241,17 +270,19 @@ def _fewer_requests(spaces: list[Candidates]) -> Iterator[Change]:
     for share in FEWER:
         if work.requests_per_s is not None:
             rate = work.requests_per_s * share
-            yield Change("fewer", f"{rate:.4g} requests/s", partial(_asked_of, spaces, rate=rate))
+            yield Change(
+                "fewer", f"with {rate:.4g} requests/s", partial(_asked_of, spaces, rate=rate)
+            )
         elif work.batch_size is not None and work.batch_size * share >= 1:
             batch = int(work.batch_size * share)
-            words = f"{batch} sequence{'s' * (batch > 1)} in flight"
+            words = f"with {batch} sequence{'s' * (batch > 1)} in flight"
             yield Change("fewer", words, partial(_asked_of, spaces, batch=batch))
 
 
 def _any_form(spaces: list[Candidates]) -> Iterator[Change]:
     """Plans that the engine cannot be started with; last, since it is the longest to search."""
     if spaces[0].of_engine and not spaces[0].exclude:
-        yield Change("space", "space 'any'", lambda: [one.of("any") for one in spaces])
+        yield Change("space", "with space 'any'", lambda: [one.of("any") for one in spaces])
 
 
 def _changed(

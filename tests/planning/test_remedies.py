@@ -59,7 +59,7 @@ def test_every_value_that_is_told_is_reached_by_a_plan():
     told = said(space, "tpot_s", 0.9 * best)
     by_words = {one.words: one for one in changes_of([space])}
     seen = re.findall(
-        r"([\d.]+) ms with (.+?)(?:, (?=\d)| or (?=\d)|$)", told.split("would be ")[1]
+        r"([\d.]+) ms ((?:with|on) .+?)(?:, (?=\d)| or (?=\d)|$)", told.split("would be ")[1]
     )
     assert len(seen) >= 2
     for value, words in seen:
@@ -91,9 +91,22 @@ def test_other_software_is_what_was_measured_on_the_chip():
         for one in changes_of([space_of(pl.load_model("llama-3.1-8b"), topology)])
         if one.kind.startswith("software")
     }
-    assert {"vllm", "sglang"} <= words
-    assert "tensorrt-llm" not in words
-    assert not {"groq-compiler", "xla", "llama.cpp"} & words
+    assert {"with vllm", "with sglang"} <= words
+    assert "with tensorrt-llm" not in words
+    assert not {"with groq-compiler", "with xla", "with llama.cpp"} & words
+
+
+def test_machines_of_the_same_form_with_faster_memory_are_tried():
+    graph = pl.load_model("llama-3.1-8b")
+    topology = pl.load_topology("hgx-h100", chips=1)
+    tried = [one for one in changes_of([space_of(graph, topology)]) if one.kind == "machine"]
+    words = [one.words for one in tried]
+    assert words.index("on hgx-h200") < words.index("on hgx-b200")
+    assert not {"on hgx-a100", "on h100-pcie", "on gb200-nvl72", "on mi300x-8"} & set(words)
+    assert {one.spaces()[0].topology.chips for one in tried} == {1}
+    best = pl.partition(graph, pl.load_topology("hgx-b200", chips=1), WORK, minimize="tpot_s")
+    told = said(space_of(graph, topology), "tpot_s", best.objective * 1.001)
+    assert " on hgx-b" in told
 
 
 def test_a_workload_that_drafts_already_is_not_told_to():
