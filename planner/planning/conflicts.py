@@ -54,8 +54,9 @@ def beyond_limits(spaces: Sequence[AnySpace], deadline: float = math.inf) -> Inf
     kept together, and what is nearest to each with the others kept."""
     limits = spaces[0].question.limits
     one_by_one = True
-    for name, value in limits:
-        best = reached(spaces, name, deadline=deadline)
+    # The fewest chips take long to find, and where another limit is out of reach, they tell less.
+    for name, value in sorted(limits, key=lambda limit: limit[0] == "chips"):
+        best = reached(spaces, name, deadline=deadline, enough=value)
         if best.plan is not None and is_beyond(best, name, value):
             others = without(limits, name)
             kept = reached(spaces, name, others, deadline=deadline) if others else best

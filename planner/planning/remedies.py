@@ -13,7 +13,13 @@ from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
-from planner import catalogue
+from planner.catalogue import (
+    load_model,
+    load_software,
+    load_topology,
+    software_names,
+    topology_table,
+)
 from planner.errors import InputError, listed
 from planner.machines.software import Software
 from planner.machines.topology import Topology
@@ -185,7 +191,7 @@ def _reloaded(graph: ModelGraph, weight_dtype: str) -> ModelGraph | None:
     """The same model of the catalogue with other weights; None where it is none of them."""
 
     def loaded(dtype: str) -> ModelGraph:
-        return catalogue.load_model(
+        return load_model(
             graph.name,
             weight_dtype=dtype,
             kv_dtype=graph.kv_dtype,
@@ -227,11 +233,11 @@ def _faster_machines(spaces: list[Candidates]) -> Iterator[Change]:
     """Machines of the catalogue in the same form, with the same software and faster memory: the one
     that is nearest to this one first."""
     topology = spaces[0].topology
-    table = catalogue.topology_table()
+    table = topology_table()
     row = table.get(topology.name, {})
     alike = {"software": topology.software.name, "chips": row.get("chips")}
     others = [
-        catalogue.load_topology(name)
+        load_topology(name)
         for name, fields in table.items()
         if row and name != topology.name and alike.items() <= fields.items()
     ]
@@ -250,10 +256,10 @@ def _bandwidth_bytes_per_s(topology: Topology) -> float:
 def _other_software(spaces: list[Candidates]) -> Iterator[Change]:
     """Other engines that language models were measured with on the same chips."""
     topology = spaces[0].topology
-    for name in catalogue.software_names():
+    for name in software_names():
         if name == topology.software.name:
             continue
-        software = catalogue.load_software(name)
+        software = load_software(name)
         if not software.engine.is_known or not _is_measured(software, topology.chip.name):
             continue
         other = topology.replace(software=software)
