@@ -13,7 +13,7 @@ Every message is one sentence that stands alone. A solver that broke our own rul
 """
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -48,7 +48,9 @@ class InfeasibleError(PlannerError):
 
     `resource` names what binds; `demand`, `capacity` and `gap` are in the resource's unit;
     `smallest_chips` is the fewest chips of the same kind that would do (None where no number of
-    them does, or where none was searched for).
+    them does, or where none was searched for). `brief` is the message without what `more` adds to
+    it: that is asked for once, when somebody first reads the whole message, since it may take a
+    second or two to find out, and many who catch the error never do.
     """
 
     def __init__(
@@ -59,17 +61,27 @@ class InfeasibleError(PlannerError):
         demand: float,
         capacity: float,
         smallest_chips: int | None = None,
+        more: Callable[[], str] | None = None,
     ) -> None:
         super().__init__(message)
+        self.brief = message
+        self.more = more
         self.resource = resource
         self.demand = demand
         self.capacity = capacity
         self.gap = demand - capacity
         self.smallest_chips = smallest_chips
 
+    def __str__(self) -> str:
+        more = self.more
+        if more is not None:
+            self.more = None
+            self.args = (f"{self.brief}{more()}",)
+        return super().__str__()
+
     def saying(self, message: str) -> "InfeasibleError":
-        """The same proof in other words."""
-        return self._made()(message)
+        """The same proof in other words, to which the same may be added."""
+        return self._made()(message, more=self.more)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """For processes that hand errors on."""

@@ -22,9 +22,18 @@ def test_70_b_on_one_chip_is_infeasible_and_says_how_many_would_do(run):
 
 
 def test_a_limit_that_nobody_can_keep_is_infeasible(run):
-    assert "tpot_s of at most 1e-06 cannot be met" in refused(
-        run("plan", *SMALL, "--limit", "tpot_s=1e-6"), 3
-    )
+    assert "tpot_s cannot be under" in refused(run("plan", *SMALL, "--limit", "tpot_s=1e-6"), 3)
+
+
+def test_what_better_plans_would_break_is_told_in_both_formats(run):
+    limit = ("--minimize", "usd_per_million_tokens", "--limit", "tpot_s=0.004")
+    asked = ("plan", "llama-3.1-8b", "hgx-h100", "--batch", "8", *limit)
+    text = run(*asked).out
+    (miss, *_) = run(*asked, "--format", "json").fields["near_misses"]
+    assert miss["broken"] == "tpot_s"
+    assert miss["reached"] > miss["allowed"] == 0.004
+    assert "near miss: " in text
+    assert " % cheaper (" in text
 
 
 def test_a_plan_that_does_not_fit_is_infeasible(run):

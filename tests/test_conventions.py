@@ -38,7 +38,7 @@ COUNTED = {
     "covered", "left_out", "fitted", "strength", "scale", "compute_activity", "memory_activity", "tolerance", "checked_bound",
     "low", "high", "swing", "low_objective", "high_objective", "low_effect", "high_effect", "now", "target",
     "factor", "speed_up", "latency_exponent", "ends_at_parameters", "last", "years", "layer_occupancy",
-    "handover_rounds",
+    "handover_rounds", "allowed", "reached", "beyond",
 }  # fmt: skip
 """Numbers without a unit: counts, and figures in the unit of another field."""
 

@@ -153,3 +153,20 @@ def test_a_refusal_in_other_words_keeps_its_figures():
     assert str(said) == "too large by far"
     kept = ("resource", "demand", "capacity", "gap", "smallest_chips")
     assert [getattr(said, name) for name in kept] == ["memory", 3.0, 2.0, 1.0, 2]
+
+
+def test_what_may_be_added_to_a_refusal_is_asked_for_once_and_by_who_reads_it():
+    asked = []
+
+    def more() -> str:
+        asked.append(1)
+        return "; more chips would do"
+
+    error = InfeasibleError("too few chips", resource="chips", demand=2, capacity=1, more=more)
+    again = error.saying("far too few chips")
+    assert error.brief == "too few chips"
+    assert asked == []
+    assert str(error) == str(error) == "too few chips; more chips would do"
+    assert asked == [1]
+    assert str(again) == "far too few chips; more chips would do"
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from planner.answers.misses import NearMiss
 from planner.plan import Plan
 from planner.records import Record
 
@@ -60,6 +61,8 @@ class Reasons(Record):
     """The strongest first, those without effect last."""
     alternatives: tuple[Alternative, ...]
     """The best first, then the shapes of which there is no plan."""
+    near_misses: tuple[NearMiss, ...] = ()
+    """Better plans, each of which breaks one limit by the least; the smallest breach first."""
     better: Plan | None = None
     """Where a better plan than the result's was found on the way: that one, which all this then
     explains. The result's own is among the alternatives."""

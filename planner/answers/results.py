@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Literal, cast
 
 from planner.answers.certificates import Certificate
+from planner.answers.misses import NearMiss
 from planner.answers.proof import Answer, Proof
 from planner.answers.question import Question
 from planner.answers.reasons import Reasons
@@ -61,11 +62,19 @@ class Result(Answer):
         """What binds; what one more GB, or twice the bandwidth, of each resource would buy (each
         solved again, to a proof); the best plan of every other shape. `time_limit_s` is shared
         out over some twenty questions."""
-        # The one import that runs up from the answers: to explain a result, questions are asked
-        # anew.
+        # This import and the next run up from the answers: to explain a result, questions are
+        # asked anew.
         from planner.planning.reasons import reasons_of
 
         return reasons_of(self, time_limit_s=time_limit_s)
+
+    def near_misses(self, *, time_limit_s: float | None = None) -> tuple[NearMiss, ...]:
+        """The next better plans and which limit each breaks, by how much: for each limit the plan
+        that breaks it by the least, keeps all others and is better by 1 % or more; () where there
+        are none. The smallest breach comes first. `time_limit_s` is shared out over the limits."""
+        from planner.planning.misses import near_misses_of
+
+        return near_misses_of(self, time_limit_s=time_limit_s)
 
 
 class ClusterResult(Answer):

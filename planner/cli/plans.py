@@ -71,6 +71,7 @@ from planner.planning.partitioning import partition
 from planner.planning.sizing import extents_of, size_machines
 from planner.pricing.engines import in_flight
 from planner.readers.files import read_text
+from planner.report.misses import quick_misses
 from planner.report.plans import space_line, versioned
 from planner.report.text import (
     assumption_lines,
@@ -140,12 +141,20 @@ def plan(
         write_whole(certificate, result.certificate().to_json(), "--certificate")
 
     text = str(result)
-    fields = result_fields(result)
+    fields = result_fields(result) | _miss_fields(result)
     if why:
         reasons = result.why(time_limit_s=seconds(goal.time_limit))
         text = f"{text}\n\n{reasons}"
         fields["why"] = reasons.model_dump(mode="json")
     answer(format, text, fields)
+
+
+def _miss_fields(result: Result) -> dict[str, Any]:
+    """The near misses that the text tells too, without their scores."""
+    if not result.limits:
+        return {}
+    misses = result.kept(quick_misses)
+    return {"near_misses": [one.model_dump(mode="json", exclude={"score"}) for one in misses]}
 
 
 @grouped

@@ -19,6 +19,7 @@ from planner.errors import InfeasibleError, InputError
 from planner.machines.cluster import PooledPlan, PooledStage
 from planner.machines.engine import Space
 from planner.plan import Plan, Stage, Way
+from planner.planning.promise_search import PromiseSearch
 from planner.planning.rate_search import RateSearch
 from planner.planning.search import (
     CLOSE,
@@ -29,6 +30,7 @@ from planner.planning.search import (
     Progress,
     Search,
 )
+from planner.pricing.loads import PERCENTILES
 from planner.scoring.score import Score
 from planner.space.candidates import Candidates
 from planner.space.engine_space import EngineSpace, Found, Span
@@ -406,7 +408,7 @@ class FreeSearch(Search):
             self.deadline = self.started
 
 
-AnySearch = EngineSearch | FreeSearch | RateSearch
+AnySearch = EngineSearch | FreeSearch | RateSearch | PromiseSearch
 
 
 def search_of(
@@ -419,6 +421,8 @@ def search_of(
 ) -> AnySearch:
     """The search over the plans of a question: those that the software's engine can be started
     with, where its rules are known, or any."""
+    if candidates.workload.is_stream and candidates.question.objective in PERCENTILES:
+        return PromiseSearch(candidates, **options)
     if candidates.opens_rate:
         return RateSearch(candidates, **options)
     if candidates.of_engine or candidates.question.scatters or _are_alike(candidates, engine):

@@ -133,7 +133,8 @@ def _found(
         Candidates(graph, topology, work, question, exclude=excluded) for work in _settled(workload)
     ]
     found = _searched_with_queue(every, started, time_limit_s, **options)
-    return _answered(found, workload, time.monotonic() - started)
+    deadline = math.inf if time_limit_s is None else started + time_limit_s
+    return _answered(found, workload, time.monotonic() - started, deadline)
 
 
 def _offloaded(
@@ -148,12 +149,12 @@ def _offloaded(
     return offloaded_result(Served(graph, topology, _settled(workload)[0]), question, refusal)
 
 
-def _answered(found: "_Searched", asked: Workload, elapsed_s: float) -> Result:
+def _answered(found: "_Searched", asked: Workload, elapsed_s: float, deadline: float) -> Result:
     """The result of a search, or the error that says why there is none."""
     if found.search.best.plan is not None:
         return _result(found, asked, elapsed_s)
     if found.is_refused:
-        raise refusal_of(found.search.candidates)
+        raise refusal_of(*found.spaces, deadline=deadline)
     graph, topology = found.search.candidates.graph, found.search.candidates.topology
     raise NoPlanFoundError(
         f"no plan of {graph.name} on {topology.chips} × {topology.name} was found in"
@@ -208,6 +209,7 @@ def _settled(workload: Workload) -> list[Workload]:
 class _Searched:
     """What was found in several spaces together."""
 
+    spaces: list[Candidates]
     search: AnySearch
     """That found the best plan."""
     bound: float
@@ -259,7 +261,7 @@ def _searched(every: list[Candidates], time_limit_s: float | None, **options: An
         elif left_s is not None:
             left_s = max(0.0, left_s - search.elapsed_s)
     assert best is not None
-    return _Searched(best, bound, engine if math.isfinite(engine) else None)
+    return _Searched(every, best, bound, engine if math.isfinite(engine) else None)
 
 
 def alone(topology: Topology, exclude: tuple[int, ...]) -> Cluster:

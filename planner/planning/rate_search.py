@@ -7,18 +7,16 @@ the best plan so far, even the least that its times can be break a limit; else i
 found by halving. Cuts of several stages are bounded by the least of every load.
 """
 
-import heapq
-import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from planner.answers.proof import StoppedBy
 from planner.answers.question import PER_TOKEN, TOTALS
 from planner.errors import InfeasibleError, InputError
 from planner.plan import Plan
+from planner.planning.promise_search import MEANS
 from planner.planning.search import CLOSE, Best, Course, Progress
 from planner.pricing.loads import Load
 from planner.space.candidates import Candidates
@@ -26,23 +24,24 @@ from planner.space.engine_space import EngineSpace, Found, Span
 from planner.space.forms import Form, forms_of
 from planner.space.streams import Streams
 
-MEANS = ("ttft_s", "tpot_s", "request_s", "tokens_per_s_per_user", "memory_headroom_bytes")
-"""Fields of which a limit is kept up to some rate, and which no `Load` tells."""
 HALVINGS = 60
 """Of a range of rates; what is left is within rounding."""
+SETTLED = 1e-12
+"""Relative: rates no further apart are one."""
 EXACT = 1 + 1e-9
 """Values closer than this are one."""
 BELOW = 1 - 1e-12
 """Of a rate, so that sharing it out over replicas does not round it up beyond a limit."""
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
+class Served(NamedTuple):
     """A form, how its times are at least, and how many replicas of it there are."""
 
     form: Form
     load: Load
     replicas: int
+    bound: float = 0.0
+    """Canonical value that none of its plans is below."""
 
 
 class RateSearch(Course[Plan]):
@@ -71,8 +70,8 @@ class RateSearch(Course[Plan]):
         )
         self.space = EngineSpace(candidates)
         self.streams = Streams(self.space)
-        self.open: list[tuple[float, int, Served]] = []
-        self.numbers = itertools.count()
+        self.open: list[Served] = []
+        """The next to be looked at last."""
         self.left = math.inf
         """Bound of what could not be decided."""
         self.opening = math.inf
@@ -85,7 +84,7 @@ class RateSearch(Course[Plan]):
         """Proved: no plan has a lower canonical value."""
         if not self.spread:
             return 0.0
-        return min([self.goal, self.opening, self.left, *(one for one, _, _ in self.open[:1])])
+        return min([self.goal, self.opening, self.left, *(one.bound for one in self.open)])
 
     @property
     def stopped_by(self) -> StoppedBy:
@@ -105,18 +104,17 @@ class RateSearch(Course[Plan]):
 
     def _run(self) -> None:
         for forms in forms_of(self.candidates):
-            for served in self._served(forms):
-                # No stream is faster than what all its replicas serve with no time to spare.
-                bound = self._value(served, served.load.most_requests_per_s)
-                heapq.heappush(self.open, (bound, next(self.numbers), served))
+            self.open += self._served(forms)
+        # Of one stage the least times are exact, and soon give a plan that few forms can better.
+        self.open.sort(key=lambda one: (one.form.stages > 1, one.bound), reverse=True)
         self.spread = True
         while self.open and time.monotonic() < self.deadline:
-            bound, _, served = self.open[0]
-            if bound >= self.goal * CLOSE or self.best.value <= self.enough:
+            if self.best.value <= self.enough:
                 break
-            self.opening = bound
-            heapq.heappop(self.open)
-            self._look_at(served)
+            served = self.open.pop()
+            self.opening = served.bound
+            if served.bound < self.goal * CLOSE:
+                self._look_at(served)
             self.opening = math.inf
             self.tell(len(self.open))
 
@@ -128,7 +126,9 @@ class RateSearch(Course[Plan]):
         loads = self.streams.loads([form for form, _ in kept])
         for (form, replicas), load in zip(kept, loads, strict=True):
             if load is not None:
-                yield Served(form, load, replicas)
+                made = Served(form, load, replicas)
+                # No stream is faster than what all its replicas serve with no time to spare.
+                yield made._replace(bound=self._value(made, load.most_requests_per_s))
 
     def _replicas(self, form: Form) -> int:
         """As many as there is room for, where more of them give more; else one."""
@@ -171,7 +171,10 @@ class RateSearch(Course[Plan]):
             rate = self._greatest(lambda one: self._keeps_at_least(served, one, load), load)
             return self._value(served, rate) if rate else math.inf
 
-        least, borders = self.streams.best_cut(served.form, served.load.most, value, self.goal)
+        at_goal = served.load.at(self._rate_for(served, self.goal) or 1e-9)
+        least, borders = self.streams.best_cut(
+            served.form, served.load, at_goal.mean_sequences, value, self.goal
+        )
         if borders:
             self._offer(served, borders)
         # Limits that no `Load` tells, and memory, may leave a cut worse than that.
@@ -202,7 +205,7 @@ class RateSearch(Course[Plan]):
         for _ in range(HALVINGS):
             middle = (low + high) / 2
             low, high = (middle, high) if keeps(middle) else (low, middle)
-            if low and high <= low * (1 + 1e-13):
+            if low and high <= low * (1 + SETTLED):
                 break
         return low * BELOW
 

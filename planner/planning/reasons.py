@@ -24,6 +24,7 @@ from planner.machines.topology import Topology, with_value
 from planner.models.graph import ModelGraph
 from planner.plan import WAYS, Plan, Way, shape_name, ways_of
 from planner.planning.engine_search import EngineSearch, search_of
+from planner.planning.misses import improvement, near_misses_of
 from planner.planning.search import CLOSE, Search
 from planner.pricing.price_list import Split
 from planner.pricing.timing import ALL_CAUSES
@@ -70,13 +71,15 @@ def reasons_of(result: Result, *, time_limit_s: float | None = None) -> Reasons:
     started = time.monotonic()
     changes = list(changes_of(result.topology))
     shapes = [ways for ways in _shapes(result) if ways != ways_of(result.plan)]
-    shares = _Shares(time_limit_s, started, len(changes) + len(shapes))
+    questions = len(changes) + len(shapes) + bool(result.limits)
+    shares = _Shares(time_limit_s, started, questions)
 
     tried = [_of_shape(result, ways, shares.next_s()) for ways in shapes]
     told = [one for one in tried if one is not None]
     explained, others = _best_known(result, told)
     prices = [_shadow_price(explained, *change, shares.next_s()) for change in changes]
     prices.sort(key=_rank_of_price)
+    misses = near_misses_of(explained, time_limit_s=shares.next_s()) if result.limits else ()
     alternatives = [_alternative(explained, one) for one in others]
     alternatives.sort(key=lambda one: (one.plan is None, one.effect or 0.0))
     return Reasons(
@@ -87,6 +90,7 @@ def reasons_of(result: Result, *, time_limit_s: float | None = None) -> Reasons:
         binding=tuple(bindings_of(explained)),
         prices=tuple(prices),
         alternatives=tuple(alternatives),
+        near_misses=misses,
         better=None if explained is result else explained.plan,
         proved=explained.status == "optimal",
         elapsed_s=time.monotonic() - started,
@@ -140,20 +144,10 @@ def _rank_of_price(price: ShadowPrice) -> tuple[bool, float]:
     return price.effect is None, -(price.effect or 0.0)
 
 
-def _improvement(result: Result, objective: float) -> float:
-    """Relative, of another value of the field; negative where that is worse."""
-    if objective == result.objective:
-        return 0.0
-    step = math.inf
-    if result.objective:
-        step = (objective - result.objective) / abs(result.objective)
-    return step if result.direction == "maximize" else -step
-
-
 def _lag(result: Result, objective: float) -> float:
     """How much worse another value is: 1 where a time doubles or a rate halves."""
     if result.direction == "minimize" or not objective:
-        return -_improvement(result, objective)
+        return -improvement(result, objective)
     return result.objective / objective - 1.0
 
 
@@ -306,7 +300,7 @@ def _shadow_price(
     _run(search)
     proved = _is_proved(search)
     reached = candidates.field_value(question.objective, search.best.value)
-    effect = _improvement(result, reached)
+    effect = improvement(result, reached)
     if search.best.plan is None or not (proved or effect > 0.0):
         return unanswered
     # Plans within a thousandth are as good, so that a better machine may seem a trifle worse.
@@ -519,7 +513,7 @@ def _best_known(result: Result, found: list[_Found]) -> tuple[Result, list[_Foun
 
 def _gain(result: Result, one: _Found) -> float:
     """How much better a plan is than the result's; negative where it is worse, or there is none."""
-    return -math.inf if one.objective is None else _improvement(result, one.objective)
+    return -math.inf if one.objective is None else improvement(result, one.objective)
 
 
 def _alternative(result: Result, one: _Found) -> Alternative:

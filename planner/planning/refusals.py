@@ -3,35 +3,35 @@ many chips would do."""
 
 import math
 
-from planner.answers.question import FIELDS
 from planner.cost import memory
 from planner.errors import InfeasibleError
 from planner.machines.topology import Topology
 from planner.plan import Plan
+from planner.planning.conflicts import beyond_limits, beyond_rate
 from planner.planning.engine_search import AnySearch, EngineClusterSearch, search_of
 from planner.planning.search import ClusterSearch
-from planner.pricing.loads import PERCENTILES
 from planner.space.candidates import Candidates
 from planner.space.cluster_candidates import ClusterCandidates
-from planner.space.engine_space import EngineSpace
-from planner.space.streams import Streams
 from planner.units import spoken
 
 AnySpace = Candidates | ClusterCandidates
 
 MOST_TRIED = 64
 """Numbers of chips tried above the lower bound before the packed plan's own number is taken."""
-CLOSE = 1 + 1e-9
-"""Values that are no further above a limit keep it."""
 
 
-def refusal_of(space: AnySpace) -> InfeasibleError:
-    """The error that says why a question with no plan has none."""
+def refusal_of(space: AnySpace, *others: AnySpace, deadline: float = math.inf) -> InfeasibleError:
+    """The error that says why a question with no plan has none.
+
+    `others` are further spaces of the same question, as with other numbers of drafted tokens. Until
+    `deadline`, a value of `time.monotonic`, it is found out how near to its limits plans come.
+    """
+    every = (space, *others)
     if space.limits and _fits(space):
-        error = _beyond_rate(space) or _beyond_limits(space)
+        error = beyond_rate(every, deadline) or beyond_limits(every, deadline)
     else:
         error = _too_many_sequences(space) or _out_of_memory(space)
-    said = str(error)
+    said = error.brief
     if space.workload.queued:
         said += (
             f"; of {space.workload.offered} sequences {space.workload.batch_size} are in flight at"
@@ -174,76 +174,4 @@ def _too_many_sequences(space: AnySpace) -> InfeasibleError | None:
         resource="sequences",
         demand=batch,
         capacity=capacity,
-    )
-
-
-def _beyond_rate(space: AnySpace) -> InfeasibleError | None:
-    """That more requests come than any plan serves, and how many one serves that is good at it;
-    None where one does."""
-    rate = space.workload.requests_per_s
-    if rate is None or isinstance(space, ClusterCandidates):
-        return None
-    any_field = "ttft_s" if space.workload.phase == "prefill" else "tpot_s"
-    plan, _ = _best(space.asking(any_field))
-    if plan is not None:
-        return None
-    unrated = space.workload.replace(requests_per_s=None, arrivals="steady")
-    fast, _ = _best(space.on(space.topology, unrated, "tokens_per_s"))
-    most = 0.0 if fast is None else space.most_requests_per_s(fast)
-    return InfeasibleError(
-        f"Workload.requests_per_s = {rate:.4g} is more than any plan on {space.place} serves;"
-        f" the one for the highest throughput serves {most:.4g} requests a second",
-        resource="rate of requests",
-        demand=rate,
-        capacity=most,
-    )
-
-
-def _beyond_promises(space: Candidates) -> InfeasibleError | None:
-    """Which percentile cannot be kept even alone, by as many replicas as there is room for; None
-    where each can be."""
-    if not space.workload.is_stream:
-        return None
-    search = EngineSpace(space)
-    streams = Streams(search)
-    for name, value in space.question.limits:
-        if name not in PERCENTILES:
-            continue
-        reached = min(streams.percentiles(PERCENTILES[name]), default=math.inf)
-        if reached > value * CLOSE:
-            sure = space.question.sure
-            how = "" if sure is None else f" with a probability of {sure:g}"
-            return InfeasibleError(
-                f"{name} of at most {value:.4g} cannot be met{how}: the best that any plan on"
-                f" {space.place} reaches is {reached:.4g}",
-                resource=f"limit on {name}",
-                demand=value,
-                capacity=reached,
-            )
-    return None
-
-
-def _beyond_limits(space: AnySpace) -> InfeasibleError:
-    """Which limit cannot be met even alone; else that they cannot be met together."""
-    limits = space.question.limits
-    # The fewest chips take long to find, and where another limit is out of reach, they tell less.
-    for name, value in sorted(limits, key=lambda limit: limit[0] == "chips"):
-        allowed = space.canonical(name, value)
-        plan, best = _best(space.asking(name), enough=allowed)
-        if plan is not None and best > allowed * CLOSE:
-            most = "at most" if FIELDS[name].best == "least" else "at least"
-            reached = space.field_value(name, best)
-            return InfeasibleError(
-                f"{name} of {most} {value:.4g} cannot be met:"
-                f" the best that any plan on {space.place} reaches is {reached:.4g}",
-                resource=f"limit on {name}",
-                demand=value,
-                capacity=reached,
-            )
-    names = " and ".join(name for name, _ in limits)
-    return InfeasibleError(
-        f"the limits on {names} can be met one by one, but by no plan together on {space.place}",
-        resource="limits together",
-        demand=float(len(limits)),
-        capacity=float(len(limits) - 1),
     )

@@ -5,6 +5,7 @@ Knows answers, scores and nouns; nothing of how answers are found.
 
 from planner.answers.certificates import Verdict
 from planner.answers.fronts import Front
+from planner.answers.misses import NearMiss
 from planner.answers.reasons import Reasons
 from planner.answers.results import ClusterResult, Disaggregation, Fleet, Replanning, Result
 from planner.answers.sizings import Sizing
@@ -12,7 +13,7 @@ from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
 from planner.records import portrait, show_as
-from planner.report import fronts, html, nouns, plots, reasons, sizings, text
+from planner.report import fronts, html, misses, nouns, plots, reasons, sizings, text
 from planner.scoring.disaggregated import DisaggregatedScore
 from planner.scoring.score import Score
 
@@ -26,6 +27,7 @@ show_as(Replanning, text=text.replanning_text)
 show_as(Front, text=fronts.front_text, html=fronts.front_html, figure=fronts.front_figure)
 show_as(Reasons, text=reasons.reasons_text, html=reasons.reasons_html)
 show_as(Sizing, text=sizings.sizing_text, html=sizings.sizing_html)
+show_as(NearMiss, text=misses.near_miss_line)
 show_as(Verdict, text=nouns.verdict_text)
 show_as(Score, text=text.score_text, html=html.score_html)
 show_as(DisaggregatedScore, text=text.disaggregated_text)

@@ -7,6 +7,7 @@ from planner.machines.topology import Topology, described
 from planner.models.graph import Layer, ModelGraph
 from planner.plan import Plan
 from planner.report import svg
+from planner.report.misses import near_miss_lines
 from planner.report.pictures import breakdown_svg, memory_svg, stage_map_svg
 from planner.report.plans import (
     PLAN_HEADER,
@@ -36,7 +37,7 @@ def result_html(result: Result) -> str:
     asked = question_lines(result.graph, result.topology, result.workload)
     parts = ["<br>".join(_escaped([*asked, *seat_lines(result.score)]))]
     parts.append(f"<b>{_escaped([seated_proof_line(result)])[0]}</b>")
-    parts += _escaped([*chosen_lines(result), *interval_lines(result)])
+    parts += _escaped([*chosen_lines(result), *interval_lines(result), *near_miss_lines(result)])
     parts.append(plan_html(result.plan))
     parts.append(score_html(result.score))
     parts.append(stage_map_svg(result.plan, result.topology))

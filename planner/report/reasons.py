@@ -4,6 +4,7 @@ from html import escape
 
 from planner.answers.reasons import Reasons
 from planner.report import svg
+from planner.report.misses import near_miss_line
 from planner.report.plans import plan_line
 from planner.report.text import aligned
 from planner.report.words import field_text
@@ -21,7 +22,12 @@ COUNTED_AS = {
 
 UNANSWERED = "not answered in time"
 
-HEADS = ("what binds", "what more would buy", "the best plan of each other shape")
+HEADS = (
+    "what binds",
+    "what more would buy",
+    "the best plan of each other shape",
+    "the next better plans, each of which breaks a limit",
+)
 
 
 def _binding_rows(reasons: Reasons) -> list[tuple[str, ...]]:
@@ -61,6 +67,20 @@ def _alternative_rows(reasons: Reasons) -> list[tuple[str, ...]]:
     return rows
 
 
+def _miss_rows(reasons: Reasons) -> list[tuple[str, ...]]:
+    return [(near_miss_line(one) + _doubt(one.proved), "", "") for one in reasons.near_misses]
+
+
+def _parts(reasons: Reasons) -> tuple[list[tuple[str, ...]], ...]:
+    """Rows below each of `HEADS`."""
+    return (
+        _binding_rows(reasons),
+        _price_rows(reasons),
+        _alternative_rows(reasons),
+        _miss_rows(reasons),
+    )
+
+
 def _doubt(proved: bool) -> str:
     return "" if proved else " (the best found; time ran out)"
 
@@ -90,7 +110,7 @@ def _caveats(reasons: Reasons) -> list[str]:
 def reasons_text(reasons: Reasons) -> str:
     """For a terminal."""
     lines = [_title(reasons), *_caveats(reasons)]
-    parts = (_binding_rows(reasons), _price_rows(reasons), _alternative_rows(reasons))
+    parts = _parts(reasons)
     for head, rows in zip(HEADS, parts, strict=True):
         if rows:
             lines += ["", head, *aligned(rows)]
@@ -99,7 +119,7 @@ def reasons_text(reasons: Reasons) -> str:
 
 def reasons_html(reasons: Reasons) -> str:
     """For a notebook."""
-    parts = (_binding_rows(reasons), _price_rows(reasons), _alternative_rows(reasons))
+    parts = _parts(reasons)
     tables = (
         svg.table((head, "", ""), rows, words=(0, 2))
         for head, rows in zip(HEADS, parts, strict=True)

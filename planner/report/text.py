@@ -20,6 +20,7 @@ from planner.models.graph import ModelGraph
 from planner.plan import Plan
 from planner.pricing.engines import rules_said
 from planner.pricing.formats import formats_of
+from planner.report.misses import near_miss_lines
 from planner.report.plans import (
     PLAN_HEADER,
     engine_cost_lines,
@@ -364,6 +365,7 @@ def result_text(result: Result) -> str:
         *chosen_lines(result),
         *interval_lines(result),
         *_limit_lines(result),
+        *near_miss_lines(result),
         "",
         *plan_section(result.plan),
         "",

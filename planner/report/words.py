@@ -64,11 +64,14 @@ PERCENTILE_WORDS: dict[str, Word] = {
 }
 """What so many of 100 requests stay within."""
 
+WORDS: dict[str, Word] = FIELD_WORDS | SAMPLE_WORDS | PERCENTILE_WORDS
+"""Every field that can be asked for."""
+
 
 def field_text(name: str, value: float | None) -> str:
     """A field's value with the unit that a person reads: field_text("tpot_s", 0.0068) is '6.8
     ms'."""
-    unit = (FIELD_WORDS | SAMPLE_WORDS | PERCENTILE_WORDS)[name].unit
+    unit = WORDS[name].unit
     if value is None:
         return "not known"
     if unit == "%":

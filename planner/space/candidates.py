@@ -112,6 +112,8 @@ class Candidates:
                 f"{graph.name} is not a chain of layers; partition() plans chains,"
                 " score_plan() prices any plan"
             )
+        self.asked = workload
+        """As it was given."""
         self.opens_rate = workload.is_open_stream
         """Whether the rate of requests is for the search to find; one a second stands for it."""
         if self.opens_rate:
@@ -196,7 +198,7 @@ class Candidates:
         """Refuse what the greatest rate of requests does not make best, and limits that are not
         kept up to some rate."""
         objective = self.question.objective
-        if objective not in OF_A_RATE:
+        if objective not in (*OF_A_RATE, *PERCENTILES):
             raise InputError(
                 f"Workload.requests_per_s is open, and {objective} says nothing of the greatest"
                 f" rate; ask for {listed(OF_A_RATE, 'or')}, or give the rate"
@@ -216,11 +218,6 @@ class Candidates:
 
     def _check_known_at_a_rate(self, name: str) -> None:
         """Refuse what the rate of requests decides."""
-        if name in PERCENTILES and name == self.question.objective:
-            raise InputError(
-                f"{name} is a limit where requests come at a rate, as in limits={{{name!r}: …}};"
-                f" minimise {PERCENTILES[name].field} or chips"
-            )
         if FIELDS[name].end == "high" and name not in PER_TOKEN:
             raise InputError(
                 f"{name} follows from Workload.requests_per_s; ask for another field,"
@@ -244,7 +241,7 @@ class Candidates:
 
     def asking(self, objective: str) -> "Candidates":
         """The same plans, asked for one field without limits."""
-        return self.on(self.topology, self.workload, objective)
+        return self.on(self.topology, self.asked, objective)
 
     def on(self, topology: Topology, workload: Workload, objective: str) -> "Candidates":
         """The same model, asked for one field without limits."""
@@ -260,7 +257,7 @@ class Candidates:
     def of(self, space: Space) -> "Candidates":
         """The same question of another space."""
         question = replace(self.question, space=space)
-        return Candidates(self.graph, self.topology, self.workload, question, exclude=self.exclude)
+        return Candidates(self.graph, self.topology, self.asked, question, exclude=self.exclude)
 
     def boxes(self) -> Iterator[Box]:
         """All plans, in boxes: single ones for a fixed batch, large ones where the batch is

@@ -6,6 +6,7 @@ says only grows with the times that it is made of, so one made of the least of e
 of the form; of a single stage, which has one cut, it is exact.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
@@ -25,6 +26,8 @@ from planner.space.moments import Batch, Moments, Peaks, Sums
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
+NEAR = (0.6, 1.7)
+"""Numbers in flight, over those that are busy, among which cuts are told apart."""
 SLACK = 1e-12
 """Of a share of requests, within rounding."""
 
@@ -89,27 +92,40 @@ class Streams:
         return self.of_figures(most, among, found)
 
     def best_cut(
-        self, form: Form, most: int, value: Callable[[Load], float], goal: float
+        self,
+        form: Form,
+        least: Load,
+        busy: float,
+        value: Callable[[Load], float],
+        goal: float,
     ) -> tuple[float, tuple[int, ...]]:
         """The cut of a form whose load has the least value, of all values below a goal; () where
-        there is none. Stages load a peak among each number in flight, and a value grows with every
-        one of them.
+        there is none. A value grows with every load of a stage.
 
-        How many fit is taken to be as many as by an even cut, so that the value is a bound.
+        Stages are told apart by what they load with about so many in flight as are busy; among
+        other numbers, and for how many fit, the least of all cuts stands, so that the value is a
+        bound.
         """
+        most = least.most
         cap = self.software.most_sequences * form.split.attention
         among = rungs(most, cap)
         held = self.moment(form, max(1, form.in_flight))
-        moments = [self.moment(form, count) for count in among]
+        near = [place for place, count in enumerate(among) if NEAR[0] * busy <= count <= NEAR[1] * busy]
+        near = near or [len(among) - 1]
+        figures = [self.space.least(form, self.moment(form, count), held) for count in among]
+        if any(one is None for one in figures):
+            return math.inf, ()
+        moments = [self.moment(form, among[place]) for place in near]
         chains = [self.space.chain(form, at, held) for at in moments]
         layers = np.concatenate([chain.loads[0] for chain in chains])
         links = [np.concatenate(behind) for behind in zip(*(c.links for c in chains), strict=True)]
 
         def worth(peaks: Floats) -> float:
-            parts = peaks.reshape(len(among), -1)
-            pairs = zip(moments, parts, strict=True)
-            found = [self.space.figures(form, at, part) for at, part in pairs]
-            return value(self.of_figures(most, among, found))
+            known = [one for one in figures if one is not None]
+            parts = peaks.reshape(len(near), -1)
+            for place, at, part in zip(near, moments, parts, strict=True):
+                known[place] = self.space.figures(form, at, part)
+            return value(self.of_figures(most, among, known))
 
         cut = best_cut(Chain([layers] * form.stages, links), worth, goal)
         return cut.value, cut.borders
@@ -189,22 +205,6 @@ class Streams:
             tpots_s=tuple(tpots_s[:last].tolist()),
             cycles_s=tuple(cycles_s[:last].tolist()),
         )
-
-    def percentiles(self, asked: Percentile) -> Iterator[float]:
-        """What each form of the question reaches at best, with as many replicas as there is room
-        for: at the rate that is given, or where hardly a request comes. [s]"""
-        for forms in forms_of(self.space.candidates, self.space.ways):
-            for form in forms:
-                load = self.load_of(form)
-                replicas = self.space.most_replicas(form)
-                if load is None or not replicas:
-                    continue
-                opens = self.space.candidates.opens_rate
-                rate = 1e-6 * load.most_requests_per_s if opens else self.space.rate / replicas
-                margins = self.space.margins.least(form.split, form.stages, 1, load.most)
-                slower = load.at(rate).slower(margins.get(asked.field, 1.0))
-                if slower.load_fraction < 1.0:
-                    yield slower.percentile(*asked)
 
     # ── What is promised ─────────────────────────────────────────────────────────────────────
 

@@ -7,7 +7,6 @@ import pytest
 
 import planner as pl
 from planner.answers.question import question_of
-from planner.pricing.loads import PERCENTILES
 from planner.space.candidates import Candidates
 from planner.space.engine_space import EngineSpace, Found, Span
 from planner.space.forms import forms_of
@@ -96,11 +95,3 @@ def test_a_margin_makes_times_longer():
     tight = streams(limits={"ttft_p99_s": 1.05 * p99})
     assert tight.keeps(load)
     assert not tight.keeps(load, {"ttft_s": 1.2})
-
-
-def test_the_least_percentiles_are_those_of_hardly_any_load():
-    found = streams()
-    asked = PERCENTILES["tpot_p99_s"]
-    reached = min(found.percentiles(asked))
-    alone = [found.load_of(form).tpots_s[0] for form in all_forms(found)]
-    assert 0 < reached <= max(alone)

@@ -55,11 +55,14 @@ PRICED_BY = (
     "scoring",
     "space",
     "answers",
+    "planning/conflicts.py",
     "planning/engine_cuts.py",
     "planning/engine_search.py",
     "planning/partitioning.py",
     "planning/offloading.py",
+    "planning/reaching.py",
     "planning/refusals.py",
+    "planning/remedies.py",
     "planning/search.py",
     "planning/seating.py",
     "studies/sweeps/cells.py",
@@ -342,7 +345,7 @@ def _answer(task: Task, graph: ModelGraph, topology: Topology) -> dict[str, Any]
         )
         return _figures(result)
     except InfeasibleError as error:
-        return {"status": "infeasible", "message": str(error)}
+        return {"status": "infeasible", "message": error.brief}
     except NoPlanFoundError as error:
         return {"status": "no plan in time", "message": str(error)}
     except PlannerError as error:

@@ -1,0 +1,165 @@
+"""Near misses: the next better plans, each of which breaks one limit by the least.
+
+For each limit in turn the question is turned round: with all other limits kept, and the objective
+better than the answer's by what is worth telling, how near can the limit's field come? Of the plans
+that come as near, the best is the near miss. Both are optima of the same search. No plan that keeps
+all limits is better than the bound of an answer, so that a plan which betters the bound breaks one.
+"""
+
+import math
+import time
+from dataclasses import replace
+from typing import NamedTuple
+
+from planner.answers.misses import NearMiss
+from planner.answers.results import Result
+from planner.errors import InfeasibleError
+from planner.plan import Plan
+from planner.planning.reaching import Limits, best_is_least, keeps, reached
+from planner.scoring.plans import score_plan
+from planner.scoring.score import Score
+from planner.space.candidates import Candidates
+from planner.space.diffusion import best_sampling
+
+WORTH = 0.01
+"""Relative: how much better than the answer a near miss must be to be worth telling."""
+CLOSE = 1e-9
+"""Relative: values closer than this are one."""
+
+
+class _Found(NamedTuple):
+    """The best plan of one field, None where there is none or none was found in time."""
+
+    plan: Plan | None
+    value: float
+    proved: bool
+
+
+def near_misses_of(result: Result, *, time_limit_s: float | None = None) -> tuple[NearMiss, ...]:
+    """The next better plans than that of a result, for each limit at most one that breaks it alone,
+    the smallest breach first.
+
+    `time_limit_s` is shared out evenly over the limits; of one that is not answered in time nothing
+    is told. Plans are those of the question, with as many tokens drafted and sequences in flight as
+    in the answer; with layers off the chips none is looked for.
+    """
+    deadline = math.inf if time_limit_s is None else time.monotonic() + time_limit_s
+    limits = [(name, value) for name, value in result.limits if name != result.field]
+    found = []
+    for number, (name, value) in enumerate(limits):
+        until = deadline
+        if deadline != math.inf:
+            now = time.monotonic()
+            until = now + (deadline - now) / (len(limits) - number)
+        miss = _miss_of(result, name, value, until)
+        if miss is not None:
+            found.append(miss)
+    return tuple(sorted(found, key=lambda miss: miss.beyond_fraction))
+
+
+def improvement(result: Result, objective: float) -> float:
+    """Relative, of another value of the field; negative where that is worse."""
+    if objective == result.objective:
+        return 0.0
+    step = math.inf
+    if result.objective:
+        step = (objective - result.objective) / abs(result.objective)
+    return step if result.direction == "maximize" else -step
+
+
+def _miss_of(result: Result, name: str, limit: float, deadline: float) -> NearMiss | None:
+    """Of one limit; None where no better plan breaks it alone, or none was found in time."""
+    if not _is_searched(result):
+        return None
+    others = tuple(pair for pair in result.limits if pair[0] not in (name, result.field))
+    goal = (result.field, _worth_telling(result))
+    nearest = _best_of(result, name, (*others, goal), deadline)
+    if nearest.plan is None:
+        return None
+    as_near = (name, _slackened(name, nearest.value))
+    best = _best_of(result, result.field, (*others, as_near), deadline)
+    plan = best.plan or nearest.plan
+    return _told(result, name, limit, plan, proved=nearest.proved and best.proved)
+
+
+def _is_searched(result: Result) -> bool:
+    """Whether plans were chosen by a search, or all scored, that can be asked again."""
+    if any(stage.offloaded for stage in result.plan.stages):
+        return False
+    return not result.exclude or result.question.of_engine(result.topology.software)
+
+
+def _worth_telling(result: Result) -> float:
+    """The worst objective that is worth telling of, and better than any plan's that keeps all
+    limits."""
+    step = -WORTH if result.direction == "minimize" else WORTH
+    worth = result.objective + step * abs(result.objective)
+    if result.direction == "minimize":
+        return min(worth, result.bound - CLOSE * abs(result.bound))
+    return max(worth, result.bound + CLOSE * abs(result.bound))
+
+
+def _best_of(result: Result, name: str, limits: Limits, deadline: float) -> _Found:
+    """The best value of a field under limits, over the plans that the result was chosen from."""
+    if result.graph.is_diffusion:
+        return _best_sampled(result, name, limits)
+    seated = result.workload
+    if result.score.batch_size < (seated.batch_size or 0):
+        seated = seated.seated(result.score.batch_size)
+    space = Candidates(
+        result.graph, result.topology, seated, result.question, exclude=result.exclude
+    )
+    found = reached([space], name, limits, deadline=deadline)
+    plan = found.plan if isinstance(found.plan, Plan) else None
+    return _Found(plan, found.value, found.proved)
+
+
+def _best_sampled(result: Result, name: str, limits: Limits) -> _Found:
+    """The same of a diffusion model, whose plans are all scored."""
+    question = replace(result.question, objective=name, limits=limits)
+    try:
+        plan, score = best_sampling(result.graph, result.topology, result.workload, question)
+    except InfeasibleError:
+        return _Found(None, math.nan, proved=True)
+    return _Found(plan, float(getattr(score, name)), proved=True)
+
+
+def _slackened(name: str, value: float) -> float:
+    """A value as a limit that it keeps itself, whatever rounding does."""
+    slack = CLOSE * abs(value)
+    return value + slack if best_is_least(name) else value - slack
+
+
+def _told(result: Result, name: str, limit: float, plan: Plan, *, proved: bool) -> NearMiss | None:
+    """The record, once the score says that it is one."""
+    score = _scored(result, plan)
+    value = float(getattr(score, name))
+    objective = float(getattr(score, result.field))
+    effect = improvement(result, objective)
+    if effect <= 0.0 or keeps(name, value, limit):
+        return None
+    return NearMiss(
+        plan=plan,
+        score=score,
+        field=result.field,
+        direction=result.direction,
+        objective=objective,
+        effect=effect,
+        broken=name,
+        allowed=limit,
+        reached=value,
+        beyond=abs(value - limit),
+        beyond_fraction=abs(value - limit) / limit,
+        proved=proved,
+    )
+
+
+def _scored(result: Result, plan: Plan) -> Score:
+    return score_plan(
+        plan,
+        result.graph,
+        result.topology,
+        result.workload,
+        power_scope=result.question.power_scope,
+        exclude=result.exclude,
+    )

@@ -1,0 +1,168 @@
+"""The least that a percentile can be under a stream of requests: the search over plans that are
+asked for one.
+
+With more replicas each is sent fewer requests, so a form holds as many as there is room for. Its
+times at least bound all cuts; of one stage they are exact.
+"""
+
+import heapq
+import itertools
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+from planner.answers.proof import StoppedBy
+from planner.answers.question import PER_TOKEN
+from planner.errors import InfeasibleError, InputError
+from planner.plan import Plan
+from planner.planning.search import CLOSE, Best, Course, Progress
+from planner.pricing.loads import PERCENTILES, Load
+from planner.space.candidates import Candidates
+from planner.space.engine_space import EngineSpace, Found, Span
+from planner.space.forms import Form, forms_of
+from planner.space.streams import Streams
+
+HARDLY = 1e-6
+"""Share of what a plan serves that is hardly any: of an open rate of which nothing is asked."""
+
+MEANS = ("ttft_s", "tpot_s", "request_s", "tokens_per_s_per_user", "memory_headroom_bytes")
+"""Fields with limits that no `Load` tells."""
+
+
+class PromiseSearch(Course[Plan]):
+    """The plan with the least percentile, and what is proved about it."""
+
+    candidates: Candidates
+    engine_value = math.inf
+    """Of a wider space alone; see `FreeSearch`."""
+
+    def __init__(
+        self,
+        candidates: Candidates,
+        *,
+        time_limit_s: float | None = None,
+        progress: Callable[[Progress], None] | None = None,
+        enough: float = -math.inf,
+        hopeless: float = math.inf,
+        **_: Any,
+    ) -> None:
+        super().__init__(
+            candidates,
+            time_limit_s=time_limit_s,
+            progress=progress,
+            enough=enough,
+            hopeless=hopeless,
+        )
+        self.space = EngineSpace(candidates)
+        self.streams = Streams(self.space)
+        self.asked = PERCENTILES[candidates.question.objective]
+        self.open: list[tuple[float, int, Form, Load]] = []
+        self.left = math.inf
+        """Bound of what could not be decided."""
+        self.spread = False
+
+    @property
+    def bound(self) -> float:
+        """Proved: no plan has a lower canonical value."""
+        if not self.spread:
+            return 0.0
+        return min([self.goal, self.left, *(one[0] for one in self.open[:1])])
+
+    @property
+    def stopped_by(self) -> StoppedBy:
+        """What ended the search."""
+        if self.interrupted:
+            return "interrupt"
+        if self.bound >= self.goal * CLOSE:
+            return "proof"
+        return "beam" if self.left < self.goal * CLOSE else "time"
+
+    def run(self) -> None:
+        """Until the best plan is proved, the clock runs out, or Ctrl-C."""
+        try:
+            self._run()
+        except KeyboardInterrupt:
+            self.interrupted = True
+
+    def _run(self) -> None:
+        numbers = itertools.count()
+        for forms in forms_of(self.candidates):
+            roomy = [form for form in forms if self.space.most_replicas(form)]
+            if not roomy:
+                continue
+            for form, load in zip(roomy, self.streams.loads(roomy), strict=True):
+                bound = math.inf if load is None else self._least(form, load)
+                if load is not None and bound < math.inf:
+                    heapq.heappush(self.open, (bound, next(numbers), form, load))
+        self.spread = True
+        while self.open and time.monotonic() < self.deadline:
+            bound, _, form, load = self.open[0]
+            if bound >= self.goal * CLOSE or self.best.value <= self.enough:
+                break
+            self._look_at(form, load, bound)
+            heapq.heappop(self.open)
+            self.tell(len(self.open))
+
+    def _look_at(self, form: Form, load: Load, bound: float) -> None:
+        """The best plan of a form among the cuts that are tried."""
+        if form.stages == 1:
+            self._offer(form, load, (0, len(self.space.graph.layers)))
+            return
+        least = self.streams.tightened(form, load.most)
+        if least is None:
+            return
+        bound = max(bound, self._least(form, least))
+        if bound >= self.goal * CLOSE:
+            return
+        at = self.streams.moment(form, max(1, form.in_flight))
+        for borders in self.space.cuts_to_try(form, at):
+            self._offer(form, load, borders)
+        if bound < self.goal * CLOSE:
+            self.left = min(self.left, bound)
+
+    def _rate(self, form: Form, load: Load) -> float:
+        """Of each replica: what is given, else the least that limits ask for."""
+        replicas = self.space.most_replicas(form)
+        if not self.candidates.opens_rate:
+            return self.space.rate / replicas
+        rate = HARDLY * load.most_requests_per_s
+        output = self.space.workload.output_tokens
+        per_chip = self.candidates.basis.per_chip()
+        for name, limit in self.space.question.limits:
+            if name in ("tokens_per_s", "requests_per_s"):
+                wanted = limit / output if name == "tokens_per_s" else limit
+                rate = max(rate, wanted / replicas)
+            if name in PER_TOKEN:
+                worst = self.candidates.canonical(name, limit)
+                rate = max(rate, per_chip[name] * form.chips / worst)
+        return rate
+
+    def _least(self, form: Form, load: Load) -> float:
+        """The percentile where a form has such times; infinite where a promise is broken."""
+        margins = self.space.margins.least(form.split, form.stages, 1, load.most)
+        busy = load.at(self._rate(form, load))
+        if not self.streams.keeps(busy, margins):
+            return math.inf
+        return busy.percentile(*self.asked)
+
+    def _offer(self, form: Form, load: Load, borders: tuple[int, ...]) -> None:
+        """A plan, where it is better than the best so far."""
+        replicas = self.space.most_replicas(form)
+        found = Found(Span(form, replicas, 1, 1), replicas, 0.0, borders)
+        parts, _ = self.space.batches(form).holding(max(1, load.most))
+        plan = self.space.to_plan(found).replace(micro_batches=parts, batch_size=None)
+        try:
+            exact = self.candidates.load_of(plan)
+        except (InfeasibleError, InputError):
+            return
+        busy = exact.at(self._rate(form, exact))
+        margins = self.space.margins.at(form.split, form.stages, busy.busy_sequences)
+        if not self.streams.keeps(busy, margins):
+            return
+        value = busy.percentile(*self.asked)
+        rate = busy.requests_per_s * replicas
+        if value < self.goal and self.candidates.keeps_limits(plan, rate, MEANS):
+            if self.candidates.opens_rate:
+                plan = plan.replace(requests_per_s=rate)
+            self.best = Best(plan, value)
