@@ -98,14 +98,14 @@ class EngineProof:
         numbers = itertools.count()
         todo: list[tuple[float, int, Span]] = []
         for bound, span in self.space.spans():
-            kept = self._with_replicas(span)
-            if self.streams.may_keep(kept.form, kept.replicas):
-                todo.append((bound, next(numbers), kept))
+            todo.append((bound, next(numbers), self._with_replicas(span)))
         heapq.heapify(todo)
         reached = self.told
         while todo and todo[0][0] < self.claim and time.monotonic() < deadline:
             known, _, span = heapq.heappop(todo)
             self.boxes += 1
+            if not self.streams.may_keep(span.form, span.replicas):
+                continue
             for part in self._halves(span):
                 bound = max(known, self._bound(part))
                 if bound >= self.claim:

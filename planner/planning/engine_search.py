@@ -149,8 +149,7 @@ class EngineSearch(Course[Plan]):
             # Every number of micro-batches makes a form of its own: thousands without a plan.
             self.best = uniform_start(self.candidates, "engine")
         for bound, span in self.space.spans():
-            if self._may_keep(span.form, span.replicas):
-                self._push(bound, span)
+            self._push(bound, span)
         self.spread = True
         while self.open and time.monotonic() < self.deadline:
             bound, _, span = self.open[0]
@@ -171,7 +170,9 @@ class EngineSearch(Course[Plan]):
         was found is offered, so that a stop in between claims nothing."""
         self.opening = self.open[0][0]
         parts: list[tuple[float, Span]] = []
-        if self.space.counts_replicas:
+        if not self._may_keep(span.form, span.replicas):
+            found = None
+        elif self.space.counts_replicas:
             found = self._fewest_replicas(span)
         elif span.single:
             # What is worse than all that counts as good is of no use, and quickly put aside.

@@ -142,9 +142,11 @@ class PromiseSearch(Course[Plan]):
         """The percentile where a form has such times; infinite where a promise is broken."""
         margins = self.space.margins.least(form.split, form.stages, 1, load.most)
         busy = load.at(self._rate(form, load))
-        if not self.streams.keeps(busy, margins):
-            return math.inf
-        return busy.percentile(*self.asked)
+        places = [busy]
+        if form.stages > 1 and self.asked.field != "ttft_s":
+            places += self.streams.with_fewer_places(busy)
+        kept = [one for one in places if self.streams.keeps(one, margins)]
+        return min((one.percentile(*self.asked) for one in kept), default=math.inf)
 
     def _offer(self, form: Form, load: Load, borders: tuple[int, ...]) -> None:
         """A plan, where it is better than the best so far."""

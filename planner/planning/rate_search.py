@@ -25,8 +25,8 @@ from planner.space.forms import Form, forms_of
 from planner.space.streams import Streams
 
 HALVINGS = 60
-"""Of a range of rates; what is left is within rounding."""
-SETTLED = 1e-12
+"""Of a range of rates, at most."""
+SETTLED = 1e-9
 """Relative: rates no further apart are one."""
 EXACT = 1 + 1e-9
 """Values closer than this are one."""
@@ -168,7 +168,9 @@ class RateSearch(Course[Plan]):
             needed = self._rate_for(served, self.goal)
             if needed and not self._keeps_at_least(served, needed, load):
                 return math.inf
-            rate = self._greatest(lambda one: self._keeps_at_least(served, one, load), load)
+            rate = self._greatest(
+                lambda one: self._keeps_at_least(served, one, load), load, needed
+            )
             return self._value(served, rate) if rate else math.inf
 
         at_goal = served.load.at(self._rate_for(served, self.goal) or 1e-9)
@@ -195,11 +197,14 @@ class RateSearch(Course[Plan]):
         margins = self.space.margins.least(
             served.form.split, served.form.stages, 1, served.load.most
         )
-        return self.streams.keeps(load.at(rate), margins)
+        return self.streams.may(served.form, load.at(rate), margins)
 
-    def _greatest(self, keeps: Callable[[float], bool], load: Load) -> float:
-        """Rate of each replica up to which all is kept; 0: none is."""
-        low, high = 0.0, load.most_requests_per_s
+    def _greatest(
+        self, keeps: Callable[[float], bool], load: Load, kept: float = 0.0
+    ) -> float:
+        """Rate of each replica up to which all is kept, no less than one at which it is; 0: none
+        is."""
+        low, high = kept, load.most_requests_per_s
         if keeps(high * BELOW):
             return high * BELOW
         for _ in range(HALVINGS):
@@ -226,9 +231,11 @@ class RateSearch(Course[Plan]):
             return
         exact = Served(served.form, load, served.replicas)
         needed = self._rate_for(exact, self.goal)
-        if needed and not self._keeps(exact, plan, min(needed, load.most_requests_per_s * BELOW)):
+        if needed >= load.most_requests_per_s:
             return
-        rate = self._greatest(lambda one: self._keeps(exact, plan, one), load)
+        if needed and not self._keeps(exact, plan, needed):
+            return
+        rate = self._greatest(lambda one: self._keeps(exact, plan, one), load, needed)
         value = self._value(exact, rate) if rate else math.inf
         if value >= self.goal:
             return

@@ -43,13 +43,9 @@ PERCENTILES: dict[str, Percentile] = {
     for percent in (50, 90, 95, 99)
 }
 """By name: `ttft_p99_s` is what 99 of 100 first tokens take at most."""
-ROUNDS = 32
-"""Points of a round of decode at which a request may come."""
-CROWDS = 48
-"""Numbers of others in flight that are told apart."""
 POINTS = 33
 """Times at which a distribution is asked for at once, to find a percentile."""
-NARROWED = 4
+NARROWED = 7
 """How often that is narrowed down to one of those intervals."""
 
 
@@ -72,6 +68,15 @@ class Load(Record):
     all their speed did it."""
     first_s: float
     """To the first token where nothing is in the way."""
+    packs: int
+    """Prompts that one pass takes, where so many wait."""
+    packed_s: float
+    """Work of a prompt that is added to a pass of others, likewise; the same where none is."""
+    ranks: int
+    """That share out the sequences and each run prompts of their own, while all others wait; 1
+    where they hold prompts back, to run them side by side."""
+    interruption_share: float
+    """Of the time that prompts of others take, what later tokens lose."""
     handed_rounds: float
     """Rounds of decode passes that a first token waits for beside its turn."""
     turn_share: float
@@ -115,7 +120,7 @@ class Load(Record):
 
     def slower(self, factor: float) -> Self:
         """The same stream at a replica whose every time is so many times as long."""
-        times = ("prompt_s", "first_s", "felt_s")
+        times = ("prompt_s", "packed_s", "first_s", "felt_s")
         ladders = ("rounds_s", "tpots_s", "cycles_s")
         longer = {name: factor * getattr(self, name) for name in times}
         longer |= {name: tuple(factor * one for one in getattr(self, name)) for name in ladders}
@@ -125,44 +130,27 @@ class Load(Record):
 
     def percentile(self, field: str, probability: float) -> float:
         """What a request's time stays within, with that probability; see `Score.percentile`. [s]"""
-        self._refuse(field, probability)
-        if self.load_fraction >= 1.0:
+        refuse(field, probability, self.scattered)
+        if self._overloaded:
             return math.inf
-        tokens = self.later_tokens if field == "tpot_s" else 1
-        return _quantile(self._late(field), self._typical_s(field), probability) / tokens
+        if field == "ttft_s":
+            typical = float(self._cases.ready_s @ WEIGHTS) + self.prompt_s
+            return _quantile(self._first_later_than, typical, probability)
+        ends = self._ends
+        if field == "request_s":
+            return _weighted_quantile(ends.request_s, ends.shares, probability)
+        return _weighted_quantile(ends.later_s, ends.shares, probability) / self.later_tokens
 
     def late_fraction(self, field: str, limit_s: float) -> float:
         """Share of the requests whose time is longer than a limit. [1]"""
-        if self.load_fraction >= 1.0:
+        if self._overloaded:
             return 1.0
-        tokens = self.later_tokens if field == "tpot_s" else 1
-        return float(self._late(field)(np.array([limit_s * tokens]))[0])
-
-    def _refuse(self, field: str, probability: float) -> None:
-        """An InputError where a percentile makes no sense."""
-        if field not in SCATTERED:
-            raise UnknownNameError("time with percentiles", field, SCATTERED)
-        if not 0 < probability < 1:
-            raise InputError(f"probability must lie between 0 and 1, not {probability!r}")
-        if field not in self.scattered:
-            raise InputError(
-                f"{field} has no percentiles where the other phase has a pool of its own; ask for"
-                f" {self.scattered[0]}"
-            )
-
-    def _late(self, field: str) -> Callable[[Floats], Floats]:
-        """Shares of requests that take longer than some times."""
-        return {
-            "ttft_s": self._first_later_than,
-            "tpot_s": self._others_later_than,
-            "request_s": self._request_later_than,
-        }[field]
-
-    def _typical_s(self, field: str) -> float:
-        """To begin with: about the mean."""
-        later = self.later_tokens * float(self._tpot_s(np.array(self._mean)))
-        first = self.first_s + self._round_s + self.prompt_s
-        return {"ttft_s": first, "tpot_s": later, "request_s": first + later}[field]
+        if field == "ttft_s":
+            return float(self._first_later_than(np.array([limit_s]))[0])
+        ends = self._ends
+        if field == "request_s":
+            return float(ends.shares @ (ends.request_s > limit_s))
+        return float(ends.shares @ (ends.later_s > limit_s * self.later_tokens))
 
     # ── Those in flight ──────────────────────────────────────────────────────────────────────
 
@@ -173,13 +161,32 @@ class Load(Record):
         return np.interp(among, self.sequences, self.tpots_s)
 
     @cached_property
+    def _stays_s(self) -> Floats:
+        """That one is in an engine's way among 1, 2, …, most, shape (most,): its own prompt, and
+        its later tokens with the prompts of the others; in a decode pool, all the time that its
+        place is taken."""
+        counts = np.arange(1.0, self.most + 1.0)
+        if not self.prompt_s:
+            return np.asarray(self._cycle_s(counts))
+        others = counts - 1.0
+        return self.prompt_s + self._needed_s(others, others)
+
+    @cached_property
+    def _places_load(self) -> float:
+        """Of the places, those that are taken on average."""
+        return self.requests_per_s * float(self._stays_s[-1]) / self.most
+
+    @property
+    def _overloaded(self) -> bool:
+        return max(self.load_fraction, self._places_load) >= 1.0
+
+    @cached_property
     def _shares(self) -> Floats:
         """Probability of 0, 1, … others in flight, the last with those who wait for a place,
         shape (most + 1,)."""
-        counts = np.arange(1, self.most + 1, dtype=float)
-        shares = queueing.in_flight_fraction(self._cycle_s(counts), self.requests_per_s)
+        shares = queueing.in_flight_fraction(self._stays_s, self.requests_per_s)
         # Of those that wait each further one is as much less likely.
-        shares[-1] /= 1.0 - self.load_fraction
+        shares[-1] /= 1.0 - self._places_load
         return np.asarray(shares / shares.sum())
 
     @property
@@ -190,7 +197,7 @@ class Load(Record):
     @property
     def mean_sequences(self) -> float:
         """In flight on average, one at least."""
-        return self._mean
+        return max(1.0, float(self._shares @ np.arange(self.most + 1)))
 
     @property
     def busy_sequences(self) -> int:
@@ -206,124 +213,264 @@ class Load(Record):
         return count
 
     @property
-    def _mean(self) -> float:
-        """Sequences in flight on average, one at least."""
-        return max(1.0, float(self._shares @ np.arange(self.most + 1)))
-
-    @property
-    def _round_s(self) -> float:
-        return float(np.interp(self._mean, self.sequences, self.rounds_s))
-
-    @cached_property
-    def _crowds(self) -> tuple[Floats, Floats]:
-        """How many others a request finds in flight, and how likely that is, in some steps, shapes
-        (crowds,)."""
-        likely = np.flatnonzero(self._shares > 1e-9 * self._shares.max())
-        shares = self._shares[likely] / self._shares[likely].sum()
-        if len(likely) <= CROWDS:
-            return likely.astype(float), shares
-        # Neighbours together, so that all steps are about as wide.
-        groups = np.array_split(np.arange(len(likely)), CROWDS)
-        weights = np.array([shares[group].sum() for group in groups])
-        # The largest of each step, so that nothing is made to look better than it is.
-        return np.array([float(likely[group[-1]]) for group in groups]), weights
+    def _place_s(self) -> float:
+        """Mean wait of who finds no place free."""
+        stays_s = float(self._stays_s[-1])
+        return queueing.place_queue_s(self.most, self._places_load, stays_s)
 
     # ── First tokens ─────────────────────────────────────────────────────────────────────────
 
-    def _first_later_than(self, times_s: Floats) -> Floats:
-        """Shape (times,)."""
-        round_s = self._round_s if self.later_tokens else 0.0
-        turns = 2.0 * self.turn_share * round_s * (np.arange(ROUNDS) + 0.5) / ROUNDS
-        waited = times_s - self.first_s - self.handed_rounds * round_s
-        waited = waited[:, None] - turns
-        if not self.prompt_s:
-            return np.asarray((waited < 0).mean(axis=1))
-        if self.full_fraction < 1e-6:
-            return np.asarray(self._queued_longer(waited).mean(axis=1))
-        # Who finds no place waits for one first: until the next of so many leaves, on average half
-        # as long as where their ends were as likely at any time.
-        place_s = self._place_s * -np.log1p(-(np.arange(ROUNDS) + 0.5) / ROUNDS)
-        held_up = self._queued_longer(waited[:, :, None] - place_s).mean(axis=(1, 2))
-        free = self._queued_longer(waited).mean(axis=1)
-        return np.asarray((1.0 - self.full_fraction) * free + self.full_fraction * held_up)
-
-    def _queued_longer(self, waited_s: Floats) -> Floats:
-        """Share of prompts that wait longer for those before them."""
-        longer = queueing.waits_longer_fraction(waited_s, self.prompt_s, self.requests_per_s)
-        return np.asarray(longer)
+    @cached_property
+    def _cases(self) -> "_Cases":
+        """Requests that stand for all, at fixed places in each distribution, so that all that
+        happens to each only grows."""
+        found = np.searchsorted(np.cumsum(self._shares), CROWDS).clip(0, self.most)
+        full = found >= self.most
+        round_s = np.where(found > 0, np.interp(found, self.sequences, self.rounds_s), 0.0)
+        turn_s = 2.0 * self.turn_share * TURNS * round_s
+        queue_s = self._packed * queueing.waited_s(WAITS, self.prompt_s, self._queued_per_s)
+        busy, pass_s = self._passing
+        queue_s = np.maximum(queue_s, pass_s * np.clip(1.0 - (1.0 - WAITS) / busy, 0.0, 1.0))
+        place_s = np.where(full, -np.log1p(-WAITS) * self._place_s, 0.0)
+        return _Cases(
+            found=found.astype(float),
+            full=full,
+            ready_s=self.first_s + self.handed_rounds * round_s,
+            turn_s=turn_s,
+            # A place is free when a round ends, and prompts start as places are free.
+            waited_s=np.maximum(turn_s + queue_s, place_s),
+        )
 
     @property
-    def _place_s(self) -> float:
-        """Mean wait of who finds no place free."""
-        each = 1.0 / self.most_requests_per_s
-        return 0.5 * each / (1.0 - self.load_fraction)
+    def _packed(self) -> float:
+        """By how much longer prompts wait where those that wait share a pass: each is done when
+        all of them are, those that came behind it too."""
+        load = self.requests_per_s * self.packed_s
+        return 1.0 + self._together * load / (1.0 + load)
+
+    @property
+    def _queued_per_s(self) -> float:
+        """Prompts that wait for others, had each a pass of its own."""
+        return self.requests_per_s * self.packed_s / self.prompt_s if self.prompt_s else 0.0
+
+    @property
+    def _passing(self) -> tuple[float, float]:
+        """Share of the time in which ranks run prompts, and how long each pass of those is: the
+        next follows at once where any came meanwhile, to whatever rank."""
+        pass_s = self.ranks * self.prompt_s
+        if self.ranks == 1:
+            return 1e-300, pass_s
+        # As many as 1 / P(none comes during one) follow one another.
+        each = min(700.0, self.requests_per_s * pass_s)
+        return 1.0 / (1.0 + math.exp(-each) / each), pass_s
+
+    @property
+    def _together(self) -> float:
+        """Of prompts in a pass that is full, those beside any one."""
+        return 1.0 - 1.0 / self.packs
+
+    def _first_later_than(self, times_s: Floats) -> Floats:
+        """Share of first tokens, shape (times,)."""
+        cases = self._cases
+        left = times_s[:, None] - cases.ready_s
+        in_turn = left - cases.turn_s
+        if not self.prompt_s:
+            return np.asarray((in_turn < 0) @ WEIGHTS)
+        longer = queueing.waits_longer_fraction(
+            in_turn / self._packed, self.prompt_s, self._queued_per_s
+        )
+        busy, pass_s = self._passing
+        longer = np.maximum(longer, busy * np.clip(1.0 - in_turn / pass_s, 0.0, 1.0))
+        held_up = np.exp(-np.maximum(left, 0.0) / self._place_s)
+        longer = np.where(cases.full, np.maximum(longer, held_up), longer)
+        return np.asarray(longer @ WEIGHTS)
 
     # ── Later tokens ─────────────────────────────────────────────────────────────────────────
 
-    def _others_later_than(self, times_s: Floats) -> Floats:
-        """Of the later tokens together, shape (times,).
+    @cached_property
+    def _ends(self) -> "_Ends":
+        """When requests have their last tokens.
 
-        They are not done in time where, with all that comes meanwhile, there is more to do than
-        there is time. Of those in flight at first all are gone at last, and all who come are there
-        still, for requests are of one size: on average it is half of both.
+        One has them as soon as there was time for all that came until then: those before whose
+        prompts it waited are done, and whoever came later holds it up, as prompts come first.
         """
-        found, shares = self._crowds
-        most_come = self._most_come(float(times_s.max()))
-        enough = self._most_that_may_come(times_s[:, None], found, most_come)
-        expected = self.requests_per_s * times_s
-        at_most = _poisson_at_most(expected, most_come)
-        kept = np.take_along_axis(at_most, np.maximum(enough, 0), axis=1)
-        return np.asarray(1.0 - np.where(enough >= 0, kept, 0.0) @ shares)
+        cases = self._cases
+        # Who came before the pass of a prompt may share it, and holds it up no more.
+        behind_s = (1.0 - self._together / 2.0) * cases.waited_s + self.prompt_s
+        # Where tokens are made while prompts are under way, some of those are not done at last.
+        behind_s /= 4.0 - 3.0 * self.interruption_share
+        # As many are there at first as at last, for who joins after one is who was before it; and
+        # more of both where prompts wait long.
+        counts, _, within = self._caught_up(cases.found, behind_s)
+        likely = np.cumsum(WEIGHTS @ np.diff(within, prepend=0.0, axis=1))
+        joined = counts[np.searchsorted(likely, WAITS).clip(0, len(likely) - 1)]
+        found = np.maximum(cases.found, np.minimum(joined, self.most - 1.0))
 
-    def _most_come(self, time_s: float) -> int:
-        """More than so many hardly ever come in a time."""
-        expected = self.requests_per_s * time_s
-        return math.ceil(expected + 8.0 * math.sqrt(expected) + 12.0)
+        counts, later_s, within = self._caught_up(found, behind_s)
+        shares = WEIGHTS[:, None] * np.diff(within, prepend=0.0, axis=1)
+        # Where not all counts are told apart, those between two of them.
+        between_s = (later_s[:, :-1] + later_s[:, 1:]) / 2.0
+        later_s[:, 1:] = np.where(np.diff(counts) > 1, between_s, later_s[:, 1:])
+        first_s = cases.ready_s + cases.waited_s
+        return _Ends(shares.ravel(), later_s.ravel(), (first_s[:, None] + later_s).ravel())
 
-    def _most_that_may_come(
-        self, times_s: Floats, found: Floats, most_come: int
-    ) -> NDArray[np.intp]:
-        """How many may come, so that a request which found so many has its tokens in time; -1: not
-        even none, shape (times, crowds). By halving, for each makes it longer."""
-        shape = np.broadcast_shapes(times_s.shape, found.shape)
-        low = np.full(shape, -1)
-        high = np.full(shape, most_come + 1)
-        while int((high - low).max()) > 1:
-            middle = (low + high) // 2
-            in_time = self._needed_s(found, middle) <= times_s
-            done = high - low <= 1
-            low = np.where(in_time & ~done, middle, low)
-            high = np.where(in_time | done, high, middle)
-        return low
+    def _caught_up(self, found: Floats, behind_s: Floats) -> tuple[Floats, Floats, Floats]:
+        """Numbers that may come, shape (counts,); what the later tokens take while so many do, and
+        how likely no more come, shapes (cases, counts); those who came in `behind_s` before, shape
+        (cases,), count too."""
+        most_s = behind_s.max() + self._needed_s(found.max(), COUNTS)
+        expected = self.requests_per_s * most_s
+        ample = (expected + 8.0 * np.sqrt(expected) + 12.0 <= COUNTS) | (2 * self.most <= COUNTS)
+        counts = COUNTS[: int(np.argmax(ample)) + 1 if ample.any() else len(COUNTS)]
+        later_s = np.maximum.accumulate(self._needed_s(found[:, None], counts), axis=1)
+        expected = self.requests_per_s * (behind_s[:, None] + later_s)
+        within = queueing.caught_up_fraction(expected, counts)
+        within[:, -1] = 1.0
+        return counts, later_s, within
 
-    def _needed_s(self, found: Floats, come: NDArray[np.intp]) -> Floats:
-        """For the later tokens of a request that found so many others, while so many come."""
-        among = np.minimum(1.0 + (found + come) / 2.0, self.most)
+    def _needed_s(self, found: Floats, come: Floats) -> Floats:
+        """For the later tokens of a request that found so many others, while so many come.
+
+        Of those in flight at first all are gone at last, and all who come are there still, for
+        requests are of one size: on average it is half of both. No more than there are places
+        join those in flight before it is gone.
+        """
+        others, join = np.minimum(found, self.most - 1), np.minimum(come, self.most - 1)
+        among = np.minimum(1.0 + (others + come) / 2.0, self.most)
         alone_s = self.rounds * np.interp(among, self.sequences, self.rounds_s)
-        usual_s = self.later_tokens * self._tpot_s(among)
+        usual_s = self.later_tokens * np.interp(among, self.sequences, self.tpots_s)
         # A request meets as many prompts as are in flight with it, on average.
-        met = np.minimum(1.0, come / among)
-        more = np.maximum(0.0, come - among)
-        return np.asarray((1.0 - met) * alone_s + met * usual_s + more * self.felt_s)
-
-    def _request_later_than(self, times_s: Floats) -> Floats:
-        """Of a whole request, shape (times,)."""
-        late, typical = self._others_later_than, self._typical_s("tpot_s")
-        ends = np.array([_quantile(late, typical, one) for one in (0.001, 0.999)])
-        grid = np.linspace(0.98 * ends[0], 1.02 * ends[1], 2 * POINTS)
-        shares = -np.diff(late(grid), prepend=1.0, append=0.0)
-        middles = np.concatenate([grid[:1], (grid[1:] + grid[:-1]) / 2, grid[-1:]])
-        left = times_s[:, None] - middles
-        first = self._first_later_than(left.ravel()).reshape(left.shape)
-        return np.asarray(first @ shares)
+        met = np.minimum(1.0, join / among)
+        more = np.maximum(0.0, join - among)
+        needed_s = (1.0 - met) * alone_s + met * usual_s + more * self.felt_s
+        if self.interruption_share == 1.0:
+            return np.asarray(needed_s)
+        # Tokens are made while prompts are under way, however many those are.
+        return np.asarray(np.minimum(needed_s, alone_s / (1.0 - self.interruption_share)))
 
 
-def _poisson_at_most(expected: Floats, most: int) -> Floats:
-    """Probability that at most 0, 1, …, `most` come, shape (expected, most + 1)."""
-    counts = np.arange(most + 1)
-    factorials = np.concatenate([[0.0], np.cumsum(np.log(np.maximum(1, counts[1:])))])
-    logs = counts * np.log(np.maximum(expected, 1e-300))[:, None] - expected[:, None] - factorials
-    return np.minimum(1.0, np.cumsum(np.exp(logs), axis=1))
+class Spread(Record):
+    """A time that is the sum of one that is always the same and of two that are anything up to
+    their widths."""
+
+    least_s: float
+    one_s: float = 0.0
+    other_s: float = 0.0
+
+    @classmethod
+    def of(cls, least_s: float, *parts: tuple[float, float]) -> Self:
+        """With up to two parts, each between two times, whichever is longer."""
+        widths = [abs(high - low) for low, high in parts] + [0.0, 0.0]
+        least = least_s + sum(min(part) for part in parts)
+        return cls(least_s=least, one_s=widths[0], other_s=widths[1])
+
+    def percentile(self, probability: float) -> float:
+        """What it stays within. [s]"""
+        beyond = queueing.trapezoid_s(probability, self.one_s, self.other_s)
+        return self.least_s + float(beyond)
+
+    def late_fraction(self, limit_s: float) -> float:
+        """How often it is longer than a limit. [1]"""
+        # A time that is just the limit keeps it, whatever was rounded.
+        left_s = limit_s * (1.0 + 1e-12) - self.least_s
+        return float(queueing.trapezoid_longer_fraction(left_s, self.one_s, self.other_s))
+
+    def slower(self, factor: float) -> Self:
+        """So many times as long."""
+        fields = {name: factor * getattr(self, name) for name in type(self).model_fields}
+        return self.replace(**fields)
+
+
+class Loop(Record):
+    """A replica under a number of clients, each of whom sends the next request when the last is
+    done. Two things scatter: the moment of a round of decode passes at which a request comes, and
+    how many prompts of others stand before its own where clients start together; the rest of those
+    come between its later tokens."""
+
+    ttft_s: Spread
+    tpot_s: Spread
+    request_s: Spread
+    scattered: tuple[str, ...] = SCATTERED
+    """Fields with percentiles (see `Load.scattered`)."""
+
+    def percentile(self, field: str, probability: float) -> float:
+        """What a request's time stays within, with that probability; see `Score.percentile`. [s]"""
+        refuse(field, probability, self.scattered)
+        return self._spread(field).percentile(probability)
+
+    def late_fraction(self, field: str, limit_s: float) -> float:
+        """Share of the requests whose time is longer than a limit. [1]"""
+        return self._spread(field).late_fraction(limit_s)
+
+    def slower(self, factor: float) -> Self:
+        """The same clients at a replica whose every time is so many times as long."""
+        fields = {name: getattr(self, name).slower(factor) for name in SCATTERED}
+        return self.replace(**fields)
+
+    def _spread(self, field: str) -> Spread:
+        spread: Spread = getattr(self, field)
+        return spread
+
+
+def refuse(field: str, probability: float, scattered: tuple[str, ...]) -> None:
+    """An InputError where a percentile makes no sense."""
+    if field not in SCATTERED:
+        raise UnknownNameError("time with percentiles", field, SCATTERED)
+    if not 0 < probability < 1:
+        raise InputError(f"probability must lie between 0 and 1, not {probability!r}")
+    if field not in scattered:
+        raise InputError(
+            f"{field} has no percentiles where the other phase has a pool of its own; ask for"
+            f" {scattered[0]}"
+        )
+
+
+class _Cases(NamedTuple):
+    """Requests that stand for all, shape (cases,)."""
+
+    found: Floats
+    """Others in flight; as many as there are places: it waits for one."""
+    full: NDArray[np.bool_]
+    ready_s: Floats
+    """To the first token but for all waiting."""
+    turn_s: Floats
+    """Until a round ends."""
+    waited_s: Floats
+    """For that and for the prompts that stand before it, or for a place."""
+
+
+class _Ends(NamedTuple):
+    """What may happen to requests, shape (outcomes,)."""
+
+    shares: Floats
+    later_s: Floats
+    request_s: Floats
+
+
+def _lattice(cases: int, generator: int) -> tuple[Floats, ...]:
+    """Places in four distributions, spread evenly in all at once, and the weight of each: in the
+    first two more of them stand where little is left.
+
+    A lattice of rank one: I. Sloan, S. Joe, "Lattice methods for multiple integration", 1994.
+    """
+    powers = np.array([pow(generator, power, cases) for power in range(3)])
+    even = (np.arange(cases)[:, None] * powers % cases + 0.5) / cases
+    crowds, waits, turns = even.T
+    weights = (1.0 - crowds) * (1.0 - waits)
+    return (
+        1.0 - (1.0 - crowds) ** 2,
+        1.0 - (1.0 - waits) ** 2,
+        turns,
+        weights / weights.sum(),
+    )
+
+
+CROWDS, WAITS, TURNS, WEIGHTS = _lattice(128, 37)
+_FEW = np.arange(queueing.EXACT + 1.0)
+_MANY = np.unique(np.round((np.arange(8, 1000) / 8.0) ** 2))
+COUNTS = np.concatenate([_FEW, _MANY[len(_FEW) <= _MANY]])
+"""Of requests that come: all of a few, and of many in steps of a quarter of what they scatter
+by."""
 
 
 def _quantile(late: Callable[[Floats], Floats], typical_s: float, probability: float) -> float:
@@ -337,3 +484,12 @@ def _quantile(late: Callable[[Floats], Floats], typical_s: float, probability: f
         place = int(np.argmax(late(times) <= 1.0 - probability))
         low, high = float(times[max(0, place - 1)]), float(times[place])
     return high
+
+
+def _weighted_quantile(values: Floats, shares: Floats, probability: float) -> float:
+    """The least of some values that no more than the rest of the shares is beyond."""
+    likely = shares > 0.0
+    order = np.argsort(values[likely])
+    within = np.cumsum(shares[likely][order])
+    place = int(np.searchsorted(within, probability * within[-1]))
+    return float(values[likely][order[min(place, len(order) - 1)]])

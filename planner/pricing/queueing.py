@@ -12,7 +12,7 @@ from planner.cost import queueing
 from planner.errors import InputError
 from planner.pricing.deployment import Deployment
 from planner.pricing.holdings import largest
-from planner.pricing.loads import Load, rungs
+from planner.pricing.loads import SCATTERED, Load, Loop, Spread, rungs
 from planner.pricing.schedule import Schedule
 from planner.pricing.timing import Timing
 
@@ -102,6 +102,10 @@ def load_of(deployment: Deployment) -> Load:
         most=most,
         prompt_s=first.prompt_s,
         first_s=first.ttft_s - first.queue_s - schedules[0].waiting_share * first.round_s,
+        packs=at.packs,
+        packed_s=first.added_s,
+        ranks=1 if at.software.balances_prompts else ranks,
+        interruption_share=at.software.interruption_share,
         handed_rounds=last_handed(schedules[-1]),
         turn_share=at.turn_share,
         felt_s=felt_s(at, float(last.prefill.busy_s.max()), ranks),
@@ -111,6 +115,30 @@ def load_of(deployment: Deployment) -> Load:
         rounds_s=tuple(one.round_s for one in among),
         tpots_s=tuple(one.tpot_s for one in among),
         cycles_s=tuple(one.cycle_s for one in among),
+    )
+
+
+def loop_of(at: Schedule, timing: Timing) -> Loop:
+    """How the times of a plan scatter around their means under a number of clients."""
+    low, high = max(0.0, 2.0 * at.burst_share - 1.0), min(1.0, 2.0 * at.burst_share)
+    turn = (0.0, 2.0 * at.turn_share * timing.round_s)
+    before = (low * timing.others_s, high * timing.others_s)
+    waited_s = at.turn_share * timing.round_s + at.burst_share * timing.others_s
+
+    # Prompts that do not stand before a request come between its later tokens, or after them.
+    held_up_s = max(0.0, at.later_tokens * timing.tpot_s - at.rounds * timing.round_s)
+    each_s = held_up_s / max(1e-12, 1.0 - at.burst_share)
+    meanwhile = ((1.0 - low) * each_s, (1.0 - high) * each_s)
+    both = (before[0] + meanwhile[0], before[1] + meanwhile[1])
+    tokens = max(1, at.later_tokens)
+    phases = {"both": SCATTERED, "prefill": ("ttft_s",), "decode": ("tpot_s",)}
+    return Loop(
+        ttft_s=Spread.of(timing.ttft_s - waited_s, turn, before),
+        tpot_s=Spread.of(
+            timing.tpot_s - held_up_s / tokens, (meanwhile[0] / tokens, meanwhile[1] / tokens)
+        ),
+        request_s=Spread.of(timing.request_s - waited_s - held_up_s, turn, both),
+        scattered=phases[at.workload.phase],
     )
 
 

@@ -121,6 +121,10 @@ class Timing:
     """Of decode passes, without others' prompts."""
     prompt_s: float
     """Work of a prompt at the busiest stage, over the ranks that share out the sequences."""
+    added_s: float
+    """The same of a prompt that is added to a pass of others."""
+    others_s: float
+    """Prompts of all others in a cycle, at the stage where they take longest."""
     queue_s: float
     """Of `ttft_s`, the wait for the prompts of those who came before, where requests come at a
     rate."""
@@ -341,6 +345,8 @@ def timing_from(
         joining=joining,
         round_s=float(waits.round_s),
         prompt_s=prompt,
+        added_s=float((at.prefill_passes * more.busy_s / np.array(ranks)[:, None]).max()),
+        others_s=most_others,
         queue_s=queue,
         queued_s=queued,
     )

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from planner.errors import InputError
 from planner.machines.prices import BASIS_WORDS
-from planner.pricing.loads import PERCENTILES, SCATTERED
+from planner.pricing.loads import PERCENTILES, SCATTERED, Load
 from planner.scoring.disaggregated import DisaggregatedScore
 from planner.scoring.score import Score
 from planner.units import spoken, trimmed
@@ -153,7 +153,7 @@ def _scattered(score: Score) -> list[tuple[str, str]]:
     """What half of the requests, and 99 of 100, stay within, where they come at a rate; else why
     that is not known."""
     lines = []
-    for name in SCATTERED if score.load is not None else ():
+    for name in SCATTERED if isinstance(score.load, Load) else ():
         try:
             text = " and ".join(
                 field_text(name, score.percentile(name, share)) for share in (0.5, 0.99)

@@ -17,7 +17,7 @@ from planner.pricing.denoising import sample_active_chip_s, sample_utilisation, 
 from planner.pricing.deployment import Deployment
 from planner.pricing.holdings import Ledger
 from planner.pricing.price_list import PriceList, utilisation
-from planner.pricing.queueing import batch_of, load_of
+from planner.pricing.queueing import batch_of, load_of, loop_of
 from planner.pricing.schedule import Schedule
 from planner.pricing.seats import seated
 from planner.pricing.served import Served, settled
@@ -133,7 +133,7 @@ def _token_score(deployment: Deployment, batch_size: int, power_scope: PowerScop
         **_utilisation(served.prices, plan, at, period_s),
         breakdown=breakdown_of(timing.token),
         prefill_breakdown=breakdown_of(timing.first_token),
-        load=None if requests_per_s is None else load_of(deployment),
+        load=load_of(deployment) if requests_per_s else loop_of(at, timing),
     )
 
 

@@ -21,13 +21,15 @@ from planner.solver.chain.cuts import Chain, best_cut
 from planner.space.engine_space import EngineSpace, Figures, Span, moment_of
 from planner.space.forms import Form, forms_of
 from planner.space.margins import NONE, Factors
-from planner.space.moments import Batch, Moments, Peaks, Sums
+from planner.space.moments import Batch, Moments
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
 NEAR = (0.6, 1.7)
 """Numbers in flight, over those that are busy, among which cuts are told apart."""
+FEWER_PLACES = (0.8, 0.6, 0.4, 0.25, 0.15)
+"""Of as many sequences as fit by an even cut, what other cuts are taken to hold."""
 SLACK = 1e-12
 """Of a share of requests, within rounding."""
 
@@ -40,6 +42,7 @@ class Streams:
         self.meter = space.meter
         self.software = space.topology.software
         self._known: dict[Form, Load | None] = {}
+        self._kept: dict[tuple[Form, int], bool] = {}
 
     @cached_property
     def promised(self) -> list[tuple[Percentile, float]]:
@@ -68,7 +71,7 @@ class Streams:
         counts = np.tile(np.array(among, dtype=np.intp), len(forms))
         spans = [Span(form, 1, 1, 1) for form in each]
         figures = space.even(spans, self._batch(each, counts))
-        tables = self._tables(figures.moments, figures.sums, figures.peaks)
+        tables = self._tables(figures, np.array([form.stages for form in each]))
         parts = [table.reshape(len(forms), len(among)) for table in tables]
         return [
             self._load(int(most[place]), among, [part[place] for part in parts], figures.moments)
@@ -132,7 +135,8 @@ class Streams:
 
     def of_figures(self, most: int, among: Sequence[int], found: Sequence[Figures]) -> Load:
         """The load of a form whose figures are known among each number in flight."""
-        rows = [self._tables(one.moments, one.sums, one.peaks) for one in found]
+        stages = np.rint(found[0].chips / found[0].moments.split.chips).astype(np.intp)
+        rows = [self._tables(one, stages) for one in found]
         tables = [np.array([float(row[number]) for row in rows]) for number in range(len(rows[0]))]
         return self._load(most, among, tables, found[0].moments)
 
@@ -162,13 +166,17 @@ class Streams:
             high = np.where(open_yet & ~holds, middle, high)
         return low
 
-    def _tables(self, moments: Moments, sums: Sums, peaks: Peaks) -> list[Floats]:
+    def _tables(self, figures: Figures, stages: Ints) -> list[Floats]:
         """What a `Load` is made of, among each number in flight."""
+        moments, sums, peaks = figures.moments, figures.sums, figures.peaks
         times = self.meter.times(moments, sums, peaks, 0.0)
         turns = moments.batch.micro_batches * peaks.decode_s
         round_s = np.asarray(pipeline.cycle_s(sums.decode_s, turns))
         first_s = times.ttft_s - times.waiting_share * round_s
         prompt_s = self.meter.prompt_s(moments, peaks)
+        # What a prompt adds to a pass of others: on some stage, at least the mean of all.
+        added_s = moments.passes * (self.meter.counts @ moments.more) / stages
+        packed_s = added_s / moments.split.attention if moments.at.packs > 1 else prompt_s
         shape = np.shape(round_s)
         return [
             np.broadcast_to(one, shape)
@@ -180,13 +188,15 @@ class Streams:
                 prompt_s,
                 peaks.prefill_s,
                 times.waiting_share,
+                packed_s,
             )
         ]
 
     def _load(
         self, most: int, among: Sequence[int], tables: Sequence[Floats], moments: Moments
     ) -> Load:
-        rounds_s, tpots_s, cycles_s, first_s, prompt_s, pass_s, waiting = tables
+        rounds_s, tpots_s, cycles_s, first_s, prompt_s, pass_s, waiting, packed_s = tables
+        balanced = self.software.balances_prompts
         at = moments.at
         # Up to the first number that is no less than the most that fit, as a score has it.
         last = next((n for n, count in enumerate(among) if count >= most), len(among) - 1) + 1
@@ -195,6 +205,10 @@ class Streams:
             most=most,
             prompt_s=float(prompt_s[0]),
             first_s=float(first_s[0]),
+            packs=at.packs,
+            packed_s=float(packed_s[0]),
+            ranks=1 if balanced else moments.split.attention,
+            interruption_share=at.software.interruption_share,
             handed_rounds=float(waiting[last - 1]) - at.turn_share,
             turn_share=at.turn_share,
             felt_s=felt_s(at, float(pass_s[last - 1]), moments.split.attention),
@@ -213,12 +227,39 @@ class Streams:
         that are limited at the rate that is given, were every time the least that it can be."""
         if not self.promised or not self.space.rate:
             return True
+        key = form, replicas
+        if key not in self._kept:
+            self._kept[key] = self._keep(form, replicas)
+        return self._kept[key]
+
+    def _keep(self, form: Form, replicas: int) -> bool:
         load = self.load_of(form)
         if load is None:
             return False
         each = self.space.rate / (replicas or self.space.most_replicas(form) or 1)
         margins = self.space.margins.least(form.split, form.stages, 1, load.most)
-        return self.keeps(load.at(each), margins)
+        return self.may(form, load.at(each), margins)
+
+    def may(self, form: Form, load: Load, margins: Factors = NONE) -> bool:
+        """Whether some plan of a form with times no less keeps every promise.
+
+        Of several stages, cuts differ in how many sequences they hold. Where fewer find a place,
+        those have their later tokens sooner, so that is tried too.
+        """
+        if self.keeps(load, margins):
+            return True
+        later = any(one.field != "ttft_s" for one, _ in self.promised)
+        if form.stages == 1 or not later:
+            return False
+        return any(self.keeps(fewer, margins) for fewer in self.with_fewer_places(load))
+
+    @staticmethod
+    def with_fewer_places(load: Load) -> Iterator[Load]:
+        """The same with shares of the places, as long as they do."""
+        for share in FEWER_PLACES:
+            fewer = load.replace(most=max(1, math.floor(share * load.most)))
+            if fewer.load_fraction < 1.0:
+                yield fewer
 
     def value_at_one(self, form: Form) -> float:
         """Canonical value of what the greatest rate of requests makes best, of as many replicas of

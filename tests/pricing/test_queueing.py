@@ -1,24 +1,27 @@
-"""What a rate of requests brings about, against a server that is played through event by event."""
+"""What a rate of requests, or a number of clients, brings about, against an engine that is played
+through event by event."""
 
-import math
-import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import planner as pl
 from planner.pricing.deployment import Deployment
+from planner.pricing.loads import SCATTERED
 from planner.pricing.price_list import PriceList
-from planner.pricing.loads import SCATTERED, Load
 from planner.pricing.queueing import (
     batch_of,
     busy_sequences,
     load_of,
+    loop_of,
     most_requests_per_s,
 )
 from planner.pricing.schedule import scheduled
 from planner.pricing.served import Served
+from planner.pricing.stacks import machine_for
 from planner.pricing.timing import timing_of
+from planner.pricing.trailing import fresh_share
 from tests.by_hand import (
     attention,
     chain,
@@ -31,15 +34,16 @@ from tests.by_hand import (
     stage,
 )
 from tests.instances import tiny_chip, tiny_graph, tiny_moe, tiny_software, tiny_topology
+from tests.simulated import Engine, looped, streamed
 
 GRAPH = tiny_graph(4)
 MACHINE = tiny_topology(
     4, chip=tiny_chip(1e10), software=tiny_software(most_sequences=400, prefill_chunk_tokens=4096)
 )  # fmt: skip
-FELT = [(2000, 20), (2000, 60), (1000, 50)]
-"""Prompt and output tokens where a prompt takes long beside the later tokens of a request."""
-SIZES = [(200, 100), (50, 400), (1000, 200), (4000, 400)]
-"""Where it does not: both count, decode counts, prompts count, long ones count."""
+SIZES = [(200, 100), (50, 400), (1000, 200), (4000, 400), (2000, 60), (2000, 20), (2000, 5)]
+"""Prompt and output tokens where both count, where decode does, where prompts do; and where a prompt
+takes long beside the later tokens of a request, at last many times as long."""
+SHARES = (0.5, 0.9, 0.99)
 
 
 def plan_and_prices(graph=GRAPH, machine=MACHINE, **degrees):
@@ -59,89 +63,167 @@ def timed(plan, prices, workload, sequences):
     return timing_of(prices, plan, at)
 
 
-def played(
-    requests_per_s: float,
-    prompt_s: float,
-    steps_s: list[float],
-    later_tokens: int,
-    requests: int,
-    seed: int,
-):
-    """Times of requests at a server that takes prompts first, one by one, and else makes a token
-    for everybody in flight."""
-    dice = random.Random(seed)
-    clock, waiting, running = 0.0, [], []
-    coming = dice.expovariate(requests_per_s)
-    done: list[tuple[float, float, float]] = []
-    while len(done) < requests:
-        while coming <= clock:
-            waiting.append(coming)
-            coming += dice.expovariate(requests_per_s)
-        if waiting:
-            clock += prompt_s
-            running.append([waiting.pop(0), clock, later_tokens])
-        elif running:
-            clock += steps_s[len(running)]
-            for one in running:
-                one[2] -= 1
-            done += [
-                (first - came, (clock - first) / later_tokens, clock - came)
-                for came, first, left in running
-                if not left
-            ]
-            running = [one for one in running if one[2]]
-        else:
-            clock = coming
-    return dict(zip(SCATTERED, np.array(done[requests // 10 :]).T, strict=True))
+def played(deployment: Deployment) -> Engine:
+    """The engine that a plan describes, by what its passes take."""
+    at, most = deployment.schedule(deployment.plan.replicas), deployment.most_sequences
+    one = deployment.timing(at)
+    full = deployment.schedule(most * deployment.plan.replicas)
+    ranks = max(stage.attention_parallel for stage in deployment.plan.stages)
+    alone_s = at.prefill_passes * float(one.prefill.busy_s.max())
+    added_s = alone_s
+    if at.packs > 1:
+        own = float(fresh_share(full, full.others_prefills(ranks), full.micro_batches))
+        joined_s = at.prefill_passes * float(deployment.timing(full).joining.busy_s.max())
+        added_s = (joined_s - own * alone_s) / (1 - own)
+    first_s = one.ttft_s - one.queue_s - at.waiting_share * one.round_s
+    # Ranks that hold prompts back until each has one do as one of all their speed.
+    split = ranks if at.software.balances_prompts else 1
+    steps = {}
+
+    def step_s(sequences: int) -> float:
+        if sequences not in steps:
+            among = deployment.schedule(sequences * deployment.plan.replicas)
+            steps[sequences] = deployment.timing(among).round_s
+        return steps[sequences]
+
+    return Engine(
+        pass_s=lambda prompts: (alone_s + (prompts - 1) * added_s) / split,
+        step_s=step_s,
+        later_tokens=at.later_tokens,
+        places=most,
+        interruption_share=at.software.interruption_share,
+        packs=at.packs,
+        ranks=ranks // split,
+        overhead_s=first_s - alone_s / split,
+        handed_rounds=at.software.handover_rounds,
+    )
 
 
-def compared(prompt: int, output: int, load: float, requests: int, seed: int = 1):
-    """Predicted and played quantiles."""
-    plan, prices = plan_and_prices()
-    work = pl.Workload(requests_per_s=1.0, prompt_tokens=prompt, output_tokens=output)
-    rate = load * most_requests_per_s(in_service(prices, plan, work))
-    work = work.replace(requests_per_s=rate)
-    score = pl.score_plan(plan, GRAPH, MACHINE, work)
-    steps = [0.0, *(timed(plan, prices, work, n).decode.pass_s for n in range(1, 401))]
-    times = played(rate, timed(plan, prices, work, 1).prompt_s, steps, output - 1, requests, seed)
-    return score, times
+def errors(plan, graph, machine, size, load, requests) -> dict[tuple[str, float], float]:
+    """Predicted over played, less one, by field and probability."""
+    machine = machine_for(graph, machine)
+    work = pl.Workload(requests_per_s=1.0, prompt_tokens=size[0], output_tokens=size[1])
+    most = most_requests_per_s(in_service(PriceList(graph, machine), plan, work))
+    work = work.replace(requests_per_s=load * most)
+    score = pl.score_plan(plan, graph, machine, work)
+    engine = played(in_service(PriceList(graph, machine), plan, work))
+    times = streamed(engine, load * most / plan.replicas, requests)
+    return off(score, times)
 
 
-def errors(
-    prompt: int, output: int, load: float, requests: int, fields=SCATTERED
-) -> dict[tuple[str, float], float]:
-    """Predicted over played, less one, for each field and probability."""
-    score, times = compared(prompt, output, load, requests)
+def off(score, times, shares=SHARES) -> dict[tuple[str, float], float]:
     return {
         (field, share): score.percentile(field, share) / float(np.quantile(times[field], share)) - 1
-        for field in fields
-        for share in (0.5, 0.99)
+        for field in SCATTERED
+        for share in shares
     }
 
 
-@pytest.mark.parametrize("load", [0.2, 0.8])
-@pytest.mark.parametrize(("prompt", "output"), SIZES[:2])
-def test_percentiles_are_those_of_a_server_that_is_played_through(prompt, output, load):
-    assert max(map(abs, errors(prompt, output, load, 3000).values())) < 0.15
+def narrowed(most: int = 400, **software):
+    plain = {"prefill_chunk_tokens": 4096, "most_sequences": most}
+    return tiny_topology(4, chip=tiny_chip(1e10), software=tiny_software(**plain, **software))
+
+
+def worst(found: dict[tuple[str, float], float]) -> float:
+    return max(map(abs, found.values()))
+
+
+@pytest.mark.parametrize("load", [0.2, 0.7])
+@pytest.mark.parametrize("size", [SIZES[0], SIZES[4]])
+def test_percentiles_are_those_of_an_engine_that_is_played_through(size, load):
+    plan, _ = plan_and_prices()
+    assert worst(errors(plan, GRAPH, MACHINE, size, load, 10_000)) < 0.15
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("load", [0.1, 0.3, 0.5, 0.7, 0.8, 0.89])
-@pytest.mark.parametrize(("prompt", "output"), SIZES)
-def test_percentiles_hold_over_loads_and_sizes(prompt, output, load):
-    assert max(map(abs, errors(prompt, output, load, 6000).values())) < 0.25
+@pytest.mark.parametrize("load", [0.1, 0.3, 0.5, 0.7, 0.85])
+@pytest.mark.parametrize("size", SIZES)
+def test_percentiles_hold_over_loads_and_sizes(size, load):
+    plan, _ = plan_and_prices()
+    found = errors(plan, GRAPH, MACHINE, size, load, 30_000)
+    # Where prompts are nearly all of the work, one prompt more is a jump.
+    crowded = load > 0.8 and size[1] < 100
+    within = 0.55 if crowded else 0.22 if size[1] == 5 else 0.16
+    assert worst(found) < within, found
 
 
-@pytest.mark.parametrize(("prompt", "output"), FELT)
-def test_first_tokens_are_known_where_prompts_are_felt_and_later_ones_are_refused(prompt, output):
-    assert max(map(abs, errors(prompt, output, 0.6, 3000, ("ttft_s",)).values())) < 0.15
-    with pytest.raises(pl.InputError, match="prompt_tokens makes it"):
-        errors(prompt, output, 0.6, 100, ("tpot_s",))
+@pytest.mark.slow
+@pytest.mark.parametrize("load", [0.3, 0.7, 0.85])
+@pytest.mark.parametrize("size", [(1000, 200), (4000, 400), (2000, 20)])
+@pytest.mark.parametrize("software", ["vllm", "tensorrt-llm"])
+def test_percentiles_hold_on_stacks_that_mix_and_pack_prompts(software, size, load):
+    graph = pl.load_model("llama-3.1-70b")
+    machine = pl.load_topology("hgx-h100", chips=8, software=software)
+    plan = pl.uniform_plan(graph, machine, tensor_parallel=8)
+    found = errors(plan, graph, machine, size, load, 15_000)
+    assert worst(found) < 0.2, found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("load", [0.3, 0.7])
+@pytest.mark.parametrize("size", [(1000, 200), (4000, 400), (2000, 20)])
+def test_percentiles_hold_where_ranks_share_out_the_sequences(size, load):
+    graph = pl.load_model("deepseek-v3")
+    machine = pl.load_topology("hgx-h200", chips=8)
+    plan = pl.uniform_plan(graph, machine, data_parallel=8, expert_parallel=8)
+    found = errors(plan, graph, machine, size, load, 8_000)
+    assert worst(found) < 0.16, found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("load", [0.3, 0.7, 0.85])
+@pytest.mark.parametrize("size", SIZES[:4])
+def test_times_of_later_tokens_and_of_requests_hold_where_places_are_few(size, load):
+    machine = narrowed(most=8)
+    plan, _ = plan_and_prices(machine=machine)
+    found = errors(plan, GRAPH, machine, size, load, 30_000)
+    assert max(abs(found["tpot_s", share]) for share in SHARES) < 0.15, found
+    assert max(abs(found["request_s", share]) for share in SHARES) < 0.2, found
+
+
+@pytest.mark.parametrize("size", [SIZES[0], SIZES[4]])
+@pytest.mark.parametrize("clients", [16, 64])
+def test_clients_who_start_together_see_one_anothers_prompts(clients, size):
+    # All come at once, and are done at once: half of the prompts stand before one's own, the other
+    # half come before its second token.
+    machine = narrowed(burst_share=0.5, interruption_share=0.5)
+    plan, prices = plan_and_prices(machine=machine)
+    work = pl.Workload(batch_size=clients, prompt_tokens=size[0], output_tokens=size[1])
+    engine = replace(played(in_service(prices, plan, work)), interruption_share=1.0)
+    times = looped(engine, clients, 4_000)
+    score = pl.score_plan(plan, GRAPH, machine, work)
+    assert worst(off(score, times)) < 0.1
+
+
+def test_clients_who_start_one_after_the_other_come_at_any_time_of_a_round():
+    plan, prices = plan_and_prices()
+    work = pl.Workload(batch_size=4, prompt_tokens=1000, output_tokens=200)
+    score = pl.score_plan(plan, GRAPH, MACHINE, work)
+    engine = played(in_service(prices, plan, work))
+    times = looped(engine, 4, 2_000, apart_s=score.request_s)
+    assert worst(off(score, times)) < 0.1
+
+
+def test_clients_who_find_no_place_wait_as_long_as_is_said():
+    machine = narrowed(most=8, burst_share=0.5, interruption_share=0.5)
+    plan, prices = plan_and_prices(machine=machine)
+    work = pl.Workload(batch_size=24, prompt_tokens=200, output_tokens=100)
+    score = pl.score_plan(plan, GRAPH, machine, work)
+    assert score.queued == 16
+    engine = replace(played(in_service(prices, plan, work)), interruption_share=1.0)
+    times = looped(engine, 24, 4_000)
+    found = off(score, times, (0.5, 0.9))
+    assert worst(found) < 0.1, found
 
 
 @pytest.mark.parametrize("load", [0.2, 0.8])
-def test_means_are_those_of_a_server_that_is_played_through(load):
-    score, times = compared(200, 100, load, 3000)
+def test_means_are_those_of_an_engine_that_is_played_through(load):
+    plan, prices = plan_and_prices()
+    work = pl.Workload(requests_per_s=1.0, prompt_tokens=200, output_tokens=100)
+    rate = load * most_requests_per_s(in_service(prices, plan, work))
+    work = work.replace(requests_per_s=rate)
+    times = streamed(played(in_service(prices, plan, work)), rate, 10_000)
+    score = pl.score_plan(plan, GRAPH, MACHINE, work)
     for field in SCATTERED:
         assert getattr(score, field) == pytest.approx(times[field].mean(), rel=0.15)
 
@@ -215,30 +297,6 @@ def test_percentiles_grow_with_the_probability_and_with_the_rate():
         assert (np.diff(table, axis=0) >= -1e-12).all()
 
 
-def test_percentiles_end_where_the_load_comes_near_what_is_served():
-    plan, prices = plan_and_prices()
-    work = pl.Workload(requests_per_s=1.0, prompt_tokens=200, output_tokens=100)
-    near = work.replace(
-        requests_per_s=(MOST_LOAD + 0.02) * most_requests_per_s(in_service(prices, plan, work))
-    )
-    with pytest.raises(pl.InputError, match=r"up to 90 % [^\n]+ lower the rate"):
-        pl.score_plan(plan, GRAPH, MACHINE, near).percentile("ttft_s", 0.5)
-
-
-def test_percentiles_end_where_requests_wait_for_room_in_memory():
-    narrow = MACHINE.replace(software=MACHINE.software.replace(most_sequences=8))
-    plan, prices = plan_and_prices(machine=narrow)
-    work = pl.Workload(requests_per_s=1.0, prompt_tokens=200, output_tokens=100)
-    most = most_requests_per_s(in_service(prices, plan, work))
-    few, many = (
-        pl.score_plan(plan, GRAPH, narrow, work.replace(requests_per_s=share * most))
-        for share in (0.1, 0.8)
-    )
-    assert few.percentile("ttft_s", 0.99) > few.ttft_s
-    with pytest.raises(pl.InputError, match=r"wait for room in memory, [^\n]+ % of the time"):
-        many.percentile("ttft_s", 0.99)
-
-
 @pytest.mark.parametrize(("field", "share"), [("chips", 0.5), ("ttft_s", 0.0), ("ttft_s", 1.0)])
 def test_a_percentile_of_nothing_is_refused(field, share):
     plan, _ = plan_and_prices()
@@ -246,12 +304,6 @@ def test_a_percentile_of_nothing_is_refused(field, share):
         pl.score_plan(plan, GRAPH, MACHINE, pl.Workload(requests_per_s=1.0)).percentile(
             field, share
         )
-
-
-def test_without_a_rate_there_are_no_percentiles():
-    plan, _ = plan_and_prices()
-    with pytest.raises(pl.InputError, match="requests_per_s"):
-        pl.score_plan(plan, GRAPH, MACHINE, pl.Workload()).percentile("ttft_s", 0.5)
 
 
 def test_a_diffusion_model_has_no_rate_of_requests():
@@ -263,70 +315,6 @@ def test_a_diffusion_model_has_no_rate_of_requests():
 
 
 # ── On paper ──────────────────────────────────────────────────────────────────────────────────────
-
-
-def loaded(**changes) -> Load:
-    """One request every two seconds, each of which stays for two whoever else is there: 1 is in
-    flight on average. Among n a token takes n seconds."""
-    numbers = {
-        "requests_per_s": 0.5,
-        "most_requests_per_s": 1.0,
-        "prompt_s": 1.0,
-        "queue_s": 0.5,
-        "round_s": 0.0,
-        "unloaded_ttft_s": 10.0,
-        "later_tokens": 100,
-        "sequences": (1, 41),
-        "tpots_s": (1.0, 41.0),
-        "cycles_s": (2.0, 2.0),
-    }
-    return Load(**{**numbers, **changes})
-
-
-@pytest.mark.parametrize(
-    ("share", "among"), [(0.36, 1), (0.38, 2), (0.73, 2), (0.74, 3), (0.91, 3), (0.93, 4)]
-)
-def test_a_request_finds_as_many_others_as_poisson_says(share, among):
-    # 0, 1, 2 others with probability 1/e, 1/e, 1/2e: sums of 0.368, 0.736, 0.920.
-    assert loaded().percentile("tpot_s", share) == among
-
-
-def test_half_of_all_find_nobody_before_them_and_one_in_a_hundred_waits_long():
-    # The tail of equal services at a load of one half: 0.661 e^(-1.2564 t).
-    assert loaded().percentile("ttft_s", 0.4) == pytest.approx(10.0, abs=1e-6)
-    assert loaded().percentile("ttft_s", 0.99) == pytest.approx(
-        10 + math.log(66.1) / 1.2564, rel=1e-3
-    )
-
-
-def test_a_request_comes_at_any_time_of_a_round():
-    idle = loaded(requests_per_s=1e-9, round_s=8.0, queue_s=0.0)
-    for share in (0.25, 0.5, 0.75):
-        assert idle.percentile("ttft_s", share) == pytest.approx(10 + 8 * share, abs=8 / 32)
-    # Alone, its hundred tokens take a hundred seconds more.
-    assert idle.percentile("request_s", 0.5) == pytest.approx(110 + 4, abs=8 / 32)
-    assert idle.percentile("tpot_s", 0.99) == 1.0
-
-
-def test_a_load_says_where_its_percentiles_end():
-    assert loaded().load_fraction == 0.5
-    assert loaded(later_tokens=8).prompt_share == 0.125
-    assert loaded(later_tokens=7).percentile("tpot_s", 0.5) == 2.0  # a prompt takes a seventh
-    with pytest.raises(pl.InputError, match="makes it 17 %"):
-        loaded(later_tokens=6).percentile("tpot_s", 0.5)
-    assert loaded(later_tokens=6).percentile("ttft_s", 0.4) == pytest.approx(10.0)
-    assert loaded(most_requests_per_s=0.5 / 0.9).load_fraction <= MOST_LOAD
-    with pytest.raises(pl.InputError, match=r"92\.6 % of it"):
-        loaded(most_requests_per_s=0.54).percentile("ttft_s", 0.5)
-    with pytest.raises(pl.InputError, match="ask for ttft_s"):
-        loaded(later_tokens=0).percentile("request_s", 0.5)
-    with pytest.raises(pl.InputError, match="ask for tpot_s"):
-        loaded(prompt_s=0.0).percentile("ttft_s", 0.5)
-    # 1 in flight on average: five places are full 0.3 % of the time, 0.6 % with those that wait;
-    # six places a tenth of it.
-    with pytest.raises(pl.InputError, match=r"full 0.6 % of the time"):
-        loaded(sequences=(1, 5), tpots_s=(1.0, 5.0)).percentile("tpot_s", 0.5)
-    assert loaded(sequences=(1, 6), tpots_s=(1.0, 6.0)).percentile("tpot_s", 0.5) == 2.0
 
 
 SMALL = chain(layer("a", matmul()), layer("b", attention()), layer("c", head(), kind="head"))
@@ -354,16 +342,21 @@ def test_what_is_served_is_bound_by_rounds_and_by_prompts():
     four = timed(plan, prices, work, 4)
     assert four.cycle_s == pytest.approx(stays_s(4))
     assert most_requests_per_s(in_service(prices, plan, work)) == pytest.approx(2 * 4 / stays_s(4))
-    at = scheduled(work, machine.software, batch_size=2, replicas=2, micro_batches=1)
-    load = load_of(in_service(prices, plan, work), at, timed(plan, prices, work, 1))
-    assert (load.requests_per_s, load.prompt_s, load.later_tokens) == (5e-4, 78.0, 2)
+    load = load_of(in_service(prices, plan, work), in_service(prices, plan, work).schedule(2))
+    assert (load.requests_per_s, load.prompt_s, load.packed_s, load.later_tokens) == (
+        5e-4,
+        78.0,
+        78.0,
+        2,
+    )
+    assert (load.most, load.packs, load.ranks, load.interruption_share) == (4, 1, 1, 0.5)
     assert load.most_requests_per_s == pytest.approx(4 / stays_s(4))
-    assert load.round_s == 59.0
-    assert load.unloaded_ttft_s == pytest.approx(78.0)
-    assert load.queue_s == pytest.approx(5e-4 * 78 * 78 / (2 * (1 - 5e-4 * 78)))
-    assert load.sequences == (1, 2, 4)
-    assert load.cycles_s == pytest.approx([stays_s(n) for n in (1, 2, 4)])
-    assert load.tpots_s == pytest.approx([20 + 36 * n + 3 + n * 39 / 2 for n in (1, 2, 4)])
+    assert load.first_s == pytest.approx(78.0)
+    assert (load.turn_share, load.handed_rounds, load.felt_s) == (0.5, 0.0, 39.0)
+    assert load.sequences == (1, 2, 3, 4)
+    assert load.rounds_s == pytest.approx([23 + 36 * n for n in (1, 2, 3, 4)])
+    assert load.cycles_s == pytest.approx([stays_s(n) for n in (1, 2, 3, 4)])
+    assert load.tpots_s == pytest.approx([20 + 36 * n + 3 + n * 39 / 2 for n in (1, 2, 3, 4)])
     # The fewest that leave as fast as they come: with one in flight stays_s(1) × rate must be at
     # most one.
     for count in (1, 2, 3, 4):
@@ -387,3 +380,21 @@ def test_a_prefill_pool_serves_a_prompt_after_the_other():
     assert most_requests_per_s(in_service(prices, plan, rated)) == pytest.approx(2 / 78)
     assert busy_sequences(in_service(prices, plan, rated)) == 1
     assert busy_sequences(in_service(prices, plan, work.replace(requests_per_s=2.01 / 78))) == 0
+
+
+def test_a_loop_is_made_of_a_round_and_of_the_prompts_of_others():
+    large = round_chip().memory[0].replace(capacity_bytes=1e5)
+    shares = {"most_sequences": 4, "interruption_share": 0.5, "burst_share": 0.25}
+    machine = round_machine(1, chip=round_chip(memory=(large,)), software=shares)
+    work = pl.Workload(batch_size=3, prompt_tokens=4, output_tokens=3)
+    served = in_service(PriceList(SMALL, machine), plan_of(stage("a", "b", "c")), work)
+    loop = loop_of(served.schedule(3), served.timing(served.schedule(3)))
+    # A round of three takes 131 s, two others' prompts 156 s: up to half of them stand before it,
+    # and two thirds of the others, 104 s at most, come between its two tokens.
+    assert loop.ttft_s.least_s == pytest.approx(78.0)
+    assert {loop.ttft_s.one_s, loop.ttft_s.other_s} == {131.0, 78.0}
+    assert loop.tpot_s.least_s == pytest.approx(131.0 + 52 / 2)
+    assert loop.tpot_s.one_s == pytest.approx(52 / 2)
+    assert loop.request_s.least_s == pytest.approx(78.0 + 2 * 131.0 + 104.0)
+    assert loop.request_s.one_s == pytest.approx(131.0)
+    assert loop.request_s.other_s == pytest.approx(78.0 - 52.0)

@@ -201,7 +201,7 @@ def loaded(rate):
 
 
 def test_a_percentile_is_as_unsure_as_the_mean_and_more_so_near_what_can_be_served():
-    light, heavy = loaded(0.01), loaded(0.1)
+    light, heavy = loaded(1.0), loaded(1000.0)
     for score in (light, heavy):
         middle = score.percentile("ttft_s", 0.99)
         low, high = score.percentile_interval("ttft_s", 0.99)
@@ -226,8 +226,12 @@ def test_a_percentile_has_no_upper_end_where_a_slower_replica_cannot_serve_what_
 
 
 def test_percentiles_are_those_of_the_load():
-    score = scored(tiny_topology(4, chip=tiny_chip(1e10)), batch_size=None, requests_per_s=0.1)
+    score = scored(tiny_topology(4, chip=tiny_chip(1e10)), batch_size=None, requests_per_s=1000.0)
     assert score.percentile("ttft_s", 0.9) == score.load.percentile("ttft_s", 0.9)
     assert score.percentile("ttft_s", 0.9) != score.load.percentile("ttft_s", 0.2)
-    with pytest.raises(pl.InputError, match="percentiles need a rate"):
-        measured_on().percentile("ttft_s", 0.9)
+    closed = measured_on()
+    assert closed.percentile("ttft_s", 0.9) == closed.load.percentile("ttft_s", 0.9)
+    low, high = closed.percentile_interval("request_s", 0.9)
+    assert low < closed.percentile("request_s", 0.9) < high
+    with pytest.raises(pl.InputError, match="percentiles are of requests to a language model"):
+        closed.replace(load=None).percentile("ttft_s", 0.9)
