@@ -35,6 +35,8 @@ IMPROVES = 1 - 0.6 * MILLIONTH
 its integers."""
 AT_ONCE = 12
 """Rows in one model, at most."""
+FEW, MANY = 8, 256
+"""Rows whose replicas are told apart together."""
 LOOKS = 8
 """Rows whose even cut is scored before anything is proved."""
 
@@ -64,7 +66,7 @@ class Hunt:
         """`hopeless`: a canonical value above which no plan is of use; `chips`: only rows that hold
         so many."""
         self.table = table
-        self.blocks = blocks
+        self.blocks = list(blocks)
         self.deadline = deadline
         self.hopeless = hopeless
         self.seed = seed
@@ -74,9 +76,17 @@ class Hunt:
         """Bound of all rows that CP-SAT has looked at."""
         self.open = [block.bounds.copy() for block in blocks]
         """The bounds, infinite where that is done."""
-        if chips is not None:
-            for block, bounds in zip(blocks, self.open, strict=True):
-                bounds[block.rows.chips != chips] = math.inf
+        self.chips = chips
+        for block, bounds in zip(blocks, self.open, strict=True):
+            self._leave_out(block.rows, bounds)
+
+    def _leave_out(self, rows: Rows, bounds: Floats) -> None:
+        """Rows that do not hold as many chips as are asked for."""
+        if self.chips is None:
+            return
+        replicas = self.chips // rows.chips_of_replica
+        may = (replicas >= rows.replicas) & (replicas <= rows.most_replicas)
+        bounds[~may | (replicas * rows.chips_of_replica != self.chips)] = math.inf
 
     @property
     def goal(self) -> float:
@@ -97,15 +107,33 @@ class Hunt:
     def look_at_even_cuts(self) -> None:
         """Score the even cut of a few rows, so that there is a plan from the first moment on."""
         graph = self.table.graph
+        for _ in range(LOOKS):
+            for _, number, _ in self._first(1):
+                self._tell_apart(number, FEW)
         for _, number, row in self._first(LOOKS):
             rows = self.blocks[number].rows
             stages = int(rows.stages[row])
-            borders = [0, len(graph.layers)]
-            if stages > 1:
-                if stages > len(graph.inner_positions):
-                    continue
-                borders = even_cut(graph, stages)
+            if not rows.is_apart or stages > max(1, len(graph.inner_positions)):
+                continue
+            borders = even_cut(graph, stages) if stages > 1 else [0, len(graph.layers)]
             self._offer(self.table.to_plan(rows, row, borders))
+
+    def _tell_apart(self, number: int, count: int) -> bool:
+        """Whether the rows of a block had to be told apart, so many of the most promising ones
+        for now."""
+        rows = self.blocks[number].rows
+        bounds = self.open[number]
+        if rows.is_apart:
+            return False
+        best = np.argsort(bounds, kind="stable")[:count]
+        best = best[bounds[best] < self.goal]
+        every = self.table.apart(rows.some(best))
+        bounds[best] = math.inf
+        found = Priced(self.table, every).bounds()
+        self._leave_out(every, found)
+        self.blocks.append(Block(every, found))
+        self.open.append(found.copy())
+        return True
 
     def _first(self, count: int) -> list[tuple[float, int, int]]:
         """Bound, block and row of those with the least bounds, ascending."""
@@ -125,6 +153,8 @@ class Hunt:
         if not first or first[0][0] >= goal:
             return False
         _, number, row = first[0]
+        if self._tell_apart(number, MANY if self.looked_at else FEW):
+            return True
         rows = self.blocks[number].rows
         bounds = self.open[number]
         alike = np.flatnonzero((rows.stages == rows.stages[row]) & (bounds < goal))
@@ -284,8 +314,7 @@ class RowSearch(Course[Plan]):
         """Of the plans that are as good as the best, the best of those with the fewest chips."""
         assert self.best.plan is not None
         far = self.best.value * (1 + self.as_good)
-        held = [np.unique(block.rows.chips[block.bounds <= far]) for block in blocks]
-        for chips in np.unique(np.concatenate(held)).tolist():
+        for chips in _held_by(blocks, far):
             if chips >= self.best.plan.chips or time.monotonic() >= self.deadline:
                 return
             hunt = self._hunt(blocks, far, chips)
@@ -294,6 +323,17 @@ class RowSearch(Course[Plan]):
             if hunt.best.plan is not None:
                 self.best = hunt.best
                 return
+
+
+def _held_by(blocks: list[Block], far: float) -> list[int]:
+    """Numbers of chips that rows hold whose bounds are no higher than that, ascending."""
+    found: set[int] = set()
+    for block in blocks:
+        rows = block.rows.some(np.flatnonzero(block.bounds <= far))
+        columns = rows.chips_of_replica, rows.replicas, rows.most_replicas
+        for each, fewest, most in np.unique(np.stack(columns, axis=1), axis=0).tolist():
+            found.update(each * replicas for replicas in range(fewest, most + 1))
+    return sorted(found)
 
 
 def stated_of(priced: Priced) -> Stated:

@@ -6,9 +6,9 @@ the layers of each kind on the peaks of a stage, and each field as a `Cost` of t
 what CP-SAT proves a result with, so it shares with the search only the list of forms.
 """
 
-import math
+import copy
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import numpy as np
@@ -38,7 +38,7 @@ from planner.pricing.trailing import (
     met_share,
     synchronised,
 )
-from planner.solver.rows.costs import Cost, Way, fixed_cost, longest_of, peak_way
+from planner.solver.rows.costs import Cost, Way, longest_of
 from planner.space.candidates import Candidates
 from planner.space.forms import Batches, Form, forms_of
 
@@ -49,6 +49,7 @@ DECODE, PREFILL, OTHERS, TURN, BEHIND, NEEDED = range(6)
 """Peaks: a decode pass; a pass of a prompt; the prompts of all others; a round's turn with what it
 loses to prompts; what a round meets behind the first chunk of a prompt; memory of a chip."""
 PEAKS = 6
+ANY = -1
 SLACK = 1 + 1e-12
 """Limits are kept up to this much, relative."""
 
@@ -62,13 +63,18 @@ class Rows:
     form: Ints
     """Number of the form of each row."""
     replicas: Ints
+    most_replicas: Ints
+    """Rows for any number of replicas from the one to the other are told apart in `apart`."""
     sequences: Ints
-    """Of a replica, as are the two that follow."""
+    """Of a replica."""
+    most_sequences: Ints
+    """Rows up to so many are told apart in `apart` too: no rank has more to do."""
     micro_batches: Ints
     micro_sequences: Ints
     """In the largest micro-batch."""
     draw: Ints
-    """Which bound on what a chip draws counts energy; the least of them is what a plan draws."""
+    """Which bound on what a chip draws counts energy, the least of which is what a plan draws; ANY
+    before they are told apart."""
 
     def __len__(self) -> int:
         return len(self.form)
@@ -83,6 +89,13 @@ class Rows:
         return Rows(self.split, self.forms, **kept)
 
     @property
+    def is_apart(self) -> bool:
+        """Whether every row has one number of replicas, and one bound on what is drawn."""
+        one_batch = (self.sequences == self.most_sequences).all()
+        one_number = (self.replicas == self.most_replicas).all()
+        return bool(one_batch and one_number and (self.draw != ANY).all())
+
+    @property
     def stages(self) -> Ints:
         """Of each row."""
         return np.array([form.stages for form in self.forms], dtype=np.intp)[self.form]
@@ -90,9 +103,12 @@ class Rows:
     @property
     def chips(self) -> Ints:
         """Held by each row, replicas and all."""
-        return np.array([form.chips for form in self.forms], dtype=np.intp)[
-            self.form
-        ] * self.replicas
+        return self.chips_of_replica * self.replicas
+
+    @property
+    def chips_of_replica(self) -> Ints:
+        """Of each row."""
+        return np.array([form.chips for form in self.forms], dtype=np.intp)[self.form]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +142,7 @@ class Table:
         self.limits = tuple(
             (name, candidates.canonical(name, value) * SLACK) for name, value in candidates.limits
         )
+        self._schedules: dict[tuple[int, int, int], Schedule] = {}
         self.draws = candidates.draws if self._draws_count else candidates.draws[:1]
         self._refuse()
 
@@ -167,64 +184,93 @@ class Table:
                 yield self._block(forms)
 
     def _block(self, forms: Sequence[Form]) -> Rows:
-        columns: list[list[Ints]] = [[] for _ in range(6)]
+        columns: list[list[Ints]] = [[] for _ in range(7)]
         for number, form in enumerate(forms):
-            replicas, *batch = self._of_form(form)
-            every = [np.full(len(replicas), number), replicas, *batch]
-            for draw in range(max(1, len(self.draws))):
-                drawn = [*every, np.full(len(replicas), draw)]
-                for column, one in zip(columns, drawn, strict=True):
-                    column.append(np.asarray(one, dtype=np.intp))
-        return Rows(forms[0].split, tuple(forms), *(np.concatenate(one) for one in columns))
+            every = self._of_form(form)
+            every = (np.full(len(every[0]), number), *every)
+            for column, one in zip(columns, every, strict=True):
+                column.append(np.asarray(one, dtype=np.intp))
+        joined = [np.concatenate(one) for one in columns]
+        draw = np.full(len(joined[0]), ANY if len(self.draws) > 1 else 0)
+        return Rows(forms[0].split, tuple(forms), *joined, draw=draw)
 
-    def _of_form(self, form: Form) -> tuple[Ints, Ints, Ints, Ints]:
-        """Replicas, sequences, micro-batches and sequences in each, of the rows of a form."""
+    def _of_form(self, form: Form) -> tuple[Ints, ...]:
+        """Fewest and most replicas, fewest and most sequences, micro-batches and sequences in each,
+        of the rows of a form."""
         given = self.workload.batch_size
         if given is not None:
             replicas = np.arange(1, min(given, form.most_replicas) + 1)
             sequences = -(-given // replicas)
             kept = (sequences <= self._most(form)) & (sequences >= form.in_flight)
-            return self._held(form, replicas[kept], sequences[kept])
-        every = np.arange(1, form.most_replicas + 1)
-        if self.workload.phase == "prefill":
-            one = np.ones(len(every), dtype=np.intp)
-            return every, one, one, one
-        sequences, micro_batches, each = self._open(form)
-        often = len(sequences)
-        replicas = np.repeat(every, often)
-        batch = (np.tile(one, len(every)) for one in (sequences, micro_batches, each))
-        return (replicas, *batch)
+            replicas = replicas[kept]
+            sequences = sequences[kept]
+            return replicas, replicas, sequences, sequences, *self._held(form, sequences)
+        one = np.ones(1, dtype=np.intp)
+        is_pool = self.workload.phase == "prefill"
+        batch = (one, one, one, one) if is_pool else self._open(form)
+        fewest = np.ones(len(batch[0]), dtype=np.intp)
+        return fewest, form.most_replicas * fewest, *batch
+
+    def apart(self, rows: Rows) -> Rows:
+        """The same, one for each number of replicas and each bound on what is drawn."""
+        often = rows.most_replicas - rows.replicas + 1
+        whole = rows.some(np.repeat(np.arange(len(rows)), often))
+        replicas = whole.replicas + _places(often)
+        whole = replace(whole, replicas=replicas, most_replicas=replicas)
+        often = whole.most_sequences - whole.sequences + 1
+        if (often > 1).any():
+            whole = whole.some(np.repeat(np.arange(len(whole)), often))
+            sequences = whole.sequences + _places(often)
+            each = -(-sequences // whole.micro_batches)
+            whole = replace(
+                whole, sequences=sequences, most_sequences=sequences, micro_sequences=each
+            )
+        if not (rows.draw == ANY).any():
+            return whole
+        draws = len(self.draws)
+        each = whole.some(np.repeat(np.arange(len(whole)), draws))
+        return replace(each, draw=np.tile(np.arange(draws), len(whole)))
 
     def _most(self, form: Form) -> int:
         """Sequences that a replica takes."""
         return self.software.most_sequences * form.split.attention
 
-    def _open(self, form: Form) -> tuple[Ints, Ints, Ints]:
-        """All batches of a replica; where a rate brings them about, those of like parts."""
+    def _open(self, form: Form) -> tuple[Ints, ...]:
+        """All batches of a replica: those in which no rank has more to do together; where a rate
+        brings them about, those of like parts."""
         first = max(1, form.in_flight)
         sequences = np.arange(first, self._most(form) + 1)
-        if not self.rate:
-            return self._held(form, sequences, sequences)[1:]
         most = Batches(self.software.engine, form.stages, form.in_flight).most_in_flight
+        if not self.rate:
+            micro_batches, _ = self._held(form, sequences)
+            on_rank = -(-sequences // form.split.attention)
+            differs = (np.diff(micro_batches) > 0) | (np.diff(on_rank) > 0)
+            starts = np.flatnonzero(np.concatenate([[True], differs]))
+            ends = np.concatenate([starts[1:] - 1, [len(sequences) - 1]])
+            return sequences[starts], sequences[ends], *self._held(form, sequences[starts])
         if most is None:
-            return sequences, sequences, np.ones_like(sequences)
+            return sequences, sequences, sequences, np.ones_like(sequences)
         few = np.arange(first, min(most, self._most(form) + 1))
         each = np.arange(1, self._most(form) // most + 1)
         micro_batches = np.concatenate([few, np.full(len(each), most)])
         sizes = np.concatenate([np.ones_like(few), each])
-        return micro_batches * sizes, micro_batches, sizes
+        held = micro_batches * sizes
+        return held, held, micro_batches, sizes
 
-    def _held(self, form: Form, replicas: Ints, sequences: Ints) -> tuple[Ints, Ints, Ints, Ints]:
-        """The same with sequences cut as the engine cuts them."""
+    def _held(self, form: Form, sequences: Ints) -> tuple[Ints, Ints]:
+        """Micro-batches as the engine makes them, and sequences in each."""
         most = Batches(self.software.engine, form.stages, form.in_flight).most_in_flight
         micro_batches = sequences if most is None else np.minimum(most, sequences)
-        return replicas, sequences, micro_batches, -(-sequences // micro_batches)
+        return micro_batches, -(-sequences // micro_batches)
 
     # ── Prices ───────────────────────────────────────────────────────────────────────────────
 
     def schedule(self, sequences: int, micro_batches: int, each: int) -> Schedule:
         """The passes of a replica."""
-        return schedule_of(self.workload, self.software, sequences, micro_batches, each)
+        key = sequences, micro_batches, each
+        if key not in self._schedules:
+            self._schedules[key] = schedule_of(self.workload, self.software, *key)
+        return self._schedules[key]
 
     def priced(self, split: Split, steps: Sequence[Step]) -> Floats:
         """Seconds of one layer of each kind in each step, shape (kinds, steps)."""
@@ -262,6 +308,11 @@ class Table:
             batch_size=held if is_open and not self.rate else None,
             space="engine",
         )
+
+
+def _places(often: Ints) -> Ints:
+    """0, 1, 2, … for each of some runs of such lengths, one behind the other."""
+    return np.asarray(np.arange(often.sum()) - np.repeat(np.cumsum(often) - often, often))
 
 
 def segments_of(candidates: Candidates) -> Segments:
@@ -304,19 +355,35 @@ class Priced:
     # ── Passes ───────────────────────────────────────────────────────────────────────────────
 
     def _schedules(self) -> None:
-        """The schedules that differ, and which of them each row has."""
+        """The schedules that differ, and which of them each row has.
+
+        Sequences are shared out whole, so that a pass takes as long as one in which every rank has
+        as many as the busiest one: what is in flight is rounded up to that, but for memory.
+        """
         rows = self.rows
         workload = self.table.workload
+        ranks = self.split.attention
         one_by_one = workload.arrivals == "steady" or workload.phase == "prefill"
-        keys = np.stack([rows.sequences, rows.micro_batches, rows.micro_sequences], axis=1)
+        sizes = ranks * -(-rows.micro_sequences // ranks)
         if one_by_one:  # then the size of a micro-batch says all
-            keys[:, 0] = rows.micro_sequences
-            keys[:, 1] = 1
-        distinct, index = np.unique(keys, axis=0, return_inverse=True)
-        self.index = index.reshape(-1)
+            sizes, self.index = np.unique(sizes, return_inverse=True)
+            distinct = np.stack([sizes, np.ones_like(sizes), sizes], axis=1)
+        else:
+            keys = np.stack([rows.sequences, rows.micro_batches, sizes], axis=1)
+            distinct, index = np.unique(keys, axis=0, return_inverse=True)
+            self.index = index.reshape(-1)
         self.each = [self.table.schedule(*key) for key in distinct.tolist()]
         self.at = self.each[0]
         self.passes = np.array([at.prefill_passes for at in self.each])[self.index]
+        if workload.phase == "prefill":
+            self.most_tokens = np.full(len(rows), self.at.most_tokens)
+            self.verified = np.full(len(rows), self.at.decode.rows)
+            return
+        # Of a pass of prompts, whatever the micro-batches: what a schedule of single ones has.
+        self.verified = rows.micro_sequences * (1.0 + workload.drafted_tokens)
+        alone = [(1, 1, 1)] if one_by_one else [(key[0], key[0], 1) for key in distinct.tolist()]
+        prompts = np.array([self.table.schedule(*key).most_tokens for key in alone])
+        self.most_tokens = np.maximum(prompts[self.index] if len(prompts) > 1 else prompts[0], self.verified)
 
     def _of_each(self, figure: Callable[[Schedule], float]) -> Floats:
         """A figure of the schedule of each row."""
@@ -399,7 +466,8 @@ class Priced:
         nothing = np.zeros(len(self.rows))
         self.each_layer = self._on_peaks(self.decode, self.prefill, self.more, self._memory())
         added = np.asarray(self.at.added(self.prompt_host, self.prompt_host))
-        logits = self._bytes_of_each(self.table.served.logits_bytes)
+        workload = self.table.workload
+        logits = self.table.prices.logits_bytes(self.split, workload, self._tokens, self.verified)
         self.last = self._on_peaks(self.host, self.prompt_host, added, logits)
         self.floor = np.zeros((PEAKS, len(self.rows)))
         self.sums = np.stack([
@@ -440,20 +508,17 @@ class Priced:
         readers = [graph.kind_of_layer[reader] for reader, _ in self.table.candidates.tied]
         return float(holdings.tied_bytes[readers].sum()) * (self.stages == 1)
 
+    @property
+    def _tokens(self) -> Floats:
+        """In any pass, at the most."""
+        return np.asarray(self.most_tokens / self.table.graph.passes_per_step)
+
     @cached_property
     def buffers(self) -> Floats:
         """On every stage. [B]"""
-        return self._bytes_of_each(self.table.served.buffer_bytes)
-
-    def _bytes_of_each(self, bytes_of: Callable[[Split, Schedule], float]) -> Floats:
-        known: dict[tuple[float, float], float] = {}
-        found = []
-        for at in self.each:
-            key = at.most_tokens, at.decode.rows
-            if key not in known:
-                known[key] = bytes_of(self.split, at)
-            found.append(known[key])
-        return np.array(found)[self.index]
+        prices = self.table.prices
+        buffers = prices.activation_bytes(self.split, self.table.workload, self._tokens)
+        return np.asarray(buffers + prices.workspace_bytes(self.split))
 
     @property
     def most(self) -> Floats:
@@ -488,17 +553,17 @@ class Priced:
 
     # ── Fields ───────────────────────────────────────────────────────────────────────────────
 
+    def _of_all(self, values: Floats | float) -> Floats:
+        return np.asarray(values + np.zeros(len(self.rows)))
+
     def _peak(self, number: int, weights: Floats | float) -> Cost:
-        return Cost(peak_way(number, weights + np.zeros(len(self.rows)), PEAKS))
+        return Cost(self._way(0.0, (number, weights)))
 
     def _fixed(self, values: Floats | float) -> Cost:
-        return fixed_cost(values + np.zeros(len(self.rows)), PEAKS)
+        return Cost(self._way(values))
 
-    def _way(self, fixed: Floats, *peaks: tuple[int, Floats | float]) -> Way:
-        way = self._fixed(fixed).base
-        for number, weights in peaks:
-            way = way.plus(self._peak(number, weights).base)
-        return way
+    def _way(self, fixed: Floats | float, *peaks: tuple[int, Floats | float]) -> Way:
+        return Way(self._of_all(fixed), {number: self._of_all(one) for number, one in peaks})
 
     @cached_property
     def tpot(self) -> Cost:
@@ -513,7 +578,7 @@ class Priced:
         held_up = trails * self.met * slower
         ways = [
             self._way(passing),
-            self._way(0.0 * passing, (TURN, 1.0)),
+            self._way(0.0, (TURN, 1.0)),
             self._way(trails * quiet * passing + held_up, behind),
             self._way(held_up, (DECODE, trails * quiet * turns), behind),
         ]
@@ -528,7 +593,7 @@ class Priced:
         runs = self.passes > 0
         others = others_in_flight(self.table.workload, self.rows.sequences.astype(float))
         rounds = np.asarray(at.waiting_among(np.maximum(0.0, others))) + 0.0 * passing
-        turn = self._way(0.0 * passing, (DECODE, self.rows.micro_batches))
+        turn = self._way(0.0, (DECODE, self.rows.micro_batches))
         found = longest_of([self._way(passing), turn]).times(rounds)
         found = found.plus(self._fixed(at.request_overhead_s + runs * prompt))
         found = found.plus(self._peak(OTHERS, at.burst_share))
@@ -561,7 +626,7 @@ class Priced:
         # Near what a replica can serve the wait grows without end: only what was touched is told.
         points = [first, *(np.minimum(more * first, 0.9 * most) for more in (1.02, 1.1, 1.4))]
         points += [] if self.touched is None else list(self.touched)
-        ways = [self._fixed(0.0).base]
+        ways = [self._way(0.0)]
         for point in points:
             work = np.minimum(point, most) * share
             room = np.maximum(1.0 - each * work, 0.1 * (1.0 - FULL))
@@ -577,7 +642,7 @@ class Priced:
         if workload.batch_size is not None:
             served = workload.taken_share * workload.batch_size
             return np.full(len(self.rows), served * workload.output_tokens)
-        return self.rows.replicas * self.rows.sequences * float(workload.output_tokens)
+        return self.rows.replicas * self.rows.most_sequences * float(workload.output_tokens)
 
     @property
     def held_chips(self) -> Floats:
@@ -631,7 +696,7 @@ class Priced:
         found = self.cycle.times(idle * held / self.tokens)
         if not busy.any():
             return found
-        active = self._over_cycle(self._activity)[0] * self.rows.replicas
+        active = self.active * self.rows.replicas
         return found.plus(self._fixed(busy * active / self.tokens))
 
     def _usd(self) -> Cost:
@@ -648,48 +713,80 @@ class Priced:
             peak_flop_per_s(self.table.graph, topology),
             topology.chip.memory[0].bandwidth_bytes_per_s,
         )[number]
-        useful = self._over_cycle(self._usefulness)[number] * self.rows.replicas
+        most = self.rows.most_sequences
+        useful = self._over_cycle(self._useful, self.at.tokens_per_pass, most)[number]
+        useful = useful * self.rows.replicas
         return self.cycle.times(self.rows.chips * peak / useful)
 
-    def _activity(self, steps: list[Step], _: list[Step]) -> Floats:
-        active = self.table.counts @ self.table.prices.active_kinds_s(steps)
-        return np.asarray(active)[None]
+    @cached_property
+    def active(self) -> Floats:
+        """What the power of a replica's chips follows, over a cycle. [s]"""
 
-    def _usefulness(self, steps: list[Step], kept: list[Step]) -> Floats:
-        return np.stack(useful_steps(self.table.graph, kept))
+        def activity(steps: list[Step]) -> Floats:
+            active = self.table.counts @ self.table.prices.active_kinds_s(steps)
+            return np.asarray(active)[None]
 
-    def _over_cycle(self, of_steps: Callable[[list[Step], list[Step]], Floats]) -> Floats:
-        """What the passes of a replica add up to in a cycle, shape (figures, rows); `of_steps`
-        tells it of steps, and has them too without tokens that are drafted in vain."""
+        drafted = self.table.workload.drafted_tokens
+        return np.asarray(self._over_cycle(activity, 1.0 + drafted, self.rows.sequences)[0])
+
+    def _useful(self, steps: list[Step]) -> Floats:
+        """Operations and bytes that count as useful, shape (2, steps)."""
+        return np.stack(useful_steps(self.table.graph, steps))
+
+    def _over_cycle(
+        self, of_steps: Callable[[list[Step]], Floats], kept: float, sequences: Ints
+    ) -> Floats:
+        """What the passes of a replica with so many sequences add up to in a cycle, shape (figures,
+        rows); `kept`: how many of the tokens of a decode pass count, for each sequence."""
         rows = self.rows
-        pairs = np.stack([self.index, rows.sequences, rows.micro_batches], axis=1)
-        distinct, index = np.unique(pairs, axis=0, return_inverse=True)
-        steps: list[Step] = []
-        useful: list[Step] = []
-        often: list[tuple[float, float, float]] = []
-        for number, sequences, micro_batches in distinct.tolist():
-            at = self.each[number]
-            mean = sequences / micro_batches
-            share = mean / at.decode.sequences
-            decode = at.decode._replace(tokens=at.decode.tokens * share, sequences=mean)
-            steps += [at.prefill, at.packed, decode]
-            useful += [at.prefill, at.packed, decode._replace(tokens=mean * at.tokens_per_pass)]
-            one, full = packing_of(at, float(sequences))
-            requests = sequences if self.table.workload.arrivals == "steady" else 1
-            prefills = requests * at.prefill_passes
-            often.append((prefills * float(one), prefills * float(full), at.rounds * micro_batches))
-        figures = of_steps(steps, useful)
-        totals = (figures.reshape(len(figures), -1, 3) * np.array(often)).sum(axis=2)
-        return np.asarray(totals[:, index.reshape(-1)])
+        prompts = of_steps([step for at in self.each for step in (at.prefill, at.packed)])
+        alone = prompts[:, ::2][:, self.index]
+        packed = prompts[:, 1::2][:, self.index]
+        # Micro-batches count at their mean, of which the last may be smaller.
+        means, index = np.unique(sequences / rows.micro_batches, return_inverse=True)
+        step = self.at.decode
+        steps = [step._replace(tokens=kept * mean, sequences=mean) for mean in means.tolist()]
+        decode = of_steps(steps)[:, index.reshape(-1)]
+        one, full = packing_of(self.at, sequences.astype(float))
+        requests = sequences if self.table.workload.arrivals == "steady" else 1
+        prefills = requests * self.passes
+        rounds = self.at.rounds * rows.micro_batches
+        return np.asarray(prefills * (one * alone + full * packed) + rounds * decode)
 
     # ── Bounds ───────────────────────────────────────────────────────────────────────────────
 
     def bounds(self) -> Floats:
         """Canonical values of the objective, at least, whatever the cut, shape (rows,); infinite
-        where no cut fits or keeps the limits."""
+        where no cut fits or keeps the limits.
+
+        Of several replicas a field is best with the fewest or the most: what they hold grows with
+        them, and what each has to do shrinks.
+        """
         least = self.least
-        kept = (least <= self.most * (1 + 1e-9)).all(axis=0)
+        ends = self._ends()
+        roomy = ends[-1].most
+        kept = (least <= roomy * (1 + 1e-9)).all(axis=0)
         for name, most in self.table.limits:
-            kept &= self.cost(name).value(least) <= most * (1 + 1e-9)
-        values = self.cost(self.table.question.objective).value(least)
+            values = np.min([end.cost(name).value(least) for end in ends], axis=0)
+            kept &= values <= most * (1 + 1e-9)
+        objective = self.table.question.objective
+        values = np.min([end.cost(objective).value(least) for end in ends], axis=0)
         return np.where(kept, values, np.inf)
+
+    def _ends(self) -> list["Priced"]:
+        """The rows with the fewest and with the most replicas, and each bound on what is drawn."""
+        rows = self.rows
+        if rows.is_apart:
+            return [self]
+        every = range(len(self.table.draws)) if (rows.draw == ANY).any() else (0,)
+        found = []
+        _ = self.cycle  # what all of them share is worked out once
+        if len(every) > 1:
+            _ = self.active
+        for replicas in (rows.replicas, rows.most_replicas):
+            for draw in every:
+                end = copy.copy(self)
+                end.rows = replace(rows, replicas=replicas, draw=np.full(len(rows), draw))
+                end.__dict__.pop("waited", None)
+                found.append(end)
+        return found

@@ -188,7 +188,12 @@ class ChoiceModel:
         """So fine that what is of use fits the grid, and the coefficients of each constraint too."""
         each = self.rows.loads[:, :, row].sum(axis=1)
         heaviest = max(
-            weight * float((way.weights[:, row] * each).max()) for weight, way in _weighted(cost, row)
+            (
+                often * float(weight[row] * each[peak])
+                for often, way in _weighted(cost, row)
+                for peak, weight in way.weights.items()
+            ),
+            default=0.0,
         )
         return max(most, 2.0 * heaviest, 1e-300) / GRID
 
@@ -237,8 +242,9 @@ class ChoiceModel:
 
     def _way(self, way: Way, row: int, factor: float) -> Any:
         total: Any = math.floor(factor * float(way.fixed[row]))
-        for peak in np.flatnonzero(way.weights[:, row]).tolist():
-            total += self._above(row, peak, factor * float(way.weights[peak, row]))
+        for peak, weight in way.weights.items():
+            if weight[row] > 0:
+                total += self._above(row, peak, factor * float(weight[row]))
         return total
 
     def _above(self, row: int, peak: int, factor: float) -> Any:
@@ -261,7 +267,7 @@ def _weighted(cost: Cost, row: int) -> Iterator[tuple[float, Way]]:
 
 def _largest(cost: Cost, top: Floats, row: int) -> float:
     """What a cost of a row adds up to where all its parts count, at such peaks, shape (peaks,)."""
-    total = abs(float(cost.base.fixed[row])) + float(cost.base.weights[:, row] @ top)
+    total = abs(float(cost.base.fixed[row])) + _on_peaks(cost.base, top, row)
     for weight, ways in cost.longest:
         total += float(weight[row]) * _most_of(ways, top, row)
     return total
@@ -269,6 +275,8 @@ def _largest(cost: Cost, top: Floats, row: int) -> float:
 
 def _most_of(ways: Sequence[Way], top: Floats, row: int) -> float:
     """The longest that any of some ways can be, parts below nothing left out."""
-    return max(
-        max(0.0, float(way.fixed[row])) + float(way.weights[:, row] @ top) for way in ways
-    )
+    return max(max(0.0, float(way.fixed[row])) + _on_peaks(way, top, row) for way in ways)
+
+
+def _on_peaks(way: Way, top: Floats, row: int) -> float:
+    return sum(float(weight[row] * top[peak]) for peak, weight in way.weights.items())

@@ -5,6 +5,7 @@ A *row* says how a chain is run in all but one thing: where it is cut. The cut d
 of a row, the largest load of each sort over its stages. A cost never shrinks with a peak.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -16,28 +17,31 @@ Floats = NDArray[np.float64]
 
 
 class Way(NamedTuple):
-    """One way of adding up: a fixed part, and a weight for each peak."""
+    """One way of adding up: a fixed part, and a weight for each peak that counts."""
 
     fixed: Floats
     """Shape (rows,)."""
-    weights: Floats
-    """Shape (peaks, rows)."""
+    weights: dict[int, Floats]
+    """By the number of the peak, each of shape (rows,)."""
 
     def value(self, peaks: Floats) -> Floats:
         """At such peaks, shape (peaks, rows)."""
-        return np.asarray(self.fixed + (self.weights * peaks).sum(axis=0))
+        total = self.fixed
+        for peak, weight in self.weights.items():
+            total = total + weight * peaks[peak]
+        return total
 
     def times(self, factor: Floats | float) -> "Way":
         """So many times as much, of each row."""
-        return Way(self.fixed * factor, self.weights * factor)
+        each = {peak: weight * factor for peak, weight in self.weights.items()}
+        return Way(self.fixed * factor, each)
 
     def plus(self, other: "Way") -> "Way":
         """Both together."""
-        return Way(self.fixed + other.fixed, self.weights + other.weights)
-
-    def of(self, rows: NDArray[np.intp]) -> "Way":
-        """Of some rows alone."""
-        return Way(self.fixed[rows], self.weights[:, rows])
+        each = dict(self.weights)
+        for peak, weight in other.weights.items():
+            each[peak] = each[peak] + weight if peak in each else weight
+        return Way(self.fixed + other.fixed, each)
 
 
 class Longest(NamedTuple):
@@ -59,9 +63,9 @@ class Cost:
         """At such peaks, shape (peaks, rows)."""
         total = self.base.value(peaks)
         for weight, ways in self.longest:
-            each = np.stack([way.value(peaks) for way in ways])
-            total = total + weight * each.max(axis=0)
-        return np.asarray(total)
+            each = [way.value(peaks) for way in ways]
+            total = total + weight * functools.reduce(np.maximum, each)
+        return total
 
     def times(self, factor: Floats | float) -> "Cost":
         """So many times as much, of each row; no factor is below 0."""
@@ -72,29 +76,8 @@ class Cost:
         """Both together."""
         return Cost(self.base.plus(other.base), self.longest + other.longest)
 
-    def of(self, rows: NDArray[np.intp]) -> "Cost":
-        """Of some rows alone."""
-        longest = tuple(
-            Longest(one.weight[rows], tuple(way.of(rows) for way in one.ways))
-            for one in self.longest
-        )
-        return Cost(self.base.of(rows), longest)
-
-
-def fixed_cost(values: Floats, peaks: int) -> Cost:
-    """What no cut changes, of each row."""
-    return Cost(Way(values, np.zeros((peaks, len(values)))))
-
-
-def peak_way(number: int, weights: Floats, peaks: int) -> Way:
-    """One peak so many times, of each row."""
-    every = np.zeros((peaks, len(weights)))
-    every[number] = weights
-    return Way(np.zeros(len(weights)), every)
-
 
 def longest_of(ways: Sequence[Way]) -> Cost:
     """The longest of some ways."""
     rows = len(ways[0].fixed)
-    nothing = Way(np.zeros(rows), np.zeros_like(ways[0].weights))
-    return Cost(nothing, (Longest(np.ones(rows), tuple(ways)),))
+    return Cost(Way(np.zeros(rows), {}), (Longest(np.ones(rows), tuple(ways)),))
