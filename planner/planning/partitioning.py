@@ -24,7 +24,7 @@ from typing import Any
 from planner.answers.proof import proved, proved_by_all
 from planner.answers.question import Question, question_of
 from planner.answers.results import ClusterResult, Result
-from planner.errors import InfeasibleError, InputError, NoPlanFoundError
+from planner.errors import InfeasibleError, InputError, NoPlanFoundError, UnknownNameError
 from planner.machines.accounts import PowerBasis, counted
 from planner.machines.cluster import Cluster, Pool
 from planner.machines.engine import Space
@@ -33,10 +33,10 @@ from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan, Stage
 from planner.planning.clusters import best_of
-from planner.planning.engine_search import AnySearch, EngineSearch, search_of
+from planner.planning.engine_search import AnySearch, FreeSearch, search_of
 from planner.planning.offloading import offloaded_result
 from planner.planning.refusals import refusal_of
-from planner.planning.search import Engine, Progress
+from planner.planning.search import ENGINES, Engine, Progress
 from planner.planning.seating import seated_spaces
 from planner.pricing.served import Served
 from planner.pricing.stacks import machine_for
@@ -64,7 +64,8 @@ def partition(
     price_basis: OfferBasis | None = None,
     power_basis: PowerBasis | None = None,
     progress: Callable[[Progress], None] | None = None,
-    engine: Engine = "auto",
+    solver: Engine | None = None,
+    engine: Engine | None = None,
     seed: int = 0,
     exclude: Iterable[int] = (),
     sequence_parallel: bool = False,
@@ -79,8 +80,10 @@ def partition(
     `limits` are the worst values allowed of other fields: at most for times, costs and chips, at
     least for rates. Of plans as good (within 0.1 % where one holds fewer chips, else exactly), the
     one with the fewest chips, then the best other fields, then the engine's own cut, then the
-    fewest settings. `engine` "cp-sat" leaves cuts, and of any plan everything, to OR-Tools CP-SAT;
-    "auto" takes it for what the chain search cannot finish. Ctrl-C, or the end of `time_limit_s`,
+    fewest settings. `solver` "cp-sat" leaves all of that to OR-Tools CP-SAT, which is told the
+    question anew (`planning.row_search`), proves it to a millionth, and of plans as good takes the
+    one with the fewest chips; of any plan, "auto" takes it for what the chain search cannot finish.
+    `engine` is an older name for `solver`. Ctrl-C, or the end of `time_limit_s`,
     returns the best plan so far with its proved bound. InfeasibleError: proved that there is none;
     NoPlanFoundError: none was found in time. `exclude` names chips that have failed or are taken:
     a stage takes the first free chips behind the stage before it, and replicas stand in like
@@ -94,6 +97,9 @@ def partition(
     as have to (see `planning.offloading`); `offload=False` leaves it at the refusal.
     """
     diffuses = graph.is_diffusion
+    engine = _solver_of(solver, engine)
+    if diffuses and engine == "cp-sat":
+        raise InputError("all plans of a diffusion model are scored; leave solver out")
     asked = question_of(minimize, maximize, limits, power_scope, diffusion=diffuses, space=space)
     question = replace(asked, sequence_parallel=sequence_parallel)
     machine = counted(topology, price_basis=price_basis, power_basis=power_basis)
@@ -103,12 +109,14 @@ def partition(
         _refuse_with_exclude(engine, sequence_parallel)
         left = ClusterCandidates(graph, alone(topology, excluded), workload, question)
         return result_alone(best_of(left, time_limit_s=time_limit_s, progress=progress))
-    _refuse_queues(engine, question, workload)
+    by_rows = engine == "cp-sat" and question.of_engine(topology.software)
+    if not by_rows:
+        _refuse_queues(engine, question, workload)
     options = {"progress": progress, "engine": engine, "seed": seed}
     try:
         return _found((graph, topology, workload, question), excluded, time_limit_s, **options)
     except InfeasibleError as refusal:
-        if not offload or excluded:
+        if not offload or excluded or by_rows:
             raise
         return _offloaded(graph, topology, workload, question, refusal)
 
@@ -159,6 +167,16 @@ def _answered(found: "_Searched", asked: Workload, elapsed_s: float) -> Result:
 def _excluded(topology: Topology, exclude: Iterable[int]) -> tuple[int, ...]:
     """Chips that no plan may use, ascending; an InputError where one is not the machine's."""
     return alone(topology, tuple(sorted(set(exclude)))).pools[0].exclude
+
+
+def _solver_of(solver: Engine | None, engine: Engine | None) -> Engine:
+    """Which solver is asked, under either name."""
+    if solver is not None and engine is not None and solver != engine:
+        raise InputError(f"solver is {solver!r}, and engine, its older name, {engine!r}; give one")
+    chosen = solver or engine or "auto"
+    if chosen not in ENGINES:
+        raise UnknownNameError("solver", str(chosen), ENGINES)
+    return chosen
 
 
 def _refuse_with_exclude(engine: Engine, sequence_parallel: bool) -> None:
@@ -216,7 +234,7 @@ def _searched_with_queue(
     if not found.is_refused:
         return found
     deadline = math.inf if time_limit_s is None else started + time_limit_s
-    fewer = seated_spaces(every, deadline)
+    fewer = seated_spaces(every, deadline, options["engine"])
     if fewer is None:
         return found
     left_s = None if time_limit_s is None else max(0.0, deadline - time.monotonic())
@@ -329,7 +347,7 @@ def _result(found: _Searched, asked: Workload, elapsed_s: float) -> Result:
         bound=candidates.field_value(question.objective, found.bound),
         elapsed_s=elapsed_s,
         stopped_by=search.stopped_by,
-        fewer_chips=isinstance(search, EngineSearch) and search.stopped_by == "proof",
+        fewer_chips=not isinstance(search, FreeSearch) and search.stopped_by == "proof",
     )
     engine = found.engine
     if engine is not None:

@@ -276,9 +276,7 @@ class Table:
         """Seconds of one layer of each kind in each step, shape (kinds, steps)."""
         distinct = list(dict.fromkeys(steps))
         every = self.prices.prices_of_steps(split, distinct, reach_of(self.topology, split, 0))
-        seconds = {
-            step: one.seconds.sum(axis=0) for step, one in zip(distinct, every, strict=True)
-        }
+        seconds = {step: one.seconds.sum(axis=0) for step, one in zip(distinct, every, strict=True)}
         return np.stack([seconds[step] for step in steps], axis=1)
 
     # ── Plans ────────────────────────────────────────────────────────────────────────────────
@@ -383,7 +381,9 @@ class Priced:
         self.verified = rows.micro_sequences * (1.0 + workload.drafted_tokens)
         alone = [(1, 1, 1)] if one_by_one else [(key[0], key[0], 1) for key in distinct.tolist()]
         prompts = np.array([self.table.schedule(*key).most_tokens for key in alone])
-        self.most_tokens = np.maximum(prompts[self.index] if len(prompts) > 1 else prompts[0], self.verified)
+        self.most_tokens = np.maximum(
+            prompts[self.index] if len(prompts) > 1 else prompts[0], self.verified
+        )
 
     def _of_each(self, figure: Callable[[Schedule], float]) -> Floats:
         """A figure of the schedule of each row."""

@@ -55,7 +55,6 @@ PRICED_BY = (
     "scoring",
     "space",
     "answers",
-    "planning/engine_cuts.py",
     "planning/engine_search.py",
     "planning/partitioning.py",
     "planning/offloading.py",
