@@ -14,8 +14,8 @@ import time
 from planner.answers.results import Result
 from planner.errors import NoPlanFoundError
 from planner.planning.engine_search import search_of
-from planner.planning.search import Engine
 from planner.planning.refusals import smallest_chips
+from planner.planning.search import Engine
 from planner.pricing.holdings import largest
 from planner.space.candidates import Candidates
 from planner.workload import Workload

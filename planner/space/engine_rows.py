@@ -192,7 +192,7 @@ class Table:
                 column.append(np.asarray(one, dtype=np.intp))
         joined = [np.concatenate(one) for one in columns]
         draw = np.full(len(joined[0]), ANY if len(self.draws) > 1 else 0)
-        return Rows(forms[0].split, tuple(forms), *joined, draw=draw)
+        return Rows(forms[0].split, tuple(forms), *joined, draw)
 
     def _of_form(self, form: Form) -> tuple[Ints, ...]:
         """Fewest and most replicas, fewest and most sequences, micro-batches and sequences in each,
@@ -221,9 +221,9 @@ class Table:
         if (often > 1).any():
             whole = whole.some(np.repeat(np.arange(len(whole)), often))
             sequences = whole.sequences + _places(often)
-            each = -(-sequences // whole.micro_batches)
+            sizes = -(-sequences // whole.micro_batches)
             whole = replace(
-                whole, sequences=sequences, most_sequences=sequences, micro_sequences=each
+                whole, sequences=sequences, most_sequences=sequences, micro_sequences=sizes
             )
         if not (rows.draw == ANY).any():
             return whole
@@ -414,7 +414,7 @@ class Priced:
         """Of a layer of each kind, of the host, and of each link. [s]"""
         table = self.table
         split = self.split
-        runs = self.passes > 0
+        runs = (self.passes > 0).astype(float)
         self.decode = table.priced(split, [at.decode for at in self.each])[:, self.index]
         self.prefill = table.priced(split, [at.prefill for at in self.each])[:, self.index] * runs
         packed = table.priced(split, [at.packed for at in self.each])[:, self.index] * runs
@@ -437,7 +437,7 @@ class Priced:
             tokens = self._of_each(lambda at: shares_of(self.split, step(at))[0])
             return np.asarray(hop_s(self.table.topology, level, hops, handed * tokens))
 
-        runs = self.passes > 0
+        runs = (self.passes > 0).astype(float)
         prefill = sent_s(lambda at: at.prefill) * runs
         packed = sent_s(lambda at: at.packed) * runs
         return sent_s(lambda at: at.decode), prefill, np.asarray(self.at.added(prefill, packed))
@@ -506,7 +506,7 @@ class Priced:
         holdings = self.table.served.holdings(self.split)
         graph = self.table.graph
         readers = [graph.kind_of_layer[reader] for reader, _ in self.table.candidates.tied]
-        return float(holdings.tied_bytes[readers].sum()) * (self.stages == 1)
+        return np.asarray(float(holdings.tied_bytes[readers].sum()) * (self.stages == 1))
 
     @property
     def _tokens(self) -> Floats:
@@ -549,7 +549,7 @@ class Priced:
         if len(ends):
             found = np.maximum(found, each[:, kinds[: ends[0]]].sum(axis=1))
             found = np.maximum(found, each[:, kinds[ends[-1] :]].sum(axis=1) + self.last)
-        return np.where(stages == 1, whole, found)
+        return np.asarray(np.where(stages == 1, whole, found))
 
     # ── Fields ───────────────────────────────────────────────────────────────────────────────
 
@@ -572,8 +572,8 @@ class Priced:
         at = self.at
         passing, _, slower = self.sums
         quiet = 1.0 - self.met
-        trails = self.met > 0
-        turns = self.rows.micro_batches
+        trails = (self.met > 0).astype(float)
+        turns = self.rows.micro_batches.astype(float)
         behind = (BEHIND, 1.0 * trails)
         held_up = trails * self.met * slower
         ways = [
@@ -590,10 +590,10 @@ class Priced:
         its own passes."""
         at = self.at
         passing, prompt, _ = self.sums
-        runs = self.passes > 0
+        runs = (self.passes > 0).astype(float)
         others = others_in_flight(self.table.workload, self.rows.sequences.astype(float))
         rounds = np.asarray(at.waiting_among(np.maximum(0.0, others))) + 0.0 * passing
-        turn = self._way(0.0, (DECODE, self.rows.micro_batches))
+        turn = self._way(0.0, (DECODE, self.rows.micro_batches.astype(float)))
         found = longest_of([self._way(passing), turn]).times(rounds)
         found = found.plus(self._fixed(at.request_overhead_s + runs * prompt))
         found = found.plus(self._peak(OTHERS, at.burst_share))
@@ -642,7 +642,8 @@ class Priced:
         if workload.batch_size is not None:
             served = workload.taken_share * workload.batch_size
             return np.full(len(self.rows), served * workload.output_tokens)
-        return self.rows.replicas * self.rows.most_sequences * float(workload.output_tokens)
+        sequences = self.rows.replicas * self.rows.most_sequences
+        return np.asarray(sequences * float(workload.output_tokens))
 
     @property
     def held_chips(self) -> Floats:
@@ -663,7 +664,7 @@ class Priced:
             "tpot_s": lambda: self.tpot,
             "tokens_per_s_per_user": lambda: self.tpot,
             "request_s": lambda: self.whole.plus(self.waited),
-            "chips": lambda: self._fixed(self.rows.chips),
+            "chips": lambda: self._fixed(self.rows.chips.astype(float)),
             "power_w": lambda: self._fixed(self._watts * self.held_chips),
             "memory_headroom_bytes": self._needed,
             "tokens_per_s": lambda: self.cycle.times(1.0 / self.tokens),

@@ -1,5 +1,6 @@
 """Rows of an engine's plans: there is one for every plan, and its cost is the score of that plan."""
 
+import itertools
 import random
 
 import numpy as np
@@ -42,7 +43,8 @@ def value_of(cost, peaks, row, rows):
 def peaks_of(table, whole, row, borders):
     """Of a row cut so, from the loads of single layers."""
     kinds = table.graph.kind_of_layer
-    loads = [whole.each_layer[:, kinds[a:b], row].sum(axis=1) for a, b in zip(borders, borders[1:])]
+    runs = itertools.pairwise(borders)
+    loads = [whole.each_layer[:, kinds[a:b], row].sum(axis=1) for a, b in runs]
     loads[-1] = loads[-1] + whole.last[:, row]
     return np.maximum(np.max(loads, axis=0), whole.floor[:, row])
 
@@ -118,11 +120,11 @@ def test_rows_together_are_bounded_by_what_each_of_them_is(field):
 def test_what_no_sum_can_say_is_refused_in_one_sentence():
     case = known_cases(1, "power")[0]
     graph = tiny_graph(3)
-    layers = (graph.layers[0].replace(activation_bytes_per_token=7.0), *graph.layers[1:])
+    layers = (graph.layers[0].replace(activation_width=96), *graph.layers[1:])
     # The embedding hands on other bytes, and stages may end behind it where rules let them.
     free = ENGINES[0].replace(decoder_on_each_stage=False)
     topology = case.topology.replace(software=case.topology.software.replace(engine=free))
     work = pl.Workload(batch_size=2)
     question = Question("tpot_s", (), space="engine")
-    with pytest.raises(pl.InputError, match="cannot state .* unlike numbers of bytes"):
+    with pytest.raises(pl.InputError, match=r"cannot state .* unlike numbers of bytes"):
         Table(Candidates(graph.replace(layers=layers), topology, work, question))

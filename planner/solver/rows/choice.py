@@ -59,7 +59,7 @@ class Rows:
     def tops(self) -> Floats:
         """Peaks of a stage with the whole chain, or what it may load, shape (peaks, rows)."""
         whole = np.einsum("g,pgr->pr", self.sizes, self.loads) + self.last
-        return np.minimum(np.maximum(whole, self.floor), self.most)
+        return np.asarray(np.minimum(np.maximum(whole, self.floor), self.most))
 
     def peaks_of(self, row: int, counts: Ints) -> Floats:
         """Of a row whose borders lie behind so many layers of each segment, shape (stages + 1,
