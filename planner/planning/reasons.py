@@ -331,7 +331,7 @@ def _rescored(result: Result, machine: Topology) -> float | None:
     return float(getattr(score, result.question.objective))
 
 
-def _run(search: AnySearch | Search) -> None:
+def _run(search: "AnySearch | Search") -> None:
     if isinstance(search, Search):
         # Of a question that time has cut off no bound is told, so none is waited for.
         search.bounds_rest = False
@@ -340,7 +340,7 @@ def _run(search: AnySearch | Search) -> None:
         raise KeyboardInterrupt
 
 
-def _is_proved(search: AnySearch | Search) -> bool:
+def _is_proved(search: "AnySearch | Search") -> bool:
     """Whether no plan is better than the one found; of an engine's plans, by more than what counts
     as good."""
     as_good = AS_GOOD if isinstance(search, EngineSearch) else 0.0

@@ -191,8 +191,8 @@ class Table:
             for column, one in zip(columns, every, strict=True):
                 column.append(np.asarray(one, dtype=np.intp))
         joined = [np.concatenate(one) for one in columns]
-        draw = np.full(len(joined[0]), ANY if len(self.draws) > 1 else 0)
-        return Rows(forms[0].split, tuple(forms), *joined, draw)
+        joined.append(np.full(len(joined[0]), ANY if len(self.draws) > 1 else 0))
+        return Rows(forms[0].split, tuple(forms), *joined)
 
     def _of_form(self, form: Form) -> tuple[Ints, ...]:
         """Fewest and most replicas, fewest and most sequences, micro-batches and sequences in each,
