@@ -75,31 +75,23 @@ def partition(
     """The plan that makes one field of `Score` best, with a proof.
 
     `space` "engine" holds the plans that the machine's software can be started with, "any" all of
-    them; see the head of this module for what that is.
-
-    `limits` are the worst values allowed of other fields: at most for times, costs and chips, at
+    them; see the head of this module for what that is. `limits` are the worst values allowed of other fields: at most for times, costs and chips, at
     least for rates. Of plans as good (within 0.1 % where one holds fewer chips, else exactly), the
     one with the fewest chips, then the best other fields, then the engine's own cut, then the
-    fewest settings. `solver` "cp-sat" leaves all of that to OR-Tools CP-SAT, which is told the
-    question anew (`planning.row_search`), proves it to a millionth, and of plans as good takes the
-    one with the fewest chips; of any plan, "auto" takes it for what the chain search cannot finish.
-    `engine` is an older name for `solver`. Ctrl-C, or the end of `time_limit_s`,
-    returns the best plan so far with its proved bound. InfeasibleError: proved that there is none;
+    fewest settings. `solver` "cp-sat" (once `engine`) states it all for OR-Tools CP-SAT, and proves
+    it to a millionth. Ctrl-C, or the end of the time, leaves the best plan and a proved bound. InfeasibleError: proved that there is none;
     NoPlanFoundError: none was found in time. `exclude` names chips that have failed or are taken:
     a stage takes the first free chips behind the stage before it, and replicas stand in like
     blocks. `sequence_parallel` lets stages share out the tokens of a sequence too, as far as
-    tensor × sequence divides the heads: it pays where prompts are long, mostly in ttft_s, and
-    takes several times as long to prove on many chips. A diffusion model has it always, and has
-    fields and a space of its own (`best_sampling` says which), all scored whatever the clock says.
+    tensor × sequence divides the heads: it pays where prompts are long, and takes longer to prove.
+    A diffusion model has it always, and fields and a space of its own (`best_sampling`).
 
     Where it is proved that memory is short for every plan, and chips or their host have a second
     memory that the software can use, the answer is the best of the plans with as few layers there
     as have to (see `planning.offloading`); `offload=False` leaves it at the refusal.
     """
     diffuses = graph.is_diffusion
-    engine = _solver_of(solver, engine)
-    if diffuses and engine == "cp-sat":
-        raise InputError("all plans of a diffusion model are scored; leave solver out")
+    engine = _solver_of(graph, solver, engine)
     asked = question_of(minimize, maximize, limits, power_scope, diffusion=diffuses, space=space)
     question = replace(asked, sequence_parallel=sequence_parallel)
     machine = counted(topology, price_basis=price_basis, power_basis=power_basis)
@@ -110,8 +102,7 @@ def partition(
         left = ClusterCandidates(graph, alone(topology, excluded), workload, question)
         return result_alone(best_of(left, time_limit_s=time_limit_s, progress=progress))
     by_rows = engine == "cp-sat" and question.of_engine(topology.software)
-    if not by_rows:
-        _refuse_queues(engine, question, workload)
+    _refuse_queues("auto" if by_rows else engine, question, workload)
     options = {"progress": progress, "engine": engine, "seed": seed}
     try:
         return _found((graph, topology, workload, question), excluded, time_limit_s, **options)
@@ -169,13 +160,15 @@ def _excluded(topology: Topology, exclude: Iterable[int]) -> tuple[int, ...]:
     return alone(topology, tuple(sorted(set(exclude)))).pools[0].exclude
 
 
-def _solver_of(solver: Engine | None, engine: Engine | None) -> Engine:
+def _solver_of(graph: ModelGraph, solver: Engine | None, engine: Engine | None) -> Engine:
     """Which solver is asked, under either name."""
     if solver is not None and engine is not None and solver != engine:
         raise InputError(f"solver is {solver!r}, and engine, its older name, {engine!r}; give one")
     chosen = solver or engine or "auto"
     if chosen not in ENGINES:
         raise UnknownNameError("solver", str(chosen), ENGINES)
+    if graph.is_diffusion and chosen == "cp-sat":
+        raise InputError("all plans of a diffusion model are scored; leave solver out")
     return chosen
 
 
