@@ -75,16 +75,17 @@ def partition(
     """The plan that makes one field of `Score` best, with a proof.
 
     `space` "engine" holds the plans that the machine's software can be started with, "any" all of
-    them; see the head of this module for what that is. `limits` are the worst values allowed of other fields: at most for times, costs and chips, at
-    least for rates. Of plans as good (within 0.1 % where one holds fewer chips, else exactly), the
-    one with the fewest chips, then the best other fields, then the engine's own cut, then the
-    fewest settings. `solver` "cp-sat" (once `engine`) states it all for OR-Tools CP-SAT, and proves
-    it to a millionth. Ctrl-C, or the end of the time, leaves the best plan and a proved bound. InfeasibleError: proved that there is none;
-    NoPlanFoundError: none was found in time. `exclude` names chips that have failed or are taken:
-    a stage takes the first free chips behind the stage before it, and replicas stand in like
-    blocks. `sequence_parallel` lets stages share out the tokens of a sequence too, as far as
-    tensor × sequence divides the heads: it pays where prompts are long, and takes longer to prove.
-    A diffusion model has it always, and fields and a space of its own (`best_sampling`).
+    them; see the head of this module for what that is. `limits` are the worst values allowed of
+    other fields: at most for times, costs and chips, at least for rates. Of plans as good (within
+    0.1 % where one holds fewer chips, else exactly), the one with the fewest chips, then the best
+    other fields, then the engine's own cut, then the fewest settings. `solver` "cp-sat" (once
+    `engine`) states it all for OR-Tools CP-SAT, and proves it to a millionth. Ctrl-C, or the end of
+    the time, leaves the best plan and a proved bound. InfeasibleError: proved that there is none;
+    NoPlanFoundError: none was found in time. `exclude` names chips that have failed or are taken: a
+    stage takes the first free chips behind the stage before it, and replicas stand in like blocks.
+    `sequence_parallel` lets stages share out the tokens of a sequence too, as far as tensor ×
+    sequence divides the heads: it pays where prompts are long, and takes longer to prove. A
+    diffusion model has it always, and fields and a space of its own (`best_sampling`).
 
     Where it is proved that memory is short for every plan, and chips or their host have a second
     memory that the software can use, the answer is the best of the plans with as few layers there
