@@ -175,6 +175,13 @@ class Table:
         """Whether energy is asked about, of which several bounds are known."""
         return "energy_per_token_j" in self.question.fields and not self.rate
 
+    @property
+    def rows_are_plans(self) -> bool:
+        """Whether a row says what its plans cost. Else it is a bound of them, and another row of
+        theirs may say less: the least bound on what is drawn counts, and of the batches that keep
+        up with a rate the smallest."""
+        return len(self.draws) <= 1 and not self.rate
+
     # ── Which rows there are ─────────────────────────────────────────────────────────────────
 
     def blocks(self) -> Iterator[Rows]:

@@ -32,13 +32,13 @@ OBJECTIVES = (
     "chips",
 )
 ROOM = 64
-"""Chips up to which a question of `make oracle` is asked; `make test` asks of up to 16."""
+"""Chips up to which a question is asked; of the first ten up to 16."""
 
 
 def question(number):
     """A machine of GPUs, a model, a workload and what is asked of them."""
     dice = random.Random(f"twice {number}")
-    chips = dice.choice([count for count in (4, 6, 8, 16, 32, ROOM) if ALL or count <= 16])
+    chips = dice.choice((4, 6, 8, 16) if number < 10 else (4, 6, 8, 16, 32, ROOM))
     graph = pl.load_model(dice.choice(MODELS), weight_dtype="fp8")
     machine = "hgx-h100" if chips <= 8 else "superpod-h100"
     topology = pl.load_topology(machine, chips=chips, software=SOFTWARE[number % 3])
@@ -84,6 +84,11 @@ def check_agree(one, other):
 def test_two_solvers_prove_the_same_optimum_of_a_machine_of_gpus(number):
     asked = question(number)
     check_agree(EngineSearch(candidates(*asked)), RowSearch(candidates(*asked)))
+
+
+def test_a_plan_may_draw_less_than_one_of_the_bounds_on_it():
+    # CP-SAT looks at a bound on what chips draw that is not the least for the plan it finds.
+    check_agree(EngineSearch(candidates(*question(34))), RowSearch(candidates(*question(34))))
 
 
 @pytest.mark.slow
