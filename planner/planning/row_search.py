@@ -126,7 +126,7 @@ class Hunt:
         if rows.is_apart:
             return False
         best = np.argsort(bounds, kind="stable")[:count]
-        best = best[bounds[best] < self.goal]
+        best = best[bounds[best] < math.inf]
         every = self.table.apart(rows.some(best))
         bounds[best] = math.inf
         found = Priced(self.table, every).bounds()

@@ -187,8 +187,9 @@ class Table:
     def blocks(self) -> Iterator[Rows]:
         """All rows, split by split."""
         for forms in forms_of(self.candidates):
-            if forms:
-                yield self._block(forms)
+            rows = self._block(forms) if forms else None
+            if rows:
+                yield rows
 
     def _block(self, forms: Sequence[Form]) -> Rows:
         columns: list[list[Ints]] = [[] for _ in range(7)]
