@@ -35,6 +35,7 @@ def score_at(case: Case, plan: Plan, rate: float) -> Score | None:
 
 def keeps(score: Score | None, limits: dict[str, float]) -> bool:
     """Whether percentiles and means stay within their limits."""
+    # What more comes than is served is refused before.
     if score is None or score.load is None or score.load.load_fraction >= 1 - 1e-9:
         return False
     for name, most in limits.items():
@@ -69,14 +70,21 @@ def stream_plans(case: Case) -> list[Plan]:
     work = case.workload.replace(arrivals="poisson", requests_per_s=1.0)
     found = []
     for plan in plans_of(case._replace(workload=work), "engine"):
-        if plan.micro_batches == in_flight(engine, len(plan.stages), 10_000):
+        if plan.micro_batches <= in_flight(engine, len(plan.stages), 10_000):
             found.append(plan)
     return found
 
 
 def all_reached(case: Case, limits: dict[str, float]) -> list[Reached]:
     """Of all plans."""
-    return [Reached(plan, greatest(case, plan, limits)) for plan in stream_plans(case)]
+    found = [Reached(plan, greatest(case, plan, limits)) for plan in stream_plans(case)]
+    return [one for one in found if not one.requests_per_s or not faults_at(case, one)]
+
+
+def faults_at(case: Case, one: Reached) -> tuple[object, ...]:
+    """What `check_plan` has against a plan at its rate."""
+    work = case.workload.replace(requests_per_s=one.requests_per_s)
+    return pl.check_plan(one.plan, case.graph, case.topology, work)
 
 
 def open_stream(prompt: int, output: int, **fields: object) -> Workload:

@@ -36,6 +36,7 @@ COUNTED = {
     "tokens_factor", "half_width", "before", "after", "effect", "median_before", "median_after", "median", "p90", "bias",
     "slope", "most_stages", "weight_block",
     "covered", "left_out", "fitted", "strength", "scale", "compute_activity", "memory_activity", "tolerance", "checked_bound",
+    "again_bound",
     "low", "high", "swing", "low_objective", "high_objective", "low_effect", "high_effect", "now", "target",
     "factor", "speed_up", "latency_exponent", "ends_at_parameters", "last", "years", "layer_occupancy",
     "handover_rounds", "allowed", "reached", "beyond",

@@ -45,3 +45,10 @@ class Verdict(Record):
     space: Space = "any"
     """Of which plans the bound speaks; certificates written before this was said are of any."""
     elapsed_s: float
+    again_bound: float | None = None
+    """No plan is better than this: proved by OR-Tools CP-SAT from the question alone; None where it
+    was not asked."""
+    again_confirmed: bool = False
+    """Whether that is the bound claimed, to a millionth."""
+    again_rows: int = 0
+    """Forms with a batch, and those alike together, that CP-SAT could choose from."""

@@ -16,7 +16,7 @@ from planner.machines.prices import Economics, check_basis
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
-from planner.planning.search import Engine
+from planner.planning.search import ENGINES, Engine
 from planner.readers.files import read_text
 from planner.workload import Speculation, Workload
 
@@ -152,7 +152,12 @@ SpaceName = Annotated[
         help="engine: plans that the machine's software can be started with; any: all plans.",
     ),
 ]
-EngineName = Annotated[str, typer.Option("--engine", help="auto or cp-sat.")]
+EngineName = Annotated[
+    str,
+    typer.Option(
+        "--solver", "--engine", help="auto, or cp-sat: OR-Tools is told the question anew."
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed")]
 SharedTokens = Annotated[
     bool,
@@ -172,6 +177,12 @@ CertificateOut = Annotated[
 ]
 CertificateFile = Annotated[
     Path, typer.Argument(help="A certificate, as `planner plan --certificate` writes it.")
+]
+ProvedAgain = Annotated[
+    bool,
+    typer.Option(
+        "--again", help="Also let OR-Tools CP-SAT prove it anew, from the question alone."
+    ),
 ]
 DecodeMachine = Annotated[
     str | None,
@@ -472,8 +483,8 @@ def seconds(given: float | None) -> float | None:
 
 
 def engine_of(given: str) -> Engine:
-    """What --engine says."""
-    return cast(Engine, one_of("--engine", given, "auto", "cp-sat"))
+    """What --solver says."""
+    return cast(Engine, one_of("--solver", given, *ENGINES))
 
 
 def space_of(given: str) -> Space:

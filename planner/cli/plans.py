@@ -33,6 +33,7 @@ from planner.cli.arguments import (
     PlanFile,
     PlanOut,
     Prompt,
+    ProvedAgain,
     Requests,
     Seed,
     Shape,
@@ -130,7 +131,7 @@ def plan(
         *asked,
         **goal.options(counts),
         progress=Meter(),
-        engine=engine_of(engine),
+        solver=engine_of(engine),
         seed=seed,
         sequence_parallel=sequence_parallel,
         space=space_of(space),
@@ -435,13 +436,16 @@ def size(
 
 
 def verify(
-    certificate: CertificateFile, time_limit: TimeLimit = 60.0, format: Shape = "table"
+    certificate: CertificateFile,
+    again: ProvedAgain = False,
+    time_limit: TimeLimit = 60.0,
+    format: Shape = "table",
 ) -> None:
     """Check a result without the solver: its plan, its objective and, as far as that goes, its
-    bound."""
+    bound; with --again a second solver proves it too."""
     try:
         given = Certificate.from_json(read_text(certificate, "a certificate"))
-        verdict = check_certificate(given, time_limit_s=seconds(time_limit))
+        verdict = check_certificate(given, time_limit_s=seconds(time_limit), again=again)
     except InputError as error:
         raise InputError(f"{certificate}: {error}") from None
     answer(format, str(verdict), verdict.model_dump(mode="json"))

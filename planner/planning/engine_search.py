@@ -10,7 +10,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -38,6 +38,9 @@ from planner.space.forms import Form
 from planner.space.layout import even_cut
 from planner.space.streams import Streams
 from planner.space.uniform import plan_grid
+
+if TYPE_CHECKING:
+    from planner.planning.row_search import RowSearch
 
 EQUAL = 1 + 1e-9
 """Values closer than this are one, where plans hold as many chips."""
@@ -74,13 +77,10 @@ class EngineSearch(Course[Plan]):
         hopeless: float = math.inf,
         ways: frozenset[Way] | None = None,
         nice: bool = True,
-        engine: Engine = "auto",
-        seed: int = 0,
     ) -> None:
         """`enough` is a canonical value that need not be bettered, `hopeless` one above which
         none is of use; `ways` leaves only plans that use more than one chip in just these;
-        `nice`: of plans that are as good, the one that a person would take; `engine` "cp-sat" lets
-        OR-Tools CP-SAT cut the layers of every batch that is settled."""
+        `nice`: of plans that are as good, the one that a person would take."""
         super().__init__(
             candidates,
             time_limit_s=time_limit_s,
@@ -93,8 +93,6 @@ class EngineSearch(Course[Plan]):
         self.refused: set[tuple[Form, int]] = set()
         """Forms, and numbers of replicas, that were found to break what is promised."""
         self.nice = nice
-        self.engine = engine
-        self.seed = seed
         self.found: Found | None = None
         self.engine_value = math.inf
         """Of a wider space alone; see `FreeSearch`."""
@@ -176,7 +174,9 @@ class EngineSearch(Course[Plan]):
             found = self._fewest_replicas(span)
         elif span.single:
             # What is worse than all that counts as good is of no use, and quickly put aside.
-            found = self._settled(span, self.goal * (1 + self.as_good) * EQUAL)
+            found = self._allowed(
+                self.space.settled(span, self.goal * (1 + self.as_good) * EQUAL)
+            )
         else:
             found = None
             parts = self.space.tightened(self.space.parts(span))
@@ -189,19 +189,6 @@ class EngineSearch(Course[Plan]):
             self.left = min(self.left, self.opening)
             self.space.undecided = False
         self.opening = math.inf
-
-    def _settled(self, span: Span, goal: float) -> Found | None:
-        """The best plan of a span of one batch; where that is asked for, CP-SAT cuts its layers
-        too."""
-        found = self._allowed(self.space.settled(span, goal))
-        if self.engine != "cp-sat" or found is None or span.form.stages == 1:
-            return found
-        from planner.planning.engine_cuts import cut_by_cpsat
-
-        other, bound = cut_by_cpsat(self.space, found, self.deadline - time.monotonic(), self.seed)
-        if bound < min(found.value, other.value) * CLOSE:
-            self.left = min(self.left, bound)
-        return min(found, other, key=lambda one: one.value)
 
     def _offer(self, found: Found) -> None:
         if found.value < self.goal:
@@ -409,7 +396,7 @@ class FreeSearch(Search):
             self.deadline = self.started
 
 
-AnySearch = EngineSearch | FreeSearch | RateSearch | PromiseSearch
+AnySearch: TypeAlias = "EngineSearch | FreeSearch | RateSearch | PromiseSearch | RowSearch"
 
 
 def search_of(
@@ -421,13 +408,19 @@ def search_of(
     **options: Any,
 ) -> AnySearch:
     """The search over the plans of a question: those that the software's engine can be started
-    with, where its rules are known, or any."""
+    with, where its rules are known, or any; `engine` "cp-sat" leaves the former to OR-Tools alone
+    (an InputError says what it cannot state)."""
     if candidates.workload.is_stream and candidates.question.objective in PERCENTILES:
         return PromiseSearch(candidates, **options)
     if candidates.opens_rate:
         return RateSearch(candidates, **options)
+    if candidates.of_engine and engine == "cp-sat":
+        # OR-Tools takes longer to load than most questions to answer.
+        from planner.planning.row_search import RowSearch
+
+        return RowSearch(candidates, seed=seed, nice=nice, **options)
     if candidates.of_engine or candidates.question.scatters or _are_alike(candidates, engine):
-        return EngineSearch(candidates, engine=engine, seed=seed, nice=nice, **options)
+        return EngineSearch(candidates, nice=nice, **options)
     return FreeSearch(candidates, engine=engine, seed=seed, **options)
 
 

@@ -24,7 +24,7 @@ from typing import Any
 from planner.answers.proof import proved, proved_by_all
 from planner.answers.question import Limits, Question, question_of
 from planner.answers.results import ClusterResult, Result
-from planner.errors import InfeasibleError, InputError, NoPlanFoundError
+from planner.errors import InfeasibleError, InputError, NoPlanFoundError, UnknownNameError
 from planner.machines.accounts import PowerBasis, counted
 from planner.machines.cluster import Cluster, Pool
 from planner.machines.engine import Space
@@ -33,10 +33,10 @@ from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.plan import Plan, Stage
 from planner.planning.clusters import best_of
-from planner.planning.engine_search import AnySearch, EngineSearch, search_of
+from planner.planning.engine_search import AnySearch, FreeSearch, search_of
 from planner.planning.offloading import offloaded_result
 from planner.planning.refusals import refusal_of
-from planner.planning.search import Engine, Progress
+from planner.planning.search import ENGINES, Engine, Progress
 from planner.planning.seating import seated_spaces
 from planner.pricing.loads import PERCENTILES
 from planner.pricing.served import Served
@@ -66,7 +66,8 @@ def partition(
     price_basis: OfferBasis | None = None,
     power_basis: PowerBasis | None = None,
     progress: Callable[[Progress], None] | None = None,
-    engine: Engine = "auto",
+    solver: Engine | None = None,
+    engine: Engine | None = None,
     seed: int = 0,
     exclude: Iterable[int] = (),
     sequence_parallel: bool = False,
@@ -76,26 +77,25 @@ def partition(
     """The plan that makes one field of `Score` best, with a proof.
 
     `space` "engine" holds the plans that the machine's software can be started with, "any" all of
-    them; see the head of this module for what that is.
-
-    `limits` are the worst values allowed of other fields: at most for times, costs and chips, at
-    least for rates; 0.03 or "30 ms". Of plans as good (within 0.1 % where one holds fewer chips,
-    else exactly), the one with the fewest chips, then the best other fields, then the engine's own
-    cut, then the fewest settings. `engine` "cp-sat" leaves cuts, and of any plan everything, to
-    OR-Tools CP-SAT; "auto" takes it for what the chain search cannot finish. Ctrl-C, or the end of
-    `time_limit_s`, returns the best plan so far with its proved bound. InfeasibleError: proved that
-    there is none; NoPlanFoundError: none was found in time. `exclude` names chips that have failed
-    or are taken: a stage takes the first free chips behind the stage before it, and replicas stand
-    in like blocks. `sequence_parallel` lets stages share out the tokens of a sequence too, as far
-    as tensor × sequence divides the heads: it pays where prompts are long, mostly in ttft_s, and
-    takes several times as long to prove on many chips. A diffusion model has it always, and has
-    fields and a space of its own (`best_sampling` says which), all scored whatever the clock says.
+    them; see the head of this module for what that is. `limits` are the worst values allowed of
+    other fields, percentiles of times such as "ttft_p99_s" too: at most for times, costs and chips,
+    at least for rates; 0.03 or "30 ms"; kept with a probability `sure`, such as 0.8, or as priced.
+    Of plans as good (within 0.1 % where one holds fewer chips, else exactly), the one with the
+    fewest chips, then the best other fields, then the engine's own cut, then the fewest settings.
+    `solver` "cp-sat" (once `engine`) states it all for OR-Tools CP-SAT, and proves it to a
+    millionth. Ctrl-C, or the end of the time, leaves the best plan and a proved bound.
+    InfeasibleError: proved that there is none; NoPlanFoundError: none was found in time. `exclude`
+    names chips that have failed or are taken: a stage takes the first free chips behind the stage
+    before it, and replicas stand in like blocks. `sequence_parallel` lets stages share out the
+    tokens of a sequence too, as far as tensor × sequence divides the heads: it pays where prompts
+    are long. A diffusion model has it always, and a space of its own (`best_sampling`).
 
     Where it is proved that memory is short for every plan, and chips or their host have a second
     memory that the software can use, the answer is the best of the plans with as few layers there
     as have to (see `planning.offloading`); `offload=False` leaves it at the refusal.
     """
     diffuses = graph.is_diffusion
+    engine = _solver_of(graph, solver, engine)
     asked = question_of(
         minimize, maximize, limits, power_scope, diffusion=diffuses, space=space, sure=sure
     )
@@ -107,13 +107,14 @@ def partition(
         _refuse_with_exclude(engine, sequence_parallel)
         left = ClusterCandidates(graph, alone(topology, excluded), workload, question)
         return result_alone(best_of(left, time_limit_s=time_limit_s, progress=progress))
-    _refuse_queues(engine, question, workload)
-    _refuse_promises(question, workload)
+    by_rows = engine == "cp-sat" and question.of_engine(topology.software)
+    _refuse_queues("auto" if by_rows else engine, question, workload)
+    _refuse_promises(engine, question, workload)
     options = {"progress": progress, "engine": engine, "seed": seed}
     try:
         return _found((graph, topology, workload, question), excluded, time_limit_s, **options)
     except InfeasibleError as refusal:
-        if not offload or excluded:
+        if not offload or excluded or by_rows:
             raise
         return _offloaded(graph, topology, workload, question, refusal)
 
@@ -167,6 +168,18 @@ def _excluded(topology: Topology, exclude: Iterable[int]) -> tuple[int, ...]:
     return alone(topology, tuple(sorted(set(exclude)))).pools[0].exclude
 
 
+def _solver_of(graph: ModelGraph, solver: Engine | None, engine: Engine | None) -> Engine:
+    """Which solver is asked, under either name."""
+    if solver is not None and engine is not None and solver != engine:
+        raise InputError(f"solver is {solver!r}, and engine, its older name, {engine!r}; give one")
+    chosen = solver or engine or "auto"
+    if chosen not in ENGINES:
+        raise UnknownNameError("solver", str(chosen), ENGINES)
+    if graph.is_diffusion and chosen == "cp-sat":
+        raise InputError("all plans of a diffusion model are scored; leave solver out")
+    return chosen
+
+
 def _refuse_with_exclude(engine: Engine, sequence_parallel: bool) -> None:
     """What is not searched on a part of a machine."""
     if engine == "cp-sat":
@@ -175,14 +188,16 @@ def _refuse_with_exclude(engine: Engine, sequence_parallel: bool) -> None:
         raise InputError("sequence_parallel is not searched with exclude=; leave one of them out")
 
 
-def _refuse_promises(question: Question, workload: Workload) -> None:
-    """Percentiles and margins are searched over plans of one split."""
+def _refuse_promises(engine: Engine, question: Question, workload: Workload) -> None:
+    """Percentiles and margins are searched over plans of one split, and not by OR-Tools."""
     asked = "arrivals 'poisson' with an open rate" if workload.is_open_stream else None
     asked = "sure=" if question.sure is not None else asked
     names = [name for name in question.fields if name in PERCENTILES]
     asked = names[0] if names else asked
     if asked and question.space == "any":
         raise InputError(f"{asked} is searched with space 'engine' alone; leave space out")
+    if asked and engine == "cp-sat":
+        raise InputError(f"solver 'cp-sat' does not know {asked}; leave solver out")
 
 
 def _refuse_queues(engine: Engine, question: Question, workload: Workload) -> None:
@@ -233,7 +248,7 @@ def _searched_with_queue(
     if not found.is_refused:
         return found
     deadline = math.inf if time_limit_s is None else started + time_limit_s
-    fewer = seated_spaces(every, deadline)
+    fewer = seated_spaces(every, deadline, options["engine"])
     if fewer is None:
         return found
     left_s = None if time_limit_s is None else max(0.0, deadline - time.monotonic())
@@ -346,7 +361,7 @@ def _result(found: _Searched, asked: Workload, elapsed_s: float) -> Result:
         bound=candidates.field_value(question.objective, found.bound),
         elapsed_s=elapsed_s,
         stopped_by=search.stopped_by,
-        fewer_chips=isinstance(search, EngineSearch) and search.stopped_by == "proof",
+        fewer_chips=not isinstance(search, FreeSearch) and search.stopped_by == "proof",
     )
     engine = found.engine
     if engine is not None:

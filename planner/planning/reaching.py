@@ -128,7 +128,7 @@ def _reached(space: AnySpace, deadline: float, enough: float | None) -> Reached:
     )
 
 
-def _search(space: AnySpace, deadline: float) -> ClusterSearch | AnySearch:
+def _search(space: AnySpace, deadline: float) -> "ClusterSearch | AnySearch":
     left_s = None if deadline == math.inf else max(0.0, deadline - time.monotonic())
     if isinstance(space, ClusterCandidates):
         return EngineClusterSearch(space, time_limit_s=left_s)

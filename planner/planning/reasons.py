@@ -23,7 +23,7 @@ from planner.errors import InputError
 from planner.machines.topology import Topology, with_value
 from planner.models.graph import ModelGraph
 from planner.plan import WAYS, Plan, Way, shape_name, ways_of
-from planner.planning.engine_search import EngineSearch, search_of
+from planner.planning.engine_search import AnySearch, EngineSearch, search_of
 from planner.planning.misses import improvement, near_misses_of
 from planner.planning.search import CLOSE, Search
 from planner.pricing.price_list import Split
@@ -325,7 +325,7 @@ def _rescored(result: Result, machine: Topology) -> float | None:
     return float(getattr(score, result.question.objective))
 
 
-def _run(search: EngineSearch | Search) -> None:
+def _run(search: "AnySearch | Search") -> None:
     if isinstance(search, Search):
         # Of a question that time has cut off no bound is told, so none is waited for.
         search.bounds_rest = False
@@ -334,7 +334,7 @@ def _run(search: EngineSearch | Search) -> None:
         raise KeyboardInterrupt
 
 
-def _is_proved(search: EngineSearch | Search) -> bool:
+def _is_proved(search: "AnySearch | Search") -> bool:
     """Whether no plan is better than the one found; of an engine's plans, by more than what counts
     as good."""
     as_good = AS_GOOD if isinstance(search, EngineSearch) else 0.0

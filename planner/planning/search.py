@@ -27,6 +27,7 @@ from planner.space.cluster_candidates import ClusterBox, ClusterCandidates
 from planner.workload import Workload
 
 Engine = Literal["auto", "cp-sat"]
+ENGINES: tuple[Engine, ...] = ("auto", "cp-sat")
 
 CLOSE = 1 - 1e-12
 """Canonical values closer than this are one."""

@@ -15,6 +15,7 @@ from planner.answers.results import Result
 from planner.errors import NoPlanFoundError
 from planner.planning.engine_search import search_of
 from planner.planning.refusals import smallest_chips
+from planner.planning.search import Engine
 from planner.pricing.holdings import largest
 from planner.space.candidates import Candidates
 from planner.workload import Workload
@@ -23,7 +24,9 @@ ANY_VALUE = sys.float_info.max
 """A value that any plan betters: the first one ends a search."""
 
 
-def seated_spaces(every: list[Candidates], deadline: float = math.inf) -> list[Candidates] | None:
+def seated_spaces(
+    every: list[Candidates], deadline: float = math.inf, engine: Engine = "auto"
+) -> list[Candidates] | None:
     """The spaces of one question, each with as many sequences in flight as some plan of any of them
     holds, the others queued; None where one holds all of them, or none holds a single one.
 
@@ -32,15 +35,17 @@ def seated_spaces(every: list[Candidates], deadline: float = math.inf) -> list[C
     asked = every[0].workload.batch_size
     if asked is None or asked == 1:
         return None
-    most = largest(lambda sequences: holds(every, sequences, deadline), asked)
+    most = largest(lambda sequences: holds(every, sequences, deadline, engine), asked)
     if most in (0, asked):
         return None
     return [_with_workload(space, space.workload.seated(most)) for space in every]
 
 
-def holds(every: list[Candidates], sequences: int, deadline: float = math.inf) -> bool:
+def holds(
+    every: list[Candidates], sequences: int, deadline: float = math.inf, engine: Engine = "auto"
+) -> bool:
     """Whether a plan of one of some spaces holds so many sequences at once."""
-    return any(_holds(space, sequences, deadline) for space in every)
+    return any(_holds(space, sequences, deadline, engine) for space in every)
 
 
 def waits(found: Result) -> bool:
@@ -54,11 +59,12 @@ def chips_that_seat(found: Result) -> int | None:
     return smallest_chips(space)
 
 
-def _holds(space: Candidates, sequences: int, deadline: float) -> bool:
+def _holds(space: Candidates, sequences: int, deadline: float, engine: Engine) -> bool:
     workload = space.workload.replace(batch_size=sequences, queued=0)
     left_s = None if deadline == math.inf else max(0.0, deadline - time.monotonic())
     search = search_of(
         space.on(space.topology, workload, "chips"),
+        engine=engine,
         nice=False,
         enough=ANY_VALUE,
         time_limit_s=left_s,

@@ -69,9 +69,25 @@ def verdict_text(verdict: Verdict) -> str:
         "plan: keeps every rule and limit",
         f"objective: {verdict.field} = {objective}, scored again",
         f"bound: {field_text(verdict.field, verdict.bound)}{_standing(verdict)}",
+        *_again_lines(verdict),
         f"chosen from: {CHOSEN_FROM[verdict.space]}",
     ]
     return "\n".join(lines)
+
+
+def _again_lines(verdict: Verdict) -> list[str]:
+    """What a second solver makes of the bound, where it was asked."""
+    if verdict.again_bound is None:
+        asked = verdict.again_rows > 0
+        return ["again: OR-Tools CP-SAT proved nothing in time; allow more"] if asked else []
+    second = field_text(verdict.field, verdict.again_bound)
+    by_second = f"{second} by OR-Tools CP-SAT, among {verdict.again_rows:,} rows"
+    if not verdict.again_confirmed:
+        return [f"again: not confirmed; {by_second}, is as far as that came in time"]
+    if not verdict.confirmed:
+        return [f"proved again: {by_second}"]
+    first = field_text(verdict.field, verdict.bound)
+    return [f"proved twice: {first} without a solver; {by_second}"]
 
 
 def _standing(verdict: Verdict) -> str:

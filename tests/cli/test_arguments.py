@@ -40,7 +40,7 @@ from tests.terminal import SMALL, refused
         (("plan", *SMALL, "--minimize", "tpot"), "called 'tpot'; the nearest names are tpot_s, ttft_s"),
         (("plan", *SMALL, "--minimize", "tokens_per_s"), "tokens_per_s is better when it is higher; use maximize="),
         (("plan", *SMALL, "--minimize", "tpot_s", "--maximize", "tokens_per_s"), "not both"),
-        (("plan", *SMALL, "--engine", "gurobi"), "--engine must be auto or cp-sat, not 'gurobi'"),
+        (("plan", *SMALL, "--engine", "gurobi"), "--solver must be auto or cp-sat, not 'gurobi'"),
         (("plan", *SMALL, "--power-scope", "rack"), "--power-scope must be chip, system or facility, not 'rack'"),
         (("plan", *SMALL, "--software", "vlm"), "there is no software called 'vlm'; the nearest names are vllm"),
         (("plan", *SMALL, "--chips", "2000"), "at most 1024 chips, not 2000"),

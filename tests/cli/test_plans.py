@@ -97,6 +97,15 @@ def test_a_certificate_is_written_and_verified_and_a_changed_one_refused(run, tm
     assert "--certificate" in refused(run("plan", *SMALL, "--certificate", tmp_path), 2)
 
 
+def test_a_certificate_is_proved_twice(run, tmp_path):
+    path = tmp_path / "certificate.json"
+    assert run("plan", "qwen3-0.6b", "hgx-h100", "--chips", "2", "--certificate", path).status == 0
+    answer = run("verify", path, "--again")
+    assert (answer.status, answer.err) == (0, "")
+    assert "proved twice" in answer.out
+    assert run("verify", path, "--again", "--format", "json").fields["again_confirmed"]
+
+
 def test_the_batch_may_be_as_many_as_fit(run):
     answer = run("plan", *SMALL, "--batch", "max", "--maximize", "tokens_per_s", "--format", "json")
     assert answer.fields["workload"]["batch_size"] is None

@@ -71,7 +71,7 @@ def solve(
         solver.parameters.max_time_in_seconds = max(0.0, time_limit_s)
     if math.isfinite(deterministic_limit):
         solver.parameters.max_deterministic_time = deterministic_limit
-    status = _interruptible(solver, model.model)
+    status = interruptible(solver, model.model)
     if status == cp_model.INFEASIBLE:
         return Solution(None, math.inf, math.inf)
     bound = float(problem.objective.lined(np.array(solver.best_objective_bound * model.unit)))
@@ -86,7 +86,7 @@ def solve(
     return Solution(placed, value, min(bound, value))
 
 
-def _interruptible(solver: cp_model.CpSolver, model: cp_model.CpModel) -> Any:
+def interruptible(solver: cp_model.CpSolver, model: cp_model.CpModel) -> Any:
     """Solve beside the main thread, so that Ctrl-C stops the solver and is not lost."""
     solver.parameters.catch_sigint_signal = False
     with ThreadPoolExecutor(max_workers=1) as executor:

@@ -56,7 +56,6 @@ PRICED_BY = (
     "space",
     "answers",
     "planning/conflicts.py",
-    "planning/engine_cuts.py",
     "planning/engine_search.py",
     "planning/partitioning.py",
     "planning/offloading.py",

@@ -1,0 +1,1 @@
+"""One of many rows, and a cut of a chain: chosen together."""
