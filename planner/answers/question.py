@@ -61,7 +61,12 @@ PRICED = ("usd_per_million_tokens", "usd_per_hour")
 """Those that need a price."""
 
 NOT_IN_PHASE = {
-    "prefill": ("tpot_s", "tokens_per_s_per_user", "request_s", *percentiles_of("tpot_s", "request_s")),
+    "prefill": (
+        "tpot_s",
+        "tokens_per_s_per_user",
+        "request_s",
+        *percentiles_of("tpot_s", "request_s"),
+    ),
     "decode": ("ttft_s", *percentiles_of("ttft_s", "request_s")),
 }
 """Fields that a pool of its own has no part in."""

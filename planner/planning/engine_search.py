@@ -174,9 +174,7 @@ class EngineSearch(Course[Plan]):
             found = self._fewest_replicas(span)
         elif span.single:
             # What is worse than all that counts as good is of no use, and quickly put aside.
-            found = self._allowed(
-                self.space.settled(span, self.goal * (1 + self.as_good) * EQUAL)
-            )
+            found = self._allowed(self.space.settled(span, self.goal * (1 + self.as_good) * EQUAL))
         else:
             found = None
             parts = self.space.tightened(self.space.parts(span))

@@ -168,9 +168,7 @@ class RateSearch(Course[Plan]):
             needed = self._rate_for(served, self.goal)
             if needed and not self._keeps_at_least(served, needed, load):
                 return math.inf
-            rate = self._greatest(
-                lambda one: self._keeps_at_least(served, one, load), load, needed
-            )
+            rate = self._greatest(lambda one: self._keeps_at_least(served, one, load), load, needed)
             return self._value(served, rate) if rate else math.inf
 
         at_goal = served.load.at(self._rate_for(served, self.goal) or 1e-9)
@@ -199,9 +197,7 @@ class RateSearch(Course[Plan]):
         )
         return self.streams.may(served.form, load.at(rate), margins)
 
-    def _greatest(
-        self, keeps: Callable[[float], bool], load: Load, kept: float = 0.0
-    ) -> float:
+    def _greatest(self, keeps: Callable[[float], bool], load: Load, kept: float = 0.0) -> float:
         """Rate of each replica up to which all is kept, no less than one at which it is; 0: none
         is."""
         low, high = kept, load.most_requests_per_s

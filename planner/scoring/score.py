@@ -2,9 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal, Self, overload
-
-from pydantic import ConfigDict
+from typing import ClassVar, Literal, Self, overload
 
 from planner.errors import InputError, UnknownNameError
 from planner.machines.accounts import PowerBasis
@@ -171,8 +169,6 @@ class Score(Record):
     Percentiles of a time have names of their own, such as `ttft_p99_s` (see `percentile`).
     """
 
-    model_config = ConfigDict(ignored_types=(PercentileOf,))
-
     ttft_s: float
     """To the first token: of a whole batch that starts as one, or of one request that joins a
     loaded server."""
@@ -246,18 +242,18 @@ class Score(Record):
     usd_per_sample: float | None = None
     """For one picture or video; None too where the price is not known."""
 
-    ttft_p50_s = PercentileOf()
-    ttft_p90_s = PercentileOf()
-    ttft_p95_s = PercentileOf()
-    ttft_p99_s = PercentileOf()
-    tpot_p50_s = PercentileOf()
-    tpot_p90_s = PercentileOf()
-    tpot_p95_s = PercentileOf()
-    tpot_p99_s = PercentileOf()
-    request_p50_s = PercentileOf()
-    request_p90_s = PercentileOf()
-    request_p95_s = PercentileOf()
-    request_p99_s = PercentileOf()
+    ttft_p50_s: ClassVar[PercentileOf] = PercentileOf()
+    ttft_p90_s: ClassVar[PercentileOf] = PercentileOf()
+    ttft_p95_s: ClassVar[PercentileOf] = PercentileOf()
+    ttft_p99_s: ClassVar[PercentileOf] = PercentileOf()
+    tpot_p50_s: ClassVar[PercentileOf] = PercentileOf()
+    tpot_p90_s: ClassVar[PercentileOf] = PercentileOf()
+    tpot_p95_s: ClassVar[PercentileOf] = PercentileOf()
+    tpot_p99_s: ClassVar[PercentileOf] = PercentileOf()
+    request_p50_s: ClassVar[PercentileOf] = PercentileOf()
+    request_p90_s: ClassVar[PercentileOf] = PercentileOf()
+    request_p95_s: ClassVar[PercentileOf] = PercentileOf()
+    request_p99_s: ClassVar[PercentileOf] = PercentileOf()
 
     def percentile(self, field: str, probability: float) -> float:
         """What `ttft_s`, `tpot_s` or `request_s` of a request stays within with that probability.

@@ -30,6 +30,7 @@ from planner.pricing.collectives import hop_s
 from planner.pricing.degrees import expert_degrees, nesting_fault, sequence_degrees, tensor_degrees
 from planner.pricing.deployment import Deployment
 from planner.pricing.holdings import largest
+from planner.pricing.loads import PERCENTILES, Load
 from planner.pricing.price_list import (
     Holdings,
     Split,
@@ -40,7 +41,6 @@ from planner.pricing.price_list import (
     shares_of,
     unoffered,
 )
-from planner.pricing.loads import PERCENTILES, Load
 from planner.pricing.queueing import FULL, load_of, most_requests_per_s
 from planner.pricing.schedule import Schedule, schedule_of
 from planner.pricing.served import Served
@@ -80,7 +80,6 @@ OF_A_RATE = (
     "energy_per_token_j",
 )
 """What the greatest rate of requests makes best."""
-
 
 
 class Room(NamedTuple):
@@ -140,8 +139,9 @@ class Candidates:
         )
         self._check_known()
         rate = workload.requests_per_s
-        counts = rate is not None and not self.opens_rate
-        served = (("tokens_per_s", rate * workload.output_tokens),) if counts else ()
+        served: tuple[tuple[str, float], ...] = ()
+        if rate is not None and not self.opens_rate:
+            served = (("tokens_per_s", rate * workload.output_tokens),)
         self.limits = (*question.limits, *served)
         tied = graph.tied_layers
         self.tied = tied if tied and len(graph.layers) > 1 else ()

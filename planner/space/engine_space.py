@@ -849,7 +849,9 @@ class Market:
         least = self.space.margins.least
         found = [
             least(split, *one).get(name, 1.0)
-            for one in zip(stages.ravel().tolist(), first.ravel().tolist(), last.ravel().tolist(), strict=True)
+            for one in zip(
+                stages.ravel().tolist(), first.ravel().tolist(), last.ravel().tolist(), strict=True
+            )
         ]
         return np.array(found).reshape(np.shape(stages))
 

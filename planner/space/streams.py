@@ -113,7 +113,9 @@ class Streams:
         cap = self.software.most_sequences * form.split.attention
         among = rungs(most, cap)
         held = self.moment(form, max(1, form.in_flight))
-        near = [place for place, count in enumerate(among) if NEAR[0] * busy <= count <= NEAR[1] * busy]
+        near = [
+            place for place, count in enumerate(among) if NEAR[0] * busy <= count <= NEAR[1] * busy
+        ]
         near = near or [len(among) - 1]
         figures = [self.space.least(form, self.moment(form, count), held) for count in among]
         if any(one is None for one in figures):
