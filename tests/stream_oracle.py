@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import planner as pl
 from planner.plan import Plan
-from planner.pricing.loads import PERCENTILES
+from planner.pricing.loads import PERCENTILES, Load
 from planner.scoring.score import Score
 from planner.workload import Workload
 from tests.engine_oracle import Case, in_flight, plans_of
@@ -64,13 +64,16 @@ def greatest(case: Case, plan: Plan, limits: dict[str, float]) -> float:
 
 
 def stream_plans(case: Case) -> list[Plan]:
-    """All plans of the engine's space, each with the micro-batches that it has where many are in
-    flight."""
+    """All plans of the engine's space, each with the micro-batches that it has where as many are in
+    flight as fit."""
     engine = case.topology.software.engine
     work = case.workload.replace(arrivals="poisson", requests_per_s=1.0)
     found = []
     for plan in plans_of(case._replace(workload=work), "engine"):
-        if plan.micro_batches <= in_flight(engine, len(plan.stages), 10_000):
+        idle = score_at(case._replace(workload=work), plan, 1e-6)
+        if idle is None or not isinstance(idle.load, Load):
+            continue
+        if plan.micro_batches == in_flight(engine, len(plan.stages), idle.load.most):
             found.append(plan)
     return found
 

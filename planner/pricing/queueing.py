@@ -11,9 +11,10 @@ import math
 from planner.cost import queueing
 from planner.errors import InputError
 from planner.pricing.deployment import Deployment
+from planner.pricing.engines import in_flight
 from planner.pricing.holdings import largest
 from planner.pricing.loads import SCATTERED, Load, Loop, Spread, rungs
-from planner.pricing.schedule import Schedule
+from planner.pricing.schedule import Schedule, burst_shares
 from planner.pricing.timing import Timing
 
 FULL = 1.0 - 1e-9
@@ -92,8 +93,11 @@ def load_of(deployment: Deployment) -> Load:
     fits."""
     most = deployment.most_sequences
     sequences = rungs(most, deployment.most_taken)
-    schedules = [deployment.schedule(count * deployment.plan.replicas) for count in sequences]
-    among = [deployment.timing(one) for one in schedules]
+    each = [_with_in_flight(deployment, count) for count in sequences]
+    schedules = [
+        one.schedule(count * one.plan.replicas) for one, count in zip(each, sequences, strict=True)
+    ]
+    among = [one.timing(at) for one, at in zip(each, schedules, strict=True)]
     first, last = among[0], among[-1]
     at = schedules[0]
     ranks = max(stage.attention_parallel for stage in deployment.plan.stages)
@@ -118,9 +122,18 @@ def load_of(deployment: Deployment) -> Load:
     )
 
 
+def _with_in_flight(deployment: Deployment, sequences: int) -> Deployment:
+    """The same plan with as many micro-batches as its engine keeps of so many sequences."""
+    plan = deployment.plan
+    kept = in_flight(deployment.served.software.engine, len(plan.stages), sequences)
+    if kept is None or kept == min(plan.micro_batches, sequences):
+        return deployment
+    return Deployment(plan.replace(micro_batches=kept), deployment.each)
+
+
 def loop_of(at: Schedule, timing: Timing) -> Loop:
     """How the times of a plan scatter around their means under a number of clients."""
-    low, high = max(0.0, 2.0 * at.burst_share - 1.0), min(1.0, 2.0 * at.burst_share)
+    low, high = burst_shares(at.burst_share)
     turn = (0.0, 2.0 * at.turn_share * timing.round_s)
     before = (low * timing.others_s, high * timing.others_s)
     waited_s = at.turn_share * timing.round_s + at.burst_share * timing.others_s

@@ -140,6 +140,12 @@ class Schedule:
         return math.ceil(self.sequences / attention_parallel)
 
 
+def burst_shares(mean: float) -> tuple[float, float]:
+    """Of the prompts of others, the fewest and the most that stand before one of a burst, from how
+    many do on average: anything between is as likely."""
+    return max(0.0, 2.0 * mean - 1.0), min(1.0, 2.0 * mean)
+
+
 def others_in_flight(workload: Workload, sequences: Numbers) -> Numbers:
     """Of so many sequences on a rank, those whose prompts a request sees during its life; see
     `Schedule.others_prefills`."""

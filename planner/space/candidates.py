@@ -177,6 +177,13 @@ class Candidates:
                     f"{name} says nothing of a {phase} pool; ask for another field,"
                     " or make Workload.phase 'both'"
                 )
+            scattered = PERCENTILES.get(name)
+            is_loop = scattered is not None and not self.workload.is_stream
+            if is_loop and name == self.question.objective and scattered.field != "ttft_s":
+                raise InputError(
+                    f"{name} of a number of clients is a limit, as in limits={{{name!r}: …}};"
+                    f" minimise {scattered.field}"
+                )
             if self.opens_rate:
                 self._check_known_of_a_rate(name)
             elif self.workload.requests_per_s is not None:

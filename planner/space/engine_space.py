@@ -18,10 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.answers.question import FIELDS, PER_TOKEN, TOTALS
+from planner.cost import pipeline
 from planner.cost.energy import energy_j, usd_per_million_tokens
+from planner.cost.queueing import trapezoid_s
 from planner.plan import ChipRange, Plan, Stage, Way
 from planner.pricing.formats import peak_flop_per_s
-from planner.pricing.loads import PERCENTILES
+from planner.pricing.loads import PERCENTILES, Percentile
+from planner.pricing.schedule import burst_shares
 from planner.pricing.queueing import FULL
 from planner.pricing.timing import Hop
 from planner.solver.chain.cuts import Chain, Cut, all_reached, best_cut, bottlenecks
@@ -860,6 +863,8 @@ class Market:
         if name in PERCENTILES and self.space.rate:
             # Where requests come at a rate, `Streams` says whether they are kept.
             return np.zeros(np.shape(self.lows.chips))
+        if name in PERCENTILES:
+            return self._percentile(PERCENTILES[name])
         end = self.late if FIELDS[name].end == "high" else self.early
         simple = {
             "ttft_s": end.ttft_s,
@@ -871,6 +876,35 @@ class Market:
         if name in simple:
             return simple[name]
         return np.asarray(getattr(self, f"_{name}")())
+
+    def _percentile(self, asked: Percentile) -> Floats:
+        """Under a number of clients, as `pricing.loads.Loop` has it. Of later tokens it grows with
+        the time of a round only where a replica is one stage; of several, no less than stands for
+        it."""
+        at, peaks = self.lows.moments.at, self.lows.peaks
+        turns = self.lows.moments.batch.micro_batches * peaks.decode_s
+        round_s = np.asarray(pipeline.cycle_s(self.lows.sums.decode_s, turns))
+        low, high = burst_shares(at.burst_share)
+        turn_s = 2.0 * at.turn_share * round_s
+        before_s = np.array([low, high]).reshape(2, *[1] * round_s.ndim) * peaks.others_s
+        waited_s = at.turn_share * round_s + at.burst_share * peaks.others_s
+        if asked.field == "ttft_s":
+            beyond = trapezoid_s(asked.probability, turn_s, before_s[1] - before_s[0])
+            return np.asarray(self.early.ttft_s - waited_s + before_s[0] + beyond)
+        tpot_s = self.early.tpot_s
+        held_s = np.maximum(0.0, at.later_tokens * tpot_s - at.rounds * round_s)
+        each_s = held_s / max(1e-12, 1.0 - at.burst_share)
+        alone = np.rint(self.lows.chips / self.lows.moments.split.chips) == 1
+        if asked.field == "tpot_s":
+            share = (1.0 - high) + asked.probability * (high - low)
+            exact = tpot_s + (share * each_s - held_s) / max(1, at.later_tokens)
+            return np.where(alone, exact, np.minimum(exact, tpot_s))
+        least_s = self.early.request_s - waited_s - held_s
+        both_s = before_s + np.array([1.0 - low, 1.0 - high]).reshape(2, *[1] * round_s.ndim) * each_s
+        width_s = np.abs(both_s[1] - both_s[0])
+        exact = least_s + both_s.min(axis=0) + trapezoid_s(asked.probability, turn_s, width_s)
+        # Beyond a half of all, no less than the mean.
+        return np.where(alone, exact, np.minimum(exact, self.early.request_s))
 
     def _tokens_per_s(self) -> Floats:
         space = self.space
