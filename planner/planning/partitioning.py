@@ -90,15 +90,14 @@ def partition(
     tokens of a sequence too, as far as tensor × sequence divides the heads: it pays where prompts
     are long. A diffusion model has it always, and a space of its own (`best_sampling`).
 
-    Where it is proved that memory is short for every plan, and chips or their host have a second
-    memory that the software can use, the answer is the best of the plans with as few layers there
-    as have to (see `planning.offloading`); `offload=False` leaves it at the refusal.
+    Where memory is short for every plan (proved), and chips or their host have a second one that
+    the software can use, the best plan has as few layers there as have to (`planning.offloading`);
+    `offload=False` leaves it at the refusal.
     """
     diffuses = graph.is_diffusion
     engine = _solver_of(graph, solver, engine)
-    asked = question_of(
-        minimize, maximize, limits, power_scope, diffusion=diffuses, space=space, sure=sure
-    )
+    how = {"diffusion": diffuses, "space": space, "sure": sure}
+    asked = question_of(minimize, maximize, limits, power_scope, **how)
     question = replace(asked, sequence_parallel=sequence_parallel)
     machine = counted(topology, price_basis=price_basis, power_basis=power_basis)
     topology = machine_for(graph, machine)
