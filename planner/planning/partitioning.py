@@ -88,15 +88,13 @@ def partition(
     names chips that have failed or are taken: a stage takes the first free chips behind the stage
     before it, and replicas stand in like blocks. `sequence_parallel` lets stages share out the
     tokens of a sequence too, as far as tensor × sequence divides the heads: it pays where prompts
-    are long. A diffusion model has it always, and a space of its own (`best_sampling`).
-
-    Where memory is short for every plan (proved), and chips or their host have a second one that
-    the software can use, the best plan has as few layers there as have to (`planning.offloading`);
-    `offload=False` leaves it at the refusal.
+    are long. A diffusion model has it always, and a space of its own (`best_sampling`). Where
+    memory is short for every plan, layers may lie in a second one (`planning.offloading`), unless
+    `offload=False`.
     """
     diffuses = graph.is_diffusion
     engine = _solver_of(graph, solver, engine)
-    how = {"diffusion": diffuses, "space": space, "sure": sure}
+    how: dict[str, Any] = {"diffusion": diffuses, "space": space, "sure": sure}
     asked = question_of(minimize, maximize, limits, power_scope, **how)
     question = replace(asked, sequence_parallel=sequence_parallel)
     machine = counted(topology, price_basis=price_basis, power_basis=power_basis)
