@@ -24,8 +24,8 @@ from planner.cost.queueing import trapezoid_s
 from planner.plan import ChipRange, Plan, Stage, Way
 from planner.pricing.formats import peak_flop_per_s
 from planner.pricing.loads import PERCENTILES, Percentile
-from planner.pricing.schedule import burst_shares
 from planner.pricing.queueing import FULL
+from planner.pricing.schedule import burst_shares
 from planner.pricing.timing import Hop
 from planner.solver.chain.cuts import Chain, Cut, all_reached, best_cut, bottlenecks
 from planner.space.boxes import least_parts
