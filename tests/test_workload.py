@@ -74,7 +74,8 @@ def test_a_stream_leaves_its_batch_open_and_may_leave_its_rate():
     stream = Workload(arrivals="poisson")
     assert (stream.batch_size, stream.is_stream, stream.is_open_stream) == (None, True, True)
     rated = stream.replace(requests_per_s=3.0)
-    assert rated.is_stream and not rated.is_open_stream
+    assert rated.is_stream
+    assert not rated.is_open_stream
     assert Workload(requests_per_s=3.0).is_stream
     assert not Workload(batch_size=None).is_stream
     with pytest.raises(InputError, match=r"^Workload\.batch_size: where requests come as a stream"):

@@ -87,9 +87,9 @@ def partition(
     InfeasibleError: proved that there is none; NoPlanFoundError: none was found in time. `exclude`
     names chips that have failed or are taken: a stage takes the first free chips behind the stage
     before it, and replicas stand in like blocks. `sequence_parallel` lets stages share out tokens
-    too, as far as tensor × sequence divides the heads: for long prompts. A diffusion model has it always, and a space of its own (`best_sampling`). Where
-    memory is short for every plan, layers may lie in a second one (`planning.offloading`), unless
-    `offload=False`.
+    too, as far as tensor × sequence divides the heads: for long prompts. A diffusion model has it
+    always, and a space of its own (`best_sampling`). Where memory is short for every plan, layers
+    may lie in a second one (`planning.offloading`), unless `offload=False`.
     """
     diffuses = graph.is_diffusion
     engine = _solver_of(graph, solver, engine)
