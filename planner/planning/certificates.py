@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from planner.answers.certificates import Certificate, Verdict
 from planner.answers.proof import AS_GOOD
-from planner.answers.question import FIELDS, SAMPLE_FIELDS, Question, question_of
+from planner.answers.question import ASKED, SAMPLE_FIELDS, Question, question_of
 from planner.errors import InputError
 from planner.planning.again import NOT_AGAIN, check_statable, proved_again
 from planner.planning.engine_proof import EngineProof
@@ -175,7 +175,7 @@ def _check_answer(certificate: Certificate) -> Score:
 
 
 def _check_limits(certificate: Certificate, score: Score) -> None:
-    fields = SAMPLE_FIELDS if certificate.graph.is_diffusion else FIELDS
+    fields = SAMPLE_FIELDS if certificate.graph.is_diffusion else ASKED
     sure = certificate.sure
     for name, value in certificate.limits:
         if name in PERCENTILES and score.stays_within(name, value * (1 + CLOSE), sure):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from planner.answers.question import FIELDS, SAMPLE_FIELDS
+from planner.answers.question import ASKED, SAMPLE_FIELDS
 from planner.machines.cluster import PooledPlan
 from planner.plan import Plan
 from planner.planning.engine_search import AnySearch, EngineClusterSearch, search_of
@@ -93,7 +93,7 @@ def keeps(name: str, value: float, limit: float) -> bool:
 
 def best_is_least(name: str) -> bool:
     """Whether less of a field is better, of a language model's or of a diffusion model's."""
-    return (FIELDS | SAMPLE_FIELDS)[name].best == "least"
+    return (ASKED | SAMPLE_FIELDS)[name].best == "least"
 
 
 def is_beyond(one: Reached, name: str, limit: float) -> bool:
