@@ -342,7 +342,7 @@ def test_what_is_served_is_bound_by_rounds_and_by_prompts():
     four = timed(plan, prices, work, 4)
     assert four.cycle_s == pytest.approx(stays_s(4))
     assert most_requests_per_s(in_service(prices, plan, work)) == pytest.approx(2 * 4 / stays_s(4))
-    load = load_of(in_service(prices, plan, work), in_service(prices, plan, work).schedule(2))
+    load = load_of(in_service(prices, plan, work))
     assert (load.requests_per_s, load.prompt_s, load.packed_s, load.later_tokens) == (
         5e-4,
         78.0,

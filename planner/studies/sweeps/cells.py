@@ -57,6 +57,8 @@ PRICED_BY = (
     "answers",
     "planning/conflicts.py",
     "planning/engine_search.py",
+    "planning/promise_search.py",
+    "planning/rate_search.py",
     "planning/partitioning.py",
     "planning/offloading.py",
     "planning/reaching.py",
