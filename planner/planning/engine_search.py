@@ -21,6 +21,7 @@ from planner.machines.engine import Space
 from planner.plan import Plan, Stage, Way
 from planner.planning.search import (
     CLOSE,
+    NARROW,
     Best,
     ClusterSearch,
     Course,
@@ -29,8 +30,10 @@ from planner.planning.search import (
     Search,
 )
 from planner.scoring.score import Score
+from planner.space.boxes import Box
 from planner.space.candidates import Candidates
 from planner.space.engine_space import EngineSpace, Found, Span
+from planner.space.families import Family, whole_family
 from planner.space.layout import even_cut
 from planner.space.uniform import plan_grid
 
@@ -47,6 +50,8 @@ GRIDDED = (
 """Fields that a grid of uniform plans prices."""
 MOST_ALIKE = 16
 """Chips up to which plans without rules, but with one split, are searched as an engine's are."""
+SELDOM = 8
+"""Of wide boxes every so manieth is worth looking for a plan in."""
 MOST_RIVALS = 40
 """Plans that are compared field by field, at most."""
 
@@ -344,6 +349,74 @@ class FreeSearch(Search):
     engine_value = math.inf
     """Canonical, of that one; infinite where there is none, it is not proved, or no rules are
     known."""
+
+    def __init__(self, candidates: Candidates, **options: Any) -> None:
+        """`options` as those of `Search`."""
+        engine, seed = options.pop("engine", "auto"), options.pop("seed", 0)
+        super().__init__(candidates, engine=engine, seed=seed, **options)
+        self.families: dict[Box, Family] = {}
+        """Of boxes that are open."""
+        self.tried: set[tuple[tuple[int, int], tuple[Stage, ...]]] = set()
+        """Stages of which the best batch was looked for, by the micro-batches allowed."""
+        # Averages have no bound by mixes; under a rate batches follow from plans.
+        at_a_rate = candidates.workload.requests_per_s is not None
+        self.by_mixes = engine == "auto" and not at_a_rate and not candidates.averages
+
+    def _closed(self, bound: float, box: Box) -> list[tuple[float, Box]]:
+        """Bound a box by its mixes; what they leave of a narrow one, by its problem too."""
+        if not self.by_mixes:
+            return super()._closed(bound, box)
+        family = self._family(box).narrowed(box, self.goal)
+        lower = max(bound, family.bound)
+        self._try(box, family)
+        if lower >= self.goal * CLOSE:
+            return self._forgotten(box, [])
+        if box.single or self._is_worth_solving(box):
+            children = self._solved(lower, box, family.candidates)
+        else:
+            children = [(lower, half) for half in box.halves()]
+        self.families |= {half: family for _, half in children}
+        return self._forgotten(box, children)
+
+    def _family(self, box: Box) -> Family:
+        return self.families.get(box) or whole_family(self.candidates, box)
+
+    def _forgotten(
+        self, box: Box, children: list[tuple[float, Box]]
+    ) -> list[tuple[float, Box]]:
+        self.families.pop(box, None)
+        return children
+
+    def _is_worth_solving(self, box: Box) -> bool:
+        """Whether a box of several batches is narrow, and none around it was solved."""
+        return False
+
+    def _solved(self, bound: float, box: Box, candidates: Candidates) -> list[tuple[float, Box]]:
+        """What the problem of a box leaves of it, with the options of some candidates alone."""
+        whole, self.candidates = self.candidates, candidates
+        try:
+            return super()._closed(bound, box)
+        finally:
+            self.candidates = whole
+
+    def _root_bound(self, box: Box, known: float) -> float:
+        if known > -math.inf or not self.by_mixes:
+            return super()._root_bound(box, known)
+        return self._family(box).narrowed(box, self.goal).bound
+
+    def _try(self, box: Box, family: Family) -> None:
+        """Look for the best batch of the plans that a box's most promising mix holds."""
+        if box.ratio > NARROW and self.done % SELDOM:
+            return
+        for cuts in family.promising(box):
+            runs = family.candidates.placed(cuts, box.replicas)
+            if runs is None:
+                continue
+            plan = family.candidates.to_plan(box, runs)
+            key = box.micro_batches, plan.stages
+            if key not in self.tried:
+                self.tried.add(key)
+                self._offer(box, plan, math.inf)
 
     def run(self) -> None:
         """Until the best plan is proved, the clock runs out, or Ctrl-C."""
