@@ -367,29 +367,22 @@ class FreeSearch(Search):
         if not self.by_mixes:
             return super()._closed(bound, box)
         family = self._family(box).narrowed(box, self.goal)
+        if family.is_ranged and box.ratio <= NARROW:
+            family = family.one_by_one().narrowed(box, self.goal)
         lower = max(bound, family.bound)
         self._try(box, family)
         if lower >= self.goal * CLOSE:
-            return self._forgotten(box, [])
-        if box.single or self._is_worth_solving(box):
+            children = []
+        elif box.single:
             children = self._solved(lower, box, family.candidates)
         else:
             children = [(lower, half) for half in box.halves()]
         self.families |= {half: family for _, half in children}
-        return self._forgotten(box, children)
-
-    def _family(self, box: Box) -> Family:
-        return self.families.get(box) or whole_family(self.candidates, box)
-
-    def _forgotten(
-        self, box: Box, children: list[tuple[float, Box]]
-    ) -> list[tuple[float, Box]]:
         self.families.pop(box, None)
         return children
 
-    def _is_worth_solving(self, box: Box) -> bool:
-        """Whether a box of several batches is narrow, and none around it was solved."""
-        return False
+    def _family(self, box: Box) -> Family:
+        return self.families.get(box) or whole_family(self.candidates, box)
 
     def _solved(self, bound: float, box: Box, candidates: Candidates) -> list[tuple[float, Box]]:
         """What the problem of a box leaves of it, with the options of some candidates alone."""
@@ -400,6 +393,7 @@ class FreeSearch(Search):
             self.candidates = whole
 
     def _root_bound(self, box: Box, known: float) -> float:
+        """The same by its mixes."""
         if known > -math.inf or not self.by_mixes:
             return super()._root_bound(box, known)
         return self._family(box).narrowed(box, self.goal).bound

@@ -13,11 +13,26 @@ import numpy as np
 from planner.solver.chain.problem import Cuts, Floats, Ints
 from planner.space.boxes import Box
 from planner.space.candidates import Candidates
-from planner.space.mixes import MixBounds, Mixes, Priced, even_cuts, mixed_cuts, mixes_of
+from planner.space.mixes import (
+    MixBounds,
+    Mixes,
+    Priced,
+    alike_of,
+    even_cuts,
+    exact_mixes,
+    joined,
+    mixed_cuts,
+    mixes_of,
+    mixes_on,
+)
 from planner.space.mixtures import Layers, Rows, mixed_bound
 
 ROUNDING = 1e-9
 """Relative: of limits that are just kept."""
+MOST_MIXES = 2000
+"""Of ranges of chips, that are told one by one."""
+FEW_MIXES = 200
+"""Up to which all of a machine are from the start."""
 
 
 class Family:
@@ -59,6 +74,11 @@ class Family:
         return self._of(rows[left], lower[left], turns[left])
 
     @property
+    def is_ranged(self) -> bool:
+        """Whether some mixes are told by their chips alone."""
+        return not self.mixes.exact.all()
+
+    @property
     def bound(self) -> float:
         """Of all of them, canonical; infinite where there are none."""
         return float(self.lower.min(initial=np.inf))
@@ -95,16 +115,34 @@ class Family:
     def _together(self, priced: Priced, rows: Ints, goal: float) -> Floats:
         """Bounds of mixes of several options, each layer under one of them."""
         sums, _ = self.bounds.totals(priced, rows)
-        return mixed_bound(
-            Layers(priced.sums, priced.work, priced.peaks_fixed, priced.counts),
-            Rows(
-                self.mixes.counts[rows] > 0, self.mixes.most_chips[rows].astype(np.float64), sums
-            ),
-            priced.measures,
-            [limit + ROUNDING * abs(limit) for limit in self._limits],
-            self.candidates.prices.usable_bytes,
-            goal,
-        )
+        layers = Layers(priced.sums, priced.work, priced.peaks_fixed, priced.counts)
+        chips = self.mixes.most_chips[rows].astype(np.float64)
+        limits = [limit + ROUNDING * abs(limit) for limit in self._limits]
+        usable_bytes = self.candidates.prices.usable_bytes
+        found = np.empty(len(rows))
+        for alike, used in alike_of(self.mixes, rows):
+            mixed = Rows(used.options, chips[alike], sums[alike])
+            found[alike] = mixed_bound(layers, mixed, priced.measures, limits, usable_bytes, goal)
+        return found
+
+    def one_by_one(self) -> "Family":
+        """The same with the mixes of ranges of chips told one by one, where they are not too
+        many."""
+        mixes, candidates = self.mixes, self.candidates
+        parts = [mixes.taken(np.flatnonzero(mixes.exact))]
+        room = MOST_MIXES
+        for row in np.flatnonzero(~mixes.exact).tolist():
+            used = mixes.counts[row] > 0
+            widths = candidates.widths[: len(candidates.splits)]
+            low, high = int(mixes.least_chips[row]), int(mixes.most_chips[row])
+            layers = len(candidates.graph.layers)
+            counts = mixes_on(widths[used], low, high, layers, most=room)
+            if counts is None:
+                parts.append(mixes.taken(np.array([row])))
+                continue
+            room -= len(counts)
+            parts.append(exact_mixes(counts, used, widths))
+        return Family(candidates, joined(parts))
 
     def _of(self, rows: Ints, lower: Floats, turns: Floats) -> "Family":
         mixes, candidates = self.mixes.taken(rows), self.candidates
@@ -112,7 +150,10 @@ class Family:
         if not used.all():
             candidates = copy.copy(candidates)
             pairs = zip(candidates.splits, used.tolist(), strict=True)
+            filling = candidates.filling
             candidates.offer(tuple(split for split, kept in pairs if kept))
+            # Of more options the least is no more, and what is known of it need not be told anew.
+            candidates.filling = filling
             mixes = mixes.using(used)
         left = Family(candidates, mixes)
         left.lower, left.turns = lower, turns
@@ -127,6 +168,6 @@ def whole_family(candidates: Candidates, box: Box) -> Family:
     offered = copy.copy(candidates)
     offered.offer(splits)
     widths = np.array([split.chips for split in splits], dtype=np.intp)
-    mixes = mixes_of(widths, budget, len(candidates.graph.layers))
+    mixes = mixes_of(widths, budget, len(candidates.graph.layers), most=FEW_MIXES)
     least = candidates.fewest_chips_of(box)
     return Family(offered, mixes.taken(np.flatnonzero(mixes.most_chips >= least)).on(least))

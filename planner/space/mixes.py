@@ -74,13 +74,14 @@ class Mixes:
         return replace(self, least_chips=np.maximum(self.least_chips, chips))
 
 
-def mixes_of(widths: Ints, budget: int, layers: int) -> Mixes:
-    """All mixes on at most `budget` chips: together they hold every plan."""
+def mixes_of(widths: Ints, budget: int, layers: int, *, most: int = MOST_MIXES) -> Mixes:
+    """All mixes on at most `budget` chips: together they hold every plan. Beyond so many, ranges
+    of chips take the place of those of several options."""
     options = len(widths)
     every = (one for one in _multisets(widths.tolist(), budget, layers) if any(one))
-    counts = list(itertools.islice(every, MOST_MIXES + 1))
+    counts = list(itertools.islice(every, most + 1))
     ranges: list[tuple[int, int]] = []
-    if len(counts) > MOST_MIXES:
+    if len(counts) > most:
         counts = [
             tuple(stages * (other == option) for other in range(options))
             for option in range(options)
@@ -103,13 +104,19 @@ def mixes_of(widths: Ints, budget: int, layers: int) -> Mixes:
     )
 
 
-def _multisets(widths: list[int], budget: int, stages: int) -> Iterator[tuple[int, ...]]:
-    """Numbers of stages under each option that fit the budget."""
+def _multisets(
+    widths: list[int], budget: int, stages: int, least: int = 0
+) -> Iterator[tuple[int, ...]]:
+    """Numbers of stages under each option that fit the budget, and take `least` of it or more."""
     if not widths:
-        yield ()
+        if least <= 0:
+            yield ()
+        return
+    if least > 0 and (not stages or budget < min(widths)):
         return
     for count in range(min(budget // widths[0], stages) + 1):
-        for rest in _multisets(widths[1:], budget - count * widths[0], stages - count):
+        taken = count * widths[0]
+        for rest in _multisets(widths[1:], budget - taken, stages - count, least - taken):
             yield (count, *rest)
 
 
@@ -119,6 +126,45 @@ def _ranges(least: int, most: int) -> Iterator[tuple[int, int]]:
         high = low if low <= FINE else min(most, math.floor(low * 1.05))
         yield low, high
         low = high + 1
+
+
+def exact_mixes(counts: Ints, used: NDArray[np.bool_], widths: Ints) -> Mixes:
+    """Mixes of so many stages under each of the options in use, told for all options."""
+    every = np.zeros((len(counts), len(widths)), dtype=np.intp)
+    every[:, used] = counts
+    chips = every @ widths
+    single = (every > 0).sum(axis=1) == 1
+    option = np.where(single, every.argmax(axis=1), -1)
+    return Mixes(every, chips, chips, option, np.ones(len(every), dtype=bool))
+
+
+def joined(parts: Sequence[Mixes]) -> Mixes:
+    """All mixes of some, one after the other."""
+    return Mixes(
+        np.concatenate([part.counts for part in parts]),
+        np.concatenate([part.least_chips for part in parts]),
+        np.concatenate([part.most_chips for part in parts]),
+        np.concatenate([part.option for part in parts]),
+        np.concatenate([part.exact for part in parts]),
+    )
+
+
+def mixes_on(widths: Ints, low: int, high: int, layers: int, *, most: int) -> Ints | None:
+    """Stages under each option of all mixes of several options on so many chips, shape (mixes,
+    options); None where they are more than `most`."""
+    ways = [1, *[0] * high]
+    for width in widths.tolist():
+        for chips in range(width, high + 1):
+            ways[chips] += ways[chips - width]
+    # Of as many stages as they like; those of too many are few on chips that are few.
+    if sum(ways[low:]) > 2 * most:
+        return None
+    every = _multisets(widths.tolist(), high, layers, low)
+    several = (one for one in every if sum(count > 0 for count in one) > 1)
+    counts = list(itertools.islice(several, most + 1))
+    if len(counts) > most:
+        return None
+    return np.array(counts, dtype=np.intp).reshape(-1, len(widths))
 
 
 class MixBounds:
@@ -156,16 +202,12 @@ class MixBounds:
         sums, peaks = self.totals(priced, rows)
         found = np.empty((len(rows), len(STEPS) - 1, len(priced.measures)))
         turns = np.empty((len(rows), len(STEPS) - 1))
-        uses = np.count_nonzero(self.mixes.counts[rows], axis=1)
-        # Mixes of as many options make arrays without holes; ranges of chips have them all.
-        for kind in np.unique(np.stack([self.mixes.exact[rows], uses]), axis=1).T:
-            alike = np.flatnonzero((self.mixes.exact[rows] == kind[0]) & (uses == kind[1]))
-            used = _Used.of(self.mixes, rows[alike], int(kind[1]))
+        for alike, used in alike_of(self.mixes, rows):
             found[alike], turns[alike] = self._in_ranges(priced, used, sums[alike], peaks[alike])
         return found, turns
 
     def _in_ranges(
-        self, priced: "Priced", used: "_Used", sums: Floats, peaks: Floats
+        self, priced: "Priced", used: "Used", sums: Floats, peaks: Floats
     ) -> tuple[Floats, Floats]:
         peaks = np.maximum(peaks, _whole_peaks(priced, used))
         turns = peaks[:, Peak.TURN_LOW, None] * STEPS
@@ -200,7 +242,7 @@ class MixBounds:
         )
 
 
-class _Used(NamedTuple):
+class Used(NamedTuple):
     """The options of mixes that use as many of them, and their stages, shapes (mixes, used)."""
 
     options: Ints
@@ -208,14 +250,24 @@ class _Used(NamedTuple):
     """`EVERY` of a range of chips."""
 
     @classmethod
-    def of(cls, mixes: Mixes, rows: Ints, number: int) -> "_Used":
+    def of(cls, mixes: Mixes, rows: Ints, number: int) -> "Used":
         counts = mixes.counts[rows]
         options = np.nonzero(counts)[1].reshape(len(rows), number)
         stages = np.take_along_axis(counts, options, axis=1)
         return cls(options, np.where(mixes.exact[rows][:, None], stages, EVERY))
 
 
-def _whole_peaks(priced: "Priced", used: _Used) -> Floats:
+def alike_of(mixes: Mixes, rows: Ints) -> Iterator[tuple[Ints, Used]]:
+    """Some mixes by how many options they use, and whether their stages are known: their places
+    among those rows, and arrays without holes."""
+    exact = mixes.exact[rows]
+    uses = np.count_nonzero(mixes.counts[rows], axis=1)
+    for is_exact, number in np.unique(np.stack([exact, uses]), axis=1).T.tolist():
+        alike = np.flatnonzero((exact == is_exact) & (uses == number))
+        yield alike, Used.of(mixes, rows[alike], number)
+
+
+def _whole_peaks(priced: "Priced", used: Used) -> Floats:
     """Least peaks at which so many stages under each option have room for all layers, each layer
     whole and no dearer than the cheapest of those of which there are many, the last one as it
     is; shape (mixes, peaks)."""

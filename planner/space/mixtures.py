@@ -16,14 +16,13 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from planner.solver.chain.problem import Floats, Ints, Measure, Way
 from planner.space.measures import PEAKS, SUMS, Peak, Sum
 
 MOST_WAYS = 16
 """Combinations of what may be the larger in each pair of a measure, at most."""
-STEPS = 24
+STEPS = 12
 BEYOND = 1.001
 """How far beyond the goal a bound is sought, so that it comes to lie there."""
 ROUNDING = 1e-9
@@ -52,8 +51,8 @@ class Layers:
 class Rows:
     """Mixes, one a row."""
 
-    uses: NDArray[np.bool_]
-    """Whether layers may run under an option, shape (rows, options)."""
+    options: Ints
+    """Under which layers may run, as many of every mix, shape (rows, options of one)."""
     most_chips: Floats
     """Of a replica, shape (rows,)."""
     held: Floats
@@ -99,8 +98,8 @@ def mixed_bound(
     Measures that are averages have no such bound: they count as nothing here.
     """
     objective, *limited = measures
-    if objective.averaged or not len(rows.uses):
-        return np.zeros(len(rows.uses))
+    if objective.averaged:
+        return np.zeros(len(rows.options))
     times = _multiplied(objective, rows.held)
     asked = [
         (ways_of(measure), measure.unlined(limit) / _positive(_multiplied(measure, rows.held)))
@@ -109,7 +108,7 @@ def mixed_bound(
     ]
     filled = np.zeros((1, SUMS + PEAKS))
     filled[0, SUMS + Peak.NEEDED] = 1.0
-    asked.append((filled, np.full(len(rows.uses), usable_bytes)))
+    asked.append((filled, np.full(len(rows.options), usable_bytes)))
     aims = objective.unlined(goal) / _positive(times) if math.isfinite(goal) else None
     prices = _Prices(layers, rows, ways_of(objective), asked, aims)
     return np.asarray(objective.lined(times * prices.best()) * (1 - ROUNDING))
@@ -130,11 +129,11 @@ class _Prices:
         asked: list[tuple[Floats, Floats]],
         aims: Floats | None,
     ) -> None:
-        options, groups, columns = layers.columns.shape
-        self.layers = layers.columns.reshape(options * groups, columns)
-        self.options, self.groups = options, groups
-        self.unused = ~rows.uses[:, :, None]
-        peaks = np.where(rows.uses[:, :, None], layers.peaks_fixed, np.inf).min(axis=1)
+        rows_, options = rows.options.shape
+        _, self.groups, columns = layers.columns.shape
+        self.options = options
+        self.layers = layers.columns[rows.options].reshape(rows_, options * self.groups, columns)
+        peaks = layers.peaks_fixed[rows.options].min(axis=1)
         self.fixed = np.concatenate([np.zeros((len(peaks), SUMS)), peaks], axis=1)
         # Work is shared out evenly at best.
         self.shares = np.ones((len(peaks), columns))
@@ -155,12 +154,12 @@ class _Prices:
     def _uses(self, weights: Floats, at: "slice | Ints") -> tuple[Floats, Floats]:
         """Sums and peaks of the layers at their cheapest under some weights, and what that costs,
         shapes (rows, columns) and (rows,)."""
-        costs = (weights * self.shares[at]) @ self.layers.T
+        layers = self.layers[at]
+        costs = np.matmul(layers, (weights * self.shares[at])[:, :, None])
         costs = costs.reshape(-1, self.options, self.groups)
-        costs = np.where(self.unused[at], np.inf, costs)
-        cheapest = costs.argmin(axis=1)
-        places = cheapest * self.groups + np.arange(self.groups)
-        used = self.layers[places].sum(axis=1) * self.shares[at] + self.fixed[at]
+        places = costs.argmin(axis=1) * self.groups + np.arange(self.groups)
+        used = np.take_along_axis(layers, places[:, :, None], axis=1).sum(axis=1)
+        used = used * self.shares[at] + self.fixed[at]
         return used, (used * weights).sum(axis=1)
 
     def best(self) -> Floats:
