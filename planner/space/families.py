@@ -146,7 +146,7 @@ class Family:
 
     def _of(self, rows: Ints, lower: Floats, turns: Floats) -> "Family":
         mixes, candidates = self.mixes.taken(rows), self.candidates
-        used = (mixes.counts > 0).any(axis=0)
+        used = np.asarray((mixes.counts > 0).any(axis=0))
         if not used.all():
             candidates = copy.copy(candidates)
             pairs = zip(candidates.splits, used.tolist(), strict=True)

@@ -25,6 +25,8 @@ MOST_WAYS = 16
 STEPS = 12
 BEYOND = 1.001
 """How far beyond the goal a bound is sought, so that it comes to lie there."""
+FARTHEST = 100.0
+"""Over what the objective is at least, that a bound is sought."""
 ROUNDING = 1e-9
 
 
@@ -141,7 +143,8 @@ class _Prices:
         # Everything is told as a share: of what is allowed, or of what the objective is at least.
         self.ways = ways
         least = self._uses(np.zeros((len(peaks), columns)), slice(None))[0] @ ways.T
-        self.unit = _positive(least.max(axis=1))
+        least = least.max(axis=1)
+        self.unit = np.where(least > 0, least, 1.0)
         self.limits = np.concatenate([one for one, _ in asked])
         most = np.concatenate(
             [np.repeat(most[:, None], len(one), axis=1) for one, most in asked], axis=1
@@ -149,7 +152,8 @@ class _Prices:
         known = np.isfinite(most) & (most > 0)
         self.inverse = np.where(known, 1 / np.where(known, most, 1.0), 0.0) * (1 - ROUNDING)
         self.known = known
-        self.aims = np.full(len(peaks), 4.0) if aims is None else BEYOND * aims / self.unit
+        told = np.full(len(peaks), FARTHEST) if aims is None else BEYOND * aims / self.unit
+        self.aims = np.minimum(told, FARTHEST)
 
     def _uses(self, weights: Floats, at: "slice | Ints") -> tuple[Floats, Floats]:
         """Sums and peaks of the layers at their cheapest under some weights, and what that costs,
@@ -174,7 +178,7 @@ class _Prices:
             weights += prices[live] * self.inverse[live] @ self.limits
             used, cost = self._uses(weights, live)
             bound = cost - prices[live].sum(axis=1)
-            best[live] = np.maximum(best[live], bound)
+            best[live] = np.fmax(best[live], bound)
             # The slope: what is used beyond a limit, and which way is larger than the others.
             rise = used @ self.ways.T / self.unit[live, None]
             rise -= rise.mean(axis=1, keepdims=True)
