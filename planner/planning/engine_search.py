@@ -19,6 +19,7 @@ from planner.errors import InfeasibleError, InputError
 from planner.machines.cluster import PooledPlan, PooledStage
 from planner.machines.engine import Space
 from planner.plan import Plan, Stage, Way
+from planner.planning.polishing import polished
 from planner.planning.search import (
     CLOSE,
     NARROW,
@@ -33,7 +34,7 @@ from planner.scoring.score import Score
 from planner.space.boxes import Box
 from planner.space.candidates import Candidates
 from planner.space.engine_space import EngineSpace, Found, Span
-from planner.space.families import Family, whole_family
+from planner.space.families import FEW_MIXES, Family, whole_family
 from planner.space.layout import even_cut
 from planner.space.uniform import plan_grid
 
@@ -351,8 +352,10 @@ class FreeSearch(Search):
     known."""
 
     def __init__(self, candidates: Candidates, **options: Any) -> None:
-        """`options` as those of `Search`."""
+        """`options` as those of `Search`; `few_mixes`: up to how many are told one by one from the
+        start."""
         engine, seed = options.pop("engine", "auto"), options.pop("seed", 0)
+        self.few_mixes = options.pop("few_mixes", FEW_MIXES)
         super().__init__(candidates, engine=engine, seed=seed, **options)
         self.families: dict[Box, Family] = {}
         """Of boxes that are open."""
@@ -382,7 +385,7 @@ class FreeSearch(Search):
         return children
 
     def _family(self, box: Box) -> Family:
-        return self.families.get(box) or whole_family(self.candidates, box)
+        return self.families.get(box) or whole_family(self.candidates, box, self.few_mixes)
 
     def _solved(self, bound: float, box: Box, candidates: Candidates) -> list[tuple[float, Box]]:
         """What the problem of a box leaves of it, with the options of some candidates alone."""
@@ -416,8 +419,7 @@ class FreeSearch(Search):
         """Until the best plan is proved, the clock runs out, or Ctrl-C."""
         if self.candidates.topology.software.engine.is_known:
             self._start()
-        else:
-            self.best = uniform_start(self.candidates, "any")
+        self._start_from(uniform_start(self.candidates, "any"))
         super().run()
 
     def _start(self) -> None:
@@ -431,6 +433,17 @@ class FreeSearch(Search):
             # Of the wider space, the bounds at the root are all that is wanted now.
             self.interrupted = True
             self.deadline = self.started
+
+    def _start_from(self, known: Best[Plan]) -> None:
+        """Take a plan, or what small changes make of it, as the best if it is."""
+        if known.plan is None:
+            return
+        if self.by_mixes:
+            known = polished(
+                self.candidates, known.plan, lambda: time.monotonic() >= self.deadline
+            )
+        if known.value < self.best.value:
+            self.best = known
 
 
 AnySearch = EngineSearch | FreeSearch

@@ -105,7 +105,9 @@ class Family:
         """The objective, infinite where that is no better than a goal or a limit is broken."""
         limits = np.array(self._limits)
         broken = (found[..., 1:] > limits + ROUNDING * np.abs(limits)).any(axis=-1)
-        return np.where(broken | (found[..., 0] >= goal), np.inf, found[..., 0])
+        # What no bound is known of counts as nothing.
+        least = np.fmax(found[..., 0], 0.0)
+        return np.where(broken | (least >= goal), np.inf, least)
 
     @property
     def _limits(self) -> list[float]:
@@ -160,14 +162,14 @@ class Family:
         return left
 
 
-def whole_family(candidates: Candidates, box: Box) -> Family:
-    """All mixes of a box; where more replicas of a plan are as good or better, without those on so
-    few chips that there is room for more."""
+def whole_family(candidates: Candidates, box: Box, few: int = FEW_MIXES) -> Family:
+    """All mixes of a box, told one by one up to so few; where more replicas of a plan are as good
+    or better, without those on so few chips that there is room for more."""
     budget = candidates.packing.widest(box.replicas)
     splits = tuple(split for split in candidates.splits if split.chips <= budget)
     offered = copy.copy(candidates)
     offered.offer(splits)
     widths = np.array([split.chips for split in splits], dtype=np.intp)
-    mixes = mixes_of(widths, budget, len(candidates.graph.layers), most=FEW_MIXES)
+    mixes = mixes_of(widths, budget, len(candidates.graph.layers), most=few)
     least = candidates.fewest_chips_of(box)
     return Family(offered, mixes.taken(np.flatnonzero(mixes.most_chips >= least)).on(least))

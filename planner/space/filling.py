@@ -55,6 +55,8 @@ class Filling:
                 for option in able
             ]
         )
+        # Buffers alone may be more than there is room for.
+        ends = np.maximum(ends, 0)
         widths = self.widths[able]
         layers = held.shape[1]
         # Fewer layers never need more chips, so that a stage takes as many as it has room for.
