@@ -369,9 +369,10 @@ class FreeSearch(Search):
         """Bound a box by its mixes; what they leave of a narrow one, by its problem too."""
         if not self.by_mixes:
             return super()._closed(bound, box)
-        family = self._family(box).narrowed(box, self.goal)
-        if family.is_ranged and box.ratio <= NARROW:
-            family = family.one_by_one().narrowed(box, self.goal)
+        is_narrow = box.ratio <= NARROW
+        family = self._family(box).narrowed(box, self.goal, closely=is_narrow)
+        if family.is_ranged and is_narrow:
+            family = family.one_by_one().narrowed(box, self.goal, closely=True)
         lower = max(bound, family.bound)
         self._try(box, family)
         if lower >= self.goal * CLOSE:

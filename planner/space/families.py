@@ -26,6 +26,7 @@ from planner.space.mixes import (
     mixes_on,
 )
 from planner.space.mixtures import Layers, Rows, mixed_bound
+from planner.space.spreads import cuts_of, spreads_of
 
 ROUNDING = 1e-9
 """Relative: of limits that are just kept."""
@@ -50,9 +51,9 @@ class Family:
     def bounds(self) -> MixBounds:
         return MixBounds(self.candidates, self.mixes)
 
-    def narrowed(self, box: Box, goal: float) -> "Family":
+    def narrowed(self, box: Box, goal: float, *, closely: bool = False) -> "Family":
         """The mixes that may hold plans of a box that keep the limits and are better than a
-        goal, a canonical value."""
+        goal, a canonical value; `closely`: by each way of spreading their layers too."""
         rows = np.arange(len(self.mixes))
         priced = Priced(self.candidates, box)
         lower = self._kept(self.bounds.quick(priced, rows), goal)
@@ -70,6 +71,10 @@ class Family:
             tight = self._kept(found, goal)
             lower[exact] = np.maximum(lower[exact], tight.min(axis=1))
             turns[exact] = np.take_along_axis(ends, tight.argmin(axis=1)[:, None], axis=1)[:, 0]
+        if closely:
+            for place in np.flatnonzero(self.mixes.exact[rows] & (lower < goal)).tolist():
+                kept = self._kept(spreads_of(self.bounds, priced, int(rows[place]))[0], goal)
+                lower[place] = max(lower[place], float(kept.min(initial=np.inf)))
         left = lower < goal
         return self._of(rows[left], lower[left], turns[left])
 
@@ -94,9 +99,18 @@ class Family:
             whole = len(candidates.splits) if candidates.tied and stages == 1 else 0
             yield even_cuts(priced.prefix[option], stages, option + whole)
             return
-        order = np.flatnonzero(counts).tolist()
+        order = np.flatnonzero(counts)
+        found, layers = spreads_of(self.bounds, priced, best)
+        if len(layers):
+            spread = layers[self._kept(found, np.inf).argmin()]
+            for way in (slice(None), slice(None, None, -1)):
+                used = order[way]
+                cuts = cuts_of(priced, spread[way], counts[used], used)
+                if cuts is not None:
+                    yield cuts
+            return
         turn_s = min(float(self.turns[best]), float(priced.prefix.max()))
-        for ordered in (order, order[::-1]):
+        for ordered in (order.tolist(), order[::-1].tolist()):
             cuts = mixed_cuts(priced, counts, turn_s, ordered)
             if cuts is not None:
                 yield cuts

@@ -177,7 +177,7 @@ class MixBounds:
     def quick(self, priced: "Priced", rows: Ints) -> Floats:
         """Canonical lower bounds of some mixes, shape (rows, fields); infinite where none of
         its plans fits."""
-        return self._of_totals(priced, *self.totals(priced, rows))
+        return self.of_totals(priced, *self.totals(priced, rows))
 
     def totals(self, priced: "Priced", rows: Ints) -> tuple[Floats, Floats]:
         """Least sums and least peaks, each by itself, shapes (rows, sums) and (rows, peaks)."""
@@ -187,7 +187,9 @@ class MixBounds:
         peaks = _cheapest(priced.work, uses, priced.counts) / self.mixes.most_chips[rows][:, None]
         return sums, peaks + np.where(uses[:, :, None], priced.peaks_fixed, np.inf).min(axis=1)
 
-    def _of_totals(self, priced: "Priced", sums: Floats, peaks: Floats) -> Floats:
+    def of_totals(self, priced: "Priced", sums: Floats, peaks: Floats) -> Floats:
+        """Canonical fields of sums and peaks, along the last axis; infinite beyond a chip's
+        memory."""
         found = np.stack([measure.value(sums, peaks) for measure in priced.measures], axis=-1)
         found[peaks[..., Peak.NEEDED] > self.candidates.prices.usable_bytes * (1 + 1e-12)] = np.inf
         return found
@@ -212,7 +214,7 @@ class MixBounds:
         peaks = np.maximum(peaks, _whole_peaks(priced, used))
         turns = peaks[:, Peak.TURN_LOW, None] * STEPS
         loads = priced.inner_loads[:, Peak.TURN_LOW][used.options]
-        memory = self._memory_room(priced)[used.options]
+        memory = self.memory_room(priced)[used.options]
         room = np.minimum(turns[:, 1:, None] / loads[:, None], memory[:, None])
         most = used.stages[:, None] * np.floor(room * (1 + 1e-9))
         outer = priced.counts.sum() - priced.inner
@@ -230,11 +232,11 @@ class MixBounds:
             least[~more, number] = np.inf
         each = np.repeat(peaks[:, None], len(STEPS) - 1, axis=1)
         each[..., Peak.TURN_LOW] = turns[:, :-1]
-        found = self._of_totals(priced, np.where(np.isfinite(least), least, 0.0), each)
+        found = self.of_totals(priced, np.where(np.isfinite(least), least, 0.0), each)
         found[~np.isfinite(least).all(axis=2)] = np.inf
         return found, turns[:, 1:]
 
-    def _memory_room(self, priced: "Priced") -> Floats:
+    def memory_room(self, priced: "Priced") -> Floats:
         """Layers that a stage under each option has room for, shape (options,)."""
         free = self.candidates.prices.usable_bytes - priced.peaks_fixed[:, Peak.NEEDED]
         return np.asarray(
@@ -332,7 +334,7 @@ class Priced:
         run_sums, _, run_peaks, self.peaks_fixed = (array[:options] for array in arrays)
         """Shape (options, peaks)."""
         widths = candidates.widths[:options]
-        first, self.counts = groups_of(candidates)
+        first, group, self.counts = groups_of(candidates)
         grouped = resources[:, first]
         self.sums = np.einsum("osr,ogr->ogs", run_sums, grouped)
         """Shape (options, groups, sums)."""
@@ -344,6 +346,8 @@ class Priced:
             self.many = np.ones_like(self.many)
         self.inner = float(self.counts[self.many].sum())
         """Layers of which there are many alike."""
+        self.is_many = self.many[group]
+        """Whether a layer is one of them, shape (layers,)."""
         self.inner_loads, self.inner_sums = (
             loads[:, self.many].min(axis=1),
             self.sums[:, self.many].min(axis=1),
@@ -362,14 +366,16 @@ class Priced:
         return _cheapest(self.sums[:, ~self.many], uses, self.counts[~self.many])
 
 
-def groups_of(candidates: Candidates) -> tuple[Ints, Floats]:
-    """The first of each group of equal layers, and how many they are; the last layer, and
-    readers of tied weights, stand alone."""
+def groups_of(candidates: Candidates) -> tuple[Ints, Ints, Floats]:
+    """The first of each group of equal layers, the group of each layer, and how many they are; the
+    last layer, and readers of tied weights, stand alone."""
     kinds = candidates.graph.kind_of_layer.astype(np.intp)
     alone = {len(kinds) - 1, *(reader for reader, _ in candidates.tied)}
     keys = np.array([-1 - number if number in alone else kind for number, kind in enumerate(kinds)])
-    _, first, counts = np.unique(keys, return_index=True, return_counts=True)
-    return first.astype(np.intp), counts.astype(float)
+    _, first, group, counts = np.unique(
+        keys, return_index=True, return_inverse=True, return_counts=True
+    )
+    return first.astype(np.intp), group.astype(np.intp), counts.astype(float)
 
 
 def mixed_cuts(priced: Priced, counts: Ints, turn_s: float, order: Sequence[int]) -> Cuts | None:
