@@ -440,9 +440,7 @@ class FreeSearch(Search):
         if known.plan is None:
             return
         if self.by_mixes:
-            known = polished(
-                self.candidates, known.plan, lambda: time.monotonic() >= self.deadline
-            )
+            known = polished(self.candidates, known.plan, lambda: time.monotonic() >= self.deadline)
         if known.value < self.best.value:
             self.best = known
 

@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from planner.solver.chain.problem import Cuts, Floats, Ints
-from planner.space.measures import Peak, Sum
+from planner.space.measures import Sum
 from planner.space.mixes import MixBounds, Priced
 
 MOST_SPREADS = 20_000
@@ -69,7 +69,7 @@ def _every(fewest: Ints, most: Ints, priced: Priced, limit: int) -> Ints | None:
         first = np.concatenate([again, np.tile(more, len(first))[:, None]], axis=1)
     last = inner - first.sum(axis=1)
     inside = (last >= fewest[-1]) & (last <= most[-1])
-    return np.concatenate([first, last[:, None]], axis=1)[inside]
+    return np.asarray(np.concatenate([first, last[:, None]], axis=1)[inside])
 
 
 def cuts_of(priced: Priced, layers: Ints, stages: Ints, options: Ints) -> Cuts | None:
@@ -80,7 +80,10 @@ def cuts_of(priced: Priced, layers: Ints, stages: Ints, options: Ints) -> Cuts |
         (whole + (number < more), option)
         for option, (whole, more), count in zip(
             options.tolist(),
-            (divmod(one, count) for one, count in zip(layers.tolist(), stages.tolist(), strict=True)),
+            (
+                divmod(one, count)
+                for one, count in zip(layers.tolist(), stages.tolist(), strict=True)
+            ),
             stages.tolist(),
             strict=True,
         )
