@@ -52,6 +52,17 @@ def by_layers_of_a_chain(layers: int) -> Callable[[], object]:
     return lambda: pl.partition(graph, topology, pl.Workload(batch_size=1), minimize="ttft_s")
 
 
+def by_chips_of_any_form(chips: int) -> Callable[[], object]:
+    """Dollars a token of plans of any form under limits on both waits, the batch open."""
+    graph = pl.load_model("llama-3.1-70b", weight_dtype="fp8")
+    topology = pl.load_topology("hgx-b200", chips=chips)
+    workload = pl.Workload(batch_size=None, prompt_tokens=2048, output_tokens=256)
+    limits = {"ttft_s": 2.0, "tpot_s": 0.03}
+    return lambda: pl.partition(
+        graph, topology, workload, minimize="usd_per_million_tokens", limits=limits, space="any"
+    )
+
+
 def by_experts(chips: int) -> Callable[[], object]:
     """DeepSeek-V3 with expert parallelism and data-parallel attention: joules a token of a large
     batch."""
@@ -106,6 +117,7 @@ CURVES: tuple[tuple[str, str, Callable[[int], Callable[[], object]], tuple[int, 
     ("partition, tpot_s, LPU chain", "chips", by_lpus, LPUS),
     ("partition, ttft_s, LPU chain", "layers", by_layers_of_a_chain, (64, 254, 1000)),
     ("partition, usd, 70B, H100", "chips", by_gpus, GPUS),
+    ("partition, usd, any form, limits, 70B, B200", "chips", by_chips_of_any_form, (8, 16, 32)),
     ("partition, J/token, DeepSeek-V3", "chips", by_experts, (16, 72)),
     ("score_plan, 70B, H100", "chips", by_score, GPUS),
     ("decode_grid_s, 70B, H100", "plans", by_grid, (10_000, 100_000, 1_000_000)),

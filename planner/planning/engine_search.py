@@ -19,10 +19,12 @@ from planner.errors import InfeasibleError, InputError
 from planner.machines.cluster import PooledPlan, PooledStage
 from planner.machines.engine import Space
 from planner.plan import Plan, Stage, Way
+from planner.planning.polishing import polished
 from planner.planning.promise_search import PromiseSearch
 from planner.planning.rate_search import RateSearch
 from planner.planning.search import (
     CLOSE,
+    NARROW,
     Best,
     ClusterSearch,
     Course,
@@ -32,8 +34,10 @@ from planner.planning.search import (
 )
 from planner.pricing.loads import PERCENTILES
 from planner.scoring.score import Score
+from planner.space.boxes import Box
 from planner.space.candidates import Candidates
 from planner.space.engine_space import EngineSpace, Found, Span
+from planner.space.families import FEW_MIXES, Family, whole_family
 from planner.space.forms import Form
 from planner.space.layout import even_cut
 from planner.space.streams import Streams
@@ -58,6 +62,8 @@ GRIDDED = (
 """Fields that a grid of uniform plans prices."""
 MOST_ALIKE = 16
 """Chips up to which plans without rules, but with one split, are searched as an engine's are."""
+SELDOM = 8
+"""Of wide boxes every so manieth is worth looking for a plan in."""
 MOST_RIVALS = 40
 """Plans that are compared field by field, at most."""
 
@@ -373,12 +379,76 @@ class FreeSearch(Search):
     """Canonical, of that one; infinite where there is none, it is not proved, or no rules are
     known."""
 
+    def __init__(self, candidates: Candidates, **options: Any) -> None:
+        """`options` as those of `Search`; `few_mixes`: up to how many are told one by one from the
+        start."""
+        engine, seed = options.pop("engine", "auto"), options.pop("seed", 0)
+        self.few_mixes = options.pop("few_mixes", FEW_MIXES)
+        super().__init__(candidates, engine=engine, seed=seed, **options)
+        self.families: dict[Box, Family] = {}
+        """Of boxes that are open."""
+        self.tried: set[tuple[tuple[int, int], tuple[Stage, ...]]] = set()
+        """Stages of which the best batch was looked for, by the micro-batches allowed."""
+        # Averages have no bound by mixes; under a rate batches follow from plans.
+        at_a_rate = candidates.workload.requests_per_s is not None
+        self.by_mixes = engine == "auto" and not at_a_rate and not candidates.averages
+
+    def _closed(self, bound: float, box: Box) -> list[tuple[float, Box]]:
+        """Bound a box by its mixes; what they leave of a narrow one, by its problem too."""
+        if not self.by_mixes:
+            return super()._closed(bound, box)
+        is_narrow = box.ratio <= NARROW
+        family = self._family(box).narrowed(box, self.goal, closely=is_narrow)
+        if family.is_ranged and is_narrow:
+            family = family.one_by_one().narrowed(box, self.goal, closely=True)
+        lower = max(bound, family.bound)
+        self._try(box, family)
+        if lower >= self.goal * CLOSE:
+            children = []
+        elif box.single:
+            children = self._solved(lower, box, family.candidates)
+        else:
+            children = [(lower, half) for half in box.halves()]
+        self.families |= {half: family for _, half in children}
+        self.families.pop(box, None)
+        return children
+
+    def _family(self, box: Box) -> Family:
+        return self.families.get(box) or whole_family(self.candidates, box, self.few_mixes)
+
+    def _solved(self, bound: float, box: Box, candidates: Candidates) -> list[tuple[float, Box]]:
+        """What the problem of a box leaves of it, with the options of some candidates alone."""
+        whole, self.candidates = self.candidates, candidates
+        try:
+            return super()._closed(bound, box)
+        finally:
+            self.candidates = whole
+
+    def _root_bound(self, box: Box, known: float) -> float:
+        """The same by its mixes."""
+        if known > -math.inf or not self.by_mixes:
+            return super()._root_bound(box, known)
+        return self._family(box).narrowed(box, self.goal).bound
+
+    def _try(self, box: Box, family: Family) -> None:
+        """Look for the best batch of the plans that a box's most promising mix holds."""
+        if box.ratio > NARROW and self.done % SELDOM:
+            return
+        for cuts in family.promising(box):
+            runs = family.candidates.placed(cuts, box.replicas)
+            if runs is None:
+                continue
+            plan = family.candidates.to_plan(box, runs)
+            key = box.micro_batches, plan.stages
+            if key not in self.tried:
+                self.tried.add(key)
+                self._offer(box, plan, math.inf)
+
     def run(self) -> None:
         """Until the best plan is proved, the clock runs out, or Ctrl-C."""
         if self.candidates.topology.software.engine.is_known:
             self._start()
-        else:
-            self.best = uniform_start(self.candidates, "any")
+        self._start_from(uniform_start(self.candidates, "any"))
         super().run()
 
     def _start(self) -> None:
@@ -392,6 +462,15 @@ class FreeSearch(Search):
             # Of the wider space, the bounds at the root are all that is wanted now.
             self.interrupted = True
             self.deadline = self.started
+
+    def _start_from(self, known: Best[Plan]) -> None:
+        """Take a plan, or what small changes make of it, as the best if it is."""
+        if known.plan is None:
+            return
+        if self.by_mixes:
+            known = polished(self.candidates, known.plan, lambda: time.monotonic() >= self.deadline)
+        if known.value < self.best.value:
+            self.best = known
 
 
 AnySearch: TypeAlias = "EngineSearch | FreeSearch | RateSearch | PromiseSearch | RowSearch"

@@ -24,7 +24,7 @@ from planner.planning.refusals import refusal_of
 from planner.pricing.stacks import machine_for
 from planner.scoring.score import Score
 from planner.solver.chain.labels import LAST_BEAM
-from planner.solver.chain.problem import Cuts, Floats, Ints, Run
+from planner.solver.chain.problem import Cuts, Floats, Ints
 from planner.solver.chain.tradeoffs import Known, uncovered
 from planner.space.boxes import Box
 from planner.space.candidates import Candidates
@@ -258,7 +258,7 @@ class FrontSearch:
             if box.single
             else box._replace(micro_batches=(most, most), micro_sequences=(sequences, sequences))
         )
-        runs = None if (cuts, single) in self.tried else self._placed(cuts, box.replicas)
+        runs = None if (cuts, single) in self.tried else self.candidates.placed(cuts, box.replicas)
         self.tried.add((cuts, single))
         if runs is None:
             return
@@ -272,16 +272,6 @@ class FrontSearch:
             vector = self.candidates.canonical_vector(score)
             if self.known.offer(vector):
                 self.members[vector.tobytes()] = Member(plan=plan, score=score)
-
-    def _placed(self, cuts: Cuts, replicas: int) -> tuple[Run, ...] | None:
-        """Runs with their chips; None where they do not fit."""
-        runs, offset, packing = [], 0, self.candidates.packing
-        for tail, head, option in cuts:
-            width = self.candidates.options[option].chips
-            start = int(packing.start(np.array(offset), width))
-            offset = start + width
-            runs.append(Run(tail, head, option, start))
-        return tuple(runs) if offset <= packing.widest(replicas) else None
 
     def _score(self, plan: Plan) -> Score | None:
         try:

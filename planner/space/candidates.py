@@ -55,7 +55,7 @@ from planner.pricing.trailing import (
 from planner.scoring.plans import chosen_power, score_served
 from planner.scoring.score import Score
 from planner.solver.chain.packing import Packing
-from planner.solver.chain.problem import ChainProblem, Limit, Measure, Run
+from planner.solver.chain.problem import ChainProblem, Cuts, Limit, Measure, Run
 from planner.space.boxes import Box, best_batch, least_parts
 from planner.space.filling import Filling
 from planner.space.layout import crossings_of, packing_of
@@ -372,6 +372,19 @@ class Candidates:
             found |= {most_chips // width for width in range(1, most_chips + 1)}
         return sorted(found, reverse=True)
 
+    def fewest_chips_of(self, box: Box) -> int:
+        """Of a replica, that count in a box: with fewer, there is room for so many more replicas
+        that another box has the same stages, which are then as good or better."""
+        if self.workload.batch_size is not None or self.one_will_do:
+            return 1
+        if self.question.objective in self.basis.per_chip() or self.averages:
+            return 1
+        more = [replicas for replicas in self.open_replicas() if replicas > box.replicas]
+        if not more or self._most_chips() is not None:
+            return 1
+        beyond = self.packing.widest(min(more))
+        return int(self.packing.fewest_slots(self.widths)[beyond + 1 :].min())
+
     def _most_chips(self) -> int | None:
         """How many chips the limits allow to be held; None where they do not say."""
         each = self.basis.per_chip()
@@ -414,6 +427,17 @@ class Candidates:
             objective=objective,
             limits=limits,
         )
+
+    def placed(self, cuts: Cuts, replicas: int) -> tuple[Run, ...] | None:
+        """Runs with their chips in a replica; None where so many replicas of them do not fit."""
+        runs: list[Run] = []
+        offset = 0
+        for tail, head, option in cuts:
+            width = self.options[option].chips
+            start = int(self.packing.start(np.array(offset), width))
+            offset = start + width
+            runs.append(Run(tail, head, option, start))
+        return tuple(runs) if offset <= self.packing.widest(replicas) else None
 
     def to_plan(self, box: Box, runs: tuple[Run, ...]) -> Plan:
         """The plan that a solution of a box's problem stands for."""

@@ -5,6 +5,7 @@ sequence costs at least.
 """
 
 import functools
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ class Filling:
         """Of each option the chips, the ranks that share out the sequences, and the room on a
         chip, shape (options,); of each layer under it the weights on a chip, and the cache of one
         of a rank's sequences, shape (options, layers)."""
-        self.widths = widths.tolist()
+        self.widths = widths
         self.ranks = ranks
         self.fixed_bytes = fixed_bytes
         self.cache_bytes = cache_bytes
@@ -45,25 +46,26 @@ class Filling:
         held = self.fixed_bytes + on_rank[:, None] * self.cache_bytes
         before = np.concatenate([np.zeros((len(held), 1)), np.cumsum(held, axis=1)], axis=1)
         room = self.room_bytes + ROUNDING * before[:, -1]
-        able = np.flatnonzero(on_rank <= self.most_on_rank).tolist()
-        heads = {
-            option: np.searchsorted(before[option], before[option] + room[option], side="right") - 1
-            for option in able
-        }
-        ends = {option: head.tolist() for option, head in heads.items()}
+        able = np.flatnonzero(on_rank <= self.most_on_rank)
+        if not len(able):
+            return math.inf
+        ends = np.array(
+            [
+                np.searchsorted(before[option], before[option] + room[option], side="right") - 1
+                for option in able
+            ]
+        )
+        # Buffers alone may be more than there is room for.
+        ends = np.maximum(ends, 0)
+        widths = self.widths[able]
         layers = held.shape[1]
         # Fewer layers never need more chips, so that a stage takes as many as it has room for.
-        chips = [0.0] * (layers + 1)
+        chips = np.full(layers + 1, math.inf)
+        chips[layers] = 0.0
         for tail in range(layers - 1, -1, -1):
-            chips[tail] = min(
-                (
-                    self.widths[option] + chips[ends[option][tail]]
-                    for option in able
-                    if ends[option][tail] > tail
-                ),
-                default=float("inf"),
-            )
-        return chips[0]
+            # A stage without room for a layer leads nowhere: `chips` is infinite there yet.
+            chips[tail] = (widths + chips[ends[:, tail]]).min()
+        return float(chips[0])
 
     def least_chips_each(self, first: int, last: int) -> float:
         """Chips for one sequence where a replica has from `first` to `last` of them: the least."""

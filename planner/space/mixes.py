@@ -11,7 +11,8 @@ small; so the turn is cut into ranges, each with a bound of its own.
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,10 @@ MOST_MIXES = 1000
 of chips do."""
 FINE = 64
 """Chips up to which such a range is one number."""
+STEPS = np.concatenate([1.02 ** np.arange(24), [2.0, 4.0, np.inf]])
+"""Ranges of the longest turn, over the least that it can be."""
+FEW = 0.2
+"""Layers of a kind, as a share of those of the commonest, below which they count by themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,43 +53,70 @@ class Mixes:
     def __len__(self) -> int:
         return len(self.option)
 
+    def taken(self, rows: Ints) -> "Mixes":
+        """Some of them."""
+        return Mixes(
+            self.counts[rows],
+            self.least_chips[rows],
+            self.most_chips[rows],
+            self.option[rows],
+            self.exact[rows],
+        )
 
-def mixes_of(widths: Ints, budget: int, layers: int) -> Mixes:
-    """All mixes on at most `budget` chips: together they hold every plan."""
+    def using(self, options: NDArray[np.bool_]) -> "Mixes":
+        """The same told for some of the options, where none uses others; shape (options,)."""
+        numbers = np.cumsum(options) - 1
+        option = np.where(self.option >= 0, numbers[self.option], -1)
+        return replace(self, counts=self.counts[:, options], option=option)
+
+    def on(self, chips: int) -> "Mixes":
+        """The same where all have no fewer chips than so many."""
+        return replace(self, least_chips=np.maximum(self.least_chips, chips))
+
+
+def mixes_of(widths: Ints, budget: int, layers: int, *, most: int = MOST_MIXES) -> Mixes:
+    """All mixes on at most `budget` chips: together they hold every plan. Beyond so many, ranges
+    of chips take the place of those of several options."""
     options = len(widths)
     every = (one for one in _multisets(widths.tolist(), budget, layers) if any(one))
-    counts = list(itertools.islice(every, MOST_MIXES + 1))
+    counts = list(itertools.islice(every, most + 1))
     ranges: list[tuple[int, int]] = []
-    if len(counts) > MOST_MIXES:
+    if len(counts) > most:
         counts = [
             tuple(stages * (other == option) for other in range(options))
             for option in range(options)
             for stages in range(1, min(budget // int(widths[option]), layers) + 1)
         ]
         ranges = list(_ranges(2 * int(widths.min()), budget))
-    table = np.array([*counts, *([(1,) * options] * len(ranges))], dtype=np.intp).reshape(
-        -1, options
-    )
+    lows, highs = (np.array([one[end] for one in ranges], dtype=np.intp) for end in (0, 1))
+    # A mix of several stages leaves each of them no more than the narrowest other one does.
+    fitting = widths <= highs[:, None] - widths.min(initial=0)
+    table = np.concatenate([np.array(counts, dtype=np.intp).reshape(-1, options), fitting])
     chips = table[: len(counts)] @ widths
-    lows, highs = ([one[end] for one in ranges] for end in (0, 1))
     single = (table > 0).sum(axis=1) == 1
     exact = np.arange(len(table)) < len(counts)
     return Mixes(
         table,
-        np.concatenate([chips, np.array(lows, dtype=np.intp)]),
-        np.concatenate([chips, np.array(highs, dtype=np.intp)]),
+        np.concatenate([chips, lows]),
+        np.concatenate([chips, highs]),
         np.where(single & exact, table.argmax(axis=1), -1),
         exact,
     )
 
 
-def _multisets(widths: list[int], budget: int, stages: int) -> Iterator[tuple[int, ...]]:
-    """Numbers of stages under each option that fit the budget."""
+def _multisets(
+    widths: list[int], budget: int, stages: int, least: int = 0
+) -> Iterator[tuple[int, ...]]:
+    """Numbers of stages under each option that fit the budget, and take `least` of it or more."""
     if not widths:
-        yield ()
+        if least <= 0:
+            yield ()
+        return
+    if least > 0 and (not stages or budget < min(widths)):
         return
     for count in range(min(budget // widths[0], stages) + 1):
-        for rest in _multisets(widths[1:], budget - count * widths[0], stages - count):
+        taken = count * widths[0]
+        for rest in _multisets(widths[1:], budget - taken, stages - count, least - taken):
             yield (count, *rest)
 
 
@@ -94,6 +126,45 @@ def _ranges(least: int, most: int) -> Iterator[tuple[int, int]]:
         high = low if low <= FINE else min(most, math.floor(low * 1.05))
         yield low, high
         low = high + 1
+
+
+def exact_mixes(counts: Ints, used: NDArray[np.bool_], widths: Ints) -> Mixes:
+    """Mixes of so many stages under each of the options in use, told for all options."""
+    every = np.zeros((len(counts), len(widths)), dtype=np.intp)
+    every[:, used] = counts
+    chips = every @ widths
+    single = (every > 0).sum(axis=1) == 1
+    option = np.where(single, every.argmax(axis=1), -1)
+    return Mixes(every, chips, chips, option, np.ones(len(every), dtype=bool))
+
+
+def joined(parts: Sequence[Mixes]) -> Mixes:
+    """All mixes of some, one after the other."""
+    return Mixes(
+        np.concatenate([part.counts for part in parts]),
+        np.concatenate([part.least_chips for part in parts]),
+        np.concatenate([part.most_chips for part in parts]),
+        np.concatenate([part.option for part in parts]),
+        np.concatenate([part.exact for part in parts]),
+    )
+
+
+def mixes_on(widths: Ints, low: int, high: int, layers: int, *, most: int) -> Ints | None:
+    """Stages under each option of all mixes of several options on so many chips, shape (mixes,
+    options); None where they are more than `most`."""
+    ways = [1, *[0] * high]
+    for width in widths.tolist():
+        for chips in range(width, high + 1):
+            ways[chips] += ways[chips - width]
+    # Of as many stages as they like; those of too many are few on chips that are few.
+    if sum(ways[low:]) > 2 * most:
+        return None
+    every = _multisets(widths.tolist(), high, layers, low)
+    several = (one for one in every if sum(count > 0 for count in one) > 1)
+    counts = list(itertools.islice(several, most + 1))
+    if len(counts) > most:
+        return None
+    return np.array(counts, dtype=np.intp).reshape(-1, len(widths))
 
 
 class MixBounds:
@@ -106,9 +177,9 @@ class MixBounds:
     def quick(self, priced: "Priced", rows: Ints) -> Floats:
         """Canonical lower bounds of some mixes, shape (rows, fields); infinite where none of
         its plans fits."""
-        return self._of_totals(priced, *self._totals(priced, rows))
+        return self.of_totals(priced, *self.totals(priced, rows))
 
-    def _totals(self, priced: "Priced", rows: Ints) -> tuple[Floats, Floats]:
+    def totals(self, priced: "Priced", rows: Ints) -> tuple[Floats, Floats]:
         """Least sums and least peaks, each by itself, shapes (rows, sums) and (rows, peaks)."""
         uses = self.mixes.counts[rows] > 0
         sums = _cheapest(priced.sums, uses, priced.counts)
@@ -116,7 +187,9 @@ class MixBounds:
         peaks = _cheapest(priced.work, uses, priced.counts) / self.mixes.most_chips[rows][:, None]
         return sums, peaks + np.where(uses[:, :, None], priced.peaks_fixed, np.inf).min(axis=1)
 
-    def _of_totals(self, priced: "Priced", sums: Floats, peaks: Floats) -> Floats:
+    def of_totals(self, priced: "Priced", sums: Floats, peaks: Floats) -> Floats:
+        """Canonical fields of sums and peaks, along the last axis; infinite beyond a chip's
+        memory."""
         found = np.stack([measure.value(sums, peaks) for measure in priced.measures], axis=-1)
         found[peaks[..., Peak.NEEDED] > self.candidates.prices.usable_bytes * (1 + 1e-12)] = np.inf
         return found
@@ -128,32 +201,42 @@ class MixBounds:
         In a range a stage holds no more layers than take the longest turn, or fill its memory, so
         that the cheapest options have room for no more than their stages hold.
         """
-        sums, peaks = self._totals(priced, rows)
-        stages = np.where(self.mixes.exact[rows][:, None], self.mixes.counts[rows], EVERY)
-        stages = np.where(self.mixes.counts[rows] > 0, stages, 0)
-        peaks = np.maximum(peaks, _whole_peaks(priced, stages))
-        steps = np.concatenate([1.02 ** np.arange(24), [2.0, 4.0, np.inf]])
-        turns = peaks[:, Peak.TURN_LOW, None] * steps
-        room = np.minimum(
-            turns[:, 1:, None] / priced.inner_loads[:, Peak.TURN_LOW], self._memory_room(priced)
-        )
-        most = stages[:, None] * np.floor(room * (1 + 1e-9))
+        sums, peaks = self.totals(priced, rows)
+        found = np.empty((len(rows), len(STEPS) - 1, len(priced.measures)))
+        turns = np.empty((len(rows), len(STEPS) - 1))
+        for alike, used in alike_of(self.mixes, rows):
+            found[alike], turns[alike] = self._in_ranges(priced, used, sums[alike], peaks[alike])
+        return found, turns
+
+    def _in_ranges(
+        self, priced: "Priced", used: "Used", sums: Floats, peaks: Floats
+    ) -> tuple[Floats, Floats]:
+        peaks = np.maximum(peaks, _whole_peaks(priced, used))
+        turns = peaks[:, Peak.TURN_LOW, None] * STEPS
+        loads = priced.inner_loads[:, Peak.TURN_LOW][used.options]
+        memory = self.memory_room(priced)[used.options]
+        room = np.minimum(turns[:, 1:, None] / loads[:, None], memory[:, None])
+        most = used.stages[:, None] * np.floor(room * (1 + 1e-9))
         outer = priced.counts.sum() - priced.inner
-        fewest = np.where(self.mixes.exact[rows][:, None], np.maximum(stages - outer, 0.0), 0.0)
-        least = np.repeat(sums[:, None], len(steps) - 1, axis=1)
+        fewest = np.where(used.stages < EVERY, np.maximum(used.stages - outer, 0.0), 0.0)
+        least = np.repeat(sums[:, None], len(STEPS) - 1, axis=1)
+        uses = np.zeros((len(sums), len(self.widths)), dtype=bool)
+        np.put_along_axis(uses, used.options, True, axis=1)
+        outer_sums = priced.outer_sums(uses)
         for number in np.flatnonzero(priced.inner_sums.any(axis=0)):
-            placed, more = _placed(priced.inner_sums[:, number], fewest, most, priced.inner)
+            costs = priced.inner_sums[:, number][used.options]
+            placed, more = _placed(costs, fewest, most, priced.inner)
             least[..., number] = np.maximum(
-                least[..., number], placed + priced.outer_sums(stages > 0)[:, None, number]
+                least[..., number], placed + outer_sums[:, None, number]
             )
             least[~more, number] = np.inf
-        each = np.repeat(peaks[:, None], len(steps) - 1, axis=1)
+        each = np.repeat(peaks[:, None], len(STEPS) - 1, axis=1)
         each[..., Peak.TURN_LOW] = turns[:, :-1]
-        found = self._of_totals(priced, np.where(np.isfinite(least), least, 0.0), each)
+        found = self.of_totals(priced, np.where(np.isfinite(least), least, 0.0), each)
         found[~np.isfinite(least).all(axis=2)] = np.inf
         return found, turns[:, 1:]
 
-    def _memory_room(self, priced: "Priced") -> Floats:
+    def memory_room(self, priced: "Priced") -> Floats:
         """Layers that a stage under each option has room for, shape (options,)."""
         free = self.candidates.prices.usable_bytes - priced.peaks_fixed[:, Peak.NEEDED]
         return np.asarray(
@@ -161,21 +244,46 @@ class MixBounds:
         )
 
 
-def _whole_peaks(priced: "Priced", stages: Ints) -> Floats:
+class Used(NamedTuple):
+    """The options of mixes that use as many of them, and their stages, shapes (mixes, used)."""
+
+    options: Ints
+    stages: Ints
+    """`EVERY` of a range of chips."""
+
+    @classmethod
+    def of(cls, mixes: Mixes, rows: Ints, number: int) -> "Used":
+        counts = mixes.counts[rows]
+        options = np.nonzero(counts)[1].reshape(len(rows), number)
+        stages = np.take_along_axis(counts, options, axis=1)
+        return cls(options, np.where(mixes.exact[rows][:, None], stages, EVERY))
+
+
+def alike_of(mixes: Mixes, rows: Ints) -> Iterator[tuple[Ints, Used]]:
+    """Some mixes by how many options they use, and whether their stages are known: their places
+    among those rows, and arrays without holes."""
+    exact = mixes.exact[rows]
+    uses = np.count_nonzero(mixes.counts[rows], axis=1)
+    for is_exact, number in np.unique(np.stack([exact, uses]), axis=1).T.tolist():
+        alike = np.flatnonzero((exact == is_exact) & (uses == number))
+        yield alike, Used.of(mixes, rows[alike], number)
+
+
+def _whole_peaks(priced: "Priced", used: Used) -> Floats:
     """Least peaks at which so many stages under each option have room for all layers, each layer
     whole and no dearer than the cheapest of those of which there are many, the last one as it
     is; shape (mixes, peaks)."""
-    inner, last = priced.inner_loads, priced.last_loads
-    used = stages[:, :, None] > 0
-    low = np.zeros((len(stages), inner.shape[1]))
-    high = np.where(used, inner * priced.inner + last, 0.0).max(axis=1)
+    inner, last = priced.inner_loads[used.options], priced.last_loads[used.options]
+    stages = used.stages[:, :, None]
+    low = np.zeros((len(inner), inner.shape[2]))
+    high = (inner * priced.inner + last).max(axis=1)
     for _ in range(24):
         middle = (low + high) / 2
         room = _whole(middle[:, None], inner)
-        lost = np.where(used, room - _whole(middle[:, None] - last, inner), np.inf).min(axis=1)
-        enough = (stages[:, :, None] * room).sum(axis=1) - lost >= priced.inner
+        lost = (room - _whole(middle[:, None] - last, inner)).min(axis=1)
+        enough = (stages * room).sum(axis=1) - lost >= priced.inner
         low, high = np.where(enough, low, middle), np.where(enough, middle, high)
-    return np.asarray(low + np.where(used, priced.peaks_fixed, np.inf).min(axis=1))
+    return np.asarray(low + priced.peaks_fixed[used.options].min(axis=1))
 
 
 def _whole(most: Floats, each: Floats) -> Floats:
@@ -188,13 +296,16 @@ def _whole(most: Floats, each: Floats) -> Floats:
 def _placed(
     costs: Floats, fewest: Floats, most: Floats, layers: float
 ) -> tuple[Floats, NDArray[np.bool_]]:
-    """Least cost of so many layers, at least and at most so many of them under each option; and
-    whether all find a place."""
+    """Least cost of so many layers, at least and at most so many of them under each option of a
+    mix; and whether all find a place, shapes (mixes, ranges)."""
     left = np.broadcast_to((layers - fewest.sum(axis=1))[:, None], most.shape[:2])
-    total = np.broadcast_to((fewest @ costs)[:, None], most.shape[:2])
-    for option in np.argsort(costs, kind="stable"):
-        here = np.minimum(left, np.maximum(most[..., option] - fewest[:, None, option], 0.0))
-        left, total = left - here, total + here * costs[option]
+    total = np.broadcast_to((fewest * costs).sum(axis=1)[:, None], most.shape[:2])
+    order = np.argsort(costs, axis=1, kind="stable")
+    dearer = np.take_along_axis(costs, order, axis=1)
+    more = np.take_along_axis(np.maximum(most - fewest[:, None], 0.0), order[:, None], axis=2)
+    for place in range(costs.shape[1]):
+        here = np.minimum(left, more[..., place])
+        left, total = left - here, total + here * dearer[:, None, place]
     return total, left <= 0
 
 
@@ -223,18 +334,20 @@ class Priced:
         run_sums, _, run_peaks, self.peaks_fixed = (array[:options] for array in arrays)
         """Shape (options, peaks)."""
         widths = candidates.widths[:options]
-        first, self.counts = groups_of(candidates)
+        first, group, self.counts = groups_of(candidates)
         grouped = resources[:, first]
         self.sums = np.einsum("osr,ogr->ogs", run_sums, grouped)
         """Shape (options, groups, sums)."""
         loads = np.einsum("oqr,ogr->ogq", run_peaks, grouped)
         self.work = loads * widths[:, None, None]
         """Load × chips, shape (options, groups, peaks)."""
-        self.many = self.counts > 1
+        self.many = (self.counts > 1) & (self.counts >= FEW * self.counts.max())
         if not self.many.any():
             self.many = np.ones_like(self.many)
         self.inner = float(self.counts[self.many].sum())
         """Layers of which there are many alike."""
+        self.is_many = self.many[group]
+        """Whether a layer is one of them, shape (layers,)."""
         self.inner_loads, self.inner_sums = (
             loads[:, self.many].min(axis=1),
             self.sums[:, self.many].min(axis=1),
@@ -253,14 +366,16 @@ class Priced:
         return _cheapest(self.sums[:, ~self.many], uses, self.counts[~self.many])
 
 
-def groups_of(candidates: Candidates) -> tuple[Ints, Floats]:
-    """The first of each group of equal layers, and how many they are; the last layer, and
-    readers of tied weights, stand alone."""
+def groups_of(candidates: Candidates) -> tuple[Ints, Ints, Floats]:
+    """The first of each group of equal layers, the group of each layer, and how many they are; the
+    last layer, and readers of tied weights, stand alone."""
     kinds = candidates.graph.kind_of_layer.astype(np.intp)
     alone = {len(kinds) - 1, *(reader for reader, _ in candidates.tied)}
     keys = np.array([-1 - number if number in alone else kind for number, kind in enumerate(kinds)])
-    _, first, counts = np.unique(keys, return_index=True, return_counts=True)
-    return first.astype(np.intp), counts.astype(float)
+    _, first, group, counts = np.unique(
+        keys, return_index=True, return_inverse=True, return_counts=True
+    )
+    return first.astype(np.intp), group.astype(np.intp), counts.astype(float)
 
 
 def mixed_cuts(priced: Priced, counts: Ints, turn_s: float, order: Sequence[int]) -> Cuts | None:

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 import planner as pl
@@ -231,3 +232,30 @@ def test_a_graph_that_is_no_chain_is_refused():
     skip = (graph.layers[0].name, graph.layers[2].name)
     with pytest.raises(pl.InputError, match="not a chain"):
         candidates(graph.replace(edges=(*graph.edges, skip)))
+
+
+@pytest.mark.parametrize("chips", [4, 7, 8, 12])
+@pytest.mark.parametrize("heads", [2, 8])
+def test_plans_on_fewer_chips_than_count_leave_room_for_more_replicas(chips, heads):
+    topology = tiny_topology(chips, fabric("switch", 4), fabric("switch", 3))
+    graph = tiny_graph(2, heads=heads, kv_heads=2)
+    asked = candidates(graph, topology, "usd_per_million_tokens", batch_size=None, output_tokens=20)
+    packing, counted = asked.packing, set()
+    widths = {split.chips for split in asked.splits}
+    for box in asked.boxes():
+        more = [count for count in asked.open_replicas() if count > box.replicas]
+        least = asked.fewest_chips_of(box)
+        counted.add(least)
+        todo, seen = [(0, 0)], set()
+        while todo:
+            end, taken = todo.pop()
+            for width in widths:
+                block = int(packing.start(np.array(end), width)) + width, taken + width
+                if block[0] <= packing.slots and block not in seen:
+                    seen.add(block)
+                    todo.append(block)
+        for end, taken in seen:
+            assert taken >= least or packing.room(end) >= min(more)
+        crowded = [taken for end, taken in seen if more and packing.room(end) < min(more)]
+        assert least == (min(crowded) if crowded else 1)
+    assert len(counted) > 1

@@ -1,5 +1,6 @@
 """Bounds of mixes hold for every plan of the oracle, and mixes hold every plan."""
 
+import itertools
 import random
 from collections import Counter
 
@@ -8,7 +9,17 @@ import pytest
 
 from planner.planning.fronts import _question
 from planner.space.candidates import Candidates
-from planner.space.mixes import EVERY, MixBounds, Priced, even_cuts, mixed_cuts, mixes_of
+from planner.space.mixes import (
+    EVERY,
+    MixBounds,
+    Priced,
+    even_cuts,
+    exact_mixes,
+    joined,
+    mixed_cuts,
+    mixes_of,
+    mixes_on,
+)
 from tests.instances import LISTED, random_graph, random_topology, random_workload
 from tests.lanes import mostly_slow
 from tests.oracle import all_plans, scored
@@ -86,3 +97,47 @@ def test_cuts_run_every_layer_once_on_as_many_stages_as_were_asked_for():
     assert [option for _, _, option in mixed] == [1, 0]
     assert (mixed[0][0], mixed[0][1], mixed[1][1]) == (0, mixed[1][0], layers)
     assert mixed_cuts(priced, counts * layers, 1.0, [1, 0]) is None
+
+
+def all_mixes(widths, low, high, layers):
+    """Stages under each width of mixes of several on so many chips, every number tried."""
+    ranges = [range(high // width + 1) for width in widths]
+    return {
+        counts
+        for counts in itertools.product(*ranges)
+        if low <= sum(a * b for a, b in zip(counts, widths, strict=True)) <= high
+        if sum(counts) <= layers and sum(count > 0 for count in counts) > 1
+    }
+
+
+@pytest.mark.parametrize("widths", [(1, 2, 2), (1, 3, 4), (2, 4, 6), (5, 7)])
+@pytest.mark.parametrize(("low", "high", "layers"), [(2, 9, 9), (6, 6, 3), (8, 12, 5), (1, 1, 4)])
+def test_mixes_on_so_many_chips_are_all_there_are(widths, low, high, layers):
+    every = all_mixes(widths, low, high, layers)
+    found = mixes_on(np.array(widths), low, high, layers, most=1000)
+    assert sorted(map(tuple, found.tolist())) == sorted(every)
+    if every:
+        assert mixes_on(np.array(widths), low, high, layers, most=len(every) - 1) is None
+
+
+def test_exact_mixes_are_told_for_all_options_and_joined_in_order():
+    used = np.array([True, False, True])
+    some = exact_mixes(np.array([[2, 1], [0, 3]]), used, np.array([1, 2, 4]))
+    assert some.counts.tolist() == [[2, 0, 1], [0, 0, 3]]
+    assert some.least_chips.tolist() == some.most_chips.tolist() == [6, 12]
+    assert some.option.tolist() == [-1, 2]
+    both = joined([some.taken(np.array([1])), some])
+    assert both.counts.tolist() == [[0, 0, 3], [2, 0, 1], [0, 0, 3]]
+    assert both.option.tolist() == [2, -1, 2]
+    assert both.most_chips.tolist() == [12, 6, 12]
+    assert both.exact.all()
+
+
+def test_with_few_mixes_asked_for_ranges_hold_all_mixes_of_several_options():
+    widths = np.array([1, 2, 3])
+    mixes = mixes_of(widths, 7, 5, most=0)
+    for counts in all_mixes(widths.tolist(), 2, 7, 5):
+        chips = int(np.array(counts) @ widths)
+        holds = (mixes.least_chips <= chips) & (chips <= mixes.most_chips) & ~mixes.exact
+        assert holds.any(), counts
+        assert (mixes.counts[holds][:, np.array(counts) > 0] > 0).all(axis=1).any(), counts

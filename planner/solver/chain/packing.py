@@ -122,6 +122,19 @@ class Packing:
         ]
         return np.array(starts, dtype=np.intp).reshape(len(widths), self.slots + 1)
 
+    def fewest_slots(self, widths: Ints) -> Ints:
+        """Slots of the blocks that some packed in order take when the last one ends at each slot:
+        the fewest, more than there are where none ends there; shape (slots + 1,)."""
+        able = np.array([width for width in np.unique(widths).tolist() if self.rule(width)])
+        fewest = np.full(self.slots + 1, self.slots + 1, dtype=np.intp)
+        fewest[0] = 0
+        ends = self.following(able) + able[:, None] if len(able) else np.zeros((0, 1), np.intp)
+        for slot in range(self.slots):
+            if fewest[slot] <= self.slots:
+                inside = ends[:, slot] <= self.slots
+                np.minimum.at(fewest, ends[inside, slot], fewest[slot] + able[inside])
+        return fewest
+
     def crossings(self, widths: Ints) -> Crossings:
         """Of blocks of such widths, where all links across a border are equally long."""
         able = np.unique(widths)

@@ -57,6 +57,7 @@ PRICED_BY = (
     "answers",
     "planning/conflicts.py",
     "planning/engine_search.py",
+    "planning/polishing.py",
     "planning/promise_search.py",
     "planning/rate_search.py",
     "planning/partitioning.py",

@@ -190,3 +190,23 @@ def test_padding_makes_the_smallest_block_of_whole_units(packing, data):
         assert packing.padded(width) == whole[0]
     else:
         assert packing.padded(width) > packing.slots
+
+
+@settings(max_examples=40)
+@given(packings(), st.lists(st.integers(1, 12), min_size=1, max_size=3, unique=True))
+def test_the_fewest_slots_up_to_each_end_are_those_of_all_blocks_in_any_order(packing, widths):
+    able = [width for width in widths if packing.rule(width)]
+    fewest = {0: 0}
+    todo = [(0, 0)]
+    seen = set(todo)
+    while todo:
+        end, taken = todo.pop()
+        for width in able:
+            block = int(packing.start(np.array(end), width)) + width, taken + width
+            if block[0] <= packing.slots and block not in seen:
+                seen.add(block)
+                todo.append(block)
+                fewest[block[0]] = min(fewest.get(block[0], block[1]), block[1])
+    found = packing.fewest_slots(np.array(widths))
+    nowhere = packing.slots + 1
+    assert found.tolist() == [fewest.get(end, nowhere) for end in range(packing.slots + 1)]
