@@ -109,7 +109,7 @@ def partition(
     try:
         return _found((graph, topology, workload, question), excluded, time_limit_s, **options)
     except InfeasibleError as refusal:
-        if not offload or excluded or by_rows:
+        if not offload or excluded or by_rows or question.scatters or workload.is_open_stream:
             raise
         return _offloaded(graph, topology, workload, question, refusal)
 

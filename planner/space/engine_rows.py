@@ -676,6 +676,11 @@ class Priced:
             "power_w": lambda: self._fixed(self._watts * self.held_chips),
             "memory_headroom_bytes": self._needed,
             "tokens_per_s": lambda: self.cycle.times(1.0 / self.tokens),
+            "requests_per_s": lambda: self.cycle.times(
+                self.table.workload.output_tokens / self.tokens
+            ),
+            "tokens_per_s_per_chip": lambda: self._for_tokens(self.rows.chips.astype(float)),
+            "usd_per_hour": lambda: self._fixed(self._hourly_usd * self.held_chips),
             "energy_per_token_j": self._energy,
             "usd_per_million_tokens": self._usd,
             "mfu_fraction": lambda: self._over_peak(0),
@@ -708,9 +713,16 @@ class Priced:
         active = self.active * self.rows.replicas
         return found.plus(self._fixed(busy * active / self.tokens))
 
+    @property
+    def _hourly_usd(self) -> float:
+        """Of a chip."""
+        return self.table.topology.price.usd_per_chip_hour or 0.0
+
     def _usd(self) -> Cost:
-        hourly = self.table.topology.price.usd_per_chip_hour or 0.0
-        each = 1e6 * self.held_chips * hourly / SECONDS_PER_HOUR
+        return self._for_tokens(1e6 * self.held_chips * self._hourly_usd / SECONDS_PER_HOUR)
+
+    def _for_tokens(self, each: Floats) -> Cost:
+        """What is held, over the tokens of a second."""
         if self.table.rate:
             return self._fixed(each / self._tokens_per_s)
         return self.cycle.times(each / self.tokens)
@@ -757,7 +769,7 @@ class Priced:
         steps = [step._replace(tokens=kept * mean, sequences=mean) for mean in means.tolist()]
         decode = of_steps(steps)[:, index.reshape(-1)]
         one, full = packing_of(self.at, sequences.astype(float))
-        requests = sequences if self.table.workload.arrivals == "steady" else 1
+        requests = sequences if self.table.workload.arrivals != "together" else 1
         prefills = requests * self.passes
         rounds = self.at.rounds * rows.micro_batches
         return np.asarray(prefills * (one * alone + full * packed) + rounds * decode)

@@ -626,7 +626,7 @@ def test_the_most_requests_are_those_of_the_most_tokens(space, batch_size, limit
     options = {"space": space, "limits": limits}
     tokens = pl.partition(*asked, maximize="tokens_per_s", **options)
     requests = pl.partition(*asked, maximize="requests_per_s", **options)
-    assert requests.plan == tokens.plan
+    assert requests.plan.replace(space="any") == tokens.plan.replace(space="any")
     assert requests.status == "optimal"
     assert requests.objective == pytest.approx(tokens.objective / 20, rel=1e-12)
 
@@ -655,7 +655,7 @@ def test_tokens_of_a_chip_under_a_rate_are_most_where_the_fewest_chips_keep_up(s
     wanted = {"tokens_per_s_per_chip": most.objective}
     kept = pl.partition(*asked, minimize="ttft_s", limits=wanted, space=space)
     assert kept.score.chips == fewest.objective
-    with pytest.raises(pl.InfeasibleError, match="tokens_per_s_per_chip of at least"):
+    with pytest.raises(pl.InfeasibleError, match="tokens_per_s_per_chip cannot be over"):
         pl.partition(
             *asked,
             minimize="ttft_s",

@@ -180,7 +180,7 @@ def test_limits_on_a_cluster_that_hold_one_by_one_are_told_apart():
 def test_a_limit_that_is_out_of_reach_on_any_number_of_chips_is_told_before_one_on_chips():
     graph, machine = tiny_graph(), tiny_topology(4, chip=tiny_chip(6e7))
     limits = {"chips": 1, "tpot_s": 1e-9}
-    with pytest.raises(pl.InfeasibleError, match="tpot_s of at most 1e-09 cannot be met"):
+    with pytest.raises(pl.InfeasibleError, match="tpot_s cannot be under"):
         pl.partition(graph, machine, pl.Workload(), minimize="ttft_s", limits=limits)
     with pytest.raises(pl.InfeasibleError, match="chips of at most 1 cannot be met") as caught:
         pl.partition(graph, machine, pl.Workload(), minimize="ttft_s", limits={"chips": 1})
