@@ -73,6 +73,7 @@ def partition(
     sequence_parallel: bool = False,
     space: Space = "engine",
     offload: bool = True,
+    explain: bool = True,
 ) -> Result:
     """The plan that makes one field of `Score` best, with a proof.
 
@@ -92,7 +93,9 @@ def partition(
 
     Where it is proved that memory is short for every plan, and chips or their host have a second
     memory that the software can use, the answer is the best of the plans with as few layers there
-    as have to (see `planning.offloading`); `offload=False` leaves it at the refusal.
+    as have to (see `planning.offloading`); `offload=False` leaves it at the refusal. To tell how
+    near plans come to limits that none keeps takes longer than to prove that none does;
+    `explain=False` does without.
     """
     diffuses = graph.is_diffusion
     engine = _solver_of(graph, solver, engine)
@@ -110,7 +113,7 @@ def partition(
     by_rows = engine == "cp-sat" and question.of_engine(topology.software)
     _refuse_queues("auto" if by_rows else engine, question, workload)
     _refuse_promises(engine, question, workload)
-    options = {"progress": progress, "engine": engine, "seed": seed}
+    options = {"progress": progress, "engine": engine, "seed": seed, "explain": explain}
     try:
         return _found((graph, topology, workload, question), excluded, time_limit_s, **options)
     except InfeasibleError as refusal:
@@ -123,6 +126,8 @@ def _found(
     asked: tuple[ModelGraph, Topology, Workload, Question],
     excluded: tuple[int, ...],
     time_limit_s: float | None,
+    *,
+    explain: bool,
     **options: Any,
 ) -> Result:
     """The best plan whose layers all lie on the chips."""
@@ -135,6 +140,7 @@ def _found(
     ]
     found = _searched_with_queue(every, started, time_limit_s, **options)
     deadline = math.inf if time_limit_s is None else started + time_limit_s
+    deadline = deadline if explain else started
     return _answered(found, workload, time.monotonic() - started, deadline)
 
 

@@ -349,8 +349,11 @@ class _Asking:
         """Of the time of this machine."""
         return None if self.deadline == math.inf else max(0.0, self.deadline - time.monotonic())
 
-    def at(self, topology: Topology, most: int | None = None) -> _Tried:
-        """The plan on the fewest chips of a machine of one size, `most` at most."""
+    def at(
+        self, topology: Topology, most: int | None = None, *, explain: bool = False
+    ) -> _Tried:
+        """The plan on the fewest chips of a machine of one size, `most` at most; `explain`: or why
+        there is none, which takes long to find out."""
         limits: dict[str, Any] = dict(self.limits or {})
         if most is not None:
             asked = limits.get("chips", most)
@@ -365,6 +368,7 @@ class _Asking:
                 limits=limits,
                 time_limit_s=self.left_s,
                 offload=False,
+                explain=explain,
                 **self.options,
             )
         except InfeasibleError as error:
@@ -456,7 +460,8 @@ def _of_even_sizes(asking: _Asking, extent: Extent) -> _Fewest:
             # Of the largest size all is settled; most of it is left out where that is much.
             most = chips if 2 * chips <= largest else largest
         is_last = most == largest
-        tried = asking.at(extent.topology.replace(chips=size), None if is_last else most)
+        sized = extent.topology.replace(chips=size)
+        tried = asking.at(sized, None if is_last else most, explain=is_last)
         is_refused = tried.bound == math.inf
         bound = max(bound, math.ceil(min(tried.bound, most) * (1 - 1e-9)) + is_refused)
         if is_last or not is_refused:
@@ -478,7 +483,8 @@ def _of_every_size(asking: _Asking, extent: Extent, last: int) -> _Fewest:
 
 def _of_one_size(asking: _Asking, extent: Extent, size: int) -> _Fewest:
     """What a size says of itself."""
-    tried = asking.at(extent.topology.replace(chips=size))
+    is_last = size == extent.topology.chips
+    tried = asking.at(extent.topology.replace(chips=size), explain=is_last)
     bound = min(float(extent.topology.chips + 1), tried.bound * (1 - 1e-9))
     return _Fewest(tried.result, math.ceil(bound), tried.error)
 
