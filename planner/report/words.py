@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from planner.answers.question import FIELDS, SAMPLE_FIELDS
 from planner.errors import InputError
 from planner.machines.prices import BASIS_WORDS
 from planner.pricing.loads import PERCENTILES, SCATTERED, Load
@@ -83,6 +84,19 @@ def field_text(name: str, value: float | None) -> str:
     if unit == "1/s":
         return f"{trimmed(value, 4)}"
     return spoken(value, unit)
+
+
+def limit_text(name: str, value: float) -> str:
+    """A limit as a person says it: limit_text("ttft_p99_s", 2.0) is 'ttft_p99_s at most 2 s'."""
+    most = FIELDS[name].best if name in FIELDS else SAMPLE_FIELDS[name].best
+    return f"{name} at {'most' if most == 'least' else 'least'} {field_text(name, value)}"
+
+
+def percentile_title(name: str) -> str:
+    """A time in short, for the head of a table: percentile_title("ttft_p99_s") is 'TTFT p99'."""
+    field, _, percentile = name.removesuffix("_s").partition("_")
+    short = "request" if field == "request" else field.upper()
+    return f"{short} {percentile}".strip()
 
 
 def seat_lines(score: Score) -> list[str]:
