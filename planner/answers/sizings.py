@@ -15,6 +15,7 @@ from planner.workload import Workload
 if TYPE_CHECKING:
     import pandas as pd
 
+
 class Bill(Record):
     """What so many chips cost, on the basis of the machine's price."""
 

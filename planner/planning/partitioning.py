@@ -113,9 +113,10 @@ def partition(
     by_rows = engine == "cp-sat" and question.of_engine(topology.software)
     _refuse_queues("auto" if by_rows else engine, question, workload)
     _refuse_promises(engine, question, workload)
-    options = {"progress": progress, "engine": engine, "seed": seed, "explain": explain}
+    options: dict[str, Any] = {"progress": progress, "engine": engine, "seed": seed}
+    asked_of = (graph, topology, workload, question)
     try:
-        return _found((graph, topology, workload, question), excluded, time_limit_s, **options)
+        return _found(asked_of, excluded, time_limit_s, explain=explain, **options)
     except InfeasibleError as refusal:
         if not offload or excluded or by_rows:
             raise

@@ -295,8 +295,8 @@ def _demanded(workload: Workload, limits: dict[str, float]) -> tuple[Workload, d
     rate = max(limits.get("requests_per_s", 0.0), tokens)
     if not rate > 0:
         raise InputError(
-            "Workload.requests_per_s is open, and how few chips will do depends on it; give it, or"
-            " limits={'requests_per_s': 30}, which is at least"
+            "Workload.requests_per_s is open, and how few chips will do depends on it; give it, or a"
+            " limit on requests_per_s, such as 30, which is at least so many"
         )
     for name in PER_TOKEN:
         if name in limits:
@@ -380,9 +380,7 @@ class _Asking:
         """Of the time of this machine."""
         return None if self.deadline == math.inf else max(0.0, self.deadline - time.monotonic())
 
-    def at(
-        self, topology: Topology, most: int | None = None, *, explain: bool = False
-    ) -> _Tried:
+    def at(self, topology: Topology, most: int | None = None, *, explain: bool = False) -> _Tried:
         """The plan on the fewest chips of a machine of one size, `most` at most; `explain`: or why
         there is none, which takes long to find out."""
         limits = dict(self.limits)
@@ -415,9 +413,7 @@ class _Asking:
 
     def _asked_limits(self, found: Result) -> tuple[tuple[str, float], ...]:
         """Those of a result without ours on the chips."""
-        return tuple(
-            (name, self.limits[name]) for name, _ in found.limits if name in self.limits
-        )
+        return tuple((name, self.limits[name]) for name, _ in found.limits if name in self.limits)
 
 
 def _too_many(found: Result) -> InfeasibleError:
@@ -691,12 +687,14 @@ def _bill(extent: Extent, result: Result, paid_result: Result) -> Bill:
     hourly = price.usd_per_chip_hour
     if hourly is None:
         return bill
-    usd = result.score.usd_per_hour
-    if paid > chips:
-        usd = paid * hourly
+    held = result.score.usd_per_hour
+    usd = paid * hourly
+    if paid == chips and held is not None:
+        # Of chips that are held in part, that part is paid.
+        usd = held
     tokens_per_s = paid_result.score.tokens_per_s
     return bill.replace(
-        held_usd_per_hour=result.score.usd_per_hour,
+        held_usd_per_hour=held,
         usd_per_hour=usd,
         usd_per_million_tokens=usd / 3600 / tokens_per_s * 1e6,
     )

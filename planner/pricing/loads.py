@@ -435,6 +435,10 @@ class Loop(Record):
         """Share of the requests whose time is longer than a limit. [1]"""
         return self._spread(field).late_fraction(limit_s)
 
+    def is_late(self, field: str, limit_s: float, share: float) -> bool:
+        """Whether more than a share of the requests takes longer than a limit."""
+        return self.late_fraction(field, limit_s) > share
+
     def slower(self, factor: float) -> Self:
         """The same clients at a replica whose every time is so many times as long."""
         fields = {name: getattr(self, name).slower(factor) for name in SCATTERED}

@@ -9,12 +9,10 @@ from planner.machines.prices import BASIS_WORDS
 from planner.report import svg
 from planner.report.plans import plan_line
 from planner.report.text import aligned, chosen_lines, question_lines, unvouched_lines
-from planner.report.words import field_text, limit_text, percentile_title
+from planner.report.words import ENDLESS, limit_text, percentile_title
 from planner.units import spoken, trimmed
 
 UNKNOWN = "not known"
-ENDLESS = "no end"
-"""A time where more comes than is served."""
 DEMANDS = {"requests_per_s": "/s", "batch_size": " users", "tokens_per_s": " tokens/s"}
 Pair = tuple[SizedMachine, Result]
 
@@ -108,9 +106,7 @@ def _served(sizing: Sizing, known: Sequence[Pair]) -> list[Column]:
     ]
 
 
-def _time_cell(
-    place: int, text: Callable[[Told], str]
-) -> Callable[[SizedMachine, Result], str]:
+def _time_cell(place: int, text: Callable[[Told], str]) -> Callable[[SizedMachine, Result], str]:
     return lambda one, _: text(one.times[place])
 
 

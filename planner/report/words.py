@@ -1,5 +1,6 @@
 """Units and names of the fields of `Score`, as a person reads them."""
 
+import math
 from typing import NamedTuple
 
 from planner.answers.question import FIELDS, SAMPLE_FIELDS
@@ -67,6 +68,8 @@ PERCENTILE_WORDS: dict[str, Word] = {
 
 WORDS: dict[str, Word] = FIELD_WORDS | SAMPLE_WORDS | PERCENTILE_WORDS
 """Every field that can be asked for."""
+ENDLESS = "without end"
+"""A time where more comes than is served."""
 
 
 def field_text(name: str, value: float | None) -> str:
@@ -75,6 +78,8 @@ def field_text(name: str, value: float | None) -> str:
     unit = WORDS[name].unit
     if value is None:
         return "not known"
+    if value == math.inf:
+        return ENDLESS
     if unit == "%":
         return f"{trimmed(100 * value)} %"
     if unit in ("USD", "USD/h"):
@@ -169,9 +174,10 @@ def _scattered(score: Score) -> list[tuple[str, str]]:
     lines = []
     for name in SCATTERED if isinstance(score.load, Load) else ():
         try:
-            text = " and ".join(
-                field_text(name, score.percentile(name, share)) for share in (0.5, 0.99)
-            )
+            both = [score.percentile(name, share) for share in (0.5, 0.99)]
+            text = " and ".join(field_text(name, one) for one in both)
+            if both[0] == math.inf:
+                text = f"{ENDLESS}: so near to what the plan serves, ever more wait for a place"
         except InputError as error:
             text = f"not known: {error}"
         lines.append((f"{FIELD_WORDS[name].title}, p50 and p99", text))
