@@ -139,10 +139,10 @@ def fewest_chips(
 
     Each row has the plan on the fewest chips, the bill, what binds, and how much of what those
     chips can serve is used. Chips are paid in whole nodes where the price counts a share of a node
-    and the machine is described in nodes; a plan that needs fewer of those is told beside it. A machine that cannot do it has a row that says why.
-    `time_limit_s` is for all machines together. InputError: something given is wrong, or a limit
-    needs a price or a power that is not known; InfeasibleError: proved that no machine can do it;
-    NoPlanFoundError: no plan was found in time.
+    and the machine is described in nodes; a plan that needs fewer of those is told beside it. A
+    machine that cannot do it has a row that says why. `time_limit_s` is for all machines together.
+    InputError: something given is wrong, or a limit needs a price or a power that is not known;
+    InfeasibleError: proved that no machine can do it; NoPlanFoundError: no plan was found in time.
     """
     return size_machines(
         graph,
@@ -642,10 +642,8 @@ def _times(result: Result) -> tuple[Told, ...]:
 def _told(result: Result, name: str) -> Told:
     """One of them."""
     score = result.score
-    if name in PERCENTILES:
-        interval = score.percentile_interval(*PERCENTILES[name])
-    else:
-        interval = score.interval(name)
+    asked = PERCENTILES.get(name)
+    interval = score.interval(name) if asked is None else score.percentile_interval(*asked)
     sure_s = None if result.sure is None else score.sure(name, result.sure)
     figures = (getattr(score, name), *interval, sure_s)
     value_s, low_s, high_s, kept_s = (

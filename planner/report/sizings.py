@@ -12,7 +12,7 @@ from planner.report.text import aligned, chosen_lines, question_lines, unvouched
 from planner.report.words import ENDLESS, limit_text, percentile_title
 from planner.units import spoken, trimmed
 
-UNKNOWN = "not known"
+UNKNOWN = "unknown"
 DEMANDS = {"requests_per_s": "/s", "batch_size": " users", "tokens_per_s": " tokens/s"}
 Pair = tuple[SizedMachine, Result]
 
@@ -101,7 +101,6 @@ def _served(sizing: Sizing, known: Sequence[Pair]) -> list[Column]:
     return [
         *columns,
         ("what binds", lambda one, _: one.binds or "nothing"),
-        ("serves up to", lambda one, _: _most_text(one)),
         ("headroom", lambda one, _: _headroom_text(one)),
     ]
 
@@ -112,7 +111,7 @@ def _time_cell(place: int, text: Callable[[Told], str]) -> Callable[[SizedMachin
 
 def _proof_text(one: SizedMachine, _: Result) -> str:
     """How few chips no plan is below."""
-    return "the fewest" if one.status == "optimal" else f"{one.bound_chips:,} or more"
+    return "fewest" if one.status == "optimal" else f"{one.bound_chips:,} or more"
 
 
 def _node_text(one: SizedMachine) -> str:
@@ -149,18 +148,13 @@ def _range_text(told: Told) -> str:
     return f"{number if high.endswith(f' {unit}') else low} to {high}"
 
 
-def _most_text(one: SizedMachine) -> str:
-    """The most that the chips serve."""
+def _headroom_text(one: SizedMachine) -> str:
+    """How much more than what is asked for the chips serve, and how much that is."""
     if one.headroom is None:
         return "no demand"
-    return f"{trimmed(one.headroom.capacity)}{DEMANDS[one.headroom.field]}"
-
-
-def _headroom_text(one: SizedMachine) -> str:
-    """How much more that is than what is asked for."""
-    if one.headroom is None:
-        return "-"
-    return f"+{100 * (one.headroom.capacity / one.headroom.demand - 1):.0f} %"
+    more = 100 * (one.headroom.capacity / one.headroom.demand - 1)
+    most = f"{trimmed(one.headroom.capacity)}{DEMANDS[one.headroom.field]}"
+    return f"+{more:.0f} %: {most}"
 
 
 # ── Remarks ──────────────────────────────────────────────────────────────────────────────────────
@@ -190,9 +184,12 @@ def _paid_lines(one: SizedMachine, found: Result) -> list[str]:
     left = bill.paid_chips - found.score.chips
     if one.paid_result is not None:
         paid = one.paid_result
+        few = "1 whole node, which is what is paid, does"
+        if bill.nodes != 1:
+            few = f"{bill.nodes} whole nodes, which are what is paid, do"
         lines.append(
-            f"{bill.nodes} whole nodes, which are what is paid, do with {paid.score.chips} chips:"
-            f" {plan_line(paid.plan)}; the plan on {found.score.chips} needs more of them"
+            f"{few} with {paid.score.chips} chips: {plan_line(paid.plan)}; the plan on"
+            f" {found.score.chips} needs more nodes"
         )
     elif left:
         lines.append(
