@@ -611,6 +611,10 @@ def test_a_machine_that_cannot_do_it_is_told_below_and_none_is_refused(run):
         (("hgx-h100:0",), "the chips of 'hgx-h100:0' must be a whole number of at least 1"),
         (("hgx-h100", "--rate", "5", "--limit", "ttft_p98_s=1s"), "nearest names are ttft_p90_s"),
         (("hgx-h100", "--limit", "tpot_p99_s=50MB"), "limits['tpot_p99_s'] is measured in seconds"),
+        (
+            ("cerebras-cs3:1", "mi300x-8:1", "--batch", "4", "--limit", "energy_per_token_j=1"),
+            "energy_per_token_j is not comparable: there is no scope in which all are known",
+        ),
         (("hgx-h100", "h100"), "h100 is given twice, the first time as hgx-h100"),
         (("hgx-h100", "--arrivals", "poisson"), "Workload.requests_per_s is open"),
         (("hgx-h100", "--rate", "5", "--sure", "0.8"), "sure=0.8 keeps limits"),
