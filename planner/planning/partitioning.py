@@ -93,9 +93,8 @@ def partition(
 
     Where it is proved that memory is short for every plan, and chips or their host have a second
     memory that the software can use, the answer is the best of the plans with as few layers there
-    as have to (see `planning.offloading`); `offload=False` leaves it at the refusal. To tell how
-    near plans come to limits that none keeps takes longer than to prove that none does;
-    `explain=False` does without.
+    as have to (`planning.offloading`); `offload=False` leaves it at the refusal. `explain=False`
+    does without saying how near to their limits plans come, which takes longest.
     """
     diffuses = graph.is_diffusion
     engine = _solver_of(graph, solver, engine)
@@ -113,14 +112,27 @@ def partition(
     by_rows = engine == "cp-sat" and question.of_engine(topology.software)
     _refuse_queues("auto" if by_rows else engine, question, workload)
     _refuse_promises(engine, question, workload)
-    options: dict[str, Any] = {"progress": progress, "engine": engine, "seed": seed}
-    asked_of = (graph, topology, workload, question)
+    told = {"progress": progress, "engine": engine, "seed": seed}
+    keeps_on_chips = not offload or bool(excluded) or by_rows
+    given = (graph, topology, workload, question)
+    return _on_or_off_chips(given, excluded, time_limit_s, keeps_on_chips, explain=explain, **told)
+
+
+def _on_or_off_chips(
+    asked: tuple[ModelGraph, Topology, Workload, Question],
+    excluded: tuple[int, ...],
+    time_limit_s: float | None,
+    keeps_on_chips: bool,
+    **told: Any,
+) -> Result:
+    """The best plan with all layers on the chips; where there is none, with as few off them as have
+    to, if they need not be kept there."""
     try:
-        return _found(asked_of, excluded, time_limit_s, explain=explain, **options)
+        return _found(asked, excluded, time_limit_s, **told)
     except InfeasibleError as refusal:
-        if not offload or excluded or by_rows:
+        if keeps_on_chips:
             raise
-        return _offloaded(graph, topology, workload, question, refusal)
+        return _offloaded(*asked, refusal)
 
 
 def _found(
