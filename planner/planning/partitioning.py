@@ -91,10 +91,9 @@ def partition(
     tokens of a sequence too, as far as tensor × sequence divides the heads: it pays where prompts
     are long. A diffusion model has it always, and a space of its own (`best_sampling`).
 
-    Where it is proved that memory is short for every plan, and chips or their host have a second
-    memory that the software can use, the answer is the best of the plans with as few layers there
-    as have to (`planning.offloading`); `offload=False` leaves it at the refusal. `explain=False`
-    does without saying how near to their limits plans come, which takes longest.
+    Where memory is proved short for every plan, and chips or hosts have a second memory that the
+    software can use, the answer is the best plan with as few layers there as have to;
+    `offload=False` leaves it at the refusal. `explain=False` says less, sooner, of why none fits.
     """
     diffuses = graph.is_diffusion
     engine = _solver_of(graph, solver, engine)
@@ -109,19 +108,26 @@ def partition(
         _refuse_with_exclude(engine, sequence_parallel)
         left = ClusterCandidates(graph, alone(topology, excluded), workload, question)
         return result_alone(best_of(left, time_limit_s=time_limit_s, progress=progress))
+    keeps = _is_by_rows(engine, question, topology, workload) or not offload or bool(excluded)
+    told = {"progress": progress, "explain": explain, "engine": engine, "seed": seed}
+    every = (graph, topology, workload, question)
+    return _on_or_off_chips(every, excluded, time_limit_s, keeps_on_chips=keeps, **told)
+
+
+def _is_by_rows(engine: Engine, question: Question, topology: Topology, workload: Workload) -> bool:
+    """Whether OR-Tools is asked about plans that an engine can be started with; an InputError says
+    what a solver does not know."""
     by_rows = engine == "cp-sat" and question.of_engine(topology.software)
     _refuse_queues("auto" if by_rows else engine, question, workload)
     _refuse_promises(engine, question, workload)
-    told = {"progress": progress, "engine": engine, "seed": seed}
-    keeps_on_chips = not offload or bool(excluded) or by_rows
-    given = (graph, topology, workload, question)
-    return _on_or_off_chips(given, excluded, time_limit_s, keeps_on_chips, explain=explain, **told)
+    return by_rows
 
 
 def _on_or_off_chips(
     asked: tuple[ModelGraph, Topology, Workload, Question],
     excluded: tuple[int, ...],
     time_limit_s: float | None,
+    *,
     keeps_on_chips: bool,
     **told: Any,
 ) -> Result:
