@@ -9,13 +9,11 @@ from planner.errors import UnknownNameError
 from planner.machines.prices import PriceBasis
 from planner.models.graph import ModelGraph
 from planner.records import Record
-from planner.units import Count, Dollars
+from planner.units import Count, Dollars, Seconds
 from planner.workload import Workload
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Interval = tuple[float, float]
 
 
 class Bill(Record):
@@ -25,7 +23,7 @@ class Bill(Record):
     node_chips: Count | None = None
     """Chips that are bought together; None: the machine is not described in nodes."""
     nodes: Count | None = None
-    """Whole ones, that have at least the chips held."""
+    """Whole ones, that have at least the chips held; the fewest that do, where they are paid."""
     paid_chips: Count
     """Those of whole nodes where the price pays for a share of the node, else those held."""
     held_usd_per_hour: Dollars | None = None
@@ -53,6 +51,20 @@ class Headroom(Record):
         return self.demand / self.capacity
 
 
+class Told(Record):
+    """A time of a plan, and how sure it is."""
+
+    field: str
+    """Of the score: the percentile that has a limit (the highest one), else the mean."""
+    value_s: Seconds | None = None
+    """None: without end, as where more comes than is served. So below."""
+    low_s: Seconds | None = None
+    """4 of 5 measurements of such a plan would lie between this and the next."""
+    high_s: Seconds | None = None
+    sure_s: Seconds | None = None
+    """What it stays within with the probability `sure`, where that was asked for."""
+
+
 class SizedMachine(Record):
     """The fewest chips of one machine that do, or why none do."""
 
@@ -69,6 +81,8 @@ class SizedMachine(Record):
     """The plan on the fewest chips; None: there is none."""
     reason: str = ""
     """Why there is none."""
+    paid_result: Result | None = None
+    """The plan on the fewest whole nodes, where those are paid and `result` needs more of them."""
     bill: Bill | None = None
     tokens_per_s_per_chip: Annotated[float, Field(ge=0)] | None = None
     """Output tokens a second of all users, over the chips held."""
@@ -77,9 +91,8 @@ class SizedMachine(Record):
     a limit, or a resource."""
     headroom: Headroom | None = None
     """None where the workload has no demand that could be more."""
-    ttft_interval_s: Interval | None = None
-    """4 of 5 measurements of such a plan would lie in it. So below."""
-    tpot_interval_s: Interval | None = None
+    times: tuple[Told, ...] = ()
+    """To the first token, between later ones, and of whole requests where that has a limit."""
 
     @property
     def chips(self) -> int | None:
@@ -104,6 +117,8 @@ class Sizing(Record):
     notes: tuple[str, ...] = ()
     """What is not comparable, and what is not known."""
     limits: tuple[tuple[str, float], ...]
+    sure: float | None = None
+    """With what probability limits are kept; None: as priced."""
     graph: ModelGraph
     workload: Workload
     elapsed_s: float
@@ -136,6 +151,11 @@ def _row(one: SizedMachine) -> dict[str, Any]:
     """The figures of a machine; None where there is no plan."""
     score = None if one.result is None else one.result.score
     bill = one.bill
+    times: dict[str, Any] = {}
+    for told in one.times:
+        times[told.field] = told.value_s
+        if told.sure_s is not None:
+            times[f"{told.field.removesuffix('_s')}_sure_s"] = told.sure_s
     return {
         "machine": one.machine,
         "status": one.status,
@@ -150,7 +170,8 @@ def _row(one: SizedMachine) -> dict[str, Any]:
         "usd_per_million_tokens": bill and bill.usd_per_million_tokens,
         "price_basis": bill and bill.basis,
         "binds": one.binds,
+        "capacity": one.headroom and one.headroom.capacity,
         "used_share": one.headroom and one.headroom.used_share,
         "evidence": score and score.evidence,
         "reason": one.reason,
-    }
+    } | times

@@ -40,8 +40,16 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "audit": surveys.audit,
     "calibrate": surveys.calibrate,
 }
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "size": (
+        "planner size llama-3.1-70b hgx-h100 hgx-h200 --rate 30 --limit tpot_p99_s=50ms --sure 0.8",
+        "planner size qwen3-8b hgx-h100 l4 --batch 64 --limit ttft_s=500ms",
+    ),
+}
+"""That the help of a command ends with."""
 for name, command in COMMANDS.items():
-    app.command(name=name)(command)
+    epilog = "\n\n".join(("Examples:", *EXAMPLES[name])) if name in EXAMPLES else None
+    app.command(name=name, epilog=epilog)(command)
 
 INTERRUPTED = 130
 """Status after Ctrl-C, as shells count it; the command line library hands it back and does not

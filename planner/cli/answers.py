@@ -1,6 +1,7 @@
 """What commands say: answers on standard output, progress on standard error."""
 
 import json
+import math
 import sys
 from typing import Any
 
@@ -11,9 +12,10 @@ from planner.errors import listed
 from planner.machines.accounts import SCOPE_WORDS, common_price_basis
 from planner.machines.prices import BASIS_WORDS
 from planner.planning.search import Progress
+from planner.pricing.loads import PERCENTILES
 from planner.report.plans import plan_line
 from planner.report.text import aligned, chosen_lines, question_lines
-from planner.report.words import field_text
+from planner.report.words import field_text, limit_text
 from planner.scoring.score import Score
 
 
@@ -33,6 +35,12 @@ def result_fields(result: Result) -> dict[str, Any]:
         "workload": {"speculation": {"draft"}},
     }
     fields = result.model_dump(mode="json", exclude=inputs)
+    if percentiles := _percentiles_of(result):
+        # None: without end, which JSON has no word for.
+        each = {name: getattr(result.score, name) for name in percentiles}
+        fields["percentiles"] = {
+            name: value if math.isfinite(value) else None for name, value in each.items()
+        }
     if (speculation := result.workload.speculation) is not None:
         fields["workload"]["speculation"]["draft"] = speculation.draft and speculation.draft.name
         if speculation.kind is None:
@@ -80,7 +88,11 @@ def comparison(results: list[Result], refusals: list[tuple[str, str]]) -> str:
     """Results side by side, and what is not comparable."""
     first = results[0]
     model, _, workload, *_ = question_lines(first.graph, first.topology, first.workload)
-    lines = [model, workload, f"the best {first.field} of each machine", ""]
+    lines = [model, workload]
+    lines += [f"limit of each: {limit_text(name, value)}" for name, value in first.limits]
+    if first.sure is not None:
+        lines.append(f"each limit is kept with a probability of {first.sure:g}")
+    lines += [f"the best {first.field} of each machine", ""]
     lines += aligned(_columns(results))
     lines += ["", *_spaces(results)]
     lines += _not_comparable(results)
@@ -115,14 +127,36 @@ def _columns(results: list[Result]) -> list[tuple[str, ...]]:
         ("plan", *(plan_line(result.plan) for result in results)),
         ("micro-batches", *(str(result.plan.micro_batches) for result in results)),
     ]
+    rows += _scattered_rows(results)
     for field in COMPARED_SAMPLES if results[0].graph.is_diffusion else COMPARED:
         rows.append((field, *(field_text(field, getattr(one.score, field)) for one in results)))
+    if results[0].workload.is_stream:
+        field = "requests_per_s"
+        rows.append((field, *(field_text(field, one.score.requests_per_s) for one in results)))
     if any(result.score.queued for result in results):
         rows.append(("in flight", *(f"{one.score.batch_size:,}" for one in results)))
         rows.append(("queued", *(f"{one.score.queued:,}" for one in results)))
     rows.append(("power counts", *(_power_words(one.score) for one in results)))
     rows.append(("price counts", *(BASIS_WORDS[one.topology.price.basis] for one in results)))
     return rows
+
+
+def _scattered_rows(results: list[Result]) -> list[tuple[str, ...]]:
+    """Percentiles that are asked for, and what they are kept to."""
+    rows = []
+    for field in _percentiles_of(results[0]):
+        rows.append((field, *(field_text(field, getattr(one.score, field)) for one in results)))
+        sure = results[0].sure
+        if sure is not None:
+            kept = (field_text(field, one.score.sure(field, sure)) for one in results)
+            rows.append((f"  {100 * sure:g} % sure", *(f"≤ {text}" for text in kept)))
+    return rows
+
+
+def _percentiles_of(result: Result) -> list[str]:
+    """Those that are asked for, in one order."""
+    asked = {result.field, *(name for name, _ in result.limits)}
+    return [name for name in PERCENTILES if name in asked]
 
 
 def _power_words(score: Score) -> str:

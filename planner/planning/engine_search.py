@@ -174,10 +174,10 @@ class EngineSearch(Course[Plan]):
         was found is offered, so that a stop in between claims nothing."""
         self.opening = self.open[0][0]
         parts: list[tuple[float, Span]] = []
-        if not self._may_keep(span.form, span.replicas):
-            found = None
-        elif self.space.counts_replicas:
+        if self.space.counts_replicas:
             found = self._fewest_replicas(span)
+        elif not self._may_keep(span.form, span.replicas):
+            found = None
         elif span.single:
             # What is worse than all that counts as good is of no use, and quickly put aside.
             found = self._allowed(self.space.settled(span, self.goal * (1 + self.as_good) * EQUAL))
@@ -202,9 +202,17 @@ class EngineSearch(Course[Plan]):
     def _fewest_replicas(self, span: Span) -> Found | None:
         """The fewest replicas of a form that keep up with the rate and the limits: with more of
         them each has less to do."""
-        high = self.space.most_replicas(span.form)
+        high = self._useful_replicas(span.form)
         best = self._kept(span._replace(replicas=high)) if high else None
         return None if best is None else self._fewer(best, span, math.inf)
+
+    def _useful_replicas(self, form: Form) -> int:
+        """No more than there is room for, or than are as good as the best plan so far."""
+        most = self.space.most_replicas(form)
+        each = self.space.per_chip[self.space.objective] * form.chips
+        if self.candidates.basis.is_filled(self.space.objective) or self.goal == math.inf:
+            return most
+        return min(most, math.floor(self.goal * (1 + self.as_good) * EQUAL / each))
 
     def _fewer(self, known: Found, span: Span, goal: float) -> Found:
         """The plan of a form with the fewest replicas, no more than one that is known, whose value

@@ -9,6 +9,7 @@ from planner.answers.results import Result
 from planner.answers.sizings import Headroom
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError
 from planner.planning.partitioning import partition
+from planner.pricing.loads import PERCENTILES
 from planner.scoring.plans import score_plan
 from planner.scoring.score import Score
 
@@ -71,17 +72,24 @@ def _largest(holds: Callable[[int], bool], known: int) -> int | None:
 
 
 def _of_tokens(result: Result) -> Headroom | None:
-    """The most tokens a second that as many chips of the machine serve within the other limits;
-    None where none are asked for."""
+    """The most tokens a second that as many chips of the machine serve within the other limits, or
+    requests where those are asked for; None where neither is."""
     limits = dict(result.limits)
-    asked = limits.pop("tokens_per_s", None)
-    if asked is None:
+    tokens = limits.pop("tokens_per_s", 0.0)
+    requests = limits.pop("requests_per_s", 0.0)
+    each = result.workload.output_tokens
+    demand = max(tokens, requests * each)
+    if not demand:
         return None
     try:
         best = _planned(result, result.topology.chips, limits | {"chips": result.score.chips})
     except (InfeasibleError, NoPlanFoundError):
         return None
-    return Headroom(field="tokens_per_s", demand=asked, capacity=max(best.objective, asked))
+    most = best.objective if result.sure is None else best.score.sure(best.field, result.sure)
+    most = max(most, demand)
+    if tokens >= requests * each:
+        return Headroom(field="tokens_per_s", demand=tokens, capacity=most)
+    return Headroom(field="requests_per_s", demand=requests, capacity=most / each)
 
 
 def _fewer_chips(result: Result) -> str:
@@ -105,6 +113,7 @@ def _planned(result: Result, chips: int, limits: dict[str, float]) -> Result:
         result.workload,
         maximize="tokens_per_s",
         limits=limits,
+        sure=result.sure if limits else None,
         power_scope=result.question.power_scope,
         space=result.space,
         sequence_parallel=result.sequence_parallel,
@@ -113,8 +122,8 @@ def _planned(result: Result, chips: int, limits: dict[str, float]) -> Result:
 
 
 def broken_by(result: Result, **demand: Any) -> str:
-    """The limit that a plan breaks under another demand, or the resource that is short; '' where
-    it keeps all of them."""
+    """The limit that a plan breaks under another demand, as surely as was asked for, or the resource
+    that is short; '' where it keeps all of them."""
     workload = result.workload.replace(**demand)
     scope = result.question.power_scope
     try:
@@ -125,14 +134,21 @@ def broken_by(result: Result, **demand: Any) -> str:
         return "what the software takes"
     if score.queued > workload.queued:
         return "places for users"
-    return next((name for name, value in result.limits if _breaks(score, name, value)), "")
+    broken = (
+        name for name, value in result.limits if _breaks(score, name, value, sure=result.sure)
+    )
+    return next(broken, "")
 
 
-def _breaks(score: Score, name: str, value: float) -> bool:
+def _breaks(score: Score, name: str, value: float, *, sure: float | None) -> bool:
     """Whether a score breaks a limit; of a field that a score does not have, nothing is said."""
+    if name in PERCENTILES:
+        return not score.stays_within(name, value, sure)
     reached = getattr(score, name, None)
     if reached is None or name not in FIELDS:
         return False
+    if sure is not None:
+        reached = score.sure(name, sure)
     if FIELDS[name].best == "least":
         return bool(reached > value * CLOSE)
     return bool(reached * CLOSE < value)

@@ -73,6 +73,7 @@ def partition(
     sequence_parallel: bool = False,
     space: Space = "engine",
     offload: bool = True,
+    explain: bool = True,
 ) -> Result:
     """The plan that makes one field of `Score` best, with a proof.
 
@@ -86,10 +87,20 @@ def partition(
     millionth. Ctrl-C, or the end of the time, leaves the best plan and a proved bound.
     InfeasibleError: proved that there is none; NoPlanFoundError: none was found in time. `exclude`
     names chips that have failed or are taken: a stage takes the first free chips behind the stage
+<<<<<<< HEAD
     before it, and replicas stand in like blocks. `sequence_parallel` lets stages share out tokens
     too, as far as tensor × sequence divides the heads: for long prompts. A diffusion model has it
     always, and a space of its own (`best_sampling`). Where memory is short for every plan, layers
     may lie in a second one (`planning.offloading`), unless `offload=False`.
+=======
+    before it, and replicas stand in like blocks. `sequence_parallel` lets stages share out the
+    tokens of a sequence too, as far as tensor × sequence divides the heads: it pays where prompts
+    are long. A diffusion model has it always, and a space of its own (`best_sampling`).
+
+    Where memory is proved short for every plan, and chips or hosts have a second memory that the
+    software can use, the answer is the best plan with as few layers there as have to;
+    `offload=False` leaves it at the refusal. `explain=False` says less, sooner, of why none fits.
+>>>>>>> size2
     """
     diffuses = graph.is_diffusion
     engine = _solver_of(graph, solver, engine)
@@ -103,21 +114,54 @@ def partition(
         _refuse_with_exclude(engine, sequence_parallel)
         left = ClusterCandidates(graph, alone(topology, excluded), workload, question)
         return result_alone(best_of(left, time_limit_s=time_limit_s, progress=progress))
+    keeps = _is_by_rows(engine, question, topology, workload) or not offload or bool(excluded)
+    told = {"progress": progress, "explain": explain, "engine": engine, "seed": seed}
+    every = (graph, topology, workload, question)
+    return _on_or_off_chips(every, excluded, time_limit_s, keeps_on_chips=keeps, **told)
+
+
+def _is_by_rows(engine: Engine, question: Question, topology: Topology, workload: Workload) -> bool:
+    """Whether OR-Tools is asked about plans that an engine can be started with; an InputError says
+    what a solver does not know."""
     by_rows = engine == "cp-sat" and question.of_engine(topology.software)
+<<<<<<< HEAD
     _refuse_unstated("auto" if by_rows else engine, engine, question, workload)
     options = {"progress": progress, "engine": engine, "seed": seed}
+=======
+    _refuse_queues("auto" if by_rows else engine, question, workload)
+    _refuse_promises(engine, question, workload)
+    return by_rows
+
+
+def _on_or_off_chips(
+    asked: tuple[ModelGraph, Topology, Workload, Question],
+    excluded: tuple[int, ...],
+    time_limit_s: float | None,
+    *,
+    keeps_on_chips: bool,
+    **told: Any,
+) -> Result:
+    """The best plan with all layers on the chips; where there is none, with as few off them as have
+    to, if they need not be kept there."""
+>>>>>>> size2
     try:
-        return _found((graph, topology, workload, question), excluded, time_limit_s, **options)
+        return _found(asked, excluded, time_limit_s, **told)
     except InfeasibleError as refusal:
+<<<<<<< HEAD
         if not offload or excluded or by_rows or question.scatters or workload.is_open_stream:
+=======
+        if keeps_on_chips:
+>>>>>>> size2
             raise
-        return _offloaded(graph, topology, workload, question, refusal)
+        return _offloaded(*asked, refusal)
 
 
 def _found(
     asked: tuple[ModelGraph, Topology, Workload, Question],
     excluded: tuple[int, ...],
     time_limit_s: float | None,
+    *,
+    explain: bool,
     **options: Any,
 ) -> Result:
     """The best plan whose layers all lie on the chips."""
@@ -130,6 +174,7 @@ def _found(
     ]
     found = _searched_with_queue(every, started, time_limit_s, **options)
     deadline = math.inf if time_limit_s is None else started + time_limit_s
+    deadline = deadline if explain else started
     return _answered(found, workload, time.monotonic() - started, deadline)
 
 

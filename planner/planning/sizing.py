@@ -16,11 +16,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from planner.answers.question import PER_TOKEN, TOTALS, Limits, question_of
 from planner.answers.results import Result
-from planner.answers.sizings import Bill, SizedMachine, Sizing
+from planner.answers.sizings import Bill, SizedMachine, Sizing, Told
 from planner.catalogue import load_topology
 from planner.cost import memory
-from planner.cost.energy import usd_per_million_tokens
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, listed, shortened
 from planner.machines.accounts import (
     PowerBasis,
@@ -37,6 +37,7 @@ from planner.planning.headroom import headroom_of
 from planner.planning.partitioning import partition
 from planner.planning.seating import waits
 from planner.pricing.formats import peak_flop_per_s
+from planner.pricing.loads import PERCENTILES, SCATTERED
 from planner.pricing.stacks import machine_for
 from planner.scoring.plans import score_plan
 from planner.workload import Workload
@@ -118,7 +119,7 @@ def fewest_chips(
     machines: Machines,
     workload: Workload | None = None,
     *,
-    limits: dict[str, float] | None = None,
+    limits: Limits | None = None,
     time_limit_s: float | None = None,
     power_scope: PowerScope | None = None,
     price_basis: OfferBasis | None = None,
@@ -132,15 +133,16 @@ def fewest_chips(
     "hgx-h100:16": at most so many), topologies (at most the chips that they have), or a mapping of
     names to either. The workload says what must be served: `requests_per_s`, or `batch_size` users
     at once, none of whom waits for a place; with an open batch, `limits={"tokens_per_s": …}` at
-    least; with neither the model has to fit. None is an open batch. `limits` and `options` are
-    those of `partition`, and every machine keeps them.
+    least; where requests come at an open rate, that or "requests_per_s"; with none of these the
+    model has to fit. None is an open batch. `limits` and `options`, `sure=` among them, are those
+    of `partition`, and every machine keeps them.
 
     Each row has the plan on the fewest chips, the bill, what binds, and how much of what those
     chips can serve is used. Chips are paid in whole nodes where the price counts a share of a node
-    and the machine is described in nodes. A machine that cannot do it has a row that says why.
-    `time_limit_s` is for all machines together. InputError: something given is wrong, or a limit
-    needs a price or a power that is not known; InfeasibleError: proved that no machine can do it;
-    NoPlanFoundError: no plan was found in time.
+    and the machine is described in nodes; a plan that needs fewer of those is told beside it. A
+    machine that cannot do it has a row that says why. `time_limit_s` is for all machines together.
+    InputError: something given is wrong, or a limit needs a price or a power that is not known;
+    InfeasibleError: proved that no machine can do it; NoPlanFoundError: no plan was found in time.
     """
     return size_machines(
         graph,
@@ -160,7 +162,7 @@ def size_machines(
     extents: Sequence[Extent],
     workload: Workload | None = None,
     *,
-    limits: dict[str, float] | None = None,
+    limits: Limits | None = None,
     time_limit_s: float | None = None,
     power_scope: PowerScope | None = None,
     price_basis: OfferBasis | None = None,
@@ -171,10 +173,11 @@ def size_machines(
     started = time.monotonic()
     workload = Workload(batch_size=None) if workload is None else workload
     _check(graph, options)
+    workload, kept = _demanded(workload, _read(limits, options))
     extents, notes, ranked = _alike(
-        extents, limits or {}, power_scope, price_basis=price_basis, power_basis=power_basis
+        extents, kept, power_scope, price_basis=price_basis, power_basis=power_basis
     )
-    asking = _Asking(graph, workload, limits, {"power_scope": power_scope, **options})
+    asking = _Asking(graph, workload, kept, {"power_scope": power_scope, **options})
     deadline = math.inf if time_limit_s is None else started + time_limit_s
     sized: list[tuple[Extent, _Fewest]] = []
     for number, extent in enumerate(extents):
@@ -191,6 +194,7 @@ def size_machines(
         ranked=ranked,
         notes=tuple(notes),
         limits=results[0].limits,
+        sure=results[0].sure,
         graph=graph,
         workload=workload,
         elapsed_s=time.monotonic() - started,
@@ -276,6 +280,33 @@ def _check(graph: ModelGraph, options: Mapping[str, Any]) -> None:
             )
 
 
+def _read(limits: Limits | None, options: Mapping[str, Any]) -> dict[str, float]:
+    """Limits as SI figures; an InputError says what is wrong with one, or with `sure`."""
+    asked = question_of("chips", None, limits, None, sure=options.get("sure"))
+    return dict(asked.limits)
+
+
+def _demanded(workload: Workload, limits: dict[str, float]) -> tuple[Workload, dict[str, float]]:
+    """Where requests come at an open rate: the workload with that which limits ask for at least,
+    and the other limits. Plans that keep limits at a rate keep them at every lower one."""
+    if not workload.is_open_stream:
+        return workload, limits
+    tokens = limits.get("tokens_per_s", 0.0) / workload.output_tokens
+    rate = max(limits.get("requests_per_s", 0.0), tokens)
+    if not rate > 0:
+        raise InputError(
+            "Workload.requests_per_s is open, and how few chips will do depends on it; give it, or a"
+            " limit on requests_per_s, such as 30, which is at least so many"
+        )
+    for name in PER_TOKEN:
+        if name in limits:
+            raise InputError(
+                f"{name} follows the rate of requests, which is open; give Workload.requests_per_s"
+            )
+    rest = {name: value for name, value in limits.items() if name not in TOTALS}
+    return workload.replace(requests_per_s=rate), rest
+
+
 def _alike(
     extents: Sequence[Extent],
     limits: Mapping[str, Any],
@@ -333,7 +364,7 @@ class _Asking:
 
     graph: ModelGraph
     workload: Workload
-    limits: dict[str, float] | None
+    limits: dict[str, float]
     options: dict[str, Any]
     deadline: float = math.inf
     stopped: bool = False
@@ -349,13 +380,12 @@ class _Asking:
         """Of the time of this machine."""
         return None if self.deadline == math.inf else max(0.0, self.deadline - time.monotonic())
 
-    def at(self, topology: Topology, most: int | None = None) -> _Tried:
-        """The plan on the fewest chips of a machine of one size, `most` at most."""
-        limits: dict[str, Any] = dict(self.limits or {})
+    def at(self, topology: Topology, most: int | None = None, *, explain: bool = False) -> _Tried:
+        """The plan on the fewest chips of a machine of one size, `most` at most; `explain`: or why
+        there is none, which takes long to find out."""
+        limits = dict(self.limits)
         if most is not None:
-            asked = limits.get("chips", most)
-            # What is no number is refused below, by its name.
-            limits["chips"] = min(asked, most) if isinstance(asked, int | float) else asked
+            limits["chips"] = min(limits.get("chips", most), most)
         try:
             found = partition(
                 self.graph,
@@ -365,6 +395,7 @@ class _Asking:
                 limits=limits,
                 time_limit_s=self.left_s,
                 offload=False,
+                explain=explain,
                 **self.options,
             )
         except InfeasibleError as error:
@@ -382,12 +413,7 @@ class _Asking:
 
     def _asked_limits(self, found: Result) -> tuple[tuple[str, float], ...]:
         """Those of a result without ours on the chips."""
-        given = (self.limits or {}).get("chips")
-        if given is None:
-            return tuple(limit for limit in found.limits if limit[0] != "chips")
-        return tuple(
-            (name, float(given) if name == "chips" else value) for name, value in found.limits
-        )
+        return tuple((name, self.limits[name]) for name, _ in found.limits if name in self.limits)
 
 
 def _too_many(found: Result) -> InfeasibleError:
@@ -456,7 +482,8 @@ def _of_even_sizes(asking: _Asking, extent: Extent) -> _Fewest:
             # Of the largest size all is settled; most of it is left out where that is much.
             most = chips if 2 * chips <= largest else largest
         is_last = most == largest
-        tried = asking.at(extent.topology.replace(chips=size), None if is_last else most)
+        sized = extent.topology.replace(chips=size)
+        tried = asking.at(sized, None if is_last else most, explain=is_last)
         is_refused = tried.bound == math.inf
         bound = max(bound, math.ceil(min(tried.bound, most) * (1 - 1e-9)) + is_refused)
         if is_last or not is_refused:
@@ -478,7 +505,8 @@ def _of_every_size(asking: _Asking, extent: Extent, last: int) -> _Fewest:
 
 def _of_one_size(asking: _Asking, extent: Extent, size: int) -> _Fewest:
     """What a size says of itself."""
-    tried = asking.at(extent.topology.replace(chips=size))
+    is_last = size == extent.topology.chips
+    tried = asking.at(extent.topology.replace(chips=size), explain=is_last)
     bound = min(float(extent.topology.chips + 1), tried.bound * (1 - 1e-9))
     return _Fewest(tried.result, math.ceil(bound), tried.error)
 
@@ -521,10 +549,11 @@ def _first_chips(asking: _Asking, extent: Extent) -> int:
     held = graph.weight_bytes + (workload.batch_size or 1) * each
     chips = OVER_MEMORY * held / topology.chip.memory[0].capacity_bytes
 
-    wanted = (asking.limits or {}).get("tokens_per_s")
-    rate = workload.requests_per_s or 0.0
-    if isinstance(wanted, int | float) and wanted > 0:
-        rate = max(rate, wanted / workload.output_tokens)
+    rate = max(
+        workload.requests_per_s or 0.0,
+        asking.limits.get("requests_per_s", 0.0),
+        asking.limits.get("tokens_per_s", 0.0) / workload.output_tokens,
+    )
     tokens = workload.new_prompt_tokens + workload.output_tokens
     busy = rate * tokens * 2 * graph.parameters_active / peak_flop_per_s(graph, topology)
     return math.ceil(min(max(1.0, chips, OVER_ARITHMETIC * busy), topology.chips))
@@ -581,38 +610,91 @@ def _row(asking: _Asking, extent: Extent, found: _Fewest) -> SizedMachine:
         )
     binds, headroom = headroom_of(result)
     score = result.score
+    paid = _on_fewest_nodes(asking, extent, found)
     return SizedMachine(
         machine=extent.name,
         status="optimal" if score.chips <= found.bound else "feasible",
         most_chips=most,
         bound_chips=min(score.chips, found.bound),
         result=result,
-        bill=_bill(extent, result),
-        tokens_per_s_per_chip=score.tokens_per_s / score.chips,
+        paid_result=paid,
+        bill=_bill(extent, result, paid or result),
+        tokens_per_s_per_chip=score.tokens_per_s_per_chip,
         binds=binds,
         headroom=headroom,
-        ttft_interval_s=score.interval("ttft_s"),
-        tpot_interval_s=score.interval("tpot_s"),
+        times=_times(result),
     )
 
 
-def _bill(extent: Extent, result: Result) -> Bill:
+def _times(result: Result) -> tuple[Told, ...]:
+    """Those that a row tells."""
+    limited = [name for name, _ in result.limits]
+    told = []
+    for field in SCATTERED:
+        asked = [name for name in limited if name in PERCENTILES and PERCENTILES[name][0] == field]
+        if asked:
+            told.append(_told(result, max(asked, key=lambda name: PERCENTILES[name].probability)))
+        elif field != "request_s" or field in limited:
+            told.append(_told(result, field))
+    return tuple(told)
+
+
+def _told(result: Result, name: str) -> Told:
+    """One of them."""
+    score = result.score
+    asked = PERCENTILES.get(name)
+    interval = score.interval(name) if asked is None else score.percentile_interval(*asked)
+    sure_s = None if result.sure is None else score.sure(name, result.sure)
+    figures = (getattr(score, name), *interval, sure_s)
+    value_s, low_s, high_s, kept_s = (
+        one if one is not None and one < math.inf else None for one in figures
+    )
+    return Told(field=name, value_s=value_s, low_s=low_s, high_s=high_s, sure_s=kept_s)
+
+
+def _on_fewest_nodes(asking: _Asking, extent: Extent, found: _Fewest) -> Result | None:
+    """Where whole nodes are paid, the plan on the fewest of them; None where the one on the fewest
+    chips is that. It may hold more chips, and leave fewer between its stages empty."""
+    result, node = found.result, extent.node_chips
+    assert result is not None
+    if node is None or result.topology.price.basis != "node":
+        return None
+    # Fewer chips than are proved to be needed are not asked about.
+    for nodes in range(math.ceil(found.bound / node), _nodes(result, node)):
+        tried = asking.at(extent.topology.replace(chips=nodes * node))
+        if tried.result is not None:
+            return tried.result
+    return None
+
+
+def _nodes(result: Result, node: int) -> int:
+    """That a plan needs, of so many chips."""
+    return math.ceil(_reached(result) / node)
+
+
+def _bill(extent: Extent, result: Result, paid_result: Result) -> Bill:
     """What the chips cost, held and paid."""
-    chips = result.score.chips
     price = result.topology.price
     node = extent.node_chips
-    nodes = None if node is None else math.ceil(_reached(result) / node)
-    by_node = price.basis == "node" and node is not None and nodes is not None
-    paid = nodes * node if by_node else chips  # type: ignore[operator]
+    chips = result.score.chips
+    nodes = None if node is None else _nodes(paid_result, node)
+    paid = chips
+    if price.basis == "node" and node is not None and nodes is not None:
+        paid = nodes * node
     bill = Bill(basis=price.basis, node_chips=node, nodes=nodes, paid_chips=paid)
     hourly = price.usd_per_chip_hour
     if hourly is None:
         return bill
-    tokens_per_s = result.score.tokens_per_s
+    held = result.score.usd_per_hour
+    usd = paid * hourly
+    if paid == chips and held is not None:
+        # Of chips that are held in part, that part is paid.
+        usd = held
+    tokens_per_s = paid_result.score.tokens_per_s
     return bill.replace(
-        held_usd_per_hour=chips * hourly,
-        usd_per_hour=paid * hourly,
-        usd_per_million_tokens=float(usd_per_million_tokens(paid, hourly, tokens_per_s)),
+        held_usd_per_hour=held,
+        usd_per_hour=usd,
+        usd_per_million_tokens=usd / 3600 / tokens_per_s * 1e6,
     )
 
 

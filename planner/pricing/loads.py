@@ -152,6 +152,20 @@ class Load(Record):
             return float(ends.shares @ (ends.request_s > limit_s))
         return float(ends.shares @ (ends.later_s > limit_s * self.later_tokens))
 
+    def is_late(self, field: str, limit_s: float, share: float) -> bool:
+        """Whether more than a share of the requests takes longer than a limit, as `late_fraction`
+        says; mostly told by the least that they may take, which is found much sooner."""
+        if field != "ttft_s" and not self._overloaded and self.later_tokens:
+            for least_s in (self._least_later_s, self._least_caught_up_s):
+                if field == "request_s":
+                    taken_s = self._cases.ready_s + self._cases.waited_s + least_s()
+                    late = float(WEIGHTS @ (taken_s > limit_s))
+                else:
+                    late = float(WEIGHTS @ (least_s() > limit_s * self.later_tokens))
+                if late > share:
+                    return True
+        return self.late_fraction(field, limit_s) > share
+
     # ── Those in flight ──────────────────────────────────────────────────────────────────────
 
     def _cycle_s(self, among: Floats) -> Floats:
@@ -295,6 +309,20 @@ class Load(Record):
         prompts it waited are done, and whoever came later holds it up, as prompts come first.
         """
         cases = self._cases
+        found, behind_s = self._caught_up_among
+        counts, later_s, within = self._caught_up(found, behind_s)
+        shares = WEIGHTS[:, None] * np.diff(within, prepend=0.0, axis=1)
+        # Where not all counts are told apart, those between two of them.
+        between_s = (later_s[:, :-1] + later_s[:, 1:]) / 2.0
+        later_s[:, 1:] = np.where(np.diff(counts) > 1, between_s, later_s[:, 1:])
+        first_s = cases.ready_s + cases.waited_s
+        return _Ends(shares.ravel(), later_s.ravel(), (first_s[:, None] + later_s).ravel())
+
+    @cached_property
+    def _caught_up_among(self) -> tuple[Floats, Floats]:
+        """Others in flight that requests have their later tokens among, and for how long those
+        came before, shapes (cases,)."""
+        cases = self._cases
         # Who came before the pass of a prompt may share it, and holds it up no more.
         behind_s = (1.0 - self._together / 2.0) * cases.waited_s + self.prompt_s
         # Where tokens are made while prompts are under way, some of those are not done at last.
@@ -304,15 +332,20 @@ class Load(Record):
         counts, _, within = self._caught_up(cases.found, behind_s)
         likely = np.cumsum(WEIGHTS @ np.diff(within, prepend=0.0, axis=1))
         joined = counts[np.searchsorted(likely, WAITS).clip(0, len(likely) - 1)]
-        found = np.maximum(cases.found, np.minimum(joined, self.most - 1.0))
+        return np.maximum(cases.found, np.minimum(joined, self.most - 1.0)), behind_s
 
-        counts, later_s, within = self._caught_up(found, behind_s)
-        shares = WEIGHTS[:, None] * np.diff(within, prepend=0.0, axis=1)
-        # Where not all counts are told apart, those between two of them.
-        between_s = (later_s[:, :-1] + later_s[:, 1:]) / 2.0
-        later_s[:, 1:] = np.where(np.diff(counts) > 1, between_s, later_s[:, 1:])
-        first_s = cases.ready_s + cases.waited_s
-        return _Ends(shares.ravel(), later_s.ravel(), (first_s[:, None] + later_s).ravel())
+    def _least_later_s(self) -> Floats:
+        """What the later tokens of each case take at least: nobody comes meanwhile, and a round
+        takes the least that it does among so many or more, shape (cases,)."""
+        least_s = np.minimum.accumulate(np.array(self.rounds_s)[::-1])[::-1]
+        others = np.minimum(self._cases.found, self.most - 1)
+        among = np.minimum(1.0 + others / 2.0, self.most)
+        return self.rounds * np.asarray(np.interp(among, self.sequences, least_s))
+
+    def _least_caught_up_s(self) -> Floats:
+        """The same among all who are there at last, shape (cases,)."""
+        found, _ = self._caught_up_among
+        return self._needed_s(found, np.zeros(1))
 
     def _caught_up(self, found: Floats, behind_s: Floats) -> tuple[Floats, Floats, Floats]:
         """Numbers that may come, shape (counts,); what the later tokens take while so many do, and
@@ -401,6 +434,10 @@ class Loop(Record):
     def late_fraction(self, field: str, limit_s: float) -> float:
         """Share of the requests whose time is longer than a limit. [1]"""
         return self._spread(field).late_fraction(limit_s)
+
+    def is_late(self, field: str, limit_s: float, share: float) -> bool:
+        """Whether more than a share of the requests takes longer than a limit."""
+        return self.late_fraction(field, limit_s) > share
 
     def slower(self, factor: float) -> Self:
         """The same clients at a replica whose every time is so many times as long."""

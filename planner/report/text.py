@@ -1,6 +1,7 @@
 """Plans and scores as text, tables and small pictures, for people."""
 
 import itertools
+import math
 from collections.abc import Sequence
 
 from planner.answers.proof import Answer
@@ -20,6 +21,7 @@ from planner.models.graph import ModelGraph
 from planner.plan import Plan
 from planner.pricing.engines import rules_said
 from planner.pricing.formats import formats_of
+from planner.pricing.loads import PERCENTILES
 from planner.report.misses import near_miss_lines
 from planner.report.plans import (
     PLAN_HEADER,
@@ -35,7 +37,7 @@ from planner.report.plans import (
 from planner.report.words import field_text, headline, pool_headline, seat_lines
 from planner.scoring.disaggregated import DisaggregatedScore
 from planner.scoring.doubts import DOUBTFUL, WORDS, doubts_about
-from planner.scoring.score import Score, StageScore, StageTime
+from planner.scoring.score import RATES, Score, StageScore, StageTime
 from planner.units import spoken, trimmed
 from planner.workload import Speculation, Workload
 
@@ -361,6 +363,7 @@ def result_text(result: Result) -> str:
         *question_lines(*asked),
         *seat_lines(result.score),
         "",
+        *_rate_lines(result),
         seated_proof_line(result),
         *chosen_lines(result),
         *interval_lines(result),
@@ -375,6 +378,20 @@ def result_text(result: Result) -> str:
         *_indented(notes),
     ]
     return "\n".join(lines)
+
+
+def _rate_lines(result: Result) -> list[str]:
+    """At what rate requests come, where that was left open."""
+    rate = result.plan.requests_per_s
+    if not result.workload.is_open_stream or rate is None:
+        return []
+    said = f"at {trimmed(rate, 4)} requests a second"
+    if result.field in PERCENTILES:
+        return [f"{said}, no more than limits ask for"]
+    if not result.limits:
+        return [f"{said}, all that the plan serves"]
+    sure = "" if result.sure is None else f" with a probability of {result.sure:g}"
+    return [f"{said}, the greatest rate at which the plan keeps the limits{sure}"]
 
 
 def chosen_lines(result: Result) -> list[str]:
@@ -574,12 +591,25 @@ def _move_row(move: Move) -> tuple[str, ...]:
 
 def interval_lines(result: Result | ClusterResult) -> list[str]:
     """How sure the price itself is, which the proof takes as given."""
-    low, high = result.score.interval(result.field, 0.8)
+    asked = PERCENTILES.get(result.field)
+    if asked is None:
+        low, high = result.score.interval(result.field, 0.8)
+    else:
+        low, high = result.score.percentile_interval(*asked)
     if low == high:
         return []
-    ends = f"{field_text(result.field, low)} and {field_text(result.field, high)}"
+    least = field_text(result.field, low)
+    said = (
+        f"4 of 5 measurements of such a plan would lie between {least} and"
+        f" {field_text(result.field, high)}"
+    )
+    if high == math.inf:
+        said = (
+            f"9 of 10 measurements of such a plan would lie above {least}, and 1 of 10 has no end:"
+            " so slow, the plan does not serve all that comes"
+        )
     return [
-        f"the price itself: 4 of 5 measurements of such a plan would lie between {ends}",
+        f"the price itself: {said}",
         *unvouched_lines(result.score),
     ]
 
@@ -588,8 +618,22 @@ def _limit_lines(result: Result | ClusterResult | Disaggregation) -> list[str]:
     lines = []
     for name, value in result.limits:
         reached = field_text(name, getattr(result.score, name))
-        lines.append(f"limit: {name} = {reached}, allowed {field_text(name, value)}")
+        allowed = field_text(name, value)
+        lines.append(f"limit: {name} = {reached}, {_sure_text(result, name)}allowed {allowed}")
     return lines
+
+
+def _sure_text(result: Result | ClusterResult | Disaggregation, name: str) -> str:
+    """What a limited field is kept to, with the probability that was asked for; '' where none was,
+    or it is counted and not predicted."""
+    score = result.score
+    if result.sure is None or not isinstance(score, Score):
+        return ""
+    kept = score.sure(name, result.sure)
+    if kept == getattr(score, name):
+        return ""
+    least = "least" if name in RATES else "most"
+    return f"with a probability of {result.sure:g} at {least} {field_text(name, kept)}, "
 
 
 def score_lines(score: Score) -> list[str]:

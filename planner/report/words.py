@@ -1,7 +1,9 @@
 """Units and names of the fields of `Score`, as a person reads them."""
 
+import math
 from typing import NamedTuple
 
+from planner.answers.question import FIELDS, SAMPLE_FIELDS
 from planner.errors import InputError
 from planner.machines.prices import BASIS_WORDS
 from planner.pricing.loads import PERCENTILES, SCATTERED, Load
@@ -66,6 +68,8 @@ PERCENTILE_WORDS: dict[str, Word] = {
 
 WORDS: dict[str, Word] = FIELD_WORDS | SAMPLE_WORDS | PERCENTILE_WORDS
 """Every field that can be asked for."""
+ENDLESS = "without end"
+"""A time where more comes than is served."""
 
 
 def field_text(name: str, value: float | None) -> str:
@@ -74,6 +78,8 @@ def field_text(name: str, value: float | None) -> str:
     unit = WORDS[name].unit
     if value is None:
         return "not known"
+    if value == math.inf:
+        return ENDLESS
     if unit == "%":
         return f"{trimmed(100 * value)} %"
     if unit in ("USD", "USD/h"):
@@ -83,6 +89,19 @@ def field_text(name: str, value: float | None) -> str:
     if unit == "1/s":
         return f"{trimmed(value, 4)}"
     return spoken(value, unit)
+
+
+def limit_text(name: str, value: float) -> str:
+    """A limit as a person says it: limit_text("ttft_p99_s", 2.0) is 'ttft_p99_s at most 2 s'."""
+    most = FIELDS[name].best if name in FIELDS else SAMPLE_FIELDS[name].best
+    return f"{name} at {'most' if most == 'least' else 'least'} {field_text(name, value)}"
+
+
+def percentile_title(name: str) -> str:
+    """A time in short, for the head of a table: percentile_title("ttft_p99_s") is 'TTFT p99'."""
+    field, _, percentile = name.removesuffix("_s").partition("_")
+    short = "request" if field == "request" else field.upper()
+    return f"{short} {percentile}".strip()
 
 
 def seat_lines(score: Score) -> list[str]:
@@ -155,9 +174,10 @@ def _scattered(score: Score) -> list[tuple[str, str]]:
     lines = []
     for name in SCATTERED if isinstance(score.load, Load) else ():
         try:
-            text = " and ".join(
-                field_text(name, score.percentile(name, share)) for share in (0.5, 0.99)
-            )
+            both = [score.percentile(name, share) for share in (0.5, 0.99)]
+            text = " and ".join(field_text(name, one) for one in both)
+            if both[0] == math.inf:
+                text = f"{ENDLESS}: so near to what the plan serves, ever more wait for a place"
         except InputError as error:
             text = f"not known: {error}"
         lines.append((f"{FIELD_WORDS[name].title}, p50 and p99", text))

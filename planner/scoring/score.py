@@ -326,8 +326,7 @@ class Score(Record):
         if self.load is None:
             return self.percentile(mean, probability) <= limit_s * (1 + 1e-12)
         factor = 1.0 if sure is None else self._factor(mean, 2 * sure - 1)
-        late = self.load.slower(factor).late_fraction(mean, limit_s)
-        return late <= 1.0 - probability + 1e-12
+        return not self.load.slower(factor).is_late(mean, limit_s, 1.0 - probability + 1e-12)
 
     def sure(self, field: str, sure: float) -> float:
         """The worst that a field, or a percentile, is with that probability: at most of what is

@@ -48,7 +48,9 @@ class Streams:
     def promised(self) -> list[tuple[Percentile, float]]:
         """Percentiles that have a limit, and that."""
         limits = self.space.question.limits
-        return [(PERCENTILES[name], most) for name, most in limits if name in PERCENTILES]
+        promised = [(PERCENTILES[name], most) for name, most in limits if name in PERCENTILES]
+        # Those of first tokens are the soonest asked about.
+        return sorted(promised, key=lambda one: one[0].field != "ttft_s")
 
     def load_of(self, form: Form) -> Load | None:
         """Of a form by even cuts, at one request a second; those of its split are made with it."""
@@ -282,6 +284,6 @@ class Streams:
         for (field, probability), most in self.promised:
             factor = margins.get(field, 1.0)
             slower = load if factor == 1.0 else load.slower(factor)
-            if slower.late_fraction(field, most) > 1.0 - probability + SLACK:
+            if slower.is_late(field, most, 1.0 - probability + SLACK):
                 return False
         return True

@@ -26,6 +26,45 @@ def test_a_rate_may_grow_until_the_limit_is_reached():
         assert (score.tpot_s <= 3e-4) == keeps
 
 
+@pytest.mark.parametrize("sure", [None, 0.8])
+def test_a_rate_may_grow_until_a_percentile_is_reached_as_surely_as_is_asked(sure):
+    limits = {"ttft_p99_s": 0.02, "tpot_p99_s": 6e-4}
+    result = pl.partition(GRAPH, TOPOLOGY, RATE, minimize="chips", limits=limits, sure=sure)
+    binds, headroom = headroom_of(result)
+    assert headroom.capacity > headroom.demand == 2000.0
+    assert binds in limits
+    for rate, keeps in ((headroom.capacity, True), (headroom.capacity * (1 + 2e-4), False)):
+        score = pl.score_plan(result.plan, GRAPH, TOPOLOGY, RATE.replace(requests_per_s=rate))
+        assert score.stays_within(binds, limits[binds], sure) == keeps
+
+
+def test_who_wants_to_be_sure_has_less_room():
+    limits = {"tpot_p99_s": 6e-4}
+    plain = pl.partition(GRAPH, TOPOLOGY, RATE, minimize="chips", limits=limits)
+    # The same plan, whoever asks.
+    sure = plain.replace(sure=0.8)
+    assert headroom_of(sure)[1].capacity < headroom_of(plain)[1].capacity
+
+
+def test_clients_may_grow_until_a_percentile_is_reached():
+    users = pl.Workload(batch_size=20, prompt_tokens=20, output_tokens=4)
+    result = fewest(users)
+    at_50 = pl.score_plan(result.plan, GRAPH, TOPOLOGY, users.replace(batch_size=50))
+    binds, headroom = headroom_of(fewest(users, ttft_p99_s=at_50.ttft_p99_s))
+    assert (binds, headroom.field, headroom.capacity) == ("ttft_p99_s", "batch_size", 50)
+
+
+def test_requests_that_are_asked_for_at_least_are_the_demand():
+    open_ = pl.Workload(batch_size=None, prompt_tokens=20, output_tokens=4)
+    result = fewest(open_, requests_per_s=250.0, tokens_per_s=900.0)
+    _, headroom = headroom_of(result)
+    best = pl.partition(
+        GRAPH, TOPOLOGY, open_, maximize="requests_per_s", limits={"chips": result.score.chips}
+    )
+    assert (headroom.field, headroom.demand) == ("requests_per_s", 250.0)
+    assert headroom.capacity == pytest.approx(best.objective)
+
+
 def test_without_limits_the_rate_itself_binds():
     result = fewest(RATE)
     binds, headroom = headroom_of(result)

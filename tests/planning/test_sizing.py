@@ -9,6 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import planner as pl
+from planner.answers.sizings import Sizing
 from planner.machines.prices import Offer, Price
 from planner.planning import sizing
 from planner.planning.seating import waits
@@ -150,6 +151,7 @@ def test_plans_that_leave_holes_between_nodes_are_found_and_pay_for_the_holes():
     row = fewest_chips(graph, topology, workload, limits=limits).machines[0]
     assert row.chips == one_by_one(graph, topology, workload, limits, range(4, 65, 4)) == 18
     assert (row.result.plan.replicas, row.bill.nodes, row.result.topology.chips) == (3, 6, 24)
+    assert row.paid_result is None
 
 
 @pytest.mark.parametrize(
@@ -280,6 +282,38 @@ def test_chips_are_paid_in_whole_nodes_where_the_price_has_a_share_of_them():
     assert (alone.bill.nodes, alone.bill.paid_chips, alone.usd_per_hour) == (None, 2, 6.0)
 
 
+def test_where_whole_nodes_are_paid_a_plan_that_needs_fewer_is_told_and_billed():
+    """Three replicas of four chips take a node of six each; as many chips in two nodes do too."""
+    machine = priced(node_of(6, 3), "six", 3.0)
+    hard, limits = RATE.replace(requests_per_s=12000.0), {"tpot_s": 2e-4}
+    asking = sizing._Asking(GRAPH, hard, limits, {})
+    (extent,) = extents_of({"six": machine})
+    plan = pl.uniform_plan(GRAPH, machine, tensor_parallel=4, data_parallel=3)
+    result = pl.partition(GRAPH, machine, hard, minimize="chips", limits=limits)
+    scattered = result.replace(plan=plan, score=pl.score_plan(plan, GRAPH, machine, hard))
+    row = sizing._row(asking, extent, sizing._Fewest(scattered, bound=7))
+    assert (row.chips, sizing._nodes(scattered, 6)) == (12, 3)
+    assert row.paid_result.topology.chips == 12
+    assert (row.bill.nodes, row.bill.paid_chips, row.usd_per_hour) == (2, 12, 36.0)
+    rented = scattered.replace(topology=priced(machine, "six", 3.0, "rental"))
+    assert sizing._on_fewest_nodes(asking, extent, sizing._Fewest(rented, bound=7)) is None
+    assert sizing._on_fewest_nodes(asking, extent, sizing._Fewest(scattered, bound=13)) is None
+
+
+def test_sizes_in_between_are_not_explained(monkeypatch):
+    explained = []
+    honest = sizing.partition
+    monkeypatch.setattr(
+        sizing,
+        "partition",
+        lambda *asked, **options: explained.append(options["explain"]) or honest(*asked, **options),
+    )
+    hard = RATE.replace(requests_per_s=12000.0)
+    assert fewest_chips(GRAPH, node_of(4, 16), hard, limits={"tpot_s": 2e-4}).machines[0].chips == 8
+    assert explained
+    assert not any(explained)
+
+
 def test_the_cheapest_machine_stands_first_and_one_without_a_price_last():
     machines = [
         priced(node_of(), "silent", None),
@@ -342,10 +376,83 @@ def test_the_plan_costs_the_same_on_the_machine_that_is_told():
     assert pl.verify(asked.certificate()).confirmed
 
 
-def test_an_interval_has_its_figure_inside():
-    row = fewest_chips(GRAPH, node_of(), RATE).machines[0]
-    for (low, high), name in ((row.ttft_interval_s, "ttft_s"), (row.tpot_interval_s, "tpot_s")):
-        assert low <= getattr(row.result.score, name) <= high
+def test_times_are_the_percentiles_that_are_limited_and_what_they_are_surely_kept_to():
+    limits = {"ttft_p50_s": 1.0, "ttft_p99_s": 1.0, "request_s": 10.0}
+    row = fewest_chips(GRAPH, node_of(), RATE, limits=limits, sure=0.8).machines[0]
+    score = row.result.score
+    assert [told.field for told in row.times] == ["ttft_p99_s", "tpot_s", "request_s"]
+    for told in row.times:
+        assert told.value_s == getattr(score, told.field)
+        assert told.low_s <= told.value_s <= told.sure_s <= told.high_s
+        assert told.sure_s == score.sure(told.field, 0.8)
+    plain = fewest_chips(GRAPH, node_of(), RATE).machines[0]
+    assert [(told.field, told.sure_s) for told in plain.times] == [
+        ("ttft_s", None),
+        ("tpot_s", None),
+    ]
+
+
+def test_a_time_without_end_has_no_figure():
+    row = fewest_chips(GRAPH, node_of().replace(chips=1), RATE).machines[0]
+    most = row.headroom.capacity
+    found = fewest_chips(
+        GRAPH,
+        node_of().replace(chips=1),
+        RATE.replace(requests_per_s=0.99 * most),
+        limits={"tpot_p99_s": 10.0},
+    )
+    told = found.machines[0].times[1]
+    assert told.field == "tpot_p99_s"
+    assert told.high_s is None
+    assert Sizing.from_json(found.to_json()) == found
+
+
+# ── Percentiles, how sure they are, and streams of open rate ─────────────────────────────────────
+
+
+@pytest.mark.parametrize("sure", [None, 0.8])
+@pytest.mark.parametrize("rate", mostly_slow((4000.0, 16000.0), but=(16000.0,)))
+def test_the_fewest_chips_that_keep_percentiles_are_those_of_the_best_of_all_sizes(rate, sure):
+    workload = RATE.replace(requests_per_s=rate)
+    limits = {"ttft_p99_s": 0.01, "tpot_p99_s": 6e-4}
+    machine = node_of(2, 3)
+    found = sized(GRAPH, machine, workload, limits, sure=sure)
+    assert found == one_by_one(GRAPH, machine, workload, limits, sure=sure)
+
+
+def test_an_open_stream_is_sized_for_the_rate_that_limits_ask_for():
+    stream = pl.Workload(arrivals="poisson", prompt_tokens=100, output_tokens=20)
+    limits = {"tpot_p99_s": 6e-4}
+    given = fewest_chips(GRAPH, node_of(2, 1), RATE.replace(requests_per_s=4000.0), limits=limits)
+    for demand in ({"requests_per_s": 4000.0}, {"tokens_per_s": 80000.0, "requests_per_s": 1.0}):
+        found = fewest_chips(GRAPH, node_of(2, 1), stream, limits=limits | demand)
+        assert found.machines[0].result.plan == given.machines[0].result.plan
+        assert found.workload.requests_per_s == 4000.0
+        assert found.machines[0].headroom.demand == 4000.0
+        assert dict(found.limits) == limits
+
+
+@pytest.mark.parametrize(
+    ("limits", "sentence"),
+    [
+        (None, "Workload.requests_per_s is open, and how few chips will do depends on it"),
+        ({"tpot_p99_s": 1.0}, "Workload.requests_per_s is open"),
+        (
+            {"requests_per_s": 30, "usd_per_million_tokens": 1},
+            "usd_per_million_tokens follows the rate of requests, which is open",
+        ),
+    ],
+)
+def test_an_open_stream_without_a_demand_is_refused(limits, sentence):
+    stream = pl.Workload(arrivals="poisson", prompt_tokens=100, output_tokens=20)
+    with pytest.raises(pl.InputError, match=sentence):
+        fewest_chips(GRAPH, node_of(), stream, limits=limits)
+
+
+def test_limits_have_units_and_one_on_chips_as_text_is_kept_too():
+    found = fewest_chips(GRAPH, node_of(), RATE, limits={"chips": "7", "tpot_s": "10 ms"})
+    assert dict(found.limits) == {"chips": 7.0, "tpot_s": 1e-2}
+    assert found.machines[0].status == "optimal"
 
 
 # ── What is asked ────────────────────────────────────────────────────────────────────────────────

@@ -201,6 +201,25 @@ def test_a_percentile_is_the_time_that_as_many_are_late_for(load, share):
         assert load.late_fraction(field, limit * (1 - 1e-3)) >= (1 - 0.999 * share) * (1 - 1e-9)
 
 
+@settings(max_examples=60)
+@given(loads(), st.floats(0.3, 0.999), st.floats(0.5, 1.5))
+def test_whether_too_many_are_late_is_told_as_the_share_itself_says(load, share, factor):
+    for field in SCATTERED:
+        limit = factor * load.percentile(field, share)
+        assert load.is_late(field, limit, 1 - share) == (
+            load.late_fraction(field, limit) > 1 - share
+        )
+
+
+def test_many_are_known_to_be_late_before_all_is_worked_out():
+    busy = loaded(requests_per_s=0.5)
+    assert busy.is_late("tpot_s", 0.04, 0.5)
+    assert busy.is_late("request_s", 14.0, 0.5)
+    assert "_ends" not in vars(busy)
+    assert not busy.is_late("tpot_s", 10.0, 0.5)
+    assert "_ends" in vars(busy)
+
+
 # ── Clients who send one request after the other ─────────────────────────────────────────────────
 
 

@@ -7,7 +7,7 @@ import pytest
 import planner as pl
 from planner.report import text
 from planner.report.words import FIELD_WORDS, field_text
-from tests.instances import tiny_graph, tiny_software, tiny_topology
+from tests.instances import ENGINES, tiny_graph, tiny_software, tiny_topology
 from tests.report.conftest import WORKLOAD, score_of_pipeline
 
 # ── Text ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -60,6 +60,59 @@ def test_the_best_of_what_is_to_be_high_has_no_higher_one():
 
 def test_a_limit_is_shown_with_what_the_plan_reaches(result):
     assert f"limit: chips = {result.score.chips}, allowed 4" in str(result).splitlines()
+
+
+STREAM = pl.Workload(arrivals="poisson", prompt_tokens=64, output_tokens=16)
+
+
+def printed(workload: pl.Workload, **asked) -> str:
+    machine = tiny_topology(4, software=tiny_software(engine=ENGINES["as many as stages"]))
+    return str(pl.partition(tiny_graph(), machine, workload, **asked))
+
+
+def test_a_limit_says_what_it_is_kept_to_with_the_probability_that_was_asked_for():
+    limits = {"tpot_p99_s": 1e-2, "tokens_per_s_per_user": 100, "chips": 4}
+    printed_text = printed(STREAM.replace(requests_per_s=200.0), limits=limits, sure=0.8)
+    kept = (
+        r"limit: tpot_p99_s = [\d.]+ .?s, with a probability of 0.8 at most [\d.]+ .?s, allowed 10"
+    )
+    assert re.search(kept, printed_text)
+    assert re.search(
+        r"per_user = [\d,.]+, with a probability of 0.8 at least [\d,.]+, a", printed_text
+    )
+    # What is counted is not predicted.
+    assert re.search(r"limit: chips = \d, allowed 4", printed_text)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (
+            {"limits": {"tpot_p99_s": 1e-3}},
+            "the greatest rate at which the plan keeps the limits\n",
+        ),
+        (
+            {"limits": {"tpot_p99_s": 1e-3}, "sure": 0.8},
+            "the greatest rate at which the plan keeps the limits with a probability of 0.8\n",
+        ),
+        ({}, "all that the plan serves\n"),
+    ],
+)
+def test_a_stream_of_open_rate_says_at_what_rate_it_is_served(asked, said):
+    printed_text = printed(STREAM, maximize="requests_per_s", **asked)
+    assert re.search(rf"^at [\d,.]+ requests a second, {said}", printed_text, re.MULTILINE)
+
+
+def test_a_percentile_that_is_asked_for_has_an_interval_which_may_have_no_end():
+    few = printed(STREAM.replace(requests_per_s=20.0), minimize="tpot_p99_s")
+    assert re.search(r"4 of 5 measurements of such a plan would lie between [\d.]+", few)
+    most = pl.partition(
+        tiny_graph(), tiny_topology(1, software=tiny_software()), STREAM, maximize="requests_per_s"
+    )
+    near = STREAM.replace(requests_per_s=0.98 * most.objective)
+    one = pl.partition(tiny_graph(), most.topology, near, minimize="ttft_p99_s")
+    assert re.search(r"9 of 10 measurements of such a plan would lie above [\d.]+", str(one))
+    assert " inf" not in str(one)
 
 
 def untold(result):
