@@ -257,9 +257,13 @@ class EngineSearch(Course[Plan]):
         cuts = [found]
         if found.span.form.stages > 1:
             cuts += self.space.recut(found, self._own_cut(found.span.form.stages), math.inf)
-        for one in cuts:
-            if self.candidates.allowed_value(self.space.to_plan(one)) < math.inf:
-                return one
+        values = [self.candidates.allowed_value(self.space.to_plan(one)) for one in cuts]
+        value = min(values)
+        if value < math.inf:
+            if value > found.value * EQUAL:
+                # What a span tells of later tokens' percentiles is no more than a bound.
+                self.left = min(self.left, found.value)
+            return cuts[values.index(value)]._replace(value=value)
         if found.span.form.stages > 1:
             # Other cuts may keep it.
             self.left = min(self.left, found.value)

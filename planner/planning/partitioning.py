@@ -87,20 +87,11 @@ def partition(
     millionth. Ctrl-C, or the end of the time, leaves the best plan and a proved bound.
     InfeasibleError: proved that there is none; NoPlanFoundError: none was found in time. `exclude`
     names chips that have failed or are taken: a stage takes the first free chips behind the stage
-<<<<<<< HEAD
     before it, and replicas stand in like blocks. `sequence_parallel` lets stages share out tokens
     too, as far as tensor × sequence divides the heads: for long prompts. A diffusion model has it
     always, and a space of its own (`best_sampling`). Where memory is short for every plan, layers
-    may lie in a second one (`planning.offloading`), unless `offload=False`.
-=======
-    before it, and replicas stand in like blocks. `sequence_parallel` lets stages share out the
-    tokens of a sequence too, as far as tensor × sequence divides the heads: it pays where prompts
-    are long. A diffusion model has it always, and a space of its own (`best_sampling`).
-
-    Where memory is proved short for every plan, and chips or hosts have a second memory that the
-    software can use, the answer is the best plan with as few layers there as have to;
-    `offload=False` leaves it at the refusal. `explain=False` says less, sooner, of why none fits.
->>>>>>> size2
+    may lie in a second one (`planning.offloading`), unless `offload=False`. `explain=False` says
+    less, sooner, of why there is no plan.
     """
     diffuses = graph.is_diffusion
     engine = _solver_of(graph, solver, engine)
@@ -124,10 +115,6 @@ def _is_by_rows(engine: Engine, question: Question, topology: Topology, workload
     """Whether OR-Tools is asked about plans that an engine can be started with; an InputError says
     what a solver does not know."""
     by_rows = engine == "cp-sat" and question.of_engine(topology.software)
-<<<<<<< HEAD
-    _refuse_unstated("auto" if by_rows else engine, engine, question, workload)
-    options = {"progress": progress, "engine": engine, "seed": seed}
-=======
     _refuse_queues("auto" if by_rows else engine, question, workload)
     _refuse_promises(engine, question, workload)
     return by_rows
@@ -143,15 +130,10 @@ def _on_or_off_chips(
 ) -> Result:
     """The best plan with all layers on the chips; where there is none, with as few off them as have
     to, if they need not be kept there."""
->>>>>>> size2
     try:
         return _found(asked, excluded, time_limit_s, **told)
     except InfeasibleError as refusal:
-<<<<<<< HEAD
-        if not offload or excluded or by_rows or question.scatters or workload.is_open_stream:
-=======
-        if keeps_on_chips:
->>>>>>> size2
+        if keeps_on_chips or asked[3].scatters or asked[2].is_open_stream:
             raise
         return _offloaded(*asked, refusal)
 
@@ -226,14 +208,6 @@ def _refuse_with_exclude(engine: Engine, sequence_parallel: bool) -> None:
         raise InputError("engine 'cp-sat' knows no exclude=; leave the engine out")
     if sequence_parallel:
         raise InputError("sequence_parallel is not searched with exclude=; leave one of them out")
-
-
-def _refuse_unstated(
-    queues: Engine, engine: Engine, question: Question, workload: Workload
-) -> None:
-    """What no search of the engine that is asked for states."""
-    _refuse_queues(queues, question, workload)
-    _refuse_promises(engine, question, workload)
 
 
 def _refuse_promises(engine: Engine, question: Question, workload: Workload) -> None:

@@ -225,13 +225,17 @@ class RateSearch(Course[Plan]):
             load = self.candidates.load_of(plan)
         except (InfeasibleError, InputError):
             return
+        # A `Load` tells times between its rungs, and so what is served at most, nearly.
+        most = self.candidates.most_requests_per_s(plan) / plan.replicas * BELOW
         exact = Served(served.form, load, served.replicas)
         needed = self._rate_for(exact, self.goal)
-        if needed >= load.most_requests_per_s:
+        if needed >= min(most, load.most_requests_per_s):
             return
         if needed and not self._keeps(exact, plan, needed):
             return
-        rate = self._greatest(lambda one: self._keeps(exact, plan, one), load, needed)
+        rate = self._greatest(
+            lambda one: one < most and self._keeps(exact, plan, one), load, needed
+        )
         value = self._value(exact, rate) if rate else math.inf
         if value >= self.goal:
             return

@@ -177,7 +177,6 @@ class Candidates:
                     f"{name} says nothing of a {phase} pool; ask for another field,"
                     " or make Workload.phase 'both'"
                 )
-            self._check_known_of_clients(name)
             if self.opens_rate:
                 self._check_known_of_a_rate(name)
             elif self.workload.requests_per_s is not None:
@@ -194,18 +193,6 @@ class Candidates:
                     f"{name} needs a price of {self.topology.name}, which is not known;"
                     " give it in a file"
                 )
-
-    def _check_known_of_clients(self, name: str) -> None:
-        """Refuse to optimise percentiles of later tokens under a number of clients: they need not
-        grow with all that they are made of."""
-        scattered = PERCENTILES.get(name)
-        if scattered is None or self.workload.is_stream or name != self.question.objective:
-            return
-        if scattered.field != "ttft_s":
-            raise InputError(
-                f"{name} of a number of clients is a limit, as in limits={{{name!r}: …}};"
-                f" minimise {scattered.field}"
-            )
 
     def _check_known_of_a_rate(self, name: str) -> None:
         """Refuse what the greatest rate of requests does not make best, and limits that are not
