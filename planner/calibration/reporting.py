@@ -11,6 +11,7 @@ from planner.calibration.intervals import POOLED, Interval, coverages
 from planner.calibration.leaving_out import Outside
 from planner.calibration.measurements import Measurement
 from planner.calibration.powers import NAMES, Drawn
+from planner.calibration.promises import PROBABILITIES, Promise, kept_promises, promises_of
 from planner.calibration.shipping import Shipped
 from planner.calibration.validation import Case, Refused, accuracies_of
 
@@ -23,6 +24,10 @@ fitted without it, as long as a quarter of a stack's rows is left; its interval 
 one of each, each row."""
 EVIDENCE = """What the interval says of itself: rows like it were left (measured), a chip, a format or a load of theirs was only
 near (near measured), or neither (extrapolated)."""
+PROMISES = """Of the times of requests and the rates of tokens that were left out: how many are no worse than what a plan keeps
+with a probability (`sure=`). ± is what chance alone would make of 80 % of so many measured rows, were they independent; lean is
+by how much the measured figure is worse than the predicted one, in the middle; the last column, how many times as wide
+half widths would have to be on this side for 80 % to be kept."""
 WORST = 5
 REMARKS = Path(__file__).parent / "remarks.md"
 """What a person has found out about the worst rows."""
@@ -63,9 +68,33 @@ def _left_out(rows: Sequence[Outside], made: Interval) -> list[str]:
         "### By evidence",
         EVIDENCE,
         _table(_COVERED, _coverages(rows, made, lambda row: row.evidence)),
+        PROMISES_TITLE,
+        PROMISES,
+        promises_table(promises_of(rows, made)),
         "### What intervals are wider for",
         _table(("reason", "80 % half width that is added in squares, all stacks"), _wider(made)),
     ]
+
+
+PROMISES_TITLE = "### What is promised with a probability"
+
+
+def promises_table(promises: Sequence[Promise]) -> str:
+    """How many are kept, as Markdown."""
+    header = ("of", "left out", "measured rows", *(f"kept of {p:.0%}" for p in PROBABILITIES))
+    rows = [
+        (
+            one.name,
+            str(one.rows),
+            str(one.measured),
+            *(f"{share:.1%}" for share in one.shares),
+            f"{100 * one.band:.1f}",
+            f"{one.lean:+.1%}",
+            f"{one.needed:.2f}",
+        )
+        for one in kept_promises(promises)
+    ]
+    return _table((*header, "± by chance, of 80 %", "lean", "width needed"), rows)
 
 
 _COVERED = (

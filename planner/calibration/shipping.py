@@ -40,6 +40,7 @@ from planner.calibration.powers import (
     fit_power,
     power_runs,
 )
+from planner.calibration.promises import PROMISED, Promise
 from planner.calibration.robust import Floats
 from planner.calibration.validation import Case, cases_of
 from planner.machines.software import Covered
@@ -344,6 +345,17 @@ def read_left_out(path: Path = LEFT_OUT) -> tuple[LeftOutRow, ...]:
     """The table that is shipped."""
     lines = read_text(path, "a table of rows left out").splitlines()
     return tuple(LeftOutRow.from_fields(row) for row in csv.DictReader(lines))
+
+
+def promises_left_out(path: Path = LEFT_OUT) -> list[Promise]:
+    """What the table that is shipped says of limits that were asked for with a probability."""
+    measured = {row.row_id: row for row in _rows(PUBLISHED)}
+    found = [(row, measured[row.row_id]) for row in read_left_out(path)]
+    return [
+        Promise(row.row_id, about.family, about.field, row.left_out, row.half_width)
+        for row, about in found
+        if about.field in PROMISED
+    ]
 
 
 def _with_draw(text: str, by_generation: Mapping[str, Drawn]) -> str:

@@ -10,7 +10,7 @@ import time
 import numpy as np
 
 from planner.planning.engine_proof import Loads
-from planner.pricing.loads import Load, rungs
+from planner.pricing.loads import Load
 from planner.space.candidates import Candidates
 from planner.space.engine_space import EngineSpace, Figures
 from planner.space.forms import Form, forms_of
@@ -72,9 +72,8 @@ class RateProof:
             least = loads.least(loads.no_tops)
             return self.space.figures(form, at, least) if np.isfinite(least).all() else None
 
-        cap = self.streams.software.most_sequences * form.split.attention
-        among = rungs(most, cap)
-        found = [figures(count) for count in among]
+        among = self.streams.among(form, most)
+        found = [figures(count) for count in (*among, most)]
         if any(one is None for one in found):
             return None
         return self.streams.of_figures(most, among, [one for one in found if one is not None])

@@ -94,12 +94,15 @@ class Load(Record):
     """Between later tokens of a request among so many, whose prompts it meets."""
     cycles_s: tuple[float, ...]
     """That a request stays among so many."""
+    full_cycle_s: float | None = None
+    """That it stays among as many as fit; None: as between the numbers at which it is known."""
 
     @cached_property
     def most_requests_per_s(self) -> float:
         """That it can serve, with as many sequences in flight as fit."""
         prompts = 1.0 / self.prompt_s if self.prompt_s else math.inf
-        return min(self.most / float(self._cycle_s(np.array(float(self.most)))), prompts)
+        full_s = self.full_cycle_s or float(self._cycle_s(np.array(float(self.most))))
+        return min(self.most / full_s, prompts)
 
     @property
     def load_fraction(self) -> float:
@@ -124,7 +127,13 @@ class Load(Record):
         ladders = ("rounds_s", "tpots_s", "cycles_s")
         longer = {name: factor * getattr(self, name) for name in times}
         longer |= {name: tuple(factor * one for one in getattr(self, name)) for name in ladders}
+        if self.full_cycle_s is not None:
+            longer["full_cycle_s"] = factor * self.full_cycle_s
         return self.replace(**longer)
+
+    def with_places(self, most: int) -> Self:
+        """The same replica with fewer places."""
+        return self.replace(most=most, full_cycle_s=None)
 
     # ── Asked about ──────────────────────────────────────────────────────────────────────────
 

@@ -119,7 +119,18 @@ def load_of(deployment: Deployment) -> Load:
         rounds_s=tuple(one.round_s for one in among),
         tpots_s=tuple(one.tpot_s for one in among),
         cycles_s=tuple(one.cycle_s for one in among),
+        full_cycle_s=_full_cycle_s(deployment, most),
     )
+
+
+def _full_cycle_s(deployment: Deployment, most: int) -> float:
+    """That a request stays where every place is taken, for each of `most` that are said to be: all
+    micro-batches are alike (see `busy_sequences`), so a few places may stay empty. [s]"""
+    each = deployment.plan.micro_batches
+    taken = most // each * each
+    if not taken:
+        return math.inf
+    return _timing(deployment, taken).cycle_s * most / taken
 
 
 def _with_in_flight(deployment: Deployment, sequences: int) -> Deployment:

@@ -113,8 +113,15 @@ class Schedule:
     @property
     def late_share(self) -> float:
         """Of the prompts of all others in flight, those of a cycle that come neither before a
-        request's first token nor between its tokens: where it has no later ones, the rest."""
-        return 0.0 if self.later_tokens else 1.0 - self.burst_share
+        request's first token nor between its tokens: where it has no later ones, the rest; where
+        requests come at a rate, those that stand before one whose place is never empty. With as
+        many in flight as fit, a stream is no faster than as many clients would be, who are served
+        one request after the other likewise."""
+        if not self.later_tokens:
+            return 1.0 - self.burst_share
+        if self.workload.is_stream and self.workload.phase == "both":
+            return self.software.burst_share
+        return 0.0
 
     def added(self, alone: Numbers, full: Numbers) -> Numbers:
         """What a prompt adds to a pass that takes others too, from what a pass of one takes and a

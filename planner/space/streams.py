@@ -69,12 +69,13 @@ class Streams:
         most = self._most(forms)
         cap = self.software.most_sequences * forms[0].split.attention
         among = rungs(int(most.max(initial=0)), cap)
-        each = [form for form in forms for _ in among]
-        counts = np.tile(np.array(among, dtype=np.intp), len(forms))
+        # Among all the numbers that any has, and as many as fit.
+        counts = np.array([[*among, max(1, full)] for full in most.tolist()], dtype=np.intp).ravel()
+        each = [form for form in forms for _ in range(len(among) + 1)]
         spans = [Span(form, 1, 1, 1) for form in each]
         figures = space.even(spans, self._batch(each, counts))
         tables = self._tables(figures, np.array([form.stages for form in each]))
-        parts = [table.reshape(len(forms), len(among)) for table in tables]
+        parts = [table.reshape(len(forms), len(among) + 1) for table in tables]
         return [
             self._load(int(most[place]), among, [part[place] for part in parts], figures.moments)
             if most[place]
@@ -85,11 +86,10 @@ class Streams:
     def tightened(self, form: Form, most: int) -> Load | None:
         """The same of one form, by the least that each of its loads can be by itself; None where
         there is no cut."""
-        cap = self.software.most_sequences * form.split.attention
-        among = rungs(most, cap)
+        among = self.among(form, most)
         held = self.moment(form, max(1, form.in_flight))
         found = []
-        for count in among:
+        for count in (*among, most):
             figures = self.space.least(form, self.moment(form, count), held)
             if figures is None:
                 return None
@@ -112,17 +112,17 @@ class Streams:
         bound.
         """
         most = least.most
-        cap = self.software.most_sequences * form.split.attention
-        among = rungs(most, cap)
+        among = self.among(form, most)
+        counts = (*among, most)
         held = self.moment(form, max(1, form.in_flight))
         near = [
-            place for place, count in enumerate(among) if NEAR[0] * busy <= count <= NEAR[1] * busy
+            place for place, count in enumerate(counts) if NEAR[0] * busy <= count <= NEAR[1] * busy
         ]
-        near = near or [len(among) - 1]
-        figures = [self.space.least(form, self.moment(form, count), held) for count in among]
+        near = near or [len(counts) - 1]
+        figures = [self.space.least(form, self.moment(form, count), held) for count in counts]
         if any(one is None for one in figures):
             return math.inf, ()
-        moments = [self.moment(form, among[place]) for place in near]
+        moments = [self.moment(form, counts[place]) for place in near]
         chains = [self.space.chain(form, at, held) for at in moments]
         layers = np.concatenate([chain.loads[0] for chain in chains])
         links = [np.concatenate(behind) for behind in zip(*(c.links for c in chains), strict=True)]
@@ -137,8 +137,13 @@ class Streams:
         cut = best_cut(Chain([layers] * form.stages, links), worth, goal)
         return cut.value, cut.borders
 
+    def among(self, form: Form, most: int) -> tuple[int, ...]:
+        """Numbers in flight among which the times of a form are told."""
+        return rungs(most, self.software.most_sequences * form.split.attention)
+
     def of_figures(self, most: int, among: Sequence[int], found: Sequence[Figures]) -> Load:
-        """The load of a form whose figures are known among each number in flight."""
+        """The load of a form whose figures are known among each number in flight, and last among
+        as many as fit."""
         stages = np.rint(found[0].chips / found[0].moments.split.chips).astype(np.intp)
         rows = [self._tables(one, stages) for one in found]
         tables = [np.array([float(row[number]) for row in rows]) for number in range(len(rows[0]))]
@@ -199,6 +204,7 @@ class Streams:
     def _load(
         self, most: int, among: Sequence[int], tables: Sequence[Floats], moments: Moments
     ) -> Load:
+        """From tables whose last figure is among as many as fit."""
         rounds_s, tpots_s, cycles_s, first_s, prompt_s, pass_s, waiting, packed_s = tables
         balanced = self.software.balances_prompts
         at = moments.at
@@ -222,6 +228,7 @@ class Streams:
             rounds_s=tuple(rounds_s[:last].tolist()),
             tpots_s=tuple(tpots_s[:last].tolist()),
             cycles_s=tuple(cycles_s[:last].tolist()),
+            full_cycle_s=float(cycles_s[-1]),
         )
 
     # ── What is promised ─────────────────────────────────────────────────────────────────────
@@ -261,7 +268,7 @@ class Streams:
     def with_fewer_places(load: Load) -> Iterator[Load]:
         """The same with shares of the places, as long as they do."""
         for share in FEWER_PLACES:
-            fewer = load.replace(most=max(1, math.floor(share * load.most)))
+            fewer = load.with_places(max(1, math.floor(share * load.most)))
             if fewer.load_fraction < 1.0:
                 yield fewer
 

@@ -398,3 +398,23 @@ def test_a_loop_is_made_of_a_round_and_of_the_prompts_of_others():
     assert loop.request_s.least_s == pytest.approx(78.0 + 2 * 131.0 + 104.0)
     assert loop.request_s.one_s == pytest.approx(131.0)
     assert loop.request_s.other_s == pytest.approx(78.0 - 52.0)
+
+
+def test_a_stream_is_no_faster_than_as_many_clients_as_there_are_places():
+    # Of the prompts of others a fifth stand before each, whoever sent them.
+    machine = round_machine(
+        2,
+        chip=round_chip(memory=(round_chip().memory[0].replace(capacity_bytes=1e5),)),
+        software={"most_sequences": 4, "interruption_share": 0.5, "burst_share": 0.2},
+    )
+    prices = PriceList(SMALL, machine)
+    plan = plan_of(stage("a", "b", "c", replicas=2))
+    stream = pl.Workload(requests_per_s=1e-3, prompt_tokens=4, output_tokens=3)
+    clients = pl.Workload(prompt_tokens=4, output_tokens=3)
+    served = most_requests_per_s(in_service(prices, plan, stream))
+    closed_s = timed(plan, prices, clients, 4).cycle_s
+    # One that comes finds as many others as there are places; a client, one fewer: a prompt of 78
+    # that is half between the tokens and a fifth before the first.
+    assert 2 * 4 / served == pytest.approx(closed_s + (0.5 + 0.2) * 78)
+    load = load_of(in_service(prices, plan, stream))
+    assert 2 * load.most_requests_per_s == pytest.approx(served, rel=1e-12)
