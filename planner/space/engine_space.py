@@ -24,8 +24,8 @@ from planner.cost.queueing import trapezoid_s
 from planner.plan import ChipRange, Plan, Stage, Way
 from planner.pricing.formats import peak_flop_per_s
 from planner.pricing.loads import PERCENTILES, Percentile
-from planner.pricing.schedule import burst_shares
 from planner.pricing.queueing import FULL
+from planner.pricing.schedule import burst_shares
 from planner.pricing.timing import Hop
 from planner.solver.chain.cuts import Chain, Cut, all_reached, best_cut, bottlenecks
 from planner.space.boxes import least_parts
@@ -153,7 +153,11 @@ class EngineSpace:
         most = self.topology.software.most_sequences
         spans = []
         for form in forms:
-            for replicas in least_parts(self.batch_size, form.most_replicas):
+            counts = least_parts(self.batch_size, form.most_replicas)
+            if self.question.sure is not None:
+                # How sure a figure is follows the sequences of a replica on average.
+                counts = range(1, min(self.batch_size, form.most_replicas) + 1)
+            for replicas in counts:
                 sequences = -(-self.batch_size // replicas)
                 if form.in_flight <= sequences <= most * form.split.attention:
                     spans.append(Span(form, replicas, sequences, sequences))
@@ -808,17 +812,20 @@ class Market:
         if space.averages and self.exact:
             for name, value in space.question.limits:
                 if name == "power_w":
-                    most = np.minimum(most, np.floor(value * (1 + 1e-12) / self._watts))
+                    watts = self._watts * self._margin(name)
+                    most = np.minimum(most, np.floor(value * (1 + 1e-12) / watts))
         for name, value in space.limits:
-            # Whole chips are counted beforehand, see `most_replicas`.
+            # Whole chips are counted beforehand, see `most_replicas`, as if they were sure.
             each = space.per_chip.get(name)
-            if each and space.candidates.basis.is_filled(name):
-                most = np.minimum(most, np.floor(value / (each * self.lows.held_chips)))
+            is_filled = space.candidates.basis.is_filled(name)
+            if each and (is_filled or space.question.sure is not None):
+                held = self.lows.held_chips if is_filled else self.lows.chips
+                most = np.minimum(most, np.floor(value / (each * held * self._margin(name))))
         if space.objective in TOTALS:
             return most
         fewest = np.full(np.shape(room), float(space.fewest_replicas))
-        wanted = space.wanted_tokens_per_s
-        if wanted:
+        wanted = space.wanted_tokens_per_s * self._margin("tokens_per_s")
+        if space.wanted_tokens_per_s:
             sequences = np.maximum(1, self.highs.moments.batch.sequences)
             each_s = self.late.cycle_s / (sequences * space.workload.output_tokens)
             fewest = np.maximum(fewest, np.ceil(each_s * wanted * (1 - 2e-12)))
@@ -840,15 +847,19 @@ class Market:
     def surely(self, name: str) -> Floats:
         """Canonical value that a field is at most with the probability that is asked for: of
         several batches as sure as any of them is."""
-        if self.space.question.sure is None:
-            return self.value(name)
         return self.value(name) * self._margin(name)
 
-    def _margin(self, name: str) -> Floats:
+    def _margin(self, name: str) -> Floats | float:
+        """By how much a field may be worse, as surely as is asked; of several batches, at least."""
+        if self.space.question.sure is None:
+            return 1.0
         split = self.lows.moments.split
         stages = np.asarray(np.rint(self.lows.chips / split.chips), dtype=np.intp)
         first = np.broadcast_to(self.lows.moments.batch.sequences, np.shape(stages))
         last = np.broadcast_to(self.highs.moments.batch.sequences, np.shape(stages))
+        if self.space.batch_size is not None:
+            # Shared out over replicas, of which some may have one less.
+            first = last = self.space.batch_size / np.broadcast_to(self.replicas, np.shape(stages))
         least = self.space.margins.least
         found = [
             least(split, *one).get(name, 1.0)
@@ -900,7 +911,9 @@ class Market:
             exact = tpot_s + (share * each_s - held_s) / max(1, at.later_tokens)
             return np.where(alone, exact, np.minimum(exact, tpot_s))
         least_s = self.early.request_s - waited_s - held_s
-        both_s = before_s + np.array([1.0 - low, 1.0 - high]).reshape(2, *[1] * round_s.ndim) * each_s
+        both_s = (
+            before_s + np.array([1.0 - low, 1.0 - high]).reshape(2, *[1] * round_s.ndim) * each_s
+        )
         width_s = np.abs(both_s[1] - both_s[0])
         exact = least_s + both_s.min(axis=0) + trapezoid_s(asked.probability, turn_s, width_s)
         # Beyond a half of all, no less than the mean.

@@ -26,6 +26,10 @@ from planner.space.moments import Batch, Moments
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
+MEANS = ("ttft_s", "tpot_s", "request_s", "tokens_per_s_per_user", "memory_headroom_bytes")
+"""Fields with limits that no `Load` tells."""
+TOLD = (*MEANS, *PERCENTILES)
+"""Those, and what a `Load` tells."""
 NEAR = (0.6, 1.7)
 """Numbers in flight, over those that are busy, among which cuts are told apart."""
 FEWER_PLACES = (0.8, 0.6, 0.4, 0.25, 0.15)
@@ -43,6 +47,20 @@ class Streams:
         self.software = space.topology.software
         self._known: dict[Form, Load | None] = {}
         self._kept: dict[tuple[Form, int], bool] = {}
+
+    @cached_property
+    def limits_more(self) -> bool:
+        """Whether some limit is one that no `Load` tells by itself: a mean, or how sure a figure is,
+        which follows how many are in flight."""
+        asked = self.space.question
+        return asked.sure is not None or any(name in MEANS for name, _ in asked.limits)
+
+    def micro_batches_of(self, form: Form, most: int) -> list[int]:
+        """That an engine may keep in flight where a replica holds so many sequences at most: as
+        many as of those, which is right at any rate; and where their number counts,
+        fewer, which are right at low rates."""
+        parts = self.space.batches(form).holding(max(1, most))[0]
+        return list(range(parts, 0, -1)) if self.limits_more else [parts]
 
     @cached_property
     def promised(self) -> list[tuple[Percentile, float]]:
