@@ -140,8 +140,8 @@ class PromiseSearch(Course[Plan]):
 
     def _least(self, form: Form, load: Load) -> float:
         """The percentile where a form has such times; infinite where a promise is broken."""
-        margins = self.space.margins.least(form.split, form.stages, 1, load.most)
         busy = load.at(self._rate(form, load))
+        margins = self.streams.margins(form, busy)
         places = [busy]
         if form.stages > 1 and self.asked.field != "ttft_s":
             places += self.streams.with_fewer_places(busy)

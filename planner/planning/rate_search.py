@@ -190,11 +190,7 @@ class RateSearch(Course[Plan]):
 
     def _keeps_at_least(self, served: Served, rate: float, load: Load | None = None) -> bool:
         """At a rate of each replica, with margins as small as any number in flight has them."""
-        load = load or served.load
-        margins = self.space.margins.least(
-            served.form.split, served.form.stages, 1, served.load.most
-        )
-        return self.streams.may(served.form, load.at(rate), margins)
+        return self.streams.may(served.form, (load or served.load).at(rate))
 
     def _greatest(self, keeps: Callable[[float], bool], load: Load, kept: float = 0.0) -> float:
         """Rate of each replica up to which all is kept, no less than one at which it is; 0: none

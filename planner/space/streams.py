@@ -257,15 +257,20 @@ class Streams:
         if load is None:
             return False
         each = self.space.rate / (replicas or self.space.most_replicas(form) or 1)
-        margins = self.space.margins.least(form.split, form.stages, 1, load.most)
-        return self.may(form, load.at(each), margins)
+        return self.may(form, load.at(each))
 
-    def may(self, form: Form, load: Load, margins: Factors = NONE) -> bool:
+    def margins(self, form: Form, load: Load) -> Factors:
+        """The least of any number in flight, which is no less than with the least times."""
+        least = min(load.busy_sequences, load.most)
+        return self.space.margins.least(form.split, form.stages, least, load.most)
+
+    def may(self, form: Form, load: Load) -> bool:
         """Whether some plan of a form with times no less keeps every promise.
 
         Of several stages, cuts differ in how many sequences they hold. Where fewer find a place,
         those have their later tokens sooner, so that is tried too.
         """
+        margins = self.margins(form, load)
         if self.keeps(load, margins):
             return True
         later = any(one.field != "ttft_s" for one, _ in self.promised)
