@@ -28,7 +28,7 @@ UNITS = (
 )  # fmt: skip
 COUNTED = {
     "units", "chips", "count", "first", "layers", "experts", "heads", "matrices", "inputs", "outputs", "width", "vocabulary",
-    "engine_objective", "offloaded_layers", "rounds", "handed_rounds",
+    "engine_objective", "offloaded_layers", "sure", "rounds", "handed_rounds",
     "wraps_from", "most_ranks", "most_chips", "most_sequences", "kv_heads", "experts_active", "hidden", "weights", "kernels",
     "gap", "bound", "objective", "demand", "capacity", "parameters", "parameters_active", "value", "micro_batches", "most_ways",
     "schema_version", "users", "first_chip", "boxes_done", "boxes_open", "params", "second", "window", "advantage", "batch_size",

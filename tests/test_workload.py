@@ -62,11 +62,24 @@ def test_only_the_batch_may_be_left_open():
         Workload(prompt_tokens=None)
 
 
-def test_arrivals_are_together_or_steady():
+def test_arrivals_are_together_steady_or_a_stream():
     with pytest.raises(
-        InputError, match=r"^Workload\.arrivals should be 'together' or 'steady', not 'poisson'$"
+        InputError,
+        match=r"^Workload\.arrivals should be 'together', 'steady' or 'poisson', not 'bursts'$",
     ):
-        Workload(arrivals="poisson")
+        Workload(arrivals="bursts")
+
+
+def test_a_stream_leaves_its_batch_open_and_may_leave_its_rate():
+    stream = Workload(arrivals="poisson")
+    assert (stream.batch_size, stream.is_stream, stream.is_open_stream) == (None, True, True)
+    rated = stream.replace(requests_per_s=3.0)
+    assert rated.is_stream
+    assert not rated.is_open_stream
+    assert Workload(requests_per_s=3.0).is_stream
+    assert not Workload(batch_size=None).is_stream
+    with pytest.raises(InputError, match=r"^Workload\.batch_size: where requests come as a stream"):
+        Workload(arrivals="poisson", batch_size=8)
 
 
 def test_under_a_rate_of_requests_the_batch_is_an_outcome():
@@ -76,7 +89,7 @@ def test_under_a_rate_of_requests_the_batch_is_an_outcome():
     )
     with pytest.raises(
         InputError,
-        match=r"^Workload\.batch_size: under a rate of requests [^\n]+ make it None, not 4$",
+        match=r"^Workload\.batch_size: where requests come as a stream [^\n]+ make it None, not 4$",
     ):
         Workload(requests_per_s=2.5, batch_size=4)
 

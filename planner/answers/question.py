@@ -45,8 +45,10 @@ FIELDS: dict[str, Field] = {
     "memory_headroom_bytes": Field("most", "low"),
     "mfu_fraction": Field("most", "high"),
     "mbu_fraction": Field("most", "high"),
-    **{name: Field("least", "low") for name in PERCENTILES},
 }
+
+ASKED: dict[str, Field] = FIELDS | {name: Field("least", "low") for name in PERCENTILES}
+"""All that can be asked of a language model: the fields, and percentiles of its times."""
 
 PER_TOKEN = ("energy_per_token_j", "usd_per_million_tokens", "tokens_per_s_per_chip")
 """Where requests come at a rate, these count the chips held."""
@@ -108,7 +110,7 @@ class Question:
     @property
     def direction(self) -> Literal["minimize", "maximize"]:
         """Whether less or more of the objective is better."""
-        fields = SAMPLE_FIELDS if self.objective in SAMPLE_FIELDS else FIELDS
+        fields = SAMPLE_FIELDS if self.objective in SAMPLE_FIELDS else ASKED
         return "minimize" if fields[self.objective].best == "least" else "maximize"
 
     def of_engine(self, software: Software) -> bool:
@@ -162,10 +164,10 @@ def _asked(minimize: str | None, maximize: str | None, *, diffusion: bool) -> tu
 
 
 def _refuse_strange_field(name: str, *, diffusion: bool) -> None:
-    fields = SAMPLE_FIELDS if diffusion else FIELDS
+    fields = SAMPLE_FIELDS if diffusion else ASKED
     if name in fields:
         return
-    if name in FIELDS or name in SAMPLE_FIELDS:
+    if name in ASKED or name in SAMPLE_FIELDS:
         asked_of = "language" if diffusion else "diffusion"
         this = "diffusion" if diffusion else "language"
         raise InputError(
@@ -188,7 +190,7 @@ def _refuse_strange_margin(sure: object, limits: Collection[str]) -> None:
 
 
 def _refuse_wrong_direction(objective: str, given: str) -> None:
-    better = (FIELDS | SAMPLE_FIELDS)[objective].best
+    better = (ASKED | SAMPLE_FIELDS)[objective].best
     right = "minimize" if better == "least" else "maximize"
     if given != right:
         better_when = "lower" if better == "least" else "higher"

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from planner.answers.certificates import Certificate, Verdict
 from planner.answers.proof import AS_GOOD
-from planner.answers.question import FIELDS, SAMPLE_FIELDS, Question, question_of
+from planner.answers.question import ASKED, SAMPLE_FIELDS, Question, question_of
 from planner.errors import InputError
 from planner.planning.again import NOT_AGAIN, check_statable, proved_again
 from planner.planning.engine_proof import EngineProof
@@ -111,6 +111,11 @@ def _checked_bound(
             return None, room.boxes
         boxes = room.boxes
     candidates = Candidates(graph, topology, workload, question)
+    scattered = certificate.field in PERCENTILES and workload.is_stream
+    if scattered or (question.scatters and not candidates.of_engine):
+        # No bound of a box tells how times scatter under a stream; nor, where any plan is allowed,
+        # under clients.
+        return None, boxes
     proof = _proof(candidates, candidates.canonical(certificate.field, certificate.bound))
     if candidates.averages:
         # An average does not grow with what it is over, as the recursion needs it.
@@ -175,7 +180,7 @@ def _check_answer(certificate: Certificate) -> Score:
 
 
 def _check_limits(certificate: Certificate, score: Score) -> None:
-    fields = SAMPLE_FIELDS if certificate.graph.is_diffusion else FIELDS
+    fields = SAMPLE_FIELDS if certificate.graph.is_diffusion else ASKED
     sure = certificate.sure
     for name, value in certificate.limits:
         if name in PERCENTILES and score.stays_within(name, value * (1 + CLOSE), sure):

@@ -86,19 +86,15 @@ def partition(
     millionth. Ctrl-C, or the end of the time, leaves the best plan and a proved bound.
     InfeasibleError: proved that there is none; NoPlanFoundError: none was found in time. `exclude`
     names chips that have failed or are taken: a stage takes the first free chips behind the stage
-    before it, and replicas stand in like blocks. `sequence_parallel` lets stages share out the
-    tokens of a sequence too, as far as tensor × sequence divides the heads: it pays where prompts
-    are long. A diffusion model has it always, and a space of its own (`best_sampling`).
-
-    Where it is proved that memory is short for every plan, and chips or their host have a second
-    memory that the software can use, the answer is the best of the plans with as few layers there
-    as have to (see `planning.offloading`); `offload=False` leaves it at the refusal.
+    before it, and replicas stand in like blocks. `sequence_parallel` lets stages share out tokens
+    too, as far as tensor × sequence divides the heads: for long prompts. A diffusion model has it
+    always, and a space of its own (`best_sampling`). Where memory is short for every plan, layers
+    may lie in a second one (`planning.offloading`), unless `offload=False`.
     """
     diffuses = graph.is_diffusion
     engine = _solver_of(graph, solver, engine)
-    asked = question_of(
-        minimize, maximize, limits, power_scope, diffusion=diffuses, space=space, sure=sure
-    )
+    how: dict[str, Any] = {"diffusion": diffuses, "space": space, "sure": sure}
+    asked = question_of(minimize, maximize, limits, power_scope, **how)
     question = replace(asked, sequence_parallel=sequence_parallel)
     machine = counted(topology, price_basis=price_basis, power_basis=power_basis)
     topology = machine_for(graph, machine)
@@ -108,8 +104,7 @@ def partition(
         left = ClusterCandidates(graph, alone(topology, excluded), workload, question)
         return result_alone(best_of(left, time_limit_s=time_limit_s, progress=progress))
     by_rows = engine == "cp-sat" and question.of_engine(topology.software)
-    _refuse_queues("auto" if by_rows else engine, question, workload)
-    _refuse_promises(engine, question, workload)
+    _refuse_unstated("auto" if by_rows else engine, engine, question, workload)
     options = {"progress": progress, "engine": engine, "seed": seed}
     try:
         return _found((graph, topology, workload, question), excluded, time_limit_s, **options)
@@ -186,6 +181,14 @@ def _refuse_with_exclude(engine: Engine, sequence_parallel: bool) -> None:
         raise InputError("engine 'cp-sat' knows no exclude=; leave the engine out")
     if sequence_parallel:
         raise InputError("sequence_parallel is not searched with exclude=; leave one of them out")
+
+
+def _refuse_unstated(
+    queues: Engine, engine: Engine, question: Question, workload: Workload
+) -> None:
+    """What no search of the engine that is asked for states."""
+    _refuse_queues(queues, question, workload)
+    _refuse_promises(engine, question, workload)
 
 
 def _refuse_promises(engine: Engine, question: Question, workload: Workload) -> None:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from planner.answers.proof import AS_GOOD, gap_between
-from planner.answers.question import FIELDS, Question
+from planner.answers.question import ASKED, Question
 from planner.answers.reasons import Alternative, Binding, Reasons, ShadowPrice
 from planner.answers.results import Result
 from planner.errors import InputError
@@ -226,7 +226,7 @@ def _full_chips(result: Result) -> Iterator[Binding]:
 def _reached_limits(result: Result) -> Iterator[Binding]:
     for name, value in result.question.limits:
         reached = float(getattr(result.score, name))
-        share = reached / value if FIELDS[name].best == "least" else value / reached
+        share = reached / value if ASKED[name].best == "least" else value / reached
         if share >= FULL:
             yield Binding(resource=f"limit on {name}", share_fraction=share, counts="limit")
 
@@ -319,7 +319,7 @@ def _rescored(result: Result, machine: Topology) -> float | None:
     )
     for name, value in result.question.limits:
         reached = float(getattr(score, name))
-        worst, best = (reached, value) if FIELDS[name].best == "least" else (value, reached)
+        worst, best = (reached, value) if ASKED[name].best == "least" else (value, reached)
         if worst > best:
             return None
     return float(getattr(score, result.question.objective))

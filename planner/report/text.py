@@ -20,6 +20,7 @@ from planner.models.graph import ModelGraph
 from planner.plan import Plan
 from planner.pricing.engines import rules_said
 from planner.pricing.formats import formats_of
+from planner.pricing.loads import PERCENTILES
 from planner.report.misses import near_miss_lines
 from planner.report.plans import (
     PLAN_HEADER,
@@ -574,7 +575,7 @@ def _move_row(move: Move) -> tuple[str, ...]:
 
 def interval_lines(result: Result | ClusterResult) -> list[str]:
     """How sure the price itself is, which the proof takes as given."""
-    low, high = result.score.interval(result.field, 0.8)
+    low, high = _interval(result)
     if low == high:
         return []
     ends = f"{field_text(result.field, low)} and {field_text(result.field, high)}"
@@ -582,6 +583,14 @@ def interval_lines(result: Result | ClusterResult) -> list[str]:
         f"the price itself: 4 of 5 measurements of such a plan would lie between {ends}",
         *unvouched_lines(result.score),
     ]
+
+
+def _interval(result: Result | ClusterResult) -> tuple[float, float]:
+    """Where the measured objective would lie, with a probability of 80 %."""
+    asked = PERCENTILES.get(result.field)
+    if asked is None:
+        return result.score.interval(result.field, 0.8)
+    return result.score.percentile_interval(*asked, within=0.8)
 
 
 def _limit_lines(result: Result | ClusterResult | Disaggregation) -> list[str]:

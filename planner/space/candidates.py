@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.answers.question import FIELDS, NOT_IN_PHASE, PER_TOKEN, PRICED, Question
+from planner.answers.question import ASKED, NOT_IN_PHASE, PER_TOKEN, PRICED, Question
 from planner.errors import InfeasibleError, InputError, listed
 from planner.machines.engine import Space
 from planner.machines.software import Software
@@ -178,13 +178,7 @@ class Candidates:
                     f"{name} says nothing of a {phase} pool; ask for another field,"
                     " or make Workload.phase 'both'"
                 )
-            scattered = PERCENTILES.get(name)
-            is_loop = scattered is not None and not self.workload.is_stream
-            if is_loop and name == self.question.objective and scattered.field != "ttft_s":
-                raise InputError(
-                    f"{name} of a number of clients is a limit, as in limits={{{name!r}: …}};"
-                    f" minimise {scattered.field}"
-                )
+            self._check_known_of_clients(name)
             self._check_sure(name)
             if self.opens_rate:
                 self._check_known_of_a_rate(name)
@@ -214,6 +208,18 @@ class Candidates:
                 " chips, or leave sure out"
             )
 
+    def _check_known_of_clients(self, name: str) -> None:
+        """Refuse to optimise percentiles of later tokens under a number of clients: they need not
+        grow with all that they are made of."""
+        scattered = PERCENTILES.get(name)
+        if scattered is None or self.workload.is_stream or name != self.question.objective:
+            return
+        if scattered.field != "ttft_s":
+            raise InputError(
+                f"{name} of a number of clients is a limit, as in limits={{{name!r}: …}};"
+                f" minimise {scattered.field}"
+            )
+
     def _check_known_of_a_rate(self, name: str) -> None:
         """Refuse what the greatest rate of requests does not make best, and limits that are not
         kept up to some rate."""
@@ -238,7 +244,7 @@ class Candidates:
 
     def _check_known_at_a_rate(self, name: str) -> None:
         """Refuse what the rate of requests decides."""
-        if FIELDS[name].end == "high" and name not in PER_TOKEN:
+        if ASKED[name].end == "high" and name not in PER_TOKEN:
             raise InputError(
                 f"{name} follows from Workload.requests_per_s; ask for another field,"
                 " or leave the rate out and the batch open"
@@ -316,7 +322,7 @@ class Candidates:
         """Whether nothing that is asked about gains by a batch, so that of an open one a single
         sequence is best."""
         fixed = self.workload.requests_per_s is not None or self.averages
-        return all(FIELDS[name].end == "low" for name in self.question.fields) and not fixed
+        return all(ASKED[name].end == "low" for name in self.question.fields) and not fixed
 
     def open_box(self, replicas: int) -> Box:
         """All open batches, whether they fit or not; a prefill pool has one prompt in work."""
@@ -528,7 +534,7 @@ class Candidates:
         is needed."""
         if name == "memory_headroom_bytes":
             return self.prices.usable_bytes - value
-        if FIELDS[name].best == "most":
+        if ASKED[name].best == "most":
             return math.inf if value <= 0 else 1.0 / value
         return value
 
@@ -539,7 +545,7 @@ class Candidates:
 
     def canonical_array(self, name: str, values: Floats) -> Floats:
         """The same of many values, infinite where there is no plan."""
-        if FIELDS[name].best == "least":
+        if ASKED[name].best == "least":
             return values
         return np.where(values > 0, 1.0 / np.maximum(values, 1e-300), np.inf)
 
@@ -547,7 +553,7 @@ class Candidates:
         """The inverse of `canonical`."""
         if name == "memory_headroom_bytes":
             return self.prices.usable_bytes - canonical
-        if FIELDS[name].best == "most":
+        if ASKED[name].best == "most":
             return 1.0 / canonical if canonical > 0 else math.inf
         return canonical
 

@@ -909,7 +909,7 @@ class Market:
         if asked.field == "tpot_s":
             share = (1.0 - high) + asked.probability * (high - low)
             exact = tpot_s + (share * each_s - held_s) / max(1, at.later_tokens)
-            return np.where(alone, exact, np.minimum(exact, tpot_s))
+            return np.asarray(np.where(alone, exact, np.minimum(exact, tpot_s)))
         least_s = self.early.request_s - waited_s - held_s
         both_s = (
             before_s + np.array([1.0 - low, 1.0 - high]).reshape(2, *[1] * round_s.ndim) * each_s
@@ -917,7 +917,7 @@ class Market:
         width_s = np.abs(both_s[1] - both_s[0])
         exact = least_s + both_s.min(axis=0) + trapezoid_s(asked.probability, turn_s, width_s)
         # Beyond a half of all, no less than the mean.
-        return np.where(alone, exact, np.minimum(exact, self.early.request_s))
+        return np.asarray(np.where(alone, exact, np.minimum(exact, self.early.request_s)))
 
     def _tokens_per_s(self) -> Floats:
         space = self.space

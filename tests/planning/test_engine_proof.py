@@ -11,7 +11,7 @@ import planner as pl
 from planner.answers.certificates import Certificate
 from planner.answers.question import question_of
 from planner.answers.results import Result
-from planner.planning.engine_proof import EngineProof, _Loads
+from planner.planning.engine_proof import EngineProof, Loads
 from planner.space.candidates import Candidates
 from tests.engine_oracle import Case, Priced, best_of, faults
 from tests.engine_questions import MACHINES, SCENARIOS, Asked, questions
@@ -350,7 +350,7 @@ def test_the_least_loads_are_those_of_all_cuts(seed):
         loads for loads in (loads_of(cut, runs, links) for cut in cuts(items, stages))
         if (loads <= tops).all()
     ]  # fmt: skip
-    found = _Loads(runs, links).least(tops)
+    found = Loads(runs, links).least(tops)
     if not allowed or not np.isfinite(np.min(allowed, axis=0)).all():
         assert np.isinf(found).all()
         return
