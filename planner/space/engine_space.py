@@ -9,7 +9,7 @@ that each can be by itself, and first of all what an even cut of everything woul
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import NamedTuple
@@ -153,7 +153,7 @@ class EngineSpace:
         most = self.topology.software.most_sequences
         spans = []
         for form in forms:
-            counts = least_parts(self.batch_size, form.most_replicas)
+            counts: Iterable[int] = least_parts(self.batch_size, form.most_replicas)
             if self.question.sure is not None:
                 # How sure a figure is follows the sequences of a replica on average.
                 counts = range(1, min(self.batch_size, form.most_replicas) + 1)
@@ -855,11 +855,11 @@ class Market:
             return 1.0
         split = self.lows.moments.split
         stages = np.asarray(np.rint(self.lows.chips / split.chips), dtype=np.intp)
-        first = np.broadcast_to(self.lows.moments.batch.sequences, np.shape(stages))
-        last = np.broadcast_to(self.highs.moments.batch.sequences, np.shape(stages))
+        ends = [one.moments.batch.sequences.astype(float) for one in (self.lows, self.highs)]
         if self.space.batch_size is not None:
             # Shared out over replicas, of which some may have one less.
-            first = last = self.space.batch_size / np.broadcast_to(self.replicas, np.shape(stages))
+            ends = [self.space.batch_size / self.replicas] * 2
+        first, last = (np.broadcast_to(one, np.shape(stages)).astype(float) for one in ends)
         least = self.space.margins.least
         found = [
             least(split, *one).get(name, 1.0)
