@@ -86,7 +86,8 @@ def test_no_plan_is_better(number, sure):
     try:
         result = pl.partition(*case[:3], limits=limits, sure=sure, **{direction: field})
     except pl.InputError as error:
-        assert "sure=" in str(error)
+        if "sure=" not in str(error):
+            raise
         return
     except pl.InfeasibleError:
         assert surely is None

@@ -5,13 +5,17 @@ import pytest
 import planner as pl
 from tests.planning.test_promise_search import small_stream
 
-LIMITS = {"ttft_p99_s": 0.01, "tpot_p90_s": 0.002}
-
 
 @pytest.fixture(scope="module")
 def certificate():
-    result = pl.partition(*small_stream()[:3], maximize="tokens_per_s", limits=LIMITS)
+    """Of a limit that is kept up to half of what can be served."""
+    case = small_stream()
+    most = pl.partition(*case[:3], maximize="tokens_per_s", limits={"ttft_p99_s": 10.0})
+    half = pl.score_plan(most.plan.replace(requests_per_s=most.plan.requests_per_s / 2), *case[:3])
+    limits = {"ttft_p99_s": half.ttft_p99_s, "tpot_p90_s": half.tpot_p90_s}
+    result = pl.partition(*case[:3], maximize="tokens_per_s", limits=limits)
     assert result.status == "optimal"
+    assert result.objective < 0.9 * most.objective
     return result.certificate()
 
 
