@@ -36,9 +36,10 @@ def case_of(dice, number, *, sure):
     topology = case.topology.replace(power=CONSTANT)
     if sure is not None:
         topology = topology.replace(software=unsure(dice, software))
-    case = case._replace(
-        topology=topology, workload=case.workload.replace(speculation=None), exclude=()
+    work = case.workload.replace(
+        speculation=None, output_tokens=max(2, case.workload.output_tokens)
     )
+    case = case._replace(topology=topology, workload=work, exclude=())
     return case if is_small(case, "engine", MOST_PLANS) else None
 
 
@@ -127,3 +128,10 @@ def test_power_at_a_rate_is_limited_as_priced():
     case = small_stream()
     with pytest.raises(pl.InputError, match="power_w is limited at a rate"):
         pl.partition(*case[:3], maximize="tokens_per_s", limits={"power_w": 1e4}, sure=0.8)
+
+
+def test_nothing_is_promised_surely_of_a_part_of_a_machine_without_rules():
+    case = Case(tiny_graph(1), tiny_topology(3, chip=tiny_chip(2e9)), pl.Workload(batch_size=2))
+    asked = {"limits": {"mfu_fraction": 0.001}, "sure": 0.8, "exclude": (0,)}
+    with pytest.raises(pl.InputError, match="sure= is not searched with exclude="):
+        pl.partition(*case[:3], minimize="tpot_s", **asked)
