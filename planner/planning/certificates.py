@@ -111,6 +111,11 @@ def _checked_bound(
             return None, room.boxes
         boxes = room.boxes
     candidates = Candidates(graph, topology, workload, question)
+    scattered = certificate.field in PERCENTILES and workload.is_stream
+    if scattered or (question.scatters and not candidates.of_engine):
+        # No bound of a box tells how times scatter under a stream; nor, where any plan is allowed,
+        # under clients.
+        return None, boxes
     proof = _proof(candidates, candidates.canonical(certificate.field, certificate.bound))
     if candidates.averages:
         # An average does not grow with what it is over, as the recursion needs it.

@@ -264,9 +264,9 @@ class EngineSearch(Course[Plan]):
                 # What a span tells of later tokens' percentiles is no more than a bound.
                 self.left = min(self.left, found.value)
             return cuts[values.index(value)]._replace(value=value)
-        if found.span.form.stages > 1:
-            # Other cuts may keep it.
-            self.left = min(self.left, found.value)
+        if found.span.form.stages > 1 or (self.space.rate and self.candidates.question.sure):
+            # Other cuts may keep it; or fewer replicas, if it is surer with more in flight in each.
+            self.left = min(self.left, found.value, self.opening)
         if self.space.rate:
             # How many are in flight is the rate's to say, whatever the span.
             self.refused.add((found.span.form, found.span.replicas))

@@ -102,7 +102,7 @@ def partition(
     topology = machine_for(graph, machine)
     excluded = _excluded(topology, exclude)
     if excluded and (diffuses or not question.of_engine(topology.software)):
-        _refuse_with_exclude(engine, sequence_parallel)
+        _refuse_with_exclude(engine, question, workload)
         left = ClusterCandidates(graph, alone(topology, excluded), workload, question)
         return result_alone(best_of(left, time_limit_s=time_limit_s, progress=progress))
     keeps = _is_by_rows(engine, question, topology, workload) or not offload or bool(excluded)
@@ -202,12 +202,20 @@ def _solver_of(graph: ModelGraph, solver: Engine | None, engine: Engine | None) 
     return chosen
 
 
-def _refuse_with_exclude(engine: Engine, sequence_parallel: bool) -> None:
-    """What is not searched on a part of a machine."""
+def _refuse_with_exclude(engine: Engine, question: Question, workload: Workload) -> None:
+    """What is not searched on a part of a machine whose engine has no rules."""
     if engine == "cp-sat":
         raise InputError("engine 'cp-sat' knows no exclude=; leave the engine out")
-    if sequence_parallel:
+    if question.sequence_parallel:
         raise InputError("sequence_parallel is not searched with exclude=; leave one of them out")
+    asked = "sure=" if question.sure is not None else None
+    asked = next((name for name in question.fields if name in PERCENTILES), asked)
+    asked = "arrivals 'poisson' with an open rate" if workload.is_open_stream else asked
+    if asked:
+        raise InputError(
+            f"{asked} is not searched with exclude= where no rules of the software's engine are"
+            " known; leave one of them out"
+        )
 
 
 def _refuse_promises(engine: Engine, question: Question, workload: Workload) -> None:

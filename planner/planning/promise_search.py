@@ -21,13 +21,10 @@ from planner.pricing.loads import PERCENTILES, Load
 from planner.space.candidates import Candidates
 from planner.space.engine_space import EngineSpace, Found, Span
 from planner.space.forms import Form, forms_of
-from planner.space.streams import Streams
+from planner.space.streams import TOLD, Streams
 
 HARDLY = 1e-6
 """Share of what a plan serves that is hardly any: of an open rate of which nothing is asked."""
-
-MEANS = ("ttft_s", "tpot_s", "request_s", "tokens_per_s_per_user", "memory_headroom_bytes")
-"""Fields with limits that no `Load` tells."""
 
 
 class PromiseSearch(Course[Plan]):
@@ -108,6 +105,9 @@ class PromiseSearch(Course[Plan]):
         """The best plan of a form among the cuts that are tried."""
         if form.stages == 1:
             self._offer(form, load, (0, len(self.space.graph.layers)))
+            if self.space.question.sure is not None and bound < self.goal * CLOSE:
+                # Among others in flight, as fewer replicas have them, the same may be surer.
+                self.left = min(self.left, bound)
             return
         least = self.streams.tightened(form, load.most)
         if least is None:
@@ -140,8 +140,8 @@ class PromiseSearch(Course[Plan]):
 
     def _least(self, form: Form, load: Load) -> float:
         """The percentile where a form has such times; infinite where a promise is broken."""
-        margins = self.space.margins.least(form.split, form.stages, 1, load.most)
         busy = load.at(self._rate(form, load))
+        margins = self.streams.margins(form, busy)
         places = [busy]
         if form.stages > 1 and self.asked.field != "ttft_s":
             places += self.streams.with_fewer_places(busy)
@@ -152,19 +152,27 @@ class PromiseSearch(Course[Plan]):
         """A plan, where it is better than the best so far."""
         replicas = self.space.most_replicas(form)
         found = Found(Span(form, replicas, 1, 1), replicas, 0.0, borders)
-        parts, _ = self.space.batches(form).holding(max(1, load.most))
-        plan = self.space.to_plan(found).replace(micro_batches=parts, batch_size=None)
+        for parts in self.streams.micro_batches_of(form, load.most):
+            plan = self.space.to_plan(found).replace(micro_batches=parts, batch_size=None)
+            if self._takes(form, plan):
+                return
+
+    def _takes(self, form: Form, plan: Plan) -> bool:
+        """Whether a plan keeps all limits; the best so far where none was better."""
         try:
             exact = self.candidates.load_of(plan)
         except (InfeasibleError, InputError):
-            return
+            return False
         busy = exact.at(self._rate(form, exact))
-        margins = self.space.margins.at(form.split, form.stages, busy.busy_sequences)
-        if not self.streams.keeps(busy, margins):
-            return
+        if not self.streams.keeps(busy):
+            return False
         value = busy.percentile(*self.asked)
-        rate = busy.requests_per_s * replicas
-        if value < self.goal and self.candidates.keeps_limits(plan, rate, MEANS):
-            if self.candidates.opens_rate:
-                plan = plan.replace(requests_per_s=rate)
-            self.best = Best(plan, value)
+        rate = busy.requests_per_s * plan.replicas
+        if value >= self.goal:
+            return False
+        if self.streams.limits_more and not self.candidates.keeps_limits(plan, rate, TOLD):
+            return False
+        if self.candidates.opens_rate:
+            plan = plan.replace(requests_per_s=rate)
+        self.best = Best(plan, value)
+        return True

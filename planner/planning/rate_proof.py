@@ -58,8 +58,7 @@ class RateProof:
     def _broken(self, form: Form, load: Load, rate: float) -> bool:
         if rate >= load.most_requests_per_s:
             return True
-        margins = self.space.margins.least(form.split, form.stages, 1, load.most)
-        return not self.streams.may(form, load.at(rate), margins)
+        return not self.streams.may(form, load.at(rate))
 
     def _tightened(self, form: Form, most: int) -> Load | None:
         """By the least that each load of any cut can be by itself; None where there is no cut."""

@@ -16,13 +16,12 @@ from planner.answers.proof import StoppedBy
 from planner.answers.question import PER_TOKEN, TOTALS
 from planner.errors import InfeasibleError, InputError
 from planner.plan import Plan
-from planner.planning.promise_search import MEANS
 from planner.planning.search import CLOSE, Best, Course, Progress
 from planner.pricing.loads import Load
 from planner.space.candidates import Candidates
 from planner.space.engine_space import EngineSpace, Found, Span
 from planner.space.forms import Form, forms_of
-from planner.space.streams import Streams
+from planner.space.streams import TOLD, Streams
 
 HALVINGS = 60
 """Of a range of rates, at most."""
@@ -191,11 +190,7 @@ class RateSearch(Course[Plan]):
 
     def _keeps_at_least(self, served: Served, rate: float, load: Load | None = None) -> bool:
         """At a rate of each replica, with margins as small as any number in flight has them."""
-        load = load or served.load
-        margins = self.space.margins.least(
-            served.form.split, served.form.stages, 1, served.load.most
-        )
-        return self.streams.may(served.form, load.at(rate), margins)
+        return self.streams.may(served.form, (load or served.load).at(rate))
 
     def _greatest(self, keeps: Callable[[float], bool], load: Load, kept: float = 0.0) -> float:
         """Rate of each replica up to which all is kept, no less than one at which it is; 0: none
@@ -220,51 +215,87 @@ class RateSearch(Course[Plan]):
 
     def _offer(self, served: Served, borders: tuple[int, ...]) -> None:
         """A plan at its greatest rate, where that is better than the best so far."""
-        plan = self._plan(served, borders)
+        for parts in self.streams.micro_batches_of(served.form, served.load.most):
+            self._offer_in(served, borders, parts)
+
+    def _offer_in(self, served: Served, borders: tuple[int, ...], parts: int) -> None:
+        """The same with so many micro-batches."""
+        plan = self._plan(served, borders, parts)
         try:
             load = self.candidates.load_of(plan)
         except (InfeasibleError, InputError):
             return
-        # A `Load` tells times between its rungs, and so what is served at most, nearly.
-        most = self.candidates.most_requests_per_s(plan) / plan.replicas * BELOW
         exact = Served(served.form, load, served.replicas)
         needed = self._rate_for(exact, self.goal)
-        if needed >= min(most, load.most_requests_per_s):
+        if needed >= load.most_requests_per_s:
             return
-        if needed and not self._keeps(exact, plan, needed):
+        if needed and not self._keeps_at_least(exact, needed):
             return
-        rate = self._greatest(
-            lambda one: one < most and self._keeps(exact, plan, one), load, needed
-        )
+        rate = self._served_up_to(exact, plan, self._greatest_of(exact, plan, needed))
         value = self._value(exact, rate) if rate else math.inf
         if value >= self.goal:
             return
         replicas = max(served.replicas, self._wanted(rate))
         if replicas > served.replicas:
-            plan = self._plan(Served(served.form, load, replicas), borders)
+            plan = self._plan(Served(served.form, load, replicas), borders, parts)
         self.best = Best(plan.replace(requests_per_s=rate * replicas), value)
+
+    def _served_up_to(self, served: Served, plan: Plan, rate: float) -> float:
+        """A rate, or less where a plan does not serve that much: it has whole micro-batches in
+        flight alone, and those of as many as fit need not be."""
+
+        def serves(one: float) -> bool:
+            return self.candidates.sequences_at(plan, one * served.replicas) > 0
+
+        if not rate or serves(rate):
+            return rate
+        return min(rate, self._greatest(serves, served.load))
+
+    def _greatest_of(self, served: Served, plan: Plan, needed: float) -> float:
+        """Rate of each replica of a plan up to which it keeps all limits, beyond one that is needed;
+        0: none is.
+
+        What is asked for surely is kept up to some rate only among numbers in flight that are alike
+        in how sure they are, so each such range of rates is looked at, the greatest first.
+        """
+
+        def keeps(rate: float) -> bool:
+            return self._keeps(served, plan, rate)
+
+        inside = [one for one in self._edges if 1 <= one < served.load.most]
+        edges = [needed, *(self._rate_with(served, plan, one) for one in inside)]
+        for low in sorted({one for one in edges if one >= needed}, reverse=True):
+            first = max(low * (2 - BELOW), 1e-9 * served.load.most_requests_per_s)
+            if not keeps(first):
+                continue
+            return self._greatest(keeps, served.load, first)
+        return 0.0
+
+    @property
+    def _edges(self) -> tuple[float, ...]:
+        """Numbers in flight beyond which an answer may be more or less sure."""
+        sure = self.candidates.question.sure
+        return () if sure is None else self.space.margins.edges
+
+    def _rate_with(self, served: Served, plan: Plan, sequences: float) -> float:
+        """Of each replica, the greatest with no more than so many in flight."""
+
+        def keeps(rate: float) -> bool:
+            return self.candidates.sequences_at(plan, rate * served.replicas) <= sequences
+
+        return self._greatest(keeps, served.load)
 
     def _keeps(self, served: Served, plan: Plan, rate: float) -> bool:
         """Whether a plan keeps all limits at a rate of each replica."""
-        load = served.load.at(rate)
-        margins = self.space.margins.at(served.form.split, served.form.stages, load.busy_sequences)
-        if not self.streams.keeps(load, margins):
+        if not self.streams.keeps(served.load.at(rate)):
             return False
-        asked = [name for name, _ in self.candidates.question.limits]
-        if not any(name in MEANS for name in asked):
+        if not self.streams.limits_more:
             return True
-        return self.candidates.keeps_limits(plan, rate * served.replicas, MEANS)
+        return self.candidates.keeps_limits(plan, rate * served.replicas, TOLD)
 
-    def _plan(self, served: Served, borders: tuple[int, ...]) -> Plan:
-        form = served.form
-        found = Found(Span(form, served.replicas, 1, 1), served.replicas, 0.0, borders)
-        return self.space.to_plan(found).replace(
-            micro_batches=self._micro_batches(served), batch_size=None
-        )
-
-    def _micro_batches(self, served: Served) -> int:
-        """As the engine keeps them with as many in flight as can be."""
-        return self.space.batches(served.form).holding(max(1, served.load.most))[0]
+    def _plan(self, served: Served, borders: tuple[int, ...], parts: int) -> Plan:
+        found = Found(Span(served.form, served.replicas, 1, 1), served.replicas, 0.0, borders)
+        return self.space.to_plan(found).replace(micro_batches=parts, batch_size=None)
 
     # ── Values ───────────────────────────────────────────────────────────────────────────────
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from planner.answers.question import ASKED, SAMPLE_FIELDS
+from planner.errors import InputError
 from planner.machines.cluster import PooledPlan
 from planner.plan import Plan
 from planner.planning.engine_search import AnySearch, EngineClusterSearch, search_of
@@ -72,7 +73,7 @@ def reached(
     be bettered; then the first plan that reaches it is taken, and `proved` says no more than that
     one was found.
     """
-    every = [_reached(asked(space, name, limits), deadline, enough) for space in spaces]
+    every = [_reached_in(space, name, limits, deadline, enough) for space in spaces]
     sign = 1 if best_is_least(name) else -1
     found = [one for one in every if one.plan is not None]
     if not found:
@@ -99,6 +100,17 @@ def best_is_least(name: str) -> bool:
 def is_beyond(one: Reached, name: str, limit: float) -> bool:
     """Whether it is proved that no plan keeps a limit on the field."""
     return one.is_impossible or not keeps(name, one.bound, limit)
+
+
+def _reached_in(
+    space: AnySpace, name: str, limits: Limits, deadline: float, enough: float | None
+) -> Reached:
+    """Of one space; nothing where the field is one that can be limited and not made best."""
+    try:
+        other = asked(space, name, limits)
+    except InputError:
+        return Reached(None, math.nan, space.field_value(name, 0.0), False, space)
+    return _reached(other, deadline, enough)
 
 
 def _reached(space: AnySpace, deadline: float, enough: float | None) -> Reached:

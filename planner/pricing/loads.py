@@ -201,7 +201,8 @@ class Load(Record):
 
     @property
     def _overloaded(self) -> bool:
-        return max(self.load_fraction, self._places_load) >= 1.0
+        packed = self.requests_per_s * self.packed_s
+        return max(self.load_fraction, self._places_load, packed) >= 1.0
 
     @cached_property
     def _shares(self) -> Floats:
@@ -281,7 +282,8 @@ class Load(Record):
         """Share of the time in which ranks run prompts, and how long each pass of those is: the
         next follows at once where any came meanwhile, to whatever rank."""
         pass_s = self.ranks * self.prompt_s
-        if self.ranks == 1:
+        # In a decode pool nobody runs prompts.
+        if self.ranks == 1 or not self.prompt_s:
             return 1e-300, pass_s
         # As many as 1 / P(none comes during one) follow one another.
         each = min(700.0, self.requests_per_s * pass_s)

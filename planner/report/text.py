@@ -591,11 +591,7 @@ def _move_row(move: Move) -> tuple[str, ...]:
 
 def interval_lines(result: Result | ClusterResult) -> list[str]:
     """How sure the price itself is, which the proof takes as given."""
-    asked = PERCENTILES.get(result.field)
-    if asked is None:
-        low, high = result.score.interval(result.field, 0.8)
-    else:
-        low, high = result.score.percentile_interval(*asked)
+    low, high = _interval(result)
     if low == high:
         return []
     least = field_text(result.field, low)
@@ -612,6 +608,14 @@ def interval_lines(result: Result | ClusterResult) -> list[str]:
         f"the price itself: {said}",
         *unvouched_lines(result.score),
     ]
+
+
+def _interval(result: Result | ClusterResult) -> tuple[float, float]:
+    """Where the measured objective would lie, with a probability of 80 %."""
+    asked = PERCENTILES.get(result.field)
+    if asked is None:
+        return result.score.interval(result.field, 0.8)
+    return result.score.percentile_interval(*asked, within=0.8)
 
 
 def _limit_lines(result: Result | ClusterResult | Disaggregation) -> list[str]:

@@ -29,6 +29,7 @@ from planner.plan import ChipRange, Plan, Stage
 from planner.pricing.collectives import hop_s
 from planner.pricing.degrees import expert_degrees, nesting_fault, sequence_degrees, tensor_degrees
 from planner.pricing.deployment import Deployment
+from planner.pricing.engines import micro_batch_fault
 from planner.pricing.holdings import largest
 from planner.pricing.loads import PERCENTILES, Load
 from planner.pricing.price_list import (
@@ -41,7 +42,7 @@ from planner.pricing.price_list import (
     shares_of,
     unoffered,
 )
-from planner.pricing.queueing import FULL, load_of, most_requests_per_s
+from planner.pricing.queueing import FULL, busy_sequences, load_of, most_requests_per_s
 from planner.pricing.schedule import Schedule, schedule_of
 from planner.pricing.served import Served
 from planner.pricing.timing import interruptions_s
@@ -177,6 +178,7 @@ class Candidates:
                     f"{name} says nothing of a {phase} pool; ask for another field,"
                     " or make Workload.phase 'both'"
                 )
+            self._check_sure(name)
             if self.opens_rate:
                 self._check_known_of_a_rate(name)
             elif self.workload.requests_per_s is not None:
@@ -193,6 +195,17 @@ class Candidates:
                     f"{name} needs a price of {self.topology.name}, which is not known;"
                     " give it in a file"
                 )
+
+    def _check_sure(self, name: str) -> None:
+        """Refuse margins of what counts the chips held, where the batch that a rate brings about
+        says how wide they are: with fewer replicas a limit may be kept that more of them break."""
+        asked = self.question
+        is_limit = name in dict(asked.limits) and asked.sure is not None
+        if is_limit and self.workload.is_stream and name in ("energy_per_token_j", "power_w"):
+            raise InputError(
+                f"{name} is limited at a rate of requests as it is priced, not with sure=; limit"
+                " chips, or leave sure out"
+            )
 
     def _check_known_of_a_rate(self, name: str) -> None:
         """Refuse what the greatest rate of requests does not make best, and limits that are not
@@ -473,12 +486,21 @@ class Candidates:
         """How times scatter in a replica of one of the plans, at its rate."""
         return load_of(self._deployed(plan))
 
+    def sequences_at(self, plan: Plan, requests_per_s: float) -> float:
+        """In flight in each replica of a plan at a rate; infinite where it serves less."""
+        served = self.served.under(self.workload.replace(requests_per_s=requests_per_s))
+        return busy_sequences(Deployment(plan, [served] * len(plan.stages))) or math.inf
+
     def keeps_limits(self, plan: Plan, requests_per_s: float, fields: Collection[str]) -> bool:
-        """Whether a plan keeps the limits on some fields at a rate."""
+        """Whether a plan keeps the limits on some fields at a rate, and its engine as many
+        micro-batches in flight as it says."""
         served = self.served.under(self.workload.replace(requests_per_s=requests_per_s))
         try:
             score = score_served(plan, served, power_scope=self.question.power_scope)
         except (InfeasibleError, InputError):
+            return False
+        sequences = math.ceil(score.batch_size / plan.replicas)
+        if micro_batch_fault(plan, served.software, sequences) is not None:
             return False
         limits = [(name, most) for name, most in self.limits if name in fields]
         return all(self._keeps(score, name, most) for name, most in limits)

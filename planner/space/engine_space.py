@@ -9,7 +9,7 @@ that each can be by itself, and first of all what an even cut of everything woul
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import NamedTuple
@@ -153,7 +153,11 @@ class EngineSpace:
         most = self.topology.software.most_sequences
         spans = []
         for form in forms:
-            for replicas in least_parts(self.batch_size, form.most_replicas):
+            counts: Iterable[int] = least_parts(self.batch_size, form.most_replicas)
+            if self.question.sure is not None:
+                # How sure a figure is follows the sequences of a replica on average.
+                counts = range(1, min(self.batch_size, form.most_replicas) + 1)
+            for replicas in counts:
                 sequences = -(-self.batch_size // replicas)
                 if form.in_flight <= sequences <= most * form.split.attention:
                     spans.append(Span(form, replicas, sequences, sequences))
@@ -808,17 +812,20 @@ class Market:
         if space.averages and self.exact:
             for name, value in space.question.limits:
                 if name == "power_w":
-                    most = np.minimum(most, np.floor(value * (1 + 1e-12) / self._watts))
+                    watts = self._watts * self._margin(name)
+                    most = np.minimum(most, np.floor(value * (1 + 1e-12) / watts))
         for name, value in space.limits:
-            # Whole chips are counted beforehand, see `most_replicas`.
+            # Whole chips are counted beforehand, see `most_replicas`, as if they were sure.
             each = space.per_chip.get(name)
-            if each and space.candidates.basis.is_filled(name):
-                most = np.minimum(most, np.floor(value / (each * self.lows.held_chips)))
+            is_filled = space.candidates.basis.is_filled(name)
+            if each and (is_filled or space.question.sure is not None):
+                held = self.lows.held_chips if is_filled else self.lows.chips
+                most = np.minimum(most, np.floor(value / (each * held * self._margin(name))))
         if space.objective in TOTALS:
             return most
         fewest = np.full(np.shape(room), float(space.fewest_replicas))
-        wanted = space.wanted_tokens_per_s
-        if wanted:
+        wanted = space.wanted_tokens_per_s * self._margin("tokens_per_s")
+        if space.wanted_tokens_per_s:
             sequences = np.maximum(1, self.highs.moments.batch.sequences)
             each_s = self.late.cycle_s / (sequences * space.workload.output_tokens)
             fewest = np.maximum(fewest, np.ceil(each_s * wanted * (1 - 2e-12)))
@@ -840,15 +847,19 @@ class Market:
     def surely(self, name: str) -> Floats:
         """Canonical value that a field is at most with the probability that is asked for: of
         several batches as sure as any of them is."""
-        if self.space.question.sure is None:
-            return self.value(name)
         return self.value(name) * self._margin(name)
 
-    def _margin(self, name: str) -> Floats:
+    def _margin(self, name: str) -> Floats | float:
+        """By how much a field may be worse, as surely as is asked; of several batches, at least."""
+        if self.space.question.sure is None:
+            return 1.0
         split = self.lows.moments.split
         stages = np.asarray(np.rint(self.lows.chips / split.chips), dtype=np.intp)
-        first = np.broadcast_to(self.lows.moments.batch.sequences, np.shape(stages))
-        last = np.broadcast_to(self.highs.moments.batch.sequences, np.shape(stages))
+        ends = [one.moments.batch.sequences.astype(float) for one in (self.lows, self.highs)]
+        if self.space.batch_size is not None:
+            # Shared out over replicas, of which some may have one less.
+            ends = [self.space.batch_size / self.replicas] * 2
+        first, last = (np.broadcast_to(one, np.shape(stages)).astype(float) for one in ends)
         least = self.space.margins.least
         found = [
             least(split, *one).get(name, 1.0)

@@ -4,12 +4,13 @@ split, whatever their cut and their number of replicas."""
 
 import itertools
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from planner.plan import ChipRange, Plan, Stage
 from planner.pricing.loads import PERCENTILES
 from planner.pricing.price_list import Split
 from planner.scoring.score import COUNTED_AT_A_RATE, factor_of
-from planner.scoring.vouching import Setting, setting_of, vouched_setting
+from planner.scoring.vouching import NEAR_LOAD, Setting, setting_of, vouched_setting
 from planner.space.candidates import Candidates
 
 Factors = dict[str, float]
@@ -42,15 +43,19 @@ class Margins:
         least."""
         if self.candidates.question.sure is None:
             return NONE
-        inside = [max(low, min(high, end)) for end in self._measured]
+        inside = [max(low, min(high, end)) for end in self.edges]
         each = [self.at(split, stages, one) for one in {low, high, *inside}]
         return {name: min(one[name] for one in each) for name in each[0]}
 
-    @property
-    def _measured(self) -> tuple[float, ...]:
-        """Ends of the ranges of sequences in flight that were measured on the stack."""
-        covers = self.candidates.topology.software.covers
-        return tuple(float(end) for one in covers for end in one.sequences)
+    @cached_property
+    def edges(self) -> tuple[float, ...]:
+        """Numbers in flight at which a margin may change: ends of what was measured on the stack,
+        and of what is near that, ascending."""
+        found = set()
+        for one in self.candidates.topology.software.covers:
+            least, most = one.sequences
+            found |= {least / NEAR_LOAD, least / 1.02, least, most, most * 1.02, most * NEAR_LOAD}
+        return tuple(sorted(found))
 
     def _setting(self, split: Split, stages: int) -> Setting:
         key = split, stages

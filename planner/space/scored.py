@@ -29,10 +29,15 @@ def _value(score: Score, field: str) -> float:
 
 
 def _keeps(score: Score, question: Question) -> bool:
-    return all(
-        _value(score, name) <= _canonical(name, limit) + 1e-12 * abs(limit)
-        for name, limit in question.limits
-    )
+    """Whether a score keeps all limits, as surely as is asked."""
+    sure = question.sure
+    for name, limit in question.limits:
+        reached = _value(score, name)
+        if sure is not None:
+            reached = _canonical(name, score.sure(name, sure))
+        if reached > _canonical(name, limit) + 1e-12 * abs(limit):
+            return False
+    return True
 
 
 def _canonical(field: str, value: float) -> float:

@@ -26,6 +26,10 @@ from planner.space.moments import Batch, Moments
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
+MEANS = ("ttft_s", "tpot_s", "request_s", "tokens_per_s_per_user", "memory_headroom_bytes")
+"""Fields with limits that no `Load` tells."""
+TOLD = (*MEANS, *PERCENTILES)
+"""Those, and what a `Load` tells."""
 NEAR = (0.6, 1.7)
 """Numbers in flight, over those that are busy, among which cuts are told apart."""
 FEWER_PLACES = (0.8, 0.6, 0.4, 0.25, 0.15)
@@ -43,6 +47,20 @@ class Streams:
         self.software = space.topology.software
         self._known: dict[Form, Load | None] = {}
         self._kept: dict[tuple[Form, int], bool] = {}
+
+    @cached_property
+    def limits_more(self) -> bool:
+        """Whether some limit is one that no `Load` tells by itself: a mean, or how sure a figure is,
+        which follows how many are in flight."""
+        asked = self.space.question
+        return asked.sure is not None or any(name in MEANS for name, _ in asked.limits)
+
+    def micro_batches_of(self, form: Form, most: int) -> list[int]:
+        """That an engine may keep in flight where a replica holds so many sequences at most: as
+        many as of those, which is right at any rate; and where their number counts,
+        fewer, which are right at low rates."""
+        parts = self.space.batches(form).holding(max(1, most))[0]
+        return list(range(parts, 0, -1)) if self.limits_more else [parts]
 
     @cached_property
     def promised(self) -> list[tuple[Percentile, float]]:
@@ -248,15 +266,20 @@ class Streams:
         if load is None:
             return False
         each = self.space.rate / (replicas or self.space.most_replicas(form) or 1)
-        margins = self.space.margins.least(form.split, form.stages, 1, load.most)
-        return self.may(form, load.at(each), margins)
+        return self.may(form, load.at(each))
 
-    def may(self, form: Form, load: Load, margins: Factors = NONE) -> bool:
+    def margins(self, form: Form, load: Load) -> Factors:
+        """The least of any number in flight, which is no less than with the least times."""
+        least = min(load.busy_sequences, load.most)
+        return self.space.margins.least(form.split, form.stages, least, load.most)
+
+    def may(self, form: Form, load: Load) -> bool:
         """Whether some plan of a form with times no less keeps every promise.
 
         Of several stages, cuts differ in how many sequences they hold. Where fewer find a place,
         those have their later tokens sooner, so that is tried too.
         """
+        margins = self.margins(form, load)
         if self.keeps(load, margins):
             return True
         later = any(one.field != "ttft_s" for one, _ in self.promised)

@@ -254,3 +254,15 @@ def test_rungs_go_up_by_halves_to_the_first_that_is_enough():
     assert rungs(5, 400) == (1, 2, 3, 4, 6)
     assert rungs(400, 400)[-3:] == (256, 384, 400)
     assert np.all(np.diff(rungs(4096, 4096)) > 0)
+
+
+def test_ranks_of_a_decode_pool_run_no_prompts():
+    pool = loaded(prompt_s=0.0, packed_s=0.0, felt_s=0.0, ranks=4)
+    alone = loaded(prompt_s=0.0, packed_s=0.0, felt_s=0.0)
+    assert pool.percentile("tpot_s", 0.9) == alone.percentile("tpot_s", 0.9)
+
+
+def test_more_work_in_packed_passes_than_there_is_time_has_no_percentile():
+    full = loaded(packed_s=10.5, ranks=2)
+    assert full.percentile("ttft_s", 0.5) == math.inf
+    assert full.late_fraction("ttft_s", 1e9) == 1.0
