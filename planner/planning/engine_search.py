@@ -20,6 +20,7 @@ from planner.machines.cluster import PooledPlan, PooledStage
 from planner.machines.engine import Space
 from planner.plan import Plan, Stage, Way
 from planner.planning.promise_search import PromiseSearch
+from planner.planning.range_search import RangeSearch, ReplicaSearch
 from planner.planning.rate_search import RateSearch
 from planner.planning.search import (
     CLOSE,
@@ -410,8 +411,11 @@ def search_of(
     (an InputError says what it cannot state)."""
     if candidates.workload.is_stream and candidates.question.objective in PERCENTILES:
         return PromiseSearch(candidates, **options)
+    ranged = candidates.topology.software.engine.micro_batches == "any"
     if candidates.opens_rate:
-        return RateSearch(candidates, **options)
+        return (RangeSearch if ranged else RateSearch)(candidates, **options)
+    if ranged and _counts_replicas(candidates):
+        return ReplicaSearch(candidates, **options)
     if candidates.of_engine and engine == "cp-sat":
         # OR-Tools takes longer to load than most questions to answer.
         from planner.planning.row_search import RowSearch
@@ -420,6 +424,14 @@ def search_of(
     if candidates.of_engine or candidates.question.scatters or _are_alike(candidates, engine):
         return EngineSearch(candidates, nice=nice, **options)
     return FreeSearch(candidates, engine=engine, seed=seed, **options)
+
+
+def _counts_replicas(candidates: Candidates) -> bool:
+    """Whether percentiles are to be kept at a rate that is given by as few whole chips as can
+    be."""
+    basis, objective = candidates.basis, candidates.question.objective
+    asked = candidates.workload.is_stream and candidates.question.scatters
+    return asked and objective in basis.per_chip() and not basis.is_filled(objective)
 
 
 def _are_alike(candidates: Candidates, engine: Engine) -> bool:

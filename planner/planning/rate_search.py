@@ -232,6 +232,12 @@ class RateSearch(Course[Plan]):
         if needed and not self._keeps(exact, plan, needed):
             return
         rate = self._greatest(lambda one: self._keeps(exact, plan, one), load, needed)
+        if rate and not self._is_served(exact, plan, rate):
+            # Only whole rounds of all micro-batches are in flight, and fewer of those fit.
+            rate = self._greatest(
+                lambda one: self._keeps(exact, plan, one) and self._is_served(exact, plan, one),
+                load,
+            )
         value = self._value(exact, rate) if rate else math.inf
         if value >= self.goal:
             return
@@ -250,6 +256,10 @@ class RateSearch(Course[Plan]):
         if not any(name in MEANS for name in asked):
             return True
         return self.candidates.keeps_limits(plan, rate * served.replicas, MEANS)
+
+    def _is_served(self, served: Served, plan: Plan, rate: float) -> bool:
+        """Whether as many sequences fit as a rate of each replica brings about."""
+        return self.candidates.keeps_limits(plan, rate * served.replicas, ())
 
     def _plan(self, served: Served, borders: tuple[int, ...]) -> Plan:
         form = served.form

@@ -293,8 +293,11 @@ class EngineSpace:
     def even(self, spans: Sequence[Span], batch: Batch, *, relaxed: bool = False) -> Figures:
         """What plans of each span reach at least, where a stage could hold a part of a layer; of
         a single stage it is exact."""
-        split = spans[0].form.split
-        moments = self.meter.moments(split, batch, relaxed=relaxed)
+        return self.even_at(spans, self.meter.moments(spans[0].form.split, batch, relaxed=relaxed))
+
+    def even_at(self, spans: Sequence[Span], moments: Moments) -> Figures:
+        """The same where it is known what the steps of each span's batch take."""
+        split = moments.split
         stages = self._of_forms(spans, lambda form: form.stages).astype(float)
         links = self._even_links(spans, moments)
         steps = moments.decode, moments.prefill, moments.more
@@ -319,6 +322,22 @@ class EngineSpace:
         caches = np.multiply.outer(holdings.kv_bytes_per_sequence, moments.held_sequences)
         fixed = holdings.weight_bytes + holdings.kv_bytes_more
         return np.asarray(fixed.reshape(-1, *[1] * (caches.ndim - 1)) + caches)
+
+    def may_hold(self, moments: Moments, stages: Ints) -> Bools:
+        """Whether so many stages hold all layers: as many are needed as are filled one after the
+        other, each as far as it goes; shape (*batch,). Of a single stage nothing is said."""
+        held = self._held(moments)
+        room = (self.usable - moments.buffers) * (1 + 1e-12)
+        taken = np.zeros(np.shape(room))
+        needed = np.ones(np.shape(room), dtype=np.intp)
+        fits = held.max(axis=0) <= room
+        last = len(self.kinds) - 1
+        for number, kind in enumerate(self.kinds.tolist()):
+            more = held[kind] + moments.logits * (number == last)
+            begins = taken + more > room
+            needed += begins
+            taken = np.where(begins, more, taken + more)
+        return np.asarray((fits & (needed <= stages)) | (stages == 1))
 
     def _tied(self, moments: Moments) -> float:
         """Of weights that a stage with the whole model would count twice. [B]"""
