@@ -12,18 +12,24 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from planner.errors import InfeasibleError, InputError
 from planner.planning.rate_search import RateSearch, Served
 from planner.planning.search import CLOSE, Best
+from planner.pricing.loads import Load
 from planner.space.candidates import Candidates
 from planner.space.forms import Form, forms_of, parts
 
 PARTS = 4
 """Into how many a range is cut."""
-STEPS = 6
+STEPS = 8
 """Halvings that tell how much a range is worth at most."""
+MOST_TRIED = 8
+"""Forms of which all cuts are told apart, at most."""
+Known = Literal["room", "promises", "cuts"]
+"""What a bound counts: what is served with no time to spare; what is promised; the least that each
+load of any cut can be."""
 
 GUESSES = 2
 """Cuts of a guessed plan."""
@@ -36,9 +42,11 @@ class RangeSearch(RateSearch):
 
     def __init__(self, candidates: Candidates, **options: Any) -> None:
         super().__init__(candidates, **options)
-        self.queue: list[tuple[float, int, Served, bool]] = []
-        """Bound, number, form, and whether the bound counts what is promised."""
+        self.queue: list[tuple[float, int, Served, Known]] = []
+        """Bound, number, form, and what the bound counts."""
         self.numbers = itertools.count()
+        self.tried = 0
+        """Forms all of whose cuts were told apart."""
 
     @property
     def bound(self) -> float:
@@ -51,54 +59,67 @@ class RangeSearch(RateSearch):
     def _run(self) -> None:
         for forms in forms_of(self.candidates, in_ranges=True):
             for served in self._served(forms):
-                self._push(served, promised=False)
+                self._push(served, "room")
         self.spread = True
         while self.queue and not self._is_over():
-            bound, _, served, promised = self.queue[0]
+            bound, _, served, known = self.queue[0]
             if bound >= self.goal * CLOSE or self.best.value <= self.enough:
                 break
             self.opening = bound
             heapq.heappop(self.queue)
-            self._open(served, promised)
+            self._open(served, known)
             self.opening = math.inf
             self.tell(len(self.queue))
 
     def _is_over(self) -> bool:
         return time.monotonic() >= self.deadline
 
-    def _push(self, served: Served, *, promised: bool) -> None:
+    def _push(self, served: Served, known: Known) -> None:
         if served.bound < self.goal * CLOSE:
-            heapq.heappush(self.queue, (served.bound, next(self.numbers), served, promised))
+            heapq.heappush(self.queue, (served.bound, next(self.numbers), served, known))
 
     def _served(self, forms: list[Form]) -> Iterator[Served]:
         kept = self.streams.fitting(forms)
-        return super()._served(kept) if kept else iter(())
+        for served in super()._served(kept) if kept else ():
+            most = self.streams.most_in_rounds_per_s(served.form, served.load.most)
+            bound = self._value(served, min(most, served.load.most_requests_per_s))
+            yield served._replace(bound=max(served.bound, bound))
 
-    def _open(self, served: Served, promised: bool) -> None:
+    def _open(self, served: Served, known: Known) -> None:
         """Tell what a form is worth at most; then cut it up, or find its best plan."""
-        if not promised:
-            if self._may_be_better(served):
-                self._push(self._bounded(served), promised=True)
+        if known == "room":
+            value = self._least_value(served, served.load)
+            self._push(served._replace(bound=max(served.bound, value)), "promises")
         elif served.form.is_range:
             if served.bound < self.goal * FAR:
                 self._guess(served)
             for part in self._served(parts(served.form, PARTS)):
                 # What holds of a range holds of its parts.
-                bound = max(part.bound, served.bound)
-                self._push(part._replace(bound=bound), promised=False)
-        else:
+                self._push(part._replace(bound=max(part.bound, served.bound)), "room")
+        elif known == "promises":
             self._look_at(served)
+        elif self.tried < MOST_TRIED:
+            self.tried += 1
+            super()._try_all_cuts(served)
+        else:
+            self.left = min(self.left, served.bound)
 
-    def _bounded(self, served: Served) -> Served:
-        """With what its promises leave of its worth, by a few halvings."""
-        low, high = self._rate_for(served, self.goal), served.load.most_requests_per_s
+    def _try_all_cuts(self, served: Served) -> None:
+        """That takes long: later, where no other form is worth more."""
+        self._push(served, "cuts")
+
+    def _least_value(self, served: Served, load: Load) -> float:
+        """By a few halvings: no more than it is."""
+        low, high = self._rate_for(served, self.goal), load.most_requests_per_s
+        if low >= high or (low and not self._keeps_at_least(served, low, load)):
+            return math.inf
         for _ in range(STEPS):
             middle = (low + high) / 2
-            if self._keeps_at_least(served, middle):
+            if self._keeps_at_least(served, middle, load):
                 low = middle
             else:
                 high = middle
-        return served._replace(bound=max(served.bound, self._value(served, high)))
+        return self._value(served, high)
 
     def _guess(self, served: Served) -> None:
         """A plan of a range, so that few others need a look: with a micro-batch for each stage, or

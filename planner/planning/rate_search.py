@@ -10,6 +10,7 @@ found by halving. Cuts of several stages are bounded by the least of every load.
 import math
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 from planner.answers.proof import StoppedBy
@@ -158,18 +159,13 @@ class RateSearch(Course[Plan]):
             if self.best.value <= value * EXACT:
                 return
         if value < self.goal * CLOSE:
-            self._try_all_cuts(served)
+            self._try_all_cuts(served._replace(bound=value))
 
     def _try_all_cuts(self, served: Served) -> None:
         """The best cut of a form, where that of none of its loads is."""
 
         def value(load: Load) -> float:
-            # Most cuts are no better than the best plan, which one rate tells.
-            needed = self._rate_for(served, self.goal)
-            if needed and not self._keeps_at_least(served, needed, load):
-                return math.inf
-            rate = self._greatest(lambda one: self._keeps_at_least(served, one, load), load, needed)
-            return self._value(served, rate) if rate else math.inf
+            return self._least_value(served, load)
 
         at_goal = served.load.at(self._rate_for(served, self.goal) or 1e-9)
         least, borders = self.streams.best_cut(
@@ -180,6 +176,16 @@ class RateSearch(Course[Plan]):
         # Limits that no `Load` tells, and memory, may leave a cut worse than that.
         if least < self.goal * (1 - 1e-9) and not (self.space.is_even and borders == ()):
             self.left = min(self.left, least)
+
+    def _least_value(self, served: Served, load: Load) -> float:
+        """Canonical value of a form with a load, no more than that; infinite where it is no better
+        than the best plan."""
+        # Most cuts are not, which one rate tells.
+        needed = self._rate_for(served, self.goal)
+        if needed and not self._keeps_at_least(served, needed, load):
+            return math.inf
+        rate = self._greatest(lambda one: self._keeps_at_least(served, one, load), load, needed)
+        return self._value(served, rate) if rate else math.inf
 
     def _may_be_better(self, served: Served) -> bool:
         """Whether the least times of a form keep all promises at the rate that it takes to be
@@ -233,11 +239,7 @@ class RateSearch(Course[Plan]):
             return
         rate = self._greatest(lambda one: self._keeps(exact, plan, one), load, needed)
         if rate and not self._is_served(exact, plan, rate):
-            # Only whole rounds of all micro-batches are in flight, and fewer of those fit.
-            rate = self._greatest(
-                lambda one: self._keeps(exact, plan, one) and self._is_served(exact, plan, one),
-                load,
-            )
+            rate = self._greatest_in_rounds(exact, plan)
         value = self._value(exact, rate) if rate else math.inf
         if value >= self.goal:
             return
@@ -260,6 +262,18 @@ class RateSearch(Course[Plan]):
     def _is_served(self, served: Served, plan: Plan, rate: float) -> bool:
         """Whether as many sequences fit as a rate of each replica brings about."""
         return self.candidates.keeps_limits(plan, rate * served.replicas, ())
+
+    def _greatest_in_rounds(self, served: Served, plan: Plan) -> float:
+        """The greatest rate of a plan where fewer sequences fit in equal micro-batches than in
+        unlike ones."""
+        most = self.candidates.most_in_rounds_per_s(plan) * BELOW
+        keeps = partial(self._keeps, served, plan)
+        rate = self._greatest(lambda one: one <= most and keeps(one), served.load)
+        if not rate or self._is_served(served, plan, rate):
+            return rate
+        return self._greatest(
+            lambda one: keeps(one) and self._is_served(served, plan, one), served.load
+        )
 
     def _plan(self, served: Served, borders: tuple[int, ...]) -> Plan:
         form = served.form

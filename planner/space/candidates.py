@@ -41,7 +41,12 @@ from planner.pricing.price_list import (
     shares_of,
     unoffered,
 )
-from planner.pricing.queueing import FULL, load_of, most_requests_per_s
+from planner.pricing.queueing import (
+    FULL,
+    load_of,
+    most_in_rounds_per_s,
+    most_requests_per_s,
+)
 from planner.pricing.schedule import Schedule, schedule_of
 from planner.pricing.served import Served
 from planner.pricing.timing import interruptions_s
@@ -455,6 +460,10 @@ class Candidates:
     def load_of(self, plan: Plan) -> Load:
         """How times scatter in a replica of one of the plans, at its rate."""
         return load_of(self._deployed(plan))
+
+    def most_in_rounds_per_s(self, plan: Plan) -> float:
+        """What each replica of one of the plans serves in equal micro-batches."""
+        return most_in_rounds_per_s(self._deployed(plan))
 
     def keeps_limits(self, plan: Plan, requests_per_s: float, fields: Collection[str]) -> bool:
         """Whether a plan keeps the limits on some fields at a rate."""

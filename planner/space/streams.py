@@ -32,6 +32,8 @@ NEAR = (0.6, 1.7)
 """Numbers in flight, over those that are busy, among which cuts are told apart."""
 FEWER_PLACES = (0.8, 0.6, 0.4, 0.25, 0.15)
 """Of as many sequences as fit by an even cut, what other cuts are taken to hold."""
+MOST_ROUNDS = 32
+"""Sequences in each micro-batch up to which it is told what whole rounds of them serve."""
 SLACK = 1e-12
 """Of a share of requests, within rounding."""
 
@@ -95,6 +97,20 @@ class Streams:
                 continue
             found.append(form if most >= form.in_flight else replace(form, in_flight=most))
         return found
+
+    def most_in_rounds_per_s(self, form: Form, most: int) -> float:
+        """What a replica of a form serves at most, of sequences in equal micro-batches alone;
+        infinite where so many of them fit that it hardly matters."""
+        each = form.in_flight
+        if form.is_range or not each or not 0 < most // each <= MOST_ROUNDS:
+            return math.inf
+        counts = each * np.arange(1, most // each + 1)
+        forms = [form] * len(counts)
+        figures = self.space.even_at(
+            [Span(one, 1, 1, 1) for one in forms], self._moments(forms, counts)
+        )
+        cycles_s = self.meter.times(figures.moments, figures.sums, figures.peaks, 0.0).cycle_s
+        return float((counts / cycles_s).max())
 
     def tightened(self, form: Form, most: int) -> Load | None:
         """The same of one form, by the least that each of its loads can be by itself; None where
