@@ -89,7 +89,7 @@ class EngineSearch(Course[Plan]):
             enough=enough,
             hopeless=hopeless,
         )
-        self.space = EngineSpace(candidates, ways)
+        self.space = EngineSpace(candidates, ways, in_ranges=candidates.question.scatters)
         self.streams = Streams(self.space)
         self.refused: set[tuple[Form, int]] = set()
         """Forms, and numbers of replicas, that were found to break what is promised."""
@@ -173,7 +173,7 @@ class EngineSearch(Course[Plan]):
             found = None
         elif self.space.counts_replicas:
             found = self._fewest_replicas(span)
-        elif span.single:
+        elif span.single and not span.form.is_range:
             # What is worse than all that counts as good is of no use, and quickly put aside.
             found = self._allowed(self.space.settled(span, self.goal * (1 + self.as_good) * EQUAL))
         else:

@@ -130,7 +130,7 @@ class RangeSearch(RateSearch):
         for one in self._served([single]):
             if not self._may_be_better(one):
                 continue
-            rate = self._rate_for(one, self.goal)
+            rate = self._rate_for(one, self.goal) or one.load.most_requests_per_s / 2
             for borders in itertools.islice(self._cuts(single, rate, one.load), GUESSES):
                 self._offer(one, borders)
 

@@ -16,21 +16,26 @@ from numpy.typing import NDArray
 
 from planner.pricing.price_list import Split
 from planner.pricing.timing import Hop
-from planner.space.engine_space import EngineSpace
-from planner.space.moments import Batch, Moments
+from planner.space.moments import Batch, Meter, Moments
 
 Floats = NDArray[np.float64]
 
 
 def moments_between(
-    space: EngineSpace, split: Split, fewest: Batch, most: Batch, hops: Collection[Hop]
+    meter: Meter,
+    split: Split,
+    fewest: Batch,
+    most: Batch,
+    *,
+    hops: Collection[Hop],
+    handed: Floats,
 ) -> Moments:
     """As of the most micro-batches, with as many of them (not a whole number) as make a turn no
-    longer than any number does; `hops` are the links that a form may have.
+    longer than any number does; `hops` are the links that a form may have, `handed` what a stage
+    may hand on for each token.
 
     Of one number of micro-batches it is exact.
     """
-    meter = space.meter
     quick = meter.moments(split, most)
     if (fewest.micro_batches == most.micro_batches).all():
         return quick
@@ -40,7 +45,7 @@ def moments_between(
 
     # How many times as long a pass of the fewest takes, of the piece of which that is least.
     longer = [_over(shared.decode, quick.decode).min(axis=0), _over(shared.host_s, quick.host_s)]
-    longer += [_links_longer(space, hop, shared, quick) for hop in hops]
+    longer += [_links_longer(meter, hop, handed, shared, quick) for hop in hops]
     times = np.min(longer, axis=0)
     turns = fewest.micro_batches * np.where(np.isfinite(times), np.maximum(1.0, times), 1.0)
     return replace(
@@ -48,6 +53,7 @@ def moments_between(
         batch=most._replace(micro_batches=turns),
         lost=busy.lost,
         joined=busy.joined,
+        is_range=True,
     )
 
 
@@ -55,16 +61,17 @@ def _over(some: Floats, others: Floats) -> Floats:
     return np.divide(some, others, out=np.full(np.shape(some), np.inf), where=others > 0)
 
 
-def _links_longer(space: EngineSpace, hop: Hop, shared: Moments, quick: Moments) -> Floats:
+def _links_longer(
+    meter: Meter, hop: Hop, handed: Floats, shared: Moments, quick: Moments
+) -> Floats:
     """The same of a link; infinite where a single layer takes longer than it at everything, so
     that it never is what a turn waits for."""
-    meter = space.meter
     least = np.full(np.shape(quick.host_s), np.inf)
-    for handed in np.unique(meter.handed[space.borders - 1]).tolist():
+    for sent in np.unique(handed).tolist():
         tokens = quick.decode_tokens, quick.prefill_tokens, quick.packed_tokens
-        each = [meter.link_s(hop, handed, one) for one in tokens]
+        each = [meter.link_s(hop, sent, one) for one in tokens]
         added = np.asarray(quick.at.added(each[1], each[2]))
         heavier = (quick.decode >= each[0]) & (quick.prefill >= each[1]) & (quick.more >= added)
-        longer = _over(meter.link_s(hop, handed, shared.decode_tokens), each[0])
+        longer = _over(meter.link_s(hop, sent, shared.decode_tokens), each[0])
         least = np.minimum(least, np.where(heavier.any(axis=0), np.inf, longer))
     return least

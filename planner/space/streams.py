@@ -23,7 +23,6 @@ from planner.space.engine_space import EngineSpace, Figures, Span, moment_of
 from planner.space.forms import Form, forms_of
 from planner.space.margins import NONE, Factors
 from planner.space.moments import Batch, Moments
-from planner.space.ranges import moments_between
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -181,13 +180,11 @@ class Streams:
     def _moments(self, forms: Sequence[Form], counts: Ints) -> Moments:
         """What the steps of so many sequences in flight in a replica of each form take, and of a
         range of micro-batches at least; forms of one split."""
-        split = forms[0].split
         most = self._batch(forms, counts)
         if not any(form.is_range for form in forms):
-            return self.meter.moments(split, most)
+            return self.meter.moments(forms[0].split, most)
         fewest = [replace(form, in_flight=form.least_in_flight) for form in forms]
-        hops = {hop for form in {id(form): form for form in forms}.values() for hop in form.hops}
-        return moments_between(self.space, split, self._batch(fewest, counts), most, hops)
+        return self.space.between(forms, self._batch(fewest, counts), most)
 
     def _batch(self, forms: Sequence[Form], counts: Ints) -> Batch:
         """So many sequences in flight in a replica of each form."""
