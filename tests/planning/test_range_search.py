@@ -7,7 +7,7 @@ import random
 import pytest
 
 import planner as pl
-from tests.engine_oracle import Case
+from tests.engine_oracle import Case, priced
 from tests.engine_questions import ENGINES, random_machine, random_model
 from tests.instances import CONSTANT, tiny_chip
 from tests.lanes import mostly_slow
@@ -18,12 +18,13 @@ from tests.stream_oracle import (
     per_chip,
     score_at,
     stream_plans,
+    width_and_ways,
 )
 
 ALL = bool(os.environ.get("PLANNER_ORACLE"))
 MACHINES = range(len(ENGINES) - 1, len(ENGINES) * (60 if ALL else 14), len(ENGINES))
 """Those whose software has no rules."""
-MOST_PLANS = 220
+MOST_PLANS = 30
 NAMES = ("ttft_p99_s", "tpot_p99_s", "ttft_p50_s", "tpot_p90_s", "request_p95_s")
 
 
@@ -91,3 +92,45 @@ def check_fewest_chips(case, limits, reached):
         assert keeps(result.score, limits)
         if result.status == "optimal":
             assert result.objective == wanted
+
+
+def closed_cases(number):
+    """Clients each of whom sends the next request when the last is done, on one small machine, and
+    every plan for them whose stages are split alike."""
+    dice = random.Random(f"closed {number}")
+    graph = random_model(dice, dice.choice((2, 3, 3)))
+    machine = random_machine(number)
+    share = graph.weight_bytes / dice.choice((1, 2, machine.chips))
+    chip = tiny_chip(share * dice.choice((1.6, 2.5, 6.0)))
+    topology = machine.replace(chip=chip, power=CONSTANT)
+    for arrivals in ("steady", "together"):
+        work = pl.Workload(
+            batch_size=dice.choice((3, 5, 6)),
+            prompt_tokens=dice.choice((8, 40, 200)),
+            output_tokens=dice.choice((2, 6, 30)),
+            arrivals=arrivals,
+        )
+        case = Case(graph, topology, work)
+        alike = [
+            one
+            for one in priced(case, "engine")
+            if len({width_and_ways(stage) for stage in one.plan.stages}) == 1
+        ]
+        yield dice, case, [one.score for one in alike]
+
+
+@pytest.mark.parametrize("number", mostly_slow(MACHINES, but=MACHINES[:2]))
+def test_no_plan_for_a_number_of_clients_is_better(number):
+    for dice, case, scores in closed_cases(number):
+        if not scores or scores[0].queued:
+            continue
+        for field in ("ttft_p99_s", "tpot_s", "request_s", "chips"):
+            other = dice.choice(("ttft_p90_s", "tpot_p99_s"))
+            most = getattr(dice.choice(scores), other)
+            kept = [one for one in scores if getattr(one, other) <= most * (1 + 1e-12)]
+            wanted = min(getattr(one, field) for one in kept)
+            result = pl.partition(*case[:3], minimize=field, limits={other: most})
+            assert result.bound <= wanted * (1 + 1e-9)
+            assert result.objective >= wanted * (1 - 1e-9)
+            if result.status == "optimal":
+                assert result.objective <= wanted * (1 + 1.1e-3)
