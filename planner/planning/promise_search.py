@@ -91,7 +91,7 @@ class PromiseSearch(Course[Plan]):
 
     def _run(self) -> None:
         for forms in forms_of(self.candidates, in_ranges=True):
-            self._spread([form for form in forms if self.space.most_replicas(form)], 0.0)
+            self._add([form for form in forms if self.space.most_replicas(form)], 0.0)
         self.spread = True
         while self.open and time.monotonic() < self.deadline:
             bound, _, form, load = self.open[0]
@@ -99,7 +99,7 @@ class PromiseSearch(Course[Plan]):
                 break
             if form.is_range:
                 # Its bound is no more than those of its parts.
-                self._spread(parts(form, PARTS), bound)
+                self._add(parts(form, PARTS), bound)
             else:
                 self._look_at(form, load, bound)
             self._close(form)
@@ -110,7 +110,7 @@ class PromiseSearch(Course[Plan]):
         self.open = [one for one in self.open if one[2] is not form]
         heapq.heapify(self.open)
 
-    def _spread(self, forms: list[Form], bound: float) -> None:
+    def _add(self, forms: list[Form], bound: float) -> None:
         """Put forms of one split, none of them below a bound, among those that are open."""
         forms = self.streams.fitting(forms)
         if not forms:

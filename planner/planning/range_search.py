@@ -168,9 +168,13 @@ class ReplicaSearch(RangeSearch):
 
     def _offer(self, served: Served, borders: tuple[int, ...]) -> None:
         """As few replicas as keep all promises, where that is better than the best so far."""
+        most = self._most_of_use(served, self.goal)
+        if most < 1:
+            return
         plan = self._plan(served, borders)
         try:
-            load = self.candidates.load_of(plan)
+            # One alone might have more to do than it can, which leaves nothing to be told.
+            load = self.candidates.load_of(self._plan(served._replace(replicas=most), borders))
         except (InfeasibleError, InputError):
             return
         if load.most < 1:
@@ -180,7 +184,6 @@ class ReplicaSearch(RangeSearch):
         def keeps(replicas: int) -> bool:
             return self._keeps(exact, plan, self.space.rate / replicas)
 
-        most = self._most_of_use(served, self.goal)
         fewest = _fewest(keeps, 1, most)
 
         def value(replicas: int) -> float:

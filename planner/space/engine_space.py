@@ -24,14 +24,13 @@ from planner.cost.queueing import trapezoid_s
 from planner.plan import ChipRange, Plan, Stage, Way
 from planner.pricing.formats import peak_flop_per_s
 from planner.pricing.loads import PERCENTILES, Percentile
-from planner.pricing.schedule import burst_shares
 from planner.pricing.queueing import FULL
+from planner.pricing.schedule import burst_shares
 from planner.pricing.timing import Hop
 from planner.solver.chain.cuts import Chain, Cut, all_reached, best_cut, bottlenecks
 from planner.space.boxes import least_parts
 from planner.space.candidates import Candidates
-from planner.space import forms
-from planner.space.forms import Batches, Form, forms_of
+from planner.space.forms import Batches, Form, forms_of, parts
 from planner.space.layout import even_cut, with_inner_layer
 from planner.space.margins import Margins
 from planner.space.moments import Batch, Meter, Moments, Peaks, Sums, Times
@@ -316,7 +315,7 @@ class EngineSpace:
     def parts(self, span: Span) -> list[Span]:
         """A span cut into smaller ones: first where it is of several numbers of micro-batches."""
         if span.form.is_range:
-            return [span._replace(form=form) for form in forms.parts(span.form, RANGE_PARTS)]
+            return [span._replace(form=form) for form in parts(span.form, RANGE_PARTS)]
         count = min(PARTS, span.last - span.first + 1)
         ends = np.linspace(span.first, span.last + 1, count + 1).astype(int).tolist()
         return [span._replace(first=a, last=b - 1) for a, b in itertools.pairwise(ends)]
@@ -335,8 +334,8 @@ class EngineSpace:
             return self.meter.moments(forms[0].split, batch, relaxed=relaxed)
         counts = zip(forms, batch.sequences.tolist(), strict=True)
         fewest = np.array([min(form.least_in_flight, count) for form, count in counts])
-        parts = Batch(batch.sequences, fewest, -(-batch.sequences // fewest))
-        return self.between(forms, parts, batch)
+        few = Batch(batch.sequences, fewest, -(-batch.sequences // fewest))
+        return self.between(forms, few, batch)
 
     def between(self, forms: Sequence[Form], fewest: Batch, most: Batch) -> Moments:
         """The same with any number of micro-batches between two, of forms of one split."""
@@ -975,7 +974,9 @@ class Market:
             exact = tpot_s + (share * each_s - held_s) / max(1, at.later_tokens)
             return np.where(alone, exact, np.minimum(exact, tpot_s))
         least_s = self.early.request_s - waited_s - held_s
-        both_s = before_s + np.array([1.0 - low, 1.0 - high]).reshape(2, *[1] * round_s.ndim) * each_s
+        both_s = (
+            before_s + np.array([1.0 - low, 1.0 - high]).reshape(2, *[1] * round_s.ndim) * each_s
+        )
         width_s = np.abs(both_s[1] - both_s[0])
         exact = least_s + both_s.min(axis=0) + trapezoid_s(asked.probability, turn_s, width_s)
         # Beyond a half of all, no less than the mean.

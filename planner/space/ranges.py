@@ -58,7 +58,8 @@ def moments_between(
 
 
 def _over(some: Floats, others: Floats) -> Floats:
-    return np.divide(some, others, out=np.full(np.shape(some), np.inf), where=others > 0)
+    infinite = np.full(np.shape(some), np.inf)
+    return np.asarray(np.divide(some, others, out=infinite, where=others > 0))
 
 
 def _links_longer(

@@ -15,7 +15,6 @@ from tests.stream_oracle import (
     all_reached,
     keeps,
     open_stream,
-    per_chip,
     score_at,
     stream_plans,
     width_and_ways,
