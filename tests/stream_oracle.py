@@ -8,7 +8,7 @@ import math
 from typing import NamedTuple
 
 import planner as pl
-from planner.plan import Plan
+from planner.plan import Plan, Stage
 from planner.pricing.loads import PERCENTILES, Load
 from planner.scoring.score import Score
 from planner.workload import Workload
@@ -65,7 +65,7 @@ def greatest(case: Case, plan: Plan, limits: dict[str, float]) -> float:
 
 def stream_plans(case: Case) -> list[Plan]:
     """All plans of the engine's space, each with the micro-batches that it has where as many are in
-    flight as fit."""
+    flight as fit; where it leaves their number free, all whose stages are split alike."""
     engine = case.topology.software.engine
     work = case.workload.replace(arrivals="poisson", requests_per_s=1.0)
     found = []
@@ -73,9 +73,18 @@ def stream_plans(case: Case) -> list[Plan]:
         idle = score_at(case._replace(workload=work), plan, 1e-6)
         if idle is None or not isinstance(idle.load, Load):
             continue
-        if plan.micro_batches == in_flight(engine, len(plan.stages), idle.load.most):
+        if not engine.is_known:
+            splits = {width_and_ways(stage) for stage in plan.stages}
+            if len(splits) == 1 and plan.micro_batches <= idle.load.most:
+                found.append(plan)
+        elif plan.micro_batches == in_flight(engine, len(plan.stages), idle.load.most):
             found.append(plan)
     return found
+
+
+def width_and_ways(stage: Stage) -> tuple[int, int, int]:
+    """How a stage is split."""
+    return stage.group_chips, stage.tensor_parallel, stage.expert_parallel
 
 
 def all_reached(case: Case, limits: dict[str, float]) -> list[Reached]:

@@ -130,7 +130,8 @@ def _checked_bound(
 def _proof(candidates: Candidates, claim: float) -> "EngineProof | RateProof | Proof":
     if candidates.opens_rate:
         return RateProof(candidates, claim)
-    return EngineProof(candidates, claim) if candidates.of_engine else Proof(candidates, claim)
+    alike = candidates.of_engine or candidates.question.scatters
+    return EngineProof(candidates, claim) if alike else Proof(candidates, claim)
 
 
 def _better(certificate: Certificate, one: float, other: float) -> bool:

@@ -21,6 +21,7 @@ from planner.machines.engine import Space
 from planner.plan import Plan, Stage, Way
 from planner.planning.polishing import polished
 from planner.planning.promise_search import PromiseSearch
+from planner.planning.range_search import RangeSearch, ReplicaSearch
 from planner.planning.rate_search import RateSearch
 from planner.planning.search import (
     CLOSE,
@@ -94,7 +95,7 @@ class EngineSearch(Course[Plan]):
             enough=enough,
             hopeless=hopeless,
         )
-        self.space = EngineSpace(candidates, ways)
+        self.space = EngineSpace(candidates, ways, in_ranges=candidates.question.scatters)
         self.streams = Streams(self.space)
         self.refused: set[tuple[Form, int]] = set()
         """Forms, and numbers of replicas, that were found to break what is promised."""
@@ -178,7 +179,7 @@ class EngineSearch(Course[Plan]):
             found = self._fewest_replicas(span)
         elif not self._may_keep(span.form, span.replicas):
             found = None
-        elif span.single:
+        elif span.single and not span.form.is_range:
             # What is worse than all that counts as good is of no use, and quickly put aside.
             found = self._allowed(self.space.settled(span, self.goal * (1 + self.as_good) * EQUAL))
         else:
@@ -501,8 +502,11 @@ def search_of(
     (an InputError says what it cannot state)."""
     if candidates.workload.is_stream and candidates.question.objective in PERCENTILES:
         return PromiseSearch(candidates, **options)
+    ranged = candidates.topology.software.engine.micro_batches == "any"
     if candidates.opens_rate:
-        return RateSearch(candidates, **options)
+        return (RangeSearch if ranged else RateSearch)(candidates, **options)
+    if ranged and _counts_replicas(candidates):
+        return ReplicaSearch(candidates, **options)
     if candidates.of_engine and engine == "cp-sat":
         # OR-Tools takes longer to load than most questions to answer.
         from planner.planning.row_search import RowSearch
@@ -511,6 +515,14 @@ def search_of(
     if candidates.of_engine or candidates.question.scatters or _are_alike(candidates, engine):
         return EngineSearch(candidates, nice=nice, **options)
     return FreeSearch(candidates, engine=engine, seed=seed, **options)
+
+
+def _counts_replicas(candidates: Candidates) -> bool:
+    """Whether percentiles are to be kept at a rate that is given by as few whole chips as can
+    be."""
+    basis, objective = candidates.basis, candidates.question.objective
+    asked = candidates.workload.is_stream and candidates.question.scatters
+    return asked and objective in basis.per_chip() and not basis.is_filled(objective)
 
 
 def _are_alike(candidates: Candidates, engine: Engine) -> bool:

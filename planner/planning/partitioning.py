@@ -81,6 +81,8 @@ def partition(
     them; see the head of this module for what that is. `limits` are the worst values allowed of
     other fields, percentiles of times such as "ttft_p99_s" too: at most for times, costs and chips,
     at least for rates; 0.03 or "30 ms"; kept with a probability `sure`, such as 0.8, or as priced.
+    Percentiles, `sure` and an open rate of requests are searched among plans whose stages are split
+    alike, also where no rules of the software's engine are known; the bound is one of those.
     Of plans as good (within 0.1 % where one holds fewer chips, else exactly), the one with the
     fewest chips, then the best other fields, then the engine's own cut, then the fewest settings.
     `solver` "cp-sat" (once `engine`) states it all for OR-Tools CP-SAT, and proves it to a

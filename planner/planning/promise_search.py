@@ -20,9 +20,11 @@ from planner.planning.search import CLOSE, Best, Course, Progress
 from planner.pricing.loads import PERCENTILES, Load
 from planner.space.candidates import Candidates
 from planner.space.engine_space import EngineSpace, Found, Span
-from planner.space.forms import Form, forms_of
+from planner.space.forms import Form, forms_of, parts
 from planner.space.streams import TOLD, Streams
 
+PARTS = 4
+"""Into how many a range of micro-batches is cut."""
 HARDLY = 1e-6
 """Share of what a plan serves that is hardly any: of an open rate of which nothing is asked."""
 
@@ -57,6 +59,7 @@ class PromiseSearch(Course[Plan]):
         self.open: list[tuple[float, int, Form, Load]] = []
         self.left = math.inf
         """Bound of what could not be decided."""
+        self.numbers = itertools.count()
         self.spread = False
 
     @property
@@ -83,23 +86,35 @@ class PromiseSearch(Course[Plan]):
             self.interrupted = True
 
     def _run(self) -> None:
-        numbers = itertools.count()
-        for forms in forms_of(self.candidates):
-            roomy = [form for form in forms if self.space.most_replicas(form)]
-            if not roomy:
-                continue
-            for form, load in zip(roomy, self.streams.loads(roomy), strict=True):
-                bound = math.inf if load is None else self._least(form, load)
-                if load is not None and bound < math.inf:
-                    heapq.heappush(self.open, (bound, next(numbers), form, load))
+        for forms in forms_of(self.candidates, in_ranges=True):
+            self._add([form for form in forms if self.space.most_replicas(form)], 0.0)
         self.spread = True
         while self.open and time.monotonic() < self.deadline:
             bound, _, form, load = self.open[0]
             if bound >= self.goal * CLOSE or self.best.value <= self.enough:
                 break
-            self._look_at(form, load, bound)
-            heapq.heappop(self.open)
+            if form.is_range:
+                # Its bound is no more than those of its parts.
+                self._add(parts(form, PARTS), bound)
+            else:
+                self._look_at(form, load, bound)
+            self._close(form)
             self.tell(len(self.open))
+
+    def _close(self, form: Form) -> None:
+        """Forms that were looked at, or cut up, are no longer open."""
+        self.open = [one for one in self.open if one[2] is not form]
+        heapq.heapify(self.open)
+
+    def _add(self, forms: list[Form], bound: float) -> None:
+        """Put forms of one split, none of them below a bound, among those that are open."""
+        forms = self.streams.fitting(forms)
+        if not forms:
+            return
+        for form, load in zip(forms, self.streams.loads(forms), strict=True):
+            least = math.inf if load is None else max(bound, self._least(form, load))
+            if load is not None and least < math.inf:
+                heapq.heappush(self.open, (least, next(self.numbers), form, load))
 
     def _look_at(self, form: Form, load: Load, bound: float) -> None:
         """The best plan of a form among the cuts that are tried."""
@@ -142,18 +157,33 @@ class PromiseSearch(Course[Plan]):
         """The percentile where a form has such times; infinite where a promise is broken."""
         busy = load.at(self._rate(form, load))
         margins = self.streams.margins(form, busy)
+        fewest = self.streams.with_fewest_places(form, busy)
+        if fewest.most < busy.most:
+            return self._least_with_any_places(form, busy, fewest)
         places = [busy]
         if form.stages > 1 and self.asked.field != "ttft_s":
             places += self.streams.with_fewer_places(busy)
         kept = [one for one in places if self.streams.keeps(one, margins)]
         return min((one.percentile(*self.asked) for one in kept), default=math.inf)
 
+    def _least_with_any_places(self, form: Form, most: Load, fewest: Load) -> float:
+        """The same of a range of micro-batches that leave unlike numbers of places."""
+        if not self.streams.may(form, most):
+            return math.inf
+        field, probability = self.asked
+        if field == "ttft_s":
+            return most.percentile(field, probability)
+        # A request takes no less than its later tokens.
+        later = [fewest, *self.streams.with_fewer_places(fewest)] if form.stages > 1 else [fewest]
+        least = min(one.percentile("tpot_s", probability) for one in later)
+        return least if field == "tpot_s" else least * most.later_tokens
+
     def _offer(self, form: Form, load: Load, borders: tuple[int, ...]) -> None:
         """A plan, where it is better than the best so far."""
         replicas = self.space.most_replicas(form)
         found = Found(Span(form, replicas, 1, 1), replicas, 0.0, borders)
-        for parts in self.streams.micro_batches_of(form, load.most):
-            plan = self.space.to_plan(found).replace(micro_batches=parts, batch_size=None)
+        for number in self.streams.micro_batches_of(form, load.most):
+            plan = self.space.to_plan(found).replace(micro_batches=number, batch_size=None)
             if self._takes(form, plan):
                 return
 

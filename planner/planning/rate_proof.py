@@ -13,9 +13,11 @@ from planner.planning.engine_proof import Loads
 from planner.pricing.loads import Load
 from planner.space.candidates import Candidates
 from planner.space.engine_space import EngineSpace, Figures
-from planner.space.forms import Form, forms_of
+from planner.space.forms import Form, forms_of, parts
 from planner.space.streams import Streams
 
+PARTS = 4
+"""Into how many a range of micro-batches is cut."""
 CLOSE = 1e-6
 """Relative: rates closer than this are one."""
 
@@ -32,24 +34,38 @@ class RateProof:
     def least(self, deadline: float) -> float:
         """The least bound over all plans: the claim where all is shown, 0 where time ran out."""
         reached = self.claim
-        for forms in forms_of(self.space.candidates):
-            roomy = [form for form in forms if self.space.most_replicas(form)]
-            if not roomy:
+        todo = [
+            [form for form in forms if self.space.most_replicas(form)]
+            for forms in forms_of(self.space.candidates, in_ranges=True)
+        ]
+        while todo:
+            forms = self.streams.fitting(todo.pop())
+            if not forms:
                 continue
-            for form, load in zip(roomy, self.streams.loads(roomy), strict=True):
+            for form, load in zip(forms, self.streams.loads(forms), strict=True):
                 if time.monotonic() >= deadline:
                     return 0.0
                 self.boxes += 1
-                if load is not None:
-                    reached = min(reached, self._bound(form, load))
+                if load is None:
+                    continue
+                bound = self._bound(form, load)
+                if bound < self.claim and form.is_range:
+                    todo.append(parts(form, PARTS))
+                else:
+                    reached = min(reached, bound)
         return reached
 
     def _bound(self, form: Form, load: Load) -> float:
-        """Of all plans of a form: the claim, or what saturation alone makes of it."""
+        """Of all plans of a form: the claim, or what saturation alone makes of it; of a range that
+        has to be cut up, 0."""
         each = self.streams.value_at_one(form)
         needed = each / self.claim * (1 + CLOSE)
         if self._broken(form, load, needed):
             return self.claim
+        if needed >= self.streams.most_in_rounds_per_s(form, load.most):
+            return self.claim
+        if form.is_range:
+            return 0.0
         least = self._tightened(form, load.most) if form.stages > 1 else load
         if least is None or self._broken(form, least, needed):
             return self.claim
@@ -65,7 +81,7 @@ class RateProof:
 
         def figures(count: int) -> Figures | None:
             at = self.streams.moment(form, count)
-            held = self.streams.moment(form, max(1, form.in_flight))
+            held = self.streams.moment(form, form.least_in_flight)
             chain = self.space.chain(form, at, held)
             loads = Loads(chain.loads[0], tuple(chain.links))
             least = loads.least(loads.no_tops)

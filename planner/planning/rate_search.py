@@ -157,18 +157,13 @@ class RateSearch(Course[Plan]):
             if self.best.value <= value * EXACT:
                 return
         if value < self.goal * CLOSE:
-            self._try_all_cuts(served)
+            self._try_all_cuts(served._replace(bound=value))
 
     def _try_all_cuts(self, served: Served) -> None:
         """The best cut of a form, where that of none of its loads is."""
 
         def value(load: Load) -> float:
-            # Most cuts are no better than the best plan, which one rate tells.
-            needed = self._rate_for(served, self.goal)
-            if needed and not self._keeps_at_least(served, needed, load):
-                return math.inf
-            rate = self._greatest(lambda one: self._keeps_at_least(served, one, load), load, needed)
-            return self._value(served, rate) if rate else math.inf
+            return self._least_value(served, load)
 
         at_goal = served.load.at(self._rate_for(served, self.goal) or 1e-9)
         least, borders = self.streams.best_cut(
@@ -179,6 +174,16 @@ class RateSearch(Course[Plan]):
         # Limits that no `Load` tells, and memory, may leave a cut worse than that.
         if least < self.goal * (1 - 1e-9) and not (self.space.is_even and borders == ()):
             self.left = min(self.left, least)
+
+    def _least_value(self, served: Served, load: Load) -> float:
+        """Canonical value of a form with a load, no more than that; infinite where it is no better
+        than the best plan."""
+        # Most cuts are not, which one rate tells.
+        needed = self._rate_for(served, self.goal)
+        if needed and not self._keeps_at_least(served, needed, load):
+            return math.inf
+        rate = self._greatest(lambda one: self._keeps_at_least(served, one, load), load, needed)
+        return self._value(served, rate) if rate else math.inf
 
     def _may_be_better(self, served: Served) -> bool:
         """Whether the least times of a form keep all promises at the rate that it takes to be

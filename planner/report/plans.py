@@ -209,8 +209,9 @@ def _chips_text(first: Stage, last: Stage) -> str:
 # ── Which plans there were ───────────────────────────────────────────────────────────────────────
 
 
-def space_line(space: Space, softwares: Iterable[Software]) -> str:
-    """From which plans the answer was chosen: "plans that tensorrt-llm 1.2 can be started with"."""
+def space_line(space: Space, softwares: Iterable[Software], *, alike: bool = False) -> str:
+    """From which plans the answer was chosen: "plans that tensorrt-llm 1.2 can be started with";
+    `alike`: where no rules are known, of those whose stages are split alike."""
     every = list({software.name: software for software in softwares}.values())
     if space == "any":
         return "any plan"
@@ -220,7 +221,8 @@ def space_line(space: Space, softwares: Iterable[Software]) -> str:
     if known:
         parts.append(f"plans that {listed(map(versioned, known))} can be started with")
     if unknown:
-        parts.append(f"no rules of {listed(unknown)} engine are known: any plan")
+        which = " whose stages are split alike" if alike else ""
+        parts.append(f"no rules of {listed(unknown)} engine are known: any plan{which}")
     return "; ".join(parts)
 
 

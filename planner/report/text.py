@@ -398,14 +398,22 @@ def chosen_lines(result: Result) -> list[str]:
     """From which plans the answer was chosen, and what the limits of the software's engine cost
     where others were allowed too."""
     return [
-        _space_line(result.space, [result.topology]),
+        _space_line(result.space, [result.topology], alike=_is_of_like_stages(result)),
         *offload_lines(result.plan, result.topology),
         *engine_cost_lines(result),
     ]
 
 
-def _space_line(space: Space, machines: Sequence[Topology]) -> str:
-    return f"chosen from: {space_line(space, [machine.software for machine in machines])}"
+def _is_of_like_stages(result: Result) -> bool:
+    """Whether plans whose stages are split alike were all that was searched: for percentiles, for
+    how sure a limit is kept, and for the greatest rate."""
+    asked = any(name in PERCENTILES for name in (result.field, *result.limits))
+    return asked or result.sure is not None or result.plan.requests_per_s is not None
+
+
+def _space_line(space: Space, machines: Sequence[Topology], *, alike: bool = False) -> str:
+    softwares = [machine.software for machine in machines]
+    return f"chosen from: {space_line(space, softwares, alike=alike)}"
 
 
 def plan_section(plan: Plan, title: str = "plan") -> list[str]:

@@ -30,10 +30,11 @@ from planner.pricing.timing import Hop
 from planner.solver.chain.cuts import Chain, Cut, all_reached, best_cut, bottlenecks
 from planner.space.boxes import least_parts
 from planner.space.candidates import Candidates
-from planner.space.forms import Batches, Form, forms_of
+from planner.space.forms import Batches, Form, forms_of, parts
 from planner.space.layout import even_cut, with_inner_layer
 from planner.space.margins import Margins
 from planner.space.moments import Batch, Meter, Moments, Peaks, Sums, Times
+from planner.space.ranges import moments_between
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -43,6 +44,23 @@ ValueOfAll = Callable[..., Floats]
 """Of peaks, shape (peaks, *cuts), and of what links take beyond the least, shape (sums, *cuts)."""
 PARTS = 8
 """Into how many a box is cut at most."""
+RANGE_PARTS = 4
+"""The same of a range of micro-batches."""
+RANGED = (
+    *PERCENTILES,
+    "ttft_s",
+    "tpot_s",
+    "request_s",
+    "tokens_per_s",
+    "tokens_per_s_per_user",
+    "tokens_per_s_per_chip",
+    "requests_per_s",
+    "usd_per_million_tokens",
+    "usd_per_hour",
+    "chips",
+    "memory_headroom_bytes",
+)
+"""Fields of which a bound is known where the number of micro-batches is not."""
 MOST_VECTORS = 100_000
 """Vectors of loads up to which all cuts of a form are told apart."""
 
@@ -89,10 +107,18 @@ class Figures:
 class EngineSpace:
     """The plans of one question that the machine's software can be started with."""
 
-    def __init__(self, candidates: Candidates, ways: frozenset[Way] | None = None) -> None:
-        """`ways`: only plans that use more than one chip in just these ways; None: all plans."""
+    def __init__(
+        self,
+        candidates: Candidates,
+        ways: frozenset[Way] | None = None,
+        *,
+        in_ranges: bool = False,
+    ) -> None:
+        """`ways`: only plans that use more than one chip in just these ways; None: all plans;
+        `in_ranges`: of a fixed batch all numbers of micro-batches at first as one form."""
         self.candidates = candidates
         self.ways = ways
+        self.in_ranges = in_ranges and set(candidates.question.fields) <= set(RANGED)
         self.fewest_replicas = 2 if ways is not None and "replicas" in ways else 1
         self.graph = candidates.graph
         self.topology = candidates.topology
@@ -135,7 +161,8 @@ class EngineSpace:
 
     def spans(self) -> Iterator[tuple[float, Span]]:
         """All plans, with a bound of each span."""
-        for forms in forms_of(self.candidates, self.ways):
+        in_ranges = self.in_ranges and self.batch_size is not None
+        for forms in forms_of(self.candidates, self.ways, in_ranges=in_ranges):
             if self.batch_size is not None:
                 yield from self._given(forms)
             elif self.workload.phase == "prefill":
@@ -159,8 +186,11 @@ class EngineSpace:
                 counts = range(1, min(self.batch_size, form.most_replicas) + 1)
             for replicas in counts:
                 sequences = -(-self.batch_size // replicas)
-                if form.in_flight <= sequences <= most * form.split.attention:
-                    spans.append(Span(form, replicas, sequences, sequences))
+                if form.least_in_flight <= sequences <= most * form.split.attention:
+                    part = form
+                    if form.is_range and form.in_flight > sequences:
+                        part = replace(form, in_flight=sequences)
+                    spans.append(Span(part, replicas, sequences, sequences))
         yield from self._bounded(spans)
 
     def _single(self, forms: list[Form]) -> Iterator[tuple[float, Span]]:
@@ -287,7 +317,9 @@ class EngineSpace:
         return np.array([of(form) for form in forms], dtype=np.intp)[index]
 
     def parts(self, span: Span) -> list[Span]:
-        """A span cut into smaller ones."""
+        """A span cut into smaller ones: first where it is of several numbers of micro-batches."""
+        if span.form.is_range:
+            return [span._replace(form=form) for form in parts(span.form, RANGE_PARTS)]
         count = min(PARTS, span.last - span.first + 1)
         ends = np.linspace(span.first, span.last + 1, count + 1).astype(int).tolist()
         return [span._replace(first=a, last=b - 1) for a, b in itertools.pairwise(ends)]
@@ -297,8 +329,33 @@ class EngineSpace:
     def even(self, spans: Sequence[Span], batch: Batch, *, relaxed: bool = False) -> Figures:
         """What plans of each span reach at least, where a stage could hold a part of a layer; of
         a single stage it is exact."""
-        split = spans[0].form.split
-        moments = self.meter.moments(split, batch, relaxed=relaxed)
+        return self.even_at(spans, self._moments(spans, batch, relaxed=relaxed))
+
+    def _moments(self, spans: Sequence[Span], batch: Batch, *, relaxed: bool = False) -> Moments:
+        """What the steps of a batch of each span take, of a range of micro-batches at least."""
+        forms = [span.form for span in spans]
+        if not any(form.is_range for form in forms):
+            return self.meter.moments(forms[0].split, batch, relaxed=relaxed)
+        counts = zip(forms, batch.sequences.tolist(), strict=True)
+        fewest = np.array([min(form.least_in_flight, count) for form, count in counts])
+        few = Batch(batch.sequences, fewest, -(-batch.sequences // fewest))
+        return self.between(forms, few, batch)
+
+    def between(self, forms: Sequence[Form], fewest: Batch, most: Batch) -> Moments:
+        """The same with any number of micro-batches between two, of forms of one split."""
+        distinct = {id(form): form for form in forms}.values()
+        return moments_between(
+            self.meter,
+            forms[0].split,
+            fewest,
+            most,
+            hops=dict.fromkeys(hop for form in distinct for hop in form.hops),
+            handed=self.meter.handed[self.borders - 1],
+        )
+
+    def even_at(self, spans: Sequence[Span], moments: Moments) -> Figures:
+        """The same where it is known what the steps of each span's batch take."""
+        split = moments.split
         stages = self._of_forms(spans, lambda form: form.stages).astype(float)
         links = self._even_links(spans, moments)
         steps = moments.decode, moments.prefill, moments.more
@@ -323,6 +380,22 @@ class EngineSpace:
         caches = np.multiply.outer(holdings.kv_bytes_per_sequence, moments.held_sequences)
         fixed = holdings.weight_bytes + holdings.kv_bytes_more
         return np.asarray(fixed.reshape(-1, *[1] * (caches.ndim - 1)) + caches)
+
+    def may_hold(self, moments: Moments, stages: Ints) -> Bools:
+        """Whether so many stages hold all layers: as many are needed as are filled one after the
+        other, each as far as it goes; shape (*batch,). Of a single stage nothing is said."""
+        held = self._held(moments)
+        room = (self.usable - moments.buffers) * (1 + 1e-12)
+        taken = np.zeros(np.shape(room))
+        needed = np.ones(np.shape(room), dtype=np.intp)
+        fits = held.max(axis=0) <= room
+        last = len(self.kinds) - 1
+        for number, kind in enumerate(self.kinds.tolist()):
+            more = held[kind] + moments.logits * (number == last)
+            begins = taken + more > room
+            needed += begins
+            taken = np.where(begins, more, taken + more)
+        return np.asarray((fits & (needed <= stages)) | (stages == 1))
 
     def _tied(self, moments: Moments) -> float:
         """Of weights that a stage with the whole model would count twice. [B]"""
@@ -475,7 +548,7 @@ class EngineSpace:
     def moment(self, span: Span) -> Moments:
         """Of the first batch of a span."""
         batch = self.batch_of([span], last=False)
-        return moment_of(self.meter.moments(span.form.split, batch), 0)
+        return moment_of(self._moments([span], batch), 0)
 
     def late_moment(self, span: Span) -> Moments:
         """Of the last batch of a span, as a bound of all before it."""
@@ -906,6 +979,7 @@ class Market:
         held_s = np.maximum(0.0, at.later_tokens * tpot_s - at.rounds * round_s)
         each_s = held_s / max(1e-12, 1.0 - at.burst_share)
         alone = np.rint(self.lows.chips / self.lows.moments.split.chips) == 1
+        alone &= not self.lows.moments.is_range
         if asked.field == "tpot_s":
             share = (1.0 - high) + asked.probability * (high - low)
             exact = tpot_s + (share * each_s - held_s) / max(1, at.later_tokens)

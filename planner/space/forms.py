@@ -5,8 +5,11 @@ A form leaves open where the layers are cut, how many replicas there are and how
 has in flight.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from planner.machines.engine import Engine
 from planner.plan import ChipRange, Way
@@ -32,6 +35,9 @@ class Form:
     most_replicas: int
     in_flight: int = 0
     """Micro-batches, where the engine leaves that free; 0: as it keeps them."""
+    fewest: int = 0
+    """Where a form stands for several numbers of micro-batches, the fewest of them, `in_flight`
+    being the most; 0: for one alone."""
     bases: tuple[int, ...] = ()
     """First chip of each replica's block where some chips are out of use; () where they follow
     from the length of the pipeline."""
@@ -40,6 +46,16 @@ class Form:
     def chips(self) -> int:
         """Of a replica."""
         return self.split.chips * self.stages
+
+    @property
+    def is_range(self) -> bool:
+        """Whether it stands for several numbers of micro-batches."""
+        return 0 < self.fewest < self.in_flight
+
+    @property
+    def least_in_flight(self) -> int:
+        """Sequences that each of its plans has in flight at least, one in each micro-batch."""
+        return max(1, self.fewest or self.in_flight)
 
     @property
     def end(self) -> int:
@@ -79,10 +95,13 @@ class Batches:
         return micro_batches, -(-sequences // micro_batches)
 
 
-def forms_of(candidates: Candidates, ways: frozenset[Way] | None = None) -> Iterator[list[Form]]:
+def forms_of(
+    candidates: Candidates, ways: frozenset[Way] | None = None, *, in_ranges: bool = False
+) -> Iterator[list[Form]]:
     """All forms of each split that the engine takes and that the machine has room for, the
-    shallowest first; `ways`: only those that use more than one chip in just these ways."""
-    for forms in _all_forms(candidates):
+    shallowest first; `ways`: only those that use more than one chip in just these ways;
+    `in_ranges`: those that differ in how many micro-batches there are as one, cut up by `parts`."""
+    for forms in _all_forms(candidates, in_ranges):
         yield forms if ways is None else list(_of_ways(forms, ways))
 
 
@@ -102,7 +121,7 @@ def _of_ways(forms: list[Form], ways: frozenset[Way]) -> Iterator[Form]:
             yield form
 
 
-def _all_forms(candidates: Candidates) -> Iterator[list[Form]]:
+def _all_forms(candidates: Candidates, in_ranges: bool) -> Iterator[list[Form]]:
     packing = candidates.packing
     choices = _Choices(replace(packing, blocked=candidates.exclude))
     for split in candidates.splits:
@@ -113,10 +132,22 @@ def _all_forms(candidates: Candidates) -> Iterator[list[Form]]:
             found = list(_around(candidates, choices, split, most))
         else:
             found = list(_packed(candidates, packing, split, most))
-        yield [one for form in found for one in _in_flight(candidates, form)]
+        yield [one for form in found for one in _in_flight(candidates, form, in_ranges)]
 
 
-def _in_flight(candidates: Candidates, form: Form) -> Iterator[Form]:
+def parts(form: Form, count: int) -> list[Form]:
+    """A range of micro-batches in up to so many smaller ones, whose ends are about as many times
+    apart each."""
+    low, high = form.fewest, form.in_flight
+    ends = np.rint(np.geomspace(low, high + 1, min(count, high + 1 - low) + 1)).astype(int)
+    ends = np.unique(ends).tolist()
+    return [
+        replace(form, fewest=first, in_flight=beyond - 1)
+        for first, beyond in itertools.pairwise(ends)
+    ]
+
+
+def _in_flight(candidates: Candidates, form: Form, in_ranges: bool) -> Iterator[Form]:
     """A form with every number of micro-batches, where the engine leaves that free."""
     software = candidates.topology.software
     if software.engine.micro_batches != "any":
@@ -126,6 +157,9 @@ def _in_flight(candidates: Candidates, form: Form) -> Iterator[Form]:
     most = min(most, software.most_sequences * form.split.attention)
     if candidates.workload.batch_size is not None:
         most = min(most, candidates.workload.batch_size)
+    if in_ranges:
+        yield replace(form, fewest=1, in_flight=most)
+        return
     for micro_batches in range(1, most + 1):
         yield replace(form, in_flight=micro_batches)
 

@@ -104,6 +104,8 @@ class Moments:
     logits: Floats
     """What the last stage needs beyond them to sample. [B]"""
     holdings: Holdings
+    is_range: bool = False
+    """Whether these are the least of several numbers of micro-batches, see `space.ranges`."""
 
 
 class Peaks(NamedTuple):

@@ -8,6 +8,7 @@ of the form; of a single stage, which has one cut, it is exact.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -34,6 +35,8 @@ NEAR = (0.6, 1.7)
 """Numbers in flight, over those that are busy, among which cuts are told apart."""
 FEWER_PLACES = (0.8, 0.6, 0.4, 0.25, 0.15)
 """Of as many sequences as fit by an even cut, what other cuts are taken to hold."""
+MOST_ROUNDS = 32
+"""Sequences in each micro-batch up to which it is told what whole rounds of them serve."""
 SLACK = 1e-12
 """Of a share of requests, within rounding."""
 
@@ -47,6 +50,8 @@ class Streams:
         self.software = space.topology.software
         self._known: dict[Form, Load | None] = {}
         self._kept: dict[tuple[Form, int], bool] = {}
+        self._fewest_places: dict[Form, int] = {}
+        """Of ranges, where fewer micro-batches leave room for fewer sequences."""
 
     @cached_property
     def limits_more(self) -> bool:
@@ -64,7 +69,7 @@ class Streams:
 
     @cached_property
     def promised(self) -> list[tuple[Percentile, float]]:
-        """Percentiles that have a limit, and that."""
+        """Percentiles that have a limit, and that; first those that are soon told."""
         limits = self.space.question.limits
         promised = [(PERCENTILES[name], most) for name, most in limits if name in PERCENTILES]
         # Those of first tokens are the soonest asked about.
@@ -85,13 +90,14 @@ class Streams:
         sequence fits."""
         space = self.space
         most = self._most(forms)
+        self._note_places(forms, most)
         cap = self.software.most_sequences * forms[0].split.attention
         among = rungs(int(most.max(initial=0)), cap)
         # Among all the numbers that any has, and as many as fit.
         counts = np.array([[*among, max(1, full)] for full in most.tolist()], dtype=np.intp).ravel()
         each = [form for form in forms for _ in range(len(among) + 1)]
         spans = [Span(form, 1, 1, 1) for form in each]
-        figures = space.even(spans, self._batch(each, counts))
+        figures = space.even_at(spans, self._moments(each, counts))
         tables = self._tables(figures, np.array([form.stages for form in each]))
         parts = [table.reshape(len(forms), len(among) + 1) for table in tables]
         return [
@@ -101,11 +107,35 @@ class Streams:
             for place in range(len(forms))
         ]
 
+    def fitting(self, forms: Sequence[Form]) -> list[Form]:
+        """Of forms of one split those with room for a sequence in each micro-batch, ranges up to
+        as many as there is room for."""
+        found = []
+        for form, most in zip(forms, self._most(forms).tolist(), strict=True):
+            if form.least_in_flight > most:
+                continue
+            found.append(form if most >= form.in_flight else replace(form, in_flight=most))
+        return found
+
+    def most_in_rounds_per_s(self, form: Form, most: int) -> float:
+        """What a replica of a form serves at most, of sequences in equal micro-batches alone;
+        infinite where so many of them fit that it hardly matters."""
+        each = form.in_flight
+        if form.is_range or not each or not 0 < most // each <= MOST_ROUNDS:
+            return math.inf
+        counts = each * np.arange(1, most // each + 1)
+        forms = [form] * len(counts)
+        figures = self.space.even_at(
+            [Span(one, 1, 1, 1) for one in forms], self._moments(forms, counts)
+        )
+        cycles_s = self.meter.times(figures.moments, figures.sums, figures.peaks, 0.0).cycle_s
+        return float((counts / cycles_s).max())
+
     def tightened(self, form: Form, most: int) -> Load | None:
         """The same of one form, by the least that each of its loads can be by itself; None where
         there is no cut."""
         among = self.among(form, most)
-        held = self.moment(form, max(1, form.in_flight))
+        held = self.moment(form, form.least_in_flight)
         found = []
         for count in (*among, most):
             figures = self.space.least(form, self.moment(form, count), held)
@@ -132,7 +162,7 @@ class Streams:
         most = least.most
         among = self.among(form, most)
         counts = (*among, most)
-        held = self.moment(form, max(1, form.in_flight))
+        held = self.moment(form, form.least_in_flight)
         near = [
             place for place, count in enumerate(counts) if NEAR[0] * busy <= count <= NEAR[1] * busy
         ]
@@ -169,8 +199,16 @@ class Streams:
 
     def moment(self, form: Form, count: int) -> Moments:
         """Of a form with so many in flight."""
-        batch = self._batch([form], np.array([count], dtype=np.intp))
-        return moment_of(self.meter.moments(form.split, batch), 0)
+        return moment_of(self._moments([form], np.array([count], dtype=np.intp)), 0)
+
+    def _moments(self, forms: Sequence[Form], counts: Ints) -> Moments:
+        """What the steps of so many sequences in flight in a replica of each form take, and of a
+        range of micro-batches at least; forms of one split."""
+        most = self._batch(forms, counts)
+        if not any(form.is_range for form in forms):
+            return self.meter.moments(forms[0].split, most)
+        fewest = [replace(form, in_flight=form.least_in_flight) for form in forms]
+        return self.space.between(forms, self._batch(fewest, counts), most)
 
     def _batch(self, forms: Sequence[Form], counts: Ints) -> Batch:
         """So many sequences in flight in a replica of each form."""
@@ -179,19 +217,32 @@ class Streams:
         return Batch(counts, cut[:, 0], cut[:, 1])
 
     def _most(self, forms: Sequence[Form]) -> Ints:
-        """Sequences that a replica of each form holds at most, by even cuts, shape (forms,)."""
+        """Sequences that a replica of each form holds at most, by even cuts or, where not every
+        layer has a stage of its own, by as full ones as can be, shape (forms,)."""
         cap = self.software.most_sequences * forms[0].split.attention
         low = np.zeros(len(forms), dtype=np.intp)
         high = np.full(len(forms), cap + 1, dtype=np.intp)
+        stages = np.array([form.stages for form in forms])
         spans = [Span(form, 1, 1, 1) for form in forms]
         while int((high - low).max()) > 1:
             middle = np.maximum(1, (low + high) // 2)
-            needed = self.space.even(spans, self._batch(forms, middle)).peaks.needed
-            holds = needed <= self.space.usable
+            even = self.space.even(spans, self._batch(forms, middle))
+            holds = even.peaks.needed <= self.space.usable
+            holds &= self.space.may_hold(even.moments, stages)
             open_yet = high - low > 1
             low = np.where(open_yet & holds, middle, low)
             high = np.where(open_yet & ~holds, middle, high)
         return low
+
+    def _note_places(self, forms: Sequence[Form], most: Ints) -> None:
+        """Of which ranges of micro-batches not all have as many places."""
+        ranged = [place for place, form in enumerate(forms) if form.is_range]
+        if not ranged:
+            return
+        shallow = [replace(forms[place], in_flight=forms[place].fewest) for place in ranged]
+        for place, fewest in zip(ranged, self._most(shallow).tolist(), strict=True):
+            if fewest < most[place]:
+                self._fewest_places[forms[place]] = max(1, fewest)
 
     def _tables(self, figures: Figures, stages: Ints) -> list[Floats]:
         """What a `Load` is made of, among each number in flight."""
@@ -280,12 +331,42 @@ class Streams:
         those have their later tokens sooner, so that is tried too.
         """
         margins = self.margins(form, load)
+        if form in self._fewest_places:
+            return self._may_with_any_places(form, load, margins)
         if self.keeps(load, margins):
             return True
         later = any(one.field != "ttft_s" for one, _ in self.promised)
         if form.stages == 1 or not later:
             return False
         return any(self.keeps(fewer, margins) for fewer in self.with_fewer_places(load))
+
+    def _may_with_any_places(self, form: Form, load: Load, margins: Factors) -> bool:
+        """The same of a range of micro-batches that leave unlike numbers of places: each time with
+        those that suit it; nothing is said of a request's whole time, which none of them suits."""
+        if load.load_fraction >= 1.0 - 1e-9:
+            return False
+        fewer = self.with_fewest_places(form, load)
+        first = [one for one in self.promised if one[0].field == "ttft_s"]
+        later = [one for one in self.promised if one[0].field == "tpot_s"]
+        if not self._all_kept(first, load, margins):
+            return False
+        if self._all_kept(later, fewer, margins):
+            return True
+        return form.stages > 1 and any(
+            self._all_kept(later, one, margins) for one in self.with_fewer_places(fewer)
+        )
+
+    def with_fewest_places(self, form: Form, load: Load) -> Load:
+        """A load with as few places as any number of micro-batches in a range leaves, and as serve
+        its rate."""
+        low, high = self._fewest_places.get(form, load.most) - 1, load.most
+        while high - low > 1:
+            middle = (low + high) // 2
+            if load.replace(most=middle).load_fraction < 1.0 - 1e-9:
+                high = middle
+            else:
+                low = middle
+        return load.replace(most=high)
 
     @staticmethod
     def with_fewer_places(load: Load) -> Iterator[Load]:
@@ -311,7 +392,13 @@ class Streams:
         is asked: where all its times were longer by as much as their margin, too."""
         if load.load_fraction >= 1.0 - 1e-9:
             return False
-        for (field, probability), most in self.promised:
+        return self._all_kept(self.promised, load, margins)
+
+    @staticmethod
+    def _all_kept(
+        promised: Sequence[tuple[Percentile, float]], load: Load, margins: Factors
+    ) -> bool:
+        for (field, probability), most in promised:
             factor = margins.get(field, 1.0)
             slower = load if factor == 1.0 else load.slower(factor)
             if slower.is_late(field, most, 1.0 - probability + SLACK):
