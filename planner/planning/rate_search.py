@@ -7,6 +7,7 @@ the best plan so far, even the least that its times can be break a limit; else i
 found by halving. Cuts of several stages are bounded by the least of every load.
 """
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,8 @@ from planner.space.engine_space import EngineSpace, Found, Span
 from planner.space.forms import Form, forms_of
 from planner.space.streams import TOLD, Streams
 
+MOST_CUTS = 120
+"""Of a form, that are told apart at most: each takes some halvings."""
 HALVINGS = 60
 """Of a range of rates, at most."""
 SETTLED = 1e-9
@@ -31,6 +34,10 @@ EXACT = 1 + 1e-9
 """Values closer than this are one."""
 BELOW = 1 - 1e-12
 """Of a rate, so that sharing it out over replicas does not round it up beyond a limit."""
+
+
+class _EnoughTried(Exception):
+    """That the cuts of a form are too many to be told apart."""
 
 
 class Served(NamedTuple):
@@ -162,13 +169,21 @@ class RateSearch(Course[Plan]):
     def _try_all_cuts(self, served: Served) -> None:
         """The best cut of a form, where that of none of its loads is."""
 
+        tried = itertools.count(1)
+
         def value(load: Load) -> float:
+            if next(tried) > MOST_CUTS:
+                raise _EnoughTried
             return self._least_value(served, load)
 
         at_goal = served.load.at(self._rate_for(served, self.goal) or 1e-9)
-        least, borders = self.streams.best_cut(
-            served.form, served.load, at_goal.mean_sequences, value, self.goal
-        )
+        try:
+            least, borders = self.streams.best_cut(
+                served.form, served.load, at_goal.mean_sequences, value, self.goal
+            )
+        except _EnoughTried:
+            self.left = min(self.left, served.bound)
+            return
         if borders:
             self._offer(served, borders)
         # Limits that no `Load` tells, and memory, may leave a cut worse than that.
@@ -197,10 +212,16 @@ class RateSearch(Course[Plan]):
         """At a rate of each replica, with margins as small as any number in flight has them."""
         return self.streams.may(served.form, (load or served.load).at(rate))
 
-    def _greatest(self, keeps: Callable[[float], bool], load: Load, kept: float = 0.0) -> float:
-        """Rate of each replica up to which all is kept, no less than one at which it is; 0: none
-        is."""
-        low, high = kept, load.most_requests_per_s
+    def _greatest(
+        self,
+        keeps: Callable[[float], bool],
+        load: Load,
+        kept: float = 0.0,
+        most: float = math.inf,
+    ) -> float:
+        """Rate of each replica up to which all is kept, no less than one at which it is, and no more
+        than the most that could be; 0: none is."""
+        low, high = kept, min(most * (2 - BELOW), load.most_requests_per_s)
         if keeps(high * BELOW):
             return high * BELOW
         for _ in range(HALVINGS):
@@ -267,14 +288,29 @@ class RateSearch(Course[Plan]):
         def keeps(rate: float) -> bool:
             return self._keeps(served, plan, rate)
 
+        most = served.load.most_requests_per_s
         inside = [one for one in self._edges if 1 <= one < served.load.most]
+        if inside:
+            # Beyond the rate that the least margins allow nothing is kept, and below the needed one
+            # nothing is of use: seldom is there an edge between them.
+            most = self._greatest(
+                lambda one: self._keeps_at_least(served, one), served.load, needed
+            )
+            if not most:
+                return 0.0
+            first, last = (self._sequences_at(served, plan, one) for one in (needed, most))
+            inside = [one for one in inside if first <= one < last]
         edges = [needed, *(self._rate_with(served, plan, one) for one in inside)]
         for low in sorted({one for one in edges if one >= needed}, reverse=True):
             first = max(low * (2 - BELOW), 1e-9 * served.load.most_requests_per_s)
             if not keeps(first):
                 continue
-            return self._greatest(keeps, served.load, first)
+            return self._greatest(keeps, served.load, first, most)
         return 0.0
+
+    def _sequences_at(self, served: Served, plan: Plan, rate: float) -> float:
+        """In flight in each replica, where it is sent so many."""
+        return self.candidates.sequences_at(plan, rate * served.replicas) if rate else 0.0
 
     @property
     def _edges(self) -> tuple[float, ...]:
