@@ -24,8 +24,10 @@ from planner.space.engine_space import EngineSpace, Found, Span
 from planner.space.forms import Form, forms_of
 from planner.space.streams import TOLD, Streams
 
-MOST_CUTS = 120
-"""Of a form, that are told apart at most: each takes some halvings."""
+MOST_CUTS = 40
+"""Of a form, that are told apart at most."""
+STEPS = 10
+"""Halvings that tell what one of them is worth, about."""
 HALVINGS = 60
 """Of a range of rates, at most."""
 SETTLED = 1e-9
@@ -176,18 +178,22 @@ class RateSearch(Course[Plan]):
                 raise _EnoughTried
             return self._least_value(served, load)
 
-        at_goal = served.load.at(self._rate_for(served, self.goal) or 1e-9)
         try:
-            least, borders = self.streams.best_cut(
-                served.form, served.load, at_goal.mean_sequences, value, self.goal
-            )
+            while True:
+                goal = self.goal
+                at_goal = served.load.at(self._rate_for(served, goal) or 1e-9)
+                least, borders = self.streams.best_cut(
+                    served.form, served.load, at_goal.mean_sequences, value, goal
+                )
+                if borders:
+                    self._offer(served, borders)
+                if not borders or self.goal >= goal:
+                    break
         except _EnoughTried:
             self.left = min(self.left, served.bound)
             return
-        if borders:
-            self._offer(served, borders)
         # Limits that no `Load` tells, and memory, may leave a cut worse than that.
-        if least < self.goal * (1 - 1e-9) and not (self.space.is_even and borders == ()):
+        if borders and least < self.goal * (1 - 1e-9):
             self.left = min(self.left, least)
 
     def _least_value(self, served: Served, load: Load) -> float:
@@ -197,8 +203,14 @@ class RateSearch(Course[Plan]):
         needed = self._rate_for(served, self.goal)
         if needed and not self._keeps_at_least(served, needed, load):
             return math.inf
-        rate = self._greatest(lambda one: self._keeps_at_least(served, one, load), load, needed)
-        return self._value(served, rate) if rate else math.inf
+        low, high = needed, load.most_requests_per_s
+        for _ in range(STEPS):
+            middle = (low + high) / 2
+            if self._keeps_at_least(served, middle, load):
+                low = middle
+            else:
+                high = middle
+        return self._value(served, high)
 
     def _may_be_better(self, served: Served) -> bool:
         """Whether the least times of a form keep all promises at the rate that it takes to be
