@@ -144,6 +144,18 @@ def question_of(
     return Question(objective, limits_of(limits), power_scope, space=space, sure=sure)
 
 
+def as_priced(question: Question, where: str) -> Question:
+    """The question, of searches that know prices alone; an InputError where it asks about more than
+    those."""
+    asked = next((name for name in question.fields if name in PERCENTILES), None)
+    if asked is not None:
+        raise InputError(
+            f"{asked} is asked of one machine alone, by partition() and fewest_chips(), not of {where};"
+            f" ask for {PERCENTILES[asked].field}"
+        )
+    return question
+
+
 def limits_of(limits: Limits | None) -> tuple[tuple[str, float], ...]:
     """Limits by name, as SI figures; an InputError says of which field one is no figure."""
     read = {

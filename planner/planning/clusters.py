@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 
 from planner.answers.proof import proved
-from planner.answers.question import Limits, question_of
+from planner.answers.question import Limits, as_priced, question_of
 from planner.answers.results import ClusterResult
 from planner.errors import NoPlanFoundError
 from planner.machines.accounts import PowerBasis, alike_pools
@@ -47,7 +47,8 @@ def partition_cluster(
     into one another. InfeasibleError: proved that there is none; NoPlanFoundError: none was found in
     time.
     """
-    question = question_of(minimize, maximize, limits, power_scope, space=space)
+    asked_for = question_of(minimize, maximize, limits, power_scope, space=space)
+    question = as_priced(asked_for, "a cluster")
     cluster = alike_pools(cluster, price_basis=price_basis, power_basis=power_basis)
     candidates = ClusterCandidates(graph, cluster, workload, question)
     return best_of(candidates, time_limit_s=time_limit_s, progress=progress)

@@ -15,7 +15,15 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from planner.answers.proof import StoppedBy, proved
-from planner.answers.question import FIELDS, PRICED, TOTALS, Limits, Question, question_of
+from planner.answers.question import (
+    FIELDS,
+    PRICED,
+    TOTALS,
+    Limits,
+    Question,
+    as_priced,
+    question_of,
+)
 from planner.answers.results import Disaggregation
 from planner.cost.energy import usd_per_million_tokens
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, listed
@@ -94,7 +102,8 @@ def disaggregate(
     are none; NoPlanFoundError: none were found in time.
     """
     started = time.monotonic()
-    question = question_of(minimize, maximize, limits, power_scope, space=space)
+    asked_for = question_of(minimize, maximize, limits, power_scope, space=space)
+    question = as_priced(asked_for, "pools of their own")
     given = (prefill,) if decode is None else (prefill, decode)
     prefill, *others = alike_machines(given, price_basis, power_basis)
     decode = others[0] if others else None

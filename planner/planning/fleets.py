@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from planner.answers.proof import StoppedBy, proved
-from planner.answers.question import Limits, Question, question_of
+from planner.answers.question import Limits, Question, as_priced, question_of
 from planner.answers.results import ClusterResult, Fleet
 from planner.errors import InputError, NoPlanFoundError
 from planner.machines.accounts import PowerBasis, alike_pools
@@ -121,7 +121,8 @@ class _Sharing:
     @property
     def question(self) -> Question:
         """What is asked of every group."""
-        return question_of(None, "tokens_per_s", self.limits, self.power_scope, space=self.space)
+        asked = question_of(None, "tokens_per_s", self.limits, self.power_scope, space=self.space)
+        return as_priced(asked, "a fleet")
 
     @property
     def stopped_by(self) -> StoppedBy:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.answers.proof import TOLERANCE, gap_between
-from planner.answers.question import Limits, question_of
+from planner.answers.question import Limits, as_priced, question_of
 from planner.answers.results import Move, Replanning, Result
 from planner.errors import InputError, NoPlanFoundError
 from planner.machines.topology import Topology
@@ -69,6 +69,7 @@ def replan(
     question = question_of(
         direction.get("minimize"), direction.get("maximize"), kept, scope, space=result.space
     )
+    question = as_priced(question, "what is left of a machine")
     cluster = alone(result.topology, exclude)
     in_order = best_of(
         ClusterCandidates(result.graph, cluster, result.workload, question),

@@ -3,7 +3,7 @@
 import math
 from typing import NamedTuple
 
-from planner.answers.question import FIELDS, SAMPLE_FIELDS
+from planner.answers.question import ASKED, SAMPLE_FIELDS
 from planner.errors import InputError
 from planner.machines.prices import BASIS_WORDS
 from planner.pricing.loads import PERCENTILES, SCATTERED, Load
@@ -93,7 +93,7 @@ def field_text(name: str, value: float | None) -> str:
 
 def limit_text(name: str, value: float) -> str:
     """A limit as a person says it: limit_text("ttft_p99_s", 2.0) is 'ttft_p99_s at most 2 s'."""
-    most = FIELDS[name].best if name in FIELDS else SAMPLE_FIELDS[name].best
+    most = (ASKED | SAMPLE_FIELDS)[name].best
     return f"{name} at {'most' if most == 'least' else 'least'} {field_text(name, value)}"
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import planner as pl
-from planner.answers.question import FIELDS, SAMPLE_FIELDS, question_of
+from planner.answers.question import FIELDS, SAMPLE_FIELDS, as_priced, question_of
 from planner.units import gauge_of, parse_figure
 
 
@@ -96,3 +96,12 @@ def test_every_field_has_a_measure_whose_example_is_one_of_it(name):
 def test_of_a_diffusion_model_requests_and_tokens_are_not_asked(name):
     with pytest.raises(pl.InputError, match=f"^{name} is asked of language models.*samples_per_s"):
         question_of(None, name, None, None, diffusion=True)
+
+
+def test_percentiles_are_refused_where_prices_alone_are_known():
+    asked = question_of(None, None, {"ttft_p99_s": 1.0}, None)
+    with pytest.raises(pl.InputError, match="ttft_p99_s is asked of one machine alone") as caught:
+        as_priced(asked, "a cluster")
+    assert "ask for ttft_s" in str(caught.value)
+    means = question_of(None, None, {"ttft_s": 1.0}, None)
+    assert as_priced(means, "a cluster") is means
