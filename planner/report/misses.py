@@ -15,6 +15,7 @@ QUICK_S = 1.0
 def near_miss_line(miss: NearMiss) -> str:
     """Such as "8.2 % cheaper (2.66 USD) with 2 × (TP4), but tpot_s 34 ms breaks 30 ms by 13 %"."""
     better = "cheaper" if miss.field.startswith("usd") else "better"
+    better = "fewer chips" if miss.field == "chips" else better
     reached = field_text(miss.broken, miss.reached)
     limit = field_text(miss.broken, miss.allowed)
     by = f"{trimmed(100 * miss.beyond_fraction, 2)} %"
