@@ -111,10 +111,18 @@ class EngineProof:
                 if bound >= self.claim:
                     continue
                 if part.single:
-                    reached = min(reached, bound)
+                    reached = min(reached, self._with_any_replicas(bound, part))
                 else:
                     heapq.heappush(todo, (bound, next(numbers), part))
-        return min([reached, *(known for known, _, _ in todo)])
+        left = (self._with_any_replicas(known, span) for known, _, span in todo)
+        return min([reached, *left])
+
+    def _with_any_replicas(self, bound: float, span: Span) -> float:
+        """What is told of a span that is not ruled out with as many replicas as would do: fewer may
+        do too, and one is the least."""
+        if not self.space.counts_replicas or not span.replicas:
+            return bound
+        return bound / span.replicas
 
     def _with_replicas(self, span: Span) -> Span:
         """Where the fewest replicas are wanted, the most that would still be better than the

@@ -110,7 +110,9 @@ class Streams:
     def fitting(self, forms: Sequence[Form]) -> list[Form]:
         """Of forms of one split those with room for a sequence in each micro-batch, ranges up to
         as many as there is room for."""
-        found = []
+        found: list[Form] = []
+        if not forms:
+            return found
         for form, most in zip(forms, self._most(forms).tolist(), strict=True):
             if form.least_in_flight > most:
                 continue

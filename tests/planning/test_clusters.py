@@ -137,7 +137,8 @@ def test_a_cluster_of_one_pool_gives_what_its_topology_gives(shape):
             assert one is None
             continue
         assert one.status == plain.status == "optimal"
-        assert one.objective == pytest.approx(plain.objective, rel=1e-9)
+        # The other may hold fewer chips, and be as good.
+        assert one.objective == pytest.approx(plain.bound, rel=1e-9)
 
 
 def test_three_macs_hold_together_what_none_of_them_holds_alone():

@@ -59,6 +59,7 @@ PRICED_BY = (
     "planning/engine_search.py",
     "planning/polishing.py",
     "planning/promise_search.py",
+    "planning/range_search.py",
     "planning/rate_search.py",
     "planning/partitioning.py",
     "planning/offloading.py",
