@@ -114,7 +114,8 @@ class EngineProof:
                     reached = min(reached, self._with_any_replicas(bound, part))
                 else:
                     heapq.heappush(todo, (bound, next(numbers), part))
-        left = (self._with_any_replicas(known, span) for known, _, span in todo)
+        # With replicas that would do, what is no better than the claim is ruled out with fewer too.
+        left = (self._with_any_replicas(one, span) for one, _, span in todo if one < self.claim)
         return min([reached, *left])
 
     def _with_any_replicas(self, bound: float, span: Span) -> float:
