@@ -19,7 +19,7 @@ from tests.oracle import HIGHER_IS_BETTER
 from tests.stream_oracle import open_stream
 from tests.unsure import keeps, reached, unsure
 
-MACHINES = 100 if os.environ.get("PLANNER_ORACLE") else 24
+MACHINES = 100 if os.environ.get("PLANNER_ORACLE") else 12
 MOST_PLANS = 80
 AS_GOOD = 1.0011
 

@@ -21,7 +21,7 @@ from tests.stream_oracle import (
 )
 
 ALL = bool(os.environ.get("PLANNER_ORACLE"))
-MACHINES = range(len(ENGINES) - 1, len(ENGINES) * (60 if ALL else 14), len(ENGINES))
+MACHINES = range(len(ENGINES) - 1, len(ENGINES) * (60 if ALL else 8), len(ENGINES))
 """Those whose software has no rules."""
 MOST_PLANS = 30
 NAMES = ("ttft_p99_s", "tpot_p99_s", "ttft_p50_s", "tpot_p90_s", "request_p95_s")

@@ -14,7 +14,7 @@ from tests.instances import CONSTANT
 from tests.stream_oracle import open_stream
 
 NO_RULES = len(ENGINES) - 1
-MACHINES = range(NO_RULES, 40 * len(ENGINES), len(ENGINES))
+MACHINES = range(NO_RULES, 20 * len(ENGINES), len(ENGINES))
 """Those whose software has none."""
 
 NO_LESS = ("prompt_s", "first_s", "packed_s", "felt_s", "handed_rounds")
