@@ -141,13 +141,6 @@ class EngineSearch(Course[Plan]):
         is_last = not self.open or self.open[0][0] >= enough
         return "beam" if self.left < enough and is_last else "time"
 
-    def run(self) -> None:
-        """Until the best plan is proved, the clock runs out, or Ctrl-C."""
-        try:
-            self._run()
-        except KeyboardInterrupt:
-            self.interrupted = True
-
     def _run(self) -> None:
         engine = self.candidates.topology.software.engine
         if engine.micro_batches == "any" and not self.candidates.exclude:

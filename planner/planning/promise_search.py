@@ -9,19 +9,18 @@ import heapq
 import itertools
 import math
 import time
-from collections.abc import Callable
 from typing import Any
 
-from planner.answers.proof import StoppedBy
 from planner.answers.question import PER_TOKEN
 from planner.errors import InfeasibleError, InputError
 from planner.plan import Plan
-from planner.planning.search import CLOSE, Best, Course, Progress
+from planner.planning.search import CLOSE, Best
+from planner.planning.stream_search import StreamSearch
 from planner.pricing.loads import PERCENTILES, Load
 from planner.space.candidates import Candidates
-from planner.space.engine_space import EngineSpace, Found, Span
+from planner.space.engine_space import Found, Span
 from planner.space.forms import Form, forms_of, parts
-from planner.space.streams import TOLD, Streams
+from planner.space.streams import TOLD
 
 PARTS = 4
 """Into how many a range of micro-batches is cut."""
@@ -29,38 +28,15 @@ HARDLY = 1e-6
 """Share of what a plan serves that is hardly any: of an open rate of which nothing is asked."""
 
 
-class PromiseSearch(Course[Plan]):
+class PromiseSearch(StreamSearch):
     """The plan with the least percentile, and what is proved about it."""
 
-    candidates: Candidates
-    engine_value = math.inf
-    """Of a wider space alone; see `FreeSearch`."""
-
-    def __init__(
-        self,
-        candidates: Candidates,
-        *,
-        time_limit_s: float | None = None,
-        progress: Callable[[Progress], None] | None = None,
-        enough: float = -math.inf,
-        hopeless: float = math.inf,
-        **_: Any,
-    ) -> None:
-        super().__init__(
-            candidates,
-            time_limit_s=time_limit_s,
-            progress=progress,
-            enough=enough,
-            hopeless=hopeless,
-        )
-        self.space = EngineSpace(candidates)
-        self.streams = Streams(self.space)
+    def __init__(self, candidates: Candidates, **options: Any) -> None:
+        super().__init__(candidates, **options)
         self.asked = PERCENTILES[candidates.question.objective]
         self.open: list[tuple[float, int, Form, Load]] = []
-        self.left = math.inf
-        """Bound of what could not be decided."""
+        """The least first: what it is, a number, and what it is of."""
         self.numbers = itertools.count()
-        self.spread = False
 
     @property
     def bound(self) -> float:
@@ -68,22 +44,6 @@ class PromiseSearch(Course[Plan]):
         if not self.spread:
             return 0.0
         return min([self.goal, self.left, *(one[0] for one in self.open[:1])])
-
-    @property
-    def stopped_by(self) -> StoppedBy:
-        """What ended the search."""
-        if self.interrupted:
-            return "interrupt"
-        if self.bound >= self.goal * CLOSE:
-            return "proof"
-        return "beam" if self.left < self.goal * CLOSE else "time"
-
-    def run(self) -> None:
-        """Until the best plan is proved, the clock runs out, or Ctrl-C."""
-        try:
-            self._run()
-        except KeyboardInterrupt:
-            self.interrupted = True
 
     def _run(self) -> None:
         for forms in forms_of(self.candidates, in_ranges=True):

@@ -13,16 +13,16 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from planner.answers.proof import StoppedBy
 from planner.answers.question import PER_TOKEN, TOTALS
 from planner.errors import InfeasibleError, InputError
 from planner.plan import Plan
-from planner.planning.search import CLOSE, Best, Course, Progress
+from planner.planning.search import CLOSE, Best
+from planner.planning.stream_search import StreamSearch
 from planner.pricing.loads import Load
 from planner.space.candidates import Candidates
-from planner.space.engine_space import EngineSpace, Found, Span
+from planner.space.engine_space import Found, Span
 from planner.space.forms import Form, forms_of
-from planner.space.streams import TOLD, Streams
+from planner.space.streams import TOLD
 
 MOST_CUTS = 40
 """Of a form, that are told apart at most."""
@@ -52,40 +52,15 @@ class Served(NamedTuple):
     """Canonical value that none of its plans is below."""
 
 
-class RateSearch(Course[Plan]):
+class RateSearch(StreamSearch):
     """The best plan and its rate, and what is proved about it."""
 
-    candidates: Candidates
-    engine_value = math.inf
-    """Of a wider space alone; see `FreeSearch`."""
-
-    def __init__(
-        self,
-        candidates: Candidates,
-        *,
-        time_limit_s: float | None = None,
-        progress: Callable[[Progress], None] | None = None,
-        enough: float = -math.inf,
-        hopeless: float = math.inf,
-        **_: Any,
-    ) -> None:
-        super().__init__(
-            candidates,
-            time_limit_s=time_limit_s,
-            progress=progress,
-            enough=enough,
-            hopeless=hopeless,
-        )
-        self.space = EngineSpace(candidates)
-        self.streams = Streams(self.space)
+    def __init__(self, candidates: Candidates, **options: Any) -> None:
+        super().__init__(candidates, **options)
         self.open: list[Served] = []
         """The next to be looked at last."""
-        self.left = math.inf
-        """Bound of what could not be decided."""
         self.opening = math.inf
         """Bound of the form that is just being looked at."""
-        self.spread = False
-        """Whether all forms are in `open`."""
 
     @property
     def bound(self) -> float:
@@ -93,22 +68,6 @@ class RateSearch(Course[Plan]):
         if not self.spread:
             return 0.0
         return min([self.goal, self.opening, self.left, *(one.bound for one in self.open)])
-
-    @property
-    def stopped_by(self) -> StoppedBy:
-        """What ended the search."""
-        if self.interrupted:
-            return "interrupt"
-        if self.bound >= self.goal * CLOSE:
-            return "proof"
-        return "beam" if self.left < self.goal * CLOSE else "time"
-
-    def run(self) -> None:
-        """Until the best plan is proved, the clock runs out, or Ctrl-C."""
-        try:
-            self._run()
-        except KeyboardInterrupt:
-            self.interrupted = True
 
     def _run(self) -> None:
         for forms in forms_of(self.candidates):

@@ -273,12 +273,9 @@ class RowSearch(Course[Plan]):
 
     def run(self) -> None:
         """Until the best plan is proved, the clock runs out, or Ctrl-C."""
-        try:
-            self._run()
-        except KeyboardInterrupt:
-            self.interrupted = True
-            if self.hunt is not None and self.best.plan is None:
-                self.best = self.hunt.best
+        super().run()
+        if self.interrupted and self.hunt is not None and self.best.plan is None:
+            self.best = self.hunt.best
 
     def _run(self) -> None:
         blocks = []

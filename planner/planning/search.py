@@ -269,6 +269,16 @@ class Course(Generic[N]):
         """Proved: no plan has a lower canonical value."""
         raise NotImplementedError
 
+    def run(self) -> None:
+        """Until the best plan is proved, the clock runs out, or Ctrl-C."""
+        try:
+            self._run()
+        except KeyboardInterrupt:
+            self.interrupted = True
+
+    def _run(self) -> None:
+        raise NotImplementedError
+
     def tell(self, left: int) -> None:
         """Say how far the search has come, one more box done and so many left."""
         self.done += 1
@@ -339,10 +349,7 @@ class BoxSearch(Course[N], Generic[B, P, R, N]):
 
     def run(self) -> None:
         """Until the best plan is proved, the clock runs out, or Ctrl-C."""
-        try:
-            self._run()
-        except KeyboardInterrupt:
-            self.interrupted = True
+        super().run()
         if not self.bounds_rest:
             return
         self.open = [

@@ -1,0 +1,52 @@
+"""What every search over plans under a Poisson stream of requests keeps: its forms and the least
+that their times can be, the bound of what it could not decide, and what ended it."""
+
+import math
+from collections.abc import Callable
+
+from planner.answers.proof import StoppedBy
+from planner.plan import Plan
+from planner.planning.search import CLOSE, Course, Progress
+from planner.space.candidates import Candidates
+from planner.space.engine_space import EngineSpace
+from planner.space.streams import Streams
+
+
+class StreamSearch(Course[Plan]):
+    """A search over forms of plans, each bounded by the least that its times can be."""
+
+    candidates: Candidates
+    engine_value = math.inf
+    """Of a wider space alone; see `FreeSearch`."""
+
+    def __init__(
+        self,
+        candidates: Candidates,
+        *,
+        time_limit_s: float | None = None,
+        progress: Callable[[Progress], None] | None = None,
+        enough: float = -math.inf,
+        hopeless: float = math.inf,
+    ) -> None:
+        super().__init__(
+            candidates,
+            time_limit_s=time_limit_s,
+            progress=progress,
+            enough=enough,
+            hopeless=hopeless,
+        )
+        self.space = EngineSpace(candidates)
+        self.streams = Streams(self.space)
+        self.left = math.inf
+        """Bound of what could not be decided."""
+        self.spread = False
+        """Whether all forms are among those that are open."""
+
+    @property
+    def stopped_by(self) -> StoppedBy:
+        """What ended the search."""
+        if self.interrupted:
+            return "interrupt"
+        if self.bound >= self.goal * CLOSE:
+            return "proof"
+        return "beam" if self.left < self.goal * CLOSE else "time"
