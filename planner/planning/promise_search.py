@@ -22,8 +22,6 @@ from planner.space.engine_space import Found, Span
 from planner.space.forms import Form, forms_of, parts
 from planner.space.streams import TOLD
 
-PARTS = 4
-"""Into how many a range of micro-batches is cut."""
 HARDLY = 1e-6
 """Share of what a plan serves that is hardly any: of an open rate of which nothing is asked."""
 
@@ -55,16 +53,12 @@ class PromiseSearch(StreamSearch):
                 break
             if form.is_range:
                 # Its bound is no more than those of its parts.
-                self._add(parts(form, PARTS), bound)
+                self._add(parts(form), bound)
             else:
                 self._look_at(form, load, bound)
-            self._close(form)
+            # Nothing that was added is below it, or came before it.
+            heapq.heappop(self.open)
             self.tell(len(self.open))
-
-    def _close(self, form: Form) -> None:
-        """Forms that were looked at, or cut up, are no longer open."""
-        self.open = [one for one in self.open if one[2] is not form]
-        heapq.heapify(self.open)
 
     def _add(self, forms: list[Form], bound: float) -> None:
         """Put forms of one split, none of them below a bound, among those that are open."""

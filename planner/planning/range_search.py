@@ -17,14 +17,9 @@ from typing import Any, Literal
 from planner.errors import InfeasibleError, InputError
 from planner.planning.rate_search import RateSearch, Served
 from planner.planning.search import CLOSE, Best
-from planner.pricing.loads import Load
 from planner.space.candidates import Candidates
 from planner.space.forms import Form, forms_of, parts
 
-PARTS = 4
-"""Into how many a range is cut."""
-STEPS = 8
-"""Halvings that tell how much a range is worth at most."""
 MOST_TRIED = 8
 """Forms of which all cuts are told apart, at most."""
 Known = Literal["room", "promises", "cuts"]
@@ -93,7 +88,7 @@ class RangeSearch(RateSearch):
         elif served.form.is_range:
             if served.bound < self.goal * FAR:
                 self._guess(served)
-            for part in self._served(parts(served.form, PARTS)):
+            for part in self._served(parts(served.form)):
                 # What holds of a range holds of its parts.
                 self._push(part._replace(bound=max(part.bound, served.bound)), "room")
         elif known == "promises":
@@ -107,19 +102,6 @@ class RangeSearch(RateSearch):
     def _try_all_cuts(self, served: Served) -> None:
         """That takes long: later, where no other form is worth more."""
         self._push(served, "cuts")
-
-    def _least_value(self, served: Served, load: Load) -> float:
-        """By a few halvings: no more than it is."""
-        low, high = self._rate_for(served, self.goal), load.most_requests_per_s
-        if low >= high or (low and not self._keeps_at_least(served, low, load)):
-            return math.inf
-        for _ in range(STEPS):
-            middle = (low + high) / 2
-            if self._keeps_at_least(served, middle, load):
-                low = middle
-            else:
-                high = middle
-        return self._value(served, high)
 
     def _guess(self, served: Served) -> None:
         """A plan of a range, so that few others need a look: with a micro-batch for each stage, or

@@ -16,8 +16,6 @@ from planner.space.engine_space import EngineSpace, Figures
 from planner.space.forms import Form, forms_of, parts
 from planner.space.streams import Streams
 
-PARTS = 4
-"""Into how many a range of micro-batches is cut."""
 CLOSE = 1e-6
 """Relative: rates closer than this are one."""
 
@@ -50,7 +48,7 @@ class RateProof:
                     continue
                 bound = self._bound(form, load)
                 if bound < self.claim and form.is_range:
-                    todo.append(parts(form, PARTS))
+                    todo.append(parts(form))
                 else:
                     reached = min(reached, bound)
         return reached

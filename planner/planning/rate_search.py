@@ -27,7 +27,7 @@ from planner.space.streams import TOLD
 MOST_CUTS = 40
 """Of a form, that are told apart at most."""
 STEPS = 10
-"""Halvings that tell what one of them is worth, about."""
+"""Halvings that tell what a form is worth at most, about."""
 HALVINGS = 60
 """Of a range of rates, at most."""
 SETTLED = 1e-9
@@ -158,11 +158,10 @@ class RateSearch(StreamSearch):
     def _least_value(self, served: Served, load: Load) -> float:
         """Canonical value of a form with a load, no more than that; infinite where it is no better
         than the best plan."""
-        # Most cuts are not, which one rate tells.
-        needed = self._rate_for(served, self.goal)
-        if needed and not self._keeps_at_least(served, needed, load):
+        low, high = self._rate_for(served, self.goal), load.most_requests_per_s
+        # Most are not, which one rate tells.
+        if low >= high or (low and not self._keeps_at_least(served, low, load)):
             return math.inf
-        low, high = needed, load.most_requests_per_s
         for _ in range(STEPS):
             middle = (low + high) / 2
             if self._keeps_at_least(served, middle, load):

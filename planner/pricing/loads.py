@@ -180,9 +180,6 @@ class Load(Record):
     def _cycle_s(self, among: Floats) -> Floats:
         return np.interp(among, self.sequences, self.cycles_s)
 
-    def _tpot_s(self, among: Floats) -> Floats:
-        return np.interp(among, self.sequences, self.tpots_s)
-
     @cached_property
     def _stays_s(self) -> Floats:
         """That one is in an engine's way among 1, 2, …, most, shape (most,): its own prompt, and

@@ -81,14 +81,6 @@ def most_requests_per_s(deployment: Deployment) -> float:
     return deployment.plan.replicas * _most_served_per_s(_timing(deployment, most), most)
 
 
-def most_in_rounds_per_s(deployment: Deployment) -> float:
-    """What each replica serves with as many sequences in flight as fit in equal micro-batches; 0
-    where there is not one in each."""
-    each = deployment.plan.micro_batches
-    most = deployment.most_sequences // each * each
-    return _most_served_per_s(_timing(deployment, most), most) if most else 0.0
-
-
 def _most_served_per_s(timing: Timing, sequences: int) -> float:
     """By one replica with so many in flight: in a prefill pool a prompt after the other, in a
     decode pool no prompts."""

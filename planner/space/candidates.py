@@ -46,7 +46,6 @@ from planner.pricing.queueing import (
     FULL,
     busy_sequences,
     load_of,
-    most_in_rounds_per_s,
     most_requests_per_s,
 )
 from planner.pricing.schedule import Schedule, schedule_of
@@ -496,10 +495,6 @@ class Candidates:
         """In flight in each replica of a plan at a rate; infinite where it serves less."""
         served = self.served.under(self.workload.replace(requests_per_s=requests_per_s))
         return busy_sequences(Deployment(plan, [served] * len(plan.stages))) or math.inf
-
-    def most_in_rounds_per_s(self, plan: Plan) -> float:
-        """What each replica of one of the plans serves in equal micro-batches."""
-        return most_in_rounds_per_s(self._deployed(plan))
 
     def keeps_limits(self, plan: Plan, requests_per_s: float, fields: Collection[str]) -> bool:
         """Whether a plan keeps the limits on some fields at a rate, and its engine as many

@@ -44,8 +44,6 @@ ValueOfAll = Callable[..., Floats]
 """Of peaks, shape (peaks, *cuts), and of what links take beyond the least, shape (sums, *cuts)."""
 PARTS = 8
 """Into how many a box is cut at most."""
-RANGE_PARTS = 4
-"""The same of a range of micro-batches."""
 RANGED = (
     *PERCENTILES,
     "ttft_s",
@@ -319,7 +317,7 @@ class EngineSpace:
     def parts(self, span: Span) -> list[Span]:
         """A span cut into smaller ones: first where it is of several numbers of micro-batches."""
         if span.form.is_range:
-            return [span._replace(form=form) for form in parts(span.form, RANGE_PARTS)]
+            return [span._replace(form=form) for form in parts(span.form)]
         count = min(PARTS, span.last - span.first + 1)
         ends = np.linspace(span.first, span.last + 1, count + 1).astype(int).tolist()
         return [span._replace(first=a, last=b - 1) for a, b in itertools.pairwise(ends)]

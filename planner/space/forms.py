@@ -21,6 +21,9 @@ from planner.space.arrangements import Arrangement, Blocks, arranged
 from planner.space.candidates import Candidates, most_in_flight
 from planner.space.layout import starts_of
 
+PARTS = 4
+"""Into how many a range of micro-batches is cut."""
+
 
 @dataclass(frozen=True, slots=True)
 class Form:
@@ -135,7 +138,7 @@ def _all_forms(candidates: Candidates, in_ranges: bool) -> Iterator[list[Form]]:
         yield [one for form in found for one in _in_flight(candidates, form, in_ranges)]
 
 
-def parts(form: Form, count: int) -> list[Form]:
+def parts(form: Form, count: int = PARTS) -> list[Form]:
     """A range of micro-batches in up to so many smaller ones, whose ends are about as many times
     apart each."""
     low, high = form.fewest, form.in_flight
