@@ -174,7 +174,9 @@ class Meter:
     def moments(self, split: Split, batch: Batch, *, relaxed: bool = False) -> Moments:
         """What the steps of some batches take; `relaxed` shares out sequences in fractions, so
         that times for one sequence only shrink as more are in flight."""
-        whole = not relaxed or split.attention == 1
+        sizes = np.asarray(batch.micro_sequences)
+        # Where each rank has whole sequences anyway, prices of both kinds are one.
+        whole = not relaxed or (split.attention == 1 and bool((sizes == np.rint(sizes)).all()))
         shape = np.shape(batch.sequences)
         keys = self._keys(batch, relaxed)
         distinct = list(dict.fromkeys(keys))

@@ -1,9 +1,11 @@
 """What is said of a range of micro-batches holds of every number in it."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
+import planner as pl
 from planner.answers.question import question_of
 from planner.space.candidates import Candidates
 from planner.space.engine_space import EngineSpace
@@ -72,3 +74,32 @@ def check_no_worse(load, single):
         pairs = zip(getattr(load, name), getattr(single, name), strict=False)
         for least, exact in pairs:
             assert least <= exact * (1 + 1e-12)
+
+
+def test_of_short_prompts_too_a_range_is_no_worse_than_any_number_in_it():
+    # Of such, what is computed for a micro-batch takes room from its sequences, and steps of a
+    # sequence more are not small.
+    machine = pl.load_topology("groq-lpu-dragonfly", chips=64)
+    question = question_of(None, "tokens_per_s", {"tpot_p99_s": 1.0}, None)
+    model = pl.load_model("llama-3.1-8b", weight_dtype="fp8")
+    candidates = Candidates(model, machine, open_stream(2, 64), question)
+    streams = Streams(EngineSpace(candidates))
+    every = [form for forms in forms_of(candidates, in_ranges=True) for form in forms]
+    (form,) = (one for one in every if (one.split.tensor, one.stages) == (4, 12))
+    numbers = range(form.fewest, form.in_flight + 1)
+    singles = streams.loads([replace(form, fewest=0, in_flight=number) for number in numbers])
+    ranges = [part for part in ranges_of(form) if part.is_range]
+    for part, load in zip(ranges, streams.loads(ranges), strict=True):
+        for single in singles[part.fewest - form.fewest : part.in_flight - form.fewest + 1]:
+            check_no_worse(load, single)
+            check_later_tokens(streams, part, load, single)
+
+
+def check_later_tokens(streams, form, load, single):
+    """Of as few places as serve a rate."""
+    for share in (0.9, 0.9999):
+        busy = single.at(share * single.most_requests_per_s)
+        served = streams.with_fewest_places(form, load.at(busy.requests_per_s))
+        assert served.most <= single.most
+        later = served.percentile("tpot_s", 0.99)
+        assert later <= busy.percentile("tpot_s", 0.99) * (1 + 1e-9)
