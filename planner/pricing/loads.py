@@ -12,6 +12,7 @@ Every figure here only grows with the rate and with every time that a `Load` is 
 worked out from the least of each bounds all plans that have no less.
 """
 
+import bisect
 import math
 from collections.abc import Callable
 from functools import cached_property
@@ -131,9 +132,11 @@ class Load(Record):
             longer["full_cycle_s"] = factor * self.full_cycle_s
         return self.replace(**longer)
 
-    def with_places(self, most: int) -> Self:
-        """The same replica with fewer places."""
-        return self.replace(most=most, full_cycle_s=None)
+    def with_places(self, most: int, *, at_best: bool = False) -> Self:
+        """The same replica with fewer places; `at_best`: that serves as if all stayed only as long
+        as the next fewer do of which that is known."""
+        known = bisect.bisect_right(self.sequences, most) - 1
+        return self.replace(most=most, full_cycle_s=self.cycles_s[known] if at_best else None)
 
     # ── Asked about ──────────────────────────────────────────────────────────────────────────
 

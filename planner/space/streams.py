@@ -362,13 +362,15 @@ class Streams:
         """A load with as few places as any number of micro-batches in a range leaves, and as serve
         its rate."""
         low, high = self._fewest_places.get(form, load.most) - 1, load.most
+        served = load
         while high - low > 1:
             middle = (low + high) // 2
-            if load.replace(most=middle).load_fraction < 1.0 - 1e-9:
-                high = middle
+            fewer = load.with_places(middle, at_best=True)
+            if fewer.load_fraction < 1.0 - 1e-9:
+                high, served = middle, fewer
             else:
                 low = middle
-        return load.replace(most=high)
+        return served
 
     @staticmethod
     def with_fewer_places(load: Load) -> Iterator[Load]:

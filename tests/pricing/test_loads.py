@@ -266,3 +266,19 @@ def test_more_work_in_packed_passes_than_there_is_time_has_no_percentile():
     full = loaded(packed_s=10.5, ranks=2)
     assert full.percentile("ttft_s", 0.5) == math.inf
     assert full.late_fraction("ttft_s", 1e9) == 1.0
+
+
+def test_with_fewer_places_a_replica_serves_what_its_sequences_leave_it_time_for():
+    wide = loaded(
+        most=8,
+        sequences=(1, 4, 8),
+        rounds_s=(0.05,) * 3,
+        tpots_s=(0.05, 0.06, 0.08),
+        cycles_s=(1.0, 2.0, 6.0),
+        full_cycle_s=5.0,
+    )
+    assert wide.most_requests_per_s == 8 / 5.0
+    # Among 6 a sequence stays for 4 s, half way from 2 to 6, and for no less than among 4.
+    assert wide.with_places(6).most_requests_per_s == 6 / 4.0
+    assert wide.with_places(6, at_best=True).most_requests_per_s == 6 / 2.0
+    assert wide.with_places(4, at_best=True).most_requests_per_s == 4 / 2.0
