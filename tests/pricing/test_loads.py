@@ -271,6 +271,7 @@ def test_more_work_in_packed_passes_than_there_is_time_has_no_percentile():
 def test_with_fewer_places_a_replica_serves_what_its_sequences_leave_it_time_for():
     wide = loaded(
         most=8,
+        prompt_s=0.1,
         sequences=(1, 4, 8),
         rounds_s=(0.05,) * 3,
         tpots_s=(0.05, 0.06, 0.08),

@@ -68,6 +68,7 @@ PRICED_BY = (
     "planning/remedies.py",
     "planning/search.py",
     "planning/seating.py",
+    "planning/stream_search.py",
     "studies/sweeps/cells.py",
 )
 """Modules and rooms of the package on which a row depends beside its question. Names and files
