@@ -2,7 +2,8 @@
 
 Bits include the scales that a block format carries: NVFP4 has an 8-bit scale for 16 values [1],
 MXFP4 one for 32 [2], llama.cpp's Q4_0 and Q8_0 a 16-bit one for 32, Q4_K_M mixes 4- and 6-bit
-blocks [3]; INT4 as GPTQ and AWQ ship it has a 16-bit scale and zero for 128.
+blocks [3], as the names of its other formats say; INT4 as GPTQ and AWQ ship it has a 16-bit scale
+and zero for 128. Checkpoints with other groups state their own bits (see `Stored`).
 
 [1] NVIDIA, "Introducing NVFP4", 2025.
 [2] OCP Microscaling Formats (MX) v1.0, 2023.
@@ -27,6 +28,22 @@ Dtype = Literal[
     "int4",
     "q4_k_m",
     "q4_0",
+    "int2",
+    "int3",
+    "int5",
+    "int6",
+    "iq1",
+    "iq2",
+    "iq3",
+    "iq4",
+    "q2_k",
+    "q3_k",
+    "q4_1",
+    "q4_k",
+    "q5_0",
+    "q5_1",
+    "q5_k",
+    "q6_k",
 ]
 
 Zeros = Literal["2:4", "unstructured"]
@@ -47,6 +64,22 @@ BITS: dict[str, float] = {
     "int4": 4.25,
     "q4_k_m": 4.83,
     "q4_0": 4.5,
+    "int2": 2.25,
+    "int3": 3.25,
+    "int5": 5.25,
+    "int6": 6.25,
+    "iq1": 1.5625,
+    "iq2": 2.3125,
+    "iq3": 3.4375,
+    "iq4": 4.25,
+    "q2_k": 2.625,
+    "q3_k": 3.4375,
+    "q4_1": 5.0,
+    "q4_k": 4.5,
+    "q5_0": 5.5,
+    "q5_1": 6.0,
+    "q5_k": 5.5,
+    "q6_k": 6.5625,
 }
 
 # In which formats a chip may multiply values of this one, best first: without the peak of one it
@@ -66,6 +99,24 @@ MULTIPLIED_IN: dict[str, tuple[str, ...]] = {
     "int4": ("bf16", "fp16", "fp32"),
     "q4_k_m": ("fp16", "bf16", "fp32"),
     "q4_0": ("fp16", "bf16", "fp32"),
+    **dict.fromkeys(("int2", "int3", "int5", "int6"), ("bf16", "fp16", "fp32")),
+    **dict.fromkeys(
+        (
+            "iq1",
+            "iq2",
+            "iq3",
+            "iq4",
+            "q2_k",
+            "q3_k",
+            "q4_1",
+            "q4_k",
+            "q5_0",
+            "q5_1",
+            "q5_k",
+            "q6_k",
+        ),
+        ("fp16", "bf16", "fp32"),
+    ),
 }
 
 # What the activations are multiplied in where nobody says otherwise: recipes that quantise both
@@ -107,13 +158,16 @@ def dispatched_bytes_of(compute_dtype: str) -> float:
     return min(stream_bytes_of(compute_dtype), narrow + scales)
 
 
-def stored_bytes_of(dtype: str, density: float = 1.0, pattern: str = "") -> float:
-    """Bytes that a weight takes on average in a matrix of which pruning has left `density`.
+def stored_bytes_of(
+    dtype: str, density: float = 1.0, pattern: str = "", bits: float = 0.0
+) -> float:
+    """Bytes that a weight takes on average in a matrix of which pruning has left `density`; `bits`
+    of a weight where the checkpoint's differ from the format's usual ones, 0: they do not.
 
     2:4 stores what is left and 2 bits for its place; zeros anywhere, a byte for each that is left
     or a map of one bit for each weight, whichever is less, and never more than the dense matrix.
     """
-    dense = bytes_of(dtype)
+    dense = bits / 8 if bits else bytes_of(dtype)
     if not pattern:
         return dense
     places = density * 2 / 8 if pattern == "2:4" else min(density, 1 / 8)

@@ -1,0 +1,62 @@
+"""How a checkpoint stores its weights, module by module: most in one format, some as they were."""
+
+from typing import Annotated, Protocol
+
+from pydantic import Field
+
+from planner.models.dtypes import ACTIVATIONS_OF, BITS, NATIVE, Dtype
+from planner.records import Record
+
+
+class Stored(Record):
+    """The format of one module's weights."""
+
+    dtype: Dtype
+    stated_bits_per_weight: Annotated[float, Field(ge=0, le=64)] = 0.0
+    """Of a weight, its share of scales and zero points included; 0: what the format usually has."""
+    activation_dtype: Dtype | None = None
+    """What it is multiplied in; None: as recipes with such weights do."""
+
+    @property
+    def bits_per_weight(self) -> float:
+        return self.stated_bits_per_weight or BITS[self.dtype]
+
+    @property
+    def compute_dtype(self) -> Dtype:
+        return self.activation_dtype or ACTIVATIONS_OF.get(self.dtype, "bf16")
+
+    @property
+    def multiplied(self) -> dict[str, object]:
+        """Of an operator with these weights: what it is multiplied in, and whether the machine may
+        do it in the weights' own format instead."""
+        natively = self.activation_dtype is None and self.dtype in NATIVE
+        return {"compute_dtype": self.compute_dtype, "natively": natively}
+
+
+PLAIN = Stored(dtype="bf16")
+"""Weights that nobody has quantised."""
+
+
+class Storage(Protocol):
+    """What is known of how the modules of a checkpoint are stored.
+
+    Modules have one spelling whatever the family: `embed_tokens`, `lm_head`, and below
+    `layers.N.`: `self_attn.q_proj` (k_proj, v_proj, o_proj, q_a_proj, q_b_proj,
+    kv_a_proj_with_mqa, kv_b_proj), `linear_attn.in_proj` and `out_proj`, `mlp.gate_proj` (up_proj,
+    down_proj), `mlp.gate` (the router), `mlp.experts.gate_proj` (up_proj, down_proj: of all
+    experts), `mlp.shared_experts.gate_proj` (up_proj, down_proj).
+    """
+
+    @property
+    def weight_dtype(self) -> Dtype:
+        """Of most of the weights."""
+        ...
+
+    @property
+    def weight_block(self) -> int | None:
+        """Neighbours that share one scale, where most weights are stored in square blocks."""
+        ...
+
+    def of(self, module: str) -> Stored:
+        """How the module of that name is stored."""
+        ...
