@@ -16,12 +16,13 @@ from planner.machines.cluster import Cluster
 from planner.machines.prices import Economics
 from planner.machines.software import Software
 from planner.machines.topology import Figure, Topology
-from planner.models.decoder import DecoderShape, Formats, decoder_graph
+from planner.models.decoder import DecoderShape, decoder_graph
 from planner.models.diffusion import DiffusionShape, picture_of
 from planner.models.diffusion_layers import diffusion_graph
 from planner.models.encoder import EncoderShape, encoder_graph
 from planner.models.graph import ModelGraph
 from planner.models.pruning import pruned
+from planner.models.storage import Formats
 from planner.readers.cluster_file import cluster_from
 from planner.readers.files import read_text, read_toml
 from planner.readers.huggingface import read_config

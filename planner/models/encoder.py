@@ -10,7 +10,6 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from planner.errors import InputError
-from planner.models.decoder import Formats
 from planner.models.graph import Layer, ModelGraph, chain_edges
 from planner.models.operators import (
     Embedding,
@@ -20,6 +19,7 @@ from planner.models.operators import (
     Width,
     plain_attention,
 )
+from planner.models.storage import Formats
 from planner.records import Record
 
 

@@ -22,6 +22,8 @@ Width = Annotated[int, Field(ge=1, le=100_000_000)]
 
 Density = Annotated[float, Field(gt=0, le=1)]
 
+Bits = Annotated[float, Field(ge=0, le=64)]
+
 Factor = Annotated[float, Field(gt=0, le=1e9)]
 """Tokens that an operator works on for each token of the step: below 1 for a text beside a
 picture, or a coarse level."""
@@ -64,15 +66,31 @@ class MatMul(Record):
     natively: bool = False
     """Whether `compute_dtype` is just what is multiplied in where chip and stack cannot take the
     weights as they are stored: nobody said otherwise, and the machine decides."""
+    bits_per_weight: Bits = 0.0
+    """As the checkpoint stores them, scales included; 0: as the format usually has them."""
+    biased: Annotated[int, Field(ge=0)] = 0
+    """Outputs to which a bias is added; kept at 16 bit."""
 
     @property
     def parameters(self) -> float:
-        """Those of the dense matrix, pruned or not."""
-        return 0.0 if self.tied_to else float(self.inputs) * self.outputs * self.positions
+        """Those of the dense matrix, pruned or not, and its biases."""
+        if self.tied_to:
+            return 0.0
+        return float(self.inputs) * self.outputs * self.positions + self.biased
 
     @property
     def weight_bytes(self) -> float:
-        return self.parameters * stored_bytes_of(self.weight_dtype, self.density, self.pattern)
+        weights = self.parameters - self.biased if not self.tied_to else 0.0
+        return weights * self._stored_bytes + self._bias_bytes
+
+    @property
+    def _stored_bytes(self) -> float:
+        """Of a weight. [B]"""
+        return stored_bytes_of(self.weight_dtype, self.density, self.pattern, self.bits_per_weight)
+
+    @property
+    def _bias_bytes(self) -> float:
+        return 0.0 if self.tied_to else 2.0 * self.biased
 
     def demand(self, tensor_parallel: int = 1, expert_parallel: int = 1) -> Demand:
         ways = 1 if self.split == "none" else min(tensor_parallel, self.most_ways)
@@ -81,7 +99,9 @@ class MatMul(Record):
 
         weights = inputs * outputs * self.positions
         flop = 2.0 * weights
-        stored = weights * stored_bytes_of(self.weight_dtype, self.density, self.pattern)
+        stored = weights * self._stored_bytes
+        if self.biased:
+            stored += self._bias_bytes * (outputs / self.outputs)
         stream = stream_bytes_of(self.compute_dtype)
         whole_output = self.outputs * stream
 
@@ -115,17 +135,27 @@ class Attention(Record):
     kv_heads: Width
     key_width: Width
     """Of one head."""
-    value_width: Width
-    """Of one head."""
+    value_width: Annotated[int, Field(ge=0, le=100_000_000)]
+    """Of one head; 0: it only scores, as an indexer does."""
     cached_width: Width
     """Values cached for one token and one key-value head: key and value, or one latent vector."""
     decode_key_width: Width
     """As `key_width`, where decode works on the cached latent vector itself."""
-    decode_value_width: Width
+    decode_value_width: Annotated[int, Field(ge=0, le=100_000_000)]
     kv_dtype: Dtype
     compute_dtype: Dtype
     window_tokens: Annotated[int, Field(ge=0)] = 0
     """The sliding window; 0 sees everything."""
+    chosen_tokens: Annotated[int, Field(ge=0)] = 0
+    """Of what is cached, how many entries an indexer chooses for a token, which sees no others;
+    all are kept. 0: nothing is chosen."""
+    tokens_per_entry: Width = 1
+    """Neighbouring tokens that a compressed cache keeps as one entry."""
+    borrowed: bool = False
+    """Whether it reads the cache of an earlier layer, and keeps none of its own."""
+    shared_out: bool = True
+    """Whether its heads are shared out over a tensor-parallel group; an indexer runs whole on
+    every chip."""
     causal: bool = True
     """Whether a token sees just those before it; else its whole sequence, twice as much on
     average."""
@@ -148,15 +178,16 @@ class Attention(Record):
         return 0.0
 
     def demand(self, tensor_parallel: int = 1, expert_parallel: int = 1) -> Demand:
-        heads = self.heads / tensor_parallel
+        ways = tensor_parallel if self.shared_out else 1
+        heads = self.heads / ways
         # A group of more chips than key-value heads repeats them: none has less than one whole.
-        kv_heads = max(1.0, self.kv_heads / tensor_parallel)
+        kv_heads = max(1.0, self.kv_heads / ways)
         stream = stream_bytes_of(self.compute_dtype)
 
         queried = heads * (self.key_width + self.value_width)
         decode_queried = heads * (self.decode_key_width + self.decode_value_width)
         cached = kv_heads * self.cached_width
-        seen = self._seen_contexts
+        seen = self._seen_contexts / self.tokens_per_entry
 
         # Keys from a cache, or of a text, are not among what comes in with the token.
         of_text = self.fixed_tokens > 0 and not self.linear
@@ -164,17 +195,35 @@ class Attention(Record):
         if not self.cached and not of_text:
             comes_in += cached
 
+        # What a token sees of its context: a window is all that is kept, a choice leaves the rest.
+        kept = float(self.window_tokens or UNLIMITED_TOKENS)
+        chosen = float(self.chosen_tokens * self.tokens_per_entry or UNLIMITED_TOKENS)
+        entry_bytes = cached * bytes_of(self.kv_dtype)
+        cache = entry_bytes / self.tokens_per_entry if self._has_cache else 0.0
+        # A text is kept as a state is: once for a sequence, however long.
+        text = entry_bytes * self.fixed_tokens if of_text and self.cached else 0.0
+
         return Demand(
             flop_per_token=2.0 * queried * self.fixed_tokens,
             flop_per_token_context=2.0 * queried * seen,
-            decode_flop_per_token_context=2.0 * decode_queried * min(1.0, seen),
+            decode_flop_per_token_context=2.0
+            * decode_queried
+            * min(1.0 / self.tokens_per_entry, seen),
             read_bytes_per_token=comes_in * stream,
             written_bytes_per_token=heads * self.value_width * stream,
-            kv_bytes_per_token=cached * bytes_of(self.kv_dtype) if self.cached else 0.0,
-            window_tokens=float(self.window_tokens or UNLIMITED_TOKENS),
+            kv_bytes_per_token=0.0 if self.borrowed else cache,
+            borrowed_bytes_per_token=cache if self.borrowed else 0.0,
+            state_bytes_per_sequence=text,
+            window_tokens=min(kept, chosen),
+            kept_tokens=kept,
             shuffled_bytes_per_token=0.0 if of_text else (queried + cached) * stream,
             activation_bytes_per_token=queried * stream,
         ).for_tokens(self.tokens_factor)
+
+    @property
+    def _has_cache(self) -> bool:
+        """Whether its keys grow with the sequence."""
+        return self.cached and not self.fixed_tokens
 
     @property
     def _seen_contexts(self) -> float:
@@ -223,13 +272,15 @@ class Recurrent(Record):
     key_heads: Width
     """Keys and queries (in a state space: input and output maps), shared by the heads of a
     group."""
-    key_width: Width
-    """Of one head: rows of its state."""
+    key_width: Annotated[int, Field(ge=0, le=100_000_000)]
+    """Of one head: rows of its state; 0: no state, a short convolution alone."""
     value_width: Width
     """Of one head: columns of its state."""
     convolved_tokens: Width = 1
     """Over which a short convolution runs before the recurrence; it remembers all of them but
     the last."""
+    convolves_keys: bool = True
+    """Whether keys and queries go through it too, or the values alone."""
     flop_per_value: Annotated[float, Field(ge=0)] = 5.0
     """For each value of the state and each token."""
     state_dtype: Dtype = "fp32"
@@ -238,7 +289,10 @@ class Recurrent(Record):
     @property
     def convolved_width(self) -> int:
         """Values of a token that go through the convolution: queries, keys, values."""
-        return 2 * self.key_heads * self.key_width + self.heads * self.value_width
+        values = self.heads * self.value_width
+        if not self.convolves_keys:
+            return values
+        return 2 * self.key_heads * self.key_width + values
 
     @property
     def parameters(self) -> float:
@@ -258,11 +312,12 @@ class Recurrent(Record):
 
         values = heads * self.key_width * self.value_width
         width = 2 * key_heads * self.key_width + heads * self.value_width
-        remembered = (self.convolved_tokens - 1) * width * stream
+        convolved = width if self.convolves_keys else heads * self.value_width
+        remembered = (self.convolved_tokens - 1) * convolved * stream
         moved = (width + heads * self.value_width) * stream
 
         # One multiplication and one addition for each weight, which takes two bytes: the same 2.
-        convolution = 2.0 * self.convolved_tokens * width
+        convolution = 2.0 * self.convolved_tokens * convolved
         convolves = self.convolved_tokens > 1
 
         return Demand(
@@ -300,6 +355,10 @@ class Experts(Record):
     groups_active: Width = 1
     natively: bool = False
     """As of a matmul."""
+    bits_per_weight: Bits = 0.0
+    """As of a matmul."""
+    biased: bool = False
+    """Whether biases are added to what each of its matrices gives; kept at 16 bit."""
 
     @model_validator(mode="after")
     def check_groups(self) -> Self:
@@ -312,11 +371,21 @@ class Experts(Record):
 
     @property
     def parameters(self) -> float:
-        return float(self.experts) * self.matrices * self.inputs * self.hidden
+        return float(self.experts) * self.matrices * self.inputs * self.hidden + self._biases
 
     @property
     def weight_bytes(self) -> float:
-        return self.parameters * stored_bytes_of(self.weight_dtype, self.density, self.pattern)
+        stored = stored_bytes_of(
+            self.weight_dtype, self.density, self.pattern, self.bits_per_weight
+        )
+        return (self.parameters - self._biases) * stored + 2.0 * self._biases
+
+    @property
+    def _biases(self) -> float:
+        """Of all experts."""
+        if not self.biased:
+            return 0.0
+        return float(self.experts) * ((self.matrices - 1) * self.hidden + self.inputs)
 
     def demand(self, tensor_parallel: int = 1, expert_parallel: int = 1) -> Demand:
         """Split over max(tensor, expert) chips: whole experts first, then each expert's
@@ -385,6 +454,8 @@ class Embedding(Record):
     width: Width
     weight_dtype: Dtype
     tokens_factor: Factor = 1.0
+    bits_per_weight: Bits = 0.0
+    """As of a matmul."""
 
     @property
     def parameters(self) -> float:
@@ -392,7 +463,7 @@ class Embedding(Record):
 
     @property
     def weight_bytes(self) -> float:
-        return self.parameters * bytes_of(self.weight_dtype)
+        return self.parameters * stored_bytes_of(self.weight_dtype, bits=self.bits_per_weight)
 
     def demand(self, tensor_parallel: int = 1, expert_parallel: int = 1) -> Demand:
         row = self.width * stream_bytes_of(self.weight_dtype)
