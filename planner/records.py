@@ -192,7 +192,8 @@ def sentence_of(error: ValidationError, name: str) -> str:
     words = re.findall(r"'([^']*)'", fault["msg"]) if fault["type"] == "literal_error" else []
     if len(words) > MOST_WORDS:
         nearest = listed([repr(word) for word in nearest_names(str(fault["input"]), words)], "or")
-        remedy = f"should be one of {len(words)} words, such as {nearest}"
+        some = listed([repr(word) for word in words[:4]], "or")
+        remedy = f"should be one of {len(words)} words, such as {some}, or rather {nearest}"
     more = len(error.errors()) - 1
     return f"{field} {remedy}{given}" + (
         f" (and {more} more such fault{'s' * (more > 1)})" if more else ""

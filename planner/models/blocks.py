@@ -216,6 +216,8 @@ class Block(Record):
     norm after the part; 0: it learns nothing."""
     side_width: Some = 0
     """Of a stream of its own that each token has for this layer (per-layer embeddings); 0: none."""
+    beside: tuple[Projection, ...] = ()
+    """Small matrices beside the parts, such as a residual of low rank."""
 
 
 class Decoder(Record):
@@ -235,7 +237,9 @@ class Decoder(Record):
     """Of per-layer embeddings; 0: none."""
     head_biased: bool = False
     streams: Annotated[int, Field(ge=1, le=64)] = 1
-    """Copies of the stream that layers hand on (hyper-connections)."""
+    """Copies of the stream that layers hand on (hyper-connections, AltUp)."""
+    copied_by_matrices: bool = False
+    """Whether each copy is made, and taken back, by a matrix of its own."""
     codebooks: Annotated[int, Field(ge=1, le=64)] = 1
     """Tables of tokens, and heads."""
     most_context_tokens: Some = 0

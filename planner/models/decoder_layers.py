@@ -29,6 +29,7 @@ from planner.models.operators import (
     Recurrent,
     plain_attention,
 )
+from planner.models.operators import Indexer as IndexerOperator
 from planner.models.storage import Formats, Storage, Stored
 
 ATTENTION = "self_attn"
@@ -425,19 +426,13 @@ class _Maker:
             self.attended(
                 "indexer weights", hidden, part.heads, "none", "indexer.weights_proj", fused=True
             ),
-            Attention(
+            IndexerOperator(
                 name="indexer",
                 heads=part.heads,
-                kv_heads=1,
                 key_width=part.width,
-                value_width=0,
-                cached_width=part.width,
-                decode_key_width=part.width,
-                decode_value_width=0,
-                kv_dtype=part.key_dtype,
-                compute_dtype=part.key_dtype,
                 tokens_per_entry=tokens_per_entry,
-                shared_out=False,
+                key_dtype=part.key_dtype,
+                compute_dtype=part.key_dtype,
             ),
         ]
 
@@ -593,6 +588,7 @@ class _Maker:
             if is_mixer or not (block.parallel and block.shares_norm and mixes):
                 operators.append(self._norm_before(part, block))
             operators += self._operators_of(part, summed=summed)
+        operators += [self._projected(each) for each in block.beside]
         if block.side_width:
             operators += self._side(block)
         if not operators:
@@ -651,6 +647,7 @@ class _Maker:
                     "embedding projection", width, decoder.hidden, "none", [("project_in", 1.0)]
                 )
             )
+        tables += self._copies("stream copies", "altup_projections")
         sides = sum(block.side_width for block in decoder.blocks)
         if sides:
             tables += [
@@ -671,6 +668,14 @@ class _Maker:
             operators=tuple(tables),
             activation_width=decoder.hidden,
         )
+
+    def _copies(self, name: str, module: str) -> list[LayerOperator]:
+        """Between the stream and its copies."""
+        decoder = self.decoder
+        if not decoder.copied_by_matrices:
+            return []
+        outputs = (decoder.streams - 1) * decoder.hidden
+        return [self.matmul(name, decoder.hidden, outputs, "none", [(module, 1.0)])]
 
     def _table(self, name: str, entries: int, width: int, module: str) -> Embedding:
         stored = self.kept.stored([(module, 1.0)], "embedding")
@@ -693,6 +698,7 @@ class _Maker:
                     "head projection", decoder.hidden, width, "none", [("project_out", 1.0)]
                 )
             )
+        operators += self._copies("stream sums", "altup_unembed_projections")
         outputs = decoder.codebooks * decoder.vocabulary
         module = "embed_tokens" if tied else "lm_head"
         logits = self.matmul(

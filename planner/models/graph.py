@@ -36,6 +36,9 @@ Sort = tuple[str, str, str, bool]
 """What operators do alike: their kind, what they multiply in, what their weights are stored in, and
 whether the machine chooses the former."""
 
+STORED_IN = {"attention": "kv_dtype", "indexer": "key_dtype"}
+"""Which field says in what format an operator of a kind reads most, where it is not the weights'."""
+
 ENDS = ("embedding", "head", "pooler")
 """Kinds of layer that stand around the layers of a model."""
 
@@ -413,7 +416,7 @@ class ModelGraph(Record):
         first: dict[Sort, LayerOperator] = {}
         found = []
         for operator in self.operators:
-            stored = "kv_dtype" if operator.kind == "attention" else "weight_dtype"
+            stored = STORED_IN.get(operator.kind, "weight_dtype")
             formats = [getattr(operator, name, "") for name in ("compute_dtype", stored)]
             natively = getattr(operator, "natively", False)
             sort = operator.kind, formats[0], formats[1], natively

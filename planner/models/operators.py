@@ -135,13 +135,13 @@ class Attention(Record):
     kv_heads: Width
     key_width: Width
     """Of one head."""
-    value_width: Annotated[int, Field(ge=0, le=100_000_000)]
-    """Of one head; 0: it only scores, as an indexer does."""
+    value_width: Width
+    """Of one head."""
     cached_width: Width
     """Values cached for one token and one key-value head: key and value, or one latent vector."""
     decode_key_width: Width
     """As `key_width`, where decode works on the cached latent vector itself."""
-    decode_value_width: Annotated[int, Field(ge=0, le=100_000_000)]
+    decode_value_width: Width
     kv_dtype: Dtype
     compute_dtype: Dtype
     window_tokens: Annotated[int, Field(ge=0)] = 0
@@ -153,9 +153,6 @@ class Attention(Record):
     """Neighbouring tokens that a compressed cache keeps as one entry."""
     borrowed: bool = False
     """Whether it reads the cache of an earlier layer, and keeps none of its own."""
-    shared_out: bool = True
-    """Whether its heads are shared out over a tensor-parallel group; an indexer runs whole on
-    every chip."""
     causal: bool = True
     """Whether a token sees just those before it; else its whole sequence, twice as much on
     average."""
@@ -178,10 +175,9 @@ class Attention(Record):
         return 0.0
 
     def demand(self, tensor_parallel: int = 1, expert_parallel: int = 1) -> Demand:
-        ways = tensor_parallel if self.shared_out else 1
-        heads = self.heads / ways
+        heads = self.heads / tensor_parallel
         # A group of more chips than key-value heads repeats them: none has less than one whole.
-        kv_heads = max(1.0, self.kv_heads / ways)
+        kv_heads = max(1.0, self.kv_heads / tensor_parallel)
         stream = stream_bytes_of(self.compute_dtype)
 
         queried = heads * (self.key_width + self.value_width)
@@ -252,6 +248,46 @@ def plain_attention(
             **options,
         }
     )
+
+
+class Indexer(Record):
+    """Scores of every cached entry for a token, by which sparse attention chooses those that it
+    sees; whole on every chip of a group, as engines run it [1].
+
+    [1] DeepSeek-AI, "DeepSeek-V3.2: pushing the frontier of open large language models", 2025.
+    """
+
+    kind: Literal["indexer"] = "indexer"
+    name: str
+    heads: Width
+    key_width: Width
+    """Of the one key of an entry, and of each head's query."""
+    tokens_per_entry: Width = 1
+    """As of an attention."""
+    key_dtype: Dtype = "fp8"
+    compute_dtype: Dtype = "fp8"
+
+    @property
+    def parameters(self) -> float:
+        return 0.0
+
+    @property
+    def weight_bytes(self) -> float:
+        return 0.0
+
+    def demand(self, tensor_parallel: int = 1, expert_parallel: int = 1) -> Demand:
+        each = self.key_width * bytes_of(self.key_dtype)
+        # A key in 8 bit has a scale of its own.
+        each += 4.0 if bytes_of(self.key_dtype) == 1 else 0.0
+        queried = float(self.heads) * self.key_width
+        flop = 2.0 * queried / self.tokens_per_entry
+        return Demand(
+            flop_per_token_context=flop,
+            decode_flop_per_token_context=flop,
+            read_bytes_per_token=queried * 2.0,
+            kv_bytes_per_token=each / self.tokens_per_entry,
+            activation_bytes_per_token=queried * 2.0,
+        )
 
 
 class Recurrent(Record):
@@ -509,7 +545,7 @@ class Pointwise(Record):
 
 
 LayerOperator = Annotated[
-    MatMul | Attention | Recurrent | Experts | Embedding | Pointwise,
+    MatMul | Attention | Indexer | Recurrent | Experts | Embedding | Pointwise,
     Field(discriminator="kind"),
 ]
 """What a layer is made of; told apart by `kind`, in JSON too."""

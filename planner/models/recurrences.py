@@ -251,6 +251,36 @@ def gated_vector(hidden: int, *, width: int, heads: int, convolved_tokens: int =
     )
 
 
+def receptance(hidden: int, *, inner: int, width: int, gated: bool) -> Recurrence:
+    """RWKV's [2]: receptance, keys, values (and a gate), a state for each head; and the matrix that
+    gates its feed-forward part. Its first version keeps a numerator and a denominator in place of a
+    matrix."""
+    matrices = 4 if gated else 3
+    return Recurrence(
+        projections=(
+            Projection(name="state input", inputs=hidden, outputs=matrices * inner, module=IN),
+            Projection(
+                name="feed-forward receptance",
+                inputs=hidden,
+                outputs=hidden,
+                split="none",
+                module="mlp.receptance",
+            ),
+        ),
+        output=Projection(
+            name="state output", inputs=inner, outputs=hidden, split="inputs", module=OUT
+        ),
+        heads=inner // width,
+        key_heads=inner // width,
+        key_width=width if gated else 2,
+        value_width=width,
+        convolved_tokens=1,
+        flop_per_value=7.0,
+        norm_width=inner,
+        weights=4 * inner + 6 * hidden,
+    )
+
+
 def _recurrence(
     hidden: int,
     *,
