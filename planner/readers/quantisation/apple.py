@@ -29,12 +29,12 @@ def mlx(section: Section, inputs: int) -> Scheme:
         if name in KNOWN or said is True:
             continue
         if said is False:
-            rules.append(rule_of(name, PLAIN, section.place))
+            rules.append(rule_of(name, PLAIN, f"{section.path}: {section.place}"))
             continue
         if isinstance(said, dict):
             inner = section.part(name)
             assert inner is not None
-            rules.append(rule_of(name, _format(inner, inputs), section.place))
+            rules.append(rule_of(name, _format(inner, inputs), f"{section.path}: {section.place}"))
     return Scheme(linear=usual, head=usual, embedding=usual, targets=tuple(rules))
 
 

@@ -8,6 +8,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from planner.errors import InputError, shortened
 from planner.models.storage import Stored
@@ -30,12 +31,12 @@ MOST_PATTERNS = 20_000
 MOST_STEPS = 50_000
 """Of all patterns that may mean any layer, for one spelling."""
 
-PREFIXES = ("model.", "", "model.language_model.", "language_model.model.")
+PREFIXES = ("model.", "", "model.language_model.", "language_model.model.", "language_model.")
 """Before `layers.N`, where a pattern leaves that open."""
 
 CONTAINER = re.compile(rf"(?:^|(?<=\.))({'|'.join(LAYERS)})(?=\\?\.)")
 NUMBERED = re.compile(rf"(?:{'|'.join(LAYERS)})\\?\.(\d{{1,6}})(?=\\?\.|$|\$)")
-PLAIN_PREFIX = re.compile(r"[A-Za-z0-9_.]*")
+PLAIN_TAIL = re.compile(r"[A-Za-z0-9_.]*$")
 GLOB_LETTERS = re.compile(r"[*?\[]")
 
 
@@ -46,6 +47,8 @@ class Rule:
     text: str
     stored: Stored
     is_expression: bool = False
+    said: str = "quantization_config"
+    """Where it stands, for sentences."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class Rules:
         self._patterns: dict[int | None, list[_Patterned]] = defaultdict(list)
         self._texts: dict[str, Name | _Patterned] = {}
         for rule in rules:
-            self._add(rule, said)
+            self._add(rule)
         count = sum(map(len, self._patterns.values()))
         steps = sum(one.pattern.steps for one in self._patterns[None])
         if count > MOST_PATTERNS or steps > MOST_STEPS:
@@ -80,7 +83,7 @@ class Rules:
     def __bool__(self) -> bool:
         return bool(self._texts)
 
-    def _add(self, rule: Rule, said: str) -> None:
+    def _add(self, rule: Rule) -> None:
         if rule.text in self._texts and not isinstance(self._texts[rule.text], Name):
             return
         if not rule.is_expression and not GLOB_LETTERS.search(rule.text):
@@ -91,7 +94,7 @@ class Rules:
                 named.add(name.expert, rule.stored)
             return
         read = expression if rule.is_expression else glob
-        patterned = _Patterned(rule, read(rule.text, said))
+        patterned = _Patterned(rule, read(rule.text, rule.said))
         self._texts[rule.text] = patterned
         self._patterns[patterned.layer].append(patterned)
 
@@ -268,46 +271,47 @@ class _Patterned:
         found = CONTAINER.search(plain)
         self.container = found[1] if found else LAYERS[0]
         before = plain[: found.start()].removeprefix("^") if found else "*"
-        self.elsewhere = False
-        if PLAIN_PREFIX.fullmatch(before):
-            # What it says before its layers is there: nothing else need be tried.
-            self.prefixes: tuple[str, ...] = (before,)
-            self.elsewhere = is_elsewhere(before)
-        elif plain.startswith((".*", "^.*", "*")):
-            self.prefixes = PREFIXES[:1]
-        else:
-            self.prefixes = PREFIXES
-        self._paths: dict[str, tuple[Path, ...]] = {}
+        # What it says just before its layers is there; what is left open may be anything usual.
+        tail = PLAIN_TAIL.search(before)[0].lstrip(".")  # type: ignore[index]
+        self.elsewhere = is_elsewhere(tail)
+        is_open = plain.startswith((".*", "^.*", "*"))
+        self.prefixes: tuple[str, ...] = PREFIXES[:1] if is_open else PREFIXES
+        if tail == before or (tail and is_open):
+            self.prefixes = (tail,)
+        elif tail:
+            self.prefixes = (tail, *PREFIXES)
+        # Rules that differ in their layer alone share their spellings.
+        self.words = NUMBERED.sub("", rule.text)
 
     def means(self, part: Part, kind: str) -> bool:
         if self.elsewhere or (self.layer is not None and part.layer != self.layer):
             return False
         inside = "" if part.layer is None else f"{self.container}.{part.layer}."
         prefixes = PREFIXES if part.layer is None else self.prefixes
-        for path in self._spelled(part.leaf, kind):
-            tail = ".".join(path).replace("#", "0")
+        for tail in _spellings(self.words, part.leaf, kind):
             if any(self.pattern.matches(f"{prefix}{inside}{tail}") for prefix in prefixes):
                 return True
         return False
 
-    def _spelled(self, leaf: str, kind: str) -> tuple[Path, ...]:
-        """The usual spelling, and others of which this pattern has a word: `[^.]*` would else mean
-        a module by a name that it has nowhere."""
-        if leaf not in self._paths:
-            usual, *others = paths_of(leaf, kind)
-            fitting = [path for path in others if self._speaks_of(path, usual)]
-            self._paths[leaf] = (usual, *fitting)
-        return self._paths[leaf]
 
-    def _speaks_of(self, path: Path, usual: Path) -> bool:
+@lru_cache(maxsize=4096)
+def _spellings(text: str, leaf: str, kind: str) -> tuple[str, ...]:
+    """The usual spelling of a module, and others of which a pattern has a word: `[^.]*` would else
+    mean a module by a name that it has nowhere."""
+
+    def has(word: str) -> bool:
+        stem = re.escape(word.removesuffix("_proj"))
+        return bool(re.search(rf"(?<![A-Za-z0-9_]){stem}", text))
+
+    def fits(path: Path) -> bool:
         homes = {word for word in path[:-1] if word not in usual and word != "#"}
         if homes:
-            return all(self._has(word) for word in homes)
-        return path[-1] == usual[-1] or self._has(path[-1])
+            return all(has(word) for word in homes)
+        return path[-1] == usual[-1] or has(path[-1])
 
-    def _has(self, word: str) -> bool:
-        stem = re.escape(word.removesuffix("_proj"))
-        return bool(re.search(rf"(?<![A-Za-z0-9_]){stem}", self.rule.text))
+    usual, *others = paths_of(leaf, kind)
+    fitting = (usual, *(path for path in others if fits(path)))
+    return tuple(".".join(path).replace("#", "0") for path in fitting)
 
 
 def rule_of(text: str, stored: Stored, said: str) -> Rule:
@@ -315,5 +319,5 @@ def rule_of(text: str, stored: Stored, said: str) -> Rule:
     if not isinstance(text, str) or not text:
         raise InputError(f"{said} must be names of modules, not {shortened(repr(text), 30)}")
     if text.startswith("re:"):
-        return Rule(text.removeprefix("re:"), stored, is_expression=True)
-    return Rule(text, stored)
+        return Rule(text.removeprefix("re:"), stored, is_expression=True, said=said)
+    return Rule(text, stored, said=said)

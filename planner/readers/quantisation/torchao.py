@@ -57,7 +57,7 @@ def _scheme(config: Section, inputs: int) -> Scheme:
         if name == "_default":
             usual = stored
         else:
-            rules.append(rule_of(name, stored, table.place))
+            rules.append(rule_of(name, stored, f"{table.path}: {table.place}"))
     return Scheme(linear=usual, targets=tuple(rules))
 
 

@@ -36,32 +36,30 @@ def kept_of(section: Section, *keys: str) -> tuple[Rule, ...]:
 def gptq(section: Section, inputs: int) -> Scheme:
     """GPTQ, by AutoGPTQ or GPTQModel; the zero points are stored even where they are all alike."""
     linear = _gptq_format(section, inputs)
-    dynamic = section.part("dynamic")
-    rules: list[Rule] = []
-    for pattern, said in dynamic.fields.items() if dynamic else ():
-        if pattern.startswith("-:"):
-            rules.append(Rule(pattern[2:], PLAIN, is_expression=True))
-            continue
-        if said is False:
-            rules.append(Rule(pattern.removeprefix("+:"), PLAIN, is_expression=True))
-            continue
-        changed = dynamic.part(pattern) if dynamic else None
-        changes = dict(changed.fields) if changed else {}
-        merged = Section({**section.fields, **changes}, section.path, section.place)
-        stored = _gptq_format(merged, inputs)
-        rules.append(Rule(pattern.removeprefix("+:"), stored, is_expression=True))
-
     head = linear if section.flag("lm_head") else PLAIN
-    return (
-        Scheme(
-            linear=linear,
-            head=head,
-            kept=kept_of(section, "modules_to_not_convert"),
-            targets=tuple(rules),
-            patterns_mean_head=head is not PLAIN,
-        )
-        if not _inside(section)
-        else _gptq_inside(section, linear, head, tuple(rules))
+    kept = list(kept_of(section, "modules_to_not_convert"))
+    targets: list[Rule] = []
+    dynamic = section.part("dynamic") or Section({}, section.path, section.place)
+    said_dynamic = section.said("dynamic")
+    for key, said in dynamic.fields.items():
+        pattern = key.removeprefix("+:").removeprefix("-:")
+        if key.startswith("-:") or said is False:
+            kept.append(Rule(pattern, PLAIN, True, said_dynamic))
+            continue
+        changed = dynamic.part(key)
+        changes = changed.fields if changed is not None else {}
+        merged = Section({**section.fields, **changes}, section.path, f"{dynamic.place}.{key}")
+        targets.append(Rule(pattern, _gptq_format(merged, inputs), True, said_dynamic))
+
+    inside = _inside(section)
+    said_inside = section.said("modules_in_block_to_quantize")
+    targets.extend(rule_of(name, linear, said_inside) for name in inside)
+    return Scheme(
+        linear=PLAIN if inside else linear,
+        head=head,
+        kept=tuple(kept),
+        targets=tuple(targets),
+        patterns_mean_head=head is not PLAIN,
     )
 
 
@@ -88,17 +86,6 @@ def _inside(section: Section) -> tuple[str, ...]:
     return Section({key: flat}, section.path, section.place).names(key)
 
 
-def _gptq_inside(section: Section, linear: Stored, head: Stored, rules: tuple[Rule, ...]) -> Scheme:
-    said = section.said("modules_in_block_to_quantize")
-    inside = tuple(rule_of(name, linear, said) for name in _inside(section))
-    return Scheme(
-        head=head,
-        kept=kept_of(section, "modules_to_not_convert"),
-        targets=(*rules, *inside),
-        patterns_mean_head=head is not PLAIN,
-    )
-
-
 def awq(section: Section, inputs: int) -> Scheme:
     """AWQ, by AutoAWQ or llm-awq."""
     bits = section.bits(section.first("bits", "w_bit"), PACKED, default=4)
@@ -122,7 +109,7 @@ def auto_round(section: Section, inputs: int) -> Scheme:
         stored = _rounded(merged, inputs)
         is_expression = any(letter in name for letter in "*^$|(\\")
         targets.append(
-            Rule(name, stored, is_expression=True) if is_expression else rule_of(name, stored, said)
+            Rule(name, stored, True, said) if is_expression else rule_of(name, stored, said)
         )
     head = linear if section.flag("lm_head") else PLAIN
     return Scheme(
@@ -188,7 +175,7 @@ def hqq(section: Section, inputs: int) -> Scheme:
         if weights is None:
             raise inner.wrong("weight_quant_params", "a table")
         stored = _hqq_format(weights, inner, inputs)
-        targets.append(rule_of(name, stored, config.place))
+        targets.append(rule_of(name, stored, section.said("quant_config")))
     if not targets:
         raise section.wrong("quant_config", "a table with weight_quant_params")
     return Scheme(kept=kept, targets=tuple(targets))
