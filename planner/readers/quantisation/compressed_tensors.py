@@ -45,7 +45,7 @@ def compressed_tensors(section: Section, inputs: int) -> Scheme:
         return scheme.noting(*([remark] if section.has("config_groups") else []))
 
     groups = [_group(one, section, inputs) for _, one in section.parts("config_groups")]
-    if not groups and scheme.kv is None and section.fields.get("config_groups") is None:
+    if not section.has("config_groups", "kv_cache_scheme", "sparsity_config"):
         raise InputError(f"{section.said('config_groups')} is missing; {OVERRIDE}")
     return _with_groups(scheme, [group for group in groups if group is not None])
 

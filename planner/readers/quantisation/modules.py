@@ -78,7 +78,7 @@ FOREIGN = (
 """Names with these belong to other parts of a checkpoint than the decoder."""
 SMALL = (
     *("norm", "ln_", "bias", "conv1d", "rotary", "score", "classifier", "hc_", "eh_proj"),
-    *("shared_head", "shared_expert_gate", "A_log", "dt_proj", "x_proj", "in_proj_a", "in_proj_b"),
+    *("shared_head", "shared_expert_gate", "a_log", "dt_proj", "x_proj", "in_proj_a", "in_proj_b"),
     *("in_proj_z", "sinks", "compressor", "wpe", "embed_positions", "position", "index", "altup"),
     *("laurel", "per_layer", "latent", "f_a_proj", "f_b_proj", "g_a_proj", "g_b_proj", "b_proj"),
     *("g_proj", "lora", "scale", "self_attn.attn", "q_a_layernorm", "kv_cache"),
@@ -206,4 +206,5 @@ def is_elsewhere(name: str) -> bool:
 
 def is_small(name: str) -> bool:
     """Whether a name is of a part that is too small to be told apart."""
-    return any(word in name for word in SMALL)
+    plain = name.lower()
+    return any(word in plain for word in SMALL)

@@ -283,20 +283,20 @@ class _Reader:
         return Letter(frozenset(found), negated)
 
     def repeated(self, piece: Node) -> Node:
-        while self.peek() and self.peek() in "*+?{":
-            letter = self.peek()
-            if letter == "{":
-                least, most = self.counts()
-            else:
-                self.take()
-                least = 1 if letter == "+" else 0
-                most = 1 if letter == "?" else None
-            # Lazy or not: the places that are reached are the same.
-            self.took("?")
-            if self.peek() == "+":
-                raise ValueError("possessive repetitions are not read")
-            piece = Repeat(piece, least, most)
-        return piece
+        letter = self.peek()
+        if not letter or letter not in "*+?{":
+            return piece
+        if letter == "{":
+            least, most = self.counts()
+        else:
+            self.take()
+            least = 1 if letter == "+" else 0
+            most = 1 if letter == "?" else None
+        # Lazy or not: the places that are reached are the same.
+        self.took("?")
+        if self.peek() and self.peek() in "*+?{":
+            raise ValueError("a repetition is repeated, or possessive")
+        return Repeat(piece, least, most)
 
     def counts(self) -> tuple[int, int | None]:
         inside, closed, _ = self.source[self.at + 1 :].partition("}")

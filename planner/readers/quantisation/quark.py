@@ -6,7 +6,6 @@ excluded. Source: Quark's export and vLLM's `quark/`.
 
 from collections.abc import Mapping
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from typing import Any
 
 from planner.errors import InputError
@@ -15,6 +14,7 @@ from planner.models.storage import PLAIN, Stored
 from planner.readers.quantisation.compressed_tensors import cache_format
 from planner.readers.quantisation.fields import OVERRIDE, Section
 from planner.readers.quantisation.formats import blocks, floats, integers
+from planner.readers.quantisation.patterns import Pattern, glob
 from planner.readers.quantisation.rules import rule_of
 from planner.readers.quantisation.storage import Scheme
 
@@ -34,7 +34,7 @@ def quark(section: Section, inputs: int) -> Scheme:
     targets = []
     kv: Dtype | None = None
     for name, inner in section.parts("layer_quant_config"):
-        if any(fnmatchcase(name[:200], pattern) for pattern in cached):
+        if any(pattern.matches(name[:200]) for pattern in cached):
             kv = kv or _cache(inner)
         targets.append(rule_of(name, _format(inner, inputs), section.said("layer_quant_config")))
     scheme = Scheme(linear=linear, head=linear, kept=excluded, targets=tuple(targets), kv=kv)
@@ -59,10 +59,12 @@ def _tables(section: Section) -> list[tuple[str, Section]]:
     ]
 
 
-def _cache_names(section: Section) -> tuple[str, ...]:
+def _cache_names(section: Section) -> tuple[Pattern, ...]:
     export = section.part("export")
-    names = export.names("kv_cache_group") if export is not None else ()
-    return tuple(name for name in names if name.count("*") <= 3 and len(name) <= 100)
+    if export is None:
+        return ()
+    said = export.said("kv_cache_group")
+    return tuple(glob(name, said) for name in export.names("kv_cache_group"))
 
 
 def _cache(section: Section) -> Dtype | None:

@@ -198,7 +198,7 @@ class Name:
 
 def name_of(text: str) -> Name:
     """Take a name apart."""
-    parts = text.removesuffix(".weight").split(".")
+    parts = text.removesuffix(".weight").strip(".").split(".")
     at = next(
         (
             place

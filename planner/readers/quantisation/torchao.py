@@ -16,7 +16,8 @@ from planner.readers.quantisation.rules import Rule, rule_of
 from planner.readers.quantisation.storage import Scheme
 from planner.readers.quantisation.weight_only import kept_of
 
-BY_NAME = ("modulefqntoconfig", "fqntoconfig")
+BY_NAME = ("modulefqnto", "fqnto")
+"""Types that have a configuration for each name, spelled as `_plain` has them."""
 GROUPS = {"int8dynamicactivationint4weight": 32, "int4weightonly": 128}
 """Neighbours with one scale, where a configuration does not say."""
 
