@@ -97,6 +97,13 @@ class DecoderShape(Record):
     full_first: bool = False
     """Whether the full layer comes first in each run (else last)."""
 
+    normed: Literal["", "head", "all"] = ""
+    """Norms of queries and keys: none, one for a head, or one over all heads."""
+    biased: tuple[Literal["query", "key value", "output"], ...] = ()
+    """Projections of attention with a bias."""
+    experts_biased: bool = False
+    """Whether experts and their router have biases."""
+
     gated_attention: bool = False
     """Whether queries come with a gate of the same width for the heads' outputs."""
     pattern: str = ""
@@ -268,6 +275,7 @@ class DecoderShape(Record):
                 nope_dim=self.nope_dim,
                 value_dim=self.value_dim,
                 window_tokens=window,
+                norm_weights=self.q_latent + self.kv_latent,
             )
         width = self.heads * self.head_dim
         return SelfAttention(
@@ -276,7 +284,14 @@ class DecoderShape(Record):
             head_dim=self.head_dim,
             window_tokens=window,
             gate_width=width if self.gated_attention else 0,
+            biased=self.biased,
+            norm_weights=self._norm_weights,
         )
+
+    @property
+    def _norm_weights(self) -> int:
+        heads = {"": 0, "head": 2, "all": self.heads + self.kv_heads}[self.normed]
+        return heads * self.head_dim
 
     def _experts(self) -> RoutedFeedForward:
         return RoutedFeedForward(
@@ -287,6 +302,8 @@ class DecoderShape(Record):
             groups=self.expert_groups,
             groups_active=self.expert_groups_active,
             shared_width=self.shared_ffn,
+            biased=self.experts_biased,
+            router_biased=self.experts_biased,
         )
 
 

@@ -101,7 +101,10 @@ class Layer(Record):
         for operator in self.operators:
             if operator.weight_bytes:
                 dtype = getattr(operator, "weight_dtype", "bf16")
-                totals[dtype] = totals.get(dtype, 0.0) + operator.weight_bytes
+                biases = getattr(operator, "bias_bytes", 0.0)
+                totals[dtype] = totals.get(dtype, 0.0) + operator.weight_bytes - biases
+                if biases:
+                    totals["bf16"] = totals.get("bf16", 0.0) + biases
         return totals
 
     @property

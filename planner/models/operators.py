@@ -81,7 +81,7 @@ class MatMul(Record):
     @property
     def weight_bytes(self) -> float:
         weights = self.parameters - self.biased if not self.tied_to else 0.0
-        return weights * self._stored_bytes + self._bias_bytes
+        return weights * self._stored_bytes + self.bias_bytes
 
     @property
     def _stored_bytes(self) -> float:
@@ -89,7 +89,8 @@ class MatMul(Record):
         return stored_bytes_of(self.weight_dtype, self.density, self.pattern, self.bits_per_weight)
 
     @property
-    def _bias_bytes(self) -> float:
+    def bias_bytes(self) -> float:
+        """Of its biases, at 16 bit. [B]"""
         return 0.0 if self.tied_to else 2.0 * self.biased
 
     def demand(self, tensor_parallel: int = 1, expert_parallel: int = 1) -> Demand:
@@ -101,7 +102,7 @@ class MatMul(Record):
         flop = 2.0 * weights
         stored = weights * self._stored_bytes
         if self.biased:
-            stored += self._bias_bytes * (outputs / self.outputs)
+            stored += self.bias_bytes * (outputs / self.outputs)
         stream = stream_bytes_of(self.compute_dtype)
         whole_output = self.outputs * stream
 
@@ -414,7 +415,12 @@ class Experts(Record):
         stored = stored_bytes_of(
             self.weight_dtype, self.density, self.pattern, self.bits_per_weight
         )
-        return (self.parameters - self._biases) * stored + 2.0 * self._biases
+        return (self.parameters - self._biases) * stored + self.bias_bytes
+
+    @property
+    def bias_bytes(self) -> float:
+        """Of its biases, at 16 bit. [B]"""
+        return 2.0 * self._biases
 
     @property
     def _biases(self) -> float:

@@ -114,7 +114,7 @@ class ConfigFields:
         there."""
         value = self.get(names)
         name = self.name_of(names)
-        if isinstance(value, list) and value and all(each == value[0] for each in value):
+        if isinstance(value, list) and len(value) > 1 and all(each == value[0] for each in value):
             value = value[0]
         if value is None:
             if default is None:

@@ -72,6 +72,7 @@ class FeedForwardReader:
             self.experts = 0
         self.biased = self._biased()
         config.tick("intermediate_size_mlp", "dense_intermediate_size")
+        config.tick(*EXPERT_FFN, *SHARED, *SHARED_FFN)
         # What of them is read now, so that a key without meaning here is not refused later.
         config.tick(
             "n_group",

@@ -22,9 +22,12 @@ from planner.readers.encoder_config import encoder_from
 from planner.readers.families import defaults_of
 from planner.readers.feed_forward_config import ACTIVE, EXPERT_FFN, EXPERTS, FFN, SHARED, SHARED_FFN
 from planner.readers.files import read_json
+from planner.readers.quantisation import published_storage
 
 Fields = Mapping[str, Any]
 
+SIDECAR = "hf_quant_config.json"
+"""ModelOpt's file beside a config.json."""
 TEXT_PARTS = (
     "text_config",
     "llm_config",
@@ -104,11 +107,16 @@ class Read(NamedTuple):
 def read_config(path: Path) -> Read:
     """What a config.json states, with what lies beside it."""
     fields = read_json(path, "a config.json")
-    return read_fields(fields, str(path))
+    sidecar = path.parent / SIDECAR
+    beside = None
+    if path.name == "config.json" and sidecar.is_file():
+        beside = read_json(sidecar, f"a {SIDECAR}")
+    return read_fields(fields, str(path), beside)
 
 
-def read_fields(fields: Fields, path: str) -> Read:
-    """What the fields of a config.json state; `path` is named in refusals."""
+def read_fields(fields: Fields, path: str, sidecar: Fields | None = None) -> Read:
+    """What the fields of a config.json state, and those of ModelOpt's file beside it; `path` is
+    named in refusals."""
     text, nested = text_part(fields, path)
     remarks = _parts_left_out(fields, nested=nested)
     kind = str(text.get("model_type") or "")
@@ -125,13 +133,14 @@ def read_fields(fields: Fields, path: str) -> Read:
         raise _named(error, path) from None
     config.refuse_unread(text)
     remarks += said + _added_said(added, config, kind)
+    storage = published_storage(text, sidecar, path)
     return Read(
         shape=shape,
-        dtype="bf16",
-        storage=None,
-        block=None,
-        kv_dtype=None,
-        remarks=tuple(remarks),
+        dtype=storage.weight_dtype,
+        storage=None if storage.is_plain else storage,
+        block=storage.weight_block,
+        kv_dtype=storage.kv_dtype,
+        remarks=(*remarks, *storage.remarks),
     )
 
 
