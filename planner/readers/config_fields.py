@@ -6,76 +6,17 @@ does not know is silently wrong, so each key that is asked for is ticked off, an
 names the first that says something of the structure and was not.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from planner.errors import InputError, listed, nearest_names, shortened
+from planner.readers.config_keys import INERT, STRUCTURAL
 
 Names = str | tuple[str, ...]
 
 MOST = 10**9
 """No count or width of a model is larger."""
 MOST_LAYERS = 10_000
-
-INERT = re.compile(
-    r"""
-    # how it is trained or sampled from
-    .*dropout.* | .*_drop | .*init(ializer)?(_.*)? | .*_std | .*_loss.* | .*_coef(f|ficient)?
-    | .*jitter.* | .*temperature | top_k | top_p | typical_p | num_beams | num_beam_groups
-    | num_return_sequences | .*repeat_ngram_size | .*penalty | .*_length_penalty | min_length
-    | max_length | do_sample | early_stopping | .*bad_words.* | .*suppress_tokens | .*forced_.*
-    | pretraining_tp | ep_size | tp_size | tensor_parallel.* | pipeline_parallel.* | .*_aux | .*pruned_heads
-    | gradient_checkpointing.* | .*_lr | num_logits_to_keep | .*_noise.* | z_loss.* | .*_warmup.*
-    # what tokens are called, and where they stand
-    | .*token_?ids? | .*token_ids? | .*_token_index | .*_token_id_list | .*_token | .*token_type.* | .*_tokens_id
-    | tokenizer.* | .*placeholder.* | prefix | .*_template | pad_.* | bos_.* | eos_.* | .*_tag_.*
-    # positions that are computed
-    | .*rope(?!_head_dim|_dim).* | .*rotary.* | rotary_dim | partial_rotary_factor | .*yarn.* | alibi.* | .*_theta
-    | use_dynamic_ntk | use_logn_attn | ntk_.* | max_position_embeddings | n_positions | n_ctx
-    | seq_length | seq_len | max_seq_len.* | max_sequence_length | model_max_length | context_length
-    | original_max_position.* | initial_context_length | rel_pos.* | relative_attention_.*
-    | position_embedding_type | position_encoding.* | .*mrope.* | max_wavelength | no_rope.* | use_nope.* | mla_use_nope
-    | max_context_length | .*_ntk_.* | position_embedding_xpos
-    # numerics and activations
-    | .*eps(ilon)? | .*norm_type | .*_?(layer_?|rms_?)norm(_.*)? | .*_act(ivation)?(_fn|_func|_function|_type)? | activation.* | act_.* | hidden_act.*
-    | .*softcap.* | .*_cap | .*logit.*scal.* | .*_scal(e|ar|ing|er)(_.*)? | scale_.* | .*multiplier | .*_alpha | .*_beta | .*_gamma | .*_limit
-    | time_step_.* | .*clip.* | residual_in_fp32 | fp32_.* | .*_fp32.* | .*norm_topk.* | norm_.*prob | .*renormali[sz]e
-    | .*dtype | bf16 | fp16 | fp32 | use_bfloat16 | softmax_.* | .*_upcast.* | rescale_.* | hc_eps | hc_sinkhorn_iters
-    | quantization.* | compression_config | .*_hash_layers | routed_scaling_factor | moe_router_.* | router_(?!bias).*
-    | scoring_func | score_.* | topk_method | use_grouped_topk | group_selection.* | output_gate_type | .*_kernel_impl.*
-    | qk_rope_head_dim_sqrt | .*_softmax.* | use_(expert|routing|moe_router)_bias | .*_chunk_size_feed_forward | chunk_size_feed_forward
-    | chunk_size | mamba_chunk_size | attention_value_scale | swiglu_.* | .*sink.* | .*_flash_.* | .*_kernels? | use_mem_.*
-    # who made it, and how a library loads it
-    | model_type | _.* | architectures | auto_map | transformers_version | torchscript | use_cache | output_.*
-    | return_dict.* | id2label | label2id | num_labels | problem_type | .*task.* | is_decoder | is_encoder_decoder
-    | add_cross_attention | cross_attention_hidden_size | tie_encoder_decoder | tf_.* | license | language | .*version
-    | name | model_name | .*_implementation | .*attn_impl.* | use_flash.* | use_sdpa.* | remove_invalid_values | decoder_start_token_id
-    | .*_config_id | unsloth.* | hf_.* | library.* | is_.*_model | vocab_file | base_model.* | .*description.* | keys_to_ignore.* | sep_.*
-    | diversity_.* | encoder_.* | exponential_decay.* | num_reward_heads | begin_.* | use_return_dict | finetuning.* | checkpoint.*
-    | .*_overlap | use_mamba_kernels | context_window_size | prefill_chunk_size | use_bidirectional_attention | attn_temperature_tuning | floor_scale | embd_layer
-    | use_conv_bias | conv_use_.* | use_mla | mla_.*_factor | head_dtype | latent_moe_use_norm | moe_shared_expert_overlap | post_layer_norm | apply_residual_.*
-    | linear_attention_out_norm | attention_other_name | enable_bias_.* | mlp_type | (full|linear)_attn_.*_factor | mlp_.*_factor | .*multipliers | expert_selection.* | mamba_norm_before_gate | mamba_rms_norm | embedding_fraction | learned_pos_emb | emb_pdrop | attn_uses_.* | resid_pdrop | no_bias | logit_.* | mamba_use_mlp | shared_expert_combination.* | mamba_(conv|proj)_bias |  full_attn_mod | do_layer_norm_before | embedding_multiplier | mamba_hidden_act | pooling_.* | classifier_.* | summary_.* | dual_.* | ignore_index
-    # prediction layers, which are no part of the model that is served
-    | .*mtp.* | .*nextn.* | .*eagle.* | .*speculat.* | num_draft.* | index_share_for_mtp_iteration | num_nextn.*
-    # pictures and sounds that a text model is fed with
-    | (.*_)?(vision|image|video|audio|visual|img|media|speech|patch|pixel|mm|projector|boi|eoi|boa|eoa|multimodal|vq|spatial|temporal)(_.*|s)?
-    """,
-    re.VERBOSE | re.IGNORECASE,
-)
-"""Keys that say nothing of how a model's layers are made."""
-
-STRUCTURAL = re.compile(
-    r"""
-    .*layer.* | .*block.* | .*pattern.* | .*every.* | .*interval.* | .*period.* | .*freq.* | .*types?$ | .*idxs?$ | .*indices$
-    | .*heads?(_.*)?$ | .*dims?$ | .*_rank | .*width.* | .*_size(s|_.*)?$ | .*groups?(_.*)?$ | num_.* | n_.* | .*expert.* | .*moe.*
-    | .*window.* | .*attn.* | .*attention.* | .*ssm.* | .*mamba.* | .*conv.* | .*compress.* | .*latent.* | .*lora.* | .*shared?_.*
-    | .*sparse.* | .*topk.* | .*top_k.* | .*index.* | .*recurr.* | .*rnn.* | .*lru.* | .*state.* | .*delta.* | .*hidden.* | .*ffn.*
-    | .*mlp.* | .*depth.* | .*embedding.* | .*residual.* | .*parallel.* | .*tie.* | .*ratio.* | .*mult$ | .*memory.* | .*cross.* | .*vocab.*
-    """,
-    re.VERBOSE | re.IGNORECASE,
-)
-"""Keys that may say something of it."""
 
 
 class ConfigFields:

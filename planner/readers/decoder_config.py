@@ -125,10 +125,7 @@ class _DecoderReader:
     def read(self) -> tuple[Decoder, list[str]]:
         config = self.config
         # Some families list what each block is made of, and state no widths for all.
-        if config.has("block_configs"):
-            blocks = self._searched_blocks()
-        else:
-            blocks = self._blocks()
+        blocks = self._searched_blocks() if config.has("block_configs") else self._blocks()
         family = self.family
         tied = config.flag(
             ("tie_word_embeddings", "weight_tying", "tie_embeddings", "tied_embeddings"),
