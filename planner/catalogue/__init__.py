@@ -61,7 +61,8 @@ def load_model(
     found = _model(name, weight_dtype)
     formats = _formats(found, weight_dtype, kv_dtype, activation_dtype)
     picture = {"height": height, "width": width, "frames": frames, "steps": steps}
-    graph = _graph_of(found, formats, picture, as_stored=weight_dtype is None)
+    as_stored = weight_dtype in (None, found.dtype)
+    graph = _graph_of(found, formats, picture, as_stored=as_stored)
     return graph if sparsity is None else pruned(graph, sparsity)
 
 

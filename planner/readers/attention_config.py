@@ -488,7 +488,15 @@ class AttentionReader:
         if sparse is not None:
             where = sparse.each_whole("sparse_attention_freq", layers)
             return ["own" if each else "" for each in where or [1] * layers]
-        return ["own" if config.has("index_topk") else ""] * layers
+        if not config.has("index_topk"):
+            return [""] * layers
+        # The first ones score for themselves, and then every so-manieth, the last of its run.
+        every = config.whole("index_topk_freq", default=1)
+        first = config.whole("index_skip_topk_offset", default=0)
+        return [
+            "own" if number < first or (number - first + 1) % every == 0 else "other"
+            for number in range(layers)
+        ]
 
     def _indexer(self, sparse: str, inputs: int) -> Indexer | None:
         config = self.config

@@ -130,6 +130,15 @@ def test_a_choice_may_be_shared_by_later_layers(tmp_path):
     graph = read(tmp_path, {**LLAMA, **LATENT, "model_type": "glm_moe_dsa", **types})
     assert len(operators(graph, Indexer)) == 2
     assert [o.chosen_tokens for o in operators(graph, Attention)] == [64] * 4
+    # Or said by a period, after the first ones.
+    period = {"index_topk_freq": 2, "index_skip_topk_offset": 1}
+    again = read(tmp_path, {**LLAMA, **LATENT, "model_type": "glm_moe_dsa", **period})
+    assert [sum(isinstance(o, Indexer) for o in each.operators) for each in again.layers[1:-1]] == [
+        1,
+        0,
+        1,
+        0,
+    ]
 
 
 def test_a_compressed_cache_keeps_an_entry_for_several_tokens(tmp_path):
