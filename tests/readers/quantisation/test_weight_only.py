@@ -135,7 +135,8 @@ def test_layers_that_auto_round_rounds_otherwise():
     assert way(storage, "layers.4.mlp.down_proj")[0] == "int4"
     assert way(storage, QUERY) == PLAIN
     assert way(storage, HEAD)[0] == "int8"
-    assert "data_type" in refusal({"quant_method": "auto-round", "data_type": "letters"})
+    assert "data_type" in refusal({"quant_method": "auto-round", "bits": 4, "data_type": "letters"})
+    assert "bits" in refusal({"quant_method": "inc"})
 
 
 def test_hqq_by_layers_quantises_what_it_lists():
