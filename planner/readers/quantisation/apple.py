@@ -21,7 +21,7 @@ MODES: dict[str, Stored] = {
 }
 
 
-def mlx(section: Section, inputs: int) -> Scheme:
+def read_mlx(section: Section, inputs: int) -> Scheme:
     """A table of MLX."""
     usual = _format(section, inputs)
     rules: list[Rule] = []
@@ -38,7 +38,7 @@ def mlx(section: Section, inputs: int) -> Scheme:
     return Scheme(linear=usual, head=usual, embedding=usual, targets=tuple(rules))
 
 
-def metal(section: Section, inputs: int) -> Scheme:
+def read_metal(section: Section, inputs: int) -> Scheme:
     """The same of transformers, for matrices alone."""
     return Scheme(linear=_format(section, inputs), kept=kept_of(section, "modules_to_not_convert"))
 

@@ -30,7 +30,7 @@ class Group(NamedTuple):
     block: int | None
 
 
-def compressed_tensors(section: Section, inputs: int) -> Scheme:
+def read_compressed_tensors(section: Section, inputs: int) -> Scheme:
     """A table of compressed-tensors, or one that holds it as `quantization_config`."""
     inner = section.part("quantization_config")
     if inner is not None:

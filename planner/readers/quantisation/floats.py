@@ -15,7 +15,7 @@ from planner.readers.quantisation.storage import Scheme
 from planner.readers.quantisation.weight_only import kept_of, unknown
 
 
-def fp8(section: Section, inputs: int) -> Scheme:
+def read_fp8(section: Section, inputs: int) -> Scheme:
     """8-bit floats, with experts of another format where the file names one."""
     stated = section.text("activation_scheme", "dynamic").lower()
     if stated not in ("dynamic", "static", "none", "weight_only"):
@@ -47,12 +47,12 @@ def fp8(section: Section, inputs: int) -> Scheme:
     )
 
 
-def fbgemm(section: Section, inputs: int) -> Scheme:
+def read_fbgemm(section: Section, inputs: int) -> Scheme:
     """8-bit floats with a scale for each output."""
     return Scheme(linear=FP8, kept=kept_of(section, "modules_to_not_convert", "ignored_layers"))
 
 
-def eight_bit_integers(section: Section, inputs: int) -> Scheme:
+def read_eight_bit_integers(section: Section, inputs: int) -> Scheme:
     """8-bit whole numbers, multiplied so."""
     return Scheme(
         linear=Stored(dtype="int8"),
@@ -60,25 +60,25 @@ def eight_bit_integers(section: Section, inputs: int) -> Scheme:
     )
 
 
-def mxfp4(section: Section, inputs: int) -> Scheme:
+def read_mxfp4(section: Section, inputs: int) -> Scheme:
     """gpt-oss: the routed experts alone."""
     if section.flag("dequantize"):
         return Scheme()
     return Scheme(experts=MXFP4, kept=kept_of(section, "modules_to_not_convert", "ignored_layers"))
 
 
-def nvfp4(section: Section, inputs: int) -> Scheme:
+def read_nvfp4(section: Section, inputs: int) -> Scheme:
     """All matrices of the layers in NVFP4."""
     return Scheme(linear=NVFP4, kept=kept_of(section, "modules_to_not_convert", "ignore"))
 
 
-def mxfp8(section: Section, inputs: int) -> Scheme:
+def read_mxfp8(section: Section, inputs: int) -> Scheme:
     """All matrices of the layers in MXFP8."""
     linear = stored_as("fp8", 8.25)
     return Scheme(linear=linear, kept=kept_of(section, "modules_to_not_convert", "ignored_layers"))
 
 
-def four_bits(section: Section, inputs: int) -> Scheme:
+def read_four_bits(section: Section, inputs: int) -> Scheme:
     """FP-Quant and Four Over Six, which name NVFP4 or MXFP4."""
     key = section.first("forward_dtype", "weight_dtype", "dtype")
     named = section.text(key, "nvfp4").lower()

@@ -13,7 +13,7 @@ from planner.models.storage import PLAIN, Stored
 from planner.readers.quantisation.compressed_tensors import (
     cache_format,
     cache_of,
-    compressed_tensors,
+    read_compressed_tensors,
 )
 from planner.readers.quantisation.fields import OVERRIDE, Section
 from planner.readers.quantisation.formats import FP8, MXFP4, NVFP4, integers, stored_as
@@ -53,7 +53,7 @@ GROUPED: dict[str, tuple[bool, Dtype]] = {
 """Of 4 bits: whether with zero points, and what they are multiplied in."""
 
 
-def modelopt(section: Section, inputs: int) -> Scheme:
+def read_modelopt(section: Section, inputs: int) -> Scheme:
     """A table of ModelOpt: what its file has under `quantization`, or a config's own."""
     inner = section.part("quantization")
     section = inner if inner is not None else section
@@ -71,7 +71,7 @@ def modelopt(section: Section, inputs: int) -> Scheme:
         return replace(scheme, targets=tuple(listed_layers(section, inputs)))
     if algorithm == MIXED or not algorithm:
         if section.has("config_groups"):
-            groups = compressed_tensors(section, inputs)
+            groups = read_compressed_tensors(section, inputs)
             return replace(groups, kept=excluded, kv=kv, remarks=scheme.remarks)
         if algorithm == MIXED:
             raise InputError(f"{section.said('quantized_layers')} is missing; {OVERRIDE}")

@@ -11,39 +11,39 @@ from typing import Any
 
 from planner.errors import InputError, shortened
 from planner.models.storage import PLAIN
-from planner.readers.quantisation.apple import metal, mlx
+from planner.readers.quantisation.apple import read_metal, read_mlx
 from planner.readers.quantisation.compressed_tensors import (
     cache_format,
     cache_of,
-    compressed_tensors,
+    read_compressed_tensors,
 )
 from planner.readers.quantisation.fields import OVERRIDE, Section
 from planner.readers.quantisation.floats import (
-    eight_bit_integers,
     experts_of,
-    fbgemm,
-    four_bits,
-    fp8,
-    mxfp4,
-    mxfp8,
-    nvfp4,
+    read_eight_bit_integers,
+    read_fbgemm,
+    read_four_bits,
+    read_fp8,
+    read_mxfp4,
+    read_mxfp8,
+    read_nvfp4,
 )
 from planner.readers.quantisation.formats import FP8, USUAL_INPUTS
-from planner.readers.quantisation.modelopt import modelopt
-from planner.readers.quantisation.quark import quark
+from planner.readers.quantisation.modelopt import read_modelopt
+from planner.readers.quantisation.quark import read_quark
 from planner.readers.quantisation.storage import Model, PublishedStorage, Scheme
-from planner.readers.quantisation.torchao import torchao
+from planner.readers.quantisation.torchao import read_torchao
 from planner.readers.quantisation.weight_only import (
-    auto_round,
-    awq,
-    bitnet,
-    bitsandbytes,
-    eetq,
-    exllama,
-    gptq,
-    hqq,
-    integer_experts,
-    quanto,
+    read_auto_round,
+    read_awq,
+    read_bitnet,
+    read_bitsandbytes,
+    read_eetq,
+    read_exllama,
+    read_gptq,
+    read_hqq,
+    read_integer_experts,
+    read_quanto,
     unknown,
 )
 
@@ -55,32 +55,36 @@ SIDECAR = "hf_quant_config.json"
 HIDDEN = ("hidden_size", "n_embd", "d_model")
 
 METHODS: dict[str, Reader] = {
-    **dict.fromkeys(("gptq", "autogptq", "gptqmodel", "gptqmarlin", "marlin", "moewna16"), gptq),
-    **dict.fromkeys(("awq", "autoawq", "awqmarlin", "llmawq"), awq),
-    **dict.fromkeys(("autoround", "intelautoround", "inc"), auto_round),
-    **dict.fromkeys(("bitsandbytes", "bnb", "bitsandbytes4bit", "bitsandbytes8bit"), bitsandbytes),
-    **dict.fromkeys(("fp8", "deepseekv4fp8", "w8a8fp8", "finegrainedfp8"), fp8),
-    **dict.fromkeys(("fbgemmfp8", "ptpcfp8"), fbgemm),
-    **dict.fromkeys(("w8a8int8", "int8"), eight_bit_integers),
-    **dict.fromkeys(("compressedtensors", "sparseml", "llmcompressor"), compressed_tensors),
     **dict.fromkeys(
-        ("modelopt", "modeloptfp4", "modeloptfp8", "modeloptmixed", "modeloptmxfp8"), modelopt
+        ("gptq", "autogptq", "gptqmodel", "gptqmarlin", "marlin", "moewna16"), read_gptq
     ),
-    **dict.fromkeys(("quark", "quarkonline"), quark),
-    **dict.fromkeys(("exl2", "exl3"), exllama),
-    **dict.fromkeys(("fpquant", "fouroversix"), four_bits),
-    "w4afp8": integer_experts,
-    "mxfp4": mxfp4,
-    "gptossmxfp4": mxfp4,
-    "mxfp8": mxfp8,
-    "nvfp4": nvfp4,
-    "torchao": torchao,
-    "hqq": hqq,
-    "quanto": quanto,
-    "eetq": eetq,
-    "bitnet": bitnet,
-    "metal": metal,
-    "mlx": mlx,
+    **dict.fromkeys(("awq", "autoawq", "awqmarlin", "llmawq"), read_awq),
+    **dict.fromkeys(("autoround", "intelautoround", "inc"), read_auto_round),
+    **dict.fromkeys(
+        ("bitsandbytes", "bnb", "bitsandbytes4bit", "bitsandbytes8bit"), read_bitsandbytes
+    ),
+    **dict.fromkeys(("fp8", "deepseekv4fp8", "w8a8fp8", "finegrainedfp8"), read_fp8),
+    **dict.fromkeys(("fbgemmfp8", "ptpcfp8"), read_fbgemm),
+    **dict.fromkeys(("w8a8int8", "int8"), read_eight_bit_integers),
+    **dict.fromkeys(("compressedtensors", "sparseml", "llmcompressor"), read_compressed_tensors),
+    **dict.fromkeys(
+        ("modelopt", "modeloptfp4", "modeloptfp8", "modeloptmixed", "modeloptmxfp8"), read_modelopt
+    ),
+    **dict.fromkeys(("quark", "quarkonline"), read_quark),
+    **dict.fromkeys(("exl2", "exl3"), read_exllama),
+    **dict.fromkeys(("fpquant", "fouroversix"), read_four_bits),
+    "w4afp8": read_integer_experts,
+    "mxfp4": read_mxfp4,
+    "gptossmxfp4": read_mxfp4,
+    "mxfp8": read_mxfp8,
+    "nvfp4": read_nvfp4,
+    "torchao": read_torchao,
+    "hqq": read_hqq,
+    "quanto": read_quanto,
+    "eetq": read_eetq,
+    "bitnet": read_bitnet,
+    "metal": read_metal,
+    "mlx": read_mlx,
 }
 """By the name of the method, its letters and digits alone."""
 
@@ -147,7 +151,7 @@ def _read(section: Section, inputs: int) -> Scheme:
     producer = section.fields.get("producer")
     by_modelopt = isinstance(producer, Mapping) and producer.get("name") == "modelopt"
     if plain == "compressedtensors" and by_modelopt and section.has("quant_algo"):
-        return modelopt(section, inputs)
+        return read_modelopt(section, inputs)
     if plain not in METHODS:
         raise unknown(section, key, stated)
     scheme = METHODS[plain](section, inputs)
@@ -168,25 +172,25 @@ def _unnamed(section: Section) -> Reader:
     """The method of a table that names none, by the keys that it has."""
     has = section.has
     if has("quant_algo") or has("quantized_layers"):
-        return modelopt
+        return read_modelopt
     if has("global_quant_config"):
-        return quark
+        return read_quark
     if has("config_groups") or has("quantization_config"):
-        return compressed_tensors
+        return read_compressed_tensors
     if has("load_in_4bit", "load_in_8bit"):
-        return bitsandbytes
+        return read_bitsandbytes
     if has("weight_block_size", "activation_scheme"):
-        return fp8
+        return read_fp8
     if has("quant_config", "nbits"):
-        return hqq
+        return read_hqq
     if has("quant_type"):
-        return torchao
+        return read_torchao
     if has("w_bit", "zero_point"):
-        return awq
+        return read_awq
     if has("sym", "desc_act", "damp_percent"):
-        return gptq
+        return read_gptq
     if has("bits", "mode"):
-        return mlx
+        return read_mlx
     known = ", ".join(shortened(str(key), 20) for key in list(section.fields)[:4])
     raise InputError(
         f"{section.said('quant_method')} is missing, and what is there ({known}) does not tell it;"
@@ -209,7 +213,7 @@ def _beside(
         return Scheme(kv=_cache(Section(inner, section.path, "quantization")))
     if not section.has("quantization", "quant_algo", "config_groups"):
         raise InputError(f"{section.said('quantization')} is missing; {OVERRIDE}")
-    return modelopt(section, inputs)
+    return read_modelopt(section, inputs)
 
 
 def _with_experts(

@@ -21,7 +21,7 @@ from planner.readers.quantisation.storage import Scheme
 FLOATS = {"fp8": 8, "fp6": 6, "fp4": 4, "mxfp4": 4, "mxfp6": 6, "mxfp8": 8, "mx": 4}
 
 
-def quark(section: Section, inputs: int) -> Scheme:
+def read_quark(section: Section, inputs: int) -> Scheme:
     """A table of Quark."""
     usual = section.part("global_quant_config")
     if usual is None and not section.has("layer_quant_config"):

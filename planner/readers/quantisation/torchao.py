@@ -22,7 +22,7 @@ GROUPS = {"int8dynamicactivationint4weight": 32, "int4weightonly": 128}
 """Neighbours with one scale, where a configuration does not say."""
 
 
-def torchao(section: Section, inputs: int) -> Scheme:
+def read_torchao(section: Section, inputs: int) -> Scheme:
     """A table of torchao."""
     stated = section.fields.get("quant_type")
     kept = kept_of(section, "modules_to_not_convert")

@@ -33,7 +33,7 @@ def kept_of(section: Section, *keys: str) -> tuple[Rule, ...]:
     return tuple(rule_of(name, PLAIN, said) for name in section.names(*keys))
 
 
-def gptq(section: Section, inputs: int) -> Scheme:
+def read_gptq(section: Section, inputs: int) -> Scheme:
     """GPTQ, by AutoGPTQ or GPTQModel; the zero points are stored even where they are all alike."""
     linear = _gptq_format(section, inputs)
     head = linear if section.flag("lm_head") else PLAIN
@@ -86,7 +86,7 @@ def _inside(section: Section) -> tuple[str, ...]:
     return Section({key: flat}, section.path, section.place).names(key)
 
 
-def awq(section: Section, inputs: int) -> Scheme:
+def read_awq(section: Section, inputs: int) -> Scheme:
     """AWQ, by AutoAWQ or llm-awq."""
     bits = section.bits(section.first("bits", "w_bit"), PACKED, default=4)
     group = section.group(section.first("group_size", "q_group_size"))
@@ -99,7 +99,7 @@ def awq(section: Section, inputs: int) -> Scheme:
     )
 
 
-def auto_round(section: Section, inputs: int) -> Scheme:
+def read_auto_round(section: Section, inputs: int) -> Scheme:
     """auto-round, and Intel's neural compressor since; `extra_config` says what differs."""
     linear = _rounded(section, inputs)
     targets = []
@@ -118,7 +118,7 @@ def auto_round(section: Section, inputs: int) -> Scheme:
 
 
 def _rounded(section: Section, inputs: int) -> Stored:
-    bits = section.bits("bits", (*PACKED, 16, 32), default=4)
+    bits = section.bits("bits", (*PACKED, 16, 32))
     if bits >= 16:
         return PLAIN
     group = section.group()
@@ -138,7 +138,7 @@ def _rounded(section: Section, inputs: int) -> Stored:
     return integers(bits, group, inputs, zero_bits=bits, activation=activation)
 
 
-def bitsandbytes(section: Section, inputs: int) -> Scheme:
+def read_bitsandbytes(section: Section, inputs: int) -> Scheme:
     """bitsandbytes: 4-bit values out of a table, or 8-bit rows of LLM.int8()."""
     four = section.flag("load_in_4bit") or section.flag("_load_in_4bit")
     eight = section.flag("load_in_8bit") or section.flag("_load_in_8bit")
@@ -157,7 +157,7 @@ def bitsandbytes(section: Section, inputs: int) -> Scheme:
     return Scheme(linear=linear, kept=kept_of(section, "llm_int8_skip_modules"))
 
 
-def hqq(section: Section, inputs: int) -> Scheme:
+def read_hqq(section: Section, inputs: int) -> Scheme:
     """HQQ: a 16-bit scale and zero point for each group, unless they are quantised themselves."""
     config = section.part("quant_config")
     kept = kept_of(section, "skip_modules")
@@ -195,7 +195,7 @@ def _hqq_beside(beside: Section | None, key: str) -> float:
     return 16.0 if inner is None else float(inner.bits("nbits", (1, *PACKED), default=8))
 
 
-def exllama(section: Section, inputs: int) -> Scheme:
+def read_exllama(section: Section, inputs: int) -> Scheme:
     """EXL2 and EXL3: so many bits on average, more in the output head."""
     bits = section.number("bits", 1.0, 8.5)
     linear = _averaged(bits)
@@ -211,7 +211,7 @@ def _averaged(bits: float) -> Stored:
     return stored_as(INTEGERS[nearest], bits, "bf16")
 
 
-def quanto(section: Section, inputs: int) -> Scheme:
+def read_quanto(section: Section, inputs: int) -> Scheme:
     """Quanto: whole numbers in groups of 128, or 8 bits for each output."""
     named = section.text("weights", "int8")
     activations = section.text("activations")
@@ -227,7 +227,7 @@ def quanto(section: Section, inputs: int) -> Scheme:
     return Scheme(linear=formats[named], kept=kept_of(section, "modules_to_not_convert"))
 
 
-def eetq(section: Section, inputs: int) -> Scheme:
+def read_eetq(section: Section, inputs: int) -> Scheme:
     """EETQ: 8 bits with a scale for each output."""
     if section.text("weights", "int8") != "int8":
         raise section.wrong("weights", "int8")
@@ -235,7 +235,7 @@ def eetq(section: Section, inputs: int) -> Scheme:
     return Scheme(linear=linear, kept=kept_of(section, "modules_to_not_convert"))
 
 
-def bitnet(section: Section, inputs: int) -> Scheme:
+def read_bitnet(section: Section, inputs: int) -> Scheme:
     """BitNet: one of three values in 2 bits, multiplied by 8-bit activations."""
     mode = section.text("quantization_mode", "offline")
     kept = kept_of(section, "modules_to_not_convert")
@@ -247,7 +247,7 @@ def bitnet(section: Section, inputs: int) -> Scheme:
     return Scheme(linear=stored_as("int2", 2.0, "int8"), kept=kept)
 
 
-def integer_experts(section: Section, inputs: int) -> Scheme:
+def read_integer_experts(section: Section, inputs: int) -> Scheme:
     """DeepSeek's w4afp8: routed experts of 4 bits, the rest 8-bit floats; multiplied in fp8."""
     experts = integers(4, section.group(), inputs, activation="fp8")
     block = (128, 128)

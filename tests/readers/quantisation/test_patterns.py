@@ -50,9 +50,21 @@ SOURCES = st.lists(REPEATED, min_size=1, max_size=5).map(
 NAMES = st.text(alphabet="abc.7_layers", max_size=9)
 
 
+def affordable(source):
+    """An expression; None: it is refused for its steps."""
+    try:
+        return expression(source, "here")
+    except InputError as error:
+        if "too long" not in str(error):
+            raise
+    return None
+
+
 @given(source=SOURCES | st.tuples(SOURCES, SOURCES).map("|".join), name=NAMES)
 def test_an_expression_matches_what_python_matches(source, name):
-    assert expression(source, "here").matches(name) == bool(re.match(source, name)), source
+    pattern = affordable(source)
+    if pattern is not None:
+        assert pattern.matches(name) == bool(re.match(source, name)), source
 
 
 @given(
