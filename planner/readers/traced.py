@@ -169,13 +169,14 @@ class _Program:
             if id(each) in self.weightless:
                 continue
             reached = self._reached(each)
-            key = part_of(each.module)
+            key = self._key(each)
             group = newest.get(key) if key else None
             # Whoever joins a layer may need nothing from a later one, else layers would wait for
             # each other in a circle.
             if key and group is not None and group.number < reached:
                 group = None
-            if not key and not each.weights and groups:
+            opens = each.weights and each.label != "pointwise"
+            if not key and not opens and groups:
                 group = groups[max(reached, 0)]
             if group is None:
                 wanted = key or each.name or each.label
@@ -185,6 +186,13 @@ class _Program:
                     newest[key] = group
             self._place(each, group)
         return groups
+
+    def _key(self, operation: Operation) -> str:
+        """The part of the model that an operation belongs to; "": to whoever feeds it, as a norm
+        or a sum that stands between numbered parts does."""
+        part = part_of(operation.module)
+        is_numbered = PART.match(operation.module) is not None
+        return part if is_numbered or operation.label != "pointwise" else ""
 
     def _reached(self, operation: Operation) -> int:
         """The last layer that makes something for an operation; -1: none does."""
