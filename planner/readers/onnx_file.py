@@ -5,6 +5,8 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from planner.errors import InputError, listed, nearest_names, shortened
 from planner.models.graph import ModelGraph
 from planner.readers.onnx_messages import (
@@ -16,7 +18,7 @@ from planner.readers.onnx_messages import (
     TensorFacts,
     read_program,
 )
-from planner.readers.onnx_shapes import Known, UnknownShapeError, inferred
+from planner.readers.onnx_shapes import RULES, Known, UnknownShapeError, inferred
 from planner.readers.onnx_work import (
     BITS_OF_CODE,
     LAYOUTS,
@@ -188,9 +190,21 @@ class _Reading:
             stated = [self._stated(name) for name in node.outputs]
             if not stated or any(each is None for each in stated):
                 raise self.fault(f"{node.called} makes tensors of unknown shape: {error}") from None
-        if refusal_is_unknown(node):
-            self.strange[node.operation] = None
+        if node.operation not in RULES:
+            self._allow_strange(node)
         return [each for each in stated if each is not None]
+
+    def _allow_strange(self, node: Node) -> None:
+        """Count an unknown operator as elementwise, unless it reads a matrix of weights: then it is
+        a product, most likely, and most of its work would be lost."""
+        for name in node.inputs:
+            known = self.known.get(name)
+            if name in self.constants and known and sum(size > 1 for size in known.shape) > 1:
+                raise self.fault(
+                    f"{node.called} is not known and reads a matrix of weights"
+                    f" ({shortened(name)!r}); its work cannot be told"
+                )
+        self.strange[node.operation] = None
 
     def _stated(self, name: str) -> Known | None:
         """A value as the file states it; a value without a name is none at all."""
@@ -304,17 +318,8 @@ class _Reading:
         return found
 
 
-def refusal_is_unknown(node: Node) -> bool:
-    """Whether nothing is known of a node's operator."""
-    from planner.readers.onnx_shapes import RULES
-
-    return node.operation not in RULES
-
-
 def small_constant(node: Node) -> TensorFacts | None:
     """A constant that a node states as a number or a list of numbers."""
-    import numpy as np
-
     for name, code in (("value_int", 7), ("value_ints", 7), ("value_float", 1)):
         value = node.attributes.get(name)
         if isinstance(value, int | float | list):

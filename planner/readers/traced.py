@@ -304,10 +304,10 @@ def _layers(groups: list[_Group], program: _Program) -> tuple[Layer, ...]:
 
 def _kind(group: _Group) -> str:
     """What a layer's equals are called."""
-    labels = {each.label for each in group.operations if each.label != "pointwise"}
-    if len(labels) == 1:
-        return labels.pop()
-    return "block" if labels else "pointwise"
+    products = [each.label for each in group.operations if each.label != "pointwise"]
+    if not products:
+        return "pointwise"
+    return "block" if len(products) > 1 else products[0]
 
 
 def _handed(group: _Group, program: _Program, leaving: set[str]) -> tuple[Dtype, int]:
