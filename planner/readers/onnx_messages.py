@@ -22,7 +22,7 @@ MOST_DIMS = 64
 MOST_SMALL = 64
 """Values of a tensor that is read: shapes, axes, scales."""
 MOST_LISTED = 4096
-"""Values of an attribute."""
+"""Values of an attribute; inputs, outputs and attributes of a node."""
 
 FLOAT, UINT8, INT8, INT32, INT64, STRING, BOOL, FLOAT16, DOUBLE = 1, 2, 3, 6, 7, 8, 9, 10, 11
 
@@ -201,6 +201,8 @@ class _Messages:
         for each in self.reader.fields(message.begin, message.end):
             if each.wire != LENGTH:
                 continue
+            if len(node.inputs) + len(node.outputs) + len(node.attributes) > MOST_LISTED:
+                raise self.reader.fault(f"a node has more than {MOST_LISTED} inputs and outputs")
             if each.number == 1:
                 node.inputs.append(self._name(each))
             elif each.number == 2:

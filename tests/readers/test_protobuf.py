@@ -107,7 +107,7 @@ def test_the_limits_hold_real_models():
     assert MOST_FIELDS >= 1_000_000
 
 
-def test_a_million_fields_take_seconds_at_most():
+def test_many_fields_take_seconds_at_most():
     content = of_number(1, 1) * 200_000
     begin = time.process_time()
     assert len(fields(content)) == 200_000
