@@ -32,8 +32,9 @@ def _pieces(graph: ModelGraph) -> list[list[Layer]]:
     open_until: dict[int, int] = {}
     for position, layer in enumerate(graph.layers):
         open_until = {each: until for each, until in open_until.items() if until >= position}
-        # With nothing handed on there are two programs in one file, which must stay together.
-        if position and len(open_until) == 1:
+        # A piece hands on what it makes itself, and no more than that.
+        first = position - len(pieces[-1]) if pieces else 0
+        if len(open_until) == 1 and min(open_until) >= first:
             pieces.append([layer])
         elif pieces:
             pieces[-1].append(layer)
@@ -68,9 +69,7 @@ def _merged(piece: list[Layer], names: dict[str, str], handing: dict[str, int]) 
     if giver.name not in handing:
         giver = piece[-1]
     name = names[piece[0].name]
-    operators = [
-        _renamed(operator, name, names) for layer in piece for operator in layer.operators
-    ]
+    operators = [_renamed(operator, name, names) for layer in piece for operator in layer.operators]
     kinds = [layer.kind for layer in piece]
     ends_graph = kinds[-1] not in kinds[:-1] and giver.name not in handing
     return Layer(

@@ -272,12 +272,12 @@ class _Reading:
                     waiting[number] += 1
                     ahead[makers[name]].append(number)
                 elif name not in given:
-                    raise self.fault(f"nothing makes {shortened(name)!r}, which {node.called} reads")
+                    raise self.fault(
+                        f"nothing makes {shortened(name)!r}, which {node.called} reads"
+                    )
         return self._sorted(nodes, waiting, ahead)
 
-    def _sorted(
-        self, nodes: list[Node], waiting: list[int], ahead: list[list[int]]
-    ) -> list[Node]:
+    def _sorted(self, nodes: list[Node], waiting: list[int], ahead: list[list[int]]) -> list[Node]:
         order = [number for number, count in enumerate(waiting) if not count]
         for number in order:
             for following in ahead[number]:
@@ -332,7 +332,7 @@ def called(function: Function, node: Node, prefix: str) -> list[Node]:
     """The nodes of a function for one call: with the call's values for its own, and names of what
     it makes inside that no other call has."""
     names = dict(zip(function.inputs, node.inputs, strict=False))
-    names |= {name: "" for name in function.inputs[len(node.inputs) :]}
+    names |= dict.fromkeys(function.inputs[len(node.inputs) :], "")
     names |= dict(zip(function.outputs, node.outputs, strict=False))
     given = function.defaults | node.attributes
 
@@ -341,9 +341,7 @@ def called(function: Function, node: Node, prefix: str) -> list[Node]:
 
     body = []
     for each in function.nodes:
-        asked = {
-            own: given[theirs] for own, theirs in each.references.items() if theirs in given
-        }
+        asked = {own: given[theirs] for own, theirs in each.references.items() if theirs in given}
         body.append(
             dataclasses.replace(
                 each,

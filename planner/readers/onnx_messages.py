@@ -263,7 +263,7 @@ class _Messages:
             return self._tensor(each)
         if each.number == 8:
             before = found if isinstance(found, list) else []
-            whole = before + self.reader.integers(each, MOST_LISTED)  # type: ignore[operator]
+            whole = before + self.reader.integers(each, MOST_LISTED)
             if len(whole) > MOST_LISTED:
                 raise self.reader.fault(f"an attribute has more than {MOST_LISTED} numbers")
             return whole
@@ -364,12 +364,15 @@ class _Messages:
         is_float = listed[0].number in (4, 10)
         if not is_float:
             found = [one for each in listed for one in self.reader.integers(each, count)]
-            limits = np.iinfo(kind) if kind.kind in "iu" else np.iinfo(np.int64)
+            limits = np.iinfo(kind.type if kind.kind in "iu" else np.int64)  # type: ignore[type-var]
             fitting = all(limits.min <= one <= limits.max for one in found)
             return np.array(found).astype(kind) if fitting else None
         width = np.dtype("<f4" if listed[0].number == 4 else "<f8")
-        parts = [self.reader.load(each.begin, each.end) for each in listed if
-                 each.end - each.begin <= count * width.itemsize]
+        parts = [
+            self.reader.load(each.begin, each.end)
+            for each in listed
+            if each.end - each.begin <= count * width.itemsize
+        ]
         whole = b"".join(parts)
         return np.frombuffer(whole, width) if len(whole) == count * width.itemsize else None
 

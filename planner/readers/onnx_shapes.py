@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.readers.onnx_messages import BOOL, FLOAT, INT64, KINDS, Node, TensorFacts
+from planner.readers.traced import names_in
 
 Shape = tuple[int, ...]
 
@@ -533,11 +534,11 @@ def _shape(node: Node, known: list[Known | None], opset: int) -> list[Shape]:
     return [(len(x[taken]),)]
 
 
-ELEMENTWISE = (
+ELEMENTWISE = names_in(
     "Add Sub Mul Div Pow Sum Max Min Mean Where Equal Greater Less GreaterOrEqual LessOrEqual And"
     " Or Xor Mod BitShift BitwiseAnd BitwiseOr PRelu"
-).split()
-SAME = (
+)
+SAME = names_in(
     "Relu Sigmoid Tanh Erf Exp Log Sqrt Reciprocal Neg Abs Floor Ceil Round Sign Sin Cos Tan Not"
     " Clip LeakyRelu Elu Selu Celu Softplus Softsign HardSigmoid HardSwish Swish Gelu Mish"
     " ThresholdedRelu Softmax LogSoftmax Hardmax LRN LpNormalization InstanceNormalization"
@@ -545,15 +546,15 @@ SAME = (
     " BiasGelu RotaryEmbedding QuantizeLinear DequantizeLinear ScatterND ScatterElements Scatter"
     " GemmFastGelu Atan Asin Acos Sinh Cosh Asinh Acosh Atanh Shrink MeanVarianceNormalization"
     " ReverseSequence BitwiseNot DynamicQuantizeLinear"
-).split()
-NORMALISATIONS = (
+)
+NORMALISATIONS = names_in(
     "LayerNormalization RMSNormalization SimplifiedLayerNormalization SkipLayerNormalization"
     " SkipSimplifiedLayerNormalization"
-).split()
-REDUCTIONS = (
+)
+REDUCTIONS = names_in(
     "ReduceSum ReduceMean ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceLogSum"
     " ReduceLogSumExp ReduceSumSquare ArgMax ArgMin"
-).split()
+)
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(ELEMENTWISE, _elementwise),
@@ -672,13 +673,11 @@ FOLDS: dict[str, Fold] = {
     "Range": lambda node, known, given: np.arange(
         given[0].ravel()[0], given[1].ravel()[0], given[2].ravel()[0]
     ),
-    "ReduceProd": lambda node, known, given: np.prod(given[0]),
-    "ReduceSum": lambda node, known, given: np.sum(given[0]),
-    "ReduceMax": lambda node, known, given: np.max(given[0]),
-    "ReduceMin": lambda node, known, given: np.min(given[0]),
-    "Transpose": lambda node, known, given: np.transpose(
-        given[0], several(node, "perm") or None
-    ),
+    "ReduceProd": lambda node, known, given: np.asarray(np.prod(given[0])),
+    "ReduceSum": lambda node, known, given: np.asarray(np.sum(given[0])),
+    "ReduceMax": lambda node, known, given: np.asarray(np.max(given[0])),
+    "ReduceMin": lambda node, known, given: np.asarray(np.min(given[0])),
+    "Transpose": lambda node, known, given: np.transpose(given[0], several(node, "perm") or None),
     **dict.fromkeys(
         ("Reshape", "Unsqueeze", "Squeeze", "Flatten", "Expand"),
         lambda node, known, given: given[0],

@@ -28,7 +28,7 @@ from planner.readers.onnx_shapes import (
     turned,
     whole,
 )
-from planner.readers.traced import Label, Operation, Value, Weight
+from planner.readers.traced import Label, Operation, Value, Weight, names_in
 
 BITS_OF_CODE = {
     FLOAT: 32, UINT8: 8, INT8: 8, 4: 16, 5: 16, INT32: 32, INT64: 64, 8: 64, BOOL: 8, FLOAT16: 16,
@@ -58,16 +58,16 @@ VIEWS = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout")
 """What moves nothing."""
 LAYOUTS = (*VIEWS, "Transpose", "Cast", "DequantizeLinear")
 """What leaves weights what they are."""
-COPIES = (
+COPIES = names_in(
     "Transpose Concat Slice Split Expand Gather GatherElements GatherND Tile Pad Cast CastLike"
     " Trilu ScatterND ScatterElements Scatter DepthToSpace SpaceToDepth ConstantOfShape Range OneHot"
     " Resize Upsample ReverseSequence Where EyeLike"
-).split()
+)
 """What moves values, and does no arithmetic."""
-CHEAP = (
+CHEAP = names_in(
     "Add Sub Mul Div Max Min Relu Neg Abs Clip LeakyRelu PRelu Equal Greater Less Not And Or Sum"
     " QuantizeLinear DequantizeLinear Floor Ceil Round Sign"
-).split()
+)
 """One operation for each value; others count as a pass of four, as our own norms do."""
 POOLS = ("AveragePool", "MaxPool", "LpPool")
 CONVOLUTIONS = ("Conv", "QLinearConv", "ConvInteger", "FusedConv")
@@ -351,5 +351,3 @@ def refusal_of(node: Node) -> str:
     if node.operation in REFUSED:
         return REFUSED[node.operation]
     return "it holds a subgraph" if node.has_subgraph else ""
-
-

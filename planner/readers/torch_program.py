@@ -7,12 +7,13 @@ imported: what it made is read by its attributes, on the meta device as on any o
 import math
 import operator
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from planner.errors import InputError, shortened
 from planner.models.dtypes import Dtype
 from planner.models.graph import ModelGraph
-from planner.readers.traced import Label, Operation, Value, Weight, graph_of_operations
+from planner.readers.traced import Label, Operation, Value, Weight, graph_of_operations, names_in
 
 DTYPES: dict[str, Dtype] = {
     "float32": "fp32",
@@ -28,22 +29,22 @@ DTYPES: dict[str, Dtype] = {
 }
 """Torch's formats by our names; a 32-bit integer costs what a float of its size does."""
 
-VIEWS = (
+VIEWS = names_in(
     "view reshape _unsafe_view unsqueeze squeeze transpose t permute alias detach dropout contiguous"
     " flatten unflatten view_as lift_fresh_copy movedim"
-).split()
+)
 """What moves nothing."""
 SAME_FORMAT = ("to", "_to_copy", "type_as")
 """What moves nothing where the format stays."""
 PARTS = ("select", "slice", "narrow")
 """What takes a part of a tensor."""
-COPIES = (
+COPIES = names_in(
     "cat stack slice select split split_with_sizes chunk unbind expand repeat clone copy index"
     " index_select gather scatter zeros ones full arange zeros_like ones_like full_like pad"
     " constant_pad_nd where masked_fill roll tril triu repeat_interleave upsample_nearest2d"
     " upsample_bilinear2d pixel_shuffle new_zeros new_ones empty"
-).split()
-CHEAP = "add sub mul div neg abs relu clamp maximum minimum eq ne lt le gt ge sum mean".split()
+)
+CHEAP = names_in("add sub mul div neg abs relu clamp maximum minimum eq ne lt le gt ge sum mean")
 """One operation for each value; others count as a pass of four."""
 NOTHING = ("_assert_tensor_metadata", "_assert_scalar", "sym_size", "sym_constrain_range_for_size")
 
@@ -113,7 +114,8 @@ def graph_of_program(exported: Any, name: str = "program") -> ModelGraph:
     )
 
 
-class _Tensor(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Tensor:
     """What is known of a value."""
 
     shape: tuple[int, ...]
@@ -285,7 +287,9 @@ class _Reading:
         read = list(_nodes_in((node.args, node.kwargs)))
         is_several = isinstance(node.meta.get("val"), list | tuple)
         outputs = [
-            Value(f"{node.name}:{number}" if is_several else node.name, each.count, each.value_bytes)
+            Value(
+                f"{node.name}:{number}" if is_several else node.name, each.count, each.value_bytes
+            )
             for number, each in enumerate(known)
         ]
         names = [each.name for each in read if each.name not in {**self.weights, **self.tables}]
@@ -328,7 +332,9 @@ class _Reading:
         for term, each in zip(terms, node.args[1], strict=False):
             sizes.update(zip(term, self._shape(each), strict=False))
         if "." in str(node.args[0]):
-            raise self.fault(f"node {shortened(node.name)!r} has an equation that is not understood")
+            raise self.fault(
+                f"node {shortened(node.name)!r} has an equation that is not understood"
+            )
         return 2.0 * math.prod(sizes.values()) * max(1, len(terms) - 1)
 
     def _convolution(self, node: Any, called: str) -> Operation:
@@ -415,5 +421,3 @@ def _nodes_in(value: Any) -> Iterator[Any]:
             yield from _nodes_in(each)
     elif hasattr(value, "op") and hasattr(value, "target"):
         yield value
-
-

@@ -14,7 +14,7 @@ stands for it.
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from planner.errors import InputError, shortened
 from planner.models.dtypes import Dtype, stream_bytes_of
@@ -27,7 +27,8 @@ MOST_VALUES = 100_000_000
 Label = Literal["convolution", "matmul", "attention", "recurrence", "embedding", "pointwise"]
 
 
-class Weight(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Weight:
     """A tensor of parameters."""
 
     name: str
@@ -36,7 +37,8 @@ class Weight(NamedTuple):
     stored_bytes: float
 
 
-class Value(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Value:
     """A tensor that an operation makes, or the program is given."""
 
     name: str
@@ -257,6 +259,11 @@ def part_of(module: str) -> str:
     return found.group(1) if found else module
 
 
+def names_in(text: str) -> tuple[str, ...]:
+    """The names of a list that is written as text."""
+    return tuple(text.split())
+
+
 def _unused(wanted: str, names: dict[str, int]) -> str:
     """The name, or the name with a number where it is taken."""
     short = shortened(wanted, 200)
@@ -428,9 +435,7 @@ class _Operators:
         made = {value.name for each in run for value in each.outputs}
         read = {name for each in run for name in self.program.read_by(each)} - made
         written = [
-            name
-            for name in made
-            if name in self.leaving or self.readers.get(name, set()) - inside
+            name for name in made if name in self.leaving or self.readers.get(name, set()) - inside
         ]
         fresh = {
             weight.name: weight

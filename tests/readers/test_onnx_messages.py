@@ -56,7 +56,9 @@ def test_external_data_is_not_read(tmp_path):
 
 
 def test_numbers_may_be_listed_in_other_fields(tmp_path):
-    bare = by_hand.tensor("w", [2], INT64) + by_hand.of_bytes(7, by_hand.varint(5) + by_hand.varint(6))
+    bare = by_hand.tensor("w", [2], INT64) + by_hand.of_bytes(
+        7, by_hand.varint(5) + by_hand.varint(6)
+    )
     single = by_hand.tensor("s", [2], FLOAT) + by_hand.of_bytes(4, struct.pack("<2f", 1, 2.5))
     tensors = read(tmp_path, by_hand.program(by_hand.graph([], [bare, single]))).tensors
     assert tensors["w"].values.tolist() == [5, 6]

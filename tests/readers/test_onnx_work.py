@@ -3,7 +3,7 @@
 import pytest
 
 from planner.errors import InputError
-from planner.readers.onnx_messages import FLOAT16, INT8, Node, UINT8
+from planner.readers.onnx_messages import FLOAT16, INT8, UINT8, Node
 from planner.readers.onnx_shapes import Known, UnknownShapeError, inferred
 from planner.readers.onnx_work import Around, Constant, operation_of, refusal_of
 
@@ -20,7 +20,8 @@ def work(operation, given, held=(), code=1, codes=None, domain="", outputs=1, **
     )
     codes = codes or [code] * len(given)
     known = [
-        None if shape is None else Known(shape, kind) for shape, kind in zip(given, codes, strict=True)
+        None if shape is None else Known(shape, kind)
+        for shape, kind in zip(given, codes, strict=True)
     ]
     constants = [
         Constant(names[place], codes[place], known[place].count, True) if place in held else None
@@ -140,7 +141,7 @@ def test_norms_have_weights_and_folded_tables_have_none():
 
 
 def test_weights_in_strange_formats_are_refused():
-    with pytest.raises(InputError, match="'layer.in1' holds weights in a format"):
+    with pytest.raises(InputError, match=r"'layer\.in1' holds weights in a format"):
         work("MatMul", [(1, 32), (32, 64)], {1}, codes=[1, 11])
 
 

@@ -174,7 +174,11 @@ def test_a_value_that_two_read_leaves_once():
 
 
 def test_a_pass_wider_than_a_width_may_be_counts_as_several_tokens():
-    made = graph(product("a", ["picture"]), passing("wide", ["a out"], 400_000_000), passing("sum", ["wide out"], 1))
+    made = graph(
+        product("a", ["picture"]),
+        passing("wide", ["a out"], 400_000_000),
+        passing("sum", ["wide out"], 1),
+    )
     inside = made.layers[0].operators[1]
     assert inside.demand().flop_per_token == pytest.approx(400_000_001)
 
