@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from planner.errors import InputError, shortened
-from planner.models.dtypes import Dtype, stream_bytes_of
+from planner.models.dtypes import BITS, Dtype, stream_bytes_of
 from planner.models.graph import Layer, ModelGraph
 from planner.models.operators import Contraction, Embedding, LayerOperator, MatMul, Pointwise
 
@@ -416,6 +416,7 @@ class _Operators:
             split="none",
             tied_to=owner,
             tokens_factor=rows,
+            bits_per_weight=_bits_of(weight),
         )
 
     def _own(self, weights: Iterable[Weight]) -> None:
@@ -451,6 +452,12 @@ class _Operators:
         moved = self.program.bytes_of(read) + self.program.bytes_of(written)
         moved += sum(each.constant_bytes for each in run)
         self.operators.append(_pass(run, moved, dtype, sum(one.count for one in fresh.values())))
+
+
+def _bits_of(weight: Weight) -> float:
+    """As a matrix is stored, where its format usually takes another number; else 0."""
+    stored = 8.0 * weight.stored_bytes / weight.count
+    return 0.0 if stored == BITS[weight.dtype] else stored
 
 
 def _pass(run: list[Operation], moved_bytes: float, dtype: Dtype, weights: int) -> Pointwise:

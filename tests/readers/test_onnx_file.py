@@ -276,6 +276,19 @@ def test_quantised_weights_cost_what_they_are_stored_in(tmp_path):
     assert graph.layers[-1].operators[-1].compute_dtype == "int8"
 
 
+def test_blocks_of_four_bits_cost_their_scales(tmp_path):
+    """128 × 64 weights in blocks of 32, each with a scale of 32 bits: 5 bits a weight."""
+    node = by_hand.node(
+        "MatMulNBits", ["x", "q", "s"], ["y"], "", "com.microsoft", K=128, N=64, bits=4
+    )
+    tensors = [by_hand.tensor("q", [64, 4, 16], 2), by_hand.tensor("s", [256])]
+    graph = loaded(tmp_path, [node], tensors, [by_hand.value("x", [7, 128])])
+    (matmul,) = graph.layers[0].operators
+    assert (matmul.weight_dtype, matmul.bits_per_weight) == ("int4", 5)
+    assert (graph.parameters, graph.weight_bytes) == (8192, 8192 * 5 / 8)
+    assert macs(graph) == 7 * 8192
+
+
 @pytest.mark.parametrize(
     ("nodes", "words"),
     [
