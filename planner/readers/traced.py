@@ -248,8 +248,10 @@ class _Program:
         return sum(self.values[name].whole_bytes for name in names if name in self.values)
 
 
-PART = re.compile(r"^(.*?(?:^|[./_])\d+)(?:[./]|$)")
-"""A path up to its first numbered part."""
+PART = re.compile(
+    r"^(.*?(?:^|[./_])\d+(?:[./](?:layers?|blocks?|resnets|attentions)[./]\d+)?)(?:[./]|$)"
+)
+"""A path up to its first numbered part; of a stage that numbers its blocks, up to the block."""
 
 
 def part_of(module: str) -> str:
