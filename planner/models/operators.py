@@ -525,7 +525,9 @@ class Pointwise(Record):
     name: str
     width: Width
     weights: Annotated[int, Field(ge=0)] = 0
-    """Parameters, such as a norm's scale; kept at 16 bit."""
+    """Parameters, such as a norm's scale."""
+    weight_dtype: Dtype = "bf16"
+    """What they, and the values, are kept in: values in 16 bit at least."""
     flop_per_value: Annotated[float, Field(ge=0)] = 4.0
     split: bool = False
     """Whether it works on a shard: an activation between a column and a row split."""
@@ -537,21 +539,58 @@ class Pointwise(Record):
 
     @property
     def weight_bytes(self) -> float:
-        return 2.0 * self.weights
+        return bytes_of(self.weight_dtype) * self.weights
 
     def demand(self, tensor_parallel: int = 1, expert_parallel: int = 1) -> Demand:
         width = self.width / tensor_parallel if self.split else float(self.width)
+        stream = stream_bytes_of(self.weight_dtype)
         return Demand(
             flop_per_token=self.flop_per_value * width,
             weight_bytes=self.weight_bytes,
-            read_bytes_per_token=2.0 * width,
-            written_bytes_per_token=2.0 * width,
-            activation_bytes_per_token=4.0 * width,
+            read_bytes_per_token=stream * width,
+            written_bytes_per_token=stream * width,
+            activation_bytes_per_token=2.0 * stream * width,
         ).for_tokens(self.tokens_factor)
 
 
+class Contraction(Record):
+    """A convolution, a product of two activations or any other sum over indices, by its figures: as
+    a traced program states it, whose inputs have no one width. Every chip of a group does all of
+    it."""
+
+    kind: Literal["contraction"] = "contraction"
+    name: str
+    flop_per_token: Annotated[float, Field(ge=0, le=1e24)]
+    weights: Annotated[int, Field(ge=0, le=10**15)] = 0
+    """Parameters, biases included; 0 where activations meet activations."""
+    stored_bytes: Annotated[float, Field(ge=0, le=1e16)] = 0.0
+    """Of all of them."""
+    weight_dtype: Dtype
+    compute_dtype: Dtype
+    read_bytes_per_token: Annotated[float, Field(ge=0, le=1e16)]
+    """Activations alone."""
+    written_bytes_per_token: Annotated[float, Field(ge=0, le=1e16)]
+
+    @property
+    def parameters(self) -> float:
+        return float(self.weights)
+
+    @property
+    def weight_bytes(self) -> float:
+        return self.stored_bytes
+
+    def demand(self, tensor_parallel: int = 1, expert_parallel: int = 1) -> Demand:
+        return Demand(
+            flop_per_token=self.flop_per_token,
+            weight_bytes=self.stored_bytes,
+            read_bytes_per_token=self.read_bytes_per_token,
+            written_bytes_per_token=self.written_bytes_per_token,
+            activation_bytes_per_token=self.read_bytes_per_token + self.written_bytes_per_token,
+        )
+
+
 LayerOperator = Annotated[
-    MatMul | Attention | Indexer | Recurrent | Experts | Embedding | Pointwise,
+    MatMul | Attention | Indexer | Recurrent | Experts | Embedding | Pointwise | Contraction,
     Field(discriminator="kind"),
 ]
 """What a layer is made of; told apart by `kind`, in JSON too."""

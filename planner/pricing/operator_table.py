@@ -339,6 +339,7 @@ def launch_s(software: Software, operator: LayerOperator, dtype: str) -> float:
     matmul_s = software.quantised_overhead_s if quantised else software.matmul_overhead_s
     given = {
         "matmul": matmul_s,
+        "contraction": matmul_s,
         "attention": software.attention_overhead_s,
         "indexer": software.attention_overhead_s,
         "recurrent": software.attention_overhead_s,
