@@ -164,8 +164,9 @@ def test_a_plain_name_is_one(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["", ".", "..", "../a", "a/b", "/a", "a\\b", "a\0", ".a", "-a", "a\n", 3, None, "a" * 256]
+    "name",
+    ["", ".", "..", "../a", "a/b", "/a", "a\\b", "a\0", ".a", "-a", "a\n", 3, None, "a" * 256],
 )
 def test_a_name_that_leads_elsewhere_is_none(name):
-    with pytest.raises(InputError, match="here names the file .* must be a plain name"):
+    with pytest.raises(InputError, match=r"here names the file .* must be a plain name"):
         plain_file(name, Path("here"))

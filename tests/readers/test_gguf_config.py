@@ -131,7 +131,9 @@ def test_a_window_of_all_layers_has_no_list():
 
 
 def test_gpt_oss_has_the_width_of_its_experts():
-    fields = fields_of("gpt-oss", feed_forward_length=0, expert_feed_forward_length=2880, expert_count=32)
+    fields = fields_of(
+        "gpt-oss", feed_forward_length=0, expert_feed_forward_length=2880, expert_count=32
+    )
     assert fields["intermediate_size"] == 2880
     assert fields["num_local_experts"] == 32
 
@@ -205,7 +207,9 @@ def test_an_lfm2_has_convolutions_where_it_has_no_heads():
 
 
 def test_lists_of_layers_are_handed_on():
-    fields = fields_of("deci", feed_forward_length=(8, 16, 16, 8), attention__head_count=(4, 4, 4, 4))
+    fields = fields_of(
+        "deci", feed_forward_length=(8, 16, 16, 8), attention__head_count=(4, 4, 4, 4)
+    )
     assert fields["intermediate_size"] == [8, 16, 16, 8]
     assert fields["num_attention_heads"] == 4
 
@@ -221,7 +225,11 @@ def test_what_is_structural_and_not_known_keeps_its_name():
 
 
 def test_an_architecture_that_is_not_known_is_told():
-    metadata = {"general.architecture": "newest", "newest.block_count": 3, "newest.embedding_length": 64}
+    metadata = {
+        "general.architecture": "newest",
+        "newest.block_count": 3,
+        "newest.embedding_length": 64,
+    }
     gguf = GgufFile(metadata, Inventory(()), 3)
     fields = config_fields(gguf)
     assert (fields["model_type"], fields["hidden_size"]) == ("newest", 64)

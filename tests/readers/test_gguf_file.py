@@ -57,7 +57,10 @@ def written(draw):
     tensors = []
     for name in draw(st.lists(st.text(max_size=9), unique=True, max_size=5)):
         kind = draw(st.sampled_from(sorted(BLOCKS)))
-        axes = [BLOCKS[kind][1] * draw(st.integers(0, 3)), *draw(st.lists(st.integers(0, 4), max_size=3))]
+        axes = [
+            BLOCKS[kind][1] * draw(st.integers(0, 3)),
+            *draw(st.lists(st.integers(0, 4), max_size=3)),
+        ]
         tensors.append((name, tuple(axes), kind))
     return metadata, tensors
 
@@ -246,7 +249,9 @@ def test_what_llama_cpps_own_library_writes_is_read(tmp_path, order):
     writer.add_layer_norm_rms_eps(0.5)
     writer.add_token_list(["a", "bc"])
     writer.add_tensor("token_embd.weight", numpy.zeros((2, 64), numpy.float32))
-    packed = gguf.quants.quantize(numpy.ones((4, 64), numpy.float32), gguf.GGMLQuantizationType.Q4_0)
+    packed = gguf.quants.quantize(
+        numpy.ones((4, 64), numpy.float32), gguf.GGMLQuantizationType.Q4_0
+    )
     writer.add_tensor("blk.0.attn_q.weight", packed, raw_dtype=gguf.GGMLQuantizationType.Q4_0)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

@@ -139,7 +139,10 @@ def test_a_pipe_is_refused_before_it_is_read(tmp_path):
 
 def test_an_index_reads_the_files_beside_it(tmp_path):
     tensors = hugging_face_tensors()
-    files = {"model-00001-of-00002.safetensors": tensors[:9], "model-00002-of-00002.safetensors": tensors[9:]}
+    files = {
+        "model-00001-of-00002.safetensors": tensors[:9],
+        "model-00002-of-00002.safetensors": tensors[9:],
+    }
     index = write_index(tmp_path, files)
     read = read_safetensors(index)
     assert {(one.name, one.dtype, one.shape) for one in read.tensors} == set(tensors)

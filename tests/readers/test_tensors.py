@@ -166,7 +166,10 @@ def test_the_matrices_of_all_experts_are_one_module():
     tensors = []
     for number in range(4):
         at = f"model.layers.0.mlp.experts.{number}.up_proj"
-        tensors += [(f"{at}.weight_packed", "I32", (64, 8)), (f"{at}.weight_scale", "BF16", (64, 2))]
+        tensors += [
+            (f"{at}.weight_packed", "I32", (64, 8)),
+            (f"{at}.weight_scale", "BF16", (64, 2)),
+        ]
     storage = InventoryStorage(
         inventory_of(*tensors), 1, expected_parameters=lambda module: 4 * 64 * 64.0
     )
@@ -312,9 +315,12 @@ def test_modules_with_other_than_their_weights_are_told():
 def test_modules_that_share_a_matrix_are_counted_together():
     tensors = [("model.layers.0.self_attn.qkv_proj.weight", "BF16", (512, 256))]
     storage = InventoryStorage(inventory_of(*tensors), 1)
-    right = {f"layers.0.self_attn.{one}_proj": rows * 256.0 for one, rows in zip("qkv", (256, 128, 128), strict=True)}
+    right = {
+        f"layers.0.self_attn.{one}_proj": rows * 256.0
+        for one, rows in zip("qkv", (256, 128, 128), strict=True)
+    }
     assert storage.check_against(right) == []
-    wrong = {name: 128 * 256.0 for name in right}
+    wrong = dict.fromkeys(right, 128 * 256.0)
     assert "(131072 for 98304)" in storage.check_against(wrong)[0]
 
 
