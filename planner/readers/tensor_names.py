@@ -16,6 +16,11 @@ PART = re.compile(
     r"|(?:input|output|activation|[qkv])_scale|input_global_scale|input_zero_point"
     r")$"
 )
+LAST_WORDS = {
+    "weight", "bias", "qweight", "qzeros", "scales", "g_idx", "weight_packed", "weight_scale",
+    "weight_shape", "weight_scale_inv", "weight_scale_2", "input_scale", "biases",
+}  # fmt: skip
+"""The commonest parts."""
 LAYER = re.compile(
     r"^(?P<before>(?:.*?\.)?)(?:layers|layer|h|blocks|block|blk)\.(?P<number>\d{1,6})\.(?P<body>.+)$"
 )
@@ -115,15 +120,13 @@ class Place(NamedTuple):
 
 def place_of(name: str) -> Place:
     """Where the tensor of that name belongs."""
-    split = PART.match(name)
-    stem, part = (split["stem"], split["part"]) if split else (name, "weight")
+    stem, part = _stem_and_part(name)
     found = LAYER.match(stem)
     number = int(found["number"]) if found else None
     # Of a layer only what stands before its number says whose layer it is.
-    whose = found["before"] if found else stem
-    for beside, mark in BESIDE:
-        if mark.search(whose) or (beside == MTP and found and mark.search(found["body"])):
-            return Place(stem, part, layer=number, beside=beside)
+    beside = _beside(found["before"] if found else stem)
+    if beside or (found and ".nextn." in stem):
+        return Place(stem, part, layer=number, beside=beside or MTP)
     small = part == "bias" or bool(SMALL.search(stem.rpartition(".")[2]))
     if found is None:
         top = TOPS.get(stem.rpartition(".")[2])
@@ -131,6 +134,20 @@ def place_of(name: str) -> Place:
     below = () if small else modules_below(found["body"])
     modules = tuple([f"layers.{number}.{module}" for module in below])
     return Place(stem, part, modules, number, small=small)
+
+
+def _stem_and_part(name: str) -> tuple[str, str]:
+    stem, dot, last = name.rpartition(".")
+    # Nearly all names end so, and some checkpoints have two hundred thousand.
+    if dot and stem and last in LAST_WORDS:
+        return stem, last
+    split = PART.match(name)
+    return (split["stem"], split["part"]) if split else (name, "weight")
+
+
+@lru_cache(maxsize=4096)
+def _beside(whose: str) -> str:
+    return next((beside for beside, mark in BESIDE if mark.search(whose)), "")
 
 
 @lru_cache(maxsize=4096)

@@ -357,12 +357,15 @@ class InventoryStorage:
             )
 
     def _told_missing(self, graph_modules: Mapping[str, float]) -> Iterator[str]:
-        named = {module for name in self.inventory.unread for module in place_of(name).modules}
         missing = [
             module
             for module, weights in graph_modules.items()
-            if weights and module not in self._of_module and module not in named
+            if weights and module not in self._of_module
         ]
+        if missing and self.inventory.unread:
+            unread = self.inventory.unread
+            named = {module for name in unread for module in place_of(name).modules}
+            missing = [module for module in missing if module not in named]
         if missing:
             yield (
                 f"{len(missing)} modules have no tensor: {listed(missing[:3])}"

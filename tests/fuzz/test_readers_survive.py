@@ -66,6 +66,7 @@ def test_a_careless_reader_is_noticed(name):
         assert Path(fault.file).is_file()
         assert 0 <= fault.case < cases
         Path(fault.file).unlink()
+    Path(tally.faults[0].file).parent.rmdir()
 
 
 @pytest.mark.slow

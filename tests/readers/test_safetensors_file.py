@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from planner.errors import InputError
 from planner.readers.files import INDEX_BYTES
-from planner.readers.safetensors_file import BITS_OF, read_safetensors
+from planner.readers.safetensors_file import BITS_OF, MOST_TENSORS, read_safetensors
 from tests.written import (
     count_of,
     header_of,
@@ -186,7 +186,10 @@ def test_an_index_and_its_files_that_disagree_are_told(tmp_path):
         ({"weight_map": {"a": ".."}}, "must be a plain name"),
         ({"weight_map": {"a": ["x"]}}, "must be a plain name"),
         ({"weight_map": {"a": "x\0y"}}, "must be a plain name"),
-        ({"weight_map": {f"{n}": f"{n}.safetensors" for n in range(1001)}}, "at most 1000"),
+        (
+            {"weight_map": {f"{n}": f"{n}.safetensors" for n in range(1001)}},
+            "names more than 1000 files",
+        ),
         ({"weight_map": {"a": "b"}, "metadata": {"total_size": -1}}, "total_size must be a whole"),
         ({"weight_map": {"a": "b"}, "metadata": {"total_size": True}}, "total_size must be"),
     ],
@@ -253,3 +256,10 @@ def test_what_we_take_the_formats_own_library_takes(tmp_path):
         taken += 1
         library.deserialize(bytes(held))  # raises where it refuses
     assert taken > 100
+
+
+def test_more_tensors_than_any_checkpoint_has_are_refused(tmp_path):
+    path = tmp_path / "model.safetensors.index.json"
+    where = {f"{number}": "a.safetensors" for number in range(MOST_TENSORS + 1)}
+    path.write_text(json.dumps({"weight_map": where}), encoding="utf-8")
+    assert "names 262145 tensors; at most 262144 are read" in refusal(path)

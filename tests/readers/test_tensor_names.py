@@ -2,7 +2,7 @@
 
 import pytest
 
-from planner.readers.tensor_names import MTP, place_of
+from planner.readers.tensor_names import LAST_WORDS, MTP, PART, place_of
 
 Q, K, V = (f"self_attn.{one}_proj" for one in "qkv")
 GATE, UP, DOWN = (f"mlp.{one}_proj" for one in ("gate", "up", "down"))
@@ -182,3 +182,9 @@ def test_what_nobody_knows_is_of_no_module():
     assert (place.modules, place.small, place.beside) == ((), False, "")
     assert place_of("").modules == ()
     assert place_of("layers.99999999999.mlp.up_proj").layer is None
+
+
+def test_the_commonest_parts_are_parts_like_any_other():
+    for part in LAST_WORDS:
+        split = PART.match(f"model.layers.3.mlp.up_proj.{part}")
+        assert (split["stem"], split["part"]) == ("model.layers.3.mlp.up_proj", part)
