@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check fast oracle schemas bench mutants calibration notebooks clean
+.PHONY: demo test check fast fuzz oracle schemas bench mutants calibration notebooks clean
 
 demo: $(VENV)/.installed
 	$(BIN)/planner plan llama-3.1-70b hgx-h100 --weights fp8 --batch 8 --prompt 1024 --output 256
@@ -24,6 +24,10 @@ fast: $(VENV)/.installed
 # Not in CI: all questions of which `make test` asks some.
 oracle: $(VENV)/.installed
 	PLANNER_ORACLE=1 $(BIN)/python -m pytest -p no:nbmake -n 2 --dist worksteal -q tests/test_engine_plans.py tests/planning/test_row_search.py tests/planning/test_rate_search.py tests/planning/test_promise_search.py tests/planning/test_range_search.py
+
+# Not in CI: many more files that were tampered with than `make test` tries, from a seed it tells.
+fuzz: $(VENV)/.installed
+	$(BIN)/python -m tests.fuzz
 
 schemas: $(VENV)/.installed
 	$(BIN)/python -c "from planner.schemas import write_schemas; write_schemas()"

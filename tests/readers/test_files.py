@@ -1,11 +1,21 @@
 """Opening files: every fault is one sentence that names the file."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
 from planner.errors import InputError
-from planner.readers.files import MOST_BYTES, read_json, read_text, read_toml
+from planner.readers.files import (
+    CONFIG_BYTES,
+    MOST_BYTES,
+    MOST_VALUES,
+    plain_file,
+    read_json,
+    read_text,
+    read_toml,
+)
 
 
 def refusal(read, path):
@@ -118,3 +128,45 @@ def test_broken_toml_says_where_it_breaks(tmp_path, text, said):
 @pytest.mark.parametrize(("read", "text"), [(read_json, '{"a": %s}'), (read_toml, "a = %s")])
 def test_a_number_of_thousands_of_digits_is_refused(tmp_path, read, text):
     refusal(read, file_of(tmp_path, text % ("9" * 5000)))
+
+
+def test_a_pipe_or_a_device_is_refused_before_it_is_read(tmp_path):
+    pipe = tmp_path / "thing"
+    os.mkfifo(pipe)  # nobody writes to it: opening it to read would wait
+    for read in (read_text, read_json, read_toml):
+        assert "is a pipe or a device; a thing must be a file" in refusal(read, pipe)
+        assert "is a pipe or a device" in refusal(read, Path("/dev/zero"))
+
+
+def test_a_reader_may_want_less_than_the_most_bytes(tmp_path):
+    path = file_of(tmp_path, "{" + " " * (CONFIG_BYTES - 2) + "}")
+    assert read_json(path, "a thing", most_bytes=CONFIG_BYTES) == {}
+    path = file_of(tmp_path, "{" + " " * (CONFIG_BYTES - 1) + "}")
+    with pytest.raises(InputError, match="has 2 MiB; a thing has less than 2"):
+        read_json(path, "a thing", most_bytes=CONFIG_BYTES)
+    assert read_json(path, "a thing") == {}
+
+
+def test_more_values_than_any_description_are_not_parsed(tmp_path):
+    path = file_of(tmp_path, '{"a": [' + "[]," * MOST_VALUES + "[]]}")
+    assert "values; at most 524288 are read" in refusal(read_json, path)
+
+
+def test_objects_may_be_made_into_something_else(tmp_path):
+    path = file_of(tmp_path, '{"a": {"b": 1, "b": 2}}')
+    made = read_json(path, "a thing", paired=lambda pairs: {name: str(v) for name, v in pairs})
+    assert made == {"a": "{'b': '2'}"}
+
+
+@pytest.mark.parametrize("name", ["a", "a-1_b.safetensors", "A+b.c"])
+def test_a_plain_name_is_one(name):
+    assert plain_file(name, Path("here")) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", "../a", "a/b", "/a", "a\\b", "a\0", ".a", "-a", "a\n", 3, None, "a" * 256],
+)
+def test_a_name_that_leads_elsewhere_is_none(name):
+    with pytest.raises(InputError, match=r"here names the file .* must be a plain name"):
+        plain_file(name, Path("here"))

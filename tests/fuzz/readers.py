@@ -1,0 +1,246 @@
+"""The readers of files that are tried on what was tampered with.
+
+To register one, add a `Reader`: files to begin with, and what reads a file. A file whose name ends
+in `.json` is tampered with as JSON, any other as bytes with lengths and counts in them; say
+`tamper` where a format's own structure should hold.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+import planner as pl
+from planner.readers.files import CONFIG_BYTES, read_json
+from planner.readers.gguf_config import config_fields, config_remarks
+from planner.readers.gguf_file import read_gguf
+from planner.readers.params_file import config_fields_of_params
+from planner.readers.safetensors_file import read_safetensors
+from planner.readers.tensors import Inventory, InventoryStorage
+from tests.fuzz.headers import tampered_bytes, tampered_gguf, tampered_safetensors
+from tests.fuzz.trees import tampered_json
+from tests.written import (
+    LLAMA_KEYS,
+    gguf_bytes,
+    safetensors_bytes,
+    write_index,
+)
+
+Tamper = Callable[[bytes, Random, Sequence[bytes]], bytes]
+
+
+class Reader(NamedTuple):
+    """What reads files of one kind."""
+
+    name: str
+    seeds: Callable[[Path], list[Path]]
+    """Writes good files into a folder, and says which of them are tampered with in turn."""
+    call: Callable[[Path], Any]
+    """Reads one; what leaves it must be a `PlannerError`."""
+    tamper: Tamper | None = None
+    """Bytes of a seed, what to draw from, and the other seeds → bytes of a case."""
+
+    def tampered(self, path: Path, held: bytes, draw: Random, others: Sequence[bytes]) -> bytes:
+        """A case made from a seed."""
+        usual = tampered_json if path.suffix == ".json" else tampered_bytes
+        return (self.tamper or usual)(held, draw, others)
+
+
+LLAMA = {
+    "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 256,
+    "intermediate_size": 512, "num_hidden_layers": 4, "num_attention_heads": 8,
+    "num_key_value_heads": 2, "head_dim": 32, "vocab_size": 1000, "max_position_embeddings": 4096,
+    "tie_word_embeddings": False, "rms_norm_eps": 1e-5, "rope_theta": 500000.0,
+    "hidden_act": "silu", "torch_dtype": "bfloat16", "attention_bias": False,
+    "rope_scaling": {"rope_type": "llama3", "factor": 8.0},
+}  # fmt: skip
+CONFIGS = {
+    "llama": LLAMA,
+    "tied": LLAMA | {"tie_word_embeddings": True, "num_hidden_layers": 40},
+    "mixtral": LLAMA | {"model_type": "mixtral", "num_local_experts": 8, "num_experts_per_tok": 2},
+    "qwen": LLAMA | {
+        "model_type": "qwen3_moe", "num_experts": 16, "num_experts_per_tok": 4,
+        "moe_intermediate_size": 64, "decoder_sparse_step": 1, "mlp_only_layers": [],
+        "shared_expert_intermediate_size": 128, "norm_topk_prob": True,
+    },
+    "deepseek": LLAMA | {
+        "model_type": "deepseek_v3", "kv_lora_rank": 64, "q_lora_rank": 96, "qk_rope_head_dim": 16,
+        "qk_nope_head_dim": 32, "v_head_dim": 32, "n_routed_experts": 16, "n_shared_experts": 1,
+        "num_experts_per_tok": 4, "moe_intermediate_size": 64, "n_group": 4, "topk_group": 2,
+        "first_k_dense_replace": 1, "moe_layer_freq": 1, "num_nextn_predict_layers": 1,
+        "quantization_config": {
+            "quant_method": "fp8", "fmt": "e4m3", "weight_block_size": [128, 128],
+            "activation_scheme": "dynamic", "modules_to_not_convert": ["lm_head"],
+        },
+    },
+    "windows": LLAMA | {
+        "model_type": "gpt_oss", "sliding_window": 128, "num_local_experts": 8,
+        "num_experts_per_tok": 2,
+        "layer_types": ["sliding_attention", "full_attention"] * 2,
+        "quantization_config": {"quant_method": "mxfp4", "modules_to_not_convert": ["self_attn"]},
+    },
+    "seeing": {
+        "model_type": "gemma3", "text_config": LLAMA | {"sliding_window_pattern": 6, "sliding_window": 512},
+        "vision_config": {"hidden_size": 64, "num_hidden_layers": 2},
+    },
+    "llama4": LLAMA | {
+        "model_type": "llama4_text", "num_local_experts": 8, "num_experts_per_tok": 1,
+        "intermediate_size_mlp": 1024, "interleave_moe_layer_step": 2, "attention_chunk_size": 512,
+    },
+    "packed": LLAMA | {
+        "quantization_config": {
+            "quant_method": "compressed-tensors", "format": "pack-quantized", "ignore": ["lm_head"],
+            "config_groups": {"group_0": {
+                "weights": {"num_bits": 4, "type": "int", "group_size": 128, "strategy": "group"},
+                "input_activations": None, "targets": ["Linear"],
+            }},
+        },
+    },
+    "gptq": LLAMA | {"quantization_config": {"quant_method": "gptq", "bits": 4, "group_size": 128}},
+    "falcon": {
+        "model_type": "falcon", "hidden_size": 256, "num_hidden_layers": 4, "multi_query": True,
+        "num_attention_heads": 8, "vocab_size": 1000, "parallel_attn": True,
+        "new_decoder_architecture": False,
+    },
+    "gpt2": {"model_type": "gpt2", "n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 1024, "vocab_size": 500},
+}  # fmt: skip
+PARAMS = {
+    "meta": {"dim": 256, "ffn_dim_multiplier": 1.3, "multiple_of": 64, "n_heads": 8, "n_kv_heads": 2,
+             "n_layers": 4, "norm_eps": 1e-5, "rope_theta": 5e5, "vocab_size": 1000},
+    "mistral": {"dim": 256, "n_layers": 4, "head_dim": 32, "hidden_dim": 512, "n_heads": 8,
+                "n_kv_heads": 2, "norm_eps": 1e-5, "vocab_size": 1000, "sliding_window": 128},
+    "mixtral": {"dim": 256, "n_layers": 4, "head_dim": 32, "hidden_dim": 512, "n_heads": 8,
+                "n_kv_heads": 2, "vocab_size": 1000, "vision_encoder": {"hidden_size": 64},
+                "moe": {"num_experts_per_tok": 2, "num_experts": 8}},
+    "nested": {"text": {"dim": 256, "n_layers": 4, "n_heads": 8, "hidden_dim": 512, "vocab_size": 99}},
+}  # fmt: skip
+PLAIN = [
+    ("model.embed_tokens.weight", "BF16", (8, 16)),
+    ("model.layers.0.self_attn.q_proj.weight", "BF16", (16, 16)),
+    ("model.layers.0.self_attn.q_proj.bias", "BF16", (16,)),
+    ("model.layers.1.mlp.gate_up_proj.weight", "F16", (16, 16)),
+    ("model.norm.weight", "F32", (16,)),
+]
+QUANTISED = [
+    ("model.embed_tokens.weight", "BF16", (8, 16)),
+    ("model.layers.0.mlp.up_proj.qweight", "I32", (2, 16)),
+    ("model.layers.0.mlp.up_proj.qzeros", "I32", (1, 2)),
+    ("model.layers.0.mlp.up_proj.scales", "F16", (1, 16)),
+    ("model.layers.0.mlp.experts.0.down_proj.weight", "F8_E4M3", (16, 16)),
+    ("model.layers.0.mlp.experts.0.down_proj.weight_scale_inv", "F32", (1, 1)),
+    ("model.layers.0.mlp.experts.gate_up_proj_blocks", "U8", (2, 4, 16)),
+    ("model.layers.0.mlp.experts.gate_up_proj_scales", "U8", (2, 4)),
+    ("model.layers.0.self_attn.qkv_proj.weight", "U8", (16, 8)),
+    ("model.layers.0.self_attn.qkv_proj.weight_scale", "F8_E4M3", (16, 1)),
+    ("model.layers.0.self_attn.qkv_proj.weight_scale_2", "F32", ()),
+    ("model.layers.9.mlp.up_proj.weight", "U32", (4, 4)),
+    ("visual.patch_embed.weight", "F32", (4, 4)),
+]
+SMALL = [("token_embd.weight", (256, 4), "Q6_K"), ("output_norm.weight", (256,), "F32"),
+         ("blk.0.attn_q.weight", (256, 4), "Q4_K"), ("blk.0.ffn_up.weight", (32, 4), "Q8_0"),
+         ("blk.1.ssm_out.weight", (32, 2), "MXFP4"), ("blk.1.ffn_down_exps.weight", (64, 2, 2), "NVFP4")]  # fmt: skip
+FEW_TOKENS = {"tokenizer.ggml.tokens": ("array", ("str", ["a", "bc", "def"]))}
+
+
+def _family(name, **keys):
+    made = {"general.architecture": ("str", name), f"{name}.block_count": ("u32", 2)}
+    return made | {f"{name}.{key.replace('__', '.')}": value for key, value in keys.items()}
+
+
+U32, LIST = (lambda one: ("u32", one)), (lambda *many: ("array", ("i32", list(many))))
+GGUF_SPECS = [
+    (_family("llama") | {"split.count": ("u16", 2), "split.no": ("u16", 0)}, SMALL[:3]),
+    (_family("llama") | {"split.count": ("u16", 2), "split.no": ("u16", 1)}, SMALL[3:]),
+    (LLAMA_KEYS | FEW_TOKENS, SMALL),
+    (_family("deepseek2", attention__kv_lora_rank=U32(64), attention__head_count=U32(8),
+             rope__dimension_count=U32(16), attention__key_length=U32(48), expert_count=U32(8),
+             attention__value_length=U32(32), nextn_predict_layers=U32(1)), SMALL),
+    (_family("gpt-oss", attention__sliding_window=U32(128), expert_count=U32(8),
+             expert_feed_forward_length=U32(64)), SMALL),
+    (_family("nemotron_h", ssm__inner_size=U32(64), ssm__time_step_rank=U32(4),
+             attention__head_count_kv=LIST(0, 2), feed_forward_length=LIST(0, 64)), SMALL),
+    (_family("lfm2", attention__head_count_kv=LIST(0, 8), shortconv__l_cache=U32(3)), SMALL),
+    (_family("mamba2", ssm__inner_size=U32(64), ssm__time_step_rank=U32(4),
+             embedding_length=U32(32)), SMALL),
+    (_family("qwen3next", ssm__inner_size=U32(64), ssm__time_step_rank=U32(4),
+             full_attention_interval=U32(4)), SMALL),
+    (_family("gemma3", attention__sliding_window=U32(512),
+             attention__sliding_window_pattern=("array", ("bool", [True, False]))), SMALL),
+]  # fmt: skip
+
+
+def _json_files(fields):
+    def seeds(folder):
+        paths = []
+        for name, content in fields.items():
+            path = folder / f"{name}.json"
+            path.write_text(json.dumps(content), encoding="utf-8")
+            paths.append(path)
+        return paths
+
+    return seeds
+
+
+def _safetensors_files(folder):
+    paths = [folder / "plain.safetensors", folder / "quantised.safetensors"]
+    paths[0].write_bytes(safetensors_bytes(PLAIN, {"format": "pt"}))
+    paths[1].write_bytes(safetensors_bytes(QUANTISED))
+    return paths
+
+
+def _index_files(folder):
+    files = {
+        "a-1.safetensors": QUANTISED[:6],
+        "a-2.safetensors": QUANTISED[6:],
+        "b.safetensors": ["c.weight"],
+    }
+    return [write_index(folder, files, 12345)]
+
+
+def _gguf_files(folder):
+    paths = []
+    for number, (metadata, tensors) in enumerate(GGUF_SPECS):
+        path = folder / f"m-{number + 1:05}-of-00002.gguf"
+        path.write_bytes(gguf_bytes(metadata, tensors))
+        paths.append(path)
+    return paths
+
+
+def _sorted_out(inventory: Inventory):
+    """What is asked of the tensors once they are read."""
+    storage = InventoryStorage(inventory, 2, expected_parameters=lambda module: 256.0)
+    storage.check_against({"layers.0.mlp.up_proj": 256.0, "lm_head": 1.0})
+    _ = storage.weight_dtype, storage.weight_block
+    for module in (*storage.modules, "lm_head"):
+        storage.of(module)
+    return inventory
+
+
+def _read_gguf(path):
+    gguf = read_gguf(path)
+    config_remarks(gguf)
+    _sorted_out(gguf.inventory)
+    return config_fields(gguf)
+
+
+def _read_params(path):
+    fields = read_json(path, "a params.json", most_bytes=CONFIG_BYTES)
+    return config_fields_of_params(fields, str(path))
+
+
+READERS = {
+    reader.name: reader
+    for reader in (
+        Reader("config", _json_files(CONFIGS), pl.load_model),
+        Reader("params", _json_files(PARAMS), _read_params),
+        Reader(
+            "safetensors",
+            _safetensors_files,
+            lambda path: _sorted_out(read_safetensors(path)),
+            tampered_safetensors,
+        ),
+        Reader("index", _index_files, lambda path: _sorted_out(read_safetensors(path))),
+        Reader("gguf", _gguf_files, _read_gguf, tampered_gguf(GGUF_SPECS)),
+    )
+}
