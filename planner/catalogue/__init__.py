@@ -4,6 +4,7 @@ in the folder `topologies/`.
 Knows models, machines and the readers of their files; nothing of plans or prices.
 """
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib import resources
@@ -26,7 +27,9 @@ from planner.models.pruning import pruned
 from planner.models.storage import Formats, Storage
 from planner.readers.cluster_file import cluster_from
 from planner.readers.files import read_text, read_toml
-from planner.readers.huggingface import read_config
+from planner.readers.hub_cache import cache_folder, cached_snapshot
+from planner.readers.huggingface import Read
+from planner.readers.model_files import INDEX, SUFFIXES, read_model, read_module
 from planner.readers.topology_file import software_from, stack_from, topology_from
 
 Fields = dict[str, Any]
@@ -39,7 +42,7 @@ SHAPES: dict[str, type[DecoderShape] | type[EncoderShape]] = {
 
 
 def load_model(
-    name: str | Path,
+    name: str | Path | object,
     *,
     weight_dtype: str | None = None,
     kv_dtype: str | None = None,
@@ -49,16 +52,25 @@ def load_model(
     width: int | None = None,
     frames: int | None = None,
     steps: int | None = None,
+    dimensions: Mapping[str, int] | None = None,
 ) -> ModelGraph:
-    """A model of the catalogue, or of a Hugging Face `config.json` (or a folder that holds one).
+    """A model: a name of the catalogue; a file (Hugging Face's `config.json`, Meta's and Mistral's
+    `params.json`, safetensors, GGUF, ONNX) or a folder, read with all that lies in it; the name of
+    a model on the hub, whose files lie in the local cache or which the catalogue has, never the
+    network; or a module of transformers or a program of `torch.export`, on the meta device too.
 
-    `weight_dtype` None takes the format in which it is published; `activation_dtype` None what
+    `weight_dtype` None takes the formats in which it is published, module by module; another one
+    is that of all its matrices, embedding and head too. `kv_dtype` None is the checkpoint's own, or
+    bf16; `activation_dtype` None what
     recipes with such weights multiply in; `sparsity` prunes the layers: "2:4", or a share of zeros
     such as "90%". `height`, `width`, `frames` and `steps` say what a diffusion model makes; None:
-    what it makes by default. An UnknownNameError names the nearest models; an InputError says what
+    what it makes by default. `dimensions` are the sizes of axes that an ONNX file leaves open. An
+    UnknownNameError names the nearest models; an InputError says what
     is wrong with a file.
     """
-    found = _model(name, weight_dtype)
+    found = _model(name, weight_dtype, dimensions)
+    if isinstance(found, ModelGraph):
+        return _of_a_program(found, weight_dtype, sparsity)
     formats = _formats(found, weight_dtype, kv_dtype, activation_dtype)
     picture = {"height": height, "width": width, "frames": frames, "steps": steps}
     as_stored = weight_dtype in (None, found.dtype)
@@ -84,11 +96,57 @@ class Found(NamedTuple):
     remarks: tuple[str, ...] = ()
 
 
-def _model(name: str | Path, weight_dtype: str | None) -> Found:
-    path = _as_path(name, (".json", ".gguf", ".onnx", ".safetensors"))
-    if path is not None:
-        return _model_of_a_config(path, weight_dtype)
-    return _model_of_the_table(str(name), weight_dtype)
+def _model(
+    name: str | Path | object, weight_dtype: str | None, dimensions: Mapping[str, int] | None
+) -> Found | ModelGraph:
+    if not isinstance(name, str | Path):
+        read = read_module(name)
+        return read if isinstance(read, ModelGraph) else _as_found(read, type(name).__name__, "")
+    path = _as_path(name, SUFFIXES)
+    if path is None:
+        return _model_of_the_table(str(name), weight_dtype)
+    if isinstance(name, str) and HUB_NAME.fullmatch(name) and not _exists(path):
+        return _model_of_the_hub(name, weight_dtype)
+    return _model_of_a_file(path, dimensions)
+
+
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?<!\.json)(?<!\.gguf)(?<!\.onnx)")
+"""An owner and a name, as on the hub."""
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _model_of_the_hub(name: str, weight_dtype: str | None) -> Found | ModelGraph:
+    """From the files that were once fetched, else as the catalogue has it; nothing is fetched."""
+    folder = cached_snapshot(name)
+    if folder is not None:
+        found = _model_of_a_file(folder, None)
+        called = name.rpartition("/")[2]
+        if isinstance(found, ModelGraph):
+            return found.replace(name=called)
+        return found._replace(name=called, source=f"{found.source} of {name}, in the local cache")
+    try:
+        return _model_of_the_table(name.rpartition("/")[2], weight_dtype)
+    except UnknownNameError as error:
+        raise InputError(
+            f"{name} lies in no local cache of the hub ({cache_folder()}), and is no file;"
+            f" nothing is fetched. Of the catalogue: {error}"
+        ) from None
+
+
+def _of_a_program(graph: ModelGraph, weight_dtype: str | None, sparsity: str | None) -> ModelGraph:
+    """A graph that a program states whole, formats and all."""
+    if weight_dtype is not None:
+        raise InputError(
+            f"weight_dtype is given, and {graph.name} is a program whose formats are its own; leave"
+            " it out"
+        )
+    return graph if sparsity is None else pruned(graph, sparsity)
 
 
 def _model_of_the_table(name: str, weight_dtype: str | None) -> Found:
@@ -115,16 +173,24 @@ def _fields_in(entry: Fields, weight_dtype: str | None) -> Fields:
     return entry["shape"] if kept is None else {**entry["shape"], "unquantised": kept}
 
 
-def _model_of_a_config(path: Path, weight_dtype: str | None) -> Found:
-    config = _config_in(path)
-    read = read_config(config)
+def _model_of_a_file(path: Path, dimensions: Mapping[str, int] | None) -> Found | ModelGraph:
+    read = read_model(path, dimensions)
+    if isinstance(read, ModelGraph):
+        return read
     # As a file from a hub it is called config.json, and its folder has the model's name.
-    name = config.resolve().parent.name if config.name == "config.json" else config.stem
+    is_folder = not path.suffix or path.is_dir()
+    named = path.resolve().name if is_folder else path.stem
+    if path.name in ("config.json", "params.json", INDEX):
+        named = path.resolve().parent.name
+    return _as_found(read, named, "config.json" if is_folder else path.name)
+
+
+def _as_found(read: Read, name: str, source: str) -> Found:
     return Found(
         name=name,
         shape=read.shape,
         dtype=read.dtype,
-        source=config.name,
+        source=source,
         confidence="stated",
         block=read.block,
         storage=read.storage,
@@ -421,17 +487,3 @@ def _as_path(name: str | Path, suffixes: tuple[str, ...]) -> Path | None:
     if isinstance(name, Path) or "/" in text or "\\" in text or text.lower().endswith(suffixes):
         return Path(text)
     return None
-
-
-def _config_in(path: Path) -> Path:
-    try:
-        if path.is_dir():
-            return path / "config.json"
-    except (OSError, ValueError):
-        # Longer than file systems take, or with a null byte: reading it will say so.
-        return path
-    if path.suffix in (".gguf", ".onnx", ".safetensors"):
-        raise InputError(
-            f"{path} is a {path.suffix[1:]} file; what is read is a Hugging Face config.json"
-        )
-    return path

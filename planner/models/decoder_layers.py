@@ -76,15 +76,42 @@ def graph_of_blocks(
     )
 
 
+def module_weights(decoder: Decoder) -> dict[str, float]:
+    """How many weights each module has, biases and norms apart, by its name as in
+    `planner.models.storage`."""
+    counted: dict[str, float] = {}
+    kept = _Kept(decoder, Formats(), None, counted=counted)
+    # Blocks of one template have the same modules under the names of their layers.
+    of_block: dict[int, dict[str, float]] = {}
+    for number, block in enumerate(decoder.blocks):
+        if id(block) not in of_block:
+            found: dict[str, float] = {}
+            _Maker(decoder, _Kept(decoder, Formats(), None, counted=found)).layer(block)
+            of_block[id(block)] = found
+        for name, weights in of_block[id(block)].items():
+            counted[f"layers.{number}.{name}"] = weights
+    ends = _Maker(decoder, kept)
+    ends.embedding()
+    ends.head()
+    return {name: weights for name, weights in counted.items() if weights}
+
+
 # ── How modules are stored ───────────────────────────────────────────────────────────────────────
 
 
 class _Kept:
-    """How each module of a decoder is stored."""
+    """How each module of a decoder is stored; `counted` collects how many weights each has, where
+    that is asked for."""
 
     def __init__(
-        self, decoder: Decoder, formats: Formats, storage: Storage | None, prefix: str = ""
+        self,
+        decoder: Decoder,
+        formats: Formats,
+        storage: Storage | None,
+        prefix: str = "",
+        counted: dict[str, float] | None = None,
     ) -> None:
+        self.counted = counted
         self.decoder = decoder
         self.formats = formats
         self.storage = storage
@@ -94,7 +121,17 @@ class _Kept:
         )
 
     def of_layer(self, number: int) -> "_Kept":
-        return _Kept(self.decoder, self.formats, self.storage, f"layers.{number}.")
+        prefix = f"layers.{number}."
+        return _Kept(self.decoder, self.formats, self.storage, prefix, self.counted)
+
+    def count(self, modules: Sequence[tuple[str, float]], weights: float) -> None:
+        """Share out the weights of an operator among its modules."""
+        if self.counted is None:
+            return
+        whole = sum(share for _, share in modules)
+        for name, share in modules:
+            found = self.prefix + name
+            self.counted[found] = self.counted.get(found, 0.0) + weights * share / whole
 
     def asked(self, number: int, block: Block) -> tuple[Stored, ...]:
         """How all modules of a block are stored; (): as the formats say."""
@@ -192,6 +229,7 @@ class _Maker:
         **options: object,
     ) -> MatMul:
         stored = self.kept.stored(modules, part)
+        self.kept.count(modules, 0.0 if "tied_to" in options else float(inputs) * outputs)
         return MatMul.from_fields(
             {
                 "name": name,
@@ -538,7 +576,9 @@ class _Maker:
         return operators
 
     def _router(self, outputs: int, biased: int) -> MatMul:
-        stored = self.kept.stored([(f"{FEED_FORWARD}.gate", 1.0)], "router")
+        modules = [(f"{FEED_FORWARD}.gate", 1.0)]
+        stored = self.kept.stored(modules, "router")
+        self.kept.count(modules, float(self.decoder.hidden) * outputs)
         # Without a checkpoint that says otherwise a router stays at 16 bit.
         if self.kept.storage is None:
             stored = Stored(dtype="bf16", activation_dtype="bf16")
@@ -559,6 +599,7 @@ class _Maker:
         leaves = FFN_LEAVES if part.gated else FFN_LEAVES[1:]
         modules = [(f"{FEED_FORWARD}.experts.{leaf}", 1.0) for leaf in leaves]
         stored = self.kept.stored(modules, "experts")
+        self.kept.count(modules, float(len(leaves)) * part.experts * inputs * part.width)
         return Experts.from_fields(
             {
                 "name": "experts",
@@ -678,7 +719,9 @@ class _Maker:
         return [self.matmul(name, decoder.hidden, outputs, "none", [(module, 1.0)])]
 
     def _table(self, name: str, entries: int, width: int, module: str) -> Embedding:
-        stored = self.kept.stored([(module, 1.0)], "embedding")
+        modules = [(module, 1.0)]
+        stored = self.kept.stored(modules, "embedding")
+        self.kept.count(modules, float(entries) * width)
         return Embedding(
             name=name,
             vocabulary=entries,

@@ -10,7 +10,7 @@ from planner.models.blocks import (
     SelfAttention,
 )
 from planner.models.decoder import DecoderShape, decoder_graph
-from planner.models.decoder_layers import graph_of_blocks, modules_of
+from planner.models.decoder_layers import graph_of_blocks, module_weights, modules_of
 from planner.models.storage import PLAIN, Formats, Stored
 
 ATTENTION = SelfAttention(heads=4, kv_heads=2, head_dim=8)
@@ -85,3 +85,18 @@ def test_nothing_may_be_left_of_a_layer():
     made = graph_of(Decoder(hidden=32, vocabulary=100, blocks=(DENSE, Block(parts=()))))
     assert made.layers[2].parameters == 0
     assert made.layers[2].kv_bytes_per_token == 0
+
+
+def test_the_weights_of_modules_add_up_to_those_of_the_graph():
+    counted = module_weights(DECODER)
+    assert counted["layers.0.self_attn.k_proj"] == 32 * 16
+    assert counted["layers.1.mlp.experts.up_proj"] == 4 * 32 * 16
+    assert counted["layers.1.mlp.gate"] == 32 * 4
+    norms = 3 * 2 * 32 + 32
+    assert sum(counted.values()) + norms == graph_of(DECODER).parameters
+
+
+def test_a_tied_head_has_no_weights_of_its_own():
+    tied = DECODER.replace(tied_embedding=True)
+    assert "lm_head" not in module_weights(tied)
+    assert module_weights(tied)["embed_tokens"] == 32 * 100

@@ -1,0 +1,180 @@
+"""A model from whatever file or folder a person has: config.json, params.json, safetensors, GGUF,
+ONNX, or the name of a model on the hub whose files lie on this machine.
+
+A folder is read with all that lies in it. What the tensors themselves say of formats and bytes goes
+before what a config says of them, and where the two do not agree the answer says so.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from planner.errors import InputError, shortened
+from planner.models.blocks import Decoder
+from planner.models.decoder_layers import module_weights
+from planner.models.graph import ModelGraph
+from planner.readers.files import read_json
+from planner.readers.gguf_config import config_fields, config_remarks
+from planner.readers.gguf_file import read_gguf
+from planner.readers.huggingface import Read, read_config, read_fields
+from planner.readers.onnx_file import load_onnx
+from planner.readers.params_file import config_fields_of_params
+from planner.readers.safetensors_file import read_safetensors
+from planner.readers.tensors import Inventory, InventoryStorage, Tensor
+from planner.readers.torch_program import graph_of_program, module_inventory
+
+INDEX = "model.safetensors.index.json"
+SUFFIXES = (".json", ".gguf", ".onnx", ".safetensors")
+"""Of files that may hold a model."""
+TORCHS = {
+    "float32": "F32",
+    "bfloat16": "BF16",
+    "float16": "F16",
+    "float8_e4m3fn": "F8_E4M3",
+    "float8_e5m2": "F8_E5M2",
+    "int8": "I8",
+    "uint8": "U8",
+    "int32": "I32",
+}
+"""Formats of torch in the words of safetensors."""
+EMPTY = 1_000
+"""Bytes of tensors below which a file has no weights to speak of."""
+
+
+def read_model(path: Path, dimensions: Mapping[str, int] | None = None) -> Read | ModelGraph:
+    """What a file or a folder states of a model; of an ONNX file, whose open axes `dimensions`
+    fill, the graph itself."""
+    if _is_folder(path):
+        return _of_folder(path)
+    if path.suffix == ".onnx":
+        return load_onnx(path, dimensions=dimensions)
+    if path.suffix == ".gguf":
+        return _of_gguf(path)
+    if path.suffix == ".safetensors" or path.name == INDEX:
+        return _of_tensors(path)
+    if path.name == "config.json":
+        return _with_tensors(read_config(path), path.parent)
+    return _of_json(path)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        # Longer than file systems take, or with a null byte: reading it will say so.
+        return False
+
+
+def _of_folder(folder: Path) -> Read | ModelGraph:
+    config = folder / "config.json"
+    if config.exists():
+        return _with_tensors(read_config(config), folder)
+    params = folder / "params.json"
+    if params.exists():
+        return _of_json(params)
+    found = sorted(folder.glob("*.gguf"))
+    if len(found) == 1 or (found and "-00001-of-" in found[0].name):
+        return _of_gguf(found[0])
+    if found:
+        raise InputError(f"{folder} holds {len(found)} GGUF files; name one of them")
+    # Reading it says which file is missing.
+    return read_config(config)
+
+
+def _of_json(path: Path) -> Read:
+    fields = read_json(path, "a config.json")
+    # Meta and Mistral ship their own keys, whatever the file is called.
+    if "dim" in fields and "n_layers" in fields and "hidden_size" not in fields:
+        if fields.get("model_type") is None:
+            fields = config_fields_of_params(fields, str(path))
+            fields.setdefault("model_type", "llama")
+        return read_fields(fields, str(path))
+    return read_config(path)
+
+
+def _of_gguf(path: Path) -> Read:
+    """Metadata in the words of a config.json, and the exact bytes of each tensor."""
+    found = read_gguf(path)
+    try:
+        fields = config_fields(found)
+    except InputError as error:
+        raise _named(error, path) from None
+    read = read_fields(fields, str(path))
+    said = (*read.remarks, *config_remarks(found))
+    return _stored_as(read._replace(remarks=said), found.inventory, path)
+
+
+def _of_tensors(path: Path) -> Read:
+    """Of tensors alone: how many heads there are stands in the config beside them."""
+    config = path.parent / "config.json"
+    if not config.is_file():
+        raise InputError(
+            f"{path} holds tensors alone, which do not say how many heads a model has; put its"
+            " config.json beside it"
+        )
+    return _stored_as(read_config(config), read_safetensors(path), path)
+
+
+def _with_tensors(read: Read, folder: Path) -> Read:
+    """With what the tensors beside a config say, where there are any."""
+    index = folder / INDEX
+    if index.is_file():
+        return _stored_as(read, read_safetensors(index), index)
+    if any(folder.glob("*.safetensors")):
+        return _stored_as(read, read_safetensors(folder), folder)
+    return read
+
+
+def _stored_as(read: Read, inventory: Inventory, path: Path) -> Read:
+    """With the formats and bytes of the tensors themselves."""
+    decoder = read.shape
+    if not isinstance(decoder, Decoder):
+        return read
+    if inventory.unread:
+        # Names alone say nothing of formats; what their sum says is told.
+        stated = inventory.total_bytes / 1e9
+        said = f"the index states {stated:.4g} GB of tensors, in files that are not here"
+        return read._replace(remarks=(*read.remarks, *inventory.remarks, said))
+    if inventory.total_bytes < EMPTY:
+        return read
+    counted = module_weights(decoder)
+    try:
+        storage = InventoryStorage(
+            inventory, decoder.layers, expected_parameters=lambda name: counted.get(name, 0.0)
+        )
+        remarks = storage.check_against(counted)
+        dtype = storage.weight_dtype
+    except InputError as error:
+        raise _named(error, path) from None
+    return read._replace(
+        dtype=dtype,
+        storage=storage,
+        block=storage.weight_block,
+        remarks=tuple(dict.fromkeys((*read.remarks, *remarks))),
+    )
+
+
+def _named(error: InputError, path: Path) -> InputError:
+    """With the file before it."""
+    said = str(error)
+    return error if said.startswith(str(path)) else InputError(f"{path}: {said}")
+
+
+def read_module(module: Any) -> Read | ModelGraph:
+    """What a torch module of transformers, or a program that `torch.export` traced, states of
+    itself; modules on the meta device as well. Torch is not imported for it."""
+    name = shortened(type(module).__name__)
+    if hasattr(module, "graph_module") and hasattr(module, "graph_signature"):
+        return graph_of_program(module, name)
+    config = getattr(module, "config", None)
+    if config is None or not hasattr(config, "to_dict") or not hasattr(module, "named_parameters"):
+        raise InputError(
+            f"a {name} is no model that is read: give a name, a path, a module of transformers, or"
+            " what torch.export made"
+        )
+    read = read_fields(config.to_dict(), name)
+    held = [
+        Tensor(row.name, row.shape, TORCHS.get(row.dtype, row.dtype), row.stored_bytes)
+        for row in module_inventory(module)
+    ]
+    return _stored_as(read, Inventory(tuple(held)), Path(name))
