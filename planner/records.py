@@ -5,15 +5,19 @@ both ways, exactly. A record that is refused says so in one sentence that names 
 """
 
 import functools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import PydanticSerializationError
 
-from planner.errors import InputError, shortened
+from planner.errors import InputError, listed, nearest_names, shortened
 
 T = TypeVar("T")
+
+MOST_WORDS = 15
+"""Of those that a field may be, as many as a refusal lists; of more it names the nearest."""
 
 
 class Record(BaseModel):
@@ -185,6 +189,11 @@ def sentence_of(error: ValidationError, name: str) -> str:
         "extra_forbidden": "is not a field of it",
         "json_invalid": f"is not valid JSON ({fault['msg'].partition(': ')[2]})",
     }.get(fault["type"], fault["msg"].replace("Input should", "should"))
+    words = re.findall(r"'([^']*)'", fault["msg"]) if fault["type"] == "literal_error" else []
+    if len(words) > MOST_WORDS:
+        nearest = listed([repr(word) for word in nearest_names(str(fault["input"]), words)], "or")
+        some = listed([repr(word) for word in words[:4]], "or")
+        remedy = f"should be one of {len(words)} words, such as {some}, or rather {nearest}"
     more = len(error.errors()) - 1
     return f"{field} {remedy}{given}" + (
         f" (and {more} more such fault{'s' * (more > 1)})" if more else ""

@@ -63,12 +63,13 @@ def graph_of(model: str, weights: str, folder: Path) -> pl.ModelGraph:
             "vocab_size": vocabulary,
             "max_position_embeddings": 8192,
             "tie_word_embeddings": tied,
-            # What quantises while loading leaves the head and the table of tokens as they are.
-            "quantization_config": {"modules_to_not_convert": ["lm_head"]},
         }
+        if weights == "fp8":
+            # What quantises while loading leaves the head and the table of tokens as they are.
+            fields["quantization_config"] = {"quant_method": "fp8"}
     path = folder / f"{model}.json"
     path.write_text(json.dumps(fields), encoding="utf-8")
-    return pl.load_model(path, weight_dtype=weights)
+    return pl.load_model(path)
 
 
 def ledgers(row: dict[str, str], folder: Path):

@@ -16,12 +16,14 @@ from planner.machines.cluster import Cluster
 from planner.machines.prices import Economics
 from planner.machines.software import Software
 from planner.machines.topology import Figure, Topology
-from planner.models.decoder import DecoderShape, Formats, decoder_graph
+from planner.models.blocks import Decoder
+from planner.models.decoder import DecoderShape, decoder_graph
 from planner.models.diffusion import DiffusionShape, picture_of
 from planner.models.diffusion_layers import diffusion_graph
 from planner.models.encoder import EncoderShape, encoder_graph
 from planner.models.graph import ModelGraph
 from planner.models.pruning import pruned
+from planner.models.storage import Formats, Storage
 from planner.readers.cluster_file import cluster_from
 from planner.readers.files import read_text, read_toml
 from planner.readers.huggingface import read_config
@@ -40,7 +42,7 @@ def load_model(
     name: str | Path,
     *,
     weight_dtype: str | None = None,
-    kv_dtype: str = "bf16",
+    kv_dtype: str | None = None,
     activation_dtype: str | None = None,
     sparsity: str | None = None,
     height: int | None = None,
@@ -59,7 +61,8 @@ def load_model(
     found = _model(name, weight_dtype)
     formats = _formats(found, weight_dtype, kv_dtype, activation_dtype)
     picture = {"height": height, "width": width, "frames": frames, "steps": steps}
-    graph = _graph_of(found, formats, picture)
+    as_stored = weight_dtype in (None, found.dtype)
+    graph = _graph_of(found, formats, picture, as_stored=as_stored)
     return graph if sparsity is None else pruned(graph, sparsity)
 
 
@@ -67,13 +70,18 @@ class Found(NamedTuple):
     """A model before its graph is made."""
 
     name: str
-    shape: DecoderShape | EncoderShape | DiffusionShape
+    shape: DecoderShape | Decoder | EncoderShape | DiffusionShape
     dtype: str
     """In which it is published."""
     source: str
     confidence: str
     block: int | None = None
     """Of published weights that share a scale."""
+    storage: Storage | None = None
+    """How the modules of a checkpoint are stored; None: all alike."""
+    kv_dtype: str | None = None
+    """Of the cache, where the checkpoint says it."""
+    remarks: tuple[str, ...] = ()
 
 
 def _model(name: str | Path, weight_dtype: str | None) -> Found:
@@ -109,13 +117,25 @@ def _fields_in(entry: Fields, weight_dtype: str | None) -> Fields:
 
 def _model_of_a_config(path: Path, weight_dtype: str | None) -> Found:
     config = _config_in(path)
-    read = read_config(config, weight_dtype)
+    read = read_config(config)
     # As a file from a hub it is called config.json, and its folder has the model's name.
     name = config.resolve().parent.name if config.name == "config.json" else config.stem
-    return Found(name, read.shape, read.dtype, config.name, "stated", read.block)
+    return Found(
+        name=name,
+        shape=read.shape,
+        dtype=read.dtype,
+        source=config.name,
+        confidence="stated",
+        block=read.block,
+        storage=read.storage,
+        kv_dtype=read.kv_dtype,
+        remarks=read.remarks,
+    )
 
 
-def _graph_of(found: Found, formats: Formats, picture: dict[str, int | None]) -> ModelGraph:
+def _graph_of(
+    found: Found, formats: Formats, picture: dict[str, int | None], *, as_stored: bool
+) -> ModelGraph:
     name, shape, source, confidence = found.name, found.shape, found.source, found.confidence
     if isinstance(shape, DiffusionShape):
         made = picture_of(shape, name, picture)
@@ -127,8 +147,23 @@ def _graph_of(found: Found, formats: Formats, picture: dict[str, int | None]) ->
             f"{asked[0]} is for diffusion models, and {name} is a language model; leave it out"
         )
     if isinstance(shape, EncoderShape):
-        return encoder_graph(shape, name, formats, source=source, confidence=confidence)
-    return decoder_graph(shape, name, formats, source=source, confidence=confidence)
+        return encoder_graph(
+            shape,
+            name,
+            formats,
+            source=source,
+            confidence=confidence,
+            remarks=found.remarks,
+        )
+    return decoder_graph(
+        shape,
+        name,
+        formats,
+        storage=found.storage if as_stored else None,
+        source=source,
+        confidence=confidence,
+        remarks=found.remarks,
+    )
 
 
 def load_topology(
@@ -292,7 +327,7 @@ def _rows(name: str) -> dict[str, list[Fields]]:
 
 
 def _formats(
-    found: Found, weight_dtype: str | None, kv_dtype: str, activation_dtype: str | None
+    found: Found, weight_dtype: str | None, kv_dtype: str | None, activation_dtype: str | None
 ) -> Formats:
     """As asked for, else as published; weights that are quantised anew keep no blocks."""
     dtype = weight_dtype or found.dtype
@@ -300,7 +335,7 @@ def _formats(
         {
             "weight_dtype": dtype,
             "weight_block": found.block if dtype == found.dtype else None,
-            "kv_dtype": kv_dtype,
+            "kv_dtype": kv_dtype or found.kv_dtype or "bf16",
             "activation_dtype": activation_dtype,
         }
     )

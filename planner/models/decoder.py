@@ -1,30 +1,31 @@
-"""Decoder-only transformers, and hybrids of attention and recurrences: a shape (what a
-config.json states) and the layer graph that it stands for."""
+"""Decoder-only transformers, and hybrids of attention and recurrences, whose layers follow a period:
+a shape, as a line of the catalogue states it."""
 
 from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
 from planner.errors import InputError
-from planner.models.dtypes import ACTIVATIONS_OF, NATIVE, Dtype
-from planner.models.graph import Layer, ModelGraph, chain_edges
-from planner.models.operators import (
-    Attention,
-    Embedding,
-    Experts,
-    LayerOperator,
-    MatMul,
-    Pointwise,
-    Recurrent,
-    Width,
-    plain_attention,
+from planner.models.blocks import (
+    Block,
+    Decoder,
+    DenseFeedForward,
+    LatentAttention,
+    RoutedFeedForward,
+    SelfAttention,
 )
+from planner.models.blocks import FeedForward as FeedForwardPart
+from planner.models.blocks import Mixer as MixerPart
+from planner.models.decoder_layers import graph_of_blocks
+from planner.models.graph import ModelGraph
+from planner.models.operators import Width
+from planner.models.recurrences import gated_delta, mamba_2
+from planner.models.storage import Formats, Storage
 from planner.records import Record
 
-Some = Annotated[int, Field(ge=0, le=100_000_000)]
+__all__ = ["DecoderShape", "Formats", "decoder_graph"]
 
-FLOP_PER_VALUE = {"mamba-2": 5.0, "gated-delta": 7.0}
-"""Of a recurrence's state, for each token (counted in `Recurrent`)."""
+Some = Annotated[int, Field(ge=0, le=100_000_000)]
 
 
 Mixer = Literal["attention", "recurrence", ""]
@@ -95,6 +96,13 @@ class DecoderShape(Record):
     does."""
     full_first: bool = False
     """Whether the full layer comes first in each run (else last)."""
+
+    normed: Literal["", "head", "all"] = ""
+    """Norms of queries and keys: none, one for a head, or one over all heads."""
+    biased: tuple[Literal["query", "key value", "output"], ...] = ()
+    """Projections of attention with a bias."""
+    experts_biased: bool = False
+    """Whether experts and their router have biases."""
 
     gated_attention: bool = False
     """Whether queries come with a gate of the same width for the heads' outputs."""
@@ -216,292 +224,111 @@ class DecoderShape(Record):
             return 0
         return self.window_tokens
 
+    def to_decoder(self) -> Decoder:
+        """The same, block by block."""
+        made: dict[Parts, Block] = {}
+        blocks = []
+        for number in range(self.layers):
+            parts = self.parts_of(number)
+            if parts not in made:
+                made[parts] = self._block(parts)
+            blocks.append(made[parts])
+        return Decoder(
+            hidden=self.hidden,
+            vocabulary=self.vocabulary,
+            blocks=tuple(blocks),
+            tied_embedding=self.tied_embedding,
+            positions=self.positions,
+            most_context_tokens=self.most_context_tokens,
+            unquantised=self.unquantised,
+        )
 
-class Formats(Record):
-    """How the weights, the cache and the arithmetic are stored."""
+    def _block(self, parts: Parts) -> Block:
+        found: list[MixerPart | FeedForwardPart] = []
+        if parts.mixer == "attention":
+            found.append(self._attention(parts.window))
+        if parts.mixer == "recurrence":
+            make = gated_delta if self.recurrence == "gated-delta" else mamba_2
+            found.append(
+                make(
+                    self.hidden,
+                    heads=self.state_heads,
+                    key_heads=self.state_key_heads,
+                    key_width=self.state_key,
+                    value_width=self.state_value,
+                    convolved_tokens=self.convolved_tokens,
+                )
+            )
+        if parts.feed_forward == "dense":
+            found.append(DenseFeedForward(width=self.ffn, gated=self.matrices == 3))
+        if parts.feed_forward == "experts":
+            found.append(self._experts())
+        return Block(parts=tuple(found), parallel=self.parallel_block)
 
-    weight_dtype: Dtype = "bf16"
-    weight_block: Width | None = None
-    """As of a graph."""
-    kv_dtype: Dtype = "bf16"
-    activation_dtype: Dtype | None = None
-    """What matmuls multiply in; None: as the recipes with these weights do, and 4-bit floats
-    without one as chip and stack can."""
+    def _attention(self, window: int) -> MixerPart:
+        if self.kv_latent:
+            return LatentAttention(
+                heads=self.heads,
+                q_latent=self.q_latent,
+                kv_latent=self.kv_latent,
+                rope_dim=self.rope_dim,
+                nope_dim=self.nope_dim,
+                value_dim=self.value_dim,
+                window_tokens=window,
+                norm_weights=self.q_latent + self.kv_latent,
+            )
+        width = self.heads * self.head_dim
+        return SelfAttention(
+            heads=self.heads,
+            kv_heads=self.kv_heads,
+            head_dim=self.head_dim,
+            window_tokens=window,
+            gate_width=width if self.gated_attention else 0,
+            biased=self.biased,
+            norm_weights=self._norm_weights,
+        )
 
     @property
-    def compute_dtype(self) -> Dtype:
-        return self.activation_dtype or ACTIVATIONS_OF.get(self.weight_dtype, "bf16")
+    def _norm_weights(self) -> int:
+        heads = {"": 0, "head": 2, "all": self.heads + self.kv_heads}[self.normed]
+        return heads * self.head_dim
 
-    @property
-    def multiplied(self) -> dict[str, object]:
-        """Of an operator with these weights: what it is multiplied in, and whether the machine may
-        do it in the weights' own format instead."""
-        natively = self.activation_dtype is None and self.weight_dtype in NATIVE
-        return {"compute_dtype": self.compute_dtype, "natively": natively}
-
-    @property
-    def stream_dtype(self) -> Dtype:
-        """Of the residual stream, which stays at 16 bit however the matmuls are quantised."""
-        return "fp32" if self.compute_dtype == "fp32" else "bf16"
+    def _experts(self) -> RoutedFeedForward:
+        return RoutedFeedForward(
+            experts=self.experts,
+            active=self.experts_active,
+            width=self.expert_ffn,
+            gated=self.matrices == 3,
+            groups=self.expert_groups,
+            groups_active=self.expert_groups_active,
+            shared_width=self.shared_ffn,
+            biased=self.experts_biased,
+            router_biased=self.experts_biased,
+        )
 
 
 def decoder_graph(
-    shape: DecoderShape, name: str, formats: Formats, *, source: str = "", confidence: str = ""
+    shape: DecoderShape | Decoder,
+    name: str,
+    formats: Formats,
+    *,
+    storage: Storage | None = None,
+    source: str = "",
+    confidence: str = "",
+    remarks: tuple[str, ...] = (),
 ) -> ModelGraph:
-    """The layer graph of a decoder: embedding, its layers, the language-model head; a chain."""
-    layers = [_embedding(shape, formats)]
-    templates: dict[Parts, Layer] = {}
-    for number in range(shape.layers):
-        parts = shape.parts_of(number)
-        if parts not in templates:
-            templates[parts] = _decoder_layer(shape, formats, parts)
-        layers.append(templates[parts].model_copy(update={"name": f"decoder.{number}"}))
-    layers.append(_head(shape, formats))
+    """The layer graph of a decoder: embedding, its layers, the language-model head; a chain.
 
-    chain = tuple(layers)
-    return ModelGraph(
-        name=name,
-        layers=chain,
-        edges=chain_edges(chain),
-        weight_dtype=formats.weight_dtype,
-        weight_block=formats.weight_block,
-        kv_dtype=formats.kv_dtype,
-        activation_dtype=formats.compute_dtype,
-        parameters_active=active_parameters(shape, chain),
-        most_context_tokens=shape.most_context_tokens,
+    `storage` says how a checkpoint stores its modules; None: all as `formats` say. `remarks` are
+    what answers about the model are to say with them.
+    """
+    decoder = shape.to_decoder() if isinstance(shape, DecoderShape) else shape
+    return graph_of_blocks(
+        decoder,
+        name,
+        formats,
+        storage=storage,
         source=source,
         confidence=confidence,
-    )
-
-
-def active_parameters(shape: DecoderShape, layers: tuple[Layer, ...]) -> float:
-    """Weights that one token uses, embedding included: of the experts the active ones."""
-    idle = 1 - shape.experts_active / shape.experts if shape.experts else 0.0
-    operators = [operator for layer in layers for operator in layer.operators]
-    routed = sum(each.parameters for each in operators if isinstance(each, Experts))
-    return sum(layer.parameters for layer in layers) - idle * routed
-
-
-class _Maker:
-    """Operators of one decoder layer."""
-
-    def __init__(self, shape: DecoderShape, formats: Formats) -> None:
-        self.shape = shape
-        self.formats = formats
-
-    def matmul(
-        self, name: str, inputs: int, outputs: int, split: str, part: str = "", **options: object
-    ) -> MatMul:
-        plain = part in self.shape.unquantised
-        return MatMul.from_fields(
-            {
-                "name": name,
-                "inputs": inputs,
-                "outputs": outputs,
-                "split": split,
-                "weight_dtype": "bf16" if plain else self.formats.weight_dtype,
-                **({"compute_dtype": "bf16"} if plain else self.formats.multiplied),
-                **options,
-            }
-        )
-
-    def norm(self, name: str) -> Pointwise:
-        return Pointwise(name=name, width=self.shape.hidden, weights=self.shape.hidden)
-
-    def attention(self, window: int) -> list[LayerOperator]:
-        shape = self.shape
-        if shape.kv_latent:
-            return self.latent_attention(window)
-        width = shape.heads * shape.head_dim
-        queries = 2 * width if shape.gated_attention else width
-        keys_and_values = 2 * shape.kv_heads * shape.head_dim
-
-        operators: list[LayerOperator] = [
-            self.matmul("query", shape.hidden, queries, "outputs", "attention"),
-            self.matmul(
-                "key value",
-                shape.hidden,
-                keys_and_values,
-                "outputs",
-                "attention",
-                most_ways=shape.kv_heads,
-                fused=True,
-            ),
-            plain_attention(
-                "attention",
-                shape.heads,
-                shape.head_dim,
-                kv_heads=shape.kv_heads,
-                kv_dtype=self.formats.kv_dtype,
-                compute_dtype="bf16",
-                window_tokens=window,
-            ),
-        ]
-        if shape.gated_attention:
-            operators.append(Pointwise(name="attention gate", width=width, split=True))
-        # Beside a parallel feed-forward part the two outputs are summed once, by the later one.
-        summed = not shape.parallel_block
-        output = self.matmul(
-            "attention output", width, shape.hidden, "inputs", "attention", summed=summed
-        )
-        return [*operators, output]
-
-    def recurrence(self) -> list[LayerOperator]:
-        """Queries, keys, values, a gate of the values' width and the heads' own rates; the
-        recurrence; the gated norm."""
-        shape = self.shape
-        inner = shape.state_heads * shape.state_value
-        keys = shape.state_key_heads * shape.state_key
-
-        # The gated delta rule has a rate of decay and one of writing, and one norm for all heads.
-        gated_delta = shape.recurrence == "gated-delta"
-        rates = 2 * shape.state_heads if gated_delta else shape.state_heads
-        scales = shape.state_value if gated_delta else inner
-
-        inputs = 2 * inner + 2 * keys + rates
-        return [
-            self.matmul("state input", shape.hidden, inputs, "outputs", "attention"),
-            Recurrent(
-                name="recurrence",
-                heads=shape.state_heads,
-                key_heads=shape.state_key_heads,
-                key_width=shape.state_key,
-                value_width=shape.state_value,
-                convolved_tokens=shape.convolved_tokens,
-                flop_per_value=FLOP_PER_VALUE[shape.recurrence],
-            ),
-            Pointwise(name="gated norm", width=inner, weights=scales, split=True),
-            self.matmul("state output", inner, shape.hidden, "inputs", "attention"),
-        ]
-
-    def latent_attention(self, window: int) -> list[LayerOperator]:
-        """DeepSeek-V2's multi-head latent attention: decode works on the cached latent vector
-        (weights absorbed)."""
-        shape = self.shape
-        hidden = shape.hidden
-        key_width = shape.nope_dim + shape.rope_dim
-        latent = shape.kv_latent + shape.rope_dim
-        queries = shape.heads * key_width
-        keys_and_values = shape.heads * (shape.nope_dim + shape.value_dim)
-        values = shape.heads * shape.value_dim
-
-        operators: list[LayerOperator] = []
-        query_inputs = hidden
-        if shape.q_latent:
-            query_inputs = shape.q_latent
-            operators.append(self.matmul("query down", hidden, query_inputs, "none", "attention"))
-        attention = Attention(
-            name="latent attention",
-            heads=shape.heads,
-            kv_heads=1,
-            key_width=key_width,
-            value_width=shape.value_dim,
-            cached_width=latent,
-            decode_key_width=latent,
-            decode_value_width=shape.kv_latent,
-            kv_dtype=self.formats.kv_dtype,
-            compute_dtype="bf16",
-            window_tokens=window,
-        )
-        return [
-            *operators,
-            self.matmul("query up", query_inputs, queries, "outputs", "attention"),
-            self.matmul("latent down", hidden, latent, "none", "attention"),
-            self.matmul("latent up", shape.kv_latent, keys_and_values, "outputs", "attention"),
-            attention,
-            self.matmul("attention output", values, hidden, "inputs", "attention"),
-        ]
-
-    def feed_forward(self, name: str, hidden: int, *, summed: bool = True) -> list[LayerOperator]:
-        shape = self.shape
-        return [
-            self.matmul(f"{name} up", shape.hidden, (shape.matrices - 1) * hidden, "outputs"),
-            Pointwise(name=f"{name} activation", width=hidden, split=True),
-            self.matmul(f"{name} down", hidden, shape.hidden, "inputs", summed=summed),
-        ]
-
-    def experts(self) -> list[LayerOperator]:
-        shape = self.shape
-        router = MatMul(
-            name="router",
-            inputs=shape.hidden,
-            outputs=shape.experts,
-            split="none",
-            weight_dtype="bf16",
-            compute_dtype="bf16",
-        )
-        shared: list[LayerOperator] = []
-        if shape.shared_ffn:
-            # Summed with the routed experts' outputs, not before.
-            shared = self.feed_forward("shared expert", shape.shared_ffn, summed=False)
-        routed = Experts.from_fields(
-            {
-                "name": "experts",
-                "experts": shape.experts,
-                "experts_active": shape.experts_active,
-                "inputs": shape.hidden,
-                "hidden": shape.expert_ffn,
-                "matrices": shape.matrices,
-                "weight_dtype": self.formats.weight_dtype,
-                "groups": shape.expert_groups,
-                "groups_active": shape.expert_groups_active,
-                **self.formats.multiplied,
-            }
-        )
-        return [router, *shared, routed]
-
-
-def _decoder_layer(shape: DecoderShape, formats: Formats, parts: Parts) -> Layer:
-    maker = _Maker(shape, formats)
-    operators: list[LayerOperator] = []
-    if parts.mixer == "attention":
-        operators += [maker.norm("attention norm"), *maker.attention(parts.window)]
-    if parts.mixer == "recurrence":
-        operators += [maker.norm("recurrence norm"), *maker.recurrence()]
-
-    shares_norm = bool(parts.mixer) and shape.parallel_block
-    if parts.feed_forward and not shares_norm:
-        operators.append(maker.norm("feed-forward norm"))
-    if parts.feed_forward == "dense":
-        operators += maker.feed_forward("feed-forward", shape.ffn)
-    if parts.feed_forward == "experts":
-        operators += maker.experts()
-
-    return Layer(
-        name="decoder",
-        kind="decoder",
-        operators=tuple(operators),
-        activation_width=shape.hidden,
-        activation_dtype=formats.stream_dtype,
-    )
-
-
-def _embedding(shape: DecoderShape, formats: Formats) -> Layer:
-    dtype = "bf16" if "embedding" in shape.unquantised else formats.weight_dtype
-
-    def table(name: str, entries: int) -> Embedding:
-        return Embedding(name=name, vocabulary=entries, width=shape.hidden, weight_dtype=dtype)
-
-    tables = [table("tokens", shape.vocabulary)]
-    if shape.positions:
-        tables.append(table("positions", shape.positions))
-    return Layer(
-        name="embedding",
-        kind="embedding",
-        operators=tuple(tables),
-        activation_width=shape.hidden,
-    )
-
-
-def _head(shape: DecoderShape, formats: Formats) -> Layer:
-    maker = _Maker(shape, formats)
-    tied = {"tied_to": "embedding"} if shape.tied_embedding else {}
-    logits = maker.matmul(
-        "logits", shape.hidden, shape.vocabulary, "outputs", "embedding", rows="sequences", **tied
-    )
-    return Layer(
-        name="head",
-        kind="head",
-        operators=(maker.norm("final norm"), logits),
-        activation_width=shape.hidden,
+        remarks=remarks,
     )

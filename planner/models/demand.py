@@ -49,10 +49,16 @@ class Demand:
     io_bytes_per_sequence: Numbers = 0.0
     kv_bytes_per_token: Numbers = 0.0
     """Written once for a token, read by every later token of its sequence."""
+    borrowed_bytes_per_token: Numbers = 0.0
+    """Keys and values of an earlier layer: read like its own, and held by that layer."""
     state_bytes_per_sequence: Numbers = 0.0
     """Held for a sequence whatever its length, read and written in every step: what a recurrence
     remembers."""
     window_tokens: Numbers = UNLIMITED_TOKENS
+    """Of the context, as many as a token sees: the neighbours of a window, or those that an indexer
+    chooses."""
+    kept_tokens: Numbers = UNLIMITED_TOKENS
+    """Of the context, as many as are kept: a window's, but all of those to be chosen from."""
     kernels: Numbers = 1.0
     reduced_bytes_per_token: Numbers = 0.0
     """Summed over the tensor-parallel group after the operator."""
@@ -77,7 +83,8 @@ class Demand:
             return self
         linear = {name: factor * getattr(self, name) for name in PER_TOKEN}
         square = {name: factor**2 * getattr(self, name) for name in PER_TOKEN_CONTEXT}
-        return replace(self, window_tokens=self.window_tokens / factor, **linear, **square)
+        limits = {name: getattr(self, name) / factor for name in ("window_tokens", "kept_tokens")}
+        return replace(self, **limits, **linear, **square)
 
     def of_rows(self, chosen: NDArray[np.intp]) -> "Demand":
         """Some of the rows of stacked demands."""
@@ -91,7 +98,8 @@ class Demand:
     def grows_with_context(self) -> NDArray[np.bool_]:
         """Whether the context of a decode step changes what it takes, for each row."""
         growing = np.asarray(self.decode_flop_per_token_context) > 0
-        return np.ravel(growing | (np.asarray(self.kv_bytes_per_token) > 0))
+        read = np.asarray(self.kv_bytes_per_token) + np.asarray(self.borrowed_bytes_per_token)
+        return np.ravel(growing | (read > 0))
 
     def flop(
         self,
@@ -185,8 +193,11 @@ class Demand:
         return np.where(np.asarray(self.sparse_parts) > 1.0, 1.0 + empty, 1.0)
 
     def kv_read_bytes(self, context_tokens: Numbers, sequences: Numbers) -> Numbers:
-        """KV cache and state that the step reads: once for each sequence. [B]"""
-        return self.held_kv_bytes(context_tokens, sequences)
+        """KV cache and state that the step reads: once for each sequence, of a cache to be chosen
+        from what is chosen. [B]"""
+        read = self.kv_bytes_per_token + self.borrowed_bytes_per_token
+        seen = np.minimum(context_tokens, self.window_tokens) * read
+        return sequences * (seen + self.state_bytes_per_sequence)
 
     def read_bytes(
         self,
@@ -226,7 +237,7 @@ class Demand:
     def held_kv_bytes(self, context_tokens: Numbers, sequences: Numbers) -> Numbers:
         """KV cache of sequences that have grown to `context_tokens`, and their state; a window
         keeps no more than itself. [B]"""
-        cached = np.minimum(context_tokens, self.window_tokens) * self.kv_bytes_per_token
+        cached = np.minimum(context_tokens, self.kept_tokens) * self.kv_bytes_per_token
         return sequences * (cached + self.state_bytes_per_sequence)
 
 
@@ -236,6 +247,7 @@ PER_TOKEN = (
     "read_bytes_per_token",
     "written_bytes_per_token",
     "kv_bytes_per_token",
+    "borrowed_bytes_per_token",
     "reduced_bytes_per_token",
     "gathered_bytes_per_token",
     "shuffled_bytes_per_token",

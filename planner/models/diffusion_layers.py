@@ -3,7 +3,6 @@
 import itertools
 
 from planner.models.autoencoder import autoencoder_layer
-from planner.models.decoder import Formats
 from planner.models.diffusion import (
     DiffusionShape,
     Picture,
@@ -21,6 +20,7 @@ from planner.models.operators import (
     Pointwise,
     plain_attention,
 )
+from planner.models.storage import Formats
 
 
 def diffusion_graph(

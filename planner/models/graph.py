@@ -36,6 +36,9 @@ Sort = tuple[str, str, str, bool]
 """What operators do alike: their kind, what they multiply in, what their weights are stored in, and
 whether the machine chooses the former."""
 
+STORED_IN = {"attention": "kv_dtype", "indexer": "key_dtype"}
+"""Which field says in what format an operator of a kind reads most, where it is not the weights'."""
+
 ENDS = ("embedding", "head", "pooler")
 """Kinds of layer that stand around the layers of a model."""
 
@@ -98,7 +101,10 @@ class Layer(Record):
         for operator in self.operators:
             if operator.weight_bytes:
                 dtype = getattr(operator, "weight_dtype", "bf16")
-                totals[dtype] = totals.get(dtype, 0.0) + operator.weight_bytes
+                biases = getattr(operator, "bias_bytes", 0.0)
+                totals[dtype] = totals.get(dtype, 0.0) + operator.weight_bytes - biases
+                if biases:
+                    totals["bf16"] = totals.get("bf16", 0.0) + biases
         return totals
 
     @property
@@ -178,6 +184,8 @@ class ModelGraph(Record):
     """How its layers are pruned: "2:4", or the share of zeros, such as "90%"."""
     source: str = ""
     confidence: str = ""
+    remarks: tuple[str, ...] = ()
+    """How it was read, where that is not plain: what answers about it are to say."""
     steps: Annotated[int, Field(ge=0, le=100_000)] = 0
     """Denoising steps of one sample of a diffusion model; 0: a language model."""
     tokens_per_sample: Annotated[float, Field(ge=0, le=1e12)] = 0
@@ -251,6 +259,22 @@ class ModelGraph(Record):
     def state_bytes_per_sequence(self) -> float:
         """What the recurrences of all layers remember of one sequence. [B]"""
         return self._summed([kind[0].state_bytes_per_sequence for kind in self.kinds])
+
+    def cache_bytes(self, context_tokens: int) -> float:
+        """KV cache and state of one sequence that has grown to so many tokens, all layers; windows
+        and compressed caches as they keep it. [B]
+
+        An InputError where `context_tokens` is no whole number of at least 0.
+        """
+        whole = isinstance(context_tokens, int) and not isinstance(context_tokens, bool)
+        if not whole or context_tokens < 0:
+            raise InputError(
+                "context_tokens must be a whole number of at least 0, not"
+                f" {shortened(repr(context_tokens), 30)}"
+            )
+        held = self.demand().held_kv_bytes(float(context_tokens), 1.0)
+        counts = np.array(self.kind_counts, dtype=float)[self.kind_of_operator]
+        return float(counts @ np.ravel(held))
 
     def _summed(self, of_each_kind: list[float]) -> float:
         """Over all layers, from a figure of one layer of each kind: a model has hundreds of
@@ -395,7 +419,7 @@ class ModelGraph(Record):
         first: dict[Sort, LayerOperator] = {}
         found = []
         for operator in self.operators:
-            stored = "kv_dtype" if operator.kind == "attention" else "weight_dtype"
+            stored = STORED_IN.get(operator.kind, "weight_dtype")
             formats = [getattr(operator, name, "") for name in ("compute_dtype", stored)]
             natively = getattr(operator, "natively", False)
             sort = operator.kind, formats[0], formats[1], natively

@@ -22,6 +22,8 @@ Width = Annotated[int, Field(ge=1, le=100_000_000)]
 
 Density = Annotated[float, Field(gt=0, le=1)]
 
+Bits = Annotated[float, Field(ge=0, le=64)]
+
 Factor = Annotated[float, Field(gt=0, le=1e9)]
 """Tokens that an operator works on for each token of the step: below 1 for a text beside a
 picture, or a coarse level."""
@@ -64,15 +66,32 @@ class MatMul(Record):
     natively: bool = False
     """Whether `compute_dtype` is just what is multiplied in where chip and stack cannot take the
     weights as they are stored: nobody said otherwise, and the machine decides."""
+    bits_per_weight: Bits = 0.0
+    """As the checkpoint stores them, scales included; 0: as the format usually has them."""
+    biased: Annotated[int, Field(ge=0)] = 0
+    """Outputs to which a bias is added; kept at 16 bit."""
 
     @property
     def parameters(self) -> float:
-        """Those of the dense matrix, pruned or not."""
-        return 0.0 if self.tied_to else float(self.inputs) * self.outputs * self.positions
+        """Those of the dense matrix, pruned or not, and its biases."""
+        if self.tied_to:
+            return 0.0
+        return float(self.inputs) * self.outputs * self.positions + self.biased
 
     @property
     def weight_bytes(self) -> float:
-        return self.parameters * stored_bytes_of(self.weight_dtype, self.density, self.pattern)
+        weights = self.parameters - self.biased if not self.tied_to else 0.0
+        return weights * self._stored_bytes + self.bias_bytes
+
+    @property
+    def _stored_bytes(self) -> float:
+        """Of a weight. [B]"""
+        return stored_bytes_of(self.weight_dtype, self.density, self.pattern, self.bits_per_weight)
+
+    @property
+    def bias_bytes(self) -> float:
+        """Of its biases, at 16 bit. [B]"""
+        return 0.0 if self.tied_to else 2.0 * self.biased
 
     def demand(self, tensor_parallel: int = 1, expert_parallel: int = 1) -> Demand:
         ways = 1 if self.split == "none" else min(tensor_parallel, self.most_ways)
@@ -81,7 +100,9 @@ class MatMul(Record):
 
         weights = inputs * outputs * self.positions
         flop = 2.0 * weights
-        stored = weights * stored_bytes_of(self.weight_dtype, self.density, self.pattern)
+        stored = weights * self._stored_bytes
+        if self.biased:
+            stored += self.bias_bytes * (outputs / self.outputs)
         stream = stream_bytes_of(self.compute_dtype)
         whole_output = self.outputs * stream
 
@@ -126,6 +147,13 @@ class Attention(Record):
     compute_dtype: Dtype
     window_tokens: Annotated[int, Field(ge=0)] = 0
     """The sliding window; 0 sees everything."""
+    chosen_tokens: Annotated[int, Field(ge=0)] = 0
+    """Of what is cached, how many entries an indexer chooses for a token, which sees no others;
+    all are kept. 0: nothing is chosen."""
+    tokens_per_entry: Width = 1
+    """Neighbouring tokens that a compressed cache keeps as one entry."""
+    borrowed: bool = False
+    """Whether it reads the cache of an earlier layer, and keeps none of its own."""
     causal: bool = True
     """Whether a token sees just those before it; else its whole sequence, twice as much on
     average."""
@@ -156,7 +184,7 @@ class Attention(Record):
         queried = heads * (self.key_width + self.value_width)
         decode_queried = heads * (self.decode_key_width + self.decode_value_width)
         cached = kv_heads * self.cached_width
-        seen = self._seen_contexts
+        seen = self._seen_contexts / self.tokens_per_entry
 
         # Keys from a cache, or of a text, are not among what comes in with the token.
         of_text = self.fixed_tokens > 0 and not self.linear
@@ -164,17 +192,35 @@ class Attention(Record):
         if not self.cached and not of_text:
             comes_in += cached
 
+        # What a token sees of its context: a window is all that is kept, a choice leaves the rest.
+        kept = float(self.window_tokens or UNLIMITED_TOKENS)
+        chosen = float(self.chosen_tokens * self.tokens_per_entry or UNLIMITED_TOKENS)
+        entry_bytes = cached * bytes_of(self.kv_dtype)
+        cache = entry_bytes / self.tokens_per_entry if self._has_cache else 0.0
+        # A text is kept as a state is: once for a sequence, however long.
+        text = entry_bytes * self.fixed_tokens if of_text and self.cached else 0.0
+
         return Demand(
             flop_per_token=2.0 * queried * self.fixed_tokens,
             flop_per_token_context=2.0 * queried * seen,
-            decode_flop_per_token_context=2.0 * decode_queried * min(1.0, seen),
+            decode_flop_per_token_context=2.0
+            * decode_queried
+            * min(1.0 / self.tokens_per_entry, seen),
             read_bytes_per_token=comes_in * stream,
             written_bytes_per_token=heads * self.value_width * stream,
-            kv_bytes_per_token=cached * bytes_of(self.kv_dtype) if self.cached else 0.0,
-            window_tokens=float(self.window_tokens or UNLIMITED_TOKENS),
+            kv_bytes_per_token=0.0 if self.borrowed else cache,
+            borrowed_bytes_per_token=cache if self.borrowed else 0.0,
+            state_bytes_per_sequence=text,
+            window_tokens=min(kept, chosen),
+            kept_tokens=kept,
             shuffled_bytes_per_token=0.0 if of_text else (queried + cached) * stream,
             activation_bytes_per_token=queried * stream,
         ).for_tokens(self.tokens_factor)
+
+    @property
+    def _has_cache(self) -> bool:
+        """Whether its keys grow with the sequence."""
+        return self.cached and not self.fixed_tokens
 
     @property
     def _seen_contexts(self) -> float:
@@ -205,6 +251,46 @@ def plain_attention(
     )
 
 
+class Indexer(Record):
+    """Scores of every cached entry for a token, by which sparse attention chooses those that it
+    sees; whole on every chip of a group, as engines run it [1].
+
+    [1] DeepSeek-AI, "DeepSeek-V3.2: pushing the frontier of open large language models", 2025.
+    """
+
+    kind: Literal["indexer"] = "indexer"
+    name: str
+    heads: Width
+    key_width: Width
+    """Of the one key of an entry, and of each head's query."""
+    tokens_per_entry: Width = 1
+    """As of an attention."""
+    key_dtype: Dtype = "fp8"
+    compute_dtype: Dtype = "fp8"
+
+    @property
+    def parameters(self) -> float:
+        return 0.0
+
+    @property
+    def weight_bytes(self) -> float:
+        return 0.0
+
+    def demand(self, tensor_parallel: int = 1, expert_parallel: int = 1) -> Demand:
+        each = self.key_width * bytes_of(self.key_dtype)
+        # A key in 8 bit has a scale of its own.
+        each += 4.0 if bytes_of(self.key_dtype) == 1 else 0.0
+        queried = float(self.heads) * self.key_width
+        flop = 2.0 * queried / self.tokens_per_entry
+        return Demand(
+            flop_per_token_context=flop,
+            decode_flop_per_token_context=flop,
+            read_bytes_per_token=queried * 2.0,
+            kv_bytes_per_token=each / self.tokens_per_entry,
+            activation_bytes_per_token=queried * 2.0,
+        )
+
+
 class Recurrent(Record):
     """Linear attention or a state space: every head keeps one matrix, which each token of its
     sequence updates and reads.
@@ -223,13 +309,15 @@ class Recurrent(Record):
     key_heads: Width
     """Keys and queries (in a state space: input and output maps), shared by the heads of a
     group."""
-    key_width: Width
-    """Of one head: rows of its state."""
+    key_width: Annotated[int, Field(ge=0, le=100_000_000)]
+    """Of one head: rows of its state; 0: no state, a short convolution alone."""
     value_width: Width
     """Of one head: columns of its state."""
     convolved_tokens: Width = 1
     """Over which a short convolution runs before the recurrence; it remembers all of them but
     the last."""
+    convolves_keys: bool = True
+    """Whether keys and queries go through it too, or the values alone."""
     flop_per_value: Annotated[float, Field(ge=0)] = 5.0
     """For each value of the state and each token."""
     state_dtype: Dtype = "fp32"
@@ -238,7 +326,10 @@ class Recurrent(Record):
     @property
     def convolved_width(self) -> int:
         """Values of a token that go through the convolution: queries, keys, values."""
-        return 2 * self.key_heads * self.key_width + self.heads * self.value_width
+        values = self.heads * self.value_width
+        if not self.convolves_keys:
+            return values
+        return 2 * self.key_heads * self.key_width + values
 
     @property
     def parameters(self) -> float:
@@ -258,11 +349,12 @@ class Recurrent(Record):
 
         values = heads * self.key_width * self.value_width
         width = 2 * key_heads * self.key_width + heads * self.value_width
-        remembered = (self.convolved_tokens - 1) * width * stream
+        convolved = width if self.convolves_keys else heads * self.value_width
+        remembered = (self.convolved_tokens - 1) * convolved * stream
         moved = (width + heads * self.value_width) * stream
 
         # One multiplication and one addition for each weight, which takes two bytes: the same 2.
-        convolution = 2.0 * self.convolved_tokens * width
+        convolution = 2.0 * self.convolved_tokens * convolved
         convolves = self.convolved_tokens > 1
 
         return Demand(
@@ -300,6 +392,10 @@ class Experts(Record):
     groups_active: Width = 1
     natively: bool = False
     """As of a matmul."""
+    bits_per_weight: Bits = 0.0
+    """As of a matmul."""
+    biased: bool = False
+    """Whether biases are added to what each of its matrices gives; kept at 16 bit."""
 
     @model_validator(mode="after")
     def check_groups(self) -> Self:
@@ -312,11 +408,26 @@ class Experts(Record):
 
     @property
     def parameters(self) -> float:
-        return float(self.experts) * self.matrices * self.inputs * self.hidden
+        return float(self.experts) * self.matrices * self.inputs * self.hidden + self._biases
 
     @property
     def weight_bytes(self) -> float:
-        return self.parameters * stored_bytes_of(self.weight_dtype, self.density, self.pattern)
+        stored = stored_bytes_of(
+            self.weight_dtype, self.density, self.pattern, self.bits_per_weight
+        )
+        return (self.parameters - self._biases) * stored + self.bias_bytes
+
+    @property
+    def bias_bytes(self) -> float:
+        """Of its biases, at 16 bit. [B]"""
+        return 2.0 * self._biases
+
+    @property
+    def _biases(self) -> float:
+        """Of all experts."""
+        if not self.biased:
+            return 0.0
+        return float(self.experts) * ((self.matrices - 1) * self.hidden + self.inputs)
 
     def demand(self, tensor_parallel: int = 1, expert_parallel: int = 1) -> Demand:
         """Split over max(tensor, expert) chips: whole experts first, then each expert's
@@ -385,6 +496,8 @@ class Embedding(Record):
     width: Width
     weight_dtype: Dtype
     tokens_factor: Factor = 1.0
+    bits_per_weight: Bits = 0.0
+    """As of a matmul."""
 
     @property
     def parameters(self) -> float:
@@ -392,7 +505,7 @@ class Embedding(Record):
 
     @property
     def weight_bytes(self) -> float:
-        return self.parameters * bytes_of(self.weight_dtype)
+        return self.parameters * stored_bytes_of(self.weight_dtype, bits=self.bits_per_weight)
 
     def demand(self, tensor_parallel: int = 1, expert_parallel: int = 1) -> Demand:
         row = self.width * stream_bytes_of(self.weight_dtype)
@@ -412,7 +525,9 @@ class Pointwise(Record):
     name: str
     width: Width
     weights: Annotated[int, Field(ge=0)] = 0
-    """Parameters, such as a norm's scale; kept at 16 bit."""
+    """Parameters, such as a norm's scale."""
+    weight_dtype: Dtype = "bf16"
+    """What they, and the values, are kept in: values in 16 bit at least."""
     flop_per_value: Annotated[float, Field(ge=0)] = 4.0
     split: bool = False
     """Whether it works on a shard: an activation between a column and a row split."""
@@ -424,21 +539,58 @@ class Pointwise(Record):
 
     @property
     def weight_bytes(self) -> float:
-        return 2.0 * self.weights
+        return bytes_of(self.weight_dtype) * self.weights
 
     def demand(self, tensor_parallel: int = 1, expert_parallel: int = 1) -> Demand:
         width = self.width / tensor_parallel if self.split else float(self.width)
+        stream = stream_bytes_of(self.weight_dtype)
         return Demand(
             flop_per_token=self.flop_per_value * width,
             weight_bytes=self.weight_bytes,
-            read_bytes_per_token=2.0 * width,
-            written_bytes_per_token=2.0 * width,
-            activation_bytes_per_token=4.0 * width,
+            read_bytes_per_token=stream * width,
+            written_bytes_per_token=stream * width,
+            activation_bytes_per_token=2.0 * stream * width,
         ).for_tokens(self.tokens_factor)
 
 
+class Contraction(Record):
+    """A convolution, a product of two activations or any other sum over indices, by its figures: as
+    a traced program states it, whose inputs have no one width. Every chip of a group does all of
+    it."""
+
+    kind: Literal["contraction"] = "contraction"
+    name: str
+    flop_per_token: Annotated[float, Field(ge=0, le=1e24)]
+    weights: Annotated[int, Field(ge=0, le=10**15)] = 0
+    """Parameters, biases included; 0 where activations meet activations."""
+    stored_bytes: Annotated[float, Field(ge=0, le=1e16)] = 0.0
+    """Of all of them."""
+    weight_dtype: Dtype
+    compute_dtype: Dtype
+    read_bytes_per_token: Annotated[float, Field(ge=0, le=1e16)]
+    """Activations alone."""
+    written_bytes_per_token: Annotated[float, Field(ge=0, le=1e16)]
+
+    @property
+    def parameters(self) -> float:
+        return float(self.weights)
+
+    @property
+    def weight_bytes(self) -> float:
+        return self.stored_bytes
+
+    def demand(self, tensor_parallel: int = 1, expert_parallel: int = 1) -> Demand:
+        return Demand(
+            flop_per_token=self.flop_per_token,
+            weight_bytes=self.stored_bytes,
+            read_bytes_per_token=self.read_bytes_per_token,
+            written_bytes_per_token=self.written_bytes_per_token,
+            activation_bytes_per_token=self.read_bytes_per_token + self.written_bytes_per_token,
+        )
+
+
 LayerOperator = Annotated[
-    MatMul | Attention | Recurrent | Experts | Embedding | Pointwise,
+    MatMul | Attention | Indexer | Recurrent | Experts | Embedding | Pointwise | Contraction,
     Field(discriminator="kind"),
 ]
 """What a layer is made of; told apart by `kind`, in JSON too."""

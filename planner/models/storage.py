@@ -1,10 +1,12 @@
-"""How a checkpoint stores its weights, module by module: most in one format, some as they were."""
+"""How weights, caches and arithmetic are stored: all alike, or as a checkpoint stores them, module by
+module."""
 
 from typing import Annotated, Protocol
 
 from pydantic import Field
 
 from planner.models.dtypes import ACTIVATIONS_OF, BITS, NATIVE, Dtype
+from planner.models.operators import Width
 from planner.records import Record
 
 
@@ -35,6 +37,34 @@ class Stored(Record):
 
 PLAIN = Stored(dtype="bf16")
 """Weights that nobody has quantised."""
+
+
+class Formats(Record):
+    """How the weights, the cache and the arithmetic are stored."""
+
+    weight_dtype: Dtype = "bf16"
+    weight_block: Width | None = None
+    """As of a graph."""
+    kv_dtype: Dtype = "bf16"
+    activation_dtype: Dtype | None = None
+    """What matmuls multiply in; None: as the recipes with these weights do, and 4-bit floats
+    without one as chip and stack can."""
+
+    @property
+    def compute_dtype(self) -> Dtype:
+        return self.activation_dtype or ACTIVATIONS_OF.get(self.weight_dtype, "bf16")
+
+    @property
+    def multiplied(self) -> dict[str, object]:
+        """Of an operator with these weights: what it is multiplied in, and whether the machine may
+        do it in the weights' own format instead."""
+        natively = self.activation_dtype is None and self.weight_dtype in NATIVE
+        return {"compute_dtype": self.compute_dtype, "natively": natively}
+
+    @property
+    def stream_dtype(self) -> Dtype:
+        """Of the residual stream, which stays at 16 bit however the matmuls are quantised."""
+        return "fp32" if self.compute_dtype == "fp32" else "bf16"
 
 
 class Storage(Protocol):

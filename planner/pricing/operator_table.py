@@ -15,7 +15,7 @@ from planner.machines.topology import Topology
 from planner.models.demand import Demand, Numbers
 from planner.models.dtypes import bytes_of
 from planner.models.graph import ModelGraph, Sort
-from planner.models.operators import Attention, Experts, LayerOperator, MatMul, Recurrent
+from planner.models.operators import Attention, Experts, Indexer, LayerOperator, MatMul, Recurrent
 from planner.pricing.formats import multiplied_in
 
 Floats = NDArray[np.float64]
@@ -262,7 +262,10 @@ def decode_gain(topology: Topology, operator: LayerOperator) -> float:
 
 def efficiency_of(software: Software, operator: LayerOperator, dtype: str) -> float:
     """Share of the peak for its format that an operator reaches when it is large. [1]"""
-    if isinstance(operator, Attention | Recurrent) and software.attention_efficiency is not None:
+    if (
+        isinstance(operator, Attention | Indexer | Recurrent)
+        and software.attention_efficiency is not None
+    ):
         return software.attention_efficiency
     matmuls = _matmul_efficiency(software, dtype)
     if isinstance(operator, Experts) and software.experts_efficiency is not None:
@@ -336,7 +339,9 @@ def launch_s(software: Software, operator: LayerOperator, dtype: str) -> float:
     matmul_s = software.quantised_overhead_s if quantised else software.matmul_overhead_s
     given = {
         "matmul": matmul_s,
+        "contraction": matmul_s,
         "attention": software.attention_overhead_s,
+        "indexer": software.attention_overhead_s,
         "recurrent": software.attention_overhead_s,
         "experts": software.experts_overhead_s,
     }.get(operator.kind)

@@ -11,7 +11,8 @@ def class_of(graph: ModelGraph) -> ModelClass | None:
     """The class of models that a graph belongs to, beside language models."""
     if graph.is_diffusion:
         return "diffusion"
-    return None if graph.makes_tokens or graph.layers[-1].kind != "pooler" else "encoder"
+    runs_once = graph.layers[-1].kind in ("pooler", "outputs")
+    return "encoder" if runs_once and not graph.makes_tokens else None
 
 
 def machine_for(graph: ModelGraph, topology: Topology) -> Topology:

@@ -8,6 +8,7 @@ from planner.models.graph import Layer, ModelGraph
 from planner.plan import Plan
 from planner.report import svg
 from planner.report.misses import near_miss_lines
+from planner.report.nouns import reading_lines
 from planner.report.pictures import breakdown_svg, memory_svg, stage_map_svg
 from planner.report.plans import (
     PLAN_HEADER,
@@ -74,7 +75,8 @@ def graph_html(graph: ModelGraph) -> str:
         f"{graph.name}: {graph.parameters:,.0f} parameters,"
         f" {spoken(graph.weight_bytes, 'B')} in {graph.weight_dtype}"
     )
-    return f"<b>{_escaped([title])[0]}</b>" + svg.table(header, rows, words=(0, 4))
+    read = "<br>".join(_escaped(reading_lines(graph)))
+    return f"<b>{_escaped([title])[0]}</b>" + svg.table(header, rows, words=(0, 4)) + read
 
 
 def _kind_row(layer: Layer, count: int) -> tuple[str, ...]:

@@ -1,11 +1,14 @@
 """Nouns and verdicts as text."""
 
 from planner.answers.certificates import Verdict
+from planner.errors import listed
 from planner.machines.engine import Space
 from planner.machines.topology import Fabric, Topology, described
-from planner.models.graph import ModelGraph
+from planner.models.graph import ENDS, Layer, ModelGraph
 from planner.report.words import field_text
 from planner.units import spoken
+
+WIDE = {"bf16", "fp16", "fp32"}
 
 CHOSEN_FROM: dict[Space, str] = {
     "engine": "plans that the machine's software can be started with, as far as its rules are known",
@@ -29,8 +32,43 @@ def graph_text(graph: ModelGraph) -> str:
         f" matmuls {graph.activation_dtype}{natively}{pruned}",
         f"layers: {kinds}",
         f"source: {graph.source or 'none'} ({graph.confidence or 'no confidence stated'})",
+        *reading_lines(graph),
     ]
     return "\n".join(lines)
+
+
+def reading_lines(graph: ModelGraph) -> list[str]:
+    """How a model was read, where that is not plain, and in what formats its ends are stored."""
+    return [*graph.remarks, *_stored_line(graph)]
+
+
+def _stored_line(graph: ModelGraph) -> list[str]:
+    """Formats of the weights, where they are fewer than 16 bits or more than one."""
+    ends: dict[str, float] = {}
+    inner: dict[str, float] = {}
+    for kind, count in zip(graph.kinds, graph.kind_counts, strict=True):
+        totals = ends if kind[0].kind in ENDS else inner
+        for dtype, size in _matrices(kind[0]).items():
+            totals[dtype] = totals.get(dtype, 0.0) + count * size
+    if graph.is_diffusion or not inner or not ends or set(ends) | set(inner) <= WIDE:
+        return []
+    if set(ends) == set(inner):
+        return [f"weights are {listed(inner, 'and')}, embedding and head too"]
+    whole = sum(inner.values())
+    shares = sorted(inner.items(), key=lambda pair: -pair[1])
+    said = [f"{dtype} ({100 * size / whole:.3g} % of the bytes)" for dtype, size in shares]
+    layers = listed(said, "and") if len(said) > 1 else next(iter(inner))
+    return [f"weights of the layers are {layers}, embedding and head {listed(ends, 'and')}"]
+
+
+def _matrices(layer: Layer) -> dict[str, float]:
+    """Bytes of a layer's matrices in each format; routers are too small to be named. [B]"""
+    found: dict[str, float] = {}
+    for operator in layer.operators:
+        dtype = getattr(operator, "weight_dtype", None)
+        if dtype is not None and operator.name != "router" and operator.weight_bytes:
+            found[dtype] = found.get(dtype, 0.0) + operator.weight_bytes
+    return found
 
 
 def topology_text(topology: Topology) -> str:

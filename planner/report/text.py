@@ -23,6 +23,7 @@ from planner.pricing.engines import rules_said
 from planner.pricing.formats import formats_of
 from planner.pricing.loads import PERCENTILES
 from planner.report.misses import near_miss_lines
+from planner.report.nouns import reading_lines
 from planner.report.plans import (
     PLAN_HEADER,
     engine_cost_lines,
@@ -289,7 +290,7 @@ def unvouched_lines(score: Score) -> list[str]:
 
 def assumption_lines(graph: ModelGraph, topology: Topology, workload: Workload) -> list[str]:
     """What the figures rest on."""
-    lines = _machine_assumptions(topology)
+    lines = [*reading_lines(graph), *_machine_assumptions(topology)]
     if graph.confidence in ("guess", "C", "M"):
         article = "a " if graph.confidence in ("guess", "C") else ""
         lines.append(

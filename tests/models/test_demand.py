@@ -17,7 +17,7 @@ DENSE = Demand(
     flop_per_token=100.0, flop_per_sequence=7.0, weight_bytes=1000.0, read_bytes_per_token=3.0
 )
 ATTENTION = Demand(
-    flop_per_token_context=2.0, decode_flop_per_token_context=5.0, kv_bytes_per_token=4.0, window_tokens=50.0,
+    flop_per_token_context=2.0, decode_flop_per_token_context=5.0, kv_bytes_per_token=4.0, window_tokens=50.0, kept_tokens=50.0,
     written_bytes_per_token=6.0,
 )  # fmt: skip
 ROUTED = Demand(sparse_bytes=800.0, sparse_parts=8.0, sparse_parts_active=2.0)

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.models.operators import Attention, Experts, plain_attention
+from planner.models.operators import (
+    Attention,
+    Contraction,
+    Experts,
+    Pointwise,
+    plain_attention,
+)
 from tests.instances import tiny_graph, tiny_moe
 from tests.models.layers import (
     ATTENTION,
@@ -428,3 +434,35 @@ def test_more_ranks_never_hold_more(experts, ranks):
     one_more = routed.demand(1, min(ranks + 1, experts))
     assert more.sparse_bytes <= one_more.sparse_bytes * (1 + 1e-12)
     assert one_more.sparse_bytes <= fewer.sparse_bytes * (1 + 1e-12)
+
+
+def test_a_contraction_is_its_figures_on_every_chip():
+    """16 channels from 3 in windows of 9, on 64 places, with its biases, in 32 bits."""
+    made = Contraction(
+        name="conv",
+        flop_per_token=2 * 16 * 27 * 64,
+        weights=16 * 27 + 16,
+        stored_bytes=4 * (16 * 27 + 16),
+        weight_dtype="fp32",
+        compute_dtype="fp32",
+        read_bytes_per_token=4 * 3 * 64,
+        written_bytes_per_token=4 * 16 * 64,
+    )
+    assert made.parameters == 448
+    for ways in (1, 4):
+        demand = made.demand(ways)
+        assert demand.flop(10, 0, 10, False) == 10 * 2 * 16 * 27 * 64
+        assert demand.held_weight_bytes == made.weight_bytes == 1792
+        assert demand.moved_bytes(10, 0, 10, 10) == 1792 + 10 * 4 * 19 * 64
+        assert demand.reduced_bytes_per_token == 0
+
+
+def test_pointwise_values_and_weights_are_as_wide_as_their_format():
+    half = Pointwise(name="norm", width=100, weights=50)
+    single = half.replace(weight_dtype="fp32")
+    assert (half.weight_bytes, single.weight_bytes) == (100, 200)
+    assert (half.demand().moved_bytes(1, 0, 1, 1), single.demand().moved_bytes(1, 0, 1, 1)) == (
+        500,
+        1000,
+    )
+    assert half.replace(weight_dtype="bf16") == half

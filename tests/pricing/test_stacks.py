@@ -132,3 +132,8 @@ def _read(software):
         find_host=find_host,
         software=None,
     )
+
+
+def test_a_traced_program_runs_once_and_so_where_encoders_do():
+    last = BERT.layers[-1].replace(kind="outputs")
+    assert class_of(BERT.replace(layers=(*BERT.layers[:-1], last))) == "encoder"

@@ -9,9 +9,10 @@ import numpy as np
 
 from planner.catalogue import model_table
 from planner.errors import InputError, UnknownNameError
-from planner.models.decoder import DecoderShape, Formats, decoder_graph
+from planner.models.decoder import DecoderShape, decoder_graph
 from planner.models.dtypes import Dtype
 from planner.models.graph import ModelGraph
+from planner.models.storage import Formats
 
 ANCHORS = ("llama-3.1-8b", "llama-3.1-70b", "llama-3.1-405b")
 LEAST = 1e9

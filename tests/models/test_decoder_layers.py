@@ -1,0 +1,87 @@
+"""Blocks become operators, stored alike or as a checkpoint stores them."""
+
+import pytest
+
+from planner.models.blocks import (
+    Block,
+    Decoder,
+    DenseFeedForward,
+    RoutedFeedForward,
+    SelfAttention,
+)
+from planner.models.decoder import DecoderShape, decoder_graph
+from planner.models.decoder_layers import graph_of_blocks, modules_of
+from planner.models.storage import PLAIN, Formats, Stored
+
+ATTENTION = SelfAttention(heads=4, kv_heads=2, head_dim=8)
+DENSE = Block(parts=(ATTENTION, DenseFeedForward(width=64)))
+ROUTED = Block(parts=(ATTENTION, RoutedFeedForward(experts=4, active=2, width=16)))
+DECODER = Decoder(hidden=32, vocabulary=100, blocks=(DENSE, ROUTED, DENSE))
+
+
+class Sorted:
+    """Some modules in four bits, the others as they were."""
+
+    weight_dtype = "int4"
+    weight_block = None
+
+    def __init__(self, *quantised):
+        self.quantised = quantised
+
+    def of(self, module):
+        if any(name in module for name in self.quantised):
+            return Stored(dtype="int4", stated_bits_per_weight=4.5)
+        return PLAIN
+
+
+def graph_of(decoder, storage=None):
+    return graph_of_blocks(decoder, "made", Formats(), storage=storage)
+
+
+def test_a_shape_and_its_blocks_make_the_same_graph():
+    shape = DecoderShape(
+        layers=2, hidden=32, heads=4, kv_heads=2, head_dim=8, ffn=64, vocabulary=100
+    )
+    blocks = Decoder(hidden=32, vocabulary=100, blocks=(DENSE, DENSE))
+    assert decoder_graph(shape, "made", Formats()) == graph_of(blocks)
+
+
+def test_blocks_of_one_make_are_one_kind_of_layer():
+    assert graph_of(DECODER).kind_counts == (1, 2, 1, 1)
+
+
+def test_a_module_is_stored_as_the_checkpoint_says():
+    plain = graph_of(DECODER)
+    stored = graph_of(DECODER, Sorted("mlp.down_proj"))
+    # Two dense layers with 64 × 32 weights: from 16 bits to 4.5.
+    assert plain.weight_bytes - stored.weight_bytes == 2 * 64 * 32 * 11.5 / 8
+
+
+def test_of_modules_in_one_operator_the_bits_are_the_mean():
+    # Gate of 16 bits and up of 4.5, equally large.
+    stored = graph_of(DECODER, Sorted("mlp.up_proj"))
+    up = next(o for o in stored.layers[1].operators if o.name == "feed-forward up")
+    assert up.bits_per_weight == pytest.approx(10.25)
+
+
+def test_layers_that_are_stored_alike_stay_one_kind():
+    stored = graph_of(DECODER, Sorted("layers.0.mlp.down_proj"))
+    assert stored.kind_counts == (1, 1, 1, 1, 1)
+    assert len(modules_of(ROUTED)) > len(modules_of(DENSE))
+
+
+def test_biases_are_counted_and_kept_at_16_bit():
+    biased = SelfAttention(heads=4, kv_heads=2, head_dim=8, biased=("query", "key value", "output"))
+    block = Block(parts=(biased, DenseFeedForward(width=64, biased=True)))
+    plain, made = (
+        graph_of(Decoder(hidden=32, vocabulary=100, blocks=(each,))) for each in (DENSE, block)
+    )
+    count = 32 + 32 + 32 + 2 * 64 + 32
+    assert made.parameters - plain.parameters == count
+    assert made.weight_bytes - plain.weight_bytes == 2 * count
+
+
+def test_nothing_may_be_left_of_a_layer():
+    made = graph_of(Decoder(hidden=32, vocabulary=100, blocks=(DENSE, Block(parts=()))))
+    assert made.layers[2].parameters == 0
+    assert made.layers[2].kv_bytes_per_token == 0
