@@ -5,7 +5,7 @@ import pytest
 from planner.errors import InputError
 from planner.readers.gguf_config import MODEL_TYPES, config_fields, config_remarks
 from planner.readers.gguf_file import GgufFile, Passed, read_gguf
-from planner.readers.huggingface import shape_of
+from planner.readers.huggingface import read_fields
 from planner.readers.tensors import Inventory, Tensor
 from tests.written import LLAMA_KEYS, gguf_bytes, llama_tensors
 
@@ -33,8 +33,10 @@ def test_a_llama_is_read_as_its_config_would_be(tmp_path):
         "vocab_size": 96,
         "tie_word_embeddings": True,
     }
-    shape = shape_of(fields, "m.gguf")
-    assert (shape.layers, shape.hidden, shape.head_dim, shape.tied_embedding) == (2, 256, 64, True)
+    shape = read_fields(fields, "m.gguf").shape
+    attention, _ = shape.blocks[0].parts
+    assert (len(shape.blocks), shape.hidden, shape.vocabulary) == (2, 256, 96)
+    assert (attention.heads, attention.kv_heads, attention.head_dim) == (4, 2, 64)
     with_head = [*llama_tensors(), ("output.weight", (256, 96), "Q6_K")]
     path.write_bytes(gguf_bytes(LLAMA_KEYS, with_head))
     assert config_fields(read_gguf(path))["tie_word_embeddings"] is False
