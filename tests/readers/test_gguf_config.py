@@ -126,6 +126,22 @@ def test_which_layers_see_a_window(architecture, keys, kinds):
     assert "layer_types" not in fields_of(architecture, **keys)
 
 
+def test_what_a_family_has_none_of_is_left_out():
+    none = {"feed_forward_length": 0, "attention__head_count": 0, "attention__head_count_kv": 0}
+    fields = fields_of("mamba2", embedding_length=2048, vocab_size=500, **none, **STATES)
+    assert not {"intermediate_size", "num_attention_heads", "num_key_value_heads"} & fields.keys()
+    assert len(read_fields(fields, "m.gguf").shape.blocks) == 4
+
+
+def test_every_fourth_layer_of_a_qwen3_next_sees_everything_unless_it_says_otherwise():
+    keys = {"embedding_length": 2048, "feed_forward_length": 4096, "vocab_size": 500}
+    keys |= {"attention__head_count": 16, "attention__head_count_kv": 2}
+    fields = fields_of("qwen3next", **keys, **STATES)
+    assert fields["full_attention_interval"] == 4
+    kinds = [block.parts[0].kind for block in read_fields(fields, "m.gguf").shape.blocks]
+    assert kinds == ["recurrence"] * 3 + ["self-attention"]
+
+
 def test_a_window_of_all_layers_has_no_list():
     fields = fields_of("starcoder2", attention__sliding_window=4096)
     assert fields["sliding_window"] == 4096
