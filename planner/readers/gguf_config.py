@@ -85,6 +85,7 @@ PLAIN = {
     "use_parallel_residual": "use_parallel_residual",
 }
 """What is the same in all families."""
+NONE_AT_ZERO = ("intermediate_size", "num_attention_heads", "num_key_value_heads")
 LOCAL_EXPERTS = (
     "llama", "llama4", "gpt-oss", "phimoe", "granitemoe", "granitehybrid", "minimax-m2",
 )  # fmt: skip
@@ -179,7 +180,8 @@ class _Metadata:
         made["num_hidden_layers"] = layers
         for key, name in PLAIN.items():
             found = self.get(key)
-            if found is not None:
+            # A family without a thing, such as one without attention, says that it has none.
+            if found is not None and not (found == 0 and name in NONE_AT_ZERO):
                 made[name] = _cut(found, layers)
         made |= self._vocabulary()
         made |= self._heads(made)
@@ -334,6 +336,8 @@ class _Metadata:
                 "linear_num_key_heads": held["group_count"],
                 "linear_num_value_heads": ranks,
                 "linear_value_head_dim": a_head,
+                # llama.cpp's own, where the file does not say.
+                "full_attention_interval": self.whole("full_attention_interval", 4),
             }
         if self.architecture.startswith("nemotron_h"):
             return {

@@ -23,7 +23,7 @@ from planner.readers.tensors import MOST_ELEMENTS, Inventory, Tensor, elements_o
 WHAT = "a GGUF file"
 VERSIONS = (2, 3)
 MOST_KEYS = 2**14
-MOST_TENSORS = 2**17
+MOST_TENSORS = 2**16
 MOST_AXES = 4
 MOST_NAME_BYTES = 1024
 MOST_TEXT_BYTES = 1024

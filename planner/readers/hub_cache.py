@@ -29,16 +29,13 @@ def cached_snapshot(repo_id: str) -> Path | None:
         )
     folder = cache_folder() / f"models--{words[0]}--{words[1]}"
     reference = folder / "refs" / "main"
-    try:
-        if not reference.is_file():
-            return None
-    except OSError:
+    if not os.path.isfile(reference):
         return None
     commit = read_text(reference, "a reference of the hub's cache", most_bytes=1024).strip()
     if not COMMIT.fullmatch(commit):
         raise InputError(f"{reference} must name a commit, not {shortened(repr(commit))}")
     snapshot = folder / "snapshots" / commit
-    return snapshot if snapshot.is_dir() else None
+    return snapshot if os.path.isdir(snapshot) else None
 
 
 def cache_folder() -> Path:

@@ -56,9 +56,12 @@ def read_safetensors(path: str | Path) -> Inventory:
         is_folder = path.is_dir()
     except (OSError, ValueError):  # to be told when it is opened
         is_folder = False
-    if is_folder:
-        return _of_folder(path)
-    return _of_index(path) if path.suffix == ".json" else _of_file(path)
+    try:
+        if is_folder:
+            return _of_folder(path)
+        return _of_index(path) if path.suffix == ".json" else _of_file(path)
+    except OSError as error:  # a folder that may not be listed
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
 def _of_folder(folder: Path) -> Inventory:

@@ -35,7 +35,8 @@ MTP = BESIDE[0][0]
 SMALL = re.compile(
     r"[Nn]orm|^ln(?:_\w*)?$|^(?:A_log|A|D|dt_bias|conv|conv1d|inv_freq|sinks)$|^ssm_(?:a|d|conv1d)$"
     r"|^rope_|^attn_sinks$|^e_score_correction|^exp_probs_b$|^shared_expert_gate$"
-    r"|^ffn_gate_inp_shexp$"
+    r"|^ffn_gate_inp_shexp$|^(?:wpe|embed_positions|position_embd|position_embeddings)$"
+    r"|^(?:token_types|token_type_embeddings)$"
 )
 """By the last word of a matrix's name."""
 
@@ -90,7 +91,7 @@ ATTENTIONS = (
     "self_attn", "self_attention", "attention", "attn", "mixer", "attention.self", "attn.attention",
     "norm_attn_norm.attn", "temporal_block",
 )  # fmt: skip
-FEED_FORWARDS = ("mlp", "feed_forward", "ffn", "mixer", "")
+FEED_FORWARDS = ("mlp", "mlp_block", "feed_forward", "ffn", "mixer", "")
 LINEARS = ("linear_attn", "mamba", "mixer", "conv", "shortconv", "ssm", "")
 TOPS = {
     **dict.fromkeys(

@@ -1,6 +1,7 @@
 """Every reader of files survives files that were tampered with; and the runner would notice one
 that does not."""
 
+import shutil
 import sys
 from pathlib import Path
 from random import Random
@@ -74,6 +75,7 @@ def test_a_careless_reader_is_noticed(name):
 def test_a_reader_that_dies_every_time_is_given_up():
     tally = survive("dies", cases=10**6, seed=1, table="tests.fuzz.careless")
     assert len(tally.faults) == MOST_DEATHS
+    shutil.rmtree(Path(tally.faults[0].file).parent)
 
 
 @pytest.mark.slow

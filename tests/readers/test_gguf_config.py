@@ -5,7 +5,7 @@ import pytest
 from planner.errors import InputError
 from planner.readers.gguf_config import MODEL_TYPES, config_fields, config_remarks
 from planner.readers.gguf_file import GgufFile, Passed, read_gguf
-from planner.readers.huggingface import shape_of
+from planner.readers.huggingface import read_fields
 from planner.readers.tensors import Inventory, Tensor
 from tests.written import LLAMA_KEYS, gguf_bytes, llama_tensors
 
@@ -33,8 +33,10 @@ def test_a_llama_is_read_as_its_config_would_be(tmp_path):
         "vocab_size": 96,
         "tie_word_embeddings": True,
     }
-    shape = shape_of(fields, "m.gguf")
-    assert (shape.layers, shape.hidden, shape.head_dim, shape.tied_embedding) == (2, 256, 64, True)
+    shape = read_fields(fields, "m.gguf").shape
+    attention, _ = shape.blocks[0].parts
+    assert (len(shape.blocks), shape.hidden, shape.vocabulary) == (2, 256, 96)
+    assert (attention.heads, attention.kv_heads, attention.head_dim) == (4, 2, 64)
     with_head = [*llama_tensors(), ("output.weight", (256, 96), "Q6_K")]
     path.write_bytes(gguf_bytes(LLAMA_KEYS, with_head))
     assert config_fields(read_gguf(path))["tie_word_embeddings"] is False
@@ -122,6 +124,22 @@ def test_which_layers_see_a_window(architecture, keys, kinds):
     assert fields["layer_types"] == kinds
     assert fields["sliding_window"] == 128
     assert "layer_types" not in fields_of(architecture, **keys)
+
+
+def test_what_a_family_has_none_of_is_left_out():
+    none = {"feed_forward_length": 0, "attention__head_count": 0, "attention__head_count_kv": 0}
+    fields = fields_of("mamba2", embedding_length=2048, vocab_size=500, **none, **STATES)
+    assert not {"intermediate_size", "num_attention_heads", "num_key_value_heads"} & fields.keys()
+    assert len(read_fields(fields, "m.gguf").shape.blocks) == 4
+
+
+def test_every_fourth_layer_of_a_qwen3_next_sees_everything_unless_it_says_otherwise():
+    keys = {"embedding_length": 2048, "feed_forward_length": 4096, "vocab_size": 500}
+    keys |= {"attention__head_count": 16, "attention__head_count_kv": 2}
+    fields = fields_of("qwen3next", **keys, **STATES)
+    assert fields["full_attention_interval"] == 4
+    kinds = [block.parts[0].kind for block in read_fields(fields, "m.gguf").shape.blocks]
+    assert kinds == ["recurrence"] * 3 + ["self-attention"]
 
 
 def test_a_window_of_all_layers_has_no_list():

@@ -3,7 +3,7 @@
 import pytest
 
 from planner.errors import InputError
-from planner.readers.huggingface import shape_of
+from planner.readers.huggingface import read_fields
 from planner.readers.params_file import config_fields_of_params
 
 LLAMA_3_8B = {"dim": 4096, "ffn_dim_multiplier": 1.3, "multiple_of": 1024, "n_heads": 32,
@@ -27,7 +27,8 @@ def test_metas_llama_3_is_that_of_its_config():
         "num_attention_heads": 32, "num_key_value_heads": 8, "intermediate_size": 14336,
         "vocab_size": 128256, "rms_norm_eps": 1e-05, "rope_theta": 500000.0,
     }  # fmt: skip
-    assert shape_of(fields, "params.json").ffn == 14336
+    _, feed_forward = read_fields(fields, "params.json").shape.blocks[0].parts
+    assert feed_forward.width == 14336
 
 
 @pytest.mark.parametrize(
@@ -50,7 +51,8 @@ def test_mistrals_is_that_of_its_config():
     assert fields["model_type"] == "mistral"
     assert fields["sliding_window"] == 4096
     assert fields["head_dim"] == 128
-    assert shape_of(fields, "params.json").ffn == 14336
+    _, feed_forward = read_fields(fields, "params.json").shape.blocks[0].parts
+    assert feed_forward.width == 14336
 
 
 def test_mistrals_experts_are_mixtrals():
@@ -58,8 +60,8 @@ def test_mistrals_experts_are_mixtrals():
     assert fields["model_type"] == "mixtral"
     assert (fields["num_local_experts"], fields["num_experts_per_tok"]) == (8, 2)
     assert "moe" not in fields
-    shape = shape_of(fields, "params.json")
-    assert (shape.experts, shape.experts_active, shape.expert_ffn) == (8, 2, 14336)
+    _, routed = read_fields(fields, "params.json").shape.blocks[0].parts
+    assert (routed.experts, routed.active, routed.width) == (8, 2, 14336)
 
 
 def test_the_text_model_is_read_of_one_that_sees():

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import struct
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -263,3 +264,11 @@ def test_more_tensors_than_any_checkpoint_has_are_refused(tmp_path):
     where = {f"{number}": "a.safetensors" for number in range(MOST_TENSORS + 1)}
     path.write_text(json.dumps({"weight_map": where}), encoding="utf-8")
     assert "names 262145 tensors; at most 262144 are read" in refusal(path)
+
+
+def test_a_folder_that_may_not_be_listed_is_told(tmp_path, monkeypatch):
+    def forbidden(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", forbidden)
+    assert "cannot be read: Permission denied" in refusal(tmp_path)

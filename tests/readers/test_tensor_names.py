@@ -125,6 +125,8 @@ def test_embeddings_and_heads_are_known(name, module):
         "transformer.h.3.ln_1.weight",
         "transformer.ln_f.weight",
         "model.norm.weight",
+        "transformer.wpe.weight",
+        "position_embd.weight",
         "bert.embeddings.LayerNorm.weight",
         "output_norm.weight",
         "rope_freqs.weight",
