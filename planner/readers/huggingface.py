@@ -21,7 +21,7 @@ from planner.readers.encoder_config import KINDS as ENCODERS
 from planner.readers.encoder_config import encoder_from
 from planner.readers.families import defaults_of
 from planner.readers.feed_forward_config import ACTIVE, EXPERT_FFN, EXPERTS, FFN, SHARED, SHARED_FFN
-from planner.readers.files import read_json
+from planner.readers.files import CONFIG_BYTES, read_json
 from planner.readers.quantisation import published_storage
 
 Fields = Mapping[str, Any]
@@ -106,11 +106,11 @@ class Read(NamedTuple):
 
 def read_config(path: Path) -> Read:
     """What a config.json states, with what lies beside it."""
-    fields = read_json(path, "a config.json")
+    fields = read_json(path, "a config.json", most_bytes=CONFIG_BYTES)
     sidecar = path.parent / SIDECAR
     beside = None
     if path.name == "config.json" and sidecar.is_file():
-        beside = read_json(sidecar, f"a {SIDECAR}")
+        beside = read_json(sidecar, f"a {SIDECAR}", most_bytes=CONFIG_BYTES)
     return read_fields(fields, str(path), beside)
 
 

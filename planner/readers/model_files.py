@@ -13,7 +13,7 @@ from planner.errors import InputError, shortened
 from planner.models.blocks import Decoder
 from planner.models.decoder_layers import module_weights
 from planner.models.graph import ModelGraph
-from planner.readers.files import read_json
+from planner.readers.files import CONFIG_BYTES, read_json
 from planner.readers.gguf_config import config_fields, config_remarks
 from planner.readers.gguf_file import read_gguf
 from planner.readers.huggingface import Read, read_config, read_fields
@@ -82,7 +82,7 @@ def _of_folder(folder: Path) -> Read | ModelGraph:
 
 
 def _of_json(path: Path) -> Read:
-    fields = read_json(path, "a config.json")
+    fields = read_json(path, "a config.json", most_bytes=CONFIG_BYTES)
     # Meta and Mistral ship their own keys, whatever the file is called.
     if "dim" in fields and "n_layers" in fields and "hidden_size" not in fields:
         if fields.get("model_type") is None:

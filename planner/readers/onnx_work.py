@@ -3,7 +3,7 @@ traced program."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from planner.errors import InputError, shortened
 from planner.models.dtypes import Dtype
@@ -303,7 +303,11 @@ def _embedding(around: Around) -> Operation:
 
 def _pointwise(around: Around) -> Operation:
     node = around.node
-    weights = _weights(around, _places_of_parameters(around))
+    named = _weights(around, _places_of_parameters(around))
+    tables = _tables(around, named)
+    # Exporters keep one of several equal tensors, such as the norms of an untrained model; each of
+    # the operations has parameters of its own all the same.
+    weights = tuple(replace(each, name=f"{each.name} of {node.outputs[0]}") for each in named)
     values = max((each.count for each in around.made), default=0)
     if node.operation in COPIES:
         each = 0.0
@@ -323,7 +327,7 @@ def _pointwise(around: Around) -> Operation:
         "pointwise",
         each * values,
         weights=weights,
-        constant_bytes=_tables(around, weights),
+        constant_bytes=tables,
         is_view=is_view,
     )
 
