@@ -328,6 +328,8 @@ class Pattern:
 
     node: Node
     glob: bool
+    needed: str
+    """Letters that stand in a row in all that it matches, which are soon looked for."""
 
     @property
     def steps(self) -> int:
@@ -337,6 +339,8 @@ class Pattern:
     def matches(self, name: str) -> bool:
         """Whether a name begins so, if this is an expression; if it is a glob, whether the name,
         or what it lies in, is spelled so from the beginning of a component on."""
+        if self.needed not in name:
+            return False
         text = text_of(name)
         if self.glob:
             return bool(self.node.reached(text, text.boundaries) & text.ends)
@@ -368,7 +372,18 @@ def _pattern(source: str, said: str, glob: bool) -> Pattern:
             f"{said} has the pattern {shortened(repr(source), 60)}, which is not read: {error};"
             " give weight_dtype (--weights)"
         ) from None
-    return Pattern(node, glob)
+    return Pattern(node, glob, _needed(node))
+
+
+def _needed(node: Node) -> str:
+    """The longest row of letters that nothing can stand for."""
+    longest = ""
+    row = ""
+    for piece in node.pieces if isinstance(node, Row) else (node,):
+        alone = isinstance(piece, Letter) and not piece.negated and len(piece.letters) == 1
+        row = row + next(iter(piece.letters)) if alone else ""  # type: ignore[attr-defined]
+        longest = max(longest, row, key=len)
+    return longest
 
 
 def _expression_of(source: str) -> str:

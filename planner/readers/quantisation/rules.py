@@ -27,8 +27,8 @@ from planner.readers.quantisation.modules import (
 )
 from planner.readers.quantisation.patterns import Pattern, expression, glob
 
-MOST_PATTERNS = 20_000
-MOST_STEPS = 50_000
+MOST_PATTERNS = 5_000
+MOST_STEPS = 10_000
 """Of all patterns that may mean any layer, for one spelling."""
 
 PREFIXES = ("model.", "", "model.language_model.", "language_model.model.", "language_model.")
@@ -36,6 +36,8 @@ PREFIXES = ("model.", "", "model.language_model.", "language_model.model.", "lan
 
 CONTAINER = re.compile(rf"(?:^|(?<=\.))({'|'.join(LAYERS)})(?=\\?\.)")
 NUMBERED = re.compile(rf"(?:{'|'.join(LAYERS)})\\?\.(\d{{1,6}})(?=\\?\.|$|\$)")
+LITERAL = re.compile(r"\^?(?:\.?\*)?(?:\\?\.|[A-Za-z0-9_])*")
+"""Before the number of a layer, where that is the only one that can be meant."""
 PLAIN_TAIL = re.compile(r"[A-Za-z0-9_.]*$")
 GLOB_LETTERS = re.compile(r"[*?\[]")
 
@@ -77,7 +79,9 @@ class Rules:
         steps = sum(one.pattern.steps for one in self._patterns[None])
         if count > MOST_PATTERNS or steps > MOST_STEPS:
             raise InputError(
-                f"{said} has {count} patterns, more than are read; give weight_dtype (--weights)"
+                f"{said} has patterns of {steps} steps for a name, {count} of them; more than"
+                f" {MOST_STEPS}, or {MOST_PATTERNS} patterns, are not read; give weight_dtype"
+                " (--weights)"
             )
 
     def __bool__(self) -> bool:
@@ -265,9 +269,7 @@ class _Patterned:
         self.rule = rule
         self.pattern = pattern
         plain = rule.text.replace("\\.", ".")
-        numbers = NUMBERED.findall(rule.text)
-        alone = len(numbers) == 1 and not set(rule.text) & set("|[?(")
-        self.layer = int(numbers[0]) if alone else None
+        self.layer = _layer_of(rule)
         found = CONTAINER.search(plain)
         self.container = found[1] if found else LAYERS[0]
         before = plain[: found.start()].removeprefix("^") if found else "*"
@@ -292,6 +294,19 @@ class _Patterned:
             if any(self.pattern.matches(f"{prefix}{inside}{tail}") for prefix in prefixes):
                 return True
         return False
+
+
+def _layer_of(rule: Rule) -> int | None:
+    """The only layer that a pattern may mean; None: it may mean several."""
+    numbers = list(NUMBERED.finditer(rule.text))
+    if len(numbers) != 1 or not LITERAL.fullmatch(rule.text[: numbers[0].start()]):
+        return None
+    depth = 0
+    for letter in rule.text if rule.is_expression else "":
+        depth += (letter == "(") - (letter == ")")
+        if letter == "|" and not depth:
+            return None
+    return int(numbers[0][1])
 
 
 @lru_cache(maxsize=4096)
