@@ -307,8 +307,8 @@ def test_an_unknown_format_is_refused_with_those_that_are_known(field):
 
 
 @pytest.mark.parametrize("name", ["model.gguf", "model.onnx", "model.safetensors"])
-def test_a_file_of_another_kind_says_what_is_read(name):
-    assert "config.json" in str(refusal(pl.load_model, name))
+def test_a_file_that_is_not_there_is_named(name):
+    assert name in str(refusal(pl.load_model, name))
 
 
 @pytest.mark.parametrize("name", ["a\0b/config.json", "x/" * 5000])
@@ -474,7 +474,7 @@ def test_deepseeks_checkpoints_leave_at_16_bit_what_their_publishers_left():
         graph = pl.load_model("deepseek-v3", weight_dtype=dtype)
         for operator in graph.operators:
             stored = getattr(operator, "weight_dtype", "")
-            if stored and operator.name != "router":
+            if operator.kind in ("matmul", "experts", "embedding") and operator.name != "router":
                 plain = operator.name.split()[0] in parts
                 assert stored == ("bf16" if plain else dtype), operator.name
     # 61 layers of 187 million weights of attention in 16 bit; 0.93 billion each in embedding and

@@ -107,7 +107,7 @@ def _model(
         return _model_of_the_table(str(name), weight_dtype)
     if isinstance(name, str) and HUB_NAME.fullmatch(name) and not _exists(path):
         return _model_of_the_hub(name, weight_dtype)
-    return _model_of_a_file(path, dimensions)
+    return _model_of_a_file(path, dimensions, as_stored=weight_dtype is None)
 
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?<!\.json)(?<!\.gguf)(?<!\.onnx)")
@@ -125,7 +125,7 @@ def _model_of_the_hub(name: str, weight_dtype: str | None) -> Found | ModelGraph
     """From the files that were once fetched, else as the catalogue has it; nothing is fetched."""
     folder = cached_snapshot(name)
     if folder is not None:
-        found = _model_of_a_file(folder, None)
+        found = _model_of_a_file(folder, None, as_stored=weight_dtype is None)
         called = name.rpartition("/")[2]
         if isinstance(found, ModelGraph):
             return found.replace(name=called)
@@ -173,8 +173,10 @@ def _fields_in(entry: Fields, weight_dtype: str | None) -> Fields:
     return entry["shape"] if kept is None else {**entry["shape"], "unquantised": kept}
 
 
-def _model_of_a_file(path: Path, dimensions: Mapping[str, int] | None) -> Found | ModelGraph:
-    read = read_model(path, dimensions)
+def _model_of_a_file(
+    path: Path, dimensions: Mapping[str, int] | None, *, as_stored: bool
+) -> Found | ModelGraph:
+    read = read_model(path, dimensions, as_stored=as_stored)
     if isinstance(read, ModelGraph):
         return read
     # As a file from a hub it is called config.json, and its folder has the model's name.

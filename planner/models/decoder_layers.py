@@ -18,6 +18,7 @@ from planner.models.blocks import (
     RoutedFeedForward,
     SelfAttention,
 )
+from planner.models.dtypes import BITS
 from planner.models.graph import Layer, ModelGraph, chain_edges
 from planner.models.operators import (
     Attention,
@@ -154,6 +155,10 @@ class _Kept:
             most = most.replace(stated_bits_per_weight=bits)
         if self.formats.activation_dtype is not None and most.bits_per_weight < 16:
             most = most.replace(activation_dtype=self.formats.activation_dtype)
+        usual = BITS[most.dtype]
+        if most.stated_bits_per_weight and abs(most.bits_per_weight / usual - 1) < 1e-4:
+            # What the format has anyway need not be stated.
+            most = most.replace(stated_bits_per_weight=0.0)
         return most
 
 

@@ -104,17 +104,20 @@ class Read(NamedTuple):
     """What answers are to say of how it was read."""
 
 
-def read_config(path: Path) -> Read:
-    """What a config.json states, with what lies beside it."""
+def read_config(path: Path, *, as_stored: bool = True) -> Read:
+    """What a config.json states, with what lies beside it; `as_stored` False: another format is
+    asked for, so that one that is not read matters not."""
     fields = read_json(path, "a config.json", most_bytes=CONFIG_BYTES)
     sidecar = path.parent / SIDECAR
     beside = None
     if path.name == "config.json" and sidecar.is_file():
         beside = read_json(sidecar, f"a {SIDECAR}", most_bytes=CONFIG_BYTES)
-    return read_fields(fields, str(path), beside)
+    return read_fields(fields, str(path), beside, as_stored=as_stored)
 
 
-def read_fields(fields: Fields, path: str, sidecar: Fields | None = None) -> Read:
+def read_fields(
+    fields: Fields, path: str, sidecar: Fields | None = None, *, as_stored: bool = True
+) -> Read:
     """What the fields of a config.json state, and those of ModelOpt's file beside it; `path` is
     named in refusals."""
     text, nested = text_part(fields, path)
@@ -133,7 +136,12 @@ def read_fields(fields: Fields, path: str, sidecar: Fields | None = None) -> Rea
         raise _named(error, path) from None
     config.refuse_unread(text)
     remarks += said + _added_said(added, config, kind)
-    storage = published_storage(text, sidecar, path)
+    try:
+        storage = published_storage(text, sidecar, path)
+    except InputError:
+        if as_stored:
+            raise
+        storage = published_storage({}, None, path)
     return Read(
         shape=shape,
         dtype=storage.weight_dtype,

@@ -41,11 +41,13 @@ EMPTY = 1_000
 """Bytes of tensors below which a file has no weights to speak of."""
 
 
-def read_model(path: Path, dimensions: Mapping[str, int] | None = None) -> Read | ModelGraph:
+def read_model(
+    path: Path, dimensions: Mapping[str, int] | None = None, *, as_stored: bool = True
+) -> Read | ModelGraph:
     """What a file or a folder states of a model; of an ONNX file, whose open axes `dimensions`
-    fill, the graph itself."""
+    fill, the graph itself. `as_stored` False: another format of the weights is asked for."""
     if _is_folder(path):
-        return _of_folder(path)
+        return _of_folder(path, as_stored=as_stored)
     if path.suffix == ".onnx":
         return load_onnx(path, dimensions=dimensions)
     if path.suffix == ".gguf":
@@ -53,8 +55,8 @@ def read_model(path: Path, dimensions: Mapping[str, int] | None = None) -> Read 
     if path.suffix == ".safetensors" or path.name == INDEX:
         return _of_tensors(path)
     if path.name == "config.json":
-        return _with_tensors(read_config(path), path.parent)
-    return _of_json(path)
+        return _with_tensors(read_config(path, as_stored=as_stored), path.parent)
+    return _of_json(path, as_stored=as_stored)
 
 
 def _is_folder(path: Path) -> bool:
@@ -65,13 +67,13 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _of_folder(folder: Path) -> Read | ModelGraph:
+def _of_folder(folder: Path, *, as_stored: bool) -> Read | ModelGraph:
     config = folder / "config.json"
     if config.exists():
-        return _with_tensors(read_config(config), folder)
+        return _with_tensors(read_config(config, as_stored=as_stored), folder)
     params = folder / "params.json"
     if params.exists():
-        return _of_json(params)
+        return _of_json(params, as_stored=as_stored)
     found = sorted(folder.glob("*.gguf"))
     if len(found) == 1 or (found and "-00001-of-" in found[0].name):
         return _of_gguf(found[0])
@@ -81,15 +83,17 @@ def _of_folder(folder: Path) -> Read | ModelGraph:
     return read_config(config)
 
 
-def _of_json(path: Path) -> Read:
+def _of_json(path: Path, *, as_stored: bool) -> Read:
     fields = read_json(path, "a config.json", most_bytes=CONFIG_BYTES)
     # Meta and Mistral ship their own keys, whatever the file is called.
     if "dim" in fields and "n_layers" in fields and "hidden_size" not in fields:
         if fields.get("model_type") is None:
             fields = config_fields_of_params(fields, str(path))
             fields.setdefault("model_type", "llama")
-        return read_fields(fields, str(path))
-    return read_config(path)
+            # In these files a window that is not stated is none.
+            fields.setdefault("sliding_window", None)
+        return read_fields(fields, str(path), as_stored=as_stored)
+    return read_config(path, as_stored=as_stored)
 
 
 def _of_gguf(path: Path) -> Read:

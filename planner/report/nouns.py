@@ -66,7 +66,8 @@ def _matrices(layer: Layer) -> dict[str, float]:
     found: dict[str, float] = {}
     for operator in layer.operators:
         dtype = getattr(operator, "weight_dtype", None)
-        if dtype is not None and operator.name != "router" and operator.weight_bytes:
+        is_matrix = operator.kind != "pointwise" and operator.name != "router"
+        if dtype is not None and is_matrix and operator.weight_bytes:
             found[dtype] = found.get(dtype, 0.0) + operator.weight_bytes
     return found
 

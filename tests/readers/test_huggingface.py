@@ -9,7 +9,7 @@ import pytest
 import planner as pl
 from planner.errors import InputError
 from planner.models.operators import Attention
-from planner.readers.files import MOST_BYTES
+from planner.readers.files import CONFIG_BYTES
 
 CONFIGS = sorted((Path(__file__).parent.parent / "data" / "configs").glob("*.json"))
 """Named as the catalogue names the models, and reduced to the keys that decide."""
@@ -325,6 +325,12 @@ def test_the_published_format_may_stand_in_the_text_part(tmp_path):
     assert graph_of(tmp_path, nested).weight_dtype == "fp8"
 
 
+def test_a_method_that_is_not_read_is_refused_unless_a_format_is_asked_for(tmp_path):
+    fields = mixed(LLAMA, quantization_config={"quant_method": "riddle", "bits": 3})
+    assert "quant_method" in refusal(written(tmp_path, json.dumps(fields)))
+    assert graph_of(tmp_path, fields, weight_dtype="int4").weight_dtype == "int4"
+
+
 # ── Refused ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -468,8 +474,8 @@ def test_a_broken_file_is_refused_by_its_name(tmp_path, content, said):
 def test_a_huge_file_is_not_opened(tmp_path):
     path = written(tmp_path, json.dumps(LLAMA))
     with path.open("r+b") as stream:
-        stream.truncate(100 * MOST_BYTES)
-    assert "has 3200 MiB; a config.json has less than 32" in refusal(path)
+        stream.truncate(100 * CONFIG_BYTES)
+    assert "has 200 MiB; a config.json has less than 2" in refusal(path)
 
 
 def test_a_folder_without_a_config_says_which_file_is_missing(tmp_path):
