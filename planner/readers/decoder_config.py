@@ -131,6 +131,8 @@ class _DecoderReader:
             ("tie_word_embeddings", "weight_tying", "tie_embeddings", "tied_embeddings"),
             family.tied,
         )
+        # Of these the head is always a matrix of its own, whatever the config says.
+        tied = tied and self.kind not in RWKV
         context = config.whole(CONTEXT, default=0)
         return Decoder(
             hidden=self.hidden,

@@ -14,8 +14,8 @@ from planner.errors import InputError, shortened
 
 MOST_BYTES = 32 * 2**20
 """More than any description of a model or a machine; a file beyond is something else."""
-CONFIG_BYTES = 2 * 2**20
-"""Of a config.json or a params.json: the longest have a hundredth of it."""
+CONFIG_BYTES = 8 * 2**20
+"""Of a config.json or a params.json: lists of every module that stays as it was take 3 MiB."""
 INDEX_BYTES = 16 * 2**20
 """Of the index of a checkpoint, and of the header of one of its files."""
 MOST_VALUES = 2**19
