@@ -85,6 +85,8 @@ ALIASES = (
     SHARED_FFN,
     WINDOW,
 )
+LATER = ("num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_modules", "mtp_num_layers")
+"""How many prediction layers stand behind those that are served."""
 MOST_DEEP = 3
 
 
@@ -121,7 +123,7 @@ def read_fields(
     """What the fields of a config.json state, and those of ModelOpt's file beside it; `path` is
     named in refusals."""
     text, nested = text_part(fields, path)
-    remarks = _parts_left_out(fields, nested=nested)
+    remarks = _parts_left_out({**fields, **text}, nested=nested)
     kind = str(text.get("model_type") or "")
     added = defaults_of(kind, text, ALIASES, nested=nested)
     config = ConfigFields({**added, **text}, path)
@@ -188,6 +190,10 @@ def _parts_left_out(fields: Fields, *, nested: bool) -> list[str]:
             else ""
         )
         remarks.append(f"text part alone{what}")
+    later = next((fields[key] for key in LATER if type(fields.get(key)) is int), 0)
+    if later > 0:
+        layers = "layer" if later == 1 else "layers"
+        remarks.append(f"{later} {layers} that predict later tokens (MTP) not counted")
     return remarks
 
 

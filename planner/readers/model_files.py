@@ -13,6 +13,7 @@ from planner.errors import InputError, shortened
 from planner.models.blocks import Decoder
 from planner.models.decoder_layers import module_weights
 from planner.models.graph import ModelGraph
+from planner.models.series import in_series
 from planner.readers.files import CONFIG_BYTES, read_json
 from planner.readers.gguf_config import config_fields, config_remarks
 from planner.readers.gguf_file import read_gguf
@@ -45,11 +46,11 @@ def read_model(
     path: Path, dimensions: Mapping[str, int] | None = None, *, as_stored: bool = True
 ) -> Read | ModelGraph:
     """What a file or a folder states of a model; of an ONNX file, whose open axes `dimensions`
-    fill, the graph itself. `as_stored` False: another format of the weights is asked for."""
+    fill, the graph itself, its branches in series so that plans can be made of it. `as_stored` False: another format of the weights is asked for."""
     if _is_folder(path):
         return _of_folder(path, as_stored=as_stored)
     if path.suffix == ".onnx":
-        return load_onnx(path, dimensions=dimensions)
+        return in_series(load_onnx(path, dimensions=dimensions))
     if path.suffix == ".gguf":
         return _of_gguf(path)
     if path.suffix == ".safetensors" or path.name == INDEX:
@@ -169,7 +170,7 @@ def read_module(module: Any) -> Read | ModelGraph:
     itself; modules on the meta device as well. Torch is not imported for it."""
     name = shortened(type(module).__name__)
     if hasattr(module, "graph_module") and hasattr(module, "graph_signature"):
-        return graph_of_program(module, name)
+        return in_series(graph_of_program(module, name))
     config = getattr(module, "config", None)
     if config is None or not hasattr(config, "to_dict") or not hasattr(module, "named_parameters"):
         raise InputError(

@@ -18,7 +18,7 @@ CHOSEN_FROM: dict[Space, str] = {
 
 def graph_text(graph: ModelGraph) -> str:
     """A model in a few lines."""
-    kinds = ", ".join(f"{len(kind)} × {kind[0].kind}" for kind in graph.kinds)
+    kinds = _kinds_said(graph)
     remembered = graph.state_bytes_per_sequence
     state = f" and {spoken(remembered, 'B')} of state a sequence" if remembered else ""
     pruned = f", pruned {graph.sparsity}" if graph.sparsity else ""
@@ -35,6 +35,27 @@ def graph_text(graph: ModelGraph) -> str:
         *reading_lines(graph),
     ]
     return "\n".join(lines)
+
+
+MOST_KINDS = 6
+"""Kinds of layers that are listed one by one."""
+
+
+def _kinds_said(graph: ModelGraph) -> str:
+    """How many layers there are of each kind; of many kinds by their names alone."""
+    if len(graph.kinds) <= MOST_KINDS:
+        return ", ".join(f"{len(kind)} × {kind[0].kind}" for kind in graph.kinds)
+    layers: dict[str, int] = {}
+    unlike: dict[str, int] = {}
+    for kind in graph.kinds:
+        name = kind[0].kind
+        layers[name] = layers.get(name, 0) + len(kind)
+        unlike[name] = unlike.get(name, 0) + 1
+    said = []
+    for name, count in layers.items():
+        sorts = f" of {unlike[name]} sorts" if unlike[name] > 1 else ""
+        said.append(f"{count} × {name}{sorts}")
+    return ", ".join(said)
 
 
 def reading_lines(graph: ModelGraph) -> list[str]:

@@ -142,7 +142,7 @@ def test_a_reader_may_want_less_than_the_most_bytes(tmp_path):
     path = file_of(tmp_path, "{" + " " * (CONFIG_BYTES - 2) + "}")
     assert read_json(path, "a thing", most_bytes=CONFIG_BYTES) == {}
     path = file_of(tmp_path, "{" + " " * (CONFIG_BYTES - 1) + "}")
-    with pytest.raises(InputError, match="has 2 MiB; a thing has less than 2"):
+    with pytest.raises(InputError, match="has 8 MiB; a thing has less than 8"):
         read_json(path, "a thing", most_bytes=CONFIG_BYTES)
     assert read_json(path, "a thing") == {}
 
