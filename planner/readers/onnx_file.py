@@ -11,6 +11,7 @@ from planner.errors import InputError, listed, nearest_names, shortened
 from planner.models.graph import ModelGraph
 from planner.readers.onnx_messages import (
     MOST_NODES,
+    MOST_READS,
     Function,
     Node,
     Program,
@@ -257,6 +258,8 @@ class _Reading:
 
     def _ordered(self, nodes: list[Node]) -> list[Node]:
         """In an order in which they can run; the file's own where that is one."""
+        if sum(len(node.inputs) for node in nodes) > MOST_READS:
+            raise self.fault(f"its nodes have more than {MOST_READS:,} inputs together")
         makers: dict[str, int] = {}
         given = {each.name for each in self.program.inputs} | set(self.program.tensors)
         for number, node in enumerate(nodes):
