@@ -116,7 +116,8 @@ class _Reading:
         for dimension, size in self.dimensions.items():
             known = {str(one) for one in names}
             if dimension not in known:
-                nearest = listed(nearest_names(dimension, known), "or") if known else "none"
+                near = [shortened(one, 30) for one in nearest_names(dimension, known)]
+                nearest = listed(near, "or") if known else "none"
                 raise self.fault(
                     f"dimensions has {shortened(dimension)!r}, which is no open axis of an input;"
                     f" there is {nearest}"

@@ -27,6 +27,11 @@ MOST_VALUES = 100_000_000
 MOST_LAYERS = 10_000
 """Of one program."""
 
+ONE_RUN = (
+    "one token of this answer is one run of the program at its shapes; with a prompt of 1 and an"
+    " output of 1 a request is one run"
+)
+
 Label = Literal["convolution", "matmul", "attention", "recurrence", "embedding", "pointwise"]
 
 
@@ -115,6 +120,7 @@ def graph_of_operations(
         parameters_active=sum(layer.parameters for layer in layers),
         source=source,
         confidence=confidence,
+        remarks=(ONE_RUN,),
     )
 
 
