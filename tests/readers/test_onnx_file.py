@@ -436,7 +436,11 @@ def counted(onnx, path):
     for node in graph.node:
         if node.op_type == "ConstantOfShape":
             shapes[node.output[0]] = tuple(int(size) for size in numbers[node.input[0]])
-    for one in (*graph.input, *onnx.shape_inference.infer_shapes(model).graph.value_info, *graph.output):
+    for one in (
+        *graph.input,
+        *onnx.shape_inference.infer_shapes(model).graph.value_info,
+        *graph.output,
+    ):
         sizes = tuple(size.dim_value for size in one.type.tensor_type.shape.dim)
         shapes.setdefault(one.name, sizes)
     fills = [node.output[0] for node in graph.node if node.op_type == "ConstantOfShape"]

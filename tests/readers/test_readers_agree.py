@@ -54,7 +54,7 @@ FAMILIES = {
     "gpt2": ("GPT2", OWN_WORDS),
     "gpt_neox": ("GPTNeoX", {"num_key_value_heads": None}),
     "olmo2": ("Olmo2", {}),
-    "falcon": ("Falcon", {**OWN_WORDS, "multi_query": True, "parallel_attn": True, "bias": False, "new_decoder_architecture": False}),
+    "falcon": ("Falcon", {**OWN_WORDS, "multi_query": True, "parallel_attn": True, "bias": False}),
     "granite": ("Granite", {}),
     "cohere": ("Cohere", {}),
     "starcoder2": ("Starcoder2", {}),
