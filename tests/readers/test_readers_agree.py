@@ -173,7 +173,14 @@ def test_what_torch_exports_is_the_same_model(tmp_path, family):
     assert chain.weight_bytes == pytest.approx(program.weight_bytes, rel=1e-9)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+NOT_TRIED = (
+    "opt", "mixtral", "qwen2_moe", "qwen3_moe", "gpt_oss", "deepseek_v2", "deepseek_v3", "mamba2",
+    "qwen3_next", "lfm2",
+)  # fmt: skip
+"""In ONNX: families with experts or recurrences."""
+
+
+@pytest.mark.parametrize("family", [each for each in FAMILIES if each not in NOT_TRIED])
 def test_what_onnx_holds_is_the_same_model(tmp_path, family):
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxscript")
@@ -186,6 +193,11 @@ def test_what_onnx_holds_is_the_same_model(tmp_path, family):
     held = onnx.load(path, load_external_data=False).graph.initializer
     tables = sum(sorted(tensor.dims) == [64, 100] for tensor in held)
     single = 100 * 64 * (tables - (1 if module.config.tie_word_embeddings else 2))
+    # Positions that are looked up at fixed places become a constant, and their table is left out.
+    names = {tensor.name for tensor in held}
+    for name, parameter in module.named_parameters():
+        if name.split(".")[-2] in ("wpe", "embed_positions") and name not in names:
+            single -= parameter.numel()
     program = pl.load_model(path)
     assert program.parameters == pytest.approx(parameters + single, rel=1e-3)
     assert program.weight_bytes == pytest.approx(size + 2 * single, rel=1e-2)
