@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from planner.errors import InputError, UnknownNameError, plain_name
+from planner.errors import InputError, UnknownNameError, listed, plain_name, shortened
 from planner.machines.accounts import counted, with_economics, with_price
 from planner.machines.cluster import Cluster
 from planner.machines.prices import Economics
@@ -70,7 +70,9 @@ def load_model(
     """
     found = _model(name, weight_dtype, dimensions)
     if isinstance(found, ModelGraph):
-        return _of_a_program(found, weight_dtype, sparsity)
+        return _of_a_program(
+            found, {"weight_dtype": weight_dtype, "activation_dtype": activation_dtype}, sparsity
+        )
     formats = _formats(found, weight_dtype, kv_dtype, activation_dtype)
     picture = {"height": height, "width": width, "frames": frames, "steps": steps}
     as_stored = weight_dtype in (None, found.dtype)
@@ -100,14 +102,25 @@ def _model(
     name: str | Path | object, weight_dtype: str | None, dimensions: Mapping[str, int] | None
 ) -> Found | ModelGraph:
     if not isinstance(name, str | Path):
+        _refuse_dimensions(dimensions, f"a {type(name).__name__}")
         read = read_module(name)
         return read if isinstance(read, ModelGraph) else _as_found(read, type(name).__name__, "")
     path = _as_path(name, SUFFIXES)
+    if path is None or path.suffix != ".onnx":
+        _refuse_dimensions(dimensions, str(name))
     if path is None:
         return _model_of_the_table(str(name), weight_dtype)
     if isinstance(name, str) and HUB_NAME.fullmatch(name) and not _exists(path):
         return _model_of_the_hub(name, weight_dtype)
     return _model_of_a_file(path, dimensions, as_stored=weight_dtype is None)
+
+
+def _refuse_dimensions(dimensions: Mapping[str, int] | None, name: str) -> None:
+    if dimensions:
+        raise InputError(
+            f"dimensions are given for {listed([shortened(each, 30) for each in dimensions])}, and"
+            f" {shortened(name)} is no ONNX file, which alone leaves axes open; leave them out"
+        )
 
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?<!\.json)(?<!\.gguf)(?<!\.onnx)")
@@ -139,13 +152,16 @@ def _model_of_the_hub(name: str, weight_dtype: str | None) -> Found | ModelGraph
         ) from None
 
 
-def _of_a_program(graph: ModelGraph, weight_dtype: str | None, sparsity: str | None) -> ModelGraph:
+def _of_a_program(
+    graph: ModelGraph, formats: Mapping[str, str | None], sparsity: str | None
+) -> ModelGraph:
     """A graph that a program states whole, formats and all."""
-    if weight_dtype is not None:
-        raise InputError(
-            f"weight_dtype is given, and {graph.name} is a program whose formats are its own; leave"
-            " it out"
-        )
+    for field, dtype in formats.items():
+        if dtype is not None:
+            raise InputError(
+                f"{field} is given, and {graph.name} is a program whose formats are its own; leave"
+                " it out"
+            )
     return graph if sparsity is None else pruned(graph, sparsity)
 
 

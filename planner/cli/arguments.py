@@ -1,7 +1,7 @@
 """Arguments and options of the commands, and what is made of them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, cast
@@ -31,6 +31,12 @@ Weights = Annotated[
     str | None, typer.Option("--weights", help="Format of the weights; default: as published.")
 ]
 Kv = Annotated[str, typer.Option("--kv", help="Format of the KV cache.")]
+Dimensions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--dimension", help="Of an ONNX file, the size of an axis that it leaves open: batch=1."
+    ),
+]
 Batch = Annotated[
     str | None,
     typer.Option(
@@ -232,6 +238,7 @@ class Formats:
 
     weights: Weights = None
     kv: Kv = "bf16"
+    dimension: Dimensions = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,8 +384,13 @@ def asked_of(
 
 
 def graph_of(model: str, formats: Formats) -> ModelGraph:
-    """The model of --weights and --kv."""
-    return catalogue.load_model(model, weight_dtype=formats.weights, kv_dtype=formats.kv)
+    """The model of --weights, --kv and --dimension."""
+    return catalogue.load_model(
+        model,
+        weight_dtype=formats.weights,
+        kv_dtype=formats.kv,
+        dimensions=dimensions_of(formats.dimension or []) or None,
+    )
 
 
 def workload_of(requests: Requests, arrivals: str) -> Workload:
@@ -411,7 +423,9 @@ def speculation_of(drafts: Drafts, formats: Formats) -> Speculation | None:
                 " --draft lookup"
             )
         return None
-    draft = None if drafts.draft == "lookup" else graph_of(drafts.draft, formats)
+    # Open axes are those of the model; a draft has none.
+    closed = replace(formats, dimension=None)
+    draft = None if drafts.draft == "lookup" else graph_of(drafts.draft, closed)
     tokens = drafts.speculative_tokens
     return Speculation.from_fields(
         {
@@ -466,6 +480,21 @@ def limits_of(entries: list[str]) -> dict[str, str]:
             raise InputError(f"--limit must look like tpot_s=30ms, not {shortened(entry)!r}")
         limits[name.strip()] = value.strip()
     return limits
+
+
+def dimensions_of(entries: list[str]) -> dict[str, int]:
+    """What --dimension says, by axis."""
+    dimensions: dict[str, int] = {}
+    for entry in entries:
+        # Names of axes may hold an equals sign themselves, as sums of others do.
+        name, is_given, size = entry.rpartition("=")
+        if not is_given:
+            raise InputError(f"--dimension must look like batch=1, not {shortened(entry)!r}")
+        name = name.strip()
+        if name in dimensions:
+            raise InputError(f"--dimension {shortened(name)} is given twice")
+        dimensions[name] = whole(f"--dimension {shortened(name)}", size.strip())
+    return dimensions
 
 
 def one_of(name: str, given: str, *known: str) -> str:

@@ -88,8 +88,8 @@ class Schedule:
         """Part of a round of decode passes that a request waits before its prompt starts: it
         takes the place of one that has finished when that place's turn comes, after half a round
         on average; nothing where a batch starts as one, or where nothing decodes."""
-        joins = self.workload.arrivals != "together" and self.workload.phase != "prefill"
-        return 0.5 if joins else 0.0
+        joins = self.workload.arrivals != "together"
+        return 0.5 if joins and self.later_tokens else 0.0
 
     @property
     def waiting_share(self) -> float:
@@ -98,9 +98,10 @@ class Schedule:
         return float(self.waiting_among(self.others_prefills(1)))
 
     def waiting_among(self, others: Numbers) -> Numbers:
-        """The same among so many others in flight: alone, nothing runs meanwhile. [1]"""
-        handed = np.where(np.asarray(others) > 0, self.software.handover_rounds, 0.0)
-        return self.turn_share + handed
+        """The same among so many others in flight: alone, nothing runs meanwhile; where requests
+        have no later tokens, as those of encoders, there are no such rounds. [1]"""
+        handed = self.software.handover_rounds if self.later_tokens else 0.0
+        return self.turn_share + np.where(np.asarray(others) > 0, handed, 0.0)
 
     @property
     def burst_share(self) -> float:

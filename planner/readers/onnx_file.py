@@ -11,6 +11,7 @@ from planner.errors import InputError, listed, nearest_names, shortened
 from planner.models.graph import ModelGraph
 from planner.readers.onnx_messages import (
     MOST_NODES,
+    MOST_READS,
     Function,
     Node,
     Program,
@@ -115,7 +116,8 @@ class _Reading:
         for dimension, size in self.dimensions.items():
             known = {str(one) for one in names}
             if dimension not in known:
-                nearest = listed(nearest_names(dimension, known), "or") if known else "none"
+                near = [shortened(one, 30) for one in nearest_names(dimension, known)]
+                nearest = listed(near, "or") if known else "none"
                 raise self.fault(
                     f"dimensions has {shortened(dimension)!r}, which is no open axis of an input;"
                     f" there is {nearest}"
@@ -257,6 +259,8 @@ class _Reading:
 
     def _ordered(self, nodes: list[Node]) -> list[Node]:
         """In an order in which they can run; the file's own where that is one."""
+        if sum(len(node.inputs) for node in nodes) > MOST_READS:
+            raise self.fault(f"its nodes have more than {MOST_READS:,} inputs together")
         makers: dict[str, int] = {}
         given = {each.name for each in self.program.inputs} | set(self.program.tensors)
         for number, node in enumerate(nodes):

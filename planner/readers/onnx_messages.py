@@ -16,8 +16,11 @@ from numpy.typing import NDArray
 from planner.errors import InputError, shortened
 from planner.readers.protobuf import LENGTH, Field, WireReader
 
-MOST_NODES = 100_000
-MOST_TENSORS = 200_000
+MOST_NODES = 40_000
+MOST_READS = 160_000
+"""Inputs of all nodes together."""
+MOST_TENSORS = 100_000
+"""That the file holds, or states the shapes of."""
 MOST_DIMS = 64
 MOST_SMALL = 64
 """Values of a tensor that is read: shapes, axes, scales."""
@@ -262,8 +265,8 @@ class _Messages:
         if each.wire == LENGTH and each.number == 5:
             return self._tensor(each)
         if each.number == 8:
-            before = found if isinstance(found, list) else []
-            whole = before + self.reader.integers(each, MOST_LISTED)
+            whole: list[int] = found if isinstance(found, list) else []  # type: ignore[assignment]
+            whole += self.reader.integers(each, MOST_LISTED)
             if len(whole) > MOST_LISTED:
                 raise self.reader.fault(f"an attribute has more than {MOST_LISTED} numbers")
             return whole

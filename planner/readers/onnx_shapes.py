@@ -89,6 +89,8 @@ def axis_of(axis: int, rank: int) -> int:
 
 def broadcast(shapes: Sequence[Shape]) -> Shape:
     """The shape to which all of them are stretched."""
+    if shapes and all(shape == shapes[0] for shape in shapes):
+        return shapes[0]
     rank = max((len(shape) for shape in shapes), default=0)
     padded = [(1,) * (rank - len(shape)) + shape for shape in shapes]
     result = []

@@ -12,7 +12,7 @@ from planner.errors import InputError
 
 MOST_LOADED_BYTES = 64 * 2**20
 """Of a file's structure, weights not counted."""
-MOST_FIELDS = 1_000_000
+MOST_FIELDS = 500_000
 """That are looked at."""
 LONGEST_VARINT = 10
 LARGEST_BLOCK = 2**16
@@ -47,6 +47,10 @@ class Field(NamedTuple):
         return float(struct.unpack(kind, struct.pack(code, self.value))[0])
 
 
+_field = tuple.__new__
+"""Makes a `Field` of a tuple, in a third of the time of calling it."""
+
+
 class WireReader:
     """Fields of messages, by where they stand in an open file."""
 
@@ -73,26 +77,48 @@ class WireReader:
             self.fields_read += 1
             if self.fields_read > MOST_FIELDS:
                 raise self.fault(f"it has more than {MOST_FIELDS:,} fields besides its weights")
-            tag, at = self._varint(at, end)
-            number, wire = tag >> 3, tag & 7
-            if not number:
-                raise self.fault(f"there is no field at byte {at}; is it such a file at all?")
-            value = 0
-            first = at
-            if wire == VARINT:
-                value, at = self._varint(at, end)
-            elif wire == LENGTH:
-                length, first = self._varint(at, end)
-                at = first + length
-            elif wire in (FIXED32, FIXED64):
-                at = first + (4 if wire == FIXED32 else 8)
-            else:
-                raise self.fault(f"byte {at} starts no field; is it such a file at all?")
-            if at > end:
-                raise self.fault(f"the field at byte {first} is longer than what holds it")
-            if wire in (FIXED32, FIXED64):
-                value = int.from_bytes(self.load(first, at), "little")
-            yield Field(number, wire, value, first, at)
+            # Nearly all fields of a structure are short, and here already: a tag and a length (or
+            # a number) of one byte each.
+            block = self._block
+            place = at - self._block_begin
+            if 0 <= place < len(block) - 1 and at < end - 1:
+                tag, size = block[place], block[place + 1]
+                if 8 <= tag < 0x80 and size < 0x80:
+                    if tag & 7 == LENGTH and at + 2 + size <= end:
+                        first = at + 2
+                        at = first + size
+                        yield _field(Field, (tag >> 3, LENGTH, 0, first, at))
+                        continue
+                    if tag & 7 == VARINT:
+                        at += 2
+                        yield _field(Field, (tag >> 3, VARINT, size, at - 1, at))
+                        continue
+            field = self._long_field(at, end)
+            at = field.end
+            yield field
+
+    def _long_field(self, at: int, end: int) -> Field:
+        """The field that begins there, however long its numbers are."""
+        tag, at = self._varint(at, end)
+        number, wire = tag >> 3, tag & 7
+        if not number:
+            raise self.fault(f"there is no field at byte {at}; is it such a file at all?")
+        value = 0
+        first = at
+        if wire == VARINT:
+            value, at = self._varint(at, end)
+        elif wire == LENGTH:
+            length, first = self._varint(at, end)
+            at = first + length
+        elif wire in (FIXED32, FIXED64):
+            at = first + (4 if wire == FIXED32 else 8)
+        else:
+            raise self.fault(f"byte {at} starts no field; is it such a file at all?")
+        if at > end:
+            raise self.fault(f"the field at byte {first} is longer than what holds it")
+        if wire in (FIXED32, FIXED64):
+            value = int.from_bytes(self.load(first, at), "little")
+        return Field(number, wire, value, first, at)
 
     def load(self, begin: int, end: int) -> bytes:
         """The bytes between two places of the file."""
@@ -111,6 +137,10 @@ class WireReader:
         found: list[int] = []
         at = field.begin
         while at < field.end:
+            # Numbers count as fields do, so that lists without end stop as well.
+            self.fields_read += 1
+            if self.fields_read > MOST_FIELDS:
+                raise self.fault(f"it has more than {MOST_FIELDS:,} fields besides its weights")
             value, at = self._varint(at, field.end)
             found.append(signed_of(value))
             if len(found) > most:

@@ -35,7 +35,7 @@ MTP = BESIDE[0][0]
 SMALL = re.compile(
     r"[Nn]orm|^ln(?:_\w*)?$|^(?:A_log|A|D|dt_bias|conv|conv1d|inv_freq|sinks)$|^ssm_(?:a|d|conv1d)$"
     r"|^rope_|^attn_sinks$|^e_score_correction|^exp_probs_b$|^shared_expert_gate$"
-    r"|^ffn_gate_inp_shexp$|^(?:wpe|embed_positions|position_embd|position_embeddings)$"
+    r"|^ffn_gate_inp_shexp$|^position_embeddings$"
     r"|^(?:token_types|token_type_embeddings)$"
 )
 """By the last word of a matrix's name."""
@@ -99,6 +99,7 @@ TOPS = {
         "embed_tokens",
     ),
     **dict.fromkeys(("embeddings", "embedding"), "embed_tokens"),
+    **dict.fromkeys(("wpe", "embed_positions", "position_embd"), "embed_positions"),
     **dict.fromkeys(("lm_head", "output", "embed_out", "output_layer"), "lm_head"),
 }
 

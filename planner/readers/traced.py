@@ -24,6 +24,14 @@ from planner.models.operators import Contraction, Embedding, LayerOperator, MatM
 MOST_VALUES = 100_000_000
 """That a layer may hand on for one run."""
 
+MOST_LAYERS = 10_000
+"""Of one program."""
+
+ONE_RUN = (
+    "one token of this answer is one run of the program at its shapes; with a prompt of 1 and an"
+    " output of 1 a request is one run"
+)
+
 Label = Literal["convolution", "matmul", "attention", "recurrence", "embedding", "pointwise"]
 
 
@@ -92,6 +100,12 @@ def graph_of_operations(
     groups = program.groups()
     if not groups:
         raise InputError(f"{name} holds no operation that takes any work; there is nothing to plan")
+    if len(groups) > MOST_LAYERS:
+        raise InputError(
+            f"{shortened(name)} falls into {len(groups):,} layers, of which at most {MOST_LAYERS:,}"
+            " can be planned; export it with the names of its modules, which join what belongs"
+            " together"
+        )
     layers = _layers(groups, program)
     graph_dtype = _commonest(
         (weight.dtype, weight.stored_bytes) for each in operations for weight in each.weights
@@ -106,6 +120,7 @@ def graph_of_operations(
         parameters_active=sum(layer.parameters for layer in layers),
         source=source,
         confidence=confidence,
+        remarks=(ONE_RUN,),
     )
 
 
@@ -128,6 +143,8 @@ class _Program:
         self.root: dict[str, str] = {}
         """Of each view the value that it shows."""
         self.maker: dict[str, Operation] = {}
+        self.reads: dict[int, list[str]] = {}
+        """Of each operation, by its identity, the values that it reads."""
         self.working: list[Operation] = []
         for each in operations:
             if each.is_view and each.inputs:
@@ -149,7 +166,12 @@ class _Program:
 
     def read_by(self, operation: Operation) -> list[str]:
         """Values that it reads, each once."""
-        return list(dict.fromkeys(self.rooted(name) for name in operation.inputs))
+        found = self.reads.get(id(operation))
+        if found is None:
+            root = self.root
+            found = list(dict.fromkeys([root.get(name, name) for name in operation.inputs]))
+            self.reads[id(operation)] = found
+        return found
 
     def _weightless(self) -> set[int]:
         """Operations before which there is no product and no weight: identities."""

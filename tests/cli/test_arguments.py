@@ -10,6 +10,7 @@ import typer
 from planner.cli import plans
 from planner.cli.arguments import Drafts, Formats, grouped, speculation_of
 from planner.errors import InputError
+from tests import onnx_writer
 from tests.terminal import SMALL, refused
 
 
@@ -30,6 +31,10 @@ from tests.terminal import SMALL, refused
         (("plan", *SMALL, "--weights", "fp9"), "weight_dtype should be one of 30 words, such as 'fp32', 'bf16'"),
         (("plan", *SMALL, "--kv", "fp9"), "kv_dtype should be one of 30 words, such as 'fp32', 'bf16'"),
         (("plan", *SMALL, "--arrivals", "never"), "arrivals should be 'together', 'steady' or 'poisson', not 'never'"),
+        (("plan", *SMALL, "--dimension", "batch=1"), "dimensions are given for batch, and qwen3-0.6b is no ONNX file"),
+        (("plan", *SMALL, "--dimension", "batch"), "--dimension must look like batch=1, not 'batch'"),
+        (("plan", *SMALL, "--dimension", "batch=one"), "--dimension batch must be a whole number, not 'one'"),
+        (("plan", *SMALL, "--dimension", "a=1", "--dimension", "a=2"), "--dimension a is given twice"),
         (("plan", *SMALL, "--limit", "tpot_s"), "--limit must look like tpot_s=30ms, not 'tpot_s'"),
         (("plan", *SMALL, "--limit", "tpot=0.02"), "called 'tpot'; the nearest names are tpot_s"),
         (("plan", *SMALL, "--limit", "tpot_s=-1"), "limits['tpot_s'] is measured in seconds: give a positive number"),
@@ -124,3 +129,24 @@ def test_drafts_without_a_model_that_makes_them_are_refused():
     with pytest.raises(InputError, match="give --draft NAME"):
         speculation_of(Drafts(acceptance=0.5), Formats())
     assert speculation_of(Drafts(), Formats()) is None
+
+
+def test_open_axes_of_an_onnx_file_are_sized(run, tmp_path):
+    path = onnx_writer.written(
+        tmp_path,
+        [onnx_writer.node("MatMul", ["x", "w"], ["y"])],
+        [onnx_writer.tensor("w", [64, 64])],
+        [onnx_writer.value("x", ["batch", "batch + 1=2", 64])],
+    )
+    asked = ("plan", str(path), "hgx-h100", "--chips", "1", "--prompt", "1", "--output", "1")
+    said = refused(run(*asked), 2)
+    assert 'give their sizes as dimensions={"batch": 1' in said
+    sizes = ("--dimension", "batch=3", "--dimension", "batch + 1=2=5")
+    answer = run(*asked, *sizes, "--batch", "1")
+    assert answer.status == 0
+    assert "one token of this answer is one run of the program" in answer.out
+
+
+def test_a_draft_has_no_open_axes():
+    drafted = speculation_of(Drafts(draft="qwen3-0.6b"), Formats(dimension=["batch=1"]))
+    assert drafted.draft.name == "qwen3-0.6b"

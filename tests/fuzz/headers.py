@@ -5,7 +5,8 @@ import json
 import struct
 
 from planner.readers.safetensors_file import BITS_OF
-from tests.fuzz.trees import parsed, tampered_tree, written
+from tests.fuzz.trees import parsed, tampered_json, tampered_tree, written
+from tests.onnx_writer import varint
 from tests.written import BLOCKS, KINDS, gguf_bytes, safetensors_bytes
 
 MOST_CHANGES = 3
@@ -198,3 +199,117 @@ def _say_otherwise(metadata, tensors, draw, specs):
             *[draw.choice([0, 1, 3])] * draw.randrange(4),
         ]
         tensors[at] = (name, tuple(axes), kind)
+
+
+MESSAGES = {
+    "model": {7: "graph", 8: "opset", 25: "function"},
+    "graph": {1: "node", 5: "tensor", 11: "value", 12: "value", 13: "value"},
+    "function": {7: "node", 11: "attribute"},
+    "node": {5: "attribute", 9: "property"},
+    "attribute": {5: "tensor", 6: "graph"},
+    "value": {2: "type"},
+    "type": {1: "tensor type"},
+    "tensor type": {2: "shape"},
+    "shape": {1: "dim"},
+}
+"""Of a message of `onnx.proto` the fields that are messages themselves."""
+WORDS = (
+    b"Loop", b"Conv", b"MatMul", b"Gather", b"Reshape", b"Slice", b"LSTM", b"Attention", b"Einsum",
+    b"MatMulNBits", b"Resize", b"Range", b"", b"x" * 3000, b"\xff\xfe", b"axes", b"perm", b"pads",
+)  # fmt: skip
+
+
+def read_varint(held, at):
+    value = shift = 0
+    while True:
+        byte = held[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            return value, at
+
+
+def parsed_message(held, kind="model"):
+    """Fields as [number, wire, what it holds]; what is a message itself as such a list, with its
+    kind."""
+    found, at = [], 0
+    while at < len(held):
+        tag, at = read_varint(held, at)
+        number, wire = tag >> 3, tag & 7
+        if wire == 0:
+            content, at = read_varint(held, at)
+        else:
+            length, at = read_varint(held, at) if wire == 2 else ({1: 8, 5: 4}[wire], at)
+            content = bytes(held[at : at + length])
+            at += length
+            inner = MESSAGES.get(kind, {}).get(number)
+            if wire == 2 and inner:
+                content = parsed_message(content, inner)
+        found.append([number, wire, content])
+    return found
+
+
+def written_message(fields):
+    held = bytearray()
+    for number, wire, content in fields:
+        held += varint(number << 3 | wire)
+        if wire == 0:
+            held += varint(content)
+            continue
+        whole = written_message(content) if isinstance(content, list) else content
+        held += (varint(len(whole)) if wire == 2 else b"") + whole
+    return bytes(held)
+
+
+def _fields_of(fields):
+    """Every field, with the list that it stands in."""
+    for at, field in enumerate(fields):
+        yield fields, at
+        if isinstance(field[2], list):
+            yield from _fields_of(field[2])
+
+
+def tampered_onnx(data, draw, others=()):
+    """An ONNX file whose bytes were tampered with, or that says something else, rightly written."""
+    if draw.random() < 0.25:
+        return tampered_bytes(data, draw)
+    tree = parsed_message(data)
+    for _ in range(draw.randint(1, 4)):
+        places = list(_fields_of(tree))
+        held, at = draw.choice(places)
+        theirs, spot = draw.choice(places)
+        number, wire, content = held[at]
+        what = draw.randrange(8)
+        if what == 0:
+            del held[at]
+        elif what == 1:
+            held.insert(draw.randrange(len(held) + 1), copy.deepcopy(held[at]))
+        elif what == 2:
+            held[at] = copy.deepcopy(theirs[spot])
+        elif what == 3:
+            held[at] = [number, theirs[spot][1], copy.deepcopy(theirs[spot][2])]
+        elif wire == 0:
+            held[at][2] = draw.choice([*NUMBERS, content + 1, content * 2, content // 2])
+        elif isinstance(content, bytes) and what < 7:
+            held[at][2] = draw.choice([*WORDS, content[:-1], content * 2, bytes(len(content))])
+        elif isinstance(content, bytes):
+            held[at][2] = bytes(draw.randrange(256) for _ in content[:100])
+        else:
+            draw.shuffle(content)
+        if not tree:
+            break
+    return written_message(tree)
+
+
+def tampered_folder(data, draw, others=()):
+    """A config, its tensors and what lies beside them, in one file: one of them tampered with."""
+    parts = json.loads(data)
+    name = draw.choice(sorted(parts))
+    held = bytes.fromhex(parts[name])
+    if draw.random() < 0.1:
+        del parts[name]
+    else:
+        change = tampered_safetensors if name.endswith(".safetensors") else tampered_json
+        parts[name] = change(held, draw, [held]).hex()
+    return json.dumps(parts).encode()

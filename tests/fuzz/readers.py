@@ -6,6 +6,7 @@ in `.json` is tampered with as JSON, any other as bytes with lengths and counts 
 """
 
 import json
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
@@ -18,7 +19,14 @@ from planner.readers.gguf_file import read_gguf
 from planner.readers.params_file import config_fields_of_params
 from planner.readers.safetensors_file import read_safetensors
 from planner.readers.tensors import Inventory, InventoryStorage
-from tests.fuzz.headers import tampered_bytes, tampered_gguf, tampered_safetensors
+from tests import onnx_writer as by_hand
+from tests.fuzz.headers import (
+    tampered_bytes,
+    tampered_folder,
+    tampered_gguf,
+    tampered_onnx,
+    tampered_safetensors,
+)
 from tests.fuzz.trees import tampered_json
 from tests.written import (
     LLAMA_KEYS,
@@ -27,6 +35,7 @@ from tests.written import (
     write_index,
 )
 
+ONNX = Path(__file__).parent.parent / "readers" / "onnx"
 Tamper = Callable[[bytes, Random, Sequence[bytes]], bytes]
 
 
@@ -229,6 +238,80 @@ def _read_params(path):
     return config_fields_of_params(fields, str(path))
 
 
+def _onnx_files(folder):
+    """Published networks and a Llama, and one small file of what those have not."""
+    paths = []
+    for path in sorted(ONNX.glob("*.onnx")):
+        paths.append(folder / path.name)
+        paths[-1].write_bytes(path.read_bytes())
+    paths.append(folder / "by_hand.onnx")
+    paths[-1].write_bytes(_all_sorts())
+    return paths
+
+
+def _all_sorts():
+    """A program with shapes worked out from shapes, an open axis, a function, a fused attention and
+    quantised weights."""
+    node, tensor, value = by_hand.node, by_hand.tensor, by_hand.value
+    nodes = [
+        node("Shape", ["x"], ["s"]),
+        node("Gather", ["s", "one"], ["length"], axis=0),
+        node("Concat", ["one", "length", "minus"], ["wanted"], axis=0),
+        node("Reshape", ["x", "wanted"], ["r"]),
+        node("Double", ["r"], ["d"], domain="own", by=[1, 2]),
+        node("DequantizeLinear", ["q", "scale"], ["w"]),
+        node("MatMul", ["d", "w"], ["m"]),
+        node("MatMulNBits", ["m", "b", "sc"], ["n"], domain="com.microsoft", K=64, N=64, bits=4,
+             block_size=32),
+        node("MultiHeadAttention", ["n", "n", "n"], ["a"], domain="com.microsoft", num_heads=4),
+        node("Split", ["a"], ["p", "p2"], axis=2),
+        node("Einsum", ["p", "p2"], ["e"], equation="bij,bkj->bik"),
+        node("Transpose", ["e"], ["t"], perm=[0, 2, 1]),
+        node("ReduceMean", ["t"], ["y"], axes=[1], keepdims=0),
+    ]  # fmt: skip
+    tensors = [
+        tensor("one", [1], 7, ints=[1]),
+        tensor("minus", [1], 7, ints=[-1]),
+        tensor("q", [64, 64], 3),
+        tensor("scale", [], 1),
+        tensor("b", [64, 2, 16], 2),
+        tensor("sc", [128], 1),
+    ]
+    body = [node("Add", ["i", "i"], ["h"]), node("Relu", ["h"], ["o"])]
+    graph = by_hand.graph(
+        nodes, tensors, [value("x", [1, "sequence", 64])], [value("y", [1, "sequence"])]
+    )
+    return by_hand.program(graph, [by_hand.function("Double", "own", ["i"], ["o"], body)])
+
+
+def _read_onnx(path):
+    return pl.load_model(path, dimensions=({"sequence": 16} if "by_hand" in path.name else None))
+
+
+def _folder_files(folder):
+    """Folders, each in one file: names, and bytes in hexadecimal."""
+    paths = []
+    for number, (config, tensors) in enumerate([(LLAMA, PLAIN), (CONFIGS["gptq"], QUANTISED)]):
+        sidecar = {"quantization": {"quant_algo": "FP8", "kv_cache_quant_algo": "FP8"}}
+        parts = {
+            "config.json": json.dumps(config).encode(),
+            "model.safetensors": safetensors_bytes(tensors),
+            "hf_quant_config.json": json.dumps(sidecar).encode(),
+        }
+        paths.append(folder / f"{number}.folder")
+        text = json.dumps({name: held.hex() for name, held in parts.items()})
+        paths[-1].write_text(text, encoding="utf-8")
+    return paths
+
+
+def _read_folder(path):
+    """Lay the files of a folder out, and read it whole."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, held in json.loads(path.read_bytes()).items():
+            (Path(folder) / name).write_bytes(bytes.fromhex(held))
+        return pl.load_model(folder)
+
+
 READERS = {
     reader.name: reader
     for reader in (
@@ -242,5 +325,7 @@ READERS = {
         ),
         Reader("index", _index_files, lambda path: _sorted_out(read_safetensors(path))),
         Reader("gguf", _gguf_files, _read_gguf, tampered_gguf(GGUF_SPECS)),
+        Reader("onnx", _onnx_files, _read_onnx, tampered_onnx),
+        Reader("folder", _folder_files, _read_folder, tampered_folder),
     )
 }

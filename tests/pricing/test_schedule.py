@@ -1,5 +1,6 @@
 """Passes in which a replica serves its share, by hand."""
 
+import numpy as np
 import pytest
 
 from planner.pricing.price_list import Split, Step, shares_of
@@ -53,6 +54,20 @@ def test_in_the_steady_state_a_request_meets_the_prompts_of_all_others():
 @pytest.mark.parametrize(("arrivals", "share"), [("steady", 0.5), ("together", 0.0)])
 def test_a_request_that_joins_waits_half_a_round(arrivals, share):
     assert made(8, arrivals=arrivals).waiting_share == share
+
+
+@pytest.mark.parametrize("handover_rounds", [0.0, 3.0])
+def test_where_nothing_decodes_there_are_no_rounds_to_wait_for(handover_rounds):
+    """As of encoders, whose one output token the prompt's own pass makes."""
+    work = Workload(prompt_tokens=128, output_tokens=1, batch_size=4)
+    software = tiny_software(handover_rounds=handover_rounds)
+    at = scheduled(work, software, batch_size=4, replicas=1, micro_batches=1)
+    assert (at.later_tokens, at.turn_share, at.waiting_share) == (0, 0.0, 0.0)
+    assert at.waiting_among(np.array([0.0, 3.0])).tolist() == [0.0, 0.0]
+    longer = scheduled(
+        work.replace(output_tokens=2), software, batch_size=4, replicas=1, micro_batches=1
+    )
+    assert longer.waiting_share == 0.5 + handover_rounds
 
 
 def test_a_prefill_pool_makes_first_tokens_and_holds_two_prompts_on_each_rank():

@@ -1,5 +1,6 @@
 """ONNX files as graphs: published networks, a Llama, small files by hand, and damage."""
 
+import math
 import random
 import resource
 import time
@@ -152,7 +153,7 @@ def test_a_network_is_priced_as_branches_and_as_a_chain_alike():
 def test_a_network_is_priced_on_a_whole_node():
     graph = in_series(load_onnx(FILES / "light_squeezenet.onnx"))
     node = pl.load_topology("hgx-h100", chips=8)
-    asked = pl.Workload(batch_size=8, prompt_tokens=1, output_tokens=1)
+    asked = pl.Workload(batch_size=64, prompt_tokens=1, output_tokens=1)
     result = pl.partition(graph, node, asked, maximize="tokens_per_s")
     assert result.status == "optimal"
     alone = pl.partition(
@@ -363,6 +364,7 @@ def test_damaged_files_are_refused_in_one_sentence_or_read(tmp_path):
     [
         by_hand.program(by_hand.graph([b""] * 120_000)),
         by_hand.program(by_hand.graph([], [b""] * 250_000)),
+        by_hand.program(by_hand.graph([by_hand.node("Relu", ["x"], ["y"], a=[1] * 4000)] * 300)),
         by_hand.program(b"\xff" * 10**6),
         by_hand.program(by_hand.graph([by_hand.of_bytes(1, b"") * 10**6])),
         by_hand.program(by_hand.graph([by_hand.of_bytes(5, by_hand.of_bytes(8, b"\x01" * 10**6))])),
@@ -371,7 +373,7 @@ def test_damaged_files_are_refused_in_one_sentence_or_read(tmp_path):
             marks=pytest.mark.slow,
         ),
     ],
-    ids=["nodes", "tensors", "numbers", "inputs", "attribute", "fields"],
+    ids=["nodes", "tensors", "lists", "numbers", "inputs", "attribute", "fields"],
 )
 def test_floods_end_soon_and_small(tmp_path, content):
     path = written(tmp_path, content)
@@ -381,3 +383,116 @@ def test_floods_end_soon_and_small(tmp_path, content):
         load_onnx(path)
     assert time.process_time() - begin < 5
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024
+
+
+def test_what_is_too_large_to_plan_is_refused(tmp_path, monkeypatch):
+    """Inputs of all nodes together, and layers."""
+    relus = [by_hand.node("Relu", ["x"], [f"y{number}"]) for number in range(9)]
+    joined = [by_hand.node("Sum", [f"y{number}" for number in range(9)], ["z"])] * 1
+    monkeypatch.setattr("planner.readers.onnx_file.MOST_READS", 17)
+    assert "more than 17 inputs together" in refusal(tmp_path, relus + joined)
+    monkeypatch.setattr("planner.readers.onnx_file.MOST_READS", 18)
+    assert loaded(tmp_path, relus + joined).layers
+    convolutions = [
+        by_hand.node("Conv", [f"v{number}" if number else "x", "w"], [f"v{number + 1}"])
+        for number in range(5)
+    ]
+    kernels = [by_hand.tensor("w", [3, 3, 1, 1])]
+    assert len(loaded(tmp_path, convolutions, kernels).layers) == 5
+    monkeypatch.setattr("planner.readers.traced.MOST_LAYERS", 4)
+    assert "falls into 5 layers, of which at most 4" in refusal(tmp_path, convolutions, kernels)
+
+
+def test_names_of_axes_stay_on_one_line(tmp_path):
+    odd = [by_hand.value("x", ["a\nb", 3, 8, 8])]
+    path = by_hand.written(tmp_path, [by_hand.node("Relu", ["x"], ["y"])], [], odd)
+    for dimensions in ({"c": 1}, {}):
+        with pytest.raises(InputError, match="a b") as refused:
+            load_onnx(path, dimensions=dimensions)
+        assert "\n" not in str(refused.value)
+
+
+# ── All published networks of the onnx package, by a count of its own ────────────────────────────
+
+LIGHT = (
+    "bvlc_alexnet", "densenet121", "inception_v1", "inception_v2", "resnet50", "shufflenet",
+    "squeezenet", "vgg19", "zfnet512",
+)  # fmt: skip
+
+
+def light(name):
+    onnx = pytest.importorskip("onnx")
+    folder = Path(onnx.__path__[0]) / "backend" / "test" / "data" / "light"
+    return onnx, folder / f"light_{name}.onnx"
+
+
+def counted(onnx, path):
+    """Parameters, multiplications of products, and shapes of all values, from the file by the onnx
+    package alone: weights are fills of constants, which no shape hides."""
+    model = onnx.load(path)
+    graph = model.graph
+    shapes = {one.name: tuple(one.dims) for one in graph.initializer}
+    numbers = {one.name: onnx.numpy_helper.to_array(one) for one in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "ConstantOfShape":
+            shapes[node.output[0]] = tuple(int(size) for size in numbers[node.input[0]])
+    for one in (
+        *graph.input,
+        *onnx.shape_inference.infer_shapes(model).graph.value_info,
+        *graph.output,
+    ):
+        sizes = tuple(size.dim_value for size in one.type.tensor_type.shape.dim)
+        shapes.setdefault(one.name, sizes)
+    fills = [node.output[0] for node in graph.node if node.op_type == "ConstantOfShape"]
+    floats = [one.name for one in graph.initializer if one.data_type == 1 and len(one.dims) > 0]
+    parameters = sum(math.prod(shapes[name]) for name in {*fills, *floats})
+    macs = 0
+    for node in graph.node:
+        if node.op_type == "Conv":
+            macs += math.prod(shapes[node.output[0]]) * math.prod(shapes[node.input[1]][1:])
+        if node.op_type in ("Gemm", "MatMul"):
+            turned = {one.name: one.i for one in node.attribute}.get("transB", 0)
+            weights = shapes[node.input[1]]
+            inputs, outputs = weights[::-1] if turned else weights
+            macs += math.prod(shapes[node.input[0]]) // inputs * inputs * outputs
+    return model, parameters, macs
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_all_light_networks_against_a_count_by_the_onnx_package(name):
+    onnx, path = light(name)
+    _, parameters, expected = counted(onnx, path)
+    assert expected > 0
+    for graph in (load_onnx(path), pl.load_model(path)):
+        assert graph.parameters == pytest.approx(parameters, rel=1e-3)
+        assert macs(graph) == pytest.approx(expected, rel=1e-2)
+    assert pl.load_model(path).is_chain
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_edges_are_the_flow_of_data(name):
+    """From each layer's first product along the file's own names: which products feed which, with
+    nothing between them that has matrices of weights, must be the edges."""
+    onnx, path = light(name)
+    graph = load_onnx(path)
+    whole = onnx.load(path).graph
+    weights = {one.name for one in whole.initializer}
+    given = [one for one in whole.input if one.name not in weights]
+    nodes = [one for one in whole.node if one.op_type != "ConstantOfShape"]
+    # As in the reader: a product opens a layer, and what has none goes to the last one that feeds it.
+    layer_of, edges = {}, set()
+    opened = -1
+    for node in nodes:
+        senders = sorted({layer_of[one] for one in node.input if one in layer_of})
+        if node.op_type in ("Conv", "Gemm", "MatMul"):
+            opened += 1
+            own = opened
+        else:
+            own = senders[-1] if senders else 0
+            if not senders and not {one.name for one in given} & set(node.input):
+                continue  # what makes weights of weights
+        edges |= {(sender, own) for sender in senders if sender != own}
+        layer_of.update(dict.fromkeys(node.output, own))
+    names = [layer.name for layer in graph.layers]
+    assert len(names) == opened + 1
+    assert {(names.index(one), names.index(other)) for one, other in graph.edges} == edges

@@ -125,8 +125,6 @@ def test_embeddings_and_heads_are_known(name, module):
         "transformer.h.3.ln_1.weight",
         "transformer.ln_f.weight",
         "model.norm.weight",
-        "transformer.wpe.weight",
-        "position_embd.weight",
         "bert.embeddings.LayerNorm.weight",
         "output_norm.weight",
         "rope_freqs.weight",
@@ -190,3 +188,13 @@ def test_the_commonest_parts_are_parts_like_any_other():
     for part in LAST_WORDS:
         split = PART.match(f"model.layers.3.mlp.up_proj.{part}")
         assert (split["stem"], split["part"]) == ("model.layers.3.mlp.up_proj", part)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["transformer.wpe.weight", "position_embd.weight", "model.decoder.embed_positions.weight"],
+)
+def test_tables_of_positions_are_a_module_of_the_model(name):
+    place = place_of(name)
+    assert place.modules == ("embed_positions",)
+    assert not place.small
