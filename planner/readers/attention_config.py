@@ -50,6 +50,7 @@ PLACES = (
     "global_attn_every_n_layers",
     "no_rope_layer_interval",
     "no_rope_layers",
+    "prefix_dense_sliding_window_pattern",
 )
 """Which layers have a window, said otherwise than in a list."""
 
@@ -110,7 +111,7 @@ class AttentionReader:
 
     def _kv_heads(self) -> int:
         config = self.config
-        multi_query = config.flag("multi_query", self.kind == "gpt_bigcode")
+        multi_query = config.flag("multi_query", self.kind.lower() in ("gpt_bigcode", *FALCONS))
         newer = config.flag("new_decoder_architecture")
         config.tick("multi_query_attention")
         if multi_query and not newer and self.kind not in ("mpt",):
@@ -119,7 +120,10 @@ class AttentionReader:
         if self.kind == "chatglm" and not config.flag("multi_query_attention"):
             config.get(KV_HEADS)
             return self.heads
-        # Falcon's first configs say how many heads share a key and a value.
+        if self.kind.lower() in FALCONS and not newer:
+            # Its first generation has one key for all heads or one for each, whatever is stated.
+            config.get(KV_HEADS)
+            return self.heads
         return config.whole(KV_HEADS, default=self.heads)
 
     def _biases(self) -> Biases:
@@ -247,12 +251,13 @@ class AttentionReader:
         every = every or self.family.full_every
         if not every:
             return [False] * layers
-        first = (
-            self.family.full_first
-            or config.name_of(("global_attn_every_n_layers",)) in config.fields
-        )
+        first = self.family.full_first or self.kind.startswith("modernbert")
         place = 0 if first else every - 1
-        return [number % every == place for number in range(layers)]
+        full = [number % every == place for number in range(layers)]
+        if self.family.full_at_ends:
+            full[0] = full[0] or self.kind.startswith("mimo")
+            full[-1] = full[-1] or not self.kind.startswith("mimo")
+        return full
 
     def _spelled(self, pattern: str) -> list[bool]:
         """A run of letters, L for a window and G for everything, again and again."""
@@ -367,14 +372,17 @@ class AttentionReader:
         if window:
             heads = config.whole("swa_num_attention_heads", default=0) or heads
             heads = self._other_heads() or heads
-            kv_heads = config.whole("swa_num_key_value_heads", default=0) or kv_heads
+            twice = 2 * kv_heads if self.kind == "mimo_v2_flash" else kv_heads
+            kv_heads = config.whole("swa_num_key_value_heads", default=0) or twice
             head_dim = config.whole("swa_head_dim", default=0) or head_dim
             value_dim = config.whole("swa_v_head_dim", default=0) or value_dim
         else:
-            wide = config.whole("global_head_dim", default=0)
+            wide = config.whole("global_head_dim", default=self._wide_head_dim())
             head_dim = stated_dim or wide or head_dim
-            kv_heads = config.whole("num_global_key_value_heads", default=0) or kv_heads
             key_is_value = config.flag("attention_k_eq_v")
+            fewer = config.whole("num_global_key_value_heads", default=0)
+            if key_is_value or not self.kind.startswith("gemma4"):
+                kv_heads = fewer or kv_heads
         if heads % kv_heads:
             raise config.fault(
                 f"{config.name_of(KV_HEADS)} {kv_heads} does not divide the {heads} heads; it must"
@@ -394,6 +402,12 @@ class AttentionReader:
             crossed_tokens=self._crossed_tokens() if crossed else 0,
             indexer=self._indexer(sparse, self.hidden),
         )
+
+    def _wide_head_dim(self) -> int:
+        """Of layers that see everything, where neither a key nor a table says it; 0: as all."""
+        if self.kind.startswith("gemma4") and not self.config.has("per_layer_config"):
+            return 512
+        return 0
 
     def _other_heads(self) -> int:
         """Step's: layers with a window may have more heads."""
@@ -576,6 +590,7 @@ class AttentionReader:
         )
 
 
+FALCONS = ("falcon", "refinedweb", "refinedwebmodel")
 ALWAYS_BIASED = (
     "gpt2",
     "gpt_neo",

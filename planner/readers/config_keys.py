@@ -165,6 +165,8 @@ ARITHMETIC = (
     r".*_flash_.*",
     r".*_kernels?",
     r"use_mem_.*",
+    r"use_mambapy",
+    r"use_associative_scan",
 )
 """Numerics and activations."""
 

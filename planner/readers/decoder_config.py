@@ -143,9 +143,9 @@ class _DecoderReader:
             tied_embedding=tied,
             embedding_width=self._embedding_width(),
             positions=0 if family.positions is None else context + family.positions,
-            final_norm_weights=family.final_norms,
+            final_norm_weights=self._final_norms(),
             side_vocabulary=self._side_vocabulary(),
-            head_biased=family.head_biased,
+            head_biased=config.flag("lm_head_bias", family.head_biased),
             streams=config.whole(("hc_mult", "altup_num_inputs"), default=1) or 1,
             copied_by_matrices=config.has("altup_num_inputs"),
             most_context_tokens=context,
@@ -154,6 +154,11 @@ class _DecoderReader:
     def _embedding_width(self) -> int:
         width = self.config.whole(("word_embed_proj_dim",), default=0)
         return 0 if width == self.hidden else width
+
+    def _final_norms(self) -> int:
+        """OPT's that norm after each part have none at the end."""
+        last = self.kind != "opt" or self.config.flag("do_layer_norm_before", True)
+        return self.family.final_norms if last else 0
 
     def _side_vocabulary(self) -> int:
         if not self.config.whole("hidden_size_per_layer_input", default=0):
@@ -220,10 +225,11 @@ class _DecoderReader:
         )
         # Falcon's later ones have two norms beside each other.
         newer = config.flag("new_decoder_architecture")
+        two = newer and config.whole("num_ln_in_parallel_attn", default=2) > 1
         return Block(
             parts=parts,
             parallel=parallel or newer,
-            shares_norm=family.shares_norm and not newer,
+            shares_norm=family.shares_norm and not two,
             norm_weights=family.norms + 2 * residual,
             side_width=config.whole("hidden_size_per_layer_input", default=0),
             beside=self._beside(),
@@ -296,6 +302,7 @@ class _DecoderReader:
         # Where layers are listed, what else is said of their places says the same again.
         config.tick(
             "conv_L_cache",
+            "conv_bias",
             "conv_dim",
             "block_size",
             "attention_layers",
@@ -334,6 +341,8 @@ class _DecoderReader:
         if words is not None:
             return [str(word) for word in words]
         run = config.get(("block_types", "_block_types"))
+        if run is None and self.kind == "recurrent_gemma":
+            return [FULL if number % 3 == 2 else VECTOR for number in range(layers)]
         if run is None:
             return None
         if not isinstance(run, list) or not 0 < len(run) <= layers:
@@ -404,7 +413,10 @@ class _DecoderReader:
     def _mixers_by_period(self) -> list[str]:
         """Every so-manieth attends; or all do, or none."""
         config, layers = self.config, self.layers
-        every = config.whole("full_attention_interval", default=0)
+        every = config.whole("full_attention_interval", default=0) or self.family.linear_every
+        if every < 0:
+            # The first of each run attends.
+            return [FULL if n % -every == 0 else LINEAR for n in range(layers)]
         if every:
             return [FULL if (n + 1) % every == 0 else LINEAR for n in range(layers)]
         period = config.whole("attn_layer_period", default=0)

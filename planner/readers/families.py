@@ -40,6 +40,8 @@ class Family(NamedTuple):
     full_every: int = 0
     """Of layers with windows, which are said to be there, every so-manieth sees everything."""
     full_first: bool = False
+    full_at_ends: bool = False
+    """Whether the first layer or the last sees everything too."""
     asks_for_windows: bool = False
     """Whether a window counts only where `use_sliding_window` says so."""
     has_windows: bool = True
@@ -51,6 +53,10 @@ class Family(NamedTuple):
     head_biased: bool = False
     router_biased: bool = False
     experts_biased: bool = False
+    dense_first: int = 0
+    """Layers at the beginning without experts, where nothing is said of them."""
+    linear_every: int = 0
+    """Of layers every so-manieth attends, where nothing is said of it; 0: all do."""
     one_norm: bool = False
     """Whether a layer has one norm for all of it."""
 
@@ -66,7 +72,7 @@ DEEPSEEK = Family()
 COHERE = Family(tied=True, parallel=True)
 FALCON = Family(gated=False, tied=True, norms=2, final_norms=2, parallel=True)
 PHI = OLDER._replace(parallel=True, head_biased=True)
-QWEN_NEXT = Family(normed="head", gate="wide", shared_gate=True)
+QWEN_NEXT = Family(normed="head", gate="wide", shared_gate=True, linear_every=4)
 
 FAMILIES: dict[str, Family] = {
     # As Llama
@@ -88,7 +94,6 @@ FAMILIES: dict[str, Family] = {
             "ministral",
             "mistral3",
             "ministral3",
-            "cwm",
             "xverse",
             "seed_oss",
             "emu3",
@@ -132,10 +137,8 @@ FAMILIES: dict[str, Family] = {
             "longcat_flash",
             "pixtral",
             "jetmoe",
-            "mimo_v2_flash",
             "youtu",
             "minimax_text_01",
-            "minimax",
             "minimax_m1",
             "lfm2",
             "lfm2_moe",
@@ -163,6 +166,19 @@ FAMILIES: dict[str, Family] = {
     "lfm2": Family(tied=True, normed="head"),
     "lfm2_moe": Family(tied=True, normed="head"),
     "bitnet": Family(),
+    "cwm": Family(full_every=4, full_first=True),
+    "mimo_v2_flash": Family(full_every=6, full_at_ends=True, dense_first=1),
+    "minimax": Family(linear_every=-2),
+    **dict.fromkeys(
+        ("emu3_text_model", "iquestcoder", "hyperclovax", "mistral4"), LLAMA
+    ),
+    **dict.fromkeys(("granite_swa", "granitemoe_swa"), Family(full_every=4, full_first=True)),
+    "hy_v3": Family(normed="head", dense_first=1),
+    "mellum": Family(normed="head", has_windows=False),
+    "kolibri1": Family(norms=2, normed="head", full_every=5),
+    "beam": Family(
+        norms=2, normed="head", gate="wide", full_every=6, full_at_ends=True, dense_first=3
+    ),
     # Qwen
     "qwen": Family(biased=QKV),
     "qwen2": QWEN_2,
@@ -186,37 +202,35 @@ FAMILIES: dict[str, Family] = {
     **dict.fromkeys(
         (
             "deepseek_v2",
-            "deepseek_v3",
-            "deepseek_v32",
             "deepseek_vl_v2",
             "kimi_k2",
             "kimi_k25",
             "kimi_vl",
-            "glm_moe_dsa",
-            "axk1",
-            "sarvam_mla",
-            "glm4_moe_lite",
             "kimi_linear",
         ),
         DEEPSEEK,
     ),
+    **dict.fromkeys(("deepseek_v3", "deepseek_v32", "glm_moe_dsa"), Family(dense_first=3)),
+    **dict.fromkeys(("axk1", "sarvam_mla", "glm4_moe_lite"), Family(dense_first=1)),
     "deepseek_v4": Family(),
     "deepseek_ref": Family(),
     # GLM
     "chatglm": Family(biased=QKV),
     "glm": Family(biased=QKV),
     "glm4": Family(biased=QKV, norms=2),
-    "glm4_moe": Family(biased=NONE),
+    "glm4_moe": Family(biased=NONE, dense_first=1),
     "glm4v_text": Family(biased=QKV, norms=2),
-    "glm4v_moe_text": Family(biased=QKV),
+    "glm4v_moe_text": Family(biased=QKV, dense_first=1),
     # Gemma
     "gemma": Family(tied=True),
     "gemma2": Family(tied=True, norms=2, full_every=2),
     "gemma3_text": GEMMA_3,
     "gemma3": GEMMA_3,
     "gemma3n_text": Family(tied=True, norms=2, normed="head", full_every=5),
-    "gemma4_text": GEMMA_3,
-    "gemma4": GEMMA_3,
+    **dict.fromkeys(
+        ("gemma4_text", "gemma4", "gemma4_unified", "gemma4_unified_text"),
+        GEMMA_3._replace(full_at_ends=True),
+    ),
     "vaultgemma": Family(tied=True, full_every=2),
     "recurrent_gemma": Family(tied=True),
     # OLMo
@@ -232,7 +246,7 @@ FAMILIES: dict[str, Family] = {
     "cohere2_moe": COHERE._replace(full_every=4),
     # EXAONE, MiniMax, gpt-oss, Llama 4, Step, Grok, others of now
     "exaone4": Family(normed="head", full_every=4),
-    "exaone_moe": Family(normed="head", full_every=4),
+    "exaone_moe": Family(normed="head", full_every=4, dense_first=1),
     "minimax_m2": Family(normed="all"),
     "minimax_m3": Family(normed="head"),
     "minimax_m3_vl": Family(normed="head"),
@@ -245,7 +259,7 @@ FAMILIES: dict[str, Family] = {
     "dots1": Family(normed="head"),
     "afmoe": Family(normed="head", norms=2, gate="wide"),
     "bailing_moe_v2": Family(normed="head"),
-    "sarvam_moe": Family(normed="head"),
+    "sarvam_moe": Family(normed="head", dense_first=1),
     "apertus": Family(gated=False, normed="head"),
     "apertus1p5_text": Family(gated=False, normed="head"),
     "arcee": Family(gated=False),
@@ -261,6 +275,8 @@ FAMILIES: dict[str, Family] = {
     "mixformer-sequential": PHI,
     # Before them
     "gpt2": OLDER._replace(tied=True, positions=0),
+    "gpt-sw3": OLDER._replace(tied=True, positions=0),
+    "openai-gpt": OLDER._replace(tied=True, positions=0, final_norms=0),
     "gpt_bigcode": OLDER._replace(tied=True, positions=0),
     "gpt_neo": OLDER._replace(tied=True, positions=0, biased=("output",)),
     "gptj": Family(

@@ -52,6 +52,9 @@ SHARED_FFN = (
     "shared_intermediate_size",
 )
 
+WIDER = ("intermediate_size_mlp", "dense_intermediate_size", "prefix_dense_intermediate_size")
+"""Of layers without experts, where `intermediate_size` is an expert's."""
+
 DENSE, ROUTED, BOTH, NOTHING = "dense", "routed", "both", ""
 
 
@@ -71,7 +74,7 @@ class FeedForwardReader:
             config.tick(*EXPERTS, *ACTIVE, *EXPERT_FFN)
             self.experts = 0
         self.biased = self._biased()
-        config.tick("intermediate_size_mlp", "dense_intermediate_size")
+        config.tick(*WIDER)
         config.tick(*EXPERT_FFN, *SHARED, *SHARED_FFN)
         # What of them is read now, so that a key without meaning here is not refused later.
         config.tick(
@@ -102,14 +105,25 @@ class FeedForwardReader:
             return self._adjusted(width)
         if width:
             config.tick(*FFN)
+            self._widen(width)
             return width
         if self.kind in ("rwkv5", "rwkv6"):
             return int(3.5 * self.hidden) // 32 * 32
-        for name in ("mlp_ratio", "expansion_ratio"):
+        for name in ("mlp_ratio", "expansion_ratio", "intermediate_multiple_size"):
             ratio = config.number(name, 0.0)
             if ratio:
                 return round(ratio * self.hidden)
         return 0
+
+    def _widen(self, width: int) -> None:
+        """Of Gemma 4's small ones: twice as wide where keys and values are borrowed."""
+        config = self.config
+        borrowing = config.whole("num_kv_shared_layers", default=0)
+        if not config.has("use_double_wide_mlp"):
+            return
+        if config.flag("use_double_wide_mlp") and 0 < borrowing < self.layers:
+            own = self.layers - borrowing
+            self.widths = [width] * own + [2 * width] * borrowing
 
     def _olmo_width(self) -> int:
         """Of OLMo 1: gate and up lie in one matrix of the width that is stated."""
@@ -241,7 +255,7 @@ class FeedForwardReader:
                 "moe_layer_start_index",
                 "n_dense_layers",
             ),
-            default=0,
+            default=self.family.dense_first,
         )
         last = config.get("moe_layer_end_index")
         end = layers
@@ -284,7 +298,7 @@ class FeedForwardReader:
         config = self.config
         stated = (
             width
-            or config.whole(("intermediate_size_mlp", "dense_intermediate_size"), default=0)
+            or config.whole(WIDER, default=0)
             or self.ffn
         )
         if not stated and self.kind not in FOURFOLD:
@@ -329,7 +343,7 @@ class FeedForwardReader:
         if self.kind.startswith("llama4"):
             return width
         stated = config.whole(SHARED_FFN, default=0)
-        count = config.whole(SHARED, default=0)
+        count = config.whole(SHARED, default=1 if self.kind == "hunyuan_v1_moe" else 0)
         # The wider key is of one shared expert where a number stands beside it, or of all.
         return stated or count * width
 
@@ -360,6 +374,8 @@ FOURFOLD = (
     "phi-msft",
     "mixformer-sequential",
     "gpt_neox",
+    "gpt_neox_japanese",
+    "openai-gpt",
     "",
 )
 """Families whose feed-forward parts are four times as wide as the stream where nothing is said."""
