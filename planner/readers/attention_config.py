@@ -54,6 +54,8 @@ PLACES = (
 )
 """Which layers have a window, said otherwise than in a list."""
 
+WINDOWED_HEADS = ("swa_num_attention_heads", "num_sliding_attention_heads")
+
 FULL, WINDOWED = "full", "window"
 KINDS: Mapping[str, str] = {
     "full_attention": FULL,
@@ -66,6 +68,7 @@ KINDS: Mapping[str, str] = {
     "chunked_attention": WINDOWED,
     "local_attention": WINDOWED,
     "local": WINDOWED,
+    "window_attention": WINDOWED,
     "indexed_attention": FULL,
     "minimax_m3_sparse": FULL,
     "sparse_attention": FULL,
@@ -190,7 +193,7 @@ class AttentionReader:
         listed = kinds is not None and WINDOWED in kinds
         if kinds is not None:
             # Where layers are listed, what else is said of their places says the same again.
-            config.tick(*PLACES)
+            config.tick(*PLACES, *WINDOWED_HEADS)
         window = self._window()
         if kinds is not None and not listed and FULL in kinds:
             # What is listed as seeing everything does so, whatever window stands beside it.
@@ -370,7 +373,7 @@ class AttentionReader:
         value_dim = config.whole("v_head_dim", default=0)
         key_is_value = False
         if window:
-            heads = config.whole("swa_num_attention_heads", default=0) or heads
+            heads = config.whole(WINDOWED_HEADS, default=0) or heads
             heads = self._other_heads() or heads
             twice = 2 * kv_heads if self.kind == "mimo_v2_flash" else kv_heads
             kv_heads = config.whole("swa_num_key_value_heads", default=0) or twice

@@ -31,6 +31,7 @@ CONTEXT = (
     "model_max_length",
 )
 
+TIED = ("tie_word_embeddings", "weight_tying", "tie_embeddings", "tied_embeddings")
 RWKV = ("rwkv", "rwkv5", "rwkv6", "rwkv7")
 RECEPTANCE = "receptance"
 LINEAR, MAMBA, CONVOLUTION, VECTOR, BESIDE, EMPTY = (
@@ -106,8 +107,9 @@ class _DecoderReader:
             if self.kind
             else "no model_type is stated"
         )
+        own = "" if self.config.has(TIED) else " and a head of its own"
         self.remarks.append(
-            f"{called}: read by its keys alone, as a decoder with gated feed-forward parts"
+            f"{called}: read by its keys alone, as a decoder with gated feed-forward parts{own}"
         )
         return LLAMA
 
@@ -127,12 +129,9 @@ class _DecoderReader:
         # Some families list what each block is made of, and state no widths for all.
         blocks = self._searched_blocks() if config.has("block_configs") else self._blocks()
         family = self.family
-        tied = config.flag(
-            ("tie_word_embeddings", "weight_tying", "tie_embeddings", "tied_embeddings"),
-            family.tied,
-        )
+        tied = config.flag(TIED, family.tied)
         # Of these the head is always a matrix of its own, whatever the config says.
-        tied = tied and self.kind not in RWKV
+        tied = tied and self.kind not in RWKV[1:]
         context = config.whole(CONTEXT, default=0)
         return Decoder(
             hidden=self.hidden,
@@ -178,6 +177,8 @@ class _DecoderReader:
         attention = None
         if attends or (config.has(HEADS) and self.kind not in RWKV):
             attention = AttentionReader(config, self.kind, family, self.hidden, self.layers)
+        if attention and attention.latent and "q_lora_rank" not in config.fields:
+            self.remarks.append("q_lora_rank is not stated: queries are taken as not compressed")
         heads = attention.heads if attention else 1
         head_dim = attention.head_dim if attention else self.hidden
         kinds = [side.mixer if side.mixer in (FULL, WINDOWED) else FULL for side in sides]

@@ -86,7 +86,6 @@ FAMILIES: dict[str, Family] = {
             "baichuan",
             "internlm2",
             "internlm3",
-            "minicpm",
             "deepseek",
             "granite",
             "smollm3",
@@ -117,12 +116,10 @@ FAMILIES: dict[str, Family] = {
             "open_llama",
             "bailing_moe",
             "ernie4_5",
-            "ernie4_5_moe",
-            "ernie4_5_moe_vl_text",
+                        "ernie4_5_moe_vl_text",
             "grok-1",
             "grok",
             "git",
-            "minicpm3",
             "diffllama",
             "phi3",
             "phi3_v",
@@ -153,8 +150,11 @@ FAMILIES: dict[str, Family] = {
     "internlm": Family(biased=ALL),
     "hunyuan_v1_dense": Family(normed="head"),
     "hunyuan_v1_moe": Family(normed="head"),
+    "hunyuan_vl_text": Family(normed="head"),
     "hunyuan_moe": Family(normed="head"),
-    "ernie4_5": Family(tied=True),
+    **dict.fromkeys(
+        ("ernie4_5", "ernie4_5_moe", "paddleocr_vl_text", "minicpm", "minicpm3"), Family(tied=True)
+    ),
     "granite": Family(),
     "orion": LAYER_NORMS,
     "stablelm": LAYER_NORMS,
@@ -172,10 +172,11 @@ FAMILIES: dict[str, Family] = {
     **dict.fromkeys(
         ("emu3_text_model", "iquestcoder", "hyperclovax", "mistral4"), LLAMA
     ),
-    **dict.fromkeys(("granite_swa", "granitemoe_swa"), Family(full_every=4, full_first=True)),
+    **dict.fromkeys(("granite_swa", "granitemoe_swa"), Family(tied=True, full_every=4, full_first=True)),
     "hy_v3": Family(normed="head", dense_first=1),
     "mellum": Family(normed="head", has_windows=False),
     "kolibri1": Family(norms=2, normed="head", full_every=5),
+    "muse_glimmer_text": Family(norms=2, gate="wide", full_every=4, full_at_ends=True),
     "beam": Family(
         norms=2, normed="head", gate="wide", full_every=6, full_at_ends=True, dense_first=3
     ),
@@ -184,6 +185,7 @@ FAMILIES: dict[str, Family] = {
     "qwen2": QWEN_2,
     "qwen2_vl_text": QWEN_2,
     "qwen2_5_vl_text": QWEN_2,
+    "qwen2_5_omni_text": QWEN_2,
     "qwen2_vl": QWEN_2,
     "qwen2_5_vl": QWEN_2,
     "qwen2_moe": QWEN_2._replace(shared_gate=True),
@@ -219,6 +221,7 @@ FAMILIES: dict[str, Family] = {
     "glm": Family(biased=QKV),
     "glm4": Family(biased=QKV, norms=2),
     "glm4_moe": Family(biased=NONE, dense_first=1),
+    "glm_ocr_text": Family(norms=2),
     "glm4v_text": Family(biased=QKV, norms=2),
     "glm4v_moe_text": Family(biased=QKV, dense_first=1),
     # Gemma
@@ -286,7 +289,7 @@ FAMILIES: dict[str, Family] = {
         gated=False, norms=2, final_norms=2, ffn_biased=True, parallel=True, head_biased=True
     ),
     "gpt_neox": OLDER._replace(parallel=True, shares_norm=False),
-    "gpt_neox_japanese": Family(gated=False, norms=2, final_norms=2),
+    "gpt_neox_japanese": Family(tied=True, gated=False, norms=2, final_norms=2),
     "opt": OLDER._replace(tied=True, positions=2),
     "bloom": OLDER._replace(tied=True),
     "biogpt": OLDER._replace(tied=True, positions=2),

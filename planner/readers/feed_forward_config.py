@@ -52,6 +52,12 @@ SHARED_FFN = (
     "shared_intermediate_size",
 )
 
+DENSE_FIRST = (
+    "first_k_dense_replace",
+    "num_dense_layers",
+    "moe_layer_start_index",
+    "n_dense_layers",
+)
 WIDER = ("intermediate_size_mlp", "dense_intermediate_size", "prefix_dense_intermediate_size")
 """Of layers without experts, where `intermediate_size` is an expert's."""
 
@@ -101,6 +107,7 @@ class FeedForwardReader:
             return width // 2
         if self.kind == "recurrent_gemma":
             return width // 2
+        config.tick("block_multiple_of")
         if self.kind in ("lfm2",) and config.flag("block_auto_adjust_ff_dim", True):
             return self._adjusted(width)
         if width:
@@ -145,7 +152,8 @@ class FeedForwardReader:
         if config.get(names) is not None:
             return config.flag(names)
         # Of a family without biases the general key speaks of attention alone.
-        if config.get(("use_bias", "bias")) is not None and self.family.ffn_biased:
+        general = self.family.ffn_biased or self.kind.startswith(("ernie4_5", "paddleocr"))
+        if config.get(("use_bias", "bias")) is not None and general:
             return config.flag(("use_bias", "bias"))
         return self.family.ffn_biased
 
@@ -249,14 +257,11 @@ class FeedForwardReader:
     def _by_period(self) -> set[int]:
         config, layers = self.config, self.layers
         dense_first = config.whole(
-            (
-                "first_k_dense_replace",
-                "num_dense_layers",
-                "moe_layer_start_index",
-                "n_dense_layers",
-            ),
-            default=self.family.dense_first,
+            DENSE_FIRST,
+            default=0,
         )
+        if not any(config.fields.get(name) is not None for name in DENSE_FIRST):
+            dense_first = self.family.dense_first
         last = config.get("moe_layer_end_index")
         end = layers
         if isinstance(last, int) and last >= 0:
@@ -343,7 +348,9 @@ class FeedForwardReader:
         if self.kind.startswith("llama4"):
             return width
         stated = config.whole(SHARED_FFN, default=0)
-        count = config.whole(SHARED, default=1 if self.kind == "hunyuan_v1_moe" else 0)
+        count = config.whole(SHARED, default=0)
+        if self.kind == "hunyuan_v1_moe" and not config.has(SHARED):
+            count = 1
         # The wider key is of one shared expert where a number stands beside it, or of all.
         return stated or count * width
 

@@ -132,7 +132,7 @@ def read_fields(
         if kind in ENCODERS:
             shape, said = encoder_from(config, kind)
         else:
-            _refuse_strangers(config, kind)
+            _refuse_strangers(config, kind, str(fields.get("model_type") or ""))
             shape, said = decoder_from(config)
     except InputError as error:
         raise _named(error, path) from None
@@ -229,6 +229,13 @@ REFUSED = {
     "zamba": "its layers share one block of attention",
     "zamba2": "its layers share a few blocks of attention",
     "xlstm": "its blocks keep a matrix that no kind of recurrence here has",
+    "zaya": "its attention convolves queries and keys",
+    "hy_v4": "it joins copies of the stream in a way that is not known here",
+    "gemma4_assistant": "it drafts for another model, and reads that one's keys",
+    "gemma4_unified_assistant": "it drafts for another model, and reads that one's keys",
+    "doge": "its experts are looked up in tables of keys",
+    "hrm_text": "its layers run again and again",
+    "lfm3": "some of its layers are not known here",
     "hymba": "its layers have attention beside a state, in part shared",
     "moshi": "it is a model of speech in several parts",
 }
@@ -263,11 +270,12 @@ ENCODING = (
 """A `model_type` with one of these in its name is no decoder alone."""
 
 
-def _refuse_strangers(config: ConfigFields, kind: str) -> None:
+def _refuse_strangers(config: ConfigFields, kind: str, outer: str) -> None:
     """Refuse what is no decoder at all."""
     fields, path = config.fields, config.path
-    if kind in REFUSED:
-        raise config.fault(f"{kind} is not read: {REFUSED[kind]}")
+    for each in (outer, kind):
+        if each in REFUSED:
+            raise config.fault(f"{each} is not read: {REFUSED[each]}")
     if any(word in kind for word in ENCODING):
         raise InputError(f"{path} does not describe a decoder: {kind} is an encoder, or has one")
     if fields.get("_class_name") or fields.get("is_encoder_decoder") is True:
