@@ -92,10 +92,22 @@ class AttentionReader:
         self.kv_heads_of_layers = self._listed(KV_HEADS)
         self.kv_heads = self.kv_heads_of_layers[0] if self.kv_heads_of_layers else self._kv_heads()
         self.head_dim = config.whole(HEAD_DIM, default=0) or self._even_head_dim()
-        self.latent = config.whole("kv_lora_rank", default=0)
+        self.latent = self._latent_width()
         self.biased = self._biases()
         self.crossed = config.positions("cross_attention_layers", layers) or set()
         self.borrowing = self._borrowing()
+
+    def _latent_width(self) -> int:
+        """To which keys and values are compressed; 0: they are not."""
+        config = self.config
+        switch = config.get("use_mla")
+        if switch is None:
+            return config.whole("kv_lora_rank", default=0)
+        if not config.flag("use_mla"):
+            config.tick("kv_lora_rank", "q_lora_rank", "qk_nope_head_dim", "v_head_dim")
+            config.tick("qk_rope_head_dim")
+            return 0
+        return config.whole("kv_lora_rank")
 
     def _listed(self, names: tuple[str, ...]) -> list[int] | None:
         """A number for each layer, where the config lists unlike ones."""
@@ -123,8 +135,8 @@ class AttentionReader:
         if self.kind == "chatglm" and not config.flag("multi_query_attention"):
             config.get(KV_HEADS)
             return self.heads
-        if self.kind.lower() in FALCONS and not newer:
-            # Its first generation has one key for all heads or one for each, whatever is stated.
+        if self.kind.lower() in ("gpt_bigcode", *FALCONS) and not newer:
+            # Falcon's first generation has one key for all heads or one for each, whatever is stated.
             config.get(KV_HEADS)
             return self.heads
         return config.whole(KV_HEADS, default=self.heads)
@@ -240,6 +252,9 @@ class AttentionReader:
             return [not rope for rope in config.each_whole("no_rope_layers", layers) or []]
 
         below = config.whole("max_window_layers", default=0)
+        if self.kind == "qwen2_moe" and below:
+            # Below it every second has a window, the first one first.
+            return [number % 2 == 1 or number >= below for number in range(layers)]
         if self.family.asks_for_windows and below:
             return [number < below for number in range(layers)]
         every = config.whole(
@@ -251,6 +266,9 @@ class AttentionReader:
             ),
             default=0,
         )
+        for name in ("sliding_window_pattern", "layer_pattern"):
+            if config.fields.get(name) == 0:
+                raise config.fault(f"{name} must be at least 1, not 0")
         every = every or self.family.full_every
         if not every:
             return [False] * layers
@@ -279,6 +297,7 @@ class AttentionReader:
 
     def mixers(self, kinds: list[str] | None) -> list[Mixer]:
         """Attention of every layer; of those that have none, what they would have."""
+        config = self.config
         windows = self.listed_windows() or self.windows(kinds)
         made: dict[Any, Mixer] = {}
         ratios = self._compress_ratios()
@@ -301,6 +320,7 @@ class AttentionReader:
             )
             if key not in made:
                 made[key] = self._mixer(*key)
+                config.check_unlike(made)
             found.append(made[key])
         return found
 
@@ -474,7 +494,9 @@ class AttentionReader:
 
     def _rope_dim(self) -> int:
         self.config.tick("qk_head_dim", "mla_use_nope", "qk_nope_dim")
-        return self.config.whole("qk_rope_head_dim", default=0)
+        if self.config.get("qk_rope_head_dim") == 0:
+            return 0
+        return self.config.whole("qk_rope_head_dim")
 
     # ── What an indexer chooses ──────────────────────────────────────────────────────────────────
 

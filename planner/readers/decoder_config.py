@@ -145,7 +145,7 @@ class _DecoderReader:
             final_norm_weights=self._final_norms(),
             side_vocabulary=self._side_vocabulary(),
             head_biased=config.flag("lm_head_bias", family.head_biased),
-            streams=config.whole(("hc_mult", "altup_num_inputs"), default=1) or 1,
+            streams=self._streams(),
             copied_by_matrices=config.has("altup_num_inputs"),
             most_context_tokens=context,
         ), self.remarks
@@ -153,6 +153,16 @@ class _DecoderReader:
     def _embedding_width(self) -> int:
         width = self.config.whole(("word_embed_proj_dim",), default=0)
         return 0 if width == self.hidden else width
+
+    def _streams(self) -> int:
+        """Copies of the stream; how a family that is not known joins them cannot be known."""
+        names = ("hc_mult", "altup_num_inputs")
+        streams = self.config.whole(names, default=1) or 1
+        if streams > 1 and family_of(self.kind) is None:
+            raise self.config.fault(
+                f"{self.config.name_of(names)} is not understood of {self.kind!r}"
+            )
+        return streams
 
     def _final_norms(self) -> int:
         """OPT's that norm after each part have none at the end."""
@@ -203,6 +213,7 @@ class _DecoderReader:
             key = tuple(id(part) for part in parts)
             if key not in shared:
                 shared[key] = self._block(tuple(parts))
+                config.check_unlike(shared)
             blocks.append(shared[key])
         return blocks
 
@@ -441,15 +452,18 @@ class _DecoderReader:
         config = self.config
         rows = config.each("block_configs", self.layers) or []
         attention = AttentionReader(config, self.kind, self.family, self.hidden, self.layers)
-        return [
-            self._searched(ConfigFields(row, f"{config.path}: block_configs[{number}]"), attention)
-            if isinstance(row, dict)
-            else self._strange(number)
-            for number, row in enumerate(rows)
-        ]
-
-    def _strange(self, number: int) -> Block:
-        raise self.config.fault(f"block_configs[{number}] must be an object")
+        made: dict[str, Block] = {}
+        blocks = []
+        for number, row in enumerate(rows):
+            if not isinstance(row, dict):
+                raise config.fault(f"block_configs[{number}] must be an object")
+            alike = repr(row)
+            if alike not in made:
+                fields = ConfigFields(row, f"{config.path}: block_configs[{number}]")
+                made[alike] = self._searched(fields, attention)
+                config.check_unlike(made)
+            blocks.append(made[alike])
+        return blocks
 
     def _searched(self, row: ConfigFields, attention: AttentionReader) -> Block:
         parts: list[Mixer | FeedForward] = []

@@ -116,7 +116,7 @@ FAMILIES: dict[str, Family] = {
             "open_llama",
             "bailing_moe",
             "ernie4_5",
-                        "ernie4_5_moe_vl_text",
+            "ernie4_5_moe_vl_text",
             "grok-1",
             "grok",
             "git",
@@ -169,10 +169,10 @@ FAMILIES: dict[str, Family] = {
     "cwm": Family(full_every=4, full_first=True),
     "mimo_v2_flash": Family(full_every=6, full_at_ends=True, dense_first=1),
     "minimax": Family(linear_every=-2),
+    **dict.fromkeys(("emu3_text_model", "iquestcoder", "hyperclovax", "mistral4"), LLAMA),
     **dict.fromkeys(
-        ("emu3_text_model", "iquestcoder", "hyperclovax", "mistral4"), LLAMA
+        ("granite_swa", "granitemoe_swa"), Family(tied=True, full_every=4, full_first=True)
     ),
-    **dict.fromkeys(("granite_swa", "granitemoe_swa"), Family(tied=True, full_every=4, full_first=True)),
     "hy_v3": Family(normed="head", dense_first=1),
     "mellum": Family(normed="head", has_windows=False),
     "kolibri1": Family(norms=2, normed="head", full_every=5),
@@ -338,7 +338,8 @@ one: that may state just what differs from the defaults of its family."""
 
 
 NEVER = ("q_lora_rank",)
-"""Keys that files leave out for null, whatever the default."""
+"""Keys that files of these families leave out for null, whatever the default."""
+LEAVE_OUT = ("deepseek_v2", "deepseek_v3", "deepseek_vl_v2", "kimi_")
 
 
 def family_of(kind: str) -> Family | None:
@@ -366,6 +367,6 @@ def defaults_of(
         for key, value in known.items()
         if key not in fields
         and key not in stated
-        and key not in NEVER
+        and not (key in NEVER and kind.startswith(LEAVE_OUT))
         and (nested or key not in SIZES or key == "head_dim")
     }

@@ -164,6 +164,7 @@ class FeedForwardReader:
         if self.widths is not None and self.experts <= 1:
             self._active_of_layers()
             self._ignore_places()
+            self.config.check_unlike(set(self.widths))
             each = {width: (self.dense(width),) for width in set(self.widths)}
             return [each[width] for width in self.widths]
         made: dict[tuple[str, int], tuple[FeedForward, ...]] = {}
@@ -180,12 +181,24 @@ class FeedForwardReader:
     def _active_of_layers(self) -> list[int]:
         """Experts that a token uses in each layer."""
         if self.experts <= 1:
+            if self.kind == "hunyuan_v1_moe":
+                raise self.config.fault("num_experts must be above 1")
+            self._refuse_uncounted()
             self.config.tick(*ACTIVE, *EXPERT_FFN, *SHARED, *SHARED_FFN)
             return [0] * self.layers
         value = self.config.get(ACTIVE)
         if isinstance(value, list) and len(set(map(str, value))) > 1:
             return self.config.each_whole(ACTIVE, self.layers, least=1) or []
         return [self.config.whole(ACTIVE)] * self.layers
+
+    def _refuse_uncounted(self) -> None:
+        """Refuse experts that are chosen from, and not counted."""
+        config = self.config
+        chosen = config.get(ACTIVE)
+        switched_off = config.get("enable_moe_block") is False or self.experts == 1
+        if switched_off or isinstance(chosen, list | bool) or not chosen:
+            return
+        raise config.fault(f"{config.name_of(EXPERTS)} must be above 0: tokens choose experts")
 
     def kinds(self) -> list[str]:
         """DENSE, ROUTED, BOTH or NOTHING for each layer."""
@@ -301,11 +314,7 @@ class FeedForwardReader:
     def dense(self, width: int = 0) -> DenseFeedForward:
         """An ordinary feed-forward part, as wide as is stated, or four times the stream."""
         config = self.config
-        stated = (
-            width
-            or config.whole(WIDER, default=0)
-            or self.ffn
-        )
+        stated = width or config.whole(WIDER, default=0) or self.ffn
         if not stated and self.kind not in FOURFOLD:
             raise config.fault(f"{FFN[0]} is missing")
         return DenseFeedForward(
