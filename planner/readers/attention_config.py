@@ -391,6 +391,8 @@ class AttentionReader:
         heads, stated_dim = heads or self.heads, head_dim
         head_dim = head_dim or self.head_dim
         value_dim = config.whole("v_head_dim", default=0)
+        if config.get("use_mla") is False:
+            value_dim = 0
         key_is_value = False
         if window:
             heads = config.whole(WINDOWED_HEADS, default=0) or heads
