@@ -686,7 +686,9 @@ class _Maker:
             self._table("tokens", decoder.codebooks * decoder.vocabulary, width, "embed_tokens")
         ]
         if decoder.positions:
-            tables.append(self._table("positions", decoder.positions, width, "embed_positions"))
+            tables.append(
+                self._table("positions", decoder.positions, decoder.hidden, "embed_positions")
+            )
         if decoder.embedding_width:
             tables.append(
                 self.matmul(

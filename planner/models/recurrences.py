@@ -277,7 +277,8 @@ def receptance(hidden: int, *, inner: int, width: int, gated: bool) -> Recurrenc
         convolved_tokens=1,
         flop_per_value=7.0,
         norm_width=inner,
-        weights=4 * inner + 6 * hidden,
+        # Rates of decay and a first step for each value; of each part how much of the last token it takes.
+        weights=(4 if gated else 2) * inner + (6 if gated else 5) * hidden,
     )
 
 

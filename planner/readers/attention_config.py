@@ -50,8 +50,11 @@ PLACES = (
     "global_attn_every_n_layers",
     "no_rope_layer_interval",
     "no_rope_layers",
+    "prefix_dense_sliding_window_pattern",
 )
 """Which layers have a window, said otherwise than in a list."""
+
+WINDOWED_HEADS = ("swa_num_attention_heads", "num_sliding_attention_heads")
 
 FULL, WINDOWED = "full", "window"
 KINDS: Mapping[str, str] = {
@@ -65,6 +68,7 @@ KINDS: Mapping[str, str] = {
     "chunked_attention": WINDOWED,
     "local_attention": WINDOWED,
     "local": WINDOWED,
+    "window_attention": WINDOWED,
     "indexed_attention": FULL,
     "minimax_m3_sparse": FULL,
     "sparse_attention": FULL,
@@ -88,10 +92,22 @@ class AttentionReader:
         self.kv_heads_of_layers = self._listed(KV_HEADS)
         self.kv_heads = self.kv_heads_of_layers[0] if self.kv_heads_of_layers else self._kv_heads()
         self.head_dim = config.whole(HEAD_DIM, default=0) or self._even_head_dim()
-        self.latent = config.whole("kv_lora_rank", default=0)
+        self.latent = self._latent_width()
         self.biased = self._biases()
         self.crossed = config.positions("cross_attention_layers", layers) or set()
         self.borrowing = self._borrowing()
+
+    def _latent_width(self) -> int:
+        """To which keys and values are compressed; 0: they are not."""
+        config = self.config
+        switch = config.get("use_mla")
+        if switch is None:
+            return config.whole("kv_lora_rank", default=0)
+        if not config.flag("use_mla"):
+            config.tick("kv_lora_rank", "q_lora_rank", "qk_nope_head_dim", "v_head_dim")
+            config.tick("qk_rope_head_dim")
+            return 0
+        return config.whole("kv_lora_rank")
 
     def _listed(self, names: tuple[str, ...]) -> list[int] | None:
         """A number for each layer, where the config lists unlike ones."""
@@ -110,7 +126,7 @@ class AttentionReader:
 
     def _kv_heads(self) -> int:
         config = self.config
-        multi_query = config.flag("multi_query", self.kind == "gpt_bigcode")
+        multi_query = config.flag("multi_query", self.kind.lower() in ("gpt_bigcode", *FALCONS))
         newer = config.flag("new_decoder_architecture")
         config.tick("multi_query_attention")
         if multi_query and not newer and self.kind not in ("mpt",):
@@ -119,7 +135,10 @@ class AttentionReader:
         if self.kind == "chatglm" and not config.flag("multi_query_attention"):
             config.get(KV_HEADS)
             return self.heads
-        # Falcon's first configs say how many heads share a key and a value.
+        if self.kind.lower() in ("gpt_bigcode", *FALCONS) and not newer:
+            # Falcon's first generation has one key for all heads or one for each, whatever is stated.
+            config.get(KV_HEADS)
+            return self.heads
         return config.whole(KV_HEADS, default=self.heads)
 
     def _biases(self) -> Biases:
@@ -186,7 +205,7 @@ class AttentionReader:
         listed = kinds is not None and WINDOWED in kinds
         if kinds is not None:
             # Where layers are listed, what else is said of their places says the same again.
-            config.tick(*PLACES)
+            config.tick(*PLACES, *WINDOWED_HEADS)
         window = self._window()
         if kinds is not None and not listed and FULL in kinds:
             # What is listed as seeing everything does so, whatever window stands beside it.
@@ -233,6 +252,9 @@ class AttentionReader:
             return [not rope for rope in config.each_whole("no_rope_layers", layers) or []]
 
         below = config.whole("max_window_layers", default=0)
+        if self.kind == "qwen2_moe" and below:
+            # Below it every second has a window, the first one first.
+            return [number % 2 == 1 or number >= below for number in range(layers)]
         if self.family.asks_for_windows and below:
             return [number < below for number in range(layers)]
         every = config.whole(
@@ -244,15 +266,19 @@ class AttentionReader:
             ),
             default=0,
         )
+        for name in ("sliding_window_pattern", "layer_pattern"):
+            if config.fields.get(name) == 0:
+                raise config.fault(f"{name} must be at least 1, not 0")
         every = every or self.family.full_every
         if not every:
             return [False] * layers
-        first = (
-            self.family.full_first
-            or config.name_of(("global_attn_every_n_layers",)) in config.fields
-        )
+        first = self.family.full_first or self.kind.startswith("modernbert")
         place = 0 if first else every - 1
-        return [number % every == place for number in range(layers)]
+        full = [number % every == place for number in range(layers)]
+        if self.family.full_at_ends:
+            full[0] = full[0] or self.kind.startswith("mimo")
+            full[-1] = full[-1] or not self.kind.startswith("mimo")
+        return full
 
     def _spelled(self, pattern: str) -> list[bool]:
         """A run of letters, L for a window and G for everything, again and again."""
@@ -271,6 +297,7 @@ class AttentionReader:
 
     def mixers(self, kinds: list[str] | None) -> list[Mixer]:
         """Attention of every layer; of those that have none, what they would have."""
+        config = self.config
         windows = self.listed_windows() or self.windows(kinds)
         made: dict[Any, Mixer] = {}
         ratios = self._compress_ratios()
@@ -293,6 +320,7 @@ class AttentionReader:
             )
             if key not in made:
                 made[key] = self._mixer(*key)
+                config.check_unlike(made)
             found.append(made[key])
         return found
 
@@ -363,18 +391,23 @@ class AttentionReader:
         heads, stated_dim = heads or self.heads, head_dim
         head_dim = head_dim or self.head_dim
         value_dim = config.whole("v_head_dim", default=0)
+        if config.get("use_mla") is False:
+            value_dim = 0
         key_is_value = False
         if window:
-            heads = config.whole("swa_num_attention_heads", default=0) or heads
+            heads = config.whole(WINDOWED_HEADS, default=0) or heads
             heads = self._other_heads() or heads
-            kv_heads = config.whole("swa_num_key_value_heads", default=0) or kv_heads
+            twice = 2 * kv_heads if self.kind == "mimo_v2_flash" else kv_heads
+            kv_heads = config.whole("swa_num_key_value_heads", default=0) or twice
             head_dim = config.whole("swa_head_dim", default=0) or head_dim
             value_dim = config.whole("swa_v_head_dim", default=0) or value_dim
         else:
-            wide = config.whole("global_head_dim", default=0)
+            wide = config.whole("global_head_dim", default=self._wide_head_dim())
             head_dim = stated_dim or wide or head_dim
-            kv_heads = config.whole("num_global_key_value_heads", default=0) or kv_heads
             key_is_value = config.flag("attention_k_eq_v")
+            fewer = config.whole("num_global_key_value_heads", default=0)
+            if key_is_value or not self.kind.startswith("gemma4"):
+                kv_heads = fewer or kv_heads
         if heads % kv_heads:
             raise config.fault(
                 f"{config.name_of(KV_HEADS)} {kv_heads} does not divide the {heads} heads; it must"
@@ -394,6 +427,12 @@ class AttentionReader:
             crossed_tokens=self._crossed_tokens() if crossed else 0,
             indexer=self._indexer(sparse, self.hidden),
         )
+
+    def _wide_head_dim(self) -> int:
+        """Of layers that see everything, where neither a key nor a table says it; 0: as all."""
+        if self.kind.startswith("gemma4") and not self.config.has("per_layer_config"):
+            return 512
+        return 0
 
     def _other_heads(self) -> int:
         """Step's: layers with a window may have more heads."""
@@ -457,7 +496,9 @@ class AttentionReader:
 
     def _rope_dim(self) -> int:
         self.config.tick("qk_head_dim", "mla_use_nope", "qk_nope_dim")
-        return self.config.whole("qk_rope_head_dim", default=0)
+        if self.config.get("qk_rope_head_dim") == 0:
+            return 0
+        return self.config.whole("qk_rope_head_dim")
 
     # ── What an indexer chooses ──────────────────────────────────────────────────────────────────
 
@@ -576,6 +617,7 @@ class AttentionReader:
         )
 
 
+FALCONS = ("falcon", "refinedweb", "refinedwebmodel")
 ALWAYS_BIASED = (
     "gpt2",
     "gpt_neo",

@@ -6,17 +6,21 @@ does not know is silently wrong, so each key that is asked for is ticked off, an
 names the first that says something of the structure and was not.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from typing import Any
 
 from planner.errors import InputError, listed, nearest_names, shortened
-from planner.readers.config_keys import INERT, STRUCTURAL
+from planner.readers.config_keys import INERT, LETTERS, STRUCTURAL, SWITCH
 
 Names = str | tuple[str, ...]
 
-MOST = 10**9
+MOST = 10**8
 """No count or width of a model is larger."""
 MOST_LAYERS = 10_000
+MOST_UNLIKE = 1_000
+"""Layers that differ from each other; no model has a tenth of them."""
+MOST_KEYS = 10_000
+LONGEST_KEY = 100
 
 
 class ConfigFields:
@@ -173,18 +177,41 @@ class ConfigFields:
             raise self.fault(f"{name} must be an object, not {shortened(repr(value), 30)}")
         return ConfigFields(value, f"{self.path}: {name}")
 
+    def check_unlike(self, made: Sized) -> None:
+        """Refuse more unlike layers than any model has."""
+        if len(made) > MOST_UNLIKE:
+            raise self.fault(f"its layers are of more than {MOST_UNLIKE:,} kinds")
+
     # ── What was not read ────────────────────────────────────────────────────────────────────────
 
     def tick(self, *names: str) -> None:
         """Say of keys that they were considered."""
         self.read.update(names)
 
-    def refuse_unread(self, stated: Iterable[str] | None = None) -> None:
+    def refuse_two_names(self, aliases: Iterable[tuple[str, ...]]) -> None:
+        """Refuse two names of one thing with unlike values, where no family says which counts."""
+        for names in aliases:
+            stated = [name for name in names if self.fields.get(name) is not None]
+            unlike = [x for x in stated if self.fields[x] != self.fields[stated[0]]]
+            if unlike:
+                raise self.fault(f"{stated[0]} and {unlike[0]} state one thing, and differ")
+
+    def refuse_unread(self, stated: Iterable[str] | None = None, *, stranger: bool = False) -> None:
         """Refuse the first key that may say how layers are made, is set, and was not asked for;
-        `stated` are the keys of the file itself, where defaults stand beside them."""
-        for key in self.fields if stated is None else stated:
+        `stated` are the keys of the file itself, where defaults stand beside them. Of a `stranger`,
+        a family that is not known, any count may."""
+        keys = list(self.fields if stated is None else stated)
+        if len(keys) > MOST_KEYS:
+            raise self.fault(f"it has {len(keys):,} keys; at most {MOST_KEYS:,} are read")
+        for key in keys:
             value = self.fields[key]
-            if key in self.read or INERT.fullmatch(key) or not _says(key, value):
+            if len(key) > LONGEST_KEY:
+                raise self.fault(
+                    f"{shortened(key, 30)} is not understood: it is too long for a key"
+                )
+            if key in self.read or INERT.fullmatch(key):
+                continue
+            if not _says(key, value) and not (stranger and _may_say(key, value)):
                 continue
             raise self.fault(
                 f"{shortened(key)} is not understood, and may say how layers are made; read"
@@ -199,6 +226,17 @@ def _says(key: str, value: Any) -> bool:
     if isinstance(value, float) and not value.is_integer():
         return False
     return bool(STRUCTURAL.fullmatch(key)) or _is_long(value)
+
+
+def _may_say(key: str, value: Any) -> bool:
+    """Whether a field of a family that is not known may say something of the structure."""
+    if isinstance(value, bool):
+        return bool(SWITCH.fullmatch(key))
+    if isinstance(value, str):
+        return bool(LETTERS.fullmatch(value))
+    if isinstance(value, float):
+        return bool(STRUCTURAL.fullmatch(key))
+    return isinstance(value, list | dict) or (isinstance(value, int) and value > 1)
 
 
 def _is_long(value: Any) -> bool:

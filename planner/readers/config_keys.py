@@ -116,7 +116,7 @@ ARITHMETIC = (
     r".*logit.*scal.*",
     r".*_scal(e|ar|ing|er)(_.*)?",
     r"scale_.*",
-    r".*multiplier",
+    r"(?!.*(ffn|mlp|depth|width|dim|expert)).*multiplier",
     r".*_alpha",
     r".*_beta",
     r".*_gamma",
@@ -165,6 +165,8 @@ ARITHMETIC = (
     r".*_flash_.*",
     r".*_kernels?",
     r"use_mem_.*",
+    r"use_mambapy",
+    r"use_associative_scan",
 )
 """Numerics and activations."""
 
@@ -211,7 +213,7 @@ LIBRARIES = (
     r"keys_to_ignore.*",
     r"sep_.*",
     r"diversity_.*",
-    r"encoder_.*",
+    r"encoder_(?!layers|ffn|attention|hidden|layerdrop).*",
     r"exponential_decay.*",
     r"num_reward_heads",
     r"begin_.*",
@@ -345,3 +347,13 @@ MAY_SAY = (
 )
 STRUCTURAL = re.compile("|".join(MAY_SAY), re.IGNORECASE)
 """Keys that may say something of it."""
+
+SWITCH = re.compile(
+    r".*(gated|glu|mqa|mla|hybrid|recursi|loop|yoco|cla|share|repeat|_mod|two_matri).*|gate|use_gate",
+    re.IGNORECASE,
+)
+"""Of a family that is not known: switches, on or off, that may say something of the structure."""
+LETTERS = re.compile(
+    r"[A-Z*-]{3,}|([A-Za-z][,|/ ])+[A-Za-z]|.*(mamba|rwkv|hybrid|linear|recurrent|retention|delta).*"
+)
+"""Words that may stand for layers, a letter for each, or for what they are made of."""

@@ -31,6 +31,7 @@ CONTEXT = (
     "model_max_length",
 )
 
+TIED = ("tie_word_embeddings", "weight_tying", "tie_embeddings", "tied_embeddings")
 RWKV = ("rwkv", "rwkv5", "rwkv6", "rwkv7")
 RECEPTANCE = "receptance"
 LINEAR, MAMBA, CONVOLUTION, VECTOR, BESIDE, EMPTY = (
@@ -106,8 +107,9 @@ class _DecoderReader:
             if self.kind
             else "no model_type is stated"
         )
+        own = "" if self.config.has(TIED) else " and a head of its own"
         self.remarks.append(
-            f"{called}: read by its keys alone, as a decoder with gated feed-forward parts"
+            f"{called}: read by its keys alone, as a decoder with gated feed-forward parts{own}"
         )
         return LLAMA
 
@@ -127,12 +129,9 @@ class _DecoderReader:
         # Some families list what each block is made of, and state no widths for all.
         blocks = self._searched_blocks() if config.has("block_configs") else self._blocks()
         family = self.family
-        tied = config.flag(
-            ("tie_word_embeddings", "weight_tying", "tie_embeddings", "tied_embeddings"),
-            family.tied,
-        )
+        tied = config.flag(TIED, family.tied)
         # Of these the head is always a matrix of its own, whatever the config says.
-        tied = tied and self.kind not in RWKV
+        tied = tied and self.kind not in RWKV[1:]
         context = config.whole(CONTEXT, default=0)
         return Decoder(
             hidden=self.hidden,
@@ -143,10 +142,10 @@ class _DecoderReader:
             tied_embedding=tied,
             embedding_width=self._embedding_width(),
             positions=0 if family.positions is None else context + family.positions,
-            final_norm_weights=family.final_norms,
+            final_norm_weights=self._final_norms(),
             side_vocabulary=self._side_vocabulary(),
-            head_biased=family.head_biased,
-            streams=config.whole(("hc_mult", "altup_num_inputs"), default=1) or 1,
+            head_biased=config.flag("lm_head_bias", family.head_biased),
+            streams=self._streams(),
             copied_by_matrices=config.has("altup_num_inputs"),
             most_context_tokens=context,
         ), self.remarks
@@ -154,6 +153,21 @@ class _DecoderReader:
     def _embedding_width(self) -> int:
         width = self.config.whole(("word_embed_proj_dim",), default=0)
         return 0 if width == self.hidden else width
+
+    def _streams(self) -> int:
+        """Copies of the stream; how a family that is not known joins them cannot be known."""
+        names = ("hc_mult", "altup_num_inputs")
+        streams = self.config.whole(names, default=1) or 1
+        if streams > 1 and family_of(self.kind) is None:
+            raise self.config.fault(
+                f"{self.config.name_of(names)} is not understood of {self.kind!r}"
+            )
+        return streams
+
+    def _final_norms(self) -> int:
+        """OPT's that norm after each part have none at the end."""
+        last = self.kind != "opt" or self.config.flag("do_layer_norm_before", True)
+        return self.family.final_norms if last else 0
 
     def _side_vocabulary(self) -> int:
         if not self.config.whole("hidden_size_per_layer_input", default=0):
@@ -173,6 +187,8 @@ class _DecoderReader:
         attention = None
         if attends or (config.has(HEADS) and self.kind not in RWKV):
             attention = AttentionReader(config, self.kind, family, self.hidden, self.layers)
+        if attention and attention.latent and "q_lora_rank" not in config.fields:
+            self.remarks.append("q_lora_rank is not stated: queries are taken as not compressed")
         heads = attention.heads if attention else 1
         head_dim = attention.head_dim if attention else self.hidden
         kinds = [side.mixer if side.mixer in (FULL, WINDOWED) else FULL for side in sides]
@@ -197,6 +213,7 @@ class _DecoderReader:
             key = tuple(id(part) for part in parts)
             if key not in shared:
                 shared[key] = self._block(tuple(parts))
+                config.check_unlike(shared)
             blocks.append(shared[key])
         return blocks
 
@@ -220,10 +237,11 @@ class _DecoderReader:
         )
         # Falcon's later ones have two norms beside each other.
         newer = config.flag("new_decoder_architecture")
+        two = newer and config.whole("num_ln_in_parallel_attn", default=2) > 1
         return Block(
             parts=parts,
             parallel=parallel or newer,
-            shares_norm=family.shares_norm and not newer,
+            shares_norm=family.shares_norm and not two,
             norm_weights=family.norms + 2 * residual,
             side_width=config.whole("hidden_size_per_layer_input", default=0),
             beside=self._beside(),
@@ -296,6 +314,7 @@ class _DecoderReader:
         # Where layers are listed, what else is said of their places says the same again.
         config.tick(
             "conv_L_cache",
+            "conv_bias",
             "conv_dim",
             "block_size",
             "attention_layers",
@@ -334,6 +353,8 @@ class _DecoderReader:
         if words is not None:
             return [str(word) for word in words]
         run = config.get(("block_types", "_block_types"))
+        if run is None and self.kind == "recurrent_gemma":
+            return [FULL if number % 3 == 2 else VECTOR for number in range(layers)]
         if run is None:
             return None
         if not isinstance(run, list) or not 0 < len(run) <= layers:
@@ -404,7 +425,10 @@ class _DecoderReader:
     def _mixers_by_period(self) -> list[str]:
         """Every so-manieth attends; or all do, or none."""
         config, layers = self.config, self.layers
-        every = config.whole("full_attention_interval", default=0)
+        every = config.whole("full_attention_interval", default=0) or self.family.linear_every
+        if every < 0:
+            # The first of each run attends.
+            return [FULL if n % -every == 0 else LINEAR for n in range(layers)]
         if every:
             return [FULL if (n + 1) % every == 0 else LINEAR for n in range(layers)]
         period = config.whole("attn_layer_period", default=0)
@@ -428,15 +452,18 @@ class _DecoderReader:
         config = self.config
         rows = config.each("block_configs", self.layers) or []
         attention = AttentionReader(config, self.kind, self.family, self.hidden, self.layers)
-        return [
-            self._searched(ConfigFields(row, f"{config.path}: block_configs[{number}]"), attention)
-            if isinstance(row, dict)
-            else self._strange(number)
-            for number, row in enumerate(rows)
-        ]
-
-    def _strange(self, number: int) -> Block:
-        raise self.config.fault(f"block_configs[{number}] must be an object")
+        made: dict[str, Block] = {}
+        blocks = []
+        for number, row in enumerate(rows):
+            if not isinstance(row, dict):
+                raise config.fault(f"block_configs[{number}] must be an object")
+            alike = repr(row)
+            if alike not in made:
+                fields = ConfigFields(row, f"{config.path}: block_configs[{number}]")
+                made[alike] = self._searched(fields, attention)
+                config.check_unlike(made)
+            blocks.append(made[alike])
+        return blocks
 
     def _searched(self, row: ConfigFields, attention: AttentionReader) -> Block:
         parts: list[Mixer | FeedForward] = []

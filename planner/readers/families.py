@@ -40,6 +40,8 @@ class Family(NamedTuple):
     full_every: int = 0
     """Of layers with windows, which are said to be there, every so-manieth sees everything."""
     full_first: bool = False
+    full_at_ends: bool = False
+    """Whether the first layer or the last sees everything too."""
     asks_for_windows: bool = False
     """Whether a window counts only where `use_sliding_window` says so."""
     has_windows: bool = True
@@ -51,6 +53,10 @@ class Family(NamedTuple):
     head_biased: bool = False
     router_biased: bool = False
     experts_biased: bool = False
+    dense_first: int = 0
+    """Layers at the beginning without experts, where nothing is said of them."""
+    linear_every: int = 0
+    """Of layers every so-manieth attends, where nothing is said of it; 0: all do."""
     one_norm: bool = False
     """Whether a layer has one norm for all of it."""
 
@@ -66,7 +72,7 @@ DEEPSEEK = Family()
 COHERE = Family(tied=True, parallel=True)
 FALCON = Family(gated=False, tied=True, norms=2, final_norms=2, parallel=True)
 PHI = OLDER._replace(parallel=True, head_biased=True)
-QWEN_NEXT = Family(normed="head", gate="wide", shared_gate=True)
+QWEN_NEXT = Family(normed="head", gate="wide", shared_gate=True, linear_every=4)
 
 FAMILIES: dict[str, Family] = {
     # As Llama
@@ -80,7 +86,6 @@ FAMILIES: dict[str, Family] = {
             "baichuan",
             "internlm2",
             "internlm3",
-            "minicpm",
             "deepseek",
             "granite",
             "smollm3",
@@ -88,7 +93,6 @@ FAMILIES: dict[str, Family] = {
             "ministral",
             "mistral3",
             "ministral3",
-            "cwm",
             "xverse",
             "seed_oss",
             "emu3",
@@ -112,12 +116,10 @@ FAMILIES: dict[str, Family] = {
             "open_llama",
             "bailing_moe",
             "ernie4_5",
-            "ernie4_5_moe",
             "ernie4_5_moe_vl_text",
             "grok-1",
             "grok",
             "git",
-            "minicpm3",
             "diffllama",
             "phi3",
             "phi3_v",
@@ -132,10 +134,8 @@ FAMILIES: dict[str, Family] = {
             "longcat_flash",
             "pixtral",
             "jetmoe",
-            "mimo_v2_flash",
             "youtu",
             "minimax_text_01",
-            "minimax",
             "minimax_m1",
             "lfm2",
             "lfm2_moe",
@@ -150,8 +150,11 @@ FAMILIES: dict[str, Family] = {
     "internlm": Family(biased=ALL),
     "hunyuan_v1_dense": Family(normed="head"),
     "hunyuan_v1_moe": Family(normed="head"),
+    "hunyuan_vl_text": Family(normed="head"),
     "hunyuan_moe": Family(normed="head"),
-    "ernie4_5": Family(tied=True),
+    **dict.fromkeys(
+        ("ernie4_5", "ernie4_5_moe", "paddleocr_vl_text", "minicpm", "minicpm3"), Family(tied=True)
+    ),
     "granite": Family(),
     "orion": LAYER_NORMS,
     "stablelm": LAYER_NORMS,
@@ -163,11 +166,26 @@ FAMILIES: dict[str, Family] = {
     "lfm2": Family(tied=True, normed="head"),
     "lfm2_moe": Family(tied=True, normed="head"),
     "bitnet": Family(),
+    "cwm": Family(full_every=4, full_first=True),
+    "mimo_v2_flash": Family(full_every=6, full_at_ends=True, dense_first=1),
+    "minimax": Family(linear_every=-2),
+    **dict.fromkeys(("emu3_text_model", "iquestcoder", "hyperclovax", "mistral4"), LLAMA),
+    **dict.fromkeys(
+        ("granite_swa", "granitemoe_swa"), Family(tied=True, full_every=4, full_first=True)
+    ),
+    "hy_v3": Family(normed="head", dense_first=1),
+    "mellum": Family(normed="head", has_windows=False),
+    "kolibri1": Family(norms=2, normed="head", full_every=5),
+    "muse_glimmer_text": Family(norms=2, gate="wide", full_every=4, full_at_ends=True),
+    "beam": Family(
+        norms=2, normed="head", gate="wide", full_every=6, full_at_ends=True, dense_first=3
+    ),
     # Qwen
     "qwen": Family(biased=QKV),
     "qwen2": QWEN_2,
     "qwen2_vl_text": QWEN_2,
     "qwen2_5_vl_text": QWEN_2,
+    "qwen2_5_omni_text": QWEN_2,
     "qwen2_vl": QWEN_2,
     "qwen2_5_vl": QWEN_2,
     "qwen2_moe": QWEN_2._replace(shared_gate=True),
@@ -186,37 +204,36 @@ FAMILIES: dict[str, Family] = {
     **dict.fromkeys(
         (
             "deepseek_v2",
-            "deepseek_v3",
-            "deepseek_v32",
             "deepseek_vl_v2",
             "kimi_k2",
             "kimi_k25",
             "kimi_vl",
-            "glm_moe_dsa",
-            "axk1",
-            "sarvam_mla",
-            "glm4_moe_lite",
             "kimi_linear",
         ),
         DEEPSEEK,
     ),
+    **dict.fromkeys(("deepseek_v3", "deepseek_v32", "glm_moe_dsa"), Family(dense_first=3)),
+    **dict.fromkeys(("axk1", "sarvam_mla", "glm4_moe_lite"), Family(dense_first=1)),
     "deepseek_v4": Family(),
     "deepseek_ref": Family(),
     # GLM
     "chatglm": Family(biased=QKV),
     "glm": Family(biased=QKV),
     "glm4": Family(biased=QKV, norms=2),
-    "glm4_moe": Family(biased=NONE),
+    "glm4_moe": Family(biased=NONE, dense_first=1),
+    "glm_ocr_text": Family(norms=2),
     "glm4v_text": Family(biased=QKV, norms=2),
-    "glm4v_moe_text": Family(biased=QKV),
+    "glm4v_moe_text": Family(biased=QKV, dense_first=1),
     # Gemma
     "gemma": Family(tied=True),
     "gemma2": Family(tied=True, norms=2, full_every=2),
     "gemma3_text": GEMMA_3,
     "gemma3": GEMMA_3,
     "gemma3n_text": Family(tied=True, norms=2, normed="head", full_every=5),
-    "gemma4_text": GEMMA_3,
-    "gemma4": GEMMA_3,
+    **dict.fromkeys(
+        ("gemma4_text", "gemma4", "gemma4_unified", "gemma4_unified_text"),
+        GEMMA_3._replace(full_at_ends=True),
+    ),
     "vaultgemma": Family(tied=True, full_every=2),
     "recurrent_gemma": Family(tied=True),
     # OLMo
@@ -232,7 +249,7 @@ FAMILIES: dict[str, Family] = {
     "cohere2_moe": COHERE._replace(full_every=4),
     # EXAONE, MiniMax, gpt-oss, Llama 4, Step, Grok, others of now
     "exaone4": Family(normed="head", full_every=4),
-    "exaone_moe": Family(normed="head", full_every=4),
+    "exaone_moe": Family(normed="head", full_every=4, dense_first=1),
     "minimax_m2": Family(normed="all"),
     "minimax_m3": Family(normed="head"),
     "minimax_m3_vl": Family(normed="head"),
@@ -245,7 +262,7 @@ FAMILIES: dict[str, Family] = {
     "dots1": Family(normed="head"),
     "afmoe": Family(normed="head", norms=2, gate="wide"),
     "bailing_moe_v2": Family(normed="head"),
-    "sarvam_moe": Family(normed="head"),
+    "sarvam_moe": Family(normed="head", dense_first=1),
     "apertus": Family(gated=False, normed="head"),
     "apertus1p5_text": Family(gated=False, normed="head"),
     "arcee": Family(gated=False),
@@ -261,6 +278,8 @@ FAMILIES: dict[str, Family] = {
     "mixformer-sequential": PHI,
     # Before them
     "gpt2": OLDER._replace(tied=True, positions=0),
+    "gpt-sw3": OLDER._replace(tied=True, positions=0),
+    "openai-gpt": OLDER._replace(tied=True, positions=0, final_norms=0),
     "gpt_bigcode": OLDER._replace(tied=True, positions=0),
     "gpt_neo": OLDER._replace(tied=True, positions=0, biased=("output",)),
     "gptj": Family(
@@ -270,7 +289,7 @@ FAMILIES: dict[str, Family] = {
         gated=False, norms=2, final_norms=2, ffn_biased=True, parallel=True, head_biased=True
     ),
     "gpt_neox": OLDER._replace(parallel=True, shares_norm=False),
-    "gpt_neox_japanese": Family(gated=False, norms=2, final_norms=2),
+    "gpt_neox_japanese": Family(tied=True, gated=False, norms=2, final_norms=2),
     "opt": OLDER._replace(tied=True, positions=2),
     "bloom": OLDER._replace(tied=True),
     "biogpt": OLDER._replace(tied=True, positions=2),
@@ -319,7 +338,8 @@ one: that may state just what differs from the defaults of its family."""
 
 
 NEVER = ("q_lora_rank",)
-"""Keys that files leave out for null, whatever the default."""
+"""Keys that files of these families leave out for null, whatever the default."""
+LEAVE_OUT = ("deepseek_v2", "deepseek_v3", "deepseek_vl_v2", "kimi_")
 
 
 def family_of(kind: str) -> Family | None:
@@ -347,6 +367,6 @@ def defaults_of(
         for key, value in known.items()
         if key not in fields
         and key not in stated
-        and key not in NEVER
+        and not (key in NEVER and kind.startswith(LEAVE_OUT))
         and (nested or key not in SIZES or key == "head_dim")
     }

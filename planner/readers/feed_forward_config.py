@@ -52,6 +52,15 @@ SHARED_FFN = (
     "shared_intermediate_size",
 )
 
+DENSE_FIRST = (
+    "first_k_dense_replace",
+    "num_dense_layers",
+    "moe_layer_start_index",
+    "n_dense_layers",
+)
+WIDER = ("intermediate_size_mlp", "dense_intermediate_size", "prefix_dense_intermediate_size")
+"""Of layers without experts, where `intermediate_size` is an expert's."""
+
 DENSE, ROUTED, BOTH, NOTHING = "dense", "routed", "both", ""
 
 
@@ -71,7 +80,7 @@ class FeedForwardReader:
             config.tick(*EXPERTS, *ACTIVE, *EXPERT_FFN)
             self.experts = 0
         self.biased = self._biased()
-        config.tick("intermediate_size_mlp", "dense_intermediate_size")
+        config.tick(*WIDER)
         config.tick(*EXPERT_FFN, *SHARED, *SHARED_FFN)
         # What of them is read now, so that a key without meaning here is not refused later.
         config.tick(
@@ -98,18 +107,30 @@ class FeedForwardReader:
             return width // 2
         if self.kind == "recurrent_gemma":
             return width // 2
+        config.tick("block_multiple_of")
         if self.kind in ("lfm2",) and config.flag("block_auto_adjust_ff_dim", True):
             return self._adjusted(width)
         if width:
             config.tick(*FFN)
+            self._widen(width)
             return width
         if self.kind in ("rwkv5", "rwkv6"):
             return int(3.5 * self.hidden) // 32 * 32
-        for name in ("mlp_ratio", "expansion_ratio"):
+        for name in ("mlp_ratio", "expansion_ratio", "intermediate_multiple_size"):
             ratio = config.number(name, 0.0)
             if ratio:
                 return round(ratio * self.hidden)
         return 0
+
+    def _widen(self, width: int) -> None:
+        """Of Gemma 4's small ones: twice as wide where keys and values are borrowed."""
+        config = self.config
+        borrowing = config.whole("num_kv_shared_layers", default=0)
+        if not config.has("use_double_wide_mlp"):
+            return
+        if config.flag("use_double_wide_mlp") and 0 < borrowing < self.layers:
+            own = self.layers - borrowing
+            self.widths = [width] * own + [2 * width] * borrowing
 
     def _olmo_width(self) -> int:
         """Of OLMo 1: gate and up lie in one matrix of the width that is stated."""
@@ -131,7 +152,8 @@ class FeedForwardReader:
         if config.get(names) is not None:
             return config.flag(names)
         # Of a family without biases the general key speaks of attention alone.
-        if config.get(("use_bias", "bias")) is not None and self.family.ffn_biased:
+        general = self.family.ffn_biased or self.kind.startswith(("ernie4_5", "paddleocr"))
+        if config.get(("use_bias", "bias")) is not None and general:
             return config.flag(("use_bias", "bias"))
         return self.family.ffn_biased
 
@@ -142,6 +164,7 @@ class FeedForwardReader:
         if self.widths is not None and self.experts <= 1:
             self._active_of_layers()
             self._ignore_places()
+            self.config.check_unlike(set(self.widths))
             each = {width: (self.dense(width),) for width in set(self.widths)}
             return [each[width] for width in self.widths]
         made: dict[tuple[str, int], tuple[FeedForward, ...]] = {}
@@ -158,12 +181,24 @@ class FeedForwardReader:
     def _active_of_layers(self) -> list[int]:
         """Experts that a token uses in each layer."""
         if self.experts <= 1:
+            if self.kind == "hunyuan_v1_moe":
+                raise self.config.fault("num_experts must be above 1")
+            self._refuse_uncounted()
             self.config.tick(*ACTIVE, *EXPERT_FFN, *SHARED, *SHARED_FFN)
             return [0] * self.layers
         value = self.config.get(ACTIVE)
         if isinstance(value, list) and len(set(map(str, value))) > 1:
             return self.config.each_whole(ACTIVE, self.layers, least=1) or []
         return [self.config.whole(ACTIVE)] * self.layers
+
+    def _refuse_uncounted(self) -> None:
+        """Refuse experts that are chosen from, and not counted."""
+        config = self.config
+        chosen = config.get(ACTIVE)
+        switched_off = config.get("enable_moe_block") is False or self.experts == 1
+        if switched_off or isinstance(chosen, list | bool) or not chosen:
+            return
+        raise config.fault(f"{config.name_of(EXPERTS)} must be above 0: tokens choose experts")
 
     def kinds(self) -> list[str]:
         """DENSE, ROUTED, BOTH or NOTHING for each layer."""
@@ -235,14 +270,11 @@ class FeedForwardReader:
     def _by_period(self) -> set[int]:
         config, layers = self.config, self.layers
         dense_first = config.whole(
-            (
-                "first_k_dense_replace",
-                "num_dense_layers",
-                "moe_layer_start_index",
-                "n_dense_layers",
-            ),
+            DENSE_FIRST,
             default=0,
         )
+        if not any(config.fields.get(name) is not None for name in DENSE_FIRST):
+            dense_first = self.family.dense_first
         last = config.get("moe_layer_end_index")
         end = layers
         if isinstance(last, int) and last >= 0:
@@ -282,11 +314,7 @@ class FeedForwardReader:
     def dense(self, width: int = 0) -> DenseFeedForward:
         """An ordinary feed-forward part, as wide as is stated, or four times the stream."""
         config = self.config
-        stated = (
-            width
-            or config.whole(("intermediate_size_mlp", "dense_intermediate_size"), default=0)
-            or self.ffn
-        )
+        stated = width or config.whole(WIDER, default=0) or self.ffn
         if not stated and self.kind not in FOURFOLD:
             raise config.fault(f"{FFN[0]} is missing")
         return DenseFeedForward(
@@ -330,6 +358,8 @@ class FeedForwardReader:
             return width
         stated = config.whole(SHARED_FFN, default=0)
         count = config.whole(SHARED, default=0)
+        if self.kind == "hunyuan_v1_moe" and not config.has(SHARED):
+            count = 1
         # The wider key is of one shared expert where a number stands beside it, or of all.
         return stated or count * width
 
@@ -360,6 +390,8 @@ FOURFOLD = (
     "phi-msft",
     "mixformer-sequential",
     "gpt_neox",
+    "gpt_neox_japanese",
+    "openai-gpt",
     "",
 )
 """Families whose feed-forward parts are four times as wide as the stream where nothing is said."""

@@ -19,10 +19,11 @@ from planner.readers.config_fields import ConfigFields
 from planner.readers.decoder_config import CONTEXT, HIDDEN, LAYERS, VOCABULARY, decoder_from
 from planner.readers.encoder_config import KINDS as ENCODERS
 from planner.readers.encoder_config import encoder_from
-from planner.readers.families import defaults_of
+from planner.readers.families import FAMILIES, defaults_of
 from planner.readers.feed_forward_config import ACTIVE, EXPERT_FFN, EXPERTS, FFN, SHARED, SHARED_FFN
 from planner.readers.files import CONFIG_BYTES, read_json
 from planner.readers.quantisation import published_storage
+from planner.readers.strangers import refuse_strangers
 
 Fields = Mapping[str, Any]
 
@@ -124,7 +125,7 @@ def read_fields(
     named in refusals."""
     text, nested = text_part(fields, path)
     remarks = _parts_left_out({**fields, **text}, nested=nested)
-    kind = str(text.get("model_type") or "")
+    kind = _kind_of(text, path)
     added = defaults_of(kind, text, ALIASES, nested=nested)
     config = ConfigFields({**added, **text}, path)
     try:
@@ -132,10 +133,13 @@ def read_fields(
         if kind in ENCODERS:
             shape, said = encoder_from(config, kind)
         else:
-            _refuse_strangers(config, kind)
+            refuse_strangers(config, kind, str(fields.get("model_type") or ""), LAYERS)
             shape, said = decoder_from(config)
     except InputError as error:
         raise _named(error, path) from None
+    if kind not in FAMILIES and kind not in ENCODERS:
+        config.refuse_two_names(ALIASES)
+        config.refuse_unread(text, stranger=True)
     config.refuse_unread(text)
     remarks += said + _added_said(added, config, kind)
     try:
@@ -159,14 +163,26 @@ def _named(error: InputError, path: str) -> InputError:
     return error if str(error).startswith(path) else InputError(f"{path}: {error}")
 
 
+def _kind_of(text: dict[str, Any], path: str) -> str:
+    """The `model_type`, spelled as its family is; `text` is told."""
+    kind = text.get("model_type") or ""
+    if not isinstance(kind, str):
+        raise InputError(f"{path}: model_type must be a word, not {shortened(repr(kind), 30)}")
+    spelled = kind.lower().replace("-", "_")
+    if kind not in FAMILIES and kind not in ENCODERS and spelled in FAMILIES:
+        kind = text["model_type"] = spelled
+    return kind
+
+
 def text_part(fields: Fields, path: str) -> tuple[dict[str, Any], bool]:
     """The fields of the text part, and whether it lay below others."""
     text, nested = dict(fields), False
     for _ in range(MOST_DEEP):
-        part = next((key for key in TEXT_PARTS if isinstance(text.get(key), dict)), None)
-        if part is None:
+        parts = [key for key in TEXT_PARTS if isinstance(text.get(key), dict)]
+        if not parts or not (text[parts[0]] or all(text.get(key) is None for key in LAYERS)):
             break
-        outer = text
+        outer, part = text, parts[0]
+        _refuse_two(outer, parts, path)
         text = dict(outer[part])
         for key in OF_THE_WHOLE:
             if outer.get(key) is not None and (key == "tie_word_embeddings" or key not in text):
@@ -174,6 +190,25 @@ def text_part(fields: Fields, path: str) -> tuple[dict[str, Any], bool]:
         text.setdefault("model_type", outer.get("model_type"))
         nested = True
     return text, nested
+
+
+def _refuse_two(outer: Fields, parts: list[str], path: str) -> None:
+    """Refuse two text parts, or one beside another depth, that are not alike."""
+    for names in (LAYERS, HIDDEN):
+        found = {
+            part: next(
+                (outer[part][key] for key in names if outer[part].get(key) is not None), None
+            )
+            for part in parts
+        }
+        if names == LAYERS and outer.get(LAYERS[0]) is not None and found[parts[0]] is not None:
+            found["the file itself"] = outer[LAYERS[0]]
+        stated = {part: value for part, value in found.items() if value is not None}
+        if len({str(value) for value in stated.values()}) > 1:
+            each = [f"{value!r:.20} in {part}" for part, value in stated.items()]
+            raise InputError(
+                f"{path}: {names[0]} is {listed(each, 'and')}; keep the one that is meant"
+            )
 
 
 def _parts_left_out(fields: Fields, *, nested: bool) -> list[str]:
@@ -218,63 +253,8 @@ LOUD = {
         ACTIVE,
         EXPERT_FFN,
         WINDOW,
+        ("q_lora_rank",),
     )
     for name in names
 }
 """Defaults that answers speak of: those that make the model larger or smaller."""
-
-
-REFUSED = {
-    "jetmoe": "its attention is a mixture of experts too",
-    "zamba": "its layers share one block of attention",
-    "zamba2": "its layers share a few blocks of attention",
-    "xlstm": "its blocks keep a matrix that no kind of recurrence here has",
-    "hymba": "its layers have attention beside a state, in part shared",
-    "moshi": "it is a model of speech in several parts",
-}
-"""Families that would be read as something that they are not."""
-ENCODING = (
-    "bert",
-    "electra",
-    "clip",
-    "vit",
-    "siglip",
-    "bart",
-    "pegasus",
-    "marian",
-    "wav2vec",
-    "hubert",
-    "t5",
-    "whisper",
-    "blenderbot",
-    "longformer",
-    "dino",
-    "albert",
-    "funnel",
-    "reformer",
-    "xlnet",
-    "xlm",
-    "prophet",
-    "pix2struct",
-    "perceiver",
-    "segformer",
-    "swin",
-)
-"""A `model_type` with one of these in its name is no decoder alone."""
-
-
-def _refuse_strangers(config: ConfigFields, kind: str) -> None:
-    """Refuse what is no decoder at all."""
-    fields, path = config.fields, config.path
-    if kind in REFUSED:
-        raise config.fault(f"{kind} is not read: {REFUSED[kind]}")
-    if any(word in kind for word in ENCODING):
-        raise InputError(f"{path} does not describe a decoder: {kind} is an encoder, or has one")
-    if fields.get("_class_name") or fields.get("is_encoder_decoder") is True:
-        called = shortened(str(fields.get("_class_name") or kind))
-        raise InputError(f"{path} does not describe a decoder: {called} is an encoder, or has one")
-    if not any(
-        config.fields.get(key) is not None
-        for key in (*LAYERS, "layers_block_type", "hybrid_override_pattern")
-    ):
-        raise InputError(f"{path} does not describe a decoder: it has no {LAYERS[0]}")

@@ -172,3 +172,65 @@ def test_layers_that_attend_to_a_picture_keep_it_once(tmp_path):
     tokens = 2 * (4 * 4 + 1)
     assert graph.kv_bytes_per_token == 3 * 2 * 2 * 8 * 2
     assert graph.state_bytes_per_sequence == tokens * 2 * 2 * 8 * 2
+
+
+def kv_bytes(folder, fields):
+    return read(folder, fields).kv_bytes_per_token
+
+
+def test_falcons_first_generation_has_one_key_for_all_heads_or_one_for_each(tmp_path):
+    fields = {**LLAMA, "model_type": "falcon", "num_kv_heads": 2}
+    fields.pop("num_key_value_heads")
+    head = 2 * 2 * 8 * 4
+    assert kv_bytes(tmp_path, {**fields, "multi_query": True}) == head
+    assert kv_bytes(tmp_path, fields) == head
+    assert kv_bytes(tmp_path, {**fields, "multi_query": False}) == 8 * head
+    assert kv_bytes(tmp_path, {**fields, "new_decoder_architecture": True}) == 2 * head
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys", "expected"),
+    [
+        ("cwm", {}, [0, 16, 16, 16, 0, 16]),
+        ("afmoe", {"global_attn_every_n_layers": 3}, [16, 16, 0, 16, 16, 0]),
+        ("gemma4_text", {}, [16, 16, 16, 16, 16, 0]),
+        ("gemma4_text", {"sliding_window_pattern": 4}, [16, 16, 16, 0, 16, 0]),
+        ("mimo_v2_flash", {"num_experts": 0}, [0, 16, 16, 16, 16, 0]),
+        ("qwen2_moe", {"use_sliding_window": True, "max_window_layers": 3}, [16, 0, 16, 0, 0, 0]),
+    ],
+)
+def test_where_no_list_says_it_the_family_says_which_layers_see_everything(
+    tmp_path, kind, keys, expected
+):
+    fields = {**LLAMA, "model_type": kind, "num_hidden_layers": 6, "sliding_window": 16}
+    fields |= {"num_experts": 4, "num_experts_per_tok": 1, "moe_intermediate_size": 32, **keys}
+    if fields["num_experts"] == 0:
+        fields |= {"num_experts": 0, "num_experts_per_tok": 0, "n_routed_experts": 0}
+    assert windows(read(tmp_path, fields)) == expected
+
+
+def test_gemmas_global_layers_are_wide_unless_a_table_says_otherwise(tmp_path):
+    fields = {**LLAMA, "model_type": "gemma4_text", "num_hidden_layers": 2, "head_dim": 8}
+    fields |= {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": 16}
+    narrow = 2 * 2 * 2 * 8
+    assert kv_bytes(tmp_path, fields) == narrow + 2 * 2 * 2 * 512
+    table = {"per_layer_config": {"1": {"head_dim": 32}}}
+    assert kv_bytes(tmp_path, fields | table) == narrow + 2 * 2 * 2 * 32
+    fewer = {"global_head_dim": 16, "num_global_key_value_heads": 1}
+    assert kv_bytes(tmp_path, fields | fewer) == narrow + 2 * 2 * 2 * 16
+    assert kv_bytes(tmp_path, fields | fewer | {"attention_k_eq_v": True}) == narrow + 2 * 2 * 16
+
+
+def test_a_switch_says_whether_attention_is_latent(tmp_path):
+    fields = {**LLAMA, "model_type": "deepseek_v2", "use_mla": False, "kv_lora_rank": 16}
+    fields |= {"n_routed_experts": 0}
+    assert kv_bytes(tmp_path, fields) == kv_bytes(tmp_path, LLAMA)
+    assert kv_bytes(tmp_path, fields | {"use_mla": True}) == 4 * 2 * (16 + 64)
+
+
+def test_queries_that_no_key_speaks_of_are_said_to_be_whole(tmp_path):
+    fields = {**LLAMA, "model_type": "deepseek_v3", "kv_lora_rank": 16, "qk_rope_head_dim": 4}
+    fields |= {"qk_nope_head_dim": 8, "v_head_dim": 8, "first_k_dense_replace": 4}
+    assert any("q_lora_rank is not stated" in said for said in read(tmp_path, fields).remarks)
+    stated = read(tmp_path, fields | {"q_lora_rank": None})
+    assert not any("q_lora_rank" in said for said in stated.remarks)

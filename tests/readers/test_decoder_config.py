@@ -95,3 +95,25 @@ def test_a_stream_of_its_own_for_each_layer(tmp_path):
 def test_lists_that_do_not_fit_are_refused_by_name(tmp_path, keys, said):
     with pytest.raises(InputError, match=said):
         read(tmp_path, {**LLAMA, **keys})
+
+
+def test_learned_positions_are_as_wide_as_the_stream(tmp_path):
+    """OPT-350m embeds tokens in 512 values, positions in the 1024 of its stream."""
+    fields = {"model_type": "opt", "num_hidden_layers": 1, "hidden_size": 64, "ffn_dim": 128}
+    fields |= {"num_attention_heads": 8, "vocab_size": 100, "max_position_embeddings": 30}
+    fields |= {"word_embed_proj_dim": 32}
+    ends = read(tmp_path, fields).parameters
+    assert read(tmp_path, fields | {"max_position_embeddings": 31}).parameters - ends == 64
+    after = read(tmp_path, fields | {"do_layer_norm_before": False}).parameters
+    assert ends - after == 2 * 64
+
+
+def test_families_of_mixed_layers_know_their_period(tmp_path):
+    linear = {"linear_num_value_heads": 4, "linear_num_key_heads": 2}
+    linear |= {"linear_key_head_dim": 8, "linear_value_head_dim": 8}
+    assert mixing(read(tmp_path, {**LLAMA, "model_type": "qwen3_5_text", **linear})) == [
+        "r",
+        "r",
+        "r",
+        "a",
+    ]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from planner.errors import InputError
 from planner.models.operators import Experts
 from tests.readers.configs import EXPERTS, LLAMA, operators, read, routed
 
@@ -96,3 +97,44 @@ def test_widths_may_differ_from_layer_to_layer(tmp_path):
         o.inputs for layer in graph.layers for o in layer.operators if o.name == "feed-forward down"
     ]
     assert downs == [32, 64, 96, 128]
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys", "expected"),
+    [
+        ("deepseek_v3", {}, [False, False, False, True]),
+        ("glm4_moe", {}, [False, True, True, True]),
+        ("glm4_moe", {"first_k_dense_replace": 0}, [True, True, True, True]),
+        ("qwen3_moe", {}, [True, True, True, True]),
+    ],
+)
+def test_where_nothing_is_said_the_family_says_how_many_layers_are_dense(
+    tmp_path, kind, keys, expected
+):
+    fields = {**LLAMA, **EXPERTS, "model_type": kind, "n_group": 1, **keys}
+    if kind == "deepseek_v3":
+        fields |= {"kv_lora_rank": 16, "qk_rope_head_dim": 4, "qk_nope_head_dim": 8}
+        fields |= {"v_head_dim": 8, "topk_group": 1}
+    assert routed(read(tmp_path, fields)) == expected
+
+
+def test_layers_that_borrow_a_cache_may_be_twice_as_wide(tmp_path):
+    fields = {**LLAMA, "model_type": "gemma4_text", "num_kv_shared_layers": 1, "head_dim": 8}
+    fields |= {"sliding_window": 16, "hidden_size_per_layer_input": 0}
+    plain = read(tmp_path, fields).parameters
+    wide = read(tmp_path, fields | {"use_double_wide_mlp": True}).parameters
+    assert wide - plain == 3 * 64 * 128
+
+
+def test_experts_that_are_chosen_from_must_be_counted(tmp_path):
+    for count in (None, 0):
+        fields = {**LLAMA, "model_type": "mixtral", "num_local_experts": count}
+        with pytest.raises(InputError, match="num_local_experts must be above 0"):
+            read(tmp_path, fields | {"num_experts_per_tok": 2})
+
+
+def test_hunyuan_has_a_shared_expert_unless_it_says_otherwise(tmp_path):
+    fields = {**LLAMA, "model_type": "hunyuan_v1_moe", "num_experts": 4, "moe_topk": 1}
+    with_it = read(tmp_path, fields).parameters
+    without = read(tmp_path, fields | {"num_shared_expert": 0}).parameters
+    assert with_it - without == 4 * 3 * 64 * 128

@@ -447,7 +447,7 @@ def test_a_family_that_is_not_known_is_read_by_its_keys_and_says_so(tmp_path):
     assert graph.layers == graph_of(tmp_path, LLAMA).layers
     assert graph.remarks == (
         "model_type 'newcomer' is not known: read by its keys alone, as a decoder with gated"
-        " feed-forward parts",
+        " feed-forward parts and a head of its own",
     )
 
 
@@ -482,3 +482,99 @@ def test_a_folder_without_a_config_says_which_file_is_missing(tmp_path):
     sentence = refusal(tmp_path)
     assert str(tmp_path / "config.json") in sentence
     assert "No such file" in sentence
+
+
+# ── As transformers ──────────────────────────────────────────────────────────────────────────────
+
+COUNTED = json.loads((CONFIGS[0].parent.parent / "config_parameters.json").read_text("utf-8"))
+"""Small configs, varied at random, and the parameters of the model that transformers 5.24 makes of
+each on the meta device, with the keys that it leaves to its defaults and without."""
+
+
+@pytest.mark.parametrize("case", COUNTED, ids=lambda case: case["about"])
+def test_a_small_config_has_the_parameters_that_transformers_counts(tmp_path, case):
+    counted = graph_of(tmp_path, case["fields"]).parameters
+    assert counted == pytest.approx(case["parameters"], rel=1e-3)
+
+
+# ── Of families that are not known ───────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"d_intermediate": 300},
+        {"layout": "ABAB"},
+        {"backbone": "mamba2"},
+        {"skip_list": [1, 2]},
+        {"cla_factor": 2},
+        {"recursion": 2},
+        {"mqa": True},
+        {"gated_mlp": False},
+        {"ffn_multiplier": 2},
+        {"attn_ratio": 0.25},
+        {"hc_mult": 4},
+        {"encoder_layers": 6},
+    ],
+    ids=lambda keys: next(iter(keys)),
+)
+def test_of_a_family_that_is_not_known_any_count_may_say_something(tmp_path, keys):
+    said = refusal(written(tmp_path, json.dumps({**LLAMA, "model_type": "newcomer", **keys})))
+    assert f"{next(iter(keys))} is not understood" in said
+
+
+def test_two_names_of_one_thing_may_not_differ_where_no_family_says_which_counts(tmp_path):
+    fields = {**LLAMA, "model_type": "newcomer", "d_ff": 256}
+    said = refusal(written(tmp_path, json.dumps(fields)))
+    assert "intermediate_size and d_ff state one thing" in said
+    fields["d_ff"] = fields["intermediate_size"]
+    assert graph_of(tmp_path, fields).parameters == graph_of(tmp_path, LLAMA).parameters
+
+
+def test_a_family_may_be_spelled_otherwise(tmp_path):
+    fields = {**LLAMA, "intermediate_size": 64, "num_local_experts": 4, "num_experts_per_tok": 2}
+    dashed = graph_of(tmp_path, {**fields, "model_type": "GPT-OSS", "sliding_window": 16})
+    known = graph_of(tmp_path, {**fields, "model_type": "gpt_oss", "sliding_window": 16})
+    assert dashed.layers == known.layers
+
+
+@pytest.mark.parametrize("kind", [["llama"], 5])
+def test_a_model_type_is_a_word(tmp_path, kind):
+    said = refusal(written(tmp_path, json.dumps({**LLAMA, "model_type": kind})))
+    assert "model_type must be a word" in said
+
+
+# ── Two text parts ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_two_text_parts_must_be_alike(tmp_path):
+    other = {**LLAMA, "num_hidden_layers": 8}
+    said = refusal(written(tmp_path, json.dumps({"text_config": LLAMA, "llm_config": other})))
+    assert "num_hidden_layers is 4 in text_config and 8 in llm_config" in said
+    said = refusal(written(tmp_path, json.dumps({**other, "text_config": LLAMA})))
+    assert "num_hidden_layers is 4 in text_config and 8 in the file itself" in said
+    alike = graph_of(tmp_path, {"text_config": LLAMA, "llm_config": LLAMA})
+    assert alike.layers == graph_of(tmp_path, LLAMA).layers
+
+
+def test_an_empty_text_part_beside_sizes_says_nothing(tmp_path):
+    plain = graph_of(tmp_path, LLAMA)
+    assert graph_of(tmp_path, {**LLAMA, "text_config": {}}).layers == plain.layers
+
+
+# ── Files that no model has ──────────────────────────────────────────────────────────────────────
+
+
+def test_layers_of_more_kinds_than_any_model_has_are_refused(tmp_path):
+    many = {**LLAMA, "num_hidden_layers": 2000, "intermediate_size": list(range(1, 2001))}
+    assert "of more than 1,000 kinds" in refusal(written(tmp_path, json.dumps(many)))
+    rows = [{"ffn": {"intermediate_size": number + 1}} for number in range(2000)]
+    searched = {**LLAMA, "num_hidden_layers": 2000, "block_configs": rows}
+    assert "of more than 1,000 kinds" in refusal(written(tmp_path, json.dumps(searched)))
+
+
+def test_more_keys_than_any_config_has_are_refused(tmp_path):
+    many = LLAMA | {f"x_token_id_{number}": 1 for number in range(10_001)}
+    assert "at most 10,000 are read" in refusal(written(tmp_path, json.dumps(many)))
+    long = LLAMA | {"a_" * 100: 3}
+    assert "too long for a key" in refusal(written(tmp_path, json.dumps(long)))
