@@ -163,3 +163,18 @@ def _feed_forward(dice: random.Random) -> FeedForwardPart:
         width=256,
         shared_width=dice.choice((0, 256)),
     )
+
+
+def sharing_graph(borrowed: tuple[bool, ...]) -> ModelGraph:
+    """A decoder of like layers, some of which read the cache of one before them."""
+    blocks = tuple(
+        Block(
+            parts=(
+                SelfAttention(heads=4, kv_heads=4, head_dim=64, borrowed=borrows),
+                DenseFeedForward(width=1024),
+            )
+        )
+        for borrows in borrowed
+    )
+    decoder = Decoder(hidden=256, vocabulary=1000, blocks=blocks)
+    return decoder_graph(decoder, "sharing", Formats())
