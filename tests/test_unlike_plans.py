@@ -21,8 +21,7 @@ CASES = tuple((machine, 0) for machine in range(60, 90))
 def test_the_best_plan_of_unlike_layers_is_that_of_the_oracle(numbers, monkeypatch):
     monkeypatch.setattr(engine_questions, "random_model", unlike_graph)
     for asked in questions(*numbers):
-        # How few chips do as well is asked of models of all kinds, and of prefill pools that
-        # keep up with a rate the answer is not always the fewest.
+        # A pool of prompts that keeps up with a rate is not always told on the fewest chips.
         if asked.case.workload.phase != "prefill" or asked.case.workload.requests_per_s is None:
             check_agrees(asked)
 

@@ -591,10 +591,14 @@ class _Maker:
 
         inputs = part.latent or hidden
         if part.latent:
-            operators.append(self.matmul("latent down", hidden, inputs, "none", [(LATENT_LEAVES[0], 1.0)]))
+            operators.append(
+                self.matmul("latent down", hidden, inputs, "none", [(LATENT_LEAVES[0], 1.0)])
+            )
         operators.append(self._experts(part, inputs))
         if part.latent:
-            operators.append(self.matmul("latent up", inputs, hidden, "none", [(LATENT_LEAVES[1], 1.0)]))
+            operators.append(
+                self.matmul("latent up", inputs, hidden, "none", [(LATENT_LEAVES[1], 1.0)])
+            )
         return operators
 
     def _router(self, outputs: int, biased: int) -> MatMul:
