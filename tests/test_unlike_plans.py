@@ -48,7 +48,7 @@ def test_no_stage_begins_between_a_layer_that_lends_its_cache_and_one_that_reads
     work = pl.Workload(batch_size=2, prompt_tokens=64, output_tokens=4)
     whole = pl.uniform_plan(graph, machine)
     assert pl.check_plan(whole, graph, machine, work) == ()
-    with pytest.raises(pl.InputError, match="'decoder.2' reads the cache of 'decoder.1', which is"):
+    with pytest.raises(pl.InputError, match=r"'decoder\.2' reads the cache of 'decoder\.1', which"):
         pl.uniform_plan(graph, machine, pipeline_parallel=2)
     apart = cut_before(whole, graph, 3)
     rules = [one.rule for one in pl.check_plan(apart, graph, machine, work)]

@@ -606,12 +606,13 @@ def _keeping_caches(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
     for layer in layers:
         operators: list[LayerOperator] = []
         for operator in layer.operators:
-            if isinstance(operator, Attention):
-                if operator.borrowed and operator.cache_form not in kept:
-                    operator = operator.replace(borrowed=False)
-                if not operator.borrowed:
-                    kept.add(operator.cache_form)
-            operators.append(operator)
+            own = operator
+            if isinstance(own, Attention):
+                # The first that reads a cache which is not there keeps it for the others.
+                if own.borrowed and own.cache_form not in kept:
+                    own = own.replace(borrowed=False)
+                kept.add(own.cache_form)
+            operators.append(own)
         changed = tuple(operators) != layer.operators
         found.append(layer.replace(operators=tuple(operators)) if changed else layer)
     return tuple(found)

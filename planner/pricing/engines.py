@@ -79,13 +79,14 @@ def group_fault(graph: ModelGraph, software: Software, split: Split) -> str | No
     if not software.engine.is_known or split.tensor == 1:
         return None
     for operator in graph.operators:
-        if isinstance(operator, Recurrent) and operator.key_heads > 1:
-            if operator.key_heads % split.tensor:
-                return (
-                    f"{software.name} does not repeat the {operator.key_heads} key heads, or"
-                    f" groups, of {graph.name}'s recurrences, and tensor_parallel ="
-                    f" {split.tensor} does not divide them"
-                )
+        if not isinstance(operator, Recurrent) or operator.key_heads == 1:
+            continue
+        if operator.key_heads % split.tensor:
+            return (
+                f"{software.name} does not repeat the {operator.key_heads} key heads, or groups,"
+                f" of {graph.name}'s recurrences, and tensor_parallel = {split.tensor} does not"
+                " divide them"
+            )
     return None
 
 
