@@ -243,7 +243,7 @@ class MixBounds:
         least = priced.inner_loads[:, Peak.NEEDED]
         # A layer of which nothing is left holds nothing.
         endless = np.full(len(least), np.inf)
-        return np.divide(np.maximum(free, 0.0), least, out=endless, where=least > 0)
+        return np.asarray(np.divide(np.maximum(free, 0.0), least, out=endless, where=least > 0))
 
 
 class Used(NamedTuple):
