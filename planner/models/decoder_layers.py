@@ -188,8 +188,13 @@ def _module_kinds(block: Block) -> list[tuple[str, ...]]:
                     f"{FEED_FORWARD}.gate",
                     *(f"{FEED_FORWARD}.experts.{leaf}" for leaf in FFN_LEAVES),
                     *(f"{FEED_FORWARD}.shared_experts.{leaf}" for leaf in FFN_LEAVES),
+                    *(LATENT_LEAVES if part.latent else ()),
                 )
             )
+    if block.beside:
+        found.append(tuple(each.module for each in block.beside))
+    if block.side_width:
+        found.append(SIDE_LEAVES)
     return found
 
 
@@ -202,6 +207,8 @@ ATTENTION_LEAVES = (
     "q_b_proj",
     "kv_a_proj_with_mqa",
     "kv_b_proj",
+    "kv_proj",
+    "compressor.wkv",
     "g_proj",
     "o_a_proj",
     "o_b_proj",
@@ -210,6 +217,10 @@ ATTENTION_LEAVES = (
     "indexer.weights_proj",
 )
 FFN_LEAVES = ("gate_proj", "up_proj", "down_proj")
+LATENT_LEAVES = (f"{FEED_FORWARD}.fc1_latent_proj", f"{FEED_FORWARD}.fc2_latent_proj")
+"""Around experts that work on a compressed stream."""
+SIDE_LEAVES = ("per_layer_input_gate", "per_layer_projection")
+"""Of a stream of its own."""
 
 
 # ── Operators ────────────────────────────────────────────────────────────────────────────────────
@@ -446,7 +457,14 @@ class _Maker:
     def _compressed_output(self, width: int, groups: int, latent: int) -> list[LayerOperator]:
         """Each group of heads is compressed by itself, then all of them are projected."""
         return [
-            self.attended("output down", width // groups, groups * latent, "outputs", "o_a_proj"),
+            self.attended(
+                "output down",
+                width // groups,
+                groups * latent,
+                "outputs",
+                "o_a_proj",
+                most_ways=groups,
+            ),
             self.attended(
                 "attention output", groups * latent, self.decoder.hidden, "inputs", "o_b_proj"
             ),
@@ -571,13 +589,16 @@ class _Maker:
             if part.shared_gate:
                 operators.append(Pointwise(name="shared expert gate", width=hidden, weights=hidden))
 
-        down = f"{FEED_FORWARD}.fc1_latent_proj", f"{FEED_FORWARD}.fc2_latent_proj"
         inputs = part.latent or hidden
         if part.latent:
-            operators.append(self.matmul("latent down", hidden, inputs, "none", [(down[0], 1.0)]))
+            operators.append(
+                self.matmul("latent down", hidden, inputs, "none", [(LATENT_LEAVES[0], 1.0)])
+            )
         operators.append(self._experts(part, inputs))
         if part.latent:
-            operators.append(self.matmul("latent up", inputs, hidden, "none", [(down[1], 1.0)]))
+            operators.append(
+                self.matmul("latent up", inputs, hidden, "none", [(LATENT_LEAVES[1], 1.0)])
+            )
         return operators
 
     def _router(self, outputs: int, biased: int) -> MatMul:
@@ -674,8 +695,8 @@ class _Maker:
         """A stream of its own for the layer: gated by the main one, and added to it."""
         hidden, width = self.decoder.hidden, block.side_width
         return [
-            self.matmul("side gate", hidden, width, "none", [("per_layer_input_gate", 1.0)]),
-            self.matmul("side output", width, hidden, "none", [("per_layer_projection", 1.0)]),
+            self.matmul("side gate", hidden, width, "none", [(SIDE_LEAVES[0], 1.0)]),
+            self.matmul("side output", width, hidden, "none", [(SIDE_LEAVES[1], 1.0)]),
             self.norm("side norm"),
         ]
 

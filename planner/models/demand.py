@@ -57,6 +57,9 @@ class Demand:
     window_tokens: Numbers = UNLIMITED_TOKENS
     """Of the context, as many as a token sees: the neighbours of a window, or those that an indexer
     chooses."""
+    prompt_window_share: Numbers = 1.0
+    """Over that, the most keys that a token of a prompt may cost as much as: above 1 where those
+    that are chosen are dearer than the keys of the whole prompt."""
     kept_tokens: Numbers = UNLIMITED_TOKENS
     """Of the context, as many as are kept: a window's, but all of those to be chosen from."""
     kernels: Numbers = 1.0
@@ -112,7 +115,7 @@ class Demand:
         sequences: one for each, or for each token that is to be verified; `decode` says it for
         all steps or for each. [FLOP]"""
         per_context = self._flop_per_token_context(decode)
-        seen = np.minimum(context_tokens, self.window_tokens)
+        seen = np.minimum(context_tokens, self._worked_tokens(decode))
         routed = self.busiest_share(tokens) * self.flop_per_token
         return tokens * (routed + per_context * seen) + rows * self.flop_per_sequence
 
@@ -120,6 +123,12 @@ class Demand:
         if isinstance(decode, np.ndarray):
             return np.where(decode, self.decode_flop_per_token_context, self.flop_per_token_context)
         return self.decode_flop_per_token_context if decode else self.flop_per_token_context
+
+    def _worked_tokens(self, decode: bool | NDArray[np.bool_]) -> Numbers:
+        """As many tokens of the context as a token works on at the most."""
+        if isinstance(decode, np.ndarray):
+            return self.window_tokens * np.where(decode, 1.0, self.prompt_window_share)
+        return self.window_tokens * (1.0 if decode else self.prompt_window_share)
 
     def skipping(self, kept_fraction: float) -> "Demand":
         """The same where only so much of the arithmetic has to be done: the rest multiplies

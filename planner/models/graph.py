@@ -8,6 +8,7 @@ move whole.
 
 import graphlib
 import itertools
+import math
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -145,19 +146,27 @@ class Layer(Record):
         )
 
     def splits(self) -> dict[str, int]:
-        """How many ways it can be shared out: "heads", "kv_heads", "experts" (those that it
-        has)."""
+        """How many ways it can be shared out: "heads", "kv_heads", "experts" (those that it has);
+        where it has several of one kind, those that share out all of them."""
         found: dict[str, int] = {}
+        for name, ways in self.every_split():
+            found[name] = math.gcd(found.get(name, 0), ways)
+        return found
+
+    def every_split(self) -> tuple[tuple[str, int], ...]:
+        """The same of each operator by itself: a layer may have several attentions, or one beside
+        a recurrence."""
         if self.runs_per_sample == 1:
-            return found
+            return ()
+        found: list[tuple[str, int]] = []
         for operator in self.operators:
             if isinstance(operator, Attention):
-                found |= {"heads": operator.heads, "kv_heads": operator.kv_heads}
+                found += [("heads", operator.heads), ("kv_heads", operator.kv_heads)]
             if isinstance(operator, Recurrent):
-                found |= {"heads": operator.heads, "kv_heads": operator.key_heads}
+                found += [("heads", operator.heads), ("kv_heads", operator.key_heads)]
             if isinstance(operator, Experts):
-                found["experts"] = operator.experts
-        return found
+                found.append(("experts", operator.experts))
+        return tuple(found)
 
 
 class ModelGraph(Record):
@@ -310,6 +319,7 @@ class ModelGraph(Record):
 
         last = {layer.name for layer in inner[-layers:]}
         kept = tuple(layer for layer in self.layers if layer.kind in ENDS or layer.name in last)
+        kept = _keeping_caches(kept)
         return self.replace(
             name=f"{layers} layer{'s' * (layers > 1)} of {self.name}",
             layers=kept,
@@ -332,6 +342,42 @@ class ModelGraph(Record):
             if lender:
                 pairs.append((place, self.position_of_layer[lender]))
         return tuple(pairs)
+
+    @cached_property
+    def lent_caches(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of positions: a layer that reads another's keys and values, and that other: the
+        last before it that keeps a cache of the same form. None for a layer that has no such
+        lender."""
+        forms: dict[int, list[tuple[bool, tuple[int, ...]]]] = {
+            number: [
+                (operator.borrowed, operator.cache_form)
+                for operator in kind[0].operators
+                if isinstance(operator, Attention)
+            ]
+            for number, kind in enumerate(self.kinds)
+        }
+        if not any(borrowed for kind in forms.values() for borrowed, _ in kind):
+            return ()
+        keeper: dict[tuple[int, ...], int] = {}
+        pairs = []
+        for place, kind in enumerate(self.kind_of_layer.tolist()):
+            for borrowed, form in forms[kind]:
+                if not borrowed:
+                    keeper[form] = place
+                elif form in keeper:
+                    pairs.append((place, keeper[form]))
+        return tuple(dict.fromkeys(pairs))
+
+    @cached_property
+    def may_begin(self) -> NDArray[np.bool_]:
+        """Whether a stage may begin in front of each layer, or end behind the last: not between a
+        layer that lends its cache and one that reads it, since no software hands caches on; shape
+        (layers + 1,)."""
+        free = np.ones(len(self.layers) + 1, dtype=np.bool_)
+        for borrower, lender in self.lent_caches:
+            free[lender + 1 : borrower + 1] = False
+        free.setflags(write=False)
+        return free
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -528,7 +574,7 @@ class ModelGraph(Record):
     def _splits(self) -> dict[str, tuple[int, ...]]:
         found: dict[str, set[int]] = {}
         for kind in self.kinds:
-            for name, ways in kind[0].splits().items():
+            for name, ways in kind[0].every_split():
                 found.setdefault(name, set()).add(ways)
         return {name: tuple(sorted(ways)) for name, ways in found.items()}
 
@@ -550,6 +596,26 @@ class ModelGraph(Record):
         for sender, receiver in self.edges:
             drawn.add_edge(sender, receiver, activation_bytes_per_token=handed[sender])
         return drawn
+
+
+def _keeping_caches(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    """The same layers, of which those keep a cache of their own that borrow one of none of
+    them."""
+    found: list[Layer] = []
+    kept: set[tuple[int, ...]] = set()
+    for layer in layers:
+        operators: list[LayerOperator] = []
+        for operator in layer.operators:
+            own = operator
+            if isinstance(own, Attention):
+                # The first that reads a cache which is not there keeps it for the others.
+                if own.borrowed and own.cache_form not in kept:
+                    own = own.replace(borrowed=False)
+                kept.add(own.cache_form)
+            operators.append(own)
+        changed = tuple(operators) != layer.operators
+        found.append(layer.replace(operators=tuple(operators)) if changed else layer)
+    return tuple(found)
 
 
 def chain_edges(layers: tuple[Layer, ...]) -> tuple[tuple[str, str], ...]:

@@ -175,6 +175,11 @@ class Attention(Record):
     def weight_bytes(self) -> float:
         return 0.0
 
+    @property
+    def cache_form(self) -> tuple[int, ...]:
+        """What a cache that it borrows has in common with one of its own."""
+        return self.kv_heads, self.cached_width, self.window_tokens, self.tokens_per_entry
+
     def demand(self, tensor_parallel: int = 1, expert_parallel: int = 1) -> Demand:
         heads = self.heads / tensor_parallel
         # A group of more chips than key-value heads repeats them: none has less than one whole.
@@ -195,6 +200,9 @@ class Attention(Record):
         # What a token sees of its context: a window is all that is kept, a choice leaves the rest.
         kept = float(self.window_tokens or UNLIMITED_TOKENS)
         chosen = float(self.chosen_tokens * self.tokens_per_entry or UNLIMITED_TOKENS)
+        # Tokens of a prompt choose unlike entries, which no two can unfold from a latent vector
+        # together: they work on it as decode does, or on all keys where that is less.
+        dearer = max(1.0, decode_queried / queried) if self.chosen_tokens else 1.0
         entry_bytes = cached * bytes_of(self.kv_dtype)
         cache = entry_bytes / self.tokens_per_entry if self._has_cache else 0.0
         # A text is kept as a state is: once for a sequence, however long.
@@ -212,6 +220,7 @@ class Attention(Record):
             borrowed_bytes_per_token=cache if self.borrowed else 0.0,
             state_bytes_per_sequence=text,
             window_tokens=min(kept, chosen),
+            prompt_window_share=min(kept, dearer * chosen) / min(kept, chosen),
             kept_tokens=kept,
             shuffled_bytes_per_token=0.0 if of_text else (queried + cached) * stream,
             activation_bytes_per_token=queried * stream,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from planner.machines.engine import Engine
 from planner.machines.software import Software
 from planner.models.graph import ENDS, ModelGraph
-from planner.models.operators import Experts, LayerOperator, MatMul
+from planner.models.operators import Attention, Experts, LayerOperator, MatMul, Recurrent
 from planner.plan import Plan, Stage
 from planner.pricing.holdings import split_of
 from planner.pricing.price_list import Split
@@ -43,12 +43,51 @@ def deepest(graph: ModelGraph, software: Software) -> int:
     layers = len(graph.layers)
     if engine.decoder_on_each_stage:
         layers = max(1, len(graph.inner_positions))
+    if engine.is_known and graph.lent_caches:
+        layers = 1
     return min(layers, engine.most_stages)
 
 
 def split_fault(graph: ModelGraph, software: Software, split: Split, stages: int) -> str | None:
     """Of one split for every one of so many stages."""
-    return _degree_fault(software, split, stages) or block_fault(graph, software, split)
+    return (
+        _cache_fault(graph, software, stages)
+        or _degree_fault(software, split, stages)
+        or group_fault(graph, software, split)
+        or block_fault(graph, software, split)
+    )
+
+
+def _cache_fault(graph: ModelGraph, software: Software, stages: int) -> str | None:
+    """Of stages, where layers read each other's caches."""
+    if stages == 1 or not (software.engine.is_known and graph.lent_caches):
+        return None
+    borrower, lender = graph.lent_caches[0]
+    return (
+        f"{software.name} cuts no model into stages whose layers share caches, as"
+        f" {graph.names[borrower]} of {graph.name} reads that of {graph.names[lender]};"
+        f" make it one stage, not {stages}"
+    )
+
+
+def group_fault(graph: ModelGraph, software: Software, split: Split) -> str | None:
+    """Of the key heads of recurrences, which no engine repeats as it does those of attention, but
+    where there is one for all heads [1].
+
+    [1] The mixers of Mamba-2 in vLLM, SGLang and Megatron-LM, each of which asserts it.
+    """
+    if not software.engine.is_known or split.tensor == 1:
+        return None
+    for operator in graph.operators:
+        if not isinstance(operator, Recurrent) or operator.key_heads == 1:
+            continue
+        if operator.key_heads % split.tensor:
+            return (
+                f"{software.name} does not repeat the {operator.key_heads} key heads, or groups,"
+                f" of {graph.name}'s recurrences, and tensor_parallel = {split.tensor} does not"
+                " divide them"
+            )
+    return None
 
 
 def _degree_fault(software: Software, split: Split, stages: int) -> str | None:
@@ -90,14 +129,15 @@ def block_fault(graph: ModelGraph, software: Software, split: Split) -> str | No
         return None
     for kind in graph.kinds:
         operators = () if kind[0].kind in ENDS else kind[0].operators
-        for operator in operators:
-            width, ways = _cut_width(operator, graph.weight_dtype, split)
-            if width % (block * ways) and ways > 1:
-                return (
-                    f"{software.name} keeps each {block} weights together that share a scale:"
-                    f" {operator.name} of {graph.name}, {width:,} wide, leaves {width / ways:,g} on"
-                    f" each of {ways} ranks; {_remedy(operator, split)}"
-                )
+        for number, operator in enumerate(operators):
+            widths, ways = _cut_widths(operators, number, graph.weight_dtype, split)
+            for width in widths:
+                if width % (block * ways) and ways > 1:
+                    return (
+                        f"{software.name} keeps each {block} weights together that share a scale:"
+                        f" {operator.name} of {graph.name}, {width:,} wide, leaves"
+                        f" {width / ways:,g} on each of {ways} ranks; {_remedy(operator, split)}"
+                    )
     return None
 
 
@@ -106,20 +146,44 @@ def _remedy(operator: LayerOperator, split: Split) -> str:
     return f"{fewer}, or share out whole experts" if isinstance(operator, Experts) else fewer
 
 
-def _cut_width(operator: LayerOperator, dtype: str, split: Split) -> tuple[int, int]:
-    """The width that tensor ranks share out, and among how many; 1 where none is, or where its
-    weights are not quantised."""
+def _cut_widths(
+    operators: tuple[LayerOperator, ...], number: int, dtype: str, split: Split
+) -> tuple[tuple[int, ...], int]:
+    """The widths that tensor ranks share out of one of a layer's operators, and among how many:
+    of each of the matrices that stand behind it; none where its weights are not quantised."""
+    operator = operators[number]
     if isinstance(operator, Experts) and operator.weight_dtype == dtype:
         # Whole experts first: what is left of the group cuts each.
-        return operator.hidden, max(1, split.tensor // split.expert)
+        return (operator.hidden,), max(1, split.tensor // split.expert)
     if not isinstance(operator, MatMul) or operator.weight_dtype != dtype:
-        return 0, 1
+        return (), 1
     if operator.split == "none":
-        return 0, 1
-    width = operator.inputs if operator.split == "inputs" else operator.outputs
-    # Keys and values are matrices of their own, launched together.
-    width = width // 2 if operator.fused else width
-    return width, min(split.tensor, operator.most_ways)
+        return (), 1
+    ways = min(split.tensor, operator.most_ways)
+    if operator.split == "inputs":
+        return (operator.inputs,), ways
+    after = (one for one in operators[number:] if isinstance(one, Attention | Recurrent))
+    return _matrices_of(operator, next(after, None)), ways
+
+
+def _matrices_of(operator: MatMul, mixer: Attention | Recurrent | None) -> tuple[int, ...]:
+    """Widths of the matrices that a column split launches as one, before what mixes their tokens:
+    keys and values, or all that goes into a recurrence. A value for each head, such as a gate or a
+    rate of decay, has a matrix of its own that nobody quantises."""
+    outputs = operator.outputs
+    if isinstance(mixer, Attention):
+        keys = mixer.kv_heads * mixer.key_width
+        if operator.fused:
+            return (keys, outputs - keys) if keys < outputs else (outputs,)
+        queries = mixer.heads * mixer.key_width
+        return (queries,) if outputs - queries == mixer.heads else (outputs,)
+    if isinstance(mixer, Recurrent):
+        keys = mixer.key_heads * mixer.key_width
+        values = mixer.heads * mixer.value_width
+        # One group of keys is repeated on every rank.
+        split_keys = (keys,) if mixer.key_heads > 1 else ()
+        return (*split_keys, values) if outputs >= 2 * keys + values else (outputs,)
+    return (outputs,)
 
 
 def engine_faults(plan: Plan, graph: ModelGraph, software: Software) -> Iterator[str]:

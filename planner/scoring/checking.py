@@ -197,6 +197,23 @@ def check_offload(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator
             )
 
 
+def check_caches(plan: Plan, graph: ModelGraph, topology: Topology) -> Iterator[Violation]:
+    """A layer that reads the keys and values of another stands with it: no software hands caches
+    from one stage to the next."""
+    if not graph.lent_caches or len(plan.stages) == 1:
+        return
+    at = {name: number for number, stage in enumerate(plan.stages) for name in stage.layers}
+    for borrower, lender in graph.lent_caches:
+        reader, keeper = graph.names[borrower], graph.names[lender]
+        if at.get(reader) != at.get(keeper):
+            yield Violation(
+                rule="caches",
+                message=f"{reader!r} reads the cache of {keeper!r}, which is on another stage;"
+                " put them, and the layers between them, on one",
+            )
+            return
+
+
 def check_drafts(plan: Plan, served: Served) -> Iterator[Violation]:
     """A draft model stands beside the last layer, in the chips' first memory."""
     drafting = served.workload.speculation
@@ -332,6 +349,7 @@ STRUCTURE: tuple[Callable[[Plan, ModelGraph, Topology], Iterator[Violation]], ..
     check_chips,
     check_stages,
     check_degrees,
+    check_caches,
     check_offload,
 )
 

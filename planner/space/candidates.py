@@ -697,6 +697,9 @@ class Candidates:
         feasible = np.stack(fits)
         places = np.arange(prefix.shape[1])
         feasible &= places > places[:, None]
+        # No stage begins between a layer that lends its cache and one that reads it.
+        free = self.graph.may_begin
+        feasible &= free & free[:, None]
         feasible[self.takes < sequences] = False
         if self.tied:
             # Options of the first half are for parts of the model, the others for all of it.

@@ -627,8 +627,9 @@ class EngineSpace:
     def may_run(self) -> Bools:
         """Which layers may be a stage, by tail and head."""
         places = np.arange(len(self.graph.layers) + 1)
-        longer = places > places[:, None]
-        return longer & with_inner_layer(self.graph) if self.needs_inner else longer
+        free = self.graph.may_begin
+        able = (places > places[:, None]) & free & free[:, None]
+        return able & with_inner_layer(self.graph) if self.needs_inner else able
 
     def settled(self, span: Span, goal: float) -> Found | None:
         """The best plan of a span of one batch, where it is below the goal."""

@@ -216,7 +216,8 @@ class MixBounds:
         loads = priced.inner_loads[:, Peak.TURN_LOW][used.options]
         memory = self.memory_room(priced)[used.options]
         room = np.minimum(turns[:, 1:, None] / loads[:, None], memory[:, None])
-        most = used.stages[:, None] * np.floor(room * (1 + 1e-9))
+        # A stage has no more than all layers, however many that hold nothing it had room for.
+        most = used.stages[:, None] * np.floor(np.minimum(room, priced.inner) * (1 + 1e-9))
         outer = priced.counts.sum() - priced.inner
         fewest = np.where(used.stages < EVERY, np.maximum(used.stages - outer, 0.0), 0.0)
         least = np.repeat(sums[:, None], len(STEPS) - 1, axis=1)
@@ -239,9 +240,10 @@ class MixBounds:
     def memory_room(self, priced: "Priced") -> Floats:
         """Layers that a stage under each option has room for, shape (options,)."""
         free = self.candidates.prices.usable_bytes - priced.peaks_fixed[:, Peak.NEEDED]
-        return np.asarray(
-            np.maximum(free, 0.0) / np.maximum(priced.inner_loads[:, Peak.NEEDED], 1e-300)
-        )
+        least = priced.inner_loads[:, Peak.NEEDED]
+        # A layer of which nothing is left holds nothing.
+        endless = np.full(len(least), np.inf)
+        return np.asarray(np.divide(np.maximum(free, 0.0), least, out=endless, where=least > 0))
 
 
 class Used(NamedTuple):

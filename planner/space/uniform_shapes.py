@@ -117,6 +117,13 @@ def cuts_of(graph: ModelGraph, shape: Shape) -> list[int]:
     return [0, inner[0], *cut[1:-1], inner[-1] + 1, len(graph.layers)]
 
 
+def keeps_caches(shape: Shape, graph: ModelGraph) -> bool:
+    """Whether no stage of a shape begins between layers that share a cache."""
+    if not graph.lent_caches:
+        return True
+    return bool(graph.may_begin[cuts_of(graph, shape)].all())
+
+
 def is_runnable(shape: Shape, graph: ModelGraph, software: Software) -> bool:
     """Whether the software's engine can be started with a shape, whatever the batch."""
     engine = software.engine
@@ -143,6 +150,8 @@ def shapes_of(graph: ModelGraph, ground: Ground, space: Space = "engine") -> Ite
         apart = _ends_apart(split, splits, max(ends_bytes, default=0.0), usable)
         for stages, ends in itertools.product(depths, apart):
             shape = Shape(split, stages, ends)
+            if not keeps_caches(shape, graph):
+                continue
             if space == "engine" and not is_runnable(shape, graph, topology.software):
                 continue
             if graph.weight_bytes <= shape.chips * usable and ground.holds(shape):

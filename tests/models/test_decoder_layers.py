@@ -4,8 +4,10 @@ import pytest
 
 from planner.models.blocks import (
     Block,
+    CompressedAttention,
     Decoder,
     DenseFeedForward,
+    Projection,
     RoutedFeedForward,
     SelfAttention,
 )
@@ -100,3 +102,49 @@ def test_a_tied_head_has_no_weights_of_its_own():
     tied = DECODER.replace(tied_embedding=True)
     assert "lm_head" not in module_weights(tied)
     assert module_weights(tied)["embed_tokens"] == 32 * 100
+
+
+@pytest.mark.parametrize(
+    ("block", "module"),
+    [
+        (
+            Block(
+                parts=(
+                    CompressedAttention(
+                        heads=4, head_dim=8, q_latent=16, window_tokens=4, tokens_per_entry=4,
+                        output_groups=2, output_latent=8,
+                    ),
+                )
+            ),
+            "self_attn.kv_proj",
+        ),
+        (
+            Block(parts=(RoutedFeedForward(experts=4, active=2, width=16, latent=16),)),
+            "mlp.fc1_latent_proj",
+        ),
+        (Block(parts=(ATTENTION,), side_width=8), "per_layer_projection"),
+        (
+            Block(
+                parts=(ATTENTION,),
+                beside=(Projection(name="low rank", inputs=32, outputs=8, module="low_rank"),),
+            ),
+            "low_rank",
+        ),
+    ],
+    ids=lambda each: each if isinstance(each, str) else "",
+)  # fmt: skip
+def test_layers_of_which_one_small_module_is_stored_otherwise_are_unlike(block, module):
+    decoder = Decoder(hidden=32, vocabulary=100, blocks=(block, block), side_vocabulary=100)
+    first, second = graph_of(decoder, Sorted(f"layers.1.{module}")).layers[1:3]
+    assert first.weight_bytes > second.weight_bytes
+
+
+def test_groups_of_heads_are_compressed_whole():
+    part = CompressedAttention(
+        heads=8, head_dim=8, q_latent=16, window_tokens=4, output_groups=2, output_latent=8
+    )
+    decoder = Decoder(hidden=32, vocabulary=100, blocks=(Block(parts=(part,)),))
+    (down,) = [one for one in graph_of(decoder).layers[1].operators if one.name == "output down"]
+    # 64 values in 2 groups of 32, each to 8: a chip of four has a whole group still.
+    assert down.demand(1).weight_bytes == 2 * down.demand(2).weight_bytes == 2 * 32 * 16
+    assert down.demand(4).weight_bytes == down.demand(2).weight_bytes

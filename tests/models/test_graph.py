@@ -24,8 +24,10 @@ from tests.models.layers import (
     KV_BYTES,
     MATMUL,
     NORM,
+    RECURRENT,
     layer,
 )
+from tests.unlike import sharing_graph
 
 
 def graph(names, edges, **changes):
@@ -309,3 +311,35 @@ def test_sorts_of_operators_differ_in_what_they_do_and_in_their_formats():
     layer = graph.layers[1].replace(operators=(narrow, *graph.layers[1].operators))
     mixed = graph.replace(layers=(graph.layers[0], layer, *graph.layers[2:]))
     assert len(mixed.sorts[0]) == len(first) + 1
+
+
+# ── Unlike layers ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_layer_with_several_mixers_is_split_as_all_of_them_are():
+    both = layer("both", operators=(ATTENTION, RECURRENT.replace(heads=12, key_heads=3)))
+    graph = tiny_graph(1).replace(layers=(both,), edges=())
+    assert both.splits() == {"heads": 4, "kv_heads": 1}
+    assert graph.splits() == {"heads": (8, 12), "kv_heads": (3, 4)}
+
+
+def test_a_cache_is_lent_by_the_last_layer_before_that_keeps_one_of_the_same_form():
+    wide, narrow = ATTENTION, ATTENTION.replace(window_tokens=64)
+    operators = [wide, narrow, wide, narrow.replace(borrowed=True), wide.replace(borrowed=True)]
+    layers = tuple(layer(str(n), operators=(one,)) for n, one in enumerate(operators))
+    graph = tiny_graph(1).replace(layers=layers, edges=chain_edges(layers))
+    assert graph.lent_caches == ((3, 1), (4, 2))
+    assert graph.may_begin.tolist() == [True, True, False, False, False, True]
+    assert tiny_graph(3).lent_caches == ()
+    assert tiny_graph(3).may_begin.all()
+
+
+def test_a_cut_keeps_the_caches_that_it_would_borrow_of_layers_it_has_not():
+    graph = sharing_graph((False, True, True))
+    whole = graph.kv_bytes_per_token
+    assert whole == 2 * 4 * 64 * 2
+    assert graph.cut(3) == graph.replace(name=graph.cut(3).name)
+    # The first of the two that are left keeps what both read.
+    assert graph.cut(2).kv_bytes_per_token == whole
+    assert graph.cut(2).lent_caches == ((2, 1),)
+    assert graph.cut(1).kv_bytes_per_token == whole

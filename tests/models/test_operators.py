@@ -12,6 +12,7 @@ from planner.models.operators import (
     Attention,
     Contraction,
     Experts,
+    Indexer,
     Pointwise,
     plain_attention,
 )
@@ -466,3 +467,87 @@ def test_pointwise_values_and_weights_are_as_wide_as_their_format():
         1000,
     )
     assert half.replace(weight_dtype="bf16") == half
+
+
+# ── Sparse attention with an indexer, by DeepSeek-V3.2's numbers ─────────────────────────────────
+
+SPARSE = Attention(
+    name="sparse", heads=128, kv_heads=1, key_width=192, value_width=128, cached_width=576, decode_key_width=576,
+    decode_value_width=512, kv_dtype="bf16", compute_dtype="bf16", chosen_tokens=2048,
+)  # fmt: skip
+INDEXER = Indexer(name="indexer", heads=64, key_width=128)
+
+
+@pytest.mark.parametrize("context", [4096, 131_072, 1_000_000])
+def test_sparse_attention_reads_what_is_chosen_and_keeps_everything(context):
+    attention, indexer = SPARSE.demand(), INDEXER.demand()
+    # Of the cache 2048 latent vectors of 576 values of 2 bytes; of the indexer's, all keys of 128
+    # values in 8 bit with a scale of 4 bytes.
+    assert attention.kv_read_bytes(context, 3) == 3 * 2048 * 1152
+    assert attention.held_kv_bytes(context, 3) == 3 * context * 1152
+    assert indexer.kv_read_bytes(context, 3) == indexer.held_kv_bytes(context, 3)
+    assert indexer.held_kv_bytes(context, 3) == 3 * context * 132
+    # 128 heads over 576 + 512 values; 64 heads over 128.
+    assert attention.flop(3, context, 3, decode=True) == 3 * 2048 * 2 * 128 * 1088
+    assert indexer.flop(3, context, 3, decode=True) == 3 * context * 2 * 64 * 128
+
+
+def test_below_its_choice_sparse_attention_is_latent_attention():
+    dense = SPARSE.replace(chosen_tokens=0)
+    for context in (1, 1000, 2048):
+        for decode in (True, False):
+            assert SPARSE.demand().flop(1, context, 1, decode) == dense.demand().flop(
+                1, context, 1, decode
+            )
+
+
+def test_tokens_of_a_prompt_see_all_keys_or_those_chosen_in_latent_form_whichever_is_less():
+    demand, dense = SPARSE.demand(), SPARSE.replace(chosen_tokens=0).demand()
+    # All of 4096 keys, 192 + 128 values each, are less than 2048 of 1088; beyond 6963 they are
+    # more.
+    assert demand.flop(10, 4096, 1, decode=False) == 10 * 4096 * 2 * 128 * 320
+    assert demand.flop(10, 4096, 1, decode=False) == dense.flop(10, 4096, 1, decode=False)
+    chosen = 10 * 2048 * 2 * 128 * 1088
+    for context in (7000, 131_072):
+        assert demand.flop(10, context, 1, decode=False) == pytest.approx(chosen, rel=1e-12)
+    both = demand.flop(10.0, 131_072, 10.0, np.array([True, False]))
+    assert both.tolist() == pytest.approx([chosen, chosen], rel=1e-12)
+    # Keys of a head's own are the same in both steps.
+    plain = plain_attention("plain", 8, 64, kv_dtype="bf16", compute_dtype="bf16", chosen_tokens=16)
+    assert plain.demand().flop(10, 100, 1, decode=False) == 10 * 16 * 2 * 8 * 128
+
+
+def test_an_indexer_is_quadratic_in_a_prompt_and_what_it_chooses_is_linear():
+    def of_prompt(operator, tokens):
+        return operator.demand().flop(tokens, tokens / 2, 1, decode=False)
+
+    assert of_prompt(INDEXER, 200_000) == 4 * of_prompt(INDEXER, 100_000)
+    assert of_prompt(SPARSE, 200_000) == pytest.approx(2 * of_prompt(SPARSE, 100_000), rel=1e-12)
+
+
+def test_entries_of_a_compressed_cache_stand_for_several_tokens():
+    # DeepSeek-V4: one head of 512 values, an entry for 4 tokens, 512 entries chosen.
+    entries = plain_attention(
+        "entries", 64, 512, kv_heads=1, kv_dtype="bf16", compute_dtype="bf16", cached_width=512,
+        tokens_per_entry=4, chosen_tokens=512,
+    ).demand()  # fmt: skip
+    assert entries.held_kv_bytes(100_000, 1) == 25_000 * 1024
+    assert entries.kv_read_bytes(100_000, 1) == 512 * 1024
+    assert entries.flop(1, 100_000, 1, decode=True) == 512 * 2 * 64 * 1024
+    assert entries.flop(1, 1000, 1, decode=True) == 250 * 2 * 64 * 1024
+
+
+def test_a_borrowed_cache_is_read_and_neither_written_nor_held():
+    own = ATTENTION.demand()
+    borrowed = ATTENTION.replace(borrowed=True).demand()
+    assert borrowed.kv_read_bytes(1000, 2) == own.kv_read_bytes(1000, 2) == 2 * 1000 * KV_BYTES
+    assert borrowed.held_kv_bytes(1000, 2) == 0
+    assert own.written_bytes(5, 2) - borrowed.written_bytes(5, 2) == 5 * KV_BYTES
+    assert borrowed.flop(5, 1000, 5, decode=True) == own.flop(5, 1000, 5, decode=True)
+
+
+def test_a_recurrence_does_the_same_whatever_the_context():
+    demand = RECURRENT.demand()
+    for context in (10, 1_000_000):
+        assert demand.flop(4, context, 4, decode=True) == demand.flop(4, 0, 4, decode=True)
+        assert demand.kv_read_bytes(context, 4) == demand.held_kv_bytes(0, 4)

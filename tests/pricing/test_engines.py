@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 
 import planner as pl
 from planner.machines.engine import Engine
+from planner.models.blocks import Block, Decoder, SelfAttention
 from planner.models.decoder import DecoderShape, Formats, decoder_graph
+from planner.models.recurrences import gated_delta, mamba_2
 from planner.plan import ChipRange, Plan, Stage
 from planner.pricing.engines import (
     block_fault,
@@ -279,3 +281,49 @@ def test_an_engine_of_which_nothing_is_known_takes_every_plan():
     assert faults(plan, tiny_software()) == []
     assert split_fault(GRAPH, tiny_software(), Split(2, 4, attention=4), 9) is None
     assert not Engine().is_known
+
+
+# ── Layers that are split unlike ─────────────────────────────────────────────────────────────────
+
+
+def of_parts(*parts, weight_block=128, weight_dtype="fp8", hidden=1024):
+    decoder = Decoder(hidden=hidden, vocabulary=1000, blocks=(Block(parts=parts),))
+    formats = Formats(weight_dtype=weight_dtype, weight_block=weight_block)
+    return decoder_graph(decoder, "parts", formats)
+
+
+@pytest.mark.parametrize(("tensor", "broken"), [(2, False), (4, True)])
+def test_keys_and_values_of_unlike_widths_are_blocks_of_their_own(tensor, broken):
+    # Keys 4 × 192 = 768 and values 4 × 128 = 512 wide: 384 and 256 on each of two ranks, 192 and
+    # 128 on each of four. Together they are 1280 wide, half of which is 5 blocks.
+    graph = of_parts(SelfAttention(heads=16, kv_heads=4, head_dim=192, value_dim=128))
+    fault = block_fault(graph, BLOCKS, Split(tensor, 1, 1, 1))
+    assert (fault is not None) == broken
+    if fault is not None:
+        assert "key value of parts, 768 wide, leaves 192 on each of 4 ranks" in fault
+
+
+def test_a_gate_of_a_value_for_each_head_has_no_blocks():
+    # 16 heads of 128, and 16 gates beside them: 2064, which is no whole number of blocks.
+    part = SelfAttention(heads=16, kv_heads=4, head_dim=128, gate_width=16)
+    assert block_fault(of_parts(part), BLOCKS, Split(4, 1, 1, 1)) is None
+
+
+@pytest.mark.parametrize(("tensor", "broken"), [(4, False), (8, True)])
+def test_what_goes_into_a_recurrence_is_cut_matrix_by_matrix(tensor, broken):
+    # Keys 8 × 64 = 512, values 16 × 64 = 1024; with rates of 2 × 16 they are no whole blocks.
+    part = gated_delta(1024, heads=16, key_heads=8, key_width=64, value_width=64)
+    fault = block_fault(of_parts(part), BLOCKS, Split(tensor, 1, 1, 1))
+    assert (fault is not None) == broken
+
+
+@pytest.mark.parametrize(("keys", "tensor", "broken"), [(8, 8, False), (8, 16, True), (1, 16, False)])  # fmt: skip
+def test_key_heads_of_recurrences_are_shared_out_whole_but_a_single_one(keys, tensor, broken):
+    part = mamba_2(1024, heads=16, key_heads=keys, key_width=64, value_width=64)
+    graph = of_parts(part, weight_block=None, weight_dtype="bf16")
+    fault = split_fault(graph, BLOCKS, Split(tensor, 1, 1, 1), 1)
+    assert (fault is not None) == broken
+    if fault is not None:
+        assert "does not repeat the 8 key heads, or groups, of parts's recurrences" in fault
+    free = BLOCKS.replace(engine=Engine())
+    assert split_fault(graph, free, Split(tensor, 1, 1, 1), 1) is None
