@@ -145,7 +145,10 @@ def _stored_as(read: Read, inventory: Inventory, path: Path) -> Read:
     counted = module_weights(decoder)
     try:
         storage = InventoryStorage(
-            inventory, decoder.layers, expected_parameters=lambda name: counted.get(name, 0.0)
+            inventory,
+            decoder.layers,
+            expected_parameters=lambda name: counted.get(name, 0.0),
+            stated=read.storage,
         )
         remarks = storage.check_against(counted)
         dtype = storage.weight_dtype

@@ -14,8 +14,11 @@ PART = re.compile(
     r"|weight(?:_packed|_scale(?:_inv|_2)?|_zero_point|_shape|_g_idx|_global_scale|_format)?"
     r"|qweight|qzeros|scales|g_idx|biases|bias|blocks|scale(?:_inv)?|SCB"
     r"|(?:input|output|activation|[qkv])_scale|input_global_scale|input_zero_point"
+    r"|_weight_(?P<torchao>\w+)|weight:_?(?P<older>\w+)"
     r")$"
 )
+TORCHAO = {"qdata": "qdata", "data": "qdata", "scale": "weight_scale", "zero_point": "weight_zero_point"}
+"""Parts of a tensor that torchao has taken apart, as others call them."""
 LAST_WORDS = {
     "weight", "bias", "qweight", "qzeros", "scales", "g_idx", "weight_packed", "weight_scale",
     "weight_shape", "weight_scale_inv", "weight_scale_2", "input_scale", "biases",
@@ -55,6 +58,8 @@ ATTENTION = {
         ("kv_a_proj_with_mqa", "wkv_a", "wkv_a_with_mqa", "attn_kv_a_mqa"), ("kv_a_proj_with_mqa",)
     ),
     **dict.fromkeys(("kv_b_proj", "wkv_b", "attn_kv_b", "attn_k_b", "attn_v_b"), ("kv_b_proj",)),
+    # MLX multiplies queries and outputs by its two halves.
+    **dict.fromkeys(("embed_q", "unembed_out"), ("kv_b_proj",)),
     "fused_qkv_a_proj_with_mqa": ("q_a_proj", "kv_a_proj_with_mqa"),
 }
 ATTENTION_OUT = dict.fromkeys(("out_proj", "dense", "c_proj", "output.dense"), ("o_proj",))
@@ -143,7 +148,11 @@ def _stem_and_part(name: str) -> tuple[str, str]:
     if dot and stem and last in LAST_WORDS:
         return stem, last
     split = PART.match(name)
-    return (split["stem"], split["part"]) if split else (name, "weight")
+    if split is None:
+        return name, "weight"
+    taken_apart = split["torchao"] or split["older"]
+    part = split["part"] if taken_apart is None else TORCHAO.get(taken_apart, f"weight_{taken_apart}")
+    return split["stem"], part
 
 
 @lru_cache(maxsize=4096)
