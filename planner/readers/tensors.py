@@ -142,6 +142,9 @@ class _Matrix:
 
     def _dtype_of_bytes(self) -> Dtype | None:
         """Of weights of four bits, two to a byte."""
+        shared = self.parts.get("weight_scale")
+        if shared is not None and shared.dtype in ("F32", "BF16", "F16"):
+            return "int4"  # whole numbers, whose scales are no powers of two
         if self.has("weight_scale_2", "weight_global_scale", "weight_per_tensor_scale"):
             return "nvfp4"
         if self.has("weight.absmax", "weight.quant_state", "weight.quant_map"):
@@ -434,9 +437,14 @@ def _block_of(matrix: _Matrix, held: Tensor) -> int:
     """The side of the square blocks that share a scale, 0: there are none. How many the matrix has
     along either axis is how many scales it has; the smallest power of two that fits."""
     scale = matrix.parts.get("weight_scale_inv") or matrix.parts.get("weight_scale")
-    if scale is None or len(scale.shape) != len(held.shape) or len(held.shape) < 2:
+    if scale is None or len(held.shape) < 2:
         return 0
-    sides = list(zip(held.shape[-2:], scale.shape[-2:], strict=True))
+    counts = scale.shape
+    if len(counts) == 2 * len(held.shape) and set(counts[1::2]) == {1}:
+        counts = counts[::2]  # an axis of one after each
+    if len(counts) != len(held.shape):
+        return 0
+    sides = list(zip(held.shape[-2:], counts[-2:], strict=True))
     for block in (16, 32, 64, 128, 256, 512, 1024):
         if all(-(-length // block) == count for length, count in sides):
             return block
