@@ -260,7 +260,7 @@ class _Metadata:
     def _experts(self, made: Fields) -> Fields:
         count = self.get("expert_count")
         if not count:
-            return {"num_experts_per_tok": None}
+            return self._without_experts(made)
         found: Fields = {}
         if self.architecture == "ernie4_5-moe":
             # What its converter writes is no width of the tensors.
@@ -289,6 +289,14 @@ class _Metadata:
             found["num_dense_layers"] = made.get("first_k_dense_replace", 0)
         return found
 
+    def _without_experts(self, made: Fields) -> Fields:
+        """Of a family that may have experts, a model that has none."""
+        found: Fields = {"num_experts_per_tok": None}
+        if self.architecture == "granitehybrid":
+            found["num_local_experts"] = 0
+            found["shared_intermediate_size"] = made.get("intermediate_size")
+        return found
+
     def _windows(self, made: Fields, layers: int) -> Fields:
         """Which layers see a window only."""
         pattern = self.get("attention.sliding_window_pattern")
@@ -313,7 +321,7 @@ class _Metadata:
             for name in ("conv_kernel", "inner_size", "state_size", "time_step_rank", "group_count")
         }
         heads = self.metadata.get(f"{self.architecture}.attention.head_count_kv")
-        mixed = heads if isinstance(heads, tuple) and 0 in heads else ()
+        mixed = heads if isinstance(heads, tuple) and 0 in heads and any(heads) else ()
         found: Fields = {}
         if mixed:
             found |= _one_number(made, "num_key_value_heads", "num_attention_heads")
@@ -371,15 +379,7 @@ class _Metadata:
                 "hybrid_override_pattern": self._pattern(layers),
             }
         if self.architecture == "jamba":
-            routed = [f"blk.{number}.ffn_gate_inp.weight" in self.tensors for number in range(layers)]
-            return {
-                "mamba_d_conv": held["conv_kernel"],
-                "mamba_d_state": held["state_size"],
-                "mamba_dt_rank": ranks,
-                "mamba_expand": inner // max(self.whole("embedding_length"), 1),
-                **_period([bool(one) for one in heads[:layers]], "attn_layer"),
-                **_period(routed, "expert_layer"),
-            }
+            return self._of_jamba(held, heads, layers)
         if self.architecture in ("granitehybrid", "falcon-h1"):
             found: Fields = {
                 "mamba_d_conv": held["conv_kernel"],
@@ -393,6 +393,17 @@ class _Metadata:
                 found["layer_types"] = ["attention" if one else "mamba" for one in heads[:layers]]
             return found
         return {f"{self.architecture}.ssm.{name}": value for name, value in held.items()}
+
+    def _of_jamba(self, held: Mapping[str, Any], heads: tuple[Any, ...], layers: int) -> Fields:
+        routed = [f"blk.{number}.ffn_gate_inp.weight" in self.tensors for number in range(layers)]
+        return {
+            "mamba_d_conv": held["conv_kernel"],
+            "mamba_d_state": held["state_size"],
+            "mamba_dt_rank": held["time_step_rank"] or 0,
+            "mamba_expand": (held["inner_size"] or 0) // max(self.whole("embedding_length"), 1),
+            **_period([bool(one) for one in heads[:layers]], "attn_layer"),
+            **_period(routed, "expert_layer"),
+        }
 
     def _pattern(self, layers: int) -> str:
         """Nemotron-H's layers by its own letters: attention, experts, feed-forward, Mamba."""

@@ -46,7 +46,8 @@ def read_model(
     path: Path, dimensions: Mapping[str, int] | None = None, *, as_stored: bool = True
 ) -> Read | ModelGraph:
     """What a file or a folder states of a model; of an ONNX file, whose open axes `dimensions`
-    fill, the graph itself, its branches in series so that plans can be made of it. `as_stored` False: another format of the weights is asked for."""
+    fill, the graph itself, its branches in series so that plans can be made of it. `as_stored`
+    False: another format of the weights is asked for."""
     if _is_folder(path):
         return _of_folder(path, as_stored=as_stored)
     if path.suffix == ".onnx":

@@ -17,7 +17,12 @@ PART = re.compile(
     r"|_weight_(?P<torchao>\w+)|weight:_?(?P<older>\w+)"
     r")$"
 )
-TORCHAO = {"qdata": "qdata", "data": "qdata", "scale": "weight_scale", "zero_point": "weight_zero_point"}
+TORCHAO = {
+    "qdata": "qdata",
+    "data": "qdata",
+    "scale": "weight_scale",
+    "zero_point": "weight_zero_point",
+}
 """Parts of a tensor that torchao has taken apart, as others call them."""
 LAST_WORDS = {
     "weight", "bias", "qweight", "qzeros", "scales", "g_idx", "weight_packed", "weight_scale",
@@ -174,7 +179,9 @@ def _stem_and_part(name: str) -> tuple[str, str]:
     if split is None:
         return name, "weight"
     taken_apart = split["torchao"] or split["older"]
-    part = split["part"] if taken_apart is None else TORCHAO.get(taken_apart, f"weight_{taken_apart}")
+    part = (
+        split["part"] if taken_apart is None else TORCHAO.get(taken_apart, f"weight_{taken_apart}")
+    )
     return split["stem"], part
 
 

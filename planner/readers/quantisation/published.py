@@ -244,7 +244,7 @@ def _without_fused(scheme: Scheme, fields: Mapping[str, Any], section: Section) 
     layer in one tensor: what quantises linear layers as it loads them passes that over."""
     key = section.first(*METHOD_KEYS)
     version = str(fields.get("transformers_version") or "").partition(".")[0]
-    is_fused = version.isascii() and version.isdecimal() and 5 <= int(version[:6])
+    is_fused = version.isascii() and version.isdecimal() and int(version[:6]) >= 5
     if not is_fused or _plain(section.text(key)) not in OF_LINEAR_LAYERS:
         return scheme
     if scheme.experts is not None:

@@ -73,9 +73,9 @@ def _gptq_format(section: Section, inputs: int) -> Stored:
     bits = section.bits("bits", PACKED)
     group = section.group()
     section.flag("sym", True)
-    # Rows in the order of their importance: each remembers its group in 32 bits.
-    beside = 32 / inputs if section.flag("desc_act") and group else 0.0
-    return integers(bits, group, inputs, zero_bits=bits, beside=beside)
+    section.flag("desc_act")
+    # Each input remembers its group in 32 bits, in order or not.
+    return integers(bits, group, inputs, zero_bits=bits, beside=32 / inputs)
 
 
 def _inside(section: Section) -> tuple[str, ...]:
@@ -127,7 +127,7 @@ def _rounded(section: Section, inputs: int) -> Stored:
     bits = section.bits("bits", (*PACKED, 16, 32))
     if bits >= 16:
         return PLAIN
-    group = section.group()
+    group = 0 if section.fields.get("group_size") == 0 else section.group()
     section.flag("sym", True)
     kind = section.text("data_type", "int").lower()
     narrow = section.fields.get("act_bits")
