@@ -188,6 +188,7 @@ class _Metadata:
         made |= self._experts(made)
         made |= self._windows(made, layers)
         made |= self._states(made, layers)
+        made |= self._of_tensors()
         made = {name: value for name, value in made.items() if value is not None}
         return made | self._unknown()
 
@@ -204,6 +205,24 @@ class _Metadata:
             made["vocab_size"] = tokens.length
         if self.tensors:
             made["tie_word_embeddings"] = "output.weight" not in self.tensors
+        return made
+
+    def _of_tensors(self) -> Fields:
+        """What llama.cpp takes from the tensors, since no key says it."""
+        made: Fields = {}
+        side = self.tensors.get("per_layer_token_embd.weight")
+        if side is not None and side.shape:
+            made["vocab_size_per_layer_input"] = side.shape[0]
+        laurel = self.tensors.get("blk.0.laurel_l.weight")
+        if laurel is not None and laurel.shape:
+            made["laurel_rank"] = laurel.shape[0]
+        if self.architecture == "llama":
+            for key, name in (("attention_bias", "attn_output"), ("mlp_bias", "ffn_down")):
+                if f"blk.0.{name}.bias" in self.tensors:
+                    made[key] = True
+        if self.architecture.startswith("lfm2"):
+            # The length of its feed-forward is what the tensors have.
+            made["block_auto_adjust_ff_dim"] = False
         return made
 
     def _heads(self, made: Fields) -> Fields:
@@ -241,8 +260,11 @@ class _Metadata:
     def _experts(self, made: Fields) -> Fields:
         count = self.get("expert_count")
         if not count:
-            return {}
+            return self._without_experts(made)
         found: Fields = {}
+        if self.architecture == "ernie4_5-moe":
+            # What its converter writes is no width of the tensors.
+            found["shared_expert_intermediate_size"] = None
         if self.architecture == "llama":
             found["model_type"] = "mixtral"
         if self.architecture == "deepseek2" and self.get("expert_gating_func") != 2:
@@ -265,6 +287,14 @@ class _Metadata:
             found["moe_shared_expert_intermediate_size"] = shared
         if self.architecture == "lfm2moe":
             found["num_dense_layers"] = made.get("first_k_dense_replace", 0)
+        return found
+
+    def _without_experts(self, made: Fields) -> Fields:
+        """Of a family that may have experts, a model that has none."""
+        found: Fields = {"num_experts_per_tok": None}
+        if self.architecture == "granitehybrid":
+            found["num_local_experts"] = 0
+            found["shared_intermediate_size"] = made.get("intermediate_size")
         return found
 
     def _windows(self, made: Fields, layers: int) -> Fields:
@@ -348,6 +378,8 @@ class _Metadata:
                 "mamba_head_dim": a_head,
                 "hybrid_override_pattern": self._pattern(layers),
             }
+        if self.architecture == "jamba":
+            return self._of_jamba(held, heads, layers)
         if self.architecture in ("granitehybrid", "falcon-h1"):
             found: Fields = {
                 "mamba_d_conv": held["conv_kernel"],
@@ -361,6 +393,17 @@ class _Metadata:
                 found["layer_types"] = ["attention" if one else "mamba" for one in heads[:layers]]
             return found
         return {f"{self.architecture}.ssm.{name}": value for name, value in held.items()}
+
+    def _of_jamba(self, held: Mapping[str, Any], heads: tuple[Any, ...], layers: int) -> Fields:
+        routed = [f"blk.{number}.ffn_gate_inp.weight" in self.tensors for number in range(layers)]
+        return {
+            "mamba_d_conv": held["conv_kernel"],
+            "mamba_d_state": held["state_size"],
+            "mamba_dt_rank": held["time_step_rank"] or 0,
+            "mamba_expand": (held["inner_size"] or 0) // max(self.whole("embedding_length"), 1),
+            **_period([bool(one) for one in heads[:layers]], "attn_layer"),
+            **_period(routed, "expert_layer"),
+        }
 
     def _pattern(self, layers: int) -> str:
         """Nemotron-H's layers by its own letters: attention, experts, feed-forward, Mamba."""
@@ -390,6 +433,15 @@ class _Metadata:
 def _cut(found: Any, layers: int) -> Any:
     """A list with one entry for each layer, without those of layers that predict later tokens."""
     return found[:layers] if isinstance(found, list) else found
+
+
+def _period(found: list[bool], name: str) -> Fields:
+    """Every how many layers one is of a kind, and the first that is."""
+    numbers = [number for number, one in enumerate(found) if one]
+    if not numbers:
+        return {}
+    period = numbers[1] - numbers[0] if len(numbers) > 1 else len(found)
+    return {f"{name}_period": period, f"{name}_offset": numbers[0]}
 
 
 def _one_number(made: Fields, *names: str) -> Fields:

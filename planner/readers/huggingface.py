@@ -50,6 +50,7 @@ OF_THE_WHOLE = (
     "architectures",
     "vision_config",
     "expert_dtype",
+    "transformers_version",
 )
 """What the whole says for its text part too."""
 TOWERS = (

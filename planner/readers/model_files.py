@@ -14,6 +14,7 @@ from planner.models.blocks import Decoder
 from planner.models.decoder_layers import module_weights
 from planner.models.graph import ModelGraph
 from planner.models.series import in_series
+from planner.models.storage import Storage
 from planner.readers.files import CONFIG_BYTES, read_json
 from planner.readers.gguf_config import config_fields, config_remarks
 from planner.readers.gguf_file import read_gguf
@@ -146,9 +147,13 @@ def _stored_as(read: Read, inventory: Inventory, path: Path) -> Read:
     counted = module_weights(decoder)
     try:
         storage = InventoryStorage(
-            inventory, decoder.layers, expected_parameters=lambda name: counted.get(name, 0.0)
+            inventory,
+            decoder.layers,
+            expected_parameters=lambda name: counted.get(name, 0.0),
+            stated=read.storage,
         )
         remarks = storage.check_against(counted)
+        remarks += _unlike_config(read.storage, storage, counted)
         dtype = storage.weight_dtype
     except InputError as error:
         raise _named(error, path) from None
@@ -158,6 +163,27 @@ def _stored_as(read: Read, inventory: Inventory, path: Path) -> Read:
         block=storage.weight_block,
         remarks=tuple(dict.fromkeys((*read.remarks, *remarks))),
     )
+
+
+def _unlike_config(
+    said: Storage | None, held: InventoryStorage, counted: Mapping[str, float]
+) -> list[str]:
+    """Where much of the weights is stored otherwise than a config says: one sentence, or none."""
+    if said is None:
+        return []
+    unlike = [
+        module
+        for module in counted
+        if abs(said.of(module).bits_per_weight / held.of(module).bits_per_weight - 1) > 0.1
+    ]
+    share = sum(counted[module] for module in unlike) / sum(counted.values())
+    if share < 0.05:
+        return []
+    first = max(unlike, key=lambda module: counted[module])
+    return [
+        f"the tensors go before the config: {share:.0%} of the weights are stored otherwise than it"
+        f" says, such as {first} ({held.of(first).dtype}, not {said.of(first).dtype})"
+    ]
 
 
 def _named(error: InputError, path: Path) -> InputError:

@@ -13,9 +13,17 @@ PART = re.compile(
     r"weight\.(?:absmax|quant_map|nested_absmax|nested_quant_map|quant_state\.\w+)"
     r"|weight(?:_packed|_scale(?:_inv|_2)?|_zero_point|_shape|_g_idx|_global_scale|_format)?"
     r"|qweight|qzeros|scales|g_idx|biases|bias|blocks|scale(?:_inv)?|SCB"
-    r"|(?:input|output|activation|[qkv])_scale|input_global_scale|input_zero_point"
+    r"|(?:input|output|activation|[qkv]|pre_quant)_scale|input_global_scale|input_zero_point"
+    r"|_weight_(?P<torchao>\w+)|weight:_?(?P<older>\w+)"
     r")$"
 )
+TORCHAO = {
+    "qdata": "qdata",
+    "data": "qdata",
+    "scale": "weight_scale",
+    "zero_point": "weight_zero_point",
+}
+"""Parts of a tensor that torchao has taken apart, as others call them."""
 LAST_WORDS = {
     "weight", "bias", "qweight", "qzeros", "scales", "g_idx", "weight_packed", "weight_scale",
     "weight_shape", "weight_scale_inv", "weight_scale_2", "input_scale", "biases",
@@ -42,7 +50,8 @@ SMALL = re.compile(
 
 QKV = ("q_proj", "k_proj", "v_proj")
 ATTENTION = {
-    **dict.fromkeys(("q_proj", "wq", "query", "attn_q"), ("q_proj",)),
+    # The gate of an attention's outputs is counted with its queries.
+    **dict.fromkeys(("q_proj", "wq", "query", "attn_q", "attn_gate"), ("q_proj",)),
     **dict.fromkeys(("k_proj", "wk", "key", "attn_k"), ("k_proj",)),
     **dict.fromkeys(("v_proj", "wv", "value", "attn_v"), ("v_proj",)),
     **dict.fromkeys(("o_proj", "wo", "attn_output"), ("o_proj",)),
@@ -55,6 +64,8 @@ ATTENTION = {
         ("kv_a_proj_with_mqa", "wkv_a", "wkv_a_with_mqa", "attn_kv_a_mqa"), ("kv_a_proj_with_mqa",)
     ),
     **dict.fromkeys(("kv_b_proj", "wkv_b", "attn_kv_b", "attn_k_b", "attn_v_b"), ("kv_b_proj",)),
+    # MLX multiplies queries and outputs by its two halves.
+    **dict.fromkeys(("embed_q", "unembed_out"), ("kv_b_proj",)),
     "fused_qkv_a_proj_with_mqa": ("q_a_proj", "kv_a_proj_with_mqa"),
 }
 ATTENTION_OUT = dict.fromkeys(("out_proj", "dense", "c_proj", "output.dense"), ("o_proj",))
@@ -73,8 +84,10 @@ FIRST_OF_QWEN = {"w1": ("up_proj",), "w2": ("gate_proj",)}
 """Below `mlp`, where Qwen's first models multiply the first by the second's activation."""
 LINEAR = {
     **dict.fromkeys(("in_proj", "in_proj_qkvz", "in_proj_ba", "in_proj_qkv"), ("in_proj",)),
-    **dict.fromkeys(("in_proj_z", "in_proj_a", "in_proj_b", "x_proj", "dt_proj"), ("in_proj",)),
-    **dict.fromkeys(("ssm_in", "ssm_x", "ssm_dt", "ssm_ba", "ssm_alpha", "ssm_beta"), ("in_proj",)),
+    **dict.fromkeys(("in_proj_z", "in_proj_a", "in_proj_b"), ("in_proj",)),
+    **dict.fromkeys(("ssm_in", "ssm_ba", "ssm_alpha", "ssm_beta"), ("in_proj",)),
+    **dict.fromkeys(("x_proj", "ssm_x"), ("x_proj",)),
+    **dict.fromkeys(("dt_proj", "ssm_dt"), ("dt_proj",)),
     **dict.fromkeys(("out_proj", "ssm_out"), ("out_proj",)),
 }
 GGUF_EXPERTS = re.compile(r"^ffn_(?P<leaf>gate_up|gate|up|down)_(?P<kind>exps|shexp|chexps)$")
@@ -101,7 +114,24 @@ TOPS = {
     **dict.fromkeys(("embeddings", "embedding"), "embed_tokens"),
     **dict.fromkeys(("wpe", "embed_positions", "position_embd"), "embed_positions"),
     **dict.fromkeys(("lm_head", "output", "embed_out", "output_layer"), "lm_head"),
+    **dict.fromkeys(("embed_tokens_per_layer", "per_layer_token_embd"), "embed_tokens_per_layer"),
+    **dict.fromkeys(
+        ("per_layer_model_projection", "per_layer_model_proj"), "per_layer_model_projection"
+    ),
+    **dict.fromkeys(("altup_projections", "altup_proj"), "altup_projections"),
+    **dict.fromkeys(
+        ("altup_unembed_projections", "altup_unembd_proj"), "altup_unembed_projections"
+    ),
 }
+OF_LAYERS = {
+    **dict.fromkeys(("laurel.linear_left", "laurel.linear_right"), ("laurel.linear",)),
+    **dict.fromkeys(("laurel_l", "laurel_r"), ("laurel.linear",)),
+    **dict.fromkeys(("per_layer_input_gate", "inp_gate"), ("per_layer_input_gate",)),
+    **dict.fromkeys(("per_layer_projection", "proj"), ("per_layer_projection",)),
+    "self_attn.gate_proj": ("self_attn.q_proj",),
+}
+"""Matrices of a layer that stand in no container of others like them, or mean something else in
+one."""
 
 
 class Place(NamedTuple):
@@ -131,7 +161,10 @@ def place_of(name: str) -> Place:
         return Place(stem, part, layer=number, beside=beside or MTP)
     small = part == "bias" or bool(SMALL.search(stem.rpartition(".")[2]))
     if found is None:
-        top = TOPS.get(stem.rpartition(".")[2])
+        # Of a list of matrices each has a number.
+        words = stem.rsplit(".", 2)
+        numbered = words[-1].isdecimal() and len(words) > 1
+        top = TOPS.get(words[-2] if numbered else words[-1])
         return Place(stem, part, (top,) if top and not small else (), small=small)
     below = () if small else modules_below(found["body"])
     modules = tuple([f"layers.{number}.{module}" for module in below])
@@ -144,7 +177,13 @@ def _stem_and_part(name: str) -> tuple[str, str]:
     if dot and stem and last in LAST_WORDS:
         return stem, last
     split = PART.match(name)
-    return (split["stem"], split["part"]) if split else (name, "weight")
+    if split is None:
+        return name, "weight"
+    taken_apart = split["torchao"] or split["older"]
+    part = (
+        split["part"] if taken_apart is None else TORCHAO.get(taken_apart, f"weight_{taken_apart}")
+    )
+    return split["stem"], part
 
 
 @lru_cache(maxsize=4096)
@@ -155,6 +194,8 @@ def _beside(whose: str) -> str:
 @lru_cache(maxsize=4096)
 def modules_below(body: str) -> tuple[str, ...]:
     """The modules of a layer that a matrix of it stands for; none where it is not known."""
+    if body in OF_LAYERS:
+        return OF_LAYERS[body]
     gguf = GGUF_EXPERTS.match(body)
     if gguf:
         kind = "shared_experts" if gguf["kind"] == "shexp" else "experts"

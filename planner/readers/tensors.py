@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from planner.errors import InputError, listed, shortened
 from planner.models.dtypes import Dtype
-from planner.models.storage import Stored
+from planner.models.storage import Storage, Stored
 from planner.readers.tensor_names import MTP, Place, place_of
 
 MOST_ELEMENTS = 2**60
@@ -62,7 +62,7 @@ class Inventory(NamedTuple):
         return sum(tensor.bytes for tensor in self.tensors)
 
 
-MATRIX = ("weight", "qweight", "weight_packed", "blocks")
+MATRIX = ("weight", "qweight", "weight_packed", "blocks", "qdata")
 """Parts that hold weights; the others say how to read them."""
 STORED_AS: dict[str, Dtype] = {
     **dict.fromkeys(("F32", "F64", "C64"), "fp32"),
@@ -125,20 +125,27 @@ class _Matrix:
             return None
         if held.dtype == "U8" and not self.has("SCB"):
             return self._dtype_of_bytes()
+        if held.dtype == "I8" and "qdata" in self.parts:
+            return None  # one to a byte, or two
         if held.dtype in WORDS:
             return self._dtype_of_words(held)
         return STORED_AS.get(held.dtype)
 
     def _dtype_of_words(self, held: Tensor) -> Dtype | None:
-        """Of floats of four bits as MLX packs them, their scales being bytes; None: integers."""
+        """Of floats as MLX packs them, their scales being bytes, by the words that share a scale:
+        16 or 32 weights of four bits, or 32 of eight; None: integers."""
         scales = self.parts.get("scales")
-        if scales is None or scales.dtype != "U8":
+        if scales is None or scales.dtype != "U8" or not scales.parameters:
             return None
-        return "nvfp4" if 8 * held.parameters == 16 * scales.parameters else "mxfp4"
+        formats: dict[float, Dtype] = {2: "nvfp4", 4: "mxfp4", 8: "fp8"}
+        return formats.get(held.parameters / scales.parameters, "mxfp4")
 
     def _dtype_of_bytes(self) -> Dtype | None:
         """Of weights of four bits, two to a byte."""
-        if self.has("weight_scale_2", "weight_global_scale"):
+        shared = self.parts.get("weight_scale")
+        if shared is not None and shared.dtype in ("F32", "BF16", "F16"):
+            return "int4"  # whole numbers, whose scales are no powers of two
+        if self.has("weight_scale_2", "weight_global_scale", "weight_per_tensor_scale"):
             return "nvfp4"
         if self.has("weight.absmax", "weight.quant_state", "weight.quant_map"):
             return "int4"
@@ -170,7 +177,9 @@ class _Matrix:
             return _whole_bits(32 * zeros.parameters, scales.parameters)
         if order is not None and held.shape:
             return _whole_bits(32 * held.shape[0], order.parameters)
-        return 4.0 if self.dtype is not None else None
+        if self.dtype is None:
+            return None
+        return 8.0 if self.dtype == "fp8" else 4.0
 
 
 def _whole_bits(packed: int, count: int) -> float | None:
@@ -185,6 +194,8 @@ class InventoryStorage:
     `layers` is how many the language model has: those beyond it predict later tokens. `expected`
     says how many weights a module has, where the tensors do not: packed integers whose bits the
     header does not tell; `packed_bits` says those bits. Neither is asked where the tensors tell.
+    `stated` is what a config says: of formats that it and the tensors share, it alone knows what
+    they are multiplied in.
     """
 
     def __init__(
@@ -194,11 +205,13 @@ class InventoryStorage:
         *,
         expected_parameters: Expected | None = None,
         packed_bits: int | None = None,
+        stated: Storage | None = None,
     ) -> None:
         self.inventory = inventory
         self.layers = layers
         self.expected_parameters = expected_parameters
         self.packed_bits = packed_bits
+        self.stated = stated
         self.beside_bytes: Counter[str] = Counter()
         """Of tensors that belong to no module, by what they belong to."""
         self.small_bytes = 0
@@ -290,6 +303,9 @@ class InventoryStorage:
         words = largest.held is not None and largest.held.dtype in WORDS
         packed = words and dtype.startswith("int")
         activation: Dtype | None = "bf16" if packed else None
+        said = self.stated.of(module) if self.stated is not None else None
+        if said is not None and said.dtype == dtype:
+            activation = said.activation_dtype
         counts = [self._weights_of(matrix) for matrix in matrices]
         weights = sum(count or 0.0 for count in counts)
         if None in counts or not weights:
@@ -421,9 +437,14 @@ def _block_of(matrix: _Matrix, held: Tensor) -> int:
     """The side of the square blocks that share a scale, 0: there are none. How many the matrix has
     along either axis is how many scales it has; the smallest power of two that fits."""
     scale = matrix.parts.get("weight_scale_inv") or matrix.parts.get("weight_scale")
-    if scale is None or len(scale.shape) != len(held.shape) or len(held.shape) < 2:
+    if scale is None or len(held.shape) < 2:
         return 0
-    sides = list(zip(held.shape[-2:], scale.shape[-2:], strict=True))
+    counts = scale.shape
+    if len(counts) == 2 * len(held.shape) and set(counts[1::2]) == {1}:
+        counts = counts[::2]  # an axis of one after each
+    if len(counts) != len(held.shape):
+        return 0
+    sides = list(zip(held.shape[-2:], counts[-2:], strict=True))
     for block in (16, 32, 64, 128, 256, 512, 1024):
         if all(-(-length // block) == count for length, count in sides):
             return block

@@ -285,3 +285,53 @@ def test_a_file_must_name_its_architecture(given):
 def test_architectures_are_llama_cpps():
     gguf = pytest.importorskip("gguf")
     assert MODEL_TYPES.keys() <= set(gguf.MODEL_ARCH_NAMES.values())
+
+
+def with_shapes(architecture, shapes, **keys):
+    own = {f"{architecture}.{key.replace('__', '.')}": value for key, value in keys.items()}
+    metadata = {"general.architecture": architecture, f"{architecture}.block_count": 4} | own
+    made = tuple(Tensor(name, shape, "F32", 16) for name, shape in shapes.items())
+    return config_fields(GgufFile(metadata, Inventory(made), 3))
+
+
+def test_what_no_key_says_is_taken_from_the_tensors():
+    side = {"per_layer_token_embd.weight": (500, 256), "blk.0.laurel_l.weight": (16, 64)}
+    fields = with_shapes("gemma3n", side)
+    assert (fields["vocab_size_per_layer_input"], fields["laurel_rank"]) == (500, 16)
+    biased = with_shapes("llama", {"blk.0.attn_output.bias": (64,), "blk.0.ffn_down.bias": (64,)})
+    assert biased["attention_bias"] is biased["mlp_bias"] is True
+    assert not {"attention_bias", "mlp_bias"} & with_shapes("llama", {}).keys()
+
+
+def test_the_feed_forward_of_an_lfm2_is_as_long_as_its_file_says():
+    assert with_shapes("lfm2", {}, feed_forward_length=1536)["block_auto_adjust_ff_dim"] is False
+
+
+def test_a_granite_hybrid_may_have_no_experts():
+    fields = with_shapes(
+        "granitehybrid", {}, expert_count=0, expert_used_count=0, feed_forward_length=1024
+    )
+    assert fields["num_local_experts"] == 0
+    assert fields["shared_intermediate_size"] == 1024
+    assert "num_experts_per_tok" not in fields
+
+
+def test_a_shared_expert_of_ernie_is_as_wide_as_the_others():
+    fields = with_shapes(
+        "ernie4_5-moe", {}, expert_count=8, expert_used_count=2, expert_feed_forward_length=256,
+        expert_shared_count=1, expert_shared_feed_forward_length=768,
+    )  # fmt: skip
+    assert "shared_expert_intermediate_size" not in fields
+
+
+def test_a_jamba_says_its_layers_by_period():
+    routed = {f"blk.{number}.ffn_gate_inp.weight": (4, 64) for number in (1, 3)}
+    fields = with_shapes(
+        "jamba", routed, embedding_length=512, attention__head_count_kv=(0, 0, 2, 0),
+        ssm__conv_kernel=4, ssm__inner_size=1024, ssm__state_size=16, ssm__time_step_rank=32,
+        expert_count=4, expert_used_count=2,
+    )  # fmt: skip
+    assert (fields["attn_layer_period"], fields["attn_layer_offset"]) == (4, 2)
+    assert (fields["expert_layer_period"], fields["expert_layer_offset"]) == (2, 1)
+    assert (fields["mamba_expand"], fields["mamba_dt_rank"]) == (2, 32)
+    assert fields["num_key_value_heads"] == 2

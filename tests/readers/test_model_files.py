@@ -48,6 +48,20 @@ def test_the_tensors_beside_a_config_say_how_weights_are_stored(tmp_path):
     assert stored.remarks == ()
 
 
+def test_tensors_go_before_a_config_that_says_otherwise_and_the_answer_says_so(tmp_path):
+    fields = LLAMA | {"quantization_config": {"quant_method": "fp8"}}
+    path = written(tmp_path, fields)
+    assert pl.load_model(path).weight_dtype == "fp8"
+    write_safetensors(tmp_path / "model.safetensors", hugging_face_tensors())
+    graph = pl.load_model(tmp_path)
+    assert graph.weight_dtype == "bf16"
+    assert any("tensors go before the config" in remark for remark in graph.remarks)
+    written(tmp_path, LLAMA)
+    agreed = pl.load_model(tmp_path)
+    assert not any("go before" in remark for remark in agreed.remarks)
+    assert agreed.weight_bytes == graph.weight_bytes
+
+
 def test_the_file_of_tensors_itself_may_be_named(tmp_path):
     written(tmp_path, LLAMA)
     path = write_safetensors(tmp_path / "model.safetensors", hugging_face_tensors())

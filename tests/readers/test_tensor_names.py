@@ -105,6 +105,11 @@ def test_a_matrix_of_a_layer_is_that_of_its_modules(name, below):
         ("output.weight", "lm_head"),
         ("embed_out.weight", "lm_head"),
         ("transformer.output_layer.weight", "lm_head"),
+        ("model.language_model.embed_tokens_per_layer.weight", "embed_tokens_per_layer"),
+        ("per_layer_token_embd.weight", "embed_tokens_per_layer"),
+        ("per_layer_model_proj.weight", "per_layer_model_projection"),
+        ("model.altup_projections.2.weight", "altup_projections"),
+        ("altup_unembd_proj.weight", "altup_unembed_projections"),
     ],
 )
 def test_embeddings_and_heads_are_known(name, module):
@@ -198,3 +203,40 @@ def test_tables_of_positions_are_a_module_of_the_model(name):
     place = place_of(name)
     assert place.modules == ("embed_positions",)
     assert not place.small
+
+
+@pytest.mark.parametrize(
+    ("name", "stem", "part"),
+    [
+        ("lm_head._weight_qdata", "lm_head", "qdata"),
+        ("model.layers.3.mlp.up_proj._weight_scale", "model.layers.3.mlp.up_proj", "weight_scale"),
+        # as torchao 0.14 called them
+        ("model.layers.3.mlp.up_proj.weight:qdata", "model.layers.3.mlp.up_proj", "qdata"),
+        ("model.layers.3.mlp.up_proj.weight:_data", "model.layers.3.mlp.up_proj", "qdata"),
+        ("lm_head._weight_zero_point", "lm_head", "weight_zero_point"),
+        ("lm_head._weight_act_quant_scale", "lm_head", "weight_act_quant_scale"),
+    ],
+)
+def test_parts_that_torchao_has_taken_apart(name, stem, part):
+    place = place_of(name)
+    assert (place.stem, place.part) == (stem, part)
+    assert place.modules
+
+
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [
+        ("model.layers.3.self_attn.embed_q.weight", "self_attn.kv_b_proj"),
+        ("model.layers.3.self_attn.unembed_out.scales", "self_attn.kv_b_proj"),
+        ("model.layers.3.self_attn.gate_proj.weight", "self_attn.q_proj"),
+        ("blk.3.attn_gate.weight", "self_attn.q_proj"),
+        ("blk.3.laurel_l.weight", "laurel.linear"),
+        ("model.layers.3.laurel.linear_right.weight", "laurel.linear"),
+        ("blk.3.inp_gate.weight", "per_layer_input_gate"),
+        ("blk.3.proj.weight", "per_layer_projection"),
+        ("blk.3.ssm_x.weight", "linear_attn.x_proj"),
+        ("model.layers.3.mamba.dt_proj.weight", "linear_attn.dt_proj"),
+    ],
+)
+def test_matrices_that_few_families_have(name, module):
+    assert place_of(name).modules == (f"layers.3.{module}",)

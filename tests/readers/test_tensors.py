@@ -359,3 +359,56 @@ def test_names_of_both_file_formats_that_are_alike_mean_the_same():
     for name in BLOCKS.keys() & BITS_OF.keys():
         _, values, size = BLOCKS[name]
         assert 8 * size // values == BITS_OF[name]
+
+
+def stated_as(**of_module):
+    class Said:
+        weight_dtype = "nvfp4"
+        weight_block = None
+
+        def of(self, module):
+            return Stored(**of_module)
+
+    return Said()
+
+
+def test_what_weights_are_multiplied_in_is_what_a_config_of_their_format_says():
+    parts = [
+        ("weight_packed", "U8", (1024, 256)), ("weight_scale", "F8_E4M3", (1024, 32)),
+        ("weight_global_scale", "F32", (1,)),
+    ]  # fmt: skip
+    assert stored(*parts).compute_dtype == "nvfp4"
+    said = stated_as(dtype="nvfp4", activation_dtype="bf16")
+    assert stored(*parts, stated=said).compute_dtype == "bf16"
+    other = stated_as(dtype="int4", activation_dtype="bf16")
+    assert stored(*parts, stated=other).compute_dtype == "nvfp4"
+
+
+def test_torchao_keeps_one_or_two_weights_in_a_byte():
+    scale = ("_weight_scale", "BF16", (1024, 4))
+    whole = stored(("_weight_qdata", "I8", (1024, 512)), scale, expected_parameters=lambda _: 2**19)
+    assert (whole.dtype, whole.bits_per_weight) == ("int8", 8 + 16 / 128)
+    half = stored(("_weight_qdata", "I8", (1024, 256)), scale, expected_parameters=lambda _: 2**19)
+    assert (half.dtype, half.bits_per_weight) == ("int4", 4 + 16 / 128)
+
+
+def test_eight_bit_floats_of_mlx_are_four_to_a_word():
+    parts = [("weight", "U32", (1024, 128)), ("scales", "U8", (1024, 16))]
+    assert (stored(*parts).dtype, stored(*parts).bits_per_weight) == ("fp8", 8.25)
+
+
+def test_whole_numbers_of_modelopt_have_scales_that_are_no_powers_of_two():
+    parts = [
+        ("weight", "U8", (512, 512)), ("weight_scale", "F32", (1024, 4)),
+        ("weight_scale_2", "F32", ()), ("pre_quant_scale", "BF16", (512,)),
+    ]  # fmt: skip
+    found = stored(*parts)
+    assert found.dtype == "int4"
+    held = 512 * 512 + 1024 * 4 * 4 + 4 + 512 * 2
+    assert found.bits_per_weight == 8 * held / (1024 * 512)
+
+
+def test_blocks_may_have_an_axis_of_one_after_each():
+    parts = [("weight", "F8_E4M3", (512, 1536)), ("weight_scale", "F32", (4, 1, 12, 1))]
+    inventory = inventory_of(*[(f"{AT}.{part}", dtype, shape) for part, dtype, shape in parts])
+    assert InventoryStorage(inventory, 1).weight_block == 128

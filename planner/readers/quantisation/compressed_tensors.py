@@ -13,11 +13,19 @@ from planner.errors import InputError, shortened
 from planner.models.dtypes import Dtype
 from planner.models.storage import PLAIN, Stored
 from planner.readers.quantisation.fields import OVERRIDE, Section
-from planner.readers.quantisation.formats import blocks, floats, integers
+from planner.readers.quantisation.formats import (
+    SCALE_BITS,
+    blocks,
+    floats,
+    integers,
+    stored_as,
+)
 from planner.readers.quantisation.rules import Rule, rule_of
 from planner.readers.quantisation.storage import Scheme
 
 UNPACKED = ("dense",)
+BYTES = ("int-quantized", "naive-quantized")
+"""Formats that pack nothing."""
 STRATEGIES = ("tensor", "channel", "group", "block", "tensor_group", "token", "attn_head")
 
 
@@ -132,6 +140,9 @@ def weights_format(
         return floats(bits, by_group, activation=activation, exponents=exponents)
     if kind != "int":
         raise section.wrong("type", "int or float")
+    if form in BYTES and bits < 8:
+        # Each is stored as a byte, however few of its bits are used.
+        return stored_as("int8", 8 + SCALE_BITS / (by_group or inputs), activation)
     # Ordered rows remember their group in 32 bits.
     ordered = section.fields.get("actorder") in ("group", True)
     return integers(

@@ -5,6 +5,7 @@ included, and what it is multiplied in.
 |---|---|
 | GPTQ, AWQ | a 16-bit scale and a zero point of the weights' bits for each group |
 | compressed-tensors | a 16-bit scale for each group; a packed zero point if not symmetric |
+| ModelOpt, AWQ | a 32-bit scale for each group |
 | MLX affine, HQQ | a 16-bit scale and a 16-bit bias or zero point for each group |
 | bitsandbytes, 4 bits | a 32-bit absmax for 64; double: 8 bits for 64, 32 bits for 64 × 256 |
 | NVFP4 | an 8-bit scale for 16 |

@@ -16,7 +16,14 @@ from planner.readers.quantisation.compressed_tensors import (
     read_compressed_tensors,
 )
 from planner.readers.quantisation.fields import OVERRIDE, Section
-from planner.readers.quantisation.formats import FP8, MXFP4, NVFP4, integers, stored_as
+from planner.readers.quantisation.formats import (
+    FP8,
+    MXFP4,
+    NVFP4,
+    SCALE_BITS,
+    integers,
+    stored_as,
+)
 from planner.readers.quantisation.rules import Rule, rule_of
 from planner.readers.quantisation.storage import Scheme
 
@@ -97,7 +104,11 @@ def algorithm_of(section: Section, key: str, inputs: int) -> Stored:
     """The format that an algorithm stores."""
     named = section.text(key).upper()
     if named in FORMATS:
-        return FORMATS[named]
+        stored = FORMATS[named]
+        if stored.dtype != "nvfp4":
+            return stored
+        group = _group_of(section, 32 if named == "W4A8_NVFP4_FP8" else 16)
+        return stored_as("nvfp4", 4 + 8 / (group or inputs), stored.activation_dtype)
     if named.startswith(SMOOTHED):
         return FORMATS["INT8"]
     if named == "W4A16":
@@ -105,11 +116,29 @@ def algorithm_of(section: Section, key: str, inputs: int) -> Stored:
     if named in GROUPED:
         has_zeros, activation = GROUPED[named]
         zeros = 4 if has_zeros else 0
-        return integers(4, section.group(), inputs, zero_bits=zeros, activation=activation)
+        return integers(
+            4,
+            section.group(),
+            inputs,
+            zero_bits=zeros,
+            scale_bits=32 if named.endswith("AWQ") else SCALE_BITS,
+            activation=activation,
+        )
     raise InputError(
         f"{section.said(key)} is {shortened(section.text(key), 40)!r}, which is not read;"
         f" {OVERRIDE}"
     )
+
+
+def _group_of(section: Section, default: int) -> int:
+    """Neighbours with one scale, where the table or the first of its groups says them."""
+    if section.has("group_size"):
+        return section.group()
+    for _, group in section.parts("config_groups"):
+        weights = group.part("weights")
+        if weights is not None:
+            return weights.group(default=default)
+    return default
 
 
 def _doubts_of_cache(section: Section, kv: Dtype | None) -> tuple[str, ...]:

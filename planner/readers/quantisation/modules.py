@@ -67,6 +67,17 @@ ENDS = {
     "lm_head": ("lm_head", "output", "head", "embed_out", "output_layer"),
 }
 
+SPELLED = frozenset(
+    word
+    for words in (
+        *(*ATTENTION.values(), *RECURRENT.values(), *FEED_FORWARD.values(), *ENDS.values()),
+        *(ATTENTIONS, RECURRENTS, FEED_FORWARDS, SHARED, *EXPERTS),
+        *(name.split(".") for name in ROUTERS),
+    )
+    for word in words
+)
+"""All words of which paths are made."""
+
 ROUTER = "mlp.gate"
 EXPERT = "mlp.experts."
 

@@ -52,6 +52,9 @@ Reader = Callable[[Section, int], Scheme]
 KEYS = ("quantization_config", "quantization", "compression_config", "sparseml_config")
 TEXTS = ("text_config", "llm_config", "language_config", "thinker_config")
 SIDECAR = "hf_quant_config.json"
+METHOD_KEYS = ("quant_method", "method", "quantization_method")
+OF_LINEAR_LAYERS = ("bitsandbytes", "bnb", "bitsandbytes4bit", "bitsandbytes8bit", "torchao")
+"""Methods of transformers that quantise linear layers one by one."""
 HIDDEN = ("hidden_size", "n_embd", "d_model")
 
 METHODS: dict[str, Reader] = {
@@ -119,6 +122,8 @@ def published_storage(
         if beside is not None and scheme.kv is None:
             scheme = replace(scheme, kv=beside.kv)
     scheme = _with_experts(scheme, fields, section, path, inputs)
+    if model.experts > 1 and section is not None:
+        scheme = _without_fused(scheme, fields, section)
     return PublishedStorage(scheme, model, f"{path}: {place}")
 
 
@@ -143,9 +148,9 @@ def _stated(fields: Mapping[str, Any], path: str) -> Section | None:
 
 
 def _read(section: Section, inputs: int) -> Scheme:
-    key = section.first("quant_method", "method", "quantization_method")
+    key = section.first(*METHOD_KEYS)
     stated = section.text(key)
-    plain = "".join(letter for letter in stated.lower()[:100] if letter.isalnum())
+    plain = _plain(stated)
     if not plain:
         return _unnamed(section)(section, inputs)
     producer = section.fields.get("producer")
@@ -156,6 +161,11 @@ def _read(section: Section, inputs: int) -> Scheme:
         raise unknown(section, key, stated)
     scheme = METHODS[plain](section, inputs)
     return scheme if scheme.kv is not None else replace(scheme, kv=_cache(section))
+
+
+def _plain(method: str) -> str:
+    """The letters and digits of a method's name."""
+    return "".join(letter for letter in method.lower()[:100] if letter.isalnum())
 
 
 def _cache(section: Section) -> Any:
@@ -227,6 +237,20 @@ def _with_experts(
     if scheme.experts is not None or is_same:
         return scheme
     return replace(scheme, experts=experts)
+
+
+def _without_fused(scheme: Scheme, fields: Mapping[str, Any], section: Section) -> Scheme:
+    """The scheme without routed experts, where transformers made it that keeps all experts of a
+    layer in one tensor: what quantises linear layers as it loads them passes that over."""
+    key = section.first(*METHOD_KEYS)
+    version = str(fields.get("transformers_version") or "").partition(".")[0]
+    is_fused = version.isascii() and version.isdecimal() and int(version[:6]) >= 5
+    if not is_fused or _plain(section.text(key)) not in OF_LINEAR_LAYERS:
+        return scheme
+    if scheme.experts is not None:
+        return scheme
+    remark = f"{section.said(key)} leaves routed experts at 16 bit, as transformers 5 stores them"
+    return replace(scheme, experts=PLAIN).noting(remark)
 
 
 def _unquantised(fields: Mapping[str, Any], path: str) -> Scheme:

@@ -18,6 +18,8 @@ from planner.readers.quantisation.patterns import Pattern, glob
 from planner.readers.quantisation.rules import rule_of
 from planner.readers.quantisation.storage import Scheme
 
+MOST_TRIED = 100_000
+"""Names of the cache times layers that have a format of their own."""
 FLOATS = {"fp8": 8, "fp6": 6, "fp4": 4, "mxfp4": 4, "mxfp6": 6, "mxfp8": 8, "mx": 4}
 
 
@@ -33,7 +35,10 @@ def read_quark(section: Section, inputs: int) -> Scheme:
     cached = _cache_names(section)
     targets = []
     kv: Dtype | None = None
-    for name, inner in section.parts("layer_quant_config"):
+    layers = section.parts("layer_quant_config")
+    if len(cached) * len(layers) > MOST_TRIED:
+        raise section.wrong("export", f"of less than {MOST_TRIED} names and layers together")
+    for name, inner in layers:
         if any(pattern.matches(name[:200]) for pattern in cached):
             kv = kv or _cache(inner)
         targets.append(rule_of(name, _format(inner, inputs), section.said("layer_quant_config")))

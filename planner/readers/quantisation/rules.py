@@ -15,6 +15,7 @@ from planner.models.storage import Stored
 from planner.readers.quantisation.modules import (
     LAYERS,
     ROUTERS,
+    SPELLED,
     WHOLE,
     Part,
     Path,
@@ -30,6 +31,8 @@ from planner.readers.quantisation.patterns import Pattern, expression, glob
 MOST_PATTERNS = 5_000
 MOST_STEPS = 10_000
 """Of all patterns that may mean any layer, for one spelling."""
+MOST_OF_LAYERS = 40_000
+"""Of all patterns that mean a single layer each."""
 
 PREFIXES = ("model.", "", "model.language_model.", "language_model.model.", "language_model.")
 """Before `layers.N`, where a pattern leaves that open."""
@@ -39,6 +42,9 @@ NUMBERED = re.compile(rf"(?:{'|'.join(LAYERS)})\\?\.(\d{{1,6}})(?=\\?\.|$|\$)")
 LITERAL = re.compile(r"\^?(?:\.?\*)?(?:\\?\.|[A-Za-z0-9_])*")
 """Before the number of a layer, where that is the only one that can be meant."""
 PLAIN_TAIL = re.compile(r"[A-Za-z0-9_.]*$")
+WORD = re.compile(r"[A-Za-z0-9_]+")
+STEMS = frozenset(word.removesuffix("_proj") for word in SPELLED)
+STEM_LENGTHS = sorted({len(stem) for stem in STEMS})
 GLOB_LETTERS = re.compile(r"[*?\[]")
 
 
@@ -73,16 +79,18 @@ class Rules:
         self._names: dict[int | None, dict[Path, _Named]] = defaultdict(dict)
         self._patterns: dict[int | None, list[_Patterned]] = defaultdict(list)
         self._texts: dict[str, Name | _Patterned] = {}
+        self._count = 0
+        self._steps = {True: 0, False: 0}
         for rule in rules:
             self._add(rule)
-        count = sum(map(len, self._patterns.values()))
-        steps = sum(one.pattern.steps for one in self._patterns[None])
-        if count > MOST_PATTERNS or steps > MOST_STEPS:
-            raise InputError(
-                f"{said} has patterns of {steps} steps for a name, {count} of them; more than"
-                f" {MOST_STEPS}, or {MOST_PATTERNS} patterns, are not read; give weight_dtype"
-                " (--weights)"
-            )
+            # Checked as they come, since reading one takes its time too.
+            wide, narrow = self._steps[True], self._steps[False]
+            if self._count > MOST_PATTERNS or wide > MOST_STEPS or narrow > MOST_OF_LAYERS:
+                raise InputError(
+                    f"{said} has more than {MOST_PATTERNS} patterns, or such as take more than"
+                    f" {MOST_STEPS} steps for a name ({MOST_OF_LAYERS} those of single layers),"
+                    " which are not read; give weight_dtype (--weights)"
+                )
 
     def __bool__(self) -> bool:
         return bool(self._texts)
@@ -101,6 +109,8 @@ class Rules:
         patterned = _Patterned(rule, read(rule.text, rule.said))
         self._texts[rule.text] = patterned
         self._patterns[patterned.layer].append(patterned)
+        self._count += 1
+        self._steps[patterned.layer is None] += patterned.pattern.steps
 
     def of(self, part: Part) -> Found | None:
         """What the rules say of a module; None: nothing."""
@@ -283,7 +293,7 @@ class _Patterned:
         elif tail:
             self.prefixes = (tail, *PREFIXES)
         # Rules that differ in their layer alone share their spellings.
-        self.words = NUMBERED.sub("", rule.text)
+        self.words = stems_in(NUMBERED.sub("", rule.text))
 
     def means(self, part: Part, kind: str) -> bool:
         if self.elsewhere or (self.layer is not None and part.layer != self.layer):
@@ -309,14 +319,22 @@ def _layer_of(rule: Rule) -> int | None:
     return int(numbers[0][1])
 
 
+def stems_in(text: str) -> frozenset[str]:
+    """The words of modules, without `_proj`, that words of a text begin with: few, however many
+    texts there are."""
+    found: set[str] = set()
+    for word in set(WORD.findall(text)):
+        found.update(word[:length] for length in STEM_LENGTHS if word[:length] in STEMS)
+    return frozenset(found)
+
+
 @lru_cache(maxsize=4096)
-def _spellings(text: str, leaf: str, kind: str) -> tuple[str, ...]:
-    """The usual spelling of a module, and others of which a pattern has a word: `[^.]*` would else
-    mean a module by a name that it has nowhere."""
+def _spellings(stems: frozenset[str], leaf: str, kind: str) -> tuple[str, ...]:
+    """The usual spelling of a module, and others of which a pattern has a word (see `stems_in`):
+    `[^.]*` would else mean a module by a name that it has nowhere."""
 
     def has(word: str) -> bool:
-        stem = re.escape(word.removesuffix("_proj"))
-        return bool(re.search(rf"(?<![A-Za-z0-9_]){stem}", text))
+        return word.removesuffix("_proj") in stems
 
     def fits(path: Path) -> bool:
         homes = {word for word in path[:-1] if word not in usual and word != "#"}

@@ -33,6 +33,12 @@ def kept_of(section: Section, *keys: str) -> tuple[Rule, ...]:
     return tuple(rule_of(name, PLAIN, said) for name in section.names(*keys))
 
 
+def head_of(section: Section, linear: Stored, key: str) -> Stored:
+    """The output head of what transformers quantises as it loads it: left alone, unless a list of
+    what to leave is given, which then must name it."""
+    return linear if isinstance(section.fields.get(key), list) else PLAIN
+
+
 def read_gptq(section: Section, inputs: int) -> Scheme:
     """GPTQ, by AutoGPTQ or GPTQModel; the zero points are stored even where they are all alike."""
     linear = _gptq_format(section, inputs)
@@ -67,9 +73,9 @@ def _gptq_format(section: Section, inputs: int) -> Stored:
     bits = section.bits("bits", PACKED)
     group = section.group()
     section.flag("sym", True)
-    # Rows in the order of their importance: each remembers its group in 32 bits.
-    beside = 32 / inputs if section.flag("desc_act") and group else 0.0
-    return integers(bits, group, inputs, zero_bits=bits, beside=beside)
+    section.flag("desc_act")
+    # Each input remembers its group in 32 bits, in order or not.
+    return integers(bits, group, inputs, zero_bits=bits, beside=32 / inputs)
 
 
 def _inside(section: Section) -> tuple[str, ...]:
@@ -121,7 +127,7 @@ def _rounded(section: Section, inputs: int) -> Stored:
     bits = section.bits("bits", (*PACKED, 16, 32))
     if bits >= 16:
         return PLAIN
-    group = section.group()
+    group = 0 if section.fields.get("group_size") == 0 else section.group()
     section.flag("sym", True)
     kind = section.text("data_type", "int").lower()
     narrow = section.fields.get("act_bits")
@@ -154,7 +160,8 @@ def read_bitsandbytes(section: Section, inputs: int) -> Scheme:
         linear = stored_as("int4", 4 + shared, "bf16")
     else:
         linear = stored_as("int8", 8 + 32 / inputs)
-    return Scheme(linear=linear, kept=kept_of(section, "llm_int8_skip_modules"))
+    head = head_of(section, linear, "llm_int8_skip_modules")
+    return Scheme(linear=linear, head=head, kept=kept_of(section, "llm_int8_skip_modules"))
 
 
 def read_hqq(section: Section, inputs: int) -> Scheme:
@@ -224,7 +231,9 @@ def read_quanto(section: Section, inputs: int) -> Scheme:
     }
     if named not in formats:
         raise section.wrong("weights", "float8, int8, int4 or int2")
-    return Scheme(linear=formats[named], kept=kept_of(section, "modules_to_not_convert"))
+    linear = formats[named]
+    head = head_of(section, linear, "modules_to_not_convert")
+    return Scheme(linear=linear, head=head, kept=kept_of(section, "modules_to_not_convert"))
 
 
 def read_eetq(section: Section, inputs: int) -> Scheme:

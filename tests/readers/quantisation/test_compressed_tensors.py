@@ -49,6 +49,9 @@ def scheme(weights, inputs=None, targets=("Linear",), **more):
         (scheme(INT8, INT8), ("int8", 8.0, "int8")),
         (scheme(INT8), ("int8", 8.0, "bf16")),
         (scheme(INT4), ("int4", 4.125, "bf16")),
+        # A byte each, however few of its bits are used.
+        (scheme(INT4, FLOAT8, format="int-quantized"), ("int8", 8.125, "fp8")),
+        (scheme(INT4, INT8, format="naive-quantized"), ("int8", 8.125, "int8")),
         (scheme(INT4, FLOAT8), ("int4", 4.125, "fp8")),
         (scheme(INT4, INT8), ("int4", 4.125, "int8")),
         (scheme(INT4 | {"symmetric": False}), ("int4", 4.15625, "bf16")),

@@ -23,8 +23,10 @@ ALGORITHMS = [
     ("NVFP4", ("nvfp4", 4.5, "nvfp4")),
     ("NVFP4_AWQ", ("nvfp4", 4.5, "nvfp4")),
     ("W4A16_NVFP4", ("nvfp4", 4.5, "bf16")),
-    ("W4A8_AWQ", ("int4", 4.125, "fp8")),
-    ("INT4_AWQ", ("int4", 4.125, "bf16")),
+    ("W4A8_NVFP4_FP8", ("nvfp4", 4.25, "fp8")),
+    # 32-bit scales for 128
+    ("W4A8_AWQ", ("int4", 4.25, "fp8")),
+    ("INT4_AWQ", ("int4", 4.25, "bf16")),
     ("W4A16_GPTQ", ("int4", 4.15625, "bf16")),
     ("W8A16", ("int8", 8.0, "bf16")),
     ("W8A8_SQ_PER_CHANNEL", ("int8", 8.0, "int8")),
@@ -43,6 +45,14 @@ def test_bits_of_an_algorithm(algorithm, stored):
         assert way(storage, HEAD) == way(storage, EMBEDDING) == way(storage, ROUTER) == PLAIN
         assert storage.weight_dtype == stored[0]
         assert storage.weight_block == (128 if "pb" in algorithm else None)
+
+
+def test_groups_of_four_bit_floats_are_as_long_as_the_file_says():
+    sizes = {"group_size": 32}
+    assert way(read(sidecar={"quantization": {"quant_algo": "NVFP4"} | sizes}), QUERY)[1] == 4.25
+    groups = {"group_0": {"targets": ["Linear"], "weights": {"num_bits": 4} | sizes}}
+    stated = {"quant_method": "modelopt", "quant_algo": "W4A16_NVFP4", "config_groups": groups}
+    assert way(read(stated), QUERY) == ("nvfp4", 4.25, "bf16")
 
 
 def test_the_head_is_quantised_where_it_is_not_excluded():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.readers.quantisation.cases import QUERY, read, refusal, way
+from tests.readers.quantisation.cases import EXPERT, QUERY, read, refusal, way
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,16 @@ def test_methods_that_are_not_read_are_refused(method):
         f"config.json: quantization_config.quant_method is {method!r}, which is not read;"
         " give weight_dtype (--weights)"
     )
+
+
+@pytest.mark.parametrize(
+    ("version", "experts"), [("5.24.0", "bf16"), ("4.57.1", "int4"), (None, "int4"), ("x", "int4")]
+)
+def test_fused_experts_are_no_linear_layers(version, experts):
+    table = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+    storage = read(table, num_experts=64, transformers_version=version)
+    assert way(storage, EXPERT)[0] == experts
+    assert way(storage, QUERY)[0] == "int4"
+    assert any("routed experts" in remark for remark in storage.remarks) == (experts == "bf16")
+    gptq = {"quant_method": "gptq", "bits": 4}
+    assert way(read(gptq, num_experts=64, transformers_version=version), EXPERT)[0] == "int4"

@@ -120,3 +120,9 @@ def test_more_patterns_than_are_read_are_refused():
         rules(*(f"*a*{number}*" for number in range(9_000)))
     with pytest.raises(InputError, match="names of modules"):
         rule_of("", PLAIN, "here")
+
+
+def test_patterns_of_single_layers_are_bounded_too():
+    many = [f"model.layers.{number % 120}.*mlp*{number}" for number in range(4_000)]
+    with pytest.raises(InputError, match="single layers"):
+        Rules([rule_of(text, PLAIN, "said") for text in many], "said")

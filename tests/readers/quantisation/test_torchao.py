@@ -51,7 +51,8 @@ def test_bits_of_a_configuration(config, stored):
 def test_the_ends_are_included_where_the_file_says_so():
     config = typed("Int8WeightOnlyConfig")
     storage = read(scheme(config, include_input_output_embeddings=True))
-    assert way(storage, HEAD)[0] == way(storage, EMBEDDING)[0] == "int8"
+    assert way(storage, HEAD)[0] == "int8"
+    assert way(storage, EMBEDDING) == PLAIN
     kept = scheme(config, modules_to_not_convert=["lm_head", "self_attn"])
     assert way(read(kept), QUERY) == PLAIN
 
@@ -87,3 +88,60 @@ def test_what_is_none_is_refused():
     assert "quant_type" in refusal({"quant_method": "torchao", "quant_type": "autoquant"})
     assert "_type" in refusal(scheme(typed("UIntXWeightOnlyConfig")))
     assert "fqn_to_config" in refusal(scheme(typed("FqnToConfig")))
+
+
+INTX = {"weight_dtype": {"_data": "int4", "_type": "torch.dtype"}}
+
+
+def per_group(size):
+    return {"_type": "PerGroup", "_data": {"group_size": size}}
+
+
+@pytest.mark.parametrize(
+    ("config", "stored"),
+    [
+        # A byte each, a 16-bit scale and a zero point of a byte for 32.
+        (
+            typed("IntxWeightOnlyConfig", granularity=per_group(32), **INTX),
+            ("int8", 8 + 24 / 32, "bf16"),
+        ),
+        (
+            typed(
+                "Int8DynamicActivationIntxWeightConfig", weight_granularity=per_group(64), **INTX
+            ),
+            ("int8", 8 + 24 / 64, "int8"),
+        ),
+        # Packed, for a kernel.
+        (
+            typed(
+                "Int8DynamicActivationIntxWeightConfig",
+                weight_granularity=per_group(32),
+                intx_packing_format="opaque_torchao_auto",
+                **INTX,
+            ),
+            ("int4", 4 + 16 / 32, "int8"),
+        ),
+    ],
+)
+def test_few_bits_are_stored_as_bytes_unless_packed(config, stored):
+    assert way(read(scheme(config)), QUERY) == stored
+
+
+def test_few_bits_of_an_unknown_width_are_refused():
+    config = typed("IntxWeightOnlyConfig", weight_dtype="int9")
+    assert "int9" in refusal(scheme(config))
+
+
+def test_ends_are_left_alone_unless_included_even_where_they_are_named():
+    table = {
+        "_default": typed("Int4WeightOnlyConfig", group_size=128),
+        "lm_head": typed("Int8WeightOnlyConfig"),
+        "model.embed_tokens": typed("Int8WeightOnlyConfig"),
+    }
+    config = typed("FqnToConfig", fqn_to_config=table)
+    assert way(read(scheme(config)), HEAD) == way(read(scheme(config)), EMBEDDING) == PLAIN
+    both = read(scheme(config, include_input_output_embeddings=True))
+    assert way(both, HEAD)[0] == way(both, EMBEDDING)[0] == "int8"
+    del table["model.embed_tokens"]
+    default = read(scheme(config, include_input_output_embeddings=True))
+    assert way(default, EMBEDDING)[0] == "int4"

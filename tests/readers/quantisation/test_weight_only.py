@@ -16,17 +16,18 @@ from tests.readers.quantisation.cases import (
 )
 
 GPTQ = {"quant_method": "gptq", "bits": 4, "group_size": 128}
+ORDER = 32 / 4096
+"""Bits of a weight for the group of each input, which every file of GPTQ has."""
 
 
 @pytest.mark.parametrize(
     ("quantised", "stored"),
     [
-        (GPTQ, ("int4", 4 + 20 / 128, "bf16")),
-        (GPTQ | {"bits": 8}, ("int8", 8 + 24 / 128, "bf16")),
-        (GPTQ | {"bits": 2, "group_size": 64}, ("int2", 2 + 18 / 64, "bf16")),
-        (GPTQ | {"group_size": -1}, ("int4", 4 + 20 / 4096, "bf16")),
-        # Rows in another order: 32 bits for each of the inputs.
-        (GPTQ | {"desc_act": True}, ("int4", 4 + 20 / 128 + 32 / 4096, "bf16")),
+        (GPTQ, ("int4", 4 + 20 / 128 + ORDER, "bf16")),
+        (GPTQ | {"bits": 8}, ("int8", 8 + 24 / 128 + ORDER, "bf16")),
+        (GPTQ | {"bits": 2, "group_size": 64}, ("int2", 2 + 18 / 64 + ORDER, "bf16")),
+        (GPTQ | {"group_size": -1}, ("int4", 4 + 20 / 4096 + ORDER, "bf16")),
+        (GPTQ | {"desc_act": True}, ("int4", 4 + 20 / 128 + ORDER, "bf16")),
         ({"quant_method": "awq"}, ("int4", 4 + 20 / 128, "bf16")),
         ({"quant_method": "awq", "w_bit": 4, "q_group_size": 64}, ("int4", 4 + 20 / 64, "bf16")),
         (
@@ -94,12 +95,21 @@ def test_rules_of_gptqmodel_change_or_leave_out():
     }
     storage = read(GPTQ | {"dynamic": dynamic})
     assert way(storage, EXPERT) == PLAIN
-    assert way(storage, QUERY) == ("int8", 8 + 24 / 64, "bf16")
-    assert way(storage, "layers.4.self_attn.q_proj") == ("int4", 4 + 20 / 128, "bf16")
-    assert way(storage, DOWN) == ("int3", 3 + 19 / 128, "bf16")
+    assert way(storage, QUERY) == ("int8", 8 + 24 / 64 + ORDER, "bf16")
+    assert way(storage, "layers.4.self_attn.q_proj") == ("int4", 4 + 20 / 128 + ORDER, "bf16")
+    assert way(storage, DOWN) == ("int3", 3 + 19 / 128 + ORDER, "bf16")
     # What means everything means neither the ends nor the router.
     assert way(storage, HEAD) == way(storage, EMBEDDING) == way(storage, ROUTER) == PLAIN
     assert "quantization_config.dynamic" in refusal(GPTQ | {"dynamic": {".*": {"bits": 9}}})
+
+
+def test_a_list_of_what_is_left_alone_must_name_the_head():
+    # transformers leaves the head by itself only where it is given no list.
+    four = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+    assert way(read(four), HEAD) == PLAIN
+    assert way(read(four | {"llm_int8_skip_modules": None}), HEAD) == PLAIN
+    assert way(read(four | {"llm_int8_skip_modules": ["down_proj"]}), HEAD)[0] == "int4"
+    assert way(read(four | {"llm_int8_skip_modules": ["lm_head"]}), HEAD) == PLAIN
 
 
 def test_only_some_matrices_of_a_block_may_be_quantised():
