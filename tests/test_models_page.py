@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from planner.readers.encoder_config import KINDS
-from planner.readers.families import FAMILIES
+from planner.readers.configs.encoders import KINDS
+from planner.readers.configs.families import FAMILIES
 from planner.readers.files import CONFIG_BYTES, INDEX_BYTES
 
 PAGE = (Path(__file__).parents[1] / "docs" / "models.md").read_text(encoding="utf-8")

@@ -4,8 +4,8 @@ import json
 import struct
 from pathlib import Path
 
-from planner.readers.gguf_file import TYPES
-from planner.readers.safetensors_file import BITS_OF
+from planner.readers.tensors.gguf_file import TYPES
+from planner.readers.tensors.safetensors_file import BITS_OF
 
 BLOCKS = {name: (number, values, size) for number, (name, values, size) in TYPES.items()}
 KINDS = {"u8": 0, "i8": 1, "u16": 2, "i16": 3, "u32": 4, "i32": 5, "f32": 6, "bool": 7, "str": 8,

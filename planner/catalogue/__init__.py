@@ -26,9 +26,9 @@ from planner.models.graph import ModelGraph
 from planner.models.pruning import pruned
 from planner.models.storage import Formats, Storage
 from planner.readers.cluster_file import cluster_from
+from planner.readers.configs.huggingface import Read
 from planner.readers.files import read_text, read_toml
 from planner.readers.hub_cache import cache_folder, cached_snapshot
-from planner.readers.huggingface import Read
 from planner.readers.model_files import INDEX, SUFFIXES, read_model, read_module
 from planner.readers.topology_file import software_from, stack_from, topology_from
 

@@ -15,15 +15,15 @@ from planner.models.decoder_layers import module_weights
 from planner.models.graph import ModelGraph
 from planner.models.series import in_series
 from planner.models.storage import Storage
+from planner.readers.configs.huggingface import Read, read_config, read_fields
 from planner.readers.files import CONFIG_BYTES, read_json
-from planner.readers.gguf_config import config_fields, config_remarks
-from planner.readers.gguf_file import read_gguf
-from planner.readers.huggingface import Read, read_config, read_fields
-from planner.readers.onnx_file import load_onnx
 from planner.readers.params_file import config_fields_of_params
-from planner.readers.safetensors_file import read_safetensors
-from planner.readers.tensors import Inventory, InventoryStorage, Tensor
-from planner.readers.torch_program import graph_of_program, module_inventory
+from planner.readers.programs.onnx_file import load_onnx
+from planner.readers.programs.torch_program import graph_of_program, module_inventory
+from planner.readers.tensors.gguf_fields import config_fields, config_remarks
+from planner.readers.tensors.gguf_file import read_gguf
+from planner.readers.tensors.inventory import Inventory, InventoryStorage, Tensor
+from planner.readers.tensors.safetensors_file import read_safetensors
 
 INDEX = "model.safetensors.index.json"
 SUFFIXES = (".json", ".gguf", ".onnx", ".safetensors")

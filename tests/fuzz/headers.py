@@ -4,7 +4,7 @@ import copy
 import json
 import struct
 
-from planner.readers.safetensors_file import BITS_OF
+from planner.readers.tensors.safetensors_file import BITS_OF
 from tests.fuzz.trees import parsed, tampered_json, tampered_tree, written
 from tests.onnx_writer import varint
 from tests.written import BLOCKS, KINDS, gguf_bytes, safetensors_bytes

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 import planner as pl
 from planner.readers.files import CONFIG_BYTES, read_json
-from planner.readers.gguf_config import config_fields, config_remarks
-from planner.readers.gguf_file import read_gguf
 from planner.readers.params_file import config_fields_of_params
-from planner.readers.safetensors_file import read_safetensors
-from planner.readers.tensors import Inventory, InventoryStorage
+from planner.readers.tensors.gguf_fields import config_fields, config_remarks
+from planner.readers.tensors.gguf_file import read_gguf
+from planner.readers.tensors.inventory import Inventory, InventoryStorage
+from planner.readers.tensors.safetensors_file import read_safetensors
 from tests import onnx_writer as by_hand
 from tests.fuzz.headers import (
     tampered_bytes,
@@ -35,7 +35,7 @@ from tests.written import (
     write_index,
 )
 
-ONNX = Path(__file__).parent.parent / "readers" / "onnx"
+ONNX = Path(__file__).parent.parent / "readers" / "programs" / "onnx"
 Tamper = Callable[[bytes, Random, Sequence[bytes]], bytes]
 
 

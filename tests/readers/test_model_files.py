@@ -128,7 +128,7 @@ def test_params_of_meta_are_read_whatever_the_file_is_called(tmp_path):
 def test_an_onnx_file_is_a_program(tmp_path):
     from pathlib import Path
 
-    path = Path(__file__).parent / "onnx" / "tiny_llama.onnx"
+    path = Path(__file__).parent / "programs" / "onnx" / "tiny_llama.onnx"
     graph = pl.load_model(path)
     assert graph.name == "tiny_llama"
     with pytest.raises(InputError, match="leave it out"):

@@ -3,7 +3,7 @@
 import pytest
 
 from planner.errors import InputError
-from planner.readers.huggingface import read_fields
+from planner.readers.configs.huggingface import read_fields
 from planner.readers.params_file import config_fields_of_params
 
 LLAMA_3_8B = {"dim": 4096, "ffn_dim_multiplier": 1.3, "multiple_of": 1024, "n_heads": 32,

@@ -12,7 +12,7 @@ from functools import cache
 import pytest
 
 import planner as pl
-from planner.readers.torch_program import graph_of_program
+from planner.readers.programs.torch_program import graph_of_program
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

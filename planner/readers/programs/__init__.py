@@ -1,0 +1,1 @@
+"""Programs as graphs: ONNX files and what `torch.export` traced."""

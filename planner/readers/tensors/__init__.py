@@ -1,0 +1,1 @@
+"""Files of tensors: which a checkpoint holds, and what each module takes in them."""
