@@ -121,6 +121,12 @@ class _Kept:
             dtype=formats.weight_dtype, activation_dtype=formats.activation_dtype
         )
 
+    @property
+    def vector_bits(self) -> float:
+        """Of a weight of norms and convolutions, where the checkpoint says it; 0: 16."""
+        bits = self.storage.vector_bits if self.storage is not None else 0.0
+        return 0.0 if abs(bits - 16) < 0.01 else bits
+
     def of_layer(self, number: int) -> "_Kept":
         prefix = f"layers.{number}."
         return _Kept(self.decoder, self.formats, self.storage, prefix, self.counted)
@@ -276,7 +282,12 @@ class _Maker:
     def norm(self, name: str, vectors: int = 1, more: int = 0) -> Pointwise:
         """Of the stream, with so many vectors of its width and `more` weights."""
         hidden = self.decoder.hidden
-        return Pointwise(name=name, width=hidden, weights=vectors * hidden + more)
+        return self.vector(name, hidden, vectors * hidden + more)
+
+    def vector(self, name: str, width: int, weights: int, **options: Any) -> Pointwise:
+        """One pass with some parameters, kept as the checkpoint keeps its vectors."""
+        bits = self.kept.vector_bits
+        return Pointwise(name=name, width=width, weights=weights, bits_per_weight=bits, **options)
 
     # ── Attention ──
 
@@ -512,14 +523,11 @@ class _Maker:
                 convolves_keys=part.convolves_keys,
                 flop_per_value=part.flop_per_value,
                 state_dtype=part.state_dtype,
+                bits_per_weight=self.kept.vector_bits,
             )
         )
         if part.norm_width:
-            operators.append(
-                Pointwise(
-                    name="gated norm", width=part.norm_width, weights=part.weights, split=True
-                )
-            )
+            operators.append(self.vector("gated norm", part.norm_width, part.weights, split=True))
         return [*operators, self._projected(part.output, summed=summed)]
 
     def _projected(self, part: Projection, **options: object) -> MatMul:
@@ -587,7 +595,7 @@ class _Maker:
                 below=f"{FEED_FORWARD}.shared_experts",
             )
             if part.shared_gate:
-                operators.append(Pointwise(name="shared expert gate", width=hidden, weights=hidden))
+                operators.append(self.vector("shared expert gate", hidden, hidden))
 
         inputs = part.latent or hidden
         if part.latent:

@@ -331,6 +331,8 @@ class Recurrent(Record):
     """For each value of the state and each token."""
     state_dtype: Dtype = "fp32"
     compute_dtype: Dtype = "bf16"
+    bits_per_weight: Bits = 0.0
+    """Of the convolution; 0: 16."""
 
     @property
     def convolved_width(self) -> int:
@@ -349,7 +351,7 @@ class Recurrent(Record):
 
     @property
     def weight_bytes(self) -> float:
-        return 2.0 * self.parameters
+        return (self.bits_per_weight or 16.0) / 8 * self.parameters
 
     def demand(self, tensor_parallel: int = 1, expert_parallel: int = 1) -> Demand:
         heads = self.heads / tensor_parallel
@@ -368,7 +370,7 @@ class Recurrent(Record):
 
         return Demand(
             flop_per_token=self.flop_per_value * values + convolution,
-            weight_bytes=convolution if convolves else 0.0,
+            weight_bytes=convolution * (self.bits_per_weight or 16.0) / 16 if convolves else 0.0,
             read_bytes_per_token=width * stream,
             written_bytes_per_token=heads * self.value_width * stream,
             state_bytes_per_sequence=values * bytes_of(self.state_dtype) + remembered,
@@ -537,6 +539,8 @@ class Pointwise(Record):
     """Parameters, such as a norm's scale."""
     weight_dtype: Dtype = "bf16"
     """What they, and the values, are kept in: values in 16 bit at least."""
+    bits_per_weight: Bits = 0.0
+    """Where a file keeps its vectors otherwise than the values; 0: as these."""
     flop_per_value: Annotated[float, Field(ge=0)] = 4.0
     split: bool = False
     """Whether it works on a shard: an activation between a column and a row split."""
@@ -548,7 +552,8 @@ class Pointwise(Record):
 
     @property
     def weight_bytes(self) -> float:
-        return bytes_of(self.weight_dtype) * self.weights
+        each = self.bits_per_weight / 8 if self.bits_per_weight else bytes_of(self.weight_dtype)
+        return each * self.weights
 
     def demand(self, tensor_parallel: int = 1, expert_parallel: int = 1) -> Demand:
         width = self.width / tensor_parallel if self.split else float(self.width)

@@ -87,6 +87,11 @@ class Storage(Protocol):
         """Neighbours that share one scale, where most weights are stored in square blocks."""
         ...
 
+    @property
+    def vector_bits(self) -> float:
+        """Of a weight of norms, biases and the like; 0: it is not known, and 16."""
+        ...
+
     def of(self, module: str) -> Stored:
         """How the module of that name is stored."""
         ...

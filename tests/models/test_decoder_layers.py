@@ -26,6 +26,7 @@ class Sorted:
 
     weight_dtype = "int4"
     weight_block = None
+    vector_bits = 0.0
 
     def __init__(self, *quantised):
         self.quantised = quantised
@@ -96,6 +97,14 @@ def test_the_weights_of_modules_add_up_to_those_of_the_graph():
     assert counted["layers.1.mlp.gate"] == 32 * 4
     norms = 3 * 2 * 32 + 32
     assert sum(counted.values()) + norms == graph_of(DECODER).parameters
+
+
+def test_vectors_are_kept_as_the_checkpoint_keeps_them():
+    wide = Sorted()
+    wide.vector_bits = 32.0
+    plain, made = (graph_of(DECODER, storage) for storage in (Sorted(), wide))
+    norms = 3 * 2 * 32 + 32
+    assert made.weight_bytes - plain.weight_bytes == 2 * norms
 
 
 def test_a_tied_head_has_no_weights_of_its_own():

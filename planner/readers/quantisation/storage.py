@@ -127,6 +127,11 @@ class PublishedStorage:
         return self._found["most"]
 
     @property
+    def vector_bits(self) -> float:
+        """Of norms and biases: schemes leave them alone."""
+        return 0.0
+
+    @property
     def weight_block(self) -> int | None:
         """Neighbours that share one scale, where most weights are stored in square blocks."""
         return self.scheme.block if self.weight_dtype == "fp8" else None

@@ -215,6 +215,7 @@ class InventoryStorage:
         self.beside_bytes: Counter[str] = Counter()
         """Of tensors that belong to no module, by what they belong to."""
         self.small_bytes = 0
+        self.small_weights = 0
         """Of norms, biases and the like."""
         self._found: dict[str, Stored] = {}
         self._matrices = self._sorted_out()
@@ -234,16 +235,25 @@ class InventoryStorage:
             if beside or not (place.modules or place.small):
                 self._count_beside(beside or "other", tensor)
             elif place.small:
-                self.small_bytes += tensor.bytes
+                self._count_small(tensor)
             else:
                 matrix = matrices.setdefault(place.stem, _Matrix(place))
                 matrix.parts[place.part] = tensor
         return list(matrices.values())
 
+    def _count_small(self, tensor: Tensor) -> None:
+        self.small_bytes += tensor.bytes
+        self.small_weights += tensor.parameters
+
+    @property
+    def vector_bits(self) -> float:
+        """Of a weight of norms, biases and the like, on average; 0: there are none."""
+        return 8 * self.small_bytes / self.small_weights if self.small_weights else 0.0
+
     def _count_beside(self, beside: str, tensor: Tensor) -> None:
         # Vectors that no rule knows are no weights to speak of.
         if beside == "other" and len(tensor.shape) < 2:
-            self.small_bytes += tensor.bytes
+            self._count_small(tensor)
             return
         self.beside_bytes[beside] += tensor.bytes
         self._example.setdefault(beside, tensor.name)
