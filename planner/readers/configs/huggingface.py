@@ -149,7 +149,7 @@ def read_fields(
         config.refuse_two_names(ALIASES)
         config.refuse_unread(text, stranger=True)
     config.refuse_unread(text)
-    remarks += said + _added_said(added, config, kind)
+    remarks += said + _added_said(added, config, kind, windowed=_has_windows(shape))
     try:
         storage = published_storage(text, sidecar, path)
     except InputError:
@@ -240,9 +240,18 @@ def _parts_left_out(fields: Fields, *, nested: bool) -> list[str]:
     return remarks
 
 
-def _added_said(added: Fields, config: ConfigFields, kind: str) -> list[str]:
-    """What was taken from the family's defaults, of what was read."""
-    used = [f"{key} {value}" for key, value in added.items() if key in config.read and key in LOUD]
+def _has_windows(shape: Decoder | EncoderShape) -> bool:
+    if not isinstance(shape, Decoder):
+        return False
+    parts = (part for block in shape.blocks for part in block.parts)
+    return any(getattr(part, "window_tokens", 0) for part in parts)
+
+
+def _added_said(added: Fields, config: ConfigFields, kind: str, *, windowed: bool) -> list[str]:
+    """What was taken from the family's defaults, of what was read; of windows where any layer has
+    one."""
+    loud = LOUD if windowed else LOUD - set(WINDOW)
+    used = [f"{key} {value}" for key, value in added.items() if key in config.read and key in loud]
     if not used:
         return []
     return [f"not stated, and taken from the defaults of {kind}: {listed(used[:8], 'and')}"]

@@ -442,6 +442,12 @@ def test_what_may_say_how_layers_are_made_and_is_not_understood_is_refused(tmp_p
     assert named in refusal(written(tmp_path, json.dumps(fields)))
 
 
+def test_what_a_family_gives_by_default_is_said_where_it_matters(tmp_path):
+    assert graph_of(tmp_path, mixed(LLAMA, model_type="qwen3", head_dim=8)).remarks == ()
+    (said,) = graph_of(tmp_path, mixed(LLAMA, model_type="mistral")).remarks
+    assert said == "not stated, and taken from the defaults of mistral: sliding_window 4096"
+
+
 def test_a_family_that_is_not_known_is_read_by_its_keys_and_says_so(tmp_path):
     graph = graph_of(tmp_path, mixed(LLAMA, model_type="newcomer"))
     assert graph.layers == graph_of(tmp_path, LLAMA).layers
