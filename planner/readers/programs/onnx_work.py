@@ -117,6 +117,10 @@ class Around:
         return [() if each is None else each.shape for each in self.known]
 
 
+LOOKED_UP = ("Gather", "GatherND")
+"""What takes rows out of a table."""
+
+
 def operation_of(around: Around) -> Operation:
     """The operation of a node."""
     node = around.node
@@ -132,7 +136,7 @@ def operation_of(around: Around) -> Operation:
         return _attention(around)
     if node.operation in GATES:
         return _recurrence(around)
-    if node.operation == "Gather" and _is_table(around):
+    if node.operation in LOOKED_UP and _is_table(around):
         return _embedding(around)
     return _pointwise(around)
 
@@ -285,17 +289,23 @@ def _recurrence(around: Around) -> Operation:
 
 
 def _is_table(around: Around) -> bool:
-    """Whether a Gather looks rows of weights up."""
+    """Whether rows of weights are looked up: those of an embedding, or whole experts."""
     table = around.constants[0]
     known = around.known[0]
-    if table is None or known is None or len(known.shape) != 2:
+    if table is None or known is None or len(known.shape) < 2:
         return False
-    return known.code not in (INT32, INT64, BOOL) and whole(around.node, "axis", 0) in (0, -2)
+    axis = whole(around.node, "axis", 0)
+    first = axis in (0, -len(known.shape))
+    return known.code not in (INT32, INT64, BOOL) and first
 
 
 def _embedding(around: Around) -> Operation:
-    rows, width = needed(around.known, 0).shape
-    looked_up = max(1, needed(around.known, 1).count)
+    shape = needed(around.known, 0).shape
+    indices = needed(around.known, 1)
+    # A Gather names rows; a GatherND names places along as many axes as its indices are long.
+    deep = indices.shape[-1] if around.node.operation == "GatherND" and indices.shape else 1
+    rows, width = math.prod(shape[:deep]), math.prod(shape[deep:])
+    looked_up = max(1, indices.count // max(1, deep))
     weights = _weights(around, [0])
     table = _positive((rows, width, looked_up))
     return _made(around, "embedding", 0.0, weights=weights, table=table)
