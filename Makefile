@@ -23,7 +23,7 @@ fast: $(VENV)/.installed
 
 # Not in CI: all questions of which `make test` asks some.
 oracle: $(VENV)/.installed
-	PLANNER_ORACLE=1 $(BIN)/python -m pytest -p no:nbmake -n 2 --dist worksteal -q tests/test_engine_plans.py tests/planning/test_row_search.py tests/planning/test_rate_search.py tests/planning/test_promise_search.py tests/planning/test_range_search.py
+	PLANNER_ORACLE=1 $(BIN)/python -m pytest -p no:nbmake -n 2 --dist worksteal -q tests/test_engine_plans.py tests/test_unlike_plans.py tests/test_records.py tests/planning/test_engine_proof.py tests/planning/test_row_search.py tests/planning/test_rate_search.py tests/planning/test_promise_search.py tests/planning/test_range_search.py
 
 # Not in CI: many more files that were tampered with than `make test` tries, from a seed it tells.
 fuzz: $(VENV)/.installed

@@ -189,6 +189,10 @@ DOORS = [
     if path.stem == "__init__" or "(Record):" in path.read_text(encoding="utf-8")
 ]
 """Every room, and every module that a record comes from."""
+FEW_DOORS = [
+    door for number, door in enumerate(DOORS) if number % 3 == 0 or door == "planner.report"
+]
+"""As many as the usual suite comes through."""
 
 SHOW_AFTER_EACH = """
 import gc, importlib, json, os, sys
@@ -243,8 +247,9 @@ def test_a_record_shows_itself_whatever_door_one_came_through():
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that are forked")
 def test_a_record_shows_itself_whatever_module_was_imported_first():
-    shown = shown_after(DOORS)
-    assert len(shown) == len(DOORS) > 50
+    doors = DOORS if "PLANNER_ORACLE" in os.environ else FEW_DOORS
+    shown = shown_after(doors)
+    assert len(shown) == len(doors) > 20
     assert set(shown.values()) == {shown["planner.report"]}
     assert shown["planner.report"].endswith(", and in HTML")
 

@@ -2,6 +2,7 @@
 the truth never is, as an oracle knows it that shares no code with the search or with the check."""
 
 import itertools
+import os
 import json
 
 import numpy as np
@@ -89,8 +90,9 @@ def no_better(field: str, one: float, other: float) -> bool:
 
 
 def cases() -> list[object]:
-    every = itertools.product(range(MACHINES), range(SCENARIOS))
-    return mostly_slow(every, but=((2, 0), (3, 0), (7, 0), (10, 1), (20, 2)))
+    step = 1 if "PLANNER_ORACLE" in os.environ else 2
+    every = itertools.product(range(0, MACHINES, step), range(SCENARIOS))
+    return mostly_slow(every, but=((2, 0), (4, 0), (8, 0), (10, 1), (20, 2)))
 
 
 @pytest.mark.parametrize("numbers", cases(), ids=str)
