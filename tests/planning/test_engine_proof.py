@@ -2,8 +2,8 @@
 the truth never is, as an oracle knows it that shares no code with the search or with the check."""
 
 import itertools
-import os
 import json
+import os
 
 import numpy as np
 import pytest
