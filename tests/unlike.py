@@ -40,6 +40,7 @@ class Mixed:
 
     weight_dtype: Dtype = "bf16"
     weight_block: int | None = None
+    vector_bits: float = 0.0
 
     def __init__(self, seed: float) -> None:
         self.seed = seed
