@@ -18,9 +18,6 @@ from planner.records import Record
 
 Some = Annotated[int, Field(ge=0, le=100_000_000)]
 
-MATRICES = {True: 3, False: 2}
-"""Of a feed-forward part, with a gate and without."""
-
 
 class Indexer(Record):
     """Small heads that score every cached entry for a token, which then sees the best alone [1].
@@ -64,9 +61,6 @@ class SelfAttention(Record):
     """Whether it reads the keys and values of an earlier layer, and makes none."""
     crossed_tokens: Some = 0
     """Of a picture or sound, to which it attends in place of the text; 0: to the text."""
-    output_groups: Annotated[int, Field(ge=1)] = 1
-    output_latent: Some = 0
-    """Width of each group to which outputs are compressed before the last projection; 0: none."""
     indexer: Indexer | None = None
 
     @model_validator(mode="after")
@@ -240,8 +234,6 @@ class Decoder(Record):
     """Copies of the stream that layers hand on (hyper-connections, AltUp)."""
     copied_by_matrices: bool = False
     """Whether each copy is made, and taken back, by a matrix of its own."""
-    codebooks: Annotated[int, Field(ge=1, le=64)] = 1
-    """Tables of tokens, and heads."""
     most_context_tokens: Some = 0
     unquantised: tuple[str, ...] = ()
     """What stays at 16 bit whatever the weights' format: "attention", "embedding", "router"."""

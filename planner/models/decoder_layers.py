@@ -2,7 +2,6 @@
 as a checkpoint does."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 from planner.models.blocks import (
@@ -10,7 +9,6 @@ from planner.models.blocks import (
     Block,
     CompressedAttention,
     Decoder,
-    DenseFeedForward,
     Indexer,
     LatentAttention,
     Projection,
@@ -50,11 +48,14 @@ def graph_of_blocks(
     """The layer graph of a decoder: embedding, its layers, the language-model head; a chain."""
     kept = _Kept(decoder, formats, storage)
     templates: dict[tuple[int, tuple[Stored, ...]], Layer] = {}
+    modules: dict[int, tuple[str, ...]] = {}
     inner = []
     for number, block in enumerate(decoder.blocks):
         maker = _Maker(decoder, kept.of_layer(number))
         # Blocks of one template are one object; those whose modules are stored alike share a layer.
-        key = id(block), kept.asked(number, block)
+        if storage is not None and id(block) not in modules:
+            modules[id(block)] = tuple(block_weights(decoder, block))
+        key = id(block), kept.asked(number, modules.get(id(block), ()))
         if key not in templates:
             templates[key] = maker.layer(block)
         inner.append(templates[key].model_copy(update={"name": f"decoder.{number}"}))
@@ -81,20 +82,24 @@ def module_weights(decoder: Decoder) -> dict[str, float]:
     """How many weights each module has, biases and norms apart, by its name as in
     `planner.models.storage`."""
     counted: dict[str, float] = {}
-    kept = _Kept(decoder, Formats(), None, counted=counted)
     # Blocks of one template have the same modules under the names of their layers.
     of_block: dict[int, dict[str, float]] = {}
     for number, block in enumerate(decoder.blocks):
         if id(block) not in of_block:
-            found: dict[str, float] = {}
-            _Maker(decoder, _Kept(decoder, Formats(), None, counted=found)).layer(block)
-            of_block[id(block)] = found
+            of_block[id(block)] = block_weights(decoder, block)
         for name, weights in of_block[id(block)].items():
             counted[f"layers.{number}.{name}"] = weights
-    ends = _Maker(decoder, kept)
+    ends = _Maker(decoder, _Kept(decoder, Formats(), None, counted=counted))
     ends.embedding()
     ends.head()
     return {name: weights for name, weights in counted.items() if weights}
+
+
+def block_weights(decoder: Decoder, block: Block) -> dict[str, float]:
+    """The same of one block, by the names below its layer: as its operators are made of them."""
+    counted: dict[str, float] = {}
+    _Maker(decoder, _Kept(decoder, Formats(), None, counted=counted)).layer(block)
+    return counted
 
 
 # ── How modules are stored ───────────────────────────────────────────────────────────────────────
@@ -117,9 +122,6 @@ class _Kept:
         self.formats = formats
         self.storage = storage
         self.prefix = prefix
-        self._uniform = Stored(
-            dtype=formats.weight_dtype, activation_dtype=formats.activation_dtype
-        )
 
     @property
     def vector_bits(self) -> float:
@@ -140,18 +142,18 @@ class _Kept:
             found = self.prefix + name
             self.counted[found] = self.counted.get(found, 0.0) + weights * share / whole
 
-    def asked(self, number: int, block: Block) -> tuple[Stored, ...]:
-        """How all modules of a block are stored; (): as the formats say."""
+    def asked(self, number: int, modules: Sequence[str]) -> tuple[Stored, ...]:
+        """How the modules of a layer are stored; (): as the formats say."""
         if self.storage is None:
             return ()
-        return tuple(self.storage.of(f"layers.{number}.{name}") for name in modules_of(block))
+        return tuple(self.storage.of(f"layers.{number}.{name}") for name in modules)
 
     def stored(self, modules: Sequence[tuple[str, float]], part: str) -> Stored:
         """Of an operator that stands for modules of so many weights each: the format of most of
         them, and their mean bits."""
         if self.storage is None:
             plain = part in self.decoder.unquantised
-            return Stored(dtype="bf16", activation_dtype="bf16") if plain else self._uniform
+            return Stored(dtype="bf16", activation_dtype="bf16") if plain else self.formats.stored
 
         found = [(self.storage.of(self.prefix + name), weights) for name, weights in modules]
         most = max(found, key=lambda pair: pair[1])[0]
@@ -168,60 +170,6 @@ class _Kept:
         return most
 
 
-def modules_of(block: Block) -> tuple[str, ...]:
-    """Names of a block's modules, as in `planner.models.storage`."""
-    return _modules_of(tuple(_module_kinds(block)))
-
-
-@lru_cache(maxsize=4096)
-def _modules_of(kinds: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
-    return tuple(name for names in kinds for name in names)
-
-
-def _module_kinds(block: Block) -> list[tuple[str, ...]]:
-    found: list[tuple[str, ...]] = []
-    for part in block.parts:
-        if isinstance(part, Recurrence):
-            names = [projection.module for projection in part.projections]
-            found.append((*names, part.output.module))
-        elif isinstance(part, MIXERS):
-            found.append(tuple(f"{ATTENTION}.{leaf}" for leaf in ATTENTION_LEAVES))
-        elif isinstance(part, DenseFeedForward):
-            found.append(tuple(f"{FEED_FORWARD}.{leaf}" for leaf in FFN_LEAVES))
-        elif isinstance(part, RoutedFeedForward):
-            found.append(
-                (
-                    f"{FEED_FORWARD}.gate",
-                    *(f"{FEED_FORWARD}.experts.{leaf}" for leaf in FFN_LEAVES),
-                    *(f"{FEED_FORWARD}.shared_experts.{leaf}" for leaf in FFN_LEAVES),
-                    *(LATENT_LEAVES if part.latent else ()),
-                )
-            )
-    if block.beside:
-        found.append(tuple(each.module for each in block.beside))
-    if block.side_width:
-        found.append(SIDE_LEAVES)
-    return found
-
-
-ATTENTION_LEAVES = (
-    "q_proj",
-    "k_proj",
-    "v_proj",
-    "o_proj",
-    "q_a_proj",
-    "q_b_proj",
-    "kv_a_proj_with_mqa",
-    "kv_b_proj",
-    "kv_proj",
-    "compressor.wkv",
-    "g_proj",
-    "o_a_proj",
-    "o_b_proj",
-    "indexer.wq_b",
-    "indexer.wk",
-    "indexer.weights_proj",
-)
 FFN_LEAVES = ("gate_proj", "up_proj", "down_proj")
 LATENT_LEAVES = (f"{FEED_FORWARD}.fc1_latent_proj", f"{FEED_FORWARD}.fc2_latent_proj")
 """Around experts that work on a compressed stream."""
@@ -315,23 +263,16 @@ class _Maker:
         if part.gate_width:
             operators.append(Pointwise(name="attention gate", width=values, split=True))
         biased = hidden if "output" in part.biased else 0
-        if not part.output_latent:
-            return [
-                *operators,
-                self.attended(
-                    "attention output",
-                    values,
-                    hidden,
-                    "inputs",
-                    "o_proj",
-                    summed=summed,
-                    biased=biased,
-                ),
-            ]
-        return [
-            *operators,
-            *self._compressed_output(values, part.output_groups, part.output_latent),
-        ]
+        output = self.attended(
+            "attention output",
+            values,
+            hidden,
+            "inputs",
+            "o_proj",
+            summed=summed,
+            biased=biased,
+        )
+        return [*operators, output]
 
     def _key_value(self, part: SelfAttention, value_dim: int) -> MatMul:
         keys = part.kv_heads * part.head_dim
@@ -712,7 +653,7 @@ class _Maker:
         decoder = self.decoder
         width = decoder.embedding_width or decoder.hidden
         tables: list[LayerOperator] = [
-            self._table("tokens", decoder.codebooks * decoder.vocabulary, width, "embed_tokens")
+            self._table("tokens", decoder.vocabulary, width, "embed_tokens")
         ]
         if decoder.positions:
             tables.append(
@@ -778,7 +719,7 @@ class _Maker:
                 )
             )
         operators += self._copies("stream sums", "altup_unembed_projections")
-        outputs = decoder.codebooks * decoder.vocabulary
+        outputs = decoder.vocabulary
         module = "embed_tokens" if tied else "lm_head"
         logits = self.matmul(
             "logits",

@@ -84,7 +84,7 @@ def mamba_1(
     from the values themselves, the decay through a rank."""
     return Recurrence(
         projections=(
-            Projection(name="state input", inputs=hidden, outputs=2 * inner, module=IN),
+            _into(hidden, 2 * inner),
             Projection(
                 name="state maps",
                 inputs=inner,
@@ -100,9 +100,7 @@ def mamba_1(
                 biased=True,
             ),
         ),
-        output=Projection(
-            name="state output", inputs=inner, outputs=hidden, split="inputs", module=OUT
-        ),
+        output=_out_of(inner, hidden),
         heads=inner,
         key_heads=1,
         key_width=key_width,
@@ -149,12 +147,10 @@ def delta_attention(
         )
     return Recurrence(
         projections=(
-            Projection(name="state input", inputs=hidden, outputs=3 * inner + heads, module=IN),
+            _into(hidden, 3 * inner + heads),
             *gates,
         ),
-        output=Projection(
-            name="state output", inputs=inner, outputs=hidden, split="inputs", module=OUT
-        ),
+        output=_out_of(inner, hidden),
         heads=heads,
         key_heads=heads,
         key_width=width,
@@ -189,19 +185,8 @@ def short_convolution(
 ) -> Recurrence:
     """LFM2's [5]: values between two gates, and a convolution over a few tokens; no other state."""
     return Recurrence(
-        projections=(
-            Projection(
-                name="state input", inputs=hidden, outputs=3 * width, module=IN, biased=biased
-            ),
-        ),
-        output=Projection(
-            name="state output",
-            inputs=width,
-            outputs=hidden,
-            split="inputs",
-            module=OUT,
-            biased=biased,
-        ),
+        projections=(_into(hidden, 3 * width, biased=biased),),
+        output=_out_of(width, hidden, biased=biased),
         heads=width,
         key_heads=1,
         key_width=0,
@@ -220,9 +205,7 @@ def gated_vector(hidden: int, *, width: int, heads: int, convolved_tokens: int =
     block = width // heads
     return Recurrence(
         projections=(
-            Projection(
-                name="state input", inputs=hidden, outputs=2 * width, module=IN, biased=True
-            ),
+            _into(hidden, 2 * width, biased=True),
             Projection(
                 name="state gates",
                 inputs=block,
@@ -231,14 +214,7 @@ def gated_vector(hidden: int, *, width: int, heads: int, convolved_tokens: int =
                 biased=True,
             ),
         ),
-        output=Projection(
-            name="state output",
-            inputs=width,
-            outputs=hidden,
-            split="inputs",
-            module=OUT,
-            biased=True,
-        ),
+        output=_out_of(width, hidden, biased=True),
         heads=width,
         key_heads=1,
         key_width=1,
@@ -258,7 +234,7 @@ def receptance(hidden: int, *, inner: int, width: int, gated: bool) -> Recurrenc
     matrices = 4 if gated else 3
     return Recurrence(
         projections=(
-            Projection(name="state input", inputs=hidden, outputs=matrices * inner, module=IN),
+            _into(hidden, matrices * inner),
             Projection(
                 name="feed-forward receptance",
                 inputs=hidden,
@@ -267,9 +243,7 @@ def receptance(hidden: int, *, inner: int, width: int, gated: bool) -> Recurrenc
                 module="mlp.receptance",
             ),
         ),
-        output=Projection(
-            name="state output", inputs=inner, outputs=hidden, split="inputs", module=OUT
-        ),
+        output=_out_of(inner, hidden),
         heads=inner // width,
         key_heads=inner // width,
         key_width=width if gated else 2,
@@ -279,6 +253,23 @@ def receptance(hidden: int, *, inner: int, width: int, gated: bool) -> Recurrenc
         norm_width=inner,
         # Rates of decay and a first step for each value; of each part how much of the last token it takes.
         weights=(4 if gated else 2) * inner + (6 if gated else 5) * hidden,
+    )
+
+
+def _into(hidden: int, outputs: int, *, biased: bool = False) -> Projection:
+    """The matrix from the stream."""
+    return Projection(name="state input", inputs=hidden, outputs=outputs, module=IN, biased=biased)
+
+
+def _out_of(inputs: int, hidden: int, *, biased: bool = False) -> Projection:
+    """The matrix back to the stream."""
+    return Projection(
+        name="state output",
+        inputs=inputs,
+        outputs=hidden,
+        split="inputs",
+        module=OUT,
+        biased=biased,
     )
 
 
@@ -298,10 +289,8 @@ def _recurrence(
 ) -> Recurrence:
     """With one matrix before it and one after."""
     return Recurrence(
-        projections=(Projection(name="state input", inputs=hidden, outputs=inputs, module=IN),),
-        output=Projection(
-            name="state output", inputs=inner, outputs=hidden, split="inputs", module=OUT
-        ),
+        projections=(_into(hidden, inputs),),
+        output=_out_of(inner, hidden),
         heads=heads,
         key_heads=key_heads,
         key_width=key_width,

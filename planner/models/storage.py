@@ -51,15 +51,18 @@ class Formats(Record):
     without one as chip and stack can."""
 
     @property
+    def stored(self) -> Stored:
+        """The format of a module's weights, where all are alike."""
+        return Stored(dtype=self.weight_dtype, activation_dtype=self.activation_dtype)
+
+    @property
     def compute_dtype(self) -> Dtype:
-        return self.activation_dtype or ACTIVATIONS_OF.get(self.weight_dtype, "bf16")
+        return self.stored.compute_dtype
 
     @property
     def multiplied(self) -> dict[str, object]:
-        """Of an operator with these weights: what it is multiplied in, and whether the machine may
-        do it in the weights' own format instead."""
-        natively = self.activation_dtype is None and self.weight_dtype in NATIVE
-        return {"compute_dtype": self.compute_dtype, "natively": natively}
+        """As of `Stored`."""
+        return self.stored.multiplied
 
     @property
     def stream_dtype(self) -> Dtype:

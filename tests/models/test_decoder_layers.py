@@ -12,7 +12,7 @@ from planner.models.blocks import (
     SelfAttention,
 )
 from planner.models.decoder import DecoderShape, decoder_graph
-from planner.models.decoder_layers import graph_of_blocks, module_weights, modules_of
+from planner.models.decoder_layers import block_weights, graph_of_blocks, module_weights
 from planner.models.storage import PLAIN, Formats, Stored
 
 ATTENTION = SelfAttention(heads=4, kv_heads=2, head_dim=8)
@@ -70,7 +70,7 @@ def test_of_modules_in_one_operator_the_bits_are_the_mean():
 def test_layers_that_are_stored_alike_stay_one_kind():
     stored = graph_of(DECODER, Sorted("layers.0.mlp.down_proj"))
     assert stored.kind_counts == (1, 1, 1, 1, 1)
-    assert len(modules_of(ROUTED)) > len(modules_of(DENSE))
+    assert len(block_weights(DECODER, ROUTED)) > len(block_weights(DECODER, DENSE))
 
 
 def test_biases_are_counted_and_kept_at_16_bit():

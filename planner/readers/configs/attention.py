@@ -56,6 +56,17 @@ PLACES = (
 
 WINDOWED_HEADS = ("swa_num_attention_heads", "num_sliding_attention_heads")
 
+BIASES = (
+    "attention_bias",
+    "qkv_bias",
+    "use_qkv_bias",
+    "add_qkv_bias",
+    "use_bias",
+    "bias",
+    "attn_bias",
+)
+"""Whether projections have a bias; some of the names speak of the three before attention alone."""
+
 FULL, WINDOWED = "full", "window"
 KINDS: Mapping[str, str] = {
     "full_attention": FULL,
@@ -143,43 +154,13 @@ class AttentionReader:
 
     def _biases(self) -> Biases:
         config, kind = self.config, self.kind
-        stated = config.get(
-            (
-                "attention_bias",
-                "qkv_bias",
-                "use_qkv_bias",
-                "add_qkv_bias",
-                "use_bias",
-                "bias",
-                "attn_bias",
-            )
-        )
+        stated = config.get(BIASES)
         if stated is None:
             return self.family.biased
-        on = config.flag(
-            (
-                "attention_bias",
-                "qkv_bias",
-                "use_qkv_bias",
-                "add_qkv_bias",
-                "use_bias",
-                "bias",
-                "attn_bias",
-            )
-        )
+        on = config.flag(BIASES)
         if kind in ALWAYS_BIASED:
             return self.family.biased
-        name = config.name_of(
-            (
-                "attention_bias",
-                "qkv_bias",
-                "use_qkv_bias",
-                "add_qkv_bias",
-                "use_bias",
-                "bias",
-                "attn_bias",
-            )
-        )
+        name = config.name_of(BIASES)
         if config.flag("attention_out_bias") and on:
             return ALL
         if not on:
@@ -272,7 +253,7 @@ class AttentionReader:
         every = every or self.family.full_every
         if not every:
             return [False] * layers
-        first = self.family.full_first or self.kind.startswith("modernbert")
+        first = self.family.full_first
         place = 0 if first else every - 1
         full = [number % every == place for number in range(layers)]
         if self.family.full_at_ends:

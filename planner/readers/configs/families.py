@@ -57,8 +57,6 @@ class Family(NamedTuple):
     """Layers at the beginning without experts, where nothing is said of them."""
     linear_every: int = 0
     """Of layers every so-manieth attends, where nothing is said of it; 0: all do."""
-    one_norm: bool = False
-    """Whether a layer has one norm for all of it."""
 
 
 LLAMA = Family()
@@ -66,7 +64,6 @@ LAYER_NORMS = Family(norms=2, final_norms=2)
 QWEN_2 = Family(biased=QKV, asks_for_windows=True)
 QWEN_3 = Family(normed="head", asks_for_windows=True)
 OLDER = Family(gated=False, norms=2, final_norms=2, biased=ALL, ffn_biased=True)
-SANDWICHED = Family(norms=2)
 GEMMA_3 = Family(tied=True, norms=2, normed="head", full_every=6)
 DEEPSEEK = Family()
 COHERE = Family(tied=True, parallel=True)
@@ -232,7 +229,7 @@ FAMILIES: dict[str, Family] = {
     "gemma3n_text": Family(tied=True, norms=2, normed="head", full_every=5),
     **dict.fromkeys(
         ("gemma4_text", "gemma4", "gemma4_unified", "gemma4_unified_text"),
-        GEMMA_3._replace(full_at_ends=True),
+        GEMMA_3._replace(full_at_ends=True, dense_beside=True),
     ),
     "vaultgemma": Family(tied=True, full_every=2),
     "recurrent_gemma": Family(tied=True),
@@ -269,7 +266,7 @@ FAMILIES: dict[str, Family] = {
     "jais2": Family(gated=False, norms=2, final_norms=2, biased=ALL, ffn_biased=True),
     "nanochat": Family(gated=False, norms=0, final_norms=0),
     "nemotron": Family(gated=False, norms=2, final_norms=2),
-    "nemotron_h": Family(gated=False, one_norm=True),
+    "nemotron_h": Family(gated=False),
     "persimmon": Family(
         gated=False, norms=2, final_norms=2, biased=ALL, ffn_biased=True, normed="head"
     ),

@@ -214,7 +214,7 @@ class FeedForwardReader:
         residual = config.flag("residual_moe")
         arctic = config.flag("use_residual") and config.flag("parallel_attn_mlp_res", True)
         config.tick("parallel_attn_mlp_res")
-        return residual or arctic or self.family.dense_beside or self.kind.startswith("gemma4")
+        return residual or arctic or self.family.dense_beside
 
     def _ignore_places(self) -> None:
         self.config.tick(

@@ -31,11 +31,10 @@ from planner.readers.configs.fields import ConfigFields
 from planner.readers.configs.strangers import refuse_strangers
 from planner.readers.files import CONFIG_BYTES, read_json
 from planner.readers.quantisation import published_storage
+from planner.readers.quantisation.published import SIDECAR
 
 Fields = Mapping[str, Any]
 
-SIDECAR = "hf_quant_config.json"
-"""ModelOpt's file beside a config.json."""
 TEXT_PARTS = (
     "text_config",
     "llm_config",

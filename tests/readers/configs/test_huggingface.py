@@ -8,22 +8,11 @@ import pytest
 
 import planner as pl
 from planner.errors import InputError
-from planner.models.operators import Attention
 from planner.readers.files import CONFIG_BYTES
+from tests.readers.small import EXPERTS, LLAMA, windows
 
 CONFIGS = sorted((Path(__file__).parents[2] / "data" / "configs").glob("*.json"))
 """Named as the catalogue names the models, and reduced to the keys that decide."""
-
-LLAMA = {
-    "model_type": "llama",
-    "num_hidden_layers": 4,
-    "hidden_size": 64,
-    "num_attention_heads": 8,
-    "num_key_value_heads": 2,
-    "intermediate_size": 128,
-    "vocab_size": 100,
-}
-EXPERTS = {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
 
 
 def graph_of(folder, fields, **options):
@@ -41,15 +30,6 @@ def refusal(path):
         pl.load_model(path)
     assert "\n" not in str(refused.value)
     return str(refused.value)
-
-
-def windows(graph):
-    return [
-        o.window_tokens
-        for layer in graph.layers
-        for o in layer.operators
-        if isinstance(o, Attention)
-    ]
 
 
 def mixed(fields, **changes):
