@@ -400,7 +400,7 @@ def test_machines_are_compared_by_what_is_known_of_the_power_of_all(run):
 
 
 def test_machines_whose_power_counts_different_things_are_compared_with_a_warning(run):
-    answer = run("compare", "qwen3-0.6b", "cerebras-cs3:1", "mi300x-8:1")
+    answer = run("compare", "qwen3-0.6b", "cerebras-cs3:1", "l40s:1")
     assert re.search(
         r"^  power counts +at the wall, drawn +chips alone, drawn$", answer.out, re.MULTILINE
     )
@@ -408,7 +408,7 @@ def test_machines_whose_power_counts_different_things_are_compared_with_a_warnin
 
 
 def test_machines_without_a_power_in_common_are_not_ranked_by_it(run):
-    asked = ("compare", "qwen3-0.6b", "cerebras-cs3:1", "mi300x-8:1")
+    asked = ("compare", "qwen3-0.6b", "cerebras-cs3:1", "l40s:1")
     sentence = refused(run(*asked, "--minimize", "energy_per_token_j"), 2)
     assert "no scope in which all are known" in sentence
 
@@ -612,7 +612,7 @@ def test_a_machine_that_cannot_do_it_is_told_below_and_none_is_refused(run):
         (("hgx-h100", "--rate", "5", "--limit", "ttft_p98_s=1s"), "nearest names are ttft_p90_s"),
         (("hgx-h100", "--limit", "tpot_p99_s=50MB"), "limits['tpot_p99_s'] is measured in seconds"),
         (
-            ("cerebras-cs3:1", "mi300x-8:1", "--batch", "4", "--limit", "energy_per_token_j=1"),
+            ("cerebras-cs3:1", "l40s:1", "--batch", "4", "--limit", "energy_per_token_j=1"),
             "energy_per_token_j is not comparable: there is no scope in which all are known",
         ),
         (("hgx-h100", "h100"), "h100 is given twice, the first time as hgx-h100"),

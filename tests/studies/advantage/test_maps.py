@@ -229,7 +229,7 @@ FEW = {"sizes": (8e9, 7e10), "models": ()}
 
 
 def test_machines_are_ranked_by_what_is_known_of_the_power_of_all():
-    made = map_grids(("mi300x-8", "hgx-h100"), **FEW)
+    made = map_grids(("h200-nvl", "hgx-h100"), **FEW)
     assert [one.power.system_w for one in made.topologies] == [None, None]
     ranked = made.map(speeds=SPEEDS)
     assert (ranked.power_scope, ranked.power_basis) == ("chip", "drawn")
