@@ -130,7 +130,7 @@ def _active(parameters: float) -> float:
     besides = hidden * (ends + layers * (each - experts))
     share = one.experts_active / one.experts
     least = MARGIN * (besides + share * max(0.0, parameters - besides))
-    return (law**SHARPNESS + least**SHARPNESS) ** (1 / SHARPNESS)
+    return float((law**SHARPNESS + least**SHARPNESS) ** (1 / SHARPNESS))
 
 
 def _expert_laws(parameters: float) -> tuple[float, float, float]:
@@ -148,9 +148,9 @@ def _fitted_to_anchors() -> tuple[tuple[float, float], ...]:
     shapes = [DecoderShape.from_fields(model_table()[name]["shape"]) for name in EXPERT_ANCHORS]
     graphs = [decoder_graph(shape, "", Formats()) for shape in shapes]
     sizes = np.log([graph.parameters for graph in graphs])
-    columns = [
-        [shape.layers for shape in shapes],
-        [shape.hidden for shape in shapes],
+    columns: list[list[float]] = [
+        [float(shape.layers) for shape in shapes],
+        [float(shape.hidden) for shape in shapes],
         [graph.parameters_active for graph in graphs],
     ]
     laws = (np.polynomial.polynomial.polyfit(sizes, np.log(column), 1) for column in columns)
