@@ -14,6 +14,7 @@ from planner.studies.advantage.family import (
     moe_family,
     moe_shape,
 )
+from planner.studies.advantage.maps import map_grids
 
 
 @pytest.mark.parametrize("parameters", [8e9, 3e10, 7e10, 2e11, 4.05e11, 1e12, 2e12])
@@ -83,6 +84,26 @@ def test_a_percent_more_parameters_is_about_a_percent_more_to_read(least):
             after.parameters_active / before.parameters_active for before, after in pairwise(graphs)
         ]
         assert 1.0 <= min(steps) <= max(steps) < 1.02
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("machines", "speed"),
+    [
+        (("hgx-b200", "groq-lpu-chain"), 186),
+        (("gb200-nvl72", "groq-lpu-chain"), 186),
+        (("hgx-h100", "cerebras-cs3"), 50),
+    ],
+)
+@pytest.mark.parametrize("family", ["dense", "moe"])
+def test_along_a_line_of_one_speed_the_winner_changes_once_at_most(machines, speed, family):
+    sizes = [2e10 * 10 ** (step / 4) for step in range(9)]
+    grids = map_grids(machines, sizes=sizes, family=family, models=())
+    winners = [square.winner for square in grids.map(speeds=(speed,), draws=1).rows]
+    there = [winner for winner in winners if winner is not None]
+    # Beyond what both reach there is no winner, and none comes back.
+    assert winners == there + [None] * (len(winners) - len(there))
+    assert sum(before != after for before, after in pairwise(there)) <= 1
 
 
 def test_a_family_nobody_knows_is_refused():
