@@ -242,7 +242,7 @@ class Crossover(Study):
         )
         low, high = self.around
         return (
-            f"from {low / 1e9:.0f} B to {high / 1e9:.0f} B parameters what {ours.topology} pays"
+            f"from {size_text(low, 2)} to {size_text(high, 2)} parameters what {ours.topology} pays"
             f" for {ours.cause} grows from {ours.before:.3g} to {ours.after:.3g}"
             f" (as parameters to the power {self._power(ours):.1f})"
             f" and overtakes what {theirs.topology} pays for {theirs.cause},"
