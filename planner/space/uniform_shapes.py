@@ -143,11 +143,15 @@ def is_runnable(shape: Shape, graph: ModelGraph, software: Software) -> bool:
     return split_fault(graph, software, shape.split, shape.depth) is None
 
 
-def shapes_of(graph: ModelGraph, ground: Ground, space: Space = "engine") -> Iterator[Shape]:
+def shapes_of(
+    graph: ModelGraph, ground: Ground, space: Space = "engine", most_chips: int | None = None
+) -> Iterator[Shape]:
     """Uniform pipelines whose weights the machine has room for: of each depth the fewest stages;
     embedding and head apart where they, and a layer, do not fit together. Those that the software's
-    engine can be started with, or any."""
+    engine can be started with, or any; on the ground's first `most_chips` chips, or on all."""
     topology = ground.topology
+    most_chips = topology.chips if most_chips is None else min(most_chips, topology.chips)
+    weight_bytes = graph.weight_bytes
     usable = usable_bytes_of(topology)
     ends_bytes = [layer.weight_bytes for layer in graph.layers if layer.kind in ENDS]
     layers = len(graph.layers) - len(ends_bytes)
@@ -157,11 +161,13 @@ def shapes_of(graph: ModelGraph, ground: Ground, space: Space = "engine") -> Ite
         apart = _ends_apart(split, splits, max(ends_bytes, default=0.0), usable)
         for stages, ends in itertools.product(depths, apart):
             shape = Shape(split, stages, ends)
+            if shape.chips > most_chips or weight_bytes > shape.chips * usable:
+                continue
             if not keeps_caches(shape, graph):
                 continue
             if space == "engine" and not is_runnable(shape, graph, topology.software):
                 continue
-            if graph.weight_bytes <= shape.chips * usable and ground.holds(shape):
+            if ground.holds(shape) and ground.end(shape) <= most_chips:
                 yield shape
 
 
