@@ -35,6 +35,9 @@ ACCEPTANCE: dict[DraftKind, Acceptance] = {
 """Rates by kind of draft: each the one whose 1 + a + a² + … comes nearest to what passes were
 measured to keep (least sum of |ln|)."""
 
+MOST_DRAFTED = 8
+"""Tokens that are drafted at most, where that is left open."""
+
 
 class Speculation(Record):
     """Speculative decoding [1]: a small model drafts tokens, one pass of the large one verifies all

@@ -382,15 +382,23 @@ class PriceList:
         return np.asarray(total)
 
     def decode_kinds_s(
-        self, split: Split, sequences: Floats, context_tokens: Numbers, reach: Reach
+        self,
+        split: Split,
+        sequences: Floats,
+        context_tokens: Numbers,
+        reach: Reach,
+        *,
+        verified: float = 1.0,
     ) -> Floats:
         """How long one layer of each kind keeps its chips busy in decode steps of so many
-        sequences of a group, each with a context or all with one [s], shape (kinds, steps)."""
+        sequences of a group, each with a context or all with one, and with so many tokens that are
+        verified [s], shape (kinds, steps)."""
         table = self._table(split)
         each = np.ceil(sequences / split.attention)
+        tokens = verified * each
         context = np.asarray(context_tokens) / split.sequence
-        busy = self._busy_s(table, Shares(each, each, context, each, True))
-        sent = self._collective_s(table, split, each, each, reach)
+        busy = self._busy_s(table, Shares(tokens, each, context, tokens, True))
+        sent = self._collective_s(table, split, tokens, tokens, reach)
         return table.steps_by_kind(busy + sent) + self._layer_overhead_s[:, None]
 
     def _busy_s(self, table: OperatorTable, shares: Shares) -> Floats:
