@@ -52,8 +52,8 @@ class Speculation(Record):
     None: tokens are drafted at no cost, as by look-up in the prompt (n-grams)."""
     tokens: Annotated[int, Field(ge=1, le=64)] | None = 4
     """Drafted for each sequence before each pass that verifies them; engines call it
-    num_speculative_tokens. None: `partition` takes the best number up to 8, or drafts nothing
-    where that is better."""
+    num_speculative_tokens. None: `partition` and `plan_grid` take the best number up to 8, or draft
+    nothing where that is better."""
     kind: DraftKind | None = None
     """Of draft: gives the acceptance rate where none is stated (see `ACCEPTANCE`)."""
     acceptance_rate: Annotated[float, Field(ge=0, le=1)] = 0.7

@@ -212,8 +212,8 @@ def serving_prices(graph: ModelGraph, topology: Topology, workload: Workload) ->
         return PriceList(graph, topology)
     if speculation.tokens is None:
         raise InputError(
-            "Speculation.tokens: only partition() on one topology chooses how many; give a number,"
-            " such as 4"
+            "Speculation.tokens: only partition() on one topology, or plan_grid(), chooses how many;"
+            " give a number, such as 4"
         )
     if not graph.makes_tokens or graph.kind_counts[graph.kind_of_layer[-1]] > 1:
         raise InputError(

@@ -9,7 +9,7 @@ not fit, or what the software's engine cannot be started with, has no price.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -137,9 +137,7 @@ class PlanGrid:
     def workload_at(self, place: tuple[int, int, int]) -> Workload:
         """The workload of one place of the arrays, with the number of tokens that are drafted
         there; as many are in flight as its plan says."""
-        return drafting(self.workload, int(self.drafted[place])).replace(
-            batch_size=None, queued=0
-        )
+        return drafting(self.workload, int(self.drafted[place])).replace(batch_size=None, queued=0)
 
     def plan(self, place: tuple[int, int, int]) -> Plan:
         """The plan at one place of the arrays; `score_plan` gives it the same price under the
@@ -193,7 +191,8 @@ def plan_grid(
     machine, as another grid of it found out; `space` "any" takes plans too that the software's
     engine cannot be started with. Where `Speculation.tokens` is None, each plan drafts as many as
     are best for its `drafted_for`, or nothing (see `PlanGrid.drafted`); a prefill pool then drafts
-    nothing. Of a prefill pool, which has one prompt after the other, each shape is one plan.
+    nothing. Of a prefill pool, which has one prompt after the other, each shape is one plan,
+    whatever sizes and turns are asked for.
     InputError: requests that do not arrive steadily, or at a rate; a graph that is no chain; drafts
     of what makes no tokens. InfeasibleError: no shape has room for the weights.
     """
@@ -202,17 +201,11 @@ def plan_grid(
     ground = Ground(topology) if ground is None else ground
     found = tuple(shapes_of(graph, ground, space) if shapes is None else shapes)
     if not found:
-        capacity = topology.chips * usable_bytes_of(topology)
-        message = (
-            f"no uniform pipeline of {graph.name} fits into {topology.chips} × {topology.chip.name}"
-        )
-        raise InfeasibleError(
-            message, resource="memory", demand=graph.weight_bytes, capacity=capacity
-        )
+        raise _without_room(graph, topology)
     sizes, in_flight, may_run = _batches(
         found, topology.software, workload, space, micro_sequences, turns
     )
-    if space == "engine":
+    if space == "engine" and shapes is not None:
         started = np.array([is_runnable(shape, graph, topology.software) for shape in found])
         may_run &= started[:, None, None]
 
@@ -220,11 +213,7 @@ def plan_grid(
         pricer = Pricer(graph, ground, drafting(workload, drafted), sizes)
         return pricer.priced(found, in_flight, may_run, power_scope)
 
-    first, *others = _numbers_drafted(workload)
-    best = priced(first)
-    drafted = np.broadcast_to(np.intp(first), may_run.shape)
-    for number in others:
-        best, drafted = _better(best, drafted, priced(number), number, drafted_for)
+    best, drafted = _best(priced, _numbers_drafted(workload), drafted_for)
     chips = [sum(stand.split.chips for stand in ground.stands(shape)) for shape in found]
     return PlanGrid(
         graph=graph,
@@ -239,6 +228,14 @@ def plan_grid(
         space=space,
         **best._asdict(),
     )
+
+
+def _without_room(graph: ModelGraph, topology: Topology) -> InfeasibleError:
+    message = (
+        f"no uniform pipeline of {graph.name} fits into {topology.chips} × {topology.chip.name}"
+    )
+    capacity = topology.chips * usable_bytes_of(topology)
+    return InfeasibleError(message, resource="memory", demand=graph.weight_bytes, capacity=capacity)
 
 
 def _refuse_others(graph: ModelGraph, workload: Workload) -> None:
@@ -270,15 +267,20 @@ def _numbers_drafted(workload: Workload) -> Sequence[int]:
     return (0,) if workload.phase == "prefill" else range(MOST_DRAFTED + 1)
 
 
-def _better(
-    best: Priced, drafted: Ints, other: Priced, number: int, field: str
+def _best(
+    priced: Callable[[int], Priced], numbers: Sequence[int], field: str
 ) -> tuple[Priced, Ints]:
-    """Of each plan the one number of drafted tokens or the other, whichever is better in a
-    field; the one where both are as good."""
-    old, new = getattr(best, field), getattr(other, field)
-    gains = new > old if field == "tokens_per_s" else new < old
-    chosen = (np.where(gains, b, a) for a, b in zip(best, other, strict=True))
-    return Priced(*chosen), np.where(gains, number, drafted)
+    """Of each plan the number of drafted tokens that is best in a field, the first of those that
+    are as good, and its price."""
+    best = priced(numbers[0])
+    drafted: Ints = np.full(best.tpot_s.shape, numbers[0], dtype=np.intp)
+    for number in numbers[1:]:
+        other = priced(number)
+        old, new = getattr(best, field), getattr(other, field)
+        gains = new > old if field == "tokens_per_s" else new < old
+        best = Priced(*(np.where(gains, b, a) for a, b in zip(best, other, strict=True)))
+        drafted = np.where(gains, number, drafted)
+    return best, drafted
 
 
 def _batches(
@@ -345,9 +347,7 @@ def _fixed_turns(engine: Engine, most: int) -> Sequence[float]:
     return FIXED_TURNS
 
 
-def _may_run(
-    shapes: Sequence[Shape], engine: Engine, in_flight: Ints, sizes: Ints
-) -> Bools:
+def _may_run(shapes: Sequence[Shape], engine: Engine, in_flight: Ints, sizes: Ints) -> Bools:
     """Where the engine keeps so many micro-batches of so many sequences in flight, shape (shapes,
     sizes, turns)."""
     whole = np.ones((len(shapes), len(sizes), in_flight.shape[1]), dtype=bool)

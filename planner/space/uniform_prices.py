@@ -8,6 +8,7 @@ plan can ask of it is left out, which changes no price.
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -111,6 +112,17 @@ class Stages(NamedTuple):
     """As many as the cache of a sequence fills; none where chips are held whole."""
 
 
+class _Cut(NamedTuple):
+    """How layers are shared out over so many stages."""
+
+    counts: Floats
+    """Layers of each kind, shape (stages, kinds)."""
+    handed: list[float]
+    """Bytes for each token that leave each stage."""
+    labels: list[int]
+    """The same for stages of the same layers that hand on the same, the last one apart."""
+
+
 class _Kinds(NamedTuple):
     """What a layer of each kind takes on some group, each of shape (kinds, …)."""
 
@@ -155,6 +167,7 @@ class Pricer:
             [np.zeros((1, len(graph.kinds))), np.cumsum(kinds, axis=0)]
         )
         self.crossing = crossing_bytes(graph, range(len(graph.layers)))
+        self._cuts: dict[tuple[int, bool], _Cut] = {}
         self._kinds: dict[tuple[Split, Reach], _Kinds] = {}
         self._held: dict[Split, _Held] = {}
         self._links: dict[tuple[Split, Hop, float], tuple[Floats, float, float]] = {}
@@ -174,32 +187,44 @@ class Pricer:
             ranks = shapes[chosen[0]].split.attention
             stages = _Stacked.of([self._stages(shapes[number]) for number in chosen])
             owner, size, turn = np.nonzero(may_run[chosen])
-            turns = micro_batches[chosen][owner, turn].astype(float)
+            turns = micro_batches[np.array(chosen)[owner], turn].astype(np.float64)
             plans = _Plans(self, stages, owner, size, turns, ranks)
             fits = plans.fits
-            if not fits.all():
-                owner, size, turn, turns = (one[fits] for one in (owner, size, turn, turns))
-                plans = _Plans(self, stages, owner, size, turns, ranks)
-            figures = bill.priced(plans)
-            for field, values in zip(grid, figures, strict=True):
-                field[np.array(chosen)[owner], size, turn] = values
+            place = np.array(chosen)[owner[fits]], size[fits], turn[fits]
+            for field, values in zip(grid, bill.priced(plans.taken(fits)), strict=True):
+                field[place] = values
         return grid
 
     def _stages(self, shape: Shape) -> Stages:
-        cuts, stands = np.array(cuts_of(self.graph, shape)), self.ground.stands(shape)
-        counts, handed = np.diff(self.kinds_before[cuts], axis=0), self.crossing[cuts[1:] - 1]
-        alike: dict[tuple[bytes, int, float, bool], list[int]] = {}
+        cut, stands = self._cut_of(shape), self.ground.stands(shape)
+        alike = list(zip(cut.labels, [stand.code for stand in stands], strict=True))
+        # Of those that are alike the first one is named.
+        first = dict(zip(reversed(alike), range(len(alike) - 1, -1, -1), strict=True))
+        often = Counter(alike)
         last = len(stands) - 1
-        for number, stand in enumerate(stands):
-            key = (counts[number].tobytes(), stand.code, float(handed[number]), number == last)
-            alike.setdefault(key, []).append(number)
-        first = [numbers[0] for numbers in alike.values()]
-        often = np.array([len(numbers) for numbers in alike.values()], dtype=float)
         parts = [
-            self._part(counts[one], stands[one], float(handed[one]), one == last, last == 0)
-            for one in first
+            self._part(cut.counts[one], stands[one], cut.handed[one], one == last, last == 0)
+            for one in first.values()
         ]
-        return self._summed(parts, often, [stands[one].split.chips for one in first])
+        return self._summed(
+            parts,
+            np.array([often[key] for key in first], dtype=float),
+            [stands[one].split.chips for one in first.values()],
+        )
+
+    def _cut_of(self, shape: Shape) -> _Cut:
+        key = shape.stages, shape.ends is None
+        if key not in self._cuts:
+            cuts = np.array(cuts_of(self.graph, shape))
+            counts = np.diff(self.kinds_before[cuts], axis=0)
+            handed = self.crossing[cuts[1:] - 1].tolist()
+            known: dict[tuple[bytes, float, bool], int] = {}
+            labels = [
+                known.setdefault((row.tobytes(), sent, number == len(handed) - 1), len(known))
+                for number, (row, sent) in enumerate(zip(counts, handed, strict=True))
+            ]
+            self._cuts[key] = _Cut(counts, handed, labels)
+        return self._cuts[key]
 
     def _summed(self, parts: Sequence[Part], often: Floats, chips: Sequence[int]) -> Stages:
         """So many of each part, one after the other."""
@@ -212,7 +237,7 @@ class Pricer:
         held_up = np.array([part.held_up_s for part in parts])
         sequence_bytes = np.array([part.sequence_bytes for part in parts])
         whole = often * np.array(chips, dtype=float)
-        filled, each = 1.0, 0.0 * whole
+        filled, each = np.ones(len(parts)), np.zeros(len(parts))
         if self.topology.divisible:
             capacity = self.topology.chip.memory[0].capacity_bytes
             filled = np.array([part.filled_bytes for part in parts]) / capacity
@@ -385,6 +410,11 @@ class _Plans:
         is_pool = pricer.workload.phase == "prefill"
         # Of a prefill pool, as many as its engine holds at once (see `Schedule`).
         self.held = 0.0 * turns + self.at.held_sequences(ranks) if is_pool else self.in_flight
+
+    def taken(self, chosen: Bools) -> "_Plans":
+        """Some of them."""
+        owner, size, turns = self.owner[chosen], self.size[chosen], self.turns[chosen]
+        return _Plans(self.pricer, self.stages, owner, size, turns, self.ranks)
 
     @property
     def fits(self) -> Bools:

@@ -59,6 +59,7 @@ class Ground:
         self.topology, self.packing = topology, packing_of(topology)
         self._stands: dict[Shape, tuple[Stand, ...]] = {}
         self._starts: dict[tuple[int, int], list[int]] = {}
+        self._reaches: dict[tuple[Split, int], Reach] = {}
         self._codes: dict[tuple[Split, Reach, Hop], int] = {}
 
     def end(self, shape: Shape) -> int:
@@ -90,9 +91,15 @@ class Ground:
         ]
         hops = hops_along(self.topology, groups)
         for start, split, hop in zip(starts, splits, [*hops, (None, 0)], strict=True):
-            reach = reach_of(self.topology, split, start)
+            reach = self._reach_of(split, start)
             code = self._codes.setdefault((split, reach, hop), len(self._codes))
             yield Stand(start, split, reach, hop, code)
+
+    def _reach_of(self, split: Split, start: int) -> Reach:
+        # Deeper pipelines of a split begin with the stages of those less deep.
+        if (split, start) not in self._reaches:
+            self._reaches[split, start] = reach_of(self.topology, split, start)
+        return self._reaches[split, start]
 
     def _starts_of(self, shape: Shape) -> list[int]:
         width = shape.split.chips
