@@ -29,7 +29,7 @@ from planner.machines.wiring import (
     check_joined,
     check_links,
 )
-from planner.models.dtypes import MULTIPLIED_IN, Dtype, Zeros
+from planner.models.dtypes import MULTIPLIED_IN, Dtype, Zeros, nearest_multiplied
 from planner.records import Record
 from planner.units import (
     BytesPerS,
@@ -100,6 +100,18 @@ class Chip(Record):
     def multiplies_in(self, dtype: str) -> str:
         """This format, or the one that the chip falls to without a peak of it."""
         return self._peak_for(dtype).dtype
+
+    def nearest_multiplied(self, dtype: Dtype) -> Dtype:
+        """The format nearest to this one, and at least as wide, that the chip multiplies as it is;
+        an InputError says what it multiplies where there is none."""
+        peaks = [peak.dtype for peak in self.peaks]
+        found = nearest_multiplied(dtype, peaks)
+        if found is None:
+            raise InputError(
+                f"weight_dtype: {self.name} multiplies neither {dtype} nor any wider format, only"
+                f" {listed(peaks)}; give one of these"
+            )
+        return found
 
     def _peak_for(self, dtype: str) -> Peak:
         peaks = {peak.dtype: peak for peak in self.peaks}

@@ -96,6 +96,13 @@ def test_a_chip_says_which_format_it_falls_to():
     ]
 
 
+def test_a_chip_says_which_format_it_multiplies_as_it_is_or_that_there_is_none():
+    assert load_topology("groq-lpu-chain").chip.nearest_multiplied("fp8") == "int8"
+    assert load_topology("cerebras-cs3").chip.nearest_multiplied("fp8") == "bf16"
+    with pytest.raises(InputError, match=r"weight_dtype: UPMEM .* neither bf16 nor any wider"):
+        load_topology("upmem-pim").chip.nearest_multiplied("bf16")
+
+
 def test_a_chip_with_one_format_multiplies_everything_in_it():
     chip = tiny_chip(peaks=(Peak(dtype="int8", flop_per_s=7e14),))
     assert chip.peak_flop_per_s("bf16") == 7e14

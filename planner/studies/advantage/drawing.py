@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.report import svg
+from planner.studies.advantage.captions import caption_of, title_of
 from planner.studies.advantage.records import AdvantageMap, Measured, Square, Switch
 from planner.studies.advantage.uncertainty import SURE
-from planner.studies.study import SPACE_WORDS
 
 Point = tuple[float, float]
 """In the picture: across and down."""
@@ -35,11 +35,6 @@ RIGHT = 16.0
 TOP = 66.0
 BOTTOM = 118.0
 """Margins: names of real models above the frame, the legend under it."""
-WORDS = {
-    "energy_per_token_j": "energy for a token",
-    "usd_per_million_tokens": "dollars for a token",
-    "chips": "number of chips",
-}
 MARKS = (
     "M-4 -4H4V4H-4Z",
     "M0 -5L5 4H-5Z",
@@ -99,33 +94,6 @@ class Frame:
 def short(title: str) -> str:
     """'NVIDIA HGX H100' of 'NVIDIA HGX H100: eight GPUs behind …'."""
     return title.split(":", maxsplit=1)[0]
-
-
-def title_of(drawn: AdvantageMap) -> str:
-    """What the picture says, in one line."""
-    kind = "dense models" if drawn.family == "dense" else "models with experts"
-    title = f"The machine with the least {WORDS[drawn.metric]}, {kind} in {drawn.weight_dtype}"
-    if drawn.most_users is None:
-        return title
-    users = "user" if drawn.most_users == 1 else "users"
-    return f"{title}, at most {drawn.most_users} {users} in flight"
-
-
-def caption_of(drawn: AdvantageMap) -> tuple[str, ...]:
-    """Where it all comes from, in three lines."""
-    asked = (
-        f"{drawn.prompt_tokens} + {drawn.output_tokens} tokens;"
-        " batch, users in flight, split, depth and chips free;"
-        f" {SPACE_WORDS[drawn.space]}"
-    )
-    if drawn.counts:
-        asked = f"{drawn.counts}; {asked}"
-    source = (
-        "prices: this package's catalogue and fits;"
-        " points: the quickest row of each model in its published.csv"
-    )
-    searched = f"{drawn.proved}; no drafts, one pool for prompts and tokens"
-    return tuple(f"{line[0].upper()}{line[1:]}." for line in (asked, searched, source))
 
 
 def colour_of(machine: int) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from planner.report.svg import plotly
-from planner.studies.advantage.drawing import caption_of, colour_of, short, title_of
+from planner.studies.advantage.captions import caption_of, title_of
+from planner.studies.advantage.drawing import colour_of, short
 from planner.studies.advantage.records import AdvantageMap, Square
 from planner.studies.advantage.uncertainty import SURE
 from planner.studies.plots import captioned, dress
