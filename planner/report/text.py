@@ -38,7 +38,7 @@ from planner.report.plans import (
 from planner.report.words import field_text, headline, pool_headline, seat_lines
 from planner.scoring.disaggregated import DisaggregatedScore
 from planner.scoring.doubts import DOUBTFUL, WORDS, doubts_about
-from planner.scoring.score import RATES, Score, StageScore, StageTime
+from planner.scoring.score import RATES, Score, StageScore, StageTime, Traffic
 from planner.units import spoken, trimmed
 from planner.workload import Speculation, Workload
 
@@ -663,8 +663,41 @@ def score_lines(score: Score) -> list[str]:
         "",
         *_breakdown_lines(first, score.prefill_breakdown),
         "",
+        *_traffic_lines(score),
         *_stage_lines(score),
     ]
+
+
+def traffic_header(score: Score) -> tuple[str, ...]:
+    """Of the rows of what is moved."""
+    if score.step_s is None:
+        return ("moved for an output token", "decode", "prompts", "of the bandwidth")
+    return ("moved for a sample", "steps", "once", "of the bandwidth")
+
+
+def traffic_rows(score: Score) -> list[tuple[str, ...]]:
+    """A row for each memory and fabric."""
+    return [
+        (
+            f"{one.tier} ({one.kind})" if one.kind != "memory" else one.tier,
+            spoken(one.decode_bytes, "B"),
+            spoken(one.prefill_bytes, "B"),
+            _moved_share(one, score.tokens_per_s),
+        )
+        for one in score.traffic
+    ]
+
+
+def _moved_share(one: Traffic, tokens_per_s: float) -> str:
+    if one.most_bytes_per_s is None:
+        return ""
+    return f"{100 * tokens_per_s * one.moved_bytes / one.most_bytes_per_s:.2g} %"
+
+
+def _traffic_lines(score: Score) -> list[str]:
+    if not score.traffic:
+        return []
+    return [*aligned([traffic_header(score), *traffic_rows(score)]), ""]
 
 
 def score_text(score: Score) -> str:
