@@ -15,7 +15,7 @@ from planner.answers.results import (
 )
 from planner.errors import listed
 from planner.machines.engine import Space
-from planner.machines.prices import BASIS_WORDS, Price
+from planner.machines.prices import BASIS_WORDS, LICENSED, Price
 from planner.machines.topology import Figure, Topology, described
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
@@ -325,7 +325,9 @@ def _machine_assumptions(topology: Topology) -> list[str]:
             " claims or contested"
         )
     price = topology.price
-    if price.basis != "unknown":
+    if price.basis == "token":
+        lines.append("price: what a provider asks for tokens, whatever plan serves them")
+    elif price.basis != "unknown":
         lines.append(
             f"price: {BASIS_WORDS[price.basis]}, {price.usd_per_chip_hour:.3g} USD an hour for each"
             f" chip{_economics(price)}"
@@ -343,11 +345,11 @@ def _economics(price: Price) -> str:
     assumed = price.economics
     words = []
     if offer is not None and offer.purchase_usd is not None:
-        words = [
-            f"{assumed.lifetime_years:g} years",
-            f"{assumed.usd_per_kwh:.2f} USD/kWh",
-            f"PUE {assumed.pue:g}",
-        ]
+        words = [f"{assumed.lifetime_years:g} years"]
+    if offer is not None and offer.basis in LICENSED:
+        words += [f"{assumed.usd_per_kwh:.2f} USD/kWh", f"PUE {assumed.pue:g}"]
+        if price.licence_usd_per_chip_year:
+            words.append(f"software at {price.licence_usd_per_chip_year:,.0f} USD/year")
     if words or assumed.utilisation < 1:
         words.append(f"{100 * assumed.utilisation:.3g} % of the time in use")
     return f" ({', '.join(words)})" if words else ""

@@ -118,6 +118,7 @@ def _token_score(deployment: Deployment, batch_size: int, power_scope: PowerScop
         power_scope,
         period_s,
         active_chip_s(served.prices, at),
+        served.workload,
     )
     return Score(
         ttft_s=timing.ttft_s,
@@ -237,25 +238,32 @@ def _bill(
     power_scope: PowerScope | None,
     cycle_s: float,
     active_chip_s: float,
+    workload: Workload | None = None,
 ) -> dict[str, Any]:
     """What a plan holds, and what that costs at a rate of so many tokens, or samples, a second;
-    a replica is active so many chip-seconds in a cycle."""
+    a replica is active so many chip-seconds in a cycle. `workload` is that of requests for tokens,
+    which may have a price of their own."""
     draws, scope = chosen_power(topology, power_scope)
     price = topology.price.usd_per_chip_hour
     held = _held_chips(plan, topology, stages)
     power: float | None = None
     joules: float | None = None
     dollars: float | None = None
+    hourly: float | None = None
     if draws:
         power = float(energy.energy_j(draws, held, plan.replicas * active_chip_s / cycle_s))
         joules = power / rate
     if price is not None:
         dollars = float(energy.usd_per_million_tokens(held, price, rate))
+        hourly = held * price
+    elif workload is not None:
+        dollars = _asked_usd(topology, workload)
+        hourly = None if dollars is None else dollars * rate * energy.SECONDS_PER_HOUR / 1e6
     return {
         "tokens_per_s": rate,
         "energy_per_token_j": joules,
         "usd_per_million_tokens": dollars,
-        "usd_per_hour": None if price is None else held * price,
+        "usd_per_hour": hourly,
         "power_w": power,
         "power_scope": scope,
         "power_basis": power_basis_of(topology) if draws else "unknown",
@@ -265,6 +273,15 @@ def _bill(
         **how_sure._asdict(),
         "stages": stages,
     }
+
+
+def _asked_usd(topology: Topology, workload: Workload) -> float | None:
+    """What users pay for a million output tokens and their prompts where a provider asks for
+    tokens; None where nobody does."""
+    offer = topology.price.offer(topology.price.basis)
+    if offer is None:
+        return None
+    return offer.usd_per_million_tokens(workload.prompt_tokens, workload.output_tokens)
 
 
 def refuse_broken(violations: tuple[Violation, ...]) -> None:
