@@ -72,11 +72,12 @@ def refusal(load, *given, **options):
 @pytest.mark.parametrize("name", pl.topology_names())
 def test_every_number_of_a_machine_has_a_figure(name):
     machine = pl.load_topology(name)
-    # Prices on other bases say themselves where they come from, and what was measured and left out
-    # of fits is told of all rows, by the calibration.
+    # Prices on other bases, and racks, say themselves where they come from, and what was measured
+    # and left out of fits is told of all rows, by the calibration.
     others = {
         "figures": True,
-        "price": {"offers", "economics"},
+        "rack": True,
+        "price": {"offers", "economics", "licence_usd_per_chip_year"},
         "software": {"covers", "widenings"},
     }
     stated = machine.model_dump(exclude_unset=True, exclude=others)
@@ -90,7 +91,8 @@ def test_every_number_of_a_machine_has_a_figure(name):
 
 @pytest.mark.parametrize("name", pl.topology_names())
 def test_every_figure_has_a_source_that_is_explained_and_a_confidence(name):
-    figures = pl.load_topology(name).figures
+    machine = pl.load_topology(name)
+    figures = machine.figures + (machine.rack.figures if machine.rack else ())
     assert [figure.path for figure in figures if not sources().get(figure.source)] == []
     assert [figure.path for figure in figures if figure.confidence == "stated"] == []
 

@@ -287,7 +287,8 @@ def load_topology(
     `chips` shrinks or extends it (16 of hgx-h100 are two nodes over InfiniBand); `software`
     replaces its stack; `usable_memory` is the share of each chip's memory that the engine is
     started with, such as 0.95 for vLLM's gpu_memory_utilization. `price` says what a chip costs
-    ("2.10 USD/h"), or `price_basis` what its price pays for: "chip", "node" or "rental"; and
+    ("2.10 USD/h", "20000 USD/month", "0.59/0.79 USD/Mtok"), or `price_basis` what its price pays
+    for: "chip", "node", "rental", "lease" or "token"; and
     `economics` what its owner pays for power and how long it serves.
     """
     if price is not None and price_basis is not None:

@@ -204,6 +204,29 @@ class Figure(Record):
     its confidence says."""
 
 
+class Rack(Record):
+    """A rack, or one box of those that fill a rack: what it holds, draws and takes up."""
+
+    chips: Count
+    power_w: Watts
+    """The most that it draws."""
+    rack_units: Annotated[float, Field(gt=0, le=1000)] | None = None
+    """Its height, in U of 44.45 mm (EIA-310)."""
+    floor_m2: Annotated[float, Field(gt=0, le=1000)] | None = None
+    figures: tuple[Figure, ...] = ()
+    """Source and confidence of these; no plan depends on them."""
+
+    @property
+    def density_w_per_rack_unit(self) -> float | None:
+        """Power for each U of height; None where the height is not known."""
+        return None if self.rack_units is None else self.power_w / self.rack_units
+
+    @property
+    def density_w_per_m2(self) -> float | None:
+        """Power for each square metre of floor; None where that is not known."""
+        return None if self.floor_m2 is None else self.power_w / self.floor_m2
+
+
 ModelClass = Literal["diffusion", "encoder"]
 """Models that servers of language models do not run."""
 
@@ -333,6 +356,8 @@ class Topology(Record):
     that is not known."""
     power: Power = Power()
     price: Price = Price()
+    rack: Rack | None = None
+    """As it stands in a hall; None: not known."""
     divisible: bool = False
     """Whether a chip may be held in part, as some claims count them: power and price then count
     the share of its memory that is filled."""

@@ -15,7 +15,7 @@ from planner.answers.results import (
 )
 from planner.errors import listed
 from planner.machines.engine import Space
-from planner.machines.prices import BASIS_WORDS, Price
+from planner.machines.prices import BASIS_WORDS, LICENSED, Price
 from planner.machines.topology import Figure, Topology, described
 from planner.models.graph import ModelGraph
 from planner.plan import Plan
@@ -38,7 +38,7 @@ from planner.report.plans import (
 from planner.report.words import field_text, headline, pool_headline, seat_lines
 from planner.scoring.disaggregated import DisaggregatedScore
 from planner.scoring.doubts import DOUBTFUL, WORDS, doubts_about
-from planner.scoring.score import RATES, Score, StageScore, StageTime
+from planner.scoring.score import RATES, Score, StageScore, StageTime, Traffic
 from planner.units import spoken, trimmed
 from planner.workload import Speculation, Workload
 
@@ -325,7 +325,9 @@ def _machine_assumptions(topology: Topology) -> list[str]:
             " claims or contested"
         )
     price = topology.price
-    if price.basis != "unknown":
+    if price.basis == "token":
+        lines.append("price: what a provider asks for tokens, whatever plan serves them")
+    elif price.basis != "unknown":
         lines.append(
             f"price: {BASIS_WORDS[price.basis]}, {price.usd_per_chip_hour:.3g} USD an hour for each"
             f" chip{_economics(price)}"
@@ -343,11 +345,11 @@ def _economics(price: Price) -> str:
     assumed = price.economics
     words = []
     if offer is not None and offer.purchase_usd is not None:
-        words = [
-            f"{assumed.lifetime_years:g} years",
-            f"{assumed.usd_per_kwh:.2f} USD/kWh",
-            f"PUE {assumed.pue:g}",
-        ]
+        words = [f"{assumed.lifetime_years:g} years"]
+    if offer is not None and offer.basis in LICENSED:
+        words += [f"{assumed.usd_per_kwh:.2f} USD/kWh", f"PUE {assumed.pue:g}"]
+        if price.licence_usd_per_chip_year:
+            words.append(f"software at {price.licence_usd_per_chip_year:,.0f} USD/year")
     if words or assumed.utilisation < 1:
         words.append(f"{100 * assumed.utilisation:.3g} % of the time in use")
     return f" ({', '.join(words)})" if words else ""
@@ -663,8 +665,41 @@ def score_lines(score: Score) -> list[str]:
         "",
         *_breakdown_lines(first, score.prefill_breakdown),
         "",
+        *_traffic_lines(score),
         *_stage_lines(score),
     ]
+
+
+def traffic_header(score: Score) -> tuple[str, ...]:
+    """Of the rows of what is moved."""
+    if score.step_s is None:
+        return ("moved for an output token", "decode", "prompts", "of the bandwidth")
+    return ("moved for a sample", "steps", "once", "of the bandwidth")
+
+
+def traffic_rows(score: Score) -> list[tuple[str, ...]]:
+    """A row for each memory and fabric."""
+    return [
+        (
+            f"{one.tier} ({one.kind})" if one.kind != "memory" else one.tier,
+            spoken(one.decode_bytes, "B"),
+            spoken(one.prefill_bytes, "B"),
+            _moved_share(one, score.tokens_per_s),
+        )
+        for one in score.traffic
+    ]
+
+
+def _moved_share(one: Traffic, tokens_per_s: float) -> str:
+    if one.most_bytes_per_s is None:
+        return ""
+    return f"{100 * tokens_per_s * one.moved_bytes / one.most_bytes_per_s:.2g} %"
+
+
+def _traffic_lines(score: Score) -> list[str]:
+    if not score.traffic:
+        return []
+    return [*aligned([traffic_header(score), *traffic_rows(score)]), ""]
 
 
 def score_text(score: Score) -> str:

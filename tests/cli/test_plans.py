@@ -437,7 +437,7 @@ def test_a_machine_without_a_price_is_not_called_rented(run):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--price-basis", "rentel"), "--price-basis must be node, rental or chip, not 'rentel'; did you mean rental"),
+        (("--price-basis", "rentel"), "lease, chip or token, not 'rentel'; did you mean rental"),
         (("--power-basis", "drawed"), "--power-basis must be drawn or provisioned, not 'drawed'"),
         (("--price", "2.10 EUR/h"), "--price needs a number and a unit of dollars per hour"),
         (("--price", "2 USD/h", "--price-basis", "node"), "--price and --price-basis are both given"),
