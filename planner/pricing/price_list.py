@@ -382,12 +382,20 @@ class PriceList:
         return np.asarray(total)
 
     def decode_kinds_s(
-        self, split: Split, sequences: Floats, context_tokens: Numbers, reach: Reach
+        self,
+        split: Split,
+        sequences: Floats,
+        context_tokens: Numbers,
+        reach: Reach,
+        *,
+        whole: bool = True,
     ) -> Floats:
         """How long one layer of each kind keeps its chips busy in decode steps of so many
-        sequences of a group, each with a context or all with one [s], shape (kinds, steps)."""
+        sequences of a group, each with a context or all with one [s], shape (kinds, steps);
+        `whole` as in `prices`."""
         table = self._table(split)
-        each = np.ceil(sequences / split.attention)
+        share = sequences / split.attention
+        each = np.ceil(share) if whole else np.asarray(share, dtype=float)
         context = np.asarray(context_tokens) / split.sequence
         busy = self._busy_s(table, Shares(each, each, context, each, True))
         sent = self._collective_s(table, split, each, each, reach)
