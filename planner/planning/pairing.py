@@ -31,6 +31,7 @@ from planner.scoring.plans import chosen_power
 from planner.space.pairs import (
     AttentionOption,
     ExpertsOption,
+    Known,
     Points,
     Way,
     attention_options,
@@ -98,25 +99,29 @@ def disaggregate_attention(
     found = _Found(asked, deadline)
     found.run()
     elapsed_s = time.monotonic() - started
+    if found.best is None and found.late:
+        raise NoPlanFoundError(
+            f"no pair of plans of {graph.name} was found in {elapsed_s:.1f} s; nothing is proved:"
+            " allow more time"
+        )
     if found.best is None:
-        if found.late:
-            raise NoPlanFoundError(
-                f"no pair of plans of {graph.name} was found in {elapsed_s:.1f} s; nothing is"
-                " proved: allow more time"
-            )
         raise _refusal(asked)
-    best = found.best
+    return _result(asked, found, found.best, elapsed_s)
+
+
+def _result(asked: "_Asked", found: "_Found", best: "_Best", elapsed_s: float) -> Pairing:
+    pair, question = asked.pair, asked.question
     plan = paired_plan(
         pair, best.attention, best.experts, best.replicas, best.micro_batches, best.batch_size
     )
     score = score_pairing(
         plan,
-        graph,
-        workload,
-        attention=attention,
-        experts=experts,
-        link=link,
-        power_scope=power_scope,
+        pair.graph,
+        pair.workload,
+        attention=asked.machines[0],
+        experts=asked.machines[1],
+        link=asked.link,
+        power_scope=question.power_scope,
     )
     proof = proved(
         question,
@@ -128,12 +133,12 @@ def disaggregate_attention(
     )
     return Pairing(
         plan=plan,
-        attention_topology=attention,
-        experts_topology=experts,
+        attention_topology=asked.machines[0],
+        experts_topology=asked.machines[1],
         score=score,
-        graph=graph,
-        workload=workload,
-        link=link,
+        graph=pair.graph,
+        workload=pair.workload,
+        link=asked.link,
         **proof,
     )
 
@@ -244,6 +249,33 @@ class _Asked:
             sum(energy.energy_j(draws, chips * token_s, busy) for draws, chips, busy in spent)
         )
 
+    @property
+    def most_tpot_s(self) -> float:
+        """The longest that the limits let a token take."""
+        request_s = self.limits.get("request_s", math.inf) - self.waits_s
+        return min(
+            self.limits.get("tpot_s", math.inf),
+            1.0 / self.limits.get("tokens_per_s_per_user", 1e-300),
+            request_s / self.all_rounds,
+        )
+
+
+def _quick_enough(
+    asked: _Asked, attention: list[AttentionOption], experts: list[ExpertsOption]
+) -> tuple[list[AttentionOption], list[ExpertsOption]]:
+    """The options with which a token of a single sequence keeps the limits on its time, whatever
+    the other machine does: more sequences are no faster."""
+    most_s = asked.most_tpot_s * SAME
+    if most_s > 1e200 or not attention or not experts:
+        return attention, experts
+    one = np.ones(1)
+    pair = asked.pair
+    mine = [float(attention_way(pair, each, 1, one).pass_s[0]) for each in attention]
+    theirs = [float(experts_way(pair, each, one).pass_s[0]) for each in experts]
+    quick = [each for each, s in zip(attention, mine, strict=True) if s + min(theirs) <= most_s]
+    near = [each for each, s in zip(experts, theirs, strict=True) if s + min(mine) <= most_s]
+    return quick, near
+
 
 class _Row(NamedTuple):
     """A pair of options with what bounds it."""
@@ -261,8 +293,9 @@ class _Found:
     def __init__(self, asked: _Asked, deadline: float) -> None:
         self.asked, self.deadline = asked, deadline
         self.pair = asked.pair
-        self.attention = attention_options(self.pair)
-        self.experts = experts_options(self.pair)
+        self.attention, self.experts = _quick_enough(
+            asked, attention_options(self.pair), experts_options(self.pair)
+        )
         self.best: _Best | None = None
         self.late = False
         self.bound = math.inf
@@ -295,14 +328,15 @@ class _Found:
         chips = self.pair.attention.topology.chips
         narrowest = min((one.tensor for one in self.attention), default=1)
         most = max((one.most_sequences for one in self.attention), default=0)
-        for replicas in range(1, chips // narrowest + 1) if self.experts else ():
+        for replicas in range(1, chips // narrowest + 1) if most and self.experts else ():
             if replicas > (self.pair.workload.batch_size or replicas):
                 break
             if time.monotonic() >= self.deadline:
                 self.late = True
                 return []
             points = points_of(self.pair, replicas, most)
-            ways = [experts_way(self.pair, one, points.together) for one in self.experts]
+            known: Known = {}
+            ways = [experts_way(self.pair, one, points.together, known) for one in self.experts]
             active = self._known_active[replicas] = self._active(points, replicas)
             for number, option in enumerate(self.attention):
                 if option.tensor * replicas <= chips:

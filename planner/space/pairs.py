@@ -21,7 +21,7 @@ from planner.plan import ChipRange, PairedPlan, Plan, Stage
 from planner.pricing.degrees import tensor_degrees
 from planner.pricing.holdings import StageHoldings
 from planner.pricing.pairs import Form, Pair, forms_of
-from planner.pricing.price_list import Holdings, Split
+from planner.pricing.price_list import Holdings, Reach, Split
 from planner.pricing.served import Served
 from planner.scoring.checking import check_structure
 from planner.scoring.pairs import check_experts
@@ -269,12 +269,19 @@ def attention_way(pair: Pair, option: AttentionOption, replicas: int, sequences:
     return Way(busy + waited, busy)
 
 
-def experts_way(pair: Pair, option: ExpertsOption, together: Floats) -> Way:
-    """Passes of so many sequences through all stages."""
+Known = dict[tuple[Split, Reach], Floats]
+"""What layers take under a split, by kind, shape (kinds, sizes): layouts share most of it."""
+
+
+def experts_way(
+    pair: Pair, option: ExpertsOption, together: Floats, known: Known | None = None
+) -> Way:
+    """Passes of so many sequences through all stages; `known` holds what was found out about the
+    same sizes."""
     prices = pair.experts.prices
     passed = np.zeros(len(together))
     busiest = np.zeros(len(together))
-    kinds: dict[tuple[object, ...], Floats] = {}
+    kinds: Known = {} if known is None else known
     for form, times in option.forms:
         key = form.split, form.reach
         if key not in kinds:
