@@ -205,6 +205,13 @@ DecodeMachine = Annotated[
         help="Machine of the decode pool; default: the chips of the first are shared out."
     ),
 ]
+ExpertMachine = Annotated[
+    str,
+    typer.Argument(help="Machine of the feed-forward parts: a name of the catalogue, or a file."),
+]
+ExpertChips = Annotated[
+    int | None, typer.Option("--expert-chips", help="Chips of the second machine.")
+]
 LinkBandwidth = Annotated[
     str, typer.Option("--link", help="Bandwidth from one pool to the other: '50 GB/s'.")
 ]

@@ -417,12 +417,14 @@ class PriceList:
         reach: Reach,
         *,
         verified: float = 1.0,
+        whole: bool = True,
     ) -> Floats:
         """How long one layer of each kind keeps its chips busy in decode steps of so many
         sequences of a group, each with a context or all with one, and with so many tokens that are
-        verified [s], shape (kinds, steps)."""
+        verified [s], shape (kinds, steps); `whole` as in `prices`."""
         table = self._table(split)
-        each = np.ceil(sequences / split.attention)
+        share = sequences / split.attention
+        each = np.ceil(share) if whole else np.asarray(share, dtype=float)
         tokens = verified * each
         context = np.asarray(context_tokens) / split.sequence
         busy = self._busy_s(table, Shares(tokens, each, context, tokens, True))

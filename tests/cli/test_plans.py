@@ -519,6 +519,42 @@ def test_two_pools_need_a_link_and_chips_of_their_own(run):
     assert (lonely.status, "--decode-chips needs a second machine" in lonely.err) == (2, True)
 
 
+PAIRED = (
+    "pair",
+    "qwen3-30b-a3b",
+    "hgx-h200",
+    "hgx-h100",
+    "--chips",
+    "1",
+    "--expert-chips",
+    "2",
+    "--batch",
+    "8",
+)
+
+
+def test_a_pair_of_machines_is_planned_and_shown(run):
+    asked = (*PAIRED, "--link", "400 GB/s", "--link-latency", "5 us")
+    text = run(*asked)
+    assert (text.status, text.err) == (0, "")
+    assert "it is proved that no pair of plans has a lower one" in text.out
+    assert "joined by 400 GB/s each way, 5 µs from end to end" in text.out
+    fields = run(*asked, "--format", "json").fields
+    assert fields["attention_topology"] == {"name": "hgx-h200", "chips": 1}
+    assert fields["experts_topology"] == {"name": "hgx-h100", "chips": 2}
+    assert fields["workload"]["phase"] == "decode"
+    assert fields["plan"]["batch_size"] == fields["score"]["batch_size"] == 8
+    assert fields["objective"] == fields["score"]["tpot_s"]
+
+
+def test_a_pair_of_machines_needs_a_link_and_asks_about_prices_alone(run):
+    assert run(*PAIRED).err.startswith("planner: --link needs a number and a unit")
+    sure = run(*PAIRED, "--link", "1 GB/s", "--limit", "tpot_s=1", "--sure", "0.8")
+    assert (sure.status, "--sure is asked of one machine alone" in sure.err) == (2, True)
+    rated = (*PAIRED[:-2], "--rate", "3", "--link", "1 GB/s")
+    assert "is planned for a batch_size" in run(*rated).err
+
+
 SIZED = ("size", "qwen3-8b", "hgx-h100", "hgx-a100:8", "--rate", "30", "--limit", "tpot_s=0.02")
 
 
