@@ -7,9 +7,9 @@ from planner.models.graph import ModelGraph
 from planner.planning.partitioning import partition
 from planner.planning.search import Progress
 from planner.records import Record
-from planner.report.svg import plotly
+from planner.report.svg import log_axis, plotly
 from planner.report.words import FIELD_WORDS
-from planner.studies.plots import dress
+from planner.studies.plots import LEGEND_BELOW, captioned, dress
 from planner.studies.study import Study
 from planner.workload import Workload
 
@@ -33,6 +33,15 @@ class ProofCourse(Study):
     machine: str
     rows: tuple[ProofStep, ...]
 
+    def _end(self) -> str:
+        """What is proved at the end, in words."""
+        last = self.rows[-1]
+        if last.objective is None or not last.bound:
+            return f"after {last.elapsed_s:.2g} s"
+        gap = abs(last.objective / last.bound - 1)
+        left = "no gap is left" if gap < 1e-6 else f"a gap of {100 * gap:.2g} % is left"
+        return f"after {last.elapsed_s:.2g} s {left}"
+
     def plot(self) -> Any:
         """Both over time (needs plotly)."""
         figure = plotly().Figure()
@@ -50,11 +59,14 @@ class ProofCourse(Study):
                 mode="lines+markers",
                 line={"shape": "hv", "color": colour, "dash": dash, "width": 2},
             )
+        known = [value for row in self.rows for value in (row.objective, row.bound) if value]
         dress(
             figure,
-            title=f"{self.model} on {self.machine}: {self.status}",
-            xaxis_title="solver's time [s]",
-            yaxis={"type": "log", "title": f"{word.title} [{word.unit or '1'}]"},
+            title=captioned(f"{self.model} on {self.machine}: {self.status}", self._end()),
+            xaxis={"title": "solver's time [s]", "rangemode": "tozero"},
+            yaxis=log_axis(f"{word.title} [{word.unit or '1'}]", known),
+            legend=LEGEND_BELOW,
+            margin={"b": 110},
         )
         return figure
 
