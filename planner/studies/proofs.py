@@ -14,7 +14,6 @@ from planner.studies.plots import LEGEND_BELOW, captioned, dress
 from planner.studies.study import Study
 from planner.workload import Workload
 
-
 LINES = (
     ("objective", "best plan so far", "#D55E00", "solid"),
     ("bound", "no plan is better: proved", "#0072B2", "dash"),
