@@ -148,7 +148,7 @@ def as_html(record: Record) -> str | None:
 
 
 def as_svg(record: Record) -> str:
-    """A picture of a record that needs no library."""
+    """A static picture of a record, as SVG."""
     draw = _portrait_of(record).svg
     if draw is None:
         raise InputError(f"{type(record).__name__} has no picture")

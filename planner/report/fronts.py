@@ -170,12 +170,14 @@ def front_figure(front: Front, across: str | None = None, up: str | None = None)
         title=_title(front),
         template="plotly_white",
         font={"size": 13},
-        xaxis_title=x_title,
-        yaxis_title=y_title,
-        xaxis_type="log",
-        yaxis_type="log",
+        xaxis=svg.log_axis(x_title, _all_of(drawn, "x")),
+        yaxis=svg.log_axis(y_title, _all_of(drawn, "y")),
     )
     return drawn
+
+
+def _all_of(drawn: "go.Figure", axis: str) -> list[float]:
+    return [value for trace in drawn.data for value in trace[axis]]
 
 
 def _add_error_band(drawn: "go.Figure", front: Front, plane: Plane) -> None:

@@ -11,6 +11,7 @@ from planner.errors import UnknownNameError
 from planner.pricing.formats import peak_flop_per_s
 from planner.pricing.holdings import layers_of, split_of
 from planner.pricing.served import Served
+from planner.report import svg
 from planner.report.pictures import memory_parts
 from planner.report.svg import CAUSE_COLOURS, MEMORY_COLOURS, plotly, stage_colour
 from planner.report.text import CAUSES, equal_runs, numbers
@@ -155,12 +156,15 @@ def _memory(drawn: "go.Figure", result: Result) -> None:
         title=f"Memory of one {result.topology.chip.name} of each stage",
         xaxis_title="memory [GB]",
         yaxis=DOWNWARDS,
+        height=230 + 44 * len(names),
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"},
     )
 
 
 def _stages(drawn: "go.Figure", result: Result) -> None:
     topology = result.topology
     row = topology.levels[0].span_chips if topology.levels else 1
+    units = -(-topology.chips // row)
     for number, stage in enumerate(result.plan.stages):
         chips = [chip for group in stage.groups for chip in range(group.first, group.last + 1)]
         drawn.add_scatter(
@@ -174,10 +178,15 @@ def _stages(drawn: "go.Figure", result: Result) -> None:
         )
     drawn.update_layout(
         title=f"Stages on the chips of {topology.name}",
-        xaxis_title="chip in its unit",
-        yaxis_title="unit",
-        yaxis=DOWNWARDS,
+        xaxis={"title": "chip in its unit", "range": (-0.7, row - 0.3), **_whole(row)},
+        yaxis={"title": "unit", "range": (units - 0.3, -0.7), **_whole(units)},
+        height=220 + min(600, 34 * units),
     )
+
+
+def _whole(count: int) -> dict[str, object]:
+    """Ticks at whole numbers alone: none lies between two chips."""
+    return {"dtick": 1} if count <= 24 else {}
 
 
 def _roofline(drawn: "go.Figure", result: Result) -> None:
@@ -202,18 +211,32 @@ def _roofline(drawn: "go.Figure", result: Result) -> None:
     drawn.add_scatter(
         x=intensities,
         y=[rate for _, _, rate in points],
-        mode="markers",
-        name="decode pass of a stage",
-        marker={"size": 9, "color": CAUSE_COLOURS["collective"]},
-        text=[f"stage {number}" for number, _, _ in points],
+        mode="markers+text",
+        name="decode pass of a stage, and its share of the roof",
+        marker={"size": 10, "color": CAUSE_COLOURS["collective"], "line": {"width": 1}},
+        text=_roof_words(points, peak, bandwidth),
+        textposition="middle right",
+        hovertext=[f"stage {number}" for number, _, _ in points],
     )
+    rates = [rate for _, _, rate in points]
     drawn.update_layout(
         title=f"Decode passes under the roof of {chip.name}",
-        xaxis_title="intensity [FLOP/B]",
-        yaxis_title="rate [FLOP/s]",
-        xaxis_type="log",
-        yaxis_type="log",
+        xaxis=svg.log_axis("intensity [FLOP/B]", axis),
+        yaxis=svg.log_axis("rate of a chip [TFLOP/s]", [peak, *rates], 1e12),
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"},
     )
+
+
+def _roof_words(points: list[tuple[int, float, float]], peak: float, bandwidth: float) -> list[str]:
+    """The share of the roof that each pass reaches, told once of stages that lie together."""
+    words = []
+    before: tuple[float, float] | None = None
+    for number, intensity, rate in points:
+        share = rate / float(roofline.attainable_flop_per_s(intensity, peak, bandwidth))
+        place = round(intensity, 1), round(share, 3)
+        words.append("" if place == before else f"stage {number}: {100 * share:.0f} %")
+        before = place
+    return words
 
 
 def _under_the_roof(score: Score) -> list[tuple[int, float, float]]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from importlib import import_module
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from planner.errors import InputError
 
@@ -38,6 +38,28 @@ def plotly() -> ModuleType:
         return import_module("plotly.graph_objects")
     except ImportError:
         raise InputError("plots need plotly: pip install 'spread-planner[viz]'") from None
+
+
+FINE_STEPS = (1, 1.1, 1.2, 1.3, 1.5, 1.7, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
+"""Times a power of ten: figures on a logarithmic axis of less than a decade."""
+
+
+def log_axis(title: str, values: Iterable[float], unit: float = 1.0) -> dict[str, Any]:
+    """A logarithmic axis of plotly around some values, with plain figures at 1, 2 and 5 of each
+    decade, in units of so many of the values'."""
+    low, high = _with_margin([value for value in values if value > 0] or [1.0])
+    ticks = list(LogAxis(low, high, 0.0, 1.0).ticks())
+    if len(ticks) < 3:
+        powers = 10.0 ** math.floor(math.log10(low)), 10.0 ** math.floor(math.log10(high))
+        steps = sorted({step * power for step in FINE_STEPS for power in powers})
+        ticks = [step for step in steps if low <= step <= high]
+    return {
+        "type": "log",
+        "title": title,
+        "range": (math.log10(low), math.log10(high)),
+        "tickvals": ticks,
+        "ticktext": [f"{tick / unit:,g}" for tick in ticks],
+    }
 
 
 class Bar(NamedTuple):

@@ -115,6 +115,22 @@ def test_the_roof_is_the_chips_and_the_passes_lie_beneath_it(result):
         assert rate < min(max(roof.y), intensity * chip.memory[0].bandwidth_bytes_per_s)
 
 
+def test_a_pass_says_what_share_of_the_roof_it_reaches(result):
+    _, passes = result.plot("roofline").data
+    chip = result.topology.chip
+    least = chip.memory[0].bandwidth_bytes_per_s
+    share = passes.y[0] / min(chip.peak_flop_per_s("bf16"), passes.x[0] * least)
+    assert passes.text[0] == f"stage 0: {100 * share:.0f} %"
+
+
+def test_axes_have_plain_figures(result):
+    layout = result.plot("roofline").layout
+    assert set(layout.yaxis.ticktext) >= {"10", "100"}
+    assert layout.yaxis.tickvals[layout.yaxis.ticktext.index("10")] == pytest.approx(1e13)
+    stages = result.plot("stages").layout
+    assert stages.xaxis.dtick == 1
+
+
 @pytest.mark.parametrize("kind", ["breakdown", "operators", "memory", "stages", "roofline"])
 def test_every_figure_has_a_title_and_named_axes(result, kind):
     layout = result.plot(kind).layout

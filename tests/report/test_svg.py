@@ -200,3 +200,15 @@ def test_axes_have_a_line_and_a_figure_for_each_tick_and_two_titles():
     assert len(list(lines)) == len(ticks) == 6
     said = texts(drawn)
     assert {"1", "2", "5", "10", "100", "200", "time [ms]", "rate [1/s]"} <= set(said)
+
+
+def test_a_logarithmic_axis_has_plain_figures_in_its_unit():
+    axis = svg.log_axis("rate [TFLOP/s]", [1e12, 4e14], 1e12)
+    assert axis["ticktext"] == (["1", "2", "5", "10", "20", "50", "100", "200"])
+    assert axis["range"][0] < 12 and axis["range"][1] > 14.6  # noqa: PT018
+
+
+def test_a_logarithmic_axis_of_less_than_a_decade_has_figures_too():
+    axis = svg.log_axis("time [ms]", [10.0, 11.5])
+    assert axis["ticktext"] == ["10", "11", "12", "13"]
+    assert svg.log_axis("x", [0.0, 5.0])["tickvals"]

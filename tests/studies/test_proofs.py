@@ -6,6 +6,7 @@ import pytest
 
 import planner as pl
 from planner.studies.proofs import ProofCourse, proof_course
+from tests.legible import faults_of
 
 MACHINE, WORK, ASKED = (
     pl.load_topology("hgx-h100", chips=4),
@@ -43,3 +44,13 @@ def test_the_picture_has_both_lines_and_units(course):
     figure = course.plot()
     assert [line.name for line in figure.data] == ["best plan so far", "no plan is better: proved"]
     assert figure.layout.yaxis.title.text.endswith("[J]")
+
+
+def test_in_print_both_lines_run_to_the_end_and_nothing_is_cut(course):
+    picture = course.picture()
+    best, bound = picture.figure.axes[0].lines
+    end = course.rows[-1].elapsed_s
+    assert best.get_xdata()[-1] == bound.get_xdata()[-1] == end
+    assert best.get_ydata()[-1] == pytest.approx(course.rows[-1].objective)
+    assert course.told_end in picture.figure.texts[0].get_text().replace("\n", " ")
+    assert faults_of(picture.figure) == []

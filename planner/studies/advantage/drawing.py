@@ -1,324 +1,476 @@
-"""The picture of an advantage map: SVG without any library, for notebooks and pages.
+"""The picture of an advantage map in matplotlib: fields, borders with their intervals, measured
+systems, real models, and a key that names all of them.
 
-Machines differ in colour (Okabe and Ito), in lightness and in hatching; the stronger the colour,
-the dearer the next machine.
+The height follows from the texts, which are measured before anything is placed: names, key and
+caption take the lines that they need, and none is cut.
 """
 
-import itertools
-import math
-from collections.abc import Iterator, Sequence
-from html import escape
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from planner.report import svg
-from planner.studies.advantage.captions import caption_of, title_of
-from planner.studies.advantage.records import AdvantageMap, Measured, Square, Switch
-from planner.studies.advantage.uncertainty import SURE
-
-Point = tuple[float, float]
-"""In the picture: across and down."""
-
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
-HATCHES = ("", "M0 6L6 0", "M3 2.2v1.6M2.2 3h1.6", "M0 0L6 6", "M0 3H6", "M3 0V6")
-"""Lines of a tile of six by six, one for each machine."""
-STRONG = 4.0
-"""Times that the next machine costs from which the colour is full."""
-STRENGTHS = (0.35, 0.5, 0.65, 0.8, 0.95)
-"""Of the colour, from where two machines cost the same to STRONG times."""
-WIDTH = 760.0
-HEIGHT = 514.0
-LEFT = 66.0
-RIGHT = 16.0
-TOP = 66.0
-BOTTOM = 118.0
-"""Margins: names of real models above the frame, the legend under it."""
-MARKS = (
-    "M-4 -4H4V4H-4Z",
-    "M0 -5L5 4H-5Z",
-    "M-4.5 0A4.5 4.5 0 1 0 4.5 0A4.5 4.5 0 1 0 -4.5 0Z",
+from planner.report.static import (
+    SMALL,
+    Box,
+    Picture,
+    beside,
+    log_ticks,
+    look,
+    new_figure,
+    size_in,
+    width_in,
+    wrapped,
 )
-"""Of measured systems: square, triangle, circle."""
-DIAMOND = "M0 -6L5 0L0 6L-5 0Z"
-"""Where the winner changes for a real model."""
-HALO = "paint-order='stroke' stroke='white' stroke-width='4' font-weight='bold' font-size='14'"
+from planner.studies.advantage import looks
+from planner.studies.advantage.captions import caption_of, title_of
+from planner.studies.advantage.records import AdvantageMap
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.path import Path
 
-class Frame:
-    """Where sizes and speeds lie in the picture: logarithmic axes, half a square beyond the
-    outermost squares."""
-
-    def __init__(self, drawn: AdvantageMap) -> None:
-        self.x = self._edges(np.log(np.array(drawn.sizes)))
-        self.y = self._edges(np.log(np.array(drawn.speeds)))
-
-    @staticmethod
-    def _edges(middles: NDArray[np.float64]) -> NDArray[np.float64]:
-        if len(middles) == 1:
-            return np.array([middles[0] - 0.5, middles[0] + 0.5])
-        inner = (middles[1:] + middles[:-1]) / 2
-        return np.concatenate([[2 * middles[0] - inner[0]], inner, [2 * middles[-1] - inner[-1]]])
-
-    def at(self, parameters: float, speed: float) -> Point:
-        return self._across(math.log(parameters)), self._up(math.log(speed))
-
-    def _across(self, place: float) -> float:
-        share = float((place - self.x[0]) / (self.x[-1] - self.x[0]))
-        return LEFT + (WIDTH - LEFT - RIGHT) * share
-
-    def _up(self, place: float) -> float:
-        share = float((place - self.y[0]) / (self.y[-1] - self.y[0]))
-        return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * share
-
-    def box(self, first: int, last: int, speed: int) -> str:
-        """Of the squares of some sizes at one speed, as attributes, in whole pixels: so
-        neighbours leave no seam."""
-        x0 = round(self._across(self.x[first]))
-        x1 = round(self._across(self.x[last + 1]))
-        y0 = round(self._up(self.y[speed + 1]))
-        y1 = round(self._up(self.y[speed]))
-        return f"x='{x0:g}' y='{y0:g}' width='{x1 - x0:g}' height='{y1 - y0:g}'"
-
-    def edge(self, size: int, speed: int) -> Point:
-        """The lower left corner of a square."""
-        return self._across(self.x[size]), self._up(self.y[speed])
-
-    def holds(self, parameters: float, speed: float) -> bool:
-        is_across = self.x[0] <= math.log(parameters) <= self.x[-1]
-        is_up = self.y[0] <= math.log(speed) <= self.y[-1]
-        return bool(is_across and is_up)
-
-
-def short(title: str) -> str:
-    """'NVIDIA HGX H100' of 'NVIDIA HGX H100: eight GPUs behind …'."""
-    return title.split(":", maxsplit=1)[0]
-
-
-def colour_of(machine: int) -> str:
-    return COLOURS[machine % len(COLOURS)]
+WIDTH_IN = 9.0
+PAD_IN = 0.15
+LEFT_IN = 0.95
+RIGHT_IN = 0.3
+PLOT_IN = 4.6
+"""Height of the frame."""
+LINE_IN = 0.19
+"""Of a small text."""
+TITLE: dict[str, Any] = {"fontsize": 13, "fontweight": "bold"}
+TICKS_IN = 0.62
+"""Figures and title of the axis under the frame."""
+EDGE = "#111111"
+NOTE: dict[str, Any] = {
+    "facecolor": "white",
+    "edgecolor": "none",
+    "alpha": 0.82,
+    "boxstyle": "square,pad=0.12",
+}
+"""The ground of words on a field."""
 
 
 def map_svg(drawn: AdvantageMap) -> str:
-    """The map as a picture."""
-    frame = Frame(drawn)
-    winners = drawn.winners()
-    sure = [(square.likely_share or 0.0) >= SURE for square in drawn.rows]
-    is_sure = np.array(sure).reshape(len(drawn.sizes), len(drawn.speeds)).T
-    # What no machine reaches is neither sure nor not, so that its edge is dashed as well.
-    doubt = _edges_between(frame, np.where(winners < 0, 2, is_sure))
-    border = _edges_between(frame, winners)
-    body = [
-        _patterns(len(drawn.topologies)),
-        svg.text(8, 20, title_of(drawn), size=14),
-        "<g shape-rendering='crispEdges'>",
-        *_squares(drawn, frame, winners),
-        "</g>",
-        f"<path d='{doubt}' stroke='#000' stroke-dasharray='3 3' fill='none'/>",
-        f"<path d='{border}' stroke='#000' stroke-width='2.2' fill='none'/>",
-        *_axes(drawn, frame),
-        *_real_models(drawn, frame),
-        *_switches(drawn, frame),
-        *_measured(drawn, frame),
-        *_names(drawn, frame, winners),
-        *_legend(drawn),
-    ]
-    return svg.picture(WIDTH, HEIGHT, body, title=title_of(drawn))
+    """The map as SVG."""
+    return map_picture(drawn).svg()
 
 
-def _patterns(count: int) -> str:
-    hatched = [n for n in range(count) if HATCHES[n % len(HATCHES)]]
-    tiles = (
-        f"<pattern id='hatch{n}' width='6' height='6' patternUnits='userSpaceOnUse'>"
-        f"<path d='{HATCHES[n % len(HATCHES)]}'"
-        " stroke='#000' stroke-width='0.8' stroke-opacity='0.55'/></pattern>"
-        for n in hatched
-    )
-    return f"<defs>{''.join(tiles)}</defs>"
-
-
-def _squares(drawn: AdvantageMap, frame: Frame, winners: NDArray[np.intp]) -> Iterator[str]:
-    """Runs of like squares along each row, each as one rectangle: the picture stays small."""
-    columns = len(drawn.speeds)
-    for speed in range(columns):
-        strengths = [_strength(square) for square in drawn.rows[speed::columns]]
-        row = zip(winners[speed].tolist(), strengths, strict=True)
-        first = 0
-        for (winner, strength), run in itertools.groupby(row):
-            last = first + len(list(run)) - 1
-            place = frame.box(first, last, speed)
-            first = last + 1
-            if winner < 0:
-                yield f"<rect {place} fill='#ECECEC'/>"
-                continue
-            yield f"<rect {place} fill='{colour_of(winner)}' fill-opacity='{strength:.2g}'/>"
-            if HATCHES[winner % len(HATCHES)]:
-                yield f"<rect {place} fill='url(#hatch{winner})'/>"
-
-
-def _strength(square: Square) -> float:
-    """Of the colour, in five steps: full where nobody else comes near, or nobody else is fast
-    enough."""
-    if square.advantage is None:
-        return STRENGTHS[-1]
-    step = math.floor(4 * math.log(square.advantage) / math.log(STRONG))
-    return STRENGTHS[min(step, 4)]
-
-
-def _edges_between(frame: Frame, kinds: NDArray[Any]) -> str:
-    """Edges between squares of unlike kinds, as one path."""
-    found = []
-    for speed, size in np.ndindex(*kinds.shape):
-        here = kinds[speed, size]
-        if size + 1 < kinds.shape[1] and here != kinds[speed, size + 1]:
-            x, y0 = frame.edge(size + 1, speed)
-            _, y1 = frame.edge(size + 1, speed + 1)
-            found.append(f"M{x:.1f} {y0:.1f}V{y1:.1f}")
-        if speed + 1 < kinds.shape[0] and here != kinds[speed + 1, size]:
-            x0, y = frame.edge(size, speed + 1)
-            x1, _ = frame.edge(size + 1, speed + 1)
-            found.append(f"M{x0:.1f} {y:.1f}H{x1:.1f}")
-    return "".join(found)
-
-
-def _ticks(low: float, high: float) -> Iterator[float]:
-    """1, 2 and 5 times the powers of ten between two values."""
-    for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1):
-        yield from (k * 10.0**power for k in (1, 2, 5) if low <= k * 10.0**power <= high)
-
-
-def _axes(drawn: AdvantageMap, frame: Frame) -> Iterator[str]:
-    bottom = HEIGHT - BOTTOM
-    width = WIDTH - LEFT - RIGHT
-    for value in _ticks(math.exp(frame.x[0]), math.exp(frame.x[-1])):
-        x, _ = frame.at(value, drawn.speeds[0])
-        yield f"<path d='M{x:.1f} {bottom}v5' stroke='#222'/>" + svg.text(
-            x, bottom + 18, f"{value / 1e9:,g}", anchor="middle"
+def map_picture(drawn: AdvantageMap) -> Picture:
+    """The map in matplotlib."""
+    with look():
+        figure = new_figure(WIDTH_IN, 8.0)
+        frame_in = WIDTH_IN - LEFT_IN - RIGHT_IN
+        title = wrapped(figure, title_of(drawn), WIDTH_IN - 2 * PAD_IN, **TITLE)
+        names = _names_above(figure, drawn, frame_in)
+        key = _Key(figure, drawn)
+        caption = "\n".join(
+            wrapped(figure, line, WIDTH_IN - 2 * PAD_IN, fontsize=SMALL)
+            for line in caption_of(drawn)
         )
-    for value in _ticks(math.exp(frame.y[0]), math.exp(frame.y[-1])):
-        _, y = frame.at(drawn.sizes[0], value)
-        yield f"<path d='M{LEFT} {y:.1f}h-5' stroke='#222'/>" + svg.text(
-            LEFT - 8, y + 4, f"{value:,g}", anchor="end"
-        )
+        title_in = size_in(figure, title, **TITLE)[1]
+        caption_in = size_in(figure, caption, fontsize=SMALL, linespacing=1.35)[1]
 
-    across = "parameters [10⁹]"
+        # From the bottom up, each above the one before it.
+        key_at = PAD_IN + caption_in + PAD_IN
+        plot_at = key_at + key.height_in + TICKS_IN
+        names_at = plot_at + PLOT_IN
+        height = names_at + names.height_in + PAD_IN + title_in + PAD_IN
+        figure.set_size_inches(WIDTH_IN, height)
+
+        def axes_in(left: float, bottom: float, width: float, tall: float) -> "Axes":
+            place = (left / WIDTH_IN, bottom / height, width / WIDTH_IN, tall / height)
+            return figure.add_axes(place)
+
+        axes = axes_in(LEFT_IN, plot_at, frame_in, PLOT_IN)
+        _set_axes(axes, drawn)
+        _draw_fields(axes, drawn)
+        _draw_lines(axes, drawn)
+        _draw_names_above(axes, names)
+        tips = _draw_marks(axes, drawn)
+        _draw_notes(axes, drawn)
+        key.draw(axes_in(PAD_IN, key_at, WIDTH_IN - 2 * PAD_IN, key.height_in))
+
+        left = PAD_IN / WIDTH_IN
+        top = 1 - PAD_IN / height
+        figure.text(left, top, title, va="top", parse_math=False, **TITLE)
+        figure.text(
+            left,
+            PAD_IN / height,
+            caption,
+            va="bottom",
+            fontsize=SMALL,
+            color="#444444",
+            linespacing=1.35,
+            parse_math=False,
+        )
+        return Picture(figure, title_of(drawn), tips)
+
+
+# ── The frame ────────────────────────────────────────────────────────────────────────────────────
+
+
+def _set_axes(axes: "Axes", drawn: AdvantageMap) -> None:
+    across = looks.edges_of_squares(drawn.sizes)
+    up = looks.edges_of_squares(drawn.speeds)
+    axes.set(xscale="log", yscale="log", xlim=(across[0], across[-1]), ylim=(up[0], up[-1]))
+    log_ticks(axes.xaxis, lambda value: f"{value / 1e9:,g}")
+    log_ticks(axes.yaxis)
+    words = "parameters [10⁹]"
     if drawn.family == "moe":
-        across += ", 8 experts active"
-    yield svg.text((LEFT + WIDTH - RIGHT) / 2, bottom + 36, across, anchor="middle")
-    middle = (TOP + HEIGHT - BOTTOM) / 2
-    up = svg.text(16, middle, "speed demanded for each user [tokens/s]", anchor="middle")
-    yield f"<g transform='rotate(-90 16 {middle})'>{up}</g>"
-    frame_of = f"x='{LEFT}' y='{TOP}' width='{width}' height='{bottom - TOP}'"
-    yield f"<rect {frame_of} fill='none' stroke='#222'/>"
+        words += ", 8 experts active"
+    axes.set_xlabel(words)
+    axes.set_ylabel("speed demanded for each user [tokens/s]")
 
 
-def _names(drawn: AdvantageMap, frame: Frame, winners: NDArray[np.intp]) -> Iterator[str]:
-    """Of the machines, and of what nobody reaches, in the middle of their squares."""
-    names = {number: short(title) for number, title in enumerate(drawn.titles)}
-    names[-1] = "no machine is as fast"
-    points = [frame.at(one.parameters, one.tokens_per_s_per_user) for one in drawn.measured]
+def _draw_fields(axes: "Axes", drawn: AdvantageMap) -> None:
+    from matplotlib.patches import PathPatch
+
+    for kind, blocks in looks.blocks_of(drawn).items():
+        patch = PathPatch(_path([block.corners for block in blocks]), **_filled(kind))
+        # In whole pixels: neighbours leave no seam.
+        patch.set_antialiased(False)
+        axes.add_patch(patch)
+
+
+def _filled(kind: int) -> dict[str, Any]:
+    """How a field and its patch in the key are drawn."""
+    colour, hatch = looks.fill_of(kind)
+    dark = (0, 0, 0, 0.6)
+    return {"facecolor": colour, "hatch": hatch or None, "edgecolor": dark, "linewidth": 0}
+
+
+def _path(lines: Sequence[Sequence[looks.Point]]) -> "Path":
+    """Several lines as one path."""
+    from matplotlib.path import Path
+
+    points = [point for line in lines for point in line]
+    codes = [code for line in lines for code in (Path.MOVETO, *(Path.LINETO,) * (len(line) - 1))]
+    return Path(points, codes)
+
+
+DRAWN_LINES: dict[str, dict[str, Any]] = {
+    looks.BORDER: {"edgecolor": "#000000", "linewidth": 2.2, "capstyle": "projecting"},
+    looks.DOUBT: {"edgecolor": "#000000", "linewidth": 1.2, "linestyle": (0, (3, 2))},
+}
+END: dict[str, Any] = {"color": "#444444", "linewidth": 1.2, "linestyle": (0, (1, 1.5))}
+"""Where a machine ends."""
+
+
+def _draw_lines(axes: "Axes", drawn: AdvantageMap) -> None:
+    from matplotlib.patches import PathPatch
+
+    both = {looks.DOUBT: looks.doubts_of(drawn), looks.BORDER: looks.borders_of(drawn)}
+    for name, lines in both.items():
+        if lines:
+            axes.add_patch(PathPatch(_path(lines), fill=False, **DRAWN_LINES[name]))
+    for end in looks.ends_of(drawn):
+        axes.axvline(end.parameters, **END)
+
+
+# ── Real models above the frame ──────────────────────────────────────────────────────────────────
+
+
+class _Names(NamedTuple):
+    """Names of real models above the frame, side by side, or upright where they are many; a line
+    leads from each to its size."""
+
+    words: tuple[str, ...]
+    parameters: tuple[float, ...]
+    middles_in: tuple[float, ...]
+    """From the frame's left."""
+    rotation: int
+    height_in: float
+
+
+def _names_above(figure: "Figure", drawn: AdvantageMap, frame_in: float) -> _Names:
+    models = looks.real_models(drawn)
+    words = tuple(name for name, _ in models)
+    parameters = tuple(size for _, size in models)
+    if not models:
+        return _Names((), (), (), 0, 0.0)
+
+    across = np.log(looks.edges_of_squares(drawn.sizes))
+    ticks = frame_in * (np.log(parameters) - across[0]) / (across[-1] - across[0])
+    widths = [width_in(figure, one, fontsize=SMALL) for one in words]
+    halves = [one / 2 + 0.06 for one in widths]
+    ends = -LEFT_IN / 2, frame_in + RIGHT_IN - PAD_IN
+    rotation, height = 0, LINE_IN
+    if 2 * sum(halves) > ends[1] - ends[0]:
+        halves = [0.6 * LINE_IN] * len(words)
+        rotation, height = 90, max(widths) + 0.05
+    middles = _spread(ticks.tolist(), halves, ends)
+    return _Names(words, parameters, tuple(middles), rotation, LEAD_IN + height)
+
+
+LEAD_IN = 0.16
+"""Of the lines from sizes to names."""
+
+
+def _spread(wanted: list[float], halves: list[float], ends: tuple[float, float]) -> list[float]:
+    """Middles in the order of those wanted, and near them, so that none meets its neighbour."""
+    found = list(wanted)
+    found[0] = max(found[0], ends[0] + halves[0])
+    for at in range(1, len(found)):
+        found[at] = max(found[at], found[at - 1] + halves[at - 1] + halves[at])
+    found[-1] = min(found[-1], ends[1] - halves[-1])
+    for at in range(len(found) - 2, -1, -1):
+        found[at] = min(found[at], found[at + 1] - halves[at + 1] - halves[at])
+    return found
+
+
+def _draw_names_above(axes: "Axes", names: _Names) -> None:
+    lead = {"arrowstyle": "-", "linewidth": 0.8, "color": "#444444", "shrinkA": 0, "shrinkB": 0}
+    across = axes.get_xaxis_transform()
+    left, _ = axes.get_xlim()
+    for words, parameters, middle in zip(
+        names.words, names.parameters, names.middles_in, strict=True
+    ):
+        above: dict[str, Any] = {
+            "xytext": (72 * middle, 72 * LEAD_IN),
+            "textcoords": "offset points",
+        }
+        font: dict[str, Any] = {"fontsize": SMALL, "rotation": names.rotation, "parse_math": False}
+        axes.annotate(words, (left, 1), xycoords=across, ha="center", va="bottom", **above, **font)
+        # From the size on the frame's edge to the name's middle.
+        axes.annotate(
+            "",
+            (parameters, 1),
+            xycoords=across,
+            xytext=(middle * 72 - 72 * _inches(axes, parameters), 72 * LEAD_IN),
+            textcoords="offset points",
+            arrowprops=lead,
+        )
+
+
+def _inches(axes: "Axes", parameters: float) -> float:
+    """From the frame's left."""
+    figure = axes.figure
+    return (_pixel(axes, (parameters, 1.0))[0] - Box.of(axes).left) / figure.dpi
+
+
+# ── Marks ────────────────────────────────────────────────────────────────────────────────────────
+
+FLAT = ((-1, 0), (0, 0.3), (1, 0), (0, -0.3), (-1, 0))
+"""The mark of a real model's border: wider than those of measured systems, so that neither hides
+the other."""
+
+
+def _mark_look(machine: int, *, drafted: bool) -> dict[str, Any]:
+    """Of measured systems; one that drafts tokens is white inside."""
+    colour = looks.colour_of(machine)
+    return {
+        "marker": looks.MARKS[machine % len(looks.MARKS)],
+        "markersize": 9,
+        "markerfacecolor": "white" if drafted else colour,
+        "markeredgecolor": colour if drafted else "#000000",
+        "markeredgewidth": 2.4 if drafted else 1.2,
+        "linestyle": "none",
+    }
+
+
+def _draw_marks(axes: "Axes", drawn: AdvantageMap) -> dict[str, str]:
+    """What each says on hovering, by its name in the picture."""
+    tips = {}
+    for number, switch in enumerate(looks.switches_on(drawn)):
+        at = switch.parameters, switch.tokens_per_s_per_user
+        _draw_flat(axes, *at, gid=f"switch-{number}")
+        tips[f"switch-{number}"] = looks.switch_words(switch)
+    for number, one in enumerate(looks.measured_on(drawn)):
+        mark = _mark_look(drawn.topologies.index(one.topology), drafted=looks.has_drafts(one))
+        at = one.parameters, one.tokens_per_s_per_user
+        around = {**mark, "markersize": 12, "markerfacecolor": "white", "markeredgecolor": "white"}
+        axes.plot(*at, **around, zorder=5)
+        axes.plot(*at, **mark, zorder=6, gid=f"measured-{number}")
+        tips[f"measured-{number}"] = looks.measured_words(one)
+    return tips
+
+
+def _draw_flat(axes: "Axes", x: float, y: float, **named: Any) -> None:
+    from matplotlib.path import Path
+
+    shape = Path(FLAT)
+    style: dict[str, Any] = {"marker": shape, "linestyle": "none", "markersize": 22}
+    axes.plot(x, y, **style, color="#000000", markerfacecolor="white", zorder=5.5, **named)
+
+
+# ── Words on the fields ──────────────────────────────────────────────────────────────────────────
+
+
+def _draw_notes(axes: "Axes", drawn: AdvantageMap) -> None:
+    """Dates of hosted systems, ends of machines and names of winners, none over another or over a
+    mark."""
+    inner = Box.of(axes)
+    points = [(one.parameters, one.tokens_per_s_per_user) for one in looks.measured_on(drawn)]
+    flats = [(one.parameters, one.tokens_per_s_per_user) for one in looks.switches_on(drawn)]
+    taken = [Box.around(*_pixel(axes, at), 8, 8) for at in points]
+    taken += [Box.around(*_pixel(axes, at), 16, 5) for at in flats]
+
+    for one, at in zip(looks.measured_on(drawn), points, strict=True):
+        date = looks.date_of(one)
+        if date:
+            taken.append(_note_beside(axes, date, _pixel(axes, at), taken, inner))
+    for end in looks.ends_of(drawn):
+        taken.append(_note_along(axes, end, taken, inner))
+    winners = drawn.winners()
+    names = dict(enumerate(map(looks.short, drawn.titles))) | looks.ZONES
     for number, name in names.items():
-        speeds, sizes = np.nonzero(winners == number)
-        if len(speeds) < 0.02 * winners.size:
-            continue
-        squares = [
-            frame.at(drawn.sizes[size], drawn.speeds[speed])
-            for speed, size in zip(speeds, sizes, strict=True)
+        if (winners == number).any():
+            taken += _name_field(axes, drawn, winners == number, name, taken)
+
+
+def _pixel(axes: "Axes", at: looks.Point) -> tuple[float, float]:
+    x, y = axes.transData.transform(at)
+    return float(x), float(y)
+
+
+def _note(axes: "Axes", words: str, box: Box, **font: Any) -> Box:
+    """Words in the middle of a box, on white."""
+    middle = (box.left + box.right) / 2, (box.bottom + box.top) / 2
+    x, y = axes.transData.inverted().transform(middle)
+    axes.text(x, y, words, ha="center", va="center", bbox=NOTE, parse_math=False, zorder=7, **font)
+    return box
+
+
+def _pixels_of(axes: "Axes", words: str, **font: Any) -> tuple[float, float]:
+    """Width and height of words with the white around them."""
+    figure = axes.figure
+    width, height = size_in(figure, words, **font)
+    return width * figure.dpi + 6, height * figure.dpi + 6
+
+
+def _note_beside(
+    axes: "Axes", words: str, point: tuple[float, float], taken: list[Box], inner: Box
+) -> Box:
+    font: dict[str, Any] = {"fontsize": SMALL - 1}
+    size = _pixels_of(axes, words, **font)
+    return _note(axes, words, beside(point, size, taken, inner), **font)
+
+
+def _note_along(axes: "Axes", end: looks.Edge, taken: list[Box], inner: Box) -> Box:
+    """Upright, on the right of the line where a machine ends; on its left where there is no
+    room."""
+    font: dict[str, Any] = {"fontsize": SMALL - 1, "rotation": 90}
+    figure = axes.figure
+    words = wrapped(figure, end.words, PLOT_IN - 0.6, fontsize=SMALL - 1)
+    width, height = _pixels_of(axes, words, **font)
+    line = float(axes.transData.transform((end.parameters, 1.0))[0])
+    sides = [line + width / 2 + 3, line - width / 2 - 3]
+    steps = np.linspace(inner.top - height / 2 - 6, inner.bottom + height / 2 + 6, 24)
+    places = [Box.around(x, float(y), width / 2, height / 2) for x in sides for y in steps]
+    inside = [one for one in places if one.is_in(inner)]
+    free = (one for one in inside if not any(one.meets(other) for other in taken))
+    return _note(axes, words, next(free, (inside or places)[0]), **font)
+
+
+def _name_field(
+    axes: "Axes", drawn: AdvantageMap, is_won: np.ndarray, name: str, taken: list[Box]
+) -> list[Box]:
+    """A name where most of it lies on its own field, near the field's middle; none where the
+    field is too small (the key names it)."""
+    font: dict[str, Any] = {"fontsize": 12, "fontweight": "bold"}
+    width, height = _pixels_of(axes, name, **font)
+    across = axes.transData.transform([(x, 1.0) for x in looks.edges_of_squares(drawn.sizes)])[:, 0]
+    up = axes.transData.transform([(1.0, y) for y in looks.edges_of_squares(drawn.speeds)])[:, 1]
+    place = looks.place_of_name(is_won, across, up, (width, height), taken)
+    return [] if place is None else [_note(axes, name, place, **font)]
+
+
+# ── The key ──────────────────────────────────────────────────────────────────────────────────────
+
+ROW_IN = 0.27
+SWATCH_IN = (0.62, 0.17)
+
+
+class _Key:
+    """A row for each machine, with a patch for each shade and the marks of measured systems;
+    under them lines, zones and other marks."""
+
+    def __init__(self, figure: "Figure", drawn: AdvantageMap) -> None:
+        self.drawn = drawn
+        font: dict[str, Any] = {"fontsize": SMALL}
+        self.names = [wrapped(figure, looks.short(title), 2.2, **font) for title in drawn.titles]
+        self.rows_in = [max(ROW_IN, size_in(figure, name, **font)[1] + 0.08) for name in self.names]
+        self.name_in = 0.25 + max(
+            size_in(figure, words, **font)[0] for words in (*self.names, self.HEAD)
+        )
+        self.heads = [*looks.SHADES, "measured"]
+        self.is_drafted = any(map(looks.has_drafts, looks.measured_on(drawn)))
+        if self.is_drafted:
+            self.heads.append("with drafts")
+        self.columns_in = [
+            0.28 + max(SWATCH_IN[0], width_in(figure, one, **font)) for one in self.heads
         ]
-        x, y = _clear_of(points, squares, len(name))
-        place = f"x='{x:.1f}' y='{y:.1f}' text-anchor='middle' fill='#111'"
-        yield f"<text {place} {HALO}>{escape(name)}</text>"
+        self.others = self._others()
+        self.places: list[tuple[float, int]] = []
+        x, row = 0.0, 0
+        for words, _ in self.others:
+            wide = 0.75 + width_in(figure, words, **font)
+            if x and x + wide > WIDTH_IN - 2 * PAD_IN:
+                x, row = 0.0, row + 1
+            self.places.append((x, row))
+            x += wide
+        lines = 1 + (1 + row if self.others else 0)
+        self.height_in = lines * ROW_IN + sum(self.rows_in) + 0.05
 
+    HEAD = "the next machine costs:"
 
-def _clear_of(points: list[Point], squares: list[Point], letters: int) -> Point:
-    """The square nearest to the middle of all where a name hides no point."""
-    places = np.array(squares)
-    taken = np.array(points or [(0.0, 0.0)])
-    away = np.abs(places[:, None] - taken[None])
-    hides = ((away[..., 0] < 5 * letters) & (away[..., 1] < 18)).any(axis=1)
-    from_middle = ((places - places.mean(axis=0)) ** 2).sum(axis=1)
-    # Where every square hides a point, the nearest of them all.
-    return squares[int(np.argmin(from_middle + 1e9 * hides))]
+    def _others(self) -> list[tuple[str, Any]]:
+        """Words, and what draws the sign before them."""
+        drawn = self.drawn
+        found: list[tuple[str, Any]] = []
+        if looks.borders_of(drawn):
+            found.append((looks.BORDER, DRAWN_LINES[looks.BORDER]))
+        if looks.doubts_of(drawn):
+            found.append((looks.DOUBT, DRAWN_LINES[looks.DOUBT]))
+        if looks.switches_on(drawn):
+            found.append((looks.SWITCH, "flat"))
+        if looks.ends_of(drawn):
+            found.append((looks.EDGE, END))
+        winners = drawn.winners()
+        found += [(words, zone) for zone, words in looks.ZONES.items() if (winners == zone).any()]
+        return found
 
+    def draw(self, axes: "Axes") -> None:
+        from matplotlib.patches import Rectangle
 
-def _real_models(drawn: AdvantageMap, frame: Frame) -> Iterator[str]:
-    """Real models along the top; a name that would run into the one before it is left out."""
-    last = -math.inf
-    for model, parameters in real_models(drawn):
-        if not frame.holds(parameters, drawn.speeds[0]):
-            continue
-        x, _ = frame.at(parameters, drawn.speeds[0])
-        yield f"<path d='M{x:.1f} {TOP}v-6' stroke='#222'/>"
-        if x - last > 24:
-            turned = f"translate({x + 3:.1f} {TOP - 8}) rotate(-16)"
-            yield f"<g transform='{turned}'>{svg.text(0, 0, model, size=10)}</g>"
-            last = x
+        axes.set(xlim=(0, WIDTH_IN - 2 * PAD_IN), ylim=(0, self.height_in))
+        axes.axis("off")
+        font: dict[str, Any] = {"fontsize": SMALL, "va": "center", "parse_math": False}
 
+        def swatch(x: float, y: float, kind: int) -> None:
+            corner = x, y - SWATCH_IN[1] / 2
+            axes.add_patch(Rectangle(corner, *SWATCH_IN, **_filled(kind)))
+            axes.add_patch(Rectangle(corner, *SWATCH_IN, fill=False, edgecolor=EDGE, linewidth=0.6))
 
-def real_models(drawn: AdvantageMap) -> Sequence[tuple[str, float]]:
-    """Those that were priced, by size."""
-    priced = sorted({(switch.parameters, switch.model) for switch in drawn.switches})
-    return [(model, parameters) for parameters, model in priced]
+        y = self.height_in - ROW_IN / 2
+        starts = self.name_in + np.cumsum([0, *self.columns_in])
+        axes.text(0, y, self.HEAD, **font)
+        for x, words in zip(starts, self.heads, strict=False):
+            axes.text(x, y, words, **font)
 
+        top = self.height_in - ROW_IN
+        for machine, (name, row_in) in enumerate(zip(self.names, self.rows_in, strict=True)):
+            y = top - row_in / 2
+            top -= row_in
+            axes.text(0, y, name, **font)
+            for shade in range(len(looks.SHADES)):
+                swatch(starts[shade], y, machine * len(looks.SHADES) + shade)
+            axes.plot(starts[4] + 0.2, y, **_mark_look(machine, drafted=False))
+            if self.is_drafted:
+                axes.plot(starts[5] + 0.2, y, **_mark_look(machine, drafted=True))
 
-def _switches(drawn: AdvantageMap, frame: Frame) -> Iterator[str]:
-    """Where the winner changes for real models."""
-    for switch in drawn.switches:
-        place = (switch.parameters, switch.tokens_per_s_per_user)
-        if switch.after is not None and frame.holds(*place):
-            yield _mark(frame.at(*place), DIAMOND, "white", _switch_words(switch))
-
-
-def _switch_words(switch: Switch) -> str:
-    speed = f"{switch.tokens_per_s_per_user:.0f} tokens/s"
-    return f"{switch.model}: {switch.before} below, {switch.after} above {speed}"
-
-
-def _measured(drawn: AdvantageMap, frame: Frame) -> Iterator[str]:
-    """Measured systems, each with the mark of its machine."""
-    for one in drawn.measured:
-        place = (one.parameters, one.tokens_per_s_per_user)
-        if frame.holds(*place):
-            machine = drawn.topologies.index(one.topology)
-            shape = MARKS[machine % len(MARKS)]
-            yield _mark(frame.at(*place), shape, colour_of(machine), _measured_words(one))
-
-
-def _measured_words(one: Measured) -> str:
-    words = f"{one.model} on {one.topology}: {one.tokens_per_s_per_user:.0f} tokens/s"
-    if one.energy_per_token_j is not None:
-        words += f", {one.energy_per_token_j:.2g} J a token (chips alone)"
-    return f"{words}; {one.source} ({one.row_id})"
-
-
-def _mark(at: Point, shape: str, colour: str, tip: str = "") -> str:
-    """A point that stands out from any ground."""
-    x, y = at
-    return (
-        f"<g transform='translate({x:.1f} {y:.1f})'>"
-        f"<path d='{shape}' stroke='white' stroke-width='4.5'/>"
-        f"<path d='{shape}' fill='{colour}' stroke='#000' stroke-width='1.3'>"
-        f"<title>{escape(tip)}</title></path></g>"
-    )
-
-
-def _legend(drawn: AdvantageMap) -> Iterator[str]:
-    marks = [
-        (MARKS[machine % len(MARKS)], colour_of(machine), f"{short(title)}, measured")
-        for machine, title in enumerate(drawn.titles)
-    ]
-    if any(switch.after for switch in drawn.switches):
-        marks.append((DIAMOND, "white", "border of a real model"))
-    x = LEFT
-    y = HEIGHT - BOTTOM + 50
-    for mark, colour, words in marks:
-        yield _mark((x + 6, y + 6), mark, colour) + svg.text(x + 16, y + 10, words, size=11)
-        x += 34 + 6.2 * len(words)
-
-    reading = (
-        f"Strong colour: the next machine costs {STRONG:g} × or more."
-        " Between dashed lines the border lies with 80 % (figures and fits in doubt)."
-    )
-    for number, line in enumerate((reading, *caption_of(drawn))):
-        yield svg.text(LEFT, y + 26 + 13 * number, line, size=10, colour="#444444")
+        for (words, sign), (x, row) in zip(self.others, self.places, strict=True):
+            here = top - ROW_IN * (0.5 + row)
+            if isinstance(sign, int):
+                swatch(x, here, sign)
+                axes.text(x + SWATCH_IN[0] + 0.08, here, words, **font)
+                continue
+            if sign == "flat":
+                _draw_flat(axes, x + 0.2, here)
+            else:
+                line = {name.replace("edgecolor", "color"): value for name, value in sign.items()}
+                line.pop("capstyle", None)
+                axes.plot([x, x + 0.4], [here, here], **line)
+            axes.text(x + 0.5, here, words, **font)

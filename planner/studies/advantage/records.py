@@ -178,7 +178,7 @@ class AdvantageMap(Study):
         return as_figure(self)
 
     def svg(self) -> str:
-        """The map as a picture that needs no library."""
+        """The map as a static picture (needs matplotlib: `pip install spread-planner[viz]`)."""
         return as_svg(self)
 
     def _repr_html_(self) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from planner.errors import InputError, UnknownNameError
 from planner.records import Record
-from planner.report.svg import plotly, table
+from planner.report.svg import log_axis, plotly, table
 from planner.report.tables import WIDTH, framed
 from planner.scoring.score import Score
 from planner.studies.audits import facts, laws, prices
@@ -177,7 +177,7 @@ def factor_plot(made: Audit) -> Any:
     drawn = plotly().Figure()
     factors = [(row.factor, row) for row in made.rows if row.factor is not None]
     off = [row for _, row in sorted(factors, key=lambda pair: pair[0])]
-    name_of = {row.claim: f"{row.claim}: {_cut(row.quote)}" for row in off}
+    name_of = {row.claim: _lines(f"{row.claim}: {row.quote}") for row in off}
     drawn.add_bar(
         x=[row.factor for row in off],
         y=list(name_of.values()),
@@ -215,28 +215,44 @@ def _add_heads(
 
 
 def _lay_out(drawn: Any, names: list[str]) -> None:
-    """A line of 21 pixels for each claim, and a note under the axis."""
-    lines = 21 * len(names)
+    """A row for each claim as high as the longest of its names, all of them named, and a note under
+    the axis and its title."""
+    row = 9 + 14 * max((name.count("<br>") + 1 for name in names), default=1)
     drawn.update_layout(
         title="By which factor each claim is off",
         template="plotly_white",
-        width=920,
-        height=190 + lines,
+        width=980,
+        height=210 + row * len(names),
         bargap=0,
-        legend={"orientation": "h", "y": 1.01, "yanchor": "bottom"},
-        margin={"l": 10, "b": 90},
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom"},
+        margin={"l": 10, "t": 100, "b": 110},
     )
+    factors = [trace.x for trace in drawn.data]
     drawn.update_xaxes(
-        type="log", title="claimed over possible, or the reverse [factor, logarithmic]", dtick=1
+        **log_axis(
+            "factor between what is claimed and what is possible, the larger over the smaller",
+            [1.0, *(factor for trace in factors for factor in trace)],
+        )
     )
-    drawn.update_yaxes(categoryorder="array", categoryarray=names, automargin=True)
+    # Every name: by itself plotly leaves out what it thinks too many.
+    drawn.update_yaxes(
+        categoryorder="array",
+        categoryarray=names,
+        tickmode="array",
+        tickvals=names,
+        automargin=True,
+        tickfont={"size": 11},
+    )
     drawn.add_annotation(
         text="Limits: capacity, roofline, arithmetic, the catalogue's sourced figures,"
         " the engine's best plans.",
         x=0,
-        y=-70 / (lines + 60),
+        y=0,
         xref="paper",
         yref="paper",
+        xanchor="left",
+        yanchor="top",
+        yshift=-64,
         showarrow=False,
         font={"size": 11},
     )
@@ -343,5 +359,6 @@ def _silence(claim: Claim) -> str:
     return "it gives no figure that follows from a plan, a roofline or the catalogue"
 
 
-def _cut(words: str, most: int = 44) -> str:
-    return words if len(words) <= most else words[: most - 1] + "…"
+def _lines(words: str, most: int = 64) -> str:
+    """The whole of a quotation, in lines of so many letters."""
+    return "<br>".join(textwrap.wrap(words, most))

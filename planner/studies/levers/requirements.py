@@ -15,7 +15,7 @@ from planner.machines.engine import Space
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.records import Record, show_as
-from planner.report.svg import plotly
+from planner.report.svg import log_axis, plotly
 from planner.report.words import field_text
 from planner.studies.advantage.crossovers import with_room
 from planner.studies.levers.paths import (
@@ -159,11 +159,13 @@ def target_plot(made: Required) -> Any:
                 textposition="top right",
                 showlegend=False,
             )
+    heights = [row.target for row in made.rows]
+    heights += [row.objective for row in known.values() if row.objective is not None]
     across = f"{made.path} [{unit_of(made.path)}]".replace(" []", "")
     dress(
         drawn,
-        xaxis={"type": "log", "title": across, "exponentformat": "SI"},
-        yaxis={"type": "log", "title": axis_title(made.field)},
+        xaxis={"type": "log", "title": across, "exponentformat": "SI", "dtick": "D2"},
+        yaxis=log_axis(axis_title(made.field), heights),
         legend=LEGEND_BELOW,
         title=captioned(made.title, "each point planned anew; source: planner's price list"),
     )

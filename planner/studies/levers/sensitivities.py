@@ -106,7 +106,7 @@ def tornado(made: Sensitivity) -> Any:
         drawn,
         letters=12,
         barmode="overlay",
-        height=200 + 42 * len(shown),
+        height=210 + 54 * len(shown),
         margin={"l": 10, "r": 60},
         xaxis={"title": f"change of {word} [%], from {now}", "range": (-widest, widest)},
         yaxis=FIRST_ON_TOP,

@@ -95,7 +95,7 @@ def before_and_after(made: WhatIf) -> Any:
         xaxis_title="time [ms]",
         yaxis=FIRST_ON_TOP,
         title=captioned(
-            f"Best plans for {made.field}",
+            f"Best plans for {(SAMPLE_WORDS | FIELD_WORDS)[made.field].title}",
             _title(made, "<br>"),
             "source: planner's price list",
         ),

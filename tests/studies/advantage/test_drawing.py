@@ -1,41 +1,103 @@
-"""The pictures of a map: every winner, unit, source and measured system is there."""
+"""The picture of a map: everything named, nothing cut, nothing over another."""
 
-import re
-
+import numpy as np
 import pytest
+from matplotlib.patches import Patch
 
-from planner.studies.advantage.drawing import Frame, map_svg
-from planner.studies.advantage.maps import map_grids
-
-NAMES = ("hgx-h100", "cerebras-cs3")
+from planner.studies.advantage import looks
+from planner.studies.advantage.drawing import map_picture, map_svg
+from planner.studies.advantage.records import AdvantageMap
+from tests.legible import faults_of, texts_of
+from tests.maps_by_hand import small_map, switch
 
 
 @pytest.fixture(scope="module")
 def drawn():
-    grids = map_grids(NAMES, sizes=(8e9, 3e10, 7e10, 2e11), models=["llama-3.1-70b"])
-    return grids.map("usd_per_million_tokens", speeds=(10, 30, 100, 300, 1000, 3000))
+    return small_map()
 
 
-def test_the_picture_names_winners_units_sources_and_what_was_left_out(drawn):
+def words_of(picture) -> list[str]:
+    return [one.get_text() for one in texts_of(picture.figure)]
+
+
+def test_the_picture_names_winners_units_and_terms(drawn):
     picture = map_svg(drawn)
     for words in (
-        "NVIDIA HGX H100", "Cerebras CS-3", "no machine is as fast", "tokens/s", "parameters [10⁹]", "published.csv",
-        "Uniform plans only", "no drafts", "80 %", "llama-3.1-70b", "least dollars",
+        "Eight GPUs", "A chain of LPUs", "no machine is as fast", "[tokens/s]", "parameters [10⁹]", "published.csv",
+        "80 %", "one-30b", "two-32b", "least energy", "2024-05", "hold no larger model", "ROW-two-30b", *looks.SHADES,
     ):  # fmt: skip
         assert words in picture, words
+    assert picture == map_svg(drawn)
     assert len(picture) < 60_000
 
 
-def test_measured_systems_and_borders_of_real_models_stand_where_they_are(drawn):
-    picture, frame = map_svg(drawn), Frame(drawn)
-    for one in drawn.measured:
-        if frame.holds(one.parameters, one.tokens_per_s_per_user):
-            x, y = frame.at(one.parameters, one.tokens_per_s_per_user)
-            assert f"translate({x:.1f} {y:.1f})" in picture
-            assert one.row_id in picture
-    assert any(switch.after for switch in drawn.switches)
+MANY = tuple(switch(f"a-model-{n}-of-many", 1.2e10 * 1.25**n, 60) for n in range(19))
 
 
-def test_machines_differ_in_hatching_too(drawn):
-    assert len(re.findall("<pattern", map_svg(drawn))) == 1  # of two machines one is plain
-    assert "url(#hatch1)" in map_svg(drawn)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"switches": MANY},
+        {"switches": (), "measured": ()},
+        {
+            "most_users": 1,
+            "family": "moe",
+            "titles": (
+                "A machine of many words, and of chips and wires, as they come",
+                "Chips in a long, long chain",
+            ),
+        },
+    ],
+    ids=["plain", "many models", "bare", "long names"],
+)
+def test_no_text_is_cut_or_over_another(drawn, fields):
+    picture = map_picture(drawn.replace(**fields))
+    assert faults_of(picture.figure) == []
+
+
+def test_no_name_of_a_real_model_is_left_out(drawn):
+    words = words_of(map_picture(drawn.replace(switches=MANY)))
+    assert {switch.model for switch in MANY} <= set(words)
+
+
+def test_every_hatch_and_shade_is_in_the_key(drawn):
+    frame, key = map_picture(drawn).figure.axes
+    looked = [
+        {(one.get_facecolor(), one.get_hatch()) for one in axes.patches if one.get_fill()}
+        for axes in (frame, key)
+    ]  # fmt: skip
+    assert looked[0] <= looked[1]
+    assert len(looked[0]) == len(set(looks.kinds_of(drawn).ravel().tolist()))
+
+
+def test_what_is_not_known_is_a_third_state_with_a_hatch_of_its_own(drawn, monkeypatch):
+    winners = drawn.winners()
+    winners[0, 0] = looks.UNKNOWN
+    monkeypatch.setattr(AdvantageMap, "winners", lambda self: winners.copy())
+    picture = map_picture(drawn)
+    assert looks.ZONES[looks.UNKNOWN] in words_of(picture)
+    hatches = {one.get_hatch() for one in picture.figure.axes[0].findobj(Patch)}
+    assert looks.GROUNDS[looks.UNKNOWN][1] in hatches
+    assert faults_of(picture.figure) == []
+
+
+def test_marks_stand_where_they_were_measured_and_say_so(drawn):
+    picture = map_picture(drawn)
+    lines = {line.get_gid(): line for line in picture.figure.axes[0].lines if line.get_gid()}
+    assert set(lines) == set(picture.tips) == {"measured-0", "measured-1", "switch-0", "switch-1"}
+    assert np.ravel(lines["measured-1"].get_data()).tolist() == [3e10, 280]
+    assert "two-30b on lpu: 280 tokens/s" in picture.tips["measured-1"]
+    assert picture.tips["switch-0"] == "one-30b: gpu below, lpu above 90 tokens/s"
+
+
+def test_drafts_are_marked_and_named(drawn, monkeypatch):
+    monkeypatch.setattr(looks, "has_drafts", lambda one: one.topology == "lpu")
+    picture = map_picture(drawn)
+    assert "with drafts" in words_of(picture)
+    faces = [
+        line.get_markerfacecolor()
+        for line in picture.figure.axes[0].lines
+        if line.get_gid() == "measured-1"
+    ]
+    assert faces == ["white"]

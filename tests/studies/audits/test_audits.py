@@ -62,6 +62,17 @@ def test_the_audit_is_a_table_a_page_a_picture_and_json(small):
     assert Audit.from_json(small.to_json()) == small
 
 
+def test_the_picture_names_every_claim_in_full_and_keeps_its_note_under_the_axis(small):
+    drawn = small.plot()
+    off = [row for row in small.rows if row.factor is not None]
+    names = list(drawn.layout.yaxis.tickvals)
+    assert len(names) == len(off)
+    for row in off:
+        assert any(row.quote in name.replace("<br>", " ") for name in names)
+    assert drawn.layout.annotations[0].yshift < -50
+    assert drawn.layout.margin.b > 100
+
+
 def test_names_that_repeat_and_premises_that_are_missing_are_refused(small):
     with pytest.raises(InputError, match="two claims are called 'rate'"):
         audit([RATE, RATE])
