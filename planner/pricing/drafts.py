@@ -68,14 +68,17 @@ class DraftingPriceList(PriceList):
         reach: Reach,
         *,
         verified: float = 1.0,
+        whole: bool = True,
     ) -> Floats:
         """How long one layer of each kind keeps its chips busy in decode steps, the last one with
         all passes that draft for it [s], shape (kinds, steps)."""
-        own = super().decode_kinds_s(split, sequences, context_tokens, reach, verified=verified)
+        own = super().decode_kinds_s(
+            split, sequences, context_tokens, reach, verified=verified, whole=whole
+        )
         if self.draft is None:
             return own
         narrow, reach = self._draft_on(split, reach)
-        each = self.draft.decode_kinds_s(narrow, sequences, context_tokens, reach)
+        each = self.draft.decode_kinds_s(narrow, sequences, context_tokens, reach, whole=whole)
         overhead_s = self.tokens * self.topology.software.draft_overhead_s
         return own + np.outer(self._last, self._counts(self.tokens) @ each + overhead_s)
 
