@@ -148,7 +148,7 @@ def test_plans_and_scores_survive_json():
     assert pl.PairedScore.from_json(score.to_json()) == score
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     bandwidth=st.floats(0.1, 1e6),
     wider=st.floats(1.0, 1e3),
