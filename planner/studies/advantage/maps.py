@@ -219,7 +219,7 @@ class MapGrids:
             return ()
         speed = 0.5 * float(stair.speeds[0])
         usable = usable_bytes_of(topology)
-        kept = shapes_on(plans, stair, load)
+        kept = shapes_on(plans, stair, load, speed)
 
         def value_on(moved: Topology) -> float | None:
             # Only the shapes of the stair are priced again, unless a figure of memory has moved:

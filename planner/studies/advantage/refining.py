@@ -49,11 +49,14 @@ def refined(
     borders_at: Sequence[float] | Literal["all"] = BORDER_SPEEDS,
     proved: Provers = "engines",
     time_limit_s: float = TIME_LIMIT_S,
+    close: float = REFINED,
+    ends: bool = True,
 ) -> AdvantageMap:
-    """The map with its borders at some speeds ("all": at every one), and with where its machines
-    end. Plans that the solver finds join those of the grids, and squares are looked up again."""
+    """The map with its borders at some speeds ("all": at every one), each between sizes that are
+    `close`, and with where its machines end. Plans that the solver finds join those of the grids,
+    and squares are looked up again."""
     check_word(proved, PROVERS, "proved")
-    search = _Search(drawn, grids, proved, time_limit_s)
+    search = _Search(drawn, grids, proved, time_limit_s, close)
     if borders_at == "all":
         speeds = list(range(len(drawn.speeds)))
     else:
@@ -69,9 +72,8 @@ def refined(
         )
         drawn = search.drawn = drawn.replace(rows=again.rows)
     lines = tuple(line for speed in speeds for line in search.lines(speed))
-    return drawn.replace(
-        lines=lines, checks=tuple(search.checks.values()), edges=tuple(edges(drawn, grids))
-    )
+    found = tuple(edges(drawn, grids)) if ends else ()
+    return drawn.replace(lines=lines, checks=tuple(search.checks.values()), edges=found)
 
 
 def is_provable(drawn: AdvantageMap, topology: Topology) -> bool:
@@ -103,9 +105,14 @@ class _Search:
     """Around the borders of one map."""
 
     def __init__(
-        self, drawn: AdvantageMap, grids: "MapGrids", proved: Provers, time_limit_s: float
+        self,
+        drawn: AdvantageMap,
+        grids: "MapGrids",
+        proved: Provers,
+        time_limit_s: float,
+        close: float,
     ) -> None:
-        self.drawn, self.grids = drawn, grids
+        self.drawn, self.grids, self.close = drawn, grids, close
         self.proved, self.time_limit_s = proved, time_limit_s
         rate = None if drawn.terms is None else drawn.terms.requests_per_s
         self.load = Load(drawn.metric, drawn.most_users, rate)
@@ -141,7 +148,7 @@ class _Search:
         """Pairs of sizes next to each other between which the winner changes."""
         if _kind(below) == _kind(above):
             return
-        if above.parameters / below.parameters <= REFINED:
+        if above.parameters / below.parameters <= self.close:
             yield below, above
             return
         size = math.sqrt(below.parameters * above.parameters)

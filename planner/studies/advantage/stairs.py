@@ -17,9 +17,15 @@ from planner.studies.advantage.family import Family
 from planner.studies.advantage.terms import NO_DRAFT, Terms
 from planner.workload import Workload
 
+MEASURES = ("energy_per_token_j", "usd_per_million_tokens", "chips")
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
+NEAR = 1.5
+"""What plans of a pipeline may cost over the least of those as fast, all without drafts, for drafts
+to be tried on it: they gain as much on pipelines that are alike."""
+ABOUT = 1.5
+"""Speeds so many times apart are about the same."""
 WHOLE = 1e-9
 """Relative: copies of a plan that nearly suffice for a rate do."""
 
@@ -121,18 +127,39 @@ def priced(
     only: Mapping[str, Shapes] | None = None,
 ) -> Plans | None:
     """All plans of a model on a machine, or of the ways and shapes that are given; None where
-    nothing fits."""
-    found = []
+    nothing fits. Drafts are tried on pipelines that are NEAR the least without them."""
+    found: list[Way] = []
     for name, speculation in terms.ways(ground.topology, graph, family).items():
         if only is not None and name not in only:
             continue
         work = terms.workload.replace(speculation=speculation)
-        kept = None if only is None else only[name]
+        if only is not None:
+            kept: Shapes | None = only[name]
+        else:
+            kept = _worth_drafts(graph, found[0]) if found else None
         try:
             found.append(_way(name, graph, ground, terms, work, kept))
         except InfeasibleError:
             continue
     return Plans(graph, tuple(found)) if found else None
+
+
+def _worth_drafts(graph: ModelGraph, plain: Way) -> Shapes | None:
+    """The pipelines that are near the least at the speed of one of their plans, in any metric that
+    is known; None, all, where what there is drafts already."""
+    if plain.name != NO_DRAFT:
+        return None
+    grid = plain.grid
+    near = np.zeros(len(grid.shapes), dtype=bool)
+    for metric in MEASURES:
+        load = Load(metric)
+        columns = _columns(0, plain, load)
+        stair = stair_of(Plans(graph, (plain,)), load)
+        least, _ = stair.at(1.0 / columns.tpot_s)
+        is_near = np.isfinite(columns.value) & (columns.value <= NEAR * least)
+        near[columns.place[is_near] // math.prod(grid.tpot_s.shape[1:])] = True
+    decode = tuple(grid.shapes[number] for number in np.flatnonzero(near))
+    return Shapes(decode, None if plain.prompts is None else plain.prompts.shapes)
 
 
 def _way(
@@ -283,11 +310,15 @@ def _stair(plans: _Columns) -> Stair:
     )
 
 
-def shapes_on(plans: Plans, stair: Stair, load: Load) -> dict[str, Shapes]:
-    """The pipelines that a stair's plans stand on, by way: all that pricing it again needs."""
+def shapes_on(plans: Plans, stair: Stair, load: Load, speed: float) -> dict[str, Shapes]:
+    """The pipelines that a stair's plans stand on which are about as fast as that, by way: all that
+    pricing it again there needs."""
     found = {}
+    about = (stair.speeds > speed / ABOUT) & (stair.speeds < speed * ABOUT)
+    # The plan that serves that speed may be much faster.
+    about[int(stair.at(np.array([speed]))[1][0])] = True
     for number, way in enumerate(plans.ways):
-        places = stair.place[(stair.ways == number) & (stair.place >= 0)]
+        places = stair.place[about & (stair.ways == number) & (stair.place >= 0)]
         if not len(places):
             continue
         prompts = None
