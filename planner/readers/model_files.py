@@ -89,9 +89,7 @@ def _of_folder(folder: Path, *, as_stored: bool) -> Read | ModelGraph:
 def _of_json(path: Path, *, as_stored: bool) -> Read:
     fields = read_json(path, "a config.json", most_bytes=CONFIG_BYTES)
     if _is_params(fields):
-        return read_fields(
-            in_words_of_a_config(fields, str(path)), str(path), as_stored=as_stored
-        )
+        return read_fields(in_words_of_a_config(fields, str(path)), str(path), as_stored=as_stored)
     return read_config(path, as_stored=as_stored)
 
 
