@@ -24,7 +24,7 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 UNITS = (
     "_s", "_bytes", "_bytes_per_s", "_bytes_per_token", "_bytes_per_chip", "_flop_per_s", "_flop", "_w", "_j", "_usd", "_hour",
     "_years", "_fraction", "_streams", "_efficiency", "_share", "_tokens", "_parallel", "_chips",
-    "_half_width", "_per_million_tokens", "_per_s_per_user", "_per_token_j", "_size",
+    "_half_width", "_per_million_tokens", "_per_s_per_user", "_per_token_j", "_size", "_mm2",
 )  # fmt: skip
 COUNTED = {
     "units", "chips", "count", "first", "layers", "experts", "heads", "matrices", "inputs", "outputs", "width", "vocabulary",
@@ -78,6 +78,7 @@ def test_every_test_file_mirrors_a_module_or_a_rule(path):
         "test_machines_of_2026.py",
         "test_method.py",
         "test_models_page.py",
+        "test_objections_page.py",
         "test_promises.py",
         "test_engine_plans.py",
         "test_properties.py",

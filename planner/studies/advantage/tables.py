@@ -33,7 +33,7 @@ class Stretch(Record):
     """None: up to the largest."""
 
     def words(self) -> str:
-        """Such as "about 80 B (50 to 140) to about 800 B (200 or more)"."""
+        """Such as "from about 80 B (50 to 140) up to about 800 B (200 or more)"."""
         if self.start is None and self.end is None:
             return "all sizes"
         if self.start is None:
@@ -41,7 +41,7 @@ class Stretch(Record):
             return f"up to {self.end.words()}"
         if self.end is None:
             return f"from {self.start.words()} on"
-        return f"{self.start.words()} to {self.end.words()}"
+        return f"from {self.start.words()} up to {self.end.words()}"
 
 
 class Contest(Record):
