@@ -41,11 +41,24 @@ def _lines(drawn: AdvantageMap) -> Iterator[str]:
     yield from _apart(drawn)
     ends = [edge.words() for edge in drawn.edges]
     yield "; ".join((f"{drawn.proved}; batch, users in flight, split, depth and chips free", *ends))
+    yield from _unreached(drawn)
     dated = f" as of {drawn.data_date}" if drawn.data_date else ""
     yield (
         f"prices and figures: this package's catalogue and fits{dated};"
         " points: the quickest row of each model in its published.csv"
     )
+
+
+def _unreached(drawn: AdvantageMap) -> Iterator[str]:
+    """Points where no machine is predicted to be as fast, with why they were measured there."""
+    for one in drawn.measured:
+        speed = one.tokens_per_s_per_user
+        is_on = drawn.speeds[0] <= speed <= drawn.speeds[-1]
+        if not is_on or one.reached is not False or not one.why:
+            continue
+        square = drawn.cell(one.parameters, speed)
+        if square.winner is None and not square.unknown:
+            yield f"{one.model} on {one.topology} at {speed:.0f} tokens/s: {one.why}"
 
 
 def _apart(drawn: AdvantageMap) -> Iterator[str]:

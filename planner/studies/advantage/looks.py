@@ -264,7 +264,7 @@ def date_of(one: Measured) -> str:
 
 def has_drafts(one: Measured) -> bool:
     """Whether a measured system drafted tokens."""
-    return bool(getattr(one, "draft_tokens", 0))
+    return bool(one.drafts)
 
 
 def measured_words(one: Measured) -> str:
@@ -274,6 +274,8 @@ def measured_words(one: Measured) -> str:
         words += ", with drafts"
     if one.energy_per_token_j is not None:
         words += f", {one.energy_per_token_j:.2g} J a token (chips alone)"
+    if one.reached is False and one.why:
+        words += f"; beyond what is predicted: {one.why}"
     return f"{words}; {one.source} ({one.row_id})"
 
 
