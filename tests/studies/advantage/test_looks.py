@@ -72,6 +72,7 @@ def test_dates_are_read_from_sources_and_drafts_from_records():
     assert looks.date_of(measured("m", 1e10, 10, "gpu", "docs 2025")) == "2025"
     assert looks.date_of(measured("m", 1e10, 10, "gpu", "row 12024 of a table")) == ""
     assert not looks.has_drafts(measured("m", 1e10, 10, "gpu", "x"))
+    assert looks.has_drafts(measured("m", 1e10, 10, "gpu", "x").replace(drafts=True))
 
 
 def test_a_machine_ends_where_it_holds_no_larger_model():
