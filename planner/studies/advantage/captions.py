@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from planner.studies.advantage.looks import measured_on
 from planner.studies.advantage.records import AdvantageMap
 from planner.studies.study import SPACE_WORDS
 
@@ -51,10 +52,9 @@ def _lines(drawn: AdvantageMap) -> Iterator[str]:
 
 def _unreached(drawn: AdvantageMap) -> Iterator[str]:
     """Points where no machine is predicted to be as fast, with why they were measured there."""
-    for one in drawn.measured:
+    for one in measured_on(drawn):
         speed = one.tokens_per_s_per_user
-        is_on = drawn.speeds[0] <= speed <= drawn.speeds[-1]
-        if not is_on or one.reached is not False or not one.why:
+        if one.reached is not False or not one.why:
             continue
         square = drawn.cell(one.parameters, speed)
         if square.winner is None and not square.unknown:
