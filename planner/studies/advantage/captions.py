@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from planner.studies.advantage.looks import measured_on
 from planner.studies.advantage.records import AdvantageMap
 from planner.studies.study import SPACE_WORDS
 
@@ -41,11 +42,23 @@ def _lines(drawn: AdvantageMap) -> Iterator[str]:
     yield from _apart(drawn)
     ends = [edge.words() for edge in drawn.edges]
     yield "; ".join((f"{drawn.proved}; batch, users in flight, split, depth and chips free", *ends))
+    yield from _unreached(drawn)
     dated = f" as of {drawn.data_date}" if drawn.data_date else ""
     yield (
         f"prices and figures: this package's catalogue and fits{dated};"
         " points: the quickest row of each model in its published.csv"
     )
+
+
+def _unreached(drawn: AdvantageMap) -> Iterator[str]:
+    """Points where no machine is predicted to be as fast, with why they were measured there."""
+    for one in measured_on(drawn):
+        speed = one.tokens_per_s_per_user
+        if one.reached is not False or not one.why:
+            continue
+        square = drawn.cell(one.parameters, speed)
+        if square.winner is None and not square.unknown:
+            yield f"{one.model} on {one.topology} at {speed:.0f} tokens/s: {one.why}"
 
 
 def _apart(drawn: AdvantageMap) -> Iterator[str]:

@@ -4,7 +4,7 @@ import pytest
 
 from planner.studies.advantage.borders import Edge
 from planner.studies.advantage.captions import caption_of, title_of
-from planner.studies.advantage.records import AdvantageMap
+from planner.studies.advantage.records import AdvantageMap, Measured, Square
 from planner.studies.advantage.terms import Side, Terms
 
 
@@ -57,3 +57,20 @@ def test_a_caption_names_software_format_drafts_pools_ends_and_the_day_of_its_da
     ):  # fmt: skip
         assert words in text, words
     assert "no drafts" in " ".join(caption_of(drawn))
+
+
+def test_a_caption_says_why_a_point_lies_where_nobody_is_predicted_to_reach(drawn):
+    nobody = Square(
+        parameters=1e9, tokens_per_s_per_user=10.0, winner=None, advantage=None, likely_share=1.0,
+        values=(None,), chips=None, users=None, tpot_s=None,
+    )  # fmt: skip
+    point = Measured(
+        topology="a", model="m", parameters=1e9, tokens_per_s_per_user=10.0, energy_per_token_j=None,
+        row_id="1", source="x", reached=False, why="it ran on more chips",
+    )  # fmt: skip
+    told = drawn.replace(rows=(nobody,), measured=(point,))
+    assert "M on a at 10 tokens/s: it ran on more chips." in caption_of(told)
+    won = nobody.replace(winner="a", values=(1.0,))
+    assert "more chips" not in " ".join(caption_of(told.replace(rows=(won,))))
+    reached = point.replace(reached=True)
+    assert "more chips" not in " ".join(caption_of(told.replace(measured=(reached,))))
