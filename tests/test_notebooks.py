@@ -34,6 +34,15 @@ def test_it_was_run_from_top_to_bottom_without_an_error(cells):
     assert not any(output["output_type"] == "error" for cell in code for output in cell["outputs"])
 
 
+def test_it_has_a_picture_that_is_seen_where_notebooks_are_only_read(cells):
+    pictures = {"image/png", "image/svg+xml"}
+    assert any(
+        pictures & set(output.get("data", {}))
+        for cell in cells
+        for output in cell.get("outputs", ())
+    )
+
+
 def test_its_outputs_are_small_and_static(cells):
     size = len(json.dumps(cells))
     kinds = {

@@ -266,7 +266,7 @@ def _drawn(result: Result, rows: list[_Row]) -> Picture:
         _draw_bars(axes, at, row)
 
     most = max((load for row in shown for load in row.loads), default=0.0)
-    axes.set(xlim=(0, 100 * max(1.3 * most, 0.01)), ylim=(len(shown), 0), yticks=[])
+    axes.set(xlim=(0, 100 * max(1.3 * most, 1e-5)), ylim=(len(shown), 0), yticks=[])
     axes.set_xlabel("busiest link, share of its bandwidth [%]")
     axes.grid(axis="x", color="#E5E5E5")
     axes.set_axisbelow(True)

@@ -1,5 +1,8 @@
-"""Small pictures in SVG, without any library: what a notebook shows of a record; and the way to
-plotly for larger ones.
+"""Small pictures in SVG, and the way to plotly for larger ones.
+
+These are made by hand since a record shows itself in a notebook with no more than the package's
+own dependencies: bars, chips and two axes, inside of HTML. Pictures for print are matplotlib's
+(`report.static`).
 
 Colours are those of Okabe and Ito, safe for the colour-blind, and differ in lightness, so that they
 survive greyscale.

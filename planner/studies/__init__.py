@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from planner.studies.levers.what_ifs import WhatIf, what_if
     from planner.studies.proofs import ProofCourse, proof_course
     from planner.studies.scalings import Scaling, scaling
-    from planner.studies.serving_fronts import serving_fronts
+    from planner.studies.servings import serving_fronts
     from planner.studies.sweeps.cells import Cell, SweepRow
     from planner.studies.sweeps.meters import Tally
     from planner.studies.sweeps.sweeps import Sweep, sweep
@@ -114,7 +114,7 @@ _HOME_OF = {
     "required": "levers.requirements",
     "scaling": "scalings",
     "sensitivity": "levers.sensitivities",
-    "serving_fronts": "serving_fronts",
+    "serving_fronts": "servings",
     "sweep": "sweeps.sweeps",
     "what_if": "levers.what_ifs",
 }

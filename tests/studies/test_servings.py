@@ -4,7 +4,8 @@ import pytest
 from matplotlib.colors import to_hex
 
 import planner as pl
-from planner.studies.serving_fronts import COLOURS, HATCHES, serving_fronts
+from planner import studies
+from planner.studies.servings import COLOURS, HATCHES, serving_fronts
 from tests.legible import faults_of, texts_of
 
 FIELDS = ("tokens_per_s_per_user", "tokens_per_s_per_chip")
@@ -85,3 +86,7 @@ def test_fronts_that_cannot_share_a_picture_are_refused(fronts):
     other = front_on("hgx-h200", workload=WORK.replace(output_tokens=64))
     with pytest.raises(pl.InputError, match="one model and one workload"):
         serving_fronts([fronts["one H100"], other])
+
+
+def test_the_studies_offer_it_by_its_name(fronts):
+    assert studies.serving_fronts is serving_fronts
