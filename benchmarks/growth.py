@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 import planner as pl
 from planner.models.decoder import DecoderShape, Formats, decoder_graph
+from planner.studies.advantage.crossovers import crossover
 
 LAYERS = (16, 32, 64, 128, 254)
 LPUS = (8, 64, 576, 2048, 10440)
@@ -112,6 +113,12 @@ def by_grid(points: int) -> Callable[[], object]:
     )
 
 
+def by_users(users: int) -> Callable[[], object]:
+    """Where LPUs' joules a token meet those of H100s, for models with experts and so many users."""
+    work = pl.Workload(batch_size=users, prompt_tokens=1024, output_tokens=256)
+    return lambda: crossover("hgx-h100", "groq-lpu-chain", family="moe", workload=work)
+
+
 CURVES: tuple[tuple[str, str, Callable[[int], Callable[[], object]], tuple[int, ...]], ...] = (
     ("partition, tpot_s, 64 H100", "layers", by_layers, LAYERS),
     ("partition, tpot_s, LPU chain", "chips", by_lpus, LPUS),
@@ -121,6 +128,7 @@ CURVES: tuple[tuple[str, str, Callable[[int], Callable[[], object]], tuple[int, 
     ("partition, J/token, DeepSeek-V3", "chips", by_experts, (16, 72)),
     ("score_plan, 70B, H100", "chips", by_score, GPUS),
     ("decode_grid_s, 70B, H100", "plans", by_grid, (10_000, 100_000, 1_000_000)),
+    ("crossover, experts, H100 and LPUs", "users", by_users, (1, 32)),
 )
 
 

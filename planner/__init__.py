@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         Disaggregation,
         Fleet,
         Move,
+        Pairing,
         Replanning,
         Result,
         Spread,
@@ -50,12 +51,13 @@ if TYPE_CHECKING:
     from planner.machines.topology import Chip, Fabric, MemoryTier, Topology, with_value
     from planner.models.graph import Layer, ModelGraph
     from planner.models.operator_graph import DeviceClass, Operator, OperatorGraph
-    from planner.plan import ChipRange, Plan, Stage
+    from planner.plan import ChipRange, PairedPlan, Plan, Stage
     from planner.planning.certificates import verify
     from planner.planning.clusters import partition_cluster
     from planner.planning.disaggregation import disaggregate
     from planner.planning.fleets import partition_fleet
     from planner.planning.fronts import pareto
+    from planner.planning.pairing import disaggregate_attention
     from planner.planning.partitioning import partition
     from planner.planning.placement import partition_operators, rules_of_thumb
     from planner.planning.replanning import moved_bytes, replan
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
     from planner.scoring.checking import Violation, check_plan
     from planner.scoring.clusters import check_pooled_plan, score_pooled_plan
     from planner.scoring.disaggregated import DisaggregatedScore, Link, score_disaggregated
+    from planner.scoring.pairs import PairedScore, score_pairing
     from planner.scoring.plans import score_plan
     from planner.scoring.score import Score
     from planner.space.degrees import uniform_plan
@@ -85,6 +88,7 @@ _HOMES = {
         "Disaggregation",
         "Fleet",
         "Move",
+        "Pairing",
         "Replanning",
         "Result",
         "Spread",
@@ -129,6 +133,7 @@ _HOMES = {
     ),
     "planner.plan": (
         "ChipRange",
+        "PairedPlan",
         "Plan",
         "Stage",
     ),
@@ -137,6 +142,7 @@ _HOMES = {
     "planner.planning.disaggregation": ("disaggregate",),
     "planner.planning.fleets": ("partition_fleet",),
     "planner.planning.fronts": ("pareto",),
+    "planner.planning.pairing": ("disaggregate_attention",),
     "planner.planning.partitioning": ("partition",),
     "planner.planning.placement": (
         "partition_operators",
@@ -162,6 +168,10 @@ _HOMES = {
         "DisaggregatedScore",
         "Link",
         "score_disaggregated",
+    ),
+    "planner.scoring.pairs": (
+        "PairedScore",
+        "score_pairing",
     ),
     "planner.scoring.plans": ("score_plan",),
     "planner.scoring.score": ("Score",),
@@ -200,6 +210,9 @@ __all__ = [
     "NoPlanFoundError",
     "Operator",
     "OperatorGraph",
+    "PairedPlan",
+    "PairedScore",
+    "Pairing",
     "Plan",
     "PlanGrid",
     "PlannerError",
@@ -227,6 +240,7 @@ __all__ = [
     "collective_s",
     "decode_grid_s",
     "disaggregate",
+    "disaggregate_attention",
     "fewest_chips",
     "load_cluster",
     "load_model",
@@ -243,6 +257,7 @@ __all__ = [
     "replan",
     "rules_of_thumb",
     "score_disaggregated",
+    "score_pairing",
     "score_plan",
     "score_pooled_plan",
     "software_names",

@@ -109,6 +109,52 @@ class Plan(Record):
         return sum(stage.group_chips * len(stage.groups) for stage in self.stages)
 
 
+class PairedPlan(Record):
+    """A model whose attention runs on one machine and whose feed-forward parts run on another: a
+    token goes from one to the other and back in every layer."""
+
+    schema_version: Literal[1] = 1
+    attention: Plan
+    """Of the attention half (see `models.halves`): one stage, whose replicas share out the
+    sequences and hold their caches."""
+    experts: Plan
+    """Of the feed-forward half, on chips of the other machine: one replica, whose stages have
+    layers of their own. Where `expert_parallel` is more than `tensor_parallel`, tokens go
+    straight to the chips of their experts; else each goes to its stage once."""
+    batch_size: Count
+    """Sequences in flight."""
+
+    @model_validator(mode="after")
+    def check_halves(self) -> Self:
+        if len(self.attention.stages) > 1:
+            raise InputError(
+                "PairedPlan.attention: attention runs in one stage, which all layers come back to,"
+                f" not in {len(self.attention.stages)}"
+            )
+        if self.experts.replicas > 1:
+            raise InputError(
+                "PairedPlan.experts: feed-forward parts are held once, for all replicas of the"
+                f" attention, not {self.experts.replicas} times"
+            )
+        if self.attention.micro_batches != self.experts.micro_batches:
+            raise InputError(
+                "PairedPlan: both halves have the same micro_batches, not"
+                f" {self.attention.micro_batches} and {self.experts.micro_batches}"
+            )
+        return self
+
+    @property
+    def micro_batches(self) -> int:
+        """Parts of the sequences in flight, of which one half has some while the other has
+        others."""
+        return self.attention.micro_batches
+
+    @property
+    def chips(self) -> int:
+        """Of both machines."""
+        return self.attention.chips + self.experts.chips
+
+
 Way = Literal["tensor", "sequence", "pipeline", "expert", "replicas"]
 
 WAYS: tuple[Way, ...] = ("tensor", "sequence", "pipeline", "expert", "replicas")

@@ -51,6 +51,13 @@ DIMENSIONS: dict[str, dict[str, tuple[float, bool]]] = {
     "watts": {"W": (1.0, True)},
     "joules": {"J": (1.0, True)},
     "dollars per hour": {"USD/h": (1.0, False), "$/h": (1.0, False)},
+    "dollars per year": {
+        "USD/year": (1.0, False),
+        "$/year": (1.0, False),
+        "USD/month": (12.0, False),
+        "$/month": (12.0, False),
+    },
+    "dollars per million tokens": {"USD/Mtok": (1.0, False), "$/Mtok": (1.0, False)},
     "dollars": {"USD": (1.0, False), "$": (1.0, False)},
     "shares": {"%": (0.01, False)},
 }
@@ -62,6 +69,8 @@ EXAMPLES = {
     "watts": "700 W",
     "joules": "5 pJ",
     "dollars per hour": "3.00 USD/h",
+    "dollars per year": "4500 USD/year",
+    "dollars per million tokens": "0.79 USD/Mtok",
     "dollars": "27000 USD",
     "shares": "40 %",
 }

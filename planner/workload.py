@@ -35,6 +35,9 @@ ACCEPTANCE: dict[DraftKind, Acceptance] = {
 """Rates by kind of draft: each the one whose 1 + a + a² + … comes nearest to what passes were
 measured to keep (least sum of |ln|)."""
 
+MOST_DRAFTED = 8
+"""Tokens that are drafted at most, where that is left open."""
+
 
 class Speculation(Record):
     """Speculative decoding [1]: a small model drafts tokens, one pass of the large one verifies all
@@ -49,8 +52,8 @@ class Speculation(Record):
     None: tokens are drafted at no cost, as by look-up in the prompt (n-grams)."""
     tokens: Annotated[int, Field(ge=1, le=64)] | None = 4
     """Drafted for each sequence before each pass that verifies them; engines call it
-    num_speculative_tokens. None: `partition` takes the best number up to 8, or drafts nothing
-    where that is better."""
+    num_speculative_tokens. None: `partition` and `plan_grid` take the best number up to 8, or draft
+    nothing where that is better."""
     kind: DraftKind | None = None
     """Of draft: gives the acceptance rate where none is stated (see `ACCEPTANCE`)."""
     acceptance_rate: Annotated[float, Field(ge=0, le=1)] = 0.7

@@ -25,6 +25,9 @@ from tests.instances import tiny_topology
 with (Path(__file__).parent / "data" / "datasheets.csv").open() as table:
     DATASHEETS = {row["topology"]: row for row in csv.DictReader(table)}
 
+with (Path(__file__).parent / "data" / "true_counts.csv").open() as table:
+    COUNTS = {row["name"]: row for row in csv.DictReader(table)}
+
 COUNTED = {
     "between",
     "chips",
@@ -69,11 +72,12 @@ def refusal(load, *given, **options):
 @pytest.mark.parametrize("name", pl.topology_names())
 def test_every_number_of_a_machine_has_a_figure(name):
     machine = pl.load_topology(name)
-    # Prices on other bases say themselves where they come from, and what was measured and left out
-    # of fits is told of all rows, by the calibration.
+    # Prices on other bases, and racks, say themselves where they come from, and what was measured
+    # and left out of fits is told of all rows, by the calibration.
     others = {
         "figures": True,
-        "price": {"offers", "economics"},
+        "rack": True,
+        "price": {"offers", "economics", "licence_usd_per_chip_year"},
         "software": {"covers", "widenings"},
     }
     stated = machine.model_dump(exclude_unset=True, exclude=others)
@@ -87,7 +91,8 @@ def test_every_number_of_a_machine_has_a_figure(name):
 
 @pytest.mark.parametrize("name", pl.topology_names())
 def test_every_figure_has_a_source_that_is_explained_and_a_confidence(name):
-    figures = pl.load_topology(name).figures
+    machine = pl.load_topology(name)
+    figures = machine.figures + (machine.rack.figures if machine.rack else ())
     assert [figure.path for figure in figures if not sources().get(figure.source)] == []
     assert [figure.path for figure in figures if figure.confidence == "stated"] == []
 
@@ -142,6 +147,34 @@ def test_every_model_is_a_chain_with_a_source_and_a_confidence(name):
     assert graph.is_diffusion or graph.most_context_tokens >= 512
 
 
+@pytest.mark.parametrize(
+    ("name", "weights", "counted"),
+    [
+        ("deepseek-v3.2", None, "deepseek-ai--DeepSeek-V3.2"),
+        ("deepseek-v3.2", "nvfp4", "nvidia--DeepSeek-V3.2-NVFP4"),
+        ("glm-5", None, "zai-org--GLM-5"),
+        ("glm-5", "fp8", "zai-org--GLM-5-FP8"),
+        ("glm-5", "nvfp4", "nvidia--GLM-5-NVFP4"),
+        ("kimi-k2.5", None, "moonshotai--Kimi-K2.5"),
+        ("kimi-k2.5", "nvfp4", "nvidia--Kimi-K2.5-NVFP4"),
+        ("qwen3.5-397b-a17b", None, "Qwen--Qwen3.5-397B-A17B"),
+        ("qwen3.5-397b-a17b", "nvfp4", "nvidia--Qwen3.5-397B-A17B-NVFP4"),
+        ("minimax-m2.5", None, "MiniMaxAI--MiniMax-M2.5"),
+    ],
+)
+def test_weights_take_the_bytes_of_the_published_checkpoint(name, weights, counted):
+    true = COUNTS[counted]
+    graph = pl.load_model(name, weight_dtype=weights)
+    assert graph.weight_bytes == pytest.approx(float(true["weight_bytes"]), rel=1e-3)
+    assert graph.parameters == pytest.approx(float(true["parameters"]), rel=1e-3)
+    assert graph.parameters_active == pytest.approx(float(true["active"]), rel=1e-3)
+
+
+def test_another_format_of_a_stated_config_is_that_of_all_matrices_where_none_is_published():
+    graph = pl.load_model("phi-4", weight_dtype="int8")
+    assert graph.weight_bytes == pytest.approx(graph.parameters, rel=1e-3)
+
+
 @pytest.mark.parametrize("name", DATASHEETS)
 def test_machines_are_as_on_their_data_sheets(name):
     row, machine = DATASHEETS[name], pl.load_topology(name)
@@ -180,6 +213,30 @@ def test_a_model_is_found_whatever_its_case_and_punctuation(name):
 
 
 @pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("DeepSeek-V3.2-Exp", "deepseek-v3.2"),
+        ("deepseek-ai/DeepSeek-V3.2", "deepseek-v3.2"),
+        ("GLM 4.6", "glm-4.7"),
+        ("Kimi-K2-Thinking", "kimi-k2.5"),
+        ("Qwen/Qwen3-Next-80B-A3B-Instruct", "qwen3-next-80b-a3b"),
+        ("MiniMax-M2", "minimax-m2.5"),
+        ("mistralai/Mistral-Large-3-675B-Instruct-2512", "mistral-large-3"),
+        ("google/gemma-3-4b-it", "gemma-3-4b"),
+        ("phi4", "phi-4"),
+        ("nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16", "nemotron-3-nano-30b-a3b"),
+        ("Nemotron-3-Super", "nemotron-3-super-120b-a12b"),
+        ("FLUX.2-dev", "flux-2"),
+        ("Qwen/Qwen-Image", "qwen-image"),
+        ("Sora", "sora-like"),
+    ],
+)
+def test_models_of_today_are_found_as_people_type_them(typed, meant, monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    assert pl.load_model(typed).name == meant
+
+
+@pytest.mark.parametrize(
     ("entries", "aliases"),
     [(model_table(), model_aliases()), (topology_table(), topology_aliases())],
 )
@@ -201,6 +258,7 @@ def test_a_file_is_called_as_the_machine_in_it():
     [
         (pl.load_model, "lama-3.1-70b", "model", "llama-3.1-70b"),
         (pl.load_model, "mixtral", "model", "mixtral-8x7b"),
+        (pl.load_model, "deepseek-v3.3", "model", None),
         (pl.load_topology, "hgx-h10", "topology", "hgx-h100"),
         (pl.load_topology, "", "topology", None),
         (load_software, "vlmm", "software", "vllm"),

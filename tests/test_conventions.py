@@ -24,12 +24,13 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 UNITS = (
     "_s", "_bytes", "_bytes_per_s", "_bytes_per_token", "_bytes_per_chip", "_flop_per_s", "_flop", "_w", "_j", "_usd", "_hour",
     "_years", "_fraction", "_streams", "_efficiency", "_share", "_tokens", "_parallel", "_chips",
-    "_half_width", "_per_million_tokens", "_per_s_per_user", "_per_token_j", "_size",
+    "_half_width", "_per_million_tokens", "_per_s_per_user", "_per_token_j", "_size", "_mm2", "_m2", "_parameters",
 )  # fmt: skip
 COUNTED = {
     "units", "chips", "count", "first", "layers", "experts", "heads", "matrices", "inputs", "outputs", "width", "vocabulary",
     "engine_objective", "offloaded_layers", "sure", "rounds", "handed_rounds",
     "wraps_from", "most_ranks", "most_chips", "most_sequences", "kv_heads", "experts_active", "hidden", "weights", "kernels",
+    "uniform_gap",
     "gap", "bound", "objective", "demand", "capacity", "parameters", "parameters_active", "value", "micro_batches", "most_ways",
     "schema_version", "users", "first_chip", "boxes_done", "boxes_open", "params", "second", "window", "advantage", "batch_size",
     "hidden_size", "density", "acceptance_rate", "pue", "utilisation", "within",
@@ -39,7 +40,7 @@ COUNTED = {
     "again_bound",
     "low", "high", "swing", "low_objective", "high_objective", "low_effect", "high_effect", "now", "target",
     "factor", "speed_up", "latency_exponent", "ends_at_parameters", "last", "years", "layer_occupancy",
-    "handover_rounds", "allowed", "reached", "beyond",
+    "handover_rounds", "allowed", "reached", "beyond", "cores", "rack_units", "claimed",
 }  # fmt: skip
 """Numbers without a unit: counts, and figures in the unit of another field."""
 
@@ -75,8 +76,10 @@ def test_every_test_file_mirrors_a_module_or_a_rule(path):
     of_all = {
         "test_conventions.py",
         "test_engines_page.py",
+        "test_machines_of_2026.py",
         "test_method.py",
         "test_models_page.py",
+        "test_objections_page.py",
         "test_promises.py",
         "test_engine_plans.py",
         "test_properties.py",

@@ -121,6 +121,8 @@ def browser(tmp_path) -> Iterator[Any]:
         options.add_argument(flag)
     driver = selenium.Chrome(options=options, service=selenium.ChromeService(DRIVER))
     driver.set_page_load_timeout(PATIENCE_S)
+    # The connection to the driver waits no longer than two minutes unless told to.
+    driver.command_executor.client_config.timeout = PATIENCE_S
     yield driver
     driver.quit()
 

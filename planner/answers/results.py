@@ -9,9 +9,10 @@ from planner.answers.question import Question
 from planner.answers.reasons import Reasons
 from planner.machines.cluster import Cluster, PooledPlan
 from planner.machines.topology import Topology
-from planner.plan import Plan
+from planner.plan import PairedPlan, Plan
 from planner.records import Record, as_figure
 from planner.scoring.disaggregated import DisaggregatedScore, Link
+from planner.scoring.pairs import PairedScore
 from planner.scoring.score import Score
 
 if TYPE_CHECKING:
@@ -94,6 +95,17 @@ class Disaggregation(Answer):
     """Its `chips` are those of the pool."""
     decode_topology: Topology
     score: DisaggregatedScore
+    link: Link
+
+
+class Pairing(Answer):
+    """Attention on one machine and feed-forward parts on another, what they cost together, and what
+    was proved."""
+
+    plan: PairedPlan
+    score: PairedScore
+    attention_topology: Topology
+    experts_topology: Topology
     link: Link
 
 

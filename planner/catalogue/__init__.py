@@ -26,10 +26,16 @@ from planner.models.graph import ModelGraph
 from planner.models.pruning import pruned
 from planner.models.storage import Formats, Storage
 from planner.readers.cluster_file import cluster_from
-from planner.readers.configs.huggingface import Read
+from planner.readers.configs.huggingface import Read, read_fields
 from planner.readers.files import read_text, read_toml
 from planner.readers.hub_cache import cache_folder, cached_snapshot
-from planner.readers.model_files import INDEX, SUFFIXES, read_model, read_module
+from planner.readers.model_files import (
+    INDEX,
+    SUFFIXES,
+    in_words_of_a_config,
+    read_model,
+    read_module,
+)
 from planner.readers.topology_file import software_from, stack_from, topology_from
 
 Fields = dict[str, Any]
@@ -167,6 +173,8 @@ def _of_a_program(
 
 def _model_of_the_table(name: str, weight_dtype: str | None) -> Found:
     entry = _found("model", name, model_table(), model_aliases())
+    if "config" in entry:
+        return _model_of_a_stated_config(entry, weight_dtype)
     shape: DecoderShape | EncoderShape | DiffusionShape
     if entry["name"] in diffusion_table():
         shape = diffusion_shape(entry["name"])
@@ -180,6 +188,20 @@ def _model_of_the_table(name: str, weight_dtype: str | None) -> Found:
         confidence=entry["confidence"],
         block=entry.get("weight_block"),
     )
+
+
+def _model_of_a_stated_config(entry: Fields, weight_dtype: str | None) -> Found:
+    """A row that holds the fields of its config.json: read as the file is, formats and all; in
+    another format as the checkpoint is published in that one, where the row says so."""
+    path = f"the catalogue's {entry['name']}"
+    fields = in_words_of_a_config(entry["config"], path)
+    published = entry.get("quantised_in", {}).get(weight_dtype)
+    if published is not None:
+        fields["quantization_config"] = published
+
+    read = read_fields(fields, path, as_stored=weight_dtype is None)
+    found = _as_found(read, entry["name"], entry["source"])
+    return found._replace(confidence=entry["confidence"])
 
 
 def _fields_in(entry: Fields, weight_dtype: str | None) -> Fields:
@@ -265,7 +287,8 @@ def load_topology(
     `chips` shrinks or extends it (16 of hgx-h100 are two nodes over InfiniBand); `software`
     replaces its stack; `usable_memory` is the share of each chip's memory that the engine is
     started with, such as 0.95 for vLLM's gpu_memory_utilization. `price` says what a chip costs
-    ("2.10 USD/h"), or `price_basis` what its price pays for: "chip", "node" or "rental"; and
+    ("2.10 USD/h", "20000 USD/month", "0.59/0.79 USD/Mtok"), or `price_basis` what its price pays
+    for: "chip", "node", "rental", "lease" or "token"; and
     `economics` what its owner pays for power and how long it serves.
     """
     if price is not None and price_basis is not None:

@@ -27,6 +27,7 @@ app = typer.Typer(
 COMMANDS: dict[str, Callable[..., None]] = {
     "plan": plans.plan,
     "disaggregate": plans.disaggregate_pools,
+    "pair": plans.pair_machines,
     "cluster": plans.plan_cluster,
     "score": plans.score,
     "compare": plans.compare,

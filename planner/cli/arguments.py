@@ -10,7 +10,7 @@ import typer
 
 from planner import catalogue
 from planner.errors import InputError, listed, shortened
-from planner.machines.accounts import check_power_basis, with_economics, with_price
+from planner.machines.accounts import check_power_basis, with_economics, with_licence, with_price
 from planner.machines.engine import SPACES, Space
 from planner.machines.prices import Economics, check_basis
 from planner.machines.topology import PowerScope, Topology
@@ -94,12 +94,21 @@ Basis = Annotated[
     str | None,
     typer.Option(
         "--price-basis",
-        help="What a price pays for: chip, node (with its share of hosts and network) or rental;"
-        " default: node, else rental, else chip.",
+        help="What a price pays for: chip, node (with its share of hosts and network), rental, lease"
+        " or token; default: node, else rental, lease, chip.",
     ),
 ]
 Hourly = Annotated[
-    str | None, typer.Option("--price", help="Of each chip: '2.10 USD/h'; default: the machine's.")
+    str | None,
+    typer.Option(
+        "--price",
+        help="Of each chip: '2.10 USD/h', a lease of '20000 USD/month', or what is asked for tokens"
+        " in and out, '0.59/0.79 USD/Mtok'; default: the machine's.",
+    ),
+]
+Licence = Annotated[
+    str | None,
+    typer.Option("--licence", help="Of software, for each chip bought or leased: '4500 USD/year'."),
 ]
 Lifetime = Annotated[
     float | None, typer.Option("--lifetime-years", help="Of what is bought; default: 4.")
@@ -196,6 +205,13 @@ DecodeMachine = Annotated[
         help="Machine of the decode pool; default: the chips of the first are shared out."
     ),
 ]
+ExpertMachine = Annotated[
+    str,
+    typer.Argument(help="Machine of the feed-forward parts: a name of the catalogue, or a file."),
+]
+ExpertChips = Annotated[
+    int | None, typer.Option("--expert-chips", help="Chips of the second machine.")
+]
 LinkBandwidth = Annotated[
     str, typer.Option("--link", help="Bandwidth from one pool to the other: '50 GB/s'.")
 ]
@@ -291,6 +307,7 @@ class Counts:
     power_basis: Drawn = None
     price_basis: Basis = None
     price: Hourly = None
+    licence: Licence = None
     lifetime_years: Lifetime = None
     usd_per_kwh: PowerPrice = None
     pue: Pue = None
@@ -322,6 +339,8 @@ class Counts:
             topology = with_economics(topology, Economics(**assumed))
         if self.price is not None:
             topology = with_price(topology, self.price, "--price")
+        if self.licence is not None:
+            topology = with_licence(topology, self.licence, "--licence")
         return topology
 
 

@@ -1,5 +1,5 @@
-"""Commands that plan, price and check: `plan`, `disaggregate`, `cluster`, `score`, `compare`,
-`size`, `verify`."""
+"""Commands that plan, price and check: `plan`, `disaggregate`, `pair`, `cluster`, `score`,
+`compare`, `size`, `verify`."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +23,8 @@ from planner.cli.arguments import (
     Degrees,
     Drafts,
     EngineName,
+    ExpertChips,
+    ExpertMachine,
     Formats,
     Goal,
     LinkBandwidth,
@@ -68,6 +70,7 @@ from planner.planning.certificates import verify as check_certificate
 from planner.planning.clusters import partition_cluster
 from planner.planning.disaggregation import disaggregate
 from planner.planning.fleets import partition_fleet
+from planner.planning.pairing import disaggregate_attention
 from planner.planning.partitioning import partition
 from planner.planning.sizing import extents_of, size_machines
 from planner.pricing.engines import in_flight
@@ -185,24 +188,69 @@ def disaggregate_pools(
             "--decode-chips needs a second machine; without one the pools share out the chips of"
             " the first"
         )
-    joined = Link(
-        bandwidth_bytes_per_s=parse_quantity(link, "bytes per second", "--link"),
-        latency_s=parse_quantity(link_latency, "seconds", "--link-latency"),
-    )
     result = disaggregate(
         asked.graph,
         asked.workload,
         prefill=asked.topology,
         decode=other,
-        link=joined,
+        link=_link(link, link_latency),
         space=space_of(space),
-        **goal.options(counts),
+        **_priced_options(goal, counts),
     )
     nouns = {"graph", "prefill_topology", "decode_topology"}
     fields = result.model_dump(mode="json", exclude=nouns)
     fields["model"] = asked.graph.name
     fields["prefill_topology"] = _machine_fields(result.prefill_topology)
     fields["decode_topology"] = _machine_fields(result.decode_topology)
+    answer(format, str(result), fields)
+
+
+def _priced_options(goal: Goal, counts: Counts) -> dict[str, Any]:
+    """Of a question about two machines, which knows prices alone."""
+    if goal.sure is not None:
+        raise InputError("--sure is asked of one machine alone, not of two; leave it out")
+    return goal.options(counts)
+
+
+def _link(bandwidth: str, latency: str) -> Link:
+    return Link(
+        bandwidth_bytes_per_s=parse_quantity(bandwidth, "bytes per second", "--link"),
+        latency_s=parse_quantity(latency, "seconds", "--link-latency"),
+    )
+
+
+@grouped
+def pair_machines(
+    model: ModelName,
+    attention: TopologyName,
+    experts: ExpertMachine,
+    *,
+    link: LinkBandwidth = "",
+    link_latency: LinkLatency = "0 s",
+    formats: Formats,
+    requests: Requests,
+    chips: Chips = None,
+    expert_chips: ExpertChips = None,
+    goal: Goal,
+    counts: Counts,
+    format: Shape = "table",
+) -> None:
+    """Find the best plan with attention on one machine and feed-forward parts (experts) on
+    another, and prove it; decode alone."""
+    asked = asked_of(model, attention, formats, requests, chips=chips, counts=counts)
+    result = disaggregate_attention(
+        asked.graph,
+        asked.workload.replace(phase="decode"),
+        attention=asked.topology,
+        experts=counts.owned(catalogue.load_topology(experts, chips=expert_chips)),
+        link=_link(link, link_latency),
+        **_priced_options(goal, counts),
+    )
+    nouns = {"graph", "attention_topology", "experts_topology"}
+    fields = result.model_dump(mode="json", exclude=nouns)
+    fields["model"] = asked.graph.name
+    fields["attention_topology"] = _machine_fields(result.attention_topology)
+    fields["experts_topology"] = _machine_fields(result.experts_topology)
     answer(format, str(result), fields)
 
 

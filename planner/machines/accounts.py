@@ -12,10 +12,12 @@ from planner.machines.cluster import Cluster
 from planner.machines.prices import (
     BASES,
     BASIS_WORDS,
+    LICENSED,
     Economics,
     Price,
     check_basis,
     given_price,
+    licensed,
     offered,
     repriced,
 )
@@ -80,7 +82,8 @@ def priced(topology: Topology, basis: str) -> Topology:
         raise InputError(
             f"{topology.name} has no price on the basis {basis!r}; {known}: give price='2.10 USD/h'"
         )
-    return _with_price(topology, offered(price.offers, price.economics, basis))
+    licence = price.licence_usd_per_chip_year
+    return _with_price(topology, offered(price.offers, price.economics, basis, licence))
 
 
 def with_economics(topology: Topology, economics: Economics) -> Topology:
@@ -89,8 +92,17 @@ def with_economics(topology: Topology, economics: Economics) -> Topology:
 
 
 def with_price(topology: Topology, text: str, field: str = "price") -> Topology:
-    """The machine at a price that somebody says: "2.10 USD/h" for each chip."""
-    return _with_price(topology, given_price(topology.price, text, field))
+    """The machine at a price that somebody says: "2.10 USD/h" for each chip, a lease
+    ("20000 USD/month", power besides) or a list price for tokens ("0.59/0.79 USD/Mtok")."""
+    power = topology.power
+    watts = power.system_w or power.chip_w or 0.0
+    return _with_price(topology, given_price(topology.price, text, field, power_w=watts))
+
+
+def with_licence(topology: Topology, text: str, field: str = "licence") -> Topology:
+    """The machine whose software costs "4500 USD/year" for each chip, on top of what is bought or
+    leased."""
+    return _with_price(topology, licensed(topology.price, text, field))
 
 
 def _with_price(topology: Topology, price: Price) -> Topology:
@@ -119,6 +131,10 @@ def price_figure(price: Price) -> Figure | None:
             f"{offer.purchase_usd:,.0f} USD over {assumed.lifetime_years:g} years, power at"
             f" {assumed.usd_per_kwh:.2f} USD/kWh, PUE {assumed.pue:g}",
         )
+    if offer.lease_usd_per_chip_year is not None:
+        notes.insert(0, f"a lease of {offer.lease_usd_per_chip_year:,.0f} USD a year")
+    if price.licence_usd_per_chip_year and offer.basis in LICENSED:
+        notes.append(f"software at {price.licence_usd_per_chip_year:,.0f} USD a year")
     return Figure(
         path=BASIS_PATH,
         value=hourly,
@@ -240,6 +256,12 @@ def common_price_basis(topologies: Sequence[Topology]) -> str | None:
 
 def _alike_in_price(machines: list[Topology], must: Sequence[str]) -> list[Topology]:
     basis = common_price_basis(machines)
+    counted_in = next((name for name in must if name in PRICE_FIELDS), None)
+    if basis == "token" and counted_in is not None:
+        raise InputError(
+            f"{counted_in} at list prices for tokens is the same whatever is planned; give a price"
+            " of the chips, such as price='2.10 USD/h'"
+        )
     if basis in BASES:
         return [one if one.price.basis == "given" else priced(one, basis) for one in machines]
     field = next((name for name in must if name in PRICE_FIELDS), None)

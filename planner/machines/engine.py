@@ -14,6 +14,9 @@ Space = Literal["engine", "any"]
 
 SPACES: tuple[Space, ...] = get_args(Space)
 
+Drafting = Literal["mtp", "eagle", "eagle3", "draft-model", "ngram"]
+"""How tokens may be drafted, as `workload.DraftKind` has it."""
+
 Offload = Literal["none", "streams", "layers"]
 
 InFlight = Literal["any", "one", "stages", "stages + 1", "sequences"]
@@ -59,13 +62,24 @@ class Engine(Record):
     processor then computes (see `machines.tiers`)."""
     offload_source: str = ""
     """Of that alone."""
+    drafts: tuple[Drafting, ...] = ()
+    """Ways in which it has been seen to draft tokens; none: nothing is known of any."""
+    drafts_source: str = ""
+    """Of that alone."""
+    pools: bool = False
+    """Whether it serves prompts and later tokens on pools of their own, and hands the caches over;
+    false where nothing is known of it."""
+    pools_source: str = ""
+    """Of that alone."""
 
     @model_validator(mode="after")
     def check_whole(self) -> Self:
         """Rules are searched as a whole, under one split for all stages; halves would say "optimal"
         of plans that other rules refuse."""
         told = {"version", "source", "confidence", "note", "redundant_experts"}
-        told |= {"offload", "offload_source"}  # they add plans, and refuse none
+        # What follows adds plans, and refuses none.
+        told |= {"offload", "offload_source"}
+        told |= {"drafts", "drafts_source", "pools", "pools_source"}
         stated = self.model_dump(exclude_defaults=True, exclude=told)
         if stated and not self.like_stages:
             raise InputError(

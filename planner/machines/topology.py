@@ -29,7 +29,7 @@ from planner.machines.wiring import (
     check_joined,
     check_links,
 )
-from planner.models.dtypes import MULTIPLIED_IN, Dtype, Zeros
+from planner.models.dtypes import MULTIPLIED_IN, Dtype, Zeros, nearest_multiplied
 from planner.records import Record
 from planner.units import (
     BytesPerS,
@@ -100,6 +100,18 @@ class Chip(Record):
     def multiplies_in(self, dtype: str) -> str:
         """This format, or the one that the chip falls to without a peak of it."""
         return self._peak_for(dtype).dtype
+
+    def nearest_multiplied(self, dtype: Dtype) -> Dtype:
+        """The format nearest to this one, and at least as wide, that the chip multiplies as it is;
+        an InputError says what it multiplies where there is none."""
+        peaks = [peak.dtype for peak in self.peaks]
+        found = nearest_multiplied(dtype, peaks)
+        if found is None:
+            raise InputError(
+                f"weight_dtype: {self.name} multiplies neither {dtype} nor any wider format, only"
+                f" {listed(peaks)}; give one of these"
+            )
+        return found
 
     def _peak_for(self, dtype: str) -> Peak:
         peaks = {peak.dtype: peak for peak in self.peaks}
@@ -190,6 +202,29 @@ class Figure(Record):
     within: Annotated[float, Field(gt=1, le=1e3)] | None = None
     """The true value lies between value / within and value × within, with 80 %; None: as near as
     its confidence says."""
+
+
+class Rack(Record):
+    """A rack, or one box of those that fill a rack: what it holds, draws and takes up."""
+
+    chips: Count
+    power_w: Watts
+    """The most that it draws."""
+    rack_units: Annotated[float, Field(gt=0, le=1000)] | None = None
+    """Its height, in U of 44.45 mm (EIA-310)."""
+    floor_m2: Annotated[float, Field(gt=0, le=1000)] | None = None
+    figures: tuple[Figure, ...] = ()
+    """Source and confidence of these; no plan depends on them."""
+
+    @property
+    def density_w_per_rack_unit(self) -> float | None:
+        """Power for each U of height; None where the height is not known."""
+        return None if self.rack_units is None else self.power_w / self.rack_units
+
+    @property
+    def density_w_per_m2(self) -> float | None:
+        """Power for each square metre of floor; None where that is not known."""
+        return None if self.floor_m2 is None else self.power_w / self.floor_m2
 
 
 ModelClass = Literal["diffusion", "encoder"]
@@ -321,6 +356,8 @@ class Topology(Record):
     that is not known."""
     power: Power = Power()
     price: Price = Price()
+    rack: Rack | None = None
+    """As it stands in a hall; None: not known."""
     divisible: bool = False
     """Whether a chip may be held in part, as some claims count them: power and price then count
     the share of its memory that is filled."""

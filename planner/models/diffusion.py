@@ -99,9 +99,10 @@ class Transformer(Record):
     """Blocks over the text alone, in every step."""
 
     modulation: Some = 0
-    """Vectors by which each block over one stream is modulated, made in the block."""
+    """Vectors by which each block over one stream is modulated, made in the block; double and
+    single blocks make their own, unless there are shared ones."""
     shared_modulation: Some = 0
-    """Those that are made once for all blocks."""
+    """Those that are made once for all blocks, and for the final norm."""
     modulation_inputs: Some = 0
     """Width of what they are made from; 0: `hidden`."""
     classes: Some = 0

@@ -277,6 +277,10 @@ class _TransformerMaker:
             self.maker.plain("patches", self.denoiser.hidden, values),
         ]
 
+    def of_block(self, name: str, vectors: int) -> list[LayerOperator]:
+        """Modulation that a double or single block makes for itself, where none is made for all."""
+        return self.modulated(name, 0 if self.denoiser.shared_modulation else vectors)
+
     def modulated(self, name: str, vectors: int) -> list[LayerOperator]:
         if not vectors:
             return []
@@ -352,8 +356,8 @@ class _TransformerMaker:
         both = maker.of_both
 
         operators = [
-            *self.modulated("modulation", 9 if dual else 6),
-            *self.modulated("text modulation", 2 if ends else 6),
+            *self.of_block("modulation", 9 if dual else 6),
+            *self.of_block("text modulation", 2 if ends else 6),
             maker.norm("attention norm", hidden, both),
             maker.matmul("query key value", hidden, 3 * width),
             maker.matmul("text query key value", hidden, 3 * width, tokens_factor=text),
@@ -379,11 +383,12 @@ class _TransformerMaker:
         hidden = denoiser.hidden
         width = denoiser.width
         ffn = denoiser.ffn
+        inner = 3 * width + (denoiser.matrices - 1) * ffn
         both = maker.of_both
         return [
-            *self.modulated("modulation", 3),
+            *self.of_block("modulation", 3),
             maker.norm("norm", hidden, both),
-            maker.matmul("query key value up", hidden, 3 * width + ffn, tokens_factor=both),
+            maker.matmul("query key value up", hidden, inner, tokens_factor=both),
             Pointwise(name="rotation", width=2 * width, split=True, tokens_factor=both),
             maker.attention("attention", denoiser.heads, denoiser.head_dim, both),
             Pointwise(name="activation", width=ffn, split=True, tokens_factor=both),

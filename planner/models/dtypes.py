@@ -11,7 +11,8 @@ and zero for 128. Checkpoints with other groups state their own bits (see `Store
 [4] DeepSeek-AI, "DeepSeek-V3 Technical Report", 2024, section 3.3.
 """
 
-from typing import Literal
+from collections.abc import Collection
+from typing import Literal, get_args
 
 Dtype = Literal[
     "fp32",
@@ -133,6 +134,41 @@ ACTIVATIONS_OF: dict[Dtype, Dtype] = {
 # Four-bit floats without a recipe for the activations: chip and stack decide what they are
 # multiplied in.
 NATIVE: tuple[Dtype, ...] = ("fp4", "mxfp4")
+
+
+RECIPES: tuple[Dtype, ...] = (*ACTIVATIONS_OF, "bf16")
+"""Formats in which weights and activations are both multiplied as they are; weights in any other
+are widened on their way, whatever the chip."""
+ARITHMETIC: dict[str, Dtype] = {"fp4": "nvfp4"}
+"""What weights are stored in for a peak that is named by its arithmetic alone."""
+
+
+def nearest_multiplied(dtype: Dtype, peaks: Collection[str]) -> Dtype | None:
+    """The format nearest to this one, and at least as wide, that a chip with such peaks multiplies
+    as it is; None where it has none.
+
+    Formats of weights alone, which are widened to 16 bit or more on every chip, stay what they are
+    where the chip has any of what they are widened to. Of formats as wide as each other the one of
+    the same kind comes first, a float or an integer, then the order of `MULTIPLIED_IN`.
+    """
+    order = MULTIPLIED_IN[dtype]
+    if dtype not in RECIPES:
+        return dtype if set(order) & set(peaks) else None
+    if order[0] in peaks:
+        return dtype
+
+    arithmetic = order[0]
+    wider = [one for one in peaks if one in (*RECIPES, *ARITHMETIC)]
+    wider = [one for one in wider if BITS[one] >= BITS[arithmetic]]
+
+    def far(one: str) -> tuple[float, bool, int]:
+        is_other_kind = one.startswith("int") != arithmetic.startswith("int")
+        return BITS[one], is_other_kind, order.index(one) if one in order else len(order)
+
+    if not wider:
+        return None
+    nearest = min(wider, key=far)
+    return ARITHMETIC.get(nearest) or next(one for one in get_args(Dtype) if one == nearest)
 
 
 def bytes_of(dtype: str) -> float:

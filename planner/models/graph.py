@@ -43,6 +43,9 @@ STORED_IN = {"attention": "kv_dtype", "indexer": "key_dtype"}
 ENDS = ("embedding", "head", "pooler")
 """Kinds of layer that stand around the layers of a model."""
 
+FEED_FORWARD = "feed-forward"
+"""Kind of a layer whose other half runs on another machine (see `models.halves`)."""
+
 
 class Layer(Record):
     """A node of the graph: the smallest piece that a stage takes whole."""
@@ -451,8 +454,9 @@ class ModelGraph(Record):
     @cached_property
     def mixes_tokens(self) -> NDArray[np.float64]:
         """1 for each kind of layer in which tokens of a sequence meet, 0 where a feed-forward part
-        is a layer of its own; shape (kinds,)."""
-        mixing = np.zeros(len(self.kinds))
+        is a layer of its own; 1 again where that is all of the layer that its machine runs; shape
+        (kinds,)."""
+        mixing = np.array([float(kind[0].kind == FEED_FORWARD) for kind in self.kinds])
         for number, operator in zip(self.kind_of_operator, self.operators, strict=True):
             if isinstance(operator, Attention | Recurrent):
                 mixing[number] = 1.0

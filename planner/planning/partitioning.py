@@ -46,10 +46,7 @@ from planner.scoring.score import Score
 from planner.space.candidates import Candidates
 from planner.space.cluster_candidates import ClusterCandidates
 from planner.space.diffusion import best_sampling
-from planner.workload import Workload
-
-MOST_DRAFTED = 8
-"""Tokens that are drafted at most, where that is left open."""
+from planner.workload import MOST_DRAFTED, Workload
 
 
 def partition(

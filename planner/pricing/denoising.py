@@ -43,6 +43,8 @@ class Sampling:
     """On each chip."""
     step_moved_bytes: float
     """Between each chip and its memory."""
+    once_moved_bytes: float = 0.0
+    """The same while texts are encoded and samples decoded."""
 
     @property
     def step_s(self) -> float:
@@ -84,7 +86,7 @@ def _sampled(prices: PriceList, stage: Stage, at: Schedule, reach: Reach) -> Sam
     if stage.offloaded:
         parts.append((prices.offloaded, away))
     stepped, apart = np.zeros((2, len(CAUSES)))
-    work = np.zeros(2)
+    work = np.zeros(3)
     for listed, counts in parts:
         (one,) = listed.prices_of_steps(split, [step], reach)
         (other,) = listed.prices_of_steps(Split(), [whole], reach)
@@ -92,7 +94,11 @@ def _sampled(prices: PriceList, stage: Stage, at: Schedule, reach: Reach) -> Sam
         apart += other.seconds @ (counts * once)
         stepped[OVERHEAD] += listed.latent_s(step) @ (counts * in_steps)
         apart[OVERHEAD] += listed.latent_s(whole) @ (counts * once)
-        work += one.flop @ (counts * in_steps), one.moved_bytes @ (counts * in_steps)
+        work += (
+            one.flop @ (counts * in_steps),
+            one.moved_bytes @ (counts * in_steps),
+            other.moved_bytes @ (counts * once),
+        )
     if prices.topology.software.launches_ahead:
         # Of a step of next to nothing what is left is the host's: launches of collectives here.
         empty = step._replace(tokens=step.tokens * NEXT_TO_NOTHING)
@@ -111,6 +117,7 @@ def _sampled(prices: PriceList, stage: Stage, at: Schedule, reach: Reach) -> Sam
         steps=graph.steps,
         step_flop=float(work[0]),
         step_moved_bytes=float(work[1]),
+        once_moved_bytes=float(work[2]),
     )
 
 

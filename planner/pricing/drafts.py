@@ -51,9 +51,7 @@ class DraftingPriceList(PriceList):
         own = super().prices_of_steps(split, steps, reach, whole=whole)
         if self.draft is None:
             return own
-        narrow = self.draft_split(split)
-        if (narrow.tensor, narrow.expert) != (split.tensor, split.expert):
-            reach = reach_of(self.topology, self._copied(split, narrow), 0)
+        narrow, reach = self._draft_on(split, reach)
         beside = [self._drafted(step) for step in steps]
         drafted = [step for _, step in beside]
         drafts = self.draft.prices_of_steps(narrow, drafted, reach, whole=whole)
@@ -61,6 +59,28 @@ class DraftingPriceList(PriceList):
             self._with_draft(one, draft, passes, decode=step.decode)
             for one, draft, (passes, step) in zip(own, drafts, beside, strict=True)
         ]
+
+    def decode_kinds_s(
+        self,
+        split: Split,
+        sequences: Floats,
+        context_tokens: Numbers,
+        reach: Reach,
+        *,
+        verified: float = 1.0,
+        whole: bool = True,
+    ) -> Floats:
+        """How long one layer of each kind keeps its chips busy in decode steps, the last one with
+        all passes that draft for it [s], shape (kinds, steps)."""
+        own = super().decode_kinds_s(
+            split, sequences, context_tokens, reach, verified=verified, whole=whole
+        )
+        if self.draft is None:
+            return own
+        narrow, reach = self._draft_on(split, reach)
+        each = self.draft.decode_kinds_s(narrow, sequences, context_tokens, reach, whole=whole)
+        overhead_s = self.tokens * self.topology.software.draft_overhead_s
+        return own + np.outer(self._last, self._counts(self.tokens) @ each + overhead_s)
 
     def latent_s(self, step: Step) -> Floats:
         """What a pass waits while its chips are free for others, those that draft for it
@@ -92,11 +112,9 @@ class DraftingPriceList(PriceList):
         own = super().active_kinds_s(steps, runs_per_sample=runs_per_sample)
         if self.draft is None:
             return own
-        drafting = []
-        for step in steps:
-            passes, drafted = self._drafted(step)
-            drafting.append(passes * self.draft.active_chip_s(drafted))
-        return own + np.outer(self._last, drafting)
+        passes, drafted = zip(*(self._drafted(step) for step in steps), strict=True)
+        drafting = self._counts(1) @ self.draft.active_kinds_s(drafted)
+        return own + np.outer(self._last, np.array(passes) * drafting)
 
     def holdings(self, split: Split, workload: Workload, tokens: float) -> Holdings:
         """What one chip holds: caches have room for the tokens that are drafted, recurrences for
@@ -164,6 +182,13 @@ class DraftingPriceList(PriceList):
         )
         return Split(tensor, expert, split.sequence, split.attention)
 
+    def _draft_on(self, split: Split, reach: Reach) -> tuple[Split, Reach]:
+        """How the chips of a stage share out the draft model, and how far its messages go."""
+        narrow = self.draft_split(split)
+        if (narrow.tensor, narrow.expert) == (split.tensor, split.expert):
+            return narrow, reach
+        return narrow, reach_of(self.topology, self._copied(split, narrow), 0)
+
     @staticmethod
     def _copied(split: Split, narrow: Split) -> Split:
         """All chips of the stage: where a narrower draft stands in copies, as far as its
@@ -190,8 +215,8 @@ def serving_prices(graph: ModelGraph, topology: Topology, workload: Workload) ->
         return PriceList(graph, topology)
     if speculation.tokens is None:
         raise InputError(
-            "Speculation.tokens: only partition() on one topology chooses how many; give a number,"
-            " such as 4"
+            "Speculation.tokens: only partition() on one topology, or plan_grid(), chooses how many;"
+            " give a number, such as 4"
         )
     if not graph.makes_tokens or graph.kind_counts[graph.kind_of_layer[-1]] > 1:
         raise InputError(

@@ -5,11 +5,12 @@ Prices come per kind of layer (equal layers cost the same) and per cause; who ne
 its layers.
 """
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, get_args
+from typing import NamedTuple, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,6 +127,17 @@ class Holdings:
         return self.activation_bytes + self.workspace_bytes
 
 
+class Crossing(Protocol):
+    """What a collective over a group takes, of whatever is counted: seconds (`Collectives`), or
+    bytes over the links of a level (`traffic.Volumes`)."""
+
+    def seconds(
+        self, kind: str, spans: Spans, tensor_bytes: Numbers, copies: Copies | None = None
+    ) -> Numbers:
+        """Of one collective."""
+        ...
+
+
 class OperatorTime(NamedTuple):
     """What an operator takes, collectives left out."""
 
@@ -173,7 +185,9 @@ class PriceList:
         self.tier = tier
         self.counts = np.array(graph.kind_counts, dtype=float)
         """Layers of each kind, shape (kinds,)."""
-        self._collectives = topology.kept(Collectives)
+        self._collectives: Crossing = topology.kept(Collectives)
+        self._exposed_share = 1.0 - topology.software.hidden_exchange_share
+        """Of exchanges with experts, what no arithmetic hides."""
         self._tables: dict[tuple[int, int], OperatorTable] = {}
         self._ways: dict[tuple[Split, Spans], dict[int, NDArray[np.intp]]] = {}
         self._copies: dict[tuple[int, Spans], list[tuple[NDArray[np.intp], Copies]]] = {}
@@ -290,19 +304,33 @@ class PriceList:
         """How long a chip's memory takes, shape (rows, steps), and the tier's after it. [s]"""
         if self.tier is None:
             return roofline.memory_s(moved_bytes, self._bandwidth, self._memory_efficiency)
-        demand = table.demand
-        far = demand.weights_read_bytes(shares.tokens)
-        if self.tier.holds_caches:
-            cached = table.cached_sequences(shares.sequences)
-            far = far + demand.kv_read_bytes(shares.context_tokens, cached)
+        far = self._far_bytes(table, shares)
         near = roofline.memory_s(moved_bytes - far, self._bandwidth, self._memory_efficiency)
         tier = self.tier
         return near + roofline.memory_s(far, tier.bandwidth_bytes_per_s, tier.memory_efficiency)
+
+    def _far_bytes(self, table: OperatorTable, shares: Shares) -> Numbers:
+        """What is read in the tier, shape (rows, steps): weights, and caches where they lie there
+        too. [B]"""
+        far = table.demand.weights_read_bytes(shares.tokens)
+        if self.tier is not None and self.tier.holds_caches:
+            cached = table.cached_sequences(shares.sequences)
+            far = far + table.demand.kv_read_bytes(shares.context_tokens, cached)
+        return far
 
     @cached_property
     def offloaded(self) -> "OffloadedPrices":
         """Prices of layers that lie off the first memory; an InputError where none can."""
         return OffloadedPrices(self.graph, self.topology)
+
+    def far_bytes(self, split: Split, steps: Sequence[Step]) -> Floats:
+        """Of the bytes that a chip moves in a layer of each kind, those of the tier, shape (steps,
+        kinds)."""
+        table = self._table(split)
+        far = self._far_bytes(table, _shares(split, steps))
+        return np.add.reduceat(
+            np.broadcast_to(far, (len(table.overhead_s), len(steps))), table.first_row, axis=0
+        ).T
 
     def _asked(self, table: OperatorTable, shares: Shares) -> tuple[Numbers, Numbers]:
         """Operations and bytes of each operator, each of shape (rows, steps). [FLOP, B]"""
@@ -382,15 +410,25 @@ class PriceList:
         return np.asarray(total)
 
     def decode_kinds_s(
-        self, split: Split, sequences: Floats, context_tokens: Numbers, reach: Reach
+        self,
+        split: Split,
+        sequences: Floats,
+        context_tokens: Numbers,
+        reach: Reach,
+        *,
+        verified: float = 1.0,
+        whole: bool = True,
     ) -> Floats:
         """How long one layer of each kind keeps its chips busy in decode steps of so many
-        sequences of a group, each with a context or all with one [s], shape (kinds, steps)."""
+        sequences of a group, each with a context or all with one, and with so many tokens that are
+        verified [s], shape (kinds, steps); `whole` as in `prices`."""
         table = self._table(split)
-        each = np.ceil(sequences / split.attention)
+        share = sequences / split.attention
+        each = np.ceil(share) if whole else np.asarray(share, dtype=float)
+        tokens = verified * each
         context = np.asarray(context_tokens) / split.sequence
-        busy = self._busy_s(table, Shares(each, each, context, each, True))
-        sent = self._collective_s(table, split, each, each, reach)
+        busy = self._busy_s(table, Shares(tokens, each, context, tokens, True))
+        sent = self._collective_s(table, split, tokens, tokens, reach)
         return table.steps_by_kind(busy + sent) + self._layer_overhead_s[:, None]
 
     def _busy_s(self, table: OperatorTable, shares: Shares) -> Floats:
@@ -505,6 +543,22 @@ class PriceList:
             seconds += self._exchanged_s(table, split.expert, reach.expert, tokens)
         return seconds
 
+    def crossing_bytes(
+        self, split: Split, steps: Sequence[Step], reach: Reach, crossing: "Crossing"
+    ) -> Floats:
+        """What the chip with the most to do takes in over links in a layer of each kind, by the
+        same messages whose seconds are priced; `crossing` says how many bytes a message brings.
+        Shape (steps, kinds)."""
+        if split.chips == 1 and split.expert == 1:
+            return np.zeros((len(steps), len(self.counts)))
+        counting = copy.copy(self)
+        counting._collectives = crossing
+        counting._exposed_share = 1.0
+        table = self._table(split)
+        shares = _shares(split, steps)
+        taken = counting._collective_s(table, split, shares.tokens, shares.rows, reach)
+        return np.add.reduceat(taken, table.first_row, axis=0).T
+
     def _resequenced_s(
         self, table: OperatorTable, split: Split, tokens: Floats, spans: Spans
     ) -> Floats:
@@ -562,7 +616,6 @@ class PriceList:
         self, table: OperatorTable, ranks: int, spans: Spans, tokens: Floats
     ) -> Floats:
         """What tokens take to their experts and back, shape (rows, steps)."""
-        software = self.topology.software
         back = np.asarray(table.demand.combined_bytes_per_token)
         there = np.where(self._dispatched_wide, back, table.demand.dispatched_bytes_per_token)
         seconds = np.zeros((len(back), len(tokens)))
@@ -570,7 +623,7 @@ class PriceList:
             for kind, each in (("dispatch", np.asarray(there)), ("combine", back)):
                 sent = tokens * each[rows]
                 seconds[rows] += self._collectives.seconds(kind, spans, sent, copies)
-        return (1.0 - software.hidden_exchange_share) * seconds
+        return self._exposed_share * seconds
 
     @cached_property
     def _dispatched_wide(self) -> NDArray[np.bool_]:
@@ -635,6 +688,22 @@ class OffloadedPrices:
             return self._computed.latent_s(step)
         return self._read.latent_s(step)
 
+    def far_bytes(self, split: Split, steps: Sequence[Step]) -> Floats:
+        """What is moved in the tier for a layer of each kind, shape (steps, kinds): all that a
+        host's processor moves for what it computes."""
+        far = self._read.far_bytes(split, steps)
+        if self._computed is None:
+            return far
+        by_host = self._computed.prices_of_steps(Split(), steps, Reach((), (), ()))
+        rows = zip(steps, far, by_host, strict=True)
+        return np.array(
+            [own.moved_bytes if self.computes(step) else read for step, read, own in rows]
+        )
+
+    def handed_bytes(self, step: Step, bytes_per_token: Sequence[float]) -> float:
+        """Activations that change sides in a step. [B]"""
+        return step.tokens * sum(bytes_per_token) if self.computes(step) else 0.0
+
     def computes(self, step: Step) -> bool:
         """Whether the host computes its layers in a step, rather than the chip."""
         return self._computed is not None and step.tokens < STREAMED_TOKENS
@@ -644,7 +713,7 @@ class OffloadedPrices:
         from one side to the other. [s]"""
         if not self.computes(step):
             return 0.0
-        sent = step.tokens * sum(bytes_per_token) / self.tier.bandwidth_bytes_per_s
+        sent = self.handed_bytes(step, bytes_per_token) / self.tier.bandwidth_bytes_per_s
         return len(bytes_per_token) * self.tier.latency_s + sent
 
 

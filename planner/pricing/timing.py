@@ -115,6 +115,8 @@ class Timing:
     """The first token likewise; sums to `ttft_s`."""
     decode: Passes
     prefill: Passes
+    packed: Passes
+    """One full of prompts."""
     joining: Prompts
     """What a prompt of others takes among decode passes, on average."""
     round_s: float
@@ -342,6 +344,7 @@ def timing_from(
         first_token=_first_token_breakdown(prefill, at, waiting),
         decode=decode,
         prefill=prefill,
+        packed=packed,
         joining=joining,
         round_s=float(waits.round_s),
         prompt_s=prompt,
@@ -609,10 +612,15 @@ def packing_of(at: Schedule, sequences: Numbers) -> tuple[Numbers, Numbers]:
 def useful_of_cycle(graph: ModelGraph, at: Schedule) -> tuple[float, float]:
     """Operations and bytes that a replica's passes of a cycle need however they are split:
     tokens that are drafted in vain, and the draft model, count for nothing. [FLOP, B]"""
-    prefills, decodes = steps_of_cycle(at)
-    often = np.array([*_packed(at, prefills), decodes])
     flop, moved = useful_steps(graph, (at.prefill, at.packed, at.useful_decode))
+    often = np.array(passes_of_cycle(at))
     return float(often @ flop), float(often @ moved)
+
+
+def passes_of_cycle(at: Schedule) -> tuple[float, float, float]:
+    """Passes of one prompt, full ones, and decode passes of one replica in a cycle."""
+    prefills, decodes = steps_of_cycle(at)
+    return *_packed(at, prefills), decodes
 
 
 def _packed(at: Schedule, prefills: float) -> tuple[float, float]:

@@ -88,15 +88,26 @@ def _of_folder(folder: Path, *, as_stored: bool) -> Read | ModelGraph:
 
 def _of_json(path: Path, *, as_stored: bool) -> Read:
     fields = read_json(path, "a config.json", most_bytes=CONFIG_BYTES)
-    # Meta and Mistral ship their own keys, whatever the file is called.
-    if "dim" in fields and "n_layers" in fields and "hidden_size" not in fields:
-        if fields.get("model_type") is None:
-            fields = config_fields_of_params(fields, str(path))
-            fields.setdefault("model_type", "llama")
-            # In these files a window that is not stated is none.
-            fields.setdefault("sliding_window", None)
-        return read_fields(fields, str(path), as_stored=as_stored)
+    if _is_params(fields):
+        return read_fields(in_words_of_a_config(fields, str(path)), str(path), as_stored=as_stored)
     return read_config(path, as_stored=as_stored)
+
+
+def _is_params(fields: Mapping[str, Any]) -> bool:
+    """Whether these are the keys that Meta and Mistral ship, whatever the file is called."""
+    return "dim" in fields and "n_layers" in fields and "hidden_size" not in fields
+
+
+def in_words_of_a_config(fields: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """The fields of a config.json as they are, those of a params.json in its words; `path` is
+    named in refusals."""
+    if not _is_params(fields) or fields.get("model_type") is not None:
+        return dict(fields)
+    made = config_fields_of_params(fields, path)
+    made.setdefault("model_type", "llama")
+    # In these files a window that is not stated is none.
+    made.setdefault("sliding_window", None)
+    return made
 
 
 def _of_gguf(path: Path) -> Read:

@@ -51,7 +51,7 @@ NO_STRUCTURE = (
     "use_scaled_rope", "rope_scaling_factor", "rope_scaling", "rope_freq_base", "yarn", "causal",
     "use_biases", "ffn_dim_multiplier", "multiple_of", "moe", "max_batch_size", "llama_4_scaling",
     "vision_encoder", "vision_args", "audio_encoder", "multimodal", "quantization", "routed_scale",
-    "num_vocab_size_padding", "rms_norm",
+    "num_vocab_size_padding", "rms_norm", "expert_parallel", "expert_model_parallel",
 )  # fmt: skip
 """What is read elsewhere here, or says nothing of which weights the text model has."""
 

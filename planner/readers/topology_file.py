@@ -139,7 +139,9 @@ PLAIN = {
         "fabric",
         "power",
         "price",
+        "rack",
     },
+    "rack": {"chips", "power", "rack_units", "floor_m2"},
     "host": {"name", "peak", "memory", "architecture", *CHIP, *HOST},
     "chip": {"name", "peak", "power", "memory", "skips", "architecture", *DRAWN, *CHIP},
     "memory": {"name", *CHIP_MEMORY},
@@ -177,7 +179,19 @@ PLAIN = {
     "tuning": {"architecture", *TUNING},
     "native": set(NativeFormat.model_fields),
     "power": {"system", "chip", "host_share"},
-    "price": {"chip", "node", "rental", "purchase"},
+    "price": {
+        "chip",
+        "node",
+        "rental",
+        "purchase",
+        "lease",
+        "lease_fee",
+        "lease_years",
+        "input_tokens",
+        "output_tokens",
+        "licence",
+        "licence_chips",
+    },
 }
 """Keys of each table of a file."""
 
@@ -214,6 +228,7 @@ def topology_from(
         "host": _host(fields, find_host, book),
         "power": watts,
         "price": book.price(_table(fields, "price"), watts),
+        "rack": _rack(_table(fields, "rack")),
         "divisible": fields.get("divisible", False),
         "most_chips": fields.get("most_chips"),
         "chips": fields.get("chips", math.prod(_units(fabric) for fabric in fabrics)),
@@ -631,14 +646,101 @@ class Book:
         chip_w = watts.get("chip_w")
         system_w = watts.get("system_w")
         powers = {"chip": chip_w or system_w or 0.0, "node": system_w or chip_w or 0.0}
-        offers = tuple(
-            _offer(given, key, powers) for key, given in fields.items() if given is not None
-        )
-        price = offered(offers, Economics())
+        offers = [
+            _offer(fields[key], key, powers)
+            for key in ("chip", "node", "purchase", "rental")
+            if fields.get(key) is not None
+        ]
+        offers += _leases(fields, powers["node"])
+        offers += _token_prices(fields)
+        price = offered(tuple(offers), Economics(), licence_usd=_licence(fields))
         figure = price_figure(price)
         if figure is not None:
             self.figures.append(figure)
         return price
+
+
+def _rack(fields: Mapping[str, Any]) -> Fields | None:
+    """What a rack or a box holds, draws and takes up, with where that comes from."""
+    known_keys(fields, "rack")
+    if not fields:
+        return None
+    for key in ("chips", "power"):
+        if key not in fields:
+            raise InputError(f"rack.{key} is missing; give what a rack, or a box, holds and draws")
+    book = Book()
+    made: Fields = {
+        "chips": fields["chips"],
+        "power_w": book.figure(fields["power"], "rack.power_w", "watts", "rack.power"),
+    }
+    for key in ("rack_units", "floor_m2"):
+        if key in fields:
+            made[key] = book.figure(fields[key], f"rack.{key}", "", f"rack.{key}")
+    return {**made, "figures": book.figures}
+
+
+def _leases(fields: Mapping[str, Any], power_w: float) -> list[Offer]:
+    """A lease for each chip, by the month or the year: a fee besides goes over its term."""
+    if "lease" not in fields:
+        _refuse_alone(fields, ("lease_fee", "lease_years"), "lease")
+        return []
+    paid = {"lease_usd_per_chip_year": ("lease", "dollars per year")}
+    if "lease_fee" in fields:
+        paid["lease_fee_usd"] = ("lease_fee", "dollars")
+    years = fields.get("lease_years")
+    term = {} if years is None else {"lease_years": _number_of(years, "", "price.lease_years")}
+    return [_stated_offer(fields, "lease", paid, power_w=power_w, **term)]
+
+
+def _token_prices(fields: Mapping[str, Any]) -> list[Offer]:
+    """What a provider asks for a million tokens, in and out."""
+    if "output_tokens" not in fields:
+        _refuse_alone(fields, ("input_tokens",), "output_tokens")
+        return []
+    paid = {"usd_per_million_output_tokens": ("output_tokens", "dollars per million tokens")}
+    if "input_tokens" in fields:
+        paid["usd_per_million_input_tokens"] = ("input_tokens", "dollars per million tokens")
+    return [_stated_offer(fields, "token", paid)]
+
+
+def _licence(fields: Mapping[str, Any]) -> float:
+    """Software by the chip and year; one licence may be for several chips. [USD]"""
+    if "licence" not in fields:
+        _refuse_alone(fields, ("licence_chips",), "licence")
+        return 0.0
+    entry = _entry_of(fields["licence"], "price.licence")
+    yearly = parse_quantity(entry["value"], "dollars per year", "price.licence")
+    chips = _number_of(fields.get("licence_chips", 1), "", "price.licence_chips")
+    if not (0 <= yearly <= MOST_USD and chips >= 1):
+        raise InputError(
+            f"price.licence must lie between 0 and {MOST_USD:.0e} USD/year, for one chip or more"
+        )
+    return yearly / float(chips)
+
+
+def _refuse_alone(fields: Mapping[str, Any], keys: Sequence[str], missing: str) -> None:
+    for key in keys:
+        if key in fields:
+            raise InputError(f"price.{key} says nothing without price.{missing}; give that too")
+
+
+def _stated_offer(
+    fields: Mapping[str, Any], basis: str, paid: Mapping[str, tuple[str, str]], **more: float
+) -> Offer:
+    """An offer of several figures, whose origin is that of the first."""
+    first, *_ = paid.values()
+    entry = _entry_of(fields[first[0]], f"price.{first[0]}")
+    origin = {name: entry[name] for name in ORIGIN if name in entry}
+    usd = {
+        name: parse_quantity(
+            _entry_of(fields[key], f"price.{key}")["value"], dimension, f"price.{key}"
+        )
+        for name, (key, dimension) in paid.items()
+    }
+    try:
+        return Offer.from_fields({"basis": basis, **origin, **usd, **more})
+    except InputError as error:
+        raise InputError(f"price.{first[0]}: {error}") from None
 
 
 def _offer(given: Any, key: str, powers: Mapping[str, float]) -> Offer:

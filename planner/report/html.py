@@ -26,6 +26,8 @@ from planner.report.text import (
     seated_proof_line,
     stage_header,
     stage_rows,
+    traffic_header,
+    traffic_rows,
 )
 from planner.report.words import headline, seat_lines
 from planner.scoring.doubts import WORDS
@@ -54,7 +56,10 @@ def score_html(score: Score) -> str:
     """A score for a notebook."""
     figures = svg.table(("", ""), headline(score))
     stages = svg.table(stage_header(score), stage_rows(score), words=(0, 1))
-    return figures + breakdown_svg(score) + memory_svg(score) + stages
+    moved = ""
+    if score.traffic:
+        moved = svg.table(traffic_header(score), traffic_rows(score), words=(0,))
+    return figures + breakdown_svg(score) + memory_svg(score) + moved + stages
 
 
 def topology_html(topology: Topology) -> str:

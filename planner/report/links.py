@@ -225,8 +225,6 @@ def _grouped(units: range, key: Any) -> Iterator[tuple[Any, list[int]]]:
 
 
 def _drawn(result: Result, rows: list[_Row]) -> Picture:
-    from matplotlib.patches import Patch, Rectangle
-
     topology = result.topology
     shown = rows[:MOST_ROWS]
     figure = new_figure(WIDTH_IN, 4.0)
@@ -262,21 +260,9 @@ def _drawn(result: Result, rows: list[_Row]) -> Picture:
     )
     for at, (row, name) in enumerate(zip(shown, names, strict=True)):
         centre = 1 - (at + 0.5) / len(shown)
-        figure.text(
-            PAD_IN / WIDTH_IN,
-            (plot_at + plot_in * centre) / height,
-            name,
-            va="center",
-            parse_math=False,
-            **small,
-        )
-        for chip, owner in enumerate(row.owners[:chips]):
-            face = "#F4F4F4" if owner is None else stage_colour(owner)
-            grid.add_patch(
-                Rectangle((chip + 0.06, at + 0.2), 0.88, 0.6, facecolor=face, edgecolor="#888888")
-            )
-            if owner is not None and chips_in / chips > 0.2:
-                grid.text(chip + 0.5, at + 0.5, str(owner), ha="center", va="center", fontsize=8)
+        y = (plot_at + plot_in * centre) / height
+        figure.text(PAD_IN / WIDTH_IN, y, name, va="center", parse_math=False, **small)
+        _draw_chips(grid, at, row.owners[:chips], numbered=chips_in / chips > 0.2)
         _draw_bars(axes, at, row)
 
     most = max((load for row in shown for load in row.loads), default=0.0)
@@ -284,6 +270,31 @@ def _drawn(result: Result, rows: list[_Row]) -> Picture:
     axes.set_xlabel("busiest link, share of its bandwidth [%]")
     axes.grid(axis="x", color="#E5E5E5")
     axes.set_axisbelow(True)
+    _add_key(figure, levels, key_at / height)
+    edge = PAD_IN / WIDTH_IN
+    figure.text(edge, 1 - PAD_IN / height, title, va="top", parse_math=False, **bold)
+    grey: dict[str, Any] = {"color": "#444444", "linespacing": 1.35, **small}
+    figure.text(edge, PAD_IN / height, caption, va="bottom", parse_math=False, **grey)
+    return Picture(figure, title)
+
+
+def _draw_chips(grid: Any, at: int, owners: tuple[int | None, ...], *, numbered: bool) -> None:
+    """One row of chips, each in the colour of its stage."""
+    from matplotlib.patches import Rectangle
+
+    for chip, owner in enumerate(owners):
+        face = "#F4F4F4" if owner is None else stage_colour(owner)
+        grid.add_patch(
+            Rectangle((chip + 0.06, at + 0.2), 0.88, 0.6, facecolor=face, edgecolor="#888888")
+        )
+        if owner is not None and numbered:
+            grid.text(chip + 0.5, at + 0.5, str(owner), ha="center", va="center", fontsize=8)
+
+
+def _add_key(figure: Any, levels: list[str], up: float) -> None:
+    """Which hatch is which level, under the plot."""
+    from matplotlib.patches import Patch
+
     looks = zip(levels, LEVEL_COLOURS, LEVEL_HATCHES, strict=False)
     handles = [
         Patch(facecolor=colour, hatch=hatch or None, edgecolor="#222222", label=words)
@@ -292,15 +303,10 @@ def _drawn(result: Result, rows: list[_Row]) -> Picture:
     figure.legend(
         handles=handles,
         loc="lower left",
-        bbox_to_anchor=(PAD_IN / WIDTH_IN, key_at / height),
+        bbox_to_anchor=(PAD_IN / WIDTH_IN, up),
         fontsize=SMALL,
         borderaxespad=0,
     )
-    edge = PAD_IN / WIDTH_IN
-    figure.text(edge, 1 - PAD_IN / height, title, va="top", parse_math=False, **bold)
-    grey: dict[str, Any] = {"color": "#444444", "linespacing": 1.35, **small}
-    figure.text(edge, PAD_IN / height, caption, va="bottom", parse_math=False, **grey)
-    return Picture(figure, title)
 
 
 def _draw_bars(axes: Any, at: int, row: _Row) -> None:

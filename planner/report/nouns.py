@@ -109,8 +109,23 @@ def topology_text(topology: Topology) -> str:
         f"power for each chip: {spoken(power.chip_w, 'W')} alone,"
         f" {spoken(power.system_w, 'W')} at the wall;"
         f" price: {spoken(price.usd_per_chip_hour, 'USD/h')} ({price.basis})",
+        *_rack_lines(topology),
     ]
     return "\n".join(lines)
+
+
+def _rack_lines(topology: Topology) -> list[str]:
+    """How densely it draws power where it stands, where that is known."""
+    rack = topology.rack
+    if rack is None:
+        return []
+    dense = []
+    if rack.density_w_per_rack_unit is not None:
+        dense.append(f"{spoken(rack.density_w_per_rack_unit, 'W')} a U of {rack.rack_units:g} U")
+    if rack.density_w_per_m2 is not None:
+        dense.append(f"{spoken(rack.density_w_per_m2, 'W')} a square metre")
+    chips = "1 chip" if rack.chips == 1 else f"{rack.chips} chips"
+    return [", ".join([f"rack or box of {chips}: {spoken(rack.power_w, 'W')}", *dense])]
 
 
 def _fabric_line(fabric: Fabric) -> str:

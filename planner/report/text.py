@@ -10,15 +10,16 @@ from planner.answers.results import (
     Disaggregation,
     Fleet,
     Move,
+    Pairing,
     Replanning,
     Result,
 )
 from planner.errors import listed
 from planner.machines.engine import Space
-from planner.machines.prices import BASIS_WORDS, Price
+from planner.machines.prices import BASIS_WORDS, LICENSED, Price
 from planner.machines.topology import Figure, Topology, described
 from planner.models.graph import ModelGraph
-from planner.plan import Plan
+from planner.plan import PairedPlan, Plan
 from planner.pricing.engines import rules_said
 from planner.pricing.formats import formats_of
 from planner.pricing.loads import PERCENTILES
@@ -26,6 +27,7 @@ from planner.report.misses import near_miss_lines
 from planner.report.nouns import reading_lines
 from planner.report.plans import (
     PLAN_HEADER,
+    cut_text,
     engine_cost_lines,
     from_to,
     offload_lines,
@@ -35,10 +37,11 @@ from planner.report.plans import (
     stages_header,
     stages_rows,
 )
-from planner.report.words import field_text, headline, pool_headline, seat_lines
+from planner.report.words import field_text, headline, pair_headline, pool_headline, seat_lines
 from planner.scoring.disaggregated import DisaggregatedScore
 from planner.scoring.doubts import DOUBTFUL, WORDS, doubts_about
-from planner.scoring.score import RATES, Score, StageScore, StageTime
+from planner.scoring.pairs import HalfScore, PairedScore
+from planner.scoring.score import RATES, Score, StageScore, StageTime, Traffic
 from planner.units import spoken, trimmed
 from planner.workload import Speculation, Workload
 
@@ -325,7 +328,9 @@ def _machine_assumptions(topology: Topology) -> list[str]:
             " claims or contested"
         )
     price = topology.price
-    if price.basis != "unknown":
+    if price.basis == "token":
+        lines.append("price: what a provider asks for tokens, whatever plan serves them")
+    elif price.basis != "unknown":
         lines.append(
             f"price: {BASIS_WORDS[price.basis]}, {price.usd_per_chip_hour:.3g} USD an hour for each"
             f" chip{_economics(price)}"
@@ -343,11 +348,11 @@ def _economics(price: Price) -> str:
     assumed = price.economics
     words = []
     if offer is not None and offer.purchase_usd is not None:
-        words = [
-            f"{assumed.lifetime_years:g} years",
-            f"{assumed.usd_per_kwh:.2f} USD/kWh",
-            f"PUE {assumed.pue:g}",
-        ]
+        words = [f"{assumed.lifetime_years:g} years"]
+    if offer is not None and offer.basis in LICENSED:
+        words += [f"{assumed.usd_per_kwh:.2f} USD/kWh", f"PUE {assumed.pue:g}"]
+        if price.licence_usd_per_chip_year:
+            words.append(f"software at {price.licence_usd_per_chip_year:,.0f} USD/year")
     if words or assumed.utilisation < 1:
         words.append(f"{100 * assumed.utilisation:.3g} % of the time in use")
     return f" ({', '.join(words)})" if words else ""
@@ -479,6 +484,100 @@ def disaggregated_lines(score: DisaggregatedScore) -> list[str]:
         "decode pool",
         *_stage_lines(score.decode),
     ]
+
+
+def pairing_text(result: Pairing) -> str:
+    """A pair of machines for a terminal."""
+    model, _, load = question_lines(result.graph, result.attention_topology, result.workload)
+    link = result.link
+    lines = [
+        model,
+        f"attention on {_machine_text(result.attention_topology)}",
+        f"feed-forward parts on {_machine_text(result.experts_topology)}",
+        f"joined by {spoken(link.bandwidth_bytes_per_s, 'B/s')} each way,"
+        f" {spoken(link.latency_s, 's')} from end to end",
+        load,
+        "",
+        proof_line(result).replace("no plan", "no pair of plans"),
+        "chosen from: any plan; no engine's rules for such a pair are known",
+        *_limit_lines(result),
+        "",
+        *paired_plan_lines(result.plan),
+        "",
+        *paired_lines(result.score),
+    ]
+    return "\n".join(lines)
+
+
+def paired_plan_lines(plan: PairedPlan) -> list[str]:
+    """What runs where."""
+    stages = plan.experts.stages
+    straight = any(stage.expert_parallel > stage.tensor_parallel for stage in stages)
+    sent = "straight to the chips of its experts" if straight else "to its stage once"
+    count = len(stages)
+    rows = [
+        ("attention", plan_line(plan.attention), f"{plan.attention.chips} chips"),
+        (
+            "feed-forward parts",
+            f"{count} stage{'s' * (count > 1)} of {stages[0].group_chips} chips, layers"
+            f" {cut_text(plan.experts)}",
+            f"{plan.experts.chips} chips",
+        ),
+    ]
+    each = plan.micro_batches
+    return [
+        f"plan: {plan.batch_size:,} sequences in {each} micro-batch{'es' * (each > 1)}, each token"
+        f" {sent}",
+        *aligned(rows),
+    ]
+
+
+def paired_plan_text(plan: PairedPlan) -> str:
+    """A plan for a terminal."""
+    return "\n".join(paired_plan_lines(plan))
+
+
+def paired_lines(score: PairedScore) -> list[str]:
+    """The figures of a pair, where the time goes, and both machines."""
+    sent = spoken(score.sent_bytes_per_token, "B")
+    return [
+        *_headline_lines(pair_headline(score)),
+        "",
+        *_breakdown_lines("a token", score.breakdown),
+        "",
+        *aligned(
+            [
+                ("", "time of a token", "busy", "chips", "memory on the fullest chip", "power"),
+                _half_row("attention", score.attention),
+                _half_row("feed-forward parts", score.experts),
+                (
+                    "the link",
+                    spoken(score.transfer_s, "s"),
+                    f"{100 * score.link_busy_fraction:.3g} %",
+                    "",
+                    f"{sent} cross it for a token",
+                    "",
+                ),
+                ("waiting for a turn", spoken(score.waiting_s, "s"), "", "", "", ""),
+            ]
+        ),
+    ]
+
+
+def _half_row(name: str, half: HalfScore) -> tuple[str, ...]:
+    return (
+        name,
+        spoken(half.time.total_s, "s"),
+        f"{100 * half.busy_fraction:.3g} %",
+        f"{half.chips:,}",
+        f"{spoken(half.needed_bytes, 'B')} of {spoken(half.usable_bytes, 'B')}",
+        "not known" if half.power_w is None else spoken(half.power_w, "W"),
+    )
+
+
+def paired_text(score: PairedScore) -> str:
+    """The score of a pair of machines for a terminal."""
+    return "\n".join(paired_lines(score))
 
 
 def _headline_lines(headline: Sequence[tuple[str, str]]) -> list[str]:
@@ -627,7 +726,7 @@ def _interval(result: Result | ClusterResult) -> tuple[float, float]:
     return result.score.percentile_interval(*asked, within=0.8)
 
 
-def _limit_lines(result: Result | ClusterResult | Disaggregation) -> list[str]:
+def _limit_lines(result: Result | ClusterResult | Disaggregation | Pairing) -> list[str]:
     lines = []
     for name, value in result.limits:
         reached = field_text(name, getattr(result.score, name))
@@ -636,7 +735,7 @@ def _limit_lines(result: Result | ClusterResult | Disaggregation) -> list[str]:
     return lines
 
 
-def _sure_text(result: Result | ClusterResult | Disaggregation, name: str) -> str:
+def _sure_text(result: Result | ClusterResult | Disaggregation | Pairing, name: str) -> str:
     """What a limited field is kept to, with the probability that was asked for; '' where none was,
     or it is counted and not predicted."""
     score = result.score
@@ -663,8 +762,41 @@ def score_lines(score: Score) -> list[str]:
         "",
         *_breakdown_lines(first, score.prefill_breakdown),
         "",
+        *_traffic_lines(score),
         *_stage_lines(score),
     ]
+
+
+def traffic_header(score: Score) -> tuple[str, ...]:
+    """Of the rows of what is moved."""
+    if score.step_s is None:
+        return ("moved for an output token", "decode", "prompts", "of the bandwidth")
+    return ("moved for a sample", "steps", "once", "of the bandwidth")
+
+
+def traffic_rows(score: Score) -> list[tuple[str, ...]]:
+    """A row for each memory and fabric."""
+    return [
+        (
+            f"{one.tier} ({one.kind})" if one.kind != "memory" else one.tier,
+            spoken(one.decode_bytes, "B"),
+            spoken(one.prefill_bytes, "B"),
+            _moved_share(one, score.tokens_per_s),
+        )
+        for one in score.traffic
+    ]
+
+
+def _moved_share(one: Traffic, tokens_per_s: float) -> str:
+    if one.most_bytes_per_s is None:
+        return ""
+    return f"{100 * tokens_per_s * one.moved_bytes / one.most_bytes_per_s:.2g} %"
+
+
+def _traffic_lines(score: Score) -> list[str]:
+    if not score.traffic:
+        return []
+    return [*aligned([traffic_header(score), *traffic_rows(score)]), ""]
 
 
 def score_text(score: Score) -> str:

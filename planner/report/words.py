@@ -8,6 +8,7 @@ from planner.errors import InputError
 from planner.machines.prices import BASIS_WORDS
 from planner.pricing.loads import PERCENTILES, SCATTERED, Load
 from planner.scoring.disaggregated import DisaggregatedScore
+from planner.scoring.pairs import PairedScore
 from planner.scoring.score import Score
 from planner.units import spoken, trimmed
 
@@ -129,7 +130,7 @@ def headline(score: Score) -> list[tuple[str, str]]:
     return [*lines, *_scattered(score)]
 
 
-def _counted(title: str, score: Score) -> str:
+def _counted(title: str, score: Score | PairedScore) -> str:
     """What joules, watts or dollars count, in brackets."""
     if title.startswith(("energy", "power")):
         scope = {
@@ -166,6 +167,22 @@ def pool_headline(score: DisaggregatedScore) -> list[tuple[str, str]]:
         ("KV cache of a prompt", f"{sent} over the link in {sent_in}"),
         ("requests per second", f"{trimmed(score.requests_per_s, 4)}, as {limit}"),
     ]
+
+
+def pair_headline(score: PairedScore) -> list[tuple[str, str]]:
+    """The same of a pair of machines, with what sets the pace."""
+    known = [
+        (word.title, f"{field_text(name, getattr(score, name))}{_counted(word.title, score)}")
+        for name, word in FIELD_WORDS.items()
+        if hasattr(score, name)
+    ]
+    pace = {
+        "attention": "the attention's chips, busy all the time",
+        "experts": "the busiest feed-forward chips",
+        "link": "the link",
+        "its own way": "a token's own way; all chips wait some of the time",
+    }
+    return [*known, ("what sets the pace", pace[score.slowest])]
 
 
 def _scattered(score: Score) -> list[tuple[str, str]]:

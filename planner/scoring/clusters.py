@@ -42,6 +42,7 @@ from planner.pricing.timing import (
     timing_from,
     useful_of_cycle,
 )
+from planner.pricing.traffic import token_traffic
 from planner.scoring.checking import (
     Violation,
     check_chips,
@@ -54,7 +55,13 @@ from planner.scoring.checking import (
     memory_violations,
     sequence_violations,
 )
-from planner.scoring.plans import breakdown_of, chosen_power, refuse_broken, stage_scores
+from planner.scoring.plans import (
+    breakdown_of,
+    chosen_power,
+    refuse_broken,
+    stage_scores,
+    traffic_rows,
+)
 from planner.scoring.score import Score
 from planner.scoring.vouching import vouched
 from planner.workload import Workload
@@ -270,6 +277,11 @@ def score_pooled_served(
         prefill_breakdown=breakdown_of(timing.first_token),
         **how_sure._asdict(),
         stages=stages,
+        traffic=traffic_rows(
+            token_traffic(deployment, at, timing),
+            deployment,
+            workload.taken_share * batch_size * workload.output_tokens,
+        ),
     )
 
 

@@ -222,7 +222,7 @@ class _InService(NamedTuple):
 def _bill(tokens_per_s: float, scope: PowerScope | None, *pools: _InService) -> dict[str, object]:
     """What the pools hold, and what that costs at a rate that one of them may serve with time to
     spare."""
-    counted = _common_scope([pool.served.topology for pool in pools], scope)
+    counted = common_scope([pool.served.topology for pool in pools], scope)
     power: float | None = None
     if counted is not None:
         power = sum(_power_w(pool, counted, tokens_per_s) for pool in pools)
@@ -249,7 +249,7 @@ def _bill(tokens_per_s: float, scope: PowerScope | None, *pools: _InService) -> 
     }
 
 
-def _common_scope(topologies: Sequence[Topology], wanted: PowerScope | None) -> PowerScope | None:
+def common_scope(topologies: Sequence[Topology], wanted: PowerScope | None) -> PowerScope | None:
     """What power counts, for both pools alike: what each takes where that is the same, else the
     chips; None where it is not known of both."""
     scopes = {chosen_power(topology, wanted)[1] for topology in topologies}

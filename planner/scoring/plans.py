@@ -1,6 +1,6 @@
 """`score_plan`: what any plan costs, whoever made it, and where its time goes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -29,13 +29,14 @@ from planner.pricing.timing import (
     bubble_fraction,
     useful_of_cycle,
 )
+from planner.pricing.traffic import Moved, Place, sample_traffic, token_traffic
 from planner.scoring.checking import (
     Violation,
     check_drafts,
     check_memory,
     check_structure,
 )
-from planner.scoring.score import COUNTED_AT_A_RATE, Score, StageScore, StageTime
+from planner.scoring.score import COUNTED_AT_A_RATE, Score, StageScore, StageTime, Traffic
 from planner.scoring.vouching import Vouched, vouched
 from planner.workload import Workload
 
@@ -117,6 +118,7 @@ def _token_score(deployment: Deployment, batch_size: int, power_scope: PowerScop
         power_scope,
         period_s,
         active_chip_s(served.prices, at),
+        served.workload,
     )
     return Score(
         ttft_s=timing.ttft_s,
@@ -134,7 +136,49 @@ def _token_score(deployment: Deployment, batch_size: int, power_scope: PowerScop
         breakdown=breakdown_of(timing.token),
         prefill_breakdown=breakdown_of(timing.first_token),
         load=load_of(deployment) if requests_per_s else loop_of(at, timing),
+        traffic=traffic_rows(
+            token_traffic(deployment, at, timing),
+            deployment,
+            ended * served.workload.output_tokens,
+        ),
     )
+
+
+def traffic_rows(
+    moved: Mapping[Place, Moved], deployment: Deployment, outputs: float
+) -> tuple[Traffic, ...]:
+    """What is moved for each of so many tokens, or samples, memories first."""
+    held = deployment.plan.chips
+    order = ("memory", "host", "fabric")
+    ranked = sorted(moved, key=lambda place: order.index(place.kind))
+    machines = {id(one.topology): one.topology for one in deployment.each}
+    most = _most_moved(next(iter(machines.values())), held) if len(machines) == 1 else {}
+    return tuple(
+        Traffic(
+            tier=place.tier,
+            kind=place.kind,
+            decode_bytes=moved[place].decode_bytes / outputs,
+            prefill_bytes=moved[place].prefill_bytes / outputs,
+            most_bytes_per_s=most.get(place),
+        )
+        for place in ranked
+    )
+
+
+def _most_moved(topology: Topology, chips: int) -> dict[Place, float]:
+    """What so many chips can move, where each has one way there. [B/s]"""
+    found = {
+        Place(tier.name, "memory"): chips * tier.bandwidth_bytes_per_s
+        for tier in topology.chip.memory
+    }
+    host = topology.host
+    if host is not None:
+        memory = host.processor.memory[0]
+        found[Place(host.name or "host", "host")] = chips * memory.bandwidth_bytes_per_s
+    for fabric in topology.fabrics:
+        if fabric.shape == "switch" and fabric.detour_bandwidth_bytes_per_s is None:
+            found[Place(fabric.name, "fabric")] = chips * fabric.bandwidth_bytes_per_s
+    return found
 
 
 def _at_a_rate(how_sure: Vouched) -> Vouched:
@@ -179,6 +223,7 @@ def _sample_score(deployment: Deployment, batch_size: int, power_scope: PowerSco
         step_s=sampling.step_s,
         image_s=image_s,
         samples_per_s=rate,
+        traffic=traffic_rows(sample_traffic(deployment, at, sampling), deployment, batch_size),
         energy_per_sample_j=bill["energy_per_token_j"],
         usd_per_sample=None if usd is None else usd / 1e6,
     )
@@ -193,25 +238,32 @@ def _bill(
     power_scope: PowerScope | None,
     cycle_s: float,
     active_chip_s: float,
+    workload: Workload | None = None,
 ) -> dict[str, Any]:
     """What a plan holds, and what that costs at a rate of so many tokens, or samples, a second;
-    a replica is active so many chip-seconds in a cycle."""
+    a replica is active so many chip-seconds in a cycle. `workload` is that of requests for tokens,
+    which may have a price of their own."""
     draws, scope = chosen_power(topology, power_scope)
     price = topology.price.usd_per_chip_hour
     held = _held_chips(plan, topology, stages)
     power: float | None = None
     joules: float | None = None
     dollars: float | None = None
+    hourly: float | None = None
     if draws:
         power = float(energy.energy_j(draws, held, plan.replicas * active_chip_s / cycle_s))
         joules = power / rate
     if price is not None:
         dollars = float(energy.usd_per_million_tokens(held, price, rate))
+        hourly = held * price
+    elif workload is not None:
+        dollars = _asked_usd(topology, workload)
+        hourly = None if dollars is None else dollars * rate * energy.SECONDS_PER_HOUR / 1e6
     return {
         "tokens_per_s": rate,
         "energy_per_token_j": joules,
         "usd_per_million_tokens": dollars,
-        "usd_per_hour": None if price is None else held * price,
+        "usd_per_hour": hourly,
         "power_w": power,
         "power_scope": scope,
         "power_basis": power_basis_of(topology) if draws else "unknown",
@@ -221,6 +273,15 @@ def _bill(
         **how_sure._asdict(),
         "stages": stages,
     }
+
+
+def _asked_usd(topology: Topology, workload: Workload) -> float | None:
+    """What users pay for a million output tokens and their prompts where a provider asks for
+    tokens; None where nobody does."""
+    offer = topology.price.offer(topology.price.basis)
+    if offer is None:
+        return None
+    return offer.usd_per_million_tokens(workload.prompt_tokens, workload.output_tokens)
 
 
 def refuse_broken(violations: tuple[Violation, ...]) -> None:

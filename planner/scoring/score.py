@@ -97,6 +97,27 @@ class StageScore(Record):
         return self.usable_bytes - (self.needed_bytes - self.kv_bytes)
 
 
+class Traffic(Record):
+    """What is moved for one output token (of a diffusion model: for one sample) in one place, by
+    all chips that a plan holds."""
+
+    tier: str
+    """A memory of the chips ("HBM3"), the host's, or a fabric ("NVLink 4")."""
+    kind: Literal["memory", "host", "fabric"]
+    decode_bytes: float
+    """In decode passes, of a diffusion model in the steps of its denoiser."""
+    prefill_bytes: float = 0.0
+    """In passes of prompts, shared out over the output tokens; of a diffusion model in what runs
+    once a sample."""
+    most_bytes_per_s: float | None = None
+    """Of all chips held, by the data sheet; None where a chip has several links."""
+
+    @property
+    def moved_bytes(self) -> float:
+        """Both together."""
+        return self.decode_bytes + self.prefill_bytes
+
+
 LIKE: dict[str, tuple[str, ...]] = {
     "tokens_per_s_per_user": ("tpot_s",),
     "usd_per_million_tokens": ("tokens_per_s", "request_s"),
@@ -228,6 +249,9 @@ class Score(Record):
     unvouched: tuple[str, ...] = ()
     """What of the plan no measured row vouches for, in words; intervals are wider for it."""
     stages: tuple[StageScore, ...]
+    traffic: tuple[Traffic, ...] = ()
+    """What is moved for each output token, by memory and fabric; none in files written before this
+    was said."""
     load: Load | Loop | None = None
     """Of one replica, where requests come at a rate or from a number of clients (see
     `percentile`); None for diffusion models."""
@@ -254,6 +278,11 @@ class Score(Record):
     request_p90_s: ClassVar[PercentileOf] = PercentileOf()
     request_p95_s: ClassVar[PercentileOf] = PercentileOf()
     request_p99_s: ClassVar[PercentileOf] = PercentileOf()
+
+    @property
+    def moved_bytes_per_token(self) -> dict[str, float]:
+        """What is moved for one output token, by memory and fabric, prompts included. [B]"""
+        return {one.tier: one.moved_bytes for one in self.traffic}
 
     def percentile(self, field: str, probability: float) -> float:
         """What `ttft_s`, `tpot_s` or `request_s` of a request stays within with that probability.

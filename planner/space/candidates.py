@@ -195,6 +195,11 @@ class Candidates:
                     f"{name} needs the {power} of {self.topology.name}, which is not published;"
                     " give it in a file"
                 )
+            if name in PRICED and self.topology.price.basis == "token":
+                raise InputError(
+                    f"{name} at a list price for tokens is the same for every plan; ask for another"
+                    " field, or give a price of the chips"
+                )
             if name in PRICED and self.topology.price.usd_per_chip_hour is None:
                 raise InputError(
                     f"{name} needs a price of {self.topology.name}, which is not known;"

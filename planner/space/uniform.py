@@ -9,48 +9,28 @@ not fit, or what the software's engine cannot be started with, has no price.
 """
 
 import itertools
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from planner.cost import energy
-from planner.errors import InfeasibleError, InputError
+from planner.errors import InfeasibleError, InputError, check_word
 from planner.machines.engine import Engine, Space
 from planner.machines.software import Software
 from planner.machines.topology import PowerScope, Topology
 from planner.models.graph import ModelGraph
 from planner.plan import ChipRange, Plan, Stage
-from planner.pricing.collectives import hop_s
-from planner.pricing.price_list import (
-    Holdings,
-    PriceList,
-    Reach,
-    Split,
-    host_s,
-    shares_of,
-    usable_bytes_of,
-)
-from planner.pricing.schedule import schedule_of
-from planner.pricing.timing import crossing_bytes, interruptions_s, packing_of, waits_of
-from planner.pricing.trailing import (
-    Trail,
-    behind_s,
-    first_share,
-    fresh_share,
-    met_share,
-    synchronised,
-)
-from planner.scoring.plans import chosen_power
+from planner.pricing.price_list import usable_bytes_of
 from planner.space.forms import Batches
-from planner.space.uniform_shapes import Ground, Shape, Stand, cuts_of, is_runnable, shapes_of
-from planner.workload import Workload
+from planner.space.uniform_prices import Priced, Pricer
+from planner.space.uniform_shapes import Ground, Shape, cuts_of, is_runnable, shapes_of
+from planner.workload import MOST_DRAFTED, Workload
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
+Bools = NDArray[np.bool_]
 
 TURNS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 """Micro-batches as shares of the stages; 0: one."""
@@ -58,6 +38,8 @@ FIXED_TURNS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Likewise as shares of those that an engine keeps in flight; fewer are of one sequence each."""
 ANY_ENGINE = Engine()
 """One that takes every plan."""
+DRAFTED_FOR = ("tpot_s", "tokens_per_s", "energy_per_token_j", "usd_per_million_tokens")
+"""Fields in which the number of drafted tokens may be the best one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +51,7 @@ class PlanGrid:
     ground: Ground
     """Where the stages of every shape stand."""
     workload: Workload
-    """Whose lengths count; each plan has a batch of its own."""
+    """Whose lengths count; each plan has a batch of its own, and drafts as `drafted` says."""
     shapes: tuple[Shape, ...]
     chips: Ints
     """Of each shape, shape (shapes,)."""
@@ -84,8 +66,17 @@ class PlanGrid:
     energy_per_token_j: Floats
     """Infinite too where the power is not known."""
     usd_per_million_tokens: Floats
+    power_w: Floats
+    """Of the whole plan while it serves as planned; infinite where the power is not known."""
+    idle_w: Floats
+    """Of the same chips, hosts in the scope included, while nothing runs: what the machine's
+    power gives where nothing is active."""
+    drafted: Ints
+    """Tokens of each sequence before each decode pass."""
     space: Space = "any"
     """Whether plans are those that the software's engine can be started with, or any."""
+    utilisation: float = 1.0
+    """Share of all hours in which plans serve: `energy_per_token_j` pays for the others too."""
 
     @property
     def batch_size(self) -> Ints:
@@ -108,6 +99,32 @@ class PlanGrid:
         rate = np.where(np.isinf(self.tpot_s), 1.0, self.tokens_per_s)
         return self.usd_per_million_tokens * rate * energy.SECONDS_PER_HOUR / 1e6
 
+    @property
+    def energy_per_request_j(self) -> Floats:
+        """Of all that a request takes on these chips, in a prefill pool its prompt, shape (shapes,
+        sizes, turns)."""
+        return self.energy_per_token_j * self.workload.output_tokens
+
+    @property
+    def usd_per_request(self) -> Floats:
+        """The same, shape (shapes, sizes, turns)."""
+        return self.usd_per_million_tokens * self.workload.output_tokens / 1e6
+
+    def at_utilisation(self, share: float) -> "PlanGrid":
+        """The same plans where they serve in that share of all hours, and wait in the others.
+
+        A token then pays for the watts of (1 - share) / share idle hours too. Times, rates and
+        `power_w` are those of hours that serve. Dollars stay: an hourly price is that of an hour
+        that serves, which `Economics.utilisation` of the machine's price has divided already; give
+        it the same share there. InputError: a share that is not above 0 and at most 1.
+        """
+        if not 0.0 < share <= 1.0:
+            raise InputError(f"share must lie above 0 and be at most 1, not {share}")
+        with np.errstate(divide="ignore", invalid="ignore"):
+            joules = (self.power_w + (1.0 - share) / share * self.idle_w) / self.tokens_per_s
+        joules = np.where(np.isinf(self.tpot_s), np.inf, joules)
+        return replace(self, energy_per_token_j=joules, utilisation=share)
+
     def value(self, field: str) -> Floats:
         """One of the arrays by the name of its field of `Score`, chips too."""
         found = np.asarray(getattr(self, field))
@@ -117,8 +134,14 @@ class PlanGrid:
             else found
         )
 
+    def workload_at(self, place: tuple[int, int, int]) -> Workload:
+        """The workload of one place of the arrays, with the number of tokens that are drafted
+        there; as many are in flight as its plan says."""
+        return drafting(self.workload, int(self.drafted[place])).replace(batch_size=None, queued=0)
+
     def plan(self, place: tuple[int, int, int]) -> Plan:
-        """The plan at one place of the arrays; `score_plan` gives it the same price."""
+        """The plan at one place of the arrays; `score_plan` gives it the same price under the
+        place's workload."""
         shape, size, turn = place
         names = [layer.name for layer in self.graph.layers]
         borders = zip(
@@ -136,10 +159,11 @@ class PlanGrid:
             for (first, last), stand in borders
         )
         turns = int(self.micro_batches[shape, turn])
+        is_pool = self.workload.phase == "prefill"
         return Plan(
             stages=stages,
             micro_batches=turns,
-            batch_size=turns * int(self.micro_sequences[size]),
+            batch_size=None if is_pool else turns * int(self.micro_sequences[size]),
             space=self.space,
         )
 
@@ -155,6 +179,7 @@ def plan_grid(
     power_scope: PowerScope | None = None,
     ground: Ground | None = None,
     space: Space = "engine",
+    drafted_for: str = "tpot_s",
 ) -> PlanGrid:
     """All uniform plans of a graph on a machine, under every batch; of the workload the lengths
     count, its batch does not.
@@ -164,46 +189,119 @@ def plan_grid(
     the micro-batches; `turns` the micro-batches, as shares of the stages, or of those that the
     engine keeps in flight, where fewer have one sequence each; `ground` where stages stand on this
     machine, as another grid of it found out; `space` "any" takes plans too that the software's
-    engine cannot be started with. InputError: requests that do not arrive steadily, one phase
-    alone, a graph that is no chain.
-    InfeasibleError: no shape has room for the weights.
+    engine cannot be started with. Where `Speculation.tokens` is None, each plan drafts as many as
+    are best for its `drafted_for`, or nothing (see `PlanGrid.drafted`); a prefill pool then drafts
+    nothing. Of a prefill pool, which has one prompt after the other, each shape is one plan,
+    whatever sizes and turns are asked for.
+    InputError: requests that do not arrive steadily, or at a rate; a graph that is no chain; drafts
+    of what makes no tokens. InfeasibleError: no shape has room for the weights.
     """
-    if (
-        workload.arrivals != "steady"
-        or workload.phase != "both"
-        or workload.requests_per_s is not None
-    ):
-        raise InputError("plan_grid() needs arrivals 'steady', phase 'both' and no requests_per_s")
-    if workload.speculation is not None:
-        raise InputError(
-            "plan_grid() does not price drafted tokens; leave Workload.speculation out,"
-            " or use partition()"
-        )
+    _refuse_others(graph, workload)
+    check_word(drafted_for, DRAFTED_FOR, "drafted_for")
+    ground = Ground(topology) if ground is None else ground
+    found = tuple(shapes_of(graph, ground, space) if shapes is None else shapes)
+    if not found:
+        raise _without_room(graph, topology)
+    sizes, in_flight, may_run = _batches(
+        found, topology.software, workload, space, micro_sequences, turns
+    )
+    if space == "engine" and shapes is not None:
+        started = np.array([is_runnable(shape, graph, topology.software) for shape in found])
+        may_run &= started[:, None, None]
+
+    def priced(drafted: int) -> Priced:
+        pricer = Pricer(graph, ground, drafting(workload, drafted), sizes)
+        return pricer.priced(found, in_flight, may_run, power_scope)
+
+    best, drafted = _best(priced, _numbers_drafted(workload), drafted_for)
+    chips = [sum(stand.split.chips for stand in ground.stands(shape)) for shape in found]
+    return PlanGrid(
+        graph=graph,
+        topology=topology,
+        ground=ground,
+        workload=workload,
+        shapes=found,
+        chips=np.array(chips),
+        micro_sequences=sizes,
+        micro_batches=in_flight,
+        drafted=drafted,
+        space=space,
+        **best._asdict(),
+    )
+
+
+def _without_room(graph: ModelGraph, topology: Topology) -> InfeasibleError:
+    message = (
+        f"no uniform pipeline of {graph.name} fits into {topology.chips} × {topology.chip.name}"
+    )
+    capacity = topology.chips * usable_bytes_of(topology)
+    return InfeasibleError(message, resource="memory", demand=graph.weight_bytes, capacity=capacity)
+
+
+def _refuse_others(graph: ModelGraph, workload: Workload) -> None:
+    """What comes at once or at a rate, and what is no chain of layers."""
+    if workload.arrivals != "steady" or workload.requests_per_s is not None:
+        raise InputError("plan_grid() needs arrivals 'steady' and no requests_per_s")
     if graph.is_diffusion or not graph.is_chain:
         raise InputError(
             f"plan_grid() plans chains of layers, and {graph.name} is none; use partition()"
         )
-    ground = Ground(topology) if ground is None else ground
-    found = tuple(shapes_of(graph, ground, space) if shapes is None else shapes)
-    if not found:
-        capacity = topology.chips * usable_bytes_of(topology)
-        message = (
-            f"no uniform pipeline of {graph.name} fits into {topology.chips} × {topology.chip.name}"
-        )
-        raise InfeasibleError(
-            message, resource="memory", demand=graph.weight_bytes, capacity=capacity
-        )
-    most = topology.software.most_sequences * max(shape.split.attention for shape in found)
-    engine = ANY_ENGINE if space == "any" else topology.software.engine
+
+
+def drafting(workload: Workload, drafted: int) -> Workload:
+    """The same with so many tokens drafted before each decode pass; 0: no drafts at all."""
+    speculation = workload.speculation
+    if speculation is None or speculation.tokens == drafted:
+        return workload
+    chosen = speculation.replace(tokens=drafted) if drafted else None
+    return workload.replace(speculation=chosen)
+
+
+def _numbers_drafted(workload: Workload) -> Sequence[int]:
+    """That may be drafted: the number that is given, or any up to the most, none first."""
+    speculation = workload.speculation
+    if speculation is None:
+        return (0,)
+    if speculation.tokens is not None:
+        return (speculation.tokens,)
+    return (0,) if workload.phase == "prefill" else range(MOST_DRAFTED + 1)
+
+
+def _best(
+    priced: Callable[[int], Priced], numbers: Sequence[int], field: str
+) -> tuple[Priced, Ints]:
+    """Of each plan the number of drafted tokens that is best in a field, the first of those that
+    are as good, and its price."""
+    best = priced(numbers[0])
+    drafted: Ints = np.full(best.tpot_s.shape, numbers[0], dtype=np.intp)
+    for number in numbers[1:]:
+        other = priced(number)
+        old, new = getattr(best, field), getattr(other, field)
+        gains = new > old if field == "tokens_per_s" else new < old
+        best = Priced(*(np.where(gains, b, a) for a, b in zip(best, other, strict=True)))
+        drafted = np.where(gains, number, drafted)
+    return best, drafted
+
+
+def _batches(
+    shapes: Sequence[Shape],
+    software: Software,
+    workload: Workload,
+    space: Space,
+    micro_sequences: Sequence[int] | None,
+    turns: Sequence[float] | None,
+) -> tuple[Ints, Ints, Bools]:
+    """Sequences in a micro-batch, shape (sizes,), micro-batches, (shapes, turns), and where the
+    engine keeps these, (shapes, sizes, turns)."""
+    if workload.phase == "prefill":
+        one = np.ones((len(shapes), 1), dtype=np.intp)
+        return one[0], one, np.ones((len(shapes), 1, 1), dtype=bool)
+    most = software.most_sequences * max(shape.split.attention for shape in shapes)
+    engine = ANY_ENGINE if space == "any" else software.engine
     is_free = engine.micro_batches == "any"
     sizes = np.array(micro_sequences or (_sizes(most) if is_free else _fine_sizes(most)))
-    in_flight = _in_flight(found, engine, topology.software, turns, most)
-    may_run = _may_run(found, engine, in_flight, sizes)
-    if space == "engine":
-        started = np.array([is_runnable(shape, graph, topology.software) for shape in found])
-        may_run &= started[:, None, None]
-    pricer = _Pricer(graph, ground, workload, sizes)
-    return replace(pricer.grid(found, in_flight, may_run, power_scope), space=space)
+    in_flight = _in_flight(shapes, engine, software, turns, most)
+    return sizes, in_flight, _may_run(shapes, engine, in_flight, sizes)
 
 
 def _sizes(most: int) -> list[int]:
@@ -249,9 +347,7 @@ def _fixed_turns(engine: Engine, most: int) -> Sequence[float]:
     return FIXED_TURNS
 
 
-def _may_run(
-    shapes: Sequence[Shape], engine: Engine, in_flight: Ints, sizes: Ints
-) -> NDArray[np.bool_]:
+def _may_run(shapes: Sequence[Shape], engine: Engine, in_flight: Ints, sizes: Ints) -> Bools:
     """Where the engine keeps so many micro-batches of so many sequences in flight, shape (shapes,
     sizes, turns)."""
     whole = np.ones((len(shapes), len(sizes), in_flight.shape[1]), dtype=bool)
@@ -262,276 +358,3 @@ def _may_run(
     is_short = (in_flight < most[:, None]) | (most[:, None] == 0)
     alone = (sizes == 1)[None, :, None]
     return np.asarray(is_full[:, None, :] | (is_short[:, None, :] & alone))
-
-
-class Part(NamedTuple):
-    """Stages of a pipeline that are alike."""
-
-    often: int
-    decode: Floats
-    """What its chips, and the link behind it, take for a step of each size, shape (2, sizes)."""
-    prefill: Floats
-    """The same for a pass of a prompt, shape (2,)."""
-    more: Floats
-    """What a prompt adds to a pass that takes others too, shape (2,)."""
-    slower: Floats
-    """Each layer and the link behind them, for the step or for that pass, whichever takes longer,
-    all together, shape (sizes,)."""
-    quicker: Floats
-    """Whichever is shorter, of the chips and of the link, shape (2, sizes)."""
-    held_bytes: Floats
-    """On each chip: weights and what does not grow with sequences, for each size, shape
-    (sizes,)."""
-    weight_bytes: float
-    kv_bytes: float
-    """For each sequence of the chip's share."""
-    kv_bytes_more: float
-    split: Split
-
-
-class _Pricer:
-    """One graph on one machine, for steps of every size."""
-
-    def __init__(self, graph: ModelGraph, ground: Ground, workload: Workload, sizes: Ints) -> None:
-        self.graph, self.workload, self.sizes = graph, workload, sizes
-        self.ground, self.topology = ground, ground.topology
-        self.prices = PriceList(graph, self.topology)
-        self.steps = sizes.astype(float)
-        self.at = schedule_of(workload, self.topology.software, 1, 1, 1)
-        # What a token waits in all layers while the chips are free for others, and a prompt.
-        steps = self.at.decode, self.at.prefill
-        self.latent_s, self.prompt_latent_s = (
-            float(self.prices.latent_s(step) @ self.prices.counts) for step in steps
-        )
-        kinds = np.eye(len(graph.kinds))[graph.kind_of_layer]
-        self.kinds_before = np.concatenate(
-            [np.zeros((1, len(graph.kinds))), np.cumsum(kinds, axis=0)]
-        )
-        self.crossing = crossing_bytes(graph, range(len(graph.layers)))
-        self._busy: dict[tuple[Split, Reach], tuple[Floats, Floats, Floats]] = {}
-        self._held: dict[Split, tuple[Holdings, Floats, Floats]] = {}
-        self._parts: dict[tuple[bytes, int, float, bool], Part] = {}
-
-    def grid(
-        self,
-        shapes: tuple[Shape, ...],
-        micro: Ints,
-        may_run: NDArray[np.bool_],
-        power_scope: PowerScope | None,
-    ) -> PlanGrid:
-        """Of so many micro-batches, shape (shapes, turns), where they may run, (shapes, sizes,
-        turns)."""
-        priced = [
-            self._shape(shape, row.astype(float)) for shape, row in zip(shapes, micro, strict=True)
-        ]
-        joined, tpot, late, held = (np.stack(arrays) for arrays in zip(*priced, strict=True))
-        joined, tpot = (np.where(may_run, one, np.inf) for one in (joined, tpot))
-        batch = np.asarray(self.steps[None, :, None] * micro[:, None, :], dtype=float)
-        # What does not fit takes for ever, also where no later token is made.
-        later_s = self.at.later_tokens * np.where(np.isfinite(tpot), tpot, 0.0)
-        cycle = joined + later_s + late
-        rate = batch / cycle * self.workload.output_tokens
-        chips = [sum(stand.split.chips for stand in self.ground.stands(shape)) for shape in shapes]
-        price = self.topology.price.usd_per_chip_hour
-        with np.errstate(divide="ignore", invalid="ignore"):
-            joules = self._watts(batch, cycle, held, micro, power_scope) / rate
-            dollars = np.inf if price is None else energy.usd_per_million_tokens(held, price, rate)
-        joules, dollars = (np.where(np.isinf(tpot), np.inf, one) for one in (joules, dollars))
-        return PlanGrid(
-            self.graph,
-            self.topology,
-            self.ground,
-            self.workload,
-            shapes,
-            np.array(chips),
-            self.sizes,
-            micro,
-            joined,
-            tpot,
-            rate,
-            joules,
-            dollars,
-        )
-
-    def _shape(self, shape: Shape, turns: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-        """Time to a first token, between later ones, what a cycle has besides, and chips that
-        count, shape (sizes, turns); infinite times where it does not fit."""
-        parts = self._parts_of(shape)
-        in_flight = np.ceil(self.steps[:, None] * turns / shape.split.attention)
-        # Of the others in flight, each has its prompt between the tokens of a request.
-        others = (in_flight - 1.0) * self.at.prefill_passes
-        met = synchronised(self.at, in_flight - 1.0, shape.split.attention, turns)
-        met = met * self.at.prefill_passes
-        fresh = fresh_share(self.at, in_flight - 1.0, turns)
-        first = first_share(self.at, in_flight - 1.0)
-        passes = [part.often * part.decode.sum(axis=0) for part in parts]
-        turn_s, interrupted_s, others_s = np.zeros((3, *in_flight.shape))
-        for part, resource in itertools.product(parts, (0, 1)):
-            turn = turns * part.decode[resource][:, None]
-            own, more = part.prefill[resource], part.more[resource]
-            lost = interruptions_s(self.at, met * (fresh * own + (1.0 - fresh) * more))
-            queued = others * (first * own + (1.0 - first) * more)
-            others_s = np.maximum(others_s, queued)
-            turn_s = np.maximum(turn_s, turn)
-            interrupted_s = np.maximum(interrupted_s, turn + lost)
-        slowest = max(float(part.prefill.max()) for part in parts)
-        waits = waits_of(
-            self.at,
-            pass_s=np.sum(passes, axis=0)[:, None] + self.latent_s,
-            turn_s=turn_s,
-            interrupted_s=interrupted_s,
-            trailing_s=self._trail(parts, in_flight, turns).round_s,
-            others_s=others_s,
-            prompt_pass_s=sum(part.often * float(part.prefill.sum()) for part in parts)
-            + self.prompt_latent_s,
-            prompt_slowest_s=slowest,
-            waiting_share=self.at.waiting_among(self.steps[:, None] * turns - 1.0),
-        )
-        taken = in_flight <= self.topology.software.most_sequences
-        fits = self._fits(parts, in_flight) & taken
-        return (
-            np.where(fits, waits.joined_s, np.inf),
-            np.where(fits, waits.tpot_s, np.inf),
-            self.at.late_share * others_s,
-            self._chips(parts, in_flight),
-        )
-
-    def _trail(self, parts: list[Part], in_flight: Floats, turns: Floats) -> Trail:
-        """Of all sizes and turns, each figure of shape (sizes, turns)."""
-        met = np.asarray(met_share(self.at, in_flight - 1.0))
-        passing = [part.often * part.decode.sum(axis=0) for part in parts]
-        quiet = [part.decode.max(axis=0) for part in parts]
-        held_up = [part.often * part.slower for part in parts]
-        behind = np.zeros_like(in_flight)
-        for part, resource in itertools.product(parts, (0, 1)):
-            added = behind_s(
-                self.at,
-                in_flight - 1.0,
-                turns,
-                chunk_s=part.prefill[resource],
-                more_s=part.more[resource],
-                quicker_s=part.quicker[resource][:, None],
-            )
-            behind = np.maximum(behind, added)
-        return Trail(
-            met_share=met,
-            passing_s=(1.0 - met) * (np.sum(passing, axis=0)[:, None] + self.latent_s),
-            quiet_s=(1.0 - met) * turns * np.max(quiet, axis=0)[:, None],
-            held_up_s=met * (np.sum(held_up, axis=0)[:, None] + self.latent_s),
-            behind_s=behind,
-        )
-
-    def _fits(self, parts: list[Part], in_flight: Floats) -> NDArray[np.bool_]:
-        usable = self.prices.usable_bytes
-        needed = [part.held_bytes[:, None] + part.kv_bytes * in_flight for part in parts]
-        return np.asarray(np.max(needed, axis=0) <= usable)
-
-    def _chips(self, parts: list[Part], in_flight: Floats) -> Floats:
-        """That count for power and price: whole, or the filled share where they are divisible."""
-        if not self.topology.divisible:
-            return np.full_like(in_flight, sum(part.often * part.split.chips for part in parts))
-        filled = [
-            part.often
-            * part.split.chips
-            * (part.weight_bytes + part.kv_bytes_more + part.kv_bytes * in_flight)
-            for part in parts
-        ]
-        return np.asarray(np.sum(filled, axis=0) / self.topology.chip.memory[0].capacity_bytes)
-
-    def _watts(
-        self,
-        batch: Floats,
-        cycle: Floats,
-        held: Floats,
-        micro: Ints,
-        power_scope: PowerScope | None,
-    ) -> Floats | float:
-        """Of all that is held, over a cycle."""
-        draws, _ = chosen_power(self.topology, power_scope)
-        if not draws:
-            return math.inf
-        steps = [self.at.decode._replace(tokens=size, sequences=size) for size in self.steps]
-        decode = self.prices.counts @ self.prices.active_kinds_s(steps)
-        one, full = packing_of(self.at, batch)
-        prompts = one * self.prices.active_chip_s(self.at.prefill)
-        prompts = prompts + full * self.prices.active_chip_s(self.at.packed)
-        prompts = batch * self.at.prefill_passes * prompts
-        active = prompts + self.at.later_tokens * micro[:, None, :] * decode[None, :, None]
-        return np.asarray(energy.energy_j(draws, held, active / cycle))
-
-    def _parts_of(self, shape: Shape) -> list[Part]:
-        cuts, stands = np.array(cuts_of(self.graph, shape)), self.ground.stands(shape)
-        counts, handed = np.diff(self.kinds_before[cuts], axis=0), self.crossing[cuts[1:] - 1]
-        often: dict[tuple[bytes, int, float, bool], int] = {}
-        last = len(stands) - 1
-        for number, stand in enumerate(stands):
-            key = (counts[number].tobytes(), stand.code, float(handed[number]), number == last)
-            if key not in self._parts:
-                self._parts[key] = self._part(
-                    counts[number], stand, float(handed[number]), number == last, last == 0
-                )
-            often[key] = often.get(key, 0) + 1
-        return [self._parts[key]._replace(often=count) for key, count in often.items()]
-
-    def _part(self, counts: Floats, stand: Stand, handed: float, last: bool, alone: bool) -> Part:
-        split, (level, hops), software = stand.split, stand.hop, self.topology.software
-        busy, prompt, full = self._busy_of(split, stand.reach)
-        tokens = np.ceil(self.steps / split.attention)
-        host = (host_s(software, tokens), software.step_overhead_s) if last else (0.0, 0.0)
-        link = 0.0 * tokens + hop_s(self.topology, level, hops, handed * tokens)
-        prompt_link, full_link = (
-            float(hop_s(self.topology, level, hops, handed * shares_of(split, step)[0]))
-            for step in (self.at.prefill, self.at.packed)
-        )
-        prefill = np.array([float(counts @ prompt) + host[1], prompt_link])
-        packed = np.array([float(counts @ full) + host[1], full_link])
-        holdings, buffers, logits = self._holdings(split)
-        weights, more = (
-            float(counts @ holdings.weight_bytes),
-            float(counts @ holdings.kv_bytes_more),
-        )
-        if alone:
-            weights -= sum(
-                float(holdings.tied_bytes[self.graph.kind_of_layer[a]])
-                for a, _ in self.graph.tied_layers
-            )
-        slower = counts @ np.maximum(busy, prompt[:, None])
-        slower = slower + np.maximum(host[0], host[1]) + np.maximum(link, prompt_link)
-        quicker = counts @ np.minimum(busy, prompt[:, None]) + np.minimum(host[0], host[1])
-        return Part(
-            often=1,
-            decode=np.stack([counts @ busy + host[0], link]),
-            prefill=prefill,
-            more=np.asarray(self.at.added(prefill, packed)),
-            slower=slower,
-            quicker=np.stack([quicker, np.minimum(link, prompt_link)]),
-            held_bytes=weights + more + buffers + (logits if last else 0.0),
-            weight_bytes=weights,
-            kv_bytes=float(counts @ holdings.kv_bytes_per_sequence),
-            kv_bytes_more=more,
-            split=split,
-        )
-
-    def _busy_of(self, split: Split, reach: Reach) -> tuple[Floats, Floats, Floats]:
-        """A layer of each kind in decode steps of every size, shape (kinds, sizes), in a pass of a
-        prompt, and in one full of prompts, (kinds,)."""
-        if (split, reach) not in self._busy:
-            decode = self.prices.decode_kinds_s(
-                split, self.steps, self.workload.mean_context_tokens, reach
-            )
-            prompts = self.prices.prices_of_steps(split, [self.at.prefill, self.at.packed], reach)
-            self._busy[split, reach] = decode, *(one.seconds.sum(axis=0) for one in prompts)
-        return self._busy[split, reach]
-
-    def _holdings(self, split: Split) -> tuple[Holdings, Floats, Floats]:
-        """What a chip holds, its buffers for steps of every size, and what the last stage needs
-        beyond them to sample."""
-        if split not in self._held:
-            most = np.maximum(self.at.most_tokens, self.steps)
-            buffers = self.prices.activation_bytes(split, self.workload, most)
-            self._held[split] = (
-                self.prices.holdings(split, self.workload, 1.0),
-                buffers + self.prices.workspace_bytes(split),
-                self.prices.logits_bytes(split, self.workload, most, self.steps),
-            )
-        return self._held[split]

@@ -59,6 +59,7 @@ class Ground:
         self.topology, self.packing = topology, packing_of(topology)
         self._stands: dict[Shape, tuple[Stand, ...]] = {}
         self._starts: dict[tuple[int, int], list[int]] = {}
+        self._reaches: dict[tuple[Split, int], Reach] = {}
         self._codes: dict[tuple[Split, Reach, Hop], int] = {}
 
     def end(self, shape: Shape) -> int:
@@ -90,9 +91,15 @@ class Ground:
         ]
         hops = hops_along(self.topology, groups)
         for start, split, hop in zip(starts, splits, [*hops, (None, 0)], strict=True):
-            reach = reach_of(self.topology, split, start)
+            reach = self._reach_of(split, start)
             code = self._codes.setdefault((split, reach, hop), len(self._codes))
             yield Stand(start, split, reach, hop, code)
+
+    def _reach_of(self, split: Split, start: int) -> Reach:
+        # Deeper pipelines of a split begin with the stages of those less deep.
+        if (split, start) not in self._reaches:
+            self._reaches[split, start] = reach_of(self.topology, split, start)
+        return self._reaches[split, start]
 
     def _starts_of(self, shape: Shape) -> list[int]:
         width = shape.split.chips
@@ -136,11 +143,15 @@ def is_runnable(shape: Shape, graph: ModelGraph, software: Software) -> bool:
     return split_fault(graph, software, shape.split, shape.depth) is None
 
 
-def shapes_of(graph: ModelGraph, ground: Ground, space: Space = "engine") -> Iterator[Shape]:
+def shapes_of(
+    graph: ModelGraph, ground: Ground, space: Space = "engine", most_chips: int | None = None
+) -> Iterator[Shape]:
     """Uniform pipelines whose weights the machine has room for: of each depth the fewest stages;
     embedding and head apart where they, and a layer, do not fit together. Those that the software's
-    engine can be started with, or any."""
+    engine can be started with, or any; on the ground's first `most_chips` chips, or on all."""
     topology = ground.topology
+    most_chips = topology.chips if most_chips is None else min(most_chips, topology.chips)
+    weight_bytes = graph.weight_bytes
     usable = usable_bytes_of(topology)
     ends_bytes = [layer.weight_bytes for layer in graph.layers if layer.kind in ENDS]
     layers = len(graph.layers) - len(ends_bytes)
@@ -150,11 +161,13 @@ def shapes_of(graph: ModelGraph, ground: Ground, space: Space = "engine") -> Ite
         apart = _ends_apart(split, splits, max(ends_bytes, default=0.0), usable)
         for stages, ends in itertools.product(depths, apart):
             shape = Shape(split, stages, ends)
+            if shape.chips > most_chips or weight_bytes > shape.chips * usable:
+                continue
             if not keeps_caches(shape, graph):
                 continue
             if space == "engine" and not is_runnable(shape, graph, topology.software):
                 continue
-            if graph.weight_bytes <= shape.chips * usable and ground.holds(shape):
+            if ground.holds(shape) and ground.end(shape) <= most_chips:
                 yield shape
 
 

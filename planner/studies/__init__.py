@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from planner.studies.advantage.family import dense_family, dense_shape, moe_family, moe_shape
     from planner.studies.advantage.maps import MapGrids, advantage_map, map_grids
     from planner.studies.advantage.records import AdvantageMap
+    from planner.studies.advantage.tables import BorderTable, Contest, border_table
+    from planner.studies.advantage.terms import Terms
     from planner.studies.audits.audits import Audit, audit
     from planner.studies.audits.claims import Claim, article_claims, read_claims
     from planner.studies.audits.findings import Finding
@@ -34,8 +36,10 @@ if TYPE_CHECKING:
 __all__ = [
     "AdvantageMap",
     "Audit",
+    "BorderTable",
     "Cell",
     "Claim",
+    "Contest",
     "Crossover",
     "Fading",
     "Finding",
@@ -48,10 +52,12 @@ __all__ = [
     "Sweep",
     "SweepRow",
     "Tally",
+    "Terms",
     "WhatIf",
     "advantage_map",
     "article_claims",
     "audit",
+    "border_table",
     "crossover",
     "dense_family",
     "dense_shape",
@@ -73,8 +79,10 @@ __all__ = [
 _HOME_OF = {
     "AdvantageMap": "advantage.records",
     "Audit": "audits.audits",
+    "BorderTable": "advantage.tables",
     "Cell": "sweeps.cells",
     "Claim": "audits.claims",
+    "Contest": "advantage.tables",
     "Crossover": "advantage.crossovers",
     "Fading": "advantage.fades",
     "Finding": "audits.findings",
@@ -87,10 +95,12 @@ _HOME_OF = {
     "Sweep": "sweeps.sweeps",
     "SweepRow": "sweeps.cells",
     "Tally": "sweeps.meters",
+    "Terms": "advantage.terms",
     "WhatIf": "levers.what_ifs",
     "advantage_map": "advantage.maps",
     "article_claims": "audits.claims",
     "audit": "audits.audits",
+    "border_table": "advantage.tables",
     "crossover": "advantage.crossovers",
     "dense_family": "advantage.family",
     "dense_shape": "advantage.family",

@@ -1,11 +1,13 @@
 """`scaling`: what more chips bring, and where the rest goes."""
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from planner.answers.proof import TOLERANCE
 from planner.answers.results import Result
 from planner.catalogue import load_model
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError
@@ -22,6 +24,7 @@ from planner.scoring.checking import check_plan
 from planner.scoring.plans import score_plan
 from planner.space.degrees import uniform_plan
 from planner.space.layout import packing_of
+from planner.studies.plots import captioned, dress
 from planner.studies.study import SPACE_WORDS, Study, machine_of
 from planner.units import Count
 from planner.workload import Workload
@@ -48,22 +51,41 @@ class ScalingRow(Record):
     chips: Count
     """Given; a plan may hold fewer."""
     status: Literal["optimal", "feasible", "infeasible", "no plan in time"]
+    """Optimal: both plans are the proved best. Feasible: of either that is not proved, and its gap
+    says by how much another may be better."""
     batch_size: Count | None = None
     """Users of the plan for throughput."""
     parallelism: str = ""
     """Of that plan: tensor × pipeline × data, and experts."""
     held_chips: Count | None = None
     tokens_per_s: float | None = None
+    most_tokens_per_s: float | None = None
+    """Proved: no plan makes more."""
+    throughput_gap_share: float | None = None
+    """By how much more another plan may make, at most."""
     efficiency_fraction: float | None = None
     """Throughput on a chip, over that on the fewest chips."""
     tpot_s: float | None = None
     """Between two tokens of one user who is alone, by the best plan for that."""
+    least_tpot_s: float | None = None
+    """Proved: no plan is quicker."""
+    latency_gap_share: float | None = None
+    """By how much another plan may be faster, at most."""
     latency_parallelism: str = ""
     latency_speed_up_fraction: float | None = None
     """How many times faster than on the fewest chips."""
+    compute_share: float | None = None
+    """Of the chips' time: what the plan for throughput spends on arithmetic. So below; they sum to
+    one."""
+    memory_share: float | None = None
+    collective_share: float | None = None
+    hop_share: float | None = None
+    overhead_share: float | None = None
+    bubble_share: float | None = None
+    idle_share: float | None = None
     compute_lost_share: float | None = None
-    """Of the chips' time: what each token takes longer in arithmetic than on the fewest chips.
-    So below."""
+    """Of the chips' time: what each token takes longer in arithmetic than on the fewest chips;
+    negative where it takes less. So below."""
     memory_lost_share: float | None = None
     collective_lost_share: float | None = None
     hop_lost_share: float | None = None
@@ -95,85 +117,158 @@ class Scaling(Study):
         return known[chips]
 
     def plot(self) -> Any:
-        """Efficiency by chips, and below it where the chips' time goes that is lost."""
+        """By chips: throughput of each, speed of one user, and where the chips' time goes."""
         return scaling_plot(self)
+
+    def __str__(self) -> str:
+        of = f"{self.model} in {self.weight_dtype} on {self.topology}, {SPACE_WORDS[self.space]}"
+        return "\n".join([of, *(f"  {_told(row)}" for row in self.rows)])
+
+
+def _told(row: ScalingRow) -> str:
+    """A row in words."""
+    count = f"{row.chips} chip{'' if row.chips == 1 else 's'}"
+    if row.tokens_per_s is None or row.efficiency_fraction is None or row.tpot_s is None:
+        needs = f"; {row.fewest_chips} would do" if row.fewest_chips else ""
+        return f"{count}: {row.status}{needs}"
+    return (
+        f"{count}: {row.tokens_per_s:,.0f} tokens/s by {row.parallelism}"
+        f" ({_proof_of(row.throughput_gap_share)}), {100 * row.efficiency_fraction:.0f} % a chip;"
+        f" alone {1000 * row.tpot_s:.3g} ms a token by {row.latency_parallelism}"
+        f" ({_proof_of(row.latency_gap_share)})"
+    )
+
+
+def _proof_of(gap_share: float | None) -> str:
+    if gap_share is None:
+        return "no bound"
+    if gap_share <= TOLERANCE:
+        return "proved best"
+    return f"not proved: at most {100 * gap_share:.2g} % better"
 
 
 def scaling_plot(made: Scaling) -> Any:
-    """Two pictures over the same chips: what is kept, and what is lost."""
+    """Three pictures over the same chips: throughput of each chip, speed of one user, and where the
+    chips' time goes for one token. What is not proved reaches up to its bound."""
     plotly()
     from plotly.subplots import make_subplots
 
     rows = [row for row in made.rows if row.efficiency_fraction is not None]
-    chips = [str(row.chips) for row in rows]
-    drawn = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08)
-    drawn.add_scatter(
-        name="throughput a chip",
-        x=chips,
-        y=[row.efficiency_fraction for row in rows],
-        text=[row.parallelism for row in rows],
-        mode="lines+markers",
-        line={"color": "#0072B2", "width": 3},
-        row=1,
-        col=1,
-    )
-    drawn.add_scatter(
-        name="speed of one user, a chip",
-        x=chips,
-        y=[_latency_share(row, rows[0].chips) for row in rows],
-        text=[row.latency_parallelism for row in rows],
-        mode="lines+markers",
-        line={"color": "#D55E00", "width": 3, "dash": "dash"},
-        marker={"symbol": "square"},
-        row=1,
-        col=1,
-    )
+    if not rows:
+        raise InputError(f"no row has a plan to draw: {made.model} fits none of these chips")
+    drawn = make_subplots(rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.06)
+    throughput = [row.efficiency_fraction or 0.0 for row in rows]
+    speed = [row.latency_speed_up_fraction or 0.0 for row in rows]
+    gaps = [row.throughput_gap_share for row in rows], [row.latency_gap_share for row in rows]
+    plans = [row.parallelism for row in rows], [row.latency_parallelism for row in rows]
+    _add_marks(drawn, 1, rows, "throughput a chip", "#0072B2", throughput, gaps[0], plans[0])
+    _add_marks(drawn, 2, rows, "speed of one user", "#D55E00", speed, gaps[1], plans[1])
     for cause in (*CAUSES, IDLE):
+        if not any(_chip_time(row, cause) for row in rows):
+            continue
         drawn.add_bar(
             name=cause,
-            x=chips,
-            y=[getattr(row, f"{cause}_lost_share") for row in rows],
+            x=[str(row.chips) for row in rows],
+            y=[_chip_time(row, cause) for row in rows],
             marker={
                 "color": COLOURS[cause],
                 "pattern": {"shape": PATTERNS[cause]},
                 "line": {"color": "#222222"},
             },
-            row=2,
+            legend="legend",
+            row=3,
             col=1,
         )
-    _lay_out(drawn, made)
+    _lay_out(drawn, made, rows)
     return drawn
 
 
-def _latency_share(row: ScalingRow, fewest: int) -> float:
-    """Speed of one user on a chip, over that on the fewest chips."""
-    return (row.latency_speed_up_fraction or 0) * fewest / row.chips
+def _add_marks(
+    drawn: Any,
+    place: int,
+    rows: Sequence[ScalingRow],
+    name: str,
+    colour: str,
+    values: Sequence[float],
+    gaps: Sequence[float | None],
+    plans: Sequence[str],
+) -> None:
+    """A mark for each number of chips, open where the plan leaves some of them idle; above it as
+    far as a better plan is not ruled out."""
+    is_whole = [row.held_chips == row.chips or place == 2 for row in rows]
+    drawn.add_scatter(
+        name=name,
+        x=[str(row.chips) for row in rows],
+        y=values,
+        text=plans,
+        mode="markers+lines",
+        line={"color": colour, "width": 1, "dash": "dot"},
+        marker={
+            "color": [colour if whole else "#FFFFFF" for whole in is_whole],
+            "line": {"color": colour, "width": 2},
+            "size": 11,
+            "symbol": "circle" if place == 1 else "square",
+        },
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            "array": [value * (gap or 0.0) for value, gap in zip(values, gaps, strict=True)],
+            "arrayminus": [0.0] * len(values),
+            "color": colour,
+            "width": 6,
+        },
+        showlegend=False,
+        row=place,
+        col=1,
+    )
 
 
-def _lay_out(drawn: Any, made: Scaling) -> None:
-    drawn.update_layout(
-        title=f"{made.model} in {made.weight_dtype} on {made.topology}, {SPACE_WORDS[made.space]}",
-        template="plotly_white",
-        barmode="relative",
-        width=860,
-        height=620,
-        legend={"title": "above; below, by cause"},
+def _chip_time(row: ScalingRow, cause: str) -> float | None:
+    """Chip-seconds of one token that go to a cause, over all of those on the fewest chips; None in
+    tables made before it was told."""
+    share = getattr(row, f"{cause}_share")
+    return None if share is None else share / (row.efficiency_fraction or 1.0)
+
+
+def _lay_out(drawn: Any, made: Scaling, rows: Sequence[ScalingRow]) -> None:
+    base = f"{rows[0].chips} chip{'' if rows[0].chips == 1 else 's'}"
+    open_marks = any(row.held_chips != row.chips for row in rows)
+    open_bounds = any(row.throughput_gap_share or row.latency_gap_share for row in rows)
+    notes = ["Dotted lines only join the counts that were priced."]
+    if open_marks:
+        notes.append("Open: some chips idle, as layers, heads or replicas do not divide by them.")
+    if open_bounds:
+        notes.append("Whiskers: as far as a better plan is not ruled out.")
+    title = f"{made.model} in {made.weight_dtype} on {made.topology}: what more chips bring"
+    dress(
+        drawn,
+        title={"text": captioned(title, f"Best of {SPACE_WORDS[made.space]}.", *notes)},
+        barmode="stack",
+        width=900,
+        height=890,
+        margin={"t": 190, "l": 110},
+        legend={
+            "title": {"text": "chip time of a token goes to"},
+            "traceorder": "reversed",
+            "y": 0.0,
+            "yanchor": "bottom",
+        },
     )
     drawn.update_yaxes(
-        title="of the fewest chips' [share]", tickformat=".0%", rangemode="tozero", row=1, col=1
+        title=f"throughput a chip<br>[% of that on {base}]",
+        tickformat=".0%",
+        rangemode="tozero",
+        row=1,
+        col=1,
     )
-    drawn.update_yaxes(title="lost [share of the chips' time]", tickformat=".0%", row=2, col=1)
-    drawn.update_xaxes(title="chips", type="category", row=2, col=1)
-    drawn.add_annotation(
-        text="Best plans of the engine on the catalogue's figures;"
-        " below 0: less than on the fewest.",
-        x=0,
-        y=-0.16,
-        xref="paper",
-        yref="paper",
-        showarrow=False,
-        font={"size": 11},
+    drawn.update_yaxes(
+        title=f"speed of one user<br>[× of that on {base}]", rangemode="tozero", row=2, col=1
     )
+    drawn.update_yaxes(
+        title=f"chip time of a token<br>[% of that on {base}]", tickformat=".0%", row=3, col=1
+    )
+    drawn.update_xaxes(type="category")
+    drawn.update_xaxes(title=f"chips [{made.topology}]", row=3, col=1)
 
 
 def scaling(
@@ -195,9 +290,10 @@ def scaling(
     A workload with a batch keeps it on all numbers of chips (strong scaling); None, or an open
     batch, has `users_per_chip` for each chip (weak scaling). Efficiency counts all chips given,
     held by the plan or not. What is lost is told by cause: a token's chip-seconds there less those
-    on the fewest chips. `time_limit_s` is of each plan; where it ends a search, copies of a plan
-    for fewer chips stand in if they are better, and the row is not called optimal. `space` "any"
-    takes plans too that the machine's software cannot be started with.
+    on the fewest chips. A row that is not proved says how far either plan may be from the best.
+    `time_limit_s` is of each plan; where it ends a search, copies of a plan for fewer chips stand
+    in if they are better, and the row is not called optimal. `space` "any" takes plans too that the
+    machine's software cannot be started with.
     """
     graph = load_model(model, weight_dtype=weight_dtype) if isinstance(model, str) else model
     machine = machine_of(topology)
@@ -391,6 +487,7 @@ def _compared(
     least = fewest / base_crowd.score.tokens_per_s
     here = _chip_seconds(crowd, count)
     there = _chip_seconds(base_crowd, fewest)
+    shares = {f"{cause}_share": seconds / each for cause, seconds in here.items()}
     lost = {f"{cause}_lost_share": (here[cause] - there[cause]) / each for cause in here}
     is_proved = crowd.status == one.status == "optimal"
     return ScalingRow(
@@ -400,13 +497,29 @@ def _compared(
         parallelism=parallelism_of(crowd),
         held_chips=crowd.score.chips,
         tokens_per_s=crowd.score.tokens_per_s,
+        most_tokens_per_s=max(crowd.bound, crowd.score.tokens_per_s),
+        throughput_gap_share=_gap(crowd),
         efficiency_fraction=least / each,
         tpot_s=one.score.tpot_s,
+        least_tpot_s=min(one.bound, one.score.tpot_s),
+        latency_gap_share=_gap(one),
         latency_parallelism=parallelism_of(one),
         latency_speed_up_fraction=base_one.score.tpot_s / one.score.tpot_s,
         fewest_chips=fewest,
+        **shares,
         **lost,
     )
+
+
+def _gap(result: Result) -> float | None:
+    """By how much the best of all plans may be better, over what was found: more tokens a second,
+    or a higher speed; None where nothing was proved."""
+    if result.status == "optimal":
+        return 0.0
+    ratio = result.bound / result.objective if result.objective else 0.0
+    if not 0 < ratio < math.inf:
+        return None
+    return max(0.0, (ratio if result.direction == "maximize" else 1 / ratio) - 1)
 
 
 def _chip_seconds(result: Result, chips: int) -> dict[str, float]:

@@ -7,14 +7,17 @@ from planner.catalogue import load_topology
 from planner.errors import InputError
 from planner.machines.engine import Space
 from planner.machines.topology import Topology
-from planner.records import Record
+from planner.records import Record, as_text
 from planner.report.svg import table
+from planner.report.tables import BETWEEN, WIDTH, framed
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SHOWN = 40
 """Rows on a page; the table has them all."""
+MOST_CELL = 40
+"""Characters of a cell in a terminal."""
 SPACE_WORDS: dict[Space, str] = {"engine": "plans that the engines run", "any": "any plan"}
 """Among which plans the best was looked for, as captions say it."""
 
@@ -38,6 +41,12 @@ class Study(Record):
         """Fields of the rows that a page shows."""
         return list(type(self.rows[0]).model_fields)
 
+    def __str__(self) -> str:
+        """As a terminal shows it: what was asked, and a table of the first rows, where a study has
+        no words of its own."""
+        shown = as_text(self)
+        return study_text(self) if shown is None else shown
+
     def _repr_html_(self) -> str:
         """The first rows, for a notebook."""
         if not self.rows:
@@ -52,6 +61,44 @@ class Study(Record):
         return table(names, lines) + more
 
 
+def study_text(made: Study) -> str:
+    """A line of what was asked, and a table of as many rows and columns as a terminal has room
+    for."""
+    asked = [
+        f"{name} {_spoken(value)}"
+        for name, value in made
+        if name != "rows" and isinstance(value, str | int | float) and value != ""
+    ]
+    title = ", ".join([type(made).__name__, *asked])
+    if not made.rows:
+        return f"{title}: no rows"
+    names = made.columns()
+    lines = []
+    for row in made.rows[:SHOWN]:
+        fields = row.model_dump(mode="json")
+        lines.append([_cut(_spoken(fields[name])) for name in names])
+    # Columns from the left, as long as each can have its words.
+    kept = 0
+    room = WIDTH
+    for column, name in enumerate(names):
+        room -= max(len(name), *(len(line[column]) for line in lines)) + BETWEEN
+        if room < 0 and column:
+            break
+        kept = column + 1
+    shown = framed(names[:kept], [line[:kept] for line in lines])
+    left = []
+    if len(made.rows) > len(lines):
+        left.append(f"{len(made.rows) - len(lines)} more rows")
+    if kept < len(names):
+        left.append(f"{len(names) - kept} more columns ({', '.join(names[kept:])})")
+    more = f"\n{' and '.join(left)} in .to_frame()" if left else ""
+    return f"{title}\n{shown}{more}"
+
+
+def _cut(words: str) -> str:
+    return words if len(words) <= MOST_CELL else words[: MOST_CELL - 1] + "…"
+
+
 def machine_of(given: str | Topology) -> Topology:
     """By its name in the catalogue or its file, or as it is."""
     return load_topology(given) if isinstance(given, str) else given
@@ -62,6 +109,8 @@ def _spoken(value: Any) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.4g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_spoken(part)}" for name, part in value.items())
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ", ".join(_spoken(part) for part in value)
     return str(value)

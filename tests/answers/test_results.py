@@ -17,7 +17,9 @@ def result():
     return pl.partition(tiny_graph(), tiny_topology(), WORKLOAD)
 
 
-@pytest.mark.parametrize("kind", [pl.Result, pl.ClusterResult, pl.Disaggregation, pl.Fleet])
+@pytest.mark.parametrize(
+    "kind", [pl.Result, pl.ClusterResult, pl.Disaggregation, pl.Pairing, pl.Fleet]
+)
 def test_every_verb_answers_with_what_was_asked_found_and_proved(kind):
     assert issubclass(kind, Answer)
 

@@ -400,7 +400,7 @@ def test_machines_are_compared_by_what_is_known_of_the_power_of_all(run):
 
 
 def test_machines_whose_power_counts_different_things_are_compared_with_a_warning(run):
-    answer = run("compare", "qwen3-0.6b", "cerebras-cs3:1", "mi300x-8:1")
+    answer = run("compare", "qwen3-0.6b", "cerebras-cs3:1", "l40s:1")
     assert re.search(
         r"^  power counts +at the wall, drawn +chips alone, drawn$", answer.out, re.MULTILINE
     )
@@ -408,7 +408,7 @@ def test_machines_whose_power_counts_different_things_are_compared_with_a_warnin
 
 
 def test_machines_without_a_power_in_common_are_not_ranked_by_it(run):
-    asked = ("compare", "qwen3-0.6b", "cerebras-cs3:1", "mi300x-8:1")
+    asked = ("compare", "qwen3-0.6b", "cerebras-cs3:1", "l40s:1")
     sentence = refused(run(*asked, "--minimize", "energy_per_token_j"), 2)
     assert "no scope in which all are known" in sentence
 
@@ -437,7 +437,7 @@ def test_a_machine_without_a_price_is_not_called_rented(run):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--price-basis", "rentel"), "--price-basis must be node, rental or chip, not 'rentel'; did you mean rental"),
+        (("--price-basis", "rentel"), "lease, chip or token, not 'rentel'; did you mean rental"),
         (("--power-basis", "drawed"), "--power-basis must be drawn or provisioned, not 'drawed'"),
         (("--price", "2.10 EUR/h"), "--price needs a number and a unit of dollars per hour"),
         (("--price", "2 USD/h", "--price-basis", "node"), "--price and --price-basis are both given"),
@@ -517,6 +517,42 @@ def test_two_pools_need_a_link_and_chips_of_their_own(run):
         "disaggregate", "qwen3-0.6b", "hgx-h100", "--link", "1 GB/s", "--decode-chips", "2"
     )
     assert (lonely.status, "--decode-chips needs a second machine" in lonely.err) == (2, True)
+
+
+PAIRED = (
+    "pair",
+    "qwen3-30b-a3b",
+    "hgx-h200",
+    "hgx-h100",
+    "--chips",
+    "1",
+    "--expert-chips",
+    "2",
+    "--batch",
+    "8",
+)
+
+
+def test_a_pair_of_machines_is_planned_and_shown(run):
+    asked = (*PAIRED, "--link", "400 GB/s", "--link-latency", "5 us")
+    text = run(*asked)
+    assert (text.status, text.err) == (0, "")
+    assert "it is proved that no pair of plans has a lower one" in text.out
+    assert "joined by 400 GB/s each way, 5 µs from end to end" in text.out
+    fields = run(*asked, "--format", "json").fields
+    assert fields["attention_topology"] == {"name": "hgx-h200", "chips": 1}
+    assert fields["experts_topology"] == {"name": "hgx-h100", "chips": 2}
+    assert fields["workload"]["phase"] == "decode"
+    assert fields["plan"]["batch_size"] == fields["score"]["batch_size"] == 8
+    assert fields["objective"] == fields["score"]["tpot_s"]
+
+
+def test_a_pair_of_machines_needs_a_link_and_asks_about_prices_alone(run):
+    assert run(*PAIRED).err.startswith("planner: --link needs a number and a unit")
+    sure = run(*PAIRED, "--link", "1 GB/s", "--limit", "tpot_s=1", "--sure", "0.8")
+    assert (sure.status, "--sure is asked of one machine alone" in sure.err) == (2, True)
+    rated = (*PAIRED[:-2], "--rate", "3", "--link", "1 GB/s")
+    assert "is planned for a batch_size" in run(*rated).err
 
 
 SIZED = ("size", "qwen3-8b", "hgx-h100", "hgx-a100:8", "--rate", "30", "--limit", "tpot_s=0.02")
@@ -612,7 +648,7 @@ def test_a_machine_that_cannot_do_it_is_told_below_and_none_is_refused(run):
         (("hgx-h100", "--rate", "5", "--limit", "ttft_p98_s=1s"), "nearest names are ttft_p90_s"),
         (("hgx-h100", "--limit", "tpot_p99_s=50MB"), "limits['tpot_p99_s'] is measured in seconds"),
         (
-            ("cerebras-cs3:1", "mi300x-8:1", "--batch", "4", "--limit", "energy_per_token_j=1"),
+            ("cerebras-cs3:1", "l40s:1", "--batch", "4", "--limit", "energy_per_token_j=1"),
             "energy_per_token_j is not comparable: there is no scope in which all are known",
         ),
         (("hgx-h100", "h100"), "h100 is given twice, the first time as hgx-h100"),

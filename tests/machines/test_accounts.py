@@ -13,6 +13,7 @@ from planner.machines.accounts import (
     scopes_of,
     what_counts,
     with_economics,
+    with_licence,
     with_price,
 )
 from planner.machines.prices import Economics, Price, offered
@@ -170,3 +171,25 @@ def test_a_card_that_is_sold_one_at_a_time_is_known_to_a_factor_of_ten():
     found = pl.load_topology("groq-lpu-chain", price_basis="chip")
     (figure,) = (one for one in found.figures if one.path == "price.usd_per_chip_hour")
     assert figure.within == 10
+
+
+def test_a_lease_a_licence_and_a_price_of_tokens_are_bases_of_their_own():
+    watts = Power(chip_w=500.0, system_w=1000.0)
+    one = machine(NODE, RENTAL, power=watts)
+    leased = with_price(one, "2920 USD/month")
+    # 35,040 USD over 8,760 hours, and 1 kW at 0.10 USD/kWh.
+    assert leased.price.usd_per_chip_hour == pytest.approx(4.10)
+    assert "lease of 35,040 USD" in next(f.note for f in leased.figures if "price" in f.path)
+    assert with_licence(leased, "8760 USD/year").price.usd_per_chip_hour == pytest.approx(5.10)
+    assert priced(with_licence(one, "8760 USD/year"), "rental").price.usd_per_chip_hour == 3.0
+    assert common_price_basis([leased, machine(NODE)]) == "node"
+    assert common_price_basis([with_price(machine(), "1 USD/month"), machine(NODE)]) is None
+
+
+def test_what_is_asked_for_tokens_never_stands_beside_what_chips_cost():
+    asked = with_price(machine(), "0.59/0.79 USD/Mtok")
+    with pytest.raises(pl.InputError, match="usd_per_million_tokens is not comparable"):
+        alike([asked, machine(NODE)], must=("usd_per_million_tokens",))
+    with pytest.raises(pl.InputError, match="the same whatever is planned"):
+        alike([asked, asked], must=("usd_per_million_tokens",))
+    assert alike([asked, asked]) == (asked, asked)

@@ -1,11 +1,14 @@
 """What is known of an engine."""
 
+from typing import get_args
+
 import pytest
 from pydantic import ValidationError
 
 import planner as pl
 from planner.errors import InputError
-from planner.machines.engine import SPACES, Engine
+from planner.machines.engine import SPACES, Drafting, Engine
+from planner.workload import DraftKind
 from tests.instances import ENGINES, tiny_engine
 
 
@@ -79,3 +82,8 @@ def test_serving_stacks_split_stages_alike_with_a_decoder_layer_on_each(name):
     assert engine.decoder_on_each_stage
     # None keeps fewer micro-batches than stages.
     assert engine.micro_batches in ("stages", "stages + 1")
+
+
+def test_ways_to_draft_are_those_of_a_workload_and_refuse_no_plan():
+    assert get_args(Drafting) == get_args(DraftKind)
+    assert not Engine(drafts=("eagle3",), pools=True).is_known

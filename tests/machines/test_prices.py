@@ -11,6 +11,7 @@ from planner.machines.prices import (
     Price,
     check_basis,
     given_price,
+    licensed,
     offered,
     repriced,
 )
@@ -113,3 +114,80 @@ def test_a_wrong_basis_is_refused_with_the_nearest():
     check_basis(None)
     with pytest.raises(pl.InputError, match="not 'rentel'; did you mean rental"):
         check_basis("rentel")
+
+
+# 35,040 USD a year over 8,760 hours: 4 USD/h; 1 kW at 0.10 USD/kWh: 0.10 USD/h.
+LEASE = Offer(basis="lease", lease_usd_per_chip_year=35_040.0, power_w=1000.0)
+ASKED = Offer(basis="token", usd_per_million_input_tokens=0.5, usd_per_million_output_tokens=0.8)
+
+
+@pytest.mark.parametrize(
+    ("offer", "changes", "usd"),
+    [
+        (LEASE, {"pue": 1.0}, 4.10),
+        (LEASE, {"pue": 1.0, "lifetime_years": 2.0}, 4.10),
+        (LEASE, {"pue": 1.0, "utilisation": 0.5}, 8.20),
+        # A fee of two years' hours in two years: 1 USD/h more.
+        (LEASE.replace(lease_fee_usd=17_520.0, lease_years=2.0), {"pue": 1.0}, 5.10),
+    ],
+)
+def test_an_hour_of_a_lease_by_hand(offer, changes, usd):
+    assert offer.usd_per_chip_hour(Economics(**changes)) == pytest.approx(usd)
+
+
+def test_a_list_price_for_tokens_pays_for_the_prompts_and_for_no_hour():
+    # A million output tokens, and four of prompts: 0.8 + 4 × 0.5.
+    assert ASKED.usd_per_million_tokens(1024, 256) == pytest.approx(2.8)
+    assert LEASE.usd_per_million_tokens(1024, 256) is None
+    with pytest.raises(pl.InputError, match="no hour"):
+        ASKED.usd_per_chip_hour(PLAIN)
+    price = offered((ASKED,), PLAIN)
+    assert (price.basis, price.usd_per_chip_hour) == ("token", None)
+
+
+def test_software_is_paid_for_on_top_of_what_is_bought_or_leased_and_not_of_rent():
+    # 8,760 USD a year: 1 USD/h.
+    for offer, usd in ((NODE, 2.10), (CHIP, 1.55), (LEASE, 5.10), (RENTAL, 3.0)):
+        price = offered((offer,), PLAIN, licence_usd=8760.0)
+        assert price.usd_per_chip_hour == pytest.approx(usd), offer.basis
+        halved = repriced(price, PLAIN.replace(utilisation=0.5))
+        assert halved.usd_per_chip_hour == pytest.approx(2 * usd), offer.basis
+    added = licensed(offered((NODE,), PLAIN), "730 USD/month")
+    assert added.usd_per_chip_hour == pytest.approx(2.10)
+    assert licensed(added, "0 USD/year").usd_per_chip_hour == pytest.approx(1.10)
+
+
+def test_what_somebody_says_is_an_hour_a_lease_or_a_token_by_its_unit():
+    known = offered((NODE, RENTAL), PLAIN)
+    leased = given_price(known, "2920 USD/month", power_w=1000.0)
+    assert leased.basis == "lease"
+    assert leased.usd_per_chip_hour == pytest.approx(4.10)
+    assert given_price(known, "35,040 USD/year").usd_per_chip_hour == pytest.approx(4.0)
+    both = given_price(known, "0.59/0.79 USD/Mtok").offer("token")
+    assert (both.usd_per_million_input_tokens, both.usd_per_million_output_tokens) == (0.59, 0.79)
+    alike = given_price(known, "3 USD/Mtok").offer("token")
+    assert alike.usd_per_million_tokens(100, 100) == pytest.approx(6.0)
+    with pytest.raises(
+        pl.InputError, match="--price needs a number and a unit of dollars per year"
+    ):
+        given_price(known, "many USD/month", "--price")
+    with pytest.raises(pl.InputError, match="must lie between 0 and"):
+        given_price(known, "-1 USD/Mtok")
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"basis": "lease", "purchase_usd": 1.0}, "lease_usd_per_chip_year and the basis"),
+        ({"basis": "node", "lease_usd_per_chip_year": 1.0}, "go together"),
+        ({"basis": "token", "rent_usd_per_chip_hour": 1.0}, "go together"),
+        ({"basis": "node"}, "one of them"),
+        (
+            {"basis": "lease", "lease_usd_per_chip_year": 1.0, "lease_fee_usd": 1.0},
+            "lease_years is missing",
+        ),
+    ],
+)
+def test_an_offer_that_says_two_things_is_refused(fields, named):
+    with pytest.raises(pl.InputError, match=named):
+        Offer(**fields)

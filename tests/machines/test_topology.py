@@ -18,6 +18,7 @@ from planner.machines.topology import (
     Peak,
     Power,
     Price,
+    Rack,
     Topology,
     described,
     grid_axes,
@@ -94,6 +95,13 @@ def test_a_chip_says_which_format_it_falls_to():
         "fp16",
         "fp16",
     ]
+
+
+def test_a_chip_says_which_format_it_multiplies_as_it_is_or_that_there_is_none():
+    assert load_topology("groq-lpu-chain").chip.nearest_multiplied("fp8") == "int8"
+    assert load_topology("cerebras-cs3").chip.nearest_multiplied("fp8") == "bf16"
+    with pytest.raises(InputError, match=r"weight_dtype: UPMEM .* neither bf16 nor any wider"):
+        load_topology("upmem-pim").chip.nearest_multiplied("bf16")
 
 
 def test_a_chip_with_one_format_multiplies_everything_in_it():
@@ -512,3 +520,19 @@ def test_an_engine_can_be_started_with_another_share_of_the_memory():
     for share in (0.0, 1.5, True):
         with pytest.raises(InputError, match="usable_memory must be a share"):
             load_topology("hgx-h100", usable_memory=share)
+
+
+def test_a_rack_says_how_dense_its_power_is():
+    box = Rack(chips=8, power_w=10_000.0, rack_units=8.0, floor_m2=0.5)
+    assert (box.density_w_per_rack_unit, box.density_w_per_m2) == (1250.0, 20_000.0)
+    bare = Rack(chips=8, power_w=10_000.0)
+    assert bare.density_w_per_rack_unit is bare.density_w_per_m2 is None
+
+
+def test_racks_of_the_catalogue_draw_what_their_chips_do():
+    for name in ("hgx-h100", "gb200-nvl72", "cerebras-cs3", "groq-lpu-chain"):
+        machine = load_topology(name)
+        assert machine.rack is not None
+        each_w = machine.rack.power_w / machine.rack.chips
+        assert each_w == pytest.approx(machine.power.system_w, rel=0.3), name
+        assert all(figure.source for figure in machine.rack.figures)

@@ -60,7 +60,8 @@ def test_a_picture_that_does_not_divide_into_patches_has_one_more_along_that_edg
 
 def test_text_encoders_have_the_parameters_that_are_published():
     """T5-XXL encoder 4.76 B, CLIP-L 123 M, OpenCLIP bigG 695 M, umT5-XXL 5.68 B: of the
-    checkpoints, from memory."""
+    checkpoints, from memory. Qwen2.5-VL's text tower is that of Qwen2 7B (7,615,616,512) without a
+    head of 152,064 × 3584; Mistral Small's 40 × 555.7 M and an embedding, by hand."""
 
     def count(model, encoder):
         return sum(
@@ -73,6 +74,11 @@ def test_text_encoders_have_the_parameters_that_are_published():
     assert count("sdxl", "clip-l") == pytest.approx(123e6, rel=0.01)
     assert count("sdxl", "clip-bigg") == pytest.approx(695e6, rel=0.02)
     assert count("wan-2.1-14b", "umt5-xxl") == pytest.approx(5.68e9, rel=0.01)
+    qwen = 7_615_616_512 - 152_064 * 3584
+    assert count("qwen-image", "qwen2.5-vl-7b") == pytest.approx(qwen, rel=1e-3)
+    layer = 5120 * (2 * 4096 + 2 * 1024) + 3 * 5120 * 32768
+    mistral = 40 * layer + 131_072 * 5120
+    assert count("flux-2", "mistral-small-3.2-24b") == pytest.approx(mistral, rel=1e-3)
 
 
 @pytest.mark.parametrize(

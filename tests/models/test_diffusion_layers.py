@@ -24,6 +24,11 @@ def test_denoisers_have_the_parameters_that_are_published(name):
     assert pl.load_model(name).parameters_active == pytest.approx(1e9 * PUBLISHED[name], rel=0.03)
 
 
+@pytest.mark.parametrize("name", ["flux-2", "qwen-image"])
+def test_denoisers_of_today_have_their_parameters_to_a_thousandth(name):
+    assert pl.load_model(name).parameters_active == pytest.approx(1e9 * PUBLISHED[name], rel=1e-3)
+
+
 def test_dit_xl_2_multiplies_as_often_as_in_its_paper():
     """118.64 G at 256 × 256, 524.6 G at 512 × 512: arXiv 2212.09748, tables 1 and 4."""
     assert macs(pl.load_model("dit-xl-2")) == pytest.approx(118.64e9, rel=0.01)
@@ -43,6 +48,41 @@ def test_flux_multiplies_as_often_as_a_person_counts():
     linear = 19 * 12 * hidden**2 * both + 38 * 12 * hidden**2 * both
     scores = 57 * 2 * hidden * both**2
     assert macs(graph) == pytest.approx(linear + scores, rel=0.01)
+
+
+def test_flux_2_multiplies_as_often_as_a_person_counts():
+    """Gated feed-forward parts of three widths: 4 + 9 h² for a token of either stream in a double
+    block, and as many in a single one, whose matrices are fused."""
+    graph, hidden, both = pl.load_model("flux-2"), 6144, 512 + 4096
+    linear = (8 + 48) * 13 * hidden**2 * both
+    scores = (8 + 48) * 2 * hidden * both**2
+    assert macs(graph) == pytest.approx(linear + scores, rel=0.01)
+
+
+def test_modulation_for_all_blocks_is_made_once():
+    graph = pl.load_model("flux-2")
+    made = {
+        operator.name: operator.outputs
+        for layer in graph.layers
+        for operator in layer.operators
+        if "modulation" in operator.name
+    }
+    assert made == {"shared modulation": (6 + 6 + 3 + 2) * 6144}
+
+
+def test_qwen_image_multiplies_as_often_as_a_person_counts():
+    graph, hidden, both = pl.load_model("qwen-image"), 3072, 512 + 4096
+    expected = 60 * (12 * hidden**2 * both + 2 * hidden * both**2)
+    assert macs(graph) == pytest.approx(expected, rel=0.01)
+
+
+def test_a_stand_in_says_on_what_it_stands():
+    sora, hunyuan = pl.load_model("sora"), pl.load_model("hunyuan-video")
+    assert sora.parameters == hunyuan.parameters
+    assert sora.confidence == "guess"
+    assert "nothing of Sora's shape is published" in sora.source
+    assert "HunyuanVideo" in sora.source
+    assert sora.tokens_per_sample == 45 * 80 * 31
 
 
 def test_wan_attends_over_all_frames():

@@ -10,6 +10,7 @@ from planner.models.dtypes import (
     MULTIPLIED_IN,
     Dtype,
     bytes_of,
+    nearest_multiplied,
     stream_bytes_of,
 )
 
@@ -57,3 +58,35 @@ def test_the_stream_stays_at_16_bits_unless_all_is_in_32():
         2,
         2,
     ]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "peaks", "nearest"),
+    [
+        ("fp8", ("bf16", "fp8"), "fp8"),
+        ("fp8", ("int8", "fp16"), "int8"),
+        ("fp8", ("fp16", "bf16"), "bf16"),
+        ("int8", ("bf16", "fp8"), "fp8"),
+        ("bf16", ("int8", "fp16"), "fp16"),
+        ("bf16", ("int8", "fp32"), "fp32"),
+        ("nvfp4", ("bf16", "fp4"), "nvfp4"),
+        ("nvfp4", ("bf16", "int8", "fp8"), "fp8"),
+        ("int4", ("bf16",), "int4"),  # of weights alone: widened everywhere
+        ("bf16", ("int8",), None),
+        ("fp32", ("bf16", "fp8"), None),
+        ("int4", ("int8",), None),
+    ],
+)
+def test_the_nearest_format_is_one_at_least_as_wide_of_the_same_kind_first(dtype, peaks, nearest):
+    assert nearest_multiplied(dtype, peaks) == nearest
+
+
+def test_what_is_nearest_is_multiplied_as_it_is():
+    for dtype in get_args(Dtype):
+        for peaks in (("bf16",), ("int8", "fp16"), ("fp8", "fp4", "bf16")):
+            found = nearest_multiplied(dtype, peaks)
+            assert found is not None or dtype == "fp32"
+            if found is None:
+                continue
+            assert nearest_multiplied(found, peaks) == found
+            assert BITS[found] >= BITS[dtype]

@@ -3,6 +3,7 @@ bring."""
 
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -520,6 +521,21 @@ def test_the_draft_runs_as_often_as_it_drafts_and_reads_each_prompt_once():
         Split(), verify, ALONE
     )
     assert free.moved_bytes.tolist() == plain.prices(Split(), verify, ALONE).moved_bytes.tolist()
+
+
+@pytest.mark.parametrize("draft", [None, DRAFT, FOUR], ids=["none", "dense", "experts"])
+@pytest.mark.parametrize(
+    "split", [Split(), Split(tensor=4), Split(tensor=2, attention=2, expert=4)], ids=str
+)
+def test_many_steps_at_once_are_each_step_by_itself(draft, split):
+    graph, machine = tiny_moe(2), with_value(tiny_topology(4), "software.draft_overhead_s", 3e-4)
+    workload = WORK.replace(speculation=SPECULATION.replace(draft=draft))
+    prices, reach = serving_prices(graph, machine, workload), reach_of(machine, split, 0)
+    batches = [1.0, 3.0, 8.0]
+    steps = [Step(4 * batch, batch, 72.0, True) for batch in batches]
+    each = [one.seconds.sum(axis=0) for one in prices.prices_of_steps(split, steps, reach)]
+    found = prices.decode_kinds_s(split, np.array(batches), 72.0, reach, verified=4.0)
+    assert pytest.approx(np.array(each), rel=1e-12) == found.T
 
 
 def test_power_follows_the_draft_too():

@@ -506,3 +506,48 @@ def test_a_stack_is_written_as_it_is_read(tmp_path):
     path = tmp_path / "stack.toml"
     path.write_text(text, encoding="utf-8")
     assert pl.load_topology("hgx-h100", software=str(path)).software == stack
+
+
+def test_a_lease_a_licence_and_tokens_have_prices_too(tmp_path):
+    tables = """
+[price]
+lease = { value = "2920 USD/month", source = "an offer", confidence = "C" }
+lease_fee = "17520 USD"
+lease_years = 2
+licence = "35040 USD/year"
+licence_chips = 4
+input_tokens = "0.5 USD/Mtok"
+output_tokens = { value = "0.8 USD/Mtok", source = "a list" }
+[power]
+system = "1 kW"
+"""
+    price = machine_of(tmp_path, GOOD + tables).price
+    assert price.bases == ("lease", "token")
+    # 4 USD/h, 1 of the fee, 1 of the licence, 0.12 of power at the site.
+    assert (price.basis, price.usd_per_chip_hour) == ("lease", pytest.approx(6.12))
+    assert price.offer("lease").source == "an offer"
+    assert price.offer("token").usd_per_million_tokens(1000, 1000) == pytest.approx(1.3)
+
+
+@pytest.mark.parametrize(
+    ("table", "named"),
+    [
+        ('lease = "3 USD/h"', "price.lease needs a number and a unit of dollars per year"),
+        ("lease_years = 2", "price.lease_years says nothing without price.lease"),
+        ('lease = "3 USD/year"\nlease_fee = "3 USD"', "Offer.lease_years is missing"),
+        ('input_tokens = "1 USD/Mtok"', "price.input_tokens says nothing without"),
+        ('licence = "-1 USD/year"', "price.licence must lie between"),
+        ("licence_chips = 2", "price.licence_chips says nothing without price.licence"),
+    ],
+)
+def test_half_a_price_is_refused(tmp_path, table, named):
+    assert named in str(refusal(tmp_path, f"{GOOD}[price]\n{table}\n"))
+
+
+def test_a_rack_has_chips_and_power(tmp_path):
+    tables = '[rack]\nchips = 8\npower = { value = "10 kW", source = "a sheet" }\nrack_units = 8\n'
+    rack = machine_of(tmp_path, GOOD + tables).rack
+    assert (rack.chips, rack.power_w, rack.density_w_per_rack_unit) == (8, 10_000.0, 1250.0)
+    assert rack.figures[0].source == "a sheet"
+    assert "rack.power is missing" in str(refusal(tmp_path, GOOD + "[rack]\nchips = 8\n"))
+    assert machine_of(tmp_path, GOOD).rack is None

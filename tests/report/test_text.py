@@ -273,6 +273,27 @@ def test_two_pools_are_told_with_what_sets_their_rate_and_where_the_time_goes():
     assert str(result.score) in text
 
 
+def test_a_pair_of_machines_is_told_with_what_sets_its_pace_and_what_each_holds():
+    result = pl.disaggregate_attention(
+        tiny_graph(2),
+        pl.Workload(phase="decode", batch_size=4),
+        attention=tiny_topology(2),
+        experts=tiny_topology(2),
+        link=pl.Link(bandwidth_bytes_per_s=1e9, latency_s=1e-3),
+    )
+    text = str(result)
+    assert "optimal: tpot_s =" in text
+    assert "\nattention on 2 × tiny" in text
+    assert "\nfeed-forward parts on 2 × tiny" in text
+    assert "\njoined by 1 GB/s each way, 1 ms from end to end\n" in text
+    assert "  what sets the pace  " in text
+    assert str(result.plan) in text
+    assert str(result.score) in text
+    cut = result.plan.micro_batches
+    assert str(result.plan).startswith(f"plan: 4 sequences in {cut} micro-batches, each token to")
+    assert re.search(r"^  the link .*8\.19 kB cross it for a token$", text, re.MULTILINE)
+
+
 def test_a_result_on_a_cluster_names_its_pools_and_what_is_proved():
     cluster = pl.load_cluster("three-macs")
     graph = pl.load_model("llama-3.1-8b", weight_dtype="bf16")

@@ -25,7 +25,7 @@ def score_of(power=None):
 
 def test_every_figure_of_a_score_has_words():
     words = {"power_scope", "breakdown", "prefill_breakdown", "residuals", "stages", "load"}
-    words |= {"unvouched", "evidence", "power_basis", "price_basis"}
+    words |= {"unvouched", "evidence", "power_basis", "price_basis", "traffic"}
     assert set(FIELD_WORDS) | set(SAMPLE_WORDS) == set(Score.model_fields) - words
 
 

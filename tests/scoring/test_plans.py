@@ -6,6 +6,7 @@ import pytest
 
 import planner as pl
 from planner.answers.question import FIELDS
+from planner.machines.accounts import with_price
 from planner.machines.topology import Power, Price
 from planner.scoring.plans import chosen_power
 from tests.by_hand import (
@@ -379,3 +380,18 @@ def test_a_sample_has_its_price():
     # A tenth of a cent a second.
     assert score.usd_per_sample == pytest.approx(1e-3 / score.samples_per_s)
     assert score.price_basis == "given"
+
+
+def test_tokens_at_a_list_price_cost_what_is_asked_whatever_is_held():
+    asked = with_price(tiny_topology(4, chip=tiny_chip(1e10)), "0.5/0.8 USD/Mtok")
+    score = scored(asked)
+    # 100 tokens in for 11 out.
+    assert score.usd_per_million_tokens == pytest.approx(0.8 + 0.5 * 100 / 11)
+    hourly = score.usd_per_million_tokens * score.tokens_per_s * 3600 / 1e6
+    assert score.usd_per_hour == pytest.approx(hourly)
+    assert score.price_basis == "token"
+    assert scored(asked, degrees={"data_parallel": 2}).usd_per_million_tokens == pytest.approx(
+        score.usd_per_million_tokens
+    )
+    with pytest.raises(pl.InputError, match="the same for every plan"):
+        pl.partition(GRAPH, asked, pl.Workload(batch_size=1), minimize="usd_per_million_tokens")

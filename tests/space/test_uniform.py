@@ -9,11 +9,16 @@ import numpy as np
 import pytest
 
 import planner as pl
+from planner.machines.prices import repriced
+from planner.machines.topology import Power
 from planner.pricing.price_list import Split
 from planner.space.layout import packing_of
 from planner.space.uniform import PlanGrid, plan_grid
 from planner.space.uniform_shapes import Ground, Shape, cuts_of, shapes_of
+from planner.workload import MOST_DRAFTED, Speculation
+from tests.by_hand import chain, head, layer, matmul, round_machine
 from tests.instances import (
+    CONSTANT,
     ENGINES,
     FOLLOWING,
     LISTED,
@@ -37,16 +42,17 @@ FIELDS = (
     "energy_per_token_j",
     "usd_per_million_tokens",
     "usd_per_hour",
+    "power_w",
 )
+DRAFT = tiny_graph(1, hidden=256, ffn=512, heads=2, kv_heads=1)
+PHASES = ("both", "prefill", "decode")
 
 
 def assert_equal_to_scores(grid: PlanGrid, dice: random.Random, samples: int) -> None:
     fits = [tuple(place) for place in np.argwhere(np.isfinite(grid.tpot_s)).tolist()]
     for place in dice.sample(fits, min(samples, len(fits))):
         plan = grid.plan(place)
-        score = pl.score_plan(
-            plan, grid.graph, grid.topology, grid.workload.replace(batch_size=None)
-        )
+        score = pl.score_plan(plan, grid.graph, grid.topology, grid.workload_at(place))
         for field in FIELDS:
             value = getattr(score, field)
             assert grid.value(field)[place] == (
@@ -62,9 +68,7 @@ def assert_equal_to_scores(grid: PlanGrid, dice: random.Random, samples: int) ->
 def assert_rest_does_not_fit(grid: PlanGrid, dice: random.Random, samples: int) -> None:
     rest = [tuple(place) for place in np.argwhere(np.isinf(grid.tpot_s)).tolist()]
     for place in dice.sample(rest, min(samples, len(rest))):
-        broken = pl.check_plan(
-            grid.plan(place), grid.graph, grid.topology, grid.workload.replace(batch_size=None)
-        )
+        broken = pl.check_plan(grid.plan(place), grid.graph, grid.topology, grid.workload_at(place))
         assert {one.rule for one in broken} <= {"memory", "sequences"}
         assert broken
 
@@ -227,7 +231,7 @@ def test_stages_stand_inside_borders():
 
 @pytest.mark.parametrize(
     ("work", "said"),
-    [({"arrivals": "together"}, "steady"), ({"phase": "decode", "output_tokens": 2}, "phase")],
+    [({"arrivals": "together"}, "steady"), ({"requests_per_s": 2.0}, "requests_per_s")],
 )
 def test_workloads_of_another_kind_are_refused(work, said):
     with pytest.raises(pl.InputError, match=said):
@@ -237,6 +241,226 @@ def test_workloads_of_another_kind_are_refused(work, said):
 def test_weights_that_no_shape_holds_are_refused():
     with pytest.raises(pl.InfeasibleError, match="no uniform pipeline"):
         plan_grid(tiny_graph(400), tiny_topology(1), WORK)
+
+
+# ── Drafts, pools, and hours without work ─────────────────────────────────────────────────────────
+
+
+def drafts_of(graph: pl.ModelGraph) -> list[Speculation]:
+    """One of each sort: a model of its own, a head of one layer, looked up, and one that is kept
+    always."""
+    return [
+        Speculation(draft=DRAFT, tokens=3, acceptance_rate=0.5),
+        Speculation(draft=graph.cut(1), tokens=2, kind="mtp"),
+        Speculation(draft=graph.cut(1), tokens=5, kind="eagle3"),
+        Speculation(tokens=4, kind="ngram"),
+        Speculation(draft=tiny_moe(1), tokens=1, acceptance_rate=1.0),
+    ]
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("graph", [tiny_graph(5), tiny_moe(3), tiny_graph(4, tied_embedding=True)])
+@pytest.mark.parametrize("case", range(5))
+def test_with_every_draft_and_in_every_pool_a_point_is_the_score_of_its_plan(graph, phase, case):
+    dice = random.Random(f"drafts {phase} {case} {graph.name} {len(graph.layers)}")
+    topology = random_topology(dice, dice.choice(LISTED)).replace(power=FOLLOWING)
+    topology = topology.replace(
+        chip=tiny_chip(dice.choice((1.5, 2.5, 5.0)) * graph.weight_bytes),
+        software=topology.software.replace(
+            draft_overhead_s=dice.choice((0.0, 2e-4)), handover_rounds=dice.choice((0.0, 1.0))
+        ),
+        divisible=dice.random() < 0.3,
+    )
+    work = WORK.replace(
+        phase=phase,
+        output_tokens=dice.choice((2, 20)),
+        transfer_s=2e-3 if phase == "decode" else 0.0,
+        speculation=dice.choice([None, *drafts_of(graph)] if case else drafts_of(graph)),
+    )
+    sizes = None if phase == "prefill" else [1, 2, 3, 8, 40]
+    grid = plan_grid(graph, topology, work, micro_sequences=sizes, space="any")
+    assert_equal_to_scores(grid, dice, 12)
+    assert_rest_does_not_fit(grid, dice, 6)
+
+
+@pytest.mark.parametrize(
+    ("model", "machine", "phase", "speculation"),
+    [
+        ("llama-3.1-70b", "hgx-h100", "both", {"draft": "llama-3.2-1b", "tokens": 3}),
+        ("llama-3.1-70b", "groq-lpu-chain", "both", {"draft": "llama-3.2-1b", "tokens": 4}),
+        ("llama-3.1-70b", "cerebras-cs3", "both", {"tokens": 6, "kind": "ngram"}),
+        ("qwen3-30b-a3b", "hgx-b200", "both", {"draft": "own", "tokens": 2, "kind": "mtp"}),
+        ("qwen3-30b-a3b", "hgx-b200", "decode", {"draft": "own", "tokens": 4, "kind": "eagle3"}),
+        ("qwen3-30b-a3b", "hgx-b200", "prefill", {"draft": "own", "tokens": 4, "kind": "eagle3"}),
+        ("llama-3.1-70b", "hgx-h100", "prefill", None),
+        ("llama-3.1-405b", "cerebras-cs3", "prefill", None),
+        ("llama-3.1-70b", "groq-lpu-chain", "decode", None),
+    ],
+)
+def test_real_models_draft_and_stand_in_pools_on_real_machines(model, machine, phase, speculation):
+    topology = pl.load_topology(machine)
+    chips = 16 if machine == "hgx-b200" else topology.limit_chips
+    graph = pl.load_model(model, weight_dtype="fp8")
+    if speculation is not None:
+        name = speculation.get("draft")
+        draft = graph.cut(1) if name == "own" else name and pl.load_model(name, weight_dtype="fp8")
+        speculation = Speculation(**{**speculation, "draft": draft})
+    grid = plan_grid(
+        graph,
+        topology.replace(chips=chips),
+        pl.Workload(batch_size=None, phase=phase, speculation=speculation),
+        micro_sequences=None if phase == "prefill" else [1, 6, 64],
+    )
+    assert_equal_to_scores(grid, random.Random(f"{model} {machine} {phase}"), 5)
+
+
+@pytest.mark.parametrize("field", ["tpot_s", "tokens_per_s", "energy_per_token_j"])
+def test_an_open_number_of_drafted_tokens_is_the_best_one_of_each_plan(field):
+    graph, topology = tiny_graph(3), tiny_topology(4, power=FOLLOWING)
+    asked = Speculation(draft=DRAFT, tokens=None, acceptance_rate=0.8)
+    numbers = [None, *(asked.replace(tokens=tokens) for tokens in range(1, MOST_DRAFTED + 1))]
+    each = np.array(
+        [plan_grid(graph, topology, WORK.replace(speculation=one)).value(field) for one in numbers]
+    )
+    found = plan_grid(graph, topology, WORK.replace(speculation=asked), drafted_for=field)
+    best = each.max(axis=0) if field == "tokens_per_s" else each.min(axis=0)
+    assert np.array_equal(found.value(field), best)
+    assert len(np.unique(found.drafted)) > 3
+    places = np.take_along_axis(each, found.drafted[None], axis=0)[0]
+    assert np.array_equal(found.value(field), places)
+    assert_equal_to_scores(found, random.Random(field), 10)
+
+
+def test_of_a_prefill_pool_an_open_number_is_none():
+    work = WORK.replace(phase="prefill", speculation=Speculation(draft=DRAFT, tokens=None))
+    grid = plan_grid(tiny_graph(3), tiny_topology(4), work)
+    assert not grid.drafted.any()
+    assert grid.workload_at((0, 0, 0)).speculation is None
+    assert grid.tpot_s.shape == (len(grid.shapes), 1, 1)
+
+
+def test_a_field_that_nothing_drafts_for_is_refused():
+    with pytest.raises(pl.InputError, match="drafted_for must be"):
+        plan_grid(tiny_graph(2), tiny_topology(4), WORK, drafted_for="chips")
+
+
+def test_kept_tokens_by_hand():
+    # A pass verifies four tokens of one sequence, of which 1 + 1/2 + 1/4 + 1/8 are kept: matmul and
+    # head read 100 B each and move 30 B a token at 10 B/s, and are launched in 1 s.
+    graph = chain(layer("a", matmul()), layer("c", head(), kind="head"))
+    work = pl.Workload(
+        batch_size=None,
+        prompt_tokens=6,
+        output_tokens=5,
+        speculation=Speculation(tokens=3, acceptance_rate=0.5),
+    )
+    grid = plan_grid(
+        graph,
+        round_machine(1),
+        work,
+        shapes=[Shape(Split(), 1)],
+        micro_sequences=[1],
+        turns=[1.0],
+    )
+    round_s = 2 * (1 + (100 + 4 * 30) / 10)
+    assert grid.tpot_s[0, 0, 0] == pytest.approx(round_s / 1.875)
+    # A prompt of six tokens: 28 s + 1 s, and its one row of the head 13 s + 1 s; half a round
+    # before it.
+    ttft_s = 29 + 14 + round_s / 2
+    assert grid.ttft_s[0, 0, 0] == pytest.approx(ttft_s)
+    assert grid.requests_per_s[0, 0, 0] == pytest.approx(1 / (ttft_s + 4 * round_s / 1.875))
+
+
+def test_pools_by_hand():
+    graph = chain(layer("a", matmul()), layer("c", head(), kind="head"))
+    work = pl.Workload(batch_size=None, prompt_tokens=6, output_tokens=5)
+    asked = {"shapes": [Shape(Split(), 1)]}
+    decode = plan_grid(
+        graph,
+        round_machine(1),
+        work.replace(phase="decode", transfer_s=7.0),
+        micro_sequences=[2],
+        turns=[1.0],
+        **asked,
+    )
+    # Two sequences in each pass, no prompts: 2 × (1 + 16) s, half of that before the first.
+    assert decode.tpot_s[0, 0, 0] == pytest.approx(34.0)
+    assert decode.ttft_s[0, 0, 0] == pytest.approx(7 + 17)
+    assert decode.requests_per_s[0, 0, 0] == pytest.approx(2 / (24 + 4 * 34))
+
+    prefill = plan_grid(graph, round_machine(1), work.replace(phase="prefill"), **asked)
+    assert prefill.requests_per_s.item() == pytest.approx(1 / 43)
+    # 150 W and 3.6 USD an hour for 43 s.
+    assert prefill.energy_per_request_j.item() == pytest.approx(150 * 43)
+    assert prefill.usd_per_request.item() == pytest.approx(0.001 * 43)
+    assert prefill.batch_size.item() == 1
+
+
+def one_plan(power: Power, **changes) -> PlanGrid:
+    """Four chips, two ways by two stages."""
+    topology = tiny_topology(4, power=power, **changes)
+    return plan_grid(
+        tiny_graph(4),
+        topology,
+        WORK,
+        shapes=[Shape(Split(tensor=2), 2)],
+        micro_sequences=[1, 4],
+        turns=[1.0],
+    )
+
+
+def test_hours_without_work_by_hand():
+    # A chip idles at 20 W of its 100 W; of the 50 W around it, hosts and fans draw 25 W.
+    grid = one_plan(FOLLOWING)
+    assert np.allclose(grid.idle_w, 4 * (20 + 25))
+    quarter = grid.at_utilisation(0.25)
+    more = quarter.energy_per_token_j - grid.energy_per_token_j
+    assert more == pytest.approx(3 * 180 / grid.tokens_per_s)
+    # What always draws all of its watts takes four times the joules.
+    constant = one_plan(CONSTANT)
+    assert np.allclose(constant.idle_w, constant.power_w)
+    assert constant.at_utilisation(0.25).energy_per_token_j == pytest.approx(
+        4 * constant.energy_per_token_j
+    )
+
+
+def test_a_share_of_the_hours_changes_joules_alone_and_is_taken_once():
+    grid = one_plan(FOLLOWING)
+    half = grid.at_utilisation(0.5)
+    assert half.utilisation == 0.5
+    for field in ("tpot_s", "tokens_per_s", "power_w", "usd_per_million_tokens"):
+        assert np.array_equal(half.value(field), grid.value(field)), field
+    again = half.at_utilisation(0.5)
+    assert np.array_equal(again.energy_per_token_j, half.energy_per_token_j)
+    assert half.at_utilisation(1.0).energy_per_token_j == pytest.approx(grid.energy_per_token_j)
+
+
+def test_dollars_of_hours_without_work_are_the_owners_economics():
+    topology = pl.load_topology("hgx-h100")
+    shape = [Shape(Split(tensor=8), 1)]
+    graph = pl.load_model("llama-3.1-70b", weight_dtype="fp8")
+    price = topology.price
+    quarter = topology.replace(
+        price=repriced(price, price.economics.replace(utilisation=price.economics.utilisation / 4))
+    )
+    grids = [
+        plan_grid(graph, machine, pl.Workload(batch_size=None), shapes=shape)
+        for machine in (topology, quarter)
+    ]
+    assert grids[1].usd_per_million_tokens == pytest.approx(4 * grids[0].usd_per_million_tokens)
+
+
+@pytest.mark.parametrize("share", [0.0, -0.5, 1.01, float("nan")])
+def test_a_share_that_is_none_is_refused(share):
+    with pytest.raises(pl.InputError, match="share must lie above 0 and be at most 1"):
+        one_plan(CONSTANT).at_utilisation(share)
+
+
+def test_joules_that_are_not_known_stay_so():
+    grid = one_plan(Power()).at_utilisation(0.5)
+    assert np.isinf(grid.energy_per_token_j).all()
+    assert np.isinf(grid.power_w).all()
+    assert np.isinf(grid.idle_w).all()
 
 
 def test_a_fine_grid_prices_many_plans_a_second():

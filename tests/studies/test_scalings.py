@@ -73,15 +73,67 @@ def test_copies_stand_in_where_time_runs_out():
     assert study.at(16).efficiency_fraction >= 0.999
 
 
-def test_the_picture_shows_efficiency_and_causes(wafers):
+def test_shares_of_the_chips_time_sum_to_one(wafers):
+    for row in wafers.rows:
+        if row.tokens_per_s:
+            assert sum(getattr(row, f"{cause}_share") for cause in (*CAUSES, IDLE)) == (
+                pytest.approx(1.0)
+            )
+
+
+def test_a_row_says_how_far_it_is_from_a_proof(wafers):
+    for row in wafers.rows:
+        if row.tokens_per_s:
+            assert row.most_tokens_per_s >= row.tokens_per_s
+            assert row.least_tpot_s <= row.tpot_s
+            gaps = (row.throughput_gap_share, row.latency_gap_share)
+            assert (row.status == "optimal") == (gaps == (0, 0))
+    text = str(wafers)
+    assert "2 chips: infeasible; " in text
+    assert "proved best" in text
+
+
+def test_a_gap_is_what_the_bound_leaves(wafers):
+    row = wafers.at(8).replace(
+        status="feasible", throughput_gap_share=0.25, latency_gap_share=None, idle_share=0.1
+    )
+    made = wafers.replace(rows=(*wafers.rows[:-1], row))
+    assert "(not proved: at most 25 % better)" in str(made)
+    assert "(no bound)" in str(made)
+    # Whiskers reach from the mark to the bound.
+    drawn = made.plot().data[0]
+    assert drawn.error_y.array[-1] == pytest.approx(0.25 * row.efficiency_fraction)
+    assert set(drawn.error_y.arrayminus) == {0.0}
+
+
+def test_the_picture_shows_throughput_speed_and_causes(wafers):
     drawn = wafers.plot()
-    assert {trace.name for trace in drawn.data} >= {
-        "throughput a chip",
-        "speed of one user, a chip",
-        "bubble",
-        "idle",
-    }
+    names = [trace.name for trace in drawn.data]
+    assert names[:2] == ["throughput a chip", "speed of one user"]
+    assert {"compute", "overhead"} <= {*names[2:]} <= {*CAUSES, IDLE}
+    base, *_, last = [row for row in wafers.rows if row.tokens_per_s]
+    # Bars are of time that is spent: never below nothing, and all of it at the fewest chips.
+    bars = drawn.data[2:]
+    assert all(min(bar.y) >= 0 for bar in bars)
+    assert sum(bar.y[0] for bar in bars) == pytest.approx(1)
+    assert sum(bar.y[-1] for bar in bars) == pytest.approx(1 / last.efficiency_fraction)
+    assert list(drawn.data[1].y)[-1] == last.latency_speed_up_fraction
+    titles = [drawn.layout[name].title.text for name in ("yaxis", "yaxis2", "yaxis3")]
+    assert all(f"on {base.chips} chip" in title and "[" in title for title in titles)
+    assert not any("_" in title for title in (drawn.layout.title.text, *titles))
     assert Scaling.from_json(wafers.to_json()) == wafers
+
+
+def test_chips_left_idle_are_drawn_open_and_said(wafers):
+    row = wafers.at(8).replace(held_chips=7)
+    drawn = wafers.replace(rows=(*wafers.rows[:-1], row)).plot()
+    assert drawn.data[0].marker.color[-1] == "#FFFFFF"
+    assert "do not divide" in drawn.layout.title.text
+
+
+def test_a_table_without_a_plan_has_no_picture(wafers):
+    with pytest.raises(InputError, match="fits none of these chips"):
+        wafers.replace(rows=wafers.rows[:1]).plot()
 
 
 def test_the_fewest_chips_hold_their_users_too():

@@ -1,6 +1,7 @@
 """What every study offers: a table, a page, JSON."""
 
 import pytest
+from pydantic import create_model
 
 import planner as pl
 from planner.errors import InputError
@@ -55,3 +56,22 @@ def test_a_machine_is_taken_by_its_name_or_as_it_is():
     machine = pl.load_topology("rtx-4090")
     assert machine_of("rtx-4090") == machine
     assert machine_of(machine) is machine
+
+
+def test_a_terminal_shows_what_was_asked_and_a_table():
+    lines = str(two()).splitlines()
+    assert lines[0] == "Two"
+    assert lines[1].split() == ["name", "value", "parts"]
+    assert lines[4].split() == ["<1>", "0.3333", "1,", "2.5"]
+    assert str(two(0)) == "Two: no rows"
+    assert "3 more rows in .to_frame()" in str(two(SHOWN + 3))
+
+
+def test_columns_that_a_terminal_has_no_room_for_are_named():
+    wide = {f"column_{number}_of_many": (float, 0.5) for number in range(12)}
+    kind = create_model("Wide", __base__=Record, **wide)
+    made = Study(rows=(kind(),))
+    lines = str(made).splitlines()
+    assert max(map(len, lines[:-1])) <= 120
+    assert "more columns (" in lines[-1]
+    assert "column_11_of_many" in lines[-1]

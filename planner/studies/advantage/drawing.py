@@ -40,6 +40,8 @@ PLOT_IN = 4.6
 LINE_IN = 0.19
 """Of a small text."""
 TITLE: dict[str, Any] = {"fontsize": 13, "fontweight": "bold"}
+SLACK = 0.95
+"""Of the width that the caption may take: browsers set its letters wider than matplotlib does."""
 TICKS_IN = 0.62
 """Figures and title of the axis under the frame."""
 EDGE = "#111111"
@@ -66,7 +68,7 @@ def map_picture(drawn: AdvantageMap) -> Picture:
         names = _names_above(figure, drawn, frame_in)
         key = _Key(figure, drawn)
         caption = "\n".join(
-            wrapped(figure, line, WIDTH_IN - 2 * PAD_IN, fontsize=SMALL)
+            wrapped(figure, line, SLACK * (WIDTH_IN - 2 * PAD_IN), fontsize=SMALL)
             for line in caption_of(drawn)
         )
         title_in = size_in(figure, title, **TITLE)[1]

@@ -29,6 +29,13 @@ EXPERT_ANCHORS = (
 )
 """Models with many small experts: no two of them lie on one line, so a power law is fitted to
 all."""
+STEP_HIDDEN = 32
+"""Of the width of members with experts."""
+MARGIN = 1.04
+"""Active parameters over those of attention, vocabulary and 8 experts, at least: so that a layer
+more or less, by rounding, leaves room for a shared expert."""
+SHARPNESS = 8
+"""Power in which two counts are added, so that the larger prevails without a corner."""
 Family = Literal["dense", "moe"]
 
 
@@ -72,40 +79,79 @@ def moe_shape(parameters: float) -> DecoderShape:
     """The shape of a decoder with so many parameters of which most are experts, 8 of them active
     for a token.
 
-    Depth, width and number of experts follow power laws fitted to the catalogue's models with many
-    small experts (least squares on logarithmic axes); attention has 8 key-value heads of 128, as
-    most of them do; the experts' width takes up what is left, so that the count comes out to half a
-    percent.
+    What cannot change by little does not change: 256 experts (as DeepSeek-V3 and MiniMax-M2.5), 64
+    heads of 128 (the median of the models below), 8 for keys and values. So splits stay the same at
+    every size, and nothing jumps but the layers, by one. Depth and width follow power laws fitted
+    to the catalogue's models with many small experts (least squares on logarithmic axes); an expert
+    that all tokens share makes active parameters follow a law fitted to theirs, or what attention
+    and 8 experts need where that is more; the experts' width takes up what is left, so that the
+    count comes out to half a percent.
     """
     _check_size(parameters)
-    layers, hidden, experts = (math.exp(a + b * math.log(parameters)) for a, b in _expert_laws())
-    width = 128 * round(hidden / 128)
-    plain = DecoderShape(
-        layers=round(layers),
-        hidden=width,
-        heads=2 ** round(math.log2(width / 64)),
+    layers, hidden, _ = _expert_laws(parameters)
+    plain = _routed(round(layers), STEP_HIDDEN * round(hidden / STEP_HIDDEN))
+    row = plain.layers * plain.matrices * plain.hidden
+    besides = _parameters(plain) - plain.experts * row
+    # Two widths for two counts: all parameters, and those that a token uses.
+    left = parameters - besides
+    wanted = _active(parameters) - besides
+    routed = (left - wanted) / (1 - plain.experts_active / plain.experts)
+    return plain.replace(
+        expert_ffn=max(1, round(routed / (plain.experts * row))),
+        shared_ffn=max(1, round((left - routed) / row)),
+    )
+
+
+def _routed(layers: int, hidden: int) -> DecoderShape:
+    """A member whose experts are as narrow as can be."""
+    return DecoderShape(
+        layers=layers,
+        hidden=hidden,
+        heads=64,
         kv_heads=8,
         head_dim=128,
         vocabulary=151936,
-        experts=2 ** round(math.log2(experts)),
+        experts=256,
         experts_active=8,
         expert_ffn=1,
         most_context_tokens=131072,
     )
-    one = _parameters(plain.replace(expert_ffn=2)) - _parameters(plain)
-    more = round((parameters - _parameters(plain)) / one)
-    return plain.replace(expert_ffn=max(1, 1 + more))
+
+
+def _active(parameters: float) -> float:
+    """Parameters that a token uses: those of the law, or MARGIN times what a member without a
+    shared expert has, whichever is more, without a corner between them; smooth in size."""
+    layers, hidden, law = _expert_laws(parameters)
+    # With so many heads a count of parameters is linear in layers, and in the width.
+    one, two = (_routed(number, 1024) for number in (1, 2))
+    each = (_parameters(two) - _parameters(one)) / 1024
+    ends = _parameters(one) / 1024 - each
+    experts = one.experts * one.matrices
+    besides = hidden * (ends + layers * (each - experts))
+    share = one.experts_active / one.experts
+    least = MARGIN * (besides + share * max(0.0, parameters - besides))
+    return float((law**SHARPNESS + least**SHARPNESS) ** (1 / SHARPNESS))
+
+
+def _expert_laws(parameters: float) -> tuple[float, float, float]:
+    """Layers, width and active parameters at a size, as the laws have them."""
+    layers, hidden, active = (
+        math.exp(a + b * math.log(parameters)) for a, b in _fitted_to_anchors()
+    )
+    return layers, hidden, active
 
 
 @cache
-def _expert_laws() -> tuple[tuple[float, float], ...]:
-    """Intercept and slope of layers, width and experts over parameters, all in logarithms."""
+def _fitted_to_anchors() -> tuple[tuple[float, float], ...]:
+    """Intercept and slope of layers, width and active parameters over parameters, all in
+    logarithms."""
     shapes = [DecoderShape.from_fields(model_table()[name]["shape"]) for name in EXPERT_ANCHORS]
-    sizes = np.log([_parameters(shape) for shape in shapes])
-    columns = [
-        [shape.layers for shape in shapes],
-        [shape.hidden for shape in shapes],
-        [shape.experts for shape in shapes],
+    graphs = [decoder_graph(shape, "", Formats()) for shape in shapes]
+    sizes = np.log([graph.parameters for graph in graphs])
+    columns: list[list[float]] = [
+        [float(shape.layers) for shape in shapes],
+        [float(shape.hidden) for shape in shapes],
+        [graph.parameters_active for graph in graphs],
     ]
     laws = (np.polynomial.polynomial.polyfit(sizes, np.log(column), 1) for column in columns)
     return tuple((float(a), float(b)) for a, b in laws)

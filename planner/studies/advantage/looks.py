@@ -264,7 +264,7 @@ def date_of(one: Measured) -> str:
 
 def has_drafts(one: Measured) -> bool:
     """Whether a measured system drafted tokens."""
-    return bool(getattr(one, "draft_tokens", 0))
+    return bool(one.drafts)
 
 
 def measured_words(one: Measured) -> str:
@@ -274,6 +274,8 @@ def measured_words(one: Measured) -> str:
         words += ", with drafts"
     if one.energy_per_token_j is not None:
         words += f", {one.energy_per_token_j:.2g} J a token (chips alone)"
+    if one.reached is False and one.why:
+        words += f"; beyond what is predicted: {one.why}"
     return f"{words}; {one.source} ({one.row_id})"
 
 
@@ -323,7 +325,7 @@ class Edge(NamedTuple):
 
 def ends_of(drawn: AdvantageMap) -> list[Edge]:
     """Of the machines that hold no model as large as the map's largest."""
-    stated = {one.topology: one for one in getattr(drawn, "edges", ())}
+    stated = {one.topology: one for one in drawn.edges}
     across = edges_of_squares(drawn.sizes)
     values = np.array([[one is not None for one in square.values] for square in drawn.rows])
     shape = len(drawn.sizes), len(drawn.speeds), len(drawn.titles)
@@ -334,8 +336,11 @@ def ends_of(drawn: AdvantageMap) -> list[Edge]:
         if not len(held) or held[-1] + 1 == len(drawn.sizes):
             continue
         edge = stated.get(drawn.topologies[machine])
-        chips = getattr(edge, "chips", None)
-        many = f"{chips:,} chips" if chips else "all its chips"
-        words = f"{short(title)}: {many} hold no larger model"
+        if edge is not None and edge.why == "too slow":
+            # It holds more: the border above its field says where it is fast enough.
+            continue
+        many = f"{edge.chips:,} chips" if edge is not None else "all its chips"
+        what = "run" if edge is not None and edge.why == "engine" else "hold"
+        words = f"{short(title)}: {many} {what} no larger model"
         found.append(Edge(float(across[held[-1] + 1]), words))
     return found

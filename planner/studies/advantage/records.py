@@ -1,7 +1,6 @@
 """`AdvantageMap`: the squares of a map, who wins each and how surely, its borders, and what was
 measured."""
 
-import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -12,9 +11,16 @@ from planner.errors import listed
 from planner.machines.accounts import Counted
 from planner.machines.engine import Space
 from planner.records import Record, as_figure, as_svg
+from planner.studies.advantage.borders import Border, Edge, border_between
 from planner.studies.advantage.family import Family
-from planner.studies.advantage.uncertainty import SURE, FigureEffect
+from planner.studies.advantage.terms import Side, Terms
+from planner.studies.advantage.uncertainty import FigureEffect
 from planner.studies.study import SPACE_WORDS, Study
+
+Reason = Literal["too slow", "does not fit", "unknown"]
+UNSAID = -2
+"""Among winners: of a machine that is fast enough, and might be the cheapest, the metric is not
+known."""
 
 
 class Square(Record):
@@ -24,18 +30,28 @@ class Square(Record):
     tokens_per_s_per_user: float
     """Demanded."""
     winner: str | None
-    """The cheapest machine that is fast enough; None where no machine is."""
+    """The cheapest machine that is fast enough; None where no machine is, or where one of
+    `unknown` might be cheaper."""
     advantage: float | None
     """What the next machine costs over what the winner does; None where no other is fast enough."""
     likely_share: float | None
-    """Of the draws of the machines' unknown factors, those in which the winner wins."""
+    """Of the draws of the machines' unknown factors, those in which the winner wins; where no
+    machine is fast enough, those in which none is; None where a machine's metric is not known."""
     values: tuple[float | None, ...]
-    """The metric on each machine; None where it is not fast enough."""
+    """The metric on each machine; None where there is none, and `reasons` say why."""
     chips: int | None
-    """Of the winner's plan, as the next two."""
+    """Of the winner's plan, all its copies and both pools, as the next two."""
     users: int | None
     """Requests in flight."""
     tpot_s: float | None
+    reasons: tuple[Reason | None, ...] = ()
+    """Why a machine has no value: its fastest plan is too slow, the model does not fit it, or it is
+    fast enough, but what it costs is not known; None where it has one. Maps drawn before this was
+    said have none at all."""
+    unknown: tuple[str, ...] = ()
+    """Machines that are fast enough and might be cheaper than any whose metric is known."""
+    drafts: str | None = None
+    """In which way the winner's plan drafts tokens; None: it drafts none."""
 
 
 class Uncertainty(Record):
@@ -63,6 +79,18 @@ class Measured(Record):
     """Of the chips alone, where the same run has it."""
     row_id: str
     source: str
+    date: str | None = None
+    """Year, month or day that its source states; None: it states none."""
+    drafts: bool | None = None
+    """Whether tokens were drafted; None: the source does not say."""
+    asked: str = ""
+    """What was run: format, users, lengths."""
+    predicted_tokens_per_s: float | None = None
+    """Of the row's own question; None: it was not asked, or cannot be."""
+    reached: bool | None = None
+    """Whether its machine is as fast at that place of the map, by the map's plans."""
+    why: str = ""
+    """Where it is not: why it was measured all the same."""
 
 
 class Switch(Record):
@@ -74,19 +102,6 @@ class Switch(Record):
     """From this speed on."""
     before: str
     after: str | None
-
-
-class Border(Record):
-    """Where the winner changes as models grow, at one speed; None on either side: not known, or
-    beyond the map."""
-
-    tokens_per_s_per_user: float
-    below: str | None
-    above: str | None
-    parameters: float
-    interval: tuple[float | None, float | None]
-    """80 %: the largest size at which the winner below is sure, and the smallest at which the
-    winner above is."""
 
 
 class Check(Record):
@@ -102,6 +117,12 @@ class Check(Record):
     """By how much the best of all plans may be better: value / bound - 1."""
     status: Literal["optimal", "feasible"]
     """Feasible: the solver's time ran out, and the bound is not tight."""
+    merged: bool = False
+    """Whether the plan that was found is among those of which the map takes the least: the gap is
+    then the map's, and `uniform_gap` what it would be without."""
+    uniform_gap: float | None = None
+    """By how much the best uniform plan is dearer than the bound; None: of a check, the same as
+    `gap`; of a proved plan, no uniform plan is as fast."""
 
 
 class AdvantageMap(Study):
@@ -123,6 +144,19 @@ class AdvantageMap(Study):
     measured: tuple[Measured, ...]
     switches: tuple[Switch, ...]
     checks: tuple[Check, ...] = ()
+    lines: tuple[Border, ...] = ()
+    """Borders at some speeds, between sizes that were priced ever closer, from proved plans where
+    the solver was asked for them."""
+    edges: tuple[Edge, ...] = ()
+    """Where machines end."""
+    terms: Terms | None = None
+    """Under which machines were compared; None: maps drawn before this was said."""
+    sides: tuple[Side, ...] = ()
+    """What the terms came to on each machine."""
+    unknown: tuple[str, ...] = ()
+    """Machines whose metric is not known."""
+    data_date: str = ""
+    """Of the newest source of the catalogue: as of when prices and figures are."""
     space: Space = "any"
     """Whether plans are those that each machine's software can be started with, or any; maps
     drawn before this was said are of any."""
@@ -151,16 +185,22 @@ class AdvantageMap(Study):
         return self.svg()
 
     def __str__(self) -> str:
-        shares = listed([f"{name} {100 * self.share(name):.0f} %" for name in self.topologies])
+        parts = [f"{name} {100 * self.share(name):.0f} %" for name in self.topologies]
+        if self.unknown:
+            parts.append(f"{100 * self.unknown_share:.0f} % not known")
+        shares = listed(parts)
         return (
             f"{self.metric} of {self.family} models: of the cells that a machine reaches, {shares}"
             f" ({'; '.join(filter(None, (self.counts, SPACE_WORDS[self.space], self.proved)))})"
         )
 
     def winners(self) -> NDArray[np.intp]:
-        """Number of the winning machine, -1 where none is fast enough, shape (speeds, sizes)."""
+        """Number of the winning machine, -1 where none is fast enough, -2 where the metric of one
+        that is is not known, shape (speeds, sizes)."""
         number = {name: place for place, name in enumerate(self.topologies)} | {None: -1}
-        found = np.array([number[square.winner] for square in self.rows])
+        found = np.array(
+            [UNSAID if square.unknown else number[square.winner] for square in self.rows]
+        )
         return found.reshape(len(self.sizes), len(self.speeds)).T
 
     def cell(self, parameters: float, tokens_per_s_per_user: float) -> Square:
@@ -170,27 +210,50 @@ class AdvantageMap(Study):
         return self.rows[size * len(self.speeds) + speed]
 
     def share(self, topology: str) -> float:
-        """Of all squares that any machine reaches, those that a machine wins."""
-        reached = [square for square in self.rows if square.winner is not None]
-        return sum(square.winner == topology for square in reached) / max(1, len(reached))
+        """Of all squares that any machine reaches, those that a machine wins; squares of which the
+        winner is not known are reached, and nobody's."""
+        return sum(square.winner == topology for square in self.rows) / max(1, self._reached)
 
-    def borders(self, tokens_per_s_per_user: float) -> tuple["Border", ...]:
+    @property
+    def unknown_share(self) -> float:
+        """Of all squares that any machine reaches, those whose winner is not known."""
+        return sum(bool(square.unknown) for square in self.rows) / max(1, self._reached)
+
+    @property
+    def _reached(self) -> int:
+        return sum(square.winner is not None or bool(square.unknown) for square in self.rows)
+
+    def borders(self, tokens_per_s_per_user: float) -> tuple[Border, ...]:
         """Sizes at which the winner changes at the nearest speed, ascending, each with its 80 %
-        interval."""
+        interval; those of `lines`, where that speed has any."""
         speed = _nearest(self.speeds, tokens_per_s_per_user)
+        closer = [one for one in self.lines if one.tokens_per_s_per_user == self.speeds[speed]]
+        return tuple(closer) or self.borders_of_squares(speed)
+
+    def borders_of_squares(self, speed: int) -> tuple[Border, ...]:
+        """The same of one row of squares, no closer than these stand."""
         row = self.rows[speed :: len(self.speeds)]
         return tuple(
-            _border(row[at::-1], row[at + 1 :])
+            border_between(row[at::-1], row[at + 1 :])
             for at in range(len(row) - 1)
-            if row[at].winner != row[at + 1].winner
+            if (row[at].winner, row[at].unknown) != (row[at + 1].winner, row[at + 1].unknown)
         )
 
     @property
     def proved(self) -> str:
         """What is known of the plans that are not uniform, in one sentence."""
-        proved = [check.gap for check in self.checks if check.status == "optimal"]
-        rest = [check.gap for check in self.checks if check.status != "optimal"]
+        checks = [check for check in self.checks if not check.merged]
+        proved = [check.gap for check in checks if check.status == "optimal"]
+        rest = [check.gap for check in checks if check.status != "optimal"]
         words = ["uniform plans" if self.checks else "uniform plans only"]
+        merged = [check.gap for check in self.checks if check.merged]
+        if merged:
+            proved_sides = sum(len(one.proved) for one in self.lines)
+            sides = sum((one.below is not None) + (one.above is not None) for one in self.lines)
+            words = [
+                f"uniform plans, and the solver's on {proved_sides} of the {sides} sides of"
+                f" {len(self.lines)} borders, within {100 * max(0.0, *merged):.1f} % of its bound"
+            ]
         if proved:
             most = f"{100 * max(proved):.0f} %"
             words.append(f"within {most} of the proved best on {len(proved)} cells checked")
@@ -204,26 +267,3 @@ class AdvantageMap(Study):
 def _nearest(axis: Sequence[float], value: float) -> int:
     """The place on a logarithmic axis."""
     return int(np.argmin(np.abs(np.log(np.array(axis) / value))))
-
-
-def _border(smaller: Sequence[Square], larger: Sequence[Square]) -> Border:
-    """Between two neighbours at one speed, each followed by those beyond it. The interval reaches
-    to the first square on either side whose winner is sure, or is another one."""
-    below = smaller[0]
-    above = larger[0]
-    low = _end_of_doubt(smaller)
-    high = None if above.winner is None else _end_of_doubt(larger)
-    return Border(
-        tokens_per_s_per_user=below.tokens_per_s_per_user,
-        below=below.winner,
-        above=above.winner,
-        parameters=math.sqrt(below.parameters * above.parameters),
-        interval=(low, high),
-    )
-
-
-def _end_of_doubt(squares: Sequence[Square]) -> float | None:
-    for square in squares:
-        if (square.likely_share or 0.0) >= SURE or square.winner != squares[0].winner:
-            return square.parameters
-    return None

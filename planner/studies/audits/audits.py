@@ -8,12 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from planner.errors import InputError, UnknownNameError
+from planner.records import Record
 from planner.report.svg import log_axis, plotly, table
+from planner.report.tables import WIDTH, framed
 from planner.scoring.score import Score
-from planner.studies.audits import laws, prices
+from planner.studies.audits import facts, laws, prices
 from planner.studies.audits.cases import Case, topology_of
 from planner.studies.audits.claims import Claim, article_claims, read_claims
-from planner.studies.audits.findings import REFUTED, SEVERITY, Finding, found, worst
+from planner.studies.audits.findings import (
+    FALLEN,
+    REFUTED,
+    SEVERITY,
+    Finding,
+    found,
+    worst,
+)
 from planner.studies.study import Study
 
 Law = Callable[[Case], Iterator[Finding]]
@@ -28,10 +37,18 @@ LAWS: tuple[Law, ...] = (
     laws.sums,
     laws.machine_figure,
     laws.wiring,
+    laws.lease,
     laws.purchase,
     laws.consistency,
     prices.zeros,
     prices.residence,
+    facts.known,
+    facts.distances,
+    facts.areas,
+    facts.lookups,
+    facts.purposes,
+    facts.architectures,
+    facts.racks,
 )
 PRICES: tuple[Law, ...] = (
     prices.reach,
@@ -39,6 +56,8 @@ PRICES: tuple[Law, ...] = (
     prices.advantage,
     prices.trend,
     prices.efficiency,
+    prices.frugality,
+    prices.saved,
 )
 """Asked where no law has refuted the claim: they take longer."""
 LOOK = {
@@ -53,6 +72,31 @@ LOOK = {
 
 
 EDGE = {"color": "#222222", "width": 1}
+
+
+class Tally(Record):
+    """How many claims ended how."""
+
+    claims: int
+    refuted: int
+    """By capacity, arithmetic or a sourced figure."""
+    implausible: int
+    """By what the engine prices, or by areas and racks."""
+    stand: int
+    """Plausible, some only at a batch, or if a figure that nobody has published is small enough."""
+    silent: int
+    """No opinion."""
+    of_markets: int
+    """Of those."""
+
+    def __str__(self) -> str:
+        left = self.silent - self.of_markets
+        markets = "all of them about markets" if not left else f"{self.of_markets} about markets"
+        return (
+            f"{self.claims} claims: {self.refuted} are refuted by capacity, arithmetic or sourced"
+            f" figures, {self.implausible} are implausible, {self.stand} stand; on {self.silent}"
+            f" there is no opinion, {markets}"
+        )
 
 
 class Audit(Study):
@@ -73,14 +117,59 @@ class Audit(Study):
         """How many claims got each verdict, the most severe first."""
         return {verdict: sum(row.verdict == verdict for row in self.rows) for verdict in SEVERITY}
 
+    def tally(self) -> "Tally":
+        """How many claims fall, stand, and have no answer."""
+        counted = self.counts()
+        fallen = sum(counted[verdict] for verdict in FALLEN)
+        refuted = sum(counted[verdict] for verdict in REFUTED)
+        silent = [row for row in self.rows if row.verdict == "no opinion"]
+        return Tally(
+            claims=len(self.rows),
+            refuted=refuted,
+            implausible=fallen - refuted,
+            stand=len(self.rows) - fallen - len(silent),
+            silent=len(silent),
+            of_markets=sum(row.topic == "market" for row in silent),
+        )
+
+    def __str__(self) -> str:
+        return audit_text(self)
+
     def plot(self) -> Any:
         """By which factor each claim is off, on a logarithmic axis."""
         return factor_plot(self)
 
     def _repr_html_(self) -> str:
-        header = ["claim", "words", "verdict", "why", "source"]
-        lines = [[row.claim, row.quote, row.text, row.law, row.source] for row in self.rows]
+        header = ["claim", "words", "verdict", "found", "why", "source"]
+        lines = [
+            [row.claim, row.quote, row.text, row.figure, row.law, row.source] for row in self.rows
+        ]
         return table(header, lines, words=range(len(header)))
+
+
+WIDTHS = (12, 26, 16, 18, 40)
+"""Columns of the table, which with two blanks between them fill a wide terminal. [characters]"""
+
+
+def audit_text(made: Audit) -> str:
+    """Claim, words, verdict, the figure that was found and why, for a terminal."""
+    header = ("claim", "what it says", "verdict", "found", "why")
+    rows = [
+        (row.claim, row.quote, row.verdict, _found_words(row), _why_words(row)) for row in made.rows
+    ]
+    more = "" if made.complete else "\n(stopped before the last claim)"
+    counted = textwrap.fill(str(made.tally()), WIDTH)
+    return f"{framed(header, rows, WIDTHS)}\n\n{counted}{more}"
+
+
+def _found_words(row: Finding) -> str:
+    """The figure, and by which factor the claim is off."""
+    off = row.text.rpartition(", ")[2] if row.factor is not None else ""
+    return ", ".join(part for part in (row.figure, off) if part)
+
+
+def _why_words(row: Finding) -> str:
+    return f"{row.law} [{row.source}]" if row.source else row.law
 
 
 def factor_plot(made: Audit) -> Any:
@@ -180,7 +269,7 @@ def audit(
     claim is held against capacity, roofline and arithmetic, the catalogue's figures and the other
     claims; what they allow is priced by the engine.
     """
-    given = _read(claims)
+    given = tuple(map(_as_far_as_known, _read(claims)))
     _check_names(given)
     # A machine that is not there is better refused at once than after a minute.
     for claim in given:
@@ -210,6 +299,19 @@ def _read(claims: Sequence[Claim] | str | Path | None) -> tuple[Claim, ...]:
     return tuple(claims)
 
 
+def _as_far_as_known(claim: Claim) -> Claim:
+    """A claim on a machine that is only announced, without it where the catalogue has none of
+    that name."""
+    named = claim.topology
+    if not claim.announced or not isinstance(named, str):
+        return claim
+    try:
+        topology_of(named)
+    except UnknownNameError:
+        return claim.replace(topology=None)
+    return claim
+
+
 def _check_names(claims: Sequence[Claim]) -> None:
     """Names are unique, and premises are among them."""
     names = [claim.name for claim in claims]
@@ -229,7 +331,9 @@ def finding_on(case: Case) -> Finding:
     if not any(finding.verdict in REFUTED for finding in findings):
         findings += [finding for price in PRICES for finding in price(case)]
     row = worst(findings) or found("no opinion", _silence(claim))
-    return row.replace(claim=claim.name, quote=claim.quote, reading=claim.reading)
+    return row.replace(
+        claim=claim.name, quote=claim.quote, reading=claim.reading, topic=claim.topic
+    )
 
 
 def _with_premises(row: Finding, claim: Claim, rows: dict[str, Finding]) -> Finding:
@@ -248,6 +352,8 @@ def _with_premises(row: Finding, claim: Claim, rows: dict[str, Finding]) -> Find
 
 
 def _silence(claim: Claim) -> str:
+    if claim.topic == "market":
+        return "it is about a market, on which no plan, roofline or data sheet has a say"
     if claim.topology is None and claim.model is None:
         return "it names no model and no machine with a figure that could be priced"
     return "it gives no figure that follows from a plan, a roofline or the catalogue"

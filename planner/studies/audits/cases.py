@@ -1,6 +1,7 @@
 """`Case`: a claim beside the machine and the model that it is about, as the engine sees them."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import cast
@@ -8,12 +9,16 @@ from typing import cast
 from planner.answers.question import Question
 from planner.catalogue import load_model
 from planner.errors import InfeasibleError
+from planner.machines.tiers import second_tier
 from planner.machines.topology import PowerScope, Topology
 from planner.models.dtypes import Dtype
 from planner.models.graph import ModelGraph
+from planner.planning.offloading import offloaded_result
 from planner.planning.partitioning import partition
 from planner.planning.search import Search
 from planner.planning.seating import chips_that_seat, waits
+from planner.pricing.served import Served
+from planner.pricing.stacks import machine_for
 from planner.scoring.plans import score_plan
 from planner.scoring.score import Score
 from planner.space.candidates import Candidates
@@ -83,7 +88,8 @@ class Case:
         """That of the best plan for a field, on so many times the chips of the claim; None where
         nothing fits."""
         graph, topology, claim = self.graph(dtype), self.topology, self.claim
-        chips = claim.chips or sized(graph, topology, self.workload(claim.batch_size or 1))
+        work = self.workload(claim.batch_size or 1)
+        chips = claim.chips or sized(graph, topology, work)
         if chips is None or chips * times > topology.limit_chips:
             return None
         chips *= times
@@ -91,7 +97,8 @@ class Case:
         # What cannot fit is not worth a search, which would have to prove it.
         usable = topology.chip.memory[0].capacity_bytes * topology.software.usable_memory_fraction
         caches = batch_size * work.held_context_tokens * graph.kv_bytes_per_token
-        if graph.weight_bytes + caches > chips * usable:
+        is_full = graph.weight_bytes + caches > chips * usable
+        if is_full and not may_leave(graph, topology):
             return None
         key = (graph.name, dtype, graph.sparsity, topology, chips, work, goal, claim.scope)
         if key not in self.known:
@@ -165,6 +172,8 @@ def graph_of(claim: Claim, dtype: Dtype) -> ModelGraph:
 def sized(graph: ModelGraph, topology: Topology, workload: Workload) -> int | None:
     """The machine's own number of chips where they hold the model and all its users, else SPARE
     times the fewest that do; None: no number."""
+    if may_leave(graph, topology):
+        return topology.chips
     try:
         found = partition(graph, topology, workload, minimize="chips", offload=False)
     except InfeasibleError as error:
@@ -174,6 +183,13 @@ def sized(graph: ModelGraph, topology: Topology, workload: Workload) -> int | No
             return topology.chips
         fewest = chips_that_seat(found)
     return None if fewest is None else min(topology.limit_chips, round(SPARE * fewest))
+
+
+def may_leave(graph: ModelGraph, topology: Topology) -> bool:
+    """Whether layers of a diffusion model may lie in a second memory of the chips: that of a
+    language model would decide its speed, and claims of it are held against the first."""
+    own = len(topology.chip.memory) > 1
+    return graph.is_diffusion and own and topology.kept(second_tier) is not None
 
 
 def priced(
@@ -187,10 +203,7 @@ def priced(
     aim = OF_SAMPLES.get(goal, "samples_per_s") if graph.is_diffusion else goal
     question = Question(aim, (), None if known is None else scope)
     if graph.is_diffusion:
-        try:
-            return best_sampling(graph, topology, workload, question)[1]
-        except InfeasibleError:
-            return None
+        return _sampled(graph, machine_for(graph, topology), workload, question)
     search = Search(Candidates(graph, topology, workload, question))
     # Not by `partition`: where nothing fits it would also look for how many chips would do.
     search.run()
@@ -200,6 +213,19 @@ def priced(
     if plan is None:
         return None
     return score_plan(plan, graph, topology, workload, power_scope=question.power_scope)
+
+
+def _sampled(
+    graph: ModelGraph, topology: Topology, workload: Workload, question: Question
+) -> Score | None:
+    """Of a diffusion model, by the software that runs such; with layers in a second memory where
+    the first has no room."""
+    try:
+        return best_sampling(graph, topology, workload, question)[1]
+    except InfeasibleError as refusal:
+        with suppress(InfeasibleError):
+            return offloaded_result(Served(graph, topology, workload), question, refusal).score
+    return None
 
 
 def lacks(topology: Topology, goal: str) -> str:

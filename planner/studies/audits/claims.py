@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self, cast
 from pydantic import Field, model_validator
 
 from planner.errors import InputError, UnknownNameError
+from planner.machines.origin import Confidence
 from planner.machines.topology import PowerScope, Topology
 from planner.models.dtypes import Dtype
 from planner.readers.files import read_toml
@@ -65,7 +66,70 @@ class Greatest(Record):
         return self
 
 
-Arithmetic = Annotated[Total | Quotient | Growth | Greatest, Field(discriminator="kind")]
+class Distance(Record):
+    """Cores in a square mesh of which each is said to reach any other's memory in so many cycles,
+    where a message takes `cycles_per_hop`."""
+
+    kind: Literal["distance"] = "distance"
+    cores: Positive
+    cycles_per_hop: Positive = 1.0
+    value: Positive
+    """Cycles."""
+
+
+class Area(Record):
+    """Memory that is said to take a share of a die, in cells of one size."""
+
+    kind: Literal["area"] = "area"
+    memory_bytes: Positive
+    cell_mm2_per_mbit: Positive
+    """Of the array with its periphery."""
+    die_mm2: Positive
+    value: Fraction
+    """Of the die."""
+
+
+class Lookup(Record):
+    """Rows of a table that are summed up where they lie, so that one row leaves for many: the share
+    of the traffic that is said to be saved."""
+
+    kind: Literal["lookup"] = "lookup"
+    row_bytes: Positive
+    index_bytes: Positive = 4.0
+    value: Fraction
+    """Of the bytes that leave otherwise."""
+
+
+Arithmetic = Annotated[
+    Total | Quotient | Growth | Greatest | Distance | Area | Lookup, Field(discriminator="kind")
+]
+
+
+class Known(Record):
+    """What a source says of a thing that is no machine of the catalogue: a range, or words."""
+
+    what: str
+    claimed: Positive | None = None
+    low: Positive | None = None
+    high: Positive | None = None
+    unit: str = ""
+    agrees: bool | None = None
+    """Where it is words and no figure: whether they say the same."""
+    words: str = ""
+    source: str
+    """Explained in `topologies/sources.toml`."""
+    confidence: Confidence
+
+    @model_validator(mode="after")
+    def check_kind(self) -> Self:
+        figures = (self.claimed, self.low, self.high)
+        if any(one is None for one in figures) != (self.agrees is not None):
+            raise InputError(
+                f"Known.claimed, low and high of {self.what!r} are all needed, or `agrees` alone"
+            )
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise InputError(f"Known.low of {self.what!r} lies above its high")
+        return self
 
 
 class Claim(Record):
@@ -82,8 +146,14 @@ class Claim(Record):
     premises: tuple[str, ...] = ()
     """Names of claims on which it rests."""
 
+    topic: Literal["", "market"] = ""
+    """Market: revenue, funding, shares, shipments, stars and forecasts, on which laws are silent."""
+
     topology: str | Topology | None = None
     """The machine: a name of the catalogue, a file, or a record."""
+    announced: bool = False
+    """Whether the machine is only announced: where the catalogue has none of that name, the claim
+    is held against what it would take of any machine."""
     chips: Count | None = None
     """That the figures are said to take; None: not said, as many as it takes."""
     model: str | None = None
@@ -145,6 +215,17 @@ class Claim(Record):
     value: Positive | None = None
     """Of that figure, in SI units."""
     arithmetic: Arithmetic | None = None
+    known: Known | None = None
+    purposes: tuple[str, ...] = ()
+    """Each of which one chip is said to be made specifically for."""
+    architecture: str = ""
+    """The family that its chips are said to be of."""
+    lease_usd_per_year: Positive | None = None
+    """For one chip."""
+    near_memory: bool = False
+    """Whether arithmetic beside the memory is said to save its traffic."""
+    denser_than: tuple[str, ...] = ()
+    """Machines whose racks draw less power for their height, it is said."""
 
     @model_validator(mode="after")
     def check_figure(self) -> Self:
@@ -170,7 +251,7 @@ def read_claims(path: str | Path) -> tuple[Claim, ...]:
 
 def article_claims() -> tuple[Claim, ...]:
     """What the article "trust in AI chips moves from shipments to efficiency" says, in the order
-    of its 59 figures; "7 LPU" is the LPU's part of figure 7."""
+    of its 59 figures; "7 LPU" is the LPU's part of figure 7, "47 racks" a remark beside it."""
     with resources.as_file(resources.files("planner.studies.audits") / "article.toml") as path:
         return read_claims(path)
 

@@ -14,10 +14,20 @@ Verdict = Literal[
     "disagrees with its source",
     "implausible",
     "plausible at batch",
+    "plausible if",
     "plausible",
     "no opinion",
 ]
 """The most severe first."""
+FALLEN: tuple[Verdict, ...] = (
+    "impossible",
+    "wrong scope",
+    "inconsistent",
+    "needs more chips",
+    "disagrees with its source",
+    "implausible",
+)
+"""What does not stand, by whatever means it was looked at."""
 REFUTED: tuple[Verdict, ...] = (
     "impossible",
     "wrong scope",
@@ -39,6 +49,8 @@ class Finding(Record):
     verdict: Verdict
     text: str = ""
     """The verdict with its figure: "needs 307 chips"."""
+    figure: str = ""
+    """What was found in the place of what is claimed: "at most 1.1 k tokens/s"."""
     factor: float | None = None
     """How far off, at least 1; None where that is no ratio, or where nothing is off."""
     law: str = ""
@@ -52,6 +64,8 @@ class Finding(Record):
     also: tuple[str, ...] = ()
     """What else was found."""
     reading: str = ""
+    topic: str = ""
+    """"market" where the claim is about one."""
 
 
 def found(

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from planner.cost import energy
 from planner.errors import InputError
-from planner.machines.prices import BASIS_WORDS
+from planner.machines.prices import BASIS_WORDS, HOURS_PER_YEAR
 from planner.machines.topology import Figure, Topology, with_value
 from planner.models.dtypes import Dtype
 from planner.pricing.formats import peak_flop_per_s
@@ -59,6 +59,7 @@ def capacity(case: Case) -> Iterator[Finding]:
         "needs more chips",
         law,
         tail=f"{fewest[least]:,} chips",
+        figure=f"{fewest[least]:,} chips",
         factor=fewest[least] / claim.chips,
         source=cited(case.topology, CAPACITY),
         needed_chips=fewest[least],
@@ -94,7 +95,13 @@ def _roofline(case: Case, roof: Roof) -> Finding | None:
             " (without speculative decoding)"
         )
         path = BANDWIDTH if by_memory else peak_path(roof)
-        return found("impossible", law, factor=value / most, source=cited(roof.topology, path))
+        return found(
+            "impossible",
+            law,
+            factor=value / most,
+            source=cited(roof.topology, path),
+            figure=f"at most {trimmed(most)} tokens/s",
+        )
     return None
 
 
@@ -111,7 +118,7 @@ def energy_arithmetic(case: Case) -> Iterator[Finding]:
                 f"energy arithmetic: {joules:g} J × {inverse:g} tokens/s/W must be 1,"
                 f" and is {one:.3g}"
             )
-            yield found("impossible", law, factor=ratio_of(one, 1.0))
+            yield found("impossible", law, factor=ratio_of(one, 1.0), figure=f"{1 / inverse:.2g} J")
     watts = (claim.power_w or 0) * (claim.chips or 0)
     if joules and rate and watts:
         drawn = joules * rate
@@ -120,7 +127,8 @@ def energy_arithmetic(case: Case) -> Iterator[Finding]:
                 f"energy arithmetic: {joules:g} J × {rate:,g} tokens/s are {trimmed(drawn)} W,"
                 f" not {watts:,g} W"
             )
-            yield found("impossible", law, factor=ratio_of(drawn, watts))
+            figure = f"{trimmed(drawn)} W"
+            yield found("impossible", law, factor=ratio_of(drawn, watts), figure=figure)
 
 
 def scope(case: Case) -> Iterator[Finding]:
@@ -147,6 +155,7 @@ def scope(case: Case) -> Iterator[Finding]:
     yield found(
         "wrong scope",
         law,
+        figure=f"{whole:.3g} J a token",
         factor=whole / joules,
         source=cited(case.topology, *WATTS),
         needed_chips=needed,
@@ -172,7 +181,13 @@ def energy_floor(case: Case) -> Iterator[Finding]:
         f" {joules:.3g} J is claimed"
     )
     source = cited(case.topology, *WATTS)
-    yield found("impossible", law, factor=known[dtype] / joules, source=source)
+    yield found(
+        "impossible",
+        law,
+        factor=known[dtype] / joules,
+        source=source,
+        figure=f"at least {known[dtype]:.3g} J",
+    )
 
 
 def floor_j(case: Case, dtype: Dtype) -> float | None:
@@ -206,9 +221,10 @@ def _of_a_sample(case: Case, roof: Roof) -> Finding:
     )
     source = cited(case.topology, BANDWIDTH)
     binds = "compute" if share > 1 else "memory"
+    figure = f"{binds}-bound, {max(share, 1 / share):.3g} times"
     if binds == case.claim.bound_by:
-        return found("plausible", law, source=source)
-    return found("impossible", law, factor=max(share, 1 / share), source=source)
+        return found("plausible", law, source=source, figure=figure)
+    return found("impossible", law, factor=max(share, 1 / share), source=source, figure=figure)
 
 
 def _of_decode(case: Case, roof: Roof) -> Finding:
@@ -227,12 +243,13 @@ def _of_decode(case: Case, roof: Roof) -> Finding:
             "plausible at batch",
             law,
             tail=f"< {turns}" if by_memory else f">= {turns}",
+            figure=f"compute-bound from {turns} users",
             source=source,
             least_batch=None if by_memory else turns,
         )
     binds = "memory" if turns is None or (claim.batch_size or 1) < turns else "compute"
     verdict: Verdict = "plausible" if binds == claim.bound_by else "impossible"
-    return found(verdict, law, source=source)
+    return found(verdict, law, source=source, figure=f"{binds}-bound")
 
 
 def _turning_point(roof: Roof) -> int | None:
@@ -264,6 +281,7 @@ def sums(case: Case) -> Iterator[Finding]:
         return
     if isinstance(said, Greatest):
         yield _greatest(said)
+    if not isinstance(said, Total | Quotient | Growth):
         return
     value, words = _computed(said)
     law = f"arithmetic: {words} = {value:.4g}, and {said.value:g} is said"
@@ -272,9 +290,9 @@ def sums(case: Case) -> Iterator[Finding]:
         # What grows by 1 % a year instead of 2 % is not off by a factor of 2.
         is_off = ratio_of(1 + value, 1 + said.value) > 1.01
     if is_off:
-        yield found("impossible", law, factor=ratio_of(value, said.value))
+        yield found("impossible", law, factor=ratio_of(value, said.value), figure=f"{value:.4g}")
     else:
-        yield found("no opinion", f"{law}: {IT_ADDS_UP}")
+        yield found("no opinion", f"{law}: {IT_ADDS_UP}", figure=f"{value:.4g}")
 
 
 def _computed(said: Total | Quotient | Growth) -> tuple[float, str]:
@@ -297,7 +315,8 @@ def _greatest(said: Greatest) -> Finding:
     )
     if said.winner in (best, most):
         return found("no opinion", f"{law}: {IT_ADDS_UP}")
-    return found("impossible", law, factor=factors[best] / factors[said.winner])
+    factor = factors[best] / factors[said.winner]
+    return found("impossible", law, factor=factor, figure=f"{best}, or {most}")
 
 
 def machine_figure(case: Case) -> Iterator[Finding]:
@@ -326,9 +345,10 @@ def _parameters(case: Case, model: str, claimed: float) -> Finding:
     law = f"{model} has {spoken(graph.parameters, '')} parameters in the catalogue"
     source = f"{graph.source} ({graph.confidence})"
     off = ratio_of(graph.parameters, claimed)
+    figure = f"{spoken(graph.parameters, '')} parameters"
     if off <= CLOSE:
-        return found("plausible", law, source=source)
-    return found("disagrees with its source", law, factor=off, source=source)
+        return found("plausible", law, source=source, figure=figure)
+    return found("disagrees with its source", law, factor=off, source=source, figure=figure)
 
 
 def wiring(case: Case) -> Iterator[Finding]:
@@ -343,10 +363,40 @@ def wiring(case: Case) -> Iterator[Finding]:
     law = f"wiring: {wires} ({level.fabric.name}) are at most {most} {hops} apart"
     source = cited(case.topology, "fabrics[0].bandwidth_bytes_per_s")
     off = claim.hops / most
+    figure = f"{most} {hops}"
     if off > 1:
-        yield found("disagrees with its source", law, factor=off, source=source)
+        yield found("disagrees with its source", law, factor=off, source=source, figure=figure)
     else:
-        yield found("plausible", law, source=source)
+        yield found("plausible", law, source=source, figure=figure)
+
+
+def lease(case: Case) -> Iterator[Finding]:
+    """What a year of a chip is said to be leased for, beside what it costs to own one: a price may
+    lie above a cost, and not far from it where others sell."""
+    claim = case.claim
+    if claim.lease_usd_per_year is None or claim.topology is None:
+        return
+    bought = case.topology.price.offer("node") or case.topology.price.offer("chip")
+    if bought is None or bought.purchase_usd is None:
+        yield found("no opinion", f"price: that of {case.topology.name} is not published")
+        return
+    years = bought.purchase_usd / claim.lease_usd_per_year
+    assumed = case.topology.price.economics
+    hourly = bought.usd_per_chip_hour(assumed)
+    owned = hourly * HOURS_PER_YEAR
+    law = (
+        f"price: {claim.lease_usd_per_year:,.0f} USD a year, and a machine to buy for"
+        f" {bought.purchase_usd:,.0f} costs {owned:,.0f} a year over {assumed.lifetime_years:g} years"
+        f" with its power; the lease has paid for it after {years:.2g} years"
+    )
+    off = ratio_of(claim.lease_usd_per_year, owned)
+    width = bought.within or LOOSE
+    source = f"{bought.source} ({bought.confidence})"
+    figure = f"{owned / 1e6:.2g} M USD a year"
+    if off <= width:
+        yield found("plausible", law, source=source, figure=figure)
+    else:
+        yield found("implausible", law, factor=off, source=source, figure=figure)
 
 
 def purchase(case: Case) -> Iterator[Finding]:
@@ -366,10 +416,11 @@ def purchase(case: Case) -> Iterator[Finding]:
     law = f"price: {claim.purchase_usd:,g} USD; the catalogue has {known:,g}, {BASIS_WORDS[basis]}"
     source = cited(case.topology, "price.usd_per_chip_hour")
     off = ratio_of(claim.purchase_usd, known)
+    figure = f"{known:,g} USD"
     if off <= LOOSE:
-        yield found("plausible", law, source=source)
+        yield found("plausible", law, source=source, figure=figure)
     else:
-        yield found("disagrees with its source", law, factor=off, source=source)
+        yield found("disagrees with its source", law, factor=off, source=source, figure=figure)
 
 
 def _figure(case: Case, path: str, value: float) -> Finding:
@@ -391,7 +442,8 @@ def _figure(case: Case, path: str, value: float) -> Finding:
 
     is_firm = figure is not None and figure.confidence in "AB"
     if ratio_of(known, value) <= (CLOSE if is_firm else LOOSE):
-        return found("plausible", law, source=cited(topology, path))
+        figure_found = figure_text(path, known)
+        return found("plausible", law, source=cited(topology, path), figure=figure_found)
     return _misread(case, path, known, value, law)
 
 
@@ -400,16 +452,17 @@ def _misread(case: Case, path: str, known: float, value: float, law: str) -> Fin
     peak that counts zeros; else it is wrong."""
     source = cited(case.topology, path)
     off = ratio_of(known, value)
+    figure = figure_text(path, known)
     if path.startswith("fabrics") and ratio_of(value, 2 * known) <= CLOSE:
         both = f"both directions counted: {law}, per direction"
-        return found("wrong scope", both, factor=off, source=source)
+        return found("wrong scope", both, factor=off, source=source, figure=figure)
     if "flop_per_s" in path and value > known and _may_skip(case):
         density = known / value
         sparse = (
             f"{law}; it skips zeros, so this takes weights of a density of at most {density:.0%}"
         )
-        return found("plausible", sparse, source=source)
-    return found("disagrees with its source", law, factor=off, source=source)
+        return found("plausible", sparse, source=source, figure=figure)
+    return found("disagrees with its source", law, factor=off, source=source, figure=figure)
 
 
 def _may_skip(case: Case) -> bool:
@@ -476,7 +529,7 @@ def _beyond_end(case: Case) -> Iterator[Finding]:
                 f" {name} is {gain:.2g}× cheaper than {topology_of(theirs.topology).name}, beyond"
                 " where its advantage is said to end"
             )
-            yield _against(ours, law, gain)
+            yield _against(ours, law, gain).replace(figure=f"{gain:.2g} times cheaper")
             return
 
 

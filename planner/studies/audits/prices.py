@@ -1,21 +1,26 @@
 """What the engine says of a claim that no law forbids: from which batch on its best plan reaches
 the figure, if any does."""
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple, cast
 
+from planner.catalogue import topology_names
+from planner.cost.energy import SECONDS_PER_HOUR
 from planner.errors import InfeasibleError, InputError
 from planner.machines.topology import Topology
 from planner.models.dtypes import Dtype, bytes_of, stored_bytes_of
 from planner.models.pruning import pattern_of
+from planner.pricing.price_list import Step, useful_work
+from planner.pricing.schedule import denoising
 from planner.scoring.plans import score_plan
 from planner.scoring.score import Score
 from planner.space.degrees import uniform_plan
 from planner.studies.advantage.crossovers import ONE_REQUEST
-from planner.studies.audits.cases import Case, lacks, topology_of
+from planner.studies.audits.cases import OF_SAMPLES, Case, lacks, topology_of
 from planner.studies.audits.claims import Claim
 from planner.studies.audits.findings import Finding, found
 from planner.studies.audits.laws import CAPACITY, CLOSE, cited, is_deployment, joules_of, ratio_of
@@ -98,10 +103,33 @@ def reach(case: Case) -> Iterator[Finding]:
     for asked in asked_of(case):
         missing = lacks(case.topology, asked.goal)
         if missing:
-            yield found("no opinion", f"the {missing} of {case.topology.name} is not published")
+            yield _asked_for(case, asked, missing)
             continue
         dtypes = case.dtypes if asked.field in PER_FORMAT else case.dtypes[-1:]
         yield _kindest(case, asked, [_reached(case, dtype, asked) for dtype in dtypes])
+
+
+def _asked_for(case: Case, asked: Asked, missing: str) -> Finding:
+    """Where the machine's power or price is not published: what it may be for the claim to hold,
+    by the best plan's rate."""
+    dtype = case.dtypes[-1]
+    batches = (case.claim.batch_size,) if case.claim.batch_size else BATCHES
+    scores = [case.score(dtype, batch, "tokens_per_s_per_chip") for batch in batches]
+    rates = [(one.tokens_per_s / one.chips, one) for one in scores if one is not None]
+    unknown = f"the {missing} of {case.topology.name} is not published"
+    if not rates:
+        return found("no opinion", f"{unknown}, and {case.graph(dtype).name} has no plan on it")
+    rate, score = max(rates, key=lambda pair: pair[0])
+    what = "samples" if score.step_s is not None else "tokens"
+    made = f"{trimmed(rate)} {what}/s on each of {score.chips}, the best plan in {dtype}"
+    if missing == "price":
+        hourly = asked.value / 1e6 * rate * SECONDS_PER_HOUR
+        most = f"{trimmed(hourly)} USD/h"
+        law = f"{unknown}; at {asked.value:,g} USD a million and {made}, a chip earns {most}"
+        return found("plausible if", law, tail=f"a chip costs at most {most}", figure=most)
+    most = spoken(asked.value * rate, "W")
+    law = f"{unknown}; at {asked.value:.3g} J and {made}, a chip draws {most}"
+    return found("plausible if", law, tail=f"a chip draws at most {most}", figure=most)
 
 
 def _kindest(case: Case, asked: Asked, tried: Sequence[Reached]) -> Finding:
@@ -155,6 +183,7 @@ def _share_of(case: Case, asked: Asked, times: int) -> Reached:
         tail=f">= {least or 1} in {dtype}, as a share of {many} chips",
         source=one.finding.source,
         least_batch=least,
+        figure=one.finding.figure,
     )
     return one._replace(finding=share)
 
@@ -174,6 +203,7 @@ def _reached(case: Case, dtype: Dtype, asked: Asked, times: int = 1) -> Reached:
     law = _priced_words(case, dtype, asked, tried)
     source = f"the engine on {case.topology.name}"
     best, at, score = _best_of(tried, asked)
+    figure = _said(best, asked)
     if batch is None:
         field = "mbu_fraction" if asked.field == "utilisation" else asked.field
         width = _width(score, field)
@@ -181,18 +211,17 @@ def _reached(case: Case, dtype: Dtype, asked: Asked, times: int = 1) -> Reached:
         if off > width:
             # Of a share next to nothing a ratio says nothing.
             factor = None if asked.field == "bubble_fraction" else off
-            return Reached(found("implausible", law, factor=factor, source=source))
+            return Reached(found("implausible", law, factor=factor, source=source, figure=figure))
         law += f"; the claim lies within the engine's error there ({width:.2g}× at {SURE:.0%})"
 
     least = batch or at
     is_firm = batch is not None
     is_alone = asked.field == "tokens_per_s_per_user" or case.claim.batch_size is not None
     if least == 1 or is_alone:
-        return Reached(found("plausible", law, source=source), is_firm)
+        return Reached(found("plausible", law, source=source, figure=figure), is_firm)
     tail = f">= {least} in {dtype}"
-    return Reached(
-        found("plausible at batch", law, tail=tail, source=source, least_batch=least), is_firm
-    )
+    at_batch = found("plausible at batch", law, tail=tail, source=source, least_batch=least)
+    return Reached(at_batch.replace(figure=figure), is_firm)
 
 
 def _priced_words(
@@ -239,7 +268,7 @@ def _used(case: Case, sparsity: str, claimed: float) -> Iterator[Finding]:
         law = (
             f"zeros: {density:.0%} is the share of weights that {pattern} keeps, not a utilisation"
         )
-        yield found("wrong scope", law, source=source)
+        yield found("wrong scope", law, source=source, figure=f"a density of {density:.0%}")
     elif pattern not in chip.skips:
         law = (
             f"zeros: nothing is published that {chip.name} skips, so of its work at most the"
@@ -247,7 +276,7 @@ def _used(case: Case, sparsity: str, claimed: float) -> Iterator[Finding]:
             f" {claimed:.0%} are left"
         )
         factor = None if density is None else claimed / density
-        yield found("implausible", law, source=source, factor=factor)
+        yield found("implausible", law, source=source, factor=factor, figure="its density")
 
 
 def _sped_up(case: Case, sparsity: str, claimed: float) -> Iterator[Finding]:
@@ -259,9 +288,20 @@ def _sped_up(case: Case, sparsity: str, claimed: float) -> Iterator[Finding]:
         f" {most:.3g}×"
     )
     if claimed > CLOSE * most:
-        yield found("impossible", law, factor=claimed / most, source=_entry_of(case))
+        yield found(
+            "impossible",
+            law,
+            factor=claimed / most,
+            source=_entry_of(case),
+            figure=f"at most {most:.3g} times",
+        )
     elif not is_deployment(case.claim):
-        yield found("plausible", f"{law}, to pruned matrices alone", source=_entry_of(case))
+        yield found(
+            "plausible",
+            f"{law}, to pruned matrices alone",
+            source=_entry_of(case),
+            figure=f"at most {most:.3g} times",
+        )
 
 
 def _pattern(sparsity: str) -> tuple[str, float | None]:
@@ -302,15 +342,15 @@ def sparse_speed(case: Case) -> Iterator[Finding]:
         f" in one format; its error there is {width:.2g}× at {SURE:.0%}"
     )
     off = claim.speed_up / best
-    yield _judged(case, law, is_fine=off <= width, off=off)
+    yield _judged(case, law, is_fine=off <= width, off=off, figure=f"{best:.3g} times")
 
 
-def _judged(case: Case, law: str, *, is_fine: bool, off: float) -> Finding:
+def _judged(case: Case, law: str, *, is_fine: bool, off: float, figure: str) -> Finding:
     """By the engine: plausible, or by how much not."""
     source = f"the engine on {case.topology.name}"
     if is_fine:
-        return found("plausible", law, source=source)
-    return found("implausible", law, factor=off, source=source)
+        return found("plausible", law, source=source, figure=figure)
+    return found("implausible", law, factor=off, source=source, figure=figure)
 
 
 def _width(score: Score, field: str) -> float:
@@ -330,7 +370,8 @@ def residence(case: Case) -> Iterator[Finding]:
             f"capacity: {spoken(roof.graph.weight_bytes, 'B')} of weights fit"
             f" {roof.chips} × {case.topology.chip.name}"
         )
-        yield found("plausible", law, source=cited(case.topology, CAPACITY))
+        figure = f"{roof.fewest_chips} {'chip' if roof.fewest_chips == 1 else 'chips'}"
+        yield found("plausible", law, source=cited(case.topology, CAPACITY), figure=figure)
 
 
 def advantage(case: Case) -> Iterator[Finding]:
@@ -343,36 +384,165 @@ def advantage(case: Case) -> Iterator[Finding]:
     if claim.ends_at_parameters is not None:
         yield from _to_lose(claim, claim.ends_at_parameters, machines)
     elif claim.model or claim.parameters:
-        gain, law = _gain(claim, machines)
+        gain, law, width = _gain(claim, machines)
         claimed = cast(float, claim.advantage)
-        if gain is None:
+        if gain is None and lacks(machines[0], claim.metric) == "power":
+            yield _frugal_enough(claim, machines)
+        elif gain is None:
             yield found("no opinion", law)
-        elif gain * CLOSE < claimed:
-            yield found("implausible", law, factor=claimed / gain, source=ENGINE)
+        elif gain * max(CLOSE, width) < claimed:
+            figure = f"{gain:.2g} times"
+            yield found("implausible", law, factor=claimed / gain, source=ENGINE, figure=figure)
         else:
-            yield found("plausible", law, source=ENGINE)
+            if gain * CLOSE < claimed:
+                law += f"; the claim lies within the engine's error ({width:.2g}× at {SURE:.0%})"
+            yield found("plausible", law, source=ENGINE, figure=f"{gain:.2g} times")
+
+
+def _frugal_enough(claim: Claim, machines: Sequence[Topology]) -> Finding:
+    """How many watts a chip of unknown power may draw for the advantage to be there, at the batch
+    that allows it most."""
+    ours, theirs = (Case(claim.replace(topology=one, sparsity=None)) for one in machines)
+    claimed = cast(float, claim.advantage)
+    rows = []
+    for batch in (claim.batch_size,) if claim.batch_size else BATCHES:
+        mine = ours.score(ours.dtypes[-1], batch, "tokens_per_s_per_chip")
+        other = _metric_of(theirs, batch)
+        if mine is not None and other is not None:
+            watts = other / claimed * mine.tokens_per_s / mine.chips
+            rows.append((watts, batch, other, mine))
+    if not rows:
+        return found("no opinion", _homeless([ours, theirs]))
+    watts, batch, other, mine = max(rows, key=lambda row: row[0])
+    least = min(row[0] for row in rows)
+    what = "sample" if mine.step_s is not None else "token"
+    law = (
+        f"the power of {machines[0].name} is not published; at batch {batch} the best plan on"
+        f" {machines[1].name} takes {other:.3g} J a {what}, and {machines[0].name} makes"
+        f" {trimmed(mine.tokens_per_s / mine.chips)} a second on each of {mine.chips} chips:"
+        f" {claimed:g} times fewer joules are {spoken(watts, 'W')} a chip"
+    )
+    if len(rows) > 1 and least < watts:
+        law += f" (at the other batch {spoken(least, 'W')})"
+    most = spoken(watts, "W")
+    tail = f"a chip draws at most {most}"
+    return found("plausible if", law, tail=tail, source=ENGINE, figure=f"at most {most} a chip")
+
+
+def frugality(case: Case) -> Iterator[Finding]:
+    """What an advantage in joules over a machine takes of one that nobody knows: operations for
+    each joule, beside the peak over the watts of every chip of the catalogue."""
+    claim = case.claim
+    if claim.topology is not None or claim.over is None or claim.advantage is None:
+        return
+    if claim.metric != "energy_per_token_j" or not (claim.model or claim.parameters):
+        return
+    theirs = Case(claim.replace(topology=claim.over, over=None))
+    dtype = theirs.dtypes[-1]
+    best, name = best_flop_per_j()
+    rows = []
+    for batch in (claim.batch_size,) if claim.batch_size else BATCHES:
+        joules = _metric_of(theirs, batch)
+        if joules is not None:
+            flop = _flop_of_one(theirs, dtype)
+            rows.append((flop / joules * claim.advantage / best, batch, joules, flop))
+    if not rows:
+        return
+    share, batch, joules, flop = min(rows)
+    needs = "; ".join(
+        f"at batch {size} {claim.advantage:g} times fewer than {each:.3g} J are"
+        f" {spoken(work / each * claim.advantage, 'FLOP')}/J"
+        for _, size, each, work in rows
+    )
+    law = (
+        f"frugality: of best plans on {theirs.topology.name}, {needs}; the highest peak for each"
+        f" watt of the catalogue is {spoken(best, 'FLOP')}/J ({name})"
+    )
+    figure = f"{share:.2g} of the best peak"
+    if share > 1:
+        yield found("implausible", law, factor=share, source=ENGINE, figure=figure)
+        return
+    tail = f"it reaches {share:.2g} of the best peak a watt at batch {batch}"
+    yield found("plausible if", law, tail=tail, source=ENGINE, figure=figure)
+
+
+def _flop_of_one(case: Case, dtype: Dtype) -> float:
+    """Operations of a token, or of all steps of a sample. [FLOP]"""
+    graph = case.graph(dtype)
+    if graph.is_diffusion:
+        return graph.steps * useful_work(graph, denoising(graph, 1))[0]
+    return useful_work(graph, Step(1, 1, case.context_tokens, True))[0]
+
+
+@functools.cache
+def best_flop_per_j() -> tuple[float, str]:
+    """The highest peak at 8 bit or more over a chip's watts, and whose it is. [FLOP/J]"""
+    found_here = []
+    for name in topology_names():
+        machine = topology_of(name)
+        watts = machine.power.chip_w
+        wide = [peak.flop_per_s for peak in machine.chip.peaks if bytes_of(peak.dtype) >= 1]
+        if watts and wide and machine.software.name not in ("claims", "claims-chain"):
+            found_here.append((max(wide) / watts, machine.chip.name))
+    return max(found_here)
+
+
+def saved(case: Case) -> Iterator[Finding]:
+    """What arithmetic beside a memory could keep from its wires: of all that the best plan moves
+    there for a token of one user, the weights and caches; and what crosses fabrics all the same."""
+    claim = case.claim
+    if not claim.near_memory or not is_deployment(claim):
+        return
+    dtype = case.dtypes[-1]
+    batch = claim.batch_size or 1
+    score = case.score(dtype, batch, "tokens_per_s")
+    if score is None:
+        yield found("no opinion", f"{case.graph(dtype).name} has no plan on {case.topology.name}")
+        return
+    near, *others = score.traffic
+    graph = case.graph(dtype)
+    _, useful = useful_work(graph, Step(batch, batch, _mean_context(case), True))
+    # The first token of each answer is its prompt's.
+    later = 1 - 1 / case.workload(batch).output_tokens
+    kept = min(1.0, later * useful / batch / near.decode_bytes)
+    law = (
+        f"traffic: for a token of {graph.name} in {dtype} at batch {batch} the best plan on"
+        f" {score.chips} × {case.topology.chip.name} moves {spoken(near.decode_bytes, 'B')} of"
+        f" {near.tier}, {kept:.1%} of them weights and caches, which is all that arithmetic in the"
+        " memory can keep from its wires"
+    )
+    for one in others:
+        law += f"; {spoken(one.decode_bytes, 'B')} cross {one.tier}"
+    figure = f"{kept:.1%} of {spoken(near.decode_bytes, 'B')} a token"
+    yield found("plausible", law, source=f"the engine on {case.topology.name}", figure=figure)
+
+
+def _mean_context(case: Case) -> float:
+    work = case.workload(1)
+    return work.prompt_tokens + work.output_tokens / 2
 
 
 def _to_lose(claim: Claim, end: float, machines: Sequence[Topology]) -> Iterator[Finding]:
     """An advantage that is said to end somewhere must be there well before."""
-    gain, law = _gain(claim.replace(parameters=end / 4), machines)
+    gain, law, _ = _gain(claim.replace(parameters=end / 4), machines)
     lead = f"at a quarter of {spoken(end, '')} parameters, {law}"
     if gain is None:
         return
     if gain < 1:
         none = f"there is no advantage to lose: {lead}"
-        yield found("implausible", none, factor=1 / gain, source=ENGINE)
+        yield found("implausible", none, factor=1 / gain, source=ENGINE, figure=f"{gain:.2g} times")
     else:
-        yield found("plausible", lead, source=ENGINE)
+        yield found("plausible", lead, source=ENGINE, figure=f"{gain:.2g} times")
 
 
-def _gain(claim: Claim, machines: Sequence[Topology]) -> tuple[float | None, str]:
-    """The most over a few batches, each machine in its narrowest format, and in words."""
+def _gain(claim: Claim, machines: Sequence[Topology]) -> tuple[float | None, str, float]:
+    """The most over a few batches, each machine in its narrowest format, and in words; and within
+    which factor it is sure."""
     metric = claim.metric
     for machine in machines:
         missing = lacks(machine, metric)
         if missing:
-            return None, f"the {missing} of {machine.name} is not published"
+            return None, f"the {missing} of {machine.name} is not published", 1.0
 
     cases = [Case(claim.replace(topology=machine, sparsity=None)) for machine in machines]
     rows = []
@@ -381,12 +551,28 @@ def _gain(claim: Claim, machines: Sequence[Topology]) -> tuple[float | None, str
         if ours is not None and theirs is not None:
             rows.append((theirs / ours, batch, ours, theirs))
     if not rows:
-        return None, _homeless(cases)
+        return None, _homeless(cases), 1.0
     gain, batch, mine, other = max(rows)
-    return gain, (
+    law = (
         f"{metric} of {machines[0].name} and {machines[1].name}, best plans at batch {batch}:"
         f" {mine:.3g} and {other:.3g}"
     )
+    return gain, law, _width_of_both(cases, batch)
+
+
+def _width_of_both(cases: Sequence[Case], batch_size: int) -> float:
+    """The factor either way within which the quotient of two machines' figures lies: errors of unlike
+    stacks are independent, those of one stack are the same."""
+    if len({case.topology.software.name for case in cases}) == 1:
+        return 1.0
+    widths = []
+    for case in cases:
+        metric = case.claim.metric
+        score = case.score(case.dtypes[-1], batch_size, metric)
+        if score is not None:
+            field = OF_SAMPLES.get(metric, metric) if score.step_s is not None else metric
+            widths.append(math.log(_width(score, field)))
+    return math.exp(math.hypot(*widths))
 
 
 def _homeless(cases: Sequence[Case]) -> str:
@@ -420,7 +606,8 @@ def trend(case: Case) -> Iterator[Finding]:
         f" {exponent:.2f} of the chips, and {claim.latency_exponent:g} is claimed"
     )
     apart = abs(claim.latency_exponent - exponent)
-    yield _judged(case, law, is_fine=apart < 0.1, off=(many / few) ** apart)
+    figure = f"power {exponent:.2f} of the chips"
+    yield _judged(case, law, is_fine=apart < 0.1, off=(many / few) ** apart, figure=figure)
 
 
 def _least_by_chips(case: Case, dtype: Dtype) -> dict[int, float]:
@@ -472,4 +659,5 @@ def efficiency(case: Case) -> Iterator[Finding]:
     )
     is_reached = share * CLOSE >= claim.efficiency_fraction
     off = ratio_of(share, claim.efficiency_fraction)
-    yield _judged(case, law, is_fine=is_reached != claim.denied, off=off)
+    figure = f"{share:.0%}"
+    yield _judged(case, law, is_fine=is_reached != claim.denied, off=off, figure=figure)

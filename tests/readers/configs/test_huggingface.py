@@ -39,8 +39,8 @@ def mixed(fields, **changes):
 # ── As the catalogue ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_there_are_sixteen_configs():
-    assert len(CONFIGS) == 16
+def test_there_are_twenty_eight_configs():
+    assert len(CONFIGS) == 28
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

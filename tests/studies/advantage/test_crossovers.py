@@ -106,16 +106,24 @@ def test_the_reason_is_memory_that_grows_twice_as_fast(article):
 def test_a_crossover_is_a_study_with_a_table_and_a_picture(article):
     assert len(article.to_frame()) == len(article.rows) == len(article.points)
     assert crossovers.Crossover.from_json(article.to_json()) == article
-    assert "204 B" in str(article)
+    # The interval reaches 3.9 times either way: one digit is all that it allows.
+    assert "equal at 200 B parameters (80 %: 50 B to 800 B)" in str(article)
     pytest.importorskip("plotly")
-    assert list(article.plot().data[1].y) == [1]
+    drawn = article.plot()
+    assert list(drawn.data[1].y) == [1]
+    assert drawn.data[1].text[0] == "200 B"
+    titles = (drawn.layout.title.text, drawn.layout.xaxis.title.text, drawn.layout.yaxis.title.text)
+    assert "energy per output token" in titles[0]
+    assert titles[2] == "how many times less energy per output token on article-lpu [×]"
+    assert not any("_" in title or "[1]" in title for title in titles)
 
 
 def test_without_a_crossover_there_is_no_interval_and_the_reason_names_the_winner(few_sizes):
     fast = pl.with_value(pl.load_topology("article-lpu"), "power.chip_w", 1e-3)
     result = crossover(fast, "article-h100", family="moe")
     assert result.params is None
-    assert "article-lpu wins at every size" in result.reason
+    assert result.no_root == "wins throughout"
+    assert "article-lpu wins throughout: at every size tried" in result.reason
     with pytest.raises(pl.InputError, match="wins throughout"):
         result.interval()
 
@@ -160,3 +168,74 @@ def test_machines_without_a_scope_or_a_basis_in_common_have_no_crossover():
         crossover("tpu-v6e", "groq-lpu-chain")
     with pytest.raises(pl.InputError, match="no basis on which the prices of all are known"):
         crossover("tpu-v6e", "groq-lpu-chain", metric="usd_per_million_tokens")
+
+
+def test_one_size_that_both_hold_is_not_called_throughout(article):
+    one = article.rows[2].replace(first=1.0, second=2.0)
+    alone = article.replace(
+        rows=(article.rows[0].replace(first=None), one, article.rows[-1].replace(second=None)),
+        params=None,
+        around=None,
+        no_root="wins throughout",
+        winner_below="article-lpu",
+    )
+    assert "the one size tried that both can hold" in str(alone)
+    assert "throughout" not in str(alone)
+    with pytest.raises(pl.InputError, match="the one size tried"):
+        alone.interval()
+
+
+def test_where_a_machine_holds_nothing_no_winner_is_named(article):
+    rows = tuple(row.replace(second=None) for row in article.rows)
+    never = article.replace(
+        rows=rows, params=None, around=None, no_root="never both fit", winner_below=None
+    )
+    assert "no model that was tried fits article-h100" in str(never)
+    apart = article.replace(
+        rows=(rows[0], article.rows[-1].replace(first=None)),
+        params=None,
+        around=None,
+        no_root="never both fit",
+    )
+    assert "fits both article-lpu and article-h100" in str(apart)
+    assert "wins" not in str(apart) + str(never)
+
+
+@pytest.mark.slow
+def test_a_root_found_among_uniform_plans_is_that_of_all_plans(article):
+    proved = crossover("article-lpu", "article-h100", proof_time_s=None)
+    assert proved.proved
+    assert all(all(row.proved) for row in proved.rows)
+    assert article.proved
+    assert article.params == pytest.approx(proved.params, rel=crossovers.CLOSE)
+
+
+def test_a_proof_that_does_not_come_in_time_is_said(few_sizes, monkeypatch):
+    def never(*args, **options):
+        raise pl.NoPlanFoundError("no time")
+
+    monkeypatch.setattr(crossovers, "partition", never)
+    made = crossover("article-lpu", "article-h100")
+    assert not made.proved
+    assert [one.status for one in made.proofs] == ["uniform plans alone"] * 2
+    assert "article-h100: best uniform plan, not proved best of all" in str(made)
+    assert made.params == pytest.approx(203e9, rel=0.02)
+
+
+def test_a_gap_is_what_a_proved_bound_leaves():
+    proof = crossovers.RootProof(topology="x", value=1.1, bound=1.0, status="feasible")
+    assert proof.gap == pytest.approx(0.1)
+    assert str(proof) == "x: within 10 % of the proved bound"
+
+
+@pytest.mark.parametrize(
+    ("held", "found"),
+    [
+        (range(20), [0, 3, 6, 9, 12, 15, 18, 19]),
+        (range(5, 11), [5, 6, 9, 10]),
+        (range(7, 9), [7, 8]),
+        ([], []),
+    ],
+)
+def test_sizes_that_both_hold_are_found_by_strides(held, found):
+    assert crossovers._held_by_both(lambda place: place in held) == found

@@ -64,7 +64,7 @@ def test_plans_are_those_that_engines_run_unless_any_is_asked_for(table):
 
 def test_a_table_says_what_its_watts_and_dollars_count(table):
     assert (table.power_scope, table.power_basis, table.price_basis) == ("system", "drawn", "node")
-    chips = fading(["hgx-h100", "mi300x-8"], sizes=(8e9,), users=(1,), price_basis="chip")
+    chips = fading(["hgx-h100", "l4"], sizes=(8e9,), users=(1,), price_basis="chip")
     assert (chips.power_scope, chips.price_basis) == ("chip", "chip")
     with pytest.raises(pl.InputError, match="tpu-v6e, which is not published"):
         fading(["hgx-h100", "tpu-v6e"], sizes=(8e9,), users=(1,))

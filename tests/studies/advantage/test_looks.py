@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.studies.advantage import looks
+from planner.studies.advantage.borders import Edge
 from tests.maps_by_hand import SIZES, SPEEDS, measured, small_map
 
 
@@ -72,6 +73,7 @@ def test_dates_are_read_from_sources_and_drafts_from_records():
     assert looks.date_of(measured("m", 1e10, 10, "gpu", "docs 2025")) == "2025"
     assert looks.date_of(measured("m", 1e10, 10, "gpu", "row 12024 of a table")) == ""
     assert not looks.has_drafts(measured("m", 1e10, 10, "gpu", "x"))
+    assert looks.has_drafts(measured("m", 1e10, 10, "gpu", "x").replace(drafts=True))
 
 
 def test_a_machine_ends_where_it_holds_no_larger_model():
@@ -98,3 +100,16 @@ def test_a_name_stands_on_its_own_field_or_nowhere():
     assert box.bottom >= 15
     assert looks.place_of_name(is_won, edges, edges, (50, 60), []) is None
     assert looks.place_of_name(is_won, edges, edges, (50, 15), [looks.Box(0, 0, 100, 100)]) is None
+
+
+def test_a_machine_that_is_only_too_slow_for_more_has_no_edge():
+    drawn = small_map()
+    lpu = drawn.topologies[[one.startswith("A chain") for one in drawn.titles].index(True)]
+
+    def told(why: str) -> list[str]:
+        edge = Edge(topology=lpu, chips=64, parameters=3e11, next_parameters=3.1e11, why=why)
+        return [end.words for end in looks.ends_of(drawn.replace(edges=(edge,)))]
+
+    assert told("too slow") == []
+    assert told("memory full") == ["A chain of LPUs: 64 chips hold no larger model"]
+    assert told("engine") == ["A chain of LPUs: 64 chips run no larger model"]

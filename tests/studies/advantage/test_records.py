@@ -7,7 +7,7 @@ from planner.studies.advantage.records import AdvantageMap, Square
 SIZES, SPEEDS = (1e9, 1e10, 1e11, 1e12), (10.0, 100.0)
 ROWS = (
     (("a", 0.99), ("a", 0.6), ("b", 0.7), ("b", 0.95)),
-    (("b", 0.9), ("b", 0.9), (None, None), (None, None)),
+    (("b", 0.9), ("b", 0.9), (None, None), (None, 0.95)),
 )
 """Winner and how likely it is, by speed, then by size."""
 
@@ -33,12 +33,15 @@ def test_a_border_lies_between_its_squares_and_its_interval_ends_where_winners_a
     (border,) = drawn.borders(10.0)
     assert (border.below, border.above) == ("a", "b")
     assert border.parameters == pytest.approx((1e10 * 1e11) ** 0.5)
-    assert border.interval == (1e9, 1e12)
+    # Below, 0.9 lies at 10/13 of the way from a square of 0.6 to one of 0.99, above at 4/5.
+    assert border.interval == pytest.approx((10 ** (10 - 10 / 13), 10 ** (11 + 4 / 5)))
+    assert border.words() == "about 30 B (2 to 600)"
 
 
-def test_beyond_what_any_machine_reaches_there_is_no_upper_end(drawn):
+def test_where_no_machine_is_fast_enough_the_border_has_two_ends_too(drawn):
     (border,) = drawn.borders(100.0)
-    assert (border.below, border.above, border.interval) == ("b", None, (1e10, None))
+    assert (border.below, border.above) == ("b", None)
+    assert border.interval == pytest.approx((1e10, 10 ** (11 + 0.9 / 0.95)))
 
 
 def test_shares_count_squares_that_a_machine_reaches(drawn):

@@ -4,7 +4,7 @@ import pytest
 
 from planner.errors import InputError, UnknownNameError
 from planner.studies.audits import audits
-from planner.studies.audits.audits import Audit, audit
+from planner.studies.audits.audits import Audit, Tally, audit
 from planner.studies.audits.claims import Claim, article_claims
 
 RATE = Claim(
@@ -98,6 +98,7 @@ def test_what_no_engine_can_price_gets_no_opinion_and_what_laws_refute_is_refute
         "16",
         "23",
         "36",
+        "39",
         "53",
         "55",
     }
@@ -113,6 +114,10 @@ def test_what_no_engine_can_price_gets_no_opinion_and_what_laws_refute_is_refute
     assert all(
         found[name].verdict == "no opinion" for name in ("20", "41", "54 2023", "56", "58", "59")
     )
+    assert (found["39"].factor, found["49"].factor) == pytest.approx((632, 100 / 0.79), rel=1e-2)
+    # Lists, data sheets, areas and distances need no engine.
+    for name in ("17", "22", "25", "27", "30", "37", "38", "43", "47 racks", "50 licence", "51"):
+        assert found[name].verdict != "no opinion", name
     assert all(
         found[name].factor is None or found[name].factor > 1
         for name in (row.claim for row in found.rows)
@@ -169,3 +174,31 @@ def test_names_and_paths_that_are_not_there_are_refused():
         audit([Claim(name="x", topology="hgx-h1000")])
     with pytest.raises(InputError, match="has no figure at"):
         audit([Claim(name="x", topology="hgx-h100", figure="chip.bandwidth", value=1)])
+
+
+def test_an_audit_prints_as_a_table_that_a_terminal_holds(small):
+    lines = str(small).splitlines()
+    assert lines[0].split() == ["claim", "what", "it", "says", "verdict", "found", "why"]
+    assert max(map(len, lines)) <= 120
+    rate = next(line for line in lines if line.startswith("rate"))
+    assert "needs more chips  307 chips, 307×" in rate
+    assert " ".join(lines).endswith(str(small.tally()))
+
+
+def test_claims_are_counted_by_how_they_end(small):
+    assert small.tally() == Tally(
+        claims=4, refuted=3, implausible=0, stand=0, silent=1, of_markets=0
+    )
+    assert "3 are refuted" in str(small.tally())
+    market = audit([Claim(name="share", topic="market")])
+    assert str(market.tally()).endswith("on 1 there is no opinion, all of them about markets")
+
+
+def test_a_machine_that_is_only_announced_may_be_missing():
+    told = {"over": "hgx-h100", "model": "llama-3.1-8b", "advantage": 10, "batch_size": 1}
+    claim = Claim(name="ten", topology="no-such-machine", announced=True, **told)
+    row = audit([claim]).rows[0]
+    assert row.verdict == "plausible if"
+    assert "of the best peak" in row.figure
+    with pytest.raises(UnknownNameError):
+        audit([claim.replace(announced=False)])

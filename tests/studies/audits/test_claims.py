@@ -1,9 +1,14 @@
 """Claims as fields, and the file of the article's."""
 
+import tomllib
+from pathlib import Path
+
 import pytest
 
 from planner.errors import InputError
-from planner.studies.audits.claims import Claim, Greatest, article_claims, read_claims
+from planner.studies.audits.claims import Claim, Greatest, Known, article_claims, read_claims
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_the_article_has_all_its_fifty_nine_figures_in_order():
@@ -53,3 +58,27 @@ def test_series_of_unlike_length_and_unknown_winners_are_refused():
 def test_claims_survive_json():
     for claim in article_claims():
         assert Claim.from_json(claim.to_json()) == claim
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"claimed": 1.0, "low": 1.0}, {"claimed": 1.0, "low": 1.0, "high": 1.0, "agrees": True}],
+)
+def test_a_source_says_a_range_or_words(fields):
+    with pytest.raises(InputError, match="are all needed, or `agrees` alone"):
+        Known(what="it", source="MEM", confidence="M", **fields)
+    with pytest.raises(InputError, match="lies above its high"):
+        Known(what="it", source="MEM", confidence="M", claimed=1.0, low=2.0, high=1.0)
+
+
+def test_sources_of_known_things_are_explained():
+    explained = tomllib.loads((ROOT / "topologies" / "sources.toml").read_text(encoding="utf-8"))
+    cited = {claim.known.source for claim in article_claims() if claim.known}
+    assert cited <= set(explained)
+
+
+def test_claims_in_words_alone_are_about_markets():
+    words = {"name", "quote", "source", "reading", "topic", "topology"}
+    for claim in article_claims():
+        stated = set(claim.model_dump(exclude_defaults=True))
+        assert not stated <= words or claim.topic == "market", claim.name

@@ -5,7 +5,7 @@ import math
 import pytest
 
 import planner as pl
-from planner.machines.prices import Offer
+from planner.machines.prices import Economics, Offer, offered
 from planner.machines.topology import Figure, Power, Price, with_value
 from planner.studies.audits import laws
 from planner.studies.audits.bounds import Roof
@@ -607,3 +607,19 @@ def test_a_better_price_beyond_the_end_contradicts_it():
         (ours,),
     ):
         assert not list(laws._beyond_end(Case(ends, changed)))
+
+
+def test_a_lease_is_held_against_what_owning_costs():
+    # 35,040 USD over four years and 1 kW at 0.10 USD/kWh and 1.2: 9,811 a year.
+    offer = Offer(basis="node", purchase_usd=35_040.0, power_w=1000.0)
+    machine = round_machine(1, price=offered((offer,), Economics()))
+
+    def leased(usd):
+        claim = Claim(name="x", topology=machine, lease_usd_per_year=usd)
+        return next(laws.lease(Case(claim)))
+
+    assert leased(9_811.0).verdict == "plausible"
+    dear = leased(29_433.6)
+    assert dear.verdict == "implausible"
+    assert dear.factor == pytest.approx(3.0, rel=1e-3)
+    assert "paid for it after 1.2 years" in dear.law

@@ -3,10 +3,11 @@
 import pytest
 
 import planner as pl
-from planner.machines.topology import with_value
+from planner.machines.topology import Power, Price, with_value
 from planner.studies.audits import prices
 from planner.studies.audits.cases import Case
 from planner.studies.audits.claims import Claim
+from planner.units import spoken, trimmed
 
 EIGHT = {"topology": "hgx-h100", "chips": 1, "model": "llama-3.1-8b", "weight_dtype": "fp8"}
 
@@ -72,11 +73,13 @@ def test_a_rate_of_one_chip_may_come_near_a_share_of_several():
     assert absurd.verdict == "implausible"
 
 
-def test_what_no_one_published_gets_no_opinion():
+def test_what_no_one_published_is_what_a_claim_allows_it_to_be():
     claim = Claim(name="x", topology="tpu-v5p", model="llama-3.1-8b", energy_per_token_j=1)
-    assert [one.law for one in verdicts(prices.reach, claim)] == [
-        "the power of tpu-v5p is not published"
-    ]
+    (finding,) = verdicts(prices.reach, claim)
+    assert finding.law.startswith("the power of tpu-v5p is not published; at 1 J")
+    (silent,) = verdicts(prices.reach, claim.replace(model="llama-3.1-405b", chips=1))
+    assert silent.verdict == "no opinion"
+    assert "has no plan on it" in silent.law
 
 
 def test_a_density_is_no_utilisation():
@@ -137,7 +140,7 @@ def test_an_advantage_is_priced_on_both_machines():
         "implausible"
     ]
     unknown = claim.replace(topology="tpu-v5p", metric="energy_per_token_j")
-    assert [one.verdict for one in verdicts(prices.advantage, unknown)] == ["no opinion"]
+    assert [one.verdict for one in verdicts(prices.advantage, unknown)] == ["plausible if"]
 
 
 def test_an_advantage_that_never_was_cannot_end():
@@ -172,3 +175,75 @@ def test_linear_scaling_by_replicas_is_priced_and_its_denial_refused():
     assert [one.verdict for one in verdicts(prices.efficiency, claim.replace(denied=True))] == [
         "implausible"
     ]
+
+
+def silent(machine, **paths):
+    """A machine of which a figure is not published."""
+    topology = pl.load_topology(machine, chips=1)
+    return topology.replace(**paths)
+
+
+def test_where_no_power_is_published_a_claim_says_what_it_may_be():
+    machine = silent("hgx-h100", power=Power())
+    claim = Claim(name="x", batch_size=1, **{**EIGHT, "topology": machine})
+    (finding,) = verdicts(prices.reach, claim.replace(energy_per_token_j=2.0))
+    assert finding.verdict == "plausible if"
+    rate = Case(claim).score("fp8", 1, "tokens_per_s").tokens_per_s
+    assert finding.figure == spoken(2.0 * rate, "W")
+
+
+def test_where_no_price_is_published_a_claim_says_what_a_chip_may_cost():
+    machine = silent("hgx-h100", price=Price())
+    claim = Claim(name="x", batch_size=1, **{**EIGHT, "topology": machine})
+    (finding,) = verdicts(prices.reach, claim.replace(usd_per_million_tokens=10.0))
+    assert finding.verdict == "plausible if"
+    rate = Case(claim).score("fp8", 1, "tokens_per_s").tokens_per_s
+    assert finding.figure == f"{trimmed(10.0 / 1e6 * rate * 3600)} USD/h"
+
+
+def test_an_advantage_of_a_machine_of_unknown_power_takes_so_many_watts():
+    machine = silent("hgx-h100", power=Power())
+    claim = Claim(
+        name="x", over="hgx-h100", advantage=2.0, batch_size=1, **{**EIGHT, "topology": machine}
+    )
+    (finding,) = verdicts(prices.advantage, claim)
+    assert finding.verdict == "plausible if"
+    # The same chip twice as frugal: half of what it draws.
+    twin = Case(claim.replace(topology=pl.load_topology("hgx-h100")))
+    joules = twin.score("fp8", 1, "energy_per_token_j").energy_per_token_j
+    rate = Case(claim).score("fp8", 1, "tokens_per_s_per_chip").tokens_per_s_per_chip
+    assert spoken(joules / 2 * rate, "W") in finding.text
+
+
+def test_an_advantage_of_an_unknown_machine_takes_operations_for_each_joule():
+    told = {"over": "hgx-h100", "model": "llama-3.1-8b", "chips": 1, "batch_size": 1}
+    (few,) = verdicts(prices.frugality, Claim(name="x", advantage=10, **told))
+    assert few.verdict == "plausible if"
+    (absurd,) = verdicts(prices.frugality, Claim(name="x", advantage=1e5, **told))
+    assert absurd.verdict == "implausible"
+    share = float(few.figure.split()[0])
+    assert absurd.factor == pytest.approx(1e4 * share, rel=0.05)
+
+
+def test_the_best_peak_a_watt_is_no_claims():
+    best, name = prices.best_flop_per_j()
+    assert best > 989e12 / 700
+    assert "article" not in name
+
+
+def test_what_stays_in_a_memory_are_weights_and_caches():
+    claim = Claim(name="x", near_memory=True, batch_size=1, **EIGHT)
+    (finding,) = verdicts(prices.saved, claim)
+    assert 0.98 < float(finding.figure.split("%")[0]) / 100 < 1
+    assert "HBM3" in finding.law
+
+
+def test_pictures_lie_in_a_second_memory_where_the_first_is_too_small():
+    claim = Claim(name="x", topology="dmatrix-corsair", chips=1, model="sd3-medium", batch_size=1)
+    score = Case(claim).score("int8", 1, "samples_per_s")
+    assert score.stages[0].offloaded_layers > 0
+    assert [one.kind for one in score.traffic] == ["memory", "memory"]
+    # Without such a memory there is no plan.
+    corsair = pl.load_topology("dmatrix-corsair")
+    bare = corsair.replace(chip=corsair.chip.replace(memory=corsair.chip.memory[:1]))
+    assert Case(claim.replace(topology=bare)).score("int8", 1, "samples_per_s") is None
