@@ -197,7 +197,7 @@ def _draw_machines(axes: Any, named: dict[str, Front], promise: Promise) -> list
         handles.append(
             Line2D([], [], color=colour, ls=line, marker=mark, mec="#222222", mew=0.7, label=name)
         )
-    band = Patch(facecolor="#999999", alpha=0.4, label="80 % of measurements")
+    band = Patch(facecolor="#FFFFFF", hatch="//", edgecolor="#777777", label="80 % of measurements")
     if promise.ttft_s is not None:
         late = f"first token after more than {spoken(promise.ttft_s, 's')}"
         handles.append(Line2D([], [], ls="", marker="o", mfc="white", mec="#222222", label=late))
