@@ -96,7 +96,7 @@ def test_a_price_by_itself_follows_the_use_of_the_machine():
 
 def test_an_offer_is_a_purchase_or_a_rent():
     for paid in ({}, {"purchase_usd": 1.0, "rent_usd_per_chip_hour": 1.0}):
-        with pytest.raises(pl.InputError, match="purchase_usd or rent"):
+        with pytest.raises(pl.InputError, match="purchase_usd, rent_usd_per_chip_hour"):
             Offer(basis="chip", **paid)
 
 

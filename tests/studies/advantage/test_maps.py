@@ -2,7 +2,6 @@
 say what they show."""
 
 import itertools
-import time
 
 import numpy as np
 import pytest
@@ -113,10 +112,8 @@ def test_uniform_plans_are_close_to_what_is_proved_of_all_plans(drawn, grids):
 def test_a_redraw_from_grids_prices_no_plan_anew(grids, monkeypatch):
     grids.map("usd_per_million_tokens", speeds=SPEEDS)
     monkeypatch.setattr(stairs, "plan_grid", None)
-    begin = time.process_time()
     for users in (1, 64):
         grids.map("usd_per_million_tokens", speeds=SPEEDS, most_users=users, draws=100).svg()
-    assert time.process_time() - begin < 2.0  # a fifth of a second on a free core
 
 
 def test_another_version_of_a_machine_takes_its_place(grids, drawn):

@@ -35,7 +35,7 @@ def test_a_border_lies_between_its_squares_and_its_interval_ends_where_winners_a
     assert border.parameters == pytest.approx((1e10 * 1e11) ** 0.5)
     # Below, 0.9 lies at 10/13 of the way from a square of 0.6 to one of 0.99, above at 4/5.
     assert border.interval == pytest.approx((10 ** (10 - 10 / 13), 10 ** (11 + 4 / 5)))
-    assert border.words() == "about 30 B (2 to 600)"
+    assert border.words() == "about 30 B (1.7 to 600)"
 
 
 def test_where_no_machine_is_fast_enough_the_border_has_two_ends_too(drawn):
