@@ -5,8 +5,6 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from planner.answers.results import Result
-from planner.errors import InputError
 from planner.machines.accounts import PowerBasis, alike_for, what_counts
 from planner.machines.engine import Space
 from planner.machines.prices import OfferBasis
@@ -14,8 +12,6 @@ from planner.machines.topology import PowerScope, Topology
 from planner.models.dtypes import Dtype
 from planner.records import Record
 from planner.studies.advantage.crossovers import ONE_REQUEST, best_plan
-from planner.studies.advantage.family import member
-from planner.studies.advantage.terms import NO_DRAFT, Side, Terms, data_date, sides_of
 from planner.studies.study import Study, machine_of
 from planner.workload import Workload
 
@@ -43,8 +39,6 @@ class FadingRow(Record):
     tokens_per_s_per_user: float | None = None
     tokens_per_s: float | None = None
     status: str = "infeasible"
-    drafts: str | None = None
-    """In which way the plan drafts tokens; None: it drafts none."""
 
 
 class Fading(Study):
@@ -60,12 +54,6 @@ class Fading(Study):
     """What the watts of all machines count, where that is the same; so the next two."""
     power_basis: str = "unknown"
     price_basis: str = "unknown"
-    terms: Terms | None = None
-    """Under which machines were compared; None: tables made before this was said."""
-    sides: tuple[Side, ...] = ()
-    """What the terms came to on each machine: its software, its format, its drafts."""
-    data_date: str = ""
-    """Of the newest source of the catalogue: as of when prices and figures are."""
 
     def line(self, topology: str, users: int, field: str) -> list[tuple[float, float]]:
         """(parameters, field) of one machine, where it has a plan, by size."""
@@ -82,7 +70,6 @@ def fading(
     metric: str = "energy_per_token_j",
     workload: Workload = ONE_REQUEST,
     weight_dtype: Dtype = "fp8",
-    terms: Terms | None = None,
     power_scope: PowerScope | None = None,
     price_basis: OfferBasis | None = None,
     power_basis: PowerBasis | None = None,
@@ -93,17 +80,16 @@ def fading(
     users.
 
     Chips are counted honestly: as many as the model, its caches and its buffers need, chosen by the
-    solver. `space` "any" takes plans too that a machine's software cannot be started with. Each
-    machine takes the format nearest to `weight_dtype` that its chip multiplies; `terms` say it
-    otherwise, and how machines draft. InputError: terms of pools, a rate or idle hours.
+    solver. `space` "any" takes plans too that a machine's software cannot be started with.
     """
-    agreed = _agreed(terms or Terms(weight_dtype=weight_dtype, space=space), workload)
     given = [machine_of(one) for one in topologies]
     machines = alike_for(metric, given, price_basis, power_basis, power_scope)
     rows = []
     for topology, parameters, count in itertools.product(machines, sizes, users):
         work = workload.replace(batch_size=count)
-        result, drafts = _best(parameters, topology, work, metric, agreed)
+        result = best_plan(
+            parameters, topology, work, metric, weight_dtype=weight_dtype, space=space
+        )
         fields: dict[str, Any] = {
             "topology": topology.name,
             "parameters": parameters,
@@ -111,47 +97,9 @@ def fading(
         }
         if result is not None:
             fields |= {name: getattr(result.score, name) for name in TOLD}
-            fields |= {"status": result.status, "drafts": drafts}
+            fields["status"] = result.status
         rows.append(FadingRow.from_fields(fields))
         if progress is not None:
             progress(rows[-1])
     counts = what_counts(machines)._asdict()
-    return Fading(
-        metric=metric,
-        rows=tuple(rows),
-        space=agreed.space,
-        terms=agreed,
-        sides=sides_of(agreed, machines, "dense"),
-        data_date=data_date(),
-        **counts,
-    )
-
-
-def _agreed(terms: Terms, workload: Workload) -> Terms:
-    """Terms that a table of so many users can keep, with the workload's lengths."""
-    if terms.pools or terms.requests_per_s is not None or terms.utilisation not in (None, 1.0):
-        raise InputError(
-            "terms: fading() has a number of users in one pool at all hours; leave pools,"
-            " requests_per_s and utilisation out, or draw a map"
-        )
-    return terms.replace(prompt_tokens=workload.prompt_tokens, output_tokens=workload.output_tokens)
-
-
-def _best(
-    parameters: float, topology: Topology, workload: Workload, metric: str, terms: Terms
-) -> tuple[Result | None, str | None]:
-    """The best of the plans that draft in any of a machine's ways, and in which it does."""
-    dtype = terms.dtype_on(topology)
-    graph = member("dense", parameters, dtype)
-    found = []
-    for name, speculation in terms.ways(topology, graph, "dense").items():
-        work = workload if speculation is None else workload.replace(speculation=speculation)
-        result = best_plan(
-            parameters, topology, work, metric, weight_dtype=dtype, space=terms.space
-        )
-        if result is not None:
-            found.append((result, None if name == NO_DRAFT else name))
-    if not found:
-        return None, None
-    is_most = found[0][0].direction == "maximize"
-    return min(found, key=lambda one: -one[0].objective if is_most else one[0].objective)
+    return Fading(metric=metric, rows=tuple(rows), space=space, **counts)

@@ -281,8 +281,7 @@ def _prefilled(prompts: PlanGrid, load: Load) -> _Prefilled:
     value, copies = _loaded(prompts, load)
     chips = copies * held
     if load.requests_per_s is None:
-        with np.errstate(divide="ignore"):
-            chips = held / prompts.requests_per_s
+        chips = held / prompts.requests_per_s
     by = chips if load.metric == "chips" else value
     by = np.where(np.isfinite(prompts.tpot_s), by, np.inf)
     best = int(np.argmin(by))

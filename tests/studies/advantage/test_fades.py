@@ -4,7 +4,6 @@ import pytest
 
 import planner as pl
 from planner.studies.advantage.fades import fading
-from planner.studies.advantage.terms import Terms
 
 
 @pytest.fixture(scope="module")
@@ -49,26 +48,6 @@ def test_what_fits_no_number_of_chips_has_no_figures():
     # Four of them have 4 × 512 × 2^30 B = 2.199 TB, and weights in 8 bit take 2.3.
     row = fading(["apple-m3-ultra"], sizes=(2.3e12,), users=(1,)).rows[0]
     assert (row.status, row.energy_per_token_j, row.chips) == ("infeasible", None, None)
-
-
-def test_a_table_says_under_what_terms_it_was_made(table):
-    assert {side.topology: side.weight_dtype for side in table.sides} == {
-        "hgx-h100": "fp8",
-        "cerebras-cs3": "bf16",
-    }
-    assert table.terms.prompt_tokens == 1024
-    assert table.data_date
-    assert {row.drafts for row in table.rows} == {None}
-
-
-def test_drafts_make_one_user_faster_and_a_table_has_no_pools(table):
-    asked = {"sizes": (8e9,), "users": (1,), "metric": "tpot_s"}
-    plain = fading(["hgx-h100"], **asked).rows[0]
-    best = fading(["hgx-h100"], **asked, terms=Terms(drafts="best")).rows[0]
-    assert best.drafts == "eagle3"
-    assert best.tokens_per_s_per_user > 1.5 * plain.tokens_per_s_per_user
-    with pytest.raises(pl.InputError, match="one pool at all hours"):
-        fading(["hgx-h100"], **asked, terms=Terms(pools=True))
 
 
 def test_plans_are_those_that_engines_run_unless_any_is_asked_for(table):
