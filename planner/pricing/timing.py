@@ -414,7 +414,7 @@ def passes_of(
         here = slice(None) if len(alike) == 1 else numbers
         sums.add(here, prices.prices_of_steps(split, steps, reach), latents, counts[here])
     if len(stages) > 1:
-        handed = _handed_on(plan, graph)
+        handed = handed_on(plan, graph)
         for place, step in enumerate(steps):
             seconds[place, :-1, -1] = [
                 hop(number, float(sent), step) for number, sent in enumerate(handed[:-1])
@@ -501,7 +501,7 @@ def _add_offloaded(
         sums.pieces[place, number, -2] += handed_s
 
 
-def _handed_on(plan: Plan, graph: ModelGraph) -> Floats:
+def handed_on(plan: Plan, graph: ModelGraph) -> Floats:
     """Bytes for one token that cross from each stage to the next, shape (stages,)."""
     stages = np.zeros(len(graph.layers), dtype=np.intp)
     for number, stage in enumerate(plan.stages):

@@ -7,15 +7,15 @@ but the chip's own share, level by level as in `collectives`. Messages of a draf
 out.
 """
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from planner.machines.topology import Topology
-from planner.models.graph import ModelGraph
 from planner.plan import Stage
 from planner.pricing.collectives import EXCHANGES, Copies, Numbers, Spans
 from planner.pricing.denoising import Sampling, whole_samples
@@ -26,9 +26,10 @@ from planner.pricing.holdings import (
     offloaded_counts_of,
     split_of,
 )
-from planner.pricing.price_list import PriceList, Split, Step, reach_of
+from planner.pricing.price_list import PriceList, Reach, Split, Step, reach_of
 from planner.pricing.schedule import Schedule
-from planner.pricing.timing import Timing, crossing_bytes, hop_between, passes_of_cycle
+from planner.pricing.served import Served
+from planner.pricing.timing import Timing, handed_on, hops_along, passes_of_cycle
 
 Floats = NDArray[np.float64]
 
@@ -96,14 +97,16 @@ def token_traffic(deployment: Deployment, at: Schedule, timing: Timing) -> dict[
         [timing.prefill.moved_bytes, timing.packed.moved_bytes, timing.decode.moved_bytes]
     )
     found: dict[Place, Floats] = {}
+    layers = _Layers()
     plan = deployment.plan
-    handed = _handed_on(deployment)
     for number, (served, stage) in enumerate(zip(deployment.each, plan.stages, strict=True)):
         _add_memory(found, served.prices, stage, steps, moved[:, number], often)
         counts = kind_counts_of(stage, served.graph)
-        _add_fabrics(found, served.prices, stage, split_of(stage), steps, often, counts)
-        if handed[number]:
-            _add_hop(found, deployment, number, handed[number], steps, often)
+        layers.add(served.prices, split_of(stage), stage, counts)
+    layers.add_fabrics(found, steps, often)
+    tokens = np.array([step.tokens for step in steps])
+    for fabric, handed in _handed_over(deployment).items():
+        _add(found, Place(fabric, "fabric"), handed * tokens @ often)
     return {place: Moved(*(plan.replicas * total).tolist()) for place, total in found.items()}
 
 
@@ -120,8 +123,9 @@ def sample_traffic(deployment: Deployment, at: Schedule, sampling: Sampling) -> 
         which = graph.runs_of_kinds(runs)
         times = np.array([often])
         _add_memory(found, prices, stage, [step], np.array([moved]), times, split, which)
-        counts = which * kind_counts_of(stage, graph)
-        _add_fabrics(found, prices, stage, split, [step], times, counts)
+        layers = _Layers()
+        layers.add(prices, split, stage, which * kind_counts_of(stage, graph))
+        layers.add_fabrics(found, [step], times)
     replicas = deployment.plan.replicas
     return {place: Moved(*(replicas * total).tolist()) for place, total in found.items()}
 
@@ -161,55 +165,54 @@ def _add_memory(
     _add(found, Place(first, "memory"), chips * near @ often)
 
 
-def _add_fabrics(
-    found: dict[Place, Floats],
-    prices: PriceList,
-    stage: Stage,
-    split: Split,
-    steps: Sequence[Step],
-    often: Floats,
-    counts: Floats,
-) -> None:
-    """What the chips of a group take in over each fabric."""
-    if split.chips == 1 and split.expert == 1:
-        return
-    reach = reach_of(prices.topology, split, stage.groups[0].first)
-    spanned = [max(units) for units in zip(*reach, strict=True)]
-    for name, levels in fabric_levels(prices.topology):
-        if math.prod(spanned[level] for level in levels) == 1:
-            continue
-        taken = prices.crossing_bytes(split, steps, reach, Volumes(levels))
-        _add(found, Place(name, "fabric"), split.chips * (taken @ counts) @ often)
+class _Layers:
+    """How many layers of each kind stand on groups that are alike: what one of them takes in over
+    fabrics is worked out once."""
 
+    def __init__(self) -> None:
+        self._counts: dict[tuple[int, Split, Reach], tuple[PriceList, Floats]] = {}
 
-def _handed_on(deployment: Deployment) -> Floats:
-    """Bytes for one token that cross from each stage to the next, shape (stages,)."""
-    graph: ModelGraph = deployment.served.graph
-    stage_of = {
-        name: number for number, stage in enumerate(deployment.plan.stages) for name in stage.layers
-    }
-    if len(deployment.plan.stages) == 1:
-        return np.zeros(1)
-    return crossing_bytes(graph, [stage_of[name] for name in graph.names])
-
-
-def _add_hop(
-    found: dict[Place, Floats],
-    deployment: Deployment,
-    number: int,
-    bytes_per_token: float,
-    steps: Sequence[Step],
-    often: Floats,
-) -> None:
-    """What one stage hands on to the next; from pool to pool of a cluster by the links between
-    them."""
-    here, there = deployment.plan.stages[number : number + 2]
-    topology = deployment.each[number].topology
-    name = "links between pools"
-    if deployment.each[number + 1] is deployment.each[number]:
-        level, _ = hop_between(topology, here.groups[0], there.groups[0])
-        if level is None:
+    def add(self, prices: PriceList, split: Split, stage: Stage, counts: Floats) -> None:
+        """The layers of a stage, so many of each kind."""
+        if split.chips == 1 and split.expert == 1:
             return
-        name = topology.levels[level].fabric.name
-    tokens = np.array([step.tokens for step in steps])
-    _add(found, Place(name, "fabric"), bytes_per_token * tokens @ often)
+        reach = reach_of(prices.topology, split, stage.groups[0].first)
+        key = id(prices), split, reach
+        _, before = self._counts.get(key, (prices, 0.0 * counts))
+        self._counts[key] = prices, before + counts
+
+    def add_fabrics(self, found: dict[Place, Floats], steps: Sequence[Step], often: Floats) -> None:
+        """What their chips take in over each fabric, in steps of which each is run so often."""
+        for (_, split, reach), (prices, counts) in self._counts.items():
+            spanned = [max(units) for units in zip(*reach, strict=True)]
+            for name, levels in fabric_levels(prices.topology):
+                if math.prod(spanned[level] for level in levels) == 1:
+                    continue
+                taken = prices.crossing_bytes(split, steps, reach, Volumes(levels))
+                _add(found, Place(name, "fabric"), split.chips * (taken @ counts) @ often)
+
+
+def _handed_over(deployment: Deployment) -> dict[str, float]:
+    """Bytes for one token that stages hand on to the next, by the fabric that they cross; from
+    pool to pool of a cluster by the links between them."""
+    stages = deployment.plan.stages
+    handed = handed_on(deployment.plan, deployment.served.graph).tolist()
+    found: dict[str, float] = {}
+    for fabric, each in zip(_onward(deployment.each, stages), handed, strict=False):
+        if fabric is not None and each:
+            found[fabric] = found.get(fabric, 0.0) + each
+    return found
+
+
+def _onward(each: Sequence[Served], stages: Sequence[Stage]) -> Iterator[str | None]:
+    """What lies between each stage and the next; None where both have a chip in common."""
+    placed = [(one, stage.groups[0]) for one, stage in zip(each, stages, strict=True)]
+    for number, (_, pool) in enumerate(itertools.groupby(placed, lambda one: id(one[0]))):
+        if number:
+            yield "links between pools"
+        served, groups = zip(*pool, strict=True)
+        levels = served[0].topology.levels
+        hops = hops_along(served[0].topology, groups)
+        for (sender, receiver), (level, _) in zip(itertools.pairwise(groups), hops, strict=True):
+            is_shared = sender.last == receiver.first or sender.first == receiver.last
+            yield None if is_shared or level is None else levels[level].fabric.name
