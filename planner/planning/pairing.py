@@ -25,8 +25,8 @@ from planner.models.graph import ModelGraph
 from planner.pricing.pairs import Pair
 from planner.pricing.price_list import Step
 from planner.pricing.served import Served
-from planner.scoring.disaggregated import Link, common_scope
-from planner.scoring.pairs import check_decodes, hourly_usd, score_pairing
+from planner.scoring.disaggregated import Link, common_scope, hourly_usd
+from planner.scoring.pairs import check_decodes, score_pairing
 from planner.scoring.plans import chosen_power
 from planner.space.pairs import (
     AttentionOption,

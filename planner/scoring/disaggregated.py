@@ -3,7 +3,7 @@ cache included."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from planner.cost import energy, queueing
 from planner.errors import InfeasibleError, InputError
@@ -219,34 +219,58 @@ class _InService(NamedTuple):
     served: Served
 
 
-def _bill(tokens_per_s: float, scope: PowerScope | None, *pools: _InService) -> dict[str, object]:
+def _bill(tokens_per_s: float, scope: PowerScope | None, *pools: _InService) -> dict[str, Any]:
     """What the pools hold, and what that costs at a rate that one of them may serve with time to
     spare."""
-    counted = common_scope([pool.served.topology for pool in pools], scope)
+    machines = [pool.served.topology for pool in pools]
+    held = [machine.chips for machine in machines]
+    counted = common_scope(machines, scope)
     power: float | None = None
     if counted is not None:
         power = sum(_power_w(pool, counted, tokens_per_s) for pool in pools)
-    hourly = 0.0
-    all_priced = True
-    for pool in pools:
-        price = pool.served.topology.price.usd_per_chip_hour
-        all_priced = all_priced and price is not None
-        hourly += (price or 0.0) * pool.served.topology.chips
-    dollars: float | None = None
-    machines = [pool.served.topology for pool in pools]
-    if all_priced and common_price_basis(machines) is not None:
-        dollars = float(energy.usd_per_million_tokens(1.0, hourly, tokens_per_s))
     return {
         "tokens_per_s": tokens_per_s,
-        "tokens_per_s_per_chip": tokens_per_s / sum(one.chips for one in machines),
-        "power_w": power,
-        "power_scope": counted or "unknown",
-        "power_basis": common_power_basis(machines),
-        "price_basis": "unknown" if dollars is None else machines[0].price.basis,
-        "energy_per_token_j": None if power is None else power / tokens_per_s,
-        "usd_per_million_tokens": dollars,
-        "usd_per_hour": None if dollars is None else hourly,
+        "tokens_per_s_per_chip": tokens_per_s / sum(held),
+        **bill_of(machines, held, power, counted, tokens_per_s),
     }
+
+
+def bill_of(
+    machines: Sequence[Topology],
+    chips: Sequence[int],
+    power_w: float | None,
+    scope: PowerScope | None,
+    tokens_per_s: float,
+) -> dict[str, Any]:
+    """What machines that serve together cost at a rate, so many chips of each held, in the words of
+    a score."""
+    hourly = hourly_usd(machines, chips)
+    dollars: float | None = None
+    if hourly is not None:
+        dollars = float(energy.usd_per_million_tokens(1.0, hourly, tokens_per_s))
+    return {
+        "power_w": power_w,
+        "power_scope": scope or "unknown",
+        "power_basis": common_power_basis(machines),
+        "price_basis": "unknown" if hourly is None else machines[0].price.basis,
+        "energy_per_token_j": None if power_w is None else power_w / tokens_per_s,
+        "usd_per_million_tokens": dollars,
+        "usd_per_hour": hourly,
+    }
+
+
+def hourly_usd(machines: Sequence[Topology], chips: Sequence[int]) -> float | None:
+    """What so many chips of each machine cost in an hour; None where that is not known on one
+    basis. [USD/h]"""
+    if common_price_basis(machines) is None:
+        return None
+    hourly = 0.0
+    for machine, count in zip(machines, chips, strict=True):
+        price = machine.price.usd_per_chip_hour
+        if price is None:
+            return None
+        hourly += count * price
+    return hourly
 
 
 def common_scope(topologies: Sequence[Topology], wanted: PowerScope | None) -> PowerScope | None:

@@ -9,8 +9,6 @@ from planner.errors import InputError
 from planner.machines.accounts import (
     PowerBasis,
     alike_machines,
-    common_power_basis,
-    common_price_basis,
 )
 from planner.machines.prices import OfferBasis, PriceBasis
 from planner.machines.topology import PowerScope, Topology
@@ -29,7 +27,7 @@ from planner.scoring.checking import (
     check_order,
     check_structure,
 )
-from planner.scoring.disaggregated import Link, common_scope
+from planner.scoring.disaggregated import Link, bill_of, common_scope
 from planner.scoring.plans import chosen_power, refuse_broken
 from planner.scoring.score import StageTime
 from planner.units import spoken
@@ -353,31 +351,5 @@ def _bill(
             )
         ]
         watts, power = [*drawn], sum(drawn)
-    hourly = hourly_usd(machines, account.chips)
-    dollars = None
-    if hourly is not None:
-        dollars = float(energy.usd_per_million_tokens(1.0, hourly, tokens_per_s))
-    bill = {
-        "power_w": power,
-        "power_scope": counted or "unknown",
-        "power_basis": common_power_basis(machines),
-        "price_basis": "unknown" if hourly is None else machines[0].price.basis,
-        "energy_per_token_j": None if power is None else power / tokens_per_s,
-        "usd_per_million_tokens": dollars,
-        "usd_per_hour": hourly,
-    }
+    bill = bill_of(machines, account.chips, power, counted, tokens_per_s)
     return bill, (watts[0], watts[1])
-
-
-def hourly_usd(machines: list[Topology], chips: tuple[int, int]) -> float | None:
-    """What chips of each machine cost in an hour; None where that is not known on one basis.
-    [USD/h]"""
-    if common_price_basis(machines) is None:
-        return None
-    hourly = 0.0
-    for machine, count in zip(machines, chips, strict=True):
-        price = machine.price.usd_per_chip_hour
-        if price is None:
-            return None
-        hourly += count * price
-    return hourly
