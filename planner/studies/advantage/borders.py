@@ -6,17 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from planner.records import Record
+from planner.studies.advantage.rounding import digits_within, rounded
 from planner.studies.advantage.uncertainty import SURE
 
 if TYPE_CHECKING:
     from planner.studies.advantage.records import Square
 
 STEPS = 1.2
-"""Ends of an interval whose ratio is larger than the first are quoted to two digits, larger than
-the second to one."""
-WIDE = 2.0
-FINEST = 3
-"""Digits of a border of which more is known."""
+"""Ends of an interval whose ratio is no larger are quoted to all digits that are ever told."""
 
 
 class Border(Record):
@@ -52,7 +49,7 @@ class Border(Record):
             return 1
         if self.within is not None:
             low, high = min(low, self.within[0]), max(high, self.within[1])
-        return _digits(high / low)
+        return digits_within(high / low, STEPS)
 
     def words(self) -> str:
         """Its size and its interval, such as "about 80 B (50 to 140)"."""
@@ -84,17 +81,14 @@ class Edge(Record):
 
     def words(self) -> str:
         """In one clause."""
-        size = spoken(self.parameters, _digits(self.next_parameters / self.parameters))
+        digits = digits_within(self.next_parameters / self.parameters, STEPS)
+        size = spoken(self.parameters, digits)
         why = {
             "memory full": f"the memory of all its {self.chips:,} chips is full",
             "engine": "its software has no plan for more, though its chips had room",
             "too slow": "larger ones are too slow on it",
         }
         return f"{self.topology} ends at {size} B: {why[self.why]}"
-
-
-def _digits(ratio: float) -> int:
-    return 1 if ratio > WIDE else 2 if ratio > STEPS else FINEST
 
 
 def spoken(parameters: float, digits: int) -> str:
@@ -106,7 +100,7 @@ def spoken(parameters: float, digits: int) -> str:
     leading = billions / 10.0**power
     digits += 1 if digits == 1 and not 2.0 <= leading < 9.5 else 0
     places = digits - 1 - power
-    return f"{round(billions, places):,.{max(0, places)}f}"
+    return f"{rounded(billions, digits):,.{max(0, places)}f}"
 
 
 def border_between(smaller: Sequence["Square"], larger: Sequence["Square"]) -> Border:

@@ -49,7 +49,7 @@ weights and caches fill."""
 SIZES = tuple(8e9 * 10 ** (step / 8) for step in range(20))
 """Where the sign of the advantage is looked at first: 8 B to 1.9 T."""
 STRIDE = 3
-"""Of those sizes, every so-manieth is priced first."""
+"""Of those sizes, one in so many is priced first."""
 CLOSE = 1e-3
 """Relative: how narrow the root is bracketed."""
 SAME = 1e-9
@@ -147,11 +147,17 @@ class Crossover(Study):
     """What the watts of both machines count; so the next two, of watts and of prices."""
     power_basis: str = "unknown"
     price_basis: str = "unknown"
-    no_root: NO_ROOT = ""
-    """Why `params` is None."""
     proofs: tuple[RootProof, ...] = ()
     """Of both machines at the root; none in files written before plans that are not proved were
     allowed."""
+
+    @property
+    def no_root(self) -> NO_ROOT:
+        """Why `params` is None."""
+        if self.params is not None:
+            return ""
+        is_held = any(point.advantage is not None for point in self.rows)
+        return "wins throughout" if is_held else "never both fit"
 
     @property
     def proved(self) -> bool:
@@ -569,8 +575,7 @@ class _Race:
     def outcome(self, root: float | None, beyond: float | None) -> Crossover:
         """Of all that was priced; `beyond` is the size on the other side of the root."""
         ordered = tuple(self.known[size] for size in sorted(self.known))
-        both = [point for point in ordered if point.advantage is not None]
-        there = both or [ordered[0]]
+        there = [point for point in ordered if point.advantage is not None] or [ordered[0]]
         first, second = self.machines
         return Crossover(
             first=first.name,
@@ -584,7 +589,6 @@ class _Race:
             ),
             rows=ordered,
             space=self.space,
-            no_root="" if root else "wins throughout" if both else "never both fit",
             **what_counts(self.machines)._asdict(),
         )
 

@@ -6,7 +6,6 @@ greyscale; how far the next machine is behind is the strength of the colour.
 """
 
 import itertools
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -15,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.report.static import Box
-from planner.studies.advantage.records import AdvantageMap, Measured, Square, Switch
+from planner.studies.advantage.measured import dated
+from planner.studies.advantage.records import UNSAID, AdvantageMap, Measured, Square, Switch
 from planner.studies.advantage.uncertainty import SURE
 
 Point = tuple[float, float]
@@ -35,7 +35,7 @@ SHADES = ("1 to 2 ×", "2 to 4 ×", "4 × or more", "no other is as fast")
 STRENGTHS = (0.3, 0.5, 0.72, 1.0)
 """Of the colour, for each shade."""
 NOBODY = -1
-UNKNOWN = -2
+UNKNOWN = UNSAID
 """Of `AdvantageMap.winners`: no machine is fast enough; of one that might win the metric is not
 known."""
 GROUNDS = {NOBODY: ("#F3F3F3", ""), UNKNOWN: ("#FFFFFF", "xx")}
@@ -255,11 +255,7 @@ def real_models(drawn: AdvantageMap) -> list[tuple[str, float]]:
 def date_of(one: Measured) -> str:
     """When a system was measured, as year or year and month; empty where its source says
     nothing."""
-    stated = getattr(one, "date", None)
-    if stated:
-        return str(stated)[:7]
-    dates = re.findall(r"\b(20\d\d(?:-\d\d)?)\b", one.source)
-    return dates[0] if dates else ""
+    return (one.date or dated(one.source) or "")[:7]
 
 
 def has_drafts(one: Measured) -> bool:

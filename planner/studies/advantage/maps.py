@@ -36,6 +36,7 @@ from planner.studies.advantage.records import (
 from planner.studies.advantage.refining import BORDER_SPEEDS, Provers, is_provable, refined
 from planner.studies.advantage.stairs import (
     EMPTY,
+    METRICS,
     Load,
     Plans,
     Proved,
@@ -66,7 +67,6 @@ Floats = NDArray[np.float64]
 Places = NDArray[np.intp]
 One = TypeVar("One")
 
-METRICS = ("energy_per_token_j", "usd_per_million_tokens", "chips")
 MACHINES = ("hgx-h100", "groq-lpu-chain", "cerebras-cs3")
 SIZES = tuple(float(size) for size in np.geomspace(8e9, 2e12, 40))
 SPEEDS = tuple(float(speed) for speed in np.geomspace(10, 3000, 40))

@@ -205,8 +205,8 @@ class AdvantageMap(Study):
 
     def cell(self, parameters: float, tokens_per_s_per_user: float) -> Square:
         """The nearest square."""
-        size = _nearest(self.sizes, parameters)
-        speed = _nearest(self.speeds, tokens_per_s_per_user)
+        size = nearest(self.sizes, parameters)
+        speed = nearest(self.speeds, tokens_per_s_per_user)
         return self.rows[size * len(self.speeds) + speed]
 
     def share(self, topology: str) -> float:
@@ -226,7 +226,7 @@ class AdvantageMap(Study):
     def borders(self, tokens_per_s_per_user: float) -> tuple[Border, ...]:
         """Sizes at which the winner changes at the nearest speed, ascending, each with its 80 %
         interval; those of `lines`, where that speed has any."""
-        speed = _nearest(self.speeds, tokens_per_s_per_user)
+        speed = nearest(self.speeds, tokens_per_s_per_user)
         closer = [one for one in self.lines if one.tokens_per_s_per_user == self.speeds[speed]]
         return tuple(closer) or self.borders_of_squares(speed)
 
@@ -264,6 +264,6 @@ class AdvantageMap(Study):
         return ", ".join(words)
 
 
-def _nearest(axis: Sequence[float], value: float) -> int:
+def nearest(axis: Sequence[float], value: float) -> int:
     """The place on a logarithmic axis."""
     return int(np.argmin(np.abs(np.log(np.array(axis) / value))))

@@ -20,7 +20,7 @@ from planner.planning.partitioning import partition
 from planner.space.uniform_shapes import Ground
 from planner.studies.advantage.borders import Border, Edge, border_between
 from planner.studies.advantage.family import member
-from planner.studies.advantage.records import AdvantageMap, Check, Square
+from planner.studies.advantage.records import AdvantageMap, Check, Square, nearest
 from planner.studies.advantage.stairs import Load, Proved, priced
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def refined(
     if borders_at == "all":
         speeds = list(range(len(drawn.speeds)))
     else:
-        speeds = sorted({_nearest(drawn.speeds, speed) for speed in borders_at})
+        speeds = sorted({nearest(drawn.speeds, speed) for speed in borders_at})
     for speed in speeds:
         search.prove_row(speed)
     if search.checks:
@@ -89,8 +89,10 @@ def is_provable(drawn: AdvantageMap, topology: Topology) -> bool:
     )
 
 
-def _nearest(axis: Sequence[float], value: float) -> int:
-    return min(range(len(axis)), key=lambda place: abs(math.log(axis[place] / value)))
+def load_of(drawn: AdvantageMap) -> Load:
+    """What a map was drawn of."""
+    rate = None if drawn.terms is None else drawn.terms.requests_per_s
+    return Load(drawn.metric, drawn.most_users, rate)
 
 
 class Question(NamedTuple):
@@ -114,8 +116,7 @@ class _Search:
     ) -> None:
         self.drawn, self.grids, self.close = drawn, grids, close
         self.proved, self.time_limit_s = proved, time_limit_s
-        rate = None if drawn.terms is None else drawn.terms.requests_per_s
-        self.load = Load(drawn.metric, drawn.most_users, rate)
+        self.load = load_of(drawn)
         self.checks: dict[Question, Check] = {}
         self.asked: dict[Question, bool] = {}
         """Whether the solver answered."""
@@ -260,8 +261,7 @@ def _kind(square: Square) -> tuple[str | None, tuple[str, ...]]:
 
 def edges(drawn: AdvantageMap, grids: "MapGrids") -> Iterator[Edge]:
     """Where machines end before the map does, between sizes that are close."""
-    rate = None if drawn.terms is None else drawn.terms.requests_per_s
-    load = Load(drawn.metric, drawn.most_users, rate)
+    load = load_of(drawn)
     lowest = min(drawn.speeds)
     for machine, topology in enumerate(grids.topologies):
 
@@ -281,19 +281,16 @@ def edges(drawn: AdvantageMap, grids: "MapGrids") -> Iterator[Edge]:
             chips=topology.limit_chips,
             parameters=low,
             next_parameters=high,
-            why=_why(drawn, grids, machine, high),
+            why=_why(grids, machine, high, load),
         )
 
 
 def _why(
-    drawn: AdvantageMap, grids: "MapGrids", machine: int, size: float
+    grids: "MapGrids", machine: int, size: float, load: Load
 ) -> Literal["memory full", "engine", "too slow"]:
     """Why a machine does not serve a size."""
-    if grids.plans_at(machine, size) is not None:
-        rate = None if drawn.terms is None else drawn.terms.requests_per_s
-        load = Load(drawn.metric, drawn.most_users, rate)
-        if grids.stair_at(machine, size, load).fastest:
-            return "too slow"
+    if grids.stair_at(machine, size, load).fastest:
+        return "too slow"
     topology = grids.topologies[machine]
     if grids.space == "any" or not topology.software.engine.is_known:
         return "memory full"

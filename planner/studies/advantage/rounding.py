@@ -3,7 +3,15 @@
 import math
 
 WIDE = 2.0
+"""Ratios from which on one digit is told."""
 NARROW = 1.1
+FINEST = 3
+
+
+def digits_within(ratio: float, narrow: float = NARROW) -> int:
+    """Significant digits worth telling of what is known within a ratio: 1 beyond WIDE, 2 beyond
+    `narrow`, else FINEST."""
+    return 1 if ratio > WIDE else 2 if ratio > narrow else FINEST
 
 
 def digits_of(value: float, low: float, high: float) -> int:
@@ -14,10 +22,7 @@ def digits_of(value: float, low: float, high: float) -> int:
     """
     if not (value > 0 and 0 < low <= high < math.inf):
         return 1
-    widest = max(value / low, high / value)
-    if widest > WIDE:
-        return 1
-    return 2 if widest > NARROW else 3
+    return digits_within(max(value / low, high / value))
 
 
 def rounded(value: float, digits: int) -> float:

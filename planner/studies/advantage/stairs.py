@@ -17,7 +17,8 @@ from planner.studies.advantage.family import Family
 from planner.studies.advantage.terms import NO_DRAFT, Terms
 from planner.workload import Workload
 
-MEASURES = ("energy_per_token_j", "usd_per_million_tokens", "chips")
+METRICS = ("energy_per_token_j", "usd_per_million_tokens", "chips")
+"""Of which a stair may be."""
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
@@ -151,7 +152,7 @@ def _worth_drafts(graph: ModelGraph, plain: Way) -> Shapes | None:
         return None
     grid = plain.grid
     near = np.zeros(len(grid.shapes), dtype=bool)
-    for metric in MEASURES:
+    for metric in METRICS:
         load = Load(metric)
         columns = _columns(0, plain, load)
         stair = stair_of(Plans(graph, (plain,)), load)

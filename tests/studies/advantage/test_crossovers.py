@@ -176,7 +176,6 @@ def test_one_size_that_both_hold_is_not_called_throughout(article):
         rows=(article.rows[0].replace(first=None), one, article.rows[-1].replace(second=None)),
         params=None,
         around=None,
-        no_root="wins throughout",
         winner_below="article-lpu",
     )
     assert "the one size tried that both can hold" in str(alone)
@@ -187,15 +186,12 @@ def test_one_size_that_both_hold_is_not_called_throughout(article):
 
 def test_where_a_machine_holds_nothing_no_winner_is_named(article):
     rows = tuple(row.replace(second=None) for row in article.rows)
-    never = article.replace(
-        rows=rows, params=None, around=None, no_root="never both fit", winner_below=None
-    )
+    never = article.replace(rows=rows, params=None, around=None, winner_below=None)
     assert "no model that was tried fits article-h100" in str(never)
     apart = article.replace(
         rows=(rows[0], article.rows[-1].replace(first=None)),
         params=None,
         around=None,
-        no_root="never both fit",
     )
     assert "fits both article-lpu and article-h100" in str(apart)
     assert "wins" not in str(apart) + str(never)
