@@ -143,8 +143,9 @@ def main() -> None:
         )
         text = options.page.read_text(encoding="utf-8")
         options.page.write_text(written(text, "moves", table.moves(HEADLINE)), encoding="utf-8")
-    families = ("dense",) if options.quick or options.only == "dense" else ("dense", "moe")
-    families = ("moe",) if options.only == "moe" else () if options.only == "moves" else families
+    families = [name for name in ("dense", "moe") if options.only in (None, name)]
+    if options.quick and options.only is None:
+        families = [name for name in families if name == "dense"]
     for family, drafts in itertools.product(families, DRAFTS):
         table = _by_baseline(list(headline(family, drafts)), sizes)
         for speed in SPEEDS:

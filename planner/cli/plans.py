@@ -1,13 +1,14 @@
 """Commands that plan, price and check: `plan`, `disaggregate`, `pair`, `cluster`, `score`,
 `compare`, `size`, `verify`."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from planner import catalogue
 from planner.answers.certificates import Certificate
-from planner.answers.results import ClusterResult, Result
+from planner.answers.results import ClusterResult, Disaggregation, Pairing, Result
 from planner.cli.answers import Meter, answer, comparison, result_fields, sizing_fields
 from planner.cli.arguments import (
     Arrivals,
@@ -197,12 +198,11 @@ def disaggregate_pools(
         space=space_of(space),
         **_priced_options(goal, counts),
     )
-    nouns = {"graph", "prefill_topology", "decode_topology"}
-    fields = result.model_dump(mode="json", exclude=nouns)
-    fields["model"] = asked.graph.name
-    fields["prefill_topology"] = _machine_fields(result.prefill_topology)
-    fields["decode_topology"] = _machine_fields(result.decode_topology)
-    answer(format, str(result), fields)
+    machines = {
+        "prefill_topology": result.prefill_topology,
+        "decode_topology": result.decode_topology,
+    }
+    answer(format, str(result), _fields_of_two(result, machines))
 
 
 def _priced_options(goal: Goal, counts: Counts) -> dict[str, Any]:
@@ -246,16 +246,20 @@ def pair_machines(
         link=_link(link, link_latency),
         **_priced_options(goal, counts),
     )
-    nouns = {"graph", "attention_topology", "experts_topology"}
-    fields = result.model_dump(mode="json", exclude=nouns)
-    fields["model"] = asked.graph.name
-    fields["attention_topology"] = _machine_fields(result.attention_topology)
-    fields["experts_topology"] = _machine_fields(result.experts_topology)
-    answer(format, str(result), fields)
+    machines = {
+        "attention_topology": result.attention_topology,
+        "experts_topology": result.experts_topology,
+    }
+    answer(format, str(result), _fields_of_two(result, machines))
 
 
-def _machine_fields(machine: Topology) -> dict[str, Any]:
-    return {"name": machine.name, "chips": machine.chips}
+def _fields_of_two(
+    result: Disaggregation | Pairing, machines: Mapping[str, Topology]
+) -> dict[str, Any]:
+    """An answer of two machines, with the model and these by name."""
+    fields = result.model_dump(mode="json", exclude={"graph", *machines})
+    named = {key: {"name": one.name, "chips": one.chips} for key, one in machines.items()}
+    return {**fields, "model": result.graph.name, **named}
 
 
 @grouped

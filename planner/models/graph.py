@@ -322,12 +322,16 @@ class ModelGraph(Record):
 
         last = {layer.name for layer in inner[-layers:]}
         kept = tuple(layer for layer in self.layers if layer.kind in ENDS or layer.name in last)
-        kept = _keeping_caches(kept)
+        name = f"{layers} layer{'s' * (layers > 1)} of {self.name}"
+        return self.chain_of(_keeping_caches(kept), name)
+
+    def chain_of(self, layers: tuple[Layer, ...], name: str) -> Self:
+        """The same model of these layers alone, one after the other."""
         return self.replace(
-            name=f"{layers} layer{'s' * (layers > 1)} of {self.name}",
-            layers=kept,
-            edges=chain_edges(kept),
-            parameters_active=sum(layer.parameters_active for layer in kept),
+            name=name,
+            layers=layers,
+            edges=chain_edges(layers),
+            parameters_active=sum(layer.parameters_active for layer in layers),
         )
 
     @property

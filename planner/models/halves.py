@@ -14,7 +14,7 @@ to which experts a token goes), and the head. The feed-forward half has the rest
 from typing import NamedTuple
 
 from planner.errors import InputError
-from planner.models.graph import ENDS, FEED_FORWARD, Layer, ModelGraph, chain_edges
+from planner.models.graph import ENDS, FEED_FORWARD, Layer, ModelGraph
 from planner.models.operators import Attention, Experts, LayerOperator, MatMul, Recurrent
 
 
@@ -51,17 +51,8 @@ def _halved(graph: ModelGraph) -> Halves:
             f"{graph.name} has no feed-forward part that could be put on a machine of its own"
         )
     return Halves(
-        _part(graph, "attention half", mixing), _part(graph, "feed-forward half", feeding)
-    )
-
-
-def _part(graph: ModelGraph, name: str, layers: list[Layer]) -> ModelGraph:
-    kept = tuple(layers)
-    return graph.replace(
-        name=f"{name} of {graph.name}",
-        layers=kept,
-        edges=chain_edges(kept),
-        parameters_active=sum(layer.parameters_active for layer in kept),
+        graph.chain_of(tuple(mixing), f"attention half of {graph.name}"),
+        graph.chain_of(tuple(feeding), f"feed-forward half of {graph.name}"),
     )
 
 

@@ -23,7 +23,15 @@ from planner.pricing.holdings import layers_of, split_of
 from planner.pricing.price_list import Reach, reach_of, shares_of
 from planner.pricing.served import Served
 from planner.pricing.timing import hops_along
-from planner.report.static import SMALL, Picture, look, new_figure, size_in, wrapped
+from planner.report.static import (
+    SMALL,
+    Picture,
+    look,
+    new_figure,
+    put_words,
+    size_in,
+    wrapped,
+)
 from planner.report.svg import stage_colour
 from planner.report.text import numbers
 from planner.units import spoken
@@ -271,10 +279,7 @@ def _drawn(result: Result, rows: list[_Row]) -> Picture:
     axes.grid(axis="x", color="#E5E5E5")
     axes.set_axisbelow(True)
     _add_key(figure, levels, key_at / height)
-    edge = PAD_IN / WIDTH_IN
-    figure.text(edge, 1 - PAD_IN / height, title, va="top", parse_math=False, **bold)
-    grey: dict[str, Any] = {"color": "#444444", "linespacing": 1.35, **small}
-    figure.text(edge, PAD_IN / height, caption, va="bottom", parse_math=False, **grey)
+    put_words(figure, title, caption, PAD_IN, **bold)
     return Picture(figure, title)
 
 

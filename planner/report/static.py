@@ -130,6 +130,24 @@ def wrapped(figure: "Figure | SubFigure", words: str, most_in: float, **font: An
     return "\n".join(lines)
 
 
+def put_words(figure: "Figure", title: str, caption: str, pad_in: float, **bold: Any) -> None:
+    """A title at the top of a figure whose height is settled, and a caption at its bottom, both so
+    far from its edges."""
+    width, height = figure.get_size_inches()
+    left = pad_in / width
+    figure.text(left, 1 - pad_in / height, title, va="top", parse_math=False, **bold)
+    figure.text(
+        left,
+        pad_in / height,
+        caption,
+        va="bottom",
+        fontsize=SMALL,
+        color="#444444",
+        linespacing=1.35,
+        parse_math=False,
+    )
+
+
 class Box(NamedTuple):
     """A part of a picture: left, bottom, right, top in pixels."""
 

@@ -20,6 +20,7 @@ from planner.report.static import (
     log_ticks,
     look,
     new_figure,
+    put_words,
     size_in,
     wrapped,
 )
@@ -131,10 +132,7 @@ def _drawn(named: dict[str, Front], promise: Promise) -> Picture:
         borderaxespad=0,
         handlelength=2.6,
     )
-    left = PAD_IN / WIDTH_IN
-    figure.text(left, 1 - PAD_IN / height, title, va="top", parse_math=False, **bold)
-    grey: dict[str, Any] = {"fontsize": SMALL, "color": "#444444", "linespacing": 1.35}
-    figure.text(left, PAD_IN / height, caption, va="bottom", parse_math=False, **grey)
+    put_words(figure, title, caption, PAD_IN, **bold)
     return Picture(figure, title)
 
 

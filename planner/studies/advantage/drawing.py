@@ -18,6 +18,7 @@ from planner.report.static import (
     log_ticks,
     look,
     new_figure,
+    put_words,
     size_in,
     width_in,
     wrapped,
@@ -94,19 +95,7 @@ def map_picture(drawn: AdvantageMap) -> Picture:
         _draw_notes(axes, drawn)
         key.draw(axes_in(PAD_IN, key_at, WIDTH_IN - 2 * PAD_IN, key.height_in))
 
-        left = PAD_IN / WIDTH_IN
-        top = 1 - PAD_IN / height
-        figure.text(left, top, title, va="top", parse_math=False, **TITLE)
-        figure.text(
-            left,
-            PAD_IN / height,
-            caption,
-            va="bottom",
-            fontsize=SMALL,
-            color="#444444",
-            linespacing=1.35,
-            parse_math=False,
-        )
+        put_words(figure, title, caption, PAD_IN, **TITLE)
         return Picture(figure, title_of(drawn), tips)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from planner.report.static import Box, beside
-from planner.report.svg import plotly
+from planner.report.svg import LogAxis, plotly
 from planner.studies.advantage import looks
 from planner.studies.advantage.captions import caption_of, title_of
 from planner.studies.advantage.looks import Point
@@ -67,9 +67,7 @@ def map_figure(drawn: AdvantageMap) -> Any:
 def _axis(title: str, edges: Any) -> dict[str, Any]:
     """Logarithmic, with 1, 2 and 5 of each decade."""
     low, high = float(edges[0]), float(edges[-1])
-    powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-    ticks = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
-    shown = [tick for tick in ticks if low <= tick <= high]
+    shown = list(LogAxis(low, high, 0.0, 1.0).ticks())
     return {
         "type": "log",
         "title": title,
