@@ -55,11 +55,14 @@ class Moved(NamedTuple):
 
 class Volumes:
     """Stands where `Collectives` does, and says bytes: what a chip takes in over one fabric in a
-    collective, at the least."""
+    collective, at the least; or what it sends where an all-reduce is a reduce-scatter and an
+    all-gather."""
 
-    def __init__(self, levels: Sequence[int]) -> None:
+    def __init__(self, levels: Sequence[int], *, in_two_halves: bool = False) -> None:
         self.levels = levels
         """Of the fabric: one, or those of a list of links."""
+        self.reduced = 2.0 if in_two_halves else None
+        """Of an all-reduce, in gathers of the same bytes; None: each tensor once."""
 
     def seconds(
         self, kind: str, spans: Spans, tensor_bytes: Numbers, copies: Copies | None = None
@@ -74,6 +77,8 @@ class Volumes:
             return times * others * tensor_bytes
         within = math.prod(spans[: self.levels[0]])
         share = others if kind in ("all_gather", "reduce_scatter") else 1.0
+        if kind == "all_reduce" and self.reduced is not None:
+            share = self.reduced * others
         return share * tensor_bytes / within
 
 

@@ -6,7 +6,6 @@ rest outside on what is left, as the price list has them; a kernel that sends wh
 messages are sent, sends more.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -16,13 +15,13 @@ import numpy as np
 from planner.answers.results import Result
 from planner.errors import InputError
 from planner.machines.topology import Level, Topology
-from planner.models.operators import Experts
 from planner.plan import Stage
-from planner.pricing.collectives import Spans
-from planner.pricing.holdings import layers_of, split_of
+from planner.pricing.holdings import kind_counts_of, split_of
 from planner.pricing.price_list import Reach, reach_of, shares_of
+from planner.pricing.schedule import Schedule
 from planner.pricing.served import Served
-from planner.pricing.timing import hops_along
+from planner.pricing.timing import handed_on, hops_along
+from planner.pricing.traffic import Volumes
 from planner.report.static import (
     SMALL,
     Picture,
@@ -67,13 +66,23 @@ def link_loads(result: Result) -> list[LinkLoad]:
     if score.tpot_s <= 0:
         raise InputError("link loads are those of an output token, and this plan makes none")
     topology = result.topology
+    served = Served(result.graph, topology, result.workload)
+    at = served.schedule(score.batch_size, result.plan.replicas, result.plan.micro_batches)
+    handed = handed_on(result.plan, result.graph)
     found = []
     for number, stage in enumerate(result.plan.stages):
         for replica, group in enumerate(stage.groups):
-            sent, links = _sent(result, number, replica)
-            for place, level in enumerate(topology.levels):
+            reach = reach_of(topology, split_of(stage), group.first)
+            sent = _collected(served, at, stage, reach)
+            if number + 1 < len(result.plan.stages):
+                onwards = result.plan.stages[number + 1].groups[replica]
+                ((crossed, _),) = hops_along(topology, [group, onwards])
+                if crossed is not None and crossed >= 0:
+                    tokens = at.micro_batches * shares_of(split_of(stage), at.decode)[0]
+                    sent[crossed] += tokens * handed[number]
+            for place, (level, ranks) in enumerate(zip(topology.levels, reach.tensor, strict=True)):
                 if sent[place] > 0:
-                    width = level.fabric.bandwidth_bytes_per_s * links[place]
+                    width = level.fabric.bandwidth_bytes_per_s * _links_of(level, ranks)
                     load = LinkLoad(
                         stage=number,
                         replica=replica,
@@ -88,89 +97,16 @@ def link_loads(result: Result) -> list[LinkLoad]:
     return found
 
 
-def _sent(result: Result, number: int, replica: int) -> tuple[Any, Any]:
-    """Bytes that each chip of a group sends over each level, and over how many of its links."""
-    topology = result.topology
-    stage = result.plan.stages[number]
-    group = stage.groups[replica]
-    split = split_of(stage)
-    served = Served(result.graph, topology, result.workload)
-    at = served.schedule(result.score.batch_size, result.plan.replicas, result.plan.micro_batches)
-    tokens = at.micro_batches * shares_of(split, at.decode)[0]
-    reach = reach_of(topology, split, group.first)
-    sent = tokens * _collected(result, stage, reach)
-    links = np.array(
-        [
-            _links_of(level, ranks)
-            for level, ranks in zip(topology.levels, reach.tensor, strict=True)
-        ]
-    )
-
-    if number + 1 < len(result.plan.stages):
-        onwards = result.plan.stages[number + 1].groups[replica]
-        ((level, _),) = hops_along(topology, [group, onwards])
-        if level is not None and level >= 0:
-            last = result.graph.layers[layers_of(stage, result.graph)[-1]]
-            sent[level] += tokens * last.activation_bytes_per_token
-    return sent, links
-
-
-def _collected(result: Result, stage: Stage, reach: Reach) -> Any:
-    """What the collectives of a stage's layers send for each token of a chip, by level. [B]"""
-    graph = result.graph
-    split = split_of(stage)
-    demand = graph.demand(split.tensor, split.expert)
-    often = np.bincount(graph.kind_of_layer[layers_of(stage, graph)], minlength=len(graph.kinds))
-    runs = np.repeat(often, np.diff([*graph.first_operators, len(graph.operators)]))
-
-    def summed(coefficient: Any) -> float:
-        return float((np.broadcast_to(np.ravel(coefficient), runs.shape) * runs).sum())
-
-    gathered = _levels_of_gather(reach.tensor)
-    sent = 2 * summed(demand.reduced_bytes_per_token) * gathered
-    sent = sent + summed(demand.gathered_bytes_per_token) * gathered
-    # The head's: in decode every token is looked at.
-    sent = sent + summed(demand.gathered_bytes_per_sequence) * gathered
-    if split.sequence > 1:
-        sent = sent + summed(demand.shuffled_bytes_per_token) * _levels_of_exchange(reach.sequence)
-    if split.expert > split.tensor:
-        ranks = split.expert
-        both = np.ravel(demand.dispatched_bytes_per_token) + np.ravel(
-            demand.combined_bytes_per_token
-        )
-        for row, operator in enumerate(graph.operators):
-            if isinstance(operator, Experts) and runs[row]:
-                copies = _copies(operator, ranks, reach.expert)
-                sent = sent + runs[row] * both[row] * copies
+def _collected(served: Served, at: Schedule, stage: Stage, reach: Reach) -> list[float]:
+    """What each chip of a group sends in collectives for one token of every sequence, by level.
+    [B]"""
+    split, counts = split_of(stage), kind_counts_of(stage, served.graph)
+    sent = []
+    for level in range(len(served.topology.levels)):
+        volumes = Volumes([level], in_two_halves=True)
+        of_kinds = served.prices.crossing_bytes(split, [at.decode], reach, volumes)
+        sent.append(at.micro_batches * float((of_kinds @ counts)[0]))
     return sent
-
-
-def _levels_of_gather(spans: Spans) -> Any:
-    """Of a message, what each rank sends over each level in an all-gather."""
-    shares = []
-    inside = 1
-    for ranks in spans:
-        shares.append((ranks - 1) / ranks / inside)
-        inside *= ranks
-    return np.array(shares)
-
-
-def _levels_of_exchange(spans: Spans) -> Any:
-    """Of what a rank holds for all, what goes to those that are apart on each level."""
-    total = math.prod(spans)
-    inside = np.cumprod([1, *spans[:-1]])
-    return np.array([(ranks - 1) * each / total for ranks, each in zip(spans, inside, strict=True)])
-
-
-def _copies(operator: Experts, ranks: int, spans: Spans) -> Any:
-    """In how many copies a token leaves its rank over each level."""
-    units = [min(ranks, math.prod(spans[level:])) for level in range(len(spans))]
-    return np.array(
-        [
-            operator.copies(count, ranks) * (within - 1) / within
-            for count, within in zip(units, spans, strict=True)
-        ]
-    )
 
 
 def _links_of(level: Level, ranks: int) -> int:
