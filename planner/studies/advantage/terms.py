@@ -38,7 +38,7 @@ OF_EXPERTS = ("mtp",)
 """Ways to draft that only models come with that were trained so: of the families, those with
 experts."""
 NO_DRAFT = "none"
-FLOAT_WORDS = {"nearest": "the nearest that each chip multiplies", "stored": "stored so on all"}
+FORMAT_WORDS = {"nearest": "the nearest that each chip multiplies", "stored": "stored so on all"}
 
 
 class Terms(Record):
@@ -225,7 +225,7 @@ class Terms(Record):
         drafts = {"none": "no drafts", "best": "each machine drafts as its software can"}
         said = [
             f"{self.prompt_tokens} + {self.output_tokens} tokens",
-            f"weights in {self.dtype_words}, {FLOAT_WORDS[self.formats]}",
+            f"weights in {self.dtype_words}, {FORMAT_WORDS[self.formats]}",
             drafts[self.drafts] if isinstance(self.drafts, str) else "all draft alike",
             "a pool each for prompts and tokens, where software has that"
             if self.pools
