@@ -1,0 +1,1 @@
+"""Plans in the words of engines and of those that start them."""
