@@ -129,11 +129,7 @@ def audit(claims: ClaimsFile = None, format: Shape = "table") -> None:
     """Hold claims against capacity, roofline, arithmetic, sources, each other, and the best
     plans."""
     found = audited(claims, progress=lambda row: typer.echo(f"{row.claim}: {row.text}", err=True))
-    lines = []
-    for row in found.rows:
-        source = f" [{row.source}]" if row.source else ""
-        lines.append(f"{row.claim}: {row.text}\n    {row.law}{source}")
-    answer(format, "\n".join(lines), found.model_dump(mode="json"))
+    answer(format, str(found), found.model_dump(mode="json"))
 
 
 def calibrate(
