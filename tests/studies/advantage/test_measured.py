@@ -43,6 +43,7 @@ def test_of_a_hosted_service_nobody_says_whether_it_drafts():
     assert moe["hgx-b200", "deepseek-v3"].drafts is True
 
 
+@pytest.mark.slow
 def test_a_point_that_no_plan_of_the_map_reaches_says_why():
     grids = map_grids(("hgx-h100",), sizes=(8e9, 7e10), models=())
     drawn = grids.map(speeds=(30.0, 100.0, 360.0), draws=20)
