@@ -186,26 +186,6 @@ def alike(
     return tuple(machines)
 
 
-def alike_for(
-    metric: str,
-    topologies: Sequence[Topology],
-    price_basis: str | None,
-    power_basis: str | None,
-    power_scope: PowerScope | None,
-) -> tuple[Topology, ...]:
-    """The machines of a study of one metric, which is on one basis for all or refused; what the
-    site loses is the same factor for all, and is not asked for."""
-    if power_scope not in (None, "chip", "system"):
-        raise InputError(f"power_scope of a study must be chip or system, not {power_scope!r}")
-    return alike(
-        topologies,
-        must=(metric,),
-        price_basis=price_basis,
-        power_basis=power_basis,
-        power_scope=power_scope,
-    )
-
-
 def alike_machines(
     topologies: Sequence[Topology],
     price_basis: str | None = None,

@@ -8,7 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from planner.studies.advantage.crossovers import Crossover, crossover
+    from planner.studies.advantage.crossings import Crossover
+    from planner.studies.advantage.crossovers import crossover
     from planner.studies.advantage.fades import Fading, fading
     from planner.studies.advantage.family import dense_family, dense_shape, moe_family, moe_shape
     from planner.studies.advantage.maps import MapGrids, advantage_map, map_grids
@@ -83,7 +84,7 @@ _HOME_OF = {
     "Cell": "sweeps.cells",
     "Claim": "audits.claims",
     "Contest": "advantage.tables",
-    "Crossover": "advantage.crossovers",
+    "Crossover": "advantage.crossings",
     "Fading": "advantage.fades",
     "Finding": "audits.findings",
     "GlobalSensitivity": "levers.sensitivities",

@@ -1,5 +1,6 @@
 """`Study`: what every answer of many plans is: rows, a table of them, a picture, a page."""
 
+import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,11 @@ class Study(Record):
         """The picture as a plotly figure (`pip install spread-planner[viz]`)."""
         raise InputError(f"{type(self).__name__} has no picture")
 
+    @property
+    def under(self) -> str:
+        """Under what terms it was made, in one line; empty where it states none."""
+        return ""
+
     def columns(self) -> list[str]:
         """Fields of the rows that a page shows."""
         return list(type(self.rows[0]).model_fields)
@@ -58,7 +64,8 @@ class Study(Record):
             lines.append([_spoken(fields[name]) for name in names])
         left = len(self.rows) - len(lines)
         more = f"<p>{left} more rows in <code>.to_frame()</code></p>" if left > 0 else ""
-        return table(names, lines) + more
+        terms = f"<p>{html.escape(self.under)}</p>" if self.under else ""
+        return table(names, lines) + more + terms
 
 
 def study_text(made: Study) -> str:
@@ -92,7 +99,8 @@ def study_text(made: Study) -> str:
     if kept < len(names):
         left.append(f"{len(names) - kept} more columns ({', '.join(names[kept:])})")
     more = f"\n{' and '.join(left)} in .to_frame()" if left else ""
-    return f"{title}\n{shown}{more}"
+    terms = f"\n{made.under}" if made.under else ""
+    return f"{title}\n{shown}{more}{terms}"
 
 
 def _cut(words: str) -> str:

@@ -222,12 +222,12 @@ def _columns(number: int, way: Way, load: Load) -> _Columns:
     users = np.broadcast_to(grid.batch_size, grid.tpot_s.shape)
     may = np.isfinite(grid.tpot_s) & (users <= (load.most_users or np.inf))
     place = np.flatnonzero(may)
-    value, copies = (one[may] for one in _loaded(grid, load))
+    value, copies = (one[may] for one in under_load(grid, load))
     rate = grid.requests_per_s[may]
     held = np.broadcast_to(grid.chips[:, None, None], grid.tpot_s.shape)[may]
     chips = copies * held
     if way.prompts is not None:
-        more = _prefilled(way.prompts, load)
+        more = prefilled(way.prompts, load)
         # A pool of prompts serves as many decode pools as its rate asks for.
         chips = chips + (rate * more.chips if load.requests_per_s is None else more.chips)
         value = chips if load.metric == "chips" else value + more.value
@@ -241,7 +241,7 @@ def _columns(number: int, way: Way, load: Load) -> _Columns:
     )
 
 
-def _loaded(grid: PlanGrid, load: Load) -> tuple[Floats, Floats]:
+def under_load(grid: PlanGrid, load: Load) -> tuple[Floats, Floats]:
     """The metric of each plan where so many copies of it stand that all requests are served, and
     how many copies that is; without a rate, one that has all that it serves.
 
@@ -257,16 +257,16 @@ def _loaded(grid: PlanGrid, load: Load) -> tuple[Floats, Floats]:
         copies = np.where(np.isfinite(copies), copies, 1.0)
         share = np.minimum(1.0, load.requests_per_s / (serves * copies))
         if load.metric == "chips":
-            loaded = value * copies
+            carried = value * copies
         elif load.metric == "energy_per_token_j":
             watts = share * grid.power_w + (1.0 - share) * grid.idle_w
-            loaded = watts * copies / (load.requests_per_s * grid.workload.output_tokens)
+            carried = watts * copies / (load.requests_per_s * grid.workload.output_tokens)
         else:
-            loaded = value / share
-    return np.where(np.isfinite(grid.tpot_s), loaded, np.inf), copies
+            carried = value / share
+    return np.where(np.isfinite(grid.tpot_s), carried, np.inf), copies
 
 
-class _Prefilled(NamedTuple):
+class Prefilled(NamedTuple):
     """The prefill pools of least cost."""
 
     value: float
@@ -276,18 +276,19 @@ class _Prefilled(NamedTuple):
     shape: int
 
 
-def _prefilled(prompts: PlanGrid, load: Load) -> _Prefilled:
+def prefilled(prompts: PlanGrid, load: Load) -> Prefilled:
     """Each prompt is worth as many output tokens as its request makes, so that costs add up."""
     held = np.broadcast_to(prompts.chips[:, None, None], prompts.tpot_s.shape)
-    value, copies = _loaded(prompts, load)
+    value, copies = under_load(prompts, load)
     chips = copies * held
     if load.requests_per_s is None:
-        chips = held / prompts.requests_per_s
+        with np.errstate(divide="ignore"):
+            chips = held / prompts.requests_per_s
     by = chips if load.metric == "chips" else value
     by = np.where(np.isfinite(prompts.tpot_s), by, np.inf)
     best = int(np.argmin(by))
     shape = best // math.prod(by.shape[1:])
-    return _Prefilled(float(by.flat[best]), float(chips.flat[best]), shape)
+    return Prefilled(float(by.flat[best]), float(chips.flat[best]), shape)
 
 
 def _stair(plans: _Columns) -> Stair:
@@ -324,7 +325,7 @@ def shapes_on(plans: Plans, stair: Stair, load: Load, speed: float) -> dict[str,
             continue
         prompts = None
         if way.prompts is not None:
-            prompts = (way.prompts.shapes[_prefilled(way.prompts, load).shape],)
+            prompts = (way.prompts.shapes[prefilled(way.prompts, load).shape],)
         found[way.name] = Shapes(way.shapes_at(places), prompts)
     return found
 

@@ -103,14 +103,16 @@ class Terms(Record):
         """The format asked for, where it is one for all."""
         return self.weight_dtype if isinstance(self.weight_dtype, str) else "formats of their own"
 
-    def machines(self, topologies: Sequence[Topology]) -> tuple[Topology, ...]:
+    def machines(
+        self, topologies: Sequence[Topology], must: Sequence[str] = ()
+    ) -> tuple[Topology, ...]:
         """The machines on one basis for all of which one is known, under the owner's costs that
-        these terms state."""
+        these terms state; an InputError where there is none for a field of `must`."""
         machines = tuple(map(self._owned, topologies))
         bases: dict[str, Any] = {"price_basis": None, "power_basis": None, "power_scope": None}
         bases |= {name: getattr(self, name) for name in bases}
         if self.unknown == "refuse":
-            return alike(machines, **bases)
+            return alike(machines, must=must, **bases)
         # Those that are known are counted alike as if the others were not there.
         for known in (lambda one: bool(scopes_of(one)), is_priced):
             chosen = [place for place, one in enumerate(machines) if known(one)]
@@ -222,6 +224,11 @@ class Terms(Record):
 
     def words(self) -> str:
         """The terms in one line, without what each machine makes of them."""
+        return "; ".join(self.parts)
+
+    @property
+    def parts(self) -> list[str]:
+        """What `words` says, one thing each."""
         drafts = {"none": "no drafts", "best": "each machine drafts as its software can"}
         said = [
             f"{self.prompt_tokens} + {self.output_tokens} tokens",
@@ -235,7 +242,7 @@ class Terms(Record):
         ]
         if self.pue is not None:
             said.append(f"PUE {self.pue:g} for all")
-        return "; ".join(said)
+        return said
 
     @property
     def load_words(self) -> str:

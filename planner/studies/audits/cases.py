@@ -23,7 +23,7 @@ from planner.scoring.plans import score_plan
 from planner.scoring.score import Score
 from planner.space.candidates import Candidates
 from planner.space.diffusion import best_sampling
-from planner.studies.advantage.crossovers import ONE_REQUEST
+from planner.studies.advantage.best_plans import ONE_REQUEST
 from planner.studies.advantage.family import dense_family
 from planner.studies.audits.bounds import Roof
 from planner.studies.audits.claims import Claim

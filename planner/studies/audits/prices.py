@@ -19,7 +19,7 @@ from planner.pricing.schedule import denoising
 from planner.scoring.plans import score_plan
 from planner.scoring.score import Score
 from planner.space.degrees import uniform_plan
-from planner.studies.advantage.crossovers import ONE_REQUEST
+from planner.studies.advantage.best_plans import ONE_REQUEST
 from planner.studies.audits.cases import OF_SAMPLES, Case, lacks, topology_of
 from planner.studies.audits.claims import Claim
 from planner.studies.audits.findings import Finding, found

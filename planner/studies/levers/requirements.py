@@ -17,7 +17,7 @@ from planner.models.graph import ModelGraph
 from planner.records import Record, show_as
 from planner.report.svg import log_axis, plotly
 from planner.report.words import field_text
-from planner.studies.advantage.crossovers import with_room
+from planner.studies.advantage.best_plans import with_room
 from planner.studies.levers.paths import (
     SHARES,
     changed,

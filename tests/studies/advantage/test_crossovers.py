@@ -1,20 +1,15 @@
-"""Where one machine's advantage ends: out of the engine, and moved by one link's latency."""
+"""Where one machine's advantage ends: out of the engine, and moved by one link's latency, and by each of
+the agreed terms."""
 
 import pytest
 
 import planner as pl
-from planner.studies.advantage import crossovers
-from planner.studies.advantage.crossovers import crossover
-
-
-@pytest.fixture
-def few_sizes(monkeypatch):
-    monkeypatch.setattr(crossovers, "SIZES", crossovers.SIZES[8:14:2])
-
-
-@pytest.fixture(scope="module")
-def article():
-    return crossover("article-lpu", "article-h100")
+from planner.studies.advantage import best_plans, roots
+from planner.studies.advantage.agreements import agreement_of
+from planner.studies.advantage.crossovers import ONE_AT_A_TIME, crossover
+from planner.studies.advantage.races import Race
+from planner.studies.advantage.terms import Terms
+from planner.workload import Speculation
 
 
 def test_the_articles_premises_cross_at_about_203_billion(article):
@@ -66,12 +61,6 @@ def test_a_family_nobody_knows_is_refused():
         crossover("article-lpu", "article-h100", family="sparse")
 
 
-def test_the_interval_widens_with_the_probability_and_holds_the_root(article):
-    narrow, wide = article.interval(0.5), article.interval(0.8)
-    assert wide[0] < narrow[0] < article.params < narrow[1] < wide[1]
-    assert article.half_width > article.residual_half_width / abs(article.slope)
-
-
 def test_a_figure_moves_the_root_as_its_slope_says(article, few_sizes):
     path = "fabrics[0].latency_s"
     slower = pl.with_value(pl.load_topology("article-lpu"), "power.chip_w", 1.05 * article_watts())
@@ -92,32 +81,6 @@ def article_watts() -> float:
     return watts
 
 
-def test_the_reason_is_memory_that_grows_twice_as_fast(article):
-    assert "article-lpu pays for memory" in article.reason
-    assert "power 2.0" in article.reason
-    assert "power 1.0" in article.reason
-    terms = {(one.topology, one.cause): one for one in article.terms}
-    ours = [one for one in article.rows if one.parameters in article.around]
-    assert sum(
-        one.before for one in terms.values() if one.topology == "article-lpu"
-    ) == pytest.approx(ours[0].first)
-
-
-def test_a_crossover_is_a_study_with_a_table_and_a_picture(article):
-    assert len(article.to_frame()) == len(article.rows) == len(article.points)
-    assert crossovers.Crossover.from_json(article.to_json()) == article
-    # The interval reaches 3.9 times either way: one digit is all that it allows.
-    assert "equal at 200 B parameters (80 %: 50 B to 800 B)" in str(article)
-    pytest.importorskip("plotly")
-    drawn = article.plot()
-    assert list(drawn.data[1].y) == [1]
-    assert drawn.data[1].text[0] == "200 B"
-    titles = (drawn.layout.title.text, drawn.layout.xaxis.title.text, drawn.layout.yaxis.title.text)
-    assert "energy per output token" in titles[0]
-    assert titles[2] == "how many times less energy per output token on article-lpu [×]"
-    assert not any("_" in title or "[1]" in title for title in titles)
-
-
 def test_without_a_crossover_there_is_no_interval_and_the_reason_names_the_winner(few_sizes):
     fast = pl.with_value(pl.load_topology("article-lpu"), "power.chip_w", 1e-3)
     result = crossover(fast, "article-h100", family="moe")
@@ -128,28 +91,6 @@ def test_without_a_crossover_there_is_no_interval_and_the_reason_names_the_winne
         result.interval()
 
 
-def test_plans_are_those_that_engines_run_unless_any_is_asked_for(few_sizes):
-    work = pl.Workload(batch_size=4)
-    found = {}
-    for space in ("engine", "any"):
-        result = crossovers.best_plan(
-            7e10, pl.load_topology("hgx-h100"), work, "tokens_per_s", space=space
-        )
-        assert result.space == space
-        found[space] = result.objective
-    assert found["engine"] <= found["any"] * (1 + 1e-9)
-
-
-def test_a_crossover_says_among_which_plans_and_one_without_that_is_of_any(article):
-    assert article.space == "engine"
-    assert "(plans that the engines run; power: chips alone, as provisioned)" in str(article)
-    unsaid = ("space", "power_scope", "power_basis", "price_basis")
-    old = {
-        name: value for name, value in article.model_dump(mode="json").items() if name not in unsaid
-    }
-    assert "(any plan)" in str(crossovers.Crossover.model_validate(old))
-
-
 def test_the_space_goes_to_every_plan_of_a_crossover(few_sizes, monkeypatch):
     asked = []
 
@@ -157,7 +98,7 @@ def test_the_space_goes_to_every_plan_of_a_crossover(few_sizes, monkeypatch):
         asked.append(space)
         return pl.partition(*args, space=space, **options)
 
-    monkeypatch.setattr(crossovers, "partition", noted)
+    monkeypatch.setattr(best_plans, "partition", noted)
     made = crossover("article-lpu", "article-h100", space="any")
     assert made.space == "any"
     assert set(asked) == {"any"}
@@ -170,68 +111,73 @@ def test_machines_without_a_scope_or_a_basis_in_common_have_no_crossover():
         crossover("tpu-v6e", "groq-lpu-chain", metric="usd_per_million_tokens")
 
 
-def test_one_size_that_both_hold_is_not_called_throughout(article):
-    one = article.rows[2].replace(first=1.0, second=2.0)
-    alone = article.replace(
-        rows=(article.rows[0].replace(first=None), one, article.rows[-1].replace(second=None)),
-        params=None,
-        around=None,
-        winner_below="article-lpu",
-    )
-    assert "the one size tried that both can hold" in str(alone)
-    assert "throughout" not in str(alone)
-    with pytest.raises(pl.InputError, match="the one size tried"):
-        alone.interval()
-
-
-def test_where_a_machine_holds_nothing_no_winner_is_named(article):
-    rows = tuple(row.replace(second=None) for row in article.rows)
-    never = article.replace(rows=rows, params=None, around=None, winner_below=None)
-    assert "no model that was tried fits article-h100" in str(never)
-    apart = article.replace(
-        rows=(rows[0], article.rows[-1].replace(first=None)),
-        params=None,
-        around=None,
-    )
-    assert "fits both article-lpu and article-h100" in str(apart)
-    assert "wins" not in str(apart) + str(never)
-
-
-@pytest.mark.slow
-def test_a_root_found_among_uniform_plans_is_that_of_all_plans(article):
-    proved = crossover("article-lpu", "article-h100", proof_time_s=None)
-    assert proved.proved
-    assert all(all(row.proved) for row in proved.rows)
-    assert article.proved
-    assert article.params == pytest.approx(proved.params, rel=crossovers.CLOSE)
-
-
-def test_a_proof_that_does_not_come_in_time_is_said(few_sizes, monkeypatch):
-    def never(*args, **options):
-        raise pl.NoPlanFoundError("no time")
-
-    monkeypatch.setattr(crossovers, "partition", never)
-    made = crossover("article-lpu", "article-h100")
-    assert not made.proved
-    assert [one.status for one in made.proofs] == ["uniform plans alone"] * 2
-    assert "article-h100: best uniform plan, not proved best of all" in str(made)
-    assert made.params == pytest.approx(203e9, rel=0.02)
-
-
-def test_a_gap_is_what_a_proved_bound_leaves():
-    proof = crossovers.RootProof(topology="x", value=1.1, bound=1.0, status="feasible")
-    assert proof.gap == pytest.approx(0.1)
-    assert str(proof) == "x: within 10 % of the proved bound"
+def advantage(size=7e10, **fields):
+    """Of the article's LPU over its H100 at one size."""
+    agreed = agreement_of("energy_per_token_j", "dense", ONE_AT_A_TIME, None, fields, None)
+    machines = agreed.machines([pl.load_topology(one) for one in ("article-lpu", "article-h100")])
+    return Race(list(machines), agreed, 1.0).advantage(size)
 
 
 @pytest.mark.parametrize(
-    ("held", "found"),
+    ("fields", "factor"),
     [
-        (range(20), [0, 3, 6, 9, 12, 15, 18, 19]),
-        (range(5, 11), [5, 6, 9, 10]),
-        (range(7, 9), [7, 8]),
-        ([], []),
+        # Joules go as bytes squared on LPUs, as bytes on H100s.
+        ({"weight_dtype": "fp8"}, 2.0),
+        ({"weight_dtype": {"article-lpu": "fp8", "article-h100": "bf16"}}, 4.0),
+        ({"weight_dtype": {"article-lpu": "bf16", "article-h100": "fp8"}}, 0.5),
+        # Their chips multiply 16 bit alone.
+        ({"weight_dtype": "fp8", "formats": "nearest"}, 1.0),
+        # Both make so many more tokens in a pass, and both draw what they draw at all hours.
+        ({"drafts": Speculation(tokens=3, kind="ngram")}, 1.0),
+        ({"utilisation": 0.5}, 1.0),
     ],
 )
-def test_sizes_that_both_hold_are_found_by_strides(held, found):
-    assert crossovers._held_by_both(lambda place: place in held) == found
+def test_terms_move_the_articles_advantage_as_by_hand(fields, factor):
+    assert advantage(**fields) / advantage() == pytest.approx(factor, rel=0.02)
+
+
+def test_longer_caches_are_more_bytes_which_lpus_feel_squared():
+    assert advantage(prompt_tokens=8192) < advantage() > advantage(output_tokens=4096)
+
+
+def test_a_root_is_twice_as_large_where_both_store_half(article, monkeypatch):
+    monkeypatch.setattr(roots, "SIZES", (3e11, 6e11))
+    made = crossover("article-lpu", "article-h100", weight_dtype="fp8")
+    assert made.params == pytest.approx(2 * article.params, rel=0.01)
+    assert made.compared_under == article.compared_under.replace(weight_dtype="fp8")
+    assert [side.weight_dtype for side in made.sides] == ["fp8", "fp8"]
+
+
+@pytest.mark.slow
+def test_drafts_of_one_side_bring_its_border_nearer(monkeypatch):
+    monkeypatch.setattr(roots, "SIZES", (8e9, 1.2e10))
+    terms = Terms(most_users=1)
+    plain = crossover("apple-m3-ultra", "hgx-h100", terms=terms)
+    assert plain.winner_below == "apple-m3-ultra"
+    assert plain.compared_under == terms
+    drafting = crossover("apple-m3-ultra", "hgx-h100", terms=terms, drafts="best")
+    # Of that machine's software no heads are known that draft: it wins nowhere any more.
+    assert drafting.winner_below == "hgx-h100"
+    assert "eagle3" not in drafting.sides[0].drafts
+    assert "hgx-h100: tensorrt-llm 1.2, fp8, drafts by eagle3" in str(drafting)
+
+
+@pytest.mark.slow
+def test_joules_at_the_site_are_found_for_machines_known_at_the_wall(monkeypatch):
+    monkeypatch.setattr(roots, "SIZES", (8e9, 1.2e10))
+    pair = ("apple-m3-ultra", "hgx-h100")
+    terms = Terms(most_users=1)
+    wall = crossover(*pair, terms=terms)
+    site = crossover(*pair, terms=terms, power_scope="facility", pue=1.5)
+    assert (wall.power_scope, site.power_scope) == ("system", "facility")
+    assert site.params == pytest.approx(wall.params, rel=roots.CLOSE)
+    assert site.rows[0].first == pytest.approx(1.5 * wall.rows[0].first)
+    assert site.proved
+    assert "PUE 1.5 for all" in str(site)
+    with pytest.raises(pl.InputError, match="needs the facility power of article-lpu"):
+        crossover("article-lpu", "article-h100", power_scope="facility")
+
+
+def test_what_is_no_term_gets_the_nearest():
+    with pytest.raises(pl.InputError, match="did you mean drafts"):
+        crossover("article-lpu", "article-h100", draft="best")

@@ -5,16 +5,24 @@ import math
 import pytest
 
 import planner as pl
-from planner.studies.advantage.crossovers import best_plan, with_room
+from planner.space.uniform_shapes import Ground
+from planner.studies.advantage.agreements import agreement_of
+from planner.studies.advantage.best_plans import best_plan, with_room
+from planner.studies.advantage.crossovers import ONE_AT_A_TIME
 from planner.studies.advantage.family import member
+from planner.studies.advantage.stairs import Load, priced, stair_of
 from planner.studies.advantage.uniform_plans import UniformPlans
 
 MANY = pl.Workload(batch_size=32, prompt_tokens=1024, output_tokens=256)
 
 
+def asked(workload=None, **fields):
+    return agreement_of("energy_per_token_j", "dense", ONE_AT_A_TIME, None, fields, workload)
+
+
 @pytest.fixture(scope="module")
 def h100() -> UniformPlans:
-    return UniformPlans(pl.load_topology("hgx-h100"), MANY, "energy_per_token_j", "engine")
+    return UniformPlans(pl.load_topology("hgx-h100"), asked(workload=MANY))
 
 
 @pytest.mark.parametrize("parameters", [3e10, 2e11])
@@ -39,23 +47,58 @@ def test_on_more_chips_none_is_dearer_and_on_too_few_there_is_none(h100):
 
 
 def test_lpus_have_micro_batches_that_divide_the_batch():
-    plans = UniformPlans(pl.load_topology("groq-lpu-chain"), MANY, "energy_per_token_j", "engine")
+    plans = UniformPlans(pl.load_topology("groq-lpu-chain"), asked(workload=MANY))
     found = plans.best(member("moe", 3e10, "bf16"), 1188)
     assert found is not None
     assert found.plan.batch_size == 32
     assert 32 % found.plan.micro_batches == 0
 
 
+@pytest.fixture(scope="module")
+def small() -> pl.Topology:
+    """Eight of them, so that a map's grid is small."""
+    return pl.load_topology("hgx-h100", chips=8)
+
+
 @pytest.mark.parametrize(
-    ("work", "metric", "applies"),
+    "fields",
     [
-        (MANY, "energy_per_token_j", True),
-        (MANY, "usd_per_million_tokens", True),
-        # More replicas with fewer sequences each are faster: grids have one.
-        (MANY, "tpot_s", False),
-        (MANY.replace(phase="decode"), "energy_per_token_j", False),
-        (MANY.replace(arrivals="together"), "energy_per_token_j", False),
+        {"most_users": 8, "pools": True},
+        {"most_users": 8, "drafts": "best"},
+        {"most_users": 4, "requests_per_s": 30.0},
+        {"most_users": 4, "utilisation": 0.3, "power_scope": "facility", "pue": 1.4},
     ],
 )
-def test_questions_that_grids_do_not_know(h100, work, metric, applies):
-    assert UniformPlans(h100.topology, work, metric, "engine").applies is applies
+def test_under_the_same_terms_the_least_is_that_of_a_map(small, fields):
+    agreed = asked(**fields)
+    (machine,) = agreed.machines([small])
+    graph = agreed.graph(8e9, machine)
+    found = UniformPlans(machine, agreed).best(graph, 8)
+    ground = Ground(machine)
+    plans = priced(graph, ground, agreed.terms, "dense")
+    load = Load(agreed.metric, agreed.terms.most_users, agreed.terms.requests_per_s)
+    least = stair_of(plans, load).values.min()
+    # Maps draft as many tokens as are quickest, here as many as cost least.
+    assert found.value == pytest.approx(least, rel=0.01 if "drafts" in fields else 1e-9)
+    assert found.value <= least * (1 + 1e-9)
+
+
+def test_a_pool_of_prompts_costs_as_much_as_its_prompts_are_long(small):
+    found = []
+    for length in (2048, 4096):
+        agreed = asked(pools=True, prompt_tokens=length)
+        found.append(UniformPlans(small, agreed).best(agreed.graph(8e9, small), 8))
+    assert all(0 < one.prompts_value < one.value for one in found)
+    # Compute-bound: twice the tokens, and a little more for attention among them.
+    assert 1.9 < found[1].prompts_value / found[0].prompts_value < 2.4
+
+
+def test_a_plan_is_priced_again_on_the_pipelines_that_it_stands_on(small):
+    agreed = asked(drafts="best", pools=True)
+    plans = UniformPlans(small, agreed)
+    graph = agreed.graph(8e9, small)
+    found = plans.best(graph, 8)
+    again = plans.best(graph, 8, found.shapes)
+    assert len(found.shapes.decode) == len(found.shapes.prompts) == 1
+    assert again.value == pytest.approx(found.value, rel=1e-9)
+    assert (again.drafts, again.plan) == (found.drafts, found.plan)
