@@ -4,7 +4,9 @@ import pytest
 
 import planner as pl
 from planner.studies.advantage import best_plans, roots
-from planner.studies.advantage.crossovers import crossover
+from planner.studies.advantage.agreements import agreement_of
+from planner.studies.advantage.crossovers import ONE_AT_A_TIME, crossover
+from planner.studies.advantage.races import Race
 from planner.studies.advantage.terms import Terms
 
 
@@ -46,6 +48,18 @@ def test_a_figure_is_moved_under_the_terms_too(article, few_sizes):
             for found in (article, made)
         ]
         assert slopes[1] == pytest.approx(slopes[0], rel=0.02)
+
+
+def test_no_faster_memory_saves_joules_of_copies_that_wait_at_full_power():
+    def paths(**fields):
+        asked = agreement_of("energy_per_token_j", "dense", ONE_AT_A_TIME, None, fields, None)
+        machines = [pl.load_topology(one) for one in ("article-lpu", "article-h100")]
+        effects = Race(machines, asked, 1.0).explained(7e10, (7e10, 2e11))["sensitivities"]
+        return [one.path for one in effects if one.path.startswith("article-h100")]
+
+    assert "article-h100: chip.memory[0].bandwidth_bytes_per_s" in paths()
+    # One copy, busy for a part of the time, draws 700 W a chip however fast it is.
+    assert paths(requests_per_s=0.01) == ["article-h100: power.chip_w"]
 
 
 @pytest.mark.slow
