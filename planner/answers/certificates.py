@@ -30,6 +30,20 @@ class Certificate(Record):
     bound: float
 
 
+class Likeness(Record):
+    """How a model, machine or software stands to the catalogue's entry of its name."""
+
+    what: str
+    name: str
+    digest: str
+    """Of all that it holds (SHA-256, its first 16 digits)."""
+    is_entry: bool
+    """Whether the catalogue has just that under this name."""
+    differences: tuple[str, ...] = ()
+    """From the entry of that name, the first of them; () where there is no such entry."""
+    difference_count: int = 0
+
+
 class Verdict(Record):
     """What a check of a certificate has shown; a false one has no verdict, it is refused."""
 
@@ -45,6 +59,12 @@ class Verdict(Record):
     space: Space = "any"
     """Of which plans the bound speaks; certificates written before this was said are of any."""
     elapsed_s: float
+    is_late: bool = False
+    """Whether it was not confirmed since time ran out."""
+    asked: str = ""
+    """The question that the bound answers, in a line."""
+    likenesses: tuple[Likeness, ...] = ()
+    """Of model, machine and software: what the proof is about, whatever it is called."""
     again_bound: float | None = None
     """No plan is better than this: proved by OR-Tools CP-SAT from the question alone; None where it
     was not asked."""
@@ -52,3 +72,8 @@ class Verdict(Record):
     """Whether that is the bound claimed, to a millionth."""
     again_rows: int = 0
     """Forms with a batch, and those alike together, that CP-SAT could choose from."""
+
+    @property
+    def is_of_the_catalogue(self) -> bool:
+        """Whether model, machine and software are the catalogue's entries of their names."""
+        return all(one.is_entry for one in self.likenesses)

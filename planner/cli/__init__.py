@@ -94,6 +94,8 @@ def _run() -> None:
         sys.exit(stop.exit_code)
     if status == INTERRUPTED:
         raise KeyboardInterrupt
+    if isinstance(status, int) and status:  # of an Exit that the library hands back
+        sys.exit(status)
 
 
 def _refuse(error: Exception, status: int, as_json: bool, kind: str, **details: Any) -> None:

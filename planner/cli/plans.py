@@ -6,8 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from planner import catalogue
-from planner.answers.certificates import Certificate
+from planner.answers.certificates import Certificate, Verdict
 from planner.answers.results import ClusterResult, Disaggregation, Pairing, Result
 from planner.cli.answers import Meter, answer, comparison, result_fields, sizing_fields
 from planner.cli.arguments import (
@@ -91,6 +93,11 @@ from planner.scoring.disaggregated import Link
 from planner.scoring.plans import score_plan
 from planner.space.degrees import uniform_plan
 from planner.units import parse_quantity
+
+NO_TIME = 4
+NOT_THE_CATALOGUES = 5
+NOT_CONFIRMED = 6
+"""Exit statuses of `verify` beside 0."""
 
 
 @grouped
@@ -494,10 +501,24 @@ def verify(
     format: Shape = "table",
 ) -> None:
     """Check a result without the solver: its plan, its objective and, as far as that goes, its
-    bound; with --again a second solver proves it too."""
+    bound; with --again a second solver proves it too.
+
+    Status 0: confirmed; 5: confirmed, but the model, machine or software is not the catalogue's of
+    that name; 6: not confirmed; 4: no time to confirm it; 2: something in it is false.
+    """
     try:
         given = Certificate.from_json(read_text(certificate, "a certificate"))
         verdict = check_certificate(given, time_limit_s=seconds(time_limit), again=again)
     except InputError as error:
         raise InputError(f"{certificate}: {error}") from None
     answer(format, str(verdict), verdict.model_dump(mode="json"))
+    status = _status_of(verdict)
+    if status:
+        raise typer.Exit(status)
+
+
+def _status_of(verdict: Verdict) -> int:
+    """What a script is to know of a verdict."""
+    if verdict.confirmed:
+        return 0 if verdict.is_of_the_catalogue else NOT_THE_CATALOGUES
+    return NO_TIME if verdict.is_late else NOT_CONFIRMED

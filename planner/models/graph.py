@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from planner.errors import InputError, listed, shortened
+from planner.errors import InputError, listed, nearest_names, shortened
 from planner.models.demand import Demand, Numbers, stacked
 from planner.models.dtypes import Dtype, stream_bytes_of
 from planner.models.operators import (
@@ -226,6 +226,7 @@ class ModelGraph(Record):
             places[layer.name] = number
 
         self._refuse_strange_ends(places)
+        self._refuse_strange_lenders(places)
         # Before the order: of layers in a circle, one always stands before what feeds it, and to
         # say that would name the lesser fault.
         self._refuse_circles()
@@ -241,6 +242,19 @@ class ModelGraph(Record):
         for end in itertools.chain.from_iterable(self.edges):
             if end not in places:
                 raise InputError(f"ModelGraph.edges: there is no layer called {shortened(end)!r}")
+
+    def _refuse_strange_lenders(self, places: dict[str, int]) -> None:
+        """Of layers that read another's weights."""
+        for layer in self.layers:
+            lender = layer.tied_to
+            if lender and (lender not in places or lender == layer.name):
+                others = [name for name in places if name != layer.name][:1000]
+                near = nearest_names(lender, others)
+                hint = f"; the nearest names are {listed(near)}" if near else ""
+                raise InputError(
+                    f"ModelGraph.layers: {shortened(layer.name)!r} is tied to"
+                    f" {shortened(lender)!r}, which is no other layer of the model{hint}"
+                )
 
     def _refuse_circles(self) -> None:
         sorter: graphlib.TopologicalSorter[str] = graphlib.TopologicalSorter()

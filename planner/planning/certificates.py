@@ -22,10 +22,12 @@ from numpy.typing import NDArray
 from planner.answers.certificates import Certificate, Verdict
 from planner.answers.proof import AS_GOOD
 from planner.answers.question import ASKED, SAMPLE_FIELDS, Question, question_of
-from planner.errors import InputError
+from planner.errors import InputError, shortened
 from planner.planning.again import NOT_AGAIN, check_statable, proved_again
 from planner.planning.engine_proof import EngineProof
+from planner.planning.likeness import likenesses_of
 from planner.planning.rate_proof import RateProof
+from planner.planning.sampling_proof import best_sample_value
 from planner.pricing.loads import PERCENTILES
 from planner.scoring.checking import check_plan
 from planner.scoring.plans import score_plan
@@ -33,7 +35,6 @@ from planner.scoring.score import Score
 from planner.solver.chain.problem import ChainProblem, Floats, Ints, Measure
 from planner.space.boxes import Box
 from planner.space.candidates import Candidates
-from planner.space.diffusion import best_sampling
 
 CLOSE = 1e-6
 """Relative: figures closer than this are one."""
@@ -64,6 +65,7 @@ def verify(
         check_statable(certificate)
     checked, boxes = _checked_bound(certificate, question, score, deadline)
     confirmed = checked is not None and not _better(certificate, checked, certificate.bound)
+    is_late = not confirmed and time.monotonic() >= deadline
     second = proved_again(certificate, question, score, time_limit_s) if again else NOT_AGAIN
     if second.value is not None and _better(certificate, second.value, certificate.bound):
         raise InputError(
@@ -83,9 +85,36 @@ def verify(
         checked_bound=certificate.bound if confirmed else checked,
         confirmed=confirmed,
         boxes=boxes,
+        is_late=is_late,
+        asked=_asked(certificate),
+        likenesses=likenesses_of(certificate.graph, certificate.topology, certificate.workload),
         space=certificate.space,
         elapsed_s=time.monotonic() - started,
     )
+
+
+def _asked(certificate: Certificate) -> str:
+    """The question that the bound is an answer to, in a line."""
+    at = certificate
+    limits = [f"{name} {_at_most(name, at)} {value:.6g}" for name, value in at.limits]
+    sure = [] if at.sure is None else [f"kept with a probability of {at.sure:g}"]
+    load = at.workload.model_dump(mode="json", exclude={"speculation"}, exclude_defaults=True)
+    served = ", ".join(f"{name} {value}" for name, value in load.items())
+    parts = [
+        f"{at.direction} {at.field} of {shortened(at.graph.name)}",
+        f"on {at.topology.chips} x {shortened(at.topology.name)}"
+        f" ({shortened(at.topology.software.name)})",
+        f"for {served or 'one request'}",
+        *limits,
+        *sure,
+        f"space {at.space}",
+    ]
+    return "; ".join(parts)
+
+
+def _at_most(name: str, certificate: Certificate) -> str:
+    fields = SAMPLE_FIELDS if certificate.graph.is_diffusion else ASKED
+    return "at most" if fields[name].best == "least" else "at least"
 
 
 def _checked_bound(
@@ -97,8 +126,7 @@ def _checked_bound(
     if any(stage.offloaded for stage in certificate.plan.stages):
         return None, 0  # plans with layers elsewhere are scored one by one: there is no bound
     if graph.is_diffusion:
-        _, best = best_sampling(graph, topology, workload, question)
-        return float(getattr(best, certificate.field)), 1
+        return best_sample_value(certificate, deadline), 1
     boxes = 0
     if score.batch_size < (workload.batch_size or 0):
         workload = workload.seated(score.batch_size)

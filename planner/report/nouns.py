@@ -1,6 +1,6 @@
 """Nouns and verdicts as text."""
 
-from planner.answers.certificates import Verdict
+from planner.answers.certificates import Likeness, Verdict
 from planner.errors import listed
 from planner.machines.engine import Space
 from planner.machines.topology import Fabric, Topology, described
@@ -146,8 +146,26 @@ def verdict_text(verdict: Verdict) -> str:
         f"bound: {field_text(verdict.field, verdict.bound)}{_standing(verdict)}",
         *_again_lines(verdict),
         f"chosen from: {CHOSEN_FROM[verdict.space]}",
+        f"question: {verdict.asked}",
     ]
+    for one in verdict.likenesses:
+        lines += _likeness_lines(one)
     return "\n".join(lines)
+
+
+def _likeness_lines(one: Likeness) -> list[str]:
+    """Whether it is the catalogue's, and in what it is not."""
+    head = f"{one.what}: {one.name}, digest {one.digest}"
+    if one.is_entry:
+        return [f"{head}, as in the catalogue"]
+    if not one.difference_count:
+        return [f"{head}; the catalogue has none of that name, so this is somebody's own"]
+    count = one.difference_count
+    told = "1 difference" if count == 1 else f"{count:,} differences"
+    lines = [f"{head}; NOT the catalogue's of that name: {told}"]
+    lines += [f"  {line}" for line in one.differences]
+    more = count - len(one.differences)
+    return [*lines, f"  and {more:,} more"] if more else lines
 
 
 def _again_lines(verdict: Verdict) -> list[str]:
@@ -168,7 +186,10 @@ def _again_lines(verdict: Verdict) -> list[str]:
 def _standing(verdict: Verdict) -> str:
     """On what the bound rests."""
     if verdict.confirmed:
-        return f", proved again without the solver in {verdict.boxes} boxes of batches"
+        boxes = f" in {verdict.boxes} boxes of batches" if verdict.boxes > 1 else ""
+        return f", proved again without the solver{boxes}"
+    if verdict.is_late:
+        return " rests on the solver; there was no time to check it, so allow more (--time-limit)"
     if verdict.checked_bound is None:
         return " rests on the solver alone; this method cannot check a machine of this size"
     checked = field_text(verdict.field, verdict.checked_bound)

@@ -98,6 +98,31 @@ def test_a_certificate_is_written_and_verified_and_a_changed_one_refused(run, tm
     assert "--certificate" in refused(run("plan", *SMALL, "--certificate", tmp_path), 2)
 
 
+def test_a_proof_says_what_it_proves_and_its_status_whether_that_is_the_catalogues(run, tmp_path):
+    """A machine that was forbidden tensor parallelism has another optimum, whatever its name."""
+    path = tmp_path / "certificate.json"
+    machine = pl.load_topology("hgx-h100", chips=2)
+    hobbled = machine.replace(software=machine.software.replace(most_tensor_parallel=1))
+    result = pl.partition(pl.load_model("llama-3.2-1b"), hobbled, pl.Workload())
+    path.write_text(result.certificate().to_json(), encoding="utf-8")
+    answer = run("verify", path)
+    assert answer.status == 5
+    assert "proved again without the solver" in answer.out
+    assert "NOT the catalogue's of that name: 1 difference" in answer.out
+    assert "most_tensor_parallel: 1 in place of 1000000" in answer.out
+    assert "minimize tpot_s of llama-3.2-1b; on 2 x hgx-h100 (tensorrt-llm)" in answer.out
+
+
+def test_a_proof_that_found_no_time_has_a_status_of_its_own(run, tmp_path):
+    path = tmp_path / "certificate.json"
+    machine = pl.load_topology("hgx-h100", chips=2)
+    result = pl.partition(pl.load_model("llama-3.2-1b"), machine, pl.Workload(), space="any")
+    path.write_text(result.certificate().to_json(), encoding="utf-8")
+    answer = run("verify", path, "--time-limit", "1e-9")
+    assert answer.status == 4
+    assert "allow more (--time-limit)" in answer.out
+
+
 def test_a_certificate_is_proved_twice(run, tmp_path):
     path = tmp_path / "certificate.json"
     assert run("plan", "qwen3-0.6b", "hgx-h100", "--chips", "2", "--certificate", path).status == 0

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+import planner as pl
 from planner.errors import InputError
 from planner.models.graph import ModelGraph, chain_edges
 from planner.models.operators import Pointwise
@@ -343,3 +344,16 @@ def test_a_cut_keeps_the_caches_that_it_would_borrow_of_layers_it_has_not():
     assert graph.cut(2).kv_bytes_per_token == whole
     assert graph.cut(2).lent_caches == ((2, 1),)
     assert graph.cut(1).kv_bytes_per_token == whole
+
+
+def test_a_layer_tied_to_one_that_is_not_there_is_refused():
+    head = pl.load_model("llama-3.2-1b").layers[-1]
+    assert head.tied_to
+    with pytest.raises(InputError, match=r"'head' is tied to '\w+', which is no other layer"):
+        pl.ModelGraph.from_fields(
+            {
+                **pl.load_model("llama-3.2-1b").model_dump(),
+                "layers": [head.model_dump()],
+                "edges": (),
+            }
+        )
