@@ -6,14 +6,22 @@ Answers go to standard output, everything else to standard error. Exit status: 0
 given is wrong, 3 proved infeasible, 4 no plan in time.
 """
 
-import json
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import typer
 
 from planner.cli import lists, plans, surveys
+from planner.cli.streams import (
+    CLOSED_PIPE,
+    complain,
+    nobody_reads,
+    prepare,
+    say_json,
+    visible,
+)
 from planner.errors import InfeasibleError, NoPlanFoundError, PlannerError
 
 app = typer.Typer(
@@ -59,9 +67,12 @@ exit."""
 
 def main() -> None:
     """Run the command; every fault is one sentence."""
+    prepare()
     as_json = any(word in ("json", "--format=json") for word in sys.argv)
     try:
         _run()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except InfeasibleError as error:
         proof = {
             "demand": error.demand,
@@ -75,9 +86,14 @@ def main() -> None:
         _refuse(error, 4, as_json, "no plan found")
     except PlannerError as error:
         _refuse(error, 2, as_json, "input")
+    except BrokenPipeError:
+        nobody_reads()
+        sys.exit(CLOSED_PIPE)
     except (KeyboardInterrupt, typer.Abort):
-        print("stopped", file=sys.stderr)
+        complain("stopped")
         sys.exit(INTERRUPTED)
+    except MemoryError:
+        _refuse(PlannerError("out of memory; ask for fewer chips or layers"), 2, as_json, "memory")
     except Exception as error:
         # What the library says of a wrong command line; anything else is our own fault.
         if not hasattr(error, "format_message"):
@@ -101,6 +117,8 @@ def _run() -> None:
 def _refuse(error: Exception, status: int, as_json: bool, kind: str, **details: Any) -> None:
     message = error.format_message() if hasattr(error, "format_message") else str(error)
     if as_json:
-        print(json.dumps({"error": kind, "message": message, **details}, indent=1))
-    print(f"planner: {message}", file=sys.stderr)
+        # Where nothing can be said there, the sentence below is all.
+        with suppress(OSError, ValueError, PlannerError):
+            say_json({"error": kind, "message": visible(message), **details})
+    complain(message)
     sys.exit(status)

@@ -1,13 +1,13 @@
 """What commands say: answers on standard output, progress on standard error."""
 
-import json
 import math
+import os
 import sys
 from typing import Any
 
 from planner.answers.results import Result
 from planner.answers.sizings import Sizing
-from planner.cli.arguments import one_of
+from planner.cli.streams import say, say_json
 from planner.errors import listed
 from planner.machines.accounts import SCOPE_WORDS, common_price_basis
 from planner.machines.prices import BASIS_WORDS
@@ -21,10 +21,10 @@ from planner.scoring.score import Score
 
 def answer(format: str, text: str, fields: Any) -> None:
     """The answer on standard output, and nothing else there."""
-    if one_of("--format", format, "table", "json") == "json":
-        print(json.dumps(fields, indent=1))
+    if format == "json":
+        say_json(fields)
     else:
-        print(text)
+        say(text)
 
 
 def result_fields(result: Result) -> dict[str, Any]:
@@ -187,7 +187,7 @@ class Meter:
         self.shown_s = 1.0
 
     def __call__(self, progress: Progress) -> None:
-        if progress.elapsed_s < self.shown_s or not sys.stderr.isatty():
+        if progress.elapsed_s < self.shown_s or not _is_watched():
             return
         self.shown_s = progress.elapsed_s + 0.5
         best = "no plan yet" if progress.objective is None else f"best {progress.objective:.4g}"
@@ -195,3 +195,8 @@ class Meter:
         boxes = f"{progress.boxes_done} done, {progress.boxes_open} open"
         line = f"{progress.elapsed_s:5.0f} s  {best}{bound}  ({boxes}; Ctrl-C stops)"
         print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
+
+
+def _is_watched() -> bool:
+    """Whether a terminal is there that can write over its own line."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb")

@@ -21,6 +21,32 @@ from planner.readers.files import read_text
 from planner.workload import Speculation, Workload
 
 Format = Literal["table", "json"]
+
+
+def one_of(name: str, given: str, *known: str) -> str:
+    """One of a few words."""
+    if given not in known:
+        raise InputError(f"{name} must be {listed(known, 'or')}, not {shortened(given)!r}")
+    return given
+
+
+def shape_of(given: str) -> str:
+    """What --format says."""
+    return one_of("--format", given, "table", "json")
+
+
+def seconds(given: float | None) -> float | None:
+    """What --time-limit says."""
+    if given is not None and not given >= 0:
+        raise InputError(f"--time-limit must be a number of seconds of at least 0, not {given}")
+    return given
+
+
+def space_of(given: str) -> Space:
+    """What --space says."""
+    return cast(Space, one_of("--space", given, *SPACES))
+
+
 ModelName = Annotated[
     str, typer.Argument(help="A name of the catalogue (see `planner models`), or a config.json.")
 ]
@@ -157,14 +183,18 @@ Sure = Annotated[
         help="Keep each limit with this probability, such as 0.8, for all that prices may be off.",
     ),
 ]
-TimeLimit = Annotated[float | None, typer.Option("--time-limit", help="Seconds.")]
-Shape = Annotated[str, typer.Option("--format", help="table or json.")]
+TimeLimit = Annotated[
+    float | None,
+    typer.Option("--time-limit", help="Seconds.", callback=seconds),
+]
+Shape = Annotated[str, typer.Option("--format", help="table or json.", callback=shape_of)]
 
 SpaceName = Annotated[
     str,
     typer.Option(
         "--space",
         help="engine: plans that the machine's software can be started with; any: all plans.",
+        callback=space_of,
     ),
 ]
 EngineName = Annotated[
@@ -516,28 +546,9 @@ def dimensions_of(entries: list[str]) -> dict[str, int]:
     return dimensions
 
 
-def one_of(name: str, given: str, *known: str) -> str:
-    """One of a few words."""
-    if given not in known:
-        raise InputError(f"{name} must be {listed(known, 'or')}, not {shortened(given)!r}")
-    return given
-
-
-def seconds(given: float | None) -> float | None:
-    """What --time-limit says."""
-    if given is not None and not given >= 0:
-        raise InputError(f"--time-limit must be a number of seconds of at least 0, not {given}")
-    return given
-
-
 def engine_of(given: str) -> Engine:
     """What --solver says."""
     return cast(Engine, one_of("--solver", given, *ENGINES))
-
-
-def space_of(given: str) -> Space:
-    """What --space says."""
-    return cast(Space, one_of("--space", given, *SPACES))
 
 
 def scope_of(given: str | None) -> PowerScope | None:

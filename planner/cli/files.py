@@ -1,49 +1,140 @@
-"""Files that commands write: the whole of them or nothing, refused before the work."""
+"""Files that commands write: all of them whole or none, refused before the work."""
 
 import os
 import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
-from planner.errors import InputError
+from planner.errors import InputError, shortened
+
+
+class OutFile(NamedTuple):
+    """A file to be written, and the option that named it."""
+
+    path: Path
+    text: str
+    option: str = "--out"
 
 
 def check_writable(path: Path | None, option: str = "--out") -> None:
     """Refuse an output path before the work, not after it."""
     if path is None or _is_stream(path):
         return
-    target = path.resolve()
-    if target.is_dir():
-        raise InputError(f"{option} {path} is a folder; give the name of a file")
+    named = f"{option} {_shown(path)}"
+    try:
+        target = path.resolve()
+        is_folder = target.is_dir()
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no path"
+        raise InputError(f"{named} cannot be written: {reason}") from None
+    if is_folder:
+        raise InputError(f"{named} is a folder; give the name of a file")
     if not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
         raise InputError(
-            f"{option} {path} cannot be written: {target.parent} is not a folder that may be"
+            f"{named} cannot be written: {_shown(target.parent)} is not a folder that may be"
             " written to"
         )
+    if target.exists():
+        _check_owner(target, named)
+
+
+def _check_owner(target: Path, named: str) -> None:
+    """A file of somebody else's stays, also where the folder would let us put another in its
+    place."""
+    if hasattr(os, "geteuid") and target.stat().st_uid != os.geteuid():
+        raise InputError(f"{named} belongs to another user; name another file")
+    if not os.access(target, os.W_OK):
+        raise InputError(f"{named} may not be written to; name another file, or allow it")
+
+
+def check_outputs(named: Mapping[str, Path | None]) -> None:
+    """Refuse paths before the work, by the options that name them: one that cannot be written, and
+    one that is named twice."""
+    seen: dict[Path, str] = {}
+    for option, path in named.items():
+        check_writable(path, option)
+        if path is None or _is_stream(path):
+            continue
+        target = path.resolve()
+        if target in seen:
+            raise InputError(
+                f"{seen[target]} and {option} both name {_shown(path)}; give each a file of its own"
+            )
+        seen[target] = option
+
+
+def _shown(path: Path) -> str:
+    return shortened(path, 200)
 
 
 def _is_stream(path: Path) -> bool:
     """Whether something other than a file or a folder stands there: a pipe, /dev/stdout."""
-    return path.exists() and not path.is_file() and not path.is_dir()
+    try:
+        return path.exists() and not path.is_file() and not path.is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def write_whole(path: Path, text: str, option: str = "--out") -> None:
     """The whole file or nothing; what is no file is written to as it is."""
+    write_all([OutFile(path, text, option)])
+
+
+def write_all(outputs: list[OutFile]) -> None:
+    """All files whole, or none: each is written beside its place and synced before the first takes
+    its place."""
+    check_outputs({f"{one.option}": one.path for one in outputs})
+    ready: list[tuple[Path, Path]] = []
+    at = outputs[0] if outputs else None
     try:
-        if _is_stream(path):
-            path.write_text(text + "\n", encoding="utf-8")
-            return
-        target = path.resolve()
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-                stream.write(text + "\n")
-            os.chmod(name, target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())
-            os.replace(name, target)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        for at in outputs:
+            if not _is_stream(at.path):
+                ready.append(_written_beside(at))
+        for at in outputs:
+            if _is_stream(at.path):
+                at.path.write_text(at.text + "\n", encoding="utf-8")
+        for made, target in ready:
+            os.replace(made, target)
+        for folder in {target.parent for _, target in ready}:
+            _sync_folder(folder)
     except OSError as error:
-        raise InputError(f"{option} {path} cannot be written: {error.strerror or error}") from None
+        assert at is not None
+        raise InputError(
+            f"{at.option} {_shown(at.path)} cannot be written: {error.strerror or error}"
+        ) from None
+    finally:
+        for made, _ in ready:
+            made.unlink(missing_ok=True)
+
+
+def _written_beside(one: OutFile) -> tuple[Path, Path]:
+    """A file in the folder of its place, on the disk, and the place."""
+    target = one.path.resolve()
+    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:50]}.")
+    made = Path(name)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(one.text + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
+        made.chmod(mode)
+    except BaseException:
+        made.unlink(missing_ok=True)
+        raise
+    return made, target
+
+
+def _sync_folder(folder: Path) -> None:
+    """Let the new names survive a loss of power, where the system can."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _umask() -> int:

@@ -61,7 +61,7 @@ from planner.cli.arguments import (
     whole,
     workload_of,
 )
-from planner.cli.files import check_writable, write_whole
+from planner.cli.files import OutFile, check_outputs, check_writable, write_all, write_whole
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError
 from planner.machines.accounts import alike
 from planner.machines.cluster import Cluster
@@ -136,8 +136,7 @@ def plan(
         drafts=drafts,
         counts=counts,
     )
-    check_writable(out)
-    check_writable(certificate, "--certificate")
+    check_outputs({"--out": out, "--certificate": certificate})
     result = partition(
         *asked,
         **goal.options(counts),
@@ -147,10 +146,12 @@ def plan(
         sequence_parallel=sequence_parallel,
         space=space_of(space),
     )
+    outputs = []
     if out is not None:
-        write_whole(out, result.plan.to_json())
+        outputs.append(OutFile(out, result.plan.to_json()))
     if certificate is not None:
-        write_whole(certificate, result.certificate().to_json(), "--certificate")
+        outputs.append(OutFile(certificate, result.certificate().to_json(), "--certificate"))
+    write_all(outputs)
 
     text = str(result)
     fields = result_fields(result) | _miss_fields(result)

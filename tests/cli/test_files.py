@@ -6,7 +6,7 @@ import stat
 import pytest
 
 import planner as pl
-from planner.cli import plans
+from planner.cli import files, plans
 from tests.terminal import SMALL, TOO_LONG, TOO_SMALL, refused
 
 
@@ -78,3 +78,46 @@ def test_a_pipe_as_output_stays_a_pipe(run, tmp_path):
         assert stat.S_ISFIFO(pipe.stat().st_mode)
     finally:
         os.close(reader)
+
+
+def test_one_file_for_two_outputs_is_refused_before_the_work(run, tmp_path, monkeypatch):
+    def never(*given, **options):
+        raise AssertionError("worked before looking")
+
+    monkeypatch.setattr(plans, "partition", never)
+    (tmp_path / "again").symlink_to(tmp_path)
+    path, same = tmp_path / "one.json", tmp_path / "again" / "one.json"
+    sentence = refused(run("plan", *SMALL, "--out", path, "--certificate", same), 2)
+    assert sentence.startswith("--out and --certificate both name")
+
+
+def test_of_several_outputs_all_are_written_or_none(run, tmp_path, monkeypatch):
+    whole = files._written_beside
+
+    def second_fails(one):
+        if one.option == "--certificate":
+            raise OSError(28, "No space left on device")
+        return whole(one)
+
+    monkeypatch.setattr(files, "_written_beside", second_fails)
+    plan, proof = tmp_path / "plan.json", tmp_path / "proof.json"
+    sentence = refused(run("plan", *SMALL, "--out", plan, "--certificate", proof), 2)
+    assert f"--certificate {proof} cannot be written" in sentence
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="no owners here")
+def test_a_file_of_another_user_is_not_replaced(tmp_path, monkeypatch):
+    path = tmp_path / "theirs"
+    path.touch()
+    files.check_writable(path)
+    other = os.geteuid() + 1
+    monkeypatch.setattr(os, "geteuid", lambda: other)
+    with pytest.raises(pl.InputError, match="belongs to another user"):
+        files.check_writable(path)
+
+
+def test_what_is_no_path_is_refused_in_a_sentence(tmp_path):
+    for name in ("a\0b", "x" * 5000):
+        with pytest.raises(pl.InputError, match=r"--out .* cannot be written"):
+            files.check_writable(tmp_path / name)
