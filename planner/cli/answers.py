@@ -7,7 +7,7 @@ from typing import Any
 
 from planner.answers.results import Result
 from planner.answers.sizings import Sizing
-from planner.cli.streams import say, say_json
+from planner.cli.streams import complain, say, say_json
 from planner.errors import listed
 from planner.machines.accounts import SCOPE_WORDS, common_price_basis
 from planner.machines.prices import BASIS_WORDS
@@ -17,6 +17,7 @@ from planner.report.plans import plan_line
 from planner.report.text import aligned, chosen_lines, question_lines
 from planner.report.words import field_text, limit_text
 from planner.scoring.score import Score
+from planner.studies.sweeps.meters import Tally, terminal_bar
 
 
 def answer(format: str, text: str, fields: Any) -> None:
@@ -195,6 +196,29 @@ class Meter:
         boxes = f"{progress.boxes_done} done, {progress.boxes_open} open"
         line = f"{progress.elapsed_s:5.0f} s  {best}{bound}  ({boxes}; Ctrl-C stops)"
         print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
+
+
+class SweepMeter:
+    """A bar where somebody is watching; at the end what is to be known of rows that were found in
+    a file."""
+
+    def __init__(self) -> None:
+        self._bar = terminal_bar() if _is_watched() else None
+        self._last: Tally | None = None
+
+    def __call__(self, tally: Tally) -> None:
+        self._last = tally
+        if self._bar is not None:
+            self._bar(tally, False)
+
+    def end(self) -> None:
+        """Put a line in the place of the bar; where there is none, say what is old or damaged."""
+        if self._last is None:
+            return
+        if self._bar is not None:
+            self._bar(self._last, True)
+        elif self._last.reused or self._last.damaged:
+            complain(str(self._last))
 
 
 def _is_watched() -> bool:

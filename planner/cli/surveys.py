@@ -30,9 +30,10 @@ from planner.calibration.shipping import (
     write_left_out,
 )
 from planner.calibration.validation import accuracies_of, cases_of
-from planner.cli.answers import answer
+from planner.cli.answers import SweepMeter, answer
 from planner.cli.arguments import Shape
 from planner.cli.files import check_writable, write_whole
+from planner.cli.streams import complain
 from planner.errors import InputError, UnknownNameError, listed, shortened
 from planner.report.text import aligned
 from planner.studies.audits.audits import audit as audited
@@ -83,9 +84,11 @@ def sweep_spec(
     """Find the best plans of all combinations in a file; Ctrl-C keeps what is done."""
     asked = read_spec(spec)
     check_writable(out)
+    meter = SweepMeter()
     made = sweep(
         cells=asked.cells(),
         file=file,
+        progress=meter,
         processes=processes,
         time_limit_s=asked.time_limit_s,
         power_scope=asked.power_scope,
@@ -93,10 +96,16 @@ def sweep_spec(
         power_basis=asked.power_basis,
         space=asked.space,
     )
+    meter.end()
     if out is not None:
         write_whole(out, made.to_frame().to_csv(index=False).rstrip("\n"))
     answer(format, str(made), made.model_dump(mode="json"))
     if made.left:
+        if out is not None:
+            complain(
+                f"{out} is not the whole table: {made.left:,} cells are left undone; the same"
+                " command does them"
+            )
         raise KeyboardInterrupt
 
 

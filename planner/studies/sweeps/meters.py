@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from html import escape
 from importlib import import_module
 from typing import Any
@@ -25,6 +26,11 @@ class Tally(Record):
     infeasible: int
     failed: int
     elapsed_s: float
+    damaged: int = 0
+    """Rows of the file that were not as they were written, and are planned anew."""
+    oldest: str = ""
+    """The day on which the oldest of the rows found was planned, such as "2026-11-30"; "": none
+    says."""
 
     @property
     def done(self) -> int:
@@ -43,6 +49,10 @@ class Tally(Record):
             (self.failed, "failed"),
         )
         told = [f"{count:,} {word}" for count, word in counts if count]
+        if self.oldest and self.reused:
+            told[0] += f" (the oldest of {self.oldest})"
+        if self.damaged:
+            told.append(f"{self.damaged:,} damaged there and planned anew")
         text = ", ".join([f"{self.done:,} of {self.cells:,} cells", *told])
         if self.done == self.cells:
             return f"{text}; {clock(self.elapsed_s)}"
@@ -70,6 +80,7 @@ class Meter:
     def __init__(self, cells: int, progress: bool | Callable[[Tally], None]) -> None:
         self._started = self._shown_at = time.monotonic()
         self._counts = {"cells": cells, "reused": 0, "planned": 0, "infeasible": 0, "failed": 0}
+        self._of_file: dict[str, Any] = {}
         if callable(progress):
             self._shown: Shown | None = lambda tally, _: progress(tally)
         else:
@@ -81,12 +92,18 @@ class Meter:
         self._counts["infeasible"] += statuses.count("infeasible")
         self._counts["failed"] += sum(status in FAILED for status in statuses)
 
+    def tell_file(self, damaged: int, oldest_s: float | None) -> None:
+        """What is to be known of the file that rows were found in."""
+        oldest = "" if oldest_s is None else f"{datetime.fromtimestamp(oldest_s, UTC):%Y-%m-%d}"
+        self._of_file = {"damaged": damaged, "oldest": oldest}
+
     def show(self, *, last: bool = False) -> None:
         """Show the tally, not too often."""
         now = time.monotonic()
         if self._shown is not None and (last or now - self._shown_at >= EVERY_S):
             self._shown_at = now
-            self._shown(Tally(**self._counts, elapsed_s=now - self._started), last)
+            tally = Tally(**self._counts, **self._of_file, elapsed_s=now - self._started)
+            self._shown(tally, last)
 
 
 def _bar() -> Shown | None:

@@ -271,10 +271,23 @@ class _Run:
         self.rows: dict[str, SweepRow] = {}
 
     def recall(self, tasks: list[Task]) -> None:
-        """Take what the file has; a row that was lost counts as not there."""
-        found = {} if self.store is None else self.store.known(task.key for task in tasks)
-        rows = (SweepRow.from_json(row) for row in found.values())
-        self.rows = {row.key: row for row in rows if row.status != "lost"}
+        """Take what the file has; a row that was lost, or is not that of its key, counts as not
+        there."""
+        if self.store is None:
+            return
+        found = self.store.known(task.key for task in tasks)
+        damaged = len(found.damaged)
+        for key, text in found.rows.items():
+            try:
+                row = SweepRow.from_json(text)
+            except InputError:
+                damaged += 1
+                continue
+            if row.key != key:
+                damaged += 1
+            elif row.status != "lost":
+                self.rows[key] = row
+        self.meter.tell_file(damaged, found.oldest_s)
         self.meter.count([row.status for row in self.rows.values()], reused=True)
 
     def keep(self, done: list[tuple[str, str]]) -> None:

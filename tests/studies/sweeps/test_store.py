@@ -20,8 +20,8 @@ def test_rows_come_back_by_key(file):
         store.keep(many)
         store.keep([("k7", '{"model": "x"}')])
     with contextlib.closing(Store(file)) as store:
-        assert len(store.known(key for key, _ in many)) == 1200
-        assert store.known(["k7", "no"]) == {"k7": '{"model": "x"}'}
+        assert len(store.known(key for key, _ in many).rows) == 1200
+        assert store.known(["k7", "no"]).rows == {"k7": '{"model": "x"}'}
 
 
 def test_others_read_along_in_columns(file):
@@ -43,3 +43,52 @@ def test_a_file_of_another_kind_is_refused(file):
         Store(file)
     with pytest.raises(InputError, match="name another"):
         Store(file.parent / "no" / "folder.sqlite")
+
+
+def test_a_database_of_another_program_is_left_as_it_was(file):
+    with contextlib.closing(sqlite3.connect(file)) as other:
+        other.execute("CREATE TABLE accounts (name TEXT)")
+        other.execute("CREATE VIEW sweep AS SELECT name FROM accounts")
+    before = file.read_bytes()
+    with pytest.raises(InputError, match=r"another program's database with accounts.*name another"):
+        Store(file)
+    assert file.read_bytes() == before
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_file_written_before_rows_had_digests_goes_on(file):
+    with contextlib.closing(sqlite3.connect(file)) as old:
+        old.execute("CREATE TABLE plans (key TEXT PRIMARY KEY, row TEXT NOT NULL)")
+        old.execute("INSERT INTO plans VALUES ('k', '{}')")
+        old.commit()
+    with contextlib.closing(Store(file)) as store:
+        store.keep([("l", "{}")])
+        found = store.known(["k", "l"])
+    assert set(found.rows) == {"k", "l"}
+    assert found.oldest_s is not None
+
+
+@pytest.mark.parametrize("change", ["row = '{\"tpot_s\": 1}'", "key = 'l'"])
+def test_a_row_that_was_edited_or_moved_is_not_believed(file, change):
+    with contextlib.closing(Store(file)) as store:
+        store.keep([("k", "{}")])
+    with contextlib.closing(sqlite3.connect(file)) as other:
+        other.execute(f"UPDATE plans SET {change}")
+        other.commit()
+    with contextlib.closing(Store(file)) as store:
+        found = store.known(["k", "l"])
+    assert found.rows == {}
+    assert len(found.damaged) == 1
+
+
+def test_a_file_with_damaged_pages_is_told_with_a_remedy(file):
+    with contextlib.closing(Store(file)) as store:
+        store.keep([(f"k{number}", "x" * 500) for number in range(200)])
+    held = bytearray(file.read_bytes())
+    held[4096 * 3 :] = b"\xff" * (len(held) - 4096 * 3)
+    file.write_bytes(held)
+    with (
+        pytest.raises(InputError, match=r"is damaged .*sweep again, or save its rows"),
+        contextlib.closing(Store(file)) as store,
+    ):
+        store.known([f"k{number}" for number in range(200)])

@@ -71,6 +71,26 @@ def test_what_a_file_has_is_not_planned_again(plain, file):
     assert swept(file=file, resume=False)[1].planned == 6
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "row = json_set(row, '$.value', 1e-9)",
+        "row = json_set(row, '$.value', 1e-9), digest = NULL, key = key || 'x'",
+        "row = 'no JSON', digest = NULL",
+        "row = json_set(row, '$.key', 'another'), digest = NULL",
+    ],
+)
+def test_a_row_that_is_not_what_its_key_says_is_planned_anew(plain, file, change):
+    assert swept(file=file) == plain
+    with sqlite3.connect(file) as other:
+        other.execute(f"UPDATE plans SET {change} WHERE key = (SELECT min(key) FROM plans)")
+    other.close()
+    tallies = []
+    assert swept(file=file, progress=tallies.append) == plain
+    assert tallies[-1].planned == 1
+    assert len(tallies[-1].oldest) == len("2026-11-30")
+
+
 def test_a_changed_input_plans_only_what_depends_on_it(file):
     other = pl.load_topology("hgx-h100", chips=1)
     swept(machine=(MACHINE, other), file=file)
