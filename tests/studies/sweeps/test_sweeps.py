@@ -81,14 +81,14 @@ def test_what_a_file_has_is_not_planned_again(plain, file):
     ],
 )
 def test_a_row_that_is_not_what_its_key_says_is_planned_anew(plain, file, change):
-    assert swept(file=file) == plain
+    assert swept(file=file)[0] == plain
     with sqlite3.connect(file) as other:
         other.execute(f"UPDATE plans SET {change} WHERE key = (SELECT min(key) FROM plans)")
     other.close()
-    tallies = []
-    assert swept(file=file, progress=tallies.append) == plain
-    assert tallies[-1].planned == 1
-    assert len(tallies[-1].oldest) == len("2026-11-30")
+    made, tally = swept(file=file)
+    assert made == plain
+    assert tally.planned == 1
+    assert len(tally.oldest) == len("2026-11-30")
 
 
 def test_a_changed_input_plans_only_what_depends_on_it(file):
