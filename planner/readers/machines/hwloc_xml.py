@@ -151,7 +151,9 @@ def _processor(root: Element, machine: Element) -> SeenDevice:
     objects = list(machine.iter("object"))
     packages = [one for one in objects if one.get("type") == "Package"]
     models = [_facts_of(one).get("CPUModel", "") for one in packages]
-    memory = [number_in(one.get("local_memory")) for one in objects if one.get("type") == "NUMANode"]
+    memory = [
+        number_in(one.get("local_memory")) for one in objects if one.get("type") == "NUMANode"
+    ]
     cores = sum(one.get("type") == "Core" for one in objects)
     rate = _memory_rate(root)
     return SeenDevice(

@@ -114,9 +114,7 @@ def _product(labels: Mapping[str, Any]) -> str:
     return whole[:80].replace("-", " ").replace("_", " ")
 
 
-def _remarks(
-    name: str, labels: Mapping[str, Any], status: Mapping[str, Any]
-) -> Sequence[str]:
+def _remarks(name: str, labels: Mapping[str, Any], status: Mapping[str, Any]) -> Sequence[str]:
     found = []
     product = str(labels.get("nvidia.com/gpu.product") or "")
     if SLICED.search(product):

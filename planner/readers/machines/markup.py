@@ -37,7 +37,8 @@ class _Reader:
         self.depth = 0
 
     def read(self, text: str) -> Element:
-        parser = expat.ParserCreate()
+        # What a first line says of an encoding is of the file, which has been read.
+        parser = expat.ParserCreate("utf-8")
         parser.StartElementHandler = self._begin
         parser.EndElementHandler = self._end
         parser.CharacterDataHandler = self.builder.data

@@ -66,6 +66,14 @@ def read_nccl(text: str, path: Path) -> SeenMachine:
     if any("NVSwitch" in bond.between for bond in bonds):
         devices.append(SeenDevice(name="NVSwitch", kind="switch", text="tclass 0x068000"))
     links = _with_bonds(list(ways_between(hung, nics)), bonds)
+    if all(one.element.find("gpu") is None for one in gpus):
+        # Only a dump has NVLinks: whether PCIe is how GPUs reach each other is not told.
+        cards_too = {device.name for device in devices if device.kind == "nic"}
+        links = [link for link in links if cards_too & set(link.between)]
+        remarks = ("the file has no NVLinks, as it was not written by NCCL",)
+        return SeenMachine(
+            format=FORMAT, devices=tuple(devices), links=tuple(links), remarks=remarks
+        )
     return SeenMachine(format=FORMAT, devices=tuple(devices), links=tuple(links))
 
 

@@ -69,7 +69,7 @@ def read_products(text: str, path: Path) -> SeenMachine:
         )
         for number, product in sorted(found.items())
     ]
-    remarks = ()
+    remarks: tuple[str, ...] = ()
     if is_sliced(text):
         remarks = ("some GPUs are cut into MIG instances; they are planned as whole ones",)
     return SeenMachine(format=FORMAT, devices=tuple(devices), remarks=remarks)

@@ -8,7 +8,9 @@ from planner.errors import InputError
 from planner.readers.machines.seen import SeenDevice, SeenMachine
 
 FORMAT = "lscpu, /proc or sysctl"
-FIELD = re.compile(r"^[ \t]*([A-Za-z][\w .()/-]{0,60}?)[ \t]*:[ \t]*(\S.{0,20000}?)[ \t]*$", re.MULTILINE)
+FIELD = re.compile(
+    r"^[ \t]*([A-Za-z][\w .()/-]{0,60}?)[ \t]*:[ \t]*(\S.{0,20000}?)[ \t]*$", re.MULTILINE
+)
 MODEL = ("Model name", "model name", "Model", "machdep.cpu.brand_string", "Chip", "Chip Model")
 BRAND = ("machdep.cpu.brand_string", "Chip", "Chipset Model")
 CORES = ("hw.physicalcpu", "cpu cores")
@@ -16,7 +18,7 @@ FEATURES = (
     "avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "sve", "asimd", "neon",
 )  # fmt: skip
 CLOCK = re.compile(r"@ ?([\d.]{1,6}) ?GHz")
-MEMORY = re.compile(r"(\d{1,9}) ?(kB|KB|MB|GB|TB)?")
+MEMORY = re.compile(r"(\d{1,17}) ?(kB|KB|MB|GB|TB)?")
 UNITS = {"kB": 1024.0, "KB": 1024.0, "MB": 2.0**20, "GB": 2.0**30, "TB": 2.0**40}
 """As these systems mean them."""
 GPU_CORES = re.compile(r"Total Number of Cores\s*:\s*(\d{1,4})\s*$", re.MULTILINE)
@@ -66,7 +68,7 @@ def _mac(brand: str, fields: dict[str, str], text: str) -> SeenDevice:
     """Memory is the GPU's too; a limit that somebody set on the GPU's share counts."""
     memory = _memory(fields)
     limit = fields.get("iogpu.wired_limit_mb", "0")
-    if limit.isdecimal() and 0 < int(limit[:9]):
+    if limit.isdecimal() and int(limit[:9]) > 0:
         memory = int(limit[:9]) * 2.0**20
     cores = GPU_CORES.search(text)
     number = int(cores[1]) if cores else 0

@@ -37,9 +37,10 @@ class Format(NamedTuple):
     read: Callable[[str, Path], SeenMachine]
 
 
+# AMD's tables name GPUs as NVIDIA's matrix does, and their title tells them apart.
 PLAIN = (
-    Format(nvidia_matrix.is_matrix, nvidia_matrix.read_matrix),
     Format(amd_matrix.is_amd_matrix, amd_matrix.read_amd_matrix),
+    Format(nvidia_matrix.is_matrix, nvidia_matrix.read_matrix),
     Format(slurm.is_slurm, slurm.read_slurm),
     Format(nvidia_products.is_products, nvidia_products.read_products),
     Format(processors.is_processor, processors.read_processor),

@@ -97,9 +97,7 @@ class SeenMachine(Record):
     def of_kind(self, kind: DeviceKind, host: str | None = None) -> tuple[SeenDevice, ...]:
         """Devices of a kind, on one host or on all."""
         return tuple(
-            device
-            for device in self.devices
-            if device.kind == kind and host in (None, device.host)
+            device for device in self.devices if device.kind == kind and host in (None, device.host)
         )
 
     @property

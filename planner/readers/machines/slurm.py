@@ -56,7 +56,9 @@ def read_slurm_yaml(text: str, path: Path) -> SeenMachine:
     """The cluster of the default topology that `topology.yaml` describes, or of its first."""
     found = parsed_yaml(text, path)
     entries = found if isinstance(found, list) else [found]
-    described = [one for one in entries if isinstance(one, dict) and ("tree" in one or "block" in one)]
+    described = [
+        one for one in entries if isinstance(one, dict) and ("tree" in one or "block" in one)
+    ]
     if not described:
         raise InputError(f"{path} describes no topology of kind tree or block")
     chosen = next((one for one in described if one.get("cluster_default") is True), described[0])

@@ -2,6 +2,7 @@
 them, and the YAML of its models, switches with blocks of nodes. (Its output for Slurm is Slurm's.)
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def read_topograph(fields: Mapping[str, Any], path: Path) -> SeenMachine:
             )
         names = [_text(layer, f"{where}.network_layers") for layer in layers]
         hosts.setdefault(names[0], []).append(name)
-        for below, over in zip(names, names[1:], strict=False):
+        for below, over in itertools.pairwise(names):
             if above.setdefault(below, over) != over:
                 raise InputError(
                     f"{where}: {shortened(below)} hangs below {shortened(over)} here and below"

@@ -10,6 +10,24 @@ MOST_BYTES = 2 * 2**20
 """PyYAML takes some seconds for each."""
 
 
+MOST_DEPTH = 40
+
+
+def _check_events(yaml: Any, text: str, path: Path) -> None:
+    """Refuse what would grow in reading, before anything is made of it."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise InputError(
+                f"{path} uses an alias (*{shortened(event.anchor, 30)}); write out what it stands"
+                " for"
+            )
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > MOST_DEPTH:
+            raise InputError(f"{path} is not valid YAML: nested more than {MOST_DEPTH} deep")
+
+
 def parsed_yaml(text: str, path: Path) -> Any:
     """What a document holds."""
     try:
@@ -21,12 +39,7 @@ def parsed_yaml(text: str, path: Path) -> Any:
     if len(text) > MOST_BYTES:
         raise InputError(f"{path} is longer than any description of a cluster in YAML")
     try:
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            if isinstance(event, yaml.AliasEvent):
-                raise InputError(
-                    f"{path} uses an alias (*{shortened(event.anchor, 30)}); write out what it"
-                    " stands for"
-                )
+        _check_events(yaml, text, path)
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
