@@ -13,8 +13,7 @@ from typing import Any
 
 import typer
 
-from planner.cli import lists, plans, surveys
-from planner.cli.machine import machine
+from planner.cli import lists, machine, plans, surveys
 from planner.errors import InfeasibleError, NoPlanFoundError, PlannerError
 
 app = typer.Typer(
@@ -53,7 +52,7 @@ for name, command in COMMANDS.items():
     epilog = "\n\n".join(("Examples:", *EXAMPLES[name])) if name in EXAMPLES else None
     app.command(name=name, epilog=epilog)(command)
 
-app.add_typer(machine, name="machine")
+app.add_typer(machine.commands, name="machine")
 
 INTERRUPTED = 130
 """Status after Ctrl-C, as shells count it; the command line library hands it back and does not

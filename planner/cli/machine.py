@@ -21,7 +21,7 @@ from planner.detection.probing import machine_here
 from planner.readers.machines.recognition import merged, read_machine
 from planner.report.text import aligned
 
-machine = typer.Typer(
+commands = typer.Typer(
     no_args_is_help=True,
     help="The machine at hand, or one that somebody described, as a file for `plan`.",
 )
@@ -54,7 +54,7 @@ MachineOut = Annotated[
 Repeats = Annotated[int, typer.Option("--repeats", help="Runs of each measurement.")]
 
 
-@machine.command()
+@commands.command()
 def detect(
     *,
     described_in: From = None,
@@ -72,7 +72,7 @@ def detect(
     _tell(found, out, format, [])
 
 
-@machine.command()
+@commands.command()
 def measure(
     *,
     repeats: Repeats = REPEATS,
@@ -109,7 +109,8 @@ def _tell(
         text = found.text.rstrip("\n")
     else:
         verb = "cluster MODEL" if found.kind == "cluster" else "plan MODEL"
-        lines = [str(read), "", *found.remarks, f"Written to {out}: planner {verb} {out}"]
+        told = found.title if found.kind == "cluster" else str(read)
+        lines = [told, "", *found.remarks, f"Written to {out}: planner {verb} {out}"]
         text = "\n".join([*aligned(rows), "", *lines] if rows else lines)
     fields: dict[str, Any] = {"kind": found.kind, "machine": found.fields}
     fields |= {"remarks": list(found.remarks)}

@@ -8,6 +8,7 @@ from typing import Any
 from planner.detection.origins import Fields, figure
 from planner.detection.wires import network
 from planner.readers.machines.seen import SeenMachine
+from planner.units import parse_quantity
 
 OVER = "OURS"
 """Short for our own assumption, as in the catalogue."""
@@ -82,7 +83,5 @@ def _level(number: int, units: int, beyond: list[Fields]) -> Fields:
 
 
 def _more(latency: Mapping[str, Any]) -> str:
-    from planner.units import parse_quantity
-
     text = latency["value"] if isinstance(latency, Mapping) else latency
     return f"{parse_quantity(text, 'seconds', 'latency') * 1e6 + 1:.4g} us"

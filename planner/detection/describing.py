@@ -10,7 +10,7 @@ from planner.detection.fabrics import Joined, joined
 from planner.detection.origins import Fields, meanings, today
 from planner.detection.processors import host_of, processor_chip
 from planner.detection.products import Known, chip_of
-from planner.detection.toml_text import toml_text
+from planner.detection.toml_writing import toml_text
 from planner.detection.wires import Wire, network, port_of, way
 from planner.errors import InputError, listed, plain_name
 from planner.machines.cluster import Cluster
@@ -47,6 +47,11 @@ class Described(NamedTuple):
         means = meanings(self.fields)
         legend = ["Short names of sources:", *means] if means else []
         return toml_text(self.fields, (*self.remarks, *legend))
+
+    @property
+    def title(self) -> str:
+        """What it is made of."""
+        return f"{self.fields['name']}: {self.fields['title']}"
 
     def read(self) -> Topology | Cluster:
         """What the file says; refused here, before anything is written, if it cannot be read."""

@@ -4,6 +4,7 @@ it, else by what its cores can do at its clock. What is not seen is guessed, and
 from planner.detection.origins import Fields, figure
 from planner.detection.products import chip_of, is_known
 from planner.readers.machines.seen import SeenDevice
+from planner.units import parse_quantity
 
 OURS = "OURS"
 """Short for our own assumption, as in the catalogue."""
@@ -17,6 +18,8 @@ SERVER_WORDS = ("xeon", "epyc", "neoverse", "graviton", "ampere", "power")
 SERVER_BYTES_PER_S = 200e9
 """Of one socket: eight channels of DDR4-3200, or six of DDR5-4800."""
 DESKTOP_BYTES_PER_S = 60e9
+SERVER_BYTES = 192 * 2.0**30
+"""More than a desktop holds."""
 SYSTEM_SHARE = 0.9
 """Of a host's memory, what the system leaves."""
 
@@ -48,8 +51,6 @@ def _of_sockets(chip: Fields, sockets: int) -> Fields:
 
 
 def _times(given: Fields, sockets: int, unit: str, scale: float) -> Fields:
-    from planner.units import parse_quantity
-
     dimensions = {"TFLOP/s": "operations per second", "GB/s": "bytes per second", "W": "watts"}
     value = parse_quantity(given["value"], dimensions[unit], "figure") * sockets / scale
     return {**given, "value": f"{value:.6g} {unit}", "note": f"{sockets} sockets"}
@@ -102,12 +103,16 @@ def _memory(cpu: SeenDevice, source: str, share: float) -> Fields:
     }
 
 
+def _is_server(cpu: SeenDevice) -> bool:
+    named = any(word in cpu.product.lower() for word in SERVER_WORDS)
+    return named or (cpu.memory_bytes or 0.0) >= SERVER_BYTES
+
+
 def _bandwidth(cpu: SeenDevice, source: str, share: float) -> Fields:
     if cpu.bandwidth_bytes_per_s is not None:
         value = cpu.bandwidth_bytes_per_s * share
         return figure(f"{value / 1e9:.5g} GB/s", source, "B", note="as firmware says")
-    is_server = any(word in cpu.product.lower() for word in SERVER_WORDS)
-    each = SERVER_BYTES_PER_S if is_server else DESKTOP_BYTES_PER_S
+    each = SERVER_BYTES_PER_S if _is_server(cpu) else DESKTOP_BYTES_PER_S
     value = each * (cpu.sockets or 1) * share
     note = "channels of memory were not seen; `planner machine measure` measures it"
     return figure(f"{value / 1e9:.5g} GB/s", OURS, "guess", note=note, within=2.5)

@@ -1,5 +1,6 @@
 """`read_machine`: a description of a machine in any format that is known, told by what it holds."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -79,6 +80,10 @@ def _of_markup(text: str, path: Path) -> SeenMachine:
 
 def _of_json(text: str, path: Path) -> SeenMachine:
     fields = parsed_json(text, path)
+    try:
+        json.dumps(fields, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        raise InputError(f"{path} holds half a character, which is none") from None
     if kubernetes.is_nodes(fields):
         return kubernetes.read_nodes(fields, path)
     if node_link.is_graph(fields):

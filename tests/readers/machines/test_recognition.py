@@ -37,6 +37,11 @@ def test_what_is_none_of_them_is_refused_with_their_names(text):
     assert str(refused.value).count("\n") == 0
 
 
+def test_half_a_character_is_refused():
+    with pytest.raises(InputError, match="half a character"):
+        seen_in(r'{"nodes": [{"id": "\ud800"}], "links": []}', Path("x"))
+
+
 def test_descriptions_of_one_machine_go_together():
     matrix = seen_in(MATRIX, Path("a"))
     names = seen_in(named("NVIDIA L4", "NVIDIA L4", "NVIDIA L4"), Path("b"))
