@@ -718,3 +718,12 @@ def test_an_8b_model_in_memory_is_bound_by_its_multipliers():
     """Its 7 billion weights take 14 billion operations a token, 115 GOPS do 8.1 tokens a second."""
     modules = pl.load_topology("upmem-pim")
     assert decoding_s(modules, "llama-3.1-8b", "int8", 1) > 14e9 / 115e9
+
+
+def test_chips_and_files_of_machines_are_told_by_name():
+    names = catalogue.chip_names()
+    assert names == tuple(sorted(names))
+    assert all(catalogue.find_chip(name)["name"] for name in names)
+    fields = catalogue.topology_fields("HGX H100")
+    assert fields["chip"] == "h100-sxm"
+    assert catalogue.topology_of(fields) == catalogue.load_topology("hgx-h100")

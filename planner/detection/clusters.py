@@ -20,6 +20,7 @@ def tree_fabrics(
     """Fabrics inside a host, fabrics between hosts, and what is to be said of them."""
     inner = _inside(node, chips)
     beyond = list(node.get("fabric", ()))[len(inner) :]
+    domains = {link.between[1] for link in seen.links if link.kind == "nvlink"}
     above = {
         link.between[0]: link.between[1]
         for link in seen.links
@@ -40,6 +41,9 @@ def tree_fabrics(
         if widest < 2:
             continue
         reached *= widest
+        if not outer and domains >= level.keys() and _spans(node, inner, chips * widest):
+            inner = [{**inner[0], "units": chips * widest}]
+            continue
         outer.append(_level(number, widest, beyond))
     remarks = ["what links between hosts carry was not seen: as the catalogue's machine has it"]
     tops = len(set(at.values()))
@@ -62,6 +66,13 @@ def _inside(node: Mapping[str, Any], chips: int) -> list[Fields]:
         found.append({**fabric, "units": min(fabric["units"], -(-chips // joined))})
         joined *= fabric["units"]
     return found
+
+
+def _spans(node: Mapping[str, Any], inner: list[Fields], chips: int) -> bool:
+    """Whether the innermost fabric of the machine may join the chips of several hosts, as that of a
+    rack does."""
+    first = next(iter(node.get("fabric", ())), None)
+    return first is not None and len(inner) == 1 and bool(first["units"] >= chips)
 
 
 def _level(number: int, units: int, beyond: list[Fields]) -> Fields:

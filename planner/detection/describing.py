@@ -12,7 +12,7 @@ from planner.detection.processors import host_of, processor_chip
 from planner.detection.products import Known, chip_of
 from planner.detection.toml_writing import toml_text
 from planner.detection.wires import Wire, network, port_of, way
-from planner.errors import InputError, listed, plain_name
+from planner.errors import InputError, listed, plain_name, shortened
 from planner.machines.cluster import Cluster
 from planner.machines.topology import Topology
 from planner.readers.machines.seen import SeenDevice, SeenMachine
@@ -149,7 +149,8 @@ def _add_host(made: Fields, seen: SeenMachine, part: Part, architecture: str, so
     processors = seen.of_kind("cpu", part.host)
     if not processors or len(part.known.fields["memory"]) > 1:
         return
-    everyone = len(seen.of_kind("gpu", part.host))
+    # Nodes of one NVLink domain are alike.
+    everyone = max(1, len(seen.of_kind("gpu", part.host)) // len(processors))
     port = port_of(part.gpus[0], architecture).figure
     host = host_of(processors[0], everyone, port, source)
     if host is not None:
@@ -317,8 +318,14 @@ def _of_hosts(seen: SeenMachine, asked: Asked) -> Described:
             f"{seen.format} names {hosts} hosts and not what they are; say so with --node, such as"
             f" --node hgx-h100 (of the catalogue: {listed(catalogue.topology_names()[:4])} …)"
         )
-    like = catalogue.load_topology(asked.node)
-    fields = dict(catalogue.topology_fields(asked.node))
+    name, _, count = asked.node.partition(":")
+    if count and not (count.isascii() and count.isdecimal() and int(count[:9]) > 0):
+        raise InputError(
+            f"--node {shortened(asked.node)}: what stands behind the colon must be how many chips each"
+            " host has, such as gb200-nvl72:4"
+        )
+    like = catalogue.load_topology(name, chips=int(count[:9]) if count else None)
+    fields = dict(catalogue.topology_fields(name))
     inner, outer, remarks = tree_fabrics(seen, fields, like.chips)
     made: Fields = {
         key: value for key, value in fields.items() if key not in ("aliases", "most_chips", "rack")

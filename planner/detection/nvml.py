@@ -90,7 +90,7 @@ def _device(nvml: Any, handle: Any, number: int) -> SeenDevice:
 
 def _links(nvml: Any, handles: Sequence[Any]) -> Iterator[SeenLink]:
     """Bonds of NVLinks, and ways over PCIe where there are none."""
-    places = [_words(nvml.nvmlDeviceGetPciInfo(handle).busId).lower() for handle in handles]
+    places = [_place(nvml.nvmlDeviceGetPciInfo(handle)) for handle in handles]
     bonds: Counter[tuple[int, int | str]] = Counter()
     for number, handle in enumerate(handles):
         for far in _remotes(nvml, handle):
@@ -118,4 +118,9 @@ def _remotes(nvml: Any, handle: Any) -> Iterator[str]:
         if _asked(nvml, nvml.nvmlDeviceGetNvLinkState, handle, number) != IS_UP:
             continue
         far = _asked(nvml, nvml.nvmlDeviceGetNvLinkRemotePciInfo, handle, number)
-        yield "" if far is None else _words(far.busId).lower()
+        yield "" if far is None else _place(far)
+
+
+def _place(info: Any) -> str:
+    """On the bus, however many zeros stand before it."""
+    return _words(info.busId).lower().lstrip("0")

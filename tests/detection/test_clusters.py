@@ -28,6 +28,21 @@ def test_blocks_without_a_switch_above_are_joined_by_a_guess():
     assert "3 parts have no switch above them all" in remarks[1]
 
 
+def test_blocks_of_a_rack_are_joined_by_its_nvlink():
+    rack = catalogue.topology_fields("gb200-nvl72")
+    blocks = [
+        Switch(f"b{at}", (), tuple(f"h{at}.{one}" for one in range(18)), domain=True)
+        for at in range(2)
+    ]
+    inner, outer, _ = tree_fabrics(machine_of(blocks, "by hand"), rack, 4)
+    assert [one["units"] for one in inner] == [72]
+    assert [one["units"] for one in outer] == [2]
+    # Blocks of machines whose NVLink ends at the node are joined by the network.
+    inner, outer, _ = tree_fabrics(machine_of(blocks, "by hand"), HGX, 8)
+    assert [one["units"] for one in inner] == [8]
+    assert [one["units"] for one in outer] == [18, 2]
+
+
 def test_a_level_of_one_is_left_out():
     outer, _ = fabrics([Switch("top", ("leaf",)), Switch("leaf", (), ("a", "b"))])
     assert [one["units"] for one in outer] == [2]

@@ -115,6 +115,24 @@ def test_hosts_alone_must_be_named():
     assert topology.software.name == "vllm"
 
 
+def test_hosts_may_have_fewer_chips_than_the_machine_that_they_are_part_of():
+    text = "BlockName=a Nodes=n[1-18]\nBlockName=b Nodes=n[19-36]\n"
+    topology = made(text, node="gb200-nvl72:4").read()
+    assert topology.chips == 144
+    assert [fabric.units for fabric in topology.fabrics] == [72, 2]
+    with pytest.raises(InputError, match="behind the colon"):
+        made(text, node="gb200-nvl72:x")
+
+
+def test_nodes_of_one_rack_are_one_domain():
+    some = [node(f"tray{at}", 4, product="NVIDIA-GB200", memory="189471") for at in range(18)]
+    for one in some:
+        one["metadata"]["labels"]["nvidia.com/gpu.clique"] = "7b968a6d.1"
+    topology = made(json.dumps(nodes(*some))).read()
+    assert topology.chips == 72
+    assert [(fabric.name, fabric.units) for fabric in topology.fabrics] == [("NVLink 5", 72)]
+
+
 def test_what_has_nothing_to_plan_on_is_refused():
     nic = SeenDevice(name="NIC0", kind="nic")
     with pytest.raises(InputError, match="nothing to plan on"):

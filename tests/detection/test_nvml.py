@@ -67,7 +67,7 @@ class Package:
 
     def nvmlDeviceGetNvLinkRemotePciInfo(self, handle, link):
         far = self.bonds[handle][link]
-        return SimpleNamespace(busId=f"00000000:0{far}:00.0")
+        return SimpleNamespace(busId=f"0000:0{far}:00.0")
 
     def nvmlDeviceGetTopologyCommonAncestor(self, one, other):
         return 20 if other - one == 1 else 50

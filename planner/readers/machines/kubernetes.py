@@ -72,12 +72,13 @@ def _gpus(
     if not count:
         return
     product = _product(labels)
+    holder = _domain(labels) or name
     memory = _whole(labels.get("nvidia.com/gpu.memory"))
     for number in range(count):
         yield SeenDevice(
             name=f"{name}/GPU{number}",
             kind="gpu",
-            host=name,
+            host=holder,
             product=product,
             memory_bytes=memory * MIB if memory else None,
             text=f"nvidia.com/gpu.product={product}",
@@ -86,7 +87,7 @@ def _gpus(
     yield SeenDevice(
         name=f"{name}/CPU",
         kind="cpu",
-        host=name,
+        host=holder,
         memory_bytes=_size(capacity.get("memory")),
         cores=_whole(capacity.get("cpu")) or None,
         text="status.capacity",
@@ -126,10 +127,13 @@ def _remarks(name: str, labels: Mapping[str, Any], status: Mapping[str, Any]) ->
         there, free = _whole(capacity.get(resource)), _whole(allocatable.get(resource))
         if there and free is not None and free < there:
             found.append(f"{shortened(name)} can give away {free} of its {there} GPUs")
-    clique = str(labels.get("nvidia.com/gpu.clique") or "")
-    if clique:
-        found.append(f"{shortened(name)} is in the NVLink domain {shortened(clique, 40)}")
     return found
+
+
+def _domain(labels: Mapping[str, Any]) -> str:
+    """Nodes whose GPUs NVLink joins are planned as one computer; of zeros: of no other node's."""
+    clique = str(labels.get("nvidia.com/gpu.clique") or "")[:200]
+    return "" if not clique or clique.startswith("00000000-0000") else f"NVLink domain {clique}"
 
 
 def _whole(given: object) -> int | None:

@@ -66,6 +66,16 @@ def test_amds_gpus_are_counted_by_what_the_node_has():
     assert seen.of_kind("gpu")[0].product == ""
 
 
+def test_nodes_that_nvlink_joins_are_one_host():
+    some = [node(f"tray{at}", 4, product="NVIDIA-GB200", memory="189471") for at in range(3)]
+    for at, one in enumerate(some):
+        one["metadata"]["labels"]["nvidia.com/gpu.clique"] = f"7b968a6d.{at // 2}"
+    seen = read_nodes(nodes(*some), HERE)
+    assert seen.hosts == ("NVLink domain 7b968a6d.0", "NVLink domain 7b968a6d.1")
+    assert len(seen.of_kind("gpu", seen.hosts[0])) == 8
+    assert len(seen.of_kind("cpu", seen.hosts[0])) == 2
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
