@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import planner as pl
+from planner import catalogue
 from planner.catalogue import (
     load_software,
     model_aliases,

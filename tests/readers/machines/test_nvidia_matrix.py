@@ -26,7 +26,7 @@ def test_many_real_machines_are_read():
     assert len({one["source"] for one in REAL}) == len(REAL)
 
 
-@pytest.mark.parametrize("style", ["tabs", "spaces", "colours"])
+@pytest.mark.parametrize("style", ["tabs", "spaces", "colours", "bare"])
 @pytest.mark.parametrize("matrix", REAL, ids=lambda one: one["what"])
 def test_a_real_machine_has_as_many_devices_and_links_as_were_counted(matrix, style):
     text = matrix_text(matrix, style)

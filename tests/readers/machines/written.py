@@ -19,8 +19,8 @@ def real_matrices():
 
 
 def matrix_text(matrix, style="tabs"):
-    """The matrix as `nvidia-smi topo -m` prints it: columns apart by tabs or by spaces, or in
-    colours."""
+    """The matrix as `nvidia-smi topo -m` prints it: columns apart by tabs or by spaces, in colours,
+    or with what stands before and behind a line lost on the way."""
     names = [f"GPU{number}" for number in range(matrix["gpus"])] + matrix.get("cards", [])
     square = [["X"] * len(names) for _ in names]
     for one, line in enumerate(matrix["entries"]):
@@ -35,7 +35,10 @@ def matrix_text(matrix, style="tabs"):
             continue
         rest = [matrix["near"][one], *([numa[one], "", "N/A"] if numa else [])] if is_gpu else [""]
         rows.append([name, *(f" {e} " if e == "X" else e for e in square[one]), *rest])
-    text = "\n".join(_laid_out(row, style) for row in [header, *rows]) + "\n" + LEGEND
+    lines = [_laid_out(row, style) for row in [header, *rows]]
+    if style == "bare":
+        lines = [line.strip() for line in lines]
+    text = "\n".join(lines) + "\n" + LEGEND
     if "legend" in matrix:
         said = "\n".join(f"  {card}: {name}" for card, name in matrix["legend"].items())
         text += f"\nNIC Legend:\n\n{said}\n"
