@@ -37,7 +37,9 @@ def test_the_cluster_of_the_page_is_read():
 @pytest.mark.parametrize("above", ["", "[chip]\n"])
 def test_the_chip_of_the_page_is_that_of_a_machine(above, tmp_path):
     path = tmp_path / "v100.toml"
-    path.write_text(above + CHIP.replace("[[memory]]", "[[chip.memory]]" if above else "[[memory]]"))
+    path.write_text(
+        above + CHIP.replace("[[memory]]", "[[chip.memory]]" if above else "[[memory]]")
+    )
     seen = seen_in(matrix_text(square_matrix(["NV2"])), path)
     topology = described(seen, Asked(chip=str(path))).read()
     assert topology.chip.name == "NVIDIA V100 32GB"

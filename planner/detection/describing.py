@@ -1,6 +1,7 @@
 """What was seen of a machine → the fields of its file: a topology where all chips are of one kind, a
 cluster of pools where they are not, and nodes on a network where hosts are several."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -91,8 +92,13 @@ def _parts(seen: SeenMachine, asked: Asked, source: str) -> list[Part]:
     """GPUs by host and chip, in the order of the description."""
     found: dict[tuple[str, str], list[SeenDevice]] = {}
     chips: dict[tuple[str, str], Known] = {}
+    looked_up: dict[object, Known] = {}
     for gpu in seen.of_kind("gpu"):
-        known = chip_of(gpu, source=source, chip=asked.chip)
+        # Thousands of nodes are of a few kinds.
+        alike = gpu.product, gpu.memory_bytes, gpu.kept_bytes, gpu.cores
+        if alike not in looked_up:
+            looked_up[alike] = chip_of(gpu, source=source, chip=asked.chip)
+        known = looked_up[alike]
         key = gpu.host, str(known.fields["name"])
         found.setdefault(key, []).append(gpu)
         chips.setdefault(key, known)
@@ -226,9 +232,9 @@ def _software(known: Known, like: Mapping[str, Any] | None) -> str:
 def _cluster(seen: SeenMachine, asked: Asked, parts: Sequence[Part], source: str) -> Described:
     """Like parts of several hosts in one pool, pools joined each to each."""
     by_sort: dict[tuple[str, int, bool], list[Part]] = {}
-    hosts = {part.host for part in parts}
+    hosts = Counter(part.host for part in parts)
     for part in parts:
-        whole = sum(other.host == part.host for other in parts) == 1
+        whole = hosts[part.host] == 1
         name = str(part.known.fields["name"])
         sort = (name, len(part.gpus), whole) if whole else (f"{part.host} {name}", 0, False)
         by_sort.setdefault(sort, []).append(part)
@@ -243,6 +249,8 @@ def _cluster(seen: SeenMachine, asked: Asked, parts: Sequence[Part], source: str
         names = _pool_names(pools)
         fields, said = _topology(seen, asked, likes[0], source, hosts=len(likes))
         name = _pool_name(str(likes[0].known.fields["name"]), names)
+        if len(hosts) == 1:
+            said = [f"chips 0 and on are {listed([gpu.name for gpu in likes[0].gpus])}", *said]
         remarks += [f"{name}: {one}" for one in said]
         pools.append({"name": name, "topology": {**fields, "name": name}})
     made: Fields = {
@@ -252,7 +260,9 @@ def _cluster(seen: SeenMachine, asked: Asked, parts: Sequence[Part], source: str
         "link": _links_of_pools(list(by_sort.values()), pools),
     }
     if len(hosts) > 1:
-        remarks.append("how hosts are joined was not seen: 100 Gb/s a chip is a guess")
+        remarks.append(
+            "how hosts of unlike pools are joined was not seen: 100 Gb/s a host is a guess"
+        )
     return Described("cluster", made, (*_opening(seen), *seen.remarks, *remarks))
 
 
@@ -280,7 +290,7 @@ def _links_of_pools(
     for one, here in enumerate(groups):
         for other, there in enumerate(groups[one + 1 :], one + 1):
             inside = {part.host for part in here} == {part.host for part in there}
-            wire = network()
+            wire = network(min(len(here), len(there)))
             if inside and len(here) == len(there) == 1:
                 ports = [
                     port_of(part.gpus[0], str(part.known.fields.get("architecture", "")))

@@ -246,11 +246,17 @@ def neighbours(widths: Sequence[Sequence[float]]) -> tuple[int, ...]:
     return tuple(number for block in blocks for number in block)
 
 
+def _number_of(gpu: SeenDevice, at: int) -> str:
+    """As the driver counts: of one kind in a mixed computer others stand between."""
+    number = gpu.name.removeprefix("GPU")
+    return number if number.isdecimal() else str(at)
+
+
 def _remarks(gpus: Sequence[SeenDevice], bonds: Bonds, order: Sequence[int]) -> list[str]:
     """What is out of the ordinary, for whoever plans on it."""
     found = []
     if tuple(order) != tuple(range(len(gpus))):
-        numbers = ",".join(str(number) for number in order)
+        numbers = ",".join(_number_of(gpus[number], number) for number in order)
         found.append(
             f"chips 0 to {len(gpus) - 1} are GPUs {numbers}, so that the best joined are neighbours:"
             f" start the engine with CUDA_VISIBLE_DEVICES={numbers}"

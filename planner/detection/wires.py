@@ -105,10 +105,11 @@ def half_latency(kind: LinkKind, figure: Fields, *, less: LinkKind | None = None
     return {**figure, "value": f"{max(0.0, whole_s) / 2 * 1e6:.4g} us", "note": note}
 
 
-def network() -> Wire:
-    """Between hosts, where nothing is known of it."""
+def network(ports: int = 1) -> Wire:
+    """Between hosts, where nothing is known of it; through so many ports side by side."""
     known = table("wires")["network"]
-    return Wire(known["bandwidth"], known["latency"])
+    each = parse_quantity(known["bandwidth"]["value"], "bytes per second", "bandwidth")
+    return Wire({**known["bandwidth"], **_gigabytes(each * ports)}, known["latency"])
 
 
 def _gigabytes(bytes_per_s: float) -> Fields:

@@ -84,6 +84,7 @@ def test_nodes_that_are_not_make_pools():
     pools = {pool.name: pool.topology.chips for pool in cluster.pools}
     assert pools == {"h100-sxm": 16, "h100-sxm-2": 4, "l4": 2}
     assert len(cluster.links) == 3
+    assert {link.bandwidth_bytes_per_s for link in cluster.links} == {12.5e9}
 
 
 def test_a_mixed_box_makes_pools_joined_by_pcie():
@@ -97,6 +98,7 @@ def test_a_mixed_box_makes_pools_joined_by_pcie():
         ("rtx-3090", 2),
     ]
     assert cluster.pools[1].topology.fabrics[0].bandwidth_bytes_per_s == 56.25e9
+    assert "rtx-3090: chips 0 and on are GPU1 and GPU2" in found.remarks
     assert cluster.links[0].bandwidth_bytes_per_s == pytest.approx(25.8e9, rel=1e-2)
 
 

@@ -93,6 +93,13 @@ def test_a_slot_with_fewer_lanes_makes_a_list_of_links():
     assert sorted(width(one["bandwidth"]) for one in found.fabric["link"]) == [6.56, 26.24]
 
 
+def test_gpus_are_called_by_the_drivers_numbers():
+    seen = seen_of(square_matrix(["PHB PHB PHB PHB", "SYS NV4 SYS", "SYS NV4", "SYS"]))
+    found = joined(seen, seen.of_kind("gpu")[1:], "geforce-30")
+    assert found.order == (0, 2, 1, 3)
+    assert "CUDA_VISIBLE_DEVICES=1,3,2,4" in found.remarks[0]
+
+
 def test_one_gpu_needs_no_fabric():
     gpu = SeenDevice(name="GPU0", kind="gpu")
     assert joined(SeenMachine(format="x", devices=(gpu,)), [gpu], "ada").fabric is None

@@ -1,6 +1,7 @@
 """Measuring by a clock that goes as the test says."""
 
 import itertools
+from types import SimpleNamespace
 
 import pytest
 
@@ -29,6 +30,47 @@ def test_bytes_and_operations_are_counted(monkeypatch):
     assert found["triad, 2 threads"].rates == (80000.0,) * 3
     assert found["matrix product, 8 wide"].rates == (2 * 8**3 / 0.5,) * 3
     assert len(found) == 5
+
+
+class Tensor:
+    """As much of PyTorch's as is used."""
+
+    def __init__(self, *shape, dtype=None, device=None):
+        self.shape = shape
+
+    def to(self, dtype):
+        return self
+
+    def __matmul__(self, other):
+        return Tensor(*self.shape)
+
+    def copy_(self, other):
+        return self
+
+
+def torch_with(gpus):
+    waits = []
+    cuda = SimpleNamespace(is_available=lambda: gpus > 0, synchronize=lambda: waits.append(1))
+    made = SimpleNamespace(cuda=cuda, bfloat16="bf16", float32="fp32", waits=waits)
+    made.rand = Tensor
+    made.ones = Tensor
+    made.empty_like = lambda one: one
+    return made
+
+
+@pytest.mark.parametrize(("gpus", "device"), [(0, "cpu"), (2, "cuda")])
+def test_with_pytorch_sixteen_bits_are_measured_on_a_gpu_where_there_is_one(
+    monkeypatch, gpus, device
+):
+    torch = torch_with(gpus)
+    monkeypatch.setattr("planner.detection.measuring.package_at_hand", lambda name: torch)
+    found = measured_here(bench())
+    (half,) = [one for one in found if one.of == "bf16"]
+    assert (half.device, half.rates) == (device, (2 * 8**3 / 0.5,) * 3)
+    copies = [one for one in found if one.device == "cuda" and one.of == "bandwidth"]
+    assert [one.rates[0] for one in copies] == [2 * 4 * 8000 / 0.5] * (gpus > 0)
+    # Kernels that were only asked for are waited for, the first run of each too.
+    assert len(torch.waits) == (8 if gpus else 0)
 
 
 @pytest.mark.parametrize("repeats", [0, -1, 10**6])
