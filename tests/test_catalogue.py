@@ -728,3 +728,11 @@ def test_chips_and_files_of_machines_are_told_by_name():
     fields = catalogue.topology_fields("HGX H100")
     assert fields["chip"] == "h100-sxm"
     assert catalogue.topology_of(fields) == catalogue.load_topology("hgx-h100")
+
+
+def test_a_cluster_is_told_from_a_machine(tmp_path):
+    path = tmp_path / "two.toml"
+    path.write_text('name = "two"\n[[pool]]\ntopology = "l4"\n', encoding="utf-8")
+    with pytest.raises(pl.InputError, match="planner cluster"):
+        pl.load_topology(path)
+    assert pl.load_cluster(path).pools[0].name == "l4"

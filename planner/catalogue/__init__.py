@@ -311,6 +311,10 @@ def _loaded_topology(name: str | Path, chips: int | None, software: str | None) 
         return topology if chips is None else topology.replace(chips=chips)
 
     fields = _read_or_found(path, "topology", str(name), topology_table(), topology_aliases())
+    if "pool" in fields:
+        raise InputError(
+            f"{shortened(name)} is a cluster of pools; load_cluster and `planner cluster` take it"
+        )
     return topology_of(fields, chips=chips, software=software)
 
 

@@ -250,7 +250,10 @@ def _cluster(seen: SeenMachine, asked: Asked, parts: Sequence[Part], source: str
         fields, said = _topology(seen, asked, likes[0], source, hosts=len(likes))
         name = _pool_name(str(likes[0].known.fields["name"]), names)
         if len(hosts) == 1:
-            said = [f"chips 0 and on are {listed([gpu.name for gpu in likes[0].gpus])}", *said]
+            said = [
+                f"its chips, in order, are {listed([gpu.name for gpu in likes[0].gpus])}",
+                *said,
+            ]
         remarks += [f"{name}: {one}" for one in said]
         pools.append({"name": name, "topology": {**fields, "name": name}})
     made: Fields = {

@@ -98,7 +98,7 @@ def test_a_mixed_box_makes_pools_joined_by_pcie():
         ("rtx-3090", 2),
     ]
     assert cluster.pools[1].topology.fabrics[0].bandwidth_bytes_per_s == 56.25e9
-    assert "rtx-3090: chips 0 and on are GPU1 and GPU2" in found.remarks
+    assert "rtx-3090: its chips, in order, are GPU1 and GPU2" in found.remarks
     assert cluster.links[0].bandwidth_bytes_per_s == pytest.approx(25.8e9, rel=1e-2)
 
 
