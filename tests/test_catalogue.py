@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import planner as pl
+from planner import catalogue
 from planner.catalogue import (
     load_software,
     model_aliases,
@@ -718,3 +719,20 @@ def test_an_8b_model_in_memory_is_bound_by_its_multipliers():
     """Its 7 billion weights take 14 billion operations a token, 115 GOPS do 8.1 tokens a second."""
     modules = pl.load_topology("upmem-pim")
     assert decoding_s(modules, "llama-3.1-8b", "int8", 1) > 14e9 / 115e9
+
+
+def test_chips_and_files_of_machines_are_told_by_name():
+    names = catalogue.chip_names()
+    assert names == tuple(sorted(names))
+    assert all(catalogue.find_chip(name)["name"] for name in names)
+    fields = catalogue.topology_fields("HGX H100")
+    assert fields["chip"] == "h100-sxm"
+    assert catalogue.topology_of(fields) == catalogue.load_topology("hgx-h100")
+
+
+def test_a_cluster_is_told_from_a_machine(tmp_path):
+    path = tmp_path / "two.toml"
+    path.write_text('name = "two"\n[[pool]]\ntopology = "l4"\n', encoding="utf-8")
+    with pytest.raises(pl.InputError, match="planner cluster"):
+        pl.load_topology(path)
+    assert pl.load_cluster(path).pools[0].name == "l4"

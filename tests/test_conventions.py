@@ -77,6 +77,7 @@ def test_every_test_file_mirrors_a_module_or_a_rule(path):
         "test_conventions.py",
         "test_engines_page.py",
         "test_machines_of_2026.py",
+        "test_machines_page.py",
         "test_method.py",
         "test_models_page.py",
         "test_objections_page.py",

@@ -311,7 +311,11 @@ def _loaded_topology(name: str | Path, chips: int | None, software: str | None) 
         return topology if chips is None else topology.replace(chips=chips)
 
     fields = _read_or_found(path, "topology", str(name), topology_table(), topology_aliases())
-    return _topology(fields, chips, software)
+    if "pool" in fields:
+        raise InputError(
+            f"{shortened(name)} is a cluster of pools; load_cluster and `planner cluster` take it"
+        )
+    return topology_of(fields, chips=chips, software=software)
 
 
 def load_cluster(name: str | Path) -> Cluster:
@@ -321,6 +325,11 @@ def load_cluster(name: str | Path) -> Cluster:
     if path is not None and path.suffix == ".json":
         return Cluster.from_json(read_text(path, "a cluster"))
     fields = _read_or_found(path, "cluster", str(name), _folder("clusters"), {})
+    return cluster_of(fields)
+
+
+def cluster_of(fields: Mapping[str, Any]) -> Cluster:
+    """The cluster that the fields of a file describe."""
     return cluster_from(fields, _pool_topology)
 
 
@@ -329,10 +338,13 @@ def _pool_topology(
 ) -> Topology:
     if isinstance(given, str):
         return load_topology(given, chips=chips, software=software)
-    return _topology(given, chips, software)
+    return topology_of(given, chips=chips, software=software)
 
 
-def _topology(fields: Mapping[str, Any], chips: int | None, software: str | None) -> Topology:
+def topology_of(
+    fields: Mapping[str, Any], *, chips: int | None = None, software: str | None = None
+) -> Topology:
+    """The machine that the fields of a file describe."""
     topology = topology_from(
         fields,
         find_chip=find_chip,
@@ -341,6 +353,12 @@ def _topology(fields: Mapping[str, Any], chips: int | None, software: str | None
         software=software,
     )
     return topology if chips is None else topology.replace(chips=chips)
+
+
+def topology_fields(name: str | Path) -> Fields:
+    """The file of a machine, as it stands."""
+    path = _as_path(name, (".toml",))
+    return _read_or_found(path, "topology", str(name), topology_table(), topology_aliases())
 
 
 def cluster_names() -> tuple[str, ...]:
@@ -377,6 +395,11 @@ def software_names() -> tuple[str, ...]:
 def find_chip(name: str) -> Fields:
     """The file of a chip."""
     return _found("chip", name, _folder("chips"), {})
+
+
+def chip_names() -> tuple[str, ...]:
+    """Names of the files of chips, sorted."""
+    return tuple(_folder("chips"))
 
 
 def find_host(name: str) -> Fields:

@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from planner.cli import lists, plans, surveys
+from planner.cli import lists, machine, plans, surveys
 from planner.cli.streams import (
     CLOSED_PIPE,
     complain,
@@ -59,6 +59,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
 for name, command in COMMANDS.items():
     epilog = "\n\n".join(("Examples:", *EXAMPLES[name])) if name in EXAMPLES else None
     app.command(name=name, epilog=epilog)(command)
+
+app.add_typer(machine.commands, name="machine")
 
 INTERRUPTED = 130
 """Status after Ctrl-C, as shells count it; the command line library hands it back and does not

@@ -6,6 +6,7 @@ in `.json` is tampered with as JSON, any other as bytes with lengths and counts 
 """
 
 import json
+import re
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,7 +14,9 @@ from random import Random
 from typing import Any, NamedTuple
 
 import planner as pl
+from planner.detection.describing import Asked, described
 from planner.readers.files import CONFIG_BYTES, read_json
+from planner.readers.machines.recognition import FORMATS, read_machine
 from planner.readers.params_file import config_fields_of_params
 from planner.readers.tensors.gguf_fields import config_fields, config_remarks
 from planner.readers.tensors.gguf_file import read_gguf
@@ -28,6 +31,7 @@ from tests.fuzz.headers import (
     tampered_safetensors,
 )
 from tests.fuzz.trees import tampered_json
+from tests.readers.machines.texts import machine_texts
 from tests.written import (
     LLAMA_KEYS,
     gguf_bytes,
@@ -49,6 +53,8 @@ class Reader(NamedTuple):
     """Reads one; what leaves it must be a `PlannerError`."""
     tamper: Tamper | None = None
     """Bytes of a seed, what to draw from, and the other seeds → bytes of a case."""
+    formats: int = 1
+    """That it reads; of each as many files are tried."""
 
     def tampered(self, path: Path, held: bytes, draw: Random, others: Sequence[bytes]) -> bytes:
         """A case made from a seed."""
@@ -312,6 +318,51 @@ def _read_folder(path):
         return pl.load_model(folder)
 
 
+def _machine_files(folder):
+    """Descriptions of machines, in every format that is read."""
+    paths = []
+    for at, text in enumerate(machine_texts().values()):
+        paths.append(folder / f"{at}.description")
+        paths[-1].write_text(text, encoding="utf-8")
+    return paths
+
+
+def _tampered_description(held, draw, others):
+    if held[:1] == b"{":
+        return tampered_json(held, draw, [other for other in others if other[:1] == b"{"])
+    return _tampered_lines(held, draw, others)
+
+
+def _tampered_lines(held, draw, others=()):
+    """Text with lines and words dropped, doubled, changed for others or run together; bytes now and
+    then."""
+    if draw.random() < 0.1:
+        return tampered_bytes(held, draw)
+    lines = held.decode("utf-8").split("\n")
+    theirs = [line for other in others for line in other.decode("utf-8").split("\n")]
+    for _ in range(draw.randint(1, 4)):
+        at = draw.randrange(len(lines))
+        words = re.split(r"(\s+|[<>=\",/])", lines[at])
+        place = draw.randrange(len(words))
+        words[place] = draw.choice(
+            ["", "GPU0", "X", "NV4", "9" * 300, "-1", "nan", "é", "\x00", "<a>", "&b;", "[0-99999999]",
+             words[place] * 2, words[draw.randrange(len(words))], draw.choice(theirs)]
+        )  # fmt: skip
+        changed = draw.choice(["".join(words)] * 3 + [lines[at] * 2, draw.choice(theirs), ""])
+        lines[at : at + draw.choice([0, 1, 1, 1, 2])] = [changed]
+        lines = lines or [""]
+    return "\n".join(lines).encode("utf-8", "surrogatepass")
+
+
+def _planned(path):
+    """What is read of a description; of some, all that is made of it, to the file that it becomes."""
+    seen = read_machine(path)
+    if path.stat().st_size % 4:
+        return seen
+    made = described(seen, Asked(node="hgx-h100"))
+    return made.text, made.read()
+
+
 READERS = {
     reader.name: reader
     for reader in (
@@ -327,5 +378,6 @@ READERS = {
         Reader("gguf", _gguf_files, _read_gguf, tampered_gguf(GGUF_SPECS)),
         Reader("onnx", _onnx_files, _read_onnx, tampered_onnx),
         Reader("folder", _folder_files, _read_folder, tampered_folder),
+        Reader("machines", _machine_files, _planned, _tampered_description, len(FORMATS)),
     )
 }
