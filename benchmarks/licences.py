@@ -13,7 +13,8 @@ HEAD = """\
 # Licences of what is pinned
 
 `planner` is Apache-2.0. What `constraints.txt` pins, as each package's own metadata says; those in bold are installed with
-`planner`, and bring some of the others; the rest serves an extra, the notebooks or the tests. Made by `python -m benchmarks.licences`.
+`planner`, and bring some of the others; the rest serves an extra, the notebooks or the tests. Made by
+`python -m benchmarks.licences`.
 
 | package | version | licence |
 |---|---|---|
