@@ -1,7 +1,6 @@
 """The greatest rate at which percentiles hold, against an oracle that halves the rate of every
 plan."""
 
-import os
 import random
 
 import pytest
@@ -10,7 +9,7 @@ import planner as pl
 from planner.report.text import question_lines
 from tests.engine_questions import CONSTANT, random_case, random_machine
 from tests.instances import tiny_chip, tiny_graph, tiny_software, tiny_topology
-from tests.lanes import mostly_slow
+from tests.lanes import mostly_slow, some
 from tests.stream_oracle import (
     all_reached,
     keeps,
@@ -20,9 +19,8 @@ from tests.stream_oracle import (
     stream_plans,
 )
 
-ALL = bool(os.environ.get("PLANNER_ORACLE"))
-MACHINES = 40 if ALL else 10
-MOST_PLANS = 150 if ALL else 50
+MACHINES = some(6, 40)
+MOST_PLANS = some(50, 150)
 NAMES = ("ttft_p99_s", "tpot_p99_s", "ttft_p50_s", "tpot_p90_s", "request_p95_s")
 
 H100 = pl.load_topology("hgx-h100", chips=8)

@@ -1,10 +1,9 @@
 """Two solvers of one question that share a price list and the list of forms, against each other.
 
-`make test` asks ten questions, `make oracle` a hundred.
+`make test` asks eight questions, `make oracle` a hundred.
 """
 
 import math
-import os
 import random
 
 import pytest
@@ -17,10 +16,9 @@ from planner.pricing.stacks import machine_for
 from planner.space.candidates import Candidates
 from tests.engine_questions import MACHINES, is_asked, random_case, random_machine
 from tests.instances import tiny_graph, tiny_topology
-from tests.lanes import mostly_slow
+from tests.lanes import mostly_slow, some
 
-ALL = bool(os.environ.get("PLANNER_ORACLE"))
-QUESTIONS = range(100 if ALL else 10)
+QUESTIONS = range(some(8, 100))
 MODELS = ("llama-3.1-8b", "llama-3.1-70b", "mixtral-8x7b", "qwen3-30b-a3b", "gpt-oss-120b")
 SOFTWARE = ("vllm", "sglang", "tensorrt-llm")
 OBJECTIVES = (
@@ -103,7 +101,7 @@ def test_most_of_the_questions_have_a_plan():
 
 def small_questions():
     """Of the machines that are enumerated elsewhere: unlike layers, lost chips, all fields."""
-    for number in range(MACHINES if ALL else 16):
+    for number in range(some(16, MACHINES)):
         machine = random_machine(number)
         if not machine.software.engine.is_known:
             continue

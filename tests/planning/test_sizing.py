@@ -24,7 +24,7 @@ from tests.instances import (
     tiny_software,
     tiny_topology,
 )
-from tests.lanes import mostly_slow
+from tests.lanes import mostly_slow, some
 
 GRAPH = tiny_graph()
 RATE = pl.Workload(requests_per_s=400.0, prompt_tokens=100, output_tokens=20)
@@ -88,7 +88,7 @@ def asked(dice: random.Random) -> tuple[pl.Workload, dict[str, float]]:
     return pl.Workload(batch_size=None, **size), limits
 
 
-@pytest.mark.parametrize("case", mostly_slow(range(60), but=(0, 3, 7, 11)))
+@pytest.mark.parametrize("case", mostly_slow(range(some(20, 60)), but=(0, 3, 7, 11)))
 def test_the_fewest_chips_are_those_of_the_best_of_all_sizes(case):
     dice = random.Random(f"sizing {case}")
     inner = dice.choice((2, 3, 4, 5))
@@ -209,7 +209,7 @@ def test_more_chips_of_the_same_machine_never_need_more():
 
 
 @pytest.mark.slow
-@settings(max_examples=12)
+@settings(max_examples=some(5, 12))
 @given(
     rates=st.lists(st.floats(10, 12000), min_size=2, max_size=2),
     tpots=st.lists(st.floats(1e-4, 2e-3), min_size=2, max_size=2),
