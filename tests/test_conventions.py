@@ -319,6 +319,7 @@ def wall_comparisons(source: str) -> list[int]:
     return lines
 
 
+@pytest.mark.slow
 def test_no_test_and_no_notebook_measures_by_the_clock_on_the_wall():
     """How long something takes depends on what else the machine does: bound CPU seconds
     (`time.process_time`) or count work, and leave wall times to `benchmarks/`."""
@@ -353,6 +354,7 @@ def test_counting_work_is_not_taken_for_it(source):
     assert not wall_comparisons(source)
 
 
+@pytest.mark.slow
 def test_examples_are_drawn_as_the_profile_says():
     """The profiles in `conftest.py` draw alike every time, and let an example take its time; a test
     may say how many it wants."""

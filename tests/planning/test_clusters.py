@@ -300,6 +300,7 @@ def test_some_of_the_random_questions_need_both_pools():
     assert {1, 2} <= used
 
 
+@pytest.mark.slow
 def test_two_engines_are_not_piped_into_one_another():
     joined = 0
     for number in range(12):

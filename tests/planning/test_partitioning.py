@@ -117,6 +117,7 @@ def test_with_an_open_batch_the_plan_is_as_good_as_the_exhaustive_oracles(pair):
         feasible += agrees_with_the_oracle(graph, topology, workload, field, limits)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("field", "batch_size"),
     [("tokens_per_s", None), ("usd_per_million_tokens", None), ("tpot_s", 7), ("tokens_per_s", 7)],

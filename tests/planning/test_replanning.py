@@ -287,6 +287,7 @@ def test_of_an_engines_plans_the_one_that_moves_the_fewest_bytes_is_taken(case):
         assert pl.check_plan(plan, graph, topology, work, exclude=lost, space="engine") == ()
 
 
+@pytest.mark.slow
 def test_some_of_an_engines_pipelines_are_mended_by_moving_a_part():
     parts = set()
     for case in range(18):

@@ -84,6 +84,7 @@ def test_two_solvers_prove_the_same_optimum_of_a_machine_of_gpus(number):
     check_agree(EngineSearch(candidates(*asked)), RowSearch(candidates(*asked)))
 
 
+@pytest.mark.slow
 def test_a_plan_may_draw_less_than_one_of_the_bounds_on_it():
     # CP-SAT looks at a bound on what chips draw that is not the least for the plan it finds.
     check_agree(EngineSearch(candidates(*question(34))), RowSearch(candidates(*question(34))))
