@@ -85,6 +85,7 @@ def test_importing_is_cheap(package):
     assert package not in loaded.split()
 
 
+@pytest.mark.slow
 def test_planning_a_chain_needs_no_import_of_ortools():
     command = QUESTION.replace("print(", "import sys; print('ortools' in sys.modules); print(")
     assert run(sys.executable, "-c", command, cwd=ROOT).startswith("False")
@@ -152,6 +153,7 @@ def explicit_imports(path: Path, known: set[str]) -> set[str]:
     return found & known
 
 
+@pytest.mark.slow
 def test_any_module_can_be_imported_first():
     """No circle of imports: then each finds whole what it needs, whichever comes first."""
     paths = {module_of(path): path for path in (ROOT / "planner").rglob("*.py")}

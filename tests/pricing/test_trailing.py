@@ -275,6 +275,7 @@ def test_a_token_takes_as_long_as_in_an_event_simulation(seed):
     assert pipeline.timing().tpot_s == pytest.approx(simulated_s(pipeline), rel=0.1)
 
 
+@pytest.mark.slow
 def test_idle_time_alone_would_promise_too_much():
     """As if chunks of any length fitted into it: a third of the pipelines is off by more than a
     tenth, always too good."""

@@ -53,7 +53,8 @@ def test_boxes_bounded_by_mixes_hold_the_best_plan_of_boxes_bounded_by_problems(
             assert candidates.allowed_value(mixed.best.plan) == pytest.approx(mixed.best.value)
 
 
-@pytest.mark.parametrize("shape", mostly_slow(spread(LISTED, 4), but=("switch",)))
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", spread(LISTED, 4))
 def test_the_best_plan_of_a_box_is_no_better_than_its_family_at_any_depth(shape):
     candidates = asked(random.Random(f"bounds {shape}"), shape, is_open=True)
     plain = Search(candidates)
