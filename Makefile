@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Some machines switch it off, and every process then compiles all modules anew: a second of CPU each.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test check fast fuzz oracle schemas bench matrix mutants calibration notebooks clean
 
@@ -21,9 +23,11 @@ check: $(VENV)/.installed
 fast: $(VENV)/.installed
 	$(BIN)/python -m pytest -p no:nbmake -n 2 --dist worksteal -x -q -m "not slow" tests
 
-# Not in CI: all questions of which `make test` asks some.
+# Not in CI: all cases of which `make test` asks some: the files that take `EVERYTHING`, `paired`,
+# `some` or `spread` from tests/lanes.py.
 oracle: $(VENV)/.installed
-	PLANNER_ORACLE=1 $(BIN)/python -m pytest -p no:nbmake -n 2 --dist worksteal -q tests/test_engine_plans.py tests/test_unlike_plans.py tests/test_records.py tests/planning/test_engine_proof.py tests/planning/test_row_search.py tests/planning/test_rate_search.py tests/planning/test_promise_search.py tests/planning/test_range_search.py
+	PLANNER_ORACLE=1 $(BIN)/python -m pytest -p no:nbmake -n 2 --dist worksteal -q \
+		$$(grep -lrE --include='test_*.py' 'lanes import.*(EVERYTHING|paired|some|spread)' tests)
 
 # Not in CI: many more files that were tampered with than `make test` tries, from a seed it tells.
 fuzz: $(VENV)/.installed

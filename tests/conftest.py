@@ -1,5 +1,6 @@
 """What many tests share: the command, how Hypothesis draws, and the lanes."""
 
+import functools
 import importlib
 import os
 import pkgutil
@@ -8,6 +9,7 @@ import sys
 
 import hypothesis
 import pytest
+import typer
 from hypothesis import HealthCheck
 
 import benchmarks
@@ -70,9 +72,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         _all_imported()
 
 
+get_command = functools.cache(typer.main.get_command)
+"""Typer makes all commands anew at each call, which takes longer than most of them do."""
+
+
 @pytest.fixture
 def run(monkeypatch, capsys):
     """Run the command in this process."""
+    monkeypatch.setattr(typer.main, "get_command", get_command)
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["planner", *(str(argument) for argument in arguments)])

@@ -3,18 +3,43 @@
 `make fast` runs what is not marked `slow`. A test is slow where it works for more than `SLOW_CPU_S`
 seconds of CPU, the processes that it starts included; wall time would depend on what else the
 machine does. Where one law is checked in very many cases, `mostly_slow` keeps a few
-of them in the fast lane.
+of them in the fast lane, and `spread`, `paired` and `some` keep all but a few for `make oracle`.
 """
 
+import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pytest
 
 SLOW_CPU_S = 0.5
 
+EVERYTHING = bool(os.environ.get("PLANNER_ORACLE"))
+"""Whether all cases are asked for (`make oracle`), or those of which `make test` has the time."""
+
 _WORKED = pytest.StashKey[float]()
+
+
+def some(few: int, everything: int) -> int:
+    """How many cases of a kind: a few, or as many as `make oracle` tries."""
+    return everything if EVERYTHING else few
+
+
+def spread(values: Iterable[Any], few: int) -> list[Any]:
+    """A few of the values, evenly spread from the first on; `make oracle` takes them all."""
+    values = list(values)
+    assert 0 < few <= len(values)
+    few = some(few, len(values))
+    return [values[len(values) * place // few] for place in range(few)]
+
+
+def paired(firsts: Sequence[Any], seconds: Sequence[Any]) -> list[tuple[Any, Any]]:
+    """Pairs in which each value comes at least once; `make oracle` takes all pairs."""
+    if EVERYTHING:
+        return list(itertools.product(firsts, seconds))
+    pairs = range(max(len(firsts), len(seconds)))
+    return [(firsts[place % len(firsts)], seconds[place % len(seconds)]) for place in pairs]
 
 
 def mostly_slow(values: Iterable[Any], *, but: tuple[Any, ...]) -> list[Any]:

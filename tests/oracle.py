@@ -14,8 +14,9 @@ from planner.machines.software import Software
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
 from planner.plan import ChipRange, Plan, Stage
+from planner.pricing.served import Served
 from planner.scoring.clusters import score_pooled_plan
-from planner.scoring.plans import score_plan
+from planner.scoring.plans import score_plan, score_served
 from planner.scoring.score import Score
 from planner.workload import Workload
 
@@ -68,20 +69,24 @@ def holding(
     graph: ModelGraph, topology: Topology, workload: Workload, sequences: bool
 ) -> list[tuple[Plan, Score]]:
     """All plans that hold all sequences that are to be in flight."""
+    served = Served(graph, topology, workload)
     priced = (
-        (plan, scored(plan, graph, topology, workload))
-        for plan in all_plans(graph, topology, workload, sequences)
+        (plan, scored_as(plan, served)) for plan in all_plans(graph, topology, workload, sequences)
     )
     return [(plan, score) for plan, score in priced if score is not None]
 
 
 def scored(plan: Plan, graph: ModelGraph, topology: Topology, workload: Workload) -> Score | None:
     """The price of a plan that holds all sequences at once; None of any other."""
+    return scored_as(plan, Served(graph, topology, workload))
+
+
+def scored_as(plan: Plan, served: Served) -> Score | None:
+    """The same of one plan of many, which share what they are priced from."""
     try:
-        score = score_plan(plan, graph, topology, workload)
+        return score_served(plan, served)
     except (InfeasibleError, InputError):
         return None
-    return score if score.queued == workload.queued else None
 
 
 HIGHER_IS_BETTER = {

@@ -1,6 +1,7 @@
 """The rules of the house, enforced: mirror, names, numbers, sizes, sources."""
 
 import ast
+import functools
 import inspect
 import json
 import os
@@ -49,8 +50,14 @@ def name_of(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    """A module, parsed once for all rules."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def has_logic(path: Path) -> bool:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = tree_of(path)
     return any(isinstance(node, ast.FunctionDef | ast.ClassDef) for node in tree.body)
 
 
@@ -104,7 +111,7 @@ def test_every_test_file_mirrors_a_module_or_a_rule(path):
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_names_say_what_a_module_is_about(path):
     assert path.stem not in {"utils", "util", "common", "helpers", "misc", "base", "core"}
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = tree_of(path)
     assert ast.get_docstring(tree), "a module says in one line what it is"
     public = [
         node.name
@@ -116,7 +123,7 @@ def test_names_say_what_a_module_is_about(path):
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_functions_are_short_and_public_ones_explained(path):
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(path)):
         if not isinstance(node, ast.FunctionDef):
             continue
         length = (node.end_lineno or 0) - node.lineno + 1
@@ -208,7 +215,7 @@ def test_cost_functions_end_in_their_unit_and_cite():
         "_tokens",
     )
     for path in (PACKAGE / "cost").glob("*.py"):
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        for node in tree_of(path).body:
             if isinstance(node, ast.FunctionDef) and not node.name.startswith(("_", "steps_of")):
                 assert node.name.endswith(endings), node.name
                 docstring = ast.get_docstring(node) or ""
@@ -313,6 +320,7 @@ def wall_comparisons(source: str) -> list[int]:
     return lines
 
 
+@pytest.mark.slow
 def test_no_test_and_no_notebook_measures_by_the_clock_on_the_wall():
     """How long something takes depends on what else the machine does: bound CPU seconds
     (`time.process_time`) or count work, and leave wall times to `benchmarks/`."""
@@ -347,6 +355,7 @@ def test_counting_work_is_not_taken_for_it(source):
     assert not wall_comparisons(source)
 
 
+@pytest.mark.slow
 def test_examples_are_drawn_as_the_profile_says():
     """The profiles in `conftest.py` draw alike every time, and let an example take its time; a test
     may say how many it wants."""
@@ -354,7 +363,7 @@ def test_examples_are_drawn_as_the_profile_says():
     for path in TESTS:
         if path.name == "conftest.py":
             continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "settings":
                 given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
                 assert not ours & given.keys(), f"{name_of(path)}, line {node.lineno}"

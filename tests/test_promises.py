@@ -1,6 +1,8 @@
 """What an answer promises, on machines made from every file in `topologies/`: its objective is the
-score of its plan, and no plan of the space that is said of it is better. More questions:
-`PLANNER_EXAMPLES=50 pytest tests/test_promises.py`.
+score of its plan, and no plan of the space that is said of it is better.
+
+Two questions for each machine; `make oracle` asks eight, `PLANNER_EXAMPLES=50 pytest
+tests/test_promises.py` more.
 """
 
 import itertools
@@ -17,7 +19,7 @@ from planner.answers.question import FIELDS, NOT_IN_PHASE, PRICED
 from planner.plan import Plan
 from planner.pricing.degrees import sequence_degrees
 from tests.instances import tiny_graph, tiny_moe
-from tests.lanes import mostly_slow
+from tests.lanes import mostly_slow, some
 from tests.oracle import (
     HIGHER_IS_BETTER,
     all_sequence_splits,
@@ -30,7 +32,7 @@ from tests.oracle import (
     width_of,
 )
 
-EXAMPLES = int(os.environ.get("PLANNER_EXAMPLES", "4"))
+EXAMPLES = int(os.environ.get("PLANNER_EXAMPLES", some(2, 8)))
 FEW = settings(max_examples=EXAMPLES)
 FAST = ("hgx-h100", "inferentia2", "tpu-v5e", "groq-lpu-dragonfly")
 CLOSE = 1e-9

@@ -42,9 +42,9 @@ def test_what_the_slopes_say_is_what_a_fit_without_the_rows_finds():
 
 @pytest.mark.slow
 def test_every_row_is_left_out_once_in_each_respect_and_is_predicted_worse():
-    rows = left_out(whole_of("fastertransformer"))
+    rows = left_out(whole_of("neuronx"))
     by_model = [row for row in rows if row.by == "model"]
-    assert len({row.row_id for row in by_model}) == len(by_model) > 100
+    assert len({row.row_id for row in by_model}) == len(by_model) > 80
     worse = np.median([abs(row.error) for row in by_model])
     assert worse > np.median([abs(row.fitted) for row in by_model])
 

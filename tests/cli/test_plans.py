@@ -138,6 +138,7 @@ def test_the_batch_may_be_as_many_as_fit(run):
     assert answer.fields["score"]["batch_size"] > 8
 
 
+@pytest.mark.slow
 def test_a_rate_takes_the_place_of_a_batch_and_shows_percentiles(run):
     answer = run("plan", *SMALL, "--rate", "3", "--prompt", "64", "--output", "64")
     assert answer.status == 0
@@ -355,6 +356,7 @@ def test_a_space_is_one_of_two(run, command):
     assert said == "--space must be engine or any, not 'free'"
 
 
+@pytest.mark.slow
 def test_any_plan_may_be_asked_for_and_tells_what_the_engines_limits_cost(run):
     asked = ("plan", "qwen3-0.6b", "hgx-h100", "--chips", "2")
     engine = run(*asked, "--format", "json").fields
@@ -596,6 +598,7 @@ def test_the_fewest_chips_of_each_machine_stand_below_one_another(run):
 PROMISED = ("--rate", "30", "--limit", "tpot_p99_s=50ms", "--sure", "0.8")
 
 
+@pytest.mark.slow
 def test_percentiles_are_kept_as_surely_as_is_asked(run):
     answer = run("size", "qwen3-8b", "hgx-h100", *PROMISED)
     assert "limit: tpot_p99_s at most 50 ms\neach limit is kept with a probability of 0.8" in (

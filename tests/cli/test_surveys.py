@@ -21,6 +21,7 @@ def catalogue_copy(tmp_path, monkeypatch):
     catalogue.reread()
 
 
+@pytest.mark.slow
 def test_shipped_constants_are_fitted_again_and_reported(run, catalogue_copy):
     stack = catalogue_copy / "software" / "distributed-llama.toml"
     before = stack.read_text(encoding="utf-8")

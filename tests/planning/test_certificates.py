@@ -71,6 +71,7 @@ def test_the_check_never_proves_more_than_the_exhaustive_search_finds(shape):
                 assert BoxProof(problem, claim).least(40) <= best * (1 + 1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_open", [False, True], ids=["fixed", "open"])
 def test_random_results_are_confirmed_or_told_as_unconfirmed_but_never_refused(is_open):
     confirmed = total = case = 0

@@ -29,11 +29,11 @@ from tests.instances import (
     tiny_software,
     tiny_topology,
 )
-from tests.lanes import mostly_slow
+from tests.lanes import mostly_slow, some, spread
 from tests.oracle import HIGHER_IS_BETTER, best_pooled_plan, kept
 
 PLANNED = [field for field in FIELDS if field != "power_w"]
-CASES = 2
+CASES = some(1, 2)
 """That have a plan, for every field; infeasible ones are compared besides."""
 
 
@@ -97,7 +97,7 @@ def test_the_plan_on_two_pools_is_as_good_as_the_oracles(field):
 )
 def test_the_plan_on_three_pools_is_as_good_as_the_oracles(field):
     feasible = case = 0
-    while feasible < 2:
+    while feasible < some(1, 2):
         dice, case = random.Random(f"three {field} {case}"), case + 1
         pools = random_cluster(dice, 3)
         small = tuple(
@@ -113,9 +113,9 @@ def test_the_plan_on_three_pools_is_as_good_as_the_oracles(field):
         feasible += agrees_with_the_oracle(graph, pools.replace(pools=small), workload, field, {})
 
 
-@pytest.mark.parametrize("shape", mostly_slow(LISTED, but=("switch",)))
+@pytest.mark.parametrize("shape", mostly_slow(spread(LISTED, 3), but=("switch",)))
 def test_a_cluster_of_one_pool_gives_what_its_topology_gives(shape):
-    for case in range(5):
+    for case in range(some(2, 5)):
         dice = random.Random(f"one {shape} {case}")
         graph, topology = random_graph(dice), random_topology(dice, shape)
         workload = (
@@ -280,7 +280,7 @@ def check_on_pools(
     return result
 
 
-@pytest.mark.parametrize("number", mostly_slow(range(60), but=(0, 1, 2, 3)))
+@pytest.mark.parametrize("number", mostly_slow(range(some(12, 60)), but=(0, 1, 2, 3)))
 def test_the_engines_plan_on_two_pools_is_the_best_of_all(number):
     dice = random.Random(f"engine pools {number}")
     case = random_pools(dice, unlike=number % 10 == 9)
@@ -300,6 +300,7 @@ def test_some_of_the_random_questions_need_both_pools():
     assert {1, 2} <= used
 
 
+@pytest.mark.slow
 def test_two_engines_are_not_piped_into_one_another():
     joined = 0
     for number in range(12):
@@ -322,7 +323,7 @@ def test_two_engines_are_not_piped_into_one_another():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", mostly_slow(range(12), but=(0, 1)))
+@pytest.mark.parametrize("number", mostly_slow(range(some(4, 12)), but=(0, 1)))
 def test_no_engine_reaches_on_pools_what_no_plan_reaches(number):
     dice = random.Random(f"spaces {number}")
     case = random_pools(dice)
@@ -337,7 +338,7 @@ def test_no_engine_reaches_on_pools_what_no_plan_reaches(number):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", mostly_slow(range(12), but=(0, 1)))
+@pytest.mark.parametrize("number", mostly_slow(range(some(4, 12)), but=(0, 1)))
 def test_one_more_pool_never_makes_it_worse(number):
     dice = random.Random(f"one more {number}")
     case = random_pools(dice)
@@ -404,7 +405,7 @@ def test_in_little_time_any_plan_is_no_worse_than_that_of_the_engine(limit_s):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", mostly_slow(range(30), but=(0, 1)))
+@pytest.mark.parametrize("number", mostly_slow(range(some(6, 30)), but=(0, 1)))
 def test_where_memory_is_tight_any_number_of_sequences_is_looked_at(number):
     dice = random.Random(f"tight {number}")
     case = two_chips(dice.choice((0.6, 0.7, 0.75, 0.85, 0.95)), dice.choice((3, 4)))

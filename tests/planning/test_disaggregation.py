@@ -8,6 +8,7 @@ import pytest
 import planner as pl
 from planner.answers.question import FIELDS, TOTALS
 from planner.planning.disaggregation import ASKED, disaggregate
+from planner.pricing.served import Served
 from planner.scoring.disaggregated import Link, handover, score_disaggregated
 from planner.scoring.plans import score_plan
 from tests.clock import ticking
@@ -21,11 +22,11 @@ from tests.instances import (
     tiny_software,
     tiny_topology,
 )
-from tests.lanes import mostly_slow
-from tests.oracle import all_plans, kept, scored
+from tests.lanes import mostly_slow, paired, some
+from tests.oracle import all_plans, kept, scored_as
 
 LINK = Link(bandwidth_bytes_per_s=1e9, latency_s=1e-4)
-CASES = 3
+CASES = some(1, 3)
 
 
 class Together:
@@ -65,10 +66,8 @@ def pools_of(graph, machine, workload, sizes, space):
     found = {}
     for chips in sizes:
         smaller = machine.replace(chips=chips)
-        scores = (
-            scored(plan, graph, smaller, workload)
-            for plan in plans_on(graph, smaller, workload, space)
-        )
+        served = Served(graph, smaller, workload)
+        scores = (scored_as(plan, served) for plan in plans_on(graph, smaller, workload, space))
         told = {}
         for score in scores:
             if score is not None:
@@ -124,9 +123,13 @@ def random_machine(dice, chips):
     )
 
 
-@pytest.mark.parametrize("shared", [True, False])
-@pytest.mark.parametrize("field", mostly_slow(ASKED, but=("ttft_s", "tokens_per_s")))
-def test_the_pools_are_as_good_as_the_best_of_all_pairs(field, shared):
+WAYS = paired(tuple(ASKED), (True, False))
+"""What is asked, of pools of one machine or of two."""
+
+
+@pytest.mark.parametrize("way", mostly_slow(WAYS, but=WAYS[:2]), ids=str)
+def test_the_pools_are_as_good_as_the_best_of_all_pairs(way):
+    field, shared = way
     feasible = case = 0
     while feasible < CASES:
         dice, case = random.Random(f"{field} {shared} {case}"), case + 1
@@ -164,7 +167,7 @@ def test_the_pools_are_as_good_as_the_best_of_all_pairs(field, shared):
 @pytest.mark.parametrize("field", ["tpot_s", "tokens_per_s"])
 def test_pools_with_drafted_tokens_are_as_good_as_the_best_of_all_pairs(field):
     dice, feasible = random.Random(f"drafts {field}"), 0
-    while feasible < 2:
+    while feasible < some(1, 2):
         graph, machines = (
             tiny_graph(2, vocabulary=1000),
             [random_machine(dice, 3), random_machine(dice, 2)],
@@ -401,9 +404,9 @@ def engine_case(dice, shared):
     return graph, workload, [machines[0]] * 2 if shared else machines
 
 
-@pytest.mark.parametrize("shared", [True, False])
-@pytest.mark.parametrize("field", mostly_slow(ASKED, but=("tpot_s", "tokens_per_s")))
-def test_the_pools_of_engines_are_as_good_as_the_best_of_all_pairs(field, shared):
+@pytest.mark.parametrize("way", mostly_slow(WAYS, but=WAYS[:2]), ids=str)
+def test_the_pools_of_engines_are_as_good_as_the_best_of_all_pairs(way):
+    field, shared = way
     feasible = case = 0
     while feasible < CASES:
         dice, case = random.Random(f"engine {field} {shared} {case}"), case + 1
@@ -436,7 +439,7 @@ def keeps_the_rules(result):
         assert pl.check_plan(plan, result.graph, machine, work, space="engine") == ()
 
 
-@pytest.mark.parametrize("number", mostly_slow(range(8), but=(0, 1)))
+@pytest.mark.parametrize("number", mostly_slow(range(some(4, 8)), but=(0, 1)))
 def test_more_chips_never_make_the_pools_of_engines_worse(number):
     dice = random.Random(f"larger {number}")
     graph, workload, machines = engine_case(dice, True)

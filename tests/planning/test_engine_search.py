@@ -29,6 +29,7 @@ from tests.instances import (
     tiny_software,
     tiny_topology,
 )
+from tests.lanes import some
 from tests.questions import (
     MAXIMIZED,
     MINIMIZED,
@@ -369,7 +370,7 @@ def test_a_rate_may_bring_about_fewer_sequences_than_micro_batches():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(some(10, 40)))
 def test_nothing_that_the_engine_can_be_started_with_is_better(seed):
     """All forms, replicas, batches and cuts of small questions, each through `check_plan` and
     `score_plan`."""
@@ -469,7 +470,7 @@ def some_limit(dice, score, names):
 
 @pytest.mark.slow
 @given(st.integers(0, 10_000))
-@settings(max_examples=60)
+@settings(max_examples=some(15, 60))
 def test_more_chips_never_make_the_answer_to_a_random_question_worse(seed):
     dice = random.Random(f"grow {seed}")
     graph = random_model(dice)

@@ -16,7 +16,7 @@ from tests.instances import (
     tiny_graph,
     tiny_topology,
 )
-from tests.lanes import mostly_slow
+from tests.lanes import mostly_slow, some
 
 OPEN = pl.Workload(batch_size=None, prompt_tokens=50, output_tokens=20)
 
@@ -60,7 +60,7 @@ def small_pools(dice, count: int) -> Cluster:
 @pytest.mark.slow
 def test_a_fleet_gives_as_much_as_the_best_of_all_sharings():
     feasible = case = 0
-    while feasible < 4:
+    while feasible < some(2, 4):
         dice, case = random.Random(f"fleet {case}"), case + 1
         graph, cluster = random_graph(dice), small_pools(dice, 2 + case % 2)
         try:

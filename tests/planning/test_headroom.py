@@ -38,6 +38,7 @@ def test_a_rate_may_grow_until_a_percentile_is_reached_as_surely_as_is_asked(sur
         assert score.stays_within(binds, limits[binds], sure) == keeps
 
 
+@pytest.mark.slow
 def test_who_wants_to_be_sure_has_less_room():
     limits = {"tpot_p99_s": 6e-4}
     plain = pl.partition(GRAPH, TOPOLOGY, RATE, minimize="chips", limits=limits)

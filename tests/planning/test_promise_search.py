@@ -2,7 +2,6 @@
 engine can be started with."""
 
 import math
-import os
 import random
 
 import pytest
@@ -14,12 +13,12 @@ from planner.report.text import result_text
 from tests.engine_oracle import Case, faults, priced
 from tests.engine_questions import is_asked, is_small, random_case, random_machine
 from tests.instances import CONSTANT, tiny_chip, tiny_graph, tiny_software, tiny_topology
-from tests.lanes import mostly_slow
+from tests.lanes import mostly_slow, some
 from tests.oracle import HIGHER_IS_BETTER
 from tests.stream_oracle import open_stream
 from tests.unsure import keeps, reached, unsure
 
-MACHINES = 100 if os.environ.get("PLANNER_ORACLE") else 12
+MACHINES = some(6, 100)
 MOST_PLANS = 80
 AS_GOOD = 1.0011
 

@@ -1,7 +1,6 @@
 """Percentiles on machines whose software leaves the number of micro-batches free, against an oracle
 of every number."""
 
-import os
 import random
 
 import pytest
@@ -10,7 +9,7 @@ import planner as pl
 from tests.engine_oracle import Case, priced
 from tests.engine_questions import ENGINES, random_machine, random_model
 from tests.instances import CONSTANT, tiny_chip
-from tests.lanes import mostly_slow
+from tests.lanes import mostly_slow, some
 from tests.stream_oracle import (
     all_reached,
     keeps,
@@ -20,8 +19,7 @@ from tests.stream_oracle import (
     width_and_ways,
 )
 
-ALL = bool(os.environ.get("PLANNER_ORACLE"))
-MACHINES = range(len(ENGINES) - 1, len(ENGINES) * (60 if ALL else 8), len(ENGINES))
+MACHINES = range(len(ENGINES) - 1, len(ENGINES) * some(2, 60), len(ENGINES))
 """Those whose software has no rules."""
 MOST_PLANS = 30
 NAMES = ("ttft_p99_s", "tpot_p99_s", "ttft_p50_s", "tpot_p90_s", "request_p95_s")
@@ -52,7 +50,8 @@ def asked_of(number):
     return case, limits
 
 
-@pytest.mark.parametrize("number", mostly_slow(MACHINES, but=MACHINES[:2]))
+@pytest.mark.slow
+@pytest.mark.parametrize("number", MACHINES)
 def test_no_plan_keeps_its_promises_at_a_greater_rate(number):
     asked = asked_of(number)
     if asked is None:

@@ -7,6 +7,7 @@ from planner.machines.engine import Engine
 from planner.plan import shape_name, ways_of
 from planner.planning.engine_search import AS_GOOD
 from planner.planning.reasons import changes_of
+from planner.pricing.served import Served
 from tests.clock import ticking
 from tests.instances import (
     fabric,
@@ -17,7 +18,7 @@ from tests.instances import (
     tiny_topology,
 )
 from tests.lanes import mostly_slow
-from tests.oracle import HIGHER_IS_BETTER, all_plans, kept, scored
+from tests.oracle import HIGHER_IS_BETTER, all_plans, kept, scored_as
 
 WITH_ENGINE = tiny_software(
     engine=Engine(
@@ -45,8 +46,9 @@ def test_the_best_plan_of_each_shape_is_the_oracles(graph, field):
     direction = "maximize" if field in HIGHER_IS_BETTER else "minimize"
     result = pl.partition(graph, topology, WORK, **{direction: field})
     best: dict[str, float] = {}
+    served = Served(graph, topology, WORK)
     for plan in all_plans(graph, topology, WORK):
-        score = scored(plan, graph, topology, WORK)
+        score = scored_as(plan, served)
         if score is not None:
             value, name = getattr(score, field), shape_name(ways_of(plan))
             better = max if field in HIGHER_IS_BETTER else min

@@ -21,7 +21,7 @@ from tests.instances import (
     tiny_software,
     tiny_topology,
 )
-from tests.lanes import mostly_slow
+from tests.lanes import mostly_slow, some
 from tests.oracle import all_cuts, all_splits, may_begin
 
 
@@ -258,7 +258,7 @@ def engine_case(case: int):
     return before, lost, dice.choice((0.0, 0.3, math.inf))
 
 
-@pytest.mark.parametrize("case", mostly_slow(range(18), but=(0, 1, 2, 3)))
+@pytest.mark.parametrize("case", mostly_slow(range(some(6, 18)), but=(0, 1, 2, 3)))
 def test_of_an_engines_plans_the_one_that_moves_the_fewest_bytes_is_taken(case):
     before, lost, worse = engine_case(case)
     graph, topology, work = before.graph, before.topology, before.workload
@@ -287,6 +287,7 @@ def test_of_an_engines_plans_the_one_that_moves_the_fewest_bytes_is_taken(case):
         assert pl.check_plan(plan, graph, topology, work, exclude=lost, space="engine") == ()
 
 
+@pytest.mark.slow
 def test_some_of_an_engines_pipelines_are_mended_by_moving_a_part():
     parts = set()
     for case in range(18):

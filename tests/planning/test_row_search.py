@@ -1,10 +1,9 @@
 """Two solvers of one question that share a price list and the list of forms, against each other.
 
-`make test` asks ten questions, `make oracle` a hundred.
+`make test` asks eight questions, `make oracle` a hundred.
 """
 
 import math
-import os
 import random
 
 import pytest
@@ -17,10 +16,9 @@ from planner.pricing.stacks import machine_for
 from planner.space.candidates import Candidates
 from tests.engine_questions import MACHINES, is_asked, random_case, random_machine
 from tests.instances import tiny_graph, tiny_topology
-from tests.lanes import mostly_slow
+from tests.lanes import mostly_slow, some
 
-ALL = bool(os.environ.get("PLANNER_ORACLE"))
-QUESTIONS = range(100 if ALL else 10)
+QUESTIONS = range(some(8, 100))
 MODELS = ("llama-3.1-8b", "llama-3.1-70b", "mixtral-8x7b", "qwen3-30b-a3b", "gpt-oss-120b")
 SOFTWARE = ("vllm", "sglang", "tensorrt-llm")
 OBJECTIVES = (
@@ -86,6 +84,7 @@ def test_two_solvers_prove_the_same_optimum_of_a_machine_of_gpus(number):
     check_agree(EngineSearch(candidates(*asked)), RowSearch(candidates(*asked)))
 
 
+@pytest.mark.slow
 def test_a_plan_may_draw_less_than_one_of_the_bounds_on_it():
     # CP-SAT looks at a bound on what chips draw that is not the least for the plan it finds.
     check_agree(EngineSearch(candidates(*question(34))), RowSearch(candidates(*question(34))))
@@ -94,29 +93,37 @@ def test_a_plan_may_draw_less_than_one_of_the_bounds_on_it():
 @pytest.mark.slow
 def test_most_of_the_questions_have_a_plan():
     found = []
-    for number in range(10):
+    for number in range(some(5, 10)):
         search = RowSearch(candidates(*question(number)), nice=False)
         search.run()
         found.append(search.best.plan is not None)
-    assert sum(found) >= 7
+    assert sum(found) >= 0.7 * len(found)
 
 
-def small_questions():
-    """Of the machines that are enumerated elsewhere: unlike layers, lost chips, all fields."""
-    for number in range(MACHINES if ALL else 16):
-        machine = random_machine(number)
-        if not machine.software.engine.is_known:
-            continue
-        case = random_case(random.Random(f"twice {number}"), machine)
-        drafting = case.workload.speculation
-        if drafting is not None and drafting.tokens is None:
-            continue
-        fields = [name for name in FIELDS if is_asked(name, case) and name != "power_w"]
-        yield pytest.param(case, fields[number % len(fields)], id=str(number))
+KNOWN = [
+    number
+    for number in range(some(16, MACHINES))
+    if random_machine(number).software.engine.is_known
+]
 
 
-@pytest.mark.parametrize(("case", "field"), list(small_questions()))
-def test_two_solvers_prove_the_same_optimum_of_a_small_machine(case, field):
+def small_question(number):
+    """Of a machine that is enumerated elsewhere: unlike layers, lost chips, all fields; None where
+    the number of drafted tokens is open."""
+    case = random_case(random.Random(f"twice {number}"), random_machine(number))
+    drafting = case.workload.speculation
+    if drafting is not None and drafting.tokens is None:
+        return None
+    fields = [name for name in FIELDS if is_asked(name, case) and name != "power_w"]
+    return case, fields[number % len(fields)]
+
+
+@pytest.mark.parametrize("number", KNOWN)
+def test_two_solvers_prove_the_same_optimum_of_a_small_machine(number):
+    question = small_question(number)
+    if question is None:
+        return
+    case, field = question
     asked = Question(field, (), space="engine")
     spaces = [Candidates(*case[:3], asked, exclude=case.exclude) for _ in range(2)]
     check_agree(EngineSearch(spaces[0]), RowSearch(spaces[1]))

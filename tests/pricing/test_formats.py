@@ -98,6 +98,7 @@ def test_formats_of_the_catalogues_machines(model, machine, expected):
     assert mostly_multiplied_in(graph, load_topology(machine)) == expected
 
 
+@pytest.mark.slow
 def test_four_bits_are_no_slower_than_eight_on_a_chip_that_multiplies_them():
     machine = load_topology("dmatrix-corsair", chips=64)
     workload = Workload(batch_size=64)

@@ -273,6 +273,7 @@ def test_headroom_is_that_of_the_memory_with_less():
     assert replace(away, offload_bytes=501.0).headroom_bytes == 1
 
 
+@pytest.mark.slow
 def test_576_lpus_hold_a_model_of_70_billion_and_the_caches_of_a_user_on_each_node_of_eight():
     # 68.7 GB of weights in 8 bit, and 72 users with 4,096 tokens of 163,840 B: 48.3 GB. At 207 MB a
     # chip these fill 565 of 576 chips; whole layers on eight chips each take a few more.

@@ -180,6 +180,7 @@ def longer(load: Load, which: int, factor: float) -> Load:
     return load.replace(**{name: tuple(values)})
 
 
+@pytest.mark.slow
 @settings(max_examples=80)
 @given(loads(), st.integers(0, 2000), st.floats(1.0001, 1.5))
 def test_nothing_shrinks_where_more_comes_or_any_time_is_longer(load, which, factor):

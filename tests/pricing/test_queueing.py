@@ -34,6 +34,7 @@ from tests.by_hand import (
     stage,
 )
 from tests.instances import tiny_chip, tiny_graph, tiny_moe, tiny_software, tiny_topology
+from tests.lanes import paired
 from tests.simulated import Engine, looped, streamed
 
 GRAPH = tiny_graph(4)
@@ -136,8 +137,7 @@ def test_percentiles_are_those_of_an_engine_that_is_played_through(size, load):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("load", [0.1, 0.3, 0.5, 0.7, 0.85])
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("size", "load"), paired(SIZES, (0.1, 0.7, 0.3, 0.85, 0.5)))
 def test_percentiles_hold_over_loads_and_sizes(size, load):
     plan, _ = plan_and_prices()
     found = errors(plan, GRAPH, MACHINE, size, load, 30_000)
@@ -147,9 +147,11 @@ def test_percentiles_hold_over_loads_and_sizes(size, load):
     assert worst(found) < within, found
 
 
+THREE = [(1000, 200), (4000, 400), (2000, 20)]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("load", [0.3, 0.7, 0.85])
-@pytest.mark.parametrize("size", [(1000, 200), (4000, 400), (2000, 20)])
+@pytest.mark.parametrize(("size", "load"), paired(THREE, (0.3, 0.7, 0.85)))
 @pytest.mark.parametrize("software", ["vllm", "tensorrt-llm"])
 def test_percentiles_hold_on_stacks_that_mix_and_pack_prompts(software, size, load):
     graph = pl.load_model("llama-3.1-70b")
@@ -160,8 +162,7 @@ def test_percentiles_hold_on_stacks_that_mix_and_pack_prompts(software, size, lo
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("load", [0.3, 0.7])
-@pytest.mark.parametrize("size", [(1000, 200), (4000, 400), (2000, 20)])
+@pytest.mark.parametrize(("size", "load"), paired(THREE, (0.3, 0.7)))
 def test_percentiles_hold_where_ranks_share_out_the_sequences(size, load):
     graph = pl.load_model("deepseek-v3")
     machine = pl.load_topology("hgx-h200", chips=8)
@@ -171,8 +172,7 @@ def test_percentiles_hold_where_ranks_share_out_the_sequences(size, load):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("load", [0.3, 0.7, 0.85])
-@pytest.mark.parametrize("size", SIZES[:4])
+@pytest.mark.parametrize(("size", "load"), paired(SIZES[:4], (0.3, 0.7, 0.85)))
 def test_times_of_later_tokens_and_of_requests_hold_where_places_are_few(size, load):
     machine = narrowed(most=8)
     plan, _ = plan_and_prices(machine=machine)

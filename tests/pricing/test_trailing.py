@@ -21,7 +21,7 @@ from planner.pricing.trailing import (
 )
 from planner.workload import Workload
 from tests.by_hand import plan_of, round_software, stage
-from tests.lanes import mostly_slow
+from tests.lanes import mostly_slow, some
 from tests.pricing.events import Loop
 
 CHUNK = 10
@@ -269,12 +269,13 @@ def simulated_s(pipeline: Pipeline) -> float:
     return loop.token_s(max(200, 8 * pipeline.sequences))
 
 
-@pytest.mark.parametrize("seed", mostly_slow(range(48), but=tuple(range(10))))
+@pytest.mark.parametrize("seed", mostly_slow(range(some(16, 48)), but=tuple(range(10))))
 def test_a_token_takes_as_long_as_in_an_event_simulation(seed):
     pipeline = random_pipeline(seed)
     assert pipeline.timing().tpot_s == pytest.approx(simulated_s(pipeline), rel=0.1)
 
 
+@pytest.mark.slow
 def test_idle_time_alone_would_promise_too_much():
     """As if chunks of any length fitted into it: a third of the pipelines is off by more than a
     tenth, always too good."""

@@ -84,6 +84,7 @@ def test_a_limit_says_what_it_is_kept_to_with_the_probability_that_was_asked_for
     assert re.search(r"limit: chips = \d, allowed 4", printed_text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("asked", "said"),
     [

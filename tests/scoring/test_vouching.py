@@ -166,6 +166,7 @@ def test_what_lies_beyond_is_never_surer():
             assert one.half_width <= other.half_width + 1e-12
 
 
+@pytest.mark.slow
 def test_the_rows_that_a_stack_was_fitted_on_lie_within_what_it_says_that_they_have():
     rows = [row for row in read_measurements(PUBLISHED) if row.plan == "uniform"]
     cases, _ = cases_of(rows[::97])

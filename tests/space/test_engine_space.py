@@ -21,7 +21,7 @@ from tests.instances import (
     tiny_software,
     tiny_topology,
 )
-from tests.lanes import mostly_slow
+from tests.lanes import mostly_slow, some
 from tests.questions import (
     cuts_of,
     found_in,
@@ -144,7 +144,7 @@ def test_what_no_span_has_breaks_a_rule_or_a_limit(seed):
         assert all(value == math.inf for value in values_of(space, low).values())
 
 
-@pytest.mark.parametrize("seed", mostly_slow(range(40), but=tuple(range(8))))
+@pytest.mark.parametrize("seed", mostly_slow(range(some(12, 40)), but=tuple(range(8))))
 def test_what_is_settled_is_the_best_of_all_cuts(seed):
     dice = random.Random(f"settled {seed}")
     spans = []

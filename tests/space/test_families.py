@@ -11,7 +11,7 @@ from planner.planning.search import Search
 from planner.space.candidates import Candidates
 from planner.space.families import FEW_MIXES, whole_family
 from tests.instances import LISTED, random_graph, random_topology, random_workload
-from tests.lanes import mostly_slow
+from tests.lanes import mostly_slow, paired, some, spread
 
 OBJECTIVES = ("usd_per_million_tokens", "tokens_per_s", "tpot_s", "mfu_fraction")
 
@@ -34,13 +34,14 @@ def asked(dice: random.Random, shape: str, *, is_open: bool) -> Candidates:
     return Candidates(graph, topology, workload, Question(objective, tuple(limits)))
 
 
-@pytest.mark.parametrize("few", mostly_slow((0, FEW_MIXES), but=(0,)))
-@pytest.mark.parametrize("is_open", mostly_slow((True, False), but=(False,)))
-@pytest.mark.parametrize("shape", mostly_slow(LISTED, but=("switch", "chain")))
-def test_boxes_bounded_by_mixes_hold_the_best_plan_of_boxes_bounded_by_problems(
-    shape, is_open, few
-):
-    for case in range(2):
+WAYS = paired(LISTED, [(is_open, few) for few in (0, FEW_MIXES) for is_open in (False, True)])
+"""A shape of fabric, whether the batch is open, and how many mixes are bounded one by one."""
+
+
+@pytest.mark.parametrize("asked_for", mostly_slow(WAYS, but=(WAYS[0],)), ids=str)
+def test_boxes_bounded_by_mixes_hold_the_best_plan_of_boxes_bounded_by_problems(asked_for):
+    shape, (is_open, few) = asked_for
+    for case in range(some(1, 2)):
         candidates = asked(random.Random(f"families {shape} {case}"), shape, is_open=is_open)
         plain, mixed = Search(candidates), FreeSearch(candidates, few_mixes=few)
         plain.run()
@@ -52,7 +53,8 @@ def test_boxes_bounded_by_mixes_hold_the_best_plan_of_boxes_bounded_by_problems(
             assert candidates.allowed_value(mixed.best.plan) == pytest.approx(mixed.best.value)
 
 
-@pytest.mark.parametrize("shape", mostly_slow(LISTED, but=("chain",)))
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", spread(LISTED, 4))
 def test_the_best_plan_of_a_box_is_no_better_than_its_family_at_any_depth(shape):
     candidates = asked(random.Random(f"bounds {shape}"), shape, is_open=True)
     plain = Search(candidates)

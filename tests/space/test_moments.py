@@ -12,7 +12,7 @@ from planner.pricing.price_list import Split
 from planner.space.engine_space import Found, moment_of
 from planner.space.moments import Batch, Meter, Peaks, Sums
 from tests.instances import tiny_graph, tiny_topology
-from tests.lanes import mostly_slow
+from tests.lanes import mostly_slow, some
 from tests.questions import cuts_of, random_space, space_of
 
 
@@ -97,7 +97,7 @@ def peaks_of(space, found, at):
     return Peaks(*space.chain(form, at, at).peaks_of(found.borders))
 
 
-@pytest.mark.parametrize("seed", mostly_slow(range(150), but=tuple(range(30))))
+@pytest.mark.parametrize("seed", mostly_slow(range(some(40, 150)), but=tuple(range(30))))
 def test_times_are_those_of_the_score(seed):
     dice = random.Random(f"moments {seed}")
     drawn = None

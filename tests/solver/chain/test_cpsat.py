@@ -7,13 +7,12 @@ import pytest
 from planner.answers.question import FIELDS
 from planner.solver.chain import cpsat, exhaustive
 from tests.instances import LISTED
-from tests.lanes import mostly_slow
+from tests.lanes import paired
 from tests.solver.chain.tangles import ALMOST, chains
 from tests.solver.posed import problems
 
 
-@pytest.mark.parametrize("field", FIELDS)
-@pytest.mark.parametrize("shape", mostly_slow(LISTED, but=("switch", "chain", "torus")))
+@pytest.mark.parametrize(("shape", "field"), paired(LISTED, tuple(FIELDS)))
 def test_cp_sat_finds_what_the_exhaustive_search_finds(shape, field):
     for problem in filter(cpsat.supports, problems(shape, field, 2)):
         best, found = exhaustive.solve(problem), cpsat.solve(problem, deterministic_limit=60.0)

@@ -16,7 +16,7 @@ from planner.solver.chain.placed import Ground, Link, Place, PlacedProblem, Plac
 from planner.solver.chain.problem import ChainProblem, Measure
 from planner.space.cluster_candidates import ClusterCandidates
 from tests.instances import random_cluster, random_graph, random_workload
-from tests.lanes import mostly_slow
+from tests.lanes import mostly_slow, paired
 from tests.oracle import HIGHER_IS_BETTER
 from tests.solver.chain.tangles import ALMOST, BEAMS, all_placed, pools
 from tests.solver.posed import packed_in
@@ -122,15 +122,14 @@ def test_trying_everything_in_two_ways_finds_the_same():
             assert min(values, default=math.inf) == best_of_all(problem)
 
 
-POOLS = pytest.mark.parametrize(
-    ("anywhere", "uniform"), list(itertools.product([False, True], repeat=2))
-)
+WAYS = list(itertools.product([False, True], repeat=2))
+POOLS = pytest.mark.parametrize(("anywhere", "uniform"), WAYS)
 
 
 @pytest.mark.slow
-@POOLS
-@pytest.mark.parametrize("beam", BEAMS)
-def test_a_narrow_beam_proves_no_more_than_is_true(anywhere, uniform, beam):
+@pytest.mark.parametrize(("pools_are", "beam"), paired(WAYS, BEAMS))
+def test_a_narrow_beam_proves_no_more_than_is_true(pools_are, beam):
+    anywhere, uniform = pools_are
     cut_off = open_ = missed = 0
     for problem, best in pools(anywhere=anywhere, uniform=uniform):
         found = placed.solve(problem, first_beam=beam, last_beam=beam)
@@ -314,9 +313,9 @@ def least_by_runs(number: int, *, anywhere: bool, uniform: bool) -> dict[int, fl
 
 
 @pytest.mark.slow
-@POOLS
-@pytest.mark.parametrize("number", range(4))
-def test_of_exactly_so_many_runs_the_best_is_found(number, anywhere, uniform):
+@pytest.mark.parametrize(("number", "pools_are"), paired(range(4), WAYS))
+def test_of_exactly_so_many_runs_the_best_is_found(number, pools_are):
+    anywhere, uniform = pools_are
     problem, best = pools(anywhere=anywhere, uniform=uniform)[number]
     least = least_by_runs(number, anywhere=anywhere, uniform=uniform)
     assert min(least.values()) == best

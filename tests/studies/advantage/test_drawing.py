@@ -20,6 +20,7 @@ def words_of(picture) -> list[str]:
     return [one.get_text() for one in texts_of(picture.figure)]
 
 
+@pytest.mark.slow
 def test_the_picture_names_winners_units_and_terms(drawn):
     picture = map_svg(drawn)
     for words in (

@@ -15,6 +15,7 @@ from planner.studies.advantage.family import (
     moe_shape,
 )
 from planner.studies.advantage.maps import map_grids
+from tests.lanes import paired, spread
 
 
 @pytest.mark.parametrize("parameters", [8e9, 3e10, 7e10, 2e11, 4.05e11, 1e12, 2e12])
@@ -86,21 +87,23 @@ def test_a_percent_more_parameters_is_about_a_percent_more_to_read(least):
         assert 1.0 <= min(steps) <= max(steps) < 1.02
 
 
+LINES = [
+    (("hgx-b200", "groq-lpu-chain"), 186, 9),
+    (("gb200-nvl72", "groq-lpu-chain"), 186, 9),
+    # To 1.1 T: near 1.5 T wafers reach the end of that speed themselves, and lose again.
+    (("hgx-h100", "cerebras-cs3"), 50, 8),
+]
+"""Machines, a speed, and how many sizes."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("machines", "speed", "sizes"),
-    [
-        (("hgx-b200", "groq-lpu-chain"), 186, 9),
-        (("gb200-nvl72", "groq-lpu-chain"), 186, 9),
-        # To 1.1 T: near 1.5 T wafers reach the end of that speed themselves, and lose again.
-        (("hgx-h100", "cerebras-cs3"), 50, 8),
-    ],
-)
-@pytest.mark.parametrize("family", ["dense", "moe"])
-def test_along_a_line_of_one_speed_the_winner_changes_once_at_most(machines, speed, sizes, family):
-    sizes = [2e10 * 10 ** (step / 4) for step in range(sizes)]
+@pytest.mark.parametrize(("line", "family"), paired(LINES, ("dense", "moe")))
+def test_along_a_line_of_one_speed_the_winner_changes_once_at_most(line, family):
+    machines, speed, count = line
+    sizes = [2e10 * 10 ** (step / 4) for step in spread(range(count), 5)]
     grids = map_grids(machines, sizes=sizes, family=family, models=())
-    winners = [square.winner for square in grids.map(speeds=(speed,), draws=1).rows]
+    load = grids.load("energy_per_token_j", None, None)
+    winners = [grids.square_at(size, speed, load).winner for size in sizes]
     there = [winner for winner in winners if winner is not None]
     # Beyond what both reach there is no winner, and none comes back.
     assert winners == there + [None] * (len(winners) - len(there))
