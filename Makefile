@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check fast fuzz oracle schemas bench matrix mutants calibration notebooks clean
+.PHONY: demo test check fast fuzz oracle schemas bench mutants calibration notebooks clean
 
 demo: $(VENV)/.installed
 	$(BIN)/planner plan llama-3.1-70b hgx-h100 --weights fp8 --batch 8 --prompt 1024 --output 256
@@ -35,10 +35,6 @@ schemas: $(VENV)/.installed
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks
 
-# Not in CI: the tests on every interpreter from 3.11 on that this machine has; the others are named.
-matrix:
-	$(PYTHON) -m benchmarks.matrix
-
 # Not in CI: small faults on purpose, and which of them the tests of the same room notice.
 mutants: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[mutants]"
@@ -56,4 +52,4 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-3.* build dist .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .hypothesis .benchmarks

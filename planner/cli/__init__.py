@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from planner.cli import lists, machine, plans, surveys
+from planner.cli import commands, lists, machine, plans, surveys
 from planner.cli.streams import (
     CLOSED_PIPE,
     complain,
@@ -37,7 +37,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "disaggregate": plans.disaggregate_pools,
     "pair": plans.pair_machines,
     "cluster": plans.plan_cluster,
-    "score": plans.score,
+    "score": commands.score,
     "compare": plans.compare,
     "size": plans.size,
     "sweep": surveys.sweep_spec,
