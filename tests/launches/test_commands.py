@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from planner.errors import InputError
 from planner.launches.commands import read_command
@@ -103,3 +105,36 @@ def test_what_is_wrong_is_said_in_a_sentence(text: str, words: str) -> None:
     with pytest.raises(InputError, match=words) as caught:
         read_command(text)
     assert "\n" not in str(caught.value)
+
+
+DEGREE = st.integers(1, 16)
+
+
+@given(
+    engine=st.sampled_from(("vllm", "sglang")),
+    degrees=st.tuples(DEGREE, DEGREE, DEGREE),
+    cut=st.booleans(),
+    most=st.none() | st.integers(1, 4096),
+    first=st.integers(0, 7),
+)
+def test_degrees_that_are_written_as_a_command_are_read_as_they_were(
+    engine: str, degrees: tuple[int, int, int], cut: bool, most: int | None, first: int
+) -> None:
+    tensor, stages, attention = degrees
+    needed = tensor * stages * attention
+    seen = ",".join(str(first + chip) for chip in range(needed))
+    layers = ",".join(str(2 + stage % 3) for stage in range(stages))
+    variable = "VLLM_PP_LAYER_PARTITION" if engine == "vllm" else "SGLANG_PP_LAYER_PARTITION"
+    ranks = {
+        "vllm": f"-tp {tensor} -pp {stages} -dp {attention}",
+        "sglang": f"--tp {tensor * attention} --pp-size {stages} --attn-dp-size {attention}",
+    }
+    flag = {"vllm": "--max-num-seqs", "sglang": "--max-running-requests"}[engine]
+    text = f"CUDA_VISIBLE_DEVICES={seen} {f'{variable}={layers} ' * cut}{engine} serve m {ranks[engine]}"
+    launch = read_command(text + (f" {flag}={most}" if most else "")).launch
+    assert (launch.tensor_parallel, launch.pipeline_parallel) == (tensor, stages)
+    assert launch.attention_parallel == attention
+    assert launch.devices == (tuple(range(first, first + needed)),)
+    assert launch.layers == (tuple(map(int, layers.split(","))) if cut else None)
+    each = attention if engine == "vllm" else 1
+    assert launch.most_sequences == (most and most * each)
