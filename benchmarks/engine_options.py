@@ -99,6 +99,8 @@ def rows_of_source(text: str) -> Iterator[Row]:
     """The same of llama.cpp, whose handlers say by their signature what they are given."""
     seen: set[str] = set()
     for entry in ENTRY.finditer(text):
+        rest = text[entry.end() :].partition("add_opt(")[0]
+        variable = re.search(r'\.set_env\("(\w+)"\)', rest)
         names = re.findall(r'"(-[^"]*)"', entry["names"])
         names = [name for name in names if name not in seen]
         if not names:
@@ -114,6 +116,8 @@ def rows_of_source(text: str) -> Iterator[Row]:
             row["value"] = "integer"
         elif given.count("string") > 1:
             row["takes"] = "two"
+        if variable:
+            row["variable"] = variable[1]
         yield row
 
 
@@ -125,6 +129,8 @@ def line_of(row: Row, meant: set[str]) -> str:
     for field, usual in (("takes", "one"), ("value", "text")):
         if row.get(field, usual) != usual:
             shown.append(f'{field} = "{row[field]}"')
+    if "variable" in row:
+        shown.append(f'variable = "{row["variable"]}"')
     if "choices" in row and meant & set(row["names"]):
         shown.append(f"choices = {json.dumps(row['choices'])}")
     return f"  {{ {', '.join(shown)} }},"

@@ -7,7 +7,14 @@ from typing import Any
 from planner.errors import InputError, shortened
 from planner.launches.launch import EngineName, Launch, Reading, Told
 from planner.launches.manifests import manifest_in, started_in_manifest
-from planner.launches.options import Given, Table, given_in, option_table, words_of_file
+from planner.launches.options import (
+    Given,
+    Table,
+    given_in,
+    option_table,
+    words_of_file,
+    words_of_variables,
+)
 from planner.launches.reading.heard import Heard
 from planner.launches.reading.llama_cpp import llama_cpp_fields
 from planner.launches.reading.sglang import sglang_fields
@@ -102,7 +109,8 @@ def _reading_of(started: Started, folder: Path) -> Reading:
 
 def _given(started: Started, table: Table, folder: Path) -> Given:
     """What the engine is told, by its file of options too."""
-    given = given_in(started.words, table)
+    stated = list(words_of_variables(started.known, table))
+    given = given_in([*stated, *started.words], table)
     if table.named("--config") is None:
         return given
     path = given.value("--config")

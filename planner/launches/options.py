@@ -55,6 +55,8 @@ class Option(Record):
     """What a value is; "readable", "prefixed": a whole number such as 32k (see `POWERS`)."""
     choices: tuple[str, ...] = ()
     """All that a value may be; none: anything."""
+    variable: str = ""
+    """Of the environment, that the engine takes for the option where that is not given."""
 
 
 class Rows(Record):
@@ -439,6 +441,20 @@ def _scaled(text: str, powers: Mapping[str, int]) -> int:
     if powers[letter] % 1000:
         return int(number) * powers[letter]
     return int(Decimal(number) * powers[letter])
+
+
+def words_of_variables(known: Mapping[str, str], table: Table) -> Iterator[Word]:
+    """The options that an engine's environment states, as words."""
+    for option in table.rows.options:
+        value = known.get(option.variable) if option.variable else None
+        if value is None:
+            continue
+        if option.takes == "one":
+            yield Word(f"{option.names[-1]}={value}")
+        elif value.lower() in ("1", "true", "on", "enabled"):
+            yield Word(option.names[-1])
+        elif option.off and value.lower() in ("0", "false", "off", "disabled"):
+            yield Word(option.off[-1])
 
 
 def words_of_file(fields: Mapping[str, Any], table: Table) -> Iterator[Word]:

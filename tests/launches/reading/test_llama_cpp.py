@@ -39,6 +39,12 @@ def test_visible_cards_are_its_stages_and_those_without_a_share_get_none() -> No
     assert launch.stage_shares == (1.0, 1.0, 0.0)
 
 
+def test_variables_stand_for_options_that_are_not_given() -> None:
+    known = "LLAMA_ARG_CTX_SIZE=8192 LLAMA_ARG_N_PARALLEL=2 LLAMA_ARG_KV_UNIFIED=0"
+    launch = read_command(f"{known} llama-server -m m.gguf -np 4").launch
+    assert (launch.context_tokens, launch.most_sequences) == (2048, 4)
+
+
 def test_a_draft_model_drafts() -> None:
     text = "llama-server -m m.gguf -md d.gguf --spec-draft-n-max 8"
     drafting = read_command(text).launch.drafting
