@@ -116,7 +116,7 @@ def _better(field: str, gain: float) -> str:
     percent = f"{100 * gain:.0f} %" if gain >= 0.01 else f"{100 * gain:.1f} %"
     if field in ("request_s", "ttft_s", "tpot_s"):
         verb = {"request_s": "answers", "ttft_s": "begins to answer", "tpot_s": "writes"}[field]
-        return f"{verb} {percent} faster"
+        return f"{verb} {1 + gain:.3g} times as fast" if gain >= 1 else f"{verb} {percent} faster"
     more = "more" if ASKED[field].best == "most" else "less"
     share = gain if more == "more" else gain / (1 + gain)
     return f"has {100 * share:.0f} % {more} {field}"

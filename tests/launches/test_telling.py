@@ -57,6 +57,15 @@ def test_fewer_dollars_are_less_and_more_tokens_more() -> None:
     assert any("% less usd_per_million_tokens" in line for line in gain_lines(found))
 
 
+def test_more_than_twice_as_fast_is_told_as_a_factor() -> None:
+    found = score_command("vllm serve qwen3-32b -pp 8", "hgx-h100", LOAD)
+    assert found.best_on_same_chips is not None
+    gain = found.gain(found.best_on_same_chips)
+    assert gain is not None
+    assert gain > 1
+    assert f"answers {1 + gain:.3g} times as fast" in gain_lines(found)[1]
+
+
 def test_a_refusal_is_told_in_the_engines_name() -> None:
     found = score_command("vllm serve qwen3-8b -tp 3", "hgx-h100", LOAD)
     assert "vllm refuses it: stage 0: tensor_parallel = 3 does not divide the 32 heads" in str(
