@@ -5,10 +5,10 @@ import itertools
 import math
 from typing import NamedTuple
 
-from planner.errors import InputError, listed
+from planner.errors import InputError, listed, shortened
 from planner.launches.cuts import cut_by_shares, own_cut
 from planner.launches.launch import Drafting, Launch
-from planner.launches.models import model_of
+from planner.launches.models import Modelled, model_of
 from planner.machines.software import Software
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
@@ -155,13 +155,24 @@ def _speculation(
     draft = None
     remarks: tuple[str, ...] = ()
     if drafting.kind == "draft-model":
-        draft, remarks = model_of(launch.replace(model=drafting.model, weight_format=None))
+        draft, remarks = _draft_model(launch, drafting)
     elif drafting.kind != "ngram":
         draft = graph.cut(1)
     made = Speculation.from_fields(
         {"draft": draft, "tokens": drafting.tokens, "kind": drafting.kind, "acceptance_rate": None}
     )
     return made, remarks
+
+
+def _draft_model(launch: Launch, drafting: Drafting) -> Modelled:
+    try:
+        return model_of(launch.replace(model=drafting.model, weight_format=None))
+    except InputError:
+        raise InputError(
+            f"{shortened(drafting.model) or 'the draft model'} drafts, and is no model of the"
+            " catalogue, of the hub's local cache or of a file; say what drafts with --draft NAME"
+            f" --speculative-tokens {drafting.tokens}"
+        ) from None
 
 
 def context_faults(launch: Launch, workload: Workload) -> tuple[str, ...]:
@@ -215,9 +226,10 @@ def layers_of(launch: Launch, graph: ModelGraph) -> tuple[int, ...]:
     if launch.engine == "llama.cpp" and stages > 1:
         counts = cut_by_shares(launch.stage_shares or (1.0,) * stages, layers, launch.kept_layers)
         if min(counts) < 1:
+            told = "--tensor-split" if launch.kept_layers is None else "--gpu-layers"
             raise InputError(
-                f"--tensor-split leaves a card without a layer of the {layers}; leave that card out"
-                " with CUDA_VISIBLE_DEVICES or --device"
+                f"{told} leaves a card without a layer of the {layers}; leave that card out with"
+                " CUDA_VISIBLE_DEVICES or --device"
             )
         return counts
     return own_cut(launch.engine, layers, stages)

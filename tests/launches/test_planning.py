@@ -127,6 +127,21 @@ def test_drafts_and_roles_are_the_loads(llama: ModelGraph) -> None:
     assert (made.workload.phase, made.workload.batch_size) == ("prefill", None)
 
 
+def test_a_draft_model_that_is_not_known_is_asked_for(llama: ModelGraph) -> None:
+    told = launch(drafting=Drafting(kind="draft-model", tokens=3, model="a/b"))
+    with pytest.raises(InputError, match="--draft NAME --speculative-tokens 3"):
+        planned(told, llama, machine(), LOAD)
+
+
+def test_cards_without_a_layer_are_refused(llama: ModelGraph) -> None:
+    told = launch(engine="llama.cpp", pipeline_parallel=2, stage_shares=(1.0, 0.0))
+    with pytest.raises(InputError, match="--tensor-split leaves a card"):
+        plan_of(told, llama, machine("llama.cpp"))
+    told = launch(engine="llama.cpp", pipeline_parallel=8, kept_layers=3)
+    with pytest.raises(InputError, match="--gpu-layers leaves a card"):
+        plan_of(told, llama, machine("llama.cpp"))
+
+
 def test_requests_beyond_the_context_are_refused(llama: ModelGraph) -> None:
     made = planned(launch(context_tokens=512), llama, machine(), LOAD)
     assert "512 tokens at most, and these have 576" in made.faults[0]
