@@ -45,6 +45,9 @@ if TYPE_CHECKING:
         software_names,
         topology_names,
     )
+    from planner.launches.commands import read_command
+    from planner.launches.launch import Launch, Reading
+    from planner.launches.scoring import CommandScore, score_command
     from planner.machines.cluster import Cluster, Pool, PooledPlan, PooledStage, PoolLink
     from planner.machines.prices import Economics
     from planner.machines.software import Software
@@ -105,6 +108,15 @@ _HOMES = {
         "model_names",
         "software_names",
         "topology_names",
+    ),
+    "planner.launches.commands": ("read_command",),
+    "planner.launches.launch": (
+        "Launch",
+        "Reading",
+    ),
+    "planner.launches.scoring": (
+        "CommandScore",
+        "score_command",
     ),
     "planner.machines.cluster": (
         "Cluster",
@@ -193,6 +205,7 @@ __all__ = [
     "ChipRange",
     "Cluster",
     "ClusterResult",
+    "CommandScore",
     "DeviceClass",
     "DisaggregatedScore",
     "Disaggregation",
@@ -202,6 +215,7 @@ __all__ = [
     "Front",
     "InfeasibleError",
     "InputError",
+    "Launch",
     "Layer",
     "Link",
     "MemoryTier",
@@ -220,6 +234,7 @@ __all__ = [
     "PoolLink",
     "PooledPlan",
     "PooledStage",
+    "Reading",
     "Replanning",
     "Result",
     "Score",
@@ -254,8 +269,10 @@ __all__ = [
     "partition_fleet",
     "partition_operators",
     "plan_grid",
+    "read_command",
     "replan",
     "rules_of_thumb",
+    "score_command",
     "score_disaggregated",
     "score_pairing",
     "score_plan",

@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from planner.cli import lists, machine, plans, surveys
+from planner.cli import commands, lists, machine, plans, surveys
 from planner.cli.streams import (
     CLOSED_PIPE,
     complain,
@@ -37,7 +37,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "disaggregate": plans.disaggregate_pools,
     "pair": plans.pair_machines,
     "cluster": plans.plan_cluster,
-    "score": plans.score,
+    "score": commands.score,
     "compare": plans.compare,
     "size": plans.size,
     "sweep": surveys.sweep_spec,
@@ -50,6 +50,10 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "calibrate": surveys.calibrate,
 }
 EXAMPLES: dict[str, tuple[str, ...]] = {
+    "score": (
+        "planner score llama-3.1-70b hgx-h100 --weights fp8 --tensor 4 --pipeline 2",
+        'planner score --from "vllm serve Qwen/Qwen3-32B -tp 4" --machine hgx-h100 --batch 32',
+    ),
     "size": (
         "planner size llama-3.1-70b hgx-h100 hgx-h200 --rate 30 --limit tpot_p99_s=50ms --sure 0.8",
         "planner size qwen3-8b hgx-h100 l4 --batch 64 --limit ttft_s=500ms",

@@ -71,9 +71,20 @@ class Launch(Record):
     """Of prompts, in one pass at most."""
     memory_share: Fraction | None = None
     """Of each chip's memory that the engine may take."""
+    cache_share: Fraction | None = None
+    """Of the memory that weights leave free, what caches may take, where an engine is told that."""
     prefix_caching: bool | None = None
     offloaded_layers: int | None = None
     """Decoder layers that lie off the chips' first memory."""
+    kept_layers: Annotated[int, Field(ge=0, le=10_000_000)] | None = None
+    """Layers that stay on the chips, counted from the last, where an engine is told that instead."""
+    spread: Literal["", "stages", "tensor"] = ""
+    """Whether an engine that is told of no degrees spreads itself over all chips that it sees: as
+    stages, or as ranks of one."""
+    stage_shares: tuple[Annotated[float, Field(ge=0, le=1e9)], ...] | None = None
+    """Of the layers, for each chip of such a spread; None: alike."""
+    eager: bool = False
+    """Whether kernels are launched one by one where the engine would replay graphs of them."""
     drafting: Drafting | None = None
 
     @model_validator(mode="after")
@@ -134,6 +145,7 @@ class Reading(Record):
 
     launch: Launch
     told: tuple[Told, ...] = ()
-    """Of what has no place in `launch`: flags that are unknown, or that change nothing we price."""
+    """What each flag was taken for, then those that have no place in `launch`: unknown ones, and
+    those that are not priced or change nothing that is."""
     asked: Annotated[tuple[str, ...], Field(max_length=1000)] = ()
     """What is decided elsewhere and must be told: variables without a value."""

@@ -23,6 +23,7 @@ from planner.readers.tensors.gguf_file import read_gguf
 from planner.readers.tensors.inventory import Inventory, InventoryStorage
 from planner.readers.tensors.safetensors_file import read_safetensors
 from tests import onnx_writer as by_hand
+from tests.fuzz.commands import command_files, tampered_command
 from tests.fuzz.headers import (
     tampered_bytes,
     tampered_folder,
@@ -379,5 +380,6 @@ READERS = {
         Reader("onnx", _onnx_files, _read_onnx, tampered_onnx),
         Reader("folder", _folder_files, _read_folder, tampered_folder),
         Reader("machines", _machine_files, _planned, _tampered_description, len(FORMATS)),
+        Reader("command", command_files, pl.read_command, tampered_command),
     )
 }

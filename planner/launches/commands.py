@@ -1,0 +1,171 @@
+"""`read_command`: what the text of a command, or of a manifest, starts."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from planner.errors import InputError, shortened
+from planner.launches.launch import EngineName, Launch, Reading, Told
+from planner.launches.manifests import manifest_in, started_in_manifest
+from planner.launches.options import (
+    Given,
+    Table,
+    given_in,
+    option_table,
+    words_of_file,
+    words_of_variables,
+)
+from planner.launches.reading.heard import Heard
+from planner.launches.reading.llama_cpp import llama_cpp_fields
+from planner.launches.reading.sglang import sglang_fields
+from planner.launches.reading.tensorrt_llm import tensorrt_llm_fields
+from planner.launches.reading.vllm import vllm_fields
+from planner.launches.shell import MOST_BYTES, Word
+from planner.launches.starts import Started, started_in
+from planner.launches.yaml_text import read_yaml
+from planner.readers.files import read_text
+
+MOST_ALIKE = 72
+"""Commands of one text that are looked at for being replicas."""
+FIELDS: dict[EngineName, Callable[[Heard], dict[str, Any]]] = {
+    "vllm": vllm_fields,
+    "sglang": sglang_fields,
+    "llama.cpp": llama_cpp_fields,
+    "tensorrt-llm": tensorrt_llm_fields,
+}
+
+
+def read_command(text: str | Path) -> Reading:
+    """What a command starts: a line of a shell, or several; a manifest of Kubernetes or docker
+    compose; or a file that holds one. Nothing is run and nothing fetched; of the disk, only files of
+    options that the command names are read."""
+    path = _path_of(text)
+    folder = Path() if path is None else path.parent
+    whole = str(text) if path is None else read_text(path, "a command", most_bytes=MOST_BYTES)
+    manifest = manifest_in(whole)
+    started = started_in_manifest(manifest) if manifest else started_in(whole)
+    if not started:
+        raise InputError(
+            f"no engine is started by {shortened(whole)!r}: vllm serve, sglang serve, llama-server,"
+            " trtllm-serve, or a manifest with one of them"
+        )
+    reading = _reading_of(started[0], folder)
+    if len(started) == 1:
+        return reading
+    alike = _side_by_side(started, folder)
+    if alike is not None:
+        words = "engines alike, each on chips of its own: replicas"
+        told = Told(text=f"{len(started)} commands", words=words)
+        return reading.replace(launch=alike, told=(*reading.told, told))
+    other = Told(
+        text=" and ".join(sorted({one.engine for one in started[1:]})),
+        words=f"started {len(started) - 1} times more: the first command alone is read",
+        taken=False,
+    )
+    return reading.replace(told=(*reading.told, other))
+
+
+def _side_by_side(started: list[Started], folder: Path) -> Launch | None:
+    """One launch of engines that are alike but for the chips that they are given; None: they are
+    not, or nothing says that they have chips of their own."""
+    if len(started) > MOST_ALIKE:
+        return None
+    launches = [_reading_of(one, folder).launch for one in started]
+    first = launches[0]
+    devices = [chips for one in launches for chips in one.devices or ()]
+    is_placed = all(one.devices is not None for one in launches)
+    seen = [chip for chips in devices for chip in chips]
+    if not is_placed or len(set(seen)) != len(seen):
+        return None
+    if any(one.replace(devices=first.devices) != first for one in launches):
+        return None
+    return first.replace(replicas=len(devices), devices=tuple(devices))
+
+
+def _path_of(text: str | Path) -> Path | None:
+    """The file that is meant, if any."""
+    if isinstance(text, Path):
+        return text
+    stripped = text.strip()
+    if not stripped or len(stripped) > 1000 or any(letter in stripped for letter in " \n\t"):
+        return None
+    try:
+        return Path(stripped) if Path(stripped).is_file() else None
+    except (OSError, ValueError):
+        return None
+
+
+def _reading_of(started: Started, folder: Path) -> Reading:
+    table = option_table(started.engine)
+    given = _given(started, table, folder)
+    heard = Heard(given, started.known, nodes=started.nodes)
+    fields = FIELDS[started.engine](heard)
+    launch = Launch(engine=started.engine, version=table.version, **fields)
+    launch = _as_started(launch, started)
+    if not launch.model:
+        given.asked.append("the command names no model; say which with --model")
+    return Reading(launch=launch, told=given.lines(), asked=tuple(given.asked))
+
+
+def _given(started: Started, table: Table, folder: Path) -> Given:
+    """What the engine is told, by its file of options too."""
+    stated = list(words_of_variables(started.known, table))
+    given = given_in([*stated, *started.words], table)
+    if table.named("--config") is None:
+        return given
+    path = given.value("--config")
+    if path is None:
+        return given
+    text = _text_of(str(path), started, folder)
+    if text is None:
+        given.asked.append(
+            f"{shortened(path)} is not here: options that stand in it are not read; put it beside"
+            " the command"
+        )
+        return given
+    documents = read_yaml(text, shortened(path))
+    fields = documents[0] if documents else None
+    if fields is None:
+        return given
+    if not isinstance(fields, dict) or not all(isinstance(key, str) for key in fields):
+        raise InputError(f"{shortened(path)} must hold options by name")
+    words = list(words_of_file(fields, table))
+    # What comes last counts: for TensorRT-LLM the file, for others the command.
+    every = [*started.words, *words] if table.keys else [*_behind_model(started.words, words)]
+    return given_in(every, table)
+
+
+def _behind_model(words: list[Word], more: list[Word]) -> list[Word]:
+    """Options of a file behind the model, which may stand first, and before all others."""
+    count = 1 if words and not words[0].text.startswith("-") else 0
+    return [*words[:count], *more, *words[count:]]
+
+
+def _text_of(path: str, started: Started, folder: Path) -> str | None:
+    """A file that the text itself writes, or one that lies beside it."""
+    name = path.rpartition("/")[2]
+    for written, text in started.files.items():
+        if written == path or written.rpartition("/")[2] == name:
+            return text
+    try:
+        beside = folder / path
+        is_there = beside.is_file()
+    except (OSError, ValueError):
+        return None
+    return read_text(beside, "a file of options", most_bytes=MOST_BYTES) if is_there else None
+
+
+def _as_started(launch: Launch, started: Started) -> Launch:
+    """With what a manifest says of replicas and chips."""
+    given = started.node_chips
+    if given is not None and launch.replica_chips * launch.replicas > given * started.nodes:
+        raise InputError(
+            f"the manifest gives the engine {given * started.nodes} chips, and its degrees ask for"
+            f" {launch.replica_chips * launch.replicas}"
+        )
+    if given is not None and launch.spread:
+        degree = "pipeline_parallel" if launch.spread == "stages" else "tensor_parallel"
+        launch = launch.replace(**{degree: given, "spread": ""})
+    if started.replicas > 1:
+        launch = launch.replace(replicas=launch.replicas * started.replicas, devices=None)
+    return launch

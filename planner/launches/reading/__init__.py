@@ -1,0 +1,1 @@
+"""What one engine's options say of a launch: a module an engine."""

@@ -1,0 +1,140 @@
+"""What commands start: those of public pages, held against what they come to by hand; and what is
+said of those that are wrong."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from planner.errors import InputError
+from planner.launches.commands import read_command
+from planner.launches.launch import Launch
+
+PUBLIC = tomllib.loads(
+    (Path(__file__).parents[1] / "data" / "commands.toml").read_text(encoding="utf-8")
+)["command"]
+DEGREES = ("tensor_parallel", "pipeline_parallel", "expert_parallel", "attention_parallel")
+
+
+def stated(launch: Launch) -> dict[str, Any]:
+    """Fields that are not as they are without a word."""
+    return launch.model_dump(exclude_defaults=True, exclude={"version", "chips_per_node"})
+
+
+def as_record(fields: dict[str, Any]) -> dict[str, Any]:
+    return stated(Launch.from_fields(fields))
+
+
+@pytest.mark.parametrize("row", PUBLIC, ids=[str(at) for at in range(len(PUBLIC))])
+def test_commands_of_public_pages_come_to_what_they_come_to_by_hand(row: dict[str, Any]) -> None:
+    reading = read_command(row["text"])
+    assert stated(reading.launch) == as_record(row["launch"])
+    left_out = [
+        one.text.split()[0].split("=")[0] for one in reading.told if "left out" in one.words
+    ]
+    assert [name.replace("_", "-") for name in left_out] == row.get("left_out", [])
+    assert not reading.asked
+
+
+def test_a_variable_without_a_value_is_asked_for() -> None:
+    reading = read_command("vllm serve $MODEL -tp $TP")
+    assert len(reading.asked) == 2
+    assert all("has no value" in one for one in reading.asked)
+    assert reading.launch.tensor_parallel == 1
+
+
+def test_a_command_without_a_model_asks_for_one() -> None:
+    assert "--model" in read_command("vllm serve -tp 2").asked[0]
+
+
+def test_only_the_first_of_several_engines_is_read() -> None:
+    reading = read_command("vllm serve a -tp 2\nvllm serve b -tp 4")
+    assert (reading.launch.model, reading.launch.tensor_parallel) == ("a", 2)
+    assert "first command alone" in reading.told[-1].words
+
+
+def test_like_engines_on_chips_of_their_own_are_replicas() -> None:
+    lines = [f"CUDA_VISIBLE_DEVICES={n},{n + 1} vllm serve a -tp 2 --port {n} &" for n in (0, 2, 4)]
+    launch = read_command("\n".join(lines)).launch
+    assert (launch.replicas, launch.devices) == (3, ((0, 1), (2, 3), (4, 5)))
+    shared = [line.replace("=2,3", "=0,1") for line in lines]
+    assert read_command("\n".join(shared)).launch.replicas == 1
+
+
+def test_a_file_of_options_lies_beside_the_command_and_the_command_comes_first(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "x.yaml").write_text("tensor-parallel-size: 4\nmax-num-seqs: 8\n")
+    script = tmp_path / "run.sh"
+    script.write_text("exec vllm serve m --config x.yaml -tp 2\n")
+    launch = read_command(script).launch
+    assert (launch.tensor_parallel, launch.most_sequences) == (2, 8)
+    assert read_command(str(script)).launch == launch
+
+
+def test_trtllm_takes_the_file_before_the_command() -> None:
+    text = "cat > x.yml <<E\ntensor_parallel_size: 4\nE\ntrtllm-serve m --tp_size 2 --config x.yml"
+    assert read_command(text).launch.tensor_parallel == 4
+
+
+def test_a_file_of_options_that_is_not_here_is_asked_for() -> None:
+    assert "is not here" in read_command("vllm serve m --config nowhere.yaml").asked[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "no engine is started"),
+        ("ls -l", "no engine is started"),
+        ("vllm bench serve --model m", "no engine is started"),
+        ("vllm serve m -tp 0", "at least 1"),
+        ("vllm serve m -tp x", "a whole number"),
+        ("vllm serve 'm", "not closed"),
+        ("CUDA_VISIBLE_DEVICES=0,1 vllm serve m -tp 4", "2 chips visible"),
+        ("VLLM_PP_LAYER_PARTITION=3,4 vllm serve m -pp 3", "states 2 stages"),
+        ("vllm serve m --gpu-memory-utilization 1.2", "at most at 1"),
+        ("sglang serve m --tp 8 --attn-dp-size 3", "must divide"),
+        ("trtllm-serve disaggregated -c x.yaml", "disaggregated is not read"),
+        ("llama-server -m m.gguf -ts x", "shares such as 3,1"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_sentence(text: str, words: str) -> None:
+    with pytest.raises(InputError, match=words) as caught:
+        read_command(text)
+    assert "\n" not in str(caught.value)
+
+
+DEGREE = st.integers(1, 16)
+
+
+@given(
+    engine=st.sampled_from(("vllm", "sglang")),
+    degrees=st.tuples(DEGREE, DEGREE, DEGREE),
+    cut=st.booleans(),
+    most=st.none() | st.integers(1, 4096),
+    first=st.integers(0, 7),
+)
+def test_degrees_that_are_written_as_a_command_are_read_as_they_were(
+    engine: str, degrees: tuple[int, int, int], cut: bool, most: int | None, first: int
+) -> None:
+    tensor, stages, attention = degrees
+    needed = tensor * stages * attention
+    seen = ",".join(str(first + chip) for chip in range(needed))
+    layers = ",".join(str(2 + stage % 3) for stage in range(stages))
+    variable = "VLLM_PP_LAYER_PARTITION" if engine == "vllm" else "SGLANG_PP_LAYER_PARTITION"
+    ranks = {
+        "vllm": f"-tp {tensor} -pp {stages} -dp {attention}",
+        "sglang": f"--tp {tensor * attention} --pp-size {stages} --attn-dp-size {attention}",
+    }
+    flag = {"vllm": "--max-num-seqs", "sglang": "--max-running-requests"}[engine]
+    text = f"CUDA_VISIBLE_DEVICES={seen} {f'{variable}={layers} ' * cut}{engine} serve m {ranks[engine]}"
+    launch = read_command(text + (f" {flag}={most}" if most else "")).launch
+    assert (launch.tensor_parallel, launch.pipeline_parallel) == (tensor, stages)
+    assert launch.attention_parallel == attention
+    assert launch.devices == (tuple(range(first, first + needed)),)
+    assert launch.layers == (tuple(map(int, layers.split(","))) if cut else None)
+    each = attention if engine == "vllm" else 1
+    assert launch.most_sequences == (most and most * each)
