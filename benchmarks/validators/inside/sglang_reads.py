@@ -1,0 +1,82 @@
+"""Read commands with SGLang's own parser. Runs in an environment with SGLang, without ours.
+
+python sglang_reads.py < plans.jsonl
+"""
+
+import argparse
+import json
+import os
+import sys
+from typing import Any
+
+from sglang.srt.distributed.utils import get_pp_indices
+from sglang.srt.server_args import ServerArgs
+
+CUT = "SGLANG_PP_LAYER_PARTITION"
+
+
+def faults_of(parser: argparse.ArgumentParser, case: dict[str, Any]) -> list[str]:
+    """Where a process was read as something else than was meant."""
+    wanted = case["launch"]
+    faults = []
+    for process in case["processes"]:
+        read = parser.parse_args(process["options"])
+        meant = {
+            "model_path": wanted["model"],
+            "tp_size": wanted["stage_ranks"],
+            "pp_size": wanted["pipeline_parallel"],
+            "attn_dp_size": wanted["attention_parallel"],
+            "ep_size": wanted["expert_parallel"],
+            "max_running_requests": wanted["most_sequences"],
+            "context_length": wanted["context_tokens"],
+        }
+        faults += [
+            f"{name}: {getattr(read, name)!r}, not {value!r}"
+            for name, value in meant.items()
+            if getattr(read, name) != value
+        ]
+        faults += node_faults(read, process)
+        faults += cut_faults(process, wanted)
+    return faults
+
+
+def node_faults(read: argparse.Namespace, process: dict[str, Any]) -> list[str]:
+    """Of how many ranks a node takes, as its launcher counts them."""
+    seen = len(process["environment"]["CUDA_VISIBLE_DEVICES"].split(","))
+    stages = max(read.pp_size // read.nnodes, 1)
+    nodes_of_stage = max(read.nnodes // read.pp_size, 1)
+    ranks = stages * (read.tp_size // nodes_of_stage)
+    whole = stages * read.nnodes == read.pp_size * nodes_of_stage
+    if whole and ranks == seen and read.node_rank < read.nnodes:
+        return []
+    return [f"{seen} chips are seen, {ranks} ranks started on each of {read.nnodes} nodes"]
+
+
+def cut_faults(process: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """Of the layers that each stage would take."""
+    os.environ.pop(CUT, None)
+    os.environ.update(process["environment"])
+    stages, layers = wanted["pipeline_parallel"], sum(wanted["layers"])
+    ends = [get_pp_indices(layers, stage, stages) for stage in range(stages)]
+    taken = [last - first for first, last in ends]
+    return [] if taken == wanted["layers"] else [f"cut: {taken}, not {wanted['layers']}"]
+
+
+def main() -> int:
+    """Read every case; how many were read as they were meant."""
+    parser = argparse.ArgumentParser()
+    ServerArgs.add_cli_args(parser)
+    wrong = 0
+    cases = [json.loads(line) for line in sys.stdin]
+    for case in cases:
+        faults = faults_of(parser, case)
+        wrong += bool(faults)
+        if faults:
+            print(case["processes"][0], *faults, sep="\n  ")
+    processes = sum(len(case["processes"]) for case in cases)
+    print(f"sglang: {len(cases) - wrong} of {len(cases)} plans ({processes} processes) as meant")
+    return int(wrong > 0 or not cases)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
