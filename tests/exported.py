@@ -6,14 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import planner as pl
-from planner.answers.results import Result
+from planner.answers.results import Disaggregation, Result
 from planner.catalogue import load_software
 from planner.export.exporting import ENGINES, to_engine
+from planner.export.manifests import MANIFESTS
 from planner.launches.launch import EngineName
 from planner.launches.launching import STACKS
 from planner.machines.topology import Fabric
 from planner.models.graph import ModelGraph
 from planner.plan import ChipRange, Plan, Stage
+from planner.planning.disaggregation import disaggregate
 from planner.pricing.engines import in_flight
 from tests.instances import tiny_software, tiny_topology
 
@@ -187,6 +189,30 @@ def golden_results(engine: EngineName) -> dict[str, Result]:
     }
 
 
+def golden_pools(engine: EngineName) -> Disaggregation:
+    """A pool for prompts and one for later tokens, on one machine."""
+    machine = golden_machine(STACKS[engine][0], 8)
+    workload = pl.Workload(batch_size=None, requests_per_s=1.0, prompt_tokens=500, output_tokens=50)
+    return disaggregate(
+        pl.load_model("llama-3.1-8b"),
+        workload,
+        prefill=machine,
+        link=pl.Link(bandwidth_bytes_per_s=5e10),
+        minimize="tpot_s",
+    )
+
+
+def golden_manifests() -> dict[str, str]:
+    """Of vLLM: all that can be written of a plan of two engines; and of one over two nodes."""
+    results = golden_results("vllm")
+    texts = {}
+    for form, names in (("tensor", MANIFESTS), ("stages", ("leaderworkerset", "dynamo"))):
+        for name in names:
+            export = to_engine(results[form], "vllm", manifest=name)
+            texts[f"manifest-{form}-{name}.yaml"] = export.file(f"{name}.yaml")
+    return texts
+
+
 def golden_texts(engine: EngineName) -> dict[str, str]:
     """The files of all of them, plans left out, by name."""
     texts = {}
@@ -207,6 +233,8 @@ def main() -> None:
     for engine in ENGINES:
         for name, text in golden_texts(engine).items():
             (GOLDEN / name).write_text(text, encoding="utf-8")
+    for name, text in golden_manifests().items():
+        (GOLDEN / name).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -39,6 +39,13 @@ ModelPath = Annotated[
 DraftPath = Annotated[
     str | None, typer.Option("--draft-path", help="Likewise of the model that drafts.")
 ]
+Manifest = Annotated[
+    str | None,
+    typer.Option(
+        "--manifest",
+        help="Also a file for a cluster: leaderworkerset, dynamo, llm-d, kserve or ray-serve.",
+    ),
+]
 PerNode = Annotated[
     int | None,
     typer.Option("--chips-per-node", help="Default: those that the innermost fabric joins."),
@@ -55,6 +62,7 @@ class Handing:
     model_path: ModelPath = None
     draft_path: DraftPath = None
     chips_per_node: PerNode = None
+    manifest: Manifest = None
 
     def check(self) -> None:
         """Refuse before the work what can be."""
@@ -63,7 +71,12 @@ class Handing:
             if given:
                 raise InputError(f"{given[0]} says how a plan is exported; give --export too")
             return
-        wanted_of(self.export, self.export_version, chips_per_node=self.chips_per_node)
+        wanted_of(
+            self.export,
+            self.export_version,
+            chips_per_node=self.chips_per_node,
+            manifest=self.manifest,
+        )
         check_folder(self.export_to, "--export-to")
 
     @property
@@ -79,6 +92,7 @@ class Handing:
             ("--model-path", self.model_path),
             ("--draft-path", self.draft_path),
             ("--chips-per-node", self.chips_per_node),
+            ("--manifest", self.manifest),
         ]
 
     def made(self, result: Result | Disaggregation) -> Export | None:
@@ -92,6 +106,7 @@ class Handing:
             model=self.model_path,
             draft=self.draft_path,
             chips_per_node=self.chips_per_node,
+            manifest=self.manifest,
         )
         if self.export_to is not None:
             files = {one.name: one.text for one in found.files}
@@ -104,7 +119,7 @@ class Handing:
             names = ", ".join(one.name for one in export.files)
             lines = [f"written to {self.export_to}: {names}"]
         else:
-            lines = [one.text for one in export.files if one.name.endswith(".sh")]
+            lines = [one.text for one in export.files if one.name.endswith((".sh", ".yaml"))]
         return "\n".join([*lines, *(f"note: {note}" for note in export.notes)])
 
 

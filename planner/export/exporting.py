@@ -10,6 +10,7 @@ from planner.errors import InputError, check_word
 from planner.export import huggingface, llama_cpp, sglang, tensorrt_llm, vllm
 from planner.export.exports import Export, File
 from planner.export.hosts import node_count, nodes_of
+from planner.export.manifests import Told, check_manifest, manifest_of
 from planner.export.orders import Order, Writer, assumed
 from planner.export.routers import PORT as ROUTER_PORT
 from planner.export.routers import Router, router_of
@@ -37,6 +38,7 @@ class Wanted:
     model: str | None
     draft: str | None
     chips_per_node: int | None
+    manifest: str | None = None
 
     @property
     def writer(self) -> Writer:
@@ -51,6 +53,7 @@ def to_engine(
     model: str | None = None,
     draft: str | None = None,
     chips_per_node: int | None = None,
+    manifest: str | None = None,
 ) -> Export:
     """Files and commands that start an engine with a plan, as it was priced.
 
@@ -58,8 +61,10 @@ def to_engine(
     newest whose options are known. `model` and `draft` are names on a hub, or paths; None: what the
     catalogue's figures were read from. A plan that the engine cannot be started with is an
     InputError, which says what the engine lacks and what the best plan reaches that it can.
+    `manifest` adds a file for Kubernetes or Ray: "leaderworkerset", "dynamo", "llm-d", "kserve" or
+    "ray-serve".
     """
-    wanted = wanted_of(engine, version, model, draft, chips_per_node)
+    wanted = wanted_of(engine, version, model, draft, chips_per_node, manifest)
     named = wanted.engine
     if isinstance(result, Disaggregation):
         jobs, notes = jobs_of(result, named)
@@ -76,13 +81,15 @@ def wanted_of(
     model: str | None = None,
     draft: str | None = None,
     chips_per_node: int | None = None,
+    manifest: str | None = None,
 ) -> Wanted:
     """What is said of an export, checked as far as that goes without an answer."""
     check_word(engine, ENGINES, "engine")
     if chips_per_node is not None and chips_per_node < 1:
         raise InputError(f"chips_per_node must be at least 1, not {chips_per_node}")
+    check_manifest(manifest, engine)
     named = cast(EngineName, engine)
-    return Wanted(named, release_of(named, version), model, draft, chips_per_node)
+    return Wanted(named, release_of(named, version), model, draft, chips_per_node, manifest)
 
 
 def _orders(jobs: dict[Role, Job], wanted: Wanted) -> list[Order]:
@@ -136,6 +143,10 @@ def _export(orders: list[Order], wanted: Wanted, notes: Iterable[str]) -> Export
     if router is not None:
         files.append(File(name="router.sh", text=_router_script(router)))
         files += [File(name=name, text=text) for name, text in router.files.items()]
+    more: list[str] = []
+    if wanted.manifest is not None:
+        name, text, more = manifest_of(wanted.manifest, [_told(one, wanted) for one in orders])
+        files.append(File(name=name, text=text))
     measured = wanted.writer.benchmark(orders[-1], _url(orders, wanted, router))
     files.append(File(name="benchmark.sh", text=script(MEASURING, [_alone(measured)])))
     return Export(
@@ -147,7 +158,7 @@ def _export(orders: list[Order], wanted: Wanted, notes: Iterable[str]) -> Export
         router=None if router is None else one_line(router.command),
         benchmark=one_line(measured),
         files=tuple(files),
-        notes=(*notes, *wanted.chosen.notes, *_notes(orders, wanted, router)),
+        notes=(*notes, *wanted.chosen.notes, *_notes(orders, wanted, router), *more),
         validated=release.validated,
         plans=tuple(order.job.plan for order in orders),
     )
@@ -155,6 +166,11 @@ def _export(orders: list[Order], wanted: Wanted, notes: Iterable[str]) -> Export
 
 MEASURING = ("Asks of the engines what the plan was made for.",)
 ROUTING = ("Stands before the engines and shares requests out.",)
+
+
+def _told(order: Order, wanted: Wanted) -> Told:
+    files = {f"{order.prefix}{name}": text for name, text in wanted.writer.files(order).items()}
+    return order, wanted.writer.starts(order), files
 
 
 def _alone(command: Words) -> Start:
