@@ -76,6 +76,7 @@ def test_every_test_file_mirrors_a_module_or_a_rule(path):
     of_all = {
         "test_conventions.py",
         "test_engines_page.py",
+        "test_export_page.py",
         "test_machines_of_2026.py",
         "test_method.py",
         "test_models_page.py",
