@@ -45,9 +45,9 @@ ENGINES ?= .venv-engines
 PLANS ?= 500
 
 validators: $(VENV)/.installed $(ENGINES)/.installed
-	for engine in vllm sglang; do \
+	for engine in vllm sglang llama.cpp huggingface; do \
 	  $(BIN)/python -m benchmarks.validators.plans $$engine $(PLANS) \
-	  | HF_HUB_OFFLINE=1 VLLM_LOGGING_LEVEL=ERROR $(ENGINES)/bin/python benchmarks/validators/inside/$${engine}_reads.py || exit 1; \
+	  | HF_HUB_OFFLINE=1 VLLM_LOGGING_LEVEL=ERROR $(ENGINES)/bin/python benchmarks/validators/inside/$$(echo $$engine | tr . _)_reads.py || exit 1; \
 	done
 
 $(ENGINES)/.installed: benchmarks/validators/requirements.txt

@@ -2,11 +2,11 @@
 
 import math
 
+from planner.errors import InputError, listed
 from planner.export.hosts import Seat, seats_of
 from planner.export.orders import (
     Order,
     asked_of_server,
-    check_drafts_in_pipeline,
     cut_of,
     flying,
     lengths_of,
@@ -32,12 +32,16 @@ ALGORITHMS = {
     "draft-model": "STANDALONE",
     "ngram": "NGRAM",
 }
+IN_PIPELINES = ("mtp", "eagle")
+"""Kinds of drafts over several stages."""
+ALONE = ("draft-model", "ngram")
+"""Kinds of drafts that attention ranks do not have."""
 
 
 def starts(order: Order) -> list[Start]:
     """Every process: one for each engine and node."""
     launch = order.launch
-    check_drafts_in_pipeline(order, CUT)
+    _check_drafts(launch)
     found = []
     for replica, chips in numbered(order):
         seats = seats_of(launch, chips, whole_stages=True)
@@ -47,6 +51,21 @@ def starts(order: Order) -> list[Start]:
             settings = tuple(_environment(launch, seat))
             found.append(Start(replica, seat.node, rank, settings, command, port))
     return found
+
+
+def _check_drafts(launch: Launch) -> None:
+    """What its own check of arguments refuses (validation_hook, speculative_hook of 0.5.23)."""
+    kind = None if launch.drafting is None else launch.drafting.kind
+    if kind and launch.pipeline_parallel > 1 and kind not in IN_PIPELINES:
+        raise InputError(
+            f"plan: sglang drafts by {listed(IN_PIPELINES, 'or')} where there are several stages, not"
+            f" by {kind}; ask for one stage, or for another draft_kind"
+        )
+    if kind in ALONE and launch.attention_parallel > 1:
+        raise InputError(
+            f"plan: sglang does not draft by {kind} where ranks share out sequences; ask for one"
+            " attention rank, or for another draft_kind"
+        )
 
 
 def _port(order: Order, replica: int) -> int:

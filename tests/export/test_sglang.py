@@ -23,6 +23,21 @@ def test_buffers_are_left_out_of_the_share_of_weights_and_caches():
 
 
 @pytest.mark.parametrize(
+    ("kind", "cut", "degrees", "words"),
+    [
+        ("eagle3", (20, 28), {}, "by mtp or eagle where there are several stages, not by eagle3"),
+        ("ngram", (48,), {"attention": 4, "expert": 4}, "not draft by ngram where ranks share out"),
+    ],
+)
+def test_drafts_that_it_would_not_start_with_are_refused(kind, cut, degrees, words):
+    graph = pl.load_model("qwen3-30b-a3b")
+    draft = None if kind == "ngram" else graph.cut(1)
+    drafting = pl.Speculation(kind=kind, tokens=3, draft=draft)
+    with pytest.raises(pl.InputError, match=words):
+        told(graph, MACHINE, cut, "sglang", degrees, speculation=drafting)
+
+
+@pytest.mark.parametrize(
     ("kind", "algorithm"), [("mtp", "NEXTN"), ("eagle3", "EAGLE3"), ("ngram", "NGRAM")]
 )
 def test_drafted_tokens_count_the_one_of_the_pass(kind, algorithm):

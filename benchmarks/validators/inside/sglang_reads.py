@@ -1,4 +1,5 @@
-"""Read commands with SGLang's own parser. Runs in an environment with SGLang, without ours.
+"""Read commands with SGLang's own parser, and have it resolve and check all arguments of some of them,
+for a model of the same heads, layers and experts. Runs in an environment with SGLang, without ours.
 
 python sglang_reads.py < plans.jsonl
 """
@@ -7,11 +8,31 @@ import argparse
 import json
 import os
 import sys
+import tempfile
+from importlib.machinery import ModuleSpec
+from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
-from sglang.srt.distributed.utils import get_pp_indices
-from sglang.srt.server_args import ServerArgs
+for name in (
+    "",
+    ".io",
+    ".transforms",
+    ".transforms.functional",
+    ".transforms.v2",
+    ".transforms.v2.functional",
+):
+    # What reads pictures is not needed, and would bring a build for GPUs.
+    stand_in = MagicMock(
+        __spec__=ModuleSpec(f"torchvision{name}", None), __path__=[], __version__="0"
+    )
+    sys.modules[f"torchvision{name}"] = stand_in
 
+from sglang.srt.distributed.utils import get_pp_indices  # noqa: E402
+from sglang.srt.server_args import ServerArgs  # noqa: E402
+
+CONFIGURED = 60
+"""Plans of which all arguments are resolved."""
 CUT = "SGLANG_PP_LAYER_PARTITION"
 
 
@@ -52,6 +73,23 @@ def node_faults(read: argparse.Namespace, process: dict[str, Any]) -> list[str]:
     return [f"{seen} chips are seen, {ranks} ranks started on each of {read.nnodes} nodes"]
 
 
+def checked_faults(
+    parser: argparse.ArgumentParser, case: dict[str, Any], folder: Path
+) -> list[str]:
+    """What the engine itself says of the first and the last process, once it knows the model."""
+    (folder / "config.json").write_text(json.dumps(case["config"]), encoding="utf-8")
+    faults = []
+    for process in (case["processes"][0], case["processes"][-1]):
+        plain = ["--model-path", str(folder), "--skip-tokenizer-init", "--device", "cpu"]
+        made = ServerArgs.from_cli_args(parser.parse_args([*process["options"], *plain]))
+        try:
+            made.resolve_once()
+            made.check_server_args()
+        except Exception as error:
+            faults.append(f"{type(error).__name__}: {error}")
+    return faults
+
+
 def cut_faults(process: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
     """Of the layers that each stage would take."""
     os.environ.pop(CUT, None)
@@ -68,8 +106,11 @@ def main() -> int:
     ServerArgs.add_cli_args(parser)
     wrong = 0
     cases = [json.loads(line) for line in sys.stdin]
-    for case in cases:
+    folder = Path(tempfile.mkdtemp())
+    for number, case in enumerate(cases):
         faults = faults_of(parser, case)
+        if number < CONFIGURED:
+            faults += checked_faults(parser, case, folder)
         wrong += bool(faults)
         if faults:
             print(case["processes"][0], *faults, sep="\n  ")

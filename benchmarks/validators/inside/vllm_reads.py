@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from vllm.benchmarks.serve import add_cli_args
 from vllm.distributed.utils import get_pp_indices
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.entrypoints.launchers.cli_args import make_arg_parser
@@ -82,45 +83,21 @@ def config_faults(parser: FlexibleArgumentParser, case: dict[str, Any], folder: 
     return faults
 
 
-def model_of(case: dict[str, Any]) -> dict[str, Any]:
-    """The config.json of a model with the same heads, layers and experts."""
-    shape, layers = case["shape"], sum(case["launch"]["layers"])
-    heads = shape.get("heads", 8)
-    found = {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "hidden_size": 64 * heads,
-        "head_dim": 64,
-        "num_hidden_layers": layers,
-        "num_attention_heads": heads,
-        "num_key_value_heads": shape.get("kv_heads", heads),
-        "intermediate_size": 8192,
-        "vocab_size": 32000,
-        "max_position_embeddings": 131072,
-        "torch_dtype": "bfloat16",
-    }
-    if "experts" not in shape:
-        return found
-    return found | {
-        "architectures": ["Qwen3MoeForCausalLM"],
-        "model_type": "qwen3_moe",
-        "num_experts": shape["experts"],
-        "num_experts_per_tok": 8,
-        "moe_intermediate_size": 1024,
-    }
-
-
 def main() -> int:
     """Read every case; how many were read as they were meant."""
     parser = make_arg_parser(FlexibleArgumentParser())
     wrong = 0
     cases = [json.loads(line) for line in sys.stdin]
+    measuring = FlexibleArgumentParser()
+    add_cli_args(measuring)
     folder = Path(tempfile.mkdtemp())
     for number, case in enumerate(cases):
-        (folder / "config.json").write_text(json.dumps(model_of(case)), encoding="utf-8")
+        (folder / "config.json").write_text(json.dumps(case["config"]), encoding="utf-8")
         faults = faults_of(parser, case, folder)
         if number < CONFIGURED:
             faults += config_faults(parser, case, folder)
+        # A benchmark that it would not take ends the run by itself.
+        measuring.parse_args(case["benchmark"]["options"])
         wrong += bool(faults)
         if faults:
             print(case["processes"][0], *faults, sep="\n  ")

@@ -3,7 +3,7 @@
 # Options: its own parser, ServerArgs of sglang 0.5.23.
 # 1 engine: tensor 1, pipeline 1, experts 16, attention data 16; at most 64 sequences in each, of
 # 1000 + 200 tokens.
-# The fullest chip was priced with weights of 44.4 GB, caches of 869 MB and buffers of 180 MB, of 90
+# The fullest chip was priced with weights of 44.4 GB, caches of 866 MB and buffers of 180 MB, of 90
 # GB that may be filled.
 # The engine decides how many tokens its cache holds: what --mem-fraction-static leaves; 45.4 GB
 # were priced on the fullest chip.
@@ -25,8 +25,6 @@ python3 -m sglang.launch_server \
   --context-length 1232 \
   --chunked-prefill-size 131072 \
   --mem-fraction-static 0.898 \
-  --speculative-algorithm NGRAM \
-  --speculative-num-draft-tokens 4 \
   --nnodes 2 \
   --node-rank 0 \
   --dist-init-addr "$NODE_0:20000" \
