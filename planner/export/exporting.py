@@ -232,13 +232,18 @@ def _notes(orders: list[Order], wanted: Wanted, router: Router | None) -> list[s
             " must share requests out, and benchmark.sh asks the first engine alone."
         )
     for order in orders:
-        notes += _notes_of(order)
+        notes += _notes_of(order, wanted.model is not None)
     return list(dict.fromkeys(notes))
 
 
-def _notes_of(order: Order) -> list[str]:
+def _notes_of(order: Order, own_model: bool) -> list[str]:
     launch = order.launch
     notes = []
+    if not own_model:
+        notes.append(
+            f"{launch.model} is the checkpoint that the catalogue's figures of"
+            f" {order.job.graph.name} were read from; model= (--model-path) names another."
+        )
     if order.nodes > 1:
         notes.append(
             f"Nodes were taken to have {launch.chips_per_node} chips; chips_per_node="

@@ -2,7 +2,7 @@
 
 from planner.launches.launch import Launch
 from planner.plan import Plan
-from planner.records import Record
+from planner.records import Record, show_as
 
 
 class File(Record):
@@ -40,3 +40,14 @@ class Export(Record):
     def file(self, name: str) -> str:
         """The text of one file."""
         return next(one.text for one in self.files if one.name == name)
+
+
+def _shown(export: Export) -> str:
+    """Every script and YAML file below its name, then what to know."""
+    shown = [
+        f"--- {one.name}\n{one.text}" for one in export.files if not one.name.endswith(".json")
+    ]
+    return "\n".join([*shown, *(f"note: {note}" for note in export.notes)])
+
+
+show_as(Export, text=_shown)

@@ -56,6 +56,8 @@ Nearest = Callable[[Topology, EngineName], str]
 """Says, for a refusal, what an engine can be started with in place of a plan."""
 HUB_NAME = re.compile(r"\bconfig\.json of ([\w.-]+/[\w.-]*[\w-])")
 """As the rows of the catalogue name where their figures come from."""
+STORED_IN = re.compile(r"-(bf16|fp16|fp8|nvfp4|mxfp4|int4|int8)\Z", re.IGNORECASE)
+"""As names of checkpoints end that say their format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,13 +316,21 @@ def _cache(graph: ModelGraph) -> str | None:
 def hub_name(graph: ModelGraph, engine: EngineName) -> str:
     """The name on the hub that the model's figures come from; InputError: nobody said it."""
     found = HUB_NAME.search(graph.source)
-    if found is None or engine == "llama.cpp":
+    if found is None or engine == "llama.cpp" or _is_in_another_format(found[1], graph):
         what = "a file.gguf" if engine == "llama.cpp" else "a name on a hub, or a folder"
         raise InputError(
             f"model: {engine} must be told where {shortened(graph.name)} is to be read from; give"
             f" model= (--model-path) {what}"
         )
     return found[1]
+
+
+def _is_in_another_format(name: str, graph: ModelGraph) -> bool:
+    """Whether a checkpoint says by its name that it holds other weights than the catalogue's model:
+    figures of a shape may come from any of them."""
+    said = STORED_IN.search(name)
+    published = _published(graph.name) or graph
+    return said is not None and said[1].lower() != published.weight_dtype
 
 
 def _drafting(workload: Workload, engine: EngineName, draft: str | None) -> Drafting | None:

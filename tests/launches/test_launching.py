@@ -111,6 +111,14 @@ def test_a_model_that_no_hub_is_known_to_have_must_be_named():
     assert hub_name(pl.load_model("deepseek-v3"), "sglang") == "deepseek-ai/DeepSeek-V3"
 
 
+def test_a_checkpoint_in_another_format_is_not_the_model():
+    for name in ("glm-4.7", "minimax-m2.5", "nemotron-3-super-120b-a12b"):
+        with pytest.raises(pl.InputError, match="give model="):
+            hub_name(pl.load_model(name), "vllm")
+    named = pl.load_model("nemotron-3-ultra-550b-a55b", weight_dtype="fp8")
+    assert hub_name(named, "vllm") == "nvidia/NVIDIA-Nemotron-3-Ultra-550B-A55B-BF16"
+
+
 def test_racks_are_made_of_trays_of_four():
     assert node_chips(pl.load_topology("gb200-nvl72")) == 4
     assert node_chips(pl.load_topology("hgx-h100", chips=4)) == 8
