@@ -123,3 +123,35 @@ def test_pools_of_one_machine_stand_side_by_side_behind_a_router():
     assert "--vllm-pd-disaggregation" in export.router
     with pytest.raises(pl.InputError, match="not known to hand caches"):
         to_engine(pools, "llama.cpp", model="m.gguf")
+
+
+def test_tensorrt_llm_reads_every_degree_from_its_file():
+    yaml = pytest.importorskip("yaml")
+    written = 0
+    for result in runnable("tensorrt-llm", 40):
+        try:
+            export = to_engine(result, "tensorrt-llm")
+        except pl.InputError:
+            continue
+        written += 1
+        (launch,), stage = export.launches, result.plan.stages[0]
+        told = yaml.safe_load(export.file("trtllm.yaml"))
+        assert told["tensor_parallel_size"] == stage.group_chips
+        assert told["enable_attention_dp"] == (stage.attention_parallel > 1)
+        assert told.get("moe_expert_parallel_size", 1) == stage.expert_parallel
+        assert told.get("pp_partition", list(launch.layers)) == list(launch.layers)
+        assert told["max_batch_size"] * stage.attention_parallel >= launch.most_sequences
+    assert written > 10
+
+
+def test_llama_cpp_counts_layers_on_each_card():
+    for result in runnable("llama.cpp", 20):
+        export = to_engine(result, "llama.cpp", model="m.gguf")
+        told = options_of(export.commands[-1])
+        layers = len(result.graph.inner_positions)
+        assert told["-ngl"] == str(layers + 1)
+        if told["-sm"] == "layer":
+            *others, last = map(int, told["-ts"].split(","))
+            assert (*others, last - 1) == export.launches[0].layers
+        else:
+            assert len(result.plan.stages) == 1
