@@ -68,11 +68,27 @@ def to_engine(
     named = wanted.engine
     if isinstance(result, Disaggregation):
         jobs, notes = jobs_of(result, named)
-    else:
+    elif isinstance(result, Result):
         job, notes = job_of(result, named)
         jobs = {"both": job}
+        notes += _of_one_phase(result)
+    else:
+        raise InputError(
+            f"result must be a Result of partition or a Disaggregation, not a"
+            f" {type(result).__name__}: engines are started on one machine, or on two pools"
+        )
     orders = _orders(jobs, wanted)
     return _export(orders, wanted, notes)
+
+
+def _of_one_phase(result: Result) -> tuple[str, ...]:
+    phase = result.workload.phase
+    if phase == "both":
+        return ()
+    return (
+        f"The plan is of a pool for {phase} alone, and the engine is started for all passes; export"
+        " an answer of disaggregate to start pools.",
+    )
 
 
 def wanted_of(

@@ -116,8 +116,8 @@ def numbered(order: Order) -> list[tuple[int, tuple[int, ...]]]:
 def asked_of_server(order: Order) -> tuple[int, int | None, float | None]:
     """Requests that a benchmark sends, how many at once, and how many a second."""
     workload = order.job.workload
-    if workload.requests_per_s is not None:
-        rate = workload.requests_per_s
+    rate = workload.requests_per_s or order.job.plan.requests_per_s
+    if rate is not None:
         return max(FEWEST_ASKED, math.ceil(rate * ASKED_S)), None, rate
     at_once = workload.offered or order.job.score.batch_size
     times = 1 if workload.arrivals == "together" else SEQUENCES_ASKED

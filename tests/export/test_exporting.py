@@ -1,6 +1,10 @@
 """From plans to texts and back: what an engine is told is what was planned."""
 
+import json
+import os
 import random
+import shlex
+import subprocess
 
 import pytest
 
@@ -9,7 +13,15 @@ from planner.export import to_engine
 from planner.export.exporting import ENGINES, wanted_of
 from planner.plan import Plan
 from planner.planning.disaggregation import disaggregate
-from tests.exported import GOLDEN, cut_plan, golden_texts, options_of, result_of, runnable
+from tests.exported import (
+    GOLDEN,
+    cut_plan,
+    golden_results,
+    golden_texts,
+    options_of,
+    result_of,
+    runnable,
+)
 
 DENSE = pl.load_model("llama-3.1-8b")
 MACHINE = pl.load_topology("hgx-h100", software="vllm")
@@ -155,3 +167,61 @@ def test_llama_cpp_counts_layers_on_each_card():
             assert (*others, last - 1) == export.launches[0].layers
         else:
             assert len(result.plan.stages) == 1
+
+
+def test_answers_of_other_kinds_are_refused():
+    result = next(runnable("vllm", 1))
+    with pytest.raises(pl.InputError, match="not a Plan"):
+        to_engine(result.plan, "vllm")
+
+
+def test_a_pool_by_itself_is_said_to_be_one():
+    plan = cut_plan(DENSE, MACHINE, (32,), sequences=16)
+    workload = pl.Workload(batch_size=16, phase="decode")
+    export = to_engine(result_of(DENSE, MACHINE, plan, workload), "vllm")
+    assert "a pool for decode alone" in " ".join(export.notes)
+
+
+def test_a_rate_that_was_found_is_the_rate_of_the_benchmark():
+    plan = cut_plan(DENSE, MACHINE, (32,), sequences=16).replace(requests_per_s=2.5)
+    workload = pl.Workload(arrivals="poisson")
+    export = to_engine(result_of(DENSE, MACHINE, plan, workload), "vllm")
+    assert options_of(export.benchmark)["--request-rate"] == "2.5"
+
+
+def test_stages_that_are_split_unlike_are_refused():
+    plan = cut_plan(DENSE, MACHINE, (20, 12), tensor=2, sequences=16)
+    first, second = plan.stages
+    odd = plan.replace(
+        stages=(first, second.replace(tensor_parallel=1, groups=(pl.ChipRange(first=2, count=1),)))
+    )
+    result = result_of(DENSE, MACHINE, odd.replace(space="any"), pl.Workload(batch_size=16))
+    with pytest.raises(pl.InputError, match="vllm splits all stages alike"):
+        to_engine(result.replace(engine_objective=0.003), "vllm")
+
+
+STAND_IN = """#!/usr/bin/env python3
+import json, os, sys
+with open(os.environ["SEEN"], "a") as seen:
+    print(json.dumps([os.environ["CUDA_VISIBLE_DEVICES"], *sys.argv[1:]]), file=seen)
+"""
+
+
+def test_scripts_start_what_the_commands_say(tmp_path):
+    export = to_engine(golden_results("vllm")["stages"], "vllm")
+    program = tmp_path / "vllm"
+    program.write_text(STAND_IN, encoding="utf-8")
+    program.chmod(0o755)
+    places = {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "NODE_0": "10.0.0.1",
+        "SEEN": str(tmp_path / "seen"),
+    }
+    for number, line in enumerate(export.commands):
+        subprocess.run(
+            ["bash", "-c", export.file(f"start-node-{number}.sh")], env=places, check=True
+        )
+        chips, *arguments = json.loads((tmp_path / "seen").read_text().splitlines()[-1])
+        told = options_of(line)
+        assert chips == told["CUDA_VISIBLE_DEVICES"]
+        assert shlex.split(line.replace("$NODE_0", "10.0.0.1"))[-len(arguments) :] == arguments
