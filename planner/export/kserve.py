@@ -7,8 +7,10 @@ from planner.export import vllm
 from planner.export.pods import Group, environment_of, plain, resources_of, token
 from planner.export.scripts import one_line
 
-TOLD = ("--tensor-parallel-size", "--data-parallel-size", "--enable-expert-parallel")
-"""Flags that its templates write from `parallelism`."""
+TOLD = ("--tensor-parallel-size",)
+"""Flags that its template of one pod writes by itself."""
+TOLD_OF_SEVERAL = (*TOLD, "--data-parallel-size", "--enable-expert-parallel")
+"""Those that its template of several pods writes."""
 
 
 def documents(groups: list[Group]) -> list[dict[str, Any]]:
@@ -41,18 +43,18 @@ def _workload(group: Group) -> dict[str, Any]:
             f" ranks on each of {group.pods}; use leaderworkerset or dynamo"
         )
     parallelism: dict[str, Any] = {"tensor": launch.tensor_parallel}
-    if launch.attention_parallel > 1:
+    if group.pods > 1:
         parallelism["data"] = launch.attention_parallel
         parallelism["dataLocal"] = launch.attention_parallel // group.pods
-    if launch.expert_parallel > 1:
-        parallelism["expert"] = True
+        parallelism["expert"] = launch.expert_parallel > 1
     pod = {"containers": [_container(group)]}
     made = {"replicas": group.replicas, "parallelism": parallelism, "template": pod}
     return {**made, "worker": pod} if group.pods > 1 else made
 
 
 def _container(group: Group) -> dict[str, Any]:
-    flags = tuple(flag for flag in vllm.engine_flags(group.order) if flag[0] not in TOLD)
+    told = TOLD_OF_SEVERAL if group.pods > 1 else TOLD
+    flags = tuple(flag for flag in vllm.engine_flags(group.order) if flag[0] not in told)
     more = {"name": "VLLM_ADDITIONAL_ARGS", "value": one_line(flags)}
     return {
         "name": "main",

@@ -24,7 +24,8 @@ QUANTISES: tuple[str, ...] = ()
 """It makes no format when it starts: a checkpoint must have it."""
 CONFIG = "trtllm.yaml"
 CACHES = {"fp8": "fp8", "nvfp4": "nvfp4"}
-TYPES = {"mtp": "MTP", "eagle3": "Eagle3", "draft-model": "Draft_Target", "ngram": "NGram"}
+TYPES = {"mtp": "MTP", "eagle3": "Eagle", "ngram": "NGram"}
+"""Of drafts; "Eagle" is what old and new versions know, the newest with a warning."""
 
 
 def starts(order: Order) -> list[Start]:
@@ -93,7 +94,7 @@ def config(order: Order) -> dict[str, Any]:
         slots = launch.redundant_experts + _experts(order)
         found["moe_config"] = {"load_balancer": {"num_slots": slots}}
     if launch.drafting is not None:
-        found["speculative_config"] = _speculative(launch.drafting)
+        found["speculative_config"] = _speculative(launch.drafting, order)
     if launch.role != "both":
         found["cache_transceiver_config"] = {"backend": "DEFAULT"}
         found["disable_overlap_scheduler"] = launch.role == "prefill"
@@ -128,14 +129,15 @@ def _share(stage: StageScore, capacity_bytes: float) -> float:
     return stage.kv_room_bytes / free
 
 
-def _speculative(drafting: Drafting) -> dict[str, Any]:
-    found: dict[str, Any] = {"decoding_type": TYPES[drafting.kind]}
+def _speculative(drafting: Drafting, order: Order) -> dict[str, Any]:
+    kind = TYPES.get(drafting.kind, order.release.draft_target)
+    found: dict[str, Any] = {"decoding_type": kind}
     if drafting.kind == "mtp":
         return {**found, "num_nextn_predict_layers": drafting.tokens}
     found["max_draft_len"] = drafting.tokens
     if drafting.kind == "ngram":
         return {**found, "max_matching_ngram_size": drafting.tokens}
-    return {**found, "speculative_model": drafting.model}
+    return {**found, "speculative_model_dir": drafting.model}
 
 
 def decided(order: Order) -> list[str]:

@@ -24,6 +24,8 @@ class Release:
     """How SGLang is told over how many ranks sequences are shared out."""
     config: str = "--config"
     """How TensorRT-LLM is given its file."""
+    draft_target: str = "Draft_Target"
+    """How TensorRT-LLM calls drafting by a model."""
     drafted: str = "--spec-draft-n-max"
     """How llama.cpp is told how many tokens to draft."""
     draft_types: bool = True
@@ -49,7 +51,10 @@ KNOWN: dict[EngineName, tuple[Release, ...]] = {
     ),
     "tensorrt-llm": (
         Release(
-            "1.0", "its documentation: --extra_llm_api_options", config="--extra_llm_api_options"
+            "1.0",
+            "its documentation: --extra_llm_api_options",
+            config="--extra_llm_api_options",
+            draft_target="DraftTarget",
         ),
         Release("1.2", "its documentation: --config"),
     ),

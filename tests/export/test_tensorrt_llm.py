@@ -49,7 +49,7 @@ def test_caches_take_what_the_price_left_for_them():
     ("kind", "wanted"),
     [
         ("mtp", {"decoding_type": "MTP", "num_nextn_predict_layers": 3}),
-        ("eagle3", {"decoding_type": "Eagle3", "max_draft_len": 3, "speculative_model": "d"}),
+        ("eagle3", {"decoding_type": "Eagle", "max_draft_len": 3, "speculative_model_dir": "d"}),
         ("ngram", {"decoding_type": "NGram", "max_draft_len": 3, "max_matching_ngram_size": 3}),
     ],
 )
