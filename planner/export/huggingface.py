@@ -22,7 +22,7 @@ def starts(order: Order) -> list[Start]:
     for replica, chips in numbered(order):
         seat, *more = seats_of(order.launch, chips)
         command = _command(order.launch, replica)
-        found.append(Start(replica, seat.node, len(more), (visible(seat),), command))
+        found.append(Start(replica, seat.node, len(more), (visible(order, seat.chips),), command))
     return found
 
 

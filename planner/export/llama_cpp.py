@@ -6,7 +6,7 @@ runs where the last stage is.
 
 from planner.errors import InputError
 from planner.export.hosts import Seat, seats_of
-from planner.export.orders import Order, lengths_of, numbered, visible
+from planner.export.orders import Order, lengths_of, numbered, on_processors, visible
 from planner.export.scripts import Start, Words
 from planner.launches.launch import Drafting, Launch
 
@@ -37,10 +37,10 @@ def starts(order: Order) -> list[Start]:
             for chip in seat.chips:
                 ports[seat.node] = port = ports.get(seat.node, RPC_PORT - 1) + 1
                 remote.append(f"$NODE_{seat.node}:{port}")
-                found.append(_card(replica, seat.node, chip, port))
+                found.append(_card(order, replica, Seat(seat.node, (chip,)), port))
         command = _command(order, replica, ",".join(remote))
         found.append(
-            Start(replica, last.node, len(others), (visible(last),), command, PORT + replica)
+            Start(replica, last.node, len(others), _seen(order, last), command, PORT + replica)
         )
     return found
 
@@ -53,9 +53,13 @@ def _merged(seats: list[Seat]) -> list[Seat]:
     return [Seat(node, held) for node, held in chips.items()]
 
 
-def _card(replica: int, node: int, chip: int, port: int) -> Start:
+def _card(order: Order, replica: int, seat: Seat, port: int) -> Start:
     command: Words = (("rpc-server", "-H", "0.0.0.0", "-p", str(port)),)
-    return Start(replica, node, 0, (("CUDA_VISIBLE_DEVICES", str(chip)),), command)
+    return Start(replica, seat.node, 0, _seen(order, seat), command)
+
+
+def _seen(order: Order, seat: Seat) -> tuple[tuple[str, str], ...]:
+    return () if on_processors(order) else (visible(order, seat.chips),)
 
 
 def _command(order: Order, replica: int, remote: str) -> Words:
@@ -73,7 +77,7 @@ def engine_flags(order: Order) -> Words:
     chunk = launch.chunk_tokens or 1
     return (
         *_spread(order),
-        ("-ngl", str(_on_cards(launch))),
+        ("-ngl", str(0 if on_processors(order) else _on_cards(launch))),
         ("-np", str(slots)),
         ("-c", str(slots * (launch.context_tokens or 1))),
         ("-b", str(max(LEAST_BATCH, chunk))),
@@ -85,6 +89,11 @@ def engine_flags(order: Order) -> Words:
 
 def _spread(order: Order) -> list[tuple[str, ...]]:
     launch = order.launch
+    if on_processors(order) and launch.replica_chips > 1:
+        raise InputError(
+            f"plan: llama.cpp takes the processors of a host for one; ask for one of"
+            f" {order.job.topology.chip.name}, or for replicas"
+        )
     if launch.replica_chips == 1:
         return [("-sm", "none")]
     if launch.tensor_parallel > 1:
@@ -176,8 +185,9 @@ def benchmark(order: Order, url: str) -> Words:
     _, prompt, output = lengths_of(order)
     slots = order.launch.most_sequences or 1
     flags = [flag for flag in engine_flags(order) if flag[0] not in NOT_MEASURED]
+    settings = tuple("=".join(pair) for pair in starts(order)[-1].environment)
     return (
-        ("env", "=".join(starts(order)[-1].environment[0]), "llama-batched-bench"),
+        ("env", *settings, "llama-batched-bench"),
         ("-m", order.launch.model),
         *flags,
         ("-npp", str(prompt)),

@@ -40,7 +40,7 @@ def manifest_of(name: str, pools: list[Told]) -> tuple[str, str, list[str]]:
     groups = [group_of(*pool) for pool in pools]
     text = documents_of(*WRITERS[name](groups))
     notes = [
-        f"{name}.yaml names images by convention, and leaves it to the cluster which chips of a node"
+        f"{name}.yaml names images for NVIDIA's chips by convention, and leaves it to the cluster which chips of a node"
         " a pod gets."
     ]
     if name == "leaderworkerset" and len(groups) > 1:

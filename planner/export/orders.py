@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from planner.errors import InputError
-from planner.export.hosts import Seat, devices_of
+from planner.export.hosts import devices_of
 from planner.export.scripts import Start, Words
 from planner.export.versions import Release
 from planner.launches.launch import Launch
-from planner.launches.launching import Job
+from planner.launches.launching import PROCESSORS, Job
 from planner.pricing.engines import in_flight
 from planner.scoring.score import StageScore
 from planner.units import spoken
@@ -98,9 +98,20 @@ def flying(order: Order) -> str:
     return str(kept or plan.micro_batches)
 
 
-def visible(seat: Seat) -> tuple[str, str]:
+VISIBLE = {"Intel Arc": "ZE_AFFINITY_MASK", "Intel Gaudi": "HABANA_VISIBLE_MODULES"}
+"""Variables that name the chips which a process sees, by how chips' names begin; AMD's read CUDA's."""
+
+
+def visible(order: Order, chips: tuple[int, ...]) -> tuple[str, str]:
     """The chips that a process sees; ranks take them in this order."""
-    return "CUDA_VISIBLE_DEVICES", ",".join(map(str, seat.chips))
+    name = order.job.topology.chip.name
+    found = (variable for begin, variable in VISIBLE.items() if name.startswith(begin))
+    return next(found, "CUDA_VISIBLE_DEVICES"), ",".join(map(str, chips))
+
+
+def on_processors(order: Order) -> bool:
+    """Whether the chips are the host itself."""
+    return order.job.topology.chip.name.startswith(PROCESSORS)
 
 
 def cut_of(launch: Launch) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from planner.errors import InputError
-from planner.export.orders import Order
+from planner.export.orders import VISIBLE, Order
 from planner.export.scripts import ADDRESS, Start
 from planner.launches.launch import EngineName
 
@@ -23,7 +23,13 @@ IMAGES: dict[EngineName, str] = {
 LEADER = "$(LWS_LEADER_ADDRESS)"
 """Of the first pod of a group, as LeaderWorkerSet tells every pod of it."""
 INDEX = "$(LWS_WORKER_INDEX)"
-RESOURCES = {"AMD": "amd.com/gpu", "Intel": "gpu.intel.com/xe"}
+RESOURCES = {
+    "AMD": "amd.com/gpu",
+    "Intel Arc": "gpu.intel.com/xe",
+    "Intel Gaudi": "habana.ai/gaudi",
+}
+"""What a pod asks for, by how chips' names begin; else NVIDIA's."""
+DEVICES = ("CUDA_VISIBLE_DEVICES", *VISIBLE.values())
 SECRET = "hf-token"
 FILES = "/etc/engine"
 """Where the files of an engine are mounted, and where it runs."""
@@ -110,7 +116,7 @@ def environment_of(start: Start) -> list[dict[str, Any]]:
     own."""
     found: list[dict[str, Any]] = []
     for name, value in start.environment:
-        if name == "CUDA_VISIBLE_DEVICES":
+        if name in DEVICES:
             continue
         if name == "VLLM_NIXL_SIDE_CHANNEL_HOST":
             place = {"fieldRef": {"fieldPath": "status.podIP"}}
@@ -128,8 +134,9 @@ def token() -> dict[str, Any]:
 
 def resources_of(group: Group) -> dict[str, Any]:
     """The chips that a pod asks for."""
-    maker = group.order.job.topology.chip.name.split()[0]
-    return {"limits": {RESOURCES.get(maker, "nvidia.com/gpu"): str(group.chips)}}
+    name = group.order.job.topology.chip.name
+    found = (resource for begin, resource in RESOURCES.items() if name.startswith(begin))
+    return {"limits": {next(found, "nvidia.com/gpu"): str(group.chips)}}
 
 
 def container_of(group: Group, start: Start, name: str) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def starts(order: Order) -> list[Start]:
         for rank, seat in enumerate(seats):
             command = _command(order, replica, rank, seats)
             port = _port(order, replica) if rank == 0 else None
-            settings = tuple(_environment(launch, seat))
+            settings = tuple(_environment(order, seat))
             found.append(Start(replica, seat.node, rank, settings, command, port))
     return found
 
@@ -72,8 +72,9 @@ def _port(order: Order, replica: int) -> int:
     return PORT + order.first_port + replica
 
 
-def _environment(launch: Launch, seat: Seat) -> list[tuple[str, str]]:
-    settings = [visible(seat)]
+def _environment(order: Order, seat: Seat) -> list[tuple[str, str]]:
+    launch = order.launch
+    settings = [visible(order, seat.chips)]
     if launch.pipeline_parallel > 1:
         settings.append((CUT, cut_of(launch)))
     return settings

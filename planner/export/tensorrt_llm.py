@@ -51,7 +51,7 @@ def starts(order: Order) -> list[Start]:
                 *serve[1:],
             )
         first = seats[0]
-        found.append(Start(replica, first.node, 0, (visible(first),), serve, port))
+        found.append(Start(replica, first.node, 0, (visible(order, first.chips),), serve, port))
     return found
 
 

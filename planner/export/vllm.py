@@ -52,7 +52,7 @@ def _port(order: Order, replica: int) -> int:
 
 def _environment(order: Order, seat: Seat, replica: int) -> list[tuple[str, str]]:
     launch = order.launch
-    settings = [visible(seat)]
+    settings = [visible(order, seat.chips)]
     if launch.pipeline_parallel > 1:
         settings.append((CUT, cut_of(launch)))
     if launch.role != "both":

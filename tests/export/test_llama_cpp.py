@@ -62,3 +62,22 @@ def test_drafts_are_told_as_the_build_knows_them():
     old = to_engine(made, "llama.cpp", model="m.gguf", draft="d.gguf", version="b7100")
     assert options_of(old.commands[0])["--draft-max"] == "5"
     assert "--spec-type" not in old.commands[0]
+
+
+def test_processors_are_no_cards():
+    machine = pl.load_topology("xeon-8380", software="llama.cpp")
+    graph = pl.load_model("qwen3-0.6b")
+    made = result_of(graph, machine, cut_plan(graph, machine, (28,), sequences=1), pl.Workload())
+    options = options_of(to_engine(made, "llama.cpp", model="m.gguf").commands[0])
+    assert options["-ngl"] == "0"
+    assert "CUDA_VISIBLE_DEVICES" not in options
+    with pytest.raises(pl.InputError, match="vllm does not run on Intel Xeon"):
+        to_engine(made, "vllm")
+
+
+def test_cards_of_other_makers_have_variables_of_their_own():
+    machine = pl.load_topology("arc-pro-b60", software="llama.cpp")
+    graph = pl.load_model("qwen3-0.6b")
+    made = result_of(graph, machine, cut_plan(graph, machine, (28,), sequences=1), pl.Workload())
+    line = to_engine(made, "llama.cpp", model="m.gguf").commands[0]
+    assert line.startswith("ZE_AFFINITY_MASK=0 llama-server")

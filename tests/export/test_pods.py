@@ -1,10 +1,11 @@
 import pytest
 
+import planner as pl
 from planner.errors import InputError
 from planner.export.exporting import to_engine
 from planner.export.pods import environment_of, plain, words_of
 from planner.export.scripts import Start
-from tests.exported import golden_results
+from tests.exported import cut_plan, golden_results, result_of
 
 
 def test_names_are_as_kubernetes_allows_them():
@@ -35,3 +36,11 @@ def test_what_no_pod_holds_is_refused(engine, form, words):
     result = golden_results(engine)[form]
     with pytest.raises(InputError, match=words):
         to_engine(result, engine, manifest="leaderworkerset")
+
+
+def test_pods_ask_for_the_chips_of_their_maker():
+    machine = pl.load_topology("mi300x-8", software="vllm")
+    graph = pl.load_model("llama-3.1-8b")
+    made = result_of(graph, machine, cut_plan(graph, machine, (32,), tensor=2), pl.Workload())
+    text = to_engine(made, "vllm", manifest="leaderworkerset").file("leaderworkerset.yaml")
+    assert 'amd.com/gpu: "2"' in text
