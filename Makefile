@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Some machines switch it off, and every process then compiles all modules anew: a second of CPU each.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test check fast fuzz oracle schemas bench matrix mutants calibration notebooks clean
+.PHONY: demo test check fast fuzz oracle schemas bench matrix mutants validators calibration notebooks clean
 
 demo: $(VENV)/.installed
 	$(BIN)/planner plan llama-3.1-70b hgx-h100 --weights fp8 --batch 8 --prompt 1024 --output 256
@@ -47,6 +47,22 @@ matrix:
 mutants: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[mutants]"
 	$(BIN)/python -m benchmarks.mutants
+
+# Not in CI: whether the engines' own parsers read what we write, in an environment of theirs (3 GB).
+ENGINES ?= .venv-engines
+PLANS ?= 500
+
+validators: $(VENV)/.installed $(ENGINES)/.installed
+	for engine in vllm sglang llama.cpp huggingface; do \
+	  $(BIN)/python -m benchmarks.validators.plans $$engine $(PLANS) \
+	  | HF_HUB_OFFLINE=1 VLLM_LOGGING_LEVEL=ERROR $(ENGINES)/bin/python benchmarks/validators/inside/$$(echo $$engine | tr . _)_reads.py || exit 1; \
+	done
+
+$(ENGINES)/.installed: benchmarks/validators/requirements.txt
+	$(PYTHON) -m venv $(ENGINES)
+	$(ENGINES)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(ENGINES)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement benchmarks/validators/requirements.txt
+	touch $@
 
 calibration: $(VENV)/.installed
 	$(BIN)/planner calibrate --shipped --report CALIBRATION.md

@@ -84,6 +84,7 @@ def test_every_test_file_mirrors_a_module_or_a_rule(path):
         "test_conventions.py",
         "test_commands_page.py",
         "test_engines_page.py",
+        "test_export_page.py",
         "test_machines_of_2026.py",
         "test_machines_page.py",
         "test_method.py",

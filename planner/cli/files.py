@@ -141,3 +141,35 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def check_folder(path: Path | None, option: str) -> None:
+    """Refuse an output folder before the work: one that is there may be written to, one that is
+    not can be made."""
+    if path is None:
+        return
+    target = path.resolve()
+    holder = target if target.exists() else target.parent
+    if not holder.is_dir() or not os.access(holder, os.W_OK):
+        raise InputError(
+            f"{option} {path} cannot be written: {holder} is not a folder that may be written to"
+        )
+
+
+def write_folder(path: Path, files: Mapping[str, str], option: str) -> None:
+    """All files or none, in a folder that is made where it is not there; scripts may be run."""
+    target = path.resolve()
+    try:
+        for name in files:
+            if (target / name).is_dir():
+                raise InputError(f"{option} {path} cannot be written: {name} is a folder there")
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as made:
+            for name, text in files.items():
+                place = Path(made) / name
+                place.write_text(text, encoding="utf-8")
+                place.chmod((0o777 if name.endswith(".sh") else 0o666) & ~_umask())
+            target.mkdir(exist_ok=True)
+            for name in files:
+                os.replace(Path(made) / name, target / name)
+    except OSError as error:
+        raise InputError(f"{option} {path} cannot be written: {error.strerror or error}") from None

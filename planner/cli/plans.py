@@ -61,6 +61,7 @@ from planner.cli.arguments import (
     whole,
     workload_of,
 )
+from planner.cli.exports import Handing, with_export
 from planner.cli.files import OutFile, check_outputs, check_writable, write_all, write_whole
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError
 from planner.machines.accounts import alike
@@ -121,9 +122,11 @@ def plan(
     why: Why = False,
     out: PlanOut = None,
     certificate: CertificateOut = None,
+    handing: Handing,
     format: Shape = "table",
 ) -> None:
     """Find the best plan, and prove it."""
+    handing.check()
     asked = asked_of(
         model,
         topology,
@@ -131,7 +134,7 @@ def plan(
         requests,
         arrivals=arrivals,
         chips=chips,
-        software=software,
+        software=software or handing.software,
         usable_memory=usable_memory,
         drafts=drafts,
         counts=counts,
@@ -159,7 +162,7 @@ def plan(
         reasons = result.why(time_limit_s=seconds(goal.time_limit))
         text = f"{text}\n\n{reasons}"
         fields["why"] = reasons.model_dump(mode="json")
-    answer(format, text, fields)
+    answer(format, *with_export(handing, result, text, fields))
 
 
 def _miss_fields(result: Result) -> dict[str, Any]:
@@ -185,9 +188,11 @@ def disaggregate_pools(
     goal: Goal,
     space: SpaceName = "engine",
     counts: Counts,
+    handing: Handing,
     format: Shape = "table",
 ) -> None:
     """Find the best prefill pool and decode pool, and prove them."""
+    handing.check()
     asked = asked_of(model, prefill, formats, requests, chips=chips, counts=counts)
     other = None
     if decode is not None:
@@ -210,7 +215,8 @@ def disaggregate_pools(
         "prefill_topology": result.prefill_topology,
         "decode_topology": result.decode_topology,
     }
-    answer(format, str(result), _fields_of_two(result, machines))
+    fields = _fields_of_two(result, machines)
+    answer(format, *with_export(handing, result, str(result), fields))
 
 
 def _priced_options(goal: Goal, counts: Counts) -> dict[str, Any]:

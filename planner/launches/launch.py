@@ -13,7 +13,7 @@ from planner.records import Record
 from planner.units import Count, Degree, Fraction
 from planner.workload import DraftKind
 
-EngineName = Literal["vllm", "sglang", "tensorrt-llm", "llama.cpp"]
+EngineName = Literal["vllm", "sglang", "tensorrt-llm", "llama.cpp", "huggingface"]
 Role = Literal["both", "prefill", "decode"]
 
 
@@ -45,6 +45,8 @@ class Launch(Record):
     pipeline_parallel: Degree = 1
     expert_parallel: Degree = 1
     """Ranks that whole experts are shared out over."""
+    redundant_experts: Annotated[int, Field(ge=0, le=10_000_000)] = 0
+    """Of a layer, that are held twice so that the ranks divide them."""
     attention_parallel: Degree = 1
     """Ranks, each of `tensor_parallel`, that share out the sequences over common experts."""
     sequence_parallel: Degree = 1
@@ -55,7 +57,8 @@ class Launch(Record):
     """Decoder layers of each stage; None: the engine cuts by itself."""
     devices: tuple[tuple[int, ...], ...] | None = None
     """Chips of each replica by their number in the machine, in the order of ranks (tensor ranks
-    together, then attention ranks, then stages); None: the engine takes the first."""
+    together, then sequence ranks, then attention ranks, then stages); None: the engine takes the
+    first."""
     chips_per_node: Count | None = None
     """Where one replica may reach over several nodes."""
 

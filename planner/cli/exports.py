@@ -1,0 +1,133 @@
+"""Options that hand a plan on to an engine, and what is done with them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from planner.answers.results import Disaggregation, Result
+from planner.cli.files import check_folder, write_folder
+from planner.errors import InputError
+from planner.export.exporting import to_engine, wanted_of
+from planner.export.exports import Export
+from planner.launches.launching import STACKS
+
+Exported = Annotated[
+    str | None,
+    typer.Option(
+        "--export",
+        help="Also write how this engine is started with the plan: vllm, sglang, tensorrt-llm,"
+        " llama.cpp or huggingface.",
+    ),
+]
+Version = Annotated[
+    str | None,
+    typer.Option("--export-version", help="Of the engine; default: the newest that is known."),
+]
+Folder = Annotated[
+    Path | None,
+    typer.Option("--export-to", help="Write the files there; default: show the script."),
+]
+ModelPath = Annotated[
+    str | None,
+    typer.Option(
+        "--model-path",
+        help="What the engine loads: a name on a hub, or a path; default: as the catalogue knows it.",
+    ),
+]
+DraftPath = Annotated[
+    str | None, typer.Option("--draft-path", help="Likewise of the model that drafts.")
+]
+Manifest = Annotated[
+    str | None,
+    typer.Option(
+        "--manifest",
+        help="Also a file for a cluster: leaderworkerset, dynamo, llm-d, kserve or ray-serve.",
+    ),
+]
+PerNode = Annotated[
+    int | None,
+    typer.Option("--chips-per-node", help="Default: those that the innermost fabric joins."),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Handing:
+    """What is to be handed on, and where."""
+
+    export: Exported = None
+    export_version: Version = None
+    export_to: Folder = None
+    model_path: ModelPath = None
+    draft_path: DraftPath = None
+    chips_per_node: PerNode = None
+    manifest: Manifest = None
+
+    def check(self) -> None:
+        """Refuse before the work what can be."""
+        if self.export is None:
+            given = [name for name, value in self._others() if value is not None]
+            if given:
+                raise InputError(f"{given[0]} says how a plan is exported; give --export too")
+            return
+        wanted_of(
+            self.export,
+            self.export_version,
+            chips_per_node=self.chips_per_node,
+            manifest=self.manifest,
+        )
+        check_folder(self.export_to, "--export-to")
+
+    @property
+    def software(self) -> str | None:
+        """The stack that stands for the engine: a plan is best made for what will run it."""
+        engine = None if self.export is None else wanted_of(self.export).engine
+        return None if engine is None else STACKS[engine][0]
+
+    def _others(self) -> list[tuple[str, object]]:
+        return [
+            ("--export-version", self.export_version),
+            ("--export-to", self.export_to),
+            ("--model-path", self.model_path),
+            ("--draft-path", self.draft_path),
+            ("--chips-per-node", self.chips_per_node),
+            ("--manifest", self.manifest),
+        ]
+
+    def made(self, result: Result | Disaggregation) -> Export | None:
+        """The export, written where it was asked to be; None: none was asked for."""
+        if self.export is None:
+            return None
+        found = to_engine(
+            result,
+            self.export,
+            version=self.export_version,
+            model=self.model_path,
+            draft=self.draft_path,
+            chips_per_node=self.chips_per_node,
+            manifest=self.manifest,
+        )
+        if self.export_to is not None:
+            files = {one.name: one.text for one in found.files}
+            write_folder(self.export_to, files, "--export-to")
+        return found
+
+    def text(self, export: Export) -> str:
+        """For a terminal: the scripts, or where they are."""
+        if self.export_to is not None:
+            names = ", ".join(one.name for one in export.files)
+            lines = [f"written to {self.export_to}: {names}"]
+        else:
+            lines = [one.text for one in export.files if one.name.endswith((".sh", ".yaml"))]
+        return "\n".join([*lines, *(f"note: {note}" for note in export.notes)])
+
+
+def with_export(
+    handing: Handing, result: Result | Disaggregation, text: str, fields: dict[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """An answer's text and fields, with the export beside them."""
+    export = handing.made(result)
+    if export is None:
+        return text, fields
+    return f"{text}\n\n{handing.text(export)}", fields | {"export": export.model_dump(mode="json")}

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Asks of the engines what the plan was made for.
+set -euo pipefail
+
+env CUDA_VISIBLE_DEVICES=4,5,6,7 llama-batched-bench \
+  -m models/model.gguf \
+  -sm tensor \
+  -ts 1,1,1,1 \
+  --fit off \
+  -ngl 81 \
+  -c 39424 \
+  -b 8192 \
+  -ub 8192 \
+  -npp 1000 \
+  -ntg 200 \
+  -npl 32

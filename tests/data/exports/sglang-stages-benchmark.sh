@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Asks of the engines what the plan was made for.
+set -euo pipefail
+: "${NODE_0:?set NODE_0 to the address of that node}"
+
+python3 -m sglang.bench_serving \
+  --backend sglang \
+  --base-url "http://$NODE_0:30000" \
+  --model meta-llama/Meta-Llama-3.1-70B \
+  --dataset-name random \
+  --random-input-len 1000 \
+  --random-output-len 200 \
+  --random-range-ratio 1 \
+  --num-prompts 512 \
+  --max-concurrency 64

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Asks of the engines what the plan was made for.
+set -euo pipefail
+
+python3 -m tensorrt_llm.serve.scripts.benchmark_serving \
+  --backend openai \
+  --base-url http://127.0.0.1:8000 \
+  --model meta-llama/Meta-Llama-3.1-70B \
+  --dataset-name random \
+  --random-ids \
+  --random-input-len 1000 \
+  --random-output-len 200 \
+  --random-prefix-len 0 \
+  --ignore-eos \
+  --num-prompts 512 \
+  --max-concurrency 64

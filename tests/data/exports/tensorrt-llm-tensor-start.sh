@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# llama-3.1-70b on 8 × NVIDIA Test, for tensorrt-llm 1.2.
+# Options: its documentation: --config; not validated by the engine.
+# 2 engines: tensor 4, pipeline 1, experts 1, attention data 1; at most 32 sequences in each, of
+# 1000 + 200 tokens.
+# The fullest chip was priced with weights of 35.3 GB, caches of 2.89 GB and buffers of 45.1 MB, of
+# 90 GB that may be filled.
+# The engine decides how many tokens its cache holds: free_gpu_memory_fraction of what it finds
+# free; 54.7 GB were priced on the fullest chip.
+# The engine decides its kernels for attention, matmuls and collectives, and which of them CUDA
+# graphs hold.
+set -euo pipefail
+
+CUDA_VISIBLE_DEVICES=0,1,2,3 \
+trtllm-serve meta-llama/Meta-Llama-3.1-70B \
+  --config trtllm.yaml \
+  --host 0.0.0.0 \
+  --port 8000 &
+
+CUDA_VISIBLE_DEVICES=4,5,6,7 \
+trtllm-serve meta-llama/Meta-Llama-3.1-70B \
+  --config trtllm.yaml \
+  --host 0.0.0.0 \
+  --port 8001 &
+
+wait
