@@ -149,12 +149,7 @@ def plan(
         sequence_parallel=sequence_parallel,
         space=space_of(space),
     )
-    outputs = []
-    if out is not None:
-        outputs.append(OutFile(out, result.plan.to_json()))
-    if certificate is not None:
-        outputs.append(OutFile(certificate, result.certificate().to_json(), "--certificate"))
-    write_all(outputs)
+    _write(result, out, certificate)
 
     text = str(result)
     fields = result_fields(result) | _miss_fields(result)
@@ -163,6 +158,16 @@ def plan(
         text = f"{text}\n\n{reasons}"
         fields["why"] = reasons.model_dump(mode="json")
     answer(format, *with_export(handing, result, text, fields))
+
+
+def _write(result: Result, out: Path | None, certificate: Path | None) -> None:
+    """The plan and its certificate, as far as they are wanted: both or none."""
+    outputs = []
+    if out is not None:
+        outputs.append(OutFile(out, result.plan.to_json()))
+    if certificate is not None:
+        outputs.append(OutFile(certificate, result.certificate().to_json(), "--certificate"))
+    write_all(outputs)
 
 
 def _miss_fields(result: Result) -> dict[str, Any]:
