@@ -8,7 +8,7 @@ border. `--quick` looks at fewer sizes and leaves out models with experts.
 import argparse
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -94,21 +94,6 @@ def _told(row: BorderRow) -> None:
     )
 
 
-def _by_baseline(contests: list[Contest], sizes: Sequence[float]) -> BorderTable:
-    """One table of all rows, made baseline by baseline: plans of models with experts on one machine
-    of a thousand GPUs fill gigabytes."""
-    tables = [
-        border_table(
-            [one for one in contests if one.baseline == baseline],
-            speeds=SPEEDS,
-            sizes=sizes,
-            progress=_told,
-        )
-        for baseline in BASELINES
-    ]
-    return tables[0].replace(rows=tuple(row for table in tables for row in table.rows))
-
-
 def _matrix(table: BorderTable, lpu: str, wafers: bool, speed: float) -> Iterator[str]:
     """Baselines down, users across."""
     beside = ", wafers present" if wafers else ""
@@ -147,7 +132,9 @@ def main() -> None:
     if options.quick and options.only is None:
         families = [name for name in families if name == "dense"]
     for family, drafts in itertools.product(families, DRAFTS):
-        table = _by_baseline(list(headline(family, drafts)), sizes)
+        table = border_table(
+            list(headline(family, drafts)), speeds=SPEEDS, sizes=sizes, progress=_told
+        )
         for speed in SPEEDS:
             parts = []
             for lpu, wafers in itertools.product(LPUS.values(), (False, True)):

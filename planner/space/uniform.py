@@ -110,6 +110,15 @@ class PlanGrid:
         """The same, shape (shapes, sizes, turns)."""
         return self.usd_per_million_tokens * self.workload.output_tokens / 1e6
 
+    def of_shapes(self, numbers: Ints) -> "PlanGrid":
+        """The plans of some of the shapes, in the order in which these are named; of the others
+        nothing is held."""
+        by_shape = {
+            name: getattr(self, name)[numbers]
+            for name in ("chips", "micro_batches", "drafted", *Priced._fields)
+        }
+        return replace(self, shapes=tuple(self.shapes[one] for one in numbers), **by_shape)
+
     def at_utilisation(self, share: float) -> "PlanGrid":
         """The same plans where they serve in that share of all hours, and wait in the others.
 
