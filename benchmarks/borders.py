@@ -8,6 +8,8 @@ border. `--quick` looks at fewer sizes and leaves out models with experts.
 import argparse
 import itertools
 import re
+import resource
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,6 +96,13 @@ def _told(row: BorderRow) -> None:
     )
 
 
+def _say_costs(what: str) -> None:
+    """Of all that was made so far; on Linux the peak is in KiB."""
+    peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    minutes = time.process_time() / 60
+    print(f"{what}: {minutes:.1f} CPU minutes so far, at most {peak_gb:.1f} GB", flush=True)
+
+
 def _matrix(table: BorderTable, lpu: str, wafers: bool, speed: float) -> Iterator[str]:
     """Baselines down, users across."""
     beside = ", wafers present" if wafers else ""
@@ -128,6 +137,7 @@ def main() -> None:
         )
         text = options.page.read_text(encoding="utf-8")
         options.page.write_text(written(text, "moves", table.moves(HEADLINE)), encoding="utf-8")
+        _say_costs("moves")
     families = [name for name in ("dense", "moe") if options.only in (None, name)]
     if options.quick and options.only is None:
         families = [name for name in families if name == "dense"]
@@ -143,6 +153,7 @@ def main() -> None:
             text = options.page.read_text(encoding="utf-8")
             mark = f"{family} {drafts} {speed:g}"
             options.page.write_text(written(text, mark, "\n\n".join(parts)), encoding="utf-8")
+        _say_costs(f"{family}, {DRAFTS[drafts]}")
 
 
 if __name__ == "__main__":

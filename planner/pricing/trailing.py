@@ -76,7 +76,7 @@ def synchronised(
     exact sum for up to 16 ranks. Where a scheduler holds prompts back until each rank has one, they
     run side by side, and each holds up a request no more than its own rank's do.
     """
-    alone = np.max(attention_parallel) == 1 or at.software.balances_prompts
+    alone = np.all(np.equal(attention_parallel, 1)) or at.software.balances_prompts
     if alone or not at.later_tokens:
         return others
     largest = _largest_of(attention_parallel)
