@@ -175,8 +175,8 @@ class Shares(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """What price lists of one graph on one topology have worked out, kept for others of them: those
-    of as many drafted tokens, or of other ways to draft."""
+    """What price lists of one graph on one topology have worked out, kept for others of them: of
+    other numbers of drafted tokens, or of other ways to draft."""
 
     tables: dict[tuple[int, int], OperatorTable] = field(default_factory=dict)
     """Of operators, by degrees."""
