@@ -120,7 +120,9 @@ def written(text: str, mark: str, lines: str) -> str:
     pattern = rf"(<!-- {mark} -->\n).*?(<!-- end of {mark} -->)"
     if not re.search(pattern, text, flags=re.DOTALL):
         raise SystemExit(f"the page has no place for {mark}")
-    return re.sub(pattern, lambda found: f"{found[1]}{lines}\n{found[2]}", text, flags=re.DOTALL)
+    return re.sub(
+        pattern, lambda found: f"{found[1]}\n{lines}\n\n{found[2]}", text, flags=re.DOTALL
+    )
 
 
 def main() -> None:
