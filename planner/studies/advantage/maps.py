@@ -448,7 +448,7 @@ def map_grids(
     """Prices all uniform plans of a family's models on machines, each as large as its fabrics
     join, and those of some real models (None: of the family), under the terms of a comparison;
     `asked` are fields of `Terms`, in place of those that are given. `loads` are what maps will be
-    drawn of: then only plans that these need are kept, which takes a fiftieth of the memory; the
+    drawn of: then only plans that these need are kept, which takes a small part of the memory; the
     intervals of a map need the load that the terms state of its metric, too.
 
     Power and price of all count the same, where that is known of all (`machines.accounts.alike`)."""
