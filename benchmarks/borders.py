@@ -8,7 +8,9 @@ border. `--quick` looks at fewer sizes and leaves out models with experts.
 import argparse
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+import resource
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -94,19 +96,11 @@ def _told(row: BorderRow) -> None:
     )
 
 
-def _by_baseline(contests: list[Contest], sizes: Sequence[float]) -> BorderTable:
-    """One table of all rows, made baseline by baseline: plans of models with experts on one machine
-    of a thousand GPUs fill gigabytes."""
-    tables = [
-        border_table(
-            [one for one in contests if one.baseline == baseline],
-            speeds=SPEEDS,
-            sizes=sizes,
-            progress=_told,
-        )
-        for baseline in BASELINES
-    ]
-    return tables[0].replace(rows=tuple(row for table in tables for row in table.rows))
+def _say_costs(what: str) -> None:
+    """Of all that was made so far; on Linux the peak is in KiB."""
+    peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    minutes = time.process_time() / 60
+    print(f"{what}: {minutes:.1f} CPU minutes so far, at most {peak_gb:.1f} GB", flush=True)
 
 
 def _matrix(table: BorderTable, lpu: str, wafers: bool, speed: float) -> Iterator[str]:
@@ -126,7 +120,9 @@ def written(text: str, mark: str, lines: str) -> str:
     pattern = rf"(<!-- {mark} -->\n).*?(<!-- end of {mark} -->)"
     if not re.search(pattern, text, flags=re.DOTALL):
         raise SystemExit(f"the page has no place for {mark}")
-    return re.sub(pattern, lambda found: f"{found[1]}{lines}\n{found[2]}", text, flags=re.DOTALL)
+    return re.sub(
+        pattern, lambda found: f"{found[1]}\n{lines}\n\n{found[2]}", text, flags=re.DOTALL
+    )
 
 
 def main() -> None:
@@ -143,11 +139,14 @@ def main() -> None:
         )
         text = options.page.read_text(encoding="utf-8")
         options.page.write_text(written(text, "moves", table.moves(HEADLINE)), encoding="utf-8")
+        _say_costs("moves")
     families = [name for name in ("dense", "moe") if options.only in (None, name)]
     if options.quick and options.only is None:
         families = [name for name in families if name == "dense"]
     for family, drafts in itertools.product(families, DRAFTS):
-        table = _by_baseline(list(headline(family, drafts)), sizes)
+        table = border_table(
+            list(headline(family, drafts)), speeds=SPEEDS, sizes=sizes, progress=_told
+        )
         for speed in SPEEDS:
             parts = []
             for lpu, wafers in itertools.product(LPUS.values(), (False, True)):
@@ -156,6 +155,7 @@ def main() -> None:
             text = options.page.read_text(encoding="utf-8")
             mark = f"{family} {drafts} {speed:g}"
             options.page.write_text(written(text, mark, "\n\n".join(parts)), encoding="utf-8")
+        _say_costs(f"{family}, {DRAFTS[drafts]}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ allow; it sees all sequences of the stage.
 rank".
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -27,20 +27,35 @@ from planner.pricing.price_list import (
     PriceList,
     Prices,
     Reach,
+    Recall,
     Split,
     Step,
     reach_of,
 )
 from planner.workload import Speculation, Workload
 
+RecallOf = Callable[[ModelGraph], Recall | None]
+"""What was worked out of a graph before."""
+
+
+def nothing_of(_: ModelGraph) -> None:
+    """Of no graph anything."""
+
 
 class DraftingPriceList(PriceList):
     """Prices of a target and of its draft, whose share falls to the target's last layer."""
 
-    def __init__(self, graph: ModelGraph, topology: Topology, speculation: Speculation) -> None:
-        super().__init__(graph, topology)
+    def __init__(
+        self,
+        graph: ModelGraph,
+        topology: Topology,
+        speculation: Speculation,
+        recall_of: RecallOf = nothing_of,
+    ) -> None:
+        super().__init__(graph, topology, recall=recall_of(graph))
         self.tokens = speculation.tokens or 0
-        self.draft = None if speculation.draft is None else PriceList(speculation.draft, topology)
+        draft = speculation.draft
+        self.draft = None if draft is None else PriceList(draft, topology, recall=recall_of(draft))
         self._splits: dict[Split, Split] = {}
         self._last = np.arange(len(graph.kinds)) == graph.kind_of_layer[-1]
 
@@ -208,11 +223,14 @@ class DraftingPriceList(PriceList):
         return passes * np.array(self.draft.graph.kind_counts, dtype=float)
 
 
-def serving_prices(graph: ModelGraph, topology: Topology, workload: Workload) -> PriceList:
-    """A price list for a workload; an InputError where its tokens cannot be drafted."""
+def serving_prices(
+    graph: ModelGraph, topology: Topology, workload: Workload, recall_of: RecallOf = nothing_of
+) -> PriceList:
+    """A price list for a workload; an InputError where its tokens cannot be drafted. What was
+    worked out of either model before is taken from `recall_of`."""
     speculation = workload.speculation
     if speculation is None:
-        return PriceList(graph, topology)
+        return PriceList(graph, topology, recall=recall_of(graph))
     if speculation.tokens is None:
         raise InputError(
             "Speculation.tokens: only partition() on one topology, or plan_grid(), chooses how many;"
@@ -223,4 +241,4 @@ def serving_prices(graph: ModelGraph, topology: Topology, workload: Workload) ->
             f"Workload.speculation: {graph.name} does not make one token after the other; make it"
             " None"
         )
-    return DraftingPriceList(graph, topology, speculation)
+    return DraftingPriceList(graph, topology, speculation, recall_of)

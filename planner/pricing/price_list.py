@@ -8,7 +8,7 @@ its layers.
 import copy
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple, Protocol, get_args
 
@@ -173,13 +173,38 @@ class Shares(NamedTuple):
     decode: bool | NDArray[np.bool_]
 
 
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """What price lists of one graph on one topology have worked out, kept for others of them: of
+    other numbers of drafted tokens, or of other ways to draft."""
+
+    tables: dict[tuple[int, int], OperatorTable] = field(default_factory=dict)
+    """Of operators, by degrees."""
+    ways: dict[tuple[Split, Spans], dict[int, NDArray[np.intp]]] = field(default_factory=dict)
+    copies: dict[tuple[int, Spans], list[tuple[NDArray[np.intp], Copies]]] = field(
+        default_factory=dict
+    )
+    decoding_s: dict[tuple[object, ...], Floats] = field(default_factory=dict)
+    """What decode steps take."""
+    prices: dict[tuple[object, ...], list[Prices]] = field(default_factory=dict)
+    """Of other steps."""
+
+
 class PriceList:
     """Prices of one graph on one topology; tables are made once for each way of splitting.
 
-    `tier` says in which memory weights and caches lie; None: in the first of the chips.
+    `tier` says in which memory weights and caches lie; None: in the first of the chips. With a
+    `recall` what was worked out is kept there, and taken from there.
     """
 
-    def __init__(self, graph: ModelGraph, topology: Topology, tier: Tier | None = None) -> None:
+    def __init__(
+        self,
+        graph: ModelGraph,
+        topology: Topology,
+        tier: Tier | None = None,
+        *,
+        recall: Recall | None = None,
+    ) -> None:
         self.graph = graph
         self.topology = topology
         self.tier = tier
@@ -188,9 +213,9 @@ class PriceList:
         self._collectives: Crossing = topology.kept(Collectives)
         self._exposed_share = 1.0 - topology.software.hidden_exchange_share
         """Of exchanges with experts, what no arithmetic hides."""
-        self._tables: dict[tuple[int, int], OperatorTable] = {}
-        self._ways: dict[tuple[Split, Spans], dict[int, NDArray[np.intp]]] = {}
-        self._copies: dict[tuple[int, Spans], list[tuple[NDArray[np.intp], Copies]]] = {}
+        self.recall = recall
+        kept = recall or Recall()
+        self._tables, self._ways, self._copies = kept.tables, kept.ways, kept.copies
         software = topology.software
         chip = topology.chip
         self._bandwidth = chip.memory[0].bandwidth_bytes_per_s
@@ -244,6 +269,17 @@ class PriceList:
         self, split: Split, steps: Sequence[Step], reach: Reach, *, whole: bool = True
     ) -> list[Prices]:
         """The same of several steps, worked out together."""
+        if self.recall is None:
+            return self._prices_of_steps(split, steps, reach, whole=whole)
+        key = split, tuple(steps), reach, whole
+        if key not in self.recall.prices:
+            found = self._prices_of_steps(split, steps, reach, whole=whole)
+            self.recall.prices[key] = found
+        return self.recall.prices[key]
+
+    def _prices_of_steps(
+        self, split: Split, steps: Sequence[Step], reach: Reach, *, whole: bool
+    ) -> list[Prices]:
         table = self._table(split)
         shares = _shares(split, steps, whole=whole)
         work = self._worked(table, shares)
@@ -422,11 +458,29 @@ class PriceList:
         """How long one layer of each kind keeps its chips busy in decode steps of so many
         sequences of a group, each with a context or all with one, and with so many tokens that are
         verified [s], shape (kinds, steps); `whole` as in `prices`."""
+        context = np.asarray(context_tokens, dtype=float)
+        asked = split, sequences, context, reach, verified, whole
+        if self.recall is None:
+            return self._decode_kinds_s(*asked)
+        key = split, sequences.tobytes(), context.tobytes(), reach, verified, whole
+        if key not in self.recall.decoding_s:
+            self.recall.decoding_s[key] = self._decode_kinds_s(*asked)
+        return self.recall.decoding_s[key]
+
+    def _decode_kinds_s(
+        self,
+        split: Split,
+        sequences: Floats,
+        context_tokens: Floats,
+        reach: Reach,
+        verified: float,
+        whole: bool,
+    ) -> Floats:
         table = self._table(split)
         share = sequences / split.attention
         each = np.ceil(share) if whole else np.asarray(share, dtype=float)
         tokens = verified * each
-        context = np.asarray(context_tokens) / split.sequence
+        context = context_tokens / split.sequence
         busy = self._busy_s(table, Shares(tokens, each, context, tokens, True))
         sent = self._collective_s(table, split, tokens, tokens, reach)
         return table.steps_by_kind(busy + sent) + self._layer_overhead_s[:, None]

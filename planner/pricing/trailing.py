@@ -64,7 +64,7 @@ def fresh_share(at: Schedule, others: Numbers, micro_batches: Numbers) -> Number
 
 
 def synchronised(
-    at: Schedule, others: Numbers, attention_parallel: int, micro_batches: Numbers
+    at: Schedule, others: Numbers, attention_parallel: Numbers, micro_batches: Numbers
 ) -> Numbers:
     """Of so many prompts of others on each of the ranks that share out the sequences, how many
     hold up a request: ranks meet at the experts of every layer, so that a pass waits for the one
@@ -76,15 +76,22 @@ def synchronised(
     exact sum for up to 16 ranks. Where a scheduler holds prompts back until each rank has one, they
     run side by side, and each holds up a request no more than its own rank's do.
     """
-    alone = attention_parallel == 1 or at.software.balances_prompts
+    alone = np.all(np.equal(attention_parallel, 1)) or at.software.balances_prompts
     if alone or not at.later_tokens:
         return others
-    largest = NormalDist().inv_cdf((attention_parallel - 0.375) / (attention_parallel + 0.25))
+    largest = _largest_of(attention_parallel)
     started = at.software.interruption_share * others / at.rounds / micro_batches
     each = np.maximum(started, 1e-12)
     most = each + np.minimum((attention_parallel - 1.0) * each, largest * np.sqrt(each))
     held_up = np.maximum(most, -np.expm1(-attention_parallel * each)) / each
     return np.asarray(others * held_up)
+
+
+def _largest_of(deviates: Numbers) -> Numbers:
+    """Of so many normal deviates, the largest, about."""
+    each, places = np.unique(deviates, return_inverse=True)
+    largest = [NormalDist().inv_cdf((many - 0.375) / (many + 0.25)) for many in each.tolist()]
+    return np.asarray(np.array(largest)[places].reshape(np.shape(deviates)))
 
 
 def first_share(at: Schedule, others: Numbers) -> Numbers:

@@ -26,6 +26,7 @@ from planner.pricing.price_list import usable_bytes_of
 from planner.space.forms import Batches
 from planner.space.uniform_prices import Priced, Pricer
 from planner.space.uniform_shapes import Ground, Shape, cuts_of, is_runnable, shapes_of
+from planner.space.uniform_stages import layouts_of
 from planner.workload import MOST_DRAFTED, Workload
 
 Floats = NDArray[np.float64]
@@ -110,6 +111,15 @@ class PlanGrid:
         """The same, shape (shapes, sizes, turns)."""
         return self.usd_per_million_tokens * self.workload.output_tokens / 1e6
 
+    def of_shapes(self, numbers: Ints) -> "PlanGrid":
+        """The plans of some of the shapes, in the order in which these are named; of the others
+        nothing is held."""
+        by_shape = {
+            name: getattr(self, name)[numbers]
+            for name in ("chips", "micro_batches", "drafted", *Priced._fields)
+        }
+        return replace(self, shapes=tuple(self.shapes[one] for one in numbers), **by_shape)
+
     def at_utilisation(self, share: float) -> "PlanGrid":
         """The same plans where they serve in that share of all hours, and wait in the others.
 
@@ -187,12 +197,12 @@ def plan_grid(
     `micro_sequences` are the sequences of a micro-batch, by default two sizes for each doubling up
     to what the software takes on all ranks that share them out, and eight where the engine settles
     the micro-batches; `turns` the micro-batches, as shares of the stages, or of those that the
-    engine keeps in flight, where fewer have one sequence each; `ground` where stages stand on this
-    machine, as another grid of it found out; `space` "any" takes plans too that the software's
-    engine cannot be started with. Where `Speculation.tokens` is None, each plan drafts as many as
-    are best for its `drafted_for`, or nothing (see `PlanGrid.drafted`); a prefill pool then drafts
-    nothing. Of a prefill pool, which has one prompt after the other, each shape is one plan,
-    whatever sizes and turns are asked for.
+    engine keeps in flight, where fewer have one sequence each; of default ones that come to as many
+    the first has the price; `ground` where stages stand, as another grid of the machine found out;
+    `space` "any" takes plans too that the software's engine cannot be started with. Where
+    `Speculation.tokens` is None, each plan drafts as many as are best for its `drafted_for`, or
+    nothing (see `PlanGrid.drafted`); a prefill pool then drafts nothing. Of a prefill pool, which
+    has one prompt after the other, each shape is one plan, whatever sizes and turns are asked for.
     InputError: requests that do not arrive steadily, or at a rate; a graph that is no chain; drafts
     of what makes no tokens. InfeasibleError: no shape has room for the weights.
     """
@@ -210,7 +220,7 @@ def plan_grid(
         may_run &= started[:, None, None]
 
     def priced(drafted: int) -> Priced:
-        pricer = Pricer(graph, ground, drafting(workload, drafted), sizes)
+        pricer = Pricer(layouts_of(graph, ground), drafting(workload, drafted), sizes)
         return pricer.priced(found, in_flight, may_run, power_scope)
 
     best, drafted = _best(priced, _numbers_drafted(workload), drafted_for)
@@ -301,7 +311,10 @@ def _batches(
     is_free = engine.micro_batches == "any"
     sizes = np.array(micro_sequences or (_sizes(most) if is_free else _fine_sizes(most)))
     in_flight = _in_flight(shapes, engine, software, turns, most)
-    return sizes, in_flight, _may_run(shapes, engine, in_flight, sizes)
+    may_run = _may_run(shapes, engine, in_flight, sizes)
+    if turns is None:
+        may_run &= _is_new(in_flight)[:, None, :]
+    return sizes, in_flight, may_run
 
 
 def _sizes(most: int) -> list[int]:
@@ -331,6 +344,12 @@ def _in_flight(
         # Where each sequence is a micro-batch, there are as many as there are sequences.
         kept = [Batches(engine, shape.depth).most_in_flight or most for shape in shapes]
     return np.array([[max(1, round(turn * one)) for turn in chosen] for one in kept])
+
+
+def _is_new(in_flight: Ints) -> Bools:
+    """Where a shape has so many micro-batches for the first time, shape (shapes, turns)."""
+    alike = in_flight[:, :, None] == in_flight[:, None, :]
+    return np.asarray(alike.argmax(axis=2) == np.arange(in_flight.shape[1]))
 
 
 def _free_turns(software: Software) -> Sequence[float]:

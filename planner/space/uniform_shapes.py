@@ -61,6 +61,8 @@ class Ground:
         self._starts: dict[tuple[int, int], list[int]] = {}
         self._reaches: dict[tuple[Split, int], Reach] = {}
         self._codes: dict[tuple[Split, Reach, Hop], int] = {}
+        self.last: object = None
+        """What was worked out of the last graph here (see `uniform_stages.layouts_of`)."""
 
     def end(self, shape: Shape) -> int:
         """The chip behind the last one that a shape takes."""

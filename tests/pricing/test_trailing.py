@@ -147,6 +147,10 @@ def test_ranks_that_meet_in_every_layer_wait_for_the_one_with_the_most_prompts()
     assert synchronised(at, 0.006, 8, 1) == pytest.approx(0.048)
     # Two micro-batches share them out: 2 in each of a pass.
     assert synchronised(at, 24.0, 2, 2) == pytest.approx(24 * (2 + 0.5895 * 2**0.5) / 2, rel=1e-3)
+    ranks = np.array([1.0, 2.0, 8.0])
+    each = [synchronised(at, 24.0, int(rank), 1) for rank in ranks]
+    assert synchronised(at, 24.0 + 0.0 * ranks, ranks, 1).tolist() == each
+    assert not synchronised(at, ranks[:0], ranks[:0], 1).size
 
 
 def test_prompts_that_wait_for_one_on_each_rank_hold_up_no_more_than_a_rank_has():

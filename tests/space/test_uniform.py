@@ -66,7 +66,11 @@ def assert_equal_to_scores(grid: PlanGrid, dice: random.Random, samples: int) ->
 
 
 def assert_rest_does_not_fit(grid: PlanGrid, dice: random.Random, samples: int) -> None:
-    rest = [tuple(place) for place in np.argwhere(np.isinf(grid.tpot_s)).tolist()]
+    # What repeats an earlier number of micro-batches has its price there.
+    alike = grid.micro_batches[:, :, None] == grid.micro_batches[:, None, :]
+    is_new = alike.argmax(axis=2) == np.arange(alike.shape[2])
+    without = np.isinf(grid.tpot_s) & is_new[:, None, :]
+    rest = [tuple(place) for place in np.argwhere(without).tolist()]
     for place in dice.sample(rest, min(samples, len(rest))):
         broken = pl.check_plan(grid.plan(place), grid.graph, grid.topology, grid.workload_at(place))
         assert {one.rule for one in broken} <= {"memory", "sequences"}
@@ -159,6 +163,18 @@ def test_micro_batches_are_those_that_the_engine_keeps():
         for _, size, turn in np.argwhere(np.isfinite(grid.tpot_s)).tolist()
     }
     assert found == {(1, 1), (2, 1), (3, 1), (4, 1), (4, 2), (4, 7)}
+
+
+def test_of_default_turns_that_are_alike_the_first_alone_has_a_price():
+    # On one stage most shares come to one micro-batch; what is asked for is priced each time.
+    shapes = [Shape(Split(), 1), Shape(Split(), 2)]
+    asked = {"shapes": shapes, "micro_sequences": [1], "space": "any"}
+    grid = plan_grid(tiny_graph(2), tiny_topology(2), WORK, **asked)
+    turns = [set(np.flatnonzero(np.isfinite(row)).tolist()) for row in grid.tpot_s[:, 0]]
+    for row, found in zip(grid.micro_batches.tolist(), turns, strict=True):
+        assert found == {row.index(many) for many in row}
+    twice = plan_grid(tiny_graph(2), tiny_topology(2), WORK, turns=(0.0, 1.0), **asked)
+    assert np.isfinite(twice.tpot_s[0]).all()
 
 
 def test_a_shape_that_the_engine_cannot_run_has_no_price_but_in_any_space():

@@ -24,6 +24,7 @@ from planner.planning.partitioning import partition
 from planner.pricing.price_list import usable_bytes_of
 from planner.space.uniform_shapes import Ground
 from planner.studies.advantage.family import EXPERT_ANCHORS, Family, member
+from planner.studies.advantage.keeping import kept_for
 from planner.studies.advantage.measured import explained, measured_systems
 from planner.studies.advantage.records import (
     AdvantageMap,
@@ -95,6 +96,8 @@ class MapGrids:
     """By machine, then by size; None where nothing fits."""
     models: dict[str, tuple[Plans | None, ...]] = field(default_factory=dict)
     """The same of real models, by machine."""
+    loads: tuple[Load, ...] | None = None
+    """Of which alone maps may be drawn, since only plans that these need are kept; None: any."""
     proved: dict[tuple[str, float, Load], list[Proved]] = field(default_factory=dict)
     """Plans of the solver that join the others, by machine and size."""
     _between: dict[tuple[str, float], Plans | None] = field(default_factory=dict)
@@ -120,7 +123,8 @@ class MapGrids:
         key = topology.name, size
         if key not in self._between:
             graph = member(self.family, size, self.terms.dtype_on(topology))
-            self._between[key] = priced(graph, self.grounds[machine], self.terms, self.family)
+            plans = priced(graph, self.grounds[machine], self.terms, self.family)
+            self._between[key] = kept_for(plans, self.loads)
         return self._between[key]
 
     def stair_at(self, machine: int, size: float, load: Load) -> Stair:
@@ -132,6 +136,8 @@ class MapGrids:
         """Of one machine's plans for one model, kept for the next time."""
         if plans is None:
             return EMPTY
+        if self.loads is not None and load not in self.loads:
+            raise InputError(f"loads: plans for {load} were not kept; give it to map_grids() too")
         key = id(plans), load, len(proved)
         if key not in self._known:
             self._known[key] = plans, stair_of(plans, load, proved)
@@ -154,7 +160,7 @@ class MapGrids:
         grounds = list(self.grounds)
         grounds[place] = Ground(machine)
         grids = list(self.grids)
-        grids[place] = _priced_all(self.family, self.sizes, grounds[place], self.terms)
+        grids[place] = _priced_all(self.family, self.sizes, grounds[place], self.terms, self.loads)
         return replace(
             self,
             topologies=tuple(machines),
@@ -436,11 +442,14 @@ def map_grids(
     sizes: Sequence[float] = SIZES,
     models: Sequence[str] | None = None,
     terms: Terms | None = None,
+    loads: Sequence[Load] | None = None,
     **asked: Unpack[TermsAsked],
 ) -> MapGrids:
     """Prices all uniform plans of a family's models on machines, each as large as its fabrics
     join, and those of some real models (None: of the family), under the terms of a comparison;
-    `asked` are fields of `Terms`, in place of those that are given.
+    `asked` are fields of `Terms`, in place of those that are given. `loads` are what maps will be
+    drawn of: then only plans that these need are kept, which takes a small part of the memory; the
+    intervals of a map need the load that the terms state of its metric, too.
 
     Power and price of all count the same, where that is known of all (`machines.accounts.alike`)."""
     agreed = terms_of(terms, asked)
@@ -451,10 +460,11 @@ def map_grids(
     machines = agreed.machines(given)
     grounds = tuple(Ground(machine) for machine in machines)
     named = REAL_MODELS[_known_family(family)] if models is None else models
+    chosen = None if loads is None else tuple(loads)
     columns = {
         name: tuple(
-            priced(_real(name, ground.topology, agreed), ground, agreed, family)
-            for ground in grounds
+            kept_for(priced(_real(name, one.topology, agreed), one, agreed, family), chosen)
+            for one in grounds
         )
         for name in named
     }
@@ -465,8 +475,9 @@ def map_grids(
         terms=agreed,
         sizes=held,
         grounds=grounds,
-        grids=tuple(_priced_all(family, held, ground, agreed) for ground in grounds),
+        grids=tuple(_priced_all(family, held, ground, agreed, chosen) for ground in grounds),
         models=columns,
+        loads=chosen,
     )
 
 
@@ -486,10 +497,15 @@ def _check_once(machines: Sequence[Topology]) -> None:
 
 
 def _priced_all(
-    family: Family, sizes: Sequence[float], ground: Ground, terms: Terms
+    family: Family,
+    sizes: Sequence[float],
+    ground: Ground,
+    terms: Terms,
+    loads: tuple[Load, ...] | None,
 ) -> tuple[Plans | None, ...]:
     dtype = terms.dtype_on(ground.topology)
-    return tuple(priced(member(family, size, dtype), ground, terms, family) for size in sizes)
+    graphs = (member(family, size, dtype) for size in sizes)
+    return tuple(kept_for(priced(graph, ground, terms, family), loads) for graph in graphs)
 
 
 def whole(topology: str | Topology) -> Topology:

@@ -4,6 +4,7 @@ terms: what moves the border, and by how much.
 Plans are priced once for each set of machines and terms; users and rates look at the same ones.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -15,6 +16,7 @@ from planner.studies.advantage.family import Family
 from planner.studies.advantage.maps import SIZES, MapGrids, map_grids
 from planner.studies.advantage.records import AdvantageMap
 from planner.studies.advantage.refining import Provers, refined
+from planner.studies.advantage.stairs import Load
 from planner.studies.advantage.terms import Terms, data_date
 from planner.studies.study import Study, machine_of
 
@@ -160,6 +162,7 @@ class _Shelf:
                 sizes=self.sizes,
                 models=(),
                 terms=_without_load(contest.terms),
+                loads=_loads_of(alike),
             )
         grids = self.known[key]
         # Before some of the machines are chosen, so that it is done once for each.
@@ -169,6 +172,15 @@ class _Shelf:
 
 def _without_load(terms: Terms) -> Terms:
     return terms.replace(most_users=None, requests_per_s=None)
+
+
+def _loads_of(contests: Sequence[Contest]) -> tuple[Load, ...]:
+    """Of which these contests are decided, and at which doubts are taken."""
+    asked = [
+        (Load(one.metric, one.terms.most_users, one.terms.requests_per_s), Load(one.metric))
+        for one in contests
+    ]
+    return tuple(dict.fromkeys(itertools.chain.from_iterable(asked)))
 
 
 def _key(contest: Contest) -> str:
