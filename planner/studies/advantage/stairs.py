@@ -130,6 +130,7 @@ def priced(
     """All plans of a model on a machine, or of the ways and shapes that are given; None where
     nothing fits. Drafts are tried on pipelines that are NEAR the least without them."""
     found: list[Way] = []
+    near: Shapes | None = None
     for name, speculation in terms.ways(ground.topology, graph, family).items():
         if only is not None and name not in only:
             continue
@@ -137,7 +138,10 @@ def priced(
         if only is not None:
             kept: Shapes | None = only[name]
         else:
-            kept = _worth_drafts(graph, found[0]) if found else None
+            # The first way drafts nothing, and says for all others which shapes are near.
+            if found and near is None:
+                near = _worth_drafts(graph, found[0])
+            kept = near
         try:
             found.append(_way(name, graph, ground, terms, work, kept))
         except InfeasibleError:
