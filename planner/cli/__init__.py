@@ -6,6 +6,7 @@ Answers go to standard output, everything else to standard error. Exit status: 0
 given is wrong, 3 proved infeasible, 4 no plan in time.
 """
 
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -74,6 +75,7 @@ exit."""
 def main() -> None:
     """Run the command; every fault is one sentence."""
     prepare()
+    _stop_as_by_ctrl_c()
     as_json = any(word in ("json", "--format=json") for word in sys.argv)
     try:
         _run()
@@ -107,6 +109,18 @@ def main() -> None:
         if not error.format_message():  # no arguments: the help has been shown
             sys.exit(2)
         _refuse(error, 2, as_json, "usage")
+
+
+def _stop_as_by_ctrl_c() -> None:
+    """Let a polite request to end (SIGTERM, as schedulers send it) give the best plan so far, as
+    Ctrl-C does."""
+
+    def interrupted(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    # Elsewhere than in the main thread nobody may say so.
+    with suppress(ValueError):
+        signal.signal(signal.SIGTERM, interrupted)
 
 
 def _run() -> None:

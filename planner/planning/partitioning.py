@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from planner.answers.proof import proved, proved_by_all
+from planner.answers.proof import proved
 from planner.answers.question import Limits, Question, question_of
 from planner.answers.results import ClusterResult, Result
 from planner.errors import InfeasibleError, InputError, NoPlanFoundError, UnknownNameError
@@ -45,7 +45,7 @@ from planner.scoring.plans import score_plan
 from planner.scoring.score import Score
 from planner.space.candidates import Candidates
 from planner.space.cluster_candidates import ClusterCandidates
-from planner.space.diffusion import best_sampling
+from planner.space.diffusion import best_sampled, bound_of_any
 from planner.workload import MOST_DRAFTED, Workload
 
 
@@ -148,7 +148,7 @@ def _found(
     """The best plan whose layers all lie on the chips."""
     graph, topology, workload, question = asked
     if graph.is_diffusion:
-        return _sampled(graph, topology, workload, question)
+        return _sampled(graph, topology, workload, question, time_limit_s)
     started = time.monotonic()
     every = [
         Candidates(graph, topology, work, question, exclude=excluded) for work in _settled(workload)
@@ -339,15 +339,30 @@ def stages_alone(plan: Plan) -> Plan:
 
 
 def _sampled(
-    graph: ModelGraph, topology: Topology, workload: Workload, question: Question
+    graph: ModelGraph,
+    topology: Topology,
+    workload: Workload,
+    question: Question,
+    time_limit_s: float | None,
 ) -> Result:
-    """The best of all plans of a diffusion model: every one is scored, so the best is proved."""
+    """The best of all plans of a diffusion model: where every one was scored, the best is
+    proved."""
     started = time.monotonic()
-    plan, score = best_sampling(graph, topology, workload, question)
-    objective = float(getattr(score, question.objective))
-    proof = proved_by_all(question, objective, elapsed_s=time.monotonic() - started)
+    deadline = math.inf if time_limit_s is None else started + time_limit_s
+    found = best_sampled(graph, topology, workload, question, deadline=deadline)
+    field, score = question.objective, found.score
+    objective = float(getattr(score, field))
+    bound = objective if found.ended == "proof" else bound_of_any(score, topology, field)
+    proof = proved(
+        question,
+        objective=objective,
+        promised=objective,
+        bound=bound,
+        elapsed_s=time.monotonic() - started,
+        stopped_by=found.ended,
+    )
     return Result(
-        plan=plan, score=score, graph=graph, topology=topology, workload=workload, **proof
+        plan=found.plan, score=score, graph=graph, topology=topology, workload=workload, **proof
     )
 
 

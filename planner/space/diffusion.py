@@ -1,10 +1,13 @@
 """The best plan of a diffusion model: its space is small enough to score every plan."""
 
 import math
+import time
 from collections.abc import Iterator
+from typing import NamedTuple
 
+from planner.answers.proof import StoppedBy
 from planner.answers.question import Question
-from planner.errors import InfeasibleError
+from planner.errors import InfeasibleError, NoPlanFoundError
 from planner.machines.topology import Topology
 from planner.models.graph import ModelGraph
 from planner.plan import ChipRange, Plan, Stage
@@ -20,6 +23,15 @@ from planner.space.scored import best_of_scored
 from planner.workload import Workload
 
 
+class Sampled(NamedTuple):
+    """The best of the plans that were scored."""
+
+    plan: Plan
+    score: Score
+    ended: StoppedBy
+    """By what the scoring ended: proof, where all were."""
+
+
 def best_sampling(
     graph: ModelGraph, topology: Topology, workload: Workload, question: Question
 ) -> tuple[Plan, Score]:
@@ -31,12 +43,32 @@ def best_sampling(
     Each plan is scored, so the best is proved for this space and no larger one: pipelines and
     uneven splits are not in it.
     """
-    scored, tightest = _scored(graph, topology, workload, question)
-    if tightest is not None and not scored:
+    found = best_sampled(graph, topology, workload, question)
+    return found.plan, found.score
+
+
+def best_sampled(
+    graph: ModelGraph,
+    topology: Topology,
+    workload: Workload,
+    question: Question,
+    *,
+    deadline: float = math.inf,
+) -> Sampled:
+    """The same, as far as it comes until a time on the monotonic clock [s] or Ctrl-C. An
+    InfeasibleError where no plan fits or keeps the limits, a NoPlanFoundError where that is not
+    known yet."""
+    scored, tightest, ended = _scored(graph, topology, workload, question, deadline)
+    if tightest is not None and not scored and ended == "proof":
         raise tightest
     best = best_of_scored(scored, question)
     if best is not None:
-        return best
+        return Sampled(*best, ended)
+    if ended != "proof":
+        raise NoPlanFoundError(
+            f"no plan of {graph.name} on {topology.chips} × {topology.name} was found in time;"
+            " nothing is proved: allow more"
+        )
     named = ", ".join(f"{name} = {value:.4g}" for name, value in question.limits)
     raise InfeasibleError(
         f"no plan of {graph.name} on {topology.chips} × {topology.chip.name} keeps the limits"
@@ -47,23 +79,51 @@ def best_sampling(
     )
 
 
+def bound_of_any(score: Score, topology: Topology, field: str) -> float:
+    """What no plan of a diffusion model is better than, from the score of one: the arithmetic of a
+    sample at the chips' peak, on as many chips as there are. Of what that says nothing of, 0 where
+    less is better, which everything is at least."""
+    # Chip-seconds at the peak that a sample takes: MFU is that, over those that it held.
+    work_chip_s = score.mfu_fraction * score.chips / (score.samples_per_s or math.inf)
+    if field in ("mfu_fraction", "mbu_fraction"):
+        return 1.0
+    if field == "memory_headroom_bytes":
+        return topology.chip.memory[0].capacity_bytes
+    if field == "samples_per_s":
+        return topology.chips / work_chip_s
+    if field == "image_s":
+        return work_chip_s / topology.chips
+    if field == "usd_per_sample" and score.usd_per_hour is not None:
+        return score.usd_per_hour / 3600 / score.chips * work_chip_s
+    return 1.0 if field == "chips" else 0.0
+
+
 def _scored(
-    graph: ModelGraph, topology: Topology, workload: Workload, question: Question
-) -> tuple[list[tuple[Plan, Score]], InfeasibleError | None]:
-    """Every plan that fits with its score, and the refusal of the one that asks for least of
-    those that do not."""
+    graph: ModelGraph,
+    topology: Topology,
+    workload: Workload,
+    question: Question,
+    deadline: float,
+) -> tuple[list[tuple[Plan, Score]], InfeasibleError | None, StoppedBy]:
+    """Every plan that fits with its score, the refusal of the one that asks for least of those
+    that do not, and what ended it."""
     scored: list[tuple[Plan, Score]] = []
     tightest: InfeasibleError | None = None
     served = Served(graph, topology, workload)
-    for plan in sampling_plans(served):
-        try:
-            score = score_served(plan, served, power_scope=question.power_scope)
-        except InfeasibleError as refused:
-            if tightest is None or refused.demand < tightest.demand:
-                tightest = refused
-        else:
-            scored.append((plan, score))
-    return scored, tightest
+    try:
+        for plan in sampling_plans(served):
+            if time.monotonic() >= deadline:
+                return scored, tightest, "time"
+            try:
+                score = score_served(plan, served, power_scope=question.power_scope)
+            except InfeasibleError as refused:
+                if tightest is None or refused.demand < tightest.demand:
+                    tightest = refused
+            else:
+                scored.append((plan, score))
+    except KeyboardInterrupt:
+        return scored, tightest, "interrupt"
+    return scored, tightest, "proof"
 
 
 def sampling_plans(served: Served) -> Iterator[Plan]:

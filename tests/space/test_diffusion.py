@@ -1,10 +1,14 @@
 """The best plan of a diffusion model."""
 
+import itertools
+
 import pytest
 
 import planner as pl
 from planner.answers.question import SAMPLE_FIELDS
 from planner.pricing.served import Served
+from planner.scoring.plans import score_served
+from planner.space import diffusion
 from planner.space.diffusion import sampling_plans
 from tests.lanes import mostly_slow
 
@@ -87,3 +91,42 @@ def test_a_power_that_nobody_knows_cannot_be_optimised():
     dark = EIGHT.replace(power=EIGHT.power.replace(chip_w=None, system_w=None))
     with pytest.raises(pl.InputError, match="energy_per_sample_j needs a figure"):
         pl.partition(FLUX, dark, WORK, minimize="energy_per_sample_j")
+
+
+def test_the_clock_is_kept_and_the_bound_is_below_every_plan(monkeypatch):
+    """Each look at the clock is a second here: some plans are scored, and then time is up."""
+    model, machine = pl.load_model("sdxl"), pl.load_topology("hgx-h100", chips=4)
+    for field, direction, batch in (
+        ("image_s", "minimize", 2),
+        ("samples_per_s", "maximize", None),
+        ("usd_per_sample", "minimize", None),
+        ("mfu_fraction", "maximize", 2),
+    ):
+        work = pl.Workload(batch_size=batch)
+        best = pl.partition(model, machine, work, **{direction: field})
+        seconds = itertools.count()
+        with monkeypatch.context() as stopped:
+            stopped.setattr(diffusion.time, "monotonic", lambda seconds=seconds: next(seconds))
+            cut = pl.partition(model, machine, work, time_limit_s=4, **{direction: field})
+        assert (cut.status, cut.stopped_by) == ("feasible", "time")
+        sign = 1 if direction == "minimize" else -1
+        assert sign * cut.bound <= sign * best.objective <= sign * cut.objective
+        assert cut.bound > 0
+
+
+def test_ctrl_c_gives_the_best_so_far_and_no_time_says_that_nothing_is_proved(monkeypatch):
+    model, machine = pl.load_model("sdxl"), pl.load_topology("hgx-h100", chips=4)
+    work = pl.Workload(batch_size=2)
+    scored = itertools.count()
+
+    def interrupted(*given, **options):
+        if next(scored) == 3:
+            raise KeyboardInterrupt
+        return score_served(*given, **options)
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr(diffusion, "score_served", interrupted)
+        cut = pl.partition(model, machine, work, minimize="image_s")
+    assert (cut.status, cut.stopped_by) == ("feasible", "interrupt")
+    with pytest.raises(pl.NoPlanFoundError, match="nothing is proved"):
+        pl.partition(model, machine, work, minimize="image_s", time_limit_s=0)
