@@ -76,7 +76,7 @@ def test_ctrl_c_stops_without_a_traceback(run, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(plans, "partition", interrupted)
-    assert run("plan", *SMALL) == Answer(130, "", "stopped\n")
+    assert run("plan", *SMALL) == Answer(130, "", "planner: stopped\n")
 
 
 def test_a_fault_of_our_own_is_not_dressed_up_as_the_users(run, monkeypatch):
