@@ -101,7 +101,7 @@ def _spread(told: Mapping[str, Any], name: str, path: Path) -> Spread:
     if metric is None:
         return Spread()
     unit = metric.get("unit") or "ms"
-    if unit not in UNITS_S:
+    if not isinstance(unit, str) or unit not in UNITS_S:
         raise InputError(
             f"{path}: {name} is in {shortened(repr(unit))}; a time is in ns, us, ms or s"
         )

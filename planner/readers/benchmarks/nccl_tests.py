@@ -29,6 +29,8 @@ VERSION = re.compile(
     r"^# nccl-tests version (\S{1,40})(?:.* nccl-library=(\d{3,6}))?", re.MULTILINE
 )
 MOST_LINES = 100_000
+MOST_EMPTY = 2
+"""Columns before the time that may have no word."""
 MOST_RATIO_OFF = 0.02
 
 
@@ -107,14 +109,16 @@ def _is_header(line: str) -> bool:
 
 def _table(lines: Sequence[str], path: Path) -> list[_Line]:
     found = []
-    width = 0
+    header: list[str] = []
     for line in lines:
         if _is_header(line):
-            # Without a redop or a root in early versions; times follow what is said of the call.
-            words = line.lstrip("# ").split()
-            width = next(at for at, word in enumerate(words) if word.endswith("time"))
-        elif width and re.match(r"\s*\d", line):
-            found.append(_line(line.split(), width, path))
+            header = line.lstrip("# ").split()
+        elif header and re.match(r"\s*\d", line):
+            words = line.split()
+            time = next(at for at, word in enumerate(header) if word.endswith("time"))
+            # Where a collective has no operator or no root, early versions leave that column empty.
+            empty = min(MOST_EMPTY, max(0, len(header) - len(words)))
+            found.append(_line(words, time - empty, path))
     return found
 
 

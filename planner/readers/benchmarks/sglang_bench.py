@@ -37,10 +37,6 @@ def read_sglang(fields: Mapping[str, Any], path: Path) -> Benchmark:
         )
     server = part_of(fields, "server_info")
     model = word_of(server, "model_path")
-    ranks = count_of(server, "tp_size", path)
-    data = count_of(server, "dp_size", path)
-    shares = bool(server.get("enable_dp_attention"))
-    tensor = ranks // data if ranks and data and shares else ranks
     load, clients, rate = load_of(fields, path)
     return Benchmark(
         tool="sglang.bench_serving",
@@ -52,11 +48,23 @@ def read_sglang(fields: Mapping[str, Any], path: Path) -> Benchmark:
         clients=clients,
         rate_per_s=rate,
         mean_sequences=positive_of(fields, "concurrency", path),
-        tensor_parallel=tensor or ranks,
         pipeline_parallel=count_of(server, "pp_size", path),
         expert_parallel=count_of(server, "ep_size", path),
-        data_parallel=data,
+        **_degrees(server, path),
         weight_format=DTYPES.get(word_of(server, "quantization"), stored_as(model)),
         cache_format=CACHES.get(word_of(server, "kv_cache_dtype"), ""),
         **served_figures(fields, path, "e2e_latency"),
     )
+
+
+def _degrees(server: Mapping[str, Any], path: Path) -> dict[str, int | None]:
+    """Of the attention, whose ranks the tool's tensor degree counts all."""
+    ranks = count_of(server, "tp_size", path)
+    data = count_of(server, "dp_size", path) or 1
+    sharing = count_of(server, "attn_dp_size", path) or 1
+    # Before there was a degree of its own, the same one said both.
+    if server.get("enable_dp_attention") and sharing == 1:
+        sharing, data = data, 1
+    if ranks is None:
+        return {}
+    return {"tensor_parallel": max(1, ranks // sharing), "data_parallel": data * sharing}
