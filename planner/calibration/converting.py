@@ -35,6 +35,8 @@ SPREAD_OVER = ("tensor_parallel", "pipeline_parallel", "data_parallel", "sequenc
 """Degrees whose product is the number of chips."""
 OWN_HEADS = ("mtp", "eagle", "eagle3")
 """Drafts that a row can state: by a small head of the model itself."""
+LIBRARIES = ("nccl", "nccl-pytorch")
+"""Stacks of collectives alone: no engine is one."""
 VARIANT = re.compile(
     r"[-_.]+(instruct|chat|it|hf|base|thinking|fp8|fp4|nvfp4|mxfp4|bf16|fp16|awq|gptq|int4|int8|w8a8|w4a16|gguf"
     r"|dynamic|q\d\w*|\d{4}|v\d+(\.\d+)?)$"
@@ -210,7 +212,7 @@ def _about(one: Benchmark, ran: Ran, path: Path) -> dict[str, Any]:
         "model": model,
         "topology": ran.machine,
         "chips": ran.chips or chips,
-        "software": ran.software or engine,
+        "software": engine if ran.software in LIBRARIES else ran.software or engine,
         "weight_dtype": _first(
             ran.weight_format,
             launch and launch.weight_format,
@@ -294,7 +296,7 @@ def _collective_row(timed: TimedCollective, ran: Ran, name: str, path: Path) -> 
         value=timed.time_s,
         topology=ran.machine,
         chips=ran.chips or timed.ranks,
-        software="nccl",
+        software=ran.software if ran.software in LIBRARIES else LIBRARIES[0],
         collective=timed.kind,
         ranks=timed.ranks,
         ranks_per_node=timed.ranks_per_node if across else None,

@@ -102,8 +102,8 @@ def read_measurements(path: Path) -> tuple[Measurement, ...]:
 
 
 def measurements_csv(rows: Sequence[Measurement]) -> str:
-    """Rows as a table that is read again; columns that all rows leave as they are stay out."""
-    stated = [row.model_dump(exclude_defaults=True) for row in rows]
+    """Rows as a table that is read again; columns of which no row says anything stay out."""
+    stated = [row.model_dump(exclude_unset=True, exclude_none=True) for row in rows]
     columns = [
         name
         for name in Measurement.model_fields

@@ -123,20 +123,20 @@ def calibrate_files(
     rows = [row for row in found.rows if told.software in (None, row.software)]
     if len(rows) < len(found.rows):
         left = len(found.rows) - len(rows)
-        found.remarks.append(f"{left} rows are of other software than {told.software}")
+        found.remarks.append(f"left out, as of other software than {told.software}: {left} rows")
+    if not rows:
+        of_stack = f" of {told.software}" if told.software else ""
+        raise InputError(f"{_named(files)} has no row{of_stack}")
     for remark in found.remarks[:MOST_REMARKS]:
         complain(remark)
     if len(found.remarks) > MOST_REMARKS:
         complain(f"and {len(found.remarks) - MOST_REMARKS} remarks more")
-    if not rows:
-        of_stack = f" of {told.software}" if told.software else ""
-        raise InputError(f"{_named(files)} has no row{of_stack}")
     table = [] if to_csv is None else [OutFile(to_csv, _table(rows), "--to-csv")]
     if out is not None:
         _calibrate(files, rows, out, table, format)
         return
     write_all(table)
-    stated = [row.model_dump(mode="json", exclude_defaults=True) for row in rows]
+    stated = [row.model_dump(mode="json", exclude_unset=True) for row in rows]
     answer(format, f"{len(rows)} rows in {to_csv}", stated)
 
 
@@ -217,7 +217,7 @@ def _complain_of(refused: Sequence[Refused]) -> None:
     if refused:
         first = refused[0]
         complain(
-            f"{len(refused)} rows cannot be predicted, such as {first.measurement.row_id}:"
+            f"not predicted: {len(refused)} of the rows, such as {first.measurement.row_id}:"
             f" {first.reason}"
         )
 
