@@ -1,11 +1,13 @@
 """A stack scaled to a few rows: all its launches longer by one factor, all that its chips do by
-another.
+another, all waits before a first token by a third.
 
 A few rows cannot tell a dozen constants apart, but they tell how much slower or faster than
-shipped one installation is. Both factors are drawn towards 1, and towards each other, by how far
-rows of the stack that were left out lie off [1]: of that variance a share is common to all rows of
-one installation, the rest is each row's own. So the more rows agree, the more of what they say is
-believed, and never more than they say.
+shipped one installation is. The factors are drawn towards 1, and the first two towards each other,
+by how far rows of the stack that were left out lie off [1]: of that variance a share is common to
+all rows of one installation, the rest is each row's own. So the more rows agree, the more of what
+they say is believed, and never more than they say. First tokens are off by more than later ones,
+and most of that is not speed: hence a factor of their own, so that they do not move the others by
+what is only a queue.
 
 [1] B. Efron, C. Morris, "Stein's estimation rule and its competitors: an empirical Bayes approach",
 JASA 68, 1973.
@@ -58,19 +60,24 @@ TURNS = 4
 LAUNCHES = (
     "kernel_overhead_s", "matmul_overhead_s", "quantised_overhead_s", "attention_overhead_s", "experts_overhead_s",
     "draft_overhead_s", "layer_overhead_s", "layer_crossing_s", "step_overhead_s", "sequence_overhead_s",
-    "request_overhead_s", "collective_overhead_s", "hop_overhead_s",
+    "collective_overhead_s", "hop_overhead_s",
 )  # fmt: skip
 CHIPS = (
     "compute_efficiency", "quantised_efficiency", "narrow_efficiency", "attention_efficiency",
     "memory_efficiency",
 )  # fmt: skip
 """Shares of a peak; those that are shares of another stay."""
+WAITS = ("request_overhead_s", "burst_share")
+"""Before a request's turn; of each row of first tokens alone."""
+STATED = {"launches": LAUNCHES, "chips": CHIPS, "waits": WAITS}
 OF_COLLECTIVES = {
     "launches": ("base_latency_s", "step_latency_s", "across_base_latency_s", "across_step_latency_s"),
     "chips": ("bandwidth_fraction", "across_bandwidth_fraction"),
 }  # fmt: skip
-Part = Literal["launches", "chips"]
-PARTS: tuple[Part, ...] = ("launches", "chips")
+Part = Literal["launches", "chips", "waits"]
+PARTS: tuple[Part, ...] = ("launches", "chips", "waits")
+FIRST = "ttft_s"
+SPEEDS = ("tpot_s", "tokens_per_s", "request_s")
 
 
 @runtime_checkable
@@ -85,7 +92,7 @@ class Factor(Record):
     """How many times longer than shipped one part of a stack's times is."""
 
     part: Part
-    """Launches and waits of software, or what chips and links do."""
+    """Launches of software, what chips and links do, or waits before a request's first token."""
     factor: float
     low: float
     """It is within both with 80 %."""
@@ -120,8 +127,11 @@ class _Seen(NamedTuple):
     """Constants as shipped, by the part whose factor moves them."""
     deviations: Floats
     """Of the rows around an installation's own middle, shape (cases,)."""
-    common: float
-    """Of installations around 1, as a logarithm."""
+    mixed: Floats
+    """Logarithms of the factors for each unknown, shape (parts, unknowns): what the first two have
+    in common, what sets them apart, the third; each unknown is spread by 1 before any row."""
+    interrupted: float
+    """Of others' prompts, the share that comes after a request's first token."""
 
     def errors(self, unknowns: Floats) -> Floats:
         """ln(predicted / measured) of each row."""
@@ -129,18 +139,17 @@ class _Seen(NamedTuple):
 
     def constants(self, unknowns: Floats) -> dict[str, float]:
         """As the factors leave them; no share of a peak gets beyond the peak."""
-        launches, chips = self.logs(unknowns)
-        longer, shorter = math.exp(launches), math.exp(-chips)
-        found = {name: value * longer for name, value in self.starts["launches"].items()}
-        shares = self.starts["chips"].items()
-        return found | {name: min(1.0, value * shorter) for name, value in shares}
-
-    def logs(self, unknowns: Floats) -> Floats:
-        """Of both factors, from what they have in common and what sets them apart."""
-        return self.common * (_MIXED @ unknowns)
-
-
-_MIXED = np.array([[1.0, APART], [1.0, -APART]])
+        launches, chips, waits = np.exp(self.mixed @ unknowns).tolist()
+        found = {name: value * launches for name, value in self.starts["launches"].items()}
+        for name, value in self.starts["chips"].items():
+            found[name] = min(1.0, value / chips)
+        found |= {name: value * waits for name, value in self.starts["waits"].items()}
+        lost = found.get("burst_share", 0.0) + self.interrupted
+        if lost > 1:
+            # Others' prompts come before a request's first token or after it: at most all of them.
+            found["burst_share"] /= lost
+            found["interruption_share"] = self.interrupted / lost
+        return found
 
 
 def fit_or_scale(cases: Sequence[Fitted]) -> tuple[Fit, Scaled | None]:
@@ -159,10 +168,10 @@ def calibrated_toml(fit: Fit, scaled: Scaled | None) -> str:
 
 
 def scale_software(cases: Sequence[Fitted]) -> Scaled:
-    """The stack with its two factors at their most likely."""
+    """The stack with its factors at their most likely."""
     software = one_stack(cases)
     seen = _seen(cases, software)
-    start = np.zeros(2)
+    start = np.zeros(len(PARTS))
     before = seen.errors(start)
     if float(np.abs(_slopes(seen, start)).max()) < LEAST_EFFECT:
         raise InputError(
@@ -175,14 +184,35 @@ def scale_software(cases: Sequence[Fitted]) -> Scaled:
 
 
 def _seen(cases: Sequence[Fitted], software: Software) -> _Seen:
-    widths = np.array([_half_width(case, software) for case in cases])
-    deviations = np.maximum(widths * OF_HALF_WIDTH, LEAST_SPREAD)
+    deviations = np.array([_deviation(case, software) for case in cases])
+    common = math.sqrt(COMMON_SHARE)
+    speed = common * _speed_deviation(cases, deviations, software)
+    first = [one for case, one in zip(cases, deviations, strict=True) if case.field == FIRST]
+    waits = common * max(first, default=0.0)
+    mixed = [[speed, APART * speed, 0.0], [speed, -APART * speed, 0.0], [0.0, 0.0, waits]]
     return _Seen(
         cases=cases,
         starts={part: starts_of(software, part) for part in PARTS},
         deviations=deviations * math.sqrt(1 - COMMON_SHARE),
-        common=float(np.median(deviations)) * math.sqrt(COMMON_SHARE),
+        mixed=np.array(mixed),
+        interrupted=software.interruption_share,
     )
+
+
+def _speed_deviation(cases: Sequence[Fitted], deviations: Floats, software: Software) -> float:
+    """How far off the speed of an installation may be: that of what is predicted best, since the
+    rest is something else than speed."""
+    fields = {case.field for case in cases}
+    known = [
+        one.half_width * OF_HALF_WIDTH
+        for one in software.residuals
+        if not one.like and (one.field in SPEEDS or one.field in fields)
+    ]
+    return float(max(LEAST_SPREAD, min([*known, *deviations.tolist()])))
+
+
+def _deviation(case: Fitted, software: Software) -> float:
+    return max(LEAST_SPREAD, _half_width(case, software) * OF_HALF_WIDTH)
 
 
 def _half_width(case: Fitted, software: Software) -> float:
@@ -194,25 +224,24 @@ def _half_width(case: Fitted, software: Software) -> float:
 
 def starts_of(software: Software, part: Part) -> dict[str, float]:
     """The constants that a part's factor moves, by their paths; a factor cannot move 0."""
-    names = LAUNCHES if part == "launches" else CHIPS
-    found = {name: getattr(software, name) for name in names}
+    found = {name: getattr(software, name) for name in STATED[part]}
     for number, kernel in enumerate(software.collectives):
-        for name in OF_COLLECTIVES[part]:
+        for name in OF_COLLECTIVES.get(part, ()):
             found[f"collectives[{number}].{name}"] = getattr(kernel, name)
     return {name: value for name, value in found.items() if value}
 
 
 def _settled(seen: _Seen) -> tuple[Floats, float]:
-    """Both unknowns, and the variance of the rows against what was expected of them: each follows
+    """The unknowns, and the variance of the rows against what was expected of them: each follows
     from the other."""
     spread = 1.0
-    found = np.zeros(2)
+    found = np.zeros(len(PARTS))
     for _ in range(TURNS):
         found = robust_minimum(
             seen.errors,
-            np.zeros(2),
+            np.zeros(len(PARTS)),
             hold=1.0,
-            most=np.full(2, np.inf),
+            most=np.full(len(PARTS), np.inf),
             # So wide that squares count: of a few rows none can be told to be the odd one.
             scale=30.0,
             counted=1 / (spread * seen.deviations**2),
@@ -231,27 +260,30 @@ def _spread_of(errors: Floats) -> float:
 
 
 def _slopes(seen: _Seen, here: Floats) -> Floats:
-    """d ln(prediction) / d unknown, shape (cases, 2)."""
+    """d ln(prediction) / d unknown, shape (cases, unknowns)."""
     at = seen.errors(here)
-    return np.stack([(seen.errors(here + STEP * one) - at) / STEP for one in np.eye(2)], axis=1)
+    return np.stack(
+        [(seen.errors(here + STEP * one) - at) / STEP for one in np.eye(len(here))], axis=1
+    )
 
 
 def _factors(seen: _Seen, found: Floats, spread: float) -> tuple[Factor, ...]:
-    """Both factors, with what is left to doubt of them."""
+    """The factors, with what is left to doubt of them."""
     slopes = _slopes(seen, found) / (math.sqrt(spread) * seen.deviations[:, None])
-    doubt = _MIXED @ np.linalg.inv(slopes.T @ slopes + np.eye(2)) @ _MIXED.T
+    doubt = seen.mixed @ np.linalg.inv(slopes.T @ slopes + np.eye(len(found))) @ seen.mixed.T
     wide = _t_quantile(BELIEVED_ROWS + len(seen.cases) - 1)
     factors = []
-    for part, log, variance in zip(PARTS, seen.logs(found), np.diag(doubt), strict=True):
-        reach = wide * seen.common * math.sqrt(variance)
-        factors.append(
-            Factor(
+    for part, log, variance in zip(PARTS, seen.mixed @ found, np.diag(doubt), strict=True):
+        reach = wide * math.sqrt(variance)
+        # Nothing is said of waits where no first token was measured.
+        if reach:
+            one = Factor(
                 part=part,
                 factor=math.exp(log),
                 low=math.exp(log - reach),
                 high=math.exp(log + reach),
             )
-        )
+            factors.append(one)
     return tuple(factors)
 
 
@@ -263,10 +295,12 @@ def _t_quantile(freedom: int) -> float:
 
 
 def _fit(seen: _Seen, software: Software, constants: Mapping[str, float], before: Floats) -> Fit:
-    starts = {**seen.starts["launches"], **seen.starts["chips"]}
+    starts = {name: value for part in PARTS for name, value in seen.starts[part].items()}
+    if "burst_share" in starts:
+        starts["interruption_share"] = software.interruption_share
     effects = effects_of(seen.cases, starts)
     moved = tuple(
-        Constant(name=name, before=value, after=constants[name], effect=effects[name])
+        Constant(name=name, before=value, after=constants.get(name, value), effect=effects[name])
         for name, value in starts.items()
         if effects[name] > LEAST_EFFECT
     )
