@@ -27,7 +27,7 @@ def test_a_few_rows_scale_a_stack_and_are_written_beside_it(run, result, tmp_pat
     table, out = tmp_path / "rows.csv", tmp_path / "mine.toml"
     answer = run("calibrate", result, *ON, "--to-csv", table, "--out", out, "--format", "json")
     assert answer.status == 0
-    assert [one["part"] for one in answer.fields["factors"]] == ["launches", "chips"]
+    assert [one["part"] for one in answer.fields["factors"]] == ["launches", "chips", "waits"]
     assert answer.fields["rows"] == 2
     assert answer.fields["median_after"] < answer.fields["median_before"]
     assert [row.field for row in read_measurements(table)] == ["ttft_s", "tpot_s"]
